@@ -1,0 +1,91 @@
+package fault
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"runtime/debug"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+)
+
+// Unary turns what a handler returns into a status, and a panic into "internal
+// error". It stands first in the chain.
+func Unary(log *slog.Logger) grpc.UnaryServerInterceptor {
+	return func(ctx context.Context, req any, info *grpc.UnaryServerInfo, next grpc.UnaryHandler) (resp any, err error) {
+		err = guard(ctx, log, info.FullMethod, func() error {
+			resp, err = next(ctx, req)
+			return err
+		})
+		if err != nil {
+			return nil, err
+		}
+		return resp, nil
+	}
+}
+
+// Stream does for streams what Unary does for calls.
+func Stream(log *slog.Logger) grpc.StreamServerInterceptor {
+	return func(srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo, next grpc.StreamHandler) error {
+		return guard(ss.Context(), log, info.FullMethod, func() error {
+			return next(srv, &stream{ServerStream: ss})
+		})
+	}
+}
+
+// guard runs a handler and gives its error a status.
+func guard(ctx context.Context, log *slog.Logger, method string, handle func() error) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			log.ErrorContext(ctx, "call panicked", "method", method, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+			err = status.Error(codes.Internal, internal)
+		}
+	}()
+	return outside(ctx, log, method, handle())
+}
+
+const internal = "internal error"
+
+// outside is the error as callers may see it.
+func outside(ctx context.Context, log *slog.Logger, method string, err error) error {
+	if err == nil {
+		return nil
+	}
+	if f := find(err); f != nil {
+		if f.cause != nil {
+			log.DebugContext(ctx, "call refused", "method", method, "code", f.code.String(), "error", err)
+		}
+		return f.GRPCStatus().Err()
+	}
+	var p *passed
+	if errors.As(err, &p) {
+		return p.status.Err()
+	}
+	if ctx.Err() != nil {
+		return status.FromContextError(ctx.Err()).Err()
+	}
+	log.WarnContext(ctx, "call failed", "method", method, "error", err)
+	return status.Error(codes.Internal, internal)
+}
+
+// stream marks what gRPC itself says about a stream, so that a handler may
+// return it as it is.
+type stream struct{ grpc.ServerStream }
+
+// RecvMsg receives the next message.
+func (s *stream) RecvMsg(m any) error {
+	err := s.ServerStream.RecvMsg(m)
+	if err == nil || errors.Is(err, io.EOF) {
+		return err
+	}
+	return Pass(err)
+}
+
+// SendMsg sends a message.
+func (s *stream) SendMsg(m any) error {
+	return Pass(s.ServerStream.SendMsg(m))
+}
