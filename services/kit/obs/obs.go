@@ -1,0 +1,135 @@
+// Package obs serves what operators look at: metrics, health, readiness and
+// profiles over HTTP, and makes the log's handler. Which metrics there are is
+// left to those who count.
+package obs
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/pprof"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+)
+
+// Config says where operations are served.
+type Config struct {
+	// Addr is host:port; empty serves nothing.
+	Addr string
+	// Listener is used instead of Addr when it is set.
+	Listener net.Listener
+}
+
+// Flags registers -ops, behind prefix.
+func (c *Config) Flags(fs *flag.FlagSet, prefix string) {
+	fs.StringVar(&c.Addr, prefix+"ops", "127.0.0.1:9091",
+		"`address` of metrics, health and profiles over HTTP; empty for none")
+}
+
+// Check reports what is wrong with the configuration.
+func (c *Config) Check() error {
+	if c.Addr == "" {
+		return nil
+	}
+	if _, _, err := net.SplitHostPort(c.Addr); err != nil {
+		return fmt.Errorf("-ops: %q is not host:port", c.Addr)
+	}
+	return nil
+}
+
+// NewRegistry returns a registry with the metrics of the process and of Go's
+// runtime.
+func NewRegistry() *prometheus.Registry {
+	reg := prometheus.NewRegistry()
+	reg.MustRegister(
+		collectors.NewGoCollector(),
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+		collectors.NewBuildInfoCollector(),
+	)
+	return reg
+}
+
+// Server serves operations.
+type Server struct {
+	cfg   Config
+	log   *slog.Logger
+	reg   *prometheus.Registry
+	ready func() error
+}
+
+// New returns a server of reg's metrics. ready returns why the program is not
+// ready, or nil; a nil ready is always ready.
+func New(cfg Config, log *slog.Logger, reg *prometheus.Registry, ready func() error) *Server {
+	return &Server{cfg: cfg, log: log, reg: reg, ready: ready}
+}
+
+// Handler returns what is served.
+func (s *Server) Handler() http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", promhttp.HandlerFor(s.reg, promhttp.HandlerOpts{Registry: s.reg}))
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
+		fmt.Fprintln(w, "ok")
+	})
+	mux.HandleFunc("GET /readyz", s.readyz)
+	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
+	mux.HandleFunc("GET /debug/pprof/cmdline", pprof.Cmdline)
+	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
+	mux.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
+	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
+	return mux
+}
+
+func (s *Server) readyz(w http.ResponseWriter, _ *http.Request) {
+	if s.ready != nil {
+		if err := s.ready(); err != nil {
+			http.Error(w, "not ready: "+err.Error(), http.StatusServiceUnavailable)
+			return
+		}
+	}
+	fmt.Fprintln(w, "ok")
+}
+
+// Run serves until ctx ends; without an address it only waits for that.
+func (s *Server) Run(ctx context.Context) error {
+	lis := s.cfg.Listener
+	if lis == nil {
+		if s.cfg.Addr == "" {
+			<-ctx.Done()
+			return nil
+		}
+		var err error
+		lis, err = (&net.ListenConfig{}).Listen(ctx, "tcp", s.cfg.Addr)
+		if err != nil {
+			return fmt.Errorf("serve operations: %w", err)
+		}
+	}
+	srv := &http.Server{
+		Handler:           s.Handler(),
+		ReadHeaderTimeout: 5 * time.Second,
+		IdleTimeout:       time.Minute,
+		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
+	}
+	s.log.Info("operations served", "address", lis.Addr().String())
+	done := make(chan error, 1)
+	go func() { done <- srv.Serve(lis) }()
+	select {
+	case err := <-done:
+		return fmt.Errorf("serve operations: %w", err)
+	case <-ctx.Done():
+	}
+	err := srv.Close()
+	if served := <-done; !errors.Is(served, http.ErrServerClosed) {
+		err = errors.Join(err, served)
+	}
+	if err != nil {
+		return fmt.Errorf("stop operations: %w", err)
+	}
+	return nil
+}

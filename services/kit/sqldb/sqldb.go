@@ -1,0 +1,175 @@
+// Package sqldb is database/sql on the two engines that Tidegate runs on:
+// SQLite files and Postgres. It opens, migrates and runs transactions, and
+// makes the engines behave alike where they differ. SQL text belongs to those
+// who run it; it is the same on both engines.
+package sqldb
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"time"
+)
+
+// Names of the engines.
+const (
+	SQLite   = "sqlite"
+	Postgres = "postgres"
+)
+
+// Querier runs statements. *DB and *Tx have it.
+type Querier interface {
+	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
+	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
+}
+
+// DB is one service's database. On SQLite it has one connection that writes and
+// several that only read; Query goes to those, so a statement that writes and
+// returns rows belongs in InTx. Never use a DB inside a function given to InTx:
+// use its Tx.
+type DB struct {
+	engine string
+	write  *sql.DB
+	read   *sql.DB
+	close  func()
+}
+
+// Open connects to the database at url: postgres://… or sqlite:PATH. Its errors
+// are one line, without a driver's text or a password.
+func Open(ctx context.Context, url string) (*DB, error) {
+	if path, ok := strings.CutPrefix(url, "sqlite:"); ok {
+		return openSQLite(ctx, path)
+	}
+	if strings.HasPrefix(url, "postgres://") || strings.HasPrefix(url, "postgresql://") {
+		return openPostgres(ctx, url)
+	}
+	return nil, errors.New("open database: the URL must start with postgres:// or sqlite:")
+}
+
+// CheckURL reports whether url has a form that Open understands; it connects to
+// nothing.
+func CheckURL(url string) error {
+	if path, ok := strings.CutPrefix(url, "sqlite:"); ok {
+		if path == "" {
+			return errors.New("sqlite: needs the path of a file")
+		}
+		return nil
+	}
+	if strings.HasPrefix(url, "postgres://") || strings.HasPrefix(url, "postgresql://") {
+		_, err := parsePostgres(url)
+		return err
+	}
+	return errors.New("must start with postgres:// or sqlite:")
+}
+
+// Engine returns "sqlite" or "postgres".
+func (db *DB) Engine() string { return db.engine }
+
+// Close closes every connection.
+func (db *DB) Close() error {
+	err := db.write.Close()
+	if db.read != db.write {
+		err = errors.Join(err, db.read.Close())
+	}
+	if db.close != nil {
+		db.close()
+	}
+	if err != nil {
+		return fmt.Errorf("close database: %w", err)
+	}
+	return nil
+}
+
+// Ping reports whether the database answers.
+func (db *DB) Ping(ctx context.Context) error {
+	if err := db.read.PingContext(ctx); err != nil {
+		return fmt.Errorf("reach database: %w", err)
+	}
+	return nil
+}
+
+// ExecContext runs a statement that returns no rows.
+func (db *DB) ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error) {
+	return db.write.ExecContext(ctx, query, args...)
+}
+
+// QueryContext runs a statement that reads.
+func (db *DB) QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
+	return db.read.QueryContext(ctx, query, args...)
+}
+
+// QueryRowContext runs a statement that reads one row.
+func (db *DB) QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row {
+	return db.read.QueryRowContext(ctx, query, args...)
+}
+
+// Tx is a running transaction. After the first statement that fails, every
+// later one and the commit fail too, on both engines; while rows are open it
+// takes no other statement.
+type Tx struct{ tx *sql.Tx }
+
+// ExecContext runs a statement that returns no rows.
+func (t *Tx) ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error) {
+	return t.tx.ExecContext(ctx, query, args...)
+}
+
+// QueryContext runs a statement that returns rows.
+func (t *Tx) QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
+	return t.tx.QueryContext(ctx, query, args...)
+}
+
+// QueryRowContext runs a statement that returns one row.
+func (t *Tx) QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row {
+	return t.tx.QueryRowContext(ctx, query, args...)
+}
+
+// tries is how often InTx runs a transaction that the engine asks to repeat.
+const tries = 10
+
+// InTx runs fn in a transaction that writes, and commits it when fn returns
+// nil. Where the engine asks to (a deadlock, a serialization failure), fn runs
+// again, so it must not have effects outside its Tx.
+func (db *DB) InTx(ctx context.Context, fn func(tx *Tx) error) error {
+	for try := 1; ; try++ {
+		err := inTx(ctx, db.write, nil, fn)
+		if err == nil || try == tries || !isRetry(err) {
+			return err
+		}
+		pause := time.NewTimer(time.Duration(rand.Int64N(int64(try) * int64(5*time.Millisecond))))
+		select {
+		case <-pause.C:
+		case <-ctx.Done():
+			pause.Stop()
+			return err
+		}
+	}
+}
+
+// InReadTx runs fn in a transaction that only reads and sees one state of the
+// database throughout.
+func (db *DB) InReadTx(ctx context.Context, fn func(tx *Tx) error) error {
+	opts := &sql.TxOptions{ReadOnly: true}
+	if db.engine == Postgres {
+		opts.Isolation = sql.LevelRepeatableRead
+	}
+	return inTx(ctx, db.read, opts, fn)
+}
+
+func inTx(ctx context.Context, db *sql.DB, opts *sql.TxOptions, fn func(tx *Tx) error) error {
+	tx, err := db.BeginTx(ctx, opts)
+	if err != nil {
+		return fmt.Errorf("begin transaction: %w", err)
+	}
+	defer tx.Rollback()
+	if err := fn(&Tx{tx: tx}); err != nil {
+		return err
+	}
+	if err := tx.Commit(); err != nil {
+		return fmt.Errorf("commit: %w", err)
+	}
+	return nil
+}
