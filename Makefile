@@ -1,9 +1,83 @@
+# What CI runs stands here; CI calls these targets and nothing else.
 BIN := $(CURDIR)/.bin
 export PATH := $(BIN):$(PATH)
 TOOLS := $(BIN)/.stamp
-$(TOOLS): tools/go.mod tools/go.sum
-	GOWORK=off go -C tools build -o $(BIN)/ tool
-	@touch $@
+LINT := $(BIN)/golangci-lint
+GOTESTSUM := $(BIN)/gotestsum
+# RACE=1 runs the tests under the race detector, which needs a C compiler.
+TESTFLAGS := $(if $(RACE),-race) -timeout 20m
+
+.DEFAULT_GOAL := help
+.PHONY: help
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: ## Build every binary into .bin/
+	go build -o $(BIN)/ ./services/standalone/cmd/tidegate ./services/catalog/cmd/catalog \
+	  ./services/subscription/cmd/subscription ./services/gateway/cmd/gateway ./services/portal/cmd/portal
+
+.PHONY: run
+run: ## Build and start everything on embedded SQLite
+	@go build -o $(BIN)/tidegate ./services/standalone/cmd/tidegate
+	@exec $(BIN)/tidegate serve $(ARGS)
+
+.PHONY: test
+test: $(GOTESTSUM) ## Run all tests; what was skipped, and why, stands at the end
+	$(GOTESTSUM) --format pkgname --hide-summary=output -- $(TESTFLAGS) work
+
 .PHONY: gen
 gen: $(TOOLS) ## Generate code from proto/
 	buf generate
+
+.PHONY: fmt
+fmt: $(TOOLS) ## Format Go code and protos
+	buf format -w --path proto/tidegate
+	gofmt -w services
+
+.PHONY: lint
+lint: $(TOOLS) $(LINT) ## Lint protos and Go code
+	buf lint
+	buf format -d --exit-code --path proto/tidegate
+	./.ci/breaking
+	go vet work
+	cd services && $(LINT) run ./...
+
+.PHONY: fuzz
+fuzz: ## Run each fuzz target for FUZZTIME (default 30s)
+	./.ci/fuzz $(or $(FUZZTIME),30s)
+
+.PHONY: bench
+bench: ## Measure the gateway against nginx and HAProxy where they are installed
+	@go build -o $(BIN)/bench ./services/bench/cmd/bench
+	@$(BIN)/bench $(ARGS)
+
+.PHONY: check
+check: gen-check lint ## All that CI checks
+	RACE=1 $(MAKE) test
+	cd gen && GOWORK=off go build ./...
+	cd services && GOWORK=off go build ./...
+
+.PHONY: gen-check
+gen-check: gen
+	@git diff --exit-code --stat -- gen && test -z "$$(git status --porcelain -- gen)" || \
+	  { echo "gen/ is stale: run make gen and commit the result" >&2; exit 1; }
+
+.PHONY: images
+images: ## Build the container image, where docker or podman runs
+	./deploy/image
+
+$(TOOLS): tools/go.mod tools/go.sum
+	@mkdir -p $(BIN)
+	GOWORK=off go -C tools build -o $(BIN)/ tool
+	@touch $@
+
+$(GOTESTSUM): tools/test/go.mod tools/test/go.sum
+	@mkdir -p $(BIN)
+	GOWORK=off go -C tools/test build -o $(BIN)/ tool
+	@touch $@
+
+$(LINT): tools/lint/go.mod tools/lint/go.sum
+	@mkdir -p $(BIN)
+	GOWORK=off go -C tools/lint build -o $(BIN)/ tool
+	@touch $@
