@@ -95,6 +95,9 @@ func Exhausted(format string, a ...any) error { return newf(codes.ResourceExhaus
 // Unavailable says that asking again later may work.
 func Unavailable(format string, a ...any) error { return newf(codes.Unavailable, format, a) }
 
+// Unimplemented says that there is no such method.
+func Unimplemented(format string, a ...any) error { return newf(codes.Unimplemented, format, a) }
+
 // Invalid says what is wrong with one field of the request.
 func Invalid(field, format string, a ...any) error {
 	return InvalidAll(Violation{Field: field, Message: fmt.Sprintf(format, a...)})

@@ -1,0 +1,151 @@
+// Package grpcclient connects to the gRPC of another service: mutual TLS, or
+// plaintext on loopback. What is called, and deadlines, are left to the caller.
+package grpcclient
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"net"
+	"strings"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/metadata"
+
+	"github.com/tidegatehq/tidegate/services/kit/certs"
+)
+
+// MaxMessage is the largest message, in bytes, that a client takes.
+const MaxMessage = 4 << 20
+
+// Config says where a service is and how it is reached.
+type Config struct {
+	// Target is host:port, or a gRPC target such as dns:///name:port.
+	Target string
+	// CA, Cert and Key are PEM files: who signs the service's certificate, and
+	// the certificate and key that the caller shows. All empty is plaintext,
+	// which is for loopback only.
+	CA, Cert, Key string
+	// Conn is used instead of all of them when it is set.
+	Conn *grpc.ClientConn
+
+	flag string
+}
+
+// Flags registers -NAME, -NAME-ca, -NAME-cert and -NAME-key, behind prefix.
+func (c *Config) Flags(fs *flag.FlagSet, prefix, name, defaultTarget string) {
+	c.flag = prefix + name
+	fs.StringVar(&c.Target, c.flag, defaultTarget, "`address` of the "+name+" service's internal gRPC, host:port")
+	fs.StringVar(&c.CA, c.flag+"-ca", "", "PEM `file` of the authority of the "+name+" service's certificate; empty for plaintext on loopback")
+	fs.StringVar(&c.Cert, c.flag+"-cert", "", "PEM `file` of the certificate that is shown to the "+name+" service")
+	fs.StringVar(&c.Key, c.flag+"-key", "", "PEM `file` of that certificate's key")
+}
+
+// Check reports everything that is wrong with the configuration.
+func (c *Config) Check() error {
+	if c.Conn != nil {
+		return nil
+	}
+	name := "-" + c.flag
+	if c.flag == "" {
+		name = "target"
+	}
+	var wrong []error
+	if c.Target == "" {
+		wrong = append(wrong, fmt.Errorf("%s: an address is needed", name))
+	}
+	if (c.Cert == "") != (c.Key == "") {
+		wrong = append(wrong, fmt.Errorf("%s-cert and %s-key go together", name, name))
+	}
+	if c.Cert != "" && c.CA == "" {
+		wrong = append(wrong, fmt.Errorf("%s-cert needs %s-ca", name, name))
+	}
+	if c.Target != "" && c.CA == "" && c.Cert == "" && !loopback(c.Target) {
+		wrong = append(wrong, fmt.Errorf("%s: %s is not on loopback, so %s-ca, %s-cert and %s-key are needed", name, c.Target, name, name, name))
+	}
+	return errors.Join(wrong...)
+}
+
+// Dial returns a connection. It connects with the first call and again whenever
+// it is lost.
+func (c *Config) Dial(opts ...grpc.DialOption) (*grpc.ClientConn, error) {
+	if c.Conn != nil {
+		return c.Conn, nil
+	}
+	if err := c.Check(); err != nil {
+		return nil, err
+	}
+	creds := insecure.NewCredentials()
+	if c.CA != "" {
+		source, err := certs.Open(certs.Files{Cert: c.Cert, Key: c.Key, CA: c.CA})
+		if err != nil {
+			return nil, fmt.Errorf("dial %s: %w", c.Target, err)
+		}
+		creds = source.ClientCredentials()
+	}
+	opts = append([]grpc.DialOption{
+		grpc.WithTransportCredentials(creds),
+		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(MaxMessage)),
+		grpc.WithDefaultServiceConfig(`{"loadBalancingConfig":[{"round_robin":{}}]}`),
+		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 20 * time.Second, Timeout: 10 * time.Second}),
+	}, opts...)
+	conn, err := grpc.NewClient(c.Target, opts...)
+	if err != nil {
+		return nil, fmt.Errorf("dial %s: %w", c.Target, err)
+	}
+	return conn, nil
+}
+
+// Close closes a connection that Dial returned, unless it is Config.Conn, which
+// belongs to whoever set it.
+func (c *Config) Close(conn *grpc.ClientConn) error {
+	if conn == nil || conn == c.Conn {
+		return nil
+	}
+	return conn.Close()
+}
+
+// loopback reports whether a target is on this machine only.
+func loopback(target string) bool {
+	if strings.HasPrefix(target, "unix:") || strings.HasPrefix(target, "passthrough:") {
+		return true
+	}
+	if _, after, ok := strings.Cut(target, ":///"); ok {
+		target = after
+	}
+	host, _, err := net.SplitHostPort(target)
+	if err != nil {
+		return false
+	}
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
+}
+
+// Bearer sends a person's token with a call.
+func Bearer(token string) grpc.CallOption {
+	return grpc.PerRPCCredentials(bearer(token))
+}
+
+type bearer string
+
+// GetRequestMetadata returns the metadata that carries the token.
+func (b bearer) GetRequestMetadata(context.Context, ...string) (map[string]string, error) {
+	return map[string]string{"authorization": "Bearer " + string(b)}, nil
+}
+
+// RequireTransportSecurity is false: tokens travel on loopback and in memory
+// too, and Config refuses plaintext elsewhere.
+func (b bearer) RequireTransportSecurity() bool { return false }
+
+// ForwardPerson returns a context for calls in the name of the person whose
+// call ctx belongs to.
+func ForwardPerson(ctx context.Context) context.Context {
+	for _, v := range metadata.ValueFromIncomingContext(ctx, "authorization") {
+		ctx = metadata.AppendToOutgoingContext(ctx, "authorization", v)
+	}
+	return ctx
+}

@@ -1,0 +1,97 @@
+package grpcserver
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"net"
+	"time"
+)
+
+// defaultDrain is how long calls may go on after a stop where Config does not
+// say.
+const defaultDrain = 10 * time.Second
+
+// Config says where and how a server listens.
+type Config struct {
+	// Addr is where people call, host:port; empty serves nobody there.
+	Addr string
+	// InternalAddr is where services call, host:port; empty serves nobody there.
+	InternalAddr string
+	// TLSCert and TLSKey are PEM files of the server's certificate. Without
+	// them both faces are plaintext.
+	TLSCert, TLSKey string
+	// TLSClientCA is a PEM file of the authority of the services' certificates.
+	// With it services are known by the first DNS name of theirs; without it
+	// InternalAddr is plaintext and must be on loopback.
+	TLSClientCA string
+	// Plaintext allows people's calls without TLS beyond loopback, for example
+	// behind a proxy that adds it.
+	Plaintext bool
+	// Drain is how long calls may go on after a stop; 0 is 10 s.
+	Drain time.Duration
+	// Listener and InternalListener are used instead of Addr and InternalAddr
+	// when they are set, without TLS: in-memory networks and tests.
+	Listener, InternalListener net.Listener
+
+	prefix string
+}
+
+// Flags registers the options, behind prefix. What the Config holds is their
+// default.
+func (c *Config) Flags(fs *flag.FlagSet, prefix string) {
+	c.prefix = prefix
+	if c.Drain == 0 {
+		c.Drain = defaultDrain
+	}
+	fs.StringVar(&c.Addr, prefix+"grpc", c.Addr, "`address` of the gRPC for people, host:port; empty for none")
+	fs.StringVar(&c.InternalAddr, prefix+"grpc-internal", c.InternalAddr, "`address` of the gRPC for services, host:port; empty for none")
+	fs.StringVar(&c.TLSCert, prefix+"grpc-cert", c.TLSCert, "PEM `file` of the certificate of both; empty for plaintext")
+	fs.StringVar(&c.TLSKey, prefix+"grpc-key", c.TLSKey, "PEM `file` of that certificate's key")
+	fs.StringVar(&c.TLSClientCA, prefix+"grpc-client-ca", c.TLSClientCA, "PEM `file` of the authority of the services' certificates; empty for plaintext on loopback")
+	fs.BoolVar(&c.Plaintext, prefix+"grpc-plaintext", c.Plaintext, "serve people without TLS beyond loopback too")
+	fs.DurationVar(&c.Drain, prefix+"grpc-drain", c.Drain, "how `long` calls may go on after a stop")
+}
+
+// Check reports everything that is wrong with the configuration.
+func (c *Config) Check() error {
+	p := "-" + c.prefix
+	var wrong []error
+	fail := func(format string, a ...any) { wrong = append(wrong, fmt.Errorf(format, a...)) }
+	if (c.TLSCert == "") != (c.TLSKey == "") {
+		fail("%sgrpc-cert and %sgrpc-key go together", p, p)
+	}
+	if c.TLSClientCA != "" && c.TLSCert == "" {
+		fail("%sgrpc-client-ca needs %sgrpc-cert and %sgrpc-key", p, p, p)
+	}
+	if c.Drain < 0 {
+		fail("%sgrpc-drain: must not be negative", p)
+	}
+	if c.Listener == nil && c.Addr != "" {
+		local, err := loopback(c.Addr)
+		if err != nil {
+			fail("%sgrpc: %w", p, err)
+		} else if !local && c.TLSCert == "" && !c.Plaintext {
+			fail("%sgrpc: %s is not on loopback: give %sgrpc-cert and %sgrpc-key, or %sgrpc-plaintext", p, c.Addr, p, p, p)
+		}
+	}
+	if c.InternalListener == nil && c.InternalAddr != "" {
+		local, err := loopback(c.InternalAddr)
+		if err != nil {
+			fail("%sgrpc-internal: %w", p, err)
+		} else if !local && c.TLSClientCA == "" {
+			fail("%sgrpc-internal: %s is not on loopback: give %sgrpc-client-ca, %sgrpc-cert and %sgrpc-key", p, c.InternalAddr, p, p, p)
+		}
+	}
+	return errors.Join(wrong...)
+}
+
+// loopback reports whether an address is reached from this machine only.
+func loopback(addr string) (bool, error) {
+	host, _, err := net.SplitHostPort(addr)
+	if err != nil {
+		return false, fmt.Errorf("%q is not host:port", addr)
+	}
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback(), nil
+}

@@ -1,0 +1,290 @@
+// Package grpcserver serves gRPC on two faces: one for people and one for
+// services. It recovers, counts, logs, knows the caller and admits by rules
+// before a handler runs, and stops in order. What methods do is left to those
+// who register them; checks of requests come from package validate.
+package grpcserver
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"slices"
+	"strings"
+	"time"
+
+	grpcprom "github.com/grpc-ecosystem/go-grpc-middleware/providers/prometheus"
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/errgroup"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/health"
+	healthgrpc "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/reflection"
+	reflectionv1 "google.golang.org/grpc/reflection/grpc_reflection_v1"
+	reflectionv1alpha "google.golang.org/grpc/reflection/grpc_reflection_v1alpha"
+
+	"github.com/tidegatehq/tidegate/services/kit/certs"
+	"github.com/tidegatehq/tidegate/services/kit/fault"
+	"github.com/tidegatehq/tidegate/services/kit/identity"
+)
+
+// MaxMessage is the largest message, in bytes, that a server takes or sends.
+const MaxMessage = 4 << 20
+
+// Auth says who may call what.
+type Auth struct {
+	// Verifier checks people's tokens; nil refuses all.
+	Verifier *identity.Verifier
+	// Rules has the rule of every method that is registered. Health and
+	// reflection need none.
+	Rules identity.Rules
+}
+
+// Option changes a server.
+type Option func(*options)
+
+type options struct {
+	unary     []grpc.UnaryServerInterceptor
+	stream    []grpc.StreamServerInterceptor
+	people    []grpc.ServerOption
+	metrics   prometheus.Registerer
+	reflected reflection.ServiceInfoProvider
+}
+
+// WithInterceptors adds interceptors that run after the caller is admitted.
+func WithInterceptors(u grpc.UnaryServerInterceptor, s grpc.StreamServerInterceptor) Option {
+	return func(o *options) {
+		o.unary = append(o.unary, u)
+		o.stream = append(o.stream, s)
+	}
+}
+
+// WithMetrics counts calls in reg. Servers of one process may share a reg; then
+// they share the counts too.
+func WithMetrics(reg prometheus.Registerer) Option {
+	return func(o *options) { o.metrics = reg }
+}
+
+// WithPeopleOptions adds options of the people's gRPC server, for example a
+// handler of unknown services.
+func WithPeopleOptions(opts ...grpc.ServerOption) Option {
+	return func(o *options) { o.people = append(o.people, opts...) }
+}
+
+// WithReflected makes reflection list the services of p instead of those that
+// are registered.
+func WithReflected(p reflection.ServiceInfoProvider) Option {
+	return func(o *options) { o.reflected = p }
+}
+
+// Server is a gRPC server with two faces.
+type Server struct {
+	cfg      Config
+	log      *slog.Logger
+	rules    identity.Rules
+	opts     options
+	people   *grpc.Server
+	internal *grpc.Server
+	health   *health.Server
+	source   *certs.Source
+	err      error
+}
+
+// New returns a server. Register on its faces, then call Run, which reports what
+// is wrong with cfg or with the registrations.
+func New(cfg Config, log *slog.Logger, auth Auth, opts ...Option) *Server {
+	s := &Server{cfg: cfg, log: log, rules: withOwn(auth.Rules), health: health.NewServer()}
+	for _, o := range opts {
+		o(&s.opts)
+	}
+	s.err = cfg.Check()
+	if s.err == nil && cfg.TLSCert != "" {
+		s.source, s.err = certs.Open(certs.Files{Cert: cfg.TLSCert, Key: cfg.TLSKey, CA: cfg.TLSClientCA})
+	}
+	metrics := s.serverMetrics()
+	s.people = grpc.NewServer(append(s.chain(auth.Verifier, metrics, nil), s.peopleOptions()...)...)
+	s.internal = grpc.NewServer(append(s.chain(auth.Verifier, metrics, identity.ServiceOf), s.internalTLS()...)...)
+	healthgrpc.RegisterHealthServer(s.people, s.health)
+	healthgrpc.RegisterHealthServer(s.internal, s.health)
+	var provider reflection.ServiceInfoProvider = s.people
+	if s.opts.reflected != nil {
+		provider = s.opts.reflected
+	}
+	reflectionv1.RegisterServerReflectionServer(s.people, reflection.NewServerV1(reflection.ServerOptions{Services: provider}))
+	reflectionv1alpha.RegisterServerReflectionServer(s.people, reflection.NewServer(reflection.ServerOptions{Services: provider}))
+	return s
+}
+
+// Public returns the people's face.
+func (s *Server) Public() grpc.ServiceRegistrar { return s.people }
+
+// Internal returns the services' face. Services that forward people's calls come
+// here too, so people's methods are registered on both.
+func (s *Server) Internal() grpc.ServiceRegistrar { return s.internal }
+
+// Run serves until ctx ends; then health says NOT_SERVING, no call begins, and
+// those that run have Config.Drain to end.
+func (s *Server) Run(ctx context.Context) error {
+	if err := errors.Join(s.err, s.checkRules()); err != nil {
+		return fmt.Errorf("serve gRPC: %w", err)
+	}
+	people, err := listen(ctx, s.cfg.Listener, s.cfg.Addr)
+	if err != nil {
+		return fmt.Errorf("serve gRPC for people: %w", err)
+	}
+	internal, err := listen(ctx, s.cfg.InternalListener, s.cfg.InternalAddr)
+	if err != nil {
+		if people != nil {
+			people.Close()
+		}
+		return fmt.Errorf("serve gRPC for services: %w", err)
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	s.serve(ctx, g, s.people, people, "people")
+	s.serve(ctx, g, s.internal, internal, "services")
+	g.Go(func() error {
+		<-ctx.Done()
+		s.health.Shutdown()
+		return nil
+	})
+	return g.Wait()
+}
+
+// serve runs one face and stops it when ctx ends.
+func (s *Server) serve(ctx context.Context, g *errgroup.Group, srv *grpc.Server, lis net.Listener, face string) {
+	if lis == nil {
+		return
+	}
+	s.log.Info("gRPC served", "for", face, "address", lis.Addr().String())
+	g.Go(func() error {
+		if err := srv.Serve(lis); err != nil && ctx.Err() == nil {
+			return fmt.Errorf("serve gRPC for %s: %w", face, err)
+		}
+		return nil
+	})
+	g.Go(func() error {
+		<-ctx.Done()
+		s.stop(srv)
+		return nil
+	})
+}
+
+// stop lets calls end, and ends them after the drain time.
+func (s *Server) stop(srv *grpc.Server) {
+	drain := s.cfg.Drain
+	if drain == 0 {
+		drain = defaultDrain
+	}
+	forced := time.AfterFunc(drain, srv.Stop)
+	defer forced.Stop()
+	srv.GracefulStop()
+}
+
+func listen(ctx context.Context, given net.Listener, addr string) (net.Listener, error) {
+	if given != nil || addr == "" {
+		return given, nil
+	}
+	return (&net.ListenConfig{}).Listen(ctx, "tcp", addr)
+}
+
+// checkRules reports the methods that are registered without a rule.
+func (s *Server) checkRules() error {
+	var missing []string
+	for _, srv := range []*grpc.Server{s.people, s.internal} {
+		for service, info := range srv.GetServiceInfo() {
+			for _, m := range info.Methods {
+				name := "/" + service + "/" + m.Name
+				if _, ok := s.rules[name]; !ok && !slices.Contains(missing, name) {
+					missing = append(missing, name)
+				}
+			}
+		}
+	}
+	if len(missing) == 0 {
+		return nil
+	}
+	slices.Sort(missing)
+	return fmt.Errorf("methods without a rule: %s", strings.Join(missing, ", "))
+}
+
+// withOwn adds the rules of health and reflection.
+func withOwn(rules identity.Rules) identity.Rules {
+	all := identity.Rules{}
+	for method, rule := range rules {
+		all[method] = rule
+	}
+	for _, desc := range []grpc.ServiceDesc{
+		healthgrpc.Health_ServiceDesc,
+		reflectionv1.ServerReflection_ServiceDesc,
+		reflectionv1alpha.ServerReflection_ServiceDesc,
+	} {
+		for _, m := range desc.Methods {
+			all["/"+desc.ServiceName+"/"+m.MethodName] = identity.Rule{Open: true}
+		}
+		for _, m := range desc.Streams {
+			all["/"+desc.ServiceName+"/"+m.StreamName] = identity.Rule{Open: true}
+		}
+	}
+	return all
+}
+
+// chain returns the options that both faces share.
+func (s *Server) chain(v *identity.Verifier, metrics *grpcprom.ServerMetrics, service func(context.Context) string) []grpc.ServerOption {
+	unary := []grpc.UnaryServerInterceptor{logUnary(s.log), fault.Unary(s.log), identity.Unary(v, s.rules, service)}
+	stream := []grpc.StreamServerInterceptor{logStream(s.log), fault.Stream(s.log), identity.Stream(v, s.rules, service)}
+	if metrics != nil {
+		unary = slices.Insert(unary, 0, metrics.UnaryServerInterceptor())
+		stream = slices.Insert(stream, 0, metrics.StreamServerInterceptor())
+	}
+	return []grpc.ServerOption{
+		grpc.ChainUnaryInterceptor(append(unary, s.opts.unary...)...),
+		grpc.ChainStreamInterceptor(append(stream, s.opts.stream...)...),
+		grpc.MaxRecvMsgSize(MaxMessage),
+		grpc.MaxSendMsgSize(MaxMessage),
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 10 * time.Second, PermitWithoutStream: true}),
+		grpc.KeepaliveParams(keepalive.ServerParameters{Time: 30 * time.Second, Timeout: 10 * time.Second}),
+	}
+}
+
+// serverMetrics returns the call metrics, those of another server where the
+// registry has them already.
+func (s *Server) serverMetrics() *grpcprom.ServerMetrics {
+	if s.opts.metrics == nil {
+		return nil
+	}
+	m := grpcprom.NewServerMetrics(grpcprom.WithServerHandlingTimeHistogram())
+	err := s.opts.metrics.Register(m)
+	var taken prometheus.AlreadyRegisteredError
+	if errors.As(err, &taken) {
+		if old, ok := taken.ExistingCollector.(*grpcprom.ServerMetrics); ok {
+			return old
+		}
+	}
+	if err != nil {
+		s.err = errors.Join(s.err, fmt.Errorf("register call metrics: %w", err))
+	}
+	return m
+}
+
+func (s *Server) peopleOptions() []grpc.ServerOption {
+	opts := s.opts.people
+	if s.source != nil && s.cfg.Listener == nil {
+		opts = append(opts, withTLS(s.source.Server(false, "h2")))
+	}
+	return opts
+}
+
+func (s *Server) internalTLS() []grpc.ServerOption {
+	if s.source == nil || s.cfg.TLSClientCA == "" || s.cfg.InternalListener != nil {
+		return nil
+	}
+	return []grpc.ServerOption{withTLS(s.source.Server(true, "h2"))}
+}
+
+func withTLS(cfg *tls.Config) grpc.ServerOption {
+	return grpc.Creds(credentials.NewTLS(cfg))
+}

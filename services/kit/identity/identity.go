@@ -1,0 +1,104 @@
+// Package identity says who calls: a service, known by its connection, or a
+// person, known by a token. It checks both against a table of rules before a
+// handler runs. Making tokens and keys belongs to the subscription service;
+// what a person may do to one object belongs to the handler.
+package identity
+
+import (
+	"context"
+	"slices"
+
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/peer"
+
+	"github.com/tidegatehq/tidegate/services/kit/memnet"
+)
+
+// Roles of people.
+const (
+	RoleAdmin      = "admin"
+	RoleCreator    = "creator"
+	RolePublisher  = "publisher"
+	RoleSubscriber = "subscriber"
+)
+
+// Services that call.
+const (
+	Catalog      = "catalog"
+	Subscription = "subscription"
+	Gateway      = "gateway"
+	Portal       = "portal"
+)
+
+// AnyService is the service of a caller on a plaintext loopback connection: it
+// counts as every service.
+const AnyService = "*"
+
+// Caller is who calls.
+type Caller struct {
+	// Service is the calling service, AnyService, or empty on the people's face.
+	Service string
+	// Person is the person whose token came with the call; its zero value is
+	// nobody.
+	Person Person
+}
+
+// Is reports whether the caller is one of the services.
+func (c Caller) Is(services ...string) bool {
+	if c.Service == "" {
+		return false
+	}
+	return c.Service == AnyService && len(services) > 0 || slices.Contains(services, c.Service)
+}
+
+// Person is somebody with a token.
+type Person struct {
+	// Name is the resource name, people/{id}.
+	Name string
+	// Roles are the person's roles.
+	Roles []string
+}
+
+// Has reports whether the person has a role; an admin has all.
+func (p Person) Has(role string) bool {
+	return slices.Contains(p.Roles, role) || slices.Contains(p.Roles, RoleAdmin)
+}
+
+type callerKey struct{}
+
+// From returns the caller of the call that ctx belongs to.
+func From(ctx context.Context) Caller {
+	c, _ := ctx.Value(callerKey{}).(Caller)
+	return c
+}
+
+// With returns a context of a call by c.
+func With(ctx context.Context, c Caller) context.Context {
+	return context.WithValue(ctx, callerKey{}, c)
+}
+
+// ServiceOf returns which service is at the other end of an internal
+// connection: the first DNS name of its certificate, the caller that an
+// in-memory connection names, AnyService for plaintext, or "" where a
+// certificate has no name.
+func ServiceOf(ctx context.Context) string {
+	p, ok := peer.FromContext(ctx)
+	if !ok {
+		return ""
+	}
+	if a, ok := p.Addr.(memnet.Addr); ok {
+		return a.Caller
+	}
+	tls, ok := p.AuthInfo.(credentials.TLSInfo)
+	if !ok {
+		return AnyService
+	}
+	if len(tls.State.VerifiedChains) == 0 {
+		return ""
+	}
+	names := tls.State.VerifiedChains[0][0].DNSNames
+	if len(names) == 0 || names[0] == AnyService {
+		return ""
+	}
+	return names[0]
+}

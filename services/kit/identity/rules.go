@@ -1,0 +1,126 @@
+package identity
+
+import (
+	"context"
+	"slices"
+	"strings"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/metadata"
+
+	"github.com/tidegatehq/tidegate/services/kit/fault"
+)
+
+// AnyPerson in Rule.Roles admits every person, whatever roles they have.
+const AnyPerson = "*"
+
+// Rule says who may call a method. Its zero value admits any person.
+type Rule struct {
+	// Open admits everybody; a token is not even looked at.
+	Open bool
+	// Services are the services that may call without a person. With Services
+	// and no Roles, no person may call.
+	Services []string
+	// Roles admit a person who has any of them; empty admits any person, unless
+	// there are Services.
+	Roles []string
+}
+
+// Rules has the rule of each method by its full name, /package.Service/Method.
+// A method without a rule is refused.
+type Rules map[string]Rule
+
+// Unary admits calls by rules. service returns the calling service; nil, on the
+// people's face, is none.
+func Unary(v *Verifier, rules Rules, service func(context.Context) string) grpc.UnaryServerInterceptor {
+	return func(ctx context.Context, req any, info *grpc.UnaryServerInfo, next grpc.UnaryHandler) (any, error) {
+		ctx, err := admit(ctx, v, rules, service, info.FullMethod)
+		if err != nil {
+			return nil, err
+		}
+		return next(ctx, req)
+	}
+}
+
+// Stream does for streams what Unary does for calls.
+func Stream(v *Verifier, rules Rules, service func(context.Context) string) grpc.StreamServerInterceptor {
+	return func(srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo, next grpc.StreamHandler) error {
+		ctx, err := admit(ss.Context(), v, rules, service, info.FullMethod)
+		if err != nil {
+			return err
+		}
+		return next(srv, &stream{ServerStream: ss, ctx: ctx})
+	}
+}
+
+// stream is a stream whose context knows the caller.
+type stream struct {
+	grpc.ServerStream
+	ctx context.Context
+}
+
+// Context returns the context that knows the caller.
+func (s *stream) Context() context.Context { return s.ctx }
+
+// admit returns the context of an admitted call, or why it is refused.
+func admit(ctx context.Context, v *Verifier, rules Rules, service func(context.Context) string, method string) (context.Context, error) {
+	rule, ok := rules[method]
+	if !ok {
+		return nil, fault.Unimplemented("unknown method %s", method)
+	}
+	var c Caller
+	if service != nil {
+		c.Service = service(ctx)
+	}
+	if rule.Open {
+		return With(ctx, c), nil
+	}
+	token, err := bearer(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if token != "" {
+		if c.Person, err = v.Verify(ctx, token); err != nil {
+			return nil, err
+		}
+	}
+	if err := rule.judge(c); err != nil {
+		return nil, err
+	}
+	return With(ctx, c), nil
+}
+
+// judge returns why the rule refuses a caller, or nil.
+func (r Rule) judge(c Caller) error {
+	if c.Is(r.Services...) {
+		return nil
+	}
+	if len(r.Services) > 0 && len(r.Roles) == 0 {
+		return fault.Denied("only services call this method")
+	}
+	if c.Person.Name == "" {
+		return fault.Unauthenticated("sign in first: the call carries no token")
+	}
+	if len(r.Roles) == 0 || slices.Contains(r.Roles, AnyPerson) || slices.ContainsFunc(r.Roles, c.Person.Has) {
+		return nil
+	}
+	return fault.Denied("this needs the role %s", strings.Join(r.Roles, " or "))
+}
+
+// bearer returns the token of a call, or "".
+func bearer(ctx context.Context) (string, error) {
+	values := metadata.ValueFromIncomingContext(ctx, "authorization")
+	switch len(values) {
+	case 0:
+		return "", nil
+	case 1:
+	default:
+		return "", fault.Unauthenticated("the call carries more than one authorization")
+	}
+	scheme, token, _ := strings.Cut(values[0], " ")
+	token = strings.TrimSpace(token)
+	if !strings.EqualFold(scheme, "Bearer") || token == "" {
+		return "", fault.Unauthenticated("the authorization must be: Bearer, a space, a token")
+	}
+	return token, nil
+}

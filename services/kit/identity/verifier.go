@@ -1,0 +1,123 @@
+package identity
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"errors"
+	"strings"
+	"time"
+
+	"github.com/go-jose/go-jose/v4"
+	"github.com/go-jose/go-jose/v4/jwt"
+
+	"github.com/tidegatehq/tidegate/services/kit/fault"
+)
+
+// What a person's token and an application's token say in their typ header.
+const (
+	PersonType      = "tidegate-person+jwt"
+	ApplicationType = "at+jwt"
+)
+
+// Bounds of a token.
+const (
+	maxToken = 8 << 10
+	leeway   = 5 * time.Second
+)
+
+// ControlAudience returns the audience of people's tokens.
+func ControlAudience(issuer string) string { return issuer + "/control" }
+
+// GatewayAudience returns the audience of applications' tokens.
+func GatewayAudience(issuer string) string { return issuer + "/gateway" }
+
+// PersonClaims are what a person's token says: sub is people/{id}.
+type PersonClaims struct {
+	jwt.Claims
+	// Roles are the person's roles when the token was made.
+	Roles []string `json:"roles,omitempty"`
+}
+
+// Keys finds the key that signs with a kid; fault.NotFound where there is none.
+type Keys interface {
+	Key(ctx context.Context, kid string) (*ecdsa.PublicKey, error)
+}
+
+// Verifier checks people's tokens. It is safe for concurrent use.
+type Verifier struct {
+	issuer func() string
+	keys   *keyCache
+	now    func() time.Time
+}
+
+// NewVerifier returns a verifier of the tokens of an issuer. It caches keys.
+func NewVerifier(issuer func() string, keys Keys, now func() time.Time) *Verifier {
+	return &Verifier{issuer: issuer, keys: newKeyCache(keys, now), now: now}
+}
+
+// Verify returns the person whose token it is, or a fault: Unauthenticated for
+// a token that is not good, Unavailable when its key cannot be read.
+func (v *Verifier) Verify(ctx context.Context, token string) (Person, error) {
+	if v == nil {
+		return Person{}, fault.Unauthenticated("tokens are not accepted here")
+	}
+	if len(token) > maxToken {
+		return Person{}, fault.Unauthenticated("the token is too long")
+	}
+	parsed, err := jwt.ParseSigned(token, []jose.SignatureAlgorithm{jose.ES256})
+	if err != nil || len(parsed.Headers) != 1 {
+		return Person{}, fault.Because(fault.Unauthenticated("the token is not one of a person"), err)
+	}
+	head := parsed.Headers[0]
+	if err := checkType(head); err != nil {
+		return Person{}, err
+	}
+	key, err := v.keys.key(ctx, head.KeyID)
+	if err != nil {
+		return Person{}, err
+	}
+	var claims PersonClaims
+	if err := parsed.Claims(key, &claims); err != nil {
+		return Person{}, fault.Because(fault.Unauthenticated("the token's signature is wrong"), err)
+	}
+	if err := v.checkClaims(claims); err != nil {
+		return Person{}, err
+	}
+	return Person{Name: claims.Subject, Roles: claims.Roles}, nil
+}
+
+func checkType(head jose.Header) error {
+	typ, _ := head.ExtraHeaders[jose.HeaderType].(string)
+	switch typ {
+	case PersonType:
+		return nil
+	case ApplicationType:
+		return fault.Unauthenticated("an application's token is not accepted here: sign in as a person")
+	}
+	return fault.Unauthenticated("the token is not one of a person")
+}
+
+func (v *Verifier) checkClaims(c PersonClaims) error {
+	issuer := v.issuer()
+	err := c.ValidateWithLeeway(jwt.Expected{
+		Issuer:      issuer,
+		AnyAudience: jwt.Audience{ControlAudience(issuer)},
+		Time:        v.now(),
+	}, leeway)
+	switch {
+	case err == nil:
+	case errors.Is(err, jwt.ErrExpired):
+		return fault.WithReason(fault.Unauthenticated("the token has expired"), "TOKEN_EXPIRED")
+	case errors.Is(err, jwt.ErrInvalidIssuer):
+		return fault.Unauthenticated("the token was issued by somebody else")
+	case errors.Is(err, jwt.ErrInvalidAudience):
+		return fault.Unauthenticated("the token is for another audience")
+	default:
+		return fault.Because(fault.Unauthenticated("the token is not valid yet"), err)
+	}
+	id, ok := strings.CutPrefix(c.Subject, "people/")
+	if issuer == "" || c.Expiry == nil || !ok || id == "" {
+		return fault.Unauthenticated("the token lacks a claim")
+	}
+	return nil
+}

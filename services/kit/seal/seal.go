@@ -1,0 +1,185 @@
+// Package seal encrypts what is stored and must be read again, with the
+// installation's master key. Which bytes are sealed, and under which context,
+// is left to their owner. What is only compared (passwords, made secrets) is
+// hashed instead, elsewhere.
+package seal
+
+import (
+	"bytes"
+	"crypto/cipher"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"strings"
+
+	"golang.org/x/crypto/chacha20poly1305"
+)
+
+// prefix begins each line of a key file.
+const prefix = "tidegate-master-key-v1:"
+
+// Layout of what Seal returns: version, key id, nonce, ciphertext.
+const (
+	version = 1
+	idLen   = 4
+	headLen = 1 + idLen + chacha20poly1305.NonceSizeX
+)
+
+// ErrOpen says that sealed bytes were changed, belong to another context, or
+// were sealed with a key that is not in the file.
+var ErrOpen = errors.New("the sealed value cannot be opened with this master key")
+
+// Key seals and opens. It is safe for concurrent use.
+type Key struct{ keys []one }
+
+// one is one line of a key file.
+type one struct {
+	id  [idLen]byte
+	key [chacha20poly1305.KeySize]byte
+}
+
+// Load reads a key file. It has one key a line: the first seals, all open. A
+// file that others than its owner can read is refused.
+func Load(path string) (*Key, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, fmt.Errorf("read master key: %w", err)
+	}
+	if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("read master key: %s is not a file", path)
+	}
+	if mode := info.Mode().Perm(); mode&0o077 != 0 {
+		return nil, fmt.Errorf("read master key: %s has mode %04o, others can read it: chmod 600 it", path, mode)
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("read master key: %w", err)
+	}
+	k := &Key{}
+	for n, line := range strings.Split(string(text), "\n") {
+		line = strings.TrimSpace(line)
+		if line == "" {
+			continue
+		}
+		key, err := parse(line)
+		if err != nil {
+			return nil, fmt.Errorf("read master key: %s line %d: %w", path, n+1, err)
+		}
+		k.keys = append(k.keys, key)
+	}
+	if len(k.keys) == 0 {
+		return nil, fmt.Errorf("read master key: %s is empty", path)
+	}
+	return k, nil
+}
+
+// parse reads a line; its error never has the line in it.
+func parse(line string) (one, error) {
+	text, ok := strings.CutPrefix(line, prefix)
+	if !ok {
+		return one{}, fmt.Errorf("it must begin with %s", prefix)
+	}
+	raw, err := base64.StdEncoding.DecodeString(text)
+	if err != nil || len(raw) != chacha20poly1305.KeySize {
+		return one{}, errors.New("it must be 32 bytes in base64")
+	}
+	return newOne([chacha20poly1305.KeySize]byte(raw)), nil
+}
+
+func newOne(key [chacha20poly1305.KeySize]byte) one {
+	sum := sha256.Sum256(key[:])
+	return one{id: [idLen]byte(sum[:idLen]), key: key}
+}
+
+// Create makes a key and writes it to a new file that only its owner can read.
+// A file that exists stays as it is and is an error that is fs.ErrExist.
+func Create(path string) (*Key, error) {
+	k := New()
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("make master key: %w", err)
+	}
+	line := prefix + base64.StdEncoding.EncodeToString(k.keys[0].key[:]) + "\n"
+	_, err = f.WriteString(line)
+	if err == nil {
+		err = f.Sync()
+	}
+	if err = errors.Join(err, f.Close()); err != nil {
+		os.Remove(path)
+		return nil, fmt.Errorf("make master key: %w", err)
+	}
+	return k, nil
+}
+
+// LoadOrCreate reads the key file, and makes it where there is none.
+func LoadOrCreate(path string) (*Key, error) {
+	k, err := Create(path)
+	if errors.Is(err, fs.ErrExist) {
+		return Load(path)
+	}
+	return k, err
+}
+
+// New makes a key that is kept nowhere.
+func New() *Key {
+	var key [chacha20poly1305.KeySize]byte
+	rand.Read(key[:])
+	return &Key{keys: []one{newOne(key)}}
+}
+
+// ID returns the id of the key that seals: the first 8 hexadecimal digits of its
+// SHA-256.
+func (k *Key) ID() string { return hex.EncodeToString(k.keys[0].id[:]) }
+
+// Seal encrypts plain. Only Open with the same context returns it; context says
+// what the bytes are, for example "signing-key/" and its id.
+func (k *Key) Seal(plain, context []byte) []byte {
+	key := k.keys[0]
+	out := make([]byte, headLen, headLen+len(plain)+chacha20poly1305.Overhead)
+	out[0] = version
+	copy(out[1:], key.id[:])
+	nonce := out[1+idLen : headLen]
+	rand.Read(nonce)
+	return key.aead().Seal(out, nonce, plain, bound(out[:1+idLen], context))
+}
+
+// Open returns what was sealed; its error is ErrOpen.
+func (k *Key) Open(sealed, context []byte) ([]byte, error) {
+	if len(sealed) < headLen+chacha20poly1305.Overhead || sealed[0] != version {
+		return nil, ErrOpen
+	}
+	head, nonce, text := sealed[:1+idLen], sealed[1+idLen:headLen], sealed[headLen:]
+	for _, key := range k.keys {
+		if !bytes.Equal(key.id[:], head[1:]) {
+			continue
+		}
+		if plain, err := key.aead().Open(nil, nonce, text, bound(head, context)); err == nil {
+			return plain, nil
+		}
+	}
+	return nil, ErrOpen
+}
+
+// Stale reports whether sealed bytes were sealed with another key than the first,
+// so that sealing them again would move them to it.
+func (k *Key) Stale(sealed []byte) bool {
+	return len(sealed) < headLen || !bytes.Equal(sealed[1:1+idLen], k.keys[0].id[:])
+}
+
+// bound is the data that is authenticated beside the ciphertext.
+func bound(head, context []byte) []byte {
+	return append(append(make([]byte, 0, len(head)+len(context)), head...), context...)
+}
+
+func (o one) aead() cipher.AEAD {
+	a, err := chacha20poly1305.NewX(o.key[:])
+	if err != nil {
+		panic(err) // the length of the key is that of its type
+	}
+	return a
+}

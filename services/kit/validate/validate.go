@@ -1,0 +1,83 @@
+// Package validate checks requests against the rules that stand in the protos.
+// It stands apart from grpcserver because the rules' engine is large and the
+// gateway does without it. Rules that a proto cannot say belong to handlers.
+package validate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"buf.build/go/protovalidate"
+	"google.golang.org/grpc"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/tidegatehq/tidegate/services/kit/fault"
+	"github.com/tidegatehq/tidegate/services/kit/grpcserver"
+)
+
+// New returns the option that makes a server check every message that it
+// receives. The violations of a message come back as one INVALID_ARGUMENT with
+// the path of each field and what is right.
+func New() (grpcserver.Option, error) {
+	v, err := protovalidate.New()
+	if err != nil {
+		return nil, fmt.Errorf("make validator: %w", err)
+	}
+	return grpcserver.WithInterceptors(unary(v), stream(v)), nil
+}
+
+// Message checks one message; its error is a fault.
+func Message(m proto.Message) error { return check(protovalidate.GlobalValidator, m) }
+
+func unary(v protovalidate.Validator) grpc.UnaryServerInterceptor {
+	return func(ctx context.Context, req any, _ *grpc.UnaryServerInfo, next grpc.UnaryHandler) (any, error) {
+		if err := check(v, req); err != nil {
+			return nil, err
+		}
+		return next(ctx, req)
+	}
+}
+
+func stream(v protovalidate.Validator) grpc.StreamServerInterceptor {
+	return func(srv any, ss grpc.ServerStream, _ *grpc.StreamServerInfo, next grpc.StreamHandler) error {
+		return next(srv, &checked{ServerStream: ss, v: v})
+	}
+}
+
+// checked is a stream whose messages are checked.
+type checked struct {
+	grpc.ServerStream
+	v protovalidate.Validator
+}
+
+// RecvMsg receives and checks the next message.
+func (c *checked) RecvMsg(m any) error {
+	if err := c.ServerStream.RecvMsg(m); err != nil {
+		return err
+	}
+	return check(c.v, m)
+}
+
+func check(v protovalidate.Validator, m any) error {
+	msg, ok := m.(proto.Message)
+	if !ok {
+		return nil
+	}
+	err := v.Validate(msg)
+	if err == nil {
+		return nil
+	}
+	var invalid *protovalidate.ValidationError
+	if !errors.As(err, &invalid) {
+		return fmt.Errorf("validate %s: %w", msg.ProtoReflect().Descriptor().FullName(), err)
+	}
+	var all []fault.Violation
+	for _, violation := range invalid.Violations {
+		all = append(all, fault.Violation{
+			Field:   protovalidate.FieldPathString(violation.Proto.GetField()),
+			Message: violation.Proto.GetMessage(),
+		})
+	}
+	return fault.InvalidAll(all...)
+}
