@@ -1,0 +1,43 @@
+package page
+
+import (
+	"slices"
+
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/types/known/fieldmaskpb"
+)
+
+// Mask returns the fields that an update changes, out of those that it may: the
+// paths of the mask, all of may for "*", and those that are set in m where there
+// is no mask. A path of any other name is a fault.
+func Mask(mask *fieldmaskpb.FieldMask, m proto.Message, may ...string) ([]string, error) {
+	var paths []string
+	if len(mask.GetPaths()) == 0 {
+		for _, path := range may {
+			if isSet(m, path) {
+				paths = append(paths, path)
+			}
+		}
+		return paths, nil
+	}
+	for _, path := range mask.GetPaths() {
+		if path == "*" && len(mask.GetPaths()) == 1 {
+			return may, nil
+		}
+		if !slices.Contains(may, path) {
+			return nil, unknown("update_mask", path, may)
+		}
+		if !slices.Contains(paths, path) {
+			paths = append(paths, path)
+		}
+	}
+	return paths, nil
+}
+
+// isSet reports whether a field at the top of m is set.
+func isSet(m proto.Message, path string) bool {
+	r := m.ProtoReflect()
+	fd := r.Descriptor().Fields().ByName(protoreflect.Name(path))
+	return fd != nil && r.Has(fd)
+}
