@@ -127,8 +127,9 @@ type ListApisRequest struct {
 	// next_page_token of the page before, or empty for the first. The filter
 	// must be the same.
 	PageToken string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
-	// Restricts the list: terms `field = "value"` joined by AND, on
-	// display_name, context, owner. At most 1024 characters.
+	// Restricts the list: terms `field = "value"` joined by AND, each field
+	// once, on display_name (without regard to case), context, owner. At most
+	// 1024 characters.
 	Filter        string `protobuf:"bytes,3,opt,name=filter,proto3" json:"filter,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -246,7 +247,8 @@ type UpdateApiRequest struct {
 	// The API, named by its name, with the new values.
 	Api *Api `protobuf:"bytes,1,opt,name=api,proto3" json:"api,omitempty"`
 	// Fields to change: display_name, context, description, default_version.
-	// Empty means those that are not empty in api.
+	// Empty means those that are not empty in api, "*" means all. Other fields
+	// of the API may be named as long as their value is the current one.
 	UpdateMask    *fieldmaskpb.FieldMask `protobuf:"bytes,2,opt,name=update_mask,json=updateMask,proto3" json:"update_mask,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -471,9 +473,9 @@ type ListVersionsRequest struct {
 	// next_page_token of the page before, or empty for the first. The parent and
 	// the filter must be the same.
 	PageToken string `protobuf:"bytes,3,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
-	// Restricts the list: terms `field = "value"` joined by AND, on version,
-	// state (as "PUBLISHED") and tags (one that the version has). At most 1024
-	// characters.
+	// Restricts the list: terms `field = "value"` joined by AND, each field
+	// once, on version, state (as "PUBLISHED") and tags (one that the version
+	// has). At most 1024 characters.
 	Filter        string `protobuf:"bytes,4,opt,name=filter,proto3" json:"filter,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -598,8 +600,10 @@ type UpdateVersionRequest struct {
 	// The version, named by its name, with the new values.
 	Version *Version `protobuf:"bytes,1,opt,name=version,proto3" json:"version,omitempty"`
 	// Fields to change: description, tags, endpoints, endpoints.production,
-	// endpoints.sandbox, security, plans, allowed_origins, max_session_age.
-	// Empty means those that are set in version.
+	// endpoints.sandbox, security, security.schemes, security.places, plans,
+	// allowed_origins, max_session_age. Empty means those that are set in
+	// version, "*" means all. Other fields of the version may be named as long as
+	// their value is the current one.
 	UpdateMask    *fieldmaskpb.FieldMask `protobuf:"bytes,2,opt,name=update_mask,json=updateMask,proto3" json:"update_mask,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -868,7 +872,8 @@ type ListPlansRequest struct {
 	// next_page_token of the page before, or empty for the first. The filter
 	// must be the same.
 	PageToken string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
-	// Restricts the list: `display_name = "value"`. At most 1024 characters.
+	// Restricts the list: `display_name = "value"`, without regard to case. At
+	// most 1024 characters.
 	Filter        string `protobuf:"bytes,3,opt,name=filter,proto3" json:"filter,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -985,8 +990,9 @@ type UpdatePlanRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The plan, named by its name, with the new values.
 	Plan *Plan `protobuf:"bytes,1,opt,name=plan,proto3" json:"plan,omitempty"`
-	// Fields to change: display_name, description, quota. Empty means those that
-	// are set in plan.
+	// Fields to change: display_name, description, quota, quota.messages,
+	// quota.window. Empty means those that are set in plan, "*" means all. Other
+	// fields of the plan may be named as long as their value is the current one.
 	UpdateMask    *fieldmaskpb.FieldMask `protobuf:"bytes,2,opt,name=update_mask,json=updateMask,proto3" json:"update_mask,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -60,14 +60,17 @@ type CatalogServiceClient interface {
 	GetApi(ctx context.Context, in *GetApiRequest, opts ...grpc.CallOption) (*Api, error)
 	// Lists the APIs that the caller may see, oldest first.
 	ListApis(ctx context.Context, in *ListApisRequest, opts ...grpc.CallOption) (*ListApisResponse, error)
-	// Changes an API. Needs its owner or an administrator.
+	// Changes an API. Needs its owner with the role creator, or an
+	// administrator.
 	UpdateApi(ctx context.Context, in *UpdateApiRequest, opts ...grpc.CallOption) (*Api, error)
 	// Deletes an API. FAILED_PRECONDITION while it has versions, unless force is
-	// set and none of them is published. Needs its owner or an administrator.
+	// set and none of them is published. Needs its owner with the role creator,
+	// or an administrator.
 	DeleteApi(ctx context.Context, in *DeleteApiRequest, opts ...grpc.CallOption) (*emptypb.Empty, error)
 	// Creates a version in the state CREATED. Needs the API's owner with the
 	// role creator, or an administrator. ALREADY_EXISTS when the API has one of
-	// that version string; at most 200 versions an API.
+	// that version string, or another API's context lies at or under its
+	// address; FAILED_PRECONDITION when the API has 200 versions.
 	CreateVersion(ctx context.Context, in *CreateVersionRequest, opts ...grpc.CallOption) (*Version, error)
 	// Returns a version.
 	GetVersion(ctx context.Context, in *GetVersionRequest, opts ...grpc.CallOption) (*Version, error)
@@ -75,10 +78,12 @@ type CatalogServiceClient interface {
 	// see, oldest first.
 	ListVersions(ctx context.Context, in *ListVersionsRequest, opts ...grpc.CallOption) (*ListVersionsResponse, error)
 	// Changes a version. A published version may be changed; its live sessions
-	// go on as they began. Needs the owner or an administrator.
+	// go on as they began. Needs the owner with the role creator, or an
+	// administrator.
 	UpdateVersion(ctx context.Context, in *UpdateVersionRequest, opts ...grpc.CallOption) (*Version, error)
-	// Deletes a version in the state CREATED; else FAILED_PRECONDITION. Needs
-	// the owner or an administrator.
+	// Deletes a version in the state CREATED; else FAILED_PRECONDITION. Where it
+	// was the default version, its API has none from then on. Needs the owner
+	// with the role creator, or an administrator.
 	DeleteVersion(ctx context.Context, in *DeleteVersionRequest, opts ...grpc.CallOption) (*emptypb.Empty, error)
 	// Moves a version to another state. Needs the owner with the role publisher,
 	// or an administrator. FAILED_PRECONDITION when the action does not start in
@@ -96,7 +101,7 @@ type CatalogServiceClient interface {
 	// role admin.
 	DeletePlan(ctx context.Context, in *DeletePlanRequest, opts ...grpc.CallOption) (*emptypb.Empty, error)
 	// Waits until every connected gateway has applied a change of the catalog,
-	// for 5 seconds at most.
+	// for 5 seconds at most. NOT_FOUND when there is no such change.
 	WaitApplied(ctx context.Context, in *WaitAppliedRequest, opts ...grpc.CallOption) (*WaitAppliedResponse, error)
 	// Lists who changed what in the catalog, newest first. Needs the role admin.
 	ListChanges(ctx context.Context, in *ListChangesRequest, opts ...grpc.CallOption) (*ListChangesResponse, error)
@@ -322,14 +327,17 @@ type CatalogServiceServer interface {
 	GetApi(context.Context, *GetApiRequest) (*Api, error)
 	// Lists the APIs that the caller may see, oldest first.
 	ListApis(context.Context, *ListApisRequest) (*ListApisResponse, error)
-	// Changes an API. Needs its owner or an administrator.
+	// Changes an API. Needs its owner with the role creator, or an
+	// administrator.
 	UpdateApi(context.Context, *UpdateApiRequest) (*Api, error)
 	// Deletes an API. FAILED_PRECONDITION while it has versions, unless force is
-	// set and none of them is published. Needs its owner or an administrator.
+	// set and none of them is published. Needs its owner with the role creator,
+	// or an administrator.
 	DeleteApi(context.Context, *DeleteApiRequest) (*emptypb.Empty, error)
 	// Creates a version in the state CREATED. Needs the API's owner with the
 	// role creator, or an administrator. ALREADY_EXISTS when the API has one of
-	// that version string; at most 200 versions an API.
+	// that version string, or another API's context lies at or under its
+	// address; FAILED_PRECONDITION when the API has 200 versions.
 	CreateVersion(context.Context, *CreateVersionRequest) (*Version, error)
 	// Returns a version.
 	GetVersion(context.Context, *GetVersionRequest) (*Version, error)
@@ -337,10 +345,12 @@ type CatalogServiceServer interface {
 	// see, oldest first.
 	ListVersions(context.Context, *ListVersionsRequest) (*ListVersionsResponse, error)
 	// Changes a version. A published version may be changed; its live sessions
-	// go on as they began. Needs the owner or an administrator.
+	// go on as they began. Needs the owner with the role creator, or an
+	// administrator.
 	UpdateVersion(context.Context, *UpdateVersionRequest) (*Version, error)
-	// Deletes a version in the state CREATED; else FAILED_PRECONDITION. Needs
-	// the owner or an administrator.
+	// Deletes a version in the state CREATED; else FAILED_PRECONDITION. Where it
+	// was the default version, its API has none from then on. Needs the owner
+	// with the role creator, or an administrator.
 	DeleteVersion(context.Context, *DeleteVersionRequest) (*emptypb.Empty, error)
 	// Moves a version to another state. Needs the owner with the role publisher,
 	// or an administrator. FAILED_PRECONDITION when the action does not start in
@@ -358,7 +368,7 @@ type CatalogServiceServer interface {
 	// role admin.
 	DeletePlan(context.Context, *DeletePlanRequest) (*emptypb.Empty, error)
 	// Waits until every connected gateway has applied a change of the catalog,
-	// for 5 seconds at most.
+	// for 5 seconds at most. NOT_FOUND when there is no such change.
 	WaitApplied(context.Context, *WaitAppliedRequest) (*WaitAppliedResponse, error)
 	// Lists who changed what in the catalog, newest first. Needs the role admin.
 	ListChanges(context.Context, *ListChangesRequest) (*ListChangesResponse, error)

@@ -311,7 +311,9 @@ type Api struct {
 	// First part of the address at the gateway, unique in the installation:
 	// 1 to 8 segments, each of 1 to 64 characters of A-Z, a-z, 0-9, "_", "." and
 	// "-" that starts with a letter, a digit or "_", as "/echo" or "/team/echo".
-	// Fixed once the API has a published version.
+	// It may not lie at or under the address of another API's version, as
+	// "/team/1.0.0" where "/team" has a version 1.0.0 (ALREADY_EXISTS). Fixed
+	// while the API has a published version.
 	Context string `protobuf:"bytes,3,opt,name=context,proto3" json:"context,omitempty"`
 	// What the API is for, for its readers. At most 4096 characters.
 	Description string `protobuf:"bytes,4,opt,name=description,proto3" json:"description,omitempty"`
@@ -319,7 +321,8 @@ type Api struct {
 	Owner string `protobuf:"bytes,5,opt,name=owner,proto3" json:"owner,omitempty"`
 	// Version that /{context} without a version leads to,
 	// apis/{api}/versions/{version} of this API, or empty for none. It is
-	// followed while that version is published.
+	// followed while that version is published, and shown to those who may see
+	// that version. A new API has none yet.
 	DefaultVersion string `protobuf:"bytes,6,opt,name=default_version,json=defaultVersion,proto3" json:"default_version,omitempty"`
 	// When the API was made.
 	CreateTime *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
@@ -443,12 +446,13 @@ type Version struct {
 	// Who may connect. When not set: the scheme OAUTH2 at the places
 	// AUTHORIZATION_HEADER and ACCESS_TOKEN_QUERY.
 	Security *Security `protobuf:"bytes,6,opt,name=security,proto3" json:"security,omitempty"`
-	// Plans that a subscriber can choose from, plans/{plan}: at most 50. Needed
-	// for publishing unless the only scheme is NONE.
+	// Plans that a subscriber can choose from, plans/{plan}: at most 50, each of
+	// which exists. A published version has one at least, unless its only scheme
+	// is NONE.
 	Plans []string `protobuf:"bytes,7,rep,name=plans,proto3" json:"plans,omitempty"`
 	// Values of the Origin header that may connect, as "https://example.com" or
 	// "https://*.example.com"; empty for any. A client that sends no Origin is
-	// not asked for one. At most 100.
+	// not asked for one. At most 100, together of at most 8192 characters.
 	AllowedOrigins []string `protobuf:"bytes,8,rep,name=allowed_origins,json=allowedOrigins,proto3" json:"allowed_origins,omitempty"`
 	// How long a session may live, 1 second to 30 days; not set for no bound. A
 	// session at its end is closed with 1012.
@@ -602,9 +606,9 @@ func (x *Version) GetEtag() string {
 type Endpoints struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Backend for production keys: an absolute ws, wss, http or https URL with a
-	// host and without user info or fragment; at most 2048 characters. Clients
-	// without a key (scheme NONE) are led here, or to sandbox where this is
-	// empty. The address is checked when it is dialled.
+	// host (a DNS name or an IP address) and without user info or fragment; at
+	// most 2048 characters. Clients without a key (scheme NONE) are led here, or
+	// to sandbox where this is empty. The address is checked when it is dialled.
 	Production string `protobuf:"bytes,1,opt,name=production,proto3" json:"production,omitempty"`
 	// Backend for sandbox keys, as above; empty where there is none.
 	Sandbox       string `protobuf:"bytes,2,opt,name=sandbox,proto3" json:"sandbox,omitempty"`
@@ -664,7 +668,8 @@ type Security struct {
 	// Where credentials are looked for, in this order: the first place that
 	// holds one decides. All places listed are removed before the handshake goes
 	// on to the backend. Empty means AUTHORIZATION_HEADER, then
-	// ACCESS_TOKEN_QUERY.
+	// ACCESS_TOKEN_QUERY; with the scheme NONE, where nothing is looked for, it
+	// means none.
 	Places        []Security_Place `protobuf:"varint,2,rep,packed,name=places,proto3,enum=tidegate.catalog.v1.Security_Place" json:"places,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -905,7 +910,8 @@ const file_tidegate_catalog_v1_resources_proto_rawDesc = "" +
 	"updateTime\x12\x1b\n" +
 	"\x04etag\x18\t \x01(\tB\a\xbaH\x04r\x02\x18@R\x04etag:(\xeaA%\n" +
 	"\ftidegate/Api\x12\n" +
-	"apis/{api}*\x04apis2\x03api\"\xa6\t\n" +
+	"apis/{api}*\x04apis2\x03api\"\xce\n" +
+	"\n" +
 	"\aVersion\x12\x1f\n" +
 	"\x04name\x18\x01 \x01(\tB\v\xe0A\b\xbaH\x05r\x03\x18\xc8\x01R\x04name\x12\xc3\x01\n" +
 	"\aversion\x18\x02 \x01(\tB\xa8\x01\xe0A\x02\xe0A\x05\xbaH\x9e\x01\xba\x01\x9a\x01\n" +
@@ -914,8 +920,9 @@ const file_tidegate_catalog_v1_resources_proto_rawDesc = "" +
 	"\x04tags\x18\x04 \x03(\tB\x12\xbaH\x0f\x92\x01\f\x10\x14\x18\x01\"\x06r\x04\x10\x01\x182R\x04tags\x12G\n" +
 	"\tendpoints\x18\x05 \x01(\v2\x1e.tidegate.catalog.v1.EndpointsB\t\xe0A\x02\xbaH\x03\xc8\x01\x01R\tendpoints\x129\n" +
 	"\bsecurity\x18\x06 \x01(\v2\x1d.tidegate.catalog.v1.SecurityR\bsecurity\x12=\n" +
-	"\x05plans\x18\a \x03(\tB'\xbaH$\x92\x01!\x102\x18\x01\"\x1br\x192\x17^plans/[a-z0-9-]{1,64}$R\x05plans\x12j\n" +
-	"\x0fallowed_origins\x18\b \x03(\tBA\xbaH>\x92\x01;\x10d\x18\x01\"5r3\x18\xff\x012.^https?://(\\*\\.)?[A-Za-z0-9.-]+(:[0-9]{1,5})?$R\x0eallowedOrigins\x12T\n" +
+	"\x05plans\x18\a \x03(\tB'\xbaH$\x92\x01!\x102\x18\x01\"\x1br\x192\x17^plans/[a-z0-9-]{1,64}$R\x05plans\x12\x91\x02\n" +
+	"\x0fallowed_origins\x18\b \x03(\tB\xe7\x01\xbaH\xe3\x01\x92\x01\xdf\x01\x10d\x18\x01\"\xd8\x01\xba\x01\xd4\x01\n" +
+	"\x06origin\x12Ymust be an origin, as https://example.com, https://*.example.com or http://localhost:3000\x1aothis.size() <= 255 && this.matches('^https?://(\\\\*\\\\.)?[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?(:[0-9]{1,5})?$')R\x0eallowedOrigins\x12T\n" +
 	"\x0fmax_session_age\x18\t \x01(\v2\x19.google.protobuf.DurationB\x11\xbaH\x0e\xaa\x01\v\"\x05\b\x80\x9a\x9e\x012\x02\b\x01R\rmaxSessionAge\x12=\n" +
 	"\x05state\x18\n" +
 	" \x01(\x0e2\".tidegate.catalog.v1.Version.StateB\x03\xe0A\x03R\x05state\x12!\n" +
@@ -933,12 +940,14 @@ const file_tidegate_catalog_v1_resources_proto_rawDesc = "" +
 	"\x12ACTION_UNSPECIFIED\x10\x00\x12\x12\n" +
 	"\x0eACTION_PUBLISH\x10\x01\x12\x11\n" +
 	"\rACTION_DEMOTE\x10\x02:G\xeaAD\n" +
-	"\x10tidegate/Version\x12\x1dapis/{api}/versions/{version}*\bversions2\aversion\"\xa0\x02\n" +
-	"\tEndpoints\x12W\n" +
+	"\x10tidegate/Version\x12\x1dapis/{api}/versions/{version}*\bversions2\aversion\"\x86\x05\n" +
+	"\tEndpoints\x12\x89\x02\n" +
 	"\n" +
-	"production\x18\x01 \x01(\tB7\xbaH4r2\x18\x80\x102-^($|(ws|wss|http|https)://[^\\s#@/?]+[^\\s#]*$)R\n" +
-	"production\x12Q\n" +
-	"\asandbox\x18\x02 \x01(\tB7\xbaH4r2\x18\x80\x102-^($|(ws|wss|http|https)://[^\\s#@/?]+[^\\s#]*$)R\asandbox:g\xbaHd\x1ab\n" +
+	"production\x18\x01 \x01(\tB\xe8\x01\xbaH\xe4\x01\xba\x01\xe0\x01\n" +
+	"\bendpoint\x12kmust be a ws, wss, http or https URL of at most 2048 characters with a host, without user info and fragment\x1agthis == '' || this.size() <= 2048 && this.matches('^(ws|wss|http|https)://[^\\\\s#@/?]+([/?][^\\\\s#]*)?$')R\n" +
+	"production\x12\x83\x02\n" +
+	"\asandbox\x18\x02 \x01(\tB\xe8\x01\xbaH\xe4\x01\xba\x01\xe0\x01\n" +
+	"\bendpoint\x12kmust be a ws, wss, http or https URL of at most 2048 characters with a host, without user info and fragment\x1agthis == '' || this.size() <= 2048 && this.matches('^(ws|wss|http|https)://[^\\\\s#@/?]+([/?][^\\\\s#]*)?$')R\asandbox:g\xbaHd\x1ab\n" +
 	"\tendpoints\x12(needs a production or a sandbox endpoint\x1a+this.production != '' || this.sandbox != ''\"\xa0\x03\n" +
 	"\bSecurity\x12\x9d\x01\n" +
 	"\aschemes\x18\x01 \x03(\x0e2$.tidegate.catalog.v1.Security.SchemeB]\xbaHZ\xba\x01G\n" +
