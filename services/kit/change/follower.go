@@ -1,0 +1,447 @@
+package change
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"strings"
+	"sync"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	watchv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/watch/v1"
+)
+
+// Pauses between connections.
+const (
+	minPause = 100 * time.Millisecond
+	maxPause = 5 * time.Second
+)
+
+// maxFailure is the longest text of a failure that is sent.
+const maxFailure = 1024
+
+// At is a point in the history that is followed.
+type At struct {
+	// Number is that of the last change before it.
+	Number uint64
+	// Cursor resumes there.
+	Cursor string
+}
+
+// Result is what became of a snapshot or a change.
+type Result struct {
+	// SessionsClosed is how many live sessions it closed.
+	SessionsClosed uint64
+	// Failure says what could not be applied, or is empty. The change counts as
+	// applied all the same.
+	Failure string
+}
+
+// Sink is where a follower puts what it hears. Its methods are called one at a
+// time, in order, by Run. An error ends the stream without moving on: the
+// follower connects again and hears the same once more.
+type Sink[Resp any] interface {
+	// Reset replaces all that there is by the pieces of a snapshot.
+	Reset(ctx context.Context, at At, pieces []*Resp) (Result, error)
+	// Apply applies one change.
+	Apply(ctx context.Context, at At, change *Resp) (Result, error)
+}
+
+// ClientStream is the watcher's end of a watch; the generated streams are such.
+type ClientStream[Req, Resp any] interface {
+	Send(*Req) error
+	Recv() (*Resp, error)
+}
+
+// Message is what a message of a watch says: one of its fields is set, none in a
+// piece of a snapshot.
+type Message struct {
+	Begin     *watchv1.Begin
+	End       *watchv1.SnapshotEnd
+	Change    *watchv1.Position
+	Heartbeat *watchv1.Heartbeat
+}
+
+// Client says how a service's own messages Req and Resp carry a watch.
+type Client[Req, Resp any] struct {
+	// Open opens a stream that ends with ctx.
+	Open func(ctx context.Context) (ClientStream[Req, Resp], error)
+	// Hello and Ack wrap a message.
+	Hello func(*watchv1.Hello) *Req
+	Ack   func(*watchv1.Ack) *Req
+	// Read unwraps one.
+	Read func(*Resp) Message
+}
+
+// Follower follows the watch of another service: every change once and in order,
+// over any number of streams.
+type Follower[Req, Resp any] struct {
+	client Client[Req, Resp]
+	hello  *watchv1.Hello
+	sink   Sink[Resp]
+	log    *slog.Logger
+	now    func() time.Time
+
+	mu        sync.Mutex
+	at        At
+	ready     bool
+	connected bool
+	heard     time.Time
+	moved     chan struct{} // closed and replaced when at or ready changes
+	pending   *watchv1.Ack  // what the next ack says beside the number
+	broken    int           // streams in a row that broke the order without progress
+}
+
+// NewFollower returns a follower that says hello. start is the point that the
+// sink is at already, At{} for nothing.
+func NewFollower[Req, Resp any](client Client[Req, Resp], hello *watchv1.Hello, start At, sink Sink[Resp], log *slog.Logger, now func() time.Time) *Follower[Req, Resp] {
+	return &Follower[Req, Resp]{
+		client: client, hello: hello, sink: sink, log: log, now: now,
+		at: start, moved: make(chan struct{}), pending: &watchv1.Ack{},
+	}
+}
+
+// At returns the point that has been applied.
+func (f *Follower[Req, Resp]) At() At {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.at
+}
+
+// Applied returns the number of the last change applied.
+func (f *Follower[Req, Resp]) Applied() uint64 { return f.At().Number }
+
+// Ready reports whether the sink has a state: the first snapshot is complete, or
+// the service has agreed to resume from where the sink was.
+func (f *Follower[Req, Resp]) Ready() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.ready
+}
+
+// LastHeard returns when the service was heard last, the zero time for never.
+func (f *Follower[Req, Resp]) LastHeard() time.Time {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.heard
+}
+
+// Health returns nil while the follower is ready and hears the service, else
+// what is missing.
+func (f *Follower[Req, Resp]) Health() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	switch {
+	case !f.ready:
+		return errors.New("no snapshot yet")
+	case !f.connected:
+		return errors.New("not connected")
+	case f.now().Sub(f.heard) >= Silence:
+		return errors.New("nothing heard")
+	}
+	return nil
+}
+
+// WaitReady waits until Ready.
+func (f *Follower[Req, Resp]) WaitReady(ctx context.Context) error {
+	return f.wait(ctx, func() bool { return f.ready })
+}
+
+// WaitApplied waits until a change has been applied.
+func (f *Follower[Req, Resp]) WaitApplied(ctx context.Context, number uint64) error {
+	return f.wait(ctx, func() bool { return f.ready && f.at.Number >= number })
+}
+
+// wait waits until a condition on the guarded fields is true.
+func (f *Follower[Req, Resp]) wait(ctx context.Context, met func() bool) error {
+	for {
+		f.mu.Lock()
+		ok, moved := met(), f.moved
+		f.mu.Unlock()
+		if ok {
+			return nil
+		}
+		select {
+		case <-moved:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// Run follows until ctx ends. Nothing that the service does ends it.
+func (f *Follower[Req, Resp]) Run(ctx context.Context) error {
+	pause := minPause
+	for {
+		began := f.now()
+		err := f.stream(ctx)
+		if ctx.Err() != nil {
+			return nil
+		}
+		if f.now().Sub(began) > maxPause {
+			pause = minPause
+		}
+		wait := pause/2 + rand.N(pause/2+1)
+		f.log.WarnContext(ctx, "watch broken", "error", err, "retry_in", wait)
+		t := time.NewTimer(wait)
+		select {
+		case <-t.C:
+		case <-ctx.Done():
+			t.Stop()
+			return nil
+		}
+		pause = min(2*pause, maxPause)
+	}
+}
+
+// disorder is a message that may not come where it came.
+type disorder struct{ text string }
+
+// Error says what came.
+func (e *disorder) Error() string { return e.text }
+
+func disorderf(format string, a ...any) error {
+	return &disorder{text: fmt.Sprintf(format, a...)}
+}
+
+var errSilent = errors.New("nothing heard for 6 s")
+
+// stream follows one stream until it breaks, and says why it did.
+func (f *Follower[Req, Resp]) stream(parent context.Context) error {
+	ctx, cancel := context.WithCancelCause(parent)
+	defer cancel(nil)
+	defer f.set(func() { f.connected = false })
+	silent := time.AfterFunc(Silence, func() { cancel(errSilent) })
+	defer silent.Stop()
+	err := f.follow(ctx, cancel, silent)
+	var d *disorder
+	f.set(func() {
+		if errors.As(err, &d) {
+			f.broken++
+		}
+	})
+	if cause := context.Cause(ctx); errors.Is(cause, errSilent) {
+		return cause
+	}
+	return err
+}
+
+// follow opens a stream and handles its messages. silent is reset by whatever is
+// heard and stands still while a message is handled.
+func (f *Follower[Req, Resp]) follow(ctx context.Context, cancel context.CancelCauseFunc, silent *time.Timer) error {
+	s, err := f.client.Open(ctx)
+	if err != nil {
+		return fmt.Errorf("open watch: %w", err)
+	}
+	since := f.since()
+	hello := proto.CloneOf(f.hello)
+	hello.Since = since
+	if err := s.Send(f.client.Hello(hello)); err != nil {
+		return f.receiveError(s, err)
+	}
+	messages := make(chan *Resp)
+	received := make(chan error, 1)
+	go func() { received <- receive(ctx, s, messages, silent) }()
+	err = f.handle(ctx, s, &state[Resp]{resumed: since != ""}, messages, received)
+	cancel(err)
+	<-received
+	return err
+}
+
+// since is the cursor to resume from. When two streams in a row broke the order,
+// only a snapshot helps.
+func (f *Follower[Req, Resp]) since() string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.broken > 1 {
+		return ""
+	}
+	return f.at.Cursor
+}
+
+// receiveError is the reason of a Send that failed: gRPC gives it to Recv.
+func (f *Follower[Req, Resp]) receiveError(s ClientStream[Req, Resp], sendErr error) error {
+	if _, err := s.Recv(); err != nil {
+		return fmt.Errorf("watch: %w", err)
+	}
+	return fmt.Errorf("watch: send: %w", sendErr)
+}
+
+// receive hands messages over until the stream breaks.
+func receive[Req, Resp any](ctx context.Context, s ClientStream[Req, Resp], messages chan<- *Resp, silent *time.Timer) error {
+	for {
+		m, err := s.Recv()
+		if err != nil {
+			return fmt.Errorf("watch: %w", err)
+		}
+		silent.Stop()
+		select {
+		case messages <- m:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		silent.Reset(Silence)
+	}
+}
+
+// state is where a stream stands.
+type state[Resp any] struct {
+	resumed  bool // hello had a cursor
+	begun    bool
+	snapshot bool // between Begin and SnapshotEnd
+	pieces   []*Resp
+	ack      bool // there is something to acknowledge
+}
+
+// handle takes messages until the stream breaks. It acknowledges when no further
+// message waits, so that one ack covers what came together.
+func (f *Follower[Req, Resp]) handle(ctx context.Context, s ClientStream[Req, Resp], st *state[Resp], messages <-chan *Resp, received chan error) error {
+	for {
+		var m *Resp
+		select {
+		case m = <-messages:
+		default:
+			if err := f.acknowledge(s, st); err != nil {
+				return err
+			}
+			select {
+			case m = <-messages:
+			case err := <-received:
+				received <- err
+				return err
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		}
+		if err := f.take(ctx, st, m); err != nil {
+			return err
+		}
+	}
+}
+
+// acknowledge sends what is to be acknowledged.
+func (f *Follower[Req, Resp]) acknowledge(s ClientStream[Req, Resp], st *state[Resp]) error {
+	if !st.ack {
+		return nil
+	}
+	f.mu.Lock()
+	ack := f.pending
+	ack.Number = f.at.Number
+	f.mu.Unlock()
+	if err := s.Send(f.client.Ack(ack)); err != nil {
+		return f.receiveError(s, err)
+	}
+	f.set(func() { f.pending = &watchv1.Ack{} })
+	st.ack = false
+	return nil
+}
+
+// take handles one message.
+func (f *Follower[Req, Resp]) take(ctx context.Context, st *state[Resp], resp *Resp) error {
+	f.set(func() { f.connected, f.heard = true, f.now() })
+	m := f.client.Read(resp)
+	switch {
+	case m.Begin != nil:
+		return f.begin(st, m.Begin)
+	case !st.begun:
+		return disorderf("the watch did not start with begin")
+	case m.Heartbeat != nil:
+		st.ack = !st.snapshot
+		return nil
+	case m.End != nil:
+		return f.reset(ctx, st, At{Number: m.End.GetNumber(), Cursor: m.End.GetCursor()})
+	case m.Change != nil:
+		return f.apply(ctx, st, At{Number: m.Change.GetNumber(), Cursor: m.Change.GetCursor()}, resp)
+	case !st.snapshot:
+		return disorderf("a piece of a snapshot came outside of one")
+	}
+	st.pieces = append(st.pieces, resp)
+	return nil
+}
+
+func (f *Follower[Req, Resp]) begin(st *state[Resp], b *watchv1.Begin) error {
+	if st.begun {
+		return disorderf("the watch began twice")
+	}
+	st.begun = true
+	st.snapshot = b.GetReset_() != watchv1.Begin_RESET_UNSPECIFIED
+	if !st.snapshot && !st.resumed {
+		return disorderf("the watch began without the snapshot that it needs")
+	}
+	if st.snapshot {
+		f.log.Info("watch begins with a snapshot", "reason", b.GetReset_().String())
+		return nil
+	}
+	st.ack = true
+	f.set(func() {
+		f.ready = true
+		f.tell()
+	})
+	return nil
+}
+
+func (f *Follower[Req, Resp]) reset(ctx context.Context, st *state[Resp], at At) error {
+	if !st.snapshot {
+		return disorderf("a snapshot ended that had not begun")
+	}
+	r, err := f.sink.Reset(ctx, at, st.pieces)
+	if err != nil {
+		return fmt.Errorf("apply snapshot at %d: %w", at.Number, err)
+	}
+	st.snapshot, st.pieces, st.ack = false, nil, true
+	f.move(at, r)
+	return nil
+}
+
+func (f *Follower[Req, Resp]) apply(ctx context.Context, st *state[Resp], at At, resp *Resp) error {
+	if st.snapshot {
+		return disorderf("change %d came inside a snapshot", at.Number)
+	}
+	if want := f.Applied() + 1; at.Number != want {
+		return disorderf("change %d came instead of %d", at.Number, want)
+	}
+	r, err := f.sink.Apply(ctx, at, resp)
+	if err != nil {
+		return fmt.Errorf("apply change %d: %w", at.Number, err)
+	}
+	st.ack = true
+	f.move(at, r)
+	return nil
+}
+
+// move goes on to a point that has been applied.
+func (f *Follower[Req, Resp]) move(at At, r Result) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.at, f.ready, f.broken = at, true, 0
+	f.pending.SessionsClosed += r.SessionsClosed
+	if r.Failure != "" {
+		f.pending.Failure = shorten(strings.TrimPrefix(f.pending.Failure+"; "+r.Failure, "; "))
+	}
+	f.tell()
+}
+
+// tell wakes those who wait; the lock is held.
+func (f *Follower[Req, Resp]) tell() {
+	close(f.moved)
+	f.moved = make(chan struct{})
+}
+
+// set changes guarded fields.
+func (f *Follower[Req, Resp]) set(change func()) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	change()
+}
+
+// shorten cuts a text at maxFailure bytes and makes it valid UTF-8.
+func shorten(text string) string {
+	if len(text) > maxFailure {
+		text = text[:maxFailure]
+	}
+	return strings.ToValidUTF8(text, "")
+}

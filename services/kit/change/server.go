@@ -1,0 +1,319 @@
+package change
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sync/atomic"
+	"time"
+
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	watchv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/watch/v1"
+	"github.com/tidegatehq/tidegate/services/kit/fault"
+	"github.com/tidegatehq/tidegate/services/kit/sqldb"
+)
+
+// Heartbeat is how often a watch says that it is alive, and Silence how long a
+// watcher waits before it calls the stream broken.
+const (
+	Heartbeat = 2 * time.Second
+	Silence   = 6 * time.Second
+)
+
+// batch is how many changes are read at a time.
+const batch = 200
+
+// Server serves the watches of one log over a service's own messages Req and
+// Resp. Its functions wrap and unwrap the shared messages.
+type Server[Req, Resp any] struct {
+	// Log is the log that is watched.
+	Log *Log
+	// Split returns which of the two a message is; the other is nil.
+	Split func(*Req) (*watchv1.Hello, *watchv1.Ack)
+	// Begin, End and Heartbeat wrap a message.
+	Begin     func(*watchv1.Begin) *Resp
+	End       func(*watchv1.SnapshotEnd) *Resp
+	Heartbeat func(*watchv1.Heartbeat) *Resp
+	// Change wraps a change with its stored event, which may be empty.
+	Change func(at *watchv1.Position, event []byte) (*Resp, error)
+	// Snapshot emits the pieces of the service's state as tx sees it, each under
+	// 1 MiB (Batch helps); nil is an empty state. It may run more than once.
+	Snapshot func(ctx context.Context, tx *sqldb.Tx, emit func(*Resp)) error
+}
+
+// ServerStream is the service's end of a watch; the generated streams are such.
+type ServerStream[Req, Resp any] interface {
+	Context() context.Context
+	Recv() (*Req, error)
+	Send(*Resp) error
+}
+
+// Serve serves one watch until the watcher goes or the log's Run ends.
+func (s *Server[Req, Resp]) Serve(stream ServerStream[Req, Resp]) error {
+	first, err := stream.Recv()
+	if err != nil {
+		return err
+	}
+	hello, _ := s.Split(first)
+	if hello == nil {
+		return fault.Invalid("hello", "must come first")
+	}
+	w := &watch[Req, Resp]{Server: s, stream: stream}
+	done := s.Log.enter()
+	defer done()
+	return w.serve(stream.Context(), hello)
+}
+
+// enter counts a stream, and returns what takes it off.
+func (l *Log) enter() func() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.streams++
+	return func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.streams--
+	}
+}
+
+// watch is one stream that is served.
+type watch[Req, Resp any] struct {
+	*Server[Req, Resp]
+	stream ServerStream[Req, Resp]
+	sent   atomic.Uint64
+}
+
+func (w *watch[Req, Resp]) serve(ctx context.Context, hello *watchv1.Hello) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	at, reset, err := w.Log.resume(ctx, hello.GetSince())
+	if err != nil {
+		return err
+	}
+	w.sent.Store(at.number)
+	rec, err := w.Log.newRecorder(ctx, hello, at.number)
+	if err != nil {
+		return err
+	}
+	acks := make(chan *watchv1.Ack)
+	recorded := make(chan struct{})
+	go func() {
+		defer close(recorded)
+		rec.run(ctx, acks)
+	}()
+	// Recv returns when the stream ends, which is after this function: nobody
+	// waits for it.
+	go w.receive(ctx, cancel, acks)
+	err = w.send(ctx, reset)
+	cause := context.Cause(ctx)
+	cancel(nil)
+	<-recorded
+	switch {
+	case cause == nil:
+		return err
+	case errors.Is(cause, context.Canceled):
+		return nil
+	}
+	return cause
+}
+
+// receive hands acknowledgements over until the watcher goes.
+func (w *watch[Req, Resp]) receive(ctx context.Context, cancel context.CancelCauseFunc, acks chan<- *watchv1.Ack) {
+	for {
+		m, err := w.stream.Recv()
+		if errors.Is(err, io.EOF) {
+			cancel(nil)
+			return
+		}
+		if err != nil {
+			cancel(err)
+			return
+		}
+		_, ack := w.Split(m)
+		if ack == nil {
+			cancel(fault.Invalid("hello", "must come once"))
+			return
+		}
+		if n := w.sent.Load(); ack.GetNumber() > n {
+			cancel(fault.Invalid("ack.number", "%d was not sent yet, the last was %d", ack.GetNumber(), n))
+			return
+		}
+		select {
+		case acks <- ack:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// send says all that there is to say, in order, until ctx ends.
+func (w *watch[Req, Resp]) send(ctx context.Context, reset watchv1.Begin_Reset) error {
+	if err := w.stream.Send(w.Begin(&watchv1.Begin{Reset_: reset})); err != nil {
+		return err
+	}
+	beat := time.NewTicker(Heartbeat)
+	defer beat.Stop()
+	if reset != watchv1.Begin_RESET_UNSPECIFIED {
+		if err := w.snapshot(ctx, beat); err != nil || ctx.Err() != nil {
+			return err
+		}
+	}
+	if err := w.Log.look(ctx); err != nil {
+		return err
+	}
+	for {
+		head, newer := w.Log.newest()
+		if w.sent.Load() < head {
+			if err := w.changes(ctx); err != nil {
+				return err
+			}
+			continue
+		}
+		select {
+		case <-newer:
+		case <-beat.C:
+			if err := w.beat(head); err != nil {
+				return err
+			}
+		case <-w.Log.stopped:
+			return fault.Because(fault.Unavailable("the service is stopping"), errStopped)
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+func (w *watch[Req, Resp]) beat(head uint64) error {
+	return w.stream.Send(w.Heartbeat(&watchv1.Heartbeat{
+		Head: max(head, w.sent.Load()), Time: timestamppb.New(w.Log.now()),
+	}))
+}
+
+// pieces is a snapshot that was read, or why it was not.
+type pieces[Resp any] struct {
+	all []*Resp
+	at  cursor
+	err error
+}
+
+// snapshot reads the state and sends it, with heartbeats while it reads.
+func (w *watch[Req, Resp]) snapshot(ctx context.Context, beat *time.Ticker) error {
+	read := make(chan pieces[Resp], 1)
+	go func() { read <- w.read(ctx) }()
+	var got pieces[Resp]
+	for waiting := true; waiting; {
+		select {
+		case got = <-read:
+			waiting = false
+		case <-beat.C:
+			if err := w.beat(0); err != nil {
+				<-read
+				return err
+			}
+		}
+	}
+	if got.err != nil {
+		return got.err
+	}
+	for _, piece := range got.all {
+		if err := w.stream.Send(piece); err != nil {
+			return err
+		}
+	}
+	w.sent.Store(got.at.number)
+	return w.stream.Send(w.End(&watchv1.SnapshotEnd{Number: got.at.number, Cursor: got.at.String()}))
+}
+
+// read reads the state and the number of the newest change in it.
+func (w *watch[Req, Resp]) read(ctx context.Context) pieces[Resp] {
+	var p pieces[Resp]
+	epoch, err := w.Log.epochOf(ctx)
+	if err != nil {
+		return pieces[Resp]{err: err}
+	}
+	p.err = w.Log.db.InReadTx(ctx, func(tx *sqldb.Tx) error {
+		p.all, p.at = nil, cursor{epoch: epoch}
+		var err error
+		if p.at.number, err = Head(ctx, tx); err != nil {
+			return err
+		}
+		if p.at.timeUS, err = timeOf(ctx, tx, p.at.number); err != nil {
+			return err
+		}
+		if w.Snapshot == nil {
+			return nil
+		}
+		return w.Snapshot(ctx, tx, func(piece *Resp) { p.all = append(p.all, piece) })
+	})
+	if p.err != nil {
+		p.err = fmt.Errorf("read snapshot: %w", p.err)
+	}
+	return p
+}
+
+// stored is a change as it is kept.
+type stored struct {
+	number uint64
+	timeUS int64
+	event  []byte
+}
+
+// changes sends the next changes.
+func (w *watch[Req, Resp]) changes(ctx context.Context) error {
+	epoch, err := w.Log.epochOf(ctx)
+	if err != nil {
+		return err
+	}
+	next, err := w.Log.after(ctx, w.sent.Load())
+	if err != nil {
+		return err
+	}
+	if len(next) == 0 {
+		return fmt.Errorf("changes after %d are missing", w.sent.Load())
+	}
+	for _, c := range next {
+		if want := w.sent.Load() + 1; c.number != want {
+			return fmt.Errorf("change %d is missing", want)
+		}
+		resp, err := w.Change(&watchv1.Position{
+			Number: c.number,
+			Cursor: cursor{epoch: epoch, number: c.number, timeUS: c.timeUS}.String(),
+			Time:   timestamppb.New(time.UnixMicro(c.timeUS)),
+		}, c.event)
+		if err != nil {
+			return fmt.Errorf("read event of change %d: %w", c.number, err)
+		}
+		w.sent.Store(c.number)
+		if err := w.stream.Send(resp); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// after reads the changes after a number.
+func (l *Log) after(ctx context.Context, number uint64) ([]stored, error) {
+	rows, err := l.db.QueryContext(ctx, `
+		SELECT number, time_us, event FROM change
+		WHERE number > $1 ORDER BY number LIMIT $2`, int64(number), int64(batch))
+	if err != nil {
+		return nil, fmt.Errorf("read changes after %d: %w", number, err)
+	}
+	defer rows.Close()
+	var all []stored
+	for rows.Next() {
+		var c stored
+		var n int64
+		if err := rows.Scan(&n, &c.timeUS, &c.event); err != nil {
+			return nil, fmt.Errorf("read changes after %d: %w", number, err)
+		}
+		c.number = uint64(n)
+		all = append(all, c)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, fmt.Errorf("read changes after %d: %w", number, err)
+	}
+	return all, nil
+}

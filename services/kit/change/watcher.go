@@ -1,0 +1,221 @@
+package change
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	watchv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/watch/v1"
+	"github.com/tidegatehq/tidegate/services/kit/fault"
+)
+
+// Times of watchers' rows.
+const (
+	// recordEvery is the least time between two writes of a row.
+	recordEvery = 100 * time.Millisecond
+	// recordTimeout bounds a write.
+	recordTimeout = 5 * time.Second
+	// deadAfter is when a row whose replica has died is marked.
+	deadAfter = time.Minute
+	// waitFor is how long WaitApplied waits at most.
+	waitFor = 5 * time.Second
+)
+
+// recorder keeps the row of one watcher. A newer stream of the same instance
+// takes the row over; then this one's writes find nothing.
+type recorder struct {
+	l        *Log
+	instance string
+	stream   string
+	row      watchv1.Ack // Number and Failure are the last ack's, SessionsClosed the sum
+}
+
+// newRecorder writes the row of a watcher that has connected.
+func (l *Log) newRecorder(ctx context.Context, hello *watchv1.Hello, applied uint64) (*recorder, error) {
+	features := hello.GetFeatures()
+	if features == nil {
+		features = []string{}
+	}
+	text, err := json.Marshal(features)
+	if err != nil {
+		return nil, fmt.Errorf("record watcher %s: %w", hello.GetInstance(), err)
+	}
+	r := &recorder{l: l, instance: hello.GetInstance(), stream: rand.Text()}
+	r.row.Number = applied
+	_, err = l.db.ExecContext(ctx, `
+		INSERT INTO change_watcher (instance, stream, kind, build, address, features,
+			applied, sessions_closed, failure, connected, seen_us)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, 0, '', TRUE, $8)
+		ON CONFLICT (instance) DO UPDATE SET stream = excluded.stream, kind = excluded.kind,
+			build = excluded.build, address = excluded.address, features = excluded.features,
+			applied = excluded.applied, sessions_closed = 0, failure = '', connected = TRUE,
+			seen_us = excluded.seen_us`,
+		r.instance, r.stream, hello.GetKind(), hello.GetBuild(), hello.GetAddress(), string(text),
+		int64(applied), l.now().UnixMicro())
+	if err != nil {
+		return nil, fmt.Errorf("record watcher %s: %w", r.instance, err)
+	}
+	return r, nil
+}
+
+// run writes the row when there are acknowledgements, at most every
+// recordEvery, and once more when ctx ends.
+func (r *recorder) run(ctx context.Context, acks <-chan *watchv1.Ack) {
+	pause := time.NewTimer(0)
+	defer pause.Stop()
+	open, dirty := false, false
+	for {
+		select {
+		case ack := <-acks:
+			r.row.Number = ack.GetNumber()
+			r.row.SessionsClosed += ack.GetSessionsClosed()
+			r.row.Failure = ack.GetFailure()
+			dirty = true
+		case <-pause.C:
+			open = true
+		case <-ctx.Done():
+			r.write(context.WithoutCancel(ctx), false)
+			return
+		}
+		if open && dirty {
+			r.write(ctx, true)
+			open, dirty = false, false
+			pause.Reset(recordEvery)
+		}
+	}
+}
+
+// write writes the row and wakes those who wait for it.
+func (r *recorder) write(ctx context.Context, connected bool) {
+	ctx, cancel := context.WithTimeout(ctx, recordTimeout)
+	defer cancel()
+	_, err := r.l.db.ExecContext(ctx, `
+		UPDATE change_watcher SET applied = $1, sessions_closed = $2, failure = $3,
+			connected = $4, seen_us = $5
+		WHERE instance = $6 AND stream = $7`,
+		int64(r.row.GetNumber()), int64(r.row.GetSessionsClosed()), r.row.GetFailure(),
+		connected, r.l.now().UnixMicro(), r.instance, r.stream)
+	if err != nil {
+		r.l.log.WarnContext(ctx, "watcher not recorded", "instance", r.instance, "error", err)
+		return
+	}
+	r.l.mu.Lock()
+	defer r.l.mu.Unlock()
+	close(r.l.acked)
+	r.l.acked = make(chan struct{})
+}
+
+// sweep marks the watchers of replicas that have died and forgets those not
+// heard in the reach of the log.
+func (l *Log) sweep(ctx context.Context) error {
+	now := l.now()
+	_, err := l.db.ExecContext(ctx, `
+		UPDATE change_watcher SET connected = FALSE WHERE connected AND seen_us < $1`,
+		now.Add(-deadAfter).UnixMicro())
+	if err != nil {
+		return fmt.Errorf("mark watchers: %w", err)
+	}
+	_, err = l.db.ExecContext(ctx, `DELETE FROM change_watcher WHERE seen_us < $1`,
+		now.Add(-Reach).UnixMicro())
+	if err != nil {
+		return fmt.Errorf("delete watchers: %w", err)
+	}
+	return nil
+}
+
+// Watchers returns the watchers heard in the last 7 days, by instance.
+func (l *Log) Watchers(ctx context.Context) ([]*watchv1.Watcher, error) {
+	now := l.now()
+	rows, err := l.db.QueryContext(ctx, `
+		SELECT instance, kind, build, address, features, applied, sessions_closed, failure, connected, seen_us
+		FROM change_watcher WHERE seen_us >= $1 ORDER BY instance`, now.Add(-Reach).UnixMicro())
+	if err != nil {
+		return nil, fmt.Errorf("list watchers: %w", err)
+	}
+	defer rows.Close()
+	var all []*watchv1.Watcher
+	for rows.Next() {
+		w := &watchv1.Watcher{}
+		var features string
+		var applied, closed, seen int64
+		err := rows.Scan(&w.Instance, &w.Kind, &w.Build, &w.Address, &features, &applied, &closed,
+			&w.Failure, &w.Connected, &seen)
+		if err == nil {
+			err = json.Unmarshal([]byte(features), &w.Features)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("list watchers: %w", err)
+		}
+		w.Applied, w.SessionsClosed = uint64(applied), uint64(closed)
+		at := time.UnixMicro(seen)
+		w.SeenTime = timestamppb.New(at)
+		w.Connected = w.Connected && now.Sub(at) < Silence
+		all = append(all, w)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, fmt.Errorf("list watchers: %w", err)
+	}
+	return all, nil
+}
+
+// WaitApplied waits, 5 s at most, until every connected watcher has applied a
+// change, on whichever replica it is connected; waiting are those that have not.
+func (l *Log) WaitApplied(ctx context.Context, number uint64) (applied bool, waiting []string, err error) {
+	head, err := Head(ctx, l.db)
+	if err != nil {
+		return false, nil, err
+	}
+	if number > head {
+		return false, nil, fault.NotFound("change %d", number)
+	}
+	limit := time.NewTimer(waitFor)
+	defer limit.Stop()
+	poll := time.NewTicker(pollEvery)
+	defer poll.Stop()
+	for {
+		l.mu.Lock()
+		acked := l.acked
+		l.mu.Unlock()
+		waiting, err = l.waiting(ctx, number)
+		if err != nil || len(waiting) == 0 {
+			return err == nil, nil, err
+		}
+		select {
+		case <-acked:
+		case <-poll.C:
+		case <-limit.C:
+			return false, waiting, nil
+		case <-ctx.Done():
+			return false, waiting, nil
+		}
+	}
+}
+
+// waiting returns the connected watchers that have not applied a change.
+func (l *Log) waiting(ctx context.Context, number uint64) ([]string, error) {
+	rows, err := l.db.QueryContext(ctx, `
+		SELECT instance FROM change_watcher
+		WHERE connected AND seen_us > $1 AND applied < $2 ORDER BY instance`,
+		l.now().Add(-Silence).UnixMicro(), int64(number))
+	if err != nil {
+		return nil, fmt.Errorf("read who has not applied change %d: %w", number, err)
+	}
+	defer rows.Close()
+	var all []string
+	for rows.Next() {
+		var instance string
+		if err := rows.Scan(&instance); err != nil {
+			return nil, fmt.Errorf("read who has not applied change %d: %w", number, err)
+		}
+		all = append(all, instance)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, fmt.Errorf("read who has not applied change %d: %w", number, err)
+	}
+	return all, nil
+}
+

@@ -1,0 +1,241 @@
+package testdb
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/tidegatehq/tidegate/services/kit/sqldb"
+)
+
+// startTimeout bounds the start of a cluster.
+const startTimeout = 60 * time.Second
+
+// script runs a cluster in the folder $1 with the binaries in $2 until its stdin
+// ends, which the end of the test process brings about, however it comes. Then
+// it stops the server and removes the folder. The signal is repeated because a
+// server that has only just started does not hear it.
+const script = `
+"$2/initdb" -D "$1/data" -A trust -U tidegate -E UTF8 --locale=C --no-sync >"$1/log" 2>&1 || { touch "$1/failed"; cat >/dev/null; rm -rf "$1"; exit 1; }
+"$2/postgres" -D "$1/data" -k "$1" -c listen_addresses= -c fsync=off -c full_page_writes=off \
+	-c synchronous_commit=off -c max_connections=300 -c shared_buffers=64MB >>"$1/log" 2>&1 </dev/null &
+pid=$!
+cat >/dev/null
+while kill -QUIT "$pid" 2>/dev/null; do sleep 0.05; done
+rm -rf "$1"
+`
+
+// server is the Postgres that tests use: one that was named, or a cluster of the
+// process's own.
+type server struct {
+	url     string
+	cluster *cluster
+}
+
+// shared is the server of this process. It is package state because tests of a
+// process share a cluster and nothing else spans them.
+var shared = sync.OnceValues(func() (server, error) {
+	if url := os.Getenv("TEST_POSTGRES_URL"); url != "" {
+		return server{url: url}, nil
+	}
+	c, err := start()
+	return server{cluster: c}, err
+})
+
+// schema returns a URL of a new schema in the named server.
+func (s server) schema(t testing.TB) string {
+	t.Helper()
+	name := "test_" + strings.ToLower(rand.Text()[:16])
+	execOn(t, s.url, "CREATE SCHEMA "+name)
+	t.Cleanup(func() { execOn(t, s.url, "DROP SCHEMA "+name+" CASCADE") })
+	u, err := url.Parse(s.url)
+	if err != nil {
+		t.Fatal("TEST_POSTGRES_URL is not a URL")
+	}
+	q := u.Query()
+	q.Set("search_path", name)
+	u.RawQuery = q.Encode()
+	return u.String()
+}
+
+// cluster is a throwaway Postgres that ends with the process.
+type cluster struct {
+	folder string
+	stdin  io.Closer // held open as long as the process lives
+
+	mu        sync.Mutex
+	templates map[string]string
+}
+
+// start makes a cluster.
+func start() (*cluster, error) {
+	bin, err := binaries()
+	if err != nil {
+		return nil, err
+	}
+	folder, err := os.MkdirTemp(short(), "tgpg")
+	if err != nil {
+		return nil, fmt.Errorf("make folder of the cluster: %w", err)
+	}
+	cmd := exec.Command("sh", "-c", script, "sh", folder, bin)
+	cmd.Dir = folder
+	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "LC_ALL=C", "TZ=UTC"}
+	if err := stepDown(cmd, folder); err != nil {
+		os.RemoveAll(folder)
+		return nil, err
+	}
+	stdin, err := cmd.StdinPipe()
+	if err == nil {
+		err = cmd.Start()
+	}
+	if err != nil {
+		os.RemoveAll(folder)
+		return nil, fmt.Errorf("start Postgres: %w", err)
+	}
+	c := &cluster{folder: folder, stdin: stdin, templates: map[string]string{}}
+	if err := c.await(); err != nil {
+		stdin.Close()
+		return nil, err
+	}
+	return c, nil
+}
+
+// short is where the path of a unix socket stays short, and where another user
+// may go.
+func short() string {
+	if info, err := os.Stat("/tmp"); err == nil && info.IsDir() {
+		return "/tmp"
+	}
+	return ""
+}
+
+// binaries returns the folder of initdb and postgres.
+func binaries() (string, error) {
+	folders, _ := filepath.Glob("/usr/lib/postgresql/*/bin")
+	slices.Reverse(folders)
+	if path, err := exec.LookPath("postgres"); err == nil {
+		folders = slices.Insert(folders, 0, filepath.Dir(path))
+	}
+	if bin := os.Getenv("PGBIN"); bin != "" {
+		folders = []string{bin}
+	}
+	for _, folder := range folders {
+		_, err1 := os.Stat(filepath.Join(folder, "initdb"))
+		_, err2 := os.Stat(filepath.Join(folder, "postgres"))
+		if err1 == nil && err2 == nil {
+			return folder, nil
+		}
+	}
+	return "", errors.New("neither TEST_POSTGRES_URL nor the programs initdb and postgres in PGBIN, PATH or /usr/lib/postgresql")
+}
+
+// await waits until the cluster answers.
+func (c *cluster) await() error {
+	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
+	defer cancel()
+	for {
+		conn, err := pgx.Connect(ctx, c.url("postgres"))
+		if err == nil {
+			return conn.Close(ctx)
+		}
+		if _, failed := os.Stat(filepath.Join(c.folder, "failed")); failed == nil || ctx.Err() != nil {
+			text, _ := os.ReadFile(filepath.Join(c.folder, "log"))
+			return fmt.Errorf("start Postgres: %w: %s", err, strings.TrimSpace(string(text)))
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+}
+
+func (c *cluster) url(database string) string {
+	return "postgres://tidegate@/" + database + "?host=" + url.QueryEscape(c.folder)
+}
+
+// database makes a database like template that goes away with the test, and
+// returns its URL.
+func (c *cluster) database(t testing.TB, template string) string {
+	t.Helper()
+	name := "test_" + strings.ToLower(rand.Text()[:16])
+	execOn(t, c.url("postgres"), "CREATE DATABASE "+name+" TEMPLATE "+template)
+	t.Cleanup(func() { execOn(t, c.url("postgres"), "DROP DATABASE "+name+" WITH (FORCE)") })
+	return c.url(name)
+}
+
+// template returns the name of a database with these migrations, made once.
+func (c *cluster) template(ctx context.Context, migrations fs.FS) (string, error) {
+	if migrations == nil {
+		return "template0", nil
+	}
+	sum, err := hash(migrations)
+	if err != nil {
+		return "", err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if name := c.templates[sum]; name != "" {
+		return name, nil
+	}
+	name := "template_" + strings.ToLower(rand.Text()[:16])
+	if err := execute(ctx, c.url("postgres"), "CREATE DATABASE "+name); err != nil {
+		return "", err
+	}
+	db, err := sqldb.Open(ctx, c.url(name))
+	if err != nil {
+		return "", err
+	}
+	defer db.Close()
+	if err := sqldb.Migrate(ctx, db, migrations); err != nil {
+		return "", err
+	}
+	c.templates[sum] = name
+	return name, nil
+}
+
+// hash tells one folder of migrations from another.
+func hash(files fs.FS) (string, error) {
+	h := sha256.New()
+	names, err := fs.Glob(files, "*.sql")
+	if err != nil {
+		return "", err
+	}
+	for _, name := range names {
+		text, err := fs.ReadFile(files, name)
+		if err != nil {
+			return "", err
+		}
+		fmt.Fprintf(h, "%s %d\n%s", name, len(text), text)
+	}
+	return hex.EncodeToString(h.Sum(nil)), nil
+}
+
+func execOn(t testing.TB, url, statement string) {
+	t.Helper()
+	if err := execute(context.Background(), url, statement); err != nil {
+		t.Errorf("%s: %v", statement, err)
+	}
+}
+
+// execute runs one statement on a connection of its own.
+func execute(ctx context.Context, url, statement string) error {
+	conn, err := pgx.Connect(ctx, url)
+	if err != nil {
+		return err
+	}
+	_, err = conn.Exec(ctx, statement)
+	return errors.Join(err, conn.Close(ctx))
+}
