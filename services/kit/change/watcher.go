@@ -218,4 +218,3 @@ func (l *Log) waiting(ctx context.Context, number uint64) ([]string, error) {
 	}
 	return all, nil
 }
-
