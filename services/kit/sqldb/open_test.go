@@ -1,0 +1,252 @@
+package sqldb_test
+
+import (
+	"bytes"
+	"context"
+	"io/fs"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"testing/fstest"
+
+	"github.com/tidegatehq/tidegate/services/kit/sqldb"
+	"github.com/tidegatehq/tidegate/services/kit/testdb"
+)
+
+func TestOpenRefusesInOneClearLine(t *testing.T) {
+	dir := t.TempDir()
+	write := func(name string, data []byte) string {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	garbage := write("garbage.db", bytes.Repeat([]byte("no database "), 500))
+	damaged := write("damaged.db", damage(t, dir))
+	for _, tt := range []struct{ url, want string }{
+		{"", "the URL must start with postgres:// or sqlite:"},
+		{"mysql://u:secret@h/db", "the URL must start with postgres:// or sqlite:"},
+		{"sqlite:", "needs the path of a file"},
+		{"sqlite:" + dir + "/none/x.db", "the folder " + dir + "/none does not exist"},
+		{"sqlite:" + dir, "it is a folder, not a file"},
+		{"sqlite:" + garbage + "/x.db", garbage + " is not a folder"},
+		{"sqlite:" + garbage, "the file is damaged or not a database"},
+		{"sqlite:" + damaged, "the file is damaged"},
+		{"postgres://u:secret@h:port/db", "not a valid postgres:// URL"},
+		{"postgres://u:secret@" + refused(t) + "/db?sslmode=disable", "connection refused"},
+	} {
+		db, err := sqldb.Open(t.Context(), tt.url)
+		if err == nil {
+			db.Close()
+			t.Errorf("Open(%q) = nil, want %q", tt.url, tt.want)
+			continue
+		}
+		clearLine(t, err, tt.want)
+	}
+}
+
+func TestOpenRefusesAFolderThatCannotBeWritten(t *testing.T) {
+	dir := t.TempDir()
+	if os.Geteuid() == 0 {
+		dir = "/proc" // not even root makes a file there
+	} else if err := os.Chmod(dir, 0o500); err != nil {
+		t.Fatal(err)
+	}
+	db, err := sqldb.Open(t.Context(), "sqlite:"+filepath.Join(dir, "x.db"))
+	if err == nil {
+		db.Close()
+		t.Fatal("Open = nil, want an error")
+	}
+	clearLine(t, err, dir)
+}
+
+func TestOpenPostgresRefusals(t *testing.T) {
+	url := testdb.Postgres(t)
+	if os.Getenv("TEST_POSTGRES_URL") != "" {
+		t.Skip("TEST_POSTGRES_URL is set: what it refuses is not known")
+	}
+	_, query, _ := strings.Cut(url, "?")
+	for _, tt := range []struct{ url, want string }{
+		{"postgres://tidegate:secret@/nowhere?" + query, `there is no database "nowhere"`},
+		{"postgres://stranger:secret@/postgres?" + query, `user "stranger" may not connect`},
+	} {
+		db, err := sqldb.Open(t.Context(), tt.url)
+		if err == nil {
+			db.Close()
+			t.Errorf("Open(%q) = nil, want %q", tt.url, tt.want)
+			continue
+		}
+		clearLine(t, err, tt.want)
+	}
+}
+
+// clearLine checks an error's text: what is wanted, no secret, one line.
+func clearLine(t *testing.T, err error, want string) {
+	t.Helper()
+	text := err.Error()
+	if !strings.Contains(text, want) {
+		t.Errorf("error = %q, want it to contain %q", text, want)
+	}
+	for _, bad := range []string{"secret", "\n", "SQLITE", "sqlite3", "pgconn", "SQLSTATE 2"} {
+		if strings.Contains(text, bad) {
+			t.Errorf("error = %q, it contains %q", text, bad)
+		}
+	}
+}
+
+// refused returns an address where nobody listens.
+func refused(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+// damage returns a database file with a hole in it.
+func damage(t *testing.T, dir string) []byte {
+	t.Helper()
+	path := filepath.Join(dir, "sound.db")
+	db, err := sqldb.Open(t.Context(), "sqlite:"+path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := sqldb.Migrate(t.Context(), db, migrations); err != nil {
+		t.Fatal(err)
+	}
+	for i := range int64(500) {
+		if err := add(t.Context(), db, strings.Repeat("x", 100)+string(rune('a'+i%26))+strings.Repeat("y", int(i)), i); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	copy(data[len(data)/2:], bytes.Repeat([]byte{0xaa}, 9000))
+	return data
+}
+
+func TestSQLiteFileIsItsOwnersOnly(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "a b%20?#.db")
+	db := testdb.Open(t, "sqlite:"+path)
+	if err := sqldb.Migrate(t.Context(), db, migrations); err != nil {
+		t.Fatal(err)
+	}
+	info, err := os.Stat(path)
+	if err != nil || info.Mode().Perm() != 0o600 || info.Size() == 0 {
+		t.Errorf("Stat = %v, %v, want a file with mode 0600", info, err)
+	}
+	for _, suffix := range []string{"-wal", "-shm"} {
+		if info, err := os.Stat(path + suffix); err == nil && info.Mode().Perm() != 0o600 {
+			t.Errorf("mode of %s = %v, want 0600", suffix, info.Mode().Perm())
+		}
+	}
+}
+
+func TestCheckURL(t *testing.T) {
+	for url, ok := range map[string]bool{
+		"sqlite:x.db": true, "sqlite:": false, "": false, "x.db": false,
+		"postgres://u:p@h:5432/db": true, "postgres://h:x/db": false, "postgresql://h/db": true,
+	} {
+		if err := sqldb.CheckURL(url); (err == nil) != ok {
+			t.Errorf("CheckURL(%q) = %v, want ok %v", url, err, ok)
+		}
+	}
+}
+
+func TestMigrateTwiceAndMore(t *testing.T) {
+	testdb.Each(t, migrations, func(t *testing.T, db *sqldb.DB) {
+		if err := sqldb.Migrate(t.Context(), db, migrations); err != nil {
+			t.Errorf("again: %v", err)
+		}
+		more := fstest.MapFS{"0001_tables.sql": migrations["0001_tables.sql"],
+			"0002_more.sql": {Data: []byte("-- +goose Up\nALTER TABLE parent ADD COLUMN note TEXT NOT NULL DEFAULT '';\n")}}
+		if err := sqldb.Migrate(t.Context(), db, more); err != nil {
+			t.Errorf("one more: %v", err)
+		}
+		err := sqldb.Migrate(t.Context(), db, migrations)
+		if err == nil {
+			t.Fatal("an older build: nil, want an error")
+		}
+		clearLine(t, err, "its schema is version 2 and this build knows up to 1: start a newer build")
+	})
+}
+
+func TestMigrateReportsTheStep(t *testing.T) {
+	bad := fstest.MapFS{"0001_tables.sql": migrations["0001_tables.sql"],
+		"0002_bad.sql": {Data: []byte("-- +goose Up\nCREATE TABLE good (id TEXT);\nINSERT INTO nowhere (id) VALUES (1);\n")}}
+	testdb.Each(t, migrations, func(t *testing.T, db *sqldb.DB) {
+		err := sqldb.Migrate(t.Context(), db, bad)
+		if err == nil || !strings.Contains(err.Error(), "0002_bad.sql") {
+			t.Errorf("Migrate = %v, want the step's name", err)
+		}
+		if _, err := db.ExecContext(t.Context(), `INSERT INTO good (id) VALUES ('a')`); err == nil {
+			t.Error("half a step was kept")
+		}
+	})
+}
+
+// Several replicas start at once on an empty database.
+func TestReplicasMigrateAtOnce(t *testing.T) {
+	urls := map[string]string{
+		"sqlite": "sqlite:" + filepath.Join(t.TempDir(), "x.db"),
+	}
+	for name, url := range urls {
+		t.Run(name, func(t *testing.T) { migrateAtOnce(t, url) })
+	}
+	t.Run("postgres", func(t *testing.T) { migrateAtOnce(t, testdb.Postgres(t)) })
+}
+
+func migrateAtOnce(t *testing.T, url string) {
+	var wg sync.WaitGroup
+	for range 4 {
+		db := testdb.Open(t, url)
+		wg.Go(func() {
+			if err := sqldb.Migrate(context.WithoutCancel(t.Context()), db, fs.FS(migrations)); err != nil {
+				t.Errorf("Migrate: %v", err)
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// modernc.org/libc must be exactly the version that modernc.org/sqlite was made
+// with.
+func TestLibcIsTheOneThatSQLiteNames(t *testing.T) {
+	version := func(module string, args ...string) string {
+		out, err := exec.Command("go", append([]string{"list", "-m", "-f", "{{.Version}}"}, append(args, module)...)...).Output()
+		if err != nil {
+			t.Fatalf("go list %s: %v", module, err)
+		}
+		return strings.TrimSpace(string(out))
+	}
+	out, err := exec.Command("go", "list", "-m", "-f", "{{.GoMod}}", "modernc.org/sqlite").Output()
+	if err != nil {
+		t.Fatalf("go list modernc.org/sqlite: %v", err)
+	}
+	text, err := os.ReadFile(strings.TrimSpace(string(out)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var want string
+	for line := range strings.Lines(string(text)) {
+		f := strings.Fields(strings.TrimPrefix(strings.TrimSpace(line), "require "))
+		if len(f) >= 2 && f[0] == "modernc.org/libc" {
+			want = f[1]
+		}
+	}
+	if got := version("modernc.org/libc"); got != want || want == "" {
+		t.Errorf("modernc.org/libc is %s, modernc.org/sqlite names %s", got, want)
+	}
+}
