@@ -1,0 +1,96 @@
+package routes
+
+import (
+	"fmt"
+	"net"
+	"net/url"
+	"strings"
+)
+
+// Endpoint is a backend's address, taken apart once.
+type Endpoint struct {
+	url    string
+	TLS    bool   // wss or https
+	Host   string // for the Host header, with the port where the URL has one
+	Name   string // the host alone, without brackets
+	Addr   string // host:port to dial
+	Path   string // as in the URL, escaped; "" or starts with "/"
+	Query  string // as in the URL, without "?"
+	Origin string // what the URL stands for in errors and logs, without path and query
+}
+
+// String returns the URL that the endpoint was made from.
+func (e *Endpoint) String() string { return e.url }
+
+// ParseEndpoint takes an absolute ws, wss, http or https URL apart.
+func ParseEndpoint(raw string) (*Endpoint, error) {
+	u, err := url.Parse(raw)
+	if err != nil {
+		return nil, fmt.Errorf("endpoint %q is not a URL", raw)
+	}
+	e := &Endpoint{url: raw, Host: u.Host, Name: u.Hostname(), Path: u.EscapedPath(), Query: u.RawQuery}
+	port := u.Port()
+	switch strings.ToLower(u.Scheme) {
+	case "ws", "http":
+		port = orDefault(port, "80")
+	case "wss", "https":
+		e.TLS, port = true, orDefault(port, "443")
+	default:
+		return nil, fmt.Errorf("endpoint %q: the scheme must be ws, wss, http or https", raw)
+	}
+	switch {
+	case e.Name == "" || !printable(u.Host):
+		return nil, fmt.Errorf("endpoint %q needs a host in ASCII", raw)
+	case u.User != nil:
+		return nil, fmt.Errorf("endpoint of host %q must not have user info", u.Host)
+	case u.Fragment != "":
+		return nil, fmt.Errorf("endpoint %q must not have a fragment", raw)
+	case !printable(e.Path) || !printable(e.Query):
+		return nil, fmt.Errorf("endpoint %q has a space or a character outside ASCII", raw)
+	}
+	e.Addr = net.JoinHostPort(e.Name, port)
+	e.Origin = u.Scheme + "://" + u.Host
+	return e, nil
+}
+
+func orDefault(port, standard string) string {
+	if port == "" {
+		return standard
+	}
+	return port
+}
+
+// printable reports whether s can stand in a request line as it is.
+func printable(s string) bool {
+	for i := range len(s) {
+		if s[i] <= ' ' || s[i] >= 0x7f {
+			return false
+		}
+	}
+	return true
+}
+
+// Target returns the request target for the backend: the endpoint's path with
+// the rest of the client's behind it, and both queries.
+func (e *Endpoint) Target(dst []byte, rest, query string) []byte {
+	path := e.Path
+	if rest != "" {
+		path = strings.TrimSuffix(path, "/")
+	}
+	if path == "" && rest == "" {
+		path = "/"
+	}
+	dst = append(append(dst, path...), rest...)
+	for i, q := range [2]string{e.Query, query} {
+		if q == "" {
+			continue
+		}
+		if i == 0 || e.Query == "" {
+			dst = append(dst, '?')
+		} else {
+			dst = append(dst, '&')
+		}
+		dst = append(dst, q...)
+	}
+	return dst
+}

@@ -1,0 +1,133 @@
+package routes
+
+import (
+	"errors"
+	"strconv"
+	"strings"
+)
+
+var (
+	// ErrBadPath is returned for a path that backends could read in more than
+	// one way.
+	ErrBadPath = errors.New("the path has a dot segment, an empty segment, or an encoded slash, backslash or NUL")
+	// ErrNoRoute is returned for a path that leads to no version of an API.
+	ErrNoRoute = errors.New("no such API or version")
+)
+
+// Match is where a path leads to.
+type Match struct {
+	Route *Route
+	Rest  string // what follows the version in the path, as it came: "" or "/…"
+}
+
+// Match finds the route of a path as it came, before any decoding: the longest
+// context, then the version; the context alone is the default version's
+// address. Nothing shorter is tried when the longest context has no such
+// version. A route that is not published is no route.
+func (t *Table) Match(path string) (Match, error) {
+	if !cleanPath(path) {
+		return Match{}, ErrBadPath
+	}
+	found, end := t.longest(path)
+	if found == nil {
+		return Match{}, ErrNoRoute
+	}
+	m := Match{Route: found.standard}
+	if end < len(path) {
+		version, after := nextSegment(path, end)
+		m = Match{Route: found.versions[version], Rest: path[after:]}
+	}
+	if m.Route == nil || !m.Route.Published {
+		return Match{}, ErrNoRoute
+	}
+	return m, nil
+}
+
+// longest returns the longest context that the path starts with, and where it
+// ends in the path.
+func (t *Table) longest(path string) (found *context, end int) {
+	for depth, i := 0, 0; depth < t.depth && i < len(path); depth++ {
+		_, i = nextSegment(path, i)
+		if i > t.length {
+			break
+		}
+		if c := t.contexts[path[:i]]; c != nil {
+			found, end = c, i
+		}
+	}
+	return found, end
+}
+
+// nextSegment returns the segment after the slash at i, and where it ends.
+func nextSegment(path string, i int) (string, int) {
+	segment := path[i+1:]
+	if n := strings.IndexByte(segment, '/'); n >= 0 {
+		segment = segment[:n]
+	}
+	return segment, i + 1 + len(segment)
+}
+
+// cleanPath reports whether all backends read the path as we do. The root
+// alone has no segment; a slash at the end is followed by an empty one.
+func cleanPath(path string) bool {
+	if path == "/" {
+		return true
+	}
+	if !strings.HasPrefix(path, "/") {
+		return false
+	}
+	for i := 0; i < len(path); {
+		segment, end := nextSegment(path, i)
+		if !cleanSegment(segment) {
+			return false
+		}
+		i = end
+	}
+	return true
+}
+
+// cleanSegment reports whether a segment is not empty, not made of dots, with
+// or without parameters behind them, and soundly encoded.
+func cleanSegment(s string) bool {
+	name, _, _ := strings.Cut(s, ";")
+	return s != "" && !isDots(name) && soundlyEncoded(s)
+}
+
+// isDots reports whether a segment is "." or "..", encoded or not.
+func isDots(s string) bool {
+	n := 0
+	for ; s != ""; n++ {
+		switch {
+		case s[0] == '.':
+			s = s[1:]
+		case len(s) >= 3 && strings.EqualFold(s[:3], "%2e"):
+			s = s[3:]
+		default:
+			return false
+		}
+	}
+	return n == 1 || n == 2
+}
+
+// soundlyEncoded reports whether no byte of a segment, encoded or not, could be
+// read as the end of the segment or of the path.
+func soundlyEncoded(s string) bool {
+	for i := 0; i < len(s); i++ {
+		c := s[i]
+		if c == '%' {
+			if i+2 >= len(s) {
+				return false
+			}
+			v, err := strconv.ParseUint(s[i+1:i+3], 16, 8)
+			if err != nil || v == '/' || v == '\\' || v == 0 {
+				return false
+			}
+			i += 2
+			continue
+		}
+		if c <= ' ' || c == 0x7f || c == '\\' || c == '?' || c == '#' {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,268 @@
+package routes
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"pgregory.net/rapid"
+)
+
+func route(context, version string, more ...func(*Route)) *Route {
+	r := &Route{
+		Name: "apis/" + context + "/versions/" + version, API: "apis/" + context,
+		Context: context, Version: version, Published: true,
+	}
+	for _, f := range more {
+		f(r)
+	}
+	return r
+}
+
+func standard(r *Route) { r.Default = true }
+func hidden(r *Route)   { r.Published = false }
+
+func table(t testing.TB, list ...*Route) *Table {
+	t.Helper()
+	tab, err := NewTable(list)
+	if err != nil {
+		t.Fatalf("NewTable: %v", err)
+	}
+	return tab
+}
+
+func TestMatch(t *testing.T) {
+	tab := table(t,
+		route("/echo", "1.0.0", standard), route("/echo", "2.0.0"), route("/echo", "3.0.0", hidden),
+		route("/team", "v1"), route("/team/echo", "v1", standard), route("/team/echo", "v2"),
+		route("/draft", "1", standard, hidden),
+	)
+	tests := []struct{ path, want, rest string }{
+		{"/echo/1.0.0", "/echo 1.0.0", ""},
+		{"/echo/2.0.0", "/echo 2.0.0", ""},
+		{"/echo", "/echo 1.0.0", ""},
+		{"/echo/1.0.0/rooms/7", "/echo 1.0.0", "/rooms/7"},
+		{"/echo/1.0.0/a%20b/%2e%2e%2e/..a/a..", "/echo 1.0.0", "/a%20b/%2e%2e%2e/..a/a.."},
+		{"/echo/1.0.0/ä/~;v=1", "/echo 1.0.0", "/ä/~;v=1"},
+		{"/team/v1", "/team v1", ""},
+		{"/team/v1/echo", "/team v1", "/echo"},
+		{"/team/echo", "/team/echo v1", ""},
+		{"/team/echo/v2/x", "/team/echo v2", "/x"},
+
+		{"/echo/3.0.0", "", ""},      // not published
+		{"/draft", "", ""},           // its default version is not published
+		{"/echo/9.9.9", "", ""},      // no such version
+		{"/echo/rooms", "", ""},      // a version is needed before anything else
+		{"/team", "", ""},            // no default version
+		{"/team/echo/v3", "", ""},    // no falling back to /team
+		{"/ECHO/1.0.0", "", ""},      // case counts
+		{"/ech%6f/1.0.0", "", ""},    // as it came
+		{"/echo2/1.0.0", "", ""},     // whole segments
+		{"/", "", ""},                // no API
+		{"/-/unknown", "", ""},       // ours
+		{"/echo/1.0.0;x=1", "", ""},  // a version has no parameters
+		{"/nothing/at/all", "", ""},  // no API
+		{"/echo/1.0.0%20", "", ""},   // another version
+		{"/teams/echo/v1", "", ""},   // another context
+		{"/team%2decho/v1", "", ""},  // as it came
+		{"/echo/%31.0.0/x", "", ""},  // as it came
+		{"/team/echo2/v1", "", ""},   // version echo2 of /team
+		{"/team/ech/v1/x/y", "", ""}, // version ech of /team
+	}
+	for _, tt := range tests {
+		m, err := tab.Match(tt.path)
+		if tt.want == "" {
+			if !errors.Is(err, ErrNoRoute) || m.Route != nil {
+				t.Errorf("Match(%q) = %v, %v, want %v", tt.path, m, err, ErrNoRoute)
+			}
+			continue
+		}
+		if err != nil || m.Route.Context+" "+m.Route.Version != tt.want || m.Rest != tt.rest {
+			t.Errorf("Match(%q) = %v, %v, want %s and %q", tt.path, m, err, tt.want, tt.rest)
+		}
+	}
+}
+
+func TestMatchBadPath(t *testing.T) {
+	tab := table(t, route("/echo", "1.0.0", standard))
+	for _, rest := range []string{
+		"/.", "/..", "/./x", "/../x", "/%2e", "/%2E%2e", "/.%2e/x", "/..;x", "/.;", "/%2e%2e;a=b/x",
+		"//", "//x", "/", "/x/", "/x//y",
+		"/a%2fb", "/a%2Fb", "/a%5cb", "/a%5Cb", "/%00", `/a\b`,
+		"/%", "/%2", "/%zz", "/%+1", "/a b", "/a\x00", "/a\x7f", "/a\tb", "/a?b", "/a#b",
+	} {
+		path := "/echo/1.0.0" + rest
+		if _, err := tab.Match(path); !errors.Is(err, ErrBadPath) {
+			t.Errorf("Match(%q) = %v, want %v", path, err, ErrBadPath)
+		}
+	}
+	for _, path := range []string{"", "echo", "*", "//", "/.", "/..", "//echo/1.0.0", "/echo//1.0.0", "/echo/", "http://x/echo"} {
+		if _, err := tab.Match(path); !errors.Is(err, ErrBadPath) {
+			t.Errorf("Match(%q) = %v, want %v", path, err, ErrBadPath)
+		}
+	}
+}
+
+// naive is the match written down without any thought for speed.
+func naive(list []*Route, path string) (*Route, string, error) {
+	if path != "/" {
+		segments := strings.Split(path, "/")
+		if segments[0] != "" || len(segments) < 2 {
+			return nil, "", ErrBadPath
+		}
+		for _, s := range segments[1:] {
+			name, _, _ := strings.Cut(strings.ReplaceAll(strings.ToLower(s), "%2e", "."), ";")
+			if s == "" || name == "." || name == ".." || !naiveEncoding(s) {
+				return nil, "", ErrBadPath
+			}
+		}
+	}
+	var best string
+	for _, r := range list {
+		if (path == r.Context || strings.HasPrefix(path, r.Context+"/")) && len(r.Context) > len(best) {
+			best = r.Context
+		}
+	}
+	for _, r := range list {
+		address := r.Context + "/" + r.Version
+		switch {
+		case r.Context != best || !r.Published:
+		case r.Default && path == best:
+			return r, "", nil
+		case path == address || strings.HasPrefix(path, address+"/"):
+			return r, path[len(address):], nil
+		}
+	}
+	return nil, "", ErrNoRoute
+}
+
+func naiveEncoding(s string) bool {
+	for _, bad := range []string{"%2f", "%5c", "%00"} {
+		if strings.Contains(strings.ToLower(s), bad) {
+			return false
+		}
+	}
+	for i, c := range []byte(s) {
+		if c == '%' && (len(s) < i+3 || strings.Trim(s[i+1:i+3], "0123456789abcdefABCDEF") != "") {
+			return false
+		}
+	}
+	return !strings.ContainsFunc(s, func(c rune) bool { return c <= ' ' || c == 0x7f || strings.ContainsRune(`\?#`, c) })
+}
+
+func sameAsNaive(t interface {
+	Fatalf(string, ...any)
+	Helper()
+}, tab *Table, list []*Route, path string) {
+	t.Helper()
+	m, err := tab.Match(path)
+	want, rest, wantErr := naive(list, path)
+	if m.Route != want || m.Rest != rest || !errors.Is(err, wantErr) {
+		t.Fatalf("Match(%q) = %v, %v, want %v %q %v", path, m, err, want, rest, wantErr)
+	}
+}
+
+func TestMatchAgainstModel(t *testing.T) {
+	contexts := []string{"/a", "/b", "/a/b", "/a/1", "/a/b/a", "/b/a/1/2", "/1"}
+	versions := []string{"1", "2", "a", "b"}
+	rapid.Check(t, func(t *rapid.T) {
+		tab := new(Table)
+		var list []*Route
+		for range rapid.IntRange(1, 12).Draw(t, "edits") {
+			var c Changes
+			for range rapid.IntRange(1, 4).Draw(t, "changes") {
+				r := route(rapid.SampledFrom(contexts).Draw(t, "context"), rapid.SampledFrom(versions).Draw(t, "version"))
+				same := func(o *Route) bool { return o.Name == r.Name }
+				removed := slices.ContainsFunc(c.Put, same) || slices.Contains(c.Remove, r.Name)
+				if removed {
+					continue
+				}
+				list = slices.DeleteFunc(list, same)
+				if rapid.Bool().Draw(t, "remove") {
+					c.Remove = append(c.Remove, r.Name)
+					continue
+				}
+				r.Published = rapid.Bool().Draw(t, "published")
+				r.Default = !slices.ContainsFunc(list, func(o *Route) bool { return o.Context == r.Context && o.Default })
+				list, c.Put = append(list, r), append(c.Put, r)
+			}
+			before, old := slices.Collect(tab.All()), tab
+			next, err := tab.With(c)
+			if err != nil {
+				t.Fatalf("With: %v", err)
+			}
+			if tab = next; tab.Len() != len(list) {
+				t.Fatalf("Len() = %d, want %d", tab.Len(), len(list))
+			}
+			if old.Len() != len(before) {
+				t.Fatalf("With changed the table that it was called on: %d routes, had %d", old.Len(), len(before))
+			}
+			for range 8 {
+				n := rapid.IntRange(0, 5).Draw(t, "segments")
+				path := "/" + strings.Join(rapid.SliceOfN(rapid.SampledFrom([]string{"a", "b", "1", "2", "c", "%2e", "x;y", ""}), n, n).Draw(t, "path"), "/")
+				sameAsNaive(t, tab, list, path)
+			}
+		}
+	})
+}
+
+func FuzzMatch(f *testing.F) {
+	list := []*Route{
+		route("/echo", "1.0.0", standard), route("/echo", "2.0.0"), route("/echo", "3", hidden),
+		route("/team", "v1"), route("/team/echo", "v1", standard), route("/team/echo/v1", "v1"),
+	}
+	tab := table(f, list...)
+	for _, path := range []string{
+		"", "/", "/echo", "/echo/1.0.0/a/b", "/team/echo/v1/v1", "/team/echo/v1/x", "/echo/%2e%2E", "/echo//", "/echo/3",
+		"/echo/a%2fb", "/echo/1.0.0/%zz", "/echo/1.0.0/..;/x",
+	} {
+		f.Add(path)
+	}
+	f.Fuzz(func(t *testing.T, path string) { sameAsNaive(t, tab, list, path) })
+}
+
+func TestMatchAllocatesNothing(t *testing.T) {
+	tab := table(t, route("/echo", "1.0.0", standard), route("/a/b/c/d", "1"))
+	long := "/a/b/c/d/1" + strings.Repeat("/x%20", 1000)
+	if n := testing.AllocsPerRun(100, func() {
+		_, _ = tab.Match("/echo/1.0.0/x")
+		_, _ = tab.Match("/none/1")
+		_, _ = tab.Match(long)
+	}); n != 0 {
+		t.Errorf("Match allocates %v times, want 0", n)
+	}
+}
+
+func manyRoutes(n int) []*Route {
+	list := make([]*Route, n)
+	for i := range list {
+		list[i] = route(fmt.Sprintf("/team-x%d/api%d", i%100, i), "1.0.0", standard)
+	}
+	return list
+}
+
+func BenchmarkMatch(b *testing.B) {
+	for _, n := range []int{10, 10_000} {
+		tab := table(b, manyRoutes(n)...)
+		b.Run(fmt.Sprintf("apis=%d", n), func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := tab.Match("/team-x7/api7/1.0.0/rooms/42"); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+func BenchmarkWith(b *testing.B) {
+	tab := table(b, manyRoutes(10_000)...)
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := tab.With(Changes{Put: []*Route{route("/team-x7/api7", "1.0.0", standard)}}); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

@@ -1,0 +1,82 @@
+package routes
+
+import (
+	"fmt"
+	"net/url"
+	"strings"
+)
+
+// Origins is a list of the values of the Origin header that may connect. The
+// zero value allows any.
+type Origins struct {
+	raw   []string
+	exact []string    // scheme://host[:port], lower case, no default port
+	below []subdomain // sub-domains of any depth
+}
+
+// subdomain is the pattern scheme://*.domain[:port].
+type subdomain struct{ scheme, suffix string }
+
+// ParseOrigins reads a list as "https://example.com", "https://*.example.com".
+// An empty list allows any origin.
+func ParseOrigins(list []string) (Origins, error) {
+	o := Origins{raw: list}
+	for _, s := range list {
+		scheme, host, ok := strings.Cut(s, "://")
+		wild, isWild := strings.CutPrefix(host, "*.")
+		norm, valid := normalOrigin(scheme + "://" + wild)
+		switch {
+		case !ok || !valid:
+			return Origins{}, fmt.Errorf("%q is not an origin", s)
+		case isWild:
+			_, host, _ := strings.Cut(norm, "://")
+			o.below = append(o.below, subdomain{strings.ToLower(scheme) + "://", "." + host})
+		default:
+			o.exact = append(o.exact, norm)
+		}
+	}
+	return o, nil
+}
+
+// List returns what the origins were made from.
+func (o Origins) List() []string { return o.raw }
+
+// Allow reports whether a client that sends this Origin may connect.
+func (o Origins) Allow(origin string) bool {
+	if len(o.raw) == 0 {
+		return true
+	}
+	norm, ok := normalOrigin(origin)
+	if !ok {
+		return false
+	}
+	for _, e := range o.exact {
+		if e == norm {
+			return true
+		}
+	}
+	for _, b := range o.below {
+		if host, ok := strings.CutPrefix(norm, b.scheme); ok && len(host) > len(b.suffix) && strings.HasSuffix(host, b.suffix) {
+			return true
+		}
+	}
+	return false
+}
+
+// normalOrigin returns an origin as browsers write it (RFC 6454 section 6.2).
+// What has more than a scheme, a host and a port is none.
+func normalOrigin(s string) (string, bool) {
+	u, err := url.Parse(s)
+	if err != nil || u.Host == "" || u.Hostname() == "" || u.User != nil || u.Path != "" || u.RawQuery != "" || u.Fragment != "" ||
+		u.ForceQuery || strings.HasPrefix(u.Hostname(), ".") {
+		return "", false
+	}
+	host := strings.ToLower(u.Host)
+	switch {
+	case u.Scheme == "https":
+		host = strings.TrimSuffix(host, ":443")
+	case u.Scheme == "http":
+		host = strings.TrimSuffix(host, ":80")
+	}
+	return u.Scheme + "://" + strings.TrimSuffix(host, ":"), true
+}

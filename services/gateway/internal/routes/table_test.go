@@ -1,0 +1,167 @@
+package routes
+
+import (
+	"slices"
+	"strings"
+	"testing"
+)
+
+func TestTableLeavesOutWhatCannotBeServed(t *testing.T) {
+	bad := []*Route{
+		route("echo", "1"), route("/-", "1"), route("/-/x", "1"), route("/", "1"), route("", "1"), route("/a//b", "1"),
+		route("/a/", "1"), route("/a/..", "1"), route("/a b", "1"), route("/a", ""), route("/a", "1/2"), route("/a", ".."),
+		route("/a", "%31"), {Context: "/a", Version: "1"},
+	}
+	tab, err := NewTable(append(bad, route("/good", "1")))
+	if tab.Len() != 1 || tab.Get("apis//good/versions/1") == nil {
+		t.Errorf("NewTable kept %d routes, want the good one alone", tab.Len())
+	}
+	if err == nil || strings.Count(err.Error(), "\n") != len(bad)-1 {
+		t.Errorf("NewTable: %v, want a line for each of %d routes", err, len(bad))
+	}
+}
+
+func TestTableReplacesARouteByName(t *testing.T) {
+	first := route("/echo", "1", standard)
+	tab := table(t, first)
+	moved := route("/other", "1", standard)
+	moved.Name = first.Name
+	next, err := tab.With(Changes{Put: []*Route{moved}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := next.Match("/echo"); err == nil {
+		t.Errorf("Match of the old context = nil, want an error")
+	}
+	if m, err := next.Match("/other/1"); err != nil || m.Route != moved {
+		t.Errorf("Match of the new context = %v, %v, want %v", m, err, moved)
+	}
+	if m, err := tab.Match("/echo"); err != nil || m.Route != first {
+		t.Errorf("Match in the old table = %v, %v, want %v", m, err, first)
+	}
+}
+
+func TestDefaultWhileItChanges(t *testing.T) {
+	v1, v2, v3 := route("/echo", "1", standard), route("/echo", "2", standard), route("/echo", "3", standard, hidden)
+	v1.Revision, v2.Revision, v3.Revision = 1, 2, 3
+	for _, order := range [][]*Route{{v1, v2, v3}, {v3, v2, v1}, {v2, v1, v3}} {
+		if m, err := table(t, order...).Match("/echo"); err != nil || m.Route != v2 {
+			t.Errorf("Match = %v, %v, want the newest published one", m, err)
+		}
+	}
+}
+
+func TestStore(t *testing.T) {
+	var s Store
+	if s.Loaded() || s.Load().Len() != 0 {
+		t.Errorf("a new store is loaded or not empty")
+	}
+	if _, err := s.Load().Match("/echo"); err == nil {
+		t.Errorf("Match in an empty table = nil, want an error")
+	}
+	tab := table(t, route("/echo", "1"))
+	s.Swap(tab)
+	if !s.Loaded() || s.Load() != tab {
+		t.Errorf("the store does not hold what it was given")
+	}
+	if got := tab.Get("apis//echo/versions/1").Shared(); got.Version != "apis//echo/versions/1" || got.API != "apis//echo" {
+		t.Errorf("Shared() = %+v, want the route's names", got)
+	}
+}
+
+func TestSchemes(t *testing.T) {
+	open, closed := route("/a", "1"), route("/b", "1")
+	open.Schemes, closed.Schemes = []Scheme{SchemeNone}, []Scheme{SchemeOAuth2}
+	if !open.Open() || closed.Open() || open.Accepts(SchemeOAuth2) || !closed.Accepts(SchemeOAuth2) {
+		t.Errorf("Open, Accepts = %t %t %t %t, want true false false true",
+			open.Open(), closed.Open(), open.Accepts(SchemeOAuth2), closed.Accepts(SchemeOAuth2))
+	}
+}
+
+func TestParseEndpoint(t *testing.T) {
+	tests := []struct {
+		url, addr, host string
+		tls             bool
+		rest, query     string
+		target          string
+	}{
+		{"ws://127.0.0.1:9098", "127.0.0.1:9098", "127.0.0.1:9098", false, "", "", "/"},
+		{"ws://h", "h:80", "h", false, "/a/b", "", "/a/b"},
+		{"wss://h/", "h:443", "h", true, "", "", "/"},
+		{"https://h:8443/x", "h:8443", "h:8443", true, "", "a=1", "/x?a=1"},
+		{"HTTP://h/x/", "h:80", "h", false, "/y", "", "/x/y"},
+		{"http://[::1]:80/x/", "[::1]:80", "[::1]:80", false, "", "", "/x/"},
+		{"ws://h/x?k=%2B+v", "h:80", "h", false, "/y", "a&b", "/x/y?k=%2B+v&a&b"},
+		{"ws://h?k", "h:80", "h", false, "", "", "/?k"},
+		{"ws://h/a%2Fb", "h:80", "h", false, "/c%20d", "", "/a%2Fb/c%20d"},
+	}
+	for _, tt := range tests {
+		e, err := ParseEndpoint(tt.url)
+		if err != nil {
+			t.Errorf("ParseEndpoint(%q) = %v", tt.url, err)
+			continue
+		}
+		if e.Addr != tt.addr || e.Host != tt.host || e.TLS != tt.tls || e.String() != tt.url {
+			t.Errorf("ParseEndpoint(%q) = %+v, want %s %s %t", tt.url, e, tt.addr, tt.host, tt.tls)
+		}
+		if got := string(e.Target(nil, tt.rest, tt.query)); got != tt.target {
+			t.Errorf("Target(%q, %q, %q) = %q, want %q", tt.url, tt.rest, tt.query, got, tt.target)
+		}
+	}
+	for _, bad := range []string{
+		"", "h:80", "/x", "ftp://h", "ws://", "ws:///x", "ws://u:p@h", "ws://h#f", "ws://h:x", "ws://hä", "ws://h/?a b", "ws://h/%zz", "ws://h?ä",
+	} {
+		if e, err := ParseEndpoint(bad); err == nil {
+			t.Errorf("ParseEndpoint(%q) = %+v, want an error", bad, e)
+		}
+	}
+}
+
+func TestOrigins(t *testing.T) {
+	o, err := ParseOrigins([]string{"https://Example.com", "http://localhost:3000", "https://*.example.org:8443", "https://*.app.dev"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for origin, want := range map[string]bool{
+		"https://example.com":            true,
+		"HTTPS://EXAMPLE.COM":            true,
+		"https://example.com:443":        true,
+		"http://localhost:3000":          true,
+		"https://a.example.org:8443":     true,
+		"https://a.b.example.org:8443":   true,
+		"https://x.app.dev":              true,
+		"https://example.com:8443":       false,
+		"http://example.com":             false,
+		"http://localhost":               false,
+		"https://example.org:8443":       false,
+		"https://a.example.org":          false,
+		"https://.app.dev":               false,
+		"https://xapp.dev":               false,
+		"http://x.app.dev":               false,
+		"https://example.com.evil.org":   false,
+		"https://example.com/":           false,
+		"https://example.com?":           false,
+		"https://u@example.com":          false,
+		"https://evil.org/x.app.dev":     false,
+		"https://evil.org:1#x.app.dev":   false,
+		"null":                           false,
+		"":                               false,
+		"https://":                       false,
+		"https://example.com, https://b": false,
+	} {
+		if got := o.Allow(origin); got != want {
+			t.Errorf("Allow(%q) = %t, want %t", origin, got, want)
+		}
+	}
+	if !(Origins{}).Allow("https://anything") {
+		t.Errorf("Allow of an empty list = false, want true")
+	}
+	if got := o.List(); !slices.Contains(got, "https://Example.com") || len(got) != 4 {
+		t.Errorf("List() = %q, want what was parsed", got)
+	}
+	for _, bad := range []string{"example.com", "https://", "https://a/b", "https://*.", "https://a?b"} {
+		if _, err := ParseOrigins([]string{bad}); err == nil {
+			t.Errorf("ParseOrigins(%q) = nil, want an error", bad)
+		}
+	}
+}
