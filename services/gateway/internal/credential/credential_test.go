@@ -3,6 +3,7 @@ package credential
 import (
 	"errors"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 	"testing"
@@ -170,7 +171,7 @@ func otherPieces(query string) []string {
 	var kept []string
 	for _, piece := range strings.Split(query, "&") {
 		name, _, _ := strings.Cut(piece, "=")
-		if decodeLoosely(name) != "access_token" {
+		if decoded, err := url.PathUnescape(name); err != nil || decoded != "access_token" {
 			kept = append(kept, piece)
 		}
 	}
@@ -178,23 +179,6 @@ func otherPieces(query string) []string {
 		return []string{""}
 	}
 	return kept
-}
-
-func decodeLoosely(s string) string {
-	const hex = "0123456789abcdef"
-	for hi := range 16 {
-		for lo := range 16 {
-			for _, up := range []func(string) string{strings.ToLower, strings.ToUpper} {
-				for _, up2 := range []func(string) string{strings.ToLower, strings.ToUpper} {
-					esc := "%" + up(hex[hi:hi+1]) + up2(hex[lo:lo+1])
-					if c := string([]byte{byte(hi<<4 | lo)}); strings.Contains("acesto_kn", c) {
-						s = strings.ReplaceAll(s, esc, c)
-					}
-				}
-			}
-		}
-	}
-	return s
 }
 
 func BenchmarkExtract(b *testing.B) {
