@@ -28,6 +28,9 @@ type Grant struct {
 	Subscription string   // subscriptions/{subscription}
 	Key          string   // applications/{application}/keys/{key}
 	IDs          []string // every name that the grant rests on, those above included
+
+	Scopes     []string  // of the token
+	ExpireTime time.Time // end of the credential by the control plane's clock
 }
 
 // Info describes a session. Route is needed, Grant is nil for APIs with scheme none.

@@ -1,0 +1,136 @@
+// Package metrics names what a gateway measures. What is counted, and when, is
+// left to those who count; no metric has a label whose values grow with the
+// number of APIs, applications or sessions.
+package metrics
+
+import (
+	"slices"
+	"strconv"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// Values of the label of the two watches.
+const (
+	Routes = "routes"
+	Grants = "grants"
+)
+
+// Values of the label of look-ups of grants.
+const (
+	Hit         = "hit"         // a cached grant
+	HitDenial   = "hit_denial"  // a cached denial
+	Miss        = "miss"        // asked the control plane, or waited for the same question
+	Busy        = "busy"        // refused: too many look-ups under way
+	Unavailable = "unavailable" // the control plane gave no answer
+)
+
+// Values of the label of what was dropped.
+const (
+	Usage   = "usage"
+	Records = "records"
+)
+
+// Directions of traffic.
+const (
+	Inbound  = "inbound"  // from clients to backends
+	Outbound = "outbound" // from backends to clients
+)
+
+// other is the value for what is not among the known ones.
+const other = "other"
+
+// causes are the words of the causes that sessions end with.
+var causes = []string{
+	"CLOSED", "LOST", "EXPIRED", "REVOKED", "BLOCKED", "IDLE", "MAX_AGE", "DRAIN",
+	"FLOOD", "TOO_BIG", "SLOW", "PROTOCOL", "TIMEOUT", "GONE", "ERROR",
+}
+
+// Metrics are the gateway's counters. They are safe for concurrent use.
+type Metrics struct {
+	handshakes *prometheus.CounterVec
+	ended      *prometheus.CounterVec
+	messages   *prometheus.CounterVec
+	bytes      *prometheus.CounterVec
+	lookups    *prometheus.CounterVec
+	dropped    *prometheus.CounterVec
+	connected  *prometheus.GaugeVec
+	applied    *prometheus.GaugeVec
+	reg        prometheus.Registerer
+}
+
+// New registers the counters.
+func New(reg prometheus.Registerer) *Metrics {
+	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
+		c := prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, labels)
+		reg.MustRegister(c)
+		return c
+	}
+	gauge := func(name, help string, labels ...string) *prometheus.GaugeVec {
+		g := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: name, Help: help}, labels)
+		reg.MustRegister(g)
+		return g
+	}
+	return &Metrics{
+		reg:        reg,
+		handshakes: counter("tidegate_handshakes_total", "Handshakes answered, by HTTP status; 0 is a client that left.", "status"),
+		ended:      counter("tidegate_sessions_ended_total", "Sessions ended, by cause.", "cause"),
+		messages:   counter("tidegate_messages_total", "Data messages relayed, by direction.", "direction"),
+		bytes:      counter("tidegate_bytes_total", "Bytes of data frames relayed, headers too, by direction.", "direction"),
+		lookups:    counter("tidegate_grant_lookups_total", "Look-ups of grants, by result.", "result"),
+		dropped:    counter("tidegate_reports_dropped_total", "Rows of usage and session records that were dropped instead of reported.", "kind"),
+		connected:  gauge("tidegate_watch_connected", "1 while a watch of the control plane is open.", "watch"),
+		applied:    gauge("tidegate_watch_applied", "Number of the last change that a watch applied.", "watch"),
+	}
+}
+
+// Gauges registers the gauges, which are read when they are asked for: live
+// sessions, handshakes in progress, dials of backends in progress.
+func (m *Metrics) Gauges(sessions, handshakes, dials func() int) {
+	gauge := func(name, help string, value func() int) {
+		m.reg.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help},
+			func() float64 { return float64(value()) }))
+	}
+	gauge("tidegate_sessions", "Live sessions, each with a connection to its client and one to its backend.", sessions)
+	gauge("tidegate_handshakes_in_progress", "Handshakes that are not answered yet.", handshakes)
+	gauge("tidegate_backend_dials", "Connections to backends that are being opened.", dials)
+}
+
+// Handshake counts a handshake by the status it was answered with.
+func (m *Metrics) Handshake(status int) {
+	label := other
+	if status == 0 || status >= 100 && status < 600 {
+		label = strconv.Itoa(status)
+	}
+	m.handshakes.WithLabelValues(label).Inc()
+}
+
+// SessionEnded counts the end of a session by the word of its cause.
+func (m *Metrics) SessionEnded(cause string) {
+	if !slices.Contains(causes, cause) {
+		cause = other
+	}
+	m.ended.WithLabelValues(cause).Inc()
+}
+
+// Relayed counts messages and bytes of one direction.
+func (m *Metrics) Relayed(direction string, messages, bytes uint64) {
+	m.messages.WithLabelValues(direction).Add(float64(messages))
+	m.bytes.WithLabelValues(direction).Add(float64(bytes))
+}
+
+// Lookup counts a look-up of a grant by its result.
+func (m *Metrics) Lookup(result string) { m.lookups.WithLabelValues(result).Inc() }
+
+// Dropped counts what was dropped instead of reported.
+func (m *Metrics) Dropped(kind string, n int) { m.dropped.WithLabelValues(kind).Add(float64(n)) }
+
+// Watch notes whether a watch is open and what it has applied.
+func (m *Metrics) Watch(watch string, connected bool, applied uint64) {
+	open := 0.0
+	if connected {
+		open = 1
+	}
+	m.connected.WithLabelValues(watch).Set(open)
+	m.applied.WithLabelValues(watch).Set(float64(applied))
+}
