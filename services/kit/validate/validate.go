@@ -1,4 +1,5 @@
-// Package validate checks requests against the rules that stand in the protos.
+// Package validate checks requests against the rules that stand in the protos,
+// and that no text has a NUL.
 // It stands apart from grpcserver because the rules' engine is large and the
 // gateway does without it. Rules that a proto cannot say belong to handlers.
 package validate
@@ -63,6 +64,9 @@ func check(v protovalidate.Validator, m any) error {
 	msg, ok := m.(proto.Message)
 	if !ok {
 		return nil
+	}
+	if err := fault.InvalidAll(nuls(msg.ProtoReflect(), "")...); err != nil {
+		return err
 	}
 	err := v.Validate(msg)
 	if err == nil {
