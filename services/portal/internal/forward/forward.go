@@ -1,0 +1,154 @@
+// Package forward passes gRPC calls of people on to the services that serve
+// them, without looking into the messages. What is passed on is a fixed list;
+// who may do what is decided by the services, from the person's token.
+package forward
+
+import (
+	"context"
+	"errors"
+	"io"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	healthgrpc "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/metadata"
+	reflectionv1 "google.golang.org/grpc/reflection/grpc_reflection_v1"
+	reflectionv1alpha "google.golang.org/grpc/reflection/grpc_reflection_v1alpha"
+	"google.golang.org/grpc/status"
+	"google.golang.org/grpc/tap"
+
+	"github.com/tidegatehq/tidegate/services/kit/fault"
+	"github.com/tidegatehq/tidegate/services/kit/grpcserver"
+	"github.com/tidegatehq/tidegate/services/kit/identity"
+	"github.com/tidegatehq/tidegate/services/portal/internal/upstream"
+)
+
+// Service is a gRPC service and where its calls go.
+type Service struct {
+	Desc *grpc.ServiceDesc
+	Conn grpc.ClientConnInterface
+}
+
+// Forwarder passes on the unary methods of its services.
+type Forwarder struct {
+	services []Service
+	methods  map[string]grpc.ClientConnInterface
+	own      map[string]bool
+}
+
+// New returns a forwarder of these services.
+func New(services ...Service) *Forwarder {
+	f := &Forwarder{services: services, methods: map[string]grpc.ClientConnInterface{}, own: map[string]bool{}}
+	for _, s := range services {
+		for _, m := range s.Desc.Methods {
+			f.methods[fullName(s.Desc, m.MethodName)] = s.Conn
+		}
+	}
+	for _, desc := range ownServices() {
+		for _, m := range desc.Methods {
+			f.own[fullName(desc, m.MethodName)] = true
+		}
+		for _, m := range desc.Streams {
+			f.own[fullName(desc, m.StreamName)] = true
+		}
+	}
+	return f
+}
+
+// ownServices are those that the server itself answers.
+func ownServices() []*grpc.ServiceDesc {
+	return []*grpc.ServiceDesc{
+		&healthgrpc.Health_ServiceDesc,
+		&reflectionv1.ServerReflection_ServiceDesc,
+		&reflectionv1alpha.ServerReflection_ServiceDesc,
+	}
+}
+
+func fullName(desc *grpc.ServiceDesc, method string) string {
+	return "/" + desc.ServiceName + "/" + method
+}
+
+// Options make a server pass calls on.
+func (f *Forwarder) Options() []grpcserver.Option {
+	return []grpcserver.Option{
+		grpcserver.WithReflected(f),
+		grpcserver.WithPeopleOptions(
+			grpc.UnknownServiceHandler(f.handle),
+			grpc.ForceServerCodecV2(codec{}),
+			grpc.InTapHandle(f.admit),
+		),
+	}
+}
+
+// Rules admit everybody to the methods: the services judge the token.
+func (f *Forwarder) Rules() identity.Rules {
+	rules := identity.Rules{}
+	for method := range f.methods {
+		rules[method] = identity.Rule{Open: true}
+	}
+	return rules
+}
+
+// GetServiceInfo lists what reflection shows.
+func (f *Forwarder) GetServiceInfo() map[string]grpc.ServiceInfo {
+	infos := map[string]grpc.ServiceInfo{}
+	for _, s := range f.services {
+		infos[s.Desc.ServiceName] = grpc.ServiceInfo{Metadata: s.Desc.Metadata}
+	}
+	for _, desc := range ownServices() {
+		infos[desc.ServiceName] = grpc.ServiceInfo{Metadata: desc.Metadata}
+	}
+	return infos
+}
+
+// admit refuses methods that are not served before anything counts them: their
+// names are the caller's invention.
+func (f *Forwarder) admit(ctx context.Context, call *tap.Info) (context.Context, error) {
+	if f.methods[call.FullMethodName] == nil && !f.own[call.FullMethodName] {
+		return nil, status.Errorf(codes.Unimplemented, "there is no method %.200q here", call.FullMethodName)
+	}
+	return ctx, nil
+}
+
+// handle passes one call on and its answer back.
+func (f *Forwarder) handle(_ any, ss grpc.ServerStream) error {
+	method, _ := grpc.MethodFromServerStream(ss)
+	conn := f.methods[method]
+	if conn == nil {
+		return fault.Unimplemented("there is no method %.200q here", method)
+	}
+	var in, out frame
+	if err := ss.RecvMsg(&in); errors.Is(err, io.EOF) {
+		return fault.Invalid("", "the call carries no message")
+	} else if err != nil {
+		return err
+	}
+	var header, trailer metadata.MD
+	err := conn.Invoke(outgoing(ss.Context()), method, &in, &out,
+		grpc.ForceCodecV2(codec{}), grpc.Header(&header), grpc.Trailer(&trailer))
+	if err := ss.SetHeader(metadata.MD(relayed(header))); err != nil {
+		return fault.Pass(err)
+	}
+	ss.SetTrailer(relayed(trailer))
+	if err != nil {
+		return fault.Pass(err)
+	}
+	return ss.SendMsg(&out)
+}
+
+// outgoing returns the context of the call to the service: the caller's
+// deadline, token and trace, and nothing else.
+func outgoing(ctx context.Context) context.Context {
+	md := metadata.MD{}
+	for _, name := range append(upstream.TraceHeaders(), "authorization") {
+		md.Append(name, metadata.ValueFromIncomingContext(ctx, name)...)
+	}
+	return metadata.NewOutgoingContext(ctx, md)
+}
+
+// relayed is the metadata of an answer that the caller sees.
+func relayed(md metadata.MD) metadata.MD {
+	out := metadata.MD{}
+	out.Append(upstream.ChangeHeader, md.Get(upstream.ChangeHeader)...)
+	return out
+}

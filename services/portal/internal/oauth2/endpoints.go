@@ -1,0 +1,162 @@
+package oauth2
+
+import (
+	"encoding/base64"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
+)
+
+// How long caches may keep what anybody may read. A new key is published well
+// before it signs.
+const (
+	keysCache     = "public, max-age=60"
+	metadataCache = "public, max-age=300"
+)
+
+// tokenBody is an issued token (RFC 6749 section 5.1).
+type tokenBody struct {
+	AccessToken string `json:"access_token"`
+	TokenType   string `json:"token_type"`
+	ExpiresIn   int64  `json:"expires_in"`
+	Scope       string `json:"scope,omitempty"`
+}
+
+func (h *Handler) token(r *http.Request, f *form) (answer, error) {
+	if f.get("grant_type") == "" {
+		return nil, invalid("grant_type is missing")
+	}
+	resp, err := h.oauth.IssueToken(r.Context(), &subscriptionv1.IssueTokenRequest{
+		GrantType: f.get("grant_type"), Client: f.client, Scope: f.get("scope"),
+	})
+	if err != nil {
+		return nil, err
+	}
+	return tokenBody{
+		AccessToken: resp.GetAccessToken(), TokenType: resp.GetTokenType(),
+		ExpiresIn: resp.GetExpiresIn(), Scope: resp.GetScope(),
+	}, nil
+}
+
+func (h *Handler) revoke(r *http.Request, f *form) (answer, error) {
+	if f.get("token") == "" {
+		return nil, invalid("token is missing")
+	}
+	_, err := h.oauth.RevokeToken(r.Context(), &subscriptionv1.RevokeTokenRequest{Token: f.get("token"), Client: f.client})
+	return nil, err
+}
+
+// introspectionBody explains a token (RFC 7662 section 2.2).
+type introspectionBody struct {
+	Active    bool     `json:"active"`
+	Scope     string   `json:"scope,omitempty"`
+	ClientID  string   `json:"client_id,omitempty"`
+	TokenType string   `json:"token_type,omitempty"`
+	Expiry    int64    `json:"exp,omitempty"`
+	IssuedAt  int64    `json:"iat,omitempty"`
+	Subject   string   `json:"sub,omitempty"`
+	Audience  []string `json:"aud,omitempty"`
+	Issuer    string   `json:"iss,omitempty"`
+	ID        string   `json:"jti,omitempty"`
+}
+
+func (h *Handler) introspect(r *http.Request, f *form) (answer, error) {
+	if f.get("token") == "" {
+		return nil, invalid("token is missing")
+	}
+	resp, err := h.oauth.IntrospectToken(r.Context(), &subscriptionv1.IntrospectTokenRequest{Token: f.get("token"), Client: f.client})
+	if err != nil {
+		return nil, err
+	}
+	if !resp.GetActive() {
+		return introspectionBody{}, nil
+	}
+	return introspectionBody{
+		Active: true, Scope: resp.GetScope(), ClientID: resp.GetClientId(), TokenType: "Bearer",
+		Expiry: resp.GetExpireTime().GetSeconds(), IssuedAt: resp.GetIssueTime().GetSeconds(),
+		Subject: resp.GetSubject(), Audience: resp.GetAudience(), Issuer: resp.GetIssuer(), ID: resp.GetTokenId(),
+	}, nil
+}
+
+// keysBody is a JWK set (RFC 7517 section 5).
+type keysBody struct {
+	Keys []keyBody `json:"keys"`
+}
+
+// keyBody is a key on P-256 (RFC 7518 section 6.2.1).
+type keyBody struct {
+	Type      string `json:"kty"`
+	Curve     string `json:"crv"`
+	X         string `json:"x"`
+	Y         string `json:"y"`
+	Use       string `json:"use"`
+	Algorithm string `json:"alg"`
+	ID        string `json:"kid"`
+}
+
+func (h *Handler) keys(w http.ResponseWriter, r *http.Request) (answer, error) {
+	resp, err := h.oauth.GetSigningKeys(r.Context(), &subscriptionv1.GetSigningKeysRequest{})
+	if err != nil {
+		return nil, err
+	}
+	body := keysBody{Keys: []keyBody{}}
+	for _, k := range resp.GetKeys() {
+		body.Keys = append(body.Keys, keyBody{
+			Type: "EC", Curve: "P-256", Use: "sig", Algorithm: "ES256", ID: k.GetKid(),
+			X: base64.RawURLEncoding.EncodeToString(k.GetX()), Y: base64.RawURLEncoding.EncodeToString(k.GetY()),
+		})
+	}
+	w.Header().Set("Cache-Control", keysCache)
+	w.Header().Set("Content-Type", "application/jwk-set+json")
+	return body, nil
+}
+
+// metadataBody describes the server (RFC 8414 section 2).
+type metadataBody struct {
+	Issuer                string   `json:"issuer"`
+	TokenEndpoint         string   `json:"token_endpoint"`
+	TokenMethods          []string `json:"token_endpoint_auth_methods_supported"`
+	RevocationEndpoint    string   `json:"revocation_endpoint"`
+	RevocationMethods     []string `json:"revocation_endpoint_auth_methods_supported"`
+	IntrospectionEndpoint string   `json:"introspection_endpoint"`
+	IntrospectionMethods  []string `json:"introspection_endpoint_auth_methods_supported"`
+	KeysURI               string   `json:"jwks_uri"`
+	GrantTypes            []string `json:"grant_types_supported"`
+	// ResponseTypes is required, and empty: there is no authorization endpoint.
+	ResponseTypes []string `json:"response_types_supported"`
+}
+
+func (h *Handler) metadata(w http.ResponseWriter, r *http.Request) (answer, error) {
+	resp, err := h.oauth.GetSigningKeys(r.Context(), &subscriptionv1.GetSigningKeysRequest{})
+	if err != nil {
+		return nil, err
+	}
+	issuer := resp.GetIssuer()
+	u, err := url.Parse(issuer)
+	if err != nil {
+		return nil, fmt.Errorf("read the issuer: %w", err)
+	}
+	if strings.TrimPrefix(r.URL.Path, MetadataPath) != u.Path {
+		return nil, &refusal{http.StatusNotFound, invalidRequest, "the issuer has no such path"}
+	}
+	if issuer == "" {
+		return nil, status.Error(codes.Unavailable, "the issuer is not known yet")
+	}
+	methods := []string{"client_secret_basic", "client_secret_post"}
+	w.Header().Set("Cache-Control", metadataCache)
+	return metadataBody{
+		Issuer:        issuer,
+		TokenEndpoint: issuer + TokenPath, TokenMethods: methods,
+		RevocationEndpoint: issuer + RevokePath, RevocationMethods: methods,
+		IntrospectionEndpoint: issuer + IntrospectPath, IntrospectionMethods: methods,
+		KeysURI:       issuer + KeysPath,
+		GrantTypes:    []string{"client_credentials"},
+		ResponseTypes: []string{},
+	}, nil
+}

@@ -1,0 +1,149 @@
+package oauth2
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"mime"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"unicode/utf8"
+
+	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
+)
+
+// Bounds of a form.
+const (
+	maxForm       = 64 << 10
+	maxCredential = 128
+	maxToken      = 8192
+	maxParameter  = 1024
+)
+
+// form is a request's parameters and its client.
+type form struct {
+	values url.Values
+	client *subscriptionv1.ClientCredentials
+}
+
+// get returns a parameter; one without a value is as good as none (RFC 6749
+// section 3.2).
+func (f *form) get(name string) string { return f.values.Get(name) }
+
+// readForm reads a request's form and the client's credentials.
+func readForm(w http.ResponseWriter, r *http.Request) (*form, error) {
+	if r.URL.RawQuery != "" {
+		return nil, invalid("parameters belong in the body, not in the address")
+	}
+	sent := r.Header.Values("Content-Type")
+	kind := ""
+	if len(sent) == 1 {
+		kind, _, _ = mime.ParseMediaType(sent[0])
+	}
+	if kind != "application/x-www-form-urlencoded" {
+		return nil, invalid("the Content-Type must be application/x-www-form-urlencoded")
+	}
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxForm))
+	var tooLarge *http.MaxBytesError
+	if errors.As(err, &tooLarge) {
+		return nil, &refusal{http.StatusRequestEntityTooLarge, invalidRequest, fmt.Sprintf("the body must have at most %d bytes", maxForm)}
+	}
+	if err != nil {
+		return nil, invalid("the body could not be read to its end")
+	}
+	f := &form{}
+	if f.values, err = url.ParseQuery(string(body)); err != nil {
+		return nil, invalid("the body is not a form")
+	}
+	if err := f.check(); err != nil {
+		return nil, err
+	}
+	f.client, err = f.readClient(r)
+	return f, err
+}
+
+// parameters are those that mean something at one of the endpoints, and how
+// long they may be.
+func parameters() map[string]int {
+	return map[string]int{
+		"grant_type": maxCredential, "scope": maxParameter, "client_id": maxCredential, "client_secret": maxCredential,
+		"token": maxToken, "token_type_hint": maxParameter,
+	}
+}
+
+// check refuses parameters that are given twice, not UTF-8 or too long; those
+// that mean nothing here are only not repeated.
+func (f *form) check() error {
+	bounds := parameters()
+	for _, name := range slices.Sorted(maps.Keys(f.values)) {
+		values := f.values[name]
+		known := name
+		if bounds[name] == 0 {
+			known = "a parameter"
+		}
+		if len(values) > 1 {
+			return invalid(known + " is given more than once")
+		}
+		if bounds[name] == 0 {
+			continue
+		}
+		if !utf8.ValidString(values[0]) {
+			return invalid(name + " is not UTF-8")
+		}
+		if utf8.RuneCountInString(values[0]) > bounds[name] {
+			return invalid(fmt.Sprintf("%s must have at most %d characters", name, bounds[name]))
+		}
+	}
+	return nil
+}
+
+// readClient returns the client's credentials, from one place.
+func (f *form) readClient(r *http.Request) (*subscriptionv1.ClientCredentials, error) {
+	id, secret := f.get("client_id"), f.get("client_secret")
+	headers := r.Header.Values("Authorization")
+	switch {
+	case len(headers) > 1:
+		return nil, invalid("the request carries more than one Authorization header")
+	case len(headers) == 1 && secret != "":
+		return nil, invalid("the client proves itself in two ways: give the Authorization header or client_secret, not both")
+	case len(headers) == 1:
+		c, err := basic(r)
+		if err == nil && id != "" && id != c.GetClientId() {
+			return nil, invalid("client_id differs from the one in the Authorization header")
+		}
+		return c, err
+	case id == "" && secret == "":
+		return nil, unknownClient("the client must prove itself: by HTTP Basic, or with client_id and client_secret")
+	case id == "":
+		return nil, invalid("client_id is missing")
+	case secret == "":
+		return nil, unknownClient("client_secret is missing")
+	}
+	return &subscriptionv1.ClientCredentials{ClientId: id, ClientSecret: secret}, nil
+}
+
+// basic reads the Authorization header. Both parts are form-encoded in it (RFC
+// 6749 section 2.3.1).
+func basic(r *http.Request) (*subscriptionv1.ClientCredentials, error) {
+	user, password, ok := r.BasicAuth()
+	if !ok {
+		return nil, unknownClient("the Authorization header is not one of HTTP Basic")
+	}
+	id, err := url.QueryUnescape(user)
+	if err != nil {
+		return nil, unknownClient("the consumer key in the Authorization header is not form-encoded")
+	}
+	secret, err := url.QueryUnescape(password)
+	if err != nil {
+		return nil, unknownClient("the consumer secret in the Authorization header is not form-encoded")
+	}
+	for _, part := range []string{id, secret} {
+		if part == "" || len(part) > maxCredential || !utf8.ValidString(part) || strings.ContainsRune(part, 0) {
+			return nil, unknownClient("the client is not known, or its secret is wrong")
+		}
+	}
+	return &subscriptionv1.ClientCredentials{ClientId: id, ClientSecret: secret}, nil
+}

@@ -1,0 +1,238 @@
+package rest
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+
+	"google.golang.org/genproto/googleapis/api/annotations"
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/tidegatehq/tidegate/services/kit/fault"
+)
+
+// object is what a body holds.
+type object struct {
+	// bad is what is wrong with it.
+	bad []fault.Violation
+	// fields are those that it names, and strings the values of those that are
+	// text, by their own names.
+	fields  []protoreflect.FieldDescriptor
+	strings map[string]string
+}
+
+// readObject reads a body as the JSON of a message; path is the message's place
+// in the request. Its error says why the body is not a JSON object at all.
+func readObject(body []byte, desc protoreflect.MessageDescriptor, path string) (*object, error) {
+	var whole json.RawMessage
+	if err := json.Unmarshal(body, &whole); err != nil {
+		var syntax *json.SyntaxError
+		if errors.As(err, &syntax) {
+			return nil, fault.Invalid("", "the body is not valid JSON: the mistake is at byte %d", syntax.Offset)
+		}
+		return nil, fault.Invalid("", "the body is not valid JSON")
+	}
+	o := &object{strings: map[string]string{}}
+	members, ok := split(whole)
+	if !ok {
+		return nil, fault.Invalid("", "the body must be a JSON object")
+	}
+	o.message(desc, path, members, true)
+	return o, nil
+}
+
+// member is a name and a value of a JSON object.
+type member struct {
+	name  string
+	value json.RawMessage
+}
+
+// split returns the members of an object in the order sent; false when the
+// value, which is valid JSON, is none.
+func split(raw json.RawMessage) ([]member, bool) {
+	dec := json.NewDecoder(bytes.NewReader(raw))
+	if open, err := dec.Token(); err != nil || open != json.Delim('{') {
+		return nil, false
+	}
+	var members []member
+	for dec.More() {
+		name, err := dec.Token()
+		text, ok := name.(string)
+		var value json.RawMessage
+		if err != nil || !ok || dec.Decode(&value) != nil {
+			return nil, false
+		}
+		members = append(members, member{text, value})
+	}
+	return members, true
+}
+
+// maxViolations is how many mistakes of one body are named.
+const maxViolations = 20
+
+func (o *object) refuse(path, message string) {
+	if len(o.bad) == maxViolations {
+		return
+	}
+	o.bad = append(o.bad, fault.Violation{Field: path, Message: message})
+}
+
+// message checks the members of an object; top is that of the body itself.
+func (o *object) message(desc protoreflect.MessageDescriptor, path string, members []member, top bool) {
+	seen := map[protoreflect.Name]bool{}
+	for _, m := range members {
+		fd := desc.Fields().ByJSONName(m.name)
+		if fd == nil {
+			fd = desc.Fields().ByTextName(m.name)
+		}
+		if fd == nil {
+			o.refuse(join(path, short(m.name)), "unknown field")
+			continue
+		}
+		name := join(path, string(fd.Name()))
+		if seen[fd.Name()] {
+			o.refuse(name, "is given more than once")
+			continue
+		}
+		seen[fd.Name()] = true
+		if top {
+			o.note(fd, m.value)
+		}
+		o.field(fd, name, m.value)
+	}
+}
+
+// note remembers a field of the body itself.
+func (o *object) note(fd protoreflect.FieldDescriptor, value json.RawMessage) {
+	o.fields = append(o.fields, fd)
+	var text string
+	if json.Unmarshal(value, &text) == nil {
+		o.strings[string(fd.Name())] = text
+	}
+}
+
+// field checks the value of a field; null is as good as no value.
+func (o *object) field(fd protoreflect.FieldDescriptor, path string, value json.RawMessage) {
+	if string(value) == "null" {
+		return
+	}
+	if !fd.IsList() {
+		o.value(fd, path, value)
+		return
+	}
+	var items []json.RawMessage
+	if json.Unmarshal(value, &items) != nil {
+		o.refuse(path, "must be a list")
+		return
+	}
+	for i, item := range items {
+		o.value(fd, fmt.Sprintf("%s[%d]", path, i), item)
+	}
+}
+
+// value checks one value.
+func (o *object) value(fd protoreflect.FieldDescriptor, path string, value json.RawMessage) {
+	var text string
+	isText := value[0] == '"' && json.Unmarshal(value, &text) == nil
+	switch fd.Kind() {
+	case protoreflect.StringKind:
+		if !isText {
+			o.refuse(path, "must be a string")
+		}
+	case protoreflect.BoolKind:
+		if s := string(value); s != "true" && s != "false" {
+			o.refuse(path, "must be true or false")
+		}
+	case protoreflect.EnumKind:
+		if !isText || fd.Enum().Values().ByName(protoreflect.Name(text)) == nil {
+			o.refuse(path, "must be one of "+enumNames(fd.Enum()))
+		}
+	case protoreflect.Int32Kind, protoreflect.Uint32Kind, protoreflect.Int64Kind, protoreflect.Uint64Kind:
+		if !isText {
+			text = string(value)
+		}
+		if message := checkNumber(fd.Kind(), text); message != "" {
+			o.refuse(path, message)
+		}
+	case protoreflect.MessageKind:
+		o.nested(fd.Message(), path, value)
+	}
+}
+
+// nested checks the value of a message.
+func (o *object) nested(desc protoreflect.MessageDescriptor, path string, value json.RawMessage) {
+	switch desc.FullName() {
+	case "google.protobuf.Timestamp":
+		if protojson.Unmarshal(value, &timestamppb.Timestamp{}) != nil {
+			o.refuse(path, `must be a time, as "2026-01-31T23:59:59Z"`)
+		}
+		return
+	case "google.protobuf.Duration":
+		if protojson.Unmarshal(value, &durationpb.Duration{}) != nil {
+			o.refuse(path, `must be a number of seconds, as "90s"`)
+		}
+		return
+	}
+	members, ok := split(value)
+	if !ok {
+		o.refuse(path, "must be an object")
+		return
+	}
+	o.message(desc, path, members, false)
+}
+
+// mask names the fields of the body that an update may change: not the name,
+// not the etag, and not what only the server sets.
+func (o *object) mask() string {
+	var names []string
+	for _, fd := range o.fields {
+		if fd.Name() != "etag" && !fixed(fd) {
+			names = append(names, string(fd.Name()))
+		}
+	}
+	return strings.Join(names, ",")
+}
+
+// fixed reports whether requests cannot set a field.
+func fixed(fd protoreflect.FieldDescriptor) bool {
+	behaviors, _ := proto.GetExtension(fd.Options(), annotations.E_FieldBehavior).([]annotations.FieldBehavior)
+	for _, b := range behaviors {
+		if b == annotations.FieldBehavior_OUTPUT_ONLY || b == annotations.FieldBehavior_IDENTIFIER {
+			return true
+		}
+	}
+	return false
+}
+
+func enumNames(enum protoreflect.EnumDescriptor) string {
+	var names []string
+	for i := range enum.Values().Len() {
+		if v := enum.Values().Get(i); v.Number() != 0 {
+			names = append(names, string(v.Name()))
+		}
+	}
+	return strings.Join(names, ", ")
+}
+
+// join is the path of a field of the message at path.
+func join(path, field string) string {
+	if path == "" {
+		return field
+	}
+	return path + "." + field
+}
+
+// short is what a message repeats of a name that the caller made up.
+func short(name string) string {
+	const most = 64
+	if r := []rune(name); len(r) > most {
+		return string(r[:most]) + "…"
+	}
+	return name
+}

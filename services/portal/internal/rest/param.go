@@ -1,0 +1,123 @@
+package rest
+
+import (
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"google.golang.org/protobuf/reflect/protoreflect"
+
+	"github.com/tidegatehq/tidegate/services/kit/fault"
+)
+
+// maskField is the field of an update that says what is changed.
+const maskField = "update_mask"
+
+// fieldMask is the type of that field.
+const fieldMask protoreflect.FullName = "google.protobuf.FieldMask"
+
+// isParameter reports whether a field can stand in a path or a query.
+func isParameter(fd protoreflect.FieldDescriptor) bool {
+	if fd.Cardinality() == protoreflect.Repeated {
+		return false
+	}
+	switch fd.Kind() {
+	case protoreflect.StringKind, protoreflect.BoolKind, protoreflect.Int32Kind, protoreflect.Uint64Kind:
+		return true
+	case protoreflect.MessageKind:
+		return fd.Message().FullName() == fieldMask
+	default:
+		return false
+	}
+}
+
+// checkParameter says what is wrong with the text of a field, or "".
+func checkParameter(fd protoreflect.FieldDescriptor, text string) string {
+	if !utf8.ValidString(text) {
+		return "must be UTF-8"
+	}
+	switch fd.Kind() {
+	case protoreflect.BoolKind:
+		if text != "true" && text != "false" {
+			return "must be true or false"
+		}
+	case protoreflect.Int32Kind, protoreflect.Uint64Kind:
+		return checkNumber(fd.Kind(), text)
+	case protoreflect.MessageKind:
+		if slices.Contains(strings.Split(text, ","), "") {
+			return "must be field names separated by commas"
+		}
+	}
+	return ""
+}
+
+// checkNumber says what is wrong with the digits of a field, or "".
+func checkNumber(kind protoreflect.Kind, text string) string {
+	var err error
+	message := "must be a whole number"
+	switch kind {
+	case protoreflect.Int32Kind:
+		_, err = strconv.ParseInt(text, 10, 32)
+		message = "must be a whole number of 32 bits"
+	case protoreflect.Uint32Kind:
+		_, err = strconv.ParseUint(text, 10, 32)
+		message = "must be a whole number of 32 bits, not negative"
+	case protoreflect.Int64Kind:
+		_, err = strconv.ParseInt(text, 10, 64)
+	case protoreflect.Uint64Kind:
+		_, err = strconv.ParseUint(text, 10, 64)
+		message = "must be a whole number, not negative"
+	}
+	if err != nil {
+		return message
+	}
+	return ""
+}
+
+// checkQuery returns the query with the fields' own names, and what is wrong
+// with it.
+func (rt *route) checkQuery(raw string) (url.Values, []fault.Violation, error) {
+	sent, err := url.ParseQuery(raw)
+	if err != nil {
+		return nil, nil, fault.Invalid("", "the query is malformed")
+	}
+	query := url.Values{}
+	var bad []fault.Violation
+	for key, values := range sent {
+		fd := rt.query[key]
+		if fd == nil {
+			bad = append(bad, fault.Violation{Field: short(strings.ToValidUTF8(key, "?")), Message: "is not a parameter of this method"})
+			continue
+		}
+		name := string(fd.Name())
+		if len(values) > 1 || query.Has(name) {
+			bad = append(bad, fault.Violation{Field: name, Message: "is given more than once"})
+			continue
+		}
+		if message := checkParameter(fd, values[0]); message != "" {
+			bad = append(bad, fault.Violation{Field: name, Message: message})
+			continue
+		}
+		if fd.Kind() == protoreflect.MessageKind {
+			values = []string{snake(values[0])}
+		}
+		query.Set(name, values[0])
+	}
+	slices.SortFunc(bad, func(a, b fault.Violation) int { return strings.Compare(a.Field, b.Field) })
+	return query, bad[:min(len(bad), maxViolations)], nil
+}
+
+// snake turns the names of a mask as JSON has them into those of the fields.
+func snake(mask string) string {
+	var out strings.Builder
+	for _, c := range mask {
+		if unicode.IsUpper(c) {
+			out.WriteByte('_')
+		}
+		out.WriteRune(unicode.ToLower(c))
+	}
+	return out.String()
+}

@@ -1,0 +1,168 @@
+// Package rest serves the REST interface under /v1. grpc-gateway turns requests
+// into calls; this package checks a request before it does, so that every
+// mistake is named with its field, and gives every error the same shape. Rules
+// about values and rights belong to the services.
+package rest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/textproto"
+	"slices"
+	"strings"
+
+	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
+
+	catalogrest "github.com/tidegatehq/tidegate/gen/go/rest/tidegate/catalog/v1"
+	gatewayrest "github.com/tidegatehq/tidegate/gen/go/rest/tidegate/gateway/v1"
+	subscriptionrest "github.com/tidegatehq/tidegate/gen/go/rest/tidegate/subscription/v1"
+	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
+	gatewayv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/gateway/v1"
+	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
+	"github.com/tidegatehq/tidegate/services/kit/fault"
+	"github.com/tidegatehq/tidegate/services/portal/internal/upstream"
+)
+
+// Services are the connections that calls go to.
+type Services struct {
+	Catalog, Subscription, Gateway grpc.ClientConnInterface
+}
+
+// Handler serves /v1.
+type Handler struct {
+	mux    *runtime.ServeMux
+	routes routes
+}
+
+// New returns a handler that calls these services.
+func New(ctx context.Context, s Services) (*Handler, error) {
+	h := &Handler{}
+	var err error
+	h.routes, err = newRoutes(
+		catalogv1.File_tidegate_catalog_v1_catalog_service_proto,
+		subscriptionv1.File_tidegate_subscription_v1_people_service_proto,
+		subscriptionv1.File_tidegate_subscription_v1_subscription_service_proto,
+		subscriptionv1.File_tidegate_subscription_v1_usage_service_proto,
+		gatewayv1.File_tidegate_gateway_v1_session_service_proto,
+	)
+	if err != nil {
+		return nil, fmt.Errorf("read the REST routes: %w", err)
+	}
+	h.mux = runtime.NewServeMux(
+		runtime.WithMarshalerOption(runtime.MIMEWildcard, newMarshaler()),
+		runtime.WithUnescapingMode(runtime.UnescapingModeAllExceptReserved),
+		runtime.WithDisablePathLengthFallback(),
+		runtime.WithDisableHTTPMethodOverride(),
+		runtime.WithIncomingHeaderMatcher(noHeader),
+		runtime.WithOutgoingHeaderMatcher(noHeader),
+		runtime.WithOutgoingTrailerMatcher(noHeader),
+		runtime.WithMetadata(trace),
+		runtime.WithForwardResponseOption(func(ctx context.Context, w http.ResponseWriter, _ proto.Message) error {
+			relay(ctx, w)
+			return nil
+		}),
+		runtime.WithErrorHandler(handleError),
+		runtime.WithRoutingErrorHandler(h.handleRoutingError),
+		runtime.WithMiddlewares(h.check),
+	)
+	err = errors.Join(
+		catalogrest.RegisterCatalogServiceHandlerClient(ctx, h.mux, catalogv1.NewCatalogServiceClient(s.Catalog)),
+		subscriptionrest.RegisterPeopleServiceHandlerClient(ctx, h.mux, subscriptionv1.NewPeopleServiceClient(s.Subscription)),
+		subscriptionrest.RegisterSubscriptionServiceHandlerClient(ctx, h.mux, subscriptionv1.NewSubscriptionServiceClient(s.Subscription)),
+		subscriptionrest.RegisterUsageServiceHandlerClient(ctx, h.mux, subscriptionv1.NewUsageServiceClient(s.Subscription)),
+		gatewayrest.RegisterSessionServiceHandlerClient(ctx, h.mux, gatewayv1.NewSessionServiceClient(s.Gateway)),
+	)
+	if err != nil {
+		return nil, fmt.Errorf("register the REST routes: %w", err)
+	}
+	return h, nil
+}
+
+// ServeHTTP answers one request.
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Cache-Control", "no-store")
+	if err := checkAuthorization(r.Header); err != nil {
+		writeError(w, r, err)
+		return
+	}
+	h.mux.ServeHTTP(w, stripped(r))
+}
+
+// stripped is a request with the headers that mean something here, and without
+// the addresses, which would become metadata.
+func stripped(r *http.Request) *http.Request {
+	kept := http.Header{}
+	for _, name := range append(upstream.TraceHeaders(), "Authorization", "Content-Type", "Content-Encoding") {
+		name = textproto.CanonicalMIMEHeaderKey(name)
+		if values := r.Header.Values(name); len(values) > 0 {
+			kept[name] = values
+		}
+	}
+	s := r.WithContext(r.Context())
+	s.Header, s.Host, s.RemoteAddr = kept, "", ""
+	if s.Method == http.MethodHead {
+		s.Method = http.MethodGet
+	}
+	return s
+}
+
+// checkAuthorization refuses what cannot be passed on as it is.
+func checkAuthorization(h http.Header) error {
+	values := h.Values("Authorization")
+	if len(values) > 1 {
+		return fault.Unauthenticated("the request carries more than one authorization")
+	}
+	if slices.ContainsFunc(values, func(v string) bool {
+		return strings.ContainsFunc(v, func(c rune) bool { return c < ' ' || c > '~' })
+	}) {
+		return fault.Unauthenticated("the authorization must be: Bearer, a space, a token")
+	}
+	return nil
+}
+
+// noHeader keeps all headers on their side. The mux passes Authorization on by
+// itself.
+func noHeader(string) (string, bool) { return "", false }
+
+// trace is the metadata that leads a trace on.
+func trace(ctx context.Context, r *http.Request) metadata.MD {
+	md, _ := metadata.FromOutgoingContext(upstream.WithTrace(ctx, r.Header))
+	return md
+}
+
+// relay copies the number of a change from a service's answer.
+func relay(ctx context.Context, w http.ResponseWriter) {
+	if md, ok := runtime.ServerMetadataFromContext(ctx); ok {
+		for _, v := range md.HeaderMD.Get(upstream.ChangeHeader) {
+			w.Header().Set(upstream.ChangeHeader, v)
+		}
+	}
+}
+
+// marshaler writes all fields but messages that are not set, and refuses fields
+// that it does not know.
+type marshaler struct{ runtime.JSONPb }
+
+func newMarshaler() *marshaler {
+	return &marshaler{runtime.JSONPb{MarshalOptions: protojson.MarshalOptions{EmitDefaultValues: true}}}
+}
+
+// NewDecoder returns a decoder whose errors are for callers. Mistakes are found
+// before it is asked; what it still refuses is too odd to be named.
+func (m *marshaler) NewDecoder(r io.Reader) runtime.Decoder {
+	d := m.JSONPb.NewDecoder(r)
+	return runtime.DecoderFunc(func(v any) error {
+		err := d.Decode(v)
+		if err == nil || errors.Is(err, io.EOF) {
+			return err
+		}
+		return errors.New("the body does not fit this method")
+	})
+}

@@ -1,0 +1,101 @@
+// Package upstream calls the services behind the portal. It bounds every call
+// in time, sends along only what is meant for a service, and keeps what the
+// client library says about addresses and transports in the log. What a service
+// answers passes as it is.
+package upstream
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
+)
+
+// Timeout is how long a call may take where the caller gives it longer.
+const Timeout = 30 * time.Second
+
+// ChangeHeader is the metadata of an answer that has the number of a change.
+const ChangeHeader = "tidegate-change"
+
+// TraceHeaders are the headers that lead a trace on (W3C Trace Context).
+func TraceHeaders() []string { return []string{"traceparent", "tracestate"} }
+
+// WithTrace returns a context whose calls carry the trace of a request.
+func WithTrace(ctx context.Context, h http.Header) context.Context {
+	for _, name := range TraceHeaders() {
+		for _, v := range h.Values(name) {
+			if printable(v) {
+				ctx = metadata.AppendToOutgoingContext(ctx, name, v)
+			}
+		}
+	}
+	return ctx
+}
+
+// printable reports whether gRPC takes a value as metadata.
+func printable(s string) bool {
+	for i := range len(s) {
+		if s[i] < 0x20 || s[i] > 0x7e {
+			return false
+		}
+	}
+	return true
+}
+
+// Conn is a connection to a service. It does unary calls only.
+type Conn struct {
+	name string
+	cc   grpc.ClientConnInterface
+	log  *slog.Logger
+}
+
+// New returns a connection to the service called name.
+func New(name string, cc grpc.ClientConnInterface, log *slog.Logger) *Conn {
+	return &Conn{name: name, cc: cc, log: log}
+}
+
+// Invoke does one call. Its error has the service's status, or one of the
+// portal's own where no answer came.
+func (c *Conn) Invoke(ctx context.Context, method string, args, reply any, opts ...grpc.CallOption) error {
+	ctx, cancel := context.WithTimeout(ctx, Timeout)
+	defer cancel()
+	var header, trailer metadata.MD
+	opts = append(opts[:len(opts):len(opts)], grpc.Header(&header), grpc.Trailer(&trailer))
+	err := c.cc.Invoke(ctx, method, args, reply, opts...)
+	if err == nil || answered(header) || answered(trailer) {
+		return err
+	}
+	return c.unanswered(ctx, method, err)
+}
+
+// NewStream refuses: no method that the portal serves is a stream.
+func (c *Conn) NewStream(_ context.Context, _ *grpc.StreamDesc, method string, _ ...grpc.CallOption) (grpc.ClientStream, error) {
+	return nil, status.Errorf(codes.Unimplemented, "%s is a stream, which is not served here", method)
+}
+
+// answered reports whether a service sent this metadata: with an answer comes
+// its content type.
+func answered(md metadata.MD) bool { return len(md.Get("content-type")) > 0 }
+
+// unanswered returns the status of a call that no service answered.
+func (c *Conn) unanswered(ctx context.Context, method string, err error) error {
+	code, level := status.Code(err), slog.LevelWarn
+	message := "internal error"
+	switch code {
+	case codes.Canceled:
+		level, message = slog.LevelDebug, "the caller went away"
+	case codes.DeadlineExceeded:
+		message = "the " + c.name + " service did not answer in time"
+	case codes.Unavailable:
+		message = "the " + c.name + " service cannot be reached, try again"
+	default:
+		code = codes.Internal
+	}
+	c.log.Log(ctx, level, "call was not answered", "service", c.name, "method", method, "error", err)
+	return status.Error(code, message)
+}

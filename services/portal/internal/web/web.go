@@ -1,0 +1,134 @@
+// Package web puts the portal's HTTP together: which path leads where, the
+// headers of every answer, metrics, and what happens when a handler fails. The
+// answers themselves belong to the handlers.
+package web
+
+import (
+	"bytes"
+	_ "embed"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"path"
+	"runtime/debug"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/tidegatehq/tidegate/services/portal/internal/rest"
+)
+
+//go:embed index.html
+var index []byte
+
+// Paths of the portal's own answers.
+const (
+	RESTPath    = "/v1/"
+	OpenAPIPath = "/openapi.json"
+)
+
+// Parts are what the portal serves.
+type Parts struct {
+	// REST serves /v1/.
+	REST http.Handler
+	// OAuth2 has the handlers of the OAuth2 endpoints by path; one that ends in
+	// a slash takes what is below it too.
+	OAuth2 map[string]http.Handler
+	// OpenAPI is the OpenAPI document.
+	OpenAPI []byte
+}
+
+// New returns the handler of all parts; it counts requests in reg.
+func New(parts Parts, log *slog.Logger, reg prometheus.Registerer) (http.Handler, error) {
+	m, err := newMetrics(reg)
+	if err != nil {
+		return nil, err
+	}
+	mux := http.NewServeMux()
+	mux.Handle(RESTPath, m.count("rest", parts.REST))
+	for p, h := range parts.OAuth2 {
+		mux.Handle(p, m.count(path.Base(p), h))
+	}
+	mux.Handle(OpenAPIPath, m.count("openapi", static("application/json", parts.OpenAPI)))
+	mux.Handle("/{$}", m.count("index", static("text/html; charset=utf-8", index)))
+	mux.Handle("/", m.count("other", http.HandlerFunc(rest.WriteNotFound)))
+	return secured(recovered(mux, log)), nil
+}
+
+// static serves one document.
+func static(kind string, body []byte) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method != http.MethodGet && r.Method != http.MethodHead {
+			rest.WriteMethodNotAllowed(w, r, http.MethodGet, http.MethodHead)
+			return
+		}
+		w.Header().Set("Content-Type", kind)
+		w.Header().Set("Cache-Control", "no-cache")
+		http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(body))
+	})
+}
+
+// secured sets the headers that every answer has. Strict-Transport-Security is
+// not among them: it counts for all ports of a host, and gateways serve plain
+// ws beside wss.
+func secured(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h := w.Header()
+		h.Set("X-Content-Type-Options", "nosniff")
+		h.Set("X-Frame-Options", "DENY")
+		h.Set("Referrer-Policy", "no-referrer")
+		h.Set("Cross-Origin-Resource-Policy", "same-origin")
+		h.Set("Content-Security-Policy", "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
+		next.ServeHTTP(w, r)
+	})
+}
+
+// recovered answers "internal error" where a handler panics.
+func recovered(next http.Handler, log *slog.Logger) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		defer func() {
+			p := recover()
+			if p == nil {
+				return
+			}
+			if p == http.ErrAbortHandler { //nolint:errorlint // the value that net/http asks for
+				panic(p)
+			}
+			log.ErrorContext(r.Context(), "request panicked", "method", r.Method, "path", r.URL.Path,
+				"panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+			rest.WriteInternal(w, r)
+		}()
+		next.ServeHTTP(w, r)
+	})
+}
+
+// metrics count requests by the part that answers them.
+type metrics struct {
+	requests *prometheus.CounterVec
+	seconds  *prometheus.HistogramVec
+}
+
+func newMetrics(reg prometheus.Registerer) (*metrics, error) {
+	m := &metrics{
+		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "tidegate_portal_requests_total", Help: "HTTP requests answered.",
+		}, []string{"part", "method", "code"}),
+		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "tidegate_portal_request_seconds", Help: "Time to answer HTTP requests.",
+		}, []string{"part"}),
+	}
+	for _, c := range []prometheus.Collector{m.requests, m.seconds} {
+		if err := reg.Register(c); err != nil {
+			return nil, fmt.Errorf("register HTTP metrics: %w", err)
+		}
+	}
+	return m, nil
+}
+
+// count counts the requests of a part.
+func (m *metrics) count(part string, next http.Handler) http.Handler {
+	labels := prometheus.Labels{"part": part}
+	return promhttp.InstrumentHandlerDuration(m.seconds.MustCurryWith(labels),
+		promhttp.InstrumentHandlerCounter(m.requests.MustCurryWith(labels), next))
+}

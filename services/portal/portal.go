@@ -1,0 +1,85 @@
+// Package portal is the face of Tidegate towards people and their programs:
+// REST, the OAuth2 endpoints, and one public gRPC. It owns nothing and has no
+// rights: calls go on to the services with the caller's token, and the services
+// decide.
+package portal
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"net"
+	"time"
+
+	"github.com/tidegatehq/tidegate/services/kit/grpcclient"
+	"github.com/tidegatehq/tidegate/services/kit/obs"
+)
+
+// defaultDrain is how long requests may go on after a stop where Config does
+// not say.
+const defaultDrain = 10 * time.Second
+
+// Config is all that the portal can be told.
+type Config struct {
+	// Listen is where HTTPS is served, host:port.
+	Listen string
+	// GRPC is where the public gRPC is served, host:port; empty for none.
+	GRPC string
+	// TLSCert and TLSKey are PEM files of the certificate of both; they are read
+	// again when they change.
+	TLSCert, TLSKey string
+	// Plaintext serves both without TLS, for use behind a proxy that adds it.
+	Plaintext bool
+	// Drain is how long requests may go on after a stop; 0 is 10 s.
+	Drain time.Duration
+	// Catalog, Subscription and Gateway are the services behind the portal.
+	Catalog, Subscription, Gateway grpcclient.Config
+	// Ops is where operations are served.
+	Ops obs.Config
+	// Listener and GRPCListener are used instead of Listen and GRPC when they
+	// are set.
+	Listener, GRPCListener net.Listener
+
+	prefix string
+}
+
+// Flags registers the options, behind prefix.
+func (c *Config) Flags(fs *flag.FlagSet, prefix string) {
+	c.prefix = prefix
+	fs.StringVar(&c.Listen, prefix+"listen", "127.0.0.1:9443", "`address` of HTTPS: REST and OAuth2, host:port")
+	fs.StringVar(&c.GRPC, prefix+"grpc", "127.0.0.1:9090", "`address` of the public gRPC, host:port; empty for none")
+	fs.StringVar(&c.TLSCert, prefix+"tls-cert", "", "PEM `file` of the certificate of both")
+	fs.StringVar(&c.TLSKey, prefix+"tls-key", "", "PEM `file` of that certificate's key")
+	fs.BoolVar(&c.Plaintext, prefix+"plaintext", false, "serve both without TLS, behind a proxy that adds it")
+	fs.DurationVar(&c.Drain, prefix+"drain", defaultDrain, "how `long` requests may go on after a stop")
+	c.Catalog.Flags(fs, prefix, "catalog", "127.0.0.1:9291")
+	c.Subscription.Flags(fs, prefix, "subscription", "127.0.0.1:9292")
+	c.Gateway.Flags(fs, prefix, "gateway", "127.0.0.1:9293")
+	c.Ops.Flags(fs, prefix)
+}
+
+// Check reports everything that is wrong with the configuration.
+func (c *Config) Check() error {
+	p := "-" + c.prefix
+	var wrong []error
+	fail := func(format string, a ...any) { wrong = append(wrong, fmt.Errorf(format, a...)) }
+	if _, _, err := net.SplitHostPort(c.Listen); err != nil && c.Listener == nil {
+		fail("%slisten: %q is not host:port", p, c.Listen)
+	}
+	if _, _, err := net.SplitHostPort(c.GRPC); err != nil && c.GRPC != "" && c.GRPCListener == nil {
+		fail("%sgrpc: %q is not host:port", p, c.GRPC)
+	}
+	switch {
+	case (c.TLSCert == "") != (c.TLSKey == ""):
+		fail("%stls-cert and %stls-key go together", p, p)
+	case c.TLSCert == "" && !c.Plaintext:
+		fail("%stls-cert and %stls-key are needed, or %splaintext behind a proxy that adds TLS", p, p, p)
+	case c.TLSCert != "" && c.Plaintext:
+		fail("%splaintext and %stls-cert exclude each other", p, p)
+	}
+	if c.Drain < 0 {
+		fail("%sdrain: must not be negative", p)
+	}
+	wrong = append(wrong, c.Catalog.Check(), c.Subscription.Check(), c.Gateway.Check(), c.Ops.Check())
+	return errors.Join(wrong...)
+}

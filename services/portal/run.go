@@ -1,0 +1,219 @@
+package portal
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/connectivity"
+	"google.golang.org/grpc/credentials"
+
+	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
+	gatewayv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/gateway/v1"
+	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
+	"github.com/tidegatehq/tidegate/services/kit/certs"
+	"github.com/tidegatehq/tidegate/services/kit/grpcserver"
+	"github.com/tidegatehq/tidegate/services/kit/obs"
+	"github.com/tidegatehq/tidegate/services/kit/run"
+	"github.com/tidegatehq/tidegate/services/portal/internal/forward"
+	"github.com/tidegatehq/tidegate/services/portal/internal/oauth2"
+	"github.com/tidegatehq/tidegate/services/portal/internal/openapi"
+	"github.com/tidegatehq/tidegate/services/portal/internal/rest"
+	"github.com/tidegatehq/tidegate/services/portal/internal/upstream"
+	"github.com/tidegatehq/tidegate/services/portal/internal/web"
+)
+
+// Run serves the portal until ctx ends.
+func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
+	if err := cfg.Check(); err != nil {
+		return run.Misconfigured(err)
+	}
+	if cfg.Drain == 0 {
+		cfg.Drain = defaultDrain
+	}
+	var source *certs.Source
+	if cfg.TLSCert != "" {
+		var err error
+		if source, err = certs.Open(certs.Files{Cert: cfg.TLSCert, Key: cfg.TLSKey}); err != nil {
+			return err
+		}
+	}
+	services, err := dial(&cfg, log)
+	if err != nil {
+		return err
+	}
+	defer services.close()
+	reg := obs.NewRegistry()
+	handler, err := newHandler(ctx, services, log, reg)
+	if err != nil {
+		return err
+	}
+	public := newGRPC(cfg, services, source, log, reg)
+	ops := obs.New(cfg.Ops, log, reg, services.ready)
+	lis, err := listen(ctx, cfg.Listener, cfg.Listen)
+	if err != nil {
+		return fmt.Errorf("serve HTTPS: %w", err)
+	}
+	https := newHTTPS(handler, source, cfg.Drain, log)
+	return run.Group(ctx, ops.Run, public.Run, func(ctx context.Context) error { return https.serve(ctx, lis) })
+}
+
+// newHandler puts all that is served over HTTP together.
+func newHandler(ctx context.Context, s *services, log *slog.Logger, reg prometheus.Registerer) (http.Handler, error) {
+	api, err := rest.New(ctx, rest.Services{Catalog: s.catalog, Subscription: s.subscription, Gateway: s.gateway})
+	if err != nil {
+		return nil, err
+	}
+	doc, err := openapi.Document()
+	if err != nil {
+		return nil, err
+	}
+	tokens := oauth2.New(subscriptionv1.NewOAuthServiceClient(s.subscription), log)
+	return web.New(web.Parts{REST: api, OAuth2: tokens.Routes(), OpenAPI: doc}, log, reg)
+}
+
+// newGRPC returns the public gRPC: what it passes on stands here.
+func newGRPC(cfg Config, s *services, source *certs.Source, log *slog.Logger, reg prometheus.Registerer) *grpcserver.Server {
+	f := forward.New(
+		forward.Service{Desc: &catalogv1.CatalogService_ServiceDesc, Conn: s.catalog},
+		forward.Service{Desc: &subscriptionv1.PeopleService_ServiceDesc, Conn: s.subscription},
+		forward.Service{Desc: &subscriptionv1.SubscriptionService_ServiceDesc, Conn: s.subscription},
+		forward.Service{Desc: &subscriptionv1.OAuthService_ServiceDesc, Conn: s.subscription},
+		forward.Service{Desc: &subscriptionv1.UsageService_ServiceDesc, Conn: s.subscription},
+		forward.Service{Desc: &gatewayv1.SessionService_ServiceDesc, Conn: s.gateway},
+	)
+	opts := append(f.Options(), grpcserver.WithMetrics(reg))
+	if source != nil {
+		opts = append(opts, grpcserver.WithPeopleOptions(grpc.Creds(credentials.NewTLS(source.Server(false, "h2")))))
+	}
+	// Whether plaintext is right was decided by Config.Check.
+	served := grpcserver.Config{Addr: cfg.GRPC, Listener: cfg.GRPCListener, Plaintext: true, Drain: cfg.Drain}
+	return grpcserver.New(served, log, grpcserver.Auth{Rules: f.Rules()}, opts...)
+}
+
+// services are the connections to the services.
+type services struct {
+	catalog, subscription, gateway *upstream.Conn
+	needed                         map[string]*grpc.ClientConn
+	closers                        []func() error
+}
+
+// dial connects to the services.
+func dial(cfg *Config, log *slog.Logger) (*services, error) {
+	s := &services{needed: map[string]*grpc.ClientConn{}}
+	catalog, err1 := cfg.Catalog.Dial()
+	subscription, err2 := cfg.Subscription.Dial()
+	gateway, err3 := cfg.Gateway.Dial()
+	s.closers = []func() error{
+		func() error { return cfg.Catalog.Close(catalog) },
+		func() error { return cfg.Subscription.Close(subscription) },
+		func() error { return cfg.Gateway.Close(gateway) },
+	}
+	if err := errors.Join(err1, err2, err3); err != nil {
+		s.close()
+		return nil, err
+	}
+	s.catalog = upstream.New("catalog", catalog, log)
+	s.subscription = upstream.New("subscription", subscription, log)
+	s.gateway = upstream.New("gateway", gateway, log)
+	s.needed["catalog"], s.needed["subscription"] = catalog, subscription
+	return s, nil
+}
+
+func (s *services) close() {
+	for _, c := range s.closers {
+		_ = c()
+	}
+}
+
+// ready reports the services that cannot be reached. The gateway is not among
+// them: all but the list of live sessions goes on without it.
+func (s *services) ready() error {
+	var away []error
+	for _, name := range []string{"catalog", "subscription"} {
+		conn := s.needed[name]
+		switch conn.GetState() {
+		case connectivity.Ready:
+			continue
+		case connectivity.Idle:
+			conn.Connect()
+		}
+		away = append(away, fmt.Errorf("the %s service is not connected", name))
+	}
+	return errors.Join(away...)
+}
+
+// httpsServer serves HTTP, over TLS where there is a certificate.
+type httpsServer struct {
+	srv   *http.Server
+	drain time.Duration
+	log   *slog.Logger
+}
+
+// Bounds of a request in time and size. A handler has upstream.Timeout for its
+// call, and the rest to answer.
+const (
+	readHeaderTimeout = 10 * time.Second
+	readTimeout       = 30 * time.Second
+	writeTimeout      = readTimeout + upstream.Timeout + 10*time.Second
+	idleTimeout       = 2 * time.Minute
+	maxHeader         = 64 << 10
+)
+
+func newHTTPS(handler http.Handler, source *certs.Source, drain time.Duration, log *slog.Logger) *httpsServer {
+	srv := &http.Server{
+		Handler:           handler,
+		ReadHeaderTimeout: readHeaderTimeout,
+		ReadTimeout:       readTimeout,
+		WriteTimeout:      writeTimeout,
+		IdleTimeout:       idleTimeout,
+		MaxHeaderBytes:    maxHeader,
+		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+	}
+	if source != nil {
+		srv.TLSConfig = source.Server(false, "h2", "http/1.1")
+	}
+	return &httpsServer{srv: srv, drain: drain, log: log}
+}
+
+// serve serves until ctx ends; then no request begins, and those that run have
+// the drain time to end.
+func (s *httpsServer) serve(ctx context.Context, lis net.Listener) error {
+	s.log.Info("HTTP served", "address", lis.Addr().String(), "tls", s.srv.TLSConfig != nil)
+	done := make(chan error, 1)
+	go func() {
+		if s.srv.TLSConfig != nil {
+			done <- s.srv.ServeTLS(lis, "", "")
+			return
+		}
+		done <- s.srv.Serve(lis)
+	}()
+	select {
+	case err := <-done:
+		return fmt.Errorf("serve HTTPS: %w", err)
+	case <-ctx.Done():
+	}
+	stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.drain)
+	defer cancel()
+	if err := s.srv.Shutdown(stop); err != nil {
+		s.log.Warn("requests were cut off", "error", err)
+		_ = s.srv.Close()
+	}
+	if err := <-done; !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("serve HTTPS: %w", err)
+	}
+	return nil
+}
+
+func listen(ctx context.Context, given net.Listener, addr string) (net.Listener, error) {
+	if given != nil {
+		return given, nil
+	}
+	return (&net.ListenConfig{}).Listen(ctx, "tcp", addr)
+}
