@@ -1,0 +1,140 @@
+// Package catalog is the service that owns the catalog of WebSocket APIs: APIs,
+// their versions and plans, for people, and the routes that follow from them, for
+// gateways. Who people are and how they sign in belongs to the subscription
+// service, serving routes to the gateway.
+package catalog
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"log/slog"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
+	"github.com/tidegatehq/tidegate/services/catalog/internal/api"
+	"github.com/tidegatehq/tidegate/services/catalog/internal/store"
+	"github.com/tidegatehq/tidegate/services/kit/change"
+	"github.com/tidegatehq/tidegate/services/kit/grpcclient"
+	"github.com/tidegatehq/tidegate/services/kit/grpcserver"
+	"github.com/tidegatehq/tidegate/services/kit/identity"
+	"github.com/tidegatehq/tidegate/services/kit/issuer"
+	"github.com/tidegatehq/tidegate/services/kit/obs"
+	"github.com/tidegatehq/tidegate/services/kit/run"
+	"github.com/tidegatehq/tidegate/services/kit/sqldb"
+	"github.com/tidegatehq/tidegate/services/kit/validate"
+)
+
+// Config is all that the service can be told.
+type Config struct {
+	// DB is the URL of the database, postgres:// or sqlite:.
+	DB string
+	// GRPC says where people and services call.
+	GRPC grpcserver.Config
+	// Subscription is where the keys of people's tokens come from.
+	Subscription grpcclient.Config
+	// GatewayURLs are the addresses of gateways that versions are advertised at,
+	// separated by commas; empty for none.
+	GatewayURLs string
+	// AuditKeep is how long changes are kept as audit log, at least 7 days.
+	AuditKeep time.Duration
+	// Ops says where metrics and health are served.
+	Ops obs.Config
+	// Metrics is where metrics are counted; nil is a registry of the service's
+	// own.
+	Metrics *prometheus.Registry
+
+	prefix string
+}
+
+// Flags registers the options, behind prefix. What the Config holds is the
+// default of those options that have no other.
+func (c *Config) Flags(fs *flag.FlagSet, prefix string) {
+	c.prefix = prefix
+	c.GRPC.Addr, c.GRPC.InternalAddr = "127.0.0.1:9191", "127.0.0.1:9291"
+	fs.StringVar(&c.DB, prefix+"db", "sqlite:catalog.db", "database `url`, postgres://… or sqlite:PATH")
+	fs.StringVar(&c.GatewayURLs, prefix+"gateway-urls", "ws://localhost:9099,wss://localhost:8099",
+		"`addresses` of the gateways at which versions are advertised, separated by commas")
+	fs.DurationVar(&c.AuditKeep, prefix+"audit-keep", 365*24*time.Hour, "how `long` changes are kept as audit log, 168h at least")
+	c.GRPC.Flags(fs, prefix)
+	c.Subscription.Flags(fs, prefix, "subscription", "127.0.0.1:9292")
+	c.Ops.Flags(fs, prefix)
+}
+
+// Check reports everything that is wrong with the configuration.
+func (c *Config) Check() error {
+	var wrong []error
+	if err := sqldb.CheckURL(c.DB); err != nil {
+		wrong = append(wrong, fmt.Errorf("-%sdb: %w", c.prefix, err))
+	}
+	if _, err := gatewayURLs(c.GatewayURLs); err != nil {
+		wrong = append(wrong, fmt.Errorf("-%sgateway-urls: %w", c.prefix, err))
+	}
+	if c.AuditKeep < change.Reach {
+		wrong = append(wrong, fmt.Errorf("-%saudit-keep: must be %s at least", c.prefix, change.Reach))
+	}
+	return errors.Join(append(wrong, c.GRPC.Check(), c.Subscription.Check(), c.Ops.Check())...)
+}
+
+// gatewayURLs reads the addresses of gateways, less a slash at their end.
+func gatewayURLs(text string) ([]string, error) {
+	var all []string
+	for part := range strings.SplitSeq(text, ",") {
+		if part = strings.TrimSpace(part); part == "" {
+			continue
+		}
+		u, err := url.Parse(part)
+		if err != nil || u.Scheme != "ws" && u.Scheme != "wss" || u.Host == "" || u.User != nil || strings.ContainsAny(part, "?#") {
+			return nil, fmt.Errorf("%q is not a ws or wss URL such as ws://localhost:9099", part)
+		}
+		all = append(all, strings.TrimRight(part, "/"))
+	}
+	return all, nil
+}
+
+// Run serves the catalog until ctx ends.
+func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
+	if err := cfg.Check(); err != nil {
+		return run.Misconfigured(err)
+	}
+	gateways, err := gatewayURLs(cfg.GatewayURLs)
+	if err != nil {
+		return run.Misconfigured(err)
+	}
+	db, err := sqldb.Open(ctx, cfg.DB)
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	if err := sqldb.Migrate(ctx, db, store.Migrations()); err != nil {
+		return err
+	}
+	subscription, err := cfg.Subscription.Dial()
+	if err != nil {
+		return err
+	}
+	defer cfg.Subscription.Close(subscription)
+	keys := issuer.New(subscriptionv1.NewOAuthServiceClient(subscription))
+	checks, err := validate.New()
+	if err != nil {
+		return err
+	}
+	reg := cfg.Metrics
+	if reg == nil {
+		reg = obs.NewRegistry()
+	}
+	changes := change.NewLog(db, log, time.Now, cfg.AuditKeep)
+	srv := grpcserver.New(cfg.GRPC, log, grpcserver.Auth{
+		Verifier: identity.NewVerifier(keys.Issuer, keys, time.Now),
+		Rules:    api.Rules(),
+	}, checks, grpcserver.WithMetrics(reg))
+	api.New(db, changes, gateways, time.Now).Register(srv.Public(), srv.Internal())
+	ready := func() error { return db.Ping(ctx) }
+	ops := obs.New(cfg.Ops, log, reg, ready)
+	return run.Group(ctx, changes.Run, srv.Run, ops.Run)
+}

@@ -1,0 +1,90 @@
+package api
+
+import (
+	"errors"
+	"net/netip"
+	"net/url"
+	"strconv"
+	"strings"
+)
+
+var (
+	errHost = errors.New("its host must be a DNS name or an IP address")
+	errPort = errors.New("its port must be a number from 1 to 65535")
+)
+
+// checkEndpoint checks the URL of a backend as far as the proto's rules do not;
+// empty is none. What its host resolves to is checked when it is dialled.
+func checkEndpoint(text string) error {
+	if text == "" {
+		return nil
+	}
+	u, err := url.Parse(text)
+	if err != nil {
+		return errors.New("must be a URL: " + urlProblem(err))
+	}
+	if u.User != nil || u.Fragment != "" || u.Opaque != "" {
+		return errors.New("must have no user info and no fragment")
+	}
+	return checkHost(u)
+}
+
+// checkOrigin checks an origin as far as the proto's rules do not.
+func checkOrigin(text string) error {
+	u, err := url.Parse(strings.Replace(text, "://*.", "://", 1))
+	if err != nil {
+		return errors.New("must be an origin: " + urlProblem(err))
+	}
+	return checkHost(u)
+}
+
+// checkHost checks a URL's host and port.
+func checkHost(u *url.URL) error {
+	if strings.HasSuffix(u.Host, ":") {
+		return errPort
+	}
+	if port := u.Port(); port != "" {
+		if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
+			return errPort
+		}
+	}
+	host, bracketed := u.Hostname(), strings.HasPrefix(u.Host, "[")
+	ip, err := netip.ParseAddr(host)
+	if err == nil && (ip.Is6() != bracketed || ip.Zone() != "") || err != nil && (bracketed || !dnsName(host)) {
+		return errHost
+	}
+	return nil
+}
+
+// dnsName reports whether a host has the form of a DNS name: labels of letters,
+// digits, "-" and "_", not all of them numbers.
+func dnsName(host string) bool {
+	const maxName, maxLabel = 253, 63
+	host = strings.TrimSuffix(host, ".")
+	if host == "" || len(host) > maxName {
+		return false
+	}
+	last := ""
+	for label := range strings.SplitSeq(host, ".") {
+		if label == "" || len(label) > maxLabel || label[0] == '-' || label[len(label)-1] == '-' {
+			return false
+		}
+		for _, c := range []byte(label) {
+			if c != '-' && c != '_' && (c < '0' || c > '9') && (c < 'A' || c > 'Z') && (c < 'a' || c > 'z') {
+				return false
+			}
+		}
+		last = label
+	}
+	// What ends in a number is read as an IPv4 address, and is none.
+	return strings.Trim(last, "0123456789") != ""
+}
+
+// urlProblem is what url.Parse says, without the URL around it.
+func urlProblem(err error) string {
+	var e *url.Error
+	if errors.As(err, &e) {
+		return e.Err.Error()
+	}
+	return err.Error()
+}

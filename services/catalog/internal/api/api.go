@@ -1,0 +1,149 @@
+// Package api serves the catalog: CatalogService for people and RouteService for
+// services. Checks of requests stand in check.go, conversions in convert.go; rows
+// and what must be unique in them are left to package store.
+package api
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/protobuf/proto"
+
+	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
+	"github.com/tidegatehq/tidegate/services/catalog/internal/store"
+	"github.com/tidegatehq/tidegate/services/kit/change"
+	"github.com/tidegatehq/tidegate/services/kit/identity"
+	"github.com/tidegatehq/tidegate/services/kit/sqldb"
+)
+
+// API serves CatalogService and RouteService.
+type API struct {
+	catalogv1.UnsafeCatalogServiceServer
+	catalogv1.UnsafeRouteServiceServer
+
+	store    *store.Store
+	log      *change.Log
+	gateways []string
+	now      func() time.Time
+	watch    *routeWatch
+}
+
+var (
+	_ catalogv1.CatalogServiceServer = (*API)(nil)
+	_ catalogv1.RouteServiceServer   = (*API)(nil)
+)
+
+// New returns the API of the catalog in db, whose changes go to log. Gateways
+// are the addresses of gateways that versions are advertised at, as
+// "ws://localhost:9099".
+func New(db *sqldb.DB, log *change.Log, gateways []string, now func() time.Time) *API {
+	return &API{store: store.New(db), log: log, gateways: gateways, now: now, watch: newRouteWatch(log)}
+}
+
+// Register adds the services to the two faces of a server.
+func (a *API) Register(people, services grpc.ServiceRegistrar) {
+	catalogv1.RegisterCatalogServiceServer(people, a)
+	catalogv1.RegisterCatalogServiceServer(services, a)
+	catalogv1.RegisterRouteServiceServer(services, a)
+}
+
+// Rules says who may call which method. What a person may do to one object is
+// checked by its handler.
+func Rules() identity.Rules {
+	admin := identity.Rule{Roles: []string{identity.RoleAdmin}}
+	services := identity.Rule{Services: []string{identity.Gateway, identity.Subscription}}
+	rules := identity.Rules{}
+	for _, m := range catalogv1.CatalogService_ServiceDesc.Methods {
+		rules["/"+catalogv1.CatalogService_ServiceDesc.ServiceName+"/"+m.MethodName] = identity.Rule{}
+	}
+	rules[catalogv1.CatalogService_CreateApi_FullMethodName] = identity.Rule{Roles: []string{identity.RoleCreator}}
+	rules[catalogv1.CatalogService_CreatePlan_FullMethodName] = admin
+	rules[catalogv1.CatalogService_UpdatePlan_FullMethodName] = admin
+	rules[catalogv1.CatalogService_DeletePlan_FullMethodName] = admin
+	rules[catalogv1.CatalogService_ListChanges_FullMethodName] = admin
+	rules[catalogv1.CatalogService_ListWatchers_FullMethodName] = admin
+	rules[catalogv1.RouteService_WatchRoutes_FullMethodName] = services
+	rules[catalogv1.RouteService_GetRoute_FullMethodName] = services
+	return rules
+}
+
+// writer is the store in a transaction that writes, and what the write does to
+// routes and plans.
+type writer struct {
+	*store.Store
+	number uint64 // of the change that is being made
+	now    time.Time
+	event  catalogv1.RouteEvent
+}
+
+// write runs fn in a transaction of its own, as one change of the resource that
+// fn returns. Writes of the catalog follow one another, so what fn reads holds
+// until the commit. fn may run more than once.
+func (a *API) write(ctx context.Context, fn func(w *writer) (resource string, err error)) error {
+	_, err := a.log.Write(ctx, func(tx *sqldb.Tx) (change.Record, error) {
+		w := &writer{Store: store.New(tx), now: a.now()}
+		if err := w.Lock(ctx); err != nil {
+			return change.Record{}, err
+		}
+		head, err := change.Head(ctx, tx)
+		if err != nil {
+			return change.Record{}, err
+		}
+		w.number = head + 1
+		resource, err := fn(w)
+		if err != nil {
+			return change.Record{}, err
+		}
+		event, err := proto.Marshal(&w.event)
+		if err != nil {
+			return change.Record{}, fmt.Errorf("encode event of %s: %w", resource, err)
+		}
+		return change.Record{Resource: resource, Event: event, At: w.now}, nil
+	})
+	return err
+}
+
+// changeRoutes runs fn, which changes an API or its versions, and adds to the
+// event what that does to their routes.
+func (w *writer) changeRoutes(ctx context.Context, api string, fn func() error) error {
+	before, err := w.versions(ctx, api)
+	if err != nil {
+		return err
+	}
+	if err := fn(); err != nil {
+		return err
+	}
+	after, err := w.versions(ctx, api)
+	if err != nil {
+		return err
+	}
+	gone := map[string]*catalogv1.Route{}
+	for _, v := range before {
+		gone[v.ID] = route(v)
+	}
+	for _, v := range after {
+		r, old := route(v), gone[v.ID]
+		delete(gone, v.ID)
+		if proto.Equal(r, old) {
+			continue
+		}
+		if err := w.SetRevision(ctx, v.ID, int64(w.number)); err != nil {
+			return err
+		}
+		r.Revision = w.number
+		w.event.Routes = append(w.event.Routes, r)
+	}
+	for _, v := range before {
+		if gone[v.ID] != nil {
+			w.event.RemovedRoutes = append(w.event.RemovedRoutes, versionName(v.APIID, v.ID))
+		}
+	}
+	return nil
+}
+
+// versions returns all versions of an API.
+func (w *writer) versions(ctx context.Context, api string) ([]store.Version, error) {
+	return w.ListVersions(ctx, store.Viewer{All: true}, store.VersionFilter{APIID: &api}, store.After{}, store.MaxVersions)
+}

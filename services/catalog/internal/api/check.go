@@ -1,0 +1,182 @@
+package api
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
+	"github.com/tidegatehq/tidegate/services/catalog/internal/store"
+	"github.com/tidegatehq/tidegate/services/kit/fault"
+	"github.com/tidegatehq/tidegate/services/kit/identity"
+	"github.com/tidegatehq/tidegate/services/kit/validate"
+)
+
+// viewer is who lists are read for.
+func viewer(me identity.Person) store.Viewer {
+	return store.Viewer{All: me.Has(identity.RoleAdmin), Person: me.Name}
+}
+
+// sees reports whether a person sees what is not published.
+func sees(me identity.Person, owner string) bool {
+	return me.Name == owner || me.Has(identity.RoleAdmin)
+}
+
+// mayEdit returns why a person may not change what belongs to owner, or nil.
+func mayEdit(me identity.Person, owner string) error {
+	return mayAs(identity.RoleCreator, me, owner)
+}
+
+// mayPublish returns why a person may not publish or demote what belongs to
+// owner, or nil.
+func mayPublish(me identity.Person, owner string) error {
+	return mayAs(identity.RolePublisher, me, owner)
+}
+
+func mayAs(role string, me identity.Person, owner string) error {
+	switch {
+	case !sees(me, owner):
+		return fault.Denied("only the API's owner and administrators may do this")
+	case !me.Has(role):
+		return fault.Denied("this needs the role %s", role)
+	}
+	return nil
+}
+
+// visibleAPI returns an API, or NotFound where the person may not see it.
+func visibleAPI(ctx context.Context, st *store.Store, me identity.Person, id string) (store.API, error) {
+	row, err := st.API(ctx, id)
+	if err == nil && !row.Published && !sees(me, row.Owner) {
+		err = fault.NotFound("%s", apiName(id))
+	}
+	if err != nil {
+		return store.API{}, err
+	}
+	return row, nil
+}
+
+// editableAPI returns an API that the person may change, read with this etag.
+func editableAPI(ctx context.Context, st *store.Store, me identity.Person, id, etag string) (store.API, error) {
+	row, err := visibleAPI(ctx, st, me, id)
+	if err != nil {
+		return store.API{}, err
+	}
+	if err := mayEdit(me, row.Owner); err != nil {
+		return store.API{}, err
+	}
+	return row, checkEtag(etag, row.Etag)
+}
+
+// visibleVersion returns a version, or NotFound where the person may not see it.
+func visibleVersion(ctx context.Context, st *store.Store, me identity.Person, name string) (store.Version, error) {
+	api, id := versionIDs(name)
+	row, err := st.Version(ctx, api, id)
+	if err == nil && row.State != store.Published && !sees(me, row.Owner) {
+		err = fault.NotFound("%s", name)
+	}
+	if err != nil {
+		return store.Version{}, err
+	}
+	return row, nil
+}
+
+// checkEtag returns an Aborted fault unless the etag is empty or the current one.
+func checkEtag(given string, current int64) error {
+	if given != "" && given != etag(current) {
+		return store.Stale()
+	}
+	return nil
+}
+
+// checkAPI checks an API that old becomes.
+func checkAPI(ctx context.Context, st *store.Store, old store.API, next *catalogv1.Api) error {
+	if err := validate.Message(&catalogv1.CreateApiRequest{Api: next}); err != nil {
+		return err
+	}
+	if old.Published && next.GetContext() != old.Context {
+		return fault.Precondition("api.context: is fixed while the API has a published version")
+	}
+	id, ok := defaultID(old.ID, next.GetDefaultVersion())
+	if ok && id != "" {
+		_, err := st.Version(ctx, old.ID, id)
+		if fault.Is(err, notFound) {
+			ok = false
+		} else if err != nil {
+			return err
+		}
+	}
+	if !ok {
+		return fault.Invalid("api.default_version", "must be a version of this API, or empty")
+	}
+	return nil
+}
+
+// defaultID returns the id of a version from its name, if it is one of this API
+// or empty.
+func defaultID(api, name string) (string, bool) {
+	if name == "" {
+		return "", true
+	}
+	id, ok := strings.CutPrefix(name, versionName(api, ""))
+	return id, ok && validID(id)
+}
+
+// maxOrigins is how many characters all origins of a version have at most: an API
+// with the most versions still fits in one message of the watch.
+const maxOrigins = 8192
+
+// checkVersion checks what the proto's rules do not say.
+func checkVersion(v *catalogv1.Version) error {
+	var wrong []fault.Violation
+	add := func(field string, err error) {
+		if err != nil {
+			wrong = append(wrong, fault.Violation{Field: "version." + field, Message: err.Error()})
+		}
+	}
+	add("endpoints.production", checkEndpoint(v.GetEndpoints().GetProduction()))
+	add("endpoints.sandbox", checkEndpoint(v.GetEndpoints().GetSandbox()))
+	size := 0
+	for i, origin := range v.GetAllowedOrigins() {
+		size += len(origin)
+		add(fmt.Sprintf("allowed_origins[%d]", i), checkOrigin(origin))
+	}
+	if size > maxOrigins {
+		add("allowed_origins", fmt.Errorf("must have at most %d characters together", maxOrigins))
+	}
+	return fault.InvalidAll(wrong...)
+}
+
+// checkPlans checks that plans exist.
+func checkPlans(ctx context.Context, st *store.Store, ids []string) error {
+	var wrong []fault.Violation
+	for i, id := range ids {
+		_, err := st.Plan(ctx, id)
+		switch {
+		case fault.Is(err, notFound):
+			wrong = append(wrong, fault.Violation{
+				Field: fmt.Sprintf("version.plans[%d]", i), Message: "there is no " + planName(id),
+			})
+		case err != nil:
+			return err
+		}
+	}
+	return fault.InvalidAll(wrong...)
+}
+
+// checkPublished checks that a version, if it is published, can be subscribed to.
+func checkPublished(v store.Version) error {
+	open := slices.Equal(v.Schemes, []string{"NONE"})
+	if v.State == store.Published && len(v.Plans) == 0 && !open {
+		return fault.Precondition("version.plans: a published version needs a plan, unless its only scheme is NONE")
+	}
+	return nil
+}
+
+// checkState reads the state of a filter.
+func checkState(state *string) error {
+	if state == nil || *state == store.Created || *state == store.Published {
+		return nil
+	}
+	return fault.Invalid("filter", "no state %q: there are CREATED, PUBLISHED", *state)
+}

@@ -1,0 +1,127 @@
+package api
+
+import (
+	"context"
+
+	"google.golang.org/protobuf/types/known/emptypb"
+
+	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
+	"github.com/tidegatehq/tidegate/services/catalog/internal/store"
+	"github.com/tidegatehq/tidegate/services/kit/id"
+	"github.com/tidegatehq/tidegate/services/kit/page"
+	"github.com/tidegatehq/tidegate/services/kit/validate"
+)
+
+// CreatePlan adds a plan.
+func (a *API) CreatePlan(ctx context.Context, req *catalogv1.CreatePlanRequest) (*catalogv1.Plan, error) {
+	row := planRow(req.GetPlan())
+	row.ID = id.New()
+	err := a.write(ctx, func(w *writer) (string, error) {
+		row.CreatedAt = w.now
+		if err := w.CreatePlan(ctx, row); err != nil {
+			return "", err
+		}
+		return planName(row.ID), w.changedPlan(ctx, &row)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return planProto(row), nil
+}
+
+// changedPlan reads a plan again after a write and adds it to the event.
+func (w *writer) changedPlan(ctx context.Context, row *store.Plan) error {
+	var err error
+	if *row, err = w.Plan(ctx, row.ID); err != nil {
+		return err
+	}
+	w.event.Plans = append(w.event.Plans, planProto(*row))
+	return nil
+}
+
+// GetPlan returns a plan.
+func (a *API) GetPlan(ctx context.Context, req *catalogv1.GetPlanRequest) (*catalogv1.Plan, error) {
+	row, err := a.store.Plan(ctx, planID(req.GetName()))
+	if err != nil {
+		return nil, err
+	}
+	return planProto(row), nil
+}
+
+// ListPlans returns a page of plans.
+func (a *API) ListPlans(ctx context.Context, req *catalogv1.ListPlansRequest) (*catalogv1.ListPlansResponse, error) {
+	terms, err := page.Filter(req.GetFilter(), "display_name")
+	if err != nil {
+		return nil, err
+	}
+	p, err := newPage(req.GetPageSize(), req.GetPageToken(), "plans", req.GetFilter())
+	if err != nil {
+		return nil, err
+	}
+	rows, err := a.store.ListPlans(ctx, store.PlanFilter{DisplayName: term(terms, "display_name")}, p.after, p.limit())
+	if err != nil {
+		return nil, err
+	}
+	plans, token := cut(p, rows, func(row store.Plan) (*catalogv1.Plan, store.After) {
+		return planProto(row), store.After{Micros: row.CreatedAt.UnixMicro(), ID: row.ID}
+	})
+	return &catalogv1.ListPlansResponse{Plans: plans, NextPageToken: token}, nil
+}
+
+// UpdatePlan changes a plan.
+func (a *API) UpdatePlan(ctx context.Context, req *catalogv1.UpdatePlanRequest) (*catalogv1.Plan, error) {
+	id, err := nameOfPlan("plan.name", req.GetPlan())
+	if err != nil {
+		return nil, err
+	}
+	u, err := newUpdate(req.GetUpdateMask(), req.GetPlan(), "display_name", "description", "quota", "quota.messages", "quota.window")
+	if err != nil {
+		return nil, err
+	}
+	var row store.Plan
+	err = a.write(ctx, func(w *writer) (string, error) {
+		old, err := w.Plan(ctx, id)
+		if err != nil {
+			return "", err
+		}
+		if err := checkEtag(req.GetPlan().GetEtag(), old.Etag); err != nil {
+			return "", err
+		}
+		next := planProto(old)
+		if err := u.apply(next); err != nil {
+			return "", err
+		}
+		if err := validate.Message(&catalogv1.CreatePlanRequest{Plan: next}); err != nil {
+			return "", err
+		}
+		row = planRow(next)
+		row.ID, row.Etag, row.UpdatedAt = old.ID, old.Etag, w.now
+		if err := w.UpdatePlan(ctx, row); err != nil {
+			return "", err
+		}
+		return planName(row.ID), w.changedPlan(ctx, &row)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return planProto(row), nil
+}
+
+// DeletePlan removes a plan that no version offers.
+func (a *API) DeletePlan(ctx context.Context, req *catalogv1.DeletePlanRequest) (*emptypb.Empty, error) {
+	err := a.write(ctx, func(w *writer) (string, error) {
+		row, err := w.Plan(ctx, planID(req.GetName()))
+		if err != nil {
+			return "", err
+		}
+		if err := checkEtag(req.GetEtag(), row.Etag); err != nil {
+			return "", err
+		}
+		w.event.RemovedPlans = append(w.event.RemovedPlans, req.GetName())
+		return req.GetName(), w.DeletePlan(ctx, row.ID, row.Etag)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &emptypb.Empty{}, nil
+}

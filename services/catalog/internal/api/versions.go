@@ -1,0 +1,195 @@
+package api
+
+import (
+	"context"
+	"strings"
+
+	"google.golang.org/protobuf/types/known/emptypb"
+
+	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
+	"github.com/tidegatehq/tidegate/services/catalog/internal/store"
+	"github.com/tidegatehq/tidegate/services/kit/fault"
+	"github.com/tidegatehq/tidegate/services/kit/id"
+	"github.com/tidegatehq/tidegate/services/kit/identity"
+	"github.com/tidegatehq/tidegate/services/kit/page"
+	"github.com/tidegatehq/tidegate/services/kit/validate"
+)
+
+// CreateVersion adds a version to an API that the caller owns.
+func (a *API) CreateVersion(ctx context.Context, req *catalogv1.CreateVersionRequest) (*catalogv1.Version, error) {
+	me := identity.From(ctx).Person
+	if err := checkVersion(req.GetVersion()); err != nil {
+		return nil, err
+	}
+	row := versionRow(req.GetVersion())
+	row.ID, row.State = id.New(), store.Created
+	err := a.write(ctx, func(w *writer) (string, error) {
+		parent, err := editableAPI(ctx, w.Store, me, apiID(req.GetParent()), "")
+		if err != nil {
+			return "", err
+		}
+		if err := checkPlans(ctx, w.Store, row.Plans); err != nil {
+			return "", err
+		}
+		row.APIID, row.Context, row.CreatedAt = parent.ID, parent.Context, w.now
+		err = w.changeRoutes(ctx, parent.ID, func() error { return w.CreateVersion(ctx, row) })
+		if err != nil {
+			return "", err
+		}
+		row, err = w.Version(ctx, parent.ID, row.ID)
+		return versionName(row.APIID, row.ID), err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return a.versionProto(row), nil
+}
+
+// GetVersion returns a version that the caller may see.
+func (a *API) GetVersion(ctx context.Context, req *catalogv1.GetVersionRequest) (*catalogv1.Version, error) {
+	row, err := visibleVersion(ctx, a.store, identity.From(ctx).Person, req.GetName())
+	if err != nil {
+		return nil, err
+	}
+	return a.versionProto(row), nil
+}
+
+// ListVersions returns a page of the versions that the caller may see.
+func (a *API) ListVersions(ctx context.Context, req *catalogv1.ListVersionsRequest) (*catalogv1.ListVersionsResponse, error) {
+	me := identity.From(ctx).Person
+	terms, err := page.Filter(req.GetFilter(), "version", "state", "tags")
+	if err != nil {
+		return nil, err
+	}
+	p, err := newPage(req.GetPageSize(), req.GetPageToken(), "versions", req.GetParent(), req.GetFilter())
+	if err != nil {
+		return nil, err
+	}
+	filter := store.VersionFilter{Version: term(terms, "version"), State: term(terms, "state"), Tag: term(terms, "tags")}
+	if err := checkState(filter.State); err != nil {
+		return nil, err
+	}
+	if api := apiID(req.GetParent()); api != "-" {
+		if _, err := visibleAPI(ctx, a.store, me, api); err != nil {
+			return nil, err
+		}
+		filter.APIID = &api
+	}
+	rows, err := a.store.ListVersions(ctx, viewer(me), filter, p.after, p.limit())
+	if err != nil {
+		return nil, err
+	}
+	versions, token := cut(p, rows, func(row store.Version) (*catalogv1.Version, store.After) {
+		return a.versionProto(row), store.After{Micros: row.CreatedAt.UnixMicro(), ID: row.ID}
+	})
+	return &catalogv1.ListVersionsResponse{Versions: versions, NextPageToken: token}, nil
+}
+
+// UpdateVersion changes a version that the caller owns; its state stays.
+func (a *API) UpdateVersion(ctx context.Context, req *catalogv1.UpdateVersionRequest) (*catalogv1.Version, error) {
+	me := identity.From(ctx).Person
+	name, err := nameOfVersion("version.name", req.GetVersion())
+	if err != nil {
+		return nil, err
+	}
+	u, err := newUpdate(req.GetUpdateMask(), req.GetVersion(), "description", "tags", "endpoints", "security", "plans",
+		"allowed_origins", "max_session_age", "endpoints.production", "endpoints.sandbox", "security.schemes", "security.places")
+	if err != nil {
+		return nil, err
+	}
+	u.fix(len(req.GetUpdateMask().GetPaths()) == 0 && req.GetVersion().GetVersion() != "", "version")
+	return a.changeVersion(ctx, me, name, req.GetVersion().GetEtag(), mayEdit, func(w *writer, old store.Version) (store.Version, error) {
+		next := a.versionProto(old)
+		if err := u.apply(next); err != nil {
+			return store.Version{}, err
+		}
+		if err := validate.Message(&catalogv1.CreateVersionRequest{Parent: apiName(old.APIID), Version: next}); err != nil {
+			return store.Version{}, err
+		}
+		if err := checkVersion(next); err != nil {
+			return store.Version{}, err
+		}
+		row := versionRow(next)
+		row.State = old.State
+		if err := checkPlans(ctx, w.Store, row.Plans); err != nil {
+			return store.Version{}, err
+		}
+		return row, checkPublished(row)
+	})
+}
+
+// ChangeVersionState moves a version that the caller owns to another state.
+func (a *API) ChangeVersionState(ctx context.Context, req *catalogv1.ChangeVersionStateRequest) (*catalogv1.Version, error) {
+	me := identity.From(ctx).Person
+	from, to := store.Created, store.Published
+	if req.GetAction() == catalogv1.Version_ACTION_DEMOTE {
+		from, to = to, from
+	}
+	return a.changeVersion(ctx, me, req.GetName(), req.GetEtag(), mayPublish, func(_ *writer, old store.Version) (store.Version, error) {
+		if old.State != from {
+			return store.Version{}, fault.Precondition("the version is %s: %s needs one that is %s",
+				old.State, strings.TrimPrefix(req.GetAction().String(), "ACTION_"), from)
+		}
+		old.State = to
+		return old, checkPublished(old)
+	})
+}
+
+// changeVersion replaces a version by what fn makes of it.
+func (a *API) changeVersion(ctx context.Context, me identity.Person, name, etag string, may func(identity.Person, string) error,
+	fn func(w *writer, old store.Version) (store.Version, error),
+) (*catalogv1.Version, error) {
+	var row store.Version
+	err := a.write(ctx, func(w *writer) (string, error) {
+		old, err := visibleVersion(ctx, w.Store, me, name)
+		if err != nil {
+			return "", err
+		}
+		if err := may(me, old.Owner); err != nil {
+			return "", err
+		}
+		if err := checkEtag(etag, old.Etag); err != nil {
+			return "", err
+		}
+		if row, err = fn(w, old); err != nil {
+			return "", err
+		}
+		row.ID, row.Etag, row.UpdatedAt = old.ID, old.Etag, w.now
+		err = w.changeRoutes(ctx, old.APIID, func() error { return w.UpdateVersion(ctx, row) })
+		if err != nil {
+			return "", err
+		}
+		row, err = w.Version(ctx, old.APIID, old.ID)
+		return name, err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return a.versionProto(row), nil
+}
+
+// DeleteVersion removes a version that the caller owns and that is not
+// published.
+func (a *API) DeleteVersion(ctx context.Context, req *catalogv1.DeleteVersionRequest) (*emptypb.Empty, error) {
+	me := identity.From(ctx).Person
+	err := a.write(ctx, func(w *writer) (string, error) {
+		row, err := visibleVersion(ctx, w.Store, me, req.GetName())
+		if err != nil {
+			return "", err
+		}
+		if err := mayEdit(me, row.Owner); err != nil {
+			return "", err
+		}
+		if err := checkEtag(req.GetEtag(), row.Etag); err != nil {
+			return "", err
+		}
+		if row.State != store.Created {
+			return "", fault.Precondition("the version is %s: demote it first", row.State)
+		}
+		return req.GetName(), w.changeRoutes(ctx, row.APIID, func() error { return w.DeleteVersion(ctx, row, w.now) })
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &emptypb.Empty{}, nil
+}

@@ -1,0 +1,119 @@
+-- +goose Up
+-- Times are microseconds since 1970 in UTC, lists are JSON, an empty text or a 0
+-- is "not set". Etags rise by one.
+
+-- Whoever writes the catalog takes a turn first, so writes follow one another.
+CREATE TABLE writer (
+	id BIGINT PRIMARY KEY,
+	turns BIGINT NOT NULL
+);
+INSERT INTO writer (id, turns) VALUES (1, 0);
+
+CREATE TABLE plan (
+	id TEXT COLLATE "C" PRIMARY KEY,
+	display_name TEXT COLLATE "C" NOT NULL,
+	display_fold TEXT COLLATE "C" NOT NULL UNIQUE,
+	description TEXT COLLATE "C" NOT NULL,
+	quota_messages BIGINT NOT NULL,
+	quota_window TEXT COLLATE "C" NOT NULL,
+	etag BIGINT NOT NULL,
+	created_at BIGINT NOT NULL,
+	updated_at BIGINT NOT NULL
+);
+CREATE INDEX plan_created ON plan (created_at, id);
+
+CREATE TABLE api (
+	id TEXT COLLATE "C" PRIMARY KEY,
+	display_name TEXT COLLATE "C" NOT NULL,
+	display_fold TEXT COLLATE "C" NOT NULL UNIQUE,
+	context TEXT COLLATE "C" NOT NULL UNIQUE,
+	description TEXT COLLATE "C" NOT NULL,
+	owner TEXT COLLATE "C" NOT NULL,
+	default_version TEXT COLLATE "C" NOT NULL,
+	etag BIGINT NOT NULL,
+	created_at BIGINT NOT NULL,
+	updated_at BIGINT NOT NULL
+);
+CREATE INDEX api_created ON api (created_at, id);
+CREATE INDEX api_owner ON api (owner, created_at, id);
+
+CREATE TABLE version (
+	id TEXT COLLATE "C" PRIMARY KEY,
+	api_id TEXT COLLATE "C" NOT NULL REFERENCES api (id),
+	version TEXT COLLATE "C" NOT NULL,
+	description TEXT COLLATE "C" NOT NULL,
+	tags TEXT COLLATE "C" NOT NULL,
+	production TEXT COLLATE "C" NOT NULL,
+	sandbox TEXT COLLATE "C" NOT NULL,
+	schemes TEXT COLLATE "C" NOT NULL,
+	places TEXT COLLATE "C" NOT NULL,
+	plans TEXT COLLATE "C" NOT NULL,
+	origins TEXT COLLATE "C" NOT NULL,
+	max_session_age BIGINT NOT NULL, -- nanoseconds
+	state TEXT COLLATE "C" NOT NULL,
+	revision BIGINT NOT NULL, -- number of the change that made its route
+	etag BIGINT NOT NULL,
+	created_at BIGINT NOT NULL,
+	updated_at BIGINT NOT NULL,
+	UNIQUE (api_id, version)
+);
+CREATE INDEX version_created ON version (created_at, id);
+CREATE INDEX version_api ON version (api_id, created_at, id);
+
+-- What versions are found by; the version's own row has the same in order.
+CREATE TABLE version_tag (
+	version_id TEXT COLLATE "C" NOT NULL REFERENCES version (id) ON DELETE CASCADE,
+	tag TEXT COLLATE "C" NOT NULL,
+	PRIMARY KEY (version_id, tag)
+);
+CREATE INDEX version_tag_tag ON version_tag (tag, version_id);
+
+CREATE TABLE version_plan (
+	version_id TEXT COLLATE "C" NOT NULL REFERENCES version (id) ON DELETE CASCADE,
+	plan_id TEXT COLLATE "C" NOT NULL REFERENCES plan (id),
+	PRIMARY KEY (version_id, plan_id)
+);
+CREATE INDEX version_plan_plan ON version_plan (plan_id, version_id);
+
+INSERT INTO plan (id, display_name, display_fold, description, quota_messages, quota_window, etag, created_at, updated_at)
+VALUES
+	('unlimited', 'Unlimited', 'unlimited', 'Any number of messages.', 0, '', 1, 1793491200000001, 1793491200000001),
+	('gold', 'Gold', 'gold', '5000 messages a minute.', 5000, 'MINUTE', 1, 1793491200000002, 1793491200000002),
+	('silver', 'Silver', 'silver', '2000 messages a minute.', 2000, 'MINUTE', 1, 1793491200000003, 1793491200000003),
+	('bronze', 'Bronze', 'bronze', '1000 messages a minute.', 1000, 'MINUTE', 1, 1793491200000004, 1793491200000004),
+	('async-unlimited', 'AsyncUnlimited', 'asyncunlimited', 'Any number of events.', 0, '', 1, 1793491200000005, 1793491200000005),
+	('async-gold', 'AsyncGold', 'asyncgold', '50000 events a day.', 50000, 'DAY', 1, 1793491200000006, 1793491200000006),
+	('async-silver', 'AsyncSilver', 'asyncsilver', '25000 events a day.', 25000, 'DAY', 1, 1793491200000007, 1793491200000007),
+	('async-bronze', 'AsyncBronze', 'asyncbronze', '5000 events a day.', 5000, 'DAY', 1, 1793491200000008, 1793491200000008);
+
+-- The log of changes, as package change wants it.
+CREATE TABLE change_counter (
+    id    BIGINT PRIMARY KEY CHECK (id = 1),
+    n     BIGINT NOT NULL,
+    epoch TEXT NOT NULL
+);
+
+CREATE TABLE change (
+    number   BIGINT PRIMARY KEY,
+    actor    TEXT NOT NULL,
+    action   TEXT NOT NULL,
+    resource TEXT NOT NULL,
+    time_us  BIGINT NOT NULL,
+    event    BYTEA
+);
+
+CREATE INDEX change_time_us ON change (time_us);
+
+CREATE TABLE change_watcher (
+    instance        TEXT COLLATE "C" PRIMARY KEY,
+    stream          TEXT NOT NULL,
+    kind            TEXT NOT NULL,
+    build           TEXT NOT NULL,
+    address         TEXT NOT NULL,
+    features        TEXT NOT NULL,
+    applied         BIGINT NOT NULL,
+    sessions_closed BIGINT NOT NULL,
+    failure         TEXT NOT NULL,
+    connected       BOOLEAN NOT NULL,
+    seen_us         BIGINT NOT NULL
+);

@@ -1,0 +1,127 @@
+// Package store keeps APIs, versions and plans in a database, on either engine.
+// It knows the tables and what must be unique in them; who may do what, and what
+// follows from a change, is left to package api.
+package store
+
+import (
+	"context"
+	"embed"
+	"encoding/json"
+	"fmt"
+	"io/fs"
+
+	"github.com/tidegatehq/tidegate/services/kit/fault"
+	"github.com/tidegatehq/tidegate/services/kit/sqldb"
+)
+
+//go:embed migrations/*.sql
+var migrations embed.FS
+
+// Migrations returns the schema, for sqldb.Migrate.
+func Migrations() fs.FS {
+	sub, err := fs.Sub(migrations, "migrations")
+	if err != nil {
+		panic(err) // the folder is embedded
+	}
+	return sub
+}
+
+// Store reads and writes the catalog through a database or through a running
+// transaction. Methods that write need a transaction that holds the lock.
+type Store struct{ q sqldb.Querier }
+
+// New returns a store on q.
+func New(q sqldb.Querier) *Store { return &Store{q: q} }
+
+// Lock makes this transaction the only one that writes the catalog, until it
+// ends. It comes first in a write, so that all that is read after it holds until
+// the commit: what must be unique, bounded or unused is checked by plain reads.
+func (s *Store) Lock(ctx context.Context) error {
+	if _, err := s.q.ExecContext(ctx, `UPDATE writer SET turns = turns + 1 WHERE id = 1`); err != nil {
+		return fmt.Errorf("lock the catalog: %w", err)
+	}
+	return nil
+}
+
+// Viewer is on whose behalf lists are read: somebody who sees everything, or a
+// person, who sees what is published and what is their own.
+type Viewer struct {
+	// All is whether everything is seen.
+	All bool
+	// Person is people/{person}.
+	Person string
+}
+
+// After is where a page begins: after the row with these keys. Its zero value is
+// the beginning.
+type After struct {
+	// Micros is when the row was made, in microseconds since 1970.
+	Micros int64
+	// ID is the row's id.
+	ID string
+}
+
+// exec runs a write of one row; it is Aborted when no row matched the etag.
+func (s *Store) exec(ctx context.Context, doing, query string, args ...any) error {
+	res, err := s.q.ExecContext(ctx, query, args...)
+	if err != nil {
+		return fmt.Errorf("%s: %w", doing, err)
+	}
+	n, err := res.RowsAffected()
+	if err != nil {
+		return fmt.Errorf("%s: %w", doing, err)
+	}
+	if n == 0 {
+		return Stale()
+	}
+	return nil
+}
+
+// exists runs a SELECT EXISTS.
+func (s *Store) exists(ctx context.Context, doing, query string, args ...any) (bool, error) {
+	var found bool
+	if err := s.q.QueryRowContext(ctx, query, args...).Scan(&found); err != nil {
+		return false, fmt.Errorf("%s: %w", doing, err)
+	}
+	return found, nil
+}
+
+// Stale is the fault of a write with an etag that is not the current one.
+func Stale() error {
+	return fault.Aborted("etag: somebody else changed it first, read it again")
+}
+
+// list is a list of words, kept as JSON.
+type list []string
+
+func (l list) text() string {
+	if len(l) == 0 {
+		return "[]"
+	}
+	text, err := json.Marshal([]string(l))
+	if err != nil {
+		panic(err) // strings always encode
+	}
+	return string(text)
+}
+
+// Scan reads the list from its column.
+func (l *list) Scan(v any) error {
+	text, ok := v.(string)
+	if !ok {
+		return fmt.Errorf("a list is kept as text, not as %T", v)
+	}
+	*l = nil
+	if text == "[]" {
+		return nil
+	}
+	return json.Unmarshal([]byte(text), (*[]string)(l))
+}
+
+// optional is a parameter that restricts a list unless it is empty.
+func optional(s *string) any {
+	if s == nil {
+		return nil
+	}
+	return *s
+}
