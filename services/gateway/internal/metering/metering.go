@@ -1,0 +1,233 @@
+// Package metering reports what sessions relayed and how they ended to the
+// subscription service. Rows of usage and records of sessions wait here in
+// bounded memory, leave in batches, and each batch is sent, unchanged, until it
+// is acknowledged; the service takes a batch once, so nothing counts twice.
+// What a crash loses is what was not acknowledged. Counting the frames is left
+// to package session.
+package metering
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
+	"github.com/tidegatehq/tidegate/services/gateway/internal/metrics"
+	"github.com/tidegatehq/tidegate/services/gateway/internal/session"
+)
+
+// Bounds of what waits and of a batch.
+const (
+	maxRows        = 100_000 // rows of usage that wait
+	maxRecords     = 100_000 // records that wait
+	usageBatch     = 5_000   // rows of usage in a batch
+	recordsBatch   = 1_000   // records in a batch
+	defaultEvery   = 5 * time.Second
+	defaultTimeout = 5 * time.Second
+)
+
+// Live is where sessions are counted; session.Registry is.
+type Live interface {
+	// Collect calls fn for each session that relayed something since the last
+	// Collect, with what was added.
+	Collect(fn func(s *session.Session, added session.Totals))
+}
+
+// Config is what a Meter is told. Fields that are zero take their default.
+type Config struct {
+	Gateway string        // the gateway's instance
+	BootID  string        // made anew at every start
+	Every   time.Duration // between two reports; 5 s
+	Timeout time.Duration // of one report; 5 s
+	Rows    int           // of usage that wait; 100 000
+	Records int           // that wait; 100 000
+	Now     func() time.Time
+}
+
+// Meter collects and reports. It is safe for concurrent use.
+type Meter struct {
+	cfg     Config
+	client  subscriptionv1.MeteringServiceClient
+	metrics *metrics.Metrics
+	log     *slog.Logger
+
+	rows    *rows
+	records *records
+	usage   *reporter[*subscriptionv1.Usage]
+	causes  *reporter[*subscriptionv1.SessionRecord]
+}
+
+// New returns a meter that reports to client.
+func New(cfg Config, client subscriptionv1.MeteringServiceClient, m *metrics.Metrics, log *slog.Logger) *Meter {
+	cfg = withDefaults(cfg)
+	t := &Meter{cfg: cfg, client: client, metrics: m, log: log}
+	t.rows = newRows(cfg.Rows)
+	t.records = newRecords(cfg.Records)
+	t.usage = &reporter[*subscriptionv1.Usage]{
+		take: func() []*subscriptionv1.Usage { return t.rows.take(usageBatch) },
+		send: t.sendUsage,
+		drop: func(n int) { t.dropped(metrics.Usage, n) },
+	}
+	t.causes = &reporter[*subscriptionv1.SessionRecord]{
+		take: t.takeRecords,
+		send: t.sendCauses,
+		drop: func(n int) { t.dropped(metrics.Records, n) },
+	}
+	return t
+}
+
+func withDefaults(cfg Config) Config {
+	if cfg.Every <= 0 {
+		cfg.Every = defaultEvery
+	}
+	if cfg.Timeout <= 0 {
+		cfg.Timeout = defaultTimeout
+	}
+	if cfg.Rows <= 0 {
+		cfg.Rows = maxRows
+	}
+	if cfg.Records <= 0 {
+		cfg.Records = maxRecords
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	return cfg
+}
+
+// Began counts a session that became live.
+func (t *Meter) Began(s *session.Session) {
+	info := s.Info()
+	t.add(&info, session.Totals{}, 1)
+}
+
+// Record takes the record of a session that has ended. It never blocks: where
+// too many records wait, the oldest is dropped and counted.
+func (t *Meter) Record(r session.Record) {
+	t.add(&r.Info, r.Unreported, 0)
+	t.metrics.SessionEnded(r.Cause.Word)
+	if t.records.add(r) {
+		t.metrics.Dropped(metrics.Records, 1)
+	}
+}
+
+// Run collects from live and reports until ctx ends. What waits then is left to
+// Flush.
+func (t *Meter) Run(ctx context.Context, live Live) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error {
+		return t.repeat(ctx, "usage", func(ctx context.Context) error {
+			t.collect(live)
+			return t.usage.flush(ctx)
+		})
+	})
+	g.Go(func() error { return t.repeat(ctx, "session records", t.causes.flush) })
+	return g.Wait()
+}
+
+// repeat reports again and again until ctx ends, at moments that differ between
+// gateways. It logs the first of several failures, and the first success after
+// them.
+func (t *Meter) repeat(ctx context.Context, what string, report func(context.Context) error) error {
+	failing := false
+	for {
+		pause := t.cfg.Every - t.cfg.Every/10 + rand.N(t.cfg.Every/5+1)
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(pause):
+		}
+		err := report(ctx)
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case err != nil && !failing:
+			t.log.Warn("report failed, what is unsent is kept", "what", what, "error", err)
+		case err == nil && failing:
+			t.log.Info("report taken again", "what", what)
+		}
+		failing = err != nil
+	}
+}
+
+// Flush collects once more and reports all that waits. It belongs to the stop
+// of the gateway, after Run has returned and all sessions have ended; it tries
+// until everything is acknowledged or ctx ends.
+func (t *Meter) Flush(ctx context.Context, live Live) error {
+	t.collect(live)
+	g := errgroup.Group{}
+	g.Go(func() error { return t.insist(ctx, t.usage.flush) })
+	g.Go(func() error { return t.insist(ctx, t.causes.flush) })
+	if err := g.Wait(); err != nil {
+		return fmt.Errorf("report the last %d rows of usage and %d session records: %w",
+			t.rows.len()+t.usage.len(), t.records.len()+t.causes.len(), err)
+	}
+	return nil
+}
+
+// insist tries until report succeeds or ctx ends.
+func (t *Meter) insist(ctx context.Context, report func(context.Context) error) error {
+	for pause := 50 * time.Millisecond; ; pause = min(2*pause, time.Second) {
+		err := report(ctx)
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return errors.Join(err, ctx.Err())
+		case <-time.After(pause):
+		}
+	}
+}
+
+// collect moves what sessions relayed since the last time into rows.
+func (t *Meter) collect(live Live) {
+	live.Collect(func(s *session.Session, added session.Totals) {
+		info := s.Info()
+		t.add(&info, added, 0)
+	})
+}
+
+// add counts what a session relayed, and whether it began, in the row of this
+// hour.
+func (t *Meter) add(info *session.Info, added session.Totals, begun uint64) {
+	t.metrics.Relayed(metrics.Inbound, added.FromClient.Messages, added.FromClient.Wire)
+	t.metrics.Relayed(metrics.Outbound, added.FromBackend.Messages, added.FromBackend.Wire)
+	if lost := t.rows.add(keyOf(info, t.cfg.Now()), added, begun); lost > 0 {
+		t.dropped(metrics.Usage, lost)
+	}
+}
+
+func (t *Meter) dropped(kind string, n int) {
+	t.metrics.Dropped(kind, n)
+	t.log.Error("reports dropped", "kind", kind, "count", n)
+}
+
+func (t *Meter) batch(sequence uint64) *subscriptionv1.Batch {
+	return &subscriptionv1.Batch{Gateway: t.cfg.Gateway, BootId: t.cfg.BootID, Sequence: sequence}
+}
+
+func (t *Meter) sendUsage(ctx context.Context, sequence uint64, rows []*subscriptionv1.Usage) error {
+	ctx, cancel := context.WithTimeout(ctx, t.cfg.Timeout)
+	defer cancel()
+	_, err := t.client.ReportUsage(ctx, &subscriptionv1.ReportUsageRequest{Batch: t.batch(sequence), Usage: rows})
+	if err != nil {
+		return fmt.Errorf("report usage, batch %d of %d rows: %w", sequence, len(rows), err)
+	}
+	return nil
+}
+
+func (t *Meter) sendCauses(ctx context.Context, sequence uint64, records []*subscriptionv1.SessionRecord) error {
+	ctx, cancel := context.WithTimeout(ctx, t.cfg.Timeout)
+	defer cancel()
+	_, err := t.client.ReportCauses(ctx, &subscriptionv1.ReportCausesRequest{Batch: t.batch(sequence), SessionRecords: records})
+	if err != nil {
+		return fmt.Errorf("report session records, batch %d of %d: %w", sequence, len(records), err)
+	}
+	return nil
+}

@@ -1,0 +1,125 @@
+package metering
+
+import (
+	"sync"
+	"time"
+
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
+	"github.com/tidegatehq/tidegate/services/gateway/internal/session"
+)
+
+// records are the records that are in no batch yet, oldest first. They are
+// bounded; a new one drives out the oldest.
+type records struct {
+	max int
+
+	mu    sync.Mutex
+	queue []session.Record // a ring: n records from head on
+	head  int
+	n     int
+}
+
+func newRecords(bound int) *records { return &records{max: bound} }
+
+// add appends a record and reports whether the oldest was dropped for it.
+func (r *records) add(rec session.Record) (dropped bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.n == len(r.queue) && r.n < r.max {
+		r.grow()
+	}
+	if r.n == r.max {
+		r.queue[r.head] = rec
+		r.head = (r.head + 1) % len(r.queue)
+		return true
+	}
+	r.queue[(r.head+r.n)%len(r.queue)] = rec
+	r.n++
+	return false
+}
+
+// grow doubles the ring.
+func (r *records) grow() {
+	bigger := make([]session.Record, min(max(64, 2*len(r.queue)), r.max))
+	for i := range r.n {
+		bigger[i] = r.queue[(r.head+i)%len(r.queue)]
+	}
+	r.queue, r.head = bigger, 0
+}
+
+func (r *records) len() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.n
+}
+
+// take removes and returns up to n records.
+func (r *records) take(n int) []session.Record {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	out := make([]session.Record, min(n, r.n))
+	for i := range out {
+		out[i] = r.queue[r.head]
+		r.queue[r.head] = session.Record{}
+		r.head = (r.head + 1) % len(r.queue)
+	}
+	if r.n -= len(out); r.n == 0 {
+		r.queue, r.head = nil, 0
+	}
+	return out
+}
+
+// takeRecords takes a batch of records as they are reported.
+func (t *Meter) takeRecords() []*subscriptionv1.SessionRecord {
+	taken := t.records.take(recordsBatch)
+	out := make([]*subscriptionv1.SessionRecord, len(taken))
+	for i := range taken {
+		out[i] = t.convert(&taken[i])
+	}
+	return out
+}
+
+var parties = map[session.Party]subscriptionv1.SessionRecord_Party{
+	session.ByClient:   subscriptionv1.SessionRecord_PARTY_CLIENT,
+	session.ByBackend:  subscriptionv1.SessionRecord_PARTY_BACKEND,
+	session.ByGateway:  subscriptionv1.SessionRecord_PARTY_GATEWAY,
+	session.ByOperator: subscriptionv1.SessionRecord_PARTY_OPERATOR,
+}
+
+// convert returns a record as it is reported.
+func (t *Meter) convert(r *session.Record) *subscriptionv1.SessionRecord {
+	out := &subscriptionv1.SessionRecord{
+		Name:             "sessionRecords/" + r.Ref,
+		Session:          "gateways/" + t.cfg.Gateway + "/sessions/" + r.Ref,
+		Version:          r.Route.Version,
+		ClientAddress:    r.ClientAddr.String(),
+		StartTime:        stamp(r.Started),
+		EndTime:          stamp(r.Ended),
+		EndedBy:          parties[r.Cause.By],
+		Cause:            r.Cause.Word,
+		ClientCode:       uint32(r.ClientLeg.Received),
+		ClientSentCode:   uint32(r.ClientLeg.Sent),
+		BackendCode:      uint32(r.BackendLeg.Received),
+		BackendSentCode:  uint32(r.BackendLeg.Sent),
+		Inbound:          traffic(r.Totals.FromClient),
+		Outbound:         traffic(r.Totals.FromBackend),
+		LastInboundTime:  stamp(r.ClientLeg.Last),
+		LastOutboundTime: stamp(r.BackendLeg.Last),
+		Cut:              r.ClientLeg.CutMidFrame || r.BackendLeg.CutMidFrame,
+		RouteRevision:    r.Revision,
+	}
+	if r.Grant != nil {
+		out.Application, out.Subscription, out.Grant = r.Grant.Application, r.Grant.Subscription, r.Grant.Name
+	}
+	return out
+}
+
+// stamp returns a time as it is reported, nothing for the zero time.
+func stamp(t time.Time) *timestamppb.Timestamp {
+	if t.IsZero() {
+		return nil
+	}
+	return timestamppb.New(t)
+}

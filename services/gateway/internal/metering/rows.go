@@ -1,0 +1,136 @@
+package metering
+
+import (
+	"sync"
+	"time"
+
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
+	"github.com/tidegatehq/tidegate/services/gateway/internal/relay"
+	"github.com/tidegatehq/tidegate/services/gateway/internal/session"
+)
+
+// key names a row of usage.
+type key struct {
+	subscription, application, version string
+	hour                               int64 // Unix seconds of its start
+}
+
+// keyOf returns the row that a session's traffic of this moment belongs to.
+func keyOf(info *session.Info, now time.Time) key {
+	k := key{version: info.Route.Version, hour: now.Unix() - now.Unix()%3600}
+	if info.Grant != nil {
+		k.subscription, k.application = info.Grant.Subscription, info.Grant.Application
+	}
+	return k
+}
+
+// count is what a row holds.
+type count struct {
+	sessions uint64
+	totals   session.Totals
+}
+
+func (c *count) add(o count) {
+	c.sessions += o.sessions
+	addTo(&c.totals.FromClient, o.totals.FromClient)
+	addTo(&c.totals.FromBackend, o.totals.FromBackend)
+}
+
+func addTo(to *relay.Count, from relay.Count) {
+	to.Messages += from.Messages
+	to.Frames += from.Frames
+	to.Payload += from.Payload
+	to.Wire += from.Wire
+}
+
+// rows are the rows of usage that are in no batch yet. They are bounded: when a
+// new row would be one too many, because the control plane has been away for
+// long, the rows of each subscription and version are joined in their newest
+// hour, which keeps the totals and loses the hours; only when even those are too
+// many is a row refused.
+type rows struct {
+	max int
+
+	mu   sync.Mutex
+	byID map[key]*count
+}
+
+func newRows(bound int) *rows { return &rows{max: bound, byID: map[key]*count{}} }
+
+// add counts in a row, and returns how many rows were lost.
+func (r *rows) add(k key, totals session.Totals, begun uint64) (lost int) {
+	added := count{sessions: begun, totals: totals}
+	if added == (count{}) {
+		return 0
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if c := r.byID[k]; c != nil {
+		c.add(added)
+		return 0
+	}
+	if len(r.byID) >= r.max {
+		r.join()
+	}
+	if len(r.byID) >= r.max {
+		return 1
+	}
+	r.byID[k] = &added
+	return 0
+}
+
+// join moves all hours of a subscription and version into the newest.
+func (r *rows) join() {
+	newest := map[key]int64{}
+	for k := range r.byID {
+		hour := k.hour
+		k.hour = 0
+		newest[k] = max(newest[k], hour)
+	}
+	joined := make(map[key]*count, len(newest))
+	for k, c := range r.byID {
+		k.hour = 0
+		k.hour = newest[k]
+		if to := joined[k]; to != nil {
+			to.add(*c)
+			continue
+		}
+		joined[k] = c
+	}
+	r.byID = joined
+}
+
+func (r *rows) len() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.byID)
+}
+
+// take removes and returns up to n rows.
+func (r *rows) take(n int) []*subscriptionv1.Usage {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	out := make([]*subscriptionv1.Usage, 0, min(n, len(r.byID)))
+	for k, c := range r.byID {
+		if len(out) == n {
+			break
+		}
+		delete(r.byID, k)
+		out = append(out, &subscriptionv1.Usage{
+			Subscription: k.subscription,
+			Application:  k.application,
+			Version:      k.version,
+			Hour:         &timestamppb.Timestamp{Seconds: k.hour},
+			Sessions:     c.sessions,
+			Inbound:      traffic(c.totals.FromClient),
+			Outbound:     traffic(c.totals.FromBackend),
+		})
+	}
+	return out
+}
+
+func traffic(c relay.Count) *subscriptionv1.Traffic {
+	return &subscriptionv1.Traffic{Messages: c.Messages, Frames: c.Frames, PayloadBytes: c.Payload, WireBytes: c.Wire}
+}

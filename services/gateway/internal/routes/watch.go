@@ -1,0 +1,177 @@
+package routes
+
+import (
+	gocontext "context"
+	"errors"
+	"log/slog"
+	"maps"
+	"slices"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
+	watchv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/watch/v1"
+	"github.com/tidegatehq/tidegate/services/gateway/internal/session"
+	"github.com/tidegatehq/tidegate/services/kit/change"
+)
+
+// Sessions is where the sessions of a version are ended; session.Registry is.
+type Sessions interface {
+	EndWhere(c session.Cause, names ...string) int
+}
+
+// Saver keeps a copy of the routes for the next start; Disk does.
+type Saver interface {
+	Save(list []*catalogv1.Route)
+}
+
+// Watch is the watch of routes.
+type Watch = change.Follower[catalogv1.WatchRoutesRequest, catalogv1.WatchRoutesResponse]
+
+// NewWatch returns the watch that keeps k current; its Run follows.
+func NewWatch(client catalogv1.RouteServiceClient, hello *watchv1.Hello, k *Keeper, log *slog.Logger, now func() time.Time) *Watch {
+	return change.NewFollower(change.Client[catalogv1.WatchRoutesRequest, catalogv1.WatchRoutesResponse]{
+		Open: func(ctx gocontext.Context) (change.ClientStream[catalogv1.WatchRoutesRequest, catalogv1.WatchRoutesResponse], error) {
+			return client.WatchRoutes(ctx)
+		},
+		Hello: func(h *watchv1.Hello) *catalogv1.WatchRoutesRequest {
+			return &catalogv1.WatchRoutesRequest{Body: &catalogv1.WatchRoutesRequest_Hello{Hello: h}}
+		},
+		Ack: func(a *watchv1.Ack) *catalogv1.WatchRoutesRequest {
+			return &catalogv1.WatchRoutesRequest{Body: &catalogv1.WatchRoutesRequest_Ack{Ack: a}}
+		},
+		Read: func(m *catalogv1.WatchRoutesResponse) change.Message {
+			return change.Message{
+				Begin: m.GetBegin(), End: m.GetSnapshotEnd(),
+				Change: m.GetChange().GetPosition(), Heartbeat: m.GetHeartbeat(),
+			}
+		},
+	}, hello, change.At{}, k, log, now)
+}
+
+// Keeper keeps a store as the catalog says: each snapshot and each change is one
+// swap of the table, and one that says nothing new is none. It ends the sessions
+// of versions that are no longer published. Its methods are called one at a time.
+type Keeper struct {
+	store    *Store
+	sessions Sessions
+	saver    Saver
+	log      *slog.Logger
+	known    map[string]*catalogv1.Route // by name, as they came
+}
+
+// NewKeeper returns a keeper of store. saver may be nil.
+func NewKeeper(store *Store, sessions Sessions, saver Saver, log *slog.Logger) *Keeper {
+	return &Keeper{store: store, sessions: sessions, saver: saver, log: log, known: map[string]*catalogv1.Route{}}
+}
+
+// Preload serves the routes of an earlier run until the catalog is heard.
+func (k *Keeper) Preload(list []*catalogv1.Route) {
+	if len(list) == 0 {
+		return
+	}
+	if _, err := k.replace(list); err != nil {
+		k.log.Warn("routes from disk left out", "error", err)
+	}
+}
+
+// Reset makes the table that of a snapshot.
+func (k *Keeper) Reset(_ gocontext.Context, at change.At, pieces []*catalogv1.WatchRoutesResponse) (change.Result, error) {
+	var list []*catalogv1.Route
+	for _, p := range pieces {
+		list = append(list, p.GetSnapshot().GetRoutes()...)
+	}
+	ended, err := k.replace(list)
+	k.log.Info("routes reset", "number", at.Number, "routes", len(list))
+	return k.result(at, ended, err), nil
+}
+
+// Apply makes the changes of an event.
+func (k *Keeper) Apply(_ gocontext.Context, at change.At, m *catalogv1.WatchRoutesResponse) (change.Result, error) {
+	e := m.GetChange().GetEvent()
+	if len(e.GetRoutes())+len(e.GetRemovedRoutes()) == 0 {
+		return change.Result{}, nil
+	}
+	ended, err := k.change(e.GetRoutes(), e.GetRemovedRoutes())
+	return k.result(at, ended, err), nil
+}
+
+// result is what the catalog is told. Routes that cannot be served do not keep
+// the others from being so.
+func (k *Keeper) result(at change.At, ended int, err error) change.Result {
+	r := change.Result{SessionsClosed: uint64(ended)}
+	if err != nil {
+		k.log.Error("routes left out", "number", at.Number, "error", err)
+		r.Failure = err.Error()
+	}
+	return r
+}
+
+// replace makes the table that of a list.
+func (k *Keeper) replace(list []*catalogv1.Route) (ended int, err error) {
+	gone := maps.Clone(k.known)
+	for _, r := range list {
+		delete(gone, r.GetName())
+	}
+	return k.change(list, slices.Collect(maps.Keys(gone)))
+}
+
+// change puts and removes routes in one swap. Routes that are as they were stay
+// the same to the bit. The table is swapped before sessions are looked for:
+// a handshake that finds the new table is refused by it, one that found the old
+// one has registered its session or looks at the table again after it has.
+func (k *Keeper) change(put []*catalogv1.Route, remove []string) (ended int, err error) {
+	var c Changes
+	var wrong []error
+	for _, name := range remove {
+		if k.known[name] != nil {
+			c.Remove = append(c.Remove, name)
+			delete(k.known, name)
+		}
+	}
+	for _, p := range put {
+		if proto.Equal(p, k.known[p.GetName()]) {
+			continue
+		}
+		k.known[p.GetName()] = p
+		r, err := FromProto(p)
+		if err != nil {
+			wrong = append(wrong, err)
+			c.Remove = append(c.Remove, p.GetName())
+			continue
+		}
+		c.Put = append(c.Put, r)
+	}
+	if len(c.Put)+len(c.Remove) == 0 && k.store.Loaded() {
+		return 0, nil
+	}
+	next, err := k.store.Load().With(c)
+	k.store.Swap(next)
+	if k.saver != nil {
+		k.saver.Save(slices.Collect(maps.Values(k.known)))
+	}
+	return k.end(c), errors.Join(append(wrong, err)...)
+}
+
+// end ends the sessions of the versions that are no longer published. One whose
+// new route cannot be served is still published; its sessions stay.
+func (k *Keeper) end(c Changes) (ended int) {
+	end := func(name, why string) {
+		if n := k.sessions.EndWhere(session.Blocked(why+": "+name), name); n > 0 {
+			k.log.Info("sessions ended", "cause", why, "version", name, "count", n)
+			ended += n
+		}
+	}
+	for _, name := range c.Remove {
+		if k.known[name] == nil {
+			end(name, "version removed")
+		}
+	}
+	for _, r := range c.Put {
+		if !r.Published {
+			end(r.Name, "version no longer published")
+		}
+	}
+	return ended
+}

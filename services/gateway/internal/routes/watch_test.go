@@ -1,0 +1,258 @@
+package routes
+
+import (
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
+	"github.com/tidegatehq/tidegate/services/gateway/internal/credential"
+	"github.com/tidegatehq/tidegate/services/gateway/internal/session"
+	"github.com/tidegatehq/tidegate/services/kit/change"
+)
+
+// ended notes which versions' sessions were ended, and whether the table had
+// been swapped by then.
+type ended struct {
+	store *Store
+	names []string
+	codes []uint16
+}
+
+func (e *ended) EndWhere(c session.Cause, names ...string) int {
+	for _, name := range names {
+		if r := e.store.Load().Get(name); r != nil && r.Published {
+			name += " while it is served"
+		}
+		e.names, e.codes = append(e.names, name), append(e.codes, c.Code)
+	}
+	return len(names)
+}
+
+// take returns the names since the last time, in order.
+func (e *ended) take() []string {
+	names := slices.Sorted(slices.Values(e.names))
+	e.names = nil
+	return names
+}
+
+// saved counts what was to be saved.
+type saved struct{ lists [][]*catalogv1.Route }
+
+func (s *saved) Save(list []*catalogv1.Route) { s.lists = append(s.lists, list) }
+
+func message(context, version string, more ...func(*catalogv1.Route)) *catalogv1.Route {
+	r := &catalogv1.Route{
+		Name: "apis" + context + "/versions/" + version, Api: "apis" + context, DisplayName: context,
+		Context: context, Version: version, State: catalogv1.Version_STATE_PUBLISHED,
+		Endpoints: &catalogv1.Endpoints{Production: "ws://127.0.0.1:1/x"}, Revision: 1,
+	}
+	for _, f := range more {
+		f(r)
+	}
+	return r
+}
+
+func demoted(r *catalogv1.Route) { r.State = catalogv1.Version_STATE_CREATED }
+
+func pieces(lists ...[]*catalogv1.Route) []*catalogv1.WatchRoutesResponse {
+	var all []*catalogv1.WatchRoutesResponse
+	for _, list := range lists {
+		all = append(all, &catalogv1.WatchRoutesResponse{Body: &catalogv1.WatchRoutesResponse_Snapshot{
+			Snapshot: &catalogv1.RouteSnapshot{Routes: list},
+		}})
+	}
+	return all
+}
+
+func edit1(number uint64, e *catalogv1.RouteEvent) (change.At, *catalogv1.WatchRoutesResponse) {
+	return change.At{Number: number}, &catalogv1.WatchRoutesResponse{Body: &catalogv1.WatchRoutesResponse_Change{
+		Change: &catalogv1.RouteChange{Event: e},
+	}}
+}
+
+// keeper returns a keeper and what it works on.
+func keeper(t *testing.T) (*Keeper, *Store, *ended, *saved) {
+	t.Helper()
+	store, disk := &Store{}, &saved{}
+	e := &ended{store: store}
+	return NewKeeper(store, e, disk, slog.New(slog.DiscardHandler)), store, e, disk
+}
+
+func (k *Keeper) mustReset(t *testing.T, lists ...[]*catalogv1.Route) change.Result {
+	t.Helper()
+	r, err := k.Reset(t.Context(), change.At{Number: 7}, pieces(lists...))
+	if err != nil {
+		t.Fatalf("Reset: %v", err)
+	}
+	return r
+}
+
+func (k *Keeper) mustApply(t *testing.T, e *catalogv1.RouteEvent) change.Result {
+	t.Helper()
+	at, m := edit1(8, e)
+	r, err := k.Apply(t.Context(), at, m)
+	if err != nil {
+		t.Fatalf("Apply: %v", err)
+	}
+	return r
+}
+
+func TestKeeperFollows(t *testing.T) {
+	k, store, sessions, _ := keeper(t)
+	a, b, c := message("/a", "1"), message("/b", "1"), message("/c", "1", demoted)
+	k.mustReset(t, []*catalogv1.Route{a, b}, []*catalogv1.Route{c})
+	if got := store.Load().Len(); got != 3 {
+		t.Fatalf("after the snapshot there are %d routes, want 3", got)
+	}
+	if got := sessions.take(); !slices.Equal(got, []string{c.Name}) {
+		t.Errorf("the snapshot ended %q, want what is not published", got)
+	}
+
+	edited := proto.CloneOf(a)
+	edited.Endpoints.Production = "ws://127.0.0.1:2/y"
+	k.mustApply(t, &catalogv1.RouteEvent{Routes: []*catalogv1.Route{edited}})
+	if got := store.Load().Get(a.Name).Production.Addr; got != "127.0.0.1:2" {
+		t.Errorf("an edited route leads to %s, want 127.0.0.1:2", got)
+	}
+	if got := sessions.take(); len(got) != 0 {
+		t.Errorf("an edit ended the sessions of %q, want none", got)
+	}
+
+	down := proto.CloneOf(edited)
+	demoted(down)
+	r := k.mustApply(t, &catalogv1.RouteEvent{Routes: []*catalogv1.Route{down}, RemovedRoutes: []string{b.Name, "apis/unknown/versions/1"}})
+	if got := sessions.take(); !slices.Equal(got, []string{a.Name, b.Name}) || r.SessionsClosed != 2 {
+		t.Errorf("demoting one and removing one ended %q, closed %d, want both", got, r.SessionsClosed)
+	}
+	if _, err := store.Load().Match("/a/1"); err == nil {
+		t.Error("a demoted version is still matched")
+	}
+	for _, code := range sessions.codes {
+		if code != 4006 {
+			t.Errorf("sessions ended with %d, want 4006", code)
+		}
+	}
+}
+
+func TestKeeperTouchesNothingWithoutAChange(t *testing.T) {
+	k, store, sessions, disk := keeper(t)
+	list := []*catalogv1.Route{message("/a", "1"), message("/b", "1")}
+	k.mustReset(t, list)
+	table := store.Load()
+	again := []*catalogv1.Route{proto.CloneOf(list[1]), proto.CloneOf(list[0])}
+	k.mustReset(t, again)
+	k.mustApply(t, &catalogv1.RouteEvent{Routes: again})
+	k.mustApply(t, &catalogv1.RouteEvent{Plans: []*catalogv1.Plan{{Name: "plans/gold"}}})
+	k.mustApply(t, nil)
+	if store.Load() != table {
+		t.Error("the same routes again swapped the table")
+	}
+	if len(disk.lists) != 1 {
+		t.Errorf("saved %d times, want once", len(disk.lists))
+	}
+	if got := sessions.take(); len(got) != 0 {
+		t.Errorf("the same routes again ended the sessions of %q", got)
+	}
+	old := table.Get(list[0].Name)
+	k.mustApply(t, &catalogv1.RouteEvent{Routes: []*catalogv1.Route{message("/c", "1")}})
+	if store.Load().Get(list[0].Name) != old {
+		t.Error("adding a route replaced another")
+	}
+}
+
+func TestKeeperResetReplaces(t *testing.T) {
+	k, store, sessions, _ := keeper(t)
+	k.mustReset(t, []*catalogv1.Route{message("/a", "1"), message("/b", "1")})
+	kept := store.Load().Get("apis/b/versions/1")
+	k.mustReset(t, []*catalogv1.Route{message("/b", "1"), message("/c", "1")})
+	if got := sessions.take(); !slices.Equal(got, []string{"apis/a/versions/1"}) {
+		t.Errorf("the second snapshot ended %q, want the version that is gone", got)
+	}
+	if store.Load().Get("apis/b/versions/1") != kept || store.Load().Len() != 2 {
+		t.Error("the second snapshot replaced a route that is as it was")
+	}
+	k.mustReset(t)
+	if store.Load().Len() != 0 {
+		t.Errorf("an empty snapshot left %d routes", store.Load().Len())
+	}
+}
+
+func TestKeeperFirstSnapshotCountsThoughEmpty(t *testing.T) {
+	k, store, _, _ := keeper(t)
+	k.Preload(nil)
+	if store.Loaded() {
+		t.Error("nothing on disk counts as routes")
+	}
+	k.mustReset(t)
+	if !store.Loaded() {
+		t.Error("an empty snapshot does not count as routes")
+	}
+}
+
+func TestKeeperReportsWhatItCannotServe(t *testing.T) {
+	k, store, sessions, _ := keeper(t)
+	good := message("/a", "1")
+	k.mustReset(t, []*catalogv1.Route{good})
+	bad := proto.CloneOf(good)
+	bad.Endpoints.Production = "ftp://nowhere"
+	r := k.mustApply(t, &catalogv1.RouteEvent{Routes: []*catalogv1.Route{bad, message("/b", "1")}})
+	if !strings.Contains(r.Failure, good.Name) || !strings.Contains(r.Failure, "scheme") {
+		t.Errorf("the failure is %q, want the route and why", r.Failure)
+	}
+	if store.Load().Get(good.Name) != nil || store.Load().Get("apis/b/versions/1") == nil {
+		t.Error("the bad route is served, or the good one beside it is not")
+	}
+	if got := sessions.take(); len(got) != 0 {
+		t.Errorf("a route that is published and cannot be served ended the sessions of %q", got)
+	}
+	if r := k.mustApply(t, &catalogv1.RouteEvent{Routes: []*catalogv1.Route{good}}); r.Failure != "" || store.Load().Get(good.Name) == nil {
+		t.Errorf("the route put right is not served: %q", r.Failure)
+	}
+}
+
+func TestFromProto(t *testing.T) {
+	p := message("/a", "1", func(r *catalogv1.Route) {
+		r.Owner, r.Default, r.Requires = "people/1", true, []string{"time-travel"}
+		r.Endpoints.Sandbox = "wss://sandbox/s"
+		r.AllowedOrigins = []string{"https://example.com"}
+		r.MaxSessionAge = durationpb.New(time.Minute)
+		r.Security = &catalogv1.Security{
+			Schemes: []catalogv1.Security_Scheme{catalogv1.Security_SCHEME_OAUTH2, 77},
+			Places:  []catalogv1.Security_Place{catalogv1.Security_PLACE_ACCESS_TOKEN_QUERY, 88},
+		}
+	})
+	r, err := FromProto(p)
+	if err != nil {
+		t.Fatalf("FromProto: %v", err)
+	}
+	got := fmt.Sprintln(r.Name, r.API, r.Owner, r.Context, r.Version, r.Default, r.Published, r.Production, r.Sandbox,
+		r.Origins.List(), r.MaxAge, r.Schemes, r.Places, r.Revision)
+	want := fmt.Sprintln(p.Name, p.Api, "people/1", "/a", "1", true, true, "ws://127.0.0.1:1/x", "wss://sandbox/s",
+		[]string{"https://example.com"}, time.Minute, []Scheme{SchemeOAuth2}, []credential.Place{credential.AccessTokenQuery}, 1)
+	if got != want {
+		t.Errorf("FromProto = %s\nwant %s", got, want)
+	}
+	if got := r.Missing(); !slices.Equal(got, []string{"time-travel", "scheme-77", "place-88"}) {
+		t.Errorf("Missing() = %q, want what this gateway does not know", got)
+	}
+	plain, err := FromProto(message("/a", "1"))
+	if err != nil || plain.Open() || !plain.Accepts(SchemeOAuth2) || len(plain.Places) != 2 || len(plain.Missing()) != 0 {
+		t.Errorf("FromProto of a plain route = %+v, %v, want the defaults", plain, err)
+	}
+	for name, spoil := range map[string]func(*catalogv1.Route){
+		"no endpoint": func(r *catalogv1.Route) { r.Endpoints = nil },
+		"bad sandbox": func(r *catalogv1.Route) { r.Endpoints.Sandbox = "ws://" },
+		"bad origin":  func(r *catalogv1.Route) { r.AllowedOrigins = []string{"x"} },
+	} {
+		if r, err := FromProto(message("/a", "1", spoil)); err == nil {
+			t.Errorf("FromProto with %s = %+v, want an error", name, r)
+		}
+	}
+}
