@@ -1,0 +1,172 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/tidegatehq/tidegate/services/kit/change"
+	"github.com/tidegatehq/tidegate/services/kit/sqldb"
+)
+
+// Grant is what a token is good for: what its rows say.
+type Grant struct {
+	// Person, Application, Key and Subscription are ids.
+	Person, Application, Key, Subscription string
+	KeyType                                KeyType
+	// Plan is a resource name.
+	Plan string
+}
+
+// Standing is where a token stands towards a version.
+type Standing struct {
+	// Revoked says that the token was taken back.
+	Revoked bool
+	// Known says that its key exists; else Grant is empty.
+	Known bool
+	// Subscribed says that its application is subscribed; else Subscription and
+	// Plan are empty.
+	Subscribed bool
+	Grant
+	// AsOf is the number of the newest change that these rows may be of: all of
+	// it was read in one snapshot.
+	AsOf uint64
+}
+
+// Stand returns where a token that was issued to a consumer key stands towards
+// a version.
+func (s *Store) Stand(ctx context.Context, tokenID, consumerKey, version string) (Standing, error) {
+	var st Standing
+	err := s.db.InReadTx(ctx, func(tx *sqldb.Tx) error {
+		st = Standing{}
+		var err error
+		if st.AsOf, err = change.Head(ctx, tx); err != nil {
+			return err
+		}
+		err = tx.QueryRowContext(ctx, `
+			SELECT k.id, k.type, a.id, a.owner, COALESCE(s.id, ''), COALESCE(s.plan, ''),
+				EXISTS (SELECT 1 FROM revocation r WHERE r.id = $1)
+			FROM application_key k
+			JOIN application a ON a.id = k.application
+			LEFT JOIN subscription s ON s.application = a.id AND s.version = $2
+			WHERE k.consumer_key = $3`, tokenID, version, consumerKey).
+			Scan(&st.Key, &st.KeyType, &st.Application, &st.Person, &st.Subscription, &st.Plan, &st.Revoked)
+		if errors.Is(err, sql.ErrNoRows) {
+			return nil
+		}
+		st.Known, st.Subscribed = err == nil, st.Subscription != ""
+		return err
+	})
+	if err != nil {
+		return Standing{}, fmt.Errorf("read standing of a token: %w", err)
+	}
+	return st, nil
+}
+
+// GrantQuery names a grant that was given.
+type GrantQuery struct {
+	TokenID string
+	// Application and Key are ids.
+	Application, Key string
+	// Version is a resource name.
+	Version   string
+	ExpiresAt time.Time
+}
+
+// GrantState is a grant as it is now, or why it ended.
+type GrantState struct {
+	Grant
+	// Ended is why; empty while the grant holds.
+	Ended Cause
+}
+
+// Grants returns the state of each grant, in order, as of one change.
+func (s *Store) Grants(ctx context.Context, queries []GrantQuery) (states []GrantState, asOf uint64, err error) {
+	err = s.db.InReadTx(ctx, func(tx *sqldb.Tx) error {
+		states = make([]GrantState, 0, len(queries))
+		if asOf, err = change.Head(ctx, tx); err != nil {
+			return err
+		}
+		for _, q := range queries {
+			state, err := s.grant(ctx, tx, q)
+			if err != nil {
+				return err
+			}
+			states = append(states, state)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, 0, fmt.Errorf("read grants: %w", err)
+	}
+	return states, asOf, nil
+}
+
+func (s *Store) grant(ctx context.Context, tx *sqldb.Tx, q GrantQuery) (GrantState, error) {
+	if !s.now().Before(q.ExpiresAt) {
+		return GrantState{Ended: Expired}, nil
+	}
+	var g Grant
+	var revoked bool
+	err := tx.QueryRowContext(ctx, `
+		SELECT k.id, k.type, a.id, a.owner, COALESCE(s.id, ''), COALESCE(s.plan, ''),
+			EXISTS (SELECT 1 FROM revocation r WHERE r.id = $1)
+		FROM application_key k
+		JOIN application a ON a.id = k.application
+		LEFT JOIN subscription s ON s.application = a.id AND s.version = $2
+		WHERE k.application = $3 AND k.id = $4`, q.TokenID, q.Version, q.Application, q.Key).
+		Scan(&g.Key, &g.KeyType, &g.Application, &g.Person, &g.Subscription, &g.Plan, &revoked)
+	switch {
+	case errors.Is(err, sql.ErrNoRows):
+		return ended(ctx, tx, `SELECT EXISTS (SELECT 1 FROM application WHERE id = $1)`, q.Application, KeyDeleted, ApplicationDeleted)
+	case err != nil:
+		return GrantState{}, err
+	case revoked:
+		return GrantState{Ended: TokenRevoked}, nil
+	case g.Subscription == "":
+		return ended(ctx, tx, `SELECT EXISTS (SELECT 1 FROM version WHERE name = $1)`, q.Version, SubscriptionDeleted, VersionDeleted)
+	}
+	return GrantState{Grant: g}, nil
+}
+
+// ended tells by what is still there which deletion ended a grant.
+func ended(ctx context.Context, tx *sqldb.Tx, query, arg string, there, gone Cause) (GrantState, error) {
+	var exists bool
+	if err := tx.QueryRowContext(ctx, query, arg).Scan(&exists); err != nil {
+		return GrantState{}, err
+	}
+	if exists {
+		return GrantState{Ended: there}, nil
+	}
+	return GrantState{Ended: gone}, nil
+}
+
+// Revoke takes a token of a key back until it would have ended. A token that
+// was taken back before stays so without a change.
+func (s *Store) Revoke(ctx context.Context, k Key, tokenID string, expires time.Time) error {
+	return s.write(ctx, "revoke token", func(tx *sqldb.Tx) (change.Record, error) {
+		added, err := changed(tx.ExecContext(ctx, `
+			INSERT INTO revocation (id, expires_at) VALUES ($1, $2) ON CONFLICT (id) DO NOTHING`,
+			tokenID, expires.UnixMicro()))
+		if err != nil {
+			return change.Record{}, err
+		}
+		name := GrantName(tokenID)
+		event := Event{Cause: TokenRevoked, Names: []string{name}}
+		return change.Record{
+			Actor: KeyName(k.Application, k.ID), Resource: name, Event: event.encode(), Skip: !added,
+		}, nil
+	})
+}
+
+// Revoked reports whether a token was taken back.
+func (s *Store) Revoked(ctx context.Context, tokenID string) (bool, error) {
+	var revoked bool
+	err := s.db.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM revocation WHERE id = $1)`, tokenID).Scan(&revoked)
+	if err != nil {
+		return false, fmt.Errorf("read revocation: %w", err)
+	}
+	return revoked, nil
+}

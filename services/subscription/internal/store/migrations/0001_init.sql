@@ -1,0 +1,236 @@
+-- +goose Up
+CREATE TABLE change_counter (
+    id    BIGINT PRIMARY KEY CHECK (id = 1),
+    n     BIGINT NOT NULL,
+    epoch TEXT NOT NULL
+);
+
+CREATE TABLE change (
+    number   BIGINT PRIMARY KEY,
+    actor    TEXT NOT NULL,
+    action   TEXT NOT NULL,
+    resource TEXT NOT NULL,
+    time_us  BIGINT NOT NULL,
+    event    BYTEA
+);
+
+CREATE INDEX change_time_us ON change (time_us);
+
+CREATE TABLE change_watcher (
+    instance        TEXT COLLATE "C" PRIMARY KEY,
+    stream          TEXT NOT NULL,
+    kind            TEXT NOT NULL,
+    build           TEXT NOT NULL,
+    address         TEXT NOT NULL,
+    features        TEXT NOT NULL,
+    applied         BIGINT NOT NULL,
+    sessions_closed BIGINT NOT NULL,
+    failure         TEXT NOT NULL,
+    connected       BOOLEAN NOT NULL,
+    seen_us         BIGINT NOT NULL
+);
+
+-- One row: what is fixed at the first start.
+CREATE TABLE installation (
+    id         BIGINT PRIMARY KEY CHECK (id = 1),
+    issuer     TEXT COLLATE "C" NOT NULL,
+    -- A known text, sealed: tells the right master key from a wrong one.
+    canary     BYTEA NOT NULL,
+    created_at BIGINT NOT NULL
+);
+
+CREATE TABLE signing_key (
+    -- 1, 2, 3, …: the key after number n is n + 1, whoever makes it.
+    number    BIGINT PRIMARY KEY,
+    id        TEXT COLLATE "C" NOT NULL UNIQUE,
+    sealed    BYTEA NOT NULL,
+    signs_at  BIGINT NOT NULL,
+    -- Longest life, in microseconds, of the tokens that it signs.
+    longest   BIGINT NOT NULL
+);
+
+CREATE TABLE person (
+    id            TEXT COLLATE "C" PRIMARY KEY,
+    username      TEXT COLLATE "C" NOT NULL,
+    username_fold TEXT COLLATE "C" NOT NULL UNIQUE,
+    display_name  TEXT COLLATE "C" NOT NULL,
+    -- Words of admin, creator, publisher, subscriber, with a space between.
+    roles         TEXT COLLATE "C" NOT NULL,
+    admin         BOOLEAN NOT NULL,
+    -- argon2id with its parameters; empty for nobody's.
+    password      TEXT COLLATE "C" NOT NULL,
+    signed_in_at  BIGINT NOT NULL,
+    created_at    BIGINT NOT NULL,
+    updated_at    BIGINT NOT NULL,
+    etag          BIGINT NOT NULL
+);
+CREATE INDEX person_created ON person (created_at, id);
+
+-- Failed sign-ins of a name, as the time until which it owes.
+CREATE TABLE sign_in_failure (
+    username_fold TEXT COLLATE "C" PRIMARY KEY,
+    owes_until    BIGINT NOT NULL
+);
+
+CREATE TABLE sign_in (
+    id         TEXT COLLATE "C" PRIMARY KEY,
+    person     TEXT COLLATE "C" NOT NULL REFERENCES person (id) ON DELETE CASCADE,
+    created_at BIGINT NOT NULL,
+    used_at    BIGINT NOT NULL
+);
+CREATE INDEX sign_in_person ON sign_in (person);
+
+CREATE TABLE refresh_token (
+    hash       BYTEA PRIMARY KEY,
+    sign_in    TEXT COLLATE "C" NOT NULL REFERENCES sign_in (id) ON DELETE CASCADE,
+    expires_at BIGINT NOT NULL,
+    spent      BOOLEAN NOT NULL
+);
+CREATE INDEX refresh_token_sign_in ON refresh_token (sign_in);
+CREATE INDEX refresh_token_expires ON refresh_token (expires_at);
+
+CREATE TABLE application (
+    id           TEXT COLLATE "C" PRIMARY KEY,
+    owner        TEXT COLLATE "C" NOT NULL REFERENCES person (id) ON DELETE CASCADE,
+    display_name TEXT COLLATE "C" NOT NULL,
+    name_fold    TEXT COLLATE "C" NOT NULL,
+    description  TEXT COLLATE "C" NOT NULL,
+    created_at   BIGINT NOT NULL,
+    updated_at   BIGINT NOT NULL,
+    etag         BIGINT NOT NULL,
+    UNIQUE (owner, name_fold)
+);
+CREATE INDEX application_created ON application (created_at, id);
+
+CREATE TABLE application_key (
+    id           TEXT COLLATE "C" PRIMARY KEY,
+    application  TEXT COLLATE "C" NOT NULL REFERENCES application (id) ON DELETE CASCADE,
+    -- 1 production, 2 sandbox.
+    type         BIGINT NOT NULL CHECK (type IN (1, 2)),
+    consumer_key TEXT COLLATE "C" NOT NULL UNIQUE,
+    secret_hash  BYTEA NOT NULL,
+    created_at   BIGINT NOT NULL,
+    updated_at   BIGINT NOT NULL,
+    etag         BIGINT NOT NULL,
+    UNIQUE (application, type)
+);
+
+-- What the catalog says about versions.
+CREATE TABLE version (
+    name      TEXT COLLATE "C" PRIMARY KEY,
+    api       TEXT COLLATE "C" NOT NULL,
+    api_name  TEXT COLLATE "C" NOT NULL,
+    version   TEXT COLLATE "C" NOT NULL,
+    owner     TEXT COLLATE "C" NOT NULL,
+    published BOOLEAN NOT NULL,
+    -- Names of the plans on offer, with a space between.
+    plans     TEXT COLLATE "C" NOT NULL,
+    -- Number of the catalog's change that made it so.
+    revision  BIGINT NOT NULL
+);
+CREATE INDEX version_owner ON version (owner);
+
+-- One row: how far the catalog's changes have been applied.
+CREATE TABLE catalog_cursor (
+    id     BIGINT PRIMARY KEY CHECK (id = 1),
+    number BIGINT NOT NULL,
+    cursor TEXT COLLATE "C" NOT NULL
+);
+INSERT INTO catalog_cursor (id, number, cursor) VALUES (1, 0, '');
+
+CREATE TABLE subscription (
+    id          TEXT COLLATE "C" PRIMARY KEY,
+    application TEXT COLLATE "C" NOT NULL REFERENCES application (id) ON DELETE CASCADE,
+    version     TEXT COLLATE "C" NOT NULL REFERENCES version (name) ON DELETE CASCADE,
+    plan        TEXT COLLATE "C" NOT NULL,
+    created_at  BIGINT NOT NULL,
+    updated_at  BIGINT NOT NULL,
+    etag        BIGINT NOT NULL,
+    UNIQUE (application, version)
+);
+CREATE INDEX subscription_created ON subscription (created_at, id);
+CREATE INDEX subscription_version ON subscription (version);
+
+-- Tokens taken back before their end.
+CREATE TABLE revocation (
+    id         TEXT COLLATE "C" PRIMARY KEY,
+    expires_at BIGINT NOT NULL
+);
+CREATE INDEX revocation_expires ON revocation (expires_at);
+
+-- Owners of applications and versions that are gone, for what gateways report
+-- about them afterwards.
+CREATE TABLE former_owner (
+    name     TEXT COLLATE "C" PRIMARY KEY,
+    owner    TEXT COLLATE "C" NOT NULL,
+    ended_at BIGINT NOT NULL
+);
+CREATE INDEX former_owner_ended ON former_owner (ended_at);
+
+-- The last batch taken in, of each start of each gateway.
+CREATE TABLE batch (
+    gateway  TEXT COLLATE "C" NOT NULL,
+    boot_id  TEXT COLLATE "C" NOT NULL,
+    kind     TEXT COLLATE "C" NOT NULL,
+    sequence BIGINT NOT NULL,
+    taken_at BIGINT NOT NULL,
+    PRIMARY KEY (gateway, boot_id, kind)
+);
+CREATE INDEX batch_taken ON batch (taken_at);
+
+CREATE TABLE usage (
+    hour              BIGINT NOT NULL,
+    version           TEXT COLLATE "C" NOT NULL,
+    subscription      TEXT COLLATE "C" NOT NULL,
+    application       TEXT COLLATE "C" NOT NULL,
+    application_owner TEXT COLLATE "C" NOT NULL,
+    version_owner     TEXT COLLATE "C" NOT NULL,
+    sessions          BIGINT NOT NULL,
+    in_messages       BIGINT NOT NULL,
+    in_frames         BIGINT NOT NULL,
+    in_payload        BIGINT NOT NULL,
+    in_wire           BIGINT NOT NULL,
+    out_messages      BIGINT NOT NULL,
+    out_frames        BIGINT NOT NULL,
+    out_payload       BIGINT NOT NULL,
+    out_wire          BIGINT NOT NULL,
+    PRIMARY KEY (hour, version, subscription, application)
+);
+CREATE INDEX usage_application_owner ON usage (application_owner, hour);
+CREATE INDEX usage_version_owner ON usage (version_owner, hour);
+
+CREATE TABLE session_record (
+    ref                 TEXT COLLATE "C" PRIMARY KEY,
+    session             TEXT COLLATE "C" NOT NULL,
+    version             TEXT COLLATE "C" NOT NULL,
+    application         TEXT COLLATE "C" NOT NULL,
+    subscription        TEXT COLLATE "C" NOT NULL,
+    grant_name          TEXT COLLATE "C" NOT NULL,
+    application_owner   TEXT COLLATE "C" NOT NULL,
+    version_owner       TEXT COLLATE "C" NOT NULL,
+    client_address      TEXT COLLATE "C" NOT NULL,
+    started_at          BIGINT NOT NULL,
+    ended_at            BIGINT NOT NULL,
+    ended_by            BIGINT NOT NULL,
+    cause               TEXT COLLATE "C" NOT NULL,
+    client_code         BIGINT NOT NULL,
+    client_sent_code    BIGINT NOT NULL,
+    backend_code        BIGINT NOT NULL,
+    backend_sent_code   BIGINT NOT NULL,
+    in_messages         BIGINT NOT NULL,
+    in_frames           BIGINT NOT NULL,
+    in_payload          BIGINT NOT NULL,
+    in_wire             BIGINT NOT NULL,
+    out_messages        BIGINT NOT NULL,
+    out_frames          BIGINT NOT NULL,
+    out_payload         BIGINT NOT NULL,
+    out_wire            BIGINT NOT NULL,
+    -- 0 for none.
+    last_in_at          BIGINT NOT NULL,
+    last_out_at         BIGINT NOT NULL,
+    cut                 BOOLEAN NOT NULL,
+    route_revision      BIGINT NOT NULL
+);
+CREATE INDEX session_record_ended ON session_record (ended_at, ref);
+CREATE INDEX session_record_application_owner ON session_record (application_owner, ended_at);
+CREATE INDEX session_record_version_owner ON session_record (version_owner, ended_at);

@@ -1,0 +1,73 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"time"
+)
+
+// Keep is how long what nobody needs for ever is kept.
+type Keep struct {
+	// Records is for session records.
+	Records time.Duration
+	// Usage is for rows of usage.
+	Usage time.Duration
+}
+
+// How long rows are kept that stop mattering by themselves.
+const (
+	// slack is how much longer than their end revocations and refresh tokens are
+	// kept, for clocks that differ.
+	slack = time.Hour
+	// batches is how long a start of a gateway is remembered after its last
+	// report. A batch that is sent again later than that would count twice.
+	batches = 90 * 24 * time.Hour
+)
+
+// purgeRows is how many rows are deleted in one transaction, so that writers do
+// not wait long.
+const purgeRows = 1000
+
+// Purge deletes what is kept no longer. Each statement deletes some rows, those
+// with a time before $1, at most $2.
+func (s *Store) Purge(ctx context.Context, keep Keep) error {
+	now := s.moment()
+	for _, step := range []struct {
+		what   string
+		before time.Time
+		query  string
+	}{
+		{"revocations", now.Add(-slack), `
+			DELETE FROM revocation WHERE id IN (SELECT id FROM revocation WHERE expires_at < $1 LIMIT $2)`},
+		{"refresh tokens", now.Add(-slack), `
+			DELETE FROM refresh_token WHERE hash IN (SELECT hash FROM refresh_token WHERE expires_at < $1 LIMIT $2)`},
+		{"sign-ins", now.Add(-slack), `
+			DELETE FROM sign_in WHERE id IN (
+				SELECT s.id FROM sign_in s
+				WHERE s.used_at < $1 AND NOT EXISTS (SELECT 1 FROM refresh_token t WHERE t.sign_in = s.id) LIMIT $2)`},
+		{"failed sign-ins", now, `
+			DELETE FROM sign_in_failure WHERE username_fold IN (SELECT username_fold FROM sign_in_failure WHERE owes_until < $1 LIMIT $2)`},
+		{"session records", now.Add(-keep.Records), `
+			DELETE FROM session_record WHERE ref IN (SELECT ref FROM session_record WHERE ended_at < $1 LIMIT $2)`},
+		{"usage", now.Add(-keep.Usage), `
+			DELETE FROM usage WHERE hour IN (SELECT hour FROM usage WHERE hour < $1 ORDER BY hour LIMIT $2) AND hour < $1`},
+		{"former owners", now.Add(-keep.Records), `
+			DELETE FROM former_owner WHERE name IN (SELECT name FROM former_owner WHERE ended_at < $1 LIMIT $2)`},
+		{"batches", now.Add(-batches), `
+			DELETE FROM batch WHERE boot_id IN (SELECT boot_id FROM batch WHERE taken_at < $1 LIMIT $2) AND taken_at < $1`},
+	} {
+		if err := s.purge(ctx, step.query, step.before); err != nil {
+			return fmt.Errorf("purge %s: %w", step.what, err)
+		}
+	}
+	return nil
+}
+
+func (s *Store) purge(ctx context.Context, query string, before time.Time) error {
+	for {
+		more, err := changed(s.db.ExecContext(ctx, query, before.UnixMicro(), purgeRows))
+		if err != nil || !more {
+			return err
+		}
+	}
+}

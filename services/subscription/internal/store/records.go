@@ -1,0 +1,157 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/tidegatehq/tidegate/services/kit/fault"
+	"github.com/tidegatehq/tidegate/services/kit/sqldb"
+)
+
+// SessionRecord says how a session went and who ended it.
+type SessionRecord struct {
+	// Ref is the record's id; it stands in the close reason.
+	Ref string
+	// Session, Version and Grant are resource names; Grant is empty where no
+	// credential is asked.
+	Session, Version, Grant string
+	// Application and Subscription are ids, or empty.
+	Application, Subscription string
+	ClientAddress             string
+	StartedAt, EndedAt        time.Time
+	// EndedBy is the number of a party in the API.
+	EndedBy int64
+	Cause   string
+	// Close codes; 0 for none.
+	ClientCode, ClientSentCode, BackendCode, BackendSentCode int64
+	In, Out                                                  Traffic
+	// LastInAt and LastOutAt are zero for no frame.
+	LastInAt, LastOutAt time.Time
+	Cut                 bool
+	RouteRevision       int64
+}
+
+// AddRecords takes in a batch of records, once. A record whose ref is there
+// stays as it is.
+func (s *Store) AddRecords(ctx context.Context, b Batch, records []SessionRecord) (taken Taken, err error) {
+	err = s.db.InTx(ctx, func(tx *sqldb.Tx) error {
+		if taken, err = s.take(ctx, tx, recordBatch, b); err != nil || taken.Duplicate {
+			return err
+		}
+		owners := newOwners(tx)
+		for _, r := range records {
+			if err := addRecord(ctx, tx, owners, r); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return Taken{}, fmt.Errorf("add session records: %w", err)
+	}
+	return taken, nil
+}
+
+func addRecord(ctx context.Context, tx *sqldb.Tx, owners *owners, r SessionRecord) error {
+	appOwner, versionOwner, err := owners.of(ctx, r.Application, r.Version)
+	if err != nil {
+		return err
+	}
+	_, err = tx.ExecContext(ctx, `
+		INSERT INTO session_record (ref, session, version, application, subscription, grant_name,
+			application_owner, version_owner, client_address, started_at, ended_at, ended_by, cause,
+			client_code, client_sent_code, backend_code, backend_sent_code,
+			in_messages, in_frames, in_payload, in_wire, out_messages, out_frames, out_payload, out_wire,
+			last_in_at, last_out_at, cut, route_revision)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17,
+			$18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29)
+		ON CONFLICT (ref) DO NOTHING`,
+		r.Ref, r.Session, r.Version, r.Application, r.Subscription, r.Grant,
+		appOwner, versionOwner, r.ClientAddress, micros(r.StartedAt), micros(r.EndedAt), r.EndedBy, r.Cause,
+		r.ClientCode, r.ClientSentCode, r.BackendCode, r.BackendSentCode,
+		r.In.Messages, r.In.Frames, r.In.Payload, r.In.Wire, r.Out.Messages, r.Out.Frames, r.Out.Payload, r.Out.Wire,
+		micros(r.LastInAt), micros(r.LastOutAt), r.Cut, r.RouteRevision)
+	return err
+}
+
+// micros stores a time, 0 for none.
+func micros(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.UnixMicro()
+}
+
+// maybe returns a stored time, zero for none.
+func maybe(micros int64) time.Time {
+	if micros == 0 {
+		return time.Time{}
+	}
+	return at(micros)
+}
+
+func scanRecord(row row) (SessionRecord, error) {
+	var r SessionRecord
+	var started, ended, lastIn, lastOut int64
+	err := row.Scan(&r.Ref, &r.Session, &r.Version, &r.Application, &r.Subscription, &r.Grant,
+		&r.ClientAddress, &started, &ended, &r.EndedBy, &r.Cause,
+		&r.ClientCode, &r.ClientSentCode, &r.BackendCode, &r.BackendSentCode,
+		&r.In.Messages, &r.In.Frames, &r.In.Payload, &r.In.Wire, &r.Out.Messages, &r.Out.Frames, &r.Out.Payload, &r.Out.Wire,
+		&lastIn, &lastOut, &r.Cut, &r.RouteRevision)
+	r.StartedAt, r.EndedAt, r.LastInAt, r.LastOutAt = maybe(started), maybe(ended), maybe(lastIn), maybe(lastOut)
+	return r, err
+}
+
+// SessionRecord returns a record of v's applications or versions, or
+// fault.NotFound.
+func (s *Store) SessionRecord(ctx context.Context, v Viewer, ref string) (SessionRecord, error) {
+	r, err := scanRecord(s.db.QueryRowContext(ctx, `
+		SELECT ref, session, version, application, subscription, grant_name,
+			client_address, started_at, ended_at, ended_by, cause,
+			client_code, client_sent_code, backend_code, backend_sent_code,
+			in_messages, in_frames, in_payload, in_wire, out_messages, out_frames, out_payload, out_wire,
+			last_in_at, last_out_at, cut, route_revision
+		FROM session_record
+		WHERE ref = $1 AND (CAST($2 AS TEXT) IS NULL OR application_owner = $2 OR version_owner = $2)`, ref, v.limit()))
+	if errors.Is(err, sql.ErrNoRows) {
+		return SessionRecord{}, fault.NotFound("sessionRecords/%s", ref)
+	}
+	if err != nil {
+		return SessionRecord{}, fmt.Errorf("read session record %q: %w", ref, err)
+	}
+	return r, nil
+}
+
+// SessionRecords returns at most n records before a place that v may see: of
+// v's applications and v's versions; newest first. The filter may have
+// application and subscription, ids, version and cause.
+func (s *Store) SessionRecords(ctx context.Context, v Viewer, filter map[string]string, before Place, n int) ([]SessionRecord, error) {
+	var out []SessionRecord
+	err := each(ctx, s.db, func(row row) error {
+		r, err := scanRecord(row)
+		out = append(out, r)
+		return err
+	}, `
+		SELECT ref, session, version, application, subscription, grant_name,
+			client_address, started_at, ended_at, ended_by, cause,
+			client_code, client_sent_code, backend_code, backend_sent_code,
+			in_messages, in_frames, in_payload, in_wire, out_messages, out_frames, out_payload, out_wire,
+			last_in_at, last_out_at, cut, route_revision
+		FROM session_record
+		WHERE (CAST($1 AS TEXT) IS NULL OR application_owner = $1 OR version_owner = $1)
+			AND (CAST($2 AS TEXT) IS NULL OR version = $2)
+			AND (CAST($3 AS TEXT) IS NULL OR application = $3)
+			AND (CAST($4 AS TEXT) IS NULL OR subscription = $4)
+			AND (CAST($5 AS TEXT) IS NULL OR cause = $5)
+			AND (ended_at, ref) < ($6, $7)
+		ORDER BY ended_at DESC, ref DESC LIMIT $8`,
+		v.limit(), value(filter, "version"), value(filter, "application"), value(filter, "subscription"), value(filter, "cause"),
+		before.Time, before.ID, n)
+	if err != nil {
+		return nil, fmt.Errorf("list session records: %w", err)
+	}
+	return out, nil
+}

@@ -1,0 +1,59 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+
+	"github.com/tidegatehq/tidegate/services/kit/change"
+	"github.com/tidegatehq/tidegate/services/kit/id"
+	"github.com/tidegatehq/tidegate/services/kit/identity"
+	"github.com/tidegatehq/tidegate/services/kit/sqldb"
+)
+
+// AdministratorName is the username of the first administrator.
+const AdministratorName = "admin"
+
+// Installation is what is fixed at the first start.
+type Installation struct {
+	// Issuer is the URL that tokens are issued under.
+	Issuer string
+	// Canary is a known text, sealed with the master key.
+	Canary []byte
+}
+
+// Installation returns what was fixed at the first start; known is false before
+// it.
+func (s *Store) Installation(ctx context.Context) (i Installation, known bool, err error) {
+	err = s.db.QueryRowContext(ctx, `SELECT issuer, canary FROM installation WHERE id = 1`).Scan(&i.Issuer, &i.Canary)
+	if errors.Is(err, sql.ErrNoRows) {
+		return Installation{}, false, nil
+	}
+	if err != nil {
+		return Installation{}, false, fmt.Errorf("read installation: %w", err)
+	}
+	return i, true, nil
+}
+
+// Install fixes the installation and adds its first administrator, with the
+// hash of a password, unless another replica just did.
+func (s *Store) Install(ctx context.Context, i Installation, password string) error {
+	return s.write(ctx, "install", func(tx *sqldb.Tx) (change.Record, error) {
+		now := s.moment()
+		first, err := changed(tx.ExecContext(ctx, `
+			INSERT INTO installation (id, issuer, canary, created_at) VALUES (1, $1, $2, $3) ON CONFLICT (id) DO NOTHING`,
+			i.Issuer, i.Canary, now.UnixMicro()))
+		if err != nil || !first {
+			return change.Record{Skip: true}, err
+		}
+		admin := Person{
+			ID: id.New(), Username: AdministratorName, DisplayName: "Administrator",
+			Roles: []string{identity.RoleAdmin}, CreatedAt: now, UpdatedAt: now, Etag: 1,
+		}
+		if err := insertPerson(ctx, tx, admin, password); err != nil {
+			return change.Record{}, err
+		}
+		return change.Record{Actor: "services/subscription", Action: "CreatePerson", Resource: PersonName(admin.ID)}, nil
+	})
+}

@@ -1,0 +1,68 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"time"
+)
+
+// SigningKey is a key that tokens are signed with, sealed.
+type SigningKey struct {
+	// Number is 1 for the first key and one more for each after it.
+	Number int64
+	// ID is the key id that tokens carry.
+	ID string
+	// Sealed is the private key, sealed with the master key.
+	Sealed []byte
+	// SignsAt is when it begins to sign; it stops when the next one begins.
+	SignsAt time.Time
+	// Longest is the longest life of the tokens that it signs.
+	Longest time.Duration
+}
+
+// SigningKeys returns the keys, oldest first.
+func (s *Store) SigningKeys(ctx context.Context) ([]SigningKey, error) {
+	var out []SigningKey
+	err := each(ctx, s.db, func(r row) error {
+		var k SigningKey
+		var signsAt, longest int64
+		err := r.Scan(&k.Number, &k.ID, &k.Sealed, &signsAt, &longest)
+		k.SignsAt, k.Longest = at(signsAt), time.Duration(longest)*time.Microsecond
+		out = append(out, k)
+		return err
+	}, `SELECT number, id, sealed, signs_at, longest FROM signing_key ORDER BY number`)
+	if err != nil {
+		return nil, fmt.Errorf("read signing keys: %w", err)
+	}
+	return out, nil
+}
+
+// AddSigningKey adds a key. It reports false when there is one of its number:
+// another replica was first.
+func (s *Store) AddSigningKey(ctx context.Context, k SigningKey) (bool, error) {
+	added, err := changed(s.db.ExecContext(ctx, `
+		INSERT INTO signing_key (number, id, sealed, signs_at, longest) VALUES ($1, $2, $3, $4, $5)
+		ON CONFLICT (number) DO NOTHING`,
+		k.Number, k.ID, k.Sealed, k.SignsAt.UnixMicro(), k.Longest.Microseconds()))
+	if err != nil {
+		return false, fmt.Errorf("add signing key: %w", err)
+	}
+	return added, nil
+}
+
+// RaiseLongest says that from now on tokens may live this long.
+func (s *Store) RaiseLongest(ctx context.Context, longest time.Duration) error {
+	_, err := s.db.ExecContext(ctx, `UPDATE signing_key SET longest = $1 WHERE longest < $1`, longest.Microseconds())
+	if err != nil {
+		return fmt.Errorf("note how long tokens live: %w", err)
+	}
+	return nil
+}
+
+// DropSigningKey removes a key.
+func (s *Store) DropSigningKey(ctx context.Context, number int64) error {
+	if _, err := s.db.ExecContext(ctx, `DELETE FROM signing_key WHERE number = $1`, number); err != nil {
+		return fmt.Errorf("drop signing key: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,191 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/tidegatehq/tidegate/services/kit/change"
+	"github.com/tidegatehq/tidegate/services/kit/id"
+	"github.com/tidegatehq/tidegate/services/kit/sqldb"
+)
+
+// After failuresAtOnce failed sign-ins of a name in a row, it is refused but
+// for one try every failurePause; each pause without a failure forgives one.
+const (
+	failuresAtOnce = 10
+	failurePause   = 30 * time.Second
+)
+
+// Throttled returns how long a name has to wait before its next sign-in; 0 when
+// it need not.
+func (s *Store) Throttled(ctx context.Context, username string) (time.Duration, error) {
+	var owes int64
+	err := s.db.QueryRowContext(ctx, `SELECT owes_until FROM sign_in_failure WHERE username_fold = $1`, fold(username)).Scan(&owes)
+	if errors.Is(err, sql.ErrNoRows) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, fmt.Errorf("read failed sign-ins: %w", err)
+	}
+	return max(0, at(owes).Sub(s.moment())-(failuresAtOnce-1)*failurePause), nil
+}
+
+// Failed counts a failed sign-in of a name, whether anybody has it or not.
+func (s *Store) Failed(ctx context.Context, username string) error {
+	now := s.moment().UnixMicro()
+	_, err := s.db.ExecContext(ctx, `
+		INSERT INTO sign_in_failure (username_fold, owes_until) VALUES ($1, $2)
+		ON CONFLICT (username_fold) DO UPDATE SET owes_until =
+			CASE WHEN sign_in_failure.owes_until > $3 THEN sign_in_failure.owes_until + $4 ELSE excluded.owes_until END`,
+		fold(username), now+failurePause.Microseconds(), now, failurePause.Microseconds())
+	if err != nil {
+		return fmt.Errorf("count failed sign-in: %w", err)
+	}
+	return nil
+}
+
+// RefreshToken is one as it is stored.
+type RefreshToken struct {
+	Hash      []byte
+	ExpiresAt time.Time
+}
+
+// CreateSignIn begins a sign-in of a person whose password had this hash a
+// moment ago. It reports false when that has changed since.
+func (s *Store) CreateSignIn(ctx context.Context, person, password string, first RefreshToken) (signIn string, ok bool, err error) {
+	signIn = id.New()
+	err = s.db.InTx(ctx, func(tx *sqldb.Tx) error {
+		now := s.moment().UnixMicro()
+		// The write makes a change of the password at the same time wait.
+		ok, err = changed(tx.ExecContext(ctx, `UPDATE person SET signed_in_at = $1 WHERE id = $2 AND password = $3`, now, person, password))
+		if err != nil || !ok {
+			return err
+		}
+		_, err = tx.ExecContext(ctx, `
+			DELETE FROM sign_in_failure WHERE username_fold = (SELECT username_fold FROM person WHERE id = $1)`, person)
+		if err != nil {
+			return err
+		}
+		_, err = tx.ExecContext(ctx, `INSERT INTO sign_in (id, person, created_at, used_at) VALUES ($1, $2, $3, $3)`, signIn, person, now)
+		if err != nil {
+			return err
+		}
+		return addRefreshToken(ctx, tx, signIn, first)
+	})
+	if err != nil {
+		return "", false, fmt.Errorf("begin sign-in: %w", err)
+	}
+	return signIn, ok, nil
+}
+
+func addRefreshToken(ctx context.Context, tx *sqldb.Tx, signIn string, t RefreshToken) error {
+	_, err := tx.ExecContext(ctx, `INSERT INTO refresh_token (hash, sign_in, expires_at, spent) VALUES ($1, $2, $3, FALSE)`,
+		t.Hash, signIn, t.ExpiresAt.UnixMicro())
+	return err
+}
+
+// Refreshed is what became of a refresh token that was used.
+type Refreshed int
+
+// What may become of it.
+const (
+	// Rotated: it is spent, and the next one is in its place.
+	Rotated Refreshed = iota
+	// Unknown: there is none, or it has ended.
+	Unknown
+	// Reused: it was spent before, so its sign-in has been ended.
+	Reused
+)
+
+// RotateSignIn spends a refresh token and puts the next in its place. Only when
+// the token is Rotated the sign-in and its person are returned.
+func (s *Store) RotateSignIn(ctx context.Context, hash []byte, next RefreshToken) (signIn string, p Person, what Refreshed, err error) {
+	err = s.db.InTx(ctx, func(tx *sqldb.Tx) error {
+		what = Unknown
+		now := s.moment().UnixMicro()
+		// The sign-in is locked before its tokens, as those who end it do.
+		err := tx.QueryRowContext(ctx, `
+			UPDATE sign_in SET used_at = $1
+			WHERE id = (SELECT sign_in FROM refresh_token WHERE hash = $2 AND expires_at > $1)
+			RETURNING id`, now, hash).Scan(&signIn)
+		if errors.Is(err, sql.ErrNoRows) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		first, err := changed(tx.ExecContext(ctx, `UPDATE refresh_token SET spent = TRUE WHERE hash = $1 AND NOT spent`, hash))
+		if err != nil {
+			return err
+		}
+		if !first {
+			what = Reused
+			_, err = tx.ExecContext(ctx, `DELETE FROM sign_in WHERE id = $1`, signIn)
+			return err
+		}
+		if err := addRefreshToken(ctx, tx, signIn, next); err != nil {
+			return err
+		}
+		what = Rotated
+		p, err = scanPerson(tx.QueryRowContext(ctx, `
+			SELECT id, username, display_name, roles, created_at, updated_at, etag
+			FROM person WHERE id = (SELECT person FROM sign_in WHERE id = $1)`, signIn))
+		return err
+	})
+	if err != nil {
+		return "", Person{}, Unknown, fmt.Errorf("refresh sign-in: %w", err)
+	}
+	return signIn, p, what, nil
+}
+
+// EndSignIn ends the sign-in of a refresh token, spent or not.
+func (s *Store) EndSignIn(ctx context.Context, hash []byte) error {
+	_, err := s.db.ExecContext(ctx, `
+		DELETE FROM sign_in WHERE id = (SELECT sign_in FROM refresh_token WHERE hash = $1)`, hash)
+	if err != nil {
+		return fmt.Errorf("end sign-in: %w", err)
+	}
+	return nil
+}
+
+// PasswordOf returns the hash of a person's password, "" where they have none.
+func (s *Store) PasswordOf(ctx context.Context, id string) (string, error) {
+	var hash string
+	err := s.db.QueryRowContext(ctx, `SELECT password FROM person WHERE id = $1`, id).Scan(&hash)
+	if errors.Is(err, sql.ErrNoRows) {
+		return "", errNoPerson(id)
+	}
+	if err != nil {
+		return "", fmt.Errorf("read password of person %q: %w", id, err)
+	}
+	return hash, nil
+}
+
+// ChangePassword sets the hash of a person's password and ends their sign-ins
+// but for keep. The hash before must be old, or any when old is nil; else it
+// reports false.
+func (s *Store) ChangePassword(ctx context.Context, id string, old *string, hash, keep string) (ok bool, err error) {
+	err = s.write(ctx, "change password", func(tx *sqldb.Tx) (change.Record, error) {
+		var before any
+		if old != nil {
+			before = *old
+		}
+		ok, err = changed(tx.ExecContext(ctx, `
+			UPDATE person SET password = $1, updated_at = $2, etag = etag + 1
+			WHERE id = $3 AND (CAST($4 AS TEXT) IS NULL OR password = $4)`, hash, s.moment().UnixMicro(), id, before))
+		if err != nil {
+			return change.Record{}, err
+		}
+		if !ok {
+			return change.Record{Skip: true}, nil
+		}
+		if _, err := tx.ExecContext(ctx, `DELETE FROM sign_in WHERE person = $1 AND id <> $2`, id, keep); err != nil {
+			return change.Record{}, err
+		}
+		return change.Record{Resource: PersonName(id)}, nil
+	})
+	return ok, err
+}

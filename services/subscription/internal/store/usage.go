@@ -1,0 +1,204 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/tidegatehq/tidegate/services/kit/sqldb"
+)
+
+// Batch names a batch that a gateway reports.
+type Batch struct {
+	// Gateway is its instance, BootID one start of it.
+	Gateway, BootID string
+	// Sequence counts the batches of a start, for each kind.
+	Sequence int64
+}
+
+// Kinds of batches.
+const (
+	usageBatch  = "usage"
+	recordBatch = "records"
+)
+
+// Taken is what became of a batch.
+type Taken struct {
+	// Duplicate says that it was taken in before.
+	Duplicate bool
+	// Missing is how many batches before it were acknowledged and are not here,
+	// which only a database that lost its last commits explains.
+	Missing int64
+}
+
+// take marks a batch as taken in. It holds the row of the gateway's start, so a
+// batch that is sent twice at once is counted once.
+func (s *Store) take(ctx context.Context, tx *sqldb.Tx, kind string, b Batch) (Taken, error) {
+	var last int64
+	err := tx.QueryRowContext(ctx, `
+		SELECT sequence FROM batch WHERE gateway = $1 AND boot_id = $2 AND kind = $3`, b.Gateway, b.BootID, kind).Scan(&last)
+	known := err == nil
+	if err != nil && !errors.Is(err, sql.ErrNoRows) {
+		return Taken{}, err
+	}
+	took, err := changed(tx.ExecContext(ctx, `
+		INSERT INTO batch (gateway, boot_id, kind, sequence, taken_at) VALUES ($1, $2, $3, $4, $5)
+		ON CONFLICT (gateway, boot_id, kind) DO UPDATE SET sequence = excluded.sequence, taken_at = excluded.taken_at
+		WHERE batch.sequence < excluded.sequence`,
+		b.Gateway, b.BootID, kind, b.Sequence, s.moment().UnixMicro()))
+	if err != nil || !took {
+		return Taken{Duplicate: true}, err
+	}
+	if known {
+		return Taken{Missing: max(0, b.Sequence-last-1)}, nil
+	}
+	return Taken{}, nil
+}
+
+// Traffic counts what passed in one direction.
+type Traffic struct{ Messages, Frames, Payload, Wire int64 }
+
+// Usage is what one subscription passed in one hour.
+type Usage struct {
+	Hour time.Time
+	// Version is a resource name.
+	Version string
+	// Subscription and Application are ids, empty where no credential is asked.
+	Subscription, Application string
+	Sessions                  int64
+	In, Out                   Traffic
+}
+
+// AddUsage counts a batch of usage, once.
+func (s *Store) AddUsage(ctx context.Context, b Batch, rows []Usage) (taken Taken, err error) {
+	// All batches touch rows in one order, so that two never wait for each other.
+	rows = slices.Clone(rows)
+	slices.SortFunc(rows, func(a, b Usage) int {
+		return cmpFirst(a.Hour.Compare(b.Hour), strings.Compare(a.Version, b.Version),
+			strings.Compare(a.Subscription, b.Subscription), strings.Compare(a.Application, b.Application))
+	})
+	err = s.db.InTx(ctx, func(tx *sqldb.Tx) error {
+		if taken, err = s.take(ctx, tx, usageBatch, b); err != nil || taken.Duplicate {
+			return err
+		}
+		owners := newOwners(tx)
+		for _, u := range rows {
+			if err := addUsage(ctx, tx, owners, u); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return Taken{}, fmt.Errorf("add usage: %w", err)
+	}
+	return taken, nil
+}
+
+func cmpFirst(results ...int) int {
+	for _, r := range results {
+		if r != 0 {
+			return r
+		}
+	}
+	return 0
+}
+
+func addUsage(ctx context.Context, tx *sqldb.Tx, owners *owners, u Usage) error {
+	appOwner, versionOwner, err := owners.of(ctx, u.Application, u.Version)
+	if err != nil {
+		return err
+	}
+	_, err = tx.ExecContext(ctx, `
+		INSERT INTO usage (hour, version, subscription, application, application_owner, version_owner, sessions,
+			in_messages, in_frames, in_payload, in_wire, out_messages, out_frames, out_payload, out_wire)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
+		ON CONFLICT (hour, version, subscription, application) DO UPDATE SET
+			sessions = usage.sessions + excluded.sessions,
+			in_messages = usage.in_messages + excluded.in_messages, in_frames = usage.in_frames + excluded.in_frames,
+			in_payload = usage.in_payload + excluded.in_payload, in_wire = usage.in_wire + excluded.in_wire,
+			out_messages = usage.out_messages + excluded.out_messages, out_frames = usage.out_frames + excluded.out_frames,
+			out_payload = usage.out_payload + excluded.out_payload, out_wire = usage.out_wire + excluded.out_wire`,
+		u.Hour.UnixMicro(), u.Version, u.Subscription, u.Application, appOwner, versionOwner, u.Sessions,
+		u.In.Messages, u.In.Frames, u.In.Payload, u.In.Wire, u.Out.Messages, u.Out.Frames, u.Out.Payload, u.Out.Wire)
+	return err
+}
+
+// owners finds whose applications and versions are, gone ones too.
+type owners struct {
+	tx    *sqldb.Tx
+	known map[string]string
+}
+
+func newOwners(tx *sqldb.Tx) *owners { return &owners{tx: tx, known: map[string]string{}} }
+
+// of returns the ids of the owners of an application, an id, and of a version, a
+// resource name; empty where nobody's is known.
+func (o *owners) of(ctx context.Context, application, version string) (app, ver string, err error) {
+	if application != "" {
+		app, err = o.find(ctx, ApplicationName(application), `
+			SELECT owner FROM application WHERE id = $1 UNION ALL SELECT owner FROM former_owner WHERE name = $2`,
+			application, ApplicationName(application))
+		if err != nil {
+			return "", "", err
+		}
+	}
+	ver, err = o.find(ctx, version, `
+		SELECT owner FROM version WHERE name = $1 UNION ALL SELECT owner FROM former_owner WHERE name = $2`,
+		version, version)
+	return app, ver, err
+}
+
+func (o *owners) find(ctx context.Context, name, query string, args ...any) (string, error) {
+	if owner, ok := o.known[name]; ok {
+		return owner, nil
+	}
+	var owner string
+	err := o.tx.QueryRowContext(ctx, query, args...).Scan(&owner)
+	if err != nil && !errors.Is(err, sql.ErrNoRows) {
+		return "", err
+	}
+	o.known[name] = owner
+	return owner, nil
+}
+
+// UsagePlace is where a page of usage begins: after this row.
+type UsagePlace struct {
+	Hour                               int64
+	Version, Subscription, Application string
+}
+
+// Usage returns at most n rows after a place that v may see: of v's applications
+// and v's versions; oldest first. The filter may have subscription and
+// application, ids, and version.
+func (s *Store) Usage(ctx context.Context, v Viewer, filter map[string]string, after UsagePlace, n int) ([]Usage, error) {
+	var out []Usage
+	err := each(ctx, s.db, func(r row) error {
+		var u Usage
+		var hour int64
+		err := r.Scan(&hour, &u.Version, &u.Subscription, &u.Application, &u.Sessions,
+			&u.In.Messages, &u.In.Frames, &u.In.Payload, &u.In.Wire, &u.Out.Messages, &u.Out.Frames, &u.Out.Payload, &u.Out.Wire)
+		u.Hour = at(hour)
+		out = append(out, u)
+		return err
+	}, `
+		SELECT hour, version, subscription, application, sessions,
+			in_messages, in_frames, in_payload, in_wire, out_messages, out_frames, out_payload, out_wire
+		FROM usage
+		WHERE (CAST($1 AS TEXT) IS NULL OR application_owner = $1 OR version_owner = $1)
+			AND (CAST($2 AS TEXT) IS NULL OR subscription = $2)
+			AND (CAST($3 AS TEXT) IS NULL OR application = $3)
+			AND (CAST($4 AS TEXT) IS NULL OR version = $4)
+			AND (hour, version, subscription, application) > ($5, $6, $7, $8)
+		ORDER BY hour, version, subscription, application LIMIT $9`,
+		v.limit(), value(filter, "subscription"), value(filter, "application"), value(filter, "version"),
+		after.Hour, after.Version, after.Subscription, after.Application, n)
+	if err != nil {
+		return nil, fmt.Errorf("list usage: %w", err)
+	}
+	return out, nil
+}

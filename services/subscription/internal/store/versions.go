@@ -1,0 +1,215 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/tidegatehq/tidegate/services/kit/change"
+	"github.com/tidegatehq/tidegate/services/kit/sqldb"
+)
+
+// Version is what the catalog says about a version.
+type Version struct {
+	// Name is the resource name, apis/{api}/versions/{version}.
+	Name string
+	// API is the resource name of the API, APIName its display name and Version
+	// the version's string.
+	API, APIName, Version string
+	// Owner is the id of the person who owns the API.
+	Owner string
+	// Published says that it is open for subscriptions.
+	Published bool
+	// Plans are the resource names of the plans on offer.
+	Plans []string
+	// Revision is the number of the catalog's change that made it so.
+	Revision uint64
+}
+
+// offers reports whether a plan is on offer.
+func (v Version) offers(plan string) bool { return slices.Contains(v.Plans, plan) }
+
+// Cursor is how far the catalog's changes have been applied.
+type Cursor struct {
+	// Number is that of the last change.
+	Number uint64
+	// Text is where a watch resumes; empty before the first snapshot.
+	Text string
+}
+
+// ReadCursor returns how far the catalog's changes have been applied.
+func (s *Store) ReadCursor(ctx context.Context) (Cursor, error) {
+	var c Cursor
+	var n int64
+	if err := s.db.QueryRowContext(ctx, `SELECT number, cursor FROM catalog_cursor WHERE id = 1`).Scan(&n, &c.Text); err != nil {
+		return Cursor{}, fmt.Errorf("read cursor of the catalog: %w", err)
+	}
+	c.Number = uint64(n)
+	return c, nil
+}
+
+// advance moves the cursor from before, and reports false when another replica
+// has moved it. It holds the cursor's row until the transaction ends.
+func advance(ctx context.Context, tx *sqldb.Tx, before, after Cursor) (bool, error) {
+	return changed(tx.ExecContext(ctx, `
+		UPDATE catalog_cursor SET number = $1, cursor = $2 WHERE id = 1 AND number = $3 AND cursor = $4`,
+		int64(after.Number), after.Text, int64(before.Number), before.Text))
+}
+
+// ReadVersion returns what is known of a version; known is false when nothing is.
+func (s *Store) ReadVersion(ctx context.Context, name string) (v Version, known bool, err error) {
+	return readVersion(ctx, s.db, name)
+}
+
+func readVersion(ctx context.Context, q sqldb.Querier, name string) (v Version, known bool, err error) {
+	var plans string
+	var revision int64
+	err = q.QueryRowContext(ctx, `
+		SELECT name, api, api_name, version, owner, published, plans, revision
+		FROM version WHERE name = $1`, name).
+		Scan(&v.Name, &v.API, &v.APIName, &v.Version, &v.Owner, &v.Published, &plans, &revision)
+	if errors.Is(err, sql.ErrNoRows) {
+		return Version{}, false, nil
+	}
+	if err != nil {
+		return Version{}, false, fmt.Errorf("read version %q: %w", name, err)
+	}
+	v.Plans, v.Revision = strings.Fields(plans), uint64(revision)
+	return v, true, nil
+}
+
+// SaveVersion keeps a version that was read from the catalog when the cursor was
+// asOf. It reports false, and keeps nothing, when the cursor has moved since:
+// what was read may be of the past, where a version existed that does not.
+func (s *Store) SaveVersion(ctx context.Context, v Version, asOf Cursor) (saved bool, err error) {
+	err = s.db.InTx(ctx, func(tx *sqldb.Tx) error {
+		if saved, err = advance(ctx, tx, asOf, asOf); err != nil || !saved {
+			return err
+		}
+		return saveVersion(ctx, tx, v)
+	})
+	if err != nil {
+		return false, fmt.Errorf("save version %q: %w", v.Name, err)
+	}
+	return saved, nil
+}
+
+// saveVersion keeps a version unless a newer state of it is kept.
+func saveVersion(ctx context.Context, tx *sqldb.Tx, v Version) error {
+	_, err := tx.ExecContext(ctx, `
+		INSERT INTO version (name, api, api_name, version, owner, published, plans, revision)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+		ON CONFLICT (name) DO UPDATE SET api = excluded.api, api_name = excluded.api_name, version = excluded.version,
+			owner = excluded.owner, published = excluded.published, plans = excluded.plans, revision = excluded.revision
+		WHERE version.revision <= excluded.revision`,
+		v.Name, v.API, v.APIName, v.Version, v.Owner, v.Published, strings.Join(v.Plans, " "), int64(v.Revision))
+	return err
+}
+
+// CatalogChange is a change of the catalog.
+type CatalogChange struct {
+	// Versions are new or replaced.
+	Versions []Version
+	// Removed are the names of the versions that are gone.
+	Removed []string
+}
+
+// ApplyCatalogChange applies a change and moves the cursor to after in one
+// transaction. It reports false, and does nothing, when the cursor is not at the
+// change before: another replica is ahead.
+func (s *Store) ApplyCatalogChange(ctx context.Context, c CatalogChange, before, after Cursor) (bool, error) {
+	return s.applyCatalog(ctx, before, after, func(tx *sqldb.Tx) ([]string, error) {
+		for _, v := range c.Versions {
+			if err := saveVersion(ctx, tx, v); err != nil {
+				return nil, err
+			}
+		}
+		return c.Removed, nil
+	})
+}
+
+// ApplyCatalogSnapshot replaces all that is known by the state of the catalog at
+// after, and moves the cursor. It reports false, and does nothing, when the
+// cursor has moved from before. Versions that the snapshot lacks are deleted
+// with their subscriptions, except in another history of the catalog: that may
+// be a mistake (an empty database, an old backup), so versions that it lacks are
+// only closed for subscriptions.
+func (s *Store) ApplyCatalogSnapshot(ctx context.Context, all []Version, anotherHistory bool, before, after Cursor) (bool, error) {
+	return s.applyCatalog(ctx, before, after, func(tx *sqldb.Tx) ([]string, error) {
+		if anotherHistory {
+			// Revisions of another history cannot be compared with ours.
+			if _, err := tx.ExecContext(ctx, `UPDATE version SET published = FALSE, plans = '', revision = 0`); err != nil {
+				return nil, err
+			}
+		}
+		in := map[string]bool{}
+		for _, v := range all {
+			in[v.Name] = true
+			if err := saveVersion(ctx, tx, v); err != nil {
+				return nil, err
+			}
+		}
+		if anotherHistory {
+			return nil, nil
+		}
+		var gone []string
+		// A version of a later revision was read from the catalog after the
+		// snapshot.
+		err := each(ctx, tx, func(r row) error {
+			var name string
+			err := r.Scan(&name)
+			if !in[name] {
+				gone = append(gone, name)
+			}
+			return err
+		}, `SELECT name FROM version WHERE revision <= $1 ORDER BY name`, int64(after.Number))
+		return gone, err
+	})
+}
+
+// applyCatalog moves the cursor, applies, and deletes the versions that apply
+// returns. Only deletions are changes of this service.
+func (s *Store) applyCatalog(ctx context.Context, before, after Cursor, apply func(*sqldb.Tx) ([]string, error)) (applied bool, err error) {
+	err = s.write(ctx, "apply the catalog's changes", func(tx *sqldb.Tx) (change.Record, error) {
+		if applied, err = advance(ctx, tx, before, after); err != nil || !applied {
+			return change.Record{Skip: true}, err
+		}
+		candidates, err := apply(tx)
+		if err != nil {
+			return change.Record{}, err
+		}
+		removed, err := s.removeVersions(ctx, tx, candidates)
+		if err != nil || len(removed) == 0 {
+			return change.Record{Skip: true}, err
+		}
+		event := Event{Cause: VersionDeleted, Names: removed}
+		return change.Record{Actor: "services/catalog", Action: "DeleteVersion", Resource: removed[0], Event: event.encode()}, nil
+	})
+	return applied && err == nil, err
+}
+
+// removeVersions deletes versions with their subscriptions, and returns the
+// names of those that were known.
+func (s *Store) removeVersions(ctx context.Context, tx *sqldb.Tx, names []string) ([]string, error) {
+	var removed []string
+	for _, name := range names {
+		v, known, err := readVersion(ctx, tx, name)
+		if err != nil {
+			return nil, err
+		}
+		if !known {
+			continue
+		}
+		if err := s.remember(ctx, tx, name, v.Owner); err != nil {
+			return nil, err
+		}
+		if _, err := tx.ExecContext(ctx, `DELETE FROM version WHERE name = $1`, name); err != nil {
+			return nil, err
+		}
+		removed = append(removed, name)
+	}
+	return removed, nil
+}

@@ -1,0 +1,183 @@
+package token
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/go-jose/go-jose/v4"
+	"github.com/go-jose/go-jose/v4/jwt"
+	"google.golang.org/grpc/codes"
+
+	"github.com/tidegatehq/tidegate/services/kit/fault"
+	"github.com/tidegatehq/tidegate/services/kit/id"
+	"github.com/tidegatehq/tidegate/services/kit/identity"
+)
+
+// What ReadApplication says about a token that is not good.
+var (
+	// ErrInvalid says that it is not an application's token of this issuer.
+	ErrInvalid = errors.New("not an access token of this issuer")
+	// ErrExpired says that it was one and has ended.
+	ErrExpired = errors.New("the access token has expired")
+)
+
+// maxLength is the longest text, in bytes, that is looked at as a token.
+const maxLength = 8 << 10
+
+// Lifetimes are how long tokens live.
+type Lifetimes struct {
+	// Application is that of an application's access token.
+	Application time.Duration
+	// Person is that of a person's access token.
+	Person time.Duration
+}
+
+// Longest returns the longer one.
+func (l Lifetimes) Longest() time.Duration { return max(l.Application, l.Person) }
+
+// Issuer signs and reads tokens.
+type Issuer struct {
+	url   string
+	keys  *Keys
+	lives Lifetimes
+	now   func() time.Time
+}
+
+// NewIssuer returns the issuer with this URL.
+func NewIssuer(url string, keys *Keys, lives Lifetimes, now func() time.Time) *Issuer {
+	return &Issuer{url: url, keys: keys, lives: lives, now: now}
+}
+
+// URL returns the issuer's URL, the claim iss.
+func (i *Issuer) URL() string { return i.url }
+
+// Audience returns the audience of applications' tokens.
+func (i *Issuer) Audience() string { return identity.GatewayAudience(i.url) }
+
+// Application is what an application's access token says (RFC 9068).
+type Application struct {
+	// ID is the token's own id.
+	ID string
+	// ConsumerKey is the client that it was issued to.
+	ConsumerKey string
+	// Scopes are its scopes.
+	Scopes []string
+	// IssuedAt and ExpiresAt are when it begins and ends.
+	IssuedAt, ExpiresAt time.Time
+}
+
+// applicationClaims are the claims of RFC 9068 beside the registered ones.
+type applicationClaims struct {
+	ClientID string `json:"client_id"`
+	Scope    string `json:"scope,omitempty"`
+}
+
+// personClaims are the claims of a person's token beside identity's: the
+// sign-in that it belongs to.
+type personClaims struct {
+	SignIn string `json:"sid"`
+}
+
+// Application signs an access token for a client.
+func (i *Issuer) Application(consumerKey string, scopes []string) (string, Application, error) {
+	issued := i.now().Truncate(time.Second)
+	t := Application{
+		ID: id.New(), ConsumerKey: consumerKey, Scopes: scopes,
+		IssuedAt: issued, ExpiresAt: issued.Add(i.lives.Application),
+	}
+	key, err := i.keys.active()
+	if err != nil {
+		return "", Application{}, err
+	}
+	raw, err := jwt.Signed(key.app).Claims(jwt.Claims{
+		Issuer: i.url, Subject: consumerKey, Audience: jwt.Audience{i.Audience()},
+		Expiry: jwt.NewNumericDate(t.ExpiresAt), IssuedAt: jwt.NewNumericDate(issued), ID: t.ID,
+	}).Claims(applicationClaims{ClientID: consumerKey, Scope: strings.Join(scopes, " ")}).Serialize()
+	if err != nil {
+		return "", Application{}, fmt.Errorf("sign access token: %w", err)
+	}
+	return raw, t, nil
+}
+
+// Person signs an access token for a person, people/{id}, within a sign-in.
+func (i *Issuer) Person(p identity.Person, signIn string) (raw string, expires time.Time, err error) {
+	issued := i.now().Truncate(time.Second)
+	expires = issued.Add(i.lives.Person)
+	key, err := i.keys.active()
+	if err != nil {
+		return "", time.Time{}, err
+	}
+	raw, err = jwt.Signed(key.person).Claims(identity.PersonClaims{
+		Claims: jwt.Claims{
+			Issuer: i.url, Subject: p.Name, Audience: jwt.Audience{identity.ControlAudience(i.url)},
+			Expiry: jwt.NewNumericDate(expires), IssuedAt: jwt.NewNumericDate(issued), ID: id.New(),
+		},
+		Roles: p.Roles,
+	}).Claims(personClaims{SignIn: signIn}).Serialize()
+	if err != nil {
+		return "", time.Time{}, fmt.Errorf("sign person's token: %w", err)
+	}
+	return raw, expires, nil
+}
+
+// ReadApplication checks an application's access token: type, signature,
+// issuer, audience and time. Its error is ErrInvalid, ErrExpired with what the
+// token said, or that of reading the keys.
+func (i *Issuer) ReadApplication(ctx context.Context, raw string) (Application, error) {
+	var claims jwt.Claims
+	var more applicationClaims
+	if err := i.read(ctx, raw, identity.ApplicationType, &claims, &more); err != nil {
+		return Application{}, err
+	}
+	complete := claims.ID != "" && claims.Expiry != nil && claims.IssuedAt != nil && more.ClientID != ""
+	if !complete || claims.Issuer != i.url || !claims.Audience.Contains(i.Audience()) {
+		return Application{}, ErrInvalid
+	}
+	t := Application{
+		ID: claims.ID, ConsumerKey: more.ClientID, Scopes: strings.Fields(more.Scope),
+		IssuedAt: claims.IssuedAt.Time(), ExpiresAt: claims.Expiry.Time(),
+	}
+	if !i.now().Before(t.ExpiresAt) {
+		return t, ErrExpired
+	}
+	return t, nil
+}
+
+// SignInOf returns the sign-in of a person's token that identity has checked,
+// or "" where the text is not one.
+func (i *Issuer) SignInOf(ctx context.Context, raw string) string {
+	var claims personClaims
+	if err := i.read(ctx, raw, identity.PersonType, &claims); err != nil {
+		return ""
+	}
+	return claims.SignIn
+}
+
+// read checks the form, the type and the signature, and reads the claims.
+func (i *Issuer) read(ctx context.Context, raw, typ string, claims ...any) error {
+	if len(raw) > maxLength {
+		return ErrInvalid
+	}
+	parsed, err := jwt.ParseSigned(raw, []jose.SignatureAlgorithm{jose.ES256})
+	if err != nil || len(parsed.Headers) != 1 {
+		return ErrInvalid
+	}
+	head := parsed.Headers[0]
+	if head.ExtraHeaders[jose.HeaderType] != typ {
+		return ErrInvalid
+	}
+	key, err := i.keys.Key(ctx, head.KeyID)
+	if fault.Is(err, codes.NotFound) {
+		return ErrInvalid
+	}
+	if err != nil {
+		return err
+	}
+	if err := parsed.Claims(key, claims...); err != nil {
+		return ErrInvalid
+	}
+	return nil
+}

@@ -1,0 +1,327 @@
+package token
+
+import (
+	"context"
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/go-jose/go-jose/v4"
+
+	"github.com/tidegatehq/tidegate/services/kit/fault"
+	"github.com/tidegatehq/tidegate/services/kit/identity"
+	"github.com/tidegatehq/tidegate/services/kit/seal"
+	"github.com/tidegatehq/tidegate/services/subscription/internal/store"
+)
+
+// Rotation says when signing keys change.
+type Rotation struct {
+	// Every is how long a key signs; 0 is for ever.
+	Every time.Duration
+	// Lead is how long a key is in the JWKS before it signs.
+	Lead time.Duration
+	// Longest is the longest life that a token may be given: so long is a key
+	// kept after it signed last.
+	Longest time.Duration
+}
+
+// margin is how much longer than its last token a key is kept, for clocks that
+// differ.
+const margin = 5 * time.Minute
+
+// Bounds of how often keys are looked at.
+const (
+	maxLook    = 30 * time.Second
+	minLook    = 5 * time.Millisecond
+	reloadOnly = time.Second
+)
+
+// Keys are the signing keys. All replicas read the same rows, and time alone
+// says what a key is for: from its signs_at on it signs until the next key
+// does; before that it is in the JWKS only, and after that it stays there until
+// its last token has ended. So replicas need not agree on anything but the
+// rows, and the number of a key, which is unique, lets one replica add it.
+type Keys struct {
+	store  *store.Store
+	seal   *seal.Key
+	rotate Rotation
+	now    func() time.Time
+	log    *slog.Logger
+
+	set     atomic.Pointer[keySet]
+	loading sync.Mutex
+	loaded  time.Time
+}
+
+// keySet is an immutable state of the keys, oldest first.
+type keySet struct{ keys []*signingKey }
+
+// signingKey is an opened key.
+type signingKey struct {
+	row     store.SigningKey
+	private *ecdsa.PrivateKey
+	app     jose.Signer
+	person  jose.Signer
+}
+
+// PublicKey is a key as others see it.
+type PublicKey struct {
+	// ID is the key's RFC 7638 thumbprint.
+	ID string
+	// X and Y are the point's coordinates, 32 bytes each.
+	X, Y []byte
+}
+
+// NewKeys returns the keys of a store; Start reads them.
+func NewKeys(st *store.Store, key *seal.Key, rotate Rotation, now func() time.Time, log *slog.Logger) *Keys {
+	k := &Keys{store: st, seal: key, rotate: rotate, now: now, log: log}
+	k.set.Store(&keySet{})
+	return k
+}
+
+// Start reads the keys and makes the first one where there is none. It fails
+// when the master key is not the one that the keys are sealed with.
+func (k *Keys) Start(ctx context.Context) error {
+	if err := k.store.RaiseLongest(ctx, k.rotate.Longest); err != nil {
+		return err
+	}
+	if err := k.load(ctx); err != nil {
+		return err
+	}
+	return k.Rotate(ctx)
+}
+
+// Run looks after the keys until ctx ends.
+func (k *Keys) Run(ctx context.Context) error {
+	tick := time.NewTicker(max(minLook, min(maxLook, k.rotate.Lead/3)))
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+		if err := k.Rotate(ctx); err != nil && ctx.Err() == nil {
+			k.log.Warn("signing keys not looked after", "error", err)
+		}
+	}
+}
+
+// Rotate makes the next key when it is due, drops those whose last token has
+// ended, and takes over what other replicas did.
+func (k *Keys) Rotate(ctx context.Context) error {
+	rows, err := k.store.SigningKeys(ctx)
+	if err != nil {
+		return err
+	}
+	if due, at := k.due(rows); due {
+		if err := k.add(ctx, rows, at); err != nil {
+			return err
+		}
+	}
+	if err := k.drop(ctx, rows); err != nil {
+		return err
+	}
+	return k.load(ctx)
+}
+
+// due reports whether a key has to be made now, and from when it signs.
+func (k *Keys) due(rows []store.SigningKey) (bool, time.Time) {
+	now := k.now()
+	if len(rows) == 0 {
+		return true, now
+	}
+	if k.rotate.Every == 0 {
+		return false, time.Time{}
+	}
+	next := rows[len(rows)-1].SignsAt.Add(k.rotate.Every)
+	earliest := now.Add(k.rotate.Lead)
+	if next.After(earliest) {
+		return false, time.Time{}
+	}
+	return true, earliest
+}
+
+// add makes the key after the newest of rows, unless another replica just did.
+func (k *Keys) add(ctx context.Context, rows []store.SigningKey, signsAt time.Time) error {
+	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return fmt.Errorf("make signing key: %w", err)
+	}
+	kid, err := thumbprint(&private.PublicKey)
+	if err != nil {
+		return err
+	}
+	plain, err := x509.MarshalPKCS8PrivateKey(private)
+	if err != nil {
+		return fmt.Errorf("encode signing key: %w", err)
+	}
+	row := store.SigningKey{
+		Number: 1, ID: kid, Sealed: k.seal.Seal(plain, keyContext(kid)),
+		SignsAt: signsAt, Longest: k.rotate.Longest,
+	}
+	if len(rows) > 0 {
+		row.Number = rows[len(rows)-1].Number + 1
+	}
+	added, err := k.store.AddSigningKey(ctx, row)
+	if err != nil {
+		return err
+	}
+	if added {
+		k.log.Info("signing key made", "key", kid, "signs_at", signsAt)
+	}
+	return nil
+}
+
+// drop removes the keys whose last token has ended.
+func (k *Keys) drop(ctx context.Context, rows []store.SigningKey) error {
+	for i, row := range rows[:max(0, len(rows)-1)] {
+		if k.now().Before(rows[i+1].SignsAt.Add(row.Longest + margin)) {
+			return nil
+		}
+		if err := k.store.DropSigningKey(ctx, row.Number); err != nil {
+			return err
+		}
+		k.log.Info("signing key dropped", "key", row.ID)
+	}
+	return nil
+}
+
+// load takes the rows over; keys already open are not opened again.
+func (k *Keys) load(ctx context.Context) error {
+	k.loading.Lock()
+	defer k.loading.Unlock()
+	rows, err := k.store.SigningKeys(ctx)
+	if err != nil {
+		return err
+	}
+	next := &keySet{}
+	for _, row := range rows {
+		key := k.set.Load().find(row.ID)
+		if key == nil {
+			if key, err = k.open(row); err != nil {
+				return err
+			}
+		}
+		next.keys = append(next.keys, key)
+	}
+	k.set.Store(next)
+	k.loaded = k.now()
+	return nil
+}
+
+// open unseals a key.
+func (k *Keys) open(row store.SigningKey) (*signingKey, error) {
+	plain, err := k.seal.Open(row.Sealed, keyContext(row.ID))
+	if err != nil {
+		return nil, fmt.Errorf("open signing key %s: %w", row.ID, err)
+	}
+	parsed, err := x509.ParsePKCS8PrivateKey(plain)
+	if err != nil {
+		return nil, fmt.Errorf("decode signing key %s: %w", row.ID, err)
+	}
+	private, ok := parsed.(*ecdsa.PrivateKey)
+	if !ok {
+		return nil, fmt.Errorf("decode signing key %s: it is a %T", row.ID, parsed)
+	}
+	key := &signingKey{row: row, private: private}
+	if key.app, err = newSigner(private, row.ID, identity.ApplicationType); err != nil {
+		return nil, err
+	}
+	if key.person, err = newSigner(private, row.ID, identity.PersonType); err != nil {
+		return nil, err
+	}
+	return key, nil
+}
+
+// Public returns the keys for the JWKS: those that sign, will sign and have
+// signed a token that has not ended.
+func (k *Keys) Public() ([]PublicKey, error) {
+	var out []PublicKey
+	for _, key := range k.set.Load().keys {
+		point, err := key.private.PublicKey.Bytes()
+		if err != nil {
+			return nil, fmt.Errorf("encode signing key %s: %w", key.row.ID, err)
+		}
+		// An uncompressed point: 4, then 32 bytes of each coordinate.
+		out = append(out, PublicKey{ID: key.row.ID, X: point[1:33], Y: point[33:]})
+	}
+	return out, nil
+}
+
+// Key returns the public key with this id, or fault.NotFound.
+func (k *Keys) Key(ctx context.Context, kid string) (*ecdsa.PublicKey, error) {
+	key := k.set.Load().find(kid)
+	if key == nil && k.stale() {
+		// Another replica may have made it a moment ago.
+		if err := k.load(ctx); err != nil {
+			return nil, err
+		}
+		key = k.set.Load().find(kid)
+	}
+	if key == nil {
+		return nil, fault.NotFound("signing key")
+	}
+	return &key.private.PublicKey, nil
+}
+
+// stale reports whether reading the rows again is worth it: not more than once
+// a second, whatever ids callers make up.
+func (k *Keys) stale() bool {
+	k.loading.Lock()
+	defer k.loading.Unlock()
+	return k.now().Sub(k.loaded) >= reloadOnly
+}
+
+// active returns the key that signs now.
+func (k *Keys) active() (*signingKey, error) {
+	keys := k.set.Load().keys
+	for i := len(keys) - 1; i >= 0; i-- {
+		if !keys[i].row.SignsAt.After(k.now()) {
+			return keys[i], nil
+		}
+	}
+	if len(keys) > 0 {
+		// The first key was made by a replica whose clock is ahead of this one.
+		return keys[0], nil
+	}
+	return nil, errors.New("there is no signing key")
+}
+
+func (s *keySet) find(kid string) *signingKey {
+	for _, key := range s.keys {
+		if key.row.ID == kid {
+			return key
+		}
+	}
+	return nil
+}
+
+func keyContext(kid string) []byte { return []byte("subscription signing key " + kid) }
+
+func thumbprint(key *ecdsa.PublicKey) (string, error) {
+	sum, err := (&jose.JSONWebKey{Key: key}).Thumbprint(crypto.SHA256)
+	if err != nil {
+		return "", fmt.Errorf("name signing key: %w", err)
+	}
+	return base64.RawURLEncoding.EncodeToString(sum), nil
+}
+
+func newSigner(key *ecdsa.PrivateKey, kid string, typ jose.ContentType) (jose.Signer, error) {
+	signer, err := jose.NewSigner(
+		jose.SigningKey{Algorithm: jose.ES256, Key: jose.JSONWebKey{Key: key, KeyID: kid}},
+		(&jose.SignerOptions{}).WithType(typ))
+	if err != nil {
+		return nil, fmt.Errorf("sign with key %s: %w", kid, err)
+	}
+	return signer, nil
+}

@@ -1,0 +1,119 @@
+package token
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/subtle"
+	"encoding/base64"
+	"fmt"
+	"strings"
+	"sync/atomic"
+
+	"golang.org/x/crypto/argon2"
+
+	"github.com/tidegatehq/tidegate/services/kit/fault"
+)
+
+// Cost of a password's hash (argon2id), and how many are made at once: each
+// takes 19 MiB and about 30 ms of a core.
+const (
+	argonMemory  = 19 * 1024
+	argonTime    = 2
+	argonThreads = 1
+	argonSalt    = 16
+	argonKey     = 32
+	hashesAtOnce = 2
+	hashesWait   = 64
+)
+
+// noPassword is a hash that no password has. People without a password, and
+// names that nobody has, are compared with it, so that an answer takes as long
+// as any other.
+const noPassword = "$argon2id$v=19$m=19456,t=2,p=1$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
+
+// Passwords hashes passwords, at most two at once; up to 64 more wait for
+// their turn.
+type Passwords struct {
+	turns   chan struct{}
+	waiting atomic.Int32
+}
+
+// NewPasswords returns a Passwords.
+func NewPasswords() *Passwords {
+	return &Passwords{turns: make(chan struct{}, hashesAtOnce)}
+}
+
+// Turn is the right to hash; End gives it back.
+type Turn struct{ of *Passwords }
+
+// Turn waits for a turn. It fails with RESOURCE_EXHAUSTED when too many wait.
+func (p *Passwords) Turn(ctx context.Context) (*Turn, error) {
+	if p.waiting.Add(1) > hashesAtOnce+hashesWait {
+		p.waiting.Add(-1)
+		return nil, fault.WithReason(fault.Exhausted("too many sign-ins are under way; try again"), "TOO_MANY_SIGN_INS")
+	}
+	select {
+	case p.turns <- struct{}{}:
+		return &Turn{of: p}, nil
+	case <-ctx.Done():
+		p.waiting.Add(-1)
+		return nil, fmt.Errorf("wait to hash a password: %w", ctx.Err())
+	}
+}
+
+// End gives the turn back.
+func (t *Turn) End() {
+	<-t.of.turns
+	t.of.waiting.Add(-1)
+}
+
+// Hash returns what is stored for a password.
+func (t *Turn) Hash(password string) string {
+	salt := make([]byte, argonSalt)
+	rand.Read(salt)
+	return encodeHash(salt, argon2.IDKey([]byte(password), salt, argonTime, argonMemory, argonThreads, argonKey))
+}
+
+// Matches reports whether stored is the hash of password. An empty stored is
+// no password's and takes as long.
+func (t *Turn) Matches(stored, password string) bool {
+	known := stored != ""
+	if !known {
+		stored = noPassword
+	}
+	salt, key, ok := decodeHash(stored)
+	if !ok {
+		known = false
+		salt, key, _ = decodeHash(noPassword)
+	}
+	got := argon2.IDKey([]byte(password), salt, argonTime, argonMemory, argonThreads, argonKey)
+	return subtle.ConstantTimeCompare(got, key) == 1 && known
+}
+
+// hashParams is how a stored hash starts: algorithm, version and cost.
+const hashParams = "$argon2id$v=19$m=19456,t=2,p=1$"
+
+func encodeHash(salt, key []byte) string {
+	b64 := base64.RawStdEncoding
+	return hashParams + b64.EncodeToString(salt) + "$" + b64.EncodeToString(key)
+}
+
+func decodeHash(s string) (salt, key []byte, ok bool) {
+	rest, ok := strings.CutPrefix(s, hashParams)
+	if !ok {
+		return nil, nil, false
+	}
+	saltText, keyText, ok := strings.Cut(rest, "$")
+	if !ok {
+		return nil, nil, false
+	}
+	salt, err := base64.RawStdEncoding.DecodeString(saltText)
+	if err != nil || len(salt) != argonSalt {
+		return nil, nil, false
+	}
+	key, err = base64.RawStdEncoding.DecodeString(keyText)
+	if err != nil || len(key) != argonKey {
+		return nil, nil, false
+	}
+	return salt, key, true
+}

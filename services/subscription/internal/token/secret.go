@@ -1,0 +1,80 @@
+package token
+
+import (
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/base64"
+	"hash/crc32"
+	"strings"
+)
+
+// Kind is the kind of a made secret; it is the prefix that secrets of the kind
+// carry, so that a leaked one is recognized for what it is.
+type Kind string
+
+// Kinds of made secrets.
+const (
+	// ClientSecret is the secret of a key.
+	ClientSecret Kind = "tgcs_"
+	// RefreshToken is what a sign-in is refreshed with.
+	RefreshToken Kind = "tgrt_"
+)
+
+// Sizes of made secrets.
+const (
+	secretBytes  = 32
+	secretChars  = 43
+	sumChars     = 6
+	consumerKeys = "tgck_"
+)
+
+// New makes a secret: the kind, 256 random bits and a checksum. Only the hash
+// may be stored.
+func New(kind Kind) (secret string, hash []byte) {
+	raw := make([]byte, secretBytes)
+	rand.Read(raw)
+	secret = string(kind) + base64.RawURLEncoding.EncodeToString(raw)
+	secret += checksum(secret)
+	return secret, digest(secret)
+}
+
+// Hash returns the hash of a secret, and false when s cannot be a secret of
+// the kind, which needs no look-up.
+func Hash(kind Kind, s string) ([]byte, bool) {
+	rest, ok := strings.CutPrefix(s, string(kind))
+	if !ok || len(rest) != secretChars+sumChars {
+		return nil, false
+	}
+	at := len(s) - sumChars
+	if checksum(s[:at]) != s[at:] {
+		return nil, false
+	}
+	return digest(s), true
+}
+
+// Same reports, in constant time, whether two hashes are of the same secret.
+func Same(a, b []byte) bool { return subtle.ConstantTimeCompare(a, b) == 1 }
+
+// NewConsumerKey makes the public name of a key, client_id at the token
+// endpoint. It is unique and no secret.
+func NewConsumerKey() string { return consumerKeys + rand.Text() }
+
+// digest is what stands for a secret in the database. A secret has 256 random
+// bits, so it needs no salt and no slow hash.
+func digest(s string) []byte {
+	sum := sha256.Sum256([]byte(s))
+	return sum[:]
+}
+
+// checksum tells a made secret from a mistyped one. It protects nothing.
+func checksum(s string) string {
+	const digits = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+	n := crc32.ChecksumIEEE([]byte(s))
+	out := [sumChars]byte{}
+	for i := sumChars - 1; i >= 0; i-- {
+		out[i] = digits[n%62]
+		n /= 62
+	}
+	return string(out[:])
+}
