@@ -1,0 +1,379 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/fieldmaskpb"
+
+	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
+)
+
+// apiCmds are the commands about APIs.
+type apiCmds struct {
+	Create  apiCreateCmd  `cmd:"" help:"Create an API and its first version."`
+	Publish apiPublishCmd `cmd:"" help:"Publish a version."`
+	Demote  apiDemoteCmd  `cmd:"" help:"Take a version back from the gateways; its live sessions end."`
+	List    apiListCmd    `cmd:"" help:"List APIs."`
+	Get     apiGetCmd     `cmd:"" help:"Show an API and its versions."`
+	Update  apiUpdateCmd  `cmd:"" help:"Change an API."`
+	Delete  apiDeleteCmd  `cmd:"" help:"Delete an API."`
+	Version versionCmds   `cmd:"" help:"Versions of an API."`
+}
+
+// versionFlags say what a version is.
+type versionFlags struct {
+	Endpoint        string        `placeholder:"URL" help:"Backend for production keys: ws, wss, http or https."`
+	SandboxEndpoint string        `placeholder:"URL" help:"Backend for sandbox keys."`
+	Plan            []string      `sep:"none" placeholder:"PLAN" help:"Plan on offer; can be repeated."`
+	Security        string        `enum:"oauth2,none," default:"" help:"How clients prove who they are: oauth2 (the default) or none."`
+	Origin          []string      `sep:"none" placeholder:"ORIGIN" help:"Origin that may connect, as https://example.com; can be repeated. Default: any."`
+	Tag             []string      `sep:"none" placeholder:"WORD" help:"Word to find the version by; can be repeated."`
+	Description     string        `placeholder:"TEXT" help:"What it is for."`
+	MaxSessionAge   time.Duration `placeholder:"DURATION" help:"How long a session may live, as 12h."`
+}
+
+// message returns the version that the flags describe.
+func (f *versionFlags) message(ctx context.Context, cl *client, version string) (*catalogv1.Version, error) {
+	plans, err := cl.plansOf(ctx, "--plan", f.Plan)
+	if err != nil {
+		return nil, err
+	}
+	v := &catalogv1.Version{
+		Version:        version,
+		Description:    f.Description,
+		Tags:           f.Tag,
+		Plans:          plans,
+		AllowedOrigins: f.Origin,
+	}
+	if f.Endpoint != "" || f.SandboxEndpoint != "" {
+		v.Endpoints = &catalogv1.Endpoints{Production: f.Endpoint, Sandbox: f.SandboxEndpoint}
+	}
+	switch f.Security {
+	case "oauth2":
+		v.Security = &catalogv1.Security{Schemes: []catalogv1.Security_Scheme{catalogv1.Security_SCHEME_OAUTH2}}
+	case "none":
+		v.Security = &catalogv1.Security{Schemes: []catalogv1.Security_Scheme{catalogv1.Security_SCHEME_NONE}}
+	}
+	if f.MaxSessionAge != 0 {
+		v.MaxSessionAge = durationpb.New(f.MaxSessionAge)
+	}
+	return v, nil
+}
+
+// needEndpoint says that a version has no backend.
+func (f *versionFlags) needEndpoint() error {
+	if f.Endpoint == "" && f.SandboxEndpoint == "" {
+		return usagef("--endpoint: a backend is needed, as --endpoint ws://localhost:8080 (or --sandbox-endpoint)")
+	}
+	return nil
+}
+
+// apiCreateCmd creates an API.
+type apiCreateCmd struct {
+	Name         string `arg:"" help:"The API's name, as EchoWebSocket."`
+	Context      string `placeholder:"PATH" help:"First part of the address at the gateway, as /echo. Default: the name in lower case."`
+	Version      string `default:"1.0.0" help:"The first version (${default})."`
+	versionFlags `embed:""`
+	Default      bool `default:"true" negatable:"" help:"The version is what the address without a version leads to (${default})."`
+	Publish      bool `help:"Publish it at once."`
+}
+
+// Run creates the API, its version, and publishes it.
+func (c *apiCreateCmd) Run(ctx context.Context, s *shell) error {
+	if err := c.needEndpoint(); err != nil {
+		return err
+	}
+	cl, err := s.dial()
+	if err != nil {
+		return err
+	}
+	if c.Context == "" {
+		c.Context = "/" + strings.ToLower(c.Name)
+	}
+	v, err := c.message(ctx, cl, c.Version)
+	if err != nil {
+		return err
+	}
+	api, err := cl.catalog.CreateApi(ctx, &catalogv1.CreateApiRequest{Api: &catalogv1.Api{
+		DisplayName: c.Name, Context: c.Context, Description: c.Description,
+	}})
+	if err != nil {
+		return err
+	}
+	v.Description = ""
+	v, err = cl.catalog.CreateVersion(ctx, &catalogv1.CreateVersionRequest{Parent: api.GetName(), Version: v})
+	if err != nil {
+		return s.undoAPI(ctx, cl, api, err)
+	}
+	return s.finishVersion(ctx, cl, v, c.Name+"/"+v.GetVersion(), c.Default, c.Publish)
+}
+
+// finishVersion makes a new version its API's default, publishes it, and shows
+// it.
+func (s *shell) finishVersion(ctx context.Context, cl *client, v *catalogv1.Version, label string, byDefault, publish bool) error {
+	if byDefault {
+		if err := cl.makeDefault(ctx, v); err != nil {
+			return fmt.Errorf("%s is created, but not the default version: %w", label, s.explain(err))
+		}
+	}
+	if publish {
+		published, err := cl.changeState(ctx, v, catalogv1.Version_ACTION_PUBLISH)
+		if err != nil {
+			return fmt.Errorf("%s is created, but not published: %w", label, s.explain(err))
+		}
+		v = published
+	}
+	return s.showVersion(v, label, "Created")
+}
+
+// undoAPI deletes an API whose version was refused, so that the command can be
+// given again.
+func (s *shell) undoAPI(ctx context.Context, cl *client, api *catalogv1.Api, err error) error {
+	if _, undo := cl.catalog.DeleteApi(ctx, &catalogv1.DeleteApiRequest{Name: api.GetName(), Force: true}); undo != nil {
+		return fmt.Errorf("%s is created, but without a version: %w", api.GetDisplayName(), s.explain(err))
+	}
+	return err
+}
+
+// makeDefault makes a version what its API's address without a version leads
+// to.
+func (c *client) makeDefault(ctx context.Context, v *catalogv1.Version) error {
+	_, err := c.catalog.UpdateApi(ctx, &catalogv1.UpdateApiRequest{
+		Api:        &catalogv1.Api{Name: parent(v.GetName()), DefaultVersion: v.GetName()},
+		UpdateMask: &fieldmaskpb.FieldMask{Paths: []string{"default_version"}},
+	})
+	return err
+}
+
+// parent returns the resource name above a resource name.
+func parent(name string) string {
+	parts := strings.Split(name, "/")
+	return strings.Join(parts[:max(0, len(parts)-2)], "/")
+}
+
+func (c *client) changeState(ctx context.Context, v *catalogv1.Version, action catalogv1.Version_Action) (*catalogv1.Version, error) {
+	return c.catalog.ChangeVersionState(ctx, &catalogv1.ChangeVersionStateRequest{Name: v.GetName(), Action: action})
+}
+
+// apiPublishCmd publishes a version.
+type apiPublishCmd struct {
+	Version string `arg:"" help:"The version, as EchoWebSocket/1.0.0."`
+}
+
+// Run publishes the version.
+func (c *apiPublishCmd) Run(ctx context.Context, s *shell) error {
+	return s.move(ctx, c.Version, catalogv1.Version_ACTION_PUBLISH, "Published")
+}
+
+// apiDemoteCmd demotes a version.
+type apiDemoteCmd struct {
+	Version string `arg:"" help:"The version, as EchoWebSocket/1.0.0."`
+}
+
+// Run demotes the version.
+func (c *apiDemoteCmd) Run(ctx context.Context, s *shell) error {
+	return s.move(ctx, c.Version, catalogv1.Version_ACTION_DEMOTE, "Demoted")
+}
+
+// move changes the state of a version.
+func (s *shell) move(ctx context.Context, text string, action catalogv1.Version_Action, done string) error {
+	cl, err := s.dial()
+	if err != nil {
+		return err
+	}
+	v, err := cl.version(ctx, "VERSION", text)
+	if err != nil {
+		return err
+	}
+	v, err = cl.changeState(ctx, v, action)
+	if err != nil {
+		return err
+	}
+	return s.showVersion(v, cl.labels().version(ctx, v.GetName()), done)
+}
+
+// showVersion says what was done to a version and where it is.
+func (s *shell) showVersion(v *catalogv1.Version, label, done string) error {
+	if s.json() {
+		return s.printJSON(v)
+	}
+	fields := [][2]string{{done, label}, {"State", word(v.GetState(), "STATE_")}, {"Name", v.GetName()}}
+	for _, a := range v.GetAddresses() {
+		fields = append(fields, [2]string{"Address", a})
+	}
+	return s.printFields(fields...)
+}
+
+// apiListCmd lists APIs.
+type apiListCmd struct {
+	Name string `arg:"" optional:"" help:"Show the API of this name only."`
+}
+
+// Run lists the APIs.
+func (c *apiListCmd) Run(ctx context.Context, s *shell) error {
+	cl, err := s.dial()
+	if err != nil {
+		return err
+	}
+	var only string
+	if c.Name != "" {
+		only = filter("display_name", c.Name)
+	}
+	list := &catalogv1.ListApisResponse{}
+	err = everyPage(func(token string) (string, error) {
+		page, err := cl.catalog.ListApis(ctx, &catalogv1.ListApisRequest{Filter: only, PageSize: pageSize, PageToken: token})
+		list.Apis = append(list.Apis, page.GetApis()...)
+		return page.GetNextPageToken(), err
+	})
+	if err != nil {
+		return err
+	}
+	if s.json() {
+		return s.printJSON(list)
+	}
+	versions, err := cl.versions(ctx, "apis/-", "")
+	if err != nil {
+		return err
+	}
+	of := map[string][]string{}
+	for _, v := range versions {
+		of[parent(v.GetName())] = append(of[parent(v.GetName())], v.GetVersion()+" "+word(v.GetState(), "STATE_"))
+	}
+	var rows [][]string
+	for _, a := range list.GetApis() {
+		rows = append(rows, []string{a.GetDisplayName(), a.GetContext(), strings.Join(of[a.GetName()], ", "), a.GetName()})
+	}
+	return s.printTable([]string{"API", "CONTEXT", "VERSIONS", "NAME"}, rows)
+}
+
+// apiGetCmd shows an API.
+type apiGetCmd struct {
+	API string `arg:"" name:"api" help:"The API, as EchoWebSocket."`
+}
+
+// Run shows the API and its versions.
+func (c *apiGetCmd) Run(ctx context.Context, s *shell) error {
+	cl, err := s.dial()
+	if err != nil {
+		return err
+	}
+	api, err := cl.api(ctx, "API", c.API)
+	if err != nil {
+		return err
+	}
+	if s.json() {
+		return s.printJSON(api)
+	}
+	versions, err := cl.versions(ctx, api.GetName(), "")
+	if err != nil {
+		return err
+	}
+	label := cl.labels()
+	fields := [][2]string{
+		{"API", api.GetDisplayName()}, {"Name", api.GetName()}, {"Context", api.GetContext()},
+		{"Owner", label.person(ctx, api.GetOwner())}, {"Description", api.GetDescription()},
+		{"Created", when(api.GetCreateTime())}, {"Changed", when(api.GetUpdateTime())},
+	}
+	for _, v := range versions {
+		text := v.GetVersion() + ", " + word(v.GetState(), "STATE_")
+		if v.GetName() == api.GetDefaultVersion() {
+			text += ", default"
+		}
+		fields = append(fields, [2]string{"Version", text})
+		for _, a := range v.GetAddresses() {
+			fields = append(fields, [2]string{"", a})
+		}
+	}
+	return s.printFields(fields...)
+}
+
+// apiUpdateCmd changes an API.
+type apiUpdateCmd struct {
+	API         string  `arg:"" name:"api" help:"The API, as EchoWebSocket."`
+	Rename      *string `placeholder:"NAME" help:"New name."`
+	Context     *string `placeholder:"PATH" help:"New first part of the address; fixed once a version is published."`
+	Description *string `placeholder:"TEXT" help:"What it is for."`
+	Default     *string `placeholder:"VERSION" help:"Version that the address without a version leads to, as 1.0.0; empty for none."`
+}
+
+// Run changes what is given.
+func (c *apiUpdateCmd) Run(ctx context.Context, s *shell) error {
+	cl, err := s.dial()
+	if err != nil {
+		return err
+	}
+	api, err := cl.api(ctx, "API", c.API)
+	if err != nil {
+		return err
+	}
+	change, mask := &catalogv1.Api{Name: api.GetName(), Etag: api.GetEtag()}, &fieldmaskpb.FieldMask{}
+	set := func(path string, to, value *string) {
+		if value != nil {
+			*to, mask.Paths = *value, append(mask.Paths, path)
+		}
+	}
+	set("display_name", &change.DisplayName, c.Rename)
+	set("context", &change.Context, c.Context)
+	set("description", &change.Description, c.Description)
+	if c.Default != nil {
+		name := ""
+		if *c.Default != "" {
+			v, err := cl.versionOf(ctx, "--default", api, *c.Default)
+			if err != nil {
+				return err
+			}
+			name = v.GetName()
+		}
+		set("default_version", &change.DefaultVersion, &name)
+	}
+	if len(mask.Paths) == 0 {
+		return usagef("nothing to change: give --rename, --context, --description or --default")
+	}
+	if api, err = cl.catalog.UpdateApi(ctx, &catalogv1.UpdateApiRequest{Api: change, UpdateMask: mask}); err != nil {
+		return err
+	}
+	if s.json() {
+		return s.printJSON(api)
+	}
+	return s.printFields([2]string{"Changed", api.GetDisplayName()})
+}
+
+// apiDeleteCmd deletes an API.
+type apiDeleteCmd struct {
+	API   string `arg:"" name:"api" help:"The API, as EchoWebSocket."`
+	Force bool   `help:"Delete its versions with it; none may be published."`
+}
+
+// Run deletes the API.
+func (c *apiDeleteCmd) Run(ctx context.Context, s *shell) error {
+	cl, err := s.dial()
+	if err != nil {
+		return err
+	}
+	api, err := cl.api(ctx, "API", c.API)
+	if err != nil {
+		return err
+	}
+	_, err = cl.catalog.DeleteApi(ctx, &catalogv1.DeleteApiRequest{Name: api.GetName(), Etag: api.GetEtag(), Force: c.Force})
+	if status.Code(err) == codes.FailedPrecondition && !c.Force {
+		return fmt.Errorf("%w; versions that are not published go with it by --force", s.explain(err))
+	}
+	if err != nil {
+		return err
+	}
+	return s.deleted(api.GetName(), api.GetDisplayName())
+}
+
+// deleted says that something was deleted.
+func (s *shell) deleted(name, label string) error {
+	if s.json() {
+		return s.printValue(map[string]string{"deleted": name})
+	}
+	return s.printFields([2]string{"Deleted", label})
+}

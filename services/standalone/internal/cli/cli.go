@@ -1,0 +1,286 @@
+// Package cli is Tidegate's command line: people's commands over the public
+// gRPC API, and those that need no server. What a command does stands in the
+// file of its noun. The server itself is started by a function that is given.
+package cli
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/alecthomas/kong"
+)
+
+// Exit codes.
+const (
+	exitOK     = 0
+	exitFailed = 1
+	exitUsage  = 2
+)
+
+// Program is what the command line is started with.
+type Program struct {
+	// Args are the arguments after the program's name.
+	Args []string
+	// Env is the environment, KEY=value.
+	Env []string
+	// Stdin is read by connect and for passwords.
+	Stdin io.Reader
+	// Stdout takes what was asked for, Stderr everything else.
+	Stdout, Stderr io.Writer
+	// Serve starts the server with the arguments after "serve" and returns its
+	// exit code.
+	Serve func(ctx context.Context, args []string) int
+	// Version is what the command version prints.
+	Version string
+}
+
+// env returns a variable of the environment, or "".
+func (p Program) env(name string) string {
+	for _, kv := range p.Env {
+		if v, ok := strings.CutPrefix(kv, name+"="); ok {
+			return v
+		}
+	}
+	return ""
+}
+
+// global has the flags of every command.
+type global struct {
+	Server  string        `placeholder:"HOST:PORT" help:"Address of the server's gRPC. Default: the one signed in to last, or localhost:9090 ($$TIDEGATE_SERVER)."`
+	CA      string        `placeholder:"FILE" help:"PEM file of the authority to trust. Default: tidegate-data/ca.pem where there is one, else that of the sign-in, else the system's ($$TIDEGATE_CA)."`
+	Config  string        `placeholder:"DIR" help:"Folder of the sign-in and of stored keys. Default: tidegate in the user's configuration folder ($$TIDEGATE_CONFIG)."`
+	Output  string        `short:"o" enum:"table,json" default:"table" help:"Form of the output: table or json."`
+	Timeout time.Duration `default:"30s" help:"How long a command may take."`
+}
+
+// grammar is the whole command line.
+type grammar struct {
+	global `embed:""`
+
+	Serve serveCmd `cmd:"" passthrough:"" help:"Start the server, all services in one process; its flags: tidegate serve -help."`
+
+	Login  loginCmd  `cmd:"" help:"Sign in."`
+	Logout logoutCmd `cmd:"" help:"Sign out."`
+	Whoami whoamiCmd `cmd:"" help:"Show who is signed in."`
+
+	API          apiCmds          `cmd:"" name:"api" help:"APIs and their versions."`
+	Plan         planCmds         `cmd:"" help:"Plans."`
+	App          appCmds          `cmd:"" help:"Applications."`
+	Subscribe    subscribeCmd     `cmd:"" help:"Subscribe an application to a version of an API."`
+	Subscription subscriptionCmds `cmd:"" help:"Subscriptions."`
+	Keys         keysCmds         `cmd:"" help:"Consumer keys of an application."`
+	Token        tokenCmd         `cmd:"" help:"Get an access token of an application, or revoke one."`
+	Connect      connectCmd       `cmd:"" help:"Connect to an API: lines of the input are sent, messages are printed."`
+
+	Session sessionCmds `cmd:"" help:"Live sessions."`
+	Record  recordCmds  `cmd:"" help:"Records of ended sessions."`
+	Usage   usageCmd    `cmd:"" help:"What passed through gateways."`
+	Person  personCmds  `cmd:"" help:"People."`
+
+	Certs   certsCmd   `cmd:"" help:"Make an authority, and a certificate and a key for each service."`
+	Version versionCmd `cmd:"" help:"Show the version."`
+}
+
+// usageError is a mistake in the command line.
+type usageError struct{ text string }
+
+// Error returns what is wrong.
+func (e *usageError) Error() string { return e.text }
+
+// usagef says what is wrong with the command line.
+func usagef(format string, a ...any) error {
+	return &usageError{text: fmt.Sprintf(format, a...)}
+}
+
+// exitError is the exit code of a command that has said everything.
+type exitError struct{ code int }
+
+// Error names the exit code.
+func (e *exitError) Error() string { return fmt.Sprintf("exit code %d", e.code) }
+
+// exited is what help panics with, for kong goes on parsing when its exit
+// function returns.
+type exited int
+
+// Main runs one command and returns its exit code: 0 when it did what it was
+// told, 1 when it was refused or failed, 2 when the command line is wrong.
+// Every failure is one line on Stderr.
+func Main(ctx context.Context, p Program) (code int) {
+	defer func() {
+		if e := recover(); e != nil {
+			stop, ok := e.(exited)
+			if !ok {
+				panic(e)
+			}
+			code = int(stop)
+		}
+	}()
+	var g grammar
+	parser, err := kong.New(&g,
+		kong.Name("tidegate"),
+		kong.Description("Tidegate manages WebSocket APIs. Start it with: tidegate serve"),
+		kong.Writers(p.Stdout, p.Stderr),
+		kong.Exit(func(code int) { panic(exited(code)) }),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 100}),
+		kong.Resolvers(environment(p)),
+	)
+	if err != nil {
+		fmt.Fprintf(p.Stderr, "tidegate: %v\n", err)
+		return exitFailed
+	}
+	if len(p.Args) == 0 {
+		fmt.Fprintln(p.Stderr, "tidegate: a command is needed; tidegate --help lists them")
+		return exitUsage
+	}
+	cmd, err := parser.Parse(p.Args)
+	if err != nil {
+		return report(p, commandOf(err), usagef("%s", oneLine(err.Error())))
+	}
+	s := &shell{Program: p, global: &g.global}
+	defer s.close()
+	ctx, cancel := s.deadline(ctx, cmd.Command())
+	defer cancel()
+	cmd.BindTo(ctx, (*context.Context)(nil))
+	if err := cmd.Run(s); err != nil {
+		return report(p, commandName(cmd.Command()), s.explain(err))
+	}
+	s.settle(ctx)
+	return exitOK
+}
+
+// environment fills flags that are not given from variables.
+func environment(p Program) kong.Resolver {
+	variables := map[string]string{
+		"server": "TIDEGATE_SERVER", "ca": "TIDEGATE_CA", "config": "TIDEGATE_CONFIG", "token": "TIDEGATE_TOKEN",
+		"portal": "TIDEGATE_PORTAL",
+	}
+	return kong.ResolverFunc(func(_ *kong.Context, _ *kong.Path, flag *kong.Flag) (any, error) {
+		if v := p.env(variables[flag.Name]); v != "" {
+			return v, nil
+		}
+		return nil, nil
+	})
+}
+
+// report prints why a command failed and returns the exit code.
+func report(p Program, command string, err error) int {
+	var exit *exitError
+	if errors.As(err, &exit) {
+		return exit.code
+	}
+	if command != "" {
+		command += ": "
+	}
+	fmt.Fprintf(p.Stderr, "tidegate: %s%s\n", command, oneLine(err.Error()))
+	var usage *usageError
+	if errors.As(err, &usage) {
+		return exitUsage
+	}
+	return exitFailed
+}
+
+// commandOf returns the command in which parsing failed.
+func commandOf(err error) string {
+	var parse *kong.ParseError
+	if !errors.As(err, &parse) || parse.Context == nil || parse.Context.Selected() == nil {
+		return ""
+	}
+	return commandName(strings.TrimPrefix(parse.Context.Selected().FullPath(), "tidegate "))
+}
+
+// commandName strips the arguments that kong puts behind a command.
+func commandName(path string) string {
+	name, _, _ := strings.Cut(path, " <")
+	name, _, _ = strings.Cut(name, " [")
+	return name
+}
+
+// oneLine joins lines.
+func oneLine(text string) string {
+	return strings.Join(strings.FieldsFunc(text, func(r rune) bool { return r == '\n' || r == '\r' }), "; ")
+}
+
+// shell is what a command works with.
+type shell struct {
+	Program
+	global *global
+	client *client
+	lines  *bufio.Reader // of Stdin, made by input
+}
+
+// input returns the reader of Stdin; there is one, for it reads ahead.
+func (s *shell) input() *bufio.Reader {
+	if s.lines == nil {
+		s.lines = bufio.NewReader(s.Stdin)
+	}
+	return s.lines
+}
+
+// deadline returns the context of a command: all but those that last have the
+// time of --timeout.
+func (s *shell) deadline(ctx context.Context, command string) (context.Context, context.CancelFunc) {
+	switch commandName(command) {
+	case "serve", "connect", "login":
+		return context.WithCancel(ctx)
+	}
+	return context.WithTimeout(ctx, s.global.Timeout)
+}
+
+// close ends the connection.
+func (s *shell) close() {
+	if s.client != nil {
+		s.client.conn.Close()
+	}
+}
+
+// store returns where sign-ins are kept.
+func (s *shell) store() (*store, error) {
+	if s.global.Config != "" {
+		return &store{dir: s.global.Config}, nil
+	}
+	if dir := s.env("XDG_CONFIG_HOME"); dir != "" {
+		return &store{dir: filepath.Join(dir, "tidegate")}, nil
+	}
+	dir, err := os.UserConfigDir()
+	if err != nil {
+		return nil, fmt.Errorf("no folder for the sign-in: %w; give --config", err)
+	}
+	return &store{dir: filepath.Join(dir, "tidegate")}, nil
+}
+
+// json reports whether the output is to be JSON.
+func (s *shell) json() bool { return s.global.Output == "json" }
+
+// note says something that is not part of the output.
+func (s *shell) note(format string, a ...any) {
+	fmt.Fprintf(s.Stderr, format+"\n", a...)
+}
+
+// serveCmd starts the server.
+type serveCmd struct {
+	Args []string `arg:"" optional:"" help:"Flags of the server."`
+}
+
+// Run runs the server until ctx ends.
+func (c *serveCmd) Run(ctx context.Context, s *shell) error {
+	if code := s.Serve(ctx, c.Args); code != exitOK {
+		return &exitError{code: code}
+	}
+	return nil
+}
+
+// versionCmd shows the version.
+type versionCmd struct{}
+
+// Run prints the version.
+func (c *versionCmd) Run(s *shell) error {
+	_, err := fmt.Fprintln(s.Stdout, "tidegate", s.Version)
+	return err
+}

@@ -1,0 +1,145 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// command is one command line that a test gives.
+type command struct {
+	dir   string // of the sign-in
+	env   []string
+	stdin io.Reader
+}
+
+// run runs the command and returns what it printed and its exit code.
+func (c command) run(t *testing.T, args ...string) (stdout, stderr string, code int) {
+	t.Helper()
+	var out, err bytes.Buffer
+	stdin := c.stdin
+	if stdin == nil {
+		stdin = strings.NewReader("")
+	}
+	code = Main(t.Context(), Program{
+		Args: args, Env: append([]string{"TIDEGATE_CONFIG=" + c.dir}, c.env...), Stdin: stdin, Stdout: &out, Stderr: &err,
+		Serve:   func(_ context.Context, args []string) int { out.WriteString(strings.Join(args, "|")); return 7 },
+		Version: "v1.2.3",
+	})
+	return out.String(), err.String(), code
+}
+
+// TestUsage gives command lines that are wrong before any server is asked.
+func TestUsage(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	for _, c := range []struct {
+		args   []string
+		stderr string
+		code   int
+	}{
+		{nil, "tidegate: a command is needed; tidegate --help lists them", 2},
+		{[]string{"frobnicate"}, "tidegate: unexpected argument frobnicate", 2},
+		{[]string{"--nonsense"}, "tidegate: unknown flag --nonsense", 2},
+		{[]string{"api"}, `tidegate: api: expected one of "create", "publish", "demote", "list", "get", ...`, 2},
+		{[]string{"api", "list", "--outptu", "json"}, "tidegate: api list: unknown flag --outptu, did you mean \"--output\"?", 2},
+		{[]string{"api", "list", "-o", "xml"}, `tidegate: api list: --output must be one of "table","json" but got "xml"`, 2},
+		{[]string{"api", "list", "--timeout", "soon"}, `tidegate: api list: --timeout: expected duration but got "soon": time: invalid duration "soon"`, 2},
+		{[]string{"api", "create"}, `tidegate: api create: expected "<name>"`, 2},
+		{[]string{"api", "create", "Echo"}, "tidegate: api create: --endpoint: a backend is needed, as --endpoint ws://localhost:8080 (or --sandbox-endpoint)", 2},
+		{[]string{"api", "create", "Echo", "more", "--endpoint", "ws://h"}, "tidegate: api create: unexpected argument more", 2},
+		{[]string{"api", "publish"}, `tidegate: api publish: expected "<version>"`, 2},
+		{[]string{"api", "version", "list", "--state", "lost"}, `tidegate: api version list: --state must be one of "created","published","" but got "lost"`, 2},
+		{[]string{"subscribe", "App"}, `tidegate: subscribe: expected "<version>"`, 2},
+		{[]string{"token"}, "tidegate: token: give an application, or --key and --secret", 2},
+		{[]string{"token", "App", "--key", "k", "--secret", "s"}, "tidegate: token: give an application, or --key and --secret", 2},
+		{[]string{"token", "--key", "k"}, "tidegate: token: --key and --secret (or --secret-file) go together", 2},
+		{[]string{"token", "--key", "k", "--secret", "s", "--secret-file", "f"}, "tidegate: token: --secret and --secret-file: give one of them", 2},
+		{[]string{"token", "--key", "k", "--secret-file", filepath.Join(dir, "none")}, "tidegate: token: --secret-file: open " + filepath.Join(dir, "none") + ": no such file or directory", 1},
+		{[]string{"token", "--key", "k", "--secret", "s", "--portal", "http://localhost"}, `tidegate: token: --portal: "http://localhost" is not an https:// URL`, 2},
+		{[]string{"record", "list", "--limit", "0"}, "tidegate: record list: --limit: 0 is not between 1 and 1000", 2},
+		{[]string{"record", "list", "--limit", "many"}, `tidegate: record list: --limit: expected a valid 32 bit int but got "many"`, 2},
+		{[]string{"person", "create", "bob"}, "tidegate: person create: missing flags: --role=ROLE,...", 2},
+		{[]string{"person", "create", "bob", "--role", "king"}, `tidegate: person create: --role: "king" is not admin, creator, publisher or subscriber`, 2},
+		{[]string{"connect", "http://localhost/x"}, `tidegate: connect: ADDRESS: "http://localhost/x" is not a ws:// or wss:// URL`, 2},
+		{[]string{"connect", "ws:///x"}, `tidegate: connect: ADDRESS: "ws:///x" is not a ws:// or wss:// URL`, 2},
+		{[]string{"connect", "ws://localhost/x", "-H", "novalue"}, `tidegate: connect: --header: "novalue" is not NAME:VALUE`, 2},
+		{[]string{"connect", "ws://localhost/x", "--token", "t", "--app", "a"}, "tidegate: connect: --token and --app can't be used together", 2},
+		{[]string{"certs"}, `tidegate: certs: expected "<dir>"`, 2},
+		{[]string{"certs", dir, "--days", "0"}, "tidegate: certs: --days: 0 is not between 1 and 3650", 2},
+		{[]string{"whoami", "--server", "localhost"}, `tidegate: whoami: --server: "localhost" is not host:port`, 2},
+		{[]string{"whoami", "--ca", filepath.Join(dir, "none")}, "tidegate: whoami: --ca: open " + filepath.Join(dir, "none") + ": no such file or directory", 1},
+		{[]string{"whoami"}, "tidegate: whoami: not signed in; sign in with: tidegate login", 1},
+		{[]string{"login"}, "tidegate: login: no password was given: the input is empty; or give --password-file", 1},
+		{[]string{"login", "--password-file", filepath.Join(dir, "none")}, "tidegate: login: --password-file: open " + filepath.Join(dir, "none") + ": no such file or directory", 1},
+		{[]string{"login", "--password-file", os.DevNull}, "tidegate: login: --password-file: /dev/null is empty", 1},
+	} {
+		stdout, stderr, code := command{dir: dir}.run(t, c.args...)
+		if stderr != c.stderr+"\n" || code != c.code || stdout != "" {
+			t.Errorf("tidegate %q:\n stdout %q\n stderr %q, code %d\n want   %q, code %d", c.args, stdout, stderr, code, c.stderr+"\n", c.code)
+		}
+	}
+}
+
+// TestServe gives everything after serve to the server, and its exit code back.
+func TestServe(t *testing.T) {
+	t.Parallel()
+	stdout, stderr, code := command{dir: t.TempDir()}.run(t, "serve", "-data", "x", "--no-sample", "-h")
+	if stdout != "-data|x|--no-sample|-h" || stderr != "" || code != 7 {
+		t.Errorf("serve = %q, %q, %d, want its flags and 7", stdout, stderr, code)
+	}
+}
+
+func TestHelp(t *testing.T) {
+	t.Parallel()
+	for args, want := range map[string][]string{
+		"--help":            {"serve", "login", "api version create", "keys generate", "connect", "certs", "--server=HOST:PORT", "$TIDEGATE_CA"},
+		"api create --help": {"--context=PATH", "--[no-]default", "--publish", "--plan=PLAN"},
+		"version":           {"tidegate v1.2.3\n"},
+	} {
+		stdout, stderr, code := command{dir: t.TempDir()}.run(t, strings.Fields(args)...)
+		for _, w := range want {
+			if !strings.Contains(stdout, w) {
+				t.Errorf("tidegate %s does not say %q:\n%s", args, w, stdout)
+			}
+		}
+		if stderr != "" || code != 0 {
+			t.Errorf("tidegate %s: stderr %q, code %d, want none and 0", args, stderr, code)
+		}
+	}
+}
+
+func TestCerts(t *testing.T) {
+	t.Parallel()
+	dir := filepath.Join(t.TempDir(), "certs")
+	c := command{dir: t.TempDir()}
+	stdout, stderr, code := c.run(t, "certs", dir, "--master-key", "--host", "example.com")
+	if code != 0 || stderr != "" || strings.Count(stdout, "\n") != 11 {
+		t.Fatalf("certs = %q, %q, %d, want 11 files", stdout, stderr, code)
+	}
+	for path := range strings.Lines(stdout) {
+		info, err := os.Stat(strings.TrimSpace(path))
+		if err != nil || info.Mode() != 0o600 {
+			t.Errorf("%s: %v, %v, want mode 0600", path, info, err)
+		}
+	}
+	if _, stderr, code := c.run(t, "certs", dir); code != 1 || stderr != "tidegate: certs: DIR: write "+dir+"/ca.pem: file already exists; nothing was written\n" {
+		t.Errorf("certs again = %q, %d, want a refusal", stderr, code)
+	}
+	if _, stderr, code := c.run(t, "certs", dir, "--master-key", "--if-missing"); code != 0 || stderr != "All files are in "+dir+".\n" {
+		t.Errorf("certs --if-missing = %q, %d, want 0", stderr, code)
+	}
+	if err := os.Remove(filepath.Join(dir, "ca-key.pem")); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, code := c.run(t, "certs", dir, "--master-key", "--if-missing"); code != 1 {
+		t.Errorf("certs --if-missing with one file gone = %d, want 1", code)
+	}
+	if _, stderr, code := c.run(t, "certs", "/dev/null/certs"); code != 1 || stderr != "tidegate: certs: DIR: make the folder: mkdir /dev/null: not a directory\n" {
+		t.Errorf("certs below a file = %q, %d, want a refusal", stderr, code)
+	}
+}

@@ -1,0 +1,325 @@
+package cli
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
+
+	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
+	gatewayv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/gateway/v1"
+	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
+)
+
+const (
+	// defaultServer is where the standalone server listens.
+	defaultServer = "localhost:9090"
+	// defaultCA is where the standalone server keeps its authority.
+	defaultCA = "tidegate-data/ca.pem"
+	// changeHeader carries the number of a write's change.
+	changeHeader = "tidegate-change"
+	// fresh is how long an access token must still be good to be used.
+	fresh = 30 * time.Second
+)
+
+// client calls one server in the name of the person who is signed in there.
+type client struct {
+	address string
+	ca      string // file, or ""
+	roots   *x509.CertPool
+	store   *store
+	conn    *grpc.ClientConn
+
+	catalog  catalogv1.CatalogServiceClient
+	people   subscriptionv1.PeopleServiceClient
+	subs     subscriptionv1.SubscriptionServiceClient
+	oauth    subscriptionv1.OAuthServiceClient
+	usage    subscriptionv1.UsageServiceClient
+	sessions gatewayv1.SessionServiceClient
+
+	mu      sync.Mutex
+	lost    error             // why the connection failed last
+	changes map[string]uint64 // by service, numbers of the last writes
+}
+
+// dial returns the client of the server; it connects with the first call.
+func (s *shell) dial() (*client, error) {
+	if s.client != nil {
+		return s.client, nil
+	}
+	st, err := s.store()
+	if err != nil {
+		return nil, err
+	}
+	known, err := st.read()
+	if err != nil {
+		return nil, err
+	}
+	c := &client{address: s.global.Server, store: st, changes: map[string]uint64{}}
+	if c.address == "" {
+		c.address = known.Current
+	}
+	if c.address == "" {
+		c.address = defaultServer
+	}
+	if _, _, err := net.SplitHostPort(c.address); err != nil {
+		return nil, usagef("--server: %q is not host:port", c.address)
+	}
+	if c.ca, c.roots, err = s.roots(known.server(c.address).CA); err != nil {
+		return nil, err
+	}
+	if c.conn, err = c.connect(); err != nil {
+		return nil, err
+	}
+	c.catalog = catalogv1.NewCatalogServiceClient(c.conn)
+	c.people = subscriptionv1.NewPeopleServiceClient(c.conn)
+	c.subs = subscriptionv1.NewSubscriptionServiceClient(c.conn)
+	c.oauth = subscriptionv1.NewOAuthServiceClient(c.conn)
+	c.usage = subscriptionv1.NewUsageServiceClient(c.conn)
+	c.sessions = gatewayv1.NewSessionServiceClient(c.conn)
+	s.client = c
+	return c, nil
+}
+
+// roots returns the authorities to trust, and their file where there is one.
+// signedIn is the file that the sign-in trusted.
+func (s *shell) roots(signedIn string) (string, *x509.CertPool, error) {
+	path, given := s.global.CA, s.global.CA != ""
+	if !given {
+		for _, path = range []string{defaultCA, signedIn, ""} {
+			if path == "" {
+				continue
+			}
+			if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
+				break
+			}
+		}
+	}
+	if path == "" {
+		return "", nil, nil
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return "", nil, fmt.Errorf("--ca: %w", err)
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(text) {
+		return "", nil, fmt.Errorf("--ca: %s has no certificate in it", path)
+	}
+	if path, err = filepath.Abs(path); err != nil {
+		return "", nil, fmt.Errorf("--ca: %w", err)
+	}
+	return path, pool, nil
+}
+
+// tls returns the configuration of TLS connections to this installation.
+func (c *client) tls() *tls.Config {
+	return &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: c.roots}
+}
+
+// http returns a client for the portal.
+func (c *client) http() *http.Client {
+	return &http.Client{Transport: &http.Transport{TLSClientConfig: c.tls(), ForceAttemptHTTP2: true, DisableKeepAlives: true}}
+}
+
+func (c *client) connect() (*grpc.ClientConn, error) {
+	conn, err := grpc.NewClient("passthrough:///"+c.address,
+		grpc.WithTransportCredentials(&noting{TransportCredentials: credentials.NewTLS(c.tls()), note: c.noteLost}),
+		grpc.WithContextDialer(func(ctx context.Context, address string) (net.Conn, error) {
+			conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", address)
+			c.noteLost(err)
+			return conn, err
+		}),
+		grpc.WithUnaryInterceptor(c.intercept))
+	if err != nil {
+		return nil, fmt.Errorf("connect to %s: %w", c.address, err)
+	}
+	return conn, nil
+}
+
+// noteLost keeps why the connection failed, for gRPC tells it in many words.
+func (c *client) noteLost(err error) {
+	if err != nil {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.lost = err
+	}
+}
+
+// noting tells how each TLS handshake ended.
+type noting struct {
+	credentials.TransportCredentials
+	note func(error)
+}
+
+// ClientHandshake does the handshake.
+func (n *noting) ClientHandshake(ctx context.Context, authority string, conn net.Conn) (net.Conn, credentials.AuthInfo, error) {
+	conn, info, err := n.TransportCredentials.ClientHandshake(ctx, authority, conn)
+	n.note(err)
+	return conn, info, err
+}
+
+// Clone returns a copy.
+func (n *noting) Clone() credentials.TransportCredentials {
+	return &noting{TransportCredentials: n.TransportCredentials.Clone(), note: n.note}
+}
+
+// open reports whether a method needs no sign-in.
+func open(method string) bool {
+	switch method {
+	case subscriptionv1.PeopleService_SignIn_FullMethodName,
+		subscriptionv1.PeopleService_RefreshSignIn_FullMethodName,
+		subscriptionv1.PeopleService_SignOut_FullMethodName,
+		subscriptionv1.OAuthService_GetSigningKeys_FullMethodName:
+		return true
+	}
+	return false
+}
+
+// intercept adds the token of the sign-in to a call and keeps the number of
+// the change that it made. A token that the server no longer takes is renewed
+// once.
+func (c *client) intercept(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
+	if open(method) {
+		return invoke(ctx, method, req, reply, cc, opts...)
+	}
+	var stale string
+	for {
+		token, err := c.token(ctx, stale)
+		if err != nil {
+			return err
+		}
+		var header metadata.MD
+		as := metadata.AppendToOutgoingContext(ctx, "authorization", "Bearer "+token)
+		err = invoke(as, method, req, reply, cc, append(opts, grpc.Header(&header))...)
+		if status.Code(err) == codes.Unauthenticated && stale == "" {
+			stale = token
+			continue
+		}
+		if err == nil {
+			c.noteChange(method, header)
+		}
+		return err
+	}
+}
+
+func (c *client) noteChange(method string, header metadata.MD) {
+	service, _, _ := strings.Cut(strings.TrimPrefix(method, "/"), "/")
+	for _, text := range header.Get(changeHeader) {
+		number, err := strconv.ParseUint(text, 10, 64)
+		if err != nil {
+			continue
+		}
+		c.mu.Lock()
+		c.changes[service] = max(c.changes[service], number)
+		c.mu.Unlock()
+	}
+}
+
+// errSignedOut says that nobody is signed in.
+var errSignedOut = errors.New("not signed in; sign in with: tidegate login")
+
+// token returns the access token of the sign-in; it is renewed when it is about
+// to end or is the one that the server refused.
+func (c *client) token(ctx context.Context, stale string) (string, error) {
+	usable := func(in *signIn) bool {
+		return in.AccessToken != stale && time.Until(in.Expires) > fresh
+	}
+	known, err := c.store.read()
+	if err != nil {
+		return "", err
+	}
+	in := known.server(c.address).SignIn
+	if in == nil {
+		return "", errSignedOut
+	}
+	if usable(in) {
+		return in.AccessToken, nil
+	}
+	var token string
+	err = c.store.update(func(st *state) error {
+		server := st.server(c.address)
+		if server.SignIn == nil {
+			return errSignedOut
+		}
+		if usable(server.SignIn) { // another command was first
+			token = server.SignIn.AccessToken
+			return nil
+		}
+		answer, err := c.people.RefreshSignIn(ctx, &subscriptionv1.RefreshSignInRequest{RefreshToken: server.SignIn.RefreshToken})
+		if status.Code(err) == codes.Unauthenticated {
+			return errors.New("the sign-in has ended; sign in again with: tidegate login")
+		}
+		if err != nil {
+			return err
+		}
+		server.SignIn = newSignIn(answer)
+		token = answer.AccessToken
+		return nil
+	})
+	return token, err
+}
+
+// newSignIn returns what is kept of a sign-in.
+func newSignIn(answer *subscriptionv1.SignInResponse) *signIn {
+	return &signIn{
+		Username:      answer.GetPerson().GetUsername(),
+		AccessToken:   answer.GetAccessToken(),
+		Expires:       answer.GetExpireTime().AsTime(),
+		RefreshToken:  answer.GetRefreshToken(),
+		RefreshExpire: answer.GetRefreshExpireTime().AsTime(),
+	}
+}
+
+// settle waits until gateways have applied what the command changed.
+func (s *shell) settle(ctx context.Context) {
+	if s.client == nil {
+		return
+	}
+	for service, number := range s.client.changes {
+		if err := s.client.applied(ctx, service, number); err != nil {
+			s.note("tidegate: done, but %s", oneLine(s.explain(err).Error()))
+		}
+	}
+}
+
+// applied waits until gateways have applied a change of a service; an error
+// says which have not.
+func (c *client) applied(ctx context.Context, service string, number uint64) error {
+	var applied bool
+	var waiting []string
+	switch service {
+	case catalogv1.CatalogService_ServiceDesc.ServiceName:
+		answer, err := c.catalog.WaitApplied(ctx, &catalogv1.WaitAppliedRequest{Number: number})
+		if err != nil {
+			return err
+		}
+		applied, waiting = answer.GetApplied(), answer.GetWaiting()
+	default:
+		answer, err := c.subs.WaitApplied(ctx, &subscriptionv1.WaitAppliedRequest{Number: number})
+		if err != nil {
+			return err
+		}
+		applied, waiting = answer.GetApplied(), answer.GetWaiting()
+	}
+	if !applied {
+		return fmt.Errorf("not yet applied by %s", strings.Join(waiting, ", "))
+	}
+	return nil
+}

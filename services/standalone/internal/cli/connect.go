@@ -1,0 +1,275 @@
+package cli
+
+import (
+	"context"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/gorilla/websocket"
+)
+
+const (
+	// handshakeTime is how long the gateway may take to answer.
+	handshakeTime = 15 * time.Second
+	// closeTime is how long the other side may take to answer a close.
+	closeTime = 5 * time.Second
+)
+
+// connectCmd is an interactive WebSocket client.
+type connectCmd struct {
+	Address  string   `arg:"" help:"A ws:// or wss:// URL, or a version, as EchoWebSocket/1.0.0, whose address is looked up."`
+	Token    string   `xor:"who" placeholder:"TOKEN" help:"Access token to send ($$TIDEGATE_TOKEN)."`
+	App      string   `xor:"who" placeholder:"APP" help:"Get a token of this application, whose key was made here with keys generate."`
+	Sandbox  bool     `help:"With --app: a token for the sandbox endpoint."`
+	Portal   string   `placeholder:"URL" help:"With --app: the portal. Default: the server's issuer ($$TIDEGATE_PORTAL)."`
+	Query    bool     `help:"Send the token as the query parameter access_token instead of in the header Authorization."`
+	Protocol string   `placeholder:"NAMES" help:"Sub-protocols to offer, separated by commas."`
+	Header   []string `short:"H" sep:"none" placeholder:"NAME:VALUE" help:"Further header; can be repeated."`
+}
+
+// Run connects, sends the lines of the input, and prints what comes.
+func (c *connectCmd) Run(ctx context.Context, s *shell) error {
+	header, err := c.headers()
+	if err != nil {
+		return err
+	}
+	target, err := c.target(ctx, s)
+	if err != nil {
+		return err
+	}
+	token := c.Token
+	if c.App != "" {
+		endpoint, who, err := (&tokenFlags{Sandbox: c.Sandbox, Portal: c.Portal}).endpoint(ctx, s, c.App)
+		if err != nil {
+			return err
+		}
+		got, err := endpoint.Token(ctx, who)
+		if err != nil {
+			return s.portalError(endpoint.Portal, err)
+		}
+		token = got.AccessToken
+	}
+	if token != "" && c.Query {
+		query := "access_token=" + url.QueryEscape(token)
+		if target.RawQuery != "" {
+			query = target.RawQuery + "&" + query
+		}
+		target.RawQuery = query
+	} else if token != "" {
+		header.Set("Authorization", "Bearer "+token)
+	}
+	conn, err := c.dial(ctx, s, target, header)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	return s.talk(ctx, conn)
+}
+
+// headers reads the flag -H.
+func (c *connectCmd) headers() (http.Header, error) {
+	header := http.Header{}
+	for _, line := range c.Header {
+		name, value, ok := strings.Cut(line, ":")
+		if name = strings.TrimSpace(name); !ok || name == "" || strings.ContainsAny(line, "\r\n") {
+			return nil, usagef("--header: %q is not NAME:VALUE", line)
+		}
+		header.Add(name, strings.TrimSpace(value))
+	}
+	return header, nil
+}
+
+// target returns the URL to connect to.
+func (c *connectCmd) target(ctx context.Context, s *shell) (*url.URL, error) {
+	address := c.Address
+	if !strings.Contains(address, "://") {
+		cl, err := s.dial()
+		if err != nil {
+			return nil, err
+		}
+		ctx, cancel := context.WithTimeout(ctx, s.global.Timeout)
+		defer cancel()
+		v, err := cl.version(ctx, "ADDRESS", address)
+		if err != nil {
+			return nil, err
+		}
+		if len(v.GetAddresses()) == 0 {
+			return nil, fmt.Errorf("ADDRESS: the server does not say where %s is; give a ws:// or wss:// URL", address)
+		}
+		address = v.GetAddresses()[0]
+		for _, a := range v.GetAddresses() {
+			if strings.HasPrefix(a, "wss://") {
+				address = a
+				break
+			}
+		}
+	}
+	target, err := url.Parse(address)
+	if err != nil || target.Host == "" || target.Scheme != "ws" && target.Scheme != "wss" {
+		return nil, usagef("ADDRESS: %q is not a ws:// or wss:// URL", c.Address)
+	}
+	return target, nil
+}
+
+// dial does the handshake.
+func (c *connectCmd) dial(ctx context.Context, s *shell, target *url.URL, header http.Header) (*websocket.Conn, error) {
+	dialer := websocket.Dialer{HandshakeTimeout: handshakeTime}
+	for name := range strings.SplitSeq(c.Protocol, ",") {
+		if name = strings.TrimSpace(name); name != "" {
+			dialer.Subprotocols = append(dialer.Subprotocols, name)
+		}
+	}
+	if target.Scheme == "wss" {
+		signedIn := ""
+		if s.client != nil {
+			signedIn = s.client.ca
+		}
+		_, roots, err := s.roots(signedIn)
+		if err != nil {
+			return nil, err
+		}
+		dialer.TLSClientConfig = (&client{roots: roots}).tls()
+	}
+	conn, res, err := dialer.DialContext(ctx, target.String(), header)
+	if res != nil && res.Body != nil {
+		defer res.Body.Close()
+	}
+	shown := target.Scheme + "://" + target.Host + target.EscapedPath()
+	switch {
+	case err == nil:
+	case errors.Is(err, websocket.ErrBadHandshake) && res != nil:
+		return nil, refusal(shown, res)
+	case errors.Is(err, context.Canceled):
+		return nil, errors.New("interrupted")
+	default:
+		return nil, unreachable(shown, err)
+	}
+	if p := conn.Subprotocol(); p != "" {
+		s.note("Connected to %s (%s). Ctrl-D closes.", shown, cell(p))
+	} else {
+		s.note("Connected to %s. Ctrl-D closes.", shown)
+	}
+	return conn, nil
+}
+
+// refusal says how the handshake was refused, in the words of the answer's
+// problem document (RFC 9457) where it has one.
+func refusal(address string, res *http.Response) error {
+	var problem struct {
+		Detail string `json:"detail"`
+		Ref    string `json:"ref"`
+	}
+	text := fmt.Sprintf("%s refused: %s", address, res.Status)
+	body, err := io.ReadAll(io.LimitReader(res.Body, 64<<10))
+	if err != nil || json.Unmarshal(body, &problem) != nil || problem.Detail == "" {
+		return errors.New(text)
+	}
+	text += ": " + cell(problem.Detail)
+	if problem.Ref != "" {
+		text += " (ref " + cell(problem.Ref) + ")"
+	}
+	return errors.New(text)
+}
+
+// talk sends the lines of the input and prints what comes, until one side
+// closes. The end of the input closes with 1000 and waits for the answer, so
+// that what is still on its way is printed.
+func (s *shell) talk(ctx context.Context, conn *websocket.Conn) error {
+	closed := make(chan error, 1)
+	go func() { closed <- s.receive(conn) }()
+	lines := make(chan string)
+	ended := make(chan struct{}) // ends the reader of the input, once it reads something
+	defer close(ended)
+	go s.readLines(lines, ended)
+	var last <-chan time.Time
+	var sent int // the code that we closed with, or 0
+	stop := func(code int) error {
+		last, lines = time.After(closeTime), nil
+		sent = code
+		return conn.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(code, ""), time.Now().Add(closeTime))
+	}
+	interrupt := ctx.Done()
+	for {
+		var err error
+		select {
+		case line, ok := <-lines:
+			if ok {
+				err = conn.WriteMessage(websocket.TextMessage, []byte(line))
+			} else {
+				err = stop(websocket.CloseNormalClosure)
+			}
+		case <-interrupt:
+			interrupt = nil
+			err = stop(websocket.CloseGoingAway)
+		case err := <-closed:
+			return s.over(err, sent)
+		case <-last:
+			return errors.New("the other side does not answer the close")
+		}
+		if err != nil { // the reader knows why
+			return s.over(<-closed, sent)
+		}
+	}
+}
+
+// readLines sends the lines of the input until it ends.
+func (s *shell) readLines(lines chan<- string, ended <-chan struct{}) {
+	defer close(lines)
+	in := s.input()
+	for {
+		line, err := in.ReadString('\n')
+		if line != "" {
+			select {
+			case lines <- strings.TrimRight(line, "\r\n"):
+			case <-ended:
+				return
+			}
+		}
+		if err != nil {
+			return
+		}
+	}
+}
+
+// receive prints messages until the connection ends and returns why it did.
+func (s *shell) receive(conn *websocket.Conn) error {
+	for {
+		kind, message, err := conn.ReadMessage()
+		if err != nil {
+			return err
+		}
+		if kind == websocket.BinaryMessage {
+			_, err = fmt.Fprintf(s.Stdout, "(binary, %d bytes) %s\n", len(message), hex.EncodeToString(message))
+		} else {
+			_, err = fmt.Fprintf(s.Stdout, "%s\n", message)
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// over says how the connection ended. It is a failure unless it was closed with
+// 1000 or with the code that we sent.
+func (s *shell) over(err error, sent int) error {
+	var c *websocket.CloseError
+	if !errors.As(err, &c) || c.Code == websocket.CloseAbnormalClosure {
+		return errors.New("the connection broke without a close")
+	}
+	text := fmt.Sprintf("closed: %d", c.Code)
+	if c.Text != "" {
+		text += " " + cell(c.Text)
+	}
+	if c.Code != websocket.CloseNormalClosure && c.Code != sent {
+		return errors.New(text)
+	}
+	s.note("%s", strings.ToUpper(text[:1])+text[1:])
+	return nil
+}

@@ -1,0 +1,127 @@
+package cli
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gorilla/websocket"
+)
+
+// newEcho serves an echo that says what came with the handshake, closes with a
+// code on "close CODE WORD", breaks on "break", and refuses /refused.
+func newEcho(t *testing.T) string {
+	t.Helper()
+	upgrader := websocket.Upgrader{Subprotocols: []string{"chat"}}
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/refused" {
+			w.Header().Set("Content-Type", "application/problem+json")
+			w.WriteHeader(http.StatusUnauthorized)
+			fmt.Fprint(w, `{"title":"Unauthorized","status":401,"detail":"the credential is not valid","ref":"r-1"}`)
+			return
+		}
+		conn, err := upgrader.Upgrade(w, r, nil)
+		if err != nil {
+			t.Errorf("upgrade: %v", err)
+			return
+		}
+		defer conn.Close()
+		hello := fmt.Sprintf("%s auth=%s x=%s", r.URL.RequestURI(), r.Header.Get("Authorization"), r.Header.Get("X-Test"))
+		if conn.WriteMessage(websocket.TextMessage, []byte(hello)) != nil {
+			return
+		}
+		for {
+			kind, message, err := conn.ReadMessage()
+			if err != nil {
+				return
+			}
+			text := string(message)
+			var code int
+			var word string
+			if _, err := fmt.Sscanf(text, "close %d %s", &code, &word); err == nil {
+				end := websocket.FormatCloseMessage(code, word)
+				if err := conn.WriteControl(websocket.CloseMessage, end, time.Now().Add(time.Second)); err != nil {
+					t.Errorf("close: %v", err)
+				}
+				conn.ReadMessage()
+				return
+			}
+			if text == "break" {
+				return
+			}
+			if text == "binary" {
+				kind, message = websocket.BinaryMessage, []byte{1, 255}
+			}
+			if conn.WriteMessage(kind, message) != nil {
+				return
+			}
+		}
+	}))
+	t.Cleanup(srv.Close)
+	return "ws" + strings.TrimPrefix(srv.URL, "http")
+}
+
+func TestConnect(t *testing.T) {
+	t.Parallel()
+	url := newEcho(t)
+	for _, c := range []struct {
+		name           string
+		args           []string
+		stdin          string
+		stdout, stderr string
+		code           int
+	}{
+		{
+			"lines, then the end of the input", []string{"--token", "tok", "-H", "X-Test: yes", "--protocol", "other, chat"},
+			"hello\nbinary\nlast, without an end",
+			"/x auth=Bearer tok x=yes\nhello\n(binary, 2 bytes) 01ff\nlast, without an end\n",
+			"Connected to " + url + "/x (chat). Ctrl-D closes.\nClosed: 1000\n", 0,
+		},
+		{
+			"token in the query", []string{"--token", "t+k", "--query"}, "",
+			"/x?access_token=t%2Bk auth= x=\n", "Connected to " + url + "/x. Ctrl-D closes.\nClosed: 1000\n", 0,
+		},
+		{
+			"closed by the other side", nil, "close 4001 REVOKED\n",
+			"/x auth= x=\n", "Connected to " + url + "/x. Ctrl-D closes.\ntidegate: connect: closed: 4001 REVOKED\n", 1,
+		},
+		{
+			"closed well by the other side", nil, "close 1000 bye\n",
+			"/x auth= x=\n", "Connected to " + url + "/x. Ctrl-D closes.\nClosed: 1000 bye\n", 0,
+		},
+		{
+			"broken", nil, "break\n",
+			"/x auth= x=\n", "Connected to " + url + "/x. Ctrl-D closes.\ntidegate: connect: the connection broke without a close\n", 1,
+		},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			stdin := io.Reader(strings.NewReader(c.stdin))
+			if strings.HasPrefix(c.stdin, "close") || c.stdin == "break\n" {
+				// The input stays open: the other side ends it.
+				open, w := io.Pipe()
+				t.Cleanup(func() { w.Close() })
+				stdin = io.MultiReader(stdin, open)
+			}
+			cmd := command{dir: t.TempDir(), stdin: stdin}
+			stdout, stderr, code := cmd.run(t, append([]string{"connect", url + "/x"}, c.args...)...)
+			if stdout != c.stdout || stderr != c.stderr || code != c.code {
+				t.Errorf("connect %q:\n got  %q, %q, %d\n want %q, %q, %d", c.args, stdout, stderr, code, c.stdout, c.stderr, c.code)
+			}
+		})
+	}
+}
+
+func TestConnectRefused(t *testing.T) {
+	t.Parallel()
+	url := newEcho(t)
+	_, stderr, code := command{dir: t.TempDir()}.run(t, "connect", url+"/refused")
+	want := "tidegate: connect: " + url + "/refused refused: 401 Unauthorized: the credential is not valid (ref r-1)\n"
+	if stderr != want || code != 1 {
+		t.Errorf("connect = %q, %d, want %q", stderr, code, want)
+	}
+}

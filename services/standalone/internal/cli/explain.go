@@ -1,0 +1,158 @@
+package cli
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"strings"
+	"syscall"
+
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+)
+
+// arguments names the flag or argument that gives a field of a request.
+var arguments = map[string]string{
+	"api.display_name":              "NAME",
+	"api.context":                   "--context",
+	"api.description":               "--description",
+	"version.version":               "--version",
+	"version.description":           "--description",
+	"version.endpoints":             "--endpoint",
+	"version.endpoints.production":  "--endpoint",
+	"version.endpoints.sandbox":     "--sandbox-endpoint",
+	"version.plans":                 "--plan",
+	"version.security":              "--security",
+	"version.security.schemes":      "--security",
+	"version.allowed_origins":       "--origin",
+	"version.tags":                  "--tag",
+	"version.max_session_age":       "--max-session-age",
+	"application.display_name":      "NAME",
+	"application.description":       "--description",
+	"subscription.plan":             "--plan",
+	"subscription.version":          "VERSION",
+	"subscription.application":      "APP",
+	"person.username":               "USERNAME",
+	"person.display_name":           "--display-name",
+	"person.roles":                  "--role",
+	"username":                      "--username",
+	"password":                      "the password",
+	"new_password":                  "the new password",
+	"current_password":              "the current password",
+	"client.client_id":              "--key",
+	"client.client_secret":          "--secret",
+	"number":                        "the change",
+	"create_person_request.person":  "USERNAME",
+	"create_version_request.parent": "API",
+}
+
+// argument returns the flag or argument of a field: of a list's element that of
+// the list, of an unknown one the field.
+func argument(field string) string {
+	bare, _, _ := strings.Cut(field, "[")
+	if name, ok := arguments[bare]; ok {
+		return name
+	}
+	return field
+}
+
+// statusOf returns the gRPC status that err is or wraps.
+func statusOf(err error) (*status.Status, bool) {
+	var s interface{ GRPCStatus() *status.Status }
+	if !errors.As(err, &s) {
+		return nil, false
+	}
+	return s.GRPCStatus(), true
+}
+
+// explain turns an error into one that says in plain words what happened and
+// what helps.
+func (s *shell) explain(err error) error {
+	if errors.Is(err, context.DeadlineExceeded) {
+		return s.late()
+	}
+	st, ok := statusOf(err)
+	if !ok {
+		return err
+	}
+	switch st.Code() {
+	case codes.InvalidArgument:
+		return errors.New(violations(st))
+	case codes.Unauthenticated:
+		return fmt.Errorf("%s; sign in with: tidegate login", st.Message())
+	case codes.DeadlineExceeded:
+		return s.late()
+	case codes.Canceled:
+		return errors.New("interrupted")
+	case codes.Unavailable:
+		return s.unavailable(st)
+	case codes.Unimplemented:
+		return fmt.Errorf("%s does not know this command: %s", s.client.address, st.Message())
+	}
+	return errors.New(st.Message())
+}
+
+func (s *shell) late() error {
+	return fmt.Errorf("no answer within %v; a longer wait: --timeout", s.global.Timeout)
+}
+
+// violations returns what is wrong with a request, by flag or argument.
+func violations(st *status.Status) string {
+	var texts []string
+	for _, d := range st.Details() {
+		bad, ok := d.(*errdetails.BadRequest)
+		if !ok {
+			continue
+		}
+		for _, v := range bad.GetFieldViolations() {
+			text := v.GetDescription()
+			if v.GetField() != "" {
+				text = argument(v.GetField()) + ": " + text
+			}
+			texts = append(texts, text)
+		}
+	}
+	if len(texts) == 0 {
+		return st.Message()
+	}
+	return strings.Join(texts, "; ")
+}
+
+// unavailable tells a server that is not there, or not trusted, from one that
+// cannot answer now.
+func (s *shell) unavailable(st *status.Status) error {
+	s.client.mu.Lock()
+	lost := s.client.lost
+	s.client.mu.Unlock()
+	if lost == nil || !strings.Contains(st.Message(), "connection error") {
+		return fmt.Errorf("%s; try again later", st.Message())
+	}
+	return unreachable(s.client.address, lost)
+}
+
+// unreachable says why there is no connection to an address, and what helps.
+func unreachable(address string, err error) error {
+	var unknown x509.UnknownAuthorityError
+	var host x509.HostnameError
+	var invalid x509.CertificateInvalidError
+	var dns *net.DNSError
+	switch {
+	case errors.As(err, &unknown):
+		return fmt.Errorf("the certificate of %s is not trusted: it is signed by an unknown authority; give its file with --ca", address)
+	case errors.As(err, &host):
+		return fmt.Errorf("the certificate of %s is not trusted: %w", address, host)
+	case errors.As(err, &invalid):
+		return fmt.Errorf("the certificate of %s is not trusted: %w", address, invalid)
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return fmt.Errorf("no server answers at %s; start one with tidegate serve, or name another with --server", address)
+	case errors.As(err, &dns):
+		return fmt.Errorf("no such host: %s; name another server with --server", dns.Name)
+	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, context.DeadlineExceeded):
+		return fmt.Errorf("no server answers at %s in time", address)
+	}
+	return fmt.Errorf("cannot connect to %s: %w", address, err)
+}

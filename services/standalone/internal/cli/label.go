@@ -1,0 +1,79 @@
+package cli
+
+import (
+	"context"
+
+	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
+	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
+)
+
+// labels finds the names that people gave for resource names, for tables. What
+// cannot be read keeps its resource name.
+type labels struct {
+	client *client
+	known  map[string]string
+}
+
+func (c *client) labels() *labels { return &labels{client: c, known: map[string]string{}} }
+
+// of returns the label of name, which get reads once.
+func (l *labels) of(name string, get func() (string, error)) string {
+	if name == "" {
+		return ""
+	}
+	if _, ok := l.known[name]; !ok {
+		label, err := get()
+		if err != nil || label == "" {
+			label = name
+		}
+		l.known[name] = label
+	}
+	return l.known[name]
+}
+
+func (l *labels) api(ctx context.Context, name string) string {
+	return l.of(name, func() (string, error) {
+		api, err := l.client.catalog.GetApi(ctx, &catalogv1.GetApiRequest{Name: name})
+		return api.GetDisplayName(), err
+	})
+}
+
+func (l *labels) version(ctx context.Context, name string) string {
+	return l.of(name, func() (string, error) {
+		v, err := l.client.catalog.GetVersion(ctx, &catalogv1.GetVersionRequest{Name: name})
+		if err != nil {
+			return "", err
+		}
+		return l.api(ctx, parent(name)) + "/" + v.GetVersion(), nil
+	})
+}
+
+func (l *labels) plan(ctx context.Context, name string) string {
+	return l.of(name, func() (string, error) {
+		p, err := l.client.catalog.GetPlan(ctx, &catalogv1.GetPlanRequest{Name: name})
+		return p.GetDisplayName(), err
+	})
+}
+
+func (l *labels) application(ctx context.Context, name string) string {
+	return l.of(name, func() (string, error) {
+		app, err := l.client.subs.GetApplication(ctx, &subscriptionv1.GetApplicationRequest{Name: name})
+		return app.GetDisplayName(), err
+	})
+}
+
+func (l *labels) person(ctx context.Context, name string) string {
+	return l.of(name, func() (string, error) {
+		p, err := l.client.people.GetPerson(ctx, &subscriptionv1.GetPersonRequest{Name: name})
+		return p.GetUsername(), err
+	})
+}
+
+// all returns the labels of names.
+func all(ctx context.Context, names []string, label func(context.Context, string) string) []string {
+	var out []string
+	for _, name := range names {
+		out = append(out, label(ctx, name))
+	}
+	return out
+}

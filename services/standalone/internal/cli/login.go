@@ -1,0 +1,147 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"golang.org/x/term"
+
+	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
+)
+
+// loginCmd signs in.
+type loginCmd struct {
+	Username     string `short:"u" default:"admin" help:"Name to sign in with (${default})."`
+	PasswordFile string `placeholder:"FILE" help:"File with the password. Default: it is asked for, or read from the input where that is no terminal."`
+}
+
+// Run signs in and keeps the sign-in.
+func (c *loginCmd) Run(ctx context.Context, s *shell) error {
+	cl, err := s.dial()
+	if err != nil {
+		return err
+	}
+	password, err := s.secret("--password-file", c.PasswordFile, fmt.Sprintf("Password of %s at %s: ", c.Username, cl.address))
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, s.global.Timeout)
+	defer cancel()
+	answer, err := cl.people.SignIn(ctx, &subscriptionv1.SignInRequest{Username: c.Username, Password: password})
+	if err != nil {
+		if st, ok := statusOf(err); ok && st.Code().String() == "Unauthenticated" {
+			return errors.New(st.Message())
+		}
+		return err
+	}
+	err = cl.store.update(func(st *state) error {
+		server := st.server(cl.address)
+		server.CA, server.SignIn = cl.ca, newSignIn(answer)
+		st.Current = cl.address
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	if s.json() {
+		return s.printJSON(answer.GetPerson())
+	}
+	_, err = fmt.Fprintf(s.Stdout, "Signed in to %s as %s (%s).\n", cl.address, answer.GetPerson().GetUsername(), roles(answer.GetPerson()))
+	return err
+}
+
+// roles lists a person's roles.
+func roles(p *subscriptionv1.Person) string {
+	var names []string
+	for _, r := range p.GetRoles() {
+		names = append(names, word(r, "ROLE_"))
+	}
+	return strings.Join(names, ", ")
+}
+
+// secret returns a secret from a file, from the terminal without showing it, or
+// from the first line of the input.
+func (s *shell) secret(flag, path, prompt string) (string, error) {
+	if path != "" {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			return "", fmt.Errorf("%s: %w", flag, err)
+		}
+		if secret := strings.TrimRight(string(text), "\r\n"); secret != "" {
+			return secret, nil
+		}
+		return "", fmt.Errorf("%s: %s is empty", flag, path)
+	}
+	if f, ok := s.Stdin.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
+		fmt.Fprint(s.Stderr, prompt)
+		text, err := term.ReadPassword(int(f.Fd()))
+		fmt.Fprintln(s.Stderr)
+		if err != nil {
+			return "", fmt.Errorf("read the password: %w", err)
+		}
+		if len(text) > 0 {
+			return string(text), nil
+		}
+		return "", errors.New("no password was given")
+	}
+	line, err := s.input().ReadString('\n')
+	if err != nil && !errors.Is(err, io.EOF) {
+		return "", fmt.Errorf("read the password: %w", err)
+	}
+	if secret := strings.TrimRight(line, "\r\n"); secret != "" {
+		return secret, nil
+	}
+	return "", fmt.Errorf("no password was given: the input is empty; or give %s", flag)
+}
+
+// logoutCmd signs out.
+type logoutCmd struct{}
+
+// Run ends the sign-in, here and at the server.
+func (c *logoutCmd) Run(ctx context.Context, s *shell) error {
+	cl, err := s.dial()
+	if err != nil {
+		return err
+	}
+	var ended *signIn
+	err = cl.store.update(func(st *state) error {
+		server := st.server(cl.address)
+		ended, server.SignIn = server.SignIn, nil
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	if ended == nil {
+		s.note("Nobody was signed in to %s.", cl.address)
+		return nil
+	}
+	if _, err := cl.people.SignOut(ctx, &subscriptionv1.SignOutRequest{RefreshToken: ended.RefreshToken}); err != nil {
+		return fmt.Errorf("signed out here, but not at the server: %w", s.explain(err))
+	}
+	s.note("Signed out of %s.", cl.address)
+	return nil
+}
+
+// whoamiCmd shows who is signed in.
+type whoamiCmd struct{}
+
+// Run shows the person.
+func (c *whoamiCmd) Run(ctx context.Context, s *shell) error {
+	cl, err := s.dial()
+	if err != nil {
+		return err
+	}
+	p, err := cl.people.GetPerson(ctx, &subscriptionv1.GetPersonRequest{Name: "people/me"})
+	if err != nil {
+		return err
+	}
+	if s.json() {
+		return s.printJSON(p)
+	}
+	return s.printPerson(p, cl.address)
+}

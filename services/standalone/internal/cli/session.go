@@ -1,0 +1,232 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+
+	gatewayv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/gateway/v1"
+	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
+)
+
+// sessionCmds are the commands about live sessions.
+type sessionCmds struct {
+	List  sessionListCmd  `cmd:"" help:"List live sessions."`
+	Close sessionCloseCmd `cmd:"" help:"Close a live session: its client sees 4010."`
+}
+
+// anyGateway names the gateway that is asked.
+const anyGateway = "gateways/-"
+
+// sessionListCmd lists sessions.
+type sessionListCmd struct {
+	App string `placeholder:"APP" help:"Show those of this application only."`
+	API string `name:"api" placeholder:"VERSION" help:"Show those of this version only, as EchoWebSocket/1.0.0."`
+}
+
+// Run lists the sessions.
+func (c *sessionListCmd) Run(ctx context.Context, s *shell) error {
+	cl, err := s.dial()
+	if err != nil {
+		return err
+	}
+	only, err := cl.trafficFilter(ctx, c.App, c.API)
+	if err != nil {
+		return err
+	}
+	list := &gatewayv1.ListSessionsResponse{}
+	err = everyPage(func(token string) (string, error) {
+		page, err := cl.sessions.ListSessions(ctx, &gatewayv1.ListSessionsRequest{
+			Parent: anyGateway, Filter: only, PageSize: pageSize, PageToken: token,
+		})
+		list.Sessions = append(list.Sessions, page.GetSessions()...)
+		return page.GetNextPageToken(), err
+	})
+	if err != nil {
+		return err
+	}
+	if s.json() {
+		return s.printJSON(list)
+	}
+	label := cl.labels()
+	var rows [][]string
+	for _, live := range list.GetSessions() {
+		rows = append(rows, []string{
+			label.version(ctx, live.GetVersion()), label.application(ctx, live.GetApplication()), live.GetClientAddress(),
+			when(live.GetStartTime()), messages(live.GetInbound()), messages(live.GetOutbound()), live.GetName(),
+		})
+	}
+	return s.printTable([]string{"VERSION", "APPLICATION", "CLIENT", "SINCE", "IN", "OUT", "NAME"}, rows)
+}
+
+// counted is the traffic of one direction, of a session or in usage.
+type counted interface {
+	GetMessages() uint64
+	GetPayloadBytes() uint64
+}
+
+// messages prints the messages of one direction.
+func messages(t counted) string { return strconv.FormatUint(t.GetMessages(), 10) }
+
+// traffic prints the messages and bytes of one direction.
+func traffic(t counted) string {
+	return fmt.Sprintf("%d messages, %d bytes", t.GetMessages(), t.GetPayloadBytes())
+}
+
+// sessionCloseCmd closes a session.
+type sessionCloseCmd struct {
+	Session string `arg:"" help:"The session's name, gateways/…/sessions/…, or its ref."`
+}
+
+// Run closes the session.
+func (c *sessionCloseCmd) Run(ctx context.Context, s *shell) error {
+	cl, err := s.dial()
+	if err != nil {
+		return err
+	}
+	name := c.Session
+	if !strings.Contains(name, "/") {
+		name = anyGateway + "/sessions/" + name
+	}
+	_, err = cl.sessions.CloseSession(ctx, &gatewayv1.CloseSessionRequest{Name: name})
+	if notFound(err) {
+		return unknown("SESSION", "live session", c.Session, "session list")
+	}
+	if err != nil {
+		return err
+	}
+	if s.json() {
+		return s.printValue(map[string]string{"closed": name})
+	}
+	return s.printFields([2]string{"Closed", name})
+}
+
+// recordCmds are the commands about records of ended sessions.
+type recordCmds struct {
+	List recordListCmd `cmd:"" help:"List the newest records."`
+	Get  recordGetCmd  `cmd:"" help:"Show the record of a ref, as it stands in the reason of a close."`
+}
+
+// recordListCmd lists records.
+type recordListCmd struct {
+	App   string `placeholder:"APP" help:"Show those of this application only."`
+	API   string `name:"api" placeholder:"VERSION" help:"Show those of this version only, as EchoWebSocket/1.0.0."`
+	Cause string `placeholder:"WORD" help:"Show those with this cause only, as REVOKED."`
+	Limit int32  `default:"50" help:"How many, 1 to 1000 (${default})."`
+}
+
+// Run lists the records.
+func (c *recordListCmd) Run(ctx context.Context, s *shell) error {
+	if c.Limit < 1 || c.Limit > 1000 {
+		return usagef("--limit: %d is not between 1 and 1000", c.Limit)
+	}
+	cl, err := s.dial()
+	if err != nil {
+		return err
+	}
+	only, err := cl.trafficFilter(ctx, c.App, c.API)
+	if err != nil {
+		return err
+	}
+	if c.Cause != "" {
+		only = join(only, filter("cause", strings.ToUpper(c.Cause)))
+	}
+	list, err := cl.usage.ListSessionRecords(ctx, &subscriptionv1.ListSessionRecordsRequest{PageSize: c.Limit, Filter: only})
+	if err != nil {
+		return err
+	}
+	if s.json() {
+		return s.printJSON(list)
+	}
+	label := cl.labels()
+	var rows [][]string
+	for _, r := range list.GetSessionRecords() {
+		rows = append(rows, []string{
+			when(r.GetEndTime()), label.version(ctx, r.GetVersion()), label.application(ctx, r.GetApplication()),
+			word(r.GetEndedBy(), "PARTY_"), r.GetCause(), code(r.GetClientSentCode()), messages(r.GetInbound()), messages(r.GetOutbound()),
+			strings.TrimPrefix(r.GetName(), "sessionRecords/"),
+		})
+	}
+	return s.printTable([]string{"ENDED", "VERSION", "APPLICATION", "BY", "CAUSE", "CODE", "IN", "OUT", "REF"}, rows)
+}
+
+// code prints a close code.
+func code(n uint32) string {
+	if n == 0 {
+		return ""
+	}
+	return strconv.FormatUint(uint64(n), 10)
+}
+
+// recordGetCmd shows a record.
+type recordGetCmd struct {
+	Ref string `arg:"" help:"The ref, or sessionRecords/…."`
+}
+
+// Run shows the record.
+func (c *recordGetCmd) Run(ctx context.Context, s *shell) error {
+	cl, err := s.dial()
+	if err != nil {
+		return err
+	}
+	name := "sessionRecords/" + strings.TrimPrefix(c.Ref, "sessionRecords/")
+	r, err := cl.usage.GetSessionRecord(ctx, &subscriptionv1.GetSessionRecordRequest{Name: name})
+	if notFound(err) {
+		return unknown("REF", "record", c.Ref, "record list")
+	}
+	if err != nil {
+		return err
+	}
+	if s.json() {
+		return s.printJSON(r)
+	}
+	label := cl.labels()
+	return s.printFields(
+		[2]string{"Ref", strings.TrimPrefix(r.GetName(), "sessionRecords/")}, [2]string{"Session", r.GetSession()},
+		[2]string{"Version", label.version(ctx, r.GetVersion())}, [2]string{"Application", label.application(ctx, r.GetApplication())},
+		[2]string{"Client", r.GetClientAddress()}, [2]string{"Began", when(r.GetStartTime())}, [2]string{"Ended", when(r.GetEndTime())},
+		[2]string{"Ended by", word(r.GetEndedBy(), "PARTY_")}, [2]string{"Cause", r.GetCause()},
+		[2]string{"Client's code", code(r.GetClientCode())}, [2]string{"Sent to client", code(r.GetClientSentCode())},
+		[2]string{"Backend's code", code(r.GetBackendCode())}, [2]string{"Sent to backend", code(r.GetBackendSentCode())},
+		[2]string{"In", traffic(r.GetInbound())}, [2]string{"Out", traffic(r.GetOutbound())})
+}
+
+// usageCmd shows usage.
+type usageCmd struct {
+	App string `placeholder:"APP" help:"Show that of this application only."`
+	API string `name:"api" placeholder:"VERSION" help:"Show that of this version only, as EchoWebSocket/1.0.0."`
+}
+
+// Run lists the usage.
+func (c *usageCmd) Run(ctx context.Context, s *shell) error {
+	cl, err := s.dial()
+	if err != nil {
+		return err
+	}
+	only, err := cl.trafficFilter(ctx, c.App, c.API)
+	if err != nil {
+		return err
+	}
+	list := &subscriptionv1.ListUsageResponse{}
+	err = everyPage(func(token string) (string, error) {
+		page, err := cl.usage.ListUsage(ctx, &subscriptionv1.ListUsageRequest{Filter: only, PageSize: pageSize, PageToken: token})
+		list.Usage = append(list.Usage, page.GetUsage()...)
+		return page.GetNextPageToken(), err
+	})
+	if err != nil {
+		return err
+	}
+	if s.json() {
+		return s.printJSON(list)
+	}
+	label := cl.labels()
+	var rows [][]string
+	for _, u := range list.GetUsage() {
+		rows = append(rows, []string{
+			when(u.GetHour()), label.version(ctx, u.GetVersion()), label.application(ctx, u.GetApplication()),
+			strconv.FormatUint(u.GetSessions(), 10), traffic(u.GetInbound()), traffic(u.GetOutbound()),
+		})
+	}
+	return s.printTable([]string{"HOUR", "VERSION", "APPLICATION", "SESSIONS", "IN", "OUT"}, rows)
+}

@@ -1,0 +1,128 @@
+package cli
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// store is the folder in which sign-ins and keys are kept between commands: one
+// file, read and written by its owner only, replaced as a whole under a lock.
+type store struct {
+	dir string
+}
+
+// state is what the store holds.
+type state struct {
+	// Servers has what is known about each server, by its address.
+	Servers map[string]*serverState `json:"servers"`
+	// Current is the server that was signed in to last.
+	Current string `json:"current,omitempty"`
+}
+
+// serverState is what is known about one server.
+type serverState struct {
+	// CA is the authority's file that the sign-in trusted; empty for the
+	// system's authorities.
+	CA string `json:"ca,omitempty"`
+	// SignIn is the sign-in, or nil.
+	SignIn *signIn `json:"sign_in,omitempty"`
+	// Keys has the credentials of applications, by resource name of the key.
+	Keys map[string]storedKey `json:"keys,omitempty"`
+}
+
+// signIn is a person's sign-in.
+type signIn struct {
+	Username      string    `json:"username"`
+	AccessToken   string    `json:"access_token"`
+	Expires       time.Time `json:"expires"`
+	RefreshToken  string    `json:"refresh_token"`
+	RefreshExpire time.Time `json:"refresh_expires"`
+}
+
+// storedKey is a key of an application with its secret.
+type storedKey struct {
+	Type           string `json:"type"`
+	ConsumerKey    string `json:"consumer_key"`
+	ConsumerSecret string `json:"consumer_secret"`
+}
+
+// server returns the state of a server; it is never nil.
+func (s *state) server(address string) *serverState {
+	if s.Servers == nil {
+		s.Servers = map[string]*serverState{}
+	}
+	if s.Servers[address] == nil {
+		s.Servers[address] = &serverState{}
+	}
+	return s.Servers[address]
+}
+
+func (s *store) path() string { return filepath.Join(s.dir, "credentials.json") }
+
+// read returns what is stored.
+func (s *store) read() (*state, error) {
+	text, err := os.ReadFile(s.path())
+	if errors.Is(err, fs.ErrNotExist) {
+		return &state{}, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read the sign-in: %w", err)
+	}
+	var st state
+	if err := json.Unmarshal(text, &st); err != nil {
+		return nil, fmt.Errorf("read the sign-in: %s is damaged (remove it and sign in again): %w", s.path(), err)
+	}
+	return &st, nil
+}
+
+// update changes what is stored; no other command of this program does so
+// meanwhile. When change fails nothing is written.
+func (s *store) update(change func(*state) error) error {
+	if err := os.MkdirAll(s.dir, 0o700); err != nil {
+		return fmt.Errorf("keep the sign-in: %w", err)
+	}
+	dir, err := os.Open(s.dir)
+	if err != nil {
+		return fmt.Errorf("keep the sign-in: %w", err)
+	}
+	defer dir.Close() // ends the lock
+	if err := unix.Flock(int(dir.Fd()), unix.LOCK_EX); err != nil {
+		return fmt.Errorf("keep the sign-in: lock %s: %w", s.dir, err)
+	}
+	st, err := s.read()
+	if err != nil {
+		return err
+	}
+	if err := change(st); err != nil {
+		return err
+	}
+	return s.write(st)
+}
+
+func (s *store) write(st *state) error {
+	text, err := json.MarshalIndent(st, "", "  ")
+	if err != nil {
+		return fmt.Errorf("keep the sign-in: %w", err)
+	}
+	f, err := os.CreateTemp(s.dir, "credentials-*.tmp") // mode 0600
+	if err != nil {
+		return fmt.Errorf("keep the sign-in: %w", err)
+	}
+	_, err = f.Write(append(text, '\n'))
+	err = errors.Join(err, f.Close())
+	if err == nil {
+		err = os.Rename(f.Name(), s.path())
+	}
+	if err != nil {
+		os.Remove(f.Name())
+		return fmt.Errorf("keep the sign-in: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,245 @@
+package cli
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"time"
+
+	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/fieldmaskpb"
+
+	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
+)
+
+// versionCmds are the commands about versions.
+type versionCmds struct {
+	Create versionCreateCmd `cmd:"" help:"Create a version of an API."`
+	List   versionListCmd   `cmd:"" help:"List versions."`
+	Get    versionGetCmd    `cmd:"" help:"Show a version."`
+	Update versionUpdateCmd `cmd:"" help:"Change a version; live sessions go on as they began."`
+	Delete versionDeleteCmd `cmd:"" help:"Delete a version that is not published."`
+}
+
+// versionCreateCmd creates a version.
+type versionCreateCmd struct {
+	API          string `arg:"" name:"api" help:"The API, as EchoWebSocket."`
+	Version      string `arg:"" help:"The version, as 1.1.0."`
+	versionFlags `embed:""`
+	Default      bool `help:"It becomes what the address without a version leads to."`
+	Publish      bool `help:"Publish it at once."`
+}
+
+// Run creates the version, and publishes it.
+func (c *versionCreateCmd) Run(ctx context.Context, s *shell) error {
+	if err := c.needEndpoint(); err != nil {
+		return err
+	}
+	cl, err := s.dial()
+	if err != nil {
+		return err
+	}
+	api, err := cl.api(ctx, "API", c.API)
+	if err != nil {
+		return err
+	}
+	v, err := c.message(ctx, cl, c.Version)
+	if err != nil {
+		return err
+	}
+	if v, err = cl.catalog.CreateVersion(ctx, &catalogv1.CreateVersionRequest{Parent: api.GetName(), Version: v}); err != nil {
+		return err
+	}
+	return s.finishVersion(ctx, cl, v, api.GetDisplayName()+"/"+v.GetVersion(), c.Default, c.Publish)
+}
+
+// versionListCmd lists versions.
+type versionListCmd struct {
+	API   string `arg:"" name:"api" optional:"" help:"The API. Default: all."`
+	State string `enum:"created,published," default:"" help:"Show versions in this state only: created or published."`
+	Tag   string `placeholder:"WORD" help:"Show versions with this tag only."`
+}
+
+// Run lists the versions.
+func (c *versionListCmd) Run(ctx context.Context, s *shell) error {
+	cl, err := s.dial()
+	if err != nil {
+		return err
+	}
+	parentName := "apis/-"
+	if c.API != "" {
+		api, err := cl.api(ctx, "API", c.API)
+		if err != nil {
+			return err
+		}
+		parentName = api.GetName()
+	}
+	var state, tag string
+	if c.State != "" {
+		state = filter("state", strings.ToUpper(c.State))
+	}
+	if c.Tag != "" {
+		tag = filter("tags", c.Tag)
+	}
+	versions, err := cl.versions(ctx, parentName, join(state, tag))
+	if err != nil {
+		return err
+	}
+	if s.json() {
+		return s.printJSON(&catalogv1.ListVersionsResponse{Versions: versions})
+	}
+	label := cl.labels()
+	var rows [][]string
+	for _, v := range versions {
+		rows = append(rows, []string{
+			label.api(ctx, parent(v.GetName())) + "/" + v.GetVersion(), word(v.GetState(), "STATE_"),
+			strings.Join(all(ctx, v.GetPlans(), label.plan), ", "), v.GetName(),
+		})
+	}
+	return s.printTable([]string{"VERSION", "STATE", "PLANS", "NAME"}, rows)
+}
+
+// versionGetCmd shows a version.
+type versionGetCmd struct {
+	Version string `arg:"" help:"The version, as EchoWebSocket/1.0.0."`
+}
+
+// Run shows the version.
+func (c *versionGetCmd) Run(ctx context.Context, s *shell) error {
+	cl, err := s.dial()
+	if err != nil {
+		return err
+	}
+	v, err := cl.version(ctx, "VERSION", c.Version)
+	if err != nil {
+		return err
+	}
+	if s.json() {
+		return s.printJSON(v)
+	}
+	label := cl.labels()
+	var schemes []string
+	for _, scheme := range v.GetSecurity().GetSchemes() {
+		schemes = append(schemes, word(scheme, "SCHEME_"))
+	}
+	if len(schemes) == 0 {
+		schemes = []string{"oauth2"}
+	}
+	age := ""
+	if v.GetMaxSessionAge() != nil {
+		age = v.GetMaxSessionAge().AsDuration().String()
+	}
+	fields := [][2]string{
+		{"Version", label.version(ctx, v.GetName())}, {"Name", v.GetName()}, {"State", word(v.GetState(), "STATE_")},
+		{"Endpoint", v.GetEndpoints().GetProduction()}, {"Sandbox endpoint", v.GetEndpoints().GetSandbox()},
+		{"Security", strings.Join(schemes, ", ")}, {"Plans", strings.Join(all(ctx, v.GetPlans(), label.plan), ", ")},
+		{"Origins", strings.Join(v.GetAllowedOrigins(), ", ")}, {"Tags", strings.Join(v.GetTags(), ", ")},
+		{"Longest session", age}, {"Description", v.GetDescription()},
+		{"Created", when(v.GetCreateTime())}, {"Changed", when(v.GetUpdateTime())},
+	}
+	for _, a := range v.GetAddresses() {
+		fields = append(fields, [2]string{"Address", a})
+	}
+	return s.printFields(fields...)
+}
+
+// versionUpdateCmd changes a version. What is not given stays.
+type versionUpdateCmd struct {
+	Version         string         `arg:"" help:"The version, as EchoWebSocket/1.0.0."`
+	Endpoint        *string        `placeholder:"URL" help:"Backend for production keys."`
+	SandboxEndpoint *string        `placeholder:"URL" help:"Backend for sandbox keys; empty for none."`
+	Plan            []string       `sep:"none" placeholder:"PLAN" help:"Plan on offer instead of those now; can be repeated."`
+	Origin          []string       `sep:"none" placeholder:"ORIGIN" help:"Origin that may connect instead of those now; can be repeated; empty for any."`
+	Tag             []string       `sep:"none" placeholder:"WORD" help:"Tag instead of those now; can be repeated; empty for none."`
+	Description     *string        `placeholder:"TEXT" help:"What is particular to this version."`
+	MaxSessionAge   *time.Duration `placeholder:"DURATION" help:"How long a session may live; 0 for no bound."`
+}
+
+// Run changes what is given.
+func (c *versionUpdateCmd) Run(ctx context.Context, s *shell) error {
+	cl, err := s.dial()
+	if err != nil {
+		return err
+	}
+	v, err := cl.version(ctx, "VERSION", c.Version)
+	if err != nil {
+		return err
+	}
+	plans, err := cl.plansOf(ctx, "--plan", c.Plan)
+	if err != nil {
+		return err
+	}
+	change, mask := c.change(v, plans)
+	if len(mask.Paths) == 0 {
+		return usagef("nothing to change: give --endpoint, --sandbox-endpoint, --plan, --origin, --tag, --description or --max-session-age")
+	}
+	if v, err = cl.catalog.UpdateVersion(ctx, &catalogv1.UpdateVersionRequest{Version: change, UpdateMask: mask}); err != nil {
+		return err
+	}
+	return s.showVersion(v, cl.labels().version(ctx, v.GetName()), "Changed")
+}
+
+// change returns the new values and the fields that they are for.
+func (c *versionUpdateCmd) change(v *catalogv1.Version, plans []string) (*catalogv1.Version, *fieldmaskpb.FieldMask) {
+	change := &catalogv1.Version{Name: v.GetName(), Etag: v.GetEtag(), Endpoints: &catalogv1.Endpoints{}}
+	mask := &fieldmaskpb.FieldMask{}
+	given := func(path string) { mask.Paths = append(mask.Paths, path) }
+	if c.Endpoint != nil {
+		change.Endpoints.Production = *c.Endpoint
+		given("endpoints.production")
+	}
+	if c.SandboxEndpoint != nil {
+		change.Endpoints.Sandbox = *c.SandboxEndpoint
+		given("endpoints.sandbox")
+	}
+	if len(plans) > 0 {
+		change.Plans = plans
+		given("plans")
+	}
+	if len(c.Origin) > 0 {
+		change.AllowedOrigins = some(c.Origin)
+		given("allowed_origins")
+	}
+	if len(c.Tag) > 0 {
+		change.Tags = some(c.Tag)
+		given("tags")
+	}
+	if c.Description != nil {
+		change.Description = *c.Description
+		given("description")
+	}
+	if c.MaxSessionAge != nil {
+		if *c.MaxSessionAge != 0 {
+			change.MaxSessionAge = durationpb.New(*c.MaxSessionAge)
+		}
+		given("max_session_age")
+	}
+	return change, mask
+}
+
+// some returns the words that are not empty.
+func some(words []string) []string {
+	return slices.DeleteFunc(slices.Clone(words), func(w string) bool { return w == "" })
+}
+
+// versionDeleteCmd deletes a version.
+type versionDeleteCmd struct {
+	Version string `arg:"" help:"The version, as EchoWebSocket/1.0.0."`
+}
+
+// Run deletes the version.
+func (c *versionDeleteCmd) Run(ctx context.Context, s *shell) error {
+	cl, err := s.dial()
+	if err != nil {
+		return err
+	}
+	v, err := cl.version(ctx, "VERSION", c.Version)
+	if err != nil {
+		return err
+	}
+	label := cl.labels().version(ctx, v.GetName())
+	if _, err := cl.catalog.DeleteVersion(ctx, &catalogv1.DeleteVersionRequest{Name: v.GetName(), Etag: v.GetEtag()}); err != nil {
+		return err
+	}
+	return s.deleted(v.GetName(), label)
+}

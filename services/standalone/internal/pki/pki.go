@@ -1,0 +1,161 @@
+// Package pki makes a private authority and the certificates that it signs, as
+// PEM files. Reading certificates to serve with them is left to kit/certs.
+package pki
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"math/big"
+	"net"
+	"time"
+)
+
+// authorityLife is how long an authority is good for.
+const authorityLife = 10 * 365 * 24 * time.Hour
+
+// clockSkew is how far the clock of a peer may be behind ours.
+const clockSkew = time.Hour
+
+// Authority signs certificates.
+type Authority struct {
+	cert *x509.Certificate
+	key  *ecdsa.PrivateKey
+}
+
+// Pair is a certificate and its key, each in PEM.
+type Pair struct {
+	Cert, Key []byte
+}
+
+// Leaf says what a certificate is for.
+type Leaf struct {
+	// Names are DNS names and IP addresses; the first is the subject. Services
+	// know each other by the first DNS name.
+	Names []string
+	// Life is how long the certificate is good for.
+	Life time.Duration
+	// Client says that it identifies a caller too.
+	Client bool
+}
+
+// NewAuthority makes an authority and returns it with its files.
+func NewAuthority(name string, now time.Time) (*Authority, Pair, error) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return nil, Pair{}, fmt.Errorf("make the authority's key: %w", err)
+	}
+	template := &x509.Certificate{
+		SerialNumber:          serial(),
+		Subject:               pkix.Name{CommonName: name},
+		NotBefore:             now.Add(-clockSkew),
+		NotAfter:              now.Add(authorityLife),
+		KeyUsage:              x509.KeyUsageCertSign | x509.KeyUsageCRLSign,
+		BasicConstraintsValid: true,
+		IsCA:                  true,
+		MaxPathLenZero:        true,
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	if err != nil {
+		return nil, Pair{}, fmt.Errorf("make the authority: %w", err)
+	}
+	pair, err := encode(der, key)
+	if err != nil {
+		return nil, Pair{}, err
+	}
+	a, err := LoadAuthority(pair)
+	return a, pair, err
+}
+
+// LoadAuthority reads an authority that NewAuthority made.
+func LoadAuthority(pair Pair) (*Authority, error) {
+	both, err := tls.X509KeyPair(pair.Cert, pair.Key)
+	if err != nil {
+		return nil, fmt.Errorf("read the authority: %w", err)
+	}
+	key, ok := both.PrivateKey.(*ecdsa.PrivateKey)
+	if !ok || !both.Leaf.IsCA {
+		return nil, errors.New("read the authority: the certificate is not one of an authority")
+	}
+	return &Authority{cert: both.Leaf, key: key}, nil
+}
+
+// Issue makes a certificate.
+func (a *Authority) Issue(leaf Leaf, now time.Time) (Pair, error) {
+	if len(leaf.Names) == 0 {
+		return Pair{}, errors.New("make a certificate: a name is needed")
+	}
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return Pair{}, fmt.Errorf("make a key for %s: %w", leaf.Names[0], err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: serial(),
+		Subject:      pkix.Name{CommonName: leaf.Names[0]},
+		NotBefore:    now.Add(-clockSkew),
+		NotAfter:     now.Add(leaf.Life),
+		KeyUsage:     x509.KeyUsageDigitalSignature,
+		ExtKeyUsage:  []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+	}
+	if template.NotAfter.After(a.cert.NotAfter) {
+		template.NotAfter = a.cert.NotAfter
+	}
+	if leaf.Client {
+		template.ExtKeyUsage = append(template.ExtKeyUsage, x509.ExtKeyUsageClientAuth)
+	}
+	for _, name := range leaf.Names {
+		if ip := net.ParseIP(name); ip != nil {
+			template.IPAddresses = append(template.IPAddresses, ip)
+		} else {
+			template.DNSNames = append(template.DNSNames, name)
+		}
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, a.cert, &key.PublicKey, a.key)
+	if err != nil {
+		return Pair{}, fmt.Errorf("make a certificate for %s: %w", leaf.Names[0], err)
+	}
+	return encode(der, key)
+}
+
+// Covers reports whether a certificate is of this authority, good until then,
+// and for each of the names.
+func (a *Authority) Covers(pair Pair, names []string, until time.Time) bool {
+	both, err := tls.X509KeyPair(pair.Cert, pair.Key)
+	if err != nil || until.After(both.Leaf.NotAfter) || both.Leaf.CheckSignatureFrom(a.cert) != nil {
+		return false
+	}
+	for _, name := range names {
+		if both.Leaf.VerifyHostname(name) != nil {
+			return false
+		}
+	}
+	return true
+}
+
+// NotAfter returns when the authority ends.
+func (a *Authority) NotAfter() time.Time { return a.cert.NotAfter }
+
+// serial returns 127 random bits, which is what RFC 5280 leaves of 16 bytes.
+func serial() *big.Int {
+	b := make([]byte, 16)
+	rand.Read(b)
+	b[0] &= 0x7f
+	return new(big.Int).SetBytes(b)
+}
+
+func encode(der []byte, key *ecdsa.PrivateKey) (Pair, error) {
+	pkcs8, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		return Pair{}, fmt.Errorf("encode a key: %w", err)
+	}
+	return Pair{
+		Cert: pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}),
+		Key:  pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8}),
+	}, nil
+}
