@@ -1,0 +1,3 @@
+-- One database per service; their tables never meet.
+CREATE DATABASE catalog;
+CREATE DATABASE subscription;
