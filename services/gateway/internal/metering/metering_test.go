@@ -1,0 +1,336 @@
+package metering
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"net/netip"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/testing/protocmp"
+
+	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
+	"github.com/tidegatehq/tidegate/services/gateway/internal/metrics"
+	"github.com/tidegatehq/tidegate/services/gateway/internal/relay"
+	"github.com/tidegatehq/tidegate/services/gateway/internal/session"
+)
+
+// service takes reports as the subscription service does, and fails as the
+// network would: before a batch is taken in, or after it, when only the answer
+// is lost.
+type service struct {
+	subscriptionv1.MeteringServiceClient
+	t    *testing.T
+	fail func() (before, after error)
+
+	mu      sync.Mutex
+	usage   map[uint64]*subscriptionv1.ReportUsageRequest // by sequence, as first seen
+	causes  map[uint64]*subscriptionv1.ReportCausesRequest
+	rows    map[key]count
+	records []*subscriptionv1.SessionRecord
+}
+
+func newService(t *testing.T) *service {
+	return &service{
+		t:     t,
+		usage: map[uint64]*subscriptionv1.ReportUsageRequest{}, causes: map[uint64]*subscriptionv1.ReportCausesRequest{},
+		rows: map[key]count{},
+		fail: func() (error, error) { return nil, nil },
+	}
+}
+
+func (s *service) ReportUsage(_ context.Context, req *subscriptionv1.ReportUsageRequest, _ ...grpc.CallOption) (*subscriptionv1.ReportUsageResponse, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	before, after := s.fail()
+	if before != nil {
+		return nil, before
+	}
+	n := req.GetBatch().GetSequence()
+	if len(req.GetUsage()) == 0 || len(req.GetUsage()) > usageBatch {
+		s.t.Errorf("batch %d has %d rows", n, len(req.GetUsage()))
+	}
+	first := s.usage[n]
+	if first != nil && !proto.Equal(first, req) {
+		s.t.Errorf("batch %d came again with other content:\n%s", n, cmp.Diff(first, req, protocmp.Transform()))
+	}
+	if first == nil {
+		if n != uint64(len(s.usage)+1) {
+			s.t.Errorf("batch %d came after %d", n, len(s.usage))
+		}
+		s.usage[n] = proto.CloneOf(req)
+		s.take(req)
+	}
+	return &subscriptionv1.ReportUsageResponse{Duplicate: first != nil}, after
+}
+
+func (s *service) take(req *subscriptionv1.ReportUsageRequest) {
+	for _, u := range req.GetUsage() {
+		k := key{u.GetSubscription(), u.GetApplication(), u.GetVersion(), u.GetHour().GetSeconds()}
+		c := s.rows[k]
+		c.add(count{sessions: u.GetSessions(), totals: session.Totals{FromClient: counted(u.GetInbound()), FromBackend: counted(u.GetOutbound())}})
+		s.rows[k] = c
+	}
+}
+
+func counted(t *subscriptionv1.Traffic) relay.Count {
+	return relay.Count{Messages: t.GetMessages(), Frames: t.GetFrames(), Payload: t.GetPayloadBytes(), Wire: t.GetWireBytes()}
+}
+
+func (s *service) ReportCauses(_ context.Context, req *subscriptionv1.ReportCausesRequest, _ ...grpc.CallOption) (*subscriptionv1.ReportCausesResponse, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	before, after := s.fail()
+	if before != nil {
+		return nil, before
+	}
+	n := req.GetBatch().GetSequence()
+	first := s.causes[n]
+	if first != nil && !proto.Equal(first, req) {
+		s.t.Errorf("batch %d of records came again with other content", n)
+	}
+	if first == nil {
+		s.causes[n] = proto.CloneOf(req)
+		s.records = append(s.records, req.GetSessionRecords()...)
+	}
+	return &subscriptionv1.ReportCausesResponse{Duplicate: first != nil}, after
+}
+
+// nothing is a registry without sessions.
+type nothing struct{}
+
+func (nothing) Collect(func(*session.Session, session.Totals)) {}
+
+func newMeter(t *testing.T, cfg Config, client subscriptionv1.MeteringServiceClient) (*Meter, *prometheus.Registry) {
+	t.Helper()
+	reg := prometheus.NewRegistry()
+	cfg.Gateway, cfg.BootID = "gateway-1", "boot"
+	return New(cfg, client, metrics.New(reg), slog.New(slog.DiscardHandler)), reg
+}
+
+func record(i int, unreported session.Totals) session.Record {
+	info := session.Info{
+		Ref:        fmt.Sprintf("ref%d", i),
+		Route:      &session.Route{Version: fmt.Sprintf("apis/a/versions/%d", i%3)},
+		ClientAddr: netip.MustParseAddrPort("192.0.2.1:1234"),
+	}
+	if i%2 == 0 {
+		info.Grant = &session.Grant{Subscription: fmt.Sprintf("subscriptions/%d", i%5), Application: "applications/1", Name: "grants/1"}
+	}
+	return session.Record{Info: info, Unreported: unreported, Totals: unreported, Cause: session.Cause{By: session.ByClient, Word: "CLOSE"}}
+}
+
+func TestTotalsAreExactThoughReportsFail(t *testing.T) {
+	for seed := range uint64(30) {
+		synctest.Test(t, func(t *testing.T) { exactly(t, seed) })
+	}
+}
+
+func exactly(t *testing.T, seed uint64) {
+	rnd := rand.New(rand.NewPCG(seed, 1))
+	lost := status.Error(codes.Unavailable, "lost")
+	s := newService(t)
+	s.fail = func() (error, error) {
+		switch rnd.IntN(3) {
+		case 0:
+			return lost, nil
+		case 1:
+			return nil, lost
+		}
+		return nil, nil
+	}
+	m, _ := newMeter(t, Config{}, s)
+	ctx, stop := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- m.Run(ctx, nothing{}) }()
+
+	want := map[key]count{}
+	for i := range 200 + rnd.IntN(200) {
+		totals := session.Totals{
+			FromClient:  relay.Count{Messages: rnd.Uint64N(9), Frames: rnd.Uint64N(9), Payload: rnd.Uint64N(9), Wire: rnd.Uint64N(9)},
+			FromBackend: relay.Count{Messages: rnd.Uint64N(9), Frames: rnd.Uint64N(9), Payload: rnd.Uint64N(9), Wire: 1},
+		}
+		r := record(i, totals)
+		k, c := keyOf(&r.Info, time.Now()), count{sessions: 1, totals: totals}
+		m.add(&r.Info, session.Totals{}, 1)
+		m.Record(r)
+		sum := want[k]
+		sum.add(c)
+		want[k] = sum
+		time.Sleep(time.Duration(rnd.Int64N(int64(2 * time.Minute))))
+	}
+	stop()
+	if err := <-done; err != nil {
+		t.Fatalf("seed %d: Run = %v", seed, err)
+	}
+	if err := m.Flush(t.Context(), nothing{}); err != nil {
+		t.Fatalf("seed %d: Flush = %v", seed, err)
+	}
+	if diff := cmp.Diff(want, s.rows, cmp.AllowUnexported(key{}, count{})); diff != "" {
+		t.Errorf("seed %d: usage differs (- counted, + reported):\n%s", seed, diff)
+	}
+	seen := map[string]bool{}
+	for _, r := range s.records {
+		if seen[r.GetName()] {
+			t.Errorf("seed %d: record %s came twice", seed, r.GetName())
+		}
+		seen[r.GetName()] = true
+	}
+	var n uint64
+	for _, c := range want {
+		n += c.sessions
+	}
+	if uint64(len(seen)) != n {
+		t.Errorf("seed %d: %d records came, want %d", seed, len(seen), n)
+	}
+}
+
+func TestABatchThatIsRefusedForGoodIsDropped(t *testing.T) {
+	s := newService(t)
+	m, reg := newMeter(t, Config{}, s)
+	s.fail = func() (error, error) { return status.Error(codes.InvalidArgument, "no"), nil }
+	m.Record(record(0, session.Totals{FromClient: relay.Count{Wire: 1}}))
+	if err := m.usage.flush(t.Context()); err == nil {
+		t.Error("a refused batch was not reported as an error")
+	}
+	s.fail = func() (error, error) { return nil, nil }
+	m.Record(record(2, session.Totals{FromClient: relay.Count{Wire: 1}}))
+	// The service has not seen batch 1.
+	s.usage[1] = nil
+	if err := m.usage.flush(t.Context()); err != nil {
+		t.Errorf("after a refused batch: %v", err)
+	}
+	if len(s.rows) != 1 {
+		t.Errorf("%d rows came, want the second batch's", len(s.rows))
+	}
+	if got := droppedOf(t, reg, metrics.Usage); got != 1 {
+		t.Errorf("%v rows counted as dropped, want 1", got)
+	}
+}
+
+func droppedOf(t *testing.T, reg *prometheus.Registry, kind string) float64 {
+	t.Helper()
+	families, err := reg.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range families {
+		for _, m := range f.GetMetric() {
+			if f.GetName() == "tidegate_reports_dropped_total" && m.GetLabel()[0].GetValue() == kind {
+				return m.GetCounter().GetValue()
+			}
+		}
+	}
+	return 0
+}
+
+func TestMemoryIsBoundedWhileTheServiceIsAway(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newService(t)
+		away := errors.New("away")
+		s.fail = func() (error, error) { return away, nil }
+		m, reg := newMeter(t, Config{Rows: 20, Records: 50}, s)
+		var wire uint64
+		for i := range 500 {
+			m.Record(record(i, session.Totals{FromBackend: relay.Count{Wire: uint64(i)}}))
+			wire += uint64(i)
+			if i%10 == 0 {
+				if err := errors.Join(m.usage.flush(t.Context()), m.causes.flush(t.Context())); !errors.Is(err, away) {
+					t.Fatalf("flush = %v, want %v", err, away)
+				}
+			}
+			time.Sleep(10 * time.Minute)
+		}
+		if rows, records := m.rows.len(), m.records.len(); rows > 20 || records > 50 {
+			t.Errorf("%d rows and %d records wait, want at most 20 and 50", rows, records)
+		}
+		if n, err := testutil.GatherAndCount(reg, "tidegate_reports_dropped_total"); n != 1 || err != nil {
+			t.Errorf("%d kinds of drops, %v, want records alone", n, err)
+		}
+		if got, want := droppedOf(t, reg, metrics.Records), 500.0-50-1; got != want {
+			t.Errorf("%v records dropped, want %v: all but those that wait and the batch", got, want)
+		}
+		s.fail = func() (error, error) { return nil, nil }
+		if err := m.Flush(t.Context(), nothing{}); err != nil {
+			t.Fatalf("Flush = %v", err)
+		}
+		var got uint64
+		for _, c := range s.rows {
+			got += c.totals.FromBackend.Wire
+		}
+		if got != wire {
+			t.Errorf("%d bytes were reported, want %d: joining hours keeps the totals", got, wire)
+		}
+		if last := s.records[len(s.records)-1].GetName(); last != "sessionRecords/ref499" {
+			t.Errorf("the last record is %s, want the newest", last)
+		}
+	})
+}
+
+func TestRowsAreRefusedOnlyWhenNothingCanBeJoined(t *testing.T) {
+	r := newRows(2)
+	one := session.Totals{FromClient: relay.Count{Wire: 1}}
+	for i, want := range []int{0, 0, 1} {
+		if got := r.add(key{subscription: fmt.Sprint(i)}, one, 0); got != want {
+			t.Errorf("row %d: %d lost, want %d", i, got, want)
+		}
+	}
+	if got := r.add(key{subscription: "9"}, session.Totals{}, 0); got != 0 {
+		t.Errorf("a row of nothing: %d lost, want 0", got)
+	}
+}
+
+func TestFlushEndsWithItsContext(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newService(t)
+		s.fail = func() (error, error) { return status.Error(codes.Unavailable, "away"), nil }
+		m, _ := newMeter(t, Config{}, s)
+		m.Record(record(0, session.Totals{FromClient: relay.Count{Wire: 1}}))
+		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+		defer cancel()
+		begin := time.Now()
+		err := m.Flush(ctx, nothing{})
+		if !errors.Is(err, context.DeadlineExceeded) || time.Since(begin) > 3*time.Second {
+			t.Errorf("Flush = %v after %v, want the deadline", err, time.Since(begin))
+		}
+	})
+}
+
+func TestRecordIsReportedWhole(t *testing.T) {
+	s := newService(t)
+	m, _ := newMeter(t, Config{}, s)
+	at := time.Date(2026, 11, 21, 9, 0, 0, 5000, time.UTC)
+	r := record(0, session.Totals{FromClient: relay.Count{Messages: 1, Frames: 2, Payload: 3, Wire: 4}, FromBackend: relay.Count{Messages: 5}})
+	r.Started, r.Ended, r.Revision = at, at.Add(time.Second), 77
+	r.Cause = session.Cause{By: session.ByGateway, Word: "REVOKED", Code: 4001}
+	r.ClientLeg = session.LegRecord{Sent: 4001, Received: 1000, CutMidFrame: true, Last: at}
+	r.BackendLeg = session.LegRecord{Sent: 1001, Received: 1005}
+	m.Record(r)
+	if err := m.causes.flush(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	want := &subscriptionv1.SessionRecord{
+		Name: "sessionRecords/ref0", Session: "gateways/gateway-1/sessions/ref0", Version: "apis/a/versions/0",
+		Application: "applications/1", Subscription: "subscriptions/0", Grant: "grants/1", ClientAddress: "192.0.2.1:1234",
+		StartTime: stamp(at), EndTime: stamp(at.Add(time.Second)), EndedBy: subscriptionv1.SessionRecord_PARTY_GATEWAY, Cause: "REVOKED",
+		ClientCode: 1000, ClientSentCode: 4001, BackendCode: 1005, BackendSentCode: 1001,
+		Inbound:         &subscriptionv1.Traffic{Messages: 1, Frames: 2, PayloadBytes: 3, WireBytes: 4},
+		Outbound:        &subscriptionv1.Traffic{Messages: 5},
+		LastInboundTime: stamp(at), Cut: true, RouteRevision: 77,
+	}
+	if diff := cmp.Diff(want, s.records[0], protocmp.Transform()); diff != "" {
+		t.Errorf("the record differs (- want, + got):\n%s", diff)
+	}
+}
