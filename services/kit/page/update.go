@@ -1,0 +1,67 @@
+package page
+
+import (
+	"slices"
+	"strings"
+
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/types/known/fieldmaskpb"
+
+	"github.com/tidegatehq/tidegate/services/kit/fault"
+)
+
+// Update is what an update request asks for.
+type Update struct {
+	from  proto.Message
+	paths []string // fields that change
+	fixed []string // fields that were named and cannot change
+}
+
+// NewUpdate reads the update mask of a request with the new values in from. May
+// has the fields at the top of the resource that an update may change. Another
+// field of the resource may be named too, because a client that sends back all
+// that it read names them all; Apply refuses it when its value is not the
+// current one. Name and etag are never changed and never in the way.
+func NewUpdate(mask *fieldmaskpb.FieldMask, from proto.Message, may ...string) (*Update, error) {
+	u := &Update{from: from}
+	asked := &fieldmaskpb.FieldMask{}
+	fields := from.ProtoReflect().Descriptor().Fields()
+	for _, path := range mask.GetPaths() {
+		known := fields.ByName(protoreflect.Name(path)) != nil
+		switch {
+		case !known || slices.Contains(may, path):
+			asked.Paths = append(asked.Paths, path)
+		case path != "name" && path != "etag" && !slices.Contains(u.fixed, path):
+			u.fixed = append(u.fixed, path)
+		}
+	}
+	if len(asked.GetPaths()) == 0 && len(mask.GetPaths()) > 0 {
+		return u, nil
+	}
+	var err error
+	u.paths, err = Mask(asked, from, may...)
+	return u, err
+}
+
+// Apply makes the update in the current resource. Its error is a fault.
+func (u *Update) Apply(current proto.Message) error {
+	to, from := current.ProtoReflect(), u.from.ProtoReflect()
+	fields := to.Descriptor().Fields()
+	for _, path := range u.fixed {
+		fd := fields.ByName(protoreflect.Name(path))
+		if !to.Get(fd).Equal(from.Get(fd)) {
+			resource := strings.ToLower(string(to.Descriptor().Name()))
+			return fault.Invalid(resource+"."+path, "cannot be changed by an update")
+		}
+	}
+	for _, path := range u.paths {
+		fd := fields.ByName(protoreflect.Name(path))
+		if from.Has(fd) {
+			to.Set(fd, from.Get(fd))
+		} else {
+			to.Clear(fd)
+		}
+	}
+	return nil
+}
