@@ -240,16 +240,40 @@ func (f *Follower[Req, Resp]) follow(ctx context.Context, cancel context.CancelC
 	since := f.since()
 	hello := proto.CloneOf(f.hello)
 	hello.Since = since
-	if err := s.Send(f.client.Hello(hello)); err != nil {
-		return f.receiveError(s, err)
+	sendErr := s.Send(f.client.Hello(hello))
+	in := &inbox[Resp]{messages: make(chan *Resp), broken: make(chan struct{})}
+	go func() {
+		defer close(in.broken)
+		in.err = receive(ctx, s, in.messages, silent)
+	}()
+	if sendErr != nil {
+		err = in.reason(ctx, sendErr)
+	} else {
+		err = f.handle(ctx, s, &state[Resp]{resumed: since != ""}, in)
 	}
-	messages := make(chan *Resp)
-	received := make(chan error, 1)
-	go func() { received <- receive(ctx, s, messages, silent) }()
-	err = f.handle(ctx, s, &state[Resp]{resumed: since != ""}, messages, received)
 	cancel(err)
-	<-received
+	<-in.broken
 	return err
+}
+
+// inbox is what comes out of a stream.
+type inbox[Resp any] struct {
+	messages chan *Resp
+	broken   chan struct{} // closed when nothing comes any more
+	err      error         // why, once broken is closed
+}
+
+// reason is why a Send failed: gRPC says it to Recv.
+func (in *inbox[Resp]) reason(ctx context.Context, sendErr error) error {
+	for {
+		select {
+		case <-in.messages:
+		case <-in.broken:
+			return in.err
+		case <-ctx.Done():
+			return fmt.Errorf("watch: send: %w", sendErr)
+		}
+	}
 }
 
 // since is the cursor to resume from. When two streams in a row broke the order,
@@ -261,14 +285,6 @@ func (f *Follower[Req, Resp]) since() string {
 		return ""
 	}
 	return f.at.Cursor
-}
-
-// receiveError is the reason of a Send that failed: gRPC gives it to Recv.
-func (f *Follower[Req, Resp]) receiveError(s ClientStream[Req, Resp], sendErr error) error {
-	if _, err := s.Recv(); err != nil {
-		return fmt.Errorf("watch: %w", err)
-	}
-	return fmt.Errorf("watch: send: %w", sendErr)
 }
 
 // receive hands messages over until the stream breaks.
@@ -299,20 +315,19 @@ type state[Resp any] struct {
 
 // handle takes messages until the stream breaks. It acknowledges when no further
 // message waits, so that one ack covers what came together.
-func (f *Follower[Req, Resp]) handle(ctx context.Context, s ClientStream[Req, Resp], st *state[Resp], messages <-chan *Resp, received chan error) error {
+func (f *Follower[Req, Resp]) handle(ctx context.Context, s ClientStream[Req, Resp], st *state[Resp], in *inbox[Resp]) error {
 	for {
 		var m *Resp
 		select {
-		case m = <-messages:
+		case m = <-in.messages:
 		default:
 			if err := f.acknowledge(s, st); err != nil {
-				return err
+				return in.reason(ctx, err)
 			}
 			select {
-			case m = <-messages:
-			case err := <-received:
-				received <- err
-				return err
+			case m = <-in.messages:
+			case <-in.broken:
+				return in.err
 			case <-ctx.Done():
 				return ctx.Err()
 			}
@@ -333,7 +348,7 @@ func (f *Follower[Req, Resp]) acknowledge(s ClientStream[Req, Resp], st *state[R
 	ack.Number = f.at.Number
 	f.mu.Unlock()
 	if err := s.Send(f.client.Ack(ack)); err != nil {
-		return f.receiveError(s, err)
+		return err
 	}
 	f.set(func() { f.pending = &watchv1.Ack{} })
 	st.ack = false

@@ -1,0 +1,382 @@
+package change_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
+	watchv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/watch/v1"
+	"github.com/tidegatehq/tidegate/services/kit/change"
+)
+
+// peer is the service's end of a stream that a test plays by hand.
+type peer struct {
+	ctx  context.Context
+	said chan *request
+	says chan *response
+	end  chan error
+}
+
+// Send is what the follower says.
+func (p *peer) Send(r *request) error {
+	select {
+	case p.said <- r:
+		return nil
+	case <-p.ctx.Done():
+		return io.EOF
+	}
+}
+
+// Recv is what it hears.
+func (p *peer) Recv() (*response, error) {
+	select {
+	case r := <-p.says:
+		return r, nil
+	case err := <-p.end:
+		return nil, err
+	case <-p.ctx.Done():
+		return nil, context.Cause(p.ctx)
+	}
+}
+
+func (p *peer) say(body any) {
+	switch m := body.(type) {
+	case *watchv1.Begin:
+		p.says <- &response{Body: &catalogv1.WatchRoutesResponse_Begin{Begin: m}}
+	case *watchv1.SnapshotEnd:
+		p.says <- &response{Body: &catalogv1.WatchRoutesResponse_SnapshotEnd{SnapshotEnd: m}}
+	case *watchv1.Heartbeat:
+		p.says <- &response{Body: &catalogv1.WatchRoutesResponse_Heartbeat{Heartbeat: m}}
+	case uint64:
+		p.says <- &response{Body: &catalogv1.WatchRoutesResponse_Change{Change: &catalogv1.RouteChange{
+			Position: &watchv1.Position{Number: m, Cursor: fmt.Sprintf("e:%d", m)},
+			Event:    &catalogv1.RouteEvent{Routes: []*catalogv1.Route{{Name: fmt.Sprintf("w%d", m)}}}}}}
+	case string:
+		p.says <- &response{Body: &catalogv1.WatchRoutesResponse_Snapshot{
+			Snapshot: &catalogv1.RouteSnapshot{Routes: []*catalogv1.Route{{Name: m}}}}}
+	}
+}
+
+// snapshot says a whole snapshot.
+func (p *peer) snapshot(reset watchv1.Begin_Reset, number uint64, words ...string) {
+	p.say(&watchv1.Begin{Reset_: reset})
+	for _, w := range words {
+		p.say(w)
+	}
+	p.say(&watchv1.SnapshotEnd{Number: number, Cursor: fmt.Sprintf("e:%d", number)})
+}
+
+// follow runs a follower in a bubble of fake time; each connection comes out of
+// the channel.
+func follow(t *testing.T, start change.At, test func(t *testing.T, f *follower, s *sink, peers <-chan *peer)) {
+	synctest.Test(t, func(t *testing.T) {
+		peers := make(chan *peer)
+		s := &sink{number: start.Number}
+		c := newClient(func(ctx context.Context) (change.ClientStream[request, response], error) {
+			p := &peer{ctx: ctx, said: make(chan *request), says: make(chan *response), end: make(chan error, 1)}
+			select {
+			case peers <- p:
+				return p, nil
+			case <-ctx.Done():
+				return nil, context.Cause(ctx)
+			}
+		})
+		f := change.NewFollower(c, hello("gateway-1"), start, s, quiet(), time.Now)
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error)
+		go func() { done <- f.Run(ctx) }()
+		test(t, f, s, peers)
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("Run = %v, want nil", err)
+		}
+		if _, _, wrong := s.state(); wrong != nil {
+			t.Errorf("out of order: %v", wrong)
+		}
+	})
+}
+
+// wantHello checks the first message of a stream.
+func wantHello(t *testing.T, p *peer, since string) {
+	t.Helper()
+	h := (<-p.said).GetHello()
+	if h.GetInstance() != "gateway-1" || h.GetSince() != since {
+		t.Fatalf("hello = %v, want instance gateway-1, since %q", h, since)
+	}
+}
+
+func wantAck(t *testing.T, p *peer, number, closed uint64, failure string) {
+	t.Helper()
+	a := (<-p.said).GetAck()
+	if a == nil || a.GetNumber() != number || a.GetSessionsClosed() != closed || a.GetFailure() != failure {
+		t.Fatalf("ack = %v, want number %d, sessions_closed %d, failure %q", a, number, closed, failure)
+	}
+}
+
+func TestFollowerAppliesSnapshotThenChanges(t *testing.T) {
+	follow(t, change.At{}, func(t *testing.T, f *follower, s *sink, peers <-chan *peer) {
+		p := <-peers
+		wantHello(t, p, "")
+		p.say(&watchv1.Begin{Reset_: watchv1.Begin_RESET_NO_CURSOR})
+		p.say("a")
+		p.say(&watchv1.Heartbeat{})
+		p.say("b")
+		synctest.Wait()
+		if f.Ready() || f.Health() == nil {
+			t.Error("ready before the end of the snapshot")
+		}
+		p.say(&watchv1.SnapshotEnd{Number: 7, Cursor: "e:7"})
+		wantAck(t, p, 7, 0, "")
+		if err := f.WaitReady(t.Context()); err != nil || f.Applied() != 7 || f.Health() != nil {
+			t.Errorf("WaitReady = %v, Applied = %d, Health = %v, want nil, 7, nil", err, f.Applied(), f.Health())
+		}
+		s.set(change.Result{SessionsClosed: 2, Failure: "no"}, nil)
+		p.say(uint64(8))
+		wantAck(t, p, 8, 2, "no")
+		s.set(change.Result{}, nil)
+		p.say(uint64(9))
+		wantAck(t, p, 9, 0, "")
+		if words, resets, _ := s.state(); resets != 1 || !slices.Equal(words, []string{"a", "b", "w8", "w9"}) {
+			t.Errorf("sink = %v after %d snapshots, want a b w8 w9 after 1", words, resets)
+		}
+		if !f.LastHeard().Equal(time.Now()) {
+			t.Errorf("LastHeard = %v, want %v", f.LastHeard(), time.Now())
+		}
+		if at := f.At(); at != (change.At{Number: 9, Cursor: "e:9"}) {
+			t.Errorf("At = %v, want 9, e:9", at)
+		}
+	})
+}
+
+func TestFollowerResumesAndCarriesItsAckOver(t *testing.T) {
+	follow(t, change.At{}, func(t *testing.T, f *follower, s *sink, peers <-chan *peer) {
+		p := <-peers
+		wantHello(t, p, "")
+		p.snapshot(watchv1.Begin_RESET_NO_CURSOR, 1)
+		wantAck(t, p, 1, 0, "")
+		s.set(change.Result{SessionsClosed: 3, Failure: "x"}, nil)
+		p.say(uint64(2))
+		synctest.Wait() // the ack waits to be heard
+		p.end <- errors.New("cut")
+		// The stream ends before anybody hears the ack.
+		time.Sleep(change.Silence)
+		p = <-peers
+		wantHello(t, p, "e:2")
+		s.set(change.Result{SessionsClosed: 1, Failure: "y"}, nil)
+		p.say(&watchv1.Begin{})
+		wantAck(t, p, 2, 3, "x")
+		p.say(uint64(3))
+		wantAck(t, p, 3, 1, "y")
+		if _, resets, _ := s.state(); resets != 1 {
+			t.Errorf("snapshots = %d, want 1", resets)
+		}
+	})
+}
+
+func TestFollowerStartsWhereItsSinkIs(t *testing.T) {
+	follow(t, change.At{Number: 5, Cursor: "e:5"}, func(t *testing.T, f *follower, s *sink, peers <-chan *peer) {
+		p := <-peers
+		wantHello(t, p, "e:5")
+		if f.Ready() {
+			t.Error("ready before the service agreed")
+		}
+		p.say(&watchv1.Begin{})
+		wantAck(t, p, 5, 0, "")
+		p.say(uint64(6))
+		wantAck(t, p, 6, 0, "")
+		if err := f.WaitApplied(t.Context(), 6); err != nil || !f.Ready() {
+			t.Errorf("WaitApplied = %v, Ready = %v, want nil, true", err, f.Ready())
+		}
+	})
+}
+
+func TestFollowerTreatsSilenceAsBroken(t *testing.T) {
+	follow(t, change.At{}, func(t *testing.T, f *follower, s *sink, peers <-chan *peer) {
+		p := <-peers
+		wantHello(t, p, "")
+		p.snapshot(watchv1.Begin_RESET_NO_CURSOR, 1)
+		wantAck(t, p, 1, 0, "")
+		for range 5 { // heartbeats keep it alive, and are acknowledged
+			time.Sleep(change.Heartbeat)
+			p.say(&watchv1.Heartbeat{Head: 1})
+			wantAck(t, p, 1, 0, "")
+		}
+		last := time.Now()
+		<-p.ctx.Done()
+		if d := time.Since(last); d != change.Silence {
+			t.Errorf("the stream ended after %v, want %v", d, change.Silence)
+		}
+		p = <-peers
+		if f.Health() == nil {
+			t.Error("Health = nil while nothing is heard")
+		}
+		wantHello(t, p, "e:1")
+		p.say(&watchv1.Begin{})
+		wantAck(t, p, 1, 0, "")
+		if err := f.Health(); err != nil {
+			t.Errorf("Health = %v after it was heard again", err)
+		}
+	})
+}
+
+// A service that never answers the hello, or that takes no message at all, is
+// silent too.
+func TestFollowerLeavesADeafService(t *testing.T) {
+	follow(t, change.At{}, func(t *testing.T, f *follower, s *sink, peers <-chan *peer) {
+		began := time.Now()
+		p := <-peers
+		<-p.ctx.Done()
+		if d := time.Since(began); d != change.Silence {
+			t.Errorf("the stream ended after %v, want %v", d, change.Silence)
+		}
+		p = <-peers
+		wantHello(t, p, "")
+	})
+}
+
+// A sink that takes long does not make the service silent.
+func TestFollowerIsPatientWithItsSink(t *testing.T) {
+	follow(t, change.At{}, func(t *testing.T, f *follower, s *sink, peers <-chan *peer) {
+		p := <-peers
+		wantHello(t, p, "")
+		p.snapshot(watchv1.Begin_RESET_NO_CURSOR, 1)
+		wantAck(t, p, 1, 0, "")
+		s.mu.Lock()
+		s.takes = 30 * time.Second
+		s.mu.Unlock()
+		p.say(uint64(2))
+		p.say(&watchv1.Heartbeat{})
+		wantAck(t, p, 2, 0, "")
+		if p.ctx.Err() != nil {
+			t.Error("the stream was broken off")
+		}
+	})
+}
+
+func TestFollowerBreaksOffWhatIsOutOfOrder(t *testing.T) {
+	for name, messages := range map[string][]any{
+		"gap":                     {&watchv1.Begin{}, uint64(7)},
+		"duplicate":               {&watchv1.Begin{}, uint64(5)},
+		"no begin":                {uint64(6)},
+		"two begins":              {&watchv1.Begin{}, &watchv1.Begin{}},
+		"end without snapshot":    {&watchv1.Begin{}, &watchv1.SnapshotEnd{Number: 9}},
+		"piece without snapshot":  {&watchv1.Begin{}, "a"},
+		"change inside snapshot":  {&watchv1.Begin{Reset_: watchv1.Begin_RESET_EPOCH}, uint64(6)},
+		"heartbeat before begin":  {&watchv1.Heartbeat{}},
+		"begin inside a snapshot": {&watchv1.Begin{Reset_: watchv1.Begin_RESET_EPOCH}, &watchv1.Begin{}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			follow(t, change.At{Number: 5, Cursor: "e:5"}, func(t *testing.T, f *follower, s *sink, peers <-chan *peer) {
+				for try := range 2 {
+					p := <-peers
+					wantHello(t, p, "e:5")
+					go func() {
+						for range p.said { // whatever it acknowledges
+							continue
+						}
+					}()
+					for _, m := range messages {
+						p.say(m)
+					}
+					<-p.ctx.Done()
+					close(p.said)
+					if f.Applied() != 5 {
+						t.Errorf("try %d: Applied = %d, want 5", try, f.Applied())
+					}
+				}
+				// The same again would not help: it asks for a snapshot.
+				p := <-peers
+				wantHello(t, p, "")
+				p.snapshot(watchv1.Begin_RESET_NO_CURSOR, 9, "z")
+				wantAck(t, p, 9, 0, "")
+				p.end <- io.EOF
+				p = <-peers
+				wantHello(t, p, "e:9")
+			})
+		})
+	}
+}
+
+func TestFollowerNeedsASnapshotWithoutACursor(t *testing.T) {
+	follow(t, change.At{}, func(t *testing.T, f *follower, s *sink, peers <-chan *peer) {
+		p := <-peers
+		wantHello(t, p, "")
+		p.say(&watchv1.Begin{})
+		<-p.ctx.Done()
+		if f.Ready() {
+			t.Error("ready without a snapshot")
+		}
+	})
+}
+
+func TestFollowerHearsAgainWhatItsSinkRefused(t *testing.T) {
+	follow(t, change.At{}, func(t *testing.T, f *follower, s *sink, peers <-chan *peer) {
+		p := <-peers
+		wantHello(t, p, "")
+		p.snapshot(watchv1.Begin_RESET_NO_CURSOR, 1)
+		wantAck(t, p, 1, 0, "")
+		s.set(change.Result{}, errors.New("disk full"))
+		p.say(uint64(2))
+		<-p.ctx.Done()
+		s.set(change.Result{}, nil)
+		p = <-peers
+		wantHello(t, p, "e:1")
+		p.say(&watchv1.Begin{})
+		wantAck(t, p, 1, 0, "")
+		p.say(uint64(2))
+		wantAck(t, p, 2, 0, "")
+	})
+}
+
+func TestFollowerBacksOff(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var tries []time.Time
+		c := newClient(func(context.Context) (change.ClientStream[request, response], error) {
+			tries = append(tries, time.Now())
+			return nil, errors.New("refused")
+		})
+		f := change.NewFollower(c, hello("gateway-1"), change.At{}, &sink{}, quiet(), time.Now)
+		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+		defer cancel()
+		if err := f.Run(ctx); err != nil {
+			t.Errorf("Run = %v, want nil", err)
+		}
+		if n := len(tries); n < 25 || n > 60 {
+			t.Errorf("tries in 2 minutes = %d, want 25 to 60", n)
+		}
+		for i := 1; i < len(tries); i++ {
+			if d := tries[i].Sub(tries[i-1]); d < 50*time.Millisecond || d > 5*time.Second {
+				t.Errorf("pause %d = %v, want 50 ms to 5 s", i, d)
+			}
+		}
+	})
+}
+
+func TestFollowerShortensFailures(t *testing.T) {
+	follow(t, change.At{}, func(t *testing.T, f *follower, s *sink, peers <-chan *peer) {
+		p := <-peers
+		wantHello(t, p, "")
+		s.set(change.Result{Failure: strings.Repeat("ä", 1000)}, nil)
+		p.snapshot(watchv1.Begin_RESET_NO_CURSOR, 1)
+		if a := (<-p.said).GetAck(); a.GetFailure() != strings.Repeat("ä", 512) {
+			t.Errorf("failure has %d bytes, want 1024", len(a.GetFailure()))
+		}
+	})
+}
+
+func TestFollowerWaitsEndWithTheirContext(t *testing.T) {
+	follow(t, change.At{}, func(t *testing.T, f *follower, s *sink, peers <-chan *peer) {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if err := f.WaitApplied(ctx, 1); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("WaitApplied = %v, want %v", err, context.DeadlineExceeded)
+		}
+	})
+}

@@ -1,0 +1,204 @@
+package change_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"google.golang.org/grpc/codes"
+
+	"github.com/tidegatehq/tidegate/services/kit/change"
+	"github.com/tidegatehq/tidegate/services/kit/fault"
+	"github.com/tidegatehq/tidegate/services/kit/identity"
+	"github.com/tidegatehq/tidegate/services/kit/sqldb"
+	"github.com/tidegatehq/tidegate/services/kit/testdb"
+)
+
+func TestWriteNumbersWithoutGaps(t *testing.T) {
+	testdb.Each(t, migrations, func(t *testing.T, db *sqldb.DB) {
+		logs := []*change.Log{
+			change.NewLog(db, quiet(), time.Now, 0),
+			change.NewLog(db, quiet(), time.Now, 0), // another replica
+		}
+		stop := errors.New("stop")
+		var mu sync.Mutex
+		seen := map[uint64]bool{}
+		var wg sync.WaitGroup
+		for w := range 4 {
+			wg.Go(func() {
+				for i := range 10 {
+					n, err := addWord(t.Context(), logs[w%2], fmt.Sprintf("%d-%d", w, i))
+					mu.Lock()
+					if err != nil || n == 0 || seen[n] {
+						t.Errorf("write %d-%d = %d, %v, want a new number", w, i, n, err)
+					}
+					seen[n] = true
+					mu.Unlock()
+					_, err = logs[w%2].Write(t.Context(), func(*sqldb.Tx) (change.Record, error) { return change.Record{}, stop })
+					if !errors.Is(err, stop) {
+						t.Errorf("write that fails = %v, want %v", err, stop)
+					}
+				}
+			})
+		}
+		wg.Wait()
+		head, err := change.Head(t.Context(), db)
+		if err != nil || head != 40 || len(seen) != 40 {
+			t.Errorf("Head = %d, %v after %d writes, want 40", head, err, len(seen))
+		}
+	})
+}
+
+func TestWriteSkips(t *testing.T) {
+	db := testdb.SQLite(t, migrations)
+	l := change.NewLog(db, quiet(), time.Now, 0)
+	n, err := l.Write(t.Context(), func(tx *sqldb.Tx) (change.Record, error) {
+		_, err := tx.ExecContext(t.Context(), `INSERT INTO word (text) VALUES ('a')`)
+		return change.Record{Skip: true}, err
+	})
+	if n != 0 || err != nil {
+		t.Errorf("Write that skips = %d, %v, want 0, nil", n, err)
+	}
+	var words int
+	if err := db.QueryRowContext(t.Context(), `SELECT count(*) FROM word`).Scan(&words); err != nil || words != 1 {
+		t.Errorf("words = %d, %v, want 1: what was written stays", words, err)
+	}
+	if head, err := change.Head(t.Context(), db); err != nil || head != 0 {
+		t.Errorf("Head = %d, %v, want 0", head, err)
+	}
+}
+
+func TestAppendNeedsATime(t *testing.T) {
+	db := testdb.SQLite(t, migrations)
+	err := db.InTx(t.Context(), func(tx *sqldb.Tx) error {
+		_, err := change.Append(t.Context(), tx, change.Record{})
+		return err
+	})
+	if err == nil {
+		t.Error("Append without a time = nil, want an error")
+	}
+}
+
+func TestListPages(t *testing.T) {
+	testdb.Each(t, migrations, func(t *testing.T, db *sqldb.DB) {
+		c := newClock()
+		l := change.NewLog(db, quiet(), c.now, 0)
+		for i := range 5 {
+			c.add(time.Second)
+			mustAdd(t, l, fmt.Sprint(i))
+		}
+		var got []uint64
+		var first change.Entry
+		token, pages := "", 0
+		for {
+			entries, next, err := l.List(t.Context(), 2, token)
+			if err != nil {
+				t.Fatalf("List: %v", err)
+			}
+			if pages == 0 {
+				first = entries[0]
+			}
+			for _, e := range entries {
+				got = append(got, e.Number)
+			}
+			pages++
+			if token = next; token == "" {
+				break
+			}
+		}
+		if want := []uint64{5, 4, 3, 2, 1}; !slices.Equal(got, want) || pages != 3 {
+			t.Errorf("numbers = %v in %d pages, want %v in 3", got, pages, want)
+		}
+		want := change.Entry{Number: 5, Record: change.Record{Actor: "people/a", Action: "AddWord", Resource: "words/4", At: c.now()}}
+		first.At = first.At.UTC()
+		if diff := cmp.Diff(want, first); diff != "" {
+			t.Errorf("newest entry (-want +got):\n%s", diff)
+		}
+		for _, bad := range []string{"x", "AAAA"} {
+			if _, _, err := l.List(t.Context(), 2, bad); !fault.Is(err, codes.InvalidArgument) {
+				t.Errorf("List with token %q = %v, want INVALID_ARGUMENT", bad, err)
+			}
+		}
+		if _, _, err := l.List(t.Context(), -1, ""); !fault.Is(err, codes.InvalidArgument) {
+			t.Errorf("List of -1 = %v, want INVALID_ARGUMENT", err)
+		}
+	})
+}
+
+func TestActor(t *testing.T) {
+	for _, tt := range []struct {
+		caller identity.Caller
+		want   string
+	}{
+		{identity.Caller{}, ""},
+		{identity.Caller{Service: "gateway"}, "services/gateway"},
+		{identity.Caller{Service: "portal", Person: identity.Person{Name: "people/a"}}, "people/a"},
+		{identity.Caller{Service: identity.AnyService}, "services/unknown"},
+	} {
+		if got := change.Actor(tt.caller); got != tt.want {
+			t.Errorf("Actor(%v) = %q, want %q", tt.caller, got, tt.want)
+		}
+	}
+}
+
+// Run purges what is older than it is told to keep, and 7 days at least.
+func TestRunPurges(t *testing.T) {
+	for _, tt := range []struct {
+		keep time.Duration
+		left int
+	}{{0, 2}, {20 * 24 * time.Hour, 3}} {
+		testdb.Each(t, migrations, func(t *testing.T, db *sqldb.DB) {
+			c := newClock()
+			old := change.NewLog(db, quiet(), c.now, 0)
+			for _, d := range []time.Duration{10 * 24 * time.Hour, 5 * 24 * time.Hour, 0} {
+				mustAdd(t, old, d.String())
+				c.add(d)
+			}
+			l := change.NewLog(db, quiet(), c.now, tt.keep)
+			ctx, cancel := context.WithCancel(t.Context())
+			done := make(chan error)
+			go func() { done <- l.Run(ctx) }()
+			eventually(t, func() error {
+				entries, _, err := l.List(t.Context(), 0, "")
+				if err != nil || len(entries) != tt.left {
+					return fmt.Errorf("entries = %d, %v, want %d", len(entries), err, tt.left)
+				}
+				return nil
+			})
+			cancel()
+			if err := <-done; err != nil {
+				t.Errorf("Run = %v, want nil", err)
+			}
+		})
+	}
+}
+
+// The migrations of services have Schema verbatim; that it is one statement
+// after the other matters to goose.
+func TestSchemaIsPlain(t *testing.T) {
+	if strings.Contains(change.Schema, "--") || strings.Contains(change.Schema, "\t") {
+		t.Error("Schema has a comment or a tab in it")
+	}
+}
+
+// eventually waits for what another goroutine does, 10 s at most.
+func eventually(t *testing.T, check func() error) {
+	t.Helper()
+	limit := time.Now().Add(10 * time.Second)
+	for {
+		err := check()
+		if err == nil {
+			return
+		}
+		if time.Now().After(limit) {
+			t.Fatalf("after 10 s: %v", err)
+		}
+		time.Sleep(5 * time.Millisecond) // real goroutines and files are waited for
+	}
+}

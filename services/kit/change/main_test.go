@@ -1,0 +1,214 @@
+package change_test
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"testing"
+	"testing/fstest"
+	"time"
+
+	"go.uber.org/goleak"
+	"google.golang.org/protobuf/proto"
+
+	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
+	watchv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/watch/v1"
+	"github.com/tidegatehq/tidegate/services/kit/change"
+	"github.com/tidegatehq/tidegate/services/kit/sqldb"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// migrations are those of a service whose state is a set of words.
+var migrations = fstest.MapFS{"0001_change.sql": {Data: []byte(
+	"-- +goose Up\n" + change.Schema + `
+CREATE TABLE word (text TEXT COLLATE "C" PRIMARY KEY);
+`)}}
+
+type (
+	request  = catalogv1.WatchRoutesRequest
+	response = catalogv1.WatchRoutesResponse
+	server   = change.Server[request, response]
+	client   = change.Client[request, response]
+	follower = change.Follower[request, response]
+)
+
+// newServer serves the words over the catalog's messages: a snapshot piece has
+// them as names of routes, an event removes or adds one.
+func newServer(l *change.Log) *server {
+	return &server{
+		Log: l,
+		Split: func(r *request) (*watchv1.Hello, *watchv1.Ack) {
+			return r.GetHello(), r.GetAck()
+		},
+		Begin: func(m *watchv1.Begin) *response {
+			return &response{Body: &catalogv1.WatchRoutesResponse_Begin{Begin: m}}
+		},
+		End: func(m *watchv1.SnapshotEnd) *response {
+			return &response{Body: &catalogv1.WatchRoutesResponse_SnapshotEnd{SnapshotEnd: m}}
+		},
+		Heartbeat: func(m *watchv1.Heartbeat) *response {
+			return &response{Body: &catalogv1.WatchRoutesResponse_Heartbeat{Heartbeat: m}}
+		},
+		Change: func(at *watchv1.Position, event []byte) (*response, error) {
+			e := &catalogv1.RouteEvent{}
+			if err := proto.Unmarshal(event, e); err != nil {
+				return nil, err
+			}
+			return &response{Body: &catalogv1.WatchRoutesResponse_Change{
+				Change: &catalogv1.RouteChange{Position: at, Event: e}}}, nil
+		},
+		Snapshot: words,
+	}
+}
+
+func words(ctx context.Context, tx *sqldb.Tx, emit func(*response)) error {
+	rows, err := tx.QueryContext(ctx, `SELECT text FROM word ORDER BY text`)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	b := change.NewBatch(func(routes []*catalogv1.Route) {
+		emit(&response{Body: &catalogv1.WatchRoutesResponse_Snapshot{
+			Snapshot: &catalogv1.RouteSnapshot{Routes: routes}}})
+	})
+	for rows.Next() {
+		r := &catalogv1.Route{}
+		if err := rows.Scan(&r.Name); err != nil {
+			return err
+		}
+		b.Add(r)
+	}
+	b.Flush()
+	return rows.Err()
+}
+
+// addWord writes one word.
+func addWord(ctx context.Context, l *change.Log, word string) (uint64, error) {
+	return l.Write(ctx, func(tx *sqldb.Tx) (change.Record, error) {
+		_, err := tx.ExecContext(ctx, `INSERT INTO word (text) VALUES ($1)`, word)
+		if err != nil {
+			return change.Record{}, err
+		}
+		event, err := proto.Marshal(&catalogv1.RouteEvent{Routes: []*catalogv1.Route{{Name: word}}})
+		return change.Record{Actor: "people/a", Action: "AddWord", Resource: "words/" + word, Event: event}, err
+	})
+}
+
+func mustAdd(t *testing.T, l *change.Log, word string) uint64 {
+	t.Helper()
+	n, err := addWord(t.Context(), l, word)
+	if err != nil {
+		t.Fatalf("add word %q: %v", word, err)
+	}
+	return n
+}
+
+// newClient follows words.
+func newClient(open func(ctx context.Context) (change.ClientStream[request, response], error)) client {
+	return client{
+		Open:  open,
+		Hello: func(m *watchv1.Hello) *request { return &request{Body: &catalogv1.WatchRoutesRequest_Hello{Hello: m}} },
+		Ack:   func(m *watchv1.Ack) *request { return &request{Body: &catalogv1.WatchRoutesRequest_Ack{Ack: m}} },
+		Read: func(r *response) change.Message {
+			return change.Message{
+				Begin: r.GetBegin(), End: r.GetSnapshotEnd(),
+				Change: r.GetChange().GetPosition(), Heartbeat: r.GetHeartbeat(),
+			}
+		},
+	}
+}
+
+// sink keeps the words that a follower hears, and checks that nothing comes
+// twice or out of order.
+type sink struct {
+	mu     sync.Mutex
+	number uint64
+	words  []string
+	resets int
+	result change.Result
+	err    error
+	takes  time.Duration
+	wrong  []string
+}
+
+func (s *sink) Reset(_ context.Context, at change.At, pieces []*response) (change.Result, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.err != nil {
+		return change.Result{}, s.err
+	}
+	s.number, s.words = at.Number, nil
+	s.resets++
+	for _, p := range pieces {
+		for _, r := range p.GetSnapshot().GetRoutes() {
+			s.words = append(s.words, r.GetName())
+		}
+	}
+	return s.result, nil
+}
+
+func (s *sink) Apply(_ context.Context, at change.At, c *response) (change.Result, error) {
+	s.mu.Lock()
+	takes := s.takes
+	s.mu.Unlock()
+	time.Sleep(takes)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.err != nil {
+		return change.Result{}, s.err
+	}
+	if at.Number != s.number+1 {
+		s.wrong = append(s.wrong, fmt.Sprintf("%d after %d", at.Number, s.number))
+	}
+	s.number = at.Number
+	for _, r := range c.GetChange().GetEvent().GetRoutes() {
+		s.words = append(s.words, r.GetName())
+	}
+	return s.result, nil
+}
+
+func (s *sink) set(r change.Result, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.result, s.err = r, err
+}
+
+// state returns the words in order, how many snapshots there were and what came
+// in the wrong order.
+func (s *sink) state() (words []string, resets int, wrong []string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	words = slices.Clone(s.words)
+	slices.Sort(words)
+	return words, s.resets, s.wrong
+}
+
+// quiet is a log that nobody reads.
+func quiet() *slog.Logger { return slog.New(slog.DiscardHandler) }
+
+// clock is a clock that a test moves.
+type clock struct {
+	mu sync.Mutex
+	at time.Time
+}
+
+func newClock() *clock { return &clock{at: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)} }
+
+func (c *clock) now() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.at
+}
+
+func (c *clock) add(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.at = c.at.Add(d)
+}
+
+func hello(instance string) *watchv1.Hello {
+	return &watchv1.Hello{Instance: instance, Kind: "gateway", Build: "v1", Address: "127.0.0.1:1", Features: []string{"a", "b"}}
+}

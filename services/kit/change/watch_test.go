@@ -1,0 +1,324 @@
+package change_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
+
+	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
+	watchv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/watch/v1"
+	"github.com/tidegatehq/tidegate/services/kit/change"
+	"github.com/tidegatehq/tidegate/services/kit/fault"
+	"github.com/tidegatehq/tidegate/services/kit/grpcserver"
+	"github.com/tidegatehq/tidegate/services/kit/identity"
+	"github.com/tidegatehq/tidegate/services/kit/memnet"
+	"github.com/tidegatehq/tidegate/services/kit/sqldb"
+	"github.com/tidegatehq/tidegate/services/kit/testdb"
+)
+
+// routes is a replica of a service that serves the words.
+type routes struct {
+	catalogv1.UnimplementedRouteServiceServer
+	server *server
+	db     *sqldb.DB
+}
+
+func (r *routes) WatchRoutes(stream catalogv1.RouteService_WatchRoutesServer) error {
+	return r.server.Serve(stream)
+}
+
+// GetRoute stands for a method that writes: it adds a word.
+func (r *routes) GetRoute(ctx context.Context, req *catalogv1.GetRouteRequest) (*catalogv1.Route, error) {
+	_, err := r.server.Log.Write(ctx, func(*sqldb.Tx) (change.Record, error) {
+		return change.Record{Resource: req.GetName()}, nil
+	})
+	return &catalogv1.Route{}, err
+}
+
+// replica is a running replica.
+type replica struct {
+	log    *change.Log
+	client catalogv1.RouteServiceClient
+}
+
+// serve runs a replica on db until the test ends.
+func serve(t *testing.T, db *sqldb.DB) replica {
+	t.Helper()
+	l := change.NewLog(db, quiet(), time.Now, 0)
+	lis := memnet.Listen("words")
+	rule := identity.Rule{Services: []string{identity.Gateway}}
+	srv := grpcserver.New(grpcserver.Config{InternalListener: lis}, quiet(), grpcserver.Auth{Rules: identity.Rules{
+		catalogv1.RouteService_WatchRoutes_FullMethodName: rule,
+		catalogv1.RouteService_GetRoute_FullMethodName:    rule,
+	}})
+	catalogv1.RegisterRouteServiceServer(srv.Internal(), &routes{server: newServer(l), db: db})
+	conn, err := lis.Dial(identity.Gateway)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	var wg sync.WaitGroup
+	for _, run := range []func(context.Context) error{l.Run, srv.Run} {
+		wg.Go(func() {
+			if err := run(ctx); err != nil {
+				t.Errorf("Run = %v, want nil", err)
+			}
+		})
+	}
+	t.Cleanup(func() {
+		cancel()
+		conn.Close()
+		wg.Wait()
+	})
+	return replica{log: l, client: catalogv1.NewRouteServiceClient(conn)}
+}
+
+// startFollower follows a replica until the test ends; cut, where it is not nil,
+// wraps each stream.
+func startFollower(t *testing.T, instance string, r replica, s *sink, cut func(change.ClientStream[request, response]) change.ClientStream[request, response]) (*follower, context.CancelFunc) {
+	t.Helper()
+	c := newClient(func(ctx context.Context) (change.ClientStream[request, response], error) {
+		stream, err := r.client.WatchRoutes(ctx)
+		if err != nil || cut == nil {
+			return stream, err
+		}
+		return cut(stream), nil
+	})
+	f := change.NewFollower(c, hello(instance), change.At{}, s, quiet(), time.Now)
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- f.Run(ctx) }()
+	stop := sync.OnceFunc(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("follower: Run = %v, want nil", err)
+		}
+	})
+	t.Cleanup(stop)
+	return f, stop
+}
+
+func TestWatchOverGRPC(t *testing.T) {
+	testdb.Each(t, migrations, func(t *testing.T, db *sqldb.DB) {
+		r := serve(t, db)
+		mustAdd(t, r.log, "a")
+		s := &sink{result: change.Result{SessionsClosed: 2, Failure: "no"}}
+		f, stop := startFollower(t, "gateway-1", r, s, nil)
+		if err := f.WaitReady(t.Context()); err != nil || f.Applied() != 1 {
+			t.Fatalf("WaitReady = %v, Applied = %d, want nil, 1", err, f.Applied())
+		}
+		n := mustAdd(t, r.log, "b")
+		applied, waiting, err := r.log.WaitApplied(t.Context(), n)
+		if !applied || waiting != nil || err != nil {
+			t.Errorf("WaitApplied(%d) = %v, %v, %v, want true", n, applied, waiting, err)
+		}
+		if words, resets, wrong := s.state(); !slices.Equal(words, []string{"a", "b"}) || resets != 1 || wrong != nil {
+			t.Errorf("sink = %v, %d snapshots, wrong %v, want a b after 1", words, resets, wrong)
+		}
+		ws, err := r.log.Watchers(t.Context())
+		if err != nil || len(ws) != 1 {
+			t.Fatalf("Watchers = %v, %v, want one", ws, err)
+		}
+		w := ws[0]
+		if w.GetInstance() != "gateway-1" || w.GetKind() != "gateway" || w.GetBuild() != "v1" || w.GetAddress() != "127.0.0.1:1" ||
+			!slices.Equal(w.GetFeatures(), []string{"a", "b"}) || w.GetApplied() != 2 || w.GetSessionsClosed() != 4 ||
+			w.GetFailure() != "no" || !w.GetConnected() || w.GetSeenTime() == nil {
+			t.Errorf("watcher = %v", w)
+		}
+		stop()
+		eventually(t, func() error {
+			ws, err := r.log.Watchers(t.Context())
+			if err != nil || len(ws) != 1 || ws[0].GetConnected() {
+				return fmt.Errorf("watchers = %v, %w, want one that is not connected", ws, err)
+			}
+			return nil
+		})
+		n = mustAdd(t, r.log, "c")
+		if applied, _, err := r.log.WaitApplied(t.Context(), n); !applied || err != nil {
+			t.Errorf("WaitApplied without watchers = %v, %v, want true", applied, err)
+		}
+	})
+}
+
+// What one replica writes reaches the watchers of another, and both know.
+func TestReplicas(t *testing.T) {
+	testdb.Each(t, migrations, func(t *testing.T, db *sqldb.DB) {
+		r1, r2 := serve(t, db), serve(t, db)
+		s := &sink{}
+		f, _ := startFollower(t, "gateway-1", r2, s, nil)
+		if err := f.WaitReady(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		for i := range 3 {
+			n := mustAdd(t, r1.log, fmt.Sprint(i))
+			if applied, waiting, err := r1.log.WaitApplied(t.Context(), n); !applied || err != nil {
+				t.Errorf("WaitApplied(%d) = %v, %v, %v, want true", n, applied, waiting, err)
+			}
+		}
+		if words, _, _ := s.state(); len(words) != 3 {
+			t.Errorf("words = %v, want 3", words)
+		}
+	})
+}
+
+func TestWaitAppliedNamesWhoHasNot(t *testing.T) {
+	db := testdb.SQLite(t, migrations)
+	r := serve(t, db)
+	if _, _, err := r.log.WaitApplied(t.Context(), 1); !fault.Is(err, codes.NotFound) {
+		t.Errorf("WaitApplied of no change = %v, want NOT_FOUND", err)
+	}
+	good, bad := &sink{}, &sink{}
+	f1, _ := startFollower(t, "good", r, good, nil)
+	f2, _ := startFollower(t, "stuck", r, bad, nil)
+	for _, f := range []*follower{f1, f2} {
+		if err := f.WaitReady(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	bad.mu.Lock()
+	n := mustAdd(t, r.log, "a")
+	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	defer cancel()
+	applied, waiting, err := r.log.WaitApplied(ctx, n)
+	bad.mu.Unlock()
+	if err == nil && (applied || !slices.Equal(waiting, []string{"stuck"})) {
+		t.Errorf("WaitApplied = %v, %v, %v, want false, stuck", applied, waiting, err)
+	}
+}
+
+// The number of a write is in the header of its answer.
+func TestWriteSetsTheHeader(t *testing.T) {
+	r := serve(t, testdb.SQLite(t, migrations))
+	for want := 1; want <= 2; want++ {
+		got, err := writeHeader(t.Context(), r.client)
+		if err != nil || got != fmt.Sprint(want) {
+			t.Errorf("header %s = %q, %v, want %d", change.Header, got, err, want)
+		}
+	}
+	entries, _, err := r.log.List(t.Context(), 1, "")
+	if err != nil || entries[0].Actor != "services/gateway" || entries[0].Action != "GetRoute" || entries[0].Resource != "x" {
+		t.Errorf("entry = %v, %v, want services/gateway, GetRoute, x", entries, err)
+	}
+}
+
+// cutter is a stream that breaks after some messages.
+type cutter struct {
+	change.ClientStream[request, response]
+	left int
+}
+
+func (c *cutter) Recv() (*response, error) {
+	if c.left--; c.left < 0 {
+		return nil, errors.New("cut")
+	}
+	return c.ClientStream.Recv()
+}
+
+// A watcher that is cut at random moments, while several writers write on two
+// replicas, applies every change exactly once and in order.
+func TestCutWatcherLosesNothing(t *testing.T) {
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	testdb.Each(t, migrations, func(t *testing.T, db *sqldb.DB) {
+		r1, r2 := serve(t, db), serve(t, db)
+		var mu sync.Mutex
+		random, cuts := rand.New(rand.NewPCG(seed, 0)), 0
+		cut := func(s change.ClientStream[request, response]) change.ClientStream[request, response] {
+			mu.Lock()
+			defer mu.Unlock()
+			if cuts++; cuts > 12 {
+				return s
+			}
+			return &cutter{ClientStream: s, left: random.IntN(12)}
+		}
+		s := &sink{}
+		f, _ := startFollower(t, "gateway-1", r1, s, cut)
+		const writers, each = 4, 40
+		var wg sync.WaitGroup
+		for w := range writers {
+			wg.Go(func() {
+				for i := range each {
+					l := []*change.Log{r1.log, r2.log}[(w+i)%2]
+					if _, err := addWord(t.Context(), l, fmt.Sprintf("%d-%02d", w, i)); err != nil {
+						t.Errorf("write: %v", err)
+					}
+				}
+			})
+		}
+		wg.Wait()
+		ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
+		defer cancel()
+		if err := f.WaitApplied(ctx, writers*each); err != nil {
+			t.Fatalf("WaitApplied(%d) = %v, applied %d", writers*each, err, f.Applied())
+		}
+		words, resets, wrong := s.state()
+		if wrong != nil || len(words) != writers*each || len(slices.Compact(words)) != writers*each {
+			t.Errorf("%d words after %d snapshots, out of order: %v, want %d", len(words), resets, wrong, writers*each)
+		}
+		t.Logf("%d streams, %d snapshots", cuts, resets)
+	})
+}
+
+// A snapshot larger than a message comes in pieces.
+func TestLargeSnapshot(t *testing.T) {
+	db := testdb.SQLite(t, migrations)
+	r := serve(t, db)
+	const n = 50
+	for i := range n {
+		mustAdd(t, r.log, strings.Repeat("x", 100_000)+fmt.Sprint(i))
+	}
+	s := &sink{}
+	f, _ := startFollower(t, "gateway-1", r, s, nil)
+	if err := f.WaitReady(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if words, _, _ := s.state(); len(words) != n {
+		t.Errorf("words = %d, want %d", len(words), n)
+	}
+}
+
+// A stream that says something else than it should is told so.
+func TestServerRefusesWhatIsOutOfOrder(t *testing.T) {
+	r := serve(t, testdb.SQLite(t, migrations))
+	ack := &request{Body: &catalogv1.WatchRoutesRequest_Ack{Ack: &watchv1.Ack{Number: 9}}}
+	hi := &request{Body: &catalogv1.WatchRoutesRequest_Hello{Hello: hello("gateway-1")}}
+	for name, says := range map[string][]*request{
+		"ack first":        {ack},
+		"two hellos":       {hi, hi},
+		"ack of a future":  {hi, ack},
+		"an empty message": {{}},
+	} {
+		stream, err := r.client.WatchRoutes(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range says {
+			if err := stream.Send(m); err != nil {
+				break // the stream has ended already, Recv says why
+			}
+		}
+		for err == nil {
+			_, err = stream.Recv()
+		}
+		if !fault.Is(err, codes.InvalidArgument) {
+			t.Errorf("%s: %v, want INVALID_ARGUMENT", name, err)
+		}
+	}
+}
+
+// writeHeader calls a method that writes and returns the header of its answer.
+func writeHeader(ctx context.Context, c catalogv1.RouteServiceClient) (string, error) {
+	var head metadata.MD
+	_, err := c.GetRoute(ctx, &catalogv1.GetRouteRequest{Name: "x"}, grpc.Header(&head))
+	return strings.Join(head.Get(change.Header), ","), err
+}
