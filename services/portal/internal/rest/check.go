@@ -22,12 +22,9 @@ const MaxBody = 1 << 20
 func (h *Handler) check(next runtime.HandlerFunc) runtime.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request, params map[string]string) {
 		found, probing := r.Context().Value(probeKey{}).(*bool)
-		for _, v := range params {
-			// Ids have no colon: what follows one is a verb that is not served.
-			if strings.Contains(v, ":") {
-				h.handleRoutingError(r.Context(), h.mux, nil, w, r, http.StatusNotFound)
-				return
-			}
+		if misled(r.URL, params) {
+			h.handleRoutingError(r.Context(), h.mux, nil, w, r, http.StatusNotFound)
+			return
 		}
 		if probing {
 			*found = true
@@ -46,6 +43,20 @@ func (h *Handler) check(next runtime.HandlerFunc) runtime.HandlerFunc {
 		}
 		next(w, checked, params)
 	}
+}
+
+// misled reports whether the mux has matched what is no path of ours: ids have
+// no slash, and no colon, so what follows one is a verb that is not served.
+func misled(u *url.URL, params map[string]string) bool {
+	if strings.Contains(strings.ToUpper(u.RawPath), "%2F") {
+		return true
+	}
+	for _, v := range params {
+		if strings.Contains(v, ":") {
+			return true
+		}
+	}
+	return false
 }
 
 // check returns the request as the mux can take it, or what is wrong with it.

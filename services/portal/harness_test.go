@@ -1,0 +1,291 @@
+package portal_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/json"
+	"encoding/pem"
+	"io"
+	"log/slog"
+	"math/big"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/protobuf/proto"
+
+	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
+	gatewayv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/gateway/v1"
+	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
+	"github.com/tidegatehq/tidegate/services/kit/fault"
+	"github.com/tidegatehq/tidegate/services/kit/memnet"
+	"github.com/tidegatehq/tidegate/services/kit/obs"
+	"github.com/tidegatehq/tidegate/services/portal"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// call is a call that a service behind the portal has got.
+type call struct {
+	method   string
+	request  proto.Message
+	metadata metadata.MD
+	deadline time.Time
+}
+
+// reply answers calls of one method.
+type reply func(ctx context.Context, req proto.Message) (proto.Message, error)
+
+// backend stands for all services behind the portal: it records every call and
+// gives the answer that the test has set; without one it is UNIMPLEMENTED.
+type backend struct {
+	mu      sync.Mutex
+	calls   []call
+	replies map[string]reply
+}
+
+// on sets the answer to a method.
+func (b *backend) on(method string, r reply) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.replies[method] = r
+}
+
+// last returns the newest call and how many there were.
+func (b *backend) last() (call, int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if len(b.calls) == 0 {
+		return call{}, 0
+	}
+	return b.calls[len(b.calls)-1], len(b.calls)
+}
+
+func (b *backend) answer(ctx context.Context, req any, info *grpc.UnaryServerInfo, next grpc.UnaryHandler) (any, error) {
+	md, _ := metadata.FromIncomingContext(ctx)
+	deadline, _ := ctx.Deadline()
+	message, _ := req.(proto.Message)
+	b.mu.Lock()
+	b.calls = append(b.calls, call{method: info.FullMethod, request: message, metadata: md, deadline: deadline})
+	r := b.replies[info.FullMethod]
+	b.mu.Unlock()
+	if r == nil {
+		return next(ctx, req)
+	}
+	return r(ctx, message)
+}
+
+// serve starts a gRPC server for the backend and returns a connection to it.
+func (b *backend) serve(t *testing.T) *grpc.ClientConn {
+	t.Helper()
+	srv := grpc.NewServer(grpc.ChainUnaryInterceptor(fault.Unary(slog.New(slog.DiscardHandler)), b.answer))
+	catalogv1.RegisterCatalogServiceServer(srv, catalogv1.UnimplementedCatalogServiceServer{})
+	catalogv1.RegisterRouteServiceServer(srv, catalogv1.UnimplementedRouteServiceServer{})
+	subscriptionv1.RegisterPeopleServiceServer(srv, subscriptionv1.UnimplementedPeopleServiceServer{})
+	subscriptionv1.RegisterSubscriptionServiceServer(srv, subscriptionv1.UnimplementedSubscriptionServiceServer{})
+	subscriptionv1.RegisterOAuthServiceServer(srv, subscriptionv1.UnimplementedOAuthServiceServer{})
+	subscriptionv1.RegisterUsageServiceServer(srv, subscriptionv1.UnimplementedUsageServiceServer{})
+	subscriptionv1.RegisterTokenServiceServer(srv, subscriptionv1.UnimplementedTokenServiceServer{})
+	gatewayv1.RegisterSessionServiceServer(srv, gatewayv1.UnimplementedSessionServiceServer{})
+	lis := memnet.Listen("services")
+	served := make(chan error, 1)
+	go func() { served <- srv.Serve(lis) }()
+	conn, err := lis.Dial("portal")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		conn.Close()
+		srv.Stop()
+		if err := <-served; err != nil {
+			t.Errorf("services: %v", err)
+		}
+	})
+	return conn
+}
+
+// site is a running portal.
+type site struct {
+	*backend
+	url     string
+	grpcURL string
+	client  *http.Client
+	pool    *x509.CertPool
+	caFile  string
+	config  portal.Config
+	log     *bytes.Buffer
+	stop    func() error
+}
+
+// start runs a portal in front of a backend; change may alter its configuration.
+func start(t *testing.T, change ...func(*portal.Config)) *site {
+	t.Helper()
+	s := &site{backend: &backend{replies: map[string]reply{}}, log: &bytes.Buffer{}}
+	dir := t.TempDir()
+	s.caFile = filepath.Join(dir, "cert.pem")
+	cfg := portal.Config{
+		TLSCert: s.caFile, TLSKey: filepath.Join(dir, "key.pem"),
+		Listener: listen(t), GRPCListener: listen(t), Ops: obs.Config{Listener: listen(t)},
+	}
+	s.pool = x509.NewCertPool()
+	s.pool.AddCert(writeCert(t, cfg.TLSCert, cfg.TLSKey, 1))
+	conn := s.serve(t)
+	cfg.Catalog.Conn, cfg.Subscription.Conn, cfg.Gateway.Conn = conn, conn, conn
+	for _, c := range change {
+		c(&cfg)
+	}
+	s.config = cfg
+	s.url = "https://" + cfg.Listener.Addr().String()
+	s.grpcURL = cfg.GRPCListener.Addr().String()
+	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: s.pool}, ForceAttemptHTTP2: true}
+	s.client = &http.Client{Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	s.run(t)
+	t.Cleanup(transport.CloseIdleConnections)
+	return s
+}
+
+// run runs the portal until the test ends or stop is called.
+func (s *site) run(t *testing.T) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	log := slog.New(slog.NewTextHandler(&lockedWriter{w: s.log}, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	go func() { done <- portal.Run(ctx, s.config, log) }()
+	s.stop = sync.OnceValue(func() error {
+		cancel()
+		return <-done
+	})
+	t.Cleanup(func() {
+		s.client.CloseIdleConnections()
+		if err := s.stop(); err != nil {
+			t.Errorf("portal: %v", err)
+		}
+	})
+}
+
+// dial connects to the portal's gRPC.
+func (s *site) dial(t *testing.T) *grpc.ClientConn {
+	t.Helper()
+	conn, err := grpc.NewClient(s.grpcURL, grpc.WithTransportCredentials(credentials.NewTLS(&tls.Config{RootCAs: s.pool})))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	return conn
+}
+
+// answer is an HTTP answer that was read.
+type answer struct {
+	status int
+	header http.Header
+	body   string
+	proto  string
+}
+
+// do sends a request; headers are names and values in turn.
+func (s *site) do(t *testing.T, method, path, body string, headers ...string) answer {
+	t.Helper()
+	var reader io.Reader
+	if body != "" {
+		reader = bytes.NewReader([]byte(body))
+	}
+	req, err := http.NewRequestWithContext(t.Context(), method, s.url+path, reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := 0; i+1 < len(headers); i += 2 {
+		req.Header.Add(headers[i], headers[i+1])
+	}
+	resp, err := s.client.Do(req)
+	if err != nil {
+		t.Fatalf("%s %s: %v", method, path, err)
+	}
+	defer resp.Body.Close()
+	got, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatalf("%s %s: %v", method, path, err)
+	}
+	return answer{status: resp.StatusCode, header: resp.Header, body: string(got), proto: resp.Proto}
+}
+
+// lockedWriter makes the log safe to write from all goroutines.
+type lockedWriter struct {
+	mu sync.Mutex
+	w  io.Writer
+}
+
+// Write writes p.
+func (l *lockedWriter) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.w.Write(p)
+}
+
+func listen(t *testing.T) net.Listener {
+	t.Helper()
+	lis, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return lis
+}
+
+// writeCert makes a certificate that is its own authority.
+func writeCert(t *testing.T, certFile, keyFile string, serial int64) *x509.Certificate {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(serial), Subject: pkix.Name{CommonName: "portal"},
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		DNSNames: []string{"localhost"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+		IsCA: true, BasicConstraintsValid: true,
+		KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	keyDER, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for file, block := range map[string]*pem.Block{
+		certFile: {Type: "CERTIFICATE", Bytes: der}, keyFile: {Type: "PRIVATE KEY", Bytes: keyDER},
+	} {
+		if err := os.WriteFile(file, pem.EncodeToMemory(block), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	cert, err := x509.ParseCertificate(der)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return cert
+}
+
+// compact is a JSON text without spaces between its parts.
+func compact(t *testing.T, text string) string {
+	t.Helper()
+	var out bytes.Buffer
+	if err := json.Compact(&out, []byte(text)); err != nil {
+		t.Fatalf("%q is no JSON: %v", text, err)
+	}
+	return out.String()
+}
