@@ -1,0 +1,157 @@
+// Package api serves SessionService: a gateway's live sessions, for operators and
+// for the owners of versions. Checks of requests stand in check.go, conversions
+// in convert.go; the sessions themselves belong to package session.
+package api
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/protobuf/types/known/emptypb"
+
+	gatewayv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/gateway/v1"
+	"github.com/tidegatehq/tidegate/services/gateway/internal/routes"
+	"github.com/tidegatehq/tidegate/services/gateway/internal/session"
+	"github.com/tidegatehq/tidegate/services/kit/fault"
+	"github.com/tidegatehq/tidegate/services/kit/identity"
+	"github.com/tidegatehq/tidegate/services/kit/page"
+)
+
+// Sessions are the live sessions; session.Registry is.
+type Sessions interface {
+	Get(ref string) *session.Session
+	List(after string, n int, keep func(*session.Session) bool) []*session.Session
+	Gauges() session.Gauges
+}
+
+// Gateway is what the API tells of the gateway itself.
+type Gateway struct {
+	Instance, Build string
+	Started         time.Time
+	// Ready returns why the gateway takes no new sessions, or nil.
+	Ready func() error
+	// RoutesApplied and GrantsApplied return the numbers of the last changes.
+	RoutesApplied, GrantsApplied func() uint64
+}
+
+// API serves SessionService.
+type API struct {
+	gatewayv1.UnsafeSessionServiceServer
+
+	gateway  Gateway
+	sessions Sessions
+	routes   *routes.Store
+	log      *slog.Logger
+}
+
+var _ gatewayv1.SessionServiceServer = (*API)(nil)
+
+// New returns the API of a gateway. Who owns a version stands in store.
+func New(gateway Gateway, sessions Sessions, store *routes.Store, log *slog.Logger) *API {
+	return &API{gateway: gateway, sessions: sessions, routes: store, log: log}
+}
+
+// Register adds the service to the two faces of a server.
+func (a *API) Register(people, services grpc.ServiceRegistrar) {
+	gatewayv1.RegisterSessionServiceServer(people, a)
+	gatewayv1.RegisterSessionServiceServer(services, a)
+}
+
+// Rules says who may call which method: any person. What a person sees is
+// checked by the handlers.
+func Rules() identity.Rules {
+	rules := identity.Rules{}
+	for _, m := range gatewayv1.SessionService_ServiceDesc.Methods {
+		rules["/"+gatewayv1.SessionService_ServiceDesc.ServiceName+"/"+m.MethodName] = identity.Rule{}
+	}
+	return rules
+}
+
+// GetGateway returns the gateway's own state.
+func (a *API) GetGateway(_ context.Context, req *gatewayv1.GetGatewayRequest) (*gatewayv1.Gateway, error) {
+	if err := a.checkGateway("name", req.GetName()); err != nil {
+		return nil, err
+	}
+	return a.toGateway(), nil
+}
+
+// ListSessions lists the sessions that the caller sees, oldest first.
+func (a *API) ListSessions(ctx context.Context, req *gatewayv1.ListSessionsRequest) (*gatewayv1.ListSessionsResponse, error) {
+	if err := a.checkGateway("parent", req.GetParent()); err != nil {
+		return nil, err
+	}
+	match, err := checkFilter(req.GetFilter())
+	if err != nil {
+		return nil, err
+	}
+	size, err := page.Size(req.GetPageSize())
+	if err != nil {
+		return nil, err
+	}
+	scope := page.Scope(a.name(), req.GetFilter())
+	after, err := checkToken(req.GetPageToken(), scope)
+	if err != nil {
+		return nil, err
+	}
+	sees := a.sees(ctx)
+	found, more := a.oldest(after, size, func(info session.Info) bool { return sees(info.Route.Version) && match(info) })
+	resp := &gatewayv1.ListSessionsResponse{}
+	for _, p := range found {
+		resp.Sessions = append(resp.Sessions, a.toSession(p.session))
+	}
+	if more {
+		resp.NextPageToken = found[len(found)-1].token(scope)
+	}
+	return resp, nil
+}
+
+// GetSession returns a session.
+func (a *API) GetSession(ctx context.Context, req *gatewayv1.GetSessionRequest) (*gatewayv1.Session, error) {
+	s, err := a.session(ctx, req.GetName())
+	if err != nil {
+		return nil, err
+	}
+	return a.toSession(s), nil
+}
+
+// CloseSession closes a session with 4010.
+func (a *API) CloseSession(ctx context.Context, req *gatewayv1.CloseSessionRequest) (*emptypb.Empty, error) {
+	s, err := a.session(ctx, req.GetName())
+	if err != nil {
+		return nil, err
+	}
+	person := identity.From(ctx).Person.Name
+	if s.End(session.Closed("by " + person)) {
+		a.log.InfoContext(ctx, "session closed by an operator", "ref", s.Ref(), "person", person)
+	}
+	return &emptypb.Empty{}, nil
+}
+
+// session returns the session of a name, if the caller sees it.
+func (a *API) session(ctx context.Context, name string) (*session.Session, error) {
+	ref, err := a.checkSession(name)
+	if err != nil {
+		return nil, err
+	}
+	s := a.sessions.Get(ref)
+	if s == nil || !a.sees(ctx)(s.Info().Route.Version) {
+		return nil, fault.NotFound("session %q", name)
+	}
+	return s, nil
+}
+
+// sees returns whether the caller sees the sessions of a version: an
+// administrator all, others those of versions that they own.
+func (a *API) sees(ctx context.Context) func(version string) bool {
+	person := identity.From(ctx).Person
+	if person.Has(identity.RoleAdmin) {
+		return func(string) bool { return true }
+	}
+	table := a.routes.Load()
+	return func(version string) bool {
+		r := table.Get(version)
+		return r != nil && person.Name != "" && r.Owner == person.Name
+	}
+}

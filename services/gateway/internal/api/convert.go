@@ -1,0 +1,53 @@
+package api
+
+import (
+	"time"
+
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	gatewayv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/gateway/v1"
+	"github.com/tidegatehq/tidegate/services/gateway/internal/relay"
+	"github.com/tidegatehq/tidegate/services/gateway/internal/session"
+)
+
+func (a *API) toGateway() *gatewayv1.Gateway {
+	return &gatewayv1.Gateway{
+		Name:          a.name(),
+		Build:         a.gateway.Build,
+		RoutesApplied: a.gateway.RoutesApplied(),
+		GrantsApplied: a.gateway.GrantsApplied(),
+		Ready:         a.gateway.Ready() == nil,
+		Sessions:      uint64(a.sessions.Gauges().Live),
+		StartTime:     timestamppb.New(a.gateway.Started),
+	}
+}
+
+func (a *API) toSession(s *session.Session) *gatewayv1.Session {
+	info, totals := s.Info(), s.Totals()
+	out := &gatewayv1.Session{
+		Name:          a.name() + "/sessions/" + info.Ref,
+		Version:       info.Route.Version,
+		ClientAddress: info.ClientAddr.String(),
+		StartTime:     stamp(s.Started()),
+		Inbound:       traffic(totals.FromClient),
+		Outbound:      traffic(totals.FromBackend),
+		Subprotocol:   info.Subprotocol,
+	}
+	if g := info.Grant; g != nil {
+		out.Application, out.Subscription, out.Person = g.Application, g.Subscription, g.Person
+		out.ExpireTime = stamp(g.ExpireTime)
+	}
+	return out
+}
+
+func traffic(c relay.Count) *gatewayv1.Traffic {
+	return &gatewayv1.Traffic{Messages: c.Messages, Frames: c.Frames, PayloadBytes: c.Payload, WireBytes: c.Wire}
+}
+
+// stamp returns a time, nothing for the zero time.
+func stamp(t time.Time) *timestamppb.Timestamp {
+	if t.IsZero() {
+		return nil
+	}
+	return timestamppb.New(t)
+}
