@@ -1,0 +1,258 @@
+package api
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
+
+	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
+	"github.com/tidegatehq/tidegate/services/catalog/internal/store"
+	"github.com/tidegatehq/tidegate/services/kit/change"
+	"github.com/tidegatehq/tidegate/services/kit/grpcclient"
+	"github.com/tidegatehq/tidegate/services/kit/grpcserver"
+	"github.com/tidegatehq/tidegate/services/kit/identity"
+	"github.com/tidegatehq/tidegate/services/kit/identity/identitytest"
+	"github.com/tidegatehq/tidegate/services/kit/memnet"
+	"github.com/tidegatehq/tidegate/services/kit/run"
+	"github.com/tidegatehq/tidegate/services/kit/sqldb"
+	"github.com/tidegatehq/tidegate/services/kit/testdb"
+	"github.com/tidegatehq/tidegate/services/kit/validate"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func quiet() *slog.Logger { return slog.New(slog.NewTextHandler(io.Discard, nil)) }
+
+// fixture is a catalog that is served in memory, and people who call it.
+type fixture struct {
+	t  *testing.T
+	db *sqldb.DB
+	// people and services are the two faces.
+	people, services *memnet.Listener
+
+	catalogv1.CatalogServiceClient
+	routes catalogv1.RouteServiceClient
+
+	// ann and bob may create and publish, cara only creates, pete only
+	// publishes, sue only subscribes, root is an administrator.
+	ann, bob, cara, pete, sue, root grpc.CallOption
+	signer                          *identitytest.Signer
+}
+
+// newFixture serves the catalog in db until the test ends.
+func newFixture(t *testing.T, db *sqldb.DB) *fixture {
+	t.Helper()
+	f := &fixture{t: t, db: db, people: memnet.Listen("people"), services: memnet.Listen("services"), signer: identitytest.New(t)}
+	checks, err := validate.New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	log := change.NewLog(db, quiet(), time.Now, 0)
+	srv := grpcserver.New(grpcserver.Config{Listener: f.people, InternalListener: f.services, Drain: time.Second}, quiet(),
+		grpcserver.Auth{Verifier: f.signer.Verifier(), Rules: Rules()}, checks)
+	New(db, log, []string{"ws://gw:9099", "wss://gw:8099"}, time.Now).Register(srv.Public(), srv.Internal())
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- run.Group(ctx, log.Run, srv.Run) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("serve: %v", err)
+		}
+	})
+	f.CatalogServiceClient = catalogv1.NewCatalogServiceClient(f.dial(f.people, ""))
+	f.routes = catalogv1.NewRouteServiceClient(f.dial(f.services, identity.Gateway))
+	f.ann = f.as("ann", identity.RoleCreator, identity.RolePublisher)
+	f.bob = f.as("bob", identity.RoleCreator, identity.RolePublisher)
+	f.cara = f.as("cara", identity.RoleCreator)
+	f.pete = f.as("pete", identity.RolePublisher)
+	f.sue = f.as("sue", identity.RoleSubscriber)
+	f.root = f.as("root", identity.RoleAdmin)
+	return f
+}
+
+// onSQLite is newFixture on a database of its own.
+func onSQLite(t *testing.T) *fixture {
+	t.Helper()
+	return newFixture(t, testdb.SQLite(t, store.Migrations()))
+}
+
+func (f *fixture) dial(l *memnet.Listener, caller string) *grpc.ClientConn {
+	f.t.Helper()
+	conn, err := l.Dial(caller)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	f.t.Cleanup(func() { conn.Close() })
+	return conn
+}
+
+// as calls with the token of a person.
+func (f *fixture) as(id string, roles ...string) grpc.CallOption {
+	return grpcclient.Bearer(f.signer.Token(id, roles...))
+}
+
+// api makes an API that ann owns.
+func (f *fixture) api(name string) *catalogv1.Api {
+	f.t.Helper()
+	a, err := f.CreateApi(f.t.Context(), &catalogv1.CreateApiRequest{
+		Api: &catalogv1.Api{DisplayName: name, Context: "/" + strings.ToLower(name)},
+	}, f.ann)
+	if err != nil {
+		f.t.Fatalf("CreateApi(%s): %v", name, err)
+	}
+	return a
+}
+
+// version makes a version of an API of ann's, with the plan gold.
+func (f *fixture) version(api *catalogv1.Api, version string) *catalogv1.Version {
+	f.t.Helper()
+	v, err := f.CreateVersion(f.t.Context(), &catalogv1.CreateVersionRequest{
+		Parent: api.GetName(),
+		Version: &catalogv1.Version{
+			Version: version, Plans: []string{"plans/gold"},
+			Endpoints: &catalogv1.Endpoints{Production: "ws://backend:9098/echo"},
+		},
+	}, f.ann)
+	if err != nil {
+		f.t.Fatalf("CreateVersion(%s): %v", version, err)
+	}
+	return v
+}
+
+// move publishes or demotes a version of ann's.
+func (f *fixture) move(v *catalogv1.Version, action catalogv1.Version_Action) *catalogv1.Version {
+	f.t.Helper()
+	moved, err := f.ChangeVersionState(f.t.Context(), &catalogv1.ChangeVersionStateRequest{Name: v.GetName(), Action: action}, f.ann)
+	if err != nil {
+		f.t.Fatalf("ChangeVersionState(%s): %v", action, err)
+	}
+	return moved
+}
+
+func (f *fixture) publish(v *catalogv1.Version) *catalogv1.Version {
+	f.t.Helper()
+	return f.move(v, catalogv1.Version_ACTION_PUBLISH)
+}
+
+// route reads the route of a version.
+func (f *fixture) route(v *catalogv1.Version) *catalogv1.Route {
+	f.t.Helper()
+	r, err := f.routes.GetRoute(f.t.Context(), &catalogv1.GetRouteRequest{Name: v.GetName()})
+	if err != nil {
+		f.t.Fatalf("GetRoute(%s): %v", v.GetName(), err)
+	}
+	return r
+}
+
+// dump is the whole content of the database.
+func (f *fixture) dump() string {
+	f.t.Helper()
+	var b strings.Builder
+	for _, table := range []string{
+		"plan", "api", "version", "version_tag", "version_plan", "change", "change_counter", "writer",
+	} {
+		rows, err := f.db.QueryContext(f.t.Context(), `SELECT * FROM `+table+` ORDER BY 1, 2`)
+		if err != nil {
+			f.t.Fatal(err)
+		}
+		columns, err := rows.Columns()
+		if err != nil {
+			f.t.Fatal(err)
+		}
+		for rows.Next() {
+			values := make([]any, len(columns))
+			into := make([]any, len(columns))
+			for i := range values {
+				into[i] = &values[i]
+			}
+			if err := rows.Scan(into...); err != nil {
+				f.t.Fatal(err)
+			}
+			fmt.Fprintf(&b, "%s %v\n", table, values)
+		}
+		if err := rows.Err(); err != nil {
+			f.t.Fatal(err)
+		}
+		rows.Close()
+	}
+	return b.String()
+}
+
+// wantError checks the code and the message of a refusal, to the letter.
+func wantError(t *testing.T, call string, err error, code codes.Code, message string) {
+	t.Helper()
+	s, ok := status.FromError(err)
+	if err == nil || !ok || s.Code() != code || s.Message() != message {
+		t.Errorf("%s = %v: %q,\nwant %v: %q", call, status.Code(err), s.Message(), code, message)
+	}
+}
+
+// number is the number of the change in the header of an answer.
+func number(t *testing.T, header metadata.MD) uint64 {
+	t.Helper()
+	var n uint64
+	values := header.Get(change.Header)
+	if len(values) != 1 {
+		t.Fatalf("header %s = %v, want one number", change.Header, values)
+	}
+	if _, err := fmt.Sscan(values[0], &n); err != nil {
+		t.Fatalf("header %s = %v: %v", change.Header, values, err)
+	}
+	return n
+}
+
+// names are the sorted names of resources.
+func names[M interface{ GetName() string }](all []M) []string {
+	var names []string
+	for _, m := range all {
+		names = append(names, m.GetName())
+	}
+	slices.Sort(names)
+	return names
+}
+
+// forEach runs a test on each engine.
+func forEach(t *testing.T, test func(t *testing.T, f *fixture)) {
+	t.Helper()
+	testdb.Each(t, store.Migrations(), func(t *testing.T, db *sqldb.DB) { test(t, newFixture(t, db)) })
+}
+
+// race makes 16 calls at once, of which one has to win and the others have to be
+// ABORTED.
+func race(t *testing.T, call string, fn func(i int) error) {
+	t.Helper()
+	const callers = 16
+	errs := make(chan error, callers)
+	start := make(chan struct{})
+	for i := range callers {
+		go func() {
+			<-start
+			errs <- fn(i)
+		}()
+	}
+	close(start)
+	won := 0
+	for range callers {
+		err := <-errs
+		if err == nil {
+			won++
+			continue
+		}
+		wantError(t, call, err, codes.Aborted, "etag: somebody else changed it first, read it again")
+	}
+	if won != 1 {
+		t.Errorf("%d of %d simultaneous calls of %s won, want 1", won, callers, call)
+	}
+}

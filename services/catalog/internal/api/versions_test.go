@@ -1,0 +1,255 @@
+package api
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/protobuf/testing/protocmp"
+	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/fieldmaskpb"
+
+	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
+)
+
+func TestVersion(t *testing.T) {
+	f, ctx := onSQLite(t), t.Context()
+	a := f.api("Echo")
+	asked := &catalogv1.Version{
+		Version: "1.0.0", Description: "First.", Tags: []string{"b", "a"},
+		Endpoints: &catalogv1.Endpoints{Production: "wss://backend.example/x?y=z", Sandbox: "http://[::1]:8080"},
+		Security: &catalogv1.Security{
+			Schemes: []catalogv1.Security_Scheme{catalogv1.Security_SCHEME_OAUTH2},
+			Places:  []catalogv1.Security_Place{catalogv1.Security_PLACE_ACCESS_TOKEN_QUERY},
+		},
+		Plans: []string{"plans/silver", "plans/gold"}, AllowedOrigins: []string{"https://*.example.com", "http://localhost:3000"},
+		MaxSessionAge: durationpb.New(90*time.Minute + 1),
+		State:         catalogv1.Version_STATE_PUBLISHED, Addresses: []string{"ws://elsewhere"}, Etag: "9",
+	}
+	made, err := f.CreateVersion(ctx, &catalogv1.CreateVersionRequest{Parent: a.GetName(), Version: asked}, f.ann)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := asked
+	want.Name, want.State, want.Etag = made.GetName(), catalogv1.Version_STATE_CREATED, "1"
+	want.Addresses = []string{"ws://gw:9099/echo/1.0.0", "wss://gw:8099/echo/1.0.0"}
+	want.CreateTime, want.UpdateTime = made.GetCreateTime(), made.GetCreateTime()
+	if diff := cmp.Diff(want, made, protocmp.Transform()); diff != "" || made.GetCreateTime() == nil {
+		t.Errorf("CreateVersion (-want +got):\n%s", diff)
+	}
+	check := func(call string, got *catalogv1.Version, err error) {
+		t.Helper()
+		want.Etag, want.UpdateTime = got.GetEtag(), got.GetUpdateTime()
+		if diff := cmp.Diff(want, got, protocmp.Transform()); err != nil || diff != "" {
+			t.Errorf("%s: %v (-want +got):\n%s", call, err, diff)
+		}
+	}
+	got, err := f.GetVersion(ctx, &catalogv1.GetVersionRequest{Name: made.GetName()}, f.ann)
+	check("GetVersion", got, err)
+
+	got, err = f.UpdateVersion(ctx, &catalogv1.UpdateVersionRequest{
+		Version:    &catalogv1.Version{Name: made.GetName(), Etag: "1", Endpoints: &catalogv1.Endpoints{Sandbox: "not in the mask"}},
+		UpdateMask: &fieldmaskpb.FieldMask{Paths: []string{"endpoints.production", "security.places", "tags"}},
+	}, f.ann)
+	want.Endpoints.Production, want.Security.Places, want.Tags = "", nil, nil
+	check("UpdateVersion with parts of fields", got, err)
+
+	got, err = f.UpdateVersion(ctx, &catalogv1.UpdateVersionRequest{
+		Version: &catalogv1.Version{Name: made.GetName(), Description: "Second.", Endpoints: &catalogv1.Endpoints{Production: "ws://b"}},
+	}, f.ann)
+	want.Description, want.Endpoints = "Second.", &catalogv1.Endpoints{Production: "ws://b"}
+	check("UpdateVersion without a mask", got, err)
+
+	got, err = f.UpdateVersion(ctx, &catalogv1.UpdateVersionRequest{
+		Version:    &catalogv1.Version{Name: made.GetName(), Endpoints: &catalogv1.Endpoints{Production: "ws://c"}},
+		UpdateMask: &fieldmaskpb.FieldMask{Paths: []string{"*"}},
+	}, f.ann)
+	want.Description, want.Endpoints, want.Security, want.Plans = "", &catalogv1.Endpoints{Production: "ws://c"}, nil, nil
+	want.AllowedOrigins, want.MaxSessionAge = nil, nil
+	check("UpdateVersion of everything", got, err)
+
+	if _, err := f.DeleteVersion(ctx, &catalogv1.DeleteVersionRequest{Name: made.GetName(), Etag: want.GetEtag()}, f.ann); err != nil {
+		t.Fatal(err)
+	}
+	_, err = f.GetVersion(ctx, &catalogv1.GetVersionRequest{Name: made.GetName()}, f.ann)
+	wantError(t, "GetVersion of a deleted one", err, codes.NotFound, made.GetName()+" not found")
+}
+
+func TestVersionState(t *testing.T) {
+	f, ctx := onSQLite(t), t.Context()
+	a := f.api("Echo")
+	v := f.version(a, "1.0.0")
+	var header metadata.MD
+	moved, err := f.ChangeVersionState(ctx, &catalogv1.ChangeVersionStateRequest{
+		Name: v.GetName(), Action: catalogv1.Version_ACTION_PUBLISH, Etag: v.GetEtag(),
+	}, f.ann, grpc.Header(&header))
+	if err != nil || moved.GetState() != catalogv1.Version_STATE_PUBLISHED || moved.GetEtag() == v.GetEtag() {
+		t.Fatalf("PUBLISH = %v, %v", moved, err)
+	}
+	if n := number(t, header); n != 3 {
+		t.Errorf("the third change has the number %d", n)
+	}
+	_, err = f.ChangeVersionState(ctx, &catalogv1.ChangeVersionStateRequest{Name: v.GetName(), Action: catalogv1.Version_ACTION_PUBLISH}, f.ann)
+	wantError(t, "PUBLISH twice", err, codes.FailedPrecondition, "the version is PUBLISHED: PUBLISH needs one that is CREATED")
+	edited, err := f.UpdateVersion(ctx, &catalogv1.UpdateVersionRequest{
+		Version: &catalogv1.Version{Name: v.GetName(), Description: "Edited."},
+	}, f.ann)
+	if err != nil || edited.GetState() != catalogv1.Version_STATE_PUBLISHED {
+		t.Errorf("UpdateVersion of a published version = %v, %v, want it published", edited, err)
+	}
+	if demoted := f.move(v, catalogv1.Version_ACTION_DEMOTE); demoted.GetState() != catalogv1.Version_STATE_CREATED {
+		t.Errorf("DEMOTE = %v", demoted)
+	}
+	_, err = f.ChangeVersionState(ctx, &catalogv1.ChangeVersionStateRequest{Name: v.GetName(), Action: catalogv1.Version_ACTION_DEMOTE}, f.root)
+	wantError(t, "DEMOTE twice", err, codes.FailedPrecondition, "the version is CREATED: DEMOTE needs one that is PUBLISHED")
+	// Whoever has no plan to offer publishes without credentials only.
+	open, err := f.CreateVersion(ctx, &catalogv1.CreateVersionRequest{Parent: a.GetName(), Version: &catalogv1.Version{
+		Version: "open", Endpoints: &catalogv1.Endpoints{Sandbox: "ws://b"},
+		Security: &catalogv1.Security{Schemes: []catalogv1.Security_Scheme{catalogv1.Security_SCHEME_NONE}},
+	}}, f.ann)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.publish(open)
+	if r := f.route(open); len(r.GetSecurity().GetPlaces()) != 0 || r.GetSecurity().GetSchemes()[0] != catalogv1.Security_SCHEME_NONE {
+		t.Errorf("route of an open version = %v, want no place", r)
+	}
+}
+
+func TestRoute(t *testing.T) {
+	f, ctx := onSQLite(t), t.Context()
+	a := f.api("Echo")
+	v := f.version(a, "1.0.0")
+	want := &catalogv1.Route{
+		Name: v.GetName(), Api: a.GetName(), DisplayName: "Echo", Owner: "people/ann", Context: "/echo", Version: "1.0.0",
+		State: catalogv1.Version_STATE_CREATED, Endpoints: &catalogv1.Endpoints{Production: "ws://backend:9098/echo"},
+		Security: &catalogv1.Security{
+			Schemes: []catalogv1.Security_Scheme{catalogv1.Security_SCHEME_OAUTH2},
+			Places: []catalogv1.Security_Place{
+				catalogv1.Security_PLACE_AUTHORIZATION_HEADER, catalogv1.Security_PLACE_ACCESS_TOKEN_QUERY,
+			},
+		},
+		Plans: []string{"plans/gold"}, Revision: 2,
+	}
+	check := func(when string) {
+		t.Helper()
+		if diff := cmp.Diff(want, f.route(v), protocmp.Transform()); diff != "" {
+			t.Errorf("route %s (-want +got):\n%s", when, diff)
+		}
+	}
+	check("when made")
+	f.publish(v)
+	want.State, want.Revision = catalogv1.Version_STATE_PUBLISHED, 3
+	check("when published")
+	if _, err := f.UpdateVersion(ctx, &catalogv1.UpdateVersionRequest{
+		Version: &catalogv1.Version{Name: v.GetName(), Description: "No gateway needs this.", Tags: []string{"nor this"}},
+	}, f.ann); err != nil {
+		t.Fatal(err)
+	}
+	check("after a change that is nothing to it")
+	if _, err := f.UpdateApi(ctx, &catalogv1.UpdateApiRequest{
+		Api: &catalogv1.Api{Name: a.GetName(), DisplayName: "Echo 2", DefaultVersion: v.GetName()},
+	}, f.ann); err != nil {
+		t.Fatal(err)
+	}
+	want.DisplayName, want.Default, want.Revision = "Echo 2", true, 5
+	check("after a change of its API")
+	_, err := f.routes.GetRoute(ctx, &catalogv1.GetRouteRequest{Name: a.GetName() + "/versions/none"})
+	wantError(t, "GetRoute of none", err, codes.NotFound, a.GetName()+"/versions/none not found")
+}
+
+func TestListVersionsFilters(t *testing.T) {
+	f, ctx := onSQLite(t), t.Context()
+	a := f.api("Echo")
+	for i := range 4 {
+		v := f.version(a, fmt.Sprintf("1.%d", i))
+		if i == 2 {
+			f.publish(v)
+		}
+	}
+	if _, err := f.CreateVersion(ctx, &catalogv1.CreateVersionRequest{Parent: a.GetName(), Version: &catalogv1.Version{
+		Version: "2.0", Tags: []string{"chat", "live"}, Endpoints: &catalogv1.Endpoints{Production: "ws://b"},
+	}}, f.ann); err != nil {
+		t.Fatal(err)
+	}
+	for filter, want := range map[string]string{
+		"":                                    "1.0 1.1 1.2 1.3 2.0",
+		`state = "PUBLISHED"`:                 "1.2",
+		`state = "CREATED" AND tags = "live"`: "2.0",
+		`tags = "li"`:                         "",
+		`version = "1.3"`:                     "1.3",
+	} {
+		var got []string
+		token := ""
+		for {
+			list, err := f.ListVersions(ctx, &catalogv1.ListVersionsRequest{Parent: a.GetName(), Filter: filter, PageSize: 2, PageToken: token}, f.ann)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, v := range list.GetVersions() {
+				got = append(got, v.GetVersion())
+			}
+			if token = list.GetNextPageToken(); token == "" {
+				break
+			}
+		}
+		if strings.Join(got, " ") != want {
+			t.Errorf("ListVersions(%s) = %v, want %s", filter, got, want)
+		}
+	}
+}
+
+// largest is the largest version that is accepted.
+func largest(version string) *catalogv1.Version {
+	v := &catalogv1.Version{
+		Version: version, Description: strings.Repeat("語", 4096),
+		Endpoints: &catalogv1.Endpoints{
+			Production: "ws://b/" + strings.Repeat("x", 2041), Sandbox: "ws://b/" + strings.Repeat("y", 2041),
+		},
+		Plans: []string{"plans/gold"},
+	}
+	for i := range 20 {
+		v.Tags = append(v.Tags, strings.Repeat("語", 48)+fmt.Sprintf("%02d", i))
+	}
+	for i := range 100 {
+		v.AllowedOrigins = append(v.AllowedOrigins, fmt.Sprintf("https://%s.%02d.example", strings.Repeat("o", 62), i))
+	}
+	return v
+}
+
+func TestLargeApiIsListedAndChanged(t *testing.T) {
+	f, ctx := onSQLite(t), t.Context()
+	a := f.api("Large")
+	for i := range 200 {
+		if _, err := f.CreateVersion(ctx, &catalogv1.CreateVersionRequest{Parent: a.GetName(), Version: largest(fmt.Sprint(i))}, f.ann); err != nil {
+			t.Fatal(err)
+		}
+	}
+	seen, token := 0, ""
+	for {
+		list, err := f.ListVersions(ctx, &catalogv1.ListVersionsRequest{Parent: a.GetName(), PageSize: 1000, PageToken: token}, f.ann)
+		if err != nil {
+			t.Fatal(err)
+		}
+		seen += len(list.GetVersions())
+		if token = list.GetNextPageToken(); token == "" {
+			break
+		}
+	}
+	if seen != 200 {
+		t.Errorf("ListVersions gives %d of 200 large versions", seen)
+	}
+	w := f.watch("gateway-1", "")
+	w.snapshot()
+	if _, err := f.UpdateApi(ctx, &catalogv1.UpdateApiRequest{Api: &catalogv1.Api{Name: a.GetName(), DisplayName: "Larger"}}, f.ann); err != nil {
+		t.Fatal(err)
+	}
+	if c := w.change(); len(c.GetEvent().GetRoutes()) != 200 {
+		t.Errorf("a change of the API changes %d routes, want 200", len(c.GetEvent().GetRoutes()))
+	}
+}

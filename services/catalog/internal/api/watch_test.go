@@ -1,0 +1,261 @@
+package api
+
+import (
+	"context"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/testing/protocmp"
+
+	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
+	watchv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/watch/v1"
+	"github.com/tidegatehq/tidegate/services/kit/identity"
+)
+
+// watcher plays the other end of WatchRoutes by hand.
+type watcher struct {
+	t      *testing.T
+	stream grpc.BidiStreamingClient[catalogv1.WatchRoutesRequest, catalogv1.WatchRoutesResponse]
+}
+
+// watch says hello.
+func (f *fixture) watch(instance, since string) *watcher {
+	f.t.Helper()
+	ctx, cancel := context.WithCancel(f.t.Context())
+	f.t.Cleanup(cancel)
+	stream, err := f.routes.WatchRoutes(ctx)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	w := &watcher{t: f.t, stream: stream}
+	w.send(&catalogv1.WatchRoutesRequest{Body: &catalogv1.WatchRoutesRequest_Hello{
+		Hello: &watchv1.Hello{Instance: instance, Kind: "gateway", Build: "v1", Address: "gw:9293", Since: since, Features: []string{"x"}},
+	}})
+	return w
+}
+
+func (w *watcher) send(m *catalogv1.WatchRoutesRequest) {
+	w.t.Helper()
+	if err := w.stream.Send(m); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+func (w *watcher) ack(number uint64) {
+	w.t.Helper()
+	w.send(&catalogv1.WatchRoutesRequest{Body: &catalogv1.WatchRoutesRequest_Ack{
+		Ack: &watchv1.Ack{Number: number, SessionsClosed: 2},
+	}})
+}
+
+// next is the next message that is no heartbeat.
+func (w *watcher) next() *catalogv1.WatchRoutesResponse {
+	w.t.Helper()
+	for {
+		m, err := w.stream.Recv()
+		if err != nil {
+			w.t.Fatalf("watch: %v", err)
+		}
+		if m.GetHeartbeat() == nil {
+			return m
+		}
+	}
+}
+
+// snapshot is what a stream begins with.
+func (w *watcher) snapshot() (*catalogv1.RouteSnapshot, *watchv1.SnapshotEnd) {
+	w.t.Helper()
+	if b := w.next().GetBegin(); b.GetReset_() == watchv1.Begin_RESET_UNSPECIFIED {
+		w.t.Fatalf("watch begins with %v, want a snapshot", b)
+	}
+	all := &catalogv1.RouteSnapshot{}
+	for {
+		m := w.next()
+		if end := m.GetSnapshotEnd(); end != nil {
+			return all, end
+		}
+		if m.GetSnapshot() == nil || proto.Size(m) >= 1<<20 {
+			w.t.Fatalf("a piece of the snapshot has %d bytes: %v", proto.Size(m), m)
+		}
+		proto.Merge(all, m.GetSnapshot())
+	}
+}
+
+func (w *watcher) change() *catalogv1.RouteChange {
+	w.t.Helper()
+	m := w.next()
+	if m.GetChange() == nil {
+		w.t.Fatalf("watch says %v, want a change", m)
+	}
+	return m.GetChange()
+}
+
+func TestWatchRoutes(t *testing.T) {
+	f, ctx := onSQLite(t), t.Context()
+	a := f.api("Echo")
+	v1 := f.version(a, "1")
+	w := f.watch("gateway-1", "")
+	state, end := w.snapshot()
+	if len(state.GetPlans()) != 8 || len(state.GetRoutes()) != 1 || end.GetNumber() != 2 {
+		t.Errorf("snapshot = %v, %v, want 8 plans, 1 route, change 2", state, end)
+	}
+	if diff := cmp.Diff(f.route(v1), state.GetRoutes()[0], protocmp.Transform()); diff != "" {
+		t.Errorf("route in the snapshot (-want +got):\n%s", diff)
+	}
+	n := end.GetNumber()
+	var last *catalogv1.RouteChange
+	check := func(when string, want *catalogv1.RouteEvent) {
+		t.Helper()
+		n++
+		last = w.change()
+		if last.GetPosition().GetNumber() != n || last.GetPosition().GetCursor() == "" || last.GetPosition().GetTime() == nil {
+			t.Errorf("%s: position = %v, want the number %d", when, last.GetPosition(), n)
+		}
+		if diff := cmp.Diff(want, last.GetEvent(), protocmp.Transform()); diff != "" {
+			t.Errorf("%s: event (-want +got):\n%s", when, diff)
+		}
+	}
+	v2 := f.version(a, "2")
+	check("CreateVersion", &catalogv1.RouteEvent{Routes: []*catalogv1.Route{f.route(v2)}})
+	f.publish(v2)
+	check("PUBLISH", &catalogv1.RouteEvent{Routes: []*catalogv1.Route{f.route(v2)}})
+	f.must(f.UpdateVersion(ctx, &catalogv1.UpdateVersionRequest{Version: &catalogv1.Version{Name: v1.GetName(), Description: "x"}}, f.ann))
+	check("a change that is nothing to routes", nil)
+	f.must(f.UpdateApi(ctx, &catalogv1.UpdateApiRequest{Api: &catalogv1.Api{Name: a.GetName(), DefaultVersion: v1.GetName()}}, f.ann))
+	check("a first default version", &catalogv1.RouteEvent{Routes: []*catalogv1.Route{f.route(v1)}})
+	f.must(f.UpdateApi(ctx, &catalogv1.UpdateApiRequest{Api: &catalogv1.Api{Name: a.GetName(), DefaultVersion: v2.GetName()}}, f.ann))
+	check("another default version", &catalogv1.RouteEvent{Routes: []*catalogv1.Route{f.route(v1), f.route(v2)}})
+	cursor := last.GetPosition().GetCursor()
+	f.move(v2, catalogv1.Version_ACTION_DEMOTE)
+	check("DEMOTE", &catalogv1.RouteEvent{Routes: []*catalogv1.Route{f.route(v2)}})
+	f.must(f.DeleteVersion(ctx, &catalogv1.DeleteVersionRequest{Name: v2.GetName()}, f.ann))
+	check("DeleteVersion of the default", &catalogv1.RouteEvent{RemovedRoutes: []string{v2.GetName()}})
+	f.must(f.DeleteApi(ctx, &catalogv1.DeleteApiRequest{Name: a.GetName(), Force: true}, f.ann))
+	check("DeleteApi", &catalogv1.RouteEvent{RemovedRoutes: []string{v1.GetName()}})
+	p, err := f.CreatePlan(ctx, &catalogv1.CreatePlanRequest{Plan: &catalogv1.Plan{DisplayName: "New"}}, f.root)
+	f.must(p, err)
+	check("CreatePlan", &catalogv1.RouteEvent{Plans: []*catalogv1.Plan{p}})
+	p, err = f.UpdatePlan(ctx, &catalogv1.UpdatePlanRequest{Plan: &catalogv1.Plan{Name: p.GetName(), Description: "New."}}, f.root)
+	f.must(p, err)
+	check("UpdatePlan", &catalogv1.RouteEvent{Plans: []*catalogv1.Plan{p}})
+	f.must(f.DeletePlan(ctx, &catalogv1.DeletePlanRequest{Name: p.GetName()}, f.root))
+	check("DeletePlan", &catalogv1.RouteEvent{RemovedPlans: []string{p.GetName()}})
+
+	// A watcher that comes back goes on where it was.
+	back := f.watch("gateway-2", cursor)
+	if b := back.next().GetBegin(); b == nil || b.GetReset_() != watchv1.Begin_RESET_UNSPECIFIED {
+		t.Errorf("a watcher that comes back is told %v", b)
+	}
+	for n := uint64(8); n <= 13; n++ {
+		if c := back.change(); c.GetPosition().GetNumber() != n {
+			t.Errorf("a watcher that comes back hears change %d, want %d", c.GetPosition().GetNumber(), n)
+		}
+	}
+}
+
+// must ends the test when a call has failed.
+func (f *fixture) must(_ any, err error) {
+	f.t.Helper()
+	if err != nil {
+		f.t.Fatal(err)
+	}
+}
+
+func TestWaitAppliedAndWatchers(t *testing.T) {
+	f, ctx := onSQLite(t), t.Context()
+	f.api("Echo")
+	wait := func(n uint64) (*catalogv1.WaitAppliedResponse, error) {
+		return f.WaitApplied(ctx, &catalogv1.WaitAppliedRequest{Number: n}, f.sue)
+	}
+	if got, err := wait(1); err != nil || !got.GetApplied() {
+		t.Errorf("WaitApplied with nobody watching = %v, %v, want true", got, err)
+	}
+	_, err := wait(2)
+	wantError(t, "WaitApplied of a change to come", err, codes.NotFound, "change 2 not found")
+	w := f.watch("gateway-1", "")
+	_, end := w.snapshot()
+	applied := make(chan *catalogv1.WaitAppliedResponse)
+	go func() {
+		got, err := wait(1)
+		if err != nil {
+			t.Errorf("WaitApplied = %v", err)
+		}
+		applied <- got
+	}()
+	before, err := f.ListWatchers(ctx, &catalogv1.ListWatchersRequest{}, f.root)
+	if err != nil || len(before.GetWatchers()) != 1 || before.GetWatchers()[0].GetApplied() != 0 {
+		t.Errorf("ListWatchers before the ack = %v, %v", before, err)
+	}
+	w.ack(end.GetNumber())
+	if got := <-applied; !got.GetApplied() || len(got.GetWaiting()) != 0 {
+		t.Errorf("WaitApplied after the ack = %v, want true", got)
+	}
+	list, err := f.ListWatchers(ctx, &catalogv1.ListWatchersRequest{}, f.root)
+	if err != nil || len(list.GetWatchers()) != 1 {
+		t.Fatalf("ListWatchers = %v, %v", list, err)
+	}
+	want := &watchv1.Watcher{
+		Instance: "gateway-1", Kind: "gateway", Build: "v1", Address: "gw:9293", Features: []string{"x"},
+		Applied: 1, SessionsClosed: 2, Connected: true, SeenTime: list.GetWatchers()[0].GetSeenTime(),
+	}
+	if diff := cmp.Diff(want, list.GetWatchers()[0], protocmp.Transform()); diff != "" {
+		t.Errorf("watcher (-want +got):\n%s", diff)
+	}
+}
+
+func TestListChanges(t *testing.T) {
+	f, ctx := onSQLite(t), t.Context()
+	a := f.api("Echo")
+	v := f.version(a, "1")
+	f.publish(v)
+	f.must(f.UpdatePlan(ctx, &catalogv1.UpdatePlanRequest{Plan: &catalogv1.Plan{Name: "plans/gold", Description: "Golden."}}, f.root))
+	var got [][3]string
+	token := ""
+	for {
+		list, err := f.ListChanges(ctx, &catalogv1.ListChangesRequest{PageSize: 3, PageToken: token}, f.root)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, c := range list.GetChanges() {
+			if c.GetTime() == nil || c.GetNumber() != uint64(4-len(got)) {
+				t.Errorf("change %v is not number %d with a time", c, 4-len(got))
+			}
+			got = append(got, [3]string{c.GetActor(), c.GetAction(), c.GetResource()})
+		}
+		if token = list.GetNextPageToken(); token == "" {
+			break
+		}
+	}
+	want := [][3]string{
+		{"people/root", "UpdatePlan", "plans/gold"},
+		{"people/ann", "ChangeVersionState", v.GetName()},
+		{"people/ann", "CreateVersion", v.GetName()},
+		{"people/ann", "CreateApi", a.GetName()},
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("changes (-want +got):\n%s", diff)
+	}
+}
+
+func TestWhoWatches(t *testing.T) {
+	f, ctx := onSQLite(t), t.Context()
+	get := &catalogv1.GetRouteRequest{Name: "apis/a/versions/v"}
+	portal := catalogv1.NewRouteServiceClient(f.dial(f.services, identity.Portal))
+	_, err := portal.GetRoute(ctx, get)
+	wantError(t, "GetRoute by the portal", err, codes.PermissionDenied, "only services call this method")
+	_, err = portal.GetRoute(ctx, get, f.root)
+	wantError(t, "GetRoute by an administrator", err, codes.PermissionDenied, "only services call this method")
+	people := catalogv1.NewRouteServiceClient(f.dial(f.people, ""))
+	_, err = people.GetRoute(ctx, get, f.root)
+	wantError(t, "GetRoute on the people's face", err, codes.Unimplemented, "unknown service tidegate.catalog.v1.RouteService")
+	// The portal serves people there, with their tokens.
+	catalog := catalogv1.NewCatalogServiceClient(f.dial(f.services, identity.Portal))
+	if _, err := catalog.ListPlans(ctx, &catalogv1.ListPlansRequest{}, f.sue); err != nil {
+		t.Errorf("ListPlans through the portal = %v", err)
+	}
+	_, err = catalog.ListPlans(ctx, &catalogv1.ListPlansRequest{})
+	wantError(t, "ListPlans by the portal itself", err, codes.Unauthenticated, "sign in first: the call carries no token")
+}

@@ -1,0 +1,115 @@
+// Package identitytest signs people's tokens for tests, as the subscription
+// service does for real.
+package identitytest
+
+import (
+	"context"
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"encoding/base64"
+	"testing"
+	"time"
+
+	"github.com/go-jose/go-jose/v4"
+	"github.com/go-jose/go-jose/v4/jwt"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
+	"github.com/tidegatehq/tidegate/services/kit/fault"
+	"github.com/tidegatehq/tidegate/services/kit/identity"
+)
+
+// Issuer is who issues the tokens of every Signer.
+const Issuer = "https://issuer.test"
+
+// Signer signs tokens with a key of its own, which it gives as identity.Keys and
+// as a server of OAuthService (GetSigningKeys alone).
+type Signer struct {
+	subscriptionv1.UnimplementedOAuthServiceServer
+
+	t   testing.TB
+	kid string
+	key *ecdsa.PrivateKey
+}
+
+var (
+	_ identity.Keys                     = (*Signer)(nil)
+	_ subscriptionv1.OAuthServiceServer = (*Signer)(nil)
+)
+
+// New returns a signer.
+func New(t testing.TB) *Signer {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatalf("make signing key: %v", err)
+	}
+	thumb, err := (&jose.JSONWebKey{Key: &key.PublicKey}).Thumbprint(crypto.SHA256)
+	if err != nil {
+		t.Fatalf("name signing key: %v", err)
+	}
+	return &Signer{t: t, kid: base64.RawURLEncoding.EncodeToString(thumb), key: key}
+}
+
+// Verifier returns a verifier of the signer's tokens.
+func (s *Signer) Verifier() *identity.Verifier {
+	return identity.NewVerifier(func() string { return Issuer }, s, time.Now)
+}
+
+// Token returns a token of people/{id} that is good for 15 minutes.
+func (s *Signer) Token(id string, roles ...string) string {
+	s.t.Helper()
+	now := time.Now()
+	return s.Sign(identity.PersonType, identity.PersonClaims{
+		Claims: jwt.Claims{
+			Issuer:   Issuer,
+			Subject:  "people/" + id,
+			Audience: jwt.Audience{identity.ControlAudience(Issuer)},
+			IssuedAt: jwt.NewNumericDate(now),
+			Expiry:   jwt.NewNumericDate(now.Add(15 * time.Minute)),
+			ID:       rand.Text(),
+		},
+		Roles: roles,
+	})
+}
+
+// Sign returns a token of any type with any claims.
+func (s *Signer) Sign(typ jose.ContentType, claims any) string {
+	s.t.Helper()
+	signer, err := jose.NewSigner(jose.SigningKey{
+		Algorithm: jose.ES256, Key: jose.JSONWebKey{Key: s.key, KeyID: s.kid},
+	}, (&jose.SignerOptions{}).WithType(typ))
+	if err != nil {
+		s.t.Fatalf("make signer: %v", err)
+	}
+	token, err := jwt.Signed(signer).Claims(claims).Serialize()
+	if err != nil {
+		s.t.Fatalf("sign token: %v", err)
+	}
+	return token
+}
+
+// Key returns the signer's public key, if it has this id.
+func (s *Signer) Key(_ context.Context, kid string) (*ecdsa.PublicKey, error) {
+	if kid != s.kid {
+		return nil, fault.NotFound("signing key")
+	}
+	return &s.key.PublicKey, nil
+}
+
+// GetSigningKeys returns the signer's public key as the subscription service
+// does.
+func (s *Signer) GetSigningKeys(context.Context, *subscriptionv1.GetSigningKeysRequest) (*subscriptionv1.SigningKeys, error) {
+	point, err := s.key.PublicKey.Bytes()
+	if err != nil {
+		return nil, status.Error(codes.Internal, err.Error())
+	}
+	const size = 32
+	return &subscriptionv1.SigningKeys{
+		Issuer: Issuer,
+		Keys:   []*subscriptionv1.SigningKey{{Kid: s.kid, X: point[1 : 1+size], Y: point[1+size:]}},
+	}, nil
+}
