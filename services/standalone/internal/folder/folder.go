@@ -1,0 +1,207 @@
+// Package folder is the standalone server's data folder: the lock that keeps a
+// second server out, and the keys, certificates and passwords that are made at
+// the first start. What services keep in it is theirs.
+package folder
+
+import (
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/tidegatehq/tidegate/services/kit/seal"
+	"github.com/tidegatehq/tidegate/services/standalone/internal/pki"
+)
+
+const (
+	// pairLife is how long the server's certificate is good for.
+	pairLife = 90 * 24 * time.Hour
+	// renewBefore is how long before its end it is made anew.
+	renewBefore = 30 * 24 * time.Hour
+)
+
+// Folder is a data folder that is ours until Close.
+type Folder struct {
+	path string
+	dir  *os.File
+	made bool // by Open
+}
+
+// Open makes the folder where there is none and locks it. It is for its owner
+// only, so a folder that others can enter is closed to them.
+func Open(path string) (*Folder, error) {
+	f := &Folder{path: path}
+	err := os.Mkdir(path, 0o700)
+	switch {
+	case err == nil:
+		f.made = true
+	case errors.Is(err, fs.ErrNotExist):
+		if err := os.MkdirAll(path, 0o700); err != nil {
+			return nil, fmt.Errorf("make the data folder: %w", err)
+		}
+		f.made = true
+	case !errors.Is(err, fs.ErrExist):
+		return nil, fmt.Errorf("make the data folder: %w", err)
+	}
+	if f.dir, err = os.Open(path); err != nil {
+		return nil, fmt.Errorf("open the data folder: %w", err)
+	}
+	if err := f.take(); err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
+// take locks the folder and sees to it that we alone can use it, and can write.
+func (f *Folder) take() error {
+	info, err := f.dir.Stat()
+	if err != nil {
+		return fmt.Errorf("open the data folder: %w", err)
+	}
+	if !info.IsDir() {
+		return fmt.Errorf("%s is not a folder", f.path)
+	}
+	if err := unix.Flock(int(f.dir.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		if errors.Is(err, unix.EWOULDBLOCK) {
+			return fmt.Errorf("%s is in use by another tidegate server", f.path)
+		}
+		return fmt.Errorf("lock %s: %w", f.path, err)
+	}
+	if info.Mode().Perm()&0o077 != 0 {
+		if err := f.dir.Chmod(0o700); err != nil {
+			return fmt.Errorf("others can enter %s, and that cannot be changed: %w", f.path, err)
+		}
+	}
+	probe, err := os.CreateTemp(f.path, "probe-*.tmp")
+	if err != nil {
+		return fmt.Errorf("%s cannot be written: %w", f.path, errors.Unwrap(err))
+	}
+	probe.Close()
+	return os.Remove(probe.Name())
+}
+
+// Close gives the folder back. One that Open made and that is still empty is
+// removed.
+func (f *Folder) Close() error {
+	if f.made {
+		_ = os.Remove(f.path) // refused when there is something in it
+	}
+	return f.dir.Close()
+}
+
+// Path returns the path of a file in the folder.
+func (f *Folder) Path(name string) string { return filepath.Join(f.path, name) }
+
+// Has reports whether there is such a file.
+func (f *Folder) Has(name string) bool {
+	_, err := os.Lstat(f.Path(name))
+	return err == nil
+}
+
+// Read returns what is in a file.
+func (f *Folder) Read(name string) ([]byte, error) { return os.ReadFile(f.Path(name)) }
+
+// Write replaces a file as a whole; only its owner can read it.
+func (f *Folder) Write(name string, content []byte) error {
+	tmp, err := os.CreateTemp(f.path, name+"-*.tmp") // mode 0600
+	if err != nil {
+		return fmt.Errorf("write %s: %w", f.Path(name), errors.Unwrap(err))
+	}
+	_, err = tmp.Write(content)
+	if err == nil {
+		err = tmp.Sync()
+	}
+	err = errors.Join(err, tmp.Close())
+	if err == nil {
+		err = os.Rename(tmp.Name(), f.Path(name))
+	}
+	if err != nil {
+		os.Remove(tmp.Name())
+		return fmt.Errorf("write %s: %w", f.Path(name), err)
+	}
+	return nil
+}
+
+// Secrets makes the master key and the first administrator's password where
+// there are none. sealed and databases are files that were made with them: a
+// key or password that is gone while they are there cannot be made again.
+func (f *Folder) Secrets(masterKey, password, database string) error {
+	if !f.Has(masterKey) {
+		if f.Has(database) {
+			return fmt.Errorf("%s is gone, and %s cannot be read without it: put it back", f.Path(masterKey), f.Path(database))
+		}
+		if _, err := seal.Create(f.Path(masterKey)); err != nil {
+			return err
+		}
+	}
+	if f.Has(password) {
+		return nil
+	}
+	return f.Write(password, []byte(rand.Text()+"\n"))
+}
+
+// Names of the files with the authority and with the server's pair.
+const (
+	CACert     = "ca.pem"
+	CAKey      = "ca-key.pem"
+	ServerCert = "server.pem"
+	ServerKey  = "server-key.pem"
+)
+
+// Certificates makes the authority where there is none, and the server's pair
+// where there is none or where it is not good for all the names and for a month
+// more.
+func (f *Folder) Certificates(names []string, now time.Time) error {
+	authority, err := f.authority(now)
+	if err != nil {
+		return err
+	}
+	cert, err1 := f.Read(ServerCert)
+	key, err2 := f.Read(ServerKey)
+	if errors.Join(err1, err2) == nil && authority.Covers(pki.Pair{Cert: cert, Key: key}, names, now.Add(renewBefore)) {
+		return nil
+	}
+	pair, err := authority.Issue(pki.Leaf{Names: names, Life: pairLife}, now)
+	if err != nil {
+		return err
+	}
+	// Whoever reads between both writes gets a key that does not fit, and keeps
+	// the pair it has.
+	if err := f.Write(ServerKey, pair.Key); err != nil {
+		return err
+	}
+	return f.Write(ServerCert, pair.Cert)
+}
+
+// authority returns the folder's authority.
+func (f *Folder) authority(now time.Time) (*pki.Authority, error) {
+	cert, err1 := f.Read(CACert)
+	key, err2 := f.Read(CAKey)
+	switch {
+	case err1 == nil && err2 == nil:
+		authority, err := pki.LoadAuthority(pki.Pair{Cert: cert, Key: key})
+		if err != nil {
+			return nil, fmt.Errorf("%s and %s: %w", f.Path(CACert), f.Path(CAKey), err)
+		}
+		return authority, nil
+	case errors.Is(err1, fs.ErrNotExist): // the key is written first, and good for nothing without it
+	case errors.Is(err2, fs.ErrNotExist):
+		return nil, fmt.Errorf("%s is gone: put it back, or remove %s too for a new authority", f.Path(CAKey), f.Path(CACert))
+	default:
+		return nil, fmt.Errorf("read the authority: %w", errors.Join(err1, err2))
+	}
+	authority, pair, err := pki.NewAuthority("Tidegate standalone", now)
+	if err != nil {
+		return nil, err
+	}
+	if err := f.Write(CAKey, pair.Key); err != nil {
+		return nil, err
+	}
+	return authority, f.Write(CACert, pair.Cert)
+}

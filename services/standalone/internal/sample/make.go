@@ -1,0 +1,240 @@
+package sample
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/types/known/fieldmaskpb"
+
+	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
+	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
+)
+
+// make makes what is not there yet. Every step finds what an earlier start that
+// was cut short has made.
+func (s *sample) make(ctx context.Context) error {
+	gold, err := s.plan(ctx, "Gold")
+	if err != nil {
+		return err
+	}
+	silver, err := s.plan(ctx, "Silver")
+	if err != nil {
+		return err
+	}
+	v, err := s.version(ctx, []string{gold, silver})
+	if err != nil {
+		return err
+	}
+	s.kept.Version = v.GetName()
+	if s.kept.Application, err = s.application(ctx); err != nil {
+		return err
+	}
+	if s.kept.Subscription, err = s.subscription(ctx, gold); err != nil {
+		return err
+	}
+	if err := s.key(ctx); err != nil {
+		return err
+	}
+	s.kept.Made = true
+	return s.save()
+}
+
+// exists reports whether a creation was refused because the thing is there.
+func exists(err error) bool { return status.Code(err) == codes.AlreadyExists }
+
+// named is a filter for a display name.
+func named(name string) string { return fmt.Sprintf("display_name = %q", name) }
+
+// errTaken says that somebody else's thing is in the way.
+var errTaken = errors.New("its name or its address is taken")
+
+func (s *sample) plan(ctx context.Context, name string) (string, error) {
+	list, err := s.catalog.ListPlans(ctx, &catalogv1.ListPlansRequest{Filter: named(name)})
+	if err != nil {
+		return "", fmt.Errorf("find the plan %s: %w", name, err)
+	}
+	if len(list.GetPlans()) == 0 {
+		return "", fmt.Errorf("there is no plan %s", name)
+	}
+	return list.GetPlans()[0].GetName(), nil
+}
+
+// version returns the API's version, published and the default one.
+func (s *sample) version(ctx context.Context, plans []string) (*catalogv1.Version, error) {
+	api, err := s.api(ctx)
+	if err != nil {
+		return nil, err
+	}
+	v, err := s.catalog.CreateVersion(ctx, &catalogv1.CreateVersionRequest{Parent: api.GetName(), Version: &catalogv1.Version{
+		Version:     APIVersion,
+		Description: "Sends every message back.",
+		Tags:        []string{"sample"},
+		Endpoints:   &catalogv1.Endpoints{Production: s.Backend},
+		Plans:       plans,
+	}})
+	if exists(err) {
+		v, err = s.findVersion(ctx, api)
+	}
+	if err != nil {
+		return nil, err
+	}
+	s.kept.Backend = v.GetEndpoints().GetProduction()
+	if api.GetDefaultVersion() == "" {
+		change := &catalogv1.UpdateApiRequest{
+			Api:        &catalogv1.Api{Name: api.GetName(), DefaultVersion: v.GetName()},
+			UpdateMask: &fieldmaskpb.FieldMask{Paths: []string{"default_version"}},
+		}
+		if _, err := s.catalog.UpdateApi(ctx, change); err != nil {
+			return nil, fmt.Errorf("make %s the default version: %w", APIVersion, err)
+		}
+	}
+	if v.GetState() != catalogv1.Version_STATE_PUBLISHED {
+		var header metadata.MD
+		change := &catalogv1.ChangeVersionStateRequest{Name: v.GetName(), Action: catalogv1.Version_ACTION_PUBLISH}
+		if v, err = s.catalog.ChangeVersionState(ctx, change, grpc.Header(&header)); err != nil {
+			return nil, fmt.Errorf("publish %s: %w", APIName, err)
+		}
+		s.await(ctx, header)
+	}
+	return v, s.moveBackend(ctx, v)
+}
+
+// api returns the API.
+func (s *sample) api(ctx context.Context) (*catalogv1.Api, error) {
+	api, err := s.catalog.CreateApi(ctx, &catalogv1.CreateApiRequest{Api: &catalogv1.Api{
+		DisplayName: APIName, Context: APIContext, Description: "A sample: its backend sends every message back.",
+	}})
+	if !exists(err) {
+		return api, err
+	}
+	list, err := s.catalog.ListApis(ctx, &catalogv1.ListApisRequest{Filter: named(APIName)})
+	if err != nil {
+		return nil, fmt.Errorf("find %s: %w", APIName, err)
+	}
+	if len(list.GetApis()) == 0 || list.GetApis()[0].GetContext() != APIContext {
+		return nil, errTaken
+	}
+	return list.GetApis()[0], nil
+}
+
+func (s *sample) findVersion(ctx context.Context, api *catalogv1.Api) (*catalogv1.Version, error) {
+	list, err := s.catalog.ListVersions(ctx, &catalogv1.ListVersionsRequest{
+		Parent: api.GetName(), Filter: fmt.Sprintf("version = %q", APIVersion),
+	})
+	if err != nil {
+		return nil, fmt.Errorf("find %s/%s: %w", APIName, APIVersion, err)
+	}
+	if len(list.GetVersions()) == 0 {
+		return nil, errTaken
+	}
+	return list.GetVersions()[0], nil
+}
+
+// moveBackend leads the version to the backend's address when that is another
+// one than at the last start, and the user has not changed it.
+func (s *sample) moveBackend(ctx context.Context, v *catalogv1.Version) error {
+	if now := v.GetEndpoints().GetProduction(); now == s.Backend || now != s.kept.Backend {
+		return nil
+	}
+	var header metadata.MD
+	_, err := s.catalog.UpdateVersion(ctx, &catalogv1.UpdateVersionRequest{
+		Version:    &catalogv1.Version{Name: v.GetName(), Endpoints: &catalogv1.Endpoints{Production: s.Backend}},
+		UpdateMask: &fieldmaskpb.FieldMask{Paths: []string{"endpoints.production"}},
+	}, grpc.Header(&header))
+	if err != nil {
+		return fmt.Errorf("lead %s to %s: %w", APIName, s.Backend, err)
+	}
+	s.await(ctx, header)
+	s.kept.Backend = s.Backend
+	return s.save()
+}
+
+// await waits until the gateway has applied a change of the catalog, so that
+// the lines that are printed work at once.
+func (s *sample) await(ctx context.Context, header metadata.MD) {
+	for _, text := range header.Get("tidegate-change") {
+		number, err := strconv.ParseUint(text, 10, 64)
+		if err != nil {
+			continue
+		}
+		answer, err := s.catalog.WaitApplied(ctx, &catalogv1.WaitAppliedRequest{Number: number})
+		if err != nil || !answer.GetApplied() {
+			s.Log.Warn("the gateway has not applied the sample yet", "waiting", answer.GetWaiting(), "error", err)
+		}
+	}
+}
+
+// application returns the application's name.
+func (s *sample) application(ctx context.Context) (string, error) {
+	app, err := s.subs.CreateApplication(ctx, &subscriptionv1.CreateApplicationRequest{Application: &subscriptionv1.Application{
+		DisplayName: appName, Description: "Uses the sample API.",
+	}})
+	if !exists(err) {
+		return app.GetName(), err
+	}
+	me, err := s.people.GetPerson(ctx, &subscriptionv1.GetPersonRequest{Name: "people/me"})
+	if err != nil {
+		return "", err
+	}
+	list, err := s.subs.ListApplications(ctx, &subscriptionv1.ListApplicationsRequest{
+		Filter: named(appName) + fmt.Sprintf(" AND owner = %q", me.GetName()),
+	})
+	if err != nil {
+		return "", fmt.Errorf("find the application %s: %w", appName, err)
+	}
+	if len(list.GetApplications()) == 0 {
+		return "", errTaken
+	}
+	return list.GetApplications()[0].GetName(), nil
+}
+
+// subscription returns the subscription's name.
+func (s *sample) subscription(ctx context.Context, plan string) (string, error) {
+	sub, err := s.subs.CreateSubscription(ctx, &subscriptionv1.CreateSubscriptionRequest{Subscription: &subscriptionv1.Subscription{
+		Application: s.kept.Application, Version: s.kept.Version, Plan: plan,
+	}})
+	if !exists(err) {
+		return sub.GetName(), err
+	}
+	list, err := s.subs.ListSubscriptions(ctx, &subscriptionv1.ListSubscriptionsRequest{
+		Filter: fmt.Sprintf("application = %q AND version = %q", s.kept.Application, s.kept.Version),
+	})
+	if err != nil {
+		return "", fmt.Errorf("find the subscription: %w", err)
+	}
+	if len(list.GetSubscriptions()) == 0 {
+		return "", errTaken
+	}
+	return list.GetSubscriptions()[0].GetName(), nil
+}
+
+// key makes the production key. Of a key that is there the secret was lost, so
+// it gets a new one.
+func (s *sample) key(ctx context.Context) error {
+	production := subscriptionv1.KeyType_KEY_TYPE_PRODUCTION
+	k, err := s.subs.CreateKey(ctx, &subscriptionv1.CreateKeyRequest{
+		Parent: s.kept.Application, Key: &subscriptionv1.Key{Type: production},
+	})
+	if exists(err) {
+		list, listErr := s.subs.ListKeys(ctx, &subscriptionv1.ListKeysRequest{Parent: s.kept.Application})
+		if listErr != nil {
+			return fmt.Errorf("find the key: %w", listErr)
+		}
+		for _, old := range list.GetKeys() {
+			if old.GetType() == production {
+				k, err = s.subs.RegenerateSecret(ctx, &subscriptionv1.RegenerateSecretRequest{Name: old.GetName()})
+			}
+		}
+	}
+	if err != nil {
+		return err
+	}
+	s.kept.Key, s.kept.ConsumerKey, s.kept.ConsumerSecret = k.GetName(), k.GetConsumerKey(), k.GetConsumerSecret()
+	return nil
+}

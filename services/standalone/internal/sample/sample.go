@@ -1,0 +1,204 @@
+// Package sample makes what a newcomer tries first: an echo backend, an API
+// EchoWebSocket in front of it, an application that is subscribed to it, and a
+// token. It makes them through the public gRPC and HTTP, as anybody would.
+//
+// The sample is made once. At later starts it is only looked after: its token
+// is fresh, and its endpoint follows the backend. What the user has changed or
+// deleted since stays so; without sample.json it is made again.
+package sample
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
+
+	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
+	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
+	"github.com/tidegatehq/tidegate/services/standalone/internal/oauth"
+)
+
+// What the sample is called.
+const (
+	APIName    = "EchoWebSocket"
+	APIContext = "/echowebsocket"
+	APIVersion = "1.0.0"
+	appName    = "EchoSample"
+	// file is where the sample's keys are kept, in the data folder.
+	file = "sample.json"
+)
+
+// Files keeps the sample's file.
+type Files interface {
+	Read(name string) ([]byte, error)
+	Write(name string, content []byte) error
+}
+
+// Config says where everything is.
+type Config struct {
+	// Files is the data folder.
+	Files Files
+	// Conn leads to the public gRPC.
+	Conn *grpc.ClientConn
+	// OAuth leads to the token endpoint.
+	OAuth *oauth.Client
+	// Backend is the URL of the echo backend.
+	Backend string
+	// Username and Password are an administrator's.
+	Username, Password string
+	// Log takes what is not told to the newcomer.
+	Log *slog.Logger
+}
+
+// Result is what a newcomer needs.
+type Result struct {
+	// Token is an access token for the API.
+	Token string
+	// Expires is when it ends.
+	Expires time.Time
+}
+
+// kept is what sample.json holds.
+type kept struct {
+	// Made says that the sample was complete.
+	Made           bool   `json:"made"`
+	Version        string `json:"version"`
+	Backend        string `json:"backend"`
+	Application    string `json:"application"`
+	Subscription   string `json:"subscription"`
+	Key            string `json:"key"`
+	ConsumerKey    string `json:"consumer_key"`
+	ConsumerSecret string `json:"consumer_secret"`
+}
+
+// sample makes the sample.
+type sample struct {
+	Config
+	kept kept
+
+	catalog catalogv1.CatalogServiceClient
+	people  subscriptionv1.PeopleServiceClient
+	subs    subscriptionv1.SubscriptionServiceClient
+}
+
+// Prepare makes the sample, or finds it, and gets a token. An error says in
+// plain words why there is none.
+func Prepare(ctx context.Context, cfg Config) (Result, error) {
+	s := &sample{
+		Config:  cfg,
+		catalog: catalogv1.NewCatalogServiceClient(cfg.Conn),
+		people:  subscriptionv1.NewPeopleServiceClient(cfg.Conn),
+		subs:    subscriptionv1.NewSubscriptionServiceClient(cfg.Conn),
+	}
+	if err := s.load(); err != nil {
+		return Result{}, err
+	}
+	if !s.kept.Made {
+		if err := s.asAdmin(ctx, s.make); err != nil {
+			return Result{}, fmt.Errorf("make the sample: %w", plain(err))
+		}
+	} else if err := s.asAdmin(ctx, s.look); err != nil {
+		if !errors.Is(err, errSignIn) {
+			return Result{}, plain(err)
+		}
+		cfg.Log.Info("the sample is not looked after: the administrator's password is no longer the one made at the first start")
+	}
+	return s.token(ctx)
+}
+
+// plain returns the message of a status without gRPC's words around it.
+func plain(err error) error {
+	var of interface{ GRPCStatus() *status.Status }
+	if errors.As(err, &of) {
+		return errors.New(of.GRPCStatus().Message())
+	}
+	return err
+}
+
+func (s *sample) load() error {
+	text, err := s.Files.Read(file)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("read the sample's keys: %w", err)
+	}
+	if err := json.Unmarshal(text, &s.kept); err != nil {
+		return fmt.Errorf("%s is damaged; remove it and start again to have the sample made anew", file)
+	}
+	return nil
+}
+
+func (s *sample) save() error {
+	text, err := json.MarshalIndent(s.kept, "", "  ")
+	if err != nil {
+		return fmt.Errorf("keep the sample's keys: %w", err)
+	}
+	return s.Files.Write(file, append(text, '\n'))
+}
+
+// errSignIn says that the administrator's password is another one by now.
+var errSignIn = errors.New("the administrator's password is not the one made at the first start")
+
+// asAdmin runs do signed in as the administrator.
+func (s *sample) asAdmin(ctx context.Context, do func(context.Context) error) error {
+	in, err := s.people.SignIn(ctx, &subscriptionv1.SignInRequest{Username: s.Username, Password: s.Password})
+	if status.Code(err) == codes.Unauthenticated {
+		return errSignIn
+	}
+	if err != nil {
+		return fmt.Errorf("sign in: %w", err)
+	}
+	err = do(metadata.AppendToOutgoingContext(ctx, "authorization", "Bearer "+in.GetAccessToken()))
+	if _, out := s.people.SignOut(ctx, &subscriptionv1.SignOutRequest{RefreshToken: in.GetRefreshToken()}); out != nil {
+		s.Log.Debug("the sign-in for the sample goes on until it expires", "error", out)
+	}
+	return err
+}
+
+// errGone says that the user has deleted the sample or a part of it.
+var errGone = errors.New("it was changed or deleted since it was made; remove " + file + " from the data folder and start again to have it made anew")
+
+// look sees whether the sample is still there, and leads it to the backend's
+// address if that has moved.
+func (s *sample) look(ctx context.Context) error {
+	v, err := s.catalog.GetVersion(ctx, &catalogv1.GetVersionRequest{Name: s.kept.Version})
+	if status.Code(err) == codes.NotFound {
+		return errGone
+	}
+	if err != nil {
+		return fmt.Errorf("look at the sample: %w", err)
+	}
+	if v.GetState() != catalogv1.Version_STATE_PUBLISHED {
+		return errGone
+	}
+	_, err = s.subs.GetSubscription(ctx, &subscriptionv1.GetSubscriptionRequest{Name: s.kept.Subscription})
+	if status.Code(err) == codes.NotFound {
+		return errGone
+	}
+	if err != nil {
+		return fmt.Errorf("look at the sample: %w", err)
+	}
+	return s.moveBackend(ctx, v)
+}
+
+// token gets a token with the sample's key.
+func (s *sample) token(ctx context.Context) (Result, error) {
+	token, err := s.OAuth.Token(ctx, oauth.Credentials{Key: s.kept.ConsumerKey, Secret: s.kept.ConsumerSecret})
+	var refused *oauth.Error
+	if errors.As(err, &refused) && refused.Code == "invalid_client" {
+		return Result{}, errGone
+	}
+	if err != nil {
+		return Result{}, err
+	}
+	return Result{Token: token.AccessToken, Expires: time.Now().Add(token.Life())}, nil
+}
