@@ -893,12 +893,12 @@ var File_tidegate_catalog_v1_resources_proto protoreflect.FileDescriptor
 
 const file_tidegate_catalog_v1_resources_proto_rawDesc = "" +
 	"\n" +
-	"#tidegate/catalog/v1/resources.proto\x12\x13tidegate.catalog.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x9d\x06\n" +
+	"#tidegate/catalog/v1/resources.proto\x12\x13tidegate.catalog.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa3\x06\n" +
 	"\x03Api\x12\x1e\n" +
 	"\x04name\x18\x01 \x01(\tB\n" +
-	"\xe0A\b\xbaH\x04r\x02\x18dR\x04name\x12\xcc\x01\n" +
-	"\fdisplay_name\x18\x02 \x01(\tB\xa8\x01\xe0A\x02\xbaH\xa1\x01\xba\x01\x9d\x01\n" +
-	"\fdisplay_name\x12Omust have 1 to 100 characters, no control characters and no space at either end\x1a<this.matches('^[^\\\\s\\\\p{C}]([^\\\\p{C}]{0,98}[^\\\\s\\\\p{C}])?$')R\vdisplayName\x12\xe1\x01\n" +
+	"\xe0A\b\xbaH\x04r\x02\x18dR\x04name\x12\xd2\x01\n" +
+	"\fdisplay_name\x18\x02 \x01(\tB\xae\x01\xe0A\x02\xbaH\xa7\x01\xba\x01\xa3\x01\n" +
+	"\fdisplay_name\x12Omust have 1 to 100 characters, no control characters and no space at either end\x1aBthis.matches('^[^\\\\p{Z}\\\\p{C}]([^\\\\p{C}]{0,98}[^\\\\p{Z}\\\\p{C}])?$')R\vdisplayName\x12\xe1\x01\n" +
 	"\acontext\x18\x03 \x01(\tB\xc6\x01\xe0A\x02\xbaH\xbf\x01\xba\x01\xbb\x01\n" +
 	"\acontext\x12tmust be 1 to 8 segments of A-Z a-z 0-9 _ . -, each after a / and starting with a letter, a digit or _, as /team/echo\x1a:this.matches('^(/[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}){1,8}$')R\acontext\x12*\n" +
 	"\vdescription\x18\x04 \x01(\tB\b\xbaH\x05r\x03\x18\x80 R\vdescription\x12\x19\n" +
@@ -960,12 +960,12 @@ const file_tidegate_catalog_v1_resources_proto_rawDesc = "" +
 	"\x05Place\x12\x15\n" +
 	"\x11PLACE_UNSPECIFIED\x10\x00\x12\x1e\n" +
 	"\x1aPLACE_AUTHORIZATION_HEADER\x10\x01\x12\x1c\n" +
-	"\x18PLACE_ACCESS_TOKEN_QUERY\x10\x02\"\xd1\x04\n" +
+	"\x18PLACE_ACCESS_TOKEN_QUERY\x10\x02\"\xd7\x04\n" +
 	"\x04Plan\x12\x1e\n" +
 	"\x04name\x18\x01 \x01(\tB\n" +
-	"\xe0A\b\xbaH\x04r\x02\x18dR\x04name\x12\xcc\x01\n" +
-	"\fdisplay_name\x18\x02 \x01(\tB\xa8\x01\xe0A\x02\xbaH\xa1\x01\xba\x01\x9d\x01\n" +
-	"\fdisplay_name\x12Omust have 1 to 100 characters, no control characters and no space at either end\x1a<this.matches('^[^\\\\s\\\\p{C}]([^\\\\p{C}]{0,98}[^\\\\s\\\\p{C}])?$')R\vdisplayName\x12*\n" +
+	"\xe0A\b\xbaH\x04r\x02\x18dR\x04name\x12\xd2\x01\n" +
+	"\fdisplay_name\x18\x02 \x01(\tB\xae\x01\xe0A\x02\xbaH\xa7\x01\xba\x01\xa3\x01\n" +
+	"\fdisplay_name\x12Omust have 1 to 100 characters, no control characters and no space at either end\x1aBthis.matches('^[^\\\\p{Z}\\\\p{C}]([^\\\\p{C}]{0,98}[^\\\\p{Z}\\\\p{C}])?$')R\vdisplayName\x12*\n" +
 	"\vdescription\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\x80 R\vdescription\x120\n" +
 	"\x05quota\x18\x04 \x01(\v2\x1a.tidegate.catalog.v1.QuotaR\x05quota\x12,\n" +
 	"\x0flimits_enforced\x18\x05 \x01(\bB\x03\xe0A\x03R\x0elimitsEnforced\x12@\n" +
