@@ -14,6 +14,29 @@ const (
 	Operator
 )
 
+// String returns the party's name, empty for Nobody.
+func (p Party) String() string {
+	switch p {
+	case Client:
+		return "client"
+	case Backend:
+		return "backend"
+	case Gateway:
+		return "gateway"
+	case Operator:
+		return "operator"
+	}
+	return ""
+}
+
+// gone is the word for a party that left without a close.
+func (p Party) gone() string {
+	if p == Client {
+		return "CLIENT_GONE"
+	}
+	return "BACKEND_GONE"
+}
+
 // Cause says who ended a session, and why.
 type Cause struct {
 	By     Party
@@ -22,6 +45,9 @@ type Cause struct {
 	Detail string        // for the record only; never sent
 	Retry  time.Duration // when to come back, sent as retry=…ms; 0: nothing is said
 }
+
+// Expired is the cause of a session whose credential's lifetime is over.
+func Expired() Cause { return Cause{By: Gateway, Word: "EXPIRED", Code: CodeUnauthorized} }
 
 // Totals is what was relayed in the two directions.
 type Totals struct {

@@ -1,0 +1,338 @@
+package relay
+
+import (
+	"strings"
+	"testing"
+	"time"
+)
+
+// TestCloseRelayed follows a close from either side through the session, with
+// messages that still flow the other way.
+func TestCloseRelayed(t *testing.T) {
+	tests := []struct {
+		name       string
+		first      frame
+		relayed    frame
+		code       uint16
+		answer     frame
+		answerCode uint16
+	}{
+		{"code and reason", closing(1000, "bye"), closing(1000, "bye"), 1000, closing(1000, "bye too"), 1000},
+		{"application code", closing(4321, ""), closing(4321, ""), 4321, emptyClose, 1005},
+		{"empty", emptyClose, emptyClose, 1005, closing(3000, strings.Repeat("r", 123)), 3000},
+		{"reserved code", closing(1005, "x"), closing(1002, "x"), 1002, closing(1000, ""), 1000},
+		{"code below the range", closing(999, ""), closing(1002, ""), 1002, closing(1000, ""), 1000},
+		{"code above the range", closing(5000, ""), closing(1002, ""), 1002, closing(1006, "y"), 1002},
+		{"unassigned code", closing(1016, ""), closing(1002, ""), 1002, closing(2999, ""), 1002},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			eachMode(t, func(t *testing.T, m mode) {
+				for _, by := range []Party{Client, Backend} {
+					r := newRig(t, quick(), m, Options{})
+					from, to := r.client, r.backend
+					if by == Backend {
+						from, to = to, from
+					}
+					from.send(text("one"), tt.first)
+					to.expect(text("one"), tt.relayed)
+					to.send(text("two"), text("three"), tt.answer)
+					from.expect(text("two"), text("three"))
+					answer := tt.answer
+					if tt.answerCode == 1002 {
+						answer = closing(1002, string(tt.answer.payload[2:]))
+					}
+					from.expect(answer)
+					from.expectEnd()
+					to.expectEnd()
+					from.Close()
+					to.Close()
+					if by == Client {
+						r.check(t, Client, "CLOSE", tt.answerCode, tt.code, tt.code, tt.answerCode)
+					} else {
+						r.check(t, Backend, "CLOSE", tt.code, tt.answerCode, tt.answerCode, tt.code)
+					}
+				}
+			})
+		})
+	}
+}
+
+// TestCloseFramesBehindClose has a peer that goes on after its close: that is
+// discarded.
+func TestCloseFramesBehindClose(t *testing.T) {
+	eachMode(t, func(t *testing.T, m mode) {
+		r := newRig(t, quick(), m, Options{})
+		r.client.send(closing(1000, ""), text("late"), ping("late"), frame{0xff, nil})
+		r.backend.expect(closing(1000, ""))
+		r.backend.send(closing(1000, ""))
+		r.client.expect(closing(1000, ""))
+		r.backend.expectEnd()
+		r.check(t, Client, "CLOSE", 1000, 1000, 1000, 1000)
+	})
+}
+
+// TestCloseUnanswered has a peer that never answers a close: the other one gets
+// its own code back, and both legs end.
+func TestCloseUnanswered(t *testing.T) {
+	eachMode(t, func(t *testing.T, m mode) {
+		r := newRig(t, quick(), m, Options{})
+		r.client.send(closing(4000, "bye"))
+		r.backend.expect(closing(4000, "bye"))
+		r.backend.send(text("still here"))
+		r.client.expect(text("still here"))
+		r.client.expectClose(4000, "CLOSE_TIMEOUT")
+		r.client.expectEnd()
+		r.backend.expectEnd()
+		r.check(t, Client, "CLOSE", 4000, 4000, 4000, 0)
+	})
+	eachMode(t, func(t *testing.T, m mode) {
+		r := newRig(t, quick(), m, Options{})
+		r.backend.send(emptyClose)
+		r.client.expect(emptyClose)
+		r.backend.expect(emptyClose)
+		r.backend.expectEnd()
+		r.client.expectEnd()
+		r.check(t, Backend, "CLOSE", 1005, 0, 1005, 1005)
+	})
+}
+
+// TestCloseThenGone has a peer that ends its connection instead of answering.
+func TestCloseThenGone(t *testing.T) {
+	eachMode(t, func(t *testing.T, m mode) {
+		cfg := quick()
+		cfg.Close = time.Hour
+		r := newRig(t, cfg, m, Options{})
+		r.client.send(closing(1000, "bye"))
+		r.backend.expect(closing(1000, "bye"))
+		r.backend.Close()
+		r.client.expectClose(1000, "BACKEND_GONE")
+		r.client.expectEnd()
+		r.check(t, Client, "CLOSE", 1000, 1000, 1000, 0)
+	})
+}
+
+// TestCloseThenHalfClosed has a client that half-closes behind its close: the
+// backend's messages and close still reach it.
+func TestCloseThenHalfClosed(t *testing.T) {
+	eachMode(t, func(t *testing.T, m mode) {
+		r := newRig(t, quick(), m, Options{})
+		r.client.send(closing(1000, ""))
+		if err := r.client.Conn.(interface{ CloseWrite() error }).CloseWrite(); err != nil {
+			t.Fatal(err)
+		}
+		r.backend.expect(closing(1000, ""))
+		r.backend.send(text("last"), closing(1000, "done"))
+		r.client.expect(text("last"), closing(1000, "done"))
+		r.client.expectEnd()
+		r.check(t, Client, "CLOSE", 1000, 1000, 1000, 1000)
+	})
+}
+
+// TestCloseCrossing has both sides close at once: each gets the other's code.
+func TestCloseCrossing(t *testing.T) {
+	eachMode(t, func(t *testing.T, m mode) {
+		r := newRig(t, quick(), m, Options{})
+		r.client.send(closing(4001, "c"))
+		r.backend.send(closing(4002, "b"))
+		r.client.expect(closing(4002, "b"))
+		r.backend.expect(closing(4001, "c"))
+		r.client.expectEnd()
+		r.backend.expectEnd()
+		if o := r.outcome(t); o.Cause.Word != "CLOSE" || o.Client.Sent != 4002 || o.Backend.Sent != 4001 {
+			t.Errorf("outcome = %+v", o)
+		}
+	})
+}
+
+// TestDeath has a leg end without a close, in every way it can.
+func TestDeath(t *testing.T) {
+	ways := map[string]func(p *peer){
+		"end":   func(p *peer) { p.Close() },
+		"reset": func(p *peer) { p.reset() },
+		"half":  func(p *peer) { _ = p.Conn.(interface{ CloseWrite() error }).CloseWrite() },
+		"data, end": func(p *peer) {
+			p.send(text("x"))
+			p.Close()
+		},
+		"half a header": func(p *peer) {
+			p.sendRaw([]byte{0x81})
+			p.Close()
+		},
+	}
+	for name, die := range ways {
+		t.Run(name, func(t *testing.T) {
+			eachMode(t, func(t *testing.T, m mode) {
+				cfg := quick()
+				cfg.Close = time.Hour // the other leg answers
+				r := newRig(t, cfg, m, Options{})
+				die(r.client)
+				if name == "data, end" {
+					r.backend.expect(text("x"))
+				}
+				r.backend.expectClose(1001, "CLIENT_GONE")
+				r.backend.send(closing(1001, ""))
+				r.backend.expectEnd()
+				r.check(t, Client, "CLIENT_GONE", 0, 0, 1001, 1001)
+
+				r = newRig(t, cfg, m, Options{})
+				die(r.backend)
+				if name == "data, end" {
+					r.client.expect(text("x"))
+				}
+				r.client.expectClose(1014, "BACKEND_GONE")
+				r.client.send(closing(1014, ""))
+				r.client.expectEnd()
+				r.check(t, Backend, "BACKEND_GONE", 1014, 1014, 0, 0)
+			})
+		})
+	}
+}
+
+// TestDeathInsideFrame has a leg end inside a frame: the other cannot be told.
+func TestDeathInsideFrame(t *testing.T) {
+	eachMode(t, func(t *testing.T, m mode) {
+		r := newRig(t, quick(), m, Options{})
+		whole := text("0123456789").bytes(false)
+		r.backend.sendRaw(whole[:7])
+		r.backend.Close()
+		r.client.expectGone()
+		o := r.check(t, Backend, "BACKEND_GONE", 0, 0, 0, 0)
+		if !o.Client.CutMidFrame || o.Backend.CutMidFrame {
+			t.Errorf("cut inside a frame: client %v, backend %v, want true, false", o.Client.CutMidFrame, o.Backend.CutMidFrame)
+		}
+	})
+}
+
+// TestEnd has the gateway end the session.
+func TestEnd(t *testing.T) {
+	eachMode(t, func(t *testing.T, m mode) {
+		r := newRig(t, quick(), m, Options{})
+		r.client.send(text("one"))
+		r.backend.expect(text("one"))
+		if !r.End(Cause{By: Gateway, Word: "REVOKED", Code: 4001}) {
+			t.Error("first End = false")
+		}
+		if r.End(Cause{By: Operator, Word: "CLOSED", Code: 4010}) {
+			t.Error("second End = true")
+		}
+		r.client.expectClose(4001, "REVOKED")
+		r.backend.expectClose(1001, "REVOKED")
+		r.client.send(text("late"), closing(4001, ""))
+		r.backend.send(text("late"), closing(1001, ""))
+		r.client.expectEnd()
+		r.backend.expectEnd()
+		o := r.check(t, Gateway, "REVOKED", 4001, 4001, 1001, 1001)
+		if want := (Count{1, 1, 3, 9}); o.Totals.FromClient != want || o.Totals.FromBackend != (Count{}) {
+			t.Errorf("totals = %+v", o.Totals)
+		}
+	})
+}
+
+// TestEndRetry has a retry hint in the reason, for the client only.
+func TestEndRetry(t *testing.T) {
+	r := newRig(t, quick(), mode{}, Options{})
+	r.End(Cause{By: Gateway, Word: "DRAIN", Code: 1012, Retry: 1500 * time.Millisecond})
+	if got, want := r.client.expectClose(1012, "DRAIN"), "DRAIN ref=REF retry=1500ms"; got != want {
+		t.Errorf("client's reason = %q, want %q", got, want)
+	}
+	if got, want := r.backend.expectClose(1001, "DRAIN"), "DRAIN ref=REF"; got != want {
+		t.Errorf("backend's reason = %q, want %q", got, want)
+	}
+	r.check(t, Gateway, "DRAIN", 1012, 0, 1001, 0)
+}
+
+// TestEndWhileClosing ends a session whose close is under way: what still flows
+// is stopped, the cause stays.
+func TestEndWhileClosing(t *testing.T) {
+	eachMode(t, func(t *testing.T, m mode) {
+		r := newRig(t, quick(), m, Options{})
+		r.client.send(closing(1000, "bye"))
+		r.backend.expect(closing(1000, "bye"))
+		if r.End(Cause{By: Gateway, Word: "REVOKED", Code: 4001}) {
+			t.Error("End = true, want false: the client was first")
+		}
+		r.backend.send(text("late"))
+		r.client.expectClose(4001, "REVOKED")
+		r.client.expectEnd()
+		r.check(t, Client, "CLOSE", 4001, 1000, 1000, 0)
+	})
+}
+
+// TestEndedBefore starts a session that is over already.
+func TestEndedBefore(t *testing.T) {
+	eachMode(t, func(t *testing.T, m mode) {
+		r := newRig(t, quick(), m, Options{Ended: &Cause{By: Gateway, Word: "REVOKED", Code: 4001}})
+		r.client.expectClose(4001, "REVOKED")
+		r.backend.expectClose(1001, "REVOKED")
+		r.check(t, Gateway, "REVOKED", 4001, 0, 1001, 0)
+	})
+}
+
+// TestCut ends a session at once.
+func TestCut(t *testing.T) {
+	eachMode(t, func(t *testing.T, m mode) {
+		cfg := quick()
+		cfg.Close, cfg.Linger, cfg.FrameEnd = time.Hour, time.Hour, time.Hour
+		r := newRig(t, cfg, m, Options{})
+		r.Cut(Cause{By: Gateway, Word: "DRAIN", Code: 1012})
+		r.client.expectClose(1012, "DRAIN")
+		r.client.expectGone()
+		r.backend.expectClose(1001, "DRAIN")
+		r.backend.expectGone()
+		r.check(t, Gateway, "DRAIN", 1012, 0, 1001, 0)
+	})
+}
+
+// TestCloseWaitsForFrame ends a session in the middle of a frame: the close
+// comes behind the frame.
+func TestCloseWaitsForFrame(t *testing.T) {
+	eachMode(t, func(t *testing.T, m mode) {
+		cfg := quick()
+		cfg.FrameEnd = time.Hour
+		r := newRig(t, cfg, m, Options{})
+		whole := text("0123456789").bytes(false)
+		r.backend.sendRaw(whole[:7])
+		if b, err := r.client.in.Peek(7); err != nil {
+			t.Fatal(b, err)
+		}
+		r.End(Cause{By: Gateway, Word: "BLOCKED", Code: 4006})
+		r.backend.expectClose(1001, "BLOCKED")
+		r.backend.sendRaw(append(whole[7:], text("late").bytes(false)...))
+		r.client.expect(text("0123456789"))
+		r.client.expectClose(4006, "BLOCKED")
+		o := r.check(t, Gateway, "BLOCKED", 4006, 0, 1001, 0)
+		if want := (Count{1, 1, 10, 12}); o.Totals.FromBackend != want {
+			t.Errorf("totals from the backend = %+v, want %+v", o.Totals.FromBackend, want)
+		}
+	})
+}
+
+// TestCloseCutsFrame ends a session in the middle of a frame that does not go on.
+func TestCloseCutsFrame(t *testing.T) {
+	eachMode(t, func(t *testing.T, m mode) {
+		for _, side := range []Party{Client, Backend} {
+			r := newRig(t, quick(), m, Options{})
+			from, to := r.client, r.backend
+			if side == Client {
+				from, to = to, from
+			}
+			whole := text("0123456789").bytes(from.mask)
+			from.sendRaw(whole[:8])
+			if b, err := to.in.Peek(8); err != nil {
+				t.Fatal(b, err)
+			}
+			r.End(Cause{By: Gateway, Word: "BLOCKED", Code: 4006})
+			if side == Client {
+				r.backend.expectClose(1001, "BLOCKED")
+			} else {
+				r.client.expectClose(4006, "BLOCKED")
+			}
+			to.expectGone()
+			o := r.outcome(t)
+			if o.Client.CutMidFrame != (side == Client) || o.Backend.CutMidFrame != (side == Backend) {
+				t.Errorf("cut inside a frame: client %v, backend %v", o.Client.CutMidFrame, o.Backend.CutMidFrame)
+			}
+		}
+	})
+}

@@ -1,0 +1,168 @@
+package relay
+
+import (
+	"cmp"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// headroom is kept free before what is read, for the incomplete frame that the
+// bytes before it ended with.
+const headroom = 144
+
+// Engine is what all sessions share: the configuration, the buffers and the
+// clock with its one timer wheel. The wheel turns on a goroutine that exists
+// while there are sessions.
+type Engine struct {
+	cfg    Config
+	base   time.Time
+	clock  atomic.Int64 // now as of the last tick, nanoseconds since base
+	chunks sync.Pool
+
+	mu      sync.Mutex
+	slots   [wheelSlots]*Relay // lists of those to look at in that tick
+	tick    int64              // the last tick that was handled
+	relays  int
+	stopped chan struct{} // closed by the wheel's goroutine; nil: there is none
+}
+
+// wheelSlots is how many ticks ahead the wheel can look; what is later is
+// looked at on the way.
+const wheelSlots = 1024
+
+// NewEngine returns an engine without sessions.
+func NewEngine(cfg Config) *Engine {
+	e := &Engine{cfg: cfg.withDefaults(), base: time.Now()}
+	e.chunks.New = func() any { return &chunk{mem: make([]byte, headroom+e.cfg.Buffer)} }
+	return e
+}
+
+func (c Config) withDefaults() Config {
+	c.Ping = cmp.Or(c.Ping, 30*time.Second)
+	c.Pong = cmp.Or(c.Pong, 10*time.Second)
+	c.Close = cmp.Or(c.Close, 5*time.Second)
+	c.Linger = cmp.Or(c.Linger, time.Second)
+	c.Write = cmp.Or(c.Write, 10*time.Second)
+	c.FrameEnd = cmp.Or(c.FrameEnd, time.Second)
+	c.Tick = cmp.Or(c.Tick, 100*time.Millisecond)
+	c.MaxMessage = cmp.Or(c.MaxMessage, 1<<20)
+	c.Flood = cmp.Or(c.Flood, 100)
+	c.Buffer = cmp.Or(c.Buffer, 32<<10)
+	return c
+}
+
+// now is the exact time, coarse the one of the last tick.
+func (e *Engine) now() int64    { return int64(time.Since(e.base)) }
+func (e *Engine) coarse() int64 { return e.clock.Load() }
+
+// Wait returns when the wheel's goroutine has left, which it does soon after
+// the last session ended.
+func (e *Engine) Wait() {
+	e.mu.Lock()
+	stopped := e.stopped
+	e.mu.Unlock()
+	if stopped != nil {
+		<-stopped
+	}
+}
+
+// join counts a session in and sees to it that the wheel turns.
+func (e *Engine) join() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.relays++
+	if e.stopped != nil {
+		return
+	}
+	now := e.now()
+	e.clock.Store(now)
+	e.tick = now / int64(e.cfg.Tick)
+	e.stopped = make(chan struct{})
+	go e.turn()
+}
+
+// leave counts a session out.
+func (e *Engine) leave(r *Relay) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.unlink(r)
+	e.relays--
+}
+
+// turn is the wheel's goroutine.
+func (e *Engine) turn() {
+	ticker := time.NewTicker(e.cfg.Tick)
+	defer ticker.Stop()
+	var due []*Relay
+	for range ticker.C {
+		now := e.now()
+		e.clock.Store(now)
+		var more bool
+		if due, more = e.due(due[:0], now); !more {
+			return
+		}
+		for i, r := range due {
+			r.onTick(now)
+			due[i] = nil
+		}
+	}
+}
+
+// due takes the sessions out of the wheel whose time has come. It returns false,
+// and notes that the goroutine leaves, when there are no sessions.
+func (e *Engine) due(list []*Relay, now int64) ([]*Relay, bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.relays == 0 {
+		close(e.stopped)
+		e.stopped = nil
+		return nil, false
+	}
+	last := now / int64(e.cfg.Tick)
+	e.tick = max(e.tick, last-wheelSlots)
+	for e.tick < last {
+		e.tick++
+		for r := e.slots[e.tick%wheelSlots]; r != nil; r = e.slots[e.tick%wheelSlots] {
+			e.unlink(r)
+			list = append(list, r)
+		}
+	}
+	return list, true
+}
+
+// wake asks for a look at r at the time at, or before if that was asked before.
+func (e *Engine) wake(r *Relay, at int64) {
+	tick := at/int64(e.cfg.Tick) + 1
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	tick = min(max(tick, e.tick+1), e.tick+wheelSlots-1)
+	if r.slot != 0 {
+		if r.slot <= tick {
+			return
+		}
+		e.unlink(r)
+	}
+	r.slot = tick
+	head := &e.slots[tick%wheelSlots]
+	if r.next = *head; r.next != nil {
+		r.next.prev = r
+	}
+	*head = r
+}
+
+// unlink takes r out of the wheel, if it is in.
+func (e *Engine) unlink(r *Relay) {
+	if r.slot == 0 {
+		return
+	}
+	if r.next != nil {
+		r.next.prev = r.prev
+	}
+	if r.prev != nil {
+		r.prev.next = r.next
+	} else {
+		e.slots[r.slot%wheelSlots] = r.next
+	}
+	r.next, r.prev, r.slot = nil, nil, 0
+}

@@ -1,0 +1,26 @@
+//go:build !linux
+
+package relay
+
+import (
+	"errors"
+	"syscall"
+)
+
+// readNow and writeNow are read(2) and write(2) on a socket that never waits.
+
+func readNow(fd int, p []byte) (int, syscall.Errno) {
+	n, err := syscall.Read(fd, p)
+	return n, errno(err)
+}
+
+func writeNow(fd int, p []byte) (int, syscall.Errno) {
+	n, err := syscall.Write(fd, p)
+	return n, errno(err)
+}
+
+func errno(err error) syscall.Errno {
+	var e syscall.Errno
+	errors.As(err, &e)
+	return e
+}

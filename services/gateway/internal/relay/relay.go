@@ -1,0 +1,260 @@
+package relay
+
+import (
+	"cmp"
+	"errors"
+	"io"
+	"math/rand/v2"
+	"sync"
+	"time"
+)
+
+// Owner is told about the end of a session, once, from a goroutine of the
+// session's or from the wheel's. It must not block.
+type Owner interface {
+	Ended(Outcome)
+}
+
+// Options are a session's own settings.
+type Options struct {
+	Ref        string        // goes into each close of ours
+	MaxMessage int64         // bytes; 0: Config's
+	Expires    time.Time     // ends the session as EXPIRED; zero: never
+	MaxAge     time.Duration // ends the session as MAX_AGE, up to a tenth sooner; 0: never
+	Retry      time.Duration // the hint of that end
+	Ended      *Cause        // set: the session is over already, only its closes are sent
+	Owner      Owner
+}
+
+// Outcome is how a session ended.
+type Outcome struct {
+	Cause           Cause
+	Client, Backend LegOutcome
+	Started, Ended  time.Time
+	Totals          Totals
+	Untaken         Totals // the part of Totals that Take has not given
+}
+
+// LegOutcome is how a session's leg ended. The codes are those of the close
+// frames: 0 is no frame, CodeNone one without a code.
+type LegOutcome struct {
+	Sent, Received uint16
+	CutMidFrame    bool      // closed inside a frame that it was being sent
+	Last           time.Time // when the last data frame came from it; zero: never
+}
+
+// Relay is one session's two legs. The zero value is ready for Start; the other
+// methods may be called from any goroutine once Start has returned.
+type Relay struct {
+	engine *Engine
+	owner  Owner
+	ref    string
+
+	// The wheel's, guarded by Engine.mu.
+	next, prev *Relay
+	slot       int64
+
+	mu      sync.Mutex
+	client  leg
+	backend leg
+	cause   *Cause // who ended the session first; nil: it lives
+	why     *Cause // what the closes of ours say; nil: none are due
+	taken   Totals
+	mark    uint64 // payload of our pings
+	started int64  // Unix nanoseconds
+	lookAt  int64  // when the wheel looks at the session; 0: not asked for
+	expires int64  // 0: never
+	ages    int64  // end of the maximum age; 0: never
+	retry   time.Duration
+	closeBy int64 // end of waiting for closes; 0: none is awaited
+	frameBy int64 // end of waiting for the end of a frame
+	over    bool  // both legs are closed
+	told    bool  // and the owner knows
+}
+
+// Start takes over both connections and returns at once. After an error the
+// connections are the caller's to close.
+func (r *Relay) Start(e *Engine, o Options, client, backend Leg) error {
+	limit := cmp.Or(o.MaxMessage, e.cfg.MaxMessage)
+	if err := errors.Join(r.client.open(client, Client, limit), r.backend.open(backend, Backend, limit)); err != nil {
+		return err
+	}
+	e.join()
+	now := e.now()
+	r.engine, r.owner, r.ref, r.retry = e, o.Owner, o.Ref, o.Retry
+	r.mark, r.started = rand.Uint64(), time.Now().UnixNano()
+	for _, l := range r.legs() {
+		l.life, l.pingAt = now, now+int64(e.cfg.Ping)
+	}
+	if o.MaxAge > 0 {
+		r.ages = now + int64(o.MaxAge) - rand.Int64N(int64(o.MaxAge)/10+1)
+	}
+	r.mu.Lock()
+	r.setExpiry(o.Expires)
+	if o.Ended != nil {
+		r.end(*o.Ended, o.Ended.Code, CodeGoingAway)
+	}
+	r.look(now)
+	r.unlock()
+	go r.pump(&r.client, &r.backend, client.Ahead)
+	go r.pump(&r.backend, &r.client, backend.Ahead)
+	return nil
+}
+
+func (r *Relay) legs() [2]*leg { return [2]*leg{&r.client, &r.backend} }
+
+// End ends the session with closes: the client gets the cause's code, the
+// backend 1001. It reports whether this was the first cause of the end.
+func (r *Relay) End(c Cause) bool {
+	r.mu.Lock()
+	defer r.unlock()
+	return r.end(c, c.Code, CodeGoingAway)
+}
+
+// Cut ends the session without waiting for anybody.
+func (r *Relay) Cut(c Cause) {
+	r.mu.Lock()
+	defer r.unlock()
+	r.end(c, c.Code, CodeGoingAway)
+	r.settle()
+	for _, l := range r.legs() {
+		l.kill()
+	}
+}
+
+// end notes the end of the session and the closes that are due. A later one than
+// the first changes neither the cause nor closes that are due or sent, but it
+// stops what still flows.
+func (r *Relay) end(c Cause, toClient, toBackend uint16) (first bool) {
+	if first = r.cause == nil; first {
+		r.cause = &c
+	}
+	if r.why != nil {
+		return first
+	}
+	r.why = &c
+	now := r.engine.now()
+	r.closeBy, r.frameBy = now+int64(r.engine.cfg.Close), now+int64(r.engine.cfg.FrameEnd)
+	r.owe(&r.client, toClient)
+	r.owe(&r.backend, toBackend)
+	r.look(r.frameBy)
+	return first
+}
+
+// owe makes a close due on a leg that had none.
+func (r *Relay) owe(l *leg, code uint16) {
+	if l.sent == 0 && l.closing == 0 && !l.dead {
+		l.closing = code
+	}
+}
+
+// died ends the session because a leg is gone, without a close from it.
+func (r *Relay) died(l *leg, err error) {
+	if err == nil || errors.Is(err, io.EOF) {
+		err = errEnded
+	}
+	l.dead = true
+	if l.party == Client {
+		r.end(Cause{By: Client, Word: l.party.gone(), Detail: err.Error()}, 0, CodeGoingAway)
+		return
+	}
+	r.end(Cause{By: Backend, Word: l.party.gone(), Code: CodeBadGateway, Detail: err.Error()}, CodeBadGateway, 0)
+}
+
+var errEnded = errors.New("connection ended without a close")
+
+// offended ends the session because of a breach by l.
+func (r *Relay) offended(l *leg, v Violation) {
+	code := v.code()
+	c := Cause{By: Gateway, Word: v.word(), Code: code, Detail: l.party.String() + ": " + v.Error()}
+	if l.party == Client {
+		r.end(c, code, CodeGoingAway)
+		return
+	}
+	c.Code = CodeInternal
+	r.end(c, CodeInternal, code)
+}
+
+// SetExpiry sets when the session ends as EXPIRED; zero: never.
+func (r *Relay) SetExpiry(at time.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.setExpiry(at)
+}
+
+func (r *Relay) setExpiry(at time.Time) {
+	if r.expires = 0; !at.IsZero() {
+		r.expires = max(int64(at.Sub(r.engine.base)), 1)
+		r.look(r.expires)
+	}
+}
+
+// Closing reports whether a close was sent or received, or a leg died.
+func (r *Relay) Closing() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.cause != nil
+}
+
+// Cause returns who ended the session first and why; By is Nobody while it lives.
+func (r *Relay) Cause() Cause {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.cause == nil {
+		return Cause{}
+	}
+	return *r.cause
+}
+
+// Totals returns what was relayed up to now.
+func (r *Relay) Totals() Totals {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return Totals{r.client.count, r.backend.count}
+}
+
+// Take returns what was relayed since the last Take. After the end it is zero:
+// the Outcome has the rest.
+func (r *Relay) Take() Totals {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.over {
+		return Totals{}
+	}
+	return r.take()
+}
+
+func (r *Relay) take() Totals {
+	now := Totals{r.client.count, r.backend.count}
+	d := Totals{now.FromClient.minus(r.taken.FromClient), now.FromBackend.minus(r.taken.FromBackend)}
+	r.taken = now
+	return d
+}
+
+func (c *Count) add(d *Count) {
+	c.Messages += d.Messages
+	c.Frames += d.Frames
+	c.Payload += d.Payload
+	c.Wire += d.Wire
+}
+
+func (c Count) minus(d Count) Count {
+	return Count{c.Messages - d.Messages, c.Frames - d.Frames, c.Payload - d.Payload, c.Wire - d.Wire}
+}
+
+// outcome is called once both legs are closed.
+func (r *Relay) outcome() Outcome {
+	now, coarse := time.Now(), r.engine.coarse()
+	leg := func(l *leg) LegOutcome {
+		o := LegOutcome{Sent: l.sent, Received: l.received, CutMidFrame: l.mid && l.sent == 0}
+		if l.last != 0 {
+			o.Last = now.Add(time.Duration(l.last - coarse))
+		}
+		return o
+	}
+	return Outcome{
+		Cause: *r.cause, Client: leg(&r.client), Backend: leg(&r.backend),
+		Started: time.Unix(0, r.started), Ended: now,
+		Totals: Totals{r.client.count, r.backend.count}, Untaken: r.take(),
+	}
+}

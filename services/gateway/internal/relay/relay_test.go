@@ -1,0 +1,362 @@
+package relay
+
+import (
+	"bufio"
+	"bytes"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"math/big"
+	"net"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// patience is how long a test waits for what must come.
+const patience = 10 * time.Second
+
+// quick is a configuration whose clocks run fast, without pings.
+func quick() Config {
+	return Config{
+		Ping: -1, Pong: 80 * time.Millisecond, Close: 200 * time.Millisecond, Linger: 100 * time.Millisecond,
+		Write: 200 * time.Millisecond, FrameEnd: 80 * time.Millisecond, Tick: 5 * time.Millisecond,
+	}
+}
+
+// mode says which legs carry TLS.
+type mode struct{ client, backend bool }
+
+var modes = []mode{{false, false}, {true, true}, {true, false}, {false, true}}
+
+func (m mode) String() string {
+	name := map[bool]string{false: "ws", true: "wss"}
+	return name[m.client] + "-" + name[m.backend]
+}
+
+// eachMode runs the test with plain legs and with TLS legs.
+func eachMode(t *testing.T, test func(t *testing.T, m mode)) {
+	for _, m := range modes[:2] {
+		t.Run(m.String(), func(t *testing.T) { t.Parallel(); test(t, m) })
+	}
+}
+
+// rig is a session between two raw peers.
+type rig struct {
+	*Relay
+	engine  *Engine
+	client  *peer
+	backend *peer
+	ended   chan Outcome
+}
+
+// peer is the far end of a leg. It speaks frames by its own code, not by that
+// under test.
+type peer struct {
+	net.Conn
+	t    testing.TB
+	name string
+	in   *bufio.Reader
+	mask bool // frames are masked
+}
+
+type ownerFunc func(Outcome)
+
+func (f ownerFunc) Ended(o Outcome) { f(o) }
+
+// newRig starts a session. The options' reference is REF.
+func newRig(t testing.TB, cfg Config, m mode, o Options) *rig {
+	t.Helper()
+	return newRigAhead(t, cfg, m, o, nil, nil)
+}
+
+func newRigAhead(t testing.TB, cfg Config, m mode, o Options, fromClient, fromBackend []byte) *rig {
+	t.Helper()
+	r := &rig{Relay: new(Relay), engine: NewEngine(cfg), ended: make(chan Outcome, 2)}
+	c, client := connect(t, m.client, false)
+	b, backend := connect(t, m.backend, true)
+	r.client = &peer{Conn: c, t: t, name: "client", in: bufio.NewReader(c), mask: true}
+	r.backend = &peer{Conn: b, t: t, name: "backend", in: bufio.NewReader(b)}
+	o.Ref = "REF"
+	o.Owner = ownerFunc(func(o Outcome) { r.ended <- o })
+	if err := r.Start(r.engine, o, Leg{client, fromClient}, Leg{backend, fromBackend}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		c.Close()
+		b.Close()
+		r.Cut(Cause{By: Gateway, Word: "TEST_OVER", Code: CodeGoingAway})
+		r.engine.Wait()
+	})
+	return r
+}
+
+// connect returns the far end of a leg, and the leg's connection as the gateway
+// holds it: as a TLS client towards backends, as a server towards clients.
+func connect(t testing.TB, secure, gatewayDials bool) (far, near net.Conn) {
+	t.Helper()
+	far, near = tcpPair(t)
+	if !secure {
+		return far, near
+	}
+	server := &tls.Config{Certificates: []tls.Certificate{testCert()}}
+	client := &tls.Config{InsecureSkipVerify: true}
+	near = BelowTLS(near)
+	var f, n *tls.Conn
+	if gatewayDials {
+		f, n = tls.Server(far, server), tls.Client(near, client)
+	} else {
+		f, n = tls.Client(far, client), tls.Server(near, server)
+	}
+	done := make(chan error, 1)
+	go func() { done <- f.Handshake() }()
+	if err := errors.Join(n.Handshake(), <-done); err != nil {
+		t.Fatal(err)
+	}
+	return f, n
+}
+
+// tcpPair returns two ends of a loopback connection.
+func tcpPair(t testing.TB) (a, b net.Conn) {
+	t.Helper()
+	lis, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer lis.Close()
+	a, err = net.Dial("tcp", lis.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err = lis.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a, b
+}
+
+var testCert = sync.OnceValue(func() tls.Certificate {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		panic(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour)}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	if err != nil {
+		panic(err)
+	}
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
+})
+
+// frame is a WebSocket frame as tests write and read it.
+type frame struct {
+	first   byte // FIN, reserved bits and opcode
+	payload []byte
+}
+
+func (f frame) String() string {
+	if len(f.payload) > 40 {
+		return fmt.Sprintf("%02x[%d bytes]", f.first, len(f.payload))
+	}
+	return fmt.Sprintf("%02x[%q]", f.first, f.payload)
+}
+
+func text(s string) frame { return frame{0x81, []byte(s)} }
+func ping(s string) frame { return frame{0x89, []byte(s)} }
+func pong(s string) frame { return frame{0x8a, []byte(s)} }
+
+func closing(code uint16, reason string) frame {
+	return frame{0x88, append(binary.BigEndian.AppendUint16(nil, code), reason...)}
+}
+
+var emptyClose = frame{0x88, nil}
+
+// bytes encodes the frame, with the shortest length form.
+func (f frame) bytes(mask bool) []byte {
+	b := []byte{f.first, 0}
+	switch n := len(f.payload); {
+	case n < 126:
+		b[1] = byte(n)
+	case n < 65536:
+		b[1] = 126
+		b = append(b, byte(n>>8), byte(n))
+	default:
+		b[1] = 127
+		b = binary.BigEndian.AppendUint64(b, uint64(n))
+	}
+	if !mask {
+		return append(b, f.payload...)
+	}
+	b[1] |= 0x80
+	key := make([]byte, 4)
+	_, _ = rand.Read(key)
+	b = append(b, key...)
+	for i, c := range f.payload {
+		b = append(b, c^key[i%4])
+	}
+	return b
+}
+
+// readFrame decodes one frame and checks its masking.
+func readFrame(r io.Reader, masked bool) (frame, error) {
+	var h [2]byte
+	if _, err := io.ReadFull(r, h[:]); err != nil {
+		return frame{}, err
+	}
+	f := frame{first: h[0]}
+	if h[1]&0x80 != 0 != masked {
+		return f, fmt.Errorf("frame %02x: masked %v, want %v", h[0], !masked, masked)
+	}
+	n := uint64(h[1] & 0x7f)
+	if n >= 126 {
+		ext := make([]byte, map[uint64]int{126: 2, 127: 8}[n])
+		if _, err := io.ReadFull(r, ext); err != nil {
+			return f, err
+		}
+		n = 0
+		for _, c := range ext {
+			n = n<<8 | uint64(c)
+		}
+	}
+	key := make([]byte, 4)
+	if masked {
+		if _, err := io.ReadFull(r, key); err != nil {
+			return f, err
+		}
+	}
+	f.payload = make([]byte, n)
+	if _, err := io.ReadFull(r, f.payload); err != nil {
+		return f, err
+	}
+	for i := range f.payload {
+		f.payload[i] ^= key[i%4]
+	}
+	return f, nil
+}
+
+// send writes the frames in one write.
+func (p *peer) send(frames ...frame) {
+	p.t.Helper()
+	var b []byte
+	for _, f := range frames {
+		b = append(b, f.bytes(p.mask)...)
+	}
+	p.sendRaw(b)
+}
+
+func (p *peer) sendRaw(b []byte) {
+	p.t.Helper()
+	_ = p.SetWriteDeadline(time.Now().Add(patience))
+	if _, err := p.Write(b); err != nil {
+		p.t.Fatalf("%s: write: %v", p.name, err)
+	}
+}
+
+// next reads a frame. What the gateway sends to the client is never masked, what
+// it sends to the backend always.
+func (p *peer) next() (frame, error) {
+	_ = p.SetReadDeadline(time.Now().Add(patience))
+	return readFrame(p.in, !p.mask)
+}
+
+// expect reads exactly these frames.
+func (p *peer) expect(want ...frame) {
+	p.t.Helper()
+	for i, w := range want {
+		got, err := p.next()
+		if err != nil {
+			p.t.Fatalf("%s: frame %d: %v, want %v", p.name, i, err, w)
+		}
+		if got.first != w.first || !bytes.Equal(got.payload, w.payload) {
+			p.t.Fatalf("%s: frame %d = %v, want %v", p.name, i, got, w)
+		}
+	}
+}
+
+// expectClose reads a close of the gateway's own with this code and word.
+func (p *peer) expectClose(code uint16, word string) (reason string) {
+	p.t.Helper()
+	got, err := p.next()
+	if err != nil {
+		p.t.Fatalf("%s: %v, want close %d %s", p.name, err, code, word)
+	}
+	if got.first != 0x88 || len(got.payload) < 2 || binary.BigEndian.Uint16(got.payload) != code {
+		p.t.Fatalf("%s: %v, want close %d %s", p.name, got, code, word)
+	}
+	reason = string(got.payload[2:])
+	if !strings.HasPrefix(reason, word+" ref=REF") {
+		p.t.Fatalf("%s: close reason %q, want %q", p.name, reason, word+" ref=REF")
+	}
+	return reason
+}
+
+// expectEnd reads the orderly end of the connection.
+func (p *peer) expectEnd() {
+	p.t.Helper()
+	f, err := p.next()
+	if err == nil {
+		p.t.Fatalf("%s: %v, want the end", p.name, f)
+	}
+	if err != io.EOF {
+		p.t.Fatalf("%s: end = %v, want EOF", p.name, err)
+	}
+}
+
+// expectGone reads the end of the connection, orderly or not, and discards what
+// comes before.
+func (p *peer) expectGone() {
+	p.t.Helper()
+	_ = p.SetReadDeadline(time.Now().Add(patience))
+	_, err := io.Copy(io.Discard, p.in)
+	var timeout net.Error
+	if errors.As(err, &timeout) && timeout.Timeout() {
+		p.t.Fatalf("%s: connection is still open", p.name)
+	}
+}
+
+// reset closes the peer's connection with a reset.
+func (p *peer) reset() {
+	c := p.Conn
+	if t, ok := c.(*tls.Conn); ok {
+		c = t.NetConn()
+	}
+	_ = c.(*net.TCPConn).SetLinger(0)
+	_ = c.Close()
+}
+
+// outcome waits for the session's end.
+func (r *rig) outcome(t testing.TB) Outcome {
+	t.Helper()
+	select {
+	case o := <-r.ended:
+		return o
+	case <-time.After(patience):
+		t.Fatal("session does not end")
+		return Outcome{}
+	}
+}
+
+// check compares the cause and both legs' codes with the session's outcome.
+func (r *rig) check(t testing.TB, by Party, word string, clientSent, clientReceived, backendSent, backendReceived uint16) Outcome {
+	t.Helper()
+	o := r.outcome(t)
+	if o.Cause.By != by || o.Cause.Word != word {
+		t.Errorf("cause = %v %s (%s), want %v %s", o.Cause.By, o.Cause.Word, o.Cause.Detail, by, word)
+	}
+	got := [4]uint16{o.Client.Sent, o.Client.Received, o.Backend.Sent, o.Backend.Received}
+	if want := [4]uint16{clientSent, clientReceived, backendSent, backendReceived}; got != want {
+		t.Errorf("codes (client sent, received, backend sent, received) = %v, want %v", got, want)
+	}
+	return o
+}

@@ -1,0 +1,257 @@
+package relay
+
+import (
+	"encoding/binary"
+	"math"
+)
+
+// unlock does what has become due, and tells the owner of the end.
+func (r *Relay) unlock() {
+	r.settle()
+	tell := r.over && !r.told
+	if !tell {
+		r.mu.Unlock()
+		return
+	}
+	r.told = true
+	o := r.outcome()
+	r.mu.Unlock()
+	r.engine.leave(r)
+	r.owner.Ended(o)
+}
+
+// settle does what has become due on both legs. It may be called at any time.
+func (r *Relay) settle() {
+	if r.over {
+		return
+	}
+	r.settleLeg(&r.client, &r.backend)
+	r.settleLeg(&r.backend, &r.client)
+	r.over = r.client.closed && r.backend.closed
+}
+
+// settleLeg sends what waits for l, half-closes it when both closes were
+// exchanged, and closes it when nobody reads or writes it any more.
+func (r *Relay) settleLeg(l, other *leg) {
+	if l.closed || l.busy {
+		return
+	}
+	r.echo(l, other)
+	r.sendDue(l)
+	if l.closing != 0 && l.mid && other.deaf {
+		l.dead, l.closing = true, 0 // the frame that it is inside of will not end
+	}
+	answered := l.sent != 0 && (l.blind || l.deaf) && !l.wire.waiting()
+	if !l.shut && r.cause != nil && (l.dead || answered) {
+		l.halfClose()
+		l.lingerBy = r.engine.now() + int64(r.engine.cfg.Linger)
+		r.look(l.lingerBy)
+	}
+	if l.deaf && (l.shut || l.dead) {
+		l.closed = true
+		_ = l.sock.Close()
+	}
+}
+
+// echo answers the close of l when the other leg will not do it any more.
+func (r *Relay) echo(l, other *leg) {
+	if l.received == 0 || l.sent != 0 || l.closing != 0 || l.dead || !other.deaf || other.received != 0 {
+		return
+	}
+	r.answer(l, other.party.gone())
+}
+
+// answer makes the close that l sent its own answer.
+func (r *Relay) answer(l *leg, word string) {
+	if r.why == nil {
+		r.why = &Cause{By: Gateway, Word: word}
+	}
+	now := r.engine.now()
+	r.closeBy, r.frameBy = now+int64(r.engine.cfg.Close), now+int64(r.engine.cfg.FrameEnd)
+	r.owe(l, l.received)
+	r.look(r.frameBy)
+}
+
+// sendDue sends the close or the pong that waits for l, if l can take it now.
+func (r *Relay) sendDue(l *leg) {
+	if l.wire.waiting() && !l.dead {
+		if _, _, _, err := l.wire.push(nil); err != nil {
+			r.writeFailed(l)
+		}
+	}
+	if l.closing == 0 && !l.hasPong || !l.writable() {
+		return
+	}
+	var err error
+	if l.closing != 0 {
+		err = l.control(opClose, r.closePayload(l))
+		l.sent, l.closing, l.hasPong = l.closing, 0, false
+	} else {
+		err = l.control(opPong, l.pong)
+		l.hasPong = false
+	}
+	if err != nil {
+		l.sent = 0
+		r.writeFailed(l)
+	}
+	if l.wire.waiting() {
+		r.look(r.engine.now())
+	}
+}
+
+// closePayload is what a close of ours carries.
+func (r *Relay) closePayload(l *leg) []byte {
+	var b [maxControl]byte
+	return appendClose(b[:0], l.closing, appendReason(nil, r.why, l.closing, r.ref))
+}
+
+// look asks the wheel to look at the session at the time at or before.
+func (r *Relay) look(at int64) {
+	if r.over || r.lookAt != 0 && r.lookAt <= at {
+		return
+	}
+	r.lookAt = at
+	r.engine.wake(r, at)
+}
+
+// onTick is the wheel's look: it does what has become due by time alone.
+func (r *Relay) onTick(now int64) {
+	r.mu.Lock()
+	defer r.unlock()
+	if r.lookAt = 0; r.over {
+		return
+	}
+	if r.why == nil {
+		r.lifetimes(now)
+	}
+	for _, l := range r.legs() {
+		r.legClocks(l, now)
+	}
+	if r.cause != nil {
+		r.closeClocks(now)
+	}
+	r.settle()
+	if !r.over {
+		r.look(r.nextLook(now))
+	}
+}
+
+// lifetimes ends a session whose credential or maximum age is over.
+func (r *Relay) lifetimes(now int64) {
+	switch {
+	case r.expires != 0 && now >= r.expires:
+		r.end(Expired(), CodeUnauthorized, CodeGoingAway)
+	case r.ages != 0 && now >= r.ages:
+		r.end(Cause{By: Gateway, Word: "MAX_AGE", Code: CodeRestart, Retry: r.retry}, CodeRestart, CodeGoingAway)
+	}
+}
+
+// legClocks looks after writes that do not end, and pings.
+func (r *Relay) legClocks(l *leg, now int64) {
+	cfg := &r.engine.cfg
+	if l.lingerBy != 0 && now >= l.lingerBy {
+		l.kick()
+	}
+	if l.hasty && !l.paused && !l.deaf && now-l.life >= int64(cfg.Tick) {
+		if l.hasty = false; l.unseen() {
+			_ = l.sock.SetReadDeadline(past)
+		}
+	}
+	if l.stalled != 0 && now-l.stalled >= int64(cfg.Write) && !l.dead {
+		l.kill()
+		l.reset()
+		r.end(Cause{By: Gateway, Word: "SLOW", Code: CodeTryLater, Detail: l.party.String() + " takes no bytes"}, CodeTryLater, CodeTryLater)
+	}
+	if cfg.Ping < 0 || r.cause != nil || l.paused || l.dead {
+		return
+	}
+	if l.pinged && now >= max(l.pingAt, l.life)+int64(cfg.Pong) {
+		r.end(Cause{By: Gateway, Word: "IDLE", Code: CodeGoingAway, Detail: "no pong from the " + l.party.String()}, CodeGoingAway, CodeGoingAway)
+		return
+	}
+	if !l.pinged && now >= l.pingAt {
+		r.ping(l, now)
+	}
+}
+
+// ping sends a ping of ours, unless the leg is in the middle of something.
+func (r *Relay) ping(l *leg, now int64) {
+	if !l.writable() {
+		l.pingAt = now + int64(r.engine.cfg.Ping)
+		return
+	}
+	var mark [8]byte
+	binary.BigEndian.PutUint64(mark[:], r.mark)
+	if err := l.control(opPing, mark[:]); err != nil {
+		r.writeFailed(l)
+		return
+	}
+	l.pinged, l.pingAt = true, now
+}
+
+// closeClocks ends the waiting for closes, ends of frames, and ends of streams.
+func (r *Relay) closeClocks(now int64) {
+	for _, l := range r.legs() {
+		if l.closing != 0 && now >= r.frameBy {
+			l.kill()
+		}
+	}
+	if r.closeBy == 0 || now < r.closeBy {
+		return
+	}
+	r.closeBy = 0
+	for _, l := range r.legs() {
+		switch {
+		case l.shut || l.closed:
+		case l.sent != 0 && !l.blind:
+			l.halfClose()
+			l.kick()
+		case l.sent == 0 && l.received != 0 && l.closing == 0 && !l.dead:
+			r.answer(l, "CLOSE_TIMEOUT")
+		}
+	}
+}
+
+// nextLook is when something may become due by time alone.
+func (r *Relay) nextLook(now int64) int64 {
+	at := int64(math.MaxInt64)
+	sooner := func(t int64) {
+		if t != 0 {
+			at = min(at, t)
+		}
+	}
+	if r.why == nil {
+		sooner(r.expires)
+		sooner(r.ages)
+	}
+	sooner(r.closeBy)
+	for _, l := range r.legs() {
+		sooner(l.nextLook(r, now))
+	}
+	return at
+}
+
+func (l *leg) nextLook(r *Relay, now int64) int64 {
+	at := int64(math.MaxInt64)
+	cfg := &r.engine.cfg
+	if l.hasty && !l.deaf {
+		at = l.life + int64(cfg.Tick)
+	}
+	switch {
+	case l.wire.waiting() && !l.dead:
+		return now
+	case l.closing != 0:
+		at = min(at, r.frameBy)
+	case l.lingerBy != 0 && !l.deaf:
+		at = min(at, l.lingerBy)
+	case r.cause != nil || cfg.Ping < 0:
+	case l.pinged:
+		at = min(at, max(l.pingAt, l.life)+int64(cfg.Pong))
+	default:
+		at = min(at, l.pingAt)
+	}
+	if l.stalled != 0 {
+		at = min(at, l.stalled+int64(cfg.Write))
+	}
+	return at
+}
