@@ -54,8 +54,6 @@ type Metrics struct {
 	bytes      *prometheus.CounterVec
 	lookups    *prometheus.CounterVec
 	dropped    *prometheus.CounterVec
-	connected  *prometheus.GaugeVec
-	applied    *prometheus.GaugeVec
 	reg        prometheus.Registerer
 }
 
@@ -66,11 +64,6 @@ func New(reg prometheus.Registerer) *Metrics {
 		reg.MustRegister(c)
 		return c
 	}
-	gauge := func(name, help string, labels ...string) *prometheus.GaugeVec {
-		g := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: name, Help: help}, labels)
-		reg.MustRegister(g)
-		return g
-	}
 	return &Metrics{
 		reg:        reg,
 		handshakes: counter("tidegate_handshakes_total", "Handshakes answered, by HTTP status; 0 is a client that left.", "status"),
@@ -79,8 +72,6 @@ func New(reg prometheus.Registerer) *Metrics {
 		bytes:      counter("tidegate_bytes_total", "Bytes of data frames relayed, headers too, by direction.", "direction"),
 		lookups:    counter("tidegate_grant_lookups_total", "Look-ups of grants, by result.", "result"),
 		dropped:    counter("tidegate_reports_dropped_total", "Rows of usage and session records that were dropped instead of reported.", "kind"),
-		connected:  gauge("tidegate_watch_connected", "1 while a watch of the control plane is open.", "watch"),
-		applied:    gauge("tidegate_watch_applied", "Number of the last change that a watch applied.", "watch"),
 	}
 }
 
@@ -125,12 +116,19 @@ func (m *Metrics) Lookup(result string) { m.lookups.WithLabelValues(result).Inc(
 // Dropped counts what was dropped instead of reported.
 func (m *Metrics) Dropped(kind string, n int) { m.dropped.WithLabelValues(kind).Add(float64(n)) }
 
-// Watch notes whether a watch is open and what it has applied.
-func (m *Metrics) Watch(watch string, connected bool, applied uint64) {
-	open := 0.0
-	if connected {
-		open = 1
+// Watch registers the gauges of a watch: health returns nil while it is open,
+// applied the number of the last change applied.
+func (m *Metrics) Watch(watch string, health func() error, applied func() uint64) {
+	gauge := func(name, help string, value func() float64) {
+		m.reg.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: name, Help: help, ConstLabels: prometheus.Labels{"watch": watch},
+		}, value))
 	}
-	m.connected.WithLabelValues(watch).Set(open)
-	m.applied.WithLabelValues(watch).Set(float64(applied))
+	gauge("tidegate_watch_connected", "1 while a watch of the control plane is open.", func() float64 {
+		if health() != nil {
+			return 0
+		}
+		return 1
+	})
+	gauge("tidegate_watch_applied", "Number of the last change that a watch applied.", func() float64 { return float64(applied()) })
 }
