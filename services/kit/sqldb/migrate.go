@@ -26,6 +26,12 @@ func Migrate(ctx context.Context, db *DB, files fs.FS) error {
 	return nil
 }
 
+// IsNewer reports whether Migrate refused a schema that is newer than its files.
+func IsNewer(err error) bool {
+	var newer *newerError
+	return errors.As(err, &newer)
+}
+
 // newerError says that an older build meets a newer schema.
 type newerError struct{ has, knows int64 }
 
