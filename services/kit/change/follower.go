@@ -177,12 +177,12 @@ func (f *Follower[Req, Resp]) wait(ctx context.Context, met func() bool) error {
 func (f *Follower[Req, Resp]) Run(ctx context.Context) error {
 	pause := minPause
 	for {
-		began := f.now()
+		before := f.At()
 		err := f.stream(ctx)
 		if ctx.Err() != nil {
 			return nil
 		}
-		if f.now().Sub(began) > maxPause {
+		if f.At() != before { // it works, apart from breaking
 			pause = minPause
 		}
 		wait := pause/2 + rand.N(pause/2+1)

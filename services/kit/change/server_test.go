@@ -1,0 +1,371 @@
+package change_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"google.golang.org/grpc/codes"
+
+	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
+	watchv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/watch/v1"
+	"github.com/tidegatehq/tidegate/services/kit/change"
+	"github.com/tidegatehq/tidegate/services/kit/fault"
+	"github.com/tidegatehq/tidegate/services/kit/sqldb"
+	"github.com/tidegatehq/tidegate/services/kit/testdb"
+)
+
+// watcher is the watcher's end of a stream that a test plays by hand.
+type watcher struct {
+	ctx    context.Context
+	cancel context.CancelFunc
+	says   chan *request
+	heard  chan *response
+	result chan error
+}
+
+// watch lets s serve a watcher that has said hello.
+func watch(t *testing.T, s *server, since string) *watcher {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	w := &watcher{ctx: ctx, cancel: cancel, says: make(chan *request), heard: make(chan *response), result: make(chan error, 1)}
+	go func() {
+		defer cancel() // as gRPC does when a handler returns
+		w.result <- s.Serve(w)
+	}()
+	h := hello("gateway-1")
+	h.Since = since
+	w.says <- &request{Body: &catalogv1.WatchRoutesRequest_Hello{Hello: h}}
+	return w
+}
+
+// Context is the stream's.
+func (w *watcher) Context() context.Context { return w.ctx }
+
+// Recv is what the watcher says.
+func (w *watcher) Recv() (*request, error) {
+	select {
+	case r, ok := <-w.says:
+		if !ok {
+			return nil, io.EOF
+		}
+		return r, nil
+	case <-w.ctx.Done():
+		return nil, w.ctx.Err()
+	}
+}
+
+// Send is what it hears.
+func (w *watcher) Send(r *response) error {
+	select {
+	case w.heard <- r:
+		return nil
+	case <-w.ctx.Done():
+		return w.ctx.Err()
+	}
+}
+
+func (w *watcher) ack(a *watchv1.Ack) {
+	w.says <- &request{Body: &catalogv1.WatchRoutesRequest_Ack{Ack: a}}
+}
+
+// snapshot hears a whole snapshot and returns its words and its end.
+func (w *watcher) snapshot(t *testing.T, reset watchv1.Begin_Reset) ([]string, *watchv1.SnapshotEnd) {
+	t.Helper()
+	if b := (<-w.heard).GetBegin(); b.GetReset_() != reset {
+		t.Fatalf("begin = %v, want %v", b, reset)
+	}
+	var words []string
+	for {
+		r := <-w.heard
+		if end := r.GetSnapshotEnd(); end != nil {
+			return words, end
+		}
+		for _, route := range r.GetSnapshot().GetRoutes() {
+			words = append(words, route.GetName())
+		}
+	}
+}
+
+// leave ends the watch from the watcher's side.
+func (w *watcher) leave(t *testing.T) {
+	t.Helper()
+	close(w.says)
+	for {
+		select {
+		case <-w.heard:
+		case err := <-w.result:
+			if err != nil {
+				t.Errorf("Serve = %v, want nil", err)
+			}
+			return
+		}
+	}
+}
+
+func TestServerDecidesWhereToResume(t *testing.T) {
+	testdb.Each(t, migrations, func(t *testing.T, db *sqldb.DB) {
+		c := newClock()
+		l := change.NewLog(db, quiet(), c.now, 30*24*time.Hour)
+		s := newServer(l)
+		mustAdd(t, l, "a")
+		c.add(8 * 24 * time.Hour)
+		mustAdd(t, l, "b")
+		mustAdd(t, l, "c")
+
+		w := watch(t, s, "")
+		words, end := w.snapshot(t, watchv1.Begin_RESET_NO_CURSOR)
+		if !slices.Equal(words, []string{"a", "b", "c"}) || end.GetNumber() != 3 {
+			t.Errorf("snapshot = %v up to %d, want a b c up to 3", words, end.GetNumber())
+		}
+		c.add(time.Second)
+		mustAdd(t, l, "d")
+		ch := (<-w.heard).GetChange()
+		if ch.GetPosition().GetNumber() != 4 || ch.GetEvent().GetRoutes()[0].GetName() != "d" || !ch.GetPosition().GetTime().AsTime().Equal(c.now()) {
+			t.Errorf("change = %v, want 4, d, %v", ch, c.now())
+		}
+		cursors := []string{end.GetCursor(), ch.GetPosition().GetCursor()}
+		w.leave(t)
+
+		epoch, tail, _ := strings.Cut(cursors[0], ":")
+		for _, tt := range []struct {
+			name, since string
+			want        watchv1.Begin_Reset
+		}{
+			{"the newest", cursors[1], watchv1.Begin_RESET_UNSPECIFIED},
+			{"one behind", cursors[0], watchv1.Begin_RESET_UNSPECIFIED},
+			{"two behind, time not known", epoch + ":2:0", watchv1.Begin_RESET_UNSPECIFIED},
+			{"the next is old enough", epoch + ":1:0", watchv1.Begin_RESET_UNSPECIFIED},
+			{"the next is too old", epoch + ":0:0", watchv1.Begin_RESET_TOO_OLD},
+			{"ahead", epoch + ":5:0", watchv1.Begin_RESET_AHEAD},
+			{"another epoch", "x:" + tail, watchv1.Begin_RESET_EPOCH},
+			{"another history", epoch + ":3:1", watchv1.Begin_RESET_EPOCH},
+			{"nonsense", "nonsense", watchv1.Begin_RESET_EPOCH},
+			{"a number that is none", epoch + ":-1:0", watchv1.Begin_RESET_EPOCH},
+			{"a number that is too large", epoch + ":18446744073709551615:0", watchv1.Begin_RESET_EPOCH},
+		} {
+			w := watch(t, s, tt.since)
+			if b := (<-w.heard).GetBegin(); b == nil || b.GetReset_() != tt.want {
+				t.Errorf("%s: begin = %v, want %v", tt.name, b, tt.want)
+			}
+			if tt.want == watchv1.Begin_RESET_UNSPECIFIED && tt.since != cursors[1] {
+				if n := (<-w.heard).GetChange().GetPosition().GetNumber(); fmt.Sprintf("%s:%d", epoch, n-1) != tt.since[:len(epoch)+2] {
+					t.Errorf("%s: resumes with %d", tt.name, n)
+				}
+			}
+			w.leave(t)
+		}
+	})
+}
+
+// A database that was restored to an earlier state and went on has another
+// history under the same numbers.
+func TestServerKnowsARestoredHistory(t *testing.T) {
+	testdb.Each(t, migrations, func(t *testing.T, db *sqldb.DB) {
+		c := newClock()
+		l := change.NewLog(db, quiet(), c.now, 0)
+		mustAdd(t, l, "a")
+		mustAdd(t, l, "b")
+		w := watch(t, newServer(l), "")
+		_, end := w.snapshot(t, watchv1.Begin_RESET_NO_CURSOR)
+		w.leave(t)
+		for _, statement := range []string{
+			`DELETE FROM change WHERE number = 2`, `DELETE FROM word WHERE text = 'b'`, `UPDATE change_counter SET n = 1`,
+		} {
+			if _, err := db.ExecContext(t.Context(), statement); err != nil {
+				t.Fatal(err)
+			}
+		}
+		c.add(time.Minute)
+		restored := change.NewLog(db, quiet(), c.now, 0)
+		mustAdd(t, restored, "x")
+		mustAdd(t, restored, "y")
+		w = watch(t, newServer(restored), end.GetCursor())
+		if words, _ := w.snapshot(t, watchv1.Begin_RESET_EPOCH); !slices.Equal(words, []string{"a", "x", "y"}) {
+			t.Errorf("words = %v, want a x y", words)
+		}
+		w.leave(t)
+	})
+}
+
+// bubble runs a test on SQLite in fake time.
+func bubble(t *testing.T, test func(t *testing.T, db *sqldb.DB)) {
+	path := filepath.Join(t.TempDir(), "test.db")
+	synctest.Test(t, func(t *testing.T) {
+		db, err := sqldb.Open(t.Context(), "sqlite:"+path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer db.Close()
+		if err := sqldb.Migrate(t.Context(), db, migrations); err != nil {
+			t.Fatal(err)
+		}
+		test(t, db)
+	})
+}
+
+func TestServerBeatsWhileNothingHappens(t *testing.T) {
+	bubble(t, func(t *testing.T, db *sqldb.DB) {
+		l := change.NewLog(db, quiet(), time.Now, 0)
+		mustAdd(t, l, "a")
+		w := watch(t, newServer(l), "")
+		w.snapshot(t, watchv1.Begin_RESET_NO_CURSOR)
+		for range 3 {
+			began := time.Now()
+			h := (<-w.heard).GetHeartbeat()
+			if h.GetHead() != 1 || !h.GetTime().AsTime().Equal(time.Now()) || time.Since(began) != change.Heartbeat {
+				t.Errorf("heartbeat = %v after %v, want head 1 after %v", h, time.Since(began), change.Heartbeat)
+			}
+		}
+		w.leave(t)
+	})
+}
+
+// A snapshot that takes long to read does not make the service silent.
+func TestServerBeatsWhileItReads(t *testing.T) {
+	bubble(t, func(t *testing.T, db *sqldb.DB) {
+		s := newServer(change.NewLog(db, quiet(), time.Now, 0))
+		s.Snapshot = func(context.Context, *sqldb.Tx, func(*response)) error {
+			time.Sleep(5 * time.Second)
+			return nil
+		}
+		w := watch(t, s, "")
+		if (<-w.heard).GetBegin() == nil || (<-w.heard).GetHeartbeat() == nil || (<-w.heard).GetHeartbeat() == nil || (<-w.heard).GetSnapshotEnd() == nil {
+			t.Error("want begin, two heartbeats, the end of the snapshot")
+		}
+		w.leave(t)
+	})
+}
+
+func TestServerEndsWithTheLog(t *testing.T) {
+	bubble(t, func(t *testing.T, db *sqldb.DB) {
+		l := change.NewLog(db, quiet(), time.Now, 0)
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error)
+		go func() { done <- l.Run(ctx) }()
+		w := watch(t, newServer(l), "")
+		w.snapshot(t, watchv1.Begin_RESET_NO_CURSOR)
+		cancel()
+		if err := <-w.result; !fault.Is(err, codes.Unavailable) {
+			t.Errorf("Serve = %v, want UNAVAILABLE", err)
+		}
+		if err := <-done; err != nil {
+			t.Errorf("Run = %v, want nil", err)
+		}
+	})
+}
+
+func TestServerReportsAFailedSnapshot(t *testing.T) {
+	bubble(t, func(t *testing.T, db *sqldb.DB) {
+		s := newServer(change.NewLog(db, quiet(), time.Now, 0))
+		broken := errors.New("broken")
+		s.Snapshot = func(context.Context, *sqldb.Tx, func(*response)) error { return broken }
+		w := watch(t, s, "")
+		<-w.heard
+		if err := <-w.result; !errors.Is(err, broken) {
+			t.Errorf("Serve = %v, want %v", err, broken)
+		}
+	})
+}
+
+// A watcher that is not heard for 6 s holds nobody up, one that went away is
+// not connected, and one not heard for 7 days is forgotten.
+func TestWatchersAge(t *testing.T) {
+	bubble(t, func(t *testing.T, db *sqldb.DB) {
+		l := change.NewLog(db, quiet(), time.Now, 0)
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error)
+		go func() { done <- l.Run(ctx) }()
+		w := watch(t, newServer(l), "")
+		w.snapshot(t, watchv1.Begin_RESET_NO_CURSOR)
+		w.ack(&watchv1.Ack{})
+		go func() {
+			for {
+				select {
+				case <-w.heard: // it hears, and says nothing
+				case <-ctx.Done():
+					return
+				}
+			}
+		}()
+		n := mustAdd(t, l, "a")
+		began := time.Now()
+		applied, waiting, err := l.WaitApplied(t.Context(), n)
+		if applied || !slices.Equal(waiting, []string{"gateway-1"}) || err != nil || time.Since(began) != 5*time.Second {
+			t.Errorf("WaitApplied = %v, %v, %v after %v, want false, gateway-1 after 5 s", applied, waiting, err, time.Since(began))
+		}
+		time.Sleep(2 * time.Second)
+		if applied, _, err = l.WaitApplied(t.Context(), n); !applied || err != nil {
+			t.Errorf("WaitApplied after 7 s of silence = %v, %v, want true", applied, err)
+		}
+		ws, err := l.Watchers(t.Context())
+		if err != nil || len(ws) != 1 || ws[0].GetConnected() {
+			t.Errorf("Watchers = %v, %v, want one that is not connected", ws, err)
+		}
+		w.ack(&watchv1.Ack{Number: n})
+		synctest.Wait()
+		if ws, err = l.Watchers(t.Context()); err != nil || len(ws) != 1 || !ws[0].GetConnected() || ws[0].GetApplied() != n {
+			t.Errorf("Watchers = %v, %v, want one that is connected", ws, err)
+		}
+		cancel()
+		<-w.result
+		<-done
+		if ws, err = l.Watchers(t.Context()); err != nil || len(ws) != 1 || ws[0].GetConnected() {
+			t.Errorf("Watchers = %v, %v, want one that is not connected", ws, err)
+		}
+		time.Sleep(8 * 24 * time.Hour)
+		if ws, err = l.Watchers(t.Context()); err != nil || len(ws) != 0 {
+			t.Errorf("Watchers = %v, %v, want none", ws, err)
+		}
+	})
+}
+
+// Acknowledgements that come fast are written at most every 100 ms, and none is
+// lost.
+func TestAcksAreWrittenTogether(t *testing.T) {
+	bubble(t, func(t *testing.T, db *sqldb.DB) {
+		l := change.NewLog(db, quiet(), time.Now, 0)
+		for i := range 20 {
+			mustAdd(t, l, fmt.Sprint(i))
+		}
+		w := watch(t, newServer(l), "")
+		w.snapshot(t, watchv1.Begin_RESET_NO_CURSOR)
+		began := time.Now()
+		for i := range uint64(20) {
+			w.ack(&watchv1.Ack{Number: i + 1, SessionsClosed: 1})
+		}
+		if applied, _, err := l.WaitApplied(t.Context(), 20); !applied || err != nil || time.Since(began) > 200*time.Millisecond {
+			t.Errorf("WaitApplied = %v, %v after %v, want true within 200 ms", applied, err, time.Since(began))
+		}
+		ws, err := l.Watchers(t.Context())
+		if err != nil || ws[0].GetSessionsClosed() != 20 {
+			t.Errorf("Watchers = %v, %v, want 20 sessions closed", ws, err)
+		}
+		w.leave(t)
+	})
+}
+
+// A newer stream of an instance takes its row over; the end of the older one
+// does not touch it.
+func TestNewerStreamOwnsTheRow(t *testing.T) {
+	bubble(t, func(t *testing.T, db *sqldb.DB) {
+		s := newServer(change.NewLog(db, quiet(), time.Now, 0))
+		old := watch(t, s, "")
+		old.snapshot(t, watchv1.Begin_RESET_NO_CURSOR)
+		fresh := watch(t, s, "")
+		fresh.snapshot(t, watchv1.Begin_RESET_NO_CURSOR)
+		old.leave(t)
+		ws, err := s.Log.Watchers(t.Context())
+		if err != nil || len(ws) != 1 || !ws[0].GetConnected() {
+			t.Errorf("Watchers = %v, %v, want one that is connected", ws, err)
+		}
+		fresh.leave(t)
+	})
+}
