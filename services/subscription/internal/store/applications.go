@@ -108,14 +108,16 @@ func (s *Store) Applications(ctx context.Context, v Viewer, filter map[string]st
 
 // UpdateApplication lets edit change an application's display name and
 // description.
-func (s *Store) UpdateApplication(ctx context.Context, v Viewer, id, etag string, edit func(*Application)) (Application, error) {
+func (s *Store) UpdateApplication(ctx context.Context, v Viewer, id, etag string, edit func(*Application) error) (Application, error) {
 	var a Application
 	err := s.write(ctx, "update application", func(tx *sqldb.Tx) (change.Record, error) {
 		var err error
 		if a, err = s.touchApplication(ctx, tx, v, id, etag); err != nil {
 			return change.Record{}, err
 		}
-		edit(&a)
+		if err := edit(&a); err != nil {
+			return change.Record{}, err
+		}
 		_, err = tx.ExecContext(ctx, `
 			UPDATE application SET display_name = $1, name_fold = $2, description = $3 WHERE id = $4`,
 			a.DisplayName, fold(a.DisplayName), a.Description, id)

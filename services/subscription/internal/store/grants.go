@@ -161,6 +161,9 @@ func (s *Store) Revoke(ctx context.Context, k Key, tokenID string, expires time.
 	})
 }
 
+// Head returns the number of the newest change.
+func (s *Store) Head(ctx context.Context) (uint64, error) { return change.Head(ctx, s.db) }
+
 // Revoked reports whether a token was taken back.
 func (s *Store) Revoked(ctx context.Context, tokenID string) (bool, error) {
 	var revoked bool

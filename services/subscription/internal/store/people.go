@@ -142,7 +142,7 @@ func keepAdmin(ctx context.Context, tx *sqldb.Tx) error {
 }
 
 // UpdatePerson lets edit change a person's username, display name and roles.
-func (s *Store) UpdatePerson(ctx context.Context, id, etag string, edit func(*Person)) (Person, error) {
+func (s *Store) UpdatePerson(ctx context.Context, id, etag string, edit func(*Person) error) (Person, error) {
 	var p Person
 	err := s.write(ctx, "update person", func(tx *sqldb.Tx) (change.Record, error) {
 		if err := lockAdmins(ctx, tx); err != nil {
@@ -152,7 +152,9 @@ func (s *Store) UpdatePerson(ctx context.Context, id, etag string, edit func(*Pe
 		if p, err = s.touchPerson(ctx, tx, id, etag); err != nil {
 			return change.Record{}, err
 		}
-		edit(&p)
+		if err := edit(&p); err != nil {
+			return change.Record{}, err
+		}
 		_, err = tx.ExecContext(ctx, `
 			UPDATE person SET username = $1, username_fold = $2, display_name = $3, roles = $4, admin = $5 WHERE id = $6`,
 			p.Username, fold(p.Username), p.DisplayName, strings.Join(p.Roles, " "), p.admin(), p.ID)

@@ -13,7 +13,6 @@ import (
 	"fmt"
 	"io/fs"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/tidegatehq/tidegate/services/kit/change"
@@ -126,9 +125,6 @@ func checkEtag(etag string, current int64) error {
 	}
 	return nil
 }
-
-// fold is what names are compared by, without regard to case.
-func fold(name string) string { return strings.ToLower(name) }
 
 // write runs fn in a transaction whose change is appended to the log. Who made
 // the change, and by which method, is read from the gRPC call where fn does not

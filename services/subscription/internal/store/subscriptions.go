@@ -37,7 +37,11 @@ func errNoSubscription(id string) error { return fault.NotFound("%s", Subscripti
 
 // VersionRefusal is a refusal that follows from what is known of a version,
 // which may be older than what the catalog has. It unwraps to a fault.
-type VersionRefusal struct{ fault error }
+type VersionRefusal struct {
+	// Version is the version's resource name.
+	Version string
+	fault   error
+}
 
 // Error returns the fault's text.
 func (e *VersionRefusal) Error() string { return e.fault.Error() }
@@ -52,9 +56,9 @@ func checkVersion(ctx context.Context, q sqldb.Querier, v Viewer, name string) (
 	case err != nil:
 		return Version{}, err
 	case !known, !version.Published && !v.sees(version.Owner):
-		return Version{}, &VersionRefusal{fault: fault.NotFound("%s", name)}
+		return Version{}, &VersionRefusal{Version: name, fault: fault.NotFound("%s", name)}
 	case !version.Published:
-		return Version{}, &VersionRefusal{
+		return Version{}, &VersionRefusal{Version: name,
 			fault: fault.WithReason(fault.Precondition("%s is not published", name), "VERSION_NOT_PUBLISHED")}
 	}
 	return version, nil
@@ -64,7 +68,7 @@ func checkPlan(version Version, plan string) error {
 	if version.offers(plan) {
 		return nil
 	}
-	return &VersionRefusal{
+	return &VersionRefusal{Version: version.Name,
 		fault: fault.WithReason(fault.Precondition("%s does not offer %s", version.Name, plan), "PLAN_NOT_OFFERED")}
 }
 
@@ -143,10 +147,11 @@ func (s *Store) Subscriptions(ctx context.Context, v Viewer, filter map[string]s
 	return out, nil
 }
 
-// SetPlan moves a subscription to another plan that its version offers.
-func (s *Store) SetPlan(ctx context.Context, v Viewer, id, etag, plan string) (Subscription, error) {
+// UpdateSubscription lets edit change a subscription's plan, to one that its
+// version offers.
+func (s *Store) UpdateSubscription(ctx context.Context, v Viewer, id, etag string, edit func(*Subscription) error) (Subscription, error) {
 	var sub Subscription
-	err := s.write(ctx, "change plan", func(tx *sqldb.Tx) (change.Record, error) {
+	err := s.write(ctx, "update subscription", func(tx *sqldb.Tx) (change.Record, error) {
 		var err error
 		if sub, err = s.touchSubscription(ctx, tx, v, id, etag); err != nil {
 			return change.Record{}, err
@@ -158,11 +163,16 @@ func (s *Store) SetPlan(ctx context.Context, v Viewer, id, etag, plan string) (S
 		if !known {
 			return change.Record{}, errNoSubscription(id)
 		}
-		if err := checkPlan(version, plan); err != nil {
+		before := sub.Plan
+		if err := edit(&sub); err != nil {
 			return change.Record{}, err
 		}
-		sub.Plan = plan
-		if _, err := tx.ExecContext(ctx, `UPDATE subscription SET plan = $1 WHERE id = $2`, plan, id); err != nil {
+		if sub.Plan != before {
+			if err := checkPlan(version, sub.Plan); err != nil {
+				return change.Record{}, err
+			}
+		}
+		if _, err := tx.ExecContext(ctx, `UPDATE subscription SET plan = $1 WHERE id = $2`, sub.Plan, id); err != nil {
 			return change.Record{}, err
 		}
 		name := SubscriptionName(id)

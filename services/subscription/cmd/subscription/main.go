@@ -1,0 +1,19 @@
+// Command subscription serves people, applications, subscriptions and tokens.
+package main
+
+import (
+	"context"
+	"flag"
+	"log/slog"
+
+	"github.com/tidegatehq/tidegate/services/kit/run"
+	"github.com/tidegatehq/tidegate/services/subscription"
+)
+
+func main() {
+	var cfg subscription.Config
+	flags := func(fs *flag.FlagSet) { cfg.Flags(fs, "") }
+	run.Main("subscription", flags, func(ctx context.Context, log *slog.Logger) error {
+		return subscription.Run(ctx, cfg, log)
+	})
+}

@@ -1,0 +1,173 @@
+package subscription
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"net/url"
+	"os"
+	"regexp"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/tidegatehq/tidegate/services/kit/change"
+	"github.com/tidegatehq/tidegate/services/kit/grpcclient"
+	"github.com/tidegatehq/tidegate/services/kit/grpcserver"
+	"github.com/tidegatehq/tidegate/services/kit/obs"
+	"github.com/tidegatehq/tidegate/services/kit/sqldb"
+)
+
+// Config is all that the service can be told.
+type Config struct {
+	// DB is the URL of the database, postgres:// or sqlite:.
+	DB string
+	// Issuer is the URL that tokens are issued under, the claim iss. It is fixed at
+	// the first start.
+	Issuer string
+	// AdminPasswordFile has the first administrator's password; it is needed at the
+	// first start and not read later.
+	AdminPasswordFile string
+	// MasterKeyFile has the key that signing keys are sealed with.
+	MasterKeyFile string
+	// Instance is what the service is called as a watcher of the catalog; every
+	// replica has its own. Empty is "subscription-" and the machine's name.
+	Instance string
+	// TokenLifetime is how long an application's access token lives.
+	TokenLifetime time.Duration
+	// PersonTokenLifetime is how long a person's access token lives, 15 minutes at
+	// most. So long may a person go on who was removed or has lost a role.
+	PersonTokenLifetime time.Duration
+	// RefreshTokenLifetime is how long a sign-in lasts without being refreshed.
+	RefreshTokenLifetime time.Duration
+	// SigningKeyRotate is how long a signing key signs; 0 is for ever.
+	SigningKeyRotate time.Duration
+	// SigningKeyLead is how long a signing key is published before it signs.
+	SigningKeyLead time.Duration
+	// AuditKeep is how long changes are kept as audit log, at least 7 days.
+	AuditKeep time.Duration
+	// RecordsKeep is how long records of sessions are kept.
+	RecordsKeep time.Duration
+	// UsageKeep is how long usage is kept.
+	UsageKeep time.Duration
+	// GRPC says where people and services call.
+	GRPC grpcserver.Config
+	// Catalog is where versions and plans come from.
+	Catalog grpcclient.Config
+	// Ops says where metrics and health are served.
+	Ops obs.Config
+	// Metrics is where metrics are counted; nil is a registry of the service's
+	// own.
+	Metrics *prometheus.Registry
+
+	prefix string
+}
+
+const (
+	day = 24 * time.Hour
+	// maxPersonToken is the longest life of a person's token.
+	maxPersonToken = 15 * time.Minute
+)
+
+// Flags registers the options, behind prefix.
+func (c *Config) Flags(fs *flag.FlagSet, prefix string) {
+	c.prefix = prefix
+	c.GRPC.Addr, c.GRPC.InternalAddr = "127.0.0.1:9192", "127.0.0.1:9292"
+	fs.StringVar(&c.DB, prefix+"db", "sqlite:subscription.db", "database `url`, postgres://… or sqlite:PATH")
+	fs.StringVar(&c.Issuer, prefix+"issuer", "", "https `URL` of the OAuth2 endpoints, without a slash at its end; fixed at the first start")
+	fs.StringVar(&c.AdminPasswordFile, prefix+"admin-password-file", "",
+		"`file` with the password of the first administrator, admin, 12 characters at least; needed at the first start, not read later")
+	fs.StringVar(&c.MasterKeyFile, prefix+"master-key-file", "", "`file` with the installation's master key, which seals the signing keys")
+	fs.StringVar(&c.Instance, prefix+"instance", "", "`name` of this replica among those who watch the catalog (default subscription- and the machine's name)")
+	fs.DurationVar(&c.TokenLifetime, prefix+"token-lifetime", time.Hour, "how `long` access tokens of applications live")
+	fs.DurationVar(&c.PersonTokenLifetime, prefix+"person-token-lifetime", maxPersonToken,
+		"how `long` access tokens of people live, 15m at most: so long may somebody go on who was removed or lost a role")
+	fs.DurationVar(&c.RefreshTokenLifetime, prefix+"refresh-token-lifetime", 7*day, "how `long` a sign-in lasts without being refreshed")
+	fs.DurationVar(&c.SigningKeyRotate, prefix+"signing-key-rotate", 30*day, "how `long` a signing key signs; 0 for ever")
+	fs.DurationVar(&c.SigningKeyLead, prefix+"signing-key-lead", 10*time.Minute, "how `long` a signing key is published before it signs")
+	fs.DurationVar(&c.AuditKeep, prefix+"audit-keep", 365*day, "how `long` changes are kept as audit log, 168h at least")
+	fs.DurationVar(&c.RecordsKeep, prefix+"records-keep", 90*day, "how `long` records of sessions are kept")
+	fs.DurationVar(&c.UsageKeep, prefix+"usage-keep", 400*day, "how `long` usage is kept")
+	c.GRPC.Flags(fs, prefix)
+	c.Catalog.Flags(fs, prefix, "catalog", "127.0.0.1:9291")
+	c.Ops.Flags(fs, prefix)
+}
+
+// Check reports everything that is wrong with the configuration.
+func (c *Config) Check() error {
+	var wrong []error
+	fail := func(flag, format string, a ...any) {
+		wrong = append(wrong, fmt.Errorf("-%s%s: %w", c.prefix, flag, fmt.Errorf(format, a...)))
+	}
+	if err := sqldb.CheckURL(c.DB); err != nil {
+		fail("db", "%w", err)
+	}
+	if err := checkIssuer(c.Issuer); err != nil {
+		fail("issuer", "%w", err)
+	}
+	if c.MasterKeyFile == "" {
+		fail("master-key-file", "a file is needed")
+	}
+	if c.Instance != "" && !instances.MatchString(c.Instance) {
+		fail("instance", "%q is not 1 to 63 characters of a-z, 0-9 and - with a letter or digit at both ends", c.Instance)
+	}
+	for _, d := range []struct {
+		flag           string
+		value, min, to time.Duration
+	}{
+		{"token-lifetime", c.TokenLifetime, time.Second, 30 * day},
+		{"person-token-lifetime", c.PersonTokenLifetime, time.Second, maxPersonToken},
+		{"refresh-token-lifetime", c.RefreshTokenLifetime, c.PersonTokenLifetime, 366 * day},
+		{"audit-keep", c.AuditKeep, change.Reach, 0},
+		{"records-keep", c.RecordsKeep, time.Hour, 0},
+		{"usage-keep", c.UsageKeep, day, 0},
+	} {
+		switch {
+		case d.value < d.min:
+			fail(d.flag, "must be %s at least", d.min)
+		case d.to > 0 && d.value > d.to:
+			fail(d.flag, "must be %s at most", d.to)
+		}
+	}
+	if c.SigningKeyLead <= 0 {
+		fail("signing-key-lead", "must be more than 0")
+	}
+	if c.SigningKeyRotate < 0 || c.SigningKeyRotate > 0 && c.SigningKeyRotate <= c.SigningKeyLead {
+		fail("signing-key-rotate", "must be 0, or longer than -%ssigning-key-lead", c.prefix)
+	}
+	return errors.Join(append(wrong, c.GRPC.Check(), c.Catalog.Check(), c.Ops.Check())...)
+}
+
+// checkIssuer checks the form of an issuer (RFC 8414 section 2).
+func checkIssuer(issuer string) error {
+	if issuer == "" {
+		return errors.New("a URL is needed, as https://tidegate.example.com")
+	}
+	u, err := url.Parse(issuer)
+	if err != nil || u.Scheme != "https" || u.Host == "" || u.User != nil || strings.ContainsAny(issuer, "?# \t\r\n") || strings.HasSuffix(issuer, "/") {
+		return fmt.Errorf("%q is not an https URL without user, query, fragment and a slash at its end", issuer)
+	}
+	return nil
+}
+
+// instances is the form of a watcher's name.
+var instances = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
+
+// instance is what this replica is called.
+func (c *Config) instance() string {
+	if c.Instance != "" {
+		return c.Instance
+	}
+	host, err := os.Hostname()
+	if err != nil {
+		return "subscription"
+	}
+	name := strings.Map(func(r rune) rune {
+		if r >= 'a' && r <= 'z' || r >= '0' && r <= '9' {
+			return r
+		}
+		return '-'
+	}, strings.ToLower("subscription-"+host))
+	return strings.TrimRight(name[:min(len(name), 63)], "-")
+}

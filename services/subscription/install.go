@@ -1,0 +1,95 @@
+package subscription
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/tidegatehq/tidegate/services/kit/seal"
+	"github.com/tidegatehq/tidegate/services/subscription/internal/store"
+	"github.com/tidegatehq/tidegate/services/subscription/internal/token"
+)
+
+// Bounds of a password, in characters.
+const (
+	minPassword = 12
+	maxPassword = 256
+)
+
+// canary is what is sealed at the first start, to know the master key again.
+const canary = "tidegate subscription"
+
+// canaryContext is what the canary is sealed for.
+const canaryContext = "subscription canary"
+
+// install fixes the issuer and adds the first administrator at the first start;
+// later it checks that issuer and master key are still those.
+func install(ctx context.Context, cfg Config, st *store.Store, master *seal.Key, passwords *token.Passwords, log *slog.Logger) error {
+	found, known, err := st.Installation(ctx)
+	if err != nil {
+		return err
+	}
+	if !known {
+		if err := firstStart(ctx, cfg, st, master, passwords); err != nil {
+			return err
+		}
+		// Another replica may have been first.
+		if found, _, err = st.Installation(ctx); err != nil {
+			return err
+		}
+		log.Info("installation made", "issuer", found.Issuer, "administrator", store.AdministratorName)
+	}
+	if plain, err := master.Open(found.Canary, []byte(canaryContext)); err != nil || !bytes.Equal(plain, []byte(canary)) {
+		return fmt.Errorf("-%smaster-key-file: %s does not have the master key that this database was made with", cfg.prefix, cfg.MasterKeyFile)
+	}
+	if found.Issuer != cfg.Issuer {
+		return fmt.Errorf("-%sissuer: the issuer was fixed at the first start as %s and cannot become %s", cfg.prefix, found.Issuer, cfg.Issuer)
+	}
+	return nil
+}
+
+func firstStart(ctx context.Context, cfg Config, st *store.Store, master *seal.Key, passwords *token.Passwords) error {
+	if cfg.AdminPasswordFile == "" {
+		return fmt.Errorf("-%sadmin-password-file: at the first start a file with the administrator's password is needed", cfg.prefix)
+	}
+	password, err := readPassword(cfg.AdminPasswordFile)
+	if err != nil {
+		return fmt.Errorf("-%sadmin-password-file: %w", cfg.prefix, err)
+	}
+	turn, err := passwords.Turn(ctx)
+	if err != nil {
+		return err
+	}
+	hash := turn.Hash(password)
+	turn.End()
+	return st.Install(ctx, store.Installation{
+		Issuer: cfg.Issuer, Canary: master.Seal([]byte(canary), []byte(canaryContext)),
+	}, hash)
+}
+
+// readPassword reads a password; the end of the line after it is not part of it.
+func readPassword(path string) (string, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return "", fmt.Errorf("read password: %w", err)
+	}
+	defer f.Close()
+	text, err := io.ReadAll(io.LimitReader(f, 8*maxPassword))
+	if err != nil {
+		return "", fmt.Errorf("read password: %w", err)
+	}
+	password := strings.TrimSuffix(strings.TrimSuffix(string(text), "\n"), "\r")
+	if !utf8.ValidString(password) {
+		return "", errors.New("the password is not UTF-8")
+	}
+	if n := utf8.RuneCountInString(password); n < minPassword || n > maxPassword {
+		return "", fmt.Errorf("the password must have %d to %d characters", minPassword, maxPassword)
+	}
+	return password, nil
+}

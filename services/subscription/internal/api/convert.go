@@ -1,0 +1,127 @@
+package api
+
+import (
+	"strings"
+	"time"
+
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
+	"github.com/tidegatehq/tidegate/services/subscription/internal/store"
+)
+
+// Prefixes of the names of the proto's values, which rows do without.
+const (
+	rolePrefix  = "ROLE_"
+	causePrefix = "CAUSE_"
+)
+
+func personProto(p store.Person) *subscriptionv1.Person {
+	out := &subscriptionv1.Person{
+		Name: store.PersonName(p.ID), Username: p.Username, DisplayName: p.DisplayName,
+		CreateTime: timestamppb.New(p.CreatedAt), UpdateTime: timestamppb.New(p.UpdatedAt), Etag: store.Etag(p.Etag),
+	}
+	for _, role := range p.Roles {
+		value := subscriptionv1.Person_Role_value[rolePrefix+strings.ToUpper(role)]
+		out.Roles = append(out.Roles, subscriptionv1.Person_Role(value))
+	}
+	return out
+}
+
+// personRow is what a row takes from a person.
+func personRow(p *subscriptionv1.Person) store.Person {
+	row := store.Person{Username: p.GetUsername(), DisplayName: p.GetDisplayName()}
+	for _, role := range p.GetRoles() {
+		row.Roles = append(row.Roles, strings.ToLower(strings.TrimPrefix(role.String(), rolePrefix)))
+	}
+	return row
+}
+
+func applicationProto(a store.Application) *subscriptionv1.Application {
+	return &subscriptionv1.Application{
+		Name: store.ApplicationName(a.ID), DisplayName: a.DisplayName, Description: a.Description,
+		Owner:      store.PersonName(a.Owner),
+		CreateTime: timestamppb.New(a.CreatedAt), UpdateTime: timestamppb.New(a.UpdatedAt), Etag: store.Etag(a.Etag),
+	}
+}
+
+// applicationRow is what a row takes from an application.
+func applicationRow(a *subscriptionv1.Application) store.Application {
+	return store.Application{DisplayName: a.GetDisplayName(), Description: a.GetDescription()}
+}
+
+// keyProto is a key without its secret.
+func keyProto(k store.Key) *subscriptionv1.Key {
+	return &subscriptionv1.Key{
+		Name: store.KeyName(k.Application, k.ID), Type: subscriptionv1.KeyType(k.Type), ConsumerKey: k.ConsumerKey,
+		CreateTime: timestamppb.New(k.CreatedAt), UpdateTime: timestamppb.New(k.UpdatedAt), Etag: store.Etag(k.Etag),
+	}
+}
+
+func subscriptionProto(s store.Subscription) *subscriptionv1.Subscription {
+	return &subscriptionv1.Subscription{
+		Name: store.SubscriptionName(s.ID), Application: store.ApplicationName(s.Application), Version: s.Version, Plan: s.Plan,
+		CreateTime: timestamppb.New(s.CreatedAt), UpdateTime: timestamppb.New(s.UpdatedAt), Etag: store.Etag(s.Etag),
+	}
+}
+
+// subscriptionRow is what a row takes from a subscription.
+func subscriptionRow(s *subscriptionv1.Subscription) (store.Subscription, error) {
+	app, err := nameOf("subscription.application", applicationsPrefix, s.GetApplication())
+	if err != nil {
+		return store.Subscription{}, err
+	}
+	return store.Subscription{Application: app, Version: s.GetVersion(), Plan: s.GetPlan()}, nil
+}
+
+func grantProto(g store.Grant, tokenID, version string, scopes []string, expires time.Time) *subscriptionv1.Grant {
+	out := &subscriptionv1.Grant{
+		Name: store.GrantName(tokenID), Person: store.PersonName(g.Person), Application: store.ApplicationName(g.Application),
+		Key: store.KeyName(g.Application, g.Key), KeyType: subscriptionv1.KeyType(g.KeyType),
+		Subscription: store.SubscriptionName(g.Subscription), Plan: g.Plan, Version: version,
+		Scopes: scopes, ExpireTime: timestamppb.New(expires),
+	}
+	out.RestsOn = []string{out.GetName(), out.GetKey(), out.GetApplication(), out.GetSubscription(), out.GetPerson(), version}
+	return out
+}
+
+func causeProto(c store.Cause) subscriptionv1.GrantEvent_Cause {
+	return subscriptionv1.GrantEvent_Cause(subscriptionv1.GrantEvent_Cause_value[causePrefix+string(c)])
+}
+
+func usageProto(u store.Usage) *subscriptionv1.Usage {
+	return &subscriptionv1.Usage{
+		Subscription: optionalName(subscriptionsPrefix, u.Subscription), Application: optionalName(applicationsPrefix, u.Application),
+		Version: u.Version, Hour: timestamppb.New(u.Hour), Sessions: uint64(u.Sessions),
+		Inbound: trafficProto(u.In), Outbound: trafficProto(u.Out),
+	}
+}
+
+func trafficProto(t store.Traffic) *subscriptionv1.Traffic {
+	return &subscriptionv1.Traffic{
+		Messages: uint64(t.Messages), Frames: uint64(t.Frames), PayloadBytes: uint64(t.Payload), WireBytes: uint64(t.Wire),
+	}
+}
+
+func recordProto(r store.SessionRecord) *subscriptionv1.SessionRecord {
+	return &subscriptionv1.SessionRecord{
+		Name: recordsPrefix + r.Ref, Session: r.Session, Version: r.Version,
+		Application: optionalName(applicationsPrefix, r.Application), Subscription: optionalName(subscriptionsPrefix, r.Subscription),
+		Grant: r.Grant, ClientAddress: r.ClientAddress,
+		StartTime: timeProto(r.StartedAt), EndTime: timeProto(r.EndedAt),
+		EndedBy: subscriptionv1.SessionRecord_Party(r.EndedBy), Cause: r.Cause,
+		ClientCode: uint32(r.ClientCode), ClientSentCode: uint32(r.ClientSentCode),
+		BackendCode: uint32(r.BackendCode), BackendSentCode: uint32(r.BackendSentCode),
+		Inbound: trafficProto(r.In), Outbound: trafficProto(r.Out),
+		LastInboundTime: timeProto(r.LastInAt), LastOutboundTime: timeProto(r.LastOutAt),
+		Cut: r.Cut, RouteRevision: uint64(r.RouteRevision),
+	}
+}
+
+// timeProto is a time that may be none.
+func timeProto(t time.Time) *timestamppb.Timestamp {
+	if t.IsZero() {
+		return nil
+	}
+	return timestamppb.New(t)
+}

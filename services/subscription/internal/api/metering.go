@@ -1,0 +1,55 @@
+package api
+
+import (
+	"context"
+
+	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
+	"github.com/tidegatehq/tidegate/services/subscription/internal/store"
+)
+
+// ReportUsage takes in a batch of usage, once.
+func (a *API) ReportUsage(ctx context.Context, req *subscriptionv1.ReportUsageRequest) (*subscriptionv1.ReportUsageResponse, error) {
+	b, err := batchRow(req.GetBatch())
+	if err != nil {
+		return nil, err
+	}
+	rows, err := usageRows(req.GetUsage())
+	if err != nil {
+		return nil, err
+	}
+	taken, err := a.store.AddUsage(ctx, b, rows)
+	if err != nil {
+		return nil, err
+	}
+	a.missing(ctx, "usage", b, taken)
+	return &subscriptionv1.ReportUsageResponse{Duplicate: taken.Duplicate}, nil
+}
+
+// ReportCauses takes in a batch of session records, once.
+func (a *API) ReportCauses(ctx context.Context, req *subscriptionv1.ReportCausesRequest) (*subscriptionv1.ReportCausesResponse, error) {
+	b, err := batchRow(req.GetBatch())
+	if err != nil {
+		return nil, err
+	}
+	rows, err := recordRows(req.GetSessionRecords())
+	if err != nil {
+		return nil, err
+	}
+	taken, err := a.store.AddRecords(ctx, b, rows)
+	if err != nil {
+		return nil, err
+	}
+	a.missing(ctx, "session records", b, taken)
+	return &subscriptionv1.ReportCausesResponse{Duplicate: taken.Duplicate}, nil
+}
+
+// missing logs a gap before a batch. The gateway sends a batch only once the one
+// before is acknowledged, so those in the gap were taken in and then lost with
+// the database's last commits. They cannot be had again, and refusing what comes
+// after them would lose that too.
+func (a *API) missing(ctx context.Context, what string, b store.Batch, taken store.Taken) {
+	if taken.Missing > 0 {
+		a.log.WarnContext(ctx, "batches of a gateway are missing", "of", what, "gateway", b.Gateway, "boot", b.BootID,
+			"before", b.Sequence, "missing", taken.Missing)
+	}
+}

@@ -1,0 +1,85 @@
+package api
+
+import (
+	"context"
+	"strings"
+
+	"github.com/tidegatehq/tidegate/services/kit/fault"
+	"github.com/tidegatehq/tidegate/services/kit/identity"
+	"github.com/tidegatehq/tidegate/services/subscription/internal/store"
+)
+
+// Prefixes of resource names.
+const (
+	peoplePrefix        = "people/"
+	applicationsPrefix  = "applications/"
+	subscriptionsPrefix = "subscriptions/"
+	recordsPrefix       = "sessionRecords/"
+	grantsPrefix        = "grants/"
+	keysPart            = "/keys/"
+)
+
+// idOf returns the id in a name with a prefix, and whether it is one.
+func idOf(prefix, name string) (string, bool) {
+	id, ok := strings.CutPrefix(name, prefix)
+	return id, ok && validID(id)
+}
+
+// validID reports whether an id has the form that the protos ask for.
+func validID(id string) bool {
+	return id != "" && len(id) <= 64 && strings.Trim(id, "abcdefghijklmnopqrstuvwxyz0123456789-") == ""
+}
+
+// nameOf returns the id in the name of a resource that a request's field has;
+// protos check most of these.
+func nameOf(field, prefix, name string) (string, error) {
+	id, ok := idOf(prefix, name)
+	if !ok {
+		return "", fault.Invalid(field, "must be %s{id}", prefix)
+	}
+	return id, nil
+}
+
+// keyIDs returns the ids in the name of a key.
+func keyIDs(name string) (application, key string) {
+	application, key, _ = strings.Cut(strings.TrimPrefix(name, applicationsPrefix), keysPart)
+	return application, key
+}
+
+// keyName returns the ids in the name of a key that a field has.
+func keyName(field, name string) (application, key string, err error) {
+	application, key = keyIDs(name)
+	if !validID(application) || !validID(key) || name != store.KeyName(application, key) {
+		return "", "", fault.Invalid(field, "must be applications/{application}/keys/{key}")
+	}
+	return application, key, nil
+}
+
+// me is the alias of the caller's own name.
+const me = "me"
+
+// personID returns the id in people/{person}, that of the caller for people/me.
+func personID(ctx context.Context, field, name string) (string, error) {
+	id, err := nameOf(field, peoplePrefix, name)
+	if err == nil && id == me {
+		id = viewer(ctx).Person
+	}
+	return id, err
+}
+
+// viewer is who asks.
+func viewer(ctx context.Context) store.Viewer {
+	p := identity.From(ctx).Person
+	return store.Viewer{
+		Person: strings.TrimPrefix(p.Name, peoplePrefix),
+		Admin:  p.Has(identity.RoleAdmin),
+	}
+}
+
+// optionalName returns a name, or nothing where there is no id.
+func optionalName(prefix, id string) string {
+	if id == "" {
+		return ""
+	}
+	return prefix + id
+}

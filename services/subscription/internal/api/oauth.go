@@ -1,0 +1,151 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+
+	"google.golang.org/protobuf/types/known/emptypb"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
+	"github.com/tidegatehq/tidegate/services/kit/fault"
+	"github.com/tidegatehq/tidegate/services/subscription/internal/store"
+	"github.com/tidegatehq/tidegate/services/subscription/internal/token"
+)
+
+// clientCredentials is the only grant type, and defaultScope the only scope.
+const (
+	clientCredentials = "client_credentials"
+	defaultScope      = "default"
+)
+
+// Reasons of OAuthService's refusals: the codes of RFC 6749 section 5.2.
+const (
+	invalidRequest       = "INVALID_REQUEST"
+	invalidClient        = "INVALID_CLIENT"
+	unsupportedGrantType = "UNSUPPORTED_GRANT_TYPE"
+	invalidScope         = "INVALID_SCOPE"
+)
+
+// IssueToken issues an access token. It writes nothing.
+func (a *API) IssueToken(ctx context.Context, req *subscriptionv1.IssueTokenRequest) (*subscriptionv1.IssueTokenResponse, error) {
+	if req.GetGrantType() == "" {
+		return nil, fault.WithReason(fault.Invalid("grant_type", "is missing"), invalidRequest)
+	}
+	if _, err := a.client(ctx, req.GetClient()); err != nil {
+		return nil, err
+	}
+	if req.GetGrantType() != clientCredentials {
+		return nil, fault.WithReason(fault.Invalid("grant_type", "must be %s", clientCredentials), unsupportedGrantType)
+	}
+	scopes, err := readScopes(req.GetScope())
+	if err != nil {
+		return nil, err
+	}
+	raw, t, err := a.issuer.Application(req.GetClient().GetClientId(), scopes)
+	if err != nil {
+		return nil, err
+	}
+	return &subscriptionv1.IssueTokenResponse{
+		AccessToken: raw, TokenType: "Bearer",
+		ExpiresIn: int64(t.ExpiresAt.Sub(t.IssuedAt).Seconds()), Scope: strings.Join(t.Scopes, " "),
+	}, nil
+}
+
+// readScopes reads the scopes that are wanted; none is the default.
+func readScopes(text string) ([]string, error) {
+	if text == "" {
+		return []string{defaultScope}, nil
+	}
+	scopes := strings.Split(text, " ")
+	if slices.ContainsFunc(scopes, func(s string) bool { return s != defaultScope }) {
+		return nil, fault.WithReason(fault.Invalid("scope", "no API asks for a scope: leave it out or ask for %s", defaultScope), invalidScope)
+	}
+	return slices.Compact(scopes), nil
+}
+
+// client returns the key whose secret the caller has.
+func (a *API) client(ctx context.Context, c *subscriptionv1.ClientCredentials) (store.Key, error) {
+	hash, ok := token.Hash(token.ClientSecret, c.GetClientSecret())
+	if !ok || c.GetClientId() == "" {
+		return store.Key{}, errClient()
+	}
+	k, want, known, err := a.store.Client(ctx, c.GetClientId())
+	if err != nil {
+		return store.Key{}, err
+	}
+	if !known || !token.Same(hash, want) {
+		return store.Key{}, errClient()
+	}
+	return k, nil
+}
+
+func errClient() error {
+	return fault.WithReason(fault.Unauthenticated("the client is not known, or its secret is wrong"), invalidClient)
+}
+
+// own returns a client's own token when it is good, apart from revocation.
+func (a *API) own(ctx context.Context, raw string, c *subscriptionv1.ClientCredentials) (store.Key, token.Application, bool, error) {
+	k, err := a.client(ctx, c)
+	if err != nil {
+		return store.Key{}, token.Application{}, false, err
+	}
+	if raw == "" {
+		return store.Key{}, token.Application{}, false, fault.WithReason(fault.Invalid("token", "is missing"), invalidRequest)
+	}
+	t, err := a.issuer.ReadApplication(ctx, raw)
+	switch {
+	case errors.Is(err, token.ErrInvalid), errors.Is(err, token.ErrExpired):
+		return k, token.Application{}, false, nil
+	case err != nil:
+		return store.Key{}, token.Application{}, false, err
+	}
+	return k, t, t.ConsumerKey == k.ConsumerKey, nil
+}
+
+// RevokeToken takes a token back.
+func (a *API) RevokeToken(ctx context.Context, req *subscriptionv1.RevokeTokenRequest) (*emptypb.Empty, error) {
+	k, t, good, err := a.own(ctx, req.GetToken(), req.GetClient())
+	if err == nil && good {
+		err = a.store.Revoke(ctx, k, t.ID, t.ExpiresAt)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &emptypb.Empty{}, nil
+}
+
+// IntrospectToken explains a token.
+func (a *API) IntrospectToken(ctx context.Context, req *subscriptionv1.IntrospectTokenRequest) (*subscriptionv1.IntrospectTokenResponse, error) {
+	_, t, good, err := a.own(ctx, req.GetToken(), req.GetClient())
+	if err != nil {
+		return nil, err
+	}
+	if !good {
+		return &subscriptionv1.IntrospectTokenResponse{}, nil
+	}
+	revoked, err := a.store.Revoked(ctx, t.ID)
+	if err != nil || revoked {
+		return &subscriptionv1.IntrospectTokenResponse{}, err
+	}
+	return &subscriptionv1.IntrospectTokenResponse{
+		Active: true, Scope: strings.Join(t.Scopes, " "), ClientId: t.ConsumerKey,
+		ExpireTime: timestamppb.New(t.ExpiresAt), IssueTime: timestamppb.New(t.IssuedAt),
+		Subject: t.ConsumerKey, Audience: []string{a.issuer.Audience()}, Issuer: a.issuer.URL(), TokenId: t.ID,
+	}, nil
+}
+
+// GetSigningKeys returns the issuer and its keys.
+func (a *API) GetSigningKeys(context.Context, *subscriptionv1.GetSigningKeysRequest) (*subscriptionv1.SigningKeys, error) {
+	keys, err := a.keys.Public()
+	if err != nil {
+		return nil, err
+	}
+	resp := &subscriptionv1.SigningKeys{Issuer: a.issuer.URL()}
+	for _, k := range keys {
+		resp.Keys = append(resp.Keys, &subscriptionv1.SigningKey{Kid: k.ID, X: k.X, Y: k.Y})
+	}
+	return resp, nil
+}

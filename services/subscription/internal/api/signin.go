@@ -1,0 +1,201 @@
+package api
+
+import (
+	"context"
+	"strings"
+	"time"
+
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/protobuf/types/known/emptypb"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
+	"github.com/tidegatehq/tidegate/services/kit/fault"
+	"github.com/tidegatehq/tidegate/services/kit/identity"
+	"github.com/tidegatehq/tidegate/services/subscription/internal/store"
+	"github.com/tidegatehq/tidegate/services/subscription/internal/token"
+)
+
+// SignIn signs a person in.
+func (a *API) SignIn(ctx context.Context, req *subscriptionv1.SignInRequest) (*subscriptionv1.SignInResponse, error) {
+	p, hash, err := a.prove(ctx, req.GetUsername(), req.GetPassword())
+	if err != nil {
+		return nil, err
+	}
+	secret, next := a.newRefreshToken()
+	signIn, ok, err := a.store.CreateSignIn(ctx, p.ID, hash, next)
+	if err != nil {
+		return nil, err
+	}
+	if !ok {
+		return nil, errWrongPassword()
+	}
+	return a.signedIn(p, signIn, secret, next)
+}
+
+// wrongPassword is the reason of a refused sign-in.
+const wrongPassword = "WRONG_PASSWORD"
+
+func errWrongPassword() error {
+	return fault.WithReason(fault.Unauthenticated("wrong username or password"), wrongPassword)
+}
+
+// prove returns the person whose name and password these are, with the
+// password's hash. A name that nobody has takes as long as a wrong password, and
+// both count as a failure of that name.
+func (a *API) prove(ctx context.Context, username, password string) (store.Person, string, error) {
+	if err := a.throttle(ctx, username); err != nil {
+		return store.Person{}, "", err
+	}
+	turn, err := a.passwords.Turn(ctx)
+	if err != nil {
+		return store.Person{}, "", err
+	}
+	defer turn.End()
+	// Once more: while this one waited for its turn, others may have failed. So no
+	// more tries than there are turns can pass beyond what the name is allowed.
+	if err := a.throttle(ctx, username); err != nil {
+		return store.Person{}, "", err
+	}
+	p, hash, _, err := a.store.Password(ctx, username)
+	if err != nil {
+		return store.Person{}, "", err
+	}
+	if turn.Matches(hash, password) {
+		return p, hash, nil
+	}
+	// Whoever hangs up does not get away with it.
+	if err := a.store.Failed(context.WithoutCancel(ctx), username); err != nil {
+		return store.Person{}, "", err
+	}
+	return store.Person{}, "", errWrongPassword()
+}
+
+// throttle refuses a name with too many failures.
+func (a *API) throttle(ctx context.Context, username string) error {
+	wait, err := a.store.Throttled(ctx, username)
+	if err != nil || wait == 0 {
+		return err
+	}
+	wait = (wait + time.Second - 1).Truncate(time.Second)
+	return fault.WithReason(
+		fault.Exhausted("too many failed sign-ins for this name; try again in %s", wait), "TOO_MANY_FAILURES")
+}
+
+func (a *API) newRefreshToken() (string, store.RefreshToken) {
+	secret, hash := token.New(token.RefreshToken)
+	return secret, store.RefreshToken{Hash: hash, ExpiresAt: a.now().Add(a.refresh)}
+}
+
+// signedIn is the answer to a sign-in that is good.
+func (a *API) signedIn(p store.Person, signIn, secret string, refresh store.RefreshToken) (*subscriptionv1.SignInResponse, error) {
+	access, expires, err := a.issuer.Person(identity.Person{Name: store.PersonName(p.ID), Roles: p.Roles}, signIn)
+	if err != nil {
+		return nil, err
+	}
+	return &subscriptionv1.SignInResponse{
+		AccessToken: access, ExpireTime: timestamppb.New(expires),
+		RefreshToken: secret, RefreshExpireTime: timestamppb.New(refresh.ExpiresAt),
+		Person: personProto(p),
+	}, nil
+}
+
+// RefreshSignIn trades a refresh token for new tokens.
+func (a *API) RefreshSignIn(ctx context.Context, req *subscriptionv1.RefreshSignInRequest) (*subscriptionv1.SignInResponse, error) {
+	hash, ok := token.Hash(token.RefreshToken, req.GetRefreshToken())
+	if !ok {
+		return nil, errRefresh()
+	}
+	secret, next := a.newRefreshToken()
+	signIn, p, what, err := a.store.RotateSignIn(ctx, hash, next)
+	if err != nil {
+		return nil, err
+	}
+	switch what {
+	case store.Rotated:
+		return a.signedIn(p, signIn, secret, next)
+	case store.Reused:
+		a.log.WarnContext(ctx, "refresh token used twice, sign-in ended", "sign_in", signIn)
+	}
+	return nil, errRefresh()
+}
+
+func errRefresh() error {
+	return fault.WithReason(fault.Unauthenticated("the refresh token is not good any more: sign in again"), "SIGN_IN_ENDED")
+}
+
+// SignOut ends a sign-in.
+func (a *API) SignOut(ctx context.Context, req *subscriptionv1.SignOutRequest) (*emptypb.Empty, error) {
+	if hash, ok := token.Hash(token.RefreshToken, req.GetRefreshToken()); ok {
+		if err := a.store.EndSignIn(ctx, hash); err != nil {
+			return nil, err
+		}
+	}
+	return &emptypb.Empty{}, nil
+}
+
+// ChangePassword sets a person's password.
+func (a *API) ChangePassword(ctx context.Context, req *subscriptionv1.ChangePasswordRequest) (*emptypb.Empty, error) {
+	id, err := personID(ctx, "name", req.GetName())
+	if err != nil {
+		return nil, err
+	}
+	if err := see(ctx, id); err != nil {
+		return nil, err
+	}
+	if id == viewer(ctx).Person {
+		err = a.changeOwnPassword(ctx, id, req)
+	} else {
+		err = a.changePassword(ctx, id, nil, req.GetNewPassword(), "")
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &emptypb.Empty{}, nil
+}
+
+// changeOwnPassword needs the current password and leaves the sign-in that it
+// was called in.
+func (a *API) changeOwnPassword(ctx context.Context, id string, req *subscriptionv1.ChangePasswordRequest) error {
+	p, err := a.store.Person(ctx, id)
+	if err != nil {
+		return err
+	}
+	_, hash, err := a.prove(ctx, p.Username, req.GetCurrentPassword())
+	if fault.Reason(err) == wrongPassword {
+		return fault.Invalid("current_password", "is wrong")
+	}
+	if err != nil {
+		return err
+	}
+	return a.changePassword(ctx, id, &hash, req.GetNewPassword(), a.signIn(ctx))
+}
+
+func (a *API) changePassword(ctx context.Context, id string, old *string, password, keep string) error {
+	turn, err := a.passwords.Turn(ctx)
+	if err != nil {
+		return err
+	}
+	hash := turn.Hash(password)
+	turn.End()
+	ok, err := a.store.ChangePassword(ctx, id, old, hash, keep)
+	switch {
+	case err != nil:
+		return err
+	case !ok && old != nil:
+		return fault.Aborted("the password was changed meanwhile")
+	case !ok:
+		return fault.NotFound("%s", store.PersonName(id))
+	}
+	return nil
+}
+
+// signIn returns the sign-in that the call's token belongs to.
+func (a *API) signIn(ctx context.Context) string {
+	values := metadata.ValueFromIncomingContext(ctx, "authorization")
+	if len(values) == 0 {
+		return ""
+	}
+	_, raw, _ := strings.Cut(values[0], " ")
+	return a.issuer.SignInOf(ctx, strings.TrimSpace(raw))
+}

@@ -1,0 +1,239 @@
+// Package catalogwatch follows the catalog's watch and keeps what the
+// subscription service needs to know of versions: their state, owner and plans.
+// What follows from a version's end for subscriptions is left to package store,
+// which does it in the transaction that moves the cursor.
+package catalogwatch
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"time"
+
+	"google.golang.org/grpc/codes"
+
+	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
+	watchv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/watch/v1"
+	"github.com/tidegatehq/tidegate/services/kit/change"
+	"github.com/tidegatehq/tidegate/services/kit/fault"
+	"github.com/tidegatehq/tidegate/services/subscription/internal/store"
+)
+
+// restartPause is how long a watch waits before it starts again where another
+// replica has got to.
+const restartPause = 100 * time.Millisecond
+
+// readTimeout bounds one reading of a version.
+const readTimeout = 3 * time.Second
+
+// saveTries is how often a version is read again because the cursor moved.
+const saveTries = 5
+
+type follower = change.Follower[catalogv1.WatchRoutesRequest, catalogv1.WatchRoutesResponse]
+
+// Watch follows the catalog. Replicas share the cursor in the database: whoever
+// hears a change first applies it, the others see that it is applied.
+type Watch struct {
+	client catalogv1.RouteServiceClient
+	store  *store.Store
+	hello  *watchv1.Hello
+	log    *slog.Logger
+	now    func() time.Time
+
+	mu      sync.Mutex
+	current *follower
+}
+
+// New returns a watch that says hello to the catalog.
+func New(client catalogv1.RouteServiceClient, st *store.Store, hello *watchv1.Hello, log *slog.Logger, now func() time.Time) *Watch {
+	return &Watch{client: client, store: st, hello: hello, log: log, now: now}
+}
+
+// Run follows until ctx ends.
+func (w *Watch) Run(ctx context.Context) error {
+	for {
+		if err := w.follow(ctx); err != nil && ctx.Err() == nil {
+			w.log.WarnContext(ctx, "catalog not followed", "error", err)
+		}
+		pause := time.NewTimer(restartPause)
+		select {
+		case <-pause.C:
+		case <-ctx.Done():
+			pause.Stop()
+			return nil
+		}
+	}
+}
+
+// follow follows from where the database is until ctx ends or another replica
+// has moved the cursor elsewhere.
+func (w *Watch) follow(ctx context.Context) error {
+	start, err := w.store.ReadCursor(ctx)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	s := &sink{store: w.store, log: w.log, at: start, elsewhere: cancel}
+	f := change.NewFollower(w.adapt(s), w.hello, change.At{Number: start.Number, Cursor: start.Text}, s, w.log, w.now)
+	w.mu.Lock()
+	w.current = f
+	w.mu.Unlock()
+	return f.Run(ctx)
+}
+
+// adapt wraps and unwraps the shared messages of a watch.
+func (w *Watch) adapt(s *sink) change.Client[catalogv1.WatchRoutesRequest, catalogv1.WatchRoutesResponse] {
+	return change.Client[catalogv1.WatchRoutesRequest, catalogv1.WatchRoutesResponse]{
+		Open: func(ctx context.Context) (change.ClientStream[catalogv1.WatchRoutesRequest, catalogv1.WatchRoutesResponse], error) {
+			return w.client.WatchRoutes(ctx)
+		},
+		Hello: func(h *watchv1.Hello) *catalogv1.WatchRoutesRequest {
+			return &catalogv1.WatchRoutesRequest{Body: &catalogv1.WatchRoutesRequest_Hello{Hello: h}}
+		},
+		Ack: func(a *watchv1.Ack) *catalogv1.WatchRoutesRequest {
+			return &catalogv1.WatchRoutesRequest{Body: &catalogv1.WatchRoutesRequest_Ack{Ack: a}}
+		},
+		Read: func(m *catalogv1.WatchRoutesResponse) change.Message {
+			if b := m.GetBegin(); b != nil {
+				s.reason = b.GetReset_()
+			}
+			return change.Message{
+				Begin: m.GetBegin(), End: m.GetSnapshotEnd(),
+				Change: m.GetChange().GetPosition(), Heartbeat: m.GetHeartbeat(),
+			}
+		},
+	}
+}
+
+// Health returns nil while the catalog is heard, else what is missing.
+func (w *Watch) Health() error {
+	w.mu.Lock()
+	f := w.current
+	w.mu.Unlock()
+	if f == nil {
+		return errors.New("catalog: not connected")
+	}
+	if err := f.Health(); err != nil {
+		return fmt.Errorf("catalog: %w", err)
+	}
+	return nil
+}
+
+// Read reads a version from the catalog now and keeps it, for a caller who would
+// else be refused by what is known. It reports whether the catalog has it; a
+// catalog that does not answer is an Unavailable fault.
+func (w *Watch) Read(ctx context.Context, name string) (bool, error) {
+	for range saveTries {
+		// The cursor first: what is read after it is no older than it.
+		asOf, err := w.store.ReadCursor(ctx)
+		if err != nil {
+			return false, err
+		}
+		route, err := w.route(ctx, name)
+		if fault.Is(err, codes.NotFound) {
+			return false, nil
+		}
+		if err != nil {
+			return false, fault.Because(fault.Unavailable("the catalog cannot be read now, try again"), err)
+		}
+		saved, err := w.store.SaveVersion(ctx, version(route), asOf)
+		if err != nil || saved {
+			return saved, err
+		}
+	}
+	return false, fault.Unavailable("the catalog changes too fast now, try again")
+}
+
+func (w *Watch) route(ctx context.Context, name string) (*catalogv1.Route, error) {
+	ctx, cancel := context.WithTimeout(ctx, readTimeout)
+	defer cancel()
+	return w.client.GetRoute(ctx, &catalogv1.GetRouteRequest{Name: name})
+}
+
+// version is what is kept of a route.
+func version(r *catalogv1.Route) store.Version {
+	return store.Version{
+		Name: r.GetName(), API: r.GetApi(), APIName: r.GetDisplayName(), Version: r.GetVersion(),
+		Owner:     strings.TrimPrefix(r.GetOwner(), "people/"),
+		Published: r.GetState() == catalogv1.Version_STATE_PUBLISHED,
+		Plans:     r.GetPlans(), Revision: r.GetRevision(),
+	}
+}
+
+// sink puts what is heard into the store. Its methods are called by one
+// goroutine.
+type sink struct {
+	store *store.Store
+	log   *slog.Logger
+	// at is where this follower is.
+	at store.Cursor
+	// reason is why the stream began with a snapshot.
+	reason watchv1.Begin_Reset
+	// elsewhere ends the follower: the cursor is where it cannot follow.
+	elsewhere func()
+}
+
+// errElsewhere says that another replica has moved the cursor.
+var errElsewhere = errors.New("another replica has moved on")
+
+// Reset replaces what is known by a snapshot.
+func (s *sink) Reset(ctx context.Context, to change.At, pieces []*catalogv1.WatchRoutesResponse) (change.Result, error) {
+	var all []store.Version
+	for _, p := range pieces {
+		for _, r := range p.GetSnapshot().GetRoutes() {
+			all = append(all, version(r))
+		}
+	}
+	after := store.Cursor{Number: to.Number, Text: to.Cursor}
+	another := s.reason == watchv1.Begin_RESET_EPOCH || s.reason == watchv1.Begin_RESET_AHEAD
+	applied, err := s.store.ApplyCatalogSnapshot(ctx, all, another, s.at, after)
+	if err != nil {
+		return change.Result{}, err
+	}
+	if !applied {
+		s.elsewhere()
+		return change.Result{}, errElsewhere
+	}
+	s.at = after
+	s.log.Info("catalog read", "number", to.Number, "versions", len(all), "reason", s.reason.String())
+	return change.Result{}, nil
+}
+
+// Apply applies a change.
+func (s *sink) Apply(ctx context.Context, to change.At, m *catalogv1.WatchRoutesResponse) (change.Result, error) {
+	event := m.GetChange().GetEvent()
+	c := store.CatalogChange{Removed: event.GetRemovedRoutes()}
+	for _, r := range event.GetRoutes() {
+		c.Versions = append(c.Versions, version(r))
+	}
+	after := store.Cursor{Number: to.Number, Text: to.Cursor}
+	applied, err := s.store.ApplyCatalogChange(ctx, c, s.at, after)
+	if err != nil {
+		return change.Result{}, err
+	}
+	if !applied {
+		if err := s.ahead(ctx, after); err != nil {
+			return change.Result{}, err
+		}
+	}
+	s.at = after
+	return change.Result{}, nil
+}
+
+// ahead returns nil when another replica has applied the change before this one
+// came to it.
+func (s *sink) ahead(ctx context.Context, after store.Cursor) error {
+	stored, err := s.store.ReadCursor(ctx)
+	if err != nil {
+		return err
+	}
+	if stored.Number < after.Number {
+		s.elsewhere()
+		return errElsewhere
+	}
+	return nil
+}

@@ -1,0 +1,112 @@
+// Package subscription is the service that knows who may use what: people and
+// their roles, applications with keys and subscriptions, the tokens that it
+// issues to both, and what went through gateways. It judges credentials for
+// gateways and tells them of every change of a judgement. Versions and plans
+// are the catalog's; the service follows its watch.
+package subscription
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
+	watchv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/watch/v1"
+	"github.com/tidegatehq/tidegate/services/kit/change"
+	"github.com/tidegatehq/tidegate/services/kit/grpcserver"
+	"github.com/tidegatehq/tidegate/services/kit/identity"
+	"github.com/tidegatehq/tidegate/services/kit/obs"
+	"github.com/tidegatehq/tidegate/services/kit/run"
+	"github.com/tidegatehq/tidegate/services/kit/seal"
+	"github.com/tidegatehq/tidegate/services/kit/sqldb"
+	"github.com/tidegatehq/tidegate/services/kit/validate"
+	"github.com/tidegatehq/tidegate/services/subscription/internal/api"
+	"github.com/tidegatehq/tidegate/services/subscription/internal/catalogwatch"
+	"github.com/tidegatehq/tidegate/services/subscription/internal/store"
+	"github.com/tidegatehq/tidegate/services/subscription/internal/token"
+)
+
+// Run serves people, subscriptions and credentials until ctx ends.
+func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
+	if err := cfg.Check(); err != nil {
+		return run.Misconfigured(err)
+	}
+	master, err := seal.Load(cfg.MasterKeyFile)
+	if err != nil {
+		return err
+	}
+	db, err := sqldb.Open(ctx, cfg.DB)
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	if err := sqldb.Migrate(ctx, db, store.Migrations()); err != nil {
+		return err
+	}
+	changes := change.NewLog(db, log, time.Now, cfg.AuditKeep)
+	st := store.New(db, changes, time.Now)
+	passwords := token.NewPasswords()
+	if err := install(ctx, cfg, st, master, passwords, log); err != nil {
+		return err
+	}
+	lives := token.Lifetimes{Application: cfg.TokenLifetime, Person: cfg.PersonTokenLifetime}
+	keys := token.NewKeys(st, master,
+		token.Rotation{Every: cfg.SigningKeyRotate, Lead: cfg.SigningKeyLead, Longest: lives.Longest()}, time.Now, log)
+	if err := keys.Start(ctx); err != nil {
+		return err
+	}
+	catalog, err := cfg.Catalog.Dial()
+	if err != nil {
+		return err
+	}
+	defer cfg.Catalog.Close(catalog)
+	hello := &watchv1.Hello{Instance: cfg.instance(), Kind: "subscription", Build: run.Version()}
+	watch := catalogwatch.New(catalogv1.NewRouteServiceClient(catalog), st, hello, log, time.Now)
+	issuer := token.NewIssuer(cfg.Issuer, keys, lives, time.Now)
+	srv, ops, err := servers(ctx, cfg, db, api.New(api.Parts{
+		Store: st, Changes: changes, Issuer: issuer, Keys: keys, Passwords: passwords, Catalog: watch,
+		RefreshLifetime: cfg.RefreshTokenLifetime, Now: time.Now, Log: log,
+	}), identity.NewVerifier(issuer.URL, keys, time.Now), log)
+	if err != nil {
+		return err
+	}
+	purge := func(ctx context.Context) error {
+		return purge(ctx, st, store.Keep{Records: cfg.RecordsKeep, Usage: cfg.UsageKeep}, log)
+	}
+	return run.Group(ctx, changes.Run, keys.Run, watch.Run, purge, srv.Run, ops.Run)
+}
+
+// servers makes the gRPC server of an API and that of operations.
+func servers(ctx context.Context, cfg Config, db *sqldb.DB, a *api.API, verifier *identity.Verifier, log *slog.Logger) (*grpcserver.Server, *obs.Server, error) {
+	checks, err := validate.New()
+	if err != nil {
+		return nil, nil, err
+	}
+	reg := cfg.Metrics
+	if reg == nil {
+		reg = obs.NewRegistry()
+	}
+	srv := grpcserver.New(cfg.GRPC, log, grpcserver.Auth{Verifier: verifier, Rules: api.Rules()}, checks, grpcserver.WithMetrics(reg))
+	a.Register(srv.Public(), srv.Internal())
+	ready := func() error { return db.Ping(ctx) }
+	return srv, obs.New(cfg.Ops, log, reg, ready), nil
+}
+
+// purgeEvery is how often what is kept no longer is deleted.
+const purgeEvery = 10 * time.Minute
+
+// purge deletes what is kept no longer, now and then until ctx ends.
+func purge(ctx context.Context, st *store.Store, keep store.Keep, log *slog.Logger) error {
+	tick := time.NewTicker(purgeEvery)
+	defer tick.Stop()
+	for {
+		if err := st.Purge(ctx, keep); err != nil && ctx.Err() == nil {
+			log.WarnContext(ctx, "old rows not deleted", "error", err)
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
