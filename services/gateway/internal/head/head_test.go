@@ -1,0 +1,228 @@
+package head
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"slices"
+	"strings"
+	"testing"
+	"testing/iotest"
+)
+
+const get = "GET /x HTTP/1.1\r\nHost: h\r\n\r\n"
+
+func sized(n int) string {
+	return "GET / HTTP/1.1\r\nA: " + strings.Repeat("a", n-len("GET / HTTP/1.1\r\nA: \r\n\r\n")) + "\r\n\r\n"
+}
+
+func TestRead(t *testing.T) {
+	many := strings.Repeat("b", 3*MaxAhead)
+	tests := []struct {
+		name, in string
+		maxLine  int
+		head     string
+		err      error
+	}{
+		{"head alone", get, Max, get, nil},
+		{"with bytes behind", get + "\x81\x80abc", Max, get, nil},
+		{"with many bytes behind", get + many, Max, get, nil},
+		{"line feeds alone", "GET / HTTP/1.1\nHost: h\n\nx", Max, "GET / HTTP/1.1\nHost: h\n\n", nil},
+		{"no fields", "GET / HTTP/1.1\r\n\r\n", Max, "GET / HTTP/1.1\r\n\r\n", nil},
+		{"largest", sized(Max), Max, sized(Max), nil},
+		{"larger than a chunk", sized(3*MaxAhead+7) + "zz", Max, sized(3*MaxAhead + 7), nil},
+		{"too large", sized(Max + 1), Max, "", ErrTooLarge},
+		{"never ends", "GET / HTTP/1.1\r\nA: " + strings.Repeat("a", 2*Max), Max, "", ErrTooLarge},
+		{"longest line", "GET /67890\nA: b\n\n", 10, "GET /67890\nA: b\n\n", nil},
+		{"line too long", "GET /678901\nA: b\n\n", 10, "", ErrLongLine},
+		{"line too long and never ends", "GET /678901", 10, "", ErrLongLine},
+		{"nothing", "", Max, "", io.EOF},
+		{"cut", "GET / HTTP/1.1\r\nHost:", Max, "", io.ErrUnexpectedEOF},
+		{"TLS", "\x16\x03\x01\x02\x00", Max, "", ErrMalformed},
+		{"empty line first", "\r\n" + get, Max, "", ErrMalformed},
+	}
+	for _, tt := range tests {
+		for split, src := range map[string]io.Reader{
+			"at once":     strings.NewReader(tt.in),
+			"by the byte": iotest.OneByteReader(strings.NewReader(tt.in)),
+			"with EOF":    iotest.DataErrReader(strings.NewReader(tt.in)),
+		} {
+			t.Run(tt.name+"/"+split, func(t *testing.T) {
+				var p Pool
+				r := p.Get()
+				defer p.Put(r)
+				raw, ahead, err := r.Read(src, tt.maxLine)
+				if string(raw) != tt.head && err == nil || !errors.Is(err, tt.err) || tt.err != nil && err == nil {
+					t.Fatalf("Read(%.40q) = %.40q, %v, want %.40q, %v", tt.in, raw, err, tt.head, tt.err)
+				}
+				if err != nil {
+					return
+				}
+				rest, _ := io.ReadAll(src)
+				if len(ahead) > MaxAhead || string(ahead)+string(rest) != tt.in[len(tt.head):] {
+					t.Errorf("Read(%.40q) kept %d bytes behind the head and left %d, want %d together", tt.in, len(ahead), len(rest), len(tt.in)-len(tt.head))
+				}
+			})
+		}
+	}
+}
+
+func TestReadPassesErrorsOn(t *testing.T) {
+	var p Pool
+	wrong := errors.New("wrong")
+	_, _, err := p.Get().Read(io.MultiReader(strings.NewReader("GET"), iotest.ErrReader(wrong)), Max)
+	if !errors.Is(err, wrong) {
+		t.Errorf("Read = %v, want %v", err, wrong)
+	}
+}
+
+func TestReaderIsUsedAgain(t *testing.T) {
+	var p Pool
+	for _, in := range []string{sized(Max), get, sized(2 * MaxAhead), get} {
+		r := p.Get()
+		raw, _, err := r.Read(strings.NewReader(in), Max)
+		if err != nil || string(raw) != in {
+			t.Errorf("Read(%.20q…) = %.20q…, %v, want what was sent", in, raw, err)
+		}
+		if _, err := r.Request(raw); err != nil {
+			t.Errorf("Request(%.20q…) = %v", in, err)
+		}
+		p.Put(r)
+	}
+}
+
+func TestRequestRefuses(t *testing.T) {
+	for _, lines := range []string{
+		"A : b", " A: b", "\tA: b", "A: b\r\n c", "A: b\r\n\tc", "A", ": b", "A b: c", "Ä: b", "A\x00: b", "A: b\x00", "A: b\rc", "A: \x7f",
+		"Content-Length: x", "Content-Length: 1\r\nContent-Length: 2", "Host: a\r\nHost: b", "Content-Length: -1",
+	} {
+		raw := "GET / HTTP/1.1\r\n" + lines + "\r\n\r\n"
+		var p Pool
+		if h, err := p.Get().Request([]byte(raw)); err == nil {
+			t.Errorf("Request(%q) = %v, want an error", raw, h)
+		}
+	}
+	for _, line := range []string{"GET /", "GET  / HTTP/1.1", "GET / HTTP/1", "GET / HTTP/x", "GE T / HTTP/1.1", "GET /%zz HTTP/1.1", "GET /\x01 HTTP/1.1"} {
+		var p Pool
+		if h, err := p.Get().Request([]byte(line + "\r\nHost: h\r\n\r\n")); err == nil {
+			t.Errorf("Request(%q) = %v, want an error", line, h)
+		}
+	}
+}
+
+func TestResponse(t *testing.T) {
+	var p Pool
+	r := p.Get()
+	resp, err := r.Response([]byte("HTTP/1.1 403 Nope\r\nContent-Length: 10\r\nSet-Cookie: a\r\nSet-Cookie: b\r\n\r\n"))
+	if err != nil || resp.StatusCode != 403 || !slices.Equal(resp.Header["Set-Cookie"], []string{"a", "b"}) {
+		t.Errorf("Response = %v, %v, want 403 with two cookies", resp, err)
+	}
+	for _, bad := range []string{"HTTP/1.1 x\r\n\r\n", "HTTP/1.1 101\r\nA : b\r\n\r\n", "nonsense\r\n\r\n", "HTTP/1.1 101 OK\r\nA: b\r\n c\r\n\r\n"} {
+		if resp, err := r.Response([]byte(bad)); err == nil {
+			t.Errorf("Response(%q) = %v, want an error", bad, resp.StatusCode)
+		}
+	}
+}
+
+func TestCount(t *testing.T) {
+	raw := []byte("GET / HTTP/1.1\r\nHost: a\r\nX-Host: b\r\nHOST:c\r\nhost2: d\r\n\r\nHost: e\r\n")
+	if got := Count(raw, "Host"); got != 2 {
+		t.Errorf("Count = %d, want 2", got)
+	}
+}
+
+func TestLists(t *testing.T) {
+	lines := []string{"keep-alive, Upgrade", "", ",,", "\tX ,y"}
+	if got, want := slices.Collect(List(lines)), []string{"keep-alive", "Upgrade", "X", "y"}; !slices.Equal(got, want) {
+		t.Errorf("List(%q) = %q, want %q", lines, got, want)
+	}
+	for element, want := range map[string]bool{"upgrade": true, "UPGRADE": true, "x": true, "grade": false, "": false} {
+		if got := Has(lines, element); got != want {
+			t.Errorf("Has(%q, %q) = %t, want %t", lines, element, got, want)
+		}
+	}
+}
+
+func TestEndToEnd(t *testing.T) {
+	connection := []string{"Upgrade, X-Mine", "x-other"}
+	for name, want := range map[string]bool{
+		"Cookie": true, "Traceparent": true, "Tracestate": true, "Authorization": true, "Origin": true,
+		"X-Mine": false, "X-Other": false, "Connection": false, "Upgrade": false, "Te": false, "Keep-Alive": false,
+		"Transfer-Encoding": false, "Content-Length": false, "Proxy-Authorization": false,
+		"Sec-Websocket-Key": false, "Sec-Websocket-Extensions": false, "Sec-Fetch-Mode": true,
+	} {
+		if got := EndToEnd(name, connection); got != want {
+			t.Errorf("EndToEnd(%q) = %t, want %t", name, got, want)
+		}
+	}
+}
+
+// FuzzRead: however the bytes are split, the head ends where it ends, nothing is
+// lost and nothing panics.
+func FuzzRead(f *testing.F) {
+	for _, in := range []string{get, get + "abc", "GET / HTTP/1.1\nA: b\n\n", "\r\n\r\n", "GET / HTTP/1.1\r\nA\r\n\r\n", "a\n\r\nb\n\n"} {
+		f.Add([]byte(in), 3)
+	}
+	var p Pool
+	f.Fuzz(func(t *testing.T, in []byte, chunk int) {
+		whole, split := bytes.NewReader(in), &chunks{in: in, size: chunk&0xff + 1}
+		a, b := p.Get(), p.Get()
+		defer func() { p.Put(a); p.Put(b) }()
+		raw, ahead, err := a.Read(whole, Max)
+		raw2, ahead2, err2 := b.Read(split, Max)
+		if (err == nil) != (err2 == nil) || !bytes.Equal(raw, raw2) {
+			t.Fatalf("Read(%q) = %q, %v, in chunks %q, %v", in, raw, err, raw2, err2)
+		}
+		if err != nil {
+			return
+		}
+		if !bytes.HasPrefix(in[len(raw):], ahead) || !bytes.Equal(slices.Concat(raw2, ahead2, split.in), in) {
+			t.Fatalf("Read(%q) = %q and %q, in chunks %q and %q: bytes are lost", in, raw, ahead, raw2, ahead2)
+		}
+		if len(raw) > Max || End(raw, 0) != len(raw) {
+			t.Fatalf("Read(%q) = %q, which is no head", in, raw)
+		}
+		h, err := a.Request(raw)
+		if err == nil {
+			for name, values := range h.Header {
+				if !IsToken(name) || strings.ContainsAny(strings.Join(values, ""), "\r\n\x00") {
+					t.Fatalf("Request(%q) has the header %q: %q", raw, name, values)
+				}
+			}
+		}
+	})
+}
+
+type chunks struct {
+	in   []byte
+	size int
+}
+
+func (c *chunks) Read(p []byte) (int, error) {
+	if len(c.in) == 0 {
+		return 0, io.EOF
+	}
+	n := copy(p, c.in[:min(c.size, len(c.in))])
+	c.in = c.in[n:]
+	return n, nil
+}
+
+func BenchmarkRequest(b *testing.B) {
+	raw := "GET /echo/1.0.0 HTTP/1.1\r\nHost: localhost:9099\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" +
+		"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\nUser-Agent: bench\r\n" +
+		"Authorization: Bearer " + strings.Repeat("abcdefgh", 100) + "\r\n\r\n"
+	var p Pool
+	b.ReportAllocs()
+	for b.Loop() {
+		r := p.Get()
+		raw, _, err := r.Read(strings.NewReader(raw), Max)
+		if err != nil {
+			b.Fatal(err)
+		}
+		if _, err := r.Request(raw); err != nil {
+			b.Fatal(err)
+		}
+		Count(raw, "Host")
+		p.Put(r)
+	}
+}

@@ -1,0 +1,152 @@
+package listener
+
+import (
+	"encoding/base64"
+	"errors"
+	"net"
+	"net/http"
+	"net/netip"
+	"strings"
+	"time"
+
+	"github.com/tidegatehq/tidegate/services/gateway/internal/head"
+	"github.com/tidegatehq/tidegate/services/gateway/internal/problem"
+)
+
+// Request is a sound request for a WebSocket. Whoever is given one owns its
+// connection, on which nothing is being read.
+type Request struct {
+	Conn      net.Conn
+	Secure    bool           // TLS
+	Remote    netip.AddrPort // the client's address
+	Host      string
+	Path      string      // as it came
+	Query     string      // as it came, without "?"
+	Header    http.Header // without Host
+	Key       string      // Sec-WebSocket-Key
+	Protocols []string    // offered, in the client's order
+	Ahead     []byte      // what came behind the head, at most head.MaxAhead bytes
+	Deadline  time.Time   // of the whole handshake; the connection's as well
+}
+
+// maxTarget is the longest request target.
+const maxTarget = 8 << 10
+
+// maxLine is the longest first line that can have such a target.
+const maxLine = maxTarget + 64
+
+// fillTarget takes the target apart, in which a client may put the address
+// before the path (RFC 9112 section 3.2.2).
+func (r *Request) fillTarget(h *http.Request) {
+	target := h.RequestURI
+	if !strings.HasPrefix(target, "/") && h.URL.Host != "" {
+		_, target, _ = strings.Cut(target, "://")
+		if i := strings.IndexAny(target, "/?"); i >= 0 {
+			target = target[i:]
+		} else {
+			target = "/"
+		}
+	}
+	r.Host = h.Host
+	r.Path, r.Query, _ = strings.Cut(target, "?")
+}
+
+// checkHead refuses what no request of HTTP/1 may be.
+func checkHead(raw []byte, h *http.Request) *problem.Problem {
+	switch hosts := head.Count(raw, "Host"); {
+	case h.ProtoMajor != 1:
+		return malformed("the version of HTTP must be 1.1")
+	case hosts != 1 && (hosts > 0 || h.ProtoAtLeast(1, 1)):
+		return malformed("there must be exactly one Host header")
+	case h.ProtoAtLeast(1, 1) && !validHost(h.Host):
+		return malformed("the Host header is not a host")
+	case strings.Contains(h.RequestURI, "#"):
+		return malformed("the request target has a fragment")
+	}
+	return nil
+}
+
+// checkUpgrade refuses what is not a request for a WebSocket (RFC 6455 section
+// 4.2.1), and notes what is particular to this one.
+func (r *Request) checkUpgrade(h *http.Request) *problem.Problem {
+	switch {
+	case h.Method != http.MethodGet:
+		return methodNotAllowed("GET")
+	case h.ContentLength != 0 || len(h.TransferEncoding) > 0:
+		return malformed("a handshake must not have a body")
+	case !h.ProtoAtLeast(1, 1) || !head.Has(h.Header["Upgrade"], "websocket") || !head.Has(h.Header["Connection"], "upgrade"):
+		return upgradeRequired("this address speaks WebSocket only: the request needs the headers Upgrade: websocket and Connection: Upgrade")
+	}
+	switch version := h.Header["Sec-Websocket-Version"]; {
+	case len(version) > 1:
+		return malformed("there must be exactly one Sec-WebSocket-Version header")
+	case len(version) == 0 || version[0] != "13":
+		return upgradeRequired("the Sec-WebSocket-Version must be 13")
+	}
+	keys := h.Header["Sec-Websocket-Key"]
+	if len(keys) != 1 || !validKey(keys[0]) {
+		return malformed("there must be exactly one Sec-WebSocket-Key header with 16 bytes in base64")
+	}
+	r.Key = keys[0]
+	protocols, err := parseProtocols(h.Header["Sec-Websocket-Protocol"])
+	if err != nil {
+		return malformed(err.Error())
+	}
+	r.Protocols = protocols
+	return nil
+}
+
+func validKey(key string) bool {
+	var decoded [18]byte
+	if len(key) != base64.StdEncoding.EncodedLen(16) {
+		return false
+	}
+	n, err := base64.StdEncoding.Strict().Decode(decoded[:], []byte(key))
+	return err == nil && n == 16
+}
+
+func parseProtocols(lines []string) ([]string, error) {
+	var list []string
+	for p := range head.List(lines) {
+		if !head.IsToken(p) {
+			return nil, errors.New("a name in Sec-WebSocket-Protocol is not a token")
+		}
+		for _, other := range list {
+			if p == other {
+				return nil, errors.New("a name stands twice in Sec-WebSocket-Protocol")
+			}
+		}
+		list = append(list, p)
+	}
+	return list, nil
+}
+
+// validHost reports whether s can be a host with or without a port. It is sent
+// on in headers, quoted in one of them.
+func validHost(s string) bool {
+	for i := range len(s) {
+		c := s[i]
+		if ('a' > c || c > 'z') && ('A' > c || c > 'Z') && ('0' > c || c > '9') && strings.IndexByte("-._~%!$&'()*+,;=:[]", c) < 0 {
+			return false
+		}
+	}
+	return s != ""
+}
+
+func malformed(detail string) *problem.Problem {
+	return &problem.Problem{Status: http.StatusBadRequest, Code: "BAD_REQUEST", Detail: detail}
+}
+
+func methodNotAllowed(allow string) *problem.Problem {
+	return &problem.Problem{
+		Status: http.StatusMethodNotAllowed, Code: "METHOD_NOT_ALLOWED", Detail: "the method must be " + allow,
+		Header: []problem.Field{{Name: "Allow", Value: allow}},
+	}
+}
+
+func upgradeRequired(detail string) *problem.Problem {
+	return &problem.Problem{
+		Status: http.StatusUpgradeRequired, Code: "UPGRADE_REQUIRED", Detail: detail,
+		Header: []problem.Field{{Name: "Upgrade", Value: "websocket"}, {Name: "Sec-WebSocket-Version", Value: "13"}},
+	}
+}

@@ -1,0 +1,173 @@
+package listener
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"errors"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"strings"
+	"time"
+
+	"github.com/tidegatehq/tidegate/services/gateway/internal/head"
+	"github.com/tidegatehq/tidegate/services/gateway/internal/problem"
+	"github.com/tidegatehq/tidegate/services/gateway/internal/relay"
+	"github.com/tidegatehq/tidegate/services/gateway/internal/session"
+)
+
+// serve sees a connection through its handshake.
+func (l *Listener) serve(ctx context.Context, conn net.Conn, secure bool) {
+	defer func() {
+		<-l.slots
+		l.progress.Add(-1)
+		l.wg.Done()
+	}()
+	r := &Request{Conn: conn, Secure: secure, Remote: remoteOf(conn), Deadline: time.Now().Add(l.cfg.Timeout)}
+	if !l.await(conn, r.Deadline) {
+		_ = conn.Close()
+		return
+	}
+	h, refusal, err := l.read(r)
+	l.arrived(conn)
+	switch {
+	case err != nil:
+		_ = conn.Close()
+		l.log.Debug("connection without a request", "client", r.Remote, "error", err)
+	case refusal != nil:
+		l.refuse(r, h, refusal)
+	case strings.HasPrefix(r.Path, "/-/"):
+		l.own(r, h)
+	default:
+		l.handler.Handle(ctx, r)
+	}
+}
+
+// read reads the head and checks it. The error is for a connection that is not
+// worth an answer: it left, or was too slow. h is nil when there is no sound
+// head.
+func (l *Listener) read(r *Request) (h *http.Request, refusal *problem.Problem, err error) {
+	if r.Secure {
+		if refusal, err := l.handshakeTLS(r); refusal != nil || err != nil {
+			return nil, refusal, err
+		}
+	}
+	reader := l.heads.Get()
+	defer l.heads.Put(reader)
+	raw, ahead, err := reader.Read(r.Conn, maxLine)
+	if err != nil {
+		refusal := refusalOf(err)
+		if refusal != nil {
+			err = nil
+		}
+		return nil, refusal, err
+	}
+	h, err = reader.Request(raw)
+	if err != nil {
+		return nil, malformed("the head of the request is malformed"), nil
+	}
+	return h, l.check(r, raw, ahead, h), nil
+}
+
+// check fills in the request, or refuses it.
+func (l *Listener) check(r *Request, raw, ahead []byte, h *http.Request) *problem.Problem {
+	if len(h.RequestURI) > maxTarget {
+		return refusalOf(head.ErrLongLine)
+	}
+	if refusal := checkHead(raw, h); refusal != nil {
+		return refusal
+	}
+	r.fillTarget(h)
+	r.Header = h.Header
+	if len(ahead) > 0 {
+		r.Ahead = bytes.Clone(ahead)
+	}
+	if strings.HasPrefix(r.Path, "/-/") {
+		return nil
+	}
+	return r.checkUpgrade(h)
+}
+
+// refusalOf returns the answer to a head that could not be read, nil where there
+// is none.
+func refusalOf(err error) *problem.Problem {
+	switch {
+	case errors.Is(err, head.ErrLongLine):
+		return &problem.Problem{
+			Status: http.StatusRequestURITooLong, Code: "TARGET_TOO_LONG", Detail: "the request target has more than 8192 bytes",
+		}
+	case errors.Is(err, head.ErrTooLarge):
+		return &problem.Problem{
+			Status: http.StatusRequestHeaderFieldsTooLarge, Code: "HEAD_TOO_LARGE", Detail: "the head of the request has more than 16384 bytes",
+		}
+	case errors.Is(err, head.ErrMalformed):
+		return malformed("the head of the request is malformed")
+	default:
+		return nil
+	}
+}
+
+// handshakeTLS puts TLS on the connection. A client that does not speak it is
+// told so.
+func (l *Listener) handshakeTLS(r *Request) (*problem.Problem, error) {
+	conn := tls.Server(relay.BelowTLS(r.Conn), l.tls)
+	err := conn.Handshake()
+	if err == nil {
+		r.Conn = conn
+		return nil, nil
+	}
+	var record tls.RecordHeaderError
+	if errors.As(err, &record) && record.Conn != nil && head.IsToken(string(record.RecordHeader[:3])) {
+		return malformed("this address speaks TLS: use wss"), nil
+	}
+	return nil, err
+}
+
+// refuse answers a request that leads to no handshake.
+func (l *Listener) refuse(r *Request, h *http.Request, p *problem.Problem) {
+	ref := session.NewRef()
+	l.metrics.Handshake(p.Status)
+	l.log.Debug("handshake refused", "ref", ref, "client", r.Remote, "status", p.Status, "code", p.Code, "detail", p.Detail)
+	l.send(r, p.Response(ref, isHead(h)))
+}
+
+func (l *Listener) send(r *Request, response []byte) {
+	if err := problem.Send(r.Conn, response); err != nil {
+		l.log.Debug("answer not sent", "client", r.Remote, slog.Any("error", err))
+	}
+}
+
+func isHead(h *http.Request) bool { return h != nil && h.Method == http.MethodHead }
+
+// own answers the gateway's own endpoints.
+func (l *Listener) own(r *Request, h *http.Request) {
+	var p *problem.Problem
+	switch {
+	case r.Path != "/-/healthz" && r.Path != "/-/readyz":
+		p = &problem.Problem{Status: http.StatusNotFound, Code: "NOT_FOUND", Detail: "no such endpoint"}
+	case h.Method != http.MethodGet && h.Method != http.MethodHead:
+		p = methodNotAllowed("GET, HEAD")
+	case r.Path == "/-/readyz":
+		if err := l.ready(); err != nil {
+			p = &problem.Problem{
+				Status: http.StatusServiceUnavailable, Code: "NOT_READY", Detail: err.Error(),
+				Header: []problem.Field{problem.RetryAfter(time.Second)},
+			}
+		}
+	}
+	if p != nil {
+		l.send(r, p.Response(session.NewRef(), isHead(h)))
+		return
+	}
+	l.send(r, problem.Response(http.StatusOK, "text/plain; charset=utf-8", []byte("ok\n"), isHead(h)))
+}
+
+func remoteOf(conn net.Conn) netip.AddrPort {
+	if tcp, ok := conn.RemoteAddr().(*net.TCPAddr); ok {
+		addr := tcp.AddrPort()
+		return netip.AddrPortFrom(addr.Addr().Unmap().WithZone(""), addr.Port())
+	}
+	return netip.AddrPort{}
+}
