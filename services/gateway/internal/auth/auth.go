@@ -13,6 +13,7 @@ package auth
 import (
 	"context"
 	"log/slog"
+	"math/rand/v2"
 	"sync"
 	"time"
 
@@ -126,6 +127,7 @@ type Cache struct {
 	metrics  *metrics.Metrics
 	log      *slog.Logger
 	rereads  *rereads
+	jitter   func(time.Duration) time.Duration // keeps gateways from asking all at once
 
 	base    context.Context // of the look-ups under way
 	stop    context.CancelFunc
@@ -146,6 +148,7 @@ func New(cfg Config, source Source, sessions Sessions, m *metrics.Metrics, log *
 	return &Cache{
 		cfg: cfg, source: source, sessions: sessions, metrics: m, log: log,
 		base: base, stop: stop, rereads: newRereads(),
+		jitter: func(d time.Duration) time.Duration { return d/2 + rand.N(d/2+1) },
 		grants: newStore(cfg.Grants), denials: newStore(cfg.Denials),
 		flights: map[key]*flight{}, events: newEvents(cfg.KeepEvents, cfg.Events),
 	}

@@ -3,7 +3,6 @@ package auth
 import (
 	"context"
 	"fmt"
-	"math/rand/v2"
 	"slices"
 	"sync"
 	"time"
@@ -102,7 +101,7 @@ func (c *Cache) reread(ctx context.Context) {
 			var err error
 			var pause time.Duration
 			if more, err = c.rereadBatch(ctx); err != nil {
-				more, pause = true, backoff/2+rand.N(backoff/2+1)
+				more, pause = true, c.jitter(backoff)
 				backoff = min(2*backoff, maxPause)
 				c.log.Warn("grants of live sessions not read again", "error", err, "retry_in", pause)
 			} else {

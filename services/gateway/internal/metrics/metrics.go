@@ -42,8 +42,8 @@ const other = "other"
 
 // causes are the words of the causes that sessions end with.
 var causes = []string{
-	"CLOSED", "LOST", "EXPIRED", "REVOKED", "BLOCKED", "IDLE", "MAX_AGE", "DRAIN",
-	"FLOOD", "TOO_BIG", "SLOW", "PROTOCOL", "TIMEOUT", "GONE", "ERROR",
+	"CLOSE", "CLIENT_GONE", "BACKEND_GONE", "CLOSED", "EXPIRED", "REVOKED", "BLOCKED", "IDLE", "MAX_AGE", "DRAIN",
+	"FLOOD", "TOO_BIG", "SLOW", "PROTOCOL",
 }
 
 // Metrics are the gateway's counters. They are safe for concurrent use.

@@ -1,6 +1,7 @@
 package routes
 
 import (
+	"cmp"
 	gocontext "context"
 	"errors"
 	"log/slog"
@@ -57,13 +58,18 @@ type Keeper struct {
 	store    *Store
 	sessions Sessions
 	saver    Saver
+	maxAge   time.Duration
 	log      *slog.Logger
 	known    map[string]*catalogv1.Route // by name, as they came
 }
 
-// NewKeeper returns a keeper of store. saver may be nil.
-func NewKeeper(store *Store, sessions Sessions, saver Saver, log *slog.Logger) *Keeper {
-	return &Keeper{store: store, sessions: sessions, saver: saver, log: log, known: map[string]*catalogv1.Route{}}
+// NewKeeper returns a keeper of store. maxAge is that of routes that have none of
+// their own, 0 for no bound.
+func NewKeeper(store *Store, sessions Sessions, saver Saver, maxAge time.Duration, log *slog.Logger) *Keeper {
+	return &Keeper{
+		store: store, sessions: sessions, saver: saver, maxAge: maxAge, log: log,
+		known: map[string]*catalogv1.Route{},
+	}
 }
 
 // Preload serves the routes of an earlier run until the catalog is heard.
@@ -141,6 +147,7 @@ func (k *Keeper) change(put []*catalogv1.Route, remove []string) (ended int, err
 			c.Remove = append(c.Remove, p.GetName())
 			continue
 		}
+		r.MaxAge = cmp.Or(r.MaxAge, k.maxAge)
 		c.Put = append(c.Put, r)
 	}
 	if len(c.Put)+len(c.Remove) == 0 && k.store.Loaded() {
@@ -148,9 +155,7 @@ func (k *Keeper) change(put []*catalogv1.Route, remove []string) (ended int, err
 	}
 	next, err := k.store.Load().With(c)
 	k.store.Swap(next)
-	if k.saver != nil {
-		k.saver.Save(slices.Collect(maps.Values(k.known)))
-	}
+	k.saver.Save(slices.Collect(maps.Values(k.known)))
 	return k.end(c), errors.Join(append(wrong, err)...)
 }
 

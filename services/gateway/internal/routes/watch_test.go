@@ -82,7 +82,7 @@ func keeper(t *testing.T) (*Keeper, *Store, *ended, *saved) {
 	t.Helper()
 	store, disk := &Store{}, &saved{}
 	e := &ended{store: store}
-	return NewKeeper(store, e, disk, slog.New(slog.DiscardHandler)), store, e, disk
+	return NewKeeper(store, e, disk, time.Hour, slog.New(slog.DiscardHandler)), store, e, disk
 }
 
 func (k *Keeper) mustReset(t *testing.T, lists ...[]*catalogv1.Route) change.Result {
@@ -110,6 +110,9 @@ func TestKeeperFollows(t *testing.T) {
 	k.mustReset(t, []*catalogv1.Route{a, b}, []*catalogv1.Route{c})
 	if got := store.Load().Len(); got != 3 {
 		t.Fatalf("after the snapshot there are %d routes, want 3", got)
+	}
+	if got := store.Load().Get(a.Name).MaxAge; got != time.Hour {
+		t.Errorf("a route without a maximum age has %v, want the gateway's", got)
 	}
 	if got := sessions.take(); !slices.Equal(got, []string{c.Name}) {
 		t.Errorf("the snapshot ended %q, want what is not published", got)

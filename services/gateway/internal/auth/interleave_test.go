@@ -1,0 +1,394 @@
+package auth
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/tidegatehq/tidegate/services/gateway/internal/grant"
+	"github.com/tidegatehq/tidegate/services/gateway/internal/metrics"
+	"github.com/tidegatehq/tidegate/services/gateway/internal/session"
+)
+
+// interleavings is how many are tried in a run.
+const interleavings = 20_000
+
+var seedFlag = flag.Uint64("seed", 0, "seed of the interleavings; 0 is a new one each run (or TIDEGATE_SEED)")
+
+// scheduler decides who goes on next: everything in the world waits at some
+// point, and it lets one go, chosen by the seed.
+type scheduler struct {
+	rnd *rand.Rand
+
+	mu      sync.Mutex
+	waiting []*waiter
+	free    bool // nobody waits any more
+	trace   []string
+}
+
+type waiter struct {
+	at     string
+	resume chan struct{}
+}
+
+// stop waits until the scheduler lets the caller go on, or ctx ends.
+func (s *scheduler) stop(ctx context.Context, at string) error {
+	s.mu.Lock()
+	if s.free {
+		s.mu.Unlock()
+		return ctx.Err()
+	}
+	w := &waiter{at: at, resume: make(chan struct{})}
+	s.waiting = append(s.waiting, w)
+	s.mu.Unlock()
+	select {
+	case <-w.resume:
+		return nil
+	case <-ctx.Done():
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.waiting = slices.DeleteFunc(s.waiting, func(o *waiter) bool { return o == w })
+	return ctx.Err()
+}
+
+func (s *scheduler) pause(at string) { _ = s.stop(context.Background(), at) }
+
+// step lets one of those who wait go on, and waits until all wait again. It
+// reports whether there was one.
+func (s *scheduler) step() bool {
+	synctest.Wait()
+	s.mu.Lock()
+	if len(s.waiting) == 0 {
+		s.mu.Unlock()
+		return false
+	}
+	slices.SortStableFunc(s.waiting, func(a, b *waiter) int { return strings.Compare(a.at, b.at) })
+	i := s.rnd.IntN(len(s.waiting))
+	w := s.waiting[i]
+	s.waiting = slices.Delete(s.waiting, i, i+1)
+	s.trace = append(s.trace, w.at)
+	s.mu.Unlock()
+	close(w.resume)
+	synctest.Wait()
+	return true
+}
+
+func (s *scheduler) note(format string, a ...any) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.trace = append(s.trace, fmt.Sprintf("  "+format, a...))
+}
+
+// world is one interleaving.
+type world struct {
+	*scheduler
+	control  *control
+	cache    *Cache
+	registry *session.Registry
+	told     int // instant of the last change that the gateway has applied
+	busy     int // handshakes under way
+	all      []*handshake
+	failed   []string
+}
+
+// handshake is one attempt to connect.
+type handshake struct {
+	id             int
+	token, version string
+	since          int // instant that the gateway was at when it began
+	session        *session.Session
+	ids            []string // that the grant rests on
+	left           bool
+	err            error
+}
+
+func (w *world) failf(format string, a ...any) {
+	w.failed = append(w.failed, fmt.Sprintf(format, a...))
+}
+
+// connect does what the gateway does for a client, less the sockets.
+func (w *world) connect(h *handshake) {
+	ctx := context.Background()
+	at := func(what string) string { return fmt.Sprintf("handshake %d %s", h.id, what) }
+	w.pause(at("begins"))
+	h.since = w.told
+	g, err := w.cache.Verify(ctx, h.token, h.version)
+	w.judge(h, g, err)
+	if h.err = err; err != nil {
+		return
+	}
+	h.ids = g.Basis.IDs
+	w.pause(at("has its grant"))
+	s, err := w.registry.New(ctx, session.Info{
+		Ref: session.NewRef(), Route: &session.Route{API: "apis/x", Version: h.version, Name: h.version}, Grant: g.Basis, Expires: g.Expires,
+	})
+	if err != nil {
+		w.failf("handshake %d: New = %v", h.id, err)
+		return
+	}
+	w.pause(at("has registered"))
+	if h.err = w.cache.Confirm(ctx, s, g.AsOf); h.err != nil {
+		s.Abandon()
+		return
+	}
+	w.pause(at("is confirmed"))
+	if h.err = s.Err(); h.err != nil {
+		s.Abandon()
+		return
+	}
+	h.session = s
+}
+
+// judge checks that an answer was true at some instant between the one that the
+// gateway was at and this one.
+func (w *world) judge(h *handshake, g grant.Grant, err error) {
+	w.note("handshake %d: as of %d, %v", h.id, g.AsOf, err)
+	if err != nil && !errors.Is(err, grant.ErrUnauthenticated) && !errors.Is(err, grant.ErrNotSubscribed) {
+		return
+	}
+	for _, s := range w.control.history[h.since:] {
+		a := s.judge(h.token, h.version)
+		if err != nil && errors.Is(err, a.Denied) || err == nil && a.Grant != nil && a.Grant.Subscription == g.Basis.Subscription {
+			return
+		}
+	}
+	w.failf("handshake %d of %s to %s was told %v, which was true at no instant since it began", h.id, h.token, h.version, err)
+}
+
+// deliver tells the gateway the next thing.
+func (w *world) deliver() {
+	c := w.control
+	switch {
+	case c.reset:
+		number, instant := c.head, len(c.history)-1
+		c.reset, c.queue = false, nil
+		w.note("reset to %d", number)
+		w.cache.Reset(number)
+		w.told = instant
+	case len(c.queue) > 0:
+		next := c.queue[0]
+		c.queue = c.queue[1:]
+		w.note("apply %d: %s %v", next.number, next.event.Cause, next.event.Names)
+		w.cache.Apply(next.number, next.event)
+		w.told = next.instant
+	}
+}
+
+// start begins something new, chosen by the seed.
+func (w *world) start(delivering *atomic.Bool) {
+	pick := func(list []string) string { return list[w.rnd.IntN(len(list))] }
+	switch n := w.rnd.IntN(20); {
+	case n < 7:
+		h := &handshake{id: len(w.all), token: pick(modelTokens), version: modelVersions[w.rnd.IntN(8)/7]}
+		w.all = append(w.all, h)
+		w.note("handshake %d of %s to %s", h.id, h.token, h.version)
+		go w.connect(h)
+	case n < 13:
+		w.note("%s", w.control.act(w.rnd.IntN(12), pick(modelApps), pick(modelTokens), pick(modelVersions)))
+	case n < 17:
+		if delivering.CompareAndSwap(false, true) {
+			go func() {
+				defer delivering.Store(false)
+				w.deliver()
+			}()
+		}
+	case n < 18:
+		d := []time.Duration{10 * time.Millisecond, 150 * time.Millisecond, time.Second, 61 * time.Second}[w.rnd.IntN(4)]
+		w.note("%s pass", d)
+		time.Sleep(d)
+	case n < 19:
+		w.mishap()
+	default:
+		w.control.away = !w.control.away
+		w.note("away: %t", w.control.away)
+	}
+}
+
+// mishap is a rare event.
+func (w *world) mishap() {
+	switch w.rnd.IntN(4) {
+	case 0:
+		w.note("events are lost")
+		w.control.lose()
+	case 1:
+		w.note("another history")
+		w.control.restore(func() bool { return w.rnd.IntN(3) > 0 })
+	default:
+		live := slices.DeleteFunc(slices.Clone(w.all), func(h *handshake) bool { return h.session == nil || h.left })
+		if len(live) > 0 {
+			h := live[w.rnd.IntN(len(live))]
+			w.note("session %d leaves", h.id)
+			h.left = true
+			h.session.Abandon()
+		}
+	}
+}
+
+// settle lets everything come to rest: all that is under way ends, all changes
+// are told, all grants are read again.
+func (w *world) settle(delivering *atomic.Bool) {
+	w.control.away = false
+	for range 1000 {
+		if w.step() {
+			continue
+		}
+		if delivering.CompareAndSwap(false, true) && (w.control.reset || len(w.control.queue) > 0) {
+			go func() {
+				defer delivering.Store(false)
+				w.deliver()
+			}()
+			continue
+		}
+		delivering.Store(false)
+		time.Sleep(maxPause)
+		synctest.Wait()
+		w.mu.Lock()
+		idle := len(w.waiting) == 0
+		w.mu.Unlock()
+		if idle {
+			return
+		}
+	}
+	w.failf("the world does not come to rest")
+}
+
+// check compares the survivors with the model's.
+func (w *world) check() {
+	for _, h := range w.all {
+		switch {
+		case h.left:
+		case h.session != nil:
+			lives, valid := h.session.Err() == nil, w.control.holds(h.ids)
+			if lives && !valid {
+				w.failf("session %d survived, though its grant %v is void", h.id, h.ids)
+			}
+			if !lives && valid {
+				w.failf("session %d was ended (%v), though its grant was valid all the time", h.id, h.session.Err())
+			}
+		case h.err == nil:
+			w.failf("handshake %d did not end", h.id)
+		}
+		var over *session.EndedError
+		if errors.As(h.err, &over) && w.control.holds(h.ids) {
+			w.failf("handshake %d was refused (%v), though its grant was valid all the time", h.id, h.err)
+		}
+	}
+}
+
+// outcomes counts what interleavings led to, to know that they lead anywhere.
+type outcomes struct{ lives, ended, raced, denied, unknown atomic.Int64 }
+
+func (o *outcomes) add(w *world) {
+	for _, h := range w.all {
+		var over *session.EndedError
+		switch {
+		case h.session != nil && h.session.Err() == nil:
+			o.lives.Add(1)
+		case h.session != nil:
+			o.ended.Add(1)
+		case errors.As(h.err, &over):
+			o.raced.Add(1)
+		case errors.Is(h.err, grant.ErrUnavailable):
+			o.unknown.Add(1)
+		default:
+			o.denied.Add(1)
+		}
+	}
+}
+
+// interleave plays one interleaving.
+func interleave(t *testing.T, seed uint64, m *metrics.Metrics, o *outcomes) {
+	s := &scheduler{rnd: rand.New(rand.NewPCG(seed, 0))}
+	w := &world{scheduler: s, control: newControl(s), registry: session.NewRegistry(session.Config{}, func(session.Record) {})}
+	w.cache = New(Config{Lookups: 3}, w.control, pausing{w.registry, s}, m, slog.New(slog.DiscardHandler))
+	w.cache.jitter = func(d time.Duration) time.Duration { return d }
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- w.cache.Run(ctx) }()
+	var delivering atomic.Bool
+	for range 40 + s.rnd.IntN(60) {
+		if s.rnd.IntN(3) == 0 || !s.step() {
+			w.start(&delivering)
+			synctest.Wait()
+		}
+	}
+	w.settle(&delivering)
+	w.check()
+	o.add(w)
+	s.mu.Lock()
+	s.free = true
+	s.mu.Unlock()
+	cancel()
+	if err := <-done; err != nil {
+		w.failf("Run = %v", err)
+	}
+	w.cache.Close()
+	if len(w.failed) > 0 {
+		t.Errorf("seed %d:\n%s\n\nwhat happened:\n%s", seed, strings.Join(w.failed, "\n"), strings.Join(s.trace, "\n"))
+	}
+}
+
+func runSeed(t *testing.T) (seed uint64, once bool) {
+	t.Helper()
+	if *seedFlag != 0 {
+		return *seedFlag, true
+	}
+	text := os.Getenv("TIDEGATE_SEED")
+	if text == "" {
+		return rand.Uint64(), false
+	}
+	seed, err := strconv.ParseUint(text, 10, 64)
+	if err != nil {
+		t.Fatalf("TIDEGATE_SEED: %v", err)
+	}
+	return seed, true
+}
+
+// TestSurvivorsAreTheModels plays interleavings of handshakes, changes, their
+// delivery, resets and lost control planes, step by step, and compares the
+// sessions that live at the end with those whose grant was valid at every
+// instant. A failure names the seed of its interleaving: -seed plays it again.
+func TestSurvivorsAreTheModels(t *testing.T) {
+	m, o := metrics.New(prometheus.NewRegistry()), &outcomes{}
+	first, once := runSeed(t)
+	if once {
+		synctest.Test(t, func(t *testing.T) { interleave(t, first, m, o) })
+		return
+	}
+	t.Logf("%d interleavings from seed %d on", interleavings, first)
+	const shards = 4
+	t.Run("interleavings", func(t *testing.T) {
+		for shard := range uint64(shards) {
+			t.Run(fmt.Sprint(shard), func(t *testing.T) {
+				t.Parallel()
+				for i := shard; i < interleavings && !t.Failed(); i += shards {
+					synctest.Test(t, func(t *testing.T) { interleave(t, first+i, m, o) })
+				}
+			})
+		}
+	})
+	t.Logf("%d sessions live, %d ended, %d handshakes refused in a race, %d denied, %d without an answer",
+		o.lives.Load(), o.ended.Load(), o.raced.Load(), o.denied.Load(), o.unknown.Load())
+	for what, n := range map[string]int64{
+		"sessions that live": o.lives.Load(), "sessions that ended": o.ended.Load(), "races": o.raced.Load(), "denials": o.denied.Load(),
+	} {
+		if n < interleavings/20 {
+			t.Errorf("only %d %s in %d interleavings: they prove little", n, what, interleavings)
+		}
+	}
+}
