@@ -80,8 +80,21 @@ func check(v protovalidate.Validator, m any) error {
 	for _, violation := range invalid.Violations {
 		all = append(all, fault.Violation{
 			Field:   protovalidate.FieldPathString(violation.Proto.GetField()),
-			Message: violation.Proto.GetMessage(),
+			Message: message(violation.Proto.GetRuleId(), violation.Proto.GetMessage()),
 		})
 	}
 	return fault.InvalidAll(all...)
+}
+
+// message is what is right where the engine's own words do not say it.
+func message(rule, text string) string {
+	switch rule {
+	case "required", "enum.not_in":
+		return "is required"
+	case "enum.defined_only":
+		return "is not one of the defined values"
+	case "repeated.unique":
+		return "must not have the same value twice"
+	}
+	return text
 }

@@ -103,7 +103,7 @@ func TestCreateApiRefuses(t *testing.T) {
 		{"without a token", create(&catalogv1.Api{DisplayName: "New", Context: "/new"}), codes.Unauthenticated, notSignedIn},
 		{"by a subscriber", create(&catalogv1.Api{DisplayName: "New", Context: "/new"}, w.sue), codes.PermissionDenied, "this needs the role creator"},
 		{"by a publisher", create(&catalogv1.Api{DisplayName: "New", Context: "/new"}, w.pete), codes.PermissionDenied, "this needs the role creator"},
-		{"without an API", create(nil, w.ann), codes.InvalidArgument, "api: value is required"},
+		{"without an API", create(nil, w.ann), codes.InvalidArgument, "api: is required"},
 		{"without a name", named(""), codes.InvalidArgument, "api.display_name: " + badDisplayName},
 		{"with a long name", named(strings.Repeat("x", 101)), codes.InvalidArgument, "api.display_name: " + badDisplayName},
 		{"with a space before the name", named(" New"), codes.InvalidArgument, "api.display_name: " + badDisplayName},

@@ -1,0 +1,182 @@
+package api
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/mem"
+
+	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
+	watchv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/watch/v1"
+)
+
+const (
+	badPlanName = "name: does not match regex pattern `^plans/[a-z0-9-]{1,64}$`"
+	badMessages = "plan.quota.messages: must be greater than or equal to 1 and less than or equal to 1000000000000000"
+)
+
+func TestPlansRefuse(t *testing.T) {
+	w, ctx := newWorld(t), t.Context()
+	create := func(p *catalogv1.Plan, who ...grpc.CallOption) func(...grpc.CallOption) error {
+		return refuse(ctx, w.CreatePlan, &catalogv1.CreatePlanRequest{Plan: p}, who...)
+	}
+	update := func(p *catalogv1.Plan, who grpc.CallOption, paths ...string) func(...grpc.CallOption) error {
+		return refuse(ctx, w.UpdatePlan, &catalogv1.UpdatePlanRequest{Plan: p, UpdateMask: mask(paths...)}, who)
+	}
+	remove := func(name, etag string, who ...grpc.CallOption) func(...grpc.CallOption) error {
+		return refuse(ctx, w.DeletePlan, &catalogv1.DeletePlanRequest{Name: name, Etag: etag}, who...)
+	}
+	list := func(req *catalogv1.ListPlansRequest, who ...grpc.CallOption) func(...grpc.CallOption) error {
+		return refuse(ctx, w.ListPlans, req, who...)
+	}
+	quota := func(messages int64, window catalogv1.Quota_Window) *catalogv1.Plan {
+		return &catalogv1.Plan{Name: "plans/gold", DisplayName: "New", Quota: &catalogv1.Quota{Messages: messages, Window: window}}
+	}
+	needsAdmin := "this needs the role admin"
+	w.try([]refusal{
+		{"Create without a token", create(&catalogv1.Plan{DisplayName: "New"}), codes.Unauthenticated, notSignedIn},
+		{"Create by a publisher", create(&catalogv1.Plan{DisplayName: "New"}, w.ann), codes.PermissionDenied, needsAdmin},
+		{"Create without a plan", create(nil, w.root), codes.InvalidArgument, "plan: is required"},
+		{"Create without a name", create(&catalogv1.Plan{}, w.root), codes.InvalidArgument, "plan.display_name: " + badDisplayName},
+		{"Create with NUL", create(&catalogv1.Plan{DisplayName: "New", Description: "\x00"}, w.root), codes.InvalidArgument, "plan.description: must not have the character NUL"},
+		{"Create with a name that is taken", create(&catalogv1.Plan{DisplayName: "gold"}, w.root), codes.AlreadyExists, `plan.display_name: "gold" is taken`},
+		{"Create with no messages", create(quota(0, 1), w.root), codes.InvalidArgument, badMessages},
+		{"Create with less than no messages", create(quota(-1, 1), w.root), codes.InvalidArgument, badMessages},
+		{"Create with too many messages", create(quota(1e15+1, 1), w.root), codes.InvalidArgument, badMessages},
+		{"Create without a window", create(quota(1, 0), w.root), codes.InvalidArgument, "plan.quota.window: is required"},
+		{"Create with an unknown window", create(quota(1, 9), w.root), codes.InvalidArgument, "plan.quota.window: is not one of the defined values"},
+		{"Get without a token", refuse(ctx, w.GetPlan, &catalogv1.GetPlanRequest{Name: "plans/gold"}), codes.Unauthenticated, notSignedIn},
+		{"Get with a bad name", refuse(ctx, w.GetPlan, &catalogv1.GetPlanRequest{Name: "plans/Gold"}, w.sue), codes.InvalidArgument, badPlanName},
+		{"Get of none", refuse(ctx, w.GetPlan, &catalogv1.GetPlanRequest{Name: "plans/none"}, w.sue), codes.NotFound, "plans/none not found"},
+		{"List without a token", list(&catalogv1.ListPlansRequest{}), codes.Unauthenticated, notSignedIn},
+		{"List with a large size", list(&catalogv1.ListPlansRequest{PageSize: 1001}, w.sue), codes.InvalidArgument, badSize},
+		{"List with a token that is none", list(&catalogv1.ListPlansRequest{PageToken: "!"}, w.sue), codes.InvalidArgument, badToken},
+		{"List with an unknown field", list(&catalogv1.ListPlansRequest{Filter: `quota = "1"`}, w.sue), codes.InvalidArgument, `filter: no field "quota": there are display_name`},
+		{"Update by a publisher", update(&catalogv1.Plan{Name: "plans/gold", Description: "x"}, w.ann), codes.PermissionDenied, needsAdmin},
+		{"Update without a plan", update(nil, w.root), codes.InvalidArgument, "plan.name: must be plans/{plan}"},
+		{"Update of none", update(&catalogv1.Plan{Name: "plans/none", Description: "x"}, w.root), codes.NotFound, "plans/none not found"},
+		{"Update with a stale etag", update(&catalogv1.Plan{Name: "plans/gold", Etag: "2"}, w.root), codes.Aborted, staleEtag},
+		{"Update of an unknown field", update(&catalogv1.Plan{Name: "plans/gold"}, w.root, "price"), codes.InvalidArgument, `update_mask: no field "price": there are display_name, description, quota, quota.messages, quota.window`},
+		{"Update of what is told", update(&catalogv1.Plan{Name: "plans/gold", LimitsEnforced: true}, w.root, "limits_enforced"), codes.InvalidArgument, "plan.limits_enforced: cannot be changed by an update"},
+		{"Update to a name that is taken", update(&catalogv1.Plan{Name: "plans/gold", DisplayName: "SILVER"}, w.root), codes.AlreadyExists, `plan.display_name: "SILVER" is taken`},
+		{"Update to no name", update(&catalogv1.Plan{Name: "plans/gold"}, w.root, "display_name"), codes.InvalidArgument, "plan.display_name: " + badDisplayName},
+		{"Update to half a quota", update(&catalogv1.Plan{Name: "plans/unlimited", Quota: &catalogv1.Quota{Messages: 1}}, w.root, "quota.messages"), codes.InvalidArgument, "plan.quota.window: is required"},
+		{"Update to a bad quota", update(quota(1, 7), w.root, "quota"), codes.InvalidArgument, "plan.quota.window: is not one of the defined values"},
+		{"Delete without a token", remove("plans/bronze", ""), codes.Unauthenticated, notSignedIn},
+		{"Delete by a publisher", remove("plans/bronze", "", w.ann), codes.PermissionDenied, needsAdmin},
+		{"Delete with a bad name", remove("bronze", "", w.root), codes.InvalidArgument, badPlanName},
+		{"Delete of none", remove("plans/none", "", w.root), codes.NotFound, "plans/none not found"},
+		{"Delete with a stale etag", remove("plans/bronze", "2", w.root), codes.Aborted, staleEtag},
+		{"Delete of what is offered", remove("plans/gold", "", w.root), codes.FailedPrecondition, "a version offers plans/gold: take it from all versions first"},
+	})
+}
+
+func TestOperatorsCallsRefuse(t *testing.T) {
+	w, ctx := newWorld(t), t.Context()
+	changes := func(req *catalogv1.ListChangesRequest, who ...grpc.CallOption) func(...grpc.CallOption) error {
+		return refuse(ctx, w.ListChanges, req, who...)
+	}
+	wait := func(n uint64, who ...grpc.CallOption) func(...grpc.CallOption) error {
+		return refuse(ctx, w.WaitApplied, &catalogv1.WaitAppliedRequest{Number: n}, who...)
+	}
+	needsAdmin := "this needs the role admin"
+	w.try([]refusal{
+		{"WaitApplied without a token", wait(1), codes.Unauthenticated, notSignedIn},
+		{"WaitApplied without a number", wait(0, w.sue), codes.InvalidArgument, "number: must be greater than or equal to 1"},
+		{"WaitApplied of none", wait(1<<63, w.sue), codes.NotFound, "change 9223372036854775808 not found"},
+		{"ListChanges without a token", changes(&catalogv1.ListChangesRequest{}), codes.Unauthenticated, notSignedIn},
+		{"ListChanges by a publisher", changes(&catalogv1.ListChangesRequest{}, w.ann), codes.PermissionDenied, needsAdmin},
+		{"ListChanges with a negative size", changes(&catalogv1.ListChangesRequest{PageSize: -5}, w.root), codes.InvalidArgument, badSize},
+		{"ListChanges with a token that is none", changes(&catalogv1.ListChangesRequest{PageToken: "x"}, w.root), codes.InvalidArgument, badToken},
+		{"ListWatchers without a token", refuse(ctx, w.ListWatchers, &catalogv1.ListWatchersRequest{}), codes.Unauthenticated, notSignedIn},
+		{"ListWatchers by a creator", refuse(ctx, w.ListWatchers, &catalogv1.ListWatchersRequest{}, w.cara), codes.PermissionDenied, needsAdmin},
+		{"GetRoute without a name", refuse(ctx, w.routes.GetRoute, &catalogv1.GetRouteRequest{}), codes.InvalidArgument, badVersionName},
+		{"GetRoute of none", refuse(ctx, w.routes.GetRoute, &catalogv1.GetRouteRequest{Name: "apis/a/versions/v"}), codes.NotFound, "apis/a/versions/v not found"},
+	})
+}
+
+func TestWatchRoutesRefuses(t *testing.T) {
+	w, ctx := newWorld(t), t.Context()
+	type request = catalogv1.WatchRoutesRequest
+	hello := func(instance, kind string) *request {
+		return &request{Body: &catalogv1.WatchRoutesRequest_Hello{Hello: &watchv1.Hello{Instance: instance, Kind: kind}}}
+	}
+	ack := func(number uint64) *request {
+		return &request{Body: &catalogv1.WatchRoutesRequest_Ack{Ack: &watchv1.Ack{Number: number}}}
+	}
+	watch := func(all ...*request) func(...grpc.CallOption) error {
+		return func(opts ...grpc.CallOption) error {
+			stream, err := w.routes.WatchRoutes(ctx, opts...)
+			if err != nil {
+				return err
+			}
+			for _, m := range all {
+				if err := stream.Send(m); err != nil {
+					break // Recv says why
+				}
+			}
+			for {
+				if _, err := stream.Recv(); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	w.try([]refusal{
+		{"without anything", watch(&request{}), codes.InvalidArgument, "body: is required"},
+		{"with an ack first", watch(ack(0)), codes.InvalidArgument, "hello: must come first"},
+		{"without an instance", watch(hello("", "gateway")), codes.InvalidArgument, "hello.instance: does not match regex pattern `^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`"},
+		{"as a portal", watch(hello("p", "portal")), codes.InvalidArgument, "hello.kind: must be in list [gateway, subscription]"},
+		{"with two hellos", watch(hello("g", "gateway"), hello("g", "gateway")), codes.InvalidArgument, "hello: must come once"},
+	})
+}
+
+func TestAckOfWhatWasNotSentIsRefused(t *testing.T) {
+	w := newWorld(t)
+	watcher := w.watch("gateway-1", "")
+	watcher.snapshot()
+	watcher.ack(8)
+	for {
+		if _, err := watcher.stream.Recv(); err != nil {
+			wantError(t, "WatchRoutes", err, codes.InvalidArgument, "ack.number: 8 was not sent yet, the last was 7")
+			return
+		}
+	}
+}
+
+// raw sends bytes as they are.
+type raw struct{}
+
+func (raw) Name() string { return "proto" }
+
+func (raw) Marshal(v any) (mem.BufferSlice, error) {
+	b, ok := v.([]byte)
+	if !ok {
+		return nil, fmt.Errorf("cannot send %T", v)
+	}
+	return mem.BufferSlice{mem.SliceBuffer(b)}, nil
+}
+
+func (raw) Unmarshal(mem.BufferSlice, any) error { return errors.New("an answer to garbage") }
+
+func TestGarbageIsRefused(t *testing.T) {
+	w, ctx := newWorld(t), t.Context()
+	conn := w.dial(w.people, "")
+	send := func(method, bytes string) func(...grpc.CallOption) error {
+		return func(opts ...grpc.CallOption) error {
+			return conn.Invoke(ctx, method, []byte(bytes), nil, append(opts, w.root, grpc.ForceCodecV2(raw{}))...)
+		}
+	}
+	create := catalogv1.CatalogService_CreateApi_FullMethodName
+	w.try([]refusal{
+		// Field 1 is a message of 3 bytes whose field 2 is the text "\xff".
+		{"text that is not UTF-8", send(create, "\x0a\x03\x12\x01\xff"), codes.Internal, "grpc: failed to unmarshal the received message: string field contains invalid UTF-8"},
+		{"half a message", send(create, "\x0a\x7f"), codes.Internal, "grpc: failed to unmarshal the received message: proto: cannot parse invalid wire-format data"},
+		{"an unknown method", send("/tidegate.catalog.v1.CatalogService/Nonesuch", ""), codes.Unimplemented, "unknown method Nonesuch for service tidegate.catalog.v1.CatalogService"},
+		{"a large message", send(create, strings.Repeat("x", 5<<20)), codes.ResourceExhausted, "grpc: received message larger than max (5242880 vs. 4194304)"},
+	})
+}

@@ -1,0 +1,277 @@
+package api
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
+)
+
+const (
+	badVersion     = "must be 1 to 30 characters of A-Z a-z 0-9 _ . - and start with a letter or a digit, as 1.0.0"
+	badEndpoint    = "must be a ws, wss, http or https URL of at most 2048 characters with a host, without user info and fragment"
+	badHost        = "its host must be a DNS name or an IP address"
+	badPort        = "its port must be a number from 1 to 65535"
+	badAge         = "version.max_session_age: must be greater than or equal to 1s and less than or equal to 2592000s"
+	badOrigin      = "must be an origin, as https://example.com, https://*.example.com or http://localhost:3000"
+	badVersionName = "name: does not match regex pattern `^apis/[a-z0-9-]{1,64}/versions/[a-z0-9-]{1,64}$`"
+)
+
+// badFields are versions of which one field is wrong, for creating and updating.
+func badFields() []struct {
+	name    string
+	change  func(*catalogv1.Version)
+	message string
+} {
+	production := func(url string) func(*catalogv1.Version) {
+		return func(v *catalogv1.Version) { v.Endpoints = &catalogv1.Endpoints{Production: url} }
+	}
+	origins := func(all ...string) func(*catalogv1.Version) {
+		return func(v *catalogv1.Version) { v.AllowedOrigins = all }
+	}
+	security := func(s *catalogv1.Security) func(*catalogv1.Version) {
+		return func(v *catalogv1.Version) { v.Security = s }
+	}
+	many := func(n int, format string) []string {
+		var all []string
+		for i := range n {
+			all = append(all, fmt.Sprintf(format, i))
+		}
+		return all
+	}
+	at, origin := "version.endpoints.production: ", "version.allowed_origins[0]: "
+	return []struct {
+		name    string
+		change  func(*catalogv1.Version)
+		message string
+	}{
+		{"a long description", func(v *catalogv1.Version) { v.Description = strings.Repeat("x", 4097) }, "version.description: must be at most 4096 characters"},
+		{"NUL in the description", func(v *catalogv1.Version) { v.Description = "\x00" }, "version.description: must not have the character NUL"},
+		{"NUL in a tag", func(v *catalogv1.Version) { v.Tags = []string{"a", "\x00"} }, "version.tags[1]: must not have the character NUL"},
+		{"an empty tag", func(v *catalogv1.Version) { v.Tags = []string{""} }, "version.tags[0]: must be at least 1 characters"},
+		{"a long tag", func(v *catalogv1.Version) { v.Tags = []string{strings.Repeat("x", 51)} }, "version.tags[0]: must be at most 50 characters"},
+		{"a tag twice", func(v *catalogv1.Version) { v.Tags = []string{"a", "a"} }, "version.tags: must not have the same value twice"},
+		{"21 tags", func(v *catalogv1.Version) { v.Tags = many(21, "%d") }, "version.tags: must contain no more than 20 item(s)"},
+		{"empty endpoints", func(v *catalogv1.Version) { v.Endpoints = &catalogv1.Endpoints{} }, "version.endpoints: needs a production or a sandbox endpoint"},
+		{"a relative endpoint", production("/echo"), at + badEndpoint},
+		{"an endpoint of another scheme", production("ftp://backend"), at + badEndpoint},
+		{"an endpoint in upper case", production("WS://backend"), at + badEndpoint},
+		{"an endpoint without a host", production("ws:///x"), at + badEndpoint},
+		{"an endpoint with a user", production("ws://user:secret@backend"), at + badEndpoint},
+		{"an endpoint with a fragment", production("ws://backend/#x"), at + badEndpoint},
+		{"an endpoint with a space", production("ws://backend/a b"), at + badEndpoint},
+		{"a long endpoint", production("ws://b/" + strings.Repeat("x", 2042)), at + badEndpoint},
+		{"an endpoint with a bad escape", production("ws://backend/%zz"), at + `must be a URL: invalid URL escape "%zz"`},
+		{"an endpoint with a control character", production("ws://backend/\x7f"), at + "must be a URL: net/url: invalid control character in URL"},
+		{"an endpoint with port 0", production("ws://backend:0"), at + badPort},
+		{"an endpoint with a large port", production("ws://backend:65536"), at + badPort},
+		{"an endpoint with an empty port", production("ws://backend:/x"), at + badPort},
+		{"an endpoint with a port of letters", production("ws://backend:http"), at + `must be a URL: invalid port ":http" after host`},
+		{"an endpoint with only a port", production("ws://:80"), at + badHost},
+		{"an endpoint with a bad name", production("ws://-x-"), at + badHost},
+		{"an endpoint with an empty label", production("ws://a..b"), at + badHost},
+		{"an endpoint with a long label", production("ws://" + strings.Repeat("a", 64)), at + badHost},
+		{"an endpoint with a name that is not ASCII", production("ws://bäckend"), at + badHost},
+		{"an endpoint with half an address", production("ws://10.0.0"), at + badHost},
+		{"an endpoint with a bad address", production("ws://1.2.3.256"), at + badHost},
+		{"an endpoint with a zone", production("ws://[fe80::1%25eth0]:80"), at + badHost},
+		{"a bad sandbox", func(v *catalogv1.Version) { v.Endpoints = &catalogv1.Endpoints{Sandbox: "ws://b:99999"} }, "version.endpoints.sandbox: " + badPort},
+		{"a scheme without a value", security(&catalogv1.Security{Schemes: []catalogv1.Security_Scheme{0}}), "version.security.schemes[0]: is required"},
+		{"an unknown scheme", security(&catalogv1.Security{Schemes: []catalogv1.Security_Scheme{99}}), "version.security.schemes[0]: is not one of the defined values"},
+		{"NONE with another scheme", security(&catalogv1.Security{Schemes: []catalogv1.Security_Scheme{1, 2}}), "version.security.schemes: NONE stands alone"},
+		{"a place twice", security(&catalogv1.Security{Places: []catalogv1.Security_Place{1, 1}}), "version.security.places: must not have the same value twice"},
+		{"an unknown place", security(&catalogv1.Security{Places: []catalogv1.Security_Place{7}}), "version.security.places[0]: is not one of the defined values"},
+		{"a plan that is none", func(v *catalogv1.Version) { v.Plans = []string{"plans/gold", "plans/none"} }, "version.plans[1]: there is no plans/none"},
+		{"a plan by its display name", func(v *catalogv1.Version) { v.Plans = []string{"Gold"} }, "version.plans[0]: does not match regex pattern `^plans/[a-z0-9-]{1,64}$`"},
+		{"a plan twice", func(v *catalogv1.Version) { v.Plans = []string{"plans/gold", "plans/gold"} }, "version.plans: must not have the same value twice"},
+		{"51 plans", func(v *catalogv1.Version) { v.Plans = many(51, "plans/p%d") }, "version.plans: must contain no more than 50 item(s)"},
+		{"an origin with a path", origins("https://example.com/"), origin + badOrigin},
+		{"an origin without a scheme", origins("example.com"), origin + badOrigin},
+		{"any origin", origins("*"), origin + badOrigin},
+		{"an origin with a star inside", origins("https://a.*.example.com"), origin + badOrigin},
+		{"a long origin", origins("https://" + strings.Repeat("a", 248)), origin + badOrigin},
+		{"an origin with a large port", origins("https://a:70000"), origin + badPort},
+		{"an origin with an empty label", origins("https://a..b"), origin + badHost},
+		{"an origin twice", origins("https://a", "https://a"), "version.allowed_origins: must not have the same value twice"},
+		{"101 origins", origins(many(101, "https://o%d")...), "version.allowed_origins: must contain no more than 100 item(s)"},
+		{"long origins", origins(many(90, "https://"+strings.Repeat("a.", 50)+"o%d")...), "version.allowed_origins: must have at most 8192 characters together"},
+		{"a short session", func(v *catalogv1.Version) { v.MaxSessionAge = durationpb.New(time.Millisecond) }, badAge},
+		{"a long session", func(v *catalogv1.Version) { v.MaxSessionAge = durationpb.New(30*24*time.Hour + 1) }, badAge},
+		{"a long etag", func(v *catalogv1.Version) { v.Etag = strings.Repeat("1", 65) }, "version.etag: must be at most 64 characters"},
+	}
+}
+
+func TestCreateVersionRefuses(t *testing.T) {
+	w, ctx := newWorld(t), t.Context()
+	create := func(parent string, v *catalogv1.Version, who ...grpc.CallOption) func(...grpc.CallOption) error {
+		return refuse(ctx, w.CreateVersion, &catalogv1.CreateVersionRequest{Parent: parent, Version: v}, who...)
+	}
+	good := func() *catalogv1.Version {
+		return &catalogv1.Version{Version: "3.0.0", Endpoints: &catalogv1.Endpoints{Production: "ws://b"}}
+	}
+	called := func(version string) func(...grpc.CallOption) error {
+		v := good()
+		v.Version = version
+		return create(w.echo.GetName(), v, w.ann)
+	}
+	f, err := w.CreateApi(ctx, &catalogv1.CreateApiRequest{Api: &catalogv1.Api{DisplayName: "Under", Context: "/echo/4.0.0"}}, w.ann)
+	w.must(f, err)
+	bare := &catalogv1.Version{Version: "3.0.0"}
+	all := []refusal{
+		{"without a token", create(w.echo.GetName(), good()), codes.Unauthenticated, notSignedIn},
+		{"without a parent", create("", good(), w.ann), codes.InvalidArgument, "parent: does not match regex pattern `^apis/[a-z0-9-]{1,64}$`"},
+		{"with every API as the parent", create("apis/-", good(), w.ann), codes.NotFound, "apis/- not found"},
+		{"without a version", create(w.echo.GetName(), nil, w.ann), codes.InvalidArgument, "version: is required"},
+		{"of none", create("apis/none", good(), w.ann), codes.NotFound, "apis/none not found"},
+		{"of what is hidden", create(w.hidden.GetName(), good(), w.bob), codes.NotFound, w.hidden.GetName() + " not found"},
+		{"of somebody else's", create(w.echo.GetName(), good(), w.bob), codes.PermissionDenied, notOwner},
+		{"by a subscriber", create(w.echo.GetName(), good(), w.sue), codes.PermissionDenied, notOwner},
+		{"by an owner who is no creator any more", create(w.echo.GetName(), good(), w.demoted), codes.PermissionDenied, "this needs the role creator"},
+		{"without a version string", called(""), codes.InvalidArgument, "version.version: " + badVersion},
+		{"with a dot version", called(".."), codes.InvalidArgument, "version.version: " + badVersion},
+		{"with a version with /", called("1/2"), codes.InvalidArgument, "version.version: " + badVersion},
+		{"with a long version", called(strings.Repeat("1", 31)), codes.InvalidArgument, "version.version: " + badVersion},
+		{"with a version that is taken", called("1.0.0"), codes.AlreadyExists, `version.version: the API has a version "1.0.0"`},
+		{"with an address that is taken", called("4.0.0"), codes.AlreadyExists, `version.version: the address "/echo/4.0.0" is taken by another API's context`},
+		{"without endpoints", create(w.echo.GetName(), bare, w.ann), codes.InvalidArgument, "version.endpoints: is required"},
+	}
+	for _, c := range badFields() {
+		v := good()
+		c.change(v)
+		all = append(all, refusal{"with " + c.name, create(w.echo.GetName(), v, w.ann), codes.InvalidArgument, c.message})
+	}
+	w.try(all)
+}
+
+func TestReadsOfVersionsRefuse(t *testing.T) {
+	w, ctx := newWorld(t), t.Context()
+	get := func(name string, who ...grpc.CallOption) func(...grpc.CallOption) error {
+		return refuse(ctx, w.GetVersion, &catalogv1.GetVersionRequest{Name: name}, who...)
+	}
+	list := func(req *catalogv1.ListVersionsRequest, who ...grpc.CallOption) func(...grpc.CallOption) error {
+		return refuse(ctx, w.ListVersions, req, who...)
+	}
+	filter := func(text string) func(...grpc.CallOption) error {
+		return list(&catalogv1.ListVersionsRequest{Parent: w.echo.GetName(), Filter: text}, w.ann)
+	}
+	first, err := w.ListVersions(ctx, &catalogv1.ListVersionsRequest{Parent: w.echo.GetName(), PageSize: 1}, w.ann)
+	w.must(first, err)
+	_, id := versionIDs(w.published.GetName())
+	elsewhere := w.other.GetName() + "/versions/" + id
+	w.try([]refusal{
+		{"Get without a token", get(w.published.GetName()), codes.Unauthenticated, notSignedIn},
+		{"Get with a bad name", get(w.echo.GetName(), w.ann), codes.InvalidArgument, badVersionName},
+		{"Get of none", get(w.echo.GetName()+"/versions/none", w.ann), codes.NotFound, w.echo.GetName() + "/versions/none not found"},
+		{"Get in another API", get(elsewhere, w.ann), codes.NotFound, elsewhere + " not found"},
+		{"Get of what is not published", get(w.created.GetName(), w.bob), codes.NotFound, w.created.GetName() + " not found"},
+		{"List without a token", list(&catalogv1.ListVersionsRequest{Parent: "apis/-"}), codes.Unauthenticated, notSignedIn},
+		{"List without a parent", list(&catalogv1.ListVersionsRequest{}, w.ann), codes.InvalidArgument, "parent: does not match regex pattern `^apis/[a-z0-9-]{1,64}$`"},
+		{"List of none", list(&catalogv1.ListVersionsRequest{Parent: "apis/none"}, w.ann), codes.NotFound, "apis/none not found"},
+		{"List of what is hidden", list(&catalogv1.ListVersionsRequest{Parent: w.hidden.GetName()}, w.bob), codes.NotFound, w.hidden.GetName() + " not found"},
+		{"List with a negative size", list(&catalogv1.ListVersionsRequest{Parent: "apis/-", PageSize: -1}, w.ann), codes.InvalidArgument, badSize},
+		{"List with a token that is none", list(&catalogv1.ListVersionsRequest{Parent: "apis/-", PageToken: "e30"}, w.ann), codes.InvalidArgument, badToken},
+		{"List with the token of another parent", list(&catalogv1.ListVersionsRequest{Parent: "apis/-", PageToken: first.GetNextPageToken()}, w.ann), codes.InvalidArgument, "page_token: belongs to another list or filter"},
+		{"List with an unknown field", filter(`plans = "plans/gold"`), codes.InvalidArgument, `filter: no field "plans": there are version, state, tags`},
+		{"List with an unknown state", filter(`state = "RETIRED"`), codes.InvalidArgument, `filter: no state "RETIRED": there are CREATED, PUBLISHED`},
+	})
+}
+
+func TestUpdateVersionRefuses(t *testing.T) {
+	w, ctx := newWorld(t), t.Context()
+	update := func(v *catalogv1.Version, who grpc.CallOption, paths ...string) func(...grpc.CallOption) error {
+		return refuse(ctx, w.UpdateVersion, &catalogv1.UpdateVersionRequest{Version: v, UpdateMask: mask(paths...)}, who)
+	}
+	named := func(name string) *catalogv1.Version {
+		return &catalogv1.Version{Name: name, Description: "x", Etag: "stale"}
+	}
+	of := func(name string, change func(*catalogv1.Version), paths ...string) func(...grpc.CallOption) error {
+		v := &catalogv1.Version{Name: name}
+		change(v)
+		return update(v, w.ann, paths...)
+	}
+	nothing := func(*catalogv1.Version) {}
+	badName := "version.name: must be apis/{api}/versions/{version}"
+	known := "there are description, tags, endpoints, security, plans, allowed_origins, max_session_age, " +
+		"endpoints.production, endpoints.sandbox, security.schemes, security.places"
+	all := []refusal{
+		{"without a token", refuse(ctx, w.UpdateVersion, &catalogv1.UpdateVersionRequest{Version: w.created}), codes.Unauthenticated, notSignedIn},
+		{"without a version", update(nil, w.ann), codes.InvalidArgument, badName},
+		{"with an API's name", update(named(w.echo.GetName()), w.ann), codes.InvalidArgument, badName},
+		{"with a bad name", update(named(w.created.GetName()+"/x"), w.ann), codes.InvalidArgument, badName},
+		{"with a name without a prefix", update(named(strings.TrimPrefix(w.created.GetName(), "apis/")), w.ann), codes.InvalidArgument, badName},
+		{"of none", update(named("apis/none/versions/none"), w.root), codes.NotFound, "apis/none/versions/none not found"},
+		{"of what is hidden", update(named(w.created.GetName()), w.bob), codes.NotFound, w.created.GetName() + " not found"},
+		{"of somebody else's", update(named(w.published.GetName()), w.bob), codes.PermissionDenied, notOwner},
+		{"by an owner who is no creator any more", update(named(w.created.GetName()), w.demoted), codes.PermissionDenied, "this needs the role creator"},
+		{"with a stale etag", update(named(w.created.GetName()), w.ann), codes.Aborted, staleEtag},
+		{"of an unknown field", of(w.created.GetName(), nothing, "nonesuch"), codes.InvalidArgument, `update_mask: no field "nonesuch": ` + known},
+		{"of an unknown part", of(w.created.GetName(), nothing, "endpoints.staging"), codes.InvalidArgument, `update_mask: no field "endpoints.staging": ` + known},
+		{"of the state", of(w.created.GetName(), func(v *catalogv1.Version) { v.State = catalogv1.Version_STATE_PUBLISHED }, "state"), codes.InvalidArgument, "version.state: cannot be changed by an update"},
+		{"of the version string", of(w.created.GetName(), func(v *catalogv1.Version) { v.Version = "9" }, "version"), codes.InvalidArgument, "version.version: cannot be changed by an update"},
+		{"of the version string without a mask", of(w.created.GetName(), func(v *catalogv1.Version) { v.Version = "9" }), codes.InvalidArgument, "version.version: cannot be changed by an update"},
+		{"to no endpoints", of(w.created.GetName(), nothing, "endpoints"), codes.InvalidArgument, "version.endpoints: is required"},
+		{"to no endpoint", of(w.created.GetName(), nothing, "endpoints.production"), codes.InvalidArgument, "version.endpoints: needs a production or a sandbox endpoint"},
+		{"of all to nothing", of(w.created.GetName(), nothing, "*"), codes.InvalidArgument, "version.endpoints: is required"},
+		{"of a published version to no plan", of(w.published.GetName(), nothing, "plans"), codes.FailedPrecondition, "version.plans: a published version needs a plan, unless its only scheme is NONE"},
+	}
+	for _, c := range badFields() {
+		want, code := c.message, codes.InvalidArgument
+		if c.name == "a long etag" {
+			want, code = staleEtag, codes.Aborted
+		}
+		all = append(all, refusal{"with " + c.name, of(w.created.GetName(), c.change), code, want})
+	}
+	w.try(all)
+}
+
+func TestChangeVersionStateRefuses(t *testing.T) {
+	w, ctx := newWorld(t), t.Context()
+	move := func(name string, action catalogv1.Version_Action, etag string, who ...grpc.CallOption) func(...grpc.CallOption) error {
+		return refuse(ctx, w.ChangeVersionState, &catalogv1.ChangeVersionStateRequest{Name: name, Action: action, Etag: etag}, who...)
+	}
+	publish, demote := catalogv1.Version_ACTION_PUBLISH, catalogv1.Version_ACTION_DEMOTE
+	bare, err := w.CreateVersion(ctx, &catalogv1.CreateVersionRequest{Parent: w.echo.GetName(), Version: &catalogv1.Version{
+		Version: "bare", Endpoints: &catalogv1.Endpoints{Production: "ws://b"},
+	}}, w.ann)
+	w.must(bare, err)
+	w.try([]refusal{
+		{"without a token", move(w.created.GetName(), publish, ""), codes.Unauthenticated, notSignedIn},
+		{"with a bad name", move(w.echo.GetName(), publish, "", w.ann), codes.InvalidArgument, badVersionName},
+		{"without an action", move(w.created.GetName(), 0, "", w.ann), codes.InvalidArgument, "action: is required"},
+		{"with an unknown action", move(w.created.GetName(), 7, "", w.ann), codes.InvalidArgument, "action: is not one of the defined values"},
+		{"of none", move("apis/none/versions/none", publish, "", w.root), codes.NotFound, "apis/none/versions/none not found"},
+		{"of what is hidden", move(w.created.GetName(), publish, "", w.bob), codes.NotFound, w.created.GetName() + " not found"},
+		{"of what is hidden by a publisher", move(w.created.GetName(), publish, "", w.pete), codes.NotFound, w.created.GetName() + " not found"},
+		{"of somebody else's", move(w.published.GetName(), demote, "", w.bob), codes.PermissionDenied, notOwner},
+		{"by a subscriber", move(w.published.GetName(), demote, "", w.sue), codes.PermissionDenied, notOwner},
+		{"PUBLISH by a creator", move(w.created.GetName(), publish, "stale", w.trainee), codes.PermissionDenied, "this needs the role publisher"},
+		{"DEMOTE by a creator", move(w.published.GetName(), demote, "", w.trainee), codes.PermissionDenied, "this needs the role publisher"},
+		{"with a stale etag", move(w.created.GetName(), publish, "9", w.ann), codes.Aborted, staleEtag},
+		{"PUBLISH of what is published", move(w.published.GetName(), publish, "", w.ann), codes.FailedPrecondition, "the version is PUBLISHED: PUBLISH needs one that is CREATED"},
+		{"DEMOTE of what is not published", move(w.created.GetName(), demote, "", w.ann), codes.FailedPrecondition, "the version is CREATED: DEMOTE needs one that is PUBLISHED"},
+		{"PUBLISH without a plan", move(bare.GetName(), publish, "", w.root), codes.FailedPrecondition, "version.plans: a published version needs a plan, unless its only scheme is NONE"},
+	})
+}
+
+func TestDeleteVersionRefuses(t *testing.T) {
+	w, ctx := newWorld(t), t.Context()
+	remove := func(name, etag string, who ...grpc.CallOption) func(...grpc.CallOption) error {
+		return refuse(ctx, w.DeleteVersion, &catalogv1.DeleteVersionRequest{Name: name, Etag: etag}, who...)
+	}
+	w.try([]refusal{
+		{"without a token", remove(w.created.GetName(), ""), codes.Unauthenticated, notSignedIn},
+		{"with a bad name", remove(w.echo.GetName(), "", w.ann), codes.InvalidArgument, badVersionName},
+		{"of none", remove("apis/none/versions/none", "", w.root), codes.NotFound, "apis/none/versions/none not found"},
+		{"of what is hidden", remove(w.created.GetName(), "", w.bob), codes.NotFound, w.created.GetName() + " not found"},
+		{"of somebody else's", remove(w.published.GetName(), "", w.bob), codes.PermissionDenied, notOwner},
+		{"by an owner who is no creator any more", remove(w.created.GetName(), "", w.demoted), codes.PermissionDenied, "this needs the role creator"},
+		{"with a stale etag", remove(w.created.GetName(), "2", w.ann), codes.Aborted, staleEtag},
+		{"of what is published", remove(w.published.GetName(), "", w.ann), codes.FailedPrecondition, "the version is PUBLISHED: demote it first"},
+	})
+}
