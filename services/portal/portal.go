@@ -11,6 +11,8 @@ import (
 	"net"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/tidegatehq/tidegate/services/kit/grpcclient"
 	"github.com/tidegatehq/tidegate/services/kit/obs"
 )
@@ -36,6 +38,9 @@ type Config struct {
 	Catalog, Subscription, Gateway grpcclient.Config
 	// Ops is where operations are served.
 	Ops obs.Config
+	// Metrics is where metrics are counted; nil is a registry of the service's
+	// own.
+	Metrics *prometheus.Registry
 	// Listener and GRPCListener are used instead of Listen and GRPC when they
 	// are set.
 	Listener, GRPCListener net.Listener

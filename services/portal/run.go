@@ -49,7 +49,10 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 		return err
 	}
 	defer services.close()
-	reg := obs.NewRegistry()
+	reg := cfg.Metrics
+	if reg == nil {
+		reg = obs.NewRegistry()
+	}
 	handler, err := newHandler(ctx, services, log, reg)
 	if err != nil {
 		return err
