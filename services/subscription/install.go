@@ -48,6 +48,11 @@ func install(ctx context.Context, cfg Config, st *store.Store, master *seal.Key,
 	if plain, err := master.Open(found.Canary, []byte(canaryContext)); err != nil || !bytes.Equal(plain, []byte(canary)) {
 		return fmt.Errorf("-%smaster-key-file: %s does not have the master key that this database was made with", cfg.prefix, cfg.MasterKeyFile)
 	}
+	if master.Stale(found.Canary) {
+		if err := st.SetCanary(ctx, master.Seal([]byte(canary), []byte(canaryContext))); err != nil {
+			return err
+		}
+	}
 	if found.Issuer != cfg.Issuer {
 		return fmt.Errorf("-%sissuer: the issuer was fixed at the first start as %s and cannot become %s", cfg.prefix, found.Issuer, cfg.Issuer)
 	}

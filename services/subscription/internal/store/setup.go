@@ -57,3 +57,11 @@ func (s *Store) Install(ctx context.Context, i Installation, password string) er
 		return change.Record{Actor: "services/subscription", Action: "CreatePerson", Resource: PersonName(admin.ID)}, nil
 	})
 }
+
+// SetCanary replaces the sealed canary.
+func (s *Store) SetCanary(ctx context.Context, canary []byte) error {
+	if _, err := s.db.ExecContext(ctx, `UPDATE installation SET canary = $1 WHERE id = 1`, canary); err != nil {
+		return fmt.Errorf("reseal canary: %w", err)
+	}
+	return nil
+}

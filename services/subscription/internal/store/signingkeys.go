@@ -66,3 +66,13 @@ func (s *Store) DropSigningKey(ctx context.Context, number int64) error {
 	}
 	return nil
 }
+
+// ResealSigningKey replaces what a key is sealed with, unless another replica
+// just did.
+func (s *Store) ResealSigningKey(ctx context.Context, number int64, old, sealed []byte) error {
+	_, err := s.db.ExecContext(ctx, `UPDATE signing_key SET sealed = $1 WHERE number = $2 AND sealed = $3`, sealed, number, old)
+	if err != nil {
+		return fmt.Errorf("reseal signing key: %w", err)
+	}
+	return nil
+}

@@ -89,15 +89,34 @@ func NewKeys(st *store.Store, key *seal.Key, rotate Rotation, now func() time.Ti
 }
 
 // Start reads the keys and makes the first one where there is none. It fails
-// when the master key is not the one that the keys are sealed with.
+// when the master key is not the one that the keys are sealed with; those sealed
+// with one of its former keys are sealed again.
 func (k *Keys) Start(ctx context.Context) error {
 	if err := k.store.RaiseLongest(ctx, k.rotate.Longest); err != nil {
 		return err
 	}
-	if err := k.load(ctx); err != nil {
+	rows, err := k.store.SigningKeys(ctx)
+	if err != nil {
 		return err
 	}
+	for _, row := range rows {
+		if err := k.reseal(ctx, row); err != nil {
+			return err
+		}
+	}
 	return k.Rotate(ctx)
+}
+
+// reseal seals a key with the newest of the master keys.
+func (k *Keys) reseal(ctx context.Context, row store.SigningKey) error {
+	if !k.seal.Stale(row.Sealed) {
+		return nil
+	}
+	plain, err := k.seal.Open(row.Sealed, keyContext(row.ID))
+	if err != nil {
+		return fmt.Errorf("open signing key %s: %w", row.ID, err)
+	}
+	return k.store.ResealSigningKey(ctx, row.Number, row.Sealed, k.seal.Seal(plain, keyContext(row.ID)))
 }
 
 // Run looks after the keys until ctx ends.

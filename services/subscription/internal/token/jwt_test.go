@@ -1,0 +1,145 @@
+package token_test
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/go-jose/go-jose/v4"
+	"github.com/go-jose/go-jose/v4/jwt"
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/tidegatehq/tidegate/services/kit/identity"
+	"github.com/tidegatehq/tidegate/services/kit/seal"
+	"github.com/tidegatehq/tidegate/services/kit/testdb"
+	"github.com/tidegatehq/tidegate/services/subscription/internal/store"
+	"github.com/tidegatehq/tidegate/services/subscription/internal/token"
+)
+
+func header(t *testing.T, raw string) jose.Header {
+	t.Helper()
+	parsed, err := jwt.ParseSigned(raw, []jose.SignatureAlgorithm{jose.ES256})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return parsed.Headers[0]
+}
+
+// part decodes one part of a token.
+func part(t *testing.T, raw string, n int) map[string]any {
+	t.Helper()
+	text, err := base64.RawURLEncoding.DecodeString(strings.Split(raw, ".")[n])
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := map[string]any{}
+	if err := json.Unmarshal(text, &out); err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+// TestApplicationTokenIsOfRFC9068 reads a token as a stranger would.
+func TestApplicationTokenIsOfRFC9068(t *testing.T) {
+	c := newClock()
+	keys := newKeys(t, newStore(testdb.SQLite(t, store.Migrations()), c.now), seal.New(), rotation(), c)
+	raw, made, err := newIssuer(keys, c).Application("tgck_X", []string{"default", "more"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantHead := map[string]any{"alg": "ES256", "typ": "at+jwt", "kid": published(t, keys)[0]}
+	if diff := cmp.Diff(wantHead, part(t, raw, 0)); diff != "" {
+		t.Errorf("header (-want +got):\n%s", diff)
+	}
+	now := float64(c.now().Unix())
+	wantBody := map[string]any{
+		"iss": issuerURL, "sub": "tgck_X", "aud": issuerURL + "/gateway", "client_id": "tgck_X",
+		"iat": now, "exp": now + 3600, "jti": made.ID, "scope": "default more",
+	}
+	if diff := cmp.Diff(wantBody, part(t, raw, 1)); diff != "" {
+		t.Errorf("claims (-want +got):\n%s", diff)
+	}
+}
+
+func TestPersonTokenClaims(t *testing.T) {
+	c := newClock()
+	keys := newKeys(t, newStore(testdb.SQLite(t, store.Migrations()), c.now), seal.New(), rotation(), c)
+	raw, _, err := newIssuer(keys, c).Person(identity.Person{Name: "people/p", Roles: []string{"admin"}}, "s")
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := part(t, raw, 1)
+	now := float64(c.now().Unix())
+	want := map[string]any{
+		"iss": issuerURL, "sub": "people/p", "aud": issuerURL + "/control", "iat": now, "exp": now + 900,
+		"jti": got["jti"], "roles": []any{"admin"}, "sid": "s",
+	}
+	if diff := cmp.Diff(want, got); diff != "" || got["jti"] == "" {
+		t.Errorf("claims (-want +got):\n%s", diff)
+	}
+	if typ := part(t, raw, 0)["typ"]; typ != "tidegate-person+jwt" {
+		t.Errorf("typ = %v, want tidegate-person+jwt", typ)
+	}
+}
+
+// TestReadApplication reads tokens that are not good in every way.
+func TestReadApplication(t *testing.T) {
+	c := newClock()
+	master := seal.New()
+	st := newStore(testdb.SQLite(t, store.Migrations()), c.now)
+	keys := newKeys(t, st, master, rotation(), c)
+	issuer := newIssuer(keys, c)
+	good := issue(t, issuer)
+	parts := strings.Split(good, ".")
+	foreignKeys := newKeys(t, newStore(testdb.SQLite(t, store.Migrations()), c.now), seal.New(), rotation(), c)
+	lives := token.Lifetimes{Application: time.Hour, Person: time.Minute}
+	elsewhere := token.NewIssuer("https://elsewhere.test", keys, lives, c.now)
+	person, _, err := issuer.Person(identity.Person{Name: "people/p"}, "s")
+	if err != nil {
+		t.Fatal(err)
+	}
+	none := base64.RawURLEncoding.EncodeToString([]byte(`{"alg":"none","typ":"at+jwt"}`))
+	hmac := base64.RawURLEncoding.EncodeToString([]byte(`{"alg":"HS256","typ":"at+jwt","kid":"` + published(t, keys)[0] + `"}`))
+	body := part(t, good, 1)
+	body["client_id"] = "tgck_OTHER"
+	changed, err := json.Marshal(body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, raw := range map[string]string{
+		"empty":             "",
+		"all zero UUID":     "00000000-0000-0000-0000-000000000000",
+		"not a JWT":         "a.b.c",
+		"two parts":         parts[0] + "." + parts[1],
+		"no signature":      parts[0] + "." + parts[1] + ".",
+		"alg none":          none + "." + parts[1] + ".",
+		"alg HS256":         hmac + "." + parts[1] + "." + parts[2],
+		"changed claims":    parts[0] + "." + base64.RawURLEncoding.EncodeToString(changed) + "." + parts[2],
+		"another's key":     issue(t, newIssuer(foreignKeys, c)),
+		"another issuer":    issue(t, elsewhere),
+		"a person's token":  person,
+		"too long":          good + strings.Repeat("A", 9000),
+		"JSON form":         `{"payload":"` + parts[1] + `","protected":"` + parts[0] + `","signature":"` + parts[2] + `"}`,
+		"with space around": " " + good,
+	} {
+		if got, err := issuer.ReadApplication(t.Context(), raw); !errors.Is(err, token.ErrInvalid) {
+			t.Errorf("%s: ReadApplication() = %v, %v, want ErrInvalid", name, got, err)
+		}
+	}
+	got, err := issuer.ReadApplication(t.Context(), good)
+	if err != nil || got.ConsumerKey != "tgck_TEST" || !slices.Equal(got.Scopes, []string{"default"}) {
+		t.Errorf("ReadApplication(good) = %v, %v", got, err)
+	}
+	c.add(time.Hour - time.Second)
+	if _, err := issuer.ReadApplication(t.Context(), good); err != nil {
+		t.Errorf("ReadApplication(a second before its end) = %v, want it good", err)
+	}
+	c.add(time.Second)
+	if got, err := issuer.ReadApplication(t.Context(), good); !errors.Is(err, token.ErrExpired) || got.ConsumerKey != "tgck_TEST" {
+		t.Errorf("ReadApplication(at its end) = %v, %v, want ErrExpired and what it said", got, err)
+	}
+}
