@@ -435,8 +435,9 @@ func TestOpenRefuses(t *testing.T) {
 		{Config{Addr: taken.Addr().String(), TLSAddr: "127.0.0.1:0", CertDir: t.TempDir()}, "listen for clients: listen tcp"},
 		{Config{TLSAddr: taken.Addr().String()}, "listen for clients: listen tcp"},
 		{Config{}, "-ws and -wss are both empty"},
-		{Config{Addr: "127.0.0.1:0", CertFile: "x"}, "-wss-cert and -wss-key go together"},
-		{Config{CertFile: "x", Timeout: -1, MaxHandshakes: -1}, "go together\n-ws and -wss are both empty: nobody could connect\n-handshake-timeout is negative\n-max-handshakes is negative"},
+		{Config{Addr: "9099", TLSAddr: "host"}, "-ws: \"9099\" is not host:port\n-wss: \"host\" is not host:port"},
+		{Config{Addr: "127.0.0.1:0", CertFile: "x"}, "-tls-cert and -tls-key go together"},
+		{Config{CertFile: "x", Timeout: -1, MaxHandshakes: -1}, "go together\n-ws and -wss are both empty: nobody could connect\n-handshake-timeout: must not be negative\n-max-handshakes: must not be negative"},
 		{Config{TLSAddr: "127.0.0.1:0", CertFile: "none.crt", KeyFile: "none.key"}, "read certificate: stat none.crt"},
 	} {
 		l, err := Open(tt.cfg, make(catcher), nil, metrics.New(prometheus.NewRegistry()), slog.New(slog.DiscardHandler))
