@@ -206,6 +206,24 @@ func (r *Relay) Cause() Cause {
 	return *r.cause
 }
 
+// Started returns when Start took over.
+func (r *Relay) Started() time.Time { return time.Unix(0, r.started) }
+
+// Last returns when the last data frame came from each leg; zero: never.
+func (r *Relay) Last() (client, backend time.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.wall(r.client.last), r.wall(r.backend.last)
+}
+
+// wall turns the engine's time into that of the clock on the wall.
+func (r *Relay) wall(at int64) time.Time {
+	if at == 0 {
+		return time.Time{}
+	}
+	return time.Now().Add(time.Duration(at - r.engine.now()))
+}
+
 // Totals returns what was relayed up to now.
 func (r *Relay) Totals() Totals {
 	r.mu.Lock()
@@ -244,17 +262,12 @@ func (c Count) minus(d Count) Count {
 
 // outcome is called once both legs are closed.
 func (r *Relay) outcome() Outcome {
-	now, coarse := time.Now(), r.engine.coarse()
 	leg := func(l *leg) LegOutcome {
-		o := LegOutcome{Sent: l.sent, Received: l.received, CutMidFrame: l.mid && l.sent == 0}
-		if l.last != 0 {
-			o.Last = now.Add(time.Duration(l.last - coarse))
-		}
-		return o
+		return LegOutcome{l.sent, l.received, l.mid && l.sent == 0, r.wall(l.last)}
 	}
 	return Outcome{
 		Cause: *r.cause, Client: leg(&r.client), Backend: leg(&r.backend),
-		Started: time.Unix(0, r.started), Ended: now,
+		Started: r.Started(), Ended: time.Now(),
 		Totals: Totals{r.client.count, r.backend.count}, Untaken: r.take(),
 	}
 }

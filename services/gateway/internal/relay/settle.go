@@ -16,8 +16,8 @@ func (r *Relay) unlock() {
 	r.told = true
 	o := r.outcome()
 	r.mu.Unlock()
-	r.engine.leave(r)
 	r.owner.Ended(o)
+	r.engine.leave(r)
 }
 
 // settle does what has become due on both legs. It may be called at any time.

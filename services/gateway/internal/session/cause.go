@@ -23,7 +23,7 @@ const (
 )
 
 // Expired is the cause of a session whose credential's lifetime is over.
-func Expired() Cause { return Cause{By: ByGateway, Word: "EXPIRED", Code: 4001} }
+func Expired() Cause { return relay.Expired() }
 
 // Revoked is the cause of a session whose token or key was revoked.
 func Revoked(detail string) Cause {

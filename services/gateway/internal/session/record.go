@@ -1,6 +1,10 @@
 package session
 
-import "time"
+import (
+	"time"
+
+	"github.com/tidegatehq/tidegate/services/gateway/internal/relay"
+)
 
 // Record is what a session leaves behind: exactly one.
 type Record struct {
@@ -13,9 +17,7 @@ type Record struct {
 	Unreported     Totals // the part of Totals that no Collect has given
 }
 
-// LegRecord is one leg's end. Codes: 0 is none at all, 1005 an empty close.
-type LegRecord struct {
-	Sent, Received uint16    // the codes of the close frames
-	CutMidFrame    bool      // the leg was closed inside a frame that it was being sent
-	Last           time.Time // when the last data frame came from it; zero: never
-}
+// LegRecord is one leg's end: the codes of the close frames that were sent to it
+// and received from it (0: none, 1005: without a code), whether it was cut inside
+// a frame, and when its last data frame came.
+type LegRecord = relay.LegOutcome

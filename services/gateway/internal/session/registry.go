@@ -1,19 +1,39 @@
 package session
 
 import (
+	"cmp"
 	"context"
+	"crypto/rand"
+	mathrand "math/rand/v2"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/tidegatehq/tidegate/services/gateway/internal/relay"
 )
 
 // Registry holds the sessions of one gateway.
-type Registry struct{}
+type Registry struct {
+	cfg    Config
+	engine *relay.Engine
+	sink   func(Record)
+	live   atomic.Int64
+
+	mu       sync.Mutex
+	sessions map[string]*Session
+	index    index
+	draining bool
+	open     int           // sessions that have not left yet: neither record nor abandoned
+	empty    chan struct{} // closed when open is 0; made by Drain
+}
 
 // Config is all that the registry can be told.
 type Config struct {
 	Relay relay.Config
-	Retry time.Duration // the longest retry hint of a 1012; 5 s
+	Retry time.Duration  // the longest retry hint of a 1012; 5 s
+	Began func(*Session) // called when a session becomes live, before its record can come; nil: nobody
 }
 
 // Gauges counts the sessions.
@@ -23,40 +43,216 @@ type Gauges struct {
 }
 
 // NewRegistry returns an empty registry. sink is given each session's record,
-// exactly once, from the session's own goroutine, and must not block.
-func NewRegistry(cfg Config, sink func(Record)) *Registry { return nil }
+// exactly once, from the session's own goroutine or the relay's, and must not
+// block.
+func NewRegistry(cfg Config, sink func(Record)) *Registry {
+	cfg.Retry = cmp.Or(cfg.Retry, 5*time.Second)
+	return &Registry{
+		cfg: cfg, engine: relay.NewEngine(cfg.Relay), sink: sink,
+		sessions: map[string]*Session{}, index: newIndex(),
+	}
+}
 
-// NewRef returns a new unguessable reference.
-func NewRef() string { return "" }
+// refAlphabet is base32 without letters that look like digits.
+const refAlphabet = "0123456789abcdefghjkmnpqrstvwxyz"
+
+// NewRef returns a new unguessable reference of 16 characters.
+func NewRef() string {
+	var b [16]byte
+	_, _ = rand.Read(b[:]) // never fails
+	for i, c := range b {
+		b[i] = refAlphabet[c%32]
+	}
+	return string(b[:])
+}
 
 // New registers a session before its backend is dialled. The session ends when
 // it is started and over, or abandoned. The error is ErrDraining.
-func (r *Registry) New(ctx context.Context, info Info) (*Session, error) { return nil, nil }
+func (r *Registry) New(ctx context.Context, info Info) (*Session, error) {
+	s := &Session{registry: r, state: Registered, info: info, pending: &pending{}}
+	if s.info.Ref == "" {
+		s.info.Ref = NewRef()
+	}
+	s.pending.ctx, s.pending.cancel = context.WithCancelCause(ctx)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.draining {
+		s.pending.cancel(ErrDraining)
+		return nil, ErrDraining
+	}
+	r.open++
+	r.sessions[s.info.Ref] = s
+	r.index.add(s, info.Route, info.Grant)
+	return s, nil
+}
+
+// remove takes a session out of what can be found.
+func (r *Registry) remove(s *Session) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.sessions, s.info.Ref)
+	r.index.remove(s)
+}
+
+// move puts a session under the names of another grant.
+func (r *Registry) move(s *Session, route *Route, grant *Grant) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.index.remove(s)
+	r.index.add(s, route, grant)
+}
+
+// done notes that a session has left.
+func (r *Registry) done() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.open--; r.open == 0 && r.empty != nil {
+		close(r.empty)
+		r.empty = nil
+	}
+}
 
 // Get returns the session with this reference, nil if there is none.
-func (r *Registry) Get(ref string) *Session { return nil }
+func (r *Registry) Get(ref string) *Session {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.sessions[ref]
+}
+
+// all returns all sessions as they are now.
+func (r *Registry) all() []*Session {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	list := make([]*Session, 0, len(r.sessions))
+	for _, s := range r.sessions {
+		list = append(list, s)
+	}
+	return list
+}
 
 // List returns up to n sessions that keep accepts (nil: all), ordered by
 // reference, from the first one after the given reference on.
-func (r *Registry) List(after string, n int, keep func(*Session) bool) []*Session { return nil }
+func (r *Registry) List(after string, n int, keep func(*Session) bool) []*Session {
+	list := slices.DeleteFunc(r.all(), func(s *Session) bool {
+		return s.Ref() <= after || keep != nil && !keep(s)
+	})
+	slices.SortFunc(list, func(a, b *Session) int { return strings.Compare(a.Ref(), b.Ref()) })
+	return slices.Clip(list[:min(n, len(list))])
+}
 
 // Where returns the sessions that rest on any of these names: those of their
 // grant, and their route's API, version and name.
-func (r *Registry) Where(names ...string) []*Session { return nil }
+func (r *Registry) Where(names ...string) []*Session {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.index.find(names)
+}
 
 // EndWhere ends the sessions that rest on any of these names and returns how
 // many of them it ended.
-func (r *Registry) EndWhere(c Cause, names ...string) int { return 0 }
+func (r *Registry) EndWhere(c Cause, names ...string) int {
+	n := 0
+	for _, s := range r.Where(names...) {
+		if s.End(c) {
+			n++
+		}
+	}
+	return n
+}
 
 // Gauges returns the present numbers.
-func (r *Registry) Gauges() Gauges { return Gauges{} }
+func (r *Registry) Gauges() Gauges {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	live := int(r.live.Load())
+	return Gauges{Registered: max(len(r.sessions)-live, 0), Live: live}
+}
 
 // Collect calls fn for each started session that relayed something since the
 // last Collect, with what was added. What a session relayed after its last
 // Collect is in its record as Unreported: together they are exact.
-func (r *Registry) Collect(fn func(s *Session, added Totals)) {}
+func (r *Registry) Collect(fn func(s *Session, added Totals)) {
+	for _, s := range r.all() {
+		if added := s.relay.Take(); added != (Totals{}) {
+			fn(s, added)
+		}
+	}
+}
+
+// retry returns a retry hint, different for each session.
+func (r *Registry) retry() time.Duration {
+	least := r.cfg.Retry / 10
+	return least + mathrand.N(r.cfg.Retry-least+1)
+}
 
 // Drain refuses new sessions, ends the registered ones at once and the live
 // ones spread over the given time, each with a retry hint, and waits until all
 // have left their record or ctx ends. What lives when ctx ends is cut.
-func (r *Registry) Drain(ctx context.Context, over time.Duration) error { return nil }
+func (r *Registry) Drain(ctx context.Context, over time.Duration) error {
+	empty := r.close()
+	defer r.engine.Wait()
+	r.endAll(ctx, empty, over)
+	select {
+	case <-empty:
+		return nil
+	case <-ctx.Done():
+	}
+	for _, s := range r.all() {
+		s.cut(Drained(r.retry()))
+	}
+	return context.Cause(ctx)
+}
+
+// close refuses new sessions from now on and returns what is closed when there
+// are none.
+func (r *Registry) close() <-chan struct{} {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.draining = true
+	if r.empty != nil {
+		return r.empty
+	}
+	empty := make(chan struct{})
+	if r.open == 0 {
+		close(empty)
+	} else {
+		r.empty = empty
+	}
+	return empty
+}
+
+// endAll ends all sessions, the live ones spread over the given time.
+func (r *Registry) endAll(ctx context.Context, empty <-chan struct{}, over time.Duration) {
+	var live []*Session
+	for _, s := range r.all() {
+		if s.State() == Registered {
+			s.End(Drained(r.retry()))
+		} else {
+			live = append(live, s)
+		}
+	}
+	begin := time.Now()
+	for i, s := range live {
+		wait := over*time.Duration(i)/time.Duration(len(live)) - time.Since(begin)
+		if !sleep(ctx, empty, wait) {
+			return
+		}
+		s.End(Drained(r.retry()))
+	}
+}
+
+// sleep waits, and reports false when ctx ends or all sessions have left.
+func sleep(ctx context.Context, empty <-chan struct{}, d time.Duration) bool {
+	if d <= 0 {
+		return true
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-empty:
+	case <-ctx.Done():
+	}
+	return false
+}

@@ -2,7 +2,9 @@ package session
 
 import (
 	"context"
+	"errors"
 	"net/netip"
+	"sync"
 	"time"
 
 	"github.com/tidegatehq/tidegate/services/gateway/internal/relay"
@@ -39,7 +41,7 @@ type Info struct {
 	Route       *Route
 	Grant       *Grant
 	ClientAddr  netip.AddrPort // the client's address
-	Subprotocol string         // what was agreed; may be set late, at Start
+	Subprotocol string         // what was agreed; may be set late, by SetSubprotocol
 	Revision    uint64         // of the configuration that the session was admitted under
 	Expires     time.Time      // end of the credential, with a monotonic reading; zero: none
 	MaxAge      time.Duration  // 0: none
@@ -53,58 +55,244 @@ type State uint8
 const (
 	Registered State = iota + 1 // in its handshake
 	Live
-	Closing // a close was sent or received
+	Closing // a close was sent or received, or a leg was lost
 	Ended
 )
 
 // Session is one session, from before its backend is dialled to its record.
 // All methods may be called from any goroutine at any time.
-type Session struct{ info Info }
+type Session struct {
+	registry *Registry
+	basis    *basis // guarded by Registry.mu
+	index    int32  // place in the basis, guarded by Registry.mu
+
+	mu      sync.Mutex
+	state   State // Live while Closing
+	ended   *Cause
+	pending *pending // nil after the handshake
+	info    Info
+
+	relay relay.Relay
+}
+
+// pending is what a session needs during its handshake only.
+type pending struct {
+	ctx    context.Context
+	cancel context.CancelCauseFunc
+}
+
+// errOver is what ends a handshake's context when the handshake is over.
+var errOver = errors.New("the handshake is over")
 
 // Ref returns the session's reference, which is its id as well.
 func (s *Session) Ref() string { return s.info.Ref }
 
 // Info returns what is known of the session. The grant is the newest.
-func (s *Session) Info() Info { return s.info }
+func (s *Session) Info() Info {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.info
+}
 
 // State returns where the session is in its life.
-func (s *Session) State() State { return Ended }
+func (s *Session) State() State {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.state == Live && s.relay.Cause().By != ByNobody {
+		return Closing
+	}
+	return s.state
+}
 
 // Started returns when the session became live, zero before.
-func (s *Session) Started() time.Time { return time.Time{} }
+func (s *Session) Started() time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.state < Live {
+		return time.Time{}
+	}
+	return s.relay.Started()
+}
 
 // Totals returns what was relayed up to now.
-func (s *Session) Totals() Totals { return Totals{} }
+func (s *Session) Totals() Totals { return s.relay.Totals() }
+
+// Last returns when the last data frame came from the client and from the
+// backend, to the precision of the relay's ticks; zero: never.
+func (s *Session) Last() (client, backend time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.state < Live {
+		return time.Time{}, time.Time{}
+	}
+	return s.relay.Last()
+}
 
 // Context is for the handshake: it ends when the session is ended during it,
 // with an *EndedError as its cause, and in any case at Start or Abandon.
-func (s *Session) Context() context.Context { return nil }
+func (s *Session) Context() context.Context {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.pending != nil {
+		return s.pending.ctx
+	}
+	ctx, cancel := context.WithCancelCause(context.Background())
+	cancel(errOver)
+	return ctx
+}
 
 // Err returns an *EndedError once the session was ended, nil before. The
 // handshake asks it last, before it answers 101.
-func (s *Session) Err() error { return nil }
+func (s *Session) Err() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ended != nil {
+		return &EndedError{*s.ended}
+	}
+	if s.state < Live {
+		return nil
+	}
+	if c := s.relay.Cause(); c.By != ByNobody {
+		return &EndedError{c}
+	}
+	return nil
+}
 
 // Abandon forgets a session whose handshake was refused. It leaves no record.
 // After Start it does nothing, so that it can be deferred.
-func (s *Session) Abandon() {}
+func (s *Session) Abandon() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.state == Registered {
+		s.leave()
+	}
+}
+
+// leave takes a session that is in its handshake out of the registry.
+func (s *Session) leave() {
+	s.state = Ended
+	s.pending.cancel(errOver)
+	s.pending = nil
+	s.registry.remove(s)
+	s.registry.done()
+}
 
 // Start takes over both connections after the client was sent its 101 and
 // returns at once. A session that was ended before that gives the client its
 // close, the backend 1001, and a record. An error means that a connection
 // cannot be relayed; both are closed then and the session is abandoned.
-func (s *Session) Start(client, backend relay.Leg) error { return nil }
+func (s *Session) Start(client, backend relay.Leg) error {
+	if began := s.registry.cfg.Began; began != nil {
+		began(s)
+	}
+	err := s.start(client, backend)
+	if err != nil {
+		_, _ = client.Conn.Close(), backend.Conn.Close()
+	}
+	return err
+}
+
+func (s *Session) start(client, backend relay.Leg) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.state != Registered {
+		return errOver
+	}
+	err := s.relay.Start(s.registry.engine, relay.Options{
+		Ref: s.info.Ref, MaxMessage: s.info.MaxMessage, Expires: s.info.Expires,
+		MaxAge: s.info.MaxAge, Retry: s.registry.retry(), Ended: s.ended, Owner: (*owner)(s),
+	}, client, backend)
+	if err != nil {
+		s.leave()
+		return err
+	}
+	s.state = Live
+	s.pending.cancel(errOver)
+	s.pending = nil
+	s.registry.live.Add(1)
+	return nil
+}
+
+// owner is the Session as the relay sees it.
+type owner Session
+
+// Ended implements relay.Owner.
+func (o *owner) Ended(end relay.Outcome) {
+	s := (*Session)(o)
+	s.mu.Lock()
+	s.state = Ended
+	info := s.info
+	s.mu.Unlock()
+	s.registry.live.Add(-1)
+	s.registry.remove(s)
+	s.registry.sink(Record{
+		Info: info, Started: end.Started, Ended: end.Ended, Cause: end.Cause,
+		ClientLeg: end.Client, BackendLeg: end.Backend,
+		Totals: end.Totals, Unreported: end.Untaken,
+	})
+	s.registry.done()
+}
 
 // End ends the session: in its handshake by cancelling Context, live by closes
 // to both legs. The first cause is the one that counts; End reports whether it
 // was this one.
-func (s *Session) End(c Cause) bool { return false }
+func (s *Session) End(c Cause) bool {
+	s.mu.Lock()
+	switch {
+	case s.state == Live:
+		s.mu.Unlock()
+		return s.relay.End(c)
+	case s.state == Ended || s.ended != nil:
+		s.mu.Unlock()
+		return false
+	}
+	s.ended = &c
+	s.pending.cancel(&EndedError{c})
+	s.mu.Unlock()
+	return true
+}
+
+// cut ends a live session without waiting for anybody.
+func (s *Session) cut(c Cause) {
+	s.mu.Lock()
+	live := s.state == Live
+	s.mu.Unlock()
+	if live {
+		s.relay.Cut(c)
+	}
+}
 
 // SetExpiry sets when the session's credential ends; zero: never. The time
 // must have a monotonic reading.
-func (s *Session) SetExpiry(at time.Time) {}
+func (s *Session) SetExpiry(at time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.setExpiry(at)
+}
+
+func (s *Session) setExpiry(at time.Time) {
+	s.info.Expires = at
+	if s.state == Live {
+		s.relay.SetExpiry(at)
+	}
+}
 
 // SetSubprotocol notes what the backend agreed on, before Start.
-func (s *Session) SetSubprotocol(name string) {}
+func (s *Session) SetSubprotocol(name string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.info.Subprotocol = name
+}
 
-// UpdateGrant replaces the grant by a newer reading of it, and the expiry.
-func (s *Session) UpdateGrant(g *Grant, expires time.Time) {}
+// UpdateGrant replaces the grant by a newer reading of it, and the expiry. From
+// then on the session rests on what the new one names.
+func (s *Session) UpdateGrant(g *Grant, expires time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.state == Ended {
+		return
+	}
+	s.info.Grant = g
+	s.registry.move(s, s.info.Route, g)
+	s.setExpiry(expires)
+}
