@@ -127,14 +127,14 @@ type site struct {
 	pool    *x509.CertPool
 	caFile  string
 	config  portal.Config
-	log     *bytes.Buffer
+	log     *lockedLog
 	stop    func() error
 }
 
 // start runs a portal in front of a backend; change may alter its configuration.
 func start(t *testing.T, change ...func(*portal.Config)) *site {
 	t.Helper()
-	s := &site{backend: &backend{replies: map[string]reply{}}, log: &bytes.Buffer{}}
+	s := &site{backend: &backend{replies: map[string]reply{}}, log: &lockedLog{}}
 	dir := t.TempDir()
 	s.caFile = filepath.Join(dir, "cert.pem")
 	cfg := portal.Config{
@@ -163,7 +163,7 @@ func (s *site) run(t *testing.T) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
-	log := slog.New(slog.NewTextHandler(&lockedWriter{w: s.log}, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	log := slog.New(slog.NewTextHandler(s.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	go func() { done <- portal.Run(ctx, s.config, log) }()
 	s.stop = sync.OnceValue(func() error {
 		cancel()
@@ -222,17 +222,24 @@ func (s *site) do(t *testing.T, method, path, body string, headers ...string) an
 	return answer{status: resp.StatusCode, header: resp.Header, body: string(got), proto: resp.Proto}
 }
 
-// lockedWriter makes the log safe to write from all goroutines.
-type lockedWriter struct {
-	mu sync.Mutex
-	w  io.Writer
+// lockedLog is a log that is read while it is written.
+type lockedLog struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
 }
 
 // Write writes p.
-func (l *lockedWriter) Write(p []byte) (int, error) {
+func (l *lockedLog) Write(p []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.w.Write(p)
+	return l.buf.Write(p)
+}
+
+// String returns what was written.
+func (l *lockedLog) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.buf.String()
 }
 
 func listen(t *testing.T) net.Listener {

@@ -68,6 +68,9 @@ func fullName(desc *grpc.ServiceDesc, method string) string {
 	return "/" + desc.ServiceName + "/" + method
 }
 
+// maxStreams is how many calls one connection may have under way.
+const maxStreams = 250
+
 // Options make a server pass calls on.
 func (f *Forwarder) Options() []grpcserver.Option {
 	return []grpcserver.Option{
@@ -76,6 +79,7 @@ func (f *Forwarder) Options() []grpcserver.Option {
 			grpc.UnknownServiceHandler(f.handle),
 			grpc.ForceServerCodecV2(codec{}),
 			grpc.InTapHandle(f.admit),
+			grpc.MaxConcurrentStreams(maxStreams),
 		),
 	}
 }
@@ -126,7 +130,7 @@ func (f *Forwarder) handle(_ any, ss grpc.ServerStream) error {
 	var header, trailer metadata.MD
 	err := conn.Invoke(outgoing(ss.Context()), method, &in, &out,
 		grpc.ForceCodecV2(codec{}), grpc.Header(&header), grpc.Trailer(&trailer))
-	if err := ss.SetHeader(metadata.MD(relayed(header))); err != nil {
+	if err := ss.SetHeader(relayed(header)); err != nil {
 		return fault.Pass(err)
 	}
 	ss.SetTrailer(relayed(trailer))

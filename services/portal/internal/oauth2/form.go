@@ -47,8 +47,7 @@ func readForm(w http.ResponseWriter, r *http.Request) (*form, error) {
 		return nil, invalid("the Content-Type must be application/x-www-form-urlencoded")
 	}
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxForm))
-	var tooLarge *http.MaxBytesError
-	if errors.As(err, &tooLarge) {
+	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
 		return nil, &refusal{http.StatusRequestEntityTooLarge, invalidRequest, fmt.Sprintf("the body must have at most %d bytes", maxForm)}
 	}
 	if err != nil {

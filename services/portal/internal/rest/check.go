@@ -90,9 +90,9 @@ func (rt *route) check(w http.ResponseWriter, r *http.Request, params map[string
 // an update mask it adds one to the query.
 func (rt *route) checkBody(w http.ResponseWriter, r *http.Request, query url.Values, params map[string]string) ([]byte, []fault.Violation, error) {
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, MaxBody))
-	var tooLarge *http.MaxBytesError
+	_, tooLarge := errors.AsType[*http.MaxBytesError](err)
 	switch {
-	case errors.As(err, &tooLarge):
+	case tooLarge:
 		return nil, nil, withStatus(http.StatusRequestEntityTooLarge, fault.Invalid("", "the body must have at most %d bytes", MaxBody))
 	case err != nil:
 		return nil, nil, fault.Invalid("", "the body could not be read to its end")

@@ -49,16 +49,16 @@ func WriteInternal(w http.ResponseWriter, r *http.Request) {
 
 // writeError answers with a google.rpc.Status.
 func writeError(w http.ResponseWriter, r *http.Request, err error) {
-	var custom *runtime.HTTPStatusError
-	if errors.As(err, &custom) {
+	custom, ok := errors.AsType[*runtime.HTTPStatusError](err)
+	if ok {
 		err = custom.Err
 	}
-	st, ok := status.FromError(err)
-	if !ok {
+	st, known := status.FromError(err)
+	if !known {
 		st = status.New(codes.Internal, "internal error")
 	}
 	httpStatus := runtime.HTTPStatusFromCode(st.Code())
-	if custom != nil {
+	if ok {
 		httpStatus = custom.HTTPStatus
 	}
 	h := w.Header()

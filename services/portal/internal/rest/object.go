@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 
 	"google.golang.org/genproto/googleapis/api/annotations"
@@ -32,8 +33,7 @@ type object struct {
 func readObject(body []byte, desc protoreflect.MessageDescriptor, path string) (*object, error) {
 	var whole json.RawMessage
 	if err := json.Unmarshal(body, &whole); err != nil {
-		var syntax *json.SyntaxError
-		if errors.As(err, &syntax) {
+		if syntax, ok := errors.AsType[*json.SyntaxError](err); ok {
 			return nil, fault.Invalid("", "the body is not valid JSON: the mistake is at byte %d", syntax.Offset)
 		}
 		return nil, fault.Invalid("", "the body is not valid JSON")
@@ -144,6 +144,8 @@ func (o *object) value(fd protoreflect.FieldDescriptor, path string, value json.
 	case protoreflect.StringKind:
 		if !isText {
 			o.refuse(path, "must be a string")
+		} else if torn(value) {
+			o.refuse(path, "has half a character, as \\ud800")
 		}
 	case protoreflect.BoolKind:
 		if s := string(value); s != "true" && s != "false" {
@@ -163,6 +165,28 @@ func (o *object) value(fd protoreflect.FieldDescriptor, path string, value json.
 	case protoreflect.MessageKind:
 		o.nested(fd.Message(), path, value)
 	}
+}
+
+// torn reports whether a JSON string, which is valid, has one half of a
+// surrogate pair without the other; encoding/json replaces such a half.
+func torn(raw json.RawMessage) bool {
+	high := false
+	for i := 0; i < len(raw); i++ {
+		var unit uint64
+		if raw[i] == '\\' {
+			i++
+			if raw[i] == 'u' {
+				unit, _ = strconv.ParseUint(string(raw[i+1:i+5]), 16, 16)
+				i += 4
+			}
+		}
+		low := 0xdc00 <= unit && unit < 0xe000
+		if high != low {
+			return true
+		}
+		high = 0xd800 <= unit && unit < 0xdc00
+	}
+	return false
 }
 
 // nested checks the value of a message.

@@ -56,22 +56,19 @@ func checkParameter(fd protoreflect.FieldDescriptor, text string) string {
 
 // checkNumber says what is wrong with the digits of a field, or "".
 func checkNumber(kind protoreflect.Kind, text string) string {
-	var err error
-	message := "must be a whole number"
-	switch kind {
-	case protoreflect.Int32Kind:
-		_, err = strconv.ParseInt(text, 10, 32)
-		message = "must be a whole number of 32 bits"
-	case protoreflect.Uint32Kind:
-		_, err = strconv.ParseUint(text, 10, 32)
-		message = "must be a whole number of 32 bits, not negative"
-	case protoreflect.Int64Kind:
-		_, err = strconv.ParseInt(text, 10, 64)
-	case protoreflect.Uint64Kind:
-		_, err = strconv.ParseUint(text, 10, 64)
-		message = "must be a whole number, not negative"
+	bits, message := 64, "must be a whole number"
+	if kind == protoreflect.Int32Kind || kind == protoreflect.Uint32Kind {
+		bits, message = 32, "must be a whole number of 32 bits"
 	}
-	if err != nil {
+	if kind == protoreflect.Uint32Kind || kind == protoreflect.Uint64Kind {
+		n, err := strconv.ParseUint(text, 10, bits)
+		if err != nil || strconv.FormatUint(n, 10) != text {
+			return message + ", not negative"
+		}
+		return ""
+	}
+	n, err := strconv.ParseInt(text, 10, bits)
+	if err != nil || strconv.FormatInt(n, 10) != text {
 		return message
 	}
 	return ""

@@ -8,6 +8,7 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
+	"slices"
 	"time"
 
 	"google.golang.org/grpc"
@@ -65,7 +66,7 @@ func (c *Conn) Invoke(ctx context.Context, method string, args, reply any, opts 
 	ctx, cancel := context.WithTimeout(ctx, Timeout)
 	defer cancel()
 	var header, trailer metadata.MD
-	opts = append(opts[:len(opts):len(opts)], grpc.Header(&header), grpc.Trailer(&trailer))
+	opts = append(slices.Clip(opts), grpc.Header(&header), grpc.Trailer(&trailer))
 	err := c.cc.Invoke(ctx, method, args, reply, opts...)
 	if err == nil || answered(header) || answered(trailer) {
 		return err

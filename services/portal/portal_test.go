@@ -1,0 +1,355 @@
+package portal_test
+
+import (
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"errors"
+	"flag"
+	"io"
+	"log/slog"
+	"maps"
+	"net/http"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
+
+	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
+	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
+	"github.com/tidegatehq/tidegate/services/kit/grpcclient"
+	"github.com/tidegatehq/tidegate/services/kit/run"
+	"github.com/tidegatehq/tidegate/services/portal"
+)
+
+// TestCheck reports every mistake of a configuration at once.
+func TestCheck(t *testing.T) {
+	tests := []struct {
+		args []string
+		want []string
+	}{
+		{[]string{"-tls-cert=c", "-tls-key=k"}, nil},
+		{[]string{"-plaintext"}, nil},
+		{[]string{"-plaintext", "-grpc=", "-ops="}, nil},
+		{nil, []string{"-tls-cert and -tls-key are needed, or -plaintext behind a proxy that adds TLS"}},
+		{[]string{"-tls-cert=c"}, []string{"-tls-cert and -tls-key go together"}},
+		{[]string{"-tls-cert=c", "-tls-key=k", "-plaintext"}, []string{"-plaintext and -tls-cert exclude each other"}},
+		{[]string{"-plaintext", "-listen=9443", "-grpc=x", "-ops=y", "-drain=-1s", "-catalog=", "-subscription=10.0.0.1:1", "-gateway-cert=c"}, []string{
+			`-listen: "9443" is not host:port`,
+			`-grpc: "x" is not host:port`,
+			"-drain: must not be negative",
+			"-catalog: an address is needed",
+			"-subscription: 10.0.0.1:1 is not on loopback, so -subscription-ca, -subscription-cert and -subscription-key are needed",
+			"-gateway-cert and -gateway-key go together",
+			"-gateway-cert needs -gateway-ca",
+			`-ops: "y" is not host:port`,
+		}},
+	}
+	for _, tt := range tests {
+		var cfg portal.Config
+		fs := flag.NewFlagSet("portal", flag.ContinueOnError)
+		cfg.Flags(fs, "")
+		if err := fs.Parse(tt.args); err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		if err := cfg.Check(); err != nil {
+			got = strings.Split(err.Error(), "\n")
+		}
+		if !slices.Equal(got, tt.want) {
+			t.Errorf("Check with %v = %q, want %q", tt.args, got, tt.want)
+		}
+	}
+}
+
+// TestProgram starts the program with mistakes: each is one line, and the exit
+// code says which kind it is.
+func TestProgram(t *testing.T) {
+	taken := listen(t)
+	defer taken.Close()
+	busy := taken.Addr().String()
+	tests := []struct {
+		args []string
+		code int
+		want string
+	}{
+		{[]string{"-tls-cert=/no/cert", "-tls-key=/no/key", "-ops="}, 1, "portal: read TLS files: stat /no/cert: no such file or directory\n"},
+		{[]string{"-plaintext", "-ops=", "-grpc=", "-listen=" + busy}, 1, "portal: serve HTTPS: listen tcp " + busy + ": bind: address already in use\n"},
+		{[]string{"-plaintext", "-ops=", "-grpc=" + busy, "-listen=127.0.0.1:0"}, 1, "portal: serve gRPC for people: listen tcp " + busy + ": bind: address already in use\n"},
+		{[]string{"-plaintext", "-nope", "-drain=x"}, 2, "portal: flag provided but not defined: -nope\nportal: invalid value \"x\" for flag -drain: parse error\n"},
+		{[]string{"-listen=x"}, 2, "portal: -listen: \"x\" is not host:port\nportal: -tls-cert and -tls-key are needed, or -plaintext behind a proxy that adds TLS\n"},
+	}
+	for _, tt := range tests {
+		var cfg portal.Config
+		var out strings.Builder
+		code := run.Exec(t.Context(), run.Program{Name: "portal", Args: append(tt.args, "-log-level=error"), Stdout: io.Discard, Stderr: &out},
+			func(fs *flag.FlagSet) { cfg.Flags(fs, "") },
+			func(ctx context.Context, log *slog.Logger) error { return portal.Run(ctx, cfg, log) })
+		if code != tt.code || out.String() != tt.want {
+			t.Errorf("portal %v = %d %q, want %d %q", tt.args, code, out.String(), tt.code, tt.want)
+		}
+	}
+}
+
+// TestDocuments reads the first page and the OpenAPI document, and follows every
+// path in it to the portal.
+func TestDocuments(t *testing.T) {
+	s := start(t)
+	page := s.do(t, "GET", "/", "")
+	if page.status != 200 || page.header.Get("Content-Type") != "text/html; charset=utf-8" || !strings.Contains(page.body, `href="/openapi.json"`) {
+		t.Errorf("GET / = %d %q %s, want a page that leads to /openapi.json", page.status, page.header.Get("Content-Type"), page.body)
+	}
+	got := s.do(t, "GET", "/openapi.json", "")
+	if got.status != 200 || got.header.Get("Content-Type") != jsonType {
+		t.Fatalf("GET /openapi.json = %d %q, want JSON", got.status, got.header.Get("Content-Type"))
+	}
+	var doc struct {
+		Swagger             string
+		Info                struct{ Title, Version string }
+		SecurityDefinitions map[string]any
+		Tags                []struct{ Name string }
+		Paths               map[string]map[string]struct{ OperationID string }
+		Definitions         map[string]any
+	}
+	if err := json.Unmarshal([]byte(got.body), &doc); err != nil {
+		t.Fatal(err)
+	}
+	if doc.Swagger != "2.0" || doc.Info.Title != "Tidegate" || doc.Info.Version != "v1" || doc.SecurityDefinitions["Bearer"] == nil || doc.SecurityDefinitions["Client"] == nil {
+		t.Errorf("the document is %s %v with security %v, want 2.0, Tidegate v1, Bearer and Client", doc.Swagger, doc.Info, slices.Collect(maps.Keys(doc.SecurityDefinitions)))
+	}
+	var tags []string
+	for _, tag := range doc.Tags {
+		tags = append(tags, tag.Name)
+	}
+	if want := []string{"CatalogService", "SessionService", "PeopleService", "SubscriptionService", "UsageService", "OAuth2"}; !slices.Equal(tags, want) {
+		t.Errorf("tags = %v, want %v", tags, want)
+	}
+	s.followPaths(t, doc.Paths)
+	for _, ref := range strings.Split(got.body, `"$ref":"#/definitions/`)[1:] {
+		if name, _, _ := strings.Cut(ref, `"`); doc.Definitions[name] == nil {
+			t.Errorf("the document refers to %q, which it does not define", name)
+		}
+	}
+}
+
+// followPaths asks for every path of the document: none may be unknown.
+func (s *site) followPaths(t *testing.T, paths map[string]map[string]struct{ OperationID string }) {
+	t.Helper()
+	rest := 0
+	for path, operations := range paths {
+		concrete := strings.NewReplacer("{number}", "7").Replace(path)
+		for _, part := range strings.Split(path, "{")[1:] {
+			name, _, _ := strings.Cut(part, "}")
+			concrete = strings.ReplaceAll(concrete, "{"+name+"}", "x1")
+		}
+		for method, op := range operations {
+			if strings.HasPrefix(path, "/v1/") {
+				rest++
+			}
+			got := s.do(t, strings.ToUpper(method), concrete, "")
+			if got.status == 404 || got.status == 405 || op.OperationID == "" {
+				t.Errorf("%s %s (%q) = %d %s, want that it is served", method, concrete, op.OperationID, got.status, got.body)
+			}
+		}
+	}
+	want := 0
+	for name, inREST := range served() {
+		if inREST {
+			want += service(t, name).Methods().Len()
+		}
+	}
+	if rest != want {
+		t.Errorf("the document has %d REST operations, want %d", rest, want)
+	}
+}
+
+// TestHeaders shows what every answer carries.
+func TestHeaders(t *testing.T) {
+	s := start(t)
+	for _, path := range []string{"/", "/v1/apis", "/v1/nothing", "/openapi.json", "/oauth2/token", "/oauth2/jwks", "/nothing"} {
+		got := s.do(t, "GET", path, "", "Origin", "https://example.com")
+		for name, want := range map[string]string{
+			"X-Content-Type-Options": "nosniff", "X-Frame-Options": "DENY", "Referrer-Policy": "no-referrer",
+			"Cross-Origin-Resource-Policy": "same-origin",
+			"Content-Security-Policy":      "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+			"Access-Control-Allow-Origin":  "", "Strict-Transport-Security": "",
+		} {
+			if have := got.header.Get(name); have != want {
+				t.Errorf("GET %s: %s = %q, want %q", path, name, have, want)
+			}
+		}
+		if got.proto != "HTTP/2.0" {
+			t.Errorf("GET %s came by %s, want HTTP/2.0", path, got.proto)
+		}
+	}
+}
+
+// TestReady follows the services that the portal cannot do without.
+func TestReady(t *testing.T) {
+	s := start(t)
+	ops := "http://" + s.config.Ops.Listener.Addr().String()
+	s.getOps(t, ops+"/healthz", 200)
+	s.on(catalogv1.CatalogService_ListApis_FullMethodName, func(context.Context, proto.Message) (proto.Message, error) {
+		return &catalogv1.ListApisResponse{}, nil
+	})
+	s.do(t, "GET", "/v1/apis", "")
+	if body := s.getOps(t, ops+"/readyz", 200); body != "ok\n" {
+		t.Errorf("readyz = %q, want ok", body)
+	}
+	metrics := s.getOps(t, ops+"/metrics", 200)
+	if !strings.Contains(metrics, `tidegate_portal_requests_total{code="200",method="get",part="rest"} 1`) {
+		t.Error("metrics do not count the request")
+	}
+	away := start(t, func(cfg *portal.Config) {
+		lis := listen(t)
+		lis.Close()
+		cfg.Subscription = grpcclient.Config{Target: lis.Addr().String()}
+	})
+	away.do(t, "GET", "/v1/apis", "")
+	body := away.getOps(t, "http://"+away.config.Ops.Listener.Addr().String()+"/readyz", 503)
+	if body != "not ready: the subscription service is not connected\n" {
+		t.Errorf("readyz = %q, want that the subscription service is missing", body)
+	}
+}
+
+func (s *site) getOps(t *testing.T, url string, want int) string {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp, err := s.client.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil || resp.StatusCode != want {
+		t.Errorf("GET %s = %d %s, %v, want %d", url, resp.StatusCode, body, err, want)
+	}
+	return string(body)
+}
+
+// TestCertificateChanges serves the new certificate as soon as it is there.
+func TestCertificateChanges(t *testing.T) {
+	s := start(t)
+	serial := func() int64 {
+		t.Helper()
+		conn, err := (&tls.Dialer{Config: &tls.Config{RootCAs: s.pool}}).DialContext(t.Context(), "tcp", s.config.Listener.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		secure, ok := conn.(*tls.Conn)
+		if !ok {
+			t.Fatal("the connection is not TLS")
+		}
+		return secure.ConnectionState().PeerCertificates[0].SerialNumber.Int64()
+	}
+	if n := serial(); n != 1 {
+		t.Fatalf("serial = %d, want 1", n)
+	}
+	s.pool.AddCert(writeCert(t, s.config.TLSCert, s.config.TLSKey, 2))
+	later := time.Now().Add(time.Minute)
+	for _, file := range []string{s.config.TLSCert, s.config.TLSKey} {
+		if err := os.Chtimes(file, later, later); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := serial(); n != 2 {
+		t.Errorf("serial = %d after the change, want 2", n)
+	}
+	if err := os.WriteFile(s.config.TLSCert, []byte("nonsense"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if n := serial(); n != 2 {
+		t.Errorf("serial = %d with a damaged file, want 2", n)
+	}
+}
+
+// TestPlaintext serves without TLS where it was told to.
+func TestPlaintext(t *testing.T) {
+	s := start(t, func(cfg *portal.Config) { cfg.TLSCert, cfg.TLSKey, cfg.Plaintext = "", "", true })
+	s.url = strings.Replace(s.url, "https", "http", 1)
+	if got := s.do(t, "GET", "/openapi.json", ""); got.status != 200 || got.proto != "HTTP/1.1" {
+		t.Errorf("GET /openapi.json = %d by %s, want 200 by HTTP/1.1", got.status, got.proto)
+	}
+}
+
+// TestDrain lets requests that run come to their end, by both doors.
+func TestDrain(t *testing.T) {
+	s := start(t)
+	reached, release := make(chan struct{}, 2), make(chan struct{})
+	s.on(subscriptionv1.PeopleService_GetPerson_FullMethodName, func(context.Context, proto.Message) (proto.Message, error) {
+		reached <- struct{}{}
+		<-release
+		return &subscriptionv1.Person{Name: "people/p"}, nil
+	})
+	conn := s.dial(t)
+	called, asked, stopped := make(chan error, 1), make(chan answer, 1), make(chan error, 1)
+	go func() {
+		_, err := subscriptionv1.NewPeopleServiceClient(conn).GetPerson(t.Context(), &subscriptionv1.GetPersonRequest{Name: "people/me"})
+		called <- err
+	}()
+	go func() { asked <- s.do(t, "GET", "/v1/people/me", "") }()
+	<-reached
+	<-reached
+	go func() { stopped <- s.stop() }()
+	for { // both doors close before the requests end
+		conn, err := (&tls.Dialer{Config: &tls.Config{RootCAs: s.pool}}).DialContext(t.Context(), "tcp", s.config.Listener.Addr().String())
+		if err != nil {
+			break
+		}
+		conn.Close()
+	}
+	close(release)
+	if err := <-called; err != nil {
+		t.Errorf("GetPerson = %v, want its answer", err)
+	}
+	if got := <-asked; got.status != 200 {
+		t.Errorf("GET /v1/people/me = %d %s, want its answer", got.status, got.body)
+	}
+	if err := <-stopped; err != nil {
+		t.Errorf("Run = %v, want nil", err)
+	}
+}
+
+// TestDrainEnds cuts requests off that take longer than the drain time.
+func TestDrainEnds(t *testing.T) {
+	s := start(t, func(cfg *portal.Config) { cfg.Drain = time.Millisecond })
+	reached := make(chan struct{}, 2)
+	s.on(subscriptionv1.PeopleService_GetPerson_FullMethodName, func(ctx context.Context, _ proto.Message) (proto.Message, error) {
+		reached <- struct{}{}
+		<-ctx.Done()
+		return nil, ctx.Err()
+	})
+	conn := s.dial(t)
+	called, asked := make(chan error, 1), make(chan error, 1)
+	go func() {
+		_, err := subscriptionv1.NewPeopleServiceClient(conn).GetPerson(t.Context(), &subscriptionv1.GetPersonRequest{Name: "people/me"})
+		called <- err
+	}()
+	go func() {
+		resp, err := s.client.Get(s.url + "/v1/people/me")
+		if err == nil {
+			resp.Body.Close()
+		}
+		asked <- err
+	}()
+	<-reached
+	<-reached
+	if err := s.stop(); err != nil {
+		t.Errorf("Run = %v, want nil", err)
+	}
+	if err := <-called; status.Code(err) != codes.Unavailable && status.Code(err) != codes.Canceled {
+		t.Errorf("GetPerson = %v, want that it was cut off", err)
+	}
+	if err := <-asked; err == nil || errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("GET = %v, want that it was cut off", err)
+	}
+}
