@@ -1,0 +1,105 @@
+package upstream
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"slices"
+	"syscall"
+)
+
+// AddressError says that a backend's address may not be dialled.
+type AddressError struct {
+	Addr netip.Addr
+	Kind string // as "link-local"
+}
+
+func (e *AddressError) Error() string {
+	return fmt.Sprintf("%s address %s is not allowed", e.Kind, e.Addr)
+}
+
+// metadata are the addresses where clouds tell their machines secrets, as far as
+// they are not link-local anyway.
+func metadata() []netip.Addr {
+	return []netip.Addr{
+		netip.MustParseAddr("fd00:ec2::254"),   // AWS
+		netip.MustParseAddr("fd20:ce::254"),    // Google
+		netip.MustParseAddr("100.100.100.200"), // Alibaba
+		netip.MustParseAddr("192.0.0.192"),     // Oracle
+		netip.MustParseAddr("168.63.129.16"),   // Azure
+	}
+}
+
+// policy is which addresses may be dialled.
+type policy struct {
+	loopback    bool
+	denyPrivate bool
+	never       []netip.Addr
+}
+
+// control checks the address that is really dialled, after it was resolved.
+func (p *policy) control(_ context.Context, _, address string, _ syscall.RawConn) error {
+	ap, err := netip.ParseAddrPort(address)
+	if err != nil {
+		return fmt.Errorf("check address %q: %w", address, err)
+	}
+	return p.check(ap.Addr())
+}
+
+// check refuses an address that may not be dialled, in whatever form it hides an
+// IPv4 one.
+func (p *policy) check(addr netip.Addr) error {
+	addr = addr.WithZone("").Unmap()
+	if kind := p.refused(addr); kind != "" {
+		return &AddressError{Addr: addr, Kind: kind}
+	}
+	if inner, ok := embedded(addr); ok {
+		if kind := p.refused(inner); kind != "" {
+			return &AddressError{Addr: addr, Kind: kind}
+		}
+	}
+	return nil
+}
+
+// refused returns why an address may not be dialled, "" when it may.
+func (p *policy) refused(a netip.Addr) string {
+	switch {
+	case slices.Contains(p.never, a):
+		return "metadata"
+	case a.IsUnspecified() || a.Is4() && a.As4()[0] == 0:
+		return "unspecified"
+	case a.IsMulticast() || a == netip.AddrFrom4([4]byte{255, 255, 255, 255}):
+		return "multicast"
+	case a.IsLinkLocalUnicast():
+		return "link-local"
+	case a.IsLoopback() && !p.loopback:
+		return "loopback"
+	case p.denyPrivate && (a.IsPrivate() || isShared(a)):
+		return "private"
+	default:
+		return ""
+	}
+}
+
+// isShared reports whether a is in 100.64.0.0/10 (RFC 6598).
+func isShared(a netip.Addr) bool {
+	return a.Is4() && a.As4()[0] == 100 && a.As4()[1]&0xc0 == 64
+}
+
+// embedded returns the IPv4 address that an IPv6 one leads to: that of NAT64
+// (64:ff9b::/96), of 6to4 (2002::/16) and the old compatible form (::/96).
+func embedded(a netip.Addr) (netip.Addr, bool) {
+	if !a.Is6() {
+		return netip.Addr{}, false
+	}
+	b := a.As16()
+	switch {
+	case netip.MustParsePrefix("64:ff9b::/96").Contains(a),
+		netip.MustParsePrefix("::/96").Contains(a) && !a.IsLoopback() && !a.IsUnspecified():
+		return netip.AddrFrom4([4]byte(b[12:16])), true
+	case b[0] == 0x20 && b[1] == 0x02:
+		return netip.AddrFrom4([4]byte(b[2:6])), true
+	default:
+		return netip.Addr{}, false
+	}
+}

@@ -1,0 +1,128 @@
+package upstream
+
+import (
+	"bytes"
+	"crypto/sha1"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/tidegatehq/tidegate/services/gateway/internal/head"
+)
+
+// maxInterim is how many answers of the kind "100 Continue" may come before the
+// one that counts.
+const maxInterim = 5
+
+// agree sends the request and judges the answer.
+func (d *Dialer) agree(conn net.Conn, r *Request) (*Backend, error) {
+	key := newKey()
+	if err := d.send(conn, r, key); err != nil {
+		return nil, fmt.Errorf("send handshake: %w", err)
+	}
+	reader := d.heads.Get()
+	defer d.heads.Put(reader)
+	var src io.Reader = conn
+	for range maxInterim {
+		raw, ahead, err := reader.Read(src, head.Max)
+		if err != nil {
+			return nil, readError(err)
+		}
+		resp, err := reader.Response(raw)
+		switch {
+		case err != nil:
+			return nil, incorrect("it is malformed")
+		case resp.StatusCode < 200 && resp.StatusCode != http.StatusSwitchingProtocols:
+			src = io.MultiReader(bytes.NewReader(bytes.Clone(ahead)), conn)
+			continue
+		}
+		return r.judge(conn, resp, key, ahead)
+	}
+	return nil, incorrect("too many interim responses came before it")
+}
+
+// send writes the request in one call.
+func (d *Dialer) send(conn net.Conn, r *Request, key string) error {
+	buf, ok := d.buffers.Get().(*[]byte)
+	if !ok {
+		buf = new([]byte)
+	}
+	defer d.buffers.Put(buf)
+	*buf = r.appendTo((*buf)[:0], key)
+	_, err := conn.Write(*buf)
+	return err
+}
+
+// readError tells bytes that are no answer from a connection that gave none.
+func readError(err error) error {
+	switch {
+	case errors.Is(err, head.ErrTooLarge), errors.Is(err, head.ErrLongLine):
+		return incorrect("its head has more than %d bytes", head.Max)
+	case errors.Is(err, head.ErrMalformed):
+		return incorrect("it is malformed")
+	default:
+		return fmt.Errorf("read answer: %w", err)
+	}
+}
+
+// judge checks an answer as RFC 6455 section 4.1 demands.
+func (r *Request) judge(conn net.Conn, resp *http.Response, key string, ahead []byte) (*Backend, error) {
+	h := resp.Header
+	switch {
+	case resp.StatusCode != http.StatusSwitchingProtocols:
+		return nil, refused(resp.StatusCode)
+	case resp.ProtoMajor != 1 || resp.ProtoMinor < 1:
+		return nil, incorrect("its version of HTTP is not 1.1")
+	case len(h["Upgrade"]) != 1 || !strings.EqualFold(h["Upgrade"][0], "websocket"):
+		return nil, incorrect("its Upgrade header is not websocket")
+	case !head.Has(h["Connection"], "upgrade"):
+		return nil, incorrect("its Connection header lacks Upgrade")
+	case len(h["Sec-Websocket-Accept"]) != 1 || h["Sec-Websocket-Accept"][0] != accept(key):
+		return nil, incorrect("its Sec-WebSocket-Accept does not belong to the key")
+	case len(h["Sec-Websocket-Extensions"]) > 0:
+		return nil, incorrect("it has an extension that was not offered")
+	}
+	b := &Backend{Conn: conn, Header: clientHeader(h)}
+	if chosen := h["Sec-Websocket-Protocol"]; len(chosen) > 0 {
+		if len(chosen) > 1 || !slices.Contains(r.Protocols, chosen[0]) {
+			return nil, incorrect("it has a sub-protocol that was not offered")
+		}
+		b.Protocol = chosen[0]
+	}
+	if len(ahead) > 0 {
+		b.Ahead = bytes.Clone(ahead)
+	}
+	return b, nil
+}
+
+// accept is the proof that a server has read a key.
+func accept(key string) string {
+	sum := sha1.Sum([]byte(key + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"))
+	return base64.StdEncoding.EncodeToString(sum[:])
+}
+
+// clientHeader picks what of the backend's answer is for the client: cookies and
+// other headers that end with it. What speaks of the backend as a server, or of
+// a body, does not pass.
+func clientHeader(h http.Header) []Field {
+	var list []Field
+	connection := h["Connection"]
+	for name, values := range h {
+		switch name {
+		case "Date", "Server", "Alt-Svc", "Strict-Transport-Security":
+			continue
+		}
+		if strings.HasPrefix(name, "Content-") || strings.HasPrefix(name, "X-Tidegate-") || !head.EndToEnd(name, connection) {
+			continue
+		}
+		for _, v := range values {
+			list = append(list, Field{name, v})
+		}
+	}
+	return list
+}

@@ -1,0 +1,443 @@
+package upstream
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/tidegatehq/tidegate/services/gateway/internal/head"
+	"github.com/tidegatehq/tidegate/services/gateway/internal/routes"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// backend answers each connection with what its function makes of the request.
+// The connection stays open until the test or the peer ends it.
+func backend(t testing.TB, answer func(key string, h *http.Request, raw string) string) *routes.Endpoint {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var wg sync.WaitGroup
+	t.Cleanup(func() { _ = ln.Close(); wg.Wait() })
+	wg.Go(func() {
+		for {
+			conn, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			wg.Go(func() { speak(t, conn, answer) })
+		}
+	})
+	return endpoint(t, "ws://"+ln.Addr().String()+"/base?k=v")
+}
+
+func speak(t testing.TB, conn net.Conn, answer func(string, *http.Request, string) string) {
+	defer func() { _ = conn.Close() }()
+	var kept strings.Builder
+	h, err := http.ReadRequest(bufio.NewReader(io.TeeReader(conn, &kept)))
+	if err != nil {
+		if !errors.Is(err, io.EOF) {
+			t.Errorf("the backend read %q: %v", kept.String(), err)
+		}
+		return
+	}
+	response := answer(h.Header.Get("Sec-WebSocket-Key"), h, kept.String())
+	if _, err := io.WriteString(conn, response); err != nil {
+		return
+	}
+	if !strings.HasPrefix(response, "close") && response != "" {
+		_, _ = io.Copy(io.Discard, conn)
+	}
+}
+
+func endpoint(t testing.TB, url string) *routes.Endpoint {
+	t.Helper()
+	e, err := routes.ParseEndpoint(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return e
+}
+
+func dialer(t testing.TB, cfg Config) *Dialer {
+	t.Helper()
+	cfg.AllowLoopback = true
+	d, err := New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if n := d.Dials(); n != 0 {
+			t.Errorf("Dials() = %d at the end, want 0", n)
+		}
+	})
+	return d
+}
+
+const lines = "Upgrade: websocket\r\nConnection: Upgrade\r\n"
+
+func ok(key, more string) string {
+	return "HTTP/1.1 101 Switching Protocols\r\n" + lines + "Sec-WebSocket-Accept: " + accept(key) + "\r\n" + more + "\r\n"
+}
+
+func TestAgreed(t *testing.T) {
+	big := strings.Repeat("z", 3*head.MaxAhead)
+	tests := []struct {
+		name, response string // of the response: what follows the Sec-WebSocket-Accept
+		protocol       string
+		header         []string
+		ahead          string
+	}{
+		{"bare", "\r\n", "", nil, ""},
+		{"protocol", "Sec-WebSocket-Protocol: b\r\n\r\n", "b", nil, ""},
+		{"bytes behind", "\r\n\x81\x05hello", "", nil, "\x81\x05hello"},
+		{"many bytes behind", "\r\n" + big, "", nil, big},
+		{
+			"cookies and others", "Set-Cookie: a=1; Path=/\r\nset-cookie: b=2\r\nX-Mine: 1\r\nConnection: X-Hop\r\nX-Hop: 1\r\nServer: s\r\nDate: d\r\n" +
+				"Content-Type: text/plain\r\nContent-Length: 0\r\nKeep-Alive: 1\r\nAlt-Svc: h3\r\nX-Tidegate-Ref: x\r\nSec-WebSocket-Version: 13\r\n\r\n",
+			"", []string{"Set-Cookie: a=1; Path=/", "Set-Cookie: b=2", "X-Mine: 1"}, "",
+		},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			e := backend(t, func(key string, _ *http.Request, _ string) string {
+				return strings.TrimSuffix(ok(key, ""), "\r\n") + tt.response
+			})
+			b, err := dialer(t, Config{}).Dial(t.Context(), &Request{Endpoint: e, Protocols: []string{"a", "b"}, Host: "h"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = b.Conn.Close() }()
+			var got []string
+			for _, f := range b.Header {
+				got = append(got, f.Name+": "+f.Value)
+			}
+			slices.Sort(got)
+			rest := make([]byte, len(tt.ahead)-len(b.Ahead))
+			if _, err := io.ReadFull(b.Conn, rest); err != nil {
+				t.Errorf("read what was not kept: %v", err)
+			}
+			if b.Protocol != tt.protocol || !slices.Equal(got, tt.header) || string(b.Ahead)+string(rest) != tt.ahead || len(b.Ahead) > head.MaxAhead {
+				t.Errorf("Dial = %q, %q, %d bytes and %d more, want %q, %q, %d bytes", b.Protocol, got, len(b.Ahead), len(rest), tt.protocol, tt.header, len(tt.ahead))
+			}
+		})
+	}
+}
+
+func TestInterimAnswersArePassedOver(t *testing.T) {
+	e := backend(t, func(key string, _ *http.Request, _ string) string {
+		return "HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 100 Continue\r\n\r\n" + ok(key, "X-A: b\r\n") + "hello"
+	})
+	b, err := dialer(t, Config{}).Dial(t.Context(), &Request{Endpoint: e, Host: "h"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = b.Conn.Close() }()
+	if string(b.Ahead) != "hello" || len(b.Header) != 1 {
+		t.Errorf("Dial = %q, %v, want what the last answer says", b.Ahead, b.Header)
+	}
+}
+
+func TestRefused(t *testing.T) {
+	full := func(more string) func(string, *http.Request, string) string {
+		return func(key string, _ *http.Request, _ string) string { return ok(key, more) }
+	}
+	text := func(s string) func(string, *http.Request, string) string {
+		return func(key string, _ *http.Request, _ string) string {
+			return strings.ReplaceAll(s, "ACCEPT", accept(key))
+		}
+	}
+	const line = "HTTP/1.1 101 Switching Protocols\r\n"
+	const proof = "Sec-WebSocket-Accept: ACCEPT\r\n"
+	tests := []struct {
+		name   string
+		answer func(string, *http.Request, string) string
+		kind   Kind
+		status int
+		detail string
+	}{
+		{"403", text("HTTP/1.1 403 Forbidden\r\nContent-Length: 3\r\n\r\nno!"), Refused, 403, "the backend answered 403 Forbidden"},
+		{"200", text("HTTP/1.1 200 OK\r\n\r\n"), Refused, 200, "the backend answered 200 OK"},
+		{"302", text("HTTP/1.1 302 Found\r\nLocation: http://169.254.169.254/\r\n\r\n"), Refused, 302, "the backend answered 302 Found"},
+		{"HTTP/1.0", text("HTTP/1.0 101 OK\r\n" + lines + proof + "\r\n"), Incorrect, 0, "its version of HTTP is not 1.1"},
+		{"no Upgrade", text(line + "Connection: Upgrade\r\n" + proof + "\r\n"), Incorrect, 0, "its Upgrade header is not websocket"},
+		{"other Upgrade", text(line + "Upgrade: h2c\r\nConnection: Upgrade\r\n" + proof + "\r\n"), Incorrect, 0, "its Upgrade header is not websocket"},
+		{"two Upgrades", full("Upgrade: websocket\r\n"), Incorrect, 0, "its Upgrade header is not websocket"},
+		{"no Connection", text(line + "Upgrade: websocket\r\n" + proof + "\r\n"), Incorrect, 0, "its Connection header lacks Upgrade"},
+		{"other Connection", text(line + "Upgrade: websocket\r\nConnection: close\r\n" + proof + "\r\n"), Incorrect, 0, "its Connection header lacks Upgrade"},
+		{"no accept", text(line + lines + "\r\n"), Incorrect, 0, "its Sec-WebSocket-Accept does not belong to the key"},
+		{"wrong accept", text(line + lines + "Sec-WebSocket-Accept: AAAA\r\n\r\n"), Incorrect, 0, "its Sec-WebSocket-Accept does not belong to the key"},
+		{"two accepts", text(line + lines + proof + proof + "\r\n"), Incorrect, 0, "its Sec-WebSocket-Accept does not belong to the key"},
+		{"extension", full("Sec-WebSocket-Extensions: permessage-deflate\r\n"), Incorrect, 0, "it has an extension that was not offered"},
+		{"protocol not offered", full("Sec-WebSocket-Protocol: c\r\n"), Incorrect, 0, "it has a sub-protocol that was not offered"},
+		{"protocol in another case", full("Sec-WebSocket-Protocol: A\r\n"), Incorrect, 0, "it has a sub-protocol that was not offered"},
+		{"two protocols", full("Sec-WebSocket-Protocol: a\r\nSec-WebSocket-Protocol: b\r\n"), Incorrect, 0, "it has a sub-protocol that was not offered"},
+		{"list of protocols", full("Sec-WebSocket-Protocol: a, b\r\n"), Incorrect, 0, "it has a sub-protocol that was not offered"},
+		{"empty protocol", full("Sec-WebSocket-Protocol:\r\n"), Incorrect, 0, "it has a sub-protocol that was not offered"},
+		{"head too large", full("X: " + strings.Repeat("x", head.Max) + "\r\n"), Incorrect, 0, "its head has more than 16384 bytes"},
+		{"continued line", full("X: a\r\n b\r\n"), Incorrect, 0, "it is malformed"},
+		{"name that is no token", full("X : a\r\n"), Incorrect, 0, "it is malformed"},
+		{"line without colon", full("X\r\n"), Incorrect, 0, "it is malformed"},
+		{"not HTTP", text("hello\r\n\r\n"), Incorrect, 0, "it is malformed"},
+		{"not text", text("\x00\x01\r\n\r\n"), Incorrect, 0, "it is malformed"},
+		{"interim without end", text(strings.Repeat("HTTP/1.1 100 Continue\r\n\r\n", 20)), Incorrect, 0, "too many interim responses came before it"},
+		{"cut at once", text(""), Broken, 0, "the backend closed the connection within the handshake"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			d := dialer(t, Config{})
+			b, err := d.Dial(t.Context(), &Request{Endpoint: backend(t, tt.answer), Protocols: []string{"a", "b"}, Host: "h"})
+			var got *Error
+			if !errors.As(err, &got) {
+				t.Fatalf("Dial = %v, %v, want an *Error", b, err)
+			}
+			if got.Kind != tt.kind || got.Status != tt.status || !strings.HasSuffix(got.Detail(), tt.detail) {
+				t.Errorf("Dial = kind %d, status %d, %q, want %d, %d, %q", got.Kind, got.Status, got.Detail(), tt.kind, tt.status, tt.detail)
+			}
+		})
+	}
+}
+
+func TestConnectionFails(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = ln.Close() }() // it accepts nobody: the kernel does
+	closed, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = closed.Close()
+	for _, tt := range []struct {
+		name, url string
+		edit      func(*Dialer)
+		kind      Kind
+		detail    string
+	}{
+		{"nobody listens", "ws://" + closed.Addr().String(), nil, Unreachable, "the backend cannot be reached"},
+		{"no such name", "ws://no-such-name.invalid", nil, Unreachable, "the backend cannot be reached"},
+		{"TLS in silence", "wss://" + ln.Addr().String(), func(d *Dialer) { d.timeout = 20 * time.Millisecond }, Timeout, "the backend did not answer in time"},
+		{"link-local", "ws://169.254.169.254", nil, Forbidden, "the backend's address is not allowed here"},
+		{"mapped link-local", "ws://[::ffff:169.254.169.254]", nil, Forbidden, "the backend's address is not allowed here"},
+		{"unspecified", "ws://0.0.0.0:80", nil, Forbidden, "the backend's address is not allowed here"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			d := dialer(t, Config{})
+			if tt.edit != nil {
+				tt.edit(d)
+			}
+			_, err := d.Dial(t.Context(), &Request{Endpoint: endpoint(t, tt.url), Host: "h"})
+			var got *Error
+			if !errors.As(err, &got) || got.Kind != tt.kind || got.Detail() != tt.detail {
+				t.Errorf("Dial(%s) = %v, want kind %d: %s", tt.url, err, tt.kind, tt.detail)
+			}
+		})
+	}
+	d, err := New(Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = d.Dial(t.Context(), &Request{Endpoint: endpoint(t, "ws://"+ln.Addr().String()), Host: "h"})
+	var address *AddressError
+	if !errors.As(err, &address) || address.Kind != "loopback" {
+		t.Errorf("Dial of loopback where it is not allowed = %v, want an *AddressError", err)
+	}
+}
+
+// TestCancel: a handshake that is called off closes the backend's connection and
+// gives the reason back.
+func TestCancel(t *testing.T) {
+	asked, ended := make(chan struct{}), make(chan struct{})
+	e := backend(t, func(string, *http.Request, string) string {
+		close(asked)
+		<-ended
+		return ""
+	})
+	why := errors.New("called off")
+	ctx, cancel := context.WithCancelCause(t.Context())
+	go func() { <-asked; cancel(why) }()
+	_, err := dialer(t, Config{}).Dial(ctx, &Request{Endpoint: e, Host: "h"})
+	close(ended)
+	if !errors.Is(err, why) {
+		t.Errorf("Dial = %v, want %v", err, why)
+	}
+}
+
+func TestRequestAsSent(t *testing.T) {
+	var got *http.Request
+	var raw string
+	e := backend(t, func(key string, h *http.Request, s string) string { got, raw = h, s; return ok(key, "") })
+	client := http.Header{
+		"Cookie": {"a=1"}, "Origin": {"https://o"}, "Traceparent": {"00-1"}, "Tracestate": {"t=1"}, "User-Agent": {"ua"},
+		"X-Many": {"1", "2"}, "Authorization": {"Basic x"}, "Empty": {""},
+
+		"Connection": {"Upgrade, X-Listed", "x-also"}, "X-Listed": {"no"}, "X-Also": {"no"}, "Upgrade": {"websocket"},
+		"Sec-Websocket-Key": {"no"}, "Sec-Websocket-Extensions": {"permessage-deflate"}, "Sec-Websocket-Protocol": {"no"},
+		"Sec-Websocket-Version": {"13"}, "Keep-Alive": {"no"}, "Te": {"no"}, "Trailer": {"no"}, "Proxy-Authorization": {"no"},
+		"Content-Length": {"0"}, "Expect": {"100-continue"}, "Http2-Settings": {"no"},
+		"X-Forwarded-For": {"6.6.6.6"}, "X-Forwarded-Proto": {"no"}, "X-Forwarded-Host": {"no"}, "X-Forwarded-Port": {"1"},
+		"Forwarded": {"for=6.6.6.6"}, "X-Tidegate-Person": {"no"},
+	}
+	d := dialer(t, Config{})
+	b, err := d.Dial(t.Context(), &Request{
+		Endpoint: e, Rest: "/rooms/%20x", Query: "q=%2B&q&z", Header: client, Protocols: []string{"p1", "p2"},
+		Client: netip.MustParseAddr("2001:db8::7"), Secure: true, Host: "api.example:8099",
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = b.Conn.Close()
+	if want := "/base/rooms/%20x?k=v&q=%2B&q&z"; got.RequestURI != want {
+		t.Errorf("target = %q, want %q", got.RequestURI, want)
+	}
+	want := http.Header{
+		"Cookie": {"a=1"}, "Origin": {"https://o"}, "Traceparent": {"00-1"}, "Tracestate": {"t=1"}, "User-Agent": {"ua"},
+		"X-Many": {"1", "2"}, "Authorization": {"Basic x"}, "Empty": {""},
+		"Connection": {"Upgrade"}, "Upgrade": {"websocket"}, "Sec-Websocket-Version": {"13"},
+		"Sec-Websocket-Key": got.Header["Sec-Websocket-Key"], "Sec-Websocket-Protocol": {"p1, p2"},
+		"X-Forwarded-For": {"2001:db8::7"}, "X-Forwarded-Proto": {"https"}, "X-Forwarded-Host": {"api.example:8099"},
+		"Forwarded": {`for="[2001:db8::7]";host="api.example:8099";proto=https`},
+	}
+	if fmt.Sprint(got.Header) != fmt.Sprint(want) || got.Host != e.Host {
+		t.Errorf("the backend was sent\n%s\nas %v, want %v", raw, got.Header, want)
+	}
+	b, err = d.Dial(t.Context(), &Request{Endpoint: e, Header: nil, Client: netip.MustParseAddr("192.0.2.1"), Host: "h"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = b.Conn.Close()
+	if f := got.Header.Get("Forwarded"); f != `for=192.0.2.1;host="h";proto=http` || got.Header.Get("X-Forwarded-Proto") != "http" {
+		t.Errorf("Forwarded = %q, want the client and http", f)
+	}
+	if got.Header.Get("Sec-WebSocket-Protocol") != "" || len(got.Header) != 8 {
+		t.Errorf("a client without headers gave %v", got.Header)
+	}
+}
+
+func TestTLSBackend(t *testing.T) {
+	srv := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		conn, _, err := w.(http.Hijacker).Hijack()
+		if err != nil {
+			t.Errorf("hijack: %v", err)
+			return
+		}
+		_, _ = io.WriteString(conn, ok(r.Header.Get("Sec-WebSocket-Key"), "")+"hello")
+		_, _ = io.Copy(conn, conn)
+		_ = conn.Close()
+	}))
+	srv.Config.ErrorLog = nil
+	srv.TLS = &tls.Config{NextProtos: []string{"http/1.1"}}
+	srv.StartTLS()
+	defer srv.Close()
+	ca := filepath.Join(t.TempDir(), "ca.pem")
+	block := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: srv.Certificate().Raw})
+	if err := os.WriteFile(ca, block, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	e := endpoint(t, strings.Replace(srv.URL, "https:", "wss:", 1))
+	trusting := dialer(t, Config{CAFile: ca})
+	for range 2 {
+		b, err := trusting.Dial(t.Context(), &Request{Endpoint: e, Host: "h"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := make([]byte, 5-len(b.Ahead))
+		if _, err := io.ReadFull(b.Conn, got); err != nil || string(b.Ahead)+string(got) != "hello" {
+			t.Errorf("behind the head: %q%q, %v, want hello", b.Ahead, got, err)
+		}
+		_ = b.Conn.Close()
+	}
+	_, err := dialer(t, Config{}).Dial(t.Context(), &Request{Endpoint: e, Host: "h"})
+	var got *Error
+	if !errors.As(err, &got) || got.Kind != Unreachable {
+		t.Errorf("Dial with the system's authorities = %v, want Unreachable", err)
+	}
+}
+
+func TestNewRefuses(t *testing.T) {
+	empty := filepath.Join(t.TempDir(), "empty.pem")
+	if err := os.WriteFile(empty, []byte("nothing"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range []string{empty, empty + ".none"} {
+		if _, err := New(Config{CAFile: file}); err == nil || !strings.Contains(err.Error(), "read certificate authorities of backends") {
+			t.Errorf("New(CAFile %s) = %v, want an error", file, err)
+		}
+	}
+}
+
+// FuzzAnswer: whatever a backend answers, the handshake does not panic, and what
+// it accepts is a 101 with the proof and nothing that was not offered.
+func FuzzAnswer(f *testing.F) {
+	for _, s := range []string{
+		"HTTP/1.1 101 X\r\n" + lines + "Sec-WebSocket-Accept: ACCEPT\r\n\r\nabc",
+		"HTTP/1.1 100 X\r\n\r\nHTTP/1.1 101 X\r\n" + lines + "Sec-WebSocket-Accept: ACCEPT\r\nSec-WebSocket-Protocol: a\r\n\r\n",
+		"HTTP/1.1 403 X\r\n\r\n", "HTTP/1.1 101 X\nUpgrade:websocket\nConnection:upgrade\nSec-WebSocket-Accept:ACCEPT\nSet-Cookie:a\n\n",
+	} {
+		f.Add([]byte(s))
+	}
+	d, err := New(Config{})
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Fuzz(func(t *testing.T, answer []byte) {
+		conn := &script{answer: string(answer)}
+		b, err := d.agree(conn, &Request{Endpoint: &routes.Endpoint{Host: "h"}, Protocols: []string{"a", "b"}, Host: "h"})
+		if err != nil {
+			return
+		}
+		sent := conn.sent.String()
+		_, key, _ := strings.Cut(sent, "Sec-WebSocket-Key: ")
+		proof := accept(key[:24])
+		if !strings.Contains(conn.answered, proof) || !strings.Contains(conn.answered, "101") || !strings.Contains(conn.answered, string(b.Ahead)) {
+			t.Fatalf("agree accepted %q: %+v", conn.answered, b)
+		}
+		for _, h := range b.Header {
+			if !head.IsToken(h.Name) || strings.ContainsAny(h.Value, "\r\n\x00") || strings.HasPrefix(strings.ToLower(h.Name), "sec-websocket") {
+				t.Fatalf("agree passes %q on from %q", h, conn.answered)
+			}
+		}
+		if b.Protocol != "" && b.Protocol != "a" && b.Protocol != "b" {
+			t.Fatalf("agree took the protocol %q from %q", b.Protocol, conn.answered)
+		}
+	})
+}
+
+// script is a connection that answers with its text, the proof put in.
+type script struct {
+	net.Conn
+	answer, answered string
+	sent             strings.Builder
+	rest             io.Reader
+}
+
+func (s *script) Write(p []byte) (int, error) { return s.sent.Write(p) }
+
+func (s *script) Read(p []byte) (int, error) {
+	if s.rest == nil {
+		_, key, _ := strings.Cut(s.sent.String(), "Sec-WebSocket-Key: ")
+		s.answered = strings.ReplaceAll(s.answer, "ACCEPT", accept(key[:24]))
+		s.rest = strings.NewReader(s.answered)
+	}
+	return s.rest.Read(p)
+}
