@@ -1,0 +1,183 @@
+package handshake
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"slices"
+	"time"
+
+	"github.com/lxzan/gws"
+
+	"github.com/tidegatehq/tidegate/services/gateway/internal/grant"
+	"github.com/tidegatehq/tidegate/services/gateway/internal/listener"
+	"github.com/tidegatehq/tidegate/services/gateway/internal/metrics"
+	"github.com/tidegatehq/tidegate/services/gateway/internal/problem"
+	"github.com/tidegatehq/tidegate/services/gateway/internal/routes"
+	"github.com/tidegatehq/tidegate/services/gateway/internal/session"
+	"github.com/tidegatehq/tidegate/services/gateway/internal/upstream"
+)
+
+// Granter says what credentials are good for.
+type Granter interface {
+	// Verify returns the grant of a credential for a version, or one of the
+	// errors of package grant.
+	Verify(ctx context.Context, credential, version string) (grant.Grant, error)
+	// Confirm is called when the session is registered. It returns nil when the
+	// grant has stood from asOf until now: what comes later ends the session.
+	Confirm(ctx context.Context, s *session.Session, asOf uint64) error
+}
+
+// Parts are what a Handler works with.
+type Parts struct {
+	Routes   *routes.Store
+	Grants   Granter
+	Dialer   *upstream.Dialer
+	Sessions *session.Registry
+	Metrics  *metrics.Metrics
+	Log      *slog.Logger
+	Features []string // that routes can require
+}
+
+// Handler does handshakes. It is safe for concurrent use.
+type Handler struct {
+	Parts
+	upgrader *gws.Upgrader
+}
+
+// New returns a handler.
+func New(p Parts) *Handler { return &Handler{Parts: p, upgrader: newUpgrader()} }
+
+var (
+	errClientGone = errors.New("client left during the handshake")
+	errTooSlow    = errors.New("handshake took too long")
+)
+
+// attempt is one handshake on its way.
+type attempt struct {
+	*listener.Request
+	ref   string
+	match routes.Match
+	query string // without credentials
+	grant grant.Grant
+}
+
+// Handle does one handshake. It implements listener.Handler.
+func (h *Handler) Handle(ctx context.Context, r *listener.Request) {
+	ctx, end := context.WithDeadlineCause(ctx, r.Deadline, errTooSlow)
+	defer end()
+	ctx, leave := context.WithCancelCause(ctx)
+	defer leave(nil)
+	watch := watchClient(r, func() { leave(errClientGone) })
+	a := &attempt{Request: r, ref: session.NewRef()}
+	if err := h.run(ctx, a, watch); err != nil {
+		watch.stop()
+		h.refuse(ctx, a, err)
+	}
+}
+
+// run takes the steps in their order. An error means that the client has no
+// answer yet.
+func (h *Handler) run(ctx context.Context, a *attempt, watch *watch) error {
+	if err := h.route(a); err != nil {
+		return err
+	}
+	if err := h.authorize(ctx, a); err != nil {
+		return err
+	}
+	if err := a.origin(); err != nil {
+		return err
+	}
+	s, err := h.register(ctx, a)
+	if err != nil {
+		return err
+	}
+	defer s.Abandon()
+	backend, err := h.dial(s.Context(), a)
+	if err != nil {
+		return err
+	}
+	if err := h.finish(s.Context(), a, s, backend, watch); err != nil {
+		_ = backend.Conn.Close()
+		return err
+	}
+	return nil
+}
+
+// route finds out which version of which API is asked for.
+func (h *Handler) route(a *attempt) error {
+	if !h.Routes.Loaded() {
+		return unavailable("NOT_READY", "the gateway has no routes yet", time.Second, nil)
+	}
+	m, err := h.Routes.Load().Match(a.Path)
+	switch {
+	case errors.Is(err, routes.ErrBadPath):
+		return &problem.Problem{Status: http.StatusBadRequest, Code: "BAD_PATH", Detail: err.Error()}
+	case err != nil:
+		return notFound()
+	}
+	a.match = m
+	for _, feature := range m.Route.Requires {
+		if !slices.Contains(h.Features, feature) {
+			return unavailable("FEATURE_MISSING", "this gateway cannot serve the API: it lacks the feature "+feature, time.Minute, nil)
+		}
+	}
+	return nil
+}
+
+// origin asks whether the page that the client comes from may connect. A client
+// that says nothing is no page.
+func (a *attempt) origin() error {
+	switch lines := a.Header["Origin"]; {
+	case len(lines) == 0:
+		return nil
+	case len(lines) == 1 && a.match.Route.Origins.Allow(lines[0]):
+		return nil
+	default:
+		return forbidden("ORIGIN_REFUSED", "the API does not take connections from this origin")
+	}
+}
+
+// register makes the session, and asks again what may have changed before it was
+// there to be ended: from now on whoever changes a route or a grant ends it.
+func (h *Handler) register(ctx context.Context, a *attempt) (*session.Session, error) {
+	r := a.match.Route
+	s, err := h.Sessions.New(ctx, session.Info{
+		Ref: a.ref, Route: r.Shared(), Grant: a.grant.Basis, ClientAddr: a.Remote,
+		Revision: r.Revision, Expires: a.grant.Expires, MaxAge: r.MaxAge,
+	})
+	if err != nil {
+		return nil, err
+	}
+	if now := h.Routes.Load().Get(r.Name); now == nil || !now.Published {
+		err = notFound()
+	} else if a.grant.Basis != nil {
+		err = h.Grants.Confirm(ctx, s, a.grant.AsOf)
+	}
+	if err != nil {
+		s.Abandon()
+		return nil, refusedGrant(err)
+	}
+	return s, nil
+}
+
+// dial asks the backend.
+func (h *Handler) dial(ctx context.Context, a *attempt) (*upstream.Backend, error) {
+	return h.Dialer.Dial(ctx, &upstream.Request{
+		Endpoint: a.endpoint(), Rest: a.match.Rest, Query: a.query, Header: a.Header, Protocols: a.Protocols,
+		Client: a.Remote.Addr(), Secure: a.Secure, Host: a.Host,
+	})
+}
+
+// endpoint returns the backend of the credential's type, or without one that for
+// production before that for tests. It is nil where the version has none.
+func (a *attempt) endpoint() *routes.Endpoint {
+	r := a.match.Route
+	switch {
+	case a.grant.Basis == nil && r.Production != nil, a.grant.KeyType == grant.Production:
+		return r.Production
+	default:
+		return r.Sandbox
+	}
+}

@@ -1,0 +1,119 @@
+package handshake
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/tidegatehq/tidegate/services/gateway/internal/problem"
+	"github.com/tidegatehq/tidegate/services/gateway/internal/session"
+	"github.com/tidegatehq/tidegate/services/gateway/internal/upstream"
+)
+
+// refuse answers a handshake that failed, unless the client is gone.
+func (h *Handler) refuse(ctx context.Context, a *attempt, err error) {
+	if context.Cause(ctx) == errClientGone { //nolint:errorlint // a cause is given as it is
+		_ = a.Conn.Close()
+		h.Metrics.Handshake(0)
+		h.Log.Debug("client left during the handshake", "ref", a.ref, "client", a.Remote)
+		return
+	}
+	p := h.problemOf(a, err)
+	h.Metrics.Handshake(p.Status)
+	level := slog.LevelDebug
+	if p.Status >= http.StatusInternalServerError {
+		level = slog.LevelInfo
+	}
+	if h.Log.Enabled(ctx, level) {
+		var route string
+		if r := a.match.Route; r != nil {
+			route = r.Name
+		}
+		h.Log.Log(ctx, level, "handshake refused", "ref", a.ref, "client", a.Remote, "version", route,
+			"status", p.Status, "code", p.Code, "error", err)
+	}
+	if err := problem.Send(a.Conn, p.Response(a.ref, false)); err != nil {
+		h.Log.Debug("refusal not sent", "ref", a.ref, "error", err)
+	}
+}
+
+// problemOf turns what went wrong into an answer.
+func (h *Handler) problemOf(a *attempt, err error) *problem.Problem {
+	var p *problem.Problem
+	var ended *session.EndedError
+	var backend *upstream.Error
+	switch {
+	case errors.As(err, &p):
+		return p
+	case errors.As(err, &ended):
+		return h.problemOfEnd(a, ended)
+	case errors.As(err, &backend):
+		return problemOfBackend(backend)
+	case errors.Is(err, session.ErrDraining), errors.Is(err, context.Canceled):
+		return draining(err)
+	case errors.Is(err, errTooSlow), errors.Is(err, context.DeadlineExceeded):
+		return &problem.Problem{
+			Status: http.StatusGatewayTimeout, Code: "HANDSHAKE_TIMEOUT", Detail: "the handshake took too long", Cause: err,
+		}
+	default:
+		return unavailable("UNAVAILABLE", "the gateway cannot serve the request now", time.Second, err)
+	}
+}
+
+// problemOfEnd is for a session that was ended before its 101. A withdrawn route
+// is gone for later requests as well, so it is the same answer.
+func (h *Handler) problemOfEnd(a *attempt, e *session.EndedError) *problem.Problem {
+	if r := h.Routes.Load().Get(a.match.Route.Name); r == nil || !r.Published {
+		return notFound()
+	}
+	switch e.Cause.Word {
+	case session.Expired().Word, session.Revoked("").Word:
+		return invalid(e)
+	case session.Blocked("").Word:
+		return forbidden("BLOCKED", "access to the API was withdrawn")
+	case session.Drained(0).Word:
+		return draining(e)
+	default:
+		return unavailable("CLOSED", "the session was closed by an operator", time.Second, e)
+	}
+}
+
+func problemOfBackend(e *upstream.Error) *problem.Problem {
+	p := &problem.Problem{Status: http.StatusBadGateway, Detail: e.Detail(), Cause: e}
+	switch e.Kind {
+	case upstream.Timeout:
+		p.Status, p.Code = http.StatusGatewayTimeout, "BACKEND_TIMEOUT"
+	case upstream.Refused:
+		p.Code = "BACKEND_REFUSED"
+	case upstream.Forbidden:
+		p.Code = "BACKEND_FORBIDDEN"
+	case upstream.Incorrect:
+		p.Code = "BACKEND_INCORRECT"
+	case upstream.Broken:
+		p.Code = "BACKEND_BROKEN"
+	default:
+		p.Code = "BACKEND_UNREACHABLE"
+	}
+	return p
+}
+
+func notFound() *problem.Problem {
+	return &problem.Problem{Status: http.StatusNotFound, Code: "NOT_FOUND", Detail: "no such API or version"}
+}
+
+func forbidden(code, detail string) *problem.Problem {
+	return &problem.Problem{Status: http.StatusForbidden, Code: code, Detail: detail}
+}
+
+func draining(cause error) *problem.Problem {
+	return unavailable("DRAINING", "the gateway is stopping", time.Second, cause)
+}
+
+func unavailable(code, detail string, retry time.Duration, cause error) *problem.Problem {
+	return &problem.Problem{
+		Status: http.StatusServiceUnavailable, Code: code, Detail: detail, Cause: cause,
+		Header: []problem.Field{problem.RetryAfter(retry)},
+	}
+}
