@@ -26,7 +26,7 @@ func (h *Handler) finish(ctx context.Context, a *attempt, s *session.Session, ba
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	if a.grant.Expired(time.Now()) {
+	if expires := s.Info().Expires; !expires.IsZero() && !time.Now().Before(expires) {
 		return invalid(errors.New("it has expired"))
 	}
 	s.SetSubprotocol(backend.Protocol)
