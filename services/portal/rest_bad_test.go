@@ -270,7 +270,7 @@ func TestRESTUpdates(t *testing.T) {
 	tests := []struct{ query, body, mask string }{
 		{"", `{"description":""}`, "description"},
 		{"", `{"max_session_age":null,"tags":[],"etag":"1"}`, "max_session_age,tags"},
-		{"", `{"name":"apis/a1/versions/v1","state":"STATE_CREATED","createTime":"2026-01-31T00:00:00Z","plans":[]}`, "plans"},
+		{"", `{"name":"apis/a1/versions/v1","state":"STATE_CREATED","createTime":"2026-01-31T00:00:00Z","plans":[]}`, "state,create_time,plans"},
 		{"", `{"etag":"1"}`, ""},
 		{"", ``, ""},
 		{"?updateMask=maxSessionAge,endpoints.production", `{"description":"x"}`, "max_session_age,endpoints.production"},

@@ -8,9 +8,7 @@ import (
 	"strconv"
 	"strings"
 
-	"google.golang.org/genproto/googleapis/api/annotations"
 	"google.golang.org/protobuf/encoding/protojson"
-	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
@@ -211,27 +209,18 @@ func (o *object) nested(desc protoreflect.MessageDescriptor, path string, value 
 	o.message(desc, path, members, false)
 }
 
-// mask names the fields of the body that an update may change: not the name,
-// not the etag, and not what only the server sets.
+// mask names the fields of the body, less the name and the etag. Fields that no
+// update changes are among them: the service refuses them where their value is
+// not the current one, so a resource can be sent back as it was read, and no
+// change is dropped without a word.
 func (o *object) mask() string {
 	var names []string
 	for _, fd := range o.fields {
-		if fd.Name() != "etag" && !fixed(fd) {
+		if fd.Name() != "name" && fd.Name() != "etag" {
 			names = append(names, string(fd.Name()))
 		}
 	}
 	return strings.Join(names, ",")
-}
-
-// fixed reports whether requests cannot set a field.
-func fixed(fd protoreflect.FieldDescriptor) bool {
-	behaviors, _ := proto.GetExtension(fd.Options(), annotations.E_FieldBehavior).([]annotations.FieldBehavior)
-	for _, b := range behaviors {
-		if b == annotations.FieldBehavior_OUTPUT_ONLY || b == annotations.FieldBehavior_IDENTIFIER {
-			return true
-		}
-	}
-	return false
 }
 
 func enumNames(enum protoreflect.EnumDescriptor) string {
