@@ -128,14 +128,18 @@ func (f *Folder) Write(name string, content []byte) error {
 	return nil
 }
 
-// Secrets makes the master key and the first administrator's password where
-// there are none. sealed and databases are files that were made with them: a
-// key or password that is gone while they are there cannot be made again.
-func (f *Folder) Secrets(masterKey, password, database string) error {
-	if !f.Has(masterKey) {
-		if f.Has(database) {
-			return fmt.Errorf("%s is gone, and %s cannot be read without it: put it back", f.Path(masterKey), f.Path(database))
+// Secrets makes the master key and the first administrator's password, unless
+// the file installed says that an earlier start has: then what is stored cannot
+// be read without the key, and the password, which is no longer needed, may be
+// gone.
+func (f *Folder) Secrets(masterKey, password, installed string) error {
+	if f.Has(installed) {
+		if !f.Has(masterKey) {
+			return fmt.Errorf("%s is gone, and what is stored cannot be read without it: put it back", f.Path(masterKey))
 		}
+		return nil
+	}
+	if !f.Has(masterKey) {
 		if _, err := seal.Create(f.Path(masterKey)); err != nil {
 			return err
 		}

@@ -74,7 +74,7 @@ func TestSecrets(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	if err := f.Secrets("key", "password", "db"); err != nil {
+	if err := f.Secrets("key", "password", "installed"); err != nil {
 		t.Fatal(err)
 	}
 	before := map[string]string{}
@@ -92,7 +92,7 @@ func TestSecrets(t *testing.T) {
 	if len(before["password"]) < 20 {
 		t.Errorf("password %q is short", before["password"])
 	}
-	if err := f.Secrets("key", "password", "db"); err != nil {
+	if err := f.Secrets("key", "password", "installed"); err != nil {
 		t.Fatal(err)
 	}
 	for name, want := range before {
@@ -100,14 +100,20 @@ func TestSecrets(t *testing.T) {
 			t.Errorf("%s was changed by the second call", name)
 		}
 	}
-	if err := f.Write("db", nil); err != nil {
+	if err := f.Write("installed", nil); err != nil {
 		t.Fatal(err)
+	}
+	if err := os.Remove(f.Path("password")); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Secrets("key", "password", "installed"); err != nil || f.Has("password") {
+		t.Errorf("Secrets without the password that was used = %v, want none made", err)
 	}
 	if err := os.Remove(f.Path("key")); err != nil {
 		t.Fatal(err)
 	}
-	if err := f.Secrets("key", "password", "db"); err == nil || !strings.Contains(err.Error(), "is gone") || f.Has("key") {
-		t.Errorf("Secrets without the key of a database = %v, want a refusal", err)
+	if err := f.Secrets("key", "password", "installed"); err == nil || !strings.Contains(err.Error(), "is gone") || f.Has("key") {
+		t.Errorf("Secrets without the key that was used = %v, want a refusal", err)
 	}
 }
 

@@ -1,0 +1,89 @@
+package standalone
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/tidegatehq/tidegate/services/kit/run"
+	"github.com/tidegatehq/tidegate/services/standalone/internal/sample"
+)
+
+// banner is what a person is told once everything is served.
+type banner struct {
+	program  string // how the command line is called
+	data     string // folder, as it was given
+	again    bool   // it had data
+	at       Addresses
+	password string // path of the file, or empty when it is gone
+	ca       string // path of the authority's certificate
+	sample   *sample.Result
+	noSample string // why there is none, or empty when none was asked for
+}
+
+// print writes the banner.
+func (b *banner) print(w io.Writer) error {
+	var t strings.Builder
+	say := func(format string, a ...any) { fmt.Fprintf(&t, format+"\n", a...) }
+	if b.again {
+		say("Tidegate %s found its data again in %s.", run.Version(), b.data)
+	} else {
+		say("Tidegate %s has made its data folder, %s.", run.Version(), b.data)
+	}
+	say("")
+	say("  portal, REST, OAuth2  %s", b.at.Portal)
+	say("  WebSocket             %s", b.at.WS)
+	say("  WebSocket over TLS    %s", b.at.WSS)
+	say("  gRPC                  %s", b.at.GRPC)
+	if b.at.Ops != "" {
+		say("  metrics, health       %s", b.at.Ops)
+	}
+	say("")
+	if b.password != "" {
+		say("The first administrator is admin, the password is in %s. Sign in:", b.password)
+		say("")
+		say("    %s", b.login())
+		say("")
+	}
+	say("Other programs trust the certificates with %s, as curl --cacert.", b.ca)
+	switch {
+	case b.sample != nil:
+		b.lines(say)
+	case b.noSample != "":
+		say("")
+		say("There is no sample to try: %s.", b.noSample)
+	}
+	say("")
+	say("Ctrl-C stops.")
+	_, err := io.WriteString(w, t.String())
+	return err
+}
+
+// login returns the command line that signs in.
+func (b *banner) login() string {
+	line := b.program + " login --password-file " + b.password
+	if b.at.GRPC != "localhost:9090" {
+		line += " --server " + b.at.GRPC
+	}
+	if b.data != "tidegate-data" && b.data != "./tidegate-data" {
+		line += " --ca " + b.ca
+	}
+	return line
+}
+
+// lines says how to talk through the gateway to the sample.
+func (b *banner) lines(say func(string, ...any)) {
+	path, token := sample.APIContext+"/"+sample.APIVersion, b.sample.Token
+	say("")
+	say("The sample API %s is published. Talk to it, with a token that ends at %s:", sample.APIName, b.sample.Expires.Format(time.RFC3339))
+	say("")
+	say(`    wscat -c %s%s -H "Authorization: Bearer %s"`, b.at.WS, path, token)
+	say(`    wscat -n -c %s%s -H "Authorization: Bearer %s"`, b.at.WSS, path, token)
+	say(`    wscat -c "%s%s?access_token=%s"`, b.at.WS, path, token)
+	say(`    wscat -n -c "%s%s?access_token=%s"`, b.at.WSS, path, token)
+	say("")
+	say("or without wscat:")
+	say("")
+	say("    %s connect %s%s --token %s", b.program, b.at.WS, path, token)
+}

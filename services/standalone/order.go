@@ -1,0 +1,70 @@
+package standalone
+
+import (
+	"context"
+	"fmt"
+)
+
+// task is something that runs until its context ends.
+type task struct {
+	name string
+	run  func(context.Context) error
+}
+
+// running is a task that was started.
+type running struct {
+	task
+	stop func()
+	err  chan error
+}
+
+// inOrder runs tasks together. When ctx ends, or one of them does, they are
+// stopped one by one, the last first, and each is awaited before the next. It
+// returns the error of the task that ended first, or else of those that failed
+// to stop.
+func inOrder(ctx context.Context, tasks ...task) error {
+	ended := make(chan struct{}, len(tasks))
+	var all []running
+	for _, t := range tasks {
+		inner, stop := context.WithCancel(context.WithoutCancel(ctx))
+		r := running{task: t, stop: stop, err: make(chan error, 1)}
+		go func() {
+			err := t.run(inner)
+			if err == nil && inner.Err() == nil {
+				err = fmt.Errorf("%s ended by itself", t.name)
+			}
+			r.err <- err
+			ended <- struct{}{}
+		}()
+		all = append(all, r)
+	}
+	select {
+	case <-ctx.Done():
+	case <-ended:
+	}
+	first := firstError(all)
+	for i := len(all) - 1; i >= 0; i-- {
+		all[i].stop()
+		if err := <-all[i].err; err != nil && first == nil {
+			first = err
+		}
+	}
+	return first
+}
+
+// firstError returns the error of a task that has ended already. What it takes
+// out it puts back.
+func firstError(all []running) error {
+	var first error
+	for _, r := range all {
+		select {
+		case err := <-r.err:
+			r.err <- err
+			if first == nil {
+				first = err
+			}
+		default:
+		}
+	}
+	return first
+}

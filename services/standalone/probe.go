@@ -1,0 +1,123 @@
+package standalone
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
+	healthgrpc "google.golang.org/grpc/health/grpc_health_v1"
+
+	"github.com/tidegatehq/tidegate/services/standalone/internal/oauth"
+)
+
+const (
+	// startTime is how long everything may take to be served.
+	startTime = time.Minute
+	// probeEvery is how long is waited between two looks, and for one.
+	probeEvery = 50 * time.Millisecond
+	probeTime  = 5 * time.Second
+)
+
+// probe asks the server's own addresses, as its users do, whether it serves.
+type probe struct {
+	at   Addresses
+	http *http.Client
+	grpc *grpc.ClientConn
+}
+
+// newProbe returns a probe that trusts the authority in the file ca.
+func newProbe(ca string, at Addresses) (*probe, error) {
+	text, err := os.ReadFile(ca)
+	if err != nil {
+		return nil, fmt.Errorf("read the authority: %w", err)
+	}
+	roots := x509.NewCertPool()
+	if !roots.AppendCertsFromPEM(text) {
+		return nil, fmt.Errorf("read the authority: %s has no certificate in it", ca)
+	}
+	trust := &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots}
+	conn, err := grpc.NewClient("passthrough:///"+at.GRPC, grpc.WithTransportCredentials(credentials.NewTLS(trust)))
+	if err != nil {
+		return nil, fmt.Errorf("connect to gRPC: %w", err)
+	}
+	transport := &http.Transport{TLSClientConfig: trust, DisableKeepAlives: true}
+	return &probe{at: at, http: &http.Client{Transport: transport}, grpc: conn}, nil
+}
+
+func (p *probe) close() { _ = p.grpc.Close() }
+
+// oauth returns a client of the OAuth2 endpoints.
+func (p *probe) oauth() *oauth.Client { return &oauth.Client{Portal: p.at.Portal, HTTP: p.http} }
+
+// wait returns nil once everything is served.
+func (p *probe) wait(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, startTime)
+	defer cancel()
+	tick := time.NewTicker(probeEvery)
+	defer tick.Stop()
+	for {
+		err := p.look(ctx)
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			if errors.Is(ctx.Err(), context.Canceled) {
+				return nil
+			}
+			return fmt.Errorf("not everything is served within %v: %w", startTime, err)
+		}
+	}
+}
+
+// Now reports why not everything is served at the moment.
+func (p *probe) Now() error {
+	ctx, cancel := context.WithTimeout(context.Background(), probeTime)
+	defer cancel()
+	return p.look(ctx)
+}
+
+// look asks once: the gateway for its routes, the portal for the issuer, which
+// it gets from the subscription service, and gRPC for its health.
+func (p *probe) look(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, probeTime)
+	defer cancel()
+	if err := p.get(ctx, "http"+p.at.WS[len("ws"):]+"/-/readyz"); err != nil {
+		return err
+	}
+	if err := p.get(ctx, p.at.Portal+"/.well-known/oauth-authorization-server"); err != nil {
+		return err
+	}
+	answer, err := healthgrpc.NewHealthClient(p.grpc).Check(ctx, &healthgrpc.HealthCheckRequest{})
+	if err != nil {
+		return fmt.Errorf("ask gRPC at %s: %w", p.at.GRPC, err)
+	}
+	if answer.GetStatus() != healthgrpc.HealthCheckResponse_SERVING {
+		return fmt.Errorf("gRPC at %s is %s", p.at.GRPC, answer.GetStatus())
+	}
+	return nil
+}
+
+func (p *probe) get(ctx context.Context, url string) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return fmt.Errorf("ask %s: %w", url, err)
+	}
+	res, err := p.http.Do(req)
+	if err != nil {
+		return fmt.Errorf("ask: %w", err)
+	}
+	res.Body.Close()
+	if res.StatusCode != http.StatusOK {
+		return fmt.Errorf("%s answers %s", url, res.Status)
+	}
+	return nil
+}

@@ -1,0 +1,25 @@
+package standalone
+
+import (
+	"context"
+	"log/slog"
+
+	"github.com/tidegatehq/tidegate/services/kit/run"
+)
+
+// Options are what the command line adds to the flags.
+type Options struct {
+	// Program is how the command line is called, for what is printed.
+	Program string
+	// Ready is called, when it is set, once everything is served.
+	Ready func(Addresses)
+}
+
+// Serve runs the server as the command tidegate serve and returns its exit
+// code.
+func Serve(ctx context.Context, p run.Program, opts Options) int {
+	cfg := Config{Stdout: p.Stdout, Program: opts.Program, Ready: opts.Ready}
+	return run.Exec(ctx, p, cfg.Flags, func(ctx context.Context, log *slog.Logger) error {
+		return Run(ctx, cfg, log)
+	})
+}

@@ -1,0 +1,199 @@
+package standalone
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"strings"
+	"time"
+
+	"google.golang.org/grpc"
+
+	"github.com/tidegatehq/tidegate/services/catalog"
+	"github.com/tidegatehq/tidegate/services/gateway"
+	"github.com/tidegatehq/tidegate/services/kit/memnet"
+	"github.com/tidegatehq/tidegate/services/kit/obs"
+	"github.com/tidegatehq/tidegate/services/kit/sqldb"
+	"github.com/tidegatehq/tidegate/services/portal"
+	"github.com/tidegatehq/tidegate/services/standalone/internal/folder"
+	"github.com/tidegatehq/tidegate/services/standalone/internal/sample"
+	"github.com/tidegatehq/tidegate/services/subscription"
+)
+
+// stack is the services of one process, wired.
+type stack struct {
+	cfg   *Config
+	data  *folder.Folder
+	at    Addresses
+	again bool
+	log   *slog.Logger
+	echo  *sample.Echo // nil without a sample
+	ops   *obs.Server
+	ready *probe
+	conns []*grpc.ClientConn
+}
+
+// newStack wires the services: each has an in-memory listener, and those that
+// call it a connection on which it knows them.
+func newStack(cfg *Config, data *folder.Folder, open sockets, at Addresses, again bool, log *slog.Logger) (*stack, error) {
+	s := &stack{cfg: cfg, data: data, at: at, again: again, log: log}
+	inside := map[string]*memnet.Listener{}
+	for _, name := range []string{"catalog", "subscription", "gateway"} {
+		inside[name] = memnet.Listen(name)
+	}
+	dial := func(to, from string, conn **grpc.ClientConn) error {
+		c, err := inside[to].Dial(from)
+		if err != nil {
+			return err
+		}
+		s.conns, *conn = append(s.conns, c), c
+		return nil
+	}
+	for _, link := range []struct {
+		to, from string
+		conn     **grpc.ClientConn
+	}{
+		{"subscription", "catalog", &cfg.catalog.Subscription.Conn},
+		{"catalog", "subscription", &cfg.subscription.Catalog.Conn},
+		{"catalog", "gateway", &cfg.gateway.Catalog.Conn},
+		{"subscription", "gateway", &cfg.gateway.Subscription.Conn},
+		{"catalog", "portal", &cfg.portal.Catalog.Conn},
+		{"subscription", "portal", &cfg.portal.Subscription.Conn},
+		{"gateway", "portal", &cfg.portal.Gateway.Conn},
+	} {
+		if err := dial(link.to, link.from, link.conn); err != nil {
+			s.close()
+			return nil, err
+		}
+	}
+	cfg.catalog.GRPC.InternalListener = inside["catalog"]
+	cfg.subscription.GRPC.InternalListener = inside["subscription"]
+	cfg.gateway.GRPC.InternalListener = inside["gateway"]
+	cfg.gateway.Listen.Listener, cfg.gateway.Listen.TLSListener = open["ws"], open["wss"]
+	cfg.portal.Listener, cfg.portal.GRPCListener = open["https"], open["grpc"]
+	reg := obs.NewRegistry()
+	cfg.catalog.Metrics, cfg.subscription.Metrics, cfg.gateway.Metrics, cfg.portal.Metrics = reg, reg, reg, reg
+	if lis := open["sample-listen"]; lis != nil {
+		s.echo = sample.NewEcho(lis, log)
+	}
+	var err error
+	if s.ready, err = newProbe(data.Path(folder.CACert), at); err != nil {
+		s.close()
+		return nil, err
+	}
+	s.ops = obs.New(obs.Config{Listener: open["ops"]}, log, reg, s.ready.Now)
+	return s, nil
+}
+
+// close ends the connections between the services.
+func (s *stack) close() {
+	for _, c := range s.conns {
+		_ = c.Close()
+	}
+	if s.ready != nil {
+		s.ready.close()
+	}
+}
+
+// tasks returns all that runs, in the order of dependence: what stops first
+// stands last.
+func (s *stack) tasks() []task {
+	cfg, log := s.cfg, s.log
+	tasks := []task{{"operations", s.ops.Run}}
+	if s.echo != nil {
+		tasks = append(tasks, task{"sample backend", s.echo.Run})
+	}
+	return append(tasks,
+		task{"catalog", s.database("catalog.db", func(ctx context.Context) error {
+			return catalog.Run(ctx, *cfg.catalog, log.With("service", "catalog"))
+		})},
+		task{"subscription", s.database("subscription.db", func(ctx context.Context) error {
+			return subscription.Run(ctx, *cfg.subscription, log.With("service", "subscription"))
+		})},
+		task{"portal", func(ctx context.Context) error {
+			return portal.Run(ctx, *cfg.portal, log.With("service", "portal"))
+		}},
+		task{"gateway", func(ctx context.Context) error {
+			return gateway.Run(ctx, *cfg.gateway, log.With("service", "gateway"))
+		}},
+		task{"certificates", s.renew},
+		task{"welcome", s.welcome},
+	)
+}
+
+// database gives the errors of a service that are about its database the name
+// of the flag.
+func (s *stack) database(name string, serve func(context.Context) error) func(context.Context) error {
+	return func(ctx context.Context) error {
+		err := serve(ctx)
+		if sqldb.IsNewer(err) {
+			return fmt.Errorf("%s: %s: %w", s.cfg.databaseFlag(name), strings.TrimSuffix(name, ".db"), err)
+		}
+		return err
+	}
+}
+
+// renew keeps the server's certificate good; whoever serves it reads it again.
+func (s *stack) renew(ctx context.Context) error {
+	tick := time.NewTicker(renewEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case now := <-tick.C:
+			if err := s.data.Certificates(s.cfg.names(), now); err != nil {
+				s.log.Error("the server's certificate is not renewed", "error", err)
+			}
+		}
+	}
+}
+
+// welcome waits until everything is served, makes the sample, and says so.
+func (s *stack) welcome(ctx context.Context) error {
+	if err := s.ready.wait(ctx); err != nil {
+		return err
+	}
+	b := &banner{program: s.cfg.Program, data: s.cfg.Data, again: s.again, at: s.at, ca: s.data.Path(folder.CACert)}
+	if s.data.Has(adminPasswordFile) {
+		b.password = s.data.Path(adminPasswordFile)
+	}
+	if s.echo != nil {
+		result, err := s.prepareSample(ctx)
+		if ctx.Err() != nil {
+			return nil
+		}
+		if err != nil {
+			b.noSample = err.Error()
+		} else {
+			b.sample = &result
+		}
+	}
+	out := s.cfg.Stdout
+	if out == nil {
+		out = io.Discard
+	}
+	if err := b.print(out); err != nil {
+		s.log.Warn("the welcome is not printed", "error", err)
+	}
+	if s.cfg.Ready != nil {
+		s.cfg.Ready(s.at)
+	}
+	<-ctx.Done()
+	return nil
+}
+
+// prepareSample makes or finds the sample.
+func (s *stack) prepareSample(ctx context.Context) (sample.Result, error) {
+	ctx, cancel := context.WithTimeout(ctx, startTime)
+	defer cancel()
+	password, err := s.data.Read(adminPasswordFile)
+	if err != nil {
+		password = nil // the sample needs it to be made, and can be used without
+	}
+	return sample.Prepare(ctx, sample.Config{
+		Files: s.data, Conn: s.ready.grpc, OAuth: s.ready.oauth(), Backend: s.echo.URL(),
+		Username: "admin", Password: strings.TrimSpace(string(password)), Log: s.log,
+	})
+}

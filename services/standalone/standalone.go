@@ -1,0 +1,198 @@
+// Package standalone is all of Tidegate in one process: the four services,
+// joined by gRPC in memory, on one data folder, with a sample to begin with. It
+// decides where things are and in which order they stop; what they do is left
+// to them.
+package standalone
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/tidegatehq/tidegate/services/kit/run"
+	"github.com/tidegatehq/tidegate/services/kit/sqldb"
+	"github.com/tidegatehq/tidegate/services/standalone/internal/folder"
+)
+
+// renewEvery is how often the server's certificate is looked at.
+const renewEvery = 12 * time.Hour
+
+// Addresses are where people and programs reach the server.
+type Addresses struct {
+	// Portal is the URL of REST and OAuth2, GRPC the host:port of gRPC, WS and
+	// WSS the URLs of WebSocket without and with TLS.
+	Portal, GRPC, WS, WSS string
+	// Ops is the URL of operations, or empty.
+	Ops string
+	// Sample is the URL of the sample's backend, or empty.
+	Sample string
+}
+
+// Run serves everything until ctx ends: then sessions drain and their last
+// usage is reported before portal, subscription and catalog stop.
+func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
+	if err := cfg.Check(); err != nil {
+		return run.Misconfigured(err)
+	}
+	data, err := folder.Open(cfg.Data)
+	if err != nil {
+		return fmt.Errorf("-data: %w", err)
+	}
+	defer data.Close()
+	sockets, err := cfg.listen(ctx)
+	if err != nil {
+		return err
+	}
+	defer sockets.close()
+	again := data.Has(issuerFile)
+	at := sockets.addresses()
+	if err := cfg.fill(ctx, data, at); err != nil {
+		return err
+	}
+	s, err := newStack(&cfg, data, sockets, at, again, log)
+	if err != nil {
+		return err
+	}
+	defer s.close()
+	return inOrder(ctx, s.tasks()...)
+}
+
+// sockets are what is listened on, by flag.
+type sockets map[string]net.Listener
+
+// listen opens every socket, or none.
+func (c *Config) listen(ctx context.Context) (sockets, error) {
+	all := sockets{}
+	for _, l := range c.listeners() {
+		address, err := c.address(l)
+		if err != nil {
+			return nil, err
+		}
+		lis, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
+		if err != nil {
+			all.close()
+			return nil, taken(l.flag, address, err)
+		}
+		all[l.flag] = lis
+	}
+	return all, nil
+}
+
+// taken says why an address cannot be listened on.
+func taken(flag, address string, err error) error {
+	var errno syscall.Errno
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		return fmt.Errorf("-%s: %s is taken by another program; give another", flag, address)
+	case errors.Is(err, syscall.EADDRNOTAVAIL):
+		return fmt.Errorf("-%s: %s is not an address of this machine", flag, address)
+	case errors.As(err, &errno):
+		return fmt.Errorf("-%s: cannot listen on %s: %s", flag, address, errno.Error())
+	}
+	return fmt.Errorf("-%s: cannot listen on %s: %w", flag, address, err)
+}
+
+// close closes what nobody has closed yet.
+func (s sockets) close() {
+	for _, lis := range s {
+		_ = lis.Close()
+	}
+}
+
+// addresses returns where the sockets are reached.
+func (s sockets) addresses() Addresses {
+	at := Addresses{Portal: s.url("https", "https"), WS: s.url("ws", "ws"), WSS: s.url("wss", "wss"), Ops: s.url("http", "ops")}
+	at.GRPC = s.name("grpc")
+	if lis := s["sample-listen"]; lis != nil {
+		at.Sample = "ws://" + lis.Addr().String()
+	}
+	return at
+}
+
+func (s sockets) url(scheme, flag string) string {
+	if name := s.name(flag); name != "" {
+		return scheme + "://" + name
+	}
+	return ""
+}
+
+// name returns host:port of a socket as people type it: what is on loopback or
+// on every interface is localhost.
+func (s sockets) name(flag string) string {
+	if s[flag] == nil {
+		return ""
+	}
+	addr, ok := s[flag].Addr().(*net.TCPAddr)
+	if !ok {
+		return s[flag].Addr().String()
+	}
+	if addr.IP.IsUnspecified() || addr.IP.Equal(net.IPv4(127, 0, 0, 1)) || addr.IP.IsLoopback() && addr.IP.To4() == nil {
+		return fmt.Sprintf("localhost:%d", addr.Port)
+	}
+	return addr.String()
+}
+
+// fill answers what the user has left open: files in the data folder, and
+// addresses.
+func (c *Config) fill(ctx context.Context, data *folder.Folder, at Addresses) error {
+	if c.left["catalog.gateway-urls"] {
+		c.set("catalog.gateway-urls", at.WS+","+at.WSS)
+	}
+	if err := data.Secrets(masterKeyFile, adminPasswordFile, issuerFile); err != nil {
+		return fmt.Errorf("-data: %w", err)
+	}
+	if err := data.Certificates(c.names(), time.Now()); err != nil {
+		return fmt.Errorf("-data: %w", err)
+	}
+	for _, name := range []string{"catalog.db", "subscription.db"} {
+		if err := reach(ctx, c.given(name)); err != nil {
+			return fmt.Errorf("%s: %w", c.databaseFlag(name), err)
+		}
+	}
+	return c.fixIssuer(data, at.Portal)
+}
+
+// databaseFlag returns the flag that decides where a database is.
+func (c *Config) databaseFlag(name string) string {
+	if c.left[name] {
+		return "-data"
+	}
+	return "-" + name
+}
+
+// fixIssuer answers who issues tokens: that is fixed at the first start,
+// whatever the portal's address is later.
+func (c *Config) fixIssuer(data *folder.Folder, portal string) error {
+	if !data.Has(issuerFile) {
+		issuer := portal
+		if !c.left["subscription.issuer"] {
+			issuer = c.given("subscription.issuer")
+		}
+		if err := data.Write(issuerFile, []byte(issuer+"\n")); err != nil {
+			return fmt.Errorf("-data: %w", err)
+		}
+	}
+	if !c.left["subscription.issuer"] {
+		return nil
+	}
+	issuer, err := data.Read(issuerFile)
+	if err != nil {
+		return fmt.Errorf("-data: %w", err)
+	}
+	c.set("subscription.issuer", strings.TrimSpace(string(issuer)))
+	return nil
+}
+
+// reach sees whether a database is there and sound before anything is started.
+func reach(ctx context.Context, url string) error {
+	db, err := sqldb.Open(ctx, url)
+	if err != nil {
+		return err
+	}
+	return db.Close()
+}
