@@ -82,8 +82,7 @@ func dnsName(host string) bool {
 
 // urlProblem is what url.Parse says, without the URL around it.
 func urlProblem(err error) string {
-	var e *url.Error
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*url.Error](err); ok {
 		return e.Err.Error()
 	}
 	return err.Error()

@@ -9,11 +9,13 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/protobuf/proto"
 
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
 	"github.com/tidegatehq/tidegate/services/catalog/internal/store"
 	"github.com/tidegatehq/tidegate/services/kit/change"
+	"github.com/tidegatehq/tidegate/services/kit/fault"
 	"github.com/tidegatehq/tidegate/services/kit/identity"
 	"github.com/tidegatehq/tidegate/services/kit/sqldb"
 )
@@ -105,17 +107,17 @@ func (a *API) write(ctx context.Context, fn func(w *writer) (resource string, er
 	return err
 }
 
-// changeRoutes runs fn, which changes an API or its versions, and adds to the
-// event what that does to their routes.
-func (w *writer) changeRoutes(ctx context.Context, api string, fn func() error) error {
-	before, err := w.versions(ctx, api)
+// changeRoutes runs fn, which changes one version of an API, or with the id ""
+// the API and all of them, and adds to the event what that does to their routes.
+func (w *writer) changeRoutes(ctx context.Context, api, id string, fn func() error) error {
+	before, err := w.versions(ctx, api, id)
 	if err != nil {
 		return err
 	}
 	if err := fn(); err != nil {
 		return err
 	}
-	after, err := w.versions(ctx, api)
+	after, err := w.versions(ctx, api, id)
 	if err != nil {
 		return err
 	}
@@ -143,7 +145,17 @@ func (w *writer) changeRoutes(ctx context.Context, api string, fn func() error) 
 	return nil
 }
 
-// versions returns all versions of an API.
-func (w *writer) versions(ctx context.Context, api string) ([]store.Version, error) {
-	return w.ListVersions(ctx, store.Viewer{All: true}, store.VersionFilter{APIID: &api}, store.After{}, store.MaxVersions)
+// versions returns one version of an API, if it is there, or with the id "" all.
+func (w *writer) versions(ctx context.Context, api, id string) ([]store.Version, error) {
+	if id == "" {
+		return w.VersionsOf(ctx, api)
+	}
+	v, err := w.Version(ctx, api, id)
+	switch {
+	case fault.Is(err, codes.NotFound):
+		return nil, nil
+	case err != nil:
+		return nil, err
+	}
+	return []store.Version{v}, nil
 }

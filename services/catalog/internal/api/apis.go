@@ -96,7 +96,7 @@ func (a *API) UpdateApi(ctx context.Context, req *catalogv1.UpdateApiRequest) (*
 		}
 		row = apiRow(next)
 		row.ID, row.Etag, row.UpdatedAt = old.ID, old.Etag, w.now
-		err = w.changeRoutes(ctx, row.ID, func() error { return w.UpdateAPI(ctx, row) })
+		err = w.changeRoutes(ctx, row.ID, "", func() error { return w.UpdateAPI(ctx, row) })
 		if err != nil {
 			return "", err
 		}
@@ -117,7 +117,7 @@ func (a *API) DeleteApi(ctx context.Context, req *catalogv1.DeleteApiRequest) (*
 		if err != nil {
 			return "", err
 		}
-		versions, err := w.versions(ctx, row.ID)
+		versions, err := w.VersionsOf(ctx, row.ID)
 		if err != nil {
 			return "", err
 		}
@@ -127,7 +127,7 @@ func (a *API) DeleteApi(ctx context.Context, req *catalogv1.DeleteApiRequest) (*
 		case len(versions) > 0 && !req.GetForce():
 			return "", fault.Precondition("the API has versions: delete them first, or set force")
 		}
-		return apiName(row.ID), w.changeRoutes(ctx, row.ID, func() error { return w.DeleteAPI(ctx, row.ID, row.Etag) })
+		return apiName(row.ID), w.changeRoutes(ctx, row.ID, "", func() error { return w.DeleteAPI(ctx, row.ID, row.Etag) })
 	})
 	if err != nil {
 		return nil, err

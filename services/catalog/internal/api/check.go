@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 
+	"google.golang.org/grpc/codes"
+
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
 	"github.com/tidegatehq/tidegate/services/catalog/internal/store"
 	"github.com/tidegatehq/tidegate/services/kit/fault"
@@ -100,7 +102,7 @@ func checkAPI(ctx context.Context, st *store.Store, old store.API, next *catalog
 	id, ok := defaultID(old.ID, next.GetDefaultVersion())
 	if ok && id != "" {
 		_, err := st.Version(ctx, old.ID, id)
-		if fault.Is(err, notFound) {
+		if fault.Is(err, codes.NotFound) {
 			ok = false
 		} else if err != nil {
 			return err
@@ -153,7 +155,7 @@ func checkPlans(ctx context.Context, st *store.Store, ids []string) error {
 	for i, id := range ids {
 		_, err := st.Plan(ctx, id)
 		switch {
-		case fault.Is(err, notFound):
+		case fault.Is(err, codes.NotFound):
 			wrong = append(wrong, fault.Violation{
 				Field: fmt.Sprintf("version.plans[%d]", i), Message: "there is no " + planName(id),
 			})

@@ -4,7 +4,6 @@ import (
 	"strconv"
 	"strings"
 
-	"google.golang.org/grpc/codes"
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
@@ -20,8 +19,6 @@ const (
 	placePrefix  = "PLACE_"
 	windowPrefix = "WINDOW_"
 )
-
-const notFound = codes.NotFound
 
 func etag(n int64) string { return strconv.FormatInt(n, 10) }
 

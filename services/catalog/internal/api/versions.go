@@ -32,7 +32,7 @@ func (a *API) CreateVersion(ctx context.Context, req *catalogv1.CreateVersionReq
 			return "", err
 		}
 		row.APIID, row.Context, row.CreatedAt = parent.ID, parent.Context, w.now
-		err = w.changeRoutes(ctx, parent.ID, func() error { return w.CreateVersion(ctx, row) })
+		err = w.changeRoutes(ctx, parent.ID, row.ID, func() error { return w.CreateVersion(ctx, row) })
 		if err != nil {
 			return "", err
 		}
@@ -155,7 +155,7 @@ func (a *API) changeVersion(ctx context.Context, me identity.Person, name, etag 
 			return "", err
 		}
 		row.ID, row.Etag, row.UpdatedAt = old.ID, old.Etag, w.now
-		err = w.changeRoutes(ctx, old.APIID, func() error { return w.UpdateVersion(ctx, row) })
+		err = w.changeRoutes(ctx, old.APIID, old.ID, func() error { return w.UpdateVersion(ctx, row) })
 		if err != nil {
 			return "", err
 		}
@@ -186,7 +186,7 @@ func (a *API) DeleteVersion(ctx context.Context, req *catalogv1.DeleteVersionReq
 		if row.State != store.Created {
 			return "", fault.Precondition("the version is %s: demote it first", row.State)
 		}
-		return req.GetName(), w.changeRoutes(ctx, row.APIID, func() error { return w.DeleteVersion(ctx, row, w.now) })
+		return req.GetName(), w.changeRoutes(ctx, row.APIID, row.ID, func() error { return w.DeleteVersion(ctx, row, w.now) })
 	})
 	if err != nil {
 		return nil, err

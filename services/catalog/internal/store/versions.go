@@ -79,6 +79,15 @@ func (s *Store) Version(ctx context.Context, api, id string) (Version, error) {
 	return v, nil
 }
 
+// VersionsOf returns all versions of an API, oldest first.
+func (s *Store) VersionsOf(ctx context.Context, api string) ([]Version, error) {
+	rows, err := s.q.QueryContext(ctx, selectVersion+`WHERE v.api_id = $1 ORDER BY v.created_at, v.id`, api)
+	if err != nil {
+		return nil, fmt.Errorf("read versions of %q: %w", api, err)
+	}
+	return collect(rows, "read versions of an API", scanVersion)
+}
+
 // VersionFilter restricts ListVersions; nil is no restriction.
 type VersionFilter struct {
 	// APIID is the API whose versions are listed.

@@ -1,0 +1,264 @@
+package catalog
+
+import (
+	"context"
+	"flag"
+	"io"
+	"log/slog"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+	"google.golang.org/grpc"
+
+	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
+	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
+	watchv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/watch/v1"
+	"github.com/tidegatehq/tidegate/services/kit/grpcclient"
+	"github.com/tidegatehq/tidegate/services/kit/identity"
+	"github.com/tidegatehq/tidegate/services/kit/identity/identitytest"
+	"github.com/tidegatehq/tidegate/services/kit/memnet"
+	"github.com/tidegatehq/tidegate/services/kit/testdb"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func quiet() *slog.Logger { return slog.New(slog.NewTextHandler(io.Discard, nil)) }
+
+// signing serves the keys of people's tokens, as the subscription service does.
+func signing(t *testing.T) (*identitytest.Signer, *grpc.ClientConn) {
+	t.Helper()
+	signer, lis, srv := identitytest.New(t), memnet.Listen("subscription"), grpc.NewServer()
+	subscriptionv1.RegisterOAuthServiceServer(srv, signer)
+	done := make(chan error, 1)
+	go func() { done <- srv.Serve(lis) }()
+	conn, err := lis.Dial(identity.Catalog)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		conn.Close()
+		srv.Stop()
+		if err := <-done; err != nil {
+			t.Errorf("serve keys: %v", err)
+		}
+	})
+	return signer, conn
+}
+
+// instance is a running catalog.
+type instance struct {
+	catalog catalogv1.CatalogServiceClient
+	routes  catalogv1.RouteServiceClient
+	stop    func()
+}
+
+// start runs a catalog with the database at url until stop or the test's end.
+func start(t *testing.T, url string, subscription *grpc.ClientConn) *instance {
+	t.Helper()
+	people, services := memnet.Listen("people"), memnet.Listen("services")
+	cfg := Config{DB: url, AuditKeep: 1000 * time.Hour, GatewayURLs: "ws://gw/"}
+	cfg.GRPC.Listener, cfg.GRPC.InternalListener, cfg.GRPC.Drain = people, services, time.Second
+	cfg.Subscription.Conn = subscription
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- Run(ctx, cfg, quiet()) }()
+	dial := func(l *memnet.Listener, caller string) *grpc.ClientConn {
+		conn, err := l.Dial(caller)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return conn
+	}
+	front, back := dial(people, ""), dial(services, identity.Gateway)
+	stopped := false
+	stop := func() {
+		if stopped {
+			return
+		}
+		stopped = true
+		cancel()
+		front.Close()
+		back.Close()
+		if err := <-done; err != nil {
+			t.Errorf("Run = %v, want nil", err)
+		}
+	}
+	t.Cleanup(stop)
+	return &instance{catalog: catalogv1.NewCatalogServiceClient(front), routes: catalogv1.NewRouteServiceClient(back), stop: stop}
+}
+
+// A catalog that is stopped and started has its data and its history again.
+func TestRestart(t *testing.T) {
+	signer, conn := signing(t)
+	ann := grpcclient.Bearer(signer.Token("ann", identity.RoleCreator))
+	url := "sqlite:" + filepath.Join(t.TempDir(), "catalog.db")
+	first := start(t, url, conn)
+	made, err := first.catalog.CreateApi(t.Context(), &catalogv1.CreateApiRequest{Api: &catalogv1.Api{DisplayName: "Echo", Context: "/echo"}}, ann)
+	if err != nil {
+		t.Fatal(err)
+	}
+	v, err := first.catalog.CreateVersion(t.Context(), &catalogv1.CreateVersionRequest{Parent: made.GetName(), Version: &catalogv1.Version{
+		Version: "1", Endpoints: &catalogv1.Endpoints{Production: "ws://b"},
+	}}, ann)
+	if err != nil || !slices.Equal(v.GetAddresses(), []string{"ws://gw/echo/1"}) {
+		t.Fatalf("CreateVersion = %v, %v", v, err)
+	}
+	cursor := watch(t, first, "").cursor
+	first.stop()
+	second := start(t, url, conn)
+	got, err := second.catalog.GetApi(t.Context(), &catalogv1.GetApiRequest{Name: made.GetName()}, ann)
+	if err != nil || got.GetEtag() != made.GetEtag() || got.GetDisplayName() != "Echo" {
+		t.Errorf("GetApi after a restart = %v, %v", got, err)
+	}
+	if w := watch(t, second, cursor); w.reset != watchv1.Begin_RESET_UNSPECIFIED {
+		t.Errorf("a watch after a restart begins with %v, want no snapshot", w.reset)
+	}
+}
+
+// begun is a watch that has begun.
+type begun struct {
+	stream grpc.BidiStreamingClient[catalogv1.WatchRoutesRequest, catalogv1.WatchRoutesResponse]
+	reset  watchv1.Begin_Reset
+	cursor string
+	number uint64
+}
+
+// watch begins a watch and reads its snapshot, where there is one.
+func watch(t *testing.T, i *instance, since string) *begun {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	t.Cleanup(cancel)
+	stream, err := i.routes.WatchRoutes(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := &begun{stream: stream}
+	hello := &watchv1.Hello{Instance: "gateway-1", Kind: "gateway", Since: since}
+	err = stream.Send(&catalogv1.WatchRoutesRequest{Body: &catalogv1.WatchRoutesRequest_Hello{Hello: hello}})
+	for err == nil {
+		var m *catalogv1.WatchRoutesResponse
+		if m, err = stream.Recv(); err != nil {
+			break
+		}
+		if b := m.GetBegin(); b != nil {
+			if w.reset = b.GetReset_(); w.reset == watchv1.Begin_RESET_UNSPECIFIED {
+				return w
+			}
+		}
+		if e := m.GetSnapshotEnd(); e != nil {
+			w.cursor, w.number = e.GetCursor(), e.GetNumber()
+			return w
+		}
+	}
+	t.Fatalf("watch: %v", err)
+	return nil
+}
+
+// Two replicas that start at once on one Postgres are one catalog.
+func TestReplicas(t *testing.T) {
+	url := testdb.Postgres(t)
+	signer, conn := signing(t)
+	ann := grpcclient.Bearer(signer.Token("ann", identity.RoleCreator, identity.RolePublisher))
+	one, two := start(t, url, conn), start(t, url, conn)
+	w := watch(t, two, "")
+	made, err := one.catalog.CreateApi(t.Context(), &catalogv1.CreateApiRequest{Api: &catalogv1.Api{DisplayName: "Echo", Context: "/echo"}}, ann)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := two.catalog.GetApi(t.Context(), &catalogv1.GetApiRequest{Name: made.GetName()}, ann)
+	if err != nil || got.GetEtag() != made.GetEtag() {
+		t.Errorf("GetApi at the other replica = %v, %v", got, err)
+	}
+	_, err = two.catalog.UpdateApi(t.Context(), &catalogv1.UpdateApiRequest{
+		Api: &catalogv1.Api{Name: made.GetName(), Description: "x", Etag: made.GetEtag()},
+	}, ann)
+	if err != nil {
+		t.Errorf("UpdateApi at the other replica = %v", err)
+	}
+	_, err = one.catalog.UpdateApi(t.Context(), &catalogv1.UpdateApiRequest{
+		Api: &catalogv1.Api{Name: made.GetName(), Description: "y", Etag: made.GetEtag()},
+	}, ann)
+	if err == nil {
+		t.Error("UpdateApi with an etag that the other replica made stale succeeds")
+	}
+	for want := w.number + 1; want <= w.number+2; {
+		m, err := w.stream.Recv()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if c := m.GetChange(); c != nil {
+			if c.GetPosition().GetNumber() != want {
+				t.Fatalf("the watch says change %d, want %d", c.GetPosition().GetNumber(), want)
+			}
+			want++
+		}
+	}
+	ack := &watchv1.Ack{Number: w.number + 2}
+	if err := w.stream.Send(&catalogv1.WatchRoutesRequest{Body: &catalogv1.WatchRoutesRequest_Ack{Ack: ack}}); err != nil {
+		t.Fatal(err)
+	}
+	applied, err := one.catalog.WaitApplied(t.Context(), &catalogv1.WaitAppliedRequest{Number: w.number + 2}, ann)
+	if err != nil || !applied.GetApplied() {
+		t.Errorf("WaitApplied at the replica without the watcher = %v, %v, want true", applied, err)
+	}
+}
+
+func TestConfig(t *testing.T) {
+	parse := func(args ...string) error {
+		var cfg Config
+		fs := flag.NewFlagSet("catalog", flag.ContinueOnError)
+		fs.SetOutput(io.Discard)
+		cfg.Flags(fs, "catalog.")
+		if err := fs.Parse(args); err != nil {
+			return err
+		}
+		return cfg.Check()
+	}
+	if err := parse(); err != nil {
+		t.Errorf("the defaults are wrong: %v", err)
+	}
+	if err := parse("-catalog.gateway-urls", ""); err != nil {
+		t.Errorf("no gateway's address is wrong: %v", err)
+	}
+	badURL := func(url string) string {
+		return `-catalog.gateway-urls: "` + url + `" is not a ws or wss URL such as ws://localhost:9099`
+	}
+	for _, c := range []struct {
+		args string
+		want string
+	}{
+		{"-catalog.db mysql://x", "-catalog.db: must start with postgres:// or sqlite:"},
+		{"-catalog.db sqlite:", "-catalog.db: sqlite: needs the path of a file"},
+		{"-catalog.audit-keep 24h", "-catalog.audit-keep: must be 168h0m0s at least"},
+		{"-catalog.gateway-urls ws://a,http://b", badURL("http://b")},
+		{"-catalog.gateway-urls localhost:9099", badURL("localhost:9099")},
+		{"-catalog.gateway-urls ws://u@a", badURL("ws://u@a")},
+		{"-catalog.gateway-urls ws://a?b", badURL("ws://a?b")},
+		{"-catalog.ops x", `-ops: "x" is not host:port`},
+		{"-catalog.db x -catalog.audit-keep 0", "-catalog.db: must start with postgres:// or sqlite:\n-catalog.audit-keep: must be 168h0m0s at least"},
+	} {
+		err := parse(strings.Fields(c.args)...)
+		if err == nil || err.Error() != c.want {
+			t.Errorf("%s = %v, want %q", c.args, err, c.want)
+		}
+	}
+	if err := Run(t.Context(), Config{}, quiet()); err == nil {
+		t.Error("Run without a configuration succeeds")
+	}
+}
+
+// What cannot be opened is one clear line.
+func TestRunRefuses(t *testing.T) {
+	_, conn := signing(t)
+	cfg := Config{DB: "sqlite:" + filepath.Join(t.TempDir(), "none", "catalog.db"), AuditKeep: 1000 * time.Hour}
+	cfg.GRPC.Listener, cfg.GRPC.InternalListener = memnet.Listen("people"), memnet.Listen("services")
+	cfg.Subscription.Conn = conn
+	err := Run(t.Context(), cfg, quiet())
+	if err == nil || !strings.HasPrefix(err.Error(), "open database ") || strings.Contains(err.Error(), "\n") {
+		t.Errorf("Run in a folder that is none = %v, want one clear line", err)
+	}
+}
