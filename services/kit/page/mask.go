@@ -2,6 +2,7 @@ package page
 
 import (
 	"slices"
+	"strings"
 
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
@@ -10,7 +11,8 @@ import (
 
 // Mask returns the fields that an update changes, out of those that it may: the
 // paths of the mask, all of may for "*", and those that are set in m where there
-// is no mask. A path of any other name is a fault.
+// is no mask; in the last two cases only whole fields, no parts of one (a.b). A
+// path of any other name is a fault.
 func Mask(mask *fieldmaskpb.FieldMask, m proto.Message, may ...string) ([]string, error) {
 	var paths []string
 	if len(mask.GetPaths()) == 0 {
@@ -23,7 +25,7 @@ func Mask(mask *fieldmaskpb.FieldMask, m proto.Message, may ...string) ([]string
 	}
 	for _, path := range mask.GetPaths() {
 		if path == "*" && len(mask.GetPaths()) == 1 {
-			return may, nil
+			return slices.DeleteFunc(slices.Clone(may), isPart), nil
 		}
 		if !slices.Contains(may, path) {
 			return nil, unknown("update_mask", path, may)
@@ -34,6 +36,9 @@ func Mask(mask *fieldmaskpb.FieldMask, m proto.Message, may ...string) ([]string
 	}
 	return paths, nil
 }
+
+// isPart reports whether a path names a part of a field.
+func isPart(path string) bool { return strings.Contains(path, ".") }
 
 // isSet reports whether a field at the top of m is set.
 func isSet(m proto.Message, path string) bool {

@@ -1,0 +1,157 @@
+package certs_test
+
+import (
+	"crypto/tls"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/tidegatehq/tidegate/services/kit/certs"
+	"github.com/tidegatehq/tidegate/services/kit/certs/certtest"
+	"github.com/tidegatehq/tidegate/services/kit/memnet"
+)
+
+func open(t *testing.T, files certs.Files) *certs.Source {
+	t.Helper()
+	s, err := certs.Open(files)
+	if err != nil {
+		t.Fatalf("Open: %v", err)
+	}
+	return s
+}
+
+// shake does a handshake and returns the names that each side sees.
+func shake(t *testing.T, server, client *tls.Config) (serverNames, clientNames []string, err error) {
+	t.Helper()
+	lis := memnet.Listen("server")
+	defer lis.Close()
+	var srv *tls.Conn
+	done := make(chan error, 1)
+	go func() {
+		a, err := lis.Accept()
+		if err != nil {
+			done <- err
+			return
+		}
+		srv = tls.Server(a, server)
+		err = srv.Handshake()
+		if err == nil {
+			_, err = srv.Write([]byte("x"))
+		}
+		a.Close()
+		done <- err
+	}()
+	b, err := lis.DialContext(t.Context(), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	client.ServerName = "127.0.0.1"
+	c := tls.Client(b, client)
+	_, err = c.Read(make([]byte, 1)) // TLS 1.3 tells a refused client at its first read
+	b.Close()
+	if serr := <-done; err == nil {
+		err = serr
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	serverNames = c.ConnectionState().PeerCertificates[0].DNSNames
+	if certs := srv.ConnectionState().PeerCertificates; len(certs) > 0 {
+		clientNames = certs[0].DNSNames
+	}
+	return serverNames, clientNames, nil
+}
+
+func TestMutualTLS(t *testing.T) {
+	ca, other := certtest.NewCA(t), certtest.NewCA(t)
+	server := open(t, ca.Issue(t, "catalog"))
+	client := open(t, ca.Issue(t, "gateway"))
+	s, c, err := shake(t, server.Server(true, "h2"), client.Client())
+	if err != nil || len(s) != 1 || s[0] != "catalog" || len(c) != 1 || c[0] != "gateway" {
+		t.Errorf("handshake = %v, %v, %v, want catalog, gateway", s, c, err)
+	}
+	stranger := other.Issue(t, "gateway")
+	stranger.CA = ca.File
+	if _, _, err := shake(t, server.Server(true), open(t, stranger).Client()); err == nil {
+		t.Error("a certificate of another authority is admitted")
+	}
+	nobody := open(t, certs.Files{CA: ca.File})
+	if _, _, err := shake(t, server.Server(true), nobody.Client()); err == nil {
+		t.Error("a client without a certificate is admitted")
+	}
+	if _, _, err := shake(t, server.Server(false), nobody.Client()); err != nil {
+		t.Errorf("a client without a certificate on a server for all: %v", err)
+	}
+	if _, _, err := shake(t, server.Server(false), open(t, certs.Files{CA: other.File}).Client()); err == nil {
+		t.Error("a client trusts a server of another authority")
+	}
+}
+
+func TestFilesAreReadAgain(t *testing.T) {
+	ca := certtest.NewCA(t)
+	files := ca.Issue(t, "old")
+	server := open(t, files)
+	cfg := server.Server(false)
+	client := open(t, certs.Files{CA: ca.File})
+	names := func() string {
+		s, _, err := shake(t, cfg, client.Client())
+		if err != nil {
+			t.Fatalf("handshake: %v", err)
+		}
+		return s[0]
+	}
+	if got := names(); got != "old" {
+		t.Errorf("server is %q, want old", got)
+	}
+	ca.IssueTo(t, files, "new")
+	later(t, files.Cert)
+	if got := names(); got != "new" || server.Err() != nil {
+		t.Errorf("server is %q, %v, want new", got, server.Err())
+	}
+	if err := os.WriteFile(files.Key, []byte("half written"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got := names(); got != "new" || server.Err() == nil {
+		t.Errorf("with half a key the server is %q, Err = %v, want new and an error", got, server.Err())
+	}
+	ca.IssueTo(t, files, "newer")
+	later(t, files.Cert)
+	if got := names(); got != "newer" || server.Err() != nil {
+		t.Errorf("server is %q, %v, want newer", got, server.Err())
+	}
+}
+
+// later makes a file newer than it can have been before.
+func later(t *testing.T, path string) {
+	t.Helper()
+	at := time.Now().Add(time.Minute)
+	if err := os.Chtimes(path, at, at); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestOpenRefuses(t *testing.T) {
+	ca := certtest.NewCA(t)
+	a, b := ca.Issue(t, "a"), ca.Issue(t, "b")
+	empty := filepath.Join(t.TempDir(), "empty.pem")
+	if err := os.WriteFile(empty, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		files certs.Files
+		want  string
+	}{
+		{certs.Files{Cert: a.Cert}, "go together"},
+		{certs.Files{Key: a.Key}, "go together"},
+		{certs.Files{Cert: a.Cert, Key: b.Key}, "private key does not match"},
+		{certs.Files{Cert: "/nowhere", Key: a.Key}, "/nowhere"},
+		{certs.Files{CA: empty}, "no certificate in it"},
+		{certs.Files{CA: "/nowhere"}, "/nowhere"},
+	} {
+		if _, err := certs.Open(tt.files); err == nil || !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("Open(%+v) = %v, want %q", tt.files, err, tt.want)
+		}
+	}
+}
