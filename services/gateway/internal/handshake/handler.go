@@ -44,10 +44,15 @@ type Parts struct {
 type Handler struct {
 	Parts
 	upgrader *gws.Upgrader
+	// patience is how long a handshake may take before its client is watched:
+	// most are over by then, and need no goroutine for it.
+	patience time.Duration
 }
 
 // New returns a handler.
-func New(p Parts) *Handler { return &Handler{Parts: p, upgrader: newUpgrader()} }
+func New(p Parts) *Handler {
+	return &Handler{Parts: p, upgrader: newUpgrader(), patience: 20 * time.Millisecond}
+}
 
 var (
 	errClientGone = errors.New("client left during the handshake")
@@ -69,7 +74,7 @@ func (h *Handler) Handle(ctx context.Context, r *listener.Request) {
 	defer end()
 	ctx, leave := context.WithCancelCause(ctx)
 	defer leave(nil)
-	watch := watchClient(r, func() { leave(errClientGone) })
+	watch := watchClient(r, h.patience, func() { leave(errClientGone) })
 	a := &attempt{Request: r, ref: session.NewRef()}
 	if err := h.run(ctx, a, watch); err != nil {
 		watch.stop()

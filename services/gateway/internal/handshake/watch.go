@@ -8,10 +8,6 @@ import (
 	"github.com/tidegatehq/tidegate/services/gateway/internal/listener"
 )
 
-// patience is how long a handshake may take before its client is watched: most
-// are over by then, and need no goroutine for it.
-const patience = 20 * time.Millisecond
-
 // watch notices a client that leaves during its handshake. What the client sends
 // meanwhile is kept; when that is too much, the client is no longer read.
 type watch struct {
@@ -23,9 +19,9 @@ type watch struct {
 	buf     []byte
 }
 
-// watchClient calls gone when r's client leaves. The connection must not be used
-// until stop has returned.
-func watchClient(r *listener.Request, gone func()) *watch {
+// watchClient calls gone when r's client leaves, from some patience on. The
+// connection must not be used until stop has returned.
+func watchClient(r *listener.Request, patience time.Duration, gone func()) *watch {
 	w := &watch{conn: r.Conn, gone: gone, done: make(chan struct{}), buf: r.Ahead}
 	w.timer = time.AfterFunc(patience, w.read)
 	return w

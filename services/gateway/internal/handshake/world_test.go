@@ -1,0 +1,356 @@
+package handshake
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/gorilla/websocket"
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/goleak"
+
+	"github.com/tidegatehq/tidegate/services/gateway/internal/credential"
+	"github.com/tidegatehq/tidegate/services/gateway/internal/grant"
+	"github.com/tidegatehq/tidegate/services/gateway/internal/listener"
+	"github.com/tidegatehq/tidegate/services/gateway/internal/metrics"
+	"github.com/tidegatehq/tidegate/services/gateway/internal/routes"
+	"github.com/tidegatehq/tidegate/services/gateway/internal/session"
+	"github.com/tidegatehq/tidegate/services/gateway/internal/upstream"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// grants is a Granter that knows its tokens by heart.
+type grants struct {
+	mu      sync.Mutex
+	byToken map[string]grant.Grant
+	errs    map[string]error
+	verify  func(ctx context.Context, token string) // called before each answer
+	confirm func(s *session.Session) error
+	asked   []string
+}
+
+func (g *grants) Verify(ctx context.Context, token, version string) (grant.Grant, error) {
+	g.mu.Lock()
+	hook := g.verify
+	g.asked = append(g.asked, token+" "+version)
+	g.mu.Unlock()
+	if hook != nil {
+		hook(ctx, token)
+	}
+	if err := ctx.Err(); err != nil {
+		return grant.Grant{}, context.Cause(ctx)
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if err := g.errs[token]; err != nil {
+		return grant.Grant{}, err
+	}
+	if known, ok := g.byToken[token]; ok {
+		return known, nil
+	}
+	return grant.Grant{}, grant.ErrUnauthenticated
+}
+
+func (g *grants) Confirm(_ context.Context, s *session.Session, asOf uint64) error {
+	if asOf != 7 {
+		return errors.New("not the number that the grant came with")
+	}
+	if g.confirm != nil {
+		return g.confirm(s)
+	}
+	return s.Err()
+}
+
+// world is a gateway around the handler, with real sockets.
+type world struct {
+	t        testing.TB
+	handler  *Handler
+	routes   *routes.Store
+	grants   *grants
+	sessions *session.Registry
+	dialer   *upstream.Dialer
+	listener *listener.Listener
+	stop     func()
+}
+
+func newWorld(t testing.TB, edit func(*listener.Config)) *world {
+	t.Helper()
+	basis := &session.Grant{Name: "grants/1", IDs: []string{"grants/1", "applications/1"}}
+	w := &world{
+		t: t, routes: new(routes.Store),
+		grants: &grants{
+			byToken: map[string]grant.Grant{
+				"good":    {Basis: basis, KeyType: grant.Production, AsOf: 7, Expires: time.Now().Add(time.Hour)},
+				"sandbox": {Basis: basis, KeyType: grant.Sandbox, AsOf: 7},
+				"expired": {Basis: basis, KeyType: grant.Production, AsOf: 7, Expires: time.Now().Add(-time.Second)},
+			},
+			errs: map[string]error{
+				"unsubscribed": grant.ErrNotSubscribed,
+				"away":         grant.ErrUnavailable,
+				"busy":         grant.ErrBusy,
+				"broken":       errors.New("broken"),
+			},
+		},
+		sessions: session.NewRegistry(session.Config{}, func(session.Record) {}),
+	}
+	var err error
+	if w.dialer, err = upstream.New(upstream.Config{AllowLoopback: true}); err != nil {
+		t.Fatal(err)
+	}
+	m, log := metrics.New(prometheus.NewRegistry()), slog.New(slog.DiscardHandler)
+	w.handler = New(Parts{
+		Routes: w.routes, Grants: w.grants, Dialer: w.dialer, Sessions: w.sessions, Metrics: m, Log: log, Features: []string{"known"},
+	})
+	cfg := listener.Config{Addr: "127.0.0.1:0", TLSAddr: "127.0.0.1:0", CertDir: t.TempDir()}
+	if edit != nil {
+		edit(&cfg)
+	}
+	if w.listener, err = listener.Open(cfg, w.handler, func() error { return nil }, m, log); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- w.listener.Run(ctx) }()
+	w.stop = sync.OnceFunc(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("Run = %v", err)
+		}
+	})
+	t.Cleanup(w.end)
+	return w
+}
+
+// end stops everything and looks at what is left.
+func (w *world) end() {
+	w.stop()
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	if err := w.sessions.Drain(ctx, 0); err != nil {
+		w.t.Errorf("Drain = %v", err)
+	}
+	if n, d, g := w.listener.InProgress(), w.dialer.Dials(), w.sessions.Gauges(); n != 0 || d != 0 || g != (session.Gauges{}) {
+		w.t.Errorf("at the end: %d handshakes, %d dials, sessions %+v, want none", n, d, g)
+	}
+}
+
+// serve puts routes into the table: /echo/1.0.0 to the endpoint, its default
+// address, and what more is given.
+func (w *world) serve(endpoint string, more ...func(*routes.Route)) {
+	w.t.Helper()
+	e, err := routes.ParseEndpoint(endpoint)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	r := &routes.Route{
+		Name: "apis/echo/versions/1", API: "apis/echo", Context: "/echo", Version: "1.0.0", Default: true, Published: true,
+		Production: e, Schemes: []routes.Scheme{routes.SchemeOAuth2}, Revision: 3,
+		Places: []credential.Place{credential.AuthorizationHeader, credential.AccessTokenQuery},
+	}
+	for _, f := range more {
+		f(r)
+	}
+	w.put(r)
+}
+
+func (w *world) put(list ...*routes.Route) {
+	w.t.Helper()
+	table, err := w.routes.Load().With(routes.Changes{Put: list})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.routes.Swap(table)
+}
+
+func (w *world) dial(secure bool) net.Conn {
+	w.t.Helper()
+	addr := w.listener.Addr()
+	if secure {
+		addr = w.listener.TLSAddr()
+	}
+	conn, err := net.Dial("tcp", addr.String())
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
+	if secure {
+		conn = tls.Client(conn, &tls.Config{InsecureSkipVerify: true})
+	}
+	w.t.Cleanup(func() { _ = conn.Close() })
+	return conn
+}
+
+// upgradeLines are those of every handshake.
+const upgradeLines = "Host: api.example\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n" +
+	"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+
+const good = "Authorization: Bearer good\r\n"
+
+func request(target, more string) string {
+	return "GET " + target + " HTTP/1.1\r\n" + upgradeLines + more + "\r\n"
+}
+
+func (w *world) send(conn net.Conn, s string) {
+	w.t.Helper()
+	if _, err := io.WriteString(conn, s); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// answer is a response, and its problem where it is one.
+type answer struct {
+	*http.Response
+	Code, Detail, Ref string
+	br                *bufio.Reader
+}
+
+func (w *world) receive(conn net.Conn) answer {
+	w.t.Helper()
+	a := answer{br: bufio.NewReader(conn)}
+	var err error
+	if a.Response, err = http.ReadResponse(a.br, nil); err != nil {
+		w.t.Fatalf("read the answer: %v", err)
+	}
+	if a.StatusCode == http.StatusSwitchingProtocols {
+		return a
+	}
+	body, err := io.ReadAll(a.Body)
+	if err != nil {
+		w.t.Fatalf("read the body: %v", err)
+	}
+	var p struct {
+		Type, Title, Detail, Code, Ref string
+		Status                         int
+	}
+	if err := json.Unmarshal(body, &p); err != nil || a.Header.Get("Content-Type") != "application/problem+json" ||
+		p.Status != a.StatusCode || p.Title != http.StatusText(p.Status) || p.Type != "about:blank" || len(p.Ref) < 16 || !a.Close {
+		w.t.Errorf("body %q (%s): %v, want a problem of status %d", body, a.Header, err, a.StatusCode)
+	}
+	a.Code, a.Detail, a.Ref = p.Code, p.Detail, p.Ref
+	if rest, err := io.ReadAll(a.br); err != nil || len(rest) > 0 {
+		w.t.Errorf("behind the refusal: %q, %v, want an orderly end", rest, err)
+	}
+	return a
+}
+
+// ask sends one handshake and returns the answer.
+func (w *world) ask(target, more string) answer {
+	w.t.Helper()
+	conn := w.dial(false)
+	w.send(conn, request(target, more))
+	return w.receive(conn)
+}
+
+// echo is a backend that sends back what it gets and keeps the requests.
+type echo struct {
+	url       string
+	requests  chan *http.Request
+	protocols []string
+	header    http.Header
+}
+
+func newEcho(t testing.TB, edit func(*echo)) *echo {
+	t.Helper()
+	e := &echo{requests: make(chan *http.Request, 100)}
+	if edit != nil {
+		edit(e)
+	}
+	e.url = accepting(t, func(conn net.Conn) {
+		br := bufio.NewReader(conn)
+		r, err := http.ReadRequest(br)
+		if err != nil {
+			return
+		}
+		e.requests <- r
+		u := websocket.Upgrader{Subprotocols: e.protocols, CheckOrigin: func(*http.Request) bool { return true }}
+		ws, err := u.Upgrade(&hijackable{conn: conn, br: br}, r, e.header)
+		if err != nil {
+			t.Errorf("the backend's upgrade: %v", err)
+			return
+		}
+		for {
+			kind, p, err := ws.ReadMessage()
+			if err != nil || ws.WriteMessage(kind, p) != nil {
+				return
+			}
+		}
+	})
+	return e
+}
+
+// hijackable is enough of a response writer for an upgrade.
+type hijackable struct {
+	http.ResponseWriter
+	conn net.Conn
+	br   *bufio.Reader
+}
+
+func (h *hijackable) Header() http.Header { return http.Header{} }
+
+func (h *hijackable) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	return h.conn, bufio.NewReadWriter(h.br, bufio.NewWriter(h.conn)), nil
+}
+
+// accepting is a backend that treats each of its connections so.
+func accepting(t testing.TB, treat func(net.Conn)) (url string) {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for {
+			conn, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			wg.Go(func() {
+				defer func() { _ = conn.Close() }()
+				treat(conn)
+			})
+		}
+	})
+	t.Cleanup(func() { _ = ln.Close(); wg.Wait() })
+	return "ws://" + ln.Addr().String()
+}
+
+// silent is a backend that reads a request, tells so, and then waits for the end
+// of the connection, which it tells as well.
+func silent(t testing.TB) (url string, asked, left chan struct{}) {
+	t.Helper()
+	asked, left = make(chan struct{}, 1), make(chan struct{}, 1)
+	url = accepting(t, func(conn net.Conn) {
+		br := bufio.NewReader(conn)
+		if _, err := http.ReadRequest(br); err != nil {
+			return
+		}
+		asked <- struct{}{}
+		_, _ = io.Copy(io.Discard, br)
+		left <- struct{}{}
+	})
+	return url, asked, left
+}
+
+// saying is a backend that answers every request with the same text.
+func saying(t testing.TB, response string) string {
+	t.Helper()
+	return accepting(t, func(conn net.Conn) {
+		br := bufio.NewReader(conn)
+		if _, err := http.ReadRequest(br); err != nil {
+			return
+		}
+		_, _ = io.WriteString(conn, response)
+		_, _ = io.Copy(io.Discard, br)
+	})
+}
