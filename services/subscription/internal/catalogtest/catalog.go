@@ -1,0 +1,233 @@
+// Package catalogtest is a small catalog for tests: it serves RouteService with
+// the kit's own watch over routes that a test puts and removes.
+package catalogtest
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"log/slog"
+	"sync/atomic"
+	"testing"
+	"testing/fstest"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
+
+	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
+	watchv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/watch/v1"
+	"github.com/tidegatehq/tidegate/services/kit/change"
+	"github.com/tidegatehq/tidegate/services/kit/memnet"
+	"github.com/tidegatehq/tidegate/services/kit/sqldb"
+	"github.com/tidegatehq/tidegate/services/kit/testdb"
+)
+
+// Catalog serves routes.
+type Catalog struct {
+	catalogv1.UnsafeRouteServiceServer
+	t     *testing.T
+	db    *sqldb.DB
+	log   *change.Log
+	watch *change.Server[catalogv1.WatchRoutesRequest, catalogv1.WatchRoutesResponse]
+	lis   *memnet.Listener
+	conn  *grpc.ClientConn
+	// Down makes GetRoute unavailable.
+	Down atomic.Bool
+	// Reads counts calls of GetRoute, and OnRead is called in each.
+	Reads  atomic.Int64
+	OnRead func()
+}
+
+var _ catalogv1.RouteServiceServer = (*Catalog)(nil)
+
+// New returns an empty catalog that is served until the test ends.
+func New(t *testing.T) *Catalog {
+	t.Helper()
+	migrations := fstest.MapFS{"0001_catalog.sql": {Data: []byte(
+		"-- +goose Up\n" + change.Schema + "\nCREATE TABLE route (name TEXT PRIMARY KEY, body BYTEA NOT NULL);\n")}}
+	c := &Catalog{t: t, db: testdb.SQLite(t, migrations), lis: memnet.Listen("catalog")}
+	c.log = change.NewLog(c.db, slog.New(slog.DiscardHandler), time.Now, 0)
+	c.watch = c.newWatch()
+	srv := grpc.NewServer()
+	catalogv1.RegisterRouteServiceServer(srv, c)
+	ctx, cancel := context.WithCancel(context.Background())
+	logDone, srvDone := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(logDone)
+		c.log.Run(ctx) //nolint:errcheck // it returns nil
+	}()
+	go func() {
+		defer close(srvDone)
+		srv.Serve(c.lis) //nolint:errcheck // it ends with the test
+	}()
+	var err error
+	if c.conn, err = c.lis.Dial("subscription"); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		c.conn.Close()
+		srv.Stop()
+		<-srvDone
+		cancel()
+		<-logDone
+	})
+	return c
+}
+
+// Conn returns a connection of the subscription service's.
+func (c *Catalog) Conn() *grpc.ClientConn { return c.conn }
+
+// Route returns a route with the usual fields.
+func Route(name, owner string, published bool, plans ...string) *catalogv1.Route {
+	state := catalogv1.Version_STATE_CREATED
+	if published {
+		state = catalogv1.Version_STATE_PUBLISHED
+	}
+	return &catalogv1.Route{
+		Name: name, Api: "apis/a", DisplayName: "Echo", Owner: owner, Context: "/echo", Version: "1.0.0", State: state, Plans: plans,
+	}
+}
+
+// Put adds or replaces routes in one change, and returns its number.
+func (c *Catalog) Put(routes ...*catalogv1.Route) uint64 {
+	c.t.Helper()
+	return c.change(func(tx *sqldb.Tx, number uint64) (*catalogv1.RouteEvent, error) {
+		for _, r := range routes {
+			r.Revision = number
+			body, err := proto.Marshal(r)
+			if err != nil {
+				return nil, err
+			}
+			_, err = tx.ExecContext(c.t.Context(), `
+				INSERT INTO route (name, body) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET body = excluded.body`, r.GetName(), body)
+			if err != nil {
+				return nil, err
+			}
+		}
+		return &catalogv1.RouteEvent{Routes: routes}, nil
+	})
+}
+
+// Remove removes routes in one change, and returns its number.
+func (c *Catalog) Remove(names ...string) uint64 {
+	c.t.Helper()
+	return c.change(func(tx *sqldb.Tx, _ uint64) (*catalogv1.RouteEvent, error) {
+		for _, name := range names {
+			if _, err := tx.ExecContext(c.t.Context(), `DELETE FROM route WHERE name = $1`, name); err != nil {
+				return nil, err
+			}
+		}
+		return &catalogv1.RouteEvent{RemovedRoutes: names}, nil
+	})
+}
+
+// NewHistory makes the catalog one with another history, with no routes.
+func (c *Catalog) NewHistory() {
+	c.t.Helper()
+	for _, table := range []string{"route", "change"} {
+		if _, err := c.db.ExecContext(c.t.Context(), "DELETE FROM "+table); err != nil {
+			c.t.Fatal(err)
+		}
+	}
+	// The same epoch with a lower head, as after an older backup is restored.
+	if _, err := c.db.ExecContext(c.t.Context(), `UPDATE change_counter SET n = 0`); err != nil {
+		c.t.Fatal(err)
+	}
+}
+
+func (c *Catalog) change(fn func(tx *sqldb.Tx, number uint64) (*catalogv1.RouteEvent, error)) uint64 {
+	c.t.Helper()
+	n, err := c.log.Write(c.t.Context(), func(tx *sqldb.Tx) (change.Record, error) {
+		head, err := change.Head(c.t.Context(), tx)
+		if err != nil {
+			return change.Record{}, err
+		}
+		event, err := fn(tx, head+1)
+		if err != nil {
+			return change.Record{}, err
+		}
+		body, err := proto.Marshal(event)
+		return change.Record{Actor: "people/test", Action: "Test", Event: body}, err
+	})
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	return n
+}
+
+// GetRoute returns a route.
+func (c *Catalog) GetRoute(ctx context.Context, req *catalogv1.GetRouteRequest) (*catalogv1.Route, error) {
+	c.Reads.Add(1)
+	if c.Down.Load() {
+		return nil, status.Error(codes.Unavailable, "the catalog is away")
+	}
+	var body []byte
+	err := c.db.QueryRowContext(ctx, `SELECT body FROM route WHERE name = $1`, req.GetName()).Scan(&body)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil, status.Error(codes.NotFound, req.GetName()+" not found")
+	}
+	if err != nil {
+		return nil, err
+	}
+	if c.OnRead != nil {
+		c.OnRead()
+	}
+	r := &catalogv1.Route{}
+	return r, proto.Unmarshal(body, r)
+}
+
+// WatchRoutes streams the routes.
+func (c *Catalog) WatchRoutes(stream grpc.BidiStreamingServer[catalogv1.WatchRoutesRequest, catalogv1.WatchRoutesResponse]) error {
+	return c.watch.Serve(stream)
+}
+
+func (c *Catalog) newWatch() *change.Server[catalogv1.WatchRoutesRequest, catalogv1.WatchRoutesResponse] {
+	return &change.Server[catalogv1.WatchRoutesRequest, catalogv1.WatchRoutesResponse]{
+		Log: c.log,
+		Split: func(m *catalogv1.WatchRoutesRequest) (*watchv1.Hello, *watchv1.Ack) {
+			return m.GetHello(), m.GetAck()
+		},
+		Begin: func(b *watchv1.Begin) *catalogv1.WatchRoutesResponse {
+			return &catalogv1.WatchRoutesResponse{Body: &catalogv1.WatchRoutesResponse_Begin{Begin: b}}
+		},
+		End: func(e *watchv1.SnapshotEnd) *catalogv1.WatchRoutesResponse {
+			return &catalogv1.WatchRoutesResponse{Body: &catalogv1.WatchRoutesResponse_SnapshotEnd{SnapshotEnd: e}}
+		},
+		Heartbeat: func(h *watchv1.Heartbeat) *catalogv1.WatchRoutesResponse {
+			return &catalogv1.WatchRoutesResponse{Body: &catalogv1.WatchRoutesResponse_Heartbeat{Heartbeat: h}}
+		},
+		Change: func(at *watchv1.Position, event []byte) (*catalogv1.WatchRoutesResponse, error) {
+			e := &catalogv1.RouteEvent{}
+			err := proto.Unmarshal(event, e)
+			return &catalogv1.WatchRoutesResponse{Body: &catalogv1.WatchRoutesResponse_Change{
+				Change: &catalogv1.RouteChange{Position: at, Event: e},
+			}}, err
+		},
+		Snapshot: snapshot,
+	}
+}
+
+func snapshot(ctx context.Context, tx *sqldb.Tx, emit func(*catalogv1.WatchRoutesResponse)) error {
+	rows, err := tx.QueryContext(ctx, `SELECT body FROM route ORDER BY name`)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var body []byte
+		r := &catalogv1.Route{}
+		if err := rows.Scan(&body); err != nil {
+			return err
+		}
+		if err := proto.Unmarshal(body, r); err != nil {
+			return err
+		}
+		emit(&catalogv1.WatchRoutesResponse{Body: &catalogv1.WatchRoutesResponse_Snapshot{
+			Snapshot: &catalogv1.RouteSnapshot{Routes: []*catalogv1.Route{r}},
+		}})
+	}
+	return rows.Err()
+}

@@ -1,0 +1,130 @@
+package store_test
+
+import (
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"google.golang.org/grpc/codes"
+
+	"github.com/tidegatehq/tidegate/services/subscription/internal/store"
+)
+
+func TestApplication(t *testing.T) {
+	each(t, func(t *testing.T, b *bench) {
+		made := b.application(b.ann, "My Übung")
+		got, err := b.Application(t.Context(), b.ann, made.ID)
+		if diff := cmp.Diff(made, got); err != nil || diff != "" {
+			t.Errorf("Application() = %v (-made +got):\n%s", err, diff)
+		}
+		_, err = b.Application(t.Context(), b.admin, made.ID)
+		ok(t, err)
+		_, err = b.Application(t.Context(), b.bob, made.ID)
+		refused(t, "Application(of another)", err, codes.NotFound, "applications/"+made.ID+" not found")
+		_, err = b.CreateApplication(t.Context(), store.Application{Owner: b.ann.Person, DisplayName: "MY ÜBUNG"})
+		refused(t, "CreateApplication(same name)", err, codes.AlreadyExists, `there is an application "MY ÜBUNG" already`)
+		b.application(b.bob, "My Übung") // another's may have the name
+
+		rename := func(name string) func(*store.Application) error {
+			return func(a *store.Application) error { a.DisplayName = name; return nil }
+		}
+		_, err = b.UpdateApplication(t.Context(), b.bob, made.ID, "", rename("x"))
+		refused(t, "UpdateApplication(of another)", err, codes.NotFound, "not found")
+		_, err = b.UpdateApplication(t.Context(), b.ann, made.ID, "7", rename("x"))
+		refused(t, "UpdateApplication(stale)", err, codes.Aborted, `etag is no longer "7"`)
+		other := b.application(b.ann, "Other")
+		_, err = b.UpdateApplication(t.Context(), b.ann, made.ID, "", rename("OTHER"))
+		refused(t, "UpdateApplication(taken)", err, codes.AlreadyExists, "OTHER")
+		renamed, err := b.UpdateApplication(t.Context(), b.ann, made.ID, "1", rename("New"))
+		if err != nil || renamed.DisplayName != "New" || renamed.Etag != 2 {
+			t.Errorf("UpdateApplication() = %v, %v", renamed, err)
+		}
+		refused(t, "DeleteApplication(of another)", b.DeleteApplication(t.Context(), b.bob, other.ID, ""), codes.NotFound, "not found")
+		refused(t, "DeleteApplication(stale)", b.DeleteApplication(t.Context(), b.ann, other.ID, "2"), codes.Aborted, "etag")
+		got, err = b.Application(t.Context(), b.ann, other.ID)
+		if diff := cmp.Diff(other, got); err != nil || diff != "" {
+			t.Errorf("after the refusals: %v (-before +after):\n%s", err, diff)
+		}
+	})
+}
+
+func TestDeleteApplicationIsOneEvent(t *testing.T) {
+	each(t, func(t *testing.T, b *bench) {
+		b.publish("owner", "apis/a/versions/v", "apis/a/versions/w")
+		app := b.application(b.ann, "one")
+		b.key(b.ann, app.ID, store.Production)
+		b.key(b.ann, app.ID, store.Sandbox)
+		b.subscribe(b.ann, app.ID, "apis/a/versions/v")
+		b.subscribe(b.ann, app.ID, "apis/a/versions/w")
+		before := b.head()
+		ok(t, b.DeleteApplication(t.Context(), b.admin, app.ID, "1"))
+		if diff := cmp.Diff([]string{"APPLICATION_DELETED applications/" + app.ID}, b.events(before)); diff != "" {
+			t.Errorf("events (-want +got):\n%s", diff)
+		}
+		if n := b.count("application_key") + b.count("subscription"); n != 0 {
+			t.Errorf("%d keys and subscriptions are left", n)
+		}
+	})
+}
+
+func TestApplicationsList(t *testing.T) {
+	each(t, func(t *testing.T, b *bench) {
+		a1, a2, b1 := b.application(b.ann, "One"), b.application(b.ann, "Two"), b.application(b.bob, "One")
+		for _, tt := range []struct {
+			viewer store.Viewer
+			filter map[string]string
+			want   []string
+		}{
+			{b.ann, nil, []string{a1.ID, a2.ID}},
+			{b.bob, nil, []string{b1.ID}},
+			{b.admin, nil, []string{a1.ID, a2.ID, b1.ID}},
+			{b.admin, map[string]string{"display_name": "ONE"}, []string{a1.ID, b1.ID}},
+			{b.admin, map[string]string{"owner": b.ann.Person, "display_name": "two"}, []string{a2.ID}},
+			{b.ann, map[string]string{"owner": b.bob.Person}, nil},
+		} {
+			rows, err := b.Applications(t.Context(), tt.viewer, tt.filter, store.Place{}, 10)
+			ok(t, err)
+			var got []string
+			for _, a := range rows {
+				got = append(got, a.ID)
+			}
+			if diff := cmp.Diff(tt.want, got); diff != "" {
+				t.Errorf("Applications(%v, %v) (-want +got):\n%s", tt.viewer, tt.filter, diff)
+			}
+		}
+	})
+}
+
+// TestRaces makes the same thing 16 times at once: one is made.
+func TestRaces(t *testing.T) {
+	each(t, func(t *testing.T, b *bench) {
+		b.publish("owner", "apis/a/versions/v")
+		one(t, "CreateApplication", race(func(int) error {
+			_, err := b.CreateApplication(t.Context(), store.Application{Owner: b.ann.Person, DisplayName: "same"})
+			return err
+		}), codes.AlreadyExists)
+		apps, err := b.Applications(t.Context(), b.ann, nil, store.Place{}, 2)
+		ok(t, err)
+		app := apps[0].ID
+		one(t, "CreateKey", race(func(i int) error {
+			_, err := b.CreateKey(t.Context(), b.ann, store.Key{Application: app, Type: store.Sandbox, ConsumerKey: string(rune('a' + i))}, []byte("h"))
+			return err
+		}), codes.AlreadyExists)
+		one(t, "CreateSubscription", race(func(int) error {
+			_, err := b.CreateSubscription(t.Context(), b.ann, store.Subscription{Application: app, Version: "apis/a/versions/v", Plan: gold})
+			return err
+		}), codes.AlreadyExists)
+		one(t, "UpdateApplication", race(func(int) error {
+			_, err := b.UpdateApplication(t.Context(), b.ann, app, "1", func(a *store.Application) error {
+				a.Description = "x"
+				return nil
+			})
+			return err
+		}), codes.Aborted)
+		one(t, "DeleteApplication", race(func(int) error {
+			return b.DeleteApplication(t.Context(), b.ann, app, "")
+		}), codes.NotFound)
+		if head, n := b.head(), b.count("change"); uint64(n) != head {
+			t.Errorf("%d changes and head %d, want as many", n, head)
+		}
+	})
+}

@@ -1,0 +1,211 @@
+package store_test
+
+import (
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+	"google.golang.org/grpc/codes"
+
+	"github.com/tidegatehq/tidegate/services/kit/change"
+	"github.com/tidegatehq/tidegate/services/kit/fault"
+	"github.com/tidegatehq/tidegate/services/kit/sqldb"
+	"github.com/tidegatehq/tidegate/services/kit/testdb"
+	"github.com/tidegatehq/tidegate/services/subscription/internal/store"
+)
+
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m)
+}
+
+// bench is a store with a clock and some people.
+type bench struct {
+	*store.Store
+	t     *testing.T
+	db    *sqldb.DB
+	mu    sync.Mutex
+	clock time.Time
+	// Admin sees all; Ann and Bob are people.
+	admin    store.Viewer
+	ann, bob store.Viewer
+}
+
+const (
+	gold   = "plans/gold"
+	silver = "plans/silver"
+)
+
+// each runs a test on both engines.
+func each(t *testing.T, test func(t *testing.T, b *bench)) {
+	t.Helper()
+	testdb.Each(t, store.Migrations(), func(t *testing.T, db *sqldb.DB) {
+		b := &bench{t: t, db: db, clock: time.Date(2026, 1, 2, 3, 4, 5, 6000, time.UTC)}
+		b.Store = store.New(db, change.NewLog(db, slog.New(slog.DiscardHandler), b.now, 0), b.now)
+		ok(t, b.Install(t.Context(), store.Installation{Issuer: "https://x.test", Canary: []byte{1}}, "hash"))
+		_, _, _, err := b.Password(t.Context(), "admin")
+		ok(t, err)
+		b.admin = store.Viewer{Person: b.person("root", "admin"), Admin: true}
+		b.ann = store.Viewer{Person: b.person("ann", "subscriber")}
+		b.bob = store.Viewer{Person: b.person("bob", "subscriber")}
+		test(t, b)
+	})
+}
+
+func (b *bench) now() time.Time {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.clock
+}
+
+func (b *bench) add(d time.Duration) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.clock = b.clock.Add(d)
+}
+
+func (b *bench) person(username string, roles ...string) string {
+	b.t.Helper()
+	p, err := b.CreatePerson(b.t.Context(), store.Person{Username: username, Roles: roles}, "hash of "+username)
+	ok(b.t, err)
+	return p.ID
+}
+
+func (b *bench) application(v store.Viewer, name string) store.Application {
+	b.t.Helper()
+	a, err := b.CreateApplication(b.t.Context(), store.Application{Owner: v.Person, DisplayName: name})
+	ok(b.t, err)
+	return a
+}
+
+func (b *bench) key(v store.Viewer, app string, kind store.KeyType) store.Key {
+	b.t.Helper()
+	k, err := b.CreateKey(b.t.Context(), v, store.Key{Application: app, Type: kind, ConsumerKey: fmt.Sprintf("ck-%s-%d", app, kind)}, []byte("hash"))
+	ok(b.t, err)
+	return k
+}
+
+// publish makes the catalog say that versions are published under both plans.
+func (b *bench) publish(owner string, names ...string) {
+	b.t.Helper()
+	var all []store.Version
+	for _, name := range names {
+		all = append(all, version(name, owner, true, gold, silver))
+	}
+	b.catalog(store.CatalogChange{Versions: all})
+}
+
+func version(name, owner string, published bool, plans ...string) store.Version {
+	api, _, _ := strings.Cut(name, "/versions/")
+	return store.Version{Name: name, API: api, APIName: "Echo", Version: "1.0.0", Owner: owner, Published: published, Plans: plans}
+}
+
+// catalog applies the catalog's next change.
+func (b *bench) catalog(c store.CatalogChange) store.Cursor {
+	b.t.Helper()
+	before, err := b.ReadCursor(b.t.Context())
+	ok(b.t, err)
+	after := cursor(before.Number + 1)
+	for i := range c.Versions {
+		c.Versions[i].Revision = after.Number
+	}
+	applied, err := b.ApplyCatalogChange(b.t.Context(), c, before, after)
+	ok(b.t, err)
+	if !applied {
+		b.t.Fatalf("catalog's change %d is not applied", after.Number)
+	}
+	return after
+}
+
+func cursor(n uint64) store.Cursor { return store.Cursor{Number: n, Text: fmt.Sprintf("c:%d", n)} }
+
+func (b *bench) subscribe(v store.Viewer, app, name string) store.Subscription {
+	b.t.Helper()
+	s, err := b.CreateSubscription(b.t.Context(), v, store.Subscription{Application: app, Version: name, Plan: gold})
+	ok(b.t, err)
+	return s
+}
+
+// events returns what the change log has after a number, as "cause name name".
+func (b *bench) events(after uint64) []string {
+	b.t.Helper()
+	rows, err := b.db.QueryContext(b.t.Context(), `SELECT resource, event FROM change WHERE number > $1 ORDER BY number`, int64(after))
+	ok(b.t, err)
+	defer rows.Close()
+	var all []string
+	for rows.Next() {
+		var resource string
+		var event []byte
+		ok(b.t, rows.Scan(&resource, &event))
+		if len(event) == 0 {
+			all = append(all, "- "+resource)
+			continue
+		}
+		e, err := store.DecodeEvent(event)
+		ok(b.t, err)
+		all = append(all, strings.TrimSpace(string(e.Cause)+" "+strings.Join(e.Names, " ")))
+	}
+	ok(b.t, rows.Err())
+	return all
+}
+
+func (b *bench) head() uint64 {
+	b.t.Helper()
+	n, err := b.Head(b.t.Context())
+	ok(b.t, err)
+	return n
+}
+
+// count returns how many rows a table has.
+func (b *bench) count(table string) int {
+	b.t.Helper()
+	var n int
+	ok(b.t, b.db.QueryRowContext(b.t.Context(), "SELECT count(*) FROM "+table).Scan(&n))
+	return n
+}
+
+func ok(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// refused checks that an error is a fault with a code and a text.
+func refused(t *testing.T, what string, err error, code codes.Code, text string) {
+	t.Helper()
+	if !fault.Is(err, code) || !strings.Contains(err.Error(), text) {
+		t.Errorf("%s = %v, want %v with %q", what, err, code, text)
+	}
+}
+
+// race runs do 16 times at once and returns the errors.
+func race(do func(i int) error) []error {
+	errs := make([]error, 16)
+	var wg sync.WaitGroup
+	for i := range errs {
+		wg.Go(func() { errs[i] = do(i) })
+	}
+	wg.Wait()
+	return errs
+}
+
+// one checks that one of several tries won and the others were refused.
+func one(t *testing.T, what string, errs []error, code codes.Code) {
+	t.Helper()
+	won := 0
+	for _, err := range errs {
+		switch {
+		case err == nil:
+			won++
+		case !fault.Is(err, code):
+			t.Errorf("%s: %v, want %v", what, err, code)
+		}
+	}
+	if won != 1 {
+		t.Errorf("%s: %d of %d won, want 1", what, won, len(errs))
+	}
+}

@@ -1,0 +1,49 @@
+package store_test
+
+import (
+	"io/fs"
+	"strings"
+	"testing"
+
+	"github.com/tidegatehq/tidegate/services/kit/change"
+	"github.com/tidegatehq/tidegate/services/subscription/internal/store"
+)
+
+func TestMigrationHasTheChangeLog(t *testing.T) {
+	text, err := fs.ReadFile(store.Migrations(), "0001_init.sql")
+	ok(t, err)
+	if !strings.Contains(string(text), change.Schema) {
+		t.Error("the first migration does not have change.Schema verbatim")
+	}
+}
+
+// TestInstallOnce installs from 16 replicas at once, with an issuer each.
+func TestInstallOnce(t *testing.T) {
+	each(t, func(t *testing.T, b *bench) {
+		// The bench has installed; begin again.
+		for _, table := range []string{"person", "installation"} {
+			_, err := b.db.ExecContext(t.Context(), "DELETE FROM "+table)
+			ok(t, err)
+		}
+		before := b.head()
+		errs := race(func(i int) error {
+			return b.Install(t.Context(), store.Installation{Issuer: string(rune('a' + i)), Canary: []byte{byte(i)}}, "hash")
+		})
+		for _, err := range errs {
+			if err != nil {
+				t.Errorf("Install() = %v", err)
+			}
+		}
+		i, known, err := b.Installation(t.Context())
+		if err != nil || !known || i.Issuer != string(rune('a'+i.Canary[0])) {
+			t.Errorf("Installation() = %v, %v, %v, want that of one replica", i, known, err)
+		}
+		if got := len(b.events(before)); got != 1 || b.count("person") != 1 {
+			t.Errorf("%d changes and %d people, want 1 and 1", got, b.count("person"))
+		}
+		p, hash, known, err := b.Password(t.Context(), "ADMIN")
+		if err != nil || !known || hash != "hash" || p.Roles[0] != "admin" {
+			t.Errorf("Password(ADMIN) = %v, %q, %v, %v, want the first administrator", p, hash, known, err)
+		}
+	})
+}

@@ -1,0 +1,262 @@
+package store_test
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"google.golang.org/grpc/codes"
+
+	"github.com/tidegatehq/tidegate/services/subscription/internal/store"
+)
+
+var hour = time.Date(2026, 1, 2, 3, 0, 0, 0, time.UTC)
+
+func batch(boot string, n int64) store.Batch {
+	return store.Batch{Gateway: "gw-1", BootID: boot, Sequence: n}
+}
+
+func usage(h time.Time, version, app, sub string, n int64) store.Usage {
+	return store.Usage{Hour: h, Version: version, Application: app, Subscription: sub, Sessions: n,
+		In: store.Traffic{Messages: n, Frames: 2 * n, Payload: 3 * n, Wire: 4 * n}, Out: store.Traffic{Messages: 5 * n, Frames: 6 * n, Payload: 7 * n, Wire: 8 * n}}
+}
+
+func TestUsageIsCountedOnce(t *testing.T) {
+	each(t, func(t *testing.T, b *bench) {
+		row := []store.Usage{usage(hour, v1, "a", "s", 1)}
+		for _, step := range []struct {
+			batch store.Batch
+			want  store.Taken
+		}{
+			{batch("b1", 1), store.Taken{}},
+			{batch("b1", 1), store.Taken{Duplicate: true}},
+			{batch("b1", 2), store.Taken{}},
+			{batch("b1", 1), store.Taken{Duplicate: true}},
+			{batch("b2", 1), store.Taken{}},           // another start counts anew
+			{batch("b1", 6), store.Taken{Missing: 3}}, // the database has lost three
+			{batch("b3", 40), store.Taken{}},          // or all that it knew of a start
+			{batch("b3", 39), store.Taken{Duplicate: true}},
+		} {
+			got, err := b.AddUsage(t.Context(), step.batch, row)
+			if err != nil || got != step.want {
+				t.Errorf("AddUsage(%v) = %v, %v, want %v", step.batch, got, err, step.want)
+			}
+		}
+		// Records have a sequence of their own.
+		got, err := b.AddRecords(t.Context(), batch("b1", 1), nil)
+		if err != nil || got.Duplicate {
+			t.Errorf("AddRecords(b1, 1) = %v, %v", got, err)
+		}
+		rows, err := b.Usage(t.Context(), b.admin, nil, store.UsagePlace{}, 10)
+		if diff := cmp.Diff([]store.Usage{usage(hour, v1, "a", "s", 5)}, rows); err != nil || diff != "" {
+			t.Errorf("Usage() = %v (-want +got):\n%s", err, diff)
+		}
+	})
+}
+
+// TestUsageRace sends the same batch 16 times at once, and 16 gateways' batches
+// with the same rows in two orders.
+func TestUsageRace(t *testing.T) {
+	each(t, func(t *testing.T, b *bench) {
+		one, two := usage(hour, v1, "a", "s", 1), usage(hour, v2, "a", "s", 1)
+		taken := make([]store.Taken, 16)
+		for _, err := range race(func(i int) error {
+			var err error
+			taken[i], err = b.AddUsage(t.Context(), batch("same", 1), []store.Usage{one, two})
+			return err
+		}) {
+			ok(t, err)
+		}
+		counted := 0
+		for _, got := range taken {
+			if !got.Duplicate {
+				counted++
+			}
+		}
+		if counted != 1 {
+			t.Errorf("the batch was counted %d times", counted)
+		}
+		for _, err := range race(func(i int) error {
+			rows := []store.Usage{one, two}
+			if i%2 == 0 {
+				rows = []store.Usage{two, one}
+			}
+			_, err := b.AddUsage(t.Context(), batch(fmt.Sprint("boot", i), 1), rows)
+			return err
+		}) {
+			ok(t, err)
+		}
+		rows, err := b.Usage(t.Context(), b.admin, nil, store.UsagePlace{}, 10)
+		want := []store.Usage{usage(hour, v1, "a", "s", 17), usage(hour, v2, "a", "s", 17)}
+		if diff := cmp.Diff(want, rows); err != nil || diff != "" {
+			t.Errorf("Usage() = %v (-want +got):\n%s", err, diff)
+		}
+	})
+}
+
+// TestUsageIsSeenByOwners has usage of Ann's application at Bob's version, of one
+// that was deleted before the report came, and of a version without credentials.
+func TestUsageIsSeenByOwners(t *testing.T) {
+	each(t, func(t *testing.T, b *bench) {
+		carol := store.Viewer{Person: b.person("carol", "subscriber")}
+		b.publish(b.bob.Person, v1)
+		b.publish("someone", v2)
+		app, gone := b.application(b.ann, "a"), b.application(b.ann, "gone")
+		s := b.subscribe(b.ann, app.ID, v2)
+		ok(t, b.DeleteApplication(t.Context(), b.ann, gone.ID, ""))
+		open := usage(hour, v1, "", "", 1)
+		late := usage(hour, v2, gone.ID, "s-gone", 2)
+		mine := usage(hour, v2, app.ID, s.ID, 3)
+		next := usage(hour.Add(time.Hour), v2, app.ID, s.ID, 4)
+		_, err := b.AddUsage(t.Context(), batch("b", 1), []store.Usage{next, mine, late, open})
+		ok(t, err)
+		b.catalog(store.CatalogChange{Removed: []string{v1}})
+		after := usage(hour.Add(2*time.Hour), v1, "", "", 5)
+		_, err = b.AddUsage(t.Context(), batch("b", 2), []store.Usage{after})
+		ok(t, err)
+		ordered := []store.Usage{open, late, mine, next, after}
+		for _, tt := range []struct {
+			name   string
+			v      store.Viewer
+			filter map[string]string
+			want   []store.Usage
+		}{
+			{"admin", b.admin, nil, nil},
+			{"application's owner", b.ann, nil, []store.Usage{late, mine, next}},
+			{"version's owner", b.bob, nil, []store.Usage{open, after}},
+			{"stranger", carol, nil, []store.Usage{}},
+			{"by application", b.admin, map[string]string{"application": app.ID}, []store.Usage{mine, next}},
+			{"by subscription and version", b.ann, map[string]string{"subscription": s.ID, "version": v2}, []store.Usage{mine, next}},
+			{"by version", b.ann, map[string]string{"version": v1}, []store.Usage{}},
+		} {
+			rows, err := b.Usage(t.Context(), tt.v, tt.filter, store.UsagePlace{}, 10)
+			ok(t, err)
+			want := map[store.Usage]bool{}
+			for _, u := range tt.want {
+				want[u] = true
+			}
+			if tt.want == nil {
+				for _, u := range ordered {
+					want[u] = true
+				}
+			}
+			got := map[store.Usage]bool{}
+			for _, u := range rows {
+				got[u] = true
+			}
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Errorf("%s (-want +got):\n%s", tt.name, diff)
+			}
+		}
+		var paged []store.Usage
+		place := store.UsagePlace{}
+		for {
+			rows, err := b.Usage(t.Context(), b.admin, nil, place, 2)
+			ok(t, err)
+			paged = append(paged, rows...)
+			if len(rows) < 2 {
+				break
+			}
+			last := rows[1]
+			place = store.UsagePlace{Hour: last.Hour.UnixMicro(), Version: last.Version, Subscription: last.Subscription, Application: last.Application}
+		}
+		all, err := b.Usage(t.Context(), b.admin, nil, store.UsagePlace{}, 10)
+		if diff := cmp.Diff(all, paged); err != nil || diff != "" || len(all) != 5 {
+			t.Errorf("pages (-all +paged):\n%s", diff)
+		}
+	})
+}
+
+func record(ref, version, app string, ended time.Time) store.SessionRecord {
+	return store.SessionRecord{
+		Ref: ref, Session: "gateways/g/sessions/" + ref, Version: version, Grant: "grants/t", Application: app, Subscription: "s",
+		ClientAddress: "192.0.2.1:4", StartedAt: ended.Add(-time.Minute), EndedAt: ended, EndedBy: 3, Cause: "REVOKED",
+		ClientCode: 1, ClientSentCode: 4001, BackendCode: 2, BackendSentCode: 1001,
+		In: store.Traffic{Messages: 1, Frames: 2, Payload: 3, Wire: 4}, Out: store.Traffic{Messages: 5, Frames: 6, Payload: 7, Wire: 8},
+		LastInAt: ended.Add(-time.Second), Cut: true, RouteRevision: 9,
+	}
+}
+
+func TestRecords(t *testing.T) {
+	each(t, func(t *testing.T, b *bench) {
+		b.publish(b.bob.Person, v1)
+		app := b.application(b.ann, "a")
+		now := b.now().Truncate(time.Microsecond)
+		r1, r2 := record("R1", v1, app.ID, now), record("R2", v2, app.ID, now.Add(time.Second))
+		r3 := record("R3", v1, "", now.Add(time.Second))
+		r3.Cause, r3.LastInAt, r3.Grant, r3.Subscription = "IDLE", time.Time{}, "", ""
+		_, err := b.AddRecords(t.Context(), batch("b", 1), []store.SessionRecord{r1, r2, r3})
+		ok(t, err)
+		again := r1
+		again.Cause = "CHANGED"
+		_, err = b.AddRecords(t.Context(), batch("b", 2), []store.SessionRecord{again})
+		ok(t, err)
+		got, err := b.SessionRecord(t.Context(), b.ann, "R1")
+		if diff := cmp.Diff(r1, got); err != nil || diff != "" {
+			t.Errorf("SessionRecord() = %v (-want +got):\n%s", err, diff)
+		}
+		_, err = b.SessionRecord(t.Context(), b.bob, "R2")
+		refused(t, "SessionRecord(another's)", err, codes.NotFound, "sessionRecords/R2 not found")
+		first := store.Place{Time: 1 << 62}
+		for _, tt := range []struct {
+			name   string
+			v      store.Viewer
+			filter map[string]string
+			before store.Place
+			want   []string
+		}{
+			{"admin", b.admin, nil, first, []string{"R3", "R2", "R1"}},
+			{"application's owner", b.ann, nil, first, []string{"R2", "R1"}},
+			{"version's owner", b.bob, nil, first, []string{"R3", "R1"}},
+			{"by cause", b.admin, map[string]string{"cause": "IDLE"}, first, []string{"R3"}},
+			{"by version and application", b.admin, map[string]string{"version": v1, "application": app.ID}, first, []string{"R1"}},
+			{"by subscription", b.admin, map[string]string{"subscription": "s"}, first, []string{"R2", "R1"}},
+			{"next page", b.admin, nil, store.Place{Time: r3.EndedAt.UnixMicro(), ID: "R3"}, []string{"R2", "R1"}},
+		} {
+			rows, err := b.SessionRecords(t.Context(), tt.v, tt.filter, tt.before, 10)
+			ok(t, err)
+			var got []string
+			for _, r := range rows {
+				got = append(got, r.Ref)
+			}
+			if diff := cmp.Diff(tt.want, got); diff != "" {
+				t.Errorf("%s (-want +got):\n%s", tt.name, diff)
+			}
+		}
+	})
+}
+
+func TestPurge(t *testing.T) {
+	each(t, func(t *testing.T, b *bench) {
+		keep := store.Keep{Records: 10 * 24 * time.Hour, Usage: 20 * 24 * time.Hour}
+		app := b.application(b.ann, "a")
+		ok(t, b.DeleteApplication(t.Context(), b.ann, app.ID, ""))
+		var records []store.SessionRecord
+		for i := range 2500 {
+			records = append(records, record(fmt.Sprint("R", i), v1, "", b.now()))
+		}
+		_, err := b.AddRecords(t.Context(), batch("b", 1), records)
+		ok(t, err)
+		_, err = b.AddUsage(t.Context(), batch("b", 1), []store.Usage{usage(b.now().Truncate(time.Hour), v1, "", "", 1)})
+		ok(t, err)
+		counts := func() []int {
+			return []int{b.count("session_record"), b.count("former_owner"), b.count("usage"), b.count("batch")}
+		}
+		for _, step := range []struct {
+			add  time.Duration
+			want []int
+		}{
+			{9 * 24 * time.Hour, []int{2500, 1, 1, 2}},
+			{2 * 24 * time.Hour, []int{0, 0, 1, 2}},
+			{10 * 24 * time.Hour, []int{0, 0, 0, 2}},
+			{70 * 24 * time.Hour, []int{0, 0, 0, 0}},
+		} {
+			b.add(step.add)
+			ok(t, b.Purge(t.Context(), keep))
+			if diff := cmp.Diff(step.want, counts()); diff != "" {
+				t.Errorf("rows after %v more (-want +got):\n%s", step.add, diff)
+			}
+		}
+	})
+}
