@@ -1,0 +1,175 @@
+// Package bench measures Tidegate's gateway against the backend alone and
+// against other proxies that are installed, interleaved in one run, and prints
+// ratios. Nothing in it is asserted by time: machines differ and are shared.
+package bench
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"time"
+)
+
+// Config is what a run can be told.
+type Config struct {
+	// Rounds is how often every target is measured; medians are printed.
+	Rounds int
+	// Span is how long one measurement takes.
+	Span time.Duration
+	// Conns is the number of connections of the echo measurements.
+	Conns int
+	// Payload is the size of an echoed message in bytes, 1 to 65535.
+	Payload int
+	// Dialers is how many clients do handshakes at once.
+	Dialers int
+	// Idle is the number of idle sessions that memory is measured with.
+	Idle int
+	// Settle is how long the memory measurement waits after the last
+	// handshake.
+	Settle time.Duration
+	// Peers restricts the targets, as "nginx,haproxy"; empty for all that are
+	// installed.
+	Peers string
+	// Skip leaves out measurements, as "echo,handshake,memory".
+	Skip string
+}
+
+// Flags registers the options.
+func (c *Config) Flags(fs *flag.FlagSet) {
+	fs.IntVar(&c.Rounds, "rounds", 5, "how `often` every target is measured; medians are printed")
+	fs.DurationVar(&c.Span, "span", 4*time.Second, "`time` that one measurement takes")
+	fs.IntVar(&c.Conns, "conns", 50, "`connections` of the echo measurements")
+	fs.IntVar(&c.Payload, "payload", 128, "`bytes` of an echoed message, 1 to 65535")
+	fs.IntVar(&c.Dialers, "dialers", 16, "`clients` that do handshakes at once")
+	fs.IntVar(&c.Idle, "idle", 4000, "idle `sessions` that memory is measured with")
+	fs.DurationVar(&c.Settle, "settle", 10*time.Second, "`time` to wait after the last handshake before memory is read")
+	fs.StringVar(&c.Peers, "peers", "", "peers to measure, as `nginx,haproxy`; empty for all that are installed")
+	fs.StringVar(&c.Skip, "skip", "", "measurements to leave out, of `echo,handshake,memory`")
+}
+
+// Check returns what is wrong with the options.
+func (c *Config) Check() error {
+	switch {
+	case c.Rounds < 1:
+		return fmt.Errorf("-rounds is %d: it must be at least 1", c.Rounds)
+	case c.Span <= 0:
+		return fmt.Errorf("-span is %v: it must be above 0", c.Span)
+	case c.Conns < 1 || c.Dialers < 1 || c.Idle < 1:
+		return fmt.Errorf("-conns, -dialers and -idle must be at least 1")
+	case c.Payload < 1 || c.Payload > 65535:
+		return fmt.Errorf("-payload is %d: it must be 1 to 65535", c.Payload)
+	}
+	return nil
+}
+
+// Run measures everything and prints the tables to out.
+func Run(ctx context.Context, cfg Config, log *slog.Logger, out io.Writer) error {
+	dir, err := os.MkdirTemp("", "tidegate-bench-")
+	if err != nil {
+		return fmt.Errorf("make a folder for the run: %w", err)
+	}
+	defer os.RemoveAll(dir)
+
+	self, err := os.Executable()
+	if err != nil {
+		return fmt.Errorf("find the benchmark's own binary: %w", err)
+	}
+	backend, err := startBackend(ctx, self)
+	if err != nil {
+		return err
+	}
+	defer backend.stop()
+
+	targets, stop, err := startTargets(ctx, cfg, log, dir, backend.addr)
+	defer stop()
+	if err != nil {
+		return err
+	}
+	r := newReport(cfg, targets)
+	for round := range cfg.Rounds {
+		for _, t := range targets {
+			log.Info("measure", "round", round+1, "target", t.name)
+			if err := measure(ctx, cfg, t, r); err != nil {
+				return fmt.Errorf("measure %s: %w", t.name, err)
+			}
+		}
+	}
+	if cfg.wants("memory") {
+		for _, t := range targets {
+			if err := measureMemory(ctx, cfg, t, r); err != nil {
+				return fmt.Errorf("measure the memory of %s: %w", t.name, err)
+			}
+		}
+	}
+	return r.print(out)
+}
+
+// measure does one round of one target.
+func measure(ctx context.Context, cfg Config, t *target, r *report) error {
+	if cfg.wants("echo") {
+		for _, depth := range depths {
+			m, err := echo(ctx, cfg, t, depth)
+			if err != nil {
+				return err
+			}
+			r.addEcho(t.name, depth, m)
+		}
+	}
+	if cfg.wants("handshake") {
+		m, err := handshakes(ctx, cfg, t)
+		if err != nil {
+			return err
+		}
+		r.addHandshake(t.name, m)
+	}
+	return nil
+}
+
+// startTargets starts what is measured: the backend alone, Tidegate, and the
+// peers that are installed. stop ends them, also after an error.
+func startTargets(ctx context.Context, cfg Config, log *slog.Logger, dir, backend string) (ts []*target, stop func(), err error) {
+	var stops []func()
+	stop = func() {
+		for i := len(stops) - 1; i >= 0; i-- {
+			stops[i]()
+		}
+	}
+	ts = append(ts, &target{name: "backend alone", addr: backend, path: "/"})
+	tide, end, err := startTidegate(ctx, log, dir, backend)
+	stops = append(stops, end)
+	if err != nil {
+		return nil, stop, err
+	}
+	ts = append(ts, tide)
+	for _, p := range peers {
+		if !cfg.wantsPeer(p.name) {
+			continue
+		}
+		bin, err := lookPeer(p.name)
+		if err != nil {
+			log.Warn("peer is not installed: left out", "peer", p.name)
+			continue
+		}
+		t, end, err := startPeer(ctx, p, bin, dir, backend)
+		stops = append(stops, end)
+		if err != nil {
+			return nil, stop, err
+		}
+		ts = append(ts, t)
+	}
+	return ts, stop, nil
+}
+
+// lookPeer finds a peer's binary, also where an ordinary user's PATH does not
+// lead.
+func lookPeer(name string) (string, error) {
+	if bin, err := exec.LookPath(name); err == nil {
+		return bin, nil
+	}
+	return exec.LookPath(filepath.Join("/usr/sbin", name))
+}

@@ -1,0 +1,138 @@
+package bench
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// tick is the unit of CPU times in /proc, USER_HZ; it is 100 on every Linux
+// that Go runs on.
+const tick = 10 * time.Millisecond
+
+// cpuOf sums the CPU time that processes have used, user and system.
+func cpuOf(pids []int) time.Duration {
+	var sum time.Duration
+	for _, pid := range pids {
+		f := statFields(pid)
+		if len(f) < 13 {
+			continue
+		}
+		for _, s := range f[11:13] { // utime and stime, proc(5)
+			n, _ := strconv.ParseInt(s, 10, 64)
+			sum += time.Duration(n) * tick
+		}
+	}
+	return sum
+}
+
+// statFields returns /proc/PID/stat after the command's name: state first.
+func statFields(pid int) []string {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return nil
+	}
+	s := string(b)
+	return strings.Fields(s[strings.LastIndexByte(s, ')')+1:])
+}
+
+// rssOf sums the resident memory of processes in bytes.
+func rssOf(pids []int) int64 {
+	var sum int64
+	for _, pid := range pids {
+		b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+		if err != nil {
+			continue
+		}
+		for line := range strings.Lines(string(b)) {
+			if rest, ok := strings.CutPrefix(line, "VmRSS:"); ok {
+				n, _ := strconv.ParseInt(strings.Fields(rest)[0], 10, 64)
+				sum += n << 10
+			}
+		}
+	}
+	return sum
+}
+
+// family returns a process and its children.
+func family(pid int) []int {
+	ids := []int{pid}
+	stats, _ := filepath.Glob("/proc/[0-9]*/stat")
+	for _, s := range stats {
+		child, _ := strconv.Atoi(filepath.Base(filepath.Dir(s)))
+		if f := statFields(child); len(f) > 1 && f[1] == strconv.Itoa(pid) {
+			ids = append(ids, child)
+		}
+	}
+	return ids
+}
+
+// process is a child of the benchmark's.
+type process struct {
+	cmd  *exec.Cmd
+	addr string // what it printed as its address, where it prints one
+}
+
+// start runs a command that ends with the benchmark. Its output goes to log.
+func start(ctx context.Context, log string, bin string, args ...string) (*process, error) {
+	f, err := os.Create(log)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	cmd := command(ctx, bin, args...)
+	cmd.Stdout, cmd.Stderr = f, f
+	if err := cmd.Start(); err != nil {
+		return nil, fmt.Errorf("start %s: %w", filepath.Base(bin), err)
+	}
+	return &process{cmd: cmd}, nil
+}
+
+// command is exec.CommandContext for a child that dies with its parent.
+func command(ctx context.Context, bin string, args ...string) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, bin, args...)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM}
+	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
+	cmd.WaitDelay = 5 * time.Second
+	return cmd
+}
+
+// stop asks the process to end and waits for it.
+func (p *process) stop() {
+	if p == nil || p.cmd.Process == nil {
+		return
+	}
+	_ = p.cmd.Process.Signal(syscall.SIGTERM)
+	timer := time.AfterFunc(10*time.Second, func() { _ = p.cmd.Process.Kill() })
+	defer timer.Stop()
+	_ = p.cmd.Wait()
+}
+
+// startBackend runs the echo backend in a process of its own: the benchmark's
+// binary again.
+func startBackend(ctx context.Context, self string) (*process, error) {
+	cmd := command(ctx, self, "-echo-backend")
+	cmd.Stderr = os.Stderr
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	if err := cmd.Start(); err != nil {
+		return nil, fmt.Errorf("start the backend: %w", err)
+	}
+	p := &process{cmd: cmd}
+	line, err := bufio.NewReader(out).ReadString('\n')
+	if err != nil {
+		p.stop()
+		return nil, fmt.Errorf("read the backend's address: %w", err)
+	}
+	p.addr = strings.TrimSpace(line)
+	return p, nil
+}

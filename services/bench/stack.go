@@ -1,0 +1,219 @@
+package bench
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/metadata"
+
+	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
+	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
+	"github.com/tidegatehq/tidegate/services/kit/seal"
+)
+
+// password is the administrator's for the length of a run.
+const password = "only-for-this-benchmark"
+
+// stack is catalog, subscription and gateway as processes of their own on
+// loopback and SQLite.
+type stack struct {
+	dir                         string
+	catalog, subscription, edge string // addresses
+	procs                       []*process
+	gateway                     *process
+}
+
+// startTidegate builds and starts Tidegate in front of the backend and returns
+// the gateway with a token that it accepts. Only the gateway's process counts;
+// authentication and metering are on. stop is never nil.
+func startTidegate(ctx context.Context, log *slog.Logger, dir, backend string) (t *target, stop func(), err error) {
+	s := &stack{dir: dir}
+	stop = s.stop
+	log.Info("build and start Tidegate")
+	if err := s.build(ctx); err != nil {
+		return nil, stop, err
+	}
+	if err := s.start(ctx); err != nil {
+		return nil, stop, err
+	}
+	token, err := s.publish(ctx, backend)
+	if err != nil {
+		return nil, stop, err
+	}
+	t = &target{
+		name: "Tidegate", addr: s.edge, path: "/bench/1.0.0",
+		header: "Authorization: Bearer " + token + "\r\n",
+		procs:  []func() []int{func() []int { return []int{s.gateway.cmd.Process.Pid} }},
+	}
+	if err := waitEcho(ctx, t); err != nil {
+		return nil, stop, fmt.Errorf("the gateway does not answer: %w\n%s", err, s.logs())
+	}
+	return t, stop, nil
+}
+
+func (s *stack) stop() {
+	for i := len(s.procs) - 1; i >= 0; i-- {
+		s.procs[i].stop()
+	}
+}
+
+func (s *stack) build(ctx context.Context) error {
+	const module = "github.com/tidegatehq/tidegate/services/"
+	cmd := exec.CommandContext(ctx, "go", "build", "-o", s.dir+"/",
+		module+"catalog/cmd/catalog", module+"subscription/cmd/subscription", module+"gateway/cmd/gateway")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("build the services: %w\n%s", err, out)
+	}
+	return nil
+}
+
+func (s *stack) start(ctx context.Context) error {
+	master, admin := filepath.Join(s.dir, "master-key"), filepath.Join(s.dir, "password")
+	if _, err := seal.Create(master); err != nil {
+		return err
+	}
+	if err := os.WriteFile(admin, []byte(password), 0o600); err != nil {
+		return err
+	}
+	var free [6]string
+	for i := range free {
+		addr, err := freeAddr()
+		if err != nil {
+			return err
+		}
+		free[i] = addr
+	}
+	s.catalog, s.subscription, s.edge = free[0], free[1], free[2]
+	services := []struct {
+		name string
+		args []string
+	}{
+		{"subscription", []string{
+			"-db", "sqlite:" + filepath.Join(s.dir, "subscription.db"), "-issuer", "https://localhost:9443",
+			"-admin-password-file", admin, "-master-key-file", master,
+			"-catalog", s.catalog, "-grpc", free[3], "-grpc-internal", s.subscription, "-ops", "",
+		}},
+		{"catalog", []string{
+			"-db", "sqlite:" + filepath.Join(s.dir, "catalog.db"),
+			"-subscription", s.subscription, "-grpc", free[4], "-grpc-internal", s.catalog, "-ops", "",
+		}},
+		{"gateway", []string{
+			"-ws", s.edge, "-wss", "", "-catalog", s.catalog, "-subscription", s.subscription,
+			"-master-key-file", master, "-routes-file", filepath.Join(s.dir, "routes"),
+			"-dial-loopback", "-grpc", "", "-grpc-internal", free[5], "-ops", "", "-drain", "1s",
+		}},
+	}
+	for _, svc := range services {
+		p, err := start(ctx, s.logFile(svc.name), filepath.Join(s.dir, svc.name), svc.args...)
+		if err != nil {
+			return err
+		}
+		s.procs = append(s.procs, p)
+		s.gateway = p
+	}
+	return nil
+}
+
+func (s *stack) logFile(name string) string { return filepath.Join(s.dir, name+".log") }
+
+// logs returns what the services said.
+func (s *stack) logs() string {
+	var all string
+	for _, name := range []string{"catalog", "subscription", "gateway"} {
+		b, _ := os.ReadFile(s.logFile(name))
+		all += name + ":\n" + string(b)
+	}
+	return all
+}
+
+// publish makes an API of the backend and returns an application's token for
+// it.
+func (s *stack) publish(ctx context.Context, backend string) (token string, err error) {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("publish the API: %w\n%s", err, s.logs())
+		}
+	}()
+	catConn, err := s.dial(s.catalog)
+	if err != nil {
+		return "", err
+	}
+	defer catConn.Close()
+	subConn, err := s.dial(s.subscription)
+	if err != nil {
+		return "", err
+	}
+	defer subConn.Close()
+	people := subscriptionv1.NewPeopleServiceClient(subConn)
+	in, err := people.SignIn(ctx, &subscriptionv1.SignInRequest{Username: "admin", Password: password}, grpc.WaitForReady(true))
+	if err != nil {
+		return "", err
+	}
+	ctx = metadata.AppendToOutgoingContext(ctx, "authorization", "Bearer "+in.AccessToken)
+	version, err := publishAPI(ctx, catalogv1.NewCatalogServiceClient(catConn), backend)
+	if err != nil {
+		return "", err
+	}
+	return subscribe(ctx, subConn, version)
+}
+
+func (s *stack) dial(addr string) (*grpc.ClientConn, error) {
+	return grpc.NewClient(addr, grpc.WithTransportCredentials(insecure.NewCredentials()))
+}
+
+func publishAPI(ctx context.Context, catalog catalogv1.CatalogServiceClient, backend string) (version string, err error) {
+	api, err := catalog.CreateApi(ctx, &catalogv1.CreateApiRequest{
+		Api: &catalogv1.Api{DisplayName: "Bench", Context: "/bench"},
+	}, grpc.WaitForReady(true))
+	if err != nil {
+		return "", err
+	}
+	v, err := catalog.CreateVersion(ctx, &catalogv1.CreateVersionRequest{Parent: api.Name, Version: &catalogv1.Version{
+		Version: "1.0.0", Endpoints: &catalogv1.Endpoints{Production: "ws://" + backend}, Plans: []string{"plans/unlimited"},
+	}})
+	if err != nil {
+		return "", err
+	}
+	_, err = catalog.ChangeVersionState(ctx, &catalogv1.ChangeVersionStateRequest{
+		Name: v.Name, Action: catalogv1.Version_ACTION_PUBLISH,
+	})
+	return v.Name, err
+}
+
+func subscribe(ctx context.Context, conn *grpc.ClientConn, version string) (token string, err error) {
+	subs := subscriptionv1.NewSubscriptionServiceClient(conn)
+	app, err := subs.CreateApplication(ctx, &subscriptionv1.CreateApplicationRequest{
+		Application: &subscriptionv1.Application{DisplayName: "Bench"},
+	})
+	if err != nil {
+		return "", err
+	}
+	key, err := subs.CreateKey(ctx, &subscriptionv1.CreateKeyRequest{
+		Parent: app.Name, Key: &subscriptionv1.Key{Type: subscriptionv1.KeyType_KEY_TYPE_PRODUCTION},
+	})
+	if err != nil {
+		return "", err
+	}
+	if _, err = subs.CreateSubscription(ctx, &subscriptionv1.CreateSubscriptionRequest{
+		Subscription: &subscriptionv1.Subscription{Application: app.Name, Version: version, Plan: "plans/unlimited"},
+	}); err != nil {
+		return "", err
+	}
+	issued, err := subscriptionv1.NewOAuthServiceClient(conn).IssueToken(ctx, &subscriptionv1.IssueTokenRequest{
+		GrantType: "client_credentials",
+		Client:    &subscriptionv1.ClientCredentials{ClientId: key.ConsumerKey, ClientSecret: key.ConsumerSecret},
+	})
+	if err != nil {
+		return "", err
+	}
+	return issued.AccessToken, nil
+}

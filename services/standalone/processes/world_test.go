@@ -1,0 +1,197 @@
+package processes
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"testing"
+
+	"github.com/coder/websocket"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/metadata"
+
+	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
+	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
+)
+
+// local is what every fleet on this machine needs beside the samples.
+func local(more ...string) map[string]string {
+	env := map[string]string{
+		"TIDEGATE_GATEWAY_DIAL_LOOPBACK": "true",
+		"TIDEGATE_GATEWAY_REPORT_EVERY":  "200ms",
+		"TIDEGATE_GATEWAY_DRAIN":         "1s",
+	}
+	for i := 0; i < len(more); i += 2 {
+		env[more[i]] = more[i+1]
+	}
+	return env
+}
+
+// world is a published echo API on a fleet with a subscribed application.
+type world struct {
+	*fleet
+	conn    *grpc.ClientConn // the portal's gRPC
+	version string
+	sub     string
+	key     *subscriptionv1.Key
+}
+
+// newWorld publishes a backend that echoes.
+func newWorld(f *fleet) *world {
+	f.t.Helper()
+	w := &world{fleet: f, conn: f.dial("portal:9090", "")}
+	ctx := w.signedIn()
+	backend := echoBackend(f.t)
+	catalog := catalogv1.NewCatalogServiceClient(w.conn)
+	api, err := catalog.CreateApi(ctx, &catalogv1.CreateApiRequest{Api: &catalogv1.Api{DisplayName: "Echo", Context: "/echo"}})
+	must(f.t, err)
+	v, err := catalog.CreateVersion(ctx, &catalogv1.CreateVersionRequest{Parent: api.GetName(), Version: &catalogv1.Version{
+		Version: "1.0.0", Endpoints: &catalogv1.Endpoints{Production: backend}, Plans: []string{"plans/gold"},
+	}})
+	must(f.t, err)
+	w.version = v.GetName()
+	var header metadata.MD
+	_, err = catalog.ChangeVersionState(ctx, &catalogv1.ChangeVersionStateRequest{
+		Name: w.version, Action: catalogv1.Version_ACTION_PUBLISH,
+	}, grpc.Header(&header))
+	must(f.t, err)
+	w.applied(ctx, header)
+	w.subscribe(ctx)
+	return w
+}
+
+// applied waits until the gateway has the change that a write's header names.
+func (w *world) applied(ctx context.Context, header metadata.MD) {
+	w.t.Helper()
+	var number uint64
+	if n := header.Get("tidegate-change"); len(n) == 1 {
+		fmt.Sscan(n[0], &number)
+	}
+	if number == 0 {
+		w.t.Fatalf("a write answered with the header %v, want tidegate-change", header)
+	}
+	answer, err := catalogv1.NewCatalogServiceClient(w.conn).WaitApplied(ctx, &catalogv1.WaitAppliedRequest{Number: number})
+	must(w.t, err)
+	if !answer.GetApplied() {
+		w.t.Fatalf("WaitApplied(%d) = %v, want applied", number, answer)
+	}
+}
+
+func (w *world) subscribe(ctx context.Context) {
+	w.t.Helper()
+	subs := subscriptionv1.NewSubscriptionServiceClient(w.conn)
+	app, err := subs.CreateApplication(ctx, &subscriptionv1.CreateApplicationRequest{
+		Application: &subscriptionv1.Application{DisplayName: "Echo client"},
+	})
+	must(w.t, err)
+	w.key, err = subs.CreateKey(ctx, &subscriptionv1.CreateKeyRequest{
+		Parent: app.GetName(), Key: &subscriptionv1.Key{Type: subscriptionv1.KeyType_KEY_TYPE_PRODUCTION},
+	})
+	must(w.t, err)
+	sub, err := subs.CreateSubscription(ctx, &subscriptionv1.CreateSubscriptionRequest{Subscription: &subscriptionv1.Subscription{
+		Application: app.GetName(), Version: w.version, Plan: "plans/gold",
+	}})
+	must(w.t, err)
+	w.sub = sub.GetName()
+}
+
+// signedIn returns a context with the administrator's token.
+func (w *world) signedIn() context.Context {
+	w.t.Helper()
+	ctx := w.deadline()
+	in, err := subscriptionv1.NewPeopleServiceClient(w.conn).SignIn(ctx,
+		&subscriptionv1.SignInRequest{Username: "admin", Password: adminPassword}, grpc.WaitForReady(true))
+	must(w.t, err)
+	return metadata.AppendToOutgoingContext(ctx, "authorization", "Bearer "+in.GetAccessToken())
+}
+
+// token gets a token of the application at the portal's token endpoint.
+func (w *world) token() string {
+	w.t.Helper()
+	form := strings.NewReader(url.Values{"grant_type": {"client_credentials"}}.Encode())
+	req, err := http.NewRequestWithContext(w.t.Context(), http.MethodPost, "https://"+w.port("portal:9443")+"/oauth2/token", form)
+	must(w.t, err)
+	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	req.SetBasicAuth(w.key.GetConsumerKey(), w.key.GetConsumerSecret())
+	res, err := w.http.Do(req)
+	must(w.t, err)
+	defer res.Body.Close()
+	var answer struct {
+		AccessToken string `json:"access_token"`
+	}
+	if err := json.NewDecoder(res.Body).Decode(&answer); err != nil || answer.AccessToken == "" {
+		w.t.Fatalf("the token endpoint answered %s (%v), want a token", res.Status, err)
+	}
+	return answer.AccessToken
+}
+
+// connect opens a session with a token, over TLS where wss is set.
+func (w *world) connect(token string, wss bool) (*websocket.Conn, error) {
+	address := "ws://" + w.port("gateway:9099")
+	if wss {
+		address = "wss://" + w.port("gateway:8099")
+	}
+	//nolint:bodyclose // the library documents that the body of this response need not be closed
+	conn, _, err := websocket.Dial(w.t.Context(), address+"/echo/1.0.0", &websocket.DialOptions{
+		HTTPClient: w.http, HTTPHeader: http.Header{"Authorization": {"Bearer " + token}},
+	})
+	if err == nil {
+		w.t.Cleanup(func() { _ = conn.CloseNow() })
+	}
+	return conn, err
+}
+
+// usage sums what is reported for the subscription: messages in and out.
+func (w *world) usage(ctx context.Context) (in, out uint64, err error) {
+	answer, err := subscriptionv1.NewUsageServiceClient(w.conn).ListUsage(ctx, &subscriptionv1.ListUsageRequest{
+		Filter: fmt.Sprintf("subscription = %q", w.sub),
+	})
+	for _, u := range answer.GetUsage() {
+		in += u.GetInbound().GetMessages()
+		out += u.GetOutbound().GetMessages()
+	}
+	return in, out, err
+}
+
+// wantUsage waits until exactly n messages are reported each way.
+func (w *world) wantUsage(n uint64) {
+	w.t.Helper()
+	ctx := w.signedIn()
+	w.eventually(fmt.Sprintf("%d messages are reported each way", n), func() error {
+		in, out, err := w.usage(ctx)
+		if err != nil || in != n || out != n {
+			return fmt.Errorf("%d in, %d out, %v", in, out, err)
+		}
+		return nil
+	})
+}
+
+// echoBackend serves WebSocket echoes and returns its ws URL.
+func echoBackend(t *testing.T) string {
+	srv := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		conn, err := websocket.Accept(rw, r, nil)
+		if err != nil {
+			return
+		}
+		defer conn.CloseNow() //nolint:errcheck // the session is over
+		for {
+			kind, message, err := conn.Read(r.Context())
+			if err != nil || conn.Write(r.Context(), kind, message) != nil {
+				return
+			}
+		}
+	}))
+	t.Cleanup(srv.Close)
+	return "ws" + strings.TrimPrefix(srv.URL, "http")
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
