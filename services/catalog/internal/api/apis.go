@@ -21,19 +21,20 @@ func (a *API) CreateApi(ctx context.Context, req *catalogv1.CreateApiRequest) (*
 	if req.GetApi().GetDefaultVersion() != "" {
 		return nil, fault.Invalid("api.default_version", "a new API has no version yet")
 	}
+	var made store.API
 	err := a.write(ctx, func(w *writer) (string, error) {
 		row.CreatedAt = w.now
 		if err := w.CreateAPI(ctx, row); err != nil {
 			return "", err
 		}
 		var err error
-		row, err = w.API(ctx, row.ID)
+		made, err = w.API(ctx, row.ID)
 		return apiName(row.ID), err
 	})
 	if err != nil {
 		return nil, err
 	}
-	return apiProto(row, me), nil
+	return apiProto(made, me), nil
 }
 
 // GetApi returns an API that the caller may see.

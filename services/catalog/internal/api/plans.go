@@ -16,27 +16,27 @@ import (
 func (a *API) CreatePlan(ctx context.Context, req *catalogv1.CreatePlanRequest) (*catalogv1.Plan, error) {
 	row := planRow(req.GetPlan())
 	row.ID = id.New()
+	var made *catalogv1.Plan
 	err := a.write(ctx, func(w *writer) (string, error) {
 		row.CreatedAt = w.now
-		if err := w.CreatePlan(ctx, row); err != nil {
-			return "", err
+		err := w.CreatePlan(ctx, row)
+		if err == nil {
+			made, err = w.changedPlan(ctx, row.ID)
 		}
-		return planName(row.ID), w.changedPlan(ctx, &row)
+		return planName(row.ID), err
 	})
-	if err != nil {
-		return nil, err
-	}
-	return planProto(row), nil
+	return made, err
 }
 
 // changedPlan reads a plan again after a write and adds it to the event.
-func (w *writer) changedPlan(ctx context.Context, row *store.Plan) error {
-	var err error
-	if *row, err = w.Plan(ctx, row.ID); err != nil {
-		return err
+func (w *writer) changedPlan(ctx context.Context, id string) (*catalogv1.Plan, error) {
+	row, err := w.Plan(ctx, id)
+	if err != nil {
+		return nil, err
 	}
-	w.event.Plans = append(w.event.Plans, planProto(*row))
-	return nil
+	p := planProto(row)
+	w.event.Plans = append(w.event.Plans, p)
+	return p, nil
 }
 
 // GetPlan returns a plan.
@@ -78,7 +78,7 @@ func (a *API) UpdatePlan(ctx context.Context, req *catalogv1.UpdatePlanRequest) 
 	if err != nil {
 		return nil, err
 	}
-	var row store.Plan
+	var changed *catalogv1.Plan
 	err = a.write(ctx, func(w *writer) (string, error) {
 		old, err := w.Plan(ctx, id)
 		if err != nil {
@@ -94,17 +94,15 @@ func (a *API) UpdatePlan(ctx context.Context, req *catalogv1.UpdatePlanRequest) 
 		if err := validate.Message(&catalogv1.CreatePlanRequest{Plan: next}); err != nil {
 			return "", err
 		}
-		row = planRow(next)
+		row := planRow(next)
 		row.ID, row.Etag, row.UpdatedAt = old.ID, old.Etag, w.now
 		if err := w.UpdatePlan(ctx, row); err != nil {
 			return "", err
 		}
-		return planName(row.ID), w.changedPlan(ctx, &row)
+		changed, err = w.changedPlan(ctx, id)
+		return planName(id), err
 	})
-	if err != nil {
-		return nil, err
-	}
-	return planProto(row), nil
+	return changed, err
 }
 
 // DeletePlan removes a plan that no version offers.

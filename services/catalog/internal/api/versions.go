@@ -23,6 +23,7 @@ func (a *API) CreateVersion(ctx context.Context, req *catalogv1.CreateVersionReq
 	}
 	row := versionRow(req.GetVersion())
 	row.ID, row.State = id.New(), store.Created
+	var made store.Version
 	err := a.write(ctx, func(w *writer) (string, error) {
 		parent, err := editableAPI(ctx, w.Store, me, apiID(req.GetParent()), "")
 		if err != nil {
@@ -36,13 +37,13 @@ func (a *API) CreateVersion(ctx context.Context, req *catalogv1.CreateVersionReq
 		if err != nil {
 			return "", err
 		}
-		row, err = w.Version(ctx, parent.ID, row.ID)
-		return versionName(row.APIID, row.ID), err
+		made, err = w.Version(ctx, parent.ID, row.ID)
+		return versionName(parent.ID, row.ID), err
 	})
 	if err != nil {
 		return nil, err
 	}
-	return a.versionProto(row), nil
+	return a.versionProto(made), nil
 }
 
 // GetVersion returns a version that the caller may see.
