@@ -63,9 +63,6 @@ func (c *keyCache) key(ctx context.Context, kid string) (*ecdsa.PublicKey, error
 		}
 		return e.key, nil
 	}
-	if e.key == nil && !c.mayAsk() {
-		return nil, fault.Unavailable("the signing keys cannot be read now, try again")
-	}
 	ch := c.flight.DoChan(kid, func() (any, error) {
 		ask, cancel := context.WithTimeout(context.WithoutCancel(ctx), askTimeout)
 		defer cancel()
@@ -76,7 +73,7 @@ func (c *keyCache) key(ctx context.Context, kid string) (*ecdsa.PublicKey, error
 		key, _ := res.Val.(*ecdsa.PublicKey)
 		return key, res.Err
 	case <-ctx.Done():
-		return nil, fault.Because(fault.Unavailable("the signing keys cannot be read now, try again"), ctx.Err())
+		return nil, errNoKeys(ctx.Err())
 	}
 }
 
@@ -117,6 +114,15 @@ func (c *keyCache) forget(now time.Time) {
 }
 
 func (c *keyCache) ask(ctx context.Context, kid string) (*ecdsa.PublicKey, error) {
+	e, ok := c.lookup(kid)
+	switch {
+	case ok && e.key != nil: // somebody asked a moment ago
+		return e.key, nil
+	case ok:
+		return nil, errUnknownKey()
+	case e.key == nil && !c.mayAsk():
+		return nil, errNoKeys(nil)
+	}
 	key, err := c.keys.Key(ctx, kid)
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -131,7 +137,11 @@ func (c *keyCache) ask(ctx context.Context, kid string) (*ecdsa.PublicKey, error
 	if old := c.entries[kid]; old.key != nil {
 		return old.key, nil
 	}
-	return nil, fault.Because(fault.Unavailable("the signing keys cannot be read now, try again"), err)
+	return nil, errNoKeys(err)
+}
+
+func errNoKeys(cause error) error {
+	return fault.Because(fault.Unavailable("the signing keys cannot be read now, try again"), cause)
 }
 
 func errUnknownKey() error {

@@ -1,0 +1,320 @@
+package identity_test
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/go-jose/go-jose/v4"
+	"github.com/go-jose/go-jose/v4/jwt"
+	"go.uber.org/goleak"
+	"google.golang.org/grpc/codes"
+
+	"github.com/tidegatehq/tidegate/services/kit/fault"
+	"github.com/tidegatehq/tidegate/services/kit/identity"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+const issuer = "https://tide.example"
+
+// keyring is a set of keys that counts how often it is asked.
+type keyring struct {
+	mu    sync.Mutex
+	keys  map[string]*ecdsa.PrivateKey
+	asked map[string]int
+	err   error
+	slow  time.Duration
+}
+
+func newKeyring(t *testing.T, kids ...string) *keyring {
+	t.Helper()
+	k := &keyring{keys: map[string]*ecdsa.PrivateKey{}, asked: map[string]int{}}
+	for _, kid := range kids {
+		k.add(t, kid)
+	}
+	return k
+}
+
+func (k *keyring) add(t *testing.T, kid string) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.keys[kid] = key
+}
+
+func (k *keyring) remove(kid string) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	delete(k.keys, kid)
+}
+
+func (k *keyring) fail(err error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.err = err
+}
+
+func (k *keyring) Key(_ context.Context, kid string) (*ecdsa.PublicKey, error) {
+	k.mu.Lock()
+	slow := k.slow
+	k.mu.Unlock()
+	time.Sleep(slow)
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.asked[kid]++
+	if k.err != nil {
+		return nil, k.err
+	}
+	if key := k.keys[kid]; key != nil {
+		return &key.PublicKey, nil
+	}
+	return nil, fault.NotFound("key %q", kid)
+}
+
+func (k *keyring) count(kid string) int {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.asked[kid]
+}
+
+// token is a person's token that a test changes before it is signed.
+type token struct {
+	kid, typ string
+	claims   identity.PersonClaims
+	signer   *ecdsa.PrivateKey
+}
+
+// sign returns a token, good unless it was changed.
+func (k *keyring) sign(t *testing.T, kid string, change func(*token)) string {
+	t.Helper()
+	now := time.Now()
+	k.mu.Lock()
+	tok := token{kid: kid, typ: identity.PersonType, signer: k.keys[kid], claims: identity.PersonClaims{
+		Claims: jwt.Claims{
+			Issuer: issuer, Subject: "people/ada", Audience: jwt.Audience{identity.ControlAudience(issuer)},
+			Expiry: jwt.NewNumericDate(now.Add(15 * time.Minute)), IssuedAt: jwt.NewNumericDate(now), NotBefore: jwt.NewNumericDate(now),
+		},
+		Roles: []string{identity.RoleCreator},
+	}}
+	k.mu.Unlock()
+	if change != nil {
+		change(&tok)
+	}
+	sig, err := jose.NewSigner(jose.SigningKey{Algorithm: jose.ES256, Key: jose.JSONWebKey{Key: tok.signer, KeyID: tok.kid}},
+		(&jose.SignerOptions{}).WithType(jose.ContentType(tok.typ)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := jwt.Signed(sig).Claims(tok.claims).Serialize()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text
+}
+
+func newVerifier(k identity.Keys) *identity.Verifier {
+	return identity.NewVerifier(func() string { return issuer }, k, time.Now)
+}
+
+func TestVerify(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		k := newKeyring(t, "k1", "k2")
+		v := newVerifier(k)
+		at := func(d time.Duration) *jwt.NumericDate { return jwt.NewNumericDate(time.Now().Add(d)) }
+		for _, tt := range []struct {
+			name   string
+			change func(*token)
+			want   string
+		}{
+			{"good", nil, ""},
+			{"the other key", func(x *token) { x.kid, x.signer = "k2", k.keys["k2"] }, ""},
+			{"just expired", func(x *token) { x.claims.Expiry = at(-4 * time.Second) }, ""},
+			{"expired", func(x *token) { x.claims.Expiry = at(-6 * time.Second) }, "the token has expired"},
+			{"almost valid", func(x *token) { x.claims.NotBefore = at(4 * time.Second) }, ""},
+			{"not valid yet", func(x *token) { x.claims.NotBefore = at(6 * time.Second) }, "the token is not valid yet"},
+			{"no expiry", func(x *token) { x.claims.Expiry = nil }, "the token lacks a claim"},
+			{"other issuer", func(x *token) { x.claims.Issuer = "https://evil.example" }, "the token was issued by somebody else"},
+			{"no issuer", func(x *token) { x.claims.Issuer = "" }, "the token was issued by somebody else"},
+			{"other audience", func(x *token) { x.claims.Audience = jwt.Audience{identity.GatewayAudience(issuer)} }, "the token is for another audience"},
+			{"no audience", func(x *token) { x.claims.Audience = nil }, "the token is for another audience"},
+			{"no subject", func(x *token) { x.claims.Subject = "" }, "the token lacks a claim"},
+			{"a subject that is no person", func(x *token) { x.claims.Subject = "applications/1" }, "the token lacks a claim"},
+			{"application", func(x *token) { x.typ = identity.ApplicationType }, "an application's token is not accepted here: sign in as a person"},
+			{"plain JWT", func(x *token) { x.typ = "JWT" }, "the token is not one of a person"},
+			{"wrong signature", func(x *token) { x.signer = k.keys["k2"] }, "the token's signature is wrong"},
+			{"unknown key", func(x *token) { x.kid = "k9" }, "the token is signed with an unknown key"},
+			{"no kid", func(x *token) { x.kid = "" }, "the token is signed with an unknown key"},
+			{"long kid", func(x *token) { x.kid = strings.Repeat("k", 200) }, "the token is signed with an unknown key"},
+		} {
+			p, err := v.Verify(t.Context(), k.sign(t, "k1", tt.change))
+			if tt.want == "" {
+				if err != nil || p.Name != "people/ada" || !slices.Equal(p.Roles, []string{"creator"}) {
+					t.Errorf("%s: Verify = %v, %v, want ada", tt.name, p, err)
+				}
+				continue
+			}
+			refused(t, tt.name, p, err, tt.want)
+		}
+	})
+}
+
+func refused(t *testing.T, name string, p identity.Person, err error, want string) {
+	t.Helper()
+	if p.Name != "" || !fault.Is(err, codes.Unauthenticated) || !strings.HasPrefix(err.Error(), want) {
+		t.Errorf("%s: Verify = %v, %v, want UNAUTHENTICATED %q", name, p, err, want)
+	}
+}
+
+func TestVerifyRefusesNonsense(t *testing.T) {
+	k := newKeyring(t, "k1")
+	v := newVerifier(k)
+	good := k.sign(t, "k1", nil)
+	parts := strings.Split(good, ".")
+	none := "eyJhbGciOiJub25lIiwidHlwIjoidGlkZWdhdGUtcGVyc29uK2p3dCIsImtpZCI6ImsxIn0." + parts[1] + "."
+	for _, text := range []string{"", "x", "a.b.c", none, parts[0] + "." + parts[1], good + ".x", "tgcs_abc"} {
+		p, err := v.Verify(t.Context(), text)
+		refused(t, text, p, err, "the token is not one of a person")
+	}
+	p, err := v.Verify(t.Context(), parts[0]+"."+parts[1]+"."+strings.Repeat("A", 86))
+	refused(t, "another signature", p, err, "the token's signature is wrong")
+	p, err = v.Verify(t.Context(), strings.Repeat("x", 10_000))
+	refused(t, "long", p, err, "the token is too long")
+	p, err = (*identity.Verifier)(nil).Verify(t.Context(), good)
+	refused(t, "no verifier", p, err, "tokens are not accepted here")
+	_, err = v.Verify(t.Context(), k.sign(t, "k1", func(x *token) { x.claims.Expiry = jwt.NewNumericDate(time.Now().Add(-time.Hour)) }))
+	if got := fault.Reason(err); got != "TOKEN_EXPIRED" {
+		t.Errorf("reason of an expired token = %q, want TOKEN_EXPIRED", got)
+	}
+}
+
+// An installation whose issuer is not fixed yet has no tokens.
+func TestVerifyNeedsAnIssuer(t *testing.T) {
+	k := newKeyring(t, "k1")
+	v := identity.NewVerifier(func() string { return "" }, k, time.Now)
+	text := k.sign(t, "k1", func(x *token) {
+		x.claims.Issuer, x.claims.Audience = "", jwt.Audience{identity.ControlAudience("")}
+	})
+	if p, err := v.Verify(t.Context(), text); !fault.Is(err, codes.Unauthenticated) {
+		t.Errorf("Verify = %v, %v, want UNAUTHENTICATED", p, err)
+	}
+}
+
+func TestKeysAreAskedForOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		k := newKeyring(t, "k1")
+		k.slow = time.Second
+		v := newVerifier(k)
+		text := k.sign(t, "k1", nil)
+		var wg sync.WaitGroup
+		for range 50 {
+			wg.Go(func() {
+				if _, err := v.Verify(t.Context(), text); err != nil {
+					t.Errorf("Verify: %v", err)
+				}
+			})
+		}
+		wg.Wait()
+		if n := k.count("k1"); n != 1 {
+			t.Errorf("asked %d times for 50 callers, want 1", n)
+		}
+		for range 11 { // 11 minutes, the key is asked for again each 5
+			time.Sleep(time.Minute)
+			if _, err := v.Verify(t.Context(), k.sign(t, "k1", nil)); err != nil {
+				t.Errorf("Verify: %v", err)
+			}
+		}
+		if n := k.count("k1"); n != 3 {
+			t.Errorf("asked %d times in 11 minutes, want 3", n)
+		}
+	})
+}
+
+func TestKeyThatIsWithdrawn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		k := newKeyring(t, "k1")
+		v := newVerifier(k)
+		text := func() string { return k.sign(t, "k1", nil) }
+		if _, err := v.Verify(t.Context(), text()); err != nil {
+			t.Fatal(err)
+		}
+		last := k.sign(t, "k1", func(x *token) { x.claims.Expiry = jwt.NewNumericDate(time.Now().Add(time.Hour)) })
+		time.Sleep(6 * time.Minute)
+		k.fail(errors.New("subscription is away"))
+		if _, err := v.Verify(t.Context(), text()); err != nil {
+			t.Errorf("Verify while keys cannot be read = %v, want the known key to be used", err)
+		}
+		k.fail(nil)
+		k.remove("k1")
+		p, err := v.Verify(t.Context(), last)
+		refused(t, "withdrawn", p, err, "the token is signed with an unknown key")
+	})
+}
+
+func TestUnknownKeysAreAskedForRarely(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		k := newKeyring(t, "k1")
+		v := newVerifier(k)
+		forged := func(kid string) string { return k.sign(t, "k1", func(x *token) { x.kid = kid }) }
+		for range 10 {
+			p, err := v.Verify(t.Context(), forged("new"))
+			refused(t, "unknown", p, err, "the token is signed with an unknown key")
+		}
+		if n := k.count("new"); n != 1 {
+			t.Errorf("asked %d times for one unknown key, want 1", n)
+		}
+		k.add(t, "new") // a new key is found within seconds
+		time.Sleep(3 * time.Second)
+		if _, err := v.Verify(t.Context(), k.sign(t, "new", nil)); err != nil {
+			t.Errorf("Verify with a new key: %v", err)
+		}
+		unavailable := 0
+		for i := range 100 {
+			if _, err := v.Verify(t.Context(), forged(fmt.Sprint(i))); fault.Is(err, codes.Unavailable) {
+				unavailable++
+			}
+		}
+		if unavailable < 70 {
+			t.Errorf("100 forged keys at once: %d refused without asking, want most", unavailable)
+		}
+		if _, err := v.Verify(t.Context(), k.sign(t, "new", nil)); err != nil {
+			t.Errorf("Verify with a known key meanwhile: %v", err)
+		}
+	})
+}
+
+func TestKeysThatCannotBeRead(t *testing.T) {
+	k := newKeyring(t, "k1")
+	k.fail(errors.New("secret cause"))
+	v := newVerifier(k)
+	_, err := v.Verify(t.Context(), k.sign(t, "k1", nil))
+	if !fault.Is(err, codes.Unavailable) {
+		t.Errorf("Verify = %v, want UNAVAILABLE", err)
+	}
+	k.fail(nil)
+	if _, err := v.Verify(t.Context(), k.sign(t, "k1", nil)); err != nil {
+		t.Errorf("Verify afterwards: %v", err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	k.add(t, "k2")
+	if _, err := v.Verify(ctx, k.sign(t, "k2", nil)); err != nil && !fault.Is(err, codes.Unavailable) {
+		t.Errorf("Verify with an ended context = %v", err)
+	}
+	if _, err := v.Verify(t.Context(), k.sign(t, "k2", nil)); err != nil {
+		t.Errorf("Verify after another caller left: %v", err)
+	}
+}
