@@ -1,0 +1,119 @@
+package grpcclient_test
+
+import (
+	"context"
+	"flag"
+	"strings"
+	"testing"
+
+	"go.uber.org/goleak"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/health"
+	healthgrpc "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/metadata"
+
+	"github.com/tidegatehq/tidegate/services/kit/grpcclient"
+	"github.com/tidegatehq/tidegate/services/kit/memnet"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func TestConfig(t *testing.T) {
+	for _, tt := range []struct {
+		args string
+		want []string
+	}{
+		{"", nil},
+		{"-catalog=localhost:1", nil},
+		{"-catalog=[::1]:1", nil},
+		{"-catalog=dns:///127.0.0.1:1", nil},
+		{"-catalog=", []string{"-catalog: an address is needed"}},
+		{"-catalog=catalog:1", []string{"-catalog: catalog:1 is not on loopback, so -catalog-ca, -catalog-cert and -catalog-key are needed"}},
+		{"-catalog=catalog:1 -catalog-ca=a -catalog-cert=c -catalog-key=k", nil},
+		{"-catalog-cert=c", []string{"-catalog-cert and -catalog-key go together", "-catalog-cert needs -catalog-ca"}},
+	} {
+		var cfg grpcclient.Config
+		fs := flag.NewFlagSet("x", flag.ContinueOnError)
+		cfg.Flags(fs, "", "catalog", "127.0.0.1:9191")
+		if err := fs.Parse(strings.Fields(tt.args)); err != nil {
+			t.Fatalf("%q: %v", tt.args, err)
+		}
+		got := ""
+		if err := cfg.Check(); err != nil {
+			got = err.Error()
+		}
+		if want := strings.Join(tt.want, "\n"); got != want {
+			t.Errorf("Check of %q = %q, want %q", tt.args, got, want)
+		}
+	}
+	cfg := grpcclient.Config{Target: "far:1"}
+	if _, err := cfg.Dial(); err == nil {
+		t.Error("Dial without TLS beyond loopback = nil, want an error")
+	}
+	cfg = grpcclient.Config{Target: "far:1", CA: "/nowhere", Cert: "/nowhere", Key: "/nowhere"}
+	if _, err := cfg.Dial(); err == nil || !strings.Contains(err.Error(), "/nowhere") {
+		t.Errorf("Dial with files that are not there = %v, want their name", err)
+	}
+}
+
+// asker tells which authorization came.
+type asker struct {
+	*health.Server
+	next *grpc.ClientConn // where it is not nil, calls go on there in the person's name
+	came chan []string
+}
+
+func (a *asker) Check(ctx context.Context, req *healthgrpc.HealthCheckRequest) (*healthgrpc.HealthCheckResponse, error) {
+	if a.next != nil {
+		return healthgrpc.NewHealthClient(a.next).Check(grpcclient.ForwardPerson(ctx), req)
+	}
+	a.came <- metadata.ValueFromIncomingContext(ctx, "authorization")
+	return a.Server.Check(ctx, req)
+}
+
+// serve runs an asker and returns a connection to it.
+func serve(t *testing.T, a *asker) *grpc.ClientConn {
+	t.Helper()
+	lis := memnet.Listen("x")
+	srv := grpc.NewServer()
+	healthgrpc.RegisterHealthServer(srv, a)
+	served := make(chan error, 1)
+	go func() { served <- srv.Serve(lis) }()
+	conn, err := lis.Dial("portal")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		conn.Close()
+		srv.Stop()
+		if err := <-served; err != nil {
+			t.Errorf("Serve = %v", err)
+		}
+	})
+	return conn
+}
+
+func TestTokensTravel(t *testing.T) {
+	last := &asker{Server: health.NewServer(), came: make(chan []string, 1)}
+	first := serve(t, &asker{Server: health.NewServer(), next: serve(t, last)})
+	cfg := grpcclient.Config{Conn: first}
+	conn, err := cfg.Dial()
+	if err != nil || conn != first {
+		t.Fatalf("Dial = %v, %v, want the given connection", conn, err)
+	}
+	if err := cfg.Close(conn); err != nil {
+		t.Fatal(err)
+	}
+	for token, want := range map[string]string{"abc": "Bearer abc", "": ""} {
+		var opts []grpc.CallOption
+		if token != "" {
+			opts = append(opts, grpcclient.Bearer(token))
+		}
+		if _, err := healthgrpc.NewHealthClient(conn).Check(t.Context(), &healthgrpc.HealthCheckRequest{}, opts...); err != nil {
+			t.Fatalf("Check: %v", err)
+		}
+		if got := strings.Join(<-last.came, ","); got != want {
+			t.Errorf("token %q came as %q, want %q", token, got, want)
+		}
+	}
+}

@@ -1,0 +1,418 @@
+package grpcserver_test
+
+import (
+	"bytes"
+	"context"
+	"flag"
+	"io"
+	"log/slog"
+	"net"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+	"go.uber.org/goleak"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	healthgrpc "google.golang.org/grpc/health/grpc_health_v1"
+	reflectiongrpc "google.golang.org/grpc/reflection/grpc_reflection_v1"
+	"google.golang.org/grpc/status"
+
+	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
+	"github.com/tidegatehq/tidegate/services/kit/certs/certtest"
+	"github.com/tidegatehq/tidegate/services/kit/grpcclient"
+	"github.com/tidegatehq/tidegate/services/kit/grpcserver"
+	"github.com/tidegatehq/tidegate/services/kit/identity"
+	"github.com/tidegatehq/tidegate/services/kit/memnet"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// routes answers with the caller's service as name.
+type routes struct {
+	catalogv1.UnimplementedRouteServiceServer
+	hold chan struct{} // where it is not nil, a call waits for it
+	held chan struct{}
+}
+
+func (r *routes) GetRoute(ctx context.Context, req *catalogv1.GetRouteRequest) (*catalogv1.Route, error) {
+	if req.GetName() == "panic" {
+		panic("secret")
+	}
+	if r.hold != nil {
+		close(r.held)
+		<-r.hold
+	}
+	return &catalogv1.Route{Name: identity.From(ctx).Service}, nil
+}
+
+var auth = grpcserver.Auth{Rules: identity.Rules{
+	catalogv1.RouteService_GetRoute_FullMethodName:    {Open: true},
+	catalogv1.RouteService_WatchRoutes_FullMethodName: {Services: []string{identity.Gateway}},
+}}
+
+func quiet() *slog.Logger { return slog.New(slog.DiscardHandler) }
+
+// start runs a server with routes on both faces; stop ends it and returns what
+// Run returned.
+func start(t *testing.T, cfg grpcserver.Config, r *routes, opts ...grpcserver.Option) (stop func() error) {
+	t.Helper()
+	srv := grpcserver.New(cfg, quiet(), auth, opts...)
+	catalogv1.RegisterRouteServiceServer(srv.Public(), r)
+	catalogv1.RegisterRouteServiceServer(srv.Internal(), r)
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- srv.Run(ctx) }()
+	stop = sync.OnceValue(func() error {
+		cancel()
+		return <-done
+	})
+	t.Cleanup(func() {
+		if err := stop(); err != nil {
+			t.Errorf("Run = %v, want nil", err)
+		}
+	})
+	return stop
+}
+
+// free returns an address that nobody listens on.
+func free(t *testing.T) string {
+	t.Helper()
+	lis, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer lis.Close()
+	return lis.Addr().String()
+}
+
+func dial(t *testing.T, cfg grpcclient.Config) *grpc.ClientConn {
+	t.Helper()
+	conn, err := cfg.Dial()
+	if err != nil {
+		t.Fatalf("Dial: %v", err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	return conn
+}
+
+// memory returns a listener and a connection to it.
+func memory(t *testing.T, caller string) (*memnet.Listener, *grpc.ClientConn) {
+	t.Helper()
+	lis := memnet.Listen("test")
+	conn, err := lis.Dial(caller)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	return lis, conn
+}
+
+// who asks the server which service it sees.
+func who(t *testing.T, conn *grpc.ClientConn) (string, error) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	r, err := catalogv1.NewRouteServiceClient(conn).GetRoute(ctx, &catalogv1.GetRouteRequest{}, grpc.WaitForReady(true))
+	return r.GetName(), err
+}
+
+func TestCallersOverTLS(t *testing.T) {
+	ca, other := certtest.NewCA(t), certtest.NewCA(t)
+	own := ca.Issue(t, "catalog", "localhost")
+	cfg := grpcserver.Config{Addr: free(t), InternalAddr: free(t), TLSCert: own.Cert, TLSKey: own.Key, TLSClientCA: ca.File}
+	start(t, cfg, &routes{})
+	gateway, nameless, stranger := ca.Issue(t, "gateway", "catalog"), ca.Issue(t), other.Issue(t, "gateway")
+	people := grpcclient.Config{Target: cfg.Addr, CA: ca.File}
+	if got, err := who(t, dial(t, people)); got != "" || err != nil {
+		t.Errorf("on the people's face: %q, %v, want no service", got, err)
+	}
+	people.Cert, people.Key = gateway.Cert, gateway.Key
+	if got, err := who(t, dial(t, people)); got != "" || err != nil {
+		t.Errorf("on the people's face with a certificate: %q, %v, want no service", got, err)
+	}
+	for _, tt := range []struct {
+		name, cert, key string
+		want            string
+		code            codes.Code
+	}{
+		{"gateway", gateway.Cert, gateway.Key, "gateway", codes.OK},
+		{"a certificate without a name", nameless.Cert, nameless.Key, "", codes.OK},
+		{"another authority", stranger.Cert, stranger.Key, "", codes.Unavailable},
+		{"no certificate", "", "", "", codes.Unavailable},
+	} {
+		conn := dial(t, grpcclient.Config{Target: cfg.InternalAddr, CA: ca.File, Cert: tt.cert, Key: tt.key})
+		got, err := catalogv1.NewRouteServiceClient(conn).GetRoute(t.Context(), &catalogv1.GetRouteRequest{})
+		if got.GetName() != tt.want || status.Code(err) != tt.code {
+			t.Errorf("%s: %q, %v, want %q, %v", tt.name, got.GetName(), err, tt.want, tt.code)
+		}
+	}
+	plain := dial(t, grpcclient.Config{Target: cfg.InternalAddr})
+	if _, err := catalogv1.NewRouteServiceClient(plain).GetRoute(t.Context(), &catalogv1.GetRouteRequest{}); status.Code(err) != codes.Unavailable {
+		t.Errorf("plaintext on a TLS face: %v, want UNAVAILABLE", err)
+	}
+}
+
+func TestCallersInPlaintext(t *testing.T) {
+	cfg := grpcserver.Config{Addr: free(t), InternalAddr: free(t)}
+	start(t, cfg, &routes{})
+	if got, err := who(t, dial(t, grpcclient.Config{Target: cfg.Addr})); got != "" || err != nil {
+		t.Errorf("people's face: %q, %v, want no service", got, err)
+	}
+	if got, err := who(t, dial(t, grpcclient.Config{Target: cfg.InternalAddr})); got != identity.AnyService || err != nil {
+		t.Errorf("services' face: %q, %v, want %q", got, err, identity.AnyService)
+	}
+}
+
+func TestCallersInMemory(t *testing.T) {
+	people, person := memory(t, "gateway")
+	internal, service := memory(t, "gateway")
+	start(t, grpcserver.Config{Listener: people, InternalListener: internal}, &routes{})
+	if got, err := who(t, person); got != "" || err != nil {
+		t.Errorf("people's face: %q, %v, want no service", got, err)
+	}
+	if got, err := who(t, service); got != "gateway" || err != nil {
+		t.Errorf("services' face: %q, %v, want gateway", got, err)
+	}
+	stream, err := catalogv1.NewRouteServiceClient(person).WatchRoutes(t.Context())
+	if err == nil {
+		_, err = stream.Recv()
+	}
+	if status.Code(err) != codes.PermissionDenied {
+		t.Errorf("a service's method on the people's face: %v, want PERMISSION_DENIED", err)
+	}
+}
+
+func TestPanicAndSize(t *testing.T) {
+	lis, conn := memory(t, "gateway")
+	start(t, grpcserver.Config{InternalListener: lis}, &routes{})
+	c := catalogv1.NewRouteServiceClient(conn)
+	if _, err := c.GetRoute(t.Context(), &catalogv1.GetRouteRequest{Name: "panic"}); status.Code(err) != codes.Internal || strings.Contains(err.Error(), "secret") {
+		t.Errorf("a call that panics: %v, want INTERNAL without the cause", err)
+	}
+	if _, err := c.GetRoute(t.Context(), &catalogv1.GetRouteRequest{Name: strings.Repeat("x", 5<<20)}); status.Code(err) != codes.ResourceExhausted {
+		t.Errorf("5 MiB: %v, want RESOURCE_EXHAUSTED", err)
+	}
+	if got, err := who(t, conn); got != "gateway" || err != nil {
+		t.Errorf("afterwards: %q, %v", got, err)
+	}
+}
+
+func TestRunRefusesMethodsWithoutARule(t *testing.T) {
+	lis, _ := memory(t, "")
+	srv := grpcserver.New(grpcserver.Config{Listener: lis}, quiet(), grpcserver.Auth{})
+	catalogv1.RegisterRouteServiceServer(srv.Public(), &routes{})
+	err := srv.Run(t.Context())
+	if err == nil || !strings.Contains(err.Error(), catalogv1.RouteService_GetRoute_FullMethodName+", "+catalogv1.RouteService_WatchRoutes_FullMethodName) {
+		t.Errorf("Run = %v, want the methods without a rule", err)
+	}
+}
+
+func TestRunReportsATakenPort(t *testing.T) {
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	for _, cfg := range []grpcserver.Config{
+		{Addr: taken.Addr().String()},
+		{Addr: "127.0.0.1:0", InternalAddr: taken.Addr().String()},
+	} {
+		err := grpcserver.New(cfg, quiet(), grpcserver.Auth{}).Run(t.Context())
+		if err == nil || !strings.Contains(err.Error(), "address already in use") {
+			t.Errorf("Run(%+v) = %v, want address already in use", cfg, err)
+		}
+	}
+}
+
+func TestRunReportsBadFiles(t *testing.T) {
+	err := grpcserver.New(grpcserver.Config{Addr: "127.0.0.1:0", TLSCert: "/nowhere", TLSKey: "/nowhere"}, quiet(), grpcserver.Auth{}).Run(t.Context())
+	if err == nil || !strings.Contains(err.Error(), "/nowhere") {
+		t.Errorf("Run = %v, want the name of the file", err)
+	}
+}
+
+func TestHealthAndReflection(t *testing.T) {
+	lis, conn := memory(t, "")
+	start(t, grpcserver.Config{Listener: lis}, &routes{})
+	h, err := healthgrpc.NewHealthClient(conn).Check(t.Context(), &healthgrpc.HealthCheckRequest{})
+	if err != nil || h.GetStatus() != healthgrpc.HealthCheckResponse_SERVING {
+		t.Errorf("health = %v, %v, want SERVING", h, err)
+	}
+	stream, err := reflectiongrpc.NewServerReflectionClient(conn).ServerReflectionInfo(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = stream.Send(&reflectiongrpc.ServerReflectionRequest{MessageRequest: &reflectiongrpc.ServerReflectionRequest_ListServices{}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := stream.Recv()
+	var names []string
+	for _, s := range r.GetListServicesResponse().GetService() {
+		names = append(names, s.GetName())
+	}
+	if err != nil || !strings.Contains(strings.Join(names, " "), "tidegate.catalog.v1.RouteService") {
+		t.Errorf("reflection = %q, %v, want the route service", names, err)
+	}
+	if err := stream.CloseSend(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := stream.Recv(); err != io.EOF {
+		t.Errorf("end of reflection = %v", err)
+	}
+}
+
+// A call that runs when the server stops has the drain time to end.
+func TestDrain(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		drain time.Duration
+		let   bool
+		want  codes.Code
+	}{
+		{"in time", time.Minute, true, codes.OK},
+		{"too long", time.Millisecond, false, codes.Unavailable},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			lis, conn := memory(t, "gateway")
+			r := &routes{hold: make(chan struct{}), held: make(chan struct{})}
+			stop := start(t, grpcserver.Config{InternalListener: lis, Drain: tt.drain}, r)
+			result := make(chan error, 1)
+			go func() {
+				_, err := who(t, conn)
+				result <- err
+			}()
+			<-r.held
+			stopped := make(chan error, 1)
+			go func() { stopped <- stop() }()
+			if tt.let {
+				close(r.hold)
+			}
+			if err := <-result; status.Code(err) != tt.want {
+				t.Errorf("the call = %v, want %v", err, tt.want)
+			}
+			if !tt.let {
+				close(r.hold)
+			}
+			if err := <-stopped; err != nil {
+				t.Errorf("Run = %v, want nil", err)
+			}
+		})
+	}
+}
+
+func TestMetricsAreShared(t *testing.T) {
+	reg := prometheus.NewRegistry()
+	for range 2 {
+		lis, conn := memory(t, "gateway")
+		start(t, grpcserver.Config{InternalListener: lis}, &routes{}, grpcserver.WithMetrics(reg))
+		if _, err := who(t, conn); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want := `
+		# HELP grpc_server_started_total Total number of RPCs started on the server.
+		# TYPE grpc_server_started_total counter
+		grpc_server_started_total{grpc_method="GetRoute",grpc_service="tidegate.catalog.v1.RouteService",grpc_type="unary"} 2
+	`
+	if err := testutil.GatherAndCompare(reg, strings.NewReader(want), "grpc_server_started_total"); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestCallsAreLogged(t *testing.T) {
+	var buf bytes.Buffer
+	log := slog.New(slog.NewTextHandler(&buf, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	lis, conn := memory(t, "gateway")
+	srv := grpcserver.New(grpcserver.Config{InternalListener: lis}, log, auth)
+	catalogv1.RegisterRouteServiceServer(srv.Internal(), &routes{})
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error)
+	go func() { done <- srv.Run(ctx) }()
+	if _, err := who(t, conn); err != nil {
+		t.Fatal(err)
+	}
+	cancel()
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"level=DEBUG", "msg=call", "method=" + catalogv1.RouteService_GetRoute_FullMethodName, "code=OK", "peer=memnet:gateway>test"} {
+		if !strings.Contains(buf.String(), want) {
+			t.Errorf("log = %q, want %q in it", buf.String(), want)
+		}
+	}
+}
+
+// A handler of unknown services forwards only methods that have a rule.
+func TestUnknownServices(t *testing.T) {
+	lis, conn := memory(t, "")
+	forwarded := auth
+	forwarded.Rules = identity.Rules{"/a.B/Known": {Open: true}}
+	srv := grpcserver.New(grpcserver.Config{Listener: lis}, quiet(), forwarded, grpcserver.WithPeopleOptions(
+		grpc.UnknownServiceHandler(func(any, grpc.ServerStream) error { return status.Error(codes.DataLoss, "x") })))
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error)
+	go func() { done <- srv.Run(ctx) }()
+	for method, want := range map[string]codes.Code{"/a.B/Known": codes.Internal, "/a.B/Other": codes.Unimplemented} {
+		err := conn.Invoke(t.Context(), method, &catalogv1.GetRouteRequest{}, &catalogv1.Route{})
+		if status.Code(err) != want {
+			t.Errorf("%s: %v, want %v", method, err, want)
+		}
+	}
+	cancel()
+	if err := <-done; err != nil {
+		t.Errorf("Run = %v", err)
+	}
+}
+
+func TestConfig(t *testing.T) {
+	lis := memnet.Listen("x")
+	for _, tt := range []struct {
+		args string
+		cfg  grpcserver.Config
+		want []string
+	}{
+		{"", grpcserver.Config{}, nil},
+		{"", grpcserver.Config{Listener: lis, InternalListener: lis, Addr: "nonsense", InternalAddr: "nonsense"}, nil},
+		{"-x.grpc=127.0.0.1:1 -x.grpc-internal=[::1]:1", grpcserver.Config{}, nil},
+		{"-x.grpc=localhost:1", grpcserver.Config{}, nil},
+		{"-x.grpc=:1 -x.grpc-internal=0.0.0.0:1 -x.grpc-drain=-1s", grpcserver.Config{}, []string{
+			"-x.grpc-drain: must not be negative",
+			"-x.grpc: :1 is not on loopback: give -x.grpc-cert and -x.grpc-key, or -x.grpc-plaintext",
+			"-x.grpc-internal: 0.0.0.0:1 is not on loopback: give -x.grpc-client-ca, -x.grpc-cert and -x.grpc-key"}},
+		{"-x.grpc=:1 -x.grpc-plaintext", grpcserver.Config{}, nil},
+		{"-x.grpc=:1 -x.grpc-internal=:2 -x.grpc-cert=c -x.grpc-key=k -x.grpc-client-ca=a", grpcserver.Config{}, nil},
+		{"-x.grpc-internal=:2 -x.grpc-cert=c -x.grpc-key=k", grpcserver.Config{}, []string{
+			"-x.grpc-internal: :2 is not on loopback: give -x.grpc-client-ca, -x.grpc-cert and -x.grpc-key"}},
+		{"-x.grpc-cert=c", grpcserver.Config{}, []string{"-x.grpc-cert and -x.grpc-key go together"}},
+		{"-x.grpc-client-ca=c", grpcserver.Config{}, []string{"-x.grpc-client-ca needs -x.grpc-cert and -x.grpc-key"}},
+		{"-x.grpc=nonsense -x.grpc-internal=nonsense", grpcserver.Config{}, []string{
+			`-x.grpc: "nonsense" is not host:port`, `-x.grpc-internal: "nonsense" is not host:port`}},
+	} {
+		fs := flag.NewFlagSet("x", flag.ContinueOnError)
+		tt.cfg.Flags(fs, "x.")
+		if err := fs.Parse(strings.Fields(tt.args)); err != nil {
+			t.Errorf("%q: %v", tt.args, err)
+			continue
+		}
+		got := ""
+		if err := tt.cfg.Check(); err != nil {
+			got = err.Error()
+		}
+		if want := strings.Join(tt.want, "\n"); got != want {
+			t.Errorf("Check of %q = %q, want %q", tt.args, got, want)
+		}
+	}
+}
+
+func TestFlagsKeepDefaults(t *testing.T) {
+	cfg := grpcserver.Config{Addr: "127.0.0.1:9190"}
+	cfg.Flags(flag.NewFlagSet("x", flag.ContinueOnError), "")
+	if cfg.Addr != "127.0.0.1:9190" || cfg.Drain != 10*time.Second {
+		t.Errorf("Flags made %+v of the defaults", cfg)
+	}
+}

@@ -1,0 +1,120 @@
+package validate_test
+
+import (
+	"context"
+	"log/slog"
+	"strings"
+	"testing"
+
+	"go.uber.org/goleak"
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
+	watchv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/watch/v1"
+	"github.com/tidegatehq/tidegate/services/kit/fault"
+	"github.com/tidegatehq/tidegate/services/kit/grpcserver"
+	"github.com/tidegatehq/tidegate/services/kit/identity"
+	"github.com/tidegatehq/tidegate/services/kit/memnet"
+	"github.com/tidegatehq/tidegate/services/kit/validate"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// routes takes whatever comes.
+type routes struct {
+	catalogv1.UnimplementedRouteServiceServer
+}
+
+func (routes) GetRoute(context.Context, *catalogv1.GetRouteRequest) (*catalogv1.Route, error) {
+	return &catalogv1.Route{}, nil
+}
+
+func (routes) WatchRoutes(stream catalogv1.RouteService_WatchRoutesServer) error {
+	for {
+		if _, err := stream.Recv(); err != nil {
+			return err
+		}
+	}
+}
+
+func serve(t *testing.T) catalogv1.RouteServiceClient {
+	t.Helper()
+	check, err := validate.New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	lis := memnet.Listen("catalog")
+	rule := identity.Rule{Services: []string{identity.Gateway}}
+	srv := grpcserver.New(grpcserver.Config{InternalListener: lis}, slog.New(slog.DiscardHandler), grpcserver.Auth{Rules: identity.Rules{
+		catalogv1.RouteService_GetRoute_FullMethodName:    rule,
+		catalogv1.RouteService_WatchRoutes_FullMethodName: rule,
+	}}, check)
+	catalogv1.RegisterRouteServiceServer(srv.Internal(), routes{})
+	conn, err := lis.Dial(identity.Gateway)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- srv.Run(ctx) }()
+	t.Cleanup(func() {
+		conn.Close()
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("Run = %v", err)
+		}
+	})
+	return catalogv1.NewRouteServiceClient(conn)
+}
+
+// violation checks that err names one field of a request.
+func violation(t *testing.T, err error, field string) {
+	t.Helper()
+	s := status.Convert(err)
+	if s.Code() != codes.InvalidArgument || !strings.HasPrefix(s.Message(), field+": ") {
+		t.Errorf("error = %v, want INVALID_ARGUMENT of %s", err, field)
+		return
+	}
+	bad, ok := s.Details()[0].(*errdetails.BadRequest)
+	if !ok || bad.GetFieldViolations()[0].GetField() != field || bad.GetFieldViolations()[0].GetDescription() == "" {
+		t.Errorf("details = %v, want a violation of %s", s.Details(), field)
+	}
+}
+
+func TestCallsAreChecked(t *testing.T) {
+	c := serve(t)
+	_, err := c.GetRoute(t.Context(), &catalogv1.GetRouteRequest{Name: "x"})
+	violation(t, err, "name")
+	if _, err := c.GetRoute(t.Context(), &catalogv1.GetRouteRequest{Name: "apis/a/versions/b"}); err != nil {
+		t.Errorf("a good call: %v", err)
+	}
+}
+
+func TestStreamsAreChecked(t *testing.T) {
+	c := serve(t)
+	stream, err := c.WatchRoutes(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	good := &watchv1.Hello{Instance: "g", Kind: "gateway"}
+	bad := &watchv1.Hello{Instance: "g", Kind: "gateway", Features: []string{"x", ""}}
+	for _, h := range []*watchv1.Hello{good, bad} {
+		if err := stream.Send(&catalogv1.WatchRoutesRequest{Body: &catalogv1.WatchRoutesRequest_Hello{Hello: h}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_, err = stream.Recv()
+	violation(t, err, "hello.features[1]")
+}
+
+func TestMessage(t *testing.T) {
+	err := validate.Message(&watchv1.Hello{Instance: "G", Kind: "x"})
+	if !fault.Is(err, codes.InvalidArgument) || !strings.Contains(err.Error(), "instance: ") || !strings.Contains(err.Error(), "; kind: ") {
+		t.Errorf("Message = %v, want violations of instance and kind", err)
+	}
+	if err := validate.Message(&watchv1.Hello{Instance: "g", Kind: "gateway"}); err != nil {
+		t.Errorf("Message = %v, want nil", err)
+	}
+}
