@@ -285,7 +285,7 @@ func TestWatcherCutAtRandomMoments(t *testing.T) {
 		var at change.At
 		for range cuts {
 			f := replicas[random.IntN(len(replicas))]
-			at = f.follow("torn", at, 200+random.Int64N(20_000), torn, nil)
+			at = f.follow("torn", at, 200+random.Int64N(6_000), torn, nil)
 		}
 		stop.Store(true)
 		replicas[0].follow("torn", at, 1<<40, torn, head)

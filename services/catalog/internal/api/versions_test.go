@@ -15,6 +15,8 @@ import (
 	"google.golang.org/protobuf/types/known/fieldmaskpb"
 
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
+	"github.com/tidegatehq/tidegate/services/catalog/internal/store"
+	"github.com/tidegatehq/tidegate/services/kit/sqldb"
 )
 
 func TestVersion(t *testing.T) {
@@ -225,10 +227,19 @@ func largest(version string) *catalogv1.Version {
 func TestLargeApiIsListedAndChanged(t *testing.T) {
 	f, ctx := onSQLite(t), t.Context()
 	a := f.api("Large")
-	for i := range 200 {
-		if _, err := f.CreateVersion(ctx, &catalogv1.CreateVersionRequest{Parent: a.GetName(), Version: largest(fmt.Sprint(i))}, f.ann); err != nil {
-			t.Fatal(err)
+	f.must(f.CreateVersion(ctx, &catalogv1.CreateVersionRequest{Parent: a.GetName(), Version: largest("0")}, f.ann))
+	err := f.db.InTx(ctx, func(tx *sqldb.Tx) error {
+		for i := 1; i < store.MaxVersions; i++ {
+			row := versionRow(largest(fmt.Sprint(i)))
+			row.ID, row.APIID, row.State, row.CreatedAt = fmt.Sprintf("v%d", i), apiID(a.GetName()), store.Created, time.Now()
+			if err := store.New(tx).CreateVersion(ctx, row); err != nil {
+				return err
+			}
 		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
 	seen, token := 0, ""
 	for {
