@@ -31,13 +31,14 @@ type stack struct {
 	echo  *sample.Echo // nil without a sample
 	ops   *obs.Server
 	ready *probe
+	open  sockets
 	conns []*grpc.ClientConn
 }
 
 // newStack wires the services: each has an in-memory listener, and those that
 // call it a connection on which it knows them.
 func newStack(cfg *Config, data *folder.Folder, open sockets, at Addresses, again bool, log *slog.Logger) (*stack, error) {
-	s := &stack{cfg: cfg, data: data, at: at, again: again, log: log}
+	s := &stack{cfg: cfg, data: data, at: at, again: again, log: log, open: open}
 	inside := map[string]*memnet.Listener{}
 	for _, name := range []string{"catalog", "subscription", "gateway"} {
 		inside[name] = memnet.Listen(name)
@@ -86,8 +87,10 @@ func newStack(cfg *Config, data *folder.Folder, open sockets, at Addresses, agai
 	return s, nil
 }
 
-// close ends the connections between the services.
+// close ends the connections between the services, and the sockets that no
+// service has come to serve.
 func (s *stack) close() {
+	s.open.close()
 	for _, c := range s.conns {
 		_ = c.Close()
 	}

@@ -44,22 +44,31 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 		return fmt.Errorf("-data: %w", err)
 	}
 	defer data.Close()
-	sockets, err := cfg.listen(ctx)
-	if err != nil {
-		return err
+	s, err := prepare(ctx, &cfg, data, log)
+	if ctx.Err() != nil && err != nil {
+		return nil // stopped while it was starting
 	}
-	defer sockets.close()
-	again := data.Has(issuerFile)
-	at := sockets.addresses()
-	if err := cfg.fill(ctx, data, at); err != nil {
-		return err
-	}
-	s, err := newStack(&cfg, data, sockets, at, again, log)
 	if err != nil {
 		return err
 	}
 	defer s.close()
 	return inOrder(ctx, s.tasks()...)
+}
+
+// prepare opens every socket, makes what is missing in the data folder, and
+// wires the services.
+func prepare(ctx context.Context, cfg *Config, data *folder.Folder, log *slog.Logger) (*stack, error) {
+	open, err := cfg.listen(ctx)
+	if err != nil {
+		return nil, err
+	}
+	again := data.Has(issuerFile)
+	at := open.addresses()
+	if err := cfg.fill(ctx, data, at); err != nil {
+		open.close()
+		return nil, err
+	}
+	return newStack(cfg, data, open, at, again, log)
 }
 
 // sockets are what is listened on, by flag.

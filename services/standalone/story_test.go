@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -247,15 +246,4 @@ func missing(t *testing.T, variable, why string) {
 		t.Fatalf("%s, and %s=1", why, variable)
 	}
 	t.Skip(why)
-}
-
-// buildTidegate builds the real program once and returns its path.
-func buildTidegate(t *testing.T) string {
-	t.Helper()
-	path := filepath.Join(t.TempDir(), "tidegate")
-	cmd := exec.CommandContext(t.Context(), "go", "build", "-o", path, "./cmd/tidegate")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("build tidegate: %v\n%s", err, out)
-	}
-	return path
 }

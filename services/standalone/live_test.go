@@ -1,0 +1,391 @@
+package standalone_test
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/coder/websocket"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
+	gatewayv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/gateway/v1"
+	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
+)
+
+// ending is a way in which the control plane ends live sessions.
+type ending struct {
+	name string
+	do   func(t *testing.T, p *person, x *product, token string) error
+	code int
+	word string
+	// after is what a later handshake with the same token is answered.
+	after int
+}
+
+func endings() []ending {
+	return []ending{
+		{
+			"token revoked", func(t *testing.T, p *person, x *product, token string) error {
+				_, err := p.oauth.RevokeToken(within(t), &subscriptionv1.RevokeTokenRequest{Token: token, Client: credentialsOf(x)})
+				return err
+			}, 4001, "REVOKED", 401,
+		},
+		{
+			"key deleted", func(t *testing.T, p *person, x *product, _ string) error {
+				_, err := p.subs.DeleteKey(p.ctx(t), &subscriptionv1.DeleteKeyRequest{Name: x.key.GetName()})
+				return err
+			}, 4001, "REVOKED", 401,
+		},
+		{
+			"subscription deleted", func(t *testing.T, p *person, x *product, _ string) error {
+				_, err := p.subs.DeleteSubscription(p.ctx(t), &subscriptionv1.DeleteSubscriptionRequest{Name: x.subscription.GetName()})
+				return err
+			}, 4006, "BLOCKED", 403,
+		},
+		{
+			"application deleted", func(t *testing.T, p *person, x *product, _ string) error {
+				_, err := p.subs.DeleteApplication(p.ctx(t), &subscriptionv1.DeleteApplicationRequest{Name: x.app.GetName()})
+				return err
+			}, 4006, "BLOCKED", 401,
+		},
+		{
+			"version demoted", func(t *testing.T, p *person, x *product, _ string) error {
+				_, err := p.catalog.ChangeVersionState(p.ctx(t), &catalogv1.ChangeVersionStateRequest{
+					Name: x.version.GetName(), Action: catalogv1.Version_ACTION_DEMOTE,
+				})
+				return err
+			}, 4006, "BLOCKED", 404,
+		},
+		{
+			"closed by an operator", func(t *testing.T, p *person, x *product, _ string) error {
+				live := p.liveSessions(t, x)
+				if len(live) != 1 {
+					return fmt.Errorf("%d live sessions, want 1", len(live))
+				}
+				_, err := p.sessions.CloseSession(p.ctx(t), &gatewayv1.CloseSessionRequest{Name: live[0].GetName()})
+				return err
+			}, 4010, "CLOSED", 101,
+		},
+	}
+}
+
+// liveSessions lists the live sessions of a product.
+func (p *person) liveSessions(t *testing.T, x *product) []*gatewayv1.Session {
+	t.Helper()
+	list, err := p.sessions.ListSessions(p.ctx(t), &gatewayv1.ListSessionsRequest{
+		Parent: "gateways/-", Filter: fmt.Sprintf("version = %q", x.version.GetName()),
+	})
+	if err != nil {
+		t.Fatalf("ListSessions: %v", err)
+	}
+	return list.GetSessions()
+}
+
+// TestEndings ends live sessions from the control plane in every way: the
+// client sees the code and the reason, the record of the ref says the same,
+// and the next handshake is refused.
+func TestEndings(t *testing.T) {
+	t.Parallel()
+	eachEngine(t, func(t *testing.T, s *Stack) {
+		p := s.admin(t)
+		backend := newBackend(t)
+		for i, e := range endings() {
+			t.Run(e.name, func(t *testing.T) {
+				t.Parallel()
+				x := p.publish(t, fmt.Sprintf("Ending%d", i), backend)
+				token := p.accessToken(t, x)
+				conn := s.connect(t, s.WS+x.path, token)
+				echo(t, conn, websocket.MessageText, "before")
+				if err := e.do(t, p, x, token); err != nil {
+					t.Fatal(err)
+				}
+				code, reason := closed(t, conn)
+				word, ref, _ := strings.Cut(reason, " ref=")
+				if code != e.code || word != e.word || ref == "" {
+					t.Errorf("closed with %d %q, want %d %s ref=…", code, reason, e.code, e.word)
+				}
+				record := p.record(t, ref)
+				if int(record.GetClientSentCode()) != e.code || record.GetCause() != e.word || record.GetBackendSentCode() != 1001 {
+					t.Errorf("record = %v, want %d %s, and 1001 to the backend", record, e.code, e.word)
+				}
+				if got := s.refused(t, s.WS+x.path, token); got != e.after {
+					t.Errorf("the next handshake is answered %d, want %d", got, e.after)
+				}
+			})
+		}
+	})
+}
+
+// record waits for the record of a ref.
+func (p *person) record(t *testing.T, ref string) *subscriptionv1.SessionRecord {
+	t.Helper()
+	var record *subscriptionv1.SessionRecord
+	eventually(t, func() (err error) {
+		record, err = p.usage.GetSessionRecord(p.ctx(t), &subscriptionv1.GetSessionRecordRequest{Name: "sessionRecords/" + ref})
+		return err
+	})
+	return record
+}
+
+// totals is usage, summed up.
+type totals struct{ sessions, in, out, bytesIn, bytesOut uint64 }
+
+// totals sums up the usage of a product's subscription.
+func (p *person) totals(t *testing.T, x *product) totals {
+	t.Helper()
+	list, err := p.usage.ListUsage(p.ctx(t), &subscriptionv1.ListUsageRequest{Filter: fmt.Sprintf("subscription = %q", x.subscription.GetName())})
+	if err != nil {
+		t.Fatalf("ListUsage: %v", err)
+	}
+	var sum totals
+	for _, u := range list.GetUsage() { // one row an hour
+		sum.sessions += u.GetSessions()
+		sum.in += u.GetInbound().GetMessages()
+		sum.out += u.GetOutbound().GetMessages()
+		sum.bytesIn += u.GetInbound().GetPayloadBytes()
+		sum.bytesOut += u.GetOutbound().GetPayloadBytes()
+	}
+	return sum
+}
+
+// TestUsage counts what went through, to the byte.
+func TestUsage(t *testing.T) {
+	t.Parallel()
+	eachEngine(t, func(t *testing.T, s *Stack) {
+		p := s.admin(t)
+		x := p.publish(t, "Meter", newBackend(t))
+		token := p.accessToken(t, x)
+		const sessions, messages = 3, 7
+		var payload uint64
+		for i := range sessions {
+			conn := s.connect(t, s.WS+x.path, token)
+			for j := range messages {
+				text := strings.Repeat("x", 100*i+j)
+				payload += uint64(len(text))
+				echo(t, conn, websocket.MessageText, text)
+			}
+			if err := conn.Close(websocket.StatusNormalClosure, ""); err != nil {
+				t.Fatalf("close: %v", err)
+			}
+		}
+		want := totals{sessions: sessions, in: sessions * messages, out: sessions * messages, bytesIn: payload, bytesOut: payload}
+		eventually(t, func() error {
+			if got := p.totals(t, x); got != want {
+				return fmt.Errorf("usage = %+v, want %+v", got, want)
+			}
+			return nil
+		})
+		list, err := p.usage.ListSessionRecords(p.ctx(t), &subscriptionv1.ListSessionRecordsRequest{Filter: fmt.Sprintf("version = %q", x.version.GetName())})
+		if err != nil || len(list.GetSessionRecords()) != sessions {
+			t.Fatalf("ListSessionRecords = %v, %v, want %d", list, err, sessions)
+		}
+		for _, r := range list.GetSessionRecords() {
+			if r.GetEndedBy() != subscriptionv1.SessionRecord_PARTY_CLIENT || r.GetClientCode() != 1000 || r.GetBackendSentCode() != 1000 {
+				t.Errorf("record = %v, want one that the client closed with 1000", r)
+			}
+		}
+	})
+}
+
+// TestCommandsLive runs the command line's commands about live traffic.
+func TestCommandsLive(t *testing.T) {
+	t.Parallel()
+	s := onSQLite(t)
+	p, sh := s.admin(t), s.newShell(t)
+	x := p.publish(t, "Live", newBackend(t))
+	sh.run(t, "login", "--password-file", s.PasswordFile)
+	conn := s.connect(t, s.WSS+x.path, p.accessToken(t, x))
+	echo(t, conn, websocket.MessageText, "hello")
+	sh.says(t, []string{"Live/1.0.0", "Live client", "127.0.0.1:"}, "session", "list", "--api", "Live")
+	name := p.liveSessions(t, x)[0].GetName()
+	_, ref, _ := strings.Cut(name, "/sessions/")
+	sh.says(t, []string{"Closed"}, "session", "close", ref)
+	if code, reason := closed(t, conn); code != 4010 || !strings.HasSuffix(reason, " ref="+ref) {
+		t.Errorf("closed with %d %q, want 4010 with the ref %s", code, reason, ref)
+	}
+	p.record(t, ref)
+	sh.says(t, []string{"operator", "4010", ref}, "record", "list", "--app", "Live client")
+	sh.says(t, []string{"operator", "Sent to client   4010", "1 messages, 5 bytes"}, "record", "get", ref)
+	eventually(t, func() error {
+		if out := sh.run(t, "usage", "--api", "Live"); strings.Count(out, "1 messages, 5 bytes") != 2 {
+			return fmt.Errorf("usage = %s", out)
+		}
+		return nil
+	})
+	sh.says(t, []string{"Live client", "Live/1.0.0", "Gold"}, "subscription", "list")
+	sh.says(t, []string{"Deleted"}, "subscription", "delete", "Live client", "Live")
+	sh.says(t, []string{"Deleted"}, "keys", "delete", "Live client")
+	sh.says(t, []string{"Deleted"}, "app", "delete", "Live client")
+	sh.says(t, []string{"Demoted  Live/1.0.0", "created"}, "api", "demote", "Live")
+	sh.says(t, []string{"Deleted"}, "api", "delete", "Live", "--force")
+	if list, err := p.catalog.ListApis(p.ctx(t), &catalogv1.ListApisRequest{}); err != nil || len(list.GetApis()) != 0 {
+		t.Errorf("ListApis = %v, %v, want none", list, err)
+	}
+}
+
+// TestRoles lets people with different roles try each other's work.
+func TestRoles(t *testing.T) {
+	t.Parallel()
+	s := onSQLite(t)
+	root := s.newShell(t)
+	root.run(t, "login", "--password-file", s.PasswordFile)
+	backend := newBackend(t)
+	people := map[string]*shell{}
+	for _, role := range []string{"creator", "publisher", "subscriber"} {
+		password := role + " has a long password\n"
+		if _, stderr, code := root.try(t, password, "person", "create", role, "--role", role); code != 0 {
+			t.Fatalf("person create %s = %d, %q", role, code, stderr)
+		}
+		people[role] = s.newShell(t)
+		if _, stderr, code := people[role].try(t, password, "login", "-u", role); code != 0 {
+			t.Fatalf("login as %s = %d, %q", role, code, stderr)
+		}
+	}
+	root.says(t, []string{"admin", "creator", "publisher", "subscriber"}, "person", "list")
+	for _, c := range []struct {
+		role string
+		args []string
+		want string // of the error, or empty
+	}{
+		{"subscriber", []string{"api", "create", "Mine", "--endpoint", backend, "--plan", "Gold"}, "needs the role"},
+		{"creator", []string{"api", "create", "Mine", "--endpoint", backend, "--plan", "Gold"}, ""},
+		{"creator", []string{"api", "publish", "Mine"}, "needs the role"},
+		{"publisher", []string{"api", "publish", "Mine"}, `VERSION: there is no version "Mine" that you may see`},
+		{"subscriber", []string{"api", "get", "Mine"}, `API: there is no API "Mine" that you may see`},
+		{"subscriber", []string{"person", "list"}, "needs the role"},
+		{"creator", []string{"app", "create", "Mine"}, "needs the role"},
+		{"subscriber", []string{"app", "create", "Mine"}, ""},
+		{"creator", []string{"app", "get", "Mine"}, `APP: there is no application "Mine" that you may see`},
+	} {
+		_, stderr, code := people[c.role].try(t, "", c.args...)
+		if want := min(len(c.want), 1); code != want || !strings.Contains(stderr, c.want) {
+			t.Errorf("%s: tidegate %q = %d, %q, want %d, %q", c.role, c.args, code, stderr, want, c.want)
+		}
+	}
+	root.says(t, []string{"creator, publisher"}, "person", "roles", "creator", "--role", "creator", "--role", "publisher")
+	// Roles are those of the token, which is fetched anew at a sign-in.
+	if _, stderr, code := people["creator"].try(t, "creator has a long password\n", "login", "-u", "creator"); code != 0 {
+		t.Fatalf("login = %d, %q", code, stderr)
+	}
+	people["creator"].says(t, []string{"Published"}, "api", "publish", "Mine")
+	people["subscriber"].says(t, []string{"Subscribed"}, "subscribe", "Mine", "Mine/1.0.0")
+	people["subscriber"].run(t, "keys", "generate", "Mine")
+
+	if _, stderr, code := people["subscriber"].try(t, "subscriber has a long password\nsubscriber has another one\n", "person", "password"); code != 0 {
+		t.Errorf("person password = %d, %q", code, stderr)
+	}
+	if _, _, code := people["subscriber"].try(t, "subscriber has another one\n", "login", "-u", "subscriber"); code != 0 {
+		t.Errorf("login with the new password = %d", code)
+	}
+
+	// A person who is removed takes their live sessions along.
+	stdout, stderr, code := people["subscriber"].try(t, "still here\n", "connect", s.WS+"/mine", "--app", "Mine")
+	if code != 0 || stdout != "still here\n" {
+		t.Errorf("connect = %q, %q, %d, want an echo", stdout, stderr, code)
+	}
+	token := strings.TrimSpace(people["subscriber"].run(t, "token", "Mine"))
+	conn := s.connect(t, s.WS+"/mine", token)
+	echo(t, conn, websocket.MessageText, "here")
+	root.says(t, []string{"Deleted  subscriber"}, "person", "delete", "subscriber")
+	if code, reason := closed(t, conn); code != 4006 {
+		t.Errorf("closed with %d %q, want 4006", code, reason)
+	}
+}
+
+// TestHandshakes gives the gateway credentials and addresses that are wrong.
+func TestHandshakes(t *testing.T) {
+	t.Parallel()
+	s := onSQLite(t)
+	p := s.admin(t)
+	x := p.publish(t, "Door", newBackend(t))
+	other := p.publish(t, "Other", newBackend(t))
+	token, otherToken := p.accessToken(t, x), p.accessToken(t, other)
+	for _, c := range []struct {
+		name, url, token string
+		want             int
+	}{
+		{"good", s.WS + x.path, token, 101},
+		{"good, over TLS", s.WSS + x.path, token, 101},
+		{"good, in the query", s.WS + x.path + "?a=1&access_token=" + token + "&b=2", "", 101},
+		{"no credential", s.WS + x.path, "", 401},
+		{"nonsense", s.WS + x.path, "nonsense", 401},
+		{"changed", s.WS + x.path, token[:len(token)-4] + "AAAA", 401},
+		{"a person's token", s.WS + x.path, p.token, 401},
+		{"of an application that is not subscribed", s.WS + x.path, otherToken, 403},
+		{"no such version", s.WS + "/door/9.9.9", token, 404},
+		{"no such API", s.WS + "/nothing/1.0.0", token, 404},
+		{"no default version", s.WS + "/door", token, 404},
+		{"the header decides before the query", s.WS + x.path + "?access_token=" + token, "nonsense", 401},
+	} {
+		if got := s.refused(t, c.url, c.token); got != c.want {
+			t.Errorf("%s: %d, want %d", c.name, got, c.want)
+		}
+	}
+	res, err := s.http(t).Get("http" + strings.TrimPrefix(s.WS, "ws") + x.path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	if res.StatusCode != http.StatusUpgradeRequired || !strings.Contains(body(t, res), `"status":426`) {
+		t.Errorf("a plain GET is answered %d, want 426 with a problem document", res.StatusCode)
+	}
+	// The control plane refuses an application's token.
+	as := *p
+	as.token = token
+	if _, err := as.people.GetPerson(as.ctx(t), &subscriptionv1.GetPersonRequest{Name: "people/me"}); status.Code(err) != codes.Unauthenticated {
+		t.Errorf("GetPerson with an application's token = %v, want UNAUTHENTICATED", err)
+	}
+}
+
+// TestDrain stops the server under live sessions: each is closed with 1012, and
+// its record and usage are there at the next start.
+func TestDrain(t *testing.T) {
+	t.Parallel()
+	data := newData(t)
+	s := start(t, data, append(quick(), "-no-sample")...)
+	p := s.admin(t)
+	x := p.publish(t, "Drain", newBackend(t))
+	token := p.accessToken(t, x)
+	const sessions = 5
+	var conns []*websocket.Conn
+	for range sessions {
+		conn := s.connect(t, s.WS+x.path, token)
+		echo(t, conn, websocket.MessageText, "hello")
+		conns = append(conns, conn)
+	}
+	s.stop()
+	for _, conn := range conns {
+		if code, reason := closed(t, conn); code != 1012 || !strings.HasPrefix(reason, "DRAIN ") {
+			t.Errorf("closed with %d %q, want 1012 DRAIN", code, reason)
+		}
+	}
+	if code := s.wait(t); code != 0 {
+		t.Errorf("the server ended with %d, want 0", code)
+	}
+	again := start(t, data, append(quick(), "-no-sample")...)
+	p = again.admin(t)
+	list, err := p.usage.ListSessionRecords(p.ctx(t), &subscriptionv1.ListSessionRecordsRequest{Filter: `cause = "DRAIN"`})
+	if err != nil || len(list.GetSessionRecords()) != sessions {
+		t.Errorf("records of the drain = %v, %v, want %d", list.GetSessionRecords(), err, sessions)
+	}
+	want := totals{sessions: sessions, in: sessions, out: sessions, bytesIn: 5 * sessions, bytesOut: 5 * sessions}
+	if got := p.totals(t, x); got != want {
+		t.Errorf("usage = %+v, want %+v", got, want)
+	}
+	// The token outlives the restart.
+	echo(t, again.connect(t, again.WS+x.path, token), websocket.MessageText, "again")
+}
+
+// TestStopEarly stops a server that is still starting: it ends in order.
+func TestStopEarly(t *testing.T) {
+	t.Parallel()
+	s := launch(t, newData(t), nil)
+	s.stop()
+	if code := s.wait(t); code != 0 {
+		_, stderr := s.output()
+		t.Errorf("the server ended with %d, want 0:\n%s", code, stderr)
+	}
+}

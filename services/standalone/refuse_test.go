@@ -1,0 +1,437 @@
+package standalone_test
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/coder/websocket"
+
+	"github.com/tidegatehq/tidegate/services/kit/run"
+	"github.com/tidegatehq/tidegate/services/kit/sqldb"
+	"github.com/tidegatehq/tidegate/services/standalone"
+)
+
+// refusal starts a server that must not start and returns what it says, less
+// its log.
+func refusal(t *testing.T, data string, args ...string) (said string, code int) {
+	t.Helper()
+	s := launch(t, data, func(standalone.Addresses) { t.Error("the server starts, want a refusal") }, args...)
+	code = s.wait(t)
+	stdout, stderr := s.output()
+	if stdout != "" {
+		t.Errorf("stdout = %q, want nothing", stdout)
+	}
+	for line := range strings.Lines(stderr) {
+		if strings.HasPrefix(line, "tidegate: ") {
+			said += line
+		} else if !strings.HasPrefix(line, "time=") {
+			t.Errorf("a line that is neither log nor error: %q", line)
+		}
+	}
+	return said, code
+}
+
+// TestConfiguration gives flags and variables that are wrong: all of them are
+// told at once, and nothing is made.
+func TestConfiguration(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name string
+		args []string
+		env  []string
+		want []string
+	}{
+		{"unknown flag", []string{"-nonsense"}, nil, []string{"flag provided but not defined: -nonsense"}},
+		{"argument", []string{"more"}, nil, []string{`unexpected argument "more"`}},
+		{"not a duration", []string{"-drain", "soon"}, nil, []string{`invalid value "soon" for flag -drain: parse error`}},
+		{"not a duration, in a variable", nil, []string{"TIDEGATE_DRAIN=soon"}, []string{`TIDEGATE_DRAIN: invalid value "soon": parse error`}},
+		{
+			"own flags", []string{"-data", "", "-host", "a b", "-https", "many", "-ws", "70000", "-wss", "h:p", "-grpc", "", "-ops", "x", "-sample-listen", "y", "-drain", "-1s"}, nil,
+			[]string{
+				"-data: a folder is needed",
+				`-host: "a b" is not a host name or an IP address`,
+				`-https: "many" is not a port or host:port`,
+				`-grpc: "" is not a port or host:port`,
+				`-ws: "70000" is not a port or host:port`,
+				`-wss: "h:p" is not a port or host:port`,
+				`-ops: "x" is not a port or host:port`,
+				`-sample-listen: "y" is not a port or host:port`,
+				"-drain: must not be negative",
+			},
+		},
+		{
+			"flags of services", []string{
+				"-catalog.db", "mysql://x", "-catalog.gateway-urls", "http://x", "-subscription.issuer", "http://x",
+				"-subscription.token-lifetime", "0s", "-gateway.ping", "-1s", "-portal.drain", "-1s",
+			}, []string{"TIDEGATE_CATALOG_AUDIT_KEEP=1h"},
+			[]string{
+				"-catalog.db: must start with postgres:// or sqlite:",
+				`-catalog.gateway-urls: "http://x" is not a ws or wss URL such as ws://localhost:9099`,
+				"-catalog.audit-keep: must be 168h0m0s at least",
+				`-subscription.issuer: "http://x" is not an https URL without user, query, fragment and a slash at its end`,
+				"-subscription.token-lifetime: must be 1s at least",
+				"-gateway.ping: must not be negative",
+				"-portal.drain: must not be negative",
+			},
+		},
+		{"flags that are standalone's own", []string{"-gateway.ws", ":1"}, nil, []string{"flag provided but not defined: -gateway.ws"}},
+		{"log", []string{"-log-format", "xml"}, nil, []string{`-log-format: the format is text or json, not "xml"`}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			data := newData(t)
+			var stdout, stderr bytes.Buffer
+			p := run.Program{Name: "tidegate", Args: append([]string{"-data", data}, c.args...), Env: c.env, Stdout: &stdout, Stderr: &stderr}
+			code := standalone.Serve(t.Context(), p, standalone.Options{})
+			want := ""
+			for _, line := range c.want {
+				want += "tidegate: " + line + "\n"
+			}
+			if code != 2 || stderr.String() != want || stdout.Len() > 0 {
+				t.Errorf("serve %q = %d\n%s%s\nwant 2\n%s", c.args, code, stdout.String(), stderr.String(), want)
+			}
+			if _, err := os.Stat(data); !os.IsNotExist(err) {
+				t.Errorf("the data folder: %v, want none", err)
+			}
+		})
+	}
+}
+
+// TestServeHelp shows every flag with its default.
+func TestServeHelp(t *testing.T) {
+	t.Parallel()
+	var stdout, stderr bytes.Buffer
+	code := standalone.Serve(t.Context(), run.Program{Name: "tidegate", Args: []string{"-h"}, Stdout: &stdout, Stderr: &stderr}, standalone.Options{})
+	if code != 0 || stderr.Len() > 0 {
+		t.Errorf("serve -h = %d, %q, want 0", code, stderr.String())
+	}
+	for _, want := range []string{
+		`  -data folder`, `(default "./tidegate-data")`, `  -no-sample`, `(default "9443")`, `(default 2s)`,
+		`  -catalog.db url`, `(default "sqlite:DATA/catalog.db")`, `  -subscription.issuer URL`, `  -gateway.max-message bytes`,
+		`  -portal.drain long`, `  -log-format format`,
+	} {
+		if !strings.Contains(stdout.String(), want) {
+			t.Errorf("serve -h does not say %q:\n%s", want, stdout.String())
+		}
+	}
+	for _, not := range []string{"-gateway.grpc", "-catalog.grpc", "-portal.tls-cert", "-subscription.master-key-file"} {
+		if strings.Contains(stdout.String(), not) {
+			t.Errorf("serve -h speaks of %s, which is not the user's", not)
+		}
+	}
+}
+
+// TestTakenPorts starts on ports that somebody has: one line names the flag,
+// and nothing is left behind.
+func TestTakenPorts(t *testing.T) {
+	t.Parallel()
+	busy := occupied(t)
+	for _, flag := range []string{"-https", "-grpc", "-ws", "-wss", "-ops", "-sample-listen"} {
+		data := newData(t)
+		said, code := refusal(t, data, flag, busy)
+		if want := fmt.Sprintf("tidegate: %s: %s is taken by another program; give another\n", flag, busy); said != want || code != 1 {
+			t.Errorf("%s taken: %q, %d, want %q, 1", flag, said, code, want)
+		}
+		if _, err := os.Stat(data); !os.IsNotExist(err) {
+			t.Errorf("%s taken: the data folder is left: %v", flag, err)
+		}
+	}
+	said, code := refusal(t, newData(t), "-ws", "192.0.2.1:0")
+	if want := "tidegate: -ws: 192.0.2.1:0 is not an address of this machine\n"; said != want || code != 1 {
+		t.Errorf("-ws on somebody else's address: %q, %d, want %q, 1", said, code, want)
+	}
+}
+
+// TestBadFolders starts on data folders that are of no use.
+func TestBadFolders(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for data, want := range map[string]string{
+		file:                     "-data: " + file + " is not a folder",
+		filepath.Join(file, "x"): "-data: make the data folder: mkdir " + file + "/x: not a directory",
+	} {
+		said, code := refusal(t, data)
+		if said != "tidegate: "+want+"\n" || code != 1 {
+			t.Errorf("-data %s: %q, %d, want %q, 1", data, said, code, want)
+		}
+	}
+}
+
+// TestReadOnlyFolder starts on a folder that cannot be written. The
+// superuser can write anywhere, so the test steps down where it is one.
+func TestReadOnlyFolder(t *testing.T) {
+	t.Parallel()
+	parent, err := os.MkdirTemp("", "tidegate-read-only")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(parent) })
+	program := buildTidegate(t, parent)
+	data := filepath.Join(parent, "data")
+	if err := os.Mkdir(data, 0o500); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(within(t), program, append([]string{"serve", "-data", data}, freePorts()...)...)
+	cmd.Dir = parent
+	if os.Geteuid() == 0 {
+		const nobody = 65534
+		if err := os.Chown(data, nobody, nobody); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chmod(parent, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
+	}
+	out, err := cmd.CombinedOutput()
+	want := "tidegate: -data: " + data + " cannot be written: permission denied\n"
+	if string(out) != want || cmd.ProcessState.ExitCode() != 1 {
+		t.Errorf("serve = %v, %s, want %s and 1", err, out, want)
+	}
+}
+
+// TestTwoServers starts a second server on the folder of a first.
+func TestTwoServers(t *testing.T) {
+	t.Parallel()
+	data := newData(t)
+	s := start(t, data, append(quick(), "-no-sample")...)
+	said, code := refusal(t, data)
+	if want := "tidegate: -data: " + data + " is in use by another tidegate server\n"; said != want || code != 1 {
+		t.Errorf("the second server: %q, %d, want %q, 1", said, code, want)
+	}
+	s.admin(t) // the first is none the worse
+}
+
+// TestBadDatabases starts on databases that are damaged, newer, or gone: one
+// line names the flag and the file, and the data is left as it is.
+func TestBadDatabases(t *testing.T) {
+	t.Parallel()
+	data := newData(t)
+	s := start(t, data, append(quick(), "-no-sample")...)
+	s.stop()
+	s.wait(t)
+	for _, c := range []struct {
+		name  string
+		spoil func(t *testing.T, data string)
+		args  []string
+		want  string // DATA stands for the folder
+	}{
+		{
+			"catalog damaged", func(t *testing.T, data string) { overwrite(t, filepath.Join(data, "catalog.db")) }, nil,
+			"-data: open database DATA/catalog.db: the file is damaged or not a database",
+		},
+		{
+			"subscription damaged", func(t *testing.T, data string) { overwrite(t, filepath.Join(data, "subscription.db")) }, nil,
+			"-data: open database DATA/subscription.db: the file is damaged or not a database",
+		},
+		{
+			"catalog newer", func(t *testing.T, data string) { makeNewer(t, filepath.Join(data, "catalog.db")) }, nil,
+			"-data: catalog: migrate database: its schema is version 999 and this build knows up to N: start a newer build",
+		},
+		{
+			"subscription newer", func(t *testing.T, data string) { makeNewer(t, filepath.Join(data, "subscription.db")) }, nil,
+			"-data: subscription: migrate database: its schema is version 999 and this build knows up to N: start a newer build",
+		},
+		{
+			"elsewhere, a folder", func(*testing.T, string) {}, []string{"-catalog.db", "sqlite:/"},
+			"-catalog.db: open database /: it is a folder, not a file",
+		},
+		{
+			"elsewhere, no Postgres", func(*testing.T, string) {}, []string{"-subscription.db", "postgres://tidegate:secret@127.0.0.1:1/x"},
+			"-subscription.db: open database at 127.0.0.1:1: cannot connect: connection refused",
+		},
+		{
+			"master key gone", func(t *testing.T, data string) { remove(t, filepath.Join(data, "master-key")) }, nil,
+			"-data: DATA/master-key is gone, and what is stored cannot be read without it: put it back",
+		},
+		{
+			"authority's key gone", func(t *testing.T, data string) { remove(t, filepath.Join(data, "ca-key.pem")) }, nil,
+			"-data: DATA/ca-key.pem is gone: put it back, or remove DATA/ca.pem too for a new authority",
+		},
+		{
+			"another issuer", func(*testing.T, string) {}, []string{"-subscription.issuer", "https://other.example.com"},
+			"-subscription.issuer: the issuer was fixed at the first start as " + s.Portal + " and cannot become https://other.example.com",
+		},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			copied := filepath.Join(t.TempDir(), "data")
+			if err := os.CopyFS(copied, os.DirFS(data)); err != nil {
+				t.Fatal(err)
+			}
+			keepPrivate(t, copied)
+			c.spoil(t, copied)
+			said, code := refusal(t, copied, c.args...)
+			said = regexp.MustCompile(`knows up to \d+`).ReplaceAllString(said, "knows up to N")
+			if want := "tidegate: " + strings.ReplaceAll(c.want, "DATA", copied) + "\n"; said != want || code != 1 {
+				t.Errorf("%q, %d\nwant %q, 1", said, code, want)
+			}
+		})
+	}
+}
+
+// keepPrivate gives the files of a copied folder their modes back.
+func keepPrivate(t *testing.T, dir string) {
+	t.Helper()
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		if err := os.Chmod(filepath.Join(dir, e.Name()), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func overwrite(t *testing.T, path string) {
+	t.Helper()
+	if err := os.WriteFile(path, bytes.Repeat([]byte("not a database "), 1000), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func remove(t *testing.T, path string) {
+	t.Helper()
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// makeNewer makes a database one of a later build.
+func makeNewer(t *testing.T, path string) {
+	t.Helper()
+	db, err := sqldb.Open(t.Context(), "sqlite:"+path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	_, err = db.ExecContext(t.Context(), `INSERT INTO goose_db_version (version_id, is_applied) VALUES (999, 1)`)
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// buildTidegate builds the real program into a folder and returns its path.
+func buildTidegate(t *testing.T, dir string) string {
+	t.Helper()
+	path := filepath.Join(dir, "tidegate")
+	cmd := exec.CommandContext(t.Context(), "go", "build", "-o", path, "./cmd/tidegate")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("build tidegate: %v\n%s", err, out)
+	}
+	return path
+}
+
+// lineBuffer is a buffer that tells when something was written.
+type lineBuffer struct {
+	changed chan struct{}
+	text    chan string // holds the text
+}
+
+func newLineBuffer() *lineBuffer {
+	b := &lineBuffer{changed: make(chan struct{}, 1), text: make(chan string, 1)}
+	b.text <- ""
+	return b
+}
+
+// Write writes.
+func (b *lineBuffer) Write(p []byte) (int, error) {
+	b.text <- <-b.text + string(p)
+	select {
+	case b.changed <- struct{}{}:
+	default:
+	}
+	return len(p), nil
+}
+
+// String returns what was written.
+func (b *lineBuffer) String() string {
+	text := <-b.text
+	b.text <- text
+	return text
+}
+
+// await waits until something matches and returns the match.
+func (b *lineBuffer) await(t *testing.T, ctx context.Context, pattern string) []string {
+	t.Helper()
+	re := regexp.MustCompile(pattern)
+	for {
+		if m := re.FindStringSubmatch(b.String()); m != nil {
+			return m
+		}
+		select {
+		case <-b.changed:
+		case <-ctx.Done():
+			t.Fatalf("%q does not appear in\n%s", pattern, b.String())
+		}
+	}
+}
+
+// TestRealProgram runs the real binary: server and command line. It is
+// interrupted under a live session, which ends with 1012, and exits with 0.
+func TestRealProgram(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	program := buildTidegate(t, dir)
+	ctx := within(t)
+	cmd := exec.CommandContext(ctx, program, append([]string{"serve"}, freePorts()...)...)
+	cmd.Dir = dir // the data folder is ./tidegate-data
+	stdout, stderr := newLineBuffer(), newLineBuffer()
+	cmd.Stdout, cmd.Stderr = stdout, stderr
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error, 1)
+	go func() { done <- cmd.Wait() }()
+	defer cmd.Process.Kill()
+	stdout.await(t, ctx, `Ctrl-C stops\.\n`)
+	login := stdout.await(t, ctx, `(?m)^    (\S+ login --password-file tidegate-data/admin-password --server \S+)$`)[1]
+
+	tidegate := func(line string) string {
+		t.Helper()
+		cmd := exec.CommandContext(ctx, "sh", "-c", line)
+		cmd.Dir = dir
+		cmd.Env = append(os.Environ(), "XDG_CONFIG_HOME="+filepath.Join(dir, "config"))
+		out, err := cmd.CombinedOutput()
+		if err != nil {
+			t.Fatalf("%s: %v\n%s", line, err, out)
+		}
+		return string(out)
+	}
+	if out := tidegate(login); !strings.Contains(out, "as admin (admin)") {
+		t.Errorf("%s: %s", login, out)
+	}
+	if out := tidegate("./tidegate api list"); !strings.Contains(out, "EchoWebSocket  /echowebsocket  1.0.0 published") {
+		t.Errorf("api list: %s", out)
+	}
+	connect := stdout.await(t, ctx, `(?m)^    (\S+ connect \S+ --token \S+)$`)[1]
+	if out := tidegate("echo pasted | " + connect); !strings.Contains(out, "pasted\n") || !strings.Contains(out, "Closed: 1000") {
+		t.Errorf("%s: %s", connect, out)
+	}
+
+	line := sampleLine.FindStringSubmatch(sampleLines(t, stdout.String())[0])
+	s := &Stack{CA: filepath.Join(dir, "tidegate-data", "ca.pem")}
+	conn := s.connect(t, line[2], line[4])
+	echo(t, conn, websocket.MessageText, "alive")
+	if err := cmd.Process.Signal(os.Interrupt); err != nil {
+		t.Fatal(err)
+	}
+	if code, reason := closed(t, conn); code != 1012 || !strings.HasPrefix(reason, "DRAIN ref=") {
+		t.Errorf("closed with %d %q, want 1012 DRAIN", code, reason)
+	}
+	if err := <-done; err != nil {
+		t.Errorf("the server ends with %v, want 0\n%s", err, stderr.String())
+	}
+}
