@@ -65,8 +65,8 @@ func (p *peer) say(body any) {
 }
 
 // snapshot says a whole snapshot.
-func (p *peer) snapshot(reset watchv1.Begin_Reset, number uint64, words ...string) {
-	p.say(&watchv1.Begin{Reset_: reset})
+func (p *peer) snapshot(number uint64, words ...string) {
+	p.say(&watchv1.Begin{Reset_: watchv1.Begin_RESET_NO_CURSOR})
 	for _, w := range words {
 		p.say(w)
 	}
@@ -88,7 +88,7 @@ func follow(t *testing.T, start change.At, test func(t *testing.T, f *follower, 
 				return nil, context.Cause(ctx)
 			}
 		})
-		f := change.NewFollower(c, hello("gateway-1"), start, s, quiet(), time.Now)
+		f := change.NewFollower(c, hello(), start, s, quiet(), time.Now)
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error)
 		go func() { done <- f.Run(ctx) }()
@@ -159,7 +159,7 @@ func TestFollowerResumesAndCarriesItsAckOver(t *testing.T) {
 	follow(t, change.At{}, func(t *testing.T, f *follower, s *sink, peers <-chan *peer) {
 		p := <-peers
 		wantHello(t, p, "")
-		p.snapshot(watchv1.Begin_RESET_NO_CURSOR, 1)
+		p.snapshot(1)
 		wantAck(t, p, 1, 0, "")
 		s.set(change.Result{SessionsClosed: 3, Failure: "x"}, nil)
 		p.say(uint64(2))
@@ -201,7 +201,7 @@ func TestFollowerTreatsSilenceAsBroken(t *testing.T) {
 	follow(t, change.At{}, func(t *testing.T, f *follower, s *sink, peers <-chan *peer) {
 		p := <-peers
 		wantHello(t, p, "")
-		p.snapshot(watchv1.Begin_RESET_NO_CURSOR, 1)
+		p.snapshot(1)
 		wantAck(t, p, 1, 0, "")
 		for range 5 { // heartbeats keep it alive, and are acknowledged
 			time.Sleep(change.Heartbeat)
@@ -246,7 +246,7 @@ func TestFollowerIsPatientWithItsSink(t *testing.T) {
 	follow(t, change.At{}, func(t *testing.T, f *follower, s *sink, peers <-chan *peer) {
 		p := <-peers
 		wantHello(t, p, "")
-		p.snapshot(watchv1.Begin_RESET_NO_CURSOR, 1)
+		p.snapshot(1)
 		wantAck(t, p, 1, 0, "")
 		s.mu.Lock()
 		s.takes = 30 * time.Second
@@ -294,7 +294,7 @@ func TestFollowerBreaksOffWhatIsOutOfOrder(t *testing.T) {
 				// The same again would not help: it asks for a snapshot.
 				p := <-peers
 				wantHello(t, p, "")
-				p.snapshot(watchv1.Begin_RESET_NO_CURSOR, 9, "z")
+				p.snapshot(9, "z")
 				wantAck(t, p, 9, 0, "")
 				p.end <- io.EOF
 				p = <-peers
@@ -320,7 +320,7 @@ func TestFollowerHearsAgainWhatItsSinkRefused(t *testing.T) {
 	follow(t, change.At{}, func(t *testing.T, f *follower, s *sink, peers <-chan *peer) {
 		p := <-peers
 		wantHello(t, p, "")
-		p.snapshot(watchv1.Begin_RESET_NO_CURSOR, 1)
+		p.snapshot(1)
 		wantAck(t, p, 1, 0, "")
 		s.set(change.Result{}, errors.New("disk full"))
 		p.say(uint64(2))
@@ -342,7 +342,7 @@ func TestFollowerBacksOff(t *testing.T) {
 			tries = append(tries, time.Now())
 			return nil, errors.New("refused")
 		})
-		f := change.NewFollower(c, hello("gateway-1"), change.At{}, &sink{}, quiet(), time.Now)
+		f := change.NewFollower(c, hello(), change.At{}, &sink{}, quiet(), time.Now)
 		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 		defer cancel()
 		if err := f.Run(ctx); err != nil {
@@ -364,7 +364,7 @@ func TestFollowerShortensFailures(t *testing.T) {
 		p := <-peers
 		wantHello(t, p, "")
 		s.set(change.Result{Failure: strings.Repeat("ä", 1000)}, nil)
-		p.snapshot(watchv1.Begin_RESET_NO_CURSOR, 1)
+		p.snapshot(1)
 		if a := (<-p.said).GetAck(); a.GetFailure() != strings.Repeat("ä", 512) {
 			t.Errorf("failure has %d bytes, want 1024", len(a.GetFailure()))
 		}

@@ -167,7 +167,7 @@ func TestRunPurges(t *testing.T) {
 			eventually(t, func() error {
 				entries, _, err := l.List(t.Context(), 0, "")
 				if err != nil || len(entries) != tt.left {
-					return fmt.Errorf("entries = %d, %v, want %d", len(entries), err, tt.left)
+					return fmt.Errorf("entries = %d, %w, want %d", len(entries), err, tt.left)
 				}
 				return nil
 			})

@@ -209,6 +209,6 @@ func (c *clock) add(d time.Duration) {
 	c.at = c.at.Add(d)
 }
 
-func hello(instance string) *watchv1.Hello {
-	return &watchv1.Hello{Instance: instance, Kind: "gateway", Build: "v1", Address: "127.0.0.1:1", Features: []string{"a", "b"}}
+func hello() *watchv1.Hello {
+	return &watchv1.Hello{Instance: "gateway-1", Kind: "gateway", Build: "v1", Address: "127.0.0.1:1", Features: []string{"a", "b"}}
 }

@@ -40,7 +40,7 @@ func watch(t *testing.T, s *server, since string) *watcher {
 		defer cancel() // as gRPC does when a handler returns
 		w.result <- s.Serve(w)
 	}()
-	h := hello("gateway-1")
+	h := hello()
 	h.Since = since
 	w.says <- &request{Body: &catalogv1.WatchRoutesRequest_Hello{Hello: h}}
 	return w
@@ -315,8 +315,12 @@ func TestWatchersAge(t *testing.T) {
 			t.Errorf("Watchers = %v, %v, want one that is connected", ws, err)
 		}
 		cancel()
-		<-w.result
-		<-done
+		if err := <-w.result; !fault.Is(err, codes.Unavailable) {
+			t.Errorf("Serve = %v, want UNAVAILABLE", err)
+		}
+		if err := <-done; err != nil {
+			t.Errorf("Run = %v, want nil", err)
+		}
 		if ws, err = l.Watchers(t.Context()); err != nil || len(ws) != 1 || ws[0].GetConnected() {
 			t.Errorf("Watchers = %v, %v, want one that is not connected", ws, err)
 		}

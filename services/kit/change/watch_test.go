@@ -85,7 +85,7 @@ func serve(t *testing.T, db *sqldb.DB) replica {
 
 // startFollower follows a replica until the test ends; cut, where it is not nil,
 // wraps each stream.
-func startFollower(t *testing.T, instance string, r replica, s *sink, cut func(change.ClientStream[request, response]) change.ClientStream[request, response]) (*follower, context.CancelFunc) {
+func startFollower(t *testing.T, r replica, s *sink, cut func(change.ClientStream[request, response]) change.ClientStream[request, response]) (*follower, context.CancelFunc) {
 	t.Helper()
 	c := newClient(func(ctx context.Context) (change.ClientStream[request, response], error) {
 		stream, err := r.client.WatchRoutes(ctx)
@@ -94,7 +94,7 @@ func startFollower(t *testing.T, instance string, r replica, s *sink, cut func(c
 		}
 		return cut(stream), nil
 	})
-	f := change.NewFollower(c, hello(instance), change.At{}, s, quiet(), time.Now)
+	f := change.NewFollower(c, hello(), change.At{}, s, quiet(), time.Now)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- f.Run(ctx) }()
@@ -113,7 +113,7 @@ func TestWatchOverGRPC(t *testing.T) {
 		r := serve(t, db)
 		mustAdd(t, r.log, "a")
 		s := &sink{result: change.Result{SessionsClosed: 2, Failure: "no"}}
-		f, stop := startFollower(t, "gateway-1", r, s, nil)
+		f, stop := startFollower(t, r, s, nil)
 		if err := f.WaitReady(t.Context()); err != nil || f.Applied() != 1 {
 			t.Fatalf("WaitReady = %v, Applied = %d, want nil, 1", err, f.Applied())
 		}
@@ -155,7 +155,7 @@ func TestReplicas(t *testing.T) {
 	testdb.Each(t, migrations, func(t *testing.T, db *sqldb.DB) {
 		r1, r2 := serve(t, db), serve(t, db)
 		s := &sink{}
-		f, _ := startFollower(t, "gateway-1", r2, s, nil)
+		f, _ := startFollower(t, r2, s, nil)
 		if err := f.WaitReady(t.Context()); err != nil {
 			t.Fatal(err)
 		}
@@ -227,7 +227,7 @@ func TestCutWatcherLosesNothing(t *testing.T) {
 			return &cutter{ClientStream: s, left: random.IntN(2 * perStream)}
 		}
 		s := &sink{}
-		f, _ := startFollower(t, "gateway-1", r1, s, cut)
+		f, _ := startFollower(t, r1, s, cut)
 		const writers, each = 4, 75
 		var wg sync.WaitGroup
 		for w := range writers {
@@ -263,7 +263,7 @@ func TestLargeSnapshot(t *testing.T) {
 		mustAdd(t, r.log, strings.Repeat("x", 100_000)+fmt.Sprint(i))
 	}
 	s := &sink{}
-	f, _ := startFollower(t, "gateway-1", r, s, nil)
+	f, _ := startFollower(t, r, s, nil)
 	if err := f.WaitReady(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -276,7 +276,7 @@ func TestLargeSnapshot(t *testing.T) {
 func TestServerRefusesWhatIsOutOfOrder(t *testing.T) {
 	r := serve(t, testdb.SQLite(t, migrations))
 	ack := &request{Body: &catalogv1.WatchRoutesRequest_Ack{Ack: &watchv1.Ack{Number: 9}}}
-	hi := &request{Body: &catalogv1.WatchRoutesRequest_Hello{Hello: hello("gateway-1")}}
+	hi := &request{Body: &catalogv1.WatchRoutesRequest_Hello{Hello: hello()}}
 	for name, says := range map[string][]*request{
 		"ack first":        {ack},
 		"two hellos":       {hi, hi},

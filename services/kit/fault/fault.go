@@ -8,6 +8,7 @@ package fault
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
@@ -141,7 +142,7 @@ func WithReason(err error, reason string, meta ...string) error {
 		}
 		info.Metadata[meta[i]] = meta[i+1]
 	}
-	details := append(f.details[:len(f.details):len(f.details)], protoadapt.MessageV1Of(info))
+	details := append(slices.Clip(f.details), protoadapt.MessageV1Of(info))
 	return &fault{code: f.code, message: f.message, details: details, cause: f.cause}
 }
 
@@ -209,9 +210,6 @@ func Reason(err error) string {
 }
 
 func find(err error) *fault {
-	var f *fault
-	if errors.As(err, &f) {
-		return f
-	}
-	return nil
+	f, _ := errors.AsType[*fault](err)
+	return f
 }

@@ -61,8 +61,7 @@ func outside(ctx context.Context, log *slog.Logger, method string, err error) er
 		}
 		return f.GRPCStatus().Err()
 	}
-	var p *passed
-	if errors.As(err, &p) {
+	if p, ok := errors.AsType[*passed](err); ok {
 		return p.status.Err()
 	}
 	if ctx.Err() != nil {

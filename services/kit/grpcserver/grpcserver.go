@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"slices"
 	"strings"
@@ -214,9 +215,7 @@ func (s *Server) checkRules() error {
 // withOwn adds the rules of health and reflection.
 func withOwn(rules identity.Rules) identity.Rules {
 	all := identity.Rules{}
-	for method, rule := range rules {
-		all[method] = rule
-	}
+	maps.Copy(all, rules)
 	for _, desc := range []grpc.ServiceDesc{
 		healthgrpc.Health_ServiceDesc,
 		reflectionv1.ServerReflection_ServiceDesc,
@@ -258,8 +257,7 @@ func (s *Server) serverMetrics() *grpcprom.ServerMetrics {
 	}
 	m := grpcprom.NewServerMetrics(grpcprom.WithServerHandlingTimeHistogram())
 	err := s.opts.metrics.Register(m)
-	var taken prometheus.AlreadyRegisteredError
-	if errors.As(err, &taken) {
+	if taken, ok := errors.AsType[prometheus.AlreadyRegisteredError](err); ok {
 		if old, ok := taken.ExistingCollector.(*grpcprom.ServerMetrics); ok {
 			return old
 		}

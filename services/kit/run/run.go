@@ -154,8 +154,7 @@ func (e *configError) Unwrap() error { return e.err }
 
 // fail prints err and returns the exit code.
 func fail(p Program, err error) int {
-	var config *configError
-	if errors.As(err, &config) {
+	if config, ok := errors.AsType[*configError](err); ok {
 		for line := range strings.SplitSeq(config.Error(), "\n") {
 			fmt.Fprintf(p.Stderr, "%s: %s\n", p.Name, line)
 		}

@@ -49,8 +49,7 @@ func isRetry(err error) bool {
 
 // pgCode returns the SQLSTATE that Postgres gave, or "".
 func pgCode(err error) string {
-	var pg *pgconn.PgError
-	if errors.As(err, &pg) {
+	if pg, ok := errors.AsType[*pgconn.PgError](err); ok {
 		return pg.Code
 	}
 	return ""
@@ -58,8 +57,7 @@ func pgCode(err error) string {
 
 // sqliteCode returns SQLite's extended result code, or 0.
 func sqliteCode(err error) int {
-	var lite *sqlite.Error
-	if errors.As(err, &lite) {
+	if lite, ok := errors.AsType[*sqlite.Error](err); ok {
 		return lite.Code()
 	}
 	return 0

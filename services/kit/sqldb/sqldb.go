@@ -47,7 +47,7 @@ func Open(ctx context.Context, url string) (*DB, error) {
 	if strings.HasPrefix(url, "postgres://") || strings.HasPrefix(url, "postgresql://") {
 		return openPostgres(ctx, url)
 	}
-	return nil, errors.New("open database: the URL must start with postgres:// or sqlite:")
+	return nil, errors.New("open database: neither postgres:// nor sqlite: begins its URL")
 }
 
 // CheckURL reports whether url has a form that Open understands; it connects to
@@ -63,7 +63,7 @@ func CheckURL(url string) error {
 		_, err := parsePostgres(url)
 		return err
 	}
-	return errors.New("must start with postgres:// or sqlite:")
+	return errors.New("must be postgres://… or sqlite:PATH")
 }
 
 // Engine returns "sqlite" or "postgres".

@@ -124,7 +124,7 @@ func TestTxRefusesAStatementWhileRowsAreOpen(t *testing.T) {
 			if err := add(ctx, tx, "x", 9); err == nil {
 				t.Error("insert while rows are open: nil, want an error")
 			}
-			return rows.Close()
+			return errors.Join(rows.Err(), rows.Close())
 		})
 		if err == nil {
 			t.Error("InTx after a refused statement: nil, want an error")

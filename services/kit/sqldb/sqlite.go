@@ -94,8 +94,7 @@ func fileProblem(path string, err error) string {
 
 // errnoText is the operating system's own word for what happened.
 func errnoText(err error) string {
-	var errno syscall.Errno
-	if errors.As(err, &errno) {
+	if errno, ok := errors.AsType[syscall.Errno](err); ok {
 		return errno.Error()
 	}
 	return "the operating system refuses it"

@@ -1,0 +1,240 @@
+package change
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	watchv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/watch/v1"
+)
+
+// disorder is a message that may not come where it came.
+type disorder struct{ text string }
+
+// Error says what came.
+func (e *disorder) Error() string { return e.text }
+
+func disorderf(format string, a ...any) error {
+	return &disorder{text: fmt.Sprintf(format, a...)}
+}
+
+var errSilent = errors.New("nothing heard for 6 s")
+
+// stream follows one stream until it breaks, and says why it did.
+func (f *Follower[Req, Resp]) stream(parent context.Context) error {
+	ctx, cancel := context.WithCancelCause(parent)
+	defer cancel(nil)
+	defer f.set(func() { f.connected = false })
+	silent := time.AfterFunc(Silence, func() { cancel(errSilent) })
+	defer silent.Stop()
+	err := f.follow(ctx, cancel, silent)
+	if _, ok := errors.AsType[*disorder](err); ok {
+		f.set(func() { f.broken++ })
+	}
+	if cause := context.Cause(ctx); errors.Is(cause, errSilent) {
+		return cause
+	}
+	return err
+}
+
+// follow opens a stream and handles its messages. silent is reset by whatever is
+// heard and stands still while a message is handled.
+func (f *Follower[Req, Resp]) follow(ctx context.Context, cancel context.CancelCauseFunc, silent *time.Timer) error {
+	s, err := f.client.Open(ctx)
+	if err != nil {
+		return fmt.Errorf("open watch: %w", err)
+	}
+	since := f.since()
+	hello := proto.CloneOf(f.hello)
+	hello.Since = since
+	sendErr := s.Send(f.client.Hello(hello))
+	in := &inbox[Resp]{messages: make(chan *Resp), broken: make(chan struct{})}
+	go func() {
+		defer close(in.broken)
+		in.err = receive(ctx, s, in.messages, silent)
+	}()
+	if sendErr != nil {
+		err = in.reason(ctx, sendErr)
+	} else {
+		err = f.handle(ctx, s, &state[Resp]{resumed: since != ""}, in)
+	}
+	cancel(err)
+	<-in.broken
+	return err
+}
+
+// inbox is what comes out of a stream.
+type inbox[Resp any] struct {
+	messages chan *Resp
+	broken   chan struct{} // closed when nothing comes any more
+	err      error         // why, once broken is closed
+}
+
+// reason is why a Send failed: gRPC says it to Recv.
+func (in *inbox[Resp]) reason(ctx context.Context, sendErr error) error {
+	for {
+		select {
+		case <-in.messages:
+		case <-in.broken:
+			return in.err
+		case <-ctx.Done():
+			return fmt.Errorf("watch: send: %w", sendErr)
+		}
+	}
+}
+
+// since is the cursor to resume from. When two streams in a row broke the order,
+// only a snapshot helps.
+func (f *Follower[Req, Resp]) since() string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.broken > 1 {
+		return ""
+	}
+	return f.at.Cursor
+}
+
+// receive hands messages over until the stream breaks.
+func receive[Req, Resp any](ctx context.Context, s ClientStream[Req, Resp], messages chan<- *Resp, silent *time.Timer) error {
+	for {
+		m, err := s.Recv()
+		if err != nil {
+			return fmt.Errorf("watch: %w", err)
+		}
+		silent.Stop()
+		select {
+		case messages <- m:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		silent.Reset(Silence)
+	}
+}
+
+// state is where a stream stands.
+type state[Resp any] struct {
+	resumed  bool // hello had a cursor
+	begun    bool
+	snapshot bool // between Begin and SnapshotEnd
+	pieces   []*Resp
+	ack      bool // there is something to acknowledge
+}
+
+// handle takes messages until the stream breaks. It acknowledges when no further
+// message waits, so that one ack covers what came together.
+func (f *Follower[Req, Resp]) handle(ctx context.Context, s ClientStream[Req, Resp], st *state[Resp], in *inbox[Resp]) error {
+	for {
+		var m *Resp
+		select {
+		case m = <-in.messages:
+		default:
+			if err := f.acknowledge(s, st); err != nil {
+				return in.reason(ctx, err)
+			}
+			select {
+			case m = <-in.messages:
+			case <-in.broken:
+				return in.err
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		}
+		if err := f.take(ctx, st, m); err != nil {
+			return err
+		}
+	}
+}
+
+// acknowledge sends what is to be acknowledged.
+func (f *Follower[Req, Resp]) acknowledge(s ClientStream[Req, Resp], st *state[Resp]) error {
+	if !st.ack {
+		return nil
+	}
+	f.mu.Lock()
+	ack := f.pending
+	ack.Number = f.at.Number
+	f.mu.Unlock()
+	if err := s.Send(f.client.Ack(ack)); err != nil {
+		return err
+	}
+	f.set(func() { f.pending = &watchv1.Ack{} })
+	st.ack = false
+	return nil
+}
+
+// take handles one message.
+func (f *Follower[Req, Resp]) take(ctx context.Context, st *state[Resp], resp *Resp) error {
+	f.set(func() { f.connected, f.heard = true, f.now() })
+	m := f.client.Read(resp)
+	switch {
+	case m.Begin != nil:
+		return f.begin(st, m.Begin)
+	case !st.begun:
+		return disorderf("the watch did not start with begin")
+	case m.Heartbeat != nil:
+		st.ack = !st.snapshot
+		return nil
+	case m.End != nil:
+		return f.reset(ctx, st, At{Number: m.End.GetNumber(), Cursor: m.End.GetCursor()})
+	case m.Change != nil:
+		return f.apply(ctx, st, At{Number: m.Change.GetNumber(), Cursor: m.Change.GetCursor()}, resp)
+	case !st.snapshot:
+		return disorderf("a piece of a snapshot came outside of one")
+	}
+	st.pieces = append(st.pieces, resp)
+	return nil
+}
+
+func (f *Follower[Req, Resp]) begin(st *state[Resp], b *watchv1.Begin) error {
+	if st.begun {
+		return disorderf("the watch began twice")
+	}
+	st.begun = true
+	st.snapshot = b.GetReset_() != watchv1.Begin_RESET_UNSPECIFIED
+	if !st.snapshot && !st.resumed {
+		return disorderf("the watch began without the snapshot that it needs")
+	}
+	if st.snapshot {
+		f.log.Info("watch begins with a snapshot", "reason", b.GetReset_().String())
+		return nil
+	}
+	st.ack = true
+	f.set(func() {
+		f.ready = true
+		f.tell()
+	})
+	return nil
+}
+
+func (f *Follower[Req, Resp]) reset(ctx context.Context, st *state[Resp], at At) error {
+	if !st.snapshot {
+		return disorderf("a snapshot ended that had not begun")
+	}
+	r, err := f.sink.Reset(ctx, at, st.pieces)
+	if err != nil {
+		return fmt.Errorf("apply snapshot at %d: %w", at.Number, err)
+	}
+	st.snapshot, st.pieces, st.ack = false, nil, true
+	f.move(at, r)
+	return nil
+}
+
+func (f *Follower[Req, Resp]) apply(ctx context.Context, st *state[Resp], at At, resp *Resp) error {
+	if st.snapshot {
+		return disorderf("change %d came inside a snapshot", at.Number)
+	}
+	if want := f.Applied() + 1; at.Number != want {
+		return disorderf("change %d came instead of %d", at.Number, want)
+	}
+	r, err := f.sink.Apply(ctx, at, resp)
+	if err != nil {
+		return fmt.Errorf("apply change %d: %w", at.Number, err)
+	}
+	st.ack = true
+	f.move(at, r)
+	return nil
+}
+
