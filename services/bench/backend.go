@@ -6,6 +6,7 @@ import (
 	"crypto/sha1" //nolint:gosec // the handshake of RFC 6455 is defined with it
 	"encoding/base64"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -34,7 +35,7 @@ func Backend(ctx context.Context, out io.Writer) error {
 		}
 		go func() {
 			defer conn.Close()
-			if err := serveEcho(conn); err != nil && err != io.EOF {
+			if err := serveEcho(conn); err != nil && !errors.Is(err, io.EOF) {
 				fmt.Fprintln(os.Stderr, "backend:", err)
 			}
 		}()

@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"time"
 )
 
@@ -135,8 +136,8 @@ func measure(ctx context.Context, cfg Config, t *target, r *report) error {
 func startTargets(ctx context.Context, cfg Config, log *slog.Logger, dir, backend string) (ts []*target, stop func(), err error) {
 	var stops []func()
 	stop = func() {
-		for i := len(stops) - 1; i >= 0; i-- {
-			stops[i]()
+		for _, end := range slices.Backward(stops) {
+			end()
 		}
 	}
 	ts = append(ts, &target{name: "backend alone", addr: backend, path: "/"})

@@ -7,6 +7,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
+	"strings"
 	"time"
 
 	"google.golang.org/grpc"
@@ -59,8 +61,8 @@ func startTidegate(ctx context.Context, log *slog.Logger, dir, backend string) (
 }
 
 func (s *stack) stop() {
-	for i := len(s.procs) - 1; i >= 0; i-- {
-		s.procs[i].stop()
+	for _, p := range slices.Backward(s.procs) {
+		p.stop()
 	}
 }
 
@@ -125,12 +127,12 @@ func (s *stack) logFile(name string) string { return filepath.Join(s.dir, name+"
 
 // logs returns what the services said.
 func (s *stack) logs() string {
-	var all string
+	var all strings.Builder
 	for _, name := range []string{"catalog", "subscription", "gateway"} {
 		b, _ := os.ReadFile(s.logFile(name))
-		all += name + ":\n" + string(b)
+		fmt.Fprintf(&all, "%s:\n%s", name, b)
 	}
-	return all
+	return all.String()
 }
 
 // publish makes an API of the backend and returns an application's token for

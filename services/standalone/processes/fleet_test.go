@@ -14,6 +14,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -258,8 +259,7 @@ func (f *fleet) stop(service string) error {
 
 // stopAll ends what still runs, and shows the logs of a failed test.
 func (f *fleet) stopAll() {
-	for i := len(services) - 1; i >= 0; i-- {
-		s := services[i]
+	for _, s := range slices.Backward(services) {
 		if f.procs[s] == nil {
 			continue
 		}

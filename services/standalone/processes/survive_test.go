@@ -171,8 +171,7 @@ func TestGatewayStopped(t *testing.T) {
 // is lost, and nothing is counted twice.
 func TestGatewayKilled(t *testing.T) {
 	w := newWorld(startFleet(t, "postgres", local()))
-	_, stop := w.talkFor(100)
-	reported := stop()
+	reported := w.talkFor(100)()
 	w.wantUsage(reported)
 
 	talkers, end := w.talk(4)
@@ -184,8 +183,7 @@ func TestGatewayKilled(t *testing.T) {
 	}
 	w.start("gateway")
 	w.ready("gateway")
-	_, stop = w.talkFor(50)
-	after := stop()
+	after := w.talkFor(50)()
 	ctx := w.signedIn()
 	w.eventually("usage after the restart is reported", func() error {
 		in, out, err := w.usage(ctx)
@@ -204,9 +202,9 @@ func TestGatewayKilled(t *testing.T) {
 
 // talkFor echoes n messages through one session; the returned func closes it
 // and returns n.
-func (w *world) talkFor(n uint64) (*talker, func() uint64) {
+func (w *world) talkFor(n uint64) (stop func() uint64) {
 	w.t.Helper()
-	talkers, stop := w.talk(1)
+	talkers, end := w.talk(1)
 	k := talkers[0]
 	w.eventually("the messages are echoed", func() error {
 		if sent := k.sent.Load(); sent < n {
@@ -214,8 +212,8 @@ func (w *world) talkFor(n uint64) (*talker, func() uint64) {
 		}
 		return nil
 	})
-	return k, func() uint64 {
-		sent, err := stop()
+	return func() uint64 {
+		sent, err := end()
 		must(w.t, err)
 		return sent
 	}

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -69,7 +70,7 @@ func (w *world) applied(ctx context.Context, header metadata.MD) {
 	w.t.Helper()
 	var number uint64
 	if n := header.Get("tidegate-change"); len(n) == 1 {
-		fmt.Sscan(n[0], &number)
+		number, _ = strconv.ParseUint(n[0], 10, 64)
 	}
 	if number == 0 {
 		w.t.Fatalf("a write answered with the header %v, want tidegate-change", header)
@@ -163,10 +164,10 @@ func (w *world) wantUsage(n uint64) {
 	ctx := w.signedIn()
 	w.eventually(fmt.Sprintf("%d messages are reported each way", n), func() error {
 		in, out, err := w.usage(ctx)
-		if err != nil || in != n || out != n {
-			return fmt.Errorf("%d in, %d out, %v", in, out, err)
+		if err == nil && (in != n || out != n) {
+			err = fmt.Errorf("%d in, %d out", in, out)
 		}
-		return nil
+		return err
 	})
 }
 
