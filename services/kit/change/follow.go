@@ -237,4 +237,3 @@ func (f *Follower[Req, Resp]) apply(ctx context.Context, st *state[Resp], at At,
 	f.move(at, r)
 	return nil
 }
-
