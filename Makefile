@@ -4,6 +4,9 @@ export PATH := $(BIN):$(PATH)
 TOOLS := $(BIN)/.stamp
 LINT := $(BIN)/golangci-lint
 GOTESTSUM := $(BIN)/gotestsum
+# One set of build flags for everything, so that each package is compiled once.
+export GOFLAGS := $(GOFLAGS) -trimpath
+export CGO_ENABLED := $(if $(RACE),1,0)
 # RACE=1 runs the tests under the race detector, which needs a C compiler.
 TESTFLAGS := $(if $(RACE),-race) -timeout 20m
 

@@ -68,8 +68,9 @@ func (s *stack) stop() {
 
 func (s *stack) build(ctx context.Context) error {
 	const module = "github.com/tidegatehq/tidegate/services/"
-	cmd := exec.CommandContext(ctx, "go", "build", "-o", s.dir+"/",
+	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-o", s.dir+"/",
 		module+"catalog/cmd/catalog", module+"subscription/cmd/subscription", module+"gateway/cmd/gateway")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0") // as deploy/build does
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("build the services: %w\n%s", err, out)
 	}
