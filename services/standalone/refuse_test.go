@@ -327,7 +327,8 @@ func makeNewer(t *testing.T, path string) {
 func buildTidegate(t *testing.T, dir string) string {
 	t.Helper()
 	path := filepath.Join(dir, "tidegate")
-	cmd := exec.CommandContext(t.Context(), "go", "build", "-o", path, "./cmd/tidegate")
+	cmd := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-o", path, "./cmd/tidegate")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0") // as deploy/build does
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("build tidegate: %v\n%s", err, out)
 	}
