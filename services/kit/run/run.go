@@ -171,8 +171,16 @@ func usage(p Program, fs *flag.FlagSet) {
 	fs.PrintDefaults()
 }
 
-// Version returns the version of the running program, as -version prints it.
+// version is set by deploy/build, with -ldflags -X; the linker can set nothing
+// but a variable of a package.
+var version string
+
+// Version returns the version of the running program, as -version prints it:
+// what deploy/build was told, else what the toolchain knows.
 func Version() string {
+	if version != "" {
+		return version
+	}
 	info, ok := debug.ReadBuildInfo()
 	if !ok || info.Main.Version == "" {
 		return "unknown"

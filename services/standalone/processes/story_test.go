@@ -2,6 +2,7 @@ package processes
 
 import (
 	"debug/elf"
+	"os/exec"
 	"path/filepath"
 	"testing"
 
@@ -59,11 +60,20 @@ func TestCallers(t *testing.T) {
 	}
 }
 
-// TestStatic checks that the released binaries need no library and no loader.
+// TestStatic checks that the released binaries know their version and need no
+// library and no loader.
 func TestStatic(t *testing.T) {
 	bin, err := built()
 	must(t, err)
 	for _, name := range []string{"tidegate", "catalog", "subscription", "gateway", "portal"} {
+		ask := "-version"
+		if name == "tidegate" {
+			ask = "version"
+		}
+		out, err := exec.Command(filepath.Join(bin, name), ask).CombinedOutput()
+		if err != nil || string(out) != name+" v0.0.0-test\n" {
+			t.Errorf("%s tells its version as %q, %v, want the version that deploy/build was told", name, out, err)
+		}
 		f, err := elf.Open(filepath.Join(bin, name))
 		must(t, err)
 		defer f.Close()
