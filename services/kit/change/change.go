@@ -1,7 +1,7 @@
-// Package change keeps a service's log of changes, serves it as a watch, and
-// follows the watch of another service. The log is the audit log too. It owns
-// the tables of Schema; what a change's event says, and what a snapshot has in
-// it, belong to the service.
+// Package change keeps a service's log of changes and serves it as a watch. The
+// log is the audit log too. It owns the tables of Schema; what a change's event
+// says, and what a snapshot has in it, belong to the service. Following a watch
+// belongs to package watch, which knows no database.
 package change
 
 import (

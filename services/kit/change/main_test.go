@@ -17,6 +17,7 @@ import (
 	watchv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/watch/v1"
 	"github.com/tidegatehq/tidegate/services/kit/change"
 	"github.com/tidegatehq/tidegate/services/kit/sqldb"
+	"github.com/tidegatehq/tidegate/services/kit/watch"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -31,8 +32,8 @@ type (
 	request  = catalogv1.WatchRoutesRequest
 	response = catalogv1.WatchRoutesResponse
 	server   = change.Server[request, response]
-	client   = change.Client[request, response]
-	follower = change.Follower[request, response]
+	client   = watch.Client[request, response]
+	follower = watch.Follower[request, response]
 )
 
 // newServer serves the words over the catalog's messages: a snapshot piece has
@@ -107,13 +108,13 @@ func mustAdd(t *testing.T, l *change.Log, word string) uint64 {
 }
 
 // newClient follows words.
-func newClient(open func(ctx context.Context) (change.ClientStream[request, response], error)) client {
+func newClient(open func(ctx context.Context) (watch.ClientStream[request, response], error)) client {
 	return client{
 		Open:  open,
 		Hello: func(m *watchv1.Hello) *request { return &request{Body: &catalogv1.WatchRoutesRequest_Hello{Hello: m}} },
 		Ack:   func(m *watchv1.Ack) *request { return &request{Body: &catalogv1.WatchRoutesRequest_Ack{Ack: m}} },
-		Read: func(r *response) change.Message {
-			return change.Message{
+		Read: func(r *response) watch.Message {
+			return watch.Message{
 				Begin: r.GetBegin(), End: r.GetSnapshotEnd(),
 				Change: r.GetChange().GetPosition(), Heartbeat: r.GetHeartbeat(),
 			}
@@ -128,18 +129,13 @@ type sink struct {
 	number uint64
 	words  []string
 	resets int
-	result change.Result
-	err    error
-	takes  time.Duration
+	result watch.Result
 	wrong  []string
 }
 
-func (s *sink) Reset(_ context.Context, at change.At, pieces []*response) (change.Result, error) {
+func (s *sink) Reset(_ context.Context, at watch.At, pieces []*response) (watch.Result, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.err != nil {
-		return change.Result{}, s.err
-	}
 	s.number, s.words = at.Number, nil
 	s.resets++
 	for _, p := range pieces {
@@ -150,16 +146,9 @@ func (s *sink) Reset(_ context.Context, at change.At, pieces []*response) (chang
 	return s.result, nil
 }
 
-func (s *sink) Apply(_ context.Context, at change.At, c *response) (change.Result, error) {
-	s.mu.Lock()
-	takes := s.takes
-	s.mu.Unlock()
-	time.Sleep(takes)
+func (s *sink) Apply(_ context.Context, at watch.At, c *response) (watch.Result, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.err != nil {
-		return change.Result{}, s.err
-	}
 	if at.Number != s.number+1 {
 		s.wrong = append(s.wrong, fmt.Sprintf("%d after %d", at.Number, s.number))
 	}
@@ -168,12 +157,6 @@ func (s *sink) Apply(_ context.Context, at change.At, c *response) (change.Resul
 		s.words = append(s.words, r.GetName())
 	}
 	return s.result, nil
-}
-
-func (s *sink) set(r change.Result, err error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.result, s.err = r, err
 }
 
 // state returns the words in order, how many snapshots there were and what came

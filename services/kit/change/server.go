@@ -13,13 +13,7 @@ import (
 	watchv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/watch/v1"
 	"github.com/tidegatehq/tidegate/services/kit/fault"
 	"github.com/tidegatehq/tidegate/services/kit/sqldb"
-)
-
-// Heartbeat is how often a watch says that it is alive, and Silence how long a
-// watcher waits before it calls the stream broken.
-const (
-	Heartbeat = 2 * time.Second
-	Silence   = 6 * time.Second
+	"github.com/tidegatehq/tidegate/services/kit/watch"
 )
 
 // batch is how many changes are read at a time.
@@ -51,8 +45,8 @@ type ServerStream[Req, Resp any] interface {
 }
 
 // Serve serves one watch until the watcher goes or the log's Run ends.
-func (s *Server[Req, Resp]) Serve(stream ServerStream[Req, Resp]) error {
-	first, err := stream.Recv()
+func (s *Server[Req, Resp]) Serve(peer ServerStream[Req, Resp]) error {
+	first, err := peer.Recv()
 	if err != nil {
 		return err
 	}
@@ -60,10 +54,10 @@ func (s *Server[Req, Resp]) Serve(stream ServerStream[Req, Resp]) error {
 	if hello == nil {
 		return fault.Invalid("hello", "must come first")
 	}
-	w := &watch[Req, Resp]{Server: s, stream: stream}
+	w := &stream[Req, Resp]{Server: s, peer: peer}
 	done := s.Log.enter()
 	defer done()
-	return w.serve(stream.Context(), hello)
+	return w.serve(peer.Context(), hello)
 }
 
 // enter counts a stream, and returns what takes it off.
@@ -78,14 +72,14 @@ func (l *Log) enter() func() {
 	}
 }
 
-// watch is one stream that is served.
-type watch[Req, Resp any] struct {
+// stream is one watch that is served.
+type stream[Req, Resp any] struct {
 	*Server[Req, Resp]
-	stream ServerStream[Req, Resp]
-	sent   atomic.Uint64
+	peer ServerStream[Req, Resp]
+	sent atomic.Uint64
 }
 
-func (w *watch[Req, Resp]) serve(ctx context.Context, hello *watchv1.Hello) error {
+func (w *stream[Req, Resp]) serve(ctx context.Context, hello *watchv1.Hello) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	at, reset, err := w.Log.resume(ctx, hello.GetSince())
@@ -120,9 +114,9 @@ func (w *watch[Req, Resp]) serve(ctx context.Context, hello *watchv1.Hello) erro
 }
 
 // receive hands acknowledgements over until the watcher goes.
-func (w *watch[Req, Resp]) receive(ctx context.Context, cancel context.CancelCauseFunc, acks chan<- *watchv1.Ack) {
+func (w *stream[Req, Resp]) receive(ctx context.Context, cancel context.CancelCauseFunc, acks chan<- *watchv1.Ack) {
 	for {
-		m, err := w.stream.Recv()
+		m, err := w.peer.Recv()
 		if errors.Is(err, io.EOF) {
 			cancel(nil)
 			return
@@ -149,11 +143,11 @@ func (w *watch[Req, Resp]) receive(ctx context.Context, cancel context.CancelCau
 }
 
 // send says all that there is to say, in order, until ctx ends.
-func (w *watch[Req, Resp]) send(ctx context.Context, reset watchv1.Begin_Reset) error {
-	if err := w.stream.Send(w.Begin(&watchv1.Begin{Reset_: reset})); err != nil {
+func (w *stream[Req, Resp]) send(ctx context.Context, reset watchv1.Begin_Reset) error {
+	if err := w.peer.Send(w.Begin(&watchv1.Begin{Reset_: reset})); err != nil {
 		return err
 	}
-	beat := time.NewTicker(Heartbeat)
+	beat := time.NewTicker(watch.Heartbeat)
 	defer beat.Stop()
 	if reset != watchv1.Begin_RESET_UNSPECIFIED {
 		if err := w.snapshot(ctx, beat); err != nil || ctx.Err() != nil {
@@ -185,8 +179,8 @@ func (w *watch[Req, Resp]) send(ctx context.Context, reset watchv1.Begin_Reset) 
 	}
 }
 
-func (w *watch[Req, Resp]) beat(head uint64) error {
-	return w.stream.Send(w.Heartbeat(&watchv1.Heartbeat{
+func (w *stream[Req, Resp]) beat(head uint64) error {
+	return w.peer.Send(w.Heartbeat(&watchv1.Heartbeat{
 		Head: max(head, w.sent.Load()), Time: timestamppb.New(w.Log.now()),
 	}))
 }
@@ -199,7 +193,7 @@ type pieces[Resp any] struct {
 }
 
 // snapshot reads the state and sends it, with heartbeats while it reads.
-func (w *watch[Req, Resp]) snapshot(ctx context.Context, beat *time.Ticker) error {
+func (w *stream[Req, Resp]) snapshot(ctx context.Context, beat *time.Ticker) error {
 	read := make(chan pieces[Resp], 1)
 	go func() { read <- w.read(ctx) }()
 	var got pieces[Resp]
@@ -218,16 +212,16 @@ func (w *watch[Req, Resp]) snapshot(ctx context.Context, beat *time.Ticker) erro
 		return got.err
 	}
 	for _, piece := range got.all {
-		if err := w.stream.Send(piece); err != nil {
+		if err := w.peer.Send(piece); err != nil {
 			return err
 		}
 	}
 	w.sent.Store(got.at.number)
-	return w.stream.Send(w.End(&watchv1.SnapshotEnd{Number: got.at.number, Cursor: got.at.String()}))
+	return w.peer.Send(w.End(&watchv1.SnapshotEnd{Number: got.at.number, Cursor: got.at.String()}))
 }
 
 // read reads the state and the number of the newest change in it.
-func (w *watch[Req, Resp]) read(ctx context.Context) pieces[Resp] {
+func (w *stream[Req, Resp]) read(ctx context.Context) pieces[Resp] {
 	var p pieces[Resp]
 	epoch, err := w.Log.epochOf(ctx)
 	if err != nil {
@@ -261,7 +255,7 @@ type stored struct {
 }
 
 // changes sends the next changes.
-func (w *watch[Req, Resp]) changes(ctx context.Context) error {
+func (w *stream[Req, Resp]) changes(ctx context.Context) error {
 	epoch, err := w.Log.epochOf(ctx)
 	if err != nil {
 		return err
@@ -286,7 +280,7 @@ func (w *watch[Req, Resp]) changes(ctx context.Context) error {
 			return fmt.Errorf("read event of change %d: %w", c.number, err)
 		}
 		w.sent.Store(c.number)
-		if err := w.stream.Send(resp); err != nil {
+		if err := w.peer.Send(resp); err != nil {
 			return err
 		}
 	}

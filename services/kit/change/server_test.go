@@ -20,6 +20,7 @@ import (
 	"github.com/tidegatehq/tidegate/services/kit/fault"
 	"github.com/tidegatehq/tidegate/services/kit/sqldb"
 	"github.com/tidegatehq/tidegate/services/kit/testdb"
+	"github.com/tidegatehq/tidegate/services/kit/watch"
 )
 
 // watcher is the watcher's end of a stream that a test plays by hand.
@@ -31,8 +32,8 @@ type watcher struct {
 	result chan error
 }
 
-// watch lets s serve a watcher that has said hello.
-func watch(t *testing.T, s *server, since string) *watcher {
+// attend lets s serve a watcher that has said hello.
+func attend(t *testing.T, s *server, since string) *watcher {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	w := &watcher{ctx: ctx, cancel: cancel, says: make(chan *request), heard: make(chan *response), result: make(chan error, 1)}
@@ -120,7 +121,7 @@ func TestServerDecidesWhereToResume(t *testing.T) {
 		mustAdd(t, l, "b")
 		mustAdd(t, l, "c")
 
-		w := watch(t, s, "")
+		w := attend(t, s, "")
 		words, end := w.snapshot(t, watchv1.Begin_RESET_NO_CURSOR)
 		if !slices.Equal(words, []string{"a", "b", "c"}) || end.GetNumber() != 3 {
 			t.Errorf("snapshot = %v up to %d, want a b c up to 3", words, end.GetNumber())
@@ -151,7 +152,7 @@ func TestServerDecidesWhereToResume(t *testing.T) {
 			{"a number that is none", epoch + ":-1:0", watchv1.Begin_RESET_EPOCH},
 			{"a number that is too large", epoch + ":18446744073709551615:0", watchv1.Begin_RESET_EPOCH},
 		} {
-			w := watch(t, s, tt.since)
+			w := attend(t, s, tt.since)
 			if b := (<-w.heard).GetBegin(); b == nil || b.GetReset_() != tt.want {
 				t.Errorf("%s: begin = %v, want %v", tt.name, b, tt.want)
 			}
@@ -173,7 +174,7 @@ func TestServerKnowsARestoredHistory(t *testing.T) {
 		l := change.NewLog(db, quiet(), c.now, 0)
 		mustAdd(t, l, "a")
 		mustAdd(t, l, "b")
-		w := watch(t, newServer(l), "")
+		w := attend(t, newServer(l), "")
 		_, end := w.snapshot(t, watchv1.Begin_RESET_NO_CURSOR)
 		w.leave(t)
 		for _, statement := range []string{
@@ -187,7 +188,7 @@ func TestServerKnowsARestoredHistory(t *testing.T) {
 		restored := change.NewLog(db, quiet(), c.now, 0)
 		mustAdd(t, restored, "x")
 		mustAdd(t, restored, "y")
-		w = watch(t, newServer(restored), end.GetCursor())
+		w = attend(t, newServer(restored), end.GetCursor())
 		if words, _ := w.snapshot(t, watchv1.Begin_RESET_EPOCH); !slices.Equal(words, []string{"a", "x", "y"}) {
 			t.Errorf("words = %v, want a x y", words)
 		}
@@ -215,13 +216,13 @@ func TestServerBeatsWhileNothingHappens(t *testing.T) {
 	bubble(t, func(t *testing.T, db *sqldb.DB) {
 		l := change.NewLog(db, quiet(), time.Now, 0)
 		mustAdd(t, l, "a")
-		w := watch(t, newServer(l), "")
+		w := attend(t, newServer(l), "")
 		w.snapshot(t, watchv1.Begin_RESET_NO_CURSOR)
 		for range 3 {
 			began := time.Now()
 			h := (<-w.heard).GetHeartbeat()
-			if h.GetHead() != 1 || !h.GetTime().AsTime().Equal(time.Now()) || time.Since(began) != change.Heartbeat {
-				t.Errorf("heartbeat = %v after %v, want head 1 after %v", h, time.Since(began), change.Heartbeat)
+			if h.GetHead() != 1 || !h.GetTime().AsTime().Equal(time.Now()) || time.Since(began) != watch.Heartbeat {
+				t.Errorf("heartbeat = %v after %v, want head 1 after %v", h, time.Since(began), watch.Heartbeat)
 			}
 		}
 		w.leave(t)
@@ -236,7 +237,7 @@ func TestServerBeatsWhileItReads(t *testing.T) {
 			time.Sleep(5 * time.Second)
 			return nil
 		}
-		w := watch(t, s, "")
+		w := attend(t, s, "")
 		if (<-w.heard).GetBegin() == nil || (<-w.heard).GetHeartbeat() == nil || (<-w.heard).GetHeartbeat() == nil || (<-w.heard).GetSnapshotEnd() == nil {
 			t.Error("want begin, two heartbeats, the end of the snapshot")
 		}
@@ -250,7 +251,7 @@ func TestServerEndsWithTheLog(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error)
 		go func() { done <- l.Run(ctx) }()
-		w := watch(t, newServer(l), "")
+		w := attend(t, newServer(l), "")
 		w.snapshot(t, watchv1.Begin_RESET_NO_CURSOR)
 		cancel()
 		if err := <-w.result; !fault.Is(err, codes.Unavailable) {
@@ -267,7 +268,7 @@ func TestServerReportsAFailedSnapshot(t *testing.T) {
 		s := newServer(change.NewLog(db, quiet(), time.Now, 0))
 		broken := errors.New("broken")
 		s.Snapshot = func(context.Context, *sqldb.Tx, func(*response)) error { return broken }
-		w := watch(t, s, "")
+		w := attend(t, s, "")
 		<-w.heard
 		if err := <-w.result; !errors.Is(err, broken) {
 			t.Errorf("Serve = %v, want %v", err, broken)
@@ -283,7 +284,7 @@ func TestWatchersAge(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error)
 		go func() { done <- l.Run(ctx) }()
-		w := watch(t, newServer(l), "")
+		w := attend(t, newServer(l), "")
 		w.snapshot(t, watchv1.Begin_RESET_NO_CURSOR)
 		w.ack(&watchv1.Ack{})
 		go func() {
@@ -339,7 +340,7 @@ func TestAcksAreWrittenTogether(t *testing.T) {
 		for i := range 20 {
 			mustAdd(t, l, fmt.Sprint(i))
 		}
-		w := watch(t, newServer(l), "")
+		w := attend(t, newServer(l), "")
 		w.snapshot(t, watchv1.Begin_RESET_NO_CURSOR)
 		began := time.Now()
 		for i := range uint64(20) {
@@ -361,9 +362,9 @@ func TestAcksAreWrittenTogether(t *testing.T) {
 func TestNewerStreamOwnsTheRow(t *testing.T) {
 	bubble(t, func(t *testing.T, db *sqldb.DB) {
 		s := newServer(change.NewLog(db, quiet(), time.Now, 0))
-		old := watch(t, s, "")
+		old := attend(t, s, "")
 		old.snapshot(t, watchv1.Begin_RESET_NO_CURSOR)
-		fresh := watch(t, s, "")
+		fresh := attend(t, s, "")
 		fresh.snapshot(t, watchv1.Begin_RESET_NO_CURSOR)
 		old.leave(t)
 		ws, err := s.Log.Watchers(t.Context())

@@ -24,6 +24,7 @@ import (
 	"github.com/tidegatehq/tidegate/services/kit/memnet"
 	"github.com/tidegatehq/tidegate/services/kit/sqldb"
 	"github.com/tidegatehq/tidegate/services/kit/testdb"
+	"github.com/tidegatehq/tidegate/services/kit/watch"
 )
 
 // routes is a replica of a service that serves the words.
@@ -85,16 +86,16 @@ func serve(t *testing.T, db *sqldb.DB) replica {
 
 // startFollower follows a replica until the test ends; cut, where it is not nil,
 // wraps each stream.
-func startFollower(t *testing.T, r replica, s *sink, cut func(change.ClientStream[request, response]) change.ClientStream[request, response]) (*follower, context.CancelFunc) {
+func startFollower(t *testing.T, r replica, s *sink, cut func(watch.ClientStream[request, response]) watch.ClientStream[request, response]) (*follower, context.CancelFunc) {
 	t.Helper()
-	c := newClient(func(ctx context.Context) (change.ClientStream[request, response], error) {
+	c := newClient(func(ctx context.Context) (watch.ClientStream[request, response], error) {
 		stream, err := r.client.WatchRoutes(ctx)
 		if err != nil || cut == nil {
 			return stream, err
 		}
 		return cut(stream), nil
 	})
-	f := change.NewFollower(c, hello(), change.At{}, s, quiet(), time.Now)
+	f := watch.NewFollower(c, hello(), watch.At{}, s, quiet(), time.Now)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- f.Run(ctx) }()
@@ -112,7 +113,7 @@ func TestWatchOverGRPC(t *testing.T) {
 	testdb.Each(t, migrations, func(t *testing.T, db *sqldb.DB) {
 		r := serve(t, db)
 		mustAdd(t, r.log, "a")
-		s := &sink{result: change.Result{SessionsClosed: 2, Failure: "no"}}
+		s := &sink{result: watch.Result{SessionsClosed: 2, Failure: "no"}}
 		f, stop := startFollower(t, r, s, nil)
 		if err := f.WaitReady(t.Context()); err != nil || f.Applied() != 1 {
 			t.Fatalf("WaitReady = %v, Applied = %d, want nil, 1", err, f.Applied())
@@ -195,7 +196,7 @@ func TestWriteSetsTheHeader(t *testing.T) {
 
 // cutter is a stream that breaks after some messages.
 type cutter struct {
-	change.ClientStream[request, response]
+	watch.ClientStream[request, response]
 	left int
 }
 
@@ -218,7 +219,7 @@ func TestCutWatcherLosesNothing(t *testing.T) {
 		r1, r2 := serve(t, db), serve(t, db)
 		var mu sync.Mutex
 		random, cuts := rand.New(rand.NewPCG(seed, 0)), 0
-		cut := func(s change.ClientStream[request, response]) change.ClientStream[request, response] {
+		cut := func(s watch.ClientStream[request, response]) watch.ClientStream[request, response] {
 			mu.Lock()
 			defer mu.Unlock()
 			if cuts++; cuts > 12 {

@@ -11,6 +11,7 @@ import (
 
 	watchv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/watch/v1"
 	"github.com/tidegatehq/tidegate/services/kit/fault"
+	"github.com/tidegatehq/tidegate/services/kit/watch"
 )
 
 // Times of watchers' rows.
@@ -153,7 +154,7 @@ func (l *Log) Watchers(ctx context.Context) ([]*watchv1.Watcher, error) {
 		w.Applied, w.SessionsClosed = uint64(applied), uint64(closed)
 		at := time.UnixMicro(seen)
 		w.SeenTime = timestamppb.New(at)
-		w.Connected = w.Connected && now.Sub(at) < Silence
+		w.Connected = w.Connected && now.Sub(at) < watch.Silence
 		all = append(all, w)
 	}
 	if err := rows.Err(); err != nil {
@@ -200,7 +201,7 @@ func (l *Log) waiting(ctx context.Context, number uint64) ([]string, error) {
 	rows, err := l.db.QueryContext(ctx, `
 		SELECT instance FROM change_watcher
 		WHERE connected AND seen_us > $1 AND applied < $2 ORDER BY instance`,
-		l.now().Add(-Silence).UnixMicro(), int64(number))
+		l.now().Add(-watch.Silence).UnixMicro(), int64(number))
 	if err != nil {
 		return nil, fmt.Errorf("read who has not applied change %d: %w", number, err)
 	}

@@ -29,8 +29,8 @@ func TestOpenRefusesInOneClearLine(t *testing.T) {
 	garbage := write("garbage.db", bytes.Repeat([]byte("no database "), 500))
 	damaged := write("damaged.db", damage(t, dir))
 	for _, tt := range []struct{ url, want string }{
-		{"", "neither postgres:// nor sqlite: begins its URL"},
-		{"mysql://u:secret@h/db", "neither postgres:// nor sqlite: begins its URL"},
+		{"", "the URL must start with postgres:// or sqlite:"},
+		{"mysql://u:secret@h/db", "the URL must start with postgres:// or sqlite:"},
 		{"sqlite:", "needs the path of a file"},
 		{"sqlite:" + dir + "/none/x.db", "the folder " + dir + "/none does not exist"},
 		{"sqlite:" + dir, "it is a folder, not a file"},

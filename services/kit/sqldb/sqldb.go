@@ -20,6 +20,9 @@ const (
 	Postgres = "postgres"
 )
 
+// schemes are what a URL may start with.
+const schemes = "postgres:// or sqlite:"
+
 // Querier runs statements. *DB and *Tx have it.
 type Querier interface {
 	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
@@ -47,7 +50,7 @@ func Open(ctx context.Context, url string) (*DB, error) {
 	if strings.HasPrefix(url, "postgres://") || strings.HasPrefix(url, "postgresql://") {
 		return openPostgres(ctx, url)
 	}
-	return nil, errors.New("open database: neither postgres:// nor sqlite: begins its URL")
+	return nil, fmt.Errorf("open database: the URL must start with %s", schemes)
 }
 
 // CheckURL reports whether url has a form that Open understands; it connects to
@@ -63,7 +66,7 @@ func CheckURL(url string) error {
 		_, err := parsePostgres(url)
 		return err
 	}
-	return errors.New("must be postgres://… or sqlite:PATH")
+	return fmt.Errorf("must start with %s", schemes)
 }
 
 // Engine returns "sqlite" or "postgres".

@@ -27,6 +27,7 @@ import (
 	"github.com/tidegatehq/tidegate/services/kit/identity"
 	"github.com/tidegatehq/tidegate/services/kit/sqldb"
 	"github.com/tidegatehq/tidegate/services/kit/testdb"
+	"github.com/tidegatehq/tidegate/services/kit/watch"
 )
 
 type (
@@ -47,7 +48,7 @@ type mirror struct {
 }
 
 // Reset takes a snapshot.
-func (m *mirror) Reset(_ context.Context, at change.At, pieces []*routesResponse) (change.Result, error) {
+func (m *mirror) Reset(_ context.Context, at watch.At, pieces []*routesResponse) (watch.Result, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.resets++
@@ -56,11 +57,11 @@ func (m *mirror) Reset(_ context.Context, at change.At, pieces []*routesResponse
 	for _, p := range pieces {
 		m.add(&catalogv1.RouteEvent{Routes: p.GetSnapshot().GetRoutes(), Plans: p.GetSnapshot().GetPlans()})
 	}
-	return change.Result{}, nil
+	return watch.Result{}, nil
 }
 
 // Apply takes a change, which has to be the next.
-func (m *mirror) Apply(_ context.Context, at change.At, c *routesResponse) (change.Result, error) {
+func (m *mirror) Apply(_ context.Context, at watch.At, c *routesResponse) (watch.Result, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if want := m.from + uint64(len(m.numbers)) + 1; at.Number != want {
@@ -69,7 +70,7 @@ func (m *mirror) Apply(_ context.Context, at change.At, c *routesResponse) (chan
 	m.numbers = append(m.numbers, at.Number)
 	m.events = append(m.events, c.GetChange().GetEvent())
 	m.add(c.GetChange().GetEvent())
-	return change.Result{}, nil
+	return watch.Result{}, nil
 }
 
 func (m *mirror) add(e *catalogv1.RouteEvent) {
@@ -125,7 +126,7 @@ func (c *cutConn) Write(b []byte) (int, error) {
 // follow follows the catalog from start on one connection that breaks after some
 // bytes, and returns the point that was reached. It ends with the connection, or
 // when a change has been applied.
-func (f *fixture) follow(instance string, start change.At, bytes int64, sink change.Sink[routesResponse], until func() uint64) change.At {
+func (f *fixture) follow(instance string, start watch.At, bytes int64, sink watch.Sink[routesResponse], until func() uint64) watch.At {
 	f.t.Helper()
 	conn, err := grpc.NewClient("passthrough:///catalog", grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) {
@@ -145,8 +146,8 @@ func (f *fixture) follow(instance string, start change.At, bytes int64, sink cha
 	ctx, cancel := context.WithCancel(f.t.Context())
 	defer cancel()
 	opened := false
-	client := change.Client[routesRequest, routesResponse]{
-		Open: func(ctx context.Context) (change.ClientStream[routesRequest, routesResponse], error) {
+	client := watch.Client[routesRequest, routesResponse]{
+		Open: func(ctx context.Context) (watch.ClientStream[routesRequest, routesResponse], error) {
 			if opened {
 				cancel() // the first stream is broken
 				return nil, errCut
@@ -160,14 +161,14 @@ func (f *fixture) follow(instance string, start change.At, bytes int64, sink cha
 		Ack: func(a *watchv1.Ack) *routesRequest {
 			return &routesRequest{Body: &catalogv1.WatchRoutesRequest_Ack{Ack: a}}
 		},
-		Read: func(m *routesResponse) change.Message {
-			return change.Message{
+		Read: func(m *routesResponse) watch.Message {
+			return watch.Message{
 				Begin: m.GetBegin(), End: m.GetSnapshotEnd(), Change: m.GetChange().GetPosition(), Heartbeat: m.GetHeartbeat(),
 			}
 		},
 	}
 	hello := &watchv1.Hello{Instance: instance, Kind: "gateway"}
-	follower := change.NewFollower(client, hello, start, sink, quiet(), time.Now)
+	follower := watch.NewFollower(client, hello, start, sink, quiet(), time.Now)
 	done := make(chan error, 1)
 	go func() { done <- follower.Run(ctx) }()
 	if until != nil && follower.WaitReady(ctx) == nil && follower.WaitApplied(ctx, until()) == nil {
@@ -280,9 +281,9 @@ func TestWatcherCutAtRandomMoments(t *testing.T) {
 		reference := make(chan struct{})
 		go func() {
 			defer close(reference)
-			replicas[1].follow("calm", change.At{}, 1<<40, calm, head)
+			replicas[1].follow("calm", watch.At{}, 1<<40, calm, head)
 		}()
-		var at change.At
+		var at watch.At
 		for range cuts {
 			f := replicas[random.IntN(len(replicas))]
 			at = f.follow("torn", at, 200+random.Int64N(6_000), torn, nil)

@@ -7,16 +7,16 @@ import (
 
 	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
 	watchv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/watch/v1"
-	"github.com/tidegatehq/tidegate/services/kit/change"
+	"github.com/tidegatehq/tidegate/services/kit/watch"
 )
 
 // Watch is the watch of grants.
-type Watch = change.Follower[subscriptionv1.WatchGrantsRequest, subscriptionv1.WatchGrantsResponse]
+type Watch = watch.Follower[subscriptionv1.WatchGrantsRequest, subscriptionv1.WatchGrantsResponse]
 
 // NewWatch returns the watch that keeps a cache current; its Run follows.
 func NewWatch(client subscriptionv1.TokenServiceClient, hello *watchv1.Hello, c *Cache, log *slog.Logger, now func() time.Time) *Watch {
-	return change.NewFollower(change.Client[subscriptionv1.WatchGrantsRequest, subscriptionv1.WatchGrantsResponse]{
-		Open: func(ctx context.Context) (change.ClientStream[subscriptionv1.WatchGrantsRequest, subscriptionv1.WatchGrantsResponse], error) {
+	return watch.NewFollower(watch.Client[subscriptionv1.WatchGrantsRequest, subscriptionv1.WatchGrantsResponse]{
+		Open: func(ctx context.Context) (watch.ClientStream[subscriptionv1.WatchGrantsRequest, subscriptionv1.WatchGrantsResponse], error) {
 			return client.WatchGrants(ctx)
 		},
 		Hello: func(h *watchv1.Hello) *subscriptionv1.WatchGrantsRequest {
@@ -25,26 +25,26 @@ func NewWatch(client subscriptionv1.TokenServiceClient, hello *watchv1.Hello, c 
 		Ack: func(a *watchv1.Ack) *subscriptionv1.WatchGrantsRequest {
 			return &subscriptionv1.WatchGrantsRequest{Body: &subscriptionv1.WatchGrantsRequest_Ack{Ack: a}}
 		},
-		Read: func(m *subscriptionv1.WatchGrantsResponse) change.Message {
-			return change.Message{
+		Read: func(m *subscriptionv1.WatchGrantsResponse) watch.Message {
+			return watch.Message{
 				Begin: m.GetBegin(), End: m.GetSnapshotEnd(),
 				Change: m.GetChange().GetPosition(), Heartbeat: m.GetHeartbeat(),
 			}
 		},
-	}, hello, change.At{}, sink{c}, log, now)
+	}, hello, watch.At{}, sink{c}, log, now)
 }
 
 // sink puts what the watch says into a cache.
 type sink struct{ cache *Cache }
 
 // Reset begins a new history; the snapshot of grants is empty.
-func (s sink) Reset(_ context.Context, at change.At, _ []*subscriptionv1.WatchGrantsResponse) (change.Result, error) {
-	return change.Result{SessionsClosed: uint64(s.cache.Reset(at.Number))}, nil
+func (s sink) Reset(_ context.Context, at watch.At, _ []*subscriptionv1.WatchGrantsResponse) (watch.Result, error) {
+	return watch.Result{SessionsClosed: uint64(s.cache.Reset(at.Number))}, nil
 }
 
 // Apply applies a change.
-func (s sink) Apply(_ context.Context, at change.At, m *subscriptionv1.WatchGrantsResponse) (change.Result, error) {
+func (s sink) Apply(_ context.Context, at watch.At, m *subscriptionv1.WatchGrantsResponse) (watch.Result, error) {
 	e := m.GetChange().GetEvent()
 	ended := s.cache.Apply(at.Number, Event{Cause: causeOf(e.GetCause()), Names: e.GetNames()})
-	return change.Result{SessionsClosed: uint64(ended)}, nil
+	return watch.Result{SessionsClosed: uint64(ended)}, nil
 }

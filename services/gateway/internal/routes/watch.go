@@ -14,7 +14,7 @@ import (
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
 	watchv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/watch/v1"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/session"
-	"github.com/tidegatehq/tidegate/services/kit/change"
+	"github.com/tidegatehq/tidegate/services/kit/watch"
 )
 
 // Sessions is where the sessions of a version are ended; session.Registry is.
@@ -28,12 +28,12 @@ type Saver interface {
 }
 
 // Watch is the watch of routes.
-type Watch = change.Follower[catalogv1.WatchRoutesRequest, catalogv1.WatchRoutesResponse]
+type Watch = watch.Follower[catalogv1.WatchRoutesRequest, catalogv1.WatchRoutesResponse]
 
 // NewWatch returns the watch that keeps k current; its Run follows.
 func NewWatch(client catalogv1.RouteServiceClient, hello *watchv1.Hello, k *Keeper, log *slog.Logger, now func() time.Time) *Watch {
-	return change.NewFollower(change.Client[catalogv1.WatchRoutesRequest, catalogv1.WatchRoutesResponse]{
-		Open: func(ctx gocontext.Context) (change.ClientStream[catalogv1.WatchRoutesRequest, catalogv1.WatchRoutesResponse], error) {
+	return watch.NewFollower(watch.Client[catalogv1.WatchRoutesRequest, catalogv1.WatchRoutesResponse]{
+		Open: func(ctx gocontext.Context) (watch.ClientStream[catalogv1.WatchRoutesRequest, catalogv1.WatchRoutesResponse], error) {
 			return client.WatchRoutes(ctx)
 		},
 		Hello: func(h *watchv1.Hello) *catalogv1.WatchRoutesRequest {
@@ -42,13 +42,13 @@ func NewWatch(client catalogv1.RouteServiceClient, hello *watchv1.Hello, k *Keep
 		Ack: func(a *watchv1.Ack) *catalogv1.WatchRoutesRequest {
 			return &catalogv1.WatchRoutesRequest{Body: &catalogv1.WatchRoutesRequest_Ack{Ack: a}}
 		},
-		Read: func(m *catalogv1.WatchRoutesResponse) change.Message {
-			return change.Message{
+		Read: func(m *catalogv1.WatchRoutesResponse) watch.Message {
+			return watch.Message{
 				Begin: m.GetBegin(), End: m.GetSnapshotEnd(),
 				Change: m.GetChange().GetPosition(), Heartbeat: m.GetHeartbeat(),
 			}
 		},
-	}, hello, change.At{}, k, log, now)
+	}, hello, watch.At{}, k, log, now)
 }
 
 // Keeper keeps a store as the catalog says: each snapshot and each change is one
@@ -83,7 +83,7 @@ func (k *Keeper) Preload(list []*catalogv1.Route) {
 }
 
 // Reset makes the table that of a snapshot.
-func (k *Keeper) Reset(_ gocontext.Context, at change.At, pieces []*catalogv1.WatchRoutesResponse) (change.Result, error) {
+func (k *Keeper) Reset(_ gocontext.Context, at watch.At, pieces []*catalogv1.WatchRoutesResponse) (watch.Result, error) {
 	var list []*catalogv1.Route
 	for _, p := range pieces {
 		list = append(list, p.GetSnapshot().GetRoutes()...)
@@ -94,10 +94,10 @@ func (k *Keeper) Reset(_ gocontext.Context, at change.At, pieces []*catalogv1.Wa
 }
 
 // Apply makes the changes of an event.
-func (k *Keeper) Apply(_ gocontext.Context, at change.At, m *catalogv1.WatchRoutesResponse) (change.Result, error) {
+func (k *Keeper) Apply(_ gocontext.Context, at watch.At, m *catalogv1.WatchRoutesResponse) (watch.Result, error) {
 	e := m.GetChange().GetEvent()
 	if len(e.GetRoutes())+len(e.GetRemovedRoutes()) == 0 {
-		return change.Result{}, nil
+		return watch.Result{}, nil
 	}
 	ended, err := k.change(e.GetRoutes(), e.GetRemovedRoutes())
 	return k.result(at, ended, err), nil
@@ -105,8 +105,8 @@ func (k *Keeper) Apply(_ gocontext.Context, at change.At, m *catalogv1.WatchRout
 
 // result is what the catalog is told. Routes that cannot be served do not keep
 // the others from being so.
-func (k *Keeper) result(at change.At, ended int, err error) change.Result {
-	r := change.Result{SessionsClosed: uint64(ended)}
+func (k *Keeper) result(at watch.At, ended int, err error) watch.Result {
+	r := watch.Result{SessionsClosed: uint64(ended)}
 	if err != nil {
 		k.log.Error("routes left out", "number", at.Number, "error", err)
 		r.Failure = err.Error()

@@ -14,7 +14,7 @@ import (
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/credential"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/session"
-	"github.com/tidegatehq/tidegate/services/kit/change"
+	"github.com/tidegatehq/tidegate/services/kit/watch"
 )
 
 // ended notes which versions' sessions were ended, and whether the table had
@@ -71,8 +71,8 @@ func pieces(lists ...[]*catalogv1.Route) []*catalogv1.WatchRoutesResponse {
 	return all
 }
 
-func edit1(number uint64, e *catalogv1.RouteEvent) (change.At, *catalogv1.WatchRoutesResponse) {
-	return change.At{Number: number}, &catalogv1.WatchRoutesResponse{Body: &catalogv1.WatchRoutesResponse_Change{
+func edit1(number uint64, e *catalogv1.RouteEvent) (watch.At, *catalogv1.WatchRoutesResponse) {
+	return watch.At{Number: number}, &catalogv1.WatchRoutesResponse{Body: &catalogv1.WatchRoutesResponse_Change{
 		Change: &catalogv1.RouteChange{Event: e},
 	}}
 }
@@ -85,16 +85,16 @@ func keeper(t *testing.T) (*Keeper, *Store, *ended, *saved) {
 	return NewKeeper(store, e, disk, time.Hour, slog.New(slog.DiscardHandler)), store, e, disk
 }
 
-func (k *Keeper) mustReset(t *testing.T, lists ...[]*catalogv1.Route) change.Result {
+func (k *Keeper) mustReset(t *testing.T, lists ...[]*catalogv1.Route) watch.Result {
 	t.Helper()
-	r, err := k.Reset(t.Context(), change.At{Number: 7}, pieces(lists...))
+	r, err := k.Reset(t.Context(), watch.At{Number: 7}, pieces(lists...))
 	if err != nil {
 		t.Fatalf("Reset: %v", err)
 	}
 	return r
 }
 
-func (k *Keeper) mustApply(t *testing.T, e *catalogv1.RouteEvent) change.Result {
+func (k *Keeper) mustApply(t *testing.T, e *catalogv1.RouteEvent) watch.Result {
 	t.Helper()
 	at, m := edit1(8, e)
 	r, err := k.Apply(t.Context(), at, m)

@@ -17,8 +17,8 @@ import (
 
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
 	watchv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/watch/v1"
-	"github.com/tidegatehq/tidegate/services/kit/change"
 	"github.com/tidegatehq/tidegate/services/kit/fault"
+	"github.com/tidegatehq/tidegate/services/kit/watch"
 	"github.com/tidegatehq/tidegate/services/subscription/internal/store"
 )
 
@@ -32,7 +32,7 @@ const readTimeout = 3 * time.Second
 // saveTries is how often a version is read again because the cursor moved.
 const saveTries = 5
 
-type follower = change.Follower[catalogv1.WatchRoutesRequest, catalogv1.WatchRoutesResponse]
+type follower = watch.Follower[catalogv1.WatchRoutesRequest, catalogv1.WatchRoutesResponse]
 
 // Watch follows the catalog. Replicas share the cursor in the database: whoever
 // hears a change first applies it, the others see that it is applied.
@@ -78,7 +78,7 @@ func (w *Watch) follow(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	s := &sink{store: w.store, log: w.log, at: start, elsewhere: cancel}
-	f := change.NewFollower(w.adapt(s), w.hello, change.At{Number: start.Number, Cursor: start.Text}, s, w.log, w.now)
+	f := watch.NewFollower(w.adapt(s), w.hello, watch.At{Number: start.Number, Cursor: start.Text}, s, w.log, w.now)
 	w.mu.Lock()
 	w.current = f
 	w.mu.Unlock()
@@ -86,9 +86,9 @@ func (w *Watch) follow(ctx context.Context) error {
 }
 
 // adapt wraps and unwraps the shared messages of a watch.
-func (w *Watch) adapt(s *sink) change.Client[catalogv1.WatchRoutesRequest, catalogv1.WatchRoutesResponse] {
-	return change.Client[catalogv1.WatchRoutesRequest, catalogv1.WatchRoutesResponse]{
-		Open: func(ctx context.Context) (change.ClientStream[catalogv1.WatchRoutesRequest, catalogv1.WatchRoutesResponse], error) {
+func (w *Watch) adapt(s *sink) watch.Client[catalogv1.WatchRoutesRequest, catalogv1.WatchRoutesResponse] {
+	return watch.Client[catalogv1.WatchRoutesRequest, catalogv1.WatchRoutesResponse]{
+		Open: func(ctx context.Context) (watch.ClientStream[catalogv1.WatchRoutesRequest, catalogv1.WatchRoutesResponse], error) {
 			return w.client.WatchRoutes(ctx)
 		},
 		Hello: func(h *watchv1.Hello) *catalogv1.WatchRoutesRequest {
@@ -97,11 +97,11 @@ func (w *Watch) adapt(s *sink) change.Client[catalogv1.WatchRoutesRequest, catal
 		Ack: func(a *watchv1.Ack) *catalogv1.WatchRoutesRequest {
 			return &catalogv1.WatchRoutesRequest{Body: &catalogv1.WatchRoutesRequest_Ack{Ack: a}}
 		},
-		Read: func(m *catalogv1.WatchRoutesResponse) change.Message {
+		Read: func(m *catalogv1.WatchRoutesResponse) watch.Message {
 			if b := m.GetBegin(); b != nil {
 				s.reason = b.GetReset_()
 			}
-			return change.Message{
+			return watch.Message{
 				Begin: m.GetBegin(), End: m.GetSnapshotEnd(),
 				Change: m.GetChange().GetPosition(), Heartbeat: m.GetHeartbeat(),
 			}
@@ -181,7 +181,7 @@ type sink struct {
 var errElsewhere = errors.New("another replica has moved on")
 
 // Reset replaces what is known by a snapshot.
-func (s *sink) Reset(ctx context.Context, to change.At, pieces []*catalogv1.WatchRoutesResponse) (change.Result, error) {
+func (s *sink) Reset(ctx context.Context, to watch.At, pieces []*catalogv1.WatchRoutesResponse) (watch.Result, error) {
 	var all []store.Version
 	for _, p := range pieces {
 		for _, r := range p.GetSnapshot().GetRoutes() {
@@ -192,19 +192,19 @@ func (s *sink) Reset(ctx context.Context, to change.At, pieces []*catalogv1.Watc
 	another := s.reason == watchv1.Begin_RESET_EPOCH || s.reason == watchv1.Begin_RESET_AHEAD
 	applied, err := s.store.ApplyCatalogSnapshot(ctx, all, another, s.at, after)
 	if err != nil {
-		return change.Result{}, err
+		return watch.Result{}, err
 	}
 	if !applied {
 		s.elsewhere()
-		return change.Result{}, errElsewhere
+		return watch.Result{}, errElsewhere
 	}
 	s.at = after
 	s.log.Info("catalog read", "number", to.Number, "versions", len(all), "reason", s.reason.String())
-	return change.Result{}, nil
+	return watch.Result{}, nil
 }
 
 // Apply applies a change.
-func (s *sink) Apply(ctx context.Context, to change.At, m *catalogv1.WatchRoutesResponse) (change.Result, error) {
+func (s *sink) Apply(ctx context.Context, to watch.At, m *catalogv1.WatchRoutesResponse) (watch.Result, error) {
 	event := m.GetChange().GetEvent()
 	c := store.CatalogChange{Removed: event.GetRemovedRoutes()}
 	for _, r := range event.GetRoutes() {
@@ -213,15 +213,15 @@ func (s *sink) Apply(ctx context.Context, to change.At, m *catalogv1.WatchRoutes
 	after := store.Cursor{Number: to.Number, Text: to.Cursor}
 	applied, err := s.store.ApplyCatalogChange(ctx, c, s.at, after)
 	if err != nil {
-		return change.Result{}, err
+		return watch.Result{}, err
 	}
 	if !applied {
 		if err := s.ahead(ctx, after); err != nil {
-			return change.Result{}, err
+			return watch.Result{}, err
 		}
 	}
 	s.at = after
-	return change.Result{}, nil
+	return watch.Result{}, nil
 }
 
 // ahead returns nil when another replica has applied the change before this one

@@ -1,4 +1,4 @@
-package change_test
+package watch_test
 
 import (
 	"context"
@@ -13,7 +13,7 @@ import (
 
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
 	watchv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/watch/v1"
-	"github.com/tidegatehq/tidegate/services/kit/change"
+	"github.com/tidegatehq/tidegate/services/kit/watch"
 )
 
 // peer is the service's end of a stream that a test plays by hand.
@@ -75,11 +75,11 @@ func (p *peer) snapshot(number uint64, words ...string) {
 
 // follow runs a follower in a bubble of fake time; each connection comes out of
 // the channel.
-func follow(t *testing.T, start change.At, test func(t *testing.T, f *follower, s *sink, peers <-chan *peer)) {
+func follow(t *testing.T, start watch.At, test func(t *testing.T, f *follower, s *sink, peers <-chan *peer)) {
 	synctest.Test(t, func(t *testing.T) {
 		peers := make(chan *peer)
 		s := &sink{number: start.Number}
-		c := newClient(func(ctx context.Context) (change.ClientStream[request, response], error) {
+		c := newClient(func(ctx context.Context) (watch.ClientStream[request, response], error) {
 			p := &peer{ctx: ctx, said: make(chan *request), says: make(chan *response), end: make(chan error, 1)}
 			select {
 			case peers <- p:
@@ -88,7 +88,7 @@ func follow(t *testing.T, start change.At, test func(t *testing.T, f *follower, 
 				return nil, context.Cause(ctx)
 			}
 		})
-		f := change.NewFollower(c, hello(), start, s, quiet(), time.Now)
+		f := watch.NewFollower(c, hello(), start, s, quiet(), time.Now)
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error)
 		go func() { done <- f.Run(ctx) }()
@@ -121,7 +121,7 @@ func wantAck(t *testing.T, p *peer, number, closed uint64, failure string) {
 }
 
 func TestFollowerAppliesSnapshotThenChanges(t *testing.T) {
-	follow(t, change.At{}, func(t *testing.T, f *follower, s *sink, peers <-chan *peer) {
+	follow(t, watch.At{}, func(t *testing.T, f *follower, s *sink, peers <-chan *peer) {
 		p := <-peers
 		wantHello(t, p, "")
 		p.say(&watchv1.Begin{Reset_: watchv1.Begin_RESET_NO_CURSOR})
@@ -137,10 +137,10 @@ func TestFollowerAppliesSnapshotThenChanges(t *testing.T) {
 		if err := f.WaitReady(t.Context()); err != nil || f.Applied() != 7 || f.Health() != nil {
 			t.Errorf("WaitReady = %v, Applied = %d, Health = %v, want nil, 7, nil", err, f.Applied(), f.Health())
 		}
-		s.set(change.Result{SessionsClosed: 2, Failure: "no"}, nil)
+		s.set(watch.Result{SessionsClosed: 2, Failure: "no"}, nil)
 		p.say(uint64(8))
 		wantAck(t, p, 8, 2, "no")
-		s.set(change.Result{}, nil)
+		s.set(watch.Result{}, nil)
 		p.say(uint64(9))
 		wantAck(t, p, 9, 0, "")
 		if words, resets, _ := s.state(); resets != 1 || !slices.Equal(words, []string{"a", "b", "w8", "w9"}) {
@@ -149,27 +149,27 @@ func TestFollowerAppliesSnapshotThenChanges(t *testing.T) {
 		if !f.LastHeard().Equal(time.Now()) {
 			t.Errorf("LastHeard = %v, want %v", f.LastHeard(), time.Now())
 		}
-		if at := f.At(); at != (change.At{Number: 9, Cursor: "e:9"}) {
+		if at := f.At(); at != (watch.At{Number: 9, Cursor: "e:9"}) {
 			t.Errorf("At = %v, want 9, e:9", at)
 		}
 	})
 }
 
 func TestFollowerResumesAndCarriesItsAckOver(t *testing.T) {
-	follow(t, change.At{}, func(t *testing.T, f *follower, s *sink, peers <-chan *peer) {
+	follow(t, watch.At{}, func(t *testing.T, f *follower, s *sink, peers <-chan *peer) {
 		p := <-peers
 		wantHello(t, p, "")
 		p.snapshot(1)
 		wantAck(t, p, 1, 0, "")
-		s.set(change.Result{SessionsClosed: 3, Failure: "x"}, nil)
+		s.set(watch.Result{SessionsClosed: 3, Failure: "x"}, nil)
 		p.say(uint64(2))
 		synctest.Wait() // the ack waits to be heard
 		p.end <- errors.New("cut")
 		// The stream ends before anybody hears the ack.
-		time.Sleep(change.Silence)
+		time.Sleep(watch.Silence)
 		p = <-peers
 		wantHello(t, p, "e:2")
-		s.set(change.Result{SessionsClosed: 1, Failure: "y"}, nil)
+		s.set(watch.Result{SessionsClosed: 1, Failure: "y"}, nil)
 		p.say(&watchv1.Begin{})
 		wantAck(t, p, 2, 3, "x")
 		p.say(uint64(3))
@@ -181,7 +181,7 @@ func TestFollowerResumesAndCarriesItsAckOver(t *testing.T) {
 }
 
 func TestFollowerStartsWhereItsSinkIs(t *testing.T) {
-	follow(t, change.At{Number: 5, Cursor: "e:5"}, func(t *testing.T, f *follower, s *sink, peers <-chan *peer) {
+	follow(t, watch.At{Number: 5, Cursor: "e:5"}, func(t *testing.T, f *follower, s *sink, peers <-chan *peer) {
 		p := <-peers
 		wantHello(t, p, "e:5")
 		if f.Ready() {
@@ -198,20 +198,20 @@ func TestFollowerStartsWhereItsSinkIs(t *testing.T) {
 }
 
 func TestFollowerTreatsSilenceAsBroken(t *testing.T) {
-	follow(t, change.At{}, func(t *testing.T, f *follower, s *sink, peers <-chan *peer) {
+	follow(t, watch.At{}, func(t *testing.T, f *follower, s *sink, peers <-chan *peer) {
 		p := <-peers
 		wantHello(t, p, "")
 		p.snapshot(1)
 		wantAck(t, p, 1, 0, "")
 		for range 5 { // heartbeats keep it alive, and are acknowledged
-			time.Sleep(change.Heartbeat)
+			time.Sleep(watch.Heartbeat)
 			p.say(&watchv1.Heartbeat{Head: 1})
 			wantAck(t, p, 1, 0, "")
 		}
 		last := time.Now()
 		<-p.ctx.Done()
-		if d := time.Since(last); d != change.Silence {
-			t.Errorf("the stream ended after %v, want %v", d, change.Silence)
+		if d := time.Since(last); d != watch.Silence {
+			t.Errorf("the stream ended after %v, want %v", d, watch.Silence)
 		}
 		p = <-peers
 		if f.Health() == nil {
@@ -229,12 +229,12 @@ func TestFollowerTreatsSilenceAsBroken(t *testing.T) {
 // A service that never answers the hello, or that takes no message at all, is
 // silent too.
 func TestFollowerLeavesADeafService(t *testing.T) {
-	follow(t, change.At{}, func(t *testing.T, f *follower, s *sink, peers <-chan *peer) {
+	follow(t, watch.At{}, func(t *testing.T, f *follower, s *sink, peers <-chan *peer) {
 		began := time.Now()
 		p := <-peers
 		<-p.ctx.Done()
-		if d := time.Since(began); d != change.Silence {
-			t.Errorf("the stream ended after %v, want %v", d, change.Silence)
+		if d := time.Since(began); d != watch.Silence {
+			t.Errorf("the stream ended after %v, want %v", d, watch.Silence)
 		}
 		p = <-peers
 		wantHello(t, p, "")
@@ -243,7 +243,7 @@ func TestFollowerLeavesADeafService(t *testing.T) {
 
 // A sink that takes long does not make the service silent.
 func TestFollowerIsPatientWithItsSink(t *testing.T) {
-	follow(t, change.At{}, func(t *testing.T, f *follower, s *sink, peers <-chan *peer) {
+	follow(t, watch.At{}, func(t *testing.T, f *follower, s *sink, peers <-chan *peer) {
 		p := <-peers
 		wantHello(t, p, "")
 		p.snapshot(1)
@@ -273,7 +273,7 @@ func TestFollowerBreaksOffWhatIsOutOfOrder(t *testing.T) {
 		"begin inside a snapshot": {&watchv1.Begin{Reset_: watchv1.Begin_RESET_EPOCH}, &watchv1.Begin{}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			follow(t, change.At{Number: 5, Cursor: "e:5"}, func(t *testing.T, f *follower, s *sink, peers <-chan *peer) {
+			follow(t, watch.At{Number: 5, Cursor: "e:5"}, func(t *testing.T, f *follower, s *sink, peers <-chan *peer) {
 				for try := range 2 {
 					p := <-peers
 					wantHello(t, p, "e:5")
@@ -305,7 +305,7 @@ func TestFollowerBreaksOffWhatIsOutOfOrder(t *testing.T) {
 }
 
 func TestFollowerNeedsASnapshotWithoutACursor(t *testing.T) {
-	follow(t, change.At{}, func(t *testing.T, f *follower, s *sink, peers <-chan *peer) {
+	follow(t, watch.At{}, func(t *testing.T, f *follower, s *sink, peers <-chan *peer) {
 		p := <-peers
 		wantHello(t, p, "")
 		p.say(&watchv1.Begin{})
@@ -317,15 +317,15 @@ func TestFollowerNeedsASnapshotWithoutACursor(t *testing.T) {
 }
 
 func TestFollowerHearsAgainWhatItsSinkRefused(t *testing.T) {
-	follow(t, change.At{}, func(t *testing.T, f *follower, s *sink, peers <-chan *peer) {
+	follow(t, watch.At{}, func(t *testing.T, f *follower, s *sink, peers <-chan *peer) {
 		p := <-peers
 		wantHello(t, p, "")
 		p.snapshot(1)
 		wantAck(t, p, 1, 0, "")
-		s.set(change.Result{}, errors.New("disk full"))
+		s.set(watch.Result{}, errors.New("disk full"))
 		p.say(uint64(2))
 		<-p.ctx.Done()
-		s.set(change.Result{}, nil)
+		s.set(watch.Result{}, nil)
 		p = <-peers
 		wantHello(t, p, "e:1")
 		p.say(&watchv1.Begin{})
@@ -338,11 +338,11 @@ func TestFollowerHearsAgainWhatItsSinkRefused(t *testing.T) {
 func TestFollowerBacksOff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var tries []time.Time
-		c := newClient(func(context.Context) (change.ClientStream[request, response], error) {
+		c := newClient(func(context.Context) (watch.ClientStream[request, response], error) {
 			tries = append(tries, time.Now())
 			return nil, errors.New("refused")
 		})
-		f := change.NewFollower(c, hello(), change.At{}, &sink{}, quiet(), time.Now)
+		f := watch.NewFollower(c, hello(), watch.At{}, &sink{}, quiet(), time.Now)
 		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 		defer cancel()
 		if err := f.Run(ctx); err != nil {
@@ -360,10 +360,10 @@ func TestFollowerBacksOff(t *testing.T) {
 }
 
 func TestFollowerShortensFailures(t *testing.T) {
-	follow(t, change.At{}, func(t *testing.T, f *follower, s *sink, peers <-chan *peer) {
+	follow(t, watch.At{}, func(t *testing.T, f *follower, s *sink, peers <-chan *peer) {
 		p := <-peers
 		wantHello(t, p, "")
-		s.set(change.Result{Failure: strings.Repeat("ä", 1000)}, nil)
+		s.set(watch.Result{Failure: strings.Repeat("ä", 1000)}, nil)
 		p.snapshot(1)
 		if a := (<-p.said).GetAck(); a.GetFailure() != strings.Repeat("ä", 512) {
 			t.Errorf("failure has %d bytes, want 1024", len(a.GetFailure()))
@@ -372,7 +372,7 @@ func TestFollowerShortensFailures(t *testing.T) {
 }
 
 func TestFollowerWaitsEndWithTheirContext(t *testing.T) {
-	follow(t, change.At{}, func(t *testing.T, f *follower, s *sink, peers <-chan *peer) {
+	follow(t, watch.At{}, func(t *testing.T, f *follower, s *sink, peers <-chan *peer) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		if err := f.WaitApplied(ctx, 1); !errors.Is(err, context.DeadlineExceeded) {

@@ -1,4 +1,7 @@
-package change
+// Package watch follows the watch of another service: it keeps a stream open,
+// collects snapshots, and gives every change to a sink once and in order. What a
+// change does belongs to the sink; serving watches belongs to package change.
+package watch
 
 import (
 	"context"
@@ -10,6 +13,13 @@ import (
 	"time"
 
 	watchv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/watch/v1"
+)
+
+// Heartbeat is how often a service says that it is alive, and Silence how long a
+// watcher waits before it calls the stream broken.
+const (
+	Heartbeat = 2 * time.Second
+	Silence   = 6 * time.Second
 )
 
 // Pauses between connections.
