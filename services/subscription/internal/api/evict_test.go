@@ -1,0 +1,293 @@
+package api_test
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+
+	"google.golang.org/protobuf/proto"
+	"pgregory.net/rapid"
+
+	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
+	"github.com/tidegatehq/tidegate/services/kit/testdb"
+	"github.com/tidegatehq/tidegate/services/subscription/internal/store"
+)
+
+// judged is a verdict as a gateway caches it.
+type judged struct {
+	credential, version string
+	asOf                uint64
+	verdict             *subscriptionv1.VerifyCredentialResponse
+}
+
+// restsOn returns the names that a verdict rests on.
+func (j judged) restsOn() []string {
+	return append(slices.Clone(j.verdict.GetGrant().GetRestsOn()), j.verdict.GetDenial().GetRestsOn()...)
+}
+
+// model drives the service with random writes.
+type model struct {
+	*world
+	rt       *rapid.T
+	people   []string
+	apps     []*subscriptionv1.Application
+	keys     []*subscriptionv1.Key
+	subs     []*subscriptionv1.Subscription
+	tokens   []issued
+	versions []string
+	cached   []judged
+	names    int
+}
+
+type issued struct {
+	raw string
+	key *subscriptionv1.Key
+}
+
+// TestCachedVerdictsHold makes random writes. A verdict that was read at some
+// number, and that no event since then touches, is what a fresh one says: that
+// is what gateways rely on.
+func TestCachedVerdictsHold(t *testing.T) {
+	db := testdb.SQLite(t, store.Migrations())
+	w := newWorld(t, db)
+	rapid.Check(t, func(rt *rapid.T) {
+		m := &model{world: w, rt: rt, versions: []string{v1, v2}}
+		m.begin()
+		rt.Repeat(map[string]func(*rapid.T){
+			"person":       m.addPerson,
+			"application":  m.addApplication,
+			"key":          m.addKey,
+			"subscription": m.addSubscription,
+			"token":        m.addToken,
+			"judge":        m.judge,
+			"judge more":   m.judge,
+			"plan":         m.changePlan,
+			"secret":       m.newSecret,
+			"rename":       m.rename,
+			"revoke":       m.revoke,
+			"unsubscribe":  m.unsubscribe,
+			"delete key":   m.deleteKey,
+			"delete app":   m.deleteApplication,
+			"delete owner": m.deletePerson,
+			"version":      m.removeVersion,
+			"":             m.check,
+		})
+	})
+}
+
+// begin makes something to begin with: two owners with an application each, keys,
+// subscriptions and tokens, all judged.
+func (m *model) begin() {
+	m.publishAll()
+	for range 2 {
+		m.addPerson(m.rt)
+		owner := m.people[len(m.people)-1]
+		app := m.application(m.as(owner, "subscriber"), m.name())
+		m.apps = append(m.apps, app)
+		for _, kind := range []subscriptionv1.KeyType{1, 2} {
+			k := m.key(m.root, app.GetName(), kind)
+			m.keys = append(m.keys, k)
+			m.tokens = append(m.tokens, issued{raw: m.token(k), key: k})
+		}
+		m.subs = append(m.subs, m.subscribe(m.root, app.GetName(), v1))
+	}
+	for _, t := range m.tokens {
+		for _, version := range m.versions {
+			v := m.verify(t.raw, version)
+			m.cached = append(m.cached, judged{credential: t.raw, version: version, asOf: v.GetAsOf(), verdict: v})
+		}
+	}
+}
+
+// publishAll tells the service of all versions, as the watch of the catalog
+// does.
+func (m *model) publishAll() {
+	for _, name := range m.versions {
+		m.applyCatalog(store.CatalogChange{Versions: []store.Version{{Name: name, Published: true, Plans: []string{gold, silver}}}})
+	}
+}
+
+func (m *model) applyCatalog(c store.CatalogChange) {
+	before, err := m.store.ReadCursor(m.t.Context())
+	m.must(err)
+	after := store.Cursor{Number: before.Number + 1, Text: fmt.Sprint(before.Number + 1)}
+	for i := range c.Versions {
+		c.Versions[i].Revision = after.Number
+	}
+	_, err = m.store.ApplyCatalogChange(m.t.Context(), c, before, after)
+	m.must(err)
+}
+
+// pick returns one of a list, or skips the step.
+func pick[T any](rt *rapid.T, what string, list []T) T {
+	if len(list) == 0 {
+		rt.Skip("no " + what)
+	}
+	return list[rapid.IntRange(0, len(list)-1).Draw(rt, what)]
+}
+
+func (m *model) name() string {
+	m.names++
+	return fmt.Sprint("n", m.head(), "-", m.names)
+}
+
+func (m *model) addPerson(*rapid.T) {
+	p, err := m.store.CreatePerson(m.t.Context(), store.Person{Username: m.name(), Roles: []string{"subscriber"}}, "")
+	m.must(err)
+	m.people = append(m.people, store.PersonName(p.ID))
+}
+
+func (m *model) addApplication(rt *rapid.T) {
+	owner := pick(rt, "person", m.people)
+	m.apps = append(m.apps, m.application(m.as(owner, "subscriber"), m.name()))
+}
+
+func (m *model) addKey(rt *rapid.T) {
+	app := pick(rt, "application", m.apps)
+	kind := subscriptionv1.KeyType(rapid.IntRange(1, 2).Draw(rt, "type"))
+	if slices.ContainsFunc(m.keys, func(k *subscriptionv1.Key) bool { return appOf(k) == app.GetName() && k.GetType() == kind }) {
+		rt.Skip("it has one")
+	}
+	m.keys = append(m.keys, m.key(m.root, app.GetName(), kind))
+}
+
+func appOf(k *subscriptionv1.Key) string { return k.GetName()[:len("applications/")+36] }
+
+func (m *model) addSubscription(rt *rapid.T) {
+	app, version := pick(rt, "application", m.apps), pick(rt, "version", m.versions)
+	if slices.ContainsFunc(m.subs, func(s *subscriptionv1.Subscription) bool {
+		return s.GetApplication() == app.GetName() && s.GetVersion() == version
+	}) {
+		rt.Skip("it is subscribed")
+	}
+	m.subs = append(m.subs, m.subscribe(m.root, app.GetName(), version))
+}
+
+func (m *model) addToken(rt *rapid.T) {
+	k := pick(rt, "key", m.keys)
+	m.tokens = append(m.tokens, issued{raw: m.token(k), key: k})
+}
+
+// judge caches a verdict.
+func (m *model) judge(rt *rapid.T) {
+	t, version := pick(rt, "token", m.tokens), pick(rt, "version", m.versions)
+	v := m.verify(t.raw, version)
+	m.cached = append(m.cached, judged{credential: t.raw, version: version, asOf: v.GetAsOf(), verdict: v})
+}
+
+func (m *model) changePlan(rt *rapid.T) {
+	s := pick(rt, "subscription", m.subs)
+	plan := rapid.SampledFrom([]string{gold, silver}).Draw(rt, "plan")
+	_, err := m.world.subs.UpdateSubscription(m.root, &subscriptionv1.UpdateSubscriptionRequest{
+		Subscription: &subscriptionv1.Subscription{Name: s.GetName(), Plan: plan},
+	})
+	m.must(err)
+}
+
+func (m *model) newSecret(rt *rapid.T) {
+	k := pick(rt, "key", m.keys)
+	next, err := m.world.subs.RegenerateSecret(m.root, &subscriptionv1.RegenerateSecretRequest{Name: k.GetName()})
+	m.must(err)
+	k.ConsumerSecret = next.GetConsumerSecret()
+}
+
+func (m *model) rename(rt *rapid.T) {
+	app := pick(rt, "application", m.apps)
+	_, err := m.world.subs.UpdateApplication(m.root, &subscriptionv1.UpdateApplicationRequest{
+		Application: &subscriptionv1.Application{Name: app.GetName(), DisplayName: m.name()},
+	})
+	m.must(err)
+}
+
+func (m *model) revoke(rt *rapid.T) {
+	t := pick(rt, "token", m.tokens)
+	if !slices.Contains(m.keys, t.key) {
+		rt.Skip("its key is gone")
+	}
+	_, err := m.oauth.RevokeToken(m.t.Context(), &subscriptionv1.RevokeTokenRequest{Token: t.raw, Client: credentials(t.key)})
+	m.must(err)
+}
+
+func (m *model) unsubscribe(rt *rapid.T) {
+	s := pick(rt, "subscription", m.subs)
+	_, err := m.world.subs.DeleteSubscription(m.root, &subscriptionv1.DeleteSubscriptionRequest{Name: s.GetName()})
+	m.must(err)
+	m.forget(func(app, _, sub string) bool { return sub == s.GetName() })
+}
+
+func (m *model) deleteKey(rt *rapid.T) {
+	k := pick(rt, "key", m.keys)
+	_, err := m.world.subs.DeleteKey(m.root, &subscriptionv1.DeleteKeyRequest{Name: k.GetName()})
+	m.must(err)
+	m.forget(func(_, key, _ string) bool { return key == k.GetName() })
+}
+
+func (m *model) deleteApplication(rt *rapid.T) {
+	a := pick(rt, "application", m.apps)
+	_, err := m.world.subs.DeleteApplication(m.root, &subscriptionv1.DeleteApplicationRequest{Name: a.GetName()})
+	m.must(err)
+	m.apps = slices.DeleteFunc(m.apps, func(b *subscriptionv1.Application) bool { return a == b })
+	m.forget(func(app, _, _ string) bool { return app == a.GetName() })
+}
+
+func (m *model) deletePerson(rt *rapid.T) {
+	name := pick(rt, "person", m.people)
+	_, err := m.world.people.DeletePerson(m.root, &subscriptionv1.DeletePersonRequest{Name: name})
+	m.must(err)
+	m.people = slices.DeleteFunc(m.people, func(p string) bool { return p == name })
+	var gone []string
+	m.apps = slices.DeleteFunc(m.apps, func(a *subscriptionv1.Application) bool {
+		if a.GetOwner() == name {
+			gone = append(gone, a.GetName())
+		}
+		return a.GetOwner() == name
+	})
+	m.forget(func(app, _, _ string) bool { return slices.Contains(gone, app) })
+}
+
+// removeVersion deletes a version in the catalog and makes it anew.
+func (m *model) removeVersion(rt *rapid.T) {
+	name := pick(rt, "version", m.versions)
+	m.applyCatalog(store.CatalogChange{Removed: []string{name}})
+	m.subs = slices.DeleteFunc(m.subs, func(s *subscriptionv1.Subscription) bool { return s.GetVersion() == name })
+	m.applyCatalog(store.CatalogChange{Versions: []store.Version{{Name: name, Published: true, Plans: []string{gold, silver}}}})
+}
+
+// forget drops the keys and subscriptions that are gone.
+func (m *model) forget(gone func(app, key, sub string) bool) {
+	m.keys = slices.DeleteFunc(m.keys, func(k *subscriptionv1.Key) bool { return gone(appOf(k), k.GetName(), "") })
+	m.subs = slices.DeleteFunc(m.subs, func(s *subscriptionv1.Subscription) bool { return gone(s.GetApplication(), "", s.GetName()) })
+}
+
+// check drops what the events since its number touch, and compares the rest with
+// fresh verdicts.
+func (m *model) check(rt *rapid.T) {
+	touched := map[string]uint64{}
+	rows, err := m.db.QueryContext(m.t.Context(), `SELECT number, event FROM change ORDER BY number`)
+	m.must(err)
+	defer rows.Close()
+	for rows.Next() {
+		var n int64
+		var text []byte
+		m.must(rows.Scan(&n, &text))
+		if len(text) == 0 {
+			continue
+		}
+		e, err := store.DecodeEvent(text)
+		m.must(err)
+		for _, name := range e.Names {
+			touched[name] = uint64(n)
+		}
+	}
+	m.must(rows.Err())
+	m.cached = slices.DeleteFunc(m.cached, func(j judged) bool {
+		return slices.ContainsFunc(j.restsOn(), func(name string) bool { return touched[name] > j.asOf })
+	})
+	for _, j := range m.cached {
+		fresh := m.verify(j.credential, j.version)
+		fresh.AsOf = j.asOf
+		if !proto.Equal(fresh, j.verdict) {
+			rt.Fatalf("cached at %d: %v\nnow: %v", j.asOf, j.verdict, fresh)
+		}
+	}
+}

@@ -1,0 +1,173 @@
+package api_test
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"testing"
+	"time"
+
+	"github.com/go-jose/go-jose/v4"
+	"github.com/go-jose/go-jose/v4/jwt"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/protobuf/proto"
+
+	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
+	"github.com/tidegatehq/tidegate/services/kit/fault"
+)
+
+const unknownClient = "the client is not known, or its secret is wrong"
+
+// TestIssueToken issues a token and checks it with nothing but what
+// GetSigningKeys says.
+func TestIssueToken(t *testing.T) {
+	onBoth(t, func(t *testing.T, w *world) {
+		k := w.key(w.ann, w.application(w.ann, "Chat").GetName(), subscriptionv1.KeyType_KEY_TYPE_PRODUCTION)
+		before := w.dump()
+		resp, err := w.oauth.IssueToken(t.Context(), &subscriptionv1.IssueTokenRequest{
+			GrantType: "client_credentials", Client: credentials(k), Scope: "default",
+		})
+		w.must(err)
+		if resp.GetTokenType() != "Bearer" || resp.GetExpiresIn() != 3600 || resp.GetScope() != "default" {
+			t.Errorf("IssueToken() = %v", resp)
+		}
+		if after := w.dump(); after != before {
+			t.Errorf("issuing a token has written something:\n%s\nwas\n%s", after, before)
+		}
+		keys, err := w.oauth.GetSigningKeys(t.Context(), &subscriptionv1.GetSigningKeysRequest{})
+		if err != nil || keys.GetIssuer() != issuerURL || len(keys.GetKeys()) != 1 {
+			t.Fatalf("GetSigningKeys() = %v, %v", keys, err)
+		}
+		public, err := ecdsa.ParseUncompressedPublicKey(elliptic.P256(),
+			append(append([]byte{4}, keys.GetKeys()[0].GetX()...), keys.GetKeys()[0].GetY()...))
+		w.must(err)
+		parsed, err := jwt.ParseSigned(resp.GetAccessToken(), []jose.SignatureAlgorithm{jose.ES256})
+		w.must(err)
+		var claims jwt.Claims
+		w.must(parsed.Claims(public, &claims))
+		if parsed.Headers[0].KeyID != keys.GetKeys()[0].GetKid() {
+			t.Errorf("kid = %q, want %q", parsed.Headers[0].KeyID, keys.GetKeys()[0].GetKid())
+		}
+		w.must(claims.ValidateWithLeeway(jwt.Expected{
+			Issuer: issuerURL, Subject: k.GetConsumerKey(), AnyAudience: jwt.Audience{issuerURL + "/gateway"}, Time: w.now(),
+		}, 0))
+	})
+}
+
+func TestTokenRefusals(t *testing.T) {
+	w := onSQLite(t)
+	app := w.application(w.ann, "Chat").GetName()
+	k := w.key(w.ann, app, subscriptionv1.KeyType_KEY_TYPE_PRODUCTION)
+	other := w.key(w.ann, app, subscriptionv1.KeyType_KEY_TYPE_SANDBOX)
+	good := credentials(k)
+	client := func(change func(*subscriptionv1.ClientCredentials)) *subscriptionv1.ClientCredentials {
+		c := proto.CloneOf(good)
+		change(c)
+		return c
+	}
+	for _, tt := range []struct {
+		name   string
+		req    *subscriptionv1.IssueTokenRequest
+		code   codes.Code
+		text   string
+		reason string
+	}{
+		{"no grant type", &subscriptionv1.IssueTokenRequest{Client: good}, codes.InvalidArgument, "grant_type: is missing", "INVALID_REQUEST"},
+		{"password grant", &subscriptionv1.IssueTokenRequest{GrantType: "password", Client: good},
+			codes.InvalidArgument, "grant_type: must be client_credentials", "UNSUPPORTED_GRANT_TYPE"},
+		{"no client", &subscriptionv1.IssueTokenRequest{GrantType: "client_credentials"}, codes.Unauthenticated, unknownClient, "INVALID_CLIENT"},
+		{"no secret", &subscriptionv1.IssueTokenRequest{GrantType: "client_credentials",
+			Client: client(func(c *subscriptionv1.ClientCredentials) { c.ClientSecret = "" })}, codes.Unauthenticated, unknownClient, "INVALID_CLIENT"},
+		{"no id", &subscriptionv1.IssueTokenRequest{GrantType: "client_credentials",
+			Client: client(func(c *subscriptionv1.ClientCredentials) { c.ClientId = "" })}, codes.Unauthenticated, unknownClient, "INVALID_CLIENT"},
+		{"mistyped secret", &subscriptionv1.IssueTokenRequest{GrantType: "client_credentials",
+			Client: client(func(c *subscriptionv1.ClientCredentials) { c.ClientSecret += "x" })}, codes.Unauthenticated, unknownClient, "INVALID_CLIENT"},
+		{"another key's secret", &subscriptionv1.IssueTokenRequest{GrantType: "client_credentials",
+			Client: client(func(c *subscriptionv1.ClientCredentials) { c.ClientSecret = other.GetConsumerSecret() })},
+			codes.Unauthenticated, unknownClient, "INVALID_CLIENT"},
+		{"unknown id", &subscriptionv1.IssueTokenRequest{GrantType: "client_credentials",
+			Client: client(func(c *subscriptionv1.ClientCredentials) { c.ClientId = "tgck_NONE" })}, codes.Unauthenticated, unknownClient, "INVALID_CLIENT"},
+		{"a wrong client before its grant type", &subscriptionv1.IssueTokenRequest{GrantType: "password"},
+			codes.Unauthenticated, unknownClient, "INVALID_CLIENT"},
+		{"a scope", &subscriptionv1.IssueTokenRequest{GrantType: "client_credentials", Client: good, Scope: "default admin"},
+			codes.InvalidArgument, "scope: no API asks for a scope: leave it out or ask for default", "INVALID_SCOPE"},
+		{"two spaces", &subscriptionv1.IssueTokenRequest{GrantType: "client_credentials", Client: good, Scope: "default  default"},
+			codes.InvalidArgument, "scope: no API asks for a scope: leave it out or ask for default", "INVALID_SCOPE"},
+	} {
+		_, err := w.oauth.IssueToken(t.Context(), tt.req)
+		refused(t, tt.name, err, tt.code, tt.text)
+		if got := fault.Reason(err); got != tt.reason {
+			t.Errorf("%s: reason %q, want %q", tt.name, got, tt.reason)
+		}
+	}
+	_, err := w.oauth.RevokeToken(t.Context(), &subscriptionv1.RevokeTokenRequest{Client: good})
+	refused(t, "RevokeToken(no token)", err, codes.InvalidArgument, "token: is missing")
+	if fault.Reason(err) != "INVALID_REQUEST" {
+		t.Errorf("reason %q, want INVALID_REQUEST", fault.Reason(err))
+	}
+	_, err = w.oauth.RevokeToken(t.Context(), &subscriptionv1.RevokeTokenRequest{Token: "x"})
+	refused(t, "RevokeToken(no client)", err, codes.Unauthenticated, unknownClient)
+	_, err = w.oauth.IntrospectToken(t.Context(), &subscriptionv1.IntrospectTokenRequest{Token: "x"})
+	refused(t, "IntrospectToken(no client)", err, codes.Unauthenticated, unknownClient)
+}
+
+func TestRevokeAndIntrospect(t *testing.T) {
+	onBoth(t, func(t *testing.T, w *world) {
+		w.publish(v1)
+		app := w.application(w.ann, "Chat").GetName()
+		k := w.key(w.ann, app, subscriptionv1.KeyType_KEY_TYPE_PRODUCTION)
+		other := w.key(w.ann, app, subscriptionv1.KeyType_KEY_TYPE_SANDBOX)
+		w.subscribe(w.ann, app, v1)
+		raw, another := w.token(k), w.token(other)
+		introspect := func(raw string) *subscriptionv1.IntrospectTokenResponse {
+			t.Helper()
+			resp, err := w.oauth.IntrospectToken(t.Context(), &subscriptionv1.IntrospectTokenRequest{Token: raw, Client: credentials(k)})
+			w.must(err)
+			return resp
+		}
+		got := introspect(raw)
+		if !got.GetActive() || got.GetClientId() != k.GetConsumerKey() || got.GetSubject() != k.GetConsumerKey() || got.GetScope() != "default" ||
+			got.GetIssuer() != issuerURL || got.GetAudience()[0] != issuerURL+"/gateway" || got.GetTokenId() == "" ||
+			!got.GetIssueTime().AsTime().Equal(w.now()) || !got.GetExpireTime().AsTime().Equal(w.now().Add(time.Hour)) {
+			t.Errorf("IntrospectToken() = %v", got)
+		}
+		inactive := &subscriptionv1.IntrospectTokenResponse{}
+		for name, raw := range map[string]string{"another's": another, "nonsense": "nonsense"} {
+			if got := introspect(raw); !proto.Equal(got, inactive) {
+				t.Errorf("IntrospectToken(%s) = %v, want inactive and nothing else", name, got)
+			}
+		}
+		revoke := func(raw string) {
+			t.Helper()
+			_, err := w.oauth.RevokeToken(t.Context(), &subscriptionv1.RevokeTokenRequest{Token: raw, Client: credentials(k)})
+			w.must(err)
+		}
+		before := w.head()
+		revoke(another)
+		revoke("nonsense")
+		if w.head() != before || w.verify(another, v1).GetGrant() == nil {
+			t.Error("revoking what is not one's own has had an effect")
+		}
+		revoke(raw)
+		revoke(raw)
+		if w.head() != before+1 {
+			t.Errorf("%d changes for a token revoked twice, want 1", w.head()-before)
+		}
+		if got := introspect(raw); !proto.Equal(got, inactive) {
+			t.Errorf("IntrospectToken(revoked) = %v, want inactive", got)
+		}
+		if got := w.verify(raw, v1).GetDenial().GetReason(); got != subscriptionv1.Denial_REASON_REVOKED {
+			t.Errorf("VerifyCredential(revoked) = %v, want REVOKED", got)
+		}
+		changes, err := w.subs.ListChanges(w.root, &subscriptionv1.ListChangesRequest{PageSize: 1})
+		w.must(err)
+		if c := changes.GetChanges()[0]; c.GetActor() != k.GetName() || c.GetAction() != "RevokeToken" || c.GetResource() != "grants/"+got.GetTokenId() {
+			t.Errorf("change = %v, want the key's revocation", c)
+		}
+		late := w.token(k)
+		w.add(time.Hour)
+		revoke(late)
+		if got := introspect(late); !proto.Equal(got, inactive) || w.head() != before+1 {
+			t.Errorf("IntrospectToken(expired) = %v, want inactive, and revoking it without effect", got)
+		}
+	})
+}

@@ -1,0 +1,233 @@
+package api_test
+
+import (
+	"context"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/protobuf/testing/protocmp"
+	"google.golang.org/protobuf/types/known/fieldmaskpb"
+
+	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
+	"github.com/tidegatehq/tidegate/services/subscription/internal/catalogtest"
+)
+
+func TestApplications(t *testing.T) {
+	onBoth(t, func(t *testing.T, w *world) {
+		var header metadata.MD
+		made, err := w.subs.CreateApplication(w.ann, &subscriptionv1.CreateApplicationRequest{
+			Application: &subscriptionv1.Application{DisplayName: "Chat", Description: "talks", Owner: "people/ignored"},
+		}, grpc.Header(&header))
+		w.must(err)
+		if number(t, header) != w.head() || made.GetOwner() != w.annName || made.GetEtag() != "1" {
+			t.Errorf("CreateApplication() = %v", made)
+		}
+		got, err := w.subs.GetApplication(w.root, &subscriptionv1.GetApplicationRequest{Name: made.GetName()})
+		if diff := cmp.Diff(made, got, protocmp.Transform()); err != nil || diff != "" {
+			t.Errorf("GetApplication() = %v (-made +got):\n%s", err, diff)
+		}
+		_, err = w.subs.GetApplication(w.bob, &subscriptionv1.GetApplicationRequest{Name: made.GetName()})
+		refused(t, "GetApplication(another's)", err, codes.NotFound, made.GetName()+" not found")
+		updated, err := w.subs.UpdateApplication(w.ann, &subscriptionv1.UpdateApplicationRequest{
+			Application: &subscriptionv1.Application{Name: made.GetName(), Description: "sings", Etag: made.GetEtag()},
+		})
+		if err != nil || updated.GetDisplayName() != "Chat" || updated.GetDescription() != "sings" || updated.GetEtag() != "2" {
+			t.Errorf("UpdateApplication() = %v, %v", updated, err)
+		}
+		other := w.application(w.bob, "Other")
+		for _, tt := range []struct {
+			name   string
+			as     context.Context
+			filter string
+			want   []string
+		}{
+			{"own", w.ann, "", []string{made.GetName()}},
+			{"all", w.root, "", []string{made.GetName(), other.GetName()}},
+			{"by owner", w.root, `owner = "` + w.bobName + `"`, []string{other.GetName()}},
+			{"by owner me", w.bob, `owner = "people/me" AND display_name = "OTHER"`, []string{other.GetName()}},
+			{"another's", w.ann, `owner = "` + w.bobName + `"`, nil},
+		} {
+			list, err := w.subs.ListApplications(tt.as, &subscriptionv1.ListApplicationsRequest{Filter: tt.filter})
+			w.must(err)
+			var names []string
+			for _, a := range list.GetApplications() {
+				names = append(names, a.GetName())
+			}
+			if diff := cmp.Diff(tt.want, names); diff != "" {
+				t.Errorf("%s (-want +got):\n%s", tt.name, diff)
+			}
+		}
+		_, err = w.subs.DeleteApplication(w.ann, &subscriptionv1.DeleteApplicationRequest{Name: made.GetName(), Etag: "2"})
+		w.must(err)
+	})
+}
+
+func TestKeys(t *testing.T) {
+	onBoth(t, func(t *testing.T, w *world) {
+		app := w.application(w.ann, "Chat")
+		made := w.key(w.ann, app.GetName(), subscriptionv1.KeyType_KEY_TYPE_PRODUCTION)
+		if !strings.HasPrefix(made.GetConsumerKey(), "tgck_") || !strings.HasPrefix(made.GetConsumerSecret(), "tgcs_") {
+			t.Errorf("CreateKey() = %v, want tgck_… and tgcs_…", made)
+		}
+		got, err := w.subs.GetKey(w.ann, &subscriptionv1.GetKeyRequest{Name: made.GetName()})
+		if err != nil || got.GetConsumerSecret() != "" || got.GetConsumerKey() != made.GetConsumerKey() {
+			t.Errorf("GetKey() = %v, %v, want it without the secret", got, err)
+		}
+		w.key(w.ann, app.GetName(), subscriptionv1.KeyType_KEY_TYPE_SANDBOX)
+		list, err := w.subs.ListKeys(w.ann, &subscriptionv1.ListKeysRequest{Parent: app.GetName(), PageSize: 1})
+		if err != nil || len(list.GetKeys()) != 1 || list.GetKeys()[0].GetConsumerSecret() != "" || list.GetNextPageToken() == "" {
+			t.Errorf("ListKeys() = %v, %v", list, err)
+		}
+		list, err = w.subs.ListKeys(w.ann, &subscriptionv1.ListKeysRequest{Parent: app.GetName(), PageSize: 1, PageToken: list.GetNextPageToken()})
+		if err != nil || len(list.GetKeys()) != 1 || list.GetKeys()[0].GetType() != subscriptionv1.KeyType_KEY_TYPE_SANDBOX || list.GetNextPageToken() != "" {
+			t.Errorf("ListKeys(second page) = %v, %v", list, err)
+		}
+		before := w.token(made)
+		next, err := w.subs.RegenerateSecret(w.ann, &subscriptionv1.RegenerateSecretRequest{Name: made.GetName(), Etag: "1"})
+		w.must(err)
+		if next.GetConsumerKey() != made.GetConsumerKey() || next.GetConsumerSecret() == made.GetConsumerSecret() || next.GetEtag() != "2" {
+			t.Errorf("RegenerateSecret() = %v", next)
+		}
+		_, err = w.oauth.IssueToken(t.Context(), &subscriptionv1.IssueTokenRequest{GrantType: "client_credentials", Client: credentials(made)})
+		refused(t, "IssueToken(old secret)", err, codes.Unauthenticated, "the client is not known, or its secret is wrong")
+		w.token(next)
+		w.publish(v1)
+		w.subscribe(w.ann, app.GetName(), v1)
+		if w.verify(before, v1).GetGrant() == nil {
+			t.Error("a token from before the new secret is refused")
+		}
+		_, err = w.subs.DeleteKey(w.ann, &subscriptionv1.DeleteKeyRequest{Name: made.GetName()})
+		w.must(err)
+		if got := w.verify(before, v1).GetDenial().GetReason(); got != subscriptionv1.Denial_REASON_REVOKED {
+			t.Errorf("token of a deleted key: %v, want REVOKED", got)
+		}
+	})
+}
+
+// TestVersionIsReadBeforeItIsRefused subscribes to a version that the service has
+// not heard of, or has heard old news of.
+func TestVersionIsReadBeforeItIsRefused(t *testing.T) {
+	onBoth(t, func(t *testing.T, w *world) {
+		chat, talk := w.application(w.ann, "Chat"), w.application(w.ann, "Talk")
+		create := func(as context.Context, app, version, plan string) error {
+			_, err := w.subs.CreateSubscription(as, subscription(app, version, plan))
+			return err
+		}
+		refused(t, "unknown", create(w.ann, chat.GetName(), v1, gold), codes.NotFound, v1+" not found")
+		w.catalog.Put(catalogtest.Route(v1, w.bobName, false, gold))
+		refused(t, "not published", create(w.ann, chat.GetName(), v1, gold), codes.NotFound, v1+" not found")
+		bobs := w.application(w.bob, "Bob's")
+		refused(t, "its owner's", create(w.bob, bobs.GetName(), v1, gold), codes.FailedPrecondition, v1+" is not published")
+		refused(t, "an administrator's", create(w.root, bobs.GetName(), v1, gold), codes.FailedPrecondition, v1+" is not published")
+		w.catalog.Put(catalogtest.Route(v1, w.bobName, true, gold))
+		w.must(create(w.ann, chat.GetName(), v1, gold))
+		refused(t, "a plan not on offer", create(w.ann, talk.GetName(), v1, silver), codes.FailedPrecondition, v1+" does not offer "+silver)
+		reads := w.catalog.Reads.Load()
+		w.must(create(w.ann, talk.GetName(), v1, gold))
+		if got := w.catalog.Reads.Load(); got != reads {
+			t.Errorf("the catalog was read %d times for what is known", got-reads)
+		}
+		list, err := w.subs.ListSubscriptions(w.ann, &subscriptionv1.ListSubscriptionsRequest{Filter: `application = "` + chat.GetName() + `"`})
+		if err != nil || len(list.GetSubscriptions()) != 1 {
+			t.Fatalf("ListSubscriptions() = %v, %v", list, err)
+		}
+		sub := list.GetSubscriptions()[0]
+		move := &subscriptionv1.UpdateSubscriptionRequest{
+			Subscription: &subscriptionv1.Subscription{Name: sub.GetName(), Plan: silver, Version: v1, Application: chat.GetName()},
+			UpdateMask:   &fieldmaskpb.FieldMask{Paths: []string{"plan", "version", "application"}},
+		}
+		_, err = w.subs.UpdateSubscription(w.ann, move)
+		refused(t, "UpdateSubscription(not on offer)", err, codes.FailedPrecondition, v1+" does not offer "+silver)
+		w.catalog.Put(catalogtest.Route(v1, w.bobName, true, gold, silver))
+		moved, err := w.subs.UpdateSubscription(w.ann, move)
+		if err != nil || moved.GetPlan() != silver {
+			t.Errorf("UpdateSubscription() = %v, %v", moved, err)
+		}
+		w.catalog.Down.Store(true)
+		refused(t, "unknown while the catalog is away", create(w.ann, chat.GetName(), v2, gold),
+			codes.Unavailable, "the catalog cannot be read now, try again")
+	})
+}
+
+// TestSubscriptionsAreSeenByBothSides subscribes Ann's application to Bob's
+// version.
+func TestSubscriptionsAreSeenByBothSides(t *testing.T) {
+	onBoth(t, func(t *testing.T, w *world) {
+		w.publish(v1)
+		app := w.application(w.ann, "Chat")
+		sub := w.subscribe(w.ann, app.GetName(), v1)
+		for _, as := range []context.Context{w.ann, w.bob, w.root} {
+			got, err := w.subs.GetSubscription(as, &subscriptionv1.GetSubscriptionRequest{Name: sub.GetName()})
+			if diff := cmp.Diff(sub, got, protocmp.Transform()); err != nil || diff != "" {
+				t.Errorf("GetSubscription() = %v (-made +got):\n%s", err, diff)
+			}
+		}
+		_, err := w.subs.GetSubscription(w.guest, &subscriptionv1.GetSubscriptionRequest{Name: sub.GetName()})
+		refused(t, "GetSubscription(stranger)", err, codes.NotFound, sub.GetName()+" not found")
+		_, err = w.subs.DeleteSubscription(w.bob, &subscriptionv1.DeleteSubscriptionRequest{Name: sub.GetName()})
+		refused(t, "DeleteSubscription(version's owner)", err, codes.PermissionDenied, "only the application's owner changes its subscriptions")
+		_, err = w.subs.DeleteSubscription(w.guest, &subscriptionv1.DeleteSubscriptionRequest{Name: sub.GetName()})
+		refused(t, "DeleteSubscription(stranger)", err, codes.NotFound, sub.GetName()+" not found")
+		var header metadata.MD
+		_, err = w.subs.DeleteSubscription(w.ann, &subscriptionv1.DeleteSubscriptionRequest{Name: sub.GetName(), Etag: "1"}, grpc.Header(&header))
+		w.must(err)
+		resp, err := w.subs.WaitApplied(w.ann, &subscriptionv1.WaitAppliedRequest{Number: number(t, header)})
+		if err != nil || !resp.GetApplied() {
+			t.Errorf("WaitApplied() without a watcher = %v, %v, want applied", resp, err)
+		}
+		changes, err := w.subs.ListChanges(w.root, &subscriptionv1.ListChangesRequest{PageSize: 1})
+		if err != nil || len(changes.GetChanges()) != 1 {
+			t.Fatalf("ListChanges() = %v, %v", changes, err)
+		}
+		c := changes.GetChanges()[0]
+		if c.GetActor() != w.annName || c.GetAction() != "DeleteSubscription" || c.GetResource() != sub.GetName() || c.GetNumber() != w.head() {
+			t.Errorf("newest change = %v", c)
+		}
+	})
+}
+
+// TestRolesComeAfterSight has somebody without the role subscriber: what is
+// another's is not found, what is their own is denied.
+func TestRolesComeAfterSight(t *testing.T) {
+	w := onSQLite(t)
+	w.publish(v1)
+	anns := w.application(w.ann, "Chat").GetName()
+	const role = "this needs the role subscriber"
+	// Ann without the role.
+	ann := w.as(w.annName, "creator")
+	for _, tt := range []struct {
+		name string
+		as   context.Context
+		code codes.Code
+		text string
+	}{
+		{"another's", w.guest, codes.NotFound, anns + " not found"},
+		{"own", ann, codes.PermissionDenied, role},
+	} {
+		_, err := w.subs.CreateKey(tt.as, &subscriptionv1.CreateKeyRequest{
+			Parent: anns, Key: &subscriptionv1.Key{Type: subscriptionv1.KeyType_KEY_TYPE_SANDBOX},
+		})
+		refused(t, "CreateKey: "+tt.name, err, tt.code, tt.text)
+		_, err = w.subs.CreateSubscription(tt.as, subscription(anns, v1, gold))
+		refused(t, "CreateSubscription: "+tt.name, err, tt.code, tt.text)
+	}
+	for _, tt := range []struct {
+		name, person string
+		code         codes.Code
+		text         string
+	}{
+		{"another", w.bobName, codes.NotFound, w.bobName + " not found"},
+		{"nobody", "people/none", codes.NotFound, "people/none not found"},
+		{"oneself", w.annName, codes.PermissionDenied, "this needs the role admin"},
+		{"me", "people/me", codes.PermissionDenied, "this needs the role admin"},
+	} {
+		_, err := w.people.UpdatePerson(w.ann, &subscriptionv1.UpdatePersonRequest{Person: &subscriptionv1.Person{Name: tt.person, DisplayName: "x"}})
+		refused(t, "UpdatePerson: "+tt.name, err, tt.code, tt.text)
+		_, err = w.people.DeletePerson(w.ann, &subscriptionv1.DeletePersonRequest{Name: tt.person})
+		refused(t, "DeletePerson: "+tt.name, err, tt.code, tt.text)
+	}
+}

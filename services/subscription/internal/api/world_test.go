@@ -1,0 +1,337 @@
+package api_test
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"log/slog"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
+
+	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
+	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
+	watchv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/watch/v1"
+	"github.com/tidegatehq/tidegate/services/kit/change"
+	"github.com/tidegatehq/tidegate/services/kit/grpcserver"
+	"github.com/tidegatehq/tidegate/services/kit/identity"
+	"github.com/tidegatehq/tidegate/services/kit/memnet"
+	"github.com/tidegatehq/tidegate/services/kit/run"
+	"github.com/tidegatehq/tidegate/services/kit/seal"
+	"github.com/tidegatehq/tidegate/services/kit/sqldb"
+	"github.com/tidegatehq/tidegate/services/kit/testdb"
+	"github.com/tidegatehq/tidegate/services/kit/validate"
+	"github.com/tidegatehq/tidegate/services/subscription/internal/api"
+	"github.com/tidegatehq/tidegate/services/subscription/internal/catalogtest"
+	"github.com/tidegatehq/tidegate/services/subscription/internal/catalogwatch"
+	"github.com/tidegatehq/tidegate/services/subscription/internal/store"
+	"github.com/tidegatehq/tidegate/services/subscription/internal/token"
+)
+
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m)
+}
+
+const (
+	issuerURL     = "https://tidegate.test"
+	adminPassword = "the first password"
+	v1            = "apis/a/versions/v1"
+	v2            = "apis/a/versions/v2"
+	gold          = "plans/gold"
+	silver        = "plans/silver"
+)
+
+// clients are the services as one caller reaches them.
+type clients struct {
+	people   subscriptionv1.PeopleServiceClient
+	subs     subscriptionv1.SubscriptionServiceClient
+	oauth    subscriptionv1.OAuthServiceClient
+	usage    subscriptionv1.UsageServiceClient
+	tokens   subscriptionv1.TokenServiceClient
+	metering subscriptionv1.MeteringServiceClient
+}
+
+func newClients(conn *grpc.ClientConn) clients {
+	return clients{
+		people: subscriptionv1.NewPeopleServiceClient(conn), subs: subscriptionv1.NewSubscriptionServiceClient(conn),
+		oauth: subscriptionv1.NewOAuthServiceClient(conn), usage: subscriptionv1.NewUsageServiceClient(conn),
+		tokens: subscriptionv1.NewTokenServiceClient(conn), metering: subscriptionv1.NewMeteringServiceClient(conn),
+	}
+}
+
+// world is the service with all its parts, and some people.
+type world struct {
+	t       *testing.T
+	db      *sqldb.DB
+	store   *store.Store
+	issuer  *token.Issuer
+	catalog *catalogtest.Catalog
+	clients               // on the people's face
+	gateway, portal clients // on the services' face
+	internal        *memnet.Listener
+	logs            *buffer
+
+	mu    sync.Mutex
+	clock time.Time
+
+	// People, as contexts that carry their token.
+	root, ann, bob, guest context.Context
+	// Their names.
+	rootName, annName, bobName string
+}
+
+// newWorld starts the service on a database. The catalog is not followed: what
+// the service knows of it, it has read when it needed to.
+func newWorld(t *testing.T, db *sqldb.DB) *world {
+	t.Helper()
+	w := &world{t: t, db: db, catalog: catalogtest.New(t), logs: &buffer{}, clock: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)}
+	log := slog.New(slog.NewTextHandler(w.logs, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	changes := change.NewLog(db, log, w.now, 0)
+	w.store = store.New(db, changes, w.now)
+	passwords := token.NewPasswords()
+	keys := token.NewKeys(w.store, seal.New(), token.Rotation{Every: 24 * time.Hour, Lead: time.Hour, Longest: time.Hour}, w.now, log)
+	w.must(keys.Start(t.Context()))
+	lives := token.Lifetimes{Application: time.Hour, Person: 15 * time.Minute}
+	w.issuer = token.NewIssuer(issuerURL, keys, lives, w.now)
+	hello := &watchv1.Hello{Instance: "subscription", Kind: "subscription"}
+	checks, err := validate.New()
+	w.must(err)
+	people := memnet.Listen("subscription-people")
+	w.internal = memnet.Listen("subscription")
+	srv := grpcserver.New(grpcserver.Config{Listener: people, InternalListener: w.internal}, log, grpcserver.Auth{
+		Verifier: identity.NewVerifier(w.issuer.URL, keys, w.now), Rules: api.Rules(),
+	}, checks)
+	api.New(api.Parts{
+		Store: w.store, Changes: changes, Issuer: w.issuer, Keys: keys, Passwords: passwords,
+		Catalog:         catalogwatch.New(catalogv1.NewRouteServiceClient(w.catalog.Conn()), w.store, hello, log, w.now),
+		RefreshLifetime: 24 * time.Hour, Now: w.now, Log: log,
+	}).Register(srv.Public(), srv.Internal())
+	w.serve(changes.Run, srv.Run)
+	w.clients = newClients(w.dial(people, ""))
+	w.gateway, w.portal = newClients(w.dial(w.internal, identity.Gateway)), newClients(w.dial(w.internal, identity.Portal))
+	turn, err := passwords.Turn(t.Context())
+	w.must(err)
+	w.must(w.store.Install(t.Context(), store.Installation{Issuer: issuerURL, Canary: []byte{1}}, turn.Hash(adminPassword)))
+	turn.End()
+	admin, _, _, err := w.store.Password(t.Context(), "admin")
+	w.must(err)
+	w.rootName = store.PersonName(admin.ID)
+	w.root = w.as(w.rootName, "admin")
+	w.ann, w.annName = w.person("ann", "subscriber")
+	w.bob, w.bobName = w.person("bob", "subscriber", "creator")
+	w.guest, _ = w.person("guest", "creator")
+	return w
+}
+
+// onBoth runs a test in a world on each engine.
+func onBoth(t *testing.T, test func(t *testing.T, w *world)) {
+	t.Helper()
+	testdb.Each(t, store.Migrations(), func(t *testing.T, db *sqldb.DB) { test(t, newWorld(t, db)) })
+}
+
+// onSQLite returns a world.
+func onSQLite(t *testing.T) *world {
+	t.Helper()
+	return newWorld(t, testdb.SQLite(t, store.Migrations()))
+}
+
+func (w *world) serve(tasks ...func(context.Context) error) {
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- run.Group(ctx, tasks...) }()
+	w.t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			w.t.Errorf("serve: %v", err)
+		}
+	})
+}
+
+func (w *world) dial(lis *memnet.Listener, caller string) *grpc.ClientConn {
+	w.t.Helper()
+	conn, err := lis.Dial(caller)
+	w.must(err)
+	w.t.Cleanup(func() { conn.Close() })
+	return conn
+}
+
+func (w *world) now() time.Time {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.clock
+}
+
+func (w *world) add(d time.Duration) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.clock = w.clock.Add(d)
+}
+
+func (w *world) must(err error) {
+	w.t.Helper()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// as returns a context with a token of a person.
+func (w *world) as(name string, roles ...string) context.Context {
+	w.t.Helper()
+	raw, _, err := w.issuer.Person(identity.Person{Name: name, Roles: roles}, "no sign-in")
+	w.must(err)
+	return bearer(w.t.Context(), raw)
+}
+
+func bearer(ctx context.Context, raw string) context.Context {
+	return metadata.AppendToOutgoingContext(ctx, "authorization", "Bearer "+raw)
+}
+
+// person adds a person without a password.
+func (w *world) person(username string, roles ...string) (context.Context, string) {
+	w.t.Helper()
+	p, err := w.store.CreatePerson(w.t.Context(), store.Person{Username: username, Roles: roles}, "")
+	w.must(err)
+	return w.as(store.PersonName(p.ID), roles...), store.PersonName(p.ID)
+}
+
+func (w *world) application(ctx context.Context, name string) *subscriptionv1.Application {
+	w.t.Helper()
+	a, err := w.subs.CreateApplication(ctx, &subscriptionv1.CreateApplicationRequest{
+		Application: &subscriptionv1.Application{DisplayName: name},
+	})
+	w.must(err)
+	return a
+}
+
+func (w *world) key(ctx context.Context, app string, kind subscriptionv1.KeyType) *subscriptionv1.Key {
+	w.t.Helper()
+	k, err := w.subs.CreateKey(ctx, &subscriptionv1.CreateKeyRequest{Parent: app, Key: &subscriptionv1.Key{Type: kind}})
+	w.must(err)
+	return k
+}
+
+func (w *world) subscribe(ctx context.Context, app, version string) *subscriptionv1.Subscription {
+	w.t.Helper()
+	s, err := w.subs.CreateSubscription(ctx, subscription(app, version, gold))
+	w.must(err)
+	return s
+}
+
+func subscription(app, version, plan string) *subscriptionv1.CreateSubscriptionRequest {
+	return &subscriptionv1.CreateSubscriptionRequest{
+		Subscription: &subscriptionv1.Subscription{Application: app, Version: version, Plan: plan},
+	}
+}
+
+// publish puts published versions of Bob's into the catalog.
+func (w *world) publish(names ...string) {
+	w.t.Helper()
+	for _, name := range names {
+		w.catalog.Put(catalogtest.Route(name, w.bobName, true, gold, silver))
+	}
+}
+
+func credentials(k *subscriptionv1.Key) *subscriptionv1.ClientCredentials {
+	return &subscriptionv1.ClientCredentials{ClientId: k.GetConsumerKey(), ClientSecret: k.GetConsumerSecret()}
+}
+
+// token gets an access token.
+func (w *world) token(k *subscriptionv1.Key) string {
+	w.t.Helper()
+	resp, err := w.oauth.IssueToken(w.t.Context(), &subscriptionv1.IssueTokenRequest{GrantType: "client_credentials", Client: credentials(k)})
+	w.must(err)
+	return resp.GetAccessToken()
+}
+
+// verify judges a credential, as the gateway does.
+func (w *world) verify(credential, version string) *subscriptionv1.VerifyCredentialResponse {
+	w.t.Helper()
+	resp, err := w.gateway.tokens.VerifyCredential(w.t.Context(), &subscriptionv1.VerifyCredentialRequest{Credential: credential, Version: version})
+	w.must(err)
+	return resp
+}
+
+func (w *world) head() uint64 {
+	w.t.Helper()
+	n, err := w.store.Head(w.t.Context())
+	w.must(err)
+	return n
+}
+
+// dump returns all rows of the service's tables but failed sign-ins, to tell
+// whether anything was written.
+func (w *world) dump() string {
+	w.t.Helper()
+	var out strings.Builder
+	for _, table := range []string{
+		"installation", "signing_key", "person", "sign_in", "refresh_token", "application", "application_key",
+		"version", "catalog_cursor", "subscription", "revocation", "former_owner", "batch", "usage", "session_record", "change",
+	} {
+		rows, err := w.db.QueryContext(w.t.Context(), "SELECT * FROM "+table+" ORDER BY 1")
+		w.must(err)
+		columns, err := rows.Columns()
+		w.must(err)
+		for rows.Next() {
+			values := make([]any, len(columns))
+			into := make([]any, len(columns))
+			for i := range values {
+				into[i] = &values[i]
+			}
+			w.must(rows.Scan(into...))
+			fmt.Fprintf(&out, "%s %q\n", table, values)
+		}
+		w.must(rows.Err())
+		rows.Close()
+	}
+	return out.String()
+}
+
+// number returns the number in the header of a write's answer.
+func number(t *testing.T, header metadata.MD) uint64 {
+	t.Helper()
+	values := header.Get(change.Header)
+	if len(values) != 1 {
+		t.Fatalf("header %s = %v, want one number", change.Header, values)
+	}
+	n, err := strconv.ParseUint(values[0], 10, 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+// refused checks the code and the whole message of an error.
+func refused(t *testing.T, what string, err error, code codes.Code, text string) {
+	t.Helper()
+	if s := status.Convert(err); s.Code() != code || s.Message() != text {
+		t.Errorf("%s:\n got %v %q\nwant %v %q", what, s.Code(), s.Message(), code, text)
+	}
+}
+
+// buffer is a log that is read while it is written.
+type buffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+// Write adds to the log.
+func (b *buffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.Write(p)
+}
+
+// String returns the log.
+func (b *buffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.String()
+}
