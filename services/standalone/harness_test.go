@@ -88,8 +88,9 @@ func eventually(t *testing.T, look func() error) {
 // server is a standalone server in this process.
 type server struct {
 	*Stack
-	data string
-	code chan int
+	data   string
+	sample string // URL of the sample's backend
+	code   chan int
 
 	mu             sync.Mutex
 	stdout, stderr bytes.Buffer
@@ -150,6 +151,7 @@ func start(t *testing.T, data string, args ...string) *server {
 	})
 	select {
 	case at := <-ready:
+		s.sample = at.Sample
 		s.Stack = &Stack{
 			Portal: at.Portal, GRPC: at.GRPC, WS: at.WS, WSS: at.WSS,
 			CA: filepath.Join(data, "ca.pem"), PasswordFile: filepath.Join(data, "admin-password"),

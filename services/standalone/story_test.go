@@ -224,20 +224,6 @@ func storyCurl(t *testing.T, s *Stack) {
 	echo(t, s.connect(t, s.WS+"/surf/1.0.0?access_token="+token, ""), websocket.MessageBinary, "\x00\xff")
 }
 
-func storyGo(t *testing.T, s *Stack) {
-	p := s.admin(t)
-	x := p.publish(t, "Wave", newBackend(t))
-	token := p.accessToken(t, x)
-	for _, base := range []string{s.WS, s.WSS} {
-		conn := s.connect(t, base+x.path, token)
-		echo(t, conn, websocket.MessageText, "hello")
-		echo(t, conn, websocket.MessageBinary, strings.Repeat("\x00\xff", 20_000))
-		if err := conn.Close(websocket.StatusNormalClosure, ""); err != nil {
-			t.Errorf("close: %v", err)
-		}
-	}
-}
-
 // missing skips a test, or fails it where the variable says that nothing may be
 // missing.
 func missing(t *testing.T, variable, why string) {

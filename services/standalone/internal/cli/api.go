@@ -6,8 +6,6 @@ import (
 	"strings"
 	"time"
 
-	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/fieldmaskpb"
 
@@ -361,9 +359,6 @@ func (c *apiDeleteCmd) Run(ctx context.Context, s *shell) error {
 		return err
 	}
 	_, err = cl.catalog.DeleteApi(ctx, &catalogv1.DeleteApiRequest{Name: api.GetName(), Etag: api.GetEtag(), Force: c.Force})
-	if status.Code(err) == codes.FailedPrecondition && !c.Force {
-		return fmt.Errorf("%w; versions that are not published go with it by --force", s.explain(err))
-	}
 	if err != nil {
 		return err
 	}

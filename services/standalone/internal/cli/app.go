@@ -3,7 +3,11 @@ package cli
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
 	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
@@ -203,29 +207,38 @@ func (c *subscribeCmd) Run(ctx context.Context, s *shell) error {
 	sub, err := cl.subs.CreateSubscription(ctx, &subscriptionv1.CreateSubscriptionRequest{
 		Subscription: &subscriptionv1.Subscription{Application: app.GetName(), Version: v.GetName(), Plan: plan},
 	})
+	label := cl.labels()
+	if status.Code(err) == codes.AlreadyExists {
+		return fmt.Errorf("%s is subscribed to %s already", app.GetDisplayName(), label.version(ctx, v.GetName()))
+	}
 	if err != nil {
 		return err
 	}
 	if s.json() {
 		return s.printJSON(sub)
 	}
-	label := cl.labels()
 	return s.printFields([2]string{"Subscribed", app.GetDisplayName()}, [2]string{"To", label.version(ctx, v.GetName())},
 		[2]string{"Plan", label.plan(ctx, plan)}, [2]string{"Name", sub.GetName()})
 }
 
 // choosePlan returns the plan that was named, or the only one on offer.
 func (c *client) choosePlan(ctx context.Context, v *catalogv1.Version, text string) (string, error) {
-	if text != "" {
-		return c.plan(ctx, "--plan", text)
+	offered := v.GetPlans()
+	labels := c.labels()
+	if len(offered) == 0 {
+		return "", fmt.Errorf("VERSION: %s offers no plan to subscribe to", labels.version(ctx, v.GetName()))
 	}
-	if len(v.GetPlans()) == 1 {
-		return v.GetPlans()[0], nil
+	if text == "" {
+		if len(offered) > 1 {
+			return "", usagef("--plan: name one of %s", strings.Join(all(ctx, offered, labels.plan), ", "))
+		}
+		return offered[0], nil
 	}
-	if len(v.GetPlans()) == 0 {
-		return "", fmt.Errorf("VERSION: %s offers no plan to subscribe to", c.labels().version(ctx, v.GetName()))
+	plan, err := c.plan(ctx, "--plan", text)
+	if err == nil && !slices.Contains(offered, plan) {
+		err = fmt.Errorf("--plan: %s does not offer it, but %s", labels.version(ctx, v.GetName()), strings.Join(all(ctx, offered, labels.plan), ", "))
 	}
-	return "", usagef("--plan: name one of %s", strings.Join(all(ctx, v.GetPlans(), c.labels().plan), ", "))
+	return plan, err
 }
 
 // subscriptionCmds are the commands about subscriptions.

@@ -93,7 +93,16 @@ func (s *shell) explain(err error) error {
 	case codes.Unimplemented:
 		return fmt.Errorf("%s does not know this command: %s", s.client.address, st.Message())
 	}
-	return errors.New(st.Message())
+	return errors.New(byArgument(st.Message()))
+}
+
+// byArgument names the flag or argument in a message that begins with a field.
+func byArgument(message string) string {
+	field, rest, ok := strings.Cut(message, ": ")
+	if !ok {
+		return message
+	}
+	return argument(field) + ": " + rest
 }
 
 func (s *shell) late() error {
