@@ -1,69 +1,76 @@
 package relay
 
 import (
-	"bufio"
 	"fmt"
 	"io"
 	"testing"
 )
 
-func BenchmarkEcho(b *testing.B) {
-	for _, flight := range []int{1, 16} {
-		b.Run(fmt.Sprintf("flight=%d", flight), func(b *testing.B) { benchmarkEcho(b, flight) })
-	}
+// echo is a session whose peers pass bursts of messages to and fro without
+// allocating or looking at them.
+type echo struct {
+	*rig
+	request, reply []byte // a burst as the client sends it, and as it comes back
+	in             []byte
 }
 
-func benchmarkEcho(b *testing.B, flight int) {
-	client, c := tcpPair(b)
-	s, backend := tcpPair(b)
-	ended := make(chan Outcome, 1)
-	var r Relay
-	e := NewEngine(Config{})
-	if err := r.Start(e, Options{Ref: "x", Owner: ownerFunc(func(o Outcome) { ended <- o })}, Leg{Conn: c}, Leg{Conn: s}); err != nil {
-		b.Fatal(err)
+func newEcho(t testing.TB, m mode, flight, size int) *echo {
+	t.Helper()
+	e := &echo{rig: newRig(t, Config{}, m, Options{})}
+	for range flight {
+		f := frame{0x82, make([]byte, size)}
+		e.request, e.reply = append(e.request, f.bytes(true)...), append(e.reply, f.bytes(false)...)
 	}
-	const size = 128
-	go func() { // unmasks nothing: the payload is not looked at
-		in := bufio.NewReaderSize(backend, 64<<10)
-		frame := make([]byte, 8+size)
-		out := appendHeader(nil, size)
-		out = append(out, make([]byte, size)...)
-		var batch []byte
+	e.in = make([]byte, len(e.request))
+	go func() {
+		in := make([]byte, len(e.request))
 		for {
-			if _, err := io.ReadFull(in, frame); err != nil {
+			if _, err := io.ReadFull(e.backend.Conn, in); err != nil {
 				return
 			}
-			batch = append(batch, out...)
-			if in.Buffered() < len(frame) {
-				backend.Write(batch)
-				batch = batch[:0]
+			if _, err := e.backend.Write(e.reply); err != nil {
+				return
 			}
 		}
 	}()
-	frame := append([]byte{0x82, 0xfe, 0, size, 1, 2, 3, 4}, make([]byte, size)...)
-	in := bufio.NewReaderSize(client, 64<<10)
-	back := make([]byte, len(appendHeader(nil, size))+size)
-	var burst []byte
-	for range flight {
-		burst = append(burst, frame...)
+	return e
+}
+
+func (e *echo) trip(t testing.TB) {
+	if _, err := e.client.Write(e.request); err != nil {
+		t.Fatal(err)
 	}
-	b.ReportAllocs()
-	b.ResetTimer()
-	for n := 0; n < b.N; n += flight {
-		client.Write(burst)
-		for range flight {
-			if _, err := io.ReadFull(in, back); err != nil {
-				b.Fatal(err)
+	if _, err := io.ReadFull(e.client.Conn, e.in[:len(e.reply)]); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestRelayAllocates relays without allocating.
+func TestRelayAllocates(t *testing.T) {
+	for _, flight := range []int{1, 16} {
+		e := newEcho(t, mode{}, flight, 128)
+		e.trip(t)
+		if n := testing.AllocsPerRun(500, func() { e.trip(t) }); n != 0 {
+			t.Errorf("%v allocations for a round trip of %d messages, want none", n, flight)
+		}
+	}
+}
+
+// BenchmarkEcho sends messages through a session and back. It counts messages.
+func BenchmarkEcho(b *testing.B) {
+	for _, m := range modes[:2] {
+		for _, flight := range []int{1, 16} {
+			for _, size := range []int{128, 16 << 10} {
+				b.Run(fmt.Sprintf("%v/flight=%d/size=%d", m, flight, size), func(b *testing.B) {
+					e := newEcho(b, m, flight, size)
+					b.SetBytes(int64(size))
+					b.ReportAllocs()
+					b.ResetTimer()
+					for n := 0; n < b.N; n += flight {
+						e.trip(b)
+					}
+				})
 			}
 		}
 	}
-	b.StopTimer()
-	client.Close()
-	backend.Close()
-	<-ended
-	e.Wait()
-}
-
-func appendHeader(b []byte, n int) []byte {
-	return append(b, 0x82, 126, byte(n>>8), byte(n))
 }

@@ -45,6 +45,7 @@ type leg struct {
 	pingAt   int64  // the next ping, or when the one under way was sent
 	stalled  int64  // since when it takes no byte of a write; 0: it does
 	lingerBy int64  // end of reading after the half-close
+	queued   int    // bytes before the awaited pong's ping, when they were last looked at
 	sent     uint16 // code of the close that was sent to it; 0: none
 	received uint16 // code of the close that came from it; 0: none
 	closing  uint16 // code of the close that waits to be sent to it; 0: none

@@ -285,6 +285,7 @@ func (r *Relay) stall(src, dst *leg, b []byte) error {
 		if b, failed = b[n:], err; some {
 			r.mu.Lock()
 			dst.stalled = r.engine.now()
+			dst.life = dst.stalled
 			r.mu.Unlock()
 		}
 		return all || err != nil
@@ -295,6 +296,7 @@ func (r *Relay) stall(src, dst *leg, b []byte) error {
 	r.mu.Lock()
 	dst.stalled, src.paused = 0, false
 	src.life = r.engine.now()
+	dst.life = src.life
 	r.mu.Unlock()
 	return err
 }

@@ -162,16 +162,27 @@ func (r *Relay) legClocks(l *leg, now int64) {
 		l.reset()
 		r.end(Cause{By: Gateway, Word: "SLOW", Code: CodeTryLater, Detail: l.party.String() + " takes no bytes"}, CodeTryLater, CodeTryLater)
 	}
-	if cfg.Ping < 0 || r.cause != nil || l.paused || l.dead {
+	if cfg.Ping < 0 || r.cause != nil || l.paused || l.stalled != 0 || l.dead {
 		return
 	}
-	if l.pinged && now >= max(l.pingAt, l.life)+int64(cfg.Pong) {
+	if l.pinged && now >= max(l.pingAt, l.life)+int64(cfg.Pong) && !l.draining(now) {
 		r.end(Cause{By: Gateway, Word: "IDLE", Code: CodeGoingAway, Detail: "no pong from the " + l.party.String()}, CodeGoingAway, CodeGoingAway)
 		return
 	}
 	if !l.pinged && now >= l.pingAt {
 		r.ping(l, now)
 	}
+}
+
+// draining reports whether the leg still takes what was sent to it before the
+// ping, which it cannot have answered then.
+func (l *leg) draining(now int64) bool {
+	n := unsent(l.wire.fd)
+	if n == 0 || l.queued != 0 && n >= l.queued {
+		return false
+	}
+	l.queued, l.life = n, now
+	return true
 }
 
 // ping sends a ping of ours, unless the leg is in the middle of something.
@@ -186,7 +197,7 @@ func (r *Relay) ping(l *leg, now int64) {
 		r.writeFailed(l)
 		return
 	}
-	l.pinged, l.pingAt = true, now
+	l.pinged, l.pingAt, l.queued = true, now, 0
 }
 
 // closeClocks ends the waiting for closes, ends of frames, and ends of streams.

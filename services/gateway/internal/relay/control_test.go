@@ -1,0 +1,184 @@
+package relay
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+	"time"
+)
+
+// TestPing has each leg's ping answered by the gateway, also between fragments,
+// and none of it seen by the other leg.
+func TestPing(t *testing.T) {
+	eachMode(t, func(t *testing.T, m mode) {
+		r := newRig(t, quick(), m, Options{})
+		for _, p := range []struct{ from, to *peer }{{r.client, r.backend}, {r.backend, r.client}} {
+			long := strings.Repeat("p", 125)
+			first, last := frame{0x01, []byte("one ")}, frame{0x80, []byte("message")}
+			p.from.send(ping("a"), first, ping(long), pong("unasked"), ping(""), last, text("next"))
+			p.to.expect(first, last, text("next"))
+			p.from.expect(pong("a"), pong(long), pong(""))
+		}
+	})
+}
+
+// TestPongWaits has pings answered behind the frame that the leg is being sent:
+// the newest one is.
+func TestPongWaits(t *testing.T) {
+	eachMode(t, func(t *testing.T, m mode) {
+		r := newRig(t, quick(), m, Options{})
+		whole := text("0123456789").bytes(false)
+		r.backend.sendRaw(whole[:7])
+		if _, err := r.client.in.Peek(7); err != nil {
+			t.Fatal(err)
+		}
+		r.client.send(ping("old"), ping("new"), text("through"))
+		r.backend.expect(text("through"))
+		r.backend.sendRaw(append(whole[7:], text("next").bytes(false)...))
+		r.client.expect(text("0123456789"), pong("new"), text("next"))
+	})
+}
+
+// TestFlood sends as many control or empty frames as a second may have, and one
+// more.
+func TestFlood(t *testing.T) {
+	start, end := frame{0x01, []byte("start")}, frame{0x80, []byte("end")}
+	for name, f := range map[string]frame{
+		"pings": ping(""), "pongs": pong("x"), "empty parts": {0x00, nil}, "empty messages": text(""),
+	} {
+		for _, by := range []Party{Client, Backend} {
+			t.Run(name+" of the "+by.String(), func(t *testing.T) {
+				eachMode(t, func(t *testing.T, m mode) {
+					r := newRig(t, quick(), m, Options{})
+					from, to, other := r.client, r.backend, uint16(1001)
+					if by == Backend {
+						from, to, other = to, from, 1011
+					}
+					if name != "empty messages" {
+						from.send(start)
+						to.expect(start)
+					}
+					from.sendRaw(bytes.Repeat(f.bytes(from.mask), 100))
+					if name != "empty messages" {
+						from.send(end)
+						skipTo(t, to, end)
+					}
+					from.send(text("fine"))
+					skipTo(t, to, text("fine"))
+					if name == "empty parts" {
+						from.send(start)
+						to.expect(start)
+					}
+					from.send(f)
+					skipTo(t, from, frame{first: 0x88})
+					to.expectClose(other, "FLOOD")
+					if o := r.outcome(t); o.Cause.Word != "FLOOD" || o.Client.Sent+o.Backend.Sent != 1008+other {
+						t.Errorf("outcome = %+v", o)
+					}
+				})
+			})
+		}
+	}
+}
+
+// skipTo reads frames until this one, of which the first byte counts if it has
+// no payload.
+func skipTo(t *testing.T, p *peer, want frame) {
+	t.Helper()
+	for {
+		f, err := p.next()
+		if err != nil {
+			t.Fatalf("%s: %v, want %v", p.name, err, want)
+		}
+		if f.first == want.first && (want.payload == nil || bytes.Equal(f.payload, want.payload)) {
+			return
+		}
+	}
+}
+
+// TestOwnPings has a live leg answer the gateway's pings for a while, and then
+// stop: both legs are told that it is idle.
+func TestOwnPings(t *testing.T) {
+	for _, by := range []Party{Client, Backend} {
+		t.Run(by.String(), func(t *testing.T) {
+			eachMode(t, func(t *testing.T, m mode) {
+				cfg := quick()
+				cfg.Ping = 40 * time.Millisecond
+				r := newRig(t, cfg, m, Options{})
+				idle, alive := r.client, r.backend
+				if by == Backend {
+					idle, alive = alive, idle
+				}
+				over := make(chan struct{})
+				go func() {
+					defer close(over)
+					for answerPing(alive) {
+					}
+				}()
+				for range 3 {
+					if !answerPing(idle) {
+						t.Error("no ping came")
+					}
+				}
+				for { // without answers of ours, and answers that are none
+					f, err := idle.next()
+					if err != nil {
+						t.Fatal(err)
+					}
+					if f.first == 0x88 {
+						if !strings.HasPrefix(string(f.payload[2:]), "IDLE ref=REF") {
+							t.Errorf("close = %v, want IDLE", f)
+						}
+						break
+					}
+					idle.send(pong("12345678"))
+				}
+				<-over
+				o := r.outcome(t)
+				if o.Cause.Word != "IDLE" || o.Client.Sent != 1001 || o.Backend.Sent != 1001 {
+					t.Errorf("outcome = %+v", o)
+				}
+			})
+		})
+	}
+}
+
+// answerPing reads a frame; if it is a ping of the gateway's, it is answered.
+func answerPing(p *peer) bool {
+	f, err := p.next()
+	if err != nil || f.first != 0x89 || len(f.payload) != 8 {
+		return false
+	}
+	p.send(pong(string(f.payload)))
+	return true
+}
+
+// answerPings answers pings until the end, and discards the rest.
+func answerPings(p *peer) {
+	for {
+		f, err := p.next()
+		if err != nil {
+			return
+		}
+		if f.first == 0x89 {
+			_, _ = p.Write(pong(string(f.payload)).bytes(p.mask))
+		}
+	}
+}
+
+// TestDataIsLife has a leg that sends data and answers no ping.
+func TestDataIsLife(t *testing.T) {
+	cfg := quick()
+	cfg.Ping, cfg.Pong = 20*time.Millisecond, 100*time.Millisecond
+	r := newRig(t, cfg, mode{}, Options{})
+	go answerPings(r.backend)
+	pace := time.NewTicker(5 * time.Millisecond)
+	defer pace.Stop()
+	for range 80 {
+		<-pace.C
+		r.client.send(text("alive"))
+	}
+	if r.Closing() {
+		t.Errorf("a session with traffic was ended: %+v", r.Cause())
+	}
+}

@@ -1,0 +1,65 @@
+package relay
+
+import (
+	"strings"
+	"testing"
+	"time"
+)
+
+// TestExpiry ends sessions whose credential ends, also for a client that only
+// listens, and moves that end.
+func TestExpiry(t *testing.T) {
+	eachMode(t, func(t *testing.T, m mode) {
+		begin := time.Now()
+		r := newRig(t, quick(), m, Options{Expires: begin.Add(60 * time.Millisecond)})
+		r.client.expectClose(4001, "EXPIRED")
+		r.backend.expectClose(1001, "EXPIRED")
+		if d := time.Since(begin); d < 60*time.Millisecond {
+			t.Errorf("expired after %v, want 60ms at least", d)
+		}
+		r.check(t, Gateway, "EXPIRED", 4001, 0, 1001, 0)
+
+		r = newRig(t, quick(), m, Options{Expires: time.Now().Add(time.Hour)})
+		r.SetExpiry(time.Time{})
+		r.SetExpiry(time.Now().Add(-time.Second))
+		r.client.expectClose(4001, "EXPIRED")
+		r.check(t, Gateway, "EXPIRED", 4001, 0, 1001, 0)
+
+		r = newRig(t, quick(), m, Options{Expires: time.Now().Add(40 * time.Millisecond)})
+		r.SetExpiry(time.Now().Add(200 * time.Millisecond))
+		begin = time.Now()
+		r.client.expectClose(4001, "EXPIRED")
+		if d := time.Since(begin); d < 150*time.Millisecond {
+			t.Errorf("expired after %v, though that was moved", d)
+		}
+	})
+}
+
+// TestMaxAge ends a session of its age, with a hint when to come back.
+func TestMaxAge(t *testing.T) {
+	eachMode(t, func(t *testing.T, m mode) {
+		begin := time.Now()
+		r := newRig(t, quick(), m, Options{MaxAge: 100 * time.Millisecond, Retry: 2 * time.Second})
+		if got := r.client.expectClose(1012, "MAX_AGE"); !strings.HasSuffix(got, " retry=2000ms") {
+			t.Errorf("reason = %q, want a hint of 2000ms", got)
+		}
+		if d := time.Since(begin); d < 90*time.Millisecond {
+			t.Errorf("ended after %v, want 90ms at least", d)
+		}
+		r.backend.expectClose(1001, "MAX_AGE")
+		r.check(t, Gateway, "MAX_AGE", 1012, 0, 1001, 0)
+	})
+}
+
+// TestWheelHorizon waits for longer than the wheel can look ahead.
+func TestWheelHorizon(t *testing.T) {
+	cfg := quick()
+	cfg.Tick = 100 * time.Microsecond
+	begin := time.Now()
+	wait := 3 * wheelSlots * cfg.Tick / 2
+	r := newRig(t, cfg, mode{}, Options{Expires: begin.Add(wait)})
+	r.client.expectClose(4001, "EXPIRED")
+	if d := time.Since(begin); d < wait {
+		t.Errorf("expired after %v, want %v at least", d, wait)
+	}
+}

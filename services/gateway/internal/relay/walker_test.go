@@ -1,0 +1,305 @@
+package relay
+
+import (
+	"bytes"
+	"encoding/binary"
+	"math/rand/v2"
+	"reflect"
+	"testing"
+)
+
+// heard is what a direction's bytes amount to.
+type heard struct {
+	data     []byte      // data frames and parts of such, one after the other
+	edges    []int       // places between frames in data
+	controls []frame     // complete control frames, unmasked
+	count    Count       // of data
+	code     uint16      // of the breach at the end; 0: none
+	at       int         // where the frame begins that is not complete, or the breach
+	fragment bool        // inside a message of several frames
+	size     uint64      // of the message up to here
+}
+
+// hear is a parser as one would write it from RFC 6455, for whole streams.
+func hear(b []byte, masked bool, limit int64) (h heard) {
+	for pos := 0; ; {
+		h.at = pos
+		if len(h.edges) == 0 || h.edges[len(h.edges)-1] != len(h.data) {
+			h.edges = append(h.edges, len(h.data))
+		}
+		rest := b[pos:]
+		if len(rest) < 2 {
+			return h
+		}
+		n, size := uint64(rest[1]&0x7f), 2
+		if n >= 126 {
+			size = map[uint64]int{126: 4, 127: 10}[n]
+			if len(rest) < size {
+				return h
+			}
+			n = 0
+			for _, c := range rest[2:size] {
+				n = n<<8 | uint64(c)
+			}
+		}
+		if masked {
+			size += 4
+		}
+		if len(rest) < size {
+			return h
+		}
+		if h.code = h.judge(rest, n, masked, limit); h.code != 0 {
+			return h
+		}
+		if rest[0]&0x08 != 0 {
+			if uint64(len(rest)) < uint64(size)+n {
+				return h
+			}
+			f := frame{rest[0], bytes.Clone(rest[size : size+int(n)])}
+			for i := range f.payload {
+				if masked {
+					f.payload[i] ^= rest[size-4+i%4]
+				}
+			}
+			h.controls = append(h.controls, f)
+			pos += size + int(n)
+			continue
+		}
+		whole := uint64(size) + n
+		take := min(whole, uint64(len(rest)))
+		h.data = append(h.data, rest[:take]...)
+		h.count.Frames++
+		h.count.Payload += take - uint64(size)
+		h.count.Wire += take
+		if rest[0]&0x0f != 0 {
+			h.count.Messages++
+		}
+		if pos += int(take); take < whole {
+			h.at = pos
+			return h
+		}
+	}
+}
+
+// judge says which close code the header earns, 0 for none.
+func (h *heard) judge(b []byte, n uint64, masked bool, limit int64) uint16 {
+	op, fin := b[0]&0x0f, b[0] >= 0x80
+	field := b[1] & 0x7f
+	known := op <= 2 || op >= 8 && op <= 10
+	switch {
+	case b[0]&0x70 != 0, !known, b[1] >= 0x80 != masked:
+		return 1002
+	case op >= 8 && (!fin || field > 125):
+		return 1002
+	case field == 126 && n < 126, field == 127 && n < 65536, n>>63 == 1:
+		return 1002
+	case op == 0 && !h.fragment, (op == 1 || op == 2) && h.fragment:
+		return 1002
+	case op >= 8:
+		return 0
+	}
+	if op != 0 {
+		h.size = 0
+	}
+	if n > uint64(limit) || h.size+n > uint64(limit) {
+		return 1009
+	}
+	h.size += n
+	h.fragment = !fin
+	return 0
+}
+
+// walkAll has the relay's own code walk over b in pieces, as a pump does.
+func walkAll(t testing.TB, b []byte, masked bool, limit int64, pieces func(left int) int) (h heard) {
+	e := NewEngine(Config{Flood: -1})
+	l := &leg{in: NewWalker(masked, limit)}
+	c := new(chunk)
+	var carry []byte
+	for len(b) > 0 {
+		n := min(max(pieces(len(b)), 1), len(b))
+		c.b = append(carry[:len(carry):len(carry)], b[:n]...)
+		b = b[n:]
+		for {
+			inside := l.in.Inside()
+			v := l.walk(c, e)
+			if len(c.out) > 0 || c.edge >= 0 {
+				checkEdge(t, c, inside)
+				if c.edge >= 0 {
+					h.edges = append(h.edges, len(h.data)+c.edge)
+				}
+			}
+			h.data = append(h.data, c.out...)
+			h.count.add(&c.count)
+			if v != none {
+				h.code = v.code()
+				return h
+			}
+			if c.head.Size == 0 {
+				break
+			}
+			payload := bytes.Clone(c.b[c.head.Size : c.head.Size+int(c.head.Length)])
+			if masked {
+				unmask(payload, c.head.MaskKey)
+			}
+			h.controls = append(h.controls, frame{finBit | c.head.Opcode, payload})
+			c.b = c.b[c.head.Size+len(payload):]
+		}
+		carry = bytes.Clone(c.b)
+		if len(carry) > headroom {
+			t.Fatalf("%d bytes are kept for the next piece, the headroom is %d", len(carry), headroom)
+		}
+	}
+	return h
+}
+
+// checkEdge checks that a piece that starts between frames says so.
+func checkEdge(t testing.TB, c *chunk, inside bool) {
+	if !inside && c.edge != 0 || inside && c.edge == 0 || c.edge > len(c.out) {
+		t.Fatalf("edge = %d of %d bytes, inside a frame before: %v", c.edge, len(c.out), inside)
+	}
+}
+
+// compare checks what the relay's code made of b against the naive parser.
+func compare(t testing.TB, b []byte, masked bool, limit int64, got heard) {
+	t.Helper()
+	want := hear(b, masked, limit)
+	if got.code != 0 && want.code == 0 {
+		// Reported before the header was complete: then no rest of it may be legal.
+		for _, rest := range []string{"\x00", "\x01\x00", "\x00\x00\x00\x00\x00\x01\x00\x00"} {
+			padded := append(bytes.Clone(b), append([]byte(rest), make([]byte, 20)...)...)
+			if p := hear(padded, masked, limit); p.code == 0 || p.at != want.at {
+				t.Fatalf("breach %d in %x, though %x is legal", got.code, b[want.at:], padded[want.at:])
+			}
+		}
+		want.code = got.code
+	}
+	if got.code != want.code {
+		t.Fatalf("code = %d, want %d at %d", got.code, want.code, want.at)
+	}
+	if !bytes.Equal(got.data, want.data) {
+		t.Fatalf("data = %x, want %x", got.data, want.data)
+	}
+	if got.count != want.count {
+		t.Fatalf("count = %+v, want %+v", got.count, want.count)
+	}
+	if len(got.controls)+len(want.controls) > 0 && !reflect.DeepEqual(got.controls, want.controls) {
+		t.Fatalf("control frames = %v, want %v", got.controls, want.controls)
+	}
+	edges := map[int]bool{}
+	for _, at := range want.edges {
+		edges[at] = true
+	}
+	for _, at := range got.edges {
+		if !edges[at] {
+			t.Fatalf("an edge at %d of the data, which is none of %v", at, want.edges)
+		}
+	}
+}
+
+func FuzzWalker(f *testing.F) {
+	for _, masked := range []bool{false, true} {
+		for _, breach := range breaches(masked) {
+			f.Add(breach.b, masked, uint16(1000), uint64(1))
+			f.Add(append(text("ok").bytes(masked), breach.b...), masked, uint16(1000), uint64(2))
+		}
+		var b []byte
+		for _, fr := range []frame{text("one"), {0x02, make([]byte, 126)}, ping("p"), {0x00, make([]byte, 125)}, {0x80, nil}, {0x82, make([]byte, 70000)}} {
+			b = append(b, fr.bytes(masked)...)
+		}
+		f.Add(b, masked, uint16(0), uint64(3))
+	}
+	f.Fuzz(func(t *testing.T, b []byte, masked bool, limit uint16, seed uint64) {
+		most := int64(limit)
+		if limit == 0 {
+			most = 1 << 62
+		}
+		compare(t, b, masked, most, walkAll(t, b, masked, most, func(left int) int { return left }))
+		compare(t, b, masked, most, walkAll(t, b, masked, most, func(int) int { return 1 }))
+		rnd := rand.New(rand.NewPCG(seed, 0))
+		compare(t, b, masked, most, walkAll(t, b, masked, most, func(int) int { return 1 + rnd.IntN(20) }))
+	})
+}
+
+// TestWalkerSplits walks over a stream of everything legal, cut in two at every
+// place.
+func TestWalkerSplits(t *testing.T) {
+	for _, masked := range []bool{false, true} {
+		var b []byte
+		near := map[int]bool{} // places in headers and at ends
+		for _, f := range []frame{
+			text(""), text("one"), {0x01, make([]byte, 125)}, ping("p"), {0x00, nil}, pong("123"), {0x80, make([]byte, 126)},
+			{0x82, make([]byte, 65535)}, closing(1000, "bye"), {0x02, make([]byte, 65536)}, {0x80, []byte("x")},
+		} {
+			for i := range 20 {
+				near[len(b)+i], near[len(b)-i] = true, true
+			}
+			b = append(b, f.bytes(masked)...)
+		}
+		for at := 1; at < len(b); at++ {
+			if !near[at] && at%4999 != 0 {
+				continue
+			}
+			first := true
+			compare(t, b, masked, 1<<20, walkAll(t, b, masked, 1<<20, func(left int) int {
+				if first {
+					first = false
+					return at
+				}
+				return left
+			}))
+		}
+	}
+}
+
+func TestWalkerAllocates(t *testing.T) {
+	e := NewEngine(Config{})
+	l := &leg{in: NewWalker(true, 1<<20)}
+	c := new(chunk)
+	b := bytes.Repeat(frame{0x82, make([]byte, 100)}.bytes(true), 20)
+	if n := testing.AllocsPerRun(1000, func() {
+		for c.b = b; len(c.b) > 0; {
+			if v := l.walk(c, e); v != none {
+				t.Fatal(v)
+			}
+		}
+	}); n != 0 {
+		t.Errorf("%v allocations for walking over 20 frames, want none", n)
+	}
+}
+
+func BenchmarkWalker(b *testing.B) {
+	e := NewEngine(Config{})
+	l := &leg{in: NewWalker(true, 1<<20)}
+	c := new(chunk)
+	frames := bytes.Repeat(frame{0x82, make([]byte, 128)}.bytes(true), 16)
+	b.SetBytes(int64(len(frames)))
+	b.ReportAllocs()
+	for b.Loop() {
+		c.b = frames
+		l.walk(c, e)
+	}
+}
+
+func TestClosePayload(t *testing.T) {
+	for code := range uint32(1 << 16) {
+		want := uint16(1002)
+		if c := code; c >= 1000 && c <= 1003 || c >= 1007 && c <= 1014 || c >= 3000 && c <= 4999 {
+			want = uint16(code)
+		}
+		got, reason, v := parseClose(append(binary.BigEndian.AppendUint16(nil, uint16(code)), "why"...))
+		if got != want || string(reason) != "why" || v != none {
+			t.Errorf("parseClose(%d) = %d %q %v, want %d", code, got, reason, v, want)
+		}
+	}
+	if code, reason, v := parseClose(nil); code != CodeNone || reason != nil || v != none {
+		t.Errorf("parseClose of nothing = %d %q %v", code, reason, v)
+	}
+}
+
+// TestReasonFits has reasons that would be longer than a control frame.
+func TestReasonFits(t *testing.T) {
+	c := Cause{Word: string(bytes.Repeat([]byte("W"), 200)), Retry: 1e9}
+	if n := len(appendReason(nil, &c, CodeRestart, "REF")); n > 123 {
+		t.Errorf("reason of %d bytes, want 123 at most", n)
+	}
+}

@@ -1,0 +1,153 @@
+package session
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"testing"
+
+	"pgregory.net/rapid"
+)
+
+func TestList(t *testing.T) {
+	b := newBench(t)
+	for _, ref := range []string{"e", "a", "d", "c", "b"} {
+		if _, err := b.New(context.Background(), Info{Ref: ref, Route: testRoute}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	all := func(*Session) bool { return true }
+	odd := func(s *Session) bool { return s.Ref() != "b" && s.Ref() != "d" }
+	for _, tt := range []struct {
+		after string
+		n     int
+		keep  func(*Session) bool
+		want  string
+	}{
+		{"", 10, nil, "[a b c d e]"}, {"", 2, all, "[a b]"}, {"b", 2, nil, "[c d]"}, {"e", 2, nil, "[]"},
+		{"bb", 1, nil, "[c]"}, {"", 2, odd, "[a c]"}, {"c", 2, odd, "[e]"}, {"", 0, nil, "[]"},
+	} {
+		refs := []string{}
+		for _, s := range b.List(tt.after, tt.n, tt.keep) {
+			refs = append(refs, s.Ref())
+		}
+		if got := fmt.Sprint(refs); got != tt.want {
+			t.Errorf("List(%q, %d) = %s, want %s", tt.after, tt.n, got, tt.want)
+		}
+	}
+	for _, s := range b.List("", 10, nil) {
+		s.Abandon()
+	}
+}
+
+// TestIndex finds sessions by what they rest on, compared with a plain search,
+// while sessions come, go and change their grants.
+func TestIndex(t *testing.T) {
+	names := []string{"grants/1", "grants/2", "people/1", "people/2", "applications/1", "apis/1", "apis/1/versions/1", "routes/1", "none"}
+	routes := []*Route{
+		{API: "apis/1", Version: "apis/1/versions/1", Name: "routes/1"},
+		{API: "apis/1", Version: "apis/1/versions/2", Name: "routes/2"},
+	}
+	rapid.Check(t, func(t *rapid.T) {
+		r := NewRegistry(Config{}, func(Record) {})
+		grants := []*Grant{nil}
+		for range 3 {
+			grants = append(grants, &Grant{IDs: rapid.SliceOfN(rapid.SampledFrom(names), 0, 4).Draw(t, "ids")})
+		}
+		rests := func(s *Session, name string) bool {
+			info := s.Info()
+			return info.Route.API == name || info.Route.Version == name || info.Route.Name == name ||
+				info.Grant != nil && slices.Contains(info.Grant.IDs, name)
+		}
+		var sessions []*Session
+		t.Repeat(map[string]func(*rapid.T){
+			"new": func(t *rapid.T) {
+				s, err := r.New(context.Background(), Info{
+					Route: rapid.SampledFrom(routes).Draw(t, "route"), Grant: rapid.SampledFrom(grants).Draw(t, "grant"),
+				})
+				if err != nil {
+					t.Fatal(err)
+				}
+				sessions = append(sessions, s)
+			},
+			"abandon": func(t *rapid.T) {
+				if len(sessions) > 0 {
+					i := rapid.IntRange(0, len(sessions)-1).Draw(t, "session")
+					sessions[i].Abandon()
+					sessions = slices.Delete(sessions, i, i+1)
+				}
+			},
+			"update": func(t *rapid.T) {
+				if len(sessions) > 0 {
+					s := rapid.SampledFrom(sessions).Draw(t, "session")
+					s.UpdateGrant(rapid.SampledFrom(grants).Draw(t, "grant"), s.Info().Expires)
+				}
+			},
+			"": func(t *rapid.T) {
+				asked := rapid.SliceOfN(rapid.SampledFrom(names), 0, 3).Draw(t, "names")
+				found := map[*Session]int{}
+				for _, s := range r.Where(asked...) {
+					found[s]++
+				}
+				for _, s := range sessions {
+					want := 0
+					if slices.ContainsFunc(asked, func(name string) bool { return rests(s, name) }) {
+						want = 1
+					}
+					if found[s] != want {
+						t.Fatalf("Where(%q) has the session with %+v %d times, want %d", asked, s.Info(), found[s], want)
+					}
+					delete(found, s)
+				}
+				if len(found) > 0 {
+					t.Fatalf("Where(%q) has %d sessions that are gone", asked, len(found))
+				}
+			},
+		})
+		for _, s := range sessions {
+			s.Abandon()
+		}
+		if len(r.index.bases)+len(r.index.names)+len(r.sessions) != 0 {
+			t.Fatalf("%d bases, %d names, %d sessions are left", len(r.index.bases), len(r.index.names), len(r.sessions))
+		}
+	})
+}
+
+// TestEndWhere ends the sessions of one grant, live and in their handshake, and
+// no others.
+func TestEndWhere(t *testing.T) {
+	b := newBench(t)
+	mine, other := b.register("applications/1"), b.register("applications/2")
+	client, _ := b.start(b.register("applications/1"))
+	if n := b.EndWhere(Revoked("key"), "applications/1", "keys/9"); n != 2 {
+		t.Errorf("EndWhere = %d, want 2", n)
+	}
+	if n := b.EndWhere(Revoked("key"), "applications/1"); n != 0 {
+		t.Errorf("EndWhere again = %d, want 0", n)
+	}
+	client.expectClose(4001)
+	if mine.Err() == nil || other.Err() != nil {
+		t.Errorf("Err = %v, %v, want an error for the first only", mine.Err(), other.Err())
+	}
+	if n := b.EndWhere(Blocked("demoted"), testRoute.Version); n != 1 {
+		t.Errorf("EndWhere of the version = %d, want the one that was left", n)
+	}
+	mine.Abandon()
+	other.Abandon()
+}
+
+func BenchmarkEndWhere(b *testing.B) {
+	r := NewRegistry(Config{}, func(Record) {})
+	for i := range 20_000 {
+		_, err := r.New(context.Background(), Info{
+			Route: testRoute, Grant: &Grant{IDs: []string{fmt.Sprint("applications/", i), fmt.Sprint("people/", i%100)}},
+		})
+		if err != nil {
+			b.Fatal(err)
+		}
+	}
+	for b.Loop() {
+		r.EndWhere(Revoked(""), fmt.Sprint("applications/", rand.IntN(20_000)))
+	}
+}

@@ -1,0 +1,400 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gobwas/ws"
+	"go.uber.org/goleak"
+
+	"github.com/tidegatehq/tidegate/services/gateway/internal/relay"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+const patience = 10 * time.Second
+
+// bench is a registry whose records are kept.
+type bench struct {
+	*Registry
+	t       testing.TB
+	records chan Record
+}
+
+func newBench(t testing.TB) *bench {
+	t.Helper()
+	b := &bench{t: t, records: make(chan Record, 5000)}
+	b.Registry = NewRegistry(Config{Relay: relay.Config{
+		Ping: -1, Tick: 5 * time.Millisecond, Close: 200 * time.Millisecond,
+		Linger: 100 * time.Millisecond, FrameEnd: 100 * time.Millisecond,
+	}}, func(r Record) { b.records <- r })
+	t.Cleanup(func() {
+		ctx, cancel := context.WithCancel(context.Background())
+		cancel()
+		_ = b.Drain(ctx, 0)
+	})
+	return b
+}
+
+// register registers a session that rests on these names.
+func (b *bench) register(names ...string) *Session {
+	b.t.Helper()
+	s, err := b.New(context.Background(), Info{
+		Ref: NewRef(), Route: testRoute, Grant: &Grant{Name: "grants/g", IDs: names},
+	})
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return s
+}
+
+var testRoute = &Route{API: "apis/a", Version: "apis/a/versions/1", Name: "routes/a1"}
+
+// start makes the session live and returns the far ends of its legs.
+func (b *bench) start(s *Session) (client, backend *peer) {
+	b.t.Helper()
+	c, clientLeg := b.pair()
+	p, backendLeg := b.pair()
+	if err := s.Start(relay.Leg{Conn: clientLeg}, relay.Leg{Conn: backendLeg}); err != nil {
+		b.t.Fatal(err)
+	}
+	return &peer{b.t, c, true}, &peer{b.t, p, false}
+}
+
+func (b *bench) pair() (far, near net.Conn) {
+	b.t.Helper()
+	lis, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	defer lis.Close()
+	if far, err = net.Dial("tcp", lis.Addr().String()); err != nil {
+		b.t.Fatal(err)
+	}
+	if near, err = lis.Accept(); err != nil {
+		b.t.Fatal(err)
+	}
+	b.t.Cleanup(func() { far.Close() })
+	return far, near
+}
+
+// record waits for the next record.
+func (b *bench) record() Record {
+	b.t.Helper()
+	select {
+	case r := <-b.records:
+		return r
+	case <-time.After(patience):
+		b.t.Fatal("no record came")
+		return Record{}
+	}
+}
+
+// peer is the far end of a leg.
+type peer struct {
+	t testing.TB
+	net.Conn
+	mask bool
+}
+
+func (p *peer) send(op ws.OpCode, payload string) {
+	p.t.Helper()
+	f := ws.NewFrame(op, true, []byte(payload))
+	if p.mask {
+		f = ws.MaskFrame(f)
+	}
+	if err := ws.WriteFrame(p, f); err != nil {
+		p.t.Fatal(err)
+	}
+}
+
+func (p *peer) close(code ws.StatusCode, reason string) {
+	p.t.Helper()
+	p.send(ws.OpClose, string(ws.NewCloseFrameBody(code, reason)))
+}
+
+func (p *peer) next() (ws.Frame, error) {
+	_ = p.SetReadDeadline(time.Now().Add(patience))
+	f, err := ws.ReadFrame(p)
+	if err == nil && f.Header.Masked {
+		f = ws.UnmaskFrame(f)
+	}
+	return f, err
+}
+
+func (p *peer) expect(op ws.OpCode, payload string) {
+	p.t.Helper()
+	f, err := p.next()
+	if err != nil || f.Header.OpCode != op || string(f.Payload) != payload {
+		p.t.Fatalf("frame = %v %q (%v), want %v %q", f.Header.OpCode, f.Payload, err, op, payload)
+	}
+}
+
+// expectClose reads a close and returns its reason.
+func (p *peer) expectClose(want ws.StatusCode) string {
+	p.t.Helper()
+	f, err := p.next()
+	if err != nil || f.Header.OpCode != ws.OpClose {
+		p.t.Fatalf("frame = %v (%v), want a close", f.Header.OpCode, err)
+	}
+	code, reason := ws.ParseCloseFrameData(f.Payload)
+	if code != want {
+		p.t.Fatalf("close = %d %q, want %d", code, reason, want)
+	}
+	return reason
+}
+
+func TestRecord(t *testing.T) {
+	b := newBench(t)
+	begin := time.Now()
+	info := Info{
+		Ref: "ref", Route: testRoute, Grant: &Grant{Name: "grants/g", IDs: []string{"grants/g"}},
+		Revision: 7, Expires: time.Now().Add(time.Hour),
+	}
+	s, err := b.New(context.Background(), info)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := s.State(); got != Registered {
+		t.Errorf("state = %v, want Registered", got)
+	}
+	if got, want := b.Gauges(), (Gauges{Registered: 1}); got != want {
+		t.Errorf("gauges = %+v, want %+v", got, want)
+	}
+	s.SetSubprotocol("chat")
+	client, backend := b.start(s)
+	s.Abandon() // as a deferred call does
+	if got, want := b.Gauges(), (Gauges{Live: 1}); got != want || s.State() != Live || b.Get("ref") != s {
+		t.Errorf("gauges = %+v, state %v, want %+v, Live", got, s.State(), want)
+	}
+	if at := s.Started(); at.Before(begin) || at.After(time.Now()) {
+		t.Errorf("started = %v, want now", at)
+	}
+	client.send(ws.OpText, "hello")
+	backend.expect(ws.OpText, "hello")
+	if c, p := s.Last(); time.Since(c) > patience || !p.IsZero() {
+		t.Errorf("last = %v, %v, want now, never", c, p)
+	}
+	client.close(1000, "bye")
+	backend.expectClose(1000)
+	if got := s.State(); got != Closing {
+		t.Errorf("state = %v, want Closing", got)
+	}
+	backend.close(1000, "")
+	client.expectClose(1000)
+	r := b.record()
+	info.Subprotocol = "chat"
+	if r.Info != info {
+		t.Errorf("info = %+v, want %+v", r.Info, info)
+	}
+	if want := (Cause{By: ByClient, Word: "CLOSE", Code: 1000, Detail: "bye"}); r.Cause != want {
+		t.Errorf("cause = %+v, want %+v", r.Cause, want)
+	}
+	if r.ClientLeg.Received != 1000 || r.BackendLeg.Sent != 1000 || r.ClientLeg.Sent != 1000 || r.Totals.FromClient.Messages != 1 || r.Unreported != r.Totals {
+		t.Errorf("record = %+v", r)
+	}
+	if s.State() != Ended || s.Err() == nil || b.Get("ref") != nil || b.Gauges() != (Gauges{}) || len(b.Where("grants/g")) != 0 {
+		t.Errorf("afterwards: state %v, err %v, gauges %+v", s.State(), s.Err(), b.Gauges())
+	}
+	if s.End(Closed("late")) {
+		t.Error("End after the end = true")
+	}
+	s.SetExpiry(time.Now())
+	s.UpdateGrant(&Grant{}, time.Now())
+	if len(b.List("", 10, nil)) != 0 {
+		t.Error("a session that is over is listed")
+	}
+}
+
+// TestEndInHandshake ends a session whose backend is being dialled.
+func TestEndInHandshake(t *testing.T) {
+	b := newBench(t)
+	s := b.register("grants/g")
+	ctx := s.Context()
+	if err := s.Err(); err != nil || ctx.Err() != nil {
+		t.Fatalf("before: %v, %v", err, ctx.Err())
+	}
+	if n := b.EndWhere(Revoked("token"), "grants/g"); n != 1 {
+		t.Errorf("EndWhere = %d, want 1", n)
+	}
+	if s.End(Closed("")) {
+		t.Error("second End = true, want false")
+	}
+	<-ctx.Done()
+	var ended *EndedError
+	if !errors.As(context.Cause(ctx), &ended) || ended.Cause.Word != "REVOKED" {
+		t.Errorf("cause of the context = %v, want REVOKED", context.Cause(ctx))
+	}
+	if !errors.As(s.Err(), &ended) || ended.Cause.Code != 4001 {
+		t.Errorf("Err = %v", s.Err())
+	}
+	s.Abandon()
+	s.Abandon()
+	if s.Context().Err() == nil || b.Gauges() != (Gauges{}) || len(b.records) != 0 {
+		t.Errorf("afterwards: context %v, gauges %+v, %d records", s.Context().Err(), b.Gauges(), len(b.records))
+	}
+}
+
+// TestEndBeforeStart ends a session in the moment between its 101 and its start.
+func TestEndBeforeStart(t *testing.T) {
+	b := newBench(t)
+	s := b.register("people/p")
+	b.EndWhere(Blocked("person removed"), "people/p")
+	client, backend := b.start(s)
+	if got, want := client.expectClose(4006), "BLOCKED ref="+s.Ref(); got != want {
+		t.Errorf("reason = %q, want %q", got, want)
+	}
+	backend.expectClose(1001)
+	if r := b.record(); r.Cause.Word != "BLOCKED" || r.Cause.Detail != "person removed" || r.ClientLeg.Sent != 4006 {
+		t.Errorf("record = %+v", r)
+	}
+}
+
+func TestStartRefused(t *testing.T) {
+	b := newBench(t)
+	began := 0
+	b.cfg.Began = func(*Session) { began++ }
+	s := b.register()
+	c, clientLeg := b.pair()
+	pipe, far := net.Pipe()
+	defer far.Close()
+	if err := s.Start(relay.Leg{Conn: clientLeg}, relay.Leg{Conn: pipe}); err == nil {
+		t.Error("Start with a pipe = nil, want an error")
+	}
+	if _, err := c.Read(make([]byte, 1)); err != io.EOF {
+		t.Errorf("client's end = %v, want EOF", err)
+	}
+	if b.Gauges() != (Gauges{}) || s.State() != Ended {
+		t.Errorf("gauges = %+v, state = %v", b.Gauges(), s.State())
+	}
+	s = b.register()
+	s.Abandon()
+	_, leg := b.pair()
+	_, leg2 := b.pair()
+	if err := s.Start(relay.Leg{Conn: leg}, relay.Leg{Conn: leg2}); err == nil {
+		t.Error("Start after Abandon = nil, want an error")
+	}
+}
+
+func TestExpiry(t *testing.T) {
+	b := newBench(t)
+	s := b.register("grants/g")
+	s.SetExpiry(time.Now().Add(time.Hour))
+	client, _ := b.start(s)
+	s.UpdateGrant(&Grant{Name: "grants/new", IDs: []string{"grants/new"}}, time.Now().Add(30*time.Millisecond))
+	if len(b.Where("grants/g")) != 0 || len(b.Where("grants/new")) != 1 {
+		t.Error("the session is not found by its new grant alone")
+	}
+	if got, want := client.expectClose(4001), "EXPIRED ref="+s.Ref(); got != want {
+		t.Errorf("reason = %q, want %q", got, want)
+	}
+	if r := b.record(); r.Cause.Word != "EXPIRED" || r.Grant.Name != "grants/new" {
+		t.Errorf("record = %+v", r)
+	}
+}
+
+func TestOperatorCloses(t *testing.T) {
+	b := newBench(t)
+	s := b.register()
+	client, backend := b.start(s)
+	if !s.End(Closed("by people/admin")) {
+		t.Error("End = false")
+	}
+	client.expectClose(4010)
+	backend.expectClose(1001)
+	if r := b.record(); r.Cause.By != ByOperator || r.Cause.Word != "CLOSED" || r.Cause.Detail != "by people/admin" {
+		t.Errorf("cause = %+v", r.Cause)
+	}
+}
+
+func TestDrain(t *testing.T) {
+	b := newBench(t)
+	waiting := b.register()
+	const n = 20
+	clients := make([]*peer, n)
+	for i := range clients {
+		clients[i], _ = b.start(b.register())
+	}
+	drained := make(chan error, 1)
+	begin := time.Now()
+	go func() { drained <- b.Drain(context.Background(), 200*time.Millisecond) }()
+	<-waiting.Context().Done()
+	var ended *EndedError
+	if err := context.Cause(waiting.Context()); !errors.As(err, &ended) || ended.Cause.Word != "DRAIN" {
+		t.Errorf("handshake's end = %v, want DRAIN", err)
+	}
+	if _, err := b.New(context.Background(), Info{Route: testRoute}); !errors.Is(err, ErrDraining) {
+		t.Errorf("New = %v, want ErrDraining", err)
+	}
+	hints := map[string]bool{}
+	for _, c := range clients {
+		reason := c.expectClose(1012)
+		hint := reason[strings.LastIndex(reason, " ")+1:]
+		if !strings.HasPrefix(reason, "DRAIN ref=") || !strings.HasPrefix(hint, "retry=") {
+			t.Errorf("reason = %q, want DRAIN with a hint", reason)
+		}
+		hints[hint] = true
+		c.Close()
+	}
+	if d := time.Since(begin); d < 150*time.Millisecond {
+		t.Errorf("all were closed after %v, want that spread over 200ms", d)
+	}
+	if len(hints) < n/2 {
+		t.Errorf("%d different hints for %d sessions", len(hints), n)
+	}
+	select {
+	case err := <-drained:
+		t.Fatalf("Drain = %v before the handshake was over", err)
+	default:
+	}
+	waiting.Abandon()
+	if err := <-drained; err != nil {
+		t.Errorf("Drain = %v", err)
+	}
+	if len(b.records) != n {
+		t.Errorf("%d records, want %d", len(b.records), n)
+	}
+	for range n {
+		if r := b.record(); r.Cause.Word != "DRAIN" || r.ClientLeg.Sent != 1012 || r.BackendLeg.Sent != 1001 {
+			t.Errorf("record = %+v", r)
+		}
+	}
+	if err := b.Drain(context.Background(), time.Hour); err != nil {
+		t.Errorf("second Drain = %v", err)
+	}
+}
+
+// TestDrainCuts has a drain that must be over before its sessions are.
+func TestDrainCuts(t *testing.T) {
+	b := &bench{t: t, records: make(chan Record, 10)}
+	b.Registry = NewRegistry(Config{Relay: relay.Config{
+		Ping: -1, Tick: 5 * time.Millisecond, Close: time.Hour, Linger: time.Hour,
+	}}, func(r Record) { b.records <- r })
+	for range 3 {
+		b.start(b.register()) // nobody answers a close
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
+	defer cancel()
+	if err := b.Drain(ctx, time.Hour); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("Drain = %v, want the context's end", err)
+	}
+	if len(b.records) != 3 || b.Gauges() != (Gauges{}) {
+		t.Errorf("%d records, gauges %+v, want 3, none", len(b.records), b.Gauges())
+	}
+}
+
+func TestNewRef(t *testing.T) {
+	seen := map[string]bool{}
+	for range 1000 {
+		ref := NewRef()
+		if len(ref) != 16 || strings.Trim(ref, refAlphabet) != "" || seen[ref] {
+			t.Fatalf("NewRef = %q", ref)
+		}
+		seen[ref] = true
+	}
+}
