@@ -6,17 +6,17 @@ import (
 	"testing"
 )
 
-// echo is a session whose peers pass bursts of messages to and fro without
+// loop is a session whose peers pass bursts of messages to and fro without
 // allocating or looking at them.
-type echo struct {
+type loop struct {
 	*rig
 	request, reply []byte // a burst as the client sends it, and as it comes back
 	in             []byte
 }
 
-func newEcho(t testing.TB, m mode, flight, size int) *echo {
+func newLoop(t testing.TB, m mode, flight, size int) *loop {
 	t.Helper()
-	e := &echo{rig: newRig(t, Config{}, m, Options{})}
+	e := &loop{rig: newRig(t, Config{}, m, Options{})}
 	for range flight {
 		f := frame{0x82, make([]byte, size)}
 		e.request, e.reply = append(e.request, f.bytes(true)...), append(e.reply, f.bytes(false)...)
@@ -36,7 +36,7 @@ func newEcho(t testing.TB, m mode, flight, size int) *echo {
 	return e
 }
 
-func (e *echo) trip(t testing.TB) {
+func (e *loop) trip(t testing.TB) {
 	if _, err := e.client.Write(e.request); err != nil {
 		t.Fatal(err)
 	}
@@ -48,7 +48,7 @@ func (e *echo) trip(t testing.TB) {
 // TestRelayAllocates relays without allocating.
 func TestRelayAllocates(t *testing.T) {
 	for _, flight := range []int{1, 16} {
-		e := newEcho(t, mode{}, flight, 128)
+		e := newLoop(t, mode{}, flight, 128)
 		e.trip(t)
 		if n := testing.AllocsPerRun(500, func() { e.trip(t) }); n != 0 {
 			t.Errorf("%v allocations for a round trip of %d messages, want none", n, flight)
@@ -62,7 +62,7 @@ func BenchmarkEcho(b *testing.B) {
 		for _, flight := range []int{1, 16} {
 			for _, size := range []int{128, 16 << 10} {
 				b.Run(fmt.Sprintf("%v/flight=%d/size=%d", m, flight, size), func(b *testing.B) {
-					e := newEcho(b, m, flight, size)
+					e := newLoop(b, m, flight, size)
 					b.SetBytes(int64(size))
 					b.ReportAllocs()
 					b.ResetTimer()
