@@ -178,10 +178,16 @@ func TestUsage(t *testing.T) {
 			}
 			return nil
 		})
-		list, err := p.usage.ListSessionRecords(p.ctx(t), &subscriptionv1.ListSessionRecordsRequest{Filter: fmt.Sprintf("version = %q", x.version.GetName())})
-		if err != nil || len(list.GetSessionRecords()) != sessions {
-			t.Fatalf("ListSessionRecords = %v, %v, want %d", list, err, sessions)
-		}
+		var list *subscriptionv1.ListSessionRecordsResponse
+		eventually(t, func() (err error) { // records are reported beside usage
+			list, err = p.usage.ListSessionRecords(p.ctx(t), &subscriptionv1.ListSessionRecordsRequest{
+				Filter: fmt.Sprintf("version = %q", x.version.GetName()),
+			})
+			if n := len(list.GetSessionRecords()); err == nil && n != sessions {
+				err = fmt.Errorf("%d records, want %d", n, sessions)
+			}
+			return err
+		})
 		for _, r := range list.GetSessionRecords() {
 			if r.GetEndedBy() != subscriptionv1.SessionRecord_PARTY_CLIENT || r.GetClientCode() != 1000 || r.GetBackendSentCode() != 1000 {
 				t.Errorf("record = %v, want one that the client closed with 1000", r)

@@ -242,12 +242,7 @@ func TestUnreachable(t *testing.T) {
 	f := newFakeServer(t)
 	c := f.signIn(t)
 	other := newFakeServer(t)
-	lis, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	nobody := lis.Addr().String()
-	lis.Close()
+	const nobody = "127.0.0.1:1"
 	for _, x := range []struct{ server, ca, want string }{
 		{f.addr, other.ca, "the certificate of " + f.addr + " is not trusted: it is signed by an unknown authority; give its file with --ca"},
 		{nobody, f.ca, "no server answers at " + nobody + "; start one with tidegate serve, or name another with --server"},
