@@ -232,9 +232,10 @@ func (c *Config) address(l listener) (string, error) {
 func (c *Config) names() []string {
 	names := []string{"localhost", "127.0.0.1", "::1"}
 	add := func(name string) {
-		if ip := net.ParseIP(name); name != "" && !(ip != nil && ip.IsUnspecified()) && !slices.Contains(names, name) {
-			names = append(names, name)
+		if ip := net.ParseIP(name); ip != nil && ip.IsUnspecified() || name == "" || slices.Contains(names, name) {
+			return
 		}
+		names = append(names, name)
 	}
 	if host, err := os.Hostname(); err == nil && hostname(host) {
 		add(host)

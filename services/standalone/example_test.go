@@ -125,13 +125,12 @@ func subscribe(ctx context.Context, subs subscriptionv1.SubscriptionServiceClien
 // talk sends a message through the gateway and returns the answer. Any
 // WebSocket client will do; this is github.com/coder/websocket.
 func talk(ctx context.Context, url, token, message string) (string, error) {
-	conn, _, err := websocket.Dial(ctx, url, &websocket.DialOptions{
-		HTTPHeader: http.Header{"Authorization": {"Bearer " + token}},
-	})
+	header := http.Header{"Authorization": {"Bearer " + token}}
+	conn, _, err := websocket.Dial(ctx, url, &websocket.DialOptions{HTTPHeader: header}) //nolint:bodyclose // Dial reads it
 	if err != nil {
 		return "", err
 	}
-	defer conn.CloseNow()
+	defer func() { _ = conn.CloseNow() }()
 	if err := conn.Write(ctx, websocket.MessageText, []byte(message)); err != nil {
 		return "", err
 	}

@@ -201,9 +201,9 @@ func (s *Stack) trust(t *testing.T) *tls.Config {
 
 // http returns a client of REST and OAuth2.
 func (s *Stack) http(t *testing.T) *http.Client {
-	transport := &http.Transport{TLSClientConfig: s.trust(t), ForceAttemptHTTP2: true}
+	transport := &http.Transport{TLSClientConfig: s.trust(t)}
 	t.Cleanup(transport.CloseIdleConnections)
-	return &http.Client{Transport: transport, Timeout: patience}
+	return &http.Client{Transport: transport}
 }
 
 // password returns the administrator's password.
@@ -219,45 +219,43 @@ func (s *Stack) password(t *testing.T) string {
 // connect opens a WebSocket to the gateway; a token goes into the header.
 func (s *Stack) connect(t *testing.T, url, token string) *websocket.Conn {
 	t.Helper()
-	conn, res, err := s.tryConnect(t, url, token)
+	conn, status, err := s.tryConnect(t, url, token)
 	if err != nil {
-		t.Fatalf("connect to %s: %v, %v", url, err, res)
+		t.Fatalf("connect to %s: %d, %v", url, status, err)
 	}
 	return conn
 }
 
-// tryConnect is connect for a handshake that may be refused; of a refusal it
-// returns the answer with its body read.
-func (s *Stack) tryConnect(t *testing.T, url, token string) (*websocket.Conn, *http.Response, error) {
+// tryConnect is connect for a handshake that may be refused; it returns the
+// status of the answer too, or 0 where there was none.
+func (s *Stack) tryConnect(t *testing.T, url, token string) (conn *websocket.Conn, status int, err error) {
 	t.Helper()
 	opts := &websocket.DialOptions{HTTPClient: s.http(t), HTTPHeader: http.Header{}}
-	opts.HTTPClient.Timeout = 0
-	if transport, ok := opts.HTTPClient.Transport.(*http.Transport); ok {
-		transport.ForceAttemptHTTP2 = false
-	}
 	if token != "" {
 		opts.HTTPHeader.Set("Authorization", "Bearer "+token)
 	}
-	conn, res, err := websocket.Dial(within(t), url, opts)
+	conn, res, err := websocket.Dial(within(t), url, opts) //nolint:bodyclose // Dial has read the body
+	if res != nil {
+		status = res.StatusCode
+	}
 	if conn != nil {
 		conn.SetReadLimit(1 << 20)
-		t.Cleanup(func() { conn.CloseNow() })
+		t.Cleanup(func() { _ = conn.CloseNow() })
 	}
-	return conn, res, err
+	return conn, status, err
 }
 
 // refused returns the status of a handshake that must be refused.
 func (s *Stack) refused(t *testing.T, url, token string) int {
 	t.Helper()
-	conn, res, err := s.tryConnect(t, url, token)
+	conn, status, err := s.tryConnect(t, url, token)
 	if err == nil {
-		conn.CloseNow()
-		return http.StatusSwitchingProtocols
+		_ = conn.CloseNow()
 	}
-	if res == nil {
+	if status == 0 {
 		t.Fatalf("connect to %s: %v, want a refusal", url, err)
 	}
-	return res.StatusCode
+	return status
 }
 
 // echo sends a message and reads it back.
@@ -297,7 +295,7 @@ func newBackend(t *testing.T) string {
 		if err != nil {
 			return
 		}
-		defer conn.CloseNow()
+		defer func() { _ = conn.CloseNow() }()
 		conn.SetReadLimit(1 << 20)
 		for {
 			kind, message, err := conn.Read(r.Context())

@@ -3,6 +3,7 @@ package standalone
 import (
 	"context"
 	"fmt"
+	"slices"
 )
 
 // task is something that runs until its context ends.
@@ -43,9 +44,9 @@ func inOrder(ctx context.Context, tasks ...task) error {
 	case <-ended:
 	}
 	first := firstError(all)
-	for i := len(all) - 1; i >= 0; i-- {
-		all[i].stop()
-		if err := <-all[i].err; err != nil && first == nil {
+	for _, r := range slices.Backward(all) {
+		r.stop()
+		if err := <-r.err; err != nil && first == nil {
 			first = err
 		}
 	}

@@ -85,7 +85,7 @@ func TestRealProgram(t *testing.T) {
 	}
 	done := make(chan error, 1)
 	go func() { done <- cmd.Wait() }()
-	defer cmd.Process.Kill()
+	defer func() { _ = cmd.Process.Kill() }()
 	stdout.await(t, ctx, `Ctrl-C stops\.\n`)
 	login := stdout.await(t, ctx, `(?m)^    (\S+ login --password-file tidegate-data/admin-password --server \S+)$`)[1]
 

@@ -169,7 +169,8 @@ func TestBadFolders(t *testing.T) {
 // superuser can write anywhere, so the test steps down where it is one.
 func TestReadOnlyFolder(t *testing.T) {
 	t.Parallel()
-	parent, err := os.MkdirTemp("", "tidegate-read-only")
+	// Another user cannot go into t.TempDir().
+	parent, err := os.MkdirTemp("", "tidegate-read-only") //nolint:usetesting // see above
 	if err != nil {
 		t.Fatal(err)
 	}

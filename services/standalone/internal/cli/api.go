@@ -76,9 +76,9 @@ func (f *versionFlags) needEndpoint() error {
 type apiCreateCmd struct {
 	Name         string `arg:"" help:"The API's name, as EchoWebSocket."`
 	Context      string `placeholder:"PATH" help:"First part of the address at the gateway, as /echo. Default: the name in lower case."`
-	Version      string `default:"1.0.0" help:"The first version (${default})."`
+	Version      string `default:"1.0.0" help:"The first version."`
 	versionFlags `embed:""`
-	Default      bool `default:"true" negatable:"" help:"The version is what the address without a version leads to (${default})."`
+	Default      bool `default:"true" negatable:"" help:"The version is what the address without a version leads to."`
 	Publish      bool `help:"Publish it at once."`
 }
 
@@ -261,7 +261,7 @@ func (c *apiGetCmd) Run(ctx context.Context, s *shell) error {
 	if err != nil {
 		return err
 	}
-	api, err := cl.api(ctx, "API", c.API)
+	api, err := cl.api(ctx, c.API)
 	if err != nil {
 		return err
 	}
@@ -306,7 +306,7 @@ func (c *apiUpdateCmd) Run(ctx context.Context, s *shell) error {
 	if err != nil {
 		return err
 	}
-	api, err := cl.api(ctx, "API", c.API)
+	api, err := cl.api(ctx, c.API)
 	if err != nil {
 		return err
 	}
@@ -354,7 +354,7 @@ func (c *apiDeleteCmd) Run(ctx context.Context, s *shell) error {
 	if err != nil {
 		return err
 	}
-	api, err := cl.api(ctx, "API", c.API)
+	api, err := cl.api(ctx, c.API)
 	if err != nil {
 		return err
 	}

@@ -171,16 +171,14 @@ func environment(p Program) kong.Resolver {
 
 // report prints why a command failed and returns the exit code.
 func report(p Program, command string, err error) int {
-	var exit *exitError
-	if errors.As(err, &exit) {
+	if exit, ok := errors.AsType[*exitError](err); ok {
 		return exit.code
 	}
 	if command != "" {
 		command += ": "
 	}
 	fmt.Fprintf(p.Stderr, "tidegate: %s%s\n", command, oneLine(err.Error()))
-	var usage *usageError
-	if errors.As(err, &usage) {
+	if _, ok := errors.AsType[*usageError](err); ok {
 		return exitUsage
 	}
 	return exitFailed

@@ -68,7 +68,7 @@ func TestUsage(t *testing.T) {
 		{[]string{"connect", "http://localhost/x"}, `tidegate: connect: ADDRESS: "http://localhost/x" is not a ws:// or wss:// URL`, 2},
 		{[]string{"connect", "ws:///x"}, `tidegate: connect: ADDRESS: "ws:///x" is not a ws:// or wss:// URL`, 2},
 		{[]string{"connect", "ws://localhost/x", "-H", "novalue"}, `tidegate: connect: --header: "novalue" is not NAME:VALUE`, 2},
-		{[]string{"connect", "ws://localhost/x", "--token", "t", "--app", "a"}, "tidegate: connect: --token and --app can't be used together", 2},
+		{[]string{"connect", "ws://localhost/x", "--token", "t", "--app", "a"}, "tidegate: connect: --token and --app: give one of them", 2},
 		{[]string{"certs"}, `tidegate: certs: expected "<dir>"`, 2},
 		{[]string{"certs", dir, "--days", "0"}, "tidegate: certs: --days: 0 is not between 1 and 3650", 2},
 		{[]string{"whoami", "--server", "localhost"}, `tidegate: whoami: --server: "localhost" is not host:port`, 2},

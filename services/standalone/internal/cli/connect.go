@@ -25,8 +25,8 @@ const (
 // connectCmd is an interactive WebSocket client.
 type connectCmd struct {
 	Address  string   `arg:"" help:"A ws:// or wss:// URL, or a version, as EchoWebSocket/1.0.0, whose address is looked up."`
-	Token    string   `xor:"who" placeholder:"TOKEN" help:"Access token to send ($$TIDEGATE_TOKEN)."`
-	App      string   `xor:"who" placeholder:"APP" help:"Get a token of this application, whose key was made here with keys generate."`
+	Token    string   `placeholder:"TOKEN" help:"Access token to send ($$TIDEGATE_TOKEN)."`
+	App      string   `placeholder:"APP" help:"Get a token of this application, whose key was made here with keys generate."`
 	Sandbox  bool     `help:"With --app: a token for the sandbox endpoint."`
 	Portal   string   `placeholder:"URL" help:"With --app: the portal. Default: the server's issuer ($$TIDEGATE_PORTAL)."`
 	Query    bool     `help:"Send the token as the query parameter access_token instead of in the header Authorization."`
@@ -36,6 +36,9 @@ type connectCmd struct {
 
 // Run connects, sends the lines of the input, and prints what comes.
 func (c *connectCmd) Run(ctx context.Context, s *shell) error {
+	if c.App != "" && c.Token != "" && c.Token != s.env("TIDEGATE_TOKEN") {
+		return usagef("--token and --app: give one of them")
+	}
 	header, err := c.headers()
 	if err != nil {
 		return err

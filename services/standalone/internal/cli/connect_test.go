@@ -47,7 +47,9 @@ func newEcho(t *testing.T) string {
 				if err := conn.WriteControl(websocket.CloseMessage, end, time.Now().Add(time.Second)); err != nil {
 					t.Errorf("close: %v", err)
 				}
-				conn.ReadMessage()
+				if _, _, err := conn.ReadMessage(); err == nil {
+					t.Error("a message instead of the answer to the close")
+				}
 				return
 			}
 			if text == "break" {

@@ -247,12 +247,11 @@ func (c *tokenCmd) Run(ctx context.Context, s *shell) error {
 
 // portalError says what helps when the portal cannot be reached.
 func (s *shell) portalError(portal string, err error) error {
-	var refused *oauth.Error
-	if errors.As(err, &refused) {
+	if _, refused := errors.AsType[*oauth.Error](err); refused {
 		return err
 	}
-	if text := unreachable(portal, err); !strings.HasPrefix(text.Error(), "cannot connect") {
-		return fmt.Errorf("%s (or --portal)", text)
+	if helpful := unreachable(portal, err); !strings.HasPrefix(helpful.Error(), "cannot connect") {
+		return fmt.Errorf("%w (or --portal)", helpful)
 	}
 	return err
 }

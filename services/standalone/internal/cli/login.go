@@ -15,7 +15,7 @@ import (
 
 // loginCmd signs in.
 type loginCmd struct {
-	Username     string `short:"u" default:"admin" help:"Name to sign in with (${default})."`
+	Username     string `short:"u" default:"admin" help:"Name to sign in with."`
 	PasswordFile string `placeholder:"FILE" help:"File with the password. Default: it is asked for, or read from the input where that is no terminal."`
 }
 

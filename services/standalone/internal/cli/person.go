@@ -119,7 +119,7 @@ func (c *personGetCmd) Run(ctx context.Context, s *shell) error {
 	if err != nil {
 		return err
 	}
-	p, err := cl.person(ctx, "USERNAME", c.Username)
+	p, err := cl.person(ctx, c.Username)
 	if err != nil {
 		return err
 	}
@@ -145,7 +145,7 @@ func (c *personRolesCmd) Run(ctx context.Context, s *shell) error {
 	if err != nil {
 		return err
 	}
-	p, err := cl.person(ctx, "USERNAME", c.Username)
+	p, err := cl.person(ctx, c.Username)
 	if err != nil {
 		return err
 	}
@@ -175,11 +175,11 @@ func (c *personPasswordCmd) Run(ctx context.Context, s *shell) error {
 	if err != nil {
 		return err
 	}
-	p, err := cl.person(ctx, "USERNAME", c.Username)
+	p, err := cl.person(ctx, c.Username)
 	if err != nil {
 		return err
 	}
-	me, err := cl.person(ctx, "USERNAME", "me")
+	me, err := cl.person(ctx, "me")
 	if err != nil {
 		return err
 	}
@@ -213,7 +213,7 @@ func (c *personDeleteCmd) Run(ctx context.Context, s *shell) error {
 	if err != nil {
 		return err
 	}
-	p, err := cl.person(ctx, "USERNAME", c.Username)
+	p, err := cl.person(ctx, c.Username)
 	if err != nil {
 		return err
 	}

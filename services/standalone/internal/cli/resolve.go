@@ -57,11 +57,11 @@ func everyPage(get func(token string) (next string, err error)) error {
 // pageSize is how much a list asks for at once.
 const pageSize = 500
 
-// api returns the API that text names: its resource name or display name.
-func (c *client) api(ctx context.Context, arg, text string) (*catalogv1.Api, error) {
+// api returns the API that the argument API names: its resource name or display name.
+func (c *client) api(ctx context.Context, text string) (*catalogv1.Api, error) {
 	api, err := c.findAPI(ctx, text)
 	if err == nil && api == nil {
-		err = unknown(arg, "API", text, "api list")
+		err = unknown("API", "API", text, "api list")
 	}
 	return api, err
 }
@@ -219,16 +219,16 @@ func (c *client) application(ctx context.Context, arg, text string) (*subscripti
 	return nil, fmt.Errorf("%s: %d applications are called %q: give one of %s", arg, len(found), text, strings.Join(names, ", "))
 }
 
-// person returns the person that text names: their resource name, "me", or
+// person returns the person that the argument USERNAME names: their resource name, "me", or
 // their username.
-func (c *client) person(ctx context.Context, arg, text string) (*subscriptionv1.Person, error) {
+func (c *client) person(ctx context.Context, text string) (*subscriptionv1.Person, error) {
 	if text == "me" {
 		text = "people/me"
 	}
 	if named(text, "people") {
 		p, err := c.people.GetPerson(ctx, &subscriptionv1.GetPersonRequest{Name: text})
 		if notFound(err) {
-			err = unknown(arg, "person", text, "person list")
+			err = unknown("USERNAME", "person", text, "person list")
 		}
 		return p, err
 	}
@@ -237,7 +237,7 @@ func (c *client) person(ctx context.Context, arg, text string) (*subscriptionv1.
 		return nil, err
 	}
 	if len(list.GetPeople()) == 0 {
-		return nil, unknown(arg, "person", text, "person list")
+		return nil, unknown("USERNAME", "person", text, "person list")
 	}
 	return list.GetPeople()[0], nil
 }

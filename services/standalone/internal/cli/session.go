@@ -113,7 +113,7 @@ type recordListCmd struct {
 	App   string `placeholder:"APP" help:"Show those of this application only."`
 	API   string `name:"api" placeholder:"VERSION" help:"Show those of this version only, as EchoWebSocket/1.0.0."`
 	Cause string `placeholder:"WORD" help:"Show those with this cause only, as REVOKED."`
-	Limit int32  `default:"50" help:"How many, 1 to 1000 (${default})."`
+	Limit int32  `default:"50" help:"How many, 1 to 1000."`
 }
 
 // Run lists the records.

@@ -39,7 +39,7 @@ func (c *versionCreateCmd) Run(ctx context.Context, s *shell) error {
 	if err != nil {
 		return err
 	}
-	api, err := cl.api(ctx, "API", c.API)
+	api, err := cl.api(ctx, c.API)
 	if err != nil {
 		return err
 	}
@@ -68,7 +68,7 @@ func (c *versionListCmd) Run(ctx context.Context, s *shell) error {
 	}
 	parentName := "apis/-"
 	if c.API != "" {
-		api, err := cl.api(ctx, "API", c.API)
+		api, err := cl.api(ctx, c.API)
 		if err != nil {
 			return err
 		}

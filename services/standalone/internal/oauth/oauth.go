@@ -95,8 +95,7 @@ func (c *Client) post(ctx context.Context, path string, who Credentials, form ur
 	req.SetBasicAuth(url.QueryEscape(who.Key), url.QueryEscape(who.Secret))
 	res, err := c.HTTP.Do(req)
 	if err != nil {
-		var outer *url.Error
-		if errors.As(err, &outer) {
+		if outer, ok := errors.AsType[*url.Error](err); ok {
 			err = outer.Err
 		}
 		return nil, fmt.Errorf("call %s: %w", address, err)

@@ -23,7 +23,7 @@ func TestEcho(t *testing.T) {
 	go func() { done <- e.Run(ctx) }()
 
 	dialer := websocket.Dialer{Subprotocols: []string{"chat", "other"}}
-	conn, _, err := dialer.Dial(e.URL(), nil)
+	conn, _, err := dialer.Dial(e.URL(), nil) //nolint:bodyclose // the body is the connection
 	if err != nil {
 		t.Fatal(err)
 	}
