@@ -42,7 +42,7 @@ func (s *server) banner() string {
 func pasteGo(t *testing.T, s *Stack, line string) {
 	t.Helper()
 	m := sampleLine.FindStringSubmatch(line)
-	conn := s.connect(t, strings.Trim(m[2], `"`), m[4])
+	conn := s.connect(t, trimQuotes(m[2]), m[4])
 	echo(t, conn, websocket.MessageText, "hello")
 	echo(t, conn, websocket.MessageBinary, "\x00\x01")
 }
@@ -349,3 +349,6 @@ func TestSampleWs(t *testing.T) {
 		}
 	}
 }
+
+// trimQuotes takes the quotes from an argument of a shell.
+func trimQuotes(arg string) string { return strings.Trim(arg, `"`) }

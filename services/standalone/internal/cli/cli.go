@@ -139,7 +139,7 @@ func Main(ctx context.Context, p Program) (code int) {
 		fmt.Fprintln(p.Stderr, "tidegate: a command is needed; tidegate --help lists them")
 		return exitUsage
 	}
-	cmd, err := parser.Parse(p.Args)
+	cmd, err := parser.Parse(habits(p.Args))
 	if err != nil {
 		return report(p, commandOf(err), usagef("%s", oneLine(err.Error())))
 	}
@@ -153,6 +153,19 @@ func Main(ctx context.Context, p Program) (code int) {
 	}
 	s.settle(ctx)
 	return exitOK
+}
+
+// habits turns what people type from habit into what it means here.
+func habits(args []string) []string {
+	switch args[0] {
+	case "help":
+		return append(args[1:len(args):len(args)], "--help")
+	case "-version", "--version":
+		return []string{"version"}
+	case "-help":
+		return []string{"--help"}
+	}
+	return args
 }
 
 // environment fills flags that are not given from variables.

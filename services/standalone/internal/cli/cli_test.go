@@ -99,7 +99,10 @@ func TestHelp(t *testing.T) {
 	for args, want := range map[string][]string{
 		"--help":            {"serve", "login", "api version create", "keys generate", "connect", "certs", "--server=HOST:PORT", "$TIDEGATE_CA"},
 		"api create --help": {"--context=PATH", "--[no-]default", "--publish", "--plan=PLAN"},
+		"help api create":   {"--context=PATH"},
+		"help":              {"serve"},
 		"version":           {"tidegate v1.2.3\n"},
+		"--version":         {"tidegate v1.2.3\n"},
 	} {
 		stdout, stderr, code := command{dir: t.TempDir()}.run(t, strings.Fields(args)...)
 		for _, w := range want {

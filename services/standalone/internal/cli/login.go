@@ -25,7 +25,7 @@ func (c *loginCmd) Run(ctx context.Context, s *shell) error {
 	if err != nil {
 		return err
 	}
-	password, err := s.secret("--password-file", c.PasswordFile, fmt.Sprintf("Password of %s at %s: ", c.Username, cl.address))
+	password, err := s.secret(ctx, "--password-file", c.PasswordFile, fmt.Sprintf("Password of %s at %s: ", c.Username, cl.address))
 	if err != nil {
 		return err
 	}
@@ -65,7 +65,7 @@ func roles(p *subscriptionv1.Person) string {
 
 // secret returns a secret from a file, from the terminal without showing it, or
 // from the first line of the input.
-func (s *shell) secret(flag, path, prompt string) (string, error) {
+func (s *shell) secret(ctx context.Context, flag, path, prompt string) (string, error) {
 	if path != "" {
 		text, err := os.ReadFile(path)
 		if err != nil {
@@ -77,16 +77,7 @@ func (s *shell) secret(flag, path, prompt string) (string, error) {
 		return "", fmt.Errorf("%s: %s is empty", flag, path)
 	}
 	if f, ok := s.Stdin.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
-		fmt.Fprint(s.Stderr, prompt)
-		text, err := term.ReadPassword(int(f.Fd()))
-		fmt.Fprintln(s.Stderr)
-		if err != nil {
-			return "", fmt.Errorf("read the password: %w", err)
-		}
-		if len(text) > 0 {
-			return string(text), nil
-		}
-		return "", errors.New("no password was given")
+		return s.ask(ctx, int(f.Fd()), prompt)
 	}
 	line, err := s.input().ReadString('\n')
 	if err != nil && !errors.Is(err, io.EOF) {
@@ -96,6 +87,38 @@ func (s *shell) secret(flag, path, prompt string) (string, error) {
 		return secret, nil
 	}
 	return "", fmt.Errorf("no password was given: the input is empty; or give %s", flag)
+}
+
+// ask asks for a secret at the terminal without showing it. An interrupt gives
+// the terminal back as it was.
+func (s *shell) ask(ctx context.Context, terminal int, prompt string) (string, error) {
+	before, err := term.GetState(terminal)
+	if err != nil {
+		return "", fmt.Errorf("read the password: %w", err)
+	}
+	fmt.Fprint(s.Stderr, prompt)
+	defer fmt.Fprintln(s.Stderr)
+	type answer struct {
+		text []byte
+		err  error
+	}
+	answered := make(chan answer, 1)
+	go func() { // a read from a terminal ends with the process only
+		text, err := term.ReadPassword(terminal)
+		answered <- answer{text, err}
+	}()
+	select {
+	case <-ctx.Done():
+		return "", errors.Join(errors.New("interrupted"), term.Restore(terminal, before))
+	case a := <-answered:
+		if a.err != nil {
+			return "", fmt.Errorf("read the password: %w", a.err)
+		}
+		if len(a.text) == 0 {
+			return "", errors.New("no password was given")
+		}
+		return string(a.text), nil
+	}
 }
 
 // logoutCmd signs out.

@@ -63,7 +63,7 @@ func (c *personCreateCmd) Run(ctx context.Context, s *shell) error {
 	}
 	var password string
 	if !c.NoPassword {
-		if password, err = s.secret("--password-file", c.PasswordFile, "Password of "+c.Username+": "); err != nil {
+		if password, err = s.secret(ctx, "--password-file", c.PasswordFile, "Password of "+c.Username+": "); err != nil {
 			return err
 		}
 	}
@@ -185,11 +185,11 @@ func (c *personPasswordCmd) Run(ctx context.Context, s *shell) error {
 	}
 	var current string
 	if p.GetName() == me.GetName() {
-		if current, err = s.secret("--current-file", c.CurrentFile, "Current password: "); err != nil {
+		if current, err = s.secret(ctx, "--current-file", c.CurrentFile, "Current password: "); err != nil {
 			return err
 		}
 	}
-	next, err := s.secret("--new-file", c.NewPasswordFile, "New password of "+p.GetUsername()+": ")
+	next, err := s.secret(ctx, "--new-file", c.NewPasswordFile, "New password of "+p.GetUsername()+": ")
 	if err != nil {
 		return err
 	}

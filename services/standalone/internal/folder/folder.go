@@ -32,8 +32,8 @@ type Folder struct {
 	made bool // by Open
 }
 
-// Open makes the folder where there is none and locks it. It is for its owner
-// only, so a folder that others can enter is closed to them.
+// Open makes the folder where there is none, for its owner only, and locks it. A
+// folder that is there keeps its mode; every file in it is for its owner only.
 func Open(path string) (*Folder, error) {
 	f := &Folder{path: path}
 	err := os.Mkdir(path, 0o700)
@@ -58,7 +58,7 @@ func Open(path string) (*Folder, error) {
 	return f, nil
 }
 
-// take locks the folder and sees to it that we alone can use it, and can write.
+// take locks the folder and sees whether it can be written.
 func (f *Folder) take() error {
 	info, err := f.dir.Stat()
 	if err != nil {
@@ -72,11 +72,6 @@ func (f *Folder) take() error {
 			return fmt.Errorf("%s is in use by another tidegate server", f.path)
 		}
 		return fmt.Errorf("lock %s: %w", f.path, err)
-	}
-	if info.Mode().Perm()&0o077 != 0 {
-		if err := f.dir.Chmod(0o700); err != nil {
-			return fmt.Errorf("others can enter %s, and that cannot be changed: %w", f.path, err)
-		}
 	}
 	probe, err := os.CreateTemp(f.path, "probe-*.tmp")
 	if err != nil {

@@ -33,8 +33,8 @@ func TestOpen(t *testing.T) {
 	if f, err = Open(path); err != nil {
 		t.Fatal(err)
 	}
-	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o700 {
-		t.Errorf("mode of a folder that others could enter = %v, %v, want 0700", info.Mode(), err)
+	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o755 {
+		t.Errorf("mode of a folder that was there = %v, %v, want 0755 as before", info.Mode(), err)
 	}
 	if err := f.Close(); err != nil {
 		t.Fatal(err)
