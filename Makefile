@@ -27,7 +27,7 @@ run: ## Build and start everything on embedded SQLite
 
 .PHONY: test
 test: $(GOTESTSUM) ## Run all tests; what was skipped, and why, stands at the end
-	$(GOTESTSUM) --format pkgname --hide-summary=output -- $(TESTFLAGS) work
+	$(GOTESTSUM) --format pkgname -- $(TESTFLAGS) work
 
 .PHONY: gen
 gen: $(TOOLS) ## Generate code from proto/
