@@ -127,6 +127,7 @@ type Cache struct {
 	metrics  *metrics.Metrics
 	log      *slog.Logger
 	rereads  *rereads
+	reading  chan struct{}                     // has a value while grants are read again
 	jitter   func(time.Duration) time.Duration // keeps gateways from asking all at once
 
 	base    context.Context // of the look-ups under way
@@ -147,7 +148,7 @@ func New(cfg Config, source Source, sessions Sessions, m *metrics.Metrics, log *
 	base, stop := context.WithCancel(context.Background())
 	return &Cache{
 		cfg: cfg, source: source, sessions: sessions, metrics: m, log: log,
-		base: base, stop: stop, rereads: newRereads(),
+		base: base, stop: stop, rereads: newRereads(), reading: make(chan struct{}, 1),
 		jitter: func(d time.Duration) time.Duration { return d/2 + rand.N(d/2+1) },
 		grants: newStore(cfg.Grants), denials: newStore(cfg.Denials),
 		flights: map[key]*flight{}, events: newEvents(cfg.KeepEvents, cfg.Events),

@@ -3,6 +3,7 @@ package auth
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -121,14 +122,15 @@ func (c *Cache) reread(ctx context.Context) {
 
 // rereadBatch reads one batch and reports whether there is more to read.
 func (c *Cache) rereadBatch(ctx context.Context) (more bool, err error) {
+	if err := c.beginReading(ctx); err != nil {
+		return true, err
+	}
+	defer c.endReading()
 	groups, more := c.rereads.take()
 	if len(groups) == 0 {
 		return more, nil
 	}
-	asked := make([]Query, 0, len(groups))
-	for q := range groups {
-		asked = append(asked, q)
-	}
+	asked := slices.Collect(maps.Keys(groups))
 	resets := c.resets()
 	states, err := c.read(ctx, asked)
 	if err != nil {
@@ -147,6 +149,20 @@ func (c *Cache) rereadBatch(ctx context.Context) (more bool, err error) {
 	}
 	return more, nil
 }
+
+// beginReading waits until nobody else reads grants again. Answers are thereby
+// taken in the order in which they were given, so that none is older than the
+// grant that it replaces.
+func (c *Cache) beginReading(ctx context.Context) error {
+	select {
+	case c.reading <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+func (c *Cache) endReading() { <-c.reading }
 
 // read asks the source, bounded in time.
 func (c *Cache) read(ctx context.Context, asked []Query) (States, error) {
@@ -220,14 +236,28 @@ func (c *Cache) Confirm(ctx context.Context, s *session.Session, asOf uint64) er
 		return s.Err()
 	}
 	for range tries {
-		resets := c.resets()
-		states, err := c.read(ctx, []Query{{Grant: info.Grant, Version: info.Route.Version}})
+		settled, err := c.rereadOne(ctx, s)
 		if err != nil {
 			return fmt.Errorf("%w: %w", grant.ErrUnavailable, err)
 		}
-		if c.renew(s, states.States[0], states.AsOf, resets) {
+		if settled {
 			return s.Err()
 		}
 	}
 	return fmt.Errorf("%w: %d answers were void when they came", grant.ErrUnavailable, tries)
+}
+
+// rereadOne reads the grant of a session at once and reports whether that settles
+// it.
+func (c *Cache) rereadOne(ctx context.Context, s *session.Session) (settled bool, err error) {
+	if err := c.beginReading(ctx); err != nil {
+		return false, err
+	}
+	defer c.endReading()
+	info, resets := s.Info(), c.resets()
+	states, err := c.read(ctx, []Query{{Grant: info.Grant, Version: info.Route.Version}})
+	if err != nil {
+		return false, err
+	}
+	return c.renew(s, states.States[0], states.AsOf, resets), nil
 }

@@ -12,13 +12,46 @@ import (
 	"github.com/tidegatehq/tidegate/services/gateway/internal/session"
 )
 
-// The people, applications, keys, tokens and versions of the model. Each token is
-// of its application's key.
-var (
-	modelApps     = []string{"applications/a", "applications/b"}
-	modelTokens   = []string{"a1", "a2", "b1"}
-	modelVersions = []string{"apis/x/versions/1", "apis/x/versions/2"}
+// The model's applications are named by a letter, their tokens by a letter and a
+// digit. Where one is gone, the next takes its place.
+const (
+	letters = "abcdefghijklmnopqrstuvwxyz"
+	digits  = "123456789"
 )
+
+func versionOf(digit byte) string { return "apis/x/versions/" + string(digit) }
+
+// living returns the first two of all names that are not gone, or the last.
+func living(all string, name func(c byte) string, gone func(string) bool) []string {
+	var list []string
+	for i := range len(all) {
+		if n := name(all[i]); !gone(n) || len(list) == 0 && i == len(all)-1 {
+			list = append(list, n)
+		}
+		if len(list) == 2 {
+			break
+		}
+	}
+	return list
+}
+
+// apps returns two applications whose tokens can be good.
+func (s state) apps() []string {
+	return living(letters, func(c byte) string { return "applications/" + string(c) }, func(app string) bool {
+		return !s.holds(app, []string{app, keyOfApp(app), personOf(app)})
+	})
+}
+
+// tokens returns two tokens of an application that are good.
+func (s state) tokens(app string) []string {
+	letter := app[len(app)-1:]
+	return living(digits, func(c byte) string { return letter + string(c) }, func(token string) bool { return s.gone[grantName(token)] })
+}
+
+// versions returns two versions that exist.
+func (s state) versions() []string {
+	return living(digits, versionOf, func(v string) bool { return s.gone[v] })
+}
 
 func appOf(token string) string     { return "applications/" + token[:1] }
 func keyOfApp(app string) string    { return app + "/keys/k" }
@@ -29,14 +62,16 @@ func grantName(token string) string { return "grants/" + token }
 func pair(app, version string) string { return app + "@" + version }
 
 // state is what the subscription service knows. A name that is gone never comes
-// back.
+// back. Groups are what a later release may have: an application that is in one
+// rests on it, and stays in it.
 type state struct {
-	gone map[string]bool
-	subs map[string]string // by pair, the subscription
+	gone   map[string]bool
+	subs   map[string]string   // by pair, the subscription
+	groups map[string][]string // by application
 }
 
 func (s state) clone() state {
-	return state{gone: maps.Clone(s.gone), subs: maps.Clone(s.subs)}
+	return state{gone: maps.Clone(s.gone), subs: maps.Clone(s.subs), groups: maps.Clone(s.groups)}
 }
 
 // judge is the truth about a token and a version.
@@ -44,6 +79,7 @@ func (s state) judge(token, version string) Answer {
 	app := appOf(token)
 	key, person := keyOfApp(app), personOf(app)
 	base := []string{grantName(token), key, app, person}
+	base = append(base, s.groups[app]...)
 	if slices.ContainsFunc(base, func(n string) bool { return s.gone[n] }) {
 		return Answer{Denied: grant.ErrUnauthenticated, RestsOn: base}
 	}
@@ -54,17 +90,18 @@ func (s state) judge(token, version string) Answer {
 	return Answer{
 		Grant: &session.Grant{
 			Name: grantName(token), Person: person, Application: app, Subscription: sub, Key: key,
-			IDs: append(base, sub, version),
+			IDs: slices.Concat(base, []string{sub, version}),
 		},
-		RestsOn:  append(base, sub, version),
+		RestsOn:  slices.Concat(base, []string{sub, version}),
 		KeyType:  grant.Production,
 		Lifetime: 1000 * time.Hour,
 	}
 }
 
-// holds reports whether nothing that a grant rests on is gone.
-func (s state) holds(ids []string) bool {
-	return !slices.ContainsFunc(ids, func(n string) bool { return s.gone[n] })
+// holds reports whether nothing is gone that an application's grant rested on
+// when it was given, or came to rest on since.
+func (s state) holds(app string, ids []string) bool {
+	return !slices.ContainsFunc(slices.Concat(ids, s.groups[app]), func(n string) bool { return s.gone[n] })
 }
 
 // pendingChange is an event on its way to the gateway.
@@ -81,7 +118,7 @@ type control struct {
 	sched *scheduler
 	state
 	head    uint64
-	made    int     // names of subscriptions made
+	made    int     // names made
 	history []state // after each change, and at the start
 	queue   []pendingChange
 	reset   bool // the gateway has to be told a reset before anything else
@@ -90,17 +127,17 @@ type control struct {
 }
 
 func newControl(s *scheduler) *control {
-	c := &control{sched: s, state: state{gone: map[string]bool{}, subs: map[string]string{}}, head: 3}
-	for _, app := range modelApps {
-		c.subs[pair(app, modelVersions[0])] = c.newName()
+	c := &control{sched: s, state: state{gone: map[string]bool{}, subs: map[string]string{}, groups: map[string][]string{}}, head: 3}
+	for _, c1 := range []byte(letters) {
+		c.subs[pair("applications/"+string(c1), versionOf('1'))] = c.newName("subscriptions/")
 	}
 	c.history = []state{c.clone()}
 	return c
 }
 
-func (c *control) newName() string {
+func (c *control) newName(prefix string) string {
 	c.made++
-	return fmt.Sprintf("subscriptions/%d", c.made)
+	return fmt.Sprint(prefix, c.made)
 }
 
 // commit makes a change.
@@ -118,37 +155,57 @@ func (c *control) remove(cause Cause, names ...string) {
 	c.commit(Event{Cause: cause, Names: names[:1]})
 }
 
+// acts is how many things there are to do; those from groupActs on leave most
+// grants alone.
+const (
+	acts      = 34
+	groupActs = 11
+)
+
 // act does something that people do.
 func (c *control) act(what int, app, token, version string) string {
 	sub := c.subs[pair(app, version)]
 	exists := sub != "" && !c.gone[sub]
 	switch {
-	case what == 0:
+	case what < 3:
 		c.remove(TokenRevoked, grantName(token))
 		return "revoke " + token
-	case what == 1:
+	case what == 3:
 		c.remove(KeyDeleted, keyOfApp(app))
 		return "delete key of " + app
-	case what == 2:
+	case what == 4:
 		c.remove(ApplicationDeleted, app)
 		return "delete " + app
-	case what == 3:
+	case what == 5:
 		c.remove(PersonDeleted, personOf(app))
 		return "delete " + personOf(app)
-	case what == 4:
+	case what == 6:
 		c.remove(VersionDeleted, version)
 		return "delete " + version
-	case what == 5:
+	case what < 9:
 		c.commit(Event{})
 		return "a change that touches nothing"
-	case exists && what < 9:
+	case what < 11:
+		// A cause that this gateway does not know: all it is told is a change.
+		c.remove(Changed, grantName(token))
+		return "take back " + token
+	case what < 15:
+		group := c.newName("groups/")
+		c.groups[app] = append(slices.Clip(c.groups[app]), group)
+		c.commit(Event{Cause: Changed, Names: []string{app}})
+		return "put " + app + " in " + group
+	case what < 18 && len(c.groups[app]) > 0:
+		group := c.groups[app][len(c.groups[app])-1]
+		c.remove(PersonDeleted, group)
+		return "delete " + group
+	case exists && what < 22:
 		c.remove(SubscriptionDeleted, sub)
 		return "delete " + sub
 	case exists:
 		c.commit(Event{Cause: Changed, Names: []string{sub}})
 		return "update " + sub
 	}
-	name := c.newName()
+	name := c.newName("subscriptions/")
 	c.subs[pair(app, version)] = name
 	c.commit(Event{Cause: Changed, Names: []string{pair(app, version)}})
 	return "create " + name

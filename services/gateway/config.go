@@ -1,0 +1,173 @@
+package gateway
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/tidegatehq/tidegate/services/gateway/internal/auth"
+	"github.com/tidegatehq/tidegate/services/gateway/internal/listener"
+	"github.com/tidegatehq/tidegate/services/gateway/internal/relay"
+	"github.com/tidegatehq/tidegate/services/gateway/internal/upstream"
+	"github.com/tidegatehq/tidegate/services/kit/grpcclient"
+	"github.com/tidegatehq/tidegate/services/kit/grpcserver"
+	"github.com/tidegatehq/tidegate/services/kit/obs"
+	"github.com/tidegatehq/tidegate/services/kit/seal"
+)
+
+// Config is all that the service can be told.
+type Config struct {
+	// Instance names the gateway among those of the installation.
+	Instance string
+	// Data is the folder of what the gateway keeps: its last routes and its
+	// self-signed certificate.
+	Data string
+	// RoutesFile is the file of the last routes; empty is "routes" in Data.
+	RoutesFile string
+	// MasterKeyFile has the key that the routes on disk are sealed with.
+	MasterKeyFile string
+	// Catalog and Subscription are the control plane.
+	Catalog, Subscription grpcclient.Config
+	// Listen says where clients connect, Upstream how backends are dialled.
+	Listen   listener.Config
+	Upstream upstream.Config
+	// Relay is how sessions are kept alive and bounded, MaxAge how long one may
+	// live where its API does not say; 0 is no bound.
+	Relay  relay.Config
+	MaxAge time.Duration
+	// Grants is how grants are kept.
+	Grants auth.Config
+	// ReportEvery is the time between two reports of usage.
+	ReportEvery time.Duration
+	// Drain is how long the end of live sessions is spread over at a stop.
+	Drain time.Duration
+	// GRPC says where people and services call.
+	GRPC grpcserver.Config
+	// Ops says where metrics and health are served.
+	Ops obs.Config
+
+	// Metrics is where metrics are counted; nil is a registry of the service's
+	// own.
+	Metrics *prometheus.Registry
+	// MasterKey is used instead of MasterKeyFile when it is set.
+	MasterKey *seal.Key
+	// Ready, when set, is called once clients can connect.
+	Ready func(Addrs)
+
+	prefix string
+}
+
+// Addrs are the addresses that clients connect to; nil where there is none.
+type Addrs struct{ Plain, TLS net.Addr }
+
+// Flags registers the options, behind prefix. What the Config holds is the
+// default of those options that have no other.
+func (c *Config) Flags(fs *flag.FlagSet, prefix string) {
+	c.prefix = prefix
+	c.GRPC.Addr, c.GRPC.InternalAddr = "127.0.0.1:9193", "127.0.0.1:9293"
+	fs.StringVar(&c.Instance, prefix+"instance", instanceOf(os.Hostname()),
+		"`name` of this gateway among all of the installation: a-z, 0-9 and -")
+	fs.StringVar(&c.Data, prefix+"data", "gateway-data", "`folder` of the routes and the self-signed certificate that are kept")
+	fs.StringVar(&c.RoutesFile, prefix+"routes-file", "", "`file` where the last routes are kept, sealed; empty for routes in the folder -"+prefix+"data")
+	fs.StringVar(&c.MasterKeyFile, prefix+"master-key-file", "", "`file` with the master key that seals what is kept; needed")
+	c.Catalog.Flags(fs, prefix, "catalog", "127.0.0.1:9291")
+	c.Subscription.Flags(fs, prefix, "subscription", "127.0.0.1:9292")
+	c.Listen.Flags(fs, prefix)
+	c.Upstream.Flags(fs, prefix)
+	c.relayFlags(fs, prefix)
+	fs.DurationVar(&c.Grants.GrantTTL, prefix+"grant-ttl", 5*time.Minute, "how `long` a grant is kept before it is asked for again")
+	fs.DurationVar(&c.Grants.DenialTTL, prefix+"denial-ttl", 2*time.Second, "how `long` a denial is kept")
+	fs.DurationVar(&c.Grants.Timeout, prefix+"verify-timeout", 3*time.Second, "`time` to ask what a credential is good for")
+	fs.IntVar(&c.Grants.Lookups, prefix+"max-lookups", 256, "`number` of credentials that are asked for at once; further ones are refused")
+	fs.IntVar(&c.Grants.Grants, prefix+"max-grants", 100_000, "`number` of grants that are kept")
+	fs.DurationVar(&c.ReportEvery, prefix+"report-every", 5*time.Second, "`time` between two reports of usage")
+	fs.DurationVar(&c.Drain, prefix+"drain", 25*time.Second, "how `long` the end of live sessions is spread over at a stop")
+	c.GRPC.Flags(fs, prefix)
+	c.Ops.Flags(fs, prefix)
+}
+
+// relayFlags registers the options of sessions.
+func (c *Config) relayFlags(fs *flag.FlagSet, prefix string) {
+	fs.DurationVar(&c.Relay.Ping, prefix+"ping", 30*time.Second, "`time` between two pings to a client or backend")
+	fs.DurationVar(&c.Relay.Pong, prefix+"pong", 10*time.Second, "`time` to answer a ping")
+	fs.DurationVar(&c.Relay.Close, prefix+"close", 5*time.Second, "`time` to answer a close")
+	fs.DurationVar(&c.Relay.Linger, prefix+"linger", time.Second, "`time` to read on after the last frame was sent")
+	fs.DurationVar(&c.Relay.Write, prefix+"write", 10*time.Second, "`time` after which a peer that takes no bytes is cut")
+	fs.Int64Var(&c.Relay.MaxMessage, prefix+"max-message", 1<<20, "largest message in `bytes`, fragments summed")
+	fs.IntVar(&c.Relay.Flood, prefix+"flood", 100, "`number` of control and empty frames that a peer may send in a second")
+	fs.DurationVar(&c.MaxAge, prefix+"max-age", 0, "how `long` a session may live where its API does not say; 0 for ever")
+}
+
+// instancePattern is what the control plane takes as a watcher's name.
+var instancePattern = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
+
+// instanceOf makes a name of a host's.
+func instanceOf(host string, err error) string {
+	name := strings.Map(func(r rune) rune {
+		if r >= 'a' && r <= 'z' || r >= '0' && r <= '9' {
+			return r
+		}
+		return '-'
+	}, strings.ToLower(host))
+	name = strings.Trim(name[:min(len(name), 63)], "-")
+	if err != nil || name == "" {
+		return "gateway"
+	}
+	return name
+}
+
+// Check reports everything that is wrong with the configuration.
+func (c *Config) Check() error {
+	var wrong []error
+	fail := func(name, text string) { wrong = append(wrong, fmt.Errorf("-%s%s: %s", c.prefix, name, text)) }
+	if !instancePattern.MatchString(c.Instance) {
+		fail("instance", fmt.Sprintf("%q is not 1 to 63 characters of a-z, 0-9 and -", c.Instance))
+	}
+	if c.MasterKeyFile == "" && c.MasterKey == nil {
+		fail("master-key-file", "is needed")
+	}
+	if c.Data == "" && (c.RoutesFile == "" || c.Listen.TLSAddr != "" && c.Listen.CertFile == "") {
+		fail("data", "is needed")
+	}
+	for _, d := range []struct {
+		name  string
+		value time.Duration
+	}{
+		{"ping", c.Relay.Ping}, {"pong", c.Relay.Pong}, {"close", c.Relay.Close}, {"linger", c.Relay.Linger},
+		{"write", c.Relay.Write}, {"grant-ttl", c.Grants.GrantTTL}, {"denial-ttl", c.Grants.DenialTTL},
+		{"verify-timeout", c.Grants.Timeout}, {"report-every", c.ReportEvery}, {"drain", c.Drain}, {"max-age", c.MaxAge},
+		{"dial-timeout", c.Upstream.Timeout},
+	} {
+		if d.value < 0 {
+			fail(d.name, "must not be negative")
+		}
+	}
+	for _, n := range []struct {
+		name  string
+		value int64
+	}{
+		{"max-message", c.Relay.MaxMessage}, {"flood", int64(c.Relay.Flood)},
+		{"max-lookups", int64(c.Grants.Lookups)}, {"max-grants", int64(c.Grants.Grants)},
+	} {
+		if n.value < 0 {
+			fail(n.name, "must not be negative")
+		}
+	}
+	return errors.Join(append(wrong, c.Catalog.Check(), c.Subscription.Check(), c.Listen.Check(), c.GRPC.Check(), c.Ops.Check())...)
+}
+
+// routesFile is where the routes are kept.
+func (c *Config) routesFile() string {
+	if c.RoutesFile != "" {
+		return c.RoutesFile
+	}
+	return filepath.Join(c.Data, "routes")
+}

@@ -1,0 +1,221 @@
+// Package gateway is the service that WebSocket clients connect to: it takes
+// their handshakes, asks what their credentials are good for, dials backends and
+// relays frames, and ends sessions the moment their grants end. It owns nothing
+// durable: routes come from the catalog, grants from the subscription service,
+// which also takes what is counted here.
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"google.golang.org/grpc"
+
+	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
+	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
+	watchv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/watch/v1"
+	"github.com/tidegatehq/tidegate/services/gateway/internal/api"
+	"github.com/tidegatehq/tidegate/services/gateway/internal/auth"
+	"github.com/tidegatehq/tidegate/services/gateway/internal/handshake"
+	"github.com/tidegatehq/tidegate/services/gateway/internal/listener"
+	"github.com/tidegatehq/tidegate/services/gateway/internal/metering"
+	"github.com/tidegatehq/tidegate/services/gateway/internal/metrics"
+	"github.com/tidegatehq/tidegate/services/gateway/internal/routes"
+	"github.com/tidegatehq/tidegate/services/gateway/internal/session"
+	"github.com/tidegatehq/tidegate/services/gateway/internal/upstream"
+	"github.com/tidegatehq/tidegate/services/kit/grpcserver"
+	"github.com/tidegatehq/tidegate/services/kit/id"
+	"github.com/tidegatehq/tidegate/services/kit/identity"
+	"github.com/tidegatehq/tidegate/services/kit/issuer"
+	"github.com/tidegatehq/tidegate/services/kit/obs"
+	"github.com/tidegatehq/tidegate/services/kit/run"
+	"github.com/tidegatehq/tidegate/services/kit/seal"
+)
+
+// Times of a stop.
+const (
+	// leaveTime is how long sessions may take to close after the drain time.
+	leaveTime = 10 * time.Second
+	// reportTime is how long the last reports are tried.
+	reportTime = 10 * time.Second
+)
+
+// Run lets clients through until ctx ends. Then the gateway says that it is not
+// ready and takes no new sessions, ends the live ones spread over the drain time,
+// reports what was counted, and stops.
+func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
+	if err := cfg.Check(); err != nil {
+		return run.Misconfigured(err)
+	}
+	disk, err := openDisk(&cfg, log)
+	if err != nil {
+		return err
+	}
+	catalog, err := cfg.Catalog.Dial()
+	if err != nil {
+		return err
+	}
+	defer cfg.Catalog.Close(catalog)
+	subscription, err := cfg.Subscription.Dial()
+	if err != nil {
+		return err
+	}
+	defer cfg.Subscription.Close(subscription)
+	dialer, err := upstream.New(cfg.Upstream)
+	if err != nil {
+		return err
+	}
+	reg := cfg.Metrics
+	if reg == nil {
+		reg = obs.NewRegistry()
+	}
+	g := &gateway{cfg: cfg, log: log, store: &routes.Store{}, metrics: metrics.New(reg), started: time.Now()}
+	g.meter = metering.New(metering.Config{Gateway: cfg.Instance, BootID: id.New(), Every: cfg.ReportEvery},
+		subscriptionv1.NewMeteringServiceClient(subscription), g.metrics, log)
+	g.sessions = session.NewRegistry(session.Config{Relay: cfg.Relay, Began: g.meter.Began}, g.meter.Record)
+	g.grants = auth.New(cfg.Grants, auth.NewRemote(subscriptionv1.NewTokenServiceClient(subscription)), g.sessions, g.metrics, log)
+	defer g.grants.Close()
+	keeper := routes.NewKeeper(g.store, g.sessions, disk, cfg.MaxAge, log)
+	keeper.Preload(disk.Load())
+	g.watchRoutes = routes.NewWatch(catalogv1.NewRouteServiceClient(catalog), g.hello(routes.Features()), keeper, log, time.Now)
+	g.watchGrants = auth.NewWatch(subscriptionv1.NewTokenServiceClient(subscription), g.hello(nil), g.grants, log, time.Now)
+	g.listener, err = listener.Open(cfg.Listen, handshake.New(handshake.Parts{
+		Routes: g.store, Grants: g.grants, Dialer: dialer, Sessions: g.sessions,
+		Metrics: g.metrics, Log: log, Features: routes.Features(),
+	}), g.ready, g.metrics, log)
+	if err != nil {
+		return err
+	}
+	g.measure(dialer)
+	return g.serve(ctx, disk.Run, g.watchRoutes.Run, g.watchGrants.Run, g.grants.Run, g.report,
+		g.newServer(subscription, reg).Run, obs.New(cfg.Ops, log, reg, g.ready).Run)
+}
+
+// gateway is the service while it runs.
+type gateway struct {
+	cfg      Config
+	log      *slog.Logger
+	started  time.Time
+	draining atomic.Bool
+
+	store       *routes.Store
+	metrics     *metrics.Metrics
+	meter       *metering.Meter
+	sessions    *session.Registry
+	grants      *auth.Cache
+	watchRoutes *routes.Watch
+	watchGrants *auth.Watch
+	listener    *listener.Listener
+}
+
+// openDisk makes the folder of what is kept and returns the copy of the routes
+// in it.
+func openDisk(cfg *Config, log *slog.Logger) (*routes.Disk, error) {
+	key := cfg.MasterKey
+	if key == nil {
+		var err error
+		if key, err = seal.Load(cfg.MasterKeyFile); err != nil {
+			return nil, err
+		}
+	}
+	cfg.Listen.CertDir = cfg.Data
+	if err := os.MkdirAll(filepath.Dir(cfg.routesFile()), 0o700); err != nil {
+		return nil, fmt.Errorf("make the folder of the routes: %w", err)
+	}
+	return routes.NewDisk(cfg.routesFile(), key, log), nil
+}
+
+// hello is how the gateway names itself to a service that it watches.
+func (g *gateway) hello(features []string) *watchv1.Hello {
+	return &watchv1.Hello{
+		Instance: g.cfg.Instance, Kind: identity.Gateway, Build: run.Version(),
+		Address: g.cfg.GRPC.InternalAddr, Features: features,
+	}
+}
+
+// newServer returns the gRPC of the sessions.
+func (g *gateway) newServer(subscription grpc.ClientConnInterface, reg *prometheus.Registry) *grpcserver.Server {
+	keys := issuer.New(subscriptionv1.NewOAuthServiceClient(subscription))
+	srv := grpcserver.New(g.cfg.GRPC, g.log, grpcserver.Auth{
+		Verifier: identity.NewVerifier(keys.Issuer, keys, time.Now),
+		Rules:    api.Rules(),
+	}, grpcserver.WithMetrics(reg))
+	api.New(api.Gateway{
+		Instance: g.cfg.Instance, Build: run.Version(), Started: g.started, Ready: g.ready,
+		RoutesApplied: g.watchRoutes.Applied, GrantsApplied: g.watchGrants.Applied,
+	}, g.sessions, g.store, g.log).Register(srv.Public(), srv.Internal())
+	return srv
+}
+
+// measure registers the gauges.
+func (g *gateway) measure(dialer *upstream.Dialer) {
+	g.metrics.Gauges(func() int { return g.sessions.Gauges().Live }, g.listener.InProgress, dialer.Dials)
+	g.metrics.Watch(metrics.Routes, g.watchRoutes.Health, g.watchRoutes.Applied)
+	g.metrics.Watch(metrics.Grants, g.watchGrants.Health, g.watchGrants.Applied)
+}
+
+// ready returns why the gateway takes no new sessions, or nil.
+func (g *gateway) ready() error {
+	switch {
+	case g.draining.Load():
+		return session.ErrDraining
+	case !g.store.Loaded():
+		return errors.New("no routes yet")
+	}
+	return nil
+}
+
+func (g *gateway) report(ctx context.Context) error { return g.meter.Run(ctx, g.sessions) }
+
+// serve runs the listener and the tasks that sessions need. They outlive ctx:
+// only when the sessions are over and reported do they end.
+func (g *gateway) serve(ctx context.Context, tasks ...func(context.Context) error) error {
+	all, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	clients := func(base context.Context) error {
+		defer stop()
+		listening, closeListener := context.WithCancel(base)
+		defer closeListener()
+		done := make(chan error, 1)
+		go func() { done <- g.listener.Run(listening) }()
+		if g.cfg.Ready != nil {
+			g.cfg.Ready(Addrs{Plain: g.listener.Addr(), TLS: g.listener.TLSAddr()})
+		}
+		var err error
+		select {
+		case err = <-done:
+			g.drain(base)
+		case <-ctx.Done():
+			g.drain(base)
+			closeListener()
+			err = <-done
+		}
+		return errors.Join(err, g.flush(base))
+	}
+	return run.Group(all, append(tasks, clients)...)
+}
+
+// drain ends the sessions. Until they are over, new handshakes are answered 503.
+func (g *gateway) drain(ctx context.Context) {
+	g.draining.Store(true)
+	g.log.Info("sessions are ended", "count", g.sessions.Gauges().Live, "over", g.cfg.Drain)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), g.cfg.Drain+leaveTime)
+	defer cancel()
+	if err := g.sessions.Drain(ctx, g.cfg.Drain); err != nil {
+		g.log.Warn("sessions were cut", "error", err)
+	}
+}
+
+// flush reports what was counted last.
+func (g *gateway) flush(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), reportTime)
+	defer cancel()
+	return g.meter.Flush(ctx, g.sessions)
+}
