@@ -263,7 +263,11 @@ func (m *model) forget(gone func(app, key, sub string) bool) {
 // fresh verdicts.
 func (m *model) check(rt *rapid.T) {
 	touched := map[string]uint64{}
-	rows, err := m.db.QueryContext(m.t.Context(), `SELECT number, event FROM change ORDER BY number`)
+	oldest := m.head()
+	for _, j := range m.cached {
+		oldest = min(oldest, j.asOf)
+	}
+	rows, err := m.db.QueryContext(m.t.Context(), `SELECT number, event FROM change WHERE number > $1 ORDER BY number`, int64(oldest))
 	m.must(err)
 	defer rows.Close()
 	for rows.Next() {

@@ -69,14 +69,15 @@ func newClients(conn *grpc.ClientConn) clients {
 
 // world is the service with all its parts, and some people.
 type world struct {
-	t       *testing.T
-	db      *sqldb.DB
-	store   *store.Store
-	issuer  *token.Issuer
-	catalog *catalogtest.Catalog
-	clients               // on the people's face
+	t               *testing.T
+	db              *sqldb.DB
+	store           *store.Store
+	issuer          *token.Issuer
+	catalog         *catalogtest.Catalog
+	clients                 // on the people's face
 	gateway, portal clients // on the services' face
-	internal        *memnet.Listener
+	master          *seal.Key
+	passwords       *token.Passwords
 	logs            *buffer
 
 	mu    sync.Mutex
@@ -92,32 +93,15 @@ type world struct {
 // the service knows of it, it has read when it needed to.
 func newWorld(t *testing.T, db *sqldb.DB) *world {
 	t.Helper()
-	w := &world{t: t, db: db, catalog: catalogtest.New(t), logs: &buffer{}, clock: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)}
-	log := slog.New(slog.NewTextHandler(w.logs, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	changes := change.NewLog(db, log, w.now, 0)
-	w.store = store.New(db, changes, w.now)
-	passwords := token.NewPasswords()
-	keys := token.NewKeys(w.store, seal.New(), token.Rotation{Every: 24 * time.Hour, Lead: time.Hour, Longest: time.Hour}, w.now, log)
-	w.must(keys.Start(t.Context()))
-	lives := token.Lifetimes{Application: time.Hour, Person: 15 * time.Minute}
-	w.issuer = token.NewIssuer(issuerURL, keys, lives, w.now)
-	hello := &watchv1.Hello{Instance: "subscription", Kind: "subscription"}
-	checks, err := validate.New()
-	w.must(err)
-	people := memnet.Listen("subscription-people")
-	w.internal = memnet.Listen("subscription")
-	srv := grpcserver.New(grpcserver.Config{Listener: people, InternalListener: w.internal}, log, grpcserver.Auth{
-		Verifier: identity.NewVerifier(w.issuer.URL, keys, w.now), Rules: api.Rules(),
-	}, checks)
-	api.New(api.Parts{
-		Store: w.store, Changes: changes, Issuer: w.issuer, Keys: keys, Passwords: passwords,
-		Catalog:         catalogwatch.New(catalogv1.NewRouteServiceClient(w.catalog.Conn()), w.store, hello, log, w.now),
-		RefreshLifetime: 24 * time.Hour, Now: w.now, Log: log,
-	}).Register(srv.Public(), srv.Internal())
-	w.serve(changes.Run, srv.Run)
+	w := &world{
+		t: t, db: db, catalog: catalogtest.New(t), logs: &buffer{}, master: seal.New(), passwords: token.NewPasswords(),
+		clock: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC),
+	}
+	var people, internal *memnet.Listener
+	people, internal, w.store, w.issuer = w.replica()
 	w.clients = newClients(w.dial(people, ""))
-	w.gateway, w.portal = newClients(w.dial(w.internal, identity.Gateway)), newClients(w.dial(w.internal, identity.Portal))
-	turn, err := passwords.Turn(t.Context())
+	w.gateway, w.portal = newClients(w.dial(internal, identity.Gateway)), newClients(w.dial(internal, identity.Portal))
+	turn, err := w.passwords.Turn(t.Context())
 	w.must(err)
 	w.must(w.store.Install(t.Context(), store.Installation{Issuer: issuerURL, Canary: []byte{1}}, turn.Hash(adminPassword)))
 	turn.End()
@@ -129,6 +113,32 @@ func newWorld(t *testing.T, db *sqldb.DB) *world {
 	w.bob, w.bobName = w.person("bob", "subscriber", "creator")
 	w.guest, _ = w.person("guest", "creator")
 	return w
+}
+
+// replica starts the service once more on the same database.
+func (w *world) replica() (people, internal *memnet.Listener, st *store.Store, issuer *token.Issuer) {
+	w.t.Helper()
+	log := slog.New(slog.NewTextHandler(w.logs, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	changes := change.NewLog(w.db, log, w.now, 0)
+	st = store.New(w.db, changes, w.now)
+	keys := token.NewKeys(st, w.master, token.Rotation{Every: 24 * time.Hour, Lead: time.Hour, Longest: time.Hour}, w.now, log)
+	w.must(keys.Start(w.t.Context()))
+	lives := token.Lifetimes{Application: time.Hour, Person: 15 * time.Minute}
+	issuer = token.NewIssuer(issuerURL, keys, lives, w.now)
+	hello := &watchv1.Hello{Instance: "subscription", Kind: "subscription"}
+	checks, err := validate.New()
+	w.must(err)
+	people, internal = memnet.Listen("subscription-people"), memnet.Listen("subscription")
+	srv := grpcserver.New(grpcserver.Config{Listener: people, InternalListener: internal}, log, grpcserver.Auth{
+		Verifier: identity.NewVerifier(issuer.URL, keys, w.now), Rules: api.Rules(),
+	}, checks)
+	api.New(api.Parts{
+		Store: st, Changes: changes, Issuer: issuer, Keys: keys, Passwords: w.passwords,
+		Catalog:         catalogwatch.New(catalogv1.NewRouteServiceClient(w.catalog.Conn()), st, hello, log, w.now),
+		RefreshLifetime: 24 * time.Hour, Now: w.now, Log: log,
+	}).Register(srv.Public(), srv.Internal())
+	w.serve(changes.Run, srv.Run)
+	return people, internal, st, issuer
 }
 
 // onBoth runs a test in a world on each engine.

@@ -1,0 +1,127 @@
+package api_test
+
+import (
+	"context"
+	"math"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
+)
+
+func TestGatewayRefusals(t *testing.T) {
+	w := onSQLite(t)
+	none := t.Context()
+	invalid := codes.InvalidArgument
+	hour := w.now().Truncate(time.Hour)
+	query := func(change func(*subscriptionv1.GrantQuery)) func(context.Context) error {
+		q := &subscriptionv1.GrantQuery{Name: "grants/t", Key: "applications/a/keys/k", Version: v1, ExpireTime: timestamppb.New(hour)}
+		change(q)
+		return call(w.gateway.tokens.BatchGetGrants, &subscriptionv1.BatchGetGrantsRequest{Grants: []*subscriptionv1.GrantQuery{q}})
+	}
+	usage := func(change func(*subscriptionv1.Usage)) func(context.Context) error {
+		good, bad := usageRow(hour, "", "", v1, 1), usageRow(hour, "", "", v1, 1)
+		change(bad)
+		return call(w.gateway.metering.ReportUsage, &subscriptionv1.ReportUsageRequest{Batch: batch(1), Usage: []*subscriptionv1.Usage{good, bad}})
+	}
+	causes := func(change func(*subscriptionv1.SessionRecord)) func(context.Context) error {
+		good := sessionRecord("R", "", "", v1, hour)
+		bad := proto.CloneOf(good)
+		bad.Name = "sessionRecords/S"
+		change(bad)
+		return call(w.gateway.metering.ReportCauses, &subscriptionv1.ReportCausesRequest{
+			Batch: batch(1), SessionRecords: []*subscriptionv1.SessionRecord{good, bad},
+		})
+	}
+	reported := func(b *subscriptionv1.Batch) func(context.Context) error {
+		return call(w.gateway.metering.ReportUsage, &subscriptionv1.ReportUsageRequest{Batch: b, Usage: []*subscriptionv1.Usage{usageRow(hour, "", "", v1, 1)}})
+	}
+	verify := w.gateway.tokens.VerifyCredential
+	many := make([]*subscriptionv1.GrantQuery, 1001)
+	for i := range many {
+		many[i] = &subscriptionv1.GrantQuery{Name: "grants/t", Key: "applications/a/keys/k", Version: v1, ExpireTime: timestamppb.New(hour)}
+	}
+	w.check(t, []refusal{
+		{"verify nothing", none, call(verify, &subscriptionv1.VerifyCredentialRequest{Version: v1}), invalid, "credential: must be at least 1 characters"},
+		{"verify too much", none, call(verify, &subscriptionv1.VerifyCredentialRequest{Credential: long(8193), Version: v1}), invalid,
+			"credential: must be at most 8192 bytes"},
+		{"verify for no version", none, call(verify, &subscriptionv1.VerifyCredentialRequest{Credential: "x"}), invalid,
+			"version: does not match regex pattern `^apis/[a-z0-9-]{1,64}/versions/[a-z0-9-]{1,64}$`"},
+		{"no grants", none, call(w.gateway.tokens.BatchGetGrants, &subscriptionv1.BatchGetGrantsRequest{}), invalid,
+			"grants: must contain at least 1 item(s)"},
+		{"too many grants", none, call(w.gateway.tokens.BatchGetGrants, &subscriptionv1.BatchGetGrantsRequest{Grants: many}), invalid,
+			"grants: must contain no more than 1000 item(s)"},
+		{"a grant of a bad name", none, query(func(q *subscriptionv1.GrantQuery) { q.Name = "t" }), invalid, "grants[0].name: must be grants/{token id}"},
+		{"a grant of a bad key", none, query(func(q *subscriptionv1.GrantQuery) { q.Key = "k" }), invalid,
+			"grants[0].key: does not match regex pattern `^applications/[a-z0-9-]{1,64}/keys/[a-z0-9-]{1,64}$`"},
+		{"a grant without an end", none, query(func(q *subscriptionv1.GrantQuery) { q.ExpireTime = nil }), invalid, "grants[0].expire_time: is required"},
+		{"a grant with an impossible end", none, query(func(q *subscriptionv1.GrantQuery) {
+			q.ExpireTime = &timestamppb.Timestamp{Seconds: math.MaxInt64}
+		}), invalid, "grants[0].expire_time: must be a time"},
+
+		{"report without a batch", none, reported(nil), invalid, "batch: is required"},
+		{"report a bad batch", none, reported(&subscriptionv1.Batch{Gateway: "G"}), invalid,
+			"batch.gateway: does not match regex pattern `^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`; " +
+				"batch.boot_id: must be at least 1 characters; batch.sequence: must be greater than or equal to 1"},
+		{"report a batch beyond numbers", none, reported(&subscriptionv1.Batch{Gateway: "g", BootId: "b", Sequence: math.MaxUint64}), invalid,
+			"batch.sequence: must be at most 9223372036854775807"},
+		{"report no usage", none, call(w.gateway.metering.ReportUsage, &subscriptionv1.ReportUsageRequest{Batch: batch(1)}), invalid,
+			"usage: must contain at least 1 item(s)"},
+		{"report usage of no version", none, usage(func(u *subscriptionv1.Usage) { u.Version = "x" }), invalid,
+			"usage[1].version: must be apis/{api}/versions/{version}"},
+		{"report usage of no hour", none, usage(func(u *subscriptionv1.Usage) { u.Hour = nil }), invalid, "usage[1].hour: must be a time"},
+		{"report usage of a minute", none, usage(func(u *subscriptionv1.Usage) { u.Hour.Seconds += 60 }), invalid, "usage[1].hour: must be the start of an hour"},
+		{"report usage of bad names", none, usage(func(u *subscriptionv1.Usage) { u.Application, u.Subscription = "a", "s" }), invalid,
+			"usage[1].subscription: must be subscriptions/{id} or empty; usage[1].application: must be applications/{id} or empty"},
+		{"report too much", none, usage(func(u *subscriptionv1.Usage) { u.Inbound.Messages, u.Sessions = math.MaxUint64, 1e15+1 }), invalid,
+			"usage[1].sessions: must be at most 1000000000000000; usage[1].inbound.messages: must be at most 1000000000000000"},
+
+		{"report no records", none, call(w.gateway.metering.ReportCauses, &subscriptionv1.ReportCausesRequest{Batch: batch(1)}), invalid,
+			"session_records: must contain at least 1 item(s)"},
+		{"report a record without a name", none, causes(func(r *subscriptionv1.SessionRecord) { r.Name = "" }), invalid,
+			"session_records[1].name: must be sessionRecords/{ref}"},
+		{"report a record without times", none, causes(func(r *subscriptionv1.SessionRecord) { r.StartTime, r.EndTime = nil, nil }), invalid,
+			"session_records[1].start_time: must be a time; session_records[1].end_time: must be a time"},
+		{"report a record with long texts", none, causes(func(r *subscriptionv1.SessionRecord) { r.ClientAddress, r.Cause = long(256), long(256) }), invalid,
+			"session_records[1].client_address: must have at most 255 characters; session_records[1].cause: must have at most 255 characters"},
+		{"report a record with a bad code", none, causes(func(r *subscriptionv1.SessionRecord) { r.ClientCode = 65536 }), invalid,
+			"session_records[1].client_code: must be at most 65535"},
+		{"report a record with NUL", none, causes(func(r *subscriptionv1.SessionRecord) { r.Cause = "\x00" }), invalid,
+			"session_records[1].cause: " + noNUL},
+
+		{"get a record of a bad name", w.ann, call(w.usage.GetSessionRecord, &subscriptionv1.GetSessionRecordRequest{Name: "x"}), invalid,
+			"name: does not match regex pattern `^sessionRecords/[A-Za-z0-9-]{1,64}$`"},
+		{"get an unknown record", w.ann, call(w.usage.GetSessionRecord, &subscriptionv1.GetSessionRecordRequest{Name: "sessionRecords/X"}), codes.NotFound,
+			"sessionRecords/X not found"},
+		{"list usage by what is not there", w.ann, call(w.usage.ListUsage, &subscriptionv1.ListUsageRequest{Filter: `hour = "1"`}), invalid,
+			`filter: no field "hour": there are subscription, application, version`},
+		{"list usage by a bad subscription", w.ann, call(w.usage.ListUsage, &subscriptionv1.ListUsageRequest{Filter: `subscription = "1"`}), invalid,
+			"filter: subscription must be subscriptions/{id}"},
+		{"list a huge page of records", w.ann, call(w.usage.ListSessionRecords, &subscriptionv1.ListSessionRecordsRequest{PageSize: hugePage}), invalid, badPageSize},
+		{"list records by a field twice", w.ann, call(w.usage.ListSessionRecords, &subscriptionv1.ListSessionRecordsRequest{
+			Filter: `cause = "A" AND cause = "B"`}), invalid, `filter: has the field "cause" twice`},
+	})
+}
+
+// TestOAuthRefusals has what the rules of the protos refuse; TestTokenRefusals
+// has the rest.
+func TestOAuthRefusals(t *testing.T) {
+	w := onSQLite(t)
+	c := &subscriptionv1.ClientCredentials{ClientId: long(129), ClientSecret: long(129)}
+	const client = "client.client_id: must be at most 128 characters; client.client_secret: must be at most 128 characters"
+	w.check(t, []refusal{
+		{"token: too long", t.Context(), call(w.oauth.IssueToken, &subscriptionv1.IssueTokenRequest{GrantType: long(129), Client: c, Scope: long(1025)}),
+			codes.InvalidArgument, "grant_type: must be at most 128 characters; " + client + "; scope: must be at most 1024 characters"},
+		{"revoke: too long", t.Context(), call(w.oauth.RevokeToken, &subscriptionv1.RevokeTokenRequest{Token: long(8193), Client: c}),
+			codes.InvalidArgument, "token: must be at most 8192 characters; " + client},
+		{"introspect: too long", t.Context(), call(w.oauth.IntrospectToken, &subscriptionv1.IntrospectTokenRequest{Token: long(8193), Client: c}),
+			codes.InvalidArgument, "token: must be at most 8192 characters; " + client},
+		{"token: NUL", t.Context(), call(w.oauth.IssueToken, &subscriptionv1.IssueTokenRequest{
+			GrantType: "client_credentials", Client: &subscriptionv1.ClientCredentials{ClientId: "\x00"}}),
+			codes.InvalidArgument, "client.client_id: " + noNUL},
+	})
+}

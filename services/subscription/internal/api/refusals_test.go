@@ -1,0 +1,293 @@
+package api_test
+
+import (
+	"context"
+	"math"
+	"strings"
+	"testing"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/protobuf/types/known/fieldmaskpb"
+
+	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
+)
+
+// refusal is a request that is refused.
+type refusal struct {
+	name string
+	as   context.Context
+	do   func(context.Context) error
+	code codes.Code
+	text string
+}
+
+// call is a call of a method with a request.
+func call[Req, Resp any](method func(context.Context, *Req, ...grpc.CallOption) (*Resp, error), req *Req) func(context.Context) error {
+	return func(ctx context.Context) error {
+		_, err := method(ctx, req)
+		return err
+	}
+}
+
+// check makes the refused requests and sees that nothing was written.
+func (w *world) check(t *testing.T, all []refusal) {
+	t.Helper()
+	for _, r := range all {
+		t.Run(r.name, func(t *testing.T) {
+			before := w.dump()
+			refused(t, r.name, r.do(r.as), r.code, r.text)
+			if after := w.dump(); after != before {
+				t.Errorf("something was written:\n%s\nwas\n%s", after, before)
+			}
+		})
+	}
+}
+
+func long(n int) string { return strings.Repeat("x", n) }
+
+const (
+	badPerson      = "name: does not match regex pattern `^people/[a-z0-9-]{1,64}$`"
+	badApplication = "name: does not match regex pattern `^applications/[a-z0-9-]{1,64}$`"
+	badParent      = "parent: does not match regex pattern `^applications/[a-z0-9-]{1,64}$`"
+	badKey         = "name: does not match regex pattern `^applications/[a-z0-9-]{1,64}/keys/[a-z0-9-]{1,64}$`"
+	badSub         = "name: does not match regex pattern `^subscriptions/[a-z0-9-]{1,64}$`"
+	badUsername    = "must be 1 to 64 characters of A-Z a-z 0-9 _ . @ + - and start with a letter or a digit"
+	badDisplayName = "must have 1 to 100 characters, no control characters and no space at either end"
+	badPageToken   = "page_token: is not a token that a list has returned"
+	badPageSize    = "page_size: must be greater than or equal to 0 and less than or equal to 1000"
+	badEtag        = "etag: must be at most 64 characters"
+	noNUL          = "must not have the character NUL"
+	stale          = `somebody else changed it: the etag is no longer "9"; read it again`
+	hugePage       = 1001
+)
+
+func TestPeopleRefusals(t *testing.T) {
+	w := onSQLite(t)
+	nobody := t.Context()
+	person := func(change func(*subscriptionv1.Person)) *subscriptionv1.CreatePersonRequest {
+		p := &subscriptionv1.Person{Username: "carol", Roles: []subscriptionv1.Person_Role{subscriptionv1.Person_ROLE_CREATOR}}
+		change(p)
+		return &subscriptionv1.CreatePersonRequest{Person: p}
+	}
+	update := func(p *subscriptionv1.Person, paths ...string) *subscriptionv1.UpdatePersonRequest {
+		return &subscriptionv1.UpdatePersonRequest{Person: p, UpdateMask: &fieldmaskpb.FieldMask{Paths: paths}}
+	}
+	withPassword := person(func(*subscriptionv1.Person) {})
+	withPassword.Password = "too short"
+	create, change, list := w.people.CreatePerson, w.people.UpdatePerson, w.people.ListPeople
+	invalid := codes.InvalidArgument
+	w.check(t, []refusal{
+		{"sign in without a name", nobody, call(w.people.SignIn, &subscriptionv1.SignInRequest{Password: "x"}), invalid,
+			"username: must be at least 1 characters"},
+		{"sign in without a password", nobody, call(w.people.SignIn, &subscriptionv1.SignInRequest{Username: "x"}), invalid,
+			"password: must be at least 1 characters"},
+		{"sign in with too much", nobody, call(w.people.SignIn, &subscriptionv1.SignInRequest{Username: long(65), Password: long(257)}), invalid,
+			"username: must be at most 64 characters; password: must be at most 256 characters"},
+		{"sign in with NUL", nobody, call(w.people.SignIn, &subscriptionv1.SignInRequest{Username: "a\x00", Password: "x"}), invalid,
+			"username: " + noNUL},
+		{"refresh with nothing", nobody, call(w.people.RefreshSignIn, &subscriptionv1.RefreshSignInRequest{}), invalid,
+			"refresh_token: must be at least 1 characters"},
+		{"refresh with nonsense", nobody, call(w.people.RefreshSignIn, &subscriptionv1.RefreshSignInRequest{RefreshToken: "x"}),
+			codes.Unauthenticated, signInEnded},
+		{"refresh with too much", nobody, call(w.people.RefreshSignIn, &subscriptionv1.RefreshSignInRequest{RefreshToken: long(257)}), invalid,
+			"refresh_token: must be at most 256 characters"},
+		{"sign out with nothing", nobody, call(w.people.SignOut, &subscriptionv1.SignOutRequest{}), invalid,
+			"refresh_token: must be at least 1 characters"},
+		{"change a password to a short one", w.root, call(w.people.ChangePassword,
+			&subscriptionv1.ChangePasswordRequest{Name: w.annName, NewPassword: "short"}), invalid, "new_password: must be at least 12 characters"},
+		{"change a password of a bad name", w.root, call(w.people.ChangePassword,
+			&subscriptionv1.ChangePasswordRequest{Name: "ann", NewPassword: long(12)}), invalid, badPerson},
+
+		{"create nobody", w.root, call(create, &subscriptionv1.CreatePersonRequest{}), invalid, "person: is required"},
+		{"create without a name", w.root, call(create, person(func(p *subscriptionv1.Person) { p.Username = "" })), invalid,
+			"person.username: " + badUsername},
+		{"create with a bad name", w.root, call(create, person(func(p *subscriptionv1.Person) { p.Username = "a b" })), invalid,
+			"person.username: " + badUsername},
+		{"create with a long name", w.root, call(create, person(func(p *subscriptionv1.Person) { p.Username = long(65) })), invalid,
+			"person.username: " + badUsername},
+		{"create without a role", w.root, call(create, person(func(p *subscriptionv1.Person) { p.Roles = nil })), invalid,
+			"person.roles: must contain at least 1 item(s)"},
+		{"create with an unknown role", w.root, call(create, person(func(p *subscriptionv1.Person) { p.Roles[0] = 77 })), invalid,
+			"person.roles[0]: is not one of the defined values"},
+		{"create with no role's number", w.root, call(create, person(func(p *subscriptionv1.Person) { p.Roles[0] = 0 })), invalid,
+			"person.roles[0]: is required"},
+		{"create with a role twice", w.root, call(create, person(func(p *subscriptionv1.Person) { p.Roles = append(p.Roles, p.Roles[0]) })), invalid,
+			"person.roles: must not have the same value twice"},
+		{"create with a short password", w.root, call(create, withPassword), invalid, "password: must have 12 to 256 characters"},
+		{"create a second one", w.root, call(create, person(func(p *subscriptionv1.Person) { p.Username = "ANN" })), codes.AlreadyExists,
+			`the username "ANN" is taken`},
+		{"create without the role", w.ann, call(create, person(func(*subscriptionv1.Person) {})), codes.PermissionDenied,
+			"this needs the role admin"},
+
+		{"get a bad name", w.root, call(w.people.GetPerson, &subscriptionv1.GetPersonRequest{Name: "people/A"}), invalid, badPerson},
+		{"get an unknown one", w.root, call(w.people.GetPerson, &subscriptionv1.GetPersonRequest{Name: "people/none"}), codes.NotFound,
+			"people/none not found"},
+		{"get another", w.ann, call(w.people.GetPerson, &subscriptionv1.GetPersonRequest{Name: w.bobName}), codes.NotFound,
+			w.bobName + " not found"},
+		{"list a huge page", w.root, call(list, &subscriptionv1.ListPeopleRequest{PageSize: hugePage}), invalid, badPageSize},
+		{"list a negative page", w.root, call(list, &subscriptionv1.ListPeopleRequest{PageSize: -1}), invalid, badPageSize},
+		{"list with a bad token", w.root, call(list, &subscriptionv1.ListPeopleRequest{PageToken: "x"}), invalid, badPageToken},
+		{"list by what is not there", w.root, call(list, &subscriptionv1.ListPeopleRequest{Filter: `role = "x"`}), invalid,
+			`filter: no field "role": there are username`},
+		{"list by nonsense", w.root, call(list, &subscriptionv1.ListPeopleRequest{Filter: `username`}), invalid,
+			`filter: must be field = "value", joined by AND`},
+
+		{"update nobody", w.root, call(change, &subscriptionv1.UpdatePersonRequest{}), invalid, "person.name: must be people/{id}"},
+		{"update a bad name", w.root, call(change, update(&subscriptionv1.Person{Name: "people/A"})), invalid, "person.name: must be people/{id}"},
+		{"update an unknown one", w.root, call(change, update(&subscriptionv1.Person{Name: "people/none"})), codes.NotFound, "people/none not found"},
+		{"update an unknown field", w.root, call(change, update(&subscriptionv1.Person{Name: w.annName}, "color")), invalid,
+			`update_mask: no field "color": there are username, display_name, roles`},
+		{"update what is fixed", w.root, call(change, update(&subscriptionv1.Person{Name: w.annName}, "create_time")), invalid,
+			"person.create_time: cannot be changed by an update"},
+		{"update to no role", w.root, call(change, update(&subscriptionv1.Person{Name: w.annName}, "roles")), invalid,
+			"person.roles: must contain at least 1 item(s)"},
+		{"update to a long display name", w.root, call(change, update(&subscriptionv1.Person{Name: w.annName, DisplayName: long(101)})), invalid,
+			"person.display_name: must be at most 100 characters"},
+		{"update to another's name", w.root, call(change, update(&subscriptionv1.Person{Name: w.annName, Username: "Bob"})), codes.AlreadyExists,
+			`the username "Bob" is taken`},
+		{"update with a stale etag", w.root, call(change, update(&subscriptionv1.Person{Name: w.annName, DisplayName: "x", Etag: "9"})),
+			codes.Aborted, stale},
+		{"update the last administrator", w.root, call(change, update(&subscriptionv1.Person{
+			Name: "people/me", Roles: []subscriptionv1.Person_Role{subscriptionv1.Person_ROLE_CREATOR},
+		})), codes.FailedPrecondition, "this is the last administrator"},
+		{"delete the last administrator", w.root, call(w.people.DeletePerson, &subscriptionv1.DeletePersonRequest{Name: "people/me"}),
+			codes.FailedPrecondition, "this is the last administrator"},
+		{"delete with a stale etag", w.root, call(w.people.DeletePerson, &subscriptionv1.DeletePersonRequest{Name: w.annName, Etag: "9"}),
+			codes.Aborted, stale},
+		{"delete with a long etag", w.root, call(w.people.DeletePerson, &subscriptionv1.DeletePersonRequest{Name: w.annName, Etag: long(65)}),
+			invalid, badEtag},
+		{"delete an unknown one", w.root, call(w.people.DeletePerson, &subscriptionv1.DeletePersonRequest{Name: "people/none"}), codes.NotFound,
+			"people/none not found"},
+	})
+}
+
+func TestSubscriptionRefusals(t *testing.T) {
+	w := onSQLite(t)
+	w.publish(v1)
+	app, other := w.application(w.ann, "Chat").GetName(), w.application(w.ann, "Other").GetName()
+	k := w.key(w.ann, app, subscriptionv1.KeyType_KEY_TYPE_PRODUCTION)
+	sub := w.subscribe(w.ann, app, v1).GetName()
+	invalid := codes.InvalidArgument
+	createApp := func(a *subscriptionv1.Application) func(context.Context) error {
+		return call(w.subs.CreateApplication, &subscriptionv1.CreateApplicationRequest{Application: a})
+	}
+	updateApp := func(a *subscriptionv1.Application, paths ...string) func(context.Context) error {
+		return call(w.subs.UpdateApplication, &subscriptionv1.UpdateApplicationRequest{Application: a, UpdateMask: &fieldmaskpb.FieldMask{Paths: paths}})
+	}
+	createKey := func(parent string, kind subscriptionv1.KeyType) func(context.Context) error {
+		return call(w.subs.CreateKey, &subscriptionv1.CreateKeyRequest{Parent: parent, Key: &subscriptionv1.Key{Type: kind}})
+	}
+	updateSub := func(s *subscriptionv1.Subscription, paths ...string) func(context.Context) error {
+		return call(w.subs.UpdateSubscription, &subscriptionv1.UpdateSubscriptionRequest{Subscription: s, UpdateMask: &fieldmaskpb.FieldMask{Paths: paths}})
+	}
+	apps, subs := w.subs.ListApplications, w.subs.ListSubscriptions
+	w.check(t, []refusal{
+		{"create no application", w.ann, createApp(nil), invalid, "application: is required"},
+		{"create an application without a name", w.ann, createApp(&subscriptionv1.Application{}), invalid, "application.display_name: " + badDisplayName},
+		{"create an application with a space at its end", w.ann, createApp(&subscriptionv1.Application{DisplayName: "Chat "}), invalid,
+			"application.display_name: " + badDisplayName},
+		{"create an application with a newline", w.ann, createApp(&subscriptionv1.Application{DisplayName: "Ch\nat"}), invalid,
+			"application.display_name: " + badDisplayName},
+		{"create an application with a long text", w.ann, createApp(&subscriptionv1.Application{DisplayName: "x", Description: long(4097)}), invalid,
+			"application.description: must be at most 4096 characters"},
+		{"create an application with NUL", w.ann, createApp(&subscriptionv1.Application{DisplayName: "x", Description: "\x00"}), invalid,
+			"application.description: " + noNUL},
+		{"create an application again", w.ann, createApp(&subscriptionv1.Application{DisplayName: "CHAT"}), codes.AlreadyExists,
+			`there is an application "CHAT" already`},
+		{"create an application without the role", w.guest, createApp(&subscriptionv1.Application{DisplayName: "x"}), codes.PermissionDenied,
+			"this needs the role subscriber"},
+		{"get an application of a bad name", w.ann, call(w.subs.GetApplication, &subscriptionv1.GetApplicationRequest{Name: "Chat"}), invalid, badApplication},
+		{"get another's application", w.bob, call(w.subs.GetApplication, &subscriptionv1.GetApplicationRequest{Name: app}), codes.NotFound, app + " not found"},
+		{"list applications by what is not there", w.ann, call(apps, &subscriptionv1.ListApplicationsRequest{Filter: `name = "x"`}), invalid,
+			`filter: no field "name": there are display_name, owner`},
+		{"list applications by a bad owner", w.ann, call(apps, &subscriptionv1.ListApplicationsRequest{Filter: `owner = "ann"`}), invalid,
+			"filter: owner must be people/{id}"},
+		{"list applications with a bad token", w.ann, call(apps, &subscriptionv1.ListApplicationsRequest{PageToken: "e30"}), invalid, badPageToken},
+		{"update no application", w.ann, updateApp(nil), invalid, "application.name: must be applications/{id}"},
+		{"update another's application", w.bob, updateApp(&subscriptionv1.Application{Name: app, DisplayName: "x"}), codes.NotFound, app + " not found"},
+		{"update an application's owner", w.ann, updateApp(&subscriptionv1.Application{Name: app, Owner: w.bobName}, "owner"), invalid,
+			"application.owner: cannot be changed by an update"},
+		{"update an application to no name", w.ann, updateApp(&subscriptionv1.Application{Name: app}, "display_name"), invalid,
+			"application.display_name: " + badDisplayName},
+		{"update an application to another's name", w.ann, updateApp(&subscriptionv1.Application{Name: app, DisplayName: "Other"}), codes.AlreadyExists,
+			`there is an application "Other" already`},
+		{"update an application with a stale etag", w.ann, updateApp(&subscriptionv1.Application{Name: app, DisplayName: "x", Etag: "9"}), codes.Aborted, stale},
+		{"delete another's application", w.bob, call(w.subs.DeleteApplication, &subscriptionv1.DeleteApplicationRequest{Name: app}), codes.NotFound,
+			app + " not found"},
+		{"delete an application with a stale etag", w.ann, call(w.subs.DeleteApplication,
+			&subscriptionv1.DeleteApplicationRequest{Name: app, Etag: "9"}), codes.Aborted, stale},
+
+		{"create no key", w.ann, call(w.subs.CreateKey, &subscriptionv1.CreateKeyRequest{Parent: app}), invalid, "key: is required"},
+		{"create a key of no type", w.ann, createKey(app, 0), invalid, "key.type: is required"},
+		{"create a key of an unknown type", w.ann, createKey(app, 7), invalid, "key.type: is not one of the defined values"},
+		{"create a key of a bad parent", w.ann, createKey("x", 1), invalid, badParent},
+		{"create a key of another's", w.bob, createKey(app, 2), codes.NotFound, app + " not found"},
+		{"create a key again", w.ann, createKey(app, 1), codes.AlreadyExists, "the application has a production key already"},
+		{"get a key of a bad name", w.ann, call(w.subs.GetKey, &subscriptionv1.GetKeyRequest{Name: app}), invalid, badKey},
+		{"get another's key", w.bob, call(w.subs.GetKey, &subscriptionv1.GetKeyRequest{Name: k.GetName()}), codes.NotFound, k.GetName() + " not found"},
+		{"list another's keys", w.bob, call(w.subs.ListKeys, &subscriptionv1.ListKeysRequest{Parent: app}), codes.NotFound, app + " not found"},
+		{"regenerate another's secret", w.bob, call(w.subs.RegenerateSecret, &subscriptionv1.RegenerateSecretRequest{Name: k.GetName()}),
+			codes.NotFound, k.GetName() + " not found"},
+		{"regenerate a secret with a stale etag", w.ann, call(w.subs.RegenerateSecret,
+			&subscriptionv1.RegenerateSecretRequest{Name: k.GetName(), Etag: "9"}), codes.Aborted, stale},
+		{"delete another's key", w.bob, call(w.subs.DeleteKey, &subscriptionv1.DeleteKeyRequest{Name: k.GetName()}), codes.NotFound, k.GetName() + " not found"},
+		{"delete a key with a stale etag", w.ann, call(w.subs.DeleteKey, &subscriptionv1.DeleteKeyRequest{Name: k.GetName(), Etag: "9"}), codes.Aborted, stale},
+
+		{"create no subscription", w.ann, call(w.subs.CreateSubscription, &subscriptionv1.CreateSubscriptionRequest{}), invalid, "subscription: is required"},
+		{"create a subscription of nothing", w.ann, call(w.subs.CreateSubscription, subscription("", "", "")), invalid,
+			"subscription.application: does not match regex pattern `^applications/[a-z0-9-]{1,64}$`; " +
+				"subscription.version: does not match regex pattern `^apis/[a-z0-9-]{1,64}/versions/[a-z0-9-]{1,64}$`; " +
+				"subscription.plan: does not match regex pattern `^plans/[a-z0-9-]{1,64}$`"},
+		{"create a subscription of another's", w.bob, call(w.subs.CreateSubscription, subscription(app, v1, gold)), codes.NotFound, app + " not found"},
+		{"create a subscription to nothing", w.ann, call(w.subs.CreateSubscription, subscription(other, v2, gold)), codes.NotFound, v2 + " not found"},
+		{"create a subscription to no plan", w.ann, call(w.subs.CreateSubscription, subscription(other, v1, "plans/none")), codes.FailedPrecondition,
+			v1 + " does not offer plans/none"},
+		{"create a subscription again", w.ann, call(w.subs.CreateSubscription, subscription(app, v1, silver)), codes.AlreadyExists,
+			app + " is subscribed to " + v1 + " already"},
+		{"get a subscription of a bad name", w.ann, call(w.subs.GetSubscription, &subscriptionv1.GetSubscriptionRequest{Name: "x"}), invalid, badSub},
+		{"get another's subscription", w.guest, call(w.subs.GetSubscription, &subscriptionv1.GetSubscriptionRequest{Name: sub}), codes.NotFound, sub + " not found"},
+		{"list subscriptions by a bad application", w.ann, call(subs, &subscriptionv1.ListSubscriptionsRequest{Filter: `application = "x"`}), invalid,
+			"filter: application must be applications/{id}"},
+		{"list subscriptions with a long filter", w.ann, call(subs, &subscriptionv1.ListSubscriptionsRequest{Filter: long(1025)}), invalid,
+			"filter: must be at most 1024 characters"},
+		{"update no subscription", w.ann, updateSub(nil), invalid, "subscription.name: must be subscriptions/{id}"},
+		{"update a subscription to no plan", w.ann, updateSub(&subscriptionv1.Subscription{Name: sub}, "plan"), invalid,
+			"subscription.plan: does not match regex pattern `^plans/[a-z0-9-]{1,64}$`"},
+		{"update a subscription's version", w.ann, updateSub(&subscriptionv1.Subscription{Name: sub, Version: v2}, "version"), invalid,
+			"subscription.version: cannot be changed by an update"},
+		{"update a subscription with a stale etag", w.ann, updateSub(&subscriptionv1.Subscription{Name: sub, Plan: silver, Etag: "9"}), codes.Aborted, stale},
+		{"update a subscription as the version's owner", w.bob, updateSub(&subscriptionv1.Subscription{Name: sub, Plan: silver}), codes.PermissionDenied,
+			"only the application's owner changes its subscriptions"},
+		{"delete another's subscription", w.guest, call(w.subs.DeleteSubscription, &subscriptionv1.DeleteSubscriptionRequest{Name: sub}), codes.NotFound,
+			sub + " not found"},
+		{"delete a subscription with a stale etag", w.ann, call(w.subs.DeleteSubscription,
+			&subscriptionv1.DeleteSubscriptionRequest{Name: sub, Etag: "9"}), codes.Aborted, stale},
+
+		{"wait for nothing", w.ann, call(w.subs.WaitApplied, &subscriptionv1.WaitAppliedRequest{}), invalid, "number: must be greater than or equal to 1"},
+		{"wait for too much", w.ann, call(w.subs.WaitApplied, &subscriptionv1.WaitAppliedRequest{Number: math.MaxUint64}), codes.NotFound,
+			"change 18446744073709551615 not found"},
+		{"list changes without the role", w.ann, call(w.subs.ListChanges, &subscriptionv1.ListChangesRequest{}), codes.PermissionDenied,
+			"this needs the role admin"},
+		{"list changes with a bad token", w.root, call(w.subs.ListChanges, &subscriptionv1.ListChangesRequest{PageToken: "x"}), invalid, badPageToken},
+		{"list watchers without the role", w.ann, call(w.subs.ListWatchers, &subscriptionv1.ListWatchersRequest{}), codes.PermissionDenied,
+			"this needs the role admin"},
+	})
+}
+
+// TestPageTokensAreBound uses the token of one list in others.
+func TestPageTokensAreBound(t *testing.T) {
+	w := onSQLite(t)
+	w.application(w.ann, "a")
+	w.application(w.ann, "b")
+	list, err := w.subs.ListApplications(w.ann, &subscriptionv1.ListApplicationsRequest{PageSize: 1})
+	w.must(err)
+	const text = "page_token: belongs to another list or filter"
+	token := list.GetNextPageToken()
+	w.check(t, []refusal{
+		{"another filter", w.ann, call(w.subs.ListApplications, &subscriptionv1.ListApplicationsRequest{PageToken: token, Filter: `display_name = "a"`}),
+			codes.InvalidArgument, text},
+		{"another list", w.ann, call(w.subs.ListSubscriptions, &subscriptionv1.ListSubscriptionsRequest{PageToken: token}), codes.InvalidArgument, text},
+		{"a list with other keys", w.ann, call(w.usage.ListUsage, &subscriptionv1.ListUsageRequest{PageToken: token}), codes.InvalidArgument, badPageToken},
+	})
+}

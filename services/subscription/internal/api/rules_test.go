@@ -1,0 +1,121 @@
+package api_test
+
+import (
+	"context"
+	"strings"
+	"testing"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/types/known/emptypb"
+
+	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
+	"github.com/tidegatehq/tidegate/services/kit/identity"
+	"github.com/tidegatehq/tidegate/services/subscription/internal/api"
+)
+
+// TestEveryMethodRefusesWhoMayNotCall calls every method with nothing, as nobody,
+// as each kind of caller who may not.
+func TestEveryMethodRefusesWhoMayNotCall(t *testing.T) {
+	w := onSQLite(t)
+	people, internal, _, _ := w.replica()
+	public, gateway, portal := w.dial(people, ""), w.dial(internal, identity.Gateway), w.dial(internal, identity.Portal)
+	open := []string{"/PeopleService/SignIn", "/PeopleService/RefreshSignIn", "/PeopleService/SignOut", "/OAuthService/"}
+	admin := []string{"/PeopleService/CreatePerson", "/PeopleService/ListPeople", "/SubscriptionService/ListChanges", "/SubscriptionService/ListWatchers"}
+	is := func(method string, list []string) bool {
+		for _, part := range list {
+			if strings.Contains(method, strings.TrimPrefix(part, "/")) {
+				return true
+			}
+		}
+		return false
+	}
+	call := func(ctx context.Context, conn *grpc.ClientConn, method string) codes.Code {
+		return status.Code(conn.Invoke(ctx, method, &emptypb.Empty{}, &emptypb.Empty{}))
+	}
+	before := w.dump()
+	for method := range api.Rules() {
+		services := is(method, []string{"TokenService/", "MeteringService/"})
+		if services && strings.HasSuffix(method, "WatchGrants") {
+			continue // a stream; TestServicesOnly has it
+		}
+		type want struct {
+			name string
+			ctx  context.Context
+			conn *grpc.ClientConn
+			code codes.Code
+		}
+		var wants []want
+		switch {
+		case services:
+			wants = []want{
+				{"nobody on the people's face", t.Context(), public, codes.Unimplemented},
+				{"an administrator on the people's face", w.root, public, codes.Unimplemented},
+				{"the portal", t.Context(), portal, codes.PermissionDenied},
+				{"an administrator through the portal", w.root, portal, codes.PermissionDenied},
+				{"the gateway with nothing", t.Context(), gateway, codes.InvalidArgument},
+			}
+		case is(method, open):
+		case is(method, admin):
+			wants = []want{
+				{"nobody", t.Context(), public, codes.Unauthenticated},
+				{"the gateway without a person", t.Context(), gateway, codes.Unauthenticated},
+				{"a subscriber", w.ann, public, codes.PermissionDenied},
+				{"a subscriber through the portal", w.ann, portal, codes.PermissionDenied},
+			}
+		default:
+			wants = []want{
+				{"nobody", t.Context(), public, codes.Unauthenticated},
+				{"the portal without a person", t.Context(), portal, codes.Unauthenticated},
+				{"an application's token", bearer(t.Context(), "nonsense"), public, codes.Unauthenticated},
+			}
+		}
+		for _, tt := range wants {
+			if got := call(tt.ctx, tt.conn, method); got != tt.code {
+				t.Errorf("%s by %s = %v, want %v", method, tt.name, got, tt.code)
+			}
+		}
+	}
+	if after := w.dump(); after != before {
+		t.Errorf("something was written:\n%s\nwas\n%s", after, before)
+	}
+}
+
+// TestServicesOnly opens the watch as those who may not.
+func TestServicesOnly(t *testing.T) {
+	w := onSQLite(t)
+	for _, tt := range []struct {
+		name string
+		ctx  context.Context
+		c    clients
+		code codes.Code
+		text string
+	}{
+		{"an administrator", w.root, w.clients, codes.Unimplemented, "unknown service tidegate.subscription.v1.TokenService"},
+		{"the portal", w.root, w.portal, codes.PermissionDenied, "only services call this method"},
+	} {
+		stream, err := tt.c.tokens.WatchGrants(tt.ctx)
+		w.must(err)
+		_, err = stream.Recv()
+		refused(t, tt.name, err, tt.code, tt.text)
+	}
+}
+
+// TestApplicationTokensAreNotPeoples uses an application's token and a token of
+// another issuer at the control plane.
+func TestApplicationTokensAreNotPeoples(t *testing.T) {
+	w := onSQLite(t)
+	k := w.key(w.ann, w.application(w.ann, "Chat").GetName(), subscriptionv1.KeyType_KEY_TYPE_PRODUCTION)
+	raw := w.token(k)
+	for _, tt := range []struct{ name, token, text string }{
+		{"an application's", raw, "an application's token is not accepted here: sign in as a person"},
+		{"nonsense", "nonsense", "the token is not one of a person"},
+	} {
+		_, err := w.people.GetPerson(bearer(t.Context(), tt.token), &subscriptionv1.GetPersonRequest{Name: "people/me"})
+		refused(t, tt.name, err, codes.Unauthenticated, tt.text)
+	}
+	if got := w.verify(mustPerson(w, w.annName, "admin"), v1).GetDenial().GetReason(); got != subscriptionv1.Denial_REASON_INVALID {
+		t.Errorf("a person's token at the gateway: %v, want INVALID", got)
+	}
+}

@@ -1,0 +1,95 @@
+package api_test
+
+import (
+	"encoding/hex"
+	"strings"
+	"testing"
+
+	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
+)
+
+// TestSecretsStayInside does everything that has a secret in it, rightly and
+// wrongly, and looks for the secrets in the log, in every error and in the
+// database.
+func TestSecretsStayInside(t *testing.T) {
+	onBoth(t, func(t *testing.T, w *world) {
+		var errs strings.Builder
+		note := func(err error) {
+			if err != nil {
+				errs.WriteString(err.Error() + "\n")
+			}
+		}
+		w.publish(v1)
+		app := w.application(w.ann, "Chat").GetName()
+		k := w.key(w.ann, app, subscriptionv1.KeyType_KEY_TYPE_PRODUCTION)
+		w.subscribe(w.ann, app, v1)
+		access := w.token(k)
+		first, err := w.signIn("admin", adminPassword)
+		w.must(err)
+		second, err := w.refresh(first.GetRefreshToken())
+		w.must(err)
+		newPassword, wrongPassword := "a new password of ann", "the wrong password of ann"
+		_, err = w.people.ChangePassword(w.root, &subscriptionv1.ChangePasswordRequest{Name: w.annName, NewPassword: newPassword})
+		w.must(err)
+		_, err = w.people.ChangePassword(w.ann, &subscriptionv1.ChangePasswordRequest{
+			Name: w.annName, CurrentPassword: wrongPassword, NewPassword: newPassword,
+		})
+		note(err)
+		created := "the password of dave"
+		_, err = w.people.CreatePerson(w.root, &subscriptionv1.CreatePersonRequest{Person: &subscriptionv1.Person{
+			Username: "dave", Roles: []subscriptionv1.Person_Role{subscriptionv1.Person_ROLE_CREATOR}}, Password: created})
+		w.must(err)
+		next, err := w.subs.RegenerateSecret(w.ann, &subscriptionv1.RegenerateSecretRequest{Name: k.GetName()})
+		w.must(err)
+		for _, c := range []*subscriptionv1.ClientCredentials{credentials(k), credentials(next)} {
+			_, err = w.oauth.IssueToken(t.Context(), &subscriptionv1.IssueTokenRequest{GrantType: "password", Client: c})
+			note(err)
+			_, err = w.oauth.RevokeToken(t.Context(), &subscriptionv1.RevokeTokenRequest{Token: access, Client: c})
+			note(err)
+			_, err = w.oauth.IntrospectToken(t.Context(), &subscriptionv1.IntrospectTokenRequest{Token: access + "x", Client: c})
+			note(err)
+		}
+		w.verify(access, v1)
+		w.verify(access+"x", v1)
+		w.verify(next.GetConsumerSecret(), v1)
+		_, err = w.signIn("ann", wrongPassword)
+		note(err)
+		_, err = w.signIn("nobody", wrongPassword)
+		note(err)
+		_, err = w.refresh(first.GetRefreshToken())
+		note(err)
+		_, err = w.refresh(second.GetRefreshToken() + "x")
+		note(err)
+		_, err = w.people.GetPerson(bearer(t.Context(), access), &subscriptionv1.GetPersonRequest{Name: "people/me"})
+		note(err)
+		_, err = w.people.GetPerson(bearer(t.Context(), first.GetAccessToken()+"x"), &subscriptionv1.GetPersonRequest{Name: "people/me"})
+		note(err)
+
+		logs, dump := w.logs.String(), w.dump()
+		if !strings.Contains(logs, "refresh token used twice") || !strings.Contains(logs, "/RevokeToken") || strings.Count(errs.String(), "\n") < 8 {
+			t.Fatalf("the log or the errors miss what was done:\n%s\n%s", logs, errs.String())
+		}
+		for name, secret := range map[string]string{
+			"access token": access, "signature of it": access[strings.LastIndex(access, ".")+1:],
+			"first refresh token": first.GetRefreshToken(), "second refresh token": second.GetRefreshToken(),
+			"person's token": first.GetAccessToken(), "second person's token": second.GetAccessToken(),
+			"consumer secret": k.GetConsumerSecret(), "second consumer secret": next.GetConsumerSecret(),
+			"first password": adminPassword, "new password": newPassword, "wrong password": wrongPassword, "dave's password": created,
+		} {
+			for place, text := range map[string]string{"log": logs, "errors": errs.String(), "database": dump} {
+				if strings.Contains(text, secret) || strings.Contains(text, hex.EncodeToString([]byte(secret))) {
+					t.Errorf("the %s is in the %s", name, place)
+				}
+			}
+		}
+		// Hashes do not leave the database either.
+		_, hash, _, err := w.store.Password(t.Context(), "admin")
+		w.must(err)
+		if !strings.Contains(dump, hash) {
+			t.Error("the dump does not show what is stored")
+		}
+		if strings.Contains(logs, hash) || strings.Contains(errs.String(), hash) {
+			t.Error("a password's hash is in the log or in an error")
+		}
+	})
+}

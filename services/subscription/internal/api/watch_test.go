@@ -1,0 +1,288 @@
+package api_test
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc/codes"
+
+	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
+	watchv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/watch/v1"
+	"github.com/tidegatehq/tidegate/services/kit/identity"
+	"github.com/tidegatehq/tidegate/services/kit/watch"
+	"github.com/tidegatehq/tidegate/services/subscription/internal/store"
+)
+
+type (
+	grantsRequest  = subscriptionv1.WatchGrantsRequest
+	grantsResponse = subscriptionv1.WatchGrantsResponse
+)
+
+// gateway is a watcher of grants, as the gateway is one.
+type gateway struct {
+	mu      sync.Mutex
+	at      watch.At
+	resets  int
+	applied []uint64
+	events  map[uint64]string
+	moved   chan struct{}
+}
+
+func newGateway() *gateway {
+	return &gateway{events: map[uint64]string{}, moved: make(chan struct{}, 1)}
+}
+
+// Reset takes an empty snapshot.
+func (g *gateway) Reset(_ context.Context, at watch.At, pieces []*grantsResponse) (watch.Result, error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if len(pieces) > 0 {
+		return watch.Result{}, fmt.Errorf("%d pieces in a snapshot that is empty", len(pieces))
+	}
+	g.resets++
+	g.move(at)
+	return watch.Result{}, nil
+}
+
+// Apply notes a change.
+func (g *gateway) Apply(_ context.Context, at watch.At, m *grantsResponse) (watch.Result, error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.applied = append(g.applied, at.Number)
+	if e := m.GetChange().GetEvent(); e != nil {
+		g.events[at.Number] = fmt.Sprintf("%v %v", e.GetCause(), e.GetNames())
+	}
+	g.move(at)
+	return watch.Result{SessionsClosed: 1}, nil
+}
+
+func (g *gateway) move(at watch.At) {
+	g.at = at
+	select {
+	case g.moved <- struct{}{}:
+	default:
+	}
+}
+
+func (g *gateway) place() watch.At {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.at
+}
+
+// reach waits until a change has been applied.
+func (g *gateway) reach(ctx context.Context, number uint64) error {
+	for g.place().Number < number {
+		select {
+		case <-g.moved:
+		case <-ctx.Done():
+			return fmt.Errorf("at %d, not at %d", g.place().Number, number)
+		}
+	}
+	return nil
+}
+
+// follow watches from where the gateway is until ctx ends.
+func (g *gateway) follow(ctx context.Context, c subscriptionv1.TokenServiceClient, now func() time.Time) {
+	f := watch.NewFollower(watch.Client[grantsRequest, grantsResponse]{
+		Open: func(ctx context.Context) (watch.ClientStream[grantsRequest, grantsResponse], error) {
+			return c.WatchGrants(ctx)
+		},
+		Hello: func(h *watchv1.Hello) *grantsRequest {
+			return &grantsRequest{Body: &subscriptionv1.WatchGrantsRequest_Hello{Hello: h}}
+		},
+		Ack: func(a *watchv1.Ack) *grantsRequest {
+			return &grantsRequest{Body: &subscriptionv1.WatchGrantsRequest_Ack{Ack: a}}
+		},
+		Read: func(m *grantsResponse) watch.Message {
+			return watch.Message{
+				Begin: m.GetBegin(), End: m.GetSnapshotEnd(), Change: m.GetChange().GetPosition(), Heartbeat: m.GetHeartbeat(),
+			}
+		},
+	}, &watchv1.Hello{Instance: "gateway-1", Kind: "gateway"}, g.place(), g, slog.New(slog.DiscardHandler), now)
+	f.Run(ctx) //nolint:errcheck // it returns nil when ctx ends
+}
+
+// TestWatchCutAtRandom has a watcher that is cut at random moments and goes on at
+// one of two replicas, while eight writers write through both. It applies every
+// change once and in order.
+func TestWatchCutAtRandom(t *testing.T) {
+	onBoth(t, func(t *testing.T, w *world) {
+		seed := rand.Uint64()
+		t.Logf("seed %d", seed)
+		_, internal, _, _ := w.replica()
+		replicas := []clients{w.gateway, newClients(w.dial(internal, identity.Gateway))}
+		g := newGateway()
+		first, stop := context.WithCancel(t.Context())
+		began := make(chan struct{})
+		go func() { defer close(began); g.follow(first, replicas[0].tokens, w.now) }()
+		start := w.head()
+		w.must(g.reach(t.Context(), start))
+		stop()
+		<-began
+		if at := g.place().Number; at != start || g.resets != 1 {
+			t.Fatalf("a first watch is at %d after %d resets, want %d and 1", at, g.resets, start)
+		}
+
+		var writers sync.WaitGroup
+		for i := range 8 {
+			writers.Go(func() { w.writeAtRandom(replicas[i%2], rand.New(rand.NewPCG(seed, uint64(i))), i) })
+		}
+		over := make(chan struct{})
+		go func() { defer close(over); writers.Wait() }()
+		rnd := rand.New(rand.NewPCG(seed, 99))
+		cuts := 0
+		for running := true; running; cuts++ {
+			select {
+			case <-over:
+				running = false
+			default:
+			}
+			ctx, cut := context.WithTimeout(t.Context(), time.Duration(rnd.IntN(8_000))*time.Microsecond)
+			g.follow(ctx, replicas[rnd.IntN(2)].tokens, w.now)
+			cut()
+		}
+		ctx, stop := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() { defer close(done); g.follow(ctx, replicas[1].tokens, w.now) }()
+		head := w.head()
+		w.must(g.reach(t.Context(), head))
+		resp, err := w.subs.WaitApplied(w.root, &subscriptionv1.WaitAppliedRequest{Number: head})
+		if err != nil || !resp.GetApplied() {
+			t.Errorf("WaitApplied(%d) = %v, %v, want applied", head, resp, err)
+		}
+		stop()
+		<-done
+		t.Logf("%d changes, %d cuts", head-start, cuts)
+		w.compare(g, start, head)
+	})
+}
+
+// writeAtRandom makes and deletes things.
+func (w *world) writeAtRandom(c clients, rnd *rand.Rand, writer int) {
+	var apps []string
+	for i := range 60 {
+		if len(apps) > 0 && rnd.IntN(2) == 0 {
+			at := rnd.IntN(len(apps))
+			if _, err := c.subs.DeleteApplication(w.ann, &subscriptionv1.DeleteApplicationRequest{Name: apps[at]}); err != nil {
+				w.t.Errorf("DeleteApplication() = %v", err)
+			}
+			apps = slices.Delete(apps, at, at+1)
+			continue
+		}
+		a, err := c.subs.CreateApplication(w.ann, &subscriptionv1.CreateApplicationRequest{
+			Application: &subscriptionv1.Application{DisplayName: fmt.Sprint("app ", writer, " ", i)},
+		})
+		if err != nil {
+			w.t.Errorf("CreateApplication() = %v", err)
+			continue
+		}
+		apps = append(apps, a.GetName())
+	}
+}
+
+// compare checks that a watcher has heard what the log has, once and in order.
+func (w *world) compare(g *gateway, start, head uint64) {
+	w.t.Helper()
+	if g.resets != 1 {
+		w.t.Errorf("%d resets, want only the first", g.resets)
+	}
+	if uint64(len(g.applied)) != head-start {
+		w.t.Fatalf("%d changes applied, want %d", len(g.applied), head-start)
+	}
+	for i, n := range g.applied {
+		if n != start+1+uint64(i) {
+			w.t.Fatalf("change %d came as number %d after the start at %d", n, i+1, start)
+		}
+	}
+	rows, err := w.db.QueryContext(w.t.Context(), `SELECT number, event FROM change WHERE number > $1`, int64(start))
+	w.must(err)
+	defer rows.Close()
+	for rows.Next() {
+		var n int64
+		var text []byte
+		w.must(rows.Scan(&n, &text))
+		want := ""
+		if len(text) > 0 {
+			e, err := store.DecodeEvent(text)
+			w.must(err)
+			want = fmt.Sprintf("CAUSE_%s %v", e.Cause, e.Names)
+		}
+		if got := g.events[uint64(n)]; got != want {
+			w.t.Errorf("event of change %d = %q, want %q", n, got, want)
+		}
+	}
+	w.must(rows.Err())
+}
+
+// TestWatchRefusesDisorder says what a watcher must not say.
+func TestWatchRefusesDisorder(t *testing.T) {
+	w := onSQLite(t)
+	hello := &grantsRequest{Body: &subscriptionv1.WatchGrantsRequest_Hello{Hello: &watchv1.Hello{Instance: "g", Kind: "gateway"}}}
+	ack := func(n uint64) *grantsRequest {
+		return &grantsRequest{Body: &subscriptionv1.WatchGrantsRequest_Ack{Ack: &watchv1.Ack{Number: n}}}
+	}
+	for _, tt := range []struct {
+		name string
+		say  []*grantsRequest
+		text string
+	}{
+		{"nothing in it", []*grantsRequest{{}}, "body: is required"},
+		{"an ack first", []*grantsRequest{ack(1)}, "hello: must come first"},
+		{"hello twice", []*grantsRequest{hello, hello}, "hello: must come once"},
+		{"a bad instance", []*grantsRequest{{Body: &subscriptionv1.WatchGrantsRequest_Hello{
+			Hello: &watchv1.Hello{Instance: "Ä", Kind: "gateway"},
+		}}}, "hello.instance: does not match regex pattern `^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`"},
+		{"an ack of the future", []*grantsRequest{hello, ack(1 << 40)},
+			fmt.Sprintf("ack.number: %d was not sent yet, the last was %d", 1<<40, w.head())},
+	} {
+		stream, err := w.gateway.tokens.WatchGrants(t.Context())
+		w.must(err)
+		for i, m := range tt.say {
+			if i == 1 && m.GetAck() != nil {
+				// After the snapshot, so that the number sent is known.
+				for end := false; !end; {
+					got, err := stream.Recv()
+					w.must(err)
+					end = got.GetSnapshotEnd() != nil
+				}
+			}
+			w.must(stream.Send(m))
+		}
+		for err = nil; err == nil; {
+			_, err = stream.Recv()
+		}
+		refused(t, tt.name, err, codes.InvalidArgument, tt.text)
+	}
+}
+
+// TestListWatchers shows a gateway that watches.
+func TestListWatchers(t *testing.T) {
+	w := onSQLite(t)
+	g := newGateway()
+	ctx, stop := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() { defer close(done); g.follow(ctx, w.gateway.tokens, w.now) }()
+	defer func() { stop(); <-done }()
+	w.must(g.reach(t.Context(), w.head()))
+	w.application(w.ann, "Chat")
+	resp, err := w.subs.WaitApplied(w.ann, &subscriptionv1.WaitAppliedRequest{Number: w.head()})
+	if err != nil || !resp.GetApplied() {
+		t.Errorf("WaitApplied() = %v, %v", resp, err)
+	}
+	list, err := w.subs.ListWatchers(w.root, &subscriptionv1.ListWatchersRequest{})
+	if err != nil || len(list.GetWatchers()) != 1 {
+		t.Fatalf("ListWatchers() = %v, %v, want one", list, err)
+	}
+	if got := list.GetWatchers()[0]; got.GetInstance() != "gateway-1" || got.GetKind() != "gateway" || !got.GetConnected() || got.GetApplied() != w.head() {
+		t.Errorf("watcher = %v", got)
+	}
+	_, err = w.subs.WaitApplied(w.ann, &subscriptionv1.WaitAppliedRequest{Number: w.head() + 1})
+	refused(t, "WaitApplied(of the future)", err, codes.NotFound, fmt.Sprintf("change %d not found", w.head()+1))
+}
