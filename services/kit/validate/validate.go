@@ -65,8 +65,8 @@ func check(v protovalidate.Validator, m any) error {
 	if !ok {
 		return nil
 	}
-	if err := fault.InvalidAll(nuls(msg.ProtoReflect(), "")...); err != nil {
-		return err
+	if all := nuls(msg.ProtoReflect(), ""); len(all) > 0 {
+		return fault.InvalidAll(all[:min(len(all), maxViolations)]...)
 	}
 	err := v.Validate(msg)
 	if err == nil {
@@ -77,7 +77,7 @@ func check(v protovalidate.Validator, m any) error {
 		return fmt.Errorf("validate %s: %w", msg.ProtoReflect().Descriptor().FullName(), err)
 	}
 	var all []fault.Violation
-	for _, violation := range invalid.Violations {
+	for _, violation := range invalid.Violations[:min(len(invalid.Violations), maxViolations)] {
 		all = append(all, fault.Violation{
 			Field:   protovalidate.FieldPathString(violation.Proto.GetField()),
 			Message: message(violation.Proto.GetRuleId(), violation.Proto.GetMessage()),
@@ -85,6 +85,10 @@ func check(v protovalidate.Validator, m any) error {
 	}
 	return fault.InvalidAll(all...)
 }
+
+// maxViolations is how many violations are reported: those of a long list of
+// wrong things would not fit in an answer's header.
+const maxViolations = 20
 
 // message is what is right where the engine's own words do not say it.
 func message(rule, text string) string {

@@ -118,3 +118,17 @@ func TestMessage(t *testing.T) {
 		t.Errorf("Message = %v, want nil", err)
 	}
 }
+
+// TestViolationsAreBounded sends many wrong things at once.
+func TestViolationsAreBounded(t *testing.T) {
+	for name, wrong := range map[string]string{"rules": "", "NUL": "a\x00"} {
+		features := make([]string, 200)
+		for i := range features {
+			features[i] = wrong
+		}
+		err := validate.Message(&watchv1.Hello{Instance: "g", Kind: "gateway", Features: features})
+		if n := strings.Count(err.Error(), ";") + 1; n != 20 || !fault.Is(err, codes.InvalidArgument) {
+			t.Errorf("%s: %d violations of 200 reported, want 20: %v", name, n, err)
+		}
+	}
+}
