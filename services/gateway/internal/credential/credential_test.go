@@ -169,7 +169,7 @@ func FuzzExtract(f *testing.F) {
 // otherPieces is what is left of a query, found in another way: by decoding.
 func otherPieces(query string) []string {
 	var kept []string
-	for _, piece := range strings.Split(query, "&") {
+	for piece := range strings.SplitSeq(query, "&") {
 		name, _, _ := strings.Cut(piece, "=")
 		if decoded, err := url.PathUnescape(name); err != nil || decoded != "access_token" {
 			kept = append(kept, piece)

@@ -30,6 +30,7 @@ func clients() map[string]func(ctx context.Context, url string, h http.Header) (
 		"coder": func(ctx context.Context, url string, h http.Header) (string, error) {
 			transport := &http.Transport{TLSClientConfig: insecure}
 			defer transport.CloseIdleConnections()
+			//nolint:bodyclose // the library says that it need not be closed
 			conn, _, err := websocket.Dial(ctx, url, &websocket.DialOptions{HTTPHeader: h, HTTPClient: &http.Client{Transport: transport}})
 			if err != nil {
 				return "", err

@@ -138,8 +138,15 @@ func (r *Reader) Request(raw []byte) (*http.Request, error) {
 	return http.ReadRequest(r.bufr)
 }
 
-// Response parses a head as a response. Its body is empty, whatever it announces.
-func (r *Reader) Response(raw []byte) (*http.Response, error) {
+// Response is the head of a response.
+type Response struct {
+	Status       int
+	Major, Minor int // of the version of HTTP
+	Header       http.Header
+}
+
+// Response parses a head as a response.
+func (r *Reader) Response(raw []byte) (*Response, error) {
 	if err := check(raw); err != nil {
 		return nil, err
 	}
@@ -149,8 +156,8 @@ func (r *Reader) Response(raw []byte) (*http.Response, error) {
 	if err != nil {
 		return nil, err
 	}
-	_ = resp.Body.Close() // complains of a body that is not there
-	return resp, nil
+	_ = resp.Body.Close() // it complains of a body that is not there
+	return &Response{resp.StatusCode, resp.ProtoMajor, resp.ProtoMinor, resp.Header}, nil
 }
 
 // check refuses what net/http's parser lets pass: continued lines and names

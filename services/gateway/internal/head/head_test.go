@@ -114,12 +114,12 @@ func TestResponse(t *testing.T) {
 	var p Pool
 	r := p.Get()
 	resp, err := r.Response([]byte("HTTP/1.1 403 Nope\r\nContent-Length: 10\r\nSet-Cookie: a\r\nSet-Cookie: b\r\n\r\n"))
-	if err != nil || resp.StatusCode != 403 || !slices.Equal(resp.Header["Set-Cookie"], []string{"a", "b"}) {
+	if err != nil || resp.Status != 403 || !slices.Equal(resp.Header["Set-Cookie"], []string{"a", "b"}) {
 		t.Errorf("Response = %v, %v, want 403 with two cookies", resp, err)
 	}
 	for _, bad := range []string{"HTTP/1.1 x\r\n\r\n", "HTTP/1.1 101\r\nA : b\r\n\r\n", "nonsense\r\n\r\n", "HTTP/1.1 101 OK\r\nA: b\r\n c\r\n\r\n"} {
 		if resp, err := r.Response([]byte(bad)); err == nil {
-			t.Errorf("Response(%q) = %v, want an error", bad, resp.StatusCode)
+			t.Errorf("Response(%q) = %v, want an error", bad, resp.Status)
 		}
 	}
 }

@@ -111,23 +111,17 @@ func (l *Listener) Run(ctx context.Context) error {
 	stop := context.AfterFunc(ctx, l.Close)
 	defer stop()
 
-	errs := make(chan error, 2)
-	running := 0
+	var accepting sync.WaitGroup
 	for _, ln := range []net.Listener{l.plain, l.secure} {
 		if ln != nil {
-			running++
-			go func() { errs <- l.accept(ctx, handshakes, ln) }()
+			accepting.Go(func() { l.accept(ctx, handshakes, ln) })
 		}
 	}
-	var err error
-	for range running {
-		err = errors.Join(err, <-errs)
-		l.Close()
-	}
+	accepting.Wait()
 	late := time.AfterFunc(stopWait, refuse)
 	defer late.Stop()
 	l.wg.Wait()
-	return err
+	return nil
 }
 
 // Close stops accepting and cuts the connections whose head is awaited. An
@@ -171,13 +165,13 @@ const maxBackoff = time.Second
 
 // accept takes connections in while there are slots. Errors as too many open
 // files pass; it waits and tries again.
-func (l *Listener) accept(ctx, handshakes context.Context, ln net.Listener) error {
+func (l *Listener) accept(ctx, handshakes context.Context, ln net.Listener) {
 	var wait time.Duration
 	for {
 		select {
 		case l.slots <- struct{}{}:
 		case <-ctx.Done():
-			return nil
+			return
 		}
 		conn, err := ln.Accept()
 		if err == nil {
@@ -189,14 +183,14 @@ func (l *Listener) accept(ctx, handshakes context.Context, ln net.Listener) erro
 		}
 		<-l.slots
 		if errors.Is(err, net.ErrClosed) {
-			return nil
+			return
 		}
 		wait = min(max(5*time.Millisecond, 2*wait), maxBackoff)
 		l.log.Warn("accept failed", "addr", ln.Addr().String(), "error", err, "again_in", wait)
 		select {
 		case <-time.After(wait):
 		case <-ctx.Done():
-			return nil
+			return
 		}
 	}
 }

@@ -307,7 +307,12 @@ func TestOwnEndpoints(t *testing.T) {
 	}
 	done := make(chan error)
 	go func() { done <- l.Run(t.Context()) }()
-	defer func() { l.Close(); <-done }()
+	defer func() {
+		l.Close()
+		if err := <-done; err != nil {
+			t.Errorf("Run = %v", err)
+		}
+	}()
 	ask := func(line, more string) answer {
 		t.Helper()
 		conn := dial(t, l.Addr())

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -111,10 +112,8 @@ func parseProtocols(lines []string) ([]string, error) {
 		if !head.IsToken(p) {
 			return nil, errors.New("a name in Sec-WebSocket-Protocol is not a token")
 		}
-		for _, other := range list {
-			if p == other {
-				return nil, errors.New("a name stands twice in Sec-WebSocket-Protocol")
-			}
+		if slices.Contains(list, p) {
+			return nil, errors.New("a name stands twice in Sec-WebSocket-Protocol")
 		}
 		list = append(list, p)
 	}

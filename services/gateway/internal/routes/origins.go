@@ -3,6 +3,7 @@ package routes
 import (
 	"fmt"
 	"net/url"
+	"slices"
 	"strings"
 )
 
@@ -50,10 +51,8 @@ func (o Origins) Allow(origin string) bool {
 	if !ok {
 		return false
 	}
-	for _, e := range o.exact {
-		if e == norm {
-			return true
-		}
+	if slices.Contains(o.exact, norm) {
+		return true
 	}
 	for _, b := range o.below {
 		if host, ok := strings.CutPrefix(norm, b.scheme); ok && len(host) > len(b.suffix) && strings.HasSuffix(host, b.suffix) {
@@ -72,10 +71,10 @@ func normalOrigin(s string) (string, bool) {
 		return "", false
 	}
 	host := strings.ToLower(u.Host)
-	switch {
-	case u.Scheme == "https":
+	switch u.Scheme {
+	case "https":
 		host = strings.TrimSuffix(host, ":443")
-	case u.Scheme == "http":
+	case "http":
 		host = strings.TrimSuffix(host, ":80")
 	}
 	return u.Scheme + "://" + strings.TrimSuffix(host, ":"), true

@@ -37,7 +37,7 @@ func (d *Dialer) agree(conn net.Conn, r *Request) (*Backend, error) {
 		switch {
 		case err != nil:
 			return nil, incorrect("it is malformed")
-		case resp.StatusCode < 200 && resp.StatusCode != http.StatusSwitchingProtocols:
+		case resp.Status < 200 && resp.Status != http.StatusSwitchingProtocols:
 			src = io.MultiReader(bytes.NewReader(bytes.Clone(ahead)), conn)
 			continue
 		}
@@ -71,12 +71,12 @@ func readError(err error) error {
 }
 
 // judge checks an answer as RFC 6455 section 4.1 demands.
-func (r *Request) judge(conn net.Conn, resp *http.Response, key string, ahead []byte) (*Backend, error) {
+func (r *Request) judge(conn net.Conn, resp *head.Response, key string, ahead []byte) (*Backend, error) {
 	h := resp.Header
 	switch {
-	case resp.StatusCode != http.StatusSwitchingProtocols:
-		return nil, refused(resp.StatusCode)
-	case resp.ProtoMajor != 1 || resp.ProtoMinor < 1:
+	case resp.Status != http.StatusSwitchingProtocols:
+		return nil, refused(resp.Status)
+	case resp.Major != 1 || resp.Minor < 1:
 		return nil, incorrect("its version of HTTP is not 1.1")
 	case len(h["Upgrade"]) != 1 || !strings.EqualFold(h["Upgrade"][0], "websocket"):
 		return nil, incorrect("its Upgrade header is not websocket")

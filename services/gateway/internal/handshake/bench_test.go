@@ -1,0 +1,52 @@
+package handshake
+
+import (
+	"crypto/sha1"
+	"encoding/base64"
+	"io"
+	"net"
+	"strings"
+	"testing"
+)
+
+// BenchmarkHandshake is a whole handshake on loopback, the client's and the
+// backend's share included, and the session's end.
+func BenchmarkHandshake(b *testing.B) {
+	answer := "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: "
+	url := accepting(b, func(conn net.Conn) {
+		buf := make([]byte, 4096)
+		n, err := conn.Read(buf)
+		if err != nil {
+			return
+		}
+		_, key, _ := strings.Cut(string(buf[:n]), "Sec-WebSocket-Key: ")
+		_, _ = io.WriteString(conn, answer+proof(key[:24])+"\r\n\r\n")
+		_, _ = io.Copy(io.Discard, conn)
+	})
+	w := newWorld(b, nil)
+	w.serve(url)
+	ask := request("/echo/1.0.0", good+"User-Agent: bench\r\nAccept-Encoding: gzip\r\n")
+	buf := make([]byte, 4096)
+	b.ReportAllocs()
+	b.ResetTimer()
+	for b.Loop() {
+		conn, err := net.Dial("tcp", w.listener.Addr().String())
+		if err != nil {
+			b.Fatal(err)
+		}
+		if _, err := io.WriteString(conn, ask); err != nil {
+			b.Fatal(err)
+		}
+		if n, err := conn.Read(buf); err != nil || !strings.HasPrefix(string(buf[:n]), "HTTP/1.1 101") {
+			b.Fatalf("answer = %q, %v", buf[:n], err)
+		}
+		_ = conn.(*net.TCPConn).SetLinger(0)
+		_ = conn.Close()
+	}
+}
+
+// proof is the Sec-WebSocket-Accept of a key.
+func proof(key string) string {
+	sum := sha1.Sum([]byte(key + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"))
+	return base64.StdEncoding.EncodeToString(sum[:])
+}
