@@ -34,8 +34,7 @@ func (a *API) CreateSubscription(ctx context.Context, req *subscriptionv1.Create
 // the version, it reads the version from the catalog and tries once more.
 func (a *API) fresh(ctx context.Context, do func() (store.Subscription, error)) (*subscriptionv1.Subscription, error) {
 	sub, err := do()
-	var refusal *store.VersionRefusal
-	if errors.As(err, &refusal) {
+	if refusal, ok := errors.AsType[*store.VersionRefusal](err); ok {
 		found, readErr := a.catalog.Read(ctx, refusal.Version)
 		if readErr != nil {
 			return nil, readErr

@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -304,9 +305,9 @@ func (k *Keys) stale() bool {
 // active returns the key that signs now.
 func (k *Keys) active() (*signingKey, error) {
 	keys := k.set.Load().keys
-	for i := len(keys) - 1; i >= 0; i-- {
-		if !keys[i].row.SignsAt.After(k.now()) {
-			return keys[i], nil
+	for _, key := range slices.Backward(keys) {
+		if !key.row.SignsAt.After(k.now()) {
+			return key, nil
 		}
 	}
 	if len(keys) > 0 {

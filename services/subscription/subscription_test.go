@@ -1,0 +1,366 @@
+package subscription_test
+
+import (
+	"bytes"
+	"context"
+	"flag"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
+
+	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
+	"github.com/tidegatehq/tidegate/services/kit/memnet"
+	"github.com/tidegatehq/tidegate/services/kit/run"
+	"github.com/tidegatehq/tidegate/services/kit/seal"
+	"github.com/tidegatehq/tidegate/services/kit/testdb"
+	"github.com/tidegatehq/tidegate/services/subscription"
+	"github.com/tidegatehq/tidegate/services/subscription/internal/catalogtest"
+)
+
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m)
+}
+
+const (
+	v1       = "apis/a/versions/v1"
+	password = "the first password"
+)
+
+// place is where a service lives: its files and its catalog.
+type place struct {
+	t       *testing.T
+	folder  string
+	db      string
+	catalog *catalogtest.Catalog
+}
+
+func newPlace(t *testing.T, db string) *place {
+	t.Helper()
+	p := &place{t: t, folder: t.TempDir(), db: db, catalog: catalogtest.New(t)}
+	if p.db == "" {
+		p.db = "sqlite:" + p.path("subscription.db")
+	}
+	if _, err := seal.Create(p.path("master")); err != nil {
+		t.Fatal(err)
+	}
+	p.write("password", password+"\n")
+	return p
+}
+
+func (p *place) path(name string) string { return filepath.Join(p.folder, name) }
+
+func (p *place) write(name, text string) {
+	p.t.Helper()
+	if err := os.WriteFile(p.path(name), []byte(text), 0o600); err != nil {
+		p.t.Fatal(err)
+	}
+}
+
+// config is what works; args are flags beside it.
+func (p *place) config(args ...string) subscription.Config {
+	p.t.Helper()
+	var cfg subscription.Config
+	fs := flag.NewFlagSet("subscription", flag.ContinueOnError)
+	fs.SetOutput(io.Discard)
+	cfg.Flags(fs, "")
+	args = append([]string{
+		"-db", p.db, "-issuer", "https://tidegate.test", "-master-key-file", p.path("master"),
+		"-admin-password-file", p.path("password"), "-ops", "", "-instance", "one",
+	}, args...)
+	if err := fs.Parse(args); err != nil {
+		p.t.Fatal(err)
+	}
+	cfg.Catalog.Conn = p.catalog.Conn()
+	return cfg
+}
+
+// service is one that runs.
+type service struct {
+	people subscriptionv1.PeopleServiceClient
+	subs   subscriptionv1.SubscriptionServiceClient
+	oauth  subscriptionv1.OAuthServiceClient
+	tokens subscriptionv1.TokenServiceClient
+	stop   func()
+}
+
+// start runs a service over in-memory connections.
+func (p *place) start(cfg subscription.Config) *service {
+	p.t.Helper()
+	people, internal := memnet.Listen("people"), memnet.Listen("internal")
+	cfg.GRPC.Listener, cfg.GRPC.InternalListener = people, internal
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- subscription.Run(ctx, cfg, slog.New(slog.DiscardHandler)) }()
+	conn, err1 := people.Dial("")
+	gateway, err2 := internal.Dial("gateway")
+	if err1 != nil || err2 != nil {
+		p.t.Fatal(err1, err2)
+	}
+	stop := sync.OnceFunc(func() {
+		conn.Close()
+		gateway.Close()
+		cancel()
+		if err := <-done; err != nil {
+			p.t.Errorf("Run() = %v, want nil", err)
+		}
+	})
+	p.t.Cleanup(stop)
+	return &service{
+		people: subscriptionv1.NewPeopleServiceClient(conn), subs: subscriptionv1.NewSubscriptionServiceClient(conn),
+		oauth: subscriptionv1.NewOAuthServiceClient(conn), tokens: subscriptionv1.NewTokenServiceClient(gateway), stop: stop,
+	}
+}
+
+// TestStory runs the service twice: what was made with the first is there with
+// the second, and tokens of the first are good.
+func TestStory(t *testing.T) {
+	for engine, url := range map[string]func(*testing.T) string{
+		"sqlite":   func(*testing.T) string { return "" },
+		"postgres": func(t *testing.T) string { return testdb.Postgres(t) },
+	} {
+		t.Run(engine, func(t *testing.T) {
+			p := newPlace(t, url(t))
+			s := p.start(p.config())
+			ctx := signIn(t, s)
+			app, err := s.subs.CreateApplication(ctx, &subscriptionv1.CreateApplicationRequest{
+				Application: &subscriptionv1.Application{DisplayName: "Chat"},
+			})
+			must(t, err)
+			key, err := s.subs.CreateKey(ctx, &subscriptionv1.CreateKeyRequest{
+				Parent: app.GetName(), Key: &subscriptionv1.Key{Type: subscriptionv1.KeyType_KEY_TYPE_PRODUCTION},
+			})
+			must(t, err)
+			p.catalog.Put(catalogtest.Route(v1, "people/x", true, "plans/gold"))
+			_, err = s.subs.CreateSubscription(ctx, &subscriptionv1.CreateSubscriptionRequest{
+				Subscription: &subscriptionv1.Subscription{Application: app.GetName(), Version: v1, Plan: "plans/gold"},
+			})
+			must(t, err)
+			tok, err := s.oauth.IssueToken(t.Context(), &subscriptionv1.IssueTokenRequest{
+				GrantType: "client_credentials",
+				Client:    &subscriptionv1.ClientCredentials{ClientId: key.GetConsumerKey(), ClientSecret: key.GetConsumerSecret()},
+			})
+			must(t, err)
+			s.stop()
+
+			must(t, os.Remove(p.path("password"))) // is not needed again
+			s = p.start(p.config())
+			signIn(t, s)
+			verify := &subscriptionv1.VerifyCredentialRequest{Credential: tok.GetAccessToken(), Version: v1}
+			resp, err := s.tokens.VerifyCredential(t.Context(), verify)
+			if err != nil || resp.GetGrant().GetApplication() != app.GetName() {
+				t.Errorf("VerifyCredential() after a restart = %v, %v, want a grant", resp, err)
+			}
+			// The watch of the catalog runs: the end of the version ends the grant.
+			p.catalog.Remove(v1)
+			for resp.GetDenial().GetReason() != subscriptionv1.Denial_REASON_NO_SUBSCRIPTION {
+				resp, err = s.tokens.VerifyCredential(t.Context(), verify)
+				must(t, err)
+			}
+		})
+	}
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestReplicasStartAtOnce starts four replicas on a new database.
+func TestReplicasStartAtOnce(t *testing.T) {
+	p := newPlace(t, testdb.Postgres(t))
+	var all []*service
+	for range 4 {
+		all = append(all, p.start(p.config()))
+	}
+	var kids []string
+	for _, s := range all {
+		keys, err := s.oauth.GetSigningKeys(t.Context(), &subscriptionv1.GetSigningKeysRequest{})
+		must(t, err)
+		if len(keys.GetKeys()) != 1 {
+			t.Fatalf("GetSigningKeys() = %v, want one key", keys)
+		}
+		kids = append(kids, keys.GetKeys()[0].GetKid())
+		signIn(t, s)
+	}
+	for _, kid := range kids {
+		if kid != kids[0] {
+			t.Errorf("keys of the replicas = %v, want the same", kids)
+		}
+	}
+}
+
+// TestRotation runs with keys that sign for a second.
+func TestRotation(t *testing.T) {
+	p := newPlace(t, "")
+	s := p.start(p.config("-signing-key-rotate", "600ms", "-signing-key-lead", "300ms"))
+	seen := map[string]bool{}
+	for len(seen) < 3 {
+		keys, err := s.oauth.GetSigningKeys(t.Context(), &subscriptionv1.GetSigningKeysRequest{})
+		must(t, err)
+		for _, k := range keys.GetKeys() {
+			seen[k.GetKid()] = true
+		}
+		signIn(t, s)
+	}
+}
+
+// TestStartRefusals starts with what is wrong with the files or with the
+// database.
+func TestStartRefusals(t *testing.T) {
+	p := newPlace(t, "")
+	s := p.start(p.config())
+	signIn(t, s)
+	s.stop()
+	fresh := func() string { return "sqlite:" + filepath.Join(t.TempDir(), "new.db") }
+	if _, err := seal.Create(p.path("other")); err != nil {
+		t.Fatal(err)
+	}
+	p.write("short", "elevenchars\n")
+	p.write("long", strings.Repeat("x", 257))
+	p.write("twelve", "twelve chars\r\n")
+	p.write("latin1", "caf\xe9 caf\xe9 caf\xe9")
+	p.write("open", "x")
+	must(t, os.Chmod(p.path("open"), 0o644))
+	for _, tt := range []struct {
+		name string
+		args []string
+		want string
+	}{
+		{"another issuer", []string{"-issuer", "https://elsewhere.test"},
+			"-issuer: the issuer was fixed at the first start as https://tidegate.test and cannot become https://elsewhere.test"},
+		{"another master key", []string{"-master-key-file", p.path("other")},
+			"-master-key-file: " + p.path("other") + " does not have the master key that this database was made with"},
+		{"no master key", []string{"-master-key-file", p.path("none")}, "read master key: stat " + p.path("none") + ": no such file or directory"},
+		{"an open master key", []string{"-master-key-file", p.path("open")},
+			"read master key: " + p.path("open") + " has mode 0644, others can read it: chmod 600 it"},
+		{"no password", []string{"-db", fresh(), "-admin-password-file", ""},
+			"-admin-password-file: at the first start a file with the administrator's password is needed"},
+		{"no such password file", []string{"-db", fresh(), "-admin-password-file", p.path("none")},
+			"-admin-password-file: read password: open " + p.path("none") + ": no such file or directory"},
+		{"a short password", []string{"-db", fresh(), "-admin-password-file", p.path("short")},
+			"-admin-password-file: the password must have 12 to 256 characters"},
+		{"a long password", []string{"-db", fresh(), "-admin-password-file", p.path("long")},
+			"-admin-password-file: the password must have 12 to 256 characters"},
+		{"a password that is not UTF-8", []string{"-db", fresh(), "-admin-password-file", p.path("latin1")},
+			"-admin-password-file: the password is not UTF-8"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			cfg := p.config(tt.args...)
+			cfg.GRPC.Listener, cfg.GRPC.InternalListener = memnet.Listen("people"), memnet.Listen("internal")
+			err := subscription.Run(t.Context(), cfg, slog.New(slog.DiscardHandler))
+			if err == nil || err.Error() != tt.want {
+				t.Errorf("Run() =\n %v, want\n %s", err, tt.want)
+			}
+		})
+	}
+	// A password of exactly 12 characters with the end of a line of another system.
+	twelve := p.start(p.config("-db", fresh(), "-admin-password-file", p.path("twelve")))
+	if _, err := twelve.people.SignIn(t.Context(), &subscriptionv1.SignInRequest{Username: "admin", Password: "twelve chars"}); err != nil {
+		t.Errorf("SignIn() = %v", err)
+	}
+}
+
+// TestMasterKeyRotation puts a new master key in front of the old one, and then
+// takes the old one away.
+func TestMasterKeyRotation(t *testing.T) {
+	p := newPlace(t, "")
+	s := p.start(p.config())
+	signIn(t, s)
+	s.stop()
+	if _, err := seal.Create(p.path("new")); err != nil {
+		t.Fatal(err)
+	}
+	old, err := os.ReadFile(p.path("master"))
+	must(t, err)
+	fresh, err := os.ReadFile(p.path("new"))
+	must(t, err)
+	for _, text := range [][]byte{append(bytes.Clone(fresh), old...), fresh} {
+		p.write("master", string(text))
+		s := p.start(p.config())
+		signIn(t, s)
+		s.stop()
+	}
+}
+
+// TestCheck reports all mistakes at once.
+func TestCheck(t *testing.T) {
+	p := newPlace(t, "")
+	for _, tt := range []struct {
+		args []string
+		want string
+	}{
+		{nil, ""},
+		{[]string{"-signing-key-rotate", "0"}, ""},
+		{[]string{"-issuer", "https://example.com:9443/path"}, ""},
+		{[]string{"-db", "mysql://x", "-issuer", "", "-master-key-file", "", "-instance", "A"},
+			"-db: must start with postgres:// or sqlite:\n" +
+				"-issuer: a URL is needed, as https://tidegate.example.com\n" +
+				"-master-key-file: a file is needed\n" +
+				`-instance: "A" is not 1 to 63 characters of a-z, 0-9 and - with a letter or digit at both ends`},
+		{[]string{"-token-lifetime", "0", "-person-token-lifetime", "16m", "-refresh-token-lifetime", "1m", "-audit-keep", "1h", "-records-keep", "1s", "-usage-keep", "1h"},
+			"-token-lifetime: must be 1s at least\n" +
+				"-person-token-lifetime: must be 15m0s at most\n" +
+				"-refresh-token-lifetime: must be 16m0s at least\n" +
+				"-audit-keep: must be 168h0m0s at least\n" +
+				"-records-keep: must be 1h0m0s at least\n" +
+				"-usage-keep: must be 24h0m0s at least"},
+		{[]string{"-signing-key-rotate", "10m"}, "-signing-key-rotate: must be 0, or longer than -signing-key-lead"},
+		{[]string{"-signing-key-lead", "0"}, "-signing-key-lead: must be more than 0"},
+		{[]string{"-issuer", "http://example.com"},
+			`-issuer: "http://example.com" is not an https URL without user, query, fragment and a slash at its end`},
+		{[]string{"-issuer", "https://example.com/"},
+			`-issuer: "https://example.com/" is not an https URL without user, query, fragment and a slash at its end`},
+		{[]string{"-issuer", "https://u@example.com?x"},
+			`-issuer: "https://u@example.com?x" is not an https URL without user, query, fragment and a slash at its end`},
+		{[]string{"-grpc", "x", "-ops", "y"}, "-grpc: \"x\" is not host:port\n-ops: \"y\" is not host:port"},
+	} {
+		cfg := p.config(tt.args...)
+		got := ""
+		if err := cfg.Check(); err != nil {
+			got = err.Error()
+		}
+		if got != tt.want {
+			t.Errorf("Check(%q) =\n%s\nwant\n%s", tt.args, got, tt.want)
+		}
+	}
+}
+
+// TestWrongFlagsExitWith2 runs the program as from a shell.
+func TestWrongFlagsExitWith2(t *testing.T) {
+	var out bytes.Buffer
+	var cfg subscription.Config
+	code := run.Exec(t.Context(), run.Program{
+		Name: "subscription", Args: []string{"-db", "x"}, Env: []string{"TIDEGATE_SUBSCRIPTION_ISSUER=https://a.test"}, Stdout: &out, Stderr: &out,
+	}, func(fs *flag.FlagSet) { cfg.Flags(fs, "") }, func(ctx context.Context, log *slog.Logger) error {
+		return subscription.Run(ctx, cfg, log)
+	})
+	want := "subscription: -db: must start with postgres:// or sqlite:\nsubscription: -master-key-file: a file is needed\n"
+	if code != 2 || out.String() != want {
+		t.Errorf("exit code %d and\n%s\nwant 2 and\n%s", code, out.String(), want)
+	}
+}
+
+// signIn signs the first administrator in, waiting for the service to start.
+func signIn(t *testing.T, s *service) context.Context {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	in, err := s.people.SignIn(ctx, &subscriptionv1.SignInRequest{Username: "admin", Password: password})
+	if status.Code(err) == codes.Unavailable {
+		t.Fatalf("SignIn() = %v: the service does not run", err)
+	}
+	must(t, err)
+	return metadata.AppendToOutgoingContext(t.Context(), "authorization", "Bearer "+in.GetAccessToken())
+}
