@@ -39,11 +39,13 @@ const (
 type PeopleServiceClient interface {
 	// Signs a person in. Needs no token. UNAUTHENTICATED for a wrong name or
 	// password, without saying which; RESOURCE_EXHAUSTED while too many
-	// sign-ins are under way or after too many failures for that name.
+	// sign-ins are under way (two are checked at once, 64 wait) or after too many
+	// failures for that name: after ten in a row one try is allowed every 30
+	// seconds, each of these forgives one, and a sign-in forgives all.
 	SignIn(ctx context.Context, in *SignInRequest, opts ...grpc.CallOption) (*SignInResponse, error)
 	// Trades a refresh token for a new access token and a new refresh token. The
-	// old refresh token is spent; using it again ends the whole sign-in. Needs
-	// no other token.
+	// old refresh token is spent; using it again ends the whole sign-in. The new
+	// access token has the roles that the person has now. Needs no other token.
 	RefreshSignIn(ctx context.Context, in *RefreshSignInRequest, opts ...grpc.CallOption) (*SignInResponse, error)
 	// Ends a sign-in: its refresh token no longer works. Needs no other token;
 	// an unknown refresh token is accepted.
@@ -58,11 +60,13 @@ type PeopleServiceClient interface {
 	// Lists people, oldest first. Needs the role admin.
 	ListPeople(ctx context.Context, in *ListPeopleRequest, opts ...grpc.CallOption) (*ListPeopleResponse, error)
 	// Changes a person. Needs the role admin. The last administrator keeps the
-	// role: FAILED_PRECONDITION.
+	// role: FAILED_PRECONDITION. Roles take effect with the next access token, so
+	// within 15 minutes.
 	UpdatePerson(ctx context.Context, in *UpdatePersonRequest, opts ...grpc.CallOption) (*Person, error)
 	// Removes a person with all their applications, keys and subscriptions; live
-	// sessions that rest on these end with 4006. Needs the role admin. The last
-	// administrator stays: FAILED_PRECONDITION.
+	// sessions that rest on these end with 4006. An access token that the person
+	// has ends within 15 minutes. Needs the role admin. The last administrator
+	// stays: FAILED_PRECONDITION.
 	DeletePerson(ctx context.Context, in *DeletePersonRequest, opts ...grpc.CallOption) (*emptypb.Empty, error)
 }
 
@@ -172,11 +176,13 @@ func (c *peopleServiceClient) DeletePerson(ctx context.Context, in *DeletePerson
 type PeopleServiceServer interface {
 	// Signs a person in. Needs no token. UNAUTHENTICATED for a wrong name or
 	// password, without saying which; RESOURCE_EXHAUSTED while too many
-	// sign-ins are under way or after too many failures for that name.
+	// sign-ins are under way (two are checked at once, 64 wait) or after too many
+	// failures for that name: after ten in a row one try is allowed every 30
+	// seconds, each of these forgives one, and a sign-in forgives all.
 	SignIn(context.Context, *SignInRequest) (*SignInResponse, error)
 	// Trades a refresh token for a new access token and a new refresh token. The
-	// old refresh token is spent; using it again ends the whole sign-in. Needs
-	// no other token.
+	// old refresh token is spent; using it again ends the whole sign-in. The new
+	// access token has the roles that the person has now. Needs no other token.
 	RefreshSignIn(context.Context, *RefreshSignInRequest) (*SignInResponse, error)
 	// Ends a sign-in: its refresh token no longer works. Needs no other token;
 	// an unknown refresh token is accepted.
@@ -191,11 +197,13 @@ type PeopleServiceServer interface {
 	// Lists people, oldest first. Needs the role admin.
 	ListPeople(context.Context, *ListPeopleRequest) (*ListPeopleResponse, error)
 	// Changes a person. Needs the role admin. The last administrator keeps the
-	// role: FAILED_PRECONDITION.
+	// role: FAILED_PRECONDITION. Roles take effect with the next access token, so
+	// within 15 minutes.
 	UpdatePerson(context.Context, *UpdatePersonRequest) (*Person, error)
 	// Removes a person with all their applications, keys and subscriptions; live
-	// sessions that rest on these end with 4006. Needs the role admin. The last
-	// administrator stays: FAILED_PRECONDITION.
+	// sessions that rest on these end with 4006. An access token that the person
+	// has ends within 15 minutes. Needs the role admin. The last administrator
+	// stays: FAILED_PRECONDITION.
 	DeletePerson(context.Context, *DeletePersonRequest) (*emptypb.Empty, error)
 	mustEmbedUnimplementedPeopleServiceServer()
 }

@@ -1221,7 +1221,8 @@ type Change struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Its number; numbers rise by one.
 	Number uint64 `protobuf:"varint,1,opt,name=number,proto3" json:"number,omitempty"`
-	// Who made it: people/{person}, or services/{service}.
+	// Who made it: people/{person}, services/{service}, or the key that revoked a
+	// token of its own, applications/{application}/keys/{key}.
 	Actor string `protobuf:"bytes,2,opt,name=actor,proto3" json:"actor,omitempty"`
 	// The method, as "CreateApplication".
 	Action string `protobuf:"bytes,3,opt,name=action,proto3" json:"action,omitempty"`

@@ -77,14 +77,16 @@ type SubscriptionServiceClient interface {
 	// with 4001.
 	DeleteKey(ctx context.Context, in *DeleteKeyRequest, opts ...grpc.CallOption) (*emptypb.Empty, error)
 	// Subscribes an application of the caller's to a published version under one
-	// of its plans. ALREADY_EXISTS when it is subscribed.
+	// of its plans. ALREADY_EXISTS when it is subscribed; FAILED_PRECONDITION when
+	// the version does not offer the plan, or is the caller's and not published.
 	CreateSubscription(ctx context.Context, in *CreateSubscriptionRequest, opts ...grpc.CallOption) (*Subscription, error)
 	// Returns a subscription. Its application's owner and its version's owner
 	// see it.
 	GetSubscription(ctx context.Context, in *GetSubscriptionRequest, opts ...grpc.CallOption) (*Subscription, error)
 	// Lists the subscriptions that the caller may see, oldest first.
 	ListSubscriptions(ctx context.Context, in *ListSubscriptionsRequest, opts ...grpc.CallOption) (*ListSubscriptionsResponse, error)
-	// Changes a subscription's plan.
+	// Changes a subscription's plan. FAILED_PRECONDITION when the version does
+	// not offer it.
 	UpdateSubscription(ctx context.Context, in *UpdateSubscriptionRequest, opts ...grpc.CallOption) (*Subscription, error)
 	// Deletes a subscription; live sessions under it end with 4006.
 	DeleteSubscription(ctx context.Context, in *DeleteSubscriptionRequest, opts ...grpc.CallOption) (*emptypb.Empty, error)
@@ -322,14 +324,16 @@ type SubscriptionServiceServer interface {
 	// with 4001.
 	DeleteKey(context.Context, *DeleteKeyRequest) (*emptypb.Empty, error)
 	// Subscribes an application of the caller's to a published version under one
-	// of its plans. ALREADY_EXISTS when it is subscribed.
+	// of its plans. ALREADY_EXISTS when it is subscribed; FAILED_PRECONDITION when
+	// the version does not offer the plan, or is the caller's and not published.
 	CreateSubscription(context.Context, *CreateSubscriptionRequest) (*Subscription, error)
 	// Returns a subscription. Its application's owner and its version's owner
 	// see it.
 	GetSubscription(context.Context, *GetSubscriptionRequest) (*Subscription, error)
 	// Lists the subscriptions that the caller may see, oldest first.
 	ListSubscriptions(context.Context, *ListSubscriptionsRequest) (*ListSubscriptionsResponse, error)
-	// Changes a subscription's plan.
+	// Changes a subscription's plan. FAILED_PRECONDITION when the version does
+	// not offer it.
 	UpdateSubscription(context.Context, *UpdateSubscriptionRequest) (*Subscription, error)
 	// Deletes a subscription; live sessions under it end with 4006.
 	DeleteSubscription(context.Context, *DeleteSubscriptionRequest) (*emptypb.Empty, error)

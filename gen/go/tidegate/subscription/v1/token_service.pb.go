@@ -98,7 +98,8 @@ const (
 	GrantEvent_CAUSE_TOKEN_REVOKED GrantEvent_Cause = 1
 	// The key was deleted: live sessions end with 4001.
 	GrantEvent_CAUSE_KEY_DELETED GrantEvent_Cause = 2
-	// The application was deleted: live sessions end with 4006.
+	// The application was deleted: live sessions end with 4006. In GrantState
+	// also when it was deleted with its owner.
 	GrantEvent_CAUSE_APPLICATION_DELETED GrantEvent_Cause = 3
 	// The subscription was deleted: live sessions end with 4006.
 	GrantEvent_CAUSE_SUBSCRIPTION_DELETED GrantEvent_Cause = 4
@@ -467,8 +468,10 @@ type Denial struct {
 	// Why.
 	Reason Denial_Reason `protobuf:"varint,1,opt,name=reason,proto3,enum=tidegate.subscription.v1.Denial_Reason" json:"reason,omitempty"`
 	// Names that the denial rests on: a GrantEvent that touches any of them
-	// makes it void. For a missing subscription this is the pair
-	// "applications/{a}@apis/{a}/versions/{v}".
+	// makes it void. For a missing subscription these are the pair
+	// "applications/{a}@apis/{a}/versions/{v}", the token, the key, the
+	// application and the person. A denial that nothing can end has none, or only
+	// the token.
 	RestsOn       []string `protobuf:"bytes,2,rep,name=rests_on,json=restsOn,proto3" json:"rests_on,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -320,7 +320,8 @@ type Batch struct {
 	// Made anew at every start of the gateway.
 	BootId string `protobuf:"bytes,2,opt,name=boot_id,json=bootId,proto3" json:"boot_id,omitempty"`
 	// 1, 2, 3, …; a batch is sent, unchanged, until it is acknowledged, and the
-	// next one only then.
+	// next one only then. A batch after a gap is taken in: those in the gap were
+	// acknowledged, so only a service that lost its last commits has one.
 	Sequence      uint64 `protobuf:"varint,3,opt,name=sequence,proto3" json:"sequence,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -29,8 +29,9 @@ const (
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
 // UsageService reads what went through gateways. People see what went through
-// their own applications and through the versions that they own,
-// administrators everything.
+// their own applications and through the versions that they own, also after
+// these are deleted; administrators see everything. Usage is kept for 400 days
+// and records for 90, unless the installation says otherwise.
 type UsageServiceClient interface {
 	// Lists usage by subscription, version and hour, oldest first.
 	ListUsage(ctx context.Context, in *ListUsageRequest, opts ...grpc.CallOption) (*ListUsageResponse, error)
@@ -83,8 +84,9 @@ func (c *usageServiceClient) ListSessionRecords(ctx context.Context, in *ListSes
 // for forward compatibility.
 //
 // UsageService reads what went through gateways. People see what went through
-// their own applications and through the versions that they own,
-// administrators everything.
+// their own applications and through the versions that they own, also after
+// these are deleted; administrators see everything. Usage is kept for 400 days
+// and records for 90, unless the installation says otherwise.
 type UsageServiceServer interface {
 	// Lists usage by subscription, version and hour, oldest first.
 	ListUsage(context.Context, *ListUsageRequest) (*ListUsageResponse, error)
