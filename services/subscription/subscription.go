@@ -88,9 +88,16 @@ func servers(ctx context.Context, cfg Config, db *sqldb.DB, a *api.API, verifier
 	}
 	srv := grpcserver.New(cfg.GRPC, log, grpcserver.Auth{Verifier: verifier, Rules: api.Rules()}, checks, grpcserver.WithMetrics(reg))
 	a.Register(srv.Public(), srv.Internal())
-	ready := func() error { return db.Ping(ctx) }
+	ready := func() error {
+		ctx, cancel := context.WithTimeout(ctx, pingTimeout)
+		defer cancel()
+		return db.Ping(ctx)
+	}
 	return srv, obs.New(cfg.Ops, log, reg, ready), nil
 }
+
+// pingTimeout is how long the database may take before the service is not ready.
+const pingTimeout = 2 * time.Second
 
 // purgeEvery is how often what is kept no longer is deleted.
 const purgeEvery = 10 * time.Minute

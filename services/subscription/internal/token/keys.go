@@ -93,9 +93,6 @@ func NewKeys(st *store.Store, key *seal.Key, rotate Rotation, now func() time.Ti
 // when the master key is not the one that the keys are sealed with; those sealed
 // with one of its former keys are sealed again.
 func (k *Keys) Start(ctx context.Context) error {
-	if err := k.store.RaiseLongest(ctx, k.rotate.Longest); err != nil {
-		return err
-	}
 	rows, err := k.store.SigningKeys(ctx)
 	if err != nil {
 		return err
@@ -142,6 +139,15 @@ func (k *Keys) Rotate(ctx context.Context) error {
 	rows, err := k.store.SigningKeys(ctx)
 	if err != nil {
 		return err
+	}
+	if slices.ContainsFunc(rows, func(row store.SigningKey) bool { return row.Longest < k.rotate.Longest }) {
+		// A replica whose tokens live shorter has made it.
+		if err := k.store.RaiseLongest(ctx, k.rotate.Longest); err != nil {
+			return err
+		}
+		if rows, err = k.store.SigningKeys(ctx); err != nil {
+			return err
+		}
 	}
 	if due, at := k.due(rows); due {
 		if err := k.add(ctx, rows, at); err != nil {
