@@ -216,11 +216,13 @@ type answer struct {
 
 func (w *world) receive(conn net.Conn) answer {
 	w.t.Helper()
-	a := answer{br: bufio.NewReader(conn)}
-	var err error
-	if a.Response, err = http.ReadResponse(a.br, nil); err != nil {
+	br := bufio.NewReader(conn)
+	resp, err := http.ReadResponse(br, nil)
+	if err != nil {
 		w.t.Fatalf("read the answer: %v", err)
 	}
+	defer func() { _ = resp.Body.Close() }()
+	a := answer{Response: resp, br: br}
 	if a.StatusCode == http.StatusSwitchingProtocols {
 		return a
 	}
