@@ -72,6 +72,7 @@ func TestFlood(t *testing.T) {
 					from.send(f)
 					skipTo(t, from, frame{first: 0x88})
 					to.expectClose(other, "FLOOD")
+					r.hangUp()
 					if o := r.outcome(t); o.Cause.Word != "FLOOD" || o.Client.Sent+o.Backend.Sent != 1008+other {
 						t.Errorf("outcome = %+v", o)
 					}
@@ -134,6 +135,7 @@ func TestOwnPings(t *testing.T) {
 					idle.send(pong("12345678"))
 				}
 				<-over
+				r.hangUp()
 				o := r.outcome(t)
 				if o.Cause.Word != "IDLE" || o.Client.Sent != 1001 || o.Backend.Sent != 1001 {
 					t.Errorf("outcome = %+v", o)

@@ -3,6 +3,7 @@ package relay
 import (
 	"bytes"
 	"crypto/tls"
+	"errors"
 	"io"
 	"net"
 	"testing"
@@ -243,7 +244,7 @@ func TestTLSEnd(t *testing.T) {
 	r.backend.send(closing(1000, ""))
 	r.client.expect(closing(1000, ""))
 	for _, p := range []*peer{r.client, r.backend} {
-		if _, err := p.Read(make([]byte, 1)); err != io.EOF {
+		if _, err := p.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
 			t.Errorf("%s: end = %v, want EOF, that is a close_notify", p.name, err)
 		}
 	}

@@ -134,8 +134,7 @@ func (s coderSocket) write(m message) error {
 func (s coderSocket) read() (message, error) {
 	s.SetReadLimit(4 << 20)
 	kind, data, err := s.Read(context.Background())
-	var c coder.CloseError
-	if errors.As(err, &c) {
+	if c, ok := errors.AsType[coder.CloseError](err); ok {
 		return message{}, closeError{int(c.Code), c.Reason}
 	}
 	return message{kind == coder.MessageBinary, data}, err
@@ -145,7 +144,7 @@ func (s coderSocket) close(code int, reason string) error {
 	return s.Close(coder.StatusCode(code), reason)
 }
 
-func (s coderSocket) end() { s.CloseNow() }
+func (s coderSocket) end() { _ = s.CloseNow() }
 
 type gorillaSocket struct{ *gorilla.Conn }
 
@@ -164,8 +163,7 @@ func (s gorillaSocket) write(m message) error {
 
 func (s gorillaSocket) read() (message, error) {
 	kind, data, err := s.ReadMessage()
-	var c *gorilla.CloseError
-	if errors.As(err, &c) {
+	if c, ok := errors.AsType[*gorilla.CloseError](err); ok {
 		return message{}, closeError{c.Code, c.Text}
 	}
 	return message{kind == gorilla.BinaryMessage, data}, err
@@ -175,7 +173,7 @@ func (s gorillaSocket) close(code int, reason string) error {
 	return s.WriteControl(gorilla.CloseMessage, gorilla.FormatCloseMessage(code, reason), time.Now().Add(patience))
 }
 
-func (s gorillaSocket) end() { s.Close() }
+func (s gorillaSocket) end() { _ = s.Close() }
 
 type gobwasSocket struct {
 	net.Conn
@@ -192,8 +190,7 @@ func (s gobwasSocket) write(m message) error {
 
 func (s gobwasSocket) read() (message, error) {
 	data, op, err := wsutil.ReadData(s.Conn, s.state)
-	var c wsutil.ClosedError
-	if errors.As(err, &c) {
+	if c, ok := errors.AsType[wsutil.ClosedError](err); ok {
 		return message{}, closeError{int(c.Code), c.Reason}
 	}
 	return message{op == gobwas.OpBinary, data}, err
@@ -203,7 +200,7 @@ func (s gobwasSocket) close(code int, reason string) error {
 	return wsutil.WriteMessage(s.Conn, s.state, gobwas.OpClose, gobwas.NewCloseFrameBody(gobwas.StatusCode(code), reason))
 }
 
-func (s gobwasSocket) end() { s.Conn.Close() }
+func (s gobwasSocket) end() { _ = s.Close() }
 
 // servers accept connections by different libraries.
 var servers = map[string]func(w http.ResponseWriter, r *http.Request) (socket, error){
@@ -224,11 +221,11 @@ var servers = map[string]func(w http.ResponseWriter, r *http.Request) (socket, e
 // clients dial by different libraries.
 var clients = map[string]func(url string) (socket, error){
 	"coder": func(url string) (socket, error) {
-		c, _, err := coder.Dial(context.Background(), url, nil) //nolint:bodyclose // the library owns it
+		c, _, err := coder.Dial(context.Background(), url, nil)
 		return coderSocket{c}, err
 	},
 	"gorilla": func(url string) (socket, error) {
-		c, _, err := gorilla.DefaultDialer.Dial(url, nil) //nolint:bodyclose // the library owns it
+		c, _, err := gorilla.DefaultDialer.Dial(url, nil)
 		return gorillaSocket{c}, err
 	},
 	"gobwas": func(url string) (socket, error) {
@@ -305,7 +302,9 @@ func TestLibraries(t *testing.T) {
 					t.Errorf("client's end = %v, want close 4321", err)
 				}
 				s.end()
-				<-results
+				if err := <-results; err == nil {
+					t.Error("the backend's end = nil, want an error")
+				}
 				if o := <-p.ended; o.Cause.By != Backend || o.Cause.Word != "CLOSE" || o.Client.Sent != 4321 || o.Backend.Received != 4321 {
 					t.Errorf("outcome = %+v", o)
 				}
@@ -315,7 +314,7 @@ func TestLibraries(t *testing.T) {
 }
 
 func isClose(err error, code int, reason string) bool {
-	return err == error(closeError{code, reason})
+	return errors.Is(err, closeError{code, reason})
 }
 
 func roundTrips(t *testing.T, s socket) {

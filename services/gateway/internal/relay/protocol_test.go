@@ -80,6 +80,7 @@ func TestBreach(t *testing.T) {
 					}
 					from.expectClose(breach.code, breach.word)
 					to.expectClose(other, breach.word)
+					r.hangUp()
 					o := r.outcome(t)
 					if o.Cause.By != Gateway || o.Cause.Word != breach.word || !strings.HasPrefix(o.Cause.Detail, by.String()+": ") {
 						t.Errorf("cause = %+v", o.Cause)

@@ -150,7 +150,7 @@ func randomSession(t *testing.T, r *rand.Rand) {
 	s.backend.expect(closing(1000, "done"))
 	s.backend.send(closing(1000, ""))
 	s.client.expect(closing(1000, ""))
-	_, _ = s.client.Close(), s.backend.Close()
+	s.hangUp()
 	totals := s.check(t, Client, "CLOSE", 1000, 1000, 1000, 1000).Totals
 	if c, b := hear(fromClient.b, true, 1<<62).count, hear(fromBackend.b, false, 1<<62).count; totals.FromClient != c || totals.FromBackend != b {
 		t.Errorf("totals = %+v, want %+v, %+v", totals, c, b)

@@ -83,7 +83,12 @@ func newRig(t testing.TB, cfg Config, m mode, o Options) *rig {
 
 func newRigAhead(t testing.TB, cfg Config, m mode, o Options, fromClient, fromBackend []byte) *rig {
 	t.Helper()
-	r := &rig{Relay: new(Relay), engine: NewEngine(cfg), ended: make(chan Outcome, 2)}
+	return newRigOn(t, NewEngine(cfg), m, o, fromClient, fromBackend)
+}
+
+func newRigOn(t testing.TB, e *Engine, m mode, o Options, fromClient, fromBackend []byte) *rig {
+	t.Helper()
+	r := &rig{Relay: new(Relay), engine: e, ended: make(chan Outcome, 2)}
 	c, client := connect(t, m.client, false)
 	b, backend := connect(t, m.backend, true)
 	r.client = &peer{Conn: c, t: t, name: "client", in: bufio.NewReader(c), mask: true}
@@ -97,7 +102,6 @@ func newRigAhead(t testing.TB, cfg Config, m mode, o Options, fromClient, fromBa
 		c.Close()
 		b.Close()
 		r.Cut(Cause{By: Gateway, Word: "TEST_OVER", Code: CodeGoingAway})
-		r.engine.Wait()
 	})
 	return r
 }
@@ -308,7 +312,7 @@ func (p *peer) expectEnd() {
 	if err == nil {
 		p.t.Fatalf("%s: %v, want the end", p.name, f)
 	}
-	if err != io.EOF {
+	if !errors.Is(err, io.EOF) {
 		p.t.Fatalf("%s: end = %v, want EOF", p.name, err)
 	}
 }
@@ -333,6 +337,11 @@ func (p *peer) reset() {
 	}
 	_ = c.(*net.TCPConn).SetLinger(0)
 	_ = c.Close()
+}
+
+// hangUp closes the peers' connections, for sessions that would wait for them.
+func (r *rig) hangUp() {
+	_, _ = r.client.Close(), r.backend.Close()
 }
 
 // outcome waits for the session's end.

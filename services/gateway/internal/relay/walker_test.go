@@ -5,19 +5,20 @@ import (
 	"encoding/binary"
 	"math/rand/v2"
 	"reflect"
+	"slices"
 	"testing"
 )
 
 // heard is what a direction's bytes amount to.
 type heard struct {
-	data     []byte      // data frames and parts of such, one after the other
-	edges    []int       // places between frames in data
-	controls []frame     // complete control frames, unmasked
-	count    Count       // of data
-	code     uint16      // of the breach at the end; 0: none
-	at       int         // where the frame begins that is not complete, or the breach
-	fragment bool        // inside a message of several frames
-	size     uint64      // of the message up to here
+	data     []byte  // data frames and parts of such, one after the other
+	edges    []int   // places between frames in data
+	controls []frame // complete control frames, unmasked
+	count    Count   // of data
+	code     uint16  // of the breach at the end; 0: none
+	at       int     // where the frame begins that is not complete, or the breach
+	fragment bool    // inside a message of several frames
+	size     uint64  // of the message up to here
 }
 
 // hear is a parser as one would write it from RFC 6455, for whole streams.
@@ -117,7 +118,7 @@ func walkAll(t testing.TB, b []byte, masked bool, limit int64, pieces func(left 
 	var carry []byte
 	for len(b) > 0 {
 		n := min(max(pieces(len(b)), 1), len(b))
-		c.b = append(carry[:len(carry):len(carry)], b[:n]...)
+		c.b = append(slices.Clip(carry), b[:n]...)
 		b = b[n:]
 		for {
 			inside := l.in.Inside()
@@ -276,7 +277,9 @@ func BenchmarkWalker(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		c.b = frames
-		l.walk(c, e)
+		if v := l.walk(c, e); v != none {
+			b.Fatal(v)
+		}
 	}
 }
 

@@ -19,14 +19,14 @@ var endings = []func(b *bench, s *Session){
 	func(b *bench, s *Session) { s.End(Revoked("")); b.start(s) },
 	func(b *bench, s *Session) {
 		client, backend := b.start(s)
-		client.close(1000, "bye")
+		client.close("bye")
 		backend.expectClose(1000)
-		backend.close(1000, "bye")
+		backend.close("bye")
 		client.expectClose(1000)
 	},
 	func(b *bench, s *Session) {
 		client, backend := b.start(s)
-		backend.close(1000, "bye")
+		backend.close("bye")
 		client.expectClose(1000)
 	},
 	func(b *bench, s *Session) { client, _ := b.start(s); client.Close() },

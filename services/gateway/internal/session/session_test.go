@@ -113,18 +113,25 @@ func (p *peer) send(op ws.OpCode, payload string) {
 	}
 }
 
-func (p *peer) close(code ws.StatusCode, reason string) {
+func (p *peer) close(reason string) {
 	p.t.Helper()
-	p.send(ws.OpClose, string(ws.NewCloseFrameBody(code, reason)))
+	p.send(ws.OpClose, string(ws.NewCloseFrameBody(ws.StatusNormalClosure, reason)))
 }
 
 func (p *peer) next() (ws.Frame, error) {
 	_ = p.SetReadDeadline(time.Now().Add(patience))
-	f, err := ws.ReadFrame(p)
-	if err == nil && f.Header.Masked {
+	h, err := ws.ReadHeader(p)
+	if err != nil {
+		return ws.Frame{}, err
+	}
+	f := ws.Frame{Header: h, Payload: make([]byte, h.Length)}
+	if _, err := io.ReadFull(p, f.Payload); err != nil {
+		return f, err
+	}
+	if h.Masked {
 		f = ws.UnmaskFrame(f)
 	}
-	return f, err
+	return f, nil
 }
 
 func (p *peer) expect(op ws.OpCode, payload string) {
@@ -180,12 +187,12 @@ func TestRecord(t *testing.T) {
 	if c, p := s.Last(); time.Since(c) > patience || !p.IsZero() {
 		t.Errorf("last = %v, %v, want now, never", c, p)
 	}
-	client.close(1000, "bye")
+	client.close("bye")
 	backend.expectClose(1000)
 	if got := s.State(); got != Closing {
 		t.Errorf("state = %v, want Closing", got)
 	}
-	backend.close(1000, "")
+	backend.close("")
 	client.expectClose(1000)
 	r := b.record()
 	info.Subprotocol = "chat"
@@ -266,7 +273,7 @@ func TestStartRefused(t *testing.T) {
 	if err := s.Start(relay.Leg{Conn: clientLeg}, relay.Leg{Conn: pipe}); err == nil {
 		t.Error("Start with a pipe = nil, want an error")
 	}
-	if _, err := c.Read(make([]byte, 1)); err != io.EOF {
+	if _, err := c.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
 		t.Errorf("client's end = %v, want EOF", err)
 	}
 	if b.Gauges() != (Gauges{}) || s.State() != Ended {
