@@ -231,15 +231,15 @@ func TestConfig(t *testing.T) {
 		args string
 		want string
 	}{
-		{"-catalog.db mysql://x", "-catalog.db: must be postgres://… or sqlite:PATH"},
+		{"-catalog.db mysql://x", "-catalog.db: must start with postgres:// or sqlite:"},
 		{"-catalog.db sqlite:", "-catalog.db: sqlite: needs the path of a file"},
 		{"-catalog.audit-keep 24h", "-catalog.audit-keep: must be 168h0m0s at least"},
 		{"-catalog.gateway-urls ws://a,http://b", badURL("http://b")},
 		{"-catalog.gateway-urls localhost:9099", badURL("localhost:9099")},
 		{"-catalog.gateway-urls ws://u@a", badURL("ws://u@a")},
 		{"-catalog.gateway-urls ws://a?b", badURL("ws://a?b")},
-		{"-catalog.ops x", `-ops: "x" is not host:port`},
-		{"-catalog.db x -catalog.audit-keep 0", "-catalog.db: must be postgres://… or sqlite:PATH\n-catalog.audit-keep: must be 168h0m0s at least"},
+		{"-catalog.ops x", `-catalog.ops: "x" is not host:port`},
+		{"-catalog.db x -catalog.audit-keep 0", "-catalog.db: must start with postgres:// or sqlite:\n-catalog.audit-keep: must be 168h0m0s at least"},
 	} {
 		err := parse(strings.Fields(c.args)...)
 		if err == nil || err.Error() != c.want {

@@ -25,21 +25,24 @@ type Config struct {
 	Addr string
 	// Listener is used instead of Addr when it is set.
 	Listener net.Listener
+
+	prefix string
 }
 
 // Flags registers -ops, behind prefix.
 func (c *Config) Flags(fs *flag.FlagSet, prefix string) {
+	c.prefix = prefix
 	fs.StringVar(&c.Addr, prefix+"ops", "127.0.0.1:9091",
 		"`address` of metrics, health and profiles over HTTP; empty for none")
 }
 
 // Check reports what is wrong with the configuration.
 func (c *Config) Check() error {
-	if c.Addr == "" {
+	if c.Addr == "" || c.Listener != nil {
 		return nil
 	}
 	if _, _, err := net.SplitHostPort(c.Addr); err != nil {
-		return fmt.Errorf("-ops: %q is not host:port", c.Addr)
+		return fmt.Errorf("-%sops: %q is not host:port", c.prefix, c.Addr)
 	}
 	return nil
 }

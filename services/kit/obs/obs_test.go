@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"flag"
 	"io"
 	"log/slog"
 	"net"
@@ -115,6 +116,12 @@ func TestCheck(t *testing.T) {
 		if err := c.Check(); (err == nil) != ok {
 			t.Errorf("Check of %q = %v, want ok %v", addr, err, ok)
 		}
+	}
+	var c obs.Config
+	c.Flags(flag.NewFlagSet("x", flag.ContinueOnError), "catalog.")
+	c.Addr = "x"
+	if err := c.Check(); err == nil || err.Error() != `-catalog.ops: "x" is not host:port` {
+		t.Errorf("Check = %v, want the flag's whole name", err)
 	}
 }
 
