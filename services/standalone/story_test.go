@@ -184,7 +184,7 @@ func text(t *testing.T, answer map[string]any, field string) string {
 
 func storyCurl(t *testing.T, s *Stack) {
 	if _, err := exec.LookPath("curl"); err != nil {
-		missing(t, "TIDEGATE_REQUIRE_NODE", "no curl on the path")
+		missing(t, "TIDEGATE_REQUIRE_CURL", "no curl on the path")
 	}
 	type object = map[string]any
 	c, backend := &curl{stack: s}, newBackend(t)
