@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/metadata"
@@ -21,6 +22,20 @@ import (
 
 // MaxMessage is the largest message, in bytes, that a client takes.
 const MaxMessage = 4 << 20
+
+// Times of a connection. A service that was away is called again within about a
+// second of its return, however long it was away: gateways hear of revocations
+// through it.
+const (
+	minPause = 100 * time.Millisecond
+	maxPause = time.Second
+	// connectTimeout bounds one attempt, at a host that does not answer.
+	connectTimeout = 5 * time.Second
+	// pingEvery is how often a connection that is in use and silent is tried, and
+	// pingTimeout how long the answer may take before it counts as lost.
+	pingEvery   = 10 * time.Second
+	pingTimeout = 10 * time.Second
+)
 
 // Config says where a service is and how it is reached.
 type Config struct {
@@ -91,7 +106,11 @@ func (c *Config) Dial(opts ...grpc.DialOption) (*grpc.ClientConn, error) {
 		grpc.WithTransportCredentials(creds),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(MaxMessage)),
 		grpc.WithDefaultServiceConfig(`{"loadBalancingConfig":[{"round_robin":{}}]}`),
-		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 20 * time.Second, Timeout: 10 * time.Second}),
+		grpc.WithConnectParams(grpc.ConnectParams{
+			Backoff:           backoff.Config{BaseDelay: minPause, Multiplier: 1.6, Jitter: 0.2, MaxDelay: maxPause},
+			MinConnectTimeout: connectTimeout,
+		}),
+		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: pingEvery, Timeout: pingTimeout}),
 	}, opts...)
 	conn, err := grpc.NewClient(c.Target, opts...)
 	if err != nil {
@@ -111,7 +130,7 @@ func (c *Config) Close(conn *grpc.ClientConn) error {
 
 // loopback reports whether a target is on this machine only.
 func loopback(target string) bool {
-	if strings.HasPrefix(target, "unix:") || strings.HasPrefix(target, "passthrough:") {
+	if strings.HasPrefix(target, "unix:") {
 		return true
 	}
 	if _, after, ok := strings.Cut(target, ":///"); ok {

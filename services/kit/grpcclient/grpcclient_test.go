@@ -2,9 +2,14 @@ package grpcclient_test
 
 import (
 	"context"
+	"errors"
 	"flag"
+	"net"
 	"strings"
+	"sync"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"go.uber.org/goleak"
 	"google.golang.org/grpc"
@@ -27,6 +32,9 @@ func TestConfig(t *testing.T) {
 		{"-catalog=localhost:1", nil},
 		{"-catalog=[::1]:1", nil},
 		{"-catalog=dns:///127.0.0.1:1", nil},
+		{"-catalog=passthrough:///127.0.0.1:1", nil},
+		{"-catalog=unix:///run/catalog", nil},
+		{"-catalog=passthrough:///10.0.0.1:1", []string{"-catalog: passthrough:///10.0.0.1:1 is not on loopback, so -catalog-ca, -catalog-cert and -catalog-key are needed"}},
 		{"-catalog=", []string{"-catalog: an address is needed"}},
 		{"-catalog=catalog:1", []string{"-catalog: catalog:1 is not on loopback, so -catalog-ca, -catalog-cert and -catalog-key are needed"}},
 		{"-catalog=catalog:1 -catalog-ca=a -catalog-cert=c -catalog-key=k", nil},
@@ -115,5 +123,85 @@ func TestTokensTravel(t *testing.T) {
 		if got := strings.Join(<-last.came, ","); got != want {
 			t.Errorf("token %q came as %q, want %q", token, got, want)
 		}
+	}
+}
+
+// away is a network in which the service can be away.
+type away struct {
+	lis *memnet.Listener
+
+	mu     sync.Mutex
+	mute   bool // a connection opens, and nobody answers on it
+	absent bool
+	dials  int
+}
+
+func (a *away) set(absent, mute bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.absent, a.mute = absent, mute
+}
+
+// dial is how the client reaches the service.
+func (a *away) dial(ctx context.Context, _ string) (net.Conn, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.dials++
+	switch {
+	case a.absent:
+		return nil, errors.New("connection refused")
+	case a.mute:
+		client, _ := net.Pipe()
+		return client, nil
+	}
+	return a.lis.DialContext(ctx, "portal")
+}
+
+// A service that was away for long is called again soon after its return, and so
+// is one whose host took connections and did not answer.
+func TestReturnsSoon(t *testing.T) {
+	for name, tt := range map[string]struct {
+		mute  bool
+		after time.Duration // 1 s of pause with 20 % of jitter, and the attempt under way
+	}{
+		"refused":   {false, 1200 * time.Millisecond},
+		"no answer": {true, 6200 * time.Millisecond},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				link := &away{lis: memnet.Listen("x"), absent: !tt.mute, mute: tt.mute}
+				srv := grpc.NewServer()
+				healthgrpc.RegisterHealthServer(srv, health.NewServer())
+				served := make(chan error, 1)
+				go func() { served <- srv.Serve(link.lis) }()
+				cfg := grpcclient.Config{Target: "passthrough:///127.0.0.1:1"}
+				conn, err := cfg.Dial(grpc.WithContextDialer(link.dial))
+				if err != nil {
+					t.Fatal(err)
+				}
+				for range 600 { // calls that fail, each second for 10 minutes
+					ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+					if _, err := healthgrpc.NewHealthClient(conn).Check(ctx, &healthgrpc.HealthCheckRequest{}); err == nil {
+						t.Fatal("Check succeeds while the service is away")
+					}
+					cancel()
+					time.Sleep(time.Second)
+				}
+				link.set(false, false)
+				began := time.Now()
+				_, err = healthgrpc.NewHealthClient(conn).Check(t.Context(), &healthgrpc.HealthCheckRequest{}, grpc.WaitForReady(true))
+				if took := time.Since(began); err != nil || took > tt.after {
+					t.Errorf("Check = %v after %v, want an answer within %v", err, took, tt.after)
+				}
+				if link.dials < 100 {
+					t.Errorf("%d attempts in 10 minutes, want one about each second", link.dials)
+				}
+				conn.Close()
+				srv.Stop()
+				if err := <-served; err != nil {
+					t.Errorf("Serve = %v", err)
+				}
+			})
+		})
 	}
 }
