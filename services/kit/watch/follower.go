@@ -22,10 +22,11 @@ const (
 	Silence   = 6 * time.Second
 )
 
-// Pauses between connections.
+// Pauses between connections. A service that comes back is followed again within
+// a second or two, because changes are revocations too.
 const (
 	minPause = 100 * time.Millisecond
-	maxPause = 5 * time.Second
+	maxPause = time.Second
 )
 
 // maxFailure is the longest text of a failure that is sent.
@@ -180,20 +181,22 @@ func (f *Follower[Req, Resp]) wait(ctx context.Context, met func() bool) error {
 	}
 }
 
-// Run follows until ctx ends. Nothing that the service does ends it.
+// Run follows until ctx ends. Nothing that the service does ends it. Of several
+// streams in a row that break at once, the log has the first.
 func (f *Follower[Req, Resp]) Run(ctx context.Context) error {
-	pause := minPause
+	pause, level := minPause, slog.LevelWarn
 	for {
-		before := f.At()
+		before, began := f.At(), f.now()
 		err := f.stream(ctx)
 		if ctx.Err() != nil {
 			return nil
 		}
-		if f.At() != before { // it works, apart from breaking
-			pause = minPause
+		if f.At() != before || f.now().Sub(began) > Silence { // it works, apart from breaking
+			pause, level = minPause, slog.LevelWarn
 		}
 		wait := pause/2 + rand.N(pause/2+1)
-		f.log.WarnContext(ctx, "watch broken", "error", err, "retry_in", wait)
+		f.log.Log(ctx, level, "watch broken", "error", err, "retry_in", wait)
+		level = slog.LevelDebug
 		t := time.NewTimer(wait)
 		select {
 		case <-t.C:

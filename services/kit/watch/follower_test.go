@@ -1,10 +1,12 @@
 package watch_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"slices"
 	"strings"
 	"testing"
@@ -342,19 +344,23 @@ func TestFollowerBacksOff(t *testing.T) {
 			tries = append(tries, time.Now())
 			return nil, errors.New("refused")
 		})
-		f := watch.NewFollower(c, hello(), watch.At{}, &sink{}, quiet(), time.Now)
+		var log bytes.Buffer
+		f := watch.NewFollower(c, hello(), watch.At{}, &sink{}, slog.New(slog.NewTextHandler(&log, nil)), time.Now)
 		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 		defer cancel()
 		if err := f.Run(ctx); err != nil {
 			t.Errorf("Run = %v, want nil", err)
 		}
-		if n := len(tries); n < 25 || n > 60 {
-			t.Errorf("tries in 2 minutes = %d, want 25 to 60", n)
+		if n := len(tries); n < 115 || n > 250 {
+			t.Errorf("tries in 2 minutes = %d, want 115 to 250", n)
 		}
 		for i := 1; i < len(tries); i++ {
-			if d := tries[i].Sub(tries[i-1]); d < 50*time.Millisecond || d > 5*time.Second {
-				t.Errorf("pause %d = %v, want 50 ms to 5 s", i, d)
+			if d := tries[i].Sub(tries[i-1]); d < 50*time.Millisecond || d > time.Second {
+				t.Errorf("pause %d = %v, want 50 ms to 1 s", i, d)
 			}
+		}
+		if n := strings.Count(log.String(), "watch broken"); n != 1 {
+			t.Errorf("the log has %d lines, want the first failure alone", n)
 		}
 	})
 }
