@@ -1,0 +1,80 @@
+package api_test
+
+import (
+	"strings"
+	"sync"
+	"testing"
+
+	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
+	"github.com/tidegatehq/tidegate/services/subscription/internal/store"
+)
+
+// TestVerdictIsOfItsNumber judges a credential while its subscription comes and
+// goes: a verdict as of a number is what that change left, neither older nor
+// newer.
+func TestVerdictIsOfItsNumber(t *testing.T) {
+	onBoth(t, func(t *testing.T, w *world) {
+		w.publish(v1)
+		app := w.application(w.ann, "Chat").GetName()
+		raw := w.token(w.key(w.ann, app, subscriptionv1.KeyType_KEY_TYPE_PRODUCTION))
+		type verdict struct {
+			asOf    uint64
+			granted bool
+		}
+		verdicts := make([][]verdict, 4)
+		var readers sync.WaitGroup
+		over := make(chan struct{})
+		for i := range verdicts {
+			readers.Go(func() {
+				for {
+					select {
+					case <-over:
+						return
+					default:
+					}
+					resp, err := w.gateway.tokens.VerifyCredential(t.Context(), &subscriptionv1.VerifyCredentialRequest{Credential: raw, Version: v1})
+					if err != nil {
+						t.Errorf("VerifyCredential() = %v", err)
+						return
+					}
+					verdicts[i] = append(verdicts[i], verdict{resp.GetAsOf(), resp.GetGrant() != nil})
+				}
+			})
+		}
+		for range 60 {
+			sub := w.subscribe(w.ann, app, v1)
+			_, err := w.subs.DeleteSubscription(w.ann, &subscriptionv1.DeleteSubscriptionRequest{Name: sub.GetName()})
+			w.must(err)
+		}
+		close(over)
+		readers.Wait()
+
+		left := map[uint64]bool{}
+		rows, err := w.db.QueryContext(t.Context(), `SELECT number, event FROM change ORDER BY number`)
+		w.must(err)
+		defer rows.Close()
+		subscribed := false
+		for rows.Next() {
+			var n int64
+			var text []byte
+			w.must(rows.Scan(&n, &text))
+			if len(text) > 0 {
+				e, err := store.DecodeEvent(text)
+				w.must(err)
+				subscribed = strings.Contains(e.Names[0], "@")
+			}
+			left[uint64(n)] = subscribed
+		}
+		w.must(rows.Err())
+		judged := 0
+		for _, of := range verdicts {
+			for _, v := range of {
+				judged++
+				if want := left[v.asOf]; v.granted != want {
+					t.Fatalf("as of %d: granted %v, want %v", v.asOf, v.granted, want)
+				}
+			}
+		}
+		t.Logf("%d verdicts", judged)
+	})
+}
