@@ -167,6 +167,8 @@ const (
 	writeTimeout      = readTimeout + upstream.Timeout + 10*time.Second
 	idleTimeout       = 2 * time.Minute
 	maxHeader         = 64 << 10
+	// maxStreams is how many requests of HTTP/2 a connection may have under way.
+	maxStreams = 100
 )
 
 func newHTTPS(handler http.Handler, source *certs.Source, drain time.Duration, log *slog.Logger) *httpsServer {
@@ -177,6 +179,7 @@ func newHTTPS(handler http.Handler, source *certs.Source, drain time.Duration, l
 		WriteTimeout:      writeTimeout,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeader,
+		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: maxStreams},
 		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 	}
 	if source != nil {

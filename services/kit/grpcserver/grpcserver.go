@@ -33,8 +33,33 @@ import (
 	"github.com/tidegatehq/tidegate/services/kit/identity"
 )
 
-// MaxMessage is the largest message, in bytes, that a server takes or sends.
-const MaxMessage = 4 << 20
+// MaxMessage is the largest message, in bytes, that a server sends, or takes from
+// a service; MaxRequest is the largest that it takes from people.
+const (
+	MaxMessage = 4 << 20
+	MaxRequest = 1 << 20
+)
+
+// Bounds of what a connection may cost.
+const (
+	// maxHeader is how large the metadata of a call is at most.
+	maxHeader = 64 << 10
+	// openTimeout is how long a connection may take to open, TLS too.
+	openTimeout = 10 * time.Second
+	// maxStreams is how many calls of people one connection may have under way.
+	maxStreams = 250
+	// peopleIdle and peopleAge are how long a connection of people's may be idle
+	// and live, and peopleGrace how long the calls on an old one may go on, so that
+	// a call that is never completed does not stay.
+	peopleIdle  = 5 * time.Minute
+	peopleAge   = 30 * time.Minute
+	peopleGrace = time.Minute
+	// pingEvery is how often a silent connection is tried, and pingTimeout how long
+	// the answer may take; pingFloor is how often the other side may do so.
+	pingEvery   = 30 * time.Second
+	pingTimeout = 10 * time.Second
+	pingFloor   = 5 * time.Second
+)
 
 // Auth says who may call what.
 type Auth struct {
@@ -244,8 +269,10 @@ func (s *Server) chain(v *identity.Verifier, metrics *grpcprom.ServerMetrics, se
 		grpc.ChainStreamInterceptor(append(stream, s.opts.stream...)...),
 		grpc.MaxRecvMsgSize(MaxMessage),
 		grpc.MaxSendMsgSize(MaxMessage),
-		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 5 * time.Second, PermitWithoutStream: true}),
-		grpc.KeepaliveParams(keepalive.ServerParameters{Time: 30 * time.Second, Timeout: 10 * time.Second}),
+		grpc.MaxHeaderListSize(maxHeader),
+		grpc.ConnectionTimeout(openTimeout),
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: pingFloor, PermitWithoutStream: true}),
+		grpc.KeepaliveParams(keepalive.ServerParameters{Time: pingEvery, Timeout: pingTimeout}),
 	}
 }
 
@@ -268,8 +295,16 @@ func (s *Server) serverMetrics() *grpcprom.ServerMetrics {
 	return m
 }
 
+// peopleOptions are those of the people's face alone; anybody may connect to it.
 func (s *Server) peopleOptions() []grpc.ServerOption {
-	opts := s.opts.people
+	opts := append([]grpc.ServerOption{
+		grpc.MaxRecvMsgSize(MaxRequest),
+		grpc.MaxConcurrentStreams(maxStreams),
+		grpc.KeepaliveParams(keepalive.ServerParameters{
+			MaxConnectionIdle: peopleIdle, MaxConnectionAge: peopleAge, MaxConnectionAgeGrace: peopleGrace,
+			Time: pingEvery, Timeout: pingTimeout,
+		}),
+	}, s.opts.people...)
 	if s.source != nil && s.cfg.Listener == nil {
 		opts = append(opts, withTLS(s.source.Server(false, "h2")))
 	}

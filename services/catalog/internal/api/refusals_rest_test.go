@@ -177,6 +177,6 @@ func TestGarbageIsRefused(t *testing.T) {
 		{"text that is not UTF-8", send(create, "\x0a\x03\x12\x01\xff"), codes.Internal, "grpc: failed to unmarshal the received message: string field contains invalid UTF-8"},
 		{"half a message", send(create, "\x0a\x7f"), codes.Internal, "grpc: failed to unmarshal the received message: proto: cannot parse invalid wire-format data"},
 		{"an unknown method", send("/tidegate.catalog.v1.CatalogService/Nonesuch", ""), codes.Unimplemented, "unknown method Nonesuch for service tidegate.catalog.v1.CatalogService"},
-		{"a large message", send(create, strings.Repeat("x", 5<<20)), codes.ResourceExhausted, "grpc: received message larger than max (5242880 vs. 4194304)"},
+		{"a large message", send(create, strings.Repeat("x", 5<<20)), codes.ResourceExhausted, "grpc: received message larger than max (5242880 vs. 1048576)"},
 	})
 }

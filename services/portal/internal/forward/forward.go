@@ -68,9 +68,6 @@ func fullName(desc *grpc.ServiceDesc, method string) string {
 	return "/" + desc.ServiceName + "/" + method
 }
 
-// maxStreams is how many calls one connection may have under way.
-const maxStreams = 250
-
 // Options make a server pass calls on.
 func (f *Forwarder) Options() []grpcserver.Option {
 	return []grpcserver.Option{
@@ -79,7 +76,6 @@ func (f *Forwarder) Options() []grpcserver.Option {
 			grpc.UnknownServiceHandler(f.handle),
 			grpc.ForceServerCodecV2(codec{}),
 			grpc.InTapHandle(f.admit),
-			grpc.MaxConcurrentStreams(maxStreams),
 		),
 	}
 }
