@@ -1,0 +1,293 @@
+package docs
+
+import (
+	"bufio"
+	"context"
+	"flag"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/tidegatehq/tidegate/services/catalog"
+	"github.com/tidegatehq/tidegate/services/gateway"
+	"github.com/tidegatehq/tidegate/services/kit/run"
+	"github.com/tidegatehq/tidegate/services/portal"
+	"github.com/tidegatehq/tidegate/services/subscription"
+)
+
+// compose is what the tests read of a compose file.
+type compose struct {
+	Services map[string]composeService
+	Volumes  map[string]any
+	Secrets  map[string]struct{ File string }
+}
+
+type composeService struct {
+	Image           string
+	Command         []string
+	EnvFile         string                                `yaml:"env_file"`
+	DependsOn       map[string]struct{ Condition string } `yaml:"depends_on"`
+	Volumes         []string
+	Secrets         []string
+	Ports           []string
+	ReadOnly        bool   `yaml:"read_only"`
+	StopGracePeriod string `yaml:"stop_grace_period"`
+}
+
+func readCompose(t *testing.T) compose {
+	t.Helper()
+	var c compose
+	if err := yaml.Unmarshal([]byte(file(t, "deploy/compose.yaml")), &c); err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// file reads a file of the tree.
+func file(t *testing.T, path string) string {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(root, path))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+// environment reads a sample of deploy/env.
+func environment(t *testing.T, name string) map[string]string {
+	t.Helper()
+	env := map[string]string{}
+	lines := bufio.NewScanner(strings.NewReader(file(t, filepath.Join("deploy", name))))
+	for lines.Scan() {
+		if line := lines.Text(); line != "" && !strings.HasPrefix(line, "#") {
+			key, value, ok := strings.Cut(line, "=")
+			if _, twice := env[key]; !ok || twice {
+				t.Errorf("deploy/%s: the line %q is not NAME=value, or the second of its name", name, line)
+			}
+			env[key] = value
+		}
+	}
+	return env
+}
+
+// TestSamples gives the samples of the environment to the services: each line
+// is one of the service's flags, and together they are a configuration that the
+// service takes.
+func TestSamples(t *testing.T) {
+	for _, service := range Services() {
+		env := environment(t, "env/"+service+".env")
+		variables := map[string]bool{}
+		Flags(service).VisitAll(func(f *flag.Flag) { variables[run.Variable(service, f.Name)] = true })
+		var given []string
+		for name, value := range env {
+			if !variables[name] {
+				t.Errorf("deploy/env/%s.env has %s, which %s does not read", service, name, service)
+			}
+			given = append(given, name+"="+value)
+		}
+		var stderr strings.Builder
+		check, register := configuration(service)
+		code := run.Exec(t.Context(), run.Program{Name: service, Env: given, Stdout: io.Discard, Stderr: &stderr}, register,
+			func(context.Context, *slog.Logger) error { return check() })
+		if code != 0 {
+			t.Errorf("deploy/env/%s.env is refused: %s", service, stderr.String())
+		}
+	}
+}
+
+// configuration returns how a service reads and checks its flags.
+func configuration(service string) (check func() error, register func(*flag.FlagSet)) {
+	type config interface {
+		Flags(fs *flag.FlagSet, prefix string)
+		Check() error
+	}
+	c := map[string]config{
+		"catalog": &catalog.Config{}, "subscription": &subscription.Config{},
+		"gateway": &gateway.Config{}, "portal": &portal.Config{},
+	}[service]
+	return c.Check, func(fs *flag.FlagSet) { c.Flags(fs, "") }
+}
+
+// TestCompose checks that the parts of the compose file fit together: programs,
+// files, volumes, ports and names.
+func TestCompose(t *testing.T) {
+	c := readCompose(t)
+	certs := composeCerts(t, c)
+	build := file(t, "deploy/build")
+	for name, s := range c.Services {
+		for _, volume := range s.Volumes {
+			source, _, _ := strings.Cut(volume, ":")
+			if strings.HasPrefix(source, "./") {
+				file(t, filepath.Join("deploy", source))
+			} else if _, ok := c.Volumes[source]; !ok {
+				t.Errorf("%s mounts the volume %q, which is not declared", name, source)
+			}
+		}
+		for dependency := range s.DependsOn {
+			if _, ok := c.Services[dependency]; !ok {
+				t.Errorf("%s depends on %q, which is no service", name, dependency)
+			}
+		}
+		if name == "postgres" {
+			continue
+		}
+		if program := s.Command[0]; !strings.Contains(build, "/cmd/"+program+" ") && !strings.Contains(build, "/cmd/"+program+"\n") {
+			t.Errorf("%s runs %q, which deploy/build does not build", name, program)
+		}
+		if !s.ReadOnly || !strings.Contains(s.Image, "tidegate:latest") || !strings.Contains(file(t, "deploy/image"), "tidegate:latest") {
+			t.Errorf("%s: image %q, read_only %v, want the image of deploy/image, read-only", name, s.Image, s.ReadOnly)
+		}
+		if slices.Contains(Services(), name) {
+			composeEnvironment(t, c, name, certs)
+		}
+	}
+	for _, name := range Services() {
+		if _, ok := c.Services[name]; !ok {
+			t.Errorf("compose.yaml does not run %s", name)
+		}
+	}
+	if ignored := file(t, ".gitignore"); !strings.Contains(ignored, "/deploy/secrets/\n") || c.Secrets["admin-password"].File != "./secrets/admin-password" {
+		t.Errorf("the secret admin-password is %q, want a file in deploy/secrets, which git ignores", c.Secrets["admin-password"].File)
+	}
+	drain := Flags("gateway").Lookup("drain").DefValue
+	if grace, long := duration(t, c.Services["gateway"].StopGracePeriod), duration(t, drain)+20*time.Second; grace < long {
+		t.Errorf("the gateway is killed after %v, want %v at least: it drains, closes and reports", grace, long)
+	}
+}
+
+func duration(t *testing.T, text string) time.Duration {
+	t.Helper()
+	d, err := time.ParseDuration(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+// composeCerts runs the command of the setup service, twice, and returns the
+// files that it makes, by their path in the containers.
+func composeCerts(t *testing.T, c compose) []string {
+	t.Helper()
+	setup, dir := c.Services["setup"], filepath.Join(t.TempDir(), "certs")
+	if setup.Command[0] != "tidegate" || !slices.Contains(setup.Volumes, "certs:/certs") {
+		t.Fatalf("setup runs %q with %q, want tidegate certs into the volume", setup.Command, setup.Volumes)
+	}
+	var args []string
+	for _, arg := range setup.Command[1:] {
+		args = append(args, strings.Replace(arg, "/certs", dir, 1))
+	}
+	for range 2 {
+		if out, err := exec.Command(filepath.Join(bin(t), "tidegate"), args...).CombinedOutput(); err != nil {
+			t.Fatalf("tidegate %q: %v\n%s", args, err, out)
+		}
+	}
+	made, err := filepath.Glob(filepath.Join(dir, "*"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, path := range made {
+		if info, err := os.Stat(path); err != nil || info.Mode().Perm()&0o077 != 0 {
+			t.Errorf("%s has mode %v, want one for its owner only", path, info.Mode())
+		}
+		made[i] = "/certs/" + filepath.Base(path)
+	}
+	return made
+}
+
+// composeEnvironment checks that what a service is told exists: files, folders,
+// other services at their ports, and databases.
+func composeEnvironment(t *testing.T, c compose, name string, certs []string) {
+	t.Helper()
+	s := c.Services[name]
+	if s.EnvFile != "env/"+name+".env" || !slices.Equal(s.Command, []string{name}) {
+		t.Errorf("%s runs %q with %s, want %s with env/%s.env", name, s.Command, s.EnvFile, name, name)
+	}
+	env := environment(t, s.EnvFile)
+	mounts := map[string]bool{"/run/secrets/": len(s.Secrets) > 0}
+	for _, volume := range s.Volumes {
+		parts := strings.Split(volume, ":")
+		mounts[parts[1]+"/"] = true
+	}
+	postgres := environment(t, "env/postgres.env")
+	for key, value := range env {
+		folder, base := filepath.Split(value)
+		host, port, err := net.SplitHostPort(value)
+		switch {
+		case strings.HasPrefix(value, "/"):
+			if !mounts[folder] || folder == "/certs/" && !slices.Contains(certs, value) || folder == "/run/secrets/" && c.Secrets[base].File == "" {
+				t.Errorf("%s=%s: there is no such file in the container", key, value)
+			}
+		case strings.HasPrefix(value, "postgres://"):
+			want := "postgres://" + postgres["POSTGRES_USER"] + ":" + postgres["POSTGRES_PASSWORD"] + "@postgres:5432/" + name + "?sslmode=disable"
+			if value != want || !strings.Contains(file(t, "deploy/postgres-init.sql"), "CREATE DATABASE "+name+";") {
+				t.Errorf("%s=%s, want %s, and the database in postgres-init.sql", key, value, want)
+			}
+		case err == nil && host != "" && !strings.Contains(host, "/"):
+			if _, ok := c.Services[host]; !ok || !listens(t, host, ":"+port) {
+				t.Errorf("%s=%s: no service listens there", key, value)
+			}
+		}
+	}
+	for _, published := range s.Ports {
+		if _, inside, _ := strings.Cut(published, ":"); !listens(t, name, ":"+inside) {
+			t.Errorf("%s publishes %s, where it does not listen", name, published)
+		}
+	}
+}
+
+// listens reports whether a service is told to listen at an address.
+func listens(t *testing.T, service, address string) bool {
+	for key, value := range environment(t, "env/"+service+".env") {
+		if value == address && regexp.MustCompile(`_(GRPC|GRPC_INTERNAL|LISTEN|WS|WSS)$`).MatchString(key) {
+			return true
+		}
+	}
+	return false
+}
+
+// TestImage checks that the image has what the compose file needs of it: the
+// folders that volumes are mounted on, for the user that it runs as.
+func TestImage(t *testing.T) {
+	dockerfile := file(t, "deploy/Dockerfile")
+	for _, line := range []string{
+		"\nUSER 65532:65532\n",
+		"deploy/build /out && mkdir -m 0700 /data /certs\n",
+		"\nCOPY --from=build --chown=65532:65532 /data /data\n",
+		"\nCOPY --from=build --chown=65532:65532 /certs /certs\n",
+	} {
+		if !strings.Contains(dockerfile, line) {
+			t.Errorf("deploy/Dockerfile has no %q", line)
+		}
+	}
+	ignored := file(t, ".dockerignore")
+	for _, m := range regexp.MustCompile(`(?m)^COPY ([^-].*) \S+$`).FindAllStringSubmatch(dockerfile, -1) {
+		for source := range strings.FieldsSeq(m[1]) {
+			if !strings.Contains(ignored, "\n!"+strings.TrimSuffix(source, "*")+"\n") {
+				t.Errorf("deploy/Dockerfile copies %s, which .dockerignore leaves out", source)
+			}
+		}
+	}
+	m := regexp.MustCompile(`(?m)^CMD \["tidegate", "serve", (.*)\]$`).FindStringSubmatch(dockerfile)
+	if m == nil {
+		t.Fatal("deploy/Dockerfile has no CMD that serves")
+	}
+	flags := Flags("tidegate")
+	if err := flags.Parse(strings.Fields(strings.NewReplacer(`"`, "", ",", "").Replace(m[1]))); err != nil || flags.Lookup("host").Value.String() != "0.0.0.0" {
+		t.Errorf("CMD has the flags %s, %v, want such that serve all interfaces", m[1], err)
+	}
+	for _, name := range []string{"https", "grpc", "ws", "wss"} {
+		if port := flags.Lookup(name).DefValue; !regexp.MustCompile(`(?m)^EXPOSE .*\b` + port + `\b`).MatchString(dockerfile) {
+			t.Errorf("deploy/Dockerfile does not EXPOSE %s", port)
+		}
+	}
+}
