@@ -17,7 +17,7 @@ type Config struct {
 	CertFile, KeyFile string
 	CertDir           string
 	Timeout           time.Duration // of a whole handshake, and of its head; 10 s
-	MaxHandshakes     int           // in progress at once, further clients wait; 16384
+	MaxHandshakes     int           // in progress at once, further clients are refused; 16384
 	// Listener and TLSListener, when set, are used instead of the addresses.
 	Listener, TLSListener net.Listener
 
@@ -32,7 +32,7 @@ func (c *Config) Flags(fs *flag.FlagSet, prefix string) {
 	fs.StringVar(&c.CertFile, prefix+"tls-cert", "", "PEM `file` of the certificate of -"+prefix+"wss, read again when it changes; empty for a self-signed one")
 	fs.StringVar(&c.KeyFile, prefix+"tls-key", "", "PEM `file` of that certificate's key")
 	fs.DurationVar(&c.Timeout, prefix+"handshake-timeout", 10*time.Second, "`time` that a whole handshake has, its head included")
-	fs.IntVar(&c.MaxHandshakes, prefix+"max-handshakes", 16384, "`number` of handshakes in progress at once; further clients wait")
+	fs.IntVar(&c.MaxHandshakes, prefix+"max-handshakes", 16384, "`number` of handshakes in progress at once; further clients are answered 503")
 }
 
 // Check reports what is wrong, all of it at once.

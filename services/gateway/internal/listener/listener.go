@@ -33,6 +33,7 @@ type Listener struct {
 	plain, secure net.Listener
 	tls           *tls.Config
 	slots         chan struct{} // one taken for each handshake in progress
+	spare         chan struct{} // one taken for each connection beyond those
 	heads         head.Pool
 	progress      atomic.Int64
 
@@ -51,7 +52,8 @@ func Open(cfg Config, h Handler, ready func() error, m *metrics.Metrics, log *sl
 	cfg = cfg.withDefaults()
 	l := &Listener{
 		cfg: cfg, handler: h, ready: ready, metrics: m, log: log,
-		slots: make(chan struct{}, cfg.MaxHandshakes), reading: make(map[net.Conn]struct{}),
+		slots: make(chan struct{}, cfg.MaxHandshakes), spare: make(chan struct{}, spareSlots),
+		reading: make(map[net.Conn]struct{}),
 	}
 	var err error
 	if l.secure, err = listen(cfg.TLSListener, cfg.TLSAddr); err != nil {
@@ -163,25 +165,24 @@ func (l *Listener) arrived(conn net.Conn) {
 
 const maxBackoff = time.Second
 
-// accept takes connections in while there are slots. Errors as too many open
-// files pass; it waits and tries again.
+// accept takes connections in. Errors as too many open files pass; it waits and
+// tries again.
 func (l *Listener) accept(ctx, handshakes context.Context, ln net.Listener) {
 	var wait time.Duration
 	for {
-		select {
-		case l.slots <- struct{}{}:
-		case <-ctx.Done():
-			return
-		}
 		conn, err := ln.Accept()
 		if err == nil {
 			wait = 0
+			slot := l.slot(ctx)
+			if slot == nil {
+				_ = conn.Close()
+				return
+			}
 			l.progress.Add(1)
 			l.wg.Add(1)
-			go l.serve(handshakes, conn, ln == l.secure)
+			go l.serve(handshakes, conn, ln == l.secure, slot)
 			continue
 		}
-		<-l.slots
 		if errors.Is(err, net.ErrClosed) {
 			return
 		}
@@ -192,5 +193,31 @@ func (l *Listener) accept(ctx, handshakes context.Context, ln net.Listener) {
 		case <-ctx.Done():
 			return
 		}
+	}
+}
+
+const (
+	// spareSlots is how many connections are served beyond the handshakes: they
+	// are told that there are too many, or that the gateway is well.
+	spareSlots = 256
+	// spareTimeout is how long one of them has for its head.
+	spareTimeout = 2 * time.Second
+)
+
+// slot takes one of the slots for a connection, of the spare ones when there is
+// no other. It waits when there is none at all; nil is the end.
+func (l *Listener) slot(ctx context.Context) chan struct{} {
+	select {
+	case l.slots <- struct{}{}:
+		return l.slots
+	default:
+	}
+	select {
+	case l.slots <- struct{}{}:
+		return l.slots
+	case l.spare <- struct{}{}:
+		return l.spare
+	case <-ctx.Done():
+		return nil
 	}
 }

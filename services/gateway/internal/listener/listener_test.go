@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"runtime"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -227,23 +228,71 @@ func TestALPN(t *testing.T) {
 	}
 }
 
+// TestHandshakesAreBounded: who comes when all slots are taken is told so, and
+// the gateway still answers for its health.
 func TestHandshakesAreBounded(t *testing.T) {
 	caught := make(catcher)
-	l := serve(t, caught, func(c *Config) { c.MaxHandshakes, c.TLSAddr = 1, "" })
+	l := serve(t, caught, func(c *Config) { c.MaxHandshakes = 1 })
 	first := dial(t, l.Addr())
 	send(t, first, "GET /first HTTP/1.1\r\n"+sound)
-	second := dial(t, l.Addr())
-	send(t, second, "GET /second HTTP/1.1\r\n"+sound+"\r\n")
-	if n := l.InProgress(); n > 1 {
-		t.Errorf("InProgress() = %d, want 1", n)
+	for l.InProgress() == 0 {
+		runtime.Gosched()
+	}
+	for _, conn := range []net.Conn{dial(t, l.Addr()), dialTLS(t, l.TLSAddr())} {
+		send(t, conn, "GET /second HTTP/1.1\r\n"+sound+"\r\n")
+		if a := receive(t, conn, "GET"); a.StatusCode != 503 || a.code != "BUSY" || a.Header.Get("Retry-After") != "1" {
+			t.Errorf("beyond the bound: %d %s, want 503 BUSY", a.StatusCode, a.code)
+		}
+	}
+	for _, path := range []string{"/-/healthz", "/-/readyz"} {
+		conn := dial(t, l.Addr())
+		send(t, conn, "GET "+path+" HTTP/1.1\r\nHost: h\r\n\r\n")
+		if a := receive(t, conn, "GET"); a.StatusCode != 200 {
+			t.Errorf("%s beyond the bound: %d, want 200", path, a.StatusCode)
+		}
 	}
 	send(t, first, "\r\n")
-	for _, want := range []string{"/first", "/second"} {
-		r := <-caught
-		if r.Path != want {
-			t.Errorf("the handler was given %s, want %s", r.Path, want)
+	r := <-caught
+	if r.Path != "/first" {
+		t.Errorf("the handler was given %s, want /first", r.Path)
+	}
+	_ = r.Conn.Close()
+}
+
+// TestSpareSlotsAreBounded: when the spare slots are taken too, clients wait
+// until one is free.
+func TestSpareSlotsAreBounded(t *testing.T) {
+	l := serve(t, make(catcher), func(c *Config) { c.MaxHandshakes, c.TLSAddr = 1, "" })
+	var silent []net.Conn
+	for range 1 + spareSlots {
+		silent = append(silent, dial(t, l.Addr()))
+	}
+	for l.InProgress() < len(silent) {
+		runtime.Gosched()
+	}
+	late := dial(t, l.Addr())
+	send(t, late, "GET /-/healthz HTTP/1.1\r\nHost: h\r\n\r\n")
+	_ = silent[len(silent)-1].Close()
+	if a := receive(t, late, "GET"); a.StatusCode != 200 {
+		t.Errorf("after a slot was freed: %d, want 200", a.StatusCode)
+	}
+}
+
+// TestPanicEndsOneHandshake: the connection is closed and its slot free again.
+func TestPanicEndsOneHandshake(t *testing.T) {
+	l := serve(t, handlerFunc(func(_ context.Context, r *Request) {
+		if r.Path == "/panic" {
+			panic("on purpose")
 		}
+		_, _ = r.Conn.Write([]byte("fine"))
 		_ = r.Conn.Close()
+	}), nil)
+	for path, want := range map[string]string{"/panic": "", "/other": "fine"} {
+		conn := dial(t, l.Addr())
+		send(t, conn, "GET "+path+" HTTP/1.1\r\n"+sound+"\r\n")
+		if got, err := io.ReadAll(conn); string(got) != want || err != nil {
+			t.Errorf("%s: read %q, %v, want %q", path, got, err, want)
+		}
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"runtime/debug"
 	"strings"
 	"time"
 
@@ -18,14 +19,19 @@ import (
 	"github.com/tidegatehq/tidegate/services/gateway/internal/session"
 )
 
-// serve sees a connection through its handshake.
-func (l *Listener) serve(ctx context.Context, conn net.Conn, secure bool) {
+// serve sees a connection through its handshake, in a slot that it frees.
+func (l *Listener) serve(ctx context.Context, conn net.Conn, secure bool, slot chan struct{}) {
 	defer func() {
-		<-l.slots
+		l.recovered(conn, recover())
+		<-slot
 		l.progress.Add(-1)
 		l.wg.Done()
 	}()
-	r := &Request{Conn: conn, Secure: secure, Remote: remoteOf(conn), Deadline: time.Now().Add(l.cfg.Timeout)}
+	timeout := l.cfg.Timeout
+	if slot == l.spare {
+		timeout = min(timeout, spareTimeout)
+	}
+	r := &Request{Conn: conn, Secure: secure, Remote: remoteOf(conn), Deadline: time.Now().Add(timeout)}
 	if !l.await(conn, r.Deadline) {
 		_ = conn.Close()
 		return
@@ -40,9 +46,24 @@ func (l *Listener) serve(ctx context.Context, conn net.Conn, secure bool) {
 		l.refuse(r, h, refusal)
 	case strings.HasPrefix(r.Path, "/-/"):
 		l.own(r, h)
+	case slot == l.spare:
+		l.refuse(r, h, &problem.Problem{
+			Status: http.StatusServiceUnavailable, Code: "BUSY", Detail: "too many handshakes are in progress",
+			Header: []problem.Field{problem.RetryAfter(time.Second)},
+		})
 	default:
 		l.handler.Handle(ctx, r)
 	}
+}
+
+// recovered keeps the panic of one handshake from ending everyone's sessions.
+func (l *Listener) recovered(conn net.Conn, v any) {
+	if v == nil {
+		return
+	}
+	l.arrived(conn)
+	_ = conn.Close()
+	l.log.Error("handshake panicked", "panic", v, "stack", string(debug.Stack()))
 }
 
 // read reads the head and checks it. The error is for a connection that is not
