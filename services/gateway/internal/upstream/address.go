@@ -23,6 +23,7 @@ func (e *AddressError) Error() string {
 func metadata() []netip.Addr {
 	return []netip.Addr{
 		netip.MustParseAddr("fd00:ec2::254"),   // AWS
+		netip.MustParseAddr("fd00:ec2::23"),    // AWS, credentials of containers
 		netip.MustParseAddr("fd20:ce::254"),    // Google
 		netip.MustParseAddr("100.100.100.200"), // Alibaba
 		netip.MustParseAddr("192.0.0.192"),     // Oracle
@@ -87,14 +88,15 @@ func isShared(a netip.Addr) bool {
 }
 
 // embedded returns the IPv4 address that an IPv6 one leads to: that of NAT64
-// (64:ff9b::/96), of 6to4 (2002::/16) and the old compatible form (::/96).
+// (64:ff9b::/96, and 64:ff9b:1::/48 as networks use it), of 6to4 (2002::/16) and
+// the old compatible form (::/96).
 func embedded(a netip.Addr) (netip.Addr, bool) {
 	if !a.Is6() {
 		return netip.Addr{}, false
 	}
 	b := a.As16()
 	switch {
-	case netip.MustParsePrefix("64:ff9b::/96").Contains(a),
+	case netip.MustParsePrefix("64:ff9b::/96").Contains(a), netip.MustParsePrefix("64:ff9b:1::/48").Contains(a),
 		netip.MustParsePrefix("::/96").Contains(a) && !a.IsLoopback() && !a.IsUnspecified():
 		return netip.AddrFrom4([4]byte(b[12:16])), true
 	case b[0] == 0x20 && b[1] == 0x02:

@@ -177,6 +177,7 @@ func TestRefused(t *testing.T) {
 	}{
 		{"403", text("HTTP/1.1 403 Forbidden\r\nContent-Length: 3\r\n\r\nno!"), Refused, 403, "the backend answered 403 Forbidden"},
 		{"200", text("HTTP/1.1 200 OK\r\n\r\n"), Refused, 200, "the backend answered 200 OK"},
+		{"299", text("HTTP/1.1 299 Odd\r\n\r\n"), Refused, 299, "the backend answered 299"},
 		{"302", text("HTTP/1.1 302 Found\r\nLocation: http://169.254.169.254/\r\n\r\n"), Refused, 302, "the backend answered 302 Found"},
 		{"HTTP/1.0", text("HTTP/1.0 101 OK\r\n" + lines + proof + "\r\n"), Incorrect, 0, "its version of HTTP is not 1.1"},
 		{"no Upgrade", text(line + "Connection: Upgrade\r\n" + proof + "\r\n"), Incorrect, 0, "its Upgrade header is not websocket"},
@@ -297,6 +298,7 @@ func TestRequestAsSent(t *testing.T) {
 		"Content-Length": {"0"}, "Expect": {"100-continue"}, "Http2-Settings": {"no"},
 		"X-Forwarded-For": {"6.6.6.6"}, "X-Forwarded-Proto": {"no"}, "X-Forwarded-Host": {"no"}, "X-Forwarded-Port": {"1"},
 		"Forwarded": {"for=6.6.6.6"}, "X-Tidegate-Person": {"no"},
+		"X_tidegate_person": {"no"}, "X-Tidegate_person": {"no"}, "X_forwarded_for": {"6.6.6.6"}, "Transfer_encoding": {"chunked"}, "X_own": {"yes"},
 	}
 	d := dialer(t, Config{})
 	b, err := d.Dial(t.Context(), &Request{
@@ -312,7 +314,7 @@ func TestRequestAsSent(t *testing.T) {
 	}
 	want := http.Header{
 		"Cookie": {"a=1"}, "Origin": {"https://o"}, "Traceparent": {"00-1"}, "Tracestate": {"t=1"}, "User-Agent": {"ua"},
-		"X-Many": {"1", "2"}, "Authorization": {"Basic x"}, "Empty": {""},
+		"X-Many": {"1", "2"}, "Authorization": {"Basic x"}, "Empty": {""}, "X_own": {"yes"},
 		"Connection": {"Upgrade"}, "Upgrade": {"websocket"}, "Sec-Websocket-Version": {"13"},
 		"Sec-Websocket-Key": got.Header["Sec-Websocket-Key"], "Sec-Websocket-Protocol": {"p1, p2"},
 		"X-Forwarded-For": {"2001:db8::7"}, "X-Forwarded-Proto": {"https"}, "X-Forwarded-Host": {"api.example:8099"},

@@ -3,6 +3,7 @@ package upstream
 import (
 	"fmt"
 	"net/http"
+	"strings"
 )
 
 // Kind is what went wrong with a backend.
@@ -47,7 +48,7 @@ func (e *Error) Detail() string {
 	case Timeout:
 		return "the backend did not answer in time"
 	case Refused:
-		return fmt.Sprintf("the backend answered %d %s", e.Status, http.StatusText(e.Status))
+		return strings.TrimSpace(fmt.Sprintf("the backend answered %d %s", e.Status, http.StatusText(e.Status)))
 	case Incorrect:
 		return "the backend's answer is not a correct 101: " + e.err.Error()
 	default:

@@ -69,6 +69,11 @@ func appendField(b []byte, name, value string) []byte {
 // passes reports whether a client's header goes on to the backend. What says
 // who and where the client is, is ours to say.
 func passes(name string, connection []string) bool {
+	if strings.IndexByte(name, '_') >= 0 {
+		// Many servers take X_Tidegate_Person for X-Tidegate-Person.
+		read := http.CanonicalHeaderKey(strings.ReplaceAll(name, "_", "-"))
+		return passes(read, connection) && head.EndToEnd(name, connection)
+	}
 	switch {
 	case name == "Host", name == "Forwarded", name == "Expect",
 		strings.HasPrefix(name, "X-Forwarded-"), strings.HasPrefix(name, "X-Tidegate-"):
