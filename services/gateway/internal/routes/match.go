@@ -9,7 +9,7 @@ import (
 var (
 	// ErrBadPath is returned for a path that backends could read in more than
 	// one way.
-	ErrBadPath = errors.New("the path has a dot segment, an empty segment, or an encoded slash, backslash or NUL")
+	ErrBadPath = errors.New("the path has a dot segment, an empty segment (as a slash at its end makes one), or an encoded slash, backslash or NUL")
 	// ErrNoRoute is returned for a path that leads to no version of an API.
 	ErrNoRoute = errors.New("no such API or version")
 )
