@@ -80,7 +80,7 @@ func check(v protovalidate.Validator, m any) error {
 	for _, violation := range invalid.Violations[:min(len(invalid.Violations), maxViolations)] {
 		all = append(all, fault.Violation{
 			Field:   protovalidate.FieldPathString(violation.Proto.GetField()),
-			Message: message(violation.Proto.GetRuleId(), violation.Proto.GetMessage()),
+			Message: message(violation),
 		})
 	}
 	return fault.InvalidAll(all...)
@@ -90,15 +90,19 @@ func check(v protovalidate.Validator, m any) error {
 // wrong things would not fit in an answer's header.
 const maxViolations = 20
 
-// message is what is right where the engine's own words do not say it.
-func message(rule, text string) string {
-	switch rule {
+// message is what is right, also where the engine's own words do not say it.
+func message(v *protovalidate.Violation) string {
+	switch v.Proto.GetRuleId() {
 	case "required", "enum.not_in":
 		return "is required"
 	case "enum.defined_only":
 		return "is not one of the defined values"
 	case "repeated.unique":
 		return "must not have the same value twice"
+	case "string.pattern":
+		if name := nameOf(v.RuleValue.String()); name != "" {
+			return "must be " + name
+		}
 	}
-	return text
+	return v.Proto.GetMessage()
 }

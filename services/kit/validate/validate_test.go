@@ -87,6 +87,9 @@ func TestCallsAreChecked(t *testing.T) {
 	c := serve(t)
 	_, err := c.GetRoute(t.Context(), &catalogv1.GetRouteRequest{Name: "x"})
 	violation(t, err, "name")
+	if got, want := status.Convert(err).Message(), "name: must be apis/{api}/versions/{version}"; got != want {
+		t.Errorf("a bad name = %q, want %q", got, want)
+	}
 	if _, err := c.GetRoute(t.Context(), &catalogv1.GetRouteRequest{Name: "apis/a/versions/b"}); err != nil {
 		t.Errorf("a good call: %v", err)
 	}

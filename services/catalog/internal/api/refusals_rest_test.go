@@ -15,7 +15,7 @@ import (
 )
 
 const (
-	badPlanName = "name: does not match regex pattern `^plans/[a-z0-9-]{1,64}$`"
+	badPlanName = "name: must be plans/{plan}"
 	badMessages = "plan.quota.messages: must be greater than or equal to 1 and less than or equal to 1000000000000000"
 )
 
@@ -129,7 +129,7 @@ func TestWatchRoutesRefuses(t *testing.T) {
 	w.try([]refusal{
 		{"without anything", watch(&request{}), codes.InvalidArgument, "body: is required"},
 		{"with an ack first", watch(ack(0)), codes.InvalidArgument, "hello: must come first"},
-		{"without an instance", watch(hello("", "gateway")), codes.InvalidArgument, "hello.instance: does not match regex pattern `^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`"},
+		{"without an instance", watch(hello("", "gateway")), codes.InvalidArgument, "hello.instance: must be 1 to 63 characters of a-z, 0-9 and -, the first and the last a letter or a digit"},
 		{"as a portal", watch(hello("p", "portal")), codes.InvalidArgument, "hello.kind: must be in list [gateway, subscription]"},
 		{"with two hellos", watch(hello("g", "gateway"), hello("g", "gateway")), codes.InvalidArgument, "hello: must come once"},
 	})

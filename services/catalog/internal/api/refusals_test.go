@@ -78,7 +78,7 @@ const (
 	staleEtag      = "etag: somebody else changed it first, read it again"
 	notSignedIn    = "sign in first: the call carries no token"
 	notOwner       = "only the API's owner and administrators may do this"
-	badAPIName     = "name: does not match regex pattern `^apis/[a-z0-9-]{1,64}$`"
+	badAPIName     = "name: must be apis/{api}"
 	badSize        = "page_size: must be greater than or equal to 0 and less than or equal to 1000"
 	badToken       = "page_token: is not a token that a list has returned"
 )

@@ -20,7 +20,7 @@ const (
 	badPort        = "its port must be a number from 1 to 65535"
 	badAge         = "version.max_session_age: must be greater than or equal to 1s and less than or equal to 2592000s"
 	badOrigin      = "must be an origin, as https://example.com, https://*.example.com or http://localhost:3000"
-	badVersionName = "name: does not match regex pattern `^apis/[a-z0-9-]{1,64}/versions/[a-z0-9-]{1,64}$`"
+	badVersionName = "name: must be apis/{api}/versions/{version}"
 )
 
 // badFields are versions of which one field is wrong, for creating and updating.
@@ -88,7 +88,7 @@ func badFields() []struct {
 		{"a place twice", security(&catalogv1.Security{Places: []catalogv1.Security_Place{1, 1}}), "version.security.places: must not have the same value twice"},
 		{"an unknown place", security(&catalogv1.Security{Places: []catalogv1.Security_Place{7}}), "version.security.places[0]: is not one of the defined values"},
 		{"a plan that is none", func(v *catalogv1.Version) { v.Plans = []string{"plans/gold", "plans/none"} }, "version.plans[1]: there is no plans/none"},
-		{"a plan by its display name", func(v *catalogv1.Version) { v.Plans = []string{"Gold"} }, "version.plans[0]: does not match regex pattern `^plans/[a-z0-9-]{1,64}$`"},
+		{"a plan by its display name", func(v *catalogv1.Version) { v.Plans = []string{"Gold"} }, "version.plans[0]: must be plans/{plan}"},
 		{"a plan twice", func(v *catalogv1.Version) { v.Plans = []string{"plans/gold", "plans/gold"} }, "version.plans: must not have the same value twice"},
 		{"51 plans", func(v *catalogv1.Version) { v.Plans = many(51, "plans/p%d") }, "version.plans: must contain no more than 50 item(s)"},
 		{"an origin with a path", origins("https://example.com/"), origin + badOrigin},
@@ -125,7 +125,7 @@ func TestCreateVersionRefuses(t *testing.T) {
 	bare := &catalogv1.Version{Version: "3.0.0"}
 	all := []refusal{
 		{"without a token", create(w.echo.GetName(), good()), codes.Unauthenticated, notSignedIn},
-		{"without a parent", create("", good(), w.ann), codes.InvalidArgument, "parent: does not match regex pattern `^apis/[a-z0-9-]{1,64}$`"},
+		{"without a parent", create("", good(), w.ann), codes.InvalidArgument, "parent: must be apis/{api}"},
 		{"with every API as the parent", create("apis/-", good(), w.ann), codes.NotFound, "apis/- not found"},
 		{"without a version", create(w.echo.GetName(), nil, w.ann), codes.InvalidArgument, "version: is required"},
 		{"of none", create("apis/none", good(), w.ann), codes.NotFound, "apis/none not found"},
@@ -171,7 +171,7 @@ func TestReadsOfVersionsRefuse(t *testing.T) {
 		{"Get in another API", get(elsewhere, w.ann), codes.NotFound, elsewhere + " not found"},
 		{"Get of what is not published", get(w.created.GetName(), w.bob), codes.NotFound, w.created.GetName() + " not found"},
 		{"List without a token", list(&catalogv1.ListVersionsRequest{Parent: "apis/-"}), codes.Unauthenticated, notSignedIn},
-		{"List without a parent", list(&catalogv1.ListVersionsRequest{}, w.ann), codes.InvalidArgument, "parent: does not match regex pattern `^apis/[a-z0-9-]{1,64}$`"},
+		{"List without a parent", list(&catalogv1.ListVersionsRequest{}, w.ann), codes.InvalidArgument, "parent: must be apis/{api}"},
 		{"List of none", list(&catalogv1.ListVersionsRequest{Parent: "apis/none"}, w.ann), codes.NotFound, "apis/none not found"},
 		{"List of what is hidden", list(&catalogv1.ListVersionsRequest{Parent: w.hidden.GetName()}, w.bob), codes.NotFound, w.hidden.GetName() + " not found"},
 		{"List with a negative size", list(&catalogv1.ListVersionsRequest{Parent: "apis/-", PageSize: -1}, w.ann), codes.InvalidArgument, badSize},

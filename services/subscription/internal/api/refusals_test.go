@@ -47,11 +47,11 @@ func (w *world) check(t *testing.T, all []refusal) {
 func long(n int) string { return strings.Repeat("x", n) }
 
 const (
-	badPerson      = "name: does not match regex pattern `^people/[a-z0-9-]{1,64}$`"
-	badApplication = "name: does not match regex pattern `^applications/[a-z0-9-]{1,64}$`"
-	badParent      = "parent: does not match regex pattern `^applications/[a-z0-9-]{1,64}$`"
-	badKey         = "name: does not match regex pattern `^applications/[a-z0-9-]{1,64}/keys/[a-z0-9-]{1,64}$`"
-	badSub         = "name: does not match regex pattern `^subscriptions/[a-z0-9-]{1,64}$`"
+	badPerson      = "name: must be people/{person}"
+	badApplication = "name: must be applications/{application}"
+	badParent      = "parent: must be applications/{application}"
+	badKey         = "name: must be applications/{application}/keys/{key}"
+	badSub         = "name: must be subscriptions/{subscription}"
 	badUsername    = "must be 1 to 64 characters of A-Z a-z 0-9 _ . @ + - and start with a letter or a digit"
 	badDisplayName = "must have 1 to 100 characters, no control characters and no space at either end"
 	badPageToken   = "page_token: is not a token that a list has returned"
@@ -187,6 +187,8 @@ func TestSubscriptionRefusals(t *testing.T) {
 		{"create an application without a name", w.ann, createApp(&subscriptionv1.Application{}), invalid, "application.display_name: " + badDisplayName},
 		{"create an application with a space at its end", w.ann, createApp(&subscriptionv1.Application{DisplayName: "Chat "}), invalid,
 			"application.display_name: " + badDisplayName},
+		{"create an application with a no-break space at its end", w.ann, createApp(&subscriptionv1.Application{DisplayName: "Chat\u00a0"}), invalid,
+			"application.display_name: " + badDisplayName},
 		{"create an application with a newline", w.ann, createApp(&subscriptionv1.Application{DisplayName: "Ch\nat"}), invalid,
 			"application.display_name: " + badDisplayName},
 		{"create an application with a long text", w.ann, createApp(&subscriptionv1.Application{DisplayName: "x", Description: long(4097)}), invalid,
@@ -236,9 +238,9 @@ func TestSubscriptionRefusals(t *testing.T) {
 
 		{"create no subscription", w.ann, call(w.subs.CreateSubscription, &subscriptionv1.CreateSubscriptionRequest{}), invalid, "subscription: is required"},
 		{"create a subscription of nothing", w.ann, call(w.subs.CreateSubscription, subscription("", "", "")), invalid,
-			"subscription.application: does not match regex pattern `^applications/[a-z0-9-]{1,64}$`; " +
-				"subscription.version: does not match regex pattern `^apis/[a-z0-9-]{1,64}/versions/[a-z0-9-]{1,64}$`; " +
-				"subscription.plan: does not match regex pattern `^plans/[a-z0-9-]{1,64}$`"},
+			"subscription.application: must be applications/{application}; " +
+				"subscription.version: must be apis/{api}/versions/{version}; " +
+				"subscription.plan: must be plans/{plan}"},
 		{"create a subscription of another's", w.bob, call(w.subs.CreateSubscription, subscription(app, v1, gold)), codes.NotFound, app + " not found"},
 		{"create a subscription to nothing", w.ann, call(w.subs.CreateSubscription, subscription(other, v2, gold)), codes.NotFound, v2 + " not found"},
 		{"create a subscription to no plan", w.ann, call(w.subs.CreateSubscription, subscription(other, v1, "plans/none")), codes.FailedPrecondition,
@@ -253,7 +255,7 @@ func TestSubscriptionRefusals(t *testing.T) {
 			"filter: must be at most 1024 characters"},
 		{"update no subscription", w.ann, updateSub(nil), invalid, "subscription.name: must be subscriptions/{id}"},
 		{"update a subscription to no plan", w.ann, updateSub(&subscriptionv1.Subscription{Name: sub}, "plan"), invalid,
-			"subscription.plan: does not match regex pattern `^plans/[a-z0-9-]{1,64}$`"},
+			"subscription.plan: must be plans/{plan}"},
 		{"update a subscription's version", w.ann, updateSub(&subscriptionv1.Subscription{Name: sub, Version: v2}, "version"), invalid,
 			"subscription.version: cannot be changed by an update"},
 		{"update a subscription with a stale etag", w.ann, updateSub(&subscriptionv1.Subscription{Name: sub, Plan: silver, Etag: "9"}), codes.Aborted, stale},

@@ -238,7 +238,7 @@ func TestWatchRefusesDisorder(t *testing.T) {
 		{"hello twice", []*grantsRequest{hello, hello}, "hello: must come once"},
 		{"a bad instance", []*grantsRequest{{Body: &subscriptionv1.WatchGrantsRequest_Hello{
 			Hello: &watchv1.Hello{Instance: "Ä", Kind: "gateway"},
-		}}}, "hello.instance: does not match regex pattern `^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`"},
+		}}}, "hello.instance: must be 1 to 63 characters of a-z, 0-9 and -, the first and the last a letter or a digit"},
 		{"an ack of the future", []*grantsRequest{hello, ack(1 << 40)},
 			fmt.Sprintf("ack.number: %d was not sent yet, the last was %d", 1<<40, w.head())},
 	} {

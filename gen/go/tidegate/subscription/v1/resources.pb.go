@@ -1035,12 +1035,12 @@ const file_tidegate_subscription_v1_resources_proto_rawDesc = "" +
 	"\fROLE_CREATOR\x10\x02\x12\x12\n" +
 	"\x0eROLE_PUBLISHER\x10\x03\x12\x13\n" +
 	"\x0fROLE_SUBSCRIBER\x10\x04:5\xeaA2\n" +
-	"\x0ftidegate/Person\x12\x0fpeople/{person}*\x06people2\x06person\"\xb6\x04\n" +
+	"\x0ftidegate/Person\x12\x0fpeople/{person}*\x06people2\x06person\"\xbc\x04\n" +
 	"\vApplication\x12\x1e\n" +
 	"\x04name\x18\x01 \x01(\tB\n" +
-	"\xe0A\b\xbaH\x04r\x02\x18dR\x04name\x12\xcc\x01\n" +
-	"\fdisplay_name\x18\x02 \x01(\tB\xa8\x01\xe0A\x02\xbaH\xa1\x01\xba\x01\x9d\x01\n" +
-	"\fdisplay_name\x12Omust have 1 to 100 characters, no control characters and no space at either end\x1a<this.matches('^[^\\\\s\\\\p{C}]([^\\\\p{C}]{0,98}[^\\\\s\\\\p{C}])?$')R\vdisplayName\x12*\n" +
+	"\xe0A\b\xbaH\x04r\x02\x18dR\x04name\x12\xd2\x01\n" +
+	"\fdisplay_name\x18\x02 \x01(\tB\xae\x01\xe0A\x02\xbaH\xa7\x01\xba\x01\xa3\x01\n" +
+	"\fdisplay_name\x12Omust have 1 to 100 characters, no control characters and no space at either end\x1aBthis.matches('^[^\\\\p{Z}\\\\p{C}]([^\\\\p{C}]{0,98}[^\\\\p{Z}\\\\p{C}])?$')R\vdisplayName\x12*\n" +
 	"\vdescription\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\x80 R\vdescription\x12\x19\n" +
 	"\x05owner\x18\x04 \x01(\tB\x03\xe0A\x03R\x05owner\x12@\n" +
 	"\vcreate_time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\n" +

@@ -604,9 +604,10 @@ const file_tidegate_subscription_v1_usage_service_proto_rawDesc = "" +
 	"\x06filter\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\x80\bR\x06filter\"\x96\x01\n" +
 	"\x1aListSessionRecordsResponse\x12P\n" +
 	"\x0fsession_records\x18\x01 \x03(\v2'.tidegate.subscription.v1.SessionRecordR\x0esessionRecords\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\x97\x01\n" +
-	"\x05Batch\x12E\n" +
-	"\agateway\x18\x01 \x01(\tB+\xbaH(r&2$^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$R\agateway\x12\"\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\x90\x02\n" +
+	"\x05Batch\x12\xbd\x01\n" +
+	"\agateway\x18\x01 \x01(\tB\xa2\x01\xbaH\x9e\x01\xba\x01\x9a\x01\n" +
+	"\binstance\x12Xmust be 1 to 63 characters of a-z, 0-9 and -, the first and the last a letter or a digit\x1a4this.matches('^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$')R\agateway\x12\"\n" +
 	"\aboot_id\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x06bootId\x12#\n" +
 	"\bsequence\x18\x03 \x01(\x04B\a\xbaH\x042\x02(\x01R\bsequence\"\x97\x01\n" +
 	"\x12ReportUsageRequest\x12=\n" +

@@ -187,8 +187,8 @@ func (x *Hello) GetSince() string {
 	return ""
 }
 
-// Ack says what a watcher has applied. It is sent at the end of a snapshot and
-// after changes; one Ack may cover many changes.
+// Ack says what a watcher has applied. It is sent at the end of a snapshot,
+// after changes and in answer to a heartbeat; one Ack may cover many changes.
 type Ack struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Number of the last change applied.
@@ -605,9 +605,10 @@ var File_tidegate_watch_v1_watch_proto protoreflect.FileDescriptor
 
 const file_tidegate_watch_v1_watch_proto_rawDesc = "" +
 	"\n" +
-	"\x1dtidegate/watch/v1/watch.proto\x12\x11tidegate.watch.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x95\x02\n" +
-	"\x05Hello\x12G\n" +
-	"\binstance\x18\x01 \x01(\tB+\xbaH(r&2$^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$R\binstance\x120\n" +
+	"\x1dtidegate/watch/v1/watch.proto\x12\x11tidegate.watch.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x8e\x03\n" +
+	"\x05Hello\x12\xbf\x01\n" +
+	"\binstance\x18\x01 \x01(\tB\xa2\x01\xbaH\x9e\x01\xba\x01\x9a\x01\n" +
+	"\binstance\x12Xmust be 1 to 63 characters of a-z, 0-9 and -, the first and the last a letter or a digit\x1a4this.matches('^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$')R\binstance\x120\n" +
 	"\x04kind\x18\x02 \x01(\tB\x1c\xbaH\x19r\x17R\agatewayR\fsubscriptionR\x04kind\x12\x1e\n" +
 	"\x05build\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x01R\x05build\x12\"\n" +
 	"\aaddress\x18\x04 \x01(\tB\b\xbaH\x05r\x03\x18\xff\x01R\aaddress\x12-\n" +
