@@ -113,7 +113,7 @@ func TestDocuments(t *testing.T) {
 		Info                struct{ Title, Version string }
 		SecurityDefinitions map[string]any
 		Tags                []struct{ Name string }
-		Paths               map[string]map[string]struct{ OperationID string }
+		Paths               map[string]map[string]operation
 		Definitions         map[string]any
 	}
 	if err := json.Unmarshal([]byte(got.body), &doc); err != nil {
@@ -130,6 +130,9 @@ func TestDocuments(t *testing.T) {
 		t.Errorf("tags = %v, want %v", tags, want)
 	}
 	s.followPaths(t, doc.Paths)
+	if doc.Paths["/v1/people/{person}"] == nil {
+		t.Error("the document lacks /v1/people/{person}")
+	}
 	for _, ref := range strings.Split(got.body, `"$ref":"#/definitions/`)[1:] {
 		if name, _, _ := strings.Cut(ref, `"`); doc.Definitions[name] == nil {
 			t.Errorf("the document refers to %q, which it does not define", name)
@@ -137,8 +140,18 @@ func TestDocuments(t *testing.T) {
 	}
 }
 
-// followPaths asks for every path of the document: none may be unknown.
-func (s *site) followPaths(t *testing.T, paths map[string]map[string]struct{ OperationID string }) {
+// operation is one of an OpenAPI document.
+type operation struct {
+	OperationID string
+	Parameters  []struct {
+		Name, In string
+		Schema   struct{ Required []string }
+	}
+}
+
+// followPaths asks for every path of the document: none may be unknown. Its
+// parameters are those of the path, and an update asks for no field.
+func (s *site) followPaths(t *testing.T, paths map[string]map[string]operation) {
 	t.Helper()
 	rest := 0
 	for path, operations := range paths {
@@ -154,6 +167,14 @@ func (s *site) followPaths(t *testing.T, paths map[string]map[string]struct{ Ope
 			got := s.do(t, strings.ToUpper(method), concrete, "")
 			if got.status == 404 || got.status == 405 || op.OperationID == "" {
 				t.Errorf("%s %s (%q) = %d %s, want that it is served", method, concrete, op.OperationID, got.status, got.body)
+			}
+			for _, p := range op.Parameters {
+				if p.In == "path" && !strings.Contains(path, "{"+p.Name+"}") {
+					t.Errorf("%s %s has a parameter %q, which is not in the path", method, path, p.Name)
+				}
+				if method == "patch" && p.Schema.Required != nil {
+					t.Errorf("%s %s needs %v, want no field", method, path, p.Schema.Required)
+				}
 			}
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/tidegatehq/tidegate/gen"
 )
@@ -46,6 +47,9 @@ func Document() ([]byte, error) {
 	if err := json.Unmarshal(oauth2, &more); err != nil {
 		return nil, fmt.Errorf("read the OpenAPI document of OAuth2: %w", err)
 	}
+	if err := doc.correct(); err != nil {
+		return nil, err
+	}
 	maps.Copy(doc.Paths, more.Paths)
 	maps.Copy(doc.Definitions, more.Definitions)
 	used, err := doc.usedTags()
@@ -58,6 +62,41 @@ func Document() ([]byte, error) {
 		return nil, fmt.Errorf("write the OpenAPI document: %w", err)
 	}
 	return out, nil
+}
+
+// correct says what the generator cannot know: an update needs no field of the
+// resource, and one of the people is a person.
+func (d *document) correct() error {
+	corrected := map[string]path{}
+	for name, operations := range d.Paths {
+		for method, raw := range operations {
+			var op map[string]any
+			if err := json.Unmarshal(raw, &op); err != nil {
+				return fmt.Errorf("read the OpenAPI operation %s %s: %w", method, name, err)
+			}
+			parameters, _ := op["parameters"].([]any)
+			for _, p := range parameters {
+				correctParameter(method, p)
+			}
+			var err error
+			if operations[method], err = json.Marshal(op); err != nil {
+				return fmt.Errorf("write the OpenAPI operation %s %s: %w", method, name, err)
+			}
+		}
+		corrected[strings.ReplaceAll(name, "{people}", "{person}")] = operations
+	}
+	d.Paths = corrected
+	return nil
+}
+
+func correctParameter(method string, parameter any) {
+	p, _ := parameter.(map[string]any)
+	if p["in"] == "path" && p["name"] == "people" {
+		p["name"] = "person"
+	}
+	if schema, ok := p["schema"].(map[string]any); ok && method == "patch" {
+		delete(schema, "required")
+	}
 }
 
 // usedTags returns the tags that operations carry: services without REST have
