@@ -75,8 +75,10 @@ func TestCloseFramesBehindClose(t *testing.T) {
 // TestCloseUnanswered has a peer that never answers a close: the other one gets
 // its own code back, and both legs end.
 func TestCloseUnanswered(t *testing.T) {
+	cfg := quick()
+	cfg.Close = 100 * time.Millisecond
 	eachMode(t, func(t *testing.T, m mode) {
-		r := newRig(t, quick(), m, Options{})
+		r := newRig(t, cfg, m, Options{})
 		r.client.send(closing(4000, "bye"))
 		r.backend.expect(closing(4000, "bye"))
 		r.backend.send(text("still here"))
@@ -87,7 +89,7 @@ func TestCloseUnanswered(t *testing.T) {
 		r.check(t, Client, "CLOSE", 4000, 4000, 4000, 0)
 	})
 	eachMode(t, func(t *testing.T, m mode) {
-		r := newRig(t, quick(), m, Options{})
+		r := newRig(t, cfg, m, Options{})
 		r.backend.send(emptyClose)
 		r.client.expect(emptyClose)
 		r.backend.expect(emptyClose)
@@ -239,6 +241,7 @@ func TestEndRetry(t *testing.T) {
 	if got, want := r.backend.expectClose(1001, "DRAIN"), "DRAIN ref=REF"; got != want {
 		t.Errorf("backend's reason = %q, want %q", got, want)
 	}
+	r.hangUp()
 	r.check(t, Gateway, "DRAIN", 1012, 0, 1001, 0)
 }
 
@@ -255,6 +258,7 @@ func TestEndWhileClosing(t *testing.T) {
 		r.backend.send(text("late"))
 		r.client.expectClose(4001, "REVOKED")
 		r.client.expectEnd()
+		r.hangUp()
 		r.check(t, Client, "CLOSE", 4001, 1000, 1000, 0)
 	})
 }
@@ -265,6 +269,7 @@ func TestEndedBefore(t *testing.T) {
 		r := newRig(t, quick(), m, Options{Ended: &Cause{By: Gateway, Word: "REVOKED", Code: 4001}})
 		r.client.expectClose(4001, "REVOKED")
 		r.backend.expectClose(1001, "REVOKED")
+		r.hangUp()
 		r.check(t, Gateway, "REVOKED", 4001, 0, 1001, 0)
 	})
 }
@@ -288,9 +293,7 @@ func TestCut(t *testing.T) {
 // comes behind the frame.
 func TestCloseWaitsForFrame(t *testing.T) {
 	eachMode(t, func(t *testing.T, m mode) {
-		cfg := quick()
-		cfg.FrameEnd = time.Hour
-		r := newRig(t, cfg, m, Options{})
+		r := newRig(t, quick(), m, Options{})
 		whole := text("0123456789").bytes(false)
 		r.backend.sendRaw(whole[:7])
 		if b, err := r.client.in.Peek(7); err != nil {
@@ -301,6 +304,7 @@ func TestCloseWaitsForFrame(t *testing.T) {
 		r.backend.sendRaw(append(whole[7:], text("late").bytes(false)...))
 		r.client.expect(text("0123456789"))
 		r.client.expectClose(4006, "BLOCKED")
+		r.hangUp()
 		o := r.check(t, Gateway, "BLOCKED", 4006, 0, 1001, 0)
 		if want := (Count{1, 1, 10, 12}); o.Totals.FromBackend != want {
 			t.Errorf("totals from the backend = %+v, want %+v", o.Totals.FromBackend, want)
@@ -311,8 +315,10 @@ func TestCloseWaitsForFrame(t *testing.T) {
 // TestCloseCutsFrame ends a session in the middle of a frame that does not go on.
 func TestCloseCutsFrame(t *testing.T) {
 	eachMode(t, func(t *testing.T, m mode) {
+		cfg := quick()
+		cfg.FrameEnd = 50 * time.Millisecond
 		for _, side := range []Party{Client, Backend} {
-			r := newRig(t, quick(), m, Options{})
+			r := newRig(t, cfg, m, Options{})
 			from, to := r.client, r.backend
 			if side == Client {
 				from, to = to, from
@@ -329,6 +335,7 @@ func TestCloseCutsFrame(t *testing.T) {
 				r.client.expectClose(4006, "BLOCKED")
 			}
 			to.expectGone()
+			r.hangUp()
 			o := r.outcome(t)
 			if o.Client.CutMidFrame != (side == Client) || o.Backend.CutMidFrame != (side == Backend) {
 				t.Errorf("cut inside a frame: client %v, backend %v", o.Client.CutMidFrame, o.Backend.CutMidFrame)

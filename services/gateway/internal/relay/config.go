@@ -14,5 +14,7 @@ type Config struct {
 	Tick       time.Duration // precision of all of these; 100 ms
 	MaxMessage int64         // bytes of a message, fragments summed; 1 MiB
 	Flood      int           // control and empty frames of a leg in a second; 100
-	Buffer     int           // bytes that are read at once; 32 KiB
+	Buffer     int           // bytes that are read at once; 32 KiB, 64 KiB at most
 }
+
+const maxBuffer = 64 << 10

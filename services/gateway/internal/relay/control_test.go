@@ -15,9 +15,13 @@ func TestPing(t *testing.T) {
 		for _, p := range []struct{ from, to *peer }{{r.client, r.backend}, {r.backend, r.client}} {
 			long := strings.Repeat("p", 125)
 			first, last := frame{0x01, []byte("one ")}, frame{0x80, []byte("message")}
-			p.from.send(ping("a"), first, ping(long), pong("unasked"), ping(""), last, text("next"))
+			p.from.send(ping("a"), first)
+			p.from.expect(pong("a"))
+			p.from.send(pong("unasked"), ping(long))
+			p.from.expect(pong(long))
+			p.from.send(ping(""), last, text("next"))
+			p.from.expect(pong(""))
 			p.to.expect(first, last, text("next"))
-			p.from.expect(pong("a"), pong(long), pong(""))
 		}
 	})
 }
@@ -104,7 +108,7 @@ func TestOwnPings(t *testing.T) {
 		t.Run(by.String(), func(t *testing.T) {
 			eachMode(t, func(t *testing.T, m mode) {
 				cfg := quick()
-				cfg.Ping = 40 * time.Millisecond
+				cfg.Ping, cfg.Pong = 40*time.Millisecond, 300*time.Millisecond
 				r := newRig(t, cfg, m, Options{})
 				idle, alive := r.client, r.backend
 				if by == Backend {
@@ -171,12 +175,12 @@ func answerPings(p *peer) {
 // TestDataIsLife has a leg that sends data and answers no ping.
 func TestDataIsLife(t *testing.T) {
 	cfg := quick()
-	cfg.Ping, cfg.Pong = 20*time.Millisecond, 100*time.Millisecond
+	cfg.Ping, cfg.Pong = 20*time.Millisecond, 300*time.Millisecond
 	r := newRig(t, cfg, mode{}, Options{})
 	go answerPings(r.backend)
 	pace := time.NewTicker(5 * time.Millisecond)
 	defer pace.Stop()
-	for range 80 {
+	for range 100 {
 		<-pace.C
 		r.client.send(text("alive"))
 	}

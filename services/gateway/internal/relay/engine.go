@@ -48,7 +48,7 @@ func (c Config) withDefaults() Config {
 	c.Tick = cmp.Or(c.Tick, 100*time.Millisecond)
 	c.MaxMessage = cmp.Or(c.MaxMessage, 1<<20)
 	c.Flood = cmp.Or(c.Flood, 100)
-	c.Buffer = cmp.Or(c.Buffer, 32<<10)
+	c.Buffer = min(cmp.Or(c.Buffer, 32<<10), maxBuffer)
 	return c
 }
 

@@ -35,7 +35,7 @@ func (p *peer) keepLittle() {
 	if s, ok := c.(*tls.Conn); ok {
 		c = s.NetConn()
 	}
-	if err := c.(*net.TCPConn).SetReadBuffer(256 << 10); err != nil {
+	if err := c.(*net.TCPConn).SetReadBuffer(128 << 10); err != nil {
 		p.t.Fatal(err)
 	}
 }
@@ -46,7 +46,9 @@ func TestSlow(t *testing.T) {
 	for _, slow := range []Party{Client, Backend} {
 		t.Run(slow.String(), func(t *testing.T) {
 			eachMode(t, func(t *testing.T, m mode) {
-				r := newRig(t, quick(), m, Options{})
+				cfg := quick()
+				cfg.Write = 200 * time.Millisecond
+				r := newRig(t, cfg, m, Options{})
 				from, to := r.backend, r.client
 				if slow == Backend {
 					from, to = to, from
@@ -80,7 +82,7 @@ func TestBackpressure(t *testing.T) {
 		t.Run(slow.String(), func(t *testing.T) {
 			eachMode(t, func(t *testing.T, m mode) {
 				cfg := quick()
-				cfg.Ping, cfg.Pong, cfg.Write = 10*time.Millisecond, 300*time.Millisecond, time.Hour
+				cfg.Ping, cfg.Pong, cfg.Write = 10*time.Millisecond, time.Second, time.Hour
 				r := newRig(t, cfg, m, Options{})
 				from, to := r.backend, r.client
 				if slow == Backend {
@@ -97,7 +99,7 @@ func TestBackpressure(t *testing.T) {
 					}
 					done <- err
 				}()
-				<-time.After(600 * time.Millisecond) // more than ping and pong
+				<-time.After(1300 * time.Millisecond) // more than ping and pong
 				if r.Closing() {
 					t.Fatalf("ended while it waited: %+v", r.Cause())
 				}
@@ -127,17 +129,17 @@ func TestBackpressure(t *testing.T) {
 // taking what was sent to it before.
 func TestSlowPong(t *testing.T) {
 	cfg := quick()
-	cfg.Ping, cfg.Pong = 20*time.Millisecond, 100*time.Millisecond
+	cfg.Ping, cfg.Pong = 20*time.Millisecond, 300*time.Millisecond
 	r := newRig(t, cfg, mode{}, Options{})
 	r.client.keepLittle()
 	go answerPings(r.backend)
 	go func() { _, _ = r.backend.Write(bytes.Repeat(frame{0x82, make([]byte, 1<<20)}.bytes(false), 3)) }()
 	pace := time.NewTicker(10 * time.Millisecond)
 	defer pace.Stop()
-	for range 60 { // 600 ms
+	for range 110 { // 1.1 s
 		<-pace.C
 		_ = r.client.SetReadDeadline(time.Now().Add(patience))
-		if _, err := io.CopyN(io.Discard, r.client.in, 50_000); err != nil {
+		if _, err := io.CopyN(io.Discard, r.client.in, 25_000); err != nil {
 			t.Fatalf("%v, cause %+v", err, r.Cause())
 		}
 	}
@@ -215,6 +217,7 @@ func TestLastBytesBeforeEnd(t *testing.T) {
 			}
 			die(r.client)
 			r.backend.expectClose(1001, "CLIENT_GONE")
+			r.hangUp()
 			r.check(t, Client, "CLIENT_GONE", 0, 0, 1001, 0)
 		}
 	})

@@ -70,7 +70,7 @@ func (l *leg) open(c Leg, party Party, limit int64) error {
 		if !ok {
 			return fmt.Errorf("relay %T: not above BelowTLS", c.Conn)
 		}
-		l.tls, l.sock, l.wire, b.live = t, b.Conn, &b.wire, true
+		l.tls, l.sock, l.wire = t, b.Conn, &b.wire
 	}
 	sc, ok := l.sock.(syscall.Conn)
 	if !ok {
@@ -88,6 +88,9 @@ func (l *leg) open(c Leg, party Party, limit int64) error {
 		return fmt.Errorf("relay %T: %w", l.sock, err)
 	}
 	l.in = NewWalker(party == Client, limit)
+	if l.tls != nil {
+		l.tls.NetConn().(*below).live = true
+	}
 	return nil
 }
 
@@ -143,10 +146,12 @@ func (l *leg) kick() {
 	_ = l.sock.SetReadDeadline(past)
 }
 
-// kill gives the leg up: whoever writes to it or reads it is woken, and nothing
-// more is written to it.
+// giveUp notes that nothing more is written to the leg.
+func (l *leg) giveUp() { l.dead, l.closing, l.hasPong = true, 0, false }
+
+// kill gives the leg up and wakes whoever writes to it or reads it.
 func (l *leg) kill() {
-	l.dead, l.closing, l.hasPong = true, 0, false
+	l.giveUp()
 	_ = l.sock.SetWriteDeadline(past)
 	l.kick()
 }

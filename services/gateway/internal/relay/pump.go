@@ -9,8 +9,9 @@ import (
 )
 
 // pump reads src until its end and passes its frames on to dst. It waits for
-// readability without a buffer. The whole of it happens inside one Read of the
-// raw connection: within that, no notice of readability is ever lost.
+// readability without a buffer. All of it happens inside one Read of the raw
+// connection, because a notice of readability that comes between two is lost;
+// only a deadline, which is how the pump is woken, makes it start another.
 func (r *Relay) pump(src, dst *leg, ahead []byte) {
 	r.early(src, dst, ahead)
 	var ended error
@@ -215,7 +216,7 @@ func (r *Relay) between(c *chunk, src, dst *leg) {
 // notice would come; so the wheel looks once the leg has become quiet.
 func (r *Relay) alive(src *leg, frame bool) {
 	now := r.engine.coarse()
-	src.hot = src.life == now
+	src.hot = src.life == now && src.tls == nil
 	if src.life = now; frame {
 		src.last = now
 	}
@@ -252,7 +253,7 @@ func (r *Relay) writeFailed(l *leg) {
 	if l.dead {
 		return
 	}
-	l.dead, l.closing, l.hasPong = true, 0, false
+	l.giveUp()
 	l.lingerBy = r.engine.now() + int64(r.engine.cfg.Linger)
 	r.look(l.lingerBy)
 }

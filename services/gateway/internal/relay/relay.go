@@ -153,7 +153,7 @@ func (r *Relay) died(l *leg, err error) {
 	if err == nil || errors.Is(err, io.EOF) {
 		err = errEnded
 	}
-	l.dead = true
+	l.giveUp()
 	if l.party == Client {
 		r.end(Cause{By: Client, Word: l.party.gone(), Detail: err.Error()}, 0, CodeGoingAway)
 		return

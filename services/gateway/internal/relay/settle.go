@@ -39,7 +39,7 @@ func (r *Relay) settleLeg(l, other *leg) {
 	r.echo(l, other)
 	r.sendDue(l)
 	if l.closing != 0 && l.mid && other.deaf {
-		l.dead, l.closing = true, 0 // the frame that it is inside of will not end
+		l.giveUp() // the frame that it is inside of will not end
 	}
 	answered := l.sent != 0 && (l.blind || l.deaf) && !l.wire.waiting()
 	if !l.shut && r.cause != nil && (l.dead || answered) {
@@ -214,10 +214,10 @@ func (r *Relay) closeClocks(now int64) {
 	for _, l := range r.legs() {
 		switch {
 		case l.shut || l.closed:
-		case l.sent != 0 && !l.blind:
+		case l.sent != 0:
 			l.halfClose()
 			l.kick()
-		case l.sent == 0 && l.received != 0 && l.closing == 0 && !l.dead:
+		case l.received != 0 && l.closing == 0 && !l.dead:
 			r.answer(l, "CLOSE_TIMEOUT")
 		}
 	}

@@ -17,12 +17,14 @@ func TestExpiry(t *testing.T) {
 		if d := time.Since(begin); d < 60*time.Millisecond {
 			t.Errorf("expired after %v, want 60ms at least", d)
 		}
+		r.hangUp()
 		r.check(t, Gateway, "EXPIRED", 4001, 0, 1001, 0)
 
 		r = newRig(t, quick(), m, Options{Expires: time.Now().Add(time.Hour)})
 		r.SetExpiry(time.Time{})
 		r.SetExpiry(time.Now().Add(-time.Second))
 		r.client.expectClose(4001, "EXPIRED")
+		r.hangUp()
 		r.check(t, Gateway, "EXPIRED", 4001, 0, 1001, 0)
 
 		r = newRig(t, quick(), m, Options{Expires: time.Now().Add(40 * time.Millisecond)})
@@ -47,6 +49,7 @@ func TestMaxAge(t *testing.T) {
 			t.Errorf("ended after %v, want 90ms at least", d)
 		}
 		r.backend.expectClose(1001, "MAX_AGE")
+		r.hangUp()
 		r.check(t, Gateway, "MAX_AGE", 1012, 0, 1001, 0)
 	})
 }

@@ -19,9 +19,9 @@ func (wouldBlock) Error() string   { return "nothing to read yet" }
 func (wouldBlock) Timeout() bool   { return true }
 func (wouldBlock) Temporary() bool { return true }
 
-// maxSpill bounds what a TLS connection may write without waiting: one piece of
-// the largest buffer and answers to key updates.
-const maxSpill = 1 << 20
+// maxSpill bounds what a TLS connection may write without waiting: what was read
+// at once into the largest buffer, encrypted, and answers to key updates.
+const maxSpill = 2 * maxBuffer
 
 var errSpill = errors.New("too much written without being read")
 

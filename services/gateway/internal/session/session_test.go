@@ -30,8 +30,8 @@ func newBench(t testing.TB) *bench {
 	t.Helper()
 	b := &bench{t: t, records: make(chan Record, 5000)}
 	b.Registry = NewRegistry(Config{Relay: relay.Config{
-		Ping: -1, Tick: 5 * time.Millisecond, Close: 200 * time.Millisecond,
-		Linger: 100 * time.Millisecond, FrameEnd: 100 * time.Millisecond,
+		Ping: -1, Tick: 5 * time.Millisecond, Close: 2 * time.Second,
+		Linger: 100 * time.Millisecond, FrameEnd: 2 * time.Second,
 	}}, func(r Record) { b.records <- r })
 	t.Cleanup(func() {
 		ctx, cancel := context.WithCancel(context.Background())
