@@ -43,6 +43,11 @@ func (r *rereads) add(sessions ...*session.Session) {
 		r.pending[s] = struct{}{}
 	}
 	r.mu.Unlock()
+	r.rouse()
+}
+
+// rouse wakes whoever reads.
+func (r *rereads) rouse() {
 	select {
 	case r.wake <- struct{}{}:
 	default:
@@ -88,34 +93,36 @@ func (r *rereads) takeEnded() int {
 
 func hasGrant(s *session.Session) bool { return s.Info().Grant != nil }
 
-// reread reads in batches, with pauses between them, until ctx ends. A batch that
-// cannot be read waits and is tried again: its sessions live on meanwhile.
-func (c *Cache) reread(ctx context.Context) {
+// Run reads grants of live sessions again, in batches with pauses between them,
+// until ctx ends. A batch that cannot be read waits and is tried again: its
+// sessions live on meanwhile.
+func (c *Cache) Run(ctx context.Context) error {
 	backoff := minPause
 	for {
 		select {
 		case <-ctx.Done():
-			return
+			return nil
 		case <-c.rereads.wake:
 		}
-		for more := true; more; {
-			var err error
-			var pause time.Duration
-			if more, err = c.rereadBatch(ctx); err != nil {
-				more, pause = true, c.jitter(backoff)
-				backoff = min(2*backoff, maxPause)
-				c.log.Warn("grants of live sessions not read again", "error", err, "retry_in", pause)
-			} else {
-				backoff, pause = minPause, c.cfg.Pace
-			}
-			if !more {
-				break
-			}
-			select {
-			case <-ctx.Done():
-				return
-			case <-time.After(pause):
-			}
+		more, err := c.rereadBatch(ctx)
+		pause := c.cfg.Pace
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case err != nil:
+			pause, backoff = c.jitter(backoff), min(2*backoff, maxPause)
+			c.log.Warn("grants of live sessions not read again", "error", err, "retry_in", pause)
+		case !more:
+			backoff = minPause
+			continue
+		default:
+			backoff = minPause
+		}
+		c.rereads.rouse()
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(pause):
 		}
 	}
 }
@@ -131,7 +138,6 @@ func (c *Cache) rereadBatch(ctx context.Context) (more bool, err error) {
 		return more, nil
 	}
 	asked := slices.Collect(maps.Keys(groups))
-	resets := c.resets()
 	states, err := c.read(ctx, asked)
 	if err != nil {
 		for _, sessions := range groups {
@@ -141,7 +147,7 @@ func (c *Cache) rereadBatch(ctx context.Context) (more bool, err error) {
 	}
 	for i, q := range asked {
 		for _, s := range groups[q] {
-			if !c.renew(s, states.States[i], states.AsOf, resets) {
+			if !c.renew(s, states.States[i], states.AsOf) {
 				c.rereads.add(s)
 				more = true
 			}
@@ -181,8 +187,9 @@ func (c *Cache) read(ctx context.Context, asked []Query) (States, error) {
 // credential is good again by now.
 //
 // The session gets the new names before the events are looked at, so that an
-// event is found here or finds the session.
-func (c *Cache) renew(s *session.Session, st State, asOf, resets uint64) bool {
+// event is found here or finds the session. An answer of before a reset does no
+// harm: the reset has the grant of every session read once more.
+func (c *Cache) renew(s *session.Session, st State, asOf uint64) bool {
 	if st.Grant == nil {
 		c.end(s, st.Ended.end([]string{s.Info().Grant.Name}))
 		return true
@@ -197,7 +204,6 @@ func (c *Cache) renew(s *session.Session, st State, asOf, resets uint64) bool {
 	s.UpdateGrant(st.Grant, info.Expires)
 	c.mu.Lock()
 	position, ok := c.events.positionOf(asOf)
-	ok = ok && c.events.resets == resets
 	c.mu.Unlock()
 	return ok && c.replay(s, position)
 }
@@ -254,10 +260,10 @@ func (c *Cache) rereadOne(ctx context.Context, s *session.Session) (settled bool
 		return false, err
 	}
 	defer c.endReading()
-	info, resets := s.Info(), c.resets()
+	info := s.Info()
 	states, err := c.read(ctx, []Query{{Grant: info.Grant, Version: info.Route.Version}})
 	if err != nil {
 		return false, err
 	}
-	return c.renew(s, states.States[0], states.AsOf, resets), nil
+	return c.renew(s, states.States[0], states.AsOf), nil
 }

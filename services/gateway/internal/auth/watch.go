@@ -1,7 +1,5 @@
 package auth
 
-import "context"
-
 // listPage is how many sessions are listed at once.
 const listPage = 1000
 
@@ -62,10 +60,4 @@ func (c *Cache) Applied() uint64 {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.events.number
-}
-
-// Run reads grants of live sessions again until ctx ends.
-func (c *Cache) Run(ctx context.Context) error {
-	c.reread(ctx)
-	return nil
 }

@@ -196,8 +196,12 @@ func (c *control) act(what int, app, token, version string) string {
 		return "put " + app + " in " + group
 	case what < 18 && len(c.groups[app]) > 0:
 		group := c.groups[app][len(c.groups[app])-1]
-		c.remove(PersonDeleted, group)
-		return "delete " + group
+		cause := PersonDeleted
+		if what < 17 {
+			cause = Changed
+		}
+		c.remove(cause, group)
+		return fmt.Sprintf("delete %s (%v)", group, cause)
 	case exists && what < 22:
 		c.remove(SubscriptionDeleted, sub)
 		return "delete " + sub

@@ -1,0 +1,299 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
+	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
+	watchv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/watch/v1"
+	"github.com/tidegatehq/tidegate/services/kit/identity/identitytest"
+	"github.com/tidegatehq/tidegate/services/kit/memnet"
+)
+
+// plane is a control plane: catalog and subscription in one, as far as a gateway
+// sees them. It can go away and come back.
+type plane struct {
+	catalogv1.UnimplementedRouteServiceServer
+	subscriptionv1.UnimplementedTokenServiceServer
+	subscriptionv1.UnimplementedMeteringServiceServer
+
+	t      *testing.T
+	signer *identitytest.Signer
+	conn   *grpc.ClientConn
+	routes feed[catalogv1.WatchRoutesResponse]
+	grants feed[subscriptionv1.WatchGrantsResponse]
+
+	mu       sync.Mutex
+	server   *grpc.Server // nil while away
+	listener *memnet.Listener
+	served   sync.WaitGroup
+	versions map[string]*catalogv1.Route
+	tokens   map[string]*token
+	verified int
+	usage    map[string]*subscriptionv1.ReportUsageRequest
+	records  []*subscriptionv1.SessionRecord
+}
+
+// token is a credential and what became of it.
+type token struct {
+	subscription string
+	expires      time.Time
+	ended        subscriptionv1.GrantEvent_Cause // 0 while it is good
+}
+
+// newPlane starts a control plane that ends with the test.
+func newPlane(t *testing.T) *plane {
+	t.Helper()
+	p := &plane{
+		t: t, signer: identitytest.New(t), versions: map[string]*catalogv1.Route{}, tokens: map[string]*token{},
+		usage: map[string]*subscriptionv1.ReportUsageRequest{},
+	}
+	p.routes.begin()
+	p.grants.begin()
+	var err error
+	p.conn, err = grpc.NewClient("passthrough:///plane", grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return p.dial(ctx) }),
+		grpc.WithConnectParams(grpc.ConnectParams{MinConnectTimeout: time.Second}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.back()
+	t.Cleanup(func() {
+		p.conn.Close()
+		p.away()
+	})
+	return p
+}
+
+func (p *plane) dial(ctx context.Context) (net.Conn, error) {
+	p.mu.Lock()
+	l := p.listener
+	p.mu.Unlock()
+	if l == nil {
+		return nil, errors.New("the control plane is away")
+	}
+	return l.DialContext(ctx, "gateway")
+}
+
+// back serves.
+func (p *plane) back() {
+	srv, l := grpc.NewServer(), memnet.Listen("plane")
+	catalogv1.RegisterRouteServiceServer(srv, p)
+	subscriptionv1.RegisterTokenServiceServer(srv, p)
+	subscriptionv1.RegisterMeteringServiceServer(srv, p)
+	subscriptionv1.RegisterOAuthServiceServer(srv, p.signer)
+	p.mu.Lock()
+	p.server, p.listener = srv, l
+	p.mu.Unlock()
+	p.conn.ResetConnectBackoff()
+	p.served.Go(func() { _ = srv.Serve(l) })
+}
+
+// away cuts everything off, as a kill would.
+func (p *plane) away() {
+	p.mu.Lock()
+	srv := p.server
+	p.server, p.listener = nil, nil
+	p.mu.Unlock()
+	if srv != nil {
+		srv.Stop()
+	}
+	p.served.Wait()
+}
+
+// WatchRoutes is the catalog's.
+func (p *plane) WatchRoutes(s grpc.BidiStreamingServer[catalogv1.WatchRoutesRequest, catalogv1.WatchRoutesResponse]) error {
+	m, err := s.Recv()
+	if err != nil {
+		return err
+	}
+	return p.routes.serve(s.Context(), m.GetHello(), s.Send, func() error { _, err := s.Recv(); return err }, watchMessages[catalogv1.WatchRoutesResponse]{
+		begin: func(b *watchv1.Begin) *catalogv1.WatchRoutesResponse {
+			return &catalogv1.WatchRoutesResponse{Body: &catalogv1.WatchRoutesResponse_Begin{Begin: b}}
+		},
+		end: func(e *watchv1.SnapshotEnd) *catalogv1.WatchRoutesResponse {
+			return &catalogv1.WatchRoutesResponse{Body: &catalogv1.WatchRoutesResponse_SnapshotEnd{SnapshotEnd: e}}
+		},
+		beat: func(h *watchv1.Heartbeat) *catalogv1.WatchRoutesResponse {
+			return &catalogv1.WatchRoutesResponse{Body: &catalogv1.WatchRoutesResponse_Heartbeat{Heartbeat: h}}
+		},
+		snapshot: func() *catalogv1.WatchRoutesResponse {
+			p.mu.Lock()
+			defer p.mu.Unlock()
+			all := &catalogv1.RouteSnapshot{}
+			for _, r := range p.versions {
+				all.Routes = append(all.Routes, proto.CloneOf(r))
+			}
+			return &catalogv1.WatchRoutesResponse{Body: &catalogv1.WatchRoutesResponse_Snapshot{Snapshot: all}}
+		},
+	})
+}
+
+// WatchGrants is the subscription service's.
+func (p *plane) WatchGrants(s grpc.BidiStreamingServer[subscriptionv1.WatchGrantsRequest, subscriptionv1.WatchGrantsResponse]) error {
+	m, err := s.Recv()
+	if err != nil {
+		return err
+	}
+	return p.grants.serve(s.Context(), m.GetHello(), s.Send, func() error { _, err := s.Recv(); return err }, watchMessages[subscriptionv1.WatchGrantsResponse]{
+		begin: func(b *watchv1.Begin) *subscriptionv1.WatchGrantsResponse {
+			return &subscriptionv1.WatchGrantsResponse{Body: &subscriptionv1.WatchGrantsResponse_Begin{Begin: b}}
+		},
+		end: func(e *watchv1.SnapshotEnd) *subscriptionv1.WatchGrantsResponse {
+			return &subscriptionv1.WatchGrantsResponse{Body: &subscriptionv1.WatchGrantsResponse_SnapshotEnd{SnapshotEnd: e}}
+		},
+		beat: func(h *watchv1.Heartbeat) *subscriptionv1.WatchGrantsResponse {
+			return &subscriptionv1.WatchGrantsResponse{Body: &subscriptionv1.WatchGrantsResponse_Heartbeat{Heartbeat: h}}
+		},
+	})
+}
+
+// put makes or changes a version.
+func (p *plane) put(r *catalogv1.Route) {
+	p.routes.commit(func(at *watchv1.Position) *catalogv1.WatchRoutesResponse {
+		r = proto.CloneOf(r)
+		r.Revision = at.GetNumber()
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.versions[r.GetName()] = r
+		return &catalogv1.WatchRoutesResponse{Body: &catalogv1.WatchRoutesResponse_Change{Change: &catalogv1.RouteChange{
+			Position: at, Event: &catalogv1.RouteEvent{Routes: []*catalogv1.Route{r}},
+		}}}
+	})
+}
+
+// touch tells gateways of a change of names.
+func (p *plane) touch(cause subscriptionv1.GrantEvent_Cause, names ...string) {
+	p.grants.commit(func(at *watchv1.Position) *subscriptionv1.WatchGrantsResponse {
+		return &subscriptionv1.WatchGrantsResponse{Body: &subscriptionv1.WatchGrantsResponse_Change{Change: &subscriptionv1.GrantChange{
+			Position: at, Event: &subscriptionv1.GrantEvent{Cause: cause, Names: names},
+		}}}
+	})
+}
+
+// issue makes a token of a subscription, good for a time.
+func (p *plane) issue(name, subscription string, life time.Duration) string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.tokens[name] = &token{subscription: subscription, expires: time.Now().Add(life)}
+	return name
+}
+
+// end ends all tokens that match, without a word to gateways.
+func (p *plane) end(cause subscriptionv1.GrantEvent_Cause, match func(name string, t *token) bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for name, t := range p.tokens {
+		if match(name, t) {
+			t.ended = cause
+		}
+	}
+}
+
+func grantOf(name string, t *token, version string) *subscriptionv1.Grant {
+	g := &subscriptionv1.Grant{
+		Name: "grants/" + name, Person: "people/sue", Application: "applications/a", Key: "applications/a/keys/k",
+		KeyType: subscriptionv1.KeyType_KEY_TYPE_PRODUCTION, Subscription: t.subscription, Version: version,
+		ExpireTime: timestamppb.New(t.expires),
+	}
+	g.RestsOn = []string{g.Name, g.Person, g.Application, g.Key, g.Subscription, g.Version}
+	return g
+}
+
+// VerifyCredential is the subscription service's.
+func (p *plane) VerifyCredential(_ context.Context, req *subscriptionv1.VerifyCredentialRequest) (*subscriptionv1.VerifyCredentialResponse, error) {
+	asOf := p.grants.number()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.verified++
+	resp := &subscriptionv1.VerifyCredentialResponse{AsOf: asOf, ServerTime: timestamppb.Now()}
+	t := p.tokens[req.GetCredential()]
+	if t == nil || t.ended != 0 || !time.Now().Before(t.expires) {
+		resp.Verdict = &subscriptionv1.VerifyCredentialResponse_Denial{Denial: &subscriptionv1.Denial{
+			Reason: subscriptionv1.Denial_REASON_INVALID, RestsOn: []string{"grants/" + req.GetCredential()},
+		}}
+		return resp, nil
+	}
+	resp.Verdict = &subscriptionv1.VerifyCredentialResponse_Grant{Grant: grantOf(req.GetCredential(), t, req.GetVersion())}
+	return resp, nil
+}
+
+// BatchGetGrants is the subscription service's.
+func (p *plane) BatchGetGrants(_ context.Context, req *subscriptionv1.BatchGetGrantsRequest) (*subscriptionv1.BatchGetGrantsResponse, error) {
+	resp := &subscriptionv1.BatchGetGrantsResponse{AsOf: p.grants.number()}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, q := range req.GetGrants() {
+		name := q.GetName()[len("grants/"):]
+		t := p.tokens[name]
+		switch {
+		case q.GetKey() != "applications/a/keys/k" || !q.GetExpireTime().AsTime().Equal(t.expires):
+			return nil, fmt.Errorf("wrong query %v", q)
+		case t.ended != 0:
+			resp.Grants = append(resp.Grants, &subscriptionv1.GrantState{State: &subscriptionv1.GrantState_Ended{Ended: t.ended}})
+		default:
+			resp.Grants = append(resp.Grants, &subscriptionv1.GrantState{State: &subscriptionv1.GrantState_Grant{Grant: grantOf(name, t, q.GetVersion())}})
+		}
+	}
+	return resp, nil
+}
+
+// ReportUsage is the subscription service's; a batch counts once.
+func (p *plane) ReportUsage(_ context.Context, req *subscriptionv1.ReportUsageRequest) (*subscriptionv1.ReportUsageResponse, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.usage[fmt.Sprint(req.GetBatch().GetBootId(), req.GetBatch().GetSequence())] = req
+	return &subscriptionv1.ReportUsageResponse{}, nil
+}
+
+// ReportCauses is the subscription service's.
+func (p *plane) ReportCauses(_ context.Context, req *subscriptionv1.ReportCausesRequest) (*subscriptionv1.ReportCausesResponse, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.records = append(p.records, req.GetSessionRecords()...)
+	return &subscriptionv1.ReportCausesResponse{}, nil
+}
+
+// totals sums up what was reported: sessions, messages and bytes.
+func (p *plane) totals() (sessions, inbound, outbound, wire uint64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, req := range p.usage {
+		for _, u := range req.GetUsage() {
+			sessions += u.GetSessions()
+			inbound += u.GetInbound().GetMessages()
+			outbound += u.GetOutbound().GetMessages()
+			wire += u.GetInbound().GetWireBytes() + u.GetOutbound().GetWireBytes()
+		}
+	}
+	return sessions, inbound, outbound, wire
+}
+
+// causes returns the causes of the records, sorted.
+func (p *plane) causes() []string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var all []string
+	for _, r := range p.records {
+		all = append(all, r.GetCause())
+	}
+	slices.Sort(all)
+	return all
+}
+
+func outgoing(ctx context.Context, token string) context.Context {
+	return metadata.AppendToOutgoingContext(ctx, "authorization", "Bearer "+token)
+}
