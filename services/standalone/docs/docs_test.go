@@ -227,7 +227,7 @@ func TestNames(t *testing.T) {
 				if name, _, _ = strings.Cut(name, "="); !variables[name] {
 					t.Errorf("%s names the variable %s, which no program reads", d.file, name)
 				}
-			case name == "tidegate":
+			case name == "tidegate" && code != "tidegate" && code != "tidegate --help":
 				if !slices.ContainsFunc(commands, func(c string) bool { return code == c || strings.HasPrefix(code, c+" ") }) {
 					t.Errorf("%s names the command %q, which tidegate --help does not list", d.file, code)
 				}
@@ -250,7 +250,7 @@ func commandLine(t *testing.T, flags map[string]bool) []string {
 		t.Fatal(err)
 	}
 	_, list, _ := strings.Cut(string(help), "\nCommands:\n")
-	commands := []string{"tidegate", "tidegate --help"}
+	var commands []string
 	for _, m := range regexp.MustCompile(`(?m)^  ([a-z]+(?: [a-z]+)*)(?:  |$)`).FindAllStringSubmatch(list, -1) {
 		commands = append(commands, "tidegate "+m[1])
 		if m[1] == "serve" {
