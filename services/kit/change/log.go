@@ -26,6 +26,8 @@ const (
 	sweepEvery = 10 * time.Second
 	purgeEvery = time.Hour
 	purgeBatch = 1000
+	// lookTimeout bounds one look: a database that does not answer is asked anew.
+	lookTimeout = 2 * time.Second
 )
 
 // Log is the log of changes of one service. It is safe for concurrent use.
@@ -116,28 +118,46 @@ func (l *Log) Run(ctx context.Context) error {
 	defer sweep.Stop()
 	purge := time.NewTicker(purgeEvery)
 	defer purge.Stop()
-	l.try(ctx, "purge old changes", l.purge)
+	looks := step{what: "look for changes", run: l.look}
+	sweeps := step{what: "forget dead watchers", run: l.sweep}
+	purges := step{what: "purge old changes", run: l.purge}
+	l.try(ctx, &purges)
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-poll.C:
 			if l.watched() {
-				l.try(ctx, "look for changes", l.look)
+				l.try(ctx, &looks)
 			}
 		case <-sweep.C:
-			l.try(ctx, "forget dead watchers", l.sweep)
+			l.try(ctx, &sweeps)
 		case <-purge.C:
-			l.try(ctx, "purge old changes", l.purge)
+			l.try(ctx, &purges)
 		}
 	}
 }
 
-// try runs a step of Run and logs its failure: the next round tries again.
-func (l *Log) try(ctx context.Context, what string, step func(context.Context) error) {
-	if err := step(ctx); err != nil && ctx.Err() == nil {
-		l.log.WarnContext(ctx, "change log", "failed", what, "error", err)
+// step is one of those that Run repeats.
+type step struct {
+	what   string
+	run    func(context.Context) error
+	failed bool
+}
+
+// try runs a step and logs when it begins to fail and when it works again: the
+// next round tries again.
+func (l *Log) try(ctx context.Context, s *step) {
+	err := s.run(ctx)
+	switch {
+	case ctx.Err() != nil:
+		return
+	case err != nil && !s.failed:
+		l.log.WarnContext(ctx, "change log", "failed", s.what, "error", err)
+	case err == nil && s.failed:
+		l.log.InfoContext(ctx, "change log", "works again", s.what)
 	}
+	s.failed = err != nil
 }
 
 func (l *Log) watched() bool {
@@ -148,6 +168,8 @@ func (l *Log) watched() bool {
 
 // look reads the newest number.
 func (l *Log) look(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
+	defer cancel()
 	n, err := Head(ctx, l.db)
 	if err != nil {
 		return err

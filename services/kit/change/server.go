@@ -168,6 +168,11 @@ func (w *stream[Req, Resp]) send(ctx context.Context, reset watchv1.Begin_Reset)
 		select {
 		case <-newer:
 		case <-beat.C:
+			// A watcher that nothing can be told must not believe that there is
+			// nothing new: another replica may be able to tell it.
+			if err := w.Log.look(ctx); err != nil {
+				return fault.Because(fault.Unavailable("the changes cannot be read now"), err)
+			}
 			if err := w.beat(head); err != nil {
 				return err
 			}

@@ -1,10 +1,12 @@
 package change_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -242,6 +244,34 @@ func TestServerBeatsWhileItReads(t *testing.T) {
 			t.Error("want begin, two heartbeats, the end of the snapshot")
 		}
 		w.leave(t)
+	})
+}
+
+// A watch whose changes cannot be read ends, so that its watcher knows; the log
+// says once that they cannot.
+func TestServerEndsWithoutItsDatabase(t *testing.T) {
+	bubble(t, func(t *testing.T, db *sqldb.DB) {
+		var log bytes.Buffer
+		l := change.NewLog(db, slog.New(slog.NewTextHandler(&log, nil)), time.Now, 0)
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error)
+		go func() { done <- l.Run(ctx) }()
+		w := attend(t, newServer(l), "")
+		w.snapshot(t, watchv1.Begin_RESET_NO_CURSOR)
+		if err := db.Close(); err != nil {
+			t.Fatal(err)
+		}
+		began := time.Now()
+		if err := <-w.result; !fault.Is(err, codes.Unavailable) || time.Since(began) > watch.Heartbeat {
+			t.Errorf("Serve = %v after %v, want UNAVAILABLE within %v", err, time.Since(began), watch.Heartbeat)
+		}
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("Run = %v, want nil", err)
+		}
+		if n := strings.Count(log.String(), `failed="look for changes"`); n != 1 {
+			t.Errorf("the log has %d lines, want one:\n%s", n, log.String())
+		}
 	})
 }
 

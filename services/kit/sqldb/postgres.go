@@ -13,7 +13,8 @@ import (
 	"github.com/jackc/pgx/v5/stdlib"
 )
 
-// Times that Open gives a Postgres server.
+// Times that a Postgres server is given: for a connection where the URL does not
+// say, and at Open.
 const (
 	connectTimeout = 10 * time.Second
 	startTimeout   = 30 * time.Second
@@ -30,6 +31,9 @@ func parsePostgres(url string) (*pgxpool.Config, error) {
 	}
 	if !strings.Contains(url, "pool_max_conns=") {
 		cfg.MaxConns = connections
+	}
+	if cfg.ConnConfig.ConnectTimeout == 0 {
+		cfg.ConnConfig.ConnectTimeout = connectTimeout
 	}
 	if _, ok := cfg.ConnConfig.RuntimeParams["application_name"]; !ok {
 		cfg.ConnConfig.RuntimeParams["application_name"] = "tidegate"

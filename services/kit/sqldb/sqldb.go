@@ -87,8 +87,13 @@ func (db *DB) Close() error {
 	return nil
 }
 
-// Ping reports whether the database answers.
+// pingTimeout bounds a Ping.
+const pingTimeout = 2 * time.Second
+
+// Ping reports whether the database answers, within 2 s.
 func (db *DB) Ping(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, pingTimeout)
+	defer cancel()
 	if err := db.read.PingContext(ctx); err != nil {
 		return fmt.Errorf("reach database: %w", err)
 	}
