@@ -19,8 +19,8 @@ type Update struct {
 }
 
 // NewUpdate reads the update mask of a request with the new values in from. May
-// has the fields at the top of the resource that an update may change. Another
-// field of the resource may be named too, because a client that sends back all
+// has the paths that an update may change: fields of the resource, and fields of
+// those with a dot. Another field of the resource may be named too, because a client that sends back all
 // that it read names them all; Apply refuses it when its value is not the
 // current one. Name and etag are never changed and never in the way.
 func NewUpdate(mask *fieldmaskpb.FieldMask, from proto.Message, may ...string) (*Update, error) {
@@ -32,8 +32,8 @@ func NewUpdate(mask *fieldmaskpb.FieldMask, from proto.Message, may ...string) (
 		switch {
 		case !known || slices.Contains(may, path):
 			asked.Paths = append(asked.Paths, path)
-		case path != "name" && path != "etag" && !slices.Contains(u.fixed, path):
-			u.fixed = append(u.fixed, path)
+		case path != "name" && path != "etag":
+			u.Fix(path)
 		}
 	}
 	if len(asked.GetPaths()) == 0 && len(mask.GetPaths()) > 0 {
@@ -42,6 +42,14 @@ func NewUpdate(mask *fieldmaskpb.FieldMask, from proto.Message, may ...string) (
 	var err error
 	u.paths, err = Mask(asked, from, may...)
 	return u, err
+}
+
+// Fix makes Apply refuse the update when the field's value is not the current
+// one.
+func (u *Update) Fix(path string) {
+	if !slices.Contains(u.fixed, path) {
+		u.fixed = append(u.fixed, path)
+	}
 }
 
 // Apply makes the update in the current resource. Its error is a fault.
@@ -56,12 +64,21 @@ func (u *Update) Apply(current proto.Message) error {
 		}
 	}
 	for _, path := range u.paths {
-		fd := fields.ByName(protoreflect.Name(path))
-		if from.Has(fd) {
-			to.Set(fd, from.Get(fd))
-		} else {
-			to.Clear(fd)
-		}
+		copyField(to, from, path)
 	}
 	return nil
+}
+
+// copyField copies the field at a path, set or not.
+func copyField(to, from protoreflect.Message, path string) {
+	name, rest, part := strings.Cut(path, ".")
+	fd := to.Descriptor().Fields().ByName(protoreflect.Name(name))
+	switch {
+	case part:
+		copyField(to.Mutable(fd).Message(), from.Get(fd).Message(), rest)
+	case from.Has(fd):
+		to.Set(fd, from.Get(fd))
+	default:
+		to.Clear(fd)
+	}
 }

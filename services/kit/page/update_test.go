@@ -5,8 +5,10 @@ import (
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/fieldmaskpb"
 
+	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
 	watchv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/watch/v1"
 	"github.com/tidegatehq/tidegate/services/kit/fault"
 	"github.com/tidegatehq/tidegate/services/kit/page"
@@ -53,5 +55,46 @@ func TestUpdate(t *testing.T) {
 				t.Errorf("update = %v, %v, want %v", got, err, tt.want)
 			}
 		})
+	}
+}
+
+// A part of a field is changed alone, and a field can be fixed without a mask.
+func TestUpdateOfParts(t *testing.T) {
+	may := []string{"security", "security.places", "max_session_age.seconds"}
+	current := &catalogv1.Route{
+		Version: "1", Security: &catalogv1.Security{Schemes: []catalogv1.Security_Scheme{catalogv1.Security_SCHEME_OAUTH2}},
+	}
+	from := &catalogv1.Route{
+		Version:  "2",
+		Security: &catalogv1.Security{Places: []catalogv1.Security_Place{catalogv1.Security_PLACE_ACCESS_TOKEN_QUERY}},
+	}
+	for _, tt := range []struct {
+		mask []string
+		want *catalogv1.Route
+	}{
+		{[]string{"security.places"}, &catalogv1.Route{Version: "1", Security: &catalogv1.Security{
+			Schemes: current.GetSecurity().GetSchemes(), Places: from.GetSecurity().GetPlaces(),
+		}}},
+		{[]string{"max_session_age.seconds"}, &catalogv1.Route{
+			Version: "1", Security: current.GetSecurity(), MaxSessionAge: &durationpb.Duration{},
+		}},
+		{[]string{"*"}, &catalogv1.Route{Version: "1", Security: from.GetSecurity()}},
+	} {
+		got := proto.CloneOf(current)
+		u, err := page.NewUpdate(&fieldmaskpb.FieldMask{Paths: tt.mask}, from, may...)
+		if err == nil {
+			err = u.Apply(got)
+		}
+		if err != nil || !proto.Equal(got, tt.want) {
+			t.Errorf("update of %v = %v, %v, want %v", tt.mask, got, err, tt.want)
+		}
+	}
+	u, err := page.NewUpdate(nil, from, may...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	u.Fix("version")
+	if err := u.Apply(proto.CloneOf(current)); err == nil || err.Error() != "route.version: cannot be changed by an update" {
+		t.Errorf("update with another version = %v, want that it cannot be changed", err)
 	}
 }

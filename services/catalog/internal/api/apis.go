@@ -78,7 +78,7 @@ func (a *API) UpdateApi(ctx context.Context, req *catalogv1.UpdateApiRequest) (*
 	if err != nil {
 		return nil, err
 	}
-	u, err := newUpdate(req.GetUpdateMask(), req.GetApi(), "display_name", "context", "description", "default_version")
+	u, err := page.NewUpdate(req.GetUpdateMask(), req.GetApi(), "display_name", "context", "description", "default_version")
 	if err != nil {
 		return nil, err
 	}
@@ -89,7 +89,7 @@ func (a *API) UpdateApi(ctx context.Context, req *catalogv1.UpdateApiRequest) (*
 			return "", err
 		}
 		next := apiProto(old, me)
-		if err := u.apply(next); err != nil {
+		if err := u.Apply(next); err != nil {
 			return "", err
 		}
 		if err := checkAPI(ctx, w.Store, old, next); err != nil {

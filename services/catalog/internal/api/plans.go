@@ -74,7 +74,7 @@ func (a *API) UpdatePlan(ctx context.Context, req *catalogv1.UpdatePlanRequest) 
 	if err != nil {
 		return nil, err
 	}
-	u, err := newUpdate(req.GetUpdateMask(), req.GetPlan(), "display_name", "description", "quota", "quota.messages", "quota.window")
+	u, err := page.NewUpdate(req.GetUpdateMask(), req.GetPlan(), "display_name", "description", "quota", "quota.messages", "quota.window")
 	if err != nil {
 		return nil, err
 	}
@@ -88,7 +88,7 @@ func (a *API) UpdatePlan(ctx context.Context, req *catalogv1.UpdatePlanRequest) 
 			return "", err
 		}
 		next := planProto(old)
-		if err := u.apply(next); err != nil {
+		if err := u.Apply(next); err != nil {
 			return "", err
 		}
 		if err := validate.Message(&catalogv1.CreatePlanRequest{Plan: next}); err != nil {

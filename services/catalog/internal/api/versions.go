@@ -93,15 +93,17 @@ func (a *API) UpdateVersion(ctx context.Context, req *catalogv1.UpdateVersionReq
 	if err != nil {
 		return nil, err
 	}
-	u, err := newUpdate(req.GetUpdateMask(), req.GetVersion(), "description", "tags", "endpoints", "security", "plans",
+	u, err := page.NewUpdate(req.GetUpdateMask(), req.GetVersion(), "description", "tags", "endpoints", "security", "plans",
 		"allowed_origins", "max_session_age", "endpoints.production", "endpoints.sandbox", "security.schemes", "security.places")
 	if err != nil {
 		return nil, err
 	}
-	u.fix(len(req.GetUpdateMask().GetPaths()) == 0 && req.GetVersion().GetVersion() != "", "version")
+	if len(req.GetUpdateMask().GetPaths()) == 0 && req.GetVersion().GetVersion() != "" {
+		u.Fix("version")
+	}
 	return a.changeVersion(ctx, me, name, req.GetVersion().GetEtag(), mayEdit, func(w *writer, old store.Version) (store.Version, error) {
 		next := a.versionProto(old)
-		if err := u.apply(next); err != nil {
+		if err := u.Apply(next); err != nil {
 			return store.Version{}, err
 		}
 		if err := validate.Message(&catalogv1.CreateVersionRequest{Parent: apiName(old.APIID), Version: next}); err != nil {
