@@ -11,9 +11,6 @@ import (
 	"github.com/tidegatehq/tidegate/services/kit/fault"
 )
 
-// AnyPerson in Rule.Roles admits every person, whatever roles they have.
-const AnyPerson = "*"
-
 // Rule says who may call a method. Its zero value admits any person.
 type Rule struct {
 	// Open admits everybody; a token is not even looked at.
@@ -101,7 +98,7 @@ func (r Rule) judge(c Caller) error {
 	if c.Person.Name == "" {
 		return fault.Unauthenticated("sign in first: the call carries no token")
 	}
-	if len(r.Roles) == 0 || slices.Contains(r.Roles, AnyPerson) || slices.ContainsFunc(r.Roles, c.Person.Has) {
+	if len(r.Roles) == 0 || slices.ContainsFunc(r.Roles, c.Person.Has) {
 		return nil
 	}
 	return fault.Denied("this needs the role %s", strings.Join(r.Roles, " or "))

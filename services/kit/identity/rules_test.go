@@ -29,7 +29,6 @@ func TestRules(t *testing.T) {
 		"/two":     {Roles: []string{identity.RolePublisher, identity.RoleCreator}},
 		"/gateway": {Services: []string{identity.Gateway}},
 		"/both":    {Services: []string{identity.Subscription}, Roles: []string{identity.RolePublisher}},
-		"/anyone":  {Services: []string{identity.Subscription}, Roles: []string{identity.AnyPerson}},
 	}
 	for _, tt := range []struct {
 		method, service string
@@ -66,8 +65,6 @@ func TestRules(t *testing.T) {
 		{"/both", "", []string{admin}, codes.OK, true},
 		{"/both", "subscription", []string{creator}, codes.OK, true},
 		{"/both", "subscription", []string{"Bearer nonsense"}, codes.Unauthenticated, false},
-		{"/anyone", "", []string{nobody}, codes.OK, true},
-		{"/anyone", "", nil, codes.Unauthenticated, false},
 		{"/missing", "gateway", []string{admin}, codes.Unimplemented, false},
 	} {
 		ctx := metadata.NewIncomingContext(t.Context(), metadata.MD{"authorization": tt.auth})
