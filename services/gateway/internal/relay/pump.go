@@ -144,7 +144,7 @@ func (l *leg) begin(c *chunk, pos int, e *Engine) (v Violation) {
 		if len(c.b)-pos < h.Size+int(h.Length) {
 			h.Size = 0
 		}
-	case h.Length == 0 && l.flooded(e):
+	case h.Length == 0 && !l.in.Ends(h) && l.flooded(e):
 		return flood
 	default:
 		l.in.Begin(h)

@@ -146,6 +146,12 @@ func (w *Walker) room(opcode byte) int64 {
 	return w.limit
 }
 
+// Ends reports whether the data frame with this header only ends a message that
+// has payload. Libraries that write messages as streams end each of them so.
+func (w *Walker) Ends(h *Header) bool {
+	return h.Opcode == opContinuation && h.Fin && h.Length == 0 && w.size > 0
+}
+
 // Begin notes that the data frame with this complete header starts.
 func (w *Walker) Begin(h *Header) {
 	if h.Opcode != opContinuation {

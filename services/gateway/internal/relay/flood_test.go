@@ -1,0 +1,65 @@
+package relay
+
+import (
+	"bytes"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	coder "github.com/coder/websocket"
+)
+
+// TestEndsAreNoFlood: an empty frame that ends a message with payload is not
+// counted, one that ends an empty message is.
+func TestEndsAreNoFlood(t *testing.T) {
+	eachMode(t, func(t *testing.T, m mode) {
+		r := newRig(t, quick(), m, Options{})
+		for _, p := range []struct{ from, to *peer }{{r.client, r.backend}, {r.backend, r.client}} {
+			one := append(frame{0x01, []byte("x")}.bytes(p.from.mask), frame{0x80, nil}.bytes(p.from.mask)...)
+			p.from.sendRaw(append(bytes.Repeat(one, 1000), text("fine").bytes(p.from.mask)...))
+			skipTo(t, p.to, text("fine"))
+		}
+		empty := append(frame{0x01, nil}.bytes(true), frame{0x80, nil}.bytes(true)...)
+		r.client.sendRaw(bytes.Repeat(empty, 51))
+		r.client.expectClose(CodePolicy, "FLOOD")
+		r.hangUp()
+		if o := r.outcome(t); o.Cause.Word != "FLOOD" {
+			t.Errorf("outcome = %+v", o)
+		}
+	})
+}
+
+// TestStreamingLibrary: both sides write more messages than a second may have
+// empty frames, by a library that ends each of them with one.
+func TestStreamingLibrary(t *testing.T) {
+	backend := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		c, err := coder.Accept(w, r, nil)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		_ = echo(coderSocket{c})
+	}))
+	t.Cleanup(backend.Close)
+	p := newProxy(t, strings.TrimPrefix(backend.URL, "http://"))
+	s, err := clients["coder"]("ws://" + p.lis.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.end()
+	for i := range 500 {
+		m := message{data: fmt.Append(nil, "message ", i)}
+		if err := s.write(m); err != nil {
+			t.Fatalf("message %d: %v", i, err)
+		}
+		if got, err := s.read(); err != nil || !bytes.Equal(got.data, m.data) {
+			t.Fatalf("message %d came back as %q, %v", i, got.data, err)
+		}
+	}
+	_ = s.close(1000, "")
+	if o := <-p.ended; o.Cause.Word != "CLOSE" {
+		t.Errorf("outcome = %+v", o)
+	}
+}
