@@ -218,8 +218,8 @@ func (e *end) expect(want ws.Frame) {
 	}
 }
 
-// closed reads until the close frame or the end, and returns the code, 0 for
-// none, and the reason.
+// closed reads until the close frame or the end, and returns the code and the
+// reason: 0 without a close, 1005 with one that is empty.
 func (e *end) closed() (code int, reason string) {
 	for {
 		f, err := e.next()
@@ -228,6 +228,9 @@ func (e *end) closed() (code int, reason string) {
 		}
 		if f.Header.OpCode != ws.OpClose {
 			continue
+		}
+		if len(f.Payload) == 0 {
+			return int(ws.StatusNoStatusRcvd), ""
 		}
 		c, r := ws.ParseCloseFrameData(f.Payload)
 		return int(c), r

@@ -1,0 +1,275 @@
+package gateway
+
+import (
+	"bytes"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gobwas/ws"
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
+)
+
+// maxMessage is the largest message in these tests.
+const maxMessage = 100_000
+
+// frames returns a world whose version raw leads to a backend that leaves its
+// frames to the test, and the addresses of that version.
+func frames(t *testing.T, edit func(*Config)) (w *world, b *rawBackend, urls []string) {
+	t.Helper()
+	w = newWorld(t)
+	w.cfg.Relay.MaxMessage = maxMessage
+	w.cfg.Relay.Close, w.cfg.Relay.Linger, w.cfg.Relay.Write = 300*time.Millisecond, 100*time.Millisecond, 300*time.Millisecond
+	if edit != nil {
+		edit(&w.cfg)
+	}
+	secure := w.withTLS()
+	b = newRawBackend(t)
+	b.serve(w, "raw")
+	w.start()
+	return w, b, []string{w.plain + "/x/raw", secure + "/x/raw"}
+}
+
+// TestFrames sends frames of all kinds through a gateway, both ways.
+func TestFrames(t *testing.T) {
+	w, b, urls := frames(t, nil)
+	for _, url := range urls {
+		client, backend := w.pair(b, url, nil)
+		for _, way := range [][2]*end{{client, backend}, {backend, client}} {
+			from, to := way[0], way[1]
+			for _, size := range []int{0, 1, 125, 126, 65535, 65536, maxMessage} {
+				for _, op := range []ws.OpCode{ws.OpText, ws.OpBinary} {
+					f := ws.NewFrame(op, true, bytes.Repeat([]byte{0xfe}, size))
+					from.send(f)
+					to.expect(f)
+				}
+			}
+			parts := []ws.Frame{
+				ws.NewFrame(ws.OpBinary, false, []byte("one ")), ws.NewFrame(ws.OpContinuation, false, nil),
+				ws.NewFrame(ws.OpContinuation, false, []byte("message")), ws.NewFrame(ws.OpContinuation, true, nil),
+			}
+			for i, f := range parts {
+				from.send(f)
+				to.expect(f)
+				ping := fmt.Sprint("ping ", i)
+				from.send(ws.NewPingFrame([]byte(ping)))
+				from.expect(ws.NewPongFrame([]byte(ping)))
+			}
+		}
+	}
+}
+
+// TestEndings ends sessions in the ways that need no control plane, and looks at
+// what each side sees and what the record says.
+func TestEndings(t *testing.T) {
+	w, b, urls := frames(t, nil)
+	closing := func(code ws.StatusCode, reason string) ws.Frame {
+		return ws.NewCloseFrame(ws.NewCloseFrameBody(code, reason))
+	}
+	large := func() ws.Frame { return ws.NewBinaryFrame(make([]byte, maxMessage+1)) }
+	const atClient, atBackend, atGateway = subscriptionv1.SessionRecord_PARTY_CLIENT, subscriptionv1.SessionRecord_PARTY_BACKEND, subscriptionv1.SessionRecord_PARTY_GATEWAY
+	for _, tt := range []struct {
+		name            string
+		do              func(client, backend *end)
+		client, backend int // the code that each sees; 0: none, or it is gone itself
+		by              subscriptionv1.SessionRecord_Party
+		word            string
+	}{
+		{"client closes", func(c, _ *end) { c.send(closing(4000, "bye")) }, 4000, 4000, atClient, "CLOSE"},
+		{"backend closes", func(_, b *end) { b.send(closing(4321, "bye")) }, 4321, 4321, atBackend, "CLOSE"},
+		{"empty close", func(c, _ *end) { c.send(ws.NewCloseFrame(nil)) }, 1005, 1005, atClient, "CLOSE"},
+		{"client reset", func(c, _ *end) { c.reset() }, 0, 1001, atClient, "CLIENT_GONE"},
+		{"client cut", func(c, _ *end) { _ = c.Conn.Close() }, 0, 1001, atClient, "CLIENT_GONE"},
+		{"backend reset", func(_, b *end) { b.reset() }, 1014, 0, atBackend, "BACKEND_GONE"},
+		{"backend cut", func(_, b *end) { _ = b.Conn.Close() }, 1014, 0, atBackend, "BACKEND_GONE"},
+		{"client too big", func(c, _ *end) { _ = c.write(large()) }, 1009, 1001, atGateway, "TOO_BIG"},
+		{"backend too big", func(_, b *end) { _ = b.write(large()) }, 1011, 1009, atGateway, "TOO_BIG"},
+		{"client without a mask", func(c, _ *end) { _ = ws.WriteFrame(c.Conn, ws.NewTextFrame(nil)) }, 1002, 1001, atGateway, "PROTOCOL"},
+		{"backend with a mask", func(_, b *end) { _ = ws.WriteFrame(b.Conn, ws.MaskFrame(ws.NewTextFrame(nil))) }, 1011, 1002, atGateway, "PROTOCOL"},
+		{"client floods", flood, 1008, 1001, atGateway, "FLOOD"},
+		{"backend floods", func(c, b *end) { flood(b, c) }, 1011, 1008, atGateway, "FLOOD"},
+	} {
+		for _, url := range urls {
+			client, backend := w.pair(b, url, nil)
+			client.send(ws.NewTextFrame([]byte(tt.name)))
+			backend.expect(ws.NewTextFrame([]byte(tt.name)))
+			tt.do(client, backend)
+			begin := time.Now()
+			codes, reasons := seen(client, backend)
+			want := [2]int{tt.client, tt.backend}
+			if codes != want {
+				t.Errorf("%s, %s: the sides saw %d %q, want %d", tt.name, url, codes, reasons, want)
+			}
+			if took := time.Since(begin); took > limit {
+				t.Errorf("%s, %s: the closes came after %v, want %v at most", tt.name, url, took, limit)
+			}
+			rec := w.nextRecord()
+			if rec.GetEndedBy() != tt.by || rec.GetCause() != tt.word || rec.GetInbound().GetMessages() < 1 || rec.GetLastInboundTime() == nil || rec.GetRouteRevision() == 0 {
+				t.Errorf("%s, %s: the record is %v, want one of %v, %s", tt.name, url, rec, tt.by, tt.word)
+			}
+			if tt.by == atGateway && (!strings.HasPrefix(reasons[0], tt.word+" ref=") || !strings.HasPrefix(reasons[1], tt.word+" ref=")) {
+				t.Errorf("%s, %s: the reasons are %q, want %s and a ref", tt.name, url, reasons, tt.word)
+			}
+		}
+	}
+}
+
+// flood sends one ping too many.
+func flood(from, _ *end) {
+	for range 101 {
+		if from.write(ws.NewPingFrame(nil)) != nil {
+			return
+		}
+	}
+}
+
+// seen reads both sides up to their closes, which they answer, and hangs up.
+func seen(client, backend *end) (codes [2]int, reasons [2]string) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		codes[1], reasons[1] = backend.closed()
+	}()
+	codes[0], reasons[0] = client.closed()
+	<-done
+	_, _ = client.Close(), backend.Close()
+	return codes, reasons
+}
+
+// nextRecord waits for the record of the session that ended next.
+func (w *world) nextRecord() *subscriptionv1.SessionRecord {
+	w.t.Helper()
+	var found *subscriptionv1.SessionRecord
+	eventually(w.t, "the session's record is reported", func() bool {
+		w.plane.mu.Lock()
+		defer w.plane.mu.Unlock()
+		if len(w.plane.records) > 0 {
+			found, w.plane.records = w.plane.records[0], w.plane.records[1:]
+		}
+		return found != nil
+	})
+	return found
+}
+
+// TestSilentClientIsIdle: without a pong both sides are told.
+func TestSilentClientIsIdle(t *testing.T) {
+	w, b, urls := frames(t, func(c *Config) { c.Relay.Ping, c.Relay.Pong = 100*time.Millisecond, 200*time.Millisecond })
+	for _, url := range urls {
+		client, backend := w.pair(b, url, nil)
+		over := make(chan int)
+		go func() { // a backend that is there
+			for {
+				f, err := backend.next()
+				switch {
+				case err != nil:
+					over <- 0
+					return
+				case f.Header.OpCode == ws.OpClose:
+					code, _ := ws.ParseCloseFrameData(f.Payload)
+					over <- int(code)
+					return
+				case f.Header.OpCode == ws.OpPing:
+					_ = backend.write(ws.NewPongFrame(f.Payload))
+				}
+			}
+		}()
+		code, reason := client.closed()
+		if atBackend := <-over; code != 1001 || !strings.HasPrefix(reason, "IDLE ref=") || atBackend != 1001 {
+			t.Errorf("%s: closed with %d %q, the backend with %d, want 1001 IDLE", url, code, reason, atBackend)
+		}
+		if rec := w.record(reason); rec.GetCause() != "IDLE" {
+			t.Errorf("%s: the record is %v, want IDLE", url, rec)
+		}
+	}
+}
+
+// TestMaximumAge: sessions of the API's age end with 1012 and a hint.
+func TestMaximumAge(t *testing.T) {
+	w, b, _ := frames(t, nil)
+	r := w.open()
+	r.Endpoints.Production, r.MaxSessionAge = "ws://"+b.Addr().String(), durationpb.New(300*time.Millisecond)
+	w.plane.put(r)
+	w.settled()
+	begin := time.Now()
+	client, backend := w.pair(b, w.plain+"/x/open", nil)
+	codes, reasons := seen(client, backend)
+	if codes != [2]int{1012, 1001} || !strings.HasPrefix(reasons[0], "MAX_AGE ref=") || !strings.Contains(reasons[0], " retry=") {
+		t.Errorf("closed with %d %q, want 1012 MAX_AGE with a hint", codes, reasons)
+	}
+	if took := time.Since(begin); took < 250*time.Millisecond || took > 300*time.Millisecond+limit {
+		t.Errorf("the close came after %v, want 270 to 300 ms", took)
+	}
+}
+
+// TestSlowReader: a client that takes no bytes is cut, its backend told 1013, and
+// no more than the sockets hold was read from it.
+func TestSlowReader(t *testing.T) {
+	w, b, urls := frames(t, nil)
+	for _, url := range urls {
+		_, backend := w.pair(b, url, nil)
+		sent := make(chan int)
+		go func() {
+			n := 0
+			for f := ws.NewBinaryFrame(make([]byte, maxMessage)); backend.write(f) == nil && n < 1000; n++ {
+			}
+			sent <- n
+		}()
+		code, reason := backend.closed()
+		_ = backend.Close()
+		if n := <-sent; code != 1013 || !strings.HasPrefix(reason, "SLOW ref=") || n == 1000 {
+			t.Errorf("%s: the backend was closed with %d %q after %d messages, want 1013 SLOW", url, code, reason, n)
+		}
+		if rec := w.record(reason); rec.GetCause() != "SLOW" {
+			t.Errorf("%s: the record is %v, want SLOW", url, rec)
+		}
+	}
+}
+
+// TestListenersEnd: clients that only listen to a busy backend are told as well
+// that their tokens ended.
+func TestListenersEnd(t *testing.T) {
+	w := newWorld(t)
+	b := newRawBackend(t)
+	r := w.route("1")
+	r.Endpoints.Production = "ws://" + b.Addr().String()
+	w.plane.put(r)
+	w.start()
+	for _, tt := range []struct {
+		word string
+		life time.Duration
+		end  func(name string)
+	}{
+		{"EXPIRED", 1200 * time.Millisecond, func(string) {}},
+		{"REVOKED", time.Hour, func(name string) {
+			w.plane.end(subscriptionv1.GrantEvent_CAUSE_TOKEN_REVOKED, func(n string, _ *token) bool { return n == name })
+			w.plane.touch(subscriptionv1.GrantEvent_CAUSE_TOKEN_REVOKED, "grants/"+name)
+		}},
+	} {
+		name := w.plane.issue("token-"+tt.word, "subscriptions/1", tt.life)
+		client, backend := w.pair(b, w.plain+"/x/1", bearer(name))
+		busy := make(chan struct{})
+		go func() {
+			defer close(busy)
+			for backend.write(ws.NewTextFrame([]byte("news"))) == nil {
+			}
+		}()
+		client.expect(ws.NewTextFrame([]byte("news")))
+		begin := time.Now()
+		if tt.word == "EXPIRED" {
+			begin = begin.Add(tt.life)
+		}
+		tt.end(name)
+		code, reason := client.closed()
+		if code != 4001 || !strings.HasPrefix(reason, tt.word+" ref=") || time.Since(begin) > limit {
+			t.Errorf("closed with %d %q after %v, want 4001 %s within %v", code, reason, time.Since(begin), tt.word, limit)
+		}
+		if code, _ := backend.closed(); code != 1001 {
+			t.Errorf("%s: the backend was closed with %d, want 1001", tt.word, code)
+		}
+		_ = backend.Close()
+		<-busy
+	}
+}
