@@ -153,7 +153,7 @@ func (r *Relay) legClocks(l *leg, now int64) {
 		l.kick()
 	}
 	if l.hasty && !l.paused && !l.deaf && now-l.life >= int64(cfg.Tick) {
-		if l.hasty = false; false {
+		if l.hasty = false; l.unseen() {
 			_ = l.sock.SetReadDeadline(past)
 		}
 	}
