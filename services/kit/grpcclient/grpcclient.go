@@ -15,7 +15,6 @@ import (
 	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/keepalive"
-	"google.golang.org/grpc/metadata"
 
 	"github.com/tidegatehq/tidegate/services/kit/certs"
 )
@@ -159,12 +158,3 @@ func (b bearer) GetRequestMetadata(context.Context, ...string) (map[string]strin
 // RequireTransportSecurity is false: tokens travel on loopback and in memory
 // too, and Config refuses plaintext elsewhere.
 func (b bearer) RequireTransportSecurity() bool { return false }
-
-// ForwardPerson returns a context for calls in the name of the person whose
-// call ctx belongs to.
-func ForwardPerson(ctx context.Context) context.Context {
-	for _, v := range metadata.ValueFromIncomingContext(ctx, "authorization") {
-		ctx = metadata.AppendToOutgoingContext(ctx, "authorization", v)
-	}
-	return ctx
-}

@@ -13,7 +13,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"strings"
 
@@ -114,15 +113,6 @@ func Create(path string) (*Key, error) {
 		return nil, fmt.Errorf("make master key: %w", err)
 	}
 	return k, nil
-}
-
-// LoadOrCreate reads the key file, and makes it where there is none.
-func LoadOrCreate(path string) (*Key, error) {
-	k, err := Create(path)
-	if errors.Is(err, fs.ErrExist) {
-		return Load(path)
-	}
-	return k, err
 }
 
 // New makes a key that is kept nowhere.

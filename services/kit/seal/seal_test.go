@@ -132,15 +132,15 @@ func TestLoadRefuses(t *testing.T) {
 
 func TestCreateKeepsWhatThereIs(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "key")
-	first, err := seal.LoadOrCreate(path)
+	first, err := seal.Create(path)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if _, err := seal.Create(path); !errors.Is(err, fs.ErrExist) {
 		t.Errorf("Create over a file = %v, want %v", err, fs.ErrExist)
 	}
-	second, err := seal.LoadOrCreate(path)
+	second, err := seal.Load(path)
 	if err != nil || first.ID() != second.ID() {
-		t.Errorf("LoadOrCreate again = %v, %v, want the same key", second.ID(), err)
+		t.Errorf("Load afterwards = %v, want the key that was made", err)
 	}
 }

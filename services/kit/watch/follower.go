@@ -131,13 +131,6 @@ func (f *Follower[Req, Resp]) Ready() bool {
 	return f.ready
 }
 
-// LastHeard returns when the service was heard last, the zero time for never.
-func (f *Follower[Req, Resp]) LastHeard() time.Time {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.heard
-}
-
 // Health returns nil while the follower is ready and hears the service, else
 // what is missing.
 func (f *Follower[Req, Resp]) Health() error {
