@@ -40,7 +40,7 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	var source *certs.Source
 	if cfg.TLSCert != "" {
 		var err error
-		if source, err = certs.Open(certs.Files{Cert: cfg.TLSCert, Key: cfg.TLSKey}); err != nil {
+		if source, err = certs.Open(certs.Files{Cert: cfg.TLSCert, Key: cfg.TLSKey}, log); err != nil {
 			return err
 		}
 	}

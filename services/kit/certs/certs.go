@@ -9,6 +9,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"os"
 	"sync"
@@ -26,12 +27,13 @@ type Files struct {
 // concurrent use.
 type Source struct {
 	files Files
+	log   *slog.Logger
 
 	mu     sync.Mutex
 	stamps [3]stamp
 	cert   *tls.Certificate
 	pool   *x509.CertPool
-	failed error
+	failed error // why they could not be read again
 }
 
 // stamp tells one content of a file from another.
@@ -41,44 +43,39 @@ type stamp struct {
 }
 
 // Open reads the files. Cert and Key go together; either they or CA may be
-// empty.
-func Open(files Files) (*Source, error) {
+// empty. When they have changed and cannot be read again, what was read before
+// stays in use and log, where it is not nil, says why.
+func Open(files Files, log *slog.Logger) (*Source, error) {
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
 	if (files.Cert == "") != (files.Key == "") {
 		return nil, errors.New("a certificate and its key go together")
 	}
-	s := &Source{files: files}
+	s := &Source{files: files, log: log}
 	if err := s.read(); err != nil {
 		return nil, err
 	}
 	return s, nil
 }
 
-// Err returns why the files could not be read again when they last changed, or
-// nil; what was read before stays in use.
-func (s *Source) Err() error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.failed
-}
-
 // current returns what is in the files now, or was when they were last good.
 func (s *Source) current() (*tls.Certificate, *x509.CertPool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if stamps, err := s.stat(); err != nil || stamps != s.stamps {
-		s.failed = s.readLocked()
+	if stamps, err := s.stat(); err == nil && stamps == s.stamps {
+		return s.cert, s.pool
 	}
+	err := s.read()
+	if err != nil && (s.failed == nil || s.failed.Error() != err.Error()) {
+		s.log.Warn("TLS files cannot be read again, what they had before stays in use", "error", err)
+	}
+	s.failed = err
 	return s.cert, s.pool
 }
 
+// read replaces all that was read, or nothing.
 func (s *Source) read() error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.readLocked()
-}
-
-// readLocked replaces all that was read, or nothing.
-func (s *Source) readLocked() error {
 	stamps, err := s.stat()
 	if err != nil {
 		return err

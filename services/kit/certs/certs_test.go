@@ -1,7 +1,9 @@
 package certs_test
 
 import (
+	"bytes"
 	"crypto/tls"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -15,7 +17,7 @@ import (
 
 func open(t *testing.T, files certs.Files) *certs.Source {
 	t.Helper()
-	s, err := certs.Open(files)
+	s, err := certs.Open(files, nil)
 	if err != nil {
 		t.Fatalf("Open: %v", err)
 	}
@@ -92,7 +94,11 @@ func TestMutualTLS(t *testing.T) {
 func TestFilesAreReadAgain(t *testing.T) {
 	ca := certtest.NewCA(t)
 	files := ca.Issue(t, "old")
-	server := open(t, files)
+	var log bytes.Buffer
+	server, err := certs.Open(files, slog.New(slog.NewTextHandler(&log, nil)))
+	if err != nil {
+		t.Fatal(err)
+	}
 	cfg := server.Server(false)
 	client := open(t, certs.Files{CA: ca.File})
 	names := func() string {
@@ -107,19 +113,24 @@ func TestFilesAreReadAgain(t *testing.T) {
 	}
 	ca.IssueTo(t, files, "new")
 	later(t, files.Cert)
-	if got := names(); got != "new" || server.Err() != nil {
-		t.Errorf("server is %q, %v, want new", got, server.Err())
+	if got := names(); got != "new" || log.Len() > 0 {
+		t.Errorf("server is %q, log %q, want new and nothing", got, &log)
 	}
 	if err := os.WriteFile(files.Key, []byte("half written"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if got := names(); got != "new" || server.Err() == nil {
-		t.Errorf("with half a key the server is %q, Err = %v, want new and an error", got, server.Err())
+	for range 3 {
+		if got := names(); got != "new" {
+			t.Errorf("with half a key the server is %q, want new", got)
+		}
+	}
+	if n := strings.Count(log.String(), "cannot be read again"); n != 1 || !strings.Contains(log.String(), files.Key) {
+		t.Errorf("with half a key the log is %q, want the key file's name once", &log)
 	}
 	ca.IssueTo(t, files, "newer")
 	later(t, files.Cert)
-	if got := names(); got != "newer" || server.Err() != nil {
-		t.Errorf("server is %q, %v, want newer", got, server.Err())
+	if got := names(); got != "newer" {
+		t.Errorf("server is %q, want newer", got)
 	}
 }
 
@@ -150,7 +161,7 @@ func TestOpenRefuses(t *testing.T) {
 		{certs.Files{CA: empty}, "no certificate in it"},
 		{certs.Files{CA: "/nowhere"}, "/nowhere"},
 	} {
-		if _, err := certs.Open(tt.files); err == nil || !strings.Contains(err.Error(), tt.want) {
+		if _, err := certs.Open(tt.files, nil); err == nil || !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("Open(%+v) = %v, want %q", tt.files, err, tt.want)
 		}
 	}

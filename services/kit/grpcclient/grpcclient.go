@@ -95,7 +95,7 @@ func (c *Config) Dial(opts ...grpc.DialOption) (*grpc.ClientConn, error) {
 	}
 	creds := insecure.NewCredentials()
 	if c.CA != "" {
-		source, err := certs.Open(certs.Files{Cert: c.Cert, Key: c.Key, CA: c.CA})
+		source, err := certs.Open(certs.Files{Cert: c.Cert, Key: c.Key, CA: c.CA}, nil)
 		if err != nil {
 			return nil, fmt.Errorf("dial %s: %w", c.Target, err)
 		}

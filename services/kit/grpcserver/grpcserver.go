@@ -129,7 +129,7 @@ func New(cfg Config, log *slog.Logger, auth Auth, opts ...Option) *Server {
 	}
 	s.err = cfg.Check()
 	if s.err == nil && cfg.TLSCert != "" {
-		s.source, s.err = certs.Open(certs.Files{Cert: cfg.TLSCert, Key: cfg.TLSKey, CA: cfg.TLSClientCA})
+		s.source, s.err = certs.Open(certs.Files{Cert: cfg.TLSCert, Key: cfg.TLSKey, CA: cfg.TLSClientCA}, log)
 	}
 	metrics := s.serverMetrics()
 	s.people = grpc.NewServer(append(s.chain(auth.Verifier, metrics, nil), s.peopleOptions()...)...)
