@@ -1,7 +1,6 @@
 package gateway
 
 import (
-	"io"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -48,11 +47,10 @@ func TestRefusalIsAProblem(t *testing.T) {
 		w.plane.issue("revoked", "subscriptions/1", time.Hour)
 		w.plane.end(subscriptionv1.GrantEvent_CAUSE_TOKEN_REVOKED, func(n string, _ *token) bool { return n == "revoked" })
 		_, resp := w.ask(w.plain+"/x/1", bearer(name))
-		body, _ := io.ReadAll(resp.Body)
-		text, ref, _ := strings.Cut(string(body), `"ref":`)
-		if resp.StatusCode != 401 || resp.Header.Get("Content-Type") != "application/problem+json" || !resp.Close ||
-			resp.Header.Get("WWW-Authenticate") != `Bearer realm="tidegate", error="invalid_token"` || len(ref) < 10 {
-			t.Errorf("%s: %d %v %s", name, resp.StatusCode, resp.Header, body)
+		text, ref, _ := strings.Cut(resp.body, `"ref":`)
+		if resp.status != 401 || resp.header.Get("Content-Type") != "application/problem+json" || !resp.ends ||
+			resp.header.Get("WWW-Authenticate") != `Bearer realm="tidegate", error="invalid_token"` || len(ref) < 10 {
+			t.Errorf("%s: %d %v %s", name, resp.status, resp.header, resp.body)
 		}
 		bodies = append(bodies, text)
 	}
@@ -106,20 +104,20 @@ func TestQueryAtTheBackend(t *testing.T) {
 		"?access_token2=t1&access_token=t1&xaccess_token=": "?access_token2=t1&xaccess_token=",
 	} {
 		_, resp := w.ask(w.plain+"/x/1"+query, nil)
-		if resp.StatusCode != 101 {
-			t.Errorf("%s: %d, want 101", query, resp.StatusCode)
+		if resp.status != 101 {
+			t.Errorf("%s: %d, want 101", query, resp.status)
 			continue
 		}
 		if got := <-asked; got.RequestURI != "/base"+want || got.Header.Get("Authorization") != "" {
 			t.Errorf("%s: the backend was asked for %s, want /base%s", query, got.RequestURI, want)
 		}
 	}
-	if _, resp := w.ask(w.plain+"/x/1?access_token2=t1", nil); resp.StatusCode != 401 {
-		t.Errorf("access_token2: %d, want 401", resp.StatusCode)
+	if _, resp := w.ask(w.plain+"/x/1?access_token2=t1", nil); resp.status != 401 {
+		t.Errorf("access_token2: %d, want 401", resp.status)
 	}
 	_, resp := w.ask(w.plain+"/x/1/rooms/%41?v", bearer("t1"))
-	if got := <-asked; resp.StatusCode != 101 || got.RequestURI != "/base/rooms/%41?v" || got.Header.Get("Authorization") != "" {
-		t.Errorf("%d, and the backend was asked for %s with %v", resp.StatusCode, got.RequestURI, got.Header)
+	if got := <-asked; resp.status != 101 || got.RequestURI != "/base/rooms/%41?v" || got.Header.Get("Authorization") != "" {
+		t.Errorf("%d, and the backend was asked for %s with %v", resp.status, got.RequestURI, got.Header)
 	}
 }
 
@@ -228,8 +226,8 @@ func TestSubprotocols(t *testing.T) {
 		offered       []string
 	}{{"choosing", "two", []string{"one", "two"}}, {"choosing", "", []string{"one"}}, {"choosing", "", nil}, {"open", "", []string{"one", "two"}}} {
 		c, resp := w.ask(w.plain+"/x/"+tt.version, nil, tt.offered...)
-		if c == nil || c.Subprotocol() != tt.want || len(resp.Header["Sec-Websocket-Protocol"]) > 1 {
-			t.Errorf("%s, offered %q: %d %v, want 101 with %q", tt.version, tt.offered, resp.StatusCode, resp.Header, tt.want)
+		if c == nil || c.Subprotocol() != tt.want || len(resp.header["Sec-Websocket-Protocol"]) > 1 {
+			t.Errorf("%s, offered %q: %d %v, want 101 with %q", tt.version, tt.offered, resp.status, resp.header, tt.want)
 		}
 	}
 }
@@ -253,9 +251,8 @@ func TestBackendRefusesBeforeTheAnswer(t *testing.T) {
 		"refusing": "the backend answered 401 Unauthorized", "away": "the backend cannot be reached", "metadata": "the backend's address is not allowed here",
 	} {
 		_, resp := w.ask(w.plain+"/x/"+version, nil)
-		body, _ := io.ReadAll(resp.Body)
-		if resp.StatusCode != 502 || !strings.Contains(string(body), want) || resp.Header.Get("WWW-Authenticate") != "" {
-			t.Errorf("%s: %d %v %s, want 502 and %q", version, resp.StatusCode, resp.Header, body, want)
+		if resp.status != 502 || !strings.Contains(resp.body, want) || resp.header.Get("WWW-Authenticate") != "" {
+			t.Errorf("%s: %d %v %s, want 502 and %q", version, resp.status, resp.header, resp.body, want)
 		}
 	}
 }

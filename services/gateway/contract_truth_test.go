@@ -253,8 +253,11 @@ func TestHealthWhileHandshakesAreTaken(t *testing.T) {
 	w := newWorld(t)
 	secure := w.withTLS()
 	w.cfg.Listen.MaxHandshakes = 2
+	reg := prometheus.NewRegistry()
+	w.cfg.Metrics = reg
 	w.plane.put(w.open())
 	w.start()
+	eventually(t, "nobody is left of the start", func() bool { return measure(t, reg).sums["tidegate_handshakes_in_progress"] == 0 })
 	var silent []net.Conn
 	for range 2 {
 		conn, err := tls.Dial("tcp", strings.TrimPrefix(secure, "wss://"), &tls.Config{InsecureSkipVerify: true})

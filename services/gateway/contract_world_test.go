@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"crypto/tls"
+	"io"
 	"net"
 	"net/http"
 	"slices"
@@ -40,9 +41,17 @@ func trusting(t *testing.T) *http.Client {
 	return &http.Client{Transport: transport}
 }
 
+// reply is the answer to a handshake.
+type reply struct {
+	status int
+	header http.Header
+	body   string
+	ends   bool // the connection
+}
+
 // ask connects to a URL and returns the connection, nil when it was refused, and
 // the answer.
-func (w *world) ask(url string, h http.Header, protocols ...string) (*websocket.Conn, *http.Response) {
+func (w *world) ask(url string, h http.Header, protocols ...string) (*websocket.Conn, reply) {
 	w.t.Helper()
 	c, resp, err := websocket.Dial(w.t.Context(), url, &websocket.DialOptions{
 		HTTPHeader: h, HTTPClient: trusting(w.t), Subprotocols: protocols,
@@ -50,18 +59,23 @@ func (w *world) ask(url string, h http.Header, protocols ...string) (*websocket.
 	if resp == nil {
 		w.t.Fatalf("dial %s: %v", url, err)
 	}
+	r := reply{status: resp.StatusCode, header: resp.Header, ends: resp.Close}
 	if err == nil {
 		w.t.Cleanup(func() { _ = c.CloseNow() })
+		return c, r
 	}
-	return c, resp
+	body, _ := io.ReadAll(resp.Body) // the library keeps its beginning
+	_ = resp.Body.Close()
+	r.body = string(body)
+	return nil, r
 }
 
 // answers connects to a URL and wants a status.
 func (w *world) answers(url string, h http.Header, want int) {
 	w.t.Helper()
 	c, resp := w.ask(url, h)
-	if resp.StatusCode != want {
-		w.t.Errorf("%s with %v: %d, want %d", url, h, resp.StatusCode, want)
+	if resp.status != want {
+		w.t.Errorf("%s with %v: %d, want %d", url, h, resp.status, want)
 	}
 	if c != nil {
 		echoes(w.t, c, "hello")
@@ -198,9 +212,14 @@ func (e *end) write(f ws.Frame) error {
 
 // next reads a frame, unmasked.
 func (e *end) next() (ws.Frame, error) {
-	f, err := ws.ReadFrame(e.in)
-	if f.Header.Masked {
-		ws.Cipher(f.Payload, f.Header.Mask, 0)
+	h, err := ws.ReadHeader(e.in)
+	if err != nil {
+		return ws.Frame{}, err
+	}
+	f := ws.Frame{Header: h, Payload: make([]byte, h.Length)}
+	_, err = io.ReadFull(e.in, f.Payload)
+	if h.Masked {
+		ws.Cipher(f.Payload, h.Mask, 0)
 	}
 	return f, err
 }
