@@ -32,6 +32,7 @@ import (
 	gatewayv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/gateway/v1"
 	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
 	"github.com/tidegatehq/tidegate/services/kit/fault"
+	"github.com/tidegatehq/tidegate/services/kit/grpcclient"
 	"github.com/tidegatehq/tidegate/services/kit/memnet"
 	"github.com/tidegatehq/tidegate/services/kit/obs"
 	"github.com/tidegatehq/tidegate/services/portal"
@@ -240,6 +241,13 @@ func (l *lockedLog) String() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.buf.String()
+}
+
+// nowhere is a service that is away. It has a socket that is not there, because a
+// port that was given back may be another process's in the next moment.
+func nowhere(t *testing.T) grpcclient.Config {
+	t.Helper()
+	return grpcclient.Config{Target: "unix:" + filepath.Join(t.TempDir(), "none")}
 }
 
 func listen(t *testing.T) net.Listener {

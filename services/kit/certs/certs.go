@@ -124,6 +124,8 @@ func (s *Source) Server(mutual bool, protos ...string) *tls.Config {
 	base := &tls.Config{MinVersion: tls.VersionTLS12, NextProtos: protos}
 	if mutual {
 		base.ClientAuth = tls.RequireAndVerifyClientCert
+		// A resumed session would go by the authority of the day that it began.
+		base.SessionTicketsDisabled = true
 	}
 	outer := base.Clone()
 	outer.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) {

@@ -10,7 +10,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -18,9 +17,7 @@ import (
 	"go.uber.org/goleak"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/connectivity"
 	healthgrpc "google.golang.org/grpc/health/grpc_health_v1"
-	"google.golang.org/grpc/metadata"
 	reflectiongrpc "google.golang.org/grpc/reflection/grpc_reflection_v1"
 	"google.golang.org/grpc/status"
 
@@ -66,6 +63,12 @@ func start(t *testing.T, cfg grpcserver.Config, r *routes, opts ...grpcserver.Op
 	srv := grpcserver.New(cfg, quiet(), auth, opts...)
 	catalogv1.RegisterRouteServiceServer(srv.Public(), r)
 	catalogv1.RegisterRouteServiceServer(srv.Internal(), r)
+	return run(t, srv)
+}
+
+// run runs a server; stop ends it and returns what Run returned.
+func run(t *testing.T, srv *grpcserver.Server) (stop func() error) {
+	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- srv.Run(ctx) }()
@@ -81,15 +84,44 @@ func start(t *testing.T, cfg grpcserver.Config, r *routes, opts ...grpcserver.Op
 	return stop
 }
 
-// free returns an address that nobody listens on.
-func free(t *testing.T) string {
+// startTCP runs a server with routes on ports of its own choice and returns the
+// addresses of its faces.
+func startTCP(t *testing.T, cfg grpcserver.Config) (people, services string) {
 	t.Helper()
-	lis, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	cfg.Addr, cfg.InternalAddr = "127.0.0.1:0", "127.0.0.1:0"
+	log := &served{addrs: make(chan [2]string, 2)}
+	srv := grpcserver.New(cfg, slog.New(log), auth)
+	catalogv1.RegisterRouteServiceServer(srv.Public(), &routes{})
+	catalogv1.RegisterRouteServiceServer(srv.Internal(), &routes{})
+	run(t, srv)
+	addrs := map[string]string{}
+	for range 2 {
+		a := <-log.addrs
+		addrs[a[0]] = a[1]
 	}
-	defer lis.Close()
-	return lis.Addr().String()
+	return addrs["people"], addrs["services"]
+}
+
+// served is a log that hears which addresses are served.
+type served struct {
+	slog.Handler
+	addrs chan [2]string // for whom, and where
+}
+
+// Enabled admits what is said when a server starts.
+func (s *served) Enabled(_ context.Context, level slog.Level) bool { return level >= slog.LevelInfo }
+
+// Handle takes one record.
+func (s *served) Handle(_ context.Context, r slog.Record) error {
+	attrs := map[string]string{}
+	r.Attrs(func(a slog.Attr) bool {
+		attrs[a.Key] = a.Value.String()
+		return true
+	})
+	if r.Message == "gRPC served" {
+		s.addrs <- [2]string{attrs["for"], attrs["address"]}
+	}
+	return nil
 }
 
 func dial(t *testing.T, cfg grpcclient.Config) *grpc.ClientConn {
@@ -126,10 +158,9 @@ func who(t *testing.T, conn *grpc.ClientConn) (string, error) {
 func TestCallersOverTLS(t *testing.T) {
 	ca, other := certtest.NewCA(t), certtest.NewCA(t)
 	own := ca.Issue(t, "catalog", "localhost")
-	cfg := grpcserver.Config{Addr: free(t), InternalAddr: free(t), TLSCert: own.Cert, TLSKey: own.Key, TLSClientCA: ca.File}
-	start(t, cfg, &routes{})
+	front, back := startTCP(t, grpcserver.Config{TLSCert: own.Cert, TLSKey: own.Key, TLSClientCA: ca.File})
 	gateway, nameless, stranger := ca.Issue(t, "gateway", "catalog"), ca.Issue(t), other.Issue(t, "gateway")
-	people := grpcclient.Config{Target: cfg.Addr, CA: ca.File}
+	people := grpcclient.Config{Target: front, CA: ca.File}
 	if got, err := who(t, dial(t, people)); got != "" || err != nil {
 		t.Errorf("on the people's face: %q, %v, want no service", got, err)
 	}
@@ -147,25 +178,24 @@ func TestCallersOverTLS(t *testing.T) {
 		{"another authority", stranger.Cert, stranger.Key, "", codes.Unavailable},
 		{"no certificate", "", "", "", codes.Unavailable},
 	} {
-		conn := dial(t, grpcclient.Config{Target: cfg.InternalAddr, CA: ca.File, Cert: tt.cert, Key: tt.key})
+		conn := dial(t, grpcclient.Config{Target: back, CA: ca.File, Cert: tt.cert, Key: tt.key})
 		got, err := catalogv1.NewRouteServiceClient(conn).GetRoute(t.Context(), &catalogv1.GetRouteRequest{})
 		if got.GetName() != tt.want || status.Code(err) != tt.code {
 			t.Errorf("%s: %q, %v, want %q, %v", tt.name, got.GetName(), err, tt.want, tt.code)
 		}
 	}
-	plain := dial(t, grpcclient.Config{Target: cfg.InternalAddr})
+	plain := dial(t, grpcclient.Config{Target: back})
 	if _, err := catalogv1.NewRouteServiceClient(plain).GetRoute(t.Context(), &catalogv1.GetRouteRequest{}); status.Code(err) != codes.Unavailable {
 		t.Errorf("plaintext on a TLS face: %v, want UNAVAILABLE", err)
 	}
 }
 
 func TestCallersInPlaintext(t *testing.T) {
-	cfg := grpcserver.Config{Addr: free(t), InternalAddr: free(t)}
-	start(t, cfg, &routes{})
-	if got, err := who(t, dial(t, grpcclient.Config{Target: cfg.Addr})); got != "" || err != nil {
+	front, back := startTCP(t, grpcserver.Config{})
+	if got, err := who(t, dial(t, grpcclient.Config{Target: front})); got != "" || err != nil {
 		t.Errorf("people's face: %q, %v, want no service", got, err)
 	}
-	if got, err := who(t, dial(t, grpcclient.Config{Target: cfg.InternalAddr})); got != identity.AnyService || err != nil {
+	if got, err := who(t, dial(t, grpcclient.Config{Target: back})); got != identity.AnyService || err != nil {
 		t.Errorf("services' face: %q, %v, want %q", got, err, identity.AnyService)
 	}
 }
@@ -201,69 +231,6 @@ func TestPanicAndSize(t *testing.T) {
 	}
 	if got, err := who(t, conn); got != "gateway" || err != nil {
 		t.Errorf("afterwards: %q, %v", got, err)
-	}
-}
-
-// Anybody may connect to the people's face, so what they can make it keep is
-// bounded.
-func TestPeopleAreBounded(t *testing.T) {
-	people, person := memory(t, "")
-	internal, service := memory(t, "gateway")
-	start(t, grpcserver.Config{Listener: people, InternalListener: internal}, &routes{})
-	large := &catalogv1.GetRouteRequest{Name: strings.Repeat("x", grpcserver.MaxRequest)}
-	if _, err := catalogv1.NewRouteServiceClient(person).GetRoute(t.Context(), large); status.Code(err) != codes.ResourceExhausted {
-		t.Errorf("1 MiB from a person: %v, want RESOURCE_EXHAUSTED", err)
-	}
-	if _, err := catalogv1.NewRouteServiceClient(service).GetRoute(t.Context(), large); err != nil {
-		t.Errorf("1 MiB from a service: %v, want nil", err)
-	}
-	for size, ok := range map[int]bool{32 << 10: true, 80 << 10: false} {
-		ctx := metadata.AppendToOutgoingContext(t.Context(), "x", strings.Repeat("x", size))
-		if _, err := catalogv1.NewRouteServiceClient(person).GetRoute(ctx, &catalogv1.GetRouteRequest{}); (err == nil) != ok {
-			t.Errorf("%d bytes of metadata: %v, want ok %v", size, err, ok)
-		}
-	}
-}
-
-// A connection on which nothing is called does not stay for ever.
-func TestIdleConnectionsEnd(t *testing.T) {
-	for _, tt := range []struct {
-		name  string
-		opens bool
-		after time.Duration
-	}{
-		{"that never opened", false, 10 * time.Second},
-		{"that is not used", true, 5 * time.Minute},
-	} {
-		synctest.Test(t, func(t *testing.T) {
-			lis, conn := memory(t, "")
-			stop := start(t, grpcserver.Config{Listener: lis}, &routes{})
-			began := time.Now()
-			if tt.opens {
-				if _, err := who(t, conn); err != nil {
-					t.Fatal(err)
-				}
-				for state := connectivity.Ready; state == connectivity.Ready; state = conn.GetState() {
-					conn.WaitForStateChange(t.Context(), state)
-				}
-			} else {
-				raw, err := lis.DialContext(t.Context(), "")
-				if err != nil {
-					t.Fatal(err)
-				}
-				if _, err := io.Copy(io.Discard, raw); err != nil {
-					t.Errorf("read: %v, want the end", err)
-				}
-				raw.Close()
-			}
-			if took := time.Since(began).Round(time.Second); took != tt.after {
-				t.Errorf("a connection %s ended after %v, want %v", tt.name, took, tt.after)
-			}
-			conn.Close()
-			if err := stop(); err != nil {
-				t.Errorf("Run = %v", err)
-			}
-		})
 	}
 }
 
@@ -329,45 +296,6 @@ func TestHealthAndReflection(t *testing.T) {
 	}
 	if _, err := stream.Recv(); !errors.Is(err, io.EOF) {
 		t.Errorf("end of reflection = %v", err)
-	}
-}
-
-// A call that runs when the server stops has the drain time to end.
-func TestDrain(t *testing.T) {
-	for _, tt := range []struct {
-		name  string
-		drain time.Duration
-		let   bool
-		want  codes.Code
-	}{
-		{"in time", time.Minute, true, codes.OK},
-		{"too long", time.Millisecond, false, codes.Unavailable},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			lis, conn := memory(t, "gateway")
-			r := &routes{hold: make(chan struct{}), held: make(chan struct{})}
-			stop := start(t, grpcserver.Config{InternalListener: lis, Drain: tt.drain}, r)
-			result := make(chan error, 1)
-			go func() {
-				_, err := who(t, conn)
-				result <- err
-			}()
-			<-r.held
-			stopped := make(chan error, 1)
-			go func() { stopped <- stop() }()
-			if tt.let {
-				close(r.hold)
-			}
-			if err := <-result; status.Code(err) != tt.want {
-				t.Errorf("the call = %v, want %v", err, tt.want)
-			}
-			if !tt.let {
-				close(r.hold)
-			}
-			if err := <-stopped; err != nil {
-				t.Errorf("Run = %v, want nil", err)
-			}
-		})
 	}
 }
 

@@ -1,0 +1,119 @@
+package grpcserver_test
+
+import (
+	"io"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/connectivity"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
+
+	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
+	"github.com/tidegatehq/tidegate/services/kit/grpcserver"
+)
+
+// Anybody may connect to the people's face, so what they can make it keep is
+// bounded.
+func TestPeopleAreBounded(t *testing.T) {
+	people, person := memory(t, "")
+	internal, service := memory(t, "gateway")
+	start(t, grpcserver.Config{Listener: people, InternalListener: internal}, &routes{})
+	large := &catalogv1.GetRouteRequest{Name: strings.Repeat("x", grpcserver.MaxRequest)}
+	if _, err := catalogv1.NewRouteServiceClient(person).GetRoute(t.Context(), large); status.Code(err) != codes.ResourceExhausted {
+		t.Errorf("1 MiB from a person: %v, want RESOURCE_EXHAUSTED", err)
+	}
+	if _, err := catalogv1.NewRouteServiceClient(service).GetRoute(t.Context(), large); err != nil {
+		t.Errorf("1 MiB from a service: %v, want nil", err)
+	}
+	for size, ok := range map[int]bool{32 << 10: true, 80 << 10: false} {
+		ctx := metadata.AppendToOutgoingContext(t.Context(), "x", strings.Repeat("x", size))
+		if _, err := catalogv1.NewRouteServiceClient(person).GetRoute(ctx, &catalogv1.GetRouteRequest{}); (err == nil) != ok {
+			t.Errorf("%d bytes of metadata: %v, want ok %v", size, err, ok)
+		}
+	}
+}
+
+// A connection on which nothing is called does not stay for ever.
+func TestIdleConnectionsEnd(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		opens bool
+		after time.Duration
+	}{
+		{"that never opened", false, 10 * time.Second},
+		{"that is not used", true, 5 * time.Minute},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			lis, conn := memory(t, "")
+			stop := start(t, grpcserver.Config{Listener: lis}, &routes{})
+			began := time.Now()
+			if tt.opens {
+				if _, err := who(t, conn); err != nil {
+					t.Fatal(err)
+				}
+				for state := connectivity.Ready; state == connectivity.Ready; state = conn.GetState() {
+					conn.WaitForStateChange(t.Context(), state)
+				}
+			} else {
+				raw, err := lis.DialContext(t.Context(), "")
+				if err != nil {
+					t.Fatal(err)
+				}
+				if _, err := io.Copy(io.Discard, raw); err != nil {
+					t.Errorf("read: %v, want the end", err)
+				}
+				raw.Close()
+			}
+			if took := time.Since(began).Round(time.Second); took != tt.after {
+				t.Errorf("a connection %s ended after %v, want %v", tt.name, took, tt.after)
+			}
+			conn.Close()
+			if err := stop(); err != nil {
+				t.Errorf("Run = %v", err)
+			}
+		})
+	}
+}
+
+// A call that runs when the server stops has the drain time to end.
+func TestDrain(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		drain time.Duration
+		let   bool
+		want  codes.Code
+	}{
+		{"in time", time.Minute, true, codes.OK},
+		{"too long", time.Millisecond, false, codes.Unavailable},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			lis, conn := memory(t, "gateway")
+			r := &routes{hold: make(chan struct{}), held: make(chan struct{})}
+			stop := start(t, grpcserver.Config{InternalListener: lis, Drain: tt.drain}, r)
+			result := make(chan error, 1)
+			go func() {
+				_, err := who(t, conn)
+				result <- err
+			}()
+			<-r.held
+			stopped := make(chan error, 1)
+			go func() { stopped <- stop() }()
+			if tt.let {
+				close(r.hold)
+			}
+			if err := <-result; status.Code(err) != tt.want {
+				t.Errorf("the call = %v, want %v", err, tt.want)
+			}
+			if !tt.let {
+				close(r.hold)
+			}
+			if err := <-stopped; err != nil {
+				t.Errorf("Run = %v, want nil", err)
+			}
+		})
+	}
+}
