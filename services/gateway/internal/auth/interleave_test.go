@@ -281,9 +281,14 @@ func (w *world) mishap() {
 // are told, all grants are read again.
 func (w *world) settle(delivering *atomic.Bool) {
 	w.control.away, w.slow = false, ""
+	steps := 0
 	for quiet := 0; quiet < 20; quiet++ {
 		for w.step() || w.tell(delivering) {
 			quiet = 0
+			if steps++; steps > 10_000 {
+				w.failf("the world does not come to rest")
+				return
+			}
 		}
 		time.Sleep(maxPause / 10)
 	}

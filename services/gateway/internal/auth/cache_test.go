@@ -1,0 +1,404 @@
+package auth
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+	"go.uber.org/goleak"
+
+	"github.com/tidegatehq/tidegate/services/gateway/internal/grant"
+	"github.com/tidegatehq/tidegate/services/gateway/internal/metrics"
+	"github.com/tidegatehq/tidegate/services/gateway/internal/session"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+const version1 = "apis/x/versions/1"
+
+// source judges by functions and counts.
+type source struct {
+	verify func(ctx context.Context, credential, version string) (Answer, error)
+	read   func(asked []Query) (States, error)
+	calls  atomic.Int64
+}
+
+func (s *source) Verify(ctx context.Context, credential, version string) (Answer, error) {
+	s.calls.Add(1)
+	return s.verify(ctx, credential, version)
+}
+
+func (s *source) Read(_ context.Context, asked []Query) (States, error) { return s.read(asked) }
+
+// good is an answer that lets a credential through.
+func good(credential string, asOf uint64) Answer {
+	ids := []string{"grants/" + credential, "subscriptions/1", version1}
+	return Answer{
+		Grant:   &session.Grant{Name: "grants/" + credential, Subscription: "subscriptions/1", IDs: ids},
+		KeyType: grant.Sandbox, RestsOn: ids, Lifetime: time.Hour, AsOf: asOf,
+	}
+}
+
+func bad(denied error, names ...string) Answer {
+	return Answer{Denied: denied, RestsOn: names}
+}
+
+// answers is a source that always gives the same answer.
+func answers(a Answer) *source {
+	return &source{verify: func(context.Context, string, string) (Answer, error) { return a, nil }}
+}
+
+// rig is a cache under test.
+type rig struct {
+	*Cache
+	source   *source
+	registry *session.Registry
+	metrics  *prometheus.Registry
+}
+
+func newRig(t *testing.T, cfg Config, src *source) *rig {
+	t.Helper()
+	reg := prometheus.NewRegistry()
+	r := &rig{source: src, metrics: reg, registry: session.NewRegistry(session.Config{}, func(session.Record) {})}
+	r.Cache = New(cfg, src, r.registry, metrics.New(reg), slog.New(slog.DiscardHandler))
+	t.Cleanup(r.Close)
+	return r
+}
+
+// verify wants a grant, and the number of calls made so far.
+func (r *rig) granted(t *testing.T, credential string, calls int64) grant.Grant {
+	t.Helper()
+	g, err := r.Verify(t.Context(), credential, version1)
+	if err != nil || g.Basis == nil {
+		t.Fatalf("Verify(%s) = %v, want a grant", credential, err)
+	}
+	if got := r.source.calls.Load(); got != calls {
+		t.Fatalf("after Verify(%s) the source was asked %d times, want %d", credential, got, calls)
+	}
+	return g
+}
+
+// refused wants an error, and the number of calls made so far.
+func (r *rig) refused(t *testing.T, credential string, want error, calls int64) {
+	t.Helper()
+	if g, err := r.Verify(t.Context(), credential, version1); !errors.Is(err, want) || g.Basis != nil {
+		t.Fatalf("Verify(%s) = %v, want %v", credential, err, want)
+	}
+	if got := r.source.calls.Load(); got != calls {
+		t.Fatalf("after Verify(%s) the source was asked %d times, want %d", credential, got, calls)
+	}
+}
+
+func TestOneLookUpForAllWhoWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		release := make(chan struct{})
+		r := newRig(t, Config{}, &source{verify: func(context.Context, string, string) (Answer, error) {
+			<-release
+			return good("a", 0), nil
+		}})
+		var wg sync.WaitGroup
+		for range 100 {
+			wg.Go(func() {
+				if g, err := r.Verify(t.Context(), "a", version1); err != nil || g.KeyType != grant.Sandbox {
+					t.Errorf("Verify = %v, %v", g, err)
+				}
+			})
+		}
+		left, leave := context.WithCancel(t.Context())
+		wg.Go(func() {
+			if _, err := r.Verify(left, "a", version1); !errors.Is(err, context.Canceled) {
+				t.Errorf("Verify of a caller who left = %v", err)
+			}
+		})
+		synctest.Wait()
+		leave()
+		synctest.Wait()
+		close(release)
+		wg.Wait()
+		r.granted(t, "a", 1)
+		if n, err := testutil.GatherAndCount(r.metrics, "tidegate_grant_lookups_total"); n != 2 || err != nil {
+			t.Errorf("%d kinds of look-ups are counted, %v, want hits and misses", n, err)
+		}
+	})
+}
+
+func TestLookUpGoesOnWhenItsCallerLeaves(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, Config{}, &source{verify: func(ctx context.Context, _, _ string) (Answer, error) {
+			select {
+			case <-time.After(time.Second):
+				return good("a", 0), nil
+			case <-ctx.Done():
+				return Answer{}, ctx.Err()
+			}
+		}})
+		ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+		defer cancel()
+		if _, err := r.Verify(ctx, "a", version1); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("Verify = %v, want the caller's deadline", err)
+		}
+		time.Sleep(2 * time.Second)
+		r.granted(t, "a", 1)
+	})
+}
+
+func TestLookUpsUnderWayAreBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		release := make(chan struct{})
+		r := newRig(t, Config{Lookups: 2}, &source{verify: func(_ context.Context, credential, _ string) (Answer, error) {
+			<-release
+			return good(credential, 0), nil
+		}})
+		var wg sync.WaitGroup
+		for _, credential := range []string{"a", "b", "a"} {
+			wg.Go(func() {
+				if _, err := r.Verify(t.Context(), credential, version1); err != nil {
+					t.Errorf("Verify(%s) = %v", credential, err)
+				}
+			})
+		}
+		synctest.Wait()
+		r.refused(t, "c", grant.ErrBusy, 2)
+		close(release)
+		wg.Wait()
+		r.granted(t, "c", 3)
+	})
+}
+
+func TestLookUpHasATimeout(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, Config{}, &source{verify: func(ctx context.Context, _, _ string) (Answer, error) {
+			<-ctx.Done()
+			return Answer{}, ctx.Err()
+		}})
+		begin := time.Now()
+		r.refused(t, "a", grant.ErrUnavailable, 1)
+		if took := time.Since(begin); took != 3*time.Second {
+			t.Errorf("the look-up took %v, want 3 s", took)
+		}
+	})
+}
+
+func TestLifetimes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var answer Answer
+		r := newRig(t, Config{}, &source{verify: func(context.Context, string, string) (Answer, error) {
+			time.Sleep(time.Second) // on the way
+			return answer, nil
+		}})
+		answer = good("a", 0)
+		begin := time.Now()
+		if g := r.granted(t, "a", 1); !g.Expires.Equal(begin.Add(time.Hour)) {
+			t.Errorf("the grant ends in %v, want an hour after the question", g.Expires.Sub(begin))
+		}
+		time.Sleep(5*time.Minute - 2*time.Second)
+		r.granted(t, "a", 1)
+		time.Sleep(2 * time.Second)
+		r.granted(t, "a", 2)
+
+		answer = bad(grant.ErrNotSubscribed)
+		r.refused(t, "b", grant.ErrNotSubscribed, 3)
+		r.refused(t, "b", grant.ErrNotSubscribed, 3)
+		time.Sleep(time.Second)
+		r.refused(t, "b", grant.ErrNotSubscribed, 4)
+
+		answer = good("c", 0)
+		answer.Lifetime = 10 * time.Second
+		r.granted(t, "c", 5)
+		time.Sleep(9 * time.Second)
+		r.refused(t, "c", grant.ErrUnauthenticated, 5)
+	})
+}
+
+func TestControlPlaneAwayHonoursWhatIsCached(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		away := false
+		r := newRig(t, Config{}, &source{verify: func(context.Context, string, string) (Answer, error) {
+			if away {
+				return Answer{}, errors.New("away")
+			}
+			return good("a", 0), nil
+		}})
+		r.granted(t, "a", 1)
+		away = true
+		r.refused(t, "b", grant.ErrUnavailable, 2)
+		time.Sleep(4 * time.Minute)
+		r.granted(t, "a", 2)
+		time.Sleep(2 * time.Minute)
+		r.refused(t, "a", grant.ErrUnavailable, 3)
+		away = false
+		r.granted(t, "a", 4)
+	})
+}
+
+func TestEventsEvictWhatTheyTouch(t *testing.T) {
+	r := newRig(t, Config{}, answers(good("a", 5)))
+	r.granted(t, "a", 1)
+	r.Apply(6, Event{Cause: TokenRevoked, Names: []string{"grants/b"}})
+	r.granted(t, "a", 1)
+	r.Apply(7, Event{Cause: Changed, Names: []string{"people/x", version1}})
+	r.source.verify = func(context.Context, string, string) (Answer, error) { return good("a", 7), nil }
+	r.granted(t, "a", 2)
+	r.Reset(3)
+	r.source.verify = func(context.Context, string, string) (Answer, error) { return good("a", 3), nil }
+	r.granted(t, "a", 3)
+	if got := r.Applied(); got != 3 {
+		t.Errorf("Applied() = %d, want 3", got)
+	}
+}
+
+func TestAnswersThatAreVoidAreAskedForAgain(t *testing.T) {
+	var r *rig
+	n := uint64(0)
+	r = newRig(t, Config{}, &source{verify: func(context.Context, string, string) (Answer, error) {
+		n++
+		a := good("a", n)
+		if n < 3 {
+			r.Apply(n+1, Event{Cause: Changed, Names: []string{"subscriptions/1"}})
+		}
+		return a, nil
+	}})
+	r.granted(t, "a", 3)
+
+	r.source.verify = func(context.Context, string, string) (Answer, error) {
+		n++
+		r.Reset(n + 10)
+		return good("b", n+9), nil
+	}
+	r.refused(t, "b", grant.ErrUnavailable, 6)
+}
+
+func TestConfirm(t *testing.T) {
+	r := newRig(t, Config{}, answers(good("a", 0)))
+	register := func() (*session.Session, grant.Grant) {
+		g := r.granted(t, "a", r.source.calls.Load()+1)
+		s, err := r.registry.New(t.Context(), session.Info{Route: &session.Route{Version: version1}, Grant: g.Basis, Expires: g.Expires})
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Apply(0, Event{Cause: Changed, Names: []string{"grants/a"}}) // so that nothing is cached
+		return s, g
+	}
+	read := 0
+	r.source.read = func(asked []Query) (States, error) {
+		read++
+		return States{States: []State{{Grant: asked[0].Grant}}, AsOf: 9}, nil
+	}
+	s, g := register()
+	if err := r.Confirm(t.Context(), s, g.AsOf); err != nil || read != 1 {
+		t.Errorf("Confirm after a change = %v, %d reads, want it read again", err, read)
+	}
+	open, err := r.registry.New(t.Context(), session.Info{Route: &session.Route{Version: version1}})
+	if err != nil || r.Confirm(t.Context(), open, 0) != nil {
+		t.Errorf("Confirm of a session without a grant = %v, want nil", err)
+	}
+	s, g = register()
+	r.source.read = func([]Query) (States, error) { return States{}, errors.New("away") }
+	if err := r.Confirm(t.Context(), s, g.AsOf); !errors.Is(err, grant.ErrUnavailable) || s.Err() != nil {
+		t.Errorf("Confirm while the control plane is away = %v, %v, want %v", err, s.Err(), grant.ErrUnavailable)
+	}
+	r.source.read = func([]Query) (States, error) {
+		return States{States: []State{{Ended: TokenRevoked}}, AsOf: 9}, nil
+	}
+	var ended *session.EndedError
+	if err := r.Confirm(t.Context(), s, g.AsOf); !errors.As(err, &ended) || ended.Cause.Code != 4001 {
+		t.Errorf("Confirm of what ended meanwhile = %v, want 4001", err)
+	}
+	if got := r.Apply(10, Event{}); got != 1 {
+		t.Errorf("the next change reports %d sessions ended, want the one that was read again", got)
+	}
+}
+
+func TestResetReadsLiveSessionsInBatches(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const n = 2500
+		r := newRig(t, Config{}, &source{})
+		for i := range n {
+			g := good(fmt.Sprint(i), 0).Grant
+			if _, err := r.registry.New(t.Context(), session.Info{Route: &session.Route{Version: version1}, Grant: g}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		var batches []int
+		fail := true
+		r.source.read = func(asked []Query) (States, error) {
+			if fail {
+				fail = false
+				return States{}, errors.New("away")
+			}
+			batches = append(batches, len(asked))
+			out := States{AsOf: 7}
+			for _, q := range asked {
+				if q.Version != version1 {
+					t.Errorf("asked for %s", q.Version)
+				}
+				out.States = append(out.States, State{Ended: SubscriptionDeleted})
+			}
+			return out, nil
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- r.Run(ctx) }()
+		begin := time.Now()
+		r.Reset(7)
+		for len(r.registry.List("", n, func(s *session.Session) bool { return s.Err() == nil })) > 0 {
+			time.Sleep(10 * time.Millisecond)
+		}
+		if fmt.Sprint(batches) != "[1000 1000 500]" {
+			t.Errorf("read in batches of %d, want 1000, 1000 and 500", batches)
+		}
+		if took := time.Since(begin); took < 200*time.Millisecond || took > time.Second {
+			t.Errorf("it took %v, want pauses between the batches", took)
+		}
+		if got := r.Apply(8, Event{}); got != n {
+			t.Errorf("%d sessions are reported as ended, want %d", got, n)
+		}
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("Run = %v", err)
+		}
+	})
+}
+
+func TestCloseEndsLookUps(t *testing.T) {
+	r := newRig(t, Config{}, &source{verify: func(ctx context.Context, _, _ string) (Answer, error) {
+		<-ctx.Done()
+		return Answer{}, ctx.Err()
+	}})
+	done := make(chan error, 1)
+	go func() {
+		_, err := r.Verify(t.Context(), "a", version1)
+		done <- err
+	}()
+	for r.source.calls.Load() == 0 {
+		time.Sleep(time.Millisecond)
+	}
+	r.Close()
+	if err := <-done; !errors.Is(err, grant.ErrUnavailable) {
+		t.Errorf("Verify = %v, want %v", err, grant.ErrUnavailable)
+	}
+	r.refused(t, "b", grant.ErrUnavailable, 1)
+}
+
+func BenchmarkVerifyHit(b *testing.B) {
+	c := New(Config{}, answers(good("a", 0)), session.NewRegistry(session.Config{}, func(session.Record) {}),
+		metrics.New(prometheus.NewRegistry()), slog.New(slog.DiscardHandler))
+	defer c.Close()
+	credential := string(make([]byte, 700))
+	b.ReportAllocs()
+	b.RunParallel(func(pb *testing.PB) {
+		for pb.Next() {
+			if _, err := c.Verify(context.Background(), credential, version1); err != nil {
+				b.Error(err)
+			}
+		}
+	})
+}

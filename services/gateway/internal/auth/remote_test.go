@@ -1,0 +1,178 @@
+package auth
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
+	"github.com/tidegatehq/tidegate/services/gateway/internal/grant"
+	"github.com/tidegatehq/tidegate/services/gateway/internal/session"
+)
+
+// service answers with what it holds.
+type service struct {
+	subscriptionv1.TokenServiceClient
+	verdict *subscriptionv1.VerifyCredentialResponse
+	grants  *subscriptionv1.BatchGetGrantsResponse
+	asked   *subscriptionv1.BatchGetGrantsRequest
+	err     error
+}
+
+func (s *service) VerifyCredential(context.Context, *subscriptionv1.VerifyCredentialRequest, ...grpc.CallOption) (*subscriptionv1.VerifyCredentialResponse, error) {
+	return s.verdict, s.err
+}
+
+func (s *service) BatchGetGrants(_ context.Context, req *subscriptionv1.BatchGetGrantsRequest, _ ...grpc.CallOption) (*subscriptionv1.BatchGetGrantsResponse, error) {
+	s.asked = req
+	return s.grants, s.err
+}
+
+var (
+	serverTime = time.Date(2020, 1, 2, 3, 4, 5, 0, time.UTC)
+	expireTime = serverTime.Add(time.Minute)
+)
+
+func wire() *subscriptionv1.Grant {
+	return &subscriptionv1.Grant{
+		Name: "grants/t", Person: "people/p", Application: "applications/a", Key: "applications/a/keys/k",
+		KeyType: subscriptionv1.KeyType_KEY_TYPE_SANDBOX, Subscription: "subscriptions/s", Version: version1,
+		Scopes: []string{"read"}, ExpireTime: timestamppb.New(expireTime), RestsOn: []string{"grants/t", version1},
+	}
+}
+
+func ours() *session.Grant {
+	return &session.Grant{
+		Name: "grants/t", Person: "people/p", Application: "applications/a", Key: "applications/a/keys/k",
+		Subscription: "subscriptions/s", IDs: []string{"grants/t", version1}, Scopes: []string{"read"}, ExpireTime: expireTime,
+	}
+}
+
+func verdict(g *subscriptionv1.Grant) *subscriptionv1.VerifyCredentialResponse {
+	return &subscriptionv1.VerifyCredentialResponse{
+		Verdict: &subscriptionv1.VerifyCredentialResponse_Grant{Grant: g}, AsOf: 9, ServerTime: timestamppb.New(serverTime),
+	}
+}
+
+func denial(reason subscriptionv1.Denial_Reason) *subscriptionv1.VerifyCredentialResponse {
+	return &subscriptionv1.VerifyCredentialResponse{
+		Verdict: &subscriptionv1.VerifyCredentialResponse_Denial{
+			Denial: &subscriptionv1.Denial{Reason: reason, RestsOn: []string{"a"}},
+		}, AsOf: 9,
+	}
+}
+
+func TestRemoteVerify(t *testing.T) {
+	s := &service{}
+	r := NewRemote(s)
+	for name, tt := range map[string]struct {
+		verdict *subscriptionv1.VerifyCredentialResponse
+		want    Answer
+	}{
+		"grant": {verdict(wire()), Answer{
+			Grant: ours(), KeyType: grant.Sandbox, Lifetime: time.Minute, RestsOn: ours().IDs, AsOf: 9,
+		}},
+		"invalid":       {denial(subscriptionv1.Denial_REASON_INVALID), Answer{Denied: grant.ErrUnauthenticated, RestsOn: []string{"a"}, AsOf: 9}},
+		"revoked":       {denial(subscriptionv1.Denial_REASON_REVOKED), Answer{Denied: grant.ErrUnauthenticated, RestsOn: []string{"a"}, AsOf: 9}},
+		"not heard of":  {denial(77), Answer{Denied: grant.ErrUnauthenticated, RestsOn: []string{"a"}, AsOf: 9}},
+		"no subscriber": {denial(subscriptionv1.Denial_REASON_NO_SUBSCRIPTION), Answer{Denied: grant.ErrNotSubscribed, RestsOn: []string{"a"}, AsOf: 9}},
+	} {
+		s.verdict = tt.verdict
+		got, err := r.Verify(t.Context(), "t", version1)
+		if err != nil || !errors.Is(got.Denied, tt.want.Denied) {
+			t.Errorf("%s: Verify = %v, %v, want %v", name, got.Denied, err, tt.want.Denied)
+		}
+		got.Denied, tt.want.Denied = nil, nil
+		if diff := cmp.Diff(tt.want, got); diff != "" {
+			t.Errorf("%s: Verify differs (- want, + got):\n%s", name, diff)
+		}
+	}
+	for name, spoil := range map[string]func(v *subscriptionv1.VerifyCredentialResponse){
+		"no verdict":       func(v *subscriptionv1.VerifyCredentialResponse) { v.Verdict = nil },
+		"no name":          func(v *subscriptionv1.VerifyCredentialResponse) { v.GetGrant().Name = "" },
+		"nothing to rest":  func(v *subscriptionv1.VerifyCredentialResponse) { v.GetGrant().RestsOn = nil },
+		"no end":           func(v *subscriptionv1.VerifyCredentialResponse) { v.GetGrant().ExpireTime = nil },
+		"another version":  func(v *subscriptionv1.VerifyCredentialResponse) { v.GetGrant().Version = "apis/x/versions/2" },
+		"no time":          func(v *subscriptionv1.VerifyCredentialResponse) { v.ServerTime = nil },
+		"time of no clock": func(v *subscriptionv1.VerifyCredentialResponse) { v.ServerTime.Nanos = -1 },
+	} {
+		s.verdict = verdict(wire())
+		spoil(s.verdict)
+		if got, err := r.Verify(t.Context(), "t", version1); err == nil {
+			t.Errorf("%s: Verify = %+v, want an error", name, got)
+		}
+	}
+	s.err = status.Error(codes.InvalidArgument, "what is that")
+	if got, err := r.Verify(t.Context(), "t", version1); err != nil || !errors.Is(got.Denied, grant.ErrUnauthenticated) {
+		t.Errorf("Verify of what is refused as malformed = %v, %v, want a denial", got.Denied, err)
+	}
+	s.err = status.Error(codes.Unavailable, "away")
+	if _, err := r.Verify(t.Context(), "t", version1); !errors.Is(err, s.err) {
+		t.Errorf("Verify = %v, want %v", err, s.err)
+	}
+}
+
+func TestRemoteRead(t *testing.T) {
+	s := &service{}
+	r := NewRemote(s)
+	asked := []Query{{Grant: ours(), Version: version1}, {Grant: ours(), Version: version1}}
+	s.grants = &subscriptionv1.BatchGetGrantsResponse{AsOf: 4, Grants: []*subscriptionv1.GrantState{
+		{State: &subscriptionv1.GrantState_Grant{Grant: wire()}},
+		{State: &subscriptionv1.GrantState_Ended{Ended: subscriptionv1.GrantEvent_CAUSE_EXPIRED}},
+	}}
+	got, err := r.Read(t.Context(), asked)
+	want := States{AsOf: 4, States: []State{{Grant: ours()}, {Ended: Expired}}}
+	if diff := cmp.Diff(want, got); err != nil || diff != "" {
+		t.Errorf("Read = %v, differs (- want, + got):\n%s", err, diff)
+	}
+	q := s.asked.GetGrants()[0]
+	if !proto.Equal(q, &subscriptionv1.GrantQuery{
+		Name: "grants/t", Key: "applications/a/keys/k", Version: version1, ExpireTime: timestamppb.New(expireTime), Scopes: []string{"read"},
+	}) {
+		t.Errorf("asked for %v", q)
+	}
+	for name, grants := range map[string][]*subscriptionv1.GrantState{
+		"too few":   s.grants.GetGrants()[:1],
+		"no state":  {{}, {}},
+		"bad grant": {{State: &subscriptionv1.GrantState_Grant{Grant: &subscriptionv1.Grant{}}}, {}},
+	} {
+		s.grants = &subscriptionv1.BatchGetGrantsResponse{Grants: grants}
+		if got, err := r.Read(t.Context(), asked); err == nil {
+			t.Errorf("%s: Read = %+v, want an error", name, got)
+		}
+	}
+	s.err = errors.New("away")
+	if _, err := r.Read(t.Context(), asked); !errors.Is(err, s.err) {
+		t.Errorf("Read = %v, want %v", err, s.err)
+	}
+}
+
+func TestCauses(t *testing.T) {
+	for wire, want := range map[subscriptionv1.GrantEvent_Cause]struct {
+		cause Cause
+		code  uint16
+	}{
+		subscriptionv1.GrantEvent_CAUSE_UNSPECIFIED:          {Changed, 4006},
+		subscriptionv1.GrantEvent_CAUSE_TOKEN_REVOKED:        {TokenRevoked, 4001},
+		subscriptionv1.GrantEvent_CAUSE_KEY_DELETED:          {KeyDeleted, 4001},
+		subscriptionv1.GrantEvent_CAUSE_APPLICATION_DELETED:  {ApplicationDeleted, 4006},
+		subscriptionv1.GrantEvent_CAUSE_SUBSCRIPTION_DELETED: {SubscriptionDeleted, 4006},
+		subscriptionv1.GrantEvent_CAUSE_PERSON_DELETED:       {PersonDeleted, 4006},
+		subscriptionv1.GrantEvent_CAUSE_VERSION_DELETED:      {VersionDeleted, 4006},
+		subscriptionv1.GrantEvent_CAUSE_EXPIRED:              {Expired, 4001},
+		99:                                                   {Changed, 4006},
+	} {
+		c := causeOf(wire)
+		if end := c.end([]string{"n"}); c != want.cause || end.Code != want.code {
+			t.Errorf("%v is %v and ends with %d, want %v and %d", wire, c, end.Code, want.cause, want.code)
+		}
+	}
+}
