@@ -267,8 +267,8 @@ func (p *plane) ReportCauses(_ context.Context, req *subscriptionv1.ReportCauses
 	return &subscriptionv1.ReportCausesResponse{}, nil
 }
 
-// totals sums up what was reported: sessions, messages and bytes.
-func (p *plane) totals() (sessions, inbound, outbound, wire uint64) {
+// totals sums up what was reported: sessions, and messages each way.
+func (p *plane) totals() (sessions, inbound, outbound uint64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, req := range p.usage {
@@ -276,10 +276,9 @@ func (p *plane) totals() (sessions, inbound, outbound, wire uint64) {
 			sessions += u.GetSessions()
 			inbound += u.GetInbound().GetMessages()
 			outbound += u.GetOutbound().GetMessages()
-			wire += u.GetInbound().GetWireBytes() + u.GetOutbound().GetWireBytes()
 		}
 	}
-	return sessions, inbound, outbound, wire
+	return sessions, inbound, outbound
 }
 
 // causes returns the causes of the records, sorted.

@@ -21,11 +21,11 @@ func TestDisk(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "routes.sealed")
 	key := seal.New()
 	d := NewDisk(path, key, slog.New(slog.DiscardHandler))
-	list := []*catalogv1.Route{message("/b", "1"), message("/a", "1")}
+	list := []*catalogv1.Route{message("/b"), message("/a")}
 	d.Save(list)
 	d.flush()
 	got := NewDisk(path, key, slog.New(slog.DiscardHandler)).Load()
-	if len(got) != 2 || !proto.Equal(got[0], message("/a", "1")) || !proto.Equal(got[1], message("/b", "1")) {
+	if len(got) != 2 || !proto.Equal(got[0], message("/a")) || !proto.Equal(got[1], message("/b")) {
 		t.Errorf("Load() = %v, want both routes", got)
 	}
 	info, err := os.Stat(path)
@@ -43,16 +43,16 @@ func TestDisk(t *testing.T) {
 }
 
 func TestDiskIgnoresWhatItCannotRead(t *testing.T) {
-	good := func(t *testing.T, path string, key *seal.Key) {
+	good := func(path string, key *seal.Key) {
 		d := NewDisk(path, key, slog.New(slog.DiscardHandler))
-		d.Save([]*catalogv1.Route{message("/a", "1")})
+		d.Save([]*catalogv1.Route{message("/a")})
 		d.flush()
 	}
 	key := seal.New()
 	for name, spoil := range map[string]func(t *testing.T, path string){
 		"no file":     func(*testing.T, string) {},
 		"empty":       func(t *testing.T, path string) { write(t, path, nil) },
-		"other key":   func(t *testing.T, path string) { good(t, path, seal.New()) },
+		"other key":   func(_ *testing.T, path string) { good(path, seal.New()) },
 		"other file":  func(t *testing.T, path string) { write(t, path, key.Seal([]byte("x"), []byte("signing-key"))) },
 		"not a proto": func(t *testing.T, path string) { write(t, path, key.Seal([]byte("\xff\xff"), []byte(sealed))) },
 		"a folder": func(t *testing.T, path string) {
@@ -61,7 +61,7 @@ func TestDiskIgnoresWhatItCannotRead(t *testing.T) {
 			}
 		},
 		"damaged": func(t *testing.T, path string) {
-			good(t, path, key)
+			good(path, key)
 			text, err := os.ReadFile(path)
 			if err != nil {
 				t.Fatal(err)
@@ -99,12 +99,12 @@ func TestDiskJoinsWritesAndWritesTheLast(t *testing.T) {
 		ctx, stop := gocontext.WithCancel(t.Context())
 		done := make(chan error, 1)
 		go func() { done <- d.Run(ctx) }()
-		d.Save([]*catalogv1.Route{message("/a", "1")})
+		d.Save([]*catalogv1.Route{message("/a")})
 		time.Sleep(saveDelay / 2)
 		if _, err := os.Stat(path); err == nil {
 			t.Error("the file is written at once, want a delay")
 		}
-		d.Save([]*catalogv1.Route{message("/b", "1")})
+		d.Save([]*catalogv1.Route{message("/b")})
 		time.Sleep(saveDelay)
 		synctest.Wait()
 		if got := d.Load(); len(got) != 1 || got[0].GetContext() != "/b" {
@@ -126,7 +126,7 @@ func TestDiskKeepsTheOldFileWhenItCannotWrite(t *testing.T) {
 	path := filepath.Join(dir, "gone", "routes.sealed")
 	var log bytes.Buffer
 	d := NewDisk(path, seal.New(), slog.New(slog.NewTextHandler(&log, nil)))
-	d.Save([]*catalogv1.Route{message("/a", "1")})
+	d.Save([]*catalogv1.Route{message("/a")})
 	d.flush()
 	if !strings.Contains(log.String(), "routes not written to disk") {
 		t.Errorf("the log is %q, want the failure", log.String())

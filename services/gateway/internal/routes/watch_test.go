@@ -47,10 +47,11 @@ type saved struct{ lists [][]*catalogv1.Route }
 
 func (s *saved) Save(list []*catalogv1.Route) { s.lists = append(s.lists, list) }
 
-func message(context, version string, more ...func(*catalogv1.Route)) *catalogv1.Route {
+// message returns the route of version 1 at a context.
+func message(context string, more ...func(*catalogv1.Route)) *catalogv1.Route {
 	r := &catalogv1.Route{
-		Name: "apis" + context + "/versions/" + version, Api: "apis" + context, DisplayName: context,
-		Context: context, Version: version, State: catalogv1.Version_STATE_PUBLISHED,
+		Name: "apis" + context + "/versions/1", Api: "apis" + context, DisplayName: context,
+		Context: context, Version: "1", State: catalogv1.Version_STATE_PUBLISHED,
 		Endpoints: &catalogv1.Endpoints{Production: "ws://127.0.0.1:1/x"}, Revision: 1,
 	}
 	for _, f := range more {
@@ -106,7 +107,7 @@ func (k *Keeper) mustApply(t *testing.T, e *catalogv1.RouteEvent) watch.Result {
 
 func TestKeeperFollows(t *testing.T) {
 	k, store, sessions, _ := keeper(t)
-	a, b, c := message("/a", "1"), message("/b", "1"), message("/c", "1", demoted)
+	a, b, c := message("/a"), message("/b"), message("/c", demoted)
 	k.mustReset(t, []*catalogv1.Route{a, b}, []*catalogv1.Route{c})
 	if got := store.Load().Len(); got != 3 {
 		t.Fatalf("after the snapshot there are %d routes, want 3", got)
@@ -146,7 +147,7 @@ func TestKeeperFollows(t *testing.T) {
 
 func TestKeeperTouchesNothingWithoutAChange(t *testing.T) {
 	k, store, sessions, disk := keeper(t)
-	list := []*catalogv1.Route{message("/a", "1"), message("/b", "1")}
+	list := []*catalogv1.Route{message("/a"), message("/b")}
 	k.mustReset(t, list)
 	table := store.Load()
 	again := []*catalogv1.Route{proto.CloneOf(list[1]), proto.CloneOf(list[0])}
@@ -164,7 +165,7 @@ func TestKeeperTouchesNothingWithoutAChange(t *testing.T) {
 		t.Errorf("the same routes again ended the sessions of %q", got)
 	}
 	old := table.Get(list[0].Name)
-	k.mustApply(t, &catalogv1.RouteEvent{Routes: []*catalogv1.Route{message("/c", "1")}})
+	k.mustApply(t, &catalogv1.RouteEvent{Routes: []*catalogv1.Route{message("/c")}})
 	if store.Load().Get(list[0].Name) != old {
 		t.Error("adding a route replaced another")
 	}
@@ -172,9 +173,9 @@ func TestKeeperTouchesNothingWithoutAChange(t *testing.T) {
 
 func TestKeeperResetReplaces(t *testing.T) {
 	k, store, sessions, _ := keeper(t)
-	k.mustReset(t, []*catalogv1.Route{message("/a", "1"), message("/b", "1")})
+	k.mustReset(t, []*catalogv1.Route{message("/a"), message("/b")})
 	kept := store.Load().Get("apis/b/versions/1")
-	k.mustReset(t, []*catalogv1.Route{message("/b", "1"), message("/c", "1")})
+	k.mustReset(t, []*catalogv1.Route{message("/b"), message("/c")})
 	if got := sessions.take(); !slices.Equal(got, []string{"apis/a/versions/1"}) {
 		t.Errorf("the second snapshot ended %q, want the version that is gone", got)
 	}
@@ -201,11 +202,11 @@ func TestKeeperFirstSnapshotCountsThoughEmpty(t *testing.T) {
 
 func TestKeeperReportsWhatItCannotServe(t *testing.T) {
 	k, store, sessions, _ := keeper(t)
-	good := message("/a", "1")
+	good := message("/a")
 	k.mustReset(t, []*catalogv1.Route{good})
 	bad := proto.CloneOf(good)
 	bad.Endpoints.Production = "ftp://nowhere"
-	r := k.mustApply(t, &catalogv1.RouteEvent{Routes: []*catalogv1.Route{bad, message("/b", "1")}})
+	r := k.mustApply(t, &catalogv1.RouteEvent{Routes: []*catalogv1.Route{bad, message("/b")}})
 	if !strings.Contains(r.Failure, good.Name) || !strings.Contains(r.Failure, "scheme") {
 		t.Errorf("the failure is %q, want the route and why", r.Failure)
 	}
@@ -221,7 +222,7 @@ func TestKeeperReportsWhatItCannotServe(t *testing.T) {
 }
 
 func TestFromProto(t *testing.T) {
-	p := message("/a", "1", func(r *catalogv1.Route) {
+	p := message("/a", func(r *catalogv1.Route) {
 		r.Owner, r.Default, r.Requires = "people/1", true, []string{"time-travel"}
 		r.Endpoints.Sandbox = "wss://sandbox/s"
 		r.AllowedOrigins = []string{"https://example.com"}
@@ -235,17 +236,21 @@ func TestFromProto(t *testing.T) {
 	if err != nil {
 		t.Fatalf("FromProto: %v", err)
 	}
-	got := fmt.Sprintln(r.Name, r.API, r.Owner, r.Context, r.Version, r.Default, r.Published, r.Production, r.Sandbox,
-		r.Origins.List(), r.MaxAge, r.Schemes, r.Places, r.Revision)
-	want := fmt.Sprintln(p.Name, p.Api, "people/1", "/a", "1", true, true, "ws://127.0.0.1:1/x", "wss://sandbox/s",
-		[]string{"https://example.com"}, time.Minute, []Scheme{SchemeOAuth2}, []credential.Place{credential.AccessTokenQuery}, 1)
+	got := fmt.Sprint([]any{
+		r.Name, r.API, r.Owner, r.Context, r.Version, r.Default, r.Published, r.Production, r.Sandbox,
+		r.Origins.List(), r.MaxAge, r.Schemes, r.Places, r.Revision,
+	})
+	want := fmt.Sprint([]any{
+		p.Name, p.Api, "people/1", "/a", "1", true, true, "ws://127.0.0.1:1/x", "wss://sandbox/s",
+		[]string{"https://example.com"}, time.Minute, []Scheme{SchemeOAuth2}, []credential.Place{credential.AccessTokenQuery}, 1,
+	})
 	if got != want {
 		t.Errorf("FromProto = %s\nwant %s", got, want)
 	}
 	if got := r.Missing(); !slices.Equal(got, []string{"time-travel", "scheme-77", "place-88"}) {
 		t.Errorf("Missing() = %q, want what this gateway does not know", got)
 	}
-	plain, err := FromProto(message("/a", "1"))
+	plain, err := FromProto(message("/a"))
 	if err != nil || plain.Open() || !plain.Accepts(SchemeOAuth2) || len(plain.Places) != 2 || len(plain.Missing()) != 0 {
 		t.Errorf("FromProto of a plain route = %+v, %v, want the defaults", plain, err)
 	}
@@ -254,7 +259,7 @@ func TestFromProto(t *testing.T) {
 		"bad sandbox": func(r *catalogv1.Route) { r.Endpoints.Sandbox = "ws://" },
 		"bad origin":  func(r *catalogv1.Route) { r.AllowedOrigins = []string{"x"} },
 	} {
-		if r, err := FromProto(message("/a", "1", spoil)); err == nil {
+		if r, err := FromProto(message("/a", spoil)); err == nil {
 			t.Errorf("FromProto with %s = %+v, want an error", name, r)
 		}
 	}
