@@ -126,7 +126,6 @@ type world struct {
 	registry *session.Registry
 	narrow   bool // one application only, and less that ends everything
 	told     int  // instant of the last change that the gateway has applied
-	busy     int  // handshakes under way
 	all      []*handshake
 	failed   []string
 }
