@@ -28,19 +28,23 @@ import (
 
 const jsonType = "application/json"
 
-// TestRESTRefuses sends what REST must refuse; no service hears of any of it.
-func TestRESTRefuses(t *testing.T) {
-	s := start(t)
-	post := func(body string) []string { return []string{"POST", "/v1/apis", body} }
-	patch := func(body string) []string { return []string{"PATCH", "/v1/apis/a1/versions/v1", body} }
-	get := func(path string) []string { return []string{"GET", path, ""} }
-	tests := []struct {
-		name    string
-		request []string // method, path, body, then headers; a body comes with its Content-Type unless headers are given
-		status  int
-		code    codes.Code
-		message string
-	}{
+// badRequest is a request that REST must refuse, and how.
+type badRequest struct {
+	name    string
+	request []string // method, path, body, then headers; a body comes with its Content-Type unless headers are given
+	status  int
+	code    codes.Code
+	message string
+}
+
+func get(path string) []string   { return []string{"GET", path, ""} }
+func post(body string) []string  { return []string{"POST", "/v1/apis", body} }
+func patch(body string) []string { return []string{"PATCH", "/v1/apis/a1/versions/v1", body} }
+
+// TestRESTRefusesRequests sends what has no route, no right form or no right to
+// be sent.
+func TestRESTRefusesRequests(t *testing.T) {
+	start(t).refuses(t, []badRequest{
 		{"unknown path", get("/v1/nothing"), 404, codes.NotFound, "the path /v1/nothing was not found"},
 		{"unknown path outside", get("/nothing"), 404, codes.NotFound, "the path /nothing was not found"},
 		{"no path", get("/v1/"), 404, codes.NotFound, "the path /v1/ was not found"},
@@ -62,6 +66,17 @@ func TestRESTRefuses(t *testing.T) {
 		{"body of a GET", []string{"GET", "/v1/apis", "{}"}, 400, codes.InvalidArgument, "this method takes no body"},
 		{"body of a DELETE", []string{"DELETE", "/v1/apis/a1", "{}"}, 400, codes.InvalidArgument, "this method takes no body"},
 
+		{"two authorizations", []string{"GET", "/v1/apis", "", "Authorization", "Bearer a", "Authorization", "Bearer b"}, 401, codes.Unauthenticated, "the request carries more than one authorization"},
+		{"authorization that is not ASCII", []string{"GET", "/v1/apis", "", "Authorization", "Bearer é"}, 401, codes.Unauthenticated, "the authorization must be: Bearer, a space, a token"},
+
+		{"wrong method of a document", []string{"POST", "/openapi.json", "{}"}, 405, codes.Unimplemented, "the method POST is not allowed here, only GET, HEAD"},
+		{"wrong method of the first page", []string{"DELETE", "/", ""}, 405, codes.Unimplemented, "the method DELETE is not allowed here, only GET, HEAD"},
+	})
+}
+
+// TestRESTRefusesBodies sends bodies that do not fit their method.
+func TestRESTRefusesBodies(t *testing.T) {
+	start(t).refuses(t, []badRequest{
 		{"no JSON", post("hello"), 400, codes.InvalidArgument, "the body is not valid JSON: the mistake is at byte 1"},
 		{"cut off", post(`{"displayName":`), 400, codes.InvalidArgument, "the body is not valid JSON: the mistake is at byte 15"},
 		{"more after the end", post(`{} {}`), 400, codes.InvalidArgument, "the body is not valid JSON: the mistake is at byte 4"},
@@ -92,7 +107,12 @@ func TestRESTRefuses(t *testing.T) {
 		{"too large a number", []string{"POST", "/v1/plans", `{"quota":{"messages":9223372036854775808}}`}, 400, codes.InvalidArgument, "plan.quota.messages: must be a whole number"},
 		{"another name in the body", patch(`{"name":"apis/a2/versions/v1"}`), 400, codes.InvalidArgument, "version.name: differs from the one in the path"},
 		{"another name in a verb's body", []string{"POST", "/v1/apis/a1/versions/v1:changeState", `{"name":"x","action":"ACTION_PUBLISH"}`}, 400, codes.InvalidArgument, "name: differs from the one in the path"},
+	})
+}
 
+// TestRESTRefusesParameters sends parameters that do not fit their method.
+func TestRESTRefusesParameters(t *testing.T) {
+	start(t).refuses(t, []badRequest{
 		{"unknown parameter", get("/v1/apis?limit=5"), 400, codes.InvalidArgument, "limit: is not a parameter of this method"},
 		{"parameter beside a body", []string{"POST", "/v1/apis?displayName=x", "{}"}, 400, codes.InvalidArgument, "displayName: is not a parameter of this method"},
 		{"field of the path as a parameter", get("/v1/apis/a1?name=apis/a2"), 400, codes.InvalidArgument, "name: is not a parameter of this method"},
@@ -111,13 +131,12 @@ func TestRESTRefuses(t *testing.T) {
 		{"no number in the path", get("/v1/catalog/changes/one:wait"), 400, codes.InvalidArgument, "number: must be a whole number, not negative"},
 		{"negative number in the path", get("/v1/catalog/changes/-1:wait"), 400, codes.InvalidArgument, "number: must be a whole number, not negative"},
 		{"not UTF-8 in the path", get("/v1/apis/%ff"), 400, codes.InvalidArgument, "name: must be UTF-8"},
+	})
+}
 
-		{"two authorizations", []string{"GET", "/v1/apis", "", "Authorization", "Bearer a", "Authorization", "Bearer b"}, 401, codes.Unauthenticated, "the request carries more than one authorization"},
-		{"authorization that is not ASCII", []string{"GET", "/v1/apis", "", "Authorization", "Bearer é"}, 401, codes.Unauthenticated, "the authorization must be: Bearer, a space, a token"},
-
-		{"wrong method of a document", []string{"POST", "/openapi.json", "{}"}, 405, codes.Unimplemented, "the method POST is not allowed here, only GET, HEAD"},
-		{"wrong method of the first page", []string{"DELETE", "/", ""}, 405, codes.Unimplemented, "the method DELETE is not allowed here, only GET, HEAD"},
-	}
+// refuses sends requests that must be refused; no service hears of any of them.
+func (s *site) refuses(t *testing.T, tests []badRequest) {
+	t.Helper()
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			headers := tt.request[3:]
