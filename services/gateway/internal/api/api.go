@@ -86,7 +86,7 @@ func (a *API) ListSessions(ctx context.Context, req *gatewayv1.ListSessionsReque
 	if err != nil {
 		return nil, err
 	}
-	size, err := page.Size(req.GetPageSize())
+	size, err := checkSize(req.GetPageSize())
 	if err != nil {
 		return nil, err
 	}

@@ -1,0 +1,120 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"io"
+	"log/slog"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/tidegatehq/tidegate/services/kit/run"
+	"github.com/tidegatehq/tidegate/services/kit/seal"
+)
+
+// program runs the program as its command does and returns its exit code and what
+// it says.
+func program(t *testing.T, env []string, args ...string) (code int, said string) {
+	t.Helper()
+	var cfg Config
+	var out strings.Builder
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	code = run.Exec(ctx, run.Program{Name: "gateway", Args: args, Env: env, Stdout: io.Discard, Stderr: &out},
+		func(fs *flag.FlagSet) { cfg.Flags(fs, "") },
+		func(ctx context.Context, _ *slog.Logger) error {
+			cfg.Ready = func(Addrs) { cancel() }
+			return Run(ctx, cfg, slog.New(slog.DiscardHandler))
+		})
+	return code, out.String()
+}
+
+func TestProgram(t *testing.T) {
+	dir := t.TempDir()
+	key := filepath.Join(dir, "master-key")
+	if _, err := seal.Create(key); err != nil {
+		t.Fatal(err)
+	}
+	good := []string{
+		"-master-key-file", key, "-data", filepath.Join(dir, "data"), "-ws", "127.0.0.1:0", "-wss", "127.0.0.1:0",
+		"-grpc", "", "-grpc-internal", "", "-ops", "", "-drain", "1ms",
+	}
+	for name, tt := range map[string]struct {
+		env  []string
+		args []string
+		code int
+		want []string
+	}{
+		"good":          {nil, good, 0, nil},
+		"good from env": {[]string{"TIDEGATE_GATEWAY_INSTANCE=gw-7"}, good, 0, nil},
+		"no key":        {nil, good[2:], 2, []string{"-master-key-file: is needed"}},
+		"key that is not there": {nil, append(good[:len(good):len(good)], "-master-key-file", "/nonexistent"), 1, []string{
+			"read master key: stat /nonexistent: no such file or directory",
+		}},
+		"everything wrong": {[]string{"TIDEGATE_GATEWAY_PONG=-2s"}, []string{
+			"-instance", "Gateway One", "-data", "", "-ping", "-1s", "-drain", "-1s", "-max-message", "-1", "-flood", "-1",
+			"-tls-cert", "cert.pem", "-ws", "9099", "-catalog", "catalog:9291", "-subscription", "", "-grpc", "0.0.0.0:9193",
+			"-ops", "here", "-dial-timeout", "-1s",
+		}, 2, []string{
+			`-instance: "Gateway One" is not 1 to 63 characters of a-z, 0-9 and -`,
+			"-master-key-file: is needed",
+			"-data: is needed",
+			"-ping: must not be negative",
+			"-pong: must not be negative",
+			"-drain: must not be negative",
+			"-dial-timeout: must not be negative",
+			"-max-message: must not be negative",
+			"-flood: must not be negative",
+			"-catalog: catalog:9291 is not on loopback, so -catalog-ca, -catalog-cert and -catalog-key are needed",
+			"-subscription: an address is needed",
+			"-tls-cert and -tls-key go together",
+			`-ws: "9099" is not host:port`,
+			"-grpc: 0.0.0.0:9193 is not on loopback: give -grpc-cert and -grpc-key, or -grpc-plaintext",
+			`-ops: "here" is not host:port`,
+		}},
+		"unknown flag": {nil, []string{"-colour"}, 2, []string{"flag provided but not defined: -colour"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			code, said := program(t, tt.env, tt.args...)
+			var want strings.Builder
+			for _, line := range tt.want {
+				want.WriteString("gateway: " + line + "\n")
+			}
+			if code != tt.code || said != want.String() {
+				t.Errorf("exit code %d, want %d; it says\n%swant\n%s", code, tt.code, said, want.String())
+			}
+		})
+	}
+}
+
+func TestFlagsBehindAPrefix(t *testing.T) {
+	var cfg Config
+	fs := flag.NewFlagSet("", flag.ContinueOnError)
+	cfg.Flags(fs, "gateway.")
+	if err := fs.Parse([]string{"-gateway.instance", "", "-gateway.ws", "x"}); err != nil {
+		t.Fatal(err)
+	}
+	err := cfg.Check()
+	for _, want := range []string{`-gateway.instance: ""`, "-gateway.master-key-file: is needed", `-gateway.ws: "x" is not host:port`} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("Check = %v, want %q in it", err, want)
+		}
+	}
+}
+
+func TestInstanceOfAHost(t *testing.T) {
+	for host, want := range map[string]string{
+		"web-1": "web-1", "Web_1.Example.COM": "web-1-example-com", "-x-": "x", "": "gateway", "--": "gateway",
+		strings.Repeat("ä", 80): "gateway", strings.Repeat("a", 62) + ".b": strings.Repeat("a", 62),
+	} {
+		got := instanceOf(host, nil)
+		if got != want || !instancePattern.MatchString(got) {
+			t.Errorf("instanceOf(%q) = %q, want %q", host, got, want)
+		}
+	}
+	if got := instanceOf("web", errors.New("no name")); got != "gateway" {
+		t.Errorf("instanceOf without a name = %q, want gateway", got)
+	}
+}

@@ -1,0 +1,274 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	gatewayv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/gateway/v1"
+	"github.com/tidegatehq/tidegate/services/gateway/internal/routes"
+	"github.com/tidegatehq/tidegate/services/gateway/internal/session"
+	"github.com/tidegatehq/tidegate/services/kit/grpcclient"
+	"github.com/tidegatehq/tidegate/services/kit/grpcserver"
+	"github.com/tidegatehq/tidegate/services/kit/identity/identitytest"
+	"github.com/tidegatehq/tidegate/services/kit/memnet"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// fixture is the API of a gateway with sessions in their handshake.
+type fixture struct {
+	gatewayv1.SessionServiceClient
+	t        *testing.T
+	registry *session.Registry
+	ready    error
+
+	// ann owns version 1, bob version 2, root is an administrator.
+	ann, bob, sue, root grpc.CallOption
+}
+
+func newFixture(t *testing.T) *fixture {
+	t.Helper()
+	f := &fixture{t: t, registry: session.NewRegistry(session.Config{}, func(session.Record) {})}
+	store := &routes.Store{}
+	table, err := routes.NewTable([]*routes.Route{
+		{Name: "apis/a/versions/1", API: "apis/a", Owner: "people/ann", Context: "/a", Version: "1", Published: true},
+		{Name: "apis/b/versions/2", API: "apis/b", Owner: "people/bob", Context: "/b", Version: "2"},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	store.Swap(table)
+	signer := identitytest.New(t)
+	l := memnet.Listen("gateway")
+	srv := grpcserver.New(grpcserver.Config{Listener: l, Drain: time.Second}, slog.New(slog.DiscardHandler),
+		grpcserver.Auth{Verifier: signer.Verifier(), Rules: Rules()})
+	New(Gateway{
+		Instance: "gateway-1", Build: "v1", Started: time.Unix(1000, 0), Ready: func() error { return f.ready },
+		RoutesApplied: func() uint64 { return 7 }, GrantsApplied: func() uint64 { return 8 },
+	}, f.registry, store, slog.New(slog.DiscardHandler)).Register(srv.Public(), srv.Internal())
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- srv.Run(ctx) }()
+	conn, err := l.Dial("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		conn.Close()
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("serve: %v", err)
+		}
+	})
+	f.SessionServiceClient = gatewayv1.NewSessionServiceClient(conn)
+	as := func(id string, roles ...string) grpc.CallOption { return grpcclient.Bearer(signer.Token(id, roles...)) }
+	f.ann, f.bob, f.sue, f.root = as("ann", "creator"), as("bob", "creator"), as("sue", "subscriber"), as("root", "admin")
+	return f
+}
+
+// add registers a session of a version; one without an application is of the
+// scheme none.
+func (f *fixture) add(ref, version, application string) *session.Session {
+	f.t.Helper()
+	info := session.Info{
+		Ref: ref, Route: &session.Route{Version: version, Name: version},
+		ClientAddr: netip.MustParseAddrPort("192.0.2.1:1234"), Subprotocol: "chat",
+	}
+	if application != "" {
+		info.Grant = &session.Grant{
+			Name: "grants/g", Person: "people/sue", Application: application, Subscription: "subscriptions/s",
+			ExpireTime: time.Unix(5000, 0),
+		}
+	}
+	s, err := f.registry.New(context.Background(), info)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	return s
+}
+
+const (
+	v1 = "apis/a/versions/1"
+	v2 = "apis/b/versions/2"
+)
+
+// refs returns the references of a list.
+func refs(list []*gatewayv1.Session) []string {
+	var all []string
+	for _, s := range list {
+		all = append(all, strings.TrimPrefix(s.GetName(), "gateways/gateway-1/sessions/"))
+	}
+	return all
+}
+
+func TestListShowsWhatTheCallerMaySee(t *testing.T) {
+	f := newFixture(t)
+	f.add("r1", v1, "applications/x")
+	f.add("r2", v2, "applications/y")
+	f.add("r3", v1, "")
+	f.add("r4", "apis/gone/versions/1", "applications/x")
+	for name, tt := range map[string]struct {
+		as     grpc.CallOption
+		filter string
+		want   []string
+	}{
+		"root":                 {f.root, "", []string{"r1", "r2", "r3", "r4"}},
+		"ann":                  {f.ann, "", []string{"r1", "r3"}},
+		"bob":                  {f.bob, "", []string{"r2"}},
+		"sue":                  {f.sue, "", nil},
+		"root by version":      {f.root, `version = "apis/b/versions/2"`, []string{"r2"}},
+		"root by application":  {f.root, `application = "applications/x"`, []string{"r1", "r4"}},
+		"root by person":       {f.root, `person="people/sue" AND version="apis/a/versions/1"`, []string{"r1"}},
+		"root by subscription": {f.root, `subscription = "subscriptions/s"`, []string{"r1", "r2", "r4"}},
+		"root without a grant": {f.root, `person = ""`, []string{"r3"}},
+		"bob by ann's version": {f.bob, `version = "apis/a/versions/1"`, nil},
+	} {
+		for _, parent := range []string{"gateways/-", "gateways/gateway-1"} {
+			got, err := f.ListSessions(t.Context(), &gatewayv1.ListSessionsRequest{Parent: parent, Filter: tt.filter}, tt.as)
+			if err != nil || !slices.Equal(refs(got.GetSessions()), tt.want) {
+				t.Errorf("%s: ListSessions(%s) = %v, %v, want %v", name, parent, refs(got.GetSessions()), err, tt.want)
+			}
+		}
+	}
+}
+
+func TestListInPages(t *testing.T) {
+	f := newFixture(t)
+	var want []string
+	for i := range 7 {
+		ref := fmt.Sprint("r", i)
+		f.add(ref, v1, "")
+		want = append(want, ref)
+	}
+	var got []string
+	req := &gatewayv1.ListSessionsRequest{Parent: "gateways/-", PageSize: 3}
+	for {
+		resp, err := f.ListSessions(t.Context(), req, f.root)
+		if err != nil || len(resp.GetSessions()) > 3 {
+			t.Fatalf("ListSessions = %d sessions, %v", len(resp.GetSessions()), err)
+		}
+		got = append(got, refs(resp.GetSessions())...)
+		if req.PageToken = resp.GetNextPageToken(); req.GetPageToken() == "" {
+			break
+		}
+		if len(got) == 3 {
+			f.registry.Get("r1").Abandon() // it was shown already
+		}
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("the pages hold %v, want %v", got, want)
+	}
+	first, err := f.ListSessions(t.Context(), &gatewayv1.ListSessionsRequest{Parent: "gateways/-", PageSize: 1}, f.root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = f.ListSessions(t.Context(), &gatewayv1.ListSessionsRequest{
+		Parent: "gateways/-", PageToken: first.GetNextPageToken(), Filter: `person = ""`,
+	}, f.root)
+	wantStatus(t, "ListSessions with the token of another filter", err, codes.InvalidArgument, "page_token: belongs to another list or filter")
+}
+
+func TestGetAndClose(t *testing.T) {
+	f := newFixture(t)
+	s := f.add("r1", v1, "applications/x")
+	name := "gateways/gateway-1/sessions/r1"
+	for _, call := range []grpc.CallOption{f.bob, f.sue} {
+		_, err := f.GetSession(t.Context(), &gatewayv1.GetSessionRequest{Name: name}, call)
+		wantStatus(t, "GetSession of somebody else's", err, codes.NotFound, `session "gateways/gateway-1/sessions/r1" not found`)
+		_, err = f.CloseSession(t.Context(), &gatewayv1.CloseSessionRequest{Name: name}, call)
+		wantStatus(t, "CloseSession of somebody else's", err, codes.NotFound, `session "gateways/gateway-1/sessions/r1" not found`)
+	}
+	if s.Err() != nil {
+		t.Fatalf("the session was ended: %v", s.Err())
+	}
+	got, err := f.GetSession(t.Context(), &gatewayv1.GetSessionRequest{Name: name}, f.ann)
+	if err != nil || got.GetName() != name || got.GetVersion() != v1 || got.GetApplication() != "applications/x" ||
+		got.GetSubscription() != "subscriptions/s" || got.GetPerson() != "people/sue" || got.GetClientAddress() != "192.0.2.1:1234" ||
+		got.GetStartTime() != nil || got.GetExpireTime().GetSeconds() != 5000 || got.GetSubprotocol() != "chat" || got.GetInbound() == nil {
+		t.Errorf("GetSession = %v, %v", got, err)
+	}
+	if _, err := f.CloseSession(t.Context(), &gatewayv1.CloseSessionRequest{Name: "gateways/-/sessions/r1"}, f.ann); err != nil {
+		t.Errorf("CloseSession = %v", err)
+	}
+	var ended *session.EndedError
+	if !errors.As(s.Err(), &ended) || ended.Cause.Code != 4010 || ended.Cause.By != session.ByOperator || ended.Cause.Detail != "by people/ann" {
+		t.Errorf("the session ended with %v, want 4010 by the operator", s.Err())
+	}
+}
+
+func TestGetGateway(t *testing.T) {
+	f := newFixture(t)
+	f.add("r1", v1, "")
+	got, err := f.GetGateway(t.Context(), &gatewayv1.GetGatewayRequest{Name: "gateways/-"}, f.sue)
+	if err != nil || got.GetName() != "gateways/gateway-1" || got.GetBuild() != "v1" || got.GetRoutesApplied() != 7 ||
+		got.GetGrantsApplied() != 8 || !got.GetReady() || got.GetSessions() != 0 || got.GetStartTime().GetSeconds() != 1000 {
+		t.Errorf("GetGateway = %v, %v", got, err)
+	}
+	f.ready = errors.New("no routes yet")
+	if got, err := f.GetGateway(t.Context(), &gatewayv1.GetGatewayRequest{Name: "gateways/gateway-1"}, f.sue); err != nil || got.GetReady() {
+		t.Errorf("GetGateway = %v, %v, want it not ready", got, err)
+	}
+}
+
+func TestBadInput(t *testing.T) {
+	f := newFixture(t)
+	f.add("r1", v1, "")
+	long := strings.Repeat("x", 201)
+	gateway := "must be gateways/{gateway}, or gateways/- for the one that is asked"
+	for _, name := range []string{"", "gateways", "gateways/", "gateways/a/b", "gateway/x", "gateways/a b", "gateways/" + long, "gateways/\x01"} {
+		_, err := f.GetGateway(t.Context(), &gatewayv1.GetGatewayRequest{Name: name}, f.root)
+		wantStatus(t, "GetGateway("+name+")", err, codes.InvalidArgument, "name: "+gateway)
+		_, err = f.ListSessions(t.Context(), &gatewayv1.ListSessionsRequest{Parent: name}, f.root)
+		wantStatus(t, "ListSessions("+name+")", err, codes.InvalidArgument, "parent: "+gateway)
+	}
+	_, err := f.GetGateway(t.Context(), &gatewayv1.GetGatewayRequest{Name: "gateways/other"}, f.root)
+	wantStatus(t, "GetGateway(another)", err, codes.NotFound, `gateway "gateways/other" not found`)
+	for _, name := range []string{"", "r1", "gateways/gateway-1", "gateways/gateway-1/sessions/", "gateways//sessions/r1", "gateways/gateway-1/sessions/r1/x", "gateways/-/sessions/" + long} {
+		_, err := f.GetSession(t.Context(), &gatewayv1.GetSessionRequest{Name: name}, f.root)
+		wantStatus(t, "GetSession("+name+")", err, codes.InvalidArgument, "name: must be gateways/{gateway}/sessions/{session}")
+		_, err = f.CloseSession(t.Context(), &gatewayv1.CloseSessionRequest{Name: name}, f.root)
+		wantStatus(t, "CloseSession("+name+")", err, codes.InvalidArgument, "name: must be gateways/{gateway}/sessions/{session}")
+	}
+	for _, name := range []string{"gateways/other/sessions/r1", "gateways/gateway-1/sessions/r2"} {
+		_, err := f.GetSession(t.Context(), &gatewayv1.GetSessionRequest{Name: name}, f.root)
+		wantStatus(t, "GetSession("+name+")", err, codes.NotFound, fmt.Sprintf("session %q not found", name))
+	}
+	for _, tt := range []struct {
+		req  *gatewayv1.ListSessionsRequest
+		want string
+	}{
+		{&gatewayv1.ListSessionsRequest{PageSize: -1}, "page_size: must be greater than or equal to 0 and less than or equal to 1000"},
+		{&gatewayv1.ListSessionsRequest{PageSize: 1001}, "page_size: must be greater than or equal to 0 and less than or equal to 1000"},
+		{&gatewayv1.ListSessionsRequest{PageToken: "x"}, "page_token: is not a token that a list has returned"},
+		{&gatewayv1.ListSessionsRequest{PageToken: place{}.token("other")}, "page_token: belongs to another list or filter"},
+		{&gatewayv1.ListSessionsRequest{Filter: "person"}, `filter: must be field = "value", joined by AND`},
+		{&gatewayv1.ListSessionsRequest{Filter: `color = "red"`}, `filter: no field "color": there are application, person, subscription, version`},
+		{&gatewayv1.ListSessionsRequest{Filter: strings.Repeat("ä", 1025)}, "filter: must be at most 1024 characters"},
+	} {
+		tt.req.Parent = "gateways/-"
+		_, err := f.ListSessions(t.Context(), tt.req, f.root)
+		wantStatus(t, fmt.Sprintf("ListSessions(%v)", tt.req), err, codes.InvalidArgument, tt.want)
+	}
+	_, err = f.ListSessions(t.Context(), &gatewayv1.ListSessionsRequest{Parent: "gateways/-"})
+	wantStatus(t, "ListSessions of nobody", err, codes.Unauthenticated, "sign in first: the call carries no token")
+}
+
+func wantStatus(t *testing.T, call string, err error, code codes.Code, message string) {
+	t.Helper()
+	s, _ := status.FromError(err)
+	if s.Code() != code || s.Message() != message {
+		t.Errorf("%s = %v %q, want %v %q", call, s.Code(), s.Message(), code, message)
+	}
+}
