@@ -154,6 +154,20 @@ func TestSQLiteFileIsItsOwnersOnly(t *testing.T) {
 	}
 }
 
+func TestPing(t *testing.T) {
+	testdb.Each(t, nil, func(t *testing.T, db *sqldb.DB) {
+		if err := db.Ping(t.Context()); err != nil {
+			t.Errorf("Ping = %v, want nil", err)
+		}
+		if err := db.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if err := db.Ping(t.Context()); err == nil || err.Error() != "the database does not answer" {
+			t.Errorf("Ping of a closed database = %v, want that it does not answer", err)
+		}
+	})
+}
+
 func TestCheckURL(t *testing.T) {
 	for url, ok := range map[string]bool{
 		"sqlite:x.db": true, "sqlite:": false, "": false, "x.db": false,
