@@ -123,7 +123,6 @@ type control struct {
 	queue   []pendingChange
 	reset   bool // the gateway has to be told a reset before anything else
 	away    bool // calls fail
-	calls   int
 }
 
 func newControl(s *scheduler) *control {
@@ -239,8 +238,7 @@ var errAway = errors.New("away")
 
 // Verify is Source's.
 func (c *control) Verify(ctx context.Context, credential, version string) (Answer, error) {
-	c.calls++
-	at := fmt.Sprintf("verify %s %s call %d", credential, version, c.calls)
+	at := fmt.Sprintf("verify %s %s", credential, version)
 	if err := c.sched.stop(ctx, at+" arrives"); err != nil {
 		return Answer{}, err
 	}
@@ -258,16 +256,14 @@ func (c *control) Verify(ctx context.Context, credential, version string) (Answe
 
 // Read is Source's.
 func (c *control) Read(ctx context.Context, asked []Query) (States, error) {
-	c.calls++
-	at := fmt.Sprintf("read call %d", c.calls)
-	if err := c.sched.stop(ctx, at+" arrives"); err != nil {
+	if err := c.sched.stop(ctx, "read arrives"); err != nil {
 		return States{}, err
 	}
 	if c.away {
 		return States{}, errAway
 	}
 	out := States{AsOf: c.head}
-	if err := c.sched.stop(ctx, at+" has read the number"); err != nil {
+	if err := c.sched.stop(ctx, "read has read the number"); err != nil {
 		return States{}, err
 	}
 	for _, q := range asked {
@@ -278,7 +274,7 @@ func (c *control) Read(ctx context.Context, asked []Query) (States, error) {
 		}
 		out.States = append(out.States, st)
 	}
-	return out, c.sched.stop(ctx, at+" is judged")
+	return out, c.sched.stop(ctx, "read is judged")
 }
 
 // why names a cause that a grant ended for.
