@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -50,7 +51,7 @@ func TestProgram(t *testing.T) {
 		"good":          {nil, good, 0, nil},
 		"good from env": {[]string{"TIDEGATE_GATEWAY_INSTANCE=gw-7"}, good, 0, nil},
 		"no key":        {nil, good[2:], 2, []string{"-master-key-file: is needed"}},
-		"key that is not there": {nil, append(good[:len(good):len(good)], "-master-key-file", "/nonexistent"), 1, []string{
+		"key that is not there": {nil, append(slices.Clip(good), "-master-key-file", "/nonexistent"), 1, []string{
 			"read master key: stat /nonexistent: no such file or directory",
 		}},
 		"everything wrong": {[]string{"TIDEGATE_GATEWAY_PONG=-2s"}, []string{

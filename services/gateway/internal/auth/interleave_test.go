@@ -71,7 +71,7 @@ func (s *scheduler) pause(at string) { _ = s.stop(context.Background(), at) }
 
 // slows are what waits long in some interleavings: calls that are judged early and
 // answered late, callers that dawdle, events that are half applied.
-var slows = []string{"", "is judged", "read call", "has read the number", "has its grant", "has registered", "before", "after"}
+var slows = []string{"", "is judged", "read arrives", "has read the number", "has its grant", "has registered", "before", "after"}
 
 // step lets one of those who wait go on, and waits until all wait again. It
 // reports whether there was one.
