@@ -58,6 +58,7 @@ bench: ## Measure the gateway against nginx and HAProxy where they are installed
 .PHONY: check
 check: gen-check lint ## All that CI checks
 	RACE=1 $(MAKE) test
+	go test -run 'Allocates|Stacks' ./services/gateway/internal/relay # what the race detector would falsify
 	cd gen && GOWORK=off go build ./...
 	cd services && GOWORK=off go build ./...
 

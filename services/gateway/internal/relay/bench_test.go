@@ -45,17 +45,6 @@ func (e *loop) trip(t testing.TB) {
 	}
 }
 
-// TestRelayAllocates relays without allocating.
-func TestRelayAllocates(t *testing.T) {
-	for _, flight := range []int{1, 16} {
-		e := newLoop(t, mode{}, flight, 128)
-		e.trip(t)
-		if n := testing.AllocsPerRun(500, func() { e.trip(t) }); n != 0 {
-			t.Errorf("%v allocations for a round trip of %d messages, want none", n, flight)
-		}
-	}
-}
-
 // BenchmarkEcho sends messages through a session and back. It counts messages.
 func BenchmarkEcho(b *testing.B) {
 	for _, m := range modes[:2] {
