@@ -28,8 +28,10 @@ func TestCloseRelayed(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			eachMode(t, func(t *testing.T, m mode) {
+				cfg := quick()
+				cfg.Linger = time.Hour // the peers end their connections
 				for _, by := range []Party{Client, Backend} {
-					r := newRig(t, quick(), m, Options{})
+					r := newRig(t, cfg, m, Options{})
 					from, to := r.client, r.backend
 					if by == Backend {
 						from, to = to, from
@@ -249,7 +251,9 @@ func TestEndRetry(t *testing.T) {
 // is stopped, the cause stays.
 func TestEndWhileClosing(t *testing.T) {
 	eachMode(t, func(t *testing.T, m mode) {
-		r := newRig(t, quick(), m, Options{})
+		cfg := quick()
+		cfg.FrameEnd = 10 * time.Millisecond
+		r := newRig(t, cfg, m, Options{})
 		r.client.send(closing(1000, "bye"))
 		r.backend.expect(closing(1000, "bye"))
 		if r.End(Cause{By: Gateway, Word: "REVOKED", Code: 4001}) {
@@ -258,8 +262,10 @@ func TestEndWhileClosing(t *testing.T) {
 		r.backend.send(text("late"))
 		r.client.expectClose(4001, "REVOKED")
 		r.client.expectEnd()
-		r.hangUp()
-		r.check(t, Client, "CLOSE", 4001, 1000, 1000, 0)
+		<-time.After(50 * time.Millisecond) // the backend has the time of a close, not that of a frame
+		r.backend.send(closing(1000, ""))
+		r.backend.expectEnd()
+		r.check(t, Client, "CLOSE", 4001, 1000, 1000, 1000)
 	})
 }
 
@@ -300,6 +306,7 @@ func TestCloseWaitsForFrame(t *testing.T) {
 			t.Fatal(b, err)
 		}
 		r.End(Cause{By: Gateway, Word: "BLOCKED", Code: 4006})
+		r.End(Cause{By: Operator, Word: "CLOSED", Code: 4010})
 		r.backend.expectClose(1001, "BLOCKED")
 		r.backend.sendRaw(append(whole[7:], text("late").bytes(false)...))
 		r.client.expect(text("0123456789"))
@@ -312,11 +319,32 @@ func TestCloseWaitsForFrame(t *testing.T) {
 	})
 }
 
+// TestCloseWaitsForSocket ends a session whose client's socket is full, with part
+// of a frame of ours kept: the close follows when the client reads again.
+func TestCloseWaitsForSocket(t *testing.T) {
+	eachMode(t, func(t *testing.T, m mode) {
+		r := newRig(t, quick(), m, Options{})
+		r.client.keepLittle()
+		r.mu.Lock()
+		for len(r.Relay.client.wire.spill) < maxSpill/2 { // the socket may grow
+			if err := r.Relay.client.control(opPong, make([]byte, 125)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		r.unlock()
+		r.End(Cause{By: Gateway, Word: "REVOKED", Code: 4001})
+		r.backend.expectClose(1001, "REVOKED")
+		skipTo(t, r.client, frame{first: 0x88})
+		r.hangUp()
+		r.check(t, Gateway, "REVOKED", 4001, 0, 1001, 0)
+	})
+}
+
 // TestCloseCutsFrame ends a session in the middle of a frame that does not go on.
 func TestCloseCutsFrame(t *testing.T) {
 	eachMode(t, func(t *testing.T, m mode) {
 		cfg := quick()
-		cfg.FrameEnd = 50 * time.Millisecond
+		cfg.FrameEnd, cfg.Close = 50*time.Millisecond, time.Hour
 		for _, side := range []Party{Client, Backend} {
 			r := newRig(t, cfg, m, Options{})
 			from, to := r.client, r.backend

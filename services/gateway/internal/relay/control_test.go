@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -84,6 +85,28 @@ func TestFlood(t *testing.T) {
 			})
 		}
 	}
+}
+
+// TestFloodWindow counts in each second anew.
+func TestFloodWindow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e, l := NewEngine(Config{}), new(leg)
+		for range 3 {
+			for i := range 100 {
+				if l.flooded(e) {
+					t.Fatalf("frame %d of a second is too many", i+1)
+				}
+			}
+			time.Sleep(time.Second)
+		}
+		for range 100 {
+			l.flooded(e)
+		}
+		time.Sleep(999 * time.Millisecond)
+		if !l.flooded(e) {
+			t.Error("frame 101 of a second is not too many")
+		}
+	})
 }
 
 // skipTo reads frames until this one, of which the first byte counts if it has

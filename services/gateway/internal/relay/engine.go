@@ -27,8 +27,8 @@ type Engine struct {
 	stopped chan struct{} // closed by the wheel's goroutine; nil: there is none
 }
 
-// wheelSlots is how many ticks ahead the wheel can look; what is later is
-// looked at on the way.
+// wheelSlots is how many ticks the wheel has; what is due after more of them is
+// looked at once in each turn.
 const wheelSlots = 1024
 
 // NewEngine returns an engine without sessions.
@@ -131,20 +131,14 @@ func (e *Engine) due(list []*Relay, now int64) ([]*Relay, bool) {
 	return list, true
 }
 
-// wake asks for a look at r at the time at, or before if that was asked before.
+// wake has r looked at in the first tick after the time at, or at an earlier turn
+// of the wheel, and not when it was to be looked at before.
 func (e *Engine) wake(r *Relay, at int64) {
-	tick := at/int64(e.cfg.Tick) + 1
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	tick = min(max(tick, e.tick+1), e.tick+wheelSlots-1)
-	if r.slot != 0 {
-		if r.slot <= tick {
-			return
-		}
-		e.unlink(r)
-	}
-	r.slot = tick
-	head := &e.slots[tick%wheelSlots]
+	e.unlink(r)
+	r.slot = max(at/int64(e.cfg.Tick)+1, e.tick+1)
+	head := &e.slots[r.slot%wheelSlots]
 	if r.next = *head; r.next != nil {
 		r.next.prev = r
 	}

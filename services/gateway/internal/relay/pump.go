@@ -319,9 +319,7 @@ func (r *Relay) control(src, dst *leg, opcode byte, payload []byte) {
 		r.breach(src, flood)
 	case opcode == opPing:
 		r.mu.Lock()
-		if src.sent == 0 {
-			src.pong, src.hasPong = append(src.pong[:0], payload...), true
-		}
+		src.pong, src.hasPong = append(src.pong[:0], payload...), true
 		r.unlock()
 	case len(payload) == 8 && binary.BigEndian.Uint64(payload) == r.mark:
 		r.mu.Lock()

@@ -263,7 +263,7 @@ func (c Count) minus(d Count) Count {
 // outcome is called once both legs are closed.
 func (r *Relay) outcome() Outcome {
 	leg := func(l *leg) LegOutcome {
-		return LegOutcome{l.sent, l.received, l.mid && l.sent == 0, r.wall(l.last)}
+		return LegOutcome{l.sent, l.received, l.mid, r.wall(l.last)}
 	}
 	return Outcome{
 		Cause: *r.cause, Client: leg(&r.client), Backend: leg(&r.backend),

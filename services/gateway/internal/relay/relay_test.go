@@ -315,9 +315,9 @@ func (p *peer) expectEnd() {
 	}
 }
 
-// expectGone reads the end of the connection, orderly or not, and discards what
-// comes before.
-func (p *peer) expectGone() {
+// expectGone reads up to the end of the connection, orderly or not, and returns
+// what it was.
+func (p *peer) expectGone() error {
 	p.t.Helper()
 	_ = p.SetReadDeadline(time.Now().Add(patience))
 	_, err := io.Copy(io.Discard, p.in)
@@ -325,6 +325,7 @@ func (p *peer) expectGone() {
 	if errors.As(err, &timeout) && timeout.Timeout() {
 		p.t.Fatalf("%s: connection is still open", p.name)
 	}
+	return err
 }
 
 // reset closes the peer's connection with a reset.

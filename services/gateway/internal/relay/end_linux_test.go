@@ -1,0 +1,60 @@
+package relay
+
+import (
+	"errors"
+	"net"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// TestLastBytesBeforeEnd has a peer send at a rate at which reads that would find
+// nothing are spared, and end its connection in the same packet as its last
+// message, or right behind it.
+func TestLastBytesBeforeEnd(t *testing.T) {
+	ways := map[string]func(c *net.TCPConn, last []byte) error{
+		"same packet": func(c *net.TCPConn, last []byte) error {
+			raw, err := c.SyscallConn()
+			if err != nil {
+				return err
+			}
+			var failed error
+			err = raw.Control(func(fd uintptr) { failed = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_CORK, 1) })
+			_, err2 := c.Write(last)
+			return errors.Join(err, failed, err2, c.Close())
+		},
+		"behind": func(c *net.TCPConn, last []byte) error {
+			_, err := c.Write(last)
+			return errors.Join(err, c.Close())
+		},
+		"reset": func(c *net.TCPConn, last []byte) error {
+			_, err := c.Write(last)
+			return errors.Join(err, c.SetLinger(0), c.Close())
+		},
+	}
+	for name, end := range ways {
+		t.Run(name, func(t *testing.T) {
+			cfg := quick()
+			cfg.Tick = 50 * time.Millisecond
+			for range 10 {
+				r := newRig(t, cfg, mode{}, Options{})
+				for range 20 {
+					r.client.send(text("x"))
+					r.backend.expect(text("x"))
+				}
+				if err := end(r.client.Conn.(*net.TCPConn), text("last").bytes(true)); err != nil {
+					t.Fatal(err)
+				}
+				if name != "reset" { // which may overtake the message
+					r.backend.expect(text("last"))
+					r.backend.expectClose(1001, "CLIENT_GONE")
+				} else {
+					skipTo(t, r.backend, frame{first: 0x88})
+				}
+				r.hangUp()
+				r.check(t, Client, "CLIENT_GONE", 0, 0, 1001, 0)
+			}
+		})
+	}
+}
