@@ -317,6 +317,43 @@ func TestConfirm(t *testing.T) {
 	}
 }
 
+func TestEventsDuringAReadAreNotMissed(t *testing.T) {
+	for cause, code := range map[Cause]uint16{PersonDeleted: 4006, Changed: 4001} {
+		synctest.Test(t, func(t *testing.T) {
+			r := newRig(t, Config{}, &source{})
+			before, now := good("a", 0).Grant, good("a", 0).Grant
+			now.IDs = append(now.IDs, "groups/1")
+			s, err := r.registry.New(t.Context(), session.Info{Route: &session.Route{Version: version1}, Grant: before})
+			if err != nil {
+				t.Fatal(err)
+			}
+			gone := false
+			r.source.read = func([]Query) (States, error) {
+				if gone {
+					return States{States: []State{{Ended: TokenRevoked}}, AsOf: 9}, nil
+				}
+				gone = true
+				// The session does not rest on the group yet when this is applied.
+				r.Apply(9, Event{Cause: cause, Names: []string{"groups/1"}})
+				return States{States: []State{{Grant: now}}, AsOf: 8}, nil
+			}
+			ctx, cancel := context.WithCancel(t.Context())
+			done := make(chan error, 1)
+			go func() { done <- r.Run(ctx) }()
+			r.Apply(8, Event{Cause: Changed, Names: []string{"grants/a"}})
+			time.Sleep(time.Second)
+			var ended *session.EndedError
+			if !errors.As(s.Err(), &ended) || ended.Cause.Code != code {
+				t.Errorf("the group %v, and the session ended with %v, want %d", cause, s.Err(), code)
+			}
+			cancel()
+			if err := <-done; err != nil {
+				t.Errorf("Run = %v", err)
+			}
+		})
+	}
+}
+
 func TestResetReadsLiveSessionsInBatches(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const n = 2500

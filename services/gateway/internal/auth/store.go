@@ -13,6 +13,11 @@ type key struct {
 	version    string
 }
 
+func keyOf(credential, version string) key {
+	var buf [1024]byte // most credentials fit, and need no memory then
+	return key{credential: sha256.Sum256(append(buf[:0], credential...)), version: version}
+}
+
 // entry is a judgement that is kept.
 type entry struct {
 	key    key

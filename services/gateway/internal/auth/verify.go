@@ -2,7 +2,6 @@ package auth
 
 import (
 	"context"
-	"crypto/sha256"
 	"fmt"
 	"time"
 
@@ -41,7 +40,7 @@ func (c *Cache) Verify(ctx context.Context, credential, version string) (grant.G
 
 // find returns what is kept, or the look-up to wait for.
 func (c *Cache) find(credential, version string) (*flight, grant.Grant, error) {
-	k := key{credential: sha256.Sum256([]byte(credential)), version: version}
+	k := keyOf(credential, version)
 	now := c.cfg.Now()
 	c.mu.Lock()
 	defer c.mu.Unlock()

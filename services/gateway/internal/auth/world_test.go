@@ -154,11 +154,12 @@ func (c *control) remove(cause Cause, names ...string) {
 	c.commit(Event{Cause: cause, Names: names[:1]})
 }
 
-// acts is how many things there are to do; those from groupActs on leave most
-// grants alone.
+// acts is how many things there are to do; those from groupActs to groupsEnd are
+// about groups, those before end the most.
 const (
 	acts      = 34
 	groupActs = 11
+	groupsEnd = 18
 )
 
 // act does something that people do.
@@ -193,7 +194,7 @@ func (c *control) act(what int, app, token, version string) string {
 		c.groups[app] = append(slices.Clip(c.groups[app]), group)
 		c.commit(Event{Cause: Changed, Names: []string{app}})
 		return "put " + app + " in " + group
-	case what < 18 && len(c.groups[app]) > 0:
+	case what < groupsEnd && len(c.groups[app]) > 0:
 		group := c.groups[app][len(c.groups[app])-1]
 		cause := PersonDeleted
 		if what < 17 {

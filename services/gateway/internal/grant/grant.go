@@ -38,7 +38,7 @@ type Grant struct {
 	Basis   *session.Grant
 	KeyType KeyType
 	Expires time.Time // end of the credential, with a monotonic reading; zero: none
-	AsOf    uint64    // number of the last change that the grant takes into account
+	AsOf    uint64    // how far it takes events into account, for Confirm alone to read
 }
 
 // Expired reports whether the credential has ended.

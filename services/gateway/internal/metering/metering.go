@@ -71,12 +71,12 @@ func New(cfg Config, client subscriptionv1.MeteringServiceClient, m *metrics.Met
 	t.usage = &reporter[*subscriptionv1.Usage]{
 		take: func() []*subscriptionv1.Usage { return t.rows.take(usageBatch) },
 		send: t.sendUsage,
-		drop: func(n int) { t.dropped(metrics.Usage, n) },
+		drop: func(n int, err error) { t.dropped(metrics.Usage, n, err) },
 	}
 	t.causes = &reporter[*subscriptionv1.SessionRecord]{
 		take: t.takeRecords,
 		send: t.sendCauses,
-		drop: func(n int) { t.dropped(metrics.Records, n) },
+		drop: func(n int, err error) { t.dropped(metrics.Records, n, err) },
 	}
 	return t
 }
@@ -147,7 +147,7 @@ func (t *Meter) repeat(ctx context.Context, what string, report func(context.Con
 		case ctx.Err() != nil:
 			return nil
 		case err != nil && !failing:
-			t.log.Warn("report failed, what is unsent is kept", "what", what, "error", err)
+			t.log.Warn("report failed", "what", what, "error", err)
 		case err == nil && failing:
 			t.log.Info("report taken again", "what", what)
 		}
@@ -199,13 +199,15 @@ func (t *Meter) add(info *session.Info, added session.Totals, begun uint64) {
 	t.metrics.Relayed(metrics.Inbound, added.FromClient.Messages, added.FromClient.Wire)
 	t.metrics.Relayed(metrics.Outbound, added.FromBackend.Messages, added.FromBackend.Wire)
 	if lost := t.rows.add(keyOf(info, t.cfg.Now()), added, begun); lost > 0 {
-		t.dropped(metrics.Usage, lost)
+		t.dropped(metrics.Usage, lost, errTooMany)
 	}
 }
 
-func (t *Meter) dropped(kind string, n int) {
+var errTooMany = errors.New("too many rows wait")
+
+func (t *Meter) dropped(kind string, n int, why error) {
 	t.metrics.Dropped(kind, n)
-	t.log.Error("reports dropped", "kind", kind, "count", n)
+	t.log.Error("reports dropped", "kind", kind, "count", n, "error", why)
 }
 
 func (t *Meter) batch(sequence uint64) *subscriptionv1.Batch {

@@ -15,7 +15,7 @@ import (
 type reporter[T any] struct {
 	take func() []T // the next batch; empty when nothing waits
 	send func(ctx context.Context, sequence uint64, batch []T) error
-	drop func(n int)
+	drop func(n int, err error)
 
 	flushing sync.Mutex // one flush at a time
 
@@ -39,7 +39,7 @@ func (r *reporter[T]) flush(ctx context.Context) error {
 		}
 		r.done()
 		if err != nil {
-			r.drop(len(batch))
+			r.drop(len(batch), err)
 			return err
 		}
 	}
