@@ -85,7 +85,8 @@ func (c *Config) Check() error {
 }
 
 // Dial returns a connection. It connects with the first call and again whenever
-// it is lost.
+// it is lost; it stays when nothing is called, so that its state says whether the
+// service is there.
 func (c *Config) Dial(opts ...grpc.DialOption) (*grpc.ClientConn, error) {
 	if c.Conn != nil {
 		return c.Conn, nil
@@ -109,6 +110,7 @@ func (c *Config) Dial(opts ...grpc.DialOption) (*grpc.ClientConn, error) {
 			Backoff:           backoff.Config{BaseDelay: minPause, Multiplier: 1.6, Jitter: 0.2, MaxDelay: maxPause},
 			MinConnectTimeout: connectTimeout,
 		}),
+		grpc.WithIdleTimeout(0),
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: pingEvery, Timeout: pingTimeout}),
 	}, opts...)
 	conn, err := grpc.NewClient(c.Target, opts...)

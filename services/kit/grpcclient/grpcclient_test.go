@@ -13,6 +13,7 @@ import (
 
 	"go.uber.org/goleak"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/connectivity"
 	"google.golang.org/grpc/health"
 	healthgrpc "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/metadata"
@@ -153,6 +154,28 @@ func (a *away) dial(ctx context.Context, _ string) (net.Conn, error) {
 	return a.lis.DialContext(ctx, "portal")
 }
 
+// connect returns a connection of Dial's to a server behind the network, and what
+// ends both.
+func (a *away) connect(t *testing.T) (*grpc.ClientConn, func()) {
+	t.Helper()
+	srv := grpc.NewServer()
+	healthgrpc.RegisterHealthServer(srv, health.NewServer())
+	served := make(chan error, 1)
+	go func() { served <- srv.Serve(a.lis) }()
+	cfg := grpcclient.Config{Target: "passthrough:///127.0.0.1:1"}
+	conn, err := cfg.Dial(grpc.WithContextDialer(a.dial))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return conn, func() {
+		conn.Close()
+		srv.Stop()
+		if err := <-served; err != nil {
+			t.Errorf("Serve = %v", err)
+		}
+	}
+}
+
 // A service that was away for long is called again soon after its return, and so
 // is one whose host took connections and did not answer.
 func TestReturnsSoon(t *testing.T) {
@@ -166,15 +189,8 @@ func TestReturnsSoon(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				link := &away{lis: memnet.Listen("x"), absent: !tt.mute, mute: tt.mute}
-				srv := grpc.NewServer()
-				healthgrpc.RegisterHealthServer(srv, health.NewServer())
-				served := make(chan error, 1)
-				go func() { served <- srv.Serve(link.lis) }()
-				cfg := grpcclient.Config{Target: "passthrough:///127.0.0.1:1"}
-				conn, err := cfg.Dial(grpc.WithContextDialer(link.dial))
-				if err != nil {
-					t.Fatal(err)
-				}
+				conn, stop := link.connect(t)
+				defer stop()
 				for range 600 { // calls that fail, each second for 10 minutes
 					ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 					if _, err := healthgrpc.NewHealthClient(conn).Check(ctx, &healthgrpc.HealthCheckRequest{}); err == nil {
@@ -185,19 +201,29 @@ func TestReturnsSoon(t *testing.T) {
 				}
 				link.set(false, false)
 				began := time.Now()
-				_, err = healthgrpc.NewHealthClient(conn).Check(t.Context(), &healthgrpc.HealthCheckRequest{}, grpc.WaitForReady(true))
+				_, err := healthgrpc.NewHealthClient(conn).Check(t.Context(), &healthgrpc.HealthCheckRequest{}, grpc.WaitForReady(true))
 				if took := time.Since(began); err != nil || took > tt.after {
 					t.Errorf("Check = %v after %v, want an answer within %v", err, took, tt.after)
 				}
 				if link.dials < 100 {
 					t.Errorf("%d attempts in 10 minutes, want one about each second", link.dials)
 				}
-				conn.Close()
-				srv.Stop()
-				if err := <-served; err != nil {
-					t.Errorf("Serve = %v", err)
-				}
 			})
 		})
 	}
+}
+
+// A connection on which nothing is called stays.
+func TestStays(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		conn, stop := (&away{lis: memnet.Listen("x")}).connect(t)
+		defer stop()
+		if _, err := healthgrpc.NewHealthClient(conn).Check(t.Context(), &healthgrpc.HealthCheckRequest{}); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(24 * time.Hour)
+		if got := conn.GetState(); got != connectivity.Ready {
+			t.Errorf("after a day the connection is %v, want READY", got)
+		}
+	})
 }
