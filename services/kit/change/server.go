@@ -154,7 +154,7 @@ func (w *stream[Req, Resp]) send(ctx context.Context, reset watchv1.Begin_Reset)
 			return err
 		}
 	}
-	if err := w.Log.look(ctx); err != nil {
+	if err := w.look(ctx); err != nil {
 		return err
 	}
 	for {
@@ -170,8 +170,8 @@ func (w *stream[Req, Resp]) send(ctx context.Context, reset watchv1.Begin_Reset)
 		case <-beat.C:
 			// A watcher that nothing can be told must not believe that there is
 			// nothing new: another replica may be able to tell it.
-			if err := w.Log.look(ctx); err != nil {
-				return fault.Because(fault.Unavailable("the changes cannot be read now"), err)
+			if err := w.look(ctx); err != nil {
+				return err
 			}
 			if err := w.beat(head); err != nil {
 				return err
@@ -223,6 +223,14 @@ func (w *stream[Req, Resp]) snapshot(ctx context.Context, beat *time.Ticker) err
 	}
 	w.sent.Store(got.at.number)
 	return w.peer.Send(w.End(&watchv1.SnapshotEnd{Number: got.at.number, Cursor: got.at.String()}))
+}
+
+// look looks for changes that other replicas made.
+func (w *stream[Req, Resp]) look(ctx context.Context) error {
+	if err := w.Log.look(ctx); err != nil {
+		return fault.Because(fault.Unavailable("the changes cannot be read now"), err)
+	}
+	return nil
 }
 
 // read reads the state and the number of the newest change in it.

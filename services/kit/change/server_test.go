@@ -258,6 +258,7 @@ func TestServerEndsWithoutItsDatabase(t *testing.T) {
 		go func() { done <- l.Run(ctx) }()
 		w := attend(t, newServer(l), "")
 		w.snapshot(t, watchv1.Begin_RESET_NO_CURSOR)
+		synctest.Wait() // until the watch waits for changes
 		if err := db.Close(); err != nil {
 			t.Fatal(err)
 		}

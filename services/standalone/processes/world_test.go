@@ -130,20 +130,36 @@ func (w *world) token() string {
 	return answer.AccessToken
 }
 
-// connect opens a session with a token, over TLS where wss is set.
-func (w *world) connect(token string, wss bool) (*websocket.Conn, error) {
+// connect opens a session with a token, over TLS where wss is set. A gateway
+// that cannot ask what a token is good for yet, after a start, is tried again.
+func (w *world) connect(token string, wss bool) (conn *websocket.Conn, err error) {
+	w.t.Helper()
+	w.eventually("the gateway can ask", func() error {
+		var status int
+		if conn, status, err = w.tryConnect(token, wss); status == http.StatusServiceUnavailable {
+			return err
+		}
+		return nil
+	})
+	return conn, err
+}
+
+func (w *world) tryConnect(token string, wss bool) (_ *websocket.Conn, status int, _ error) {
 	address := "ws://" + w.port("gateway:9099")
 	if wss {
 		address = "wss://" + w.port("gateway:8099")
 	}
 	//nolint:bodyclose // the library documents that the body of this response need not be closed
-	conn, _, err := websocket.Dial(w.t.Context(), address+"/echo/1.0.0", &websocket.DialOptions{
+	conn, res, err := websocket.Dial(w.t.Context(), address+"/echo/1.0.0", &websocket.DialOptions{
 		HTTPClient: w.http, HTTPHeader: http.Header{"Authorization": {"Bearer " + token}},
 	})
 	if err == nil {
 		w.t.Cleanup(func() { _ = conn.CloseNow() })
 	}
-	return conn, err
+	if res != nil {
+		status = res.StatusCode
+	}
+	return conn, status, err
 }
 
 // usage sums what is reported for the subscription: messages in and out.
