@@ -200,7 +200,7 @@ func TestDeathInsideFrame(t *testing.T) {
 		whole := text("0123456789").bytes(false)
 		r.backend.sendRaw(whole[:7])
 		r.backend.Close()
-		r.client.expectGone()
+		_ = r.client.expectGone()
 		o := r.check(t, Backend, "BACKEND_GONE", 0, 0, 0, 0)
 		if !o.Client.CutMidFrame || o.Backend.CutMidFrame {
 			t.Errorf("cut inside a frame: client %v, backend %v, want true, false", o.Client.CutMidFrame, o.Backend.CutMidFrame)
@@ -288,9 +288,9 @@ func TestCut(t *testing.T) {
 		r := newRig(t, cfg, m, Options{})
 		r.Cut(Cause{By: Gateway, Word: "DRAIN", Code: 1012})
 		r.client.expectClose(1012, "DRAIN")
-		r.client.expectGone()
+		_ = r.client.expectGone()
 		r.backend.expectClose(1001, "DRAIN")
-		r.backend.expectGone()
+		_ = r.backend.expectGone()
 		r.check(t, Gateway, "DRAIN", 1012, 0, 1001, 0)
 	})
 }
@@ -362,7 +362,7 @@ func TestCloseCutsFrame(t *testing.T) {
 			} else {
 				r.client.expectClose(4006, "BLOCKED")
 			}
-			to.expectGone()
+			_ = to.expectGone()
 			r.hangUp()
 			o := r.outcome(t)
 			if o.Client.CutMidFrame != (side == Client) || o.Backend.CutMidFrame != (side == Backend) {
