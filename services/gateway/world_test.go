@@ -66,12 +66,12 @@ func started(t *testing.T) *world {
 
 // echo is the backend.
 func (w *world) echo(rw http.ResponseWriter, r *http.Request) {
+	w.served.Add(1) // before the client can know
 	c, err := websocket.Accept(rw, r, &websocket.AcceptOptions{InsecureSkipVerify: true})
 	if err != nil {
 		w.t.Errorf("backend: %v", err)
 		return
 	}
-	w.served.Add(1)
 	for {
 		kind, text, err := c.Read(context.Background())
 		if err != nil {

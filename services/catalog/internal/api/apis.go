@@ -61,13 +61,12 @@ func (a *API) ListApis(ctx context.Context, req *catalogv1.ListApisRequest) (*ca
 	filter := store.APIFilter{
 		DisplayName: term(terms, "display_name"), Context: term(terms, "context"), Owner: term(terms, "owner"),
 	}
-	rows, err := a.store.ListAPIs(ctx, viewer(me), filter, p.after, p.limit())
+	apis, token, err := read(p, func(after store.After, limit int) ([]store.API, error) {
+		return a.store.ListAPIs(ctx, viewer(me), filter, after, limit)
+	}, func(row store.API) *catalogv1.Api { return apiProto(row, me) })
 	if err != nil {
 		return nil, err
 	}
-	apis, token := cut(p, rows, func(row store.API) (*catalogv1.Api, store.After) {
-		return apiProto(row, me), store.After{Micros: row.CreatedAt.UnixMicro(), ID: row.ID}
-	})
 	return &catalogv1.ListApisResponse{Apis: apis, NextPageToken: token}, nil
 }
 

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"iter"
 	"strconv"
 
 	"google.golang.org/protobuf/proto"
@@ -38,25 +39,55 @@ func newPage(size int32, token string, parts ...string) (listPage, error) {
 	return p, nil
 }
 
-// limit is how many rows to read: one more than the page has, to know whether
-// another follows.
-func (p listPage) limit() int { return p.size + 1 }
+// chunk is how many rows are read at a time: a page of large rows ends long
+// before it has all that it may have.
+const chunk = 100
 
-// cut converts as many rows as the page takes, and returns the token of the next
-// page, if there is one. Convert returns where the row stands too.
-func cut[Row any, M proto.Message](p listPage, rows []Row, convert func(Row) (M, store.After)) ([]M, string) {
+// placed is a row that knows where it stands in its list.
+type placed interface{ After() store.After }
+
+// rows reads a list after a row, limit rows at a time.
+func rows[Row placed](after store.After, limit int, list func(store.After, int) ([]Row, error)) iter.Seq2[Row, error] {
+	return func(yield func(Row, error) bool) {
+		for {
+			some, err := list(after, limit)
+			if err != nil {
+				var none Row
+				yield(none, err)
+				return
+			}
+			for _, row := range some {
+				if !yield(row, nil) {
+					return
+				}
+				after = row.After()
+			}
+			if len(some) < limit {
+				return
+			}
+		}
+	}
+}
+
+// read reads as many rows as the page takes and converts them. It returns the
+// token of the next page too, if there is one.
+func read[Row placed, M proto.Message](p listPage, list func(store.After, int) ([]Row, error), convert func(Row) M) ([]M, string, error) {
 	var all []M
 	var last store.After
 	bytes := 0
-	for _, row := range rows {
-		m, at := convert(row)
+	// One more than the page has tells whether another follows.
+	for row, err := range rows(p.after, min(p.size+1, chunk), list) {
+		if err != nil {
+			return nil, "", err
+		}
+		m := convert(row)
 		bytes += proto.Size(m)
 		if len(all) == p.size || len(all) > 0 && bytes > maxBytes {
-			return all, page.Token(p.scope, strconv.FormatInt(last.Micros, 10), last.ID)
+			return all, page.Token(p.scope, strconv.FormatInt(last.Micros, 10), last.ID), nil
 		}
-		all, last = append(all, m), at
+		all, last = append(all, m), row.After()
 	}
-	return all, ""
+	return all, "", nil
 }
 
 // term is the value of a filter's field, nil where the filter has none.

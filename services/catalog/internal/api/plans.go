@@ -58,13 +58,13 @@ func (a *API) ListPlans(ctx context.Context, req *catalogv1.ListPlansRequest) (*
 	if err != nil {
 		return nil, err
 	}
-	rows, err := a.store.ListPlans(ctx, store.PlanFilter{DisplayName: term(terms, "display_name")}, p.after, p.limit())
+	filter := store.PlanFilter{DisplayName: term(terms, "display_name")}
+	plans, token, err := read(p, func(after store.After, limit int) ([]store.Plan, error) {
+		return a.store.ListPlans(ctx, filter, after, limit)
+	}, planProto)
 	if err != nil {
 		return nil, err
 	}
-	plans, token := cut(p, rows, func(row store.Plan) (*catalogv1.Plan, store.After) {
-		return planProto(row), store.After{Micros: row.CreatedAt.UnixMicro(), ID: row.ID}
-	})
 	return &catalogv1.ListPlansResponse{Plans: plans, NextPageToken: token}, nil
 }
 

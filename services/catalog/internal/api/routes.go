@@ -65,9 +65,6 @@ func (a *API) GetRoute(ctx context.Context, req *catalogv1.GetRouteRequest) (*ca
 	return route(row), nil
 }
 
-// snapshotPage is how many rows are read at a time.
-const snapshotPage = 500
-
 // snapshot emits all plans and all routes.
 func snapshot(ctx context.Context, tx *sqldb.Tx, emit func(*catalogv1.WatchRoutesResponse)) error {
 	st := store.New(tx)
@@ -75,43 +72,24 @@ func snapshot(ctx context.Context, tx *sqldb.Tx, emit func(*catalogv1.WatchRoute
 		emit(&catalogv1.WatchRoutesResponse{Body: &catalogv1.WatchRoutesResponse_Snapshot{Snapshot: s}})
 	}
 	plans := change.NewBatch(func(all []*catalogv1.Plan) { piece(&catalogv1.RouteSnapshot{Plans: all}) })
-	err := each(func(after store.After) ([]store.Plan, error) {
-		return st.ListPlans(ctx, store.PlanFilter{}, after, snapshotPage)
-	}, func(row store.Plan) store.After {
-		plans.Add(planProto(row))
-		return store.After{Micros: row.CreatedAt.UnixMicro(), ID: row.ID}
-	})
-	if err != nil {
-		return err
-	}
-	plans.Flush()
-	routes := change.NewBatch(func(all []*catalogv1.Route) { piece(&catalogv1.RouteSnapshot{Routes: all}) })
-	err = each(func(after store.After) ([]store.Version, error) {
-		return st.ListVersions(ctx, store.Viewer{All: true}, store.VersionFilter{}, after, snapshotPage)
-	}, func(row store.Version) store.After {
-		routes.Add(route(row))
-		return store.After{Micros: row.CreatedAt.UnixMicro(), ID: row.ID}
-	})
-	if err != nil {
-		return err
-	}
-	routes.Flush()
-	return nil
-}
-
-// each gives every row of a list to fn, which returns where the row stands.
-func each[Row any](list func(store.After) ([]Row, error), fn func(Row) store.After) error {
-	var after store.After
-	for {
-		rows, err := list(after)
+	for row, err := range rows(store.After{}, chunk, func(after store.After, limit int) ([]store.Plan, error) {
+		return st.ListPlans(ctx, store.PlanFilter{}, after, limit)
+	}) {
 		if err != nil {
 			return err
 		}
-		for _, row := range rows {
-			after = fn(row)
-		}
-		if len(rows) < snapshotPage {
-			return nil
-		}
+		plans.Add(planProto(row))
 	}
+	plans.Flush()
+	routes := change.NewBatch(func(all []*catalogv1.Route) { piece(&catalogv1.RouteSnapshot{Routes: all}) })
+	for row, err := range rows(store.After{}, chunk, func(after store.After, limit int) ([]store.Version, error) {
+		return st.ListVersions(ctx, store.Viewer{All: true}, store.VersionFilter{}, after, limit)
+	}) {
+		if err != nil {
+			return err
+		}
+		routes.Add(route(row))
+	}
+	routes.Flush()
+	return nil
 }

@@ -76,13 +76,12 @@ func (a *API) ListVersions(ctx context.Context, req *catalogv1.ListVersionsReque
 		}
 		filter.APIID = &api
 	}
-	rows, err := a.store.ListVersions(ctx, viewer(me), filter, p.after, p.limit())
+	versions, token, err := read(p, func(after store.After, limit int) ([]store.Version, error) {
+		return a.store.ListVersions(ctx, viewer(me), filter, after, limit)
+	}, a.versionProto)
 	if err != nil {
 		return nil, err
 	}
-	versions, token := cut(p, rows, func(row store.Version) (*catalogv1.Version, store.After) {
-		return a.versionProto(row), store.After{Micros: row.CreatedAt.UnixMicro(), ID: row.ID}
-	})
 	return &catalogv1.ListVersionsResponse{Versions: versions, NextPageToken: token}, nil
 }
 

@@ -30,6 +30,9 @@ type API struct {
 	UpdatedAt time.Time
 }
 
+// After is where the API stands in a list.
+func (a API) After() After { return After{Micros: a.CreatedAt.UnixMicro(), ID: a.ID} }
+
 const selectAPI = `
 	SELECT a.id, a.display_name, a.context, a.description, a.owner, a.default_version,
 		EXISTS (SELECT 1 FROM version v WHERE v.id = a.default_version AND v.state = 'PUBLISHED'),

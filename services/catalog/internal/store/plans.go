@@ -24,6 +24,9 @@ type Plan struct {
 	UpdatedAt   time.Time
 }
 
+// After is where the plan stands in a list.
+func (p Plan) After() After { return After{Micros: p.CreatedAt.UnixMicro(), ID: p.ID} }
+
 const selectPlan = `
 	SELECT id, display_name, description, quota_messages, quota_window, etag, created_at, updated_at
 	FROM plan `

@@ -48,6 +48,9 @@ type Version struct {
 	Default bool
 }
 
+// After is where the version stands in a list.
+func (v Version) After() After { return After{Micros: v.CreatedAt.UnixMicro(), ID: v.ID} }
+
 const selectVersion = `
 	SELECT v.id, v.version, v.description, v.tags, v.production, v.sandbox, v.schemes, v.places, v.plans, v.origins,
 		v.max_session_age, v.state, v.revision, v.etag, v.created_at, v.updated_at,
