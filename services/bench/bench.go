@@ -92,18 +92,19 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger, out io.Writer) error
 		return err
 	}
 	r := newReport(cfg, targets)
+	// Memory comes first: what earlier measurements left would be counted as none.
+	if cfg.wants("memory") {
+		for _, t := range targets {
+			if err := measureMemory(ctx, cfg, t, r); err != nil {
+				return fmt.Errorf("measure the memory of %s: %w", t.name, err)
+			}
+		}
+	}
 	for round := range cfg.Rounds {
 		for _, t := range targets {
 			log.Info("measure", "round", round+1, "target", t.name)
 			if err := measure(ctx, cfg, t, r); err != nil {
 				return fmt.Errorf("measure %s: %w", t.name, err)
-			}
-		}
-	}
-	if cfg.wants("memory") {
-		for _, t := range targets {
-			if err := measureMemory(ctx, cfg, t, r); err != nil {
-				return fmt.Errorf("measure the memory of %s: %w", t.name, err)
 			}
 		}
 	}
