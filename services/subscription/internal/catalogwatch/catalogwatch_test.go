@@ -57,25 +57,30 @@ func start(t *testing.T, w *catalogwatch.Watch) (stop func()) {
 	}
 }
 
-// reach waits until the store has applied a change of the catalog.
-func reach(t *testing.T, st *store.Store, number uint64) {
+// eventually waits until done returns nil.
+func eventually(t *testing.T, done func() error) {
 	t.Helper()
 	poll := time.NewTicker(2 * time.Millisecond)
 	defer poll.Stop()
-	for {
-		c, err := st.ReadCursor(t.Context())
-		if err != nil {
-			t.Fatal(err)
-		}
-		if c.Text != "" && c.Number >= number {
-			return
-		}
+	for err := done(); err != nil; err = done() {
 		select {
 		case <-poll.C:
 		case <-t.Context().Done():
-			t.Fatalf("change %d is not applied, the cursor is at %d", number, c.Number)
+			t.Fatal(err)
 		}
 	}
+}
+
+// reach waits until the store has applied a change of the catalog.
+func reach(t *testing.T, st *store.Store, number uint64) {
+	t.Helper()
+	eventually(t, func() error {
+		c, err := st.ReadCursor(t.Context())
+		if err == nil && (c.Text == "" || c.Number < number) {
+			err = fmt.Errorf("change %d is not applied, the cursor is at %d", number, c.Number)
+		}
+		return err
+	})
 }
 
 func plans(t *testing.T, st *store.Store, name string) (list []string, known bool) {
@@ -101,9 +106,7 @@ func TestFollow(t *testing.T) {
 		if err != nil || !known || got.Owner != "o" || !got.Published || got.APIName != "Echo" || got.Revision != 1 || !slices.Equal(got.Plans, []string{gold}) {
 			t.Errorf("ReadVersion() = %+v, %v, %v", got, known, err)
 		}
-		if err := w.Health(); err != nil {
-			t.Errorf("Health() = %v", err)
-		}
+		eventually(t, w.Health) // the database knows a moment sooner
 		stop()
 		// What happens while nobody follows is caught up with.
 		n := c.Remove(v2)
