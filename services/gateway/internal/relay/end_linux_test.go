@@ -9,21 +9,24 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// endInSamePacket sends b and ends the connection with it.
+func endInSamePacket(c *net.TCPConn, b []byte) error {
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var failed error
+	err = raw.Control(func(fd uintptr) { failed = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_CORK, 1) })
+	_, err2 := c.Write(b)
+	return errors.Join(err, failed, err2, c.Close())
+}
+
 // TestLastBytesBeforeEnd has a peer send at a rate at which reads that would find
 // nothing are spared, and end its connection in the same packet as its last
 // message, or right behind it.
 func TestLastBytesBeforeEnd(t *testing.T) {
 	ways := map[string]func(c *net.TCPConn, last []byte) error{
-		"same packet": func(c *net.TCPConn, last []byte) error {
-			raw, err := c.SyscallConn()
-			if err != nil {
-				return err
-			}
-			var failed error
-			err = raw.Control(func(fd uintptr) { failed = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_CORK, 1) })
-			_, err2 := c.Write(last)
-			return errors.Join(err, failed, err2, c.Close())
-		},
+		"same packet": endInSamePacket,
 		"behind": func(c *net.TCPConn, last []byte) error {
 			_, err := c.Write(last)
 			return errors.Join(err, c.Close())
@@ -57,4 +60,38 @@ func TestLastBytesBeforeEnd(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestEndAfterQuiet has a peer that sent much, and then nothing for a while, end
+// its connection right behind one more message, and behind a ping.
+func TestEndAfterQuiet(t *testing.T) {
+	cfg := quick()
+	cfg.Tick, cfg.Rest = 20*time.Millisecond, time.Hour
+	for _, last := range []frame{text("last"), ping("last")} {
+		for range 10 {
+			r := newRig(t, cfg, mode{}, Options{})
+			for range 20 {
+				r.client.send(text("x"))
+				r.backend.expect(text("x"))
+			}
+			r.quiet(t)
+			if err := endInSamePacket(r.client.Conn.(*net.TCPConn), last.bytes(true)); err != nil {
+				t.Fatal(err)
+			}
+			if last.first == 0x81 {
+				r.backend.expect(last)
+			}
+			r.backend.expectClose(1001, "CLIENT_GONE")
+			r.hangUp()
+			r.check(t, Client, "CLIENT_GONE", 0, 0, 1001, 0)
+		}
+	}
+}
+
+// quiet waits until the wheel has looked at a leg that gave nothing any more.
+func (r *rig) quiet(t *testing.T) {
+	t.Helper()
+	r.until(t, "the client's leg is quiet", func() bool {
+		return !r.Relay.client.hasty && r.engine.coarse() > r.Relay.client.life
+	})
 }

@@ -11,9 +11,9 @@ import (
 // bytes before it ended with.
 const headroom = 144
 
-// Engine is what all sessions share: the configuration, the buffers and the
-// clock with its one timer wheel. The wheel turns on a goroutine that exists
-// while there are sessions.
+// Engine is what all sessions share: the configuration, the buffers, the lot of
+// legs that are not read, and the clock with its one timer wheel. The wheel turns
+// on a goroutine that exists, as the lot does, while there are sessions.
 type Engine struct {
 	cfg    Config
 	base   time.Time
@@ -24,7 +24,9 @@ type Engine struct {
 	slots   [wheelSlots]*Relay // lists of those to look at in that tick
 	tick    int64              // the last tick that was handled
 	relays  int
-	stopped chan struct{} // closed by the wheel's goroutine; nil: there is none
+	lot     *lot
+	turning bool          // the wheel's goroutine is there
+	stopped chan struct{} // closed by it when it has left
 }
 
 // wheelSlots is how many ticks the wheel has; what is due after more of them is
@@ -45,6 +47,7 @@ func (c Config) withDefaults() Config {
 	c.Linger = cmp.Or(c.Linger, time.Second)
 	c.Write = cmp.Or(c.Write, 10*time.Second)
 	c.FrameEnd = cmp.Or(c.FrameEnd, time.Second)
+	c.Rest = cmp.Or(c.Rest, 5*time.Second)
 	c.Tick = cmp.Or(c.Tick, 100*time.Millisecond)
 	c.MaxMessage = cmp.Or(c.MaxMessage, 1<<20)
 	c.Flood = cmp.Or(c.Flood, 100)
@@ -67,19 +70,20 @@ func (e *Engine) Wait() {
 	}
 }
 
-// join counts a session in and sees to it that the wheel turns.
-func (e *Engine) join() {
+// join counts a session in, sees to it that the wheel turns, and returns the lot.
+func (e *Engine) join() *lot {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.relays++
-	if e.stopped != nil {
-		return
+	if e.turning {
+		return e.lot
 	}
 	now := e.now()
 	e.clock.Store(now)
 	e.tick = now / int64(e.cfg.Tick)
-	e.stopped = make(chan struct{})
-	go e.turn()
+	e.lot, e.turning, e.stopped = newLot(), true, make(chan struct{})
+	go e.turn(e.lot, e.stopped)
+	return e.lot
 }
 
 // leave counts a session out.
@@ -91,7 +95,9 @@ func (e *Engine) leave(r *Relay) {
 }
 
 // turn is the wheel's goroutine.
-func (e *Engine) turn() {
+func (e *Engine) turn(lot *lot, stopped chan<- struct{}) {
+	defer close(stopped)
+	defer lot.close()
 	ticker := time.NewTicker(e.cfg.Tick)
 	defer ticker.Stop()
 	var due []*Relay
@@ -115,8 +121,7 @@ func (e *Engine) due(list []*Relay, now int64) ([]*Relay, bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.relays == 0 {
-		close(e.stopped)
-		e.stopped = nil
+		e.turning = false
 		return nil, false
 	}
 	last := now / int64(e.cfg.Tick)

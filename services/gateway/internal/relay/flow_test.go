@@ -86,7 +86,7 @@ func TestBackpressure(t *testing.T) {
 		t.Run(slow.String(), func(t *testing.T) {
 			eachMode(t, func(t *testing.T, m mode) {
 				cfg := quick()
-				cfg.Ping, cfg.Pong, cfg.Write = 10*time.Millisecond, 600*time.Millisecond, time.Hour
+				cfg.Ping, cfg.Pong, cfg.Write = time.Hour, 2*time.Second, time.Hour
 				r := newRig(t, cfg, m, Options{})
 				from, to := r.backend, r.client
 				if slow == Backend {
@@ -103,7 +103,7 @@ func TestBackpressure(t *testing.T) {
 					}
 					done <- err
 				}()
-				<-time.After(1500 * time.Millisecond) // more than ping and pong
+				r.stalled(t, slow)
 				if r.Closing() {
 					t.Fatalf("ended while it waited: %+v", r.Cause())
 				}
@@ -127,6 +127,25 @@ func TestBackpressure(t *testing.T) {
 			})
 		})
 	}
+}
+
+// stalled waits until a leg takes no bytes, makes pings to both legs due, and
+// waits for longer than their pongs may take.
+func (r *rig) stalled(t *testing.T, party Party) {
+	t.Helper()
+	l := &r.Relay.client
+	if party == Backend {
+		l = &r.Relay.backend
+	}
+	r.until(t, "a leg is stalled", func() bool { return l.stalled != 0 })
+	r.mu.Lock()
+	now := r.engine.now()
+	for _, l := range r.legs() {
+		l.pingAt = now
+	}
+	r.look(now)
+	r.mu.Unlock()
+	r.until(t, "time passes", func() bool { return r.engine.coarse() > now+int64(r.engine.cfg.Pong)+2*int64(r.engine.cfg.Tick) })
 }
 
 // TestSlowPong has a leg whose answer to a ping is late, because it is still

@@ -27,14 +27,16 @@ type leg struct {
 	wire  *wire // own, or that below TLS
 	own   wire
 	party Party
+	relay *Relay
 
 	// Of the goroutine that reads this leg.
 	in      Walker
 	carry   []byte // an incomplete header or control frame
 	flood   int32  // control and empty frames since floodAt
 	floodAt int64
-	hot     bool // data came at the last tick as well; see Relay.forward
+	hot     bool // data came at the last tick as well; see Relay.alive
 	blind   bool // after its close, or a breach: what comes is discarded. Written under Relay.mu
+	awake   bool // it gave data lately, so the goroutine stays. Written under Relay.mu
 
 	quit atomic.Bool // the reading goroutine must leave
 
@@ -53,6 +55,9 @@ type leg struct {
 	hasPong  bool   // pong waits to be sent to it
 	pong     []byte
 	hasty    bool // the last read was not followed by one that found nothing
+	parked   bool // it waits in the lot, and has no goroutine
+	watched  bool // the lot knows its descriptor
+	wakeful  bool // the lot could not take it: it keeps its goroutine
 	busy     bool // a goroutine writes to it, without holding the mutex
 	mid      bool // what was written to it ends inside a frame
 	paused   bool // it is not read, because the other leg does not take its bytes
@@ -62,9 +67,9 @@ type leg struct {
 	closed   bool
 }
 
-// open prepares a leg for being read and written without waiting.
-func (l *leg) open(c Leg, party Party, limit int64) error {
-	l.sock, l.wire, l.party = c.Conn, &l.own, party
+// open prepares a leg of r for being read and written without waiting.
+func (l *leg) open(r *Relay, c Leg, party Party, limit int64) error {
+	l.relay, l.sock, l.wire, l.party = r, c.Conn, &l.own, party
 	if t, ok := c.Conn.(*tls.Conn); ok {
 		b, ok := t.NetConn().(*below)
 		if !ok {
@@ -94,12 +99,13 @@ func (l *leg) open(c Leg, party Party, limit int64) error {
 	return nil
 }
 
-// read fills p with what is there and returns at once. An error comes only
-// without bytes; the last one that came with bytes comes again.
-func (l *leg) read(p []byte) (n int, drained bool, err error) {
+// read fills p with what is there and returns at once. It is short when there
+// was less, and of a TLS leg nothing is left then. An error comes only without
+// bytes; the last one that came with bytes comes again.
+func (l *leg) read(p []byte) (n int, short bool, err error) {
 	if l.tls == nil {
 		n, err = l.wire.read(p)
-		return n, l.hot && n < len(p), err
+		return n, n < len(p), err
 	}
 	// A TLS read gives one record at most; a small message is one.
 	for n < len(p) {
@@ -140,11 +146,16 @@ func (l *leg) control(opcode byte, payload []byte) error {
 // past is a deadline that wakes whoever waits.
 var past = time.Unix(1, 0)
 
-// kick makes the goroutine that reads the leg leave.
+// kick makes the goroutine that reads the leg leave. Like all that is done to a
+// leg, it needs the mutex of its Relay.
 func (l *leg) kick() {
 	l.quit.Store(true)
-	_ = l.sock.SetReadDeadline(past)
+	l.relay.unpark(l)
+	l.nudge()
 }
+
+// nudge makes the goroutine that reads the leg look around.
+func (l *leg) nudge() { _ = l.sock.SetReadDeadline(past) }
 
 // giveUp notes that nothing more is written to the leg.
 func (l *leg) giveUp() { l.dead, l.closing, l.hasPong = true, 0, false }

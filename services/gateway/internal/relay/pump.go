@@ -8,22 +8,26 @@ import (
 	"time"
 )
 
-// pump reads src until its end and passes its frames on to dst. It waits for
-// readability without a buffer. All of it happens inside one Read of the raw
-// connection, because a notice of readability that comes between two is lost;
-// only a deadline, which is how the pump is woken, makes it start another.
+// pump reads src until its end, or until it is so quiet that it can be left to
+// the lot, and passes its frames on to dst. It waits for readability without a
+// buffer. All of it happens inside one Read of the raw connection, because a
+// notice of readability that comes between two is lost; only a deadline, which is
+// how the pump is woken, makes it start another.
 func (r *Relay) pump(src, dst *leg, ahead []byte) {
 	r.early(src, dst, ahead)
 	var ended error
 	read := func(uintptr) bool {
 		ended = r.drain(src, dst)
-		return ended != nil
+		return ended != nil || !src.awake && !src.wakeful
 	}
 	for ended == nil && !src.quit.Load() {
 		if err := src.raw.Read(read); err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
 			ended = err
 		}
 		_ = src.sock.SetReadDeadline(time.Time{}) // before quit is looked at: kick sets it the other way round
+		if ended == nil && r.rest(src) {
+			return
+		}
 	}
 	r.mu.Lock()
 	src.deaf = true
@@ -31,6 +35,13 @@ func (r *Relay) pump(src, dst *leg, ahead []byte) {
 		r.died(src, ended)
 	}
 	r.unlock()
+}
+
+// rest is park for the goroutine that reads l.
+func (r *Relay) rest(l *leg) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.park(l)
 }
 
 // chunk is a buffer and what was found in it. It keeps off the stack of the
@@ -61,10 +72,10 @@ func (r *Relay) early(src, dst *leg, ahead []byte) {
 func (r *Relay) drain(src, dst *leg) error {
 	c := r.engine.chunks.Get().(*chunk)
 	for !src.quit.Load() {
-		n, drained, err := src.read(c.mem[headroom:])
+		n, short, err := src.read(c.mem[headroom:])
 		if n > 0 {
 			r.piece(c, src, dst, n)
-			if !drained || src.blind {
+			if !short || !src.hot && src.tls == nil || src.blind {
 				continue
 			}
 		}
@@ -167,6 +178,7 @@ func (r *Relay) special(c *chunk, src, dst *leg, v Violation) {
 		unmask(payload, c.head.MaskKey)
 	}
 	c.b = c.b[c.head.Size+len(payload):]
+	src.hot = false
 	r.control(src, dst, c.head.Opcode, payload)
 }
 
@@ -219,6 +231,10 @@ func (r *Relay) alive(src *leg, frame bool) {
 	src.hot = src.life == now && src.tls == nil
 	if src.life = now; frame {
 		src.last = now
+	}
+	if !src.awake {
+		src.awake = true
+		r.look(now + int64(r.engine.cfg.Rest))
 	}
 	if src.hot {
 		src.hasty = true
@@ -298,6 +314,7 @@ func (r *Relay) stall(src, dst *leg, b []byte) error {
 	dst.stalled, src.paused = 0, false
 	src.life = r.engine.now()
 	dst.life = src.life
+	r.look(src.life + int64(r.engine.cfg.Rest))
 	r.mu.Unlock()
 	return err
 }

@@ -127,6 +127,7 @@ func randomSession(t *testing.T, r *rand.Rand) {
 	cfg := quick()
 	cfg.Flood, cfg.Write, cfg.FrameEnd, cfg.MaxMessage = -1, time.Minute, time.Minute, -1
 	cfg.Buffer = []int{200, 4096, 32 << 10}[r.IntN(3)]
+	cfg.Rest = []time.Duration{time.Nanosecond, time.Millisecond, time.Hour}[r.IntN(3)]
 	s := newRigAhead(t, cfg, m, Options{}, fromClient.b[:fromClient.ahead], fromBackend.b[:fromBackend.ahead])
 	errs := make(chan error, 4)
 	go func() { errs <- fromClient.send(s.client) }()

@@ -47,6 +47,7 @@ type LegOutcome struct {
 // methods may be called from any goroutine once Start has returned.
 type Relay struct {
 	engine *Engine
+	lot    *lot
 	owner  Owner
 	ref    string
 
@@ -76,10 +77,10 @@ type Relay struct {
 // connections are the caller's to close.
 func (r *Relay) Start(e *Engine, o Options, client, backend Leg) error {
 	limit := cmp.Or(o.MaxMessage, e.cfg.MaxMessage)
-	if err := errors.Join(r.client.open(client, Client, limit), r.backend.open(backend, Backend, limit)); err != nil {
+	if err := errors.Join(r.client.open(r, client, Client, limit), r.backend.open(r, backend, Backend, limit)); err != nil {
 		return err
 	}
-	e.join()
+	r.lot = e.join()
 	now := e.now()
 	r.engine, r.owner, r.ref, r.retry = e, o.Owner, o.Ref, o.Retry
 	r.mark, r.started = rand.Uint64(), time.Now().UnixNano()
@@ -95,10 +96,51 @@ func (r *Relay) Start(e *Engine, o Options, client, backend Leg) error {
 		r.end(*o.Ended, o.Ended.Code, CodeGoingAway)
 	}
 	r.look(now)
+	r.begin(&r.client, client.Ahead)
+	r.begin(&r.backend, backend.Ahead)
 	r.unlock()
-	go r.pump(&r.client, &r.backend, client.Ahead)
-	go r.pump(&r.backend, &r.client, backend.Ahead)
 	return nil
+}
+
+// begin has a leg read: at once where bytes of it are here already, which a TLS
+// connection may hold as well, else when some come.
+func (r *Relay) begin(l *leg, ahead []byte) {
+	if len(ahead) > 0 || l.tls != nil || !r.park(l) {
+		go r.pump(l, r.other(l), ahead)
+	}
+}
+
+func (r *Relay) other(l *leg) *leg {
+	if l == &r.client {
+		return &r.backend
+	}
+	return &r.client
+}
+
+// park leaves a quiet leg to the lot. It reports false when its goroutine has to
+// stay.
+func (r *Relay) park(l *leg) bool {
+	switch {
+	case l.wakeful || l.quit.Load():
+		return false
+	case l.awake && r.engine.now()-l.life < int64(r.engine.cfg.Rest):
+		return false
+	case !r.lot.park(l):
+		l.wakeful = true
+		return false
+	}
+	l.parked, l.awake, l.hasty, l.hot = true, false, false, false
+	return true
+}
+
+// unpark gives a leg that waits in the lot a goroutine again.
+func (r *Relay) unpark(l *leg) {
+	if !l.parked {
+		return
+	}
+	l.parked = false
+	r.lot.forget(l)
+	go r.pump(l, r.other(l), nil)
 }
 
 func (r *Relay) legs() [2]*leg { return [2]*leg{&r.client, &r.backend} }

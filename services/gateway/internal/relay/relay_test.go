@@ -338,6 +338,52 @@ func (p *peer) reset() {
 	_ = c.Close()
 }
 
+// talk sends a message each way.
+func (r *rig) talk() {
+	r.client.send(text("hello"))
+	r.backend.answerUntil(text("hello"))
+	r.backend.send(text("hello"))
+	r.client.answerUntil(text("hello"))
+}
+
+// answerUntil reads frames up to this one, or up to any ping, and answers pings.
+func (p *peer) answerUntil(want frame) {
+	p.t.Helper()
+	for {
+		f, err := p.next()
+		if err != nil {
+			p.t.Fatalf("%s: %v, want %v", p.name, err, want)
+		}
+		if f.first == 0x89 {
+			p.send(pong(string(f.payload)))
+		}
+		if f.first == want.first {
+			return
+		}
+	}
+}
+
+// until waits until something has become true of the session, whose mutex is
+// held when it is asked.
+func (r *rig) until(t *testing.T, what string, done func() bool) {
+	t.Helper()
+	poll, late := time.NewTicker(time.Millisecond), time.NewTimer(patience)
+	defer poll.Stop()
+	defer late.Stop()
+	ask := func() bool {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		return done()
+	}
+	for !ask() {
+		select {
+		case <-poll.C:
+		case <-late.C:
+			t.Fatalf("not so: %s", what)
+		}
+	}
+}
+
 // hangUp closes the peers' connections, for sessions that would wait for them.
 func (r *rig) hangUp() {
 	_, _ = r.client.Close(), r.backend.Close()

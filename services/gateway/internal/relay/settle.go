@@ -154,8 +154,11 @@ func (r *Relay) legClocks(l *leg, now int64) {
 	}
 	if l.hasty && !l.paused && !l.deaf && now-l.life >= int64(cfg.Tick) {
 		if l.hasty = false; l.unseen() {
-			_ = l.sock.SetReadDeadline(past)
+			l.nudge()
 		}
+	}
+	if l.restless() && now-l.life >= int64(cfg.Rest) {
+		l.nudge()
 	}
 	if l.stalled != 0 && now-l.stalled >= int64(cfg.Write) && !l.dead {
 		l.kill()
@@ -173,6 +176,10 @@ func (r *Relay) legClocks(l *leg, now int64) {
 		r.ping(l, now)
 	}
 }
+
+// restless reports whether a goroutine waits for the leg that could be spared
+// when the leg is quiet.
+func (l *leg) restless() bool { return l.awake && !l.wakeful && !l.paused && !l.deaf }
 
 // draining reports whether the leg still takes what was sent to it before the
 // ping, which it cannot have answered then.
@@ -247,6 +254,9 @@ func (l *leg) nextLook(r *Relay, now int64) int64 {
 	cfg := &r.engine.cfg
 	if l.hasty && !l.deaf {
 		at = l.life + int64(cfg.Tick)
+	}
+	if l.restless() {
+		at = min(at, l.life+int64(cfg.Rest))
 	}
 	switch {
 	case l.wire.waiting() && !l.dead:
