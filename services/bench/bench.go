@@ -86,29 +86,63 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger, out io.Writer) error
 	}
 	defer backend.stop()
 
-	targets, stop, err := startTargets(ctx, cfg, log, dir, backend.addr)
+	log.Info("build Tidegate")
+	if err := buildTidegate(ctx, dir); err != nil {
+		return err
+	}
+	r := newReport(cfg)
+	// What earlier measurements left would be counted as memory at none, so that
+	// is measured on processes just started, in each round anew.
+	for round := range cfg.Rounds {
+		if !cfg.wants("memory") {
+			break
+		}
+		log.Info("measure memory", "round", round+1)
+		if err := withTargets(ctx, cfg, log, dir, backend.addr, func(ts []*target) error {
+			return each(ts, func(t *target) error { return measureMemory(ctx, cfg, t, r) })
+		}); err != nil {
+			return err
+		}
+	}
+	err = withTargets(ctx, cfg, log, dir, backend.addr, func(ts []*target) error {
+		r.targets = ts
+		for round := range cfg.Rounds {
+			log.Info("measure", "round", round+1)
+			if err := each(ts, func(t *target) error { return measure(ctx, cfg, t, r) }); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return r.print(out)
+}
+
+// each measures one target after the other.
+func each(ts []*target, measure func(*target) error) error {
+	for _, t := range ts {
+		if err := measure(t); err != nil {
+			return fmt.Errorf("measure %s: %w", t.name, err)
+		}
+	}
+	return nil
+}
+
+// withTargets starts all targets in a folder of their own below dir, and ends
+// them after fn.
+func withTargets(ctx context.Context, cfg Config, log *slog.Logger, dir, backend string, fn func([]*target) error) error {
+	own, err := os.MkdirTemp(dir, "run-")
+	if err != nil {
+		return fmt.Errorf("make a folder for the processes: %w", err)
+	}
+	targets, stop, err := startTargets(ctx, cfg, log, own, backend)
 	defer stop()
 	if err != nil {
 		return err
 	}
-	r := newReport(cfg, targets)
-	// Memory comes first: what earlier measurements left would be counted as none.
-	if cfg.wants("memory") {
-		for _, t := range targets {
-			if err := measureMemory(ctx, cfg, t, r); err != nil {
-				return fmt.Errorf("measure the memory of %s: %w", t.name, err)
-			}
-		}
-	}
-	for round := range cfg.Rounds {
-		for _, t := range targets {
-			log.Info("measure", "round", round+1, "target", t.name)
-			if err := measure(ctx, cfg, t, r); err != nil {
-				return fmt.Errorf("measure %s: %w", t.name, err)
-			}
-		}
-	}
-	return r.print(out)
+	return fn(targets)
 }
 
 // measure does one round of one target.
@@ -142,7 +176,7 @@ func startTargets(ctx context.Context, cfg Config, log *slog.Logger, dir, backen
 		}
 	}
 	ts = append(ts, &target{name: "backend alone", addr: backend, path: "/"})
-	tide, end, err := startTidegate(ctx, log, dir, backend)
+	tide, end, err := startTidegate(ctx, dir, backend)
 	stops = append(stops, end)
 	if err != nil {
 		return nil, stop, err

@@ -17,29 +17,30 @@ type report struct {
 	targets    []*target
 	echoes     map[string]map[int][]echoResult
 	handshakes map[string][]handshakeResult
-	memory     map[string]float64
+	memory     map[string][]float64 // bytes per session
 }
 
-func newReport(cfg Config, targets []*target) *report {
-	r := &report{
-		cfg: cfg, targets: targets,
+func newReport(cfg Config) *report {
+	return &report{
+		cfg:        cfg,
 		echoes:     map[string]map[int][]echoResult{},
 		handshakes: map[string][]handshakeResult{},
-		memory:     map[string]float64{},
+		memory:     map[string][]float64{},
 	}
-	for _, t := range targets {
-		r.echoes[t.name] = map[int][]echoResult{}
-	}
-	return r
 }
 
 func (r *report) addEcho(name string, depth int, m echoResult) {
+	if r.echoes[name] == nil {
+		r.echoes[name] = map[int][]echoResult{}
+	}
 	r.echoes[name][depth] = append(r.echoes[name][depth], m)
 }
 func (r *report) addHandshake(name string, m handshakeResult) {
 	r.handshakes[name] = append(r.handshakes[name], m)
 }
-func (r *report) addMemory(name string, bytes float64) { r.memory[name] = bytes }
+func (r *report) addMemory(name string, bytes float64) {
+	r.memory[name] = append(r.memory[name], bytes)
+}
 
 // median returns the middle of the values of f over rows.
 func median[R any, V cmp.Ordered](rows []R, f func(R) V) V {
@@ -109,11 +110,17 @@ func (r *report) printHandshakes(w io.Writer) {
 }
 
 func (r *report) printMemory(w io.Writer) {
-	fmt.Fprintf(w, "Memory per idle session, %d sessions, %v after the last handshake\n\n", r.cfg.Idle, r.cfg.Settle)
+	fmt.Fprintf(w, "Memory per idle session, %d sessions, %v after the last handshake, on processes just started\n\n", r.cfg.Idle, r.cfg.Settle)
 	fmt.Fprintf(w, "| target\t| KiB/session\t| ratio\t|\n|---\t|---\t|---\t|\n")
+	bytes := func(name string) float64 {
+		if len(r.memory[name]) == 0 {
+			return 0
+		}
+		return median(r.memory[name], func(bytes float64) float64 { return bytes })
+	}
 	for _, t := range r.targets {
 		if len(t.procs) > 0 {
-			fmt.Fprintf(w, "| %s\t| %.1f\t| %s\t|\n", t.name, r.memory[t.name]/1024, ratio(t, r.memory[t.name], r.memory["nginx"]))
+			fmt.Fprintf(w, "| %s\t| %.1f\t| %s\t|\n", t.name, bytes(t.name)/1024, ratio(t, bytes(t.name), bytes("nginx")))
 		}
 	}
 	fmt.Fprintln(w)

@@ -3,7 +3,6 @@ package bench
 import (
 	"context"
 	"fmt"
-	"log/slog"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -32,16 +31,13 @@ type stack struct {
 	gateway                     *process
 }
 
-// startTidegate builds and starts Tidegate in front of the backend and returns
-// the gateway with a token that it accepts. Only the gateway's process counts;
-// authentication and metering are on. stop is never nil.
-func startTidegate(ctx context.Context, log *slog.Logger, dir, backend string) (t *target, stop func(), err error) {
+// startTidegate starts Tidegate, which was built into the folder above dir, in
+// front of the backend and returns the gateway with a token that it accepts. Only
+// the gateway's process counts; authentication and metering are on. stop is never
+// nil.
+func startTidegate(ctx context.Context, dir, backend string) (t *target, stop func(), err error) {
 	s := &stack{dir: dir}
 	stop = s.stop
-	log.Info("build and start Tidegate")
-	if err := s.build(ctx); err != nil {
-		return nil, stop, err
-	}
 	if err := s.start(ctx); err != nil {
 		return nil, stop, err
 	}
@@ -66,9 +62,10 @@ func (s *stack) stop() {
 	}
 }
 
-func (s *stack) build(ctx context.Context) error {
+// buildTidegate builds the services into dir.
+func buildTidegate(ctx context.Context, dir string) error {
 	const module = "github.com/tidegatehq/tidegate/services/"
-	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-o", s.dir+"/",
+	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-o", dir+"/",
 		module+"catalog/cmd/catalog", module+"subscription/cmd/subscription", module+"gateway/cmd/gateway")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0") // as deploy/build does
 	if out, err := cmd.CombinedOutput(); err != nil {
@@ -114,7 +111,7 @@ func (s *stack) start(ctx context.Context) error {
 		}},
 	}
 	for _, svc := range services {
-		p, err := start(ctx, s.logFile(svc.name), filepath.Join(s.dir, svc.name), svc.args...)
+		p, err := start(ctx, s.logFile(svc.name), filepath.Join(filepath.Dir(s.dir), svc.name), svc.args...)
 		if err != nil {
 			return err
 		}
