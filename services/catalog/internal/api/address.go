@@ -26,6 +26,9 @@ func checkEndpoint(text string) error {
 	if u.User != nil || u.Fragment != "" || u.Opaque != "" {
 		return errors.New("must have no user info and no fragment")
 	}
+	if strings.ContainsFunc(u.RawQuery, func(c rune) bool { return c <= ' ' || c >= 0x7f }) {
+		return errors.New("must have a query of ASCII characters only; others are percent-encoded")
+	}
 	return checkHost(u)
 }
 

@@ -66,6 +66,7 @@ func badFields() []struct {
 		{"an endpoint with a user", production("ws://user:secret@backend"), at + badEndpoint},
 		{"an endpoint with a fragment", production("ws://backend/#x"), at + badEndpoint},
 		{"an endpoint with a space", production("ws://backend/a b"), at + badEndpoint},
+		{"an endpoint whose query is not ASCII", production("ws://backend/?q=ä"), at + "must have a query of ASCII characters only; others are percent-encoded"},
 		{"a long endpoint", production("ws://b/" + strings.Repeat("x", 2042)), at + badEndpoint},
 		{"an endpoint with a bad escape", production("ws://backend/%zz"), at + `must be a URL: invalid URL escape "%zz"`},
 		{"an endpoint with a control character", production("ws://backend/\x7f"), at + "must be a URL: net/url: invalid control character in URL"},

@@ -193,6 +193,40 @@ func TestDeath(t *testing.T) {
 	}
 }
 
+// TestDeathOfFullLeg has a leg that takes no more bytes half-close its connection
+// and keep it otherwise: nobody goes on waiting for it.
+func TestDeathOfFullLeg(t *testing.T) {
+	for _, full := range []Party{Client, Backend} {
+		t.Run(full.String(), func(t *testing.T) {
+			eachMode(t, func(t *testing.T, m mode) {
+				cfg := quick()
+				cfg.Write, cfg.Close = time.Hour, time.Hour
+				r := newRig(t, cfg, m, Options{})
+				from, to, l := r.backend, r.client, &r.Relay.client
+				if full == Backend {
+					from, to, l = to, from, &r.Relay.backend
+				}
+				to.keepLittle()
+				stop, wrote := make(chan struct{}), make(chan int)
+				go func() { wrote <- from.floodData(stop) }()
+				r.until(t, "the leg is full", func() bool { return l.stalled != 0 })
+				_ = to.Conn.(interface{ CloseWrite() error }).CloseWrite()
+				if full == Client {
+					from.expectClose(1001, "CLIENT_GONE")
+				} else {
+					from.expectClose(1014, "BACKEND_GONE")
+				}
+				close(stop)
+				from.Close()
+				<-wrote
+				if o := r.outcome(t); o.Cause.By != full {
+					t.Errorf("cause = %+v, want by the %s", o.Cause, full)
+				}
+			})
+		})
+	}
+}
+
 // TestDeathInsideFrame has a leg end inside a frame: the other cannot be told.
 func TestDeathInsideFrame(t *testing.T) {
 	eachMode(t, func(t *testing.T, m mode) {

@@ -63,11 +63,11 @@ func TestLastBytesBeforeEnd(t *testing.T) {
 }
 
 // TestEndAfterQuiet has a peer that sent much, and then nothing for a while, end
-// its connection right behind one more message, and behind a ping.
+// its connection right behind one more message, behind a ping, and inside a header.
 func TestEndAfterQuiet(t *testing.T) {
 	cfg := quick()
 	cfg.Tick, cfg.Rest = 20*time.Millisecond, time.Hour
-	for _, last := range []frame{text("last"), ping("last")} {
+	for _, last := range [][]byte{text("last").bytes(true), ping("last").bytes(true), {0x81}} {
 		for range 10 {
 			r := newRig(t, cfg, mode{}, Options{})
 			for range 20 {
@@ -75,11 +75,11 @@ func TestEndAfterQuiet(t *testing.T) {
 				r.backend.expect(text("x"))
 			}
 			r.quiet(t)
-			if err := endInSamePacket(r.client.Conn.(*net.TCPConn), last.bytes(true)); err != nil {
+			if err := endInSamePacket(r.client.Conn.(*net.TCPConn), last); err != nil {
 				t.Fatal(err)
 			}
-			if last.first == 0x81 {
-				r.backend.expect(last)
+			if last[0] == 0x81 && len(last) > 1 {
+				r.backend.expect(text("last"))
 			}
 			r.backend.expectClose(1001, "CLIENT_GONE")
 			r.hangUp()

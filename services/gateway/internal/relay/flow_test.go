@@ -60,7 +60,7 @@ func TestSlow(t *testing.T) {
 				from.expectClose(1013, "SLOW")
 				close(stop)
 				n := <-wrote
-				if n > 16<<20 {
+				if n > 64<<20 { // the kernel's buffers of four sockets, which it tunes
 					t.Errorf("the other leg got rid of %d bytes, want few", n)
 				}
 				from.Close()

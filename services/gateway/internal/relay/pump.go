@@ -73,6 +73,7 @@ func (r *Relay) drain(src, dst *leg) error {
 	c := r.engine.chunks.Get().(*chunk)
 	for !src.quit.Load() {
 		n, short, err := src.read(c.mem[headroom:])
+		src.hot = false // but for data; see alive
 		if n > 0 {
 			r.piece(c, src, dst, n)
 			if !short || !src.hot && src.tls == nil || src.blind {
@@ -178,7 +179,6 @@ func (r *Relay) special(c *chunk, src, dst *leg, v Violation) {
 		unmask(payload, c.head.MaskKey)
 	}
 	c.b = c.b[c.head.Size+len(payload):]
-	src.hot = false
 	r.control(src, dst, c.head.Opcode, payload)
 }
 

@@ -190,12 +190,13 @@ func (r *Relay) owe(l *leg, code uint16) {
 	}
 }
 
-// died ends the session because a leg is gone, without a close from it.
+// died ends the session because a leg is gone, without a close from it. It may
+// still be there, half-closed and full: whoever writes to it must not wait.
 func (r *Relay) died(l *leg, err error) {
 	if err == nil || errors.Is(err, io.EOF) {
 		err = errEnded
 	}
-	l.giveUp()
+	l.kill()
 	if l.party == Client {
 		r.end(Cause{By: Client, Word: l.party.gone(), Detail: err.Error()}, 0, CodeGoingAway)
 		return

@@ -36,7 +36,7 @@ func FromProto(p *catalogv1.Route) (*Route, error) {
 		Context:     p.GetContext(),
 		Version:     p.GetVersion(),
 		Default:     p.GetDefault(),
-		Published:   p.GetState() == catalogv1.Version_STATE_PUBLISHED,
+		Published:   published(p),
 		MaxAge:      p.GetMaxSessionAge().AsDuration(),
 		Requires:    slices.Clone(p.GetRequires()),
 		Revision:    p.GetRevision(),
@@ -54,6 +54,8 @@ func FromProto(p *catalogv1.Route) (*Route, error) {
 	}
 	return r, nil
 }
+
+func published(p *catalogv1.Route) bool { return p.GetState() == catalogv1.Version_STATE_PUBLISHED }
 
 // endpoint parses a backend's address, nil for none.
 func endpoint(raw string) (*Endpoint, error) {

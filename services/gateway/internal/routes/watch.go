@@ -159,8 +159,8 @@ func (k *Keeper) change(put []*catalogv1.Route, remove []string) (ended int, err
 	return k.end(c), errors.Join(append(wrong, err)...)
 }
 
-// end ends the sessions of the versions that are no longer published. One whose
-// new route cannot be served is still published; its sessions stay.
+// end ends the sessions of the versions that are no longer published. Those of a
+// published one whose new route cannot be served stay.
 func (k *Keeper) end(c Changes) (ended int) {
 	end := func(name, why string) {
 		if n := k.sessions.EndWhere(session.Blocked(why+": "+name), name); n > 0 {
@@ -169,8 +169,11 @@ func (k *Keeper) end(c Changes) (ended int) {
 		}
 	}
 	for _, name := range c.Remove {
-		if k.known[name] == nil {
+		switch r := k.known[name]; {
+		case r == nil:
 			end(name, "version removed")
+		case !published(r):
+			end(name, "version no longer published")
 		}
 	}
 	for _, r := range c.Put {

@@ -219,6 +219,12 @@ func TestKeeperReportsWhatItCannotServe(t *testing.T) {
 	if r := k.mustApply(t, &catalogv1.RouteEvent{Routes: []*catalogv1.Route{good}}); r.Failure != "" || store.Load().Get(good.Name) == nil {
 		t.Errorf("the route put right is not served: %q", r.Failure)
 	}
+	bad = proto.CloneOf(bad)
+	bad.State = catalogv1.Version_STATE_CREATED
+	k.mustApply(t, &catalogv1.RouteEvent{Routes: []*catalogv1.Route{bad}})
+	if got := sessions.take(); !slices.Equal(got, []string{good.Name}) {
+		t.Errorf("a route that cannot be served and was demoted ended the sessions of %q, want its own", got)
+	}
 }
 
 func TestFromProto(t *testing.T) {
