@@ -6,6 +6,7 @@ import (
 	"google.golang.org/protobuf/types/known/emptypb"
 
 	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
+	"github.com/tidegatehq/tidegate/services/kit/identity"
 	"github.com/tidegatehq/tidegate/services/kit/page"
 	"github.com/tidegatehq/tidegate/services/kit/validate"
 	"github.com/tidegatehq/tidegate/services/subscription/internal/store"
@@ -71,6 +72,12 @@ func (a *API) UpdateApplication(ctx context.Context, req *subscriptionv1.UpdateA
 	}
 	u, err := page.NewUpdate(req.GetUpdateMask(), req.GetApplication(), "display_name", "description")
 	if err != nil {
+		return nil, err
+	}
+	if _, err := a.store.Application(ctx, viewer(ctx), id); err != nil {
+		return nil, err
+	}
+	if err := needRole(ctx, identity.RoleSubscriber); err != nil {
 		return nil, err
 	}
 	app, err := a.store.UpdateApplication(ctx, viewer(ctx), id, req.GetApplication().GetEtag(), func(app *store.Application) error {

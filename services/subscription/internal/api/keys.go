@@ -87,6 +87,12 @@ func (a *API) RegenerateSecret(ctx context.Context, req *subscriptionv1.Regenera
 	if err != nil {
 		return nil, err
 	}
+	if _, err := a.store.Key(ctx, viewer(ctx), app, id); err != nil {
+		return nil, err
+	}
+	if err := needRole(ctx, identity.RoleSubscriber); err != nil {
+		return nil, err
+	}
 	secret, hash := token.New(token.ClientSecret)
 	k, err := a.store.SetSecret(ctx, viewer(ctx), app, id, req.GetEtag(), hash)
 	if err != nil {

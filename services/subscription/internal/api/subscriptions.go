@@ -97,6 +97,12 @@ func (a *API) UpdateSubscription(ctx context.Context, req *subscriptionv1.Update
 	if err != nil {
 		return nil, err
 	}
+	if _, err := a.store.Subscription(ctx, viewer(ctx), id); err != nil {
+		return nil, err
+	}
+	if err := needRole(ctx, identity.RoleSubscriber); err != nil {
+		return nil, err
+	}
 	return a.fresh(ctx, func() (store.Subscription, error) {
 		return a.store.UpdateSubscription(ctx, viewer(ctx), id, req.GetSubscription().GetEtag(), func(s *store.Subscription) error {
 			next := subscriptionProto(*s)

@@ -196,6 +196,8 @@ func TestRolesComeAfterSight(t *testing.T) {
 	w := onSQLite(t)
 	w.publish(v1)
 	anns := w.application(w.ann, "Chat").GetName()
+	key := w.key(w.ann, anns, subscriptionv1.KeyType_KEY_TYPE_PRODUCTION).GetName()
+	sub := w.subscribe(w.ann, anns, v1).GetName()
 	const role = "this needs the role subscriber"
 	// Ann without the role.
 	ann := w.as(w.annName, "creator")
@@ -203,17 +205,27 @@ func TestRolesComeAfterSight(t *testing.T) {
 		name string
 		as   context.Context
 		code codes.Code
-		text string
+		text func(name string) string
 	}{
-		{"another's", w.guest, codes.NotFound, anns + " not found"},
-		{"own", ann, codes.PermissionDenied, role},
+		{"another's", w.guest, codes.NotFound, func(name string) string { return name + " not found" }},
+		{"own", ann, codes.PermissionDenied, func(string) string { return role }},
 	} {
 		_, err := w.subs.CreateKey(tt.as, &subscriptionv1.CreateKeyRequest{
 			Parent: anns, Key: &subscriptionv1.Key{Type: subscriptionv1.KeyType_KEY_TYPE_SANDBOX},
 		})
-		refused(t, "CreateKey: "+tt.name, err, tt.code, tt.text)
+		refused(t, "CreateKey: "+tt.name, err, tt.code, tt.text(anns))
 		_, err = w.subs.CreateSubscription(tt.as, subscription(anns, v1, gold))
-		refused(t, "CreateSubscription: "+tt.name, err, tt.code, tt.text)
+		refused(t, "CreateSubscription: "+tt.name, err, tt.code, tt.text(anns))
+		_, err = w.subs.UpdateApplication(tt.as, &subscriptionv1.UpdateApplicationRequest{
+			Application: &subscriptionv1.Application{Name: anns, DisplayName: "x"},
+		})
+		refused(t, "UpdateApplication: "+tt.name, err, tt.code, tt.text(anns))
+		_, err = w.subs.UpdateSubscription(tt.as, &subscriptionv1.UpdateSubscriptionRequest{
+			Subscription: &subscriptionv1.Subscription{Name: sub, Plan: silver},
+		})
+		refused(t, "UpdateSubscription: "+tt.name, err, tt.code, tt.text(sub))
+		_, err = w.subs.RegenerateSecret(tt.as, &subscriptionv1.RegenerateSecretRequest{Name: key})
+		refused(t, "RegenerateSecret: "+tt.name, err, tt.code, tt.text(key))
 	}
 	for _, tt := range []struct {
 		name, person string

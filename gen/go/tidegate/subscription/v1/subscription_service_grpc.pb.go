@@ -47,9 +47,10 @@ const (
 // SubscriptionService has applications, their keys and their subscriptions.
 //
 // Every method needs a person's token. People see and change what they own,
-// administrators everything; somebody else's is NOT_FOUND. Making anything
-// needs the role subscriber. Every write answers with the header
-// tidegate-change, the number of its change, for WaitApplied.
+// administrators everything; somebody else's is NOT_FOUND. Making and changing
+// anything, a new secret too, needs the role subscriber; deleting does not.
+// Every write answers with the header tidegate-change, the number of its
+// change, for WaitApplied.
 type SubscriptionServiceClient interface {
 	// Creates an application of the caller's. ALREADY_EXISTS when the caller has
 	// one of that display name.
@@ -294,9 +295,10 @@ func (c *subscriptionServiceClient) ListWatchers(ctx context.Context, in *ListWa
 // SubscriptionService has applications, their keys and their subscriptions.
 //
 // Every method needs a person's token. People see and change what they own,
-// administrators everything; somebody else's is NOT_FOUND. Making anything
-// needs the role subscriber. Every write answers with the header
-// tidegate-change, the number of its change, for WaitApplied.
+// administrators everything; somebody else's is NOT_FOUND. Making and changing
+// anything, a new secret too, needs the role subscriber; deleting does not.
+// Every write answers with the header tidegate-change, the number of its
+// change, for WaitApplied.
 type SubscriptionServiceServer interface {
 	// Creates an application of the caller's. ALREADY_EXISTS when the caller has
 	// one of that display name.
