@@ -37,14 +37,19 @@ type watcher struct {
 // attend lets s serve a watcher that has said hello.
 func attend(t *testing.T, s *server, since string) *watcher {
 	t.Helper()
+	h := hello()
+	h.Since = since
+	return attendAs(t, s, h)
+}
+
+func attendAs(t *testing.T, s *server, h *watchv1.Hello) *watcher {
+	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	w := &watcher{ctx: ctx, cancel: cancel, says: make(chan *request), heard: make(chan *response), result: make(chan error, 1)}
 	go func() {
 		defer cancel() // as gRPC does when a handler returns
 		w.result <- s.Serve(w)
 	}()
-	h := hello()
-	h.Since = since
 	w.says <- &request{Body: &catalogv1.WatchRoutesRequest_Hello{Hello: h}}
 	return w
 }
@@ -360,6 +365,27 @@ func TestWatchersAge(t *testing.T) {
 		if ws, err = l.Watchers(t.Context()); err != nil || len(ws) != 0 {
 			t.Errorf("Watchers = %v, %v, want none", ws, err)
 		}
+	})
+}
+
+// A watcher that is no gateway holds nobody up, and is listed all the same.
+func TestOnlyGatewaysAreWaitedFor(t *testing.T) {
+	bubble(t, func(t *testing.T, db *sqldb.DB) {
+		l := change.NewLog(db, quiet(), time.Now, 0)
+		s := newServer(l)
+		n := mustAdd(t, l, "a")
+		other := attendAs(t, s, &watchv1.Hello{Instance: "subscription-1", Kind: "subscription"})
+		other.snapshot(t, watchv1.Begin_RESET_NO_CURSOR)
+		began := time.Now()
+		applied, waiting, err := l.WaitApplied(t.Context(), n)
+		if !applied || waiting != nil || err != nil || time.Since(began) != 0 {
+			t.Errorf("WaitApplied = %v, %v, %v after %v, want true at once", applied, waiting, err, time.Since(began))
+		}
+		ws, err := l.Watchers(t.Context())
+		if err != nil || len(ws) != 1 || ws[0].GetKind() != "subscription" || !ws[0].GetConnected() || ws[0].GetApplied() != 0 {
+			t.Errorf("Watchers = %v, %v, want one that has applied nothing", ws, err)
+		}
+		other.leave(t)
 	})
 }
 

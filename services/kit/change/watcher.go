@@ -11,6 +11,7 @@ import (
 
 	watchv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/watch/v1"
 	"github.com/tidegatehq/tidegate/services/kit/fault"
+	"github.com/tidegatehq/tidegate/services/kit/identity"
 	"github.com/tidegatehq/tidegate/services/kit/watch"
 )
 
@@ -163,8 +164,9 @@ func (l *Log) Watchers(ctx context.Context) ([]*watchv1.Watcher, error) {
 	return all, nil
 }
 
-// WaitApplied waits, 5 s at most, until every connected watcher has applied a
+// WaitApplied waits, 5 s at most, until every connected gateway has applied a
 // change, on whichever replica it is connected; waiting are those that have not.
+// Other watchers hold nobody up: a service reads what it has not heard of yet.
 func (l *Log) WaitApplied(ctx context.Context, number uint64) (applied bool, waiting []string, err error) {
 	head, err := Head(ctx, l.db)
 	if err != nil {
@@ -196,12 +198,12 @@ func (l *Log) WaitApplied(ctx context.Context, number uint64) (applied bool, wai
 	}
 }
 
-// waiting returns the connected watchers that have not applied a change.
+// waiting returns the connected gateways that have not applied a change.
 func (l *Log) waiting(ctx context.Context, number uint64) ([]string, error) {
 	rows, err := l.db.QueryContext(ctx, `
 		SELECT instance FROM change_watcher
-		WHERE connected AND seen_us > $1 AND applied < $2 ORDER BY instance`,
-		l.now().Add(-watch.Silence).UnixMicro(), int64(number))
+		WHERE kind = $1 AND connected AND seen_us > $2 AND applied < $3 ORDER BY instance`,
+		identity.Gateway, l.now().Add(-watch.Silence).UnixMicro(), int64(number))
 	if err != nil {
 		return nil, fmt.Errorf("read who has not applied change %d: %w", number, err)
 	}
