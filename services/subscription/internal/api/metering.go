@@ -9,10 +9,7 @@ import (
 
 // ReportUsage takes in a batch of usage, once.
 func (a *API) ReportUsage(ctx context.Context, req *subscriptionv1.ReportUsageRequest) (*subscriptionv1.ReportUsageResponse, error) {
-	b, err := batchRow(req.GetBatch())
-	if err != nil {
-		return nil, err
-	}
+	b := batchRow(req.GetBatch())
 	rows, err := usageRows(req.GetUsage())
 	if err != nil {
 		return nil, err
@@ -27,10 +24,7 @@ func (a *API) ReportUsage(ctx context.Context, req *subscriptionv1.ReportUsageRe
 
 // ReportCauses takes in a batch of session records, once.
 func (a *API) ReportCauses(ctx context.Context, req *subscriptionv1.ReportCausesRequest) (*subscriptionv1.ReportCausesResponse, error) {
-	b, err := batchRow(req.GetBatch())
-	if err != nil {
-		return nil, err
-	}
+	b := batchRow(req.GetBatch())
 	rows, err := recordRows(req.GetSessionRecords())
 	if err != nil {
 		return nil, err

@@ -13,6 +13,14 @@ import (
 	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
 )
 
+const (
+	badSequence = "must be greater than or equal to 1 and less than or equal to 9223372036854775807"
+	badCount    = "must be less than or equal to 1000000000000000"
+	badCode     = "must be less than or equal to 65535"
+	badText     = "must be at most 255 characters"
+	badTime     = "must be greater than or equal to 1970-01-01T00:00:01Z"
+)
+
 func TestGatewayRefusals(t *testing.T) {
 	w := onSQLite(t)
 	none := t.Context()
@@ -66,30 +74,56 @@ func TestGatewayRefusals(t *testing.T) {
 		{"report without a batch", none, reported(nil), invalid, "batch: is required"},
 		{"report a bad batch", none, reported(&subscriptionv1.Batch{Gateway: "G"}), invalid,
 			"batch.gateway: must be 1 to 63 characters of a-z, 0-9 and -, the first and the last a letter or a digit; " +
-				"batch.boot_id: must be at least 1 characters; batch.sequence: must be greater than or equal to 1"},
+				"batch.boot_id: must be at least 1 characters; batch.sequence: " + badSequence},
 		{"report a batch beyond numbers", none, reported(&subscriptionv1.Batch{Gateway: "g", BootId: "b", Sequence: math.MaxUint64}), invalid,
-			"batch.sequence: must be at most 9223372036854775807"},
+			"batch.sequence: " + badSequence},
 		{"report no usage", none, call(w.gateway.metering.ReportUsage, &subscriptionv1.ReportUsageRequest{Batch: batch(1)}), invalid,
 			"usage: must contain at least 1 item(s)"},
 		{"report usage of no version", none, usage(func(u *subscriptionv1.Usage) { u.Version = "x" }), invalid,
 			"usage[1].version: must be apis/{api}/versions/{version}"},
-		{"report usage of no hour", none, usage(func(u *subscriptionv1.Usage) { u.Hour = nil }), invalid, "usage[1].hour: must be a time"},
+		{"report usage of no hour", none, usage(func(u *subscriptionv1.Usage) { u.Hour = nil }), invalid, "usage[1].hour: is required"},
+		{"report usage of the beginning of time", none, usage(func(u *subscriptionv1.Usage) { u.Hour.Seconds = 0 }), invalid, "usage[1].hour: " + badTime},
+		{"report usage of an impossible hour", none, usage(func(u *subscriptionv1.Usage) { u.Hour.Seconds = 1e12 }), invalid,
+			"usage[1].hour: must be a time"},
 		{"report usage of a minute", none, usage(func(u *subscriptionv1.Usage) { u.Hour.Seconds += 60 }), invalid, "usage[1].hour: must be the start of an hour"},
 		{"report usage of bad names", none, usage(func(u *subscriptionv1.Usage) { u.Application, u.Subscription = "a", "s" }), invalid,
-			"usage[1].subscription: must be subscriptions/{id} or empty; usage[1].application: must be applications/{id} or empty"},
+			"usage[1].subscription: must be subscriptions/{subscription}; usage[1].application: must be applications/{application}"},
 		{"report too much", none, usage(func(u *subscriptionv1.Usage) { u.Inbound.Messages, u.Sessions = math.MaxUint64, 1e15+1 }), invalid,
-			"usage[1].sessions: must be at most 1000000000000000; usage[1].inbound.messages: must be at most 1000000000000000"},
+			"usage[1].sessions: " + badCount + "; usage[1].inbound.messages: " + badCount},
+		{"report too much of everything", none, usage(func(u *subscriptionv1.Usage) {
+			u.Outbound = &subscriptionv1.Traffic{Messages: 1e15, Frames: 1e15 + 1, PayloadBytes: 1e15 + 1, WireBytes: 1e15 + 1}
+		}), invalid, "usage[1].outbound.frames: " + badCount + "; usage[1].outbound.payload_bytes: " + badCount +
+			"; usage[1].outbound.wire_bytes: " + badCount},
 
 		{"report no records", none, call(w.gateway.metering.ReportCauses, &subscriptionv1.ReportCausesRequest{Batch: batch(1)}), invalid,
 			"session_records: must contain at least 1 item(s)"},
 		{"report a record without a name", none, causes(func(r *subscriptionv1.SessionRecord) { r.Name = "" }), invalid,
-			"session_records[1].name: must be sessionRecords/{ref}"},
+			"session_records[1].name: must be sessionRecords/{record}"},
+		{"report a record of bad names", none, causes(func(r *subscriptionv1.SessionRecord) {
+			r.Version, r.Application, r.Subscription = "v", "a", "s"
+		}), invalid, "session_records[1].version: must be apis/{api}/versions/{version}; " +
+			"session_records[1].application: must be applications/{application}; " +
+			"session_records[1].subscription: must be subscriptions/{subscription}"},
 		{"report a record without times", none, causes(func(r *subscriptionv1.SessionRecord) { r.StartTime, r.EndTime = nil, nil }), invalid,
-			"session_records[1].start_time: must be a time; session_records[1].end_time: must be a time"},
-		{"report a record with long texts", none, causes(func(r *subscriptionv1.SessionRecord) { r.ClientAddress, r.Cause = long(256), long(256) }), invalid,
-			"session_records[1].client_address: must have at most 255 characters; session_records[1].cause: must have at most 255 characters"},
-		{"report a record with a bad code", none, causes(func(r *subscriptionv1.SessionRecord) { r.ClientCode = 65536 }), invalid,
-			"session_records[1].client_code: must be at most 65535"},
+			"session_records[1].start_time: is required; session_records[1].end_time: is required"},
+		{"report a record with the beginning of time", none, causes(func(r *subscriptionv1.SessionRecord) {
+			r.EndTime, r.LastInboundTime = &timestamppb.Timestamp{}, &timestamppb.Timestamp{Seconds: -1}
+		}), invalid, "session_records[1].end_time: " + badTime + "; session_records[1].last_inbound_time: " + badTime},
+		{"report a record with impossible times", none, causes(func(r *subscriptionv1.SessionRecord) {
+			r.EndTime.Nanos, r.LastOutboundTime = 1e9, &timestamppb.Timestamp{Seconds: 1e12}
+		}), invalid, "session_records[1].end_time: must be a time; session_records[1].last_outbound_time: must be a time"},
+		{"report a record with long texts", none, causes(func(r *subscriptionv1.SessionRecord) {
+			r.Session, r.Grant, r.ClientAddress, r.Cause = long(256), long(256), long(256), long(256)
+		}), invalid, "session_records[1].session: " + badText + "; session_records[1].grant: " + badText +
+			"; session_records[1].client_address: " + badText + "; session_records[1].cause: " + badText},
+		{"report a record with bad codes", none, causes(func(r *subscriptionv1.SessionRecord) {
+			r.ClientCode, r.ClientSentCode, r.BackendCode, r.BackendSentCode = 65536, 65536, 65536, math.MaxUint32
+		}), invalid, "session_records[1].client_code: " + badCode + "; session_records[1].client_sent_code: " + badCode +
+			"; session_records[1].backend_code: " + badCode + "; session_records[1].backend_sent_code: " + badCode},
+		{"report a record ended by nobody known", none, causes(func(r *subscriptionv1.SessionRecord) { r.EndedBy = 5 }), invalid,
+			"session_records[1].ended_by: is not one of the defined values"},
+		{"report a record of a huge revision", none, causes(func(r *subscriptionv1.SessionRecord) { r.RouteRevision = 1e15 + 1 }), invalid,
+			"session_records[1].route_revision: " + badCount},
 		{"report a record with NUL", none, causes(func(r *subscriptionv1.SessionRecord) { r.Cause = "\x00" }), invalid,
 			"session_records[1].cause: " + noNUL},
 

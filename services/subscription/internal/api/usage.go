@@ -39,11 +39,7 @@ func (a *API) ListUsage(ctx context.Context, req *subscriptionv1.ListUsageReques
 
 // GetSessionRecord returns the record of an ended session.
 func (a *API) GetSessionRecord(ctx context.Context, req *subscriptionv1.GetSessionRecordRequest) (*subscriptionv1.SessionRecord, error) {
-	ref, err := recordRef("name", req.GetName())
-	if err != nil {
-		return nil, err
-	}
-	r, err := a.store.SessionRecord(ctx, viewer(ctx), ref)
+	r, err := a.store.SessionRecord(ctx, viewer(ctx), recordRef(req.GetName()))
 	if err != nil {
 		return nil, err
 	}

@@ -615,13 +615,13 @@ func (x *Subscription) GetEtag() string {
 // Traffic counts what passed in one direction, as on the wire after TLS.
 type Traffic struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Whole data messages.
+	// Whole data messages, at most 10^15.
 	Messages uint64 `protobuf:"varint,1,opt,name=messages,proto3" json:"messages,omitempty"`
-	// Data frames.
+	// Data frames, at most 10^15.
 	Frames uint64 `protobuf:"varint,2,opt,name=frames,proto3" json:"frames,omitempty"`
-	// Payload bytes of data frames.
+	// Payload bytes of data frames, at most 10^15.
 	PayloadBytes uint64 `protobuf:"varint,3,opt,name=payload_bytes,json=payloadBytes,proto3" json:"payload_bytes,omitempty"`
-	// All bytes of data frames, headers too.
+	// All bytes of data frames, headers too, at most 10^15.
 	WireBytes     uint64 `protobuf:"varint,4,opt,name=wire_bytes,json=wireBytes,proto3" json:"wire_bytes,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -690,7 +690,7 @@ type SessionRecord struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Resource name, sessionRecords/{ref}; the ref stands in the close reason.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	// The session, gateways/{gateway}/sessions/{session}.
+	// The session, gateways/{gateway}/sessions/{session}. At most 255 characters.
 	Session string `protobuf:"bytes,2,opt,name=session,proto3" json:"session,omitempty"`
 	// The version, apis/{api}/versions/{version}.
 	Version string `protobuf:"bytes,3,opt,name=version,proto3" json:"version,omitempty"`
@@ -698,9 +698,10 @@ type SessionRecord struct {
 	Application string `protobuf:"bytes,4,opt,name=application,proto3" json:"application,omitempty"`
 	// The subscription, or empty for the scheme NONE.
 	Subscription string `protobuf:"bytes,5,opt,name=subscription,proto3" json:"subscription,omitempty"`
-	// The grant, grants/{grant}, or empty for the scheme NONE.
+	// The grant, grants/{grant}, or empty for the scheme NONE. At most 255
+	// characters.
 	Grant string `protobuf:"bytes,6,opt,name=grant,proto3" json:"grant,omitempty"`
-	// The client's address, host:port.
+	// The client's address, host:port. At most 255 characters.
 	ClientAddress string `protobuf:"bytes,7,opt,name=client_address,json=clientAddress,proto3" json:"client_address,omitempty"`
 	// When the handshake was answered.
 	StartTime *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=start_time,json=startTime,proto3" json:"start_time,omitempty"`
@@ -708,15 +709,16 @@ type SessionRecord struct {
 	EndTime *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=end_time,json=endTime,proto3" json:"end_time,omitempty"`
 	// Who ended the session first.
 	EndedBy SessionRecord_Party `protobuf:"varint,10,opt,name=ended_by,json=endedBy,proto3,enum=tidegate.subscription.v1.SessionRecord_Party" json:"ended_by,omitempty"`
-	// Why, in one word as in the close reason: "CLOSED", "IDLE", "EXPIRED", ….
+	// Why, in one word as in the close reason: "CLOSED", "IDLE", "EXPIRED", …. At
+	// most 255 characters.
 	Cause string `protobuf:"bytes,11,opt,name=cause,proto3" json:"cause,omitempty"`
-	// Close code that the client sent; 0 for none.
+	// Close code that the client sent, at most 65535; 0 for none.
 	ClientCode uint32 `protobuf:"varint,12,opt,name=client_code,json=clientCode,proto3" json:"client_code,omitempty"`
-	// Close code that was sent to the client; 0 for none.
+	// Close code that was sent to the client, at most 65535; 0 for none.
 	ClientSentCode uint32 `protobuf:"varint,13,opt,name=client_sent_code,json=clientSentCode,proto3" json:"client_sent_code,omitempty"`
-	// Close code that the backend sent; 0 for none.
+	// Close code that the backend sent, at most 65535; 0 for none.
 	BackendCode uint32 `protobuf:"varint,14,opt,name=backend_code,json=backendCode,proto3" json:"backend_code,omitempty"`
-	// Close code that was sent to the backend; 0 for none.
+	// Close code that was sent to the backend, at most 65535; 0 for none.
 	BackendSentCode uint32 `protobuf:"varint,15,opt,name=backend_sent_code,json=backendSentCode,proto3" json:"backend_sent_code,omitempty"`
 	// Traffic from the client to the backend.
 	Inbound *Traffic `protobuf:"bytes,16,opt,name=inbound,proto3" json:"inbound,omitempty"`
@@ -728,7 +730,7 @@ type SessionRecord struct {
 	LastOutboundTime *timestamppb.Timestamp `protobuf:"bytes,19,opt,name=last_outbound_time,json=lastOutboundTime,proto3" json:"last_outbound_time,omitempty"`
 	// Whether a leg was cut in the middle of a frame.
 	Cut bool `protobuf:"varint,20,opt,name=cut,proto3" json:"cut,omitempty"`
-	// Revision of the route that the session began under.
+	// Revision of the route that the session began under, at most 10^15.
 	RouteRevision uint64 `protobuf:"varint,21,opt,name=route_revision,json=routeRevision,proto3" json:"route_revision,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -918,11 +920,11 @@ type Usage struct {
 	Subscription string `protobuf:"bytes,1,opt,name=subscription,proto3" json:"subscription,omitempty"`
 	// The application, or empty for the scheme NONE.
 	Application string `protobuf:"bytes,2,opt,name=application,proto3" json:"application,omitempty"`
-	// The version.
+	// The version, apis/{api}/versions/{version}.
 	Version string `protobuf:"bytes,3,opt,name=version,proto3" json:"version,omitempty"`
 	// Start of the hour, UTC.
 	Hour *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=hour,proto3" json:"hour,omitempty"`
-	// Sessions begun.
+	// Sessions begun, at most 10^15.
 	Sessions uint64 `protobuf:"varint,5,opt,name=sessions,proto3" json:"sessions,omitempty"`
 	// Traffic from clients to the backend.
 	Inbound *Traffic `protobuf:"bytes,6,opt,name=inbound,proto3" json:"inbound,omitempty"`
@@ -1071,51 +1073,56 @@ const file_tidegate_subscription_v1_resources_proto_rawDesc = "" +
 	"\vupdate_time\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\n" +
 	"updateTime\x12\x1b\n" +
 	"\x04etag\x18\a \x01(\tB\a\xbaH\x04r\x02\x18@R\x04etag:U\xeaAR\n" +
-	"\x15tidegate/Subscription\x12\x1csubscriptions/{subscription}*\rsubscriptions2\fsubscription\"\x81\x01\n" +
-	"\aTraffic\x12\x1a\n" +
-	"\bmessages\x18\x01 \x01(\x04R\bmessages\x12\x16\n" +
-	"\x06frames\x18\x02 \x01(\x04R\x06frames\x12#\n" +
-	"\rpayload_bytes\x18\x03 \x01(\x04R\fpayloadBytes\x12\x1d\n" +
+	"\x15tidegate/Subscription\x12\x1csubscriptions/{subscription}*\rsubscriptions2\fsubscription\"\xc1\x01\n" +
+	"\aTraffic\x12*\n" +
+	"\bmessages\x18\x01 \x01(\x04B\x0e\xbaH\v2\t\x18\x80\x80\x9a\xa6\xea\xaf\xe3\x01R\bmessages\x12&\n" +
+	"\x06frames\x18\x02 \x01(\x04B\x0e\xbaH\v2\t\x18\x80\x80\x9a\xa6\xea\xaf\xe3\x01R\x06frames\x123\n" +
+	"\rpayload_bytes\x18\x03 \x01(\x04B\x0e\xbaH\v2\t\x18\x80\x80\x9a\xa6\xea\xaf\xe3\x01R\fpayloadBytes\x12-\n" +
 	"\n" +
-	"wire_bytes\x18\x04 \x01(\x04R\twireBytes\"\xce\b\n" +
-	"\rSessionRecord\x12\x12\n" +
-	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
-	"\asession\x18\x02 \x01(\tR\asession\x12\x18\n" +
-	"\aversion\x18\x03 \x01(\tR\aversion\x12 \n" +
-	"\vapplication\x18\x04 \x01(\tR\vapplication\x12\"\n" +
-	"\fsubscription\x18\x05 \x01(\tR\fsubscription\x12\x14\n" +
-	"\x05grant\x18\x06 \x01(\tR\x05grant\x12%\n" +
-	"\x0eclient_address\x18\a \x01(\tR\rclientAddress\x129\n" +
+	"wire_bytes\x18\x04 \x01(\x04B\x0e\xbaH\v2\t\x18\x80\x80\x9a\xa6\xea\xaf\xe3\x01R\twireBytes\"\xab\v\n" +
+	"\rSessionRecord\x12>\n" +
+	"\x04name\x18\x01 \x01(\tB*\xbaH'r%2#^sessionRecords/[A-Za-z0-9-]{1,64}$R\x04name\x12\"\n" +
+	"\asession\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\xff\x01R\asession\x12P\n" +
+	"\aversion\x18\x03 \x01(\tB6\xbaH3r12/^apis/[a-z0-9-]{1,64}/versions/[a-z0-9-]{1,64}$R\aversion\x12J\n" +
+	"\vapplication\x18\x04 \x01(\tB(\xbaH%\xd8\x01\x01r 2\x1e^applications/[a-z0-9-]{1,64}$R\vapplication\x12M\n" +
+	"\fsubscription\x18\x05 \x01(\tB)\xbaH&\xd8\x01\x01r!2\x1f^subscriptions/[a-z0-9-]{1,64}$R\fsubscription\x12\x1e\n" +
+	"\x05grant\x18\x06 \x01(\tB\b\xbaH\x05r\x03\x18\xff\x01R\x05grant\x12/\n" +
+	"\x0eclient_address\x18\a \x01(\tB\b\xbaH\x05r\x03\x18\xff\x01R\rclientAddress\x12H\n" +
 	"\n" +
-	"start_time\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\tstartTime\x125\n" +
-	"\bend_time\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\aendTime\x12H\n" +
+	"start_time\x18\b \x01(\v2\x1a.google.protobuf.TimestampB\r\xbaH\n" +
+	"\xc8\x01\x01\xb2\x01\x042\x02\b\x01R\tstartTime\x12D\n" +
+	"\bend_time\x18\t \x01(\v2\x1a.google.protobuf.TimestampB\r\xbaH\n" +
+	"\xc8\x01\x01\xb2\x01\x042\x02\b\x01R\aendTime\x12R\n" +
 	"\bended_by\x18\n" +
-	" \x01(\x0e2-.tidegate.subscription.v1.SessionRecord.PartyR\aendedBy\x12\x14\n" +
-	"\x05cause\x18\v \x01(\tR\x05cause\x12\x1f\n" +
-	"\vclient_code\x18\f \x01(\rR\n" +
-	"clientCode\x12(\n" +
-	"\x10client_sent_code\x18\r \x01(\rR\x0eclientSentCode\x12!\n" +
-	"\fbackend_code\x18\x0e \x01(\rR\vbackendCode\x12*\n" +
-	"\x11backend_sent_code\x18\x0f \x01(\rR\x0fbackendSentCode\x12;\n" +
+	" \x01(\x0e2-.tidegate.subscription.v1.SessionRecord.PartyB\b\xbaH\x05\x82\x01\x02\x10\x01R\aendedBy\x12\x1e\n" +
+	"\x05cause\x18\v \x01(\tB\b\xbaH\x05r\x03\x18\xff\x01R\x05cause\x12*\n" +
+	"\vclient_code\x18\f \x01(\rB\t\xbaH\x06*\x04\x18\xff\xff\x03R\n" +
+	"clientCode\x123\n" +
+	"\x10client_sent_code\x18\r \x01(\rB\t\xbaH\x06*\x04\x18\xff\xff\x03R\x0eclientSentCode\x12,\n" +
+	"\fbackend_code\x18\x0e \x01(\rB\t\xbaH\x06*\x04\x18\xff\xff\x03R\vbackendCode\x125\n" +
+	"\x11backend_sent_code\x18\x0f \x01(\rB\t\xbaH\x06*\x04\x18\xff\xff\x03R\x0fbackendSentCode\x12;\n" +
 	"\ainbound\x18\x10 \x01(\v2!.tidegate.subscription.v1.TrafficR\ainbound\x12=\n" +
-	"\boutbound\x18\x11 \x01(\v2!.tidegate.subscription.v1.TrafficR\boutbound\x12F\n" +
-	"\x11last_inbound_time\x18\x12 \x01(\v2\x1a.google.protobuf.TimestampR\x0flastInboundTime\x12H\n" +
-	"\x12last_outbound_time\x18\x13 \x01(\v2\x1a.google.protobuf.TimestampR\x10lastOutboundTime\x12\x10\n" +
-	"\x03cut\x18\x14 \x01(\bR\x03cut\x12%\n" +
-	"\x0eroute_revision\x18\x15 \x01(\x04R\rrouteRevision\"j\n" +
+	"\boutbound\x18\x11 \x01(\v2!.tidegate.subscription.v1.TrafficR\boutbound\x12R\n" +
+	"\x11last_inbound_time\x18\x12 \x01(\v2\x1a.google.protobuf.TimestampB\n" +
+	"\xbaH\a\xb2\x01\x042\x02\b\x01R\x0flastInboundTime\x12T\n" +
+	"\x12last_outbound_time\x18\x13 \x01(\v2\x1a.google.protobuf.TimestampB\n" +
+	"\xbaH\a\xb2\x01\x042\x02\b\x01R\x10lastOutboundTime\x12\x10\n" +
+	"\x03cut\x18\x14 \x01(\bR\x03cut\x125\n" +
+	"\x0eroute_revision\x18\x15 \x01(\x04B\x0e\xbaH\v2\t\x18\x80\x80\x9a\xa6\xea\xaf\xe3\x01R\rrouteRevision\"j\n" +
 	"\x05Party\x12\x15\n" +
 	"\x11PARTY_UNSPECIFIED\x10\x00\x12\x10\n" +
 	"\fPARTY_CLIENT\x10\x01\x12\x11\n" +
 	"\rPARTY_BACKEND\x10\x02\x12\x11\n" +
 	"\rPARTY_GATEWAY\x10\x03\x12\x12\n" +
 	"\x0ePARTY_OPERATOR\x10\x04:S\xeaAP\n" +
-	"\x16tidegate/SessionRecord\x12\x17sessionRecords/{record}*\x0esessionRecords2\rsessionRecord\"\xaf\x02\n" +
-	"\x05Usage\x12\"\n" +
-	"\fsubscription\x18\x01 \x01(\tR\fsubscription\x12 \n" +
-	"\vapplication\x18\x02 \x01(\tR\vapplication\x12\x18\n" +
-	"\aversion\x18\x03 \x01(\tR\aversion\x12.\n" +
-	"\x04hour\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x04hour\x12\x1a\n" +
-	"\bsessions\x18\x05 \x01(\x04R\bsessions\x12;\n" +
+	"\x16tidegate/SessionRecord\x12\x17sessionRecords/{record}*\x0esessionRecords2\rsessionRecord\"\xdb\x03\n" +
+	"\x05Usage\x12M\n" +
+	"\fsubscription\x18\x01 \x01(\tB)\xbaH&\xd8\x01\x01r!2\x1f^subscriptions/[a-z0-9-]{1,64}$R\fsubscription\x12J\n" +
+	"\vapplication\x18\x02 \x01(\tB(\xbaH%\xd8\x01\x01r 2\x1e^applications/[a-z0-9-]{1,64}$R\vapplication\x12P\n" +
+	"\aversion\x18\x03 \x01(\tB6\xbaH3r12/^apis/[a-z0-9-]{1,64}/versions/[a-z0-9-]{1,64}$R\aversion\x12=\n" +
+	"\x04hour\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampB\r\xbaH\n" +
+	"\xc8\x01\x01\xb2\x01\x042\x02\b\x01R\x04hour\x12*\n" +
+	"\bsessions\x18\x05 \x01(\x04B\x0e\xbaH\v2\t\x18\x80\x80\x9a\xa6\xea\xaf\xe3\x01R\bsessions\x12;\n" +
 	"\ainbound\x18\x06 \x01(\v2!.tidegate.subscription.v1.TrafficR\ainbound\x12=\n" +
 	"\boutbound\x18\a \x01(\v2!.tidegate.subscription.v1.TrafficR\boutbound*R\n" +
 	"\aKeyType\x12\x18\n" +

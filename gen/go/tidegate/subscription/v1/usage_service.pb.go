@@ -319,9 +319,10 @@ type Batch struct {
 	Gateway string `protobuf:"bytes,1,opt,name=gateway,proto3" json:"gateway,omitempty"`
 	// Made anew at every start of the gateway.
 	BootId string `protobuf:"bytes,2,opt,name=boot_id,json=bootId,proto3" json:"boot_id,omitempty"`
-	// 1, 2, 3, …; a batch is sent, unchanged, until it is acknowledged, and the
-	// next one only then. A batch after a gap is taken in: those in the gap were
-	// acknowledged, so only a service that lost its last commits has one.
+	// 1, 2, 3, …, at most 2^63-1; a batch is sent, unchanged, until it is
+	// acknowledged, and the next one only then. A batch after a gap is taken in:
+	// those in the gap were acknowledged, so only a service that lost its last
+	// commits has one.
 	Sequence      uint64 `protobuf:"varint,3,opt,name=sequence,proto3" json:"sequence,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -604,12 +605,12 @@ const file_tidegate_subscription_v1_usage_service_proto_rawDesc = "" +
 	"\x06filter\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\x80\bR\x06filter\"\x96\x01\n" +
 	"\x1aListSessionRecordsResponse\x12P\n" +
 	"\x0fsession_records\x18\x01 \x03(\v2'.tidegate.subscription.v1.SessionRecordR\x0esessionRecords\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\x90\x02\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\x9a\x02\n" +
 	"\x05Batch\x12\xbd\x01\n" +
 	"\agateway\x18\x01 \x01(\tB\xa2\x01\xbaH\x9e\x01\xba\x01\x9a\x01\n" +
 	"\binstance\x12Xmust be 1 to 63 characters of a-z, 0-9 and -, the first and the last a letter or a digit\x1a4this.matches('^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$')R\agateway\x12\"\n" +
-	"\aboot_id\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x06bootId\x12#\n" +
-	"\bsequence\x18\x03 \x01(\x04B\a\xbaH\x042\x02(\x01R\bsequence\"\x97\x01\n" +
+	"\aboot_id\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x06bootId\x12-\n" +
+	"\bsequence\x18\x03 \x01(\x04B\x11\xbaH\x0e2\f\x18\xff\xff\xff\xff\xff\xff\xff\xff\x7f(\x01R\bsequence\"\x97\x01\n" +
 	"\x12ReportUsageRequest\x12=\n" +
 	"\x05batch\x18\x01 \x01(\v2\x1f.tidegate.subscription.v1.BatchB\x06\xbaH\x03\xc8\x01\x01R\x05batch\x12B\n" +
 	"\x05usage\x18\x02 \x03(\v2\x1f.tidegate.subscription.v1.UsageB\v\xbaH\b\x92\x01\x05\b\x01\x10\x88'R\x05usage\"3\n" +
