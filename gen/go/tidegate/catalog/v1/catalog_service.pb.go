@@ -124,8 +124,8 @@ type ListApisRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// APIs a page, 0 to 1000; 0 means 50.
 	PageSize int32 `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
-	// next_page_token of the page before, or empty for the first. The filter
-	// must be the same.
+	// next_page_token of the page before, or empty for the first. The filter must
+	// be the same. At most 1024 characters.
 	PageToken string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
 	// Restricts the list: terms `field = "value"` joined by AND, each field
 	// once, on display_name (without regard to case), context, owner. At most
@@ -303,7 +303,7 @@ type DeleteApiRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// apis/{api}.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	// The current etag, or empty.
+	// The current etag, or empty. At most 64 characters.
 	Etag string `protobuf:"bytes,2,opt,name=etag,proto3" json:"etag,omitempty"`
 	// Whether versions in the state CREATED are deleted with it.
 	Force         bool `protobuf:"varint,3,opt,name=force,proto3" json:"force,omitempty"`
@@ -471,7 +471,7 @@ type ListVersionsRequest struct {
 	// Versions a page, 0 to 1000; 0 means 50.
 	PageSize int32 `protobuf:"varint,2,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
 	// next_page_token of the page before, or empty for the first. The parent and
-	// the filter must be the same.
+	// the filter must be the same. At most 1024 characters.
 	PageToken string `protobuf:"bytes,3,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
 	// Restricts the list: terms `field = "value"` joined by AND, each field
 	// once, on version, state (as "PUBLISHED") and tags (one that the version
@@ -658,7 +658,7 @@ type DeleteVersionRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// apis/{api}/versions/{version}.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	// The current etag, or empty.
+	// The current etag, or empty. At most 64 characters.
 	Etag          string `protobuf:"bytes,2,opt,name=etag,proto3" json:"etag,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -715,7 +715,7 @@ type ChangeVersionStateRequest struct {
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	// What to do.
 	Action Version_Action `protobuf:"varint,2,opt,name=action,proto3,enum=tidegate.catalog.v1.Version_Action" json:"action,omitempty"`
-	// The current etag, or empty.
+	// The current etag, or empty. At most 64 characters.
 	Etag          string `protobuf:"bytes,3,opt,name=etag,proto3" json:"etag,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -869,8 +869,8 @@ type ListPlansRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Plans a page, 0 to 1000; 0 means 50.
 	PageSize int32 `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
-	// next_page_token of the page before, or empty for the first. The filter
-	// must be the same.
+	// next_page_token of the page before, or empty for the first. The filter must
+	// be the same. At most 1024 characters.
 	PageToken string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
 	// Restricts the list: `display_name = "value"`, without regard to case. At
 	// most 1024 characters.
@@ -1047,7 +1047,7 @@ type DeletePlanRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// plans/{plan}.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	// The current etag, or empty.
+	// The current etag, or empty. At most 64 characters.
 	Etag          string `protobuf:"bytes,2,opt,name=etag,proto3" json:"etag,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1203,7 +1203,8 @@ type ListChangesRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Changes a page, 0 to 1000; 0 means 50.
 	PageSize int32 `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
-	// next_page_token of the page before, or empty for the first.
+	// next_page_token of the page before, or empty for the first. At most 1024
+	// characters.
 	PageToken     string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -302,7 +302,7 @@ func (Quota_Window) EnumDescriptor() ([]byte, []int) {
 // Api is a named WebSocket API. What clients connect to are its versions.
 type Api struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Resource name, apis/{api}; made by the server.
+	// Resource name, apis/{api}; made by the server. At most 100 characters.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	// The API's own name, unique in the installation without regard to case.
 	// 1 to 100 characters, none of them a control character, no space at either
@@ -322,14 +322,15 @@ type Api struct {
 	// Version that /{context} without a version leads to,
 	// apis/{api}/versions/{version} of this API, or empty for none. It is
 	// followed while that version is published, and shown to those who may see
-	// that version. A new API has none yet.
+	// that version. A new API has none yet. At most 200 characters.
 	DefaultVersion string `protobuf:"bytes,6,opt,name=default_version,json=defaultVersion,proto3" json:"default_version,omitempty"`
 	// When the API was made.
 	CreateTime *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
 	// When the API was last changed.
 	UpdateTime *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=update_time,json=updateTime,proto3" json:"update_time,omitempty"`
 	// Changes with every change of the API. Sent with an update or a deletion it
-	// must be the current one (else ABORTED); empty is accepted.
+	// must be the current one (else ABORTED); empty is accepted. At most 64
+	// characters.
 	Etag          string `protobuf:"bytes,9,opt,name=etag,proto3" json:"etag,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -431,7 +432,8 @@ func (x *Api) GetEtag() string {
 // Version is one version of an API: a backend, who may reach it, and a state.
 type Version struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Resource name, apis/{api}/versions/{version}; made by the server.
+	// Resource name, apis/{api}/versions/{version}; made by the server. At most
+	// 200 characters.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	// The version's string, as "1.0.0", unique within the API and fixed; the
 	// address at the gateway is /{context}/{version}. 1 to 30 characters of A-Z,
@@ -468,7 +470,7 @@ type Version struct {
 	UpdateTime *timestamppb.Timestamp `protobuf:"bytes,13,opt,name=update_time,json=updateTime,proto3" json:"update_time,omitempty"`
 	// Changes with every change of the version. Sent with an update, a deletion
 	// or a change of state it must be the current one (else ABORTED); empty is
-	// accepted.
+	// accepted. At most 64 characters.
 	Etag          string `protobuf:"bytes,14,opt,name=etag,proto3" json:"etag,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -663,13 +665,14 @@ func (x *Endpoints) GetSandbox() string {
 // Security says how a client proves who it is.
 type Security struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The schemes accepted; empty means OAUTH2. NONE stands alone.
+	// The schemes accepted, at most 8, each once; empty means OAUTH2. NONE stands
+	// alone.
 	Schemes []Security_Scheme `protobuf:"varint,1,rep,packed,name=schemes,proto3,enum=tidegate.catalog.v1.Security_Scheme" json:"schemes,omitempty"`
-	// Where credentials are looked for, in this order: the first place that
-	// holds one decides. All places listed are removed before the handshake goes
-	// on to the backend. Empty means AUTHORIZATION_HEADER, then
-	// ACCESS_TOKEN_QUERY; with the scheme NONE, where nothing is looked for, it
-	// means none.
+	// Where credentials are looked for, at most 8 places, each once, in this
+	// order: the first place that holds one decides. All places listed are
+	// removed before the handshake goes on to the backend. Empty means
+	// AUTHORIZATION_HEADER, then ACCESS_TOKEN_QUERY; with the scheme NONE, where
+	// nothing is looked for, it means none.
 	Places        []Security_Place `protobuf:"varint,2,rep,packed,name=places,proto3,enum=tidegate.catalog.v1.Security_Place" json:"places,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -722,7 +725,7 @@ func (x *Security) GetPlaces() []Security_Place {
 // Plan is what a subscription promises.
 type Plan struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Resource name, plans/{plan}; made by the server.
+	// Resource name, plans/{plan}; made by the server. At most 100 characters.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	// The plan's own name, as "Gold", unique in the installation without regard
 	// to case. 1 to 100 characters, none of them a control character, no space
@@ -741,8 +744,9 @@ type Plan struct {
 	CreateTime *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
 	// When the plan was last changed.
 	UpdateTime *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=update_time,json=updateTime,proto3" json:"update_time,omitempty"`
-	// Changes with every change of the plan. Sent with an update or a deletion
-	// it must be the current one (else ABORTED); empty is accepted.
+	// Changes with every change of the plan. Sent with an update or a deletion it
+	// must be the current one (else ABORTED); empty is accepted. At most 64
+	// characters.
 	Etag          string `protobuf:"bytes,8,opt,name=etag,proto3" json:"etag,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

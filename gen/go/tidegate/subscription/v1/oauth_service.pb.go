@@ -83,7 +83,8 @@ func (x *ClientCredentials) GetClientSecret() string {
 // IssueTokenRequest asks for a token.
 type IssueTokenRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// "client_credentials"; anything else is UNSUPPORTED_GRANT_TYPE.
+	// "client_credentials"; anything else is UNSUPPORTED_GRANT_TYPE. At most 128
+	// characters.
 	GrantType string `protobuf:"bytes,1,opt,name=grant_type,json=grantType,proto3" json:"grant_type,omitempty"`
 	// Who asks.
 	Client *ClientCredentials `protobuf:"bytes,2,opt,name=client,proto3" json:"client,omitempty"`

@@ -260,7 +260,8 @@ type ChangePasswordRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// people/{person} or people/me.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	// The current password; needed when the caller changes their own.
+	// The current password; needed when the caller changes their own. At most 256
+	// characters.
 	CurrentPassword string `protobuf:"bytes,2,opt,name=current_password,json=currentPassword,proto3" json:"current_password,omitempty"`
 	// The new password, 12 to 256 characters.
 	NewPassword   string `protobuf:"bytes,3,opt,name=new_password,json=newPassword,proto3" json:"new_password,omitempty"`
@@ -426,8 +427,8 @@ type ListPeopleRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// People a page, 0 to 1000; 0 means 50.
 	PageSize int32 `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
-	// next_page_token of the page before, or empty for the first. The filter
-	// must be the same.
+	// next_page_token of the page before, or empty for the first. The filter must
+	// be the same. At most 1024 characters.
 	PageToken string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
 	// Restricts the list: `username = "value"`. At most 1024 characters.
 	Filter        string `protobuf:"bytes,3,opt,name=filter,proto3" json:"filter,omitempty"`
@@ -546,8 +547,9 @@ type UpdatePersonRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The person, named by their name, with the new values.
 	Person *Person `protobuf:"bytes,1,opt,name=person,proto3" json:"person,omitempty"`
-	// Fields to change: username, display_name, roles. Empty means those that
-	// are not empty in person.
+	// Fields to change: username, display_name, roles. Empty means those that are
+	// not empty in person, "*" means all. Other fields of the person may be named
+	// as long as their value is the current one.
 	UpdateMask    *fieldmaskpb.FieldMask `protobuf:"bytes,2,opt,name=update_mask,json=updateMask,proto3" json:"update_mask,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -602,7 +604,7 @@ type DeletePersonRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// people/{person}.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	// The current etag, or empty.
+	// The current etag, or empty. At most 64 characters.
 	Etag          string `protobuf:"bytes,2,opt,name=etag,proto3" json:"etag,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

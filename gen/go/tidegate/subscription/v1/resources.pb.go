@@ -205,7 +205,7 @@ func (SessionRecord_Party) EnumDescriptor() ([]byte, []int) {
 // Person is somebody who signs in.
 type Person struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Resource name, people/{person}; made by the server.
+	// Resource name, people/{person}; made by the server. At most 100 characters.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	// The name to sign in with, unique without regard to case: 1 to 64
 	// characters of A-Z, a-z, 0-9, "_", ".", "@", "+" and "-" that start with a
@@ -213,14 +213,15 @@ type Person struct {
 	Username string `protobuf:"bytes,2,opt,name=username,proto3" json:"username,omitempty"`
 	// Name for others to read. At most 100 characters.
 	DisplayName string `protobuf:"bytes,3,opt,name=display_name,json=displayName,proto3" json:"display_name,omitempty"`
-	// What the person may do. At least one.
+	// What the person may do: 1 to 8, each once.
 	Roles []Person_Role `protobuf:"varint,4,rep,packed,name=roles,proto3,enum=tidegate.subscription.v1.Person_Role" json:"roles,omitempty"`
 	// When the person was added.
 	CreateTime *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
 	// When the person was last changed.
 	UpdateTime *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=update_time,json=updateTime,proto3" json:"update_time,omitempty"`
 	// Changes with every change of the person. Sent with an update or a deletion
-	// it must be the current one (else ABORTED); empty is accepted.
+	// it must be the current one (else ABORTED); empty is accepted. At most 64
+	// characters.
 	Etag          string `protobuf:"bytes,7,opt,name=etag,proto3" json:"etag,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -308,7 +309,8 @@ func (x *Person) GetEtag() string {
 // Application is a program of a developer's; it subscribes and has keys.
 type Application struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Resource name, applications/{application}; made by the server.
+	// Resource name, applications/{application}; made by the server. At most 100
+	// characters.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	// The application's own name, unique among its owner's without regard to
 	// case. 1 to 100 characters, none of them a control character, no space at
@@ -323,7 +325,8 @@ type Application struct {
 	// When the application was last changed.
 	UpdateTime *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=update_time,json=updateTime,proto3" json:"update_time,omitempty"`
 	// Changes with every change of the application. Sent with an update or a
-	// deletion it must be the current one (else ABORTED); empty is accepted.
+	// deletion it must be the current one (else ABORTED); empty is accepted. At
+	// most 64 characters.
 	Etag          string `protobuf:"bytes,7,opt,name=etag,proto3" json:"etag,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -413,6 +416,7 @@ func (x *Application) GetEtag() string {
 type Key struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Resource name, applications/{application}/keys/{key}; made by the server.
+	// At most 200 characters.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	// Which endpoint its tokens lead to.
 	Type KeyType `protobuf:"varint,2,opt,name=type,proto3,enum=tidegate.subscription.v1.KeyType" json:"type,omitempty"`
@@ -426,7 +430,8 @@ type Key struct {
 	// When the secret was last made anew.
 	UpdateTime *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=update_time,json=updateTime,proto3" json:"update_time,omitempty"`
 	// Changes with every change of the key. Sent with a deletion or a new secret
-	// it must be the current one (else ABORTED); empty is accepted.
+	// it must be the current one (else ABORTED); empty is accepted. At most 64
+	// characters.
 	Etag          string `protobuf:"bytes,7,opt,name=etag,proto3" json:"etag,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -514,7 +519,8 @@ func (x *Key) GetEtag() string {
 // Subscription lets an application use a version under a plan.
 type Subscription struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Resource name, subscriptions/{subscription}; made by the server.
+	// Resource name, subscriptions/{subscription}; made by the server. At most
+	// 100 characters.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	// The application, applications/{application}. Fixed.
 	Application string `protobuf:"bytes,2,opt,name=application,proto3" json:"application,omitempty"`
@@ -527,7 +533,8 @@ type Subscription struct {
 	// When the subscription was last changed.
 	UpdateTime *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=update_time,json=updateTime,proto3" json:"update_time,omitempty"`
 	// Changes with every change of the subscription. Sent with an update or a
-	// deletion it must be the current one (else ABORTED); empty is accepted.
+	// deletion it must be the current one (else ABORTED); empty is accepted. At
+	// most 64 characters.
 	Etag          string `protobuf:"bytes,7,opt,name=etag,proto3" json:"etag,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -124,8 +124,8 @@ type ListApplicationsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Applications a page, 0 to 1000; 0 means 50.
 	PageSize int32 `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
-	// next_page_token of the page before, or empty for the first. The filter
-	// must be the same.
+	// next_page_token of the page before, or empty for the first. The filter must
+	// be the same. At most 1024 characters.
 	PageToken string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
 	// Restricts the list: terms `field = "value"` joined by AND, on display_name
 	// and owner. At most 1024 characters.
@@ -245,8 +245,9 @@ type UpdateApplicationRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The application, named by its name, with the new values.
 	Application *Application `protobuf:"bytes,1,opt,name=application,proto3" json:"application,omitempty"`
-	// Fields to change: display_name, description. Empty means those that are
-	// not empty in application.
+	// Fields to change: display_name, description. Empty means those that are not
+	// empty in application, "*" means all. Other fields of the application may be
+	// named as long as their value is the current one.
 	UpdateMask    *fieldmaskpb.FieldMask `protobuf:"bytes,2,opt,name=update_mask,json=updateMask,proto3" json:"update_mask,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -301,7 +302,7 @@ type DeleteApplicationRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// applications/{application}.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	// The current etag, or empty.
+	// The current etag, or empty. At most 64 characters.
 	Etag          string `protobuf:"bytes,2,opt,name=etag,proto3" json:"etag,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -459,8 +460,8 @@ type ListKeysRequest struct {
 	Parent string `protobuf:"bytes,1,opt,name=parent,proto3" json:"parent,omitempty"`
 	// Keys a page, 0 to 1000; 0 means 50.
 	PageSize int32 `protobuf:"varint,2,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
-	// next_page_token of the page before, or empty for the first. The parent
-	// must be the same.
+	// next_page_token of the page before, or empty for the first. The parent must
+	// be the same. At most 1024 characters.
 	PageToken     string `protobuf:"bytes,3,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -577,7 +578,7 @@ type RegenerateSecretRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// applications/{application}/keys/{key}.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	// The current etag, or empty.
+	// The current etag, or empty. At most 64 characters.
 	Etag          string `protobuf:"bytes,2,opt,name=etag,proto3" json:"etag,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -632,7 +633,7 @@ type DeleteKeyRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// applications/{application}/keys/{key}.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	// The current etag, or empty.
+	// The current etag, or empty. At most 64 characters.
 	Etag          string `protobuf:"bytes,2,opt,name=etag,proto3" json:"etag,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -779,8 +780,8 @@ type ListSubscriptionsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Subscriptions a page, 0 to 1000; 0 means 50.
 	PageSize int32 `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
-	// next_page_token of the page before, or empty for the first. The filter
-	// must be the same.
+	// next_page_token of the page before, or empty for the first. The filter must
+	// be the same. At most 1024 characters.
 	PageToken string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
 	// Restricts the list: terms `field = "value"` joined by AND, on application,
 	// version and plan. At most 1024 characters.
@@ -900,7 +901,9 @@ type UpdateSubscriptionRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The subscription, named by its name, with the new plan.
 	Subscription *Subscription `protobuf:"bytes,1,opt,name=subscription,proto3" json:"subscription,omitempty"`
-	// Fields to change: plan. Empty means plan.
+	// Fields to change: plan. Empty means those that are not empty in
+	// subscription, "*" means all. Other fields of the subscription may be named
+	// as long as their value is the current one.
 	UpdateMask    *fieldmaskpb.FieldMask `protobuf:"bytes,2,opt,name=update_mask,json=updateMask,proto3" json:"update_mask,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -955,7 +958,7 @@ type DeleteSubscriptionRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// subscriptions/{subscription}.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	// The current etag, or empty.
+	// The current etag, or empty. At most 64 characters.
 	Etag          string `protobuf:"bytes,2,opt,name=etag,proto3" json:"etag,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1111,7 +1114,8 @@ type ListChangesRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Changes a page, 0 to 1000; 0 means 50.
 	PageSize int32 `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
-	// next_page_token of the page before, or empty for the first.
+	// next_page_token of the page before, or empty for the first. At most 1024
+	// characters.
 	PageToken     string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

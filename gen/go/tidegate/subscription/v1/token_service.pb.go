@@ -571,7 +571,7 @@ func (x *BatchGetGrantsRequest) GetGrants() []*GrantQuery {
 // that the gateway was given with the grant come back with it.
 type GrantQuery struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// grants/{token id}.
+	// grants/{token id}, 1 to 200 characters.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	// The key that the token was issued to.
 	Key string `protobuf:"bytes,2,opt,name=key,proto3" json:"key,omitempty"`
@@ -579,7 +579,7 @@ type GrantQuery struct {
 	Version string `protobuf:"bytes,3,opt,name=version,proto3" json:"version,omitempty"`
 	// When the credential ends.
 	ExpireTime *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
-	// Scopes of the token.
+	// Scopes of the token. At most 100.
 	Scopes        []string `protobuf:"bytes,5,rep,name=scopes,proto3" json:"scopes,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

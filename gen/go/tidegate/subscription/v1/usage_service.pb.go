@@ -28,8 +28,8 @@ type ListUsageRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Rows a page, 0 to 1000; 0 means 50.
 	PageSize int32 `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
-	// next_page_token of the page before, or empty for the first. The filter
-	// must be the same.
+	// next_page_token of the page before, or empty for the first. The filter must
+	// be the same. At most 1024 characters.
 	PageToken string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
 	// Restricts the list: terms `field = "value"` joined by AND, on
 	// subscription, application and version. At most 1024 characters.
@@ -195,8 +195,8 @@ type ListSessionRecordsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Records a page, 0 to 1000; 0 means 50.
 	PageSize int32 `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
-	// next_page_token of the page before, or empty for the first. The filter
-	// must be the same.
+	// next_page_token of the page before, or empty for the first. The filter must
+	// be the same. At most 1024 characters.
 	PageToken string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
 	// Restricts the list: terms `field = "value"` joined by AND, on version,
 	// application, subscription and cause. At most 1024 characters.
@@ -317,7 +317,7 @@ type Batch struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The gateway's instance, as in its hello.
 	Gateway string `protobuf:"bytes,1,opt,name=gateway,proto3" json:"gateway,omitempty"`
-	// Made anew at every start of the gateway.
+	// Made anew at every start of the gateway. 1 to 64 characters.
 	BootId string `protobuf:"bytes,2,opt,name=boot_id,json=bootId,proto3" json:"boot_id,omitempty"`
 	// 1, 2, 3, …, at most 2^63-1; a batch is sent, unchanged, until it is
 	// acknowledged, and the next one only then. A batch after a gap is taken in:

@@ -106,7 +106,8 @@ type Hello struct {
 	// Address at which the watcher's own gRPC is reached, host:port, or empty
 	// where it has none. At most 255 characters.
 	Address string `protobuf:"bytes,4,opt,name=address,proto3" json:"address,omitempty"`
-	// Features of routes that the watcher understands. At most 256.
+	// Features of routes that the watcher understands. At most 256, each of 1 to
+	// 64 characters.
 	Features []string `protobuf:"bytes,5,rep,name=features,proto3" json:"features,omitempty"`
 	// Cursor of the last change that the watcher has applied, or empty for a
 	// snapshot. Opaque; at most 128 characters.
