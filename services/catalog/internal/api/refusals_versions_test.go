@@ -20,6 +20,7 @@ const (
 	badPort        = "its port must be a number from 1 to 65535"
 	badAge         = "version.max_session_age: must be greater than or equal to 1s and less than or equal to 2592000s"
 	badOrigin      = "must be an origin, as https://example.com, https://*.example.com or http://localhost:3000"
+	badTag         = "must have 1 to 50 characters, no control characters and no space at either end"
 	badVersionName = "name: must be apis/{api}/versions/{version}"
 )
 
@@ -54,8 +55,12 @@ func badFields() []struct {
 		{"a long description", func(v *catalogv1.Version) { v.Description = strings.Repeat("x", 4097) }, "version.description: must be at most 4096 characters"},
 		{"NUL in the description", func(v *catalogv1.Version) { v.Description = "\x00" }, "version.description: must not have the character NUL"},
 		{"NUL in a tag", func(v *catalogv1.Version) { v.Tags = []string{"a", "\x00"} }, "version.tags[1]: must not have the character NUL"},
-		{"an empty tag", func(v *catalogv1.Version) { v.Tags = []string{""} }, "version.tags[0]: must be at least 1 characters"},
-		{"a long tag", func(v *catalogv1.Version) { v.Tags = []string{strings.Repeat("x", 51)} }, "version.tags[0]: must be at most 50 characters"},
+		{"an empty tag", func(v *catalogv1.Version) { v.Tags = []string{""} }, "version.tags[0]: " + badTag},
+		{"a long tag", func(v *catalogv1.Version) { v.Tags = []string{strings.Repeat("x", 51)} }, "version.tags[0]: " + badTag},
+		{"a tag with a newline", func(v *catalogv1.Version) { v.Tags = []string{"a", "a\nb"} }, "version.tags[1]: " + badTag},
+		{"a tag of a space", func(v *catalogv1.Version) { v.Tags = []string{" "} }, "version.tags[0]: " + badTag},
+		{"a tag with a no-break space at its end", func(v *catalogv1.Version) { v.Tags = []string{"a\u00a0"} }, "version.tags[0]: " + badTag},
+		{"a tag with a hidden character", func(v *catalogv1.Version) { v.Tags = []string{"a\u200bb"} }, "version.tags[0]: " + badTag},
 		{"a tag twice", func(v *catalogv1.Version) { v.Tags = []string{"a", "a"} }, "version.tags: must not have the same value twice"},
 		{"21 tags", func(v *catalogv1.Version) { v.Tags = many(21, "%d") }, "version.tags: must contain no more than 20 item(s)"},
 		{"empty endpoints", func(v *catalogv1.Version) { v.Endpoints = &catalogv1.Endpoints{} }, "version.endpoints: needs a production or a sandbox endpoint"},

@@ -54,6 +54,7 @@ const (
 	badSub         = "name: must be subscriptions/{subscription}"
 	badUsername    = "must be 1 to 64 characters of A-Z a-z 0-9 _ . @ + - and start with a letter or a digit"
 	badDisplayName = "must have 1 to 100 characters, no control characters and no space at either end"
+	badPersonName  = "must have at most 100 characters, no control characters and no space at either end"
 	badPageToken   = "page_token: is not a token that a list has returned"
 	badPageSize    = "page_size: must be greater than or equal to 0 and less than or equal to 1000"
 	badEtag        = "etag: must be at most 64 characters"
@@ -143,7 +144,13 @@ func TestPeopleRefusals(t *testing.T) {
 		{"update to no role", w.root, call(change, update(&subscriptionv1.Person{Name: w.annName}, "roles")), invalid,
 			"person.roles: must contain at least 1 item(s)"},
 		{"update to a long display name", w.root, call(change, update(&subscriptionv1.Person{Name: w.annName, DisplayName: long(101)})), invalid,
-			"person.display_name: must be at most 100 characters"},
+			"person.display_name: " + badPersonName},
+		{"update to a display name with a newline", w.root, call(change, update(&subscriptionv1.Person{Name: w.annName, DisplayName: "An\nn"})), invalid,
+			"person.display_name: " + badPersonName},
+		{"update to a display name with a space at its end", w.root, call(change, update(&subscriptionv1.Person{Name: w.annName, DisplayName: "Ann "})), invalid,
+			"person.display_name: " + badPersonName},
+		{"create with a display name of a space", w.root, call(create, person(func(p *subscriptionv1.Person) { p.DisplayName = " " })), invalid,
+			"person.display_name: " + badPersonName},
 		{"update to another's name", w.root, call(change, update(&subscriptionv1.Person{Name: w.annName, Username: "Bob"})), codes.AlreadyExists,
 			`the username "Bob" is taken`},
 		{"update with a stale etag", w.root, call(change, update(&subscriptionv1.Person{Name: w.annName, DisplayName: "x", Etag: "9"})),

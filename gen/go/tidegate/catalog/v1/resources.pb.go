@@ -441,7 +441,8 @@ type Version struct {
 	Version string `protobuf:"bytes,2,opt,name=version,proto3" json:"version,omitempty"`
 	// What is particular to this version. At most 4096 characters.
 	Description string `protobuf:"bytes,3,opt,name=description,proto3" json:"description,omitempty"`
-	// Words to find the version by: at most 20, each of 1 to 50 characters.
+	// Words to find the version by: at most 20, each of 1 to 50 characters, none
+	// of them a control character, no space at either end.
 	Tags []string `protobuf:"bytes,4,rep,name=tags,proto3" json:"tags,omitempty"`
 	// The backends. At least one is needed.
 	Endpoints *Endpoints `protobuf:"bytes,5,opt,name=endpoints,proto3" json:"endpoints,omitempty"`
@@ -914,14 +915,14 @@ const file_tidegate_catalog_v1_resources_proto_rawDesc = "" +
 	"updateTime\x12\x1b\n" +
 	"\x04etag\x18\t \x01(\tB\a\xbaH\x04r\x02\x18@R\x04etag:(\xeaA%\n" +
 	"\ftidegate/Api\x12\n" +
-	"apis/{api}*\x04apis2\x03api\"\xce\n" +
-	"\n" +
+	"apis/{api}*\x04apis2\x03api\"\xea\v\n" +
 	"\aVersion\x12\x1f\n" +
 	"\x04name\x18\x01 \x01(\tB\v\xe0A\b\xbaH\x05r\x03\x18\xc8\x01R\x04name\x12\xc3\x01\n" +
 	"\aversion\x18\x02 \x01(\tB\xa8\x01\xe0A\x02\xe0A\x05\xbaH\x9e\x01\xba\x01\x9a\x01\n" +
 	"\aversion\x12\\must be 1 to 30 characters of A-Z a-z 0-9 _ . - and start with a letter or a digit, as 1.0.0\x1a1this.matches('^[A-Za-z0-9][A-Za-z0-9_.-]{0,29}$')R\aversion\x12*\n" +
-	"\vdescription\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\x80 R\vdescription\x12&\n" +
-	"\x04tags\x18\x04 \x03(\tB\x12\xbaH\x0f\x92\x01\f\x10\x14\x18\x01\"\x06r\x04\x10\x01\x182R\x04tags\x12G\n" +
+	"\vdescription\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\x80 R\vdescription\x12\xc1\x01\n" +
+	"\x04tags\x18\x04 \x03(\tB\xac\x01\xbaH\xa8\x01\x92\x01\xa4\x01\x10\x14\x18\x01\"\x9d\x01\xba\x01\x99\x01\n" +
+	"\x03tag\x12Nmust have 1 to 50 characters, no control characters and no space at either end\x1aBthis.matches('^[^\\\\p{Z}\\\\p{C}]([^\\\\p{C}]{0,48}[^\\\\p{Z}\\\\p{C}])?$')R\x04tags\x12G\n" +
 	"\tendpoints\x18\x05 \x01(\v2\x1e.tidegate.catalog.v1.EndpointsB\t\xe0A\x02\xbaH\x03\xc8\x01\x01R\tendpoints\x129\n" +
 	"\bsecurity\x18\x06 \x01(\v2\x1d.tidegate.catalog.v1.SecurityR\bsecurity\x12=\n" +
 	"\x05plans\x18\a \x03(\tB'\xbaH$\x92\x01!\x102\x18\x01\"\x1br\x192\x17^plans/[a-z0-9-]{1,64}$R\x05plans\x12\x91\x02\n" +

@@ -211,7 +211,8 @@ type Person struct {
 	// characters of A-Z, a-z, 0-9, "_", ".", "@", "+" and "-" that start with a
 	// letter or a digit.
 	Username string `protobuf:"bytes,2,opt,name=username,proto3" json:"username,omitempty"`
-	// Name for others to read. At most 100 characters.
+	// Name for others to read, or empty. At most 100 characters, none of them a
+	// control character, no space at either end.
 	DisplayName string `protobuf:"bytes,3,opt,name=display_name,json=displayName,proto3" json:"display_name,omitempty"`
 	// What the person may do: 1 to 8, each once.
 	Roles []Person_Role `protobuf:"varint,4,rep,packed,name=roles,proto3,enum=tidegate.subscription.v1.Person_Role" json:"roles,omitempty"`
@@ -1024,13 +1025,14 @@ var File_tidegate_subscription_v1_resources_proto protoreflect.FileDescriptor
 
 const file_tidegate_subscription_v1_resources_proto_rawDesc = "" +
 	"\n" +
-	"(tidegate/subscription/v1/resources.proto\x12\x18tidegate.subscription.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xae\x05\n" +
+	"(tidegate/subscription/v1/resources.proto\x12\x18tidegate.subscription.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xe5\x06\n" +
 	"\x06Person\x12\x1e\n" +
 	"\x04name\x18\x01 \x01(\tB\n" +
 	"\xe0A\b\xbaH\x04r\x02\x18dR\x04name\x12\xbf\x01\n" +
 	"\busername\x18\x02 \x01(\tB\xa2\x01\xe0A\x02\xbaH\x9b\x01\xba\x01\x97\x01\n" +
-	"\busername\x12Vmust be 1 to 64 characters of A-Z a-z 0-9 _ . @ + - and start with a letter or a digit\x1a3this.matches('^[A-Za-z0-9][A-Za-z0-9_.@+-]{0,63}$')R\busername\x12*\n" +
-	"\fdisplay_name\x18\x03 \x01(\tB\a\xbaH\x04r\x02\x18dR\vdisplayName\x12U\n" +
+	"\busername\x12Vmust be 1 to 64 characters of A-Z a-z 0-9 _ . @ + - and start with a letter or a digit\x1a3this.matches('^[A-Za-z0-9][A-Za-z0-9_.@+-]{0,63}$')R\busername\x12\xe0\x01\n" +
+	"\fdisplay_name\x18\x03 \x01(\tB\xbc\x01\xbaH\xb8\x01\xba\x01\xb4\x01\n" +
+	"\fdisplay_name\x12Rmust have at most 100 characters, no control characters and no space at either end\x1aPthis == '' || this.matches('^[^\\\\p{Z}\\\\p{C}]([^\\\\p{C}]{0,98}[^\\\\p{Z}\\\\p{C}])?$')R\vdisplayName\x12U\n" +
 	"\x05roles\x18\x04 \x03(\x0e2%.tidegate.subscription.v1.Person.RoleB\x18\xe0A\x02\xbaH\x12\x92\x01\x0f\b\x01\x10\b\x18\x01\"\a\x82\x01\x04\x10\x01 \x00R\x05roles\x12@\n" +
 	"\vcreate_time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\n" +
 	"createTime\x12@\n" +
