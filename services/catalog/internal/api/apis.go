@@ -54,13 +54,15 @@ func (a *API) ListApis(ctx context.Context, req *catalogv1.ListApisRequest) (*ca
 	if err != nil {
 		return nil, err
 	}
+	owner, err := ownerTerm(terms, me)
+	if err != nil {
+		return nil, err
+	}
 	p, err := newPage(req.GetPageSize(), req.GetPageToken(), "apis", req.GetFilter())
 	if err != nil {
 		return nil, err
 	}
-	filter := store.APIFilter{
-		DisplayName: term(terms, "display_name"), Context: term(terms, "context"), Owner: term(terms, "owner"),
-	}
+	filter := store.APIFilter{DisplayName: term(terms, "display_name"), Context: term(terms, "context"), Owner: owner}
 	apis, token, err := read(p, func(after store.After, limit int) ([]store.API, error) {
 		return a.store.ListAPIs(ctx, viewer(me), filter, after, limit)
 	}, func(row store.API) *catalogv1.Api { return apiProto(row, me) })

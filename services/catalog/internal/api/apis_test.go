@@ -202,11 +202,17 @@ func TestListApis(t *testing.T) {
 		`display_name = "` + strings.Repeat("x", 900) + `"`: 0,
 		`display_name = "\"quoted\" \\ ' OR 1=1 --"`:        0,
 		`  owner  =  "people/ann"  `:                        7,
+		`owner = "people/me"`:                               7,
+		`owner = "people/me" AND context = "/api3"`:         1,
 	} {
 		list, err := f.ListApis(ctx, &catalogv1.ListApisRequest{Filter: filter}, f.ann)
 		if err != nil || len(list.GetApis()) != n {
 			t.Errorf("ListApis(%s) = %d, %v, want %d", filter, len(list.GetApis()), err, n)
 		}
+	}
+	list, err := f.ListApis(ctx, &catalogv1.ListApisRequest{Filter: `owner = "people/me"`}, f.root)
+	if err != nil || len(list.GetApis()) != 0 {
+		t.Errorf("ListApis of the administrator's own = %v, %v, want none", list, err)
 	}
 }
 

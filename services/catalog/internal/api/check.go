@@ -182,3 +182,20 @@ func checkState(state *string) error {
 	}
 	return fault.Invalid("filter", "no state %q: there are CREATED, PUBLISHED", *state)
 }
+
+// ownerTerm is the owner of a filter, nil where it has none; people/me is the
+// caller.
+func ownerTerm(terms map[string]string, me identity.Person) (*string, error) {
+	owner := term(terms, "owner")
+	if owner == nil {
+		return nil, nil
+	}
+	id, ok := strings.CutPrefix(*owner, "people/")
+	if !ok || !validID(id) {
+		return nil, fault.Invalid("filter", "owner must be people/{id}")
+	}
+	if id == "me" {
+		owner = &me.Name
+	}
+	return owner, nil
+}

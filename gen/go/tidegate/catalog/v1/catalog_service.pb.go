@@ -127,9 +127,9 @@ type ListApisRequest struct {
 	// next_page_token of the page before, or empty for the first. The filter must
 	// be the same. At most 1024 characters.
 	PageToken string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
-	// Restricts the list: terms `field = "value"` joined by AND, each field
-	// once, on display_name (without regard to case), context, owner. At most
-	// 1024 characters.
+	// Restricts the list: terms `field = "value"` joined by AND, each field once,
+	// on display_name (without regard to case), context and owner
+	// (people/{person}, or people/me for the caller). At most 1024 characters.
 	Filter        string `protobuf:"bytes,3,opt,name=filter,proto3" json:"filter,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

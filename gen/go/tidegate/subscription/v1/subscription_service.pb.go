@@ -128,7 +128,8 @@ type ListApplicationsRequest struct {
 	// be the same. At most 1024 characters.
 	PageToken string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
 	// Restricts the list: terms `field = "value"` joined by AND, on display_name
-	// and owner. At most 1024 characters.
+	// (without regard to case) and owner (people/{person}, or people/me for the
+	// caller). At most 1024 characters.
 	Filter        string `protobuf:"bytes,3,opt,name=filter,proto3" json:"filter,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
