@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -20,9 +21,9 @@ import (
 type object struct {
 	// bad is what is wrong with it.
 	bad []fault.Violation
-	// fields are those that it names, and strings the values of those that are
-	// text, by their own names.
-	fields  []protoreflect.FieldDescriptor
+	// paths are the fields that it names, and strings the values of those that
+	// are text, by their own names.
+	paths   []string
 	strings map[string]string
 }
 
@@ -85,10 +86,7 @@ func (o *object) refuse(path, message string) {
 func (o *object) message(desc protoreflect.MessageDescriptor, path string, members []member, top bool) {
 	seen := map[protoreflect.Name]bool{}
 	for _, m := range members {
-		fd := desc.Fields().ByJSONName(m.name)
-		if fd == nil {
-			fd = desc.Fields().ByTextName(m.name)
-		}
+		fd := fieldOf(desc, m.name)
 		if fd == nil {
 			o.refuse(join(path, short(m.name)), "unknown field")
 			continue
@@ -106,13 +104,44 @@ func (o *object) message(desc protoreflect.MessageDescriptor, path string, membe
 	}
 }
 
+// fieldOf returns the field that a member names, by either of its names.
+func fieldOf(desc protoreflect.MessageDescriptor, name string) protoreflect.FieldDescriptor {
+	if fd := desc.Fields().ByJSONName(name); fd != nil {
+		return fd
+	}
+	return desc.Fields().ByTextName(name)
+}
+
 // note remembers a field of the body itself.
 func (o *object) note(fd protoreflect.FieldDescriptor, value json.RawMessage) {
-	o.fields = append(o.fields, fd)
+	o.paths = append(o.paths, paths(fd, value)...)
 	var text string
 	if json.Unmarshal(value, &text) == nil {
 		o.strings[string(fd.Name())] = text
 	}
+}
+
+// paths are what a member stands for in a mask: the fields of an object that it
+// names, since those that it does not name stay as they are, else the whole field.
+func paths(fd protoreflect.FieldDescriptor, value json.RawMessage) []string {
+	name := string(fd.Name())
+	if fd.Message() == nil || fd.IsList() || fd.Message().ParentFile().Package() == "google.protobuf" {
+		return []string{name}
+	}
+	members, _ := split(value)
+	if len(members) == 0 {
+		return []string{name}
+	}
+	var all []string
+	for _, m := range members {
+		// One that is not known is refused elsewhere.
+		if part := fieldOf(fd.Message(), m.name); part != nil {
+			for _, path := range paths(part, m.value) {
+				all = append(all, name+"."+path)
+			}
+		}
+	}
+	return all
 }
 
 // field checks the value of a field; null is as good as no value.
@@ -214,13 +243,8 @@ func (o *object) nested(desc protoreflect.MessageDescriptor, path string, value 
 // not the current one, so a resource can be sent back as it was read, and no
 // change is dropped without a word.
 func (o *object) mask() string {
-	var names []string
-	for _, fd := range o.fields {
-		if fd.Name() != "name" && fd.Name() != "etag" {
-			names = append(names, string(fd.Name()))
-		}
-	}
-	return strings.Join(names, ",")
+	changed := slices.DeleteFunc(slices.Clone(o.paths), func(path string) bool { return path == "name" || path == "etag" })
+	return strings.Join(changed, ",")
 }
 
 func enumNames(enum protoreflect.EnumDescriptor) string {

@@ -602,8 +602,9 @@ type UpdateVersionRequest struct {
 	// Fields to change: description, tags, endpoints, endpoints.production,
 	// endpoints.sandbox, security, security.schemes, security.places, plans,
 	// allowed_origins, max_session_age. Empty means those that are set in
-	// version, "*" means all. Other fields of the version may be named as long as
-	// their value is the current one.
+	// version, each as a whole (over REST those that the body has, of an object
+	// its fields), "*" means all. Other fields of the version may be named as
+	// long as their value is the current one.
 	UpdateMask    *fieldmaskpb.FieldMask `protobuf:"bytes,2,opt,name=update_mask,json=updateMask,proto3" json:"update_mask,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -991,8 +992,10 @@ type UpdatePlanRequest struct {
 	// The plan, named by its name, with the new values.
 	Plan *Plan `protobuf:"bytes,1,opt,name=plan,proto3" json:"plan,omitempty"`
 	// Fields to change: display_name, description, quota, quota.messages,
-	// quota.window. Empty means those that are set in plan, "*" means all. Other
-	// fields of the plan may be named as long as their value is the current one.
+	// quota.window. Empty means those that are set in plan, each as a whole (over
+	// REST those that the body has, of an object its fields), "*" means all.
+	// Other fields of the plan may be named as long as their value is the current
+	// one.
 	UpdateMask    *fieldmaskpb.FieldMask `protobuf:"bytes,2,opt,name=update_mask,json=updateMask,proto3" json:"update_mask,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
