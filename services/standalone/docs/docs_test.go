@@ -3,6 +3,7 @@ package docs
 import (
 	"errors"
 	"flag"
+	"fmt"
 	"io"
 	"io/fs"
 	"net/http"
@@ -13,6 +14,10 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
+	"google.golang.org/genproto/googleapis/rpc/code"
+	"google.golang.org/grpc/codes"
 
 	"github.com/tidegatehq/tidegate/services/kit/run"
 )
@@ -199,6 +204,27 @@ func TestCauses(t *testing.T) {
 	for _, w := range words {
 		if !regexp.MustCompile("(?m)^\\|.*\\|.*\\| .*`" + w[1] + "`.* \\|$").MatchString(table) {
 			t.Errorf("docs/gateway.md has no row of the cause %s", w[1])
+		}
+	}
+}
+
+// TestErrors compares the table of errors of docs/api.md with what REST answers.
+func TestErrors(t *testing.T) {
+	// Services give what they have no code for the code INTERNAL.
+	unused := []codes.Code{codes.OK, codes.Unknown, codes.OutOfRange, codes.DataLoss}
+	// These have more than one status.
+	several := map[codes.Code]string{codes.InvalidArgument: "400, 413, 415", codes.Unimplemented: "405, 501"}
+	table := file(t, "docs/api.md")
+	for c := codes.OK; c <= codes.Unauthenticated; c++ {
+		if slices.Contains(unused, c) {
+			continue
+		}
+		answers := several[c]
+		if answers == "" {
+			answers = fmt.Sprint(runtime.HTTPStatusFromCode(c))
+		}
+		if row := fmt.Sprintf("\n| %d `%s` | %s | ", c, code.Code_name[int32(c)], answers); !strings.Contains(table, row) {
+			t.Errorf("docs/api.md has no row %q", row)
 		}
 	}
 }
