@@ -73,8 +73,8 @@ func parameters() map[string]int {
 	}
 }
 
-// check refuses parameters that are given twice, not UTF-8 or too long; those
-// that mean nothing here are only not repeated.
+// check refuses parameters that are given twice, not UTF-8, with a NUL or too
+// long; those that mean nothing here are only not repeated.
 func (f *form) check() error {
 	bounds := parameters()
 	for _, name := range slices.Sorted(maps.Keys(f.values)) {
@@ -91,6 +91,9 @@ func (f *form) check() error {
 		}
 		if !utf8.ValidString(values[0]) {
 			return invalid(name + " is not UTF-8")
+		}
+		if strings.ContainsRune(values[0], 0) {
+			return invalid(name + " must not have the character NUL")
 		}
 		if utf8.RuneCountInString(values[0]) > bounds[name] {
 			return invalid(fmt.Sprintf("%s must have at most %d characters", name, bounds[name]))
