@@ -71,6 +71,10 @@ gen-check: gen
 images: ## Build the container image, where docker or podman runs
 	./deploy/image
 
+.PHONY: release
+release: ## Tag a release, as VERSION=v0.1.0, and say what to push
+	@./.ci/release "$(VERSION)"
+
 $(TOOLS): tools/go.mod tools/go.sum
 	@mkdir -p $(BIN)
 	GOWORK=off go -C tools build -o $(BIN)/ tool

@@ -2,7 +2,6 @@ package standalone_test
 
 import (
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -22,35 +21,16 @@ func TestBreakingCheck(t *testing.T) {
 		}
 		t.Skip("buf is not in .bin: make lint builds it")
 	}
-	repo := t.TempDir()
-	run := func(name string, args ...string) (string, error) {
-		cmd := exec.Command(name, args...)
-		cmd.Dir = repo
-		cmd.Env = append(os.Environ(), "PATH="+bin+":"+os.Getenv("PATH"),
-			"GIT_CONFIG_GLOBAL=/dev/null", "GIT_CONFIG_SYSTEM=/dev/null")
-		out, err := cmd.CombinedOutput()
-		return string(out), err
-	}
-	must := func(name string, args ...string) string {
-		t.Helper()
-		out, err := run(name, args...)
-		if err != nil {
-			t.Fatalf("%s %v: %v\n%s", name, args, err, out)
-		}
-		return out
-	}
-	must("cp", "-r", filepath.Join(root, "proto"), filepath.Join(root, "buf.yaml"), filepath.Join(root, ".ci"), repo)
-	must("git", "init", "-q")
-	must("git", "add", ".")
-	must("git", "-c", "user.name=test", "-c", "user.email=test@example.com", "commit", "-qm", "protos")
+	c := newCheckout(t, "proto", "buf.yaml", ".ci")
+	c.env = append(c.env, "PATH="+bin+":"+os.Getenv("PATH"))
 
-	if out := must(".ci/breaking"); !strings.Contains(out, "no gen/v* tag yet") {
+	if out := c.must(".ci/breaking"); !strings.Contains(out, "no gen/v* tag yet") {
 		t.Errorf(".ci/breaking without a tag said %q, want that there is none", out)
 	}
-	must("git", "tag", "gen/v0.1.0")
-	must(".ci/breaking")
+	c.must("git", "tag", "gen/v0.1.0")
+	c.must(".ci/breaking")
 
-	proto := filepath.Join(repo, "proto/tidegate/watch/v1/watch.proto")
+	proto := filepath.Join(c.dir, "proto/tidegate/watch/v1/watch.proto")
 	text, err := os.ReadFile(proto)
 	if err != nil {
 		t.Fatal(err)
@@ -59,7 +39,7 @@ func TestBreakingCheck(t *testing.T) {
 	if err := os.WriteFile(proto, []byte(broken), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if out, err := run(".ci/breaking"); err == nil || !strings.Contains(out, "instance") {
+	if out, err := c.run(".ci/breaking"); err == nil || !strings.Contains(out, "instance") {
 		t.Errorf(".ci/breaking on a changed type said %q with error %v, want a refusal that names the field", out, err)
 	}
 }
