@@ -17,6 +17,7 @@ import (
 const (
 	maxName   = 200
 	maxFilter = 1024
+	maxToken  = 1024
 )
 
 // name is the gateway's resource name.
@@ -106,6 +107,9 @@ func checkSize(asked int32) (int, error) {
 
 // checkToken returns the place after which a page begins.
 func checkToken(token, scope string) (place, error) {
+	if utf8.RuneCountInString(token) > maxToken {
+		return place{}, fault.Invalid("page_token", "must be at most %d characters", maxToken)
+	}
 	keys, err := page.Keys(token, scope, 2)
 	if err != nil || keys == nil {
 		return place{started: math.MinInt64}, err

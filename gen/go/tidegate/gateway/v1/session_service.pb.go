@@ -391,7 +391,7 @@ type ListSessionsRequest struct {
 	// Sessions a page, 0 to 1000; 0 means 50.
 	PageSize int32 `protobuf:"varint,2,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
 	// next_page_token of the page before, or empty for the first. The parent and
-	// the filter must be the same.
+	// the filter must be the same. At most 1024 characters.
 	PageToken string `protobuf:"bytes,3,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
 	// Restricts the list: terms `field = "value"` joined by AND, on version,
 	// application, subscription and person. At most 1024 characters.
