@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net/netip"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -315,7 +316,7 @@ func TestRecordIsReportedWhole(t *testing.T) {
 	at := time.Date(2026, 11, 21, 9, 0, 0, 5000, time.UTC)
 	r := record(0, session.Totals{FromClient: relay.Count{Messages: 1, Frames: 2, Payload: 3, Wire: 4}, FromBackend: relay.Count{Messages: 5}})
 	r.Started, r.Ended, r.Revision = at, at.Add(time.Second), 77
-	r.Cause = session.Cause{By: session.ByGateway, Word: "REVOKED", Code: 4001}
+	r.Cause = session.Cause{By: session.ByGateway, Word: "REVOKED", Code: 4001, Detail: "one\ntwo\x00\xff" + strings.Repeat("ä", 300)}
 	r.ClientLeg = session.LegRecord{Sent: 4001, Received: 1000, CutMidFrame: true, Last: at}
 	r.BackendLeg = session.LegRecord{Sent: 1001, Received: 1005}
 	m.Record(r)
@@ -329,7 +330,7 @@ func TestRecordIsReportedWhole(t *testing.T) {
 		ClientCode: 1000, ClientSentCode: 4001, BackendCode: 1005, BackendSentCode: 1001,
 		Inbound:         &subscriptionv1.Traffic{Messages: 1, Frames: 2, PayloadBytes: 3, WireBytes: 4},
 		Outbound:        &subscriptionv1.Traffic{Messages: 5},
-		LastInboundTime: stamp(at), Cut: true, RouteRevision: 77,
+		LastInboundTime: stamp(at), Cut: true, RouteRevision: 77, Detail: "one two \uFFFD" + strings.Repeat("ä", 246),
 	}
 	if diff := cmp.Diff(want, s.records[0], protocmp.Transform()); diff != "" {
 		t.Errorf("the record differs (- want, + got):\n%s", diff)

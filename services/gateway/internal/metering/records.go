@@ -1,8 +1,10 @@
 package metering
 
 import (
+	"strings"
 	"sync"
 	"time"
+	"unicode"
 
 	"google.golang.org/protobuf/types/known/timestamppb"
 
@@ -99,6 +101,7 @@ func (t *Meter) convert(r *session.Record) *subscriptionv1.SessionRecord {
 		EndTime:          stamp(r.Ended),
 		EndedBy:          parties[r.Cause.By],
 		Cause:            r.Cause.Word,
+		Detail:           line(r.Cause.Detail),
 		ClientCode:       uint32(r.ClientLeg.Received),
 		ClientSentCode:   uint32(r.ClientLeg.Sent),
 		BackendCode:      uint32(r.BackendLeg.Received),
@@ -114,6 +117,17 @@ func (t *Meter) convert(r *session.Record) *subscriptionv1.SessionRecord {
 		out.Application, out.Subscription, out.Grant = r.Grant.Application, r.Grant.Subscription, r.Grant.Name
 	}
 	return out
+}
+
+// line returns text, which may be a peer's, as one line of at most 255 characters.
+func line(text string) string {
+	runes := []rune(strings.ToValidUTF8(text, "\uFFFD"))
+	for i, c := range runes {
+		if unicode.IsControl(c) {
+			runes[i] = ' '
+		}
+	}
+	return string(runes[:min(len(runes), 255)])
 }
 
 // stamp returns a time as it is reported, nothing for the zero time.

@@ -177,7 +177,13 @@ func TestDeath(t *testing.T) {
 				r.backend.expectClose(1001, "CLIENT_GONE")
 				r.backend.send(closing(1001, ""))
 				r.backend.expectEnd()
-				r.check(t, Client, "CLIENT_GONE", 0, 0, 1001, 1001)
+				detail := "the connection ended without a close"
+				if name == "reset" {
+					detail = "the connection was reset"
+				}
+				if o := r.check(t, Client, "CLIENT_GONE", 0, 0, 1001, 1001); o.Cause.Detail != detail {
+					t.Errorf("detail = %q, want %q", o.Cause.Detail, detail)
+				}
 
 				r = newRig(t, cfg, m, Options{})
 				die(r.backend)
@@ -187,7 +193,9 @@ func TestDeath(t *testing.T) {
 				r.client.expectClose(1014, "BACKEND_GONE")
 				r.client.send(closing(1014, ""))
 				r.client.expectEnd()
-				r.check(t, Backend, "BACKEND_GONE", 1014, 1014, 0, 0)
+				if o := r.check(t, Backend, "BACKEND_GONE", 1014, 1014, 0, 0); o.Cause.Detail != detail {
+					t.Errorf("detail = %q, want %q", o.Cause.Detail, detail)
+				}
 			})
 		})
 	}

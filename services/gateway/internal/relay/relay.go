@@ -6,6 +6,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -193,18 +194,28 @@ func (r *Relay) owe(l *leg, code uint16) {
 // died ends the session because a leg is gone, without a close from it. It may
 // still be there, half-closed and full: whoever writes to it must not wait.
 func (r *Relay) died(l *leg, err error) {
-	if err == nil || errors.Is(err, io.EOF) {
-		err = errEnded
-	}
+	why := lossOf(err)
 	l.kill()
 	if l.party == Client {
-		r.end(Cause{By: Client, Word: l.party.gone(), Detail: err.Error()}, 0, CodeGoingAway)
+		r.end(Cause{By: Client, Word: l.party.gone(), Detail: why}, 0, CodeGoingAway)
 		return
 	}
-	r.end(Cause{By: Backend, Word: l.party.gone(), Code: CodeBadGateway, Detail: err.Error()}, CodeBadGateway, 0)
+	r.end(Cause{By: Backend, Word: l.party.gone(), Code: CodeBadGateway, Detail: why}, CodeBadGateway, 0)
 }
 
-var errEnded = errors.New("connection ended without a close")
+// lossOf says what became of a connection, in words that are for everybody.
+func lossOf(err error) string {
+	switch {
+	case err == nil, errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		return "the connection ended without a close"
+	case errors.Is(err, syscall.ECONNRESET):
+		return "the connection was reset"
+	case errors.Is(err, syscall.ETIMEDOUT):
+		return "the connection timed out"
+	default:
+		return "the connection broke"
+	}
+}
 
 // offended ends the session because of a breach by l.
 func (r *Relay) offended(l *leg, v Violation) {

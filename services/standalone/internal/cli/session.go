@@ -186,7 +186,7 @@ func (c *recordGetCmd) Run(ctx context.Context, s *shell) error {
 		[2]string{"Ref", strings.TrimPrefix(r.GetName(), "sessionRecords/")}, [2]string{"Session", r.GetSession()},
 		[2]string{"Version", label.version(ctx, r.GetVersion())}, [2]string{"Application", label.application(ctx, r.GetApplication())},
 		[2]string{"Client", r.GetClientAddress()}, [2]string{"Began", when(r.GetStartTime())}, [2]string{"Ended", when(r.GetEndTime())},
-		[2]string{"Ended by", word(r.GetEndedBy(), "PARTY_")}, [2]string{"Cause", r.GetCause()},
+		[2]string{"Ended by", word(r.GetEndedBy(), "PARTY_")}, [2]string{"Cause", r.GetCause()}, [2]string{"Detail", r.GetDetail()},
 		[2]string{"Client's code", code(r.GetClientCode())}, [2]string{"Sent to client", code(r.GetClientSentCode())},
 		[2]string{"Backend's code", code(r.GetBackendCode())}, [2]string{"Sent to backend", code(r.GetBackendSentCode())},
 		[2]string{"In", traffic(r.GetInbound())}, [2]string{"Out", traffic(r.GetOutbound())})

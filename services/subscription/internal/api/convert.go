@@ -109,7 +109,7 @@ func recordProto(r store.SessionRecord) *subscriptionv1.SessionRecord {
 		Application: optionalName(applicationsPrefix, r.Application), Subscription: optionalName(subscriptionsPrefix, r.Subscription),
 		Grant: r.Grant, ClientAddress: r.ClientAddress,
 		StartTime: timeProto(r.StartedAt), EndTime: timeProto(r.EndedAt),
-		EndedBy: subscriptionv1.SessionRecord_Party(r.EndedBy), Cause: r.Cause,
+		EndedBy: subscriptionv1.SessionRecord_Party(r.EndedBy), Cause: r.Cause, Detail: r.Detail,
 		ClientCode: uint32(r.ClientCode), ClientSentCode: uint32(r.ClientSentCode),
 		BackendCode: uint32(r.BackendCode), BackendSentCode: uint32(r.BackendSentCode),
 		Inbound: trafficProto(r.In), Outbound: trafficProto(r.Out),

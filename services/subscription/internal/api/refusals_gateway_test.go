@@ -113,9 +113,9 @@ func TestGatewayRefusals(t *testing.T) {
 			r.EndTime.Nanos, r.LastOutboundTime = 1e9, &timestamppb.Timestamp{Seconds: 1e12}
 		}), invalid, "session_records[1].end_time: must be a time; session_records[1].last_outbound_time: must be a time"},
 		{"report a record with long texts", none, causes(func(r *subscriptionv1.SessionRecord) {
-			r.Session, r.Grant, r.ClientAddress, r.Cause = long(256), long(256), long(256), long(256)
+			r.Session, r.Grant, r.ClientAddress, r.Cause, r.Detail = long(256), long(256), long(256), long(256), long(256)
 		}), invalid, "session_records[1].session: " + badText + "; session_records[1].grant: " + badText +
-			"; session_records[1].client_address: " + badText + "; session_records[1].cause: " + badText},
+			"; session_records[1].client_address: " + badText + "; session_records[1].cause: " + badText + "; session_records[1].detail: " + badText},
 		{"report a record with bad codes", none, causes(func(r *subscriptionv1.SessionRecord) {
 			r.ClientCode, r.ClientSentCode, r.BackendCode, r.BackendSentCode = 65536, 65536, 65536, math.MaxUint32
 		}), invalid, "session_records[1].client_code: " + badCode + "; session_records[1].client_sent_code: " + badCode +

@@ -95,7 +95,7 @@ func (r *report) record(s *subscriptionv1.SessionRecord) store.SessionRecord {
 		BackendCode: int64(s.GetBackendCode()), BackendSentCode: int64(s.GetBackendSentCode()),
 		In: trafficRow(s.GetInbound()), Out: trafficRow(s.GetOutbound()),
 		LastInAt: r.time("last_inbound_time", s.GetLastInboundTime()), LastOutAt: r.time("last_outbound_time", s.GetLastOutboundTime()),
-		Cut: s.GetCut(), RouteRevision: int64(s.GetRouteRevision()),
+		Cut: s.GetCut(), RouteRevision: int64(s.GetRouteRevision()), Detail: s.GetDetail(),
 	}
 }
 

@@ -32,7 +32,7 @@ func sessionRecord(ref, app, sub, version string, end time.Time) *subscriptionv1
 		Name: "sessionRecords/" + ref, Session: "gateways/gateway-1/sessions/s1", Version: version, Application: app, Subscription: sub,
 		Grant: "grants/t1", ClientAddress: "192.0.2.1:40000", StartTime: timestamppb.New(end.Add(-time.Minute)), EndTime: timestamppb.New(end),
 		EndedBy: subscriptionv1.SessionRecord_PARTY_GATEWAY, Cause: "REVOKED", ClientCode: 1000, ClientSentCode: 4001, BackendSentCode: 1001,
-		Inbound: traffic(1), Outbound: traffic(2), LastInboundTime: timestamppb.New(end.Add(-time.Second)), Cut: true, RouteRevision: 7,
+		Inbound: traffic(1), Outbound: traffic(2), LastInboundTime: timestamppb.New(end.Add(-time.Second)), Cut: true, RouteRevision: 7, Detail: "token revoked",
 	}
 }
 

@@ -32,6 +32,7 @@ type SessionRecord struct {
 	LastInAt, LastOutAt time.Time
 	Cut                 bool
 	RouteRevision       int64
+	Detail              string
 }
 
 // AddRecords takes in a batch of records, once. A record whose ref is there
@@ -65,15 +66,15 @@ func addRecord(ctx context.Context, tx *sqldb.Tx, owners *owners, r SessionRecor
 			application_owner, version_owner, client_address, started_at, ended_at, ended_by, cause,
 			client_code, client_sent_code, backend_code, backend_sent_code,
 			in_messages, in_frames, in_payload, in_wire, out_messages, out_frames, out_payload, out_wire,
-			last_in_at, last_out_at, cut, route_revision)
+			last_in_at, last_out_at, cut, route_revision, detail)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17,
-			$18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29)
+			$18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30)
 		ON CONFLICT (ref) DO NOTHING`,
 		r.Ref, r.Session, r.Version, r.Application, r.Subscription, r.Grant,
 		appOwner, versionOwner, r.ClientAddress, micros(r.StartedAt), micros(r.EndedAt), r.EndedBy, r.Cause,
 		r.ClientCode, r.ClientSentCode, r.BackendCode, r.BackendSentCode,
 		r.In.Messages, r.In.Frames, r.In.Payload, r.In.Wire, r.Out.Messages, r.Out.Frames, r.Out.Payload, r.Out.Wire,
-		micros(r.LastInAt), micros(r.LastOutAt), r.Cut, r.RouteRevision)
+		micros(r.LastInAt), micros(r.LastOutAt), r.Cut, r.RouteRevision, r.Detail)
 	return err
 }
 
@@ -100,7 +101,7 @@ func scanRecord(row row) (SessionRecord, error) {
 		&r.ClientAddress, &started, &ended, &r.EndedBy, &r.Cause,
 		&r.ClientCode, &r.ClientSentCode, &r.BackendCode, &r.BackendSentCode,
 		&r.In.Messages, &r.In.Frames, &r.In.Payload, &r.In.Wire, &r.Out.Messages, &r.Out.Frames, &r.Out.Payload, &r.Out.Wire,
-		&lastIn, &lastOut, &r.Cut, &r.RouteRevision)
+		&lastIn, &lastOut, &r.Cut, &r.RouteRevision, &r.Detail)
 	r.StartedAt, r.EndedAt, r.LastInAt, r.LastOutAt = maybe(started), maybe(ended), maybe(lastIn), maybe(lastOut)
 	return r, err
 }
@@ -113,7 +114,7 @@ func (s *Store) SessionRecord(ctx context.Context, v Viewer, ref string) (Sessio
 			client_address, started_at, ended_at, ended_by, cause,
 			client_code, client_sent_code, backend_code, backend_sent_code,
 			in_messages, in_frames, in_payload, in_wire, out_messages, out_frames, out_payload, out_wire,
-			last_in_at, last_out_at, cut, route_revision
+			last_in_at, last_out_at, cut, route_revision, detail
 		FROM session_record
 		WHERE ref = $1 AND (CAST($2 AS TEXT) IS NULL OR application_owner = $2 OR version_owner = $2)`, ref, v.limit()))
 	if errors.Is(err, sql.ErrNoRows) {
@@ -139,7 +140,7 @@ func (s *Store) SessionRecords(ctx context.Context, v Viewer, filter map[string]
 			client_address, started_at, ended_at, ended_by, cause,
 			client_code, client_sent_code, backend_code, backend_sent_code,
 			in_messages, in_frames, in_payload, in_wire, out_messages, out_frames, out_payload, out_wire,
-			last_in_at, last_out_at, cut, route_revision
+			last_in_at, last_out_at, cut, route_revision, detail
 		FROM session_record
 		WHERE (CAST($1 AS TEXT) IS NULL OR application_owner = $1 OR version_owner = $1)
 			AND (CAST($2 AS TEXT) IS NULL OR version = $2)

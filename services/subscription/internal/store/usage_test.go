@@ -174,7 +174,7 @@ func record(ref, version, app string, ended time.Time) store.SessionRecord {
 		ClientAddress: "192.0.2.1:4", StartedAt: ended.Add(-time.Minute), EndedAt: ended, EndedBy: 3, Cause: "REVOKED",
 		ClientCode: 1, ClientSentCode: 4001, BackendCode: 2, BackendSentCode: 1001,
 		In: store.Traffic{Messages: 1, Frames: 2, Payload: 3, Wire: 4}, Out: store.Traffic{Messages: 5, Frames: 6, Payload: 7, Wire: 8},
-		LastInAt: ended.Add(-time.Second), Cut: true, RouteRevision: 9,
+		LastInAt: ended.Add(-time.Second), Cut: true, RouteRevision: 9, Detail: "d",
 	}
 }
 

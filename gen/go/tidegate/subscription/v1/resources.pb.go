@@ -740,6 +740,10 @@ type SessionRecord struct {
 	Cut bool `protobuf:"varint,20,opt,name=cut,proto3" json:"cut,omitempty"`
 	// Revision of the route that the session began under, at most 10^15.
 	RouteRevision uint64 `protobuf:"varint,21,opt,name=route_revision,json=routeRevision,proto3" json:"route_revision,omitempty"`
+	// What the cause leaves open, in words for people: which side did not answer,
+	// what was removed, or the reason that the client or the backend gave. At most
+	// 255 characters; may be empty.
+	Detail        string `protobuf:"bytes,22,opt,name=detail,proto3" json:"detail,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -921,6 +925,13 @@ func (x *SessionRecord) GetRouteRevision() uint64 {
 	return 0
 }
 
+func (x *SessionRecord) GetDetail() string {
+	if x != nil {
+		return x.Detail
+	}
+	return ""
+}
+
 // Usage is what one subscription passed through gateways in one hour.
 type Usage struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1088,7 +1099,7 @@ const file_tidegate_subscription_v1_resources_proto_rawDesc = "" +
 	"\x06frames\x18\x02 \x01(\x04B\x0e\xbaH\v2\t\x18\x80\x80\x9a\xa6\xea\xaf\xe3\x01R\x06frames\x123\n" +
 	"\rpayload_bytes\x18\x03 \x01(\x04B\x0e\xbaH\v2\t\x18\x80\x80\x9a\xa6\xea\xaf\xe3\x01R\fpayloadBytes\x12-\n" +
 	"\n" +
-	"wire_bytes\x18\x04 \x01(\x04B\x0e\xbaH\v2\t\x18\x80\x80\x9a\xa6\xea\xaf\xe3\x01R\twireBytes\"\xab\v\n" +
+	"wire_bytes\x18\x04 \x01(\x04B\x0e\xbaH\v2\t\x18\x80\x80\x9a\xa6\xea\xaf\xe3\x01R\twireBytes\"\xcd\v\n" +
 	"\rSessionRecord\x12>\n" +
 	"\x04name\x18\x01 \x01(\tB*\xbaH'r%2#^sessionRecords/[A-Za-z0-9-]{1,64}$R\x04name\x12\"\n" +
 	"\asession\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\xff\x01R\asession\x12P\n" +
@@ -1117,7 +1128,8 @@ const file_tidegate_subscription_v1_resources_proto_rawDesc = "" +
 	"\x12last_outbound_time\x18\x13 \x01(\v2\x1a.google.protobuf.TimestampB\n" +
 	"\xbaH\a\xb2\x01\x042\x02\b\x01R\x10lastOutboundTime\x12\x10\n" +
 	"\x03cut\x18\x14 \x01(\bR\x03cut\x125\n" +
-	"\x0eroute_revision\x18\x15 \x01(\x04B\x0e\xbaH\v2\t\x18\x80\x80\x9a\xa6\xea\xaf\xe3\x01R\rrouteRevision\"j\n" +
+	"\x0eroute_revision\x18\x15 \x01(\x04B\x0e\xbaH\v2\t\x18\x80\x80\x9a\xa6\xea\xaf\xe3\x01R\rrouteRevision\x12 \n" +
+	"\x06detail\x18\x16 \x01(\tB\b\xbaH\x05r\x03\x18\xff\x01R\x06detail\"j\n" +
 	"\x05Party\x12\x15\n" +
 	"\x11PARTY_UNSPECIFIED\x10\x00\x12\x10\n" +
 	"\fPARTY_CLIENT\x10\x01\x12\x11\n" +
