@@ -1,6 +1,8 @@
 package standalone_test
 
 import (
+	"bytes"
+	"context"
 	"fmt"
 	"net/http"
 	"strings"
@@ -10,6 +12,8 @@ import (
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
 	gatewayv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/gateway/v1"
 	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
+	"github.com/tidegatehq/tidegate/services/kit/run"
+	"github.com/tidegatehq/tidegate/services/standalone"
 )
 
 // ending is a way in which the control plane ends live sessions.
@@ -289,13 +293,40 @@ func TestDrain(t *testing.T) {
 	echo(t, again.connect(t, again.WS+x.path, token), websocket.MessageText, "again")
 }
 
-// TestStopEarly stops a server that is still starting: it ends in order.
+// TestStopEarly stops a server that is still starting, at once or when its
+// services have begun: it ends in order and welcomes nobody.
 func TestStopEarly(t *testing.T) {
 	t.Parallel()
-	s := launch(t, newData(t), nil)
-	s.stop()
-	if code := s.wait(t); code != 0 {
-		_, stderr := s.output()
-		t.Errorf("the server ended with %d, want 0:\n%s", code, stderr)
+	for _, args := range [][]string{nil, {"-no-sample"}} {
+		for _, at := range []string{"", `msg="installation made"`} {
+			ctx, stop := context.WithCancel(t.Context())
+			log := &stopWriter{at: at, stop: stop}
+			if at == "" {
+				stop()
+			}
+			var stdout bytes.Buffer
+			p := run.Program{Name: "tidegate", Args: append(append([]string{"-data", newData(t)}, freePorts()...), args...), Stdout: &stdout, Stderr: log}
+			ready := func(standalone.Addresses) { t.Errorf("serve %q, stopped at %q, says that it serves", args, at) }
+			if code := standalone.Serve(ctx, p, standalone.Options{Ready: ready}); code != 0 || stdout.Len() > 0 || ctx.Err() == nil {
+				t.Errorf("serve %q, stopped at %q (%v) = %d, want 0 and nothing printed:\n%s%s", args, at, ctx.Err(), code, &stdout, &log.text)
+			}
+			stop()
+		}
 	}
+}
+
+// stopWriter is a log that calls stop when it is told of an event. The log's
+// handler writes one line at a time.
+type stopWriter struct {
+	at   string
+	stop func()
+	text bytes.Buffer
+}
+
+// Write writes.
+func (w *stopWriter) Write(p []byte) (int, error) {
+	if bytes.Contains(p, []byte(w.at)) {
+		w.stop()
+	}
+	return w.text.Write(p)
 }

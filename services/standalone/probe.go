@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
-	"errors"
 	"fmt"
 	"net/http"
 	"os"
@@ -56,22 +55,23 @@ func (p *probe) close() { _ = p.grpc.Close() }
 // oauth returns a client of the OAuth2 endpoints.
 func (p *probe) oauth() *oauth.Client { return &oauth.Client{Portal: p.at.Portal, HTTP: p.http} }
 
-// wait returns nil once everything is served.
+// wait returns nil once everything is served, and an error when that takes too
+// long or ctx ends before.
 func (p *probe) wait(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, startTime)
+	starting, cancel := context.WithTimeout(ctx, startTime)
 	defer cancel()
 	tick := time.NewTicker(probeEvery)
 	defer tick.Stop()
 	for {
-		err := p.look(ctx)
+		err := p.look(starting)
 		if err == nil {
 			return nil
 		}
 		select {
 		case <-tick.C:
-		case <-ctx.Done():
-			if errors.Is(ctx.Err(), context.Canceled) {
-				return nil
+		case <-starting.Done():
+			if ctx.Err() != nil {
+				return ctx.Err()
 			}
 			return fmt.Errorf("not everything is served within %v: %w", startTime, err)
 		}

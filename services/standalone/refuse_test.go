@@ -141,7 +141,7 @@ func TestTakenPorts(t *testing.T) {
 			t.Errorf("%s taken: the data folder is left: %v", flag, err)
 		}
 	}
-	said, code := refusal(t, newData(t), "-ws", "192.0.2.1:0")
+	said, code := refusal(t, newData(t), "-no-sample", "-ws", "192.0.2.1:0")
 	if want := "tidegate: -ws: 192.0.2.1:0 is not an address of this machine\n"; said != want || code != 1 {
 		t.Errorf("-ws on somebody else's address: %q, %d, want %q, 1", said, code, want)
 	}
@@ -262,20 +262,22 @@ func TestBadDatabases(t *testing.T) {
 			"-subscription.issuer: the issuer was fixed at the first start as " + s.Portal + " and cannot become https://other.example.com",
 		},
 	} {
-		t.Run(c.name, func(t *testing.T) {
-			t.Parallel()
-			copied := filepath.Join(t.TempDir(), "data")
-			if err := os.CopyFS(copied, os.DirFS(data)); err != nil {
-				t.Fatal(err)
-			}
-			keepPrivate(t, copied)
-			c.spoil(t, copied)
-			said, code := refusal(t, copied, c.args...)
-			said = regexp.MustCompile(`knows up to \d+`).ReplaceAllString(said, "knows up to N")
-			if want := "tidegate: " + strings.ReplaceAll(c.want, "DATA", copied) + "\n"; said != want || code != 1 {
-				t.Errorf("%q, %d\nwant %q, 1", said, code, want)
-			}
-		})
+		for how, more := range map[string][]string{"": nil, ", no sample": {"-no-sample"}} {
+			t.Run(c.name+how, func(t *testing.T) {
+				t.Parallel()
+				copied := filepath.Join(t.TempDir(), "data")
+				if err := os.CopyFS(copied, os.DirFS(data)); err != nil {
+					t.Fatal(err)
+				}
+				keepPrivate(t, copied)
+				c.spoil(t, copied)
+				said, code := refusal(t, copied, append(more, c.args...)...)
+				said = regexp.MustCompile(`knows up to \d+`).ReplaceAllString(said, "knows up to N")
+				if want := "tidegate: " + strings.ReplaceAll(c.want, "DATA", copied) + "\n"; said != want || code != 1 {
+					t.Errorf("%q, %d\nwant %q, 1", said, code, want)
+				}
+			})
+		}
 	}
 }
 

@@ -153,9 +153,14 @@ func (s *stack) renew(ctx context.Context) error {
 	}
 }
 
-// welcome waits until everything is served, makes the sample, and says so.
+// welcome waits until everything is served, makes the sample, and says so,
+// unless ctx ends before.
 func (s *stack) welcome(ctx context.Context) error {
-	if err := s.ready.wait(ctx); err != nil {
+	err := s.ready.wait(ctx)
+	if ctx.Err() != nil {
+		return nil
+	}
+	if err != nil {
 		return err
 	}
 	b := &banner{program: s.cfg.Program, data: s.cfg.Data, again: s.again, at: s.at, ca: s.data.Path(folder.CACert)}
