@@ -97,6 +97,12 @@ func gatewayURLs(text string) ([]string, error) {
 	return all, nil
 }
 
+// CheckDatabase reports why the service would refuse its database, without
+// changing what is in it.
+func CheckDatabase(ctx context.Context, cfg Config) error {
+	return sqldb.CheckSchema(ctx, cfg.DB, store.Schema())
+}
+
 // Run serves the catalog until ctx ends.
 func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	if err := cfg.Check(); err != nil {
@@ -106,14 +112,11 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	if err != nil {
 		return run.Misconfigured(err)
 	}
-	db, err := sqldb.Open(ctx, cfg.DB)
+	db, err := sqldb.OpenSchema(ctx, cfg.DB, store.Schema())
 	if err != nil {
-		return err
+		return fmt.Errorf("-%sdb: %w", cfg.prefix, err)
 	}
 	defer db.Close()
-	if err := sqldb.Migrate(ctx, db, store.Migrations()); err != nil {
-		return err
-	}
 	subscription, err := cfg.Subscription.Dial()
 	if err != nil {
 		return err

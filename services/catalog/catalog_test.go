@@ -258,7 +258,7 @@ func TestRunRefuses(t *testing.T) {
 	cfg.GRPC.Listener, cfg.GRPC.InternalListener = memnet.Listen("people"), memnet.Listen("services")
 	cfg.Subscription.Conn = conn
 	err := Run(t.Context(), cfg, quiet())
-	if err == nil || !strings.HasPrefix(err.Error(), "open database ") || strings.Contains(err.Error(), "\n") {
+	if err == nil || !strings.HasPrefix(err.Error(), "-db: open database ") || strings.Contains(err.Error(), "\n") {
 		t.Errorf("Run in a folder that is none = %v, want one clear line", err)
 	}
 }

@@ -15,6 +15,7 @@ import (
 
 	"github.com/tidegatehq/tidegate/services/catalog"
 	"github.com/tidegatehq/tidegate/services/gateway"
+	"github.com/tidegatehq/tidegate/services/kit/sqldb"
 	"github.com/tidegatehq/tidegate/services/portal"
 	"github.com/tidegatehq/tidegate/services/standalone/internal/folder"
 	"github.com/tidegatehq/tidegate/services/subscription"
@@ -163,6 +164,9 @@ func (c *Config) Check() error {
 	}
 	if len(wrong) == 0 {
 		c.decide()
+		if sqldb.Same(c.catalog.DB, c.subscription.DB) {
+			fail("-subscription.db: is the database of -catalog.db, and each service needs its own")
+		}
 		wrong = append(wrong, c.catalog.Check(), c.subscription.Check(), c.gateway.Check(), c.portal.Check())
 	}
 	return errors.Join(wrong...)

@@ -3,22 +3,32 @@ package standalone_test
 import (
 	"bytes"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
 
 	"github.com/tidegatehq/tidegate/services/kit/run"
 	"github.com/tidegatehq/tidegate/services/kit/sqldb"
+	"github.com/tidegatehq/tidegate/services/kit/testdb"
 	"github.com/tidegatehq/tidegate/services/standalone"
 )
 
 // refusal starts a server that must not start and returns what it says, less
 // its log.
 func refusal(t *testing.T, data string, args ...string) (said string, code int) {
+	t.Helper()
+	said, _, code = refusalAndLog(t, data, args...)
+	return said, code
+}
+
+// refusalAndLog is refusal that returns the log too.
+func refusalAndLog(t *testing.T, data string, args ...string) (said, log string, code int) {
 	t.Helper()
 	s := launch(t, data, func(standalone.Addresses) { t.Error("the server starts, want a refusal") }, args...)
 	code = s.wait(t)
@@ -29,11 +39,32 @@ func refusal(t *testing.T, data string, args ...string) (said string, code int) 
 	for line := range strings.Lines(stderr) {
 		if strings.HasPrefix(line, "tidegate: ") {
 			said += line
-		} else if !strings.HasPrefix(line, "time=") {
+			continue
+		}
+		log += line
+		if !strings.HasPrefix(line, "time=") {
 			t.Errorf("a line that is neither log nor error: %q", line)
 		}
 	}
-	return said, code
+	return said, log, code
+}
+
+// files returns the contents of a folder's files.
+func files(t *testing.T, dir string) map[string]string {
+	t.Helper()
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := map[string]string{}
+	for _, e := range entries {
+		text, err := os.ReadFile(filepath.Join(dir, e.Name()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		all[e.Name()] = string(text)
+	}
+	return all
 }
 
 // TestConfiguration gives flags and variables that are wrong: all of them are
@@ -78,6 +109,14 @@ func TestConfiguration(t *testing.T) {
 				"-gateway.ping: must not be negative",
 				"-portal.drain: must not be negative",
 			},
+		},
+		{
+			"one database for two services", []string{"-catalog.db", "sqlite:x.db", "-subscription.db", "sqlite:./x.db"}, nil,
+			[]string{"-subscription.db: is the database of -catalog.db, and each service needs its own"},
+		},
+		{
+			"one Postgres for two services", []string{"-catalog.db", "postgres://h/x", "-subscription.db", "postgresql://h:5432/x?sslmode=disable"}, nil,
+			[]string{"-subscription.db: is the database of -catalog.db, and each service needs its own"},
 		},
 		{"flags that are standalone's own", []string{"-gateway.ws", ":1"}, nil, []string{"flag provided but not defined: -gateway.ws"}},
 		{"log", []string{"-log-format", "xml"}, nil, []string{`-log-format: the format is text or json, not "xml"`}},
@@ -211,8 +250,9 @@ func TestTwoServers(t *testing.T) {
 	s.admin(t) // the first is none the worse
 }
 
-// TestBadDatabases starts on databases that are damaged, newer, or gone: one
-// line names the flag and the file, and the data is left as it is.
+// TestBadDatabases starts on databases that are damaged, newer, another
+// service's or gone: one line names the flag and the file, it is all that is
+// said, and the data is left as it is.
 func TestBadDatabases(t *testing.T) {
 	t.Parallel()
 	data := newData(t)
@@ -223,23 +263,35 @@ func TestBadDatabases(t *testing.T) {
 		name  string
 		spoil func(t *testing.T, data string)
 		args  []string
-		want  string // DATA stands for the folder
+		want  string // DATA stands for the folder, in args too
 	}{
 		{
 			"catalog damaged", func(t *testing.T, data string) { overwrite(t, filepath.Join(data, "catalog.db")) }, nil,
-			"-data: open database DATA/catalog.db: the file is damaged or not a database",
+			"-data: catalog: open database DATA/catalog.db: the file is damaged or not a database",
 		},
 		{
 			"subscription damaged", func(t *testing.T, data string) { overwrite(t, filepath.Join(data, "subscription.db")) }, nil,
-			"-data: open database DATA/subscription.db: the file is damaged or not a database",
+			"-data: subscription: open database DATA/subscription.db: the file is damaged or not a database",
 		},
 		{
 			"catalog newer", func(t *testing.T, data string) { makeNewer(t, filepath.Join(data, "catalog.db")) }, nil,
-			"-data: catalog: migrate database: its schema is version 999 and this build knows up to N: start a newer build",
+			"-data: catalog: the schema of this database is version 999 and this build knows up to N: start a newer build",
 		},
 		{
 			"subscription newer", func(t *testing.T, data string) { makeNewer(t, filepath.Join(data, "subscription.db")) }, nil,
-			"-data: subscription: migrate database: its schema is version 999 and this build knows up to N: start a newer build",
+			"-data: subscription: the schema of this database is version 999 and this build knows up to N: start a newer build",
+		},
+		{
+			"each other's", func(*testing.T, string) {}, []string{"-catalog.db", "sqlite:DATA/subscription.db", "-subscription.db", "sqlite:DATA/catalog.db"},
+			"-catalog.db: this database belongs to the subscription service",
+		},
+		{
+			"catalog's for both, by another name", func(t *testing.T, data string) {
+				if err := os.Symlink("catalog.db", filepath.Join(data, "x.db")); err != nil {
+					t.Fatal(err)
+				}
+			}, []string{"-subscription.db", "sqlite:DATA/x.db"},
+			"-subscription.db: this database belongs to the catalog service",
 		},
 		{
 			"elsewhere, a folder", func(*testing.T, string) {}, []string{"-catalog.db", "sqlite:/"},
@@ -257,10 +309,6 @@ func TestBadDatabases(t *testing.T) {
 			"authority's key gone", func(t *testing.T, data string) { remove(t, filepath.Join(data, "ca-key.pem")) }, nil,
 			"-data: DATA/ca-key.pem is gone: put it back, or remove DATA/ca.pem too for a new authority",
 		},
-		{
-			"another issuer", func(*testing.T, string) {}, []string{"-subscription.issuer", "https://other.example.com"},
-			"-subscription.issuer: the issuer was fixed at the first start as " + s.Portal + " and cannot become https://other.example.com",
-		},
 	} {
 		for how, more := range map[string][]string{"": nil, ", no sample": {"-no-sample"}} {
 			t.Run(c.name+how, func(t *testing.T) {
@@ -271,12 +319,55 @@ func TestBadDatabases(t *testing.T) {
 				}
 				keepPrivate(t, copied)
 				c.spoil(t, copied)
-				said, code := refusal(t, copied, append(more, c.args...)...)
+				before := files(t, copied)
+				args := strings.Split(strings.ReplaceAll(strings.Join(append(more, c.args...), " "), "DATA", copied), " ")
+				said, log, code := refusalAndLog(t, copied, slices.DeleteFunc(args, func(a string) bool { return a == "" })...)
 				said = regexp.MustCompile(`knows up to \d+`).ReplaceAllString(said, "knows up to N")
 				if want := "tidegate: " + strings.ReplaceAll(c.want, "DATA", copied) + "\n"; said != want || code != 1 {
 					t.Errorf("%q, %d\nwant %q, 1", said, code, want)
 				}
+				if log != "" {
+					t.Errorf("the refusal is not all that is said, but\n%s", log)
+				}
+				if after := files(t, copied); !maps.Equal(after, before) {
+					t.Errorf("the folder had %q and now has %q, or other contents", slices.Sorted(maps.Keys(before)), slices.Sorted(maps.Keys(after)))
+				}
 			})
+		}
+	}
+}
+
+// TestAnotherIssuer starts with another issuer than at the first start.
+func TestAnotherIssuer(t *testing.T) {
+	t.Parallel()
+	data := newData(t)
+	s := start(t, data, append(quick(), "-no-sample")...)
+	s.stop()
+	s.wait(t)
+	want := "tidegate: -subscription.issuer: the issuer was fixed at the first start as " + s.Portal + " and cannot become https://other.example.com\n"
+	for _, more := range [][]string{nil, {"-no-sample"}} {
+		said, code := refusal(t, data, append(more, "-subscription.issuer", "https://other.example.com")...)
+		if said != want || code != 1 {
+			t.Errorf("%q: %q, %d\nwant %q, 1", more, said, code, want)
+		}
+	}
+}
+
+// TestForeignPostgres gives each service the Postgres database of the other.
+func TestForeignPostgres(t *testing.T) {
+	t.Parallel()
+	one, two := testdb.Postgres(t), testdb.Postgres(t)
+	data := newData(t)
+	s := start(t, data, append(quick(), "-no-sample", "-catalog.db", one, "-subscription.db", two)...)
+	s.stop()
+	s.wait(t)
+	for _, c := range []struct{ catalog, subscription, want string }{
+		{two, one, "tidegate: -catalog.db: this database belongs to the subscription service\n"},
+		{one, one + "&application_name=x", "tidegate: -subscription.db: is the database of -catalog.db, and each service needs its own\n"},
+	} {
+		said, log, _ := refusalAndLog(t, data, "-no-sample", "-catalog.db", c.catalog, "-subscription.db", c.subscription)
+		if said != c.want || log != "" {
+			t.Errorf("said %q and logged %q, want %q", said, log, c.want)
 		}
 	}
 }

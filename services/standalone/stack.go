@@ -2,7 +2,6 @@ package standalone
 
 import (
 	"context"
-	"fmt"
 	"io"
 	"log/slog"
 	"strings"
@@ -14,7 +13,6 @@ import (
 	"github.com/tidegatehq/tidegate/services/gateway"
 	"github.com/tidegatehq/tidegate/services/kit/memnet"
 	"github.com/tidegatehq/tidegate/services/kit/obs"
-	"github.com/tidegatehq/tidegate/services/kit/sqldb"
 	"github.com/tidegatehq/tidegate/services/portal"
 	"github.com/tidegatehq/tidegate/services/standalone/internal/folder"
 	"github.com/tidegatehq/tidegate/services/standalone/internal/sample"
@@ -108,12 +106,12 @@ func (s *stack) tasks() []task {
 		tasks = append(tasks, task{"sample backend", s.echo.Run})
 	}
 	return append(tasks,
-		task{"catalog", s.database("catalog.db", func(ctx context.Context) error {
+		task{"catalog", func(ctx context.Context) error {
 			return catalog.Run(ctx, *cfg.catalog, log.With("service", "catalog"))
-		})},
-		task{"subscription", s.database("subscription.db", func(ctx context.Context) error {
+		}},
+		task{"subscription", func(ctx context.Context) error {
 			return subscription.Run(ctx, *cfg.subscription, log.With("service", "subscription"))
-		})},
+		}},
 		task{"portal", func(ctx context.Context) error {
 			return portal.Run(ctx, *cfg.portal, log.With("service", "portal"))
 		}},
@@ -123,18 +121,6 @@ func (s *stack) tasks() []task {
 		task{"certificates", s.renew},
 		task{"welcome", s.welcome},
 	)
-}
-
-// database gives the errors of a service that are about its database the name
-// of the flag.
-func (s *stack) database(name string, serve func(context.Context) error) func(context.Context) error {
-	return func(ctx context.Context) error {
-		err := serve(ctx)
-		if sqldb.IsNewer(err) {
-			return fmt.Errorf("%s: %s: %w", s.cfg.databaseFlag(name), strings.TrimSuffix(name, ".db"), err)
-		}
-		return err
-	}
 }
 
 // renew keeps the server's certificate good; whoever serves it reads it again.

@@ -14,9 +14,10 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/tidegatehq/tidegate/services/catalog"
 	"github.com/tidegatehq/tidegate/services/kit/run"
-	"github.com/tidegatehq/tidegate/services/kit/sqldb"
 	"github.com/tidegatehq/tidegate/services/standalone/internal/folder"
+	"github.com/tidegatehq/tidegate/services/subscription"
 )
 
 // renewEvery is how often the server's certificate is looked at.
@@ -158,20 +159,32 @@ func (c *Config) fill(ctx context.Context, data *folder.Folder, at Addresses) er
 	if err := data.Certificates(c.names(), time.Now()); err != nil {
 		return fmt.Errorf("-data: %w", err)
 	}
-	for _, name := range []string{"catalog.db", "subscription.db"} {
-		if err := reach(ctx, c.given(name)); err != nil {
-			return fmt.Errorf("%s: %w", c.databaseFlag(name), err)
-		}
+	if err := c.checkDatabases(ctx); err != nil {
+		return err
 	}
 	return c.fixIssuer(data, at.Portal)
 }
 
-// databaseFlag returns the flag that decides where a database is.
-func (c *Config) databaseFlag(name string) string {
-	if c.left[name] {
-		return "-data"
+// checkDatabases sees whether the databases can be served from before anything
+// is started. Its error names the flag that decides where a database is.
+func (c *Config) checkDatabases(ctx context.Context) error {
+	for _, d := range []struct {
+		service string
+		check   func() error
+	}{
+		{"catalog", func() error { return catalog.CheckDatabase(ctx, *c.catalog) }},
+		{"subscription", func() error { return subscription.CheckDatabase(ctx, *c.subscription) }},
+	} {
+		err := d.check()
+		switch flag := d.service + ".db"; {
+		case err == nil:
+		case c.left[flag]:
+			return fmt.Errorf("-data: %s: %w", d.service, err)
+		default:
+			return fmt.Errorf("-%s: %w", flag, err)
+		}
 	}
-	return "-" + name
+	return nil
 }
 
 // fixIssuer answers who issues tokens: that is fixed at the first start,
@@ -195,13 +208,4 @@ func (c *Config) fixIssuer(data *folder.Folder, portal string) error {
 	}
 	c.set("subscription.issuer", strings.TrimSpace(string(issuer)))
 	return nil
-}
-
-// reach sees whether a database is there and sound before anything is started.
-func reach(ctx context.Context, url string) error {
-	db, err := sqldb.Open(ctx, url)
-	if err != nil {
-		return err
-	}
-	return db.Close()
 }

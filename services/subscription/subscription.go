@@ -7,6 +7,7 @@ package subscription
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"time"
 
@@ -26,6 +27,12 @@ import (
 	"github.com/tidegatehq/tidegate/services/subscription/internal/token"
 )
 
+// CheckDatabase reports why the service would refuse its database, without
+// changing what is in it.
+func CheckDatabase(ctx context.Context, cfg Config) error {
+	return sqldb.CheckSchema(ctx, cfg.DB, store.Schema())
+}
+
 // Run serves people, subscriptions and credentials until ctx ends.
 func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	if err := cfg.Check(); err != nil {
@@ -35,14 +42,11 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
-	db, err := sqldb.Open(ctx, cfg.DB)
+	db, err := sqldb.OpenSchema(ctx, cfg.DB, store.Schema())
 	if err != nil {
-		return err
+		return fmt.Errorf("-%sdb: %w", cfg.prefix, err)
 	}
 	defer db.Close()
-	if err := sqldb.Migrate(ctx, db, store.Migrations()); err != nil {
-		return err
-	}
 	changes := change.NewLog(db, log, time.Now, cfg.AuditKeep)
 	st := store.New(db, changes, time.Now)
 	passwords := token.NewPasswords()

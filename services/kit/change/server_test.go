@@ -212,7 +212,7 @@ func bubble(t *testing.T, test func(t *testing.T, db *sqldb.DB)) {
 			t.Fatal(err)
 		}
 		defer db.Close()
-		if err := sqldb.Migrate(t.Context(), db, migrations); err != nil {
+		if err := sqldb.Migrate(t.Context(), db, sqldb.Schema{Service: "test", Files: migrations}); err != nil {
 			t.Fatal(err)
 		}
 		test(t, db)

@@ -3,6 +3,7 @@ package sqldb_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -110,7 +111,7 @@ func damage(t *testing.T, dir string) []byte {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := sqldb.Migrate(t.Context(), db, migrations); err != nil {
+	if err := sqldb.Migrate(t.Context(), db, schemaOf(migrations)); err != nil {
 		t.Fatal(err)
 	}
 	for i := range int64(500) {
@@ -132,7 +133,7 @@ func damage(t *testing.T, dir string) []byte {
 func TestSQLiteFileIsItsOwnersOnly(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "a b%20?#.db")
 	db := testdb.Open(t, "sqlite:"+path)
-	if err := sqldb.Migrate(t.Context(), db, migrations); err != nil {
+	if err := sqldb.Migrate(t.Context(), db, schemaOf(migrations)); err != nil {
 		t.Fatal(err)
 	}
 	info, err := os.Stat(path)
@@ -171,21 +172,146 @@ func TestCheckURL(t *testing.T) {
 	}
 }
 
+func TestSame(t *testing.T) {
+	for _, tt := range []struct {
+		a, b string
+		want bool
+	}{
+		{"sqlite:x.db", "sqlite:./y/../x.db", true},
+		{"sqlite:x.db", "sqlite:y.db", false},
+		{"sqlite:x.db", "postgres://h/x.db", false},
+		{"postgres://h/db", "postgresql://h:5432/db?connect_timeout=3", true},
+		{"postgres://h/db", "postgres://h/other", false},
+		{"postgres://h/db", "postgres://other/db", false},
+		{"postgres://h:1/db", "postgres://h:2/db", false},
+		{"postgres://u@h/db", "postgres://v@h/db", false},
+		{"postgres://h/db?search_path=a", "postgres://h/db?search_path=b", false},
+		{"x", "x", false},
+	} {
+		if got := sqldb.Same(tt.a, tt.b); got != tt.want {
+			t.Errorf("Same(%q, %q) = %v, want %v", tt.a, tt.b, got, tt.want)
+		}
+	}
+}
+
 func TestMigrateTwiceAndMore(t *testing.T) {
 	testdb.Each(t, migrations, func(t *testing.T, db *sqldb.DB) {
-		if err := sqldb.Migrate(t.Context(), db, migrations); err != nil {
+		if err := sqldb.Migrate(t.Context(), db, schemaOf(migrations)); err != nil {
 			t.Errorf("again: %v", err)
 		}
 		more := fstest.MapFS{"0001_tables.sql": migrations["0001_tables.sql"],
 			"0002_more.sql": {Data: []byte("-- +goose Up\nALTER TABLE parent ADD COLUMN note TEXT NOT NULL DEFAULT '';\n")}}
-		if err := sqldb.Migrate(t.Context(), db, more); err != nil {
+		if err := sqldb.Migrate(t.Context(), db, schemaOf(more)); err != nil {
 			t.Errorf("one more: %v", err)
 		}
-		err := sqldb.Migrate(t.Context(), db, migrations)
+		err := sqldb.Migrate(t.Context(), db, schemaOf(migrations))
 		if err == nil {
 			t.Fatal("an older build: nil, want an error")
 		}
-		clearLine(t, err, "its schema is version 2 and this build knows up to 1: start a newer build")
+		clearLine(t, err, "the schema of this database is version 2 and this build knows up to 1: start a newer build")
+	})
+}
+
+// schemaOf returns migrations as the schema of the service that testdb knows.
+func schemaOf(migrations fs.FS) sqldb.Schema {
+	return sqldb.Schema{Service: "test", Table: "parent", Files: migrations}
+}
+
+// TestOwners opens databases for services that they belong to and for others: a
+// refusal is told by CheckSchema too, and changes nothing.
+func TestOwners(t *testing.T) {
+	ours := schemaOf(migrations)
+	theirs := sqldb.Schema{Service: "other", Table: "other", Files: fstest.MapFS{
+		"0001_other.sql": {Data: []byte("-- +goose Up\nCREATE TABLE other (id TEXT);\n")}}}
+	for _, tt := range []struct {
+		name   string
+		before sqldb.Schema // what is there
+		forget bool         // as a database from before owners were written down
+		schema sqldb.Schema
+		want   string
+	}{
+		{"nobody's", sqldb.Schema{}, false, ours, ""},
+		{"its own", ours, false, ours, ""},
+		{"its own, from before", ours, true, ours, ""},
+		{"another's", ours, false, theirs, "this database belongs to the test service"},
+		{"another's, from before", ours, true, theirs, "this database belongs to another service"},
+	} {
+		urls := map[string]func(*testing.T) string{
+			sqldb.SQLite:   func(t *testing.T) string { return "sqlite:" + filepath.Join(t.TempDir(), "x.db") },
+			sqldb.Postgres: func(t *testing.T) string { return testdb.Postgres(t) },
+		}
+		for engine, newURL := range urls {
+			t.Run(tt.name+"/"+engine, func(t *testing.T) {
+				url := newURL(t)
+				if tt.before.Files != nil {
+					prepare(t, url, tt.before, tt.forget)
+				}
+				errs := []error{sqldb.CheckSchema(t.Context(), url, tt.schema)}
+				for range 2 {
+					db, err := sqldb.OpenSchema(t.Context(), url, tt.schema)
+					if err == nil {
+						db.Close()
+					}
+					errs = append(errs, err)
+				}
+				for _, err := range errs {
+					if tt.want == "" && err != nil || tt.want != "" && (err == nil || err.Error() != tt.want) {
+						t.Errorf("CheckSchema, OpenSchema twice = %q, want %q each", errs, tt.want)
+					}
+				}
+				if tt.want != "" {
+					if err := sqldb.CheckSchema(t.Context(), url, tt.before); err != nil {
+						t.Errorf("after the refusals its owner is refused: %v", err)
+					}
+				}
+			})
+		}
+	}
+}
+
+// prepare makes a database.
+func prepare(t *testing.T, url string, schema sqldb.Schema, forget bool) {
+	t.Helper()
+	db, err := sqldb.OpenSchema(t.Context(), url, schema)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	if !forget {
+		return
+	}
+	if _, err := db.ExecContext(t.Context(), `DROP TABLE database_owner`); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Two services start at once on one empty database: one of them has it.
+func TestTwoServicesMigrateAtOnce(t *testing.T) {
+	testdb.Each(t, nil, func(t *testing.T, db *sqldb.DB) {
+		errs := make(chan error, 2)
+		for _, service := range []string{"one", "two"} {
+			go func() {
+				errs <- sqldb.Migrate(t.Context(), db, sqldb.Schema{Service: service, Files: migrations})
+			}()
+		}
+		first, second := <-errs, <-errs
+		if first == nil {
+			first, second = second, first
+		}
+		if second != nil || first == nil {
+			t.Fatalf("Migrate = %v, %v, want one refusal", first, second)
+		}
+		clearLine(t, first, "this database belongs to the ")
+	})
+}
+
+func TestMigrateInterrupted(t *testing.T) {
+	testdb.Each(t, nil, func(t *testing.T, db *sqldb.DB) {
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		if err := sqldb.Migrate(ctx, db, schemaOf(migrations)); !errors.Is(err, context.Canceled) {
+			t.Errorf("Migrate = %v, want that it was interrupted", err)
+		}
 	})
 }
 
@@ -193,7 +319,7 @@ func TestMigrateReportsTheStep(t *testing.T) {
 	bad := fstest.MapFS{"0001_tables.sql": migrations["0001_tables.sql"],
 		"0002_bad.sql": {Data: []byte("-- +goose Up\nCREATE TABLE good (id TEXT);\nINSERT INTO nowhere (id) VALUES (1);\n")}}
 	testdb.Each(t, migrations, func(t *testing.T, db *sqldb.DB) {
-		err := sqldb.Migrate(t.Context(), db, bad)
+		err := sqldb.Migrate(t.Context(), db, schemaOf(bad))
 		if err == nil || !strings.Contains(err.Error(), "0002_bad.sql") {
 			t.Errorf("Migrate = %v, want the step's name", err)
 		}
@@ -219,7 +345,7 @@ func migrateAtOnce(t *testing.T, url string) {
 	for range 4 {
 		db := testdb.Open(t, url)
 		wg.Go(func() {
-			if err := sqldb.Migrate(context.WithoutCancel(t.Context()), db, fs.FS(migrations)); err != nil {
+			if err := sqldb.Migrate(context.WithoutCancel(t.Context()), db, schemaOf(migrations)); err != nil {
 				t.Errorf("Migrate: %v", err)
 			}
 		})

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"path/filepath"
 	"strings"
 	"time"
 )
@@ -67,6 +68,26 @@ func CheckURL(url string) error {
 		return err
 	}
 	return fmt.Errorf("must start with %s", schemes)
+}
+
+// Same reports whether two URLs are of one database. It does not see through
+// two names of a file or of a server.
+func Same(a, b string) bool {
+	fileA, okA := strings.CutPrefix(a, "sqlite:")
+	fileB, okB := strings.CutPrefix(b, "sqlite:")
+	if okA || okB {
+		absA, err1 := filepath.Abs(fileA)
+		absB, err2 := filepath.Abs(fileB)
+		return okA && okB && errors.Join(err1, err2) == nil && absA == absB
+	}
+	cfgA, err1 := parsePostgres(a)
+	cfgB, err2 := parsePostgres(b)
+	if errors.Join(err1, err2) != nil {
+		return false
+	}
+	connA, connB := cfgA.ConnConfig, cfgB.ConnConfig
+	return connA.Host == connB.Host && connA.Port == connB.Port && connA.Database == connB.Database &&
+		connA.User == connB.User && connA.RuntimeParams["search_path"] == connB.RuntimeParams["search_path"]
 }
 
 // Engine returns "sqlite" or "postgres".

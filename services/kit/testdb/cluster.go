@@ -199,7 +199,7 @@ func (c *cluster) template(ctx context.Context, migrations fs.FS) (string, error
 		return "", err
 	}
 	defer db.Close()
-	if err := sqldb.Migrate(ctx, db, migrations); err != nil {
+	if err := sqldb.Migrate(ctx, db, schemaOf(migrations)); err != nil {
 		return "", err
 	}
 	c.templates[sum] = name

@@ -95,7 +95,13 @@ func migrate(t testing.TB, db *sqldb.DB, migrations fs.FS) {
 	if migrations == nil {
 		return
 	}
-	if err := sqldb.Migrate(context.WithoutCancel(t.Context()), db, migrations); err != nil {
+	if err := sqldb.Migrate(context.WithoutCancel(t.Context()), db, schemaOf(migrations)); err != nil {
 		t.Fatalf("Migrate: %v", err)
 	}
+}
+
+// schemaOf returns migrations as the schema of a service that there is in tests
+// only.
+func schemaOf(migrations fs.FS) sqldb.Schema {
+	return sqldb.Schema{Service: "test", Files: migrations}
 }

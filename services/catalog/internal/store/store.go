@@ -17,7 +17,12 @@ import (
 //go:embed migrations/*.sql
 var migrations embed.FS
 
-// Migrations returns the schema, for sqldb.Migrate.
+// Schema returns what the catalog's database has in it.
+func Schema() sqldb.Schema {
+	return sqldb.Schema{Service: "catalog", Table: "api", Files: Migrations()}
+}
+
+// Migrations returns the steps that make the schema.
 func Migrations() fs.FS {
 	sub, err := fs.Sub(migrations, "migrations")
 	if err != nil {

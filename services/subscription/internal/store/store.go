@@ -23,6 +23,11 @@ import (
 //go:embed migrations/*.sql
 var files embed.FS
 
+// Schema returns what the service's database has in it.
+func Schema() sqldb.Schema {
+	return sqldb.Schema{Service: "subscription", Table: "installation", Files: Migrations()}
+}
+
 // Migrations returns the steps that make the schema.
 func Migrations() fs.FS {
 	sub, err := fs.Sub(files, "migrations")

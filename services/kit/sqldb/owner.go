@@ -1,0 +1,83 @@
+package sqldb
+
+import (
+	"context"
+	"fmt"
+)
+
+// ownerOf returns the service that a database belongs to, or "" before it
+// belongs to one.
+func ownerOf(ctx context.Context, db *DB) (string, error) {
+	there, err := hasTable(ctx, db, "database_owner")
+	if err != nil || !there {
+		return "", err
+	}
+	var owner string
+	err = db.QueryRowContext(ctx, `SELECT COALESCE(max(service), '') FROM database_owner WHERE id = 1`).Scan(&owner)
+	if err != nil {
+		return "", fmt.Errorf("read owner: %w", err)
+	}
+	return owner, nil
+}
+
+// claim writes down that a database belongs to a service. Of several that do so
+// at once the first wins.
+func claim(ctx context.Context, db *DB, service string) error {
+	owner, err := ownerOf(ctx, db)
+	if err != nil || owner != "" {
+		return err
+	}
+	err = db.InTx(ctx, func(tx *Tx) error {
+		_, err := tx.ExecContext(ctx, `
+			CREATE TABLE IF NOT EXISTS database_owner (id BIGINT PRIMARY KEY CHECK (id = 1), service TEXT NOT NULL)`)
+		if err != nil {
+			return err
+		}
+		_, err = tx.ExecContext(ctx, `
+			INSERT INTO database_owner (id, service) VALUES (1, $1) ON CONFLICT (id) DO NOTHING`, service)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("write owner: %w", err)
+	}
+	if owner, err = ownerOf(ctx, db); err != nil {
+		return err
+	}
+	return refuseOwner(owner, service)
+}
+
+// refuseOwner refuses a database that belongs to another service.
+func refuseOwner(owner, service string) error {
+	if owner == "" || owner == service {
+		return nil
+	}
+	return refusal("this database belongs to the " + owner + " service")
+}
+
+// versionOf returns the version of the schema, or 0 before the first step.
+func versionOf(ctx context.Context, db *DB) (int64, error) {
+	there, err := hasTable(ctx, db, "goose_db_version")
+	if err != nil || !there {
+		return 0, err
+	}
+	var version int64
+	err = db.QueryRowContext(ctx, `SELECT COALESCE(max(version_id), 0) FROM goose_db_version`).Scan(&version)
+	if err != nil {
+		return 0, fmt.Errorf("read version: %w", err)
+	}
+	return version, nil
+}
+
+// hasTable reports whether there is a table where new ones would be made. It is
+// the one look at an engine's own catalog.
+func hasTable(ctx context.Context, db *DB, table string) (bool, error) {
+	query := `SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = $1)`
+	if db.engine == Postgres {
+		query = `SELECT EXISTS (SELECT 1 FROM pg_tables WHERE schemaname = current_schema() AND tablename = $1)`
+	}
+	var there bool
+	if err := db.QueryRowContext(ctx, query, table).Scan(&there); err != nil {
+		return false, fmt.Errorf("look for table %s: %w", table, err)
+	}
+	return there, nil
+}
