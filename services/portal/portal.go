@@ -48,15 +48,19 @@ type Config struct {
 	prefix string
 }
 
-// Flags registers the options, behind prefix.
+// Flags registers the options, behind prefix. A Drain that the Config holds is
+// the default.
 func (c *Config) Flags(fs *flag.FlagSet, prefix string) {
 	c.prefix = prefix
+	if c.Drain == 0 {
+		c.Drain = defaultDrain
+	}
 	fs.StringVar(&c.Listen, prefix+"listen", "127.0.0.1:9443", "`address` of HTTPS: REST and OAuth2, host:port")
 	fs.StringVar(&c.GRPC, prefix+"grpc", "127.0.0.1:9090", "`address` of the public gRPC, host:port; empty for none")
 	fs.StringVar(&c.TLSCert, prefix+"tls-cert", "", "PEM `file` of the certificate of both")
 	fs.StringVar(&c.TLSKey, prefix+"tls-key", "", "PEM `file` of that certificate's key")
 	fs.BoolVar(&c.Plaintext, prefix+"plaintext", false, "serve both without TLS, behind a proxy that adds it")
-	fs.DurationVar(&c.Drain, prefix+"drain", defaultDrain, "how `long` requests may go on after a stop")
+	fs.DurationVar(&c.Drain, prefix+"drain", c.Drain, "how `long` requests may go on after a stop")
 	c.Catalog.Flags(fs, prefix, "catalog", "127.0.0.1:9291")
 	c.Subscription.Flags(fs, prefix, "subscription", "127.0.0.1:9292")
 	c.Gateway.Flags(fs, prefix, "gateway", "127.0.0.1:9293")

@@ -57,6 +57,10 @@ type Config struct {
 	left         map[string]bool // those that the user has left to standalone
 }
 
+// defaultDrain is how long live sessions, and then requests, have to end after a
+// stop.
+const defaultDrain = 2 * time.Second
+
 // Files in the data folder.
 const (
 	masterKeyFile     = "master-key"
@@ -109,7 +113,7 @@ func (c *Config) Flags(fs *flag.FlagSet) {
 	fs.StringVar(&c.Ops, "ops", "9091", "`address` of metrics, health and profiles over HTTP, port (on loopback) or host:port; empty for none")
 	fs.BoolVar(&c.NoSample, "no-sample", false, "start without the sample API and its backend")
 	fs.StringVar(&c.SampleListen, "sample-listen", "127.0.0.1:9098", "`address` of the sample's backend, host:port")
-	fs.DurationVar(&c.Drain, "drain", 2*time.Second, "how `long` live sessions have to end after a stop")
+	fs.DurationVar(&c.Drain, "drain", defaultDrain, "how `long` live sessions have to end after a stop")
 	c.services = flag.NewFlagSet("", flag.ContinueOnError)
 	c.services.SetOutput(io.Discard)
 	c.catalog, c.subscription, c.gateway, c.portal = &catalog.Config{}, &subscription.Config{}, &gateway.Config{}, &portal.Config{}
@@ -117,6 +121,7 @@ func (c *Config) Flags(fs *flag.FlagSet) {
 	c.subscription.Flags(c.services, "subscription.")
 	c.gateway.Upstream.AllowLoopback = true
 	c.gateway.Flags(c.services, "gateway.")
+	c.portal.Drain = defaultDrain
 	c.portal.Flags(c.services, "portal.")
 	c.services.VisitAll(func(f *flag.Flag) {
 		if isDecided(f.Name) {

@@ -4,11 +4,16 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"net"
 	"net/http"
 	"strings"
 	"testing"
 
 	"github.com/coder/websocket"
+	"google.golang.org/grpc/codes"
+	healthgrpc "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/status"
+
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
 	gatewayv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/gateway/v1"
 	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
@@ -291,6 +296,35 @@ func TestDrain(t *testing.T) {
 	}
 	// The token outlives the restart.
 	echo(t, again.connect(t, again.WS+x.path, token), websocket.MessageText, "again")
+}
+
+// TestStopUnderStreams stops the server under a watch of its health and a
+// connection on which nothing was said yet: neither has the time that requests
+// have.
+func TestStopUnderStreams(t *testing.T) {
+	t.Parallel()
+	s := start(t, newData(t), append(quick(), "-no-sample", "-portal.drain", "1h")...)
+	silent, err := net.Dial("tcp", s.GRPC)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer silent.Close()
+	watch, err := healthgrpc.NewHealthClient(s.dial(t)).Watch(within(t), &healthgrpc.HealthCheckRequest{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []healthgrpc.HealthCheckResponse_ServingStatus{healthgrpc.HealthCheckResponse_SERVING, healthgrpc.HealthCheckResponse_NOT_SERVING} {
+		if m, err := watch.Recv(); err != nil || m.GetStatus() != want {
+			t.Fatalf("Watch = %v, %v, want %v", m, err, want)
+		}
+		s.stop()
+	}
+	if _, err := watch.Recv(); status.Code(err) != codes.Unavailable {
+		t.Errorf("Watch ends with %v, want UNAVAILABLE", err)
+	}
+	if code := s.wait(t); code != 0 {
+		t.Errorf("the server ended with %d, want 0", code)
+	}
 }
 
 // TestStopEarly stops a server that is still starting, at once or when its

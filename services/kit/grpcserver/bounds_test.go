@@ -7,9 +7,12 @@ import (
 	"testing/synctest"
 	"time"
 
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/connectivity"
+	healthgrpc "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/metadata"
+	reflectiongrpc "google.golang.org/grpc/reflection/grpc_reflection_v1"
 	"google.golang.org/grpc/status"
 
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
@@ -77,6 +80,79 @@ func TestIdleConnectionsEnd(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Streams that would never end and connections that were never opened do not
+// hold a stop up. The clock is synctest's, so it moves only where something
+// waits for it.
+func TestStopWaitsForCallsOnly(t *testing.T) {
+	for _, face := range []string{"people", "services"} {
+		synctest.Test(t, func(t *testing.T) {
+			lis, conn := memory(t, "gateway")
+			cfg := grpcserver.Config{Listener: lis, Drain: time.Hour}
+			if face == "services" {
+				cfg = grpcserver.Config{InternalListener: lis, Drain: time.Hour}
+			}
+			stop := start(t, cfg, &routes{})
+			watch := func(service string, want healthgrpc.HealthCheckResponse_ServingStatus) grpc.ServerStreamingClient[healthgrpc.HealthCheckResponse] {
+				t.Helper()
+				w, err := healthgrpc.NewHealthClient(conn).Watch(t.Context(), &healthgrpc.HealthCheckRequest{Service: service})
+				if err != nil {
+					t.Fatal(err)
+				}
+				if m, err := w.Recv(); err != nil || m.GetStatus() != want {
+					t.Errorf("Watch(%q) = %v, %v, want %v", service, m, err, want)
+				}
+				return w
+			}
+			known := watch("", healthgrpc.HealthCheckResponse_SERVING)
+			unknown := watch("unknown", healthgrpc.HealthCheckResponse_SERVICE_UNKNOWN)
+			raw, err := lis.DialContext(t.Context(), "")
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer raw.Close()
+			ended := []func() error{func() error { _, err := unknown.Recv(); return err }}
+			if face == "people" {
+				reflected := reflect(t, conn)
+				ended = append(ended, func() error { _, err := reflected.Recv(); return err })
+			}
+
+			began := time.Now()
+			if err := stop(); err != nil {
+				t.Errorf("Run = %v", err)
+			}
+			if took := time.Since(began); took != 0 {
+				t.Errorf("the stop took %v, want that it waits for nothing", took)
+			}
+			if m, err := known.Recv(); err != nil || m.GetStatus() != healthgrpc.HealthCheckResponse_NOT_SERVING {
+				t.Errorf("Watch after the stop = %v, %v, want NOT_SERVING", m, err)
+			}
+			for i, recv := range append(ended, func() error { _, err := known.Recv(); return err }) {
+				if err := recv(); status.Code(err) != codes.Unavailable {
+					t.Errorf("end of stream %d = %v, want UNAVAILABLE", i, err)
+				}
+			}
+			conn.Close()
+		})
+	}
+}
+
+// reflect opens a stream of reflection that has answered once.
+func reflect(t *testing.T, conn *grpc.ClientConn) grpc.BidiStreamingClient[reflectiongrpc.ServerReflectionRequest, reflectiongrpc.ServerReflectionResponse] {
+	t.Helper()
+	stream, err := reflectiongrpc.NewServerReflectionClient(conn).ServerReflectionInfo(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	ask := &reflectiongrpc.ServerReflectionRequest{MessageRequest: &reflectiongrpc.ServerReflectionRequest_ListServices{}}
+	if err := stream.Send(ask); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := stream.Recv(); err != nil {
+		t.Fatal(err)
+	}
+	return stream
 }
 
 // A call that runs when the server stops has the drain time to end.

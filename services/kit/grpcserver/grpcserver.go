@@ -117,6 +117,7 @@ type Server struct {
 	internal *grpc.Server
 	health   *health.Server
 	source   *certs.Source
+	stopping context.Context // that of Run
 	err      error
 }
 
@@ -134,8 +135,8 @@ func New(cfg Config, log *slog.Logger, auth Auth, opts ...Option) *Server {
 	metrics := s.serverMetrics()
 	s.people = grpc.NewServer(append(s.chain(auth.Verifier, metrics, nil), s.peopleOptions()...)...)
 	s.internal = grpc.NewServer(append(s.chain(auth.Verifier, metrics, identity.ServiceOf), s.internalTLS()...)...)
-	healthgrpc.RegisterHealthServer(s.people, s.health)
-	healthgrpc.RegisterHealthServer(s.internal, s.health)
+	healthgrpc.RegisterHealthServer(s.people, ownHealth{s.health})
+	healthgrpc.RegisterHealthServer(s.internal, ownHealth{s.health})
 	var provider reflection.ServiceInfoProvider = s.people
 	if s.opts.reflected != nil {
 		provider = s.opts.reflected
@@ -152,8 +153,9 @@ func (s *Server) Public() grpc.ServiceRegistrar { return s.people }
 // here too, so people's methods are registered on both.
 func (s *Server) Internal() grpc.ServiceRegistrar { return s.internal }
 
-// Run serves until ctx ends; then health says NOT_SERVING, no call begins, and
-// those that run have Config.Drain to end.
+// Run serves until ctx ends; then health says NOT_SERVING and its streams and
+// those of reflection end, no call begins, and those that run have Config.Drain
+// to end.
 func (s *Server) Run(ctx context.Context) error {
 	if err := errors.Join(s.err, s.checkRules()); err != nil {
 		return fmt.Errorf("serve gRPC: %w", err)
@@ -170,6 +172,7 @@ func (s *Server) Run(ctx context.Context) error {
 		return fmt.Errorf("serve gRPC for services: %w", err)
 	}
 	g, ctx := errgroup.WithContext(ctx)
+	s.stopping = ctx
 	s.serve(ctx, g, s.people, people, "people")
 	s.serve(ctx, g, s.internal, internal, "services")
 	g.Go(func() error {
@@ -186,14 +189,16 @@ func (s *Server) serve(ctx context.Context, g *errgroup.Group, srv *grpc.Server,
 		return
 	}
 	s.log.Info("gRPC served", "for", face, "address", lis.Addr().String())
+	conns := newOpening(lis)
 	g.Go(func() error {
-		if err := srv.Serve(lis); err != nil && ctx.Err() == nil {
+		if err := srv.Serve(conns); err != nil && ctx.Err() == nil {
 			return fmt.Errorf("serve gRPC for %s: %w", face, err)
 		}
 		return nil
 	})
 	g.Go(func() error {
 		<-ctx.Done()
+		conns.stop()
 		s.stop(srv)
 		return nil
 	})
@@ -241,11 +246,7 @@ func (s *Server) checkRules() error {
 func withOwn(rules identity.Rules) identity.Rules {
 	all := identity.Rules{}
 	maps.Copy(all, rules)
-	for _, desc := range []grpc.ServiceDesc{
-		healthgrpc.Health_ServiceDesc,
-		reflectionv1.ServerReflection_ServiceDesc,
-		reflectionv1alpha.ServerReflection_ServiceDesc,
-	} {
+	for _, desc := range own {
 		for _, m := range desc.Methods {
 			all["/"+desc.ServiceName+"/"+m.MethodName] = identity.Rule{Open: true}
 		}
@@ -259,7 +260,7 @@ func withOwn(rules identity.Rules) identity.Rules {
 // chain returns the options that both faces share.
 func (s *Server) chain(v *identity.Verifier, metrics *grpcprom.ServerMetrics, service func(context.Context) string) []grpc.ServerOption {
 	unary := []grpc.UnaryServerInterceptor{logUnary(s.log), fault.Unary(s.log), identity.Unary(v, s.rules, service)}
-	stream := []grpc.StreamServerInterceptor{logStream(s.log), fault.Stream(s.log), identity.Stream(v, s.rules, service)}
+	stream := []grpc.StreamServerInterceptor{logStream(s.log), fault.Stream(s.log), identity.Stream(v, s.rules, service), s.endOwn}
 	if metrics != nil {
 		unary = slices.Insert(unary, 0, metrics.UnaryServerInterceptor())
 		stream = slices.Insert(stream, 0, metrics.StreamServerInterceptor())
