@@ -28,9 +28,12 @@ func TestRefusedCommands(t *testing.T) {
 		{"keys", "generate", "Phone"},
 		{"keys", "generate", "Tablet"},
 		{"person", "create", "bob", "--role", "subscriber", "--no-password"},
+		{"person", "create", "carol", "--role", "creator", "--no-password"},
 	} {
 		sh.run(t, args...)
 	}
+	carol := s.shellOf(t, sh, "carol")
+	carol.run(t, "api", "create", "Carols", "--endpoint", backend)
 	before := s.inventory(t)
 	ref := regexp.MustCompile(`\(ref \w+\)`)
 	long := strings.Repeat("x", 101)
@@ -75,6 +78,9 @@ func TestRefusedCommands(t *testing.T) {
 		{"api create Other --endpoint " + backend + " --origin nonsense", `api create: --origin: must be an origin, as https://example.com, https://*.example.com or http://localhost:3000`, 1},
 		{"api create Other --endpoint " + backend + " --security maybe", `api create: --security must be one of "oauth2","none","" but got "maybe"`, 2},
 		{"api create Other --endpoint " + backend + " --max-session-age 1ms", `api create: --max-session-age: must be greater than or equal to 1s and less than or equal to 2592000s`, 1},
+		{"api create Other --publish --endpoint " + backend, `api create: --plan: a plan is needed with --publish, as --plan Gold (or --security none); they are listed by: tidegate plan list`, 2},
+		{"api create Other --publish --security oauth2 --endpoint " + backend, `api create: --plan: a plan is needed with --publish, as --plan Gold (or --security none); they are listed by: tidegate plan list`, 2},
+		{"api version create Echo 3.0.0 --publish --endpoint " + backend, `api version create: --plan: a plan is needed with --publish, as --plan Gold (or --security none); they are listed by: tidegate plan list`, 2},
 		{"api version create Echo 1.0.0 --endpoint " + backend, `api version create: --version: the API has a version "1.0.0"`, 1},
 		{"api update Echo", `api update: nothing to change: give --rename, --context, --description or --default`, 2},
 		{"api update Echo --context /moved", `api update: --context: is fixed while the API has a published version`, 1},
@@ -106,18 +112,24 @@ func TestRefusedCommands(t *testing.T) {
 			t.Errorf("tidegate %s\n got  %q, %d, stdout %q\n want %q, %d", c.args, stderr, code, stdout, "tidegate: "+c.stderr, c.code)
 		}
 	}
+	// Who may create and not publish is left with nothing half-made.
+	for _, args := range []string{
+		"api create Other --publish --plan Gold --endpoint " + backend,
+		"api create Other --publish --security none --no-default --endpoint " + backend,
+		"api version create Carols 2.0.0 --publish --plan Gold --endpoint " + backend,
+		"api version create Carols 2.0.0 --publish --default --plan Gold --endpoint " + backend,
+	} {
+		_, stderr, code := carol.try(t, "", strings.Fields(args)...)
+		if !strings.HasSuffix(stderr, " create: this needs the role publisher\n") || code != 1 {
+			t.Errorf("carol: tidegate %s = %q, %d, want that she needs a role", args, stderr, code)
+		}
+	}
 	if after := s.inventory(t); after != before {
 		t.Errorf("refusals have changed something:\nbefore %s\nafter  %s", before, after)
 	}
 
 	// An ambiguous name is told with what tells its bearers apart.
-	if _, stderr, code := sh.try(t, "bob has a long password\n", "person", "password", "bob"); code != 0 {
-		t.Fatalf("person password bob = %d, %q", code, stderr)
-	}
-	bob := s.newShell(t)
-	if _, stderr, code := bob.try(t, "bob has a long password\n", "login", "-u", "bob"); code != 0 {
-		t.Fatalf("login = %d, %q", code, stderr)
-	}
+	bob := s.shellOf(t, sh, "bob")
 	bob.run(t, "app", "create", "Phone")
 	_, stderr, code := sh.try(t, "", "app", "get", "Phone")
 	if !strings.HasPrefix(stderr, `tidegate: app get: APP: 2 applications are called "Phone": give one of applications/`) || code != 1 {
@@ -131,6 +143,20 @@ func TestRefusedCommands(t *testing.T) {
 	// A name with a slash is still found.
 	sh.says(t, []string{"Slash/ed/1.0.0"}, "api", "version", "get", "Slash/ed")
 	sh.says(t, []string{"Slash/ed/1.0.0"}, "api", "version", "get", "Slash/ed/1.0.0")
+}
+
+// shellOf gives somebody a password and returns their command line.
+func (s *Stack) shellOf(t *testing.T, admin *shell, username string) *shell {
+	t.Helper()
+	const password = "everybody has a long password\n"
+	if _, stderr, code := admin.try(t, password, "person", "password", username); code != 0 {
+		t.Fatalf("person password %s = %d, %q", username, code, stderr)
+	}
+	sh := s.newShell(t)
+	if _, stderr, code := sh.try(t, password, "login", "-u", username); code != 0 {
+		t.Fatalf("login = %d, %q", code, stderr)
+	}
+	return sh
 }
 
 // inventory lists all that there is.

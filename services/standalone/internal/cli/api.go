@@ -64,10 +64,13 @@ func (f *versionFlags) message(ctx context.Context, cl *client, version string) 
 	return v, nil
 }
 
-// needEndpoint says that a version has no backend.
-func (f *versionFlags) needEndpoint() error {
-	if f.Endpoint == "" && f.SandboxEndpoint == "" {
+// check says what a version lacks before anything is made.
+func (f *versionFlags) check(publish bool) error {
+	switch {
+	case f.Endpoint == "" && f.SandboxEndpoint == "":
 		return usagef("--endpoint: a backend is needed, as --endpoint ws://localhost:8080 (or --sandbox-endpoint)")
+	case publish && len(f.Plan) == 0 && f.Security != "none":
+		return usagef("--plan: a plan is needed with --publish, as --plan Gold (or --security none); they are listed by: tidegate plan list")
 	}
 	return nil
 }
@@ -82,9 +85,9 @@ type apiCreateCmd struct {
 	Publish      bool `help:"Publish it at once."`
 }
 
-// Run creates the API, its version, and publishes it.
+// Run creates the API, its version, and publishes it: all of it, or nothing.
 func (c *apiCreateCmd) Run(ctx context.Context, s *shell) error {
-	if err := c.needEndpoint(); err != nil {
+	if err := c.check(c.Publish); err != nil {
 		return err
 	}
 	cl, err := s.dial()
@@ -105,38 +108,57 @@ func (c *apiCreateCmd) Run(ctx context.Context, s *shell) error {
 		return err
 	}
 	v.Description = ""
-	v, err = cl.catalog.CreateVersion(ctx, &catalogv1.CreateVersionRequest{Parent: api.GetName(), Version: v})
-	if err != nil {
-		return s.undoAPI(ctx, cl, api, err)
+	made, err := cl.catalog.CreateVersion(ctx, &catalogv1.CreateVersionRequest{Parent: api.GetName(), Version: v})
+	if err == nil {
+		v, err = cl.finishVersion(ctx, made, c.Default, c.Publish)
 	}
-	return s.finishVersion(ctx, cl, v, c.Name+"/"+v.GetVersion(), c.Default, c.Publish)
+	if err != nil {
+		return s.undo(ctx, err, c.Name, func(ctx context.Context) error {
+			cl.demote(ctx, made)
+			_, err := cl.catalog.DeleteApi(ctx, &catalogv1.DeleteApiRequest{Name: api.GetName(), Force: true})
+			return err
+		})
+	}
+	return s.showVersion(v, c.Name+"/"+v.GetVersion(), "Created")
 }
 
-// finishVersion makes a new version its API's default, publishes it, and shows
-// it.
-func (s *shell) finishVersion(ctx context.Context, cl *client, v *catalogv1.Version, label string, byDefault, publish bool) error {
-	if byDefault {
-		if err := cl.makeDefault(ctx, v); err != nil {
-			return fmt.Errorf("%s is created, but not the default version: %w", label, s.explain(err))
-		}
-	}
+// finishVersion publishes a new version and makes it its API's default.
+func (c *client) finishVersion(ctx context.Context, v *catalogv1.Version, byDefault, publish bool) (*catalogv1.Version, error) {
 	if publish {
-		published, err := cl.changeState(ctx, v, catalogv1.Version_ACTION_PUBLISH)
+		published, err := c.changeState(ctx, v, catalogv1.Version_ACTION_PUBLISH)
 		if err != nil {
-			return fmt.Errorf("%s is created, but not published: %w", label, s.explain(err))
+			return nil, err
 		}
 		v = published
 	}
-	return s.showVersion(v, label, "Created")
+	if byDefault {
+		if err := c.makeDefault(ctx, v); err != nil {
+			return nil, err
+		}
+	}
+	return v, nil
 }
 
-// undoAPI deletes an API whose version was refused, so that the command can be
-// given again.
-func (s *shell) undoAPI(ctx context.Context, cl *client, api *catalogv1.Api, err error) error {
-	if _, undo := cl.catalog.DeleteApi(ctx, &catalogv1.DeleteApiRequest{Name: api.GetName(), Force: true}); undo != nil {
-		return fmt.Errorf("%s is created, but without a version: %w", api.GetDisplayName(), s.explain(err))
+// undoTime is how long it may take to take back what a command has made.
+const undoTime = 10 * time.Second
+
+// undo takes back what a command made before it was refused, so that it can be
+// given again. It has time of its own, for the command's may be over.
+func (s *shell) undo(ctx context.Context, err error, label string, takeBack func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoTime)
+	defer cancel()
+	if undo := takeBack(ctx); undo != nil && !notFound(undo) {
+		return fmt.Errorf("%w; %s was made and could not be taken back: %w", s.explain(err), label, s.explain(undo))
 	}
 	return err
+}
+
+// demote takes a version back from the gateways where it was published. Whether
+// it was is not known where the answer to that did not come.
+func (c *client) demote(ctx context.Context, v *catalogv1.Version) {
+	if v != nil {
+		_, _ = c.changeState(ctx, v, catalogv1.Version_ACTION_DEMOTE) // what must be demoted is not deleted, and says so
+	}
 }
 
 // makeDefault makes a version what its API's address without a version leads

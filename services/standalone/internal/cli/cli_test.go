@@ -15,6 +15,7 @@ type command struct {
 	dir   string // of the sign-in
 	env   []string
 	stdin io.Reader
+	ctx   context.Context // nil is the test's
 }
 
 // run runs the command and returns what it printed and its exit code.
@@ -25,7 +26,11 @@ func (c command) run(t *testing.T, args ...string) (stdout, stderr string, code 
 	if stdin == nil {
 		stdin = strings.NewReader("")
 	}
-	code = Main(t.Context(), Program{
+	ctx := c.ctx
+	if ctx == nil {
+		ctx = t.Context()
+	}
+	code = Main(ctx, Program{
 		Args: args, Env: append([]string{"TIDEGATE_CONFIG=" + c.dir}, c.env...), Stdin: stdin, Stdout: &out, Stderr: &err,
 		Serve:   func(_ context.Context, args []string) int { out.WriteString(strings.Join(args, "|")); return 7 },
 		Version: "v1.2.3",

@@ -40,8 +40,8 @@ type fakeServer struct {
 	applied   bool
 }
 
-// newFakeServer starts the server over TLS.
-func newFakeServer(t *testing.T) *fakeServer {
+// newFakeServer starts the server over TLS, with more services.
+func newFakeServer(t *testing.T, more ...func(*grpc.Server)) *fakeServer {
 	t.Helper()
 	authority, files, err := pki.NewAuthority("test", time.Now())
 	if err != nil {
@@ -67,6 +67,9 @@ func newFakeServer(t *testing.T) *fakeServer {
 	srv := grpc.NewServer(grpc.Creds(credentials.NewServerTLSFromCert(&cert)))
 	subscriptionv1.RegisterPeopleServiceServer(srv, f)
 	subscriptionv1.RegisterSubscriptionServiceServer(srv, f)
+	for _, register := range more {
+		register(srv)
+	}
 	done := make(chan error, 1)
 	go func() { done <- srv.Serve(lis) }()
 	t.Cleanup(func() {

@@ -30,9 +30,9 @@ type versionCreateCmd struct {
 	Publish      bool `help:"Publish it at once."`
 }
 
-// Run creates the version, and publishes it.
+// Run creates the version, and publishes it: all of it, or nothing.
 func (c *versionCreateCmd) Run(ctx context.Context, s *shell) error {
-	if err := c.needEndpoint(); err != nil {
+	if err := c.check(c.Publish); err != nil {
 		return err
 	}
 	cl, err := s.dial()
@@ -47,10 +47,19 @@ func (c *versionCreateCmd) Run(ctx context.Context, s *shell) error {
 	if err != nil {
 		return err
 	}
-	if v, err = cl.catalog.CreateVersion(ctx, &catalogv1.CreateVersionRequest{Parent: api.GetName(), Version: v}); err != nil {
+	made, err := cl.catalog.CreateVersion(ctx, &catalogv1.CreateVersionRequest{Parent: api.GetName(), Version: v})
+	if err != nil {
 		return err
 	}
-	return s.finishVersion(ctx, cl, v, api.GetDisplayName()+"/"+v.GetVersion(), c.Default, c.Publish)
+	label := api.GetDisplayName() + "/" + made.GetVersion()
+	if v, err = cl.finishVersion(ctx, made, c.Default, c.Publish); err != nil {
+		return s.undo(ctx, err, label, func(ctx context.Context) error {
+			cl.demote(ctx, made)
+			_, err := cl.catalog.DeleteVersion(ctx, &catalogv1.DeleteVersionRequest{Name: made.GetName()})
+			return err
+		})
+	}
+	return s.showVersion(v, label, "Created")
 }
 
 // versionListCmd lists versions.
