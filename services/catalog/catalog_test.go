@@ -21,6 +21,7 @@ import (
 	"github.com/tidegatehq/tidegate/services/kit/identity"
 	"github.com/tidegatehq/tidegate/services/kit/identity/identitytest"
 	"github.com/tidegatehq/tidegate/services/kit/memnet"
+	"github.com/tidegatehq/tidegate/services/kit/run"
 	"github.com/tidegatehq/tidegate/services/kit/testdb"
 )
 
@@ -248,6 +249,22 @@ func TestConfig(t *testing.T) {
 	}
 	if err := Run(t.Context(), Config{}, quiet()); err == nil {
 		t.Error("Run without a configuration succeeds")
+	}
+}
+
+// What the program is told wrongly is told all at once.
+func TestWrongFlags(t *testing.T) {
+	var out strings.Builder
+	var cfg Config
+	code := run.Exec(t.Context(), run.Program{
+		Name: "catalog", Args: []string{"-audit-keep", "1h", "-grpc-drain", "soon"}, Env: []string{"TIDEGATE_CATALOG_DB=x"}, Stdout: io.Discard, Stderr: &out,
+	}, func(fs *flag.FlagSet) { cfg.Flags(fs, "") }, cfg.Check, func(ctx context.Context, log *slog.Logger) error {
+		return Run(ctx, cfg, log)
+	})
+	want := "catalog: invalid value \"soon\" for flag -grpc-drain: parse error\n" +
+		"catalog: -db: must start with postgres:// or sqlite:\ncatalog: -audit-keep: must be 168h0m0s at least\n"
+	if code != 2 || out.String() != want {
+		t.Errorf("exit code %d and\n%s\nwant 2 and\n%s", code, out.String(), want)
 	}
 }
 

@@ -24,7 +24,7 @@ func program(t *testing.T, env []string, args ...string) (code int, said string)
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	code = run.Exec(ctx, run.Program{Name: "gateway", Args: args, Env: env, Stdout: io.Discard, Stderr: &out},
-		func(fs *flag.FlagSet) { cfg.Flags(fs, "") },
+		func(fs *flag.FlagSet) { cfg.Flags(fs, "") }, cfg.Check,
 		func(ctx context.Context, _ *slog.Logger) error {
 			cfg.Ready = func(Addrs) { cancel() }
 			return Run(ctx, cfg, slog.New(slog.DiscardHandler))
@@ -75,7 +75,12 @@ func TestProgram(t *testing.T) {
 			"-grpc: 0.0.0.0:9193 is not on loopback: give -grpc-cert and -grpc-key, or -grpc-plaintext",
 			`-ops: "here" is not host:port`,
 		}},
-		"unknown flag": {nil, []string{"-colour"}, 2, []string{"flag provided but not defined: -colour"}},
+		"unknown flag": {nil, append(slices.Clip(good), "-colour"), 2, []string{"flag provided but not defined: -colour"}},
+		"no numbers, and more": {[]string{"TIDEGATE_GATEWAY_PING=often"}, append(slices.Clip(good), "-max-message", "large", "-drain", "-1s"), 2, []string{
+			`TIDEGATE_GATEWAY_PING: invalid value "often": parse error`,
+			`invalid value "large" for flag -max-message: parse error`,
+			"-drain: must not be negative",
+		}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			code, said := program(t, tt.env, tt.args...)

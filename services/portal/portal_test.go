@@ -81,13 +81,14 @@ func TestProgram(t *testing.T) {
 		{[]string{"-plaintext", "-ops=", "-grpc=", "-listen=" + busy}, 1, "portal: serve HTTPS: listen tcp " + busy + ": bind: address already in use\n"},
 		{[]string{"-plaintext", "-ops=", "-grpc=" + busy, "-listen=127.0.0.1:0"}, 1, "portal: serve gRPC for people: listen tcp " + busy + ": bind: address already in use\n"},
 		{[]string{"-plaintext", "-nope", "-drain=x"}, 2, "portal: flag provided but not defined: -nope\nportal: invalid value \"x\" for flag -drain: parse error\n"},
+		{[]string{"-drain=x", "-listen=x", "-plaintext"}, 2, "portal: invalid value \"x\" for flag -drain: parse error\nportal: -listen: \"x\" is not host:port\n"},
 		{[]string{"-listen=x"}, 2, "portal: -listen: \"x\" is not host:port\nportal: -tls-cert and -tls-key are needed, or -plaintext behind a proxy that adds TLS\n"},
 	}
 	for _, tt := range tests {
 		var cfg portal.Config
 		var out strings.Builder
 		code := run.Exec(t.Context(), run.Program{Name: "portal", Args: append(tt.args, "-log-level=error"), Stdout: io.Discard, Stderr: &out},
-			func(fs *flag.FlagSet) { cfg.Flags(fs, "") },
+			func(fs *flag.FlagSet) { cfg.Flags(fs, "") }, cfg.Check,
 			func(ctx context.Context, log *slog.Logger) error { return portal.Run(ctx, cfg, log) })
 		if code != tt.code || out.String() != tt.want {
 			t.Errorf("portal %v = %d %q, want %d %q", tt.args, code, out.String(), tt.code, tt.want)

@@ -114,6 +114,7 @@ func (c *Config) Flags(fs *flag.FlagSet) {
 	fs.BoolVar(&c.NoSample, "no-sample", false, "start without the sample API and its backend")
 	fs.StringVar(&c.SampleListen, "sample-listen", "127.0.0.1:9098", "`address` of the sample's backend, host:port")
 	fs.DurationVar(&c.Drain, "drain", defaultDrain, "how `long` live sessions have to end after a stop")
+	c.left = map[string]bool{}
 	c.services = flag.NewFlagSet("", flag.ContinueOnError)
 	c.services.SetOutput(io.Discard)
 	c.catalog, c.subscription, c.gateway, c.portal = &catalog.Config{}, &subscription.Config{}, &gateway.Config{}, &portal.Config{}
@@ -167,25 +168,22 @@ func (c *Config) Check() error {
 	if c.Drain < 0 {
 		fail("-drain: must not be negative")
 	}
-	if len(wrong) == 0 {
-		c.decide()
-		if sqldb.Same(c.catalog.DB, c.subscription.DB) {
-			fail("-subscription.db: is the database of -catalog.db, and each service needs its own")
-		}
-		wrong = append(wrong, c.catalog.Check(), c.subscription.Check(), c.gateway.Check(), c.portal.Check())
+	c.decide()
+	if sqldb.Same(c.catalog.DB, c.subscription.DB) {
+		fail("-subscription.db: is the database of -catalog.db, and each service needs its own")
 	}
+	wrong = append(wrong, c.catalog.Check(), c.subscription.Check(), c.gateway.Check(), c.portal.Check())
 	return errors.Join(wrong...)
 }
 
-// decide answers the flags that are not the user's, and for the time being
-// those that are left open.
+// decide answers the flags that are not the user's, so that the services find
+// nothing wrong with them, and for the time being those that are left open.
 func (c *Config) decide() {
-	c.left = map[string]bool{}
 	for name, value := range map[string]string{
 		"catalog.db": "sqlite:" + c.path(catalogDB), "subscription.db": "sqlite:" + c.path(subscriptionDB),
 		"catalog.gateway-urls": "", "subscription.issuer": "https://localhost",
 	} {
-		if c.given(name) == "" {
+		if c.given(name) == "" || c.left[name] {
 			c.left[name] = true
 			c.set(name, value)
 		}
@@ -198,7 +196,7 @@ func (c *Config) decide() {
 	cert, key := c.path(folder.ServerCert), c.path(folder.ServerKey)
 	for name, value := range map[string]string{
 		"subscription.master-key-file": c.path(masterKeyFile), "subscription.admin-password-file": c.path(adminPasswordFile),
-		"gateway.master-key-file": c.path(masterKeyFile), "gateway.data": c.Data, "gateway.drain": c.Drain.String(),
+		"gateway.master-key-file": c.path(masterKeyFile), "gateway.data": filepath.Clean(c.Data), "gateway.drain": max(c.Drain, 0).String(),
 		"gateway.tls-cert": cert, "gateway.tls-key": key,
 		"portal.ops": "", "portal.tls-cert": cert, "portal.tls-key": key,
 	} {

@@ -111,6 +111,28 @@ func TestConfiguration(t *testing.T) {
 			},
 		},
 		{
+			"own flags and those of services", []string{"-data", "", "-drain", "-1s", "-catalog.audit-keep", "1h", "-portal.drain", "-1s"}, nil,
+			[]string{
+				"-data: a folder is needed", "-drain: must not be negative", "-catalog.audit-keep: must be 168h0m0s at least",
+				"-portal.drain: must not be negative",
+			},
+		},
+		{
+			"what is no value and what is a wrong one",
+			[]string{"-drain", "soon", "-catalog.audit-keep", "long", "-host", "a b", "-nonsense", "-subscription.audit-keep", "1h"},
+			[]string{"TIDEGATE_GATEWAY_PING=often", "TIDEGATE_GATEWAY_MAX_MESSAGE=-1", "TIDEGATE_LOG_FORMAT=xml"},
+			[]string{
+				`TIDEGATE_GATEWAY_PING: invalid value "often": parse error`,
+				`invalid value "soon" for flag -drain: parse error`,
+				`invalid value "long" for flag -catalog.audit-keep: parse error`,
+				"flag provided but not defined: -nonsense",
+				`-log-format: the format is text or json, not "xml"`,
+				`-host: "a b" is not a host name or an IP address`,
+				"-subscription.audit-keep: must be 168h0m0s at least",
+				"-gateway.max-message: must not be negative",
+			},
+		},
+		{
 			"one database for two services", []string{"-catalog.db", "sqlite:x.db", "-subscription.db", "sqlite:./x.db"}, nil,
 			[]string{"-subscription.db: is the database of -catalog.db, and each service needs its own"},
 		},

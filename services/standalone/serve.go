@@ -19,7 +19,7 @@ type Options struct {
 // code.
 func Serve(ctx context.Context, p run.Program, opts Options) int {
 	cfg := Config{Stdout: p.Stdout, Program: opts.Program, Ready: opts.Ready}
-	return run.Exec(ctx, p, cfg.Flags, func(ctx context.Context, log *slog.Logger) error {
+	return run.Exec(ctx, p, cfg.Flags, cfg.Check, func(ctx context.Context, log *slog.Logger) error {
 		return Run(ctx, cfg, log)
 	})
 }

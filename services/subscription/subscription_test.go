@@ -339,16 +339,24 @@ func TestCheck(t *testing.T) {
 
 // TestWrongFlagsExitWith2 runs the program as from a shell.
 func TestWrongFlagsExitWith2(t *testing.T) {
-	var out bytes.Buffer
-	var cfg subscription.Config
-	code := run.Exec(t.Context(), run.Program{
-		Name: "subscription", Args: []string{"-db", "x"}, Env: []string{"TIDEGATE_SUBSCRIPTION_ISSUER=https://a.test"}, Stdout: &out, Stderr: &out,
-	}, func(fs *flag.FlagSet) { cfg.Flags(fs, "") }, func(ctx context.Context, log *slog.Logger) error {
-		return subscription.Run(ctx, cfg, log)
-	})
-	want := "subscription: -db: must start with postgres:// or sqlite:\nsubscription: -master-key-file: a file is needed\n"
-	if code != 2 || out.String() != want {
-		t.Errorf("exit code %d and\n%s\nwant 2 and\n%s", code, out.String(), want)
+	for _, tt := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"-db", "x"}, "subscription: -db: must start with postgres:// or sqlite:\nsubscription: -master-key-file: a file is needed\n"},
+		{[]string{"-audit-keep", "long", "-token-lifetime", "0"}, "subscription: invalid value \"long\" for flag -audit-keep: parse error\n" +
+			"subscription: -master-key-file: a file is needed\nsubscription: -token-lifetime: must be 1s at least\n"},
+	} {
+		var out bytes.Buffer
+		var cfg subscription.Config
+		code := run.Exec(t.Context(), run.Program{
+			Name: "subscription", Args: tt.args, Env: []string{"TIDEGATE_SUBSCRIPTION_ISSUER=https://a.test"}, Stdout: &out, Stderr: &out,
+		}, func(fs *flag.FlagSet) { cfg.Flags(fs, "") }, cfg.Check, func(ctx context.Context, log *slog.Logger) error {
+			return subscription.Run(ctx, cfg, log)
+		})
+		if code != 2 || out.String() != tt.want {
+			t.Errorf("%q: exit code %d and\n%s\nwant 2 and\n%s", tt.args, code, out.String(), tt.want)
+		}
 	}
 }
 

@@ -29,12 +29,13 @@ const (
 // Main runs fn as the program name: it reads flags from the environment and
 // then from the command line, makes the log, and ends the process with 0 when
 // fn returns nil, 1 with one line on stderr when it fails, 2 when the
-// configuration is wrong. SIGINT and SIGTERM end ctx; a second one ends the
+// configuration is wrong. Where flags cannot be read, check is asked what else is
+// wrong; fn checks by itself. SIGINT and SIGTERM end ctx; a second one ends the
 // process.
-func Main(name string, flags func(*flag.FlagSet), fn func(ctx context.Context, log *slog.Logger) error) {
+func Main(name string, flags func(*flag.FlagSet), check func() error, fn func(ctx context.Context, log *slog.Logger) error) {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	unhook := context.AfterFunc(ctx, stop)
-	code := Exec(ctx, Program{Name: name, Args: os.Args[1:], Env: os.Environ(), Stdout: os.Stdout, Stderr: os.Stderr}, flags, fn)
+	code := Exec(ctx, Program{Name: name, Args: os.Args[1:], Env: os.Environ(), Stdout: os.Stdout, Stderr: os.Stderr}, flags, check, fn)
 	unhook()
 	stop()
 	os.Exit(code)
@@ -54,7 +55,7 @@ type Program struct {
 
 // Exec is Main without signals and without ending the process; it returns the
 // exit code.
-func Exec(ctx context.Context, p Program, flags func(*flag.FlagSet), fn func(ctx context.Context, log *slog.Logger) error) int {
+func Exec(ctx context.Context, p Program, flags func(*flag.FlagSet), check func() error, fn func(ctx context.Context, log *slog.Logger) error) int {
 	var level slog.Level
 	var format string
 	var version bool
@@ -68,15 +69,16 @@ func Exec(ctx context.Context, p Program, flags func(*flag.FlagSet), fn func(ctx
 	case errors.Is(err, flag.ErrHelp):
 		usage(p, fs)
 		return 0
-	case err != nil:
-		return fail(p, Misconfigured(err))
-	case version:
+	case err == nil && version:
 		fmt.Fprintf(p.Stdout, "%s %s\n", p.Name, Version())
 		return 0
 	}
-	handler, err := obs.NewLogHandler(p.Stderr, format, level)
+	handler, logErr := obs.NewLogHandler(p.Stderr, format, level)
+	if logErr != nil {
+		err = errors.Join(err, fmt.Errorf("-log-format: %w", logErr))
+	}
 	if err != nil {
-		return fail(p, Misconfigured(fmt.Errorf("-log-format: %w", err)))
+		return fail(p, Misconfigured(errors.Join(err, check())))
 	}
 	err = fn(ctx, slog.New(handler))
 	if err == nil || (ctx.Err() != nil && errors.Is(err, context.Canceled)) {
@@ -88,8 +90,9 @@ func Exec(ctx context.Context, p Program, flags func(*flag.FlagSet), fn func(ctx
 // Parse fills every flag of fs from the environment, then from args. A flag's
 // variable is TIDEGATE_<NAME>_<FLAG>, and TIDEGATE_<FLAG> where the name is
 // "tidegate": upper case, "-" and "." as "_". All mistakes are reported at
-// once, joined.
+// once, joined; a flag whose value is not one keeps the one that it had.
 func Parse(name string, fs *flag.FlagSet, args, env []string) error {
+	defer keep(fs)()
 	var wrong []error
 	values := map[string]string{}
 	for _, kv := range env {
@@ -113,16 +116,52 @@ func Parse(name string, fs *flag.FlagSet, args, env []string) error {
 		if errors.Is(err, flag.ErrHelp) {
 			return err
 		}
-		if err == nil {
-			break
-		}
-		wrong = append(wrong, err)
 		args = fs.Args()
+		if err != nil {
+			wrong = append(wrong, err)
+			continue
+		}
+		if len(args) == 0 {
+			return errors.Join(wrong...)
+		}
+		// After an unknown flag it is likely to be the flag's.
+		if len(wrong) == 0 {
+			wrong = append(wrong, fmt.Errorf("unexpected argument %q", args[0]))
+		}
+		args = args[1:]
 	}
-	if len(wrong) == 0 && fs.NArg() > 0 {
-		wrong = append(wrong, fmt.Errorf("unexpected argument %q", fs.Arg(0)))
+}
+
+// keep makes every flag of fs keep its value where it is set to one that it
+// cannot have; undo makes them as they were.
+func keep(fs *flag.FlagSet) (undo func()) {
+	fs.VisitAll(func(f *flag.Flag) { f.Value = keeper{f.Value} })
+	return func() {
+		fs.VisitAll(func(f *flag.Flag) {
+			if k, ok := f.Value.(keeper); ok {
+				f.Value = k.Value
+			}
+		})
 	}
-	return errors.Join(wrong...)
+}
+
+// keeper is a flag's value.
+type keeper struct{ flag.Value }
+
+// Set sets the value, or leaves it as it is.
+func (k keeper) Set(text string) error {
+	before := k.String()
+	err := k.Value.Set(text)
+	if err != nil {
+		_ = k.Value.Set(before) // it had that value
+	}
+	return err
+}
+
+// IsBoolFlag reports whether the flag can stand alone.
+func (k keeper) IsBoolFlag() bool {
+	b, ok := k.Value.(interface{ IsBoolFlag() bool })
+	return ok && b.IsBoolFlag()
 }
 
 // Variable returns the environment variable of a program's flag.

@@ -21,7 +21,7 @@ import (
 
 func TestMain(m *testing.M) {
 	if os.Getenv("RUN_CHILD") == "1" {
-		run.Main("child", func(*flag.FlagSet) {}, func(ctx context.Context, _ *slog.Logger) error {
+		run.Main("child", func(*flag.FlagSet) {}, nothing, func(ctx context.Context, _ *slog.Logger) error {
 			fmt.Println("running")
 			<-ctx.Done()
 			return ctx.Err()
@@ -29,6 +29,8 @@ func TestMain(m *testing.M) {
 	}
 	goleak.VerifyTestMain(m)
 }
+
+func nothing() error { return nil }
 
 // options is the configuration of a program under test.
 type options struct {
@@ -59,9 +61,13 @@ func TestParse(t *testing.T) {
 		{name: "catalog", env: []string{"TIDEGATE_CATALOG_DB="}, want: options{"", time.Second, 1}},
 		{name: "catalog", env: []string{"TIDEGATE_CATALOG_SUB_N=x"}, args: []string{"-grpc-drain", "soon", "-nope", "-sub.n=y"}, err: []string{
 			`TIDEGATE_CATALOG_SUB_N: invalid value "x"`, `invalid value "soon" for flag -grpc-drain`,
-			"flag provided but not defined: -nope", `invalid value "y" for flag -sub.n`}},
-		{name: "catalog", args: []string{"stray"}, err: []string{`unexpected argument "stray"`}},
-		{name: "catalog", args: []string{"-h"}, err: []string{flag.ErrHelp.Error()}},
+			"flag provided but not defined: -nope", `invalid value "y" for flag -sub.n`}, want: options{"default.db", time.Second, 1}},
+		{name: "catalog", args: []string{"-sub.n=2", "-sub.n=y", "-grpc-drain=soon"}, err: []string{
+			`invalid value "y" for flag -sub.n`, `invalid value "soon" for flag -grpc-drain`}, want: options{"default.db", time.Second, 2}},
+		{name: "catalog", args: []string{"-nope", "its-value", "-db=flag.db"}, err: []string{"flag provided but not defined: -nope"},
+			want: options{"flag.db", time.Second, 1}},
+		{name: "catalog", args: []string{"stray", "-db=flag.db"}, err: []string{`unexpected argument "stray"`}, want: options{"flag.db", time.Second, 1}},
+		{name: "catalog", args: []string{"-h"}, err: []string{flag.ErrHelp.Error()}, want: options{"default.db", time.Second, 1}},
 	} {
 		var got options
 		fs := flag.NewFlagSet(tt.name, flag.ContinueOnError)
@@ -72,6 +78,9 @@ func TestParse(t *testing.T) {
 				t.Errorf("Parse(%s, %q, %q) = %+v, %v, want %+v", tt.name, tt.args, tt.env, got, err, tt.want)
 			}
 			continue
+		}
+		if got != tt.want {
+			t.Errorf("Parse(%s, %q, %q) leaves %+v, want %+v", tt.name, tt.args, tt.env, got, tt.want)
 		}
 		lines := strings.Split(fmt.Sprint(err), "\n")
 		for i, want := range tt.err {
@@ -90,6 +99,7 @@ func TestExec(t *testing.T) {
 		name           string
 		ctx            context.Context
 		args           []string
+		also           error // what check finds
 		err            error
 		code           int
 		stdout, stderr string
@@ -104,6 +114,11 @@ func TestExec(t *testing.T) {
 			code: 2, stderr: "prog: a\nprog: b\n"},
 		{name: "bad flags", args: []string{"-x", "-y=1"}, code: 2,
 			stderr: "prog: flag provided but not defined: -x\nprog: flag provided but not defined: -y\n"},
+		{name: "bad flags, and more", args: []string{"-x"}, also: errors.Join(errors.New("a"), errors.New("b")), code: 2,
+			stderr: "prog: flag provided but not defined: -x\nprog: a\nprog: b\n"},
+		{name: "bad format, and more", args: []string{"-log-format=xml"}, also: errors.New("a"), code: 2,
+			stderr: "prog: -log-format: the format is text or json, not \"xml\"\nprog: a\n"},
+		{name: "good flags", also: errors.New("what fn finds by itself"), code: 0, stderr: "level=INFO msg=event key=value"},
 		{name: "bad level", args: []string{"-log-level=loud"}, code: 2, stderr: `prog: invalid value "loud" for flag -log-level`},
 		{name: "bad format", args: []string{"-log-format=xml"}, code: 2, stderr: `prog: -log-format: the format is text or json, not "xml"`},
 		{name: "version", args: []string{"-version"}, code: 0, stdout: "prog " + run.Version() + "\n"},
@@ -116,6 +131,7 @@ func TestExec(t *testing.T) {
 		}
 		var o options
 		code := run.Exec(ctx, run.Program{Name: "prog", Args: tt.args, Stdout: &stdout, Stderr: &stderr}, o.flags,
+			func() error { return tt.also },
 			func(_ context.Context, log *slog.Logger) error {
 				log.Info("event", "key", "value")
 				return tt.err

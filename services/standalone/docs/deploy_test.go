@@ -97,7 +97,7 @@ func TestSamples(t *testing.T) {
 		}
 		var stderr strings.Builder
 		check, register := configuration(service)
-		code := run.Exec(t.Context(), run.Program{Name: service, Env: given, Stdout: io.Discard, Stderr: &stderr}, register,
+		code := run.Exec(t.Context(), run.Program{Name: service, Env: given, Stdout: io.Discard, Stderr: &stderr}, register, check,
 			func(context.Context, *slog.Logger) error { return check() })
 		if code != 0 {
 			t.Errorf("deploy/env/%s.env is refused: %s", service, stderr.String())

@@ -41,7 +41,7 @@ func Flags(program string) *flag.FlagSet {
 			new(standalone.Config).Flags(fs)
 		}
 	}
-	run.Exec(context.Background(), run.Program{Name: program, Args: []string{"-h"}, Stdout: io.Discard, Stderr: io.Discard}, register, nil)
+	run.Exec(context.Background(), run.Program{Name: program, Args: []string{"-h"}, Stdout: io.Discard, Stderr: io.Discard}, register, nil, nil)
 	return all
 }
 

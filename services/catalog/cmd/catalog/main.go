@@ -13,7 +13,7 @@ import (
 func main() {
 	var cfg catalog.Config
 	flags := func(fs *flag.FlagSet) { cfg.Flags(fs, "") }
-	run.Main("catalog", flags, func(ctx context.Context, log *slog.Logger) error {
+	run.Main("catalog", flags, cfg.Check, func(ctx context.Context, log *slog.Logger) error {
 		return catalog.Run(ctx, cfg, log)
 	})
 }

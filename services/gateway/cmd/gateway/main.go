@@ -13,7 +13,7 @@ import (
 func main() {
 	var cfg gateway.Config
 	flags := func(fs *flag.FlagSet) { cfg.Flags(fs, "") }
-	run.Main("gateway", flags, func(ctx context.Context, log *slog.Logger) error {
+	run.Main("gateway", flags, cfg.Check, func(ctx context.Context, log *slog.Logger) error {
 		return gateway.Run(ctx, cfg, log)
 	})
 }

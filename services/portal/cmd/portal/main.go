@@ -12,7 +12,7 @@ import (
 
 func main() {
 	var cfg portal.Config
-	run.Main("portal", func(fs *flag.FlagSet) { cfg.Flags(fs, "") }, func(ctx context.Context, log *slog.Logger) error {
+	run.Main("portal", func(fs *flag.FlagSet) { cfg.Flags(fs, "") }, cfg.Check, func(ctx context.Context, log *slog.Logger) error {
 		return portal.Run(ctx, cfg, log)
 	})
 }

@@ -13,7 +13,7 @@ import (
 func main() {
 	var cfg subscription.Config
 	flags := func(fs *flag.FlagSet) { cfg.Flags(fs, "") }
-	run.Main("subscription", flags, func(ctx context.Context, log *slog.Logger) error {
+	run.Main("subscription", flags, cfg.Check, func(ctx context.Context, log *slog.Logger) error {
 		return subscription.Run(ctx, cfg, log)
 	})
 }
