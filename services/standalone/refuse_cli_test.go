@@ -36,7 +36,7 @@ func TestRefusedCommands(t *testing.T) {
 	carol.run(t, "api", "create", "Carols", "--endpoint", backend)
 	before := s.inventory(t)
 	ref := regexp.MustCompile(`\(ref \w+\)`)
-	long := strings.Repeat("x", 101)
+	long, longer, huge := strings.Repeat("x", 101), strings.Repeat("x", 2000), strings.Repeat("x", 2<<20)
 	for _, c := range []struct {
 		args   string
 		stderr string
@@ -48,9 +48,22 @@ func TestRefusedCommands(t *testing.T) {
 		{"api create Other --context /echo --endpoint " + backend, `api create: --context: "/echo" is taken`, 1},
 		{"api get Nothing", `api get: API: there is no API "Nothing" that you may see; they are listed by: tidegate api list`, 1},
 		{"api get apis/nothing", `api get: API: there is no API "apis/nothing" that you may see; they are listed by: tidegate api list`, 1},
+		{"api get apis/UPPER", `api get: API: there is no API "apis/UPPER" that you may see; they are listed by: tidegate api list`, 1},
+		{"api get " + longer, `api get: API: there is no API "` + longer + `" that you may see; they are listed by: tidegate api list`, 1},
+		{"api publish apis/UPPER/versions/x", `api publish: VERSION: there is no version "apis/UPPER/versions/x" that you may see; they are listed by: tidegate api version list`, 1},
+		{"api publish Echo/" + longer, `api publish: VERSION: there is no version "Echo/` + longer + `" that you may see; they are listed by: tidegate api version list Echo`, 1},
 		{"api publish Echo", `api publish: VERSION: "Echo" has the versions 1.0.0, 2.0.0; name one, as Echo/1.0.0`, 1},
 		{"api publish Echo/9", `api publish: VERSION: there is no version "Echo/9" that you may see; they are listed by: tidegate api version list Echo`, 1},
 		{"api publish Nothing/1.0.0", `api publish: VERSION: there is no version "Nothing/1.0.0" that you may see; they are listed by: tidegate api version list`, 1},
+		{"app get applications/UPPER", `app get: APP: there is no application "applications/UPPER" that you may see; they are listed by: tidegate app list`, 1},
+		{"app get " + longer, `app get: APP: there is no application "` + longer + `" that you may see; they are listed by: tidegate app list`, 1},
+		{"person get people/UPPER", `person get: USERNAME: there is no person "people/UPPER" that you may see; they are listed by: tidegate person list`, 1},
+		{"person get " + longer, `person get: USERNAME: there is no person "` + longer + `" that you may see; they are listed by: tidegate person list`, 1},
+		{"session close x/y", `session close: SESSION: there is no live session "x/y" that you may see; they are listed by: tidegate session list`, 1},
+		{"record get a=b", `record get: REF: there is no record "a=b" that you may see; they are listed by: tidegate record list`, 1},
+		{"subscribe Tablet Echo/1.0.0 --plan plans/UPPER", `subscribe: --plan: there is no plan "plans/UPPER" that you may see; they are listed by: tidegate plan list`, 1},
+		{"subscribe Tablet Echo/1.0.0 --plan " + longer, `subscribe: --plan: there is no plan "` + longer + `" that you may see; they are listed by: tidegate plan list`, 1},
+		{"subscription delete subscriptions/UPPER", `subscription delete: SUBSCRIPTION: there is no subscription "subscriptions/UPPER" that you may see; they are listed by: tidegate subscription list`, 1},
 		{"app get Nothing", `app get: APP: there is no application "Nothing" that you may see; they are listed by: tidegate app list`, 1},
 		{"person get nobody", `person get: USERNAME: there is no person "nobody" that you may see; they are listed by: tidegate person list`, 1},
 		{"session close nothing", `session close: SESSION: there is no live session "nothing" that you may see; they are listed by: tidegate session list`, 1},
@@ -86,6 +99,9 @@ func TestRefusedCommands(t *testing.T) {
 		{"api update Echo --context /moved", `api update: --context: is fixed while the API has a published version`, 1},
 		{"api update Echo --default 9", `api update: --default: there is no version "Echo/9" that you may see; they are listed by: tidegate api version list Echo`, 1},
 		{"api version update Echo/1.0.0", `api version update: nothing to change: give --endpoint, --sandbox-endpoint, --plan, --origin, --tag, --description or --max-session-age`, 2},
+		{"api update Echo --description " + huge, `api update: --description is larger than the server takes`, 1},
+		{"app create Other --description=" + huge, `app create: --description is larger than the server takes`, 1},
+		{"app create " + huge, `app create: the command line is larger than the server takes`, 1},
 		{"app create " + long, `app create: NAME: must have 1 to 100 characters, no control characters and no space at either end`, 1},
 		{"person create b!b --role admin --no-password", `person create: USERNAME: must be 1 to 64 characters of A-Z a-z 0-9 _ . @ + - and start with a letter or a digit`, 1},
 
@@ -109,7 +125,7 @@ func TestRefusedCommands(t *testing.T) {
 		stdout, stderr, code := sh.try(t, "", strings.Fields(c.args)...)
 		stderr = ref.ReplaceAllString(stderr, "(ref R)")
 		if stderr != "tidegate: "+c.stderr+"\n" || strings.Count(stderr, "\n") != 1 || code != c.code || stdout != "" {
-			t.Errorf("tidegate %s\n got  %q, %d, stdout %q\n want %q, %d", c.args, stderr, code, stdout, "tidegate: "+c.stderr, c.code)
+			t.Errorf("tidegate %.200s\n got  %.500q, %d, stdout %q\n want %.500q, %d", c.args, stderr, code, stdout, "tidegate: "+c.stderr, c.code)
 		}
 	}
 	// Who may create and not publish is left with nothing half-made.

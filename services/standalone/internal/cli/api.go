@@ -147,7 +147,7 @@ const undoTime = 10 * time.Second
 func (s *shell) undo(ctx context.Context, err error, label string, takeBack func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoTime)
 	defer cancel()
-	if undo := takeBack(ctx); undo != nil && !notFound(undo) {
+	if undo := takeBack(ctx); undo != nil && !absent(undo) {
 		return fmt.Errorf("%w; %s was made and could not be taken back: %w", s.explain(err), label, s.explain(undo))
 	}
 	return err
@@ -251,7 +251,7 @@ func (c *apiListCmd) Run(ctx context.Context, s *shell) error {
 		list.Apis = append(list.Apis, page.GetApis()...)
 		return page.GetNextPageToken(), err
 	})
-	if err != nil {
+	if err != nil && !absent(err) {
 		return err
 	}
 	if s.json() {

@@ -331,7 +331,7 @@ func (c *subscriptionDeleteCmd) Run(ctx context.Context, s *shell) error {
 		return err
 	}
 	_, err = cl.subs.DeleteSubscription(ctx, &subscriptionv1.DeleteSubscriptionRequest{Name: name})
-	if notFound(err) {
+	if absent(err) {
 		return unknown("SUBSCRIPTION", "subscription", name, "subscription list")
 	}
 	if err != nil {

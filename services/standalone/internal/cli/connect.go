@@ -152,7 +152,7 @@ func (c *connectCmd) dial(ctx context.Context, s *shell, target *url.URL, header
 	case errors.Is(err, context.Canceled):
 		return nil, errors.New("interrupted")
 	default:
-		return nil, unreachable(shown, err)
+		return nil, unreachable(shown, "", err)
 	}
 	if p := conn.Subprotocol(); p != "" {
 		s.note("Connected to %s (%s). Ctrl-D closes.", shown, cell(p))

@@ -121,9 +121,13 @@ func TestConnect(t *testing.T) {
 func TestConnectRefused(t *testing.T) {
 	t.Parallel()
 	url := newEcho(t)
-	_, stderr, code := command{dir: t.TempDir()}.run(t, "connect", url+"/refused")
-	want := "tidegate: connect: " + url + "/refused refused: 401 Unauthorized: the credential is not valid (ref r-1)\n"
-	if stderr != want || code != 1 {
-		t.Errorf("connect = %q, %d, want %q", stderr, code, want)
+	for address, want := range map[string]string{
+		url + "/refused":     url + "/refused refused: 401 Unauthorized: the credential is not valid (ref r-1)",
+		"ws://127.0.0.1:1/x": "no server answers at ws://127.0.0.1:1/x",
+	} {
+		_, stderr, code := command{dir: t.TempDir()}.run(t, "connect", address)
+		if stderr != "tidegate: connect: "+want+"\n" || code != 1 {
+			t.Errorf("connect %s = %q, %d, want %q", address, stderr, code, want)
+		}
 	}
 }

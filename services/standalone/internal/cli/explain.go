@@ -90,6 +90,10 @@ func (s *shell) explain(err error) error {
 		return errors.New("interrupted")
 	case codes.Unavailable:
 		return s.unavailable(st)
+	case codes.ResourceExhausted:
+		if strings.HasPrefix(st.Message(), "grpc: ") {
+			return s.tooLarge()
+		}
 	case codes.Unimplemented:
 		return fmt.Errorf("%s does not know this command: %s", s.client.address, st.Message())
 	}
@@ -112,23 +116,49 @@ func (s *shell) late() error {
 // violations returns what is wrong with a request, by flag or argument.
 func violations(st *status.Status) string {
 	var texts []string
-	for _, d := range st.Details() {
-		bad, ok := d.(*errdetails.BadRequest)
-		if !ok {
-			continue
+	for _, v := range fieldViolations(st) {
+		text := v.GetDescription()
+		if v.GetField() != "" {
+			text = argument(v.GetField()) + ": " + text
 		}
-		for _, v := range bad.GetFieldViolations() {
-			text := v.GetDescription()
-			if v.GetField() != "" {
-				text = argument(v.GetField()) + ": " + text
-			}
-			texts = append(texts, text)
-		}
+		texts = append(texts, text)
 	}
 	if len(texts) == 0 {
 		return st.Message()
 	}
 	return strings.Join(texts, "; ")
+}
+
+// fieldViolations returns what a status says about fields of the request.
+func fieldViolations(st *status.Status) []*errdetails.BadRequest_FieldViolation {
+	var all []*errdetails.BadRequest_FieldViolation
+	for _, d := range st.Details() {
+		if bad, ok := d.(*errdetails.BadRequest); ok {
+			all = append(all, bad.GetFieldViolations()...)
+		}
+	}
+	return all
+}
+
+// tooLarge says that gRPC did not take the request, and names the flag whose
+// value is most of it.
+func (s *shell) tooLarge() error {
+	total, longest := 0, 0
+	for i, arg := range s.Args {
+		total += len(arg)
+		if len(arg) > len(s.Args[longest]) {
+			longest = i
+		}
+	}
+	what := "the command line"
+	if long := s.Args[longest]; len(long) > total/2 {
+		if flag, _, ok := strings.Cut(long, "="); ok && strings.HasPrefix(flag, "--") {
+			what = flag
+		} else if longest > 0 && strings.HasPrefix(s.Args[longest-1], "--") {
+			what = s.Args[longest-1]
+		}
+	}
+	return fmt.Errorf("%s is larger than the server takes", what)
 }
 
 // unavailable tells a server that is not there, or not trusted, from one that
@@ -140,11 +170,16 @@ func (s *shell) unavailable(st *status.Status) error {
 	if lost == nil || !strings.Contains(st.Message(), "connection error") {
 		return fmt.Errorf("%s; try again later", st.Message())
 	}
-	return unreachable(s.client.address, lost)
+	return unreachable(s.client.address, "--server", lost)
 }
 
 // unreachable says why there is no connection to an address, and what helps.
-func unreachable(address string, err error) error {
+// flag names another server; it is empty where the address is no server's.
+func unreachable(address, flag string, err error) error {
+	var start, another string
+	if flag != "" {
+		start, another = "; start one with tidegate serve, or name another with "+flag, "; name another server with "+flag
+	}
 	var unknown x509.UnknownAuthorityError
 	var host x509.HostnameError
 	var invalid x509.CertificateInvalidError
@@ -157,9 +192,9 @@ func unreachable(address string, err error) error {
 	case errors.As(err, &invalid):
 		return fmt.Errorf("the certificate of %s is not trusted: %w", address, invalid)
 	case errors.Is(err, syscall.ECONNREFUSED):
-		return fmt.Errorf("no server answers at %s; start one with tidegate serve, or name another with --server", address)
+		return fmt.Errorf("no server answers at %s%s", address, start)
 	case errors.As(err, &dns):
-		return fmt.Errorf("no such host: %s; name another server with --server", dns.Name)
+		return fmt.Errorf("no such host: %s%s", dns.Name, another)
 	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, context.DeadlineExceeded):
 		return fmt.Errorf("no server answers at %s in time", address)
 	}

@@ -250,8 +250,8 @@ func (s *shell) portalError(portal string, err error) error {
 	if _, refused := errors.AsType[*oauth.Error](err); refused {
 		return err
 	}
-	if helpful := unreachable(portal, err); !strings.HasPrefix(helpful.Error(), "cannot connect") {
-		return fmt.Errorf("%w (or --portal)", helpful)
+	if helpful := unreachable(portal, "--portal", err); !strings.HasPrefix(helpful.Error(), "cannot connect") {
+		return helpful
 	}
 	return err
 }

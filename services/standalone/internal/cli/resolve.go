@@ -3,10 +3,11 @@ package cli
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/status"
 
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
 	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
@@ -39,8 +40,19 @@ func unknown(arg, kind, text, list string) error {
 	return fmt.Errorf("%s: there is no %s %q that you may see; they are listed by: tidegate %s", arg, kind, text, list)
 }
 
-// notFound reports whether a call failed because the thing is not there.
-func notFound(err error) bool { return status.Code(err) == codes.NotFound }
+// absent reports whether a look-up failed because there is no such thing: the
+// server has none, or can have none, for what was looked for is not a name, or
+// too long for a filter.
+func absent(err error) bool {
+	st, ok := statusOf(err)
+	if !ok || st.Code() != codes.InvalidArgument {
+		return ok && st.Code() == codes.NotFound
+	}
+	bad := fieldViolations(st)
+	return len(bad) > 0 && !slices.ContainsFunc(bad, func(v *errdetails.BadRequest_FieldViolation) bool {
+		return v.GetField() != "name" && v.GetField() != "filter"
+	})
+}
 
 // everyPage calls get until there is no page left.
 func everyPage(get func(token string) (next string, err error)) error {
@@ -70,13 +82,16 @@ func (c *client) api(ctx context.Context, text string) (*catalogv1.Api, error) {
 func (c *client) findAPI(ctx context.Context, text string) (*catalogv1.Api, error) {
 	if named(text, "apis") {
 		api, err := c.catalog.GetApi(ctx, &catalogv1.GetApiRequest{Name: text})
-		if notFound(err) {
+		if absent(err) {
 			return nil, nil
 		}
 		return api, err
 	}
 	list, err := c.catalog.ListApis(ctx, &catalogv1.ListApisRequest{Filter: filter("display_name", text)})
-	if err != nil || len(list.GetApis()) == 0 {
+	if absent(err) || err == nil && len(list.GetApis()) == 0 {
+		return nil, nil
+	}
+	if err != nil {
 		return nil, err
 	}
 	return list.GetApis()[0], nil
@@ -101,7 +116,7 @@ func (c *client) versions(ctx context.Context, parent, filter string) ([]*catalo
 func (c *client) version(ctx context.Context, arg, text string) (*catalogv1.Version, error) {
 	if parts := strings.Split(text, "/"); len(parts) == 4 && parts[0] == "apis" && parts[2] == "versions" {
 		v, err := c.catalog.GetVersion(ctx, &catalogv1.GetVersionRequest{Name: text})
-		if notFound(err) {
+		if absent(err) {
 			err = unknown(arg, "version", text, "api version list")
 		}
 		return v, err
@@ -129,7 +144,7 @@ func (c *client) version(ctx context.Context, arg, text string) (*catalogv1.Vers
 // versionOf returns the version of an API that has this string.
 func (c *client) versionOf(ctx context.Context, arg string, api *catalogv1.Api, version string) (*catalogv1.Version, error) {
 	found, err := c.versions(ctx, api.GetName(), filter("version", version))
-	if err != nil {
+	if err != nil && !absent(err) {
 		return nil, err
 	}
 	if len(found) == 0 {
@@ -163,13 +178,13 @@ func (c *client) onlyVersion(ctx context.Context, arg string, api *catalogv1.Api
 func (c *client) plan(ctx context.Context, arg, text string) (string, error) {
 	if named(text, "plans") {
 		_, err := c.catalog.GetPlan(ctx, &catalogv1.GetPlanRequest{Name: text})
-		if notFound(err) {
+		if absent(err) {
 			err = unknown(arg, "plan", text, "plan list")
 		}
 		return text, err
 	}
 	list, err := c.catalog.ListPlans(ctx, &catalogv1.ListPlansRequest{Filter: filter("display_name", text)})
-	if err != nil {
+	if err != nil && !absent(err) {
 		return "", err
 	}
 	if len(list.GetPlans()) == 0 {
@@ -196,13 +211,13 @@ func (c *client) plansOf(ctx context.Context, arg string, texts []string) ([]str
 func (c *client) application(ctx context.Context, arg, text string) (*subscriptionv1.Application, error) {
 	if named(text, "applications") {
 		app, err := c.subs.GetApplication(ctx, &subscriptionv1.GetApplicationRequest{Name: text})
-		if notFound(err) {
+		if absent(err) {
 			err = unknown(arg, "application", text, "app list")
 		}
 		return app, err
 	}
 	list, err := c.subs.ListApplications(ctx, &subscriptionv1.ListApplicationsRequest{Filter: filter("display_name", text)})
-	if err != nil {
+	if err != nil && !absent(err) {
 		return nil, err
 	}
 	found := list.GetApplications()
@@ -227,13 +242,13 @@ func (c *client) person(ctx context.Context, text string) (*subscriptionv1.Perso
 	}
 	if named(text, "people") {
 		p, err := c.people.GetPerson(ctx, &subscriptionv1.GetPersonRequest{Name: text})
-		if notFound(err) {
+		if absent(err) {
 			err = unknown("USERNAME", "person", text, "person list")
 		}
 		return p, err
 	}
 	list, err := c.people.ListPeople(ctx, &subscriptionv1.ListPeopleRequest{Filter: filter("username", text)})
-	if err != nil {
+	if err != nil && !absent(err) {
 		return nil, err
 	}
 	if len(list.GetPeople()) == 0 {

@@ -90,7 +90,7 @@ func (c *sessionCloseCmd) Run(ctx context.Context, s *shell) error {
 		name = anyGateway + "/sessions/" + name
 	}
 	_, err = cl.sessions.CloseSession(ctx, &gatewayv1.CloseSessionRequest{Name: name})
-	if notFound(err) {
+	if absent(err) {
 		return unknown("SESSION", "live session", c.Session, "session list")
 	}
 	if err != nil {
@@ -133,7 +133,7 @@ func (c *recordListCmd) Run(ctx context.Context, s *shell) error {
 		only = join(only, filter("cause", strings.ToUpper(c.Cause)))
 	}
 	list, err := cl.usage.ListSessionRecords(ctx, &subscriptionv1.ListSessionRecordsRequest{PageSize: c.Limit, Filter: only})
-	if err != nil {
+	if err != nil && !absent(err) {
 		return err
 	}
 	if s.json() {
@@ -172,7 +172,7 @@ func (c *recordGetCmd) Run(ctx context.Context, s *shell) error {
 	}
 	name := "sessionRecords/" + strings.TrimPrefix(c.Ref, "sessionRecords/")
 	r, err := cl.usage.GetSessionRecord(ctx, &subscriptionv1.GetSessionRecordRequest{Name: name})
-	if notFound(err) {
+	if absent(err) {
 		return unknown("REF", "record", c.Ref, "record list")
 	}
 	if err != nil {

@@ -91,7 +91,7 @@ func (c *versionListCmd) Run(ctx context.Context, s *shell) error {
 		tag = filter("tags", c.Tag)
 	}
 	versions, err := cl.versions(ctx, parentName, join(state, tag))
-	if err != nil {
+	if err != nil && !absent(err) {
 		return err
 	}
 	if s.json() {
