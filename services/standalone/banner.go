@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/tidegatehq/tidegate/services/kit/run"
+	"github.com/tidegatehq/tidegate/services/standalone/internal/quote"
 	"github.com/tidegatehq/tidegate/services/standalone/internal/sample"
 )
 
@@ -46,7 +47,7 @@ func (b *banner) print(w io.Writer) error {
 		say("    %s", b.login())
 		say("")
 	}
-	say("Other programs trust the certificates with %s, as curl --cacert.", b.ca)
+	say("Other programs trust the certificates with %s, as curl --cacert.", quote.Word(b.ca))
 	switch {
 	case b.sample != nil:
 		b.lines(say)
@@ -62,12 +63,12 @@ func (b *banner) print(w io.Writer) error {
 
 // login returns the command line that signs in.
 func (b *banner) login() string {
-	line := b.program + " login --password-file " + b.password
+	line := quote.Word(b.program) + " login --password-file " + quote.Word(b.password)
 	if b.at.GRPC != "localhost:9090" {
 		line += " --server " + b.at.GRPC
 	}
 	if b.data != "tidegate-data" && b.data != "./tidegate-data" {
-		line += " --ca " + b.ca
+		line += " --ca " + quote.Word(b.ca)
 	}
 	return line
 }
@@ -85,5 +86,5 @@ func (b *banner) lines(say func(string, ...any)) {
 	say("")
 	say("or without wscat:")
 	say("")
-	say("    %s connect %s%s --token %s", b.program, b.at.WS, path, token)
+	say("    %s connect %s%s --token %s", quote.Word(b.program), b.at.WS, path, token)
 }

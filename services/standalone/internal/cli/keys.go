@@ -11,6 +11,7 @@ import (
 
 	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
 	"github.com/tidegatehq/tidegate/services/standalone/internal/oauth"
+	"github.com/tidegatehq/tidegate/services/standalone/internal/quote"
 )
 
 // keysCmds are the commands about consumer keys.
@@ -54,7 +55,7 @@ func (f *keyFlags) find(ctx context.Context, cl *client) (*subscriptionv1.Applic
 		hint = " --sandbox"
 	}
 	return nil, nil, fmt.Errorf("APP: %s has no %s key; make one with: tidegate keys generate %s%s",
-		app.GetDisplayName(), word(f.keyType(), "KEY_TYPE_"), quote(f.App), hint)
+		app.GetDisplayName(), word(f.keyType(), "KEY_TYPE_"), quote.Word(f.App), hint)
 }
 
 // keys returns the keys of an application.
@@ -103,7 +104,7 @@ func (s *shell) showSecret(cl *client, app *subscriptionv1.Application, k *subsc
 			[2]string{"Consumer key", k.GetConsumerKey()}, [2]string{"Consumer secret", k.GetConsumerSecret()})
 	}
 	if kept == nil {
-		s.note("The secret is not shown again; it is kept in %s for: tidegate token %s", cl.store.path(), quote(app.GetDisplayName()))
+		s.note("The secret is not shown again; it is kept in %s for: tidegate token %s", cl.store.path(), quote.Word(app.GetDisplayName()))
 	}
 	return errors.Join(kept, err)
 }
@@ -322,7 +323,7 @@ func (f *tokenFlags) stored(ctx context.Context, cl *client, app string) (oauth.
 	kept, ok := known.server(cl.address).Keys[k.GetName()]
 	if !ok {
 		return oauth.Credentials{}, fmt.Errorf("APP: the secret of %s is not kept here; give --key and --secret, or make a new one with: tidegate keys regenerate %s",
-			app, quote(app))
+			app, quote.Word(app))
 	}
 	return oauth.Credentials{Key: kept.ConsumerKey, Secret: kept.ConsumerSecret}, nil
 }

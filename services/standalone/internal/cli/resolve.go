@@ -11,6 +11,7 @@ import (
 
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
 	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
+	"github.com/tidegatehq/tidegate/services/standalone/internal/quote"
 )
 
 // filter returns a filter for one field.
@@ -148,7 +149,7 @@ func (c *client) versionOf(ctx context.Context, arg string, api *catalogv1.Api, 
 		return nil, err
 	}
 	if len(found) == 0 {
-		return nil, unknown(arg, "version", api.GetDisplayName()+"/"+version, "api version list "+quote(api.GetDisplayName()))
+		return nil, unknown(arg, "version", api.GetDisplayName()+"/"+version, "api version list "+quote.Word(api.GetDisplayName()))
 	}
 	return found[0], nil
 }
@@ -170,7 +171,7 @@ func (c *client) onlyVersion(ctx context.Context, arg string, api *catalogv1.Api
 	for _, v := range found {
 		strs = append(strs, v.GetVersion())
 	}
-	return nil, fmt.Errorf("%s: %q has the versions %s; name one, as %s", arg, label, strings.Join(strs, ", "), quote(label+"/"+strs[0]))
+	return nil, fmt.Errorf("%s: %q has the versions %s; name one, as %s", arg, label, strings.Join(strs, ", "), quote.Word(label+"/"+strs[0]))
 }
 
 // plan returns the name of the plan that text names: its resource name or
@@ -255,15 +256,4 @@ func (c *client) person(ctx context.Context, text string) (*subscriptionv1.Perso
 		return nil, unknown("USERNAME", "person", text, "person list")
 	}
 	return list.GetPeople()[0], nil
-}
-
-// quote quotes a word for a shell where it needs it.
-func quote(text string) string {
-	plain := func(r rune) bool {
-		return r < 128 && (r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("_./:@%+=-", r))
-	}
-	if text != "" && strings.IndexFunc(text, func(r rune) bool { return !plain(r) }) < 0 {
-		return text
-	}
-	return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'"
 }
