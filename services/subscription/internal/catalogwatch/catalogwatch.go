@@ -7,10 +7,8 @@ package catalogwatch
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"strings"
-	"sync"
 	"time"
 
 	"google.golang.org/grpc/codes"
@@ -32,8 +30,6 @@ const readTimeout = 3 * time.Second
 // saveTries is how often a version is read again because the cursor moved.
 const saveTries = 5
 
-type follower = watch.Follower[catalogv1.WatchRoutesRequest, catalogv1.WatchRoutesResponse]
-
 // Watch follows the catalog. Replicas share the cursor in the database: whoever
 // hears a change first applies it, the others see that it is applied.
 type Watch struct {
@@ -42,9 +38,6 @@ type Watch struct {
 	hello  *watchv1.Hello
 	log    *slog.Logger
 	now    func() time.Time
-
-	mu      sync.Mutex
-	current *follower
 }
 
 // New returns a watch that says hello to the catalog.
@@ -79,9 +72,6 @@ func (w *Watch) follow(ctx context.Context) error {
 	defer cancel()
 	s := &sink{store: w.store, log: w.log, at: start, elsewhere: cancel}
 	f := watch.NewFollower(w.adapt(s), w.hello, watch.At{Number: start.Number, Cursor: start.Text}, s, w.log, w.now)
-	w.mu.Lock()
-	w.current = f
-	w.mu.Unlock()
 	return f.Run(ctx)
 }
 
@@ -107,20 +97,6 @@ func (w *Watch) adapt(s *sink) watch.Client[catalogv1.WatchRoutesRequest, catalo
 			}
 		},
 	}
-}
-
-// Health returns nil while the catalog is heard, else what is missing.
-func (w *Watch) Health() error {
-	w.mu.Lock()
-	f := w.current
-	w.mu.Unlock()
-	if f == nil {
-		return errors.New("catalog: not connected")
-	}
-	if err := f.Health(); err != nil {
-		return fmt.Errorf("catalog: %w", err)
-	}
-	return nil
 }
 
 // Read reads a version from the catalog now and keeps it, for a caller who would

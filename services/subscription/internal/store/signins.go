@@ -151,19 +151,6 @@ func (s *Store) EndSignIn(ctx context.Context, hash []byte) error {
 	return nil
 }
 
-// PasswordOf returns the hash of a person's password, "" where they have none.
-func (s *Store) PasswordOf(ctx context.Context, id string) (string, error) {
-	var hash string
-	err := s.db.QueryRowContext(ctx, `SELECT password FROM person WHERE id = $1`, id).Scan(&hash)
-	if errors.Is(err, sql.ErrNoRows) {
-		return "", errNoPerson(id)
-	}
-	if err != nil {
-		return "", fmt.Errorf("read password of person %q: %w", id, err)
-	}
-	return hash, nil
-}
-
 // ChangePassword sets the hash of a person's password and ends their sign-ins
 // but for keep. The hash before must be old, or any when old is nil; else it
 // reports false.
