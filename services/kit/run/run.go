@@ -116,12 +116,16 @@ func Parse(name string, fs *flag.FlagSet, args, env []string) error {
 		if errors.Is(err, flag.ErrHelp) {
 			return err
 		}
-		args = fs.Args()
+		rest := fs.Args()
 		if err != nil {
 			wrong = append(wrong, err)
+			if len(rest) == len(args) {
+				rest = rest[1:] // Parse does not step over what is no flag at all, as ---x
+			}
+			args = rest
 			continue
 		}
-		if len(args) == 0 {
+		if args = rest; len(args) == 0 {
 			return errors.Join(wrong...)
 		}
 		// After an unknown flag it is likely to be the flag's.

@@ -64,6 +64,8 @@ func TestParse(t *testing.T) {
 			"flag provided but not defined: -nope", `invalid value "y" for flag -sub.n`}, want: options{"default.db", time.Second, 1}},
 		{name: "catalog", args: []string{"-sub.n=2", "-sub.n=y", "-grpc-drain=soon"}, err: []string{
 			`invalid value "y" for flag -sub.n`, `invalid value "soon" for flag -grpc-drain`}, want: options{"default.db", time.Second, 2}},
+		{name: "catalog", args: []string{"---db", "-=", "-db=flag.db"}, err: []string{"bad flag syntax: ---db", "bad flag syntax: -="},
+			want: options{"flag.db", time.Second, 1}},
 		{name: "catalog", args: []string{"-nope", "its-value", "-db=flag.db"}, err: []string{"flag provided but not defined: -nope"},
 			want: options{"flag.db", time.Second, 1}},
 		{name: "catalog", args: []string{"stray", "-db=flag.db"}, err: []string{`unexpected argument "stray"`}, want: options{"flag.db", time.Second, 1}},
