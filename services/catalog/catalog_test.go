@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/fstest"
 	"time"
 
 	"go.uber.org/goleak"
@@ -22,6 +23,7 @@ import (
 	"github.com/tidegatehq/tidegate/services/kit/identity/identitytest"
 	"github.com/tidegatehq/tidegate/services/kit/memnet"
 	"github.com/tidegatehq/tidegate/services/kit/run"
+	"github.com/tidegatehq/tidegate/services/kit/sqldb"
 	"github.com/tidegatehq/tidegate/services/kit/testdb"
 )
 
@@ -268,14 +270,26 @@ func TestWrongFlags(t *testing.T) {
 	}
 }
 
-// What cannot be opened is one clear line.
+// What cannot be opened, or is another service's, is one clear line.
 func TestRunRefuses(t *testing.T) {
 	_, conn := signing(t)
-	cfg := Config{DB: "sqlite:" + filepath.Join(t.TempDir(), "none", "catalog.db"), AuditKeep: 1000 * time.Hour}
-	cfg.GRPC.Listener, cfg.GRPC.InternalListener = memnet.Listen("people"), memnet.Listen("services")
-	cfg.Subscription.Conn = conn
-	err := Run(t.Context(), cfg, quiet())
-	if err == nil || !strings.HasPrefix(err.Error(), "-db: open database ") || strings.Contains(err.Error(), "\n") {
-		t.Errorf("Run in a folder that is none = %v, want one clear line", err)
+	dir := t.TempDir()
+	other := "sqlite:" + filepath.Join(dir, "other.db")
+	db, err := sqldb.OpenSchema(t.Context(), other, sqldb.Schema{Service: "subscription", Files: fstest.MapFS{
+		"0001_other.sql": {Data: []byte("-- +goose Up\nCREATE TABLE other (id TEXT);\n")}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	db.Close()
+	for url, want := range map[string]string{
+		"sqlite:" + dir + "/none/catalog.db": "-db: open database " + dir + "/none/catalog.db: the folder " + dir + "/none does not exist",
+		other:                                "-db: this database belongs to the subscription service",
+	} {
+		cfg := Config{DB: url, AuditKeep: 1000 * time.Hour}
+		cfg.GRPC.Listener, cfg.GRPC.InternalListener = memnet.Listen("people"), memnet.Listen("services")
+		cfg.Subscription.Conn = conn
+		if err := Run(t.Context(), cfg, quiet()); err == nil || err.Error() != want {
+			t.Errorf("Run on %s = %v, want %q", url, err, want)
+		}
 	}
 }

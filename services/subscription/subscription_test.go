@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/fstest"
 	"time"
 
 	"go.uber.org/goleak"
@@ -22,6 +23,7 @@ import (
 	"github.com/tidegatehq/tidegate/services/kit/memnet"
 	"github.com/tidegatehq/tidegate/services/kit/run"
 	"github.com/tidegatehq/tidegate/services/kit/seal"
+	"github.com/tidegatehq/tidegate/services/kit/sqldb"
 	"github.com/tidegatehq/tidegate/services/kit/testdb"
 	"github.com/tidegatehq/tidegate/services/subscription"
 	"github.com/tidegatehq/tidegate/services/subscription/internal/catalogtest"
@@ -233,11 +235,17 @@ func TestStartRefusals(t *testing.T) {
 	p.write("latin1", "caf\xe9 caf\xe9 caf\xe9")
 	p.write("open", "x")
 	must(t, os.Chmod(p.path("open"), 0o644))
+	catalogs := fresh()
+	db, err := sqldb.OpenSchema(t.Context(), catalogs, sqldb.Schema{Service: "catalog", Files: fstest.MapFS{
+		"0001_other.sql": {Data: []byte("-- +goose Up\nCREATE TABLE other (id TEXT);\n")}}})
+	must(t, err)
+	db.Close()
 	for _, tt := range []struct {
 		name string
 		args []string
 		want string
 	}{
+		{"the catalog's database", []string{"-db", catalogs}, "-db: this database belongs to the catalog service"},
 		{"another issuer", []string{"-issuer", "https://elsewhere.test"},
 			"-issuer: the issuer was fixed at the first start as https://tidegate.test and cannot become https://elsewhere.test"},
 		{"another master key", []string{"-master-key-file", p.path("other")},
