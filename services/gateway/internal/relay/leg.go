@@ -21,50 +21,50 @@ type Leg struct {
 // written to it.
 type leg struct {
 	// Fixed at the start.
+	relay *Relay
 	sock  net.Conn  // the TCP connection
 	tls   *tls.Conn // above it; nil: plain
 	raw   syscall.RawConn
 	wire  *wire // own, or that below TLS
 	own   wire
-	party Party
-	relay *Relay
 
 	// Of the goroutine that reads this leg.
 	in      Walker
 	carry   []byte // an incomplete header or control frame
-	flood   int32  // control and empty frames since floodAt
 	floodAt int64
-	hot     bool // data came at the last tick as well; see Relay.alive
-	blind   bool // after its close, or a breach: what comes is discarded. Written under Relay.mu
-	awake   bool // it gave data lately, so the goroutine stays. Written under Relay.mu
+	flood   int32 // control and empty frames since floodAt
+	party   Party // fixed at the start
+	hot     bool  // data came at the last tick as well; see Relay.alive
+	blind   bool  // after its close, or a breach: what comes is discarded. Written under Relay.mu
+	awake   bool  // it gave data lately, so the goroutine stays. Written under Relay.mu
 
 	quit atomic.Bool // the reading goroutine must leave
 
 	// Guarded by Relay.mu.
-	count    Count  // what was relayed from this leg
-	last     int64  // when a data frame of it was relayed last
-	life     int64  // when it last showed that it is there
-	pingAt   int64  // the next ping, or when the one under way was sent
-	stalled  int64  // since when it takes no byte of a write; 0: it does
-	lingerBy int64  // end of reading after the half-close
-	queued   int    // bytes before the awaited pong's ping, when they were last looked at
 	sent     uint16 // code of the close that was sent to it; 0: none
 	received uint16 // code of the close that came from it; 0: none
 	closing  uint16 // code of the close that waits to be sent to it; 0: none
 	pinged   bool   // a pong is awaited
 	hasPong  bool   // pong waits to be sent to it
-	pong     []byte
-	hasty    bool // the last read was not followed by one that found nothing
-	parked   bool // it waits in the lot, and has no goroutine
-	watched  bool // the lot knows its descriptor
-	wakeful  bool // the lot could not take it: it keeps its goroutine
-	busy     bool // a goroutine writes to it, without holding the mutex
-	mid      bool // what was written to it ends inside a frame
-	paused   bool // it is not read, because the other leg does not take its bytes
-	deaf     bool // its reading goroutine has left
-	dead     bool // nothing more is written to it
-	shut     bool // half-closed
+	hasty    bool   // the last read was not followed by one that found nothing
+	parked   bool   // it waits in the lot, and has no goroutine
+	watched  bool   // the lot knows its descriptor
+	wakeful  bool   // the lot could not take it: it keeps its goroutine
+	busy     bool   // a goroutine writes to it, without holding the mutex
+	mid      bool   // what was written to it ends inside a frame
+	paused   bool   // it is not read, because the other leg does not take its bytes
+	deaf     bool   // its reading goroutine has left
+	dead     bool   // nothing more is written to it
+	shut     bool   // half-closed
 	closed   bool
+	count    Count // what was relayed from this leg
+	last     int64 // when a data frame of it was relayed last
+	life     int64 // when it last showed that it is there
+	pingAt   int64 // the next ping, or when the one under way was sent
+	stalled  int64 // since when it takes no byte of a write; 0: it does
+	lingerBy int64 // end of reading after the half-close
+	queued   int   // bytes before the awaited pong's ping, when they were last looked at
+	pong     []byte
 }
 
 // open prepares a leg of r for being read and written without waiting.
