@@ -1,0 +1,299 @@
+package gateway
+
+import (
+	"bufio"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/gobwas/ws"
+	"github.com/prometheus/client_golang/prometheus"
+
+	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
+	gatewayv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/gateway/v1"
+	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
+)
+
+// endings are the ways in which a session or its handshake ends. do is what the
+// backend is asked for; how does the client's part and returns what it saw
+// wrong. Those without a record never were sessions.
+var endings = []struct {
+	name, do string
+	record   string // its cause
+	status   int    // of the refusal
+	how      func(v *visit) error
+}{
+	{"client closes", "echo", "CLOSE", 0, func(v *visit) error { return v.say(1000) }},
+	{"backend closes", "close", "CLOSE", 0, func(v *visit) error { return v.sees(1000) }},
+	{"client resets", "echo", "CLIENT_GONE", 0, func(v *visit) error { v.reset(); return nil }},
+	{"backend resets", "reset", "BACKEND_GONE", 0, func(v *visit) error { return v.sees(1014) }},
+	{"client ends", "echo", "CLIENT_GONE", 0, func(v *visit) error { return v.Close() }},
+	{"client half-closes", "echo", "CLIENT_GONE", 0, func(v *visit) error { return v.halfClose() }},
+	{"backend ends", "end", "BACKEND_GONE", 0, func(v *visit) error { return v.sees(1014) }},
+	{"revoked", "echo", "REVOKED", 0, func(v *visit) error {
+		v.w.plane.touch(subscriptionv1.GrantEvent_CAUSE_TOKEN_REVOKED, "grants/"+v.token)
+		return v.sees(4001)
+	}},
+	{"closed by an operator", "echo", "CLOSED", 0, func(v *visit) error { return errors.Join(v.operate(v.LocalAddr().String()), v.sees(4010)) }},
+	{"breach", "echo", "PROTOCOL", 0, func(v *visit) error {
+		_, err := v.Write([]byte{0xff, 0x80, 0, 0, 0, 0})
+		return errors.Join(err, v.sees(1002))
+	}},
+	{"backend refuses", "refuse", "", http.StatusBadGateway, nil},
+	{"no such token", "echo", "", http.StatusUnauthorized, nil},
+	{"client leaves during the dial", "silence", "", 0, nil},
+}
+
+// visit is one client's.
+type visit struct {
+	*end
+	w       *world
+	url     string
+	token   string
+	silent  *silence
+	operate func(client string) error // closes the session of an address
+}
+
+// silence is what a backend that does not answer tells: whose handshake it has.
+type silence struct{ has sync.Map } // of chan struct{} by token
+
+func (s *silence) of(token string) chan struct{} {
+	c, _ := s.has.LoadOrStore(token, make(chan struct{}))
+	return c.(chan struct{})
+}
+
+// TestNothingLeaks has 1 000 clients come and go in every way. Then goroutines,
+// sockets, files and gauges are what they were, and each session has its record.
+func TestNothingLeaks(t *testing.T) {
+	const clients, atOnce = 1000, 16
+	w := newWorld(t)
+	secure := w.withTLS()
+	reg := prometheus.NewRegistry()
+	w.cfg.Metrics, w.cfg.Relay.Linger = reg, 50*time.Millisecond
+	silent := &silence{}
+	backend := httptest.NewServer(doing(silent))
+	t.Cleanup(backend.Close)
+	r := w.route("1")
+	r.Endpoints = &catalogv1.Endpoints{Production: "ws" + strings.TrimPrefix(backend.URL, "http")}
+	w.plane.put(r)
+	w.start()
+	operate := w.operator()
+	ended := 0
+	visits := func(from, to int) {
+		room := make(chan struct{}, atOnce)
+		var wg sync.WaitGroup
+		for i := from; i < to; i++ {
+			v := &visit{w: w, url: []string{w.plain, secure}[i/len(endings)%2], token: fmt.Sprint("token-", i), silent: silent, operate: operate}
+			room <- struct{}{}
+			wg.Go(func() {
+				defer func() { <-room }()
+				if err := v.run(i % len(endings)); err != nil {
+					t.Errorf("%s: %v", endings[i%len(endings)].name, err)
+				}
+			})
+			if endings[i%len(endings)].record != "" {
+				ended++
+			}
+		}
+		wg.Wait()
+		eventually(t, "each session has its record", func() bool { return len(w.plane.causes()) == ended })
+	}
+	settled := func() bool {
+		m := measure(t, reg).sums
+		held, dialled := held(t, backend.Listener.Addr().String(), strings.TrimPrefix(w.plain, "ws://"), strings.TrimPrefix(secure, "wss://"))
+		return m["tidegate_sessions"]+m["tidegate_handshakes_in_progress"]+m["tidegate_backend_dials"] == 0 && held+dialled == 0
+	}
+	visits(0, 2*len(endings)) // what is made once is made
+	eventually(t, "nothing is left of the first clients", settled)
+	var routines, files int
+	eventually(t, "the process has come to rest", func() bool {
+		was, had := routines, files
+		routines, files = runtime.NumGoroutine(), openFiles(t)
+		return was == routines && had == files
+	})
+	visits(2*len(endings), 2*len(endings)+clients)
+	eventually(t, "sockets and gauges are what they were", settled)
+	eventually(t, "files are what they were", func() bool { return openFiles(t) <= files })
+	eventually(t, "goroutines are what they were", func() bool { return runtime.NumGoroutine() <= routines })
+	want := map[string]int{}
+	for i := range 2*len(endings) + clients {
+		if cause := endings[i%len(endings)].record; cause != "" {
+			want[cause]++
+		}
+	}
+	for _, cause := range w.plane.causes() {
+		want[cause]--
+	}
+	for cause, n := range want {
+		if n != 0 {
+			t.Errorf("%d records too few of %s", n, cause)
+		}
+	}
+}
+
+// openFiles counts what the process has open.
+func openFiles(t *testing.T) int {
+	t.Helper()
+	all, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Skipf("files cannot be counted here: %v", err)
+	}
+	return len(all)
+}
+
+// doing is a backend that does what the query asks for.
+func doing(silent *silence) http.Handler {
+	return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		switch r.URL.Query().Get("do") {
+		case "refuse":
+			http.Error(rw, "no", http.StatusForbidden)
+			return
+		case "silence":
+			close(silent.of(r.Header.Get("X-Token")))
+			<-r.Context().Done()
+			return
+		}
+		conn, _, _, err := ws.UpgradeHTTP(r, rw)
+		if err != nil {
+			return
+		}
+		defer conn.Close()
+		e := &end{Conn: conn, in: bufio.NewReader(conn)}
+		for {
+			f, err := e.next()
+			if err != nil {
+				return
+			}
+			f = ws.NewFrame(f.Header.OpCode, true, f.Payload) // without the mask
+			switch do := r.URL.Query().Get("do"); {
+			case f.Header.OpCode == ws.OpClose:
+				_ = e.write(f)
+				return
+			case do == "close":
+				_ = e.write(ws.NewCloseFrame(ws.NewCloseFrameBody(1000, "")))
+			case do == "reset":
+				e.reset()
+				return
+			case do == "end":
+				return
+			default:
+				_ = e.write(f)
+			}
+		}
+	})
+}
+
+// run comes, says something, and goes in the way given.
+func (v *visit) run(way int) error {
+	e := endings[way]
+	if e.name != "no such token" {
+		v.w.plane.issue(v.token, "subscriptions/1", time.Hour)
+	}
+	if e.do == "silence" {
+		return v.leave()
+	}
+	d := ws.Dialer{TLSConfig: &tls.Config{InsecureSkipVerify: true}, Header: ws.HandshakeHeaderHTTP(bearer(v.token))}
+	conn, br, _, err := d.Dial(v.w.t.Context(), v.url+"/x/1?do="+e.do)
+	if e.record == "" {
+		if !errors.Is(err, ws.StatusError(e.status)) {
+			return fmt.Errorf("dial = %w, want status %d", err, e.status)
+		}
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	if br == nil {
+		br = bufio.NewReader(conn)
+	}
+	v.end = &end{Conn: conn, in: br, mask: true}
+	_ = v.SetDeadline(time.Now().Add(20 * time.Second))
+	if err := v.write(ws.NewTextFrame([]byte("hello"))); err != nil {
+		return err
+	}
+	if e.do == "echo" {
+		if f, err := v.next(); err != nil || string(f.Payload) != "hello" {
+			return fmt.Errorf("echo = %q, %w", f.Payload, err)
+		}
+	}
+	return e.how(v)
+}
+
+// leave goes when a silent backend has its handshake.
+func (v *visit) leave() error {
+	addr, secure := strings.CutPrefix(v.url, "wss://")
+	conn, err := net.Dial("tcp", strings.TrimPrefix(addr, "ws://"))
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	if secure {
+		conn = tls.Client(conn, &tls.Config{InsecureSkipVerify: true})
+	}
+	_, err = fmt.Fprintf(conn, "GET /x/1?do=silence HTTP/1.1\r\nHost: gateway\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"+
+		"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\nAuthorization: Bearer %s\r\nX-Token: %[1]s\r\n\r\n", v.token)
+	if err != nil {
+		return err
+	}
+	<-v.silent.of(v.token)
+	return conn.Close()
+}
+
+// sees wants a close with this code, and answers it.
+func (v *visit) sees(code int) error {
+	if got, reason := v.closed(); got != code {
+		return fmt.Errorf("close = %d %q, want %d", got, reason, code)
+	}
+	_ = v.write(ws.NewCloseFrame(ws.NewCloseFrameBody(ws.StatusCode(code), "")))
+	_, _ = io.Copy(io.Discard, v)
+	return nil
+}
+
+// say closes in order.
+func (v *visit) say(code int) error {
+	if err := v.write(ws.NewCloseFrame(ws.NewCloseFrameBody(ws.StatusCode(code), ""))); err != nil {
+		return err
+	}
+	if got, _ := v.closed(); got != code {
+		return fmt.Errorf("answer to the close = %d, want %d", got, code)
+	}
+	return nil
+}
+
+// halfClose sends no more, and keeps the connection until the gateway ends it.
+func (v *visit) halfClose() error {
+	if err := v.Conn.(interface{ CloseWrite() error }).CloseWrite(); err != nil {
+		return err
+	}
+	_, _ = io.Copy(io.Discard, v)
+	return nil
+}
+
+// operator returns what closes the session of a client's address.
+func (w *world) operator() func(client string) error {
+	api, ctx := w.sessions("root", "admin")
+	return func(client string) error {
+		list, err := api.ListSessions(ctx, &gatewayv1.ListSessionsRequest{Parent: "gateways/-"})
+		if err != nil {
+			return err
+		}
+		for _, s := range list.GetSessions() {
+			if s.GetClientAddress() == client {
+				_, err := api.CloseSession(ctx, &gatewayv1.CloseSessionRequest{Name: s.GetName()})
+				return err
+			}
+		}
+		return fmt.Errorf("no session of %s", client)
+	}
+}
