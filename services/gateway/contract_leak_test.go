@@ -11,6 +11,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"runtime"
+	"runtime/debug"
 	"strings"
 	"sync"
 	"testing"
@@ -121,6 +122,7 @@ func TestNothingLeaks(t *testing.T) {
 		routines, files = runtime.NumGoroutine(), openFiles(t)
 		return was == routines && had == files
 	})
+	defer debug.SetGCPercent(debug.SetGCPercent(-1)) // it would close what was forgotten
 	visits(2*len(endings), 2*len(endings)+clients)
 	eventually(t, "sockets and gauges are what they were", settled)
 	eventually(t, "files are what they were", func() bool { return openFiles(t) <= files })
