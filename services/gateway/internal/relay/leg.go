@@ -146,6 +146,10 @@ func (l *leg) control(opcode byte, payload []byte) error {
 // past is a deadline that wakes whoever waits.
 var past = time.Unix(1, 0)
 
+// stays reports whether the goroutine that reads the leg waits for more: it gave
+// data lately, it is about to end, or the lot cannot take it.
+func (l *leg) stays() bool { return l.awake || l.blind || l.wakeful }
+
 // kick makes the goroutine that reads the leg leave. Like all that is done to a
 // leg, it needs the mutex of its Relay.
 func (l *leg) kick() {

@@ -18,7 +18,7 @@ func (r *Relay) pump(src, dst *leg, ahead []byte) {
 	var ended error
 	read := func(uintptr) bool {
 		ended = r.drain(src, dst)
-		return ended != nil || !src.awake && !src.wakeful
+		return ended != nil || !src.stays()
 	}
 	for ended == nil && !src.quit.Load() {
 		if err := src.raw.Read(read); err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {

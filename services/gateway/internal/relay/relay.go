@@ -122,7 +122,7 @@ func (r *Relay) other(l *leg) *leg {
 // stay.
 func (r *Relay) park(l *leg) bool {
 	switch {
-	case l.wakeful || l.quit.Load():
+	case l.wakeful || l.blind || l.quit.Load():
 		return false
 	case l.awake && r.engine.now()-l.life < int64(r.engine.cfg.Rest):
 		return false

@@ -179,7 +179,7 @@ func (r *Relay) legClocks(l *leg, now int64) {
 
 // restless reports whether a goroutine waits for the leg that could be spared
 // when the leg is quiet.
-func (l *leg) restless() bool { return l.awake && !l.wakeful && !l.paused && !l.deaf }
+func (l *leg) restless() bool { return l.awake && !l.wakeful && !l.blind && !l.paused && !l.deaf }
 
 // draining reports whether the leg still takes what was sent to it before the
 // ping, which it cannot have answered then.
