@@ -159,6 +159,11 @@ func TestCompose(t *testing.T) {
 	if ignored := file(t, ".gitignore"); !strings.Contains(ignored, "/deploy/secrets/\n") || c.Secrets["admin-password"].File != "./secrets/admin-password" {
 		t.Errorf("the secret admin-password is %q, want a file in deploy/secrets, which git ignores", c.Secrets["admin-password"].File)
 	}
+	for _, before := range []string{"catalog", "subscription"} {
+		if _, ok := c.Services["gateway"].DependsOn[before]; !ok {
+			t.Errorf("the gateway does not depend on %s: they would stop at once, and its last reports be lost", before)
+		}
+	}
 	drain := Flags("gateway").Lookup("drain").DefValue
 	if grace, long := duration(t, c.Services["gateway"].StopGracePeriod), duration(t, drain)+20*time.Second; grace < long {
 		t.Errorf("the gateway is killed after %v, want %v at least: it drains, closes and reports", grace, long)
@@ -261,9 +266,9 @@ func TestImage(t *testing.T) {
 	dockerfile := file(t, "deploy/Dockerfile")
 	for _, line := range []string{
 		"\nUSER 65532:65532\n",
-		"deploy/build /out && mkdir -m 0700 /data /certs\n",
-		"\nCOPY --from=build --chown=65532:65532 /data /data\n",
-		"\nCOPY --from=build --chown=65532:65532 /certs /certs\n",
+		" && mkdir /volumes && mkdir -m 0700 /volumes/data /volumes/certs\n",
+		"\nCOPY --from=build --chown=65532:65532 /volumes/ /\n",
+		" HOME=/data\n",
 	} {
 		if !strings.Contains(dockerfile, line) {
 			t.Errorf("deploy/Dockerfile has no %q", line)

@@ -149,10 +149,7 @@ func (f *fleet) environ(service string) []string {
 	}
 	defer sample.Close()
 	prefix := "TIDEGATE_" + strings.ToUpper(service) + "_"
-	env := []string{
-		prefix + "OPS=" + f.port(service+" ops"),
-		// The database and the log, which the samples name too, come last.
-	}
+	var env []string
 	lines := bufio.NewScanner(sample)
 	for lines.Scan() {
 		line := lines.Text()
@@ -165,7 +162,8 @@ func (f *fleet) environ(service string) []string {
 		}
 		env = append(env, key+"="+f.local(service, strings.TrimPrefix(key, prefix), value))
 	}
-	env = append(env, prefix+"LOG_FORMAT=text", prefix+"LOG_LEVEL=info")
+	// What the samples name too comes last.
+	env = append(env, prefix+"OPS="+f.port(service+" ops"), prefix+"LOG_FORMAT=text", prefix+"LOG_LEVEL=info")
 	for k, v := range f.more {
 		if strings.HasPrefix(k, prefix) {
 			env = append(env, k+"="+v)

@@ -30,6 +30,7 @@ type fakeServer struct {
 	subscriptionv1.UnimplementedSubscriptionServiceServer
 
 	addr, ca string
+	cert     tls.Certificate
 
 	mu        sync.Mutex
 	life      time.Duration // of access tokens
@@ -63,7 +64,7 @@ func newFakeServer(t *testing.T, more ...func(*grpc.Server)) *fakeServer {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f := &fakeServer{addr: lis.Addr().String(), ca: ca, life: time.Hour, applied: true}
+	f := &fakeServer{addr: lis.Addr().String(), ca: ca, cert: cert, life: time.Hour, applied: true}
 	srv := grpc.NewServer(grpc.Creds(credentials.NewServerTLSFromCert(&cert)))
 	subscriptionv1.RegisterPeopleServiceServer(srv, f)
 	subscriptionv1.RegisterSubscriptionServiceServer(srv, f)

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"crypto/tls"
 	"fmt"
 	"io"
 	"net/http"
@@ -16,8 +17,14 @@ import (
 // code on "close CODE WORD", breaks on "break", and refuses /refused.
 func newEcho(t *testing.T) string {
 	t.Helper()
+	srv := httptest.NewServer(echo(t))
+	t.Cleanup(srv.Close)
+	return "ws" + strings.TrimPrefix(srv.URL, "http")
+}
+
+func echo(t *testing.T) http.Handler {
 	upgrader := websocket.Upgrader{Subprotocols: []string{"chat"}}
-	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/refused" {
 			w.Header().Set("Content-Type", "application/problem+json")
 			w.WriteHeader(http.StatusUnauthorized)
@@ -62,9 +69,7 @@ func newEcho(t *testing.T) string {
 				return
 			}
 		}
-	}))
-	t.Cleanup(srv.Close)
-	return "ws" + strings.TrimPrefix(srv.URL, "http")
+	})
 }
 
 func TestConnect(t *testing.T) {
@@ -115,6 +120,28 @@ func TestConnect(t *testing.T) {
 				t.Errorf("connect %q:\n got  %q, %q, %d\n want %q, %q, %d", c.args, stdout, stderr, code, c.stdout, c.stderr, c.code)
 			}
 		})
+	}
+}
+
+// TestConnectTrusts connects by URL to a gateway whose certificate is signed by
+// the authority that the sign-in trusted.
+func TestConnectTrusts(t *testing.T) {
+	t.Parallel()
+	f := newFakeServer(t)
+	c := f.signIn(t)
+	srv := httptest.NewUnstartedServer(echo(t))
+	srv.TLS = &tls.Config{Certificates: []tls.Certificate{f.cert}}
+	srv.StartTLS()
+	t.Cleanup(srv.Close)
+	url := "wss" + strings.TrimPrefix(srv.URL, "https") + "/x"
+	c.env = nil
+	if stdout, stderr, code := c.run(t, "connect", url); code != 0 || stdout != "/x auth= x=\n" {
+		t.Errorf("connect = %q, %q, %d, want an echo", stdout, stderr, code)
+	}
+	c.dir = t.TempDir()
+	_, stderr, code := c.run(t, "connect", url)
+	if want := "it is signed by an unknown authority; give its file with --ca\n"; code != 1 || !strings.HasSuffix(stderr, want) {
+		t.Errorf("connect without a sign-in = %q, %d, want %q", stderr, code, want)
 	}
 }
 
