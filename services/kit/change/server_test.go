@@ -84,15 +84,24 @@ func (w *watcher) ack(a *watchv1.Ack) {
 	w.says <- &request{Body: &catalogv1.WatchRoutesRequest_Ack{Ack: a}}
 }
 
+// next hears the next message that is no heartbeat.
+func (w *watcher) next() *response {
+	for {
+		if r := <-w.heard; r.GetHeartbeat() == nil {
+			return r
+		}
+	}
+}
+
 // snapshot hears a whole snapshot and returns its words and its end.
 func (w *watcher) snapshot(t *testing.T, reset watchv1.Begin_Reset) ([]string, *watchv1.SnapshotEnd) {
 	t.Helper()
-	if b := (<-w.heard).GetBegin(); b.GetReset_() != reset {
+	if b := w.next().GetBegin(); b.GetReset_() != reset {
 		t.Fatalf("begin = %v, want %v", b, reset)
 	}
 	var words []string
 	for {
-		r := <-w.heard
+		r := w.next()
 		if end := r.GetSnapshotEnd(); end != nil {
 			return words, end
 		}
@@ -135,7 +144,7 @@ func TestServerDecidesWhereToResume(t *testing.T) {
 		}
 		c.add(time.Second)
 		mustAdd(t, l, "d")
-		ch := (<-w.heard).GetChange()
+		ch := w.next().GetChange()
 		if ch.GetPosition().GetNumber() != 4 || ch.GetEvent().GetRoutes()[0].GetName() != "d" || !ch.GetPosition().GetTime().AsTime().Equal(c.now()) {
 			t.Errorf("change = %v, want 4, d, %v", ch, c.now())
 		}
@@ -160,11 +169,11 @@ func TestServerDecidesWhereToResume(t *testing.T) {
 			{"a number that is too large", epoch + ":18446744073709551615:0", watchv1.Begin_RESET_EPOCH},
 		} {
 			w := attend(t, s, tt.since)
-			if b := (<-w.heard).GetBegin(); b == nil || b.GetReset_() != tt.want {
+			if b := w.next().GetBegin(); b == nil || b.GetReset_() != tt.want {
 				t.Errorf("%s: begin = %v, want %v", tt.name, b, tt.want)
 			}
 			if tt.want == watchv1.Begin_RESET_UNSPECIFIED && tt.since != cursors[1] {
-				if n := (<-w.heard).GetChange().GetPosition().GetNumber(); fmt.Sprintf("%s:%d", epoch, n-1) != tt.since[:len(epoch)+2] {
+				if n := w.next().GetChange().GetPosition().GetNumber(); fmt.Sprintf("%s:%d", epoch, n-1) != tt.since[:len(epoch)+2] {
 					t.Errorf("%s: resumes with %d", tt.name, n)
 				}
 			}
@@ -386,6 +395,30 @@ func TestOnlyGatewaysAreWaitedFor(t *testing.T) {
 			t.Errorf("Watchers = %v, %v, want one that has applied nothing", ws, err)
 		}
 		other.leave(t)
+	})
+}
+
+// What a watcher could not apply is seen until it acknowledges a later change,
+// though its answers to heartbeats do not repeat it.
+func TestFailureStays(t *testing.T) {
+	bubble(t, func(t *testing.T, db *sqldb.DB) {
+		l := change.NewLog(db, quiet(), time.Now, 0)
+		mustAdd(t, l, "a")
+		mustAdd(t, l, "b")
+		w := attend(t, newServer(l), "")
+		w.snapshot(t, watchv1.Begin_RESET_NO_CURSOR)
+		for _, tt := range []struct {
+			number     uint64
+			says, want string
+		}{{1, "no", "no"}, {1, "", "no"}, {1, "not at all", "not at all"}, {1, "", "not at all"}, {2, "", ""}, {2, "late", "late"}} {
+			w.ack(&watchv1.Ack{Number: tt.number, Failure: tt.says})
+			time.Sleep(time.Second) // of fake time, until it is written
+			ws, err := l.Watchers(t.Context())
+			if err != nil || len(ws) != 1 || ws[0].GetFailure() != tt.want {
+				t.Errorf("Watchers after %d, %q = %v, %v, want the failure %q", tt.number, tt.says, ws, err, tt.want)
+			}
+		}
+		w.leave(t)
 	})
 }
 

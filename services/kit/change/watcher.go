@@ -33,7 +33,7 @@ type recorder struct {
 	l        *Log
 	instance string
 	stream   string
-	row      watchv1.Ack // Number and Failure are the last ack's, SessionsClosed the sum
+	row      watchv1.Ack // what the acks said, taken together
 }
 
 // newRecorder writes the row of a watcher that has connected.
@@ -73,9 +73,7 @@ func (r *recorder) run(ctx context.Context, acks <-chan *watchv1.Ack) {
 	for {
 		select {
 		case ack := <-acks:
-			r.row.Number = ack.GetNumber()
-			r.row.SessionsClosed += ack.GetSessionsClosed()
-			r.row.Failure = ack.GetFailure()
+			r.take(ack)
 			dirty = true
 		case <-pause.C:
 			open = true
@@ -89,6 +87,16 @@ func (r *recorder) run(ctx context.Context, acks <-chan *watchv1.Ack) {
 			pause.Reset(recordEvery)
 		}
 	}
+}
+
+// take adds an ack to the row. A failure stays until a later change is
+// acknowledged: the answer to a heartbeat does not repeat it.
+func (r *recorder) take(ack *watchv1.Ack) {
+	if ack.GetNumber() > r.row.GetNumber() || ack.GetFailure() != "" {
+		r.row.Failure = ack.GetFailure()
+	}
+	r.row.Number = ack.GetNumber()
+	r.row.SessionsClosed += ack.GetSessionsClosed()
 }
 
 // write writes the row and wakes those who wait for it.

@@ -492,7 +492,8 @@ type Watcher struct {
 	Applied uint64 `protobuf:"varint,6,opt,name=applied,proto3" json:"applied,omitempty"`
 	// Live sessions that changes closed there, since it connected.
 	SessionsClosed uint64 `protobuf:"varint,7,opt,name=sessions_closed,json=sessionsClosed,proto3" json:"sessions_closed,omitempty"`
-	// The failure of its last Ack, or empty.
+	// What it could not apply of the last changes that it acknowledged, in words,
+	// or empty.
 	Failure string `protobuf:"bytes,8,opt,name=failure,proto3" json:"failure,omitempty"`
 	// True while its stream is open.
 	Connected bool `protobuf:"varint,9,opt,name=connected,proto3" json:"connected,omitempty"`
