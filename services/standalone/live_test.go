@@ -128,7 +128,7 @@ func TestEndings(t *testing.T) {
 // TestExpiry lets a token end under sessions that only listen.
 func TestExpiry(t *testing.T) {
 	t.Parallel()
-	s := start(t, newData(t), append(quick(), "-no-sample", "-subscription.token-lifetime", "2s")...)
+	s := start(t, newData(t), append(quick(), "-no-sample", "-subscription.token-lifetime", "5s")...)
 	p := s.admin(t)
 	x := p.publish(t, "Expiry", newBackend(t))
 	token := p.accessToken(t, x)

@@ -2,6 +2,8 @@ package standalone_test
 
 import (
 	"encoding/json"
+	"errors"
+	"fmt"
 	"net/http"
 	"runtime"
 	"strings"
@@ -40,12 +42,17 @@ func TestOps(t *testing.T) {
 			t.Errorf("%s = %d %s, want 200", path, code, text)
 		}
 	}
-	code, text := get("/metrics")
-	for _, want := range []string{"\ntidegate_sessions 1\n", "\ntidegate_backend_dials 0\n", "\ntidegate_handshakes_in_progress 0\n", "\ngrpc_server_handled_total{", "\ngo_goroutines "} {
-		if !strings.Contains(text, want) || code != 200 {
-			t.Errorf("/metrics = %d without %q", code, want)
+	var text string
+	eventually(t, func() (err error) { // the counts follow the handshake
+		var code int
+		code, text = get("/metrics")
+		for _, want := range []string{"\ntidegate_sessions 1\n", "\ntidegate_backend_dials 0\n", "\ntidegate_handshakes_in_progress 0\n", "\ngrpc_server_handled_total{", "\ngo_goroutines "} {
+			if !strings.Contains(text, want) || code != 200 {
+				err = errors.Join(err, fmt.Errorf("/metrics = %d without %q", code, want))
+			}
 		}
-	}
+		return err
+	})
 	if strings.Contains(text, line[4]) {
 		t.Error("/metrics has the token")
 	}

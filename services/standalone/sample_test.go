@@ -316,7 +316,7 @@ func TestSampleWscat(t *testing.T) {
 			t.Parallel()
 			// wscat sends the argument of -x, waits, and ends; it ends at once when
 			// its input does.
-			cmd := exec.CommandContext(within(t), "sh", "-c", strings.TrimSpace(line)+" -x 'hello from wscat' -w 1")
+			cmd := exec.CommandContext(within(t), "sh", "-c", strings.TrimSpace(line)+" -x 'hello from wscat' -w 4")
 			cmd.Env = append(os.Environ(), "PATH="+filepath.Join(dir, "node_modules", ".bin")+string(os.PathListSeparator)+os.Getenv("PATH"))
 			stdin, err := cmd.StdinPipe()
 			if err != nil {
