@@ -9,6 +9,12 @@ export GOFLAGS := $(GOFLAGS) -trimpath
 export CGO_ENABLED := $(if $(RACE),1,0)
 # RACE=1 runs the tests under the race detector, which needs a C compiler.
 TESTFLAGS := $(if $(RACE),-race) -timeout 20m
+# $(call gotest,ARGUMENTS) is go test with a summary. With NOSKIP=1, as in CI, a
+# test that is skipped is a failure.
+define gotest
+$(GOTESTSUM) --format pkgname --jsonfile $(BIN)/test.json -- $(1)
+$(if $(NOSKIP),@./.ci/skips $(BIN)/test.json)
+endef
 
 .DEFAULT_GOAL := help
 .PHONY: help
@@ -27,7 +33,7 @@ run: ## Build and start everything on embedded SQLite
 
 .PHONY: test
 test: $(GOTESTSUM) ## Run all tests; what was skipped, and why, stands at the end
-	$(GOTESTSUM) --format pkgname -- $(TESTFLAGS) work
+	$(call gotest,$(TESTFLAGS) work)
 
 .PHONY: gen
 gen: $(TOOLS) ## Generate code from proto/
@@ -58,7 +64,8 @@ bench: ## Measure the gateway against nginx and HAProxy where they are installed
 .PHONY: check
 check: gen-check lint ## All that CI checks
 	RACE=1 $(MAKE) test
-	go test -run 'Allocates|Stacks' ./services/gateway/internal/relay # what the race detector would falsify
+	@# What the race detector would falsify.
+	$(call gotest,-run 'Allocates|Stacks' ./services/gateway/internal/relay)
 	cd gen && GOWORK=off go build ./...
 	cd services && GOWORK=off go build ./...
 
