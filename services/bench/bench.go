@@ -130,14 +130,15 @@ func each(ts []*target, measure func(*target) error) error {
 	return nil
 }
 
-// withTargets starts all targets in a folder of their own below dir, and ends
-// them after fn.
+// withTargets starts all targets and ends them after fn. A start that finds a
+// port taken is tried again, twice.
 func withTargets(ctx context.Context, cfg Config, log *slog.Logger, dir, backend string, fn func([]*target) error) error {
-	own, err := os.MkdirTemp(dir, "run-")
-	if err != nil {
-		return fmt.Errorf("make a folder for the processes: %w", err)
+	targets, stop, err := startTargets(ctx, cfg, log, dir, backend)
+	for try := 0; try < 2 && portTaken(err); try++ {
+		log.Warn("a port was taken meanwhile: start again")
+		stop()
+		targets, stop, err = startTargets(ctx, cfg, log, dir, backend)
 	}
-	targets, stop, err := startTargets(ctx, cfg, log, own, backend)
 	defer stop()
 	if err != nil {
 		return err
@@ -166,8 +167,9 @@ func measure(ctx context.Context, cfg Config, t *target, r *report) error {
 	return nil
 }
 
-// startTargets starts what is measured: the backend alone, Tidegate, and the
-// peers that are installed. stop ends them, also after an error.
+// startTargets starts what is measured, in a folder of its own below dir: the
+// backend alone, Tidegate, and the peers that are installed. stop ends them, also
+// after an error.
 func startTargets(ctx context.Context, cfg Config, log *slog.Logger, dir, backend string) (ts []*target, stop func(), err error) {
 	var stops []func()
 	stop = func() {
@@ -175,8 +177,12 @@ func startTargets(ctx context.Context, cfg Config, log *slog.Logger, dir, backen
 			end()
 		}
 	}
+	own, err := os.MkdirTemp(dir, "run-")
+	if err != nil {
+		return nil, stop, fmt.Errorf("make a folder for the processes: %w", err)
+	}
 	ts = append(ts, &target{name: "backend alone", addr: backend, path: "/"})
-	tide, end, err := startTidegate(ctx, dir, backend)
+	tide, end, err := startTidegate(ctx, own, backend)
 	stops = append(stops, end)
 	if err != nil {
 		return nil, stop, err
@@ -191,7 +197,7 @@ func startTargets(ctx context.Context, cfg Config, log *slog.Logger, dir, backen
 			log.Warn("peer is not installed: left out", "peer", p.name)
 			continue
 		}
-		t, end, err := startPeer(ctx, p, bin, dir, backend)
+		t, end, err := startPeer(ctx, p, bin, own, backend)
 		stops = append(stops, end)
 		if err != nil {
 			return nil, stop, err

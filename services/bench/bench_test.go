@@ -1,8 +1,11 @@
 package bench
 
 import (
+	"bufio"
 	"bytes"
 	"context"
+	"errors"
+	"io"
 	"log/slog"
 	"os"
 	"regexp"
@@ -59,19 +62,8 @@ func TestRun(t *testing.T) {
 
 // TestBackend talks to the echo backend with a client that checks every frame.
 func TestBackend(t *testing.T) {
-	ctx, cancel := context.WithCancel(t.Context())
-	r, w, err := os.Pipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	done := make(chan error, 1)
-	go func() { done <- Backend(ctx, w) }()
-	line := make([]byte, 64)
-	n, err := r.Read(line)
-	if err != nil {
-		t.Fatal(err)
-	}
-	conn, _, err := websocket.Dial(ctx, "ws://"+strings.TrimSpace(string(line[:n])), nil) //nolint:bodyclose // the library documents that the body of this response need not be closed
+	ctx := t.Context()
+	conn, _, err := websocket.Dial(ctx, "ws://"+startEcho(t), nil) //nolint:bodyclose // the library documents that the body of this response need not be closed
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -88,9 +80,50 @@ func TestBackend(t *testing.T) {
 	if err := conn.Close(websocket.StatusNormalClosure, "done"); err != nil {
 		t.Errorf("Close = %v, want an answer in order", err)
 	}
-	cancel()
-	if err := <-done; err != nil {
-		t.Errorf("Backend = %v, want nil after its end", err)
+}
+
+// startEcho serves the echo backend in this process until the test ends, and
+// returns its address.
+func startEcho(t *testing.T) string {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	r, w := io.Pipe()
+	done := make(chan error, 1)
+	go func() { done <- Backend(ctx, w) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("Backend = %v, want nil after its end", err)
+		}
+	})
+	line, err := bufio.NewReader(r).ReadString('\n')
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.TrimSpace(line)
+}
+
+// TestNothingDone measures handshakes in a span in which none is done.
+func TestNothingDone(t *testing.T) {
+	m, err := handshakes(t.Context(), Config{Dialers: 2}, &target{addr: startEcho(t), path: "/"})
+	if err == nil || err.Error() != "no handshake was done within the span" {
+		t.Errorf("handshakes = %v, %v, want that none was done", m, err)
+	}
+}
+
+// TestPortTaken reads what the programs say of a port that is taken.
+func TestPortTaken(t *testing.T) {
+	for text, want := range map[string]bool{
+		"listen tcp 127.0.0.1:9: bind: address already in use":              true,
+		"[emerg] bind() to 127.0.0.1:9 failed (98: Address already in use)": true,
+		"dial tcp 127.0.0.1:9: connect: connection refused":                 false,
+	} {
+		if got := portTaken(errors.New(text)); got != want {
+			t.Errorf("portTaken(%q) = %v, want %v", text, got, want)
+		}
+	}
+	if portTaken(nil) {
+		t.Error("portTaken(nil) = true, want false")
 	}
 }
 

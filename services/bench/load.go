@@ -271,6 +271,9 @@ func handshakes(ctx context.Context, cfg Config, t *target) (handshakeResult, er
 	}
 	all := slices.Concat(times...)
 	slices.Sort(all)
+	if len(all) == 0 {
+		return handshakeResult{}, errors.New("no handshake was done within the span")
+	}
 	return handshakeResult{
 		perSecond: float64(len(all)) / took.Seconds(),
 		cpu:       used / time.Duration(len(all)),

@@ -5,6 +5,7 @@ import (
 	"embed"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"path/filepath"
@@ -73,14 +74,23 @@ func writeConfig(path, name string, data any) error {
 	return errors.Join(tmpl.Execute(f, data), f.Close())
 }
 
-// freeAddr returns a loopback address that was free a moment ago.
-func freeAddr() (string, error) {
-	lis, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
+// freeAddr returns a loopback address that was free a moment ago, below the
+// range that outgoing connections take their ports from.
+func freeAddr() (addr string, err error) {
+	for range 1000 {
+		addr = fmt.Sprintf("127.0.0.1:%d", 10000+rand.IntN(20000))
+		var lis net.Listener
+		if lis, err = net.Listen("tcp", addr); err == nil {
+			return addr, lis.Close()
+		}
 	}
-	defer lis.Close()
-	return lis.Addr().String(), nil
+	return "", fmt.Errorf("find a free port: %w", err)
+}
+
+// portTaken reports whether a start failed because a port that was free when it
+// was chosen no longer is: the programs say so in their logs.
+func portTaken(err error) bool {
+	return err != nil && strings.Contains(strings.ToLower(err.Error()), "address already in use")
 }
 
 // waitEcho waits until a target does handshakes.
