@@ -60,7 +60,7 @@ func (c *Config) Flags(fs *flag.FlagSet, prefix string) {
 	fs.StringVar(&c.TLSCert, prefix+"tls-cert", "", "PEM `file` of the certificate of both")
 	fs.StringVar(&c.TLSKey, prefix+"tls-key", "", "PEM `file` of that certificate's key")
 	fs.BoolVar(&c.Plaintext, prefix+"plaintext", false, "serve both without TLS, behind a proxy that adds it")
-	fs.DurationVar(&c.Drain, prefix+"drain", c.Drain, "how `long` requests may go on after a stop")
+	fs.DurationVar(&c.Drain, prefix+"drain", c.Drain, fmt.Sprintf("how `long` requests may go on after a stop; 0 is %v", defaultDrain))
 	c.Catalog.Flags(fs, prefix, "catalog", "127.0.0.1:9291")
 	c.Subscription.Flags(fs, prefix, "subscription", "127.0.0.1:9292")
 	c.Gateway.Flags(fs, prefix, "gateway", "127.0.0.1:9293")

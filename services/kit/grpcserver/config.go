@@ -50,7 +50,7 @@ func (c *Config) Flags(fs *flag.FlagSet, prefix string) {
 	fs.StringVar(&c.TLSKey, prefix+"grpc-key", c.TLSKey, "PEM `file` of that certificate's key")
 	fs.StringVar(&c.TLSClientCA, prefix+"grpc-client-ca", c.TLSClientCA, "PEM `file` of the authority of the services' certificates; empty for plaintext on loopback")
 	fs.BoolVar(&c.Plaintext, prefix+"grpc-plaintext", c.Plaintext, "serve people without TLS beyond loopback too")
-	fs.DurationVar(&c.Drain, prefix+"grpc-drain", c.Drain, "how `long` calls may go on after a stop")
+	fs.DurationVar(&c.Drain, prefix+"grpc-drain", c.Drain, fmt.Sprintf("how `long` calls may go on after a stop; 0 is %v", defaultDrain))
 }
 
 // Check reports everything that is wrong with the configuration.
