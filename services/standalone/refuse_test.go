@@ -14,6 +14,7 @@ import (
 	"testing"
 
 	"github.com/tidegatehq/tidegate/services/kit/run"
+	"github.com/tidegatehq/tidegate/services/kit/seal"
 	"github.com/tidegatehq/tidegate/services/kit/sqldb"
 	"github.com/tidegatehq/tidegate/services/kit/testdb"
 	"github.com/tidegatehq/tidegate/services/standalone"
@@ -359,7 +360,8 @@ func TestBadDatabases(t *testing.T) {
 	}
 }
 
-// TestAnotherIssuer starts with another issuer than at the first start.
+// TestAnotherIssuer starts with another issuer, or another master key, than at
+// the first start: that is one line, before anything is started.
 func TestAnotherIssuer(t *testing.T) {
 	t.Parallel()
 	data := newData(t)
@@ -368,10 +370,21 @@ func TestAnotherIssuer(t *testing.T) {
 	s.wait(t)
 	want := "tidegate: -subscription.issuer: the issuer was fixed at the first start as " + s.Portal + " and cannot become https://other.example.com\n"
 	for _, more := range [][]string{nil, {"-no-sample"}} {
-		said, code := refusal(t, data, append(more, "-subscription.issuer", "https://other.example.com")...)
-		if said != want || code != 1 {
-			t.Errorf("%q: %q, %d\nwant %q, 1", more, said, code, want)
+		said, log, code := refusalAndLog(t, data, append(more, "-subscription.issuer", "https://other.example.com")...)
+		if said != want || log != "" || code != 1 {
+			t.Errorf("%q: said %q and logged %q, %d\nwant %q, 1", more, said, log, code, want)
 		}
+	}
+	key := filepath.Join(data, "master-key")
+	if err := os.Remove(key); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := seal.Create(key); err != nil {
+		t.Fatal(err)
+	}
+	want = "tidegate: -subscription.master-key-file: " + key + " does not have the master key that this database was made with\n"
+	if said, log, code := refusalAndLog(t, data); said != want || log != "" || code != 1 {
+		t.Errorf("said %q and logged %q, %d\nwant %q, 1", said, log, code, want)
 	}
 }
 

@@ -162,7 +162,10 @@ func (c *Config) fill(ctx context.Context, data *folder.Folder, at Addresses) er
 	if err := c.checkDatabases(ctx); err != nil {
 		return err
 	}
-	return c.fixIssuer(data, at.Portal)
+	if err := c.fixIssuer(data, at.Portal); err != nil {
+		return err
+	}
+	return subscription.CheckInstallation(ctx, *c.subscription)
 }
 
 // checkDatabases sees whether the databases can be served from before anything

@@ -9,9 +9,11 @@ import (
 	"log/slog"
 	"os"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"github.com/tidegatehq/tidegate/services/kit/seal"
+	"github.com/tidegatehq/tidegate/services/kit/sqldb"
 	"github.com/tidegatehq/tidegate/services/subscription/internal/store"
 	"github.com/tidegatehq/tidegate/services/subscription/internal/token"
 )
@@ -45,18 +47,48 @@ func install(ctx context.Context, cfg Config, st *store.Store, master *seal.Key,
 		}
 		log.Info("installation made", "issuer", found.Issuer, "administrator", store.AdministratorName)
 	}
-	if plain, err := master.Open(found.Canary, []byte(canaryContext)); err != nil || !bytes.Equal(plain, []byte(canary)) {
-		return fmt.Errorf("-%smaster-key-file: %s does not have the master key that this database was made with", cfg.prefix, cfg.MasterKeyFile)
+	if err := refuse(cfg, master, found); err != nil {
+		return err
 	}
 	if master.Stale(found.Canary) {
-		if err := st.SetCanary(ctx, master.Seal([]byte(canary), []byte(canaryContext))); err != nil {
-			return err
-		}
+		return st.SetCanary(ctx, master.Seal([]byte(canary), []byte(canaryContext)))
+	}
+	return nil
+}
+
+// refuse returns why an installation cannot be gone on with.
+func refuse(cfg Config, master *seal.Key, found store.Installation) error {
+	if plain, err := master.Open(found.Canary, []byte(canaryContext)); err != nil || !bytes.Equal(plain, []byte(canary)) {
+		return fmt.Errorf("-%smaster-key-file: %s does not have the master key that this database was made with", cfg.prefix, cfg.MasterKeyFile)
 	}
 	if found.Issuer != cfg.Issuer {
 		return fmt.Errorf("-%sissuer: the issuer was fixed at the first start as %s and cannot become %s", cfg.prefix, found.Issuer, cfg.Issuer)
 	}
 	return nil
+}
+
+// CheckInstallation reports why the service would not go on with the
+// installation in its database, if there is one: its issuer or master key is
+// another. It is for a database that CheckDatabase finds right.
+func CheckInstallation(ctx context.Context, cfg Config) error {
+	master, err := seal.Load(cfg.MasterKeyFile)
+	if err != nil {
+		return err
+	}
+	db, err := sqldb.Open(ctx, cfg.DB)
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	made, err := sqldb.HasTable(ctx, db, store.Schema().Table)
+	if err != nil || !made {
+		return err
+	}
+	found, known, err := store.New(db, nil, time.Now).Installation(ctx)
+	if err != nil || !known {
+		return err
+	}
+	return refuse(cfg, master, found)
 }
 
 func firstStart(ctx context.Context, cfg Config, st *store.Store, master *seal.Key, passwords *token.Passwords) error {

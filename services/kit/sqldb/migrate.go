@@ -106,7 +106,7 @@ func inspect(ctx context.Context, db *DB, schema Schema, p *goose.Provider) erro
 		return err
 	}
 	if owner == "" && has > 0 && schema.Table != "" {
-		known, err := hasTable(ctx, db, schema.Table)
+		known, err := HasTable(ctx, db, schema.Table)
 		if err != nil {
 			return err
 		}

@@ -8,7 +8,7 @@ import (
 // ownerOf returns the service that a database belongs to, or "" before it
 // belongs to one.
 func ownerOf(ctx context.Context, db *DB) (string, error) {
-	there, err := hasTable(ctx, db, "database_owner")
+	there, err := HasTable(ctx, db, "database_owner")
 	if err != nil || !there {
 		return "", err
 	}
@@ -56,7 +56,7 @@ func refuseOwner(owner, service string) error {
 
 // versionOf returns the version of the schema, or 0 before the first step.
 func versionOf(ctx context.Context, db *DB) (int64, error) {
-	there, err := hasTable(ctx, db, "goose_db_version")
+	there, err := HasTable(ctx, db, "goose_db_version")
 	if err != nil || !there {
 		return 0, err
 	}
@@ -68,9 +68,9 @@ func versionOf(ctx context.Context, db *DB) (int64, error) {
 	return version, nil
 }
 
-// hasTable reports whether there is a table where new ones would be made. It is
+// HasTable reports whether there is a table where new ones would be made. It is
 // the one look at an engine's own catalog.
-func hasTable(ctx context.Context, db *DB, table string) (bool, error) {
+func HasTable(ctx context.Context, db *DB, table string) (bool, error) {
 	query := `SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = $1)`
 	if db.engine == Postgres {
 		query = `SELECT EXISTS (SELECT 1 FROM pg_tables WHERE schemaname = current_schema() AND tablename = $1)`
