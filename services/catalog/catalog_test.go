@@ -18,7 +18,6 @@ import (
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
 	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
 	watchv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/watch/v1"
-	"github.com/tidegatehq/tidegate/services/kit/grpcclient"
 	"github.com/tidegatehq/tidegate/services/kit/identity"
 	"github.com/tidegatehq/tidegate/services/kit/identity/identitytest"
 	"github.com/tidegatehq/tidegate/services/kit/memnet"
@@ -97,7 +96,7 @@ func start(t *testing.T, url string, subscription *grpc.ClientConn) *instance {
 // A catalog that is stopped and started has its data and its history again.
 func TestRestart(t *testing.T) {
 	signer, conn := signing(t)
-	ann := grpcclient.Bearer(signer.Token("ann", identity.RoleCreator))
+	ann := identitytest.Bearer(signer.Token("ann", identity.RoleCreator))
 	url := "sqlite:" + filepath.Join(t.TempDir(), "catalog.db")
 	first := start(t, url, conn)
 	made, err := first.catalog.CreateApi(t.Context(), &catalogv1.CreateApiRequest{Api: &catalogv1.Api{DisplayName: "Echo", Context: "/echo"}}, ann)
@@ -165,7 +164,7 @@ func watch(t *testing.T, i *instance, since string) *begun {
 func TestReplicas(t *testing.T) {
 	url := testdb.Postgres(t)
 	signer, conn := signing(t)
-	ann := grpcclient.Bearer(signer.Token("ann", identity.RoleCreator, identity.RolePublisher))
+	ann := identitytest.Bearer(signer.Token("ann", identity.RoleCreator, identity.RolePublisher))
 	one, two := start(t, url, conn), start(t, url, conn)
 	w := watch(t, two, "")
 	made, err := one.catalog.CreateApi(t.Context(), &catalogv1.CreateApiRequest{Api: &catalogv1.Api{DisplayName: "Echo", Context: "/echo"}}, ann)

@@ -27,7 +27,7 @@ import (
 	gatewayv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/gateway/v1"
 	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
 	"github.com/tidegatehq/tidegate/services/kit/fault"
-	"github.com/tidegatehq/tidegate/services/kit/grpcclient"
+	"github.com/tidegatehq/tidegate/services/kit/identity/identitytest"
 	"github.com/tidegatehq/tidegate/services/portal"
 )
 
@@ -52,7 +52,7 @@ func TestForwardsEveryMethod(t *testing.T) {
 			})
 			out := filled(t, m.Output(), false).New().Interface()
 			var header, trailer metadata.MD
-			err := conn.Invoke(t.Context(), full, in, out, grpcclient.Bearer("token"), grpc.Header(&header), grpc.Trailer(&trailer))
+			err := conn.Invoke(t.Context(), full, in, out, identitytest.Bearer("token"), grpc.Header(&header), grpc.Trailer(&trailer))
 			if err != nil || !proto.Equal(out, want) {
 				t.Errorf("%s = %v, %v, want %v", full, out, err, want)
 			}
@@ -170,7 +170,7 @@ func TestForwardRefuses(t *testing.T) {
 		"/tidegate.catalog.v1.CatalogService/",
 		"/nothing/Here",
 	} {
-		err := conn.Invoke(t.Context(), method, &emptypb.Empty{}, &emptypb.Empty{}, grpcclient.Bearer("token"))
+		err := conn.Invoke(t.Context(), method, &emptypb.Empty{}, &emptypb.Empty{}, identitytest.Bearer("token"))
 		if st, want := status.Convert(err), `there is no method "`+method+`" here`; st.Code() != codes.Unimplemented || st.Message() != want {
 			t.Errorf("%s = %v, want UNIMPLEMENTED %q", method, err, want)
 		}

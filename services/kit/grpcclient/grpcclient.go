@@ -3,7 +3,6 @@
 package grpcclient
 
 import (
-	"context"
 	"errors"
 	"flag"
 	"fmt"
@@ -144,19 +143,3 @@ func loopback(target string) bool {
 	ip := net.ParseIP(host)
 	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
-
-// Bearer sends a person's token with a call.
-func Bearer(token string) grpc.CallOption {
-	return grpc.PerRPCCredentials(bearer(token))
-}
-
-type bearer string
-
-// GetRequestMetadata returns the metadata that carries the token.
-func (b bearer) GetRequestMetadata(context.Context, ...string) (map[string]string, error) {
-	return map[string]string{"authorization": "Bearer " + string(b)}, nil
-}
-
-// RequireTransportSecurity is false: tokens travel on loopback and in memory
-// too, and Config refuses plaintext elsewhere.
-func (b bearer) RequireTransportSecurity() bool { return false }

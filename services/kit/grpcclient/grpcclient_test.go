@@ -16,7 +16,6 @@ import (
 	"google.golang.org/grpc/connectivity"
 	"google.golang.org/grpc/health"
 	healthgrpc "google.golang.org/grpc/health/grpc_health_v1"
-	"google.golang.org/grpc/metadata"
 
 	"github.com/tidegatehq/tidegate/services/kit/grpcclient"
 	"github.com/tidegatehq/tidegate/services/kit/memnet"
@@ -65,61 +64,21 @@ func TestConfig(t *testing.T) {
 	}
 }
 
-// asker tells which authorization came.
-type asker struct {
-	*health.Server
-	came chan []string
-}
-
-func (a *asker) Check(ctx context.Context, req *healthgrpc.HealthCheckRequest) (*healthgrpc.HealthCheckResponse, error) {
-	a.came <- metadata.ValueFromIncomingContext(ctx, "authorization")
-	return a.Server.Check(ctx, req)
-}
-
-// serve runs an asker and returns a connection to it.
-func serve(t *testing.T, a *asker) *grpc.ClientConn {
-	t.Helper()
-	lis := memnet.Listen("x")
-	srv := grpc.NewServer()
-	healthgrpc.RegisterHealthServer(srv, a)
-	served := make(chan error, 1)
-	go func() { served <- srv.Serve(lis) }()
-	conn, err := lis.Dial("portal")
+// TestGivenConnection dials where a connection is given, which belongs to its
+// giver.
+func TestGivenConnection(t *testing.T) {
+	given, err := memnet.Listen("x").Dial("portal")
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		conn.Close()
-		srv.Stop()
-		if err := <-served; err != nil {
-			t.Errorf("Serve = %v", err)
-		}
-	})
-	return conn
-}
-
-func TestTokensTravel(t *testing.T) {
-	last := &asker{Server: health.NewServer(), came: make(chan []string, 1)}
-	first := serve(t, last)
-	cfg := grpcclient.Config{Conn: first}
+	defer given.Close()
+	cfg := grpcclient.Config{Conn: given}
 	conn, err := cfg.Dial()
-	if err != nil || conn != first {
+	if err != nil || conn != given {
 		t.Fatalf("Dial = %v, %v, want the given connection", conn, err)
 	}
-	if err := cfg.Close(conn); err != nil {
-		t.Fatal(err)
-	}
-	for token, want := range map[string]string{"abc": "Bearer abc", "": ""} {
-		var opts []grpc.CallOption
-		if token != "" {
-			opts = append(opts, grpcclient.Bearer(token))
-		}
-		if _, err := healthgrpc.NewHealthClient(conn).Check(t.Context(), &healthgrpc.HealthCheckRequest{}, opts...); err != nil {
-			t.Fatalf("Check: %v", err)
-		}
-		if got := strings.Join(<-last.came, ","); got != want {
-			t.Errorf("token %q came as %q, want %q", token, got, want)
-		}
+	if err := cfg.Close(conn); err != nil || given.GetState() == connectivity.Shutdown {
+		t.Errorf("Close = %v, the connection is %v, want nil and that it stays", err, given.GetState())
 	}
 }
 

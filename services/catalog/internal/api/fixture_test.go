@@ -19,7 +19,6 @@ import (
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
 	"github.com/tidegatehq/tidegate/services/catalog/internal/store"
 	"github.com/tidegatehq/tidegate/services/kit/change"
-	"github.com/tidegatehq/tidegate/services/kit/grpcclient"
 	"github.com/tidegatehq/tidegate/services/kit/grpcserver"
 	"github.com/tidegatehq/tidegate/services/kit/identity"
 	"github.com/tidegatehq/tidegate/services/kit/identity/identitytest"
@@ -100,7 +99,7 @@ func (f *fixture) dial(l *memnet.Listener, caller string) *grpc.ClientConn {
 
 // as calls with the token of a person.
 func (f *fixture) as(id string, roles ...string) grpc.CallOption {
-	return grpcclient.Bearer(f.signer.Token(id, roles...))
+	return identitytest.Bearer(f.signer.Token(id, roles...))
 }
 
 // api makes an API that ann owns.

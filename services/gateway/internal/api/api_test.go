@@ -19,7 +19,6 @@ import (
 	gatewayv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/gateway/v1"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/routes"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/session"
-	"github.com/tidegatehq/tidegate/services/kit/grpcclient"
 	"github.com/tidegatehq/tidegate/services/kit/grpcserver"
 	"github.com/tidegatehq/tidegate/services/kit/identity/identitytest"
 	"github.com/tidegatehq/tidegate/services/kit/memnet"
@@ -73,7 +72,9 @@ func newFixture(t *testing.T) *fixture {
 		}
 	})
 	f.SessionServiceClient = gatewayv1.NewSessionServiceClient(conn)
-	as := func(id string, roles ...string) grpc.CallOption { return grpcclient.Bearer(signer.Token(id, roles...)) }
+	as := func(id string, roles ...string) grpc.CallOption {
+		return identitytest.Bearer(signer.Token(id, roles...))
+	}
 	f.ann, f.bob, f.sue, f.root = as("ann", "creator"), as("bob", "creator"), as("sue", "subscriber"), as("root", "admin")
 	return f
 }

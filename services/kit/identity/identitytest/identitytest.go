@@ -1,5 +1,5 @@
 // Package identitytest signs people's tokens for tests, as the subscription
-// service does for real.
+// service does for real, and sends them with calls.
 package identitytest
 
 import (
@@ -14,6 +14,7 @@ import (
 
 	"github.com/go-jose/go-jose/v4"
 	"github.com/go-jose/go-jose/v4/jwt"
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
@@ -113,3 +114,18 @@ func (s *Signer) GetSigningKeys(context.Context, *subscriptionv1.GetSigningKeysR
 		Keys:   []*subscriptionv1.SigningKey{{Kid: s.kid, X: point[1 : 1+size], Y: point[1+size:]}},
 	}, nil
 }
+
+// Bearer sends a person's token with a call.
+func Bearer(token string) grpc.CallOption {
+	return grpc.PerRPCCredentials(bearer(token))
+}
+
+type bearer string
+
+// GetRequestMetadata returns the metadata that carries the token.
+func (b bearer) GetRequestMetadata(context.Context, ...string) (map[string]string, error) {
+	return map[string]string{"authorization": "Bearer " + string(b)}, nil
+}
+
+// RequireTransportSecurity is false: tests talk in memory and on loopback.
+func (b bearer) RequireTransportSecurity() bool { return false }

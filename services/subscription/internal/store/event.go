@@ -10,8 +10,6 @@ type Cause string
 
 // Causes.
 const (
-	// Touched: something about them changed.
-	Touched Cause = ""
 	// TokenRevoked: the token was revoked.
 	TokenRevoked Cause = "TOKEN_REVOKED"
 	// KeyDeleted: the key was deleted.
