@@ -99,9 +99,8 @@ type Follower[Req, Resp any] struct {
 	ready     bool
 	connected bool
 	heard     time.Time
-	moved     chan struct{} // closed and replaced when at or ready changes
-	pending   *watchv1.Ack  // what the next ack says beside the number
-	broken    int           // streams in a row that broke the order without progress
+	pending   *watchv1.Ack // what the next ack says beside the number
+	broken    int          // streams in a row that broke the order without progress
 }
 
 // NewFollower returns a follower that says hello. start is the point that the
@@ -109,7 +108,7 @@ type Follower[Req, Resp any] struct {
 func NewFollower[Req, Resp any](client Client[Req, Resp], hello *watchv1.Hello, start At, sink Sink[Resp], log *slog.Logger, now func() time.Time) *Follower[Req, Resp] {
 	return &Follower[Req, Resp]{
 		client: client, hello: hello, sink: sink, log: log, now: now,
-		at: start, moved: make(chan struct{}), pending: &watchv1.Ack{},
+		at: start, pending: &watchv1.Ack{},
 	}
 }
 
@@ -123,16 +122,9 @@ func (f *Follower[Req, Resp]) At() At {
 // Applied returns the number of the last change applied.
 func (f *Follower[Req, Resp]) Applied() uint64 { return f.At().Number }
 
-// Ready reports whether the sink has a state: the first snapshot is complete, or
-// the service has agreed to resume from where the sink was.
-func (f *Follower[Req, Resp]) Ready() bool {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.ready
-}
-
-// Health returns nil while the follower is ready and hears the service, else
-// what is missing.
+// Health returns nil while the sink has a state (the first snapshot is complete,
+// or the service has agreed to resume from where the sink was) and the service is
+// heard, else what is missing.
 func (f *Follower[Req, Resp]) Health() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -145,33 +137,6 @@ func (f *Follower[Req, Resp]) Health() error {
 		return errors.New("nothing heard")
 	}
 	return nil
-}
-
-// WaitReady waits until Ready.
-func (f *Follower[Req, Resp]) WaitReady(ctx context.Context) error {
-	return f.wait(ctx, func() bool { return f.ready })
-}
-
-// WaitApplied waits until a change has been applied.
-func (f *Follower[Req, Resp]) WaitApplied(ctx context.Context, number uint64) error {
-	return f.wait(ctx, func() bool { return f.ready && f.at.Number >= number })
-}
-
-// wait waits until a condition on the guarded fields is true.
-func (f *Follower[Req, Resp]) wait(ctx context.Context, met func() bool) error {
-	for {
-		f.mu.Lock()
-		ok, moved := met(), f.moved
-		f.mu.Unlock()
-		if ok {
-			return nil
-		}
-		select {
-		case <-moved:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
 }
 
 // Run follows until ctx ends. Nothing that the service does ends it. Of several
@@ -210,13 +175,6 @@ func (f *Follower[Req, Resp]) move(at At, r Result) {
 	if r.Failure != "" {
 		f.pending.Failure = shorten(strings.TrimPrefix(f.pending.Failure+"; "+r.Failure, "; "))
 	}
-	f.tell()
-}
-
-// tell wakes those who wait; the lock is held.
-func (f *Follower[Req, Resp]) tell() {
-	close(f.moved)
-	f.moved = make(chan struct{})
 }
 
 // set changes guarded fields.

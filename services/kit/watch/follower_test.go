@@ -131,13 +131,13 @@ func TestFollowerAppliesSnapshotThenChanges(t *testing.T) {
 		p.say(&watchv1.Heartbeat{})
 		p.say("b")
 		synctest.Wait()
-		if f.Ready() || f.Health() == nil {
-			t.Error("ready before the end of the snapshot")
+		if f.Health() == nil {
+			t.Error("Health = nil before the end of the snapshot")
 		}
 		p.say(&watchv1.SnapshotEnd{Number: 7, Cursor: "e:7"})
 		wantAck(t, p, 7, 0, "")
-		if err := f.WaitReady(t.Context()); err != nil || f.Applied() != 7 || f.Health() != nil {
-			t.Errorf("WaitReady = %v, Applied = %d, Health = %v, want nil, 7, nil", err, f.Applied(), f.Health())
+		if f.Applied() != 7 || f.Health() != nil {
+			t.Errorf("Applied = %d, Health = %v, want 7, nil", f.Applied(), f.Health())
 		}
 		s.set(watch.Result{SessionsClosed: 2, Failure: "no"}, nil)
 		p.say(uint64(8))
@@ -183,15 +183,15 @@ func TestFollowerStartsWhereItsSinkIs(t *testing.T) {
 	follow(t, watch.At{Number: 5, Cursor: "e:5"}, func(t *testing.T, f *follower, s *sink, peers <-chan *peer) {
 		p := <-peers
 		wantHello(t, p, "e:5")
-		if f.Ready() {
-			t.Error("ready before the service agreed")
+		if f.Health() == nil {
+			t.Error("Health = nil before the service agreed")
 		}
 		p.say(&watchv1.Begin{})
 		wantAck(t, p, 5, 0, "")
 		p.say(uint64(6))
 		wantAck(t, p, 6, 0, "")
-		if err := f.WaitApplied(t.Context(), 6); err != nil || !f.Ready() {
-			t.Errorf("WaitApplied = %v, Ready = %v, want nil, true", err, f.Ready())
+		if f.Applied() != 6 || f.Health() != nil {
+			t.Errorf("Applied = %d, Health = %v, want 6, nil", f.Applied(), f.Health())
 		}
 	})
 }
@@ -309,8 +309,8 @@ func TestFollowerNeedsASnapshotWithoutACursor(t *testing.T) {
 		wantHello(t, p, "")
 		p.say(&watchv1.Begin{})
 		<-p.ctx.Done()
-		if f.Ready() {
-			t.Error("ready without a snapshot")
+		if f.Health() == nil {
+			t.Error("Health = nil without a snapshot")
 		}
 	})
 }
@@ -370,16 +370,6 @@ func TestFollowerShortensFailures(t *testing.T) {
 		p.snapshot(1)
 		if a := (<-p.said).GetAck(); a.GetFailure() != strings.Repeat("ä", 512) {
 			t.Errorf("failure has %d bytes, want 1024", len(a.GetFailure()))
-		}
-	})
-}
-
-func TestFollowerWaitsEndWithTheirContext(t *testing.T) {
-	follow(t, watch.At{}, func(t *testing.T, f *follower, s *sink, peers <-chan *peer) {
-		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-		defer cancel()
-		if err := f.WaitApplied(ctx, 1); !errors.Is(err, context.DeadlineExceeded) {
-			t.Errorf("WaitApplied = %v, want %v", err, context.DeadlineExceeded)
 		}
 	})
 }

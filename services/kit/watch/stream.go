@@ -202,10 +202,7 @@ func (f *Follower[Req, Resp]) begin(st *state[Resp], b *watchv1.Begin) error {
 		return nil
 	}
 	st.ack = true
-	f.set(func() {
-		f.ready = true
-		f.tell()
-	})
+	f.set(func() { f.ready = true })
 	return nil
 }
 

@@ -171,13 +171,28 @@ func (f *fixture) follow(instance string, start watch.At, bytes int64, sink watc
 	follower := watch.NewFollower(client, hello, start, sink, quiet(), time.Now)
 	done := make(chan error, 1)
 	go func() { done <- follower.Run(ctx) }()
-	if until != nil && follower.WaitReady(ctx) == nil && follower.WaitApplied(ctx, until()) == nil {
+	if until != nil && reached(ctx, follower, until()) {
 		cancel()
 	}
 	if err := <-done; err != nil {
 		f.t.Errorf("follower: %v", err)
 	}
 	return follower.At()
+}
+
+// reached waits until a follower has a snapshot and has applied a change, and
+// reports false where ctx ends before.
+func reached(ctx context.Context, f *watch.Follower[routesRequest, routesResponse], number uint64) bool {
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for f.At().Cursor == "" || f.Applied() < number {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return false
+		}
+	}
+	return true
 }
 
 // scribe changes the catalog at random, through any of the replicas, and keeps
