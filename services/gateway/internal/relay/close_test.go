@@ -78,7 +78,7 @@ func TestCloseFramesBehindClose(t *testing.T) {
 // its own code back, and both legs end.
 func TestCloseUnanswered(t *testing.T) {
 	cfg := quick()
-	cfg.Close = 100 * time.Millisecond
+	cfg.Close = time.Second
 	eachMode(t, func(t *testing.T, m mode) {
 		r := newRig(t, cfg, m, Options{})
 		r.client.send(closing(4000, "bye"))

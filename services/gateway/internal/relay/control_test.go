@@ -44,8 +44,9 @@ func TestPongWaits(t *testing.T) {
 	})
 }
 
-// TestFlood sends as many control or empty frames as a second may have, and one
-// more.
+// TestFlood sends as many control or empty frames as a second may have, and then
+// three times as many at once: of two seconds that these fall into, one has too
+// many. TestFloodWindow shows which frame is the first of those.
 func TestFlood(t *testing.T) {
 	start, end := frame{0x01, []byte("start")}, frame{0x80, []byte("end")}
 	for name, f := range map[string]frame{
@@ -74,9 +75,9 @@ func TestFlood(t *testing.T) {
 						from.send(start)
 						to.expect(start)
 					}
-					from.send(f)
+					from.sendRaw(bytes.Repeat(f.bytes(from.mask), 300))
 					skipTo(t, from, frame{first: 0x88})
-					to.expectClose(other, "FLOOD")
+					to.isClose(skipTo(t, to, frame{first: 0x88}), other, "FLOOD")
 					r.hangUp()
 					if o := r.outcome(t); o.Cause.Word != "FLOOD" || o.Client.Sent+o.Backend.Sent != 1008+other {
 						t.Errorf("outcome = %+v", o)
@@ -111,7 +112,7 @@ func TestFloodWindow(t *testing.T) {
 
 // skipTo reads frames until this one, of which the first byte counts if it has
 // no payload.
-func skipTo(t *testing.T, p *peer, want frame) {
+func skipTo(t *testing.T, p *peer, want frame) frame {
 	t.Helper()
 	for {
 		f, err := p.next()
@@ -119,7 +120,7 @@ func skipTo(t *testing.T, p *peer, want frame) {
 			t.Fatalf("%s: %v, want %v", p.name, err, want)
 		}
 		if f.first == want.first && (want.payload == nil || bytes.Equal(f.payload, want.payload)) {
-			return
+			return f
 		}
 	}
 }
@@ -129,13 +130,14 @@ func skipTo(t *testing.T, p *peer, want frame) {
 func TestOwnPings(t *testing.T) {
 	for _, by := range []Party{Client, Backend} {
 		t.Run(by.String(), func(t *testing.T) {
+			t.Parallel()
 			eachMode(t, func(t *testing.T, m mode) {
 				cfg := quick()
-				cfg.Ping, cfg.Pong = 40*time.Millisecond, 300*time.Millisecond
+				cfg.Ping, cfg.Pong = 40*time.Millisecond, 2*time.Second
 				r := newRig(t, cfg, m, Options{})
-				idle, alive := r.client, r.backend
+				idle, alive, l := r.client, r.backend, &r.Relay.client
 				if by == Backend {
-					idle, alive = alive, idle
+					idle, alive, l = alive, idle, &r.Relay.backend
 				}
 				over := make(chan struct{})
 				go func() {
@@ -147,6 +149,10 @@ func TestOwnPings(t *testing.T) {
 					if !answerPing(idle) {
 						t.Error("no ping came")
 					}
+					r.until(t, "the pong has arrived", func() bool {
+						r.look(r.engine.now()) // not only when a pong would be late
+						return !l.pinged
+					})
 				}
 				for { // without answers of ours, and answers that are none
 					f, err := idle.next()
@@ -197,17 +203,20 @@ func answerPings(p *peer) {
 
 // TestDataIsLife has a leg that sends data and answers no ping.
 func TestDataIsLife(t *testing.T) {
-	cfg := quick()
-	cfg.Ping, cfg.Pong = 20*time.Millisecond, 300*time.Millisecond
-	r := newRig(t, cfg, mode{}, Options{})
-	go answerPings(r.backend)
-	pace := time.NewTicker(5 * time.Millisecond)
-	defer pace.Stop()
-	for range 100 {
-		<-pace.C
-		r.client.send(text("alive"))
+	r := newRig(t, slowClocks(), mode{}, Options{})
+	l := &r.Relay.client
+	r.pingNow(t, l)
+	r.until(t, "the ping has arrived", func() bool { return unsent(l.wire.fd) == 0 })
+	shown := l.pingAt
+	for range 3 {
+		r.until(t, "data has come", func() bool { r.client.send(text("alive")); return l.life > shown })
+		if r.overdue(l, shown); r.Closing() {
+			t.Fatalf("a session with traffic was ended: %+v", r.Cause())
+		}
+		r.mu.Lock()
+		shown = l.life
+		r.mu.Unlock()
 	}
-	if r.Closing() {
-		t.Errorf("a session with traffic was ended: %+v", r.Cause())
-	}
+	r.overdue(l, 0)
+	r.backend.isClose(skipTo(t, r.backend, frame{first: 0x88}), 1001, "IDLE")
 }

@@ -12,7 +12,7 @@ import (
 )
 
 // TestEndsAreNoFlood: an empty frame that ends a message with payload is not
-// counted, one that ends an empty message is.
+// counted, one that ends an empty message is. TestFlood says why there are so many.
 func TestEndsAreNoFlood(t *testing.T) {
 	eachMode(t, func(t *testing.T, m mode) {
 		r := newRig(t, quick(), m, Options{})
@@ -22,7 +22,7 @@ func TestEndsAreNoFlood(t *testing.T) {
 			skipTo(t, p.to, text("fine"))
 		}
 		empty := append(frame{0x01, nil}.bytes(true), frame{0x80, nil}.bytes(true)...)
-		r.client.sendRaw(bytes.Repeat(empty, 51))
+		r.client.sendRaw(bytes.Repeat(empty, 150))
 		r.client.expectClose(CodePolicy, "FLOOD")
 		r.hangUp()
 		if o := r.outcome(t); o.Cause.Word != "FLOOD" {

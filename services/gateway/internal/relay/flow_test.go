@@ -5,7 +5,6 @@ import (
 	"bytes"
 	"crypto/tls"
 	"errors"
-	"io"
 	"net"
 	"syscall"
 	"testing"
@@ -148,27 +147,32 @@ func (r *rig) stalled(t *testing.T, party Party) {
 	r.until(t, "time passes", func() bool { return r.engine.coarse() > now+int64(r.engine.cfg.Pong)+2*int64(r.engine.cfg.Tick) })
 }
 
-// TestSlowPong has a leg whose answer to a ping is late, because it is still
-// taking what was sent to it before.
-func TestSlowPong(t *testing.T) {
+// slowClocks is a configuration whose clocks a test moves by itself.
+func slowClocks() Config {
 	cfg := quick()
-	cfg.Ping, cfg.Pong = 20*time.Millisecond, 300*time.Millisecond
-	r := newRig(t, cfg, mode{}, Options{})
-	r.client.keepLittle()
-	go answerPings(r.backend)
-	go func() { _, _ = r.backend.Write(bytes.Repeat(frame{0x82, make([]byte, 1<<20)}.bytes(false), 3)) }()
-	pace := time.NewTicker(10 * time.Millisecond)
-	defer pace.Stop()
-	for range 110 { // 1.1 s
-		<-pace.C
-		_ = r.client.SetReadDeadline(time.Now().Add(patience))
-		if _, err := io.CopyN(io.Discard, r.client.in, 25_000); err != nil {
-			t.Fatalf("%v, cause %+v", err, r.Cause())
-		}
+	cfg.Ping, cfg.Pong = time.Hour, time.Minute
+	return cfg
+}
+
+// pingNow has a ping sent to a leg, before it is due.
+func (r *rig) pingNow(t *testing.T, l *leg) {
+	t.Helper()
+	r.mu.Lock()
+	l.pingAt = r.engine.now()
+	r.look(l.pingAt)
+	r.mu.Unlock()
+	r.until(t, "a ping is sent", func() bool { return l.pinged })
+}
+
+// overdue has a leg's clocks looked at when it has had the time of a pong since
+// then; 0: since the ping, or since it showed life.
+func (r *rig) overdue(l *leg, since int64) {
+	r.mu.Lock()
+	defer r.unlock()
+	if since == 0 {
+		since = max(l.pingAt, l.life)
 	}
-	if r.Closing() {
-		t.Errorf("ended though bytes were moving: %+v", r.Cause())
-	}
+	r.legClocks(l, since+int64(r.engine.cfg.Pong))
 }
 
 // TestAhead has bytes that came with the handshakes, cut at every place.

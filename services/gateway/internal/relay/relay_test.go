@@ -293,6 +293,12 @@ func (p *peer) expectClose(code uint16, word string) (reason string) {
 	if err != nil {
 		p.t.Fatalf("%s: %v, want close %d %s", p.name, err, code, word)
 	}
+	return p.isClose(got, code, word)
+}
+
+// isClose wants a frame to be a close of the gateway's own with this code and word.
+func (p *peer) isClose(got frame, code uint16, word string) (reason string) {
+	p.t.Helper()
 	if got.first != 0x88 || len(got.payload) < 2 || binary.BigEndian.Uint16(got.payload) != code {
 		p.t.Fatalf("%s: %v, want close %d %s", p.name, got, code, word)
 	}
@@ -367,15 +373,20 @@ func (p *peer) answerUntil(want frame) {
 // held when it is asked.
 func (r *rig) until(t *testing.T, what string, done func() bool) {
 	t.Helper()
-	poll, late := time.NewTicker(time.Millisecond), time.NewTimer(patience)
-	defer poll.Stop()
-	defer late.Stop()
-	ask := func() bool {
+	until(t, what, func() bool {
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		return done()
-	}
-	for !ask() {
+	})
+}
+
+// until waits until something has become true.
+func until(t *testing.T, what string, done func() bool) {
+	t.Helper()
+	poll, late := time.NewTicker(time.Millisecond), time.NewTimer(patience)
+	defer poll.Stop()
+	defer late.Stop()
+	for !done() {
 		select {
 		case <-poll.C:
 		case <-late.C:

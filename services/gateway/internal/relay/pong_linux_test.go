@@ -1,0 +1,34 @@
+package relay
+
+import (
+	"io"
+	"testing"
+	"time"
+)
+
+// TestSlowPong has a leg whose answer to a ping is late, because it is still
+// taking what was sent to it before.
+func TestSlowPong(t *testing.T) {
+	r := newRig(t, slowClocks(), mode{}, Options{})
+	r.client.keepLittle()
+	l := &r.Relay.client
+	for i := uint64(1); unsent(l.wire.fd) < 1<<20; i++ {
+		r.backend.send(frame{0x82, make([]byte, 16<<10)})
+		r.until(t, "a message is relayed", func() bool { return r.Relay.backend.count.Messages == i && !l.busy })
+	}
+	r.pingNow(t, l)
+	for range 3 {
+		if r.overdue(l, 0); r.Closing() {
+			t.Fatalf("ended though bytes were moving: %+v", r.Cause())
+		}
+		until(t, "the leg takes some of the bytes", func() bool {
+			_ = r.client.SetReadDeadline(time.Now().Add(patience))
+			if _, err := io.CopyN(io.Discard, r.client.in, 16<<10); err != nil {
+				t.Fatalf("%v, cause %+v", err, r.Cause())
+			}
+			return unsent(l.wire.fd) < l.queued
+		})
+	}
+	until(t, "the leg that takes no more is idle", func() bool { r.overdue(l, 0); return r.Closing() })
+	r.backend.expectClose(1001, "IDLE")
+}
