@@ -15,8 +15,13 @@ var errWouldBlock error = wouldBlock{}
 
 type wouldBlock struct{}
 
-func (wouldBlock) Error() string   { return "nothing to read yet" }
-func (wouldBlock) Timeout() bool   { return true }
+// Error says that nothing is there.
+func (wouldBlock) Error() string { return "nothing to read yet" }
+
+// Timeout makes the error a net.Error.
+func (wouldBlock) Timeout() bool { return true }
+
+// Temporary makes the TLS connection go on.
 func (wouldBlock) Temporary() bool { return true }
 
 // maxSpill bounds what a TLS connection may write without waiting: what was read
@@ -122,6 +127,7 @@ type below struct {
 // behaves as conn does.
 func BelowTLS(conn net.Conn) net.Conn { return &below{Conn: conn} }
 
+// Read reads what is there; before the session, it waits.
 func (b *below) Read(p []byte) (int, error) {
 	if !b.live {
 		return b.Conn.Read(p)
@@ -129,6 +135,7 @@ func (b *below) Read(p []byte) (int, error) {
 	return b.wire.read(p)
 }
 
+// Write writes all of p, or keeps it; before the session, it waits.
 func (b *below) Write(p []byte) (int, error) {
 	if !b.live {
 		return b.Conn.Write(p)

@@ -53,4 +53,5 @@ var ErrDraining = errors.New("gateway is draining")
 // ended meanwhile.
 type EndedError struct{ Cause Cause }
 
+// Error names the cause.
 func (e *EndedError) Error() string { return "session ended: " + e.Cause.Word }

@@ -14,6 +14,7 @@ type AddressError struct {
 	Kind string // as "link-local"
 }
 
+// Error says why the address is refused.
 func (e *AddressError) Error() string {
 	return fmt.Sprintf("%s address %s is not allowed", e.Kind, e.Addr)
 }
