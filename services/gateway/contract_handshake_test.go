@@ -283,7 +283,7 @@ func TestEditsTouchNoOthers(t *testing.T) {
 	}
 	other.State = catalogv1.Version_STATE_CREATED
 	w.plane.put(other)
-	closes(t, edited, time.Now(), 4006, "BLOCKED")
+	closes(t, edited, 4006, "BLOCKED")
 	echoes(t, mine, "not concerned")
 	if got := w.names("apis/x"); len(got) != 1 || !slices.Equal(got, before) {
 		t.Errorf("sessions of the other API: %q, before %q", got, before)

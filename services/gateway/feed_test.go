@@ -16,7 +16,8 @@ type feed[Resp any] struct {
 	head    uint64
 	changes map[uint64]*Resp
 	news    chan struct{} // closed and replaced at every change
-	cut     chan struct{} // closed and replaced by cutAll
+	cut     chan struct{} // closed and replaced by restart
+	acks    int           // that watchers have sent
 }
 
 // watchMessages wraps the messages of a watch.
@@ -35,6 +36,14 @@ func (f *feed[Resp]) number() uint64 {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.head
+}
+
+// acked returns how many acks have come: each says that what was sent before it
+// has been applied.
+func (f *feed[Resp]) acked() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.acks
 }
 
 func (f *feed[Resp]) cursor(n uint64) string { return fmt.Sprintf("%d:%d", f.epoch, n) }
@@ -63,6 +72,9 @@ func (f *feed[Resp]) restart() {
 func (f *feed[Resp]) serve(ctx context.Context, hello *watchv1.Hello, send func(*Resp) error, recv func() error, m watchMessages[Resp]) error {
 	go func() {
 		for recv() == nil {
+			f.mu.Lock()
+			f.acks++
+			f.mu.Unlock()
 		}
 	}()
 	f.mu.Lock()

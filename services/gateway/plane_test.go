@@ -114,6 +114,13 @@ func (p *plane) away() {
 	p.served.Wait()
 }
 
+// isThere reports whether the plane serves.
+func (p *plane) isThere() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.server != nil
+}
+
 // WatchRoutes is the catalog's.
 func (p *plane) WatchRoutes(s grpc.BidiStreamingServer[catalogv1.WatchRoutesRequest, catalogv1.WatchRoutesResponse]) error {
 	m, err := s.Recv()
