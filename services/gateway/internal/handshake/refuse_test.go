@@ -165,15 +165,15 @@ func TestBackendRefuses(t *testing.T) {
 }
 
 func TestSlowBackend(t *testing.T) {
-	w := newWorld(t, func(c *listener.Config) { c.Timeout = 100 * time.Millisecond })
+	w := newWorld(t, func(c *listener.Config) { c.Timeout = time.Second })
 	url, asked, left := silent(t)
 	w.serve(url)
 	a := w.ask("/echo/1.0.0", good)
 	if a.StatusCode != 504 || a.Code != "HANDSHAKE_TIMEOUT" {
 		t.Errorf("answer = %d %s, want 504 HANDSHAKE_TIMEOUT", a.StatusCode, a.Code)
 	}
-	<-asked
-	<-left
+	comes(t, "the backend is asked", asked)
+	comes(t, "the backend is left", left)
 }
 
 // TestEndedDuringDial ends the session while the backend is thinking.

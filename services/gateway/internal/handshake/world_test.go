@@ -344,6 +344,16 @@ func silent(t testing.TB) (url string, asked, left chan struct{}) {
 	return url, asked, left
 }
 
+// comes waits for what a backend tells.
+func comes(t testing.TB, what string, told <-chan struct{}) {
+	t.Helper()
+	select {
+	case <-told:
+	case <-time.After(10 * time.Second):
+		t.Fatalf("not so: %s", what)
+	}
+}
+
 // saying is a backend that answers every request with the same text.
 func saying(t testing.TB, response string) string {
 	t.Helper()

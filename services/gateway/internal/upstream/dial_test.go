@@ -224,19 +224,17 @@ func TestConnectionFails(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = ln.Close() }() // it accepts nobody: the kernel does
-	closed, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_ = closed.Close()
+	noNames := &net.Resolver{PreferGo: true, Dial: func(context.Context, string, string) (net.Conn, error) {
+		return nil, errors.New("no name server here")
+	}}
 	for _, tt := range []struct {
 		name, url string
 		edit      func(*Dialer)
 		kind      Kind
 		detail    string
 	}{
-		{"nobody listens", "ws://" + closed.Addr().String(), nil, Unreachable, "the backend cannot be reached"},
-		{"no such name", "ws://no-such-name.invalid", nil, Unreachable, "the backend cannot be reached"},
+		{"nobody listens", "ws://127.0.0.1:1", nil, Unreachable, "the backend cannot be reached"},
+		{"no such name", "ws://no-such-name.invalid", func(d *Dialer) { d.net.Resolver = noNames }, Unreachable, "the backend cannot be reached"},
 		{"TLS in silence", "wss://" + ln.Addr().String(), func(d *Dialer) { d.timeout = 20 * time.Millisecond }, Timeout, "the backend did not answer in time"},
 		{"link-local", "ws://169.254.169.254", nil, Forbidden, "the backend's address is not allowed here"},
 		{"mapped link-local", "ws://[::ffff:169.254.169.254]", nil, Forbidden, "the backend's address is not allowed here"},
