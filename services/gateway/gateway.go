@@ -88,7 +88,7 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	g.watchGrants = auth.NewWatch(subscriptionv1.NewTokenServiceClient(subscription), g.hello(nil), g.grants, log, time.Now)
 	g.listener, err = listener.Open(cfg.Listen, handshake.New(handshake.Parts{
 		Routes: g.store, Grants: g.grants, Dialer: dialer, Sessions: g.sessions,
-		Metrics: g.metrics, Log: log, Features: routes.Features(),
+		Metrics: g.metrics, Log: log,
 	}), g.ready, g.metrics, log)
 	if err != nil {
 		return err

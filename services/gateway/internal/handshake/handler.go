@@ -5,7 +5,6 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
-	"slices"
 	"time"
 
 	"github.com/lxzan/gws"
@@ -37,7 +36,6 @@ type Parts struct {
 	Sessions *session.Registry
 	Metrics  *metrics.Metrics
 	Log      *slog.Logger
-	Features []string // that routes can require
 }
 
 // Handler does handshakes. It is safe for concurrent use.
@@ -123,10 +121,8 @@ func (h *Handler) route(a *attempt) error {
 		return notFound()
 	}
 	a.match = m
-	for _, feature := range m.Route.Requires {
-		if !slices.Contains(h.Features, feature) {
-			return unavailable("FEATURE_MISSING", "this gateway cannot serve the API: it lacks the feature "+feature, time.Minute, nil)
-		}
+	if missing := m.Route.Missing(); len(missing) > 0 {
+		return unavailable("FEATURE_MISSING", "this gateway cannot serve the API: it lacks the feature "+missing[0], time.Minute, nil)
 	}
 	return nil
 }

@@ -37,7 +37,7 @@ func TestRefusals(t *testing.T) {
 		})
 	}
 	version("hidden", func(r *routes.Route) { r.Published = false })
-	version("needs", func(r *routes.Route) { r.Requires = []string{"known", "unknown"} })
+	version("needs", func(r *routes.Route) { r.Requires = []string{"unknown", "other"} })
 	version("origin", func(r *routes.Route) { r.Origins = origins(t, "https://ok.example") })
 	version("noscheme", func(r *routes.Route) { r.Schemes = nil })
 	version("query", func(r *routes.Route) { r.Places = []credential.Place{credential.AccessTokenQuery} })

@@ -109,7 +109,7 @@ func newWorld(t testing.TB, edit func(*listener.Config)) *world {
 	}
 	m, log := metrics.New(prometheus.NewRegistry()), slog.New(slog.DiscardHandler)
 	w.handler = New(Parts{
-		Routes: w.routes, Grants: w.grants, Dialer: w.dialer, Sessions: w.sessions, Metrics: m, Log: log, Features: []string{"known"},
+		Routes: w.routes, Grants: w.grants, Dialer: w.dialer, Sessions: w.sessions, Metrics: m, Log: log,
 	})
 	cfg := listener.Config{Addr: "127.0.0.1:0", TLSAddr: "127.0.0.1:0", CertDir: t.TempDir()}
 	if edit != nil {
