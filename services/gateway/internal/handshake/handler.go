@@ -172,13 +172,16 @@ func (h *Handler) dial(ctx context.Context, a *attempt) (*upstream.Backend, erro
 }
 
 // endpoint returns the backend of the credential's type, or without one that for
-// production before that for tests. It is nil where the version has none.
+// production before that for tests. It is nil where the version has none, and for
+// a type that is not known.
 func (a *attempt) endpoint() *routes.Endpoint {
 	r := a.match.Route
 	switch {
 	case a.grant.Basis == nil && r.Production != nil, a.grant.KeyType == grant.Production:
 		return r.Production
-	default:
+	case a.grant.Basis == nil, a.grant.KeyType == grant.Sandbox:
 		return r.Sandbox
+	default:
+		return nil
 	}
 }

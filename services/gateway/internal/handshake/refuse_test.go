@@ -42,6 +42,7 @@ func TestRefusals(t *testing.T) {
 	version("noscheme", func(r *routes.Route) { r.Schemes = nil })
 	version("query", func(r *routes.Route) { r.Places = []credential.Place{credential.AccessTokenQuery} })
 	version("testing", func(r *routes.Route) { r.Production, r.Sandbox = nil, r.Production })
+	version("both", func(r *routes.Route) { r.Sandbox = r.Production })
 
 	const missing = "the API needs a credential; it is looked for in the header Authorization: Bearer, then in the query parameter access_token"
 	const challenge, invalidChallenge = `Bearer realm="tidegate"`, `Bearer realm="tidegate", error="invalid_token"`
@@ -77,6 +78,7 @@ func TestRefusals(t *testing.T) {
 		{"not subscribed", "/echo/1.0.0", "Authorization: Bearer unsubscribed\r\n", 403, "NOT_SUBSCRIBED", "the application is not subscribed to this version of the API", "", ""},
 		{"no sandbox", "/echo/1.0.0", "Authorization: Bearer sandbox\r\n", 403, "NO_ENDPOINT", "the API has no endpoint for keys of the type sandbox", "", ""},
 		{"no production", "/echo/testing", good, 403, "NO_ENDPOINT", "the API has no endpoint for keys of the type production", "", ""},
+		{"type of key that is not known", "/echo/both", "Authorization: Bearer untyped\r\n", 403, "NO_ENDPOINT", "the API has no endpoint for keys of the type unknown", "", ""},
 		{"other origin", "/echo/origin", good + "Origin: https://bad.example\r\n", 403, "ORIGIN_REFUSED", "the API does not take connections from this origin", "", ""},
 		{"null origin", "/echo/origin", good + "Origin: null\r\n", 403, "ORIGIN_REFUSED", "the API does not take connections from this origin", "", ""},
 		{"two origins", "/echo/origin", good + "Origin: https://ok.example\r\nOrigin: https://ok.example\r\n", 403, "ORIGIN_REFUSED", "the API does not take connections from this origin", "", ""},

@@ -92,6 +92,7 @@ func newWorld(t testing.TB, edit func(*listener.Config)) *world {
 			byToken: map[string]grant.Grant{
 				"good":    {Basis: basis, KeyType: grant.Production, AsOf: 7, Expires: time.Now().Add(time.Hour)},
 				"sandbox": {Basis: basis, KeyType: grant.Sandbox, AsOf: 7},
+				"untyped": {Basis: basis, AsOf: 7},
 				"expired": {Basis: basis, KeyType: grant.Production, AsOf: 7, Expires: time.Now().Add(-time.Second)},
 			},
 			errs: map[string]error{
