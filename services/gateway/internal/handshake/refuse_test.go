@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -135,6 +136,7 @@ func TestBackendRefuses(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = closed.Close()
+	mute := accepting(t, func(conn net.Conn) { _, _ = io.Copy(io.Discard, conn) })
 	tests := []struct {
 		name, url    string
 		status       int
@@ -148,9 +150,15 @@ func TestBackendRefuses(t *testing.T) {
 		{"breaks off", accepting(t, func(net.Conn) {}), 502, "BACKEND_BROKEN", "the backend closed the connection within the handshake"},
 		{"nobody there", "ws://" + closed.Addr().String(), 502, "BACKEND_UNREACHABLE", "the backend cannot be reached"},
 		{"forbidden address", "ws://169.254.169.254", 502, "BACKEND_FORBIDDEN", "the backend's address is not allowed here"},
+		{"silent in TLS", "wss" + strings.TrimPrefix(mute, "ws"), 504, "BACKEND_TIMEOUT", "the backend did not answer in time"},
 	}
+	patient, hasty := w.dialer, newDialer(t, 50*time.Millisecond)
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
+			w.handler.Dialer = patient
+			if tt.status == http.StatusGatewayTimeout {
+				w.handler.Dialer = hasty
+			}
 			w.serve(tt.url)
 			a := w.ask("/echo/1.0.0", good)
 			if a.StatusCode != tt.status || a.Code != tt.code || a.Detail != tt.detail {
@@ -159,8 +167,8 @@ func TestBackendRefuses(t *testing.T) {
 			if a.Header.Get("WWW-Authenticate") != "" {
 				t.Errorf("the backend's headers came with the refusal: %v", a.Header)
 			}
-			if g := w.sessions.Gauges(); g.Registered != 0 {
-				t.Errorf("sessions = %+v, want none", g)
+			if g, n := w.sessions.Gauges(), w.handler.Dialer.Dials(); g.Registered != 0 || n != 0 {
+				t.Errorf("sessions = %+v, dials = %d, want none", g, n)
 			}
 		})
 	}

@@ -104,10 +104,7 @@ func newWorld(t testing.TB, edit func(*listener.Config)) *world {
 		},
 		sessions: session.NewRegistry(session.Config{}, func(session.Record) {}),
 	}
-	var err error
-	if w.dialer, err = upstream.New(upstream.Config{AllowLoopback: true}); err != nil {
-		t.Fatal(err)
-	}
+	w.dialer = newDialer(t, 0)
 	m, log := metrics.New(prometheus.NewRegistry()), slog.New(slog.DiscardHandler)
 	w.handler = New(Parts{
 		Routes: w.routes, Grants: w.grants, Dialer: w.dialer, Sessions: w.sessions, Metrics: m, Log: log,
@@ -116,6 +113,7 @@ func newWorld(t testing.TB, edit func(*listener.Config)) *world {
 	if edit != nil {
 		edit(&cfg)
 	}
+	var err error
 	if w.listener, err = listener.Open(cfg, w.handler, func() error { return nil }, m, log); err != nil {
 		t.Fatal(err)
 	}
@@ -130,6 +128,16 @@ func newWorld(t testing.TB, edit func(*listener.Config)) *world {
 	})
 	t.Cleanup(w.end)
 	return w
+}
+
+// newDialer returns a dialer that waits so long for a connection; 0: the default.
+func newDialer(t testing.TB, timeout time.Duration) *upstream.Dialer {
+	t.Helper()
+	d, err := upstream.New(upstream.Config{AllowLoopback: true, Timeout: timeout})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
 }
 
 // end stops everything and looks at what is left.
