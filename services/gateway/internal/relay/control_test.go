@@ -178,6 +178,56 @@ func TestOwnPings(t *testing.T) {
 	}
 }
 
+// TestPingInsideFrame has pings of the gateway's due again and again while a leg
+// is inside a frame that it is being sent: they are skipped, and one comes soon
+// after the frame.
+func TestPingInsideFrame(t *testing.T) {
+	for _, to := range []Party{Client, Backend} {
+		t.Run(to.String(), func(t *testing.T) {
+			eachMode(t, func(t *testing.T, m mode) {
+				cfg := quick()
+				cfg.Ping, cfg.Pong = time.Nanosecond, time.Hour
+				r := newRig(t, cfg, m, Options{})
+				from, into, l := r.backend, r.client, &r.Relay.client
+				if to == Backend {
+					from, into, l = r.client, r.backend, &r.Relay.backend
+				}
+				whole := text("0123456789").bytes(from.mask)
+				from.sendRaw(whole[:9])
+				into.answerBefore(0x81)
+				var due int64
+				for range 4 { // the first time is when it was due before
+					r.until(t, "a ping was due inside the frame", func() bool { return l.mid && !l.pinged && l.pingAt != due })
+					r.mu.Lock()
+					due = l.pingAt
+					r.mu.Unlock()
+				}
+				from.sendRaw(whole[9:])
+				into.expect(text("0123456789"))
+				if !answerPing(into) {
+					t.Error("no ping came behind the frame")
+				}
+			})
+		})
+	}
+}
+
+// answerBefore answers pings of the gateway's up to a frame with this first byte,
+// which is not read.
+func (p *peer) answerBefore(first byte) {
+	p.t.Helper()
+	for {
+		_ = p.SetReadDeadline(time.Now().Add(patience))
+		b, err := p.in.Peek(1)
+		switch {
+		case err == nil && b[0] == first:
+			return
+		case err != nil || !answerPing(p):
+			p.t.Fatalf("%s: %x, %v, want pings and then %x", p.name, b, err, first)
+		}
+	}
+}
+
 // answerPing reads a frame; if it is a ping of the gateway's, it is answered.
 func answerPing(p *peer) bool {
 	f, err := p.next()

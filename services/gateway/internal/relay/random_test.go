@@ -3,20 +3,24 @@ package relay
 import (
 	"bufio"
 	"bytes"
+	"encoding/binary"
 	"fmt"
 	"io"
 	"math/rand/v2"
 	"net"
 	"os"
+	"slices"
 	"strconv"
+	"sync/atomic"
 	"testing"
 	"time"
 )
 
 // TestRandom relays random frames in both directions at once, cut into random
 // pieces, over plain and TLS legs. Every data frame must come out byte for byte
-// and in order, pings must be answered on their own leg and nothing else appear.
-// TIDEGATE_SEED runs one seed again.
+// and in order, pings must be answered on their own leg and nothing else appear
+// but the gateway's own pings, which are due all the time and come between frames
+// only. TIDEGATE_SEED runs one seed again.
 func TestRandom(t *testing.T) {
 	sessions := 60
 	if testing.Short() {
@@ -31,23 +35,35 @@ func TestRandom(t *testing.T) {
 		first, sessions = n, 1
 	}
 	t.Logf("%d sessions from seed %d on", sessions, first)
-	for i := range uint64(sessions) {
-		t.Run(fmt.Sprint(first+i), func(t *testing.T) {
-			t.Parallel()
-			randomSession(t, rand.New(rand.NewPCG(first+i, 0)))
-		})
+	var pings atomic.Int64
+	t.Run("sessions", func(t *testing.T) {
+		for i := range uint64(sessions) {
+			t.Run(fmt.Sprint(first+i), func(t *testing.T) {
+				t.Parallel()
+				pings.Add(randomSession(t, rand.New(rand.NewPCG(first+i, 0))))
+			})
+		}
+	})
+	t.Logf("%d pings of the gateway's came", pings.Load())
+	if sessions == 60 && pings.Load() == 0 {
+		t.Error("no ping of the gateway's came: nothing is proven about them")
 	}
 }
 
 // script is what one peer sends, and what must become of it.
 type script struct {
 	b      []byte   // all that is sent
-	ahead  int      // of which so much comes with the handshake
+	frames [][]byte // what is left of it
+	next   []byte   // the rest of the frame that is being sent
+	ahead  []byte   // what comes with the handshake
 	data   []byte   // what the other leg must be sent
 	pings  []string // that are answered, the last one at the latest
 	breach bool     // the last bytes break the protocol
 	max    int      // bytes of a write
 	seed   uint64
+
+	pinged  int64       // pings of the gateway's that came
+	answers chan []byte // to them; closed when none is to be sent any more
 }
 
 // lengths are those at which the form of a header changes, and a large one.
@@ -56,7 +72,7 @@ var lengths = []int{0, 1, 124, 125, 126, 127, 1000, 65534, 65535, 65536, 65537, 
 // newScript writes what a peer sends: messages, whole and in fragments, with
 // control frames between them and inside, and now and then a breach at the end.
 func newScript(r *rand.Rand, mask, breach bool) *script {
-	s := &script{breach: breach, max: []int{1, 7, 100, 4096, 1 << 20}[r.IntN(5)], seed: r.Uint64()}
+	s := &script{breach: breach, max: []int{1, 7, 100, 4096, 1 << 20}[r.IntN(5)], seed: r.Uint64(), answers: make(chan []byte, 1)}
 	control := func() {
 		for r.IntN(3) == 0 {
 			f := frame{0x89, randomBytes(r, r.IntN(126))}
@@ -65,7 +81,7 @@ func newScript(r *rand.Rand, mask, breach bool) *script {
 			} else {
 				s.pings = append(s.pings, string(f.payload))
 			}
-			s.b = append(s.b, f.bytes(mask)...)
+			s.frames = append(s.frames, f.bytes(mask))
 		}
 	}
 	for budget := 2 << 20 / (1 + 5000/s.max); budget > 0; {
@@ -82,7 +98,7 @@ func newScript(r *rand.Rand, mask, breach bool) *script {
 			op = 0
 			control()
 			raw := f.bytes(mask)
-			s.b, s.data = append(s.b, raw...), append(s.data, raw...)
+			s.frames, s.data = append(s.frames, raw), append(s.data, raw...)
 			budget -= len(raw) + 100
 		}
 	}
@@ -90,9 +106,11 @@ func newScript(r *rand.Rand, mask, breach bool) *script {
 	if breach {
 		all := breaches(mask)
 		names := []string{"RSV1", "opcode 3", "opcode 11", "stray continuation", "long ping", "wrong mask", "highest bit of the length", "close of one byte"}
-		s.b = append(s.b, all[names[r.IntN(len(names))]].b...)
+		s.frames = append(s.frames, all[names[r.IntN(len(names))]].b)
 	}
-	s.ahead = r.IntN(min(len(s.b), 4<<10) + 1)
+	s.b = slices.Concat(s.frames...)
+	s.ahead = make([]byte, r.IntN(min(len(s.b), 4<<10)+1))
+	_, _ = io.ReadFull(s, s.ahead)
 	return s
 }
 
@@ -104,20 +122,50 @@ func randomBytes(r *rand.Rand, n int) []byte {
 	return b
 }
 
-// send writes the script in random pieces.
+// Read gives what is to be sent next. An answer to a ping comes between two
+// frames.
+func (s *script) Read(p []byte) (int, error) {
+	for len(s.next) == 0 {
+		select {
+		case a, more := <-s.answers:
+			if more {
+				s.next = a
+				continue
+			}
+		default:
+		}
+		if len(s.frames) == 0 {
+			return 0, io.EOF
+		}
+		s.next, s.frames = s.frames[0], s.frames[1:]
+	}
+	n := copy(p, s.next)
+	s.next = s.next[n:]
+	return n, nil
+}
+
+// send writes the script in random pieces, and then the answers that are left.
 func (s *script) send(c net.Conn) error {
-	r := rand.New(rand.NewPCG(s.seed, 1))
-	for b := s.b[s.ahead:]; len(b) > 0; {
-		n := min(1+r.IntN(s.max), len(b))
-		if _, err := c.Write(b[:n]); err != nil {
+	r, buf := rand.New(rand.NewPCG(s.seed, 1)), make([]byte, s.max)
+	for {
+		n, end := io.ReadFull(s, buf[:1+r.IntN(s.max)])
+		if _, err := c.Write(buf[:n]); err != nil {
 			return err
 		}
-		b = b[n:]
+		if end != nil {
+			break
+		}
+	}
+	for a := range s.answers {
+		if _, err := c.Write(a); err != nil {
+			return err
+		}
 	}
 	return nil
 }
 
-func randomSession(t *testing.T, r *rand.Rand) {
+// randomSession returns how many pings of the gateway's came.
+func randomSession(t *testing.T, r *rand.Rand) (pings int64) {
 	m := modes[r.IntN(len(modes))]
 	var breach Party
 	if r.IntN(3) == 0 {
@@ -128,12 +176,15 @@ func randomSession(t *testing.T, r *rand.Rand) {
 	cfg.Flood, cfg.Write, cfg.FrameEnd, cfg.MaxMessage = -1, time.Minute, time.Minute, -1
 	cfg.Buffer = []int{200, 4096, 32 << 10}[r.IntN(3)]
 	cfg.Rest = []time.Duration{time.Nanosecond, time.Millisecond, time.Hour}[r.IntN(3)]
-	s := newRigAhead(t, cfg, m, Options{}, fromClient.b[:fromClient.ahead], fromBackend.b[:fromBackend.ahead])
+	cfg.Tick = []time.Duration{time.Millisecond, 5 * time.Millisecond}[r.IntN(2)]
+	cfg.Ping, cfg.Pong = time.Nanosecond, time.Minute // one at each tick
+	s := newRigAhead(t, cfg, m, Options{}, fromClient.ahead, fromBackend.ahead)
+	own := frame{0x89, binary.BigEndian.AppendUint64(nil, s.mark)}
 	errs := make(chan error, 4)
 	go func() { errs <- fromClient.send(s.client) }()
 	go func() { errs <- fromBackend.send(s.backend) }()
-	go func() { errs <- s.client.receive(fromBackend, fromClient.pings, breach) }()
-	go func() { errs <- s.backend.receive(fromClient, fromBackend.pings, breach) }()
+	go func() { errs <- s.client.receive(fromBackend, fromClient, own, breach) }()
+	go func() { errs <- s.backend.receive(fromClient, fromBackend, own, breach) }()
 	for range 4 {
 		if err := <-errs; err != nil && breach == Nobody {
 			t.Error(err)
@@ -141,51 +192,69 @@ func randomSession(t *testing.T, r *rand.Rand) {
 			t.Log(err) // the leg was closed under its writer
 		}
 	}
+	pings = fromClient.pinged + fromBackend.pinged
 	if breach != Nobody {
 		if o := s.outcome(t); o.Cause.By != Gateway || o.Cause.Word != "PROTOCOL" {
 			t.Errorf("cause = %+v", o.Cause)
 		}
-		return
+		return pings
 	}
 	s.client.send(closing(1000, "done"))
-	s.backend.expect(closing(1000, "done"))
+	s.backend.expectBehind(own, closing(1000, "done"))
 	s.backend.send(closing(1000, ""))
-	s.client.expect(closing(1000, ""))
+	s.client.expectBehind(own, closing(1000, ""))
 	s.hangUp()
 	totals := s.check(t, Client, "CLOSE", 1000, 1000, 1000, 1000).Totals
 	if c, b := hear(fromClient.b, true, 1<<62).count, hear(fromBackend.b, false, 1<<62).count; totals.FromClient != c || totals.FromBackend != b {
 		t.Errorf("totals = %+v, want %+v, %+v", totals, c, b)
 	}
+	return pings
 }
 
-// receive reads what the other peer's script amounts to, and the answers to this
-// peer's pings. Where there is a breach it ends with a close, maybe sooner.
-func (p *peer) receive(from *script, pings []string, breach Party) error {
+// expectBehind reads a frame, maybe behind a ping of the gateway's.
+func (p *peer) expectBehind(ping, want frame) {
+	p.t.Helper()
+	got, err := p.next()
+	if err == nil && got.String() == ping.String() {
+		got, err = p.next()
+	}
+	if err != nil || got.String() != want.String() {
+		p.t.Fatalf("%s: frame = %v, %v, want %v", p.name, got, err, want)
+	}
+}
+
+// receive reads what the other peer's script amounts to, the answers to this
+// peer's pings, and the gateway's pings, which the own script is given to answer.
+// Where there is a breach it ends with a close, maybe sooner.
+func (p *peer) receive(from, own *script, ping frame, breach Party) error {
+	defer close(own.answers)
 	_ = p.SetReadDeadline(time.Now().Add(6 * patience))
 	if breach != Nobody {
 		defer p.Close()
 	}
 	var raw bytes.Buffer
-	in := bufio.NewReaderSize(p.Conn, 64<<10)
-	want, answered := from.data, len(pings) == 0
-	for len(want) > 0 || !answered || breach != Nobody {
+	p.in = bufio.NewReaderSize(p.Conn, 64<<10)
+	want, pings := from.data, own.pings
+	for len(want) > 0 || len(pings) > 0 || breach != Nobody {
 		raw.Reset()
-		f, err := readFrame(io.TeeReader(in, &raw), !p.mask)
+		f, err := readFrame(io.TeeReader(p.in, &raw), !p.mask)
 		switch {
 		case err != nil && breach != Nobody:
 			return nil
 		case err != nil:
 			return fmt.Errorf("%s: %w with %d bytes to come", p.name, err, len(want))
 		case f.first == 0x8a:
-			i := 0
-			for i < len(pings) && pings[i] != string(f.payload) {
-				i++
-			}
-			if i == len(pings) {
+			i := slices.Index(pings, string(f.payload))
+			if i < 0 {
 				return fmt.Errorf("%s: pong %q to none of its pings that were not answered", p.name, f.payload)
 			}
 			pings = pings[i+1:]
-			answered = len(pings) == 0
+		case f.first == 0x89:
+			if !bytes.Equal(f.payload, ping.payload) || len(own.answers) > 0 {
+				return fmt.Errorf("%s: %v, want pings of the gateway's, each when the last was answered", p.name, f)
+			}
+			own.pinged++
+			own.answers <- pong(string(f.payload)).bytes(p.mask)
 		case f.first == 0x88 && breach != Nobody:
 			if from.breach && len(want) > 0 {
 				return fmt.Errorf("%s: close with %d bytes before the breach to come", p.name, len(want))
