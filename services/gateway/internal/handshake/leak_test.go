@@ -3,13 +3,17 @@ package handshake
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"os"
 	"sync"
 	"testing"
+	"time"
 
+	"github.com/tidegatehq/tidegate/services/gateway/internal/listener"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/session"
 )
 
@@ -34,7 +38,7 @@ func sockets(t *testing.T) int {
 func TestNothingLeaks(t *testing.T) {
 	before := sockets(t)
 	t.Run("handshakes", func(t *testing.T) {
-		w := newWorld(t, nil)
+		w := newWorld(t, func(c *listener.Config) { c.Timeout = time.Hour })
 		revoked := accepting(t, func(conn net.Conn) {
 			if _, err := http.ReadRequest(bufio.NewReader(conn)); err == nil {
 				w.sessions.EndWhere(session.Revoked(""), "grants/1")
@@ -61,6 +65,7 @@ func TestNothingLeaks(t *testing.T) {
 			}
 			wg.Wait()
 		}
+		leaveInDial(t, w)
 		w.stop()
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
@@ -71,6 +76,65 @@ func TestNothingLeaks(t *testing.T) {
 	if after := sockets(t); after != before {
 		t.Errorf("%d sockets are open, there were %d before", after, before)
 	}
+}
+
+// leaveInDial has clients leave in every way once a backend that keeps silent was
+// asked for them: then its connections must end.
+func leaveInDial(t *testing.T, w *world) {
+	var asked, left sync.Map // of chan struct{}, by the client
+	w.serve(accepting(t, func(conn net.Conn) {
+		br := bufio.NewReader(conn)
+		r, err := http.ReadRequest(br)
+		if err != nil {
+			t.Errorf("the backend got no request: %v", err)
+			return
+		}
+		close(channel(&asked, r.Header.Get("Client")))
+		_, _ = io.Copy(io.Discard, br)
+		close(channel(&left, r.Header.Get("Client")))
+	}))
+	ways := []func(conn net.Conn){
+		func(conn net.Conn) { _ = conn.Close() },
+		func(conn net.Conn) { w.send(conn, "some bytes"); _ = conn.Close() },
+		func(conn net.Conn) { reset(conn) },
+		func(conn net.Conn) { _ = conn.(interface{ CloseWrite() error }).CloseWrite(); readAll(conn) },
+	}
+	var wg sync.WaitGroup
+	for i := range 60 * len(ways) {
+		conn, name := w.dial(i/len(ways)%2 == 0), fmt.Sprint(i)
+		wg.Go(func() {
+			w.send(conn, request("/echo/1.0.0", good+"Client: "+name+"\r\n"))
+			await(t, "the dial of client "+name, channel(&asked, name))
+			ways[i%len(ways)](conn)
+			await(t, "the end of the dial of client "+name, channel(&left, name))
+			_ = conn.Close()
+		})
+	}
+	wg.Wait()
+}
+
+// channel returns the one of this name.
+func channel(m *sync.Map, name string) chan struct{} {
+	c, _ := m.LoadOrStore(name, make(chan struct{}))
+	return c.(chan struct{})
+}
+
+func await(t *testing.T, what string, c <-chan struct{}) {
+	t.Helper()
+	select {
+	case <-c:
+	case <-time.After(20 * time.Second):
+		t.Errorf("%s did not come", what)
+	}
+}
+
+// reset closes the connection so that the other end sees a reset.
+func reset(conn net.Conn) {
+	if secure, ok := conn.(*tls.Conn); ok {
+		conn = secure.NetConn()
+	}
+	_ = conn.(*net.TCPConn).SetLinger(0)
+	_ = conn.Close()
 }
 
 func readAll(conn net.Conn) { _, _ = io.Copy(io.Discard, conn) }
