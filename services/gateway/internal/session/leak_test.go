@@ -2,6 +2,7 @@ package session
 
 import (
 	"context"
+	"crypto/tls"
 	"net"
 	"os"
 	"runtime"
@@ -31,6 +32,8 @@ var endings = []func(b *bench, s *Session){
 	},
 	func(b *bench, s *Session) { client, _ := b.start(s); client.Close() },
 	func(b *bench, s *Session) { _, backend := b.start(s); backend.Close() },
+	func(b *bench, s *Session) { client, backend := b.start(s); client.halfClose(backend, s) },
+	func(b *bench, s *Session) { client, backend := b.start(s); backend.halfClose(client, s) },
 	func(b *bench, s *Session) { client, _ := b.start(s); client.reset() },
 	func(b *bench, s *Session) { _, backend := b.start(s); backend.reset() },
 	func(b *bench, s *Session) { b.start(s); s.End(Closed("")) },
@@ -47,15 +50,36 @@ var endings = []func(b *bench, s *Session){
 }
 
 func (p *peer) reset() {
-	_ = p.Conn.(*net.TCPConn).SetLinger(0)
+	_ = p.tcp().SetLinger(0)
 	_ = p.Close()
 }
 
-// TestNoLeak ends a thousand sessions in every way, many at a time. Afterwards
-// there are as many goroutines and sockets as before, and one record for each
-// that was started.
+func (p *peer) tcp() *net.TCPConn {
+	if secure, ok := p.Conn.(*tls.Conn); ok {
+		return secure.NetConn().(*net.TCPConn)
+	}
+	return p.Conn.(*net.TCPConn)
+}
+
+// halfClose says that nothing more comes and keeps the connection open. The other
+// peer leaves when it is told, and that ends the session.
+func (p *peer) halfClose(other *peer, s *Session) {
+	_ = p.Conn.(interface{ CloseWrite() error }).CloseWrite()
+	if p.mask {
+		other.expectClose(1001)
+	} else {
+		other.expectClose(1014)
+	}
+	_ = other.Close()
+	eventually(p.t, "session has not ended", 0, func() int { return int(Ended - s.State()) })
+}
+
+// TestNoLeak ends a thousand sessions in every way, plain and over TLS, many at a
+// time. Afterwards there are as many goroutines and sockets as before, and one
+// record for each that was started.
 func TestNoLeak(t *testing.T) {
 	b := newBench(t)
+	b.newCert()
 	total := 1000
 	if testing.Short() {
 		total = 100
@@ -68,8 +92,8 @@ func TestNoLeak(t *testing.T) {
 	for range 20 {
 		wg.Go(func() {
 			for i := range next {
-				own := *b
-				own.t = &cleaner{TB: t}
+				own, round := *b, i/len(endings)
+				own.t, own.secureClient, own.secureBackend = &cleaner{TB: t}, round&1 != 0, round&2 != 0
 				endings[i%len(endings)](&own, b.register("grants/g"))
 				own.t.(*cleaner).clean()
 			}
@@ -86,12 +110,23 @@ func TestNoLeak(t *testing.T) {
 		t.Errorf("Drain = %v", err)
 	}
 	close(started)
+	close(b.records)
+	oneEach(t, started, b.records)
+	if g := b.Gauges(); g != (Gauges{}) || len(b.sessions)+len(b.index.bases)+len(b.index.names)+b.open != 0 {
+		t.Errorf("gauges = %+v, %d sessions, %d bases, %d names are left", g, len(b.sessions), len(b.index.bases), len(b.index.names))
+	}
+	eventually(t, "sockets", sockets, func() int { return openFiles(t) })
+	eventually(t, "goroutines", routines, runtime.NumGoroutine)
+}
+
+// oneEach checks that there is one record for each session that was started.
+func oneEach(t *testing.T, started <-chan string, records <-chan Record) {
+	t.Helper()
 	want := map[string]int{}
 	for ref := range started {
 		want[ref]++
 	}
-	close(b.records)
-	for r := range b.records {
+	for r := range records {
 		if want[r.Ref]--; r.Cause.Word == "" || want[r.Ref] != 0 {
 			t.Errorf("record %+v, %d to come", r, want[r.Ref])
 		}
@@ -100,11 +135,6 @@ func TestNoLeak(t *testing.T) {
 	if len(want) != 0 {
 		t.Errorf("%d sessions left no record", len(want))
 	}
-	if g := b.Gauges(); g != (Gauges{}) || len(b.sessions)+len(b.index.bases)+len(b.index.names)+b.open != 0 {
-		t.Errorf("gauges = %+v, %d sessions, %d bases, %d names are left", g, len(b.sessions), len(b.index.bases), len(b.index.names))
-	}
-	eventually(t, "sockets", sockets, func() int { return openFiles(t) })
-	eventually(t, "goroutines", routines, runtime.NumGoroutine)
 }
 
 // cleaner collects the clean-up of one ending, whose sockets must not stay open
@@ -123,11 +153,13 @@ func (c *cleaner) clean() {
 }
 
 // eventually waits until a number is what it was.
-func eventually(t *testing.T, what string, want int, count func() int) {
+func eventually(t testing.TB, what string, want int, count func() int) {
 	t.Helper()
+	poll := time.NewTicker(time.Millisecond)
+	defer poll.Stop()
 	got := count()
 	for end := time.Now().Add(patience); got > want && time.Now().Before(end); got = count() {
-		runtime.Gosched()
+		<-poll.C
 	}
 	if got > want {
 		t.Errorf("%d %s, %d before", got, what, want)

@@ -2,6 +2,7 @@ package session
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"io"
 	"net"
@@ -13,6 +14,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/tidegatehq/tidegate/services/gateway/internal/relay"
+	"github.com/tidegatehq/tidegate/services/kit/certs/certtest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -24,6 +26,9 @@ type bench struct {
 	*Registry
 	t       testing.TB
 	records chan Record
+
+	cert                        tls.Certificate
+	secureClient, secureBackend bool // the leg carries TLS
 }
 
 func newBench(t testing.TB) *bench {
@@ -60,6 +65,12 @@ func (b *bench) start(s *Session) (client, backend *peer) {
 	b.t.Helper()
 	c, clientLeg := b.pair()
 	p, backendLeg := b.pair()
+	if b.secureClient {
+		c, clientLeg = b.secure(c, clientLeg, false)
+	}
+	if b.secureBackend {
+		p, backendLeg = b.secure(p, backendLeg, true)
+	}
 	if err := s.Start(relay.Leg{Conn: clientLeg}, relay.Leg{Conn: backendLeg}); err != nil {
 		b.t.Fatal(err)
 	}
@@ -81,6 +92,34 @@ func (b *bench) pair() (far, near net.Conn) {
 	}
 	b.t.Cleanup(func() { far.Close() })
 	return far, near
+}
+
+// newCert makes the certificate of legs that carry TLS.
+func (b *bench) newCert() {
+	b.t.Helper()
+	files := certtest.NewCA(b.t).Issue(b.t, "gateway")
+	var err error
+	if b.cert, err = tls.LoadX509KeyPair(files.Cert, files.Key); err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+// secure puts TLS above both ends of a leg. The gateway is its client where it
+// dials.
+func (b *bench) secure(far, near net.Conn, dials bool) (_, _ net.Conn) {
+	b.t.Helper()
+	server, client := &tls.Config{Certificates: []tls.Certificate{b.cert}}, &tls.Config{InsecureSkipVerify: true}
+	near = relay.BelowTLS(near)
+	f, n := tls.Client(far, client), tls.Server(near, server)
+	if dials {
+		f, n = tls.Server(far, server), tls.Client(near, client)
+	}
+	done := make(chan error, 1)
+	go func() { done <- f.Handshake() }()
+	if err := errors.Join(n.Handshake(), <-done); err != nil {
+		b.t.Fatal(err)
+	}
+	return f, n
 }
 
 // record waits for the next record.
