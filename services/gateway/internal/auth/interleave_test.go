@@ -44,9 +44,12 @@ type world struct {
 type handshake struct {
 	id             int
 	token, version string
-	since          int // instant that the gateway was at when it began
+	since          int       // instant that the gateway was at when it began
+	began          time.Time // on the clock
+	over           bool      // the token's time was over when it began
 	session        *session.Session
-	ids            []string // that the grant rests on
+	ids            []string  // that the grant rests on
+	expires        time.Time // end of the grant
 	left           bool
 	err            error
 }
@@ -60,13 +63,13 @@ func (w *world) connect(h *handshake) {
 	ctx := context.Background()
 	at := func(what string) string { return fmt.Sprintf("handshake %d %s", h.id, what) }
 	w.pause(at("begins"))
-	h.since = w.told
+	h.since, h.began, h.over = w.told, time.Now(), w.control.over(h.token)
 	g, err := w.cache.Verify(ctx, h.token, h.version)
 	w.judge(h, g, err)
 	if h.err = err; err != nil {
 		return
 	}
-	h.ids = g.Basis.IDs
+	h.ids, h.expires = g.Basis.IDs, g.Expires
 	w.pause(at("has its grant"))
 	s, err := w.registry.New(ctx, session.Info{
 		Ref: session.NewRef(), Route: &session.Route{API: "apis/x", Version: h.version, Name: h.version}, Grant: g.Basis, Expires: g.Expires,
@@ -81,24 +84,46 @@ func (w *world) connect(h *handshake) {
 		return
 	}
 	w.pause(at("is confirmed"))
-	if h.err = s.Err(); h.err != nil {
+	if h.err = s.Err(); h.err == nil && expired(s) {
+		h.err = grant.ErrUnauthenticated
+	}
+	if h.err != nil {
 		s.Abandon()
 		return
 	}
 	h.session = s
 }
 
+// expired reports whether the session knows that its credential's time is over.
+func expired(s *session.Session) bool {
+	end := s.Info().Expires
+	return !end.IsZero() && !time.Now().Before(end)
+}
+
 // judge checks that an answer was true at some instant between the one that the
-// gateway was at and this one.
+// gateway was at and this one, and that a grant ends with its token or, by what
+// the answer took, sooner. Only a grant that was on its way when the handshake
+// began may be over already. A denial that is kept may be of before the end.
 func (w *world) judge(h *handshake, g grant.Grant, err error) {
-	w.note("handshake %d: as of %d, %v", h.id, g.AsOf, err)
+	w.note("handshake %d: as of %d until %s, %v", h.id, g.AsOf, g.Expires.Format(time.StampMicro), err)
 	if err != nil && !errors.Is(err, grant.ErrUnauthenticated) && !errors.Is(err, grant.ErrNotSubscribed) {
 		return
 	}
-	for _, s := range w.control.history[h.since:] {
-		a := s.judge(h.token, h.version)
-		if err != nil && errors.Is(err, a.Denied) || err == nil && a.Grant != nil && a.Grant.Subscription == g.Basis.Subscription {
-			return
+	c := w.control
+	early, end := c.early[h.token], c.expires[h.token]
+	over := [2]bool{false, !time.Now().Before(early)}
+	if err == nil {
+		if g.Expires.Before(early) || g.Expires.After(end) {
+			w.failf("handshake %d: the grant ends at %s, want %s, or from %s on", h.id, g.Expires, end, early)
+		}
+		over[0] = h.over && c.given[g.Basis].Before(h.began)
+	}
+	for _, s := range c.history[h.since:] {
+		for _, over := range over {
+			a := s.judge(h.token, h.version, over)
+			if err != nil && errors.Is(err, a.Denied) || err == nil && a.Grant != nil && a.Grant.Subscription == g.Basis.Subscription {
+				return
+			}
 		}
 	}
 	w.failf("handshake %d of %s to %s was told %v, which was true at no instant since it began", h.id, h.token, h.version, err)
@@ -142,6 +167,7 @@ func (w *world) start(delivering *atomic.Bool) {
 			before := w.all[w.rnd.IntN(len(w.all))]
 			token, version = before.token, before.version
 		}
+		w.control.issue(token)
 		h := &handshake{id: len(w.all), token: token, version: version}
 		w.all = append(w.all, h)
 		w.note("handshake %d of %s to %s", h.id, h.token, h.version)
@@ -152,17 +178,28 @@ func (w *world) start(delivering *atomic.Bool) {
 			what = groupActs + w.rnd.IntN(groupsEnd-groupActs)
 		}
 		w.note("%s", w.control.act(what, app, token, version))
-	case n < 17:
+	case n < 16:
 		w.tell(delivering)
 	case n < 18:
-		d := []time.Duration{150 * time.Millisecond, 150 * time.Millisecond, 150 * time.Millisecond, time.Second, 61 * time.Second}[w.rnd.IntN(5)]
-		w.note("%s pass", d)
-		time.Sleep(d)
+		w.pass([]time.Duration{150 * time.Millisecond, 150 * time.Millisecond, 150 * time.Millisecond, time.Second, 61 * time.Second}[w.rnd.IntN(5)])
 	case n < 19:
 		w.mishap()
 	default:
 		w.control.away = true
 		w.note("away: %t", w.control.away)
+	}
+}
+
+// pass lets time go by, and ends the sessions whose time is over, as the relay
+// does.
+func (w *world) pass(d time.Duration) {
+	w.note("%s pass", d)
+	time.Sleep(d)
+	synctest.Wait()
+	for _, h := range w.all {
+		if h.session != nil && !h.left && expired(h.session) && h.session.End(session.Expired()) {
+			w.note("session %d expires", h.id)
+		}
 	}
 }
 
@@ -199,7 +236,7 @@ func (w *world) settle(delivering *atomic.Bool) {
 				return
 			}
 		}
-		time.Sleep(maxPause / 10)
+		w.pass(maxPause / 10)
 	}
 }
 
@@ -221,25 +258,47 @@ func (w *world) check() {
 		switch {
 		case h.left:
 		case h.session != nil:
-			lives, valid := h.session.Err() == nil, w.control.holds(appOf(h.token), h.ids)
-			if lives && !valid {
-				w.failf("session %d survived, though its grant %v is void", h.id, h.ids)
-			}
-			if !lives && valid {
-				w.failf("session %d was ended (%v), though its grant was valid all the time", h.id, h.session.Err())
-			}
+			w.checkSession(h)
 		case h.err == nil:
 			w.failf("handshake %d did not end", h.id)
-		}
-		var over *session.EndedError
-		if errors.As(h.err, &over) && w.control.holds(appOf(h.token), h.ids) {
-			w.failf("handshake %d was refused (%v), though its grant was valid all the time", h.id, h.err)
+		default:
+			w.checkEnd(h, "handshake", h.err)
 		}
 	}
 }
 
+func (w *world) checkSession(h *handshake) {
+	if end := h.session.Info().Expires; !end.Equal(h.expires) {
+		w.failf("session %d expires at %s, its grant at %s", h.id, end, h.expires)
+	}
+	err, valid := h.session.Err(), w.control.holds(appOf(h.token), h.ids) && time.Now().Before(h.expires)
+	if err == nil && !valid {
+		w.failf("session %d survived, though its grant %v until %s is void", h.id, h.ids, h.expires)
+	}
+	w.checkEnd(h, "session", err)
+}
+
+// checkEnd checks that what a session ended with, if it did, is so.
+func (w *world) checkEnd(h *handshake, what string, err error) {
+	holds, inTime := w.control.holds(appOf(h.token), h.ids), time.Now().Before(h.expires)
+	var end *session.EndedError
+	switch {
+	case !errors.As(err, &end):
+	case holds && inTime:
+		w.failf("%s %d was ended (%v), though its grant was valid all the time", what, h.id, err)
+	case hasExpired(err) && inTime, !hasExpired(err) && holds:
+		w.failf("%s %d was ended (%v), which is not why its grant %v until %s is void", what, h.id, err, h.ids, h.expires)
+	}
+}
+
+// hasExpired reports whether a session ended because its credential's time was over.
+func hasExpired(err error) bool {
+	var end *session.EndedError
+	return errors.As(err, &end) && end.Cause.Word == session.Expired().Word
+}
+
 // outcomes counts what interleavings led to, to know that they lead anywhere.
-type outcomes struct{ lives, ended, raced, denied, unknown atomic.Int64 }
+type outcomes struct{ lives, ended, expired, raced, denied, unknown atomic.Int64 }
 
 func (o *outcomes) add(w *world) {
 	for _, h := range w.all {
@@ -247,6 +306,8 @@ func (o *outcomes) add(w *world) {
 		switch {
 		case h.session != nil && h.session.Err() == nil:
 			o.lives.Add(1)
+		case h.session != nil && hasExpired(h.session.Err()):
+			o.expired.Add(1)
 		case h.session != nil:
 			o.ended.Add(1)
 		case errors.As(h.err, &over):
@@ -310,9 +371,9 @@ func runSeed(t *testing.T) (seed uint64, once bool) {
 }
 
 // TestSurvivorsAreTheModels plays interleavings of handshakes, changes, their
-// delivery, resets and lost control planes, step by step, and compares the
-// sessions that live at the end with those whose grant was valid at every
-// instant. A failure names the seed of its interleaving: -seed plays it again.
+// delivery, resets, lost control planes and the passing of time, step by step, and
+// compares the sessions that live at the end with those whose grant was valid at
+// every instant. A failure names the seed of its interleaving: -seed plays it again.
 func TestSurvivorsAreTheModels(t *testing.T) {
 	m, o := metrics.New(prometheus.NewRegistry()), &outcomes{}
 	first, once := runSeed(t)
@@ -332,10 +393,11 @@ func TestSurvivorsAreTheModels(t *testing.T) {
 			})
 		}
 	})
-	t.Logf("%d sessions live, %d ended, %d handshakes refused in a race, %d denied, %d without an answer",
-		o.lives.Load(), o.ended.Load(), o.raced.Load(), o.denied.Load(), o.unknown.Load())
+	t.Logf("%d sessions live, %d ended, %d expired, %d handshakes refused in a race, %d denied, %d without an answer",
+		o.lives.Load(), o.ended.Load(), o.expired.Load(), o.raced.Load(), o.denied.Load(), o.unknown.Load())
 	for what, n := range map[string]int64{
-		"sessions that live": o.lives.Load(), "sessions that ended": o.ended.Load(), "races": o.raced.Load(), "denials": o.denied.Load(),
+		"sessions that live": o.lives.Load(), "sessions that ended": o.ended.Load(), "sessions that expired": o.expired.Load(),
+		"races": o.raced.Load(), "denials": o.denied.Load(),
 	} {
 		if n < interleavings/20 {
 			t.Errorf("only %d %s in %d interleavings: they prove little", n, what, interleavings)

@@ -45,7 +45,9 @@ func (s state) apps() []string {
 // tokens returns two tokens of an application that are good.
 func (s state) tokens(app string) []string {
 	letter := app[len(app)-1:]
-	return living(digits, func(c byte) string { return letter + string(c) }, func(token string) bool { return s.gone[grantName(token)] })
+	return living(digits, func(c byte) string { return letter + string(c) }, func(token string) bool {
+		return s.gone[grantName(token)] || s.over(token)
+	})
 }
 
 // versions returns two versions that exist.
@@ -62,25 +64,33 @@ func grantName(token string) string { return "grants/" + token }
 func pair(app, version string) string { return app + "@" + version }
 
 // state is what the subscription service knows. A name that is gone never comes
-// back. Groups are what a later release may have: an application that is in one
+// back, nor does a token whose time is over. Groups are what a later release may have: an application that is in one
 // rests on it, and stays in it.
 type state struct {
 	gone   map[string]bool
 	subs   map[string]string   // by pair, the subscription
 	groups map[string][]string // by application
+
+	expires map[string]time.Time // by token, once it was issued; all states share it
 }
 
 func (s state) clone() state {
-	return state{gone: maps.Clone(s.gone), subs: maps.Clone(s.subs), groups: maps.Clone(s.groups)}
+	return state{gone: maps.Clone(s.gone), subs: maps.Clone(s.subs), groups: maps.Clone(s.groups), expires: s.expires}
 }
 
-// judge is the truth about a token and a version.
-func (s state) judge(token, version string) Answer {
+// over reports whether a token's time is over.
+func (s state) over(token string) bool {
+	end, issued := s.expires[token]
+	return issued && !time.Now().Before(end)
+}
+
+// judge is the truth about a token, whose time may be over, and a version.
+func (s state) judge(token, version string, over bool) Answer {
 	app := appOf(token)
 	key, person := keyOfApp(app), personOf(app)
 	base := []string{grantName(token), key, app, person}
 	base = append(base, s.groups[app]...)
-	if slices.ContainsFunc(base, func(n string) bool { return s.gone[n] }) {
+	if over || slices.ContainsFunc(base, func(n string) bool { return s.gone[n] }) {
 		return Answer{Denied: grant.ErrUnauthenticated, RestsOn: base}
 	}
 	sub := s.subs[pair(app, version)]
@@ -90,11 +100,10 @@ func (s state) judge(token, version string) Answer {
 	return Answer{
 		Grant: &session.Grant{
 			Name: grantName(token), Person: person, Application: app, Subscription: sub, Key: key,
-			IDs: slices.Concat(base, []string{sub, version}),
+			IDs: slices.Concat(base, []string{sub, version}), ExpireTime: s.expires[token],
 		},
-		RestsOn:  slices.Concat(base, []string{sub, version}),
-		KeyType:  grant.Production,
-		Lifetime: 1000 * time.Hour,
+		RestsOn: slices.Concat(base, []string{sub, version}),
+		KeyType: grant.Production,
 	}
 }
 
@@ -123,10 +132,14 @@ type control struct {
 	queue   []pendingChange
 	reset   bool // the gateway has to be told a reset before anything else
 	away    bool // calls fail
+
+	early map[string]time.Time         // by token, the earliest end that the gateway may take it to have
+	given map[*session.Grant]time.Time // when the gateway was given a grant
 }
 
 func newControl(s *scheduler) *control {
-	c := &control{sched: s, state: state{gone: map[string]bool{}, subs: map[string]string{}, groups: map[string][]string{}}, head: 3}
+	c := &control{sched: s, head: 3, early: map[string]time.Time{}, given: map[*session.Grant]time.Time{}}
+	c.state = state{gone: map[string]bool{}, subs: map[string]string{}, groups: map[string][]string{}, expires: map[string]time.Time{}}
 	for _, c1 := range []byte(letters) {
 		c.subs[pair("applications/"+string(c1), versionOf('1'))] = c.newName("subscriptions/")
 	}
@@ -137,6 +150,21 @@ func newControl(s *scheduler) *control {
 func (c *control) newName(prefix string) string {
 	c.made++
 	return fmt.Sprint(prefix, c.made)
+}
+
+// issue gives a token its lifetime when it is first used: half of them live on
+// when all is over.
+func (c *control) issue(token string) {
+	if _, issued := c.expires[token]; issued {
+		return
+	}
+	lifetime, rnd := 1000*time.Hour, c.sched.rnd
+	if rnd.IntN(2) == 0 {
+		longest := []time.Duration{500 * time.Millisecond, 5 * time.Second, 2 * time.Minute}[rnd.IntN(3)]
+		lifetime = time.Duration(1 + rnd.Int64N(int64(longest)))
+	}
+	c.expires[token] = time.Now().Add(lifetime)
+	c.early[token] = c.expires[token]
 }
 
 // commit makes a change.
@@ -239,7 +267,7 @@ var errAway = errors.New("away")
 
 // Verify is Source's.
 func (c *control) Verify(ctx context.Context, credential, version string) (Answer, error) {
-	at := fmt.Sprintf("verify %s %s", credential, version)
+	at, sent := fmt.Sprintf("verify %s %s", credential, version), time.Now()
 	if err := c.sched.stop(ctx, at+" arrives"); err != nil {
 		return Answer{}, err
 	}
@@ -250,9 +278,19 @@ func (c *control) Verify(ctx context.Context, credential, version string) (Answe
 	if err := c.sched.stop(ctx, at+" has read the number"); err != nil {
 		return Answer{}, err
 	}
-	a := c.judge(credential, version)
+	a := c.judge(credential, version, c.over(credential))
 	a.AsOf = asOf
-	return a, c.sched.stop(ctx, at+" is judged")
+	if a.Grant != nil {
+		a.Lifetime = time.Until(a.Grant.ExpireTime)
+		if early := sent.Add(a.Lifetime); early.Before(c.early[credential]) {
+			c.early[credential] = early
+		}
+	}
+	if err := c.sched.stop(ctx, at+" is judged"); err != nil {
+		return Answer{}, err
+	}
+	c.given[a.Grant] = time.Now()
+	return a, nil
 }
 
 // Read is Source's.
@@ -268,10 +306,10 @@ func (c *control) Read(ctx context.Context, asked []Query) (States, error) {
 		return States{}, err
 	}
 	for _, q := range asked {
-		a := c.judge(q.Grant.Name[len("grants/"):], q.Version)
-		st := State{Grant: a.Grant}
-		if a.Grant == nil {
-			st.Ended = c.why(q.Grant.IDs)
+		token := q.Grant.Name[len("grants/"):]
+		st := State{Grant: c.judge(token, q.Version, c.over(token)).Grant}
+		if st.Grant == nil {
+			st.Ended = c.why(token, q.Grant.IDs)
 		}
 		out.States = append(out.States, st)
 	}
@@ -279,11 +317,15 @@ func (c *control) Read(ctx context.Context, asked []Query) (States, error) {
 }
 
 // why names a cause that a grant ended for.
-func (c *control) why(ids []string) Cause {
-	if slices.ContainsFunc(ids[:2], func(n string) bool { return c.gone[n] }) {
+func (c *control) why(token string, ids []string) Cause {
+	switch {
+	case slices.ContainsFunc(ids[:2], func(n string) bool { return c.gone[n] }):
 		return TokenRevoked
+	case c.over(token):
+		return Expired
+	default:
+		return SubscriptionDeleted
 	}
-	return SubscriptionDeleted
 }
 
 // pausing is a registry whose every use is a point where the world may go on.
