@@ -34,6 +34,16 @@ var endings = []func(b *bench, s *Session){
 	func(b *bench, s *Session) { _, backend := b.start(s); backend.Close() },
 	func(b *bench, s *Session) { client, backend := b.start(s); client.halfClose(backend, s) },
 	func(b *bench, s *Session) { client, backend := b.start(s); backend.halfClose(client, s) },
+	func(b *bench, s *Session) {
+		client, backend := b.start(s)
+		backend.fill(client)
+		client.halfClose(backend, s)
+	},
+	func(b *bench, s *Session) {
+		client, backend := b.start(s)
+		client.fill(backend)
+		backend.halfClose(client, s)
+	},
 	func(b *bench, s *Session) { client, _ := b.start(s); client.reset() },
 	func(b *bench, s *Session) { _, backend := b.start(s); backend.reset() },
 	func(b *bench, s *Session) { b.start(s); s.End(Closed("")) },
@@ -59,6 +69,18 @@ func (p *peer) tcp() *net.TCPConn {
 		return secure.NetConn().(*net.TCPConn)
 	}
 	return p.Conn.(*net.TCPConn)
+}
+
+// fill writes until nothing more is taken, because the other peer does not read.
+func (p *peer) fill(other *peer) {
+	_ = other.tcp().SetReadBuffer(128 << 10)
+	f := ws.NewBinaryFrame(make([]byte, 64<<10))
+	if p.mask {
+		f = ws.MaskFrame(f)
+	}
+	for err := error(nil); err == nil; err = ws.WriteFrame(p, f) {
+		_ = p.SetWriteDeadline(time.Now().Add(300 * time.Millisecond))
+	}
 }
 
 // halfClose says that nothing more comes and keeps the connection open. The other
