@@ -26,8 +26,9 @@ const (
 	sweepEvery = 10 * time.Second
 	purgeEvery = time.Hour
 	purgeBatch = 1000
-	// lookTimeout bounds one look: a database that does not answer is asked anew.
-	lookTimeout = 2 * time.Second
+	// lookTimeout bounds one look: a database that does not answer is asked anew,
+	// before watchers, who wait 6 s for a word, give up.
+	lookTimeout = 4 * time.Second
 )
 
 // Log is the log of changes of one service. It is safe for concurrent use.

@@ -131,11 +131,6 @@ func TestNotReady(t *testing.T) {
 // TestBackendRefuses has backends that fail in every way.
 func TestBackendRefuses(t *testing.T) {
 	w := newWorld(t, nil)
-	closed, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_ = closed.Close()
 	mute := accepting(t, func(conn net.Conn) { _, _ = io.Copy(io.Discard, conn) })
 	tests := []struct {
 		name, url    string
@@ -148,7 +143,7 @@ func TestBackendRefuses(t *testing.T) {
 		{"wrong proof", saying(t, "HTTP/1.1 101 X\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: x\r\n\r\n"), 502, "BACKEND_INCORRECT", "the backend's answer is not a correct 101: its Sec-WebSocket-Accept does not belong to the key"},
 		{"no HTTP", saying(t, "hello\r\n\r\n"), 502, "BACKEND_INCORRECT", "the backend's answer is not a correct 101: it is malformed"},
 		{"breaks off", accepting(t, func(net.Conn) {}), 502, "BACKEND_BROKEN", "the backend closed the connection within the handshake"},
-		{"nobody there", "ws://" + closed.Addr().String(), 502, "BACKEND_UNREACHABLE", "the backend cannot be reached"},
+		{"nobody there", "ws://127.0.0.1:1", 502, "BACKEND_UNREACHABLE", "the backend cannot be reached"},
 		{"forbidden address", "ws://169.254.169.254", 502, "BACKEND_FORBIDDEN", "the backend's address is not allowed here"},
 		{"silent in TLS", "wss" + strings.TrimPrefix(mute, "ws"), 504, "BACKEND_TIMEOUT", "the backend did not answer in time"},
 	}

@@ -260,7 +260,7 @@ func TestDataIsLife(t *testing.T) {
 	shown := l.pingAt
 	for range 3 {
 		r.until(t, "data has come", func() bool { r.client.send(text("alive")); return l.life > shown })
-		if r.overdue(l, shown); r.Closing() {
+		if r.overdue(l, shown); r.Cause().By != Nobody {
 			t.Fatalf("a session with traffic was ended: %+v", r.Cause())
 		}
 		r.mu.Lock()

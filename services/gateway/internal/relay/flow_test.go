@@ -103,7 +103,7 @@ func TestBackpressure(t *testing.T) {
 					done <- err
 				}()
 				r.stalled(t, slow)
-				if r.Closing() {
+				if r.Cause().By != Nobody {
 					t.Fatalf("ended while it waited: %+v", r.Cause())
 				}
 				for i := 0; i < messages; {

@@ -94,7 +94,7 @@ func (p *lot) forget(l *leg) {
 func (p *lot) wake(events []unix.EpollEvent) {
 	for {
 		n, err := unix.EpollWait(p.fd, events, 0)
-		if err == unix.EINTR { //nolint:errorlint // an errno, never wrapped
+		if err == unix.EINTR {
 			continue
 		}
 		if n <= 0 {

@@ -18,7 +18,7 @@ func TestSlowPong(t *testing.T) {
 	}
 	r.pingNow(t, l)
 	for range 3 {
-		if r.overdue(l, 0); r.Closing() {
+		if r.overdue(l, 0); r.Cause().By != Nobody {
 			t.Fatalf("ended though bytes were moving: %+v", r.Cause())
 		}
 		until(t, "the leg takes some of the bytes", func() bool {
@@ -29,6 +29,6 @@ func TestSlowPong(t *testing.T) {
 			return unsent(l.wire.fd) < l.queued
 		})
 	}
-	until(t, "the leg that takes no more is idle", func() bool { r.overdue(l, 0); return r.Closing() })
+	until(t, "the leg that takes no more is idle", func() bool { r.overdue(l, 0); return r.Cause().By != Nobody })
 	r.backend.expectClose(1001, "IDLE")
 }

@@ -243,13 +243,6 @@ func (r *Relay) setExpiry(at time.Time) {
 	}
 }
 
-// Closing reports whether a close was sent or received, or a leg died.
-func (r *Relay) Closing() bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.cause != nil
-}
-
 // Cause returns who ended the session first and why; By is Nobody while it lives.
 func (r *Relay) Cause() Cause {
 	r.mu.Lock()
