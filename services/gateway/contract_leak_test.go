@@ -284,7 +284,7 @@ func (v *visit) halfClose() error {
 
 // operator returns what closes the session of a client's address.
 func (w *world) operator() func(client string) error {
-	api, ctx := w.sessions("root", "admin")
+	api, ctx := w.sessions()
 	return func(client string) error {
 		list, err := api.ListSessions(ctx, &gatewayv1.ListSessionsRequest{Parent: "gateways/-"})
 		if err != nil {

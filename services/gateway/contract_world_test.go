@@ -88,7 +88,7 @@ func bearer(token string) http.Header { return http.Header{"Authorization": {"Be
 // names are the names of the live sessions of an API, in order.
 func (w *world) names(of string) []string {
 	w.t.Helper()
-	api, ctx := w.sessions("root", "admin")
+	api, ctx := w.sessions()
 	list, err := api.ListSessions(ctx, &gatewayv1.ListSessionsRequest{Parent: "gateways/-"})
 	if err != nil {
 		w.t.Fatalf("ListSessions = %v", err)
@@ -288,7 +288,7 @@ func (w *world) record(reason string) *subscriptionv1.SessionRecord {
 // settled waits until the gateway has applied all changes.
 func (w *world) settled() {
 	w.t.Helper()
-	api, ctx := w.sessions("root", "admin")
+	api, ctx := w.sessions()
 	eventually(w.t, "all changes are applied", func() bool {
 		g, err := api.GetGateway(ctx, &gatewayv1.GetGatewayRequest{Name: "gateways/" + w.cfg.Instance})
 		return err == nil && g.GetRoutesApplied() == w.plane.routes.number() && g.GetGrantsApplied() == w.plane.grants.number()
