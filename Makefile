@@ -1,5 +1,7 @@
 # What CI runs stands here; CI calls these targets and nothing else.
 BIN := $(CURDIR)/.bin
+# The PATH of whoever calls, who pastes what run prints into a shell that has it.
+CALLER := $(PATH)
 export PATH := $(BIN):$(PATH)
 TOOLS := $(BIN)/.stamp
 LINT := $(BIN)/golangci-lint
@@ -27,6 +29,7 @@ build: ## Build every binary into .bin/
 	  ./services/subscription/cmd/subscription ./services/gateway/cmd/gateway ./services/portal/cmd/portal
 
 .PHONY: run
+run: export PATH := $(CALLER)
 run: ## Build and start everything on embedded SQLite
 	@go build -o $(BIN)/tidegate ./services/standalone/cmd/tidegate
 	@exec $(BIN)/tidegate serve $(ARGS)

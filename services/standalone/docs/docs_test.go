@@ -143,6 +143,9 @@ func TestMakeRun(t *testing.T) {
 		if readme := documents(t)[0].text; !strings.Contains(readme, "\n    "+line+"\n") {
 			t.Errorf("README.md does not have the line that make run prints, %q", line)
 		}
+		if m := regexp.MustCompile(`(?m)^    (\S+) login `).FindStringSubmatch(banner); m == nil || !strings.Contains(m[1], "/") {
+			t.Errorf("make run prints %q to sign in, want the program's path: it is not in the caller's PATH", m)
+		}
 		s.stop(t)
 	}
 }
