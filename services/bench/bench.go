@@ -108,7 +108,7 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger, out io.Writer) error
 		r.targets = ts
 		for round := range cfg.Rounds {
 			log.Info("measure", "round", round+1)
-			if err := each(ts, func(t *target) error { return measure(ctx, cfg, t, r) }); err != nil {
+			if err := measure(ctx, cfg, ts, r); err != nil {
 				return err
 			}
 		}
@@ -146,25 +146,29 @@ func withTargets(ctx context.Context, cfg Config, log *slog.Logger, dir, backend
 	return fn(targets)
 }
 
-// measure does one round of one target.
-func measure(ctx context.Context, cfg Config, t *target, r *report) error {
-	if cfg.wants("echo") {
-		for _, depth := range depths {
-			m, err := echo(ctx, cfg, t, depth)
-			if err != nil {
-				return err
-			}
-			r.addEcho(t.name, depth, m)
+// measure does one round: each measurement of all targets, one right after the
+// other, for a shared machine changes from one moment to the next.
+func measure(ctx context.Context, cfg Config, ts []*target, r *report) error {
+	for _, depth := range depths {
+		if !cfg.wants("echo") {
+			break
 		}
-	}
-	if cfg.wants("handshake") {
-		m, err := handshakes(ctx, cfg, t)
-		if err != nil {
+		if err := each(ts, func(t *target) error {
+			m, err := echo(ctx, cfg, t, depth)
+			r.addEcho(t.name, depth, m)
+			return err
+		}); err != nil {
 			return err
 		}
-		r.addHandshake(t.name, m)
 	}
-	return nil
+	if !cfg.wants("handshake") {
+		return nil
+	}
+	return each(ts, func(t *target) error {
+		m, err := handshakes(ctx, cfg, t)
+		r.addHandshake(t.name, m)
+		return err
+	})
 }
 
 // startTargets starts what is measured, in a folder of its own below dir: the

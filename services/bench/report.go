@@ -55,7 +55,7 @@ func median[R any, V cmp.Ordered](rows []R, f func(R) V) V {
 // print writes the tables as Markdown, with ratios to nginx where it ran.
 func (r *report) print(out io.Writer) error {
 	w := tabwriter.NewWriter(out, 0, 0, 1, ' ', 0)
-	fmt.Fprintf(w, "%d cores, %s, medians of %d rounds of %v; ratios are to nginx in the same run\n\n",
+	fmt.Fprintf(w, "%d cores, %s, medians of %d rounds of %v; ratios are to nginx in the same round\n\n",
 		runtime.NumCPU(), runtime.Version(), r.cfg.Rounds, r.cfg.Span)
 	if r.cfg.wants("echo") {
 		for _, depth := range depths {
@@ -74,16 +74,13 @@ func (r *report) print(out io.Writer) error {
 func (r *report) printEcho(w io.Writer, depth int) {
 	fmt.Fprintf(w, "Echo, %d connections, %d bytes, %d in flight\n\n", r.cfg.Conns, r.cfg.Payload, depth)
 	fmt.Fprintf(w, "| target\t| messages/s\t| CPU/message\t| ratio\t| p50\t| p99\t|\n|---\t|---\t|---\t|---\t|---\t|---\t|\n")
-	base := time.Duration(0)
-	if rows := r.echoes["nginx"][depth]; len(rows) > 0 {
-		base = median(rows, func(m echoResult) time.Duration { return m.cpu })
-	}
+	cpuOf := func(m echoResult) float64 { return float64(m.cpu) }
 	for _, t := range r.targets {
 		rows := r.echoes[t.name][depth]
 		cpu := median(rows, func(m echoResult) time.Duration { return m.cpu })
 		fmt.Fprintf(w, "| %s\t| %.0f\t| %s\t| %s\t| %s\t| %s\t|\n", t.name,
 			median(rows, func(m echoResult) float64 { return m.perSecond }),
-			cpuText(t, cpu), ratio(t, float64(cpu), float64(base)),
+			cpuText(t, cpu), ratio(t, rows, r.echoes["nginx"][depth], cpuOf),
 			micros(median(rows, func(m echoResult) time.Duration { return m.p50 })),
 			micros(median(rows, func(m echoResult) time.Duration { return m.p99 })))
 	}
@@ -93,16 +90,13 @@ func (r *report) printEcho(w io.Writer, depth int) {
 func (r *report) printHandshakes(w io.Writer) {
 	fmt.Fprintf(w, "Handshakes with their close, %d clients at once; Tidegate's with a token\n\n", r.cfg.Dialers)
 	fmt.Fprintf(w, "| target\t| handshakes/s\t| CPU/handshake\t| ratio\t| p50\t| p99\t|\n|---\t|---\t|---\t|---\t|---\t|---\t|\n")
-	base := time.Duration(0)
-	if rows := r.handshakes["nginx"]; len(rows) > 0 {
-		base = median(rows, func(m handshakeResult) time.Duration { return m.cpu })
-	}
+	cpuOf := func(m handshakeResult) float64 { return float64(m.cpu) }
 	for _, t := range r.targets {
 		rows := r.handshakes[t.name]
 		cpu := median(rows, func(m handshakeResult) time.Duration { return m.cpu })
 		fmt.Fprintf(w, "| %s\t| %.0f\t| %s\t| %s\t| %s\t| %s\t|\n", t.name,
 			median(rows, func(m handshakeResult) float64 { return m.perSecond }),
-			cpuText(t, cpu), ratio(t, float64(cpu), float64(base)),
+			cpuText(t, cpu), ratio(t, rows, r.handshakes["nginx"], cpuOf),
 			micros(median(rows, func(m handshakeResult) time.Duration { return m.p50 })),
 			micros(median(rows, func(m handshakeResult) time.Duration { return m.p99 })))
 	}
@@ -112,15 +106,10 @@ func (r *report) printHandshakes(w io.Writer) {
 func (r *report) printMemory(w io.Writer) {
 	fmt.Fprintf(w, "Memory per idle session, %d sessions, %v after the last handshake, on processes just started\n\n", r.cfg.Idle, r.cfg.Settle)
 	fmt.Fprintf(w, "| target\t| KiB/session\t| ratio\t|\n|---\t|---\t|---\t|\n")
-	bytes := func(name string) float64 {
-		if len(r.memory[name]) == 0 {
-			return 0
-		}
-		return median(r.memory[name], func(bytes float64) float64 { return bytes })
-	}
+	same := func(bytes float64) float64 { return bytes }
 	for _, t := range r.targets {
-		if len(t.procs) > 0 {
-			fmt.Fprintf(w, "| %s\t| %.1f\t| %s\t|\n", t.name, bytes(t.name)/1024, ratio(t, bytes(t.name), bytes("nginx")))
+		if rows := r.memory[t.name]; len(t.procs) > 0 {
+			fmt.Fprintf(w, "| %s\t| %.1f\t| %s\t|\n", t.name, median(rows, same)/1024, ratio(t, rows, r.memory["nginx"], same))
 		}
 	}
 	fmt.Fprintln(w)
@@ -139,9 +128,18 @@ func cpuText(t *target, d time.Duration) string {
 	return micros(d)
 }
 
-func ratio(t *target, v, base float64) string {
-	if len(t.procs) == 0 || base == 0 {
+// ratio is the median of the ratios of each round, which was measured within
+// seconds: what the machine does in minutes is in both.
+func ratio[R any](t *target, rows, base []R, f func(R) float64) string {
+	if len(t.procs) == 0 || len(base) != len(rows) {
 		return "–"
 	}
-	return fmt.Sprintf("%.2f", v/base)
+	ratios := make([]float64, len(rows))
+	for i := range rows {
+		if f(base[i]) == 0 {
+			return "–"
+		}
+		ratios[i] = f(rows[i]) / f(base[i])
+	}
+	return fmt.Sprintf("%.2f", median(ratios, func(v float64) float64 { return v }))
 }
