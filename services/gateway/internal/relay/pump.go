@@ -127,6 +127,10 @@ func (l *leg) walk(c *chunk, e *Engine) (v Violation) {
 			if c.edge < 0 {
 				c.edge = pos
 			}
+			if n := l.in.Run(c.b[pos:], &c.count); n > 0 {
+				pos += n
+				continue
+			}
 			if v = l.begin(c, pos, e); v != none || c.head.Size == 0 || c.head.Control() {
 				break
 			}

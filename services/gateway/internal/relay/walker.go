@@ -162,6 +162,44 @@ func (w *Walker) Begin(h *Header) {
 	w.within = !h.Fin
 }
 
+// Run takes from the start of b, which is between two frames, the messages that
+// are all there, in one frame each, and not empty, as most are. It returns their
+// bytes and adds them to c. For what it leaves, whatever that is, Header is asked.
+func (w *Walker) Run(b []byte, c *Count) (n int) {
+	if w.within {
+		return 0
+	}
+	var mask byte
+	head := 2
+	if w.masked {
+		mask, head = maskBit, 6
+	}
+	var messages, payload int
+	for len(b)-n >= head+2 { // a longer length is there then
+		f := b[n:]
+		if f[0] != finBit|opText && f[0] != finBit|opBinary {
+			break
+		}
+		length, size := int(f[1]^mask), head
+		if length == 126 {
+			if length = int(binary.BigEndian.Uint16(f[2:])); length < 126 {
+				break
+			}
+			size += 2
+		} else if length == 0 || length > 125 { // the wrong masking is a high bit
+			break
+		}
+		if size += length; size > len(f) || int64(length) > w.limit {
+			break
+		}
+		n += size
+		payload += length
+		messages++
+	}
+	c.add(&Count{Messages: uint64(messages), Frames: uint64(messages), Payload: uint64(payload)})
+	return n
+}
+
 // Skip notes n more bytes of the current frame's payload, at most as many as
 // there are left, and returns how many it took.
 func (w *Walker) Skip(n int) int {
