@@ -11,7 +11,6 @@ type Config struct {
 	Linger     time.Duration // read and discard after the last frame; 1 s
 	Write      time.Duration // a leg that takes no byte for this long is cut; 10 s
 	FrameEnd   time.Duration // a close waits this long for the end of a frame; 1 s
-	Rest       time.Duration // a leg that gave no data for this long costs no goroutine; 5 s
 	Tick       time.Duration // precision of all of these; 100 ms
 	MaxMessage int64         // bytes of a message, fragments summed; 1 MiB
 	Flood      int           // control and empty frames of a leg in a second; 100

@@ -256,7 +256,7 @@ func TestDataIsLife(t *testing.T) {
 	r := newRig(t, slowClocks(), mode{}, Options{})
 	l := &r.Relay.client
 	r.pingNow(t, l)
-	r.until(t, "the ping has arrived", func() bool { return unsent(l.wire.fd) == 0 })
+	r.until(t, "the ping has arrived", func() bool { return l.wire.unsent() == 0 })
 	shown := l.pingAt
 	for range 3 {
 		r.until(t, "data has come", func() bool { r.client.send(text("alive")); return l.life > shown })

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"net"
 	"testing"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -21,9 +20,9 @@ func endInSamePacket(c *net.TCPConn, b []byte) error {
 	return errors.Join(err, failed, err2, c.Close())
 }
 
-// TestLastBytesBeforeEnd has a peer send at a rate at which reads that would find
-// nothing are spared, and end its connection in the same packet as its last
-// message, or right behind it.
+// TestLastBytesBeforeEnd has a peer end its connection in the same packet as its
+// last message, or right behind it: reads that would find nothing are spared, but
+// not the one that finds the end.
 func TestLastBytesBeforeEnd(t *testing.T) {
 	ways := map[string]func(c *net.TCPConn, last []byte) error{
 		"same packet": endInSamePacket,
@@ -38,10 +37,8 @@ func TestLastBytesBeforeEnd(t *testing.T) {
 	}
 	for name, end := range ways {
 		t.Run(name, func(t *testing.T) {
-			cfg := quick()
-			cfg.Tick = 50 * time.Millisecond
 			for range 10 {
-				r := newRig(t, cfg, mode{}, Options{})
+				r := newRig(t, quick(), mode{}, Options{})
 				for range 20 {
 					r.client.send(text("x"))
 					r.backend.expect(text("x"))
@@ -65,16 +62,15 @@ func TestLastBytesBeforeEnd(t *testing.T) {
 // TestEndAfterQuiet has a peer that sent much, and then nothing for a while, end
 // its connection right behind one more message, behind a ping, and inside a header.
 func TestEndAfterQuiet(t *testing.T) {
-	cfg := quick()
-	cfg.Tick, cfg.Rest = 20*time.Millisecond, time.Hour
 	for _, last := range [][]byte{text("last").bytes(true), ping("last").bytes(true), {0x81}} {
 		for range 10 {
-			r := newRig(t, cfg, mode{}, Options{})
+			r := newRig(t, quick(), mode{}, Options{})
 			for range 20 {
 				r.client.send(text("x"))
 				r.backend.expect(text("x"))
 			}
-			r.quiet(t)
+			quiet := r.engine.now()
+			until(t, "the client's leg is quiet", func() bool { return r.engine.coarse() > quiet })
 			if err := endInSamePacket(r.client.Conn.(*net.TCPConn), last); err != nil {
 				t.Fatal(err)
 			}
@@ -86,12 +82,4 @@ func TestEndAfterQuiet(t *testing.T) {
 			r.check(t, Client, "CLIENT_GONE", 0, 0, 1001, 0)
 		}
 	}
-}
-
-// quiet waits until the wheel has looked at a leg that gave nothing any more.
-func (r *rig) quiet(t *testing.T) {
-	t.Helper()
-	r.until(t, "the client's leg is quiet", func() bool {
-		return !r.Relay.client.hasty && r.engine.coarse() > r.Relay.client.life
-	})
 }

@@ -11,9 +11,9 @@ import (
 // bytes before it ended with.
 const headroom = 144
 
-// Engine is what all sessions share: the configuration, the buffers, the lot of
-// legs that are not read, and the clock with its one timer wheel. The wheel turns
-// on a goroutine that exists, as the lot does, while there are sessions.
+// Engine is what all sessions share: the configuration, the buffers, the poller
+// that serves the legs, and the clock with its one timer wheel. The wheel turns on
+// a goroutine that exists, as the poller does, while there are sessions.
 type Engine struct {
 	cfg    Config
 	base   time.Time
@@ -24,7 +24,7 @@ type Engine struct {
 	slots   [wheelSlots]*Relay // lists of those to look at in that tick
 	tick    int64              // the last tick that was handled
 	relays  int
-	lot     *lot
+	poller  *poller
 	turning bool          // the wheel's goroutine is there
 	stopped chan struct{} // closed by it when it has left
 }
@@ -47,7 +47,6 @@ func (c Config) withDefaults() Config {
 	c.Linger = cmp.Or(c.Linger, time.Second)
 	c.Write = cmp.Or(c.Write, 10*time.Second)
 	c.FrameEnd = cmp.Or(c.FrameEnd, time.Second)
-	c.Rest = cmp.Or(c.Rest, 5*time.Second)
 	c.Tick = cmp.Or(c.Tick, 100*time.Millisecond)
 	c.MaxMessage = cmp.Or(c.MaxMessage, 1<<20)
 	c.Flood = cmp.Or(c.Flood, 100)
@@ -70,20 +69,41 @@ func (e *Engine) Wait() {
 	}
 }
 
-// join counts a session in, sees to it that the wheel turns, and returns the lot.
-func (e *Engine) join() *lot {
+// join counts a session in, sees to it that the wheel turns, and has the session's
+// legs served. After an error neither is.
+func (e *Engine) join(r *Relay) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	if err := e.start(); err != nil {
+		return err
+	}
+	r.engine, r.poller = e, e.poller
+	if err := r.poller.watch(&r.client); err != nil {
+		return err
+	}
+	if err := r.poller.watch(&r.backend); err != nil {
+		r.poller.forget(&r.client)
+		return err
+	}
 	e.relays++
+	return nil
+}
+
+// start sets the wheel turning, if it does not.
+func (e *Engine) start() error {
 	if e.turning {
-		return e.lot
+		return nil
+	}
+	p, err := newPoller()
+	if err != nil {
+		return err
 	}
 	now := e.now()
 	e.clock.Store(now)
 	e.tick = now / int64(e.cfg.Tick)
-	e.lot, e.turning, e.stopped = newLot(), true, make(chan struct{})
-	go e.turn(e.lot, e.stopped)
-	return e.lot
+	e.poller, e.turning, e.stopped = p, true, make(chan struct{})
+	go e.turn(p, e.stopped)
+	return nil
 }
 
 // leave counts a session out.
@@ -95,9 +115,9 @@ func (e *Engine) leave(r *Relay) {
 }
 
 // turn is the wheel's goroutine.
-func (e *Engine) turn(lot *lot, stopped chan<- struct{}) {
+func (e *Engine) turn(p *poller, stopped chan<- struct{}) {
 	defer close(stopped)
-	defer lot.close()
+	defer p.close()
 	ticker := time.NewTicker(e.cfg.Tick)
 	defer ticker.Stop()
 	var due []*Relay

@@ -4,9 +4,7 @@ import (
 	"crypto/tls"
 	"fmt"
 	"net"
-	"sync/atomic"
 	"syscall"
-	"time"
 )
 
 // Leg is one connection after its handshake, and the bytes that were read from
@@ -17,86 +15,94 @@ type Leg struct {
 	Ahead []byte
 }
 
+// readiness is what has become possible on a leg.
+type readiness uint8
+
+const (
+	readable readiness = 1 << iota
+	writable
+	ended // or may have: reads go on up to one that finds nothing
+)
+
 // leg is one side of a session: a connection, what is read from it and what is
-// written to it.
+// written to it. All that can change is guarded by Relay.mu.
 type leg struct {
-	// Fixed at the start.
 	relay *Relay
-	sock  net.Conn  // the TCP connection
-	tls   *tls.Conn // above it; nil: plain
-	raw   syscall.RawConn
-	wire  *wire // own, or that below TLS
+	tls   *tls.Conn // above the socket; nil: plain
+	wire  *wire     // own, or that below TLS
 	own   wire
+	place int32 // the poller's
+	party Party
 
-	// Of the goroutine that reads this leg.
-	in      Walker
-	carry   []byte // an incomplete header or control frame
-	floodAt int64
-	flood   int32 // control and empty frames since floodAt
-	party   Party // fixed at the start
-	hot     bool  // data came at the last tick as well; see Relay.alive
-	blind   bool  // after its close, or a breach: what comes is discarded. Written under Relay.mu
-	awake   bool  // it gave data lately, so the goroutine stays. Written under Relay.mu
-
-	quit atomic.Bool // the reading goroutine must leave
-
-	// Guarded by Relay.mu.
-	sent     uint16 // code of the close that was sent to it; 0: none
+	// What is read from it.
+	begun    bool   // its poller has called
+	blind    bool   // after its close, or a breach: what comes is discarded
+	quit     bool   // it is read no more, but for what is held
+	deaf     bool   // it is read no more
+	flood    int32  // control and empty frames since floodAt
 	received uint16 // code of the close that came from it; 0: none
-	closing  uint16 // code of the close that waits to be sent to it; 0: none
-	pinged   bool   // a pong is awaited
-	hasPong  bool   // pong waits to be sent to it
-	hasty    bool   // the last read was not followed by one that found nothing
-	parked   bool   // it waits in the lot, and has no goroutine
-	watched  bool   // the lot knows its descriptor
-	wakeful  bool   // the lot could not take it: it keeps its goroutine
-	busy     bool   // a goroutine writes to it, without holding the mutex
-	mid      bool   // what was written to it ends inside a frame
-	paused   bool   // it is not read, because the other leg does not take its bytes
-	deaf     bool   // its reading goroutine has left
-	dead     bool   // nothing more is written to it
-	shut     bool   // half-closed
-	closed   bool
-	count    Count // what was relayed from this leg
-	last     int64 // when a data frame of it was relayed last
+	in       Walker
+	carry    []byte // an incomplete header or control frame
+	held     *chunk // what was read and the other leg does not take yet
+	floodAt  int64
+	count    Count // what was relayed
+	last     int64 // when a data frame was relayed last
 	life     int64 // when it last showed that it is there
-	pingAt   int64 // the next ping, or when the one under way was sent
-	stalled  int64 // since when it takes no byte of a write; 0: it does
 	lingerBy int64 // end of reading after the half-close
-	queued   int   // bytes before the awaited pong's ping, when they were last looked at
-	pong     []byte
+
+	// What is written to it.
+	sent    uint16 // code of the close that was sent to it; 0: none
+	closing uint16 // code of the close that waits to be sent to it; 0: none
+	pinged  bool   // a pong is awaited
+	hasPong bool   // pong waits to be sent to it
+	mid     bool   // what was written to it ends inside a frame
+	dead    bool   // nothing more is written to it
+	shut    bool   // half-closed
+	closed  bool
+	pingAt  int64 // the next ping, or when the one under way was sent
+	stalled int64 // since when it takes no byte of what the other leg holds; 0: it does
+	queued  int   // bytes before the awaited pong's ping, when they were last looked at
+	pong    []byte
 }
 
-// open prepares a leg of r for being read and written without waiting.
+// open prepares a leg of r. Until its connection is owned, it can be dropped.
 func (l *leg) open(r *Relay, c Leg, party Party, limit int64) error {
-	l.relay, l.sock, l.wire, l.party = r, c.Conn, &l.own, party
-	if t, ok := c.Conn.(*tls.Conn); ok {
+	l.relay, l.wire, l.party = r, &l.own, party
+	sock := c.Conn
+	if t, ok := sock.(*tls.Conn); ok {
 		b, ok := t.NetConn().(*below)
 		if !ok {
-			return fmt.Errorf("relay %T: not above BelowTLS", c.Conn)
+			return fmt.Errorf("relay %T: not above BelowTLS", sock)
 		}
-		l.tls, l.sock, l.wire = t, b.Conn, &b.wire
+		l.tls, l.wire, sock = t, &b.wire, b.Conn
 	}
-	sc, ok := l.sock.(syscall.Conn)
+	sc, ok := sock.(syscall.Conn)
 	if !ok {
-		return fmt.Errorf("relay %T: not a socket", l.sock)
+		return fmt.Errorf("relay %T: not a socket", sock)
 	}
 	raw, err := sc.SyscallConn()
 	if err != nil {
-		return fmt.Errorf("relay %T: %w", l.sock, err)
+		return fmt.Errorf("relay %T: %w", sock, err)
 	}
-	l.raw = raw
-	if err := raw.Control(func(fd uintptr) { l.wire.fd = int(fd) }); err != nil {
-		return fmt.Errorf("relay %T: %w", l.sock, err)
-	}
-	if err := l.sock.SetDeadline(time.Time{}); err != nil {
-		return fmt.Errorf("relay %T: %w", l.sock, err)
+	if err := l.wire.take(sock, raw); err != nil {
+		return fmt.Errorf("relay %T: %w", sock, err)
 	}
 	l.in = NewWalker(party == Client, limit)
-	if l.tls != nil {
-		l.tls.NetConn().(*below).live = true
+	if len(c.Ahead) > 0 {
+		l.held = &chunk{b: c.Ahead}
 	}
 	return nil
+}
+
+// takeOver makes the connection the leg's own for good.
+func (l *leg) takeOver(conn net.Conn) {
+	if l.tls == nil {
+		l.wire.takeOver(conn)
+		return
+	}
+	b := l.tls.NetConn().(*below)
+	l.wire.takeOver(b.Conn)
+	b.Conn, b.live = nil, true
 }
 
 // read fills p with what is there and returns at once. It is short when there
@@ -121,16 +127,23 @@ func (l *leg) read(p []byte) (n int, short bool, err error) {
 	return 0, true, err
 }
 
-// unseen reports whether there is something to read below.
-func (l *leg) unseen() bool {
-	var b [1]byte
-	_, _, err := syscall.Recvfrom(l.wire.fd, b[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
-	return err != syscall.EAGAIN
+// write gives the leg as much of b as it takes. What TLS has taken of it and the
+// socket has not is kept: then not all is done, and nothing more is taken until
+// it is. some tells whether the socket took any byte.
+func (l *leg) write(b []byte) (n int, some, all bool, err error) {
+	if l.tls == nil {
+		return l.wire.push(b)
+	}
+	if _, some, all, err = l.wire.push(nil); !all || err != nil || len(b) == 0 {
+		return 0, some, all, err
+	}
+	n, err = l.tls.Write(b)
+	return n, true, !l.wire.waiting(), err
 }
 
 // writable reports whether a frame of ours may be put between the others now.
 func (l *leg) writable() bool {
-	return !l.busy && !l.mid && !l.dead && !l.shut && l.sent == 0 && !l.wire.waiting()
+	return l.stalled == 0 && !l.mid && !l.dead && !l.shut && l.sent == 0 && !l.wire.waiting()
 }
 
 // control sends a control frame at once; it may be kept for later in part.
@@ -143,39 +156,24 @@ func (l *leg) control(opcode byte, payload []byte) error {
 	return l.wire.put(frame)
 }
 
-// past is a deadline that wakes whoever waits.
-var past = time.Unix(1, 0)
-
-// stays reports whether the goroutine that reads the leg waits for more: it gave
-// data lately, it is about to end, or the lot cannot take it.
-func (l *leg) stays() bool { return l.awake || l.blind || l.wakeful }
-
-// kick makes the goroutine that reads the leg leave. Like all that is done to a
-// leg, it needs the mutex of its Relay.
-func (l *leg) kick() {
-	l.quit.Store(true)
-	l.relay.unpark(l)
-	l.nudge()
+// giveUp notes that nothing more is written to the leg.
+func (l *leg) giveUp() {
+	l.dead, l.closing, l.hasPong, l.wire.spill = true, 0, false, nil
+	if l.stalled != 0 {
+		l.stalled, l.mid = 0, true
+		l.relay.poller.again(l.relay.other(l)) // what it holds is in the way of what follows
+	}
 }
 
-// nudge makes the goroutine that reads the leg look around.
-func (l *leg) nudge() { _ = l.sock.SetReadDeadline(past) }
-
-// giveUp notes that nothing more is written to the leg.
-func (l *leg) giveUp() { l.dead, l.closing, l.hasPong = true, 0, false }
-
-// kill gives the leg up and wakes whoever writes to it or reads it.
+// kill gives the leg up, and it is read no more.
 func (l *leg) kill() {
 	l.giveUp()
-	_ = l.sock.SetWriteDeadline(past)
-	l.kick()
+	l.quit = true
 }
 
 // reset makes the close of the socket drop what the peer has not read.
 func (l *leg) reset() {
-	if t, ok := l.sock.(*net.TCPConn); ok {
-		_ = t.SetLinger(0)
-	}
+	_ = syscall.SetsockoptLinger(l.wire.fd, syscall.SOL_SOCKET, syscall.SO_LINGER, &syscall.Linger{Onoff: 1})
 }
 
 // halfClose tells the peer that nothing more comes.
@@ -184,7 +182,13 @@ func (l *leg) halfClose() {
 	if l.tls != nil && !l.dead {
 		_ = l.tls.CloseWrite()
 	}
-	if s, ok := l.sock.(interface{ CloseWrite() error }); ok {
-		_ = s.CloseWrite()
-	}
+	_ = syscall.Shutdown(l.wire.fd, syscall.SHUT_WR)
+}
+
+// close closes the socket. Its descriptor is soon another's.
+func (l *leg) close() {
+	l.closed = true
+	l.relay.poller.forget(l)
+	l.wire.close()
+	l.wire.fd, l.wire.spill = -1, nil
 }

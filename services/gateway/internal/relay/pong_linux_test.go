@@ -1,3 +1,5 @@
+//go:build !portable
+
 package relay
 
 import (
@@ -12,9 +14,9 @@ func TestSlowPong(t *testing.T) {
 	r := newRig(t, slowClocks(), mode{}, Options{})
 	r.client.keepLittle()
 	l := &r.Relay.client
-	for i := uint64(1); unsent(l.wire.fd) < 1<<20; i++ {
+	for i := uint64(1); l.wire.unsent() < 1<<20; i++ {
 		r.backend.send(frame{0x82, make([]byte, 16<<10)})
-		r.until(t, "a message is relayed", func() bool { return r.Relay.backend.count.Messages == i && !l.busy })
+		r.until(t, "a message is relayed", func() bool { return r.Relay.backend.count.Messages == i && l.stalled == 0 })
 	}
 	r.pingNow(t, l)
 	for range 3 {
@@ -26,7 +28,7 @@ func TestSlowPong(t *testing.T) {
 			if _, err := io.CopyN(io.Discard, r.client.in, 16<<10); err != nil {
 				t.Fatalf("%v, cause %+v", err, r.Cause())
 			}
-			return unsent(l.wire.fd) < l.queued
+			return l.wire.unsent() < l.queued
 		})
 	}
 	until(t, "the leg that takes no more is idle", func() bool { r.overdue(l, 0); return r.Cause().By != Nobody })

@@ -175,7 +175,6 @@ func randomSession(t *testing.T, r *rand.Rand) (pings int64) {
 	cfg := quick()
 	cfg.Flood, cfg.Write, cfg.FrameEnd, cfg.MaxMessage = -1, time.Minute, time.Minute, -1
 	cfg.Buffer = []int{200, 4096, 32 << 10}[r.IntN(3)]
-	cfg.Rest = []time.Duration{time.Nanosecond, time.Millisecond, time.Hour}[r.IntN(3)]
 	cfg.Tick = []time.Duration{time.Millisecond, 5 * time.Millisecond}[r.IntN(2)]
 	cfg.Ping, cfg.Pong = time.Nanosecond, time.Minute // one at each tick
 	s := newRigAhead(t, cfg, m, Options{}, fromClient.ahead, fromBackend.ahead)

@@ -48,7 +48,7 @@ type LegOutcome struct {
 // methods may be called from any goroutine once Start has returned.
 type Relay struct {
 	engine *Engine
-	lot    *lot
+	poller *poller
 	owner  Owner
 	ref    string
 
@@ -78,12 +78,25 @@ type Relay struct {
 // connections are the caller's to close.
 func (r *Relay) Start(e *Engine, o Options, client, backend Leg) error {
 	limit := cmp.Or(o.MaxMessage, e.cfg.MaxMessage)
-	if err := errors.Join(r.client.open(r, client, Client, limit), r.backend.open(r, backend, Backend, limit)); err != nil {
+	if err := r.client.open(r, client, Client, limit); err != nil {
 		return err
 	}
-	r.lot = e.join()
+	if err := r.backend.open(r, backend, Backend, limit); err != nil {
+		r.client.wire.drop()
+		return err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if err := e.join(r); err != nil {
+		r.over, r.told = true, true
+		r.client.wire.drop()
+		r.backend.wire.drop()
+		return err
+	}
+	r.client.takeOver(client.Conn)
+	r.backend.takeOver(backend.Conn)
 	now := e.now()
-	r.engine, r.owner, r.ref, r.retry = e, o.Owner, o.Ref, o.Retry
+	r.owner, r.ref, r.retry = o.Owner, o.Ref, o.Retry
 	r.mark, r.started = rand.Uint64(), time.Now().UnixNano()
 	for _, l := range r.legs() {
 		l.life, l.pingAt = now, now+int64(e.cfg.Ping)
@@ -91,24 +104,12 @@ func (r *Relay) Start(e *Engine, o Options, client, backend Leg) error {
 	if o.MaxAge > 0 {
 		r.ages = now + int64(o.MaxAge) - rand.Int64N(int64(o.MaxAge)/10+1)
 	}
-	r.mu.Lock()
 	r.setExpiry(o.Expires)
 	if o.Ended != nil {
 		r.end(*o.Ended, o.Ended.Code, CodeGoingAway)
 	}
 	r.look(now)
-	r.begin(&r.client, client.Ahead)
-	r.begin(&r.backend, backend.Ahead)
-	r.unlock()
 	return nil
-}
-
-// begin has a leg read: at once where bytes of it are here already, which a TLS
-// connection may hold as well, else when some come.
-func (r *Relay) begin(l *leg, ahead []byte) {
-	if len(ahead) > 0 || l.tls != nil || !r.park(l) {
-		go r.pump(l, r.other(l), ahead)
-	}
 }
 
 func (r *Relay) other(l *leg) *leg {
@@ -116,32 +117,6 @@ func (r *Relay) other(l *leg) *leg {
 		return &r.backend
 	}
 	return &r.client
-}
-
-// park leaves a quiet leg to the lot. It reports false when its goroutine has to
-// stay.
-func (r *Relay) park(l *leg) bool {
-	switch {
-	case l.wakeful || l.blind || l.quit.Load():
-		return false
-	case l.awake && r.engine.now()-l.life < int64(r.engine.cfg.Rest):
-		return false
-	case !r.lot.park(l):
-		l.wakeful = true
-		return false
-	}
-	l.parked, l.awake, l.hasty, l.hot = true, false, false, false
-	return true
-}
-
-// unpark gives a leg that waits in the lot a goroutine again.
-func (r *Relay) unpark(l *leg) {
-	if !l.parked {
-		return
-	}
-	l.parked = false
-	r.lot.forget(l)
-	go r.pump(l, r.other(l), nil)
 }
 
 func (r *Relay) legs() [2]*leg { return [2]*leg{&r.client, &r.backend} }

@@ -405,6 +405,13 @@ func (r *rig) outcome(t testing.TB) Outcome {
 	t.Helper()
 	select {
 	case o := <-r.ended:
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		for _, l := range r.legs() {
+			if l.wire.fd != -1 || l.wire.spill != nil || l.held != nil {
+				t.Errorf("the %s's leg has descriptor %d and keeps bytes after the end", l.party, l.wire.fd)
+			}
+		}
 		return o
 	case <-time.After(patience):
 		t.Fatal("session does not end")

@@ -25,6 +25,11 @@ func (r *Relay) settle() {
 	if r.over {
 		return
 	}
+	for _, l := range r.legs() {
+		if other := r.other(l); l.quit && !l.deaf && (l.held == nil || other.stalled == 0) {
+			r.leave(l, nil)
+		}
+	}
 	r.settleLeg(&r.client, &r.backend)
 	r.settleLeg(&r.backend, &r.client)
 	r.over = r.client.closed && r.backend.closed
@@ -33,7 +38,7 @@ func (r *Relay) settle() {
 // settleLeg sends what waits for l, half-closes it when both closes were
 // exchanged, and closes it when nobody reads or writes it any more.
 func (r *Relay) settleLeg(l, other *leg) {
-	if l.closed || l.busy {
+	if l.closed || l.stalled != 0 {
 		return
 	}
 	r.echo(l, other)
@@ -48,8 +53,7 @@ func (r *Relay) settleLeg(l, other *leg) {
 		r.look(l.lingerBy)
 	}
 	if l.deaf && (l.shut || l.dead) {
-		l.closed = true
-		_ = l.sock.Close()
+		l.close()
 	}
 }
 
@@ -94,9 +98,6 @@ func (r *Relay) sendDue(l *leg) {
 		l.sent = 0
 		r.writeFailed(l)
 	}
-	if l.wire.waiting() {
-		r.look(r.engine.now())
-	}
 }
 
 // closePayload is what a close of ours carries.
@@ -132,7 +133,7 @@ func (r *Relay) onTick(now int64) {
 	}
 	r.settle()
 	if !r.over {
-		r.look(r.nextLook(now))
+		r.look(r.nextLook())
 	}
 }
 
@@ -150,22 +151,14 @@ func (r *Relay) lifetimes(now int64) {
 func (r *Relay) legClocks(l *leg, now int64) {
 	cfg := &r.engine.cfg
 	if l.lingerBy != 0 && now >= l.lingerBy {
-		l.kick()
-	}
-	if l.hasty && !l.paused && !l.deaf && now-l.life >= int64(cfg.Tick) {
-		if l.hasty = false; l.unseen() {
-			l.nudge()
-		}
-	}
-	if l.restless() && now-l.life >= int64(cfg.Rest) {
-		l.nudge()
+		l.quit = true
 	}
 	if l.stalled != 0 && now-l.stalled >= int64(cfg.Write) && !l.dead {
 		l.kill()
 		l.reset()
 		r.end(Cause{By: Gateway, Word: "SLOW", Code: CodeTryLater, Detail: l.party.String() + " takes no bytes"}, CodeTryLater, CodeTryLater)
 	}
-	if cfg.Ping < 0 || r.cause != nil || l.paused || l.stalled != 0 || l.dead {
+	if cfg.Ping < 0 || r.cause != nil || l.stalled != 0 || r.other(l).stalled != 0 || l.dead {
 		return
 	}
 	if l.pinged && now >= max(l.pingAt, l.life)+int64(cfg.Pong) && !l.draining(now) {
@@ -177,14 +170,10 @@ func (r *Relay) legClocks(l *leg, now int64) {
 	}
 }
 
-// restless reports whether a goroutine waits for the leg that could be spared
-// when the leg is quiet.
-func (l *leg) restless() bool { return l.awake && !l.wakeful && !l.blind && !l.paused && !l.deaf }
-
 // draining reports whether the leg still takes what was sent to it before the
 // ping, which it cannot have answered then.
 func (l *leg) draining(now int64) bool {
-	n := unsent(l.wire.fd)
+	n := l.wire.unsent()
 	if n == 0 || l.queued != 0 && n >= l.queued {
 		return false
 	}
@@ -223,7 +212,7 @@ func (r *Relay) closeClocks(now int64) {
 		case l.shut || l.closed:
 		case l.sent != 0:
 			l.halfClose()
-			l.kick()
+			l.quit = true
 		case l.received != 0 && l.closing == 0 && !l.dead:
 			r.answer(l, "CLOSE_TIMEOUT")
 		}
@@ -231,7 +220,7 @@ func (r *Relay) closeClocks(now int64) {
 }
 
 // nextLook is when something may become due by time alone.
-func (r *Relay) nextLook(now int64) int64 {
+func (r *Relay) nextLook() int64 {
 	at := int64(math.MaxInt64)
 	sooner := func(t int64) {
 		if t != 0 {
@@ -244,32 +233,24 @@ func (r *Relay) nextLook(now int64) int64 {
 	}
 	sooner(r.closeBy)
 	for _, l := range r.legs() {
-		sooner(l.nextLook(r, now))
+		sooner(l.nextLook(r))
 	}
 	return at
 }
 
-func (l *leg) nextLook(r *Relay, now int64) int64 {
+func (l *leg) nextLook(r *Relay) int64 {
 	at := int64(math.MaxInt64)
 	cfg := &r.engine.cfg
-	if l.hasty && !l.deaf {
-		at = l.life + int64(cfg.Tick)
-	}
-	if l.restless() {
-		at = min(at, l.life+int64(cfg.Rest))
-	}
 	switch {
-	case l.wire.waiting() && !l.dead:
-		return now
 	case l.closing != 0:
-		at = min(at, r.frameBy)
+		at = r.frameBy
 	case l.lingerBy != 0 && !l.deaf:
-		at = min(at, l.lingerBy)
+		at = l.lingerBy
 	case r.cause != nil || cfg.Ping < 0:
 	case l.pinged:
-		at = min(at, max(l.pingAt, l.life)+int64(cfg.Pong))
+		at = max(l.pingAt, l.life) + int64(cfg.Pong)
 	default:
-		at = min(at, l.pingAt)
+		at = l.pingAt
 	}
 	if l.stalled != 0 {
 		at = min(at, l.stalled+int64(cfg.Write))

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"io"
 	"net"
-	"sync"
 	"syscall"
 	"time"
 )
@@ -33,15 +32,14 @@ var errSpill = errors.New("too much written without being read")
 // wire is a leg's socket, used without waiting. What the socket does not take
 // is kept in order, so that a frame of ours is never sent by half.
 type wire struct {
-	fd    int
-	mu    sync.Mutex // TLS writes from its read path as well
+	handle
 	spill []byte
 }
 
 // read gives what is there, errWouldBlock or io.EOF.
 func (w *wire) read(p []byte) (int, error) {
 	for {
-		n, errno := readNow(w.fd, p)
+		n, errno := w.handle.read(p)
 		switch {
 		case errno == 0 && n > 0:
 			return n, nil
@@ -58,8 +56,6 @@ func (w *wire) read(p []byte) (int, error) {
 // push writes what was kept, then p, and returns how many bytes of p the socket
 // took, and whether it took any byte and all of them. Nothing is kept anew.
 func (w *wire) push(p []byte) (n int, some, all bool, err error) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
 	if len(w.spill) > 0 {
 		k, err := w.write(w.spill)
 		some = k > 0
@@ -74,8 +70,6 @@ func (w *wire) push(p []byte) (n int, some, all bool, err error) {
 
 // put writes p and keeps what the socket does not take.
 func (w *wire) put(p []byte) error {
-	w.mu.Lock()
-	defer w.mu.Unlock()
 	if len(w.spill) == 0 {
 		n, err := w.write(p)
 		if err != nil || n == len(p) {
@@ -91,16 +85,12 @@ func (w *wire) put(p []byte) error {
 }
 
 // waiting reports whether bytes are kept.
-func (w *wire) waiting() bool {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return len(w.spill) > 0
-}
+func (w *wire) waiting() bool { return len(w.spill) > 0 }
 
 // write gives the socket what it takes.
 func (w *wire) write(p []byte) (done int, err error) {
 	for done < len(p) {
-		n, errno := writeNow(w.fd, p[done:])
+		n, errno := w.handle.write(p[done:])
 		switch {
 		case errno == 0:
 			done += n
@@ -116,9 +106,9 @@ func (w *wire) write(p []byte) (done int, err error) {
 // below is the connection under a TLS leg. During the TLS handshake it is the
 // plain connection; once live, reads and writes never wait.
 type below struct {
-	net.Conn
-	wire wire
-	live bool
+	net.Conn // nil once it is live
+	wire     wire
+	live     bool
 }
 
 // BelowTLS wraps a connection that will carry TLS, so that a session can wait

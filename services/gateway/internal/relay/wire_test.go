@@ -19,9 +19,10 @@ func newWire(t *testing.T) (*wire, net.Conn) {
 		t.Fatal(err)
 	}
 	w := new(wire)
-	if err := raw.Control(func(fd uintptr) { w.fd = int(fd) }); err != nil {
+	if err := w.take(near, raw); err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(w.drop)
 	return w, far
 }
 
