@@ -69,6 +69,8 @@ check: gen-check lint ## All that CI checks
 	RACE=1 $(MAKE) test
 	@# What the race detector would falsify.
 	$(call gotest,-run 'Allocates|Stacks' ./services/gateway/internal/relay)
+	@# The relay as it is on other systems than Linux.
+	$(call gotest,-tags portable ./services/gateway/internal/relay)
 	cd gen && GOWORK=off go build ./...
 	cd services && GOWORK=off go build ./...
 

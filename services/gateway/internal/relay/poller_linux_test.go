@@ -3,8 +3,16 @@
 package relay
 
 import (
+	"bytes"
+	"net"
+	"os"
+	"path/filepath"
 	"runtime"
+	"strings"
+	"syscall"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 // TestSessionsCostNoGoroutine has sessions that are idle, and such that were used.
@@ -24,4 +32,92 @@ func TestSessionsCostNoGoroutine(t *testing.T) {
 			until(t, "sessions have no goroutines", func() bool { return runtime.NumGoroutine() <= before })
 		}
 	}
+}
+
+// TestShare has more sessions become ready at once than one goroutine is given:
+// one that is in the way of those behind it does not stop all.
+func TestShare(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(2))
+	e := NewEngine(quick())
+	gate := newRigOn(t, e, mode{}, Options{}, nil, nil)
+	rigs := make([]*rig, 80)
+	for i := range rigs {
+		rigs[i] = newRigOn(t, e, mode{}, Options{}, nil, nil)
+		rigs[i].talk()
+	}
+	gate.talk()
+
+	gate.mu.Lock()
+	gate.client.send(text("x"))
+	until(t, "the poller waits", func() bool {
+		all := make([]byte, 1<<20)
+		return bytes.Contains(all[:runtime.Stack(all, true)], []byte("relay.(*Relay).ready("))
+	})
+	first, last := rigs[0], rigs[len(rigs)-1]
+	for _, r := range rigs {
+		r.client.send(text("x"))
+		until(t, "the message is there", func() bool {
+			n, err := unix.IoctlGetInt(r.Relay.client.wire.fd, unix.TIOCINQ)
+			return err == nil && n > 0
+		})
+	}
+	first.mu.Lock()
+	gate.mu.Unlock()
+	last.backend.expect(text("x"))
+	first.mu.Unlock()
+	for _, r := range rigs[:len(rigs)-1] {
+		r.backend.expect(text("x"))
+	}
+}
+
+// unwatchable is a connection whose descriptor is that of a file.
+type unwatchable struct {
+	net.Conn
+	file *os.File
+}
+
+func (u unwatchable) SyscallConn() (syscall.RawConn, error) { return u.file.SyscallConn() }
+
+// TestUnwatchable has a connection that the kernel will not watch: the caller has
+// both back as they were, and no descriptor is left.
+func TestUnwatchable(t *testing.T) {
+	file, err := os.Create(filepath.Join(t.TempDir(), "file"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	a, b := tcpPair(t)
+	defer a.Close()
+	defer b.Close()
+	e := NewEngine(quick())
+	files := openFiles(t)
+	const often = 20
+	for range often {
+		for _, legs := range [][2]net.Conn{{b, unwatchable{b, file}}, {unwatchable{b, file}, b}} {
+			err := new(Relay).Start(e, Options{}, Leg{Conn: legs[0]}, Leg{Conn: legs[1]})
+			if err == nil || !strings.HasPrefix(err.Error(), "watch a connection: ") {
+				t.Fatalf("Start = %v, want an error", err)
+			}
+		}
+	}
+	e.Wait()
+	if n := openFiles(t); n >= files+often {
+		t.Errorf("%d descriptors, %d before", n, files)
+	}
+	if _, err := a.Write([]byte("x")); err != nil {
+		t.Error(err)
+	}
+	if n, err := b.Read(make([]byte, 10)); n != 1 || err != nil {
+		t.Errorf("Read = %d, %v, want the connection unharmed", n, err)
+	}
+}
+
+// openFiles returns how many descriptors the process has.
+func openFiles(t *testing.T) int {
+	t.Helper()
+	entries, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return len(entries)
 }
