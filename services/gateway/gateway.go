@@ -41,8 +41,9 @@ import (
 
 // Times of a stop.
 const (
-	// leaveTime is how long sessions may take to close after the drain time.
-	leaveTime = 10 * time.Second
+	// leastLeave and mostLeave bound how long sessions may take to close after the
+	// drain time: as long as that was.
+	leastLeave, mostLeave = 2 * time.Second, 10 * time.Second
 	// reportTime is how long the last reports are tried.
 	reportTime = 10 * time.Second
 )
@@ -206,7 +207,8 @@ func (g *gateway) serve(ctx context.Context, tasks ...func(context.Context) erro
 func (g *gateway) drain(ctx context.Context) {
 	g.draining.Store(true)
 	g.log.Info("sessions are ended", "count", g.sessions.Gauges().Live, "over", g.cfg.Drain)
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), g.cfg.Drain+leaveTime)
+	leave := min(max(g.cfg.Drain, leastLeave), mostLeave)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), g.cfg.Drain+leave)
 	defer cancel()
 	if err := g.sessions.Drain(ctx, g.cfg.Drain); err != nil {
 		g.log.Warn("sessions were cut", "error", err)

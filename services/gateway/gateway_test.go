@@ -277,6 +277,31 @@ func TestDrain(t *testing.T) {
 	}
 }
 
+// TestStopCutsSilentClients stops a gateway with a client that never answers its
+// close. With a short drain time it does not wait for long.
+func TestStopCutsSilentClients(t *testing.T) {
+	if testing.Short() {
+		t.Skip("waits for the client")
+	}
+	t.Parallel()
+	w := newWorld(t)
+	w.cfg.Relay.Close, w.cfg.Drain = time.Hour, time.Millisecond
+	w.plane.put(w.open())
+	w.start()
+	c := w.connect("open", "")
+	echoes(t, c, "not read from now on")
+	begin := time.Now()
+	if err := w.shut(); err != nil {
+		t.Errorf("Run = %v", err)
+	}
+	if took := time.Since(begin); took > mostLeave-time.Second {
+		t.Errorf("the stop took %v, want about %v", took, leastLeave)
+	}
+	if got := w.plane.causes(); len(got) != 1 || got[0] != "DRAIN" {
+		t.Errorf("the records say %q, want DRAIN", got)
+	}
+}
+
 func TestStopSaysWhatItCouldNotReport(t *testing.T) {
 	if testing.Short() {
 		t.Skip("waits for the last report to be given up")

@@ -2,6 +2,7 @@ package api
 
 import (
 	"math"
+	"regexp"
 	"strconv"
 
 	"google.golang.org/protobuf/proto"
@@ -83,8 +84,22 @@ func timeKeys(micros int64, id string) []string {
 }
 
 // field is a field of a filter. With a prefix its values are names, of which the
-// id is compared.
-type field struct{ name, prefix string }
+// id is compared; with a form they are those that match it, and compared whole.
+type field struct {
+	name, prefix string
+	form         *form
+}
+
+// form is what the whole value of a field looks like.
+type form struct {
+	pattern *regexp.Regexp
+	text    string
+}
+
+var (
+	versionName = &form{regexp.MustCompile("^apis/[a-z0-9-]{1,64}/versions/[a-z0-9-]{1,64}$"), "apis/{api}/versions/{version}"}
+	planName    = &form{regexp.MustCompile("^plans/[a-z0-9-]{1,64}$"), "plans/{plan}"}
+)
 
 // filter reads a filter on the given fields.
 func filter(text string, fields ...field) (map[string]string, error) {
@@ -98,11 +113,14 @@ func filter(text string, fields ...field) (map[string]string, error) {
 	}
 	for _, f := range fields {
 		value, ok := values[f.name]
-		if !ok || f.prefix == "" {
-			continue
-		}
-		if values[f.name], ok = idOf(f.prefix, value); !ok {
-			return nil, fault.Invalid("filter", "%s must be %s{id}", f.name, f.prefix)
+		switch {
+		case !ok:
+		case f.form != nil && !f.form.pattern.MatchString(value):
+			return nil, fault.Invalid("filter", "%s must be %s", f.name, f.form.text)
+		case f.prefix != "":
+			if values[f.name], ok = idOf(f.prefix, value); !ok {
+				return nil, fault.Invalid("filter", "%s must be %s{id}", f.name, f.prefix)
+			}
 		}
 	}
 	return values, nil

@@ -135,6 +135,10 @@ func TestGatewayRefusals(t *testing.T) {
 			`filter: no field "hour": there are subscription, application, version`},
 		{"list usage by a bad subscription", w.ann, call(w.usage.ListUsage, &subscriptionv1.ListUsageRequest{Filter: `subscription = "1"`}), invalid,
 			"filter: subscription must be subscriptions/{id}"},
+		{"list usage by a bad version", w.ann, call(w.usage.ListUsage, &subscriptionv1.ListUsageRequest{Filter: `version = "apis/a"`}), invalid,
+			"filter: version must be apis/{api}/versions/{version}"},
+		{"list records by a bad version", w.ann, call(w.usage.ListSessionRecords, &subscriptionv1.ListSessionRecordsRequest{
+			Filter: `version = "apis/a/versions/"`}), invalid, "filter: version must be apis/{api}/versions/{version}"},
 		{"list a huge page of records", w.ann, call(w.usage.ListSessionRecords, &subscriptionv1.ListSessionRecordsRequest{PageSize: hugePage}), invalid, badPageSize},
 		{"list records by a field twice", w.ann, call(w.usage.ListSessionRecords, &subscriptionv1.ListSessionRecordsRequest{
 			Filter: `cause = "A" AND cause = "B"`}), invalid, `filter: has the field "cause" twice`},

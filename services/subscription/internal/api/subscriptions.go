@@ -64,7 +64,7 @@ func (a *API) GetSubscription(ctx context.Context, req *subscriptionv1.GetSubscr
 
 // ListSubscriptions returns a page of subscriptions.
 func (a *API) ListSubscriptions(ctx context.Context, req *subscriptionv1.ListSubscriptionsRequest) (*subscriptionv1.ListSubscriptionsResponse, error) {
-	terms, err := filter(req.GetFilter(), field{name: "application", prefix: applicationsPrefix}, field{name: "version"}, field{name: "plan"})
+	terms, err := filter(req.GetFilter(), field{name: "application", prefix: applicationsPrefix}, field{name: "version", form: versionName}, field{name: "plan", form: planName})
 	if err != nil {
 		return nil, err
 	}

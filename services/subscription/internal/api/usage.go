@@ -11,7 +11,7 @@ import (
 // ListUsage returns a page of usage.
 func (a *API) ListUsage(ctx context.Context, req *subscriptionv1.ListUsageRequest) (*subscriptionv1.ListUsageResponse, error) {
 	terms, err := filter(req.GetFilter(), field{name: "subscription", prefix: subscriptionsPrefix},
-		field{name: "application", prefix: applicationsPrefix}, field{name: "version"})
+		field{name: "application", prefix: applicationsPrefix}, field{name: "version", form: versionName})
 	if err != nil {
 		return nil, err
 	}
@@ -48,7 +48,7 @@ func (a *API) GetSessionRecord(ctx context.Context, req *subscriptionv1.GetSessi
 
 // ListSessionRecords returns a page of records.
 func (a *API) ListSessionRecords(ctx context.Context, req *subscriptionv1.ListSessionRecordsRequest) (*subscriptionv1.ListSessionRecordsResponse, error) {
-	terms, err := filter(req.GetFilter(), field{name: "version"}, field{name: "application", prefix: applicationsPrefix},
+	terms, err := filter(req.GetFilter(), field{name: "version", form: versionName}, field{name: "application", prefix: applicationsPrefix},
 		field{name: "subscription", prefix: subscriptionsPrefix}, field{name: "cause"})
 	if err != nil {
 		return nil, err
