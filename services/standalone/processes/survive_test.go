@@ -175,13 +175,14 @@ func TestGatewayStopped(t *testing.T) {
 }
 
 // TestGatewayKilled kills the gateway under live sessions: what was reported
-// stays, what is lost is less than two intervals of reports (one that waits,
-// and one that is on its way), and nothing is counted twice.
+// stays, what is lost is one interval of reports at most, and what comes in while
+// a report is on its way, and nothing is counted twice.
 func TestGatewayKilled(t *testing.T) {
-	const every = 2 * time.Second
+	const every = 5 * time.Second
+	const report = 2 * time.Second // that one may take on a busy machine
 	w := newWorld(startFleet(t, "postgres", local("TIDEGATE_GATEWAY_REPORT_EVERY", every.String())))
 	talkers, end := w.talk(4)
-	early := w.sentBefore(talkers, 2*every)
+	early := w.sentBefore(talkers, every+report)
 	w.kill("gateway")
 	sent, err := end()
 	if err == nil {
