@@ -24,8 +24,11 @@ func ownerOf(ctx context.Context, db *DB) (string, error) {
 // at once the first wins.
 func claim(ctx context.Context, db *DB, service string) error {
 	owner, err := ownerOf(ctx, db)
-	if err != nil || owner != "" {
+	if err != nil {
 		return err
+	}
+	if owner != "" {
+		return refuseOwner(owner, service)
 	}
 	err = db.InTx(ctx, func(tx *Tx) error {
 		_, err := tx.ExecContext(ctx, `
