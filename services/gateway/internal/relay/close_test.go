@@ -367,19 +367,57 @@ func TestCloseWaitsForSocket(t *testing.T) {
 	eachMode(t, func(t *testing.T, m mode) {
 		r := newRig(t, quick(), m, Options{})
 		r.client.keepLittle()
-		r.mu.Lock()
-		for len(r.Relay.client.wire.spill) < maxSpill/2 { // the socket may grow
-			if err := r.Relay.client.control(opPong, make([]byte, 125)); err != nil {
-				t.Fatal(err)
-			}
-		}
-		r.unlock()
+		r.fill(t, &r.Relay.client)
 		r.End(Cause{By: Gateway, Word: "REVOKED", Code: 4001})
 		r.backend.expectClose(1001, "REVOKED")
 		skipTo(t, r.client, frame{first: 0x88})
 		r.hangUp()
 		r.check(t, Gateway, "REVOKED", 4001, 0, 1001, 0)
 	})
+}
+
+// TestCloseInsteadOfFrame ends a session whose client's socket is full, and kept a
+// frame of ours. Nothing of a message that comes then is sent, not its end either.
+func TestCloseInsteadOfFrame(t *testing.T) {
+	eachMode(t, func(t *testing.T, m mode) {
+		r := newRig(t, quick(), m, Options{})
+		r.client.keepLittle()
+		r.fill(t, &r.Relay.client)
+		r.End(Cause{By: Gateway, Word: "DRAIN", Code: 1012})
+		const size = 200 << 10
+		go func() { _, _ = r.backend.Write(frame{0x82, make([]byte, size)}.bytes(false)) }()
+		in := &r.Relay.backend.in
+		r.until(t, "the message is walked over", func() bool { return in.size == size && !in.Inside() })
+		for {
+			f, err := r.client.next()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if f.first == 0x88 {
+				r.client.isClose(f, 1012, "DRAIN")
+				break
+			}
+			if f.first != 0x8a {
+				t.Fatalf("the client was sent %v", f)
+			}
+		}
+		r.hangUp()
+		if o := r.outcome(t); o.Totals.FromBackend != (Count{}) {
+			t.Errorf("totals = %+v, want none", o.Totals)
+		}
+	})
+}
+
+// fill gives a leg pongs until many of them are kept.
+func (r *rig) fill(t *testing.T, l *leg) {
+	t.Helper()
+	r.mu.Lock()
+	defer r.unlock()
+	for len(l.wire.spill) < maxSpill/2 { // the socket may grow
+		if err := l.control(opPong, make([]byte, 125)); err != nil {
+			t.Fatal(err)
+		}
+	}
 }
 
 // TestCloseCutsFrame ends a session in the middle of a frame that does not go on.

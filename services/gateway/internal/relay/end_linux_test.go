@@ -1,3 +1,5 @@
+//go:build !portable
+
 package relay
 
 import (
@@ -82,4 +84,34 @@ func TestEndAfterQuiet(t *testing.T) {
 			r.check(t, Client, "CLIENT_GONE", 0, 0, 1001, 0)
 		}
 	}
+}
+
+// TestUrgent has a peer send messages before and behind a byte that TCP holds to
+// be urgent, at which reads stop.
+func TestUrgent(t *testing.T) {
+	e := NewEngine(quick())
+	gate, r := newRigOn(t, e, mode{}, Options{}, nil, nil), newRigOn(t, e, mode{}, Options{}, nil, nil)
+	gate.talk()
+	r.talk()
+	gate.mu.Lock()
+	gate.client.send(text("x"))
+	pollerWaits(t)
+	raw, err := r.client.Conn.(*net.TCPConn).SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.client.send(text("one"))
+	if err := raw.Control(func(fd uintptr) { _ = unix.Sendto(int(fd), []byte{1}, unix.MSG_OOB, nil) }); err != nil {
+		t.Fatal(err)
+	}
+	r.client.send(text("two"))
+	until(t, "all has arrived", func() (all bool) {
+		_ = raw.Control(func(fd uintptr) {
+			n, err := unix.IoctlGetInt(int(fd), unix.SIOCOUTQ)
+			all = err == nil && n == 0
+		})
+		return all
+	})
+	gate.mu.Unlock()
+	r.backend.expect(text("one"), text("two"))
 }

@@ -6,7 +6,7 @@ import "encoding/binary"
 const turn = 8
 
 // ready does what has become possible on l, and returns how many bytes were read.
-// The poller calls it, and once at the start.
+// The poller calls it.
 func (r *Relay) ready(l *leg, what readiness) (read int) {
 	r.mu.Lock()
 	defer r.unlock()
@@ -14,9 +14,6 @@ func (r *Relay) ready(l *leg, what readiness) (read int) {
 		return 0
 	}
 	other := r.other(l)
-	if !l.begun { // what came with the handshake may be all that comes
-		l.begun, what = true, what|readable|ended
-	}
 	if what&readable != 0 && other.stalled == 0 {
 		read += r.flow(l, other, what&ended != 0)
 	}
@@ -44,12 +41,17 @@ type chunk struct {
 // buffer is the last one: of what comes later, be it the end, there is another
 // notice. With whole the last one finds nothing.
 func (r *Relay) flow(src, dst *leg, whole bool) (read int) {
-	if src.held != nil {
+	switch {
+	case src.held != nil:
 		if !r.pass(src.held, src, dst) {
 			return 0
 		}
 		r.release(src)
 		whole = true
+	case dst.stalled != 0: // by a frame of ours
+		if !r.forward(new(chunk), src, dst) {
+			return 0
+		}
 	}
 	if src.deaf || src.quit {
 		return 0
@@ -259,17 +261,17 @@ func (c *chunk) allowed(dst *leg) int {
 	switch {
 	case dst.sent != 0 || dst.dead || dst.shut:
 		return 0
-	case dst.closing == 0 && !dst.hasPong || c.edge < 0:
-		return len(c.out)
-	case c.edge > 0:
-		return c.edge
-	case dst.closing != 0:
+	case dst.closing != 0 && !dst.mid: // no frame begins before a close, nor does what is left of one
 		return 0
+	case dst.closing == 0 && !dst.hasPong || c.edge <= 0:
+		return len(c.out)
 	}
-	return len(c.out)
+	return c.edge
 }
 
-// taken notes that dst took the first k bytes of c.out.
+// taken notes that dst took the first k bytes of c.out. Messages count when all of
+// it is taken, by TLS if dst has it: of a leg that is cut while it is full, the
+// totals may be wrong by one buffer.
 func (c *chunk) taken(k int, src, dst *leg) {
 	if k == len(c.out) {
 		src.count.add(&c.count)

@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"net"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -76,6 +77,55 @@ func TestSlow(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestSlowPongs has a leg that pings and never reads the answers.
+func TestSlowPongs(t *testing.T) {
+	for _, slow := range []Party{Client, Backend} {
+		t.Run(slow.String(), func(t *testing.T) {
+			eachMode(t, func(t *testing.T, m mode) {
+				cfg := quick()
+				cfg.Write, cfg.Flood = 200*time.Millisecond, -1
+				r := newRig(t, cfg, m, Options{})
+				to, other := r.client, r.backend
+				if slow == Backend {
+					to, other = other, to
+				}
+				to.keepLittle()
+				pings := bytes.Repeat(ping(strings.Repeat("p", 125)).bytes(to.mask), 100)
+				go func() {
+					for err := error(nil); err == nil; _, err = to.Write(pings) {
+					}
+				}()
+				other.expectClose(1013, "SLOW")
+				other.Close()
+				if o := r.outcome(t); o.Cause.Word != "SLOW" || o.Cause.Detail != slow.String()+" takes no bytes" {
+					t.Errorf("cause = %+v", o.Cause)
+				}
+			})
+		})
+	}
+}
+
+// TestFullAtStart has a leg that takes nothing from the start: what came with its
+// handshake is passed on nevertheless.
+func TestFullAtStart(t *testing.T) {
+	far, near := tcpPair(t)
+	backend, backendLeg := tcpPair(t)
+	for err := error(nil); err == nil; _, err = near.Write(make([]byte, 64<<10)) {
+		_ = near.SetWriteDeadline(time.Now().Add(100 * time.Millisecond))
+	}
+	r, e, ended := new(Relay), NewEngine(quick()), make(chan Outcome, 1)
+	err := r.Start(e, Options{Owner: ownerFunc(func(o Outcome) { ended <- o })},
+		Leg{Conn: near, Ahead: text("early").bytes(true)}, Leg{Conn: backendLeg})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := &peer{Conn: backend, t: t, name: "backend", in: bufio.NewReader(backend)}
+	b.expect(text("early"))
+	_, _ = far.Close(), backend.Close()
+	<-ended
+	e.Wait()
 }
 
 // TestBackpressure has a leg that does not read for a while: the other one is

@@ -35,7 +35,6 @@ type leg struct {
 	party Party
 
 	// What is read from it.
-	begun    bool   // its poller has called
 	blind    bool   // after its close, or a breach: what comes is discarded
 	quit     bool   // it is read no more, but for what is held
 	deaf     bool   // it is read no more
@@ -60,12 +59,12 @@ type leg struct {
 	shut    bool   // half-closed
 	closed  bool
 	pingAt  int64 // the next ping, or when the one under way was sent
-	stalled int64 // since when it takes no byte of what the other leg holds; 0: it does
+	stalled int64 // since when it takes no byte of what is to be sent; 0: it takes all
 	queued  int   // bytes before the awaited pong's ping, when they were last looked at
 	pong    []byte
 }
 
-// open prepares a leg of r. Until its connection is owned, it can be dropped.
+// open prepares a leg of r. What it took can be dropped again.
 func (l *leg) open(r *Relay, c Leg, party Party, limit int64) error {
 	l.relay, l.wire, l.party = r, &l.own, party
 	sock := c.Conn
@@ -92,17 +91,6 @@ func (l *leg) open(r *Relay, c Leg, party Party, limit int64) error {
 		l.held = &chunk{b: c.Ahead}
 	}
 	return nil
-}
-
-// takeOver makes the connection the leg's own for good.
-func (l *leg) takeOver(conn net.Conn) {
-	if l.tls == nil {
-		l.wire.takeOver(conn)
-		return
-	}
-	b := l.tls.NetConn().(*below)
-	l.wire.takeOver(b.Conn)
-	b.Conn, b.live = nil, true
 }
 
 // read fills p with what is there and returns at once. It is short when there
@@ -156,7 +144,8 @@ func (l *leg) control(opcode byte, payload []byte) error {
 	return l.wire.put(frame)
 }
 
-// giveUp notes that nothing more is written to the leg.
+// giveUp notes that nothing more is written to the leg. If it is full, what it has
+// not sent is lost.
 func (l *leg) giveUp() {
 	l.dead, l.closing, l.hasPong, l.wire.spill = true, 0, false, nil
 	if l.stalled != 0 {

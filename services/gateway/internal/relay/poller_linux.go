@@ -42,7 +42,7 @@ type event struct {
 
 // What is watched for, each time that it comes anew. A bell has no place.
 const (
-	watched = unix.EPOLLIN | unix.EPOLLOUT | unix.EPOLLRDHUP | unix.EPOLLET
+	watched = unix.EPOLLIN | unix.EPOLLPRI | unix.EPOLLOUT | unix.EPOLLRDHUP | unix.EPOLLET
 	noPlace = -1
 )
 
@@ -103,7 +103,7 @@ func (p *poller) add(fd int, place int32) error {
 	return unix.EpollCtl(p.fd, unix.EPOLL_CTL_ADD, fd, &unix.EpollEvent{Events: watched, Fd: place})
 }
 
-// watch has l served from now on. An event comes at once: it can be written.
+// watch has l served from now on.
 func (p *poller) watch(l *leg) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -211,6 +211,8 @@ func (p *poller) collect(events []unix.EpollEvent) {
 	}
 }
 
+// readinessOf translates the events of a leg. A read stops at TCP's urgent mark
+// as it does at the end.
 func readinessOf(bits uint32) (what readiness) {
 	if bits&unix.EPOLLIN != 0 {
 		what |= readable
@@ -218,7 +220,7 @@ func readinessOf(bits uint32) (what readiness) {
 	if bits&unix.EPOLLOUT != 0 {
 		what |= writable
 	}
-	if bits&(unix.EPOLLRDHUP|unix.EPOLLHUP|unix.EPOLLERR) != 0 {
+	if bits&(unix.EPOLLPRI|unix.EPOLLRDHUP|unix.EPOLLHUP|unix.EPOLLERR) != 0 {
 		what |= readable | writable | ended
 	}
 	return what

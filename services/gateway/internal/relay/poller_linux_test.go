@@ -49,10 +49,7 @@ func TestShare(t *testing.T) {
 
 	gate.mu.Lock()
 	gate.client.send(text("x"))
-	until(t, "the poller waits", func() bool {
-		all := make([]byte, 1<<20)
-		return bytes.Contains(all[:runtime.Stack(all, true)], []byte("relay.(*Relay).ready("))
-	})
+	pollerWaits(t)
 	first, last := rigs[0], rigs[len(rigs)-1]
 	for _, r := range rigs {
 		r.client.send(text("x"))
@@ -68,6 +65,15 @@ func TestShare(t *testing.T) {
 	for _, r := range rigs[:len(rigs)-1] {
 		r.backend.expect(text("x"))
 	}
+}
+
+// pollerWaits waits until a poller waits for a session's mutex.
+func pollerWaits(t *testing.T) {
+	t.Helper()
+	until(t, "a poller waits", func() bool {
+		all := make([]byte, 1<<20)
+		return bytes.Contains(all[:runtime.Stack(all, true)], []byte("relay.(*Relay).ready("))
+	})
 }
 
 // unwatchable is a connection whose descriptor is that of a file.

@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// Owner is told about the end of a session, once, from a goroutine of the
-// session's or from the wheel's. It must not block.
+// Owner is told about the end of a session, once, from a goroutine that serves
+// all sessions or from the caller's. It must not block.
 type Owner interface {
 	Ended(Outcome)
 }
@@ -85,21 +85,36 @@ func (r *Relay) Start(e *Engine, o Options, client, backend Leg) error {
 		r.client.wire.drop()
 		return err
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if err := e.join(r); err != nil {
-		r.over, r.told = true, true
+	if err := r.begin(e, o); err != nil {
 		r.client.wire.drop()
 		r.backend.wire.drop()
 		return err
 	}
-	r.client.takeOver(client.Conn)
-	r.backend.takeOver(backend.Conn)
+	// What took the connections' descriptors has no need of the connections.
+	release(client.Conn)
+	release(backend.Conn)
+	return nil
+}
+
+// begin sets the session going.
+func (r *Relay) begin(e *Engine, o Options) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if err := e.join(r); err != nil {
+		r.over, r.told = true, true
+		return err
+	}
 	now := e.now()
 	r.owner, r.ref, r.retry = o.Owner, o.Ref, o.Retry
 	r.mark, r.started = rand.Uint64(), time.Now().UnixNano()
 	for _, l := range r.legs() {
 		l.life, l.pingAt = now, now+int64(e.cfg.Ping)
+		if l.tls != nil {
+			l.tls.NetConn().(*below).live = true
+		}
+		if l.held != nil || l.tls != nil { // there may be something already, of which no event tells
+			r.poller.again(l)
+		}
 	}
 	if o.MaxAge > 0 {
 		r.ages = now + int64(o.MaxAge) - rand.Int64N(int64(o.MaxAge)/10+1)

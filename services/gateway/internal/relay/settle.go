@@ -91,13 +91,23 @@ func (r *Relay) sendDue(l *leg) {
 		err = l.control(opClose, r.closePayload(l))
 		l.sent, l.closing, l.hasPong = l.closing, 0, false
 	} else {
-		err = l.control(opPong, l.pong)
+		err = r.controlOpen(l, opPong, l.pong)
 		l.hasPong = false
 	}
 	if err != nil {
 		l.sent = 0
 		r.writeFailed(l)
 	}
+}
+
+// controlOpen sends a control frame after which others follow. A leg that does not
+// take all of it is slow, as if it did not take data.
+func (r *Relay) controlOpen(l *leg, opcode byte, payload []byte) error {
+	err := l.control(opcode, payload)
+	if l.wire.waiting() {
+		r.stall(l, false)
+	}
+	return err
 }
 
 // closePayload is what a close of ours carries.
@@ -189,7 +199,7 @@ func (r *Relay) ping(l *leg, now int64) {
 	}
 	var mark [8]byte
 	binary.BigEndian.PutUint64(mark[:], r.mark)
-	if err := l.control(opPing, mark[:]); err != nil {
+	if err := r.controlOpen(l, opPing, mark[:]); err != nil {
 		r.writeFailed(l)
 		return
 	}

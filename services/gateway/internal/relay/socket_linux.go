@@ -3,6 +3,7 @@
 package relay
 
 import (
+	"crypto/tls"
 	"net"
 	"syscall"
 	"unsafe"
@@ -14,8 +15,7 @@ import (
 // the runtime would wake one of its threads for all that comes, for nobody.
 type handle struct{ fd int }
 
-// take prepares a connection for being used without the runtime. Until takeOver is
-// called, drop undoes it.
+// take copies the descriptor of a connection; drop undoes it.
 func (h *handle) take(_ net.Conn, raw syscall.RawConn) error {
 	var failed error
 	err := raw.Control(func(fd uintptr) { h.fd, failed = unix.FcntlInt(fd, unix.F_DUPFD_CLOEXEC, 0) })
@@ -25,11 +25,16 @@ func (h *handle) take(_ net.Conn, raw syscall.RawConn) error {
 	return failed
 }
 
-// drop undoes take.
 func (h *handle) drop() { _ = unix.Close(h.fd) }
 
-// takeOver makes the connection the relay's over for good: conn is of no use any more.
-func (h *handle) takeOver(conn net.Conn) { _ = conn.Close() }
+// release closes a connection whose descriptor was taken, but not the socket. With
+// TLS the connection below is closed, without a word of TLS.
+func release(conn net.Conn) {
+	if t, ok := conn.(*tls.Conn); ok {
+		conn = t.NetConn().(*below).Conn
+	}
+	_ = conn.Close()
+}
 
 // close closes the socket.
 func (h *handle) close() { _ = unix.Close(h.fd) }

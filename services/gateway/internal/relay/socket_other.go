@@ -15,18 +15,16 @@ type handle struct {
 	fd   int
 }
 
-// take prepares a connection for being used without waiting. Until takeOver is
-// called, drop undoes it.
+// take prepares a connection for being used without waiting.
 func (h *handle) take(conn net.Conn, raw syscall.RawConn) error {
 	h.conn = conn
 	return errors.Join(raw.Control(func(fd uintptr) { h.fd = int(fd) }), conn.SetDeadline(time.Time{}))
 }
 
-// drop undoes take.
 func (h *handle) drop() {}
 
-// takeOver makes the connection the relay's over for good.
-func (h *handle) takeOver(net.Conn) {}
+// release has nothing to do: the connection is used on.
+func release(net.Conn) {}
 
 // close is the poller's.
 func (h *handle) close() {}

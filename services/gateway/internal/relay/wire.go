@@ -106,7 +106,7 @@ func (w *wire) write(p []byte) (done int, err error) {
 // below is the connection under a TLS leg. During the TLS handshake it is the
 // plain connection; once live, reads and writes never wait.
 type below struct {
-	net.Conn // nil once it is live
+	net.Conn // closed once it is live
 	wire     wire
 	live     bool
 }

@@ -43,8 +43,8 @@ type Gauges struct {
 }
 
 // NewRegistry returns an empty registry. sink is given each session's record,
-// exactly once, from the session's own goroutine or the relay's, and must not
-// block.
+// exactly once, from a goroutine that serves all sessions or the caller's, and
+// must not block.
 func NewRegistry(cfg Config, sink func(Record)) *Registry {
 	cfg.Retry = cmp.Or(cfg.Retry, 5*time.Second)
 	return &Registry{
