@@ -10,8 +10,9 @@ import (
 
 // reporter sends batches of one kind, one after the other. A batch is frozen
 // when it is taken: it is sent again, with the same sequence and content, until
-// it is acknowledged. One that the service calls invalid would be so for ever;
-// it is dropped.
+// it is acknowledged. One that the service calls invalid would be so for ever,
+// and nothing of it was taken: its halves are sent as batches of their own, down
+// to the row that is wrong, which is dropped.
 type reporter[T any] struct {
 	take func() []T // the next batch; empty when nothing waits
 	send func(ctx context.Context, sequence uint64, batch []T) error
@@ -20,27 +21,33 @@ type reporter[T any] struct {
 	flushing sync.Mutex // one flush at a time
 
 	mu       sync.Mutex
-	frozen   []T
+	frozen   [][]T // the batch under way, and parts of refused ones before it
 	sequence uint64
 }
 
-// flush sends until nothing waits. An error leaves the batch frozen.
+// flush sends until nothing waits. An error leaves the batch frozen, unless it is
+// that of a row that was dropped.
 func (r *reporter[T]) flush(ctx context.Context) error {
 	r.flushing.Lock()
 	defer r.flushing.Unlock()
+	var dropped error
 	for {
 		batch, sequence := r.next()
 		if len(batch) == 0 {
-			return nil
+			return dropped
 		}
 		err := r.send(ctx, sequence, batch)
-		if err != nil && status.Code(err) != codes.InvalidArgument {
+		switch {
+		case err == nil:
+			r.done()
+		case status.Code(err) != codes.InvalidArgument:
 			return err
-		}
-		r.done()
-		if err != nil {
-			r.drop(len(batch), err)
-			return err
+		case len(batch) == 1:
+			r.done()
+			r.drop(1, err)
+			dropped = err
+		default:
+			r.done(batch[len(batch)/2:], batch[:len(batch)/2])
 		}
 	}
 }
@@ -49,25 +56,33 @@ func (r *reporter[T]) flush(ctx context.Context) error {
 func (r *reporter[T]) next() ([]T, uint64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.frozen == nil {
-		if r.frozen = r.take(); len(r.frozen) == 0 {
-			r.frozen = nil
+	if len(r.frozen) == 0 {
+		batch := r.take()
+		if len(batch) == 0 {
 			return nil, 0
 		}
+		r.frozen = append(r.frozen, batch)
 		r.sequence++
 	}
-	return r.frozen, r.sequence
+	return r.frozen[len(r.frozen)-1], r.sequence
 }
 
-func (r *reporter[T]) done() {
+// done replaces the frozen batch by parts of it, the next one last.
+func (r *reporter[T]) done(parts ...[]T) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.frozen = nil
+	r.frozen = append(r.frozen[:len(r.frozen)-1], parts...)
+	if len(r.frozen) > 0 {
+		r.sequence++
+	}
 }
 
-// len returns the size of the frozen batch.
-func (r *reporter[T]) len() int {
+// len returns the number of frozen rows.
+func (r *reporter[T]) len() (n int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return len(r.frozen)
+	for _, batch := range r.frozen {
+		n += len(batch)
+	}
+	return n
 }
