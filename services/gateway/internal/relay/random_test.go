@@ -76,6 +76,9 @@ func newScript(r *rand.Rand, mask, breach bool) *script {
 	control := func() {
 		for r.IntN(3) == 0 {
 			f := frame{0x89, randomBytes(r, r.IntN(126))}
+			for slices.Contains(s.pings, string(f.payload)) { // or a pong could be that to either
+				f.payload = randomBytes(r, r.IntN(126))
+			}
 			if r.IntN(2) == 0 {
 				f.first = 0x8a
 			} else {
