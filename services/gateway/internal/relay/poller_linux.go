@@ -4,13 +4,10 @@ package relay
 
 import (
 	"fmt"
-	"os"
 	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
-	"syscall"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -19,8 +16,8 @@ import (
 // them, and one goroutine does what has become possible, as long as it can keep
 // up. What has gathered meanwhile shows when it cannot: then it shares the work.
 type poller struct {
-	file *os.File // the epoll instance, which is itself waited for as a socket is
-	fd   int
+	fd   int           // the epoll instance
+	gate *gate         // tells when it has something, once
 	bell int           // an eventfd
 	done chan struct{} // closed when the goroutine has left
 
@@ -47,46 +44,32 @@ const (
 )
 
 func newPoller() (*poller, error) {
-	p := &poller{fd: -1, bell: -1, done: make(chan struct{})}
-	raw, err := p.open()
+	p := &poller{bell: -1, done: make(chan struct{})}
+	var err error
+	if p.fd, err = unix.EpollCreate1(unix.EPOLL_CLOEXEC); err != nil {
+		return nil, fmt.Errorf("open an epoll instance: %w", err)
+	}
+	if p.bell, err = unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK); err == nil {
+		err = p.add(p.bell, noPlace)
+	}
 	if err != nil {
+		p.release()
+		return nil, fmt.Errorf("open an eventfd: %w", err)
+	}
+	if p.gate, err = newGate(p.fd); err != nil {
 		p.release()
 		return nil, fmt.Errorf("open an epoll instance: %w", err)
 	}
 	go func() {
 		defer close(p.done)
 		events := make([]unix.EpollEvent, 128)
-		_ = raw.Read(func(uintptr) bool { p.serve(events); return false }) // ends with close
+		p.gate.wait(func() { p.serve(events) })
 	}()
 	return p, nil
 }
 
-func (p *poller) open() (raw syscall.RawConn, err error) {
-	if p.fd, err = unix.EpollCreate1(unix.EPOLL_CLOEXEC); err != nil {
-		return nil, err
-	}
-	if err = unix.SetNonblock(p.fd, true); err != nil {
-		return nil, err
-	}
-	p.file = os.NewFile(uintptr(p.fd), "epoll")
-	if err = p.file.SetReadDeadline(time.Time{}); err != nil { // it can be waited for
-		return nil, err
-	}
-	if p.bell, err = unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK); err != nil {
-		return nil, err
-	}
-	if err = p.add(p.bell, noPlace); err != nil {
-		return nil, err
-	}
-	return p.file.SyscallConn()
-}
-
 func (p *poller) release() {
-	if p.file != nil {
-		_ = p.file.Close()
-	} else if p.fd >= 0 {
-		_ = unix.Close(p.fd)
-	}
+	_ = unix.Close(p.fd)
 	if p.bell >= 0 {
 		_ = unix.Close(p.bell)
 	}
@@ -94,10 +77,13 @@ func (p *poller) release() {
 
 // close ends a poller that serves nothing any more.
 func (p *poller) close() {
-	_ = p.file.Close()
+	p.gate.close()
 	<-p.done
-	_ = unix.Close(p.bell)
+	p.release()
 }
+
+// ring makes the goroutine look at what is not an event of a leg.
+func (p *poller) ring() { _, _ = unix.Write(p.bell, []byte{1, 0, 0, 0, 0, 0, 0, 0}) }
 
 func (p *poller) add(fd int, place int32) error {
 	return unix.EpollCtl(p.fd, unix.EPOLL_CTL_ADD, fd, &unix.EpollEvent{Events: watched, Fd: place})
@@ -139,7 +125,7 @@ func (p *poller) again(l *leg) {
 	p.mu.Lock()
 	p.queue = append(p.queue, l)
 	p.mu.Unlock()
-	_, _ = unix.Write(p.bell, []byte{1, 0, 0, 0, 0, 0, 0, 0})
+	p.ring()
 }
 
 // serve does all that can be done now.
