@@ -153,7 +153,10 @@ const (
 // share does what is due, on several goroutines if it looks much, and returns how
 // many bytes were read.
 func (p *poller) share() (read int) {
-	parts := min((len(p.due)*eventBytes+p.last)/shareBytes, len(p.due), runtime.GOMAXPROCS(0))
+	parts := min((len(p.due)*eventBytes+p.last)/shareBytes, len(p.due))
+	if parts > 1 { // asking the runtime takes a lock of its scheduler's
+		parts = min(parts, runtime.GOMAXPROCS(0))
+	}
 	if parts <= 1 {
 		return work(p.due)
 	}

@@ -91,7 +91,7 @@ func (r *Relay) sendDue(l *leg) {
 		err = l.control(opClose, r.closePayload(l))
 		l.sent, l.closing, l.hasPong = l.closing, 0, false
 	} else {
-		err = r.controlOpen(l, opPong, l.pong)
+		err = r.sendControl(l, opPong, l.pong)
 		l.hasPong = false
 	}
 	if err != nil {
@@ -100,9 +100,9 @@ func (r *Relay) sendDue(l *leg) {
 	}
 }
 
-// controlOpen sends a control frame after which others follow. A leg that does not
+// sendControl sends a ping or a pong, after which more follows. A leg that does not
 // take all of it is slow, as if it did not take data.
-func (r *Relay) controlOpen(l *leg, opcode byte, payload []byte) error {
+func (r *Relay) sendControl(l *leg, opcode byte, payload []byte) error {
 	err := l.control(opcode, payload)
 	if l.wire.waiting() {
 		r.stall(l, false)
@@ -199,7 +199,7 @@ func (r *Relay) ping(l *leg, now int64) {
 	}
 	var mark [8]byte
 	binary.BigEndian.PutUint64(mark[:], r.mark)
-	if err := r.controlOpen(l, opPing, mark[:]); err != nil {
+	if err := r.sendControl(l, opPing, mark[:]); err != nil {
 		r.writeFailed(l)
 		return
 	}
