@@ -6,8 +6,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/tidegatehq/tidegate/services/kit/quote"
 	"github.com/tidegatehq/tidegate/services/kit/run"
-	"github.com/tidegatehq/tidegate/services/standalone/internal/quote"
 	"github.com/tidegatehq/tidegate/services/standalone/internal/sample"
 )
 

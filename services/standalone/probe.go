@@ -12,8 +12,6 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
 	healthgrpc "google.golang.org/grpc/health/grpc_health_v1"
-
-	"github.com/tidegatehq/tidegate/services/standalone/internal/oauth"
 )
 
 const (
@@ -51,9 +49,6 @@ func newProbe(ca string, at Addresses) (*probe, error) {
 }
 
 func (p *probe) close() { _ = p.grpc.Close() }
-
-// oauth returns a client of the OAuth2 endpoints.
-func (p *probe) oauth() *oauth.Client { return &oauth.Client{Portal: p.at.Portal, HTTP: p.http} }
 
 // wait returns nil once everything is served, and an error when that takes too
 // long or ctx ends before.

@@ -187,7 +187,7 @@ func (s *stack) prepareSample(ctx context.Context) (sample.Result, error) {
 		password = nil // the sample needs it to be made, and can be used without
 	}
 	return sample.Prepare(ctx, sample.Config{
-		Files: s.data, Conn: s.ready.grpc, OAuth: s.ready.oauth(), Backend: s.echo.URL(),
+		Files: s.data, Conn: s.ready.grpc, Backend: s.echo.URL(),
 		Username: "admin", Password: strings.TrimSpace(string(password)), Log: s.log,
 	})
 }

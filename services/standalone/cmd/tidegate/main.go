@@ -11,9 +11,9 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/tidegatehq/tidegate/services/cli"
 	"github.com/tidegatehq/tidegate/services/kit/run"
 	"github.com/tidegatehq/tidegate/services/standalone"
-	"github.com/tidegatehq/tidegate/services/standalone/internal/cli"
 )
 
 func main() {

@@ -14,8 +14,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/tidegatehq/tidegate/services/kit/pki"
 	"github.com/tidegatehq/tidegate/services/kit/seal"
-	"github.com/tidegatehq/tidegate/services/standalone/internal/pki"
 )
 
 const (

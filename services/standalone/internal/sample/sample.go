@@ -1,6 +1,6 @@
 // Package sample makes what a newcomer tries first: an echo backend, an API
 // EchoWebSocket in front of it, an application that is subscribed to it, and a
-// token. It makes them through the public gRPC and HTTP, as anybody would.
+// token. It makes them through the public gRPC, as anybody would.
 //
 // The sample is made once. At later starts it is only looked after: its token
 // is fresh, and its endpoint follows the backend. What the user has changed or
@@ -23,7 +23,7 @@ import (
 
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
 	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
-	"github.com/tidegatehq/tidegate/services/standalone/internal/oauth"
+	"github.com/tidegatehq/tidegate/services/kit/fault"
 )
 
 // What the sample is called.
@@ -48,8 +48,6 @@ type Config struct {
 	Files Files
 	// Conn leads to the public gRPC.
 	Conn *grpc.ClientConn
-	// OAuth leads to the token endpoint.
-	OAuth *oauth.Client
 	// Backend is the URL of the echo backend.
 	Backend string
 	// Username and Password are an administrator's; the password is empty when
@@ -88,6 +86,7 @@ type sample struct {
 	catalog catalogv1.CatalogServiceClient
 	people  subscriptionv1.PeopleServiceClient
 	subs    subscriptionv1.SubscriptionServiceClient
+	oauth   subscriptionv1.OAuthServiceClient
 }
 
 // Prepare makes the sample, or finds it, and gets a token. An error says in
@@ -98,6 +97,7 @@ func Prepare(ctx context.Context, cfg Config) (Result, error) {
 		catalog: catalogv1.NewCatalogServiceClient(cfg.Conn),
 		people:  subscriptionv1.NewPeopleServiceClient(cfg.Conn),
 		subs:    subscriptionv1.NewSubscriptionServiceClient(cfg.Conn),
+		oauth:   subscriptionv1.NewOAuthServiceClient(cfg.Conn),
 	}
 	if err := s.load(); err != nil {
 		return Result{}, err
@@ -196,13 +196,16 @@ func (s *sample) look(ctx context.Context) error {
 
 // token gets a token with the sample's key.
 func (s *sample) token(ctx context.Context) (Result, error) {
-	token, err := s.OAuth.Token(ctx, oauth.Credentials{Key: s.kept.ConsumerKey, Secret: s.kept.ConsumerSecret})
-	var refused *oauth.Error
-	if errors.As(err, &refused) && refused.Code == "invalid_client" {
+	token, err := s.oauth.IssueToken(ctx, &subscriptionv1.IssueTokenRequest{
+		GrantType: "client_credentials",
+		Client:    &subscriptionv1.ClientCredentials{ClientId: s.kept.ConsumerKey, ClientSecret: s.kept.ConsumerSecret},
+	})
+	if fault.Reason(err) == "INVALID_CLIENT" {
 		return Result{}, errGone
 	}
 	if err != nil {
-		return Result{}, err
+		return Result{}, fmt.Errorf("get a token: %w", plain(err))
 	}
-	return Result{Token: token.AccessToken, Expires: time.Now().Add(token.Life())}, nil
+	life := time.Duration(token.GetExpiresIn()) * time.Second
+	return Result{Token: token.GetAccessToken(), Expires: time.Now().Add(life)}, nil
 }

@@ -1,0 +1,61 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/tidegatehq/tidegate/services/kit/seal"
+)
+
+// certsCmd makes certificates.
+type certsCmd struct {
+	Dir       string   `arg:"" help:"Folder to write ca.pem, ca-key.pem, catalog.pem, catalog-key.pem, … to."`
+	Host      []string `sep:"none" placeholder:"NAME" help:"Further DNS name or IP address of every certificate; can be repeated."`
+	Days      int      `default:"365" help:"How long the certificates are good for."`
+	MasterKey bool     `help:"Make the master key too, as master-key."`
+	IfMissing bool     `help:"Do nothing when all the files are there."`
+}
+
+// Run makes the files.
+func (c *certsCmd) Run(s *shell) error {
+	if c.Days < 1 || c.Days > 3650 {
+		return usagef("--days: %d is not between 1 and 3650", c.Days)
+	}
+	master := filepath.Join(c.Dir, "master-key")
+	paths := serviceFiles(c.Dir)
+	if c.MasterKey {
+		paths = append(paths, master)
+	}
+	missing := 0
+	for _, path := range paths {
+		if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
+			missing++
+		}
+	}
+	if missing == 0 && c.IfMissing {
+		s.note("All files are in %s.", c.Dir)
+		return nil
+	}
+	if _, err := os.Lstat(master); c.MasterKey && err == nil {
+		return fmt.Errorf("DIR: %s exists; nothing was written", master)
+	}
+	if err := writeServices(c.Dir, c.Host, time.Duration(c.Days)*24*time.Hour, time.Now()); err != nil {
+		return fmt.Errorf("DIR: %w", err)
+	}
+	if c.MasterKey {
+		if _, err := seal.Create(master); err != nil {
+			return fmt.Errorf("DIR: %w", err)
+		}
+	}
+	if s.json() {
+		return s.printValue(map[string][]string{"files": paths})
+	}
+	for _, path := range paths {
+		fmt.Fprintln(s.Stdout, path)
+	}
+	return nil
+}

@@ -1,0 +1,277 @@
+package cli
+
+import (
+	"context"
+	"crypto/tls"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/types/known/emptypb"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
+	"github.com/tidegatehq/tidegate/services/kit/pki"
+)
+
+// fakeServer signs anybody in and counts. A refresh token works once.
+type fakeServer struct {
+	subscriptionv1.UnimplementedPeopleServiceServer
+	subscriptionv1.UnimplementedSubscriptionServiceServer
+
+	addr, ca string
+	cert     tls.Certificate
+
+	mu        sync.Mutex
+	life      time.Duration // of access tokens
+	access    string        // the newest access token
+	refresh   string        // the refresh token that works
+	refreshes int
+	waited    []uint64
+	applied   bool
+}
+
+// newFakeServer starts the server over TLS, with more services.
+func newFakeServer(t *testing.T, more ...func(*grpc.Server)) *fakeServer {
+	t.Helper()
+	authority, files, err := pki.NewAuthority("test", time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	pair, err := authority.Issue(pki.Leaf{Names: []string{"127.0.0.1"}, Life: time.Hour}, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	cert, err := tls.X509KeyPair(pair.Cert, pair.Key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ca := filepath.Join(t.TempDir(), "ca.pem")
+	if err := os.WriteFile(ca, files.Cert, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	lis, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := &fakeServer{addr: lis.Addr().String(), ca: ca, cert: cert, life: time.Hour, applied: true}
+	srv := grpc.NewServer(grpc.Creds(credentials.NewServerTLSFromCert(&cert)))
+	subscriptionv1.RegisterPeopleServiceServer(srv, f)
+	subscriptionv1.RegisterSubscriptionServiceServer(srv, f)
+	for _, register := range more {
+		register(srv)
+	}
+	done := make(chan error, 1)
+	go func() { done <- srv.Serve(lis) }()
+	t.Cleanup(func() {
+		srv.Stop()
+		if err := <-done; err != nil {
+			t.Errorf("serve: %v", err)
+		}
+	})
+	return f
+}
+
+func (f *fakeServer) tokens() *subscriptionv1.SignInResponse {
+	f.access += "a"
+	f.refresh += "r"
+	return &subscriptionv1.SignInResponse{
+		AccessToken: f.access, ExpireTime: timestamppb.New(time.Now().Add(f.life)), RefreshToken: f.refresh,
+		Person: &subscriptionv1.Person{Username: "admin", Roles: []subscriptionv1.Person_Role{subscriptionv1.Person_ROLE_ADMIN}},
+	}
+}
+
+func (f *fakeServer) SignIn(_ context.Context, req *subscriptionv1.SignInRequest) (*subscriptionv1.SignInResponse, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if req.GetPassword() != "secret" {
+		return nil, status.Error(codes.Unauthenticated, "the name or the password is wrong")
+	}
+	return f.tokens(), nil
+}
+
+func (f *fakeServer) RefreshSignIn(_ context.Context, req *subscriptionv1.RefreshSignInRequest) (*subscriptionv1.SignInResponse, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if req.GetRefreshToken() != f.refresh {
+		f.refresh = "spent"
+		return nil, status.Error(codes.Unauthenticated, "the sign-in has ended")
+	}
+	f.refreshes++
+	return f.tokens(), nil
+}
+
+func (f *fakeServer) SignOut(context.Context, *subscriptionv1.SignOutRequest) (*emptypb.Empty, error) {
+	return &emptypb.Empty{}, nil
+}
+
+func (f *fakeServer) GetPerson(ctx context.Context, _ *subscriptionv1.GetPersonRequest) (*subscriptionv1.Person, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if got := metadata.ValueFromIncomingContext(ctx, "authorization"); !slices.Equal(got, []string{"Bearer " + f.access}) {
+		return nil, status.Error(codes.Unauthenticated, "the token is not valid")
+	}
+	return &subscriptionv1.Person{Name: "people/1", Username: "admin"}, nil
+}
+
+func (f *fakeServer) CreateApplication(ctx context.Context, req *subscriptionv1.CreateApplicationRequest) (*subscriptionv1.Application, error) {
+	if err := grpc.SetHeader(ctx, metadata.Pairs("tidegate-change", "42")); err != nil {
+		return nil, err
+	}
+	return &subscriptionv1.Application{Name: "applications/1", DisplayName: req.GetApplication().GetDisplayName()}, nil
+}
+
+func (f *fakeServer) WaitApplied(_ context.Context, req *subscriptionv1.WaitAppliedRequest) (*subscriptionv1.WaitAppliedResponse, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.waited = append(f.waited, req.GetNumber())
+	return &subscriptionv1.WaitAppliedResponse{Applied: f.applied, Waiting: []string{"gateway-1"}}, nil
+}
+
+// signIn signs in and returns a command that is signed in.
+func (f *fakeServer) signIn(t *testing.T) command {
+	t.Helper()
+	c := command{dir: t.TempDir(), env: []string{"TIDEGATE_SERVER=" + f.addr, "TIDEGATE_CA=" + f.ca}}
+	login := c
+	login.stdin = strings.NewReader("secret\n")
+	stdout, stderr, code := login.run(t, "login")
+	if want := "Signed in to " + f.addr + " as admin (admin).\n"; stdout != want || code != 0 {
+		t.Fatalf("login = %q, %q, %d, want %q", stdout, stderr, code, want)
+	}
+	return c
+}
+
+func TestLogin(t *testing.T) {
+	t.Parallel()
+	f := newFakeServer(t)
+	c := f.signIn(t)
+	info, err := os.Stat(filepath.Join(c.dir, "credentials.json"))
+	if err != nil || info.Mode() != 0o600 {
+		t.Errorf("credentials.json: %v, %v, want mode 0600", info, err)
+	}
+	// The server and its authority are remembered.
+	c.env = nil
+	if _, stderr, code := c.run(t, "whoami"); code != 0 {
+		t.Errorf("whoami = %d, %q, want 0", code, stderr)
+	}
+	c.stdin = strings.NewReader("wrong\n")
+	if _, stderr, code := c.run(t, "login"); code != 1 || stderr != "tidegate: login: the name or the password is wrong\n" {
+		t.Errorf("login with a wrong password = %q, %d", stderr, code)
+	}
+	if _, stderr, code := c.run(t, "logout"); code != 0 || stderr != "Signed out of "+f.addr+".\n" {
+		t.Errorf("logout = %q, %d, want 0", stderr, code)
+	}
+	if _, stderr, code := c.run(t, "whoami"); code != 1 || stderr != "tidegate: whoami: not signed in; sign in with: tidegate login\n" {
+		t.Errorf("whoami after logout = %q, %d", stderr, code)
+	}
+}
+
+// TestRefresh runs many commands at once with an access token that has ended:
+// one of them renews it, for a refresh token that is used twice ends the
+// sign-in.
+func TestRefresh(t *testing.T) {
+	t.Parallel()
+	f := newFakeServer(t)
+	f.life = time.Second // less than a token must still be good for
+	c := f.signIn(t)
+	f.mu.Lock()
+	f.life = time.Hour
+	f.mu.Unlock()
+	var group sync.WaitGroup
+	for range 8 {
+		group.Go(func() {
+			if _, stderr, code := c.run(t, "whoami"); code != 0 {
+				t.Errorf("whoami = %d, %q, want 0", code, stderr)
+			}
+		})
+	}
+	group.Wait()
+	if f.refreshes != 1 {
+		t.Errorf("%d refreshes, want 1", f.refreshes)
+	}
+
+	// A token that the server no longer takes is renewed too.
+	f.mu.Lock()
+	f.access += "changed"
+	f.mu.Unlock()
+	if _, stderr, code := c.run(t, "whoami"); code != 0 || f.refreshes != 2 {
+		t.Errorf("whoami = %d, %q after %d refreshes, want 0 after 2", code, stderr, f.refreshes)
+	}
+	f.mu.Lock()
+	f.access, f.refresh = "other", "other"
+	f.mu.Unlock()
+	want := "tidegate: whoami: the sign-in has ended; sign in again with: tidegate login\n"
+	if _, stderr, code := c.run(t, "whoami"); code != 1 || stderr != want {
+		t.Errorf("whoami after the end of the sign-in = %q, %d, want %q", stderr, code, want)
+	}
+}
+
+// TestApplied waits for gateways after a write.
+func TestApplied(t *testing.T) {
+	t.Parallel()
+	f := newFakeServer(t)
+	c := f.signIn(t)
+	stdout, stderr, code := c.run(t, "app", "create", "Phone")
+	if want := "Created  Phone\nName     applications/1\n"; stdout != want || stderr != "" || code != 0 {
+		t.Errorf("app create = %q, %q, %d, want %q", stdout, stderr, code, want)
+	}
+	f.mu.Lock()
+	f.applied = false
+	f.mu.Unlock()
+	_, stderr, code = c.run(t, "app", "create", "Phone")
+	if want := "tidegate: done, but not yet applied by gateway-1\n"; stderr != want || code != 0 {
+		t.Errorf("app create = %q, %d, want %q", stderr, code, want)
+	}
+	if want := []uint64{42, 42}; !slices.Equal(f.waited, want) {
+		t.Errorf("waited for %v, want %v", f.waited, want)
+	}
+	if _, stderr, code := c.run(t, "plan", "list"); code != 1 || !strings.HasPrefix(stderr, "tidegate: plan list: "+f.addr+" does not know this command: ") {
+		t.Errorf("a command that the server lacks = %q, %d", stderr, code)
+	}
+}
+
+// TestUnreachable names what helps.
+func TestUnreachable(t *testing.T) {
+	t.Parallel()
+	f := newFakeServer(t)
+	c := f.signIn(t)
+	other := newFakeServer(t)
+	const nobody = "127.0.0.1:1"
+	for _, x := range []struct{ server, ca, want string }{
+		{f.addr, other.ca, "the certificate of " + f.addr + " is not trusted: it is signed by an unknown authority; give its file with --ca"},
+		{nobody, f.ca, "no server answers at " + nobody + "; start one with tidegate serve, or name another with --server"},
+		{strings.Replace(f.addr, "127.0.0.1", "localhost", 1), f.ca, "the certificate of " + strings.Replace(f.addr, "127.0.0.1", "localhost", 1) +
+			" is not trusted: x509: certificate is not valid for any names, but wanted to match localhost"},
+	} {
+		c.stdin = strings.NewReader("secret\n")
+		_, stderr, code := c.run(t, "login", "--server", x.server, "--ca", x.ca)
+		if want := "tidegate: login: " + x.want + "\n"; stderr != want || code != 1 {
+			t.Errorf("login at %s:\n got  %q, %d\n want %q, 1", x.server, stderr, code, want)
+		}
+	}
+}
+
+// TestDamagedStore is refused and left alone.
+func TestDamagedStore(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	path := filepath.Join(dir, "credentials.json")
+	if err := os.WriteFile(path, []byte("{"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, stderr, code := command{dir: dir}.run(t, "whoami")
+	want := "tidegate: whoami: read the sign-in: " + path + " is damaged (remove it and sign in again): unexpected end of JSON input\n"
+	if stderr != want || code != 1 {
+		t.Errorf("whoami = %q, %d, want %q", stderr, code, want)
+	}
+}

@@ -1,0 +1,259 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/grpc/codes"
+
+	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
+	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
+	"github.com/tidegatehq/tidegate/services/kit/quote"
+)
+
+// filter returns a filter for one field.
+func filter(field, value string) string {
+	return field + ` = "` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(value) + `"`
+}
+
+// join joins the filters that are not empty.
+func join(filters ...string) string {
+	var some []string
+	for _, f := range filters {
+		if f != "" {
+			some = append(some, f)
+		}
+	}
+	return strings.Join(some, " AND ")
+}
+
+// named reports whether text is a resource name of the collection.
+func named(text, collection string) bool {
+	id, ok := strings.CutPrefix(text, collection+"/")
+	return ok && id != "" && !strings.Contains(id, "/")
+}
+
+// unknown says that arg, a flag or an argument, names nothing.
+func unknown(arg, kind, text, list string) error {
+	return fmt.Errorf("%s: there is no %s %q that you may see; they are listed by: tidegate %s", arg, kind, text, list)
+}
+
+// absent reports whether a look-up failed because there is no such thing: the
+// server has none, or can have none, for what was looked for is not a name, or
+// too long for a filter.
+func absent(err error) bool {
+	st, ok := statusOf(err)
+	if !ok || st.Code() != codes.InvalidArgument {
+		return ok && st.Code() == codes.NotFound
+	}
+	bad := fieldViolations(st)
+	return len(bad) > 0 && !slices.ContainsFunc(bad, func(v *errdetails.BadRequest_FieldViolation) bool {
+		return v.GetField() != "name" && v.GetField() != "filter"
+	})
+}
+
+// everyPage calls get until there is no page left.
+func everyPage(get func(token string) (next string, err error)) error {
+	token := ""
+	for {
+		next, err := get(token)
+		if err != nil || next == "" {
+			return err
+		}
+		token = next
+	}
+}
+
+// pageSize is how much a list asks for at once.
+const pageSize = 500
+
+// api returns the API that the argument API names: its resource name or display name.
+func (c *client) api(ctx context.Context, text string) (*catalogv1.Api, error) {
+	api, err := c.findAPI(ctx, text)
+	if err == nil && api == nil {
+		err = unknown("API", "API", text, "api list")
+	}
+	return api, err
+}
+
+// findAPI is api, but returns nil where there is none.
+func (c *client) findAPI(ctx context.Context, text string) (*catalogv1.Api, error) {
+	if named(text, "apis") {
+		api, err := c.catalog.GetApi(ctx, &catalogv1.GetApiRequest{Name: text})
+		if absent(err) {
+			return nil, nil
+		}
+		return api, err
+	}
+	list, err := c.catalog.ListApis(ctx, &catalogv1.ListApisRequest{Filter: filter("display_name", text)})
+	if absent(err) || err == nil && len(list.GetApis()) == 0 {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return list.GetApis()[0], nil
+}
+
+// versions returns the versions of an API, or of all for apis/-.
+func (c *client) versions(ctx context.Context, parent, filter string) ([]*catalogv1.Version, error) {
+	var all []*catalogv1.Version
+	err := everyPage(func(token string) (string, error) {
+		page, err := c.catalog.ListVersions(ctx, &catalogv1.ListVersionsRequest{
+			Parent: parent, Filter: filter, PageSize: pageSize, PageToken: token,
+		})
+		all = append(all, page.GetVersions()...)
+		return page.GetNextPageToken(), err
+	})
+	return all, err
+}
+
+// version returns the version that text names: its resource name, the API's
+// name and the version's string as EchoWebSocket/1.0.0, or the API's name alone
+// where it has one version.
+func (c *client) version(ctx context.Context, arg, text string) (*catalogv1.Version, error) {
+	if parts := strings.Split(text, "/"); len(parts) == 4 && parts[0] == "apis" && parts[2] == "versions" {
+		v, err := c.catalog.GetVersion(ctx, &catalogv1.GetVersionRequest{Name: text})
+		if absent(err) {
+			err = unknown(arg, "version", text, "api version list")
+		}
+		return v, err
+	}
+	// A name of an API may have a slash in it.
+	if cut := strings.LastIndexByte(text, '/'); cut > 0 && !named(text, "apis") {
+		api, err := c.findAPI(ctx, text[:cut])
+		if err != nil {
+			return nil, err
+		}
+		if api != nil {
+			return c.versionOf(ctx, arg, api, text[cut+1:])
+		}
+	}
+	api, err := c.findAPI(ctx, text)
+	if err != nil {
+		return nil, err
+	}
+	if api == nil {
+		return nil, unknown(arg, "version", text, "api version list")
+	}
+	return c.onlyVersion(ctx, arg, api)
+}
+
+// versionOf returns the version of an API that has this string.
+func (c *client) versionOf(ctx context.Context, arg string, api *catalogv1.Api, version string) (*catalogv1.Version, error) {
+	found, err := c.versions(ctx, api.GetName(), filter("version", version))
+	if err != nil && !absent(err) {
+		return nil, err
+	}
+	if len(found) == 0 {
+		return nil, unknown(arg, "version", api.GetDisplayName()+"/"+version, "api version list "+quote.Word(api.GetDisplayName()))
+	}
+	return found[0], nil
+}
+
+// onlyVersion returns the version of an API that has no other.
+func (c *client) onlyVersion(ctx context.Context, arg string, api *catalogv1.Api) (*catalogv1.Version, error) {
+	found, err := c.versions(ctx, api.GetName(), "")
+	if err != nil {
+		return nil, err
+	}
+	label := api.GetDisplayName()
+	switch len(found) {
+	case 0:
+		return nil, unknown(arg, "version", label, "api version list")
+	case 1:
+		return found[0], nil
+	}
+	var strs []string
+	for _, v := range found {
+		strs = append(strs, v.GetVersion())
+	}
+	return nil, fmt.Errorf("%s: %q has the versions %s; name one, as %s", arg, label, strings.Join(strs, ", "), quote.Word(label+"/"+strs[0]))
+}
+
+// plan returns the name of the plan that text names: its resource name or
+// display name.
+func (c *client) plan(ctx context.Context, arg, text string) (string, error) {
+	if named(text, "plans") {
+		_, err := c.catalog.GetPlan(ctx, &catalogv1.GetPlanRequest{Name: text})
+		if absent(err) {
+			err = unknown(arg, "plan", text, "plan list")
+		}
+		return text, err
+	}
+	list, err := c.catalog.ListPlans(ctx, &catalogv1.ListPlansRequest{Filter: filter("display_name", text)})
+	if err != nil && !absent(err) {
+		return "", err
+	}
+	if len(list.GetPlans()) == 0 {
+		return "", unknown(arg, "plan", text, "plan list")
+	}
+	return list.GetPlans()[0].GetName(), nil
+}
+
+// plansOf returns the names of plans.
+func (c *client) plansOf(ctx context.Context, arg string, texts []string) ([]string, error) {
+	var names []string
+	for _, text := range texts {
+		name, err := c.plan(ctx, arg, text)
+		if err != nil {
+			return nil, err
+		}
+		names = append(names, name)
+	}
+	return names, nil
+}
+
+// application returns the application that text names: its resource name or
+// display name.
+func (c *client) application(ctx context.Context, arg, text string) (*subscriptionv1.Application, error) {
+	if named(text, "applications") {
+		app, err := c.subs.GetApplication(ctx, &subscriptionv1.GetApplicationRequest{Name: text})
+		if absent(err) {
+			err = unknown(arg, "application", text, "app list")
+		}
+		return app, err
+	}
+	list, err := c.subs.ListApplications(ctx, &subscriptionv1.ListApplicationsRequest{Filter: filter("display_name", text)})
+	if err != nil && !absent(err) {
+		return nil, err
+	}
+	found := list.GetApplications()
+	switch len(found) {
+	case 0:
+		return nil, unknown(arg, "application", text, "app list")
+	case 1:
+		return found[0], nil
+	}
+	var names []string
+	for _, app := range found {
+		names = append(names, app.GetName())
+	}
+	return nil, fmt.Errorf("%s: %d applications are called %q: give one of %s", arg, len(found), text, strings.Join(names, ", "))
+}
+
+// person returns the person that the argument USERNAME names: their resource name, "me", or
+// their username.
+func (c *client) person(ctx context.Context, text string) (*subscriptionv1.Person, error) {
+	if text == "me" {
+		text = "people/me"
+	}
+	if named(text, "people") {
+		p, err := c.people.GetPerson(ctx, &subscriptionv1.GetPersonRequest{Name: text})
+		if absent(err) {
+			err = unknown("USERNAME", "person", text, "person list")
+		}
+		return p, err
+	}
+	list, err := c.people.ListPeople(ctx, &subscriptionv1.ListPeopleRequest{Filter: filter("username", text)})
+	if err != nil && !absent(err) {
+		return nil, err
+	}
+	if len(list.GetPeople()) == 0 {
+		return nil, unknown("USERNAME", "person", text, "person list")
+	}
+	return list.GetPeople()[0], nil
+}

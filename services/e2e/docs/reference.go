@@ -1,0 +1,95 @@
+// Package docs makes docs/configuration.md, and holds the tests of everything
+// that is written for users: each command of a document is run, and what a
+// document says about flags, addresses, metrics and files is compared with the
+// programs. The documents themselves stand in docs, deploy and the root.
+package docs
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/tidegatehq/tidegate/services/catalog"
+	"github.com/tidegatehq/tidegate/services/gateway"
+	"github.com/tidegatehq/tidegate/services/kit/run"
+	"github.com/tidegatehq/tidegate/services/portal"
+	"github.com/tidegatehq/tidegate/services/standalone"
+	"github.com/tidegatehq/tidegate/services/subscription"
+)
+
+// Services returns the services that run by themselves.
+func Services() []string { return []string{"catalog", "subscription", "gateway", "portal"} }
+
+// Flags returns the flags of a service, or of tidegate serve for "tidegate", as
+// the program registers them.
+func Flags(program string) *flag.FlagSet {
+	var all *flag.FlagSet
+	register := func(fs *flag.FlagSet) {
+		all = fs
+		switch program {
+		case "catalog":
+			new(catalog.Config).Flags(fs, "")
+		case "subscription":
+			new(subscription.Config).Flags(fs, "")
+		case "gateway":
+			new(gateway.Config).Flags(fs, "")
+		case "portal":
+			new(portal.Config).Flags(fs, "")
+		case "tidegate":
+			new(standalone.Config).Flags(fs)
+		}
+	}
+	run.Exec(context.Background(), run.Program{Name: program, Args: []string{"-h"}, Stdout: io.Discard, Stderr: io.Discard}, register, nil, nil)
+	return all
+}
+
+const preface = `# Configuration
+
+<!-- Made by services/e2e/docs/gen; a test compares it with the programs. -->
+
+Every option is a flag and also a variable of the environment, in upper case with
+TIDEGATE and the program's name before it: 'catalog -audit-keep' is
+'TIDEGATE_CATALOG_AUDIT_KEEP', and 'tidegate serve -drain' is 'TIDEGATE_DRAIN'. The
+command line wins over the environment. All mistakes are reported at once, and
+the program ends with 2. Secrets are given as files. '-h' of each program prints
+the same tables.
+
+Durations are written as '300ms', '10s', '5m' or '24h'. A database is
+'postgres://USER:PASSWORD@HOST:PORT/DATABASE' or 'sqlite:PATH'. Which settings
+belong together is told in [deployment.md](deployment.md).
+`
+
+// Reference returns docs/configuration.md.
+func Reference() string {
+	var text strings.Builder
+	text.WriteString(strings.ReplaceAll(preface, "'", "`"))
+	section(&text, "tidegate", "tidegate serve",
+		"All four services in one process. A service's flag has the service's name and a dot\nbefore it; `tidegate serve` answers those that are missing here itself.")
+	section(&text, "catalog", "catalog", "")
+	section(&text, "subscription", "subscription", "")
+	section(&text, "gateway", "gateway", "")
+	section(&text, "portal", "portal", "")
+	return text.String()
+}
+
+// section writes the table of a program.
+func section(text *strings.Builder, program, title, about string) {
+	fmt.Fprintf(text, "\n## %s\n\n", title)
+	if about != "" {
+		fmt.Fprintf(text, "%s\n\n", about)
+	}
+	text.WriteString("| flag | default | |\n|---|---|---|\n")
+	Flags(program).VisitAll(func(f *flag.Flag) {
+		_, usage := flag.UnquoteUsage(f)
+		value := f.DefValue
+		switch {
+		case program == "gateway" && f.Name == "instance":
+			value = "the machine's name"
+		case value != "":
+			value = "`" + value + "`"
+		}
+		fmt.Fprintf(text, "| `-%s` | %s | %s |\n", f.Name, value, usage)
+	})
+}

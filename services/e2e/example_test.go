@@ -1,0 +1,149 @@
+package e2e
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"net/http"
+	"os"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/coder/websocket"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/metadata"
+
+	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
+	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
+)
+
+// journey is the way from nothing to a message through the gateway, in Go. Its
+// parameters are those of a Tidegate that is running; with "make run":
+//
+//	journey(ctx, "localhost:9090", "ws://localhost:9099", "ws://localhost:9098",
+//		"tidegate-data/ca.pem", "tidegate-data/admin-password")
+func journey(ctx context.Context, address, gateway, backend, caFile, passwordFile string) (string, error) {
+	// Trust the authority, and sign in.
+	ca, err := os.ReadFile(caFile)
+	if err != nil {
+		return "", err
+	}
+	password, err := os.ReadFile(passwordFile)
+	if err != nil {
+		return "", err
+	}
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM(ca)
+	creds := credentials.NewTLS(&tls.Config{RootCAs: roots})
+	conn, err := grpc.NewClient(address, grpc.WithTransportCredentials(creds))
+	if err != nil {
+		return "", err
+	}
+	defer conn.Close()
+	people := subscriptionv1.NewPeopleServiceClient(conn)
+	me, err := people.SignIn(ctx, &subscriptionv1.SignInRequest{Username: "admin", Password: strings.TrimSpace(string(password))})
+	if err != nil {
+		return "", err
+	}
+	ctx = metadata.AppendToOutgoingContext(ctx, "authorization", "Bearer "+me.AccessToken)
+
+	version, err := publish(ctx, catalogv1.NewCatalogServiceClient(conn), backend)
+	if err != nil {
+		return "", err
+	}
+	key, err := subscribe(ctx, subscriptionv1.NewSubscriptionServiceClient(conn), version)
+	if err != nil {
+		return "", err
+	}
+	token, err := subscriptionv1.NewOAuthServiceClient(conn).IssueToken(ctx, &subscriptionv1.IssueTokenRequest{
+		GrantType: "client_credentials",
+		Client:    &subscriptionv1.ClientCredentials{ClientId: key.ConsumerKey, ClientSecret: key.ConsumerSecret},
+	})
+	if err != nil {
+		return "", err
+	}
+	return talk(ctx, gateway+"/go/1.0.0", token.AccessToken, "hello")
+}
+
+// publish makes an API in front of a backend and waits until gateways serve it.
+func publish(ctx context.Context, catalog catalogv1.CatalogServiceClient, backend string) (*catalogv1.Version, error) {
+	api, err := catalog.CreateApi(ctx, &catalogv1.CreateApiRequest{
+		Api: &catalogv1.Api{DisplayName: "Echo by Go", Context: "/go"},
+	})
+	if err != nil {
+		return nil, err
+	}
+	version, err := catalog.CreateVersion(ctx, &catalogv1.CreateVersionRequest{Parent: api.Name, Version: &catalogv1.Version{
+		Version:   "1.0.0",
+		Endpoints: &catalogv1.Endpoints{Production: backend},
+		Plans:     []string{"plans/gold", "plans/silver"},
+	}})
+	if err != nil {
+		return nil, err
+	}
+	var header metadata.MD // the number of the change, to wait for it
+	version, err = catalog.ChangeVersionState(ctx, &catalogv1.ChangeVersionStateRequest{
+		Name: version.Name, Action: catalogv1.Version_ACTION_PUBLISH,
+	}, grpc.Header(&header))
+	if err != nil {
+		return nil, err
+	}
+	number, err := strconv.ParseUint(strings.Join(header.Get("tidegate-change"), ""), 10, 64)
+	if err != nil {
+		return nil, err
+	}
+	applied, err := catalog.WaitApplied(ctx, &catalogv1.WaitAppliedRequest{Number: number})
+	if err == nil && !applied.Applied {
+		err = fmt.Errorf("not applied by %q yet", applied.Waiting)
+	}
+	return version, err
+}
+
+// subscribe makes an application that may use the version, and its key.
+func subscribe(ctx context.Context, subs subscriptionv1.SubscriptionServiceClient, version *catalogv1.Version) (*subscriptionv1.Key, error) {
+	app, err := subs.CreateApplication(ctx, &subscriptionv1.CreateApplicationRequest{
+		Application: &subscriptionv1.Application{DisplayName: "Go app"},
+	})
+	if err != nil {
+		return nil, err
+	}
+	_, err = subs.CreateSubscription(ctx, &subscriptionv1.CreateSubscriptionRequest{Subscription: &subscriptionv1.Subscription{
+		Application: app.Name, Version: version.Name, Plan: "plans/gold",
+	}})
+	if err != nil {
+		return nil, err
+	}
+	return subs.CreateKey(ctx, &subscriptionv1.CreateKeyRequest{
+		Parent: app.Name,
+		Key:    &subscriptionv1.Key{Type: subscriptionv1.KeyType_KEY_TYPE_PRODUCTION},
+	})
+}
+
+// talk sends a message through the gateway and returns the answer. Any
+// WebSocket client will do; this is github.com/coder/websocket.
+func talk(ctx context.Context, url, token, message string) (string, error) {
+	header := http.Header{"Authorization": {"Bearer " + token}}
+	conn, _, err := websocket.Dial(ctx, url, &websocket.DialOptions{HTTPHeader: header}) //nolint:bodyclose // Dial reads it
+	if err != nil {
+		return "", err
+	}
+	defer func() { _ = conn.CloseNow() }()
+	if err := conn.Write(ctx, websocket.MessageText, []byte(message)); err != nil {
+		return "", err
+	}
+	_, answer, err := conn.Read(ctx)
+	if err != nil {
+		return "", err
+	}
+	return string(answer), conn.Close(websocket.StatusNormalClosure, "")
+}
+
+func storyGo(t *testing.T, s *Stack) {
+	answer, err := journey(within(t), s.GRPC, s.WS, newBackend(t), s.CA, s.PasswordFile)
+	if err != nil || answer != "hello" {
+		t.Errorf("journey = %q, %v, want hello", answer, err)
+	}
+}

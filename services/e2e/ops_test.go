@@ -1,0 +1,147 @@
+package e2e
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"runtime"
+	"strings"
+	"testing"
+
+	"github.com/coder/websocket"
+
+	"github.com/tidegatehq/tidegate/services/standalone"
+)
+
+// TestOps asks the server for metrics, health and readiness.
+func TestOps(t *testing.T) {
+	t.Parallel()
+	ready := make(chan standalone.Addresses, 1)
+	data := newData(t)
+	s := launch(t, data, func(a standalone.Addresses) { ready <- a }, append(quick(), "-ops", "0")...)
+	t.Cleanup(func() {
+		s.stop()
+		s.wait(t)
+	})
+	at := await(t, ready)
+	s.Stack = &Stack{CA: data + "/ca.pem"}
+	line := sampleLine.FindStringSubmatch(sampleLines(t, s.banner())[0])
+	echo(t, s.connect(t, line[2], line[4]), websocket.MessageText, "counted")
+	get := func(path string) (int, string) {
+		t.Helper()
+		res, err := http.Get(at.Ops + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer res.Body.Close()
+		return res.StatusCode, body(t, res)
+	}
+	for _, path := range []string{"/healthz", "/readyz"} {
+		if code, text := get(path); code != 200 {
+			t.Errorf("%s = %d %s, want 200", path, code, text)
+		}
+	}
+	var text string
+	eventually(t, func() (err error) { // the counts follow the handshake
+		var code int
+		code, text = get("/metrics")
+		for _, want := range []string{"\ntidegate_sessions 1\n", "\ntidegate_backend_dials 0\n", "\ntidegate_handshakes_in_progress 0\n", "\ngrpc_server_handled_total{", "\ngo_goroutines "} {
+			if !strings.Contains(text, want) || code != 200 {
+				err = errors.Join(err, fmt.Errorf("/metrics = %d without %q", code, want))
+			}
+		}
+		return err
+	})
+	if strings.Contains(text, line[4]) {
+		t.Error("/metrics has the token")
+	}
+	if _, stderr := s.output(); strings.Contains(stderr, line[4]) || strings.Contains(stderr, strings.Split(line[4], ".")[2]) {
+		t.Error("the log has the token")
+	}
+}
+
+// await waits for a value.
+func await[T any](t *testing.T, c <-chan T) T {
+	t.Helper()
+	select {
+	case v := <-c:
+		return v
+	case <-within(t).Done():
+		t.Fatalf("nothing came within %v", patience)
+		panic("unreachable")
+	}
+}
+
+// TestHost listens on another address: what is printed and advertised names it,
+// and the certificate is good for it.
+func TestHost(t *testing.T) {
+	t.Parallel()
+	if runtime.GOOS != "linux" {
+		t.Skip("127.0.0.2 is on loopback on Linux only")
+	}
+	s := start(t, newData(t), append(quick(), "-host", "127.0.0.2")...)
+	for _, url := range []string{s.Portal, s.WS, s.WSS, "//" + s.GRPC} {
+		if !strings.Contains(url, "//127.0.0.2:") {
+			t.Errorf("address %s, want one on 127.0.0.2", url)
+		}
+	}
+	for _, line := range sampleLines(t, s.banner()) {
+		pasteGo(t, s.Stack, line)
+	}
+	if v := s.admin(t).onlyVersion(t); len(v.GetAddresses()) != 2 || v.GetAddresses()[1] != s.WSS+"/echowebsocket/1.0.0" {
+		t.Errorf("addresses = %q, want those on 127.0.0.2", v.GetAddresses())
+	}
+}
+
+// TestJSON reads what the command line prints with -o json.
+func TestJSON(t *testing.T) {
+	t.Parallel()
+	s := onSQLite(t)
+	p, sh := s.admin(t), s.newShell(t)
+	x := p.publish(t, "Json", newBackend(t))
+	conn := s.connect(t, s.WS+x.path, p.accessToken(t, x))
+	echo(t, conn, websocket.MessageText, "hello")
+	for _, c := range []struct{ args, field string }{
+		{"login --password-file " + s.PasswordFile, "username"},
+		{"whoami", "username"},
+		{"plan list", "plans"},
+		{"api create Other --endpoint ws://localhost:1 --plan Gold", "state"},
+		{"api list", "apis"},
+		{"api get Json", "displayName"},
+		{"api update Other --rename Renamed --description changed", "description"},
+		{"api version list", "versions"},
+		{"api version get Json/1.0.0", "endpoints"},
+		{"api version update Renamed --tag one --tag two --max-session-age 1h --origin https://example.com", "maxSessionAge"},
+		{"api publish Renamed", "state"},
+		{"api demote Renamed", "state"},
+		{"app create Phone --description calls", "owner"},
+		{"app list", "applications"},
+		{"app get Phone", "description"},
+		{"subscribe Phone Json --plan Gold", "plan"},
+		{"subscription list --app Phone --api Json", "subscriptions"},
+		{"keys generate Phone", "consumerSecret"},
+		{"keys list Phone", "keys"},
+		{"keys regenerate Phone", "consumerSecret"},
+		{"token Phone", "access_token"},
+		{"session list", "sessions"},
+		{"record list", "sessionRecords"},
+		{"usage", "usage"},
+		{"person create bob --role creator --no-password", "roles"},
+		{"person list", "people"},
+		{"person get bob", "username"},
+		{"person roles bob --role publisher", "roles"},
+		{"person delete bob", "deleted"},
+		{"keys delete Phone", "deleted"},
+		{"subscription delete Phone Json", "deleted"},
+		{"app delete Phone", "deleted"},
+		{"api version delete Renamed", "deleted"},
+		{"api delete Renamed", "deleted"},
+	} {
+		out := sh.run(t, append([]string{"-o", "json"}, strings.Fields(c.args)...)...)
+		var answer map[string]any
+		if err := json.Unmarshal([]byte(out), &answer); err != nil || answer[c.field] == nil {
+			t.Errorf("tidegate -o json %s has no %s (%v):\n%s", c.args, c.field, err, out)
+		}
+	}
+}

@@ -1,0 +1,161 @@
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/metadata"
+
+	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
+	gatewayv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/gateway/v1"
+	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
+)
+
+// person is somebody who is signed in over gRPC.
+type person struct {
+	stack    *Stack
+	name     string
+	token    string
+	catalog  catalogv1.CatalogServiceClient
+	people   subscriptionv1.PeopleServiceClient
+	subs     subscriptionv1.SubscriptionServiceClient
+	oauth    subscriptionv1.OAuthServiceClient
+	usage    subscriptionv1.UsageServiceClient
+	sessions gatewayv1.SessionServiceClient
+}
+
+// dial connects to the public gRPC.
+func (s *Stack) dial(t *testing.T) *grpc.ClientConn {
+	t.Helper()
+	conn, err := grpc.NewClient(s.GRPC, grpc.WithTransportCredentials(credentials.NewTLS(s.trust(t))))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	return conn
+}
+
+// signIn signs somebody in.
+func (s *Stack) signIn(t *testing.T, username, password string) *person {
+	t.Helper()
+	conn := s.dial(t)
+	p := &person{
+		stack:    s,
+		catalog:  catalogv1.NewCatalogServiceClient(conn),
+		people:   subscriptionv1.NewPeopleServiceClient(conn),
+		subs:     subscriptionv1.NewSubscriptionServiceClient(conn),
+		oauth:    subscriptionv1.NewOAuthServiceClient(conn),
+		usage:    subscriptionv1.NewUsageServiceClient(conn),
+		sessions: gatewayv1.NewSessionServiceClient(conn),
+	}
+	in, err := p.people.SignIn(within(t), &subscriptionv1.SignInRequest{Username: username, Password: password})
+	if err != nil {
+		t.Fatalf("SignIn(%q) = %v", username, err)
+	}
+	p.token, p.name = in.GetAccessToken(), in.GetPerson().GetName()
+	return p
+}
+
+// admin signs the first administrator in.
+func (s *Stack) admin(t *testing.T) *person {
+	t.Helper()
+	return s.signIn(t, "admin", s.password(t))
+}
+
+// ctx returns a context for calls of the person's.
+func (p *person) ctx(t *testing.T) context.Context {
+	return metadata.AppendToOutgoingContext(within(t), "authorization", "Bearer "+p.token)
+}
+
+// product is an API with an application that is subscribed to it.
+type product struct {
+	path         string // at the gateway
+	api          *catalogv1.Api
+	version      *catalogv1.Version
+	app          *subscriptionv1.Application
+	subscription *subscriptionv1.Subscription
+	key          *subscriptionv1.Key
+}
+
+// publish makes an API in front of backend, and everything that is needed to
+// talk to it, over gRPC.
+func (p *person) publish(t *testing.T, name, backend string) *product {
+	t.Helper()
+	ctx := p.ctx(t)
+	x := &product{path: "/" + strings.ToLower(name) + "/1.0.0"}
+	var err error
+	try := func(what string) {
+		t.Helper()
+		if err != nil {
+			t.Fatalf("%s: %v", what, err)
+		}
+	}
+	gold := p.plan(t, "Gold")
+	x.api, err = p.catalog.CreateApi(ctx, &catalogv1.CreateApiRequest{Api: &catalogv1.Api{DisplayName: name, Context: "/" + strings.ToLower(name)}})
+	try("CreateApi")
+	x.version, err = p.catalog.CreateVersion(ctx, &catalogv1.CreateVersionRequest{Parent: x.api.GetName(), Version: &catalogv1.Version{
+		Version: "1.0.0", Endpoints: &catalogv1.Endpoints{Production: backend}, Plans: []string{gold},
+	}})
+	try("CreateVersion")
+	x.version = p.move(t, x.version.GetName(), catalogv1.Version_ACTION_PUBLISH)
+	x.app, err = p.subs.CreateApplication(ctx, &subscriptionv1.CreateApplicationRequest{Application: &subscriptionv1.Application{DisplayName: name + " client"}})
+	try("CreateApplication")
+	x.subscription, err = p.subs.CreateSubscription(ctx, &subscriptionv1.CreateSubscriptionRequest{Subscription: &subscriptionv1.Subscription{
+		Application: x.app.GetName(), Version: x.version.GetName(), Plan: gold,
+	}})
+	try("CreateSubscription")
+	x.key, err = p.subs.CreateKey(ctx, &subscriptionv1.CreateKeyRequest{
+		Parent: x.app.GetName(), Key: &subscriptionv1.Key{Type: subscriptionv1.KeyType_KEY_TYPE_PRODUCTION},
+	})
+	try("CreateKey")
+	return x
+}
+
+// plan returns the resource name of a plan.
+func (p *person) plan(t *testing.T, name string) string {
+	t.Helper()
+	list, err := p.catalog.ListPlans(p.ctx(t), &catalogv1.ListPlansRequest{Filter: fmt.Sprintf("display_name = %q", name)})
+	if err != nil || len(list.GetPlans()) != 1 {
+		t.Fatalf("ListPlans(%q) = %v, %v, want one", name, list, err)
+	}
+	return list.GetPlans()[0].GetName()
+}
+
+// move changes the state of a version and waits until gateways know.
+func (p *person) move(t *testing.T, version string, action catalogv1.Version_Action) *catalogv1.Version {
+	t.Helper()
+	var header metadata.MD
+	v, err := p.catalog.ChangeVersionState(p.ctx(t), &catalogv1.ChangeVersionStateRequest{Name: version, Action: action}, grpc.Header(&header))
+	if err != nil {
+		t.Fatalf("ChangeVersionState(%s, %v): %v", version, action, err)
+	}
+	var number uint64
+	if _, err := fmt.Sscan(strings.Join(header.Get("tidegate-change"), ""), &number); err != nil {
+		t.Fatalf("ChangeVersionState answers the header tidegate-change %q: %v", header.Get("tidegate-change"), err)
+	}
+	applied, err := p.catalog.WaitApplied(p.ctx(t), &catalogv1.WaitAppliedRequest{Number: number})
+	if err != nil || !applied.GetApplied() {
+		t.Fatalf("WaitApplied(%d) = %v, %v", number, applied, err)
+	}
+	return v
+}
+
+// accessToken gets a token of the product's application.
+func (p *person) accessToken(t *testing.T, x *product) string {
+	t.Helper()
+	token, err := p.oauth.IssueToken(within(t), &subscriptionv1.IssueTokenRequest{
+		GrantType: "client_credentials", Client: credentialsOf(x),
+	})
+	if err != nil {
+		t.Fatalf("IssueToken: %v", err)
+	}
+	return token.GetAccessToken()
+}
+
+func credentialsOf(x *product) *subscriptionv1.ClientCredentials {
+	return &subscriptionv1.ClientCredentials{ClientId: x.key.GetConsumerKey(), ClientSecret: x.key.GetConsumerSecret()}
+}

@@ -1,0 +1,13 @@
+package e2e
+
+import (
+	"testing"
+
+	"github.com/tidegatehq/tidegate/services/kit/testdb"
+)
+
+// onPostgres starts a Tidegate on two Postgres databases, without the sample.
+func onPostgres(t *testing.T) *Stack {
+	args := append(quick(), "-no-sample", "-catalog.db", testdb.Postgres(t), "-subscription.db", testdb.Postgres(t))
+	return start(t, newData(t), args...).Stack
+}

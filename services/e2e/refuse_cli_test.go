@@ -1,0 +1,209 @@
+package e2e
+
+import (
+	"regexp"
+	"strings"
+	"testing"
+
+	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
+	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
+)
+
+// TestRefusedCommands gives commands that the server refuses: each is one line
+// that names the flag or argument, the exit code says whose mistake it is, and
+// nothing is half-made.
+func TestRefusedCommands(t *testing.T) {
+	t.Parallel()
+	s := onSQLite(t)
+	sh, backend := s.newShell(t), newBackend(t)
+	for _, args := range [][]string{
+		{"login", "--password-file", s.PasswordFile},
+		{"api", "create", "Echo", "--endpoint", backend, "--plan", "Gold", "--plan", "Silver", "--publish"},
+		{"api", "version", "create", "Echo", "2.0.0", "--endpoint", backend},
+		{"api", "create", "Bare", "--endpoint", backend},
+		{"api", "create", "Slash/ed", "--context", "/slashed", "--endpoint", backend, "--plan", "Gold", "--publish"},
+		{"app", "create", "Phone"},
+		{"app", "create", "Tablet"},
+		{"subscribe", "Phone", "Echo/1.0.0", "--plan", "Gold"},
+		{"keys", "generate", "Phone"},
+		{"keys", "generate", "Tablet"},
+		{"person", "create", "bob", "--role", "subscriber", "--no-password"},
+		{"person", "create", "carol", "--role", "creator", "--no-password"},
+	} {
+		sh.run(t, args...)
+	}
+	carol := s.shellOf(t, sh, "carol")
+	carol.run(t, "api", "create", "Carols", "--endpoint", backend)
+	before := s.inventory(t)
+	ref := regexp.MustCompile(`\(ref \w+\)`)
+	long, longer, huge := strings.Repeat("x", 101), strings.Repeat("x", 2000), strings.Repeat("x", 2<<20)
+	for _, c := range []struct {
+		args   string
+		stderr string
+		code   int
+	}{
+		// Names that are taken, unknown, or of more than one thing.
+		{"api create Echo --context /other --endpoint " + backend, `api create: NAME: "Echo" is taken`, 1},
+		{"api create eCHo --context /other --endpoint " + backend, `api create: NAME: "eCHo" is taken`, 1},
+		{"api create Other --context /echo --endpoint " + backend, `api create: --context: "/echo" is taken`, 1},
+		{"api get Nothing", `api get: API: there is no API "Nothing" that you may see; they are listed by: tidegate api list`, 1},
+		{"api get apis/nothing", `api get: API: there is no API "apis/nothing" that you may see; they are listed by: tidegate api list`, 1},
+		{"api get apis/UPPER", `api get: API: there is no API "apis/UPPER" that you may see; they are listed by: tidegate api list`, 1},
+		{"api get " + longer, `api get: API: there is no API "` + longer + `" that you may see; they are listed by: tidegate api list`, 1},
+		{"api publish apis/UPPER/versions/x", `api publish: VERSION: there is no version "apis/UPPER/versions/x" that you may see; they are listed by: tidegate api version list`, 1},
+		{"api publish Echo/" + longer, `api publish: VERSION: there is no version "Echo/` + longer + `" that you may see; they are listed by: tidegate api version list Echo`, 1},
+		{"api publish Echo", `api publish: VERSION: "Echo" has the versions 1.0.0, 2.0.0; name one, as Echo/1.0.0`, 1},
+		{"api publish Echo/9", `api publish: VERSION: there is no version "Echo/9" that you may see; they are listed by: tidegate api version list Echo`, 1},
+		{"api publish Nothing/1.0.0", `api publish: VERSION: there is no version "Nothing/1.0.0" that you may see; they are listed by: tidegate api version list`, 1},
+		{"app get applications/UPPER", `app get: APP: there is no application "applications/UPPER" that you may see; they are listed by: tidegate app list`, 1},
+		{"app get " + longer, `app get: APP: there is no application "` + longer + `" that you may see; they are listed by: tidegate app list`, 1},
+		{"person get people/UPPER", `person get: USERNAME: there is no person "people/UPPER" that you may see; they are listed by: tidegate person list`, 1},
+		{"person get " + longer, `person get: USERNAME: there is no person "` + longer + `" that you may see; they are listed by: tidegate person list`, 1},
+		{"session close x/y", `session close: SESSION: there is no live session "x/y" that you may see; they are listed by: tidegate session list`, 1},
+		{"record get a=b", `record get: REF: there is no record "a=b" that you may see; they are listed by: tidegate record list`, 1},
+		{"subscribe Tablet Echo/1.0.0 --plan plans/UPPER", `subscribe: --plan: there is no plan "plans/UPPER" that you may see; they are listed by: tidegate plan list`, 1},
+		{"subscribe Tablet Echo/1.0.0 --plan " + longer, `subscribe: --plan: there is no plan "` + longer + `" that you may see; they are listed by: tidegate plan list`, 1},
+		{"subscription delete subscriptions/UPPER", `subscription delete: SUBSCRIPTION: there is no subscription "subscriptions/UPPER" that you may see; they are listed by: tidegate subscription list`, 1},
+		{"app get Nothing", `app get: APP: there is no application "Nothing" that you may see; they are listed by: tidegate app list`, 1},
+		{"person get nobody", `person get: USERNAME: there is no person "nobody" that you may see; they are listed by: tidegate person list`, 1},
+		{"session close nothing", `session close: SESSION: there is no live session "nothing" that you may see; they are listed by: tidegate session list`, 1},
+		{"record get nothing", `record get: REF: there is no record "nothing" that you may see; they are listed by: tidegate record list`, 1},
+		{"subscribe Nothing Echo/1.0.0", `subscribe: APP: there is no application "Nothing" that you may see; they are listed by: tidegate app list`, 1},
+		{"subscribe Tablet Echo/1.0.0 --plan Lead", `subscribe: --plan: there is no plan "Lead" that you may see; they are listed by: tidegate plan list`, 1},
+		{"subscribe Tablet Echo/1.0.0", `subscribe: --plan: name one of Gold, Silver`, 2},
+		{"subscribe Tablet Bare", `subscribe: VERSION: Bare/1.0.0 offers no plan to subscribe to`, 1},
+		{"subscription delete Phone", `subscription delete: SUBSCRIPTION: give subscriptions/…, or an application and a version`, 2},
+		{"subscription delete Tablet Echo/1.0.0", `subscription delete: Tablet is not subscribed to Echo/1.0.0`, 1},
+		{"subscription delete subscriptions/x", `subscription delete: SUBSCRIPTION: there is no subscription "subscriptions/x" that you may see; they are listed by: tidegate subscription list`, 1},
+		{"keys regenerate Phone --sandbox", `keys regenerate: APP: Phone has no sandbox key; make one with: tidegate keys generate Phone --sandbox`, 1},
+		{"token Nothing", `token: APP: there is no application "Nothing" that you may see; they are listed by: tidegate app list`, 1},
+		{"token --key k --secret s", `token: get a token: invalid_client: the client is not known, or its secret is wrong`, 1},
+		{"connect Nothing/1.0.0", `connect: ADDRESS: there is no version "Nothing/1.0.0" that you may see; they are listed by: tidegate api version list`, 1},
+		{"connect " + s.WS + "/echo/1.0.0", `connect: ` + s.WS + `/echo/1.0.0 refused: 401 Unauthorized: the API needs a credential; it is looked for in the header Authorization: Bearer, then in the query parameter access_token (ref R)`, 1},
+		{"connect " + s.WS + "/bare", `connect: ` + s.WS + `/bare refused: 404 Not Found: no such API or version (ref R)`, 1},
+
+		// Values that are malformed or too long.
+		{"api create " + long + " --context /other --endpoint " + backend, `api create: NAME: must have 1 to 100 characters, no control characters and no space at either end`, 1},
+		{"api create Other --context other --endpoint " + backend, `api create: --context: must be 1 to 8 segments of A-Z a-z 0-9 _ . -, each after a / and starting with a letter, a digit or _, as /team/echo`, 1},
+		{"api create Other --version 1/0 --endpoint " + backend, `api create: --version: must be 1 to 30 characters of A-Z a-z 0-9 _ . - and start with a letter or a digit, as 1.0.0`, 1},
+		{"api create Other --endpoint ftp://h", `api create: --endpoint: must be a ws, wss, http or https URL of at most 2048 characters with a host, without user info and fragment`, 1},
+		{"api create Other --endpoint " + backend + " --plan Lead", `api create: --plan: there is no plan "Lead" that you may see; they are listed by: tidegate plan list`, 1},
+		{"api create Other --endpoint " + backend + " --origin nonsense", `api create: --origin: must be an origin, as https://example.com, https://*.example.com or http://localhost:3000`, 1},
+		{"api create Other --endpoint " + backend + " --security maybe", `api create: --security must be one of "oauth2","none","" but got "maybe"`, 2},
+		{"api create Other --endpoint " + backend + " --max-session-age 1ms", `api create: --max-session-age: must be greater than or equal to 1s and less than or equal to 2592000s`, 1},
+		{"api create Other --publish --endpoint " + backend, `api create: --plan: a plan is needed with --publish, as --plan Gold (or --security none); they are listed by: tidegate plan list`, 2},
+		{"api create Other --publish --security oauth2 --endpoint " + backend, `api create: --plan: a plan is needed with --publish, as --plan Gold (or --security none); they are listed by: tidegate plan list`, 2},
+		{"api version create Echo 3.0.0 --publish --endpoint " + backend, `api version create: --plan: a plan is needed with --publish, as --plan Gold (or --security none); they are listed by: tidegate plan list`, 2},
+		{"api version create Echo 1.0.0 --endpoint " + backend, `api version create: --version: the API has a version "1.0.0"`, 1},
+		{"api update Echo", `api update: nothing to change: give --rename, --context, --description or --default`, 2},
+		{"api update Echo --context /moved", `api update: --context: is fixed while the API has a published version`, 1},
+		{"api update Echo --default 9", `api update: --default: there is no version "Echo/9" that you may see; they are listed by: tidegate api version list Echo`, 1},
+		{"api version update Echo/1.0.0", `api version update: nothing to change: give --endpoint, --sandbox-endpoint, --plan, --origin, --tag, --description or --max-session-age`, 2},
+		{"api update Echo --description " + huge, `api update: --description is larger than the server takes`, 1},
+		{"app create Other --description=" + huge, `app create: --description is larger than the server takes`, 1},
+		{"app create " + huge, `app create: the command line is larger than the server takes`, 1},
+		{"app create " + long, `app create: NAME: must have 1 to 100 characters, no control characters and no space at either end`, 1},
+		{"person create b!b --role admin --no-password", `person create: USERNAME: must be 1 to 64 characters of A-Z a-z 0-9 _ . @ + - and start with a letter or a digit`, 1},
+
+		// States that do not allow it.
+		{"api publish Echo/1.0.0", `api publish: the version is PUBLISHED: PUBLISH needs one that is CREATED`, 1},
+		{"api publish Bare", `api publish: --plan: a published version needs a plan, unless its only scheme is NONE`, 1},
+		{"api demote Bare", `api demote: the version is CREATED: DEMOTE needs one that is PUBLISHED`, 1},
+		{"api delete Echo", `api delete: a version of the API is published: demote it first`, 1},
+		{"api delete Echo --force", `api delete: a version of the API is published: demote it first`, 1},
+		{"api delete Bare", `api delete: the API has versions: delete them first, or set force`, 1},
+		{"api version delete Echo/1.0.0", `api version delete: the version is PUBLISHED: demote it first`, 1},
+		{"app create Phone", `app create: there is an application "Phone" already`, 1},
+		{"subscribe Phone Echo/1.0.0 --plan Gold", `subscribe: Phone is subscribed to Echo/1.0.0 already`, 1},
+		{"subscribe Tablet Echo/1.0.0 --plan Bronze", `subscribe: --plan: Echo/1.0.0 does not offer it, but Gold, Silver`, 1},
+		{"subscribe Tablet Echo/2.0.0 --plan Gold", `subscribe: VERSION: Echo/2.0.0 offers no plan to subscribe to`, 1},
+		{"keys generate Phone", `keys generate: the application has a production key already`, 1},
+		{"person create bob --role admin --no-password", `person create: the username "bob" is taken`, 1},
+		{"person delete admin", `person delete: this is the last administrator`, 1},
+		{"person roles admin --role creator", `person roles: this is the last administrator`, 1},
+	} {
+		stdout, stderr, code := sh.try(t, "", strings.Fields(c.args)...)
+		stderr = ref.ReplaceAllString(stderr, "(ref R)")
+		if stderr != "tidegate: "+c.stderr+"\n" || strings.Count(stderr, "\n") != 1 || code != c.code || stdout != "" {
+			t.Errorf("tidegate %.200s\n got  %.500q, %d, stdout %q\n want %.500q, %d", c.args, stderr, code, stdout, "tidegate: "+c.stderr, c.code)
+		}
+	}
+	// Who may create and not publish is left with nothing half-made.
+	for _, args := range []string{
+		"api create Other --publish --plan Gold --endpoint " + backend,
+		"api create Other --publish --security none --no-default --endpoint " + backend,
+		"api version create Carols 2.0.0 --publish --plan Gold --endpoint " + backend,
+		"api version create Carols 2.0.0 --publish --default --plan Gold --endpoint " + backend,
+	} {
+		_, stderr, code := carol.try(t, "", strings.Fields(args)...)
+		if !strings.HasSuffix(stderr, " create: this needs the role publisher\n") || code != 1 {
+			t.Errorf("carol: tidegate %s = %q, %d, want that she needs a role", args, stderr, code)
+		}
+	}
+	if after := s.inventory(t); after != before {
+		t.Errorf("refusals have changed something:\nbefore %s\nafter  %s", before, after)
+	}
+
+	// An ambiguous name is told with what tells its bearers apart.
+	bob := s.shellOf(t, sh, "bob")
+	bob.run(t, "app", "create", "Phone")
+	_, stderr, code := sh.try(t, "", "app", "get", "Phone")
+	if !strings.HasPrefix(stderr, `tidegate: app get: APP: 2 applications are called "Phone": give one of applications/`) || code != 1 {
+		t.Errorf("app get Phone = %q, %d, want that there are two", stderr, code)
+	}
+	bob.says(t, []string{"Phone"}, "app", "get", "Phone")
+	_, stderr, code = sh.try(t, "", "token", "Tablet", "--portal", "https://"+occupied(t)[:10]+"1")
+	if code != 1 || strings.Count(stderr, "\n") != 1 {
+		t.Errorf("token from nowhere = %q, %d, want one line", stderr, code)
+	}
+	// A name with a slash is still found.
+	sh.says(t, []string{"Slash/ed/1.0.0"}, "api", "version", "get", "Slash/ed")
+	sh.says(t, []string{"Slash/ed/1.0.0"}, "api", "version", "get", "Slash/ed/1.0.0")
+}
+
+// shellOf gives somebody a password and returns their command line.
+func (s *Stack) shellOf(t *testing.T, admin *shell, username string) *shell {
+	t.Helper()
+	const password = "everybody has a long password\n"
+	if _, stderr, code := admin.try(t, password, "person", "password", username); code != 0 {
+		t.Fatalf("person password %s = %d, %q", username, code, stderr)
+	}
+	sh := s.newShell(t)
+	if _, stderr, code := sh.try(t, password, "login", "-u", username); code != 0 {
+		t.Fatalf("login = %d, %q", code, stderr)
+	}
+	return sh
+}
+
+// inventory lists all that there is.
+func (s *Stack) inventory(t *testing.T) string {
+	t.Helper()
+	p := s.admin(t)
+	apis, err1 := p.catalog.ListApis(p.ctx(t), &catalogv1.ListApisRequest{})
+	versions, err2 := p.catalog.ListVersions(p.ctx(t), &catalogv1.ListVersionsRequest{Parent: "apis/-"})
+	apps, err3 := p.subs.ListApplications(p.ctx(t), &subscriptionv1.ListApplicationsRequest{})
+	subs, err4 := p.subs.ListSubscriptions(p.ctx(t), &subscriptionv1.ListSubscriptionsRequest{})
+	people, err5 := p.people.ListPeople(p.ctx(t), &subscriptionv1.ListPeopleRequest{})
+	var names []string
+	for _, err := range []error{err1, err2, err3, err4, err5} {
+		if err != nil {
+			t.Fatalf("list: %v", err)
+		}
+	}
+	for _, a := range apis.GetApis() {
+		names = append(names, a.GetName()+" "+a.GetEtag())
+	}
+	for _, v := range versions.GetVersions() {
+		names = append(names, v.GetName()+" "+v.GetEtag())
+	}
+	for _, a := range apps.GetApplications() {
+		names = append(names, a.GetName()+" "+a.GetEtag())
+	}
+	for _, x := range subs.GetSubscriptions() {
+		names = append(names, x.GetName()+" "+x.GetEtag())
+	}
+	for _, x := range people.GetPeople() {
+		names = append(names, x.GetName()+" "+x.GetEtag())
+	}
+	return strings.Join(names, "\n")
+}

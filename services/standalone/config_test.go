@@ -1,0 +1,132 @@
+package standalone_test
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/tidegatehq/tidegate/services/kit/run"
+	"github.com/tidegatehq/tidegate/services/standalone"
+)
+
+// TestConfiguration gives flags and variables that are wrong: all of them are
+// told at once, and nothing is made.
+func TestConfiguration(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name string
+		args []string
+		env  []string
+		want []string
+	}{
+		{"unknown flag", []string{"-nonsense"}, nil, []string{"flag provided but not defined: -nonsense"}},
+		{"argument", []string{"more"}, nil, []string{`unexpected argument "more"`}},
+		{"not a duration", []string{"-drain", "soon"}, nil, []string{`invalid value "soon" for flag -drain: parse error`}},
+		{"not a duration, in a variable", nil, []string{"TIDEGATE_DRAIN=soon"}, []string{`TIDEGATE_DRAIN: invalid value "soon": parse error`}},
+		{
+			"own flags", []string{"-data", "", "-host", "a b", "-https", "many", "-ws", "70000", "-wss", "h:p", "-grpc", "", "-ops", "x", "-sample-listen", "y", "-drain", "-1s"}, nil,
+			[]string{
+				"-data: a folder is needed",
+				`-host: "a b" is not a host name or an IP address`,
+				`-https: "many" is not a port or host:port`,
+				`-grpc: "" is not a port or host:port`,
+				`-ws: "70000" is not a port or host:port`,
+				`-wss: "h:p" is not a port or host:port`,
+				`-ops: "x" is not a port or host:port`,
+				`-sample-listen: "y" is not a port or host:port`,
+				"-drain: must not be negative",
+			},
+		},
+		{
+			"flags of services", []string{
+				"-catalog.db", "mysql://x", "-catalog.gateway-urls", "http://x", "-subscription.issuer", "http://x",
+				"-subscription.token-lifetime", "0s", "-gateway.ping", "-1s", "-portal.drain", "-1s",
+			}, []string{"TIDEGATE_CATALOG_AUDIT_KEEP=1h"},
+			[]string{
+				"-catalog.db: must start with postgres:// or sqlite:",
+				`-catalog.gateway-urls: "http://x" is not a ws or wss URL such as ws://localhost:9099`,
+				"-catalog.audit-keep: must be 168h0m0s at least",
+				`-subscription.issuer: "http://x" is not an https URL without user, query, fragment and a slash at its end`,
+				"-subscription.token-lifetime: must be 1s at least",
+				"-gateway.ping: must not be negative",
+				"-portal.drain: must not be negative",
+			},
+		},
+		{
+			"own flags and those of services", []string{"-data", "", "-drain", "-1s", "-catalog.audit-keep", "1h", "-portal.drain", "-1s"}, nil,
+			[]string{
+				"-data: a folder is needed", "-drain: must not be negative", "-catalog.audit-keep: must be 168h0m0s at least",
+				"-portal.drain: must not be negative",
+			},
+		},
+		{
+			"what is no value and what is a wrong one",
+			[]string{"-drain", "soon", "-catalog.audit-keep", "long", "-host", "a b", "-nonsense", "-subscription.audit-keep", "1h"},
+			[]string{"TIDEGATE_GATEWAY_PING=often", "TIDEGATE_GATEWAY_MAX_MESSAGE=-1", "TIDEGATE_LOG_FORMAT=xml"},
+			[]string{
+				`TIDEGATE_GATEWAY_PING: invalid value "often": parse error`,
+				`invalid value "soon" for flag -drain: parse error`,
+				`invalid value "long" for flag -catalog.audit-keep: parse error`,
+				"flag provided but not defined: -nonsense",
+				`-log-format: the format is text or json, not "xml"`,
+				`-host: "a b" is not a host name or an IP address`,
+				"-subscription.audit-keep: must be 168h0m0s at least",
+				"-gateway.max-message: must not be negative",
+			},
+		},
+		{
+			"one database for two services", []string{"-catalog.db", "sqlite:x.db", "-subscription.db", "sqlite:./x.db"}, nil,
+			[]string{"-subscription.db: is the database of -catalog.db, and each service needs its own"},
+		},
+		{
+			"one Postgres for two services", []string{"-catalog.db", "postgres://h/x", "-subscription.db", "postgresql://h:5432/x?sslmode=disable"}, nil,
+			[]string{"-subscription.db: is the database of -catalog.db, and each service needs its own"},
+		},
+		{"flags that are standalone's own", []string{"-gateway.ws", ":1"}, nil, []string{"flag provided but not defined: -gateway.ws"}},
+		{"log", []string{"-log-format", "xml"}, nil, []string{`-log-format: the format is text or json, not "xml"`}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			data := filepath.Join(t.TempDir(), "data")
+			var stdout, stderr bytes.Buffer
+			p := run.Program{Name: "tidegate", Args: append([]string{"-data", data}, c.args...), Env: c.env, Stdout: &stdout, Stderr: &stderr}
+			code := standalone.Serve(t.Context(), p, standalone.Options{})
+			want := ""
+			for _, line := range c.want {
+				want += "tidegate: " + line + "\n"
+			}
+			if code != 2 || stderr.String() != want || stdout.Len() > 0 {
+				t.Errorf("serve %q = %d\n%s%s\nwant 2\n%s", c.args, code, stdout.String(), stderr.String(), want)
+			}
+			if _, err := os.Stat(data); !os.IsNotExist(err) {
+				t.Errorf("the data folder: %v, want none", err)
+			}
+		})
+	}
+}
+
+// TestServeHelp shows every flag with its default.
+func TestServeHelp(t *testing.T) {
+	t.Parallel()
+	var stdout, stderr bytes.Buffer
+	code := standalone.Serve(t.Context(), run.Program{Name: "tidegate", Args: []string{"-h"}, Stdout: &stdout, Stderr: &stderr}, standalone.Options{})
+	if code != 0 || stderr.Len() > 0 {
+		t.Errorf("serve -h = %d, %q, want 0", code, stderr.String())
+	}
+	for _, want := range []string{
+		`  -data folder`, `(default "./tidegate-data")`, `  -no-sample`, `(default "9443")`, `(default 2s)`,
+		`  -catalog.db url`, `(default "sqlite:DATA/catalog.db")`, `  -subscription.issuer URL`, `  -gateway.max-message bytes`,
+		"  -portal.drain long\n    \thow long requests may go on after a stop; 0 is 10s (default 2s)", `  -log-format format`,
+	} {
+		if !strings.Contains(stdout.String(), want) {
+			t.Errorf("serve -h does not say %q:\n%s", want, stdout.String())
+		}
+	}
+	for _, not := range []string{"-gateway.grpc", "-catalog.grpc", "-portal.tls-cert", "-subscription.master-key-file"} {
+		if strings.Contains(stdout.String(), not) {
+			t.Errorf("serve -h speaks of %s, which is not the user's", not)
+		}
+	}
+}
