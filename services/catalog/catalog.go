@@ -24,7 +24,7 @@ import (
 	"github.com/tidegatehq/tidegate/services/kit/grpcserver"
 	"github.com/tidegatehq/tidegate/services/kit/identity"
 	"github.com/tidegatehq/tidegate/services/kit/issuer"
-	"github.com/tidegatehq/tidegate/services/kit/obs"
+	"github.com/tidegatehq/tidegate/services/kit/ops"
 	"github.com/tidegatehq/tidegate/services/kit/run"
 	"github.com/tidegatehq/tidegate/services/kit/sqldb"
 	"github.com/tidegatehq/tidegate/services/kit/validate"
@@ -44,7 +44,7 @@ type Config struct {
 	// AuditKeep is how long changes are kept as audit log, at least 7 days.
 	AuditKeep time.Duration
 	// Ops says where metrics and health are served.
-	Ops obs.Config
+	Ops ops.Config
 	// Metrics is where metrics are counted; nil is a registry of the service's
 	// own.
 	Metrics *prometheus.Registry
@@ -129,7 +129,7 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	}
 	reg := cfg.Metrics
 	if reg == nil {
-		reg = obs.NewRegistry()
+		reg = ops.NewRegistry()
 	}
 	changes := change.NewLog(db, log, time.Now, cfg.AuditKeep)
 	srv := grpcserver.New(cfg.GRPC, log, grpcserver.Auth{
@@ -138,6 +138,6 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	}, checks, grpcserver.WithMetrics(reg))
 	api.New(db, changes, gateways, time.Now).Register(srv.Public(), srv.Internal())
 	ready := func() error { return db.Ping(ctx) }
-	ops := obs.New(cfg.Ops, log, reg, ready)
-	return run.Group(ctx, changes.Run, srv.Run, ops.Run)
+	operations := ops.New(cfg.Ops, log, reg, ready)
+	return run.Group(ctx, changes.Run, srv.Run, operations.Run)
 }

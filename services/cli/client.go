@@ -22,6 +22,7 @@ import (
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 
+	"github.com/tidegatehq/tidegate/gen"
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
 	gatewayv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/gateway/v1"
 	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
@@ -32,8 +33,6 @@ const (
 	defaultServer = "localhost:9090"
 	// defaultCA is where the standalone server keeps its authority.
 	defaultCA = "tidegate-data/ca.pem"
-	// changeHeader carries the number of a write's change.
-	changeHeader = "tidegate-change"
 	// fresh is how long an access token must still be good to be used.
 	fresh = 30 * time.Second
 )
@@ -221,7 +220,7 @@ func (c *client) intercept(ctx context.Context, method string, req, reply any, c
 
 func (c *client) noteChange(method string, header metadata.MD) {
 	service, _, _ := strings.Cut(strings.TrimPrefix(method, "/"), "/")
-	for _, text := range header.Get(changeHeader) {
+	for _, text := range header.Get(gen.ChangeHeader) {
 		number, err := strconv.ParseUint(text, 10, 64)
 		if err != nil {
 			continue

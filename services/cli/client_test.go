@@ -20,6 +20,7 @@ import (
 	"google.golang.org/protobuf/types/known/emptypb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"github.com/tidegatehq/tidegate/gen"
 	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
 	"github.com/tidegatehq/tidegate/services/kit/pki"
 )
@@ -125,7 +126,7 @@ func (f *fakeServer) GetPerson(ctx context.Context, _ *subscriptionv1.GetPersonR
 }
 
 func (f *fakeServer) CreateApplication(ctx context.Context, req *subscriptionv1.CreateApplicationRequest) (*subscriptionv1.Application, error) {
-	if err := grpc.SetHeader(ctx, metadata.Pairs("tidegate-change", "42")); err != nil {
+	if err := grpc.SetHeader(ctx, metadata.Pairs(gen.ChangeHeader, "42")); err != nil {
 		return nil, err
 	}
 	return &subscriptionv1.Application{Name: "applications/1", DisplayName: req.GetApplication().GetDisplayName()}, nil

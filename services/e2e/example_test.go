@@ -16,6 +16,7 @@ import (
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/metadata"
 
+	"github.com/tidegatehq/tidegate/gen"
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
 	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
 )
@@ -91,7 +92,7 @@ func publish(ctx context.Context, catalog catalogv1.CatalogServiceClient, backen
 	if err != nil {
 		return nil, err
 	}
-	number, err := strconv.ParseUint(strings.Join(header.Get("tidegate-change"), ""), 10, 64)
+	number, err := strconv.ParseUint(strings.Join(header.Get(gen.ChangeHeader), ""), 10, 64)
 	if err != nil {
 		return nil, err
 	}

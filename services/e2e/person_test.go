@@ -10,6 +10,7 @@ import (
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/metadata"
 
+	"github.com/tidegatehq/tidegate/gen"
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
 	gatewayv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/gateway/v1"
 	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
@@ -134,8 +135,8 @@ func (p *person) move(t *testing.T, version string, action catalogv1.Version_Act
 		t.Fatalf("ChangeVersionState(%s, %v): %v", version, action, err)
 	}
 	var number uint64
-	if _, err := fmt.Sscan(strings.Join(header.Get("tidegate-change"), ""), &number); err != nil {
-		t.Fatalf("ChangeVersionState answers the header tidegate-change %q: %v", header.Get("tidegate-change"), err)
+	if _, err := fmt.Sscan(strings.Join(header.Get(gen.ChangeHeader), ""), &number); err != nil {
+		t.Fatalf("ChangeVersionState answers the header tidegate-change %q: %v", header.Get(gen.ChangeHeader), err)
 	}
 	applied, err := p.catalog.WaitApplied(p.ctx(t), &catalogv1.WaitAppliedRequest{Number: number})
 	if err != nil || !applied.GetApplied() {

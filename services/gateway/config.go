@@ -5,10 +5,7 @@ import (
 	"flag"
 	"fmt"
 	"net"
-	"os"
 	"path/filepath"
-	"regexp"
-	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -19,8 +16,9 @@ import (
 	"github.com/tidegatehq/tidegate/services/gateway/internal/upstream"
 	"github.com/tidegatehq/tidegate/services/kit/grpcclient"
 	"github.com/tidegatehq/tidegate/services/kit/grpcserver"
-	"github.com/tidegatehq/tidegate/services/kit/obs"
+	"github.com/tidegatehq/tidegate/services/kit/ops"
 	"github.com/tidegatehq/tidegate/services/kit/seal"
+	"github.com/tidegatehq/tidegate/services/kit/watch"
 )
 
 // Config is all that the service can be told.
@@ -52,7 +50,7 @@ type Config struct {
 	// GRPC says where people and services call.
 	GRPC grpcserver.Config
 	// Ops says where metrics and health are served.
-	Ops obs.Config
+	Ops ops.Config
 
 	// Metrics is where metrics are counted; nil is a registry of the service's
 	// own.
@@ -73,7 +71,7 @@ type Addrs struct{ Plain, TLS net.Addr }
 func (c *Config) Flags(fs *flag.FlagSet, prefix string) {
 	c.prefix = prefix
 	c.GRPC.Addr, c.GRPC.InternalAddr = "127.0.0.1:9193", "127.0.0.1:9293"
-	fs.StringVar(&c.Instance, prefix+"instance", instanceOf(os.Hostname()),
+	fs.StringVar(&c.Instance, prefix+"instance", watch.HostInstance("", "gateway"),
 		"`name` of this gateway among all of the installation: a-z, 0-9 and -")
 	fs.StringVar(&c.Data, prefix+"data", "gateway-data", "`folder` of the routes and the self-signed certificate that are kept")
 	fs.StringVar(&c.RoutesFile, prefix+"routes-file", "", "`file` where the last routes are kept, sealed; empty for routes in the folder -"+prefix+"data")
@@ -106,30 +104,12 @@ func (c *Config) relayFlags(fs *flag.FlagSet, prefix string) {
 	fs.DurationVar(&c.MaxAge, prefix+"max-age", 0, "how `long` a session may live where its API does not say; 0 for ever")
 }
 
-// instancePattern is what the control plane takes as a watcher's name.
-var instancePattern = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
-
-// instanceOf makes a name of a host's.
-func instanceOf(host string, err error) string {
-	name := strings.Map(func(r rune) rune {
-		if r >= 'a' && r <= 'z' || r >= '0' && r <= '9' {
-			return r
-		}
-		return '-'
-	}, strings.ToLower(host))
-	name = strings.Trim(name[:min(len(name), 63)], "-")
-	if err != nil || name == "" {
-		return "gateway"
-	}
-	return name
-}
-
 // Check reports everything that is wrong with the configuration.
 func (c *Config) Check() error {
 	var wrong []error
 	fail := func(name, text string) { wrong = append(wrong, fmt.Errorf("-%s%s: %s", c.prefix, name, text)) }
-	if !instancePattern.MatchString(c.Instance) {
-		fail("instance", fmt.Sprintf("%q is not 1 to 63 characters of a-z, 0-9 and -", c.Instance))
+	if err := watch.CheckInstance(c.Instance); err != nil {
+		fail("instance", err.Error())
 	}
 	if c.MasterKeyFile == "" && c.MasterKey == nil {
 		fail("master-key-file", "is needed")

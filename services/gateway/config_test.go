@@ -2,7 +2,6 @@ package gateway
 
 import (
 	"context"
-	"errors"
 	"flag"
 	"io"
 	"log/slog"
@@ -59,7 +58,7 @@ func TestProgram(t *testing.T) {
 			"-tls-cert", "cert.pem", "-ws", "9099", "-catalog", "catalog:9291", "-subscription", "", "-grpc", "0.0.0.0:9193",
 			"-ops", "here", "-dial-timeout", "-1s",
 		}, 2, []string{
-			`-instance: "Gateway One" is not 1 to 63 characters of a-z, 0-9 and -`,
+			`-instance: "Gateway One" is not 1 to 63 characters of a-z, 0-9 and - with a letter or digit at both ends`,
 			"-master-key-file: is needed",
 			"-data: is needed",
 			"-ping: must not be negative",
@@ -107,20 +106,5 @@ func TestFlagsBehindAPrefix(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("Check = %v, want %q in it", err, want)
 		}
-	}
-}
-
-func TestInstanceOfAHost(t *testing.T) {
-	for host, want := range map[string]string{
-		"web-1": "web-1", "Web_1.Example.COM": "web-1-example-com", "-x-": "x", "": "gateway", "--": "gateway",
-		strings.Repeat("ä", 80): "gateway", strings.Repeat("a", 62) + ".b": strings.Repeat("a", 62),
-	} {
-		got := instanceOf(host, nil)
-		if got != want || !instancePattern.MatchString(got) {
-			t.Errorf("instanceOf(%q) = %q, want %q", host, got, want)
-		}
-	}
-	if got := instanceOf("web", errors.New("no name")); got != "gateway" {
-		t.Errorf("instanceOf without a name = %q, want gateway", got)
 	}
 }

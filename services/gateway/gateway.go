@@ -34,7 +34,7 @@ import (
 	"github.com/tidegatehq/tidegate/services/kit/id"
 	"github.com/tidegatehq/tidegate/services/kit/identity"
 	"github.com/tidegatehq/tidegate/services/kit/issuer"
-	"github.com/tidegatehq/tidegate/services/kit/obs"
+	"github.com/tidegatehq/tidegate/services/kit/ops"
 	"github.com/tidegatehq/tidegate/services/kit/run"
 	"github.com/tidegatehq/tidegate/services/kit/seal"
 )
@@ -75,7 +75,7 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	}
 	reg := cfg.Metrics
 	if reg == nil {
-		reg = obs.NewRegistry()
+		reg = ops.NewRegistry()
 	}
 	g := &gateway{cfg: cfg, log: log, store: &routes.Store{}, metrics: metrics.New(reg), started: time.Now()}
 	g.meter = metering.New(metering.Config{Gateway: cfg.Instance, BootID: id.New(), Every: cfg.ReportEvery},
@@ -96,7 +96,7 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	}
 	g.measure(dialer)
 	return g.serve(ctx, disk.Run, g.watchRoutes.Run, g.watchGrants.Run, g.grants.Run, g.report,
-		g.newServer(subscription, reg).Run, obs.New(cfg.Ops, log, reg, g.ready).Run)
+		g.newServer(subscription, reg).Run, ops.New(cfg.Ops, log, reg, g.ready).Run)
 }
 
 // gateway is the service while it runs.

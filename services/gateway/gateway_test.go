@@ -17,7 +17,7 @@ import (
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
 	gatewayv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/gateway/v1"
 	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
-	"github.com/tidegatehq/tidegate/services/kit/obs"
+	"github.com/tidegatehq/tidegate/services/kit/ops"
 	"github.com/tidegatehq/tidegate/services/kit/seal"
 )
 
@@ -330,7 +330,7 @@ func TestRunFailsWhenSomethingCannotStart(t *testing.T) {
 	}{
 		"listener taken":    {func(c *Config) { c.Listen.Addr = taken.Addr().String() }, "listen for clients"},
 		"gRPC taken":        {func(c *Config) { c.GRPC.Addr = taken.Addr().String() }, "serve gRPC for people"},
-		"operations taken":  {func(c *Config) { c.Ops = obs.Config{Addr: taken.Addr().String()} }, "serve operations"},
+		"operations taken":  {func(c *Config) { c.Ops = ops.Config{Addr: taken.Addr().String()} }, "serve operations"},
 		"no master key":     {func(c *Config) { c.MasterKey, c.MasterKeyFile = nil, "/nonexistent/key" }, "read master key"},
 		"no authority":      {func(c *Config) { c.Upstream.CAFile = "/nonexistent/ca" }, "read certificate authorities of backends"},
 		"nothing to serve":  {func(c *Config) { c.Listen.Addr = "" }, "nobody could connect"},

@@ -23,6 +23,7 @@ import (
 	"google.golang.org/protobuf/types/descriptorpb"
 	"google.golang.org/protobuf/types/known/emptypb"
 
+	"github.com/tidegatehq/tidegate/gen"
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
 	gatewayv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/gateway/v1"
 	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
@@ -47,8 +48,8 @@ func TestForwardsEveryMethod(t *testing.T) {
 			full := "/" + name + "/" + string(m.Name())
 			in, want := filled(t, m.Input(), false).Interface(), filled(t, m.Output(), false).Interface()
 			s.on(full, func(ctx context.Context, _ proto.Message) (proto.Message, error) {
-				return want, errors.Join(grpc.SetHeader(ctx, metadata.Pairs("tidegate-change", "42", "secret", "x")),
-					grpc.SetTrailer(ctx, metadata.Pairs("tidegate-change", "43", "secret", "x")))
+				return want, errors.Join(grpc.SetHeader(ctx, metadata.Pairs(gen.ChangeHeader, "42", "secret", "x")),
+					grpc.SetTrailer(ctx, metadata.Pairs(gen.ChangeHeader, "43", "secret", "x")))
 			})
 			out := filled(t, m.Output(), false).New().Interface()
 			var header, trailer metadata.MD
@@ -59,7 +60,7 @@ func TestForwardsEveryMethod(t *testing.T) {
 			if c, _ := s.last(); c.method != full || !proto.Equal(c.request, in) {
 				t.Errorf("%s reached the service as %s with %v, want %v", full, c.method, c.request, in)
 			}
-			if h, tr := header.Get("tidegate-change"), trailer.Get("tidegate-change"); !slices.Equal(h, []string{"42"}) || !slices.Equal(tr, []string{"43"}) ||
+			if h, tr := header.Get(gen.ChangeHeader), trailer.Get(gen.ChangeHeader); !slices.Equal(h, []string{"42"}) || !slices.Equal(tr, []string{"43"}) ||
 				len(header.Get("secret"))+len(trailer.Get("secret")) > 0 {
 				t.Errorf("%s: header %v, trailer %v, want tidegate-change 42 and 43, and no secret", full, header, trailer)
 			}
@@ -108,7 +109,7 @@ func TestForwardsStatuses(t *testing.T) {
 	s := start(t)
 	refusal := fault.WithReason(fault.Invalid("api.context", "is taken"), "CONTEXT_TAKEN", "by", "apis/b")
 	s.on(catalogv1.CatalogService_CreateApi_FullMethodName, func(ctx context.Context, _ proto.Message) (proto.Message, error) {
-		_ = grpc.SetHeader(ctx, metadata.Pairs("tidegate-change", "7"))
+		_ = grpc.SetHeader(ctx, metadata.Pairs(gen.ChangeHeader, "7"))
 		return nil, refusal
 	})
 	var header metadata.MD
@@ -121,7 +122,7 @@ func TestForwardsStatuses(t *testing.T) {
 	} else if info, ok := details[1].(*errdetails.ErrorInfo); !ok || info.GetReason() != "CONTEXT_TAKEN" {
 		t.Errorf("details[1] = %v, want the reason CONTEXT_TAKEN", details[1])
 	}
-	if got := header.Get("tidegate-change"); !slices.Equal(got, []string{"7"}) {
+	if got := header.Get(gen.ChangeHeader); !slices.Equal(got, []string{"7"}) {
 		t.Errorf("tidegate-change = %q, want 7", got)
 	}
 }

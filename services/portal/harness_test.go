@@ -34,7 +34,7 @@ import (
 	"github.com/tidegatehq/tidegate/services/kit/fault"
 	"github.com/tidegatehq/tidegate/services/kit/grpcclient"
 	"github.com/tidegatehq/tidegate/services/kit/memnet"
-	"github.com/tidegatehq/tidegate/services/kit/obs"
+	"github.com/tidegatehq/tidegate/services/kit/ops"
 	"github.com/tidegatehq/tidegate/services/portal"
 )
 
@@ -140,7 +140,7 @@ func start(t *testing.T, change ...func(*portal.Config)) *site {
 	s.caFile = filepath.Join(dir, "cert.pem")
 	cfg := portal.Config{
 		TLSCert: s.caFile, TLSKey: filepath.Join(dir, "key.pem"),
-		Listener: listen(t), GRPCListener: listen(t), Ops: obs.Config{Listener: listen(t)},
+		Listener: listen(t), GRPCListener: listen(t), Ops: ops.Config{Listener: listen(t)},
 	}
 	s.pool = x509.NewCertPool()
 	s.pool.AddCert(writeCert(t, cfg.TLSCert, cfg.TLSKey, 1))

@@ -14,7 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/tidegatehq/tidegate/services/kit/grpcclient"
-	"github.com/tidegatehq/tidegate/services/kit/obs"
+	"github.com/tidegatehq/tidegate/services/kit/ops"
 )
 
 // defaultDrain is how long requests may go on after a stop where Config does
@@ -37,7 +37,7 @@ type Config struct {
 	// Catalog, Subscription and Gateway are the services behind the portal.
 	Catalog, Subscription, Gateway grpcclient.Config
 	// Ops is where operations are served.
-	Ops obs.Config
+	Ops ops.Config
 	// Metrics is where metrics are counted; nil is a registry of the service's
 	// own.
 	Metrics *prometheus.Registry

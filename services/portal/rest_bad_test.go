@@ -20,6 +20,7 @@ import (
 	"google.golang.org/protobuf/types/known/anypb"
 	"google.golang.org/protobuf/types/known/emptypb"
 
+	"github.com/tidegatehq/tidegate/gen"
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
 	gatewayv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/gateway/v1"
 	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
@@ -244,7 +245,7 @@ func TestRESTWithoutToken(t *testing.T) {
 func TestRESTUnknownDetail(t *testing.T) {
 	s := start(t)
 	s.on(catalogv1.CatalogService_GetApi_FullMethodName, func(context.Context, proto.Message) (proto.Message, error) {
-		return nil, fault.Pass(status.FromProto(&spb.Status{
+		return nil, fault.Forward(status.FromProto(&spb.Status{
 			Code: int32(codes.NotFound), Message: "gone", Details: []*anypb.Any{{TypeUrl: "example.com/Unknown", Value: []byte("x")}},
 		}).Err())
 	})
@@ -323,7 +324,7 @@ func TestRESTEmpty(t *testing.T) {
 		return &subscriptionv1.ListWatchersResponse{}, nil
 	})
 	s.on(gatewayv1.SessionService_CloseSession_FullMethodName, func(ctx context.Context, _ proto.Message) (proto.Message, error) {
-		return &emptypb.Empty{}, grpc.SetHeader(ctx, metadata.Pairs("tidegate-change", "9"))
+		return &emptypb.Empty{}, grpc.SetHeader(ctx, metadata.Pairs(gen.ChangeHeader, "9"))
 	})
 	tests := []struct{ method, path, want string }{
 		{"GET", "/v1/apis", `{"apis":[],"nextPageToken":""}`},

@@ -22,6 +22,8 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/fieldmaskpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/tidegatehq/tidegate/gen"
 )
 
 // served are the services that the portal forwards, and whether REST has them.
@@ -73,7 +75,7 @@ func (s *site) shape(t *testing.T, m protoreflect.MethodDescriptor) shape {
 	method, path, body := request(t, m)
 	output := filled(t, m.Output(), false).Interface()
 	s.on(full, func(ctx context.Context, _ proto.Message) (proto.Message, error) {
-		return output, grpc.SetHeader(ctx, metadata.Pairs("tidegate-change", "42", "secret", "x"))
+		return output, grpc.SetHeader(ctx, metadata.Pairs(gen.ChangeHeader, "42", "secret", "x"))
 	})
 	headers := []string{"Authorization", "Bearer token"}
 	if body != "" {

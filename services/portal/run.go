@@ -19,7 +19,7 @@ import (
 	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
 	"github.com/tidegatehq/tidegate/services/kit/certs"
 	"github.com/tidegatehq/tidegate/services/kit/grpcserver"
-	"github.com/tidegatehq/tidegate/services/kit/obs"
+	"github.com/tidegatehq/tidegate/services/kit/ops"
 	"github.com/tidegatehq/tidegate/services/kit/run"
 	"github.com/tidegatehq/tidegate/services/portal/internal/forward"
 	"github.com/tidegatehq/tidegate/services/portal/internal/oauth2"
@@ -51,20 +51,20 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	defer services.close()
 	reg := cfg.Metrics
 	if reg == nil {
-		reg = obs.NewRegistry()
+		reg = ops.NewRegistry()
 	}
 	handler, err := newHandler(ctx, services, log, reg)
 	if err != nil {
 		return err
 	}
 	public := newGRPC(cfg, services, source, log, reg)
-	ops := obs.New(cfg.Ops, log, reg, services.ready)
+	operations := ops.New(cfg.Ops, log, reg, services.ready)
 	lis, err := listen(ctx, cfg.Listener, cfg.Listen)
 	if err != nil {
 		return fmt.Errorf("serve HTTPS: %w", err)
 	}
 	https := newHTTPS(handler, source, cfg.Drain, log)
-	return run.Group(ctx, ops.Run, public.Run, func(ctx context.Context) error { return https.serve(ctx, lis) })
+	return run.Group(ctx, operations.Run, public.Run, func(ctx context.Context) error { return https.serve(ctx, lis) })
 }
 
 // newHandler puts all that is served over HTTP together.

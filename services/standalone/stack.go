@@ -12,7 +12,7 @@ import (
 	"github.com/tidegatehq/tidegate/services/catalog"
 	"github.com/tidegatehq/tidegate/services/gateway"
 	"github.com/tidegatehq/tidegate/services/kit/memnet"
-	"github.com/tidegatehq/tidegate/services/kit/obs"
+	"github.com/tidegatehq/tidegate/services/kit/ops"
 	"github.com/tidegatehq/tidegate/services/portal"
 	"github.com/tidegatehq/tidegate/services/standalone/internal/folder"
 	"github.com/tidegatehq/tidegate/services/standalone/internal/sample"
@@ -27,7 +27,7 @@ type stack struct {
 	again bool
 	log   *slog.Logger
 	echo  *sample.Echo // nil without a sample
-	ops   *obs.Server
+	ops   *ops.Server
 	ready *probe
 	open  sockets
 	conns []*grpc.ClientConn
@@ -71,7 +71,7 @@ func newStack(cfg *Config, data *folder.Folder, open sockets, at Addresses, agai
 	cfg.gateway.GRPC.InternalListener = inside["gateway"]
 	cfg.gateway.Listen.Listener, cfg.gateway.Listen.TLSListener = open["ws"], open["wss"]
 	cfg.portal.Listener, cfg.portal.GRPCListener = open["https"], open["grpc"]
-	reg := obs.NewRegistry()
+	reg := ops.NewRegistry()
 	cfg.catalog.Metrics, cfg.subscription.Metrics, cfg.gateway.Metrics, cfg.portal.Metrics = reg, reg, reg, reg
 	if lis := open["sample-listen"]; lis != nil {
 		s.echo = sample.NewEcho(lis, log)
@@ -81,7 +81,7 @@ func newStack(cfg *Config, data *folder.Folder, open sockets, at Addresses, agai
 		s.close()
 		return nil, err
 	}
-	s.ops = obs.New(obs.Config{Listener: open["ops"]}, log, reg, s.ready.Now)
+	s.ops = ops.New(ops.Config{Listener: open["ops"]}, log, reg, s.ready.Now)
 	return s, nil
 }
 

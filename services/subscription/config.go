@@ -5,8 +5,6 @@ import (
 	"flag"
 	"fmt"
 	"net/url"
-	"os"
-	"regexp"
 	"strings"
 	"time"
 
@@ -15,8 +13,9 @@ import (
 	"github.com/tidegatehq/tidegate/services/kit/change"
 	"github.com/tidegatehq/tidegate/services/kit/grpcclient"
 	"github.com/tidegatehq/tidegate/services/kit/grpcserver"
-	"github.com/tidegatehq/tidegate/services/kit/obs"
+	"github.com/tidegatehq/tidegate/services/kit/ops"
 	"github.com/tidegatehq/tidegate/services/kit/sqldb"
+	"github.com/tidegatehq/tidegate/services/kit/watch"
 )
 
 // Config is all that the service can be told.
@@ -56,7 +55,7 @@ type Config struct {
 	// Catalog is where versions and plans come from.
 	Catalog grpcclient.Config
 	// Ops says where metrics and health are served.
-	Ops obs.Config
+	Ops ops.Config
 	// Metrics is where metrics are counted; nil is a registry of the service's
 	// own.
 	Metrics *prometheus.Registry
@@ -109,8 +108,8 @@ func (c *Config) Check() error {
 	if c.MasterKeyFile == "" {
 		fail("master-key-file", "a file is needed")
 	}
-	if c.Instance != "" && !instances.MatchString(c.Instance) {
-		fail("instance", "%q is not 1 to 63 characters of a-z, 0-9 and - with a letter or digit at both ends", c.Instance)
+	if err := watch.CheckInstance(c.instance()); err != nil {
+		fail("instance", "%w", err)
 	}
 	for _, d := range []struct {
 		flag           string
@@ -151,23 +150,10 @@ func checkIssuer(issuer string) error {
 	return nil
 }
 
-// instances is the form of a watcher's name.
-var instances = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
-
 // instance is what this replica is called.
 func (c *Config) instance() string {
 	if c.Instance != "" {
 		return c.Instance
 	}
-	host, err := os.Hostname()
-	if err != nil {
-		return "subscription"
-	}
-	name := strings.Map(func(r rune) rune {
-		if r >= 'a' && r <= 'z' || r >= '0' && r <= '9' {
-			return r
-		}
-		return '-'
-	}, strings.ToLower("subscription-"+host))
-	return strings.TrimRight(name[:min(len(name), 63)], "-")
+	return watch.HostInstance("subscription-", "subscription")
 }

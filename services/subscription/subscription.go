@@ -16,7 +16,7 @@ import (
 	"github.com/tidegatehq/tidegate/services/kit/change"
 	"github.com/tidegatehq/tidegate/services/kit/grpcserver"
 	"github.com/tidegatehq/tidegate/services/kit/identity"
-	"github.com/tidegatehq/tidegate/services/kit/obs"
+	"github.com/tidegatehq/tidegate/services/kit/ops"
 	"github.com/tidegatehq/tidegate/services/kit/run"
 	"github.com/tidegatehq/tidegate/services/kit/seal"
 	"github.com/tidegatehq/tidegate/services/kit/sqldb"
@@ -67,7 +67,7 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	hello := &watchv1.Hello{Instance: cfg.instance(), Kind: "subscription", Build: run.Version()}
 	watch := catalogwatch.New(catalogv1.NewRouteServiceClient(catalog), st, hello, log, time.Now)
 	issuer := token.NewIssuer(cfg.Issuer, keys, lives, time.Now)
-	srv, ops, err := servers(ctx, cfg, db, api.New(api.Parts{
+	srv, operations, err := servers(ctx, cfg, db, api.New(api.Parts{
 		Store: st, Changes: changes, Issuer: issuer, Keys: keys, Passwords: passwords, Catalog: watch,
 		RefreshLifetime: cfg.RefreshTokenLifetime, Now: time.Now, Log: log,
 	}), identity.NewVerifier(issuer.URL, keys, time.Now), log)
@@ -77,18 +77,18 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	purge := func(ctx context.Context) error {
 		return purge(ctx, st, store.Keep{Records: cfg.RecordsKeep, Usage: cfg.UsageKeep}, log)
 	}
-	return run.Group(ctx, changes.Run, keys.Run, watch.Run, purge, srv.Run, ops.Run)
+	return run.Group(ctx, changes.Run, keys.Run, watch.Run, purge, srv.Run, operations.Run)
 }
 
 // servers makes the gRPC server of an API and that of operations.
-func servers(ctx context.Context, cfg Config, db *sqldb.DB, a *api.API, verifier *identity.Verifier, log *slog.Logger) (*grpcserver.Server, *obs.Server, error) {
+func servers(ctx context.Context, cfg Config, db *sqldb.DB, a *api.API, verifier *identity.Verifier, log *slog.Logger) (*grpcserver.Server, *ops.Server, error) {
 	checks, err := validate.New()
 	if err != nil {
 		return nil, nil, err
 	}
 	reg := cfg.Metrics
 	if reg == nil {
-		reg = obs.NewRegistry()
+		reg = ops.NewRegistry()
 	}
 	srv := grpcserver.New(cfg.GRPC, log, grpcserver.Auth{Verifier: verifier, Rules: api.Rules()}, checks, grpcserver.WithMetrics(reg))
 	a.Register(srv.Public(), srv.Internal())
@@ -97,7 +97,7 @@ func servers(ctx context.Context, cfg Config, db *sqldb.DB, a *api.API, verifier
 		defer cancel()
 		return db.Ping(ctx)
 	}
-	return srv, obs.New(cfg.Ops, log, reg, ready), nil
+	return srv, ops.New(cfg.Ops, log, reg, ready), nil
 }
 
 // pingTimeout is how long the database may take before the service is not ready.

@@ -15,6 +15,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/metadata"
 
+	"github.com/tidegatehq/tidegate/gen"
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
 	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
 )
@@ -69,7 +70,7 @@ func newWorld(f *fleet) *world {
 func (w *world) applied(ctx context.Context, header metadata.MD) {
 	w.t.Helper()
 	var number uint64
-	if n := header.Get("tidegate-change"); len(n) == 1 {
+	if n := header.Get(gen.ChangeHeader); len(n) == 1 {
 		number, _ = strconv.ParseUint(n[0], 10, 64)
 	}
 	if number == 0 {

@@ -13,12 +13,9 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/metadata"
 
+	"github.com/tidegatehq/tidegate/gen"
 	"github.com/tidegatehq/tidegate/services/kit/sqldb"
 )
-
-// Header is the response header in which a write's answer carries the number of
-// its change.
-const Header = "tidegate-change"
 
 // How often Run looks.
 const (
@@ -86,7 +83,7 @@ func (l *Log) Write(ctx context.Context, fn func(tx *sqldb.Tx) (Record, error)) 
 // belongs to; outside a call it does nothing.
 func SetHeader(ctx context.Context, number uint64) {
 	// The only error is that ctx is of no call or that its header is sent.
-	_ = grpc.SetHeader(ctx, metadata.Pairs(Header, strconv.FormatUint(number, 10)))
+	_ = grpc.SetHeader(ctx, metadata.Pairs(gen.ChangeHeader, strconv.FormatUint(number, 10)))
 }
 
 // Notify tells the watchers served here that a change was committed, so that

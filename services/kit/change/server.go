@@ -177,7 +177,7 @@ func (w *stream[Req, Resp]) send(ctx context.Context, reset watchv1.Begin_Reset)
 				return err
 			}
 		case <-w.Log.stopped:
-			return fault.Because(fault.Unavailable("the service is stopping"), errStopped)
+			return fault.Wrap(fault.Unavailable("the service is stopping"), errStopped)
 		case <-ctx.Done():
 			return nil
 		}
@@ -228,7 +228,7 @@ func (w *stream[Req, Resp]) snapshot(ctx context.Context, beat *time.Ticker) err
 // look looks for changes that other replicas made.
 func (w *stream[Req, Resp]) look(ctx context.Context) error {
 	if err := w.Log.look(ctx); err != nil {
-		return fault.Because(fault.Unavailable("the changes cannot be read now"), err)
+		return fault.Wrap(fault.Unavailable("the changes cannot be read now"), err)
 	}
 	return nil
 }

@@ -15,6 +15,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
 
+	"github.com/tidegatehq/tidegate/gen"
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
 	watchv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/watch/v1"
 	"github.com/tidegatehq/tidegate/services/kit/change"
@@ -192,7 +193,7 @@ func TestWriteSetsTheHeader(t *testing.T) {
 	for want := 1; want <= 2; want++ {
 		got, err := writeHeader(t.Context(), r.client)
 		if err != nil || got != fmt.Sprint(want) {
-			t.Errorf("header %s = %q, %v, want %d", change.Header, got, err, want)
+			t.Errorf("header %s = %q, %v, want %d", gen.ChangeHeader, got, err, want)
 		}
 	}
 	entries, _, err := r.log.List(t.Context(), 1, "")
@@ -307,5 +308,5 @@ func TestServerRefusesWhatIsOutOfOrder(t *testing.T) {
 func writeHeader(ctx context.Context, c catalogv1.RouteServiceClient) (string, error) {
 	var head metadata.MD
 	_, err := c.GetRoute(ctx, &catalogv1.GetRouteRequest{Name: "x"}, grpc.Header(&head))
-	return strings.Join(head.Get(change.Header), ","), err
+	return strings.Join(head.Get(gen.ChangeHeader), ","), err
 }

@@ -146,10 +146,10 @@ func WithReason(err error, reason string, meta ...string) error {
 	return &fault{code: f.code, message: f.message, details: details, cause: f.cause}
 }
 
-// Because gives a fault the error that it comes from. The cause is for the log
+// Wrap gives a fault the error that it comes from. The cause is for the log
 // and for errors.Is; callers never see it. An error that is no fault is
 // returned as it is.
-func Because(err, cause error) error {
+func Wrap(err, cause error) error {
 	f := find(err)
 	if f == nil {
 		return err
@@ -159,10 +159,10 @@ func Because(err, cause error) error {
 	return &with
 }
 
-// Pass gives a status that was received from another service its own kind:
+// Forward gives a status that was received from another service its own kind:
 // code, message and details reach the caller as they came. Only for a handler
 // that forwards a call; elsewhere a received status is an ordinary error.
-func Pass(err error) error {
+func Forward(err error) error {
 	if err == nil || find(err) != nil {
 		return err
 	}
@@ -170,17 +170,17 @@ func Pass(err error) error {
 	if !ok {
 		return err
 	}
-	return &passed{status: s}
+	return &forwarded{status: s}
 }
 
-// passed is a status of another service on its way to the caller.
-type passed struct{ status *status.Status }
+// forwarded is a status of another service on its way to the caller.
+type forwarded struct{ status *status.Status }
 
 // Error returns the text of the status.
-func (p *passed) Error() string { return p.status.Err().Error() }
+func (f *forwarded) Error() string { return f.status.Err().Error() }
 
 // GRPCStatus returns the status as it came.
-func (p *passed) GRPCStatus() *status.Status { return p.status }
+func (f *forwarded) GRPCStatus() *status.Status { return f.status }
 
 // Is reports whether err is a fault or a received status of this kind.
 func Is(err error, c codes.Code) bool {

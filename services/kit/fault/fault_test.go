@@ -56,9 +56,9 @@ func TestKinds(t *testing.T) {
 		{fault.Unavailable("later"), codes.Unavailable, "later"},
 		{fault.Unimplemented("what?"), codes.Unimplemented, "what?"},
 		{fmt.Errorf("update api: %w", fault.Aborted("stale")), codes.Aborted, "stale"},
-		{fault.Because(fault.Aborted("stale"), errCause), codes.Aborted, "stale"},
-		{fault.Pass(status.Error(codes.DataLoss, "from afar")), codes.DataLoss, "from afar"},
-		{fault.Pass(fault.Denied("no")), codes.PermissionDenied, "no"},
+		{fault.Wrap(fault.Aborted("stale"), errCause), codes.Aborted, "stale"},
+		{fault.Forward(status.Error(codes.DataLoss, "from afar")), codes.DataLoss, "from afar"},
+		{fault.Forward(fault.Denied("no")), codes.PermissionDenied, "no"},
 		{errCause, codes.Internal, "internal error"},
 		{status.Error(codes.NotFound, "of another service"), codes.Internal, "internal error"},
 		{fmt.Errorf("ask: %w", status.Error(codes.Unavailable, "of another service")), codes.Internal, "internal error"},
@@ -126,14 +126,14 @@ func TestHelpersLeaveOtherErrorsAlone(t *testing.T) {
 	if got := fault.WithReason(errCause, "X"); !errors.Is(got, errCause) || fault.Reason(got) != "" {
 		t.Errorf("WithReason = %v, want %v", got, errCause)
 	}
-	if got := fault.Because(errCause, io.EOF); errors.Is(got, io.EOF) {
-		t.Errorf("Because = %v, want %v", got, errCause)
+	if got := fault.Wrap(errCause, io.EOF); errors.Is(got, io.EOF) {
+		t.Errorf("Wrap = %v, want %v", got, errCause)
 	}
 	if err := fault.InvalidAll(); err != nil {
 		t.Errorf("InvalidAll() = %v, want nil", err)
 	}
-	if err := fault.Pass(nil); err != nil {
-		t.Errorf("Pass(nil) = %v, want nil", err)
+	if err := fault.Forward(nil); err != nil {
+		t.Errorf("Forward(nil) = %v, want nil", err)
 	}
 }
 
@@ -154,7 +154,7 @@ func TestIs(t *testing.T) {
 			t.Errorf("Is(%v, %v) = %v, want %v", tt.err, tt.code, got, tt.want)
 		}
 	}
-	if !errors.Is(fault.Because(fault.Aborted("x"), errCause), errCause) {
+	if !errors.Is(fault.Wrap(fault.Aborted("x"), errCause), errCause) {
 		t.Error("a fault's cause is not found by errors.Is")
 	}
 }

@@ -61,7 +61,7 @@ func outside(ctx context.Context, log *slog.Logger, method string, err error) er
 		}
 		return f.GRPCStatus().Err()
 	}
-	if p, ok := errors.AsType[*passed](err); ok {
+	if p, ok := errors.AsType[*forwarded](err); ok {
 		return p.status.Err()
 	}
 	if ctx.Err() != nil {
@@ -81,10 +81,10 @@ func (s *stream) RecvMsg(m any) error {
 	if err == nil || errors.Is(err, io.EOF) {
 		return err
 	}
-	return Pass(err)
+	return Forward(err)
 }
 
 // SendMsg sends a message.
 func (s *stream) SendMsg(m any) error {
-	return Pass(s.ServerStream.SendMsg(m))
+	return Forward(s.ServerStream.SendMsg(m))
 }

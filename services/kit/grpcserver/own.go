@@ -44,7 +44,7 @@ func (s *Server) endOwn(srv any, ss grpc.ServerStream, info *grpc.StreamServerIn
 	if s.stopping.Err() != nil {
 		return fault.Unavailable("the server stops")
 	}
-	return fault.Pass(err)
+	return fault.Forward(err)
 }
 
 // ownStream is a stream that ends with ctx too.

@@ -141,7 +141,7 @@ func (c *keyCache) ask(ctx context.Context, kid string) (*ecdsa.PublicKey, error
 }
 
 func errNoKeys(cause error) error {
-	return fault.Because(fault.Unavailable("the signing keys cannot be read now, try again"), cause)
+	return fault.Wrap(fault.Unavailable("the signing keys cannot be read now, try again"), cause)
 }
 
 func errUnknownKey() error {

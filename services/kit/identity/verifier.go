@@ -66,7 +66,7 @@ func (v *Verifier) Verify(ctx context.Context, token string) (Person, error) {
 	}
 	parsed, err := jwt.ParseSigned(token, []jose.SignatureAlgorithm{jose.ES256})
 	if err != nil || len(parsed.Headers) != 1 {
-		return Person{}, fault.Because(fault.Unauthenticated("the token is not one of a person"), err)
+		return Person{}, fault.Wrap(fault.Unauthenticated("the token is not one of a person"), err)
 	}
 	head := parsed.Headers[0]
 	if err := checkType(head); err != nil {
@@ -78,7 +78,7 @@ func (v *Verifier) Verify(ctx context.Context, token string) (Person, error) {
 	}
 	var claims PersonClaims
 	if err := parsed.Claims(key, &claims); err != nil {
-		return Person{}, fault.Because(fault.Unauthenticated("the token's signature is wrong"), err)
+		return Person{}, fault.Wrap(fault.Unauthenticated("the token's signature is wrong"), err)
 	}
 	if err := v.checkClaims(claims); err != nil {
 		return Person{}, err
@@ -113,7 +113,7 @@ func (v *Verifier) checkClaims(c PersonClaims) error {
 	case errors.Is(err, jwt.ErrInvalidAudience):
 		return fault.Unauthenticated("the token is for another audience")
 	default:
-		return fault.Because(fault.Unauthenticated("the token is not valid yet"), err)
+		return fault.Wrap(fault.Unauthenticated("the token is not valid yet"), err)
 	}
 	id, ok := strings.CutPrefix(c.Subject, "people/")
 	if issuer == "" || c.Expiry == nil || !ok || id == "" {

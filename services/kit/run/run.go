@@ -16,8 +16,6 @@ import (
 	"syscall"
 
 	"golang.org/x/sync/errgroup"
-
-	"github.com/tidegatehq/tidegate/services/kit/obs"
 )
 
 // Exit codes.
@@ -73,7 +71,7 @@ func Exec(ctx context.Context, p Program, flags func(*flag.FlagSet), check func(
 		fmt.Fprintf(p.Stdout, "%s %s\n", p.Name, Version())
 		return 0
 	}
-	handler, logErr := obs.NewLogHandler(p.Stderr, format, level)
+	handler, logErr := newLogHandler(p.Stderr, format, level)
 	if logErr != nil {
 		err = errors.Join(err, fmt.Errorf("-log-format: %w", logErr))
 	}

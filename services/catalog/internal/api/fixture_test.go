@@ -16,6 +16,7 @@ import (
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 
+	"github.com/tidegatehq/tidegate/gen"
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
 	"github.com/tidegatehq/tidegate/services/catalog/internal/store"
 	"github.com/tidegatehq/tidegate/services/kit/change"
@@ -204,13 +205,13 @@ func wantError(t *testing.T, call string, err error, code codes.Code, message st
 func number(t *testing.T, header metadata.MD) uint64 {
 	t.Helper()
 	var n uint64
-	values := header.Get(change.Header)
+	values := header.Get(gen.ChangeHeader)
 	if len(values) != 1 {
-		t.Errorf("header %s = %v, want one number", change.Header, values)
+		t.Errorf("header %s = %v, want one number", gen.ChangeHeader, values)
 		return 0
 	}
 	if _, err := fmt.Sscan(values[0], &n); err != nil {
-		t.Errorf("header %s = %v: %v", change.Header, values, err)
+		t.Errorf("header %s = %v: %v", gen.ChangeHeader, values, err)
 	}
 	return n
 }

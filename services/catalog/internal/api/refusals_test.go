@@ -11,8 +11,8 @@ import (
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/protobuf/types/known/fieldmaskpb"
 
+	"github.com/tidegatehq/tidegate/gen"
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
-	"github.com/tidegatehq/tidegate/services/kit/change"
 	"github.com/tidegatehq/tidegate/services/kit/identity"
 )
 
@@ -64,7 +64,7 @@ func (w *world) try(all []refusal) {
 		if after := w.dump(); after != before {
 			w.t.Fatalf("%s left something behind (-before +after):\n%s", r.name, cmp.Diff(strings.Split(before, "\n"), strings.Split(after, "\n")))
 		}
-		if n := header.Get(change.Header); len(n) != 0 {
+		if n := header.Get(gen.ChangeHeader); len(n) != 0 {
 			w.t.Errorf("%s answers with the change %v", r.name, n)
 		}
 	}

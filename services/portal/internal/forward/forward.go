@@ -17,6 +17,7 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/grpc/tap"
 
+	"github.com/tidegatehq/tidegate/gen"
 	"github.com/tidegatehq/tidegate/services/kit/fault"
 	"github.com/tidegatehq/tidegate/services/kit/grpcserver"
 	"github.com/tidegatehq/tidegate/services/kit/identity"
@@ -127,11 +128,11 @@ func (f *Forwarder) handle(_ any, ss grpc.ServerStream) error {
 	err := conn.Invoke(outgoing(ss.Context()), method, &in, &out,
 		grpc.ForceCodecV2(codec{}), grpc.Header(&header), grpc.Trailer(&trailer))
 	if err := ss.SetHeader(relayed(header)); err != nil {
-		return fault.Pass(err)
+		return fault.Forward(err)
 	}
 	ss.SetTrailer(relayed(trailer))
 	if err != nil {
-		return fault.Pass(err)
+		return fault.Forward(err)
 	}
 	return ss.SendMsg(&out)
 }
@@ -149,6 +150,6 @@ func outgoing(ctx context.Context) context.Context {
 // relayed is the metadata of an answer that the caller sees.
 func relayed(md metadata.MD) metadata.MD {
 	out := metadata.MD{}
-	out.Append(upstream.ChangeHeader, md.Get(upstream.ChangeHeader)...)
+	out.Append(gen.ChangeHeader, md.Get(gen.ChangeHeader)...)
 	return out
 }

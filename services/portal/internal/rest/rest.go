@@ -20,6 +20,7 @@ import (
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/tidegatehq/tidegate/gen"
 	catalogrest "github.com/tidegatehq/tidegate/gen/go/rest/tidegate/catalog/v1"
 	gatewayrest "github.com/tidegatehq/tidegate/gen/go/rest/tidegate/gateway/v1"
 	subscriptionrest "github.com/tidegatehq/tidegate/gen/go/rest/tidegate/subscription/v1"
@@ -140,8 +141,8 @@ func trace(ctx context.Context, r *http.Request) metadata.MD {
 // relay copies the number of a change from a service's answer.
 func relay(ctx context.Context, w http.ResponseWriter) {
 	if md, ok := runtime.ServerMetadataFromContext(ctx); ok {
-		for _, v := range md.HeaderMD.Get(upstream.ChangeHeader) {
-			w.Header().Set(upstream.ChangeHeader, v)
+		for _, v := range md.HeaderMD.Get(gen.ChangeHeader) {
+			w.Header().Set(gen.ChangeHeader, v)
 		}
 	}
 }

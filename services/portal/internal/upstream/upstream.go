@@ -20,9 +20,6 @@ import (
 // Timeout is how long a call may take where the caller gives it longer.
 const Timeout = 30 * time.Second
 
-// ChangeHeader is the metadata of an answer that has the number of a change.
-const ChangeHeader = "tidegate-change"
-
 // TraceHeaders are the headers that lead a trace on (W3C Trace Context).
 func TraceHeaders() []string { return []string{"traceparent", "tracestate"} }
 

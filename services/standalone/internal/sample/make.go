@@ -12,6 +12,7 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/fieldmaskpb"
 
+	"github.com/tidegatehq/tidegate/gen"
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
 	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
 )
@@ -158,7 +159,7 @@ func (s *sample) moveBackend(ctx context.Context, v *catalogv1.Version) error {
 // await waits until the gateway has applied a change of the catalog, so that
 // the lines that are printed work at once.
 func (s *sample) await(ctx context.Context, header metadata.MD) {
-	for _, text := range header.Get("tidegate-change") {
+	for _, text := range header.Get(gen.ChangeHeader) {
 		number, err := strconv.ParseUint(text, 10, 64)
 		if err != nil {
 			continue

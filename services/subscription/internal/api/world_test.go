@@ -17,6 +17,7 @@ import (
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 
+	"github.com/tidegatehq/tidegate/gen"
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
 	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
 	watchv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/watch/v1"
@@ -307,9 +308,9 @@ func (w *world) dump() string {
 // number returns the number in the header of a write's answer.
 func number(t *testing.T, header metadata.MD) uint64 {
 	t.Helper()
-	values := header.Get(change.Header)
+	values := header.Get(gen.ChangeHeader)
 	if len(values) != 1 {
-		t.Fatalf("header %s = %v, want one number", change.Header, values)
+		t.Fatalf("header %s = %v, want one number", gen.ChangeHeader, values)
 	}
 	n, err := strconv.ParseUint(values[0], 10, 64)
 	if err != nil {

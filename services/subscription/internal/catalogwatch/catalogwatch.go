@@ -114,7 +114,7 @@ func (w *Watch) Read(ctx context.Context, name string) (bool, error) {
 			return false, nil
 		}
 		if err != nil {
-			return false, fault.Because(fault.Unavailable("the catalog cannot be read now, try again"), err)
+			return false, fault.Wrap(fault.Unavailable("the catalog cannot be read now, try again"), err)
 		}
 		saved, err := w.store.SaveVersion(ctx, version(route), asOf)
 		if err != nil || saved {

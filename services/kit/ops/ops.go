@@ -1,7 +1,6 @@
-// Package obs serves what operators look at: metrics, health, readiness and
-// profiles over HTTP, and makes the log's handler. Which metrics there are is
-// left to those who count.
-package obs
+// Package ops serves what operators look at over HTTP: metrics, health,
+// readiness and profiles. Which metrics there are is left to those who count.
+package ops
 
 import (
 	"context"
@@ -19,7 +18,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
-// Config says where operations are served.
+// Config says where operators' endpoints are served.
 type Config struct {
 	// Addr is host:port; empty serves nothing.
 	Addr string
@@ -59,7 +58,7 @@ func NewRegistry() *prometheus.Registry {
 	return reg
 }
 
-// Server serves operations.
+// Server serves the operators' endpoints.
 type Server struct {
 	cfg   Config
 	log   *slog.Logger

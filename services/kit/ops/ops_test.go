@@ -1,7 +1,6 @@
-package obs_test
+package ops_test
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"flag"
@@ -16,7 +15,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/goleak"
 
-	"github.com/tidegatehq/tidegate/services/kit/obs"
+	"github.com/tidegatehq/tidegate/services/kit/ops"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -24,12 +23,12 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 func quiet() *slog.Logger { return slog.New(slog.DiscardHandler) }
 
 func TestHandler(t *testing.T) {
-	reg := obs.NewRegistry()
+	reg := ops.NewRegistry()
 	sessions := prometheus.NewGauge(prometheus.GaugeOpts{Name: "tidegate_sessions", Help: "Live sessions."})
 	reg.MustRegister(sessions)
 	sessions.Set(3)
 	var ready error
-	h := obs.New(obs.Config{}, quiet(), reg, func() error { return ready }).Handler()
+	h := ops.New(ops.Config{}, quiet(), reg, func() error { return ready }).Handler()
 	get := func(path string) (int, string) {
 		rec := httptest.NewRecorder()
 		h.ServeHTTP(rec, httptest.NewRequestWithContext(t.Context(), http.MethodGet, path, nil))
@@ -66,7 +65,7 @@ func TestRun(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := obs.New(obs.Config{Listener: lis}, quiet(), obs.NewRegistry(), nil)
+	s := ops.New(ops.Config{Listener: lis}, quiet(), ops.NewRegistry(), nil)
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- s.Run(ctx) }()
@@ -93,7 +92,7 @@ func TestRun(t *testing.T) {
 func TestRunWithoutAnAddress(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := obs.New(obs.Config{}, quiet(), obs.NewRegistry(), nil).Run(ctx); err != nil {
+	if err := ops.New(ops.Config{}, quiet(), ops.NewRegistry(), nil).Run(ctx); err != nil {
 		t.Errorf("Run = %v, want nil", err)
 	}
 }
@@ -104,7 +103,7 @@ func TestRunReportsATakenPort(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer lis.Close()
-	err = obs.New(obs.Config{Addr: lis.Addr().String()}, quiet(), obs.NewRegistry(), nil).Run(t.Context())
+	err = ops.New(ops.Config{Addr: lis.Addr().String()}, quiet(), ops.NewRegistry(), nil).Run(t.Context())
 	if err == nil || !strings.Contains(err.Error(), "address already in use") {
 		t.Errorf("Run = %v, want address already in use", err)
 	}
@@ -112,34 +111,15 @@ func TestRunReportsATakenPort(t *testing.T) {
 
 func TestCheck(t *testing.T) {
 	for addr, ok := range map[string]bool{"": true, "127.0.0.1:9091": true, ":0": true, "9091": false, "localhost": false} {
-		c := obs.Config{Addr: addr}
+		c := ops.Config{Addr: addr}
 		if err := c.Check(); (err == nil) != ok {
 			t.Errorf("Check of %q = %v, want ok %v", addr, err, ok)
 		}
 	}
-	var c obs.Config
+	var c ops.Config
 	c.Flags(flag.NewFlagSet("x", flag.ContinueOnError), "catalog.")
 	c.Addr = "x"
 	if err := c.Check(); err == nil || err.Error() != `-catalog.ops: "x" is not host:port` {
 		t.Errorf("Check = %v, want the flag's whole name", err)
-	}
-}
-
-func TestNewLogHandler(t *testing.T) {
-	for format, want := range map[string]string{"text": "level=WARN msg=b k=1\n", "json": `"level":"WARN","msg":"b","k":1`} {
-		var buf bytes.Buffer
-		h, err := obs.NewLogHandler(&buf, format, slog.LevelWarn)
-		if err != nil {
-			t.Fatal(err)
-		}
-		log := slog.New(h)
-		log.Info("a")
-		log.Warn("b", "k", 1)
-		if got := buf.String(); !strings.Contains(got, want) || strings.Contains(got, "INFO") {
-			t.Errorf("%s: %q, want %q and no INFO", format, got, want)
-		}
-	}
-	if _, err := obs.NewLogHandler(io.Discard, "xml", slog.LevelInfo); err == nil {
-		t.Error("format xml = nil, want an error")
 	}
 }

@@ -1,4 +1,4 @@
-package obs
+package run
 
 import (
 	"fmt"
@@ -6,9 +6,9 @@ import (
 	"log/slog"
 )
 
-// NewLogHandler returns the handler of a program's log; format is "text" or
+// newLogHandler returns the handler of a program's log; format is "text" or
 // "json".
-func NewLogHandler(w io.Writer, format string, level slog.Leveler) (slog.Handler, error) {
+func newLogHandler(w io.Writer, format string, level slog.Leveler) (slog.Handler, error) {
 	opts := &slog.HandlerOptions{Level: level}
 	switch format {
 	case "text":

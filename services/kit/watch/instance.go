@@ -1,0 +1,46 @@
+package watch
+
+import (
+	"fmt"
+	"os"
+	"regexp"
+	"strings"
+)
+
+// maxInstance is the longest name of a watcher, that of a DNS label.
+const maxInstance = 63
+
+var instancePattern = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
+
+// CheckInstance reports why a watcher may not be called name, the instance of a
+// Hello, or nil.
+func CheckInstance(name string) error {
+	if instancePattern.MatchString(name) {
+		return nil
+	}
+	return fmt.Errorf("%q is not 1 to 63 characters of a-z, 0-9 and - with a letter or digit at both ends", name)
+}
+
+// HostInstance returns a watcher's name made of prefix and the machine's name,
+// or fallback where the machine has none.
+func HostInstance(prefix, fallback string) string {
+	host, err := os.Hostname()
+	if err != nil {
+		return fallback
+	}
+	return hostInstance(prefix, host, fallback)
+}
+
+func hostInstance(prefix, host, fallback string) string {
+	name := strings.Map(func(r rune) rune {
+		if r >= 'a' && r <= 'z' || r >= '0' && r <= '9' {
+			return r
+		}
+		return '-'
+	}, strings.ToLower(prefix+host))
+	name = strings.Trim(name[:min(len(name), maxInstance)], "-")
+	if name == "" {
+		return fallback
+	}
+	return name
+}
