@@ -23,7 +23,6 @@ import (
 	"github.com/tidegatehq/tidegate/services/kit/grpcclient"
 	"github.com/tidegatehq/tidegate/services/kit/grpcserver"
 	"github.com/tidegatehq/tidegate/services/kit/identity"
-	"github.com/tidegatehq/tidegate/services/kit/issuer"
 	"github.com/tidegatehq/tidegate/services/kit/ops"
 	"github.com/tidegatehq/tidegate/services/kit/run"
 	"github.com/tidegatehq/tidegate/services/kit/sqldb"
@@ -122,7 +121,7 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 		return err
 	}
 	defer cfg.Subscription.Close(subscription)
-	keys := issuer.New(subscriptionv1.NewOAuthServiceClient(subscription))
+	keys := identity.NewKeys(identity.RemoteKeySet(subscriptionv1.NewOAuthServiceClient(subscription)), time.Now)
 	checks, err := validate.New()
 	if err != nil {
 		return err
@@ -133,7 +132,7 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	}
 	changes := change.NewLog(db, log, time.Now, cfg.AuditKeep)
 	srv := grpcserver.New(cfg.GRPC, log, grpcserver.Auth{
-		Verifier: identity.NewVerifier(keys.Issuer, keys, time.Now),
+		Verifier: identity.NewVerifier(keys, time.Now),
 		Rules:    api.Rules(),
 	}, checks, grpcserver.WithMetrics(reg))
 	api.New(db, changes, gateways, time.Now).Register(srv.Public(), srv.Internal())

@@ -33,7 +33,6 @@ import (
 	"github.com/tidegatehq/tidegate/services/kit/grpcserver"
 	"github.com/tidegatehq/tidegate/services/kit/id"
 	"github.com/tidegatehq/tidegate/services/kit/identity"
-	"github.com/tidegatehq/tidegate/services/kit/issuer"
 	"github.com/tidegatehq/tidegate/services/kit/ops"
 	"github.com/tidegatehq/tidegate/services/kit/run"
 	"github.com/tidegatehq/tidegate/services/kit/seal"
@@ -143,9 +142,9 @@ func (g *gateway) hello(features []string) *watchv1.Hello {
 
 // newServer returns the gRPC of the sessions.
 func (g *gateway) newServer(subscription grpc.ClientConnInterface, reg *prometheus.Registry) *grpcserver.Server {
-	keys := issuer.New(subscriptionv1.NewOAuthServiceClient(subscription))
+	keys := identity.NewKeys(identity.RemoteKeySet(subscriptionv1.NewOAuthServiceClient(subscription)), time.Now)
 	srv := grpcserver.New(g.cfg.GRPC, g.log, grpcserver.Auth{
-		Verifier: identity.NewVerifier(keys.Issuer, keys, time.Now),
+		Verifier: identity.NewVerifier(keys, time.Now),
 		Rules:    api.Rules(),
 	}, grpcserver.WithMetrics(reg))
 	api.New(api.Gateway{

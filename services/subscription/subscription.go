@@ -70,7 +70,7 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	srv, operations, err := servers(ctx, cfg, db, api.New(api.Parts{
 		Store: st, Changes: changes, Issuer: issuer, Keys: keys, Passwords: passwords, Catalog: watch,
 		RefreshLifetime: cfg.RefreshTokenLifetime, Now: time.Now, Log: log,
-	}), identity.NewVerifier(issuer.URL, keys, time.Now), log)
+	}), identity.NewVerifier(issuer.Keys(), time.Now), log)
 	if err != nil {
 		return err
 	}

@@ -3,147 +3,131 @@ package identity
 import (
 	"context"
 	"crypto/ecdsa"
+	"errors"
+	"fmt"
 	"sync"
 	"time"
 
 	"golang.org/x/sync/singleflight"
-	"google.golang.org/grpc/codes"
-
-	"github.com/tidegatehq/tidegate/services/kit/fault"
 )
 
-// How keys are cached.
+// ErrUnknownKey says that the issuer has no key with an id.
+var ErrUnknownKey = errors.New("unknown signing key")
+
+// Bounds of the cache of keys.
 const (
-	// fresh is how long a key is used before it is asked for again.
-	fresh = 5 * time.Minute
-	// denied is how long an unknown kid is refused without asking.
-	denied = 3 * time.Second
-	// askWindow and asks bound how often unknown kids are asked for in all.
-	askWindow = 3 * time.Second
-	asks      = 20
-	// askTimeout bounds one question.
-	askTimeout = 5 * time.Second
-	// maxKid is the longest kid that is asked for.
-	maxKid = 128
+	// freshFor is how long a set of keys is used before it is read again.
+	freshFor = time.Minute
+	// readPause is the least time between two readings.
+	readPause = time.Second
+	// readTimeout bounds one reading.
+	readTimeout = 3 * time.Second
 )
 
-// keyCache keeps keys by kid, one question at a time for each. A known key that
-// cannot be asked for again (Keys fails) stays in use; one that Keys no longer
-// knows does not.
-type keyCache struct {
-	keys   Keys
+// KeySet is all that is needed to check an issuer's tokens.
+type KeySet struct {
+	// Issuer is the issuer's URL, the claim iss of its tokens.
+	Issuer string
+	// Keys are the keys that have signed, sign or will sign, by key id (kid).
+	Keys map[string]*ecdsa.PublicKey
+}
+
+// Keys caches the key set of an issuer. It is safe for concurrent use.
+//
+// The set is always read whole, so that one reading answers for every kid and
+// nothing is kept per kid. A kid that is not in it causes a reading only if the
+// last one is at least a second old; until then it is refused at once. A flood
+// of made-up kids therefore costs one reading a second, and it does not get in
+// the way of good tokens: known keys need no reading, and a new key is in a set
+// that is a second old, because issuers publish keys well before they sign with
+// them.
+//
+// While the set cannot be read, the last one stays in use. Tokens live for
+// minutes, so an outage of the issuer does not sign anybody out.
+type Keys struct {
+	source func(context.Context) (KeySet, error)
 	now    func() time.Time
 	flight singleflight.Group
 
-	mu      sync.Mutex
-	entries map[string]keyEntry
-	window  time.Time
-	asked   int
+	mu     sync.Mutex
+	set    KeySet
+	readAt time.Time // when set was read
+	tried  time.Time // when a reading ended last
+	err    error     // of that reading
 }
 
-// keyEntry is a key, or a nil key for a kid that is not known.
-type keyEntry struct {
-	key *ecdsa.PublicKey
-	at  time.Time
+// NewKeys returns a cache of what source returns. Nothing is read before the
+// first call of Key.
+func NewKeys(source func(context.Context) (KeySet, error), now func() time.Time) *Keys {
+	return &Keys{source: source, now: now}
 }
 
-func newKeyCache(keys Keys, now func() time.Time) *keyCache {
-	return &keyCache{keys: keys, now: now, entries: map[string]keyEntry{}}
+// Issuer returns the issuer's URL, "" before the set was read.
+func (k *Keys) Issuer() string {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.set.Issuer
 }
 
-// key returns the key of a kid, or a fault.
-func (c *keyCache) key(ctx context.Context, kid string) (*ecdsa.PublicKey, error) {
-	if kid == "" || len(kid) > maxKid {
-		return nil, errUnknownKey()
-	}
-	e, ok := c.lookup(kid)
-	if ok {
-		if e.key == nil {
-			return nil, errUnknownKey()
+// Key returns the key with this id, ErrUnknownKey when the issuer has none, or
+// another error when the set cannot be read.
+func (k *Keys) Key(ctx context.Context, kid string) (*ecdsa.PublicKey, error) {
+	key, due, err := k.lookup(kid)
+	if due {
+		// The reading outlives the caller who began it, because others wait for it.
+		done := k.flight.DoChan("", func() (any, error) {
+			k.read(context.WithoutCancel(ctx))
+			return nil, nil
+		})
+		if key != nil && err != nil {
+			return key, nil // an outage does not slow down calls with a known key
 		}
-		return e.key, nil
-	}
-	ch := c.flight.DoChan(kid, func() (any, error) {
-		ask, cancel := context.WithTimeout(context.WithoutCancel(ctx), askTimeout)
-		defer cancel()
-		return c.ask(ask, kid)
-	})
-	select {
-	case res := <-ch:
-		key, _ := res.Val.(*ecdsa.PublicKey)
-		return key, res.Err
-	case <-ctx.Done():
-		return nil, errNoKeys(ctx.Err())
-	}
-}
-
-// lookup returns what is kept for a kid and whether it is still fresh.
-func (c *keyCache) lookup(kid string) (keyEntry, bool) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	e, ok := c.entries[kid]
-	if !ok {
-		return keyEntry{}, false
-	}
-	limit := fresh
-	if e.key == nil {
-		limit = denied
-	}
-	return e, c.now().Sub(e.at) < limit
-}
-
-// mayAsk takes one of the questions of this window.
-func (c *keyCache) mayAsk() bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if now := c.now(); now.Sub(c.window) >= askWindow {
-		c.window, c.asked = now, 0
-		c.forget(now)
-	}
-	c.asked++
-	return c.asked <= asks
-}
-
-// forget drops unknown kids that may be asked for again.
-func (c *keyCache) forget(now time.Time) {
-	for kid, e := range c.entries {
-		if e.key == nil && now.Sub(e.at) >= denied {
-			delete(c.entries, kid)
+		select {
+		case <-done:
+			key, _, err = k.lookup(kid)
+		case <-ctx.Done():
+			return nil, fmt.Errorf("read signing keys: %w", ctx.Err())
 		}
 	}
-}
-
-func (c *keyCache) ask(ctx context.Context, kid string) (*ecdsa.PublicKey, error) {
-	e, ok := c.lookup(kid)
 	switch {
-	case ok && e.key != nil: // somebody asked a moment ago
-		return e.key, nil
-	case ok:
-		return nil, errUnknownKey()
-	case e.key == nil && !c.mayAsk():
-		return nil, errNoKeys(nil)
-	}
-	key, err := c.keys.Key(ctx, kid)
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	switch {
-	case err == nil:
-		c.entries[kid] = keyEntry{key: key, at: c.now()}
+	case key != nil:
 		return key, nil
-	case fault.Is(err, codes.NotFound):
-		c.entries[kid] = keyEntry{at: c.now()}
-		return nil, errUnknownKey()
+	case err != nil:
+		return nil, fmt.Errorf("read signing keys: %w", err)
 	}
-	if old := c.entries[kid]; old.key != nil {
-		return old.key, nil
-	}
-	return nil, errNoKeys(err)
+	return nil, ErrUnknownKey
 }
 
-func errNoKeys(cause error) error {
-	return fault.Wrap(fault.Unavailable("the signing keys cannot be read now, try again"), cause)
+// lookup returns the key that is kept, or nil, whether the set should be read
+// before the answer counts, and why it could not be read within the last
+// minute.
+func (k *Keys) lookup(kid string) (key *ecdsa.PublicKey, due bool, err error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	now := k.now()
+	key = k.set.Keys[kid]
+	due = (key == nil || now.Sub(k.readAt) >= freshFor) && now.Sub(k.tried) >= readPause
+	if now.Sub(k.tried) < freshFor {
+		err = k.err
+	}
+	return key, due, err
 }
 
-func errUnknownKey() error {
-	return fault.Unauthenticated("the token is signed with an unknown key")
+// read replaces the set, unless it was read while the caller came here.
+func (k *Keys) read(ctx context.Context) {
+	k.mu.Lock()
+	tried := k.tried
+	k.mu.Unlock()
+	if k.now().Sub(tried) < readPause {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, readTimeout)
+	defer cancel()
+	set, err := k.source(ctx)
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.tried, k.err = k.now(), err
+	if err == nil {
+		k.set, k.readAt = set, k.tried
+	}
 }

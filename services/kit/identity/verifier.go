@@ -2,7 +2,6 @@ package identity
 
 import (
 	"context"
-	"crypto/ecdsa"
 	"errors"
 	"strings"
 	"time"
@@ -38,21 +37,15 @@ type PersonClaims struct {
 	Roles []string `json:"roles,omitempty"`
 }
 
-// Keys finds the key that signs with a kid; fault.NotFound where there is none.
-type Keys interface {
-	Key(ctx context.Context, kid string) (*ecdsa.PublicKey, error)
-}
-
 // Verifier checks people's tokens. It is safe for concurrent use.
 type Verifier struct {
-	issuer func() string
-	keys   *keyCache
-	now    func() time.Time
+	keys *Keys
+	now  func() time.Time
 }
 
-// NewVerifier returns a verifier of the tokens of an issuer. It caches keys.
-func NewVerifier(issuer func() string, keys Keys, now func() time.Time) *Verifier {
-	return &Verifier{issuer: issuer, keys: newKeyCache(keys, now), now: now}
+// NewVerifier returns a verifier of the tokens that are signed with keys.
+func NewVerifier(keys *Keys, now func() time.Time) *Verifier {
+	return &Verifier{keys: keys, now: now}
 }
 
 // Verify returns the person whose token it is, or a fault: Unauthenticated for
@@ -72,9 +65,12 @@ func (v *Verifier) Verify(ctx context.Context, token string) (Person, error) {
 	if err := checkType(head); err != nil {
 		return Person{}, err
 	}
-	key, err := v.keys.key(ctx, head.KeyID)
-	if err != nil {
-		return Person{}, err
+	key, err := v.keys.Key(ctx, head.KeyID)
+	switch {
+	case errors.Is(err, ErrUnknownKey):
+		return Person{}, fault.Unauthenticated("the token is signed with an unknown key")
+	case err != nil:
+		return Person{}, fault.Wrap(fault.Unavailable("the signing keys cannot be read now, try again"), err)
 	}
 	var claims PersonClaims
 	if err := parsed.Claims(key, &claims); err != nil {
@@ -98,7 +94,7 @@ func checkType(head jose.Header) error {
 }
 
 func (v *Verifier) checkClaims(c PersonClaims) error {
-	issuer := v.issuer()
+	issuer := v.keys.Issuer()
 	err := c.ValidateWithLeeway(jwt.Expected{
 		Issuer:      issuer,
 		AnyAudience: jwt.Audience{ControlAudience(issuer)},

@@ -5,8 +5,6 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
-	"errors"
-	"fmt"
 	"slices"
 	"strings"
 	"sync"
@@ -27,18 +25,18 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const issuer = "https://tide.example"
 
-// keyring is a set of keys that counts how often it is asked.
+// keyring is a set of keys that counts how often it is read.
 type keyring struct {
 	mu    sync.Mutex
 	keys  map[string]*ecdsa.PrivateKey
-	asked map[string]int
+	reads int
 	err   error
 	slow  time.Duration
 }
 
 func newKeyring(t *testing.T, kids ...string) *keyring {
 	t.Helper()
-	k := &keyring{keys: map[string]*ecdsa.PrivateKey{}, asked: map[string]int{}}
+	k := &keyring{keys: map[string]*ecdsa.PrivateKey{}}
 	for _, kid := range kids {
 		k.add(t, kid)
 	}
@@ -62,33 +60,45 @@ func (k *keyring) remove(kid string) {
 	delete(k.keys, kid)
 }
 
-func (k *keyring) fail(err error) {
+// answer sets how a reading ends and how long it takes.
+func (k *keyring) answer(err error, slow time.Duration) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.err = err
+	k.err, k.slow = err, slow
 }
 
-func (k *keyring) Key(_ context.Context, kid string) (*ecdsa.PublicKey, error) {
+// read is a source of identity.Keys.
+func (k *keyring) read(ctx context.Context) (identity.KeySet, error) {
 	k.mu.Lock()
+	k.reads++
 	slow := k.slow
 	k.mu.Unlock()
-	time.Sleep(slow)
+	if slow > 0 {
+		select {
+		case <-time.After(slow):
+		case <-ctx.Done():
+			return identity.KeySet{}, ctx.Err()
+		}
+	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.asked[kid]++
 	if k.err != nil {
-		return nil, k.err
+		return identity.KeySet{}, k.err
 	}
-	if key := k.keys[kid]; key != nil {
-		return &key.PublicKey, nil
+	set := identity.KeySet{Issuer: issuer, Keys: map[string]*ecdsa.PublicKey{}}
+	for kid, key := range k.keys {
+		set.Keys[kid] = &key.PublicKey
 	}
-	return nil, fault.NotFound("key %q", kid)
+	return set, nil
 }
 
-func (k *keyring) count(kid string) int {
+// count returns the number of readings since the last count.
+func (k *keyring) count() int {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	return k.asked[kid]
+	n := k.reads
+	k.reads = 0
+	return n
 }
 
 // token is a person's token that a test changes before it is signed.
@@ -126,8 +136,8 @@ func (k *keyring) sign(t *testing.T, kid string, change func(*token)) string {
 	return text
 }
 
-func newVerifier(k identity.Keys) *identity.Verifier {
-	return identity.NewVerifier(func() string { return issuer }, k, time.Now)
+func newVerifier(k *keyring) *identity.Verifier {
+	return identity.NewVerifier(identity.NewKeys(k.read, time.Now), time.Now)
 }
 
 func TestVerify(t *testing.T) {
@@ -204,117 +214,15 @@ func TestVerifyRefusesNonsense(t *testing.T) {
 // An installation whose issuer is not fixed yet has no tokens.
 func TestVerifyNeedsAnIssuer(t *testing.T) {
 	k := newKeyring(t, "k1")
-	v := identity.NewVerifier(func() string { return "" }, k, time.Now)
+	v := identity.NewVerifier(identity.NewKeys(func(ctx context.Context) (identity.KeySet, error) {
+		set, err := k.read(ctx)
+		set.Issuer = ""
+		return set, err
+	}, time.Now), time.Now)
 	text := k.sign(t, "k1", func(x *token) {
 		x.claims.Issuer, x.claims.Audience = "", jwt.Audience{identity.ControlAudience("")}
 	})
 	if p, err := v.Verify(t.Context(), text); !fault.Is(err, codes.Unauthenticated) {
 		t.Errorf("Verify = %v, %v, want UNAUTHENTICATED", p, err)
-	}
-}
-
-func TestKeysAreAskedForOnce(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		k := newKeyring(t, "k1")
-		k.slow = time.Second
-		v := newVerifier(k)
-		text := k.sign(t, "k1", nil)
-		var wg sync.WaitGroup
-		for range 50 {
-			wg.Go(func() {
-				if _, err := v.Verify(t.Context(), text); err != nil {
-					t.Errorf("Verify: %v", err)
-				}
-			})
-		}
-		wg.Wait()
-		if n := k.count("k1"); n != 1 {
-			t.Errorf("asked %d times for 50 callers, want 1", n)
-		}
-		for range 11 { // 11 minutes, the key is asked for again each 5
-			time.Sleep(time.Minute)
-			if _, err := v.Verify(t.Context(), k.sign(t, "k1", nil)); err != nil {
-				t.Errorf("Verify: %v", err)
-			}
-		}
-		if n := k.count("k1"); n != 3 {
-			t.Errorf("asked %d times in 11 minutes, want 3", n)
-		}
-	})
-}
-
-func TestKeyThatIsWithdrawn(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		k := newKeyring(t, "k1")
-		v := newVerifier(k)
-		text := func() string { return k.sign(t, "k1", nil) }
-		if _, err := v.Verify(t.Context(), text()); err != nil {
-			t.Fatal(err)
-		}
-		last := k.sign(t, "k1", func(x *token) { x.claims.Expiry = jwt.NewNumericDate(time.Now().Add(time.Hour)) })
-		time.Sleep(6 * time.Minute)
-		k.fail(errors.New("subscription is away"))
-		if _, err := v.Verify(t.Context(), text()); err != nil {
-			t.Errorf("Verify while keys cannot be read = %v, want the known key to be used", err)
-		}
-		k.fail(nil)
-		k.remove("k1")
-		p, err := v.Verify(t.Context(), last)
-		refused(t, "withdrawn", p, err, "the token is signed with an unknown key")
-	})
-}
-
-func TestUnknownKeysAreAskedForRarely(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		k := newKeyring(t, "k1")
-		v := newVerifier(k)
-		forged := func(kid string) string { return k.sign(t, "k1", func(x *token) { x.kid = kid }) }
-		for range 10 {
-			p, err := v.Verify(t.Context(), forged("new"))
-			refused(t, "unknown", p, err, "the token is signed with an unknown key")
-		}
-		if n := k.count("new"); n != 1 {
-			t.Errorf("asked %d times for one unknown key, want 1", n)
-		}
-		k.add(t, "new") // a new key is found within seconds
-		time.Sleep(3 * time.Second)
-		if _, err := v.Verify(t.Context(), k.sign(t, "new", nil)); err != nil {
-			t.Errorf("Verify with a new key: %v", err)
-		}
-		unavailable := 0
-		for i := range 100 {
-			if _, err := v.Verify(t.Context(), forged(fmt.Sprint(i))); fault.Is(err, codes.Unavailable) {
-				unavailable++
-			}
-		}
-		if unavailable < 70 {
-			t.Errorf("100 forged keys at once: %d refused without asking, want most", unavailable)
-		}
-		if _, err := v.Verify(t.Context(), k.sign(t, "new", nil)); err != nil {
-			t.Errorf("Verify with a known key meanwhile: %v", err)
-		}
-	})
-}
-
-func TestKeysThatCannotBeRead(t *testing.T) {
-	k := newKeyring(t, "k1")
-	k.fail(errors.New("secret cause"))
-	v := newVerifier(k)
-	_, err := v.Verify(t.Context(), k.sign(t, "k1", nil))
-	if !fault.Is(err, codes.Unavailable) {
-		t.Errorf("Verify = %v, want UNAVAILABLE", err)
-	}
-	k.fail(nil)
-	if _, err := v.Verify(t.Context(), k.sign(t, "k1", nil)); err != nil {
-		t.Errorf("Verify afterwards: %v", err)
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	k.add(t, "k2")
-	if _, err := v.Verify(ctx, k.sign(t, "k2", nil)); err != nil && !fault.Is(err, codes.Unavailable) {
-		t.Errorf("Verify with an ended context = %v", err)
-	}
-	if _, err := v.Verify(t.Context(), k.sign(t, "k2", nil)); err != nil {
-		t.Errorf("Verify after another caller left: %v", err)
 	}
 }

@@ -19,15 +19,14 @@ import (
 	"google.golang.org/grpc/status"
 
 	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
-	"github.com/tidegatehq/tidegate/services/kit/fault"
 	"github.com/tidegatehq/tidegate/services/kit/identity"
 )
 
 // Issuer is who issues the tokens of every Signer.
 const Issuer = "https://issuer.test"
 
-// Signer signs tokens with a key of its own, which it gives as identity.Keys and
-// as a server of OAuthService (GetSigningKeys alone).
+// Signer signs tokens with a key of its own, and serves it as OAuthService does
+// (GetSigningKeys alone).
 type Signer struct {
 	subscriptionv1.UnimplementedOAuthServiceServer
 
@@ -36,10 +35,7 @@ type Signer struct {
 	key *ecdsa.PrivateKey
 }
 
-var (
-	_ identity.Keys                     = (*Signer)(nil)
-	_ subscriptionv1.OAuthServiceServer = (*Signer)(nil)
-)
+var _ subscriptionv1.OAuthServiceServer = (*Signer)(nil)
 
 // New returns a signer.
 func New(t testing.TB) *Signer {
@@ -57,7 +53,8 @@ func New(t testing.TB) *Signer {
 
 // Verifier returns a verifier of the signer's tokens.
 func (s *Signer) Verifier() *identity.Verifier {
-	return identity.NewVerifier(func() string { return Issuer }, s, time.Now)
+	set := identity.KeySet{Issuer: Issuer, Keys: map[string]*ecdsa.PublicKey{s.kid: &s.key.PublicKey}}
+	return identity.NewVerifier(identity.NewKeys(func(context.Context) (identity.KeySet, error) { return set, nil }, time.Now), time.Now)
 }
 
 // Token returns a token of people/{id} that is good for 15 minutes.
@@ -91,14 +88,6 @@ func (s *Signer) Sign(typ jose.ContentType, claims any) string {
 		s.t.Fatalf("sign token: %v", err)
 	}
 	return token
-}
-
-// Key returns the signer's public key, if it has this id.
-func (s *Signer) Key(_ context.Context, kid string) (*ecdsa.PublicKey, error) {
-	if kid != s.kid {
-		return nil, fault.NotFound("signing key")
-	}
-	return &s.key.PublicKey, nil
 }
 
 // GetSigningKeys returns the signer's public key as the subscription service

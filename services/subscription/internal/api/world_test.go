@@ -131,7 +131,7 @@ func (w *world) replica() (people, internal *memnet.Listener, st *store.Store, i
 	w.must(err)
 	people, internal = memnet.Listen("subscription-people"), memnet.Listen("subscription")
 	srv := grpcserver.New(grpcserver.Config{Listener: people, InternalListener: internal}, log, grpcserver.Auth{
-		Verifier: identity.NewVerifier(issuer.URL, keys, w.now), Rules: api.Rules(),
+		Verifier: identity.NewVerifier(issuer.Keys(), w.now), Rules: api.Rules(),
 	}, checks)
 	api.New(api.Parts{
 		Store: st, Changes: changes, Issuer: issuer, Keys: keys, Passwords: w.passwords,

@@ -9,9 +9,7 @@ import (
 
 	"github.com/go-jose/go-jose/v4"
 	"github.com/go-jose/go-jose/v4/jwt"
-	"google.golang.org/grpc/codes"
 
-	"github.com/tidegatehq/tidegate/services/kit/fault"
 	"github.com/tidegatehq/tidegate/services/kit/id"
 	"github.com/tidegatehq/tidegate/services/kit/identity"
 )
@@ -40,16 +38,26 @@ func (l Lifetimes) Longest() time.Duration { return max(l.Application, l.Person)
 
 // Issuer signs and reads tokens.
 type Issuer struct {
-	url   string
-	keys  *Keys
-	lives Lifetimes
-	now   func() time.Time
+	url    string
+	keys   *Keys
+	public *identity.Keys
+	lives  Lifetimes
+	now    func() time.Time
 }
 
 // NewIssuer returns the issuer with this URL.
 func NewIssuer(url string, keys *Keys, lives Lifetimes, now func() time.Time) *Issuer {
-	return &Issuer{url: url, keys: keys, lives: lives, now: now}
+	i := &Issuer{url: url, keys: keys, lives: lives, now: now}
+	i.public = identity.NewKeys(func(ctx context.Context) (identity.KeySet, error) {
+		all, err := keys.publicKeys(ctx)
+		return identity.KeySet{Issuer: url, Keys: all}, err
+	}, now)
+	return i
 }
+
+// Keys returns the keys that check the issuer's tokens, those of other replicas
+// too.
+func (i *Issuer) Keys() *identity.Keys { return i.public }
 
 // URL returns the issuer's URL, the claim iss.
 func (i *Issuer) URL() string { return i.url }
@@ -169,8 +177,8 @@ func (i *Issuer) read(ctx context.Context, raw, typ string, claims ...any) error
 	if head.ExtraHeaders[jose.HeaderType] != typ {
 		return ErrInvalid
 	}
-	key, err := i.keys.Key(ctx, head.KeyID)
-	if fault.Is(err, codes.NotFound) {
+	key, err := i.public.Key(ctx, head.KeyID)
+	if errors.Is(err, identity.ErrUnknownKey) {
 		return ErrInvalid
 	}
 	if err != nil {

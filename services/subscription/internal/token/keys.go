@@ -18,7 +18,6 @@ import (
 
 	"github.com/go-jose/go-jose/v4"
 
-	"github.com/tidegatehq/tidegate/services/kit/fault"
 	"github.com/tidegatehq/tidegate/services/kit/identity"
 	"github.com/tidegatehq/tidegate/services/kit/seal"
 	"github.com/tidegatehq/tidegate/services/subscription/internal/store"
@@ -41,9 +40,8 @@ const margin = 5 * time.Minute
 
 // Bounds of how often keys are looked at.
 const (
-	maxLook    = 30 * time.Second
-	minLook    = 5 * time.Millisecond
-	reloadOnly = time.Second
+	maxLook = 30 * time.Second
+	minLook = 5 * time.Millisecond
 )
 
 // Keys are the signing keys. All replicas read the same rows, and time alone
@@ -60,7 +58,6 @@ type Keys struct {
 
 	set     atomic.Pointer[keySet]
 	loading sync.Mutex
-	loaded  time.Time
 }
 
 // keySet is an immutable state of the keys, oldest first.
@@ -241,7 +238,6 @@ func (k *Keys) load(ctx context.Context) error {
 		next.keys = append(next.keys, key)
 	}
 	k.set.Store(next)
-	k.loaded = k.now()
 	return nil
 }
 
@@ -284,28 +280,16 @@ func (k *Keys) Public() ([]PublicKey, error) {
 	return out, nil
 }
 
-// Key returns the public key with this id, or fault.NotFound.
-func (k *Keys) Key(ctx context.Context, kid string) (*ecdsa.PublicKey, error) {
-	key := k.set.Load().find(kid)
-	if key == nil && k.stale() {
-		// Another replica may have made it a moment ago.
-		if err := k.load(ctx); err != nil {
-			return nil, err
-		}
-		key = k.set.Load().find(kid)
+// publicKeys reads the rows again and returns the public keys by id.
+func (k *Keys) publicKeys(ctx context.Context) (map[string]*ecdsa.PublicKey, error) {
+	if err := k.load(ctx); err != nil {
+		return nil, err
 	}
-	if key == nil {
-		return nil, fault.NotFound("signing key")
+	all := map[string]*ecdsa.PublicKey{}
+	for _, key := range k.set.Load().keys {
+		all[key.row.ID] = &key.private.PublicKey
 	}
-	return &key.private.PublicKey, nil
-}
-
-// stale reports whether reading the rows again is worth it: not more than once
-// a second, whatever ids callers make up.
-func (k *Keys) stale() bool {
-	k.loading.Lock()
-	defer k.loading.Unlock()
-	return k.now().Sub(k.loaded) >= reloadOnly
+	return all, nil
 }
 
 // active returns the key that signs now.

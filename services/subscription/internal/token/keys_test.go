@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/elliptic"
+	"errors"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -211,10 +212,11 @@ func TestUnknownKeyIsReadOnceASecond(t *testing.T) {
 		t.Fatal(err)
 	}
 	kid := published(t, a)[1]
-	if _, err := b.Key(t.Context(), "made-up"); !fault.Is(err, codes.NotFound) {
-		t.Errorf("Key(made-up) = %v, want NOT_FOUND", err)
+	keysOfB := newIssuer(b, c).Keys()
+	if _, err := keysOfB.Key(t.Context(), "made-up"); !errors.Is(err, identity.ErrUnknownKey) {
+		t.Errorf("Key(made-up) = %v, want %v", err, identity.ErrUnknownKey)
 	}
-	key, err := b.Key(t.Context(), kid)
+	key, err := keysOfB.Key(t.Context(), kid)
 	if err != nil || key.Curve != elliptic.P256() {
 		t.Errorf("Key(%s) = %v, %v, want the other replica's key", kid, key, err)
 	}
@@ -302,7 +304,7 @@ func TestVerifierTakesPersonTokens(t *testing.T) {
 	c := newClock()
 	keys := newKeys(t, newStore(testdb.SQLite(t, store.Migrations()), c.now), seal.New(), rotation(), c)
 	issuer := newIssuer(keys, c)
-	v := identity.NewVerifier(issuer.URL, keys, c.now)
+	v := identity.NewVerifier(issuer.Keys(), c.now)
 	want := identity.Person{Name: "people/p1", Roles: []string{"creator", "publisher"}}
 	raw, expires, err := issuer.Person(want, "signin-1")
 	if err != nil {
