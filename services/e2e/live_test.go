@@ -73,7 +73,7 @@ func endings() []ending {
 				}
 				_, err := p.sessions.CloseSession(p.ctx(t), &gatewayv1.CloseSessionRequest{Name: live[0].GetName()})
 				return err
-			}, 4010, "CLOSED", 101,
+			}, 4010, "OPERATOR_CLOSE", 101,
 		},
 	}
 }

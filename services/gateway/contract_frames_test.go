@@ -79,9 +79,9 @@ func TestEndings(t *testing.T) {
 		by              subscriptionv1.SessionRecord_Party
 		word            string
 	}{
-		{"client closes", func(c, _ *end) { c.send(closing(4000, "bye")) }, 4000, 4000, atClient, "CLOSE"},
-		{"backend closes", func(_, b *end) { b.send(closing(4321, "bye")) }, 4321, 4321, atBackend, "CLOSE"},
-		{"empty close", func(c, _ *end) { c.send(ws.NewCloseFrame(nil)) }, 1005, 1005, atClient, "CLOSE"},
+		{"client closes", func(c, _ *end) { c.send(closing(4000, "bye")) }, 4000, 4000, atClient, "PEER_CLOSE"},
+		{"backend closes", func(_, b *end) { b.send(closing(4321, "bye")) }, 4321, 4321, atBackend, "PEER_CLOSE"},
+		{"empty close", func(c, _ *end) { c.send(ws.NewCloseFrame(nil)) }, 1005, 1005, atClient, "PEER_CLOSE"},
 		{"client reset", func(c, _ *end) { c.reset() }, 0, 1001, atClient, "CLIENT_GONE"},
 		{"client cut", func(c, _ *end) { _ = c.Close() }, 0, 1001, atClient, "CLIENT_GONE"},
 		{"backend reset", func(_, b *end) { b.reset() }, 1014, 0, atBackend, "BACKEND_GONE"},

@@ -34,8 +34,8 @@ var endings = []struct {
 	status   int    // of the refusal
 	how      func(v *visit) error
 }{
-	{"client closes", "echo", "CLOSE", 0, func(v *visit) error { return v.say(1000) }},
-	{"backend closes", "close", "CLOSE", 0, func(v *visit) error { return v.sees(1000) }},
+	{"client closes", "echo", "PEER_CLOSE", 0, func(v *visit) error { return v.say(1000) }},
+	{"backend closes", "close", "PEER_CLOSE", 0, func(v *visit) error { return v.sees(1000) }},
 	{"client resets", "echo", "CLIENT_GONE", 0, func(v *visit) error { v.reset(); return nil }},
 	{"backend resets", "reset", "BACKEND_GONE", 0, func(v *visit) error { return v.sees(1014) }},
 	{"client ends", "echo", "CLIENT_GONE", 0, func(v *visit) error { return v.Close() }},
@@ -45,7 +45,7 @@ var endings = []struct {
 		v.w.plane.touch(subscriptionv1.GrantEvent_CAUSE_TOKEN_REVOKED, "grants/"+v.token)
 		return v.sees(4001)
 	}},
-	{"closed by an operator", "echo", "CLOSED", 0, func(v *visit) error { return errors.Join(v.operate(v.LocalAddr().String()), v.sees(4010)) }},
+	{"closed by an operator", "echo", "OPERATOR_CLOSE", 0, func(v *visit) error { return errors.Join(v.operate(v.LocalAddr().String()), v.sees(4010)) }},
 	{"breach", "echo", "PROTOCOL", 0, func(v *visit) error {
 		_, err := v.Write([]byte{0xff, 0x80, 0, 0, 0, 0})
 		return errors.Join(err, v.sees(1002))

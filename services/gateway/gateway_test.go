@@ -48,8 +48,8 @@ func TestSessionIsServedCountedAndShown(t *testing.T) {
 	if _, err := api.CloseSession(ctx, &gatewayv1.CloseSessionRequest{Name: name}); err != nil {
 		t.Fatalf("CloseSession = %v", err)
 	}
-	closes(t, c, 4010, "CLOSED")
-	eventually(t, "the record is reported", func() bool { return slices.Equal(w.plane.causes(), []string{"CLOSED"}) })
+	closes(t, c, 4010, "OPERATOR_CLOSE")
+	eventually(t, "the record is reported", func() bool { return slices.Equal(w.plane.causes(), []string{"OPERATOR_CLOSE"}) })
 	if g, err := api.GetGateway(ctx, &gatewayv1.GetGatewayRequest{Name: "gateways/gateway-1"}); err != nil || !g.GetReady() || g.GetRoutesApplied() != 2 {
 		t.Errorf("GetGateway = %v, %v", g, err)
 	}

@@ -195,22 +195,6 @@ func TestLinks(t *testing.T) {
 	}
 }
 
-// TestCauses compares the words of docs/gateway.md with those that a gateway
-// knows.
-func TestCauses(t *testing.T) {
-	known := regexp.MustCompile(`(?s)\nvar causes = .*?\n}`).FindString(file(t, "services/gateway/internal/metrics/metrics.go"))
-	words := regexp.MustCompile(`"([A-Z_]+)"`).FindAllStringSubmatch(known, -1)
-	if len(words) == 0 {
-		t.Fatal("services/gateway/internal/metrics has no causes")
-	}
-	table := file(t, "docs/gateway.md")
-	for _, w := range words {
-		if !regexp.MustCompile("(?m)^\\|.*\\|.*\\| .*`" + w[1] + "`.* \\|$").MatchString(table) {
-			t.Errorf("docs/gateway.md has no row of the cause %s", w[1])
-		}
-	}
-}
-
 // TestErrors compares the table of errors of docs/api.md with what REST answers.
 func TestErrors(t *testing.T) {
 	// Services give what they have no code for the code INTERNAL.

@@ -12,6 +12,7 @@ import (
 	"google.golang.org/protobuf/types/known/emptypb"
 
 	gatewayv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/gateway/v1"
+	"github.com/tidegatehq/tidegate/services/gateway/internal/ending"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/routes"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/session"
 	"github.com/tidegatehq/tidegate/services/kit/fault"
@@ -123,7 +124,7 @@ func (a *API) CloseSession(ctx context.Context, req *gatewayv1.CloseSessionReque
 		return nil, err
 	}
 	person := identity.From(ctx).Person.Name
-	if s.End(session.Closed("by " + person)) {
+	if s.End(ending.New(ending.OperatorClose, "by "+person)) {
 		a.log.InfoContext(ctx, "session closed by an operator", "ref", s.Ref(), "person", person)
 	}
 	return &emptypb.Empty{}, nil

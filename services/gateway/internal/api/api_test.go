@@ -17,6 +17,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	gatewayv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/gateway/v1"
+	"github.com/tidegatehq/tidegate/services/gateway/internal/ending"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/routes"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/session"
 	"github.com/tidegatehq/tidegate/services/kit/grpcserver"
@@ -204,7 +205,7 @@ func TestGetAndClose(t *testing.T) {
 		t.Errorf("CloseSession = %v", err)
 	}
 	var ended *session.EndedError
-	if !errors.As(s.Err(), &ended) || ended.Cause.Code != 4010 || ended.Cause.By != session.ByOperator || ended.Cause.Detail != "by people/ann" {
+	if !errors.As(s.Err(), &ended) || ended.Ending.Code != 4010 || ended.Ending.By != ending.Operator || ended.Ending.Detail != "by people/ann" {
 		t.Errorf("the session ended with %v, want 4010 by the operator", s.Err())
 	}
 }

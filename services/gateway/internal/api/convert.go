@@ -6,7 +6,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	gatewayv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/gateway/v1"
-	"github.com/tidegatehq/tidegate/services/gateway/internal/relay"
+	"github.com/tidegatehq/tidegate/services/gateway/internal/ending"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/session"
 )
 
@@ -40,7 +40,7 @@ func (a *API) toSession(s *session.Session) *gatewayv1.Session {
 	return out
 }
 
-func traffic(c relay.Count) *gatewayv1.Traffic {
+func traffic(c ending.Count) *gatewayv1.Traffic {
 	return &gatewayv1.Traffic{Messages: c.Messages, Frames: c.Frames, PayloadBytes: c.Payload, WireBytes: c.Wire}
 }
 

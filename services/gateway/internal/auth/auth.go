@@ -17,6 +17,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/tidegatehq/tidegate/services/gateway/internal/ending"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/grant"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/metrics"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/session"
@@ -71,7 +72,7 @@ type State struct {
 type Sessions interface {
 	List(after string, n int, keep func(*session.Session) bool) []*session.Session
 	Where(names ...string) []*session.Session
-	EndWhere(c session.Cause, names ...string) int
+	EndWhere(e ending.Ending, names ...string) int
 }
 
 // Config is what a Cache is told. Fields that are zero take their default.

@@ -6,7 +6,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/tidegatehq/tidegate/services/gateway/internal/session"
+	"github.com/tidegatehq/tidegate/services/gateway/internal/ending"
 )
 
 // Cause is what happened to the names of an event.
@@ -47,19 +47,19 @@ func (c Cause) String() string {
 	return fmt.Sprintf("cause %d", uint8(c))
 }
 
-// end returns the cause that sessions end with.
-func (c Cause) end(names []string) session.Cause {
+// end returns how the sessions end that this happens to.
+func (c Cause) end(names []string) ending.Ending {
 	detail := c.String()
 	if len(names) > 0 {
 		detail += ": " + strings.Join(names, ", ")
 	}
 	switch c {
 	case TokenRevoked, KeyDeleted:
-		return session.Revoked(detail)
+		return ending.New(ending.Revoked, detail)
 	case Expired:
-		return session.Expired()
+		return ending.New(ending.Expired, "")
 	}
-	return session.Blocked(detail)
+	return ending.New(ending.Blocked, detail)
 }
 
 // Event says what happened to names.

@@ -18,6 +18,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/tidegatehq/tidegate/services/gateway/internal/ending"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/grant"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/metrics"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/session"
@@ -197,7 +198,7 @@ func (w *world) pass(d time.Duration) {
 	time.Sleep(d)
 	synctest.Wait()
 	for _, h := range w.all {
-		if h.session != nil && !h.left && expired(h.session) && h.session.End(session.Expired()) {
+		if h.session != nil && !h.left && expired(h.session) && h.session.End(ending.New(ending.Expired, "")) {
 			w.note("session %d expires", h.id)
 		}
 	}
@@ -294,7 +295,7 @@ func (w *world) checkEnd(h *handshake, what string, err error) {
 // hasExpired reports whether a session ended because its credential's time was over.
 func hasExpired(err error) bool {
 	var end *session.EndedError
-	return errors.As(err, &end) && end.Cause.Word == session.Expired().Word
+	return errors.As(err, &end) && end.Ending.Reason == ending.Expired
 }
 
 // outcomes counts what interleavings led to, to know that they lead anywhere.

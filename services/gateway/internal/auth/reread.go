@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/tidegatehq/tidegate/services/gateway/internal/ending"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/grant"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/session"
 )
@@ -197,7 +198,7 @@ func (c *Cache) renew(s *session.Session, st State, asOf uint64) bool {
 	info := s.Info()
 	for _, name := range info.Grant.IDs {
 		if !slices.Contains(st.Grant.IDs, name) {
-			c.end(s, session.Blocked("gone: "+name))
+			c.end(s, ending.New(ending.Blocked, "gone: "+name))
 			return true
 		}
 	}
@@ -209,7 +210,7 @@ func (c *Cache) renew(s *session.Session, st State, asOf uint64) bool {
 }
 
 // end ends a session, and counts it where that was what ended it.
-func (c *Cache) end(s *session.Session, cause session.Cause) {
+func (c *Cache) end(s *session.Session, cause ending.Ending) {
 	if s.End(cause) {
 		c.rereads.countEnded()
 	}

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/tidegatehq/tidegate/services/gateway/internal/ending"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/grant"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/session"
 )
@@ -346,7 +347,7 @@ func (p pausing) Where(names ...string) []*session.Session {
 	return p.Registry.Where(names...)
 }
 
-func (p pausing) EndWhere(c session.Cause, names ...string) int {
+func (p pausing) EndWhere(c ending.Ending, names ...string) int {
 	p.sched.pause("before end")
 	defer p.sched.pause("after end")
 	return p.Registry.EndWhere(c, names...)

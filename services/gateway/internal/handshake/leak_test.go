@@ -13,8 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tidegatehq/tidegate/services/gateway/internal/ending"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/listener"
-	"github.com/tidegatehq/tidegate/services/gateway/internal/session"
 )
 
 // sockets returns how many sockets the process has open.
@@ -41,7 +41,7 @@ func TestNothingLeaks(t *testing.T) {
 		w := newWorld(t, func(c *listener.Config) { c.Timeout = time.Hour })
 		revoked := accepting(t, func(conn net.Conn) {
 			if _, err := http.ReadRequest(bufio.NewReader(conn)); err == nil {
-				w.sessions.EndWhere(session.Revoked(""), "grants/1")
+				w.sessions.EndWhere(ending.New(ending.Revoked, ""), "grants/1")
 				_, _ = io.Copy(io.Discard, conn)
 			}
 		})

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/tidegatehq/tidegate/services/gateway/internal/ending"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/problem"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/session"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/upstream"
@@ -68,15 +69,15 @@ func (h *Handler) problemOfEnd(a *attempt, e *session.EndedError) *problem.Probl
 	if r := h.Routes.Load().Get(a.match.Route.Name); r == nil || !r.Published {
 		return notFound()
 	}
-	switch e.Cause.Word {
-	case session.Expired().Word, session.Revoked("").Word:
+	switch e.Ending.Reason {
+	case ending.Expired, ending.Revoked:
 		return invalid(e)
-	case session.Blocked("").Word:
-		return forbidden("BLOCKED", "access to the API was withdrawn")
-	case session.Drained(0).Word:
+	case ending.Blocked:
+		return forbidden(e.Ending.Reason.String(), "access to the API was withdrawn")
+	case ending.Drain:
 		return draining(e)
 	default:
-		return unavailable("CLOSED", "the session was closed by an operator", time.Second, e)
+		return unavailable(e.Ending.Reason.String(), "the session was closed by an operator", time.Second, e)
 	}
 }
 

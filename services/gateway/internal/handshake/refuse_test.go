@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/tidegatehq/tidegate/services/gateway/internal/credential"
+	"github.com/tidegatehq/tidegate/services/gateway/internal/ending"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/grant"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/listener"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/routes"
@@ -189,13 +190,13 @@ func TestEndedDuringDial(t *testing.T) {
 		status int
 		code   string
 	}{
-		{"revoked", func(w *world) { w.sessions.EndWhere(session.Revoked(""), "grants/1") }, 401, "CREDENTIAL_INVALID"},
-		{"expired", func(w *world) { w.sessions.EndWhere(session.Expired(), "grants/1") }, 401, "CREDENTIAL_INVALID"},
-		{"removed", func(w *world) { w.sessions.EndWhere(session.Blocked(""), "applications/1") }, 403, "BLOCKED"},
-		{"by an operator", func(w *world) { w.sessions.EndWhere(session.Closed(""), "apis/echo") }, 503, "CLOSED"},
+		{"revoked", func(w *world) { w.sessions.EndWhere(ending.New(ending.Revoked, ""), "grants/1") }, 401, "CREDENTIAL_INVALID"},
+		{"expired", func(w *world) { w.sessions.EndWhere(ending.New(ending.Expired, ""), "grants/1") }, 401, "CREDENTIAL_INVALID"},
+		{"removed", func(w *world) { w.sessions.EndWhere(ending.New(ending.Blocked, ""), "applications/1") }, 403, "BLOCKED"},
+		{"by an operator", func(w *world) { w.sessions.EndWhere(ending.New(ending.OperatorClose, ""), "apis/echo") }, 503, "OPERATOR_CLOSE"},
 		{"demoted", func(w *world) {
 			w.serve("ws://127.0.0.1:1", func(r *routes.Route) { r.Published = false })
-			w.sessions.EndWhere(session.Blocked(""), "apis/echo/versions/1")
+			w.sessions.EndWhere(ending.New(ending.Blocked, ""), "apis/echo/versions/1")
 		}, 404, "NOT_FOUND"},
 		{"drain", func(w *world) { go func() { _ = w.sessions.Drain(context.Background(), 0) }() }, 503, "DRAINING"},
 		{"stop of the listener", func(w *world) { go w.stop() }, 503, "DRAINING"},
@@ -234,7 +235,7 @@ func TestChangedMeanwhile(t *testing.T) {
 			table, _ := w.routes.Load().With(routes.Changes{Remove: []string{"apis/echo/versions/1"}})
 			w.routes.Swap(table)
 		}, nil, 404, "NOT_FOUND"},
-		{"revoked", nil, func(s *session.Session) error { s.End(session.Revoked("")); return s.Err() }, 401, "CREDENTIAL_INVALID"},
+		{"revoked", nil, func(s *session.Session) error { s.End(ending.New(ending.Revoked, "")); return s.Err() }, 401, "CREDENTIAL_INVALID"},
 		{"not to be confirmed", nil, func(*session.Session) error { return grant.ErrUnavailable }, 503, "CREDENTIAL_UNCHECKED"},
 		{"anything else", nil, func(*session.Session) error { return errors.New("broken") }, 503, "UNAVAILABLE"},
 	} {

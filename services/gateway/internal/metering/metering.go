@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
+	"github.com/tidegatehq/tidegate/services/gateway/internal/ending"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/metrics"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/session"
 )
@@ -35,7 +36,7 @@ const (
 type Live interface {
 	// Collect calls fn for each session that relayed something since the last
 	// Collect, with what was added.
-	Collect(fn func(s *session.Session, added session.Totals))
+	Collect(fn func(s *session.Session, added ending.Totals))
 }
 
 // Config is what a Meter is told. Fields that are zero take their default.
@@ -103,14 +104,14 @@ func withDefaults(cfg Config) Config {
 // Began counts a session that became live.
 func (t *Meter) Began(s *session.Session) {
 	info := s.Info()
-	t.add(&info, session.Totals{}, 1)
+	t.add(&info, ending.Totals{}, 1)
 }
 
 // Record takes the record of a session that has ended. It never blocks: where
 // too many records wait, the oldest is dropped and counted.
 func (t *Meter) Record(r session.Record) {
 	t.add(&r.Info, r.Unreported, 0)
-	t.metrics.SessionEnded(r.Cause.Word)
+	t.metrics.SessionEnded(r.Ending.Reason)
 	if t.records.add(r) {
 		t.metrics.Dropped(metrics.Records, 1)
 	}
@@ -187,7 +188,7 @@ func (t *Meter) insist(ctx context.Context, report func(context.Context) error) 
 
 // collect moves what sessions relayed since the last time into rows.
 func (t *Meter) collect(live Live) {
-	live.Collect(func(s *session.Session, added session.Totals) {
+	live.Collect(func(s *session.Session, added ending.Totals) {
 		info := s.Info()
 		t.add(&info, added, 0)
 	})
@@ -195,7 +196,7 @@ func (t *Meter) collect(live Live) {
 
 // add counts what a session relayed, and whether it began, in the row of this
 // hour.
-func (t *Meter) add(info *session.Info, added session.Totals, begun uint64) {
+func (t *Meter) add(info *session.Info, added ending.Totals, begun uint64) {
 	t.metrics.Relayed(metrics.Inbound, added.FromClient.Messages, added.FromClient.Wire)
 	t.metrics.Relayed(metrics.Outbound, added.FromBackend.Messages, added.FromBackend.Wire)
 	if lost := t.rows.add(keyOf(info, t.cfg.Now()), added, begun); lost > 0 {

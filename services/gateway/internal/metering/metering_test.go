@@ -23,8 +23,8 @@ import (
 	"google.golang.org/protobuf/testing/protocmp"
 
 	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
+	"github.com/tidegatehq/tidegate/services/gateway/internal/ending"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/metrics"
-	"github.com/tidegatehq/tidegate/services/gateway/internal/relay"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/session"
 )
 
@@ -81,13 +81,13 @@ func (s *service) take(req *subscriptionv1.ReportUsageRequest) {
 	for _, u := range req.GetUsage() {
 		k := key{u.GetSubscription(), u.GetApplication(), u.GetVersion(), u.GetHour().GetSeconds()}
 		c := s.rows[k]
-		c.add(count{sessions: u.GetSessions(), totals: session.Totals{FromClient: counted(u.GetInbound()), FromBackend: counted(u.GetOutbound())}})
+		c.add(count{sessions: u.GetSessions(), totals: ending.Totals{FromClient: counted(u.GetInbound()), FromBackend: counted(u.GetOutbound())}})
 		s.rows[k] = c
 	}
 }
 
-func counted(t *subscriptionv1.Traffic) relay.Count {
-	return relay.Count{Messages: t.GetMessages(), Frames: t.GetFrames(), Payload: t.GetPayloadBytes(), Wire: t.GetWireBytes()}
+func counted(t *subscriptionv1.Traffic) ending.Count {
+	return ending.Count{Messages: t.GetMessages(), Frames: t.GetFrames(), Payload: t.GetPayloadBytes(), Wire: t.GetWireBytes()}
 }
 
 func (s *service) ReportCauses(_ context.Context, req *subscriptionv1.ReportCausesRequest, _ ...grpc.CallOption) (*subscriptionv1.ReportCausesResponse, error) {
@@ -112,7 +112,7 @@ func (s *service) ReportCauses(_ context.Context, req *subscriptionv1.ReportCaus
 // nothing is a registry without sessions.
 type nothing struct{}
 
-func (nothing) Collect(func(*session.Session, session.Totals)) {}
+func (nothing) Collect(func(*session.Session, ending.Totals)) {}
 
 func newMeter(t *testing.T, cfg Config, client subscriptionv1.MeteringServiceClient) (*Meter, *prometheus.Registry) {
 	t.Helper()
@@ -121,7 +121,7 @@ func newMeter(t *testing.T, cfg Config, client subscriptionv1.MeteringServiceCli
 	return New(cfg, client, metrics.New(reg), slog.New(slog.DiscardHandler)), reg
 }
 
-func record(i int, unreported session.Totals) session.Record {
+func record(i int, unreported ending.Totals) session.Record {
 	info := session.Info{
 		Ref:        fmt.Sprintf("ref%d", i),
 		Route:      &session.Route{Version: fmt.Sprintf("apis/a/versions/%d", i%3)},
@@ -130,7 +130,7 @@ func record(i int, unreported session.Totals) session.Record {
 	if i%2 == 0 {
 		info.Grant = &session.Grant{Subscription: fmt.Sprintf("subscriptions/%d", i%5), Application: "applications/1", Name: "grants/1"}
 	}
-	return session.Record{Info: info, Unreported: unreported, Totals: unreported, Cause: session.Cause{By: session.ByClient, Word: "CLOSE"}}
+	return session.Record{Info: info, Unreported: unreported, Totals: unreported, Ending: ending.Ending{By: ending.Client, Reason: ending.PeerClose}}
 }
 
 func TestTotalsAreExactThoughReportsFail(t *testing.T) {
@@ -160,13 +160,13 @@ func exactly(t *testing.T, seed uint64) {
 
 	want := map[key]count{}
 	for i := range 200 + rnd.IntN(200) {
-		totals := session.Totals{
-			FromClient:  relay.Count{Messages: rnd.Uint64N(9), Frames: rnd.Uint64N(9), Payload: rnd.Uint64N(9), Wire: rnd.Uint64N(9)},
-			FromBackend: relay.Count{Messages: rnd.Uint64N(9), Frames: rnd.Uint64N(9), Payload: rnd.Uint64N(9), Wire: 1},
+		totals := ending.Totals{
+			FromClient:  ending.Count{Messages: rnd.Uint64N(9), Frames: rnd.Uint64N(9), Payload: rnd.Uint64N(9), Wire: rnd.Uint64N(9)},
+			FromBackend: ending.Count{Messages: rnd.Uint64N(9), Frames: rnd.Uint64N(9), Payload: rnd.Uint64N(9), Wire: 1},
 		}
 		r := record(i, totals)
 		k, c := keyOf(&r.Info, time.Now()), count{sessions: 1, totals: totals}
-		m.add(&r.Info, session.Totals{}, 1)
+		m.add(&r.Info, ending.Totals{}, 1)
 		m.Record(r)
 		sum := want[k]
 		sum.add(c)
@@ -203,12 +203,12 @@ func TestABatchThatIsRefusedForGoodIsDropped(t *testing.T) {
 	s := newService(t)
 	m, reg := newMeter(t, Config{}, s)
 	s.fail = func() (error, error) { return status.Error(codes.InvalidArgument, "no"), nil }
-	m.Record(record(0, session.Totals{FromClient: relay.Count{Wire: 1}}))
+	m.Record(record(0, ending.Totals{FromClient: ending.Count{Wire: 1}}))
 	if err := m.usage.flush(t.Context()); err == nil {
 		t.Error("a refused batch was not reported as an error")
 	}
 	s.fail = func() (error, error) { return nil, nil }
-	m.Record(record(2, session.Totals{FromClient: relay.Count{Wire: 1}}))
+	m.Record(record(2, ending.Totals{FromClient: ending.Count{Wire: 1}}))
 	// The service has not seen batch 1.
 	s.usage[1] = nil
 	if err := m.usage.flush(t.Context()); err != nil {
@@ -246,7 +246,7 @@ func TestMemoryIsBoundedWhileTheServiceIsAway(t *testing.T) {
 		m, reg := newMeter(t, Config{Rows: 20, Records: 50}, s)
 		var wire uint64
 		for i := range 500 {
-			m.Record(record(i, session.Totals{FromBackend: relay.Count{Wire: uint64(i)}}))
+			m.Record(record(i, ending.Totals{FromBackend: ending.Count{Wire: uint64(i)}}))
 			wire += uint64(i)
 			if i%10 == 0 {
 				if err := errors.Join(m.usage.flush(t.Context()), m.causes.flush(t.Context())); !errors.Is(err, away) {
@@ -283,13 +283,13 @@ func TestMemoryIsBoundedWhileTheServiceIsAway(t *testing.T) {
 
 func TestRowsAreRefusedOnlyWhenNothingCanBeJoined(t *testing.T) {
 	r := newRows(2)
-	one := session.Totals{FromClient: relay.Count{Wire: 1}}
+	one := ending.Totals{FromClient: ending.Count{Wire: 1}}
 	for i, want := range []int{0, 0, 1} {
 		if got := r.add(key{subscription: fmt.Sprint(i)}, one, 0); got != want {
 			t.Errorf("row %d: %d lost, want %d", i, got, want)
 		}
 	}
-	if got := r.add(key{subscription: "9"}, session.Totals{}, 0); got != 0 {
+	if got := r.add(key{subscription: "9"}, ending.Totals{}, 0); got != 0 {
 		t.Errorf("a row of nothing: %d lost, want 0", got)
 	}
 }
@@ -299,7 +299,7 @@ func TestFlushEndsWithItsContext(t *testing.T) {
 		s := newService(t)
 		s.fail = func() (error, error) { return status.Error(codes.Unavailable, "away"), nil }
 		m, _ := newMeter(t, Config{}, s)
-		m.Record(record(0, session.Totals{FromClient: relay.Count{Wire: 1}}))
+		m.Record(record(0, ending.Totals{FromClient: ending.Count{Wire: 1}}))
 		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
 		defer cancel()
 		begin := time.Now()
@@ -314,9 +314,9 @@ func TestRecordIsReportedWhole(t *testing.T) {
 	s := newService(t)
 	m, _ := newMeter(t, Config{}, s)
 	at := time.Date(2026, 11, 21, 9, 0, 0, 5000, time.UTC)
-	r := record(0, session.Totals{FromClient: relay.Count{Messages: 1, Frames: 2, Payload: 3, Wire: 4}, FromBackend: relay.Count{Messages: 5}})
+	r := record(0, ending.Totals{FromClient: ending.Count{Messages: 1, Frames: 2, Payload: 3, Wire: 4}, FromBackend: ending.Count{Messages: 5}})
 	r.Started, r.Ended, r.Revision = at, at.Add(time.Second), 77
-	r.Cause = session.Cause{By: session.ByGateway, Word: "REVOKED", Code: 4001, Detail: "one\ntwo\x00\xff" + strings.Repeat("ä", 300)}
+	r.Ending = ending.Ending{By: ending.Gateway, Reason: ending.Revoked, Code: 4001, Detail: "one\ntwo\x00\xff" + strings.Repeat("ä", 300)}
 	r.ClientLeg = session.LegRecord{Sent: 4001, Received: 1000, CutMidFrame: true, Last: at}
 	r.BackendLeg = session.LegRecord{Sent: 1001, Received: 1005}
 	m.Record(r)

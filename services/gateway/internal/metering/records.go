@@ -9,6 +9,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
+	"github.com/tidegatehq/tidegate/services/gateway/internal/ending"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/session"
 )
 
@@ -83,11 +84,11 @@ func (t *Meter) takeRecords() []*subscriptionv1.SessionRecord {
 	return out
 }
 
-var parties = map[session.Party]subscriptionv1.SessionRecord_Party{
-	session.ByClient:   subscriptionv1.SessionRecord_PARTY_CLIENT,
-	session.ByBackend:  subscriptionv1.SessionRecord_PARTY_BACKEND,
-	session.ByGateway:  subscriptionv1.SessionRecord_PARTY_GATEWAY,
-	session.ByOperator: subscriptionv1.SessionRecord_PARTY_OPERATOR,
+var parties = map[ending.Party]subscriptionv1.SessionRecord_Party{
+	ending.Client:   subscriptionv1.SessionRecord_PARTY_CLIENT,
+	ending.Backend:  subscriptionv1.SessionRecord_PARTY_BACKEND,
+	ending.Gateway:  subscriptionv1.SessionRecord_PARTY_GATEWAY,
+	ending.Operator: subscriptionv1.SessionRecord_PARTY_OPERATOR,
 }
 
 // convert returns a record as it is reported.
@@ -99,9 +100,9 @@ func (t *Meter) convert(r *session.Record) *subscriptionv1.SessionRecord {
 		ClientAddress:    r.ClientAddr.String(),
 		StartTime:        stamp(r.Started),
 		EndTime:          stamp(r.Ended),
-		EndedBy:          parties[r.Cause.By],
-		Cause:            r.Cause.Word,
-		Detail:           line(r.Cause.Detail),
+		EndedBy:          parties[r.Ending.By],
+		Cause:            r.Ending.Reason.String(),
+		Detail:           line(r.Ending.Detail),
 		ClientCode:       uint32(r.ClientLeg.Received),
 		ClientSentCode:   uint32(r.ClientLeg.Sent),
 		BackendCode:      uint32(r.BackendLeg.Received),

@@ -7,7 +7,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
-	"github.com/tidegatehq/tidegate/services/gateway/internal/relay"
+	"github.com/tidegatehq/tidegate/services/gateway/internal/ending"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/session"
 )
 
@@ -29,20 +29,12 @@ func keyOf(info *session.Info, now time.Time) key {
 // count is what a row holds.
 type count struct {
 	sessions uint64
-	totals   session.Totals
+	totals   ending.Totals
 }
 
 func (c *count) add(o count) {
 	c.sessions += o.sessions
-	addTo(&c.totals.FromClient, o.totals.FromClient)
-	addTo(&c.totals.FromBackend, o.totals.FromBackend)
-}
-
-func addTo(to *relay.Count, from relay.Count) {
-	to.Messages += from.Messages
-	to.Frames += from.Frames
-	to.Payload += from.Payload
-	to.Wire += from.Wire
+	c.totals.Add(&o.totals)
 }
 
 // rows are the rows of usage that are in no batch yet. They are bounded: when a
@@ -60,7 +52,7 @@ type rows struct {
 func newRows(bound int) *rows { return &rows{max: bound, byID: map[key]*count{}} }
 
 // add counts in a row, and returns how many rows were lost.
-func (r *rows) add(k key, totals session.Totals, begun uint64) (lost int) {
+func (r *rows) add(k key, totals ending.Totals, begun uint64) (lost int) {
 	added := count{sessions: begun, totals: totals}
 	if added == (count{}) {
 		return 0
@@ -131,6 +123,6 @@ func (r *rows) take(n int) []*subscriptionv1.Usage {
 	return out
 }
 
-func traffic(c relay.Count) *subscriptionv1.Traffic {
+func traffic(c ending.Count) *subscriptionv1.Traffic {
 	return &subscriptionv1.Traffic{Messages: c.Messages, Frames: c.Frames, PayloadBytes: c.Payload, WireBytes: c.Wire}
 }

@@ -4,10 +4,11 @@
 package metrics
 
 import (
-	"slices"
 	"strconv"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/tidegatehq/tidegate/services/gateway/internal/ending"
 )
 
 // Values of the label of the two watches.
@@ -40,12 +41,6 @@ const (
 // other is the value for what is not among the known ones.
 const other = "other"
 
-// causes are the words of the causes that sessions end with.
-var causes = []string{
-	"CLOSE", "CLIENT_GONE", "BACKEND_GONE", "CLOSED", "EXPIRED", "REVOKED", "BLOCKED", "IDLE", "MAX_AGE", "DRAIN",
-	"FLOOD", "TOO_BIG", "SLOW", "PROTOCOL",
-}
-
 // Metrics are the gateway's counters. They are safe for concurrent use.
 type Metrics struct {
 	handshakes *prometheus.CounterVec
@@ -67,7 +62,7 @@ func New(reg prometheus.Registerer) *Metrics {
 	return &Metrics{
 		reg:        reg,
 		handshakes: counter("tidegate_handshakes_total", "Handshakes answered, by HTTP status; 0 is a client that left.", "status"),
-		ended:      counter("tidegate_sessions_ended_total", "Sessions ended, by cause.", "cause"),
+		ended:      counter("tidegate_sessions_ended_total", "Sessions ended, by end reason.", "reason"),
 		messages:   counter("tidegate_messages_total", "Data messages relayed, by direction.", "direction"),
 		bytes:      counter("tidegate_bytes_total", "Bytes of data frames relayed, headers too, by direction.", "direction"),
 		lookups:    counter("tidegate_grant_lookups_total", "Look-ups of grants, by result.", "result"),
@@ -96,12 +91,9 @@ func (m *Metrics) Handshake(status int) {
 	m.handshakes.WithLabelValues(label).Inc()
 }
 
-// SessionEnded counts the end of a session by the word of its cause.
-func (m *Metrics) SessionEnded(cause string) {
-	if !slices.Contains(causes, cause) {
-		cause = other
-	}
-	m.ended.WithLabelValues(cause).Inc()
+// SessionEnded counts the end of a session.
+func (m *Metrics) SessionEnded(reason ending.Reason) {
+	m.ended.WithLabelValues(reason.Label()).Inc()
 }
 
 // Relayed counts messages and bytes of one direction.

@@ -7,6 +7,8 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
+
+	"github.com/tidegatehq/tidegate/services/gateway/internal/ending"
 )
 
 func TestMetrics(t *testing.T) {
@@ -18,8 +20,8 @@ func TestMetrics(t *testing.T) {
 	m.Handshake(101)
 	m.Handshake(0)
 	m.Handshake(7777)
-	m.SessionEnded("REVOKED")
-	m.SessionEnded("WHATEVER A PEER SENDS")
+	m.SessionEnded(ending.Revoked)
+	m.SessionEnded(255)
 	m.Relayed(Inbound, 2, 30)
 	m.Lookup(Hit)
 	m.Dropped(Records, 5)
@@ -50,10 +52,10 @@ tidegate_reports_dropped_total{kind="records"} 5
 # HELP tidegate_sessions Live sessions, each with a connection to its client and one to its backend.
 # TYPE tidegate_sessions gauge
 tidegate_sessions 3
-# HELP tidegate_sessions_ended_total Sessions ended, by cause.
+# HELP tidegate_sessions_ended_total Sessions ended, by end reason.
 # TYPE tidegate_sessions_ended_total counter
-tidegate_sessions_ended_total{cause="REVOKED"} 1
-tidegate_sessions_ended_total{cause="other"} 1
+tidegate_sessions_ended_total{reason="REVOKED"} 1
+tidegate_sessions_ended_total{reason="other"} 1
 # HELP tidegate_watch_applied Number of the last change that a watch applied.
 # TYPE tidegate_watch_applied gauge
 tidegate_watch_applied{watch="grants"} 4

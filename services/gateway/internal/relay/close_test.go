@@ -4,6 +4,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/tidegatehq/tidegate/services/gateway/internal/ending"
 )
 
 // TestCloseRelayed follows a close from either side through the session, with
@@ -30,10 +32,10 @@ func TestCloseRelayed(t *testing.T) {
 			eachMode(t, func(t *testing.T, m mode) {
 				cfg := quick()
 				cfg.Linger = time.Hour // the peers end their connections
-				for _, by := range []Party{Client, Backend} {
+				for _, by := range []ending.Party{ending.Client, ending.Backend} {
 					r := newRig(t, cfg, m, Options{})
 					from, to := r.client, r.backend
-					if by == Backend {
+					if by == ending.Backend {
 						from, to = to, from
 					}
 					from.send(text("one"), tt.first)
@@ -49,10 +51,10 @@ func TestCloseRelayed(t *testing.T) {
 					to.expectEnd()
 					from.Close()
 					to.Close()
-					if by == Client {
-						r.check(t, Client, "CLOSE", tt.answerCode, tt.code, tt.code, tt.answerCode)
+					if by == ending.Client {
+						r.check(t, ending.Client, ending.PeerClose, tt.answerCode, tt.code, tt.code, tt.answerCode)
 					} else {
-						r.check(t, Backend, "CLOSE", tt.code, tt.answerCode, tt.answerCode, tt.code)
+						r.check(t, ending.Backend, ending.PeerClose, tt.code, tt.answerCode, tt.answerCode, tt.code)
 					}
 				}
 			})
@@ -70,7 +72,7 @@ func TestCloseFramesBehindClose(t *testing.T) {
 		r.backend.send(closing(1000, ""))
 		r.client.expect(closing(1000, ""))
 		r.backend.expectEnd()
-		r.check(t, Client, "CLOSE", 1000, 1000, 1000, 1000)
+		r.check(t, ending.Client, ending.PeerClose, 1000, 1000, 1000, 1000)
 	})
 }
 
@@ -88,7 +90,7 @@ func TestCloseUnanswered(t *testing.T) {
 		r.client.expectClose(4000, "CLOSE_TIMEOUT")
 		r.client.expectEnd()
 		r.backend.expectEnd()
-		r.check(t, Client, "CLOSE", 4000, 4000, 4000, 0)
+		r.check(t, ending.Client, ending.PeerClose, 4000, 4000, 4000, 0)
 	})
 	eachMode(t, func(t *testing.T, m mode) {
 		r := newRig(t, cfg, m, Options{})
@@ -97,7 +99,7 @@ func TestCloseUnanswered(t *testing.T) {
 		r.backend.expect(emptyClose)
 		r.backend.expectEnd()
 		r.client.expectEnd()
-		r.check(t, Backend, "CLOSE", 1005, 0, 1005, 1005)
+		r.check(t, ending.Backend, ending.PeerClose, 1005, 0, 1005, 1005)
 	})
 }
 
@@ -112,7 +114,7 @@ func TestCloseThenGone(t *testing.T) {
 		r.backend.Close()
 		r.client.expectClose(1000, "BACKEND_GONE")
 		r.client.expectEnd()
-		r.check(t, Client, "CLOSE", 1000, 1000, 1000, 0)
+		r.check(t, ending.Client, ending.PeerClose, 1000, 1000, 1000, 0)
 	})
 }
 
@@ -129,7 +131,7 @@ func TestCloseThenHalfClosed(t *testing.T) {
 		r.backend.send(text("last"), closing(1000, "done"))
 		r.client.expect(text("last"), closing(1000, "done"))
 		r.client.expectEnd()
-		r.check(t, Client, "CLOSE", 1000, 1000, 1000, 1000)
+		r.check(t, ending.Client, ending.PeerClose, 1000, 1000, 1000, 1000)
 	})
 }
 
@@ -143,7 +145,7 @@ func TestCloseCrossing(t *testing.T) {
 		r.backend.expect(closing(4001, "c"))
 		r.client.expectEnd()
 		r.backend.expectEnd()
-		if o := r.outcome(t); o.Cause.Word != "CLOSE" || o.Client.Sent != 4002 || o.Backend.Sent != 4001 {
+		if o := r.outcome(t); o.Ending.Reason != ending.PeerClose || o.Client.Sent != 4002 || o.Backend.Sent != 4001 {
 			t.Errorf("outcome = %+v", o)
 		}
 	})
@@ -181,8 +183,8 @@ func TestDeath(t *testing.T) {
 				if name == "reset" {
 					detail = "the connection was reset"
 				}
-				if o := r.check(t, Client, "CLIENT_GONE", 0, 0, 1001, 1001); o.Cause.Detail != detail {
-					t.Errorf("detail = %q, want %q", o.Cause.Detail, detail)
+				if o := r.check(t, ending.Client, ending.ClientGone, 0, 0, 1001, 1001); o.Ending.Detail != detail {
+					t.Errorf("detail = %q, want %q", o.Ending.Detail, detail)
 				}
 
 				r = newRig(t, cfg, m, Options{})
@@ -193,8 +195,8 @@ func TestDeath(t *testing.T) {
 				r.client.expectClose(1014, "BACKEND_GONE")
 				r.client.send(closing(1014, ""))
 				r.client.expectEnd()
-				if o := r.check(t, Backend, "BACKEND_GONE", 1014, 1014, 0, 0); o.Cause.Detail != detail {
-					t.Errorf("detail = %q, want %q", o.Cause.Detail, detail)
+				if o := r.check(t, ending.Backend, ending.BackendGone, 1014, 1014, 0, 0); o.Ending.Detail != detail {
+					t.Errorf("detail = %q, want %q", o.Ending.Detail, detail)
 				}
 			})
 		})
@@ -204,14 +206,14 @@ func TestDeath(t *testing.T) {
 // TestDeathOfFullLeg has a leg that takes no more bytes half-close its connection
 // and keep it otherwise: nobody goes on waiting for it.
 func TestDeathOfFullLeg(t *testing.T) {
-	for _, full := range []Party{Client, Backend} {
+	for _, full := range []ending.Party{ending.Client, ending.Backend} {
 		t.Run(full.String(), func(t *testing.T) {
 			eachMode(t, func(t *testing.T, m mode) {
 				cfg := quick()
 				cfg.Write, cfg.Close = time.Hour, time.Hour
 				r := newRig(t, cfg, m, Options{})
 				from, to, l := r.backend, r.client, &r.Relay.client
-				if full == Backend {
+				if full == ending.Backend {
 					from, to, l = to, from, &r.Relay.backend
 				}
 				to.keepLittle()
@@ -219,7 +221,7 @@ func TestDeathOfFullLeg(t *testing.T) {
 				go func() { wrote <- from.floodData(stop) }()
 				r.until(t, "the leg is full", func() bool { return l.stalled != 0 })
 				_ = to.Conn.(interface{ CloseWrite() error }).CloseWrite()
-				if full == Client {
+				if full == ending.Client {
 					from.expectClose(1001, "CLIENT_GONE")
 				} else {
 					from.expectClose(1014, "BACKEND_GONE")
@@ -227,8 +229,8 @@ func TestDeathOfFullLeg(t *testing.T) {
 				close(stop)
 				from.Close()
 				<-wrote
-				if o := r.outcome(t); o.Cause.By != full {
-					t.Errorf("cause = %+v, want by the %s", o.Cause, full)
+				if o := r.outcome(t); o.Ending.By != full {
+					t.Errorf("ending = %+v, want by the %s", o.Ending, full)
 				}
 			})
 		})
@@ -243,7 +245,7 @@ func TestDeathInsideFrame(t *testing.T) {
 		r.backend.sendRaw(whole[:7])
 		r.backend.Close()
 		_ = r.client.expectGone()
-		o := r.check(t, Backend, "BACKEND_GONE", 0, 0, 0, 0)
+		o := r.check(t, ending.Backend, ending.BackendGone, 0, 0, 0, 0)
 		if !o.Client.CutMidFrame || o.Backend.CutMidFrame {
 			t.Errorf("cut inside a frame: client %v, backend %v, want true, false", o.Client.CutMidFrame, o.Backend.CutMidFrame)
 		}
@@ -256,10 +258,10 @@ func TestEnd(t *testing.T) {
 		r := newRig(t, quick(), m, Options{})
 		r.client.send(text("one"))
 		r.backend.expect(text("one"))
-		if !r.End(Cause{By: Gateway, Word: "REVOKED", Code: 4001}) {
+		if !r.End(ending.New(ending.Revoked, "")) {
 			t.Error("first End = false")
 		}
-		if r.End(Cause{By: Operator, Word: "CLOSED", Code: 4010}) {
+		if r.End(ending.New(ending.OperatorClose, "")) {
 			t.Error("second End = true")
 		}
 		r.client.expectClose(4001, "REVOKED")
@@ -268,8 +270,8 @@ func TestEnd(t *testing.T) {
 		r.backend.send(text("late"), closing(1001, ""))
 		r.client.expectEnd()
 		r.backend.expectEnd()
-		o := r.check(t, Gateway, "REVOKED", 4001, 4001, 1001, 1001)
-		if want := (Count{1, 1, 3, 9}); o.Totals.FromClient != want || o.Totals.FromBackend != (Count{}) {
+		o := r.check(t, ending.Gateway, ending.Revoked, 4001, 4001, 1001, 1001)
+		if want := (ending.Count{Messages: 1, Frames: 1, Payload: 3, Wire: 9}); o.Totals.FromClient != want || o.Totals.FromBackend != (ending.Count{}) {
 			t.Errorf("totals = %+v", o.Totals)
 		}
 	})
@@ -278,7 +280,7 @@ func TestEnd(t *testing.T) {
 // TestEndRetry has a retry hint in the reason, for the client only.
 func TestEndRetry(t *testing.T) {
 	r := newRig(t, quick(), mode{}, Options{})
-	r.End(Cause{By: Gateway, Word: "DRAIN", Code: 1012, Retry: 1500 * time.Millisecond})
+	r.End(ending.Ending{By: ending.Gateway, Reason: ending.Drain, Code: 1012, Retry: 1500 * time.Millisecond})
 	if got, want := r.client.expectClose(1012, "DRAIN"), "DRAIN ref=REF retry=1500ms"; got != want {
 		t.Errorf("client's reason = %q, want %q", got, want)
 	}
@@ -286,11 +288,11 @@ func TestEndRetry(t *testing.T) {
 		t.Errorf("backend's reason = %q, want %q", got, want)
 	}
 	r.hangUp()
-	r.check(t, Gateway, "DRAIN", 1012, 0, 1001, 0)
+	r.check(t, ending.Gateway, ending.Drain, 1012, 0, 1001, 0)
 }
 
 // TestEndWhileClosing ends a session whose close is under way: what still flows
-// is stopped, the cause stays.
+// is stopped, the ending stays.
 func TestEndWhileClosing(t *testing.T) {
 	eachMode(t, func(t *testing.T, m mode) {
 		cfg := quick()
@@ -298,7 +300,7 @@ func TestEndWhileClosing(t *testing.T) {
 		r := newRig(t, cfg, m, Options{})
 		r.client.send(closing(1000, "bye"))
 		r.backend.expect(closing(1000, "bye"))
-		if r.End(Cause{By: Gateway, Word: "REVOKED", Code: 4001}) {
+		if r.End(ending.New(ending.Revoked, "")) {
 			t.Error("End = true, want false: the client was first")
 		}
 		r.backend.send(text("late"))
@@ -307,18 +309,18 @@ func TestEndWhileClosing(t *testing.T) {
 		<-time.After(50 * time.Millisecond) // the backend has the time of a close, not that of a frame
 		r.backend.send(closing(1000, ""))
 		r.backend.expectEnd()
-		r.check(t, Client, "CLOSE", 4001, 1000, 1000, 1000)
+		r.check(t, ending.Client, ending.PeerClose, 4001, 1000, 1000, 1000)
 	})
 }
 
 // TestEndedBefore starts a session that is over already.
 func TestEndedBefore(t *testing.T) {
 	eachMode(t, func(t *testing.T, m mode) {
-		r := newRig(t, quick(), m, Options{Ended: &Cause{By: Gateway, Word: "REVOKED", Code: 4001}})
+		r := newRig(t, quick(), m, Options{Ended: new(ending.New(ending.Revoked, ""))})
 		r.client.expectClose(4001, "REVOKED")
 		r.backend.expectClose(1001, "REVOKED")
 		r.hangUp()
-		r.check(t, Gateway, "REVOKED", 4001, 0, 1001, 0)
+		r.check(t, ending.Gateway, ending.Revoked, 4001, 0, 1001, 0)
 	})
 }
 
@@ -328,12 +330,12 @@ func TestCut(t *testing.T) {
 		cfg := quick()
 		cfg.Close, cfg.Linger, cfg.FrameEnd = time.Hour, time.Hour, time.Hour
 		r := newRig(t, cfg, m, Options{})
-		r.Cut(Cause{By: Gateway, Word: "DRAIN", Code: 1012})
+		r.Cut(ending.New(ending.Drain, ""))
 		r.client.expectClose(1012, "DRAIN")
 		_ = r.client.expectGone()
 		r.backend.expectClose(1001, "DRAIN")
 		_ = r.backend.expectGone()
-		r.check(t, Gateway, "DRAIN", 1012, 0, 1001, 0)
+		r.check(t, ending.Gateway, ending.Drain, 1012, 0, 1001, 0)
 	})
 }
 
@@ -347,15 +349,15 @@ func TestCloseWaitsForFrame(t *testing.T) {
 		if b, err := r.client.in.Peek(7); err != nil {
 			t.Fatal(b, err)
 		}
-		r.End(Cause{By: Gateway, Word: "BLOCKED", Code: 4006})
-		r.End(Cause{By: Operator, Word: "CLOSED", Code: 4010})
+		r.End(ending.New(ending.Blocked, ""))
+		r.End(ending.New(ending.OperatorClose, ""))
 		r.backend.expectClose(1001, "BLOCKED")
 		r.backend.sendRaw(append(whole[7:], text("late").bytes(false)...))
 		r.client.expect(text("0123456789"))
 		r.client.expectClose(4006, "BLOCKED")
 		r.hangUp()
-		o := r.check(t, Gateway, "BLOCKED", 4006, 0, 1001, 0)
-		if want := (Count{1, 1, 10, 12}); o.Totals.FromBackend != want {
+		o := r.check(t, ending.Gateway, ending.Blocked, 4006, 0, 1001, 0)
+		if want := (ending.Count{Messages: 1, Frames: 1, Payload: 10, Wire: 12}); o.Totals.FromBackend != want {
 			t.Errorf("totals from the backend = %+v, want %+v", o.Totals.FromBackend, want)
 		}
 	})
@@ -368,11 +370,11 @@ func TestCloseWaitsForSocket(t *testing.T) {
 		r := newRig(t, quick(), m, Options{})
 		r.client.keepLittle()
 		r.fill(t, &r.Relay.client)
-		r.End(Cause{By: Gateway, Word: "REVOKED", Code: 4001})
+		r.End(ending.New(ending.Revoked, ""))
 		r.backend.expectClose(1001, "REVOKED")
 		skipTo(t, r.client, frame{first: 0x88})
 		r.hangUp()
-		r.check(t, Gateway, "REVOKED", 4001, 0, 1001, 0)
+		r.check(t, ending.Gateway, ending.Revoked, 4001, 0, 1001, 0)
 	})
 }
 
@@ -383,7 +385,7 @@ func TestCloseInsteadOfFrame(t *testing.T) {
 		r := newRig(t, quick(), m, Options{})
 		r.client.keepLittle()
 		r.fill(t, &r.Relay.client)
-		r.End(Cause{By: Gateway, Word: "DRAIN", Code: 1012})
+		r.End(ending.New(ending.Drain, ""))
 		const size = 200 << 10
 		go func() { _, _ = r.backend.Write(frame{0x82, make([]byte, size)}.bytes(false)) }()
 		in := &r.Relay.backend.in
@@ -402,7 +404,7 @@ func TestCloseInsteadOfFrame(t *testing.T) {
 			}
 		}
 		r.hangUp()
-		if o := r.outcome(t); o.Totals.FromBackend != (Count{}) {
+		if o := r.outcome(t); o.Totals.FromBackend != (ending.Count{}) {
 			t.Errorf("totals = %+v, want none", o.Totals)
 		}
 	})
@@ -425,10 +427,10 @@ func TestCloseCutsFrame(t *testing.T) {
 	eachMode(t, func(t *testing.T, m mode) {
 		cfg := quick()
 		cfg.FrameEnd, cfg.Close = 50*time.Millisecond, time.Hour
-		for _, side := range []Party{Client, Backend} {
+		for _, side := range []ending.Party{ending.Client, ending.Backend} {
 			r := newRig(t, cfg, m, Options{})
 			from, to := r.client, r.backend
-			if side == Client {
+			if side == ending.Client {
 				from, to = to, from
 			}
 			whole := text("0123456789").bytes(from.mask)
@@ -436,8 +438,8 @@ func TestCloseCutsFrame(t *testing.T) {
 			if b, err := to.in.Peek(8); err != nil {
 				t.Fatal(b, err)
 			}
-			r.End(Cause{By: Gateway, Word: "BLOCKED", Code: 4006})
-			if side == Client {
+			r.End(ending.New(ending.Blocked, ""))
+			if side == ending.Client {
 				r.backend.expectClose(1001, "BLOCKED")
 			} else {
 				r.client.expectClose(4006, "BLOCKED")
@@ -445,7 +447,7 @@ func TestCloseCutsFrame(t *testing.T) {
 			_ = to.expectGone()
 			r.hangUp()
 			o := r.outcome(t)
-			if o.Client.CutMidFrame != (side == Client) || o.Backend.CutMidFrame != (side == Backend) {
+			if o.Client.CutMidFrame != (side == ending.Client) || o.Backend.CutMidFrame != (side == ending.Backend) {
 				t.Errorf("cut inside a frame: client %v, backend %v", o.Client.CutMidFrame, o.Backend.CutMidFrame)
 			}
 		}

@@ -6,6 +6,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/tidegatehq/tidegate/services/gateway/internal/ending"
 )
 
 // TestPing has each leg's ping answered by the gateway, also between fragments,
@@ -52,12 +54,12 @@ func TestFlood(t *testing.T) {
 	for name, f := range map[string]frame{
 		"pings": ping(""), "pongs": pong("x"), "empty parts": {0x00, nil}, "empty messages": text(""),
 	} {
-		for _, by := range []Party{Client, Backend} {
+		for _, by := range []ending.Party{ending.Client, ending.Backend} {
 			t.Run(name+" of the "+by.String(), func(t *testing.T) {
 				eachMode(t, func(t *testing.T, m mode) {
 					r := newRig(t, quick(), m, Options{})
 					from, to, other := r.client, r.backend, uint16(1001)
-					if by == Backend {
+					if by == ending.Backend {
 						from, to, other = to, from, 1011
 					}
 					if name != "empty messages" {
@@ -79,7 +81,7 @@ func TestFlood(t *testing.T) {
 					skipTo(t, from, frame{first: 0x88})
 					to.isClose(skipTo(t, to, frame{first: 0x88}), other, "FLOOD")
 					r.hangUp()
-					if o := r.outcome(t); o.Cause.Word != "FLOOD" || o.Client.Sent+o.Backend.Sent != 1008+other {
+					if o := r.outcome(t); o.Ending.Reason != ending.Flood || o.Client.Sent+o.Backend.Sent != 1008+other {
 						t.Errorf("outcome = %+v", o)
 					}
 				})
@@ -128,7 +130,7 @@ func skipTo(t *testing.T, p *peer, want frame) frame {
 // TestOwnPings has a live leg answer the gateway's pings for a while, and then
 // stop: both legs are told that it is idle.
 func TestOwnPings(t *testing.T) {
-	for _, by := range []Party{Client, Backend} {
+	for _, by := range []ending.Party{ending.Client, ending.Backend} {
 		t.Run(by.String(), func(t *testing.T) {
 			t.Parallel()
 			eachMode(t, func(t *testing.T, m mode) {
@@ -136,7 +138,7 @@ func TestOwnPings(t *testing.T) {
 				cfg.Ping, cfg.Pong = 40*time.Millisecond, 2*time.Second
 				r := newRig(t, cfg, m, Options{})
 				idle, alive, l := r.client, r.backend, &r.Relay.client
-				if by == Backend {
+				if by == ending.Backend {
 					idle, alive, l = alive, idle, &r.Relay.backend
 				}
 				over := make(chan struct{})
@@ -170,7 +172,7 @@ func TestOwnPings(t *testing.T) {
 				<-over
 				r.hangUp()
 				o := r.outcome(t)
-				if o.Cause.Word != "IDLE" || o.Client.Sent != 1001 || o.Backend.Sent != 1001 {
+				if o.Ending.Reason != ending.Idle || o.Client.Sent != 1001 || o.Backend.Sent != 1001 {
 					t.Errorf("outcome = %+v", o)
 				}
 			})
@@ -182,14 +184,14 @@ func TestOwnPings(t *testing.T) {
 // is inside a frame that it is being sent: they are skipped, and one comes soon
 // after the frame.
 func TestPingInsideFrame(t *testing.T) {
-	for _, to := range []Party{Client, Backend} {
+	for _, to := range []ending.Party{ending.Client, ending.Backend} {
 		t.Run(to.String(), func(t *testing.T) {
 			eachMode(t, func(t *testing.T, m mode) {
 				cfg := quick()
 				cfg.Ping, cfg.Pong = time.Nanosecond, time.Hour
 				r := newRig(t, cfg, m, Options{})
 				from, into, l := r.backend, r.client, &r.Relay.client
-				if to == Backend {
+				if to == ending.Backend {
 					from, into, l = r.client, r.backend, &r.Relay.backend
 				}
 				whole := text("0123456789").bytes(from.mask)
@@ -260,8 +262,8 @@ func TestDataIsLife(t *testing.T) {
 	shown := l.pingAt
 	for range 3 {
 		r.until(t, "data has come", func() bool { r.client.send(text("alive")); return l.life > shown })
-		if r.overdue(l, shown); r.Cause().By != Nobody {
-			t.Fatalf("a session with traffic was ended: %+v", r.Cause())
+		if r.overdue(l, shown); r.Ending().By != ending.Nobody {
+			t.Fatalf("a session with traffic was ended: %+v", r.Ending())
 		}
 		r.mu.Lock()
 		shown = l.life

@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/tidegatehq/tidegate/services/gateway/internal/ending"
 )
 
 // endInSamePacket sends b and ends the connection with it.
@@ -55,7 +57,7 @@ func TestLastBytesBeforeEnd(t *testing.T) {
 					skipTo(t, r.backend, frame{first: 0x88})
 				}
 				r.hangUp()
-				r.check(t, Client, "CLIENT_GONE", 0, 0, 1001, 0)
+				r.check(t, ending.Client, ending.ClientGone, 0, 0, 1001, 0)
 			}
 		})
 	}
@@ -81,7 +83,7 @@ func TestEndAfterQuiet(t *testing.T) {
 			}
 			r.backend.expectClose(1001, "CLIENT_GONE")
 			r.hangUp()
-			r.check(t, Client, "CLIENT_GONE", 0, 0, 1001, 0)
+			r.check(t, ending.Client, ending.ClientGone, 0, 0, 1001, 0)
 		}
 	}
 }

@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	coder "github.com/coder/websocket"
+
+	"github.com/tidegatehq/tidegate/services/gateway/internal/ending"
 )
 
 // TestEndsAreNoFlood: an empty frame that ends a message with payload is not
@@ -23,9 +25,9 @@ func TestEndsAreNoFlood(t *testing.T) {
 		}
 		empty := append(frame{0x01, nil}.bytes(true), frame{0x80, nil}.bytes(true)...)
 		r.client.sendRaw(bytes.Repeat(empty, 150))
-		r.client.expectClose(CodePolicy, "FLOOD")
+		r.client.expectClose(1008, "FLOOD")
 		r.hangUp()
-		if o := r.outcome(t); o.Cause.Word != "FLOOD" {
+		if o := r.outcome(t); o.Ending.Reason != ending.Flood {
 			t.Errorf("outcome = %+v", o)
 		}
 	})
@@ -59,7 +61,7 @@ func TestStreamingLibrary(t *testing.T) {
 		}
 	}
 	_ = s.close(1000, "")
-	if o := <-p.ended; o.Cause.Word != "CLOSE" {
+	if o := <-p.ended; o.Ending.Reason != ending.PeerClose {
 		t.Errorf("outcome = %+v", o)
 	}
 }

@@ -1,6 +1,10 @@
 package relay
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+
+	"github.com/tidegatehq/tidegate/services/gateway/internal/ending"
+)
 
 // turn is how many buffers are read from a leg before others have their turn.
 const turn = 8
@@ -25,15 +29,15 @@ func (r *Relay) ready(l *leg, what readiness) (read int) {
 
 // chunk is a buffer and what was found in it.
 type chunk struct {
-	mem   []byte    // headroom, then what was read; none if it came with the handshake
-	b     []byte    // what was not walked over yet
-	out   []byte    // data frames, and parts of such, that go out before what follows
-	edge  int       // the first place in out between two frames; -1: there is none
-	mid   bool      // out ends inside a frame
-	count Count     // of out
-	head  Header    // of the control frame behind out; its size is 0: there is none
-	v     Violation // behind out
-	done  bool      // b was walked over
+	mem   []byte       // headroom, then what was read; none if it came with the handshake
+	b     []byte       // what was not walked over yet
+	out   []byte       // data frames, and parts of such, that go out before what follows
+	edge  int          // the first place in out between two frames; -1: there is none
+	mid   bool         // out ends inside a frame
+	count ending.Count // of out
+	head  Header       // of the control frame behind out; its size is 0: there is none
+	v     Violation    // behind out
+	done  bool         // b was walked over
 }
 
 // flow passes on what src holds, and then all that can be read from it now, or as
@@ -98,7 +102,7 @@ func (r *Relay) leave(src *leg, err error) {
 	if src.held != nil {
 		r.release(src)
 	}
-	if src.deaf = true; r.cause == nil {
+	if src.deaf = true; r.ended == nil {
 		r.died(src, err)
 	}
 }
@@ -147,7 +151,7 @@ func (r *Relay) alive(src *leg, c *chunk) {
 // walk takes data frames from c.b up to a complete control frame, a breach, an
 // incomplete header or control frame, or the end.
 func (l *leg) walk(c *chunk, e *Engine) (v Violation) {
-	c.edge, c.count, c.head.Size = -1, Count{}, 0
+	c.edge, c.count, c.head.Size = -1, ending.Count{}, 0
 	pos := 0
 	for pos < len(c.b) {
 		if !l.in.Inside() {
@@ -274,8 +278,8 @@ func (c *chunk) allowed(dst *leg) int {
 // totals may be wrong by one buffer.
 func (c *chunk) taken(k int, src, dst *leg) {
 	if k == len(c.out) {
-		src.count.add(&c.count)
-		c.out, c.count, dst.mid = nil, Count{}, c.mid
+		src.count.Add(&c.count)
+		c.out, c.count, dst.mid = nil, ending.Count{}, c.mid
 		return
 	}
 	payload := k // of the frame that c.out starts inside of
@@ -284,9 +288,9 @@ func (c *chunk) taken(k int, src, dst *leg) {
 	} else if c.count.Frames > 0 {
 		payload = 0
 	}
-	part := Count{Payload: uint64(payload), Wire: uint64(payload)}
-	src.count.add(&part)
-	c.count = c.count.minus(part)
+	part := ending.Count{Payload: uint64(payload), Wire: uint64(payload)}
+	src.count.Add(&part)
+	c.count = c.count.Minus(part)
 	c.out, c.edge = c.out[k:], max(c.edge-k, -1)
 	dst.mid = c.edge != 0
 }
@@ -354,8 +358,8 @@ func (r *Relay) closeFrom(src, dst *leg, payload []byte) {
 		r.offended(src, v)
 		return
 	}
-	if r.cause == nil {
-		r.cause = &Cause{By: src.party, Word: "CLOSE", Code: code, Detail: string(reason)}
+	if r.ended == nil {
+		r.ended = &ending.Ending{By: src.party, Reason: ending.PeerClose, Code: code, Detail: string(reason)}
 		r.closeBy = r.engine.now() + int64(r.engine.cfg.Close)
 		r.look(r.closeBy)
 	}

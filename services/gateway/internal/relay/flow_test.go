@@ -10,6 +10,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/tidegatehq/tidegate/services/gateway/internal/ending"
 )
 
 // floodData writes messages until it cannot any more, and returns how many bytes
@@ -45,14 +47,14 @@ func (p *peer) keepLittle() {
 // TestSlow has a leg that takes no bytes: it is cut, and the other is told to
 // come back later.
 func TestSlow(t *testing.T) {
-	for _, slow := range []Party{Client, Backend} {
+	for _, slow := range []ending.Party{ending.Client, ending.Backend} {
 		t.Run(slow.String(), func(t *testing.T) {
 			eachMode(t, func(t *testing.T, m mode) {
 				cfg := quick()
 				cfg.Write = 200 * time.Millisecond
 				r := newRig(t, cfg, m, Options{})
 				from, to := r.backend, r.client
-				if slow == Backend {
+				if slow == ending.Backend {
 					from, to = to, from
 				}
 				stop, wrote := make(chan struct{}), make(chan int)
@@ -68,8 +70,8 @@ func TestSlow(t *testing.T) {
 					t.Errorf("end of the slow leg = %v, want a reset: nothing is kept for it", err)
 				}
 				o := r.outcome(t)
-				if o.Cause.By != Gateway || o.Cause.Word != "SLOW" || o.Cause.Detail != slow.String()+" takes no bytes" {
-					t.Errorf("cause = %+v", o.Cause)
+				if o.Ending.By != ending.Gateway || o.Ending.Reason != ending.Slow || o.Ending.Detail != slow.String()+" takes no bytes" {
+					t.Errorf("ending = %+v", o.Ending)
 				}
 				if cut := o.Client.CutMidFrame || o.Backend.CutMidFrame; !cut {
 					t.Error("the record does not say that the leg was cut inside a frame")
@@ -81,14 +83,14 @@ func TestSlow(t *testing.T) {
 
 // TestSlowPongs has a leg that pings and never reads the answers.
 func TestSlowPongs(t *testing.T) {
-	for _, slow := range []Party{Client, Backend} {
+	for _, slow := range []ending.Party{ending.Client, ending.Backend} {
 		t.Run(slow.String(), func(t *testing.T) {
 			eachMode(t, func(t *testing.T, m mode) {
 				cfg := quick()
 				cfg.Write, cfg.Flood = 200*time.Millisecond, -1
 				r := newRig(t, cfg, m, Options{})
 				to, other := r.client, r.backend
-				if slow == Backend {
+				if slow == ending.Backend {
 					to, other = other, to
 				}
 				to.keepLittle()
@@ -99,8 +101,8 @@ func TestSlowPongs(t *testing.T) {
 				}()
 				other.expectClose(1013, "SLOW")
 				other.Close()
-				if o := r.outcome(t); o.Cause.Word != "SLOW" || o.Cause.Detail != slow.String()+" takes no bytes" {
-					t.Errorf("cause = %+v", o.Cause)
+				if o := r.outcome(t); o.Ending.Reason != ending.Slow || o.Ending.Detail != slow.String()+" takes no bytes" {
+					t.Errorf("ending = %+v", o.Ending)
 				}
 			})
 		})
@@ -131,14 +133,14 @@ func TestFullAtStart(t *testing.T) {
 // TestBackpressure has a leg that does not read for a while: the other one is
 // not read meanwhile, none of the clocks run, and then everything arrives.
 func TestBackpressure(t *testing.T) {
-	for _, slow := range []Party{Client, Backend} {
+	for _, slow := range []ending.Party{ending.Client, ending.Backend} {
 		t.Run(slow.String(), func(t *testing.T) {
 			eachMode(t, func(t *testing.T, m mode) {
 				cfg := quick()
 				cfg.Ping, cfg.Pong, cfg.Write = time.Hour, 2*time.Second, time.Hour
 				r := newRig(t, cfg, m, Options{})
 				from, to := r.backend, r.client
-				if slow == Backend {
+				if slow == ending.Backend {
 					from, to = to, from
 				}
 				to.keepLittle()
@@ -153,13 +155,13 @@ func TestBackpressure(t *testing.T) {
 					done <- err
 				}()
 				r.stalled(t, slow)
-				if r.Cause().By != Nobody {
-					t.Fatalf("ended while it waited: %+v", r.Cause())
+				if r.Ending().By != ending.Nobody {
+					t.Fatalf("ended while it waited: %+v", r.Ending())
 				}
 				for i := 0; i < messages; {
 					f, err := to.next()
 					if err != nil {
-						t.Fatalf("message %d: %v, cause %+v", i, err, r.Cause())
+						t.Fatalf("message %d: %v, ending %+v", i, err, r.Ending())
 					}
 					if f.first == 0x89 {
 						_, _ = to.Write(pong(string(f.payload)).bytes(to.mask))
@@ -180,10 +182,10 @@ func TestBackpressure(t *testing.T) {
 
 // stalled waits until a leg takes no bytes, makes pings to both legs due, and
 // waits for longer than their pongs may take.
-func (r *rig) stalled(t *testing.T, party Party) {
+func (r *rig) stalled(t *testing.T, party ending.Party) {
 	t.Helper()
 	l := &r.Relay.client
-	if party == Backend {
+	if party == ending.Backend {
 		l = &r.Relay.backend
 	}
 	r.until(t, "a leg is stalled", func() bool { return l.stalled != 0 })

@@ -5,21 +5,18 @@ import (
 	"math/rand/v2"
 	"strconv"
 	"unicode/utf8"
+
+	"github.com/tidegatehq/tidegate/services/gateway/internal/ending"
 )
 
 // Close codes that the relay itself sends or looks at.
 const (
-	CodeGoingAway    = 1001
-	CodeProtocol     = 1002
-	CodeNone         = 1005 // stands for a close frame without a code
-	CodeBadData      = 1007
-	CodePolicy       = 1008
-	CodeTooBig       = 1009
-	CodeInternal     = 1011
-	CodeRestart      = 1012
-	CodeTryLater     = 1013
-	CodeBadGateway   = 1014
-	CodeUnauthorized = 4001
+	CodeGoingAway = 1001
+	CodeProtocol  = 1002
+	CodeNone      = 1005 // stands for a close frame without a code
+	CodeBadData   = 1007
+	CodeInternal  = 1011
+	CodeRestart   = 1012
 )
 
 // maxFrame is the size of the largest control frame.
@@ -62,14 +59,14 @@ func appendClose(b []byte, code uint16, reason []byte) []byte {
 	return append(binary.BigEndian.AppendUint16(b, code), reason...)
 }
 
-// appendReason appends the reason of a close that the gateway sends for c.
-func appendReason(b []byte, c *Cause, code uint16, ref string) []byte {
-	b = append(b, c.Word...)
+// appendReason appends the reason of a close that the gateway sends because of e.
+func appendReason(b []byte, e *ending.Ending, code uint16, ref string) []byte {
+	b = append(b, e.Reason.String()...)
 	b = append(b, " ref="...)
 	b = append(b, ref...)
-	if code == CodeRestart && c.Retry > 0 {
+	if code == CodeRestart && e.Retry > 0 {
 		b = append(b, " retry="...)
-		b = strconv.AppendInt(b, c.Retry.Milliseconds(), 10)
+		b = strconv.AppendInt(b, e.Retry.Milliseconds(), 10)
 		b = append(b, "ms"...)
 	}
 	return b[:min(len(b), maxControl-2)]

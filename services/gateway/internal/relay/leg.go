@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"net"
 	"syscall"
+
+	"github.com/tidegatehq/tidegate/services/gateway/internal/ending"
 )
 
 // Leg is one connection after its handshake, and the bytes that were read from
@@ -32,7 +34,7 @@ type leg struct {
 	wire  *wire     // own, or that below TLS
 	own   wire
 	place int32 // the poller's
-	party Party
+	party ending.Party
 
 	// What is read from it.
 	blind    bool   // after its close, or a breach: what comes is discarded
@@ -44,10 +46,10 @@ type leg struct {
 	carry    []byte // an incomplete header or control frame
 	held     *chunk // what was read and the other leg does not take yet
 	floodAt  int64
-	count    Count // what was relayed
-	last     int64 // when a data frame was relayed last
-	life     int64 // when it last showed that it is there
-	lingerBy int64 // end of reading after the half-close
+	count    ending.Count // what was relayed
+	last     int64        // when a data frame was relayed last
+	life     int64        // when it last showed that it is there
+	lingerBy int64        // end of reading after the half-close
 
 	// What is written to it.
 	sent    uint16 // code of the close that was sent to it; 0: none
@@ -65,7 +67,7 @@ type leg struct {
 }
 
 // open prepares a leg of r. What it took can be dropped again.
-func (l *leg) open(r *Relay, c Leg, party Party, limit int64) error {
+func (l *leg) open(r *Relay, c Leg, party ending.Party, limit int64) error {
 	l.relay, l.wire, l.party = r, &l.own, party
 	sock := c.Conn
 	if t, ok := sock.(*tls.Conn); ok {
@@ -86,7 +88,7 @@ func (l *leg) open(r *Relay, c Leg, party Party, limit int64) error {
 	if err := l.wire.take(sock, raw); err != nil {
 		return fmt.Errorf("relay %T: %w", sock, err)
 	}
-	l.in = NewWalker(party == Client, limit)
+	l.in = NewWalker(party == ending.Client, limit)
 	if len(c.Ahead) > 0 {
 		l.held = &chunk{b: c.Ahead}
 	}
@@ -136,7 +138,7 @@ func (l *leg) writable() bool {
 
 // control sends a control frame at once; it may be kept for later in part.
 func (l *leg) control(opcode byte, payload []byte) error {
-	frame := appendControl(make([]byte, 0, maxFrame), opcode, payload, l.party == Backend)
+	frame := appendControl(make([]byte, 0, maxFrame), opcode, payload, l.party == ending.Backend)
 	if l.tls != nil {
 		_, err := l.tls.Write(frame)
 		return err

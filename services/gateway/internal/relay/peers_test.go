@@ -18,6 +18,8 @@ import (
 	gobwas "github.com/gobwas/ws"
 	"github.com/gobwas/ws/wsutil"
 	gorilla "github.com/gorilla/websocket"
+
+	"github.com/tidegatehq/tidegate/services/gateway/internal/ending"
 )
 
 // proxy puts a session between each client and the backend. It passes the heads
@@ -286,7 +288,7 @@ func TestLibraries(t *testing.T) {
 					t.Errorf("backend's end = %v, want close 4000 bye", err)
 				}
 				s.end()
-				if o := <-p.ended; o.Cause.By != Client || o.Cause.Word != "CLOSE" || o.Client.Received != 4000 || o.Backend.Sent != 4000 {
+				if o := <-p.ended; o.Ending.By != ending.Client || o.Ending.Reason != ending.PeerClose || o.Client.Received != 4000 || o.Backend.Sent != 4000 {
 					t.Errorf("outcome = %+v", o)
 				}
 
@@ -305,7 +307,7 @@ func TestLibraries(t *testing.T) {
 				if err := <-results; err == nil {
 					t.Error("the backend's end = nil, want an error")
 				}
-				if o := <-p.ended; o.Cause.By != Backend || o.Cause.Word != "CLOSE" || o.Client.Sent != 4321 || o.Backend.Received != 4321 {
+				if o := <-p.ended; o.Ending.By != ending.Backend || o.Ending.Reason != ending.PeerClose || o.Client.Sent != 4321 || o.Backend.Received != 4321 {
 					t.Errorf("outcome = %+v", o)
 				}
 			})

@@ -6,6 +6,8 @@ import (
 	"io"
 	"testing"
 	"time"
+
+	"github.com/tidegatehq/tidegate/services/gateway/internal/ending"
 )
 
 // TestSlowPong has a leg whose answer to a ping is late, because it is still
@@ -20,17 +22,17 @@ func TestSlowPong(t *testing.T) {
 	}
 	r.pingNow(t, l)
 	for range 3 {
-		if r.overdue(l, 0); r.Cause().By != Nobody {
-			t.Fatalf("ended though bytes were moving: %+v", r.Cause())
+		if r.overdue(l, 0); r.Ending().By != ending.Nobody {
+			t.Fatalf("ended though bytes were moving: %+v", r.Ending())
 		}
 		until(t, "the leg takes some of the bytes", func() bool {
 			_ = r.client.SetReadDeadline(time.Now().Add(patience))
 			if _, err := io.CopyN(io.Discard, r.client.in, 16<<10); err != nil {
-				t.Fatalf("%v, cause %+v", err, r.Cause())
+				t.Fatalf("%v, ending %+v", err, r.Ending())
 			}
 			return l.wire.unsent() < l.queued
 		})
 	}
-	until(t, "the leg that takes no more is idle", func() bool { r.overdue(l, 0); return r.Cause().By != Nobody })
+	until(t, "the leg that takes no more is idle", func() bool { r.overdue(l, 0); return r.Ending().By != ending.Nobody })
 	r.backend.expectClose(1001, "IDLE")
 }

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"strings"
 	"testing"
+
+	"github.com/tidegatehq/tidegate/services/gateway/internal/ending"
 )
 
 // breaches are bytes that break the protocol when a peer sends them first.
@@ -54,13 +56,13 @@ func breaches(mask bool) map[string]struct {
 // TestBreach has each leg break the protocol in each way: the offender gets the
 // code, the other leg 1011 or 1001, and what came before is relayed.
 func TestBreach(t *testing.T) {
-	for _, by := range []Party{Client, Backend} {
-		for name, breach := range breaches(by == Client) {
+	for _, by := range []ending.Party{ending.Client, ending.Backend} {
+		for name, breach := range breaches(by == ending.Client) {
 			t.Run(by.String()+"/"+name, func(t *testing.T) {
 				eachMode(t, func(t *testing.T, m mode) {
 					r := newRig(t, quick(), m, Options{MaxMessage: 1000})
 					from, to, other := r.client, r.backend, uint16(1001)
-					if by == Backend {
+					if by == ending.Backend {
 						from, to, other = to, from, 1011
 					}
 					from.sendRaw(append(text("before").bytes(from.mask), breach.b...))
@@ -82,8 +84,8 @@ func TestBreach(t *testing.T) {
 					to.expectClose(other, breach.word)
 					r.hangUp()
 					o := r.outcome(t)
-					if o.Cause.By != Gateway || o.Cause.Word != breach.word || !strings.HasPrefix(o.Cause.Detail, by.String()+": ") {
-						t.Errorf("cause = %+v", o.Cause)
+					if o.Ending.By != ending.Gateway || o.Ending.Reason.String() != breach.word || !strings.HasPrefix(o.Ending.Detail, by.String()+": ") {
+						t.Errorf("ending = %+v", o.Ending)
 					}
 				})
 			})

@@ -14,6 +14,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/tidegatehq/tidegate/services/gateway/internal/ending"
 )
 
 // TestRandom relays random frames in both directions at once, cut into random
@@ -170,11 +172,11 @@ func (s *script) send(c net.Conn) error {
 // randomSession returns how many pings of the gateway's came.
 func randomSession(t *testing.T, r *rand.Rand) (pings int64) {
 	m := modes[r.IntN(len(modes))]
-	var breach Party
+	var breach ending.Party
 	if r.IntN(3) == 0 {
-		breach = Client + Party(r.IntN(2))
+		breach = ending.Client + ending.Party(r.IntN(2))
 	}
-	fromClient, fromBackend := newScript(r, true, breach == Client), newScript(r, false, breach == Backend)
+	fromClient, fromBackend := newScript(r, true, breach == ending.Client), newScript(r, false, breach == ending.Backend)
 	cfg := quick()
 	cfg.Flood, cfg.Write, cfg.FrameEnd, cfg.MaxMessage = -1, time.Minute, time.Minute, -1
 	cfg.Buffer = []int{200, 4096, 32 << 10}[r.IntN(3)]
@@ -188,16 +190,16 @@ func randomSession(t *testing.T, r *rand.Rand) (pings int64) {
 	go func() { errs <- s.client.receive(fromBackend, fromClient, own, breach) }()
 	go func() { errs <- s.backend.receive(fromClient, fromBackend, own, breach) }()
 	for range 4 {
-		if err := <-errs; err != nil && breach == Nobody {
+		if err := <-errs; err != nil && breach == ending.Nobody {
 			t.Error(err)
-		} else if err != nil && breach != Nobody {
+		} else if err != nil && breach != ending.Nobody {
 			t.Log(err) // the leg was closed under its writer
 		}
 	}
 	pings = fromClient.pinged + fromBackend.pinged
-	if breach != Nobody {
-		if o := s.outcome(t); o.Cause.By != Gateway || o.Cause.Word != "PROTOCOL" {
-			t.Errorf("cause = %+v", o.Cause)
+	if breach != ending.Nobody {
+		if o := s.outcome(t); o.Ending.By != ending.Gateway || o.Ending.Reason != ending.Protocol {
+			t.Errorf("ending = %+v", o.Ending)
 		}
 		return pings
 	}
@@ -206,7 +208,7 @@ func randomSession(t *testing.T, r *rand.Rand) (pings int64) {
 	s.backend.send(closing(1000, ""))
 	s.client.expectBehind(own, closing(1000, ""))
 	s.hangUp()
-	totals := s.check(t, Client, "CLOSE", 1000, 1000, 1000, 1000).Totals
+	totals := s.check(t, ending.Client, ending.PeerClose, 1000, 1000, 1000, 1000).Totals
 	if c, b := hear(fromClient.b, true, 1<<62).count, hear(fromBackend.b, false, 1<<62).count; totals.FromClient != c || totals.FromBackend != b {
 		t.Errorf("totals = %+v, want %+v, %+v", totals, c, b)
 	}
@@ -228,20 +230,20 @@ func (p *peer) expectBehind(ping, want frame) {
 // receive reads what the other peer's script amounts to, the answers to this
 // peer's pings, and the gateway's pings, which the own script is given to answer.
 // Where there is a breach it ends with a close, maybe sooner.
-func (p *peer) receive(from, own *script, ping frame, breach Party) error {
+func (p *peer) receive(from, own *script, ping frame, breach ending.Party) error {
 	defer close(own.answers)
 	_ = p.SetReadDeadline(time.Now().Add(6 * patience))
-	if breach != Nobody {
+	if breach != ending.Nobody {
 		defer p.Close()
 	}
 	var raw bytes.Buffer
 	p.in = bufio.NewReaderSize(p.Conn, 64<<10)
 	want, pings := from.data, own.pings
-	for len(want) > 0 || len(pings) > 0 || breach != Nobody {
+	for len(want) > 0 || len(pings) > 0 || breach != ending.Nobody {
 		raw.Reset()
 		f, err := readFrame(io.TeeReader(p.in, &raw), !p.mask)
 		switch {
-		case err != nil && breach != Nobody:
+		case err != nil && breach != ending.Nobody:
 			return nil
 		case err != nil:
 			return fmt.Errorf("%s: %w with %d bytes to come", p.name, err, len(want))
@@ -257,7 +259,7 @@ func (p *peer) receive(from, own *script, ping frame, breach Party) error {
 			}
 			own.pinged++
 			own.answers <- pong(string(f.payload)).bytes(p.mask)
-		case f.first == 0x88 && breach != Nobody:
+		case f.first == 0x88 && breach != ending.Nobody:
 			if from.breach && len(want) > 0 {
 				return fmt.Errorf("%s: close with %d bytes before the breach to come", p.name, len(want))
 			}

@@ -8,6 +8,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/tidegatehq/tidegate/services/gateway/internal/ending"
 )
 
 // Owner is told about the end of a session, once, from a goroutine that serves
@@ -18,22 +20,22 @@ type Owner interface {
 
 // Options are a session's own settings.
 type Options struct {
-	Ref        string        // goes into each close of ours
-	MaxMessage int64         // bytes; 0: Config's
-	Expires    time.Time     // ends the session as EXPIRED; zero: never
-	MaxAge     time.Duration // ends the session as MAX_AGE, up to a tenth sooner; 0: never
-	Retry      time.Duration // the hint of that end
-	Ended      *Cause        // set: the session is over already, only its closes are sent
+	Ref        string         // goes into each close of ours
+	MaxMessage int64          // bytes; 0: Config's
+	Expires    time.Time      // ends the session as EXPIRED; zero: never
+	MaxAge     time.Duration  // ends the session as MAX_AGE, up to a tenth sooner; 0: never
+	Retry      time.Duration  // the hint of that end
+	Ended      *ending.Ending // set: the session is over already, only its closes are sent
 	Owner      Owner
 }
 
 // Outcome is how a session ended.
 type Outcome struct {
-	Cause           Cause
+	Ending          ending.Ending
 	Client, Backend LegOutcome
 	Started, Ended  time.Time
-	Totals          Totals
-	Untaken         Totals // the part of Totals that Take has not given
+	Totals          ending.Totals
+	Untaken         ending.Totals // the part of Totals that Take has not given
 }
 
 // LegOutcome is how a session's leg ended. The codes are those of the close
@@ -59,9 +61,9 @@ type Relay struct {
 	mu      sync.Mutex
 	client  leg
 	backend leg
-	cause   *Cause // who ended the session first; nil: it lives
-	why     *Cause // what the closes of ours say; nil: none are due
-	taken   Totals
+	ended   *ending.Ending // who ended the session first; nil: it lives
+	why     *ending.Ending // what the closes of ours say; nil: none are due
+	taken   ending.Totals
 	mark    uint64 // payload of our pings
 	started int64  // Unix nanoseconds
 	lookAt  int64  // when the wheel looks at the session; 0: not asked for
@@ -78,10 +80,10 @@ type Relay struct {
 // connections are the caller's to close.
 func (r *Relay) Start(e *Engine, o Options, client, backend Leg) error {
 	limit := cmp.Or(o.MaxMessage, e.cfg.MaxMessage)
-	if err := r.client.open(r, client, Client, limit); err != nil {
+	if err := r.client.open(r, client, ending.Client, limit); err != nil {
 		return err
 	}
-	if err := r.backend.open(r, backend, Backend, limit); err != nil {
+	if err := r.backend.open(r, backend, ending.Backend, limit); err != nil {
 		r.client.wire.drop()
 		return err
 	}
@@ -136,16 +138,16 @@ func (r *Relay) other(l *leg) *leg {
 
 func (r *Relay) legs() [2]*leg { return [2]*leg{&r.client, &r.backend} }
 
-// End ends the session with closes: the client gets the cause's code, the
-// backend 1001. It reports whether this was the first cause of the end.
-func (r *Relay) End(c Cause) bool {
+// End ends the session with closes: the client gets the ending's code, the
+// backend 1001. It reports whether nothing had ended the session before.
+func (r *Relay) End(c ending.Ending) bool {
 	r.mu.Lock()
 	defer r.unlock()
 	return r.end(c, c.Code, CodeGoingAway)
 }
 
 // Cut ends the session without waiting for anybody.
-func (r *Relay) Cut(c Cause) {
+func (r *Relay) Cut(c ending.Ending) {
 	r.mu.Lock()
 	defer r.unlock()
 	r.end(c, c.Code, CodeGoingAway)
@@ -155,12 +157,12 @@ func (r *Relay) Cut(c Cause) {
 	}
 }
 
-// end notes the end of the session and the closes that are due. A later one than
-// the first changes neither the cause nor closes that are due or sent, but it
-// stops what still flows.
-func (r *Relay) end(c Cause, toClient, toBackend uint16) (first bool) {
-	if first = r.cause == nil; first {
-		r.cause = &c
+// end notes the end of the session and the closes that are due. Only the first
+// ending counts, and a later one leaves closes that are due or sent as they are;
+// but it stops what still flows.
+func (r *Relay) end(c ending.Ending, toClient, toBackend uint16) (first bool) {
+	if first = r.ended == nil; first {
+		r.ended = &c
 	}
 	if r.why != nil {
 		return first
@@ -186,11 +188,20 @@ func (r *Relay) owe(l *leg, code uint16) {
 func (r *Relay) died(l *leg, err error) {
 	why := lossOf(err)
 	l.kill()
-	if l.party == Client {
-		r.end(Cause{By: Client, Word: l.party.gone(), Detail: why}, 0, CodeGoingAway)
+	c := ending.New(gone(l.party), why)
+	if l.party == ending.Client {
+		r.end(c, 0, CodeGoingAway)
 		return
 	}
-	r.end(Cause{By: Backend, Word: l.party.gone(), Code: CodeBadGateway, Detail: why}, CodeBadGateway, 0)
+	r.end(c, c.Code, 0)
+}
+
+// gone is the reason of a session one of whose peers left without a close.
+func gone(p ending.Party) ending.Reason {
+	if p == ending.Client {
+		return ending.ClientGone
+	}
+	return ending.BackendGone
 }
 
 // lossOf says what became of a connection, in words that are for everybody.
@@ -209,9 +220,10 @@ func lossOf(err error) string {
 
 // offended ends the session because of a breach by l.
 func (r *Relay) offended(l *leg, v Violation) {
-	code := v.code()
-	c := Cause{By: Gateway, Word: v.word(), Code: code, Detail: l.party.String() + ": " + v.Error()}
-	if l.party == Client {
+	reason, code := v.ending()
+	c := ending.New(reason, l.party.String()+": "+v.Error())
+	if l.party == ending.Client {
+		c.Code = code
 		r.end(c, code, CodeGoingAway)
 		return
 	}
@@ -233,14 +245,14 @@ func (r *Relay) setExpiry(at time.Time) {
 	}
 }
 
-// Cause returns who ended the session first and why; By is Nobody while it lives.
-func (r *Relay) Cause() Cause {
+// Ending returns who ended the session first and why; By is Nobody while it lives.
+func (r *Relay) Ending() ending.Ending {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.cause == nil {
-		return Cause{}
+	if r.ended == nil {
+		return ending.Ending{}
 	}
-	return *r.cause
+	return *r.ended
 }
 
 // Started returns when Start took over.
@@ -262,39 +274,28 @@ func (r *Relay) wall(at int64) time.Time {
 }
 
 // Totals returns what was relayed up to now.
-func (r *Relay) Totals() Totals {
+func (r *Relay) Totals() ending.Totals {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return Totals{r.client.count, r.backend.count}
+	return ending.Totals{FromClient: r.client.count, FromBackend: r.backend.count}
 }
 
 // Take returns what was relayed since the last Take. After the end it is zero:
 // the Outcome has the rest.
-func (r *Relay) Take() Totals {
+func (r *Relay) Take() ending.Totals {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.over {
-		return Totals{}
+		return ending.Totals{}
 	}
 	return r.take()
 }
 
-func (r *Relay) take() Totals {
-	now := Totals{r.client.count, r.backend.count}
-	d := Totals{now.FromClient.minus(r.taken.FromClient), now.FromBackend.minus(r.taken.FromBackend)}
+func (r *Relay) take() ending.Totals {
+	now := ending.Totals{FromClient: r.client.count, FromBackend: r.backend.count}
+	d := now.Minus(r.taken)
 	r.taken = now
 	return d
-}
-
-func (c *Count) add(d *Count) {
-	c.Messages += d.Messages
-	c.Frames += d.Frames
-	c.Payload += d.Payload
-	c.Wire += d.Wire
-}
-
-func (c Count) minus(d Count) Count {
-	return Count{c.Messages - d.Messages, c.Frames - d.Frames, c.Payload - d.Payload, c.Wire - d.Wire}
 }
 
 // outcome is called once both legs are closed.
@@ -303,8 +304,8 @@ func (r *Relay) outcome() Outcome {
 		return LegOutcome{l.sent, l.received, l.mid, r.wall(l.last)}
 	}
 	return Outcome{
-		Cause: *r.cause, Client: leg(&r.client), Backend: leg(&r.backend),
+		Ending: *r.ended, Client: leg(&r.client), Backend: leg(&r.backend),
 		Started: r.Started(), Ended: time.Now(),
-		Totals: Totals{r.client.count, r.backend.count}, Untaken: r.take(),
+		Totals: ending.Totals{FromClient: r.client.count, FromBackend: r.backend.count}, Untaken: r.take(),
 	}
 }

@@ -20,6 +20,8 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+
+	"github.com/tidegatehq/tidegate/services/gateway/internal/ending"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -99,7 +101,7 @@ func newRigOn(t testing.TB, e *Engine, m mode, o Options, fromClient, fromBacken
 	t.Cleanup(func() {
 		c.Close()
 		b.Close()
-		r.Cut(Cause{By: Gateway, Word: "TEST_OVER", Code: CodeGoingAway})
+		r.Cut(ending.New(ending.Drain, ""))
 	})
 	return r
 }
@@ -419,12 +421,12 @@ func (r *rig) outcome(t testing.TB) Outcome {
 	}
 }
 
-// check compares the cause and both legs' codes with the session's outcome.
-func (r *rig) check(t testing.TB, by Party, word string, clientSent, clientReceived, backendSent, backendReceived uint16) Outcome {
+// check compares the ending and both legs' codes with the session's outcome.
+func (r *rig) check(t testing.TB, by ending.Party, reason ending.Reason, clientSent, clientReceived, backendSent, backendReceived uint16) Outcome {
 	t.Helper()
 	o := r.outcome(t)
-	if o.Cause.By != by || o.Cause.Word != word {
-		t.Errorf("cause = %v %s (%s), want %v %s", o.Cause.By, o.Cause.Word, o.Cause.Detail, by, word)
+	if o.Ending.By != by || o.Ending.Reason != reason {
+		t.Errorf("ending = %v %v (%s), want %v %v", o.Ending.By, o.Ending.Reason, o.Ending.Detail, by, reason)
 	}
 	got := [4]uint16{o.Client.Sent, o.Client.Received, o.Backend.Sent, o.Backend.Received}
 	if want := [4]uint16{clientSent, clientReceived, backendSent, backendReceived}; got != want {

@@ -3,6 +3,8 @@ package relay
 import (
 	"encoding/binary"
 	"math"
+
+	"github.com/tidegatehq/tidegate/services/gateway/internal/ending"
 )
 
 // unlock does what has become due, and tells the owner of the end.
@@ -47,7 +49,7 @@ func (r *Relay) settleLeg(l, other *leg) {
 		l.giveUp() // the frame that it is inside of will not end
 	}
 	answered := l.sent != 0 && (l.blind || l.deaf) && !l.wire.waiting()
-	if !l.shut && r.cause != nil && (l.dead || answered) {
+	if !l.shut && r.ended != nil && (l.dead || answered) {
 		l.halfClose()
 		l.lingerBy = r.engine.now() + int64(r.engine.cfg.Linger)
 		r.look(l.lingerBy)
@@ -62,13 +64,14 @@ func (r *Relay) echo(l, other *leg) {
 	if l.received == 0 || l.sent != 0 || l.closing != 0 || l.dead || !other.deaf || other.received != 0 {
 		return
 	}
-	r.answer(l, other.party.gone())
+	r.answer(l, gone(other.party))
 }
 
 // answer makes the close that l sent its own answer.
-func (r *Relay) answer(l *leg, word string) {
+func (r *Relay) answer(l *leg, reason ending.Reason) {
 	if r.why == nil {
-		r.why = &Cause{By: Gateway, Word: word}
+		why := ending.New(reason, "")
+		r.why = &why
 	}
 	now := r.engine.now()
 	r.closeBy, r.frameBy = now+int64(r.engine.cfg.Close), now+int64(r.engine.cfg.FrameEnd)
@@ -138,7 +141,7 @@ func (r *Relay) onTick(now int64) {
 	for _, l := range r.legs() {
 		r.legClocks(l, now)
 	}
-	if r.cause != nil {
+	if r.ended != nil {
 		r.closeClocks(now)
 	}
 	r.settle()
@@ -151,9 +154,12 @@ func (r *Relay) onTick(now int64) {
 func (r *Relay) lifetimes(now int64) {
 	switch {
 	case r.expires != 0 && now >= r.expires:
-		r.end(Expired(), CodeUnauthorized, CodeGoingAway)
+		e := ending.New(ending.Expired, "")
+		r.end(e, e.Code, CodeGoingAway)
 	case r.ages != 0 && now >= r.ages:
-		r.end(Cause{By: Gateway, Word: "MAX_AGE", Code: CodeRestart, Retry: r.retry}, CodeRestart, CodeGoingAway)
+		e := ending.New(ending.MaxAge, "")
+		e.Retry = r.retry
+		r.end(e, e.Code, CodeGoingAway)
 	}
 }
 
@@ -166,13 +172,15 @@ func (r *Relay) legClocks(l *leg, now int64) {
 	if l.stalled != 0 && now-l.stalled >= int64(cfg.Write) && !l.dead {
 		l.kill()
 		l.reset()
-		r.end(Cause{By: Gateway, Word: "SLOW", Code: CodeTryLater, Detail: l.party.String() + " takes no bytes"}, CodeTryLater, CodeTryLater)
+		e := ending.New(ending.Slow, l.party.String()+" takes no bytes")
+		r.end(e, e.Code, e.Code)
 	}
-	if cfg.Ping < 0 || r.cause != nil || l.stalled != 0 || r.other(l).stalled != 0 || l.dead {
+	if cfg.Ping < 0 || r.ended != nil || l.stalled != 0 || r.other(l).stalled != 0 || l.dead {
 		return
 	}
 	if l.pinged && now >= max(l.pingAt, l.life)+int64(cfg.Pong) && !l.draining(now) {
-		r.end(Cause{By: Gateway, Word: "IDLE", Code: CodeGoingAway, Detail: "no pong from the " + l.party.String()}, CodeGoingAway, CodeGoingAway)
+		e := ending.New(ending.Idle, "no pong from the "+l.party.String())
+		r.end(e, e.Code, CodeGoingAway)
 		return
 	}
 	if !l.pinged && now >= l.pingAt {
@@ -224,7 +232,7 @@ func (r *Relay) closeClocks(now int64) {
 			l.halfClose()
 			l.quit = true
 		case l.received != 0 && l.closing == 0 && !l.dead:
-			r.answer(l, "CLOSE_TIMEOUT")
+			r.answer(l, ending.CloseTimeout)
 		}
 	}
 }
@@ -256,7 +264,7 @@ func (l *leg) nextLook(r *Relay) int64 {
 		at = r.frameBy
 	case l.lingerBy != 0 && !l.deaf:
 		at = l.lingerBy
-	case r.cause != nil || cfg.Ping < 0:
+	case r.ended != nil || cfg.Ping < 0:
 	case l.pinged:
 		at = max(l.pingAt, l.life) + int64(cfg.Pong)
 	default:

@@ -4,6 +4,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/tidegatehq/tidegate/services/gateway/internal/ending"
 )
 
 // TestExpiry ends sessions whose credential ends, also for a client that only
@@ -18,14 +20,14 @@ func TestExpiry(t *testing.T) {
 			t.Errorf("expired after %v, want 60ms at least", d)
 		}
 		r.hangUp()
-		r.check(t, Gateway, "EXPIRED", 4001, 0, 1001, 0)
+		r.check(t, ending.Gateway, ending.Expired, 4001, 0, 1001, 0)
 
 		r = newRig(t, quick(), m, Options{Expires: time.Now().Add(time.Hour)})
 		r.SetExpiry(time.Time{})
 		r.SetExpiry(time.Now().Add(-time.Second))
 		r.client.expectClose(4001, "EXPIRED")
 		r.hangUp()
-		r.check(t, Gateway, "EXPIRED", 4001, 0, 1001, 0)
+		r.check(t, ending.Gateway, ending.Expired, 4001, 0, 1001, 0)
 
 		r = newRig(t, quick(), m, Options{})
 		begin = time.Now()
@@ -53,7 +55,7 @@ func TestMaxAge(t *testing.T) {
 		}
 		r.backend.expectClose(1001, "MAX_AGE")
 		r.hangUp()
-		r.check(t, Gateway, "MAX_AGE", 1012, 0, 1001, 0)
+		r.check(t, ending.Gateway, ending.MaxAge, 1012, 0, 1001, 0)
 	})
 }
 

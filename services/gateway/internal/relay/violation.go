@@ -1,5 +1,7 @@
 package relay
 
+import "github.com/tidegatehq/tidegate/services/gateway/internal/ending"
+
 // Violation is a breach of the protocol by a peer. The zero value is none.
 type Violation uint8
 
@@ -53,26 +55,18 @@ func (v Violation) Error() string {
 	return "none"
 }
 
-// code is the close code that the offender gets.
-func (v Violation) code() uint16 {
+// ending returns the end reason of a session whose peer did this, and the close
+// code that the peer gets.
+func (v Violation) ending() (r ending.Reason, code uint16) {
 	switch v {
 	case tooBig:
-		return CodeTooBig
+		r = ending.TooBig
+	case flood:
+		r = ending.Flood
 	case badReason:
-		return CodeBadData
-	case flood:
-		return CodePolicy
+		return ending.Protocol, CodeBadData
+	default:
+		r = ending.Protocol
 	}
-	return CodeProtocol
-}
-
-// word is the first word of the close reason that both legs get.
-func (v Violation) word() string {
-	switch v {
-	case tooBig:
-		return "TOO_BIG"
-	case flood:
-		return "FLOOD"
-	}
-	return "PROTOCOL"
+	return r, r.Code()
 }

@@ -3,6 +3,8 @@ package relay
 import (
 	"encoding/binary"
 	"math"
+
+	"github.com/tidegatehq/tidegate/services/gateway/internal/ending"
 )
 
 // Opcodes of RFC 6455, section 5.2.
@@ -165,7 +167,7 @@ func (w *Walker) Begin(h *Header) {
 // Run takes from the start of b, which is between two frames, the messages that
 // are all there, in one frame each, and not empty, as most are. It returns their
 // bytes and adds them to c. For what it leaves, whatever that is, Header is asked.
-func (w *Walker) Run(b []byte, c *Count) (n int) {
+func (w *Walker) Run(b []byte, c *ending.Count) (n int) {
 	if w.within {
 		return 0
 	}
@@ -196,7 +198,7 @@ func (w *Walker) Run(b []byte, c *Count) (n int) {
 		payload += length
 		messages++
 	}
-	c.add(&Count{Messages: uint64(messages), Frames: uint64(messages), Payload: uint64(payload)})
+	c.Add(&ending.Count{Messages: uint64(messages), Frames: uint64(messages), Payload: uint64(payload)})
 	return n
 }
 

@@ -6,19 +6,23 @@ import (
 	"math/rand/v2"
 	"reflect"
 	"slices"
+	"strings"
 	"testing"
+	"time"
+
+	"github.com/tidegatehq/tidegate/services/gateway/internal/ending"
 )
 
 // heard is what a direction's bytes amount to.
 type heard struct {
-	data     []byte  // data frames and parts of such, one after the other
-	edges    []int   // places between frames in data
-	controls []frame // complete control frames, unmasked
-	count    Count   // of data
-	code     uint16  // of the breach at the end; 0: none
-	at       int     // where the frame begins that is not complete, or the breach
-	fragment bool    // inside a message of several frames
-	size     uint64  // of the message up to here
+	data     []byte       // data frames and parts of such, one after the other
+	edges    []int        // places between frames in data
+	controls []frame      // complete control frames, unmasked
+	count    ending.Count // of data
+	code     uint16       // of the breach at the end; 0: none
+	at       int          // where the frame begins that is not complete, or the breach
+	fragment bool         // inside a message of several frames
+	size     uint64       // of the message up to here
 }
 
 // hear is a parser as one would write it from RFC 6455, for whole streams.
@@ -130,9 +134,9 @@ func walkAll(t testing.TB, b []byte, masked bool, limit int64, pieces func(left 
 				}
 			}
 			h.data = append(h.data, c.out...)
-			h.count.add(&c.count)
+			h.count.Add(&c.count)
 			if v != none {
-				h.code = v.code()
+				_, h.code = v.ending()
 				return h
 			}
 			if c.head.Size == 0 {
@@ -301,8 +305,9 @@ func TestClosePayload(t *testing.T) {
 
 // TestReasonFits has reasons that would be longer than a control frame.
 func TestReasonFits(t *testing.T) {
-	c := Cause{Word: string(bytes.Repeat([]byte("W"), 200)), Retry: 1e9}
-	if n := len(appendReason(nil, &c, CodeRestart, "REF")); n > 123 {
+	e := ending.New(ending.OperatorClose, "")
+	e.Retry = time.Second
+	if n := len(appendReason(nil, &e, CodeRestart, strings.Repeat("R", 200))); n > 123 {
 		t.Errorf("reason of %d bytes, want 123 at most", n)
 	}
 }

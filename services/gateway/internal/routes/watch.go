@@ -13,13 +13,13 @@ import (
 
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
 	watchv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/watch/v1"
-	"github.com/tidegatehq/tidegate/services/gateway/internal/session"
+	"github.com/tidegatehq/tidegate/services/gateway/internal/ending"
 	"github.com/tidegatehq/tidegate/services/kit/watch"
 )
 
 // Sessions is where the sessions of a version are ended; session.Registry is.
 type Sessions interface {
-	EndWhere(c session.Cause, names ...string) int
+	EndWhere(e ending.Ending, names ...string) int
 }
 
 // Saver keeps a copy of the routes for the next start; Disk does.
@@ -163,7 +163,7 @@ func (k *Keeper) change(put []*catalogv1.Route, remove []string) (ended int, err
 // published one whose new route cannot be served stay.
 func (k *Keeper) end(c Changes) (ended int) {
 	end := func(name, why string) {
-		if n := k.sessions.EndWhere(session.Blocked(why+": "+name), name); n > 0 {
+		if n := k.sessions.EndWhere(ending.New(ending.Blocked, why+": "+name), name); n > 0 {
 			k.log.Info("sessions ended", "cause", why, "version", name, "count", n)
 			ended += n
 		}

@@ -13,7 +13,7 @@ import (
 
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/credential"
-	"github.com/tidegatehq/tidegate/services/gateway/internal/session"
+	"github.com/tidegatehq/tidegate/services/gateway/internal/ending"
 	"github.com/tidegatehq/tidegate/services/kit/watch"
 )
 
@@ -25,7 +25,7 @@ type ended struct {
 	codes []uint16
 }
 
-func (e *ended) EndWhere(c session.Cause, names ...string) int {
+func (e *ended) EndWhere(c ending.Ending, names ...string) int {
 	for _, name := range names {
 		if r := e.store.Load().Get(name); r != nil && r.Published {
 			name += " while it is served"

@@ -11,13 +11,15 @@ import (
 	"time"
 
 	"github.com/gobwas/ws"
+
+	"github.com/tidegatehq/tidegate/services/gateway/internal/ending"
 )
 
 // endings are the ways in which sessions end.
 var endings = []func(b *bench, s *Session){
 	func(_ *bench, s *Session) { s.Abandon() },
-	func(_ *bench, s *Session) { s.End(Revoked("")); s.Abandon() },
-	func(b *bench, s *Session) { s.End(Revoked("")); b.start(s) },
+	func(_ *bench, s *Session) { s.End(ending.New(ending.Revoked, "")); s.Abandon() },
+	func(b *bench, s *Session) { s.End(ending.New(ending.Revoked, "")); b.start(s) },
 	func(b *bench, s *Session) {
 		client, backend := b.start(s)
 		client.close("bye")
@@ -46,8 +48,8 @@ var endings = []func(b *bench, s *Session){
 	},
 	func(b *bench, s *Session) { client, _ := b.start(s); client.reset() },
 	func(b *bench, s *Session) { _, backend := b.start(s); backend.reset() },
-	func(b *bench, s *Session) { b.start(s); s.End(Closed("")) },
-	func(b *bench, s *Session) { b.start(s); s.cut(Drained(0)) },
+	func(b *bench, s *Session) { b.start(s); s.End(ending.New(ending.OperatorClose, "")) },
+	func(b *bench, s *Session) { b.start(s); s.cut(ending.New(ending.Drain, "")) },
 	func(b *bench, s *Session) { b.start(s); s.SetExpiry(time.Now()) },
 	func(b *bench, s *Session) { client, _ := b.start(s); _, _ = client.Write([]byte{0xff}) },
 	func(b *bench, s *Session) {
@@ -149,7 +151,7 @@ func oneEach(t *testing.T, started <-chan string, records <-chan Record) {
 		want[ref]++
 	}
 	for r := range records {
-		if want[r.Ref]--; r.Cause.Word == "" || want[r.Ref] != 0 {
+		if want[r.Ref]--; r.Ending.Reason == ending.Unspecified || want[r.Ref] != 0 {
 			t.Errorf("record %+v, %d to come", r, want[r.Ref])
 		}
 		delete(want, r.Ref)

@@ -3,6 +3,7 @@ package session
 import (
 	"time"
 
+	"github.com/tidegatehq/tidegate/services/gateway/internal/ending"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/relay"
 )
 
@@ -10,11 +11,11 @@ import (
 type Record struct {
 	Info
 	Started, Ended time.Time
-	Cause          Cause // who ended it first, and why
+	Ending         ending.Ending // who ended it first, and why
 	ClientLeg      LegRecord
 	BackendLeg     LegRecord
-	Totals         Totals
-	Unreported     Totals // the part of Totals that no Collect has given
+	Totals         ending.Totals
+	Unreported     ending.Totals // the part of Totals that no Collect has given
 }
 
 // LegRecord is one leg's end: the codes of the close frames that were sent to it

@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/tidegatehq/tidegate/services/gateway/internal/ending"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/relay"
 )
 
@@ -150,10 +151,10 @@ func (r *Registry) Where(names ...string) []*Session {
 
 // EndWhere ends the sessions that rest on any of these names and returns how
 // many of them it ended.
-func (r *Registry) EndWhere(c Cause, names ...string) int {
+func (r *Registry) EndWhere(e ending.Ending, names ...string) int {
 	n := 0
 	for _, s := range r.Where(names...) {
-		if s.End(c) {
+		if s.End(e) {
 			n++
 		}
 	}
@@ -171,12 +172,19 @@ func (r *Registry) Gauges() Gauges {
 // Collect calls fn for each started session that relayed something since the
 // last Collect, with what was added. What a session relayed after its last
 // Collect is in its record as Unreported: together they are exact.
-func (r *Registry) Collect(fn func(s *Session, added Totals)) {
+func (r *Registry) Collect(fn func(s *Session, added ending.Totals)) {
 	for _, s := range r.all() {
-		if added := s.relay.Take(); added != (Totals{}) {
+		if added := s.relay.Take(); added != (ending.Totals{}) {
 			fn(s, added)
 		}
 	}
+}
+
+// drained is the ending of a session of a gateway that stops.
+func (r *Registry) drained() ending.Ending {
+	e := ending.New(ending.Drain, "")
+	e.Retry = r.retry()
+	return e
 }
 
 // retry returns a retry hint, different for each session.
@@ -198,7 +206,7 @@ func (r *Registry) Drain(ctx context.Context, over time.Duration) error {
 	case <-ctx.Done():
 	}
 	for _, s := range r.all() {
-		s.cut(Drained(r.retry()))
+		s.cut(r.drained())
 	}
 	return context.Cause(ctx)
 }
@@ -226,7 +234,7 @@ func (r *Registry) endAll(ctx context.Context, empty <-chan struct{}, over time.
 	var live []*Session
 	for _, s := range r.all() {
 		if s.State() == Registered {
-			s.End(Drained(r.retry()))
+			s.End(r.drained())
 		} else {
 			live = append(live, s)
 		}
@@ -237,7 +245,7 @@ func (r *Registry) endAll(ctx context.Context, empty <-chan struct{}, over time.
 		if !sleep(ctx, empty, wait) {
 			return
 		}
-		s.End(Drained(r.retry()))
+		s.End(r.drained())
 	}
 }
 

@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"pgregory.net/rapid"
+
+	"github.com/tidegatehq/tidegate/services/gateway/internal/ending"
 )
 
 func TestList(t *testing.T) {
@@ -120,17 +122,17 @@ func TestEndWhere(t *testing.T) {
 	b := newBench(t)
 	mine, other := b.register("applications/1"), b.register("applications/2")
 	client, _ := b.start(b.register("applications/1"))
-	if n := b.EndWhere(Revoked("key"), "applications/1", "keys/9"); n != 2 {
+	if n := b.EndWhere(ending.New(ending.Revoked, "key"), "applications/1", "keys/9"); n != 2 {
 		t.Errorf("EndWhere = %d, want 2", n)
 	}
-	if n := b.EndWhere(Revoked("key"), "applications/1"); n != 0 {
+	if n := b.EndWhere(ending.New(ending.Revoked, "key"), "applications/1"); n != 0 {
 		t.Errorf("EndWhere again = %d, want 0", n)
 	}
 	client.expectClose(4001)
 	if mine.Err() == nil || other.Err() != nil {
 		t.Errorf("Err = %v, %v, want an error for the first only", mine.Err(), other.Err())
 	}
-	if n := b.EndWhere(Blocked("demoted"), testRoute.Version); n != 1 {
+	if n := b.EndWhere(ending.New(ending.Blocked, "demoted"), testRoute.Version); n != 1 {
 		t.Errorf("EndWhere of the version = %d, want the one that was left", n)
 	}
 	mine.Abandon()
@@ -148,6 +150,6 @@ func BenchmarkEndWhere(b *testing.B) {
 		}
 	}
 	for b.Loop() {
-		r.EndWhere(Revoked(""), fmt.Sprint("applications/", rand.IntN(20_000)))
+		r.EndWhere(ending.New(ending.Revoked, ""), fmt.Sprint("applications/", rand.IntN(20_000)))
 	}
 }

@@ -7,11 +7,9 @@ import (
 	"sync"
 	"time"
 
+	"github.com/tidegatehq/tidegate/services/gateway/internal/ending"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/relay"
 )
-
-// Totals is what was relayed in the two directions.
-type Totals = relay.Totals
 
 // Route is what the sessions of one route share. It is made once per route and
 // never changed, so that a session costs no strings of its own.
@@ -68,7 +66,7 @@ type Session struct {
 
 	mu      sync.Mutex
 	state   State // Live while Closing
-	ended   *Cause
+	ended   *ending.Ending
 	pending *pending // nil after the handshake
 	info    Info
 
@@ -98,7 +96,7 @@ func (s *Session) Info() Info {
 func (s *Session) State() State {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.state == Live && s.relay.Cause().By != ByNobody {
+	if s.state == Live && s.relay.Ending().By != ending.Nobody {
 		return Closing
 	}
 	return s.state
@@ -115,7 +113,7 @@ func (s *Session) Started() time.Time {
 }
 
 // Totals returns what was relayed up to now.
-func (s *Session) Totals() Totals { return s.relay.Totals() }
+func (s *Session) Totals() ending.Totals { return s.relay.Totals() }
 
 // Last returns when the last data frame came from the client and from the
 // backend, to the precision of the relay's ticks; zero: never.
@@ -152,8 +150,8 @@ func (s *Session) Err() error {
 	if s.state < Live {
 		return nil
 	}
-	if c := s.relay.Cause(); c.By != ByNobody {
-		return &EndedError{c}
+	if e := s.relay.Ending(); e.By != ending.Nobody {
+		return &EndedError{e}
 	}
 	return nil
 }
@@ -226,7 +224,7 @@ func (o *owner) Ended(end relay.Outcome) {
 	s.registry.live.Add(-1)
 	s.registry.remove(s)
 	s.registry.sink(Record{
-		Info: info, Started: end.Started, Ended: end.Ended, Cause: end.Cause,
+		Info: info, Started: end.Started, Ended: end.Ended, Ending: end.Ending,
 		ClientLeg: end.Client, BackendLeg: end.Backend,
 		Totals: end.Totals, Unreported: end.Untaken,
 	})
@@ -234,31 +232,30 @@ func (o *owner) Ended(end relay.Outcome) {
 }
 
 // End ends the session: in its handshake by cancelling Context, live by closes
-// to both legs. The first cause is the one that counts; End reports whether it
-// was this one.
-func (s *Session) End(c Cause) bool {
+// to both legs. Only the first ending counts; End reports whether it was this one.
+func (s *Session) End(e ending.Ending) bool {
 	s.mu.Lock()
 	switch {
 	case s.state == Live:
 		s.mu.Unlock()
-		return s.relay.End(c)
+		return s.relay.End(e)
 	case s.state == Ended || s.ended != nil:
 		s.mu.Unlock()
 		return false
 	}
-	s.ended = &c
-	s.pending.cancel(&EndedError{c})
+	s.ended = &e
+	s.pending.cancel(&EndedError{e})
 	s.mu.Unlock()
 	return true
 }
 
 // cut ends a live session without waiting for anybody.
-func (s *Session) cut(c Cause) {
+func (s *Session) cut(e ending.Ending) {
 	s.mu.Lock()
 	live := s.state == Live
 	s.mu.Unlock()
 	if live {
-		s.relay.Cut(c)
+		s.relay.Cut(e)
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 	"github.com/gobwas/ws"
 	"go.uber.org/goleak"
 
+	"github.com/tidegatehq/tidegate/services/gateway/internal/ending"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/relay"
 	"github.com/tidegatehq/tidegate/services/kit/certs/certtest"
 )
@@ -238,8 +239,8 @@ func TestRecord(t *testing.T) {
 	if r.Info != info {
 		t.Errorf("info = %+v, want %+v", r.Info, info)
 	}
-	if want := (Cause{By: ByClient, Word: "CLOSE", Code: 1000, Detail: "bye"}); r.Cause != want {
-		t.Errorf("cause = %+v, want %+v", r.Cause, want)
+	if want := (ending.Ending{By: ending.Client, Reason: ending.PeerClose, Code: 1000, Detail: "bye"}); r.Ending != want {
+		t.Errorf("ending = %+v, want %+v", r.Ending, want)
 	}
 	if r.ClientLeg.Received != 1000 || r.BackendLeg.Sent != 1000 || r.ClientLeg.Sent != 1000 || r.Totals.FromClient.Messages != 1 || r.Unreported != r.Totals {
 		t.Errorf("record = %+v", r)
@@ -247,7 +248,7 @@ func TestRecord(t *testing.T) {
 	if s.State() != Ended || s.Err() == nil || b.Get("ref") != nil || b.Gauges() != (Gauges{}) || len(b.Where("grants/g")) != 0 {
 		t.Errorf("afterwards: state %v, err %v, gauges %+v", s.State(), s.Err(), b.Gauges())
 	}
-	if s.End(Closed("late")) {
+	if s.End(ending.New(ending.OperatorClose, "late")) {
 		t.Error("End after the end = true")
 	}
 	s.SetExpiry(time.Now())
@@ -265,18 +266,18 @@ func TestEndInHandshake(t *testing.T) {
 	if err := s.Err(); err != nil || ctx.Err() != nil {
 		t.Fatalf("before: %v, %v", err, ctx.Err())
 	}
-	if n := b.EndWhere(Revoked("token"), "grants/g"); n != 1 {
+	if n := b.EndWhere(ending.New(ending.Revoked, "token"), "grants/g"); n != 1 {
 		t.Errorf("EndWhere = %d, want 1", n)
 	}
-	if s.End(Closed("")) {
+	if s.End(ending.New(ending.OperatorClose, "")) {
 		t.Error("second End = true, want false")
 	}
 	<-ctx.Done()
 	var ended *EndedError
-	if !errors.As(context.Cause(ctx), &ended) || ended.Cause.Word != "REVOKED" {
+	if !errors.As(context.Cause(ctx), &ended) || ended.Ending.Reason != ending.Revoked {
 		t.Errorf("cause of the context = %v, want REVOKED", context.Cause(ctx))
 	}
-	if !errors.As(s.Err(), &ended) || ended.Cause.Code != 4001 {
+	if !errors.As(s.Err(), &ended) || ended.Ending.Code != 4001 {
 		t.Errorf("Err = %v", s.Err())
 	}
 	s.Abandon()
@@ -290,13 +291,13 @@ func TestEndInHandshake(t *testing.T) {
 func TestEndBeforeStart(t *testing.T) {
 	b := newBench(t)
 	s := b.register("people/p")
-	b.EndWhere(Blocked("person removed"), "people/p")
+	b.EndWhere(ending.New(ending.Blocked, "person removed"), "people/p")
 	client, backend := b.start(s)
 	if got, want := client.expectClose(4006), "BLOCKED ref="+s.Ref(); got != want {
 		t.Errorf("reason = %q, want %q", got, want)
 	}
 	backend.expectClose(1001)
-	if r := b.record(); r.Cause.Word != "BLOCKED" || r.Cause.Detail != "person removed" || r.ClientLeg.Sent != 4006 {
+	if r := b.record(); r.Ending.Reason != ending.Blocked || r.Ending.Detail != "person removed" || r.ClientLeg.Sent != 4006 {
 		t.Errorf("record = %+v", r)
 	}
 }
@@ -339,7 +340,7 @@ func TestExpiry(t *testing.T) {
 	if got, want := client.expectClose(4001), "EXPIRED ref="+s.Ref(); got != want {
 		t.Errorf("reason = %q, want %q", got, want)
 	}
-	if r := b.record(); r.Cause.Word != "EXPIRED" || r.Grant.Name != "grants/new" {
+	if r := b.record(); r.Ending.Reason != ending.Expired || r.Grant.Name != "grants/new" {
 		t.Errorf("record = %+v", r)
 	}
 }
@@ -348,13 +349,13 @@ func TestOperatorCloses(t *testing.T) {
 	b := newBench(t)
 	s := b.register()
 	client, backend := b.start(s)
-	if !s.End(Closed("by people/admin")) {
+	if !s.End(ending.New(ending.OperatorClose, "by people/admin")) {
 		t.Error("End = false")
 	}
 	client.expectClose(4010)
 	backend.expectClose(1001)
-	if r := b.record(); r.Cause.By != ByOperator || r.Cause.Word != "CLOSED" || r.Cause.Detail != "by people/admin" {
-		t.Errorf("cause = %+v", r.Cause)
+	if r := b.record(); r.Ending.By != ending.Operator || r.Ending.Reason != ending.OperatorClose || r.Ending.Detail != "by people/admin" {
+		t.Errorf("ending = %+v", r.Ending)
 	}
 }
 
@@ -371,7 +372,7 @@ func TestDrain(t *testing.T) {
 	go func() { drained <- b.Drain(context.Background(), 200*time.Millisecond) }()
 	<-waiting.Context().Done()
 	var ended *EndedError
-	if err := context.Cause(waiting.Context()); !errors.As(err, &ended) || ended.Cause.Word != "DRAIN" {
+	if err := context.Cause(waiting.Context()); !errors.As(err, &ended) || ended.Ending.Reason != ending.Drain {
 		t.Errorf("handshake's end = %v, want DRAIN", err)
 	}
 	if _, err := b.New(context.Background(), Info{Route: testRoute}); !errors.Is(err, ErrDraining) {
@@ -406,7 +407,7 @@ func TestDrain(t *testing.T) {
 		t.Errorf("%d records, want %d", len(b.records), n)
 	}
 	for range n {
-		if r := b.record(); r.Cause.Word != "DRAIN" || r.ClientLeg.Sent != 1012 || r.BackendLeg.Sent != 1001 {
+		if r := b.record(); r.Ending.Reason != ending.Drain || r.ClientLeg.Sent != 1012 || r.BackendLeg.Sent != 1001 {
 			t.Errorf("record = %+v", r)
 		}
 	}

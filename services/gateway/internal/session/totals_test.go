@@ -7,14 +7,12 @@ import (
 
 	"github.com/gobwas/ws"
 
-	"github.com/tidegatehq/tidegate/services/gateway/internal/relay"
+	"github.com/tidegatehq/tidegate/services/gateway/internal/ending"
 )
 
-func plus(a, b Totals) Totals {
-	sum := func(a, b relay.Count) relay.Count {
-		return relay.Count{Messages: a.Messages + b.Messages, Frames: a.Frames + b.Frames, Payload: a.Payload + b.Payload, Wire: a.Wire + b.Wire}
-	}
-	return Totals{FromClient: sum(a.FromClient, b.FromClient), FromBackend: sum(a.FromBackend, b.FromBackend)}
+func plus(a, b ending.Totals) ending.Totals {
+	a.Add(&b)
+	return a
 }
 
 // TestCollect collects all the time while sessions relay and end. What is
@@ -23,9 +21,9 @@ func plus(a, b Totals) Totals {
 func TestCollect(t *testing.T) {
 	b := newBench(t)
 	const sessions, messages = 40, 50
-	collected := map[string]Totals{}
+	collected := map[string]ending.Totals{}
 	collect := func() {
-		b.Collect(func(s *Session, added Totals) {
+		b.Collect(func(s *Session, added ending.Totals) {
 			collected[s.Ref()] = plus(collected[s.Ref()], added)
 		})
 	}

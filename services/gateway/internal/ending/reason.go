@@ -1,0 +1,100 @@
+package ending
+
+import "strconv"
+
+// Reason is why a session ended. Its numbers are those of the enum
+// tidegate.usage.v1.EndReason; they are never changed and never used again.
+type Reason uint8
+
+// The end reasons. 11 is kept for text that is not UTF-8, which ends a session as
+// Protocol as long as payload is not looked into.
+const (
+	Unspecified   Reason = 0
+	PeerClose     Reason = 1
+	ClientGone    Reason = 2
+	BackendGone   Reason = 3
+	CloseTimeout  Reason = 4
+	Idle          Reason = 5
+	MaxAge        Reason = 6
+	TooBig        Reason = 7
+	Slow          Reason = 8
+	Flood         Reason = 9
+	Protocol      Reason = 10
+	Expired       Reason = 12
+	Revoked       Reason = 13
+	Blocked       Reason = 14
+	OperatorClose Reason = 15
+	Drain         Reason = 16
+)
+
+// entry is all that there is to know about a reason.
+type entry struct {
+	word string // first in the reason of a close that the gateway originates, in records, and as metric label
+	by   Party  // who ends sessions for this reason
+	code uint16 // the close code that the client gets; 0: none, or the peer's own
+	doc  string // in docs/gateway.md
+}
+
+// reasons is the table. docs/gateway.md has the same rows: a test compares them.
+var reasons = [...]entry{
+	Unspecified: {"UNSPECIFIED", Nobody, 0, ""},
+	PeerClose: {"PEER_CLOSE", Nobody, 0,
+		"A peer closed. The close goes on to the other peer with its code and reason; the other direction flows on until its own close, for 5 s at most."},
+	ClientGone: {"CLIENT_GONE", Client, 0,
+		"The client's connection ended without a close. The backend gets 1001."},
+	BackendGone: {"BACKEND_GONE", Backend, 1014,
+		"The backend's connection ended without a close."},
+	CloseTimeout: {"CLOSE_TIMEOUT", Gateway, 0,
+		"A peer closed, and for 5 s the other did not answer. Whoever closed gets its own code back; the record says `PEER_CLOSE`."},
+	Idle: {"IDLE", Gateway, 1001,
+		"A peer did not answer a ping within 10 s. Pings are sent every 30 s."},
+	MaxAge: {"MAX_AGE", Gateway, 1012,
+		"The session reached its maximum age. The close has a retry hint."},
+	TooBig: {"TOO_BIG", Gateway, 1009,
+		"A message is over 1 MiB. This is decided on the frame header, before the payload is read."},
+	Slow: {"SLOW", Gateway, 1013,
+		"A peer took no byte for 10 s, in which the other was not read. The slow connection is cut."},
+	Flood: {"FLOOD", Gateway, 1008,
+		"A peer sent over 100 control or empty frames in a second."},
+	Protocol: {"PROTOCOL", Gateway, 1002,
+		"A peer violated RFC 6455. The code is 1007 for a close reason that is not UTF-8."},
+	Expired: {"EXPIRED", Gateway, 4001,
+		"The token expired. The close comes within 1 s."},
+	Revoked: {"REVOKED", Gateway, 4001,
+		"The token was revoked or its key deleted. The close comes within 1 s."},
+	Blocked: {"BLOCKED", Gateway, 4006,
+		"The subscription, application or person was deleted, or the version demoted or deleted. The close comes within 1 s."},
+	OperatorClose: {"OPERATOR_CLOSE", Operator, 4010,
+		"An operator closed the session."},
+	Drain: {"DRAIN", Gateway, 1012,
+		"The gateway stops. Closes are spread over the drain time and have a retry hint."},
+}
+
+// row returns what the table has on r. An unknown number has an empty row.
+func (r Reason) row() entry {
+	if int(r) >= len(reasons) {
+		return entry{}
+	}
+	return reasons[r]
+}
+
+// String returns the reason's word. An unknown number is REASON_ and the number.
+func (r Reason) String() string {
+	if word := r.row().word; word != "" {
+		return word
+	}
+	return "REASON_" + strconv.Itoa(int(r))
+}
+
+// Code returns the close code that the client gets. 0 stands for none, or for that
+// of the peer that closed.
+func (r Reason) Code() uint16 { return r.row().code }
+
+// Label returns the reason as the value of a metric's label: its word, or "other"
+// for an unknown number, so that there is a bound to how many there are.
+func (r Reason) Label() string {
+	if word := r.row().word; word != "" {
+		return word
+	}
+	return "other"
+}

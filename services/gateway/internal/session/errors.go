@@ -1,0 +1,17 @@
+package session
+
+import (
+	"errors"
+
+	"github.com/tidegatehq/tidegate/services/gateway/internal/ending"
+)
+
+// ErrDraining is what New returns once Drain was called.
+var ErrDraining = errors.New("gateway is draining")
+
+// EndedError is what the handshake of a session gets when the session was ended
+// during it.
+type EndedError struct{ Ending ending.Ending }
+
+// Error names the reason.
+func (e *EndedError) Error() string { return "session ended: " + e.Ending.Reason.String() }
