@@ -16,10 +16,14 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/reflect/protoregistry"
 
+	_ "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
 	_ "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
+	_ "github.com/tidegatehq/tidegate/gen/go/tidegate/change/v1"
 	_ "github.com/tidegatehq/tidegate/gen/go/tidegate/gateway/v1"
+	_ "github.com/tidegatehq/tidegate/gen/go/tidegate/identity/v1"
+	_ "github.com/tidegatehq/tidegate/gen/go/tidegate/oauth2/v1"
 	_ "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
-	_ "github.com/tidegatehq/tidegate/gen/go/tidegate/watch/v1"
+	_ "github.com/tidegatehq/tidegate/gen/go/tidegate/usage/v1"
 )
 
 // TestCommentsSayTheBounds reads the comments of all fields from the generated

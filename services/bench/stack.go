@@ -15,6 +15,8 @@ import (
 	"google.golang.org/grpc/metadata"
 
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
+	identityv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/identity/v1"
+	oauth2v1 "github.com/tidegatehq/tidegate/gen/go/tidegate/oauth2/v1"
 	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
 	"github.com/tidegatehq/tidegate/services/kit/seal"
 )
@@ -153,8 +155,8 @@ func (s *stack) publish(ctx context.Context, backend string) (token string, err 
 		return "", err
 	}
 	defer subConn.Close()
-	people := subscriptionv1.NewPeopleServiceClient(subConn)
-	in, err := people.SignIn(ctx, &subscriptionv1.SignInRequest{Username: "admin", Password: password}, grpc.WaitForReady(true))
+	users := identityv1.NewUserServiceClient(subConn)
+	in, err := users.SignIn(ctx, &identityv1.SignInRequest{Username: "admin", Password: password}, grpc.WaitForReady(true))
 	if err != nil {
 		return "", err
 	}
@@ -208,9 +210,9 @@ func subscribe(ctx context.Context, conn *grpc.ClientConn, version string) (toke
 	}); err != nil {
 		return "", err
 	}
-	issued, err := subscriptionv1.NewOAuthServiceClient(conn).IssueToken(ctx, &subscriptionv1.IssueTokenRequest{
+	issued, err := oauth2v1.NewOAuth2ServiceClient(conn).IssueToken(ctx, &oauth2v1.IssueTokenRequest{
 		GrantType: "client_credentials",
-		Client:    &subscriptionv1.ClientCredentials{ClientId: key.ConsumerKey, ClientSecret: key.ConsumerSecret},
+		Client:    &oauth2v1.ClientCredentials{ClientId: key.ConsumerKey, ClientSecret: key.ConsumerSecret},
 	})
 	if err != nil {
 		return "", err

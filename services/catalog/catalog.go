@@ -1,6 +1,6 @@
 // Package catalog is the service that owns the catalog of WebSocket APIs: APIs,
-// their versions and plans, for people, and the routes that follow from them, for
-// gateways. Who people are and how they sign in belongs to the subscription
+// their versions and plans, for users, and the routes that follow from them, for
+// gateways. Who users are and how they sign in belongs to the subscription
 // service, serving routes to the gateway.
 package catalog
 
@@ -16,7 +16,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
+	oauth2v1 "github.com/tidegatehq/tidegate/gen/go/tidegate/oauth2/v1"
 	"github.com/tidegatehq/tidegate/services/catalog/internal/api"
 	"github.com/tidegatehq/tidegate/services/catalog/internal/store"
 	"github.com/tidegatehq/tidegate/services/kit/change"
@@ -33,9 +33,9 @@ import (
 type Config struct {
 	// DB is the URL of the database, postgres:// or sqlite:.
 	DB string
-	// GRPC says where people and services call.
+	// GRPC says where users and services call.
 	GRPC grpcserver.Config
-	// Subscription is where the keys of people's tokens come from.
+	// Subscription is where the keys of users' tokens come from.
 	Subscription grpcclient.Config
 	// GatewayURLs are the addresses of gateways that versions are advertised at,
 	// separated by commas; empty for none.
@@ -121,7 +121,7 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 		return err
 	}
 	defer cfg.Subscription.Close(subscription)
-	keys := identity.NewKeys(identity.RemoteKeySet(subscriptionv1.NewOAuthServiceClient(subscription)), time.Now)
+	keys := identity.NewKeys(identity.RemoteKeySet(oauth2v1.NewOAuth2ServiceClient(subscription)), time.Now)
 	checks, err := validate.New()
 	if err != nil {
 		return err

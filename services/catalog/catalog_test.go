@@ -15,9 +15,9 @@ import (
 	"go.uber.org/goleak"
 	"google.golang.org/grpc"
 
+	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
-	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
-	watchv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/watch/v1"
+	oauth2v1 "github.com/tidegatehq/tidegate/gen/go/tidegate/oauth2/v1"
 	"github.com/tidegatehq/tidegate/services/kit/identity"
 	"github.com/tidegatehq/tidegate/services/kit/identity/identitytest"
 	"github.com/tidegatehq/tidegate/services/kit/memnet"
@@ -30,11 +30,11 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func quiet() *slog.Logger { return slog.New(slog.NewTextHandler(io.Discard, nil)) }
 
-// signing serves the keys of people's tokens, as the subscription service does.
+// signing serves the keys of users' tokens, as the subscription service does.
 func signing(t *testing.T) (*identitytest.Signer, *grpc.ClientConn) {
 	t.Helper()
 	signer, lis, srv := identitytest.New(t), memnet.Listen("subscription"), grpc.NewServer()
-	subscriptionv1.RegisterOAuthServiceServer(srv, signer)
+	oauth2v1.RegisterOAuth2ServiceServer(srv, signer)
 	done := make(chan error, 1)
 	go func() { done <- srv.Serve(lis) }()
 	conn, err := lis.Dial(identity.Catalog)
@@ -54,16 +54,16 @@ func signing(t *testing.T) (*identitytest.Signer, *grpc.ClientConn) {
 // instance is a running catalog.
 type instance struct {
 	catalog catalogv1.CatalogServiceClient
-	routes  catalogv1.RouteServiceClient
+	routes  backplanev1.RouteServiceClient
 	stop    func()
 }
 
 // start runs a catalog with the database at url until stop or the test's end.
 func start(t *testing.T, url string, subscription *grpc.ClientConn) *instance {
 	t.Helper()
-	people, services := memnet.Listen("people"), memnet.Listen("services")
+	users, services := memnet.Listen("users"), memnet.Listen("services")
 	cfg := Config{DB: url, AuditKeep: 1000 * time.Hour, GatewayURLs: "ws://gw/"}
-	cfg.GRPC.Listener, cfg.GRPC.InternalListener, cfg.GRPC.Drain = people, services, time.Second
+	cfg.GRPC.Listener, cfg.GRPC.InternalListener, cfg.GRPC.Drain = users, services, time.Second
 	cfg.Subscription.Conn = subscription
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
@@ -75,7 +75,7 @@ func start(t *testing.T, url string, subscription *grpc.ClientConn) *instance {
 		}
 		return conn
 	}
-	front, back := dial(people, ""), dial(services, identity.Gateway)
+	front, back := dial(users, ""), dial(services, identity.Gateway)
 	stopped := false
 	stop := func() {
 		if stopped {
@@ -90,7 +90,7 @@ func start(t *testing.T, url string, subscription *grpc.ClientConn) *instance {
 		}
 	}
 	t.Cleanup(stop)
-	return &instance{catalog: catalogv1.NewCatalogServiceClient(front), routes: catalogv1.NewRouteServiceClient(back), stop: stop}
+	return &instance{catalog: catalogv1.NewCatalogServiceClient(front), routes: backplanev1.NewRouteServiceClient(back), stop: stop}
 }
 
 // A catalog that is stopped and started has its data and its history again.
@@ -116,15 +116,15 @@ func TestRestart(t *testing.T) {
 	if err != nil || got.GetEtag() != made.GetEtag() || got.GetDisplayName() != "Echo" {
 		t.Errorf("GetApi after a restart = %v, %v", got, err)
 	}
-	if w := watch(t, second, cursor); w.reset != watchv1.Begin_RESET_UNSPECIFIED {
+	if w := watch(t, second, cursor); w.reset != backplanev1.Begin_RESET_UNSPECIFIED {
 		t.Errorf("a watch after a restart begins with %v, want no snapshot", w.reset)
 	}
 }
 
 // begun is a watch that has begun.
 type begun struct {
-	stream grpc.BidiStreamingClient[catalogv1.WatchRoutesRequest, catalogv1.WatchRoutesResponse]
-	reset  watchv1.Begin_Reset
+	stream grpc.BidiStreamingClient[backplanev1.WatchRoutesRequest, backplanev1.WatchRoutesResponse]
+	reset  backplanev1.Begin_Reset
 	cursor string
 	number uint64
 }
@@ -139,15 +139,15 @@ func watch(t *testing.T, i *instance, since string) *begun {
 		t.Fatal(err)
 	}
 	w := &begun{stream: stream}
-	hello := &watchv1.Hello{Instance: "gateway-1", Kind: "gateway", Since: since}
-	err = stream.Send(&catalogv1.WatchRoutesRequest{Body: &catalogv1.WatchRoutesRequest_Hello{Hello: hello}})
+	hello := &backplanev1.Hello{Instance: "gateway-1", Kind: "gateway", Since: since}
+	err = stream.Send(&backplanev1.WatchRoutesRequest{Body: &backplanev1.WatchRoutesRequest_Hello{Hello: hello}})
 	for err == nil {
-		var m *catalogv1.WatchRoutesResponse
+		var m *backplanev1.WatchRoutesResponse
 		if m, err = stream.Recv(); err != nil {
 			break
 		}
 		if b := m.GetBegin(); b != nil {
-			if w.reset = b.GetReset_(); w.reset == watchv1.Begin_RESET_UNSPECIFIED {
+			if w.reset = b.GetReset_(); w.reset == backplanev1.Begin_RESET_UNSPECIFIED {
 				return w
 			}
 		}
@@ -199,8 +199,8 @@ func TestReplicas(t *testing.T) {
 			want++
 		}
 	}
-	ack := &watchv1.Ack{Number: w.number + 2}
-	if err := w.stream.Send(&catalogv1.WatchRoutesRequest{Body: &catalogv1.WatchRoutesRequest_Ack{Ack: ack}}); err != nil {
+	ack := &backplanev1.Ack{Number: w.number + 2}
+	if err := w.stream.Send(&backplanev1.WatchRoutesRequest{Body: &backplanev1.WatchRoutesRequest_Ack{Ack: ack}}); err != nil {
 		t.Fatal(err)
 	}
 	applied, err := one.catalog.WaitApplied(t.Context(), &catalogv1.WaitAppliedRequest{Number: w.number + 2}, ann)
@@ -285,7 +285,7 @@ func TestRunRefuses(t *testing.T) {
 		other:                                "-db: this database belongs to the subscription service",
 	} {
 		cfg := Config{DB: url, AuditKeep: 1000 * time.Hour}
-		cfg.GRPC.Listener, cfg.GRPC.InternalListener = memnet.Listen("people"), memnet.Listen("services")
+		cfg.GRPC.Listener, cfg.GRPC.InternalListener = memnet.Listen("users"), memnet.Listen("services")
 		cfg.Subscription.Conn = conn
 		if err := Run(t.Context(), cfg, quiet()); err == nil || err.Error() != want {
 			t.Errorf("Run on %s = %v, want %q", url, err, want)

@@ -297,7 +297,7 @@ func (c *apiGetCmd) Run(ctx context.Context, s *shell) error {
 	label := cl.labels()
 	fields := [][2]string{
 		{"API", api.GetDisplayName()}, {"Name", api.GetName()}, {"Context", api.GetContext()},
-		{"Owner", label.person(ctx, api.GetOwner())}, {"Description", api.GetDescription()},
+		{"Owner", label.user(ctx, api.GetOwner())}, {"Description", api.GetDescription()},
 		{"Created", when(api.GetCreateTime())}, {"Changed", when(api.GetUpdateTime())},
 	}
 	for _, v := range versions {

@@ -110,7 +110,7 @@ func (c *appListCmd) Run(ctx context.Context, s *shell) error {
 	label := cl.labels()
 	var rows [][]string
 	for _, a := range list.GetApplications() {
-		rows = append(rows, []string{a.GetDisplayName(), label.person(ctx, a.GetOwner()), a.GetDescription(), a.GetName()})
+		rows = append(rows, []string{a.GetDisplayName(), label.user(ctx, a.GetOwner()), a.GetDescription(), a.GetName()})
 	}
 	return s.printTable([]string{"APPLICATION", "OWNER", "DESCRIPTION", "NAME"}, rows)
 }
@@ -143,7 +143,7 @@ func (c *appGetCmd) Run(ctx context.Context, s *shell) error {
 	}
 	label := cl.labels()
 	fields := [][2]string{
-		{"Application", app.GetDisplayName()}, {"Name", app.GetName()}, {"Owner", label.person(ctx, app.GetOwner())},
+		{"Application", app.GetDisplayName()}, {"Name", app.GetName()}, {"Owner", label.user(ctx, app.GetOwner())},
 		{"Description", app.GetDescription()}, {"Created", when(app.GetCreateTime())},
 	}
 	for _, k := range keys {

@@ -1,4 +1,4 @@
-// Package cli is Tidegate's command line: people's commands over the public
+// Package cli is Tidegate's command line: users' commands over the public
 // gRPC API, and those that need no server. What a command does stands in the
 // file of its noun. The server itself is started by a function that is given.
 package cli
@@ -82,7 +82,7 @@ type grammar struct {
 	Session sessionCmds `cmd:"" help:"Live sessions."`
 	Record  recordCmds  `cmd:"" help:"Records of ended sessions."`
 	Usage   usageCmd    `cmd:"" help:"What passed through gateways."`
-	Person  personCmds  `cmd:"" help:"People."`
+	User    userCmds    `cmd:"" help:"Users."`
 
 	Certs   certsCmd   `cmd:"" help:"Make an authority, and a certificate and a key for each service."`
 	Version versionCmd `cmd:"" help:"Show the version."`
@@ -155,7 +155,7 @@ func Main(ctx context.Context, p Program) (code int) {
 	return exitOK
 }
 
-// habits turns what people type from habit into what it means here.
+// habits turns what users type from habit into what it means here.
 func habits(args []string) []string {
 	switch args[0] {
 	case "help":

@@ -25,7 +25,10 @@ import (
 	"github.com/tidegatehq/tidegate/gen"
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
 	gatewayv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/gateway/v1"
+	identityv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/identity/v1"
+	oauth2v1 "github.com/tidegatehq/tidegate/gen/go/tidegate/oauth2/v1"
 	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
+	usagev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/usage/v1"
 )
 
 const (
@@ -37,7 +40,7 @@ const (
 	fresh = 30 * time.Second
 )
 
-// client calls one server in the name of the person who is signed in there.
+// client calls one server in the name of the user who is signed in there.
 type client struct {
 	address string
 	ca      string // file, or ""
@@ -46,10 +49,10 @@ type client struct {
 	conn    *grpc.ClientConn
 
 	catalog  catalogv1.CatalogServiceClient
-	people   subscriptionv1.PeopleServiceClient
+	users    identityv1.UserServiceClient
 	subs     subscriptionv1.SubscriptionServiceClient
-	oauth    subscriptionv1.OAuthServiceClient
-	usage    subscriptionv1.UsageServiceClient
+	oauth    oauth2v1.OAuth2ServiceClient
+	usage    usagev1.UsageServiceClient
 	sessions gatewayv1.SessionServiceClient
 
 	mu      sync.Mutex
@@ -87,10 +90,10 @@ func (s *shell) dial() (*client, error) {
 		return nil, err
 	}
 	c.catalog = catalogv1.NewCatalogServiceClient(c.conn)
-	c.people = subscriptionv1.NewPeopleServiceClient(c.conn)
+	c.users = identityv1.NewUserServiceClient(c.conn)
 	c.subs = subscriptionv1.NewSubscriptionServiceClient(c.conn)
-	c.oauth = subscriptionv1.NewOAuthServiceClient(c.conn)
-	c.usage = subscriptionv1.NewUsageServiceClient(c.conn)
+	c.oauth = oauth2v1.NewOAuth2ServiceClient(c.conn)
+	c.usage = usagev1.NewUsageServiceClient(c.conn)
 	c.sessions = gatewayv1.NewSessionServiceClient(c.conn)
 	s.client = c
 	return c, nil
@@ -182,10 +185,10 @@ func (n *noting) Clone() credentials.TransportCredentials {
 // open reports whether a method needs no sign-in.
 func open(method string) bool {
 	switch method {
-	case subscriptionv1.PeopleService_SignIn_FullMethodName,
-		subscriptionv1.PeopleService_RefreshSignIn_FullMethodName,
-		subscriptionv1.PeopleService_SignOut_FullMethodName,
-		subscriptionv1.OAuthService_GetSigningKeys_FullMethodName:
+	case identityv1.UserService_SignIn_FullMethodName,
+		identityv1.UserService_RefreshSignIn_FullMethodName,
+		identityv1.UserService_SignOut_FullMethodName,
+		oauth2v1.OAuth2Service_GetSigningKeys_FullMethodName:
 		return true
 	}
 	return false
@@ -261,7 +264,7 @@ func (c *client) token(ctx context.Context, stale string) (string, error) {
 			token = server.SignIn.AccessToken
 			return nil
 		}
-		answer, err := c.people.RefreshSignIn(ctx, &subscriptionv1.RefreshSignInRequest{RefreshToken: server.SignIn.RefreshToken})
+		answer, err := c.users.RefreshSignIn(ctx, &identityv1.RefreshSignInRequest{RefreshToken: server.SignIn.RefreshToken})
 		if status.Code(err) == codes.Unauthenticated {
 			return errors.New("the sign-in has ended; sign in again with: tidegate login")
 		}
@@ -276,9 +279,9 @@ func (c *client) token(ctx context.Context, stale string) (string, error) {
 }
 
 // newSignIn returns what is kept of a sign-in.
-func newSignIn(answer *subscriptionv1.SignInResponse) *signIn {
+func newSignIn(answer *identityv1.SignInResponse) *signIn {
 	return &signIn{
-		Username:      answer.GetPerson().GetUsername(),
+		Username:      answer.GetUser().GetUsername(),
 		AccessToken:   answer.GetAccessToken(),
 		Expires:       answer.GetExpireTime().AsTime(),
 		RefreshToken:  answer.GetRefreshToken(),

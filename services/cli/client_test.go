@@ -21,13 +21,14 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/tidegatehq/tidegate/gen"
+	identityv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/identity/v1"
 	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
 	"github.com/tidegatehq/tidegate/services/kit/pki"
 )
 
 // fakeServer signs anybody in and counts. A refresh token works once.
 type fakeServer struct {
-	subscriptionv1.UnimplementedPeopleServiceServer
+	identityv1.UnimplementedUserServiceServer
 	subscriptionv1.UnimplementedSubscriptionServiceServer
 
 	addr, ca string
@@ -67,7 +68,7 @@ func newFakeServer(t *testing.T, more ...func(*grpc.Server)) *fakeServer {
 	}
 	f := &fakeServer{addr: lis.Addr().String(), ca: ca, cert: cert, life: time.Hour, applied: true}
 	srv := grpc.NewServer(grpc.Creds(credentials.NewServerTLSFromCert(&cert)))
-	subscriptionv1.RegisterPeopleServiceServer(srv, f)
+	identityv1.RegisterUserServiceServer(srv, f)
 	subscriptionv1.RegisterSubscriptionServiceServer(srv, f)
 	for _, register := range more {
 		register(srv)
@@ -83,16 +84,16 @@ func newFakeServer(t *testing.T, more ...func(*grpc.Server)) *fakeServer {
 	return f
 }
 
-func (f *fakeServer) tokens() *subscriptionv1.SignInResponse {
+func (f *fakeServer) tokens() *identityv1.SignInResponse {
 	f.access += "a"
 	f.refresh += "r"
-	return &subscriptionv1.SignInResponse{
+	return &identityv1.SignInResponse{
 		AccessToken: f.access, ExpireTime: timestamppb.New(time.Now().Add(f.life)), RefreshToken: f.refresh,
-		Person: &subscriptionv1.Person{Username: "admin", Roles: []subscriptionv1.Person_Role{subscriptionv1.Person_ROLE_ADMIN}},
+		User: &identityv1.User{Username: "admin", Roles: []identityv1.User_Role{identityv1.User_ROLE_ADMIN}},
 	}
 }
 
-func (f *fakeServer) SignIn(_ context.Context, req *subscriptionv1.SignInRequest) (*subscriptionv1.SignInResponse, error) {
+func (f *fakeServer) SignIn(_ context.Context, req *identityv1.SignInRequest) (*identityv1.SignInResponse, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if req.GetPassword() != "secret" {
@@ -101,7 +102,7 @@ func (f *fakeServer) SignIn(_ context.Context, req *subscriptionv1.SignInRequest
 	return f.tokens(), nil
 }
 
-func (f *fakeServer) RefreshSignIn(_ context.Context, req *subscriptionv1.RefreshSignInRequest) (*subscriptionv1.SignInResponse, error) {
+func (f *fakeServer) RefreshSignIn(_ context.Context, req *identityv1.RefreshSignInRequest) (*identityv1.SignInResponse, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if req.GetRefreshToken() != f.refresh {
@@ -112,17 +113,17 @@ func (f *fakeServer) RefreshSignIn(_ context.Context, req *subscriptionv1.Refres
 	return f.tokens(), nil
 }
 
-func (f *fakeServer) SignOut(context.Context, *subscriptionv1.SignOutRequest) (*emptypb.Empty, error) {
+func (f *fakeServer) SignOut(context.Context, *identityv1.SignOutRequest) (*emptypb.Empty, error) {
 	return &emptypb.Empty{}, nil
 }
 
-func (f *fakeServer) GetPerson(ctx context.Context, _ *subscriptionv1.GetPersonRequest) (*subscriptionv1.Person, error) {
+func (f *fakeServer) GetUser(ctx context.Context, _ *identityv1.GetUserRequest) (*identityv1.User, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if got := metadata.ValueFromIncomingContext(ctx, "authorization"); !slices.Equal(got, []string{"Bearer " + f.access}) {
 		return nil, status.Error(codes.Unauthenticated, "the token is not valid")
 	}
-	return &subscriptionv1.Person{Name: "people/1", Username: "admin"}, nil
+	return &identityv1.User{Name: "users/1", Username: "admin"}, nil
 }
 
 func (f *fakeServer) CreateApplication(ctx context.Context, req *subscriptionv1.CreateApplicationRequest) (*subscriptionv1.Application, error) {

@@ -36,9 +36,9 @@ var arguments = map[string]string{
 	"subscription.plan":             "--plan",
 	"subscription.version":          "VERSION",
 	"subscription.application":      "APP",
-	"person.username":               "USERNAME",
-	"person.display_name":           "--display-name",
-	"person.roles":                  "--role",
+	"user.username":                 "USERNAME",
+	"user.display_name":             "--display-name",
+	"user.roles":                    "--role",
 	"username":                      "--username",
 	"password":                      "the password",
 	"new_password":                  "the new password",
@@ -46,7 +46,7 @@ var arguments = map[string]string{
 	"client.client_id":              "--key",
 	"client.client_secret":          "--secret",
 	"number":                        "the change",
-	"create_person_request.person":  "USERNAME",
+	"create_user_request.user":      "USERNAME",
 	"create_version_request.parent": "API",
 }
 

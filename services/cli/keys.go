@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	oauth2v1 "github.com/tidegatehq/tidegate/gen/go/tidegate/oauth2/v1"
 	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
 	"github.com/tidegatehq/tidegate/services/cli/internal/oauth"
 	"github.com/tidegatehq/tidegate/services/kit/quote"
@@ -283,7 +284,7 @@ func (f *tokenFlags) endpoint(ctx context.Context, s *shell, app string) (*oauth
 	}
 	portal := f.Portal
 	if portal == "" {
-		keys, err := cl.oauth.GetSigningKeys(ctx, &subscriptionv1.GetSigningKeysRequest{})
+		keys, err := cl.oauth.GetSigningKeys(ctx, &oauth2v1.GetSigningKeysRequest{})
 		if err != nil {
 			return nil, none, err
 		}

@@ -4,10 +4,11 @@ import (
 	"context"
 
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
+	identityv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/identity/v1"
 	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
 )
 
-// labels finds the names that people gave for resource names, for tables. What
+// labels finds the names that users gave for resource names, for tables. What
 // cannot be read keeps its resource name.
 type labels struct {
 	client *client
@@ -62,9 +63,9 @@ func (l *labels) application(ctx context.Context, name string) string {
 	})
 }
 
-func (l *labels) person(ctx context.Context, name string) string {
+func (l *labels) user(ctx context.Context, name string) string {
 	return l.of(name, func() (string, error) {
-		p, err := l.client.people.GetPerson(ctx, &subscriptionv1.GetPersonRequest{Name: name})
+		p, err := l.client.users.GetUser(ctx, &identityv1.GetUserRequest{Name: name})
 		return p.GetUsername(), err
 	})
 }

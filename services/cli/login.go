@@ -10,7 +10,7 @@ import (
 
 	"golang.org/x/term"
 
-	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
+	identityv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/identity/v1"
 )
 
 // loginCmd signs in.
@@ -31,7 +31,7 @@ func (c *loginCmd) Run(ctx context.Context, s *shell) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.global.Timeout)
 	defer cancel()
-	answer, err := cl.people.SignIn(ctx, &subscriptionv1.SignInRequest{Username: c.Username, Password: password})
+	answer, err := cl.users.SignIn(ctx, &identityv1.SignInRequest{Username: c.Username, Password: password})
 	if err != nil {
 		if st, ok := statusOf(err); ok && st.Code().String() == "Unauthenticated" {
 			return errors.New(st.Message())
@@ -48,14 +48,14 @@ func (c *loginCmd) Run(ctx context.Context, s *shell) error {
 		return err
 	}
 	if s.json() {
-		return s.printJSON(answer.GetPerson())
+		return s.printJSON(answer.GetUser())
 	}
-	_, err = fmt.Fprintf(s.Stdout, "Signed in to %s as %s (%s).\n", cl.address, answer.GetPerson().GetUsername(), roles(answer.GetPerson()))
+	_, err = fmt.Fprintf(s.Stdout, "Signed in to %s as %s (%s).\n", cl.address, answer.GetUser().GetUsername(), roles(answer.GetUser()))
 	return err
 }
 
-// roles lists a person's roles.
-func roles(p *subscriptionv1.Person) string {
+// roles lists a user's roles.
+func roles(p *identityv1.User) string {
 	var names []string
 	for _, r := range p.GetRoles() {
 		names = append(names, word(r, "ROLE_"))
@@ -143,7 +143,7 @@ func (c *logoutCmd) Run(ctx context.Context, s *shell) error {
 		s.note("Nobody was signed in to %s.", cl.address)
 		return nil
 	}
-	if _, err := cl.people.SignOut(ctx, &subscriptionv1.SignOutRequest{RefreshToken: ended.RefreshToken}); err != nil {
+	if _, err := cl.users.SignOut(ctx, &identityv1.SignOutRequest{RefreshToken: ended.RefreshToken}); err != nil {
 		return fmt.Errorf("signed out here, but not at the server: %w", s.explain(err))
 	}
 	s.note("Signed out of %s.", cl.address)
@@ -153,18 +153,18 @@ func (c *logoutCmd) Run(ctx context.Context, s *shell) error {
 // whoamiCmd shows who is signed in.
 type whoamiCmd struct{}
 
-// Run shows the person.
+// Run shows the user.
 func (c *whoamiCmd) Run(ctx context.Context, s *shell) error {
 	cl, err := s.dial()
 	if err != nil {
 		return err
 	}
-	p, err := cl.people.GetPerson(ctx, &subscriptionv1.GetPersonRequest{Name: "people/me"})
+	p, err := cl.users.GetUser(ctx, &identityv1.GetUserRequest{Name: "users/me"})
 	if err != nil {
 		return err
 	}
 	if s.json() {
 		return s.printJSON(p)
 	}
-	return s.printPerson(p, cl.address)
+	return s.printUser(p, cl.address)
 }

@@ -10,6 +10,7 @@ import (
 	"google.golang.org/grpc/codes"
 
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
+	identityv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/identity/v1"
 	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
 	"github.com/tidegatehq/tidegate/services/kit/quote"
 )
@@ -235,25 +236,25 @@ func (c *client) application(ctx context.Context, arg, text string) (*subscripti
 	return nil, fmt.Errorf("%s: %d applications are called %q: give one of %s", arg, len(found), text, strings.Join(names, ", "))
 }
 
-// person returns the person that the argument USERNAME names: their resource name, "me", or
+// user returns the user that the argument USERNAME names: their resource name, "me", or
 // their username.
-func (c *client) person(ctx context.Context, text string) (*subscriptionv1.Person, error) {
+func (c *client) user(ctx context.Context, text string) (*identityv1.User, error) {
 	if text == "me" {
-		text = "people/me"
+		text = "users/me"
 	}
-	if named(text, "people") {
-		p, err := c.people.GetPerson(ctx, &subscriptionv1.GetPersonRequest{Name: text})
+	if named(text, "users") {
+		p, err := c.users.GetUser(ctx, &identityv1.GetUserRequest{Name: text})
 		if absent(err) {
-			err = unknown("USERNAME", "person", text, "person list")
+			err = unknown("USERNAME", "user", text, "user list")
 		}
 		return p, err
 	}
-	list, err := c.people.ListPeople(ctx, &subscriptionv1.ListPeopleRequest{Filter: filter("username", text)})
+	list, err := c.users.ListUsers(ctx, &identityv1.ListUsersRequest{Filter: filter("username", text)})
 	if err != nil && !absent(err) {
 		return nil, err
 	}
-	if len(list.GetPeople()) == 0 {
-		return nil, unknown("USERNAME", "person", text, "person list")
+	if len(list.GetUsers()) == 0 {
+		return nil, unknown("USERNAME", "user", text, "user list")
 	}
-	return list.GetPeople()[0], nil
+	return list.GetUsers()[0], nil
 }

@@ -7,7 +7,7 @@ import (
 	"strings"
 
 	gatewayv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/gateway/v1"
-	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
+	usagev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/usage/v1"
 )
 
 // sessionCmds are the commands about live sessions.
@@ -132,7 +132,7 @@ func (c *recordListCmd) Run(ctx context.Context, s *shell) error {
 	if c.Cause != "" {
 		only = join(only, filter("cause", strings.ToUpper(c.Cause)))
 	}
-	list, err := cl.usage.ListSessionRecords(ctx, &subscriptionv1.ListSessionRecordsRequest{PageSize: c.Limit, Filter: only})
+	list, err := cl.usage.ListSessionRecords(ctx, &usagev1.ListSessionRecordsRequest{PageSize: c.Limit, Filter: only})
 	if err != nil && !absent(err) {
 		return err
 	}
@@ -171,7 +171,7 @@ func (c *recordGetCmd) Run(ctx context.Context, s *shell) error {
 		return err
 	}
 	name := "sessionRecords/" + strings.TrimPrefix(c.Ref, "sessionRecords/")
-	r, err := cl.usage.GetSessionRecord(ctx, &subscriptionv1.GetSessionRecordRequest{Name: name})
+	r, err := cl.usage.GetSessionRecord(ctx, &usagev1.GetSessionRecordRequest{Name: name})
 	if absent(err) {
 		return unknown("REF", "record", c.Ref, "record list")
 	}
@@ -208,9 +208,9 @@ func (c *usageCmd) Run(ctx context.Context, s *shell) error {
 	if err != nil {
 		return err
 	}
-	list := &subscriptionv1.ListUsageResponse{}
+	list := &usagev1.ListUsageResponse{}
 	err = everyPage(func(token string) (string, error) {
-		page, err := cl.usage.ListUsage(ctx, &subscriptionv1.ListUsageRequest{Filter: only, PageSize: pageSize, PageToken: token})
+		page, err := cl.usage.ListUsage(ctx, &usagev1.ListUsageRequest{Filter: only, PageSize: pageSize, PageToken: token})
 		list.Usage = append(list.Usage, page.GetUsage()...)
 		return page.GetNextPageToken(), err
 	})

@@ -37,7 +37,7 @@ type serverState struct {
 	Keys map[string]storedKey `json:"keys,omitempty"`
 }
 
-// signIn is a person's sign-in.
+// signIn is a user's sign-in.
 type signIn struct {
 	Username      string    `json:"username"`
 	AccessToken   string    `json:"access_token"`

@@ -9,28 +9,28 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
-	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
+	identityv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/identity/v1"
 )
 
-// TestRoles lets people with different roles try each other's work.
+// TestRoles lets users with different roles try each other's work.
 func TestRoles(t *testing.T) {
 	t.Parallel()
 	s := onSQLite(t)
 	root := s.newShell(t)
 	root.run(t, "login", "--password-file", s.PasswordFile)
 	backend := newBackend(t)
-	people := map[string]*shell{}
+	users := map[string]*shell{}
 	for _, role := range []string{"creator", "publisher", "subscriber"} {
 		password := role + " has a long password\n"
-		if _, stderr, code := root.try(t, password, "person", "create", role, "--role", role); code != 0 {
-			t.Fatalf("person create %s = %d, %q", role, code, stderr)
+		if _, stderr, code := root.try(t, password, "user", "create", role, "--role", role); code != 0 {
+			t.Fatalf("user create %s = %d, %q", role, code, stderr)
 		}
-		people[role] = s.newShell(t)
-		if _, stderr, code := people[role].try(t, password, "login", "-u", role); code != 0 {
+		users[role] = s.newShell(t)
+		if _, stderr, code := users[role].try(t, password, "login", "-u", role); code != 0 {
 			t.Fatalf("login as %s = %d, %q", role, code, stderr)
 		}
 	}
-	root.says(t, []string{"admin", "creator", "publisher", "subscriber"}, "person", "list")
+	root.says(t, []string{"admin", "creator", "publisher", "subscriber"}, "user", "list")
 	for _, c := range []struct {
 		role string
 		args []string
@@ -41,41 +41,41 @@ func TestRoles(t *testing.T) {
 		{"creator", []string{"api", "publish", "Mine"}, "needs the role"},
 		{"publisher", []string{"api", "publish", "Mine"}, `VERSION: there is no version "Mine" that you may see`},
 		{"subscriber", []string{"api", "get", "Mine"}, `API: there is no API "Mine" that you may see`},
-		{"subscriber", []string{"person", "list"}, "needs the role"},
+		{"subscriber", []string{"user", "list"}, "needs the role"},
 		{"creator", []string{"app", "create", "Mine"}, "needs the role"},
 		{"subscriber", []string{"app", "create", "Mine"}, ""},
 		{"creator", []string{"app", "get", "Mine"}, `APP: there is no application "Mine" that you may see`},
 	} {
-		_, stderr, code := people[c.role].try(t, "", c.args...)
+		_, stderr, code := users[c.role].try(t, "", c.args...)
 		if want := min(len(c.want), 1); code != want || !strings.Contains(stderr, c.want) {
 			t.Errorf("%s: tidegate %q = %d, %q, want %d, %q", c.role, c.args, code, stderr, want, c.want)
 		}
 	}
-	root.says(t, []string{"creator, publisher"}, "person", "roles", "creator", "--role", "creator", "--role", "publisher")
+	root.says(t, []string{"creator, publisher"}, "user", "roles", "creator", "--role", "creator", "--role", "publisher")
 	// Roles are those of the token, which is fetched anew at a sign-in.
-	if _, stderr, code := people["creator"].try(t, "creator has a long password\n", "login", "-u", "creator"); code != 0 {
+	if _, stderr, code := users["creator"].try(t, "creator has a long password\n", "login", "-u", "creator"); code != 0 {
 		t.Fatalf("login = %d, %q", code, stderr)
 	}
-	people["creator"].says(t, []string{"Published"}, "api", "publish", "Mine")
-	people["subscriber"].says(t, []string{"Subscribed"}, "subscribe", "Mine", "Mine/1.0.0")
-	people["subscriber"].run(t, "keys", "generate", "Mine")
+	users["creator"].says(t, []string{"Published"}, "api", "publish", "Mine")
+	users["subscriber"].says(t, []string{"Subscribed"}, "subscribe", "Mine", "Mine/1.0.0")
+	users["subscriber"].run(t, "keys", "generate", "Mine")
 
-	if _, stderr, code := people["subscriber"].try(t, "subscriber has a long password\nsubscriber has another one\n", "person", "password"); code != 0 {
-		t.Errorf("person password = %d, %q", code, stderr)
+	if _, stderr, code := users["subscriber"].try(t, "subscriber has a long password\nsubscriber has another one\n", "user", "password"); code != 0 {
+		t.Errorf("user password = %d, %q", code, stderr)
 	}
-	if _, _, code := people["subscriber"].try(t, "subscriber has another one\n", "login", "-u", "subscriber"); code != 0 {
+	if _, _, code := users["subscriber"].try(t, "subscriber has another one\n", "login", "-u", "subscriber"); code != 0 {
 		t.Errorf("login with the new password = %d", code)
 	}
 
-	// A person who is removed takes their live sessions along.
-	stdout, stderr, code := people["subscriber"].try(t, "still here\n", "connect", s.WS+"/mine", "--app", "Mine")
+	// A user who is removed takes their live sessions along.
+	stdout, stderr, code := users["subscriber"].try(t, "still here\n", "connect", s.WS+"/mine", "--app", "Mine")
 	if code != 0 || stdout != "still here\n" {
 		t.Errorf("connect = %q, %q, %d, want an echo", stdout, stderr, code)
 	}
-	token := strings.TrimSpace(people["subscriber"].run(t, "token", "Mine"))
+	token := strings.TrimSpace(users["subscriber"].run(t, "token", "Mine"))
 	conn := s.connect(t, s.WS+"/mine", token)
 	echo(t, conn, websocket.MessageText, "here")
-	root.says(t, []string{"Deleted  subscriber"}, "person", "delete", "subscriber")
+	root.says(t, []string{"Deleted  subscriber"}, "user", "delete", "subscriber")
 	if code, reason := closed(t, conn); code != 4006 {
 		t.Errorf("closed with %d %q, want 4006", code, reason)
 	}
@@ -99,7 +99,7 @@ func TestHandshakes(t *testing.T) {
 		{"no credential", s.WS + x.path, "", 401},
 		{"nonsense", s.WS + x.path, "nonsense", 401},
 		{"changed", s.WS + x.path, token[:len(token)-4] + "AAAA", 401},
-		{"a person's token", s.WS + x.path, p.token, 401},
+		{"a user's token", s.WS + x.path, p.token, 401},
 		{"of an application that is not subscribed", s.WS + x.path, otherToken, 403},
 		{"no such version", s.WS + "/door/9.9.9", token, 404},
 		{"no such API", s.WS + "/nothing/1.0.0", token, 404},
@@ -121,7 +121,7 @@ func TestHandshakes(t *testing.T) {
 	// The control plane refuses an application's token.
 	as := *p
 	as.token = token
-	if _, err := as.people.GetPerson(as.ctx(t), &subscriptionv1.GetPersonRequest{Name: "people/me"}); status.Code(err) != codes.Unauthenticated {
-		t.Errorf("GetPerson with an application's token = %v, want UNAUTHENTICATED", err)
+	if _, err := as.users.GetUser(as.ctx(t), &identityv1.GetUserRequest{Name: "users/me"}); status.Code(err) != codes.Unauthenticated {
+		t.Errorf("GetUser with an application's token = %v, want UNAUTHENTICATED", err)
 	}
 }

@@ -27,7 +27,7 @@ func TestBreakingCheck(t *testing.T) {
 	c.must("git", "tag", "gen/v0.1.0")
 	c.must(".ci/breaking")
 
-	proto := filepath.Join(c.dir, "proto/tidegate/watch/v1/watch.proto")
+	proto := filepath.Join(c.dir, "proto/tidegate/backplane/v1/watch.proto")
 	text, err := os.ReadFile(proto)
 	if err != nil {
 		t.Fatal(err)

@@ -18,6 +18,8 @@ import (
 
 	"github.com/tidegatehq/tidegate/gen"
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
+	identityv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/identity/v1"
+	oauth2v1 "github.com/tidegatehq/tidegate/gen/go/tidegate/oauth2/v1"
 	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
 )
 
@@ -44,8 +46,8 @@ func journey(ctx context.Context, address, gateway, backend, caFile, passwordFil
 		return "", err
 	}
 	defer conn.Close()
-	people := subscriptionv1.NewPeopleServiceClient(conn)
-	me, err := people.SignIn(ctx, &subscriptionv1.SignInRequest{Username: "admin", Password: strings.TrimSpace(string(password))})
+	users := identityv1.NewUserServiceClient(conn)
+	me, err := users.SignIn(ctx, &identityv1.SignInRequest{Username: "admin", Password: strings.TrimSpace(string(password))})
 	if err != nil {
 		return "", err
 	}
@@ -59,9 +61,9 @@ func journey(ctx context.Context, address, gateway, backend, caFile, passwordFil
 	if err != nil {
 		return "", err
 	}
-	token, err := subscriptionv1.NewOAuthServiceClient(conn).IssueToken(ctx, &subscriptionv1.IssueTokenRequest{
+	token, err := oauth2v1.NewOAuth2ServiceClient(conn).IssueToken(ctx, &oauth2v1.IssueTokenRequest{
 		GrantType: "client_credentials",
-		Client:    &subscriptionv1.ClientCredentials{ClientId: key.ConsumerKey, ClientSecret: key.ConsumerSecret},
+		Client:    &oauth2v1.ClientCredentials{ClientId: key.ConsumerKey, ClientSecret: key.ConsumerSecret},
 	})
 	if err != nil {
 		return "", err

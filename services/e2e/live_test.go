@@ -16,7 +16,9 @@ import (
 
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
 	gatewayv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/gateway/v1"
+	oauth2v1 "github.com/tidegatehq/tidegate/gen/go/tidegate/oauth2/v1"
 	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
+	usagev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/usage/v1"
 	"github.com/tidegatehq/tidegate/services/kit/run"
 	"github.com/tidegatehq/tidegate/services/standalone"
 )
@@ -24,7 +26,7 @@ import (
 // ending is a way in which the control plane ends live sessions.
 type ending struct {
 	name string
-	do   func(t *testing.T, p *person, x *product, token string) error
+	do   func(t *testing.T, p *user, x *product, token string) error
 	code int
 	word string
 	// after is what a later handshake with the same token is answered.
@@ -34,31 +36,31 @@ type ending struct {
 func endings() []ending {
 	return []ending{
 		{
-			"token revoked", func(t *testing.T, p *person, x *product, token string) error {
-				_, err := p.oauth.RevokeToken(within(t), &subscriptionv1.RevokeTokenRequest{Token: token, Client: credentialsOf(x)})
+			"token revoked", func(t *testing.T, p *user, x *product, token string) error {
+				_, err := p.oauth.RevokeToken(within(t), &oauth2v1.RevokeTokenRequest{Token: token, Client: credentialsOf(x)})
 				return err
 			}, 4001, "REVOKED", 401,
 		},
 		{
-			"key deleted", func(t *testing.T, p *person, x *product, _ string) error {
+			"key deleted", func(t *testing.T, p *user, x *product, _ string) error {
 				_, err := p.subs.DeleteKey(p.ctx(t), &subscriptionv1.DeleteKeyRequest{Name: x.key.GetName()})
 				return err
 			}, 4001, "REVOKED", 401,
 		},
 		{
-			"subscription deleted", func(t *testing.T, p *person, x *product, _ string) error {
+			"subscription deleted", func(t *testing.T, p *user, x *product, _ string) error {
 				_, err := p.subs.DeleteSubscription(p.ctx(t), &subscriptionv1.DeleteSubscriptionRequest{Name: x.subscription.GetName()})
 				return err
 			}, 4006, "BLOCKED", 403,
 		},
 		{
-			"application deleted", func(t *testing.T, p *person, x *product, _ string) error {
+			"application deleted", func(t *testing.T, p *user, x *product, _ string) error {
 				_, err := p.subs.DeleteApplication(p.ctx(t), &subscriptionv1.DeleteApplicationRequest{Name: x.app.GetName()})
 				return err
 			}, 4006, "BLOCKED", 401,
 		},
 		{
-			"version demoted", func(t *testing.T, p *person, x *product, _ string) error {
+			"version demoted", func(t *testing.T, p *user, x *product, _ string) error {
 				_, err := p.catalog.ChangeVersionState(p.ctx(t), &catalogv1.ChangeVersionStateRequest{
 					Name: x.version.GetName(), Action: catalogv1.Version_ACTION_DEMOTE,
 				})
@@ -66,7 +68,7 @@ func endings() []ending {
 			}, 4006, "BLOCKED", 404,
 		},
 		{
-			"closed by an operator", func(t *testing.T, p *person, x *product, _ string) error {
+			"closed by an operator", func(t *testing.T, p *user, x *product, _ string) error {
 				live := p.liveSessions(t, x)
 				if len(live) != 1 {
 					return fmt.Errorf("%d live sessions, want 1", len(live))
@@ -79,7 +81,7 @@ func endings() []ending {
 }
 
 // liveSessions lists the live sessions of a product.
-func (p *person) liveSessions(t *testing.T, x *product) []*gatewayv1.Session {
+func (p *user) liveSessions(t *testing.T, x *product) []*gatewayv1.Session {
 	t.Helper()
 	list, err := p.sessions.ListSessions(p.ctx(t), &gatewayv1.ListSessionsRequest{
 		Parent: "gateways/-", Filter: fmt.Sprintf("version = %q", x.version.GetName()),
@@ -138,7 +140,7 @@ func TestExpiry(t *testing.T) {
 	if code != 4001 || word != "EXPIRED" {
 		t.Errorf("closed with %d %q, want 4001 EXPIRED ref=…", code, reason)
 	}
-	if record := p.record(t, ref); record.GetCause() != "EXPIRED" || record.GetEndedBy() != subscriptionv1.SessionRecord_PARTY_GATEWAY {
+	if record := p.record(t, ref); record.GetCause() != "EXPIRED" || record.GetEndedBy() != usagev1.SessionRecord_PARTY_GATEWAY {
 		t.Errorf("record = %v, want one that the gateway ended, EXPIRED", record)
 	}
 	if got := s.refused(t, s.WS+x.path, token); got != http.StatusUnauthorized {
@@ -147,11 +149,11 @@ func TestExpiry(t *testing.T) {
 }
 
 // record waits for the record of a ref.
-func (p *person) record(t *testing.T, ref string) *subscriptionv1.SessionRecord {
+func (p *user) record(t *testing.T, ref string) *usagev1.SessionRecord {
 	t.Helper()
-	var record *subscriptionv1.SessionRecord
+	var record *usagev1.SessionRecord
 	eventually(t, func() (err error) {
-		record, err = p.usage.GetSessionRecord(p.ctx(t), &subscriptionv1.GetSessionRecordRequest{Name: "sessionRecords/" + ref})
+		record, err = p.usage.GetSessionRecord(p.ctx(t), &usagev1.GetSessionRecordRequest{Name: "sessionRecords/" + ref})
 		return err
 	})
 	return record
@@ -161,9 +163,9 @@ func (p *person) record(t *testing.T, ref string) *subscriptionv1.SessionRecord 
 type totals struct{ sessions, in, out, bytesIn, bytesOut uint64 }
 
 // totals sums up the usage of a product's subscription.
-func (p *person) totals(t *testing.T, x *product) totals {
+func (p *user) totals(t *testing.T, x *product) totals {
 	t.Helper()
-	list, err := p.usage.ListUsage(p.ctx(t), &subscriptionv1.ListUsageRequest{Filter: fmt.Sprintf("subscription = %q", x.subscription.GetName())})
+	list, err := p.usage.ListUsage(p.ctx(t), &usagev1.ListUsageRequest{Filter: fmt.Sprintf("subscription = %q", x.subscription.GetName())})
 	if err != nil {
 		t.Fatalf("ListUsage: %v", err)
 	}
@@ -205,9 +207,9 @@ func TestUsage(t *testing.T) {
 			}
 			return nil
 		})
-		var list *subscriptionv1.ListSessionRecordsResponse
+		var list *usagev1.ListSessionRecordsResponse
 		eventually(t, func() (err error) { // records are reported beside usage
-			list, err = p.usage.ListSessionRecords(p.ctx(t), &subscriptionv1.ListSessionRecordsRequest{
+			list, err = p.usage.ListSessionRecords(p.ctx(t), &usagev1.ListSessionRecordsRequest{
 				Filter: fmt.Sprintf("version = %q", x.version.GetName()),
 			})
 			if n := len(list.GetSessionRecords()); err == nil && n != sessions {
@@ -216,7 +218,7 @@ func TestUsage(t *testing.T) {
 			return err
 		})
 		for _, r := range list.GetSessionRecords() {
-			if r.GetEndedBy() != subscriptionv1.SessionRecord_PARTY_CLIENT || r.GetClientCode() != 1000 || r.GetBackendSentCode() != 1000 {
+			if r.GetEndedBy() != usagev1.SessionRecord_PARTY_CLIENT || r.GetClientCode() != 1000 || r.GetBackendSentCode() != 1000 {
 				t.Errorf("record = %v, want one that the client closed with 1000", r)
 			}
 		}
@@ -286,7 +288,7 @@ func TestDrain(t *testing.T) {
 	}
 	again := start(t, data, append(quick(), "-no-sample")...)
 	p = again.admin(t)
-	list, err := p.usage.ListSessionRecords(p.ctx(t), &subscriptionv1.ListSessionRecordsRequest{Filter: `cause = "DRAIN"`})
+	list, err := p.usage.ListSessionRecords(p.ctx(t), &usagev1.ListSessionRecordsRequest{Filter: `cause = "DRAIN"`})
 	if err != nil || len(list.GetSessionRecords()) != sessions {
 		t.Errorf("records of the drain = %v, %v, want %d", list.GetSessionRecords(), err, sessions)
 	}

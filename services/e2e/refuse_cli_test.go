@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
+	identityv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/identity/v1"
 	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
 )
 
@@ -27,8 +28,8 @@ func TestRefusedCommands(t *testing.T) {
 		{"subscribe", "Phone", "Echo/1.0.0", "--plan", "Gold"},
 		{"keys", "generate", "Phone"},
 		{"keys", "generate", "Tablet"},
-		{"person", "create", "bob", "--role", "subscriber", "--no-password"},
-		{"person", "create", "carol", "--role", "creator", "--no-password"},
+		{"user", "create", "bob", "--role", "subscriber", "--no-password"},
+		{"user", "create", "carol", "--role", "creator", "--no-password"},
 	} {
 		sh.run(t, args...)
 	}
@@ -57,15 +58,15 @@ func TestRefusedCommands(t *testing.T) {
 		{"api publish Nothing/1.0.0", `api publish: VERSION: there is no version "Nothing/1.0.0" that you may see; they are listed by: tidegate api version list`, 1},
 		{"app get applications/UPPER", `app get: APP: there is no application "applications/UPPER" that you may see; they are listed by: tidegate app list`, 1},
 		{"app get " + longer, `app get: APP: there is no application "` + longer + `" that you may see; they are listed by: tidegate app list`, 1},
-		{"person get people/UPPER", `person get: USERNAME: there is no person "people/UPPER" that you may see; they are listed by: tidegate person list`, 1},
-		{"person get " + longer, `person get: USERNAME: there is no person "` + longer + `" that you may see; they are listed by: tidegate person list`, 1},
+		{"user get users/UPPER", `user get: USERNAME: there is no user "users/UPPER" that you may see; they are listed by: tidegate user list`, 1},
+		{"user get " + longer, `user get: USERNAME: there is no user "` + longer + `" that you may see; they are listed by: tidegate user list`, 1},
 		{"session close x/y", `session close: SESSION: there is no live session "x/y" that you may see; they are listed by: tidegate session list`, 1},
 		{"record get a=b", `record get: REF: there is no record "a=b" that you may see; they are listed by: tidegate record list`, 1},
 		{"subscribe Tablet Echo/1.0.0 --plan plans/UPPER", `subscribe: --plan: there is no plan "plans/UPPER" that you may see; they are listed by: tidegate plan list`, 1},
 		{"subscribe Tablet Echo/1.0.0 --plan " + longer, `subscribe: --plan: there is no plan "` + longer + `" that you may see; they are listed by: tidegate plan list`, 1},
 		{"subscription delete subscriptions/UPPER", `subscription delete: SUBSCRIPTION: there is no subscription "subscriptions/UPPER" that you may see; they are listed by: tidegate subscription list`, 1},
 		{"app get Nothing", `app get: APP: there is no application "Nothing" that you may see; they are listed by: tidegate app list`, 1},
-		{"person get nobody", `person get: USERNAME: there is no person "nobody" that you may see; they are listed by: tidegate person list`, 1},
+		{"user get nobody", `user get: USERNAME: there is no user "nobody" that you may see; they are listed by: tidegate user list`, 1},
 		{"session close nothing", `session close: SESSION: there is no live session "nothing" that you may see; they are listed by: tidegate session list`, 1},
 		{"record get nothing", `record get: REF: there is no record "nothing" that you may see; they are listed by: tidegate record list`, 1},
 		{"subscribe Nothing Echo/1.0.0", `subscribe: APP: there is no application "Nothing" that you may see; they are listed by: tidegate app list`, 1},
@@ -103,7 +104,7 @@ func TestRefusedCommands(t *testing.T) {
 		{"app create Other --description=" + huge, `app create: --description is larger than the server takes`, 1},
 		{"app create " + huge, `app create: the command line is larger than the server takes`, 1},
 		{"app create " + long, `app create: NAME: must have 1 to 100 characters, no control characters and no space at either end`, 1},
-		{"person create b!b --role admin --no-password", `person create: USERNAME: must be 1 to 64 characters of A-Z a-z 0-9 _ . @ + - and start with a letter or a digit`, 1},
+		{"user create b!b --role admin --no-password", `user create: USERNAME: must be 1 to 64 characters of A-Z a-z 0-9 _ . @ + - and start with a letter or a digit`, 1},
 
 		// States that do not allow it.
 		{"api publish Echo/1.0.0", `api publish: the version is PUBLISHED: PUBLISH needs one that is CREATED`, 1},
@@ -118,9 +119,9 @@ func TestRefusedCommands(t *testing.T) {
 		{"subscribe Tablet Echo/1.0.0 --plan Bronze", `subscribe: --plan: Echo/1.0.0 does not offer it, but Gold, Silver`, 1},
 		{"subscribe Tablet Echo/2.0.0 --plan Gold", `subscribe: VERSION: Echo/2.0.0 offers no plan to subscribe to`, 1},
 		{"keys generate Phone", `keys generate: the application has a production key already`, 1},
-		{"person create bob --role admin --no-password", `person create: the username "bob" is taken`, 1},
-		{"person delete admin", `person delete: this is the last administrator`, 1},
-		{"person roles admin --role creator", `person roles: this is the last administrator`, 1},
+		{"user create bob --role admin --no-password", `user create: the username "bob" is taken`, 1},
+		{"user delete admin", `user delete: this is the last administrator`, 1},
+		{"user roles admin --role creator", `user roles: this is the last administrator`, 1},
 	} {
 		stdout, stderr, code := sh.try(t, "", strings.Fields(c.args)...)
 		stderr = ref.ReplaceAllString(stderr, "(ref R)")
@@ -165,8 +166,8 @@ func TestRefusedCommands(t *testing.T) {
 func (s *Stack) shellOf(t *testing.T, admin *shell, username string) *shell {
 	t.Helper()
 	const password = "everybody has a long password\n"
-	if _, stderr, code := admin.try(t, password, "person", "password", username); code != 0 {
-		t.Fatalf("person password %s = %d, %q", username, code, stderr)
+	if _, stderr, code := admin.try(t, password, "user", "password", username); code != 0 {
+		t.Fatalf("user password %s = %d, %q", username, code, stderr)
 	}
 	sh := s.newShell(t)
 	if _, stderr, code := sh.try(t, password, "login", "-u", username); code != 0 {
@@ -183,7 +184,7 @@ func (s *Stack) inventory(t *testing.T) string {
 	versions, err2 := p.catalog.ListVersions(p.ctx(t), &catalogv1.ListVersionsRequest{Parent: "apis/-"})
 	apps, err3 := p.subs.ListApplications(p.ctx(t), &subscriptionv1.ListApplicationsRequest{})
 	subs, err4 := p.subs.ListSubscriptions(p.ctx(t), &subscriptionv1.ListSubscriptionsRequest{})
-	people, err5 := p.people.ListPeople(p.ctx(t), &subscriptionv1.ListPeopleRequest{})
+	users, err5 := p.users.ListUsers(p.ctx(t), &identityv1.ListUsersRequest{})
 	var names []string
 	for _, err := range []error{err1, err2, err3, err4, err5} {
 		if err != nil {
@@ -202,7 +203,7 @@ func (s *Stack) inventory(t *testing.T) string {
 	for _, x := range subs.GetSubscriptions() {
 		names = append(names, x.GetName()+" "+x.GetEtag())
 	}
-	for _, x := range people.GetPeople() {
+	for _, x := range users.GetUsers() {
 		names = append(names, x.GetName()+" "+x.GetEtag())
 	}
 	return strings.Join(names, "\n")

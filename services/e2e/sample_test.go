@@ -16,6 +16,7 @@ import (
 	"github.com/coder/websocket"
 
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
+	identityv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/identity/v1"
 	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
 )
 
@@ -32,7 +33,7 @@ func sampleLines(t *testing.T, banner string) []string {
 	return lines
 }
 
-// banner returns what a server has printed for the person who started it.
+// banner returns what a server has printed for the user who started it.
 func (s *server) banner() string {
 	stdout, _ := s.output()
 	return stdout
@@ -177,18 +178,18 @@ func TestSampleChanged(t *testing.T) {
 	backend := newBackend(t)
 	for _, c := range []struct {
 		name   string
-		change func(t *testing.T, p *person, data string)
+		change func(t *testing.T, p *user, data string)
 		want   string // in the banner; empty for lines that work
 	}{
 		{
-			"sample.json removed", func(t *testing.T, _ *person, data string) {
+			"sample.json removed", func(t *testing.T, _ *user, data string) {
 				if err := os.Remove(filepath.Join(data, "sample.json")); err != nil {
 					t.Fatal(err)
 				}
 			}, "",
 		},
 		{
-			"half-made", func(t *testing.T, p *person, data string) {
+			"half-made", func(t *testing.T, p *user, data string) {
 				if err := os.WriteFile(filepath.Join(data, "sample.json"), []byte("{}"), 0o600); err != nil {
 					t.Fatal(err)
 				}
@@ -202,9 +203,9 @@ func TestSampleChanged(t *testing.T) {
 			}, "",
 		},
 		{
-			"password changed", func(t *testing.T, p *person, data string) {
-				if _, err := p.people.ChangePassword(p.ctx(t), &subscriptionv1.ChangePasswordRequest{
-					Name: "people/me", CurrentPassword: p.stack.password(t), NewPassword: "another long password",
+			"password changed", func(t *testing.T, p *user, data string) {
+				if _, err := p.users.ChangePassword(p.ctx(t), &identityv1.ChangePasswordRequest{
+					Name: "users/me", CurrentPassword: p.stack.password(t), NewPassword: "another long password",
 				}); err != nil {
 					t.Fatal(err)
 				}
@@ -214,7 +215,7 @@ func TestSampleChanged(t *testing.T) {
 			}, "",
 		},
 		{
-			"its backend exchanged", func(t *testing.T, p *person, _ string) {
+			"its backend exchanged", func(t *testing.T, p *user, _ string) {
 				v := p.onlyVersion(t)
 				if _, err := p.catalog.UpdateVersion(p.ctx(t), &catalogv1.UpdateVersionRequest{Version: &catalogv1.Version{
 					Name: v.GetName(), Endpoints: &catalogv1.Endpoints{Production: backend},
@@ -224,12 +225,12 @@ func TestSampleChanged(t *testing.T) {
 			}, "",
 		},
 		{
-			"demoted", func(t *testing.T, p *person, _ string) {
+			"demoted", func(t *testing.T, p *user, _ string) {
 				p.move(t, p.onlyVersion(t).GetName(), catalogv1.Version_ACTION_DEMOTE)
 			}, "There is no sample to try: it was changed or deleted since it was made; remove sample.json",
 		},
 		{
-			"deleted", func(t *testing.T, p *person, _ string) {
+			"deleted", func(t *testing.T, p *user, _ string) {
 				v := p.move(t, p.onlyVersion(t).GetName(), catalogv1.Version_ACTION_DEMOTE)
 				api, _, _ := strings.Cut(v.GetName(), "/versions/")
 				if _, err := p.catalog.DeleteApi(p.ctx(t), &catalogv1.DeleteApiRequest{Name: api, Force: true}); err != nil {
@@ -238,7 +239,7 @@ func TestSampleChanged(t *testing.T) {
 			}, "There is no sample to try: it was changed or deleted since it was made; remove sample.json",
 		},
 		{
-			"sample.json damaged", func(t *testing.T, _ *person, data string) {
+			"sample.json damaged", func(t *testing.T, _ *user, data string) {
 				if err := os.WriteFile(filepath.Join(data, "sample.json"), []byte("{"), 0o600); err != nil {
 					t.Fatal(err)
 				}
@@ -278,7 +279,7 @@ func TestSampleChanged(t *testing.T) {
 }
 
 // onlyVersion returns the only version that there is.
-func (p *person) onlyVersion(t *testing.T) *catalogv1.Version {
+func (p *user) onlyVersion(t *testing.T) *catalogv1.Version {
 	t.Helper()
 	list, err := p.catalog.ListVersions(p.ctx(t), &catalogv1.ListVersionsRequest{Parent: "apis/-"})
 	if err != nil || len(list.GetVersions()) != 1 {

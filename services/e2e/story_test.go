@@ -188,7 +188,7 @@ func storyCurl(t *testing.T, s *Stack) {
 	}
 	type object = map[string]any
 	c, backend := &curl{stack: s}, newBackend(t)
-	c.token = text(t, c.call(t, "POST", "/v1/people:signIn", object{"username": "admin", "password": s.password(t)}), "accessToken")
+	c.token = text(t, c.call(t, "POST", "/v1/users:signIn", object{"username": "admin", "password": s.password(t)}), "accessToken")
 	plans, _ := c.call(t, "GET", "/v1/plans?filter=display_name%3D%22Silver%22", nil)["plans"].([]any)
 	if len(plans) != 1 {
 		t.Fatalf("plans = %v, want Silver", plans)

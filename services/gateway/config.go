@@ -47,7 +47,7 @@ type Config struct {
 	ReportEvery time.Duration
 	// Drain is how long the end of live sessions is spread over at a stop.
 	Drain time.Duration
-	// GRPC says where people and services call.
+	// GRPC says where users and services call.
 	GRPC grpcserver.Config
 	// Ops says where metrics and health are served.
 	Ops ops.Config

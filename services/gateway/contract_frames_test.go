@@ -11,7 +11,8 @@ import (
 	"github.com/gobwas/ws"
 	"google.golang.org/protobuf/types/known/durationpb"
 
-	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
+	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
+	usagev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/usage/v1"
 )
 
 // maxMessage is the largest message in these tests.
@@ -71,12 +72,12 @@ func TestEndings(t *testing.T) {
 		return ws.NewCloseFrame(ws.NewCloseFrameBody(code, reason))
 	}
 	large := func() ws.Frame { return ws.NewBinaryFrame(make([]byte, maxMessage+1)) }
-	const atClient, atBackend, atGateway = subscriptionv1.SessionRecord_PARTY_CLIENT, subscriptionv1.SessionRecord_PARTY_BACKEND, subscriptionv1.SessionRecord_PARTY_GATEWAY
+	const atClient, atBackend, atGateway = usagev1.SessionRecord_PARTY_CLIENT, usagev1.SessionRecord_PARTY_BACKEND, usagev1.SessionRecord_PARTY_GATEWAY
 	for _, tt := range []struct {
 		name            string
 		do              func(client, backend *end)
 		client, backend int // the code that each sees; 0: none, or it is gone itself
-		by              subscriptionv1.SessionRecord_Party
+		by              usagev1.SessionRecord_Party
 		word            string
 	}{
 		{"client closes", func(c, _ *end) { c.send(closing(4000, "bye")) }, 4000, 4000, atClient, "PEER_CLOSE"},
@@ -142,9 +143,9 @@ func seen(client, backend *end) (codes [2]int, reasons [2]string) {
 }
 
 // nextRecord waits for the record of the session that ended next.
-func (w *world) nextRecord() *subscriptionv1.SessionRecord {
+func (w *world) nextRecord() *usagev1.SessionRecord {
 	w.t.Helper()
-	var found *subscriptionv1.SessionRecord
+	var found *usagev1.SessionRecord
 	eventually(w.t, "the session's record is reported", func() bool {
 		w.plane.mu.Lock()
 		defer w.plane.mu.Unlock()
@@ -250,8 +251,8 @@ func TestListenersEnd(t *testing.T) {
 		{"EXPIRED", 3 * time.Second, func(name string) time.Time { return w.plane.tokens[name].expires }},
 		{"REVOKED", time.Hour, func(name string) time.Time {
 			begin := time.Now()
-			w.plane.end(subscriptionv1.GrantEvent_CAUSE_TOKEN_REVOKED, func(n string, _ *token) bool { return n == name })
-			w.plane.touch(subscriptionv1.GrantEvent_CAUSE_TOKEN_REVOKED, "grants/"+name)
+			w.plane.end(backplanev1.GrantEvent_CAUSE_TOKEN_REVOKED, func(n string, _ *token) bool { return n == name })
+			w.plane.touch(backplanev1.GrantEvent_CAUSE_TOKEN_REVOKED, "grants/"+name)
 			return begin
 		}},
 	} {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/coder/websocket"
 
+	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
 	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
 )
@@ -45,7 +46,7 @@ func TestRefusalIsAProblem(t *testing.T) {
 	for _, name := range []string{"unknown", "expired", "revoked"} {
 		w.plane.issue("expired", "subscriptions/1", -time.Hour)
 		w.plane.issue("revoked", "subscriptions/1", time.Hour)
-		w.plane.end(subscriptionv1.GrantEvent_CAUSE_TOKEN_REVOKED, func(n string, _ *token) bool { return n == "revoked" })
+		w.plane.end(backplanev1.GrantEvent_CAUSE_TOKEN_REVOKED, func(n string, _ *token) bool { return n == "revoked" })
 		_, resp := w.ask(w.plain+"/x/1", bearer(name))
 		text, ref, _ := strings.Cut(resp.body, `"ref":`)
 		if resp.status != 401 || resp.header.Get("Content-Type") != "application/problem+json" || !resp.ends ||
@@ -125,7 +126,7 @@ func TestQueryAtTheBackend(t *testing.T) {
 // refuses the one for production.
 func TestSandboxOnly(t *testing.T) {
 	w := newWorld(t)
-	w.judge(func(req *subscriptionv1.VerifyCredentialRequest, resp *subscriptionv1.VerifyCredentialResponse) {
+	w.judge(func(req *backplanev1.VerifyCredentialRequest, resp *backplanev1.VerifyCredentialResponse) {
 		if g := resp.GetGrant(); g != nil && req.GetCredential() == "sandbox" {
 			g.KeyType = subscriptionv1.KeyType_KEY_TYPE_SANDBOX
 		}
@@ -175,15 +176,15 @@ func TestLifecycle(t *testing.T) {
 func TestOldTokenOnANewVersion(t *testing.T) {
 	w := newWorld(t)
 	subscribed := make(chan struct{})
-	w.judge(func(req *subscriptionv1.VerifyCredentialRequest, resp *subscriptionv1.VerifyCredentialResponse) {
+	w.judge(func(req *backplanev1.VerifyCredentialRequest, resp *backplanev1.VerifyCredentialResponse) {
 		select {
 		case <-subscribed:
 			return
 		default:
 		}
 		if req.GetVersion() == "apis/x/versions/2" {
-			resp.Verdict = &subscriptionv1.VerifyCredentialResponse_Denial{Denial: &subscriptionv1.Denial{
-				Reason: subscriptionv1.Denial_REASON_NO_SUBSCRIPTION, RestsOn: []string{"grants/t1", pairOfTwo},
+			resp.Verdict = &backplanev1.VerifyCredentialResponse_Denial{Denial: &backplanev1.Denial{
+				Reason: backplanev1.Denial_REASON_NO_SUBSCRIPTION, RestsOn: []string{"grants/t1", pairOfTwo},
 			}}
 		}
 	})
@@ -195,7 +196,7 @@ func TestOldTokenOnANewVersion(t *testing.T) {
 	w.answers(w.plain+"/x/1", bearer("t1"), 101)
 	w.answers(w.plain+"/x/2", bearer("t1"), 403)
 	close(subscribed)
-	w.plane.touch(subscriptionv1.GrantEvent_CAUSE_UNSPECIFIED, pairOfTwo)
+	w.plane.touch(backplanev1.GrantEvent_CAUSE_UNSPECIFIED, pairOfTwo)
 	w.settled()
 	w.answers(w.plain+"/x/2", bearer("t1"), 101)
 	w.answers(w.plain+"/x/1", bearer("t1"), 101)

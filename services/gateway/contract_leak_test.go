@@ -20,9 +20,9 @@ import (
 	"github.com/gobwas/ws"
 	"github.com/prometheus/client_golang/prometheus"
 
+	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
 	gatewayv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/gateway/v1"
-	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
 )
 
 // endings are the ways in which a session or its handshake ends. do is what the
@@ -42,7 +42,7 @@ var endings = []struct {
 	{"client half-closes", "echo", "CLIENT_GONE", 0, func(v *visit) error { return v.halfClose() }},
 	{"backend ends", "end", "BACKEND_GONE", 0, func(v *visit) error { return v.sees(1014) }},
 	{"revoked", "echo", "REVOKED", 0, func(v *visit) error {
-		v.w.plane.touch(subscriptionv1.GrantEvent_CAUSE_TOKEN_REVOKED, "grants/"+v.token)
+		v.w.plane.touch(backplanev1.GrantEvent_CAUSE_TOKEN_REVOKED, "grants/"+v.token)
 		return v.sees(4001)
 	}},
 	{"closed by an operator", "echo", "OPERATOR_CLOSE", 0, func(v *visit) error { return errors.Join(v.operate(v.LocalAddr().String()), v.sees(4010)) }},

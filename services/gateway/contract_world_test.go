@@ -17,9 +17,10 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
 
+	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
 	gatewayv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/gateway/v1"
-	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
+	usagev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/usage/v1"
 )
 
 // withTLS gives the world, which is not started yet, a TLS listener. It returns
@@ -104,14 +105,14 @@ func (w *world) names(of string) []string {
 }
 
 // judge has the control plane's verdicts changed, before the world is started.
-func (w *world) judge(change func(req *subscriptionv1.VerifyCredentialRequest, resp *subscriptionv1.VerifyCredentialResponse)) {
+func (w *world) judge(change func(req *backplanev1.VerifyCredentialRequest, resp *backplanev1.VerifyCredentialResponse)) {
 	w.t.Helper()
 	conn, err := grpc.NewClient("passthrough:///plane", grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return w.plane.dial(ctx) }),
 		grpc.WithUnaryInterceptor(func(ctx context.Context, method string, req, resp any, cc *grpc.ClientConn, next grpc.UnaryInvoker, opts ...grpc.CallOption) error {
 			err := next(ctx, method, req, resp, cc, opts...)
-			if r, ok := resp.(*subscriptionv1.VerifyCredentialResponse); ok && err == nil {
-				change(req.(*subscriptionv1.VerifyCredentialRequest), r)
+			if r, ok := resp.(*backplanev1.VerifyCredentialResponse); ok && err == nil {
+				change(req.(*backplanev1.VerifyCredentialRequest), r)
 			}
 			return err
 		}))
@@ -267,11 +268,11 @@ func (e *end) reset() {
 }
 
 // record waits for the record that a close's reason names.
-func (w *world) record(reason string) *subscriptionv1.SessionRecord {
+func (w *world) record(reason string) *usagev1.SessionRecord {
 	w.t.Helper()
 	_, ref, _ := strings.Cut(reason, " ref=")
 	ref, _, _ = strings.Cut(ref, " ")
-	var found *subscriptionv1.SessionRecord
+	var found *usagev1.SessionRecord
 	eventually(w.t, "there is a record of "+reason, func() bool {
 		w.plane.mu.Lock()
 		defer w.plane.mu.Unlock()

@@ -6,7 +6,7 @@ import (
 	"sync"
 	"time"
 
-	watchv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/watch/v1"
+	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
 )
 
 // feed is the watch of a service that keeps its changes in memory.
@@ -22,9 +22,9 @@ type feed[Resp any] struct {
 
 // watchMessages wraps the messages of a watch.
 type watchMessages[Resp any] struct {
-	begin    func(*watchv1.Begin) *Resp
-	end      func(*watchv1.SnapshotEnd) *Resp
-	beat     func(*watchv1.Heartbeat) *Resp
+	begin    func(*backplanev1.Begin) *Resp
+	end      func(*backplanev1.SnapshotEnd) *Resp
+	beat     func(*backplanev1.Heartbeat) *Resp
 	snapshot func() *Resp // nil: empty
 }
 
@@ -49,11 +49,11 @@ func (f *feed[Resp]) acked() int {
 func (f *feed[Resp]) cursor(n uint64) string { return fmt.Sprintf("%d:%d", f.epoch, n) }
 
 // commit makes a change and tells it.
-func (f *feed[Resp]) commit(make1 func(at *watchv1.Position) *Resp) {
+func (f *feed[Resp]) commit(make1 func(at *backplanev1.Position) *Resp) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.head++
-	f.changes[f.head] = make1(&watchv1.Position{Number: f.head, Cursor: f.cursor(f.head)})
+	f.changes[f.head] = make1(&backplanev1.Position{Number: f.head, Cursor: f.cursor(f.head)})
 	close(f.news)
 	f.news = make(chan struct{})
 }
@@ -69,7 +69,7 @@ func (f *feed[Resp]) restart() {
 }
 
 // serve serves one watcher.
-func (f *feed[Resp]) serve(ctx context.Context, hello *watchv1.Hello, send func(*Resp) error, recv func() error, m watchMessages[Resp]) error {
+func (f *feed[Resp]) serve(ctx context.Context, hello *backplanev1.Hello, send func(*Resp) error, recv func() error, m watchMessages[Resp]) error {
 	go func() {
 		for recv() == nil {
 			f.mu.Lock()
@@ -88,13 +88,13 @@ func (f *feed[Resp]) serve(ctx context.Context, hello *watchv1.Hello, send func(
 	}
 	cursor := f.cursor(at)
 	f.mu.Unlock()
-	first := []*Resp{m.begin(&watchv1.Begin{})}
+	first := []*Resp{m.begin(&backplanev1.Begin{})}
 	if !resume {
-		first = []*Resp{m.begin(&watchv1.Begin{Reset_: watchv1.Begin_RESET_EPOCH})}
+		first = []*Resp{m.begin(&backplanev1.Begin{Reset_: backplanev1.Begin_RESET_EPOCH})}
 		if m.snapshot != nil {
 			first = append(first, m.snapshot())
 		}
-		first = append(first, m.end(&watchv1.SnapshotEnd{Number: at, Cursor: cursor}))
+		first = append(first, m.end(&backplanev1.SnapshotEnd{Number: at, Cursor: cursor}))
 	}
 	for _, r := range first {
 		if err := send(r); err != nil {
@@ -117,7 +117,7 @@ func (f *feed[Resp]) serve(ctx context.Context, hello *watchv1.Hello, send func(
 		select {
 		case <-news:
 		case <-beat.C:
-			if err := send(m.beat(&watchv1.Heartbeat{Head: at})); err != nil {
+			if err := send(m.beat(&backplanev1.Heartbeat{Head: at})); err != nil {
 				return err
 			}
 		case <-cut:

@@ -18,9 +18,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/grpc"
 
-	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
-	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
-	watchv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/watch/v1"
+	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
+	oauth2v1 "github.com/tidegatehq/tidegate/gen/go/tidegate/oauth2/v1"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/api"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/auth"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/handshake"
@@ -78,14 +77,14 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	}
 	g := &gateway{cfg: cfg, log: log, store: &routes.Store{}, metrics: metrics.New(reg), started: time.Now()}
 	g.meter = metering.New(metering.Config{Gateway: cfg.Instance, BootID: id.New(), Every: cfg.ReportEvery},
-		subscriptionv1.NewMeteringServiceClient(subscription), g.metrics, log)
+		backplanev1.NewMeteringServiceClient(subscription), g.metrics, log)
 	g.sessions = session.NewRegistry(session.Config{Relay: cfg.Relay, Began: g.meter.Began}, g.meter.Record)
-	g.grants = auth.New(cfg.Grants, auth.NewRemote(subscriptionv1.NewTokenServiceClient(subscription)), g.sessions, g.metrics, log)
+	g.grants = auth.New(cfg.Grants, auth.NewRemote(backplanev1.NewGrantServiceClient(subscription)), g.sessions, g.metrics, log)
 	defer g.grants.Close()
 	keeper := routes.NewKeeper(g.store, g.sessions, disk, cfg.MaxAge, log)
 	keeper.Preload(disk.Load())
-	g.watchRoutes = routes.NewWatch(catalogv1.NewRouteServiceClient(catalog), g.hello(routes.Features()), keeper, log, time.Now)
-	g.watchGrants = auth.NewWatch(subscriptionv1.NewTokenServiceClient(subscription), g.hello(nil), g.grants, log, time.Now)
+	g.watchRoutes = routes.NewWatch(backplanev1.NewRouteServiceClient(catalog), g.hello(routes.Features()), keeper, log, time.Now)
+	g.watchGrants = auth.NewWatch(backplanev1.NewGrantServiceClient(subscription), g.hello(nil), g.grants, log, time.Now)
 	g.listener, err = listener.Open(cfg.Listen, handshake.New(handshake.Parts{
 		Routes: g.store, Grants: g.grants, Dialer: dialer, Sessions: g.sessions,
 		Metrics: g.metrics, Log: log,
@@ -133,8 +132,8 @@ func openDisk(cfg *Config, log *slog.Logger) (*routes.Disk, error) {
 }
 
 // hello is how the gateway names itself to a service that it watches.
-func (g *gateway) hello(features []string) *watchv1.Hello {
-	return &watchv1.Hello{
+func (g *gateway) hello(features []string) *backplanev1.Hello {
+	return &backplanev1.Hello{
 		Instance: g.cfg.Instance, Kind: identity.Gateway, Build: run.Version(),
 		Address: g.cfg.GRPC.InternalAddr, Features: features,
 	}
@@ -142,7 +141,7 @@ func (g *gateway) hello(features []string) *watchv1.Hello {
 
 // newServer returns the gRPC of the sessions.
 func (g *gateway) newServer(subscription grpc.ClientConnInterface, reg *prometheus.Registry) *grpcserver.Server {
-	keys := identity.NewKeys(identity.RemoteKeySet(subscriptionv1.NewOAuthServiceClient(subscription)), time.Now)
+	keys := identity.NewKeys(identity.RemoteKeySet(oauth2v1.NewOAuth2ServiceClient(subscription)), time.Now)
 	srv := grpcserver.New(g.cfg.GRPC, g.log, grpcserver.Auth{
 		Verifier: identity.NewVerifier(keys, time.Now),
 		Rules:    api.Rules(),

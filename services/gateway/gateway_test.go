@@ -14,9 +14,9 @@ import (
 
 	"github.com/coder/websocket"
 
+	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
 	gatewayv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/gateway/v1"
-	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
 	"github.com/tidegatehq/tidegate/services/kit/ops"
 	"github.com/tidegatehq/tidegate/services/kit/seal"
 )
@@ -36,7 +36,7 @@ func TestSessionIsServedCountedAndShown(t *testing.T) {
 	name := list.GetSessions()[0].GetName()
 	eventually(t, "the ten messages are shown", func() bool { // they are counted once they are sent
 		s, err := api.GetSession(ctx, &gatewayv1.GetSessionRequest{Name: name})
-		if err != nil || s.GetPerson() != "people/sue" || s.GetExpireTime() == nil {
+		if err != nil || s.GetUser() != "users/sue" || s.GetExpireTime() == nil {
 			t.Fatalf("GetSession = %v, %v", s, err)
 		}
 		return s.GetInbound().GetMessages() == 10
@@ -64,15 +64,15 @@ func TestSessionsEndWithTheirGrants(t *testing.T) {
 		code websocket.StatusCode
 		word string
 	}{
-		"token revoked": {func(p *plane) { p.touch(subscriptionv1.GrantEvent_CAUSE_TOKEN_REVOKED, "grants/t1") }, 4001, "REVOKED"},
-		"key deleted":   {func(p *plane) { p.touch(subscriptionv1.GrantEvent_CAUSE_KEY_DELETED, "applications/a/keys/k") }, 4001, "REVOKED"},
+		"token revoked": {func(p *plane) { p.touch(backplanev1.GrantEvent_CAUSE_TOKEN_REVOKED, "grants/t1") }, 4001, "REVOKED"},
+		"key deleted":   {func(p *plane) { p.touch(backplanev1.GrantEvent_CAUSE_KEY_DELETED, "applications/a/keys/k") }, 4001, "REVOKED"},
 		"subscription deleted": {func(p *plane) {
-			p.touch(subscriptionv1.GrantEvent_CAUSE_SUBSCRIPTION_DELETED, "subscriptions/1")
+			p.touch(backplanev1.GrantEvent_CAUSE_SUBSCRIPTION_DELETED, "subscriptions/1")
 		}, 4006, "BLOCKED"},
-		"application deleted": {func(p *plane) { p.touch(subscriptionv1.GrantEvent_CAUSE_APPLICATION_DELETED, "applications/a") }, 4006, "BLOCKED"},
-		"person deleted":      {func(p *plane) { p.touch(subscriptionv1.GrantEvent_CAUSE_PERSON_DELETED, "people/sue") }, 4006, "BLOCKED"},
-		"version deleted":     {func(p *plane) { p.touch(subscriptionv1.GrantEvent_CAUSE_VERSION_DELETED, "apis/x/versions/1") }, 4006, "BLOCKED"},
-		"something changed":   {func(p *plane) { p.touch(subscriptionv1.GrantEvent_CAUSE_UNSPECIFIED, "subscriptions/1") }, 4006, "BLOCKED"},
+		"application deleted": {func(p *plane) { p.touch(backplanev1.GrantEvent_CAUSE_APPLICATION_DELETED, "applications/a") }, 4006, "BLOCKED"},
+		"user deleted":        {func(p *plane) { p.touch(backplanev1.GrantEvent_CAUSE_USER_DELETED, "users/sue") }, 4006, "BLOCKED"},
+		"version deleted":     {func(p *plane) { p.touch(backplanev1.GrantEvent_CAUSE_VERSION_DELETED, "apis/x/versions/1") }, 4006, "BLOCKED"},
+		"something changed":   {func(p *plane) { p.touch(backplanev1.GrantEvent_CAUSE_UNSPECIFIED, "subscriptions/1") }, 4006, "BLOCKED"},
 		"another history":     {func(p *plane) { p.grants.restart() }, 4006, "BLOCKED"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -80,7 +80,7 @@ func TestSessionsEndWithTheirGrants(t *testing.T) {
 			w := started(t)
 			c, other := w.connect("1", w.plane.issue("t1", "subscriptions/1", time.Hour)), w.connect("open", "")
 			echoes(t, c, "before")
-			w.plane.end(subscriptionv1.GrantEvent_CAUSE_SUBSCRIPTION_DELETED, func(string, *token) bool { return true })
+			w.plane.end(backplanev1.GrantEvent_CAUSE_SUBSCRIPTION_DELETED, func(string, *token) bool { return true })
 			tt.end(w.plane)
 			closes(t, c, tt.code, tt.word)
 			w.refused("1", "t1", http.StatusUnauthorized)
@@ -92,8 +92,8 @@ func TestSessionsEndWithTheirGrants(t *testing.T) {
 func TestChangesThatEndNothing(t *testing.T) {
 	w := started(t)
 	c := w.connect("1", w.plane.issue("t1", "subscriptions/1", time.Hour))
-	w.plane.touch(subscriptionv1.GrantEvent_CAUSE_UNSPECIFIED, "subscriptions/1")
-	w.plane.touch(subscriptionv1.GrantEvent_CAUSE_TOKEN_REVOKED, "grants/t2")
+	w.plane.touch(backplanev1.GrantEvent_CAUSE_UNSPECIFIED, "subscriptions/1")
+	w.plane.touch(backplanev1.GrantEvent_CAUSE_TOKEN_REVOKED, "grants/t2")
 	w.plane.grants.restart()
 	edited := w.route("1")
 	edited.Endpoints.Production = "ws://127.0.0.1:1/elsewhere"
@@ -170,8 +170,8 @@ func TestControlPlaneAway(t *testing.T) {
 	if status := w.get("/-/readyz"); status != http.StatusOK {
 		t.Errorf("readyz = %d, want 200: the gateway has routes", status)
 	}
-	w.plane.end(subscriptionv1.GrantEvent_CAUSE_TOKEN_REVOKED, func(name string, _ *token) bool { return name == "t1" })
-	w.plane.touch(subscriptionv1.GrantEvent_CAUSE_TOKEN_REVOKED, "grants/t1")
+	w.plane.end(backplanev1.GrantEvent_CAUSE_TOKEN_REVOKED, func(name string, _ *token) bool { return name == "t1" })
+	w.plane.touch(backplanev1.GrantEvent_CAUSE_TOKEN_REVOKED, "grants/t1")
 	w.plane.back()
 	if _, _, err := c.Read(t.Context()); websocket.CloseStatus(err) != 4001 {
 		t.Errorf("after the control plane came back, read = %v, want the revocation that was missed", err)
@@ -329,7 +329,7 @@ func TestRunFailsWhenSomethingCannotStart(t *testing.T) {
 		want  string
 	}{
 		"listener taken":    {func(c *Config) { c.Listen.Addr = taken.Addr().String() }, "listen for clients"},
-		"gRPC taken":        {func(c *Config) { c.GRPC.Addr = taken.Addr().String() }, "serve gRPC for people"},
+		"gRPC taken":        {func(c *Config) { c.GRPC.Addr = taken.Addr().String() }, "serve gRPC for users"},
 		"operations taken":  {func(c *Config) { c.Ops = ops.Config{Addr: taken.Addr().String()} }, "serve operations"},
 		"no master key":     {func(c *Config) { c.MasterKey, c.MasterKeyFile = nil, "/nonexistent/key" }, "read master key"},
 		"no authority":      {func(c *Config) { c.Upstream.CAFile = "/nonexistent/ca" }, "read certificate authorities of backends"},

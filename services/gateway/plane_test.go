@@ -16,9 +16,10 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
-	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
+	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
+	oauth2v1 "github.com/tidegatehq/tidegate/gen/go/tidegate/oauth2/v1"
 	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
-	watchv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/watch/v1"
+	usagev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/usage/v1"
 	"github.com/tidegatehq/tidegate/services/kit/identity/identitytest"
 	"github.com/tidegatehq/tidegate/services/kit/memnet"
 )
@@ -26,40 +27,40 @@ import (
 // plane is a control plane: catalog and subscription in one, as far as a gateway
 // sees them. It can go away and come back.
 type plane struct {
-	catalogv1.UnimplementedRouteServiceServer
-	subscriptionv1.UnimplementedTokenServiceServer
-	subscriptionv1.UnimplementedMeteringServiceServer
+	backplanev1.UnimplementedRouteServiceServer
+	backplanev1.UnimplementedGrantServiceServer
+	backplanev1.UnimplementedMeteringServiceServer
 
 	t      *testing.T
 	signer *identitytest.Signer
 	conn   *grpc.ClientConn
-	routes feed[catalogv1.WatchRoutesResponse]
-	grants feed[subscriptionv1.WatchGrantsResponse]
+	routes feed[backplanev1.WatchRoutesResponse]
+	grants feed[backplanev1.WatchGrantsResponse]
 
 	mu       sync.Mutex
 	server   *grpc.Server // nil while away
 	listener *memnet.Listener
 	served   sync.WaitGroup
-	versions map[string]*catalogv1.Route
+	versions map[string]*backplanev1.Route
 	tokens   map[string]*token
 	verified int
-	usage    map[string]*subscriptionv1.ReportUsageRequest
-	records  []*subscriptionv1.SessionRecord
+	usage    map[string]*backplanev1.ReportUsageRequest
+	records  []*usagev1.SessionRecord
 }
 
 // token is a credential and what became of it.
 type token struct {
 	subscription string
 	expires      time.Time
-	ended        subscriptionv1.GrantEvent_Cause // 0 while it is good
+	ended        backplanev1.GrantEvent_Cause // 0 while it is good
 }
 
 // newPlane starts a control plane that ends with the test.
 func newPlane(t *testing.T) *plane {
 	t.Helper()
 	p := &plane{
-		t: t, signer: identitytest.New(t), versions: map[string]*catalogv1.Route{}, tokens: map[string]*token{},
-		usage: map[string]*subscriptionv1.ReportUsageRequest{},
+		t: t, signer: identitytest.New(t), versions: map[string]*backplanev1.Route{}, tokens: map[string]*token{},
+		usage: map[string]*backplanev1.ReportUsageRequest{},
 	}
 	p.routes.begin()
 	p.grants.begin()
@@ -91,10 +92,10 @@ func (p *plane) dial(ctx context.Context) (net.Conn, error) {
 // back serves.
 func (p *plane) back() {
 	srv, l := grpc.NewServer(), memnet.Listen("plane")
-	catalogv1.RegisterRouteServiceServer(srv, p)
-	subscriptionv1.RegisterTokenServiceServer(srv, p)
-	subscriptionv1.RegisterMeteringServiceServer(srv, p)
-	subscriptionv1.RegisterOAuthServiceServer(srv, p.signer)
+	backplanev1.RegisterRouteServiceServer(srv, p)
+	backplanev1.RegisterGrantServiceServer(srv, p)
+	backplanev1.RegisterMeteringServiceServer(srv, p)
+	oauth2v1.RegisterOAuth2ServiceServer(srv, p.signer)
 	p.mu.Lock()
 	p.server, p.listener = srv, l
 	p.mu.Unlock()
@@ -122,71 +123,71 @@ func (p *plane) isThere() bool {
 }
 
 // WatchRoutes is the catalog's.
-func (p *plane) WatchRoutes(s grpc.BidiStreamingServer[catalogv1.WatchRoutesRequest, catalogv1.WatchRoutesResponse]) error {
+func (p *plane) WatchRoutes(s grpc.BidiStreamingServer[backplanev1.WatchRoutesRequest, backplanev1.WatchRoutesResponse]) error {
 	m, err := s.Recv()
 	if err != nil {
 		return err
 	}
-	return p.routes.serve(s.Context(), m.GetHello(), s.Send, func() error { _, err := s.Recv(); return err }, watchMessages[catalogv1.WatchRoutesResponse]{
-		begin: func(b *watchv1.Begin) *catalogv1.WatchRoutesResponse {
-			return &catalogv1.WatchRoutesResponse{Body: &catalogv1.WatchRoutesResponse_Begin{Begin: b}}
+	return p.routes.serve(s.Context(), m.GetHello(), s.Send, func() error { _, err := s.Recv(); return err }, watchMessages[backplanev1.WatchRoutesResponse]{
+		begin: func(b *backplanev1.Begin) *backplanev1.WatchRoutesResponse {
+			return &backplanev1.WatchRoutesResponse{Body: &backplanev1.WatchRoutesResponse_Begin{Begin: b}}
 		},
-		end: func(e *watchv1.SnapshotEnd) *catalogv1.WatchRoutesResponse {
-			return &catalogv1.WatchRoutesResponse{Body: &catalogv1.WatchRoutesResponse_SnapshotEnd{SnapshotEnd: e}}
+		end: func(e *backplanev1.SnapshotEnd) *backplanev1.WatchRoutesResponse {
+			return &backplanev1.WatchRoutesResponse{Body: &backplanev1.WatchRoutesResponse_SnapshotEnd{SnapshotEnd: e}}
 		},
-		beat: func(h *watchv1.Heartbeat) *catalogv1.WatchRoutesResponse {
-			return &catalogv1.WatchRoutesResponse{Body: &catalogv1.WatchRoutesResponse_Heartbeat{Heartbeat: h}}
+		beat: func(h *backplanev1.Heartbeat) *backplanev1.WatchRoutesResponse {
+			return &backplanev1.WatchRoutesResponse{Body: &backplanev1.WatchRoutesResponse_Heartbeat{Heartbeat: h}}
 		},
-		snapshot: func() *catalogv1.WatchRoutesResponse {
+		snapshot: func() *backplanev1.WatchRoutesResponse {
 			p.mu.Lock()
 			defer p.mu.Unlock()
-			all := &catalogv1.RouteSnapshot{}
+			all := &backplanev1.RouteSnapshot{}
 			for _, r := range p.versions {
 				all.Routes = append(all.Routes, proto.CloneOf(r))
 			}
-			return &catalogv1.WatchRoutesResponse{Body: &catalogv1.WatchRoutesResponse_Snapshot{Snapshot: all}}
+			return &backplanev1.WatchRoutesResponse{Body: &backplanev1.WatchRoutesResponse_Snapshot{Snapshot: all}}
 		},
 	})
 }
 
 // WatchGrants is the subscription service's.
-func (p *plane) WatchGrants(s grpc.BidiStreamingServer[subscriptionv1.WatchGrantsRequest, subscriptionv1.WatchGrantsResponse]) error {
+func (p *plane) WatchGrants(s grpc.BidiStreamingServer[backplanev1.WatchGrantsRequest, backplanev1.WatchGrantsResponse]) error {
 	m, err := s.Recv()
 	if err != nil {
 		return err
 	}
-	return p.grants.serve(s.Context(), m.GetHello(), s.Send, func() error { _, err := s.Recv(); return err }, watchMessages[subscriptionv1.WatchGrantsResponse]{
-		begin: func(b *watchv1.Begin) *subscriptionv1.WatchGrantsResponse {
-			return &subscriptionv1.WatchGrantsResponse{Body: &subscriptionv1.WatchGrantsResponse_Begin{Begin: b}}
+	return p.grants.serve(s.Context(), m.GetHello(), s.Send, func() error { _, err := s.Recv(); return err }, watchMessages[backplanev1.WatchGrantsResponse]{
+		begin: func(b *backplanev1.Begin) *backplanev1.WatchGrantsResponse {
+			return &backplanev1.WatchGrantsResponse{Body: &backplanev1.WatchGrantsResponse_Begin{Begin: b}}
 		},
-		end: func(e *watchv1.SnapshotEnd) *subscriptionv1.WatchGrantsResponse {
-			return &subscriptionv1.WatchGrantsResponse{Body: &subscriptionv1.WatchGrantsResponse_SnapshotEnd{SnapshotEnd: e}}
+		end: func(e *backplanev1.SnapshotEnd) *backplanev1.WatchGrantsResponse {
+			return &backplanev1.WatchGrantsResponse{Body: &backplanev1.WatchGrantsResponse_SnapshotEnd{SnapshotEnd: e}}
 		},
-		beat: func(h *watchv1.Heartbeat) *subscriptionv1.WatchGrantsResponse {
-			return &subscriptionv1.WatchGrantsResponse{Body: &subscriptionv1.WatchGrantsResponse_Heartbeat{Heartbeat: h}}
+		beat: func(h *backplanev1.Heartbeat) *backplanev1.WatchGrantsResponse {
+			return &backplanev1.WatchGrantsResponse{Body: &backplanev1.WatchGrantsResponse_Heartbeat{Heartbeat: h}}
 		},
 	})
 }
 
 // put makes or changes a version.
-func (p *plane) put(r *catalogv1.Route) {
-	p.routes.commit(func(at *watchv1.Position) *catalogv1.WatchRoutesResponse {
+func (p *plane) put(r *backplanev1.Route) {
+	p.routes.commit(func(at *backplanev1.Position) *backplanev1.WatchRoutesResponse {
 		r = proto.CloneOf(r)
 		r.Revision = at.GetNumber()
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		p.versions[r.GetName()] = r
-		return &catalogv1.WatchRoutesResponse{Body: &catalogv1.WatchRoutesResponse_Change{Change: &catalogv1.RouteChange{
-			Position: at, Event: &catalogv1.RouteEvent{Routes: []*catalogv1.Route{r}},
+		return &backplanev1.WatchRoutesResponse{Body: &backplanev1.WatchRoutesResponse_Change{Change: &backplanev1.RouteChange{
+			Position: at, Event: &backplanev1.RouteEvent{Routes: []*backplanev1.Route{r}},
 		}}}
 	})
 }
 
 // touch tells gateways of a change of names.
-func (p *plane) touch(cause subscriptionv1.GrantEvent_Cause, names ...string) {
-	p.grants.commit(func(at *watchv1.Position) *subscriptionv1.WatchGrantsResponse {
-		return &subscriptionv1.WatchGrantsResponse{Body: &subscriptionv1.WatchGrantsResponse_Change{Change: &subscriptionv1.GrantChange{
-			Position: at, Event: &subscriptionv1.GrantEvent{Cause: cause, Names: names},
+func (p *plane) touch(cause backplanev1.GrantEvent_Cause, names ...string) {
+	p.grants.commit(func(at *backplanev1.Position) *backplanev1.WatchGrantsResponse {
+		return &backplanev1.WatchGrantsResponse{Body: &backplanev1.WatchGrantsResponse_Change{Change: &backplanev1.GrantChange{
+			Position: at, Event: &backplanev1.GrantEvent{Cause: cause, Names: names},
 		}}}
 	})
 }
@@ -200,7 +201,7 @@ func (p *plane) issue(name, subscription string, life time.Duration) string {
 }
 
 // end ends all tokens that match, without a word to gateways.
-func (p *plane) end(cause subscriptionv1.GrantEvent_Cause, match func(name string, t *token) bool) {
+func (p *plane) end(cause backplanev1.GrantEvent_Cause, match func(name string, t *token) bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for name, t := range p.tokens {
@@ -210,37 +211,37 @@ func (p *plane) end(cause subscriptionv1.GrantEvent_Cause, match func(name strin
 	}
 }
 
-func grantOf(name string, t *token, version string) *subscriptionv1.Grant {
-	g := &subscriptionv1.Grant{
-		Name: "grants/" + name, Person: "people/sue", Application: "applications/a", Key: "applications/a/keys/k",
+func grantOf(name string, t *token, version string) *backplanev1.Grant {
+	g := &backplanev1.Grant{
+		Name: "grants/" + name, User: "users/sue", Application: "applications/a", Key: "applications/a/keys/k",
 		KeyType: subscriptionv1.KeyType_KEY_TYPE_PRODUCTION, Subscription: t.subscription, Version: version,
 		ExpireTime: timestamppb.New(t.expires),
 	}
-	g.RestsOn = []string{g.Name, g.Person, g.Application, g.Key, g.Subscription, g.Version}
+	g.RestsOn = []string{g.Name, g.User, g.Application, g.Key, g.Subscription, g.Version}
 	return g
 }
 
 // VerifyCredential is the subscription service's.
-func (p *plane) VerifyCredential(_ context.Context, req *subscriptionv1.VerifyCredentialRequest) (*subscriptionv1.VerifyCredentialResponse, error) {
+func (p *plane) VerifyCredential(_ context.Context, req *backplanev1.VerifyCredentialRequest) (*backplanev1.VerifyCredentialResponse, error) {
 	asOf := p.grants.number()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.verified++
-	resp := &subscriptionv1.VerifyCredentialResponse{AsOf: asOf, ServerTime: timestamppb.Now()}
+	resp := &backplanev1.VerifyCredentialResponse{AsOf: asOf, ServerTime: timestamppb.Now()}
 	t := p.tokens[req.GetCredential()]
 	if t == nil || t.ended != 0 || !time.Now().Before(t.expires) {
-		resp.Verdict = &subscriptionv1.VerifyCredentialResponse_Denial{Denial: &subscriptionv1.Denial{
-			Reason: subscriptionv1.Denial_REASON_INVALID, RestsOn: []string{"grants/" + req.GetCredential()},
+		resp.Verdict = &backplanev1.VerifyCredentialResponse_Denial{Denial: &backplanev1.Denial{
+			Reason: backplanev1.Denial_REASON_INVALID, RestsOn: []string{"grants/" + req.GetCredential()},
 		}}
 		return resp, nil
 	}
-	resp.Verdict = &subscriptionv1.VerifyCredentialResponse_Grant{Grant: grantOf(req.GetCredential(), t, req.GetVersion())}
+	resp.Verdict = &backplanev1.VerifyCredentialResponse_Grant{Grant: grantOf(req.GetCredential(), t, req.GetVersion())}
 	return resp, nil
 }
 
 // BatchGetGrants is the subscription service's.
-func (p *plane) BatchGetGrants(_ context.Context, req *subscriptionv1.BatchGetGrantsRequest) (*subscriptionv1.BatchGetGrantsResponse, error) {
-	resp := &subscriptionv1.BatchGetGrantsResponse{AsOf: p.grants.number()}
+func (p *plane) BatchGetGrants(_ context.Context, req *backplanev1.BatchGetGrantsRequest) (*backplanev1.BatchGetGrantsResponse, error) {
+	resp := &backplanev1.BatchGetGrantsResponse{AsOf: p.grants.number()}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, q := range req.GetGrants() {
@@ -250,28 +251,28 @@ func (p *plane) BatchGetGrants(_ context.Context, req *subscriptionv1.BatchGetGr
 		case q.GetKey() != "applications/a/keys/k" || !q.GetExpireTime().AsTime().Equal(t.expires):
 			return nil, fmt.Errorf("wrong query %v", q)
 		case t.ended != 0:
-			resp.Grants = append(resp.Grants, &subscriptionv1.GrantState{State: &subscriptionv1.GrantState_Ended{Ended: t.ended}})
+			resp.Grants = append(resp.Grants, &backplanev1.GrantState{State: &backplanev1.GrantState_Ended{Ended: t.ended}})
 		default:
-			resp.Grants = append(resp.Grants, &subscriptionv1.GrantState{State: &subscriptionv1.GrantState_Grant{Grant: grantOf(name, t, q.GetVersion())}})
+			resp.Grants = append(resp.Grants, &backplanev1.GrantState{State: &backplanev1.GrantState_Grant{Grant: grantOf(name, t, q.GetVersion())}})
 		}
 	}
 	return resp, nil
 }
 
 // ReportUsage is the subscription service's; a batch counts once.
-func (p *plane) ReportUsage(_ context.Context, req *subscriptionv1.ReportUsageRequest) (*subscriptionv1.ReportUsageResponse, error) {
+func (p *plane) ReportUsage(_ context.Context, req *backplanev1.ReportUsageRequest) (*backplanev1.ReportUsageResponse, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.usage[fmt.Sprint(req.GetBatch().GetBootId(), req.GetBatch().GetSequence())] = req
-	return &subscriptionv1.ReportUsageResponse{}, nil
+	return &backplanev1.ReportUsageResponse{}, nil
 }
 
-// ReportCauses is the subscription service's.
-func (p *plane) ReportCauses(_ context.Context, req *subscriptionv1.ReportCausesRequest) (*subscriptionv1.ReportCausesResponse, error) {
+// ReportSessionRecords is the subscription service's.
+func (p *plane) ReportSessionRecords(_ context.Context, req *backplanev1.ReportSessionRecordsRequest) (*backplanev1.ReportSessionRecordsResponse, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.records = append(p.records, req.GetSessionRecords()...)
-	return &subscriptionv1.ReportCausesResponse{}, nil
+	return &backplanev1.ReportSessionRecordsResponse{}, nil
 }
 
 // totals sums up what was reported: sessions, and messages each way.

@@ -15,6 +15,7 @@ import (
 	"github.com/coder/websocket"
 	"go.uber.org/goleak"
 
+	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
 	gatewayv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/gateway/v1"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/auth"
@@ -83,16 +84,16 @@ func (w *world) echo(rw http.ResponseWriter, r *http.Request) {
 	}
 }
 
-func (w *world) route(version string) *catalogv1.Route {
-	return &catalogv1.Route{
-		Name: "apis/x/versions/" + version, Api: "apis/x", DisplayName: "X", Owner: "people/pat", Context: "/x", Version: version,
+func (w *world) route(version string) *backplanev1.Route {
+	return &backplanev1.Route{
+		Name: "apis/x/versions/" + version, Api: "apis/x", DisplayName: "X", Owner: "users/pat", Context: "/x", Version: version,
 		State:     catalogv1.Version_STATE_PUBLISHED,
 		Endpoints: &catalogv1.Endpoints{Production: "ws" + strings.TrimPrefix(w.backend.URL, "http")},
 	}
 }
 
 // open is a version that asks for no credential.
-func (w *world) open() *catalogv1.Route {
+func (w *world) open() *backplanev1.Route {
 	r := w.route("open")
 	r.Security = &catalogv1.Security{Schemes: []catalogv1.Security_Scheme{catalogv1.Security_SCHEME_NONE}}
 	return r

@@ -24,9 +24,9 @@ import (
 	"google.golang.org/protobuf/types/known/emptypb"
 
 	"github.com/tidegatehq/tidegate/gen"
+	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
 	gatewayv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/gateway/v1"
-	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
 	"github.com/tidegatehq/tidegate/services/kit/fault"
 	"github.com/tidegatehq/tidegate/services/kit/identity/identitytest"
 	"github.com/tidegatehq/tidegate/services/portal"
@@ -160,13 +160,13 @@ func TestForwardRefuses(t *testing.T) {
 	s := start(t)
 	conn := s.dial(t)
 	for _, method := range []string{
-		subscriptionv1.TokenService_VerifyCredential_FullMethodName,
-		subscriptionv1.TokenService_BatchGetGrants_FullMethodName,
-		subscriptionv1.TokenService_WatchGrants_FullMethodName,
-		subscriptionv1.MeteringService_ReportUsage_FullMethodName,
-		subscriptionv1.MeteringService_ReportCauses_FullMethodName,
-		catalogv1.RouteService_GetRoute_FullMethodName,
-		catalogv1.RouteService_WatchRoutes_FullMethodName,
+		backplanev1.GrantService_VerifyCredential_FullMethodName,
+		backplanev1.GrantService_BatchGetGrants_FullMethodName,
+		backplanev1.GrantService_WatchGrants_FullMethodName,
+		backplanev1.MeteringService_ReportUsage_FullMethodName,
+		backplanev1.MeteringService_ReportSessionRecords_FullMethodName,
+		backplanev1.RouteService_GetRoute_FullMethodName,
+		backplanev1.RouteService_WatchRoutes_FullMethodName,
 		"/tidegate.catalog.v1.CatalogService/DropEverything",
 		"/tidegate.catalog.v1.CatalogService/",
 		"/nothing/Here",

@@ -28,9 +28,13 @@ import (
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/protobuf/proto"
 
+	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
 	gatewayv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/gateway/v1"
+	identityv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/identity/v1"
+	oauth2v1 "github.com/tidegatehq/tidegate/gen/go/tidegate/oauth2/v1"
 	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
+	usagev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/usage/v1"
 	"github.com/tidegatehq/tidegate/services/kit/fault"
 	"github.com/tidegatehq/tidegate/services/kit/grpcclient"
 	"github.com/tidegatehq/tidegate/services/kit/memnet"
@@ -95,12 +99,12 @@ func (b *backend) serve(t *testing.T) *grpc.ClientConn {
 	t.Helper()
 	srv := grpc.NewServer(grpc.ChainUnaryInterceptor(fault.Unary(slog.New(slog.DiscardHandler)), b.answer))
 	catalogv1.RegisterCatalogServiceServer(srv, catalogv1.UnimplementedCatalogServiceServer{})
-	catalogv1.RegisterRouteServiceServer(srv, catalogv1.UnimplementedRouteServiceServer{})
-	subscriptionv1.RegisterPeopleServiceServer(srv, subscriptionv1.UnimplementedPeopleServiceServer{})
+	backplanev1.RegisterRouteServiceServer(srv, backplanev1.UnimplementedRouteServiceServer{})
+	identityv1.RegisterUserServiceServer(srv, identityv1.UnimplementedUserServiceServer{})
 	subscriptionv1.RegisterSubscriptionServiceServer(srv, subscriptionv1.UnimplementedSubscriptionServiceServer{})
-	subscriptionv1.RegisterOAuthServiceServer(srv, subscriptionv1.UnimplementedOAuthServiceServer{})
-	subscriptionv1.RegisterUsageServiceServer(srv, subscriptionv1.UnimplementedUsageServiceServer{})
-	subscriptionv1.RegisterTokenServiceServer(srv, subscriptionv1.UnimplementedTokenServiceServer{})
+	oauth2v1.RegisterOAuth2ServiceServer(srv, oauth2v1.UnimplementedOAuth2ServiceServer{})
+	usagev1.RegisterUsageServiceServer(srv, usagev1.UnimplementedUsageServiceServer{})
+	backplanev1.RegisterGrantServiceServer(srv, backplanev1.UnimplementedGrantServiceServer{})
 	gatewayv1.RegisterSessionServiceServer(srv, gatewayv1.UnimplementedSessionServiceServer{})
 	lis := memnet.Listen("services")
 	served := make(chan error, 1)

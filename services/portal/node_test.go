@@ -20,7 +20,7 @@ import (
 	"google.golang.org/protobuf/types/known/emptypb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
-	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
+	oauth2v1 "github.com/tidegatehq/tidegate/gen/go/tidegate/oauth2/v1"
 	"github.com/tidegatehq/tidegate/services/kit/fault"
 )
 
@@ -98,15 +98,15 @@ func newIssuer(t *testing.T, url, id, secret string) *issuer {
 
 // install makes b answer as the issuer.
 func (i *issuer) install(b *backend) {
-	b.on(subscriptionv1.OAuthService_GetSigningKeys_FullMethodName, func(context.Context, proto.Message) (proto.Message, error) {
+	b.on(oauth2v1.OAuth2Service_GetSigningKeys_FullMethodName, func(context.Context, proto.Message) (proto.Message, error) {
 		point, err := i.key.PublicKey.Bytes()
 		if err != nil {
 			return nil, err
 		}
-		return &subscriptionv1.SigningKeys{Issuer: i.url, Keys: []*subscriptionv1.SigningKey{{Kid: i.kid, X: point[1:33], Y: point[33:]}}}, nil
+		return &oauth2v1.SigningKeys{Issuer: i.url, Keys: []*oauth2v1.SigningKey{{Kid: i.kid, X: point[1:33], Y: point[33:]}}}, nil
 	})
-	b.on(subscriptionv1.OAuthService_IssueToken_FullMethodName, func(_ context.Context, m proto.Message) (proto.Message, error) {
-		req, _ := m.(*subscriptionv1.IssueTokenRequest)
+	b.on(oauth2v1.OAuth2Service_IssueToken_FullMethodName, func(_ context.Context, m proto.Message) (proto.Message, error) {
+		req, _ := m.(*oauth2v1.IssueTokenRequest)
 		if err := i.check(req.GetClient()); err != nil {
 			return nil, err
 		}
@@ -115,15 +115,15 @@ func (i *issuer) install(b *backend) {
 		}
 		return i.issue()
 	})
-	b.on(subscriptionv1.OAuthService_RevokeToken_FullMethodName, func(_ context.Context, m proto.Message) (proto.Message, error) {
-		req, _ := m.(*subscriptionv1.RevokeTokenRequest)
+	b.on(oauth2v1.OAuth2Service_RevokeToken_FullMethodName, func(_ context.Context, m proto.Message) (proto.Message, error) {
+		req, _ := m.(*oauth2v1.RevokeTokenRequest)
 		i.mu.Lock()
 		defer i.mu.Unlock()
 		i.revoked[req.GetToken()] = true
 		return &emptypb.Empty{}, i.check(req.GetClient())
 	})
-	b.on(subscriptionv1.OAuthService_IntrospectToken_FullMethodName, func(_ context.Context, m proto.Message) (proto.Message, error) {
-		req, _ := m.(*subscriptionv1.IntrospectTokenRequest)
+	b.on(oauth2v1.OAuth2Service_IntrospectToken_FullMethodName, func(_ context.Context, m proto.Message) (proto.Message, error) {
+		req, _ := m.(*oauth2v1.IntrospectTokenRequest)
 		if err := i.check(req.GetClient()); err != nil {
 			return nil, err
 		}
@@ -131,7 +131,7 @@ func (i *issuer) install(b *backend) {
 	})
 }
 
-func (i *issuer) check(c *subscriptionv1.ClientCredentials) error {
+func (i *issuer) check(c *oauth2v1.ClientCredentials) error {
 	if c.GetClientId() != i.id || c.GetClientSecret() != i.secret {
 		return fault.WithReason(fault.Unauthenticated("the client is not known, or its secret is wrong"), "INVALID_CLIENT")
 	}
@@ -150,7 +150,7 @@ func (i *issuer) issue() (proto.Message, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &subscriptionv1.IssueTokenResponse{AccessToken: token, TokenType: "Bearer", ExpiresIn: 3600, Scope: "default"}, nil
+	return &oauth2v1.IssueTokenResponse{AccessToken: token, TokenType: "Bearer", ExpiresIn: 3600, Scope: "default"}, nil
 }
 
 func (i *issuer) introspect(token string) (proto.Message, error) {
@@ -158,13 +158,13 @@ func (i *issuer) introspect(token string) (proto.Message, error) {
 	defer i.mu.Unlock()
 	parsed, err := jwt.ParseSigned(token, []jose.SignatureAlgorithm{jose.ES256})
 	if err != nil || i.revoked[token] {
-		return &subscriptionv1.IntrospectTokenResponse{}, nil //nolint:nilerr // what is no token is not active
+		return &oauth2v1.IntrospectTokenResponse{}, nil //nolint:nilerr // what is no token is not active
 	}
 	var c accessClaims
 	if err := parsed.Claims(&i.key.PublicKey, &c); err != nil {
 		return nil, err
 	}
-	return &subscriptionv1.IntrospectTokenResponse{
+	return &oauth2v1.IntrospectTokenResponse{
 		Active: true, Scope: c.Scope, ClientId: c.ClientID, Subject: c.Subject, Audience: c.Audience, Issuer: c.Issuer, TokenId: c.ID,
 		ExpireTime: timestamppb.New(c.Expiry.Time()), IssueTime: timestamppb.New(c.IssuedAt.Time()),
 	}, nil

@@ -15,7 +15,7 @@ import (
 	"google.golang.org/protobuf/types/known/emptypb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
-	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
+	oauth2v1 "github.com/tidegatehq/tidegate/gen/go/tidegate/oauth2/v1"
 	"github.com/tidegatehq/tidegate/services/kit/fault"
 )
 
@@ -110,7 +110,7 @@ func TestOAuth2Refuses(t *testing.T) {
 	}
 }
 
-// TestOAuth2PassesRefusals turns the reasons of OAuthService into RFC 6749's
+// TestOAuth2PassesRefusals turns the reasons of OAuth2Service into RFC 6749's
 // errors.
 func TestOAuth2PassesRefusals(t *testing.T) {
 	s := start(t)
@@ -138,9 +138,9 @@ func TestOAuth2PassesRefusals(t *testing.T) {
 	}
 	for _, tt := range tests {
 		for method, path := range map[string]string{
-			subscriptionv1.OAuthService_IssueToken_FullMethodName:      "/oauth2/token",
-			subscriptionv1.OAuthService_RevokeToken_FullMethodName:     "/oauth2/revoke",
-			subscriptionv1.OAuthService_IntrospectToken_FullMethodName: "/oauth2/introspect",
+			oauth2v1.OAuth2Service_IssueToken_FullMethodName:      "/oauth2/token",
+			oauth2v1.OAuth2Service_RevokeToken_FullMethodName:     "/oauth2/revoke",
+			oauth2v1.OAuth2Service_IntrospectToken_FullMethodName: "/oauth2/introspect",
 		} {
 			s.on(method, func(context.Context, proto.Message) (proto.Message, error) { return nil, tt.err })
 			got := s.do(t, "POST", path, "grant_type=x&token=x", "Content-Type", formType, "Authorization", basic("id", "secret"))
@@ -154,24 +154,24 @@ func TestOAuth2PassesRefusals(t *testing.T) {
 // TestOAuth2Answers looks at what the endpoints answer and what they ask.
 func TestOAuth2Answers(t *testing.T) {
 	s := start(t)
-	s.on(subscriptionv1.OAuthService_IssueToken_FullMethodName, func(_ context.Context, m proto.Message) (proto.Message, error) {
-		req, _ := m.(*subscriptionv1.IssueTokenRequest)
-		return &subscriptionv1.IssueTokenResponse{AccessToken: "abc", TokenType: "Bearer", ExpiresIn: 3600, Scope: req.GetScope()}, nil
+	s.on(oauth2v1.OAuth2Service_IssueToken_FullMethodName, func(_ context.Context, m proto.Message) (proto.Message, error) {
+		req, _ := m.(*oauth2v1.IssueTokenRequest)
+		return &oauth2v1.IssueTokenResponse{AccessToken: "abc", TokenType: "Bearer", ExpiresIn: 3600, Scope: req.GetScope()}, nil
 	})
-	s.on(subscriptionv1.OAuthService_RevokeToken_FullMethodName, func(context.Context, proto.Message) (proto.Message, error) {
+	s.on(oauth2v1.OAuth2Service_RevokeToken_FullMethodName, func(context.Context, proto.Message) (proto.Message, error) {
 		return &emptypb.Empty{}, nil
 	})
-	s.on(subscriptionv1.OAuthService_IntrospectToken_FullMethodName, func(_ context.Context, m proto.Message) (proto.Message, error) {
-		if req, _ := m.(*subscriptionv1.IntrospectTokenRequest); req.GetToken() != "abc" {
-			return &subscriptionv1.IntrospectTokenResponse{Subject: "never shown"}, nil
+	s.on(oauth2v1.OAuth2Service_IntrospectToken_FullMethodName, func(_ context.Context, m proto.Message) (proto.Message, error) {
+		if req, _ := m.(*oauth2v1.IntrospectTokenRequest); req.GetToken() != "abc" {
+			return &oauth2v1.IntrospectTokenResponse{Subject: "never shown"}, nil
 		}
-		return &subscriptionv1.IntrospectTokenResponse{
+		return &oauth2v1.IntrospectTokenResponse{
 			Active: true, Scope: "default", ClientId: "id", Subject: "id", Audience: []string{"https://localhost/gateway"},
 			Issuer: "https://localhost", TokenId: "j", ExpireTime: &timestamppb.Timestamp{Seconds: 20}, IssueTime: &timestamppb.Timestamp{Seconds: 10},
 		}, nil
 	})
 	const id, secret = "i:d%+ü", "s &c=r:et/"
-	client := &subscriptionv1.ClientCredentials{ClientId: id, ClientSecret: secret}
+	client := &oauth2v1.ClientCredentials{ClientId: id, ClientSecret: secret}
 	inForm := "&client_id=" + url.QueryEscape(id) + "&client_secret=" + url.QueryEscape(secret)
 	tests := []struct {
 		name, path, body string
@@ -179,12 +179,12 @@ func TestOAuth2Answers(t *testing.T) {
 		want             string
 		called           proto.Message
 	}{
-		{"token by Basic", "/oauth2/token", "grant_type=client_credentials&scope=default&unknown=x", true, `{"access_token":"abc","token_type":"Bearer","expires_in":3600,"scope":"default"}`, &subscriptionv1.IssueTokenRequest{GrantType: "client_credentials", Scope: "default", Client: client}},
-		{"token by form", "/oauth2/token", "grant_type=client_credentials" + inForm, false, `{"access_token":"abc","token_type":"Bearer","expires_in":3600}`, &subscriptionv1.IssueTokenRequest{GrantType: "client_credentials", Client: client}},
-		{"the same id twice", "/oauth2/token", "grant_type=x&client_id=" + url.QueryEscape(id), true, `{"access_token":"abc","token_type":"Bearer","expires_in":3600}`, &subscriptionv1.IssueTokenRequest{GrantType: "x", Client: client}},
-		{"revocation", "/oauth2/revoke", "token=abc&token_type_hint=refresh_token", true, "", &subscriptionv1.RevokeTokenRequest{Token: "abc", Client: client}},
-		{"active", "/oauth2/introspect", "token=abc" + inForm, false, `{"active":true,"scope":"default","client_id":"id","token_type":"Bearer","exp":20,"iat":10,"sub":"id","aud":["https://localhost/gateway"],"iss":"https://localhost","jti":"j"}`, &subscriptionv1.IntrospectTokenRequest{Token: "abc", Client: client}},
-		{"not active", "/oauth2/introspect", "token=abd", true, `{"active":false}`, &subscriptionv1.IntrospectTokenRequest{Token: "abd", Client: client}},
+		{"token by Basic", "/oauth2/token", "grant_type=client_credentials&scope=default&unknown=x", true, `{"access_token":"abc","token_type":"Bearer","expires_in":3600,"scope":"default"}`, &oauth2v1.IssueTokenRequest{GrantType: "client_credentials", Scope: "default", Client: client}},
+		{"token by form", "/oauth2/token", "grant_type=client_credentials" + inForm, false, `{"access_token":"abc","token_type":"Bearer","expires_in":3600}`, &oauth2v1.IssueTokenRequest{GrantType: "client_credentials", Client: client}},
+		{"the same id twice", "/oauth2/token", "grant_type=x&client_id=" + url.QueryEscape(id), true, `{"access_token":"abc","token_type":"Bearer","expires_in":3600}`, &oauth2v1.IssueTokenRequest{GrantType: "x", Client: client}},
+		{"revocation", "/oauth2/revoke", "token=abc&token_type_hint=refresh_token", true, "", &oauth2v1.RevokeTokenRequest{Token: "abc", Client: client}},
+		{"active", "/oauth2/introspect", "token=abc" + inForm, false, `{"active":true,"scope":"default","client_id":"id","token_type":"Bearer","exp":20,"iat":10,"sub":"id","aud":["https://localhost/gateway"],"iss":"https://localhost","jti":"j"}`, &oauth2v1.IntrospectTokenRequest{Token: "abc", Client: client}},
+		{"not active", "/oauth2/introspect", "token=abd", true, `{"active":false}`, &oauth2v1.IntrospectTokenRequest{Token: "abd", Client: client}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -232,11 +232,11 @@ func TestOAuth2Documents(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			s.on(subscriptionv1.OAuthService_GetSigningKeys_FullMethodName, func(context.Context, proto.Message) (proto.Message, error) {
+			s.on(oauth2v1.OAuth2Service_GetSigningKeys_FullMethodName, func(context.Context, proto.Message) (proto.Message, error) {
 				if tt.issuer == "" {
 					return nil, fault.Unavailable("no keys yet")
 				}
-				return &subscriptionv1.SigningKeys{Issuer: tt.issuer, Keys: []*subscriptionv1.SigningKey{{Kid: "k", X: []byte{255, 254, 1}, Y: []byte{0, 2}}}}, nil
+				return &oauth2v1.SigningKeys{Issuer: tt.issuer, Keys: []*oauth2v1.SigningKey{{Kid: "k", X: []byte{255, 254, 1}, Y: []byte{0, 2}}}}, nil
 			})
 			got := s.do(t, "GET", tt.path, "")
 			if got.status != tt.status || got.body != tt.want || got.header.Get("Content-Type") != tt.kind || got.header.Get("Cache-Control") != tt.cache {
@@ -250,12 +250,12 @@ func TestOAuth2Documents(t *testing.T) {
 // TestOAuth2Client gets a token with the client that Go programs use.
 func TestOAuth2Client(t *testing.T) {
 	s := start(t)
-	s.on(subscriptionv1.OAuthService_IssueToken_FullMethodName, func(_ context.Context, m proto.Message) (proto.Message, error) {
-		req, _ := m.(*subscriptionv1.IssueTokenRequest)
+	s.on(oauth2v1.OAuth2Service_IssueToken_FullMethodName, func(_ context.Context, m proto.Message) (proto.Message, error) {
+		req, _ := m.(*oauth2v1.IssueTokenRequest)
 		if req.GetClient().GetClientSecret() != "right/+ %" {
 			return nil, fault.WithReason(fault.Unauthenticated("wrong secret"), "INVALID_CLIENT")
 		}
-		return &subscriptionv1.IssueTokenResponse{AccessToken: "abc", TokenType: "Bearer", ExpiresIn: 3600}, nil
+		return &oauth2v1.IssueTokenResponse{AccessToken: "abc", TokenType: "Bearer", ExpiresIn: 3600}, nil
 	})
 	ctx := context.WithValue(t.Context(), oauth2.HTTPClient, s.client)
 	for _, style := range []oauth2.AuthStyle{oauth2.AuthStyleInHeader, oauth2.AuthStyleInParams} {

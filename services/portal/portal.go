@@ -1,4 +1,4 @@
-// Package portal is the face of Tidegate towards people and their programs:
+// Package portal is the face of Tidegate towards users and their programs:
 // REST, the OAuth2 endpoints, and one public gRPC. It owns nothing and has no
 // rights: calls go on to the services with the caller's token, and the services
 // decide.

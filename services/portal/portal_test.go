@@ -21,7 +21,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
-	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
+	identityv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/identity/v1"
 	"github.com/tidegatehq/tidegate/services/kit/run"
 	"github.com/tidegatehq/tidegate/services/portal"
 )
@@ -79,7 +79,7 @@ func TestProgram(t *testing.T) {
 	}{
 		{[]string{"-tls-cert=/no/cert", "-tls-key=/no/key", "-ops="}, 1, "portal: read TLS files: stat /no/cert: no such file or directory\n"},
 		{[]string{"-plaintext", "-ops=", "-grpc=", "-listen=" + busy}, 1, "portal: serve HTTPS: listen tcp " + busy + ": bind: address already in use\n"},
-		{[]string{"-plaintext", "-ops=", "-grpc=" + busy, "-listen=127.0.0.1:0"}, 1, "portal: serve gRPC for people: listen tcp " + busy + ": bind: address already in use\n"},
+		{[]string{"-plaintext", "-ops=", "-grpc=" + busy, "-listen=127.0.0.1:0"}, 1, "portal: serve gRPC for users: listen tcp " + busy + ": bind: address already in use\n"},
 		{[]string{"-plaintext", "-nope", "-drain=x"}, 2, "portal: flag provided but not defined: -nope\nportal: invalid value \"x\" for flag -drain: parse error\n"},
 		{[]string{"-drain=x", "-listen=x", "-plaintext"}, 2, "portal: invalid value \"x\" for flag -drain: parse error\nportal: -listen: \"x\" is not host:port\n"},
 		{[]string{"-listen=x"}, 2, "portal: -listen: \"x\" is not host:port\nportal: -tls-cert and -tls-key are needed, or -plaintext behind a proxy that adds TLS\n"},
@@ -126,12 +126,12 @@ func TestDocuments(t *testing.T) {
 	for _, tag := range doc.Tags {
 		tags = append(tags, tag.Name)
 	}
-	if want := []string{"CatalogService", "SessionService", "PeopleService", "SubscriptionService", "UsageService", "OAuth2"}; !slices.Equal(tags, want) {
+	if want := []string{"CatalogService", "SessionService", "UserService", "SubscriptionService", "UsageService", "OAuth2"}; !slices.Equal(tags, want) {
 		t.Errorf("tags = %v, want %v", tags, want)
 	}
 	s.followPaths(t, doc.Paths)
-	if doc.Paths["/v1/people/{person}"] == nil {
-		t.Error("the document lacks /v1/people/{person}")
+	if doc.Paths["/v1/users/{user}"] == nil {
+		t.Error("the document lacks /v1/users/{user}")
 	}
 	for _, ref := range strings.Split(got.body, `"$ref":"#/definitions/`)[1:] {
 		if name, _, _ := strings.Cut(ref, `"`); doc.Definitions[name] == nil {
@@ -304,18 +304,18 @@ func TestPlaintext(t *testing.T) {
 func TestDrain(t *testing.T) {
 	s := start(t)
 	reached, release := make(chan struct{}, 2), make(chan struct{})
-	s.on(subscriptionv1.PeopleService_GetPerson_FullMethodName, func(context.Context, proto.Message) (proto.Message, error) {
+	s.on(identityv1.UserService_GetUser_FullMethodName, func(context.Context, proto.Message) (proto.Message, error) {
 		reached <- struct{}{}
 		<-release
-		return &subscriptionv1.Person{Name: "people/p"}, nil
+		return &identityv1.User{Name: "users/p"}, nil
 	})
 	conn := s.dial(t)
 	called, asked, stopped := make(chan error, 1), make(chan answer, 1), make(chan error, 1)
 	go func() {
-		_, err := subscriptionv1.NewPeopleServiceClient(conn).GetPerson(t.Context(), &subscriptionv1.GetPersonRequest{Name: "people/me"})
+		_, err := identityv1.NewUserServiceClient(conn).GetUser(t.Context(), &identityv1.GetUserRequest{Name: "users/me"})
 		called <- err
 	}()
-	go func() { asked <- s.do(t, "GET", "/v1/people/me", "") }()
+	go func() { asked <- s.do(t, "GET", "/v1/users/me", "") }()
 	<-reached
 	<-reached
 	go func() { stopped <- s.stop() }()
@@ -328,10 +328,10 @@ func TestDrain(t *testing.T) {
 	}
 	close(release)
 	if err := <-called; err != nil {
-		t.Errorf("GetPerson = %v, want its answer", err)
+		t.Errorf("GetUser = %v, want its answer", err)
 	}
 	if got := <-asked; got.status != 200 {
-		t.Errorf("GET /v1/people/me = %d %s, want its answer", got.status, got.body)
+		t.Errorf("GET /v1/users/me = %d %s, want its answer", got.status, got.body)
 	}
 	if err := <-stopped; err != nil {
 		t.Errorf("Run = %v, want nil", err)
@@ -342,7 +342,7 @@ func TestDrain(t *testing.T) {
 func TestDrainEnds(t *testing.T) {
 	s := start(t, func(cfg *portal.Config) { cfg.Drain = time.Millisecond })
 	reached := make(chan struct{}, 2)
-	s.on(subscriptionv1.PeopleService_GetPerson_FullMethodName, func(ctx context.Context, _ proto.Message) (proto.Message, error) {
+	s.on(identityv1.UserService_GetUser_FullMethodName, func(ctx context.Context, _ proto.Message) (proto.Message, error) {
 		reached <- struct{}{}
 		<-ctx.Done()
 		return nil, ctx.Err()
@@ -350,11 +350,11 @@ func TestDrainEnds(t *testing.T) {
 	conn := s.dial(t)
 	called, asked := make(chan error, 1), make(chan error, 1)
 	go func() {
-		_, err := subscriptionv1.NewPeopleServiceClient(conn).GetPerson(t.Context(), &subscriptionv1.GetPersonRequest{Name: "people/me"})
+		_, err := identityv1.NewUserServiceClient(conn).GetUser(t.Context(), &identityv1.GetUserRequest{Name: "users/me"})
 		called <- err
 	}()
 	go func() {
-		resp, err := s.client.Get(s.url + "/v1/people/me")
+		resp, err := s.client.Get(s.url + "/v1/users/me")
 		if err == nil {
 			resp.Body.Close()
 		}
@@ -366,7 +366,7 @@ func TestDrainEnds(t *testing.T) {
 		t.Errorf("Run = %v, want nil", err)
 	}
 	if err := <-called; status.Code(err) != codes.Unavailable && status.Code(err) != codes.Canceled {
-		t.Errorf("GetPerson = %v, want that it was cut off", err)
+		t.Errorf("GetUser = %v, want that it was cut off", err)
 	}
 	if err := <-asked; err == nil || errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("GET = %v, want that it was cut off", err)

@@ -54,7 +54,7 @@ func TestRESTRefusesRequests(t *testing.T) {
 		{"unknown verb", []string{"POST", "/v1/apis/a1/versions/v1:publish", ""}, 404, codes.NotFound, "the path /v1/apis/a1/versions/v1:publish was not found"},
 		{"wrong method", []string{"PUT", "/v1/apis", ""}, 405, codes.Unimplemented, "the method PUT is not allowed here, only GET, HEAD, POST"},
 		{"wrong method of one object", []string{"POST", "/v1/apis/a1", "{}"}, 405, codes.Unimplemented, "the method POST is not allowed here, only GET, HEAD, PATCH, DELETE"},
-		{"wrong method of a verb", get("/v1/people:signIn"), 405, codes.Unimplemented, "the method GET is not allowed here, only POST"},
+		{"wrong method of a verb", get("/v1/users:signIn"), 405, codes.Unimplemented, "the method GET is not allowed here, only POST"},
 		{"preflight", []string{"OPTIONS", "/v1/apis", "", "Origin", "https://example.com", "Access-Control-Request-Method", "POST"}, 405, codes.Unimplemented, "the method OPTIONS is not allowed here, only GET, HEAD, POST"},
 		{"override of the method", []string{"POST", "/v1/apis/a1", "x=1", "X-HTTP-Method-Override", "DELETE", "Content-Type", "application/x-www-form-urlencoded"}, 405, codes.Unimplemented, "the method POST is not allowed here, only GET, HEAD, PATCH, DELETE"},
 
@@ -264,7 +264,7 @@ func TestRESTMetadata(t *testing.T) {
 	})
 	s.do(t, "GET", "/v1/apis/a1", "", "Authorization", "Bearer token", "Traceparent", "00-1-2-01", "Tracestate", "a=b",
 		"Cookie", "a=b", "X-Forwarded-For", "10.0.0.1", "X-Forwarded-Host", "example.com", "Grpc-Metadata-Role", "admin",
-		"Grpc-Metadata-Authorization", "Bearer other", "Grpc-Timeout", "1u", "X-Tidegate-Person", "people/1", "Te", "trailers", "Accept", "text/html")
+		"Grpc-Metadata-Authorization", "Bearer other", "Grpc-Timeout", "1u", "X-Tidegate-User", "users/1", "Te", "trailers", "Accept", "text/html")
 	c, _ := s.last()
 	got := map[string][]string{}
 	for name, values := range c.metadata {

@@ -30,10 +30,10 @@ import (
 func served() map[string]bool {
 	return map[string]bool{
 		"tidegate.catalog.v1.CatalogService":           true,
-		"tidegate.subscription.v1.PeopleService":       true,
+		"tidegate.identity.v1.UserService":             true,
 		"tidegate.subscription.v1.SubscriptionService": true,
-		"tidegate.subscription.v1.UsageService":        true,
-		"tidegate.subscription.v1.OAuthService":        false,
+		"tidegate.usage.v1.UsageService":               true,
+		"tidegate.oauth2.v1.OAuth2Service":             false,
 		"tidegate.gateway.v1.SessionService":           true,
 	}
 }

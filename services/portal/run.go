@@ -16,7 +16,10 @@ import (
 
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
 	gatewayv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/gateway/v1"
+	identityv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/identity/v1"
+	oauth2v1 "github.com/tidegatehq/tidegate/gen/go/tidegate/oauth2/v1"
 	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
+	usagev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/usage/v1"
 	"github.com/tidegatehq/tidegate/services/kit/certs"
 	"github.com/tidegatehq/tidegate/services/kit/grpcserver"
 	"github.com/tidegatehq/tidegate/services/kit/ops"
@@ -77,7 +80,7 @@ func newHandler(ctx context.Context, s *services, log *slog.Logger, reg promethe
 	if err != nil {
 		return nil, err
 	}
-	tokens := oauth2.New(subscriptionv1.NewOAuthServiceClient(s.subscription), log)
+	tokens := oauth2.New(oauth2v1.NewOAuth2ServiceClient(s.subscription), log)
 	return web.New(web.Parts{REST: api, OAuth2: tokens.Routes(), OpenAPI: doc}, log, reg)
 }
 
@@ -85,15 +88,15 @@ func newHandler(ctx context.Context, s *services, log *slog.Logger, reg promethe
 func newGRPC(cfg Config, s *services, source *certs.Source, log *slog.Logger, reg prometheus.Registerer) *grpcserver.Server {
 	f := forward.New(
 		forward.Service{Desc: &catalogv1.CatalogService_ServiceDesc, Conn: s.catalog},
-		forward.Service{Desc: &subscriptionv1.PeopleService_ServiceDesc, Conn: s.subscription},
+		forward.Service{Desc: &identityv1.UserService_ServiceDesc, Conn: s.subscription},
 		forward.Service{Desc: &subscriptionv1.SubscriptionService_ServiceDesc, Conn: s.subscription},
-		forward.Service{Desc: &subscriptionv1.OAuthService_ServiceDesc, Conn: s.subscription},
-		forward.Service{Desc: &subscriptionv1.UsageService_ServiceDesc, Conn: s.subscription},
+		forward.Service{Desc: &oauth2v1.OAuth2Service_ServiceDesc, Conn: s.subscription},
+		forward.Service{Desc: &usagev1.UsageService_ServiceDesc, Conn: s.subscription},
 		forward.Service{Desc: &gatewayv1.SessionService_ServiceDesc, Conn: s.gateway},
 	)
 	opts := append(f.Options(), grpcserver.WithMetrics(reg))
 	if source != nil {
-		opts = append(opts, grpcserver.WithPeopleOptions(grpc.Creds(credentials.NewTLS(source.Server(false, "h2")))))
+		opts = append(opts, grpcserver.WithUsersOptions(grpc.Creds(credentials.NewTLS(source.Server(false, "h2")))))
 	}
 	// Whether plaintext is right was decided by Config.Check.
 	served := grpcserver.Config{Addr: cfg.GRPC, Listener: cfg.GRPCListener, Plaintext: true, Drain: cfg.Drain}

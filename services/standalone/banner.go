@@ -11,7 +11,7 @@ import (
 	"github.com/tidegatehq/tidegate/services/standalone/internal/sample"
 )
 
-// banner is what a person is told once everything is served.
+// banner is what a user is told once everything is served.
 type banner struct {
 	program  string // how the command line is called
 	data     string // folder, as it was given

@@ -41,7 +41,7 @@ type Config struct {
 	Drain time.Duration
 	// Program is how the command line is called, for what is printed.
 	Program string
-	// Stdout takes what is printed for the person who starts the server; nil
+	// Stdout takes what is printed for the user who starts the server; nil
 	// prints nothing.
 	Stdout io.Writer
 	// Ready is called, when it is set, once everything is served.

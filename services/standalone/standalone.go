@@ -23,7 +23,7 @@ import (
 // renewEvery is how often the server's certificate is looked at.
 const renewEvery = 12 * time.Hour
 
-// Addresses are where people and programs reach the server.
+// Addresses are where users and programs reach the server.
 type Addresses struct {
 	// Portal is the URL of REST and OAuth2, GRPC the host:port of gRPC, WS and
 	// WSS the URLs of WebSocket without and with TLS.
@@ -131,7 +131,7 @@ func (s sockets) url(scheme, flag string) string {
 	return ""
 }
 
-// name returns host:port of a socket as people type it: what is on loopback or
+// name returns host:port of a socket as users type it: what is on loopback or
 // on every interface is localhost.
 func (s sockets) name(flag string) string {
 	if s[flag] == nil {

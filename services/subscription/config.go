@@ -35,9 +35,9 @@ type Config struct {
 	Instance string
 	// TokenLifetime is how long an application's access token lives.
 	TokenLifetime time.Duration
-	// PersonTokenLifetime is how long a person's access token lives, 15 minutes at
-	// most. So long may a person go on who was removed or has lost a role.
-	PersonTokenLifetime time.Duration
+	// UserTokenLifetime is how long a user's access token lives, 15 minutes at
+	// most. So long may a user go on who was removed or has lost a role.
+	UserTokenLifetime time.Duration
 	// RefreshTokenLifetime is how long a sign-in lasts without being refreshed.
 	RefreshTokenLifetime time.Duration
 	// SigningKeyRotate is how long a signing key signs; 0 is for ever.
@@ -50,7 +50,7 @@ type Config struct {
 	RecordsKeep time.Duration
 	// UsageKeep is how long usage is kept.
 	UsageKeep time.Duration
-	// GRPC says where people and services call.
+	// GRPC says where users and services call.
 	GRPC grpcserver.Config
 	// Catalog is where versions and plans come from.
 	Catalog grpcclient.Config
@@ -65,8 +65,8 @@ type Config struct {
 
 const (
 	day = 24 * time.Hour
-	// maxPersonToken is the longest life of a person's token.
-	maxPersonToken = 15 * time.Minute
+	// maxUserToken is the longest life of a user's token.
+	maxUserToken = 15 * time.Minute
 )
 
 // Flags registers the options, behind prefix.
@@ -80,8 +80,8 @@ func (c *Config) Flags(fs *flag.FlagSet, prefix string) {
 	fs.StringVar(&c.MasterKeyFile, prefix+"master-key-file", "", "`file` with the installation's master key, which seals the signing keys")
 	fs.StringVar(&c.Instance, prefix+"instance", "", "`name` of this replica among those who watch the catalog (default subscription- and the machine's name)")
 	fs.DurationVar(&c.TokenLifetime, prefix+"token-lifetime", time.Hour, "how `long` access tokens of applications live")
-	fs.DurationVar(&c.PersonTokenLifetime, prefix+"person-token-lifetime", maxPersonToken,
-		"how `long` access tokens of people live, 15m at most: so long may somebody go on who was removed or lost a role")
+	fs.DurationVar(&c.UserTokenLifetime, prefix+"user-token-lifetime", maxUserToken,
+		"how `long` access tokens of users live, 15m at most: so long may somebody go on who was removed or lost a role")
 	fs.DurationVar(&c.RefreshTokenLifetime, prefix+"refresh-token-lifetime", 7*day, "how `long` a sign-in lasts without being refreshed")
 	fs.DurationVar(&c.SigningKeyRotate, prefix+"signing-key-rotate", 30*day, "how `long` a signing key signs; 0 for ever")
 	fs.DurationVar(&c.SigningKeyLead, prefix+"signing-key-lead", 10*time.Minute, "how `long` a signing key is published before it signs")
@@ -116,8 +116,8 @@ func (c *Config) Check() error {
 		value, min, to time.Duration
 	}{
 		{"token-lifetime", c.TokenLifetime, time.Second, 30 * day},
-		{"person-token-lifetime", c.PersonTokenLifetime, time.Second, maxPersonToken},
-		{"refresh-token-lifetime", c.RefreshTokenLifetime, c.PersonTokenLifetime, 366 * day},
+		{"user-token-lifetime", c.UserTokenLifetime, time.Second, maxUserToken},
+		{"refresh-token-lifetime", c.RefreshTokenLifetime, c.UserTokenLifetime, 366 * day},
 		{"audit-keep", c.AuditKeep, change.Reach, 0},
 		{"records-keep", c.RecordsKeep, time.Hour, 0},
 		{"usage-keep", c.UsageKeep, day, 0},

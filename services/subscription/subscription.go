@@ -1,4 +1,4 @@
-// Package subscription is the service that knows who may use what: people and
+// Package subscription is the service that knows who may use what: users and
 // their roles, applications with keys and subscriptions, the tokens that it
 // issues to both, and what went through gateways. It judges credentials for
 // gateways and tells them of every change of a judgement. Versions and plans
@@ -11,8 +11,7 @@ import (
 	"log/slog"
 	"time"
 
-	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
-	watchv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/watch/v1"
+	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
 	"github.com/tidegatehq/tidegate/services/kit/change"
 	"github.com/tidegatehq/tidegate/services/kit/grpcserver"
 	"github.com/tidegatehq/tidegate/services/kit/identity"
@@ -33,7 +32,7 @@ func CheckDatabase(ctx context.Context, cfg Config) error {
 	return sqldb.CheckSchema(ctx, cfg.DB, store.Schema())
 }
 
-// Run serves people, subscriptions and credentials until ctx ends.
+// Run serves users, subscriptions and credentials until ctx ends.
 func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	if err := cfg.Check(); err != nil {
 		return run.Misconfigured(err)
@@ -53,7 +52,7 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	if err := install(ctx, cfg, st, master, passwords, log); err != nil {
 		return err
 	}
-	lives := token.Lifetimes{Application: cfg.TokenLifetime, Person: cfg.PersonTokenLifetime}
+	lives := token.Lifetimes{Application: cfg.TokenLifetime, User: cfg.UserTokenLifetime}
 	keys := token.NewKeys(st, master,
 		token.Rotation{Every: cfg.SigningKeyRotate, Lead: cfg.SigningKeyLead, Longest: lives.Longest()}, time.Now, log)
 	if err := keys.Start(ctx); err != nil {
@@ -64,8 +63,8 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 		return err
 	}
 	defer cfg.Catalog.Close(catalog)
-	hello := &watchv1.Hello{Instance: cfg.instance(), Kind: "subscription", Build: run.Version()}
-	watch := catalogwatch.New(catalogv1.NewRouteServiceClient(catalog), st, hello, log, time.Now)
+	hello := &backplanev1.Hello{Instance: cfg.instance(), Kind: "subscription", Build: run.Version()}
+	watch := catalogwatch.New(backplanev1.NewRouteServiceClient(catalog), st, hello, log, time.Now)
 	issuer := token.NewIssuer(cfg.Issuer, keys, lives, time.Now)
 	srv, operations, err := servers(ctx, cfg, db, api.New(api.Parts{
 		Store: st, Changes: changes, Issuer: issuer, Keys: keys, Passwords: passwords, Catalog: watch,

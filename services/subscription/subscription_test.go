@@ -19,6 +19,9 @@ import (
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 
+	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
+	identityv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/identity/v1"
+	oauth2v1 "github.com/tidegatehq/tidegate/gen/go/tidegate/oauth2/v1"
 	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
 	"github.com/tidegatehq/tidegate/services/kit/memnet"
 	"github.com/tidegatehq/tidegate/services/kit/run"
@@ -88,22 +91,22 @@ func (p *place) config(args ...string) subscription.Config {
 
 // service is one that runs.
 type service struct {
-	people subscriptionv1.PeopleServiceClient
+	users  identityv1.UserServiceClient
 	subs   subscriptionv1.SubscriptionServiceClient
-	oauth  subscriptionv1.OAuthServiceClient
-	tokens subscriptionv1.TokenServiceClient
+	oauth  oauth2v1.OAuth2ServiceClient
+	tokens backplanev1.GrantServiceClient
 	stop   func()
 }
 
 // start runs a service over in-memory connections.
 func (p *place) start(cfg subscription.Config) *service {
 	p.t.Helper()
-	people, internal := memnet.Listen("people"), memnet.Listen("internal")
-	cfg.GRPC.Listener, cfg.GRPC.InternalListener = people, internal
+	users, internal := memnet.Listen("users"), memnet.Listen("internal")
+	cfg.GRPC.Listener, cfg.GRPC.InternalListener = users, internal
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- subscription.Run(ctx, cfg, slog.New(slog.DiscardHandler)) }()
-	conn, err1 := people.Dial("")
+	conn, err1 := users.Dial("")
 	gateway, err2 := internal.Dial("gateway")
 	if err1 != nil || err2 != nil {
 		p.t.Fatal(err1, err2)
@@ -118,8 +121,8 @@ func (p *place) start(cfg subscription.Config) *service {
 	})
 	p.t.Cleanup(stop)
 	return &service{
-		people: subscriptionv1.NewPeopleServiceClient(conn), subs: subscriptionv1.NewSubscriptionServiceClient(conn),
-		oauth: subscriptionv1.NewOAuthServiceClient(conn), tokens: subscriptionv1.NewTokenServiceClient(gateway), stop: stop,
+		users: identityv1.NewUserServiceClient(conn), subs: subscriptionv1.NewSubscriptionServiceClient(conn),
+		oauth: oauth2v1.NewOAuth2ServiceClient(conn), tokens: backplanev1.NewGrantServiceClient(gateway), stop: stop,
 	}
 }
 
@@ -142,14 +145,14 @@ func TestStory(t *testing.T) {
 				Parent: app.GetName(), Key: &subscriptionv1.Key{Type: subscriptionv1.KeyType_KEY_TYPE_PRODUCTION},
 			})
 			must(t, err)
-			p.catalog.Put(catalogtest.Route(v1, "people/x", true, "plans/gold"))
+			p.catalog.Put(catalogtest.Route(v1, "users/x", true, "plans/gold"))
 			_, err = s.subs.CreateSubscription(ctx, &subscriptionv1.CreateSubscriptionRequest{
 				Subscription: &subscriptionv1.Subscription{Application: app.GetName(), Version: v1, Plan: "plans/gold"},
 			})
 			must(t, err)
-			tok, err := s.oauth.IssueToken(t.Context(), &subscriptionv1.IssueTokenRequest{
+			tok, err := s.oauth.IssueToken(t.Context(), &oauth2v1.IssueTokenRequest{
 				GrantType: "client_credentials",
-				Client:    &subscriptionv1.ClientCredentials{ClientId: key.GetConsumerKey(), ClientSecret: key.GetConsumerSecret()},
+				Client:    &oauth2v1.ClientCredentials{ClientId: key.GetConsumerKey(), ClientSecret: key.GetConsumerSecret()},
 			})
 			must(t, err)
 			s.stop()
@@ -157,14 +160,14 @@ func TestStory(t *testing.T) {
 			must(t, os.Remove(p.path("password"))) // is not needed again
 			s = p.start(p.config())
 			signIn(t, s)
-			verify := &subscriptionv1.VerifyCredentialRequest{Credential: tok.GetAccessToken(), Version: v1}
+			verify := &backplanev1.VerifyCredentialRequest{Credential: tok.GetAccessToken(), Version: v1}
 			resp, err := s.tokens.VerifyCredential(t.Context(), verify)
 			if err != nil || resp.GetGrant().GetApplication() != app.GetName() {
 				t.Errorf("VerifyCredential() after a restart = %v, %v, want a grant", resp, err)
 			}
 			// The watch of the catalog runs: the end of the version ends the grant.
 			p.catalog.Remove(v1)
-			for resp.GetDenial().GetReason() != subscriptionv1.Denial_REASON_NO_SUBSCRIPTION {
+			for resp.GetDenial().GetReason() != backplanev1.Denial_REASON_NO_SUBSCRIPTION {
 				resp, err = s.tokens.VerifyCredential(t.Context(), verify)
 				must(t, err)
 			}
@@ -188,7 +191,7 @@ func TestReplicasStartAtOnce(t *testing.T) {
 	}
 	var kids []string
 	for _, s := range all {
-		keys, err := s.oauth.GetSigningKeys(t.Context(), &subscriptionv1.GetSigningKeysRequest{})
+		keys, err := s.oauth.GetSigningKeys(t.Context(), &oauth2v1.GetSigningKeysRequest{})
 		must(t, err)
 		if len(keys.GetKeys()) != 1 {
 			t.Fatalf("GetSigningKeys() = %v, want one key", keys)
@@ -209,7 +212,7 @@ func TestRotation(t *testing.T) {
 	s := p.start(p.config("-signing-key-rotate", "600ms", "-signing-key-lead", "300ms"))
 	seen := map[string]bool{}
 	for len(seen) < 3 {
-		keys, err := s.oauth.GetSigningKeys(t.Context(), &subscriptionv1.GetSigningKeysRequest{})
+		keys, err := s.oauth.GetSigningKeys(t.Context(), &oauth2v1.GetSigningKeysRequest{})
 		must(t, err)
 		for _, k := range keys.GetKeys() {
 			seen[k.GetKid()] = true
@@ -266,7 +269,7 @@ func TestStartRefusals(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			cfg := p.config(tt.args...)
-			cfg.GRPC.Listener, cfg.GRPC.InternalListener = memnet.Listen("people"), memnet.Listen("internal")
+			cfg.GRPC.Listener, cfg.GRPC.InternalListener = memnet.Listen("users"), memnet.Listen("internal")
 			err := subscription.Run(t.Context(), cfg, slog.New(slog.DiscardHandler))
 			if err == nil || err.Error() != tt.want {
 				t.Errorf("Run() =\n %v, want\n %s", err, tt.want)
@@ -275,7 +278,7 @@ func TestStartRefusals(t *testing.T) {
 	}
 	// A password of exactly 12 characters with the end of a line of another system.
 	twelve := p.start(p.config("-db", fresh(), "-admin-password-file", p.path("twelve")))
-	if _, err := twelve.people.SignIn(t.Context(), &subscriptionv1.SignInRequest{Username: "admin", Password: "twelve chars"}); err != nil {
+	if _, err := twelve.users.SignIn(t.Context(), &identityv1.SignInRequest{Username: "admin", Password: "twelve chars"}); err != nil {
 		t.Errorf("SignIn() = %v", err)
 	}
 }
@@ -317,9 +320,9 @@ func TestCheck(t *testing.T) {
 				"-issuer: a URL is needed, as https://tidegate.example.com\n" +
 				"-master-key-file: a file is needed\n" +
 				`-instance: "A" is not 1 to 63 characters of a-z, 0-9 and - with a letter or digit at both ends`},
-		{[]string{"-token-lifetime", "0", "-person-token-lifetime", "16m", "-refresh-token-lifetime", "1m", "-audit-keep", "1h", "-records-keep", "1s", "-usage-keep", "1h"},
+		{[]string{"-token-lifetime", "0", "-user-token-lifetime", "16m", "-refresh-token-lifetime", "1m", "-audit-keep", "1h", "-records-keep", "1s", "-usage-keep", "1h"},
 			"-token-lifetime: must be 1s at least\n" +
-				"-person-token-lifetime: must be 15m0s at most\n" +
+				"-user-token-lifetime: must be 15m0s at most\n" +
 				"-refresh-token-lifetime: must be 16m0s at least\n" +
 				"-audit-keep: must be 168h0m0s at least\n" +
 				"-records-keep: must be 1h0m0s at least\n" +
@@ -373,7 +376,7 @@ func signIn(t *testing.T, s *service) context.Context {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	in, err := s.people.SignIn(ctx, &subscriptionv1.SignInRequest{Username: "admin", Password: password})
+	in, err := s.users.SignIn(ctx, &identityv1.SignInRequest{Username: "admin", Password: password})
 	if status.Code(err) == codes.Unavailable {
 		t.Fatalf("SignIn() = %v: the service does not run", err)
 	}

@@ -8,28 +8,28 @@ import (
 	"google.golang.org/grpc/metadata"
 
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
-	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
+	oauth2v1 "github.com/tidegatehq/tidegate/gen/go/tidegate/oauth2/v1"
 )
 
 // TestSigningKeysRotate lets signing keys come and go under the other three:
-// tokens of people and of applications hold over a rotation, and new ones are
+// tokens of users and of applications hold over a rotation, and new ones are
 // accepted everywhere.
 func TestSigningKeysRotate(t *testing.T) {
 	w := newWorld(startFleet(t, "sqlite", local(
 		"TIDEGATE_SUBSCRIPTION_SIGNING_KEY_ROTATE", "2s",
 		"TIDEGATE_SUBSCRIPTION_SIGNING_KEY_LEAD", "1s",
 	)))
-	keys := subscriptionv1.NewOAuthServiceClient(w.conn)
+	keys := oauth2v1.NewOAuth2ServiceClient(w.conn)
 	seen := map[string]bool{}
 	gather := func() {
-		answer, err := keys.GetSigningKeys(w.deadline(), &subscriptionv1.GetSigningKeysRequest{})
+		answer, err := keys.GetSigningKeys(w.deadline(), &oauth2v1.GetSigningKeysRequest{})
 		must(t, err)
 		for _, k := range answer.GetKeys() {
 			seen[k.GetKid()] = true
 		}
 	}
 	gather()
-	person, token := w.signedIn(), w.token()
+	user, token := w.signedIn(), w.token()
 	w.works(token)
 	for range 2 {
 		before := len(seen)
@@ -47,7 +47,7 @@ func TestSigningKeysRotate(t *testing.T) {
 		}
 	}
 	w.works(token)
-	if _, err := catalogv1.NewCatalogServiceClient(w.conn).ListApis(person, &catalogv1.ListApisRequest{}); err != nil {
+	if _, err := catalogv1.NewCatalogServiceClient(w.conn).ListApis(user, &catalogv1.ListApisRequest{}); err != nil {
 		t.Errorf("ListApis with a token of before the rotations: %v", err)
 	}
 }

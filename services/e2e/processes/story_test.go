@@ -10,7 +10,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
-	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
+	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
 )
 
 // TestStory goes from nothing to a message on four processes, on both engines.
@@ -37,7 +37,7 @@ func TestStory(t *testing.T) {
 // TestCallers shows certificates that the internal listeners must refuse.
 func TestCallers(t *testing.T) {
 	f := startFleet(t, "sqlite", local())
-	request := &subscriptionv1.VerifyCredentialRequest{Credential: "x", Version: "apis/a/versions/v"}
+	request := &backplanev1.VerifyCredentialRequest{Credential: "x", Version: "apis/a/versions/v"}
 	for _, tt := range []struct {
 		as   string
 		want codes.Code
@@ -48,15 +48,15 @@ func TestCallers(t *testing.T) {
 		{"", codes.Unavailable}, // the handshake of TLS fails
 	} {
 		conn := f.dial("subscription:9292", tt.as)
-		_, err := subscriptionv1.NewTokenServiceClient(conn).VerifyCredential(f.deadline(), request)
+		_, err := backplanev1.NewGrantServiceClient(conn).VerifyCredential(f.deadline(), request)
 		if got := status.Code(err); got != tt.want {
 			t.Errorf("VerifyCredential with the certificate of %q = %v, want %v", tt.as, err, tt.want)
 		}
 	}
 	conn := f.dial("subscription:9192", "gateway")
-	_, err := subscriptionv1.NewTokenServiceClient(conn).VerifyCredential(f.deadline(), request)
+	_, err := backplanev1.NewGrantServiceClient(conn).VerifyCredential(f.deadline(), request)
 	if got := status.Code(err); got != codes.Unimplemented {
-		t.Errorf("VerifyCredential at the people's listener = %v, want UNIMPLEMENTED", err)
+		t.Errorf("VerifyCredential at the users' listener = %v, want UNIMPLEMENTED", err)
 	}
 }
 

@@ -14,7 +14,7 @@ import (
 
 	"github.com/coder/websocket"
 
-	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
+	usagev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/usage/v1"
 )
 
 // talker echoes numbered messages through a session until it is told to stop.
@@ -153,7 +153,7 @@ func TestGatewayStopped(t *testing.T) {
 		t.Fatalf("the gateway ended with %v, want exit code 0", err)
 	}
 	ctx := w.signedIn()
-	records := subscriptionv1.NewUsageServiceClient(w.conn)
+	records := usagev1.NewUsageServiceClient(w.conn)
 	for range conns {
 		err := <-errs
 		var closed websocket.CloseError
@@ -163,12 +163,12 @@ func TestGatewayStopped(t *testing.T) {
 		}
 		_, ref, _ := strings.Cut(closed.Reason, "ref=")
 		ref, _, _ = strings.Cut(ref, " ")
-		record, err := records.GetSessionRecord(ctx, &subscriptionv1.GetSessionRecordRequest{Name: "sessionRecords/" + ref})
+		record, err := records.GetSessionRecord(ctx, &usagev1.GetSessionRecordRequest{Name: "sessionRecords/" + ref})
 		if err != nil {
 			t.Errorf("the close reason %q leads to no record: %v", closed.Reason, err)
 			continue
 		}
-		if record.GetCause() != "DRAIN" || record.GetEndedBy() != subscriptionv1.SessionRecord_PARTY_GATEWAY || record.GetClientSentCode() != 1012 {
+		if record.GetCause() != "DRAIN" || record.GetEndedBy() != usagev1.SessionRecord_PARTY_GATEWAY || record.GetClientSentCode() != 1012 {
 			t.Errorf("the record of %s says %v, want that the gateway ended it with 1012 DRAIN", ref, record)
 		}
 	}

@@ -17,7 +17,9 @@ import (
 
 	"github.com/tidegatehq/tidegate/gen"
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
+	identityv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/identity/v1"
 	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
+	usagev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/usage/v1"
 )
 
 // local is what every fleet on this machine needs beside the samples.
@@ -105,8 +107,8 @@ func (w *world) subscribe(ctx context.Context) {
 func (w *world) signedIn() context.Context {
 	w.t.Helper()
 	ctx := w.deadline()
-	in, err := subscriptionv1.NewPeopleServiceClient(w.conn).SignIn(ctx,
-		&subscriptionv1.SignInRequest{Username: "admin", Password: adminPassword}, grpc.WaitForReady(true))
+	in, err := identityv1.NewUserServiceClient(w.conn).SignIn(ctx,
+		&identityv1.SignInRequest{Username: "admin", Password: adminPassword}, grpc.WaitForReady(true))
 	must(w.t, err)
 	return metadata.AppendToOutgoingContext(ctx, "authorization", "Bearer "+in.GetAccessToken())
 }
@@ -165,7 +167,7 @@ func (w *world) tryConnect(token string, wss bool) (_ *websocket.Conn, status in
 
 // usage sums what is reported for the subscription: messages in and out.
 func (w *world) usage(ctx context.Context) (in, out uint64, err error) {
-	answer, err := subscriptionv1.NewUsageServiceClient(w.conn).ListUsage(ctx, &subscriptionv1.ListUsageRequest{
+	answer, err := usagev1.NewUsageServiceClient(w.conn).ListUsage(ctx, &usagev1.ListUsageRequest{
 		Filter: fmt.Sprintf("subscription = %q", w.sub),
 	})
 	for _, u := range answer.GetUsage() {

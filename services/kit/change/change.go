@@ -58,7 +58,7 @@ const Reach = 7 * 24 * time.Hour
 
 // Record is what is said about a change.
 type Record struct {
-	// Actor is who made it: people/{id} or services/{service}. Empty is the
+	// Actor is who made it: users/{id} or services/{service}. Empty is the
 	// caller of the gRPC call.
 	Actor string
 	// Action is the short name of the RPC, for example "CreateApi". Empty is
@@ -119,8 +119,8 @@ func complete(ctx context.Context, r Record) Record {
 // Actor returns how the log names a caller, "" for nobody.
 func Actor(c identity.Caller) string {
 	switch {
-	case c.Person.Name != "":
-		return c.Person.Name
+	case c.User.Name != "":
+		return c.User.Name
 	case c.Service == identity.AnyService:
 		return "services/unknown"
 	case c.Service != "":

@@ -9,7 +9,7 @@ import (
 	"strconv"
 	"strings"
 
-	watchv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/watch/v1"
+	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
 	"github.com/tidegatehq/tidegate/services/kit/sqldb"
 )
 
@@ -45,9 +45,9 @@ func parseCursor(text string) (cursor, bool) {
 
 // resume says where a watcher that has applied all up to since goes on, or why
 // it needs a snapshot.
-func (l *Log) resume(ctx context.Context, since string) (cursor, watchv1.Begin_Reset, error) {
+func (l *Log) resume(ctx context.Context, since string) (cursor, backplanev1.Begin_Reset, error) {
 	if since == "" {
-		return cursor{}, watchv1.Begin_RESET_NO_CURSOR, nil
+		return cursor{}, backplanev1.Begin_RESET_NO_CURSOR, nil
 	}
 	epoch, err := l.epochOf(ctx)
 	if err != nil {
@@ -55,9 +55,9 @@ func (l *Log) resume(ctx context.Context, since string) (cursor, watchv1.Begin_R
 	}
 	c, ok := parseCursor(since)
 	if !ok || c.epoch != epoch {
-		return cursor{}, watchv1.Begin_RESET_EPOCH, nil
+		return cursor{}, backplanev1.Begin_RESET_EPOCH, nil
 	}
-	var reset watchv1.Begin_Reset
+	var reset backplanev1.Begin_Reset
 	err = l.db.InReadTx(ctx, func(tx *sqldb.Tx) error {
 		reset, err = l.judge(ctx, tx, c)
 		return err
@@ -65,39 +65,39 @@ func (l *Log) resume(ctx context.Context, since string) (cursor, watchv1.Begin_R
 	if err != nil {
 		return cursor{}, 0, fmt.Errorf("resume a watch at %d: %w", c.number, err)
 	}
-	if reset != watchv1.Begin_RESET_UNSPECIFIED {
+	if reset != backplanev1.Begin_RESET_UNSPECIFIED {
 		return cursor{}, reset, nil
 	}
 	return c, reset, nil
 }
 
 // judge says whether all changes after c are still there.
-func (l *Log) judge(ctx context.Context, tx *sqldb.Tx, c cursor) (watchv1.Begin_Reset, error) {
+func (l *Log) judge(ctx context.Context, tx *sqldb.Tx, c cursor) (backplanev1.Begin_Reset, error) {
 	head, err := Head(ctx, tx)
 	if err != nil {
 		return 0, err
 	}
 	if c.number > head {
-		return watchv1.Begin_RESET_AHEAD, nil
+		return backplanev1.Begin_RESET_AHEAD, nil
 	}
 	at, err := timeOf(ctx, tx, c.number)
 	if err != nil {
 		return 0, err
 	}
 	if at != 0 && c.timeUS != 0 && at != c.timeUS {
-		return watchv1.Begin_RESET_EPOCH, nil
+		return backplanev1.Begin_RESET_EPOCH, nil
 	}
 	if c.number == head {
-		return watchv1.Begin_RESET_UNSPECIFIED, nil
+		return backplanev1.Begin_RESET_UNSPECIFIED, nil
 	}
 	next, err := timeOf(ctx, tx, c.number+1)
 	if err != nil {
 		return 0, err
 	}
 	if next < l.now().Add(-Reach).UnixMicro() {
-		return watchv1.Begin_RESET_TOO_OLD, nil
+		return backplanev1.Begin_RESET_TOO_OLD, nil
 	}
-	return watchv1.Begin_RESET_UNSPECIFIED, nil
+	return backplanev1.Begin_RESET_UNSPECIFIED, nil
 }
 
 // timeOf returns when a change was made, 0 when it is not kept.

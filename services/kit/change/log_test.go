@@ -115,7 +115,7 @@ func TestListPages(t *testing.T) {
 		if want := []uint64{5, 4, 3, 2, 1}; !slices.Equal(got, want) || pages != 3 {
 			t.Errorf("numbers = %v in %d pages, want %v in 3", got, pages, want)
 		}
-		want := change.Entry{Number: 5, Record: change.Record{Actor: "people/a", Action: "AddWord", Resource: "words/4", At: c.now()}}
+		want := change.Entry{Number: 5, Record: change.Record{Actor: "users/a", Action: "AddWord", Resource: "words/4", At: c.now()}}
 		first.At = first.At.UTC()
 		if diff := cmp.Diff(want, first); diff != "" {
 			t.Errorf("newest entry (-want +got):\n%s", diff)
@@ -138,7 +138,7 @@ func TestActor(t *testing.T) {
 	}{
 		{identity.Caller{}, ""},
 		{identity.Caller{Service: "gateway"}, "services/gateway"},
-		{identity.Caller{Service: "portal", Person: identity.Person{Name: "people/a"}}, "people/a"},
+		{identity.Caller{Service: "portal", User: identity.User{Name: "users/a"}}, "users/a"},
 		{identity.Caller{Service: identity.AnyService}, "services/unknown"},
 	} {
 		if got := change.Actor(tt.caller); got != tt.want {

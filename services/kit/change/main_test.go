@@ -13,8 +13,7 @@ import (
 	"go.uber.org/goleak"
 	"google.golang.org/protobuf/proto"
 
-	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
-	watchv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/watch/v1"
+	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
 	"github.com/tidegatehq/tidegate/services/kit/change"
 	"github.com/tidegatehq/tidegate/services/kit/sqldb"
 	"github.com/tidegatehq/tidegate/services/kit/watch"
@@ -29,8 +28,8 @@ CREATE TABLE word (text TEXT COLLATE "C" PRIMARY KEY);
 `)}}
 
 type (
-	request  = catalogv1.WatchRoutesRequest
-	response = catalogv1.WatchRoutesResponse
+	request  = backplanev1.WatchRoutesRequest
+	response = backplanev1.WatchRoutesResponse
 	server   = change.Server[request, response]
 	client   = watch.Client[request, response]
 	follower = watch.Follower[request, response]
@@ -41,25 +40,25 @@ type (
 func newServer(l *change.Log) *server {
 	return &server{
 		Log: l,
-		Split: func(r *request) (*watchv1.Hello, *watchv1.Ack) {
+		Split: func(r *request) (*backplanev1.Hello, *backplanev1.Ack) {
 			return r.GetHello(), r.GetAck()
 		},
-		Begin: func(m *watchv1.Begin) *response {
-			return &response{Body: &catalogv1.WatchRoutesResponse_Begin{Begin: m}}
+		Begin: func(m *backplanev1.Begin) *response {
+			return &response{Body: &backplanev1.WatchRoutesResponse_Begin{Begin: m}}
 		},
-		End: func(m *watchv1.SnapshotEnd) *response {
-			return &response{Body: &catalogv1.WatchRoutesResponse_SnapshotEnd{SnapshotEnd: m}}
+		End: func(m *backplanev1.SnapshotEnd) *response {
+			return &response{Body: &backplanev1.WatchRoutesResponse_SnapshotEnd{SnapshotEnd: m}}
 		},
-		Heartbeat: func(m *watchv1.Heartbeat) *response {
-			return &response{Body: &catalogv1.WatchRoutesResponse_Heartbeat{Heartbeat: m}}
+		Heartbeat: func(m *backplanev1.Heartbeat) *response {
+			return &response{Body: &backplanev1.WatchRoutesResponse_Heartbeat{Heartbeat: m}}
 		},
-		Change: func(at *watchv1.Position, event []byte) (*response, error) {
-			e := &catalogv1.RouteEvent{}
+		Change: func(at *backplanev1.Position, event []byte) (*response, error) {
+			e := &backplanev1.RouteEvent{}
 			if err := proto.Unmarshal(event, e); err != nil {
 				return nil, err
 			}
-			return &response{Body: &catalogv1.WatchRoutesResponse_Change{
-				Change: &catalogv1.RouteChange{Position: at, Event: e}}}, nil
+			return &response{Body: &backplanev1.WatchRoutesResponse_Change{
+				Change: &backplanev1.RouteChange{Position: at, Event: e}}}, nil
 		},
 		Snapshot: words,
 	}
@@ -71,12 +70,12 @@ func words(ctx context.Context, tx *sqldb.Tx, emit func(*response)) error {
 		return err
 	}
 	defer rows.Close()
-	b := change.NewBatch(func(routes []*catalogv1.Route) {
-		emit(&response{Body: &catalogv1.WatchRoutesResponse_Snapshot{
-			Snapshot: &catalogv1.RouteSnapshot{Routes: routes}}})
+	b := change.NewBatch(func(routes []*backplanev1.Route) {
+		emit(&response{Body: &backplanev1.WatchRoutesResponse_Snapshot{
+			Snapshot: &backplanev1.RouteSnapshot{Routes: routes}}})
 	})
 	for rows.Next() {
-		r := &catalogv1.Route{}
+		r := &backplanev1.Route{}
 		if err := rows.Scan(&r.Name); err != nil {
 			return err
 		}
@@ -93,8 +92,8 @@ func addWord(ctx context.Context, l *change.Log, word string) (uint64, error) {
 		if err != nil {
 			return change.Record{}, err
 		}
-		event, err := proto.Marshal(&catalogv1.RouteEvent{Routes: []*catalogv1.Route{{Name: word}}})
-		return change.Record{Actor: "people/a", Action: "AddWord", Resource: "words/" + word, Event: event}, err
+		event, err := proto.Marshal(&backplanev1.RouteEvent{Routes: []*backplanev1.Route{{Name: word}}})
+		return change.Record{Actor: "users/a", Action: "AddWord", Resource: "words/" + word, Event: event}, err
 	})
 }
 
@@ -110,9 +109,11 @@ func mustAdd(t *testing.T, l *change.Log, word string) uint64 {
 // newClient follows words.
 func newClient(open func(ctx context.Context) (watch.ClientStream[request, response], error)) client {
 	return client{
-		Open:  open,
-		Hello: func(m *watchv1.Hello) *request { return &request{Body: &catalogv1.WatchRoutesRequest_Hello{Hello: m}} },
-		Ack:   func(m *watchv1.Ack) *request { return &request{Body: &catalogv1.WatchRoutesRequest_Ack{Ack: m}} },
+		Open: open,
+		Hello: func(m *backplanev1.Hello) *request {
+			return &request{Body: &backplanev1.WatchRoutesRequest_Hello{Hello: m}}
+		},
+		Ack: func(m *backplanev1.Ack) *request { return &request{Body: &backplanev1.WatchRoutesRequest_Ack{Ack: m}} },
 		Read: func(r *response) watch.Message {
 			return watch.Message{
 				Begin: r.GetBegin(), End: r.GetSnapshotEnd(),
@@ -192,6 +193,6 @@ func (c *clock) add(d time.Duration) {
 	c.at = c.at.Add(d)
 }
 
-func hello() *watchv1.Hello {
-	return &watchv1.Hello{Instance: "gateway-1", Kind: "gateway", Build: "v1", Address: "127.0.0.1:1", Features: []string{"a", "b"}}
+func hello() *backplanev1.Hello {
+	return &backplanev1.Hello{Instance: "gateway-1", Kind: "gateway", Build: "v1", Address: "127.0.0.1:1", Features: []string{"a", "b"}}
 }

@@ -10,7 +10,7 @@ import (
 
 	"google.golang.org/protobuf/types/known/timestamppb"
 
-	watchv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/watch/v1"
+	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
 	"github.com/tidegatehq/tidegate/services/kit/fault"
 	"github.com/tidegatehq/tidegate/services/kit/sqldb"
 	"github.com/tidegatehq/tidegate/services/kit/watch"
@@ -25,13 +25,13 @@ type Server[Req, Resp any] struct {
 	// Log is the log that is watched.
 	Log *Log
 	// Split returns which of the two a message is; the other is nil.
-	Split func(*Req) (*watchv1.Hello, *watchv1.Ack)
+	Split func(*Req) (*backplanev1.Hello, *backplanev1.Ack)
 	// Begin, End and Heartbeat wrap a message.
-	Begin     func(*watchv1.Begin) *Resp
-	End       func(*watchv1.SnapshotEnd) *Resp
-	Heartbeat func(*watchv1.Heartbeat) *Resp
+	Begin     func(*backplanev1.Begin) *Resp
+	End       func(*backplanev1.SnapshotEnd) *Resp
+	Heartbeat func(*backplanev1.Heartbeat) *Resp
 	// Change wraps a change with its stored event, which may be empty.
-	Change func(at *watchv1.Position, event []byte) (*Resp, error)
+	Change func(at *backplanev1.Position, event []byte) (*Resp, error)
 	// Snapshot emits the pieces of the service's state as tx sees it, each under
 	// 1 MiB (Batch helps); nil is an empty state. It may run more than once.
 	Snapshot func(ctx context.Context, tx *sqldb.Tx, emit func(*Resp)) error
@@ -79,7 +79,7 @@ type stream[Req, Resp any] struct {
 	sent atomic.Uint64
 }
 
-func (w *stream[Req, Resp]) serve(ctx context.Context, hello *watchv1.Hello) error {
+func (w *stream[Req, Resp]) serve(ctx context.Context, hello *backplanev1.Hello) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	at, reset, err := w.Log.resume(ctx, hello.GetSince())
@@ -91,7 +91,7 @@ func (w *stream[Req, Resp]) serve(ctx context.Context, hello *watchv1.Hello) err
 	if err != nil {
 		return err
 	}
-	acks := make(chan *watchv1.Ack)
+	acks := make(chan *backplanev1.Ack)
 	recorded := make(chan struct{})
 	go func() {
 		defer close(recorded)
@@ -114,7 +114,7 @@ func (w *stream[Req, Resp]) serve(ctx context.Context, hello *watchv1.Hello) err
 }
 
 // receive hands acknowledgements over until the watcher goes.
-func (w *stream[Req, Resp]) receive(ctx context.Context, cancel context.CancelCauseFunc, acks chan<- *watchv1.Ack) {
+func (w *stream[Req, Resp]) receive(ctx context.Context, cancel context.CancelCauseFunc, acks chan<- *backplanev1.Ack) {
 	for {
 		m, err := w.peer.Recv()
 		if errors.Is(err, io.EOF) {
@@ -143,13 +143,13 @@ func (w *stream[Req, Resp]) receive(ctx context.Context, cancel context.CancelCa
 }
 
 // send says all that there is to say, in order, until ctx ends.
-func (w *stream[Req, Resp]) send(ctx context.Context, reset watchv1.Begin_Reset) error {
-	if err := w.peer.Send(w.Begin(&watchv1.Begin{Reset_: reset})); err != nil {
+func (w *stream[Req, Resp]) send(ctx context.Context, reset backplanev1.Begin_Reset) error {
+	if err := w.peer.Send(w.Begin(&backplanev1.Begin{Reset_: reset})); err != nil {
 		return err
 	}
 	beat := time.NewTicker(watch.Heartbeat)
 	defer beat.Stop()
-	if reset != watchv1.Begin_RESET_UNSPECIFIED {
+	if reset != backplanev1.Begin_RESET_UNSPECIFIED {
 		if err := w.snapshot(ctx, beat); err != nil || ctx.Err() != nil {
 			return err
 		}
@@ -185,7 +185,7 @@ func (w *stream[Req, Resp]) send(ctx context.Context, reset watchv1.Begin_Reset)
 }
 
 func (w *stream[Req, Resp]) beat(head uint64) error {
-	return w.peer.Send(w.Heartbeat(&watchv1.Heartbeat{
+	return w.peer.Send(w.Heartbeat(&backplanev1.Heartbeat{
 		Head: max(head, w.sent.Load()), Time: timestamppb.New(w.Log.now()),
 	}))
 }
@@ -222,7 +222,7 @@ func (w *stream[Req, Resp]) snapshot(ctx context.Context, beat *time.Ticker) err
 		}
 	}
 	w.sent.Store(got.at.number)
-	return w.peer.Send(w.End(&watchv1.SnapshotEnd{Number: got.at.number, Cursor: got.at.String()}))
+	return w.peer.Send(w.End(&backplanev1.SnapshotEnd{Number: got.at.number, Cursor: got.at.String()}))
 }
 
 // look looks for changes that other replicas made.
@@ -284,7 +284,7 @@ func (w *stream[Req, Resp]) changes(ctx context.Context) error {
 		if want := w.sent.Load() + 1; c.number != want {
 			return fmt.Errorf("change %d is missing", want)
 		}
-		resp, err := w.Change(&watchv1.Position{
+		resp, err := w.Change(&backplanev1.Position{
 			Number: c.number,
 			Cursor: cursor{epoch: epoch, number: c.number, timeUS: c.timeUS}.String(),
 			Time:   timestamppb.New(time.UnixMicro(c.timeUS)),

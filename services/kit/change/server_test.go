@@ -16,8 +16,7 @@ import (
 
 	"google.golang.org/grpc/codes"
 
-	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
-	watchv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/watch/v1"
+	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
 	"github.com/tidegatehq/tidegate/services/kit/change"
 	"github.com/tidegatehq/tidegate/services/kit/fault"
 	"github.com/tidegatehq/tidegate/services/kit/sqldb"
@@ -42,7 +41,7 @@ func attend(t *testing.T, s *server, since string) *watcher {
 	return attendAs(t, s, h)
 }
 
-func attendAs(t *testing.T, s *server, h *watchv1.Hello) *watcher {
+func attendAs(t *testing.T, s *server, h *backplanev1.Hello) *watcher {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	w := &watcher{ctx: ctx, cancel: cancel, says: make(chan *request), heard: make(chan *response), result: make(chan error, 1)}
@@ -50,7 +49,7 @@ func attendAs(t *testing.T, s *server, h *watchv1.Hello) *watcher {
 		defer cancel() // as gRPC does when a handler returns
 		w.result <- s.Serve(w)
 	}()
-	w.says <- &request{Body: &catalogv1.WatchRoutesRequest_Hello{Hello: h}}
+	w.says <- &request{Body: &backplanev1.WatchRoutesRequest_Hello{Hello: h}}
 	return w
 }
 
@@ -80,8 +79,8 @@ func (w *watcher) Send(r *response) error {
 	}
 }
 
-func (w *watcher) ack(a *watchv1.Ack) {
-	w.says <- &request{Body: &catalogv1.WatchRoutesRequest_Ack{Ack: a}}
+func (w *watcher) ack(a *backplanev1.Ack) {
+	w.says <- &request{Body: &backplanev1.WatchRoutesRequest_Ack{Ack: a}}
 }
 
 // next hears the next message that is no heartbeat.
@@ -94,7 +93,7 @@ func (w *watcher) next() *response {
 }
 
 // snapshot hears a whole snapshot and returns its words and its end.
-func (w *watcher) snapshot(t *testing.T, reset watchv1.Begin_Reset) ([]string, *watchv1.SnapshotEnd) {
+func (w *watcher) snapshot(t *testing.T, reset backplanev1.Begin_Reset) ([]string, *backplanev1.SnapshotEnd) {
 	t.Helper()
 	if b := w.next().GetBegin(); b.GetReset_() != reset {
 		t.Fatalf("begin = %v, want %v", b, reset)
@@ -138,7 +137,7 @@ func TestServerDecidesWhereToResume(t *testing.T) {
 		mustAdd(t, l, "c")
 
 		w := attend(t, s, "")
-		words, end := w.snapshot(t, watchv1.Begin_RESET_NO_CURSOR)
+		words, end := w.snapshot(t, backplanev1.Begin_RESET_NO_CURSOR)
 		if !slices.Equal(words, []string{"a", "b", "c"}) || end.GetNumber() != 3 {
 			t.Errorf("snapshot = %v up to %d, want a b c up to 3", words, end.GetNumber())
 		}
@@ -154,25 +153,25 @@ func TestServerDecidesWhereToResume(t *testing.T) {
 		epoch, tail, _ := strings.Cut(cursors[0], ":")
 		for _, tt := range []struct {
 			name, since string
-			want        watchv1.Begin_Reset
+			want        backplanev1.Begin_Reset
 		}{
-			{"the newest", cursors[1], watchv1.Begin_RESET_UNSPECIFIED},
-			{"one behind", cursors[0], watchv1.Begin_RESET_UNSPECIFIED},
-			{"two behind, time not known", epoch + ":2:0", watchv1.Begin_RESET_UNSPECIFIED},
-			{"the next is old enough", epoch + ":1:0", watchv1.Begin_RESET_UNSPECIFIED},
-			{"the next is too old", epoch + ":0:0", watchv1.Begin_RESET_TOO_OLD},
-			{"ahead", epoch + ":5:0", watchv1.Begin_RESET_AHEAD},
-			{"another epoch", "x:" + tail, watchv1.Begin_RESET_EPOCH},
-			{"another history", epoch + ":3:1", watchv1.Begin_RESET_EPOCH},
-			{"nonsense", "nonsense", watchv1.Begin_RESET_EPOCH},
-			{"a number that is none", epoch + ":-1:0", watchv1.Begin_RESET_EPOCH},
-			{"a number that is too large", epoch + ":18446744073709551615:0", watchv1.Begin_RESET_EPOCH},
+			{"the newest", cursors[1], backplanev1.Begin_RESET_UNSPECIFIED},
+			{"one behind", cursors[0], backplanev1.Begin_RESET_UNSPECIFIED},
+			{"two behind, time not known", epoch + ":2:0", backplanev1.Begin_RESET_UNSPECIFIED},
+			{"the next is old enough", epoch + ":1:0", backplanev1.Begin_RESET_UNSPECIFIED},
+			{"the next is too old", epoch + ":0:0", backplanev1.Begin_RESET_TOO_OLD},
+			{"ahead", epoch + ":5:0", backplanev1.Begin_RESET_AHEAD},
+			{"another epoch", "x:" + tail, backplanev1.Begin_RESET_EPOCH},
+			{"another history", epoch + ":3:1", backplanev1.Begin_RESET_EPOCH},
+			{"nonsense", "nonsense", backplanev1.Begin_RESET_EPOCH},
+			{"a number that is none", epoch + ":-1:0", backplanev1.Begin_RESET_EPOCH},
+			{"a number that is too large", epoch + ":18446744073709551615:0", backplanev1.Begin_RESET_EPOCH},
 		} {
 			w := attend(t, s, tt.since)
 			if b := w.next().GetBegin(); b == nil || b.GetReset_() != tt.want {
 				t.Errorf("%s: begin = %v, want %v", tt.name, b, tt.want)
 			}
-			if tt.want == watchv1.Begin_RESET_UNSPECIFIED && tt.since != cursors[1] {
+			if tt.want == backplanev1.Begin_RESET_UNSPECIFIED && tt.since != cursors[1] {
 				if n := w.next().GetChange().GetPosition().GetNumber(); fmt.Sprintf("%s:%d", epoch, n-1) != tt.since[:len(epoch)+2] {
 					t.Errorf("%s: resumes with %d", tt.name, n)
 				}
@@ -191,7 +190,7 @@ func TestServerKnowsARestoredHistory(t *testing.T) {
 		mustAdd(t, l, "a")
 		mustAdd(t, l, "b")
 		w := attend(t, newServer(l), "")
-		_, end := w.snapshot(t, watchv1.Begin_RESET_NO_CURSOR)
+		_, end := w.snapshot(t, backplanev1.Begin_RESET_NO_CURSOR)
 		w.leave(t)
 		for _, statement := range []string{
 			`DELETE FROM change WHERE number = 2`, `DELETE FROM word WHERE text = 'b'`, `UPDATE change_counter SET n = 1`,
@@ -205,7 +204,7 @@ func TestServerKnowsARestoredHistory(t *testing.T) {
 		mustAdd(t, restored, "x")
 		mustAdd(t, restored, "y")
 		w = attend(t, newServer(restored), end.GetCursor())
-		if words, _ := w.snapshot(t, watchv1.Begin_RESET_EPOCH); !slices.Equal(words, []string{"a", "x", "y"}) {
+		if words, _ := w.snapshot(t, backplanev1.Begin_RESET_EPOCH); !slices.Equal(words, []string{"a", "x", "y"}) {
 			t.Errorf("words = %v, want a x y", words)
 		}
 		w.leave(t)
@@ -233,7 +232,7 @@ func TestServerBeatsWhileNothingHappens(t *testing.T) {
 		l := change.NewLog(db, quiet(), time.Now, 0)
 		mustAdd(t, l, "a")
 		w := attend(t, newServer(l), "")
-		w.snapshot(t, watchv1.Begin_RESET_NO_CURSOR)
+		w.snapshot(t, backplanev1.Begin_RESET_NO_CURSOR)
 		for range 3 {
 			began := time.Now()
 			h := (<-w.heard).GetHeartbeat()
@@ -271,7 +270,7 @@ func TestServerEndsWithoutItsDatabase(t *testing.T) {
 		done := make(chan error)
 		go func() { done <- l.Run(ctx) }()
 		w := attend(t, newServer(l), "")
-		w.snapshot(t, watchv1.Begin_RESET_NO_CURSOR)
+		w.snapshot(t, backplanev1.Begin_RESET_NO_CURSOR)
 		synctest.Wait() // until the watch waits for changes
 		if err := db.Close(); err != nil {
 			t.Fatal(err)
@@ -297,7 +296,7 @@ func TestServerEndsWithTheLog(t *testing.T) {
 		done := make(chan error)
 		go func() { done <- l.Run(ctx) }()
 		w := attend(t, newServer(l), "")
-		w.snapshot(t, watchv1.Begin_RESET_NO_CURSOR)
+		w.snapshot(t, backplanev1.Begin_RESET_NO_CURSOR)
 		cancel()
 		if err := <-w.result; !fault.Is(err, codes.Unavailable) {
 			t.Errorf("Serve = %v, want UNAVAILABLE", err)
@@ -330,8 +329,8 @@ func TestWatchersAge(t *testing.T) {
 		done := make(chan error)
 		go func() { done <- l.Run(ctx) }()
 		w := attend(t, newServer(l), "")
-		w.snapshot(t, watchv1.Begin_RESET_NO_CURSOR)
-		w.ack(&watchv1.Ack{})
+		w.snapshot(t, backplanev1.Begin_RESET_NO_CURSOR)
+		w.ack(&backplanev1.Ack{})
 		go func() {
 			for {
 				select {
@@ -355,7 +354,7 @@ func TestWatchersAge(t *testing.T) {
 		if err != nil || len(ws) != 1 || ws[0].GetConnected() {
 			t.Errorf("Watchers = %v, %v, want one that is not connected", ws, err)
 		}
-		w.ack(&watchv1.Ack{Number: n})
+		w.ack(&backplanev1.Ack{Number: n})
 		synctest.Wait()
 		if ws, err = l.Watchers(t.Context()); err != nil || len(ws) != 1 || !ws[0].GetConnected() || ws[0].GetApplied() != n {
 			t.Errorf("Watchers = %v, %v, want one that is connected", ws, err)
@@ -383,8 +382,8 @@ func TestOnlyGatewaysAreWaitedFor(t *testing.T) {
 		l := change.NewLog(db, quiet(), time.Now, 0)
 		s := newServer(l)
 		n := mustAdd(t, l, "a")
-		other := attendAs(t, s, &watchv1.Hello{Instance: "subscription-1", Kind: "subscription"})
-		other.snapshot(t, watchv1.Begin_RESET_NO_CURSOR)
+		other := attendAs(t, s, &backplanev1.Hello{Instance: "subscription-1", Kind: "subscription"})
+		other.snapshot(t, backplanev1.Begin_RESET_NO_CURSOR)
 		began := time.Now()
 		applied, waiting, err := l.WaitApplied(t.Context(), n)
 		if !applied || waiting != nil || err != nil || time.Since(began) != 0 {
@@ -406,12 +405,12 @@ func TestFailureStays(t *testing.T) {
 		mustAdd(t, l, "a")
 		mustAdd(t, l, "b")
 		w := attend(t, newServer(l), "")
-		w.snapshot(t, watchv1.Begin_RESET_NO_CURSOR)
+		w.snapshot(t, backplanev1.Begin_RESET_NO_CURSOR)
 		for _, tt := range []struct {
 			number     uint64
 			says, want string
 		}{{1, "no", "no"}, {1, "", "no"}, {1, "not at all", "not at all"}, {1, "", "not at all"}, {2, "", ""}, {2, "late", "late"}} {
-			w.ack(&watchv1.Ack{Number: tt.number, Failure: tt.says})
+			w.ack(&backplanev1.Ack{Number: tt.number, Failure: tt.says})
 			time.Sleep(time.Second) // of fake time, until it is written
 			ws, err := l.Watchers(t.Context())
 			if err != nil || len(ws) != 1 || ws[0].GetFailure() != tt.want {
@@ -431,10 +430,10 @@ func TestAcksAreWrittenTogether(t *testing.T) {
 			mustAdd(t, l, fmt.Sprint(i))
 		}
 		w := attend(t, newServer(l), "")
-		w.snapshot(t, watchv1.Begin_RESET_NO_CURSOR)
+		w.snapshot(t, backplanev1.Begin_RESET_NO_CURSOR)
 		began := time.Now()
 		for i := range uint64(20) {
-			w.ack(&watchv1.Ack{Number: i + 1, SessionsClosed: 1})
+			w.ack(&backplanev1.Ack{Number: i + 1, SessionsClosed: 1})
 		}
 		if applied, _, err := l.WaitApplied(t.Context(), 20); !applied || err != nil || time.Since(began) > 200*time.Millisecond {
 			t.Errorf("WaitApplied = %v, %v after %v, want true within 200 ms", applied, err, time.Since(began))
@@ -453,9 +452,9 @@ func TestNewerStreamOwnsTheRow(t *testing.T) {
 	bubble(t, func(t *testing.T, db *sqldb.DB) {
 		s := newServer(change.NewLog(db, quiet(), time.Now, 0))
 		old := attend(t, s, "")
-		old.snapshot(t, watchv1.Begin_RESET_NO_CURSOR)
+		old.snapshot(t, backplanev1.Begin_RESET_NO_CURSOR)
 		fresh := attend(t, s, "")
-		fresh.snapshot(t, watchv1.Begin_RESET_NO_CURSOR)
+		fresh.snapshot(t, backplanev1.Begin_RESET_NO_CURSOR)
 		old.leave(t)
 		ws, err := s.Log.Watchers(t.Context())
 		if err != nil || len(ws) != 1 || !ws[0].GetConnected() {

@@ -16,8 +16,7 @@ import (
 	"google.golang.org/grpc/metadata"
 
 	"github.com/tidegatehq/tidegate/gen"
-	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
-	watchv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/watch/v1"
+	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
 	"github.com/tidegatehq/tidegate/services/kit/change"
 	"github.com/tidegatehq/tidegate/services/kit/fault"
 	"github.com/tidegatehq/tidegate/services/kit/grpcserver"
@@ -30,27 +29,27 @@ import (
 
 // routes is a replica of a service that serves the words.
 type routes struct {
-	catalogv1.UnimplementedRouteServiceServer
+	backplanev1.UnimplementedRouteServiceServer
 	server *server
 	db     *sqldb.DB
 }
 
-func (r *routes) WatchRoutes(stream catalogv1.RouteService_WatchRoutesServer) error {
+func (r *routes) WatchRoutes(stream backplanev1.RouteService_WatchRoutesServer) error {
 	return r.server.Serve(stream)
 }
 
 // GetRoute stands for a method that writes: it adds a word.
-func (r *routes) GetRoute(ctx context.Context, req *catalogv1.GetRouteRequest) (*catalogv1.Route, error) {
+func (r *routes) GetRoute(ctx context.Context, req *backplanev1.GetRouteRequest) (*backplanev1.Route, error) {
 	_, err := r.server.Log.Write(ctx, func(*sqldb.Tx) (change.Record, error) {
 		return change.Record{Resource: req.GetName()}, nil
 	})
-	return &catalogv1.Route{}, err
+	return &backplanev1.Route{}, err
 }
 
 // replica is a running replica.
 type replica struct {
 	log    *change.Log
-	client catalogv1.RouteServiceClient
+	client backplanev1.RouteServiceClient
 }
 
 // serve runs a replica on db until the test ends.
@@ -60,10 +59,10 @@ func serve(t *testing.T, db *sqldb.DB) replica {
 	lis := memnet.Listen("words")
 	rule := identity.Rule{Services: []string{identity.Gateway}}
 	srv := grpcserver.New(grpcserver.Config{InternalListener: lis}, quiet(), grpcserver.Auth{Rules: identity.Rules{
-		catalogv1.RouteService_WatchRoutes_FullMethodName: rule,
-		catalogv1.RouteService_GetRoute_FullMethodName:    rule,
+		backplanev1.RouteService_WatchRoutes_FullMethodName: rule,
+		backplanev1.RouteService_GetRoute_FullMethodName:    rule,
 	}})
-	catalogv1.RegisterRouteServiceServer(srv.Internal(), &routes{server: newServer(l), db: db})
+	backplanev1.RegisterRouteServiceServer(srv.Internal(), &routes{server: newServer(l), db: db})
 	conn, err := lis.Dial(identity.Gateway)
 	if err != nil {
 		t.Fatal(err)
@@ -82,7 +81,7 @@ func serve(t *testing.T, db *sqldb.DB) replica {
 		conn.Close()
 		wg.Wait()
 	})
-	return replica{log: l, client: catalogv1.NewRouteServiceClient(conn)}
+	return replica{log: l, client: backplanev1.NewRouteServiceClient(conn)}
 }
 
 // startFollower follows a replica until the test ends; cut, where it is not nil,
@@ -278,8 +277,8 @@ func TestLargeSnapshot(t *testing.T) {
 // A stream that says something else than it should is told so.
 func TestServerRefusesWhatIsOutOfOrder(t *testing.T) {
 	r := serve(t, testdb.SQLite(t, migrations))
-	ack := &request{Body: &catalogv1.WatchRoutesRequest_Ack{Ack: &watchv1.Ack{Number: 9}}}
-	hi := &request{Body: &catalogv1.WatchRoutesRequest_Hello{Hello: hello()}}
+	ack := &request{Body: &backplanev1.WatchRoutesRequest_Ack{Ack: &backplanev1.Ack{Number: 9}}}
+	hi := &request{Body: &backplanev1.WatchRoutesRequest_Hello{Hello: hello()}}
 	for name, says := range map[string][]*request{
 		"ack first":        {ack},
 		"two hellos":       {hi, hi},
@@ -305,8 +304,8 @@ func TestServerRefusesWhatIsOutOfOrder(t *testing.T) {
 }
 
 // writeHeader calls a method that writes and returns the header of its answer.
-func writeHeader(ctx context.Context, c catalogv1.RouteServiceClient) (string, error) {
+func writeHeader(ctx context.Context, c backplanev1.RouteServiceClient) (string, error) {
 	var head metadata.MD
-	_, err := c.GetRoute(ctx, &catalogv1.GetRouteRequest{Name: "x"}, grpc.Header(&head))
+	_, err := c.GetRoute(ctx, &backplanev1.GetRouteRequest{Name: "x"}, grpc.Header(&head))
 	return strings.Join(head.Get(gen.ChangeHeader), ","), err
 }

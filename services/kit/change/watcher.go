@@ -9,7 +9,8 @@ import (
 
 	"google.golang.org/protobuf/types/known/timestamppb"
 
-	watchv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/watch/v1"
+	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
+	changev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/change/v1"
 	"github.com/tidegatehq/tidegate/services/kit/fault"
 	"github.com/tidegatehq/tidegate/services/kit/identity"
 	"github.com/tidegatehq/tidegate/services/kit/watch"
@@ -33,11 +34,11 @@ type recorder struct {
 	l        *Log
 	instance string
 	stream   string
-	row      watchv1.Ack // what the acks said, taken together
+	row      backplanev1.Ack // what the acks said, taken together
 }
 
 // newRecorder writes the row of a watcher that has connected.
-func (l *Log) newRecorder(ctx context.Context, hello *watchv1.Hello, applied uint64) (*recorder, error) {
+func (l *Log) newRecorder(ctx context.Context, hello *backplanev1.Hello, applied uint64) (*recorder, error) {
 	features := hello.GetFeatures()
 	if features == nil {
 		features = []string{}
@@ -66,7 +67,7 @@ func (l *Log) newRecorder(ctx context.Context, hello *watchv1.Hello, applied uin
 
 // run writes the row when there are acknowledgements, at most every
 // recordEvery, and once more when ctx ends.
-func (r *recorder) run(ctx context.Context, acks <-chan *watchv1.Ack) {
+func (r *recorder) run(ctx context.Context, acks <-chan *backplanev1.Ack) {
 	pause := time.NewTimer(0)
 	defer pause.Stop()
 	open, dirty := false, false
@@ -91,7 +92,7 @@ func (r *recorder) run(ctx context.Context, acks <-chan *watchv1.Ack) {
 
 // take adds an ack to the row. A failure stays until a later change is
 // acknowledged: the answer to a heartbeat does not repeat it.
-func (r *recorder) take(ack *watchv1.Ack) {
+func (r *recorder) take(ack *backplanev1.Ack) {
 	if ack.GetNumber() > r.row.GetNumber() || ack.GetFailure() != "" {
 		r.row.Failure = ack.GetFailure()
 	}
@@ -138,7 +139,7 @@ func (l *Log) sweep(ctx context.Context) error {
 }
 
 // Watchers returns the watchers heard in the last 7 days, by instance.
-func (l *Log) Watchers(ctx context.Context) ([]*watchv1.Watcher, error) {
+func (l *Log) Watchers(ctx context.Context) ([]*changev1.Watcher, error) {
 	now := l.now()
 	rows, err := l.db.QueryContext(ctx, `
 		SELECT instance, kind, build, address, features, applied, sessions_closed, failure, connected, seen_us
@@ -147,9 +148,9 @@ func (l *Log) Watchers(ctx context.Context) ([]*watchv1.Watcher, error) {
 		return nil, fmt.Errorf("list watchers: %w", err)
 	}
 	defer rows.Close()
-	var all []*watchv1.Watcher
+	var all []*changev1.Watcher
 	for rows.Next() {
-		w := &watchv1.Watcher{}
+		w := &changev1.Watcher{}
 		var features string
 		var applied, closed, seen int64
 		err := rows.Scan(&w.Instance, &w.Kind, &w.Build, &w.Address, &features, &applied, &closed,

@@ -1,7 +1,7 @@
 // Package fault gives errors a kind that callers may see. A function that
 // knows why something failed returns a fault; the interceptors of this package
 // turn it into a gRPC status with details. Every other error is "internal
-// error" outside and complete in the log. What a fault means to a person (an
+// error" outside and complete in the log. What a fault means to a user (an
 // HTTP status, an exit code) is left to those who show it.
 package fault
 

@@ -15,26 +15,26 @@ import (
 	reflectiongrpc "google.golang.org/grpc/reflection/grpc_reflection_v1"
 	"google.golang.org/grpc/status"
 
-	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
+	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
 	"github.com/tidegatehq/tidegate/services/kit/grpcserver"
 )
 
-// Anybody may connect to the people's face, so what they can make it keep is
+// Anybody may connect to the users' face, so what they can make it keep is
 // bounded.
-func TestPeopleAreBounded(t *testing.T) {
-	people, person := memory(t, "")
+func TestUsersAreBounded(t *testing.T) {
+	users, user := memory(t, "")
 	internal, service := memory(t, "gateway")
-	start(t, grpcserver.Config{Listener: people, InternalListener: internal}, &routes{})
-	large := &catalogv1.GetRouteRequest{Name: strings.Repeat("x", grpcserver.MaxRequest)}
-	if _, err := catalogv1.NewRouteServiceClient(person).GetRoute(t.Context(), large); status.Code(err) != codes.ResourceExhausted {
-		t.Errorf("1 MiB from a person: %v, want RESOURCE_EXHAUSTED", err)
+	start(t, grpcserver.Config{Listener: users, InternalListener: internal}, &routes{})
+	large := &backplanev1.GetRouteRequest{Name: strings.Repeat("x", grpcserver.MaxRequest)}
+	if _, err := backplanev1.NewRouteServiceClient(user).GetRoute(t.Context(), large); status.Code(err) != codes.ResourceExhausted {
+		t.Errorf("1 MiB from a user: %v, want RESOURCE_EXHAUSTED", err)
 	}
-	if _, err := catalogv1.NewRouteServiceClient(service).GetRoute(t.Context(), large); err != nil {
+	if _, err := backplanev1.NewRouteServiceClient(service).GetRoute(t.Context(), large); err != nil {
 		t.Errorf("1 MiB from a service: %v, want nil", err)
 	}
 	for size, ok := range map[int]bool{32 << 10: true, 80 << 10: false} {
 		ctx := metadata.AppendToOutgoingContext(t.Context(), "x", strings.Repeat("x", size))
-		if _, err := catalogv1.NewRouteServiceClient(person).GetRoute(ctx, &catalogv1.GetRouteRequest{}); (err == nil) != ok {
+		if _, err := backplanev1.NewRouteServiceClient(user).GetRoute(ctx, &backplanev1.GetRouteRequest{}); (err == nil) != ok {
 			t.Errorf("%d bytes of metadata: %v, want ok %v", size, err, ok)
 		}
 	}
@@ -86,7 +86,7 @@ func TestIdleConnectionsEnd(t *testing.T) {
 // hold a stop up. The clock is synctest's, so it moves only where something
 // waits for it.
 func TestStopWaitsForCallsOnly(t *testing.T) {
-	for _, face := range []string{"people", "services"} {
+	for _, face := range []string{"users", "services"} {
 		synctest.Test(t, func(t *testing.T) {
 			lis, conn := memory(t, "gateway")
 			cfg := grpcserver.Config{Listener: lis, Drain: time.Hour}
@@ -113,7 +113,7 @@ func TestStopWaitsForCallsOnly(t *testing.T) {
 			}
 			defer raw.Close()
 			ended := []func() error{func() error { _, err := unknown.Recv(); return err }}
-			if face == "people" {
+			if face == "users" {
 				reflected := reflect(t, conn)
 				ended = append(ended, func() error { _, err := reflected.Recv(); return err })
 			}

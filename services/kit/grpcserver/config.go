@@ -14,7 +14,7 @@ const defaultDrain = 10 * time.Second
 
 // Config says where and how a server listens.
 type Config struct {
-	// Addr is where people call, host:port; empty serves nobody there.
+	// Addr is where users call, host:port; empty serves nobody there.
 	Addr string
 	// InternalAddr is where services call, host:port; empty serves nobody there.
 	InternalAddr string
@@ -25,7 +25,7 @@ type Config struct {
 	// With it services are known by the first DNS name of theirs; without it
 	// InternalAddr is plaintext and must be on loopback.
 	TLSClientCA string
-	// Plaintext allows people's calls without TLS beyond loopback, for example
+	// Plaintext allows users' calls without TLS beyond loopback, for example
 	// behind a proxy that adds it.
 	Plaintext bool
 	// Drain is how long calls may go on after a stop; 0 is 10 s.
@@ -44,12 +44,12 @@ func (c *Config) Flags(fs *flag.FlagSet, prefix string) {
 	if c.Drain == 0 {
 		c.Drain = defaultDrain
 	}
-	fs.StringVar(&c.Addr, prefix+"grpc", c.Addr, "`address` of the gRPC for people, host:port; empty for none")
+	fs.StringVar(&c.Addr, prefix+"grpc", c.Addr, "`address` of the gRPC for users, host:port; empty for none")
 	fs.StringVar(&c.InternalAddr, prefix+"grpc-internal", c.InternalAddr, "`address` of the gRPC for services, host:port; empty for none")
 	fs.StringVar(&c.TLSCert, prefix+"grpc-cert", c.TLSCert, "PEM `file` of the certificate of both; empty for plaintext")
 	fs.StringVar(&c.TLSKey, prefix+"grpc-key", c.TLSKey, "PEM `file` of that certificate's key")
 	fs.StringVar(&c.TLSClientCA, prefix+"grpc-client-ca", c.TLSClientCA, "PEM `file` of the authority of the services' certificates; empty for plaintext on loopback")
-	fs.BoolVar(&c.Plaintext, prefix+"grpc-plaintext", c.Plaintext, "serve people without TLS beyond loopback too")
+	fs.BoolVar(&c.Plaintext, prefix+"grpc-plaintext", c.Plaintext, "serve users without TLS beyond loopback too")
 	fs.DurationVar(&c.Drain, prefix+"grpc-drain", c.Drain, fmt.Sprintf("how `long` calls may go on after a stop; 0 is %v", defaultDrain))
 }
 

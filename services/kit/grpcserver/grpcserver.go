@@ -1,4 +1,4 @@
-// Package grpcserver serves gRPC on two faces: one for people and one for
+// Package grpcserver serves gRPC on two faces: one for users and one for
 // services. It recovers, counts, logs, knows the caller and admits by rules
 // before a handler runs, and stops in order. What methods do is left to those
 // who register them; checks of requests come from package validate.
@@ -34,7 +34,7 @@ import (
 )
 
 // MaxMessage is the largest message, in bytes, that a server sends, or takes from
-// a service; MaxRequest is the largest that it takes from people.
+// a service; MaxRequest is the largest that it takes from users.
 const (
 	MaxMessage = 4 << 20
 	MaxRequest = 1 << 20
@@ -46,14 +46,14 @@ const (
 	maxHeader = 64 << 10
 	// openTimeout is how long a connection may take to open, TLS too.
 	openTimeout = 10 * time.Second
-	// maxStreams is how many calls of people one connection may have under way.
+	// maxStreams is how many calls of users one connection may have under way.
 	maxStreams = 250
-	// peopleIdle and peopleAge are how long a connection of people's may be idle
-	// and live, and peopleGrace how long the calls on an old one may go on, so that
+	// usersIdle and usersAge are how long a connection of users' may be idle
+	// and live, and usersGrace how long the calls on an old one may go on, so that
 	// a call that is never completed does not stay.
-	peopleIdle  = 5 * time.Minute
-	peopleAge   = 30 * time.Minute
-	peopleGrace = time.Minute
+	usersIdle  = 5 * time.Minute
+	usersAge   = 30 * time.Minute
+	usersGrace = time.Minute
 	// pingEvery is how often a silent connection is tried, and pingTimeout how long
 	// the answer may take; pingFloor is how often the other side may do so.
 	pingEvery   = 30 * time.Second
@@ -63,7 +63,7 @@ const (
 
 // Auth says who may call what.
 type Auth struct {
-	// Verifier checks people's tokens; nil refuses all.
+	// Verifier checks users' tokens; nil refuses all.
 	Verifier *identity.Verifier
 	// Rules has the rule of every method that is registered. Health and
 	// reflection need none.
@@ -76,7 +76,7 @@ type Option func(*options)
 type options struct {
 	unary     []grpc.UnaryServerInterceptor
 	stream    []grpc.StreamServerInterceptor
-	people    []grpc.ServerOption
+	users     []grpc.ServerOption
 	metrics   prometheus.Registerer
 	reflected reflection.ServiceInfoProvider
 }
@@ -95,10 +95,10 @@ func WithMetrics(reg prometheus.Registerer) Option {
 	return func(o *options) { o.metrics = reg }
 }
 
-// WithPeopleOptions adds options of the people's gRPC server, for example a
+// WithUsersOptions adds options of the users' gRPC server, for example a
 // handler of unknown services.
-func WithPeopleOptions(opts ...grpc.ServerOption) Option {
-	return func(o *options) { o.people = append(o.people, opts...) }
+func WithUsersOptions(opts ...grpc.ServerOption) Option {
+	return func(o *options) { o.users = append(o.users, opts...) }
 }
 
 // WithReflected makes reflection list the services of p instead of those that
@@ -113,7 +113,7 @@ type Server struct {
 	log      *slog.Logger
 	rules    identity.Rules
 	opts     options
-	people   *grpc.Server
+	users    *grpc.Server
 	internal *grpc.Server
 	health   *health.Server
 	source   *certs.Source
@@ -133,24 +133,24 @@ func New(cfg Config, log *slog.Logger, auth Auth, opts ...Option) *Server {
 		s.source, s.err = certs.Open(certs.Files{Cert: cfg.TLSCert, Key: cfg.TLSKey, CA: cfg.TLSClientCA}, log)
 	}
 	metrics := s.serverMetrics()
-	s.people = grpc.NewServer(append(s.chain(auth.Verifier, metrics, nil), s.peopleOptions()...)...)
+	s.users = grpc.NewServer(append(s.chain(auth.Verifier, metrics, nil), s.usersOptions()...)...)
 	s.internal = grpc.NewServer(append(s.chain(auth.Verifier, metrics, identity.ServiceOf), s.internalTLS()...)...)
-	healthgrpc.RegisterHealthServer(s.people, ownHealth{s.health})
+	healthgrpc.RegisterHealthServer(s.users, ownHealth{s.health})
 	healthgrpc.RegisterHealthServer(s.internal, ownHealth{s.health})
-	var provider reflection.ServiceInfoProvider = s.people
+	var provider reflection.ServiceInfoProvider = s.users
 	if s.opts.reflected != nil {
 		provider = s.opts.reflected
 	}
-	reflectionv1.RegisterServerReflectionServer(s.people, reflection.NewServerV1(reflection.ServerOptions{Services: provider}))
-	reflectionv1alpha.RegisterServerReflectionServer(s.people, reflection.NewServer(reflection.ServerOptions{Services: provider}))
+	reflectionv1.RegisterServerReflectionServer(s.users, reflection.NewServerV1(reflection.ServerOptions{Services: provider}))
+	reflectionv1alpha.RegisterServerReflectionServer(s.users, reflection.NewServer(reflection.ServerOptions{Services: provider}))
 	return s
 }
 
-// Public returns the people's face.
-func (s *Server) Public() grpc.ServiceRegistrar { return s.people }
+// Public returns the users' face.
+func (s *Server) Public() grpc.ServiceRegistrar { return s.users }
 
-// Internal returns the services' face. Services that forward people's calls come
-// here too, so people's methods are registered on both.
+// Internal returns the services' face. Services that forward users' calls come
+// here too, so users' methods are registered on both.
 func (s *Server) Internal() grpc.ServiceRegistrar { return s.internal }
 
 // Run serves until ctx ends; then health says NOT_SERVING and its streams and
@@ -160,20 +160,20 @@ func (s *Server) Run(ctx context.Context) error {
 	if err := errors.Join(s.err, s.checkRules()); err != nil {
 		return fmt.Errorf("serve gRPC: %w", err)
 	}
-	people, err := listen(ctx, s.cfg.Listener, s.cfg.Addr)
+	users, err := listen(ctx, s.cfg.Listener, s.cfg.Addr)
 	if err != nil {
-		return fmt.Errorf("serve gRPC for people: %w", err)
+		return fmt.Errorf("serve gRPC for users: %w", err)
 	}
 	internal, err := listen(ctx, s.cfg.InternalListener, s.cfg.InternalAddr)
 	if err != nil {
-		if people != nil {
-			people.Close()
+		if users != nil {
+			users.Close()
 		}
 		return fmt.Errorf("serve gRPC for services: %w", err)
 	}
 	g, ctx := errgroup.WithContext(ctx)
 	s.stopping = ctx
-	s.serve(ctx, g, s.people, people, "people")
+	s.serve(ctx, g, s.users, users, "users")
 	s.serve(ctx, g, s.internal, internal, "services")
 	g.Go(func() error {
 		<-ctx.Done()
@@ -225,7 +225,7 @@ func listen(ctx context.Context, given net.Listener, addr string) (net.Listener,
 // checkRules reports the methods that are registered without a rule.
 func (s *Server) checkRules() error {
 	var missing []string
-	for _, srv := range []*grpc.Server{s.people, s.internal} {
+	for _, srv := range []*grpc.Server{s.users, s.internal} {
 		for service, info := range srv.GetServiceInfo() {
 			for _, m := range info.Methods {
 				name := "/" + service + "/" + m.Name
@@ -296,16 +296,16 @@ func (s *Server) serverMetrics() *grpcprom.ServerMetrics {
 	return m
 }
 
-// peopleOptions are those of the people's face alone; anybody may connect to it.
-func (s *Server) peopleOptions() []grpc.ServerOption {
+// usersOptions are those of the users' face alone; anybody may connect to it.
+func (s *Server) usersOptions() []grpc.ServerOption {
 	opts := append([]grpc.ServerOption{
 		grpc.MaxRecvMsgSize(MaxRequest),
 		grpc.MaxConcurrentStreams(maxStreams),
 		grpc.KeepaliveParams(keepalive.ServerParameters{
-			MaxConnectionIdle: peopleIdle, MaxConnectionAge: peopleAge, MaxConnectionAgeGrace: peopleGrace,
+			MaxConnectionIdle: usersIdle, MaxConnectionAge: usersAge, MaxConnectionAgeGrace: usersGrace,
 			Time: pingEvery, Timeout: pingTimeout,
 		}),
-	}, s.opts.people...)
+	}, s.opts.users...)
 	if s.source != nil && s.cfg.Listener == nil {
 		opts = append(opts, withTLS(s.source.Server(false, "h2")))
 	}

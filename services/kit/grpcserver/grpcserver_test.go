@@ -21,7 +21,7 @@ import (
 	reflectiongrpc "google.golang.org/grpc/reflection/grpc_reflection_v1"
 	"google.golang.org/grpc/status"
 
-	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
+	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
 	"github.com/tidegatehq/tidegate/services/kit/certs/certtest"
 	"github.com/tidegatehq/tidegate/services/kit/grpcclient"
 	"github.com/tidegatehq/tidegate/services/kit/grpcserver"
@@ -33,12 +33,12 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // routes answers with the caller's service as name.
 type routes struct {
-	catalogv1.UnimplementedRouteServiceServer
+	backplanev1.UnimplementedRouteServiceServer
 	hold chan struct{} // where it is not nil, a call waits for it
 	held chan struct{}
 }
 
-func (r *routes) GetRoute(ctx context.Context, req *catalogv1.GetRouteRequest) (*catalogv1.Route, error) {
+func (r *routes) GetRoute(ctx context.Context, req *backplanev1.GetRouteRequest) (*backplanev1.Route, error) {
 	if req.GetName() == "panic" {
 		panic("secret")
 	}
@@ -46,12 +46,12 @@ func (r *routes) GetRoute(ctx context.Context, req *catalogv1.GetRouteRequest) (
 		close(r.held)
 		<-r.hold
 	}
-	return &catalogv1.Route{Name: identity.From(ctx).Service}, nil
+	return &backplanev1.Route{Name: identity.From(ctx).Service}, nil
 }
 
 var auth = grpcserver.Auth{Rules: identity.Rules{
-	catalogv1.RouteService_GetRoute_FullMethodName:    {Open: true},
-	catalogv1.RouteService_WatchRoutes_FullMethodName: {Services: []string{identity.Gateway}},
+	backplanev1.RouteService_GetRoute_FullMethodName:    {Open: true},
+	backplanev1.RouteService_WatchRoutes_FullMethodName: {Services: []string{identity.Gateway}},
 }}
 
 func quiet() *slog.Logger { return slog.New(slog.DiscardHandler) }
@@ -61,8 +61,8 @@ func quiet() *slog.Logger { return slog.New(slog.DiscardHandler) }
 func start(t *testing.T, cfg grpcserver.Config, r *routes, opts ...grpcserver.Option) (stop func() error) {
 	t.Helper()
 	srv := grpcserver.New(cfg, quiet(), auth, opts...)
-	catalogv1.RegisterRouteServiceServer(srv.Public(), r)
-	catalogv1.RegisterRouteServiceServer(srv.Internal(), r)
+	backplanev1.RegisterRouteServiceServer(srv.Public(), r)
+	backplanev1.RegisterRouteServiceServer(srv.Internal(), r)
 	return run(t, srv)
 }
 
@@ -86,20 +86,20 @@ func run(t *testing.T, srv *grpcserver.Server) (stop func() error) {
 
 // startTCP runs a server with routes on ports of its own choice and returns the
 // addresses of its faces.
-func startTCP(t *testing.T, cfg grpcserver.Config) (people, services string) {
+func startTCP(t *testing.T, cfg grpcserver.Config) (users, services string) {
 	t.Helper()
 	cfg.Addr, cfg.InternalAddr = "127.0.0.1:0", "127.0.0.1:0"
 	log := &served{addrs: make(chan [2]string, 2)}
 	srv := grpcserver.New(cfg, slog.New(log), auth)
-	catalogv1.RegisterRouteServiceServer(srv.Public(), &routes{})
-	catalogv1.RegisterRouteServiceServer(srv.Internal(), &routes{})
+	backplanev1.RegisterRouteServiceServer(srv.Public(), &routes{})
+	backplanev1.RegisterRouteServiceServer(srv.Internal(), &routes{})
 	run(t, srv)
 	addrs := map[string]string{}
 	for range 2 {
 		a := <-log.addrs
 		addrs[a[0]] = a[1]
 	}
-	return addrs["people"], addrs["services"]
+	return addrs["users"], addrs["services"]
 }
 
 // served is a log that hears which addresses are served.
@@ -151,7 +151,7 @@ func who(t *testing.T, conn *grpc.ClientConn) (string, error) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
-	r, err := catalogv1.NewRouteServiceClient(conn).GetRoute(ctx, &catalogv1.GetRouteRequest{}, grpc.WaitForReady(true))
+	r, err := backplanev1.NewRouteServiceClient(conn).GetRoute(ctx, &backplanev1.GetRouteRequest{}, grpc.WaitForReady(true))
 	return r.GetName(), err
 }
 
@@ -160,13 +160,13 @@ func TestCallersOverTLS(t *testing.T) {
 	own := ca.Issue(t, "catalog", "localhost")
 	front, back := startTCP(t, grpcserver.Config{TLSCert: own.Cert, TLSKey: own.Key, TLSClientCA: ca.File})
 	gateway, nameless, stranger := ca.Issue(t, "gateway", "catalog"), ca.Issue(t), other.Issue(t, "gateway")
-	people := grpcclient.Config{Target: front, CA: ca.File}
-	if got, err := who(t, dial(t, people)); got != "" || err != nil {
-		t.Errorf("on the people's face: %q, %v, want no service", got, err)
+	users := grpcclient.Config{Target: front, CA: ca.File}
+	if got, err := who(t, dial(t, users)); got != "" || err != nil {
+		t.Errorf("on the users' face: %q, %v, want no service", got, err)
 	}
-	people.Cert, people.Key = gateway.Cert, gateway.Key
-	if got, err := who(t, dial(t, people)); got != "" || err != nil {
-		t.Errorf("on the people's face with a certificate: %q, %v, want no service", got, err)
+	users.Cert, users.Key = gateway.Cert, gateway.Key
+	if got, err := who(t, dial(t, users)); got != "" || err != nil {
+		t.Errorf("on the users' face with a certificate: %q, %v, want no service", got, err)
 	}
 	for _, tt := range []struct {
 		name, cert, key string
@@ -179,13 +179,13 @@ func TestCallersOverTLS(t *testing.T) {
 		{"no certificate", "", "", "", codes.Unavailable},
 	} {
 		conn := dial(t, grpcclient.Config{Target: back, CA: ca.File, Cert: tt.cert, Key: tt.key})
-		got, err := catalogv1.NewRouteServiceClient(conn).GetRoute(t.Context(), &catalogv1.GetRouteRequest{})
+		got, err := backplanev1.NewRouteServiceClient(conn).GetRoute(t.Context(), &backplanev1.GetRouteRequest{})
 		if got.GetName() != tt.want || status.Code(err) != tt.code {
 			t.Errorf("%s: %q, %v, want %q, %v", tt.name, got.GetName(), err, tt.want, tt.code)
 		}
 	}
 	plain := dial(t, grpcclient.Config{Target: back})
-	if _, err := catalogv1.NewRouteServiceClient(plain).GetRoute(t.Context(), &catalogv1.GetRouteRequest{}); status.Code(err) != codes.Unavailable {
+	if _, err := backplanev1.NewRouteServiceClient(plain).GetRoute(t.Context(), &backplanev1.GetRouteRequest{}); status.Code(err) != codes.Unavailable {
 		t.Errorf("plaintext on a TLS face: %v, want UNAVAILABLE", err)
 	}
 }
@@ -193,7 +193,7 @@ func TestCallersOverTLS(t *testing.T) {
 func TestCallersInPlaintext(t *testing.T) {
 	front, back := startTCP(t, grpcserver.Config{})
 	if got, err := who(t, dial(t, grpcclient.Config{Target: front})); got != "" || err != nil {
-		t.Errorf("people's face: %q, %v, want no service", got, err)
+		t.Errorf("users' face: %q, %v, want no service", got, err)
 	}
 	if got, err := who(t, dial(t, grpcclient.Config{Target: back})); got != identity.AnyService || err != nil {
 		t.Errorf("services' face: %q, %v, want %q", got, err, identity.AnyService)
@@ -201,32 +201,32 @@ func TestCallersInPlaintext(t *testing.T) {
 }
 
 func TestCallersInMemory(t *testing.T) {
-	people, person := memory(t, "gateway")
+	users, user := memory(t, "gateway")
 	internal, service := memory(t, "gateway")
-	start(t, grpcserver.Config{Listener: people, InternalListener: internal}, &routes{})
-	if got, err := who(t, person); got != "" || err != nil {
-		t.Errorf("people's face: %q, %v, want no service", got, err)
+	start(t, grpcserver.Config{Listener: users, InternalListener: internal}, &routes{})
+	if got, err := who(t, user); got != "" || err != nil {
+		t.Errorf("users' face: %q, %v, want no service", got, err)
 	}
 	if got, err := who(t, service); got != "gateway" || err != nil {
 		t.Errorf("services' face: %q, %v, want gateway", got, err)
 	}
-	stream, err := catalogv1.NewRouteServiceClient(person).WatchRoutes(t.Context())
+	stream, err := backplanev1.NewRouteServiceClient(user).WatchRoutes(t.Context())
 	if err == nil {
 		_, err = stream.Recv()
 	}
 	if status.Code(err) != codes.PermissionDenied {
-		t.Errorf("a service's method on the people's face: %v, want PERMISSION_DENIED", err)
+		t.Errorf("a service's method on the users' face: %v, want PERMISSION_DENIED", err)
 	}
 }
 
 func TestPanicAndSize(t *testing.T) {
 	lis, conn := memory(t, "gateway")
 	start(t, grpcserver.Config{InternalListener: lis}, &routes{})
-	c := catalogv1.NewRouteServiceClient(conn)
-	if _, err := c.GetRoute(t.Context(), &catalogv1.GetRouteRequest{Name: "panic"}); status.Code(err) != codes.Internal || strings.Contains(err.Error(), "secret") {
+	c := backplanev1.NewRouteServiceClient(conn)
+	if _, err := c.GetRoute(t.Context(), &backplanev1.GetRouteRequest{Name: "panic"}); status.Code(err) != codes.Internal || strings.Contains(err.Error(), "secret") {
 		t.Errorf("a call that panics: %v, want INTERNAL without the cause", err)
 	}
-	if _, err := c.GetRoute(t.Context(), &catalogv1.GetRouteRequest{Name: strings.Repeat("x", 5<<20)}); status.Code(err) != codes.ResourceExhausted {
+	if _, err := c.GetRoute(t.Context(), &backplanev1.GetRouteRequest{Name: strings.Repeat("x", 5<<20)}); status.Code(err) != codes.ResourceExhausted {
 		t.Errorf("5 MiB: %v, want RESOURCE_EXHAUSTED", err)
 	}
 	if got, err := who(t, conn); got != "gateway" || err != nil {
@@ -237,9 +237,9 @@ func TestPanicAndSize(t *testing.T) {
 func TestRunRefusesMethodsWithoutARule(t *testing.T) {
 	lis, _ := memory(t, "")
 	srv := grpcserver.New(grpcserver.Config{Listener: lis}, quiet(), grpcserver.Auth{})
-	catalogv1.RegisterRouteServiceServer(srv.Public(), &routes{})
+	backplanev1.RegisterRouteServiceServer(srv.Public(), &routes{})
 	err := srv.Run(t.Context())
-	if err == nil || !strings.Contains(err.Error(), catalogv1.RouteService_GetRoute_FullMethodName+", "+catalogv1.RouteService_WatchRoutes_FullMethodName) {
+	if err == nil || !strings.Contains(err.Error(), backplanev1.RouteService_GetRoute_FullMethodName+", "+backplanev1.RouteService_WatchRoutes_FullMethodName) {
 		t.Errorf("Run = %v, want the methods without a rule", err)
 	}
 }
@@ -288,7 +288,7 @@ func TestHealthAndReflection(t *testing.T) {
 	for _, s := range r.GetListServicesResponse().GetService() {
 		names = append(names, s.GetName())
 	}
-	if err != nil || !strings.Contains(strings.Join(names, " "), "tidegate.catalog.v1.RouteService") {
+	if err != nil || !strings.Contains(strings.Join(names, " "), "tidegate.backplane.v1.RouteService") {
 		t.Errorf("reflection = %q, %v, want the route service", names, err)
 	}
 	if err := stream.CloseSend(); err != nil {
@@ -311,7 +311,7 @@ func TestMetricsAreShared(t *testing.T) {
 	want := `
 		# HELP grpc_server_started_total Total number of RPCs started on the server.
 		# TYPE grpc_server_started_total counter
-		grpc_server_started_total{grpc_method="GetRoute",grpc_service="tidegate.catalog.v1.RouteService",grpc_type="unary"} 2
+		grpc_server_started_total{grpc_method="GetRoute",grpc_service="tidegate.backplane.v1.RouteService",grpc_type="unary"} 2
 	`
 	if err := testutil.GatherAndCompare(reg, strings.NewReader(want), "grpc_server_started_total"); err != nil {
 		t.Error(err)
@@ -323,7 +323,7 @@ func TestCallsAreLogged(t *testing.T) {
 	log := slog.New(slog.NewTextHandler(&buf, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	lis, conn := memory(t, "gateway")
 	srv := grpcserver.New(grpcserver.Config{InternalListener: lis}, log, auth)
-	catalogv1.RegisterRouteServiceServer(srv.Internal(), &routes{})
+	backplanev1.RegisterRouteServiceServer(srv.Internal(), &routes{})
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error)
 	go func() { done <- srv.Run(ctx) }()
@@ -334,7 +334,7 @@ func TestCallsAreLogged(t *testing.T) {
 	if err := <-done; err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"level=DEBUG", "msg=call", "method=" + catalogv1.RouteService_GetRoute_FullMethodName, "code=OK", "peer=memnet:gateway>test"} {
+	for _, want := range []string{"level=DEBUG", "msg=call", "method=" + backplanev1.RouteService_GetRoute_FullMethodName, "code=OK", "peer=memnet:gateway>test"} {
 		if !strings.Contains(buf.String(), want) {
 			t.Errorf("log = %q, want %q in it", buf.String(), want)
 		}
@@ -346,13 +346,13 @@ func TestUnknownServices(t *testing.T) {
 	lis, conn := memory(t, "")
 	forwarded := auth
 	forwarded.Rules = identity.Rules{"/a.B/Known": {Open: true}}
-	srv := grpcserver.New(grpcserver.Config{Listener: lis}, quiet(), forwarded, grpcserver.WithPeopleOptions(
+	srv := grpcserver.New(grpcserver.Config{Listener: lis}, quiet(), forwarded, grpcserver.WithUsersOptions(
 		grpc.UnknownServiceHandler(func(any, grpc.ServerStream) error { return status.Error(codes.DataLoss, "x") })))
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error)
 	go func() { done <- srv.Run(ctx) }()
 	for method, want := range map[string]codes.Code{"/a.B/Known": codes.Internal, "/a.B/Other": codes.Unimplemented} {
-		err := conn.Invoke(t.Context(), method, &catalogv1.GetRouteRequest{}, &catalogv1.Route{})
+		err := conn.Invoke(t.Context(), method, &backplanev1.GetRouteRequest{}, &backplanev1.Route{})
 		if status.Code(err) != want {
 			t.Errorf("%s: %v, want %v", method, err, want)
 		}

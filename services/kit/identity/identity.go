@@ -1,7 +1,7 @@
 // Package identity says who calls: a service, known by its connection, or a
-// person, known by a token. It checks both against a table of rules before a
+// user, known by a token. It checks both against a table of rules before a
 // handler runs. Making tokens and keys belongs to the subscription service;
-// what a person may do to one object belongs to the handler.
+// what a user may do to one object belongs to the handler.
 package identity
 
 import (
@@ -14,7 +14,7 @@ import (
 	"github.com/tidegatehq/tidegate/services/kit/memnet"
 )
 
-// Roles of people.
+// Roles of users.
 const (
 	RoleAdmin      = "admin"
 	RoleCreator    = "creator"
@@ -36,11 +36,11 @@ const AnyService = "*"
 
 // Caller is who calls.
 type Caller struct {
-	// Service is the calling service, AnyService, or empty on the people's face.
+	// Service is the calling service, AnyService, or empty on the users' face.
 	Service string
-	// Person is the person whose token came with the call; its zero value is
+	// User is the user whose token came with the call; its zero value is
 	// nobody.
-	Person Person
+	User User
 }
 
 // Is reports whether the caller is one of the services.
@@ -51,16 +51,16 @@ func (c Caller) Is(services ...string) bool {
 	return c.Service == AnyService && len(services) > 0 || slices.Contains(services, c.Service)
 }
 
-// Person is somebody with a token.
-type Person struct {
-	// Name is the resource name, people/{id}.
+// User is somebody with a token.
+type User struct {
+	// Name is the resource name, users/{id}.
 	Name string
-	// Roles are the person's roles.
+	// Roles are the user's roles.
 	Roles []string
 }
 
-// Has reports whether the person has a role; an admin has all.
-func (p Person) Has(role string) bool {
+// Has reports whether the user has a role; an admin has all.
+func (p User) Has(role string) bool {
 	return slices.Contains(p.Roles, role) || slices.Contains(p.Roles, RoleAdmin)
 }
 

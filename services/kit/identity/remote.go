@@ -6,13 +6,13 @@ import (
 	"crypto/elliptic"
 	"fmt"
 
-	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
+	oauth2v1 "github.com/tidegatehq/tidegate/gen/go/tidegate/oauth2/v1"
 )
 
 // RemoteKeySet returns a source of Keys: what the subscription service answers.
-func RemoteKeySet(client subscriptionv1.OAuthServiceClient) func(context.Context) (KeySet, error) {
+func RemoteKeySet(client oauth2v1.OAuth2ServiceClient) func(context.Context) (KeySet, error) {
 	return func(ctx context.Context) (KeySet, error) {
-		answer, err := client.GetSigningKeys(ctx, &subscriptionv1.GetSigningKeysRequest{})
+		answer, err := client.GetSigningKeys(ctx, &oauth2v1.GetSigningKeysRequest{})
 		if err != nil {
 			return KeySet{}, err
 		}
@@ -29,7 +29,7 @@ func RemoteKeySet(client subscriptionv1.OAuthServiceClient) func(context.Context
 }
 
 // parseKey returns the key after checking that it is a point of the curve.
-func parseKey(k *subscriptionv1.SigningKey) (*ecdsa.PublicKey, error) {
+func parseKey(k *oauth2v1.SigningKey) (*ecdsa.PublicKey, error) {
 	const size = 32
 	if len(k.GetX()) != size || len(k.GetY()) != size {
 		return nil, fmt.Errorf("its coordinates have %d and %d bytes, not %d", len(k.GetX()), len(k.GetY()), size)

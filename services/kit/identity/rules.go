@@ -11,14 +11,14 @@ import (
 	"github.com/tidegatehq/tidegate/services/kit/fault"
 )
 
-// Rule says who may call a method. Its zero value admits any person.
+// Rule says who may call a method. Its zero value admits any user.
 type Rule struct {
 	// Open admits everybody; a token is not even looked at.
 	Open bool
-	// Services are the services that may call without a person. With Services
-	// and no Roles, no person may call.
+	// Services are the services that may call without a user. With Services
+	// and no Roles, no user may call.
 	Services []string
-	// Roles admit a person who has any of them; empty admits any person, unless
+	// Roles admit a user who has any of them; empty admits any user, unless
 	// there are Services.
 	Roles []string
 }
@@ -28,7 +28,7 @@ type Rule struct {
 type Rules map[string]Rule
 
 // Unary admits calls by rules. service returns the calling service; nil, on the
-// people's face, is none.
+// users' face, is none.
 func Unary(v *Verifier, rules Rules, service func(context.Context) string) grpc.UnaryServerInterceptor {
 	return func(ctx context.Context, req any, info *grpc.UnaryServerInfo, next grpc.UnaryHandler) (any, error) {
 		ctx, err := admit(ctx, v, rules, service, info.FullMethod)
@@ -77,7 +77,7 @@ func admit(ctx context.Context, v *Verifier, rules Rules, service func(context.C
 		return nil, err
 	}
 	if token != "" {
-		if c.Person, err = v.Verify(ctx, token); err != nil {
+		if c.User, err = v.Verify(ctx, token); err != nil {
 			return nil, err
 		}
 	}
@@ -95,10 +95,10 @@ func (r Rule) judge(c Caller) error {
 	if len(r.Services) > 0 && len(r.Roles) == 0 {
 		return fault.Denied("only services call this method")
 	}
-	if c.Person.Name == "" {
+	if c.User.Name == "" {
 		return fault.Unauthenticated("sign in first: the call carries no token")
 	}
-	if len(r.Roles) == 0 || slices.ContainsFunc(r.Roles, c.Person.Has) {
+	if len(r.Roles) == 0 || slices.ContainsFunc(r.Roles, c.User.Has) {
 		return nil
 	}
 	return fault.Denied("this needs the role %s", strings.Join(r.Roles, " or "))

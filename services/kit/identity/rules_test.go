@@ -34,7 +34,7 @@ func TestRules(t *testing.T) {
 		method, service string
 		auth            []string
 		code            codes.Code
-		person          bool
+		user            bool
 	}{
 		{"/open", "", nil, codes.OK, false},
 		{"/open", "", []string{"Bearer nonsense"}, codes.OK, false},
@@ -78,18 +78,18 @@ func TestRules(t *testing.T) {
 			got = identity.From(ctx)
 			return nil, nil
 		})
-		check(t, tt.method, tt.service, tt.auth, err, tt.code, got, tt.person)
+		check(t, tt.method, tt.service, tt.auth, err, tt.code, got, tt.user)
 		got = identity.Caller{}
 		stream := identity.Stream(v, rules, service)
 		err = stream(nil, &contextStream{ctx: ctx}, &grpc.StreamServerInfo{FullMethod: tt.method}, func(_ any, s grpc.ServerStream) error {
 			got = identity.From(s.Context())
 			return nil
 		})
-		check(t, tt.method, tt.service, tt.auth, err, tt.code, got, tt.person)
+		check(t, tt.method, tt.service, tt.auth, err, tt.code, got, tt.user)
 	}
 }
 
-func check(t *testing.T, method, service string, auth []string, err error, code codes.Code, got identity.Caller, person bool) {
+func check(t *testing.T, method, service string, auth []string, err error, code codes.Code, got identity.Caller, user bool) {
 	t.Helper()
 	if code != codes.OK {
 		if !fault.Is(err, code) {
@@ -97,7 +97,7 @@ func check(t *testing.T, method, service string, auth []string, err error, code 
 		}
 		return
 	}
-	if err != nil || got.Service != service || (got.Person.Name == "people/ada") != person {
+	if err != nil || got.Service != service || (got.User.Name == "users/ada") != user {
 		t.Errorf("%s by %q with %.20q = %v, caller %+v", method, service, auth, err, got)
 	}
 }
@@ -110,15 +110,15 @@ type contextStream struct {
 
 func (s *contextStream) Context() context.Context { return s.ctx }
 
-func TestPersonHas(t *testing.T) {
-	p := identity.Person{Roles: []string{identity.RolePublisher}}
+func TestUserHas(t *testing.T) {
+	p := identity.User{Roles: []string{identity.RolePublisher}}
 	if !p.Has(identity.RolePublisher) || p.Has(identity.RoleCreator) || p.Has(identity.RoleAdmin) {
 		t.Errorf("%v has the wrong roles", p)
 	}
-	if !(identity.Person{Roles: []string{identity.RoleAdmin}}).Has(identity.RoleCreator) {
+	if !(identity.User{Roles: []string{identity.RoleAdmin}}).Has(identity.RoleCreator) {
 		t.Error("an admin lacks a role")
 	}
-	if (identity.Person{}).Has(identity.RoleAdmin) {
+	if (identity.User{}).Has(identity.RoleAdmin) {
 		t.Error("nobody is an admin")
 	}
 }

@@ -12,9 +12,9 @@ import (
 	"github.com/tidegatehq/tidegate/services/kit/fault"
 )
 
-// What a person's token and an application's token say in their typ header.
+// What a user's token and an application's token say in their typ header.
 const (
-	PersonType      = "tidegate-person+jwt"
+	UserType        = "tidegate-user+jwt"
 	ApplicationType = "at+jwt"
 )
 
@@ -24,20 +24,20 @@ const (
 	leeway   = 5 * time.Second
 )
 
-// ControlAudience returns the audience of people's tokens.
+// ControlAudience returns the audience of users' tokens.
 func ControlAudience(issuer string) string { return issuer + "/control" }
 
 // GatewayAudience returns the audience of applications' tokens.
 func GatewayAudience(issuer string) string { return issuer + "/gateway" }
 
-// PersonClaims are what a person's token says: sub is people/{id}.
-type PersonClaims struct {
+// UserClaims are what a user's token says: sub is users/{id}.
+type UserClaims struct {
 	jwt.Claims
-	// Roles are the person's roles when the token was made.
+	// Roles are the user's roles when the token was made.
 	Roles []string `json:"roles,omitempty"`
 }
 
-// Verifier checks people's tokens. It is safe for concurrent use.
+// Verifier checks users' tokens. It is safe for concurrent use.
 type Verifier struct {
 	keys *Keys
 	now  func() time.Time
@@ -48,52 +48,52 @@ func NewVerifier(keys *Keys, now func() time.Time) *Verifier {
 	return &Verifier{keys: keys, now: now}
 }
 
-// Verify returns the person whose token it is, or a fault: Unauthenticated for
+// Verify returns the user whose token it is, or a fault: Unauthenticated for
 // a token that is not good, Unavailable when its key cannot be read.
-func (v *Verifier) Verify(ctx context.Context, token string) (Person, error) {
+func (v *Verifier) Verify(ctx context.Context, token string) (User, error) {
 	if v == nil {
-		return Person{}, fault.Unauthenticated("tokens are not accepted here")
+		return User{}, fault.Unauthenticated("tokens are not accepted here")
 	}
 	if len(token) > maxToken {
-		return Person{}, fault.Unauthenticated("the token is too long")
+		return User{}, fault.Unauthenticated("the token is too long")
 	}
 	parsed, err := jwt.ParseSigned(token, []jose.SignatureAlgorithm{jose.ES256})
 	if err != nil || len(parsed.Headers) != 1 {
-		return Person{}, fault.Wrap(fault.Unauthenticated("the token is not one of a person"), err)
+		return User{}, fault.Wrap(fault.Unauthenticated("the token is not one of a user"), err)
 	}
 	head := parsed.Headers[0]
 	if err := checkType(head); err != nil {
-		return Person{}, err
+		return User{}, err
 	}
 	key, err := v.keys.Key(ctx, head.KeyID)
 	switch {
 	case errors.Is(err, ErrUnknownKey):
-		return Person{}, fault.Unauthenticated("the token is signed with an unknown key")
+		return User{}, fault.Unauthenticated("the token is signed with an unknown key")
 	case err != nil:
-		return Person{}, fault.Wrap(fault.Unavailable("the signing keys cannot be read now, try again"), err)
+		return User{}, fault.Wrap(fault.Unavailable("the signing keys cannot be read now, try again"), err)
 	}
-	var claims PersonClaims
+	var claims UserClaims
 	if err := parsed.Claims(key, &claims); err != nil {
-		return Person{}, fault.Wrap(fault.Unauthenticated("the token's signature is wrong"), err)
+		return User{}, fault.Wrap(fault.Unauthenticated("the token's signature is wrong"), err)
 	}
 	if err := v.checkClaims(claims); err != nil {
-		return Person{}, err
+		return User{}, err
 	}
-	return Person{Name: claims.Subject, Roles: claims.Roles}, nil
+	return User{Name: claims.Subject, Roles: claims.Roles}, nil
 }
 
 func checkType(head jose.Header) error {
 	typ, _ := head.ExtraHeaders[jose.HeaderType].(string)
 	switch typ {
-	case PersonType:
+	case UserType:
 		return nil
 	case ApplicationType:
-		return fault.Unauthenticated("an application's token is not accepted here: sign in as a person")
+		return fault.Unauthenticated("an application's token is not accepted here: sign in as a user")
 	}
-	return fault.Unauthenticated("the token is not one of a person")
+	return fault.Unauthenticated("the token is not one of a user")
 }
 
-func (v *Verifier) checkClaims(c PersonClaims) error {
+func (v *Verifier) checkClaims(c UserClaims) error {
 	issuer := v.keys.Issuer()
 	err := c.ValidateWithLeeway(jwt.Expected{
 		Issuer:      issuer,
@@ -111,7 +111,7 @@ func (v *Verifier) checkClaims(c PersonClaims) error {
 	default:
 		return fault.Wrap(fault.Unauthenticated("the token is not valid yet"), err)
 	}
-	id, ok := strings.CutPrefix(c.Subject, "people/")
+	id, ok := strings.CutPrefix(c.Subject, "users/")
 	if issuer == "" || c.Expiry == nil || !ok || id == "" {
 		return fault.Unauthenticated("the token lacks a claim")
 	}

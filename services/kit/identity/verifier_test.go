@@ -101,10 +101,10 @@ func (k *keyring) count() int {
 	return n
 }
 
-// token is a person's token that a test changes before it is signed.
+// token is a user's token that a test changes before it is signed.
 type token struct {
 	kid, typ string
-	claims   identity.PersonClaims
+	claims   identity.UserClaims
 	signer   *ecdsa.PrivateKey
 }
 
@@ -113,9 +113,9 @@ func (k *keyring) sign(t *testing.T, kid string, change func(*token)) string {
 	t.Helper()
 	now := time.Now()
 	k.mu.Lock()
-	tok := token{kid: kid, typ: identity.PersonType, signer: k.keys[kid], claims: identity.PersonClaims{
+	tok := token{kid: kid, typ: identity.UserType, signer: k.keys[kid], claims: identity.UserClaims{
 		Claims: jwt.Claims{
-			Issuer: issuer, Subject: "people/ada", Audience: jwt.Audience{identity.ControlAudience(issuer)},
+			Issuer: issuer, Subject: "users/ada", Audience: jwt.Audience{identity.ControlAudience(issuer)},
 			Expiry: jwt.NewNumericDate(now.Add(15 * time.Minute)), IssuedAt: jwt.NewNumericDate(now), NotBefore: jwt.NewNumericDate(now),
 		},
 		Roles: []string{identity.RoleCreator},
@@ -162,9 +162,9 @@ func TestVerify(t *testing.T) {
 			{"other audience", func(x *token) { x.claims.Audience = jwt.Audience{identity.GatewayAudience(issuer)} }, "the token is for another audience"},
 			{"no audience", func(x *token) { x.claims.Audience = nil }, "the token is for another audience"},
 			{"no subject", func(x *token) { x.claims.Subject = "" }, "the token lacks a claim"},
-			{"a subject that is no person", func(x *token) { x.claims.Subject = "applications/1" }, "the token lacks a claim"},
-			{"application", func(x *token) { x.typ = identity.ApplicationType }, "an application's token is not accepted here: sign in as a person"},
-			{"plain JWT", func(x *token) { x.typ = "JWT" }, "the token is not one of a person"},
+			{"a subject that is no user", func(x *token) { x.claims.Subject = "applications/1" }, "the token lacks a claim"},
+			{"application", func(x *token) { x.typ = identity.ApplicationType }, "an application's token is not accepted here: sign in as a user"},
+			{"plain JWT", func(x *token) { x.typ = "JWT" }, "the token is not one of a user"},
 			{"wrong signature", func(x *token) { x.signer = k.keys["k2"] }, "the token's signature is wrong"},
 			{"unknown key", func(x *token) { x.kid = "k9" }, "the token is signed with an unknown key"},
 			{"no kid", func(x *token) { x.kid = "" }, "the token is signed with an unknown key"},
@@ -172,7 +172,7 @@ func TestVerify(t *testing.T) {
 		} {
 			p, err := v.Verify(t.Context(), k.sign(t, "k1", tt.change))
 			if tt.want == "" {
-				if err != nil || p.Name != "people/ada" || !slices.Equal(p.Roles, []string{"creator"}) {
+				if err != nil || p.Name != "users/ada" || !slices.Equal(p.Roles, []string{"creator"}) {
 					t.Errorf("%s: Verify = %v, %v, want ada", tt.name, p, err)
 				}
 				continue
@@ -182,7 +182,7 @@ func TestVerify(t *testing.T) {
 	})
 }
 
-func refused(t *testing.T, name string, p identity.Person, err error, want string) {
+func refused(t *testing.T, name string, p identity.User, err error, want string) {
 	t.Helper()
 	if p.Name != "" || !fault.Is(err, codes.Unauthenticated) || !strings.HasPrefix(err.Error(), want) {
 		t.Errorf("%s: Verify = %v, %v, want UNAUTHENTICATED %q", name, p, err, want)
@@ -197,7 +197,7 @@ func TestVerifyRefusesNonsense(t *testing.T) {
 	none := "eyJhbGciOiJub25lIiwidHlwIjoidGlkZWdhdGUtcGVyc29uK2p3dCIsImtpZCI6ImsxIn0." + parts[1] + "."
 	for _, text := range []string{"", "x", "a.b.c", none, parts[0] + "." + parts[1], good + ".x", "tgcs_abc"} {
 		p, err := v.Verify(t.Context(), text)
-		refused(t, text, p, err, "the token is not one of a person")
+		refused(t, text, p, err, "the token is not one of a user")
 	}
 	p, err := v.Verify(t.Context(), parts[0]+"."+parts[1]+"."+strings.Repeat("A", 86))
 	refused(t, "another signature", p, err, "the token's signature is wrong")

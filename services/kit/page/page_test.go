@@ -10,7 +10,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/protobuf/types/known/fieldmaskpb"
 
-	watchv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/watch/v1"
+	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
 	"github.com/tidegatehq/tidegate/services/kit/fault"
 	"github.com/tidegatehq/tidegate/services/kit/page"
 )
@@ -137,7 +137,7 @@ func FuzzKeys(f *testing.F) {
 }
 
 func TestMask(t *testing.T) {
-	m := &watchv1.Hello{Build: "x", Features: []string{"a"}, Since: "y"}
+	m := &backplanev1.Hello{Build: "x", Features: []string{"a"}, Since: "y"}
 	may := []string{"build", "kind", "features", "features.sub"}
 	for _, tt := range []struct {
 		mask []string

@@ -8,34 +8,35 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/fieldmaskpb"
 
+	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
-	watchv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/watch/v1"
+	changev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/change/v1"
 	"github.com/tidegatehq/tidegate/services/kit/fault"
 	"github.com/tidegatehq/tidegate/services/kit/page"
 )
 
 func TestUpdate(t *testing.T) {
-	current := &watchv1.Watcher{Instance: "a", Kind: "gateway", Build: "1", Address: "x:1", Applied: 7}
+	current := &changev1.Watcher{Instance: "a", Kind: "gateway", Build: "1", Address: "x:1", Applied: 7}
 	tests := []struct {
 		name string
 		mask []string
-		from *watchv1.Watcher
-		want *watchv1.Watcher // nil for a refusal
+		from *changev1.Watcher
+		want *changev1.Watcher // nil for a refusal
 		text string
 	}{
-		{"no mask: what is set", nil, &watchv1.Watcher{Build: "2"},
-			&watchv1.Watcher{Instance: "a", Kind: "gateway", Build: "2", Address: "x:1", Applied: 7}, ""},
-		{"a field that is empty is cleared", []string{"address"}, &watchv1.Watcher{Build: "2"},
-			&watchv1.Watcher{Instance: "a", Kind: "gateway", Build: "1", Applied: 7}, ""},
-		{"all", []string{"*"}, &watchv1.Watcher{Build: "2"},
-			&watchv1.Watcher{Instance: "a", Kind: "gateway", Build: "2", Applied: 7}, ""},
-		{"a fixed field as it is", []string{"build", "kind"}, &watchv1.Watcher{Build: "2", Kind: "gateway"},
-			&watchv1.Watcher{Instance: "a", Kind: "gateway", Build: "2", Address: "x:1", Applied: 7}, ""},
-		{"only fixed fields", []string{"kind"}, &watchv1.Watcher{Build: "2", Kind: "gateway"},
-			&watchv1.Watcher{Instance: "a", Kind: "gateway", Build: "1", Address: "x:1", Applied: 7}, ""},
-		{"a fixed field with another value", []string{"applied"}, &watchv1.Watcher{Applied: 8},
+		{"no mask: what is set", nil, &changev1.Watcher{Build: "2"},
+			&changev1.Watcher{Instance: "a", Kind: "gateway", Build: "2", Address: "x:1", Applied: 7}, ""},
+		{"a field that is empty is cleared", []string{"address"}, &changev1.Watcher{Build: "2"},
+			&changev1.Watcher{Instance: "a", Kind: "gateway", Build: "1", Applied: 7}, ""},
+		{"all", []string{"*"}, &changev1.Watcher{Build: "2"},
+			&changev1.Watcher{Instance: "a", Kind: "gateway", Build: "2", Applied: 7}, ""},
+		{"a fixed field as it is", []string{"build", "kind"}, &changev1.Watcher{Build: "2", Kind: "gateway"},
+			&changev1.Watcher{Instance: "a", Kind: "gateway", Build: "2", Address: "x:1", Applied: 7}, ""},
+		{"only fixed fields", []string{"kind"}, &changev1.Watcher{Build: "2", Kind: "gateway"},
+			&changev1.Watcher{Instance: "a", Kind: "gateway", Build: "1", Address: "x:1", Applied: 7}, ""},
+		{"a fixed field with another value", []string{"applied"}, &changev1.Watcher{Applied: 8},
 			nil, "watcher.applied: cannot be changed by an update"},
-		{"no such field", []string{"build", "color"}, &watchv1.Watcher{},
+		{"no such field", []string{"build", "color"}, &changev1.Watcher{},
 			nil, `update_mask: no field "color": there are build, address`},
 	}
 	for _, tt := range tests {
@@ -61,24 +62,24 @@ func TestUpdate(t *testing.T) {
 // A part of a field is changed alone, and a field can be fixed without a mask.
 func TestUpdateOfParts(t *testing.T) {
 	may := []string{"security", "security.places", "max_session_age.seconds"}
-	current := &catalogv1.Route{
+	current := &backplanev1.Route{
 		Version: "1", Security: &catalogv1.Security{Schemes: []catalogv1.Security_Scheme{catalogv1.Security_SCHEME_OAUTH2}},
 	}
-	from := &catalogv1.Route{
+	from := &backplanev1.Route{
 		Version:  "2",
 		Security: &catalogv1.Security{Places: []catalogv1.Security_Place{catalogv1.Security_PLACE_ACCESS_TOKEN_QUERY}},
 	}
 	for _, tt := range []struct {
 		mask []string
-		want *catalogv1.Route
+		want *backplanev1.Route
 	}{
-		{[]string{"security.places"}, &catalogv1.Route{Version: "1", Security: &catalogv1.Security{
+		{[]string{"security.places"}, &backplanev1.Route{Version: "1", Security: &catalogv1.Security{
 			Schemes: current.GetSecurity().GetSchemes(), Places: from.GetSecurity().GetPlaces(),
 		}}},
-		{[]string{"max_session_age.seconds"}, &catalogv1.Route{
+		{[]string{"max_session_age.seconds"}, &backplanev1.Route{
 			Version: "1", Security: current.GetSecurity(), MaxSessionAge: &durationpb.Duration{},
 		}},
-		{[]string{"*"}, &catalogv1.Route{Version: "1", Security: from.GetSecurity()}},
+		{[]string{"*"}, &backplanev1.Route{Version: "1", Security: from.GetSecurity()}},
 	} {
 		got := proto.CloneOf(current)
 		u, err := page.NewUpdate(&fieldmaskpb.FieldMask{Paths: tt.mask}, from, may...)

@@ -1,4 +1,4 @@
-// Package quote writes what people can paste into a shell.
+// Package quote writes what users can paste into a shell.
 package quote
 
 import "strings"

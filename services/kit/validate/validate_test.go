@@ -11,8 +11,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
-	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
-	watchv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/watch/v1"
+	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
 	"github.com/tidegatehq/tidegate/services/kit/fault"
 	"github.com/tidegatehq/tidegate/services/kit/grpcserver"
 	"github.com/tidegatehq/tidegate/services/kit/identity"
@@ -24,14 +23,14 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // routes takes whatever comes.
 type routes struct {
-	catalogv1.UnimplementedRouteServiceServer
+	backplanev1.UnimplementedRouteServiceServer
 }
 
-func (routes) GetRoute(context.Context, *catalogv1.GetRouteRequest) (*catalogv1.Route, error) {
-	return &catalogv1.Route{}, nil
+func (routes) GetRoute(context.Context, *backplanev1.GetRouteRequest) (*backplanev1.Route, error) {
+	return &backplanev1.Route{}, nil
 }
 
-func (routes) WatchRoutes(stream catalogv1.RouteService_WatchRoutesServer) error {
+func (routes) WatchRoutes(stream backplanev1.RouteService_WatchRoutesServer) error {
 	for {
 		if _, err := stream.Recv(); err != nil {
 			return err
@@ -39,7 +38,7 @@ func (routes) WatchRoutes(stream catalogv1.RouteService_WatchRoutesServer) error
 	}
 }
 
-func serve(t *testing.T) catalogv1.RouteServiceClient {
+func serve(t *testing.T) backplanev1.RouteServiceClient {
 	t.Helper()
 	check, err := validate.New()
 	if err != nil {
@@ -48,10 +47,10 @@ func serve(t *testing.T) catalogv1.RouteServiceClient {
 	lis := memnet.Listen("catalog")
 	rule := identity.Rule{Services: []string{identity.Gateway}}
 	srv := grpcserver.New(grpcserver.Config{InternalListener: lis}, slog.New(slog.DiscardHandler), grpcserver.Auth{Rules: identity.Rules{
-		catalogv1.RouteService_GetRoute_FullMethodName:    rule,
-		catalogv1.RouteService_WatchRoutes_FullMethodName: rule,
+		backplanev1.RouteService_GetRoute_FullMethodName:    rule,
+		backplanev1.RouteService_WatchRoutes_FullMethodName: rule,
 	}}, check)
-	catalogv1.RegisterRouteServiceServer(srv.Internal(), routes{})
+	backplanev1.RegisterRouteServiceServer(srv.Internal(), routes{})
 	conn, err := lis.Dial(identity.Gateway)
 	if err != nil {
 		t.Fatal(err)
@@ -66,7 +65,7 @@ func serve(t *testing.T) catalogv1.RouteServiceClient {
 			t.Errorf("Run = %v", err)
 		}
 	})
-	return catalogv1.NewRouteServiceClient(conn)
+	return backplanev1.NewRouteServiceClient(conn)
 }
 
 // violation checks that err names one field of a request.
@@ -85,12 +84,12 @@ func violation(t *testing.T, err error, field string) {
 
 func TestCallsAreChecked(t *testing.T) {
 	c := serve(t)
-	_, err := c.GetRoute(t.Context(), &catalogv1.GetRouteRequest{Name: "x"})
+	_, err := c.GetRoute(t.Context(), &backplanev1.GetRouteRequest{Name: "x"})
 	violation(t, err, "name")
 	if got, want := status.Convert(err).Message(), "name: must be apis/{api}/versions/{version}"; got != want {
 		t.Errorf("a bad name = %q, want %q", got, want)
 	}
-	if _, err := c.GetRoute(t.Context(), &catalogv1.GetRouteRequest{Name: "apis/a/versions/b"}); err != nil {
+	if _, err := c.GetRoute(t.Context(), &backplanev1.GetRouteRequest{Name: "apis/a/versions/b"}); err != nil {
 		t.Errorf("a good call: %v", err)
 	}
 }
@@ -101,10 +100,10 @@ func TestStreamsAreChecked(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	good := &watchv1.Hello{Instance: "g", Kind: "gateway"}
-	bad := &watchv1.Hello{Instance: "g", Kind: "gateway", Features: []string{"x", ""}}
-	for _, h := range []*watchv1.Hello{good, bad} {
-		if err := stream.Send(&catalogv1.WatchRoutesRequest{Body: &catalogv1.WatchRoutesRequest_Hello{Hello: h}}); err != nil {
+	good := &backplanev1.Hello{Instance: "g", Kind: "gateway"}
+	bad := &backplanev1.Hello{Instance: "g", Kind: "gateway", Features: []string{"x", ""}}
+	for _, h := range []*backplanev1.Hello{good, bad} {
+		if err := stream.Send(&backplanev1.WatchRoutesRequest{Body: &backplanev1.WatchRoutesRequest_Hello{Hello: h}}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -113,11 +112,11 @@ func TestStreamsAreChecked(t *testing.T) {
 }
 
 func TestMessage(t *testing.T) {
-	err := validate.Message(&watchv1.Hello{Instance: "G", Kind: "x"})
+	err := validate.Message(&backplanev1.Hello{Instance: "G", Kind: "x"})
 	if !fault.Is(err, codes.InvalidArgument) || !strings.Contains(err.Error(), "instance: ") || !strings.Contains(err.Error(), "; kind: ") {
 		t.Errorf("Message = %v, want violations of instance and kind", err)
 	}
-	if err := validate.Message(&watchv1.Hello{Instance: "g", Kind: "gateway"}); err != nil {
+	if err := validate.Message(&backplanev1.Hello{Instance: "g", Kind: "gateway"}); err != nil {
 		t.Errorf("Message = %v, want nil", err)
 	}
 }
@@ -129,7 +128,7 @@ func TestViolationsAreBounded(t *testing.T) {
 		for i := range features {
 			features[i] = wrong
 		}
-		err := validate.Message(&watchv1.Hello{Instance: "g", Kind: "gateway", Features: features})
+		err := validate.Message(&backplanev1.Hello{Instance: "g", Kind: "gateway", Features: features})
 		if n := strings.Count(err.Error(), ";") + 1; n != 20 || !fault.Is(err, codes.InvalidArgument) {
 			t.Errorf("%s: %d violations of 200 reported, want 20: %v", name, n, err)
 		}

@@ -12,7 +12,7 @@ import (
 	"sync"
 	"time"
 
-	watchv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/watch/v1"
+	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
 )
 
 // Heartbeat is how often a service says that it is alive, and Silence how long a
@@ -68,10 +68,10 @@ type ClientStream[Req, Resp any] interface {
 // Message is what a message of a watch says: one of its fields is set, none in a
 // piece of a snapshot.
 type Message struct {
-	Begin     *watchv1.Begin
-	End       *watchv1.SnapshotEnd
-	Change    *watchv1.Position
-	Heartbeat *watchv1.Heartbeat
+	Begin     *backplanev1.Begin
+	End       *backplanev1.SnapshotEnd
+	Change    *backplanev1.Position
+	Heartbeat *backplanev1.Heartbeat
 }
 
 // Client says how a service's own messages Req and Resp carry a watch.
@@ -79,8 +79,8 @@ type Client[Req, Resp any] struct {
 	// Open opens a stream that ends with ctx.
 	Open func(ctx context.Context) (ClientStream[Req, Resp], error)
 	// Hello and Ack wrap a message.
-	Hello func(*watchv1.Hello) *Req
-	Ack   func(*watchv1.Ack) *Req
+	Hello func(*backplanev1.Hello) *Req
+	Ack   func(*backplanev1.Ack) *Req
 	// Read unwraps one.
 	Read func(*Resp) Message
 }
@@ -89,7 +89,7 @@ type Client[Req, Resp any] struct {
 // over any number of streams.
 type Follower[Req, Resp any] struct {
 	client Client[Req, Resp]
-	hello  *watchv1.Hello
+	hello  *backplanev1.Hello
 	sink   Sink[Resp]
 	log    *slog.Logger
 	now    func() time.Time
@@ -99,16 +99,16 @@ type Follower[Req, Resp any] struct {
 	ready     bool
 	connected bool
 	heard     time.Time
-	pending   *watchv1.Ack // what the next ack says beside the number
-	broken    int          // streams in a row that broke the order without progress
+	pending   *backplanev1.Ack // what the next ack says beside the number
+	broken    int              // streams in a row that broke the order without progress
 }
 
 // NewFollower returns a follower that says hello. start is the point that the
 // sink is at already, At{} for nothing.
-func NewFollower[Req, Resp any](client Client[Req, Resp], hello *watchv1.Hello, start At, sink Sink[Resp], log *slog.Logger, now func() time.Time) *Follower[Req, Resp] {
+func NewFollower[Req, Resp any](client Client[Req, Resp], hello *backplanev1.Hello, start At, sink Sink[Resp], log *slog.Logger, now func() time.Time) *Follower[Req, Resp] {
 	return &Follower[Req, Resp]{
 		client: client, hello: hello, sink: sink, log: log, now: now,
-		at: start, pending: &watchv1.Ack{},
+		at: start, pending: &backplanev1.Ack{},
 	}
 }
 

@@ -13,8 +13,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
-	watchv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/watch/v1"
+	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
 	"github.com/tidegatehq/tidegate/services/kit/watch"
 )
 
@@ -50,29 +49,29 @@ func (p *peer) Recv() (*response, error) {
 
 func (p *peer) say(body any) {
 	switch m := body.(type) {
-	case *watchv1.Begin:
-		p.says <- &response{Body: &catalogv1.WatchRoutesResponse_Begin{Begin: m}}
-	case *watchv1.SnapshotEnd:
-		p.says <- &response{Body: &catalogv1.WatchRoutesResponse_SnapshotEnd{SnapshotEnd: m}}
-	case *watchv1.Heartbeat:
-		p.says <- &response{Body: &catalogv1.WatchRoutesResponse_Heartbeat{Heartbeat: m}}
+	case *backplanev1.Begin:
+		p.says <- &response{Body: &backplanev1.WatchRoutesResponse_Begin{Begin: m}}
+	case *backplanev1.SnapshotEnd:
+		p.says <- &response{Body: &backplanev1.WatchRoutesResponse_SnapshotEnd{SnapshotEnd: m}}
+	case *backplanev1.Heartbeat:
+		p.says <- &response{Body: &backplanev1.WatchRoutesResponse_Heartbeat{Heartbeat: m}}
 	case uint64:
-		p.says <- &response{Body: &catalogv1.WatchRoutesResponse_Change{Change: &catalogv1.RouteChange{
-			Position: &watchv1.Position{Number: m, Cursor: fmt.Sprintf("e:%d", m)},
-			Event:    &catalogv1.RouteEvent{Routes: []*catalogv1.Route{{Name: fmt.Sprintf("w%d", m)}}}}}}
+		p.says <- &response{Body: &backplanev1.WatchRoutesResponse_Change{Change: &backplanev1.RouteChange{
+			Position: &backplanev1.Position{Number: m, Cursor: fmt.Sprintf("e:%d", m)},
+			Event:    &backplanev1.RouteEvent{Routes: []*backplanev1.Route{{Name: fmt.Sprintf("w%d", m)}}}}}}
 	case string:
-		p.says <- &response{Body: &catalogv1.WatchRoutesResponse_Snapshot{
-			Snapshot: &catalogv1.RouteSnapshot{Routes: []*catalogv1.Route{{Name: m}}}}}
+		p.says <- &response{Body: &backplanev1.WatchRoutesResponse_Snapshot{
+			Snapshot: &backplanev1.RouteSnapshot{Routes: []*backplanev1.Route{{Name: m}}}}}
 	}
 }
 
 // snapshot says a whole snapshot.
 func (p *peer) snapshot(number uint64, words ...string) {
-	p.say(&watchv1.Begin{Reset_: watchv1.Begin_RESET_NO_CURSOR})
+	p.say(&backplanev1.Begin{Reset_: backplanev1.Begin_RESET_NO_CURSOR})
 	for _, w := range words {
 		p.say(w)
 	}
-	p.say(&watchv1.SnapshotEnd{Number: number, Cursor: fmt.Sprintf("e:%d", number)})
+	p.say(&backplanev1.SnapshotEnd{Number: number, Cursor: fmt.Sprintf("e:%d", number)})
 }
 
 // follow runs a follower in a bubble of fake time; each connection comes out of
@@ -126,15 +125,15 @@ func TestFollowerAppliesSnapshotThenChanges(t *testing.T) {
 	follow(t, watch.At{}, func(t *testing.T, f *follower, s *sink, peers <-chan *peer) {
 		p := <-peers
 		wantHello(t, p, "")
-		p.say(&watchv1.Begin{Reset_: watchv1.Begin_RESET_NO_CURSOR})
+		p.say(&backplanev1.Begin{Reset_: backplanev1.Begin_RESET_NO_CURSOR})
 		p.say("a")
-		p.say(&watchv1.Heartbeat{})
+		p.say(&backplanev1.Heartbeat{})
 		p.say("b")
 		synctest.Wait()
 		if f.Health() == nil {
 			t.Error("Health = nil before the end of the snapshot")
 		}
-		p.say(&watchv1.SnapshotEnd{Number: 7, Cursor: "e:7"})
+		p.say(&backplanev1.SnapshotEnd{Number: 7, Cursor: "e:7"})
 		wantAck(t, p, 7, 0, "")
 		if f.Applied() != 7 || f.Health() != nil {
 			t.Errorf("Applied = %d, Health = %v, want 7, nil", f.Applied(), f.Health())
@@ -169,7 +168,7 @@ func TestFollowerResumesAndCarriesItsAckOver(t *testing.T) {
 		p = <-peers
 		wantHello(t, p, "e:2")
 		s.set(watch.Result{SessionsClosed: 1, Failure: "y"}, nil)
-		p.say(&watchv1.Begin{})
+		p.say(&backplanev1.Begin{})
 		wantAck(t, p, 2, 3, "x")
 		p.say(uint64(3))
 		wantAck(t, p, 3, 1, "y")
@@ -186,7 +185,7 @@ func TestFollowerStartsWhereItsSinkIs(t *testing.T) {
 		if f.Health() == nil {
 			t.Error("Health = nil before the service agreed")
 		}
-		p.say(&watchv1.Begin{})
+		p.say(&backplanev1.Begin{})
 		wantAck(t, p, 5, 0, "")
 		p.say(uint64(6))
 		wantAck(t, p, 6, 0, "")
@@ -204,7 +203,7 @@ func TestFollowerTreatsSilenceAsBroken(t *testing.T) {
 		wantAck(t, p, 1, 0, "")
 		for range 5 { // heartbeats keep it alive, and are acknowledged
 			time.Sleep(watch.Heartbeat)
-			p.say(&watchv1.Heartbeat{Head: 1})
+			p.say(&backplanev1.Heartbeat{Head: 1})
 			wantAck(t, p, 1, 0, "")
 		}
 		last := time.Now()
@@ -217,7 +216,7 @@ func TestFollowerTreatsSilenceAsBroken(t *testing.T) {
 			t.Error("Health = nil while nothing is heard")
 		}
 		wantHello(t, p, "e:1")
-		p.say(&watchv1.Begin{})
+		p.say(&backplanev1.Begin{})
 		wantAck(t, p, 1, 0, "")
 		if err := f.Health(); err != nil {
 			t.Errorf("Health = %v after it was heard again", err)
@@ -251,7 +250,7 @@ func TestFollowerIsPatientWithItsSink(t *testing.T) {
 		s.takes = 30 * time.Second
 		s.mu.Unlock()
 		p.say(uint64(2))
-		p.say(&watchv1.Heartbeat{})
+		p.say(&backplanev1.Heartbeat{})
 		wantAck(t, p, 2, 0, "")
 		if p.ctx.Err() != nil {
 			t.Error("the stream was broken off")
@@ -261,15 +260,15 @@ func TestFollowerIsPatientWithItsSink(t *testing.T) {
 
 func TestFollowerBreaksOffWhatIsOutOfOrder(t *testing.T) {
 	for name, messages := range map[string][]any{
-		"gap":                     {&watchv1.Begin{}, uint64(7)},
-		"duplicate":               {&watchv1.Begin{}, uint64(5)},
+		"gap":                     {&backplanev1.Begin{}, uint64(7)},
+		"duplicate":               {&backplanev1.Begin{}, uint64(5)},
 		"no begin":                {uint64(6)},
-		"two begins":              {&watchv1.Begin{}, &watchv1.Begin{}},
-		"end without snapshot":    {&watchv1.Begin{}, &watchv1.SnapshotEnd{Number: 9}},
-		"piece without snapshot":  {&watchv1.Begin{}, "a"},
-		"change inside snapshot":  {&watchv1.Begin{Reset_: watchv1.Begin_RESET_EPOCH}, uint64(6)},
-		"heartbeat before begin":  {&watchv1.Heartbeat{}},
-		"begin inside a snapshot": {&watchv1.Begin{Reset_: watchv1.Begin_RESET_EPOCH}, &watchv1.Begin{}},
+		"two begins":              {&backplanev1.Begin{}, &backplanev1.Begin{}},
+		"end without snapshot":    {&backplanev1.Begin{}, &backplanev1.SnapshotEnd{Number: 9}},
+		"piece without snapshot":  {&backplanev1.Begin{}, "a"},
+		"change inside snapshot":  {&backplanev1.Begin{Reset_: backplanev1.Begin_RESET_EPOCH}, uint64(6)},
+		"heartbeat before begin":  {&backplanev1.Heartbeat{}},
+		"begin inside a snapshot": {&backplanev1.Begin{Reset_: backplanev1.Begin_RESET_EPOCH}, &backplanev1.Begin{}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			follow(t, watch.At{Number: 5, Cursor: "e:5"}, func(t *testing.T, f *follower, s *sink, peers <-chan *peer) {
@@ -307,7 +306,7 @@ func TestFollowerNeedsASnapshotWithoutACursor(t *testing.T) {
 	follow(t, watch.At{}, func(t *testing.T, f *follower, s *sink, peers <-chan *peer) {
 		p := <-peers
 		wantHello(t, p, "")
-		p.say(&watchv1.Begin{})
+		p.say(&backplanev1.Begin{})
 		<-p.ctx.Done()
 		if f.Health() == nil {
 			t.Error("Health = nil without a snapshot")
@@ -327,7 +326,7 @@ func TestFollowerHearsAgainWhatItsSinkRefused(t *testing.T) {
 		s.set(watch.Result{}, nil)
 		p = <-peers
 		wantHello(t, p, "e:1")
-		p.say(&watchv1.Begin{})
+		p.say(&backplanev1.Begin{})
 		wantAck(t, p, 1, 0, "")
 		p.say(uint64(2))
 		wantAck(t, p, 2, 0, "")

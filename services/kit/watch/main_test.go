@@ -11,16 +11,15 @@ import (
 
 	"go.uber.org/goleak"
 
-	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
-	watchv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/watch/v1"
+	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
 	"github.com/tidegatehq/tidegate/services/kit/watch"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 type (
-	request  = catalogv1.WatchRoutesRequest
-	response = catalogv1.WatchRoutesResponse
+	request  = backplanev1.WatchRoutesRequest
+	response = backplanev1.WatchRoutesResponse
 	client   = watch.Client[request, response]
 	follower = watch.Follower[request, response]
 )
@@ -28,9 +27,11 @@ type (
 // newClient follows words.
 func newClient(open func(ctx context.Context) (watch.ClientStream[request, response], error)) client {
 	return client{
-		Open:  open,
-		Hello: func(m *watchv1.Hello) *request { return &request{Body: &catalogv1.WatchRoutesRequest_Hello{Hello: m}} },
-		Ack:   func(m *watchv1.Ack) *request { return &request{Body: &catalogv1.WatchRoutesRequest_Ack{Ack: m}} },
+		Open: open,
+		Hello: func(m *backplanev1.Hello) *request {
+			return &request{Body: &backplanev1.WatchRoutesRequest_Hello{Hello: m}}
+		},
+		Ack: func(m *backplanev1.Ack) *request { return &request{Body: &backplanev1.WatchRoutesRequest_Ack{Ack: m}} },
 		Read: func(r *response) watch.Message {
 			return watch.Message{
 				Begin: r.GetBegin(), End: r.GetSnapshotEnd(),
@@ -108,6 +109,6 @@ func (s *sink) state() (words []string, resets int, wrong []string) {
 // quiet is a log that nobody reads.
 func quiet() *slog.Logger { return slog.New(slog.DiscardHandler) }
 
-func hello() *watchv1.Hello {
-	return &watchv1.Hello{Instance: "gateway-1", Kind: "gateway", Build: "v1", Address: "127.0.0.1:1", Features: []string{"a", "b"}}
+func hello() *backplanev1.Hello {
+	return &backplanev1.Hello{Instance: "gateway-1", Kind: "gateway", Build: "v1", Address: "127.0.0.1:1", Features: []string{"a", "b"}}
 }

@@ -8,7 +8,7 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
-	watchv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/watch/v1"
+	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
 )
 
 // disorder is a message that may not come where it came.
@@ -160,7 +160,7 @@ func (f *Follower[Req, Resp]) acknowledge(s ClientStream[Req, Resp], st *state[R
 	if err := s.Send(f.client.Ack(ack)); err != nil {
 		return err
 	}
-	f.set(func() { f.pending = &watchv1.Ack{} })
+	f.set(func() { f.pending = &backplanev1.Ack{} })
 	st.ack = false
 	return nil
 }
@@ -188,12 +188,12 @@ func (f *Follower[Req, Resp]) take(ctx context.Context, st *state[Resp], resp *R
 	return nil
 }
 
-func (f *Follower[Req, Resp]) begin(st *state[Resp], b *watchv1.Begin) error {
+func (f *Follower[Req, Resp]) begin(st *state[Resp], b *backplanev1.Begin) error {
 	if st.begun {
 		return disorderf("the watch began twice")
 	}
 	st.begun = true
-	st.snapshot = b.GetReset_() != watchv1.Begin_RESET_UNSPECIFIED
+	st.snapshot = b.GetReset_() != backplanev1.Begin_RESET_UNSPECIFIED
 	if !st.snapshot && !st.resumed {
 		return disorderf("the watch began without the snapshot that it needs")
 	}

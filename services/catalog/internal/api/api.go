@@ -1,4 +1,4 @@
-// Package api serves the catalog: CatalogService for people and RouteService for
+// Package api serves the catalog: CatalogService for users and RouteService for
 // services. Checks of requests stand in check.go, conversions in convert.go; rows
 // and what must be unique in them are left to package store.
 package api
@@ -12,6 +12,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/protobuf/proto"
 
+	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
 	"github.com/tidegatehq/tidegate/services/catalog/internal/store"
 	"github.com/tidegatehq/tidegate/services/kit/change"
@@ -23,7 +24,7 @@ import (
 // API serves CatalogService and RouteService.
 type API struct {
 	catalogv1.UnsafeCatalogServiceServer
-	catalogv1.UnsafeRouteServiceServer
+	backplanev1.UnsafeRouteServiceServer
 
 	store    *store.Store
 	log      *change.Log
@@ -34,7 +35,7 @@ type API struct {
 
 var (
 	_ catalogv1.CatalogServiceServer = (*API)(nil)
-	_ catalogv1.RouteServiceServer   = (*API)(nil)
+	_ backplanev1.RouteServiceServer = (*API)(nil)
 )
 
 // New returns the API of the catalog in db, whose changes go to log. Gateways
@@ -45,13 +46,13 @@ func New(db *sqldb.DB, log *change.Log, gateways []string, now func() time.Time)
 }
 
 // Register adds the services to the two faces of a server.
-func (a *API) Register(people, services grpc.ServiceRegistrar) {
-	catalogv1.RegisterCatalogServiceServer(people, a)
+func (a *API) Register(users, services grpc.ServiceRegistrar) {
+	catalogv1.RegisterCatalogServiceServer(users, a)
 	catalogv1.RegisterCatalogServiceServer(services, a)
-	catalogv1.RegisterRouteServiceServer(services, a)
+	backplanev1.RegisterRouteServiceServer(services, a)
 }
 
-// Rules says who may call which method. What a person may do to one object is
+// Rules says who may call which method. What a user may do to one object is
 // checked by its handler.
 func Rules() identity.Rules {
 	admin := identity.Rule{Roles: []string{identity.RoleAdmin}}
@@ -66,8 +67,8 @@ func Rules() identity.Rules {
 	rules[catalogv1.CatalogService_DeletePlan_FullMethodName] = admin
 	rules[catalogv1.CatalogService_ListChanges_FullMethodName] = admin
 	rules[catalogv1.CatalogService_ListWatchers_FullMethodName] = admin
-	rules[catalogv1.RouteService_WatchRoutes_FullMethodName] = services
-	rules[catalogv1.RouteService_GetRoute_FullMethodName] = services
+	rules[backplanev1.RouteService_WatchRoutes_FullMethodName] = services
+	rules[backplanev1.RouteService_GetRoute_FullMethodName] = services
 	return rules
 }
 
@@ -77,7 +78,7 @@ type writer struct {
 	*store.Store
 	number uint64 // of the change that is being made
 	now    time.Time
-	event  catalogv1.RouteEvent
+	event  backplanev1.RouteEvent
 }
 
 // write runs fn in a transaction of its own, as one change of the resource that
@@ -121,7 +122,7 @@ func (w *writer) changeRoutes(ctx context.Context, api, id string, fn func() err
 	if err != nil {
 		return err
 	}
-	gone := map[string]*catalogv1.Route{}
+	gone := map[string]*backplanev1.Route{}
 	for _, v := range before {
 		gone[v.ID] = route(v)
 	}

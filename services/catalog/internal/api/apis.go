@@ -15,7 +15,7 @@ import (
 
 // CreateApi adds an API that the caller owns.
 func (a *API) CreateApi(ctx context.Context, req *catalogv1.CreateApiRequest) (*catalogv1.Api, error) {
-	me := identity.From(ctx).Person
+	me := identity.From(ctx).User
 	row := apiRow(req.GetApi())
 	row.ID, row.Owner = id.New(), me.Name
 	if req.GetApi().GetDefaultVersion() != "" {
@@ -39,7 +39,7 @@ func (a *API) CreateApi(ctx context.Context, req *catalogv1.CreateApiRequest) (*
 
 // GetApi returns an API that the caller may see.
 func (a *API) GetApi(ctx context.Context, req *catalogv1.GetApiRequest) (*catalogv1.Api, error) {
-	me := identity.From(ctx).Person
+	me := identity.From(ctx).User
 	row, err := visibleAPI(ctx, a.store, me, apiID(req.GetName()))
 	if err != nil {
 		return nil, err
@@ -49,7 +49,7 @@ func (a *API) GetApi(ctx context.Context, req *catalogv1.GetApiRequest) (*catalo
 
 // ListApis returns a page of the APIs that the caller may see.
 func (a *API) ListApis(ctx context.Context, req *catalogv1.ListApisRequest) (*catalogv1.ListApisResponse, error) {
-	me := identity.From(ctx).Person
+	me := identity.From(ctx).User
 	terms, err := page.Filter(req.GetFilter(), "display_name", "context", "owner")
 	if err != nil {
 		return nil, err
@@ -74,7 +74,7 @@ func (a *API) ListApis(ctx context.Context, req *catalogv1.ListApisRequest) (*ca
 
 // UpdateApi changes an API that the caller owns.
 func (a *API) UpdateApi(ctx context.Context, req *catalogv1.UpdateApiRequest) (*catalogv1.Api, error) {
-	me := identity.From(ctx).Person
+	me := identity.From(ctx).User
 	apiID, err := nameOfAPI("api.name", req.GetApi())
 	if err != nil {
 		return nil, err
@@ -113,7 +113,7 @@ func (a *API) UpdateApi(ctx context.Context, req *catalogv1.UpdateApiRequest) (*
 
 // DeleteApi removes an API that the caller owns.
 func (a *API) DeleteApi(ctx context.Context, req *catalogv1.DeleteApiRequest) (*emptypb.Empty, error) {
-	me := identity.From(ctx).Person
+	me := identity.From(ctx).User
 	err := a.write(ctx, func(w *writer) (string, error) {
 		row, err := editableAPI(ctx, w.Store, me, apiID(req.GetName()), req.GetEtag())
 		if err != nil {

@@ -22,7 +22,7 @@ func TestApi(t *testing.T) {
 	var header metadata.MD
 	asked := &catalogv1.Api{
 		Name: "apis/mine", DisplayName: "EchoWebSocket", Context: "/echowebsocket", Description: "Echoes.",
-		Owner: "people/bob", Etag: "77",
+		Owner: "users/bob", Etag: "77",
 	}
 	made, err := f.CreateApi(ctx, &catalogv1.CreateApiRequest{Api: asked}, f.ann, grpc.Header(&header))
 	if err != nil {
@@ -33,7 +33,7 @@ func TestApi(t *testing.T) {
 	}
 	want := &catalogv1.Api{
 		Name: made.GetName(), DisplayName: "EchoWebSocket", Context: "/echowebsocket", Description: "Echoes.",
-		Owner: "people/ann", CreateTime: made.GetCreateTime(), UpdateTime: made.GetCreateTime(), Etag: "1",
+		Owner: "users/ann", CreateTime: made.GetCreateTime(), UpdateTime: made.GetCreateTime(), Etag: "1",
 	}
 	if diff := cmp.Diff(want, made, protocmp.Transform()); diff != "" || made.GetName() == asked.GetName() || made.GetCreateTime() == nil {
 		t.Errorf("CreateApi (-want +got):\n%s", diff)
@@ -55,7 +55,7 @@ func TestApi(t *testing.T) {
 		t.Errorf("the third change has the number %d", n)
 	}
 	changed, err = f.UpdateApi(ctx, &catalogv1.UpdateApiRequest{
-		Api: &catalogv1.Api{Name: made.GetName(), DisplayName: "ECHOwebsocket", Owner: "people/bob"},
+		Api: &catalogv1.Api{Name: made.GetName(), DisplayName: "ECHOwebsocket", Owner: "users/bob"},
 	}, f.root)
 	want.DisplayName, want.Etag, want.UpdateTime = "ECHOwebsocket", "3", changed.GetUpdateTime()
 	if diff := cmp.Diff(want, changed, protocmp.Transform()); err != nil || diff != "" {
@@ -195,22 +195,22 @@ func TestListApis(t *testing.T) {
 	}
 	for filter, n := range map[string]int{
 		`display_name = "aPI3"`:                             1,
-		`context = "/api3" AND owner = "people/ann"`:        1,
+		`context = "/api3" AND owner = "users/ann"`:         1,
 		`context = "/API3"`:                                 0,
-		`owner="people/bob"`:                                0,
+		`owner="users/bob"`:                                 0,
 		`display_name = "api3" AND context = "/api4"`:       0,
 		`display_name = "` + strings.Repeat("x", 900) + `"`: 0,
 		`display_name = "\"quoted\" \\ ' OR 1=1 --"`:        0,
-		`  owner  =  "people/ann"  `:                        7,
-		`owner = "people/me"`:                               7,
-		`owner = "people/me" AND context = "/api3"`:         1,
+		`  owner  =  "users/ann"  `:                         7,
+		`owner = "users/me"`:                                7,
+		`owner = "users/me" AND context = "/api3"`:          1,
 	} {
 		list, err := f.ListApis(ctx, &catalogv1.ListApisRequest{Filter: filter}, f.ann)
 		if err != nil || len(list.GetApis()) != n {
 			t.Errorf("ListApis(%s) = %d, %v, want %d", filter, len(list.GetApis()), err, n)
 		}
 	}
-	list, err := f.ListApis(ctx, &catalogv1.ListApisRequest{Filter: `owner = "people/me"`}, f.root)
+	list, err := f.ListApis(ctx, &catalogv1.ListApisRequest{Filter: `owner = "users/me"`}, f.root)
 	if err != nil || len(list.GetApis()) != 0 {
 		t.Errorf("ListApis of the administrator's own = %v, %v, want none", list, err)
 	}

@@ -6,6 +6,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
+	changev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/change/v1"
 )
 
 // WaitApplied waits until every connected gateway has applied a change.
@@ -25,7 +26,7 @@ func (a *API) ListChanges(ctx context.Context, req *catalogv1.ListChangesRequest
 	}
 	resp := &catalogv1.ListChangesResponse{NextPageToken: token}
 	for _, e := range entries {
-		resp.Changes = append(resp.Changes, &catalogv1.Change{
+		resp.Changes = append(resp.Changes, &changev1.Change{
 			Number: e.Number, Actor: e.Actor, Action: e.Action, Resource: e.Resource, Time: timestamppb.New(e.At),
 		})
 	}

@@ -16,27 +16,27 @@ import (
 )
 
 // viewer is who lists are read for.
-func viewer(me identity.Person) store.Viewer {
-	return store.Viewer{All: me.Has(identity.RoleAdmin), Person: me.Name}
+func viewer(me identity.User) store.Viewer {
+	return store.Viewer{All: me.Has(identity.RoleAdmin), User: me.Name}
 }
 
-// sees reports whether a person sees what is not published.
-func sees(me identity.Person, owner string) bool {
+// sees reports whether a user sees what is not published.
+func sees(me identity.User, owner string) bool {
 	return me.Name == owner || me.Has(identity.RoleAdmin)
 }
 
-// mayEdit returns why a person may not change what belongs to owner, or nil.
-func mayEdit(me identity.Person, owner string) error {
+// mayEdit returns why a user may not change what belongs to owner, or nil.
+func mayEdit(me identity.User, owner string) error {
 	return mayAs(identity.RoleCreator, me, owner)
 }
 
-// mayPublish returns why a person may not publish or demote what belongs to
+// mayPublish returns why a user may not publish or demote what belongs to
 // owner, or nil.
-func mayPublish(me identity.Person, owner string) error {
+func mayPublish(me identity.User, owner string) error {
 	return mayAs(identity.RolePublisher, me, owner)
 }
 
-func mayAs(role string, me identity.Person, owner string) error {
+func mayAs(role string, me identity.User, owner string) error {
 	switch {
 	case !sees(me, owner):
 		return fault.Denied("only the API's owner and administrators may do this")
@@ -46,8 +46,8 @@ func mayAs(role string, me identity.Person, owner string) error {
 	return nil
 }
 
-// visibleAPI returns an API, or NotFound where the person may not see it.
-func visibleAPI(ctx context.Context, st *store.Store, me identity.Person, id string) (store.API, error) {
+// visibleAPI returns an API, or NotFound where the user may not see it.
+func visibleAPI(ctx context.Context, st *store.Store, me identity.User, id string) (store.API, error) {
 	row, err := st.API(ctx, id)
 	if err == nil && !row.Published && !sees(me, row.Owner) {
 		err = fault.NotFound("%s", apiName(id))
@@ -58,8 +58,8 @@ func visibleAPI(ctx context.Context, st *store.Store, me identity.Person, id str
 	return row, nil
 }
 
-// editableAPI returns an API that the person may change, read with this etag.
-func editableAPI(ctx context.Context, st *store.Store, me identity.Person, id, etag string) (store.API, error) {
+// editableAPI returns an API that the user may change, read with this etag.
+func editableAPI(ctx context.Context, st *store.Store, me identity.User, id, etag string) (store.API, error) {
 	row, err := visibleAPI(ctx, st, me, id)
 	if err != nil {
 		return store.API{}, err
@@ -70,8 +70,8 @@ func editableAPI(ctx context.Context, st *store.Store, me identity.Person, id, e
 	return row, checkEtag(etag, row.Etag)
 }
 
-// visibleVersion returns a version, or NotFound where the person may not see it.
-func visibleVersion(ctx context.Context, st *store.Store, me identity.Person, name string) (store.Version, error) {
+// visibleVersion returns a version, or NotFound where the user may not see it.
+func visibleVersion(ctx context.Context, st *store.Store, me identity.User, name string) (store.Version, error) {
 	api, id := versionIDs(name)
 	row, err := st.Version(ctx, api, id)
 	if err == nil && row.State != store.Published && !sees(me, row.Owner) {
@@ -183,16 +183,16 @@ func checkState(state *string) error {
 	return fault.Invalid("filter", "no state %q: there are CREATED, PUBLISHED", *state)
 }
 
-// ownerTerm is the owner of a filter, nil where it has none; people/me is the
+// ownerTerm is the owner of a filter, nil where it has none; users/me is the
 // caller.
-func ownerTerm(terms map[string]string, me identity.Person) (*string, error) {
+func ownerTerm(terms map[string]string, me identity.User) (*string, error) {
 	owner := term(terms, "owner")
 	if owner == nil {
 		return nil, nil
 	}
-	id, ok := strings.CutPrefix(*owner, "people/")
+	id, ok := strings.CutPrefix(*owner, "users/")
 	if !ok || !validID(id) {
-		return nil, fault.Invalid("filter", "owner must be people/{id}")
+		return nil, fault.Invalid("filter", "owner must be users/{id}")
 	}
 	if id == "me" {
 		owner = &me.Name

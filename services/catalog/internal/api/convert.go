@@ -7,6 +7,7 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
 	"github.com/tidegatehq/tidegate/services/catalog/internal/store"
 	"github.com/tidegatehq/tidegate/services/kit/identity"
@@ -22,8 +23,8 @@ const (
 
 func etag(n int64) string { return strconv.FormatInt(n, 10) }
 
-// apiProto is an API as a person sees it.
-func apiProto(row store.API, me identity.Person) *catalogv1.Api {
+// apiProto is an API as a user sees it.
+func apiProto(row store.API, me identity.User) *catalogv1.Api {
 	a := &catalogv1.Api{
 		Name:        apiName(row.ID),
 		DisplayName: row.DisplayName,
@@ -98,8 +99,8 @@ func versionRow(v *catalogv1.Version) store.Version {
 }
 
 // route is what gateways need of a version.
-func route(row store.Version) *catalogv1.Route {
-	r := &catalogv1.Route{
+func route(row store.Version) *backplanev1.Route {
+	r := &backplanev1.Route{
 		Name:           versionName(row.APIID, row.ID),
 		Api:            apiName(row.APIID),
 		DisplayName:    row.DisplayName,

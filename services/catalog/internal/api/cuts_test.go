@@ -20,8 +20,8 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/testing/protocmp"
 
+	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
-	watchv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/watch/v1"
 	"github.com/tidegatehq/tidegate/services/catalog/internal/store"
 	"github.com/tidegatehq/tidegate/services/kit/change"
 	"github.com/tidegatehq/tidegate/services/kit/identity"
@@ -31,8 +31,8 @@ import (
 )
 
 type (
-	routesRequest  = catalogv1.WatchRoutesRequest
-	routesResponse = catalogv1.WatchRoutesResponse
+	routesRequest  = backplanev1.WatchRoutesRequest
+	routesResponse = backplanev1.WatchRoutesResponse
 )
 
 // mirror is what a gateway makes of a watch: routes and plans by name.
@@ -42,8 +42,8 @@ type mirror struct {
 	resets  int
 	from    uint64 // number of the snapshot
 	numbers []uint64
-	events  []*catalogv1.RouteEvent
-	routes  map[string]*catalogv1.Route
+	events  []*backplanev1.RouteEvent
+	routes  map[string]*backplanev1.Route
 	plans   map[string]*catalogv1.Plan
 }
 
@@ -53,9 +53,9 @@ func (m *mirror) Reset(_ context.Context, at watch.At, pieces []*routesResponse)
 	defer m.mu.Unlock()
 	m.resets++
 	m.from, m.numbers, m.events = at.Number, nil, nil
-	m.routes, m.plans = map[string]*catalogv1.Route{}, map[string]*catalogv1.Plan{}
+	m.routes, m.plans = map[string]*backplanev1.Route{}, map[string]*catalogv1.Plan{}
 	for _, p := range pieces {
-		m.add(&catalogv1.RouteEvent{Routes: p.GetSnapshot().GetRoutes(), Plans: p.GetSnapshot().GetPlans()})
+		m.add(&backplanev1.RouteEvent{Routes: p.GetSnapshot().GetRoutes(), Plans: p.GetSnapshot().GetPlans()})
 	}
 	return watch.Result{}, nil
 }
@@ -73,7 +73,7 @@ func (m *mirror) Apply(_ context.Context, at watch.At, c *routesResponse) (watch
 	return watch.Result{}, nil
 }
 
-func (m *mirror) add(e *catalogv1.RouteEvent) {
+func (m *mirror) add(e *backplanev1.RouteEvent) {
 	for _, r := range e.GetRoutes() {
 		m.routes[r.GetName()] = r
 	}
@@ -153,13 +153,13 @@ func (f *fixture) follow(instance string, start watch.At, bytes int64, sink watc
 				return nil, errCut
 			}
 			opened = true
-			return catalogv1.NewRouteServiceClient(conn).WatchRoutes(ctx)
+			return backplanev1.NewRouteServiceClient(conn).WatchRoutes(ctx)
 		},
-		Hello: func(h *watchv1.Hello) *routesRequest {
-			return &routesRequest{Body: &catalogv1.WatchRoutesRequest_Hello{Hello: h}}
+		Hello: func(h *backplanev1.Hello) *routesRequest {
+			return &routesRequest{Body: &backplanev1.WatchRoutesRequest_Hello{Hello: h}}
 		},
-		Ack: func(a *watchv1.Ack) *routesRequest {
-			return &routesRequest{Body: &catalogv1.WatchRoutesRequest_Ack{Ack: a}}
+		Ack: func(a *backplanev1.Ack) *routesRequest {
+			return &routesRequest{Body: &backplanev1.WatchRoutesRequest_Ack{Ack: a}}
 		},
 		Read: func(m *routesResponse) watch.Message {
 			return watch.Message{
@@ -167,7 +167,7 @@ func (f *fixture) follow(instance string, start watch.At, bytes int64, sink watc
 			}
 		},
 	}
-	hello := &watchv1.Hello{Instance: instance, Kind: "gateway"}
+	hello := &backplanev1.Hello{Instance: instance, Kind: "gateway"}
 	follower := watch.NewFollower(client, hello, start, sink, quiet(), time.Now)
 	done := make(chan error, 1)
 	go func() { done <- follower.Run(ctx) }()
@@ -341,8 +341,8 @@ func verify(t *testing.T, f *fixture, calm, torn *mirror, scribes []*scribe) {
 		}
 	}
 	state, _ := f.watch("fresh", "").snapshot()
-	fresh := &mirror{t: t, routes: map[string]*catalogv1.Route{}, plans: map[string]*catalogv1.Plan{}}
-	fresh.add(&catalogv1.RouteEvent{Routes: state.GetRoutes(), Plans: state.GetPlans()})
+	fresh := &mirror{t: t, routes: map[string]*backplanev1.Route{}, plans: map[string]*catalogv1.Plan{}}
+	fresh.add(&backplanev1.RouteEvent{Routes: state.GetRoutes(), Plans: state.GetPlans()})
 	for name, m := range map[string]*mirror{"cut": torn, "other": calm} {
 		if diff := cmp.Diff(fresh.routes, m.routes, protocmp.Transform()); diff != "" {
 			t.Errorf("routes of the %s watcher (-catalog +watcher):\n%s", name, diff)

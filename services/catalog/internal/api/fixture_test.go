@@ -17,6 +17,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/tidegatehq/tidegate/gen"
+	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
 	"github.com/tidegatehq/tidegate/services/catalog/internal/store"
 	"github.com/tidegatehq/tidegate/services/kit/change"
@@ -34,15 +35,15 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func quiet() *slog.Logger { return slog.New(slog.NewTextHandler(io.Discard, nil)) }
 
-// fixture is a catalog that is served in memory, and people who call it.
+// fixture is a catalog that is served in memory, and users who call it.
 type fixture struct {
 	t  *testing.T
 	db *sqldb.DB
-	// people and services are the two faces.
-	people, services *memnet.Listener
+	// users and services are the two faces.
+	users, services *memnet.Listener
 
 	catalogv1.CatalogServiceClient
-	routes catalogv1.RouteServiceClient
+	routes backplanev1.RouteServiceClient
 
 	// ann and bob may create and publish, cara only creates, pete only
 	// publishes, sue only subscribes, root is an administrator.
@@ -53,13 +54,13 @@ type fixture struct {
 // newFixture serves the catalog in db until the test ends.
 func newFixture(t *testing.T, db *sqldb.DB) *fixture {
 	t.Helper()
-	f := &fixture{t: t, db: db, people: memnet.Listen("people"), services: memnet.Listen("services"), signer: identitytest.New(t)}
+	f := &fixture{t: t, db: db, users: memnet.Listen("users"), services: memnet.Listen("services"), signer: identitytest.New(t)}
 	checks, err := validate.New()
 	if err != nil {
 		t.Fatal(err)
 	}
 	log := change.NewLog(db, quiet(), time.Now, 0)
-	srv := grpcserver.New(grpcserver.Config{Listener: f.people, InternalListener: f.services, Drain: time.Second}, quiet(),
+	srv := grpcserver.New(grpcserver.Config{Listener: f.users, InternalListener: f.services, Drain: time.Second}, quiet(),
 		grpcserver.Auth{Verifier: f.signer.Verifier(), Rules: Rules()}, checks)
 	New(db, log, []string{"ws://gw:9099", "wss://gw:8099"}, time.Now).Register(srv.Public(), srv.Internal())
 	ctx, cancel := context.WithCancel(context.Background())
@@ -71,8 +72,8 @@ func newFixture(t *testing.T, db *sqldb.DB) *fixture {
 			t.Errorf("serve: %v", err)
 		}
 	})
-	f.CatalogServiceClient = catalogv1.NewCatalogServiceClient(f.dial(f.people, ""))
-	f.routes = catalogv1.NewRouteServiceClient(f.dial(f.services, identity.Gateway))
+	f.CatalogServiceClient = catalogv1.NewCatalogServiceClient(f.dial(f.users, ""))
+	f.routes = backplanev1.NewRouteServiceClient(f.dial(f.services, identity.Gateway))
 	f.ann = f.as("ann", identity.RoleCreator, identity.RolePublisher)
 	f.bob = f.as("bob", identity.RoleCreator, identity.RolePublisher)
 	f.cara = f.as("cara", identity.RoleCreator)
@@ -98,7 +99,7 @@ func (f *fixture) dial(l *memnet.Listener, caller string) *grpc.ClientConn {
 	return conn
 }
 
-// as calls with the token of a person.
+// as calls with the token of a user.
 func (f *fixture) as(id string, roles ...string) grpc.CallOption {
 	return identitytest.Bearer(f.signer.Token(id, roles...))
 }
@@ -147,9 +148,9 @@ func (f *fixture) publish(v *catalogv1.Version) *catalogv1.Version {
 }
 
 // route reads the route of a version.
-func (f *fixture) route(v *catalogv1.Version) *catalogv1.Route {
+func (f *fixture) route(v *catalogv1.Version) *backplanev1.Route {
 	f.t.Helper()
-	r, err := f.routes.GetRoute(f.t.Context(), &catalogv1.GetRouteRequest{Name: v.GetName()})
+	r, err := f.routes.GetRoute(f.t.Context(), &backplanev1.GetRouteRequest{Name: v.GetName()})
 	if err != nil {
 		f.t.Fatalf("GetRoute(%s): %v", v.GetName(), err)
 	}

@@ -10,8 +10,8 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/mem"
 
+	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
-	watchv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/watch/v1"
 )
 
 const (
@@ -94,19 +94,19 @@ func TestOperatorsCallsRefuse(t *testing.T) {
 		{"ListChanges with a token that is none", changes(&catalogv1.ListChangesRequest{PageToken: "x"}, w.root), codes.InvalidArgument, badToken},
 		{"ListWatchers without a token", refuse(ctx, w.ListWatchers, &catalogv1.ListWatchersRequest{}), codes.Unauthenticated, notSignedIn},
 		{"ListWatchers by a creator", refuse(ctx, w.ListWatchers, &catalogv1.ListWatchersRequest{}, w.cara), codes.PermissionDenied, needsAdmin},
-		{"GetRoute without a name", refuse(ctx, w.routes.GetRoute, &catalogv1.GetRouteRequest{}), codes.InvalidArgument, badVersionName},
-		{"GetRoute of none", refuse(ctx, w.routes.GetRoute, &catalogv1.GetRouteRequest{Name: "apis/a/versions/v"}), codes.NotFound, "apis/a/versions/v not found"},
+		{"GetRoute without a name", refuse(ctx, w.routes.GetRoute, &backplanev1.GetRouteRequest{}), codes.InvalidArgument, badVersionName},
+		{"GetRoute of none", refuse(ctx, w.routes.GetRoute, &backplanev1.GetRouteRequest{Name: "apis/a/versions/v"}), codes.NotFound, "apis/a/versions/v not found"},
 	})
 }
 
 func TestWatchRoutesRefuses(t *testing.T) {
 	w, ctx := newWorld(t), t.Context()
-	type request = catalogv1.WatchRoutesRequest
+	type request = backplanev1.WatchRoutesRequest
 	hello := func(instance, kind string) *request {
-		return &request{Body: &catalogv1.WatchRoutesRequest_Hello{Hello: &watchv1.Hello{Instance: instance, Kind: kind}}}
+		return &request{Body: &backplanev1.WatchRoutesRequest_Hello{Hello: &backplanev1.Hello{Instance: instance, Kind: kind}}}
 	}
 	ack := func(number uint64) *request {
-		return &request{Body: &catalogv1.WatchRoutesRequest_Ack{Ack: &watchv1.Ack{Number: number}}}
+		return &request{Body: &backplanev1.WatchRoutesRequest_Ack{Ack: &backplanev1.Ack{Number: number}}}
 	}
 	watch := func(all ...*request) func(...grpc.CallOption) error {
 		return func(opts ...grpc.CallOption) error {
@@ -165,7 +165,7 @@ func (raw) Unmarshal(mem.BufferSlice, any) error { return errors.New("an answer 
 
 func TestGarbageIsRefused(t *testing.T) {
 	w, ctx := newWorld(t), t.Context()
-	conn := w.dial(w.people, "")
+	conn := w.dial(w.users, "")
 	send := func(method, bytes string) func(...grpc.CallOption) error {
 		return func(opts ...grpc.CallOption) error {
 			return conn.Invoke(ctx, method, []byte(bytes), nil, append(opts, w.root, grpc.ForceCodecV2(raw{}))...)

@@ -24,7 +24,7 @@ type refusal struct {
 	message string
 }
 
-// refuse binds a method to a request and a person.
+// refuse binds a method to a request and a user.
 func refuse[Req, Resp any](ctx context.Context, method func(context.Context, Req, ...grpc.CallOption) (Resp, error), req Req, who ...grpc.CallOption) func(...grpc.CallOption) error {
 	return func(opts ...grpc.CallOption) error {
 		_, err := method(ctx, req, append(who, opts...)...)
@@ -163,7 +163,7 @@ func TestReadsOfApisRefuse(t *testing.T) {
 		{"List with a large size", list(&catalogv1.ListApisRequest{PageSize: 1001}), codes.InvalidArgument, badSize},
 		{"List with a token that is none", list(&catalogv1.ListApisRequest{PageToken: "x"}), codes.InvalidArgument, badToken},
 		{"List with a long token", list(&catalogv1.ListApisRequest{PageToken: strings.Repeat("x", 1025)}), codes.InvalidArgument, "page_token: must be at most 1024 characters"},
-		{"List with the token of another filter", list(&catalogv1.ListApisRequest{PageToken: first.GetNextPageToken(), Filter: `owner = "people/ann"`}), codes.InvalidArgument, "page_token: belongs to another list or filter"},
+		{"List with the token of another filter", list(&catalogv1.ListApisRequest{PageToken: first.GetNextPageToken(), Filter: `owner = "users/ann"`}), codes.InvalidArgument, "page_token: belongs to another list or filter"},
 		{"List with the token of another list", refuse(ctx, w.ListPlans, &catalogv1.ListPlansRequest{PageToken: first.GetNextPageToken()}, w.ann), codes.InvalidArgument, "page_token: belongs to another list or filter"},
 		{"List with half a filter", filter(`display_name`), codes.InvalidArgument, badFilter},
 		{"List with an unquoted filter", filter(`display_name = Echo`), codes.InvalidArgument, badFilter},
@@ -171,9 +171,9 @@ func TestReadsOfApisRefuse(t *testing.T) {
 		{"List with a loose AND", filter(`context = "/a" AND`), codes.InvalidArgument, badFilter},
 		{"List with an unknown field", filter(`description = "x"`), codes.InvalidArgument, `filter: no field "description": there are display_name, context, owner`},
 		{"List with a field twice", filter(`context = "/a" AND context = "/b"`), codes.InvalidArgument, `filter: has the field "context" twice`},
-		{"List with an owner that is no name", filter(`owner = "ann"`), codes.InvalidArgument, "filter: owner must be people/{id}"},
-		{"List with an empty owner", filter(`owner = ""`), codes.InvalidArgument, "filter: owner must be people/{id}"},
-		{"List with an owner of another kind", filter(`owner = "apis/ann"`), codes.InvalidArgument, "filter: owner must be people/{id}"},
+		{"List with an owner that is no name", filter(`owner = "ann"`), codes.InvalidArgument, "filter: owner must be users/{id}"},
+		{"List with an empty owner", filter(`owner = ""`), codes.InvalidArgument, "filter: owner must be users/{id}"},
+		{"List with an owner of another kind", filter(`owner = "apis/ann"`), codes.InvalidArgument, "filter: owner must be users/{id}"},
 		{"List with a long filter", filter(strings.Repeat(" ", 1025)), codes.InvalidArgument, "filter: must be at most 1024 characters"},
 		{"List with NUL in the filter", filter("context = \"\x00\""), codes.InvalidArgument, "filter: must not have the character NUL"},
 	})
@@ -210,7 +210,7 @@ func TestUpdateApiRefuses(t *testing.T) {
 		{"of an unknown field", echo(nothing, "nonesuch"), codes.InvalidArgument, `update_mask: no field "nonesuch": there are display_name, context, description, default_version`},
 		{"of a part of a text", echo(nothing, "description.x"), codes.InvalidArgument, `update_mask: no field "description.x": there are display_name, context, description, default_version`},
 		{"of all and more", echo(nothing, "*", "description"), codes.InvalidArgument, `update_mask: no field "*": there are display_name, context, description, default_version`},
-		{"of the owner", echo(func(a *catalogv1.Api) { a.Owner = "people/bob" }, "owner"), codes.InvalidArgument, "api.owner: cannot be changed by an update"},
+		{"of the owner", echo(func(a *catalogv1.Api) { a.Owner = "users/bob" }, "owner"), codes.InvalidArgument, "api.owner: cannot be changed by an update"},
 		{"of the time", echo(nothing, "create_time"), codes.InvalidArgument, "api.create_time: cannot be changed by an update"},
 		{"to no name", echo(nothing, "display_name"), codes.InvalidArgument, "api.display_name: " + badDisplayName},
 		{"to a bad context", echo(func(a *catalogv1.Api) { a.Context = "/-" }), codes.InvalidArgument, "api.context: " + badContext},

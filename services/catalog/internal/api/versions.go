@@ -17,7 +17,7 @@ import (
 
 // CreateVersion adds a version to an API that the caller owns.
 func (a *API) CreateVersion(ctx context.Context, req *catalogv1.CreateVersionRequest) (*catalogv1.Version, error) {
-	me := identity.From(ctx).Person
+	me := identity.From(ctx).User
 	if err := checkVersion(req.GetVersion()); err != nil {
 		return nil, err
 	}
@@ -48,7 +48,7 @@ func (a *API) CreateVersion(ctx context.Context, req *catalogv1.CreateVersionReq
 
 // GetVersion returns a version that the caller may see.
 func (a *API) GetVersion(ctx context.Context, req *catalogv1.GetVersionRequest) (*catalogv1.Version, error) {
-	row, err := visibleVersion(ctx, a.store, identity.From(ctx).Person, req.GetName())
+	row, err := visibleVersion(ctx, a.store, identity.From(ctx).User, req.GetName())
 	if err != nil {
 		return nil, err
 	}
@@ -57,7 +57,7 @@ func (a *API) GetVersion(ctx context.Context, req *catalogv1.GetVersionRequest) 
 
 // ListVersions returns a page of the versions that the caller may see.
 func (a *API) ListVersions(ctx context.Context, req *catalogv1.ListVersionsRequest) (*catalogv1.ListVersionsResponse, error) {
-	me := identity.From(ctx).Person
+	me := identity.From(ctx).User
 	terms, err := page.Filter(req.GetFilter(), "version", "state", "tags")
 	if err != nil {
 		return nil, err
@@ -87,7 +87,7 @@ func (a *API) ListVersions(ctx context.Context, req *catalogv1.ListVersionsReque
 
 // UpdateVersion changes a version that the caller owns; its state stays.
 func (a *API) UpdateVersion(ctx context.Context, req *catalogv1.UpdateVersionRequest) (*catalogv1.Version, error) {
-	me := identity.From(ctx).Person
+	me := identity.From(ctx).User
 	name, err := nameOfVersion("version.name", req.GetVersion())
 	if err != nil {
 		return nil, err
@@ -122,7 +122,7 @@ func (a *API) UpdateVersion(ctx context.Context, req *catalogv1.UpdateVersionReq
 
 // ChangeVersionState moves a version that the caller owns to another state.
 func (a *API) ChangeVersionState(ctx context.Context, req *catalogv1.ChangeVersionStateRequest) (*catalogv1.Version, error) {
-	me := identity.From(ctx).Person
+	me := identity.From(ctx).User
 	from, to := store.Created, store.Published
 	if req.GetAction() == catalogv1.Version_ACTION_DEMOTE {
 		from, to = to, from
@@ -138,7 +138,7 @@ func (a *API) ChangeVersionState(ctx context.Context, req *catalogv1.ChangeVersi
 }
 
 // changeVersion replaces a version by what fn makes of it.
-func (a *API) changeVersion(ctx context.Context, me identity.Person, name, etag string, may func(identity.Person, string) error,
+func (a *API) changeVersion(ctx context.Context, me identity.User, name, etag string, may func(identity.User, string) error,
 	fn func(w *writer, old store.Version) (store.Version, error),
 ) (*catalogv1.Version, error) {
 	var row store.Version
@@ -173,7 +173,7 @@ func (a *API) changeVersion(ctx context.Context, me identity.Person, name, etag 
 // DeleteVersion removes a version that the caller owns and that is not
 // published.
 func (a *API) DeleteVersion(ctx context.Context, req *catalogv1.DeleteVersionRequest) (*emptypb.Empty, error) {
-	me := identity.From(ctx).Person
+	me := identity.From(ctx).User
 	err := a.write(ctx, func(w *writer) (string, error) {
 		row, err := visibleVersion(ctx, w.Store, me, req.GetName())
 		if err != nil {

@@ -14,6 +14,7 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/fieldmaskpb"
 
+	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
 	"github.com/tidegatehq/tidegate/services/catalog/internal/store"
 	"github.com/tidegatehq/tidegate/services/kit/sqldb"
@@ -127,8 +128,8 @@ func TestRoute(t *testing.T) {
 	f, ctx := onSQLite(t), t.Context()
 	a := f.api("Echo")
 	v := f.version(a, "1.0.0")
-	want := &catalogv1.Route{
-		Name: v.GetName(), Api: a.GetName(), DisplayName: "Echo", Owner: "people/ann", Context: "/echo", Version: "1.0.0",
+	want := &backplanev1.Route{
+		Name: v.GetName(), Api: a.GetName(), DisplayName: "Echo", Owner: "users/ann", Context: "/echo", Version: "1.0.0",
 		State: catalogv1.Version_STATE_CREATED, Endpoints: &catalogv1.Endpoints{Production: "ws://backend:9098/echo"},
 		Security: &catalogv1.Security{
 			Schemes: []catalogv1.Security_Scheme{catalogv1.Security_SCHEME_OAUTH2},
@@ -161,7 +162,7 @@ func TestRoute(t *testing.T) {
 	}
 	want.DisplayName, want.Default, want.Revision = "Echo 2", true, 5
 	check("after a change of its API")
-	_, err := f.routes.GetRoute(ctx, &catalogv1.GetRouteRequest{Name: a.GetName() + "/versions/none"})
+	_, err := f.routes.GetRoute(ctx, &backplanev1.GetRouteRequest{Name: a.GetName() + "/versions/none"})
 	wantError(t, "GetRoute of none", err, codes.NotFound, a.GetName()+"/versions/none not found")
 }
 

@@ -10,15 +10,16 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/testing/protocmp"
 
+	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
-	watchv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/watch/v1"
+	changev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/change/v1"
 	"github.com/tidegatehq/tidegate/services/kit/identity"
 )
 
 // watcher plays the other end of WatchRoutes by hand.
 type watcher struct {
 	t      *testing.T
-	stream grpc.BidiStreamingClient[catalogv1.WatchRoutesRequest, catalogv1.WatchRoutesResponse]
+	stream grpc.BidiStreamingClient[backplanev1.WatchRoutesRequest, backplanev1.WatchRoutesResponse]
 }
 
 // watch says hello.
@@ -31,13 +32,13 @@ func (f *fixture) watch(instance, since string) *watcher {
 		f.t.Fatal(err)
 	}
 	w := &watcher{t: f.t, stream: stream}
-	w.send(&catalogv1.WatchRoutesRequest{Body: &catalogv1.WatchRoutesRequest_Hello{
-		Hello: &watchv1.Hello{Instance: instance, Kind: "gateway", Build: "v1", Address: "gw:9293", Since: since, Features: []string{"x"}},
+	w.send(&backplanev1.WatchRoutesRequest{Body: &backplanev1.WatchRoutesRequest_Hello{
+		Hello: &backplanev1.Hello{Instance: instance, Kind: "gateway", Build: "v1", Address: "gw:9293", Since: since, Features: []string{"x"}},
 	}})
 	return w
 }
 
-func (w *watcher) send(m *catalogv1.WatchRoutesRequest) {
+func (w *watcher) send(m *backplanev1.WatchRoutesRequest) {
 	w.t.Helper()
 	if err := w.stream.Send(m); err != nil {
 		w.t.Fatal(err)
@@ -46,13 +47,13 @@ func (w *watcher) send(m *catalogv1.WatchRoutesRequest) {
 
 func (w *watcher) ack(number uint64) {
 	w.t.Helper()
-	w.send(&catalogv1.WatchRoutesRequest{Body: &catalogv1.WatchRoutesRequest_Ack{
-		Ack: &watchv1.Ack{Number: number, SessionsClosed: 2},
+	w.send(&backplanev1.WatchRoutesRequest{Body: &backplanev1.WatchRoutesRequest_Ack{
+		Ack: &backplanev1.Ack{Number: number, SessionsClosed: 2},
 	}})
 }
 
 // next is the next message that is no heartbeat.
-func (w *watcher) next() *catalogv1.WatchRoutesResponse {
+func (w *watcher) next() *backplanev1.WatchRoutesResponse {
 	w.t.Helper()
 	for {
 		m, err := w.stream.Recv()
@@ -66,12 +67,12 @@ func (w *watcher) next() *catalogv1.WatchRoutesResponse {
 }
 
 // snapshot is what a stream begins with.
-func (w *watcher) snapshot() (*catalogv1.RouteSnapshot, *watchv1.SnapshotEnd) {
+func (w *watcher) snapshot() (*backplanev1.RouteSnapshot, *backplanev1.SnapshotEnd) {
 	w.t.Helper()
-	if b := w.next().GetBegin(); b.GetReset_() == watchv1.Begin_RESET_UNSPECIFIED {
+	if b := w.next().GetBegin(); b.GetReset_() == backplanev1.Begin_RESET_UNSPECIFIED {
 		w.t.Fatalf("watch begins with %v, want a snapshot", b)
 	}
-	all := &catalogv1.RouteSnapshot{}
+	all := &backplanev1.RouteSnapshot{}
 	for {
 		m := w.next()
 		if end := m.GetSnapshotEnd(); end != nil {
@@ -84,7 +85,7 @@ func (w *watcher) snapshot() (*catalogv1.RouteSnapshot, *watchv1.SnapshotEnd) {
 	}
 }
 
-func (w *watcher) change() *catalogv1.RouteChange {
+func (w *watcher) change() *backplanev1.RouteChange {
 	w.t.Helper()
 	m := w.next()
 	if m.GetChange() == nil {
@@ -106,8 +107,8 @@ func TestWatchRoutes(t *testing.T) {
 		t.Errorf("route in the snapshot (-want +got):\n%s", diff)
 	}
 	n := end.GetNumber()
-	var last *catalogv1.RouteChange
-	check := func(when string, want *catalogv1.RouteEvent) {
+	var last *backplanev1.RouteChange
+	check := func(when string, want *backplanev1.RouteEvent) {
 		t.Helper()
 		n++
 		last = w.change()
@@ -119,34 +120,34 @@ func TestWatchRoutes(t *testing.T) {
 		}
 	}
 	v2 := f.version(a, "2")
-	check("CreateVersion", &catalogv1.RouteEvent{Routes: []*catalogv1.Route{f.route(v2)}})
+	check("CreateVersion", &backplanev1.RouteEvent{Routes: []*backplanev1.Route{f.route(v2)}})
 	f.publish(v2)
-	check("PUBLISH", &catalogv1.RouteEvent{Routes: []*catalogv1.Route{f.route(v2)}})
+	check("PUBLISH", &backplanev1.RouteEvent{Routes: []*backplanev1.Route{f.route(v2)}})
 	f.must(f.UpdateVersion(ctx, &catalogv1.UpdateVersionRequest{Version: &catalogv1.Version{Name: v1.GetName(), Description: "x"}}, f.ann))
 	check("a change that is nothing to routes", nil)
 	f.must(f.UpdateApi(ctx, &catalogv1.UpdateApiRequest{Api: &catalogv1.Api{Name: a.GetName(), DefaultVersion: v1.GetName()}}, f.ann))
-	check("a first default version", &catalogv1.RouteEvent{Routes: []*catalogv1.Route{f.route(v1)}})
+	check("a first default version", &backplanev1.RouteEvent{Routes: []*backplanev1.Route{f.route(v1)}})
 	f.must(f.UpdateApi(ctx, &catalogv1.UpdateApiRequest{Api: &catalogv1.Api{Name: a.GetName(), DefaultVersion: v2.GetName()}}, f.ann))
-	check("another default version", &catalogv1.RouteEvent{Routes: []*catalogv1.Route{f.route(v1), f.route(v2)}})
+	check("another default version", &backplanev1.RouteEvent{Routes: []*backplanev1.Route{f.route(v1), f.route(v2)}})
 	cursor := last.GetPosition().GetCursor()
 	f.move(v2, catalogv1.Version_ACTION_DEMOTE)
-	check("DEMOTE", &catalogv1.RouteEvent{Routes: []*catalogv1.Route{f.route(v2)}})
+	check("DEMOTE", &backplanev1.RouteEvent{Routes: []*backplanev1.Route{f.route(v2)}})
 	f.must(f.DeleteVersion(ctx, &catalogv1.DeleteVersionRequest{Name: v2.GetName()}, f.ann))
-	check("DeleteVersion of the default", &catalogv1.RouteEvent{RemovedRoutes: []string{v2.GetName()}})
+	check("DeleteVersion of the default", &backplanev1.RouteEvent{RemovedRoutes: []string{v2.GetName()}})
 	f.must(f.DeleteApi(ctx, &catalogv1.DeleteApiRequest{Name: a.GetName(), Force: true}, f.ann))
-	check("DeleteApi", &catalogv1.RouteEvent{RemovedRoutes: []string{v1.GetName()}})
+	check("DeleteApi", &backplanev1.RouteEvent{RemovedRoutes: []string{v1.GetName()}})
 	p, err := f.CreatePlan(ctx, &catalogv1.CreatePlanRequest{Plan: &catalogv1.Plan{DisplayName: "New"}}, f.root)
 	f.must(p, err)
-	check("CreatePlan", &catalogv1.RouteEvent{Plans: []*catalogv1.Plan{p}})
+	check("CreatePlan", &backplanev1.RouteEvent{Plans: []*catalogv1.Plan{p}})
 	p, err = f.UpdatePlan(ctx, &catalogv1.UpdatePlanRequest{Plan: &catalogv1.Plan{Name: p.GetName(), Description: "New."}}, f.root)
 	f.must(p, err)
-	check("UpdatePlan", &catalogv1.RouteEvent{Plans: []*catalogv1.Plan{p}})
+	check("UpdatePlan", &backplanev1.RouteEvent{Plans: []*catalogv1.Plan{p}})
 	f.must(f.DeletePlan(ctx, &catalogv1.DeletePlanRequest{Name: p.GetName()}, f.root))
-	check("DeletePlan", &catalogv1.RouteEvent{RemovedPlans: []string{p.GetName()}})
+	check("DeletePlan", &backplanev1.RouteEvent{RemovedPlans: []string{p.GetName()}})
 
 	// A watcher that comes back goes on where it was.
 	back := f.watch("gateway-2", cursor)
-	if b := back.next().GetBegin(); b == nil || b.GetReset_() != watchv1.Begin_RESET_UNSPECIFIED {
+	if b := back.next().GetBegin(); b == nil || b.GetReset_() != backplanev1.Begin_RESET_UNSPECIFIED {
 		t.Errorf("a watcher that comes back is told %v", b)
 	}
 	for n := uint64(8); n <= 13; n++ {
@@ -197,7 +198,7 @@ func TestWaitAppliedAndWatchers(t *testing.T) {
 	if err != nil || len(list.GetWatchers()) != 1 {
 		t.Fatalf("ListWatchers = %v, %v", list, err)
 	}
-	want := &watchv1.Watcher{
+	want := &changev1.Watcher{
 		Instance: "gateway-1", Kind: "gateway", Build: "v1", Address: "gw:9293", Features: []string{"x"},
 		Applied: 1, SessionsClosed: 2, Connected: true, SeenTime: list.GetWatchers()[0].GetSeenTime(),
 	}
@@ -230,10 +231,10 @@ func TestListChanges(t *testing.T) {
 		}
 	}
 	want := [][3]string{
-		{"people/root", "UpdatePlan", "plans/gold"},
-		{"people/ann", "ChangeVersionState", v.GetName()},
-		{"people/ann", "CreateVersion", v.GetName()},
-		{"people/ann", "CreateApi", a.GetName()},
+		{"users/root", "UpdatePlan", "plans/gold"},
+		{"users/ann", "ChangeVersionState", v.GetName()},
+		{"users/ann", "CreateVersion", v.GetName()},
+		{"users/ann", "CreateApi", a.GetName()},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("changes (-want +got):\n%s", diff)
@@ -242,16 +243,16 @@ func TestListChanges(t *testing.T) {
 
 func TestWhoWatches(t *testing.T) {
 	f, ctx := onSQLite(t), t.Context()
-	get := &catalogv1.GetRouteRequest{Name: "apis/a/versions/v"}
-	portal := catalogv1.NewRouteServiceClient(f.dial(f.services, identity.Portal))
+	get := &backplanev1.GetRouteRequest{Name: "apis/a/versions/v"}
+	portal := backplanev1.NewRouteServiceClient(f.dial(f.services, identity.Portal))
 	_, err := portal.GetRoute(ctx, get)
 	wantError(t, "GetRoute by the portal", err, codes.PermissionDenied, "only services call this method")
 	_, err = portal.GetRoute(ctx, get, f.root)
 	wantError(t, "GetRoute by an administrator", err, codes.PermissionDenied, "only services call this method")
-	people := catalogv1.NewRouteServiceClient(f.dial(f.people, ""))
-	_, err = people.GetRoute(ctx, get, f.root)
-	wantError(t, "GetRoute on the people's face", err, codes.Unimplemented, "unknown service tidegate.catalog.v1.RouteService")
-	// The portal serves people there, with their tokens.
+	users := backplanev1.NewRouteServiceClient(f.dial(f.users, ""))
+	_, err = users.GetRoute(ctx, get, f.root)
+	wantError(t, "GetRoute on the users' face", err, codes.Unimplemented, "unknown service tidegate.backplane.v1.RouteService")
+	// The portal serves users there, with their tokens.
 	catalog := catalogv1.NewCatalogServiceClient(f.dial(f.services, identity.Portal))
 	if _, err := catalog.ListPlans(ctx, &catalogv1.ListPlansRequest{}, f.sue); err != nil {
 		t.Errorf("ListPlans through the portal = %v", err)

@@ -17,7 +17,7 @@ type API struct {
 	DisplayName string
 	Context     string
 	Description string
-	// Owner is people/{person}.
+	// Owner is users/{user}.
 	Owner string
 	// DefaultVersion is the id of the default version, or empty.
 	DefaultVersion string
@@ -84,7 +84,7 @@ func (s *Store) ListAPIs(ctx context.Context, who Viewer, f APIFilter, after Aft
 		       OR EXISTS (SELECT 1 FROM version v WHERE v.api_id = a.id AND v.state = 'PUBLISHED'))
 		ORDER BY a.created_at, a.id LIMIT $8`,
 		after.Micros, after.ID, optional(f.DisplayName), optional(f.Context), optional(f.Owner),
-		who.All, who.Person, int64(limit))
+		who.All, who.User, int64(limit))
 	if err != nil {
 		return nil, fmt.Errorf("list APIs: %w", err)
 	}

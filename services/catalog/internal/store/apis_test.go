@@ -129,7 +129,7 @@ func TestListAPIs(t *testing.T) {
 		var all, seen []string
 		for i := range 20 {
 			a := API{ID: fmt.Sprintf("api-%02d", i), DisplayName: fmt.Sprintf("API %d", i), Context: fmt.Sprintf("/c%d", i),
-				Owner: []string{"people/ann", "people/bob"}[i%2], CreatedAt: instant(int64(i / 4))}
+				Owner: []string{"users/ann", "users/bob"}[i%2], CreatedAt: instant(int64(i / 4))}
 			must(t, db, func(s *Store) error {
 				if err := s.CreateAPI(ctx, a); err != nil || i%3 != 0 {
 					return err
@@ -144,8 +144,8 @@ func TestListAPIs(t *testing.T) {
 			}
 		}
 		for who, want := range map[Viewer][]string{
-			{All: true}:            all,
-			{Person: "people/ann"}: seen,
+			{All: true}:         all,
+			{User: "users/ann"}: seen,
 		} {
 			for _, size := range []int{1, 3, 100} {
 				if got := pages(t, s, who, size); !slices.Equal(got, want) {
@@ -153,7 +153,7 @@ func TestListAPIs(t *testing.T) {
 				}
 			}
 		}
-		name, context, owner := "api 7", "/c7", "people/ann"
+		name, context, owner := "api 7", "/c7", "users/ann"
 		for _, c := range []struct {
 			filter APIFilter
 			want   []string
@@ -167,7 +167,7 @@ func TestListAPIs(t *testing.T) {
 				t.Errorf("ListAPIs(%+v): %v (-want +got):\n%s", c.filter, err, diff)
 			}
 		}
-		if rows, err := s.ListAPIs(ctx, Viewer{Person: "people/ann"}, APIFilter{Context: &context}, After{}, 100); err != nil || len(rows) != 0 {
+		if rows, err := s.ListAPIs(ctx, Viewer{User: "users/ann"}, APIFilter{Context: &context}, After{}, 100); err != nil || len(rows) != 0 {
 			t.Errorf("ListAPIs finds what the viewer does not see: %v, %v", ids(rows), err)
 		}
 	})

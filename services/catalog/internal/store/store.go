@@ -49,12 +49,12 @@ func (s *Store) Lock(ctx context.Context) error {
 }
 
 // Viewer is on whose behalf lists are read: somebody who sees everything, or a
-// person, who sees what is published and what is their own.
+// user, who sees what is published and what is their own.
 type Viewer struct {
 	// All is whether everything is seen.
 	All bool
-	// Person is people/{person}.
-	Person string
+	// User is users/{user}.
+	User string
 }
 
 // After is where a page begins: after the row with these keys. Its zero value is

@@ -53,7 +53,7 @@ func refused(t *testing.T, db *sqldb.DB, code codes.Code, want string, fn func(s
 }
 
 func echo() API {
-	return API{ID: "echo", DisplayName: "EchoWebSocket", Context: "/echo", Description: "Echoes.", Owner: "people/ann",
+	return API{ID: "echo", DisplayName: "EchoWebSocket", Context: "/echo", Description: "Echoes.", Owner: "users/ann",
 		Etag: 1, CreatedAt: instant(0), UpdatedAt: instant(0)}
 }
 

@@ -112,7 +112,7 @@ func (s *Store) ListVersions(ctx context.Context, who Viewer, f VersionFilter, a
 		  AND (CAST($7 AS BOOLEAN) OR a.owner = $8 OR v.state = 'PUBLISHED')
 		ORDER BY v.created_at, v.id LIMIT $9`,
 		after.Micros, after.ID, optional(f.APIID), optional(f.Version), optional(f.State), optional(f.Tag),
-		who.All, who.Person, int64(limit))
+		who.All, who.User, int64(limit))
 	if err != nil {
 		return nil, fmt.Errorf("list versions: %w", err)
 	}

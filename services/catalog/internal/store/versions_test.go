@@ -100,7 +100,7 @@ func TestListVersions(t *testing.T) {
 	testdb.Each(t, Migrations(), func(t *testing.T, db *sqldb.DB) {
 		ctx, s := t.Context(), New(db)
 		ann := echo()
-		bob := API{ID: "bob", DisplayName: "Bob's", Context: "/bob", Owner: "people/bob", CreatedAt: instant(0), Etag: 1}
+		bob := API{ID: "bob", DisplayName: "Bob's", Context: "/bob", Owner: "users/bob", CreatedAt: instant(0), Etag: 1}
 		must(t, db, func(s *Store) error {
 			for _, a := range []API{ann, bob} {
 				if err := s.CreateAPI(ctx, a); err != nil {
@@ -127,11 +127,11 @@ func TestListVersions(t *testing.T) {
 			want   []string
 		}{
 			{Viewer{All: true}, VersionFilter{}, []string{"bob-0", "bob-1", "echo-0", "echo-1", "bob-2", "bob-3", "echo-2", "echo-3"}},
-			{Viewer{Person: "people/ann"}, VersionFilter{}, []string{"bob-0", "echo-0", "echo-1", "echo-2", "echo-3"}},
-			{Viewer{Person: "people/ann"}, VersionFilter{APIID: &api}, []string{"bob-0"}},
+			{Viewer{User: "users/ann"}, VersionFilter{}, []string{"bob-0", "echo-0", "echo-1", "echo-2", "echo-3"}},
+			{Viewer{User: "users/ann"}, VersionFilter{APIID: &api}, []string{"bob-0"}},
 			{Viewer{All: true}, VersionFilter{APIID: &api, Tag: &tag}, []string{"bob-1", "bob-3"}},
 			{Viewer{All: true}, VersionFilter{State: &state}, []string{"bob-0", "echo-0"}},
-			{Viewer{Person: "people/bob"}, VersionFilter{Version: &version}, []string{"bob-2"}},
+			{Viewer{User: "users/bob"}, VersionFilter{Version: &version}, []string{"bob-2"}},
 		} {
 			for _, size := range []int{1, 3, 100} {
 				var got []string

@@ -49,7 +49,7 @@ func (t Token) Life() time.Duration { return time.Duration(t.ExpiresIn) * time.S
 type Error struct {
 	// Code is the error code, as "invalid_client".
 	Code string `json:"error"`
-	// Description is for people.
+	// Description is for users.
 	Description string `json:"error_description"`
 	// Status is the HTTP status.
 	Status int `json:"-"`

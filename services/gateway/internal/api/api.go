@@ -55,12 +55,12 @@ func New(gateway Gateway, sessions Sessions, store *routes.Store, log *slog.Logg
 }
 
 // Register adds the service to the two faces of a server.
-func (a *API) Register(people, services grpc.ServiceRegistrar) {
-	gatewayv1.RegisterSessionServiceServer(people, a)
+func (a *API) Register(users, services grpc.ServiceRegistrar) {
+	gatewayv1.RegisterSessionServiceServer(users, a)
 	gatewayv1.RegisterSessionServiceServer(services, a)
 }
 
-// Rules says who may call which method: any person. What a person sees is
+// Rules says who may call which method: any user. What a user sees is
 // checked by the handlers.
 func Rules() identity.Rules {
 	rules := identity.Rules{}
@@ -123,9 +123,9 @@ func (a *API) CloseSession(ctx context.Context, req *gatewayv1.CloseSessionReque
 	if err != nil {
 		return nil, err
 	}
-	person := identity.From(ctx).Person.Name
-	if s.End(ending.New(ending.OperatorClose, "by "+person)) {
-		a.log.InfoContext(ctx, "session closed by an operator", "ref", s.Ref(), "person", person)
+	user := identity.From(ctx).User.Name
+	if s.End(ending.New(ending.OperatorClose, "by "+user)) {
+		a.log.InfoContext(ctx, "session closed by an operator", "ref", s.Ref(), "user", user)
 	}
 	return &emptypb.Empty{}, nil
 }
@@ -146,13 +146,13 @@ func (a *API) session(ctx context.Context, name string) (*session.Session, error
 // sees returns whether the caller sees the sessions of a version: an
 // administrator all, others those of versions that they own.
 func (a *API) sees(ctx context.Context) func(version string) bool {
-	person := identity.From(ctx).Person
-	if person.Has(identity.RoleAdmin) {
+	user := identity.From(ctx).User
+	if user.Has(identity.RoleAdmin) {
 		return func(string) bool { return true }
 	}
 	table := a.routes.Load()
 	return func(version string) bool {
 		r := table.Get(version)
-		return r != nil && person.Name != "" && r.Owner == person.Name
+		return r != nil && user.Name != "" && r.Owner == user.Name
 	}
 }

@@ -43,8 +43,8 @@ func newFixture(t *testing.T) *fixture {
 	f := &fixture{t: t, registry: session.NewRegistry(session.Config{}, func(session.Record) {})}
 	store := &routes.Store{}
 	table, err := routes.NewTable([]*routes.Route{
-		{Name: "apis/a/versions/1", API: "apis/a", Owner: "people/ann", Context: "/a", Version: "1", Published: true},
-		{Name: "apis/b/versions/2", API: "apis/b", Owner: "people/bob", Context: "/b", Version: "2"},
+		{Name: "apis/a/versions/1", API: "apis/a", Owner: "users/ann", Context: "/a", Version: "1", Published: true},
+		{Name: "apis/b/versions/2", API: "apis/b", Owner: "users/bob", Context: "/b", Version: "2"},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -90,7 +90,7 @@ func (f *fixture) add(ref, version, application string) *session.Session {
 	}
 	if application != "" {
 		info.Grant = &session.Grant{
-			Name: "grants/g", Person: "people/sue", Application: application, Subscription: "subscriptions/s",
+			Name: "grants/g", User: "users/sue", Application: application, Subscription: "subscriptions/s",
 			ExpireTime: time.Unix(5000, 0),
 		}
 	}
@@ -132,9 +132,9 @@ func TestListShowsWhatTheCallerMaySee(t *testing.T) {
 		"sue":                  {f.sue, "", nil},
 		"root by version":      {f.root, `version = "apis/b/versions/2"`, []string{"r2"}},
 		"root by application":  {f.root, `application = "applications/x"`, []string{"r1", "r4"}},
-		"root by person":       {f.root, `person="people/sue" AND version="apis/a/versions/1"`, []string{"r1"}},
+		"root by user":         {f.root, `user="users/sue" AND version="apis/a/versions/1"`, []string{"r1"}},
 		"root by subscription": {f.root, `subscription = "subscriptions/s"`, []string{"r1", "r2", "r4"}},
-		"root without a grant": {f.root, `person = ""`, []string{"r3"}},
+		"root without a grant": {f.root, `user = ""`, []string{"r3"}},
 		"bob by ann's version": {f.bob, `version = "apis/a/versions/1"`, nil},
 	} {
 		for _, parent := range []string{"gateways/-", "gateways/gateway-1"} {
@@ -177,7 +177,7 @@ func TestListInPages(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err = f.ListSessions(t.Context(), &gatewayv1.ListSessionsRequest{
-		Parent: "gateways/-", PageToken: first.GetNextPageToken(), Filter: `person = ""`,
+		Parent: "gateways/-", PageToken: first.GetNextPageToken(), Filter: `user = ""`,
 	}, f.root)
 	wantStatus(t, "ListSessions with the token of another filter", err, codes.InvalidArgument, "page_token: belongs to another list or filter")
 }
@@ -197,7 +197,7 @@ func TestGetAndClose(t *testing.T) {
 	}
 	got, err := f.GetSession(t.Context(), &gatewayv1.GetSessionRequest{Name: name}, f.ann)
 	if err != nil || got.GetName() != name || got.GetVersion() != v1 || got.GetApplication() != "applications/x" ||
-		got.GetSubscription() != "subscriptions/s" || got.GetPerson() != "people/sue" || got.GetClientAddress() != "192.0.2.1:1234" ||
+		got.GetSubscription() != "subscriptions/s" || got.GetUser() != "users/sue" || got.GetClientAddress() != "192.0.2.1:1234" ||
 		got.GetStartTime() != nil || got.GetExpireTime().GetSeconds() != 5000 || got.GetSubprotocol() != "chat" || got.GetInbound() == nil {
 		t.Errorf("GetSession = %v, %v", got, err)
 	}
@@ -205,7 +205,7 @@ func TestGetAndClose(t *testing.T) {
 		t.Errorf("CloseSession = %v", err)
 	}
 	var ended *session.EndedError
-	if !errors.As(s.Err(), &ended) || ended.Ending.Code != 4010 || ended.Ending.By != ending.Operator || ended.Ending.Detail != "by people/ann" {
+	if !errors.As(s.Err(), &ended) || ended.Ending.Code != 4010 || ended.Ending.By != ending.Operator || ended.Ending.Detail != "by users/ann" {
 		t.Errorf("the session ended with %v, want 4010 by the operator", s.Err())
 	}
 }
@@ -256,8 +256,8 @@ func TestBadInput(t *testing.T) {
 		{&gatewayv1.ListSessionsRequest{PageToken: "x"}, "page_token: is not a token that a list has returned"},
 		{&gatewayv1.ListSessionsRequest{PageToken: strings.Repeat("x", 1025)}, "page_token: must be at most 1024 characters"},
 		{&gatewayv1.ListSessionsRequest{PageToken: place{}.token("other")}, "page_token: belongs to another list or filter"},
-		{&gatewayv1.ListSessionsRequest{Filter: "person"}, `filter: must be field = "value", joined by AND`},
-		{&gatewayv1.ListSessionsRequest{Filter: `color = "red"`}, `filter: no field "color": there are application, person, subscription, version`},
+		{&gatewayv1.ListSessionsRequest{Filter: "user"}, `filter: must be field = "value", joined by AND`},
+		{&gatewayv1.ListSessionsRequest{Filter: `color = "red"`}, `filter: no field "color": there are application, user, subscription, version`},
 		{&gatewayv1.ListSessionsRequest{Filter: strings.Repeat("ä", 1025)}, "filter: must be at most 1024 characters"},
 	} {
 		tt.req.Parent = "gateways/-"

@@ -67,7 +67,7 @@ var fields = map[string]func(session.Info) string{
 	"version":      func(i session.Info) string { return i.Route.Version },
 	"application":  func(i session.Info) string { return grantOf(i).Application },
 	"subscription": func(i session.Info) string { return grantOf(i).Subscription },
-	"person":       func(i session.Info) string { return grantOf(i).Person },
+	"user":         func(i session.Info) string { return grantOf(i).User },
 }
 
 // grantOf returns a session's grant, an empty one for the scheme NONE.

@@ -6,6 +6,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	gatewayv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/gateway/v1"
+	usagev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/usage/v1"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/ending"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/session"
 )
@@ -34,14 +35,14 @@ func (a *API) toSession(s *session.Session) *gatewayv1.Session {
 		Subprotocol:   info.Subprotocol,
 	}
 	if g := info.Grant; g != nil {
-		out.Application, out.Subscription, out.Person = g.Application, g.Subscription, g.Person
+		out.Application, out.Subscription, out.User = g.Application, g.Subscription, g.User
 		out.ExpireTime = stamp(g.ExpireTime)
 	}
 	return out
 }
 
-func traffic(c ending.Count) *gatewayv1.Traffic {
-	return &gatewayv1.Traffic{Messages: c.Messages, Frames: c.Frames, PayloadBytes: c.Payload, WireBytes: c.Wire}
+func traffic(c ending.Count) *usagev1.Traffic {
+	return &usagev1.Traffic{Messages: c.Messages, Frames: c.Frames, PayloadBytes: c.Payload, WireBytes: c.Wire}
 }
 
 // stamp returns a time, nothing for the zero time.

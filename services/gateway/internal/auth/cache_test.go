@@ -244,7 +244,7 @@ func TestEventsEvictWhatTheyTouch(t *testing.T) {
 	r.granted(t, "a", 1)
 	r.Apply(6, Event{Cause: TokenRevoked, Names: []string{"grants/b"}})
 	r.granted(t, "a", 1)
-	r.Apply(7, Event{Cause: Changed, Names: []string{"people/x", version1}})
+	r.Apply(7, Event{Cause: Changed, Names: []string{"users/x", version1}})
 	r.source.verify = func(context.Context, string, string) (Answer, error) { return good("a", 7), nil }
 	r.granted(t, "a", 2)
 	r.Reset(3)
@@ -318,7 +318,7 @@ func TestConfirm(t *testing.T) {
 }
 
 func TestEventsDuringAReadAreNotMissed(t *testing.T) {
-	for cause, code := range map[Cause]uint16{PersonDeleted: 4006, Changed: 4001} {
+	for cause, code := range map[Cause]uint16{UserDeleted: 4006, Changed: 4001} {
 		synctest.Test(t, func(t *testing.T) {
 			r := newRig(t, Config{}, &source{})
 			before, now := good("a", 0).Grant, good("a", 0).Grant

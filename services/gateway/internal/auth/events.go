@@ -19,7 +19,7 @@ const (
 	KeyDeleted
 	ApplicationDeleted
 	SubscriptionDeleted
-	PersonDeleted
+	UserDeleted
 	VersionDeleted
 	Expired
 )
@@ -37,8 +37,8 @@ func (c Cause) String() string {
 		return "application deleted"
 	case SubscriptionDeleted:
 		return "subscription deleted"
-	case PersonDeleted:
-		return "person deleted"
+	case UserDeleted:
+		return "user deleted"
 	case VersionDeleted:
 		return "version deleted"
 	case Expired:

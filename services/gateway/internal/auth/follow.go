@@ -5,27 +5,26 @@ import (
 	"log/slog"
 	"time"
 
-	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
-	watchv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/watch/v1"
+	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
 	"github.com/tidegatehq/tidegate/services/kit/watch"
 )
 
 // Watch is the watch of grants.
-type Watch = watch.Follower[subscriptionv1.WatchGrantsRequest, subscriptionv1.WatchGrantsResponse]
+type Watch = watch.Follower[backplanev1.WatchGrantsRequest, backplanev1.WatchGrantsResponse]
 
 // NewWatch returns the watch that keeps a cache current; its Run follows.
-func NewWatch(client subscriptionv1.TokenServiceClient, hello *watchv1.Hello, c *Cache, log *slog.Logger, now func() time.Time) *Watch {
-	return watch.NewFollower(watch.Client[subscriptionv1.WatchGrantsRequest, subscriptionv1.WatchGrantsResponse]{
-		Open: func(ctx context.Context) (watch.ClientStream[subscriptionv1.WatchGrantsRequest, subscriptionv1.WatchGrantsResponse], error) {
+func NewWatch(client backplanev1.GrantServiceClient, hello *backplanev1.Hello, c *Cache, log *slog.Logger, now func() time.Time) *Watch {
+	return watch.NewFollower(watch.Client[backplanev1.WatchGrantsRequest, backplanev1.WatchGrantsResponse]{
+		Open: func(ctx context.Context) (watch.ClientStream[backplanev1.WatchGrantsRequest, backplanev1.WatchGrantsResponse], error) {
 			return client.WatchGrants(ctx)
 		},
-		Hello: func(h *watchv1.Hello) *subscriptionv1.WatchGrantsRequest {
-			return &subscriptionv1.WatchGrantsRequest{Body: &subscriptionv1.WatchGrantsRequest_Hello{Hello: h}}
+		Hello: func(h *backplanev1.Hello) *backplanev1.WatchGrantsRequest {
+			return &backplanev1.WatchGrantsRequest{Body: &backplanev1.WatchGrantsRequest_Hello{Hello: h}}
 		},
-		Ack: func(a *watchv1.Ack) *subscriptionv1.WatchGrantsRequest {
-			return &subscriptionv1.WatchGrantsRequest{Body: &subscriptionv1.WatchGrantsRequest_Ack{Ack: a}}
+		Ack: func(a *backplanev1.Ack) *backplanev1.WatchGrantsRequest {
+			return &backplanev1.WatchGrantsRequest{Body: &backplanev1.WatchGrantsRequest_Ack{Ack: a}}
 		},
-		Read: func(m *subscriptionv1.WatchGrantsResponse) watch.Message {
+		Read: func(m *backplanev1.WatchGrantsResponse) watch.Message {
 			return watch.Message{
 				Begin: m.GetBegin(), End: m.GetSnapshotEnd(),
 				Change: m.GetChange().GetPosition(), Heartbeat: m.GetHeartbeat(),
@@ -38,12 +37,12 @@ func NewWatch(client subscriptionv1.TokenServiceClient, hello *watchv1.Hello, c 
 type sink struct{ cache *Cache }
 
 // Reset begins a new history; the snapshot of grants is empty.
-func (s sink) Reset(_ context.Context, at watch.At, _ []*subscriptionv1.WatchGrantsResponse) (watch.Result, error) {
+func (s sink) Reset(_ context.Context, at watch.At, _ []*backplanev1.WatchGrantsResponse) (watch.Result, error) {
 	return watch.Result{SessionsClosed: uint64(s.cache.Reset(at.Number))}, nil
 }
 
 // Apply applies a change.
-func (s sink) Apply(_ context.Context, at watch.At, m *subscriptionv1.WatchGrantsResponse) (watch.Result, error) {
+func (s sink) Apply(_ context.Context, at watch.At, m *backplanev1.WatchGrantsResponse) (watch.Result, error) {
 	e := m.GetChange().GetEvent()
 	ended := s.cache.Apply(at.Number, Event{Cause: causeOf(e.GetCause()), Names: e.GetNames()})
 	return watch.Result{SessionsClosed: uint64(ended)}, nil

@@ -9,6 +9,7 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
 	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/grant"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/session"
@@ -16,15 +17,15 @@ import (
 
 // Remote is the subscription service as a Source.
 type Remote struct {
-	client subscriptionv1.TokenServiceClient
+	client backplanev1.GrantServiceClient
 }
 
 // NewRemote returns the service behind client.
-func NewRemote(client subscriptionv1.TokenServiceClient) *Remote { return &Remote{client: client} }
+func NewRemote(client backplanev1.GrantServiceClient) *Remote { return &Remote{client: client} }
 
 // Verify judges a credential.
 func (r *Remote) Verify(ctx context.Context, credential, version string) (Answer, error) {
-	resp, err := r.client.VerifyCredential(ctx, &subscriptionv1.VerifyCredentialRequest{
+	resp, err := r.client.VerifyCredential(ctx, &backplanev1.VerifyCredentialRequest{
 		Credential: credential, Version: version,
 	})
 	if status.Code(err) == codes.InvalidArgument {
@@ -58,8 +59,8 @@ var keyTypes = map[subscriptionv1.KeyType]grant.KeyType{
 
 // denied returns the error of a denial; reasons that are not known count as
 // bad credentials.
-func denied(r subscriptionv1.Denial_Reason) error {
-	if r == subscriptionv1.Denial_REASON_NO_SUBSCRIPTION {
+func denied(r backplanev1.Denial_Reason) error {
+	if r == backplanev1.Denial_REASON_NO_SUBSCRIPTION {
 		return grant.ErrNotSubscribed
 	}
 	return grant.ErrUnauthenticated
@@ -67,7 +68,7 @@ func denied(r subscriptionv1.Denial_Reason) error {
 
 // toGrant converts a grant, and refuses one that lacks what the gateway relies
 // on.
-func toGrant(g *subscriptionv1.Grant, version string) (*session.Grant, error) {
+func toGrant(g *backplanev1.Grant, version string) (*session.Grant, error) {
 	switch {
 	case g == nil:
 		return nil, errors.New("neither a grant nor a denial")
@@ -78,7 +79,7 @@ func toGrant(g *subscriptionv1.Grant, version string) (*session.Grant, error) {
 	}
 	return &session.Grant{
 		Name:         g.GetName(),
-		Person:       g.GetPerson(),
+		User:         g.GetUser(),
 		Application:  g.GetApplication(),
 		Subscription: g.GetSubscription(),
 		Key:          g.GetKey(),
@@ -90,9 +91,9 @@ func toGrant(g *subscriptionv1.Grant, version string) (*session.Grant, error) {
 
 // Read reads grants again.
 func (r *Remote) Read(ctx context.Context, asked []Query) (States, error) {
-	req := &subscriptionv1.BatchGetGrantsRequest{}
+	req := &backplanev1.BatchGetGrantsRequest{}
 	for _, q := range asked {
-		req.Grants = append(req.Grants, &subscriptionv1.GrantQuery{
+		req.Grants = append(req.Grants, &backplanev1.GrantQuery{
 			Name:       q.Grant.Name,
 			Key:        q.Grant.Key,
 			Version:    q.Version,
@@ -127,21 +128,21 @@ func (r *Remote) Read(ctx context.Context, asked []Query) (States, error) {
 
 // causeOf returns the cause that is meant; one that is not known is a change,
 // which makes the gateway look for itself.
-func causeOf(c subscriptionv1.GrantEvent_Cause) Cause {
+func causeOf(c backplanev1.GrantEvent_Cause) Cause {
 	switch c {
-	case subscriptionv1.GrantEvent_CAUSE_TOKEN_REVOKED:
+	case backplanev1.GrantEvent_CAUSE_TOKEN_REVOKED:
 		return TokenRevoked
-	case subscriptionv1.GrantEvent_CAUSE_KEY_DELETED:
+	case backplanev1.GrantEvent_CAUSE_KEY_DELETED:
 		return KeyDeleted
-	case subscriptionv1.GrantEvent_CAUSE_APPLICATION_DELETED:
+	case backplanev1.GrantEvent_CAUSE_APPLICATION_DELETED:
 		return ApplicationDeleted
-	case subscriptionv1.GrantEvent_CAUSE_SUBSCRIPTION_DELETED:
+	case backplanev1.GrantEvent_CAUSE_SUBSCRIPTION_DELETED:
 		return SubscriptionDeleted
-	case subscriptionv1.GrantEvent_CAUSE_PERSON_DELETED:
-		return PersonDeleted
-	case subscriptionv1.GrantEvent_CAUSE_VERSION_DELETED:
+	case backplanev1.GrantEvent_CAUSE_USER_DELETED:
+		return UserDeleted
+	case backplanev1.GrantEvent_CAUSE_VERSION_DELETED:
 		return VersionDeleted
-	case subscriptionv1.GrantEvent_CAUSE_EXPIRED:
+	case backplanev1.GrantEvent_CAUSE_EXPIRED:
 		return Expired
 	default:
 		return Changed

@@ -13,6 +13,7 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
 	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/grant"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/session"
@@ -20,18 +21,18 @@ import (
 
 // service answers with what it holds.
 type service struct {
-	subscriptionv1.TokenServiceClient
-	verdict *subscriptionv1.VerifyCredentialResponse
-	grants  *subscriptionv1.BatchGetGrantsResponse
-	asked   *subscriptionv1.BatchGetGrantsRequest
+	backplanev1.GrantServiceClient
+	verdict *backplanev1.VerifyCredentialResponse
+	grants  *backplanev1.BatchGetGrantsResponse
+	asked   *backplanev1.BatchGetGrantsRequest
 	err     error
 }
 
-func (s *service) VerifyCredential(context.Context, *subscriptionv1.VerifyCredentialRequest, ...grpc.CallOption) (*subscriptionv1.VerifyCredentialResponse, error) {
+func (s *service) VerifyCredential(context.Context, *backplanev1.VerifyCredentialRequest, ...grpc.CallOption) (*backplanev1.VerifyCredentialResponse, error) {
 	return s.verdict, s.err
 }
 
-func (s *service) BatchGetGrants(_ context.Context, req *subscriptionv1.BatchGetGrantsRequest, _ ...grpc.CallOption) (*subscriptionv1.BatchGetGrantsResponse, error) {
+func (s *service) BatchGetGrants(_ context.Context, req *backplanev1.BatchGetGrantsRequest, _ ...grpc.CallOption) (*backplanev1.BatchGetGrantsResponse, error) {
 	s.asked = req
 	return s.grants, s.err
 }
@@ -41,9 +42,9 @@ var (
 	expireTime = serverTime.Add(time.Minute)
 )
 
-func wire() *subscriptionv1.Grant {
-	return &subscriptionv1.Grant{
-		Name: "grants/t", Person: "people/p", Application: "applications/a", Key: "applications/a/keys/k",
+func wire() *backplanev1.Grant {
+	return &backplanev1.Grant{
+		Name: "grants/t", User: "users/p", Application: "applications/a", Key: "applications/a/keys/k",
 		KeyType: subscriptionv1.KeyType_KEY_TYPE_SANDBOX, Subscription: "subscriptions/s", Version: version1,
 		Scopes: []string{"read"}, ExpireTime: timestamppb.New(expireTime), RestsOn: []string{"grants/t", version1},
 	}
@@ -51,21 +52,21 @@ func wire() *subscriptionv1.Grant {
 
 func ours() *session.Grant {
 	return &session.Grant{
-		Name: "grants/t", Person: "people/p", Application: "applications/a", Key: "applications/a/keys/k",
+		Name: "grants/t", User: "users/p", Application: "applications/a", Key: "applications/a/keys/k",
 		Subscription: "subscriptions/s", IDs: []string{"grants/t", version1}, Scopes: []string{"read"}, ExpireTime: expireTime,
 	}
 }
 
-func verdict(g *subscriptionv1.Grant) *subscriptionv1.VerifyCredentialResponse {
-	return &subscriptionv1.VerifyCredentialResponse{
-		Verdict: &subscriptionv1.VerifyCredentialResponse_Grant{Grant: g}, AsOf: 9, ServerTime: timestamppb.New(serverTime),
+func verdict(g *backplanev1.Grant) *backplanev1.VerifyCredentialResponse {
+	return &backplanev1.VerifyCredentialResponse{
+		Verdict: &backplanev1.VerifyCredentialResponse_Grant{Grant: g}, AsOf: 9, ServerTime: timestamppb.New(serverTime),
 	}
 }
 
-func denial(reason subscriptionv1.Denial_Reason) *subscriptionv1.VerifyCredentialResponse {
-	return &subscriptionv1.VerifyCredentialResponse{
-		Verdict: &subscriptionv1.VerifyCredentialResponse_Denial{
-			Denial: &subscriptionv1.Denial{Reason: reason, RestsOn: []string{"a"}},
+func denial(reason backplanev1.Denial_Reason) *backplanev1.VerifyCredentialResponse {
+	return &backplanev1.VerifyCredentialResponse{
+		Verdict: &backplanev1.VerifyCredentialResponse_Denial{
+			Denial: &backplanev1.Denial{Reason: reason, RestsOn: []string{"a"}},
 		}, AsOf: 9,
 	}
 }
@@ -74,16 +75,16 @@ func TestRemoteVerify(t *testing.T) {
 	s := &service{}
 	r := NewRemote(s)
 	for name, tt := range map[string]struct {
-		verdict *subscriptionv1.VerifyCredentialResponse
+		verdict *backplanev1.VerifyCredentialResponse
 		want    Answer
 	}{
 		"grant": {verdict(wire()), Answer{
 			Grant: ours(), KeyType: grant.Sandbox, Lifetime: time.Minute, RestsOn: ours().IDs, AsOf: 9,
 		}},
-		"invalid":       {denial(subscriptionv1.Denial_REASON_INVALID), Answer{Denied: grant.ErrUnauthenticated, RestsOn: []string{"a"}, AsOf: 9}},
-		"revoked":       {denial(subscriptionv1.Denial_REASON_REVOKED), Answer{Denied: grant.ErrUnauthenticated, RestsOn: []string{"a"}, AsOf: 9}},
+		"invalid":       {denial(backplanev1.Denial_REASON_INVALID), Answer{Denied: grant.ErrUnauthenticated, RestsOn: []string{"a"}, AsOf: 9}},
+		"revoked":       {denial(backplanev1.Denial_REASON_REVOKED), Answer{Denied: grant.ErrUnauthenticated, RestsOn: []string{"a"}, AsOf: 9}},
 		"not heard of":  {denial(77), Answer{Denied: grant.ErrUnauthenticated, RestsOn: []string{"a"}, AsOf: 9}},
-		"no subscriber": {denial(subscriptionv1.Denial_REASON_NO_SUBSCRIPTION), Answer{Denied: grant.ErrNotSubscribed, RestsOn: []string{"a"}, AsOf: 9}},
+		"no subscriber": {denial(backplanev1.Denial_REASON_NO_SUBSCRIPTION), Answer{Denied: grant.ErrNotSubscribed, RestsOn: []string{"a"}, AsOf: 9}},
 	} {
 		s.verdict = tt.verdict
 		got, err := r.Verify(t.Context(), "t", version1)
@@ -95,14 +96,14 @@ func TestRemoteVerify(t *testing.T) {
 			t.Errorf("%s: Verify differs (- want, + got):\n%s", name, diff)
 		}
 	}
-	for name, spoil := range map[string]func(v *subscriptionv1.VerifyCredentialResponse){
-		"no verdict":       func(v *subscriptionv1.VerifyCredentialResponse) { v.Verdict = nil },
-		"no name":          func(v *subscriptionv1.VerifyCredentialResponse) { v.GetGrant().Name = "" },
-		"nothing to rest":  func(v *subscriptionv1.VerifyCredentialResponse) { v.GetGrant().RestsOn = nil },
-		"no end":           func(v *subscriptionv1.VerifyCredentialResponse) { v.GetGrant().ExpireTime = nil },
-		"another version":  func(v *subscriptionv1.VerifyCredentialResponse) { v.GetGrant().Version = "apis/x/versions/2" },
-		"no time":          func(v *subscriptionv1.VerifyCredentialResponse) { v.ServerTime = nil },
-		"time of no clock": func(v *subscriptionv1.VerifyCredentialResponse) { v.ServerTime.Nanos = -1 },
+	for name, spoil := range map[string]func(v *backplanev1.VerifyCredentialResponse){
+		"no verdict":       func(v *backplanev1.VerifyCredentialResponse) { v.Verdict = nil },
+		"no name":          func(v *backplanev1.VerifyCredentialResponse) { v.GetGrant().Name = "" },
+		"nothing to rest":  func(v *backplanev1.VerifyCredentialResponse) { v.GetGrant().RestsOn = nil },
+		"no end":           func(v *backplanev1.VerifyCredentialResponse) { v.GetGrant().ExpireTime = nil },
+		"another version":  func(v *backplanev1.VerifyCredentialResponse) { v.GetGrant().Version = "apis/x/versions/2" },
+		"no time":          func(v *backplanev1.VerifyCredentialResponse) { v.ServerTime = nil },
+		"time of no clock": func(v *backplanev1.VerifyCredentialResponse) { v.ServerTime.Nanos = -1 },
 	} {
 		s.verdict = verdict(wire())
 		spoil(s.verdict)
@@ -124,9 +125,9 @@ func TestRemoteRead(t *testing.T) {
 	s := &service{}
 	r := NewRemote(s)
 	asked := []Query{{Grant: ours(), Version: version1}, {Grant: ours(), Version: version1}}
-	s.grants = &subscriptionv1.BatchGetGrantsResponse{AsOf: 4, Grants: []*subscriptionv1.GrantState{
-		{State: &subscriptionv1.GrantState_Grant{Grant: wire()}},
-		{State: &subscriptionv1.GrantState_Ended{Ended: subscriptionv1.GrantEvent_CAUSE_EXPIRED}},
+	s.grants = &backplanev1.BatchGetGrantsResponse{AsOf: 4, Grants: []*backplanev1.GrantState{
+		{State: &backplanev1.GrantState_Grant{Grant: wire()}},
+		{State: &backplanev1.GrantState_Ended{Ended: backplanev1.GrantEvent_CAUSE_EXPIRED}},
 	}}
 	got, err := r.Read(t.Context(), asked)
 	want := States{AsOf: 4, States: []State{{Grant: ours()}, {Ended: Expired}}}
@@ -134,17 +135,17 @@ func TestRemoteRead(t *testing.T) {
 		t.Errorf("Read = %v, differs (- want, + got):\n%s", err, diff)
 	}
 	q := s.asked.GetGrants()[0]
-	if !proto.Equal(q, &subscriptionv1.GrantQuery{
+	if !proto.Equal(q, &backplanev1.GrantQuery{
 		Name: "grants/t", Key: "applications/a/keys/k", Version: version1, ExpireTime: timestamppb.New(expireTime), Scopes: []string{"read"},
 	}) {
 		t.Errorf("asked for %v", q)
 	}
-	for name, grants := range map[string][]*subscriptionv1.GrantState{
+	for name, grants := range map[string][]*backplanev1.GrantState{
 		"too few":   s.grants.GetGrants()[:1],
 		"no state":  {{}, {}},
-		"bad grant": {{State: &subscriptionv1.GrantState_Grant{Grant: &subscriptionv1.Grant{}}}, {}},
+		"bad grant": {{State: &backplanev1.GrantState_Grant{Grant: &backplanev1.Grant{}}}, {}},
 	} {
-		s.grants = &subscriptionv1.BatchGetGrantsResponse{Grants: grants}
+		s.grants = &backplanev1.BatchGetGrantsResponse{Grants: grants}
 		if got, err := r.Read(t.Context(), asked); err == nil {
 			t.Errorf("%s: Read = %+v, want an error", name, got)
 		}
@@ -156,19 +157,19 @@ func TestRemoteRead(t *testing.T) {
 }
 
 func TestCauses(t *testing.T) {
-	for wire, want := range map[subscriptionv1.GrantEvent_Cause]struct {
+	for wire, want := range map[backplanev1.GrantEvent_Cause]struct {
 		cause Cause
 		code  uint16
 	}{
-		subscriptionv1.GrantEvent_CAUSE_UNSPECIFIED:          {Changed, 4006},
-		subscriptionv1.GrantEvent_CAUSE_TOKEN_REVOKED:        {TokenRevoked, 4001},
-		subscriptionv1.GrantEvent_CAUSE_KEY_DELETED:          {KeyDeleted, 4001},
-		subscriptionv1.GrantEvent_CAUSE_APPLICATION_DELETED:  {ApplicationDeleted, 4006},
-		subscriptionv1.GrantEvent_CAUSE_SUBSCRIPTION_DELETED: {SubscriptionDeleted, 4006},
-		subscriptionv1.GrantEvent_CAUSE_PERSON_DELETED:       {PersonDeleted, 4006},
-		subscriptionv1.GrantEvent_CAUSE_VERSION_DELETED:      {VersionDeleted, 4006},
-		subscriptionv1.GrantEvent_CAUSE_EXPIRED:              {Expired, 4001},
-		99:                                                   {Changed, 4006},
+		backplanev1.GrantEvent_CAUSE_UNSPECIFIED:          {Changed, 4006},
+		backplanev1.GrantEvent_CAUSE_TOKEN_REVOKED:        {TokenRevoked, 4001},
+		backplanev1.GrantEvent_CAUSE_KEY_DELETED:          {KeyDeleted, 4001},
+		backplanev1.GrantEvent_CAUSE_APPLICATION_DELETED:  {ApplicationDeleted, 4006},
+		backplanev1.GrantEvent_CAUSE_SUBSCRIPTION_DELETED: {SubscriptionDeleted, 4006},
+		backplanev1.GrantEvent_CAUSE_USER_DELETED:         {UserDeleted, 4006},
+		backplanev1.GrantEvent_CAUSE_VERSION_DELETED:      {VersionDeleted, 4006},
+		backplanev1.GrantEvent_CAUSE_EXPIRED:              {Expired, 4001},
+		99:                                                {Changed, 4006},
 	} {
 		c := causeOf(wire)
 		if end := c.end([]string{"n"}); c != want.cause || end.Code != want.code {

@@ -39,7 +39,7 @@ func living(all string, name func(c byte) string, gone func(string) bool) []stri
 // apps returns two applications whose tokens can be good.
 func (s state) apps() []string {
 	return living(letters, func(c byte) string { return "applications/" + string(c) }, func(app string) bool {
-		return !s.holds(app, []string{app, keyOfApp(app), personOf(app)})
+		return !s.holds(app, []string{app, keyOfApp(app), userOf(app)})
 	})
 }
 
@@ -58,7 +58,7 @@ func (s state) versions() []string {
 
 func appOf(token string) string     { return "applications/" + token[:1] }
 func keyOfApp(app string) string    { return app + "/keys/k" }
-func personOf(app string) string    { return "people/" + app[len(app)-1:] }
+func userOf(app string) string      { return "users/" + app[len(app)-1:] }
 func grantName(token string) string { return "grants/" + token }
 
 // pair names a subscription that there is not.
@@ -88,8 +88,8 @@ func (s state) over(token string) bool {
 // judge is the truth about a token, whose time may be over, and a version.
 func (s state) judge(token, version string, over bool) Answer {
 	app := appOf(token)
-	key, person := keyOfApp(app), personOf(app)
-	base := []string{grantName(token), key, app, person}
+	key, user := keyOfApp(app), userOf(app)
+	base := []string{grantName(token), key, app, user}
 	base = append(base, s.groups[app]...)
 	if over || slices.ContainsFunc(base, func(n string) bool { return s.gone[n] }) {
 		return Answer{Denied: grant.ErrUnauthenticated, RestsOn: base}
@@ -100,7 +100,7 @@ func (s state) judge(token, version string, over bool) Answer {
 	}
 	return Answer{
 		Grant: &session.Grant{
-			Name: grantName(token), Person: person, Application: app, Subscription: sub, Key: key,
+			Name: grantName(token), User: user, Application: app, Subscription: sub, Key: key,
 			IDs: slices.Concat(base, []string{sub, version}), ExpireTime: s.expires[token],
 		},
 		RestsOn: slices.Concat(base, []string{sub, version}),
@@ -191,7 +191,7 @@ const (
 	groupsEnd = 18
 )
 
-// act does something that people do.
+// act does something that users do.
 func (c *control) act(what int, app, token, version string) string {
 	sub := c.subs[pair(app, version)]
 	exists := sub != "" && !c.gone[sub]
@@ -206,8 +206,8 @@ func (c *control) act(what int, app, token, version string) string {
 		c.remove(ApplicationDeleted, app)
 		return "delete " + app
 	case what == 5:
-		c.remove(PersonDeleted, personOf(app))
-		return "delete " + personOf(app)
+		c.remove(UserDeleted, userOf(app))
+		return "delete " + userOf(app)
 	case what == 6:
 		c.remove(VersionDeleted, version)
 		return "delete " + version
@@ -225,7 +225,7 @@ func (c *control) act(what int, app, token, version string) string {
 		return "put " + app + " in " + group
 	case what < groupsEnd && len(c.groups[app]) > 0:
 		group := c.groups[app][len(c.groups[app])-1]
-		cause := PersonDeleted
+		cause := UserDeleted
 		if what < 17 {
 			cause = Changed
 		}

@@ -19,7 +19,7 @@ const (
 	AccessTokenQuery
 )
 
-// String describes the place to a person who has to put a credential there.
+// String describes the place to a user who has to put a credential there.
 func (p Place) String() string {
 	switch p {
 	case AuthorizationHeader:

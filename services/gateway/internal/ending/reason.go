@@ -63,7 +63,7 @@ var reasons = [...]entry{
 	Revoked: {"REVOKED", Gateway, 4001,
 		"The token was revoked or its key deleted. The close comes within 1 s."},
 	Blocked: {"BLOCKED", Gateway, 4006,
-		"The subscription, application or person was deleted, or the version demoted or deleted. The close comes within 1 s."},
+		"The subscription, application or user was deleted, or the version demoted or deleted. The close comes within 1 s."},
 	OperatorClose: {"OPERATOR_CLOSE", Operator, 4010,
 		"An operator closed the session."},
 	Drain: {"DRAIN", Gateway, 1012,

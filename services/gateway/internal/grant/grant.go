@@ -19,7 +19,7 @@ const (
 	Sandbox
 )
 
-// String returns the type as it is written for people.
+// String returns the type as it is written for users.
 func (t KeyType) String() string {
 	switch t {
 	case Production:

@@ -144,7 +144,7 @@ func TestWhatTheBackendSees(t *testing.T) {
 	w.serve(backend.url + "/base?fixed=1")
 	conn := w.dial(false)
 	w.send(conn, request("/echo/1.0.0/rooms/a%20b?x=%2B%20&access_token=spare&y&x=2",
-		good+"Cookie: c=1\r\nX-Tidegate-Person: evil\r\nX-Forwarded-For: 6.6.6.6\r\nForwarded: for=6.6.6.6\r\n"+
+		good+"Cookie: c=1\r\nX-Tidegate-User: evil\r\nX-Forwarded-For: 6.6.6.6\r\nForwarded: for=6.6.6.6\r\n"+
 			"traceparent: 00-11111111111111111111111111111111-2222222222222222-01\r\ntracestate: a=b\r\n"+
 			"Sec-WebSocket-Extensions: permessage-deflate\r\nOrigin: https://o.example\r\n"))
 	if a := w.receive(conn); a.StatusCode != 101 {
@@ -155,7 +155,7 @@ func TestWhatTheBackendSees(t *testing.T) {
 		t.Errorf("target = %q, want %q", r.RequestURI, want)
 	}
 	for name, want := range map[string]string{
-		"Authorization": "", "X-Tidegate-Person": "", "Sec-Websocket-Extensions": "",
+		"Authorization": "", "X-Tidegate-User": "", "Sec-Websocket-Extensions": "",
 		"Cookie": "c=1", "Origin": "https://o.example", "Tracestate": "a=b",
 		"Traceparent":     "00-11111111111111111111111111111111-2222222222222222-01",
 		"X-Forwarded-For": "127.0.0.1", "X-Forwarded-Proto": "http", "X-Forwarded-Host": "api.example",

@@ -16,7 +16,8 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
+	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
+	usagev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/usage/v1"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/ending"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/metrics"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/session"
@@ -53,28 +54,28 @@ type Config struct {
 // Meter collects and reports. It is safe for concurrent use.
 type Meter struct {
 	cfg     Config
-	client  subscriptionv1.MeteringServiceClient
+	client  backplanev1.MeteringServiceClient
 	metrics *metrics.Metrics
 	log     *slog.Logger
 
 	rows    *rows
 	records *records
-	usage   *reporter[*subscriptionv1.Usage]
-	causes  *reporter[*subscriptionv1.SessionRecord]
+	usage   *reporter[*usagev1.Usage]
+	causes  *reporter[*usagev1.SessionRecord]
 }
 
 // New returns a meter that reports to client.
-func New(cfg Config, client subscriptionv1.MeteringServiceClient, m *metrics.Metrics, log *slog.Logger) *Meter {
+func New(cfg Config, client backplanev1.MeteringServiceClient, m *metrics.Metrics, log *slog.Logger) *Meter {
 	cfg = withDefaults(cfg)
 	t := &Meter{cfg: cfg, client: client, metrics: m, log: log}
 	t.rows = newRows(cfg.Rows)
 	t.records = newRecords(cfg.Records)
-	t.usage = &reporter[*subscriptionv1.Usage]{
-		take: func() []*subscriptionv1.Usage { return t.rows.take(usageBatch) },
+	t.usage = &reporter[*usagev1.Usage]{
+		take: func() []*usagev1.Usage { return t.rows.take(usageBatch) },
 		send: t.sendUsage,
 		drop: func(n int, err error) { t.dropped(metrics.Usage, n, err) },
 	}
-	t.causes = &reporter[*subscriptionv1.SessionRecord]{
+	t.causes = &reporter[*usagev1.SessionRecord]{
 		take: t.takeRecords,
 		send: t.sendCauses,
 		drop: func(n int, err error) { t.dropped(metrics.Records, n, err) },
@@ -211,24 +212,24 @@ func (t *Meter) dropped(kind string, n int, why error) {
 	t.log.Error("reports dropped", "kind", kind, "count", n, "error", why)
 }
 
-func (t *Meter) batch(sequence uint64) *subscriptionv1.Batch {
-	return &subscriptionv1.Batch{Gateway: t.cfg.Gateway, BootId: t.cfg.BootID, Sequence: sequence}
+func (t *Meter) batch(sequence uint64) *backplanev1.Batch {
+	return &backplanev1.Batch{Gateway: t.cfg.Gateway, BootId: t.cfg.BootID, Sequence: sequence}
 }
 
-func (t *Meter) sendUsage(ctx context.Context, sequence uint64, rows []*subscriptionv1.Usage) error {
+func (t *Meter) sendUsage(ctx context.Context, sequence uint64, rows []*usagev1.Usage) error {
 	ctx, cancel := context.WithTimeout(ctx, t.cfg.Timeout)
 	defer cancel()
-	_, err := t.client.ReportUsage(ctx, &subscriptionv1.ReportUsageRequest{Batch: t.batch(sequence), Usage: rows})
+	_, err := t.client.ReportUsage(ctx, &backplanev1.ReportUsageRequest{Batch: t.batch(sequence), Usage: rows})
 	if err != nil {
 		return fmt.Errorf("report usage, batch %d of %d rows: %w", sequence, len(rows), err)
 	}
 	return nil
 }
 
-func (t *Meter) sendCauses(ctx context.Context, sequence uint64, records []*subscriptionv1.SessionRecord) error {
+func (t *Meter) sendCauses(ctx context.Context, sequence uint64, records []*usagev1.SessionRecord) error {
 	ctx, cancel := context.WithTimeout(ctx, t.cfg.Timeout)
 	defer cancel()
-	_, err := t.client.ReportCauses(ctx, &subscriptionv1.ReportCausesRequest{Batch: t.batch(sequence), SessionRecords: records})
+	_, err := t.client.ReportSessionRecords(ctx, &backplanev1.ReportSessionRecordsRequest{Batch: t.batch(sequence), SessionRecords: records})
 	if err != nil {
 		return fmt.Errorf("report session records, batch %d of %d: %w", sequence, len(records), err)
 	}

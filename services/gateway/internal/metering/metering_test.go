@@ -22,7 +22,8 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/testing/protocmp"
 
-	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
+	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
+	usagev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/usage/v1"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/ending"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/metrics"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/session"
@@ -32,27 +33,27 @@ import (
 // network would: before a batch is taken in, or after it, when only the answer
 // is lost.
 type service struct {
-	subscriptionv1.MeteringServiceClient
+	backplanev1.MeteringServiceClient
 	t    *testing.T
 	fail func() (before, after error)
 
 	mu      sync.Mutex
-	usage   map[uint64]*subscriptionv1.ReportUsageRequest // by sequence, as first seen
-	causes  map[uint64]*subscriptionv1.ReportCausesRequest
+	usage   map[uint64]*backplanev1.ReportUsageRequest // by sequence, as first seen
+	causes  map[uint64]*backplanev1.ReportSessionRecordsRequest
 	rows    map[key]count
-	records []*subscriptionv1.SessionRecord
+	records []*usagev1.SessionRecord
 }
 
 func newService(t *testing.T) *service {
 	return &service{
 		t:     t,
-		usage: map[uint64]*subscriptionv1.ReportUsageRequest{}, causes: map[uint64]*subscriptionv1.ReportCausesRequest{},
+		usage: map[uint64]*backplanev1.ReportUsageRequest{}, causes: map[uint64]*backplanev1.ReportSessionRecordsRequest{},
 		rows: map[key]count{},
 		fail: func() (error, error) { return nil, nil },
 	}
 }
 
-func (s *service) ReportUsage(_ context.Context, req *subscriptionv1.ReportUsageRequest, _ ...grpc.CallOption) (*subscriptionv1.ReportUsageResponse, error) {
+func (s *service) ReportUsage(_ context.Context, req *backplanev1.ReportUsageRequest, _ ...grpc.CallOption) (*backplanev1.ReportUsageResponse, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	before, after := s.fail()
@@ -74,10 +75,10 @@ func (s *service) ReportUsage(_ context.Context, req *subscriptionv1.ReportUsage
 		s.usage[n] = proto.CloneOf(req)
 		s.take(req)
 	}
-	return &subscriptionv1.ReportUsageResponse{Duplicate: first != nil}, after
+	return &backplanev1.ReportUsageResponse{Duplicate: first != nil}, after
 }
 
-func (s *service) take(req *subscriptionv1.ReportUsageRequest) {
+func (s *service) take(req *backplanev1.ReportUsageRequest) {
 	for _, u := range req.GetUsage() {
 		k := key{u.GetSubscription(), u.GetApplication(), u.GetVersion(), u.GetHour().GetSeconds()}
 		c := s.rows[k]
@@ -86,11 +87,11 @@ func (s *service) take(req *subscriptionv1.ReportUsageRequest) {
 	}
 }
 
-func counted(t *subscriptionv1.Traffic) ending.Count {
+func counted(t *usagev1.Traffic) ending.Count {
 	return ending.Count{Messages: t.GetMessages(), Frames: t.GetFrames(), Payload: t.GetPayloadBytes(), Wire: t.GetWireBytes()}
 }
 
-func (s *service) ReportCauses(_ context.Context, req *subscriptionv1.ReportCausesRequest, _ ...grpc.CallOption) (*subscriptionv1.ReportCausesResponse, error) {
+func (s *service) ReportSessionRecords(_ context.Context, req *backplanev1.ReportSessionRecordsRequest, _ ...grpc.CallOption) (*backplanev1.ReportSessionRecordsResponse, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	before, after := s.fail()
@@ -106,7 +107,7 @@ func (s *service) ReportCauses(_ context.Context, req *subscriptionv1.ReportCaus
 		s.causes[n] = proto.CloneOf(req)
 		s.records = append(s.records, req.GetSessionRecords()...)
 	}
-	return &subscriptionv1.ReportCausesResponse{Duplicate: first != nil}, after
+	return &backplanev1.ReportSessionRecordsResponse{Duplicate: first != nil}, after
 }
 
 // nothing is a registry without sessions.
@@ -114,7 +115,7 @@ type nothing struct{}
 
 func (nothing) Collect(func(*session.Session, ending.Totals)) {}
 
-func newMeter(t *testing.T, cfg Config, client subscriptionv1.MeteringServiceClient) (*Meter, *prometheus.Registry) {
+func newMeter(t *testing.T, cfg Config, client backplanev1.MeteringServiceClient) (*Meter, *prometheus.Registry) {
 	t.Helper()
 	reg := prometheus.NewRegistry()
 	cfg.Gateway, cfg.BootID = "gateway-1", "boot"
@@ -323,13 +324,13 @@ func TestRecordIsReportedWhole(t *testing.T) {
 	if err := m.causes.flush(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	want := &subscriptionv1.SessionRecord{
+	want := &usagev1.SessionRecord{
 		Name: "sessionRecords/ref0", Session: "gateways/gateway-1/sessions/ref0", Version: "apis/a/versions/0",
 		Application: "applications/1", Subscription: "subscriptions/0", Grant: "grants/1", ClientAddress: "192.0.2.1:1234",
-		StartTime: stamp(at), EndTime: stamp(at.Add(time.Second)), EndedBy: subscriptionv1.SessionRecord_PARTY_GATEWAY, Cause: "REVOKED",
+		StartTime: stamp(at), EndTime: stamp(at.Add(time.Second)), EndedBy: usagev1.SessionRecord_PARTY_GATEWAY, Cause: "REVOKED",
 		ClientCode: 1000, ClientSentCode: 4001, BackendCode: 1005, BackendSentCode: 1001,
-		Inbound:         &subscriptionv1.Traffic{Messages: 1, Frames: 2, PayloadBytes: 3, WireBytes: 4},
-		Outbound:        &subscriptionv1.Traffic{Messages: 5},
+		Inbound:         &usagev1.Traffic{Messages: 1, Frames: 2, PayloadBytes: 3, WireBytes: 4},
+		Outbound:        &usagev1.Traffic{Messages: 5},
 		LastInboundTime: stamp(at), Cut: true, RouteRevision: 77, Detail: "one two \uFFFD" + strings.Repeat("ä", 246),
 	}
 	if diff := cmp.Diff(want, s.records[0], protocmp.Transform()); diff != "" {

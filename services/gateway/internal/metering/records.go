@@ -8,7 +8,7 @@ import (
 
 	"google.golang.org/protobuf/types/known/timestamppb"
 
-	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
+	usagev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/usage/v1"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/ending"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/session"
 )
@@ -75,25 +75,25 @@ func (r *records) take(n int) []session.Record {
 }
 
 // takeRecords takes a batch of records as they are reported.
-func (t *Meter) takeRecords() []*subscriptionv1.SessionRecord {
+func (t *Meter) takeRecords() []*usagev1.SessionRecord {
 	taken := t.records.take(recordsBatch)
-	out := make([]*subscriptionv1.SessionRecord, len(taken))
+	out := make([]*usagev1.SessionRecord, len(taken))
 	for i := range taken {
 		out[i] = t.convert(&taken[i])
 	}
 	return out
 }
 
-var parties = map[ending.Party]subscriptionv1.SessionRecord_Party{
-	ending.Client:   subscriptionv1.SessionRecord_PARTY_CLIENT,
-	ending.Backend:  subscriptionv1.SessionRecord_PARTY_BACKEND,
-	ending.Gateway:  subscriptionv1.SessionRecord_PARTY_GATEWAY,
-	ending.Operator: subscriptionv1.SessionRecord_PARTY_OPERATOR,
+var parties = map[ending.Party]usagev1.SessionRecord_Party{
+	ending.Client:   usagev1.SessionRecord_PARTY_CLIENT,
+	ending.Backend:  usagev1.SessionRecord_PARTY_BACKEND,
+	ending.Gateway:  usagev1.SessionRecord_PARTY_GATEWAY,
+	ending.Operator: usagev1.SessionRecord_PARTY_OPERATOR,
 }
 
 // convert returns a record as it is reported.
-func (t *Meter) convert(r *session.Record) *subscriptionv1.SessionRecord {
-	out := &subscriptionv1.SessionRecord{
+func (t *Meter) convert(r *session.Record) *usagev1.SessionRecord {
+	out := &usagev1.SessionRecord{
 		Name:             "sessionRecords/" + r.Ref,
 		Session:          "gateways/" + t.cfg.Gateway + "/sessions/" + r.Ref,
 		Version:          r.Route.Version,

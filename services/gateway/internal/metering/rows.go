@@ -6,7 +6,7 @@ import (
 
 	"google.golang.org/protobuf/types/known/timestamppb"
 
-	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
+	usagev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/usage/v1"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/ending"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/session"
 )
@@ -101,16 +101,16 @@ func (r *rows) len() int {
 }
 
 // take removes and returns up to n rows.
-func (r *rows) take(n int) []*subscriptionv1.Usage {
+func (r *rows) take(n int) []*usagev1.Usage {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	out := make([]*subscriptionv1.Usage, 0, min(n, len(r.byID)))
+	out := make([]*usagev1.Usage, 0, min(n, len(r.byID)))
 	for k, c := range r.byID {
 		if len(out) == n {
 			break
 		}
 		delete(r.byID, k)
-		out = append(out, &subscriptionv1.Usage{
+		out = append(out, &usagev1.Usage{
 			Subscription: k.subscription,
 			Application:  k.application,
 			Version:      k.version,
@@ -123,6 +123,6 @@ func (r *rows) take(n int) []*subscriptionv1.Usage {
 	return out
 }
 
-func traffic(c ending.Count) *subscriptionv1.Traffic {
-	return &subscriptionv1.Traffic{Messages: c.Messages, Frames: c.Frames, PayloadBytes: c.Payload, WireBytes: c.Wire}
+func traffic(c ending.Count) *usagev1.Traffic {
+	return &usagev1.Traffic{Messages: c.Messages, Frames: c.Frames, PayloadBytes: c.Payload, WireBytes: c.Wire}
 }

@@ -16,7 +16,7 @@ import (
 type Problem struct {
 	Status int
 	Code   string  // for programs: upper case, fixed
-	Detail string  // for people: a sentence without secrets
+	Detail string  // for users: a sentence without secrets
 	Header []Field // beside those that every refusal has
 	Cause  error   // for the log only
 }

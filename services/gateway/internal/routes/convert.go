@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 
+	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/credential"
 )
@@ -27,7 +28,7 @@ func (r *Route) Missing() []string {
 
 // FromProto converts a route. What it says in words that this gateway does not
 // know becomes a feature that the gateway lacks.
-func FromProto(p *catalogv1.Route) (*Route, error) {
+func FromProto(p *backplanev1.Route) (*Route, error) {
 	r := &Route{
 		Name:        p.GetName(),
 		API:         p.GetApi(),
@@ -55,7 +56,7 @@ func FromProto(p *catalogv1.Route) (*Route, error) {
 	return r, nil
 }
 
-func published(p *catalogv1.Route) bool { return p.GetState() == catalogv1.Version_STATE_PUBLISHED }
+func published(p *backplanev1.Route) bool { return p.GetState() == catalogv1.Version_STATE_PUBLISHED }
 
 // endpoint parses a backend's address, nil for none.
 func endpoint(raw string) (*Endpoint, error) {

@@ -15,7 +15,7 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
-	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
+	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
 	"github.com/tidegatehq/tidegate/services/kit/seal"
 )
 
@@ -38,7 +38,7 @@ type Disk struct {
 	delay time.Duration
 
 	mu    sync.Mutex
-	next  []*catalogv1.Route // to be saved; nil: nothing
+	next  []*backplanev1.Route // to be saved; nil: nothing
 	dirty chan struct{}
 }
 
@@ -48,7 +48,7 @@ func NewDisk(path string, key *seal.Key, log *slog.Logger) *Disk {
 }
 
 // Load returns what is in the file, nil where there is nothing that can be used.
-func (d *Disk) Load() []*catalogv1.Route {
+func (d *Disk) Load() []*backplanev1.Route {
 	list, err := d.load()
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -61,7 +61,7 @@ func (d *Disk) Load() []*catalogv1.Route {
 	return list
 }
 
-func (d *Disk) load() ([]*catalogv1.Route, error) {
+func (d *Disk) load() ([]*backplanev1.Route, error) {
 	info, err := os.Stat(d.path)
 	if err != nil {
 		return nil, err
@@ -77,7 +77,7 @@ func (d *Disk) load() ([]*catalogv1.Route, error) {
 	if err != nil {
 		return nil, err
 	}
-	snapshot := &catalogv1.RouteSnapshot{}
+	snapshot := &backplanev1.RouteSnapshot{}
 	if err := proto.Unmarshal(plain, snapshot); err != nil {
 		return nil, fmt.Errorf("decode: %w", err)
 	}
@@ -86,11 +86,11 @@ func (d *Disk) load() ([]*catalogv1.Route, error) {
 
 // Save notes what is to be in the file; Run writes it. It keeps the list, whose
 // routes nobody changes.
-func (d *Disk) Save(list []*catalogv1.Route) {
+func (d *Disk) Save(list []*backplanev1.Route) {
 	d.mu.Lock()
 	d.next = slices.Clip(list)
 	if d.next == nil {
-		d.next = []*catalogv1.Route{}
+		d.next = []*backplanev1.Route{}
 	}
 	d.mu.Unlock()
 	select {
@@ -129,9 +129,9 @@ func (d *Disk) flush() {
 }
 
 // write replaces the file in one step.
-func (d *Disk) write(list []*catalogv1.Route) error {
-	slices.SortFunc(list, func(a, b *catalogv1.Route) int { return strings.Compare(a.GetName(), b.GetName()) })
-	plain, err := proto.Marshal(&catalogv1.RouteSnapshot{Routes: list})
+func (d *Disk) write(list []*backplanev1.Route) error {
+	slices.SortFunc(list, func(a, b *backplanev1.Route) int { return strings.Compare(a.GetName(), b.GetName()) })
+	plain, err := proto.Marshal(&backplanev1.RouteSnapshot{Routes: list})
 	if err != nil {
 		return fmt.Errorf("encode: %w", err)
 	}

@@ -13,7 +13,7 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
-	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
+	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
 	"github.com/tidegatehq/tidegate/services/kit/seal"
 )
 
@@ -21,7 +21,7 @@ func TestDisk(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "routes.sealed")
 	key := seal.New()
 	d := NewDisk(path, key, slog.New(slog.DiscardHandler))
-	list := []*catalogv1.Route{message("/b"), message("/a")}
+	list := []*backplanev1.Route{message("/b"), message("/a")}
 	d.Save(list)
 	d.flush()
 	got := NewDisk(path, key, slog.New(slog.DiscardHandler)).Load()
@@ -45,7 +45,7 @@ func TestDisk(t *testing.T) {
 func TestDiskIgnoresWhatItCannotRead(t *testing.T) {
 	good := func(path string, key *seal.Key) {
 		d := NewDisk(path, key, slog.New(slog.DiscardHandler))
-		d.Save([]*catalogv1.Route{message("/a")})
+		d.Save([]*backplanev1.Route{message("/a")})
 		d.flush()
 	}
 	key := seal.New()
@@ -99,12 +99,12 @@ func TestDiskJoinsWritesAndWritesTheLast(t *testing.T) {
 		ctx, stop := gocontext.WithCancel(t.Context())
 		done := make(chan error, 1)
 		go func() { done <- d.Run(ctx) }()
-		d.Save([]*catalogv1.Route{message("/a")})
+		d.Save([]*backplanev1.Route{message("/a")})
 		time.Sleep(saveDelay / 2)
 		if _, err := os.Stat(path); err == nil {
 			t.Error("the file is written at once, want a delay")
 		}
-		d.Save([]*catalogv1.Route{message("/b")})
+		d.Save([]*backplanev1.Route{message("/b")})
 		time.Sleep(saveDelay)
 		synctest.Wait()
 		if got := d.Load(); len(got) != 1 || got[0].GetContext() != "/b" {
@@ -126,7 +126,7 @@ func TestDiskKeepsTheOldFileWhenItCannotWrite(t *testing.T) {
 	path := filepath.Join(dir, "gone", "routes.sealed")
 	var log bytes.Buffer
 	d := NewDisk(path, seal.New(), slog.New(slog.NewTextHandler(&log, nil)))
-	d.Save([]*catalogv1.Route{message("/a")})
+	d.Save([]*backplanev1.Route{message("/a")})
 	d.flush()
 	if !strings.Contains(log.String(), "routes not written to disk") {
 		t.Errorf("the log is %q, want the failure", log.String())

@@ -30,7 +30,7 @@ type Route struct {
 	Name        string // apis/{api}/versions/{version}
 	API         string // apis/{api}
 	DisplayName string // the API's
-	Owner       string // people/{person}
+	Owner       string // users/{user}
 	Context     string // as "/echo" or "/team/echo"
 	Version     string // as "1.0.0"
 	Default     bool   // /{context} without a version leads here

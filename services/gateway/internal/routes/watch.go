@@ -11,8 +11,7 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
-	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
-	watchv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/watch/v1"
+	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/ending"
 	"github.com/tidegatehq/tidegate/services/kit/watch"
 )
@@ -24,25 +23,25 @@ type Sessions interface {
 
 // Saver keeps a copy of the routes for the next start; Disk does.
 type Saver interface {
-	Save(list []*catalogv1.Route)
+	Save(list []*backplanev1.Route)
 }
 
 // Watch is the watch of routes.
-type Watch = watch.Follower[catalogv1.WatchRoutesRequest, catalogv1.WatchRoutesResponse]
+type Watch = watch.Follower[backplanev1.WatchRoutesRequest, backplanev1.WatchRoutesResponse]
 
 // NewWatch returns the watch that keeps k current; its Run follows.
-func NewWatch(client catalogv1.RouteServiceClient, hello *watchv1.Hello, k *Keeper, log *slog.Logger, now func() time.Time) *Watch {
-	return watch.NewFollower(watch.Client[catalogv1.WatchRoutesRequest, catalogv1.WatchRoutesResponse]{
-		Open: func(ctx gocontext.Context) (watch.ClientStream[catalogv1.WatchRoutesRequest, catalogv1.WatchRoutesResponse], error) {
+func NewWatch(client backplanev1.RouteServiceClient, hello *backplanev1.Hello, k *Keeper, log *slog.Logger, now func() time.Time) *Watch {
+	return watch.NewFollower(watch.Client[backplanev1.WatchRoutesRequest, backplanev1.WatchRoutesResponse]{
+		Open: func(ctx gocontext.Context) (watch.ClientStream[backplanev1.WatchRoutesRequest, backplanev1.WatchRoutesResponse], error) {
 			return client.WatchRoutes(ctx)
 		},
-		Hello: func(h *watchv1.Hello) *catalogv1.WatchRoutesRequest {
-			return &catalogv1.WatchRoutesRequest{Body: &catalogv1.WatchRoutesRequest_Hello{Hello: h}}
+		Hello: func(h *backplanev1.Hello) *backplanev1.WatchRoutesRequest {
+			return &backplanev1.WatchRoutesRequest{Body: &backplanev1.WatchRoutesRequest_Hello{Hello: h}}
 		},
-		Ack: func(a *watchv1.Ack) *catalogv1.WatchRoutesRequest {
-			return &catalogv1.WatchRoutesRequest{Body: &catalogv1.WatchRoutesRequest_Ack{Ack: a}}
+		Ack: func(a *backplanev1.Ack) *backplanev1.WatchRoutesRequest {
+			return &backplanev1.WatchRoutesRequest{Body: &backplanev1.WatchRoutesRequest_Ack{Ack: a}}
 		},
-		Read: func(m *catalogv1.WatchRoutesResponse) watch.Message {
+		Read: func(m *backplanev1.WatchRoutesResponse) watch.Message {
 			return watch.Message{
 				Begin: m.GetBegin(), End: m.GetSnapshotEnd(),
 				Change: m.GetChange().GetPosition(), Heartbeat: m.GetHeartbeat(),
@@ -60,7 +59,7 @@ type Keeper struct {
 	saver    Saver
 	maxAge   time.Duration
 	log      *slog.Logger
-	known    map[string]*catalogv1.Route // by name, as they came
+	known    map[string]*backplanev1.Route // by name, as they came
 }
 
 // NewKeeper returns a keeper of store. maxAge is that of routes that have none of
@@ -68,12 +67,12 @@ type Keeper struct {
 func NewKeeper(store *Store, sessions Sessions, saver Saver, maxAge time.Duration, log *slog.Logger) *Keeper {
 	return &Keeper{
 		store: store, sessions: sessions, saver: saver, maxAge: maxAge, log: log,
-		known: map[string]*catalogv1.Route{},
+		known: map[string]*backplanev1.Route{},
 	}
 }
 
 // Preload serves the routes of an earlier run until the catalog is heard.
-func (k *Keeper) Preload(list []*catalogv1.Route) {
+func (k *Keeper) Preload(list []*backplanev1.Route) {
 	if len(list) == 0 {
 		return
 	}
@@ -83,8 +82,8 @@ func (k *Keeper) Preload(list []*catalogv1.Route) {
 }
 
 // Reset makes the table that of a snapshot.
-func (k *Keeper) Reset(_ gocontext.Context, at watch.At, pieces []*catalogv1.WatchRoutesResponse) (watch.Result, error) {
-	var list []*catalogv1.Route
+func (k *Keeper) Reset(_ gocontext.Context, at watch.At, pieces []*backplanev1.WatchRoutesResponse) (watch.Result, error) {
+	var list []*backplanev1.Route
 	for _, p := range pieces {
 		list = append(list, p.GetSnapshot().GetRoutes()...)
 	}
@@ -94,7 +93,7 @@ func (k *Keeper) Reset(_ gocontext.Context, at watch.At, pieces []*catalogv1.Wat
 }
 
 // Apply makes the changes of an event.
-func (k *Keeper) Apply(_ gocontext.Context, at watch.At, m *catalogv1.WatchRoutesResponse) (watch.Result, error) {
+func (k *Keeper) Apply(_ gocontext.Context, at watch.At, m *backplanev1.WatchRoutesResponse) (watch.Result, error) {
 	e := m.GetChange().GetEvent()
 	if len(e.GetRoutes())+len(e.GetRemovedRoutes()) == 0 {
 		return watch.Result{}, nil
@@ -115,7 +114,7 @@ func (k *Keeper) result(at watch.At, ended int, err error) watch.Result {
 }
 
 // replace makes the table that of a list.
-func (k *Keeper) replace(list []*catalogv1.Route) (ended int, err error) {
+func (k *Keeper) replace(list []*backplanev1.Route) (ended int, err error) {
 	gone := maps.Clone(k.known)
 	for _, r := range list {
 		delete(gone, r.GetName())
@@ -127,7 +126,7 @@ func (k *Keeper) replace(list []*catalogv1.Route) (ended int, err error) {
 // the same to the bit. The table is swapped before sessions are looked for:
 // a handshake that finds the new table is refused by it, one that found the old
 // one has registered its session or looks at the table again after it has.
-func (k *Keeper) change(put []*catalogv1.Route, remove []string) (ended int, err error) {
+func (k *Keeper) change(put []*backplanev1.Route, remove []string) (ended int, err error) {
 	var c Changes
 	var wrong []error
 	for _, name := range remove {

@@ -11,6 +11,7 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/durationpb"
 
+	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/credential"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/ending"
@@ -43,13 +44,13 @@ func (e *ended) take() []string {
 }
 
 // saved counts what was to be saved.
-type saved struct{ lists [][]*catalogv1.Route }
+type saved struct{ lists [][]*backplanev1.Route }
 
-func (s *saved) Save(list []*catalogv1.Route) { s.lists = append(s.lists, list) }
+func (s *saved) Save(list []*backplanev1.Route) { s.lists = append(s.lists, list) }
 
 // message returns the route of version 1 at a context.
-func message(context string, more ...func(*catalogv1.Route)) *catalogv1.Route {
-	r := &catalogv1.Route{
+func message(context string, more ...func(*backplanev1.Route)) *backplanev1.Route {
+	r := &backplanev1.Route{
 		Name: "apis" + context + "/versions/1", Api: "apis" + context, DisplayName: context,
 		Context: context, Version: "1", State: catalogv1.Version_STATE_PUBLISHED,
 		Endpoints: &catalogv1.Endpoints{Production: "ws://127.0.0.1:1/x"}, Revision: 1,
@@ -60,21 +61,21 @@ func message(context string, more ...func(*catalogv1.Route)) *catalogv1.Route {
 	return r
 }
 
-func demoted(r *catalogv1.Route) { r.State = catalogv1.Version_STATE_CREATED }
+func demoted(r *backplanev1.Route) { r.State = catalogv1.Version_STATE_CREATED }
 
-func pieces(lists ...[]*catalogv1.Route) []*catalogv1.WatchRoutesResponse {
-	var all []*catalogv1.WatchRoutesResponse
+func pieces(lists ...[]*backplanev1.Route) []*backplanev1.WatchRoutesResponse {
+	var all []*backplanev1.WatchRoutesResponse
 	for _, list := range lists {
-		all = append(all, &catalogv1.WatchRoutesResponse{Body: &catalogv1.WatchRoutesResponse_Snapshot{
-			Snapshot: &catalogv1.RouteSnapshot{Routes: list},
+		all = append(all, &backplanev1.WatchRoutesResponse{Body: &backplanev1.WatchRoutesResponse_Snapshot{
+			Snapshot: &backplanev1.RouteSnapshot{Routes: list},
 		}})
 	}
 	return all
 }
 
-func edit1(number uint64, e *catalogv1.RouteEvent) (watch.At, *catalogv1.WatchRoutesResponse) {
-	return watch.At{Number: number}, &catalogv1.WatchRoutesResponse{Body: &catalogv1.WatchRoutesResponse_Change{
-		Change: &catalogv1.RouteChange{Event: e},
+func edit1(number uint64, e *backplanev1.RouteEvent) (watch.At, *backplanev1.WatchRoutesResponse) {
+	return watch.At{Number: number}, &backplanev1.WatchRoutesResponse{Body: &backplanev1.WatchRoutesResponse_Change{
+		Change: &backplanev1.RouteChange{Event: e},
 	}}
 }
 
@@ -86,7 +87,7 @@ func keeper(t *testing.T) (*Keeper, *Store, *ended, *saved) {
 	return NewKeeper(store, e, disk, time.Hour, slog.New(slog.DiscardHandler)), store, e, disk
 }
 
-func (k *Keeper) mustReset(t *testing.T, lists ...[]*catalogv1.Route) watch.Result {
+func (k *Keeper) mustReset(t *testing.T, lists ...[]*backplanev1.Route) watch.Result {
 	t.Helper()
 	r, err := k.Reset(t.Context(), watch.At{Number: 7}, pieces(lists...))
 	if err != nil {
@@ -95,7 +96,7 @@ func (k *Keeper) mustReset(t *testing.T, lists ...[]*catalogv1.Route) watch.Resu
 	return r
 }
 
-func (k *Keeper) mustApply(t *testing.T, e *catalogv1.RouteEvent) watch.Result {
+func (k *Keeper) mustApply(t *testing.T, e *backplanev1.RouteEvent) watch.Result {
 	t.Helper()
 	at, m := edit1(8, e)
 	r, err := k.Apply(t.Context(), at, m)
@@ -108,7 +109,7 @@ func (k *Keeper) mustApply(t *testing.T, e *catalogv1.RouteEvent) watch.Result {
 func TestKeeperFollows(t *testing.T) {
 	k, store, sessions, _ := keeper(t)
 	a, b, c := message("/a"), message("/b"), message("/c", demoted)
-	k.mustReset(t, []*catalogv1.Route{a, b}, []*catalogv1.Route{c})
+	k.mustReset(t, []*backplanev1.Route{a, b}, []*backplanev1.Route{c})
 	if got := store.Load().Len(); got != 3 {
 		t.Fatalf("after the snapshot there are %d routes, want 3", got)
 	}
@@ -121,7 +122,7 @@ func TestKeeperFollows(t *testing.T) {
 
 	edited := proto.CloneOf(a)
 	edited.Endpoints.Production = "ws://127.0.0.1:2/y"
-	k.mustApply(t, &catalogv1.RouteEvent{Routes: []*catalogv1.Route{edited}})
+	k.mustApply(t, &backplanev1.RouteEvent{Routes: []*backplanev1.Route{edited}})
 	if got := store.Load().Get(a.Name).Production.Addr; got != "127.0.0.1:2" {
 		t.Errorf("an edited route leads to %s, want 127.0.0.1:2", got)
 	}
@@ -131,7 +132,7 @@ func TestKeeperFollows(t *testing.T) {
 
 	down := proto.CloneOf(edited)
 	demoted(down)
-	r := k.mustApply(t, &catalogv1.RouteEvent{Routes: []*catalogv1.Route{down}, RemovedRoutes: []string{b.Name, "apis/unknown/versions/1"}})
+	r := k.mustApply(t, &backplanev1.RouteEvent{Routes: []*backplanev1.Route{down}, RemovedRoutes: []string{b.Name, "apis/unknown/versions/1"}})
 	if got := sessions.take(); !slices.Equal(got, []string{a.Name, b.Name}) || r.SessionsClosed != 2 {
 		t.Errorf("demoting one and removing one ended %q, closed %d, want both", got, r.SessionsClosed)
 	}
@@ -147,13 +148,13 @@ func TestKeeperFollows(t *testing.T) {
 
 func TestKeeperTouchesNothingWithoutAChange(t *testing.T) {
 	k, store, sessions, disk := keeper(t)
-	list := []*catalogv1.Route{message("/a"), message("/b")}
+	list := []*backplanev1.Route{message("/a"), message("/b")}
 	k.mustReset(t, list)
 	table := store.Load()
-	again := []*catalogv1.Route{proto.CloneOf(list[1]), proto.CloneOf(list[0])}
+	again := []*backplanev1.Route{proto.CloneOf(list[1]), proto.CloneOf(list[0])}
 	k.mustReset(t, again)
-	k.mustApply(t, &catalogv1.RouteEvent{Routes: again})
-	k.mustApply(t, &catalogv1.RouteEvent{Plans: []*catalogv1.Plan{{Name: "plans/gold"}}})
+	k.mustApply(t, &backplanev1.RouteEvent{Routes: again})
+	k.mustApply(t, &backplanev1.RouteEvent{Plans: []*catalogv1.Plan{{Name: "plans/gold"}}})
 	k.mustApply(t, nil)
 	if store.Load() != table {
 		t.Error("the same routes again swapped the table")
@@ -165,7 +166,7 @@ func TestKeeperTouchesNothingWithoutAChange(t *testing.T) {
 		t.Errorf("the same routes again ended the sessions of %q", got)
 	}
 	old := table.Get(list[0].Name)
-	k.mustApply(t, &catalogv1.RouteEvent{Routes: []*catalogv1.Route{message("/c")}})
+	k.mustApply(t, &backplanev1.RouteEvent{Routes: []*backplanev1.Route{message("/c")}})
 	if store.Load().Get(list[0].Name) != old {
 		t.Error("adding a route replaced another")
 	}
@@ -173,9 +174,9 @@ func TestKeeperTouchesNothingWithoutAChange(t *testing.T) {
 
 func TestKeeperResetReplaces(t *testing.T) {
 	k, store, sessions, _ := keeper(t)
-	k.mustReset(t, []*catalogv1.Route{message("/a"), message("/b")})
+	k.mustReset(t, []*backplanev1.Route{message("/a"), message("/b")})
 	kept := store.Load().Get("apis/b/versions/1")
-	k.mustReset(t, []*catalogv1.Route{message("/b"), message("/c")})
+	k.mustReset(t, []*backplanev1.Route{message("/b"), message("/c")})
 	if got := sessions.take(); !slices.Equal(got, []string{"apis/a/versions/1"}) {
 		t.Errorf("the second snapshot ended %q, want the version that is gone", got)
 	}
@@ -203,10 +204,10 @@ func TestKeeperFirstSnapshotCountsThoughEmpty(t *testing.T) {
 func TestKeeperReportsWhatItCannotServe(t *testing.T) {
 	k, store, sessions, _ := keeper(t)
 	good := message("/a")
-	k.mustReset(t, []*catalogv1.Route{good})
+	k.mustReset(t, []*backplanev1.Route{good})
 	bad := proto.CloneOf(good)
 	bad.Endpoints.Production = "ftp://nowhere"
-	r := k.mustApply(t, &catalogv1.RouteEvent{Routes: []*catalogv1.Route{bad, message("/b")}})
+	r := k.mustApply(t, &backplanev1.RouteEvent{Routes: []*backplanev1.Route{bad, message("/b")}})
 	if !strings.Contains(r.Failure, good.Name) || !strings.Contains(r.Failure, "scheme") {
 		t.Errorf("the failure is %q, want the route and why", r.Failure)
 	}
@@ -216,20 +217,20 @@ func TestKeeperReportsWhatItCannotServe(t *testing.T) {
 	if got := sessions.take(); len(got) != 0 {
 		t.Errorf("a route that is published and cannot be served ended the sessions of %q", got)
 	}
-	if r := k.mustApply(t, &catalogv1.RouteEvent{Routes: []*catalogv1.Route{good}}); r.Failure != "" || store.Load().Get(good.Name) == nil {
+	if r := k.mustApply(t, &backplanev1.RouteEvent{Routes: []*backplanev1.Route{good}}); r.Failure != "" || store.Load().Get(good.Name) == nil {
 		t.Errorf("the route put right is not served: %q", r.Failure)
 	}
 	bad = proto.CloneOf(bad)
 	bad.State = catalogv1.Version_STATE_CREATED
-	k.mustApply(t, &catalogv1.RouteEvent{Routes: []*catalogv1.Route{bad}})
+	k.mustApply(t, &backplanev1.RouteEvent{Routes: []*backplanev1.Route{bad}})
 	if got := sessions.take(); !slices.Equal(got, []string{good.Name}) {
 		t.Errorf("a route that cannot be served and was demoted ended the sessions of %q, want its own", got)
 	}
 }
 
 func TestFromProto(t *testing.T) {
-	p := message("/a", func(r *catalogv1.Route) {
-		r.Owner, r.Default, r.Requires = "people/1", true, []string{"time-travel"}
+	p := message("/a", func(r *backplanev1.Route) {
+		r.Owner, r.Default, r.Requires = "users/1", true, []string{"time-travel"}
 		r.Endpoints.Sandbox = "wss://sandbox/s"
 		r.AllowedOrigins = []string{"https://example.com"}
 		r.MaxSessionAge = durationpb.New(time.Minute)
@@ -247,7 +248,7 @@ func TestFromProto(t *testing.T) {
 		r.Origins.List(), r.MaxAge, r.Schemes, r.Places, r.Revision,
 	})
 	want := fmt.Sprint([]any{
-		p.Name, p.Api, "people/1", "/a", "1", true, true, "ws://127.0.0.1:1/x", "wss://sandbox/s",
+		p.Name, p.Api, "users/1", "/a", "1", true, true, "ws://127.0.0.1:1/x", "wss://sandbox/s",
 		[]string{"https://example.com"}, time.Minute, []Scheme{SchemeOAuth2}, []credential.Place{credential.AccessTokenQuery}, 1,
 	})
 	if got != want {
@@ -260,10 +261,10 @@ func TestFromProto(t *testing.T) {
 	if err != nil || plain.Open() || !plain.Accepts(SchemeOAuth2) || len(plain.Places) != 2 || len(plain.Missing()) != 0 {
 		t.Errorf("FromProto of a plain route = %+v, %v, want the defaults", plain, err)
 	}
-	for name, spoil := range map[string]func(*catalogv1.Route){
-		"no endpoint": func(r *catalogv1.Route) { r.Endpoints = nil },
-		"bad sandbox": func(r *catalogv1.Route) { r.Endpoints.Sandbox = "ws://" },
-		"bad origin":  func(r *catalogv1.Route) { r.AllowedOrigins = []string{"x"} },
+	for name, spoil := range map[string]func(*backplanev1.Route){
+		"no endpoint": func(r *backplanev1.Route) { r.Endpoints = nil },
+		"bad sandbox": func(r *backplanev1.Route) { r.Endpoints.Sandbox = "ws://" },
+		"bad origin":  func(r *backplanev1.Route) { r.AllowedOrigins = []string{"x"} },
 	} {
 		if r, err := FromProto(message("/a", spoil)); err == nil {
 			t.Errorf("FromProto with %s = %+v, want an error", name, r)

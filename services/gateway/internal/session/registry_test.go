@@ -46,7 +46,7 @@ func TestList(t *testing.T) {
 // TestIndex finds sessions by what they rest on, compared with a plain search,
 // while sessions come, go and change their grants.
 func TestIndex(t *testing.T) {
-	names := []string{"grants/1", "grants/2", "people/1", "people/2", "applications/1", "apis/1", "apis/1/versions/1", "routes/1", "none"}
+	names := []string{"grants/1", "grants/2", "users/1", "users/2", "applications/1", "apis/1", "apis/1/versions/1", "routes/1", "none"}
 	routes := []*Route{
 		{API: "apis/1", Version: "apis/1/versions/1", Name: "routes/1"},
 		{API: "apis/1", Version: "apis/1/versions/2", Name: "routes/2"},
@@ -143,7 +143,7 @@ func BenchmarkEndWhere(b *testing.B) {
 	r := NewRegistry(Config{}, func(Record) {})
 	for i := range 20_000 {
 		_, err := r.New(context.Background(), Info{
-			Route: testRoute, Grant: &Grant{IDs: []string{fmt.Sprint("applications/", i), fmt.Sprint("people/", i%100)}},
+			Route: testRoute, Grant: &Grant{IDs: []string{fmt.Sprint("applications/", i), fmt.Sprint("users/", i%100)}},
 		})
 		if err != nil {
 			b.Fatal(err)

@@ -23,7 +23,7 @@ type Route struct {
 // grant and never changed.
 type Grant struct {
 	Name         string   // grants/{token or key id}
-	Person       string   // people/{person}
+	User         string   // users/{user}
 	Application  string   // applications/{application}
 	Subscription string   // subscriptions/{subscription}
 	Key          string   // applications/{application}/keys/{key}

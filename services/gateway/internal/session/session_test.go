@@ -290,14 +290,14 @@ func TestEndInHandshake(t *testing.T) {
 // TestEndBeforeStart ends a session in the moment between its 101 and its start.
 func TestEndBeforeStart(t *testing.T) {
 	b := newBench(t)
-	s := b.register("people/p")
-	b.EndWhere(ending.New(ending.Blocked, "person removed"), "people/p")
+	s := b.register("users/p")
+	b.EndWhere(ending.New(ending.Blocked, "user removed"), "users/p")
 	client, backend := b.start(s)
 	if got, want := client.expectClose(4006), "BLOCKED ref="+s.Ref(); got != want {
 		t.Errorf("reason = %q, want %q", got, want)
 	}
 	backend.expectClose(1001)
-	if r := b.record(); r.Ending.Reason != ending.Blocked || r.Ending.Detail != "person removed" || r.ClientLeg.Sent != 4006 {
+	if r := b.record(); r.Ending.Reason != ending.Blocked || r.Ending.Detail != "user removed" || r.ClientLeg.Sent != 4006 {
 		t.Errorf("record = %+v", r)
 	}
 }
@@ -349,12 +349,12 @@ func TestOperatorCloses(t *testing.T) {
 	b := newBench(t)
 	s := b.register()
 	client, backend := b.start(s)
-	if !s.End(ending.New(ending.OperatorClose, "by people/admin")) {
+	if !s.End(ending.New(ending.OperatorClose, "by users/admin")) {
 		t.Error("End = false")
 	}
 	client.expectClose(4010)
 	backend.expectClose(1001)
-	if r := b.record(); r.Ending.By != ending.Operator || r.Ending.Reason != ending.OperatorClose || r.Ending.Detail != "by people/admin" {
+	if r := b.record(); r.Ending.By != ending.Operator || r.Ending.Reason != ending.OperatorClose || r.Ending.Detail != "by users/admin" {
 		t.Errorf("ending = %+v", r.Ending)
 	}
 }

@@ -295,8 +295,8 @@ func TestRequestAsSent(t *testing.T) {
 		"Sec-Websocket-Version": {"13"}, "Keep-Alive": {"no"}, "Te": {"no"}, "Trailer": {"no"}, "Proxy-Authorization": {"no"},
 		"Content-Length": {"0"}, "Expect": {"100-continue"}, "Http2-Settings": {"no"},
 		"X-Forwarded-For": {"6.6.6.6"}, "X-Forwarded-Proto": {"no"}, "X-Forwarded-Host": {"no"}, "X-Forwarded-Port": {"1"},
-		"Forwarded": {"for=6.6.6.6"}, "X-Tidegate-Person": {"no"},
-		"X_tidegate_person": {"no"}, "X-Tidegate_person": {"no"}, "X_forwarded_for": {"6.6.6.6"}, "Transfer_encoding": {"chunked"}, "X_own": {"yes"},
+		"Forwarded": {"for=6.6.6.6"}, "X-Tidegate-User": {"no"},
+		"X_tidegate_user": {"no"}, "X-Tidegate_user": {"no"}, "X_forwarded_for": {"6.6.6.6"}, "Transfer_encoding": {"chunked"}, "X_own": {"yes"},
 	}
 	d := dialer(t, Config{})
 	b, err := d.Dial(t.Context(), &Request{

@@ -70,7 +70,7 @@ func appendField(b []byte, name, value string) []byte {
 // who and where the client is, is ours to say.
 func passes(name string, connection []string) bool {
 	if strings.IndexByte(name, '_') >= 0 {
-		// Many servers take X_Tidegate_Person for X-Tidegate-Person.
+		// Many servers take X_Tidegate_User for X-Tidegate-User.
 		read := http.CanonicalHeaderKey(strings.ReplaceAll(name, "_", "-"))
 		return passes(read, connection) && head.EndToEnd(name, connection)
 	}

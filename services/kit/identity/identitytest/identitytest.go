@@ -1,4 +1,4 @@
-// Package identitytest signs people's tokens for tests, as the subscription
+// Package identitytest signs users' tokens for tests, as the subscription
 // service does for real, and sends them with calls.
 package identitytest
 
@@ -18,24 +18,24 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
-	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
+	oauth2v1 "github.com/tidegatehq/tidegate/gen/go/tidegate/oauth2/v1"
 	"github.com/tidegatehq/tidegate/services/kit/identity"
 )
 
 // Issuer is who issues the tokens of every Signer.
 const Issuer = "https://issuer.test"
 
-// Signer signs tokens with a key of its own, and serves it as OAuthService does
+// Signer signs tokens with a key of its own, and serves it as OAuth2Service does
 // (GetSigningKeys alone).
 type Signer struct {
-	subscriptionv1.UnimplementedOAuthServiceServer
+	oauth2v1.UnimplementedOAuth2ServiceServer
 
 	t   testing.TB
 	kid string
 	key *ecdsa.PrivateKey
 }
 
-var _ subscriptionv1.OAuthServiceServer = (*Signer)(nil)
+var _ oauth2v1.OAuth2ServiceServer = (*Signer)(nil)
 
 // New returns a signer.
 func New(t testing.TB) *Signer {
@@ -57,14 +57,14 @@ func (s *Signer) Verifier() *identity.Verifier {
 	return identity.NewVerifier(identity.NewKeys(func(context.Context) (identity.KeySet, error) { return set, nil }, time.Now), time.Now)
 }
 
-// Token returns a token of people/{id} that is good for 15 minutes.
+// Token returns a token of users/{id} that is good for 15 minutes.
 func (s *Signer) Token(id string, roles ...string) string {
 	s.t.Helper()
 	now := time.Now()
-	return s.Sign(identity.PersonType, identity.PersonClaims{
+	return s.Sign(identity.UserType, identity.UserClaims{
 		Claims: jwt.Claims{
 			Issuer:   Issuer,
-			Subject:  "people/" + id,
+			Subject:  "users/" + id,
 			Audience: jwt.Audience{identity.ControlAudience(Issuer)},
 			IssuedAt: jwt.NewNumericDate(now),
 			Expiry:   jwt.NewNumericDate(now.Add(15 * time.Minute)),
@@ -92,19 +92,19 @@ func (s *Signer) Sign(typ jose.ContentType, claims any) string {
 
 // GetSigningKeys returns the signer's public key as the subscription service
 // does.
-func (s *Signer) GetSigningKeys(context.Context, *subscriptionv1.GetSigningKeysRequest) (*subscriptionv1.SigningKeys, error) {
+func (s *Signer) GetSigningKeys(context.Context, *oauth2v1.GetSigningKeysRequest) (*oauth2v1.SigningKeys, error) {
 	point, err := s.key.PublicKey.Bytes()
 	if err != nil {
 		return nil, status.Error(codes.Internal, err.Error())
 	}
 	const size = 32
-	return &subscriptionv1.SigningKeys{
+	return &oauth2v1.SigningKeys{
 		Issuer: Issuer,
-		Keys:   []*subscriptionv1.SigningKey{{Kid: s.kid, X: point[1 : 1+size], Y: point[1+size:]}},
+		Keys:   []*oauth2v1.SigningKey{{Kid: s.kid, X: point[1 : 1+size], Y: point[1+size:]}},
 	}, nil
 }
 
-// Bearer sends a person's token with a call.
+// Bearer sends a user's token with a call.
 func Bearer(token string) grpc.CallOption {
 	return grpc.PerRPCCredentials(bearer(token))
 }

@@ -1,6 +1,6 @@
-// Package forward passes gRPC calls of people on to the services that serve
+// Package forward passes gRPC calls of users on to the services that serve
 // them, without looking into the messages. What is passed on is a fixed list;
-// who may do what is decided by the services, from the person's token.
+// who may do what is decided by the services, from the user's token.
 package forward
 
 import (
@@ -73,7 +73,7 @@ func fullName(desc *grpc.ServiceDesc, method string) string {
 func (f *Forwarder) Options() []grpcserver.Option {
 	return []grpcserver.Option{
 		grpcserver.WithReflected(f),
-		grpcserver.WithPeopleOptions(
+		grpcserver.WithUsersOptions(
 			grpc.UnknownServiceHandler(f.handle),
 			grpc.ForceServerCodecV2(codec{}),
 			grpc.InTapHandle(f.admit),

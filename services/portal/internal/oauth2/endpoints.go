@@ -10,7 +10,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
-	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
+	oauth2v1 "github.com/tidegatehq/tidegate/gen/go/tidegate/oauth2/v1"
 )
 
 // How long caches may keep what anybody may read. A new key is published well
@@ -32,7 +32,7 @@ func (h *Handler) token(r *http.Request, f *form) (answer, error) {
 	if f.get("grant_type") == "" {
 		return nil, invalid("grant_type is missing")
 	}
-	resp, err := h.oauth.IssueToken(r.Context(), &subscriptionv1.IssueTokenRequest{
+	resp, err := h.oauth.IssueToken(r.Context(), &oauth2v1.IssueTokenRequest{
 		GrantType: f.get("grant_type"), Client: f.client, Scope: f.get("scope"),
 	})
 	if err != nil {
@@ -48,7 +48,7 @@ func (h *Handler) revoke(r *http.Request, f *form) (answer, error) {
 	if f.get("token") == "" {
 		return nil, invalid("token is missing")
 	}
-	_, err := h.oauth.RevokeToken(r.Context(), &subscriptionv1.RevokeTokenRequest{Token: f.get("token"), Client: f.client})
+	_, err := h.oauth.RevokeToken(r.Context(), &oauth2v1.RevokeTokenRequest{Token: f.get("token"), Client: f.client})
 	return nil, err
 }
 
@@ -70,7 +70,7 @@ func (h *Handler) introspect(r *http.Request, f *form) (answer, error) {
 	if f.get("token") == "" {
 		return nil, invalid("token is missing")
 	}
-	resp, err := h.oauth.IntrospectToken(r.Context(), &subscriptionv1.IntrospectTokenRequest{Token: f.get("token"), Client: f.client})
+	resp, err := h.oauth.IntrospectToken(r.Context(), &oauth2v1.IntrospectTokenRequest{Token: f.get("token"), Client: f.client})
 	if err != nil {
 		return nil, err
 	}
@@ -101,7 +101,7 @@ type keyBody struct {
 }
 
 func (h *Handler) keys(w http.ResponseWriter, r *http.Request) (answer, error) {
-	resp, err := h.oauth.GetSigningKeys(r.Context(), &subscriptionv1.GetSigningKeysRequest{})
+	resp, err := h.oauth.GetSigningKeys(r.Context(), &oauth2v1.GetSigningKeysRequest{})
 	if err != nil {
 		return nil, err
 	}
@@ -133,7 +133,7 @@ type metadataBody struct {
 }
 
 func (h *Handler) metadata(w http.ResponseWriter, r *http.Request) (answer, error) {
-	resp, err := h.oauth.GetSigningKeys(r.Context(), &subscriptionv1.GetSigningKeysRequest{})
+	resp, err := h.oauth.GetSigningKeys(r.Context(), &oauth2v1.GetSigningKeysRequest{})
 	if err != nil {
 		return nil, err
 	}

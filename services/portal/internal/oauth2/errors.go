@@ -65,7 +65,7 @@ func (h *Handler) refuse(w http.ResponseWriter, req *http.Request, err error) {
 	h.write(w, r.status, errorBody{Error: r.code, Description: printable(r.description)})
 }
 
-// fromStatus turns the status of OAuthService into a refusal: its reason is the
+// fromStatus turns the status of OAuth2Service into a refusal: its reason is the
 // code.
 func fromStatus(err error) *refusal {
 	st := status.Convert(err)

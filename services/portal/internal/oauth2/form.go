@@ -12,7 +12,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
-	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
+	oauth2v1 "github.com/tidegatehq/tidegate/gen/go/tidegate/oauth2/v1"
 )
 
 // Bounds of a form.
@@ -26,7 +26,7 @@ const (
 // form is a request's parameters and its client.
 type form struct {
 	values url.Values
-	client *subscriptionv1.ClientCredentials
+	client *oauth2v1.ClientCredentials
 }
 
 // get returns a parameter; one without a value is as good as none (RFC 6749
@@ -103,7 +103,7 @@ func (f *form) check() error {
 }
 
 // readClient returns the client's credentials, from one place.
-func (f *form) readClient(r *http.Request) (*subscriptionv1.ClientCredentials, error) {
+func (f *form) readClient(r *http.Request) (*oauth2v1.ClientCredentials, error) {
 	id, secret := f.get("client_id"), f.get("client_secret")
 	headers := r.Header.Values("Authorization")
 	switch {
@@ -124,12 +124,12 @@ func (f *form) readClient(r *http.Request) (*subscriptionv1.ClientCredentials, e
 	case secret == "":
 		return nil, unknownClient("client_secret is missing")
 	}
-	return &subscriptionv1.ClientCredentials{ClientId: id, ClientSecret: secret}, nil
+	return &oauth2v1.ClientCredentials{ClientId: id, ClientSecret: secret}, nil
 }
 
 // basic reads the Authorization header. Both parts are form-encoded in it (RFC
 // 6749 section 2.3.1).
-func basic(r *http.Request) (*subscriptionv1.ClientCredentials, error) {
+func basic(r *http.Request) (*oauth2v1.ClientCredentials, error) {
 	user, password, ok := r.BasicAuth()
 	if !ok {
 		return nil, unknownClient("the Authorization header is not one of HTTP Basic")
@@ -147,5 +147,5 @@ func basic(r *http.Request) (*subscriptionv1.ClientCredentials, error) {
 			return nil, unknownClient("the client is not known, or its secret is wrong")
 		}
 	}
-	return &subscriptionv1.ClientCredentials{ClientId: id, ClientSecret: secret}, nil
+	return &oauth2v1.ClientCredentials{ClientId: id, ClientSecret: secret}, nil
 }

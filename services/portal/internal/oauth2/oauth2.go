@@ -1,7 +1,7 @@
 // Package oauth2 serves the OAuth2 endpoints: tokens (RFC 6749), revocation
 // (RFC 7009), introspection (RFC 7662), keys (RFC 7517) and metadata (RFC
 // 8414). It reads forms and writes JSON; what is asked is decided by the
-// subscription service's OAuthService.
+// subscription service's OAuth2Service.
 package oauth2
 
 import (
@@ -10,7 +10,7 @@ import (
 	"net/http"
 	"strings"
 
-	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
+	oauth2v1 "github.com/tidegatehq/tidegate/gen/go/tidegate/oauth2/v1"
 	"github.com/tidegatehq/tidegate/services/portal/internal/upstream"
 )
 
@@ -26,12 +26,12 @@ const (
 
 // Handler serves the endpoints.
 type Handler struct {
-	oauth subscriptionv1.OAuthServiceClient
+	oauth oauth2v1.OAuth2ServiceClient
 	log   *slog.Logger
 }
 
 // New returns a handler that asks oauth.
-func New(oauth subscriptionv1.OAuthServiceClient, log *slog.Logger) *Handler {
+func New(oauth oauth2v1.OAuth2ServiceClient, log *slog.Logger) *Handler {
 	return &Handler{oauth: oauth, log: log}
 }
 

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 
 	"github.com/tidegatehq/tidegate/gen"
 )
@@ -65,9 +64,8 @@ func Document() ([]byte, error) {
 }
 
 // correct says what the generator cannot know: an update needs no field of the
-// resource, and one of the people is a person.
+// resource.
 func (d *document) correct() error {
-	corrected := map[string]path{}
 	for name, operations := range d.Paths {
 		for method, raw := range operations {
 			var op map[string]any
@@ -83,17 +81,12 @@ func (d *document) correct() error {
 				return fmt.Errorf("write the OpenAPI operation %s %s: %w", method, name, err)
 			}
 		}
-		corrected[strings.ReplaceAll(name, "{people}", "{person}")] = operations
 	}
-	d.Paths = corrected
 	return nil
 }
 
 func correctParameter(method string, parameter any) {
 	p, _ := parameter.(map[string]any)
-	if p["in"] == "path" && p["name"] == "people" {
-		p["name"] = "person"
-	}
 	if schema, ok := p["schema"].(map[string]any); ok && method == "patch" {
 		delete(schema, "required")
 	}

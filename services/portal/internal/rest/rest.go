@@ -23,10 +23,14 @@ import (
 	"github.com/tidegatehq/tidegate/gen"
 	catalogrest "github.com/tidegatehq/tidegate/gen/go/rest/tidegate/catalog/v1"
 	gatewayrest "github.com/tidegatehq/tidegate/gen/go/rest/tidegate/gateway/v1"
+	identityrest "github.com/tidegatehq/tidegate/gen/go/rest/tidegate/identity/v1"
 	subscriptionrest "github.com/tidegatehq/tidegate/gen/go/rest/tidegate/subscription/v1"
+	usagerest "github.com/tidegatehq/tidegate/gen/go/rest/tidegate/usage/v1"
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
 	gatewayv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/gateway/v1"
+	identityv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/identity/v1"
 	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
+	usagev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/usage/v1"
 	"github.com/tidegatehq/tidegate/services/kit/fault"
 	"github.com/tidegatehq/tidegate/services/portal/internal/upstream"
 )
@@ -48,9 +52,9 @@ func New(ctx context.Context, s Services) (*Handler, error) {
 	var err error
 	h.routes, err = newRoutes(
 		catalogv1.File_tidegate_catalog_v1_catalog_service_proto,
-		subscriptionv1.File_tidegate_subscription_v1_people_service_proto,
+		identityv1.File_tidegate_identity_v1_user_service_proto,
 		subscriptionv1.File_tidegate_subscription_v1_subscription_service_proto,
-		subscriptionv1.File_tidegate_subscription_v1_usage_service_proto,
+		usagev1.File_tidegate_usage_v1_usage_service_proto,
 		gatewayv1.File_tidegate_gateway_v1_session_service_proto,
 	)
 	if err != nil {
@@ -75,9 +79,9 @@ func New(ctx context.Context, s Services) (*Handler, error) {
 	)
 	err = errors.Join(
 		catalogrest.RegisterCatalogServiceHandlerClient(ctx, h.mux, catalogv1.NewCatalogServiceClient(s.Catalog)),
-		subscriptionrest.RegisterPeopleServiceHandlerClient(ctx, h.mux, subscriptionv1.NewPeopleServiceClient(s.Subscription)),
+		identityrest.RegisterUserServiceHandlerClient(ctx, h.mux, identityv1.NewUserServiceClient(s.Subscription)),
 		subscriptionrest.RegisterSubscriptionServiceHandlerClient(ctx, h.mux, subscriptionv1.NewSubscriptionServiceClient(s.Subscription)),
-		subscriptionrest.RegisterUsageServiceHandlerClient(ctx, h.mux, subscriptionv1.NewUsageServiceClient(s.Subscription)),
+		usagerest.RegisterUsageServiceHandlerClient(ctx, h.mux, usagev1.NewUsageServiceClient(s.Subscription)),
 		gatewayrest.RegisterSessionServiceHandlerClient(ctx, h.mux, gatewayv1.NewSessionServiceClient(s.Gateway)),
 	)
 	if err != nil {

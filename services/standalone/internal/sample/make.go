@@ -14,6 +14,7 @@ import (
 
 	"github.com/tidegatehq/tidegate/gen"
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
+	identityv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/identity/v1"
 	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
 )
 
@@ -179,7 +180,7 @@ func (s *sample) application(ctx context.Context) (string, error) {
 	if !exists(err) {
 		return app.GetName(), err
 	}
-	me, err := s.people.GetPerson(ctx, &subscriptionv1.GetPersonRequest{Name: "people/me"})
+	me, err := s.users.GetUser(ctx, &identityv1.GetUserRequest{Name: "users/me"})
 	if err != nil {
 		return "", err
 	}

@@ -22,6 +22,8 @@ import (
 	"google.golang.org/grpc/status"
 
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
+	identityv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/identity/v1"
+	oauth2v1 "github.com/tidegatehq/tidegate/gen/go/tidegate/oauth2/v1"
 	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
 	"github.com/tidegatehq/tidegate/services/kit/fault"
 )
@@ -84,9 +86,9 @@ type sample struct {
 	kept kept
 
 	catalog catalogv1.CatalogServiceClient
-	people  subscriptionv1.PeopleServiceClient
+	users   identityv1.UserServiceClient
 	subs    subscriptionv1.SubscriptionServiceClient
-	oauth   subscriptionv1.OAuthServiceClient
+	oauth   oauth2v1.OAuth2ServiceClient
 }
 
 // Prepare makes the sample, or finds it, and gets a token. An error says in
@@ -95,9 +97,9 @@ func Prepare(ctx context.Context, cfg Config) (Result, error) {
 	s := &sample{
 		Config:  cfg,
 		catalog: catalogv1.NewCatalogServiceClient(cfg.Conn),
-		people:  subscriptionv1.NewPeopleServiceClient(cfg.Conn),
+		users:   identityv1.NewUserServiceClient(cfg.Conn),
 		subs:    subscriptionv1.NewSubscriptionServiceClient(cfg.Conn),
-		oauth:   subscriptionv1.NewOAuthServiceClient(cfg.Conn),
+		oauth:   oauth2v1.NewOAuth2ServiceClient(cfg.Conn),
 	}
 	if err := s.load(); err != nil {
 		return Result{}, err
@@ -154,7 +156,7 @@ func (s *sample) asAdmin(ctx context.Context, do func(context.Context) error) er
 	if s.Password == "" {
 		return errSignIn
 	}
-	in, err := s.people.SignIn(ctx, &subscriptionv1.SignInRequest{Username: s.Username, Password: s.Password})
+	in, err := s.users.SignIn(ctx, &identityv1.SignInRequest{Username: s.Username, Password: s.Password})
 	if status.Code(err) == codes.Unauthenticated {
 		return errSignIn
 	}
@@ -162,7 +164,7 @@ func (s *sample) asAdmin(ctx context.Context, do func(context.Context) error) er
 		return fmt.Errorf("sign in: %w", err)
 	}
 	err = do(metadata.AppendToOutgoingContext(ctx, "authorization", "Bearer "+in.GetAccessToken()))
-	if _, out := s.people.SignOut(ctx, &subscriptionv1.SignOutRequest{RefreshToken: in.GetRefreshToken()}); out != nil {
+	if _, out := s.users.SignOut(ctx, &identityv1.SignOutRequest{RefreshToken: in.GetRefreshToken()}); out != nil {
 		s.Log.Debug("the sign-in for the sample goes on until it expires", "error", out)
 	}
 	return err
@@ -196,9 +198,9 @@ func (s *sample) look(ctx context.Context) error {
 
 // token gets a token with the sample's key.
 func (s *sample) token(ctx context.Context) (Result, error) {
-	token, err := s.oauth.IssueToken(ctx, &subscriptionv1.IssueTokenRequest{
+	token, err := s.oauth.IssueToken(ctx, &oauth2v1.IssueTokenRequest{
 		GrantType: "client_credentials",
-		Client:    &subscriptionv1.ClientCredentials{ClientId: s.kept.ConsumerKey, ClientSecret: s.kept.ConsumerSecret},
+		Client:    &oauth2v1.ClientCredentials{ClientId: s.kept.ConsumerKey, ClientSecret: s.kept.ConsumerSecret},
 	})
 	if fault.Reason(err) == "INVALID_CLIENT" {
 		return Result{}, errGone

@@ -1,4 +1,4 @@
-// Command subscription serves people, applications, subscriptions and tokens.
+// Command subscription serves users, applications, subscriptions and tokens.
 package main
 
 import (

@@ -1,5 +1,5 @@
-// Package api serves the subscription service: PeopleService,
-// SubscriptionService, OAuthService and UsageService for people, TokenService
+// Package api serves the subscription service: UserService,
+// SubscriptionService, OAuth2Service and UsageService for users, GrantService
 // and MeteringService for gateways. Checks of requests stand in check.go,
 // conversions in convert.go; rows are left to package store, secrets to package
 // token.
@@ -11,7 +11,11 @@ import (
 
 	"google.golang.org/grpc"
 
+	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
+	identityv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/identity/v1"
+	oauth2v1 "github.com/tidegatehq/tidegate/gen/go/tidegate/oauth2/v1"
 	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
+	usagev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/usage/v1"
 	"github.com/tidegatehq/tidegate/services/kit/change"
 	"github.com/tidegatehq/tidegate/services/kit/identity"
 	"github.com/tidegatehq/tidegate/services/subscription/internal/catalogwatch"
@@ -35,12 +39,12 @@ type Parts struct {
 
 // API serves all of the service's gRPC services.
 type API struct {
-	subscriptionv1.UnsafePeopleServiceServer
+	identityv1.UnsafeUserServiceServer
 	subscriptionv1.UnsafeSubscriptionServiceServer
-	subscriptionv1.UnsafeOAuthServiceServer
-	subscriptionv1.UnsafeUsageServiceServer
-	subscriptionv1.UnsafeTokenServiceServer
-	subscriptionv1.UnsafeMeteringServiceServer
+	oauth2v1.UnsafeOAuth2ServiceServer
+	usagev1.UnsafeUsageServiceServer
+	backplanev1.UnsafeGrantServiceServer
+	backplanev1.UnsafeMeteringServiceServer
 
 	store     *store.Store
 	changes   *change.Log
@@ -55,12 +59,12 @@ type API struct {
 }
 
 var (
-	_ subscriptionv1.PeopleServiceServer       = (*API)(nil)
+	_ identityv1.UserServiceServer             = (*API)(nil)
 	_ subscriptionv1.SubscriptionServiceServer = (*API)(nil)
-	_ subscriptionv1.OAuthServiceServer        = (*API)(nil)
-	_ subscriptionv1.UsageServiceServer        = (*API)(nil)
-	_ subscriptionv1.TokenServiceServer        = (*API)(nil)
-	_ subscriptionv1.MeteringServiceServer     = (*API)(nil)
+	_ oauth2v1.OAuth2ServiceServer             = (*API)(nil)
+	_ usagev1.UsageServiceServer               = (*API)(nil)
+	_ backplanev1.GrantServiceServer           = (*API)(nil)
+	_ backplanev1.MeteringServiceServer        = (*API)(nil)
 )
 
 // New returns the API made of parts.
@@ -72,18 +76,18 @@ func New(p Parts) *API {
 }
 
 // Register adds the services to the two faces of a server.
-func (a *API) Register(people, services grpc.ServiceRegistrar) {
-	for _, face := range []grpc.ServiceRegistrar{people, services} {
-		subscriptionv1.RegisterPeopleServiceServer(face, a)
+func (a *API) Register(users, services grpc.ServiceRegistrar) {
+	for _, face := range []grpc.ServiceRegistrar{users, services} {
+		identityv1.RegisterUserServiceServer(face, a)
 		subscriptionv1.RegisterSubscriptionServiceServer(face, a)
-		subscriptionv1.RegisterOAuthServiceServer(face, a)
-		subscriptionv1.RegisterUsageServiceServer(face, a)
+		oauth2v1.RegisterOAuth2ServiceServer(face, a)
+		usagev1.RegisterUsageServiceServer(face, a)
 	}
-	subscriptionv1.RegisterTokenServiceServer(services, a)
-	subscriptionv1.RegisterMeteringServiceServer(services, a)
+	backplanev1.RegisterGrantServiceServer(services, a)
+	backplanev1.RegisterMeteringServiceServer(services, a)
 }
 
-// Rules says who may call which method. What a person may do to one object is
+// Rules says who may call which method. What a user may do to one object is
 // checked by its handler.
 func Rules() identity.Rules {
 	rules := identity.Rules{}
@@ -97,21 +101,21 @@ func Rules() identity.Rules {
 			}
 		}
 	}
-	add(identity.Rule{}, subscriptionv1.PeopleService_ServiceDesc, subscriptionv1.SubscriptionService_ServiceDesc,
-		subscriptionv1.UsageService_ServiceDesc)
-	add(identity.Rule{Open: true}, subscriptionv1.OAuthService_ServiceDesc)
+	add(identity.Rule{}, identityv1.UserService_ServiceDesc, subscriptionv1.SubscriptionService_ServiceDesc,
+		usagev1.UsageService_ServiceDesc)
+	add(identity.Rule{Open: true}, oauth2v1.OAuth2Service_ServiceDesc)
 	add(identity.Rule{Services: []string{identity.Gateway}},
-		subscriptionv1.TokenService_ServiceDesc, subscriptionv1.MeteringService_ServiceDesc)
+		backplanev1.GrantService_ServiceDesc, backplanev1.MeteringService_ServiceDesc)
 	for _, method := range []string{
-		subscriptionv1.PeopleService_SignIn_FullMethodName,
-		subscriptionv1.PeopleService_RefreshSignIn_FullMethodName,
-		subscriptionv1.PeopleService_SignOut_FullMethodName,
+		identityv1.UserService_SignIn_FullMethodName,
+		identityv1.UserService_RefreshSignIn_FullMethodName,
+		identityv1.UserService_SignOut_FullMethodName,
 	} {
 		rules[method] = identity.Rule{Open: true}
 	}
 	for _, method := range []string{
-		subscriptionv1.PeopleService_CreatePerson_FullMethodName,
-		subscriptionv1.PeopleService_ListPeople_FullMethodName,
+		identityv1.UserService_CreateUser_FullMethodName,
+		identityv1.UserService_ListUsers_FullMethodName,
 		subscriptionv1.SubscriptionService_ListChanges_FullMethodName,
 		subscriptionv1.SubscriptionService_ListWatchers_FullMethodName,
 	} {

@@ -15,7 +15,7 @@ import (
 // CreateApplication adds an application of the caller's.
 func (a *API) CreateApplication(ctx context.Context, req *subscriptionv1.CreateApplicationRequest) (*subscriptionv1.Application, error) {
 	row := applicationRow(req.GetApplication())
-	row.Owner = viewer(ctx).Person
+	row.Owner = viewer(ctx).User
 	app, err := a.store.CreateApplication(ctx, row)
 	if err != nil {
 		return nil, err
@@ -38,12 +38,12 @@ func (a *API) GetApplication(ctx context.Context, req *subscriptionv1.GetApplica
 
 // ListApplications returns a page of applications.
 func (a *API) ListApplications(ctx context.Context, req *subscriptionv1.ListApplicationsRequest) (*subscriptionv1.ListApplicationsResponse, error) {
-	terms, err := filter(req.GetFilter(), field{name: "display_name"}, field{name: "owner", prefix: peoplePrefix})
+	terms, err := filter(req.GetFilter(), field{name: "display_name"}, field{name: "owner", prefix: usersPrefix})
 	if err != nil {
 		return nil, err
 	}
 	if terms["owner"] == me {
-		terms["owner"] = viewer(ctx).Person
+		terms["owner"] = viewer(ctx).User
 	}
 	p, err := newPage(req.GetPageSize(), req.GetPageToken(), 2, "applications", req.GetFilter())
 	if err != nil {

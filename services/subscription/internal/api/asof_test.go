@@ -5,6 +5,7 @@ import (
 	"sync"
 	"testing"
 
+	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
 	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
 	"github.com/tidegatehq/tidegate/services/subscription/internal/store"
 )
@@ -32,7 +33,7 @@ func TestVerdictIsOfItsNumber(t *testing.T) {
 						return
 					default:
 					}
-					resp, err := w.gateway.tokens.VerifyCredential(t.Context(), &subscriptionv1.VerifyCredentialRequest{Credential: raw, Version: v1})
+					resp, err := w.gateway.tokens.VerifyCredential(t.Context(), &backplanev1.VerifyCredentialRequest{Credential: raw, Version: v1})
 					if err != nil {
 						t.Errorf("VerifyCredential() = %v", err)
 						return

@@ -5,6 +5,7 @@ import (
 
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	changev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/change/v1"
 	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
 )
 
@@ -25,7 +26,7 @@ func (a *API) ListChanges(ctx context.Context, req *subscriptionv1.ListChangesRe
 	}
 	resp := &subscriptionv1.ListChangesResponse{NextPageToken: next}
 	for _, e := range entries {
-		resp.Changes = append(resp.Changes, &subscriptionv1.Change{
+		resp.Changes = append(resp.Changes, &changev1.Change{
 			Number: e.Number, Actor: e.Actor, Action: e.Action, Resource: e.Resource, Time: timestamppb.New(e.At),
 		})
 	}

@@ -6,7 +6,10 @@ import (
 
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
+	identityv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/identity/v1"
 	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
+	usagev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/usage/v1"
 	"github.com/tidegatehq/tidegate/services/subscription/internal/store"
 )
 
@@ -16,21 +19,21 @@ const (
 	causePrefix = "CAUSE_"
 )
 
-func personProto(p store.Person) *subscriptionv1.Person {
-	out := &subscriptionv1.Person{
-		Name: store.PersonName(p.ID), Username: p.Username, DisplayName: p.DisplayName,
+func userProto(p store.User) *identityv1.User {
+	out := &identityv1.User{
+		Name: store.UserName(p.ID), Username: p.Username, DisplayName: p.DisplayName,
 		CreateTime: timestamppb.New(p.CreatedAt), UpdateTime: timestamppb.New(p.UpdatedAt), Etag: store.Etag(p.Etag),
 	}
 	for _, role := range p.Roles {
-		value := subscriptionv1.Person_Role_value[rolePrefix+strings.ToUpper(role)]
-		out.Roles = append(out.Roles, subscriptionv1.Person_Role(value))
+		value := identityv1.User_Role_value[rolePrefix+strings.ToUpper(role)]
+		out.Roles = append(out.Roles, identityv1.User_Role(value))
 	}
 	return out
 }
 
-// personRow is what a row takes from a person.
-func personRow(p *subscriptionv1.Person) store.Person {
-	row := store.Person{Username: p.GetUsername(), DisplayName: p.GetDisplayName()}
+// userRow is what a row takes from a user.
+func userRow(p *identityv1.User) store.User {
+	row := store.User{Username: p.GetUsername(), DisplayName: p.GetDisplayName()}
 	for _, role := range p.GetRoles() {
 		row.Roles = append(row.Roles, strings.ToLower(strings.TrimPrefix(role.String(), rolePrefix)))
 	}
@@ -40,7 +43,7 @@ func personRow(p *subscriptionv1.Person) store.Person {
 func applicationProto(a store.Application) *subscriptionv1.Application {
 	return &subscriptionv1.Application{
 		Name: store.ApplicationName(a.ID), DisplayName: a.DisplayName, Description: a.Description,
-		Owner:      store.PersonName(a.Owner),
+		Owner:      store.UserName(a.Owner),
 		CreateTime: timestamppb.New(a.CreatedAt), UpdateTime: timestamppb.New(a.UpdatedAt), Etag: store.Etag(a.Etag),
 	}
 }
@@ -74,42 +77,42 @@ func subscriptionRow(s *subscriptionv1.Subscription) (store.Subscription, error)
 	return store.Subscription{Application: app, Version: s.GetVersion(), Plan: s.GetPlan()}, nil
 }
 
-func grantProto(g store.Grant, tokenID, version string, scopes []string, expires time.Time) *subscriptionv1.Grant {
-	out := &subscriptionv1.Grant{
-		Name: store.GrantName(tokenID), Person: store.PersonName(g.Person), Application: store.ApplicationName(g.Application),
+func grantProto(g store.Grant, tokenID, version string, scopes []string, expires time.Time) *backplanev1.Grant {
+	out := &backplanev1.Grant{
+		Name: store.GrantName(tokenID), User: store.UserName(g.User), Application: store.ApplicationName(g.Application),
 		Key: store.KeyName(g.Application, g.Key), KeyType: subscriptionv1.KeyType(g.KeyType),
 		Subscription: store.SubscriptionName(g.Subscription), Plan: g.Plan, Version: version,
 		Scopes: scopes, ExpireTime: timestamppb.New(expires),
 	}
-	out.RestsOn = []string{out.GetName(), out.GetKey(), out.GetApplication(), out.GetSubscription(), out.GetPerson(), version}
+	out.RestsOn = []string{out.GetName(), out.GetKey(), out.GetApplication(), out.GetSubscription(), out.GetUser(), version}
 	return out
 }
 
-func causeProto(c store.Cause) subscriptionv1.GrantEvent_Cause {
-	return subscriptionv1.GrantEvent_Cause(subscriptionv1.GrantEvent_Cause_value[causePrefix+string(c)])
+func causeProto(c store.Cause) backplanev1.GrantEvent_Cause {
+	return backplanev1.GrantEvent_Cause(backplanev1.GrantEvent_Cause_value[causePrefix+string(c)])
 }
 
-func usageProto(u store.Usage) *subscriptionv1.Usage {
-	return &subscriptionv1.Usage{
+func usageProto(u store.Usage) *usagev1.Usage {
+	return &usagev1.Usage{
 		Subscription: optionalName(subscriptionsPrefix, u.Subscription), Application: optionalName(applicationsPrefix, u.Application),
 		Version: u.Version, Hour: timestamppb.New(u.Hour), Sessions: uint64(u.Sessions),
 		Inbound: trafficProto(u.In), Outbound: trafficProto(u.Out),
 	}
 }
 
-func trafficProto(t store.Traffic) *subscriptionv1.Traffic {
-	return &subscriptionv1.Traffic{
+func trafficProto(t store.Traffic) *usagev1.Traffic {
+	return &usagev1.Traffic{
 		Messages: uint64(t.Messages), Frames: uint64(t.Frames), PayloadBytes: uint64(t.Payload), WireBytes: uint64(t.Wire),
 	}
 }
 
-func recordProto(r store.SessionRecord) *subscriptionv1.SessionRecord {
-	return &subscriptionv1.SessionRecord{
+func recordProto(r store.SessionRecord) *usagev1.SessionRecord {
+	return &usagev1.SessionRecord{
 		Name: recordsPrefix + r.Ref, Session: r.Session, Version: r.Version,
 		Application: optionalName(applicationsPrefix, r.Application), Subscription: optionalName(subscriptionsPrefix, r.Subscription),
 		Grant: r.Grant, ClientAddress: r.ClientAddress,
 		StartTime: timeProto(r.StartedAt), EndTime: timeProto(r.EndedAt),
-		EndedBy: subscriptionv1.SessionRecord_Party(r.EndedBy), Cause: r.Cause, Detail: r.Detail,
+		EndedBy: usagev1.SessionRecord_Party(r.EndedBy), Cause: r.Cause, Detail: r.Detail,
 		ClientCode: uint32(r.ClientCode), ClientSentCode: uint32(r.ClientSentCode),
 		BackendCode: uint32(r.BackendCode), BackendSentCode: uint32(r.BackendSentCode),
 		Inbound: trafficProto(r.In), Outbound: trafficProto(r.Out),

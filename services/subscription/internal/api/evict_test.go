@@ -8,6 +8,9 @@ import (
 	"google.golang.org/protobuf/proto"
 	"pgregory.net/rapid"
 
+	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
+	identityv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/identity/v1"
+	oauth2v1 "github.com/tidegatehq/tidegate/gen/go/tidegate/oauth2/v1"
 	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
 	"github.com/tidegatehq/tidegate/services/kit/testdb"
 	"github.com/tidegatehq/tidegate/services/subscription/internal/store"
@@ -17,7 +20,7 @@ import (
 type judged struct {
 	credential, version string
 	asOf                uint64
-	verdict             *subscriptionv1.VerifyCredentialResponse
+	verdict             *backplanev1.VerifyCredentialResponse
 }
 
 // restsOn returns the names that a verdict rests on.
@@ -29,7 +32,7 @@ func (j judged) restsOn() []string {
 type model struct {
 	*world
 	rt       *rapid.T
-	people   []string
+	users    []string
 	apps     []*subscriptionv1.Application
 	keys     []*subscriptionv1.Key
 	subs     []*subscriptionv1.Subscription
@@ -54,7 +57,7 @@ func TestCachedVerdictsHold(t *testing.T) {
 		m := &model{world: w, rt: rt, versions: []string{v1, v2}}
 		m.begin()
 		rt.Repeat(map[string]func(*rapid.T){
-			"person":       m.addPerson,
+			"user":         m.addUser,
 			"application":  m.addApplication,
 			"key":          m.addKey,
 			"subscription": m.addSubscription,
@@ -68,7 +71,7 @@ func TestCachedVerdictsHold(t *testing.T) {
 			"unsubscribe":  m.unsubscribe,
 			"delete key":   m.deleteKey,
 			"delete app":   m.deleteApplication,
-			"delete owner": m.deletePerson,
+			"delete owner": m.deleteUser,
 			"version":      m.removeVersion,
 			"":             m.check,
 		})
@@ -83,8 +86,8 @@ const maxCached = 12
 func (m *model) begin() {
 	m.publishAll()
 	for range 2 {
-		m.addPerson(m.rt)
-		owner := m.people[len(m.people)-1]
+		m.addUser(m.rt)
+		owner := m.users[len(m.users)-1]
 		app := m.application(m.as(owner, "subscriber"), m.name())
 		m.apps = append(m.apps, app)
 		for _, kind := range []subscriptionv1.KeyType{1, 2} {
@@ -134,14 +137,14 @@ func (m *model) name() string {
 	return fmt.Sprint("n", m.head(), "-", m.names)
 }
 
-func (m *model) addPerson(*rapid.T) {
-	p, err := m.store.CreatePerson(m.t.Context(), store.Person{Username: m.name(), Roles: []string{"subscriber"}}, "")
+func (m *model) addUser(*rapid.T) {
+	p, err := m.store.CreateUser(m.t.Context(), store.User{Username: m.name(), Roles: []string{"subscriber"}}, "")
 	m.must(err)
-	m.people = append(m.people, store.PersonName(p.ID))
+	m.users = append(m.users, store.UserName(p.ID))
 }
 
 func (m *model) addApplication(rt *rapid.T) {
-	owner := pick(rt, "person", m.people)
+	owner := pick(rt, "user", m.users)
 	m.apps = append(m.apps, m.application(m.as(owner, "subscriber"), m.name()))
 }
 
@@ -209,7 +212,7 @@ func (m *model) revoke(rt *rapid.T) {
 	if !slices.Contains(m.keys, t.key) {
 		rt.Skip("its key is gone")
 	}
-	_, err := m.oauth.RevokeToken(m.t.Context(), &subscriptionv1.RevokeTokenRequest{Token: t.raw, Client: credentials(t.key)})
+	_, err := m.oauth.RevokeToken(m.t.Context(), &oauth2v1.RevokeTokenRequest{Token: t.raw, Client: credentials(t.key)})
 	m.must(err)
 }
 
@@ -235,11 +238,11 @@ func (m *model) deleteApplication(rt *rapid.T) {
 	m.forget(func(app, _, _ string) bool { return app == a.GetName() })
 }
 
-func (m *model) deletePerson(rt *rapid.T) {
-	name := pick(rt, "person", m.people)
-	_, err := m.world.people.DeletePerson(m.root, &subscriptionv1.DeletePersonRequest{Name: name})
+func (m *model) deleteUser(rt *rapid.T) {
+	name := pick(rt, "user", m.users)
+	_, err := m.world.users.DeleteUser(m.root, &identityv1.DeleteUserRequest{Name: name})
 	m.must(err)
-	m.people = slices.DeleteFunc(m.people, func(p string) bool { return p == name })
+	m.users = slices.DeleteFunc(m.users, func(p string) bool { return p == name })
 	var gone []string
 	m.apps = slices.DeleteFunc(m.apps, func(a *subscriptionv1.Application) bool {
 		if a.GetOwner() == name {

@@ -8,8 +8,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
-	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
-	watchv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/watch/v1"
+	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
 	"github.com/tidegatehq/tidegate/services/kit/change"
 	"github.com/tidegatehq/tidegate/services/kit/fault"
 	"github.com/tidegatehq/tidegate/services/subscription/internal/store"
@@ -19,13 +18,13 @@ import (
 // VerifyCredential judges a credential for a version. Every verdict names all
 // that it rests on: as long as no event touches any of these, the same
 // credential gets the same verdict.
-func (a *API) VerifyCredential(ctx context.Context, req *subscriptionv1.VerifyCredentialRequest) (*subscriptionv1.VerifyCredentialResponse, error) {
+func (a *API) VerifyCredential(ctx context.Context, req *backplanev1.VerifyCredentialRequest) (*backplanev1.VerifyCredentialResponse, error) {
 	t, err := a.issuer.ReadApplication(ctx, req.GetCredential())
 	switch {
 	case errors.Is(err, token.ErrInvalid):
-		return a.denyAlways(ctx, subscriptionv1.Denial_REASON_INVALID)
+		return a.denyAlways(ctx, backplanev1.Denial_REASON_INVALID)
 	case errors.Is(err, token.ErrExpired):
-		return a.denyAlways(ctx, subscriptionv1.Denial_REASON_EXPIRED)
+		return a.denyAlways(ctx, backplanev1.Denial_REASON_EXPIRED)
 	case err != nil:
 		return nil, err
 	}
@@ -33,42 +32,42 @@ func (a *API) VerifyCredential(ctx context.Context, req *subscriptionv1.VerifyCr
 	if err != nil {
 		return nil, err
 	}
-	resp := &subscriptionv1.VerifyCredentialResponse{AsOf: st.AsOf, ServerTime: timestamppb.New(a.now())}
+	resp := &backplanev1.VerifyCredentialResponse{AsOf: st.AsOf, ServerTime: timestamppb.New(a.now())}
 	switch {
 	case !st.Known, st.Revoked:
 		// Neither a deleted key nor a revoked token comes back.
-		resp.Verdict = deny(subscriptionv1.Denial_REASON_REVOKED, store.GrantName(t.ID))
+		resp.Verdict = deny(backplanev1.Denial_REASON_REVOKED, store.GrantName(t.ID))
 	case !st.Subscribed:
-		resp.Verdict = deny(subscriptionv1.Denial_REASON_NO_SUBSCRIPTION,
+		resp.Verdict = deny(backplanev1.Denial_REASON_NO_SUBSCRIPTION,
 			store.PairName(st.Application, req.GetVersion()), store.GrantName(t.ID), store.KeyName(st.Application, st.Key),
-			store.ApplicationName(st.Application), store.PersonName(st.Person))
+			store.ApplicationName(st.Application), store.UserName(st.User))
 	default:
-		resp.Verdict = &subscriptionv1.VerifyCredentialResponse_Grant{
+		resp.Verdict = &backplanev1.VerifyCredentialResponse_Grant{
 			Grant: grantProto(st.Grant, t.ID, req.GetVersion(), t.Scopes, t.ExpiresAt),
 		}
 	}
 	return resp, nil
 }
 
-func deny(reason subscriptionv1.Denial_Reason, restsOn ...string) *subscriptionv1.VerifyCredentialResponse_Denial {
-	return &subscriptionv1.VerifyCredentialResponse_Denial{
-		Denial: &subscriptionv1.Denial{Reason: reason, RestsOn: restsOn},
+func deny(reason backplanev1.Denial_Reason, restsOn ...string) *backplanev1.VerifyCredentialResponse_Denial {
+	return &backplanev1.VerifyCredentialResponse_Denial{
+		Denial: &backplanev1.Denial{Reason: reason, RestsOn: restsOn},
 	}
 }
 
 // denyAlways is a denial that no change can end.
-func (a *API) denyAlways(ctx context.Context, reason subscriptionv1.Denial_Reason) (*subscriptionv1.VerifyCredentialResponse, error) {
+func (a *API) denyAlways(ctx context.Context, reason backplanev1.Denial_Reason) (*backplanev1.VerifyCredentialResponse, error) {
 	head, err := a.store.Head(ctx)
 	if err != nil {
 		return nil, err
 	}
-	return &subscriptionv1.VerifyCredentialResponse{
+	return &backplanev1.VerifyCredentialResponse{
 		Verdict: deny(reason), AsOf: head, ServerTime: timestamppb.New(a.now()),
 	}, nil
 }
 
 // BatchGetGrants returns the state of grants.
-func (a *API) BatchGetGrants(ctx context.Context, req *subscriptionv1.BatchGetGrantsRequest) (*subscriptionv1.BatchGetGrantsResponse, error) {
+func (a *API) BatchGetGrants(ctx context.Context, req *backplanev1.BatchGetGrantsRequest) (*backplanev1.BatchGetGrantsResponse, error) {
 	queries, err := grantQueries(req.GetGrants())
 	if err != nil {
 		return nil, err
@@ -77,16 +76,16 @@ func (a *API) BatchGetGrants(ctx context.Context, req *subscriptionv1.BatchGetGr
 	if err != nil {
 		return nil, err
 	}
-	resp := &subscriptionv1.BatchGetGrantsResponse{AsOf: asOf}
+	resp := &backplanev1.BatchGetGrantsResponse{AsOf: asOf}
 	for i, state := range states {
 		q := req.GetGrants()[i]
-		out := &subscriptionv1.GrantState{}
+		out := &backplanev1.GrantState{}
 		if state.Ended == "" {
-			out.State = &subscriptionv1.GrantState_Grant{
+			out.State = &backplanev1.GrantState_Grant{
 				Grant: grantProto(state.Grant, queries[i].TokenID, q.GetVersion(), q.GetScopes(), queries[i].ExpiresAt),
 			}
 		} else {
-			out.State = &subscriptionv1.GrantState_Ended{Ended: causeProto(state.Ended)}
+			out.State = &backplanev1.GrantState_Ended{Ended: causeProto(state.Ended)}
 		}
 		resp.Grants = append(resp.Grants, out)
 	}
@@ -94,47 +93,47 @@ func (a *API) BatchGetGrants(ctx context.Context, req *subscriptionv1.BatchGetGr
 }
 
 // WatchGrants streams every change that grants and denials rest on.
-func (a *API) WatchGrants(stream grpc.BidiStreamingServer[subscriptionv1.WatchGrantsRequest, subscriptionv1.WatchGrantsResponse]) error {
+func (a *API) WatchGrants(stream grpc.BidiStreamingServer[backplanev1.WatchGrantsRequest, backplanev1.WatchGrantsResponse]) error {
 	return a.watch.Serve(stream)
 }
 
 // grantWatch serves the service's changes.
-type grantWatch = change.Server[subscriptionv1.WatchGrantsRequest, subscriptionv1.WatchGrantsResponse]
+type grantWatch = change.Server[backplanev1.WatchGrantsRequest, backplanev1.WatchGrantsResponse]
 
 // newGrantWatch wraps the shared messages of a watch in those of WatchGrants.
 func newGrantWatch(log *change.Log) *grantWatch {
 	return &grantWatch{
 		Log: log,
-		Split: func(m *subscriptionv1.WatchGrantsRequest) (*watchv1.Hello, *watchv1.Ack) {
+		Split: func(m *backplanev1.WatchGrantsRequest) (*backplanev1.Hello, *backplanev1.Ack) {
 			return m.GetHello(), m.GetAck()
 		},
-		Begin: func(b *watchv1.Begin) *subscriptionv1.WatchGrantsResponse {
-			return &subscriptionv1.WatchGrantsResponse{Body: &subscriptionv1.WatchGrantsResponse_Begin{Begin: b}}
+		Begin: func(b *backplanev1.Begin) *backplanev1.WatchGrantsResponse {
+			return &backplanev1.WatchGrantsResponse{Body: &backplanev1.WatchGrantsResponse_Begin{Begin: b}}
 		},
-		End: func(e *watchv1.SnapshotEnd) *subscriptionv1.WatchGrantsResponse {
-			return &subscriptionv1.WatchGrantsResponse{Body: &subscriptionv1.WatchGrantsResponse_SnapshotEnd{SnapshotEnd: e}}
+		End: func(e *backplanev1.SnapshotEnd) *backplanev1.WatchGrantsResponse {
+			return &backplanev1.WatchGrantsResponse{Body: &backplanev1.WatchGrantsResponse_SnapshotEnd{SnapshotEnd: e}}
 		},
-		Heartbeat: func(h *watchv1.Heartbeat) *subscriptionv1.WatchGrantsResponse {
-			return &subscriptionv1.WatchGrantsResponse{Body: &subscriptionv1.WatchGrantsResponse_Heartbeat{Heartbeat: h}}
+		Heartbeat: func(h *backplanev1.Heartbeat) *backplanev1.WatchGrantsResponse {
+			return &backplanev1.WatchGrantsResponse{Body: &backplanev1.WatchGrantsResponse_Heartbeat{Heartbeat: h}}
 		},
 		Change: grantChange,
 	}
 }
 
-func grantChange(at *watchv1.Position, event []byte) (*subscriptionv1.WatchGrantsResponse, error) {
-	c := &subscriptionv1.GrantChange{Position: at}
+func grantChange(at *backplanev1.Position, event []byte) (*backplanev1.WatchGrantsResponse, error) {
+	c := &backplanev1.GrantChange{Position: at}
 	if len(event) > 0 {
 		e, err := store.DecodeEvent(event)
 		if err != nil {
 			return nil, err
 		}
-		c.Event = &subscriptionv1.GrantEvent{Cause: causeProto(e.Cause), Names: e.Names}
+		c.Event = &backplanev1.GrantEvent{Cause: causeProto(e.Cause), Names: e.Names}
 	}
-	return &subscriptionv1.WatchGrantsResponse{Body: &subscriptionv1.WatchGrantsResponse_Change{Change: c}}, nil
+	return &backplanev1.WatchGrantsResponse{Body: &backplanev1.WatchGrantsResponse_Change{Change: c}}, nil
 }
 
 // grantQueries reads the names of grants.
-func grantQueries(all []*subscriptionv1.GrantQuery) ([]store.GrantQuery, error) {
+func grantQueries(all []*backplanev1.GrantQuery) ([]store.GrantQuery, error) {
 	var out []store.GrantQuery
 	for i, q := range all {
 		at := func(field string) string { return fmt.Sprintf("grants[%d].%s", i, field) }

@@ -9,6 +9,8 @@ import (
 	"google.golang.org/protobuf/testing/protocmp"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
+	oauth2v1 "github.com/tidegatehq/tidegate/gen/go/tidegate/oauth2/v1"
 	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
 	"github.com/tidegatehq/tidegate/services/subscription/internal/store"
 )
@@ -22,9 +24,9 @@ func TestVerifyCredential(t *testing.T) {
 		raw := w.token(k)
 		got := w.verify(raw, v1)
 		grant := got.GetGrant().GetName()
-		want := &subscriptionv1.VerifyCredentialResponse{
-			Verdict: &subscriptionv1.VerifyCredentialResponse_Grant{Grant: &subscriptionv1.Grant{
-				Name: grant, Person: w.annName, Application: app.GetName(), Key: k.GetName(),
+		want := &backplanev1.VerifyCredentialResponse{
+			Verdict: &backplanev1.VerifyCredentialResponse_Grant{Grant: &backplanev1.Grant{
+				Name: grant, User: w.annName, Application: app.GetName(), Key: k.GetName(),
 				KeyType: subscriptionv1.KeyType_KEY_TYPE_SANDBOX, Subscription: sub.GetName(), Plan: gold, Version: v1,
 				Scopes: []string{"default"}, ExpireTime: timestamppb.New(w.now().Add(time.Hour)),
 				RestsOn: []string{grant, k.GetName(), app.GetName(), sub.GetName(), w.annName, v1},
@@ -35,9 +37,9 @@ func TestVerifyCredential(t *testing.T) {
 			t.Errorf("VerifyCredential() (-want +got):\n%s", diff)
 		}
 		denied := w.verify(raw, v2)
-		wantDenied := &subscriptionv1.VerifyCredentialResponse{
-			Verdict: &subscriptionv1.VerifyCredentialResponse_Denial{Denial: &subscriptionv1.Denial{
-				Reason:  subscriptionv1.Denial_REASON_NO_SUBSCRIPTION,
+		wantDenied := &backplanev1.VerifyCredentialResponse{
+			Verdict: &backplanev1.VerifyCredentialResponse_Denial{Denial: &backplanev1.Denial{
+				Reason:  backplanev1.Denial_REASON_NO_SUBSCRIPTION,
 				RestsOn: []string{app.GetName() + "@" + v2, grant, k.GetName(), app.GetName(), w.annName},
 			}},
 			AsOf: w.head(), ServerTime: timestamppb.New(w.now()),
@@ -45,15 +47,15 @@ func TestVerifyCredential(t *testing.T) {
 		if diff := cmp.Diff(wantDenied, denied, protocmp.Transform()); diff != "" {
 			t.Errorf("VerifyCredential(not subscribed) (-want +got):\n%s", diff)
 		}
-		person := mustPerson(w, w.annName, "admin")
+		user := mustUser(w, w.annName, "admin")
 		for name, tt := range map[string]struct {
 			credential string
-			want       subscriptionv1.Denial_Reason
+			want       backplanev1.Denial_Reason
 		}{
-			"nonsense":         {"nonsense", subscriptionv1.Denial_REASON_INVALID},
-			"all-zero UUID":    {"00000000-0000-0000-0000-000000000000", subscriptionv1.Denial_REASON_INVALID},
-			"a person's token": {person, subscriptionv1.Denial_REASON_INVALID},
-			"a client secret":  {k.GetConsumerSecret(), subscriptionv1.Denial_REASON_INVALID},
+			"nonsense":        {"nonsense", backplanev1.Denial_REASON_INVALID},
+			"all-zero UUID":   {"00000000-0000-0000-0000-000000000000", backplanev1.Denial_REASON_INVALID},
+			"a user's token":  {user, backplanev1.Denial_REASON_INVALID},
+			"a client secret": {k.GetConsumerSecret(), backplanev1.Denial_REASON_INVALID},
 		} {
 			got := w.verify(tt.credential, v1)
 			if got.GetDenial().GetReason() != tt.want || got.GetAsOf() != w.head() {
@@ -61,7 +63,7 @@ func TestVerifyCredential(t *testing.T) {
 			}
 		}
 		w.add(time.Hour)
-		if got := w.verify(raw, v1).GetDenial().GetReason(); got != subscriptionv1.Denial_REASON_EXPIRED {
+		if got := w.verify(raw, v1).GetDenial().GetReason(); got != backplanev1.Denial_REASON_EXPIRED {
 			t.Errorf("VerifyCredential(an hour later) = %v, want EXPIRED", got)
 		}
 	})
@@ -79,18 +81,18 @@ func TestBatchGetGrants(t *testing.T) {
 		sub2 := w.subscribe(w.ann, app, v2)
 		w.subscribe(w.ann, gone, v1)
 		live, revoked := w.token(k), w.token(k)
-		grants := []*subscriptionv1.Grant{
+		grants := []*backplanev1.Grant{
 			w.verify(live, v1).GetGrant(), w.verify(revoked, v1).GetGrant(), w.verify(w.token(deleted), v1).GetGrant(),
 			w.verify(w.token(goneKey), v1).GetGrant(), w.verify(live, v2).GetGrant(), w.verify(live, v1).GetGrant(),
 		}
-		var queries []*subscriptionv1.GrantQuery
+		var queries []*backplanev1.GrantQuery
 		for _, g := range grants {
-			queries = append(queries, &subscriptionv1.GrantQuery{
+			queries = append(queries, &backplanev1.GrantQuery{
 				Name: g.GetName(), Key: g.GetKey(), Version: g.GetVersion(), ExpireTime: g.GetExpireTime(), Scopes: g.GetScopes(),
 			})
 		}
 		queries[5].ExpireTime = timestamppb.New(w.now())
-		_, err := w.oauth.RevokeToken(t.Context(), &subscriptionv1.RevokeTokenRequest{Token: revoked, Client: credentials(k)})
+		_, err := w.oauth.RevokeToken(t.Context(), &oauth2v1.RevokeTokenRequest{Token: revoked, Client: credentials(k)})
 		w.must(err)
 		_, err = w.subs.DeleteKey(w.ann, &subscriptionv1.DeleteKeyRequest{Name: deleted.GetName()})
 		w.must(err)
@@ -98,19 +100,19 @@ func TestBatchGetGrants(t *testing.T) {
 		w.must(err)
 		_, err = w.subs.DeleteSubscription(w.ann, &subscriptionv1.DeleteSubscriptionRequest{Name: sub2.GetName()})
 		w.must(err)
-		resp, err := w.gateway.tokens.BatchGetGrants(t.Context(), &subscriptionv1.BatchGetGrantsRequest{Grants: queries})
+		resp, err := w.gateway.tokens.BatchGetGrants(t.Context(), &backplanev1.BatchGetGrantsRequest{Grants: queries})
 		w.must(err)
 		if diff := cmp.Diff(grants[0], resp.GetGrants()[0].GetGrant(), protocmp.Transform()); diff != "" || resp.GetAsOf() != w.head() {
 			t.Errorf("a grant that holds, as of %d (-want +got):\n%s", resp.GetAsOf(), diff)
 		}
-		var causes []subscriptionv1.GrantEvent_Cause
+		var causes []backplanev1.GrantEvent_Cause
 		for _, s := range resp.GetGrants()[1:] {
 			causes = append(causes, s.GetEnded())
 		}
-		want := []subscriptionv1.GrantEvent_Cause{
-			subscriptionv1.GrantEvent_CAUSE_TOKEN_REVOKED, subscriptionv1.GrantEvent_CAUSE_KEY_DELETED,
-			subscriptionv1.GrantEvent_CAUSE_APPLICATION_DELETED, subscriptionv1.GrantEvent_CAUSE_SUBSCRIPTION_DELETED,
-			subscriptionv1.GrantEvent_CAUSE_EXPIRED,
+		want := []backplanev1.GrantEvent_Cause{
+			backplanev1.GrantEvent_CAUSE_TOKEN_REVOKED, backplanev1.GrantEvent_CAUSE_KEY_DELETED,
+			backplanev1.GrantEvent_CAUSE_APPLICATION_DELETED, backplanev1.GrantEvent_CAUSE_SUBSCRIPTION_DELETED,
+			backplanev1.GrantEvent_CAUSE_EXPIRED,
 		}
 		if !slices.Equal(want, causes) {
 			t.Errorf("causes = %v, want %v", causes, want)
@@ -122,9 +124,9 @@ func TestBatchGetGrants(t *testing.T) {
 func TestEveryCauseHasItsProto(t *testing.T) {
 	for _, cause := range []store.Cause{
 		store.TokenRevoked, store.KeyDeleted, store.ApplicationDeleted, store.SubscriptionDeleted,
-		store.PersonDeleted, store.VersionDeleted, store.Expired,
+		store.UserDeleted, store.VersionDeleted, store.Expired,
 	} {
-		if _, ok := subscriptionv1.GrantEvent_Cause_value["CAUSE_"+string(cause)]; !ok {
+		if _, ok := backplanev1.GrantEvent_Cause_value["CAUSE_"+string(cause)]; !ok {
 			t.Errorf("the proto has no cause %q", cause)
 		}
 	}

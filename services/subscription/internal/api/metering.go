@@ -3,12 +3,12 @@ package api
 import (
 	"context"
 
-	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
+	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
 	"github.com/tidegatehq/tidegate/services/subscription/internal/store"
 )
 
 // ReportUsage takes in a batch of usage, once.
-func (a *API) ReportUsage(ctx context.Context, req *subscriptionv1.ReportUsageRequest) (*subscriptionv1.ReportUsageResponse, error) {
+func (a *API) ReportUsage(ctx context.Context, req *backplanev1.ReportUsageRequest) (*backplanev1.ReportUsageResponse, error) {
 	b := batchRow(req.GetBatch())
 	rows, err := usageRows(req.GetUsage())
 	if err != nil {
@@ -19,11 +19,11 @@ func (a *API) ReportUsage(ctx context.Context, req *subscriptionv1.ReportUsageRe
 		return nil, err
 	}
 	a.missing(ctx, "usage", b, taken)
-	return &subscriptionv1.ReportUsageResponse{Duplicate: taken.Duplicate}, nil
+	return &backplanev1.ReportUsageResponse{Duplicate: taken.Duplicate}, nil
 }
 
-// ReportCauses takes in a batch of session records, once.
-func (a *API) ReportCauses(ctx context.Context, req *subscriptionv1.ReportCausesRequest) (*subscriptionv1.ReportCausesResponse, error) {
+// ReportSessionRecords takes in a batch of session records, once.
+func (a *API) ReportSessionRecords(ctx context.Context, req *backplanev1.ReportSessionRecordsRequest) (*backplanev1.ReportSessionRecordsResponse, error) {
 	b := batchRow(req.GetBatch())
 	rows, err := recordRows(req.GetSessionRecords())
 	if err != nil {
@@ -34,7 +34,7 @@ func (a *API) ReportCauses(ctx context.Context, req *subscriptionv1.ReportCauses
 		return nil, err
 	}
 	a.missing(ctx, "session records", b, taken)
-	return &subscriptionv1.ReportCausesResponse{Duplicate: taken.Duplicate}, nil
+	return &backplanev1.ReportSessionRecordsResponse{Duplicate: taken.Duplicate}, nil
 }
 
 // missing logs a gap before a batch. The gateway sends a batch only once the one

@@ -11,7 +11,7 @@ import (
 
 // Prefixes of resource names.
 const (
-	peoplePrefix        = "people/"
+	usersPrefix         = "users/"
 	applicationsPrefix  = "applications/"
 	subscriptionsPrefix = "subscriptions/"
 	recordsPrefix       = "sessionRecords/"
@@ -58,21 +58,21 @@ func keyName(field, name string) (application, key string, err error) {
 // me is the alias of the caller's own name.
 const me = "me"
 
-// personID returns the id in people/{person}, that of the caller for people/me.
-func personID(ctx context.Context, field, name string) (string, error) {
-	id, err := nameOf(field, peoplePrefix, name)
+// userID returns the id in users/{user}, that of the caller for users/me.
+func userID(ctx context.Context, field, name string) (string, error) {
+	id, err := nameOf(field, usersPrefix, name)
 	if err == nil && id == me {
-		id = viewer(ctx).Person
+		id = viewer(ctx).User
 	}
 	return id, err
 }
 
 // viewer is who asks.
 func viewer(ctx context.Context) store.Viewer {
-	p := identity.From(ctx).Person
+	p := identity.From(ctx).User
 	return store.Viewer{
-		Person: strings.TrimPrefix(p.Name, peoplePrefix),
-		Admin:  p.Has(identity.RoleAdmin),
+		User:  strings.TrimPrefix(p.Name, usersPrefix),
+		Admin: p.Has(identity.RoleAdmin),
 	}
 }
 

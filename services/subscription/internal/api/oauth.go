@@ -9,7 +9,7 @@ import (
 	"google.golang.org/protobuf/types/known/emptypb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
-	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
+	oauth2v1 "github.com/tidegatehq/tidegate/gen/go/tidegate/oauth2/v1"
 	"github.com/tidegatehq/tidegate/services/kit/fault"
 	"github.com/tidegatehq/tidegate/services/subscription/internal/store"
 	"github.com/tidegatehq/tidegate/services/subscription/internal/token"
@@ -21,7 +21,7 @@ const (
 	defaultScope      = "default"
 )
 
-// Reasons of OAuthService's refusals: the codes of RFC 6749 section 5.2.
+// Reasons of OAuth2Service's refusals: the codes of RFC 6749 section 5.2.
 const (
 	invalidRequest       = "INVALID_REQUEST"
 	invalidClient        = "INVALID_CLIENT"
@@ -30,7 +30,7 @@ const (
 )
 
 // IssueToken issues an access token. It writes nothing.
-func (a *API) IssueToken(ctx context.Context, req *subscriptionv1.IssueTokenRequest) (*subscriptionv1.IssueTokenResponse, error) {
+func (a *API) IssueToken(ctx context.Context, req *oauth2v1.IssueTokenRequest) (*oauth2v1.IssueTokenResponse, error) {
 	if req.GetGrantType() == "" {
 		return nil, fault.WithReason(fault.Invalid("grant_type", "is missing"), invalidRequest)
 	}
@@ -48,7 +48,7 @@ func (a *API) IssueToken(ctx context.Context, req *subscriptionv1.IssueTokenRequ
 	if err != nil {
 		return nil, err
 	}
-	return &subscriptionv1.IssueTokenResponse{
+	return &oauth2v1.IssueTokenResponse{
 		AccessToken: raw, TokenType: "Bearer",
 		ExpiresIn: int64(t.ExpiresAt.Sub(t.IssuedAt).Seconds()), Scope: strings.Join(t.Scopes, " "),
 	}, nil
@@ -67,7 +67,7 @@ func readScopes(text string) ([]string, error) {
 }
 
 // client returns the key whose secret the caller has.
-func (a *API) client(ctx context.Context, c *subscriptionv1.ClientCredentials) (store.Key, error) {
+func (a *API) client(ctx context.Context, c *oauth2v1.ClientCredentials) (store.Key, error) {
 	hash, ok := token.Hash(token.ClientSecret, c.GetClientSecret())
 	if !ok || c.GetClientId() == "" {
 		return store.Key{}, errClient()
@@ -87,7 +87,7 @@ func errClient() error {
 }
 
 // own returns a client's own token when it is good, apart from revocation.
-func (a *API) own(ctx context.Context, raw string, c *subscriptionv1.ClientCredentials) (store.Key, token.Application, bool, error) {
+func (a *API) own(ctx context.Context, raw string, c *oauth2v1.ClientCredentials) (store.Key, token.Application, bool, error) {
 	k, err := a.client(ctx, c)
 	if err != nil {
 		return store.Key{}, token.Application{}, false, err
@@ -106,7 +106,7 @@ func (a *API) own(ctx context.Context, raw string, c *subscriptionv1.ClientCrede
 }
 
 // RevokeToken takes a token back.
-func (a *API) RevokeToken(ctx context.Context, req *subscriptionv1.RevokeTokenRequest) (*emptypb.Empty, error) {
+func (a *API) RevokeToken(ctx context.Context, req *oauth2v1.RevokeTokenRequest) (*emptypb.Empty, error) {
 	k, t, good, err := a.own(ctx, req.GetToken(), req.GetClient())
 	if err == nil && good {
 		err = a.store.Revoke(ctx, k, t.ID, t.ExpiresAt)
@@ -118,19 +118,19 @@ func (a *API) RevokeToken(ctx context.Context, req *subscriptionv1.RevokeTokenRe
 }
 
 // IntrospectToken explains a token.
-func (a *API) IntrospectToken(ctx context.Context, req *subscriptionv1.IntrospectTokenRequest) (*subscriptionv1.IntrospectTokenResponse, error) {
+func (a *API) IntrospectToken(ctx context.Context, req *oauth2v1.IntrospectTokenRequest) (*oauth2v1.IntrospectTokenResponse, error) {
 	_, t, good, err := a.own(ctx, req.GetToken(), req.GetClient())
 	if err != nil {
 		return nil, err
 	}
 	if !good {
-		return &subscriptionv1.IntrospectTokenResponse{}, nil
+		return &oauth2v1.IntrospectTokenResponse{}, nil
 	}
 	revoked, err := a.store.Revoked(ctx, t.ID)
 	if err != nil || revoked {
-		return &subscriptionv1.IntrospectTokenResponse{}, err
+		return &oauth2v1.IntrospectTokenResponse{}, err
 	}
-	return &subscriptionv1.IntrospectTokenResponse{
+	return &oauth2v1.IntrospectTokenResponse{
 		Active: true, Scope: strings.Join(t.Scopes, " "), ClientId: t.ConsumerKey,
 		ExpireTime: timestamppb.New(t.ExpiresAt), IssueTime: timestamppb.New(t.IssuedAt),
 		Subject: t.ConsumerKey, Audience: []string{a.issuer.Audience()}, Issuer: a.issuer.URL(), TokenId: t.ID,
@@ -138,14 +138,14 @@ func (a *API) IntrospectToken(ctx context.Context, req *subscriptionv1.Introspec
 }
 
 // GetSigningKeys returns the issuer and its keys.
-func (a *API) GetSigningKeys(context.Context, *subscriptionv1.GetSigningKeysRequest) (*subscriptionv1.SigningKeys, error) {
+func (a *API) GetSigningKeys(context.Context, *oauth2v1.GetSigningKeysRequest) (*oauth2v1.SigningKeys, error) {
 	keys, err := a.keys.Public()
 	if err != nil {
 		return nil, err
 	}
-	resp := &subscriptionv1.SigningKeys{Issuer: a.issuer.URL()}
+	resp := &oauth2v1.SigningKeys{Issuer: a.issuer.URL()}
 	for _, k := range keys {
-		resp.Keys = append(resp.Keys, &subscriptionv1.SigningKey{Kid: k.ID, X: k.X, Y: k.Y})
+		resp.Keys = append(resp.Keys, &oauth2v1.SigningKey{Kid: k.ID, X: k.X, Y: k.Y})
 	}
 	return resp, nil
 }

@@ -11,6 +11,8 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/protobuf/proto"
 
+	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
+	oauth2v1 "github.com/tidegatehq/tidegate/gen/go/tidegate/oauth2/v1"
 	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
 	"github.com/tidegatehq/tidegate/services/kit/fault"
 )
@@ -23,7 +25,7 @@ func TestIssueToken(t *testing.T) {
 	onBoth(t, func(t *testing.T, w *world) {
 		k := w.key(w.ann, w.application(w.ann, "Chat").GetName(), subscriptionv1.KeyType_KEY_TYPE_PRODUCTION)
 		before := w.dump()
-		resp, err := w.oauth.IssueToken(t.Context(), &subscriptionv1.IssueTokenRequest{
+		resp, err := w.oauth.IssueToken(t.Context(), &oauth2v1.IssueTokenRequest{
 			GrantType: "client_credentials", Client: credentials(k), Scope: "default",
 		})
 		w.must(err)
@@ -33,7 +35,7 @@ func TestIssueToken(t *testing.T) {
 		if after := w.dump(); after != before {
 			t.Errorf("issuing a token has written something:\n%s\nwas\n%s", after, before)
 		}
-		keys, err := w.oauth.GetSigningKeys(t.Context(), &subscriptionv1.GetSigningKeysRequest{})
+		keys, err := w.oauth.GetSigningKeys(t.Context(), &oauth2v1.GetSigningKeysRequest{})
 		if err != nil || keys.GetIssuer() != issuerURL || len(keys.GetKeys()) != 1 {
 			t.Fatalf("GetSigningKeys() = %v, %v", keys, err)
 		}
@@ -59,38 +61,38 @@ func TestTokenRefusals(t *testing.T) {
 	k := w.key(w.ann, app, subscriptionv1.KeyType_KEY_TYPE_PRODUCTION)
 	other := w.key(w.ann, app, subscriptionv1.KeyType_KEY_TYPE_SANDBOX)
 	good := credentials(k)
-	client := func(change func(*subscriptionv1.ClientCredentials)) *subscriptionv1.ClientCredentials {
+	client := func(change func(*oauth2v1.ClientCredentials)) *oauth2v1.ClientCredentials {
 		c := proto.CloneOf(good)
 		change(c)
 		return c
 	}
 	for _, tt := range []struct {
 		name   string
-		req    *subscriptionv1.IssueTokenRequest
+		req    *oauth2v1.IssueTokenRequest
 		code   codes.Code
 		text   string
 		reason string
 	}{
-		{"no grant type", &subscriptionv1.IssueTokenRequest{Client: good}, codes.InvalidArgument, "grant_type: is missing", "INVALID_REQUEST"},
-		{"password grant", &subscriptionv1.IssueTokenRequest{GrantType: "password", Client: good},
+		{"no grant type", &oauth2v1.IssueTokenRequest{Client: good}, codes.InvalidArgument, "grant_type: is missing", "INVALID_REQUEST"},
+		{"password grant", &oauth2v1.IssueTokenRequest{GrantType: "password", Client: good},
 			codes.InvalidArgument, "grant_type: must be client_credentials", "UNSUPPORTED_GRANT_TYPE"},
-		{"no client", &subscriptionv1.IssueTokenRequest{GrantType: "client_credentials"}, codes.Unauthenticated, unknownClient, "INVALID_CLIENT"},
-		{"no secret", &subscriptionv1.IssueTokenRequest{GrantType: "client_credentials",
-			Client: client(func(c *subscriptionv1.ClientCredentials) { c.ClientSecret = "" })}, codes.Unauthenticated, unknownClient, "INVALID_CLIENT"},
-		{"no id", &subscriptionv1.IssueTokenRequest{GrantType: "client_credentials",
-			Client: client(func(c *subscriptionv1.ClientCredentials) { c.ClientId = "" })}, codes.Unauthenticated, unknownClient, "INVALID_CLIENT"},
-		{"mistyped secret", &subscriptionv1.IssueTokenRequest{GrantType: "client_credentials",
-			Client: client(func(c *subscriptionv1.ClientCredentials) { c.ClientSecret += "x" })}, codes.Unauthenticated, unknownClient, "INVALID_CLIENT"},
-		{"another key's secret", &subscriptionv1.IssueTokenRequest{GrantType: "client_credentials",
-			Client: client(func(c *subscriptionv1.ClientCredentials) { c.ClientSecret = other.GetConsumerSecret() })},
+		{"no client", &oauth2v1.IssueTokenRequest{GrantType: "client_credentials"}, codes.Unauthenticated, unknownClient, "INVALID_CLIENT"},
+		{"no secret", &oauth2v1.IssueTokenRequest{GrantType: "client_credentials",
+			Client: client(func(c *oauth2v1.ClientCredentials) { c.ClientSecret = "" })}, codes.Unauthenticated, unknownClient, "INVALID_CLIENT"},
+		{"no id", &oauth2v1.IssueTokenRequest{GrantType: "client_credentials",
+			Client: client(func(c *oauth2v1.ClientCredentials) { c.ClientId = "" })}, codes.Unauthenticated, unknownClient, "INVALID_CLIENT"},
+		{"mistyped secret", &oauth2v1.IssueTokenRequest{GrantType: "client_credentials",
+			Client: client(func(c *oauth2v1.ClientCredentials) { c.ClientSecret += "x" })}, codes.Unauthenticated, unknownClient, "INVALID_CLIENT"},
+		{"another key's secret", &oauth2v1.IssueTokenRequest{GrantType: "client_credentials",
+			Client: client(func(c *oauth2v1.ClientCredentials) { c.ClientSecret = other.GetConsumerSecret() })},
 			codes.Unauthenticated, unknownClient, "INVALID_CLIENT"},
-		{"unknown id", &subscriptionv1.IssueTokenRequest{GrantType: "client_credentials",
-			Client: client(func(c *subscriptionv1.ClientCredentials) { c.ClientId = "tgck_NONE" })}, codes.Unauthenticated, unknownClient, "INVALID_CLIENT"},
-		{"a wrong client before its grant type", &subscriptionv1.IssueTokenRequest{GrantType: "password"},
+		{"unknown id", &oauth2v1.IssueTokenRequest{GrantType: "client_credentials",
+			Client: client(func(c *oauth2v1.ClientCredentials) { c.ClientId = "tgck_NONE" })}, codes.Unauthenticated, unknownClient, "INVALID_CLIENT"},
+		{"a wrong client before its grant type", &oauth2v1.IssueTokenRequest{GrantType: "password"},
 			codes.Unauthenticated, unknownClient, "INVALID_CLIENT"},
-		{"a scope", &subscriptionv1.IssueTokenRequest{GrantType: "client_credentials", Client: good, Scope: "default admin"},
+		{"a scope", &oauth2v1.IssueTokenRequest{GrantType: "client_credentials", Client: good, Scope: "default admin"},
 			codes.InvalidArgument, "scope: no API asks for a scope: leave it out or ask for default", "INVALID_SCOPE"},
-		{"two spaces", &subscriptionv1.IssueTokenRequest{GrantType: "client_credentials", Client: good, Scope: "default  default"},
+		{"two spaces", &oauth2v1.IssueTokenRequest{GrantType: "client_credentials", Client: good, Scope: "default  default"},
 			codes.InvalidArgument, "scope: no API asks for a scope: leave it out or ask for default", "INVALID_SCOPE"},
 	} {
 		_, err := w.oauth.IssueToken(t.Context(), tt.req)
@@ -99,14 +101,14 @@ func TestTokenRefusals(t *testing.T) {
 			t.Errorf("%s: reason %q, want %q", tt.name, got, tt.reason)
 		}
 	}
-	_, err := w.oauth.RevokeToken(t.Context(), &subscriptionv1.RevokeTokenRequest{Client: good})
+	_, err := w.oauth.RevokeToken(t.Context(), &oauth2v1.RevokeTokenRequest{Client: good})
 	refused(t, "RevokeToken(no token)", err, codes.InvalidArgument, "token: is missing")
 	if fault.Reason(err) != "INVALID_REQUEST" {
 		t.Errorf("reason %q, want INVALID_REQUEST", fault.Reason(err))
 	}
-	_, err = w.oauth.RevokeToken(t.Context(), &subscriptionv1.RevokeTokenRequest{Token: "x"})
+	_, err = w.oauth.RevokeToken(t.Context(), &oauth2v1.RevokeTokenRequest{Token: "x"})
 	refused(t, "RevokeToken(no client)", err, codes.Unauthenticated, unknownClient)
-	_, err = w.oauth.IntrospectToken(t.Context(), &subscriptionv1.IntrospectTokenRequest{Token: "x"})
+	_, err = w.oauth.IntrospectToken(t.Context(), &oauth2v1.IntrospectTokenRequest{Token: "x"})
 	refused(t, "IntrospectToken(no client)", err, codes.Unauthenticated, unknownClient)
 }
 
@@ -118,9 +120,9 @@ func TestRevokeAndIntrospect(t *testing.T) {
 		other := w.key(w.ann, app, subscriptionv1.KeyType_KEY_TYPE_SANDBOX)
 		w.subscribe(w.ann, app, v1)
 		raw, another := w.token(k), w.token(other)
-		introspect := func(raw string) *subscriptionv1.IntrospectTokenResponse {
+		introspect := func(raw string) *oauth2v1.IntrospectTokenResponse {
 			t.Helper()
-			resp, err := w.oauth.IntrospectToken(t.Context(), &subscriptionv1.IntrospectTokenRequest{Token: raw, Client: credentials(k)})
+			resp, err := w.oauth.IntrospectToken(t.Context(), &oauth2v1.IntrospectTokenRequest{Token: raw, Client: credentials(k)})
 			w.must(err)
 			return resp
 		}
@@ -130,7 +132,7 @@ func TestRevokeAndIntrospect(t *testing.T) {
 			!got.GetIssueTime().AsTime().Equal(w.now()) || !got.GetExpireTime().AsTime().Equal(w.now().Add(time.Hour)) {
 			t.Errorf("IntrospectToken() = %v", got)
 		}
-		inactive := &subscriptionv1.IntrospectTokenResponse{}
+		inactive := &oauth2v1.IntrospectTokenResponse{}
 		for name, raw := range map[string]string{"another's": another, "nonsense": "nonsense"} {
 			if got := introspect(raw); !proto.Equal(got, inactive) {
 				t.Errorf("IntrospectToken(%s) = %v, want inactive and nothing else", name, got)
@@ -138,7 +140,7 @@ func TestRevokeAndIntrospect(t *testing.T) {
 		}
 		revoke := func(raw string) {
 			t.Helper()
-			_, err := w.oauth.RevokeToken(t.Context(), &subscriptionv1.RevokeTokenRequest{Token: raw, Client: credentials(k)})
+			_, err := w.oauth.RevokeToken(t.Context(), &oauth2v1.RevokeTokenRequest{Token: raw, Client: credentials(k)})
 			w.must(err)
 		}
 		before := w.head()
@@ -155,7 +157,7 @@ func TestRevokeAndIntrospect(t *testing.T) {
 		if got := introspect(raw); !proto.Equal(got, inactive) {
 			t.Errorf("IntrospectToken(revoked) = %v, want inactive", got)
 		}
-		if got := w.verify(raw, v1).GetDenial().GetReason(); got != subscriptionv1.Denial_REASON_REVOKED {
+		if got := w.verify(raw, v1).GetDenial().GetReason(); got != backplanev1.Denial_REASON_REVOKED {
 			t.Errorf("VerifyCredential(revoked) = %v, want REVOKED", got)
 		}
 		changes, err := w.subs.ListChanges(w.root, &subscriptionv1.ListChangesRequest{PageSize: 1})

@@ -10,7 +10,9 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
-	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
+	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
+	oauth2v1 "github.com/tidegatehq/tidegate/gen/go/tidegate/oauth2/v1"
+	usagev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/usage/v1"
 )
 
 const (
@@ -26,121 +28,121 @@ func TestGatewayRefusals(t *testing.T) {
 	none := t.Context()
 	invalid := codes.InvalidArgument
 	hour := w.now().Truncate(time.Hour)
-	query := func(change func(*subscriptionv1.GrantQuery)) func(context.Context) error {
-		q := &subscriptionv1.GrantQuery{Name: "grants/t", Key: "applications/a/keys/k", Version: v1, ExpireTime: timestamppb.New(hour)}
+	query := func(change func(*backplanev1.GrantQuery)) func(context.Context) error {
+		q := &backplanev1.GrantQuery{Name: "grants/t", Key: "applications/a/keys/k", Version: v1, ExpireTime: timestamppb.New(hour)}
 		change(q)
-		return call(w.gateway.tokens.BatchGetGrants, &subscriptionv1.BatchGetGrantsRequest{Grants: []*subscriptionv1.GrantQuery{q}})
+		return call(w.gateway.tokens.BatchGetGrants, &backplanev1.BatchGetGrantsRequest{Grants: []*backplanev1.GrantQuery{q}})
 	}
-	usage := func(change func(*subscriptionv1.Usage)) func(context.Context) error {
+	usage := func(change func(*usagev1.Usage)) func(context.Context) error {
 		good, bad := usageRow(hour, "", "", v1, 1), usageRow(hour, "", "", v1, 1)
 		change(bad)
-		return call(w.gateway.metering.ReportUsage, &subscriptionv1.ReportUsageRequest{Batch: batch(1), Usage: []*subscriptionv1.Usage{good, bad}})
+		return call(w.gateway.metering.ReportUsage, &backplanev1.ReportUsageRequest{Batch: batch(1), Usage: []*usagev1.Usage{good, bad}})
 	}
-	causes := func(change func(*subscriptionv1.SessionRecord)) func(context.Context) error {
+	causes := func(change func(*usagev1.SessionRecord)) func(context.Context) error {
 		good := sessionRecord("R", "", "", v1, hour)
 		bad := proto.CloneOf(good)
 		bad.Name = "sessionRecords/S"
 		change(bad)
-		return call(w.gateway.metering.ReportCauses, &subscriptionv1.ReportCausesRequest{
-			Batch: batch(1), SessionRecords: []*subscriptionv1.SessionRecord{good, bad},
+		return call(w.gateway.metering.ReportSessionRecords, &backplanev1.ReportSessionRecordsRequest{
+			Batch: batch(1), SessionRecords: []*usagev1.SessionRecord{good, bad},
 		})
 	}
-	reported := func(b *subscriptionv1.Batch) func(context.Context) error {
-		return call(w.gateway.metering.ReportUsage, &subscriptionv1.ReportUsageRequest{Batch: b, Usage: []*subscriptionv1.Usage{usageRow(hour, "", "", v1, 1)}})
+	reported := func(b *backplanev1.Batch) func(context.Context) error {
+		return call(w.gateway.metering.ReportUsage, &backplanev1.ReportUsageRequest{Batch: b, Usage: []*usagev1.Usage{usageRow(hour, "", "", v1, 1)}})
 	}
 	verify := w.gateway.tokens.VerifyCredential
-	many := make([]*subscriptionv1.GrantQuery, 1001)
+	many := make([]*backplanev1.GrantQuery, 1001)
 	for i := range many {
-		many[i] = &subscriptionv1.GrantQuery{Name: "grants/t", Key: "applications/a/keys/k", Version: v1, ExpireTime: timestamppb.New(hour)}
+		many[i] = &backplanev1.GrantQuery{Name: "grants/t", Key: "applications/a/keys/k", Version: v1, ExpireTime: timestamppb.New(hour)}
 	}
 	w.check(t, []refusal{
-		{"verify nothing", none, call(verify, &subscriptionv1.VerifyCredentialRequest{Version: v1}), invalid, "credential: must be at least 1 characters"},
-		{"verify too much", none, call(verify, &subscriptionv1.VerifyCredentialRequest{Credential: long(8193), Version: v1}), invalid,
+		{"verify nothing", none, call(verify, &backplanev1.VerifyCredentialRequest{Version: v1}), invalid, "credential: must be at least 1 characters"},
+		{"verify too much", none, call(verify, &backplanev1.VerifyCredentialRequest{Credential: long(8193), Version: v1}), invalid,
 			"credential: must be at most 8192 bytes"},
-		{"verify for no version", none, call(verify, &subscriptionv1.VerifyCredentialRequest{Credential: "x"}), invalid,
+		{"verify for no version", none, call(verify, &backplanev1.VerifyCredentialRequest{Credential: "x"}), invalid,
 			"version: must be apis/{api}/versions/{version}"},
-		{"no grants", none, call(w.gateway.tokens.BatchGetGrants, &subscriptionv1.BatchGetGrantsRequest{}), invalid,
+		{"no grants", none, call(w.gateway.tokens.BatchGetGrants, &backplanev1.BatchGetGrantsRequest{}), invalid,
 			"grants: must contain at least 1 item(s)"},
-		{"too many grants", none, call(w.gateway.tokens.BatchGetGrants, &subscriptionv1.BatchGetGrantsRequest{Grants: many}), invalid,
+		{"too many grants", none, call(w.gateway.tokens.BatchGetGrants, &backplanev1.BatchGetGrantsRequest{Grants: many}), invalid,
 			"grants: must contain no more than 1000 item(s)"},
-		{"a grant of a bad name", none, query(func(q *subscriptionv1.GrantQuery) { q.Name = "t" }), invalid, "grants[0].name: must be grants/{token id}"},
-		{"a grant of a bad key", none, query(func(q *subscriptionv1.GrantQuery) { q.Key = "k" }), invalid,
+		{"a grant of a bad name", none, query(func(q *backplanev1.GrantQuery) { q.Name = "t" }), invalid, "grants[0].name: must be grants/{token id}"},
+		{"a grant of a bad key", none, query(func(q *backplanev1.GrantQuery) { q.Key = "k" }), invalid,
 			"grants[0].key: must be applications/{application}/keys/{key}"},
-		{"a grant without an end", none, query(func(q *subscriptionv1.GrantQuery) { q.ExpireTime = nil }), invalid, "grants[0].expire_time: is required"},
-		{"a grant with an impossible end", none, query(func(q *subscriptionv1.GrantQuery) {
+		{"a grant without an end", none, query(func(q *backplanev1.GrantQuery) { q.ExpireTime = nil }), invalid, "grants[0].expire_time: is required"},
+		{"a grant with an impossible end", none, query(func(q *backplanev1.GrantQuery) {
 			q.ExpireTime = &timestamppb.Timestamp{Seconds: math.MaxInt64}
 		}), invalid, "grants[0].expire_time: must be a time"},
 
 		{"report without a batch", none, reported(nil), invalid, "batch: is required"},
-		{"report a bad batch", none, reported(&subscriptionv1.Batch{Gateway: "G"}), invalid,
+		{"report a bad batch", none, reported(&backplanev1.Batch{Gateway: "G"}), invalid,
 			"batch.gateway: must be 1 to 63 characters of a-z, 0-9 and -, the first and the last a letter or a digit; " +
 				"batch.boot_id: must be at least 1 characters; batch.sequence: " + badSequence},
-		{"report a batch beyond numbers", none, reported(&subscriptionv1.Batch{Gateway: "g", BootId: "b", Sequence: math.MaxUint64}), invalid,
+		{"report a batch beyond numbers", none, reported(&backplanev1.Batch{Gateway: "g", BootId: "b", Sequence: math.MaxUint64}), invalid,
 			"batch.sequence: " + badSequence},
-		{"report no usage", none, call(w.gateway.metering.ReportUsage, &subscriptionv1.ReportUsageRequest{Batch: batch(1)}), invalid,
+		{"report no usage", none, call(w.gateway.metering.ReportUsage, &backplanev1.ReportUsageRequest{Batch: batch(1)}), invalid,
 			"usage: must contain at least 1 item(s)"},
-		{"report usage of no version", none, usage(func(u *subscriptionv1.Usage) { u.Version = "x" }), invalid,
+		{"report usage of no version", none, usage(func(u *usagev1.Usage) { u.Version = "x" }), invalid,
 			"usage[1].version: must be apis/{api}/versions/{version}"},
-		{"report usage of no hour", none, usage(func(u *subscriptionv1.Usage) { u.Hour = nil }), invalid, "usage[1].hour: is required"},
-		{"report usage of the beginning of time", none, usage(func(u *subscriptionv1.Usage) { u.Hour.Seconds = 0 }), invalid, "usage[1].hour: " + badTime},
-		{"report usage of an impossible hour", none, usage(func(u *subscriptionv1.Usage) { u.Hour.Seconds = 1e12 }), invalid,
+		{"report usage of no hour", none, usage(func(u *usagev1.Usage) { u.Hour = nil }), invalid, "usage[1].hour: is required"},
+		{"report usage of the beginning of time", none, usage(func(u *usagev1.Usage) { u.Hour.Seconds = 0 }), invalid, "usage[1].hour: " + badTime},
+		{"report usage of an impossible hour", none, usage(func(u *usagev1.Usage) { u.Hour.Seconds = 1e12 }), invalid,
 			"usage[1].hour: must be a time"},
-		{"report usage of a minute", none, usage(func(u *subscriptionv1.Usage) { u.Hour.Seconds += 60 }), invalid, "usage[1].hour: must be the start of an hour"},
-		{"report usage of bad names", none, usage(func(u *subscriptionv1.Usage) { u.Application, u.Subscription = "a", "s" }), invalid,
+		{"report usage of a minute", none, usage(func(u *usagev1.Usage) { u.Hour.Seconds += 60 }), invalid, "usage[1].hour: must be the start of an hour"},
+		{"report usage of bad names", none, usage(func(u *usagev1.Usage) { u.Application, u.Subscription = "a", "s" }), invalid,
 			"usage[1].subscription: must be subscriptions/{subscription}; usage[1].application: must be applications/{application}"},
-		{"report too much", none, usage(func(u *subscriptionv1.Usage) { u.Inbound.Messages, u.Sessions = math.MaxUint64, 1e15+1 }), invalid,
+		{"report too much", none, usage(func(u *usagev1.Usage) { u.Inbound.Messages, u.Sessions = math.MaxUint64, 1e15+1 }), invalid,
 			"usage[1].sessions: " + badCount + "; usage[1].inbound.messages: " + badCount},
-		{"report too much of everything", none, usage(func(u *subscriptionv1.Usage) {
-			u.Outbound = &subscriptionv1.Traffic{Messages: 1e15, Frames: 1e15 + 1, PayloadBytes: 1e15 + 1, WireBytes: 1e15 + 1}
+		{"report too much of everything", none, usage(func(u *usagev1.Usage) {
+			u.Outbound = &usagev1.Traffic{Messages: 1e15, Frames: 1e15 + 1, PayloadBytes: 1e15 + 1, WireBytes: 1e15 + 1}
 		}), invalid, "usage[1].outbound.frames: " + badCount + "; usage[1].outbound.payload_bytes: " + badCount +
 			"; usage[1].outbound.wire_bytes: " + badCount},
 
-		{"report no records", none, call(w.gateway.metering.ReportCauses, &subscriptionv1.ReportCausesRequest{Batch: batch(1)}), invalid,
+		{"report no records", none, call(w.gateway.metering.ReportSessionRecords, &backplanev1.ReportSessionRecordsRequest{Batch: batch(1)}), invalid,
 			"session_records: must contain at least 1 item(s)"},
-		{"report a record without a name", none, causes(func(r *subscriptionv1.SessionRecord) { r.Name = "" }), invalid,
+		{"report a record without a name", none, causes(func(r *usagev1.SessionRecord) { r.Name = "" }), invalid,
 			"session_records[1].name: must be sessionRecords/{record}"},
-		{"report a record of bad names", none, causes(func(r *subscriptionv1.SessionRecord) {
+		{"report a record of bad names", none, causes(func(r *usagev1.SessionRecord) {
 			r.Version, r.Application, r.Subscription = "v", "a", "s"
 		}), invalid, "session_records[1].version: must be apis/{api}/versions/{version}; " +
 			"session_records[1].application: must be applications/{application}; " +
 			"session_records[1].subscription: must be subscriptions/{subscription}"},
-		{"report a record without times", none, causes(func(r *subscriptionv1.SessionRecord) { r.StartTime, r.EndTime = nil, nil }), invalid,
+		{"report a record without times", none, causes(func(r *usagev1.SessionRecord) { r.StartTime, r.EndTime = nil, nil }), invalid,
 			"session_records[1].start_time: is required; session_records[1].end_time: is required"},
-		{"report a record with the beginning of time", none, causes(func(r *subscriptionv1.SessionRecord) {
+		{"report a record with the beginning of time", none, causes(func(r *usagev1.SessionRecord) {
 			r.EndTime, r.LastInboundTime = &timestamppb.Timestamp{}, &timestamppb.Timestamp{Seconds: -1}
 		}), invalid, "session_records[1].end_time: " + badTime + "; session_records[1].last_inbound_time: " + badTime},
-		{"report a record with impossible times", none, causes(func(r *subscriptionv1.SessionRecord) {
+		{"report a record with impossible times", none, causes(func(r *usagev1.SessionRecord) {
 			r.EndTime.Nanos, r.LastOutboundTime = 1e9, &timestamppb.Timestamp{Seconds: 1e12}
 		}), invalid, "session_records[1].end_time: must be a time; session_records[1].last_outbound_time: must be a time"},
-		{"report a record with long texts", none, causes(func(r *subscriptionv1.SessionRecord) {
+		{"report a record with long texts", none, causes(func(r *usagev1.SessionRecord) {
 			r.Session, r.Grant, r.ClientAddress, r.Cause, r.Detail = long(256), long(256), long(256), long(256), long(256)
 		}), invalid, "session_records[1].session: " + badText + "; session_records[1].grant: " + badText +
 			"; session_records[1].client_address: " + badText + "; session_records[1].cause: " + badText + "; session_records[1].detail: " + badText},
-		{"report a record with bad codes", none, causes(func(r *subscriptionv1.SessionRecord) {
+		{"report a record with bad codes", none, causes(func(r *usagev1.SessionRecord) {
 			r.ClientCode, r.ClientSentCode, r.BackendCode, r.BackendSentCode = 65536, 65536, 65536, math.MaxUint32
 		}), invalid, "session_records[1].client_code: " + badCode + "; session_records[1].client_sent_code: " + badCode +
 			"; session_records[1].backend_code: " + badCode + "; session_records[1].backend_sent_code: " + badCode},
-		{"report a record ended by nobody known", none, causes(func(r *subscriptionv1.SessionRecord) { r.EndedBy = 5 }), invalid,
+		{"report a record ended by nobody known", none, causes(func(r *usagev1.SessionRecord) { r.EndedBy = 5 }), invalid,
 			"session_records[1].ended_by: is not one of the defined values"},
-		{"report a record of a huge revision", none, causes(func(r *subscriptionv1.SessionRecord) { r.RouteRevision = 1e15 + 1 }), invalid,
+		{"report a record of a huge revision", none, causes(func(r *usagev1.SessionRecord) { r.RouteRevision = 1e15 + 1 }), invalid,
 			"session_records[1].route_revision: " + badCount},
-		{"report a record with NUL", none, causes(func(r *subscriptionv1.SessionRecord) { r.Cause = "\x00" }), invalid,
+		{"report a record with NUL", none, causes(func(r *usagev1.SessionRecord) { r.Cause = "\x00" }), invalid,
 			"session_records[1].cause: " + noNUL},
 
-		{"get a record of a bad name", w.ann, call(w.usage.GetSessionRecord, &subscriptionv1.GetSessionRecordRequest{Name: "x"}), invalid,
+		{"get a record of a bad name", w.ann, call(w.usage.GetSessionRecord, &usagev1.GetSessionRecordRequest{Name: "x"}), invalid,
 			"name: must be sessionRecords/{record}"},
-		{"get an unknown record", w.ann, call(w.usage.GetSessionRecord, &subscriptionv1.GetSessionRecordRequest{Name: "sessionRecords/X"}), codes.NotFound,
+		{"get an unknown record", w.ann, call(w.usage.GetSessionRecord, &usagev1.GetSessionRecordRequest{Name: "sessionRecords/X"}), codes.NotFound,
 			"sessionRecords/X not found"},
-		{"list usage by what is not there", w.ann, call(w.usage.ListUsage, &subscriptionv1.ListUsageRequest{Filter: `hour = "1"`}), invalid,
+		{"list usage by what is not there", w.ann, call(w.usage.ListUsage, &usagev1.ListUsageRequest{Filter: `hour = "1"`}), invalid,
 			`filter: no field "hour": there are subscription, application, version`},
-		{"list usage by a bad subscription", w.ann, call(w.usage.ListUsage, &subscriptionv1.ListUsageRequest{Filter: `subscription = "1"`}), invalid,
+		{"list usage by a bad subscription", w.ann, call(w.usage.ListUsage, &usagev1.ListUsageRequest{Filter: `subscription = "1"`}), invalid,
 			"filter: subscription must be subscriptions/{id}"},
-		{"list usage by a bad version", w.ann, call(w.usage.ListUsage, &subscriptionv1.ListUsageRequest{Filter: `version = "apis/a"`}), invalid,
+		{"list usage by a bad version", w.ann, call(w.usage.ListUsage, &usagev1.ListUsageRequest{Filter: `version = "apis/a"`}), invalid,
 			"filter: version must be apis/{api}/versions/{version}"},
-		{"list records by a bad version", w.ann, call(w.usage.ListSessionRecords, &subscriptionv1.ListSessionRecordsRequest{
+		{"list records by a bad version", w.ann, call(w.usage.ListSessionRecords, &usagev1.ListSessionRecordsRequest{
 			Filter: `version = "apis/a/versions/"`}), invalid, "filter: version must be apis/{api}/versions/{version}"},
-		{"list a huge page of records", w.ann, call(w.usage.ListSessionRecords, &subscriptionv1.ListSessionRecordsRequest{PageSize: hugePage}), invalid, badPageSize},
-		{"list records by a field twice", w.ann, call(w.usage.ListSessionRecords, &subscriptionv1.ListSessionRecordsRequest{
+		{"list a huge page of records", w.ann, call(w.usage.ListSessionRecords, &usagev1.ListSessionRecordsRequest{PageSize: hugePage}), invalid, badPageSize},
+		{"list records by a field twice", w.ann, call(w.usage.ListSessionRecords, &usagev1.ListSessionRecordsRequest{
 			Filter: `cause = "A" AND cause = "B"`}), invalid, `filter: has the field "cause" twice`},
 	})
 }
@@ -149,17 +151,17 @@ func TestGatewayRefusals(t *testing.T) {
 // has the rest.
 func TestOAuthRefusals(t *testing.T) {
 	w := onSQLite(t)
-	c := &subscriptionv1.ClientCredentials{ClientId: long(129), ClientSecret: long(129)}
+	c := &oauth2v1.ClientCredentials{ClientId: long(129), ClientSecret: long(129)}
 	const client = "client.client_id: must be at most 128 characters; client.client_secret: must be at most 128 characters"
 	w.check(t, []refusal{
-		{"token: too long", t.Context(), call(w.oauth.IssueToken, &subscriptionv1.IssueTokenRequest{GrantType: long(129), Client: c, Scope: long(1025)}),
+		{"token: too long", t.Context(), call(w.oauth.IssueToken, &oauth2v1.IssueTokenRequest{GrantType: long(129), Client: c, Scope: long(1025)}),
 			codes.InvalidArgument, "grant_type: must be at most 128 characters; " + client + "; scope: must be at most 1024 characters"},
-		{"revoke: too long", t.Context(), call(w.oauth.RevokeToken, &subscriptionv1.RevokeTokenRequest{Token: long(8193), Client: c}),
+		{"revoke: too long", t.Context(), call(w.oauth.RevokeToken, &oauth2v1.RevokeTokenRequest{Token: long(8193), Client: c}),
 			codes.InvalidArgument, "token: must be at most 8192 characters; " + client},
-		{"introspect: too long", t.Context(), call(w.oauth.IntrospectToken, &subscriptionv1.IntrospectTokenRequest{Token: long(8193), Client: c}),
+		{"introspect: too long", t.Context(), call(w.oauth.IntrospectToken, &oauth2v1.IntrospectTokenRequest{Token: long(8193), Client: c}),
 			codes.InvalidArgument, "token: must be at most 8192 characters; " + client},
-		{"token: NUL", t.Context(), call(w.oauth.IssueToken, &subscriptionv1.IssueTokenRequest{
-			GrantType: "client_credentials", Client: &subscriptionv1.ClientCredentials{ClientId: "\x00"}}),
+		{"token: NUL", t.Context(), call(w.oauth.IssueToken, &oauth2v1.IssueTokenRequest{
+			GrantType: "client_credentials", Client: &oauth2v1.ClientCredentials{ClientId: "\x00"}}),
 			codes.InvalidArgument, "client.client_id: " + noNUL},
 	})
 }

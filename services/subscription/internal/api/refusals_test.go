@@ -10,7 +10,9 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/protobuf/types/known/fieldmaskpb"
 
+	identityv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/identity/v1"
 	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
+	usagev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/usage/v1"
 )
 
 // refusal is a request that is refused.
@@ -47,14 +49,14 @@ func (w *world) check(t *testing.T, all []refusal) {
 func long(n int) string { return strings.Repeat("x", n) }
 
 const (
-	badPerson      = "name: must be people/{person}"
+	badUser        = "name: must be users/{user}"
 	badApplication = "name: must be applications/{application}"
 	badParent      = "parent: must be applications/{application}"
 	badKey         = "name: must be applications/{application}/keys/{key}"
 	badSub         = "name: must be subscriptions/{subscription}"
 	badUsername    = "must be 1 to 64 characters of A-Z a-z 0-9 _ . @ + - and start with a letter or a digit"
 	badDisplayName = "must have 1 to 100 characters, no control characters and no space at either end"
-	badPersonName  = "must have at most 100 characters, no control characters and no space at either end"
+	badUserName    = "must have at most 100 characters, no control characters and no space at either end"
 	badPageToken   = "page_token: is not a token that a list has returned"
 	badPageSize    = "page_size: must be greater than or equal to 0 and less than or equal to 1000"
 	badEtag        = "etag: must be at most 64 characters"
@@ -63,109 +65,109 @@ const (
 	hugePage       = 1001
 )
 
-func TestPeopleRefusals(t *testing.T) {
+func TestUsersRefusals(t *testing.T) {
 	w := onSQLite(t)
 	nobody := t.Context()
-	person := func(change func(*subscriptionv1.Person)) *subscriptionv1.CreatePersonRequest {
-		p := &subscriptionv1.Person{Username: "carol", Roles: []subscriptionv1.Person_Role{subscriptionv1.Person_ROLE_CREATOR}}
+	user := func(change func(*identityv1.User)) *identityv1.CreateUserRequest {
+		p := &identityv1.User{Username: "carol", Roles: []identityv1.User_Role{identityv1.User_ROLE_CREATOR}}
 		change(p)
-		return &subscriptionv1.CreatePersonRequest{Person: p}
+		return &identityv1.CreateUserRequest{User: p}
 	}
-	update := func(p *subscriptionv1.Person, paths ...string) *subscriptionv1.UpdatePersonRequest {
-		return &subscriptionv1.UpdatePersonRequest{Person: p, UpdateMask: &fieldmaskpb.FieldMask{Paths: paths}}
+	update := func(p *identityv1.User, paths ...string) *identityv1.UpdateUserRequest {
+		return &identityv1.UpdateUserRequest{User: p, UpdateMask: &fieldmaskpb.FieldMask{Paths: paths}}
 	}
-	withPassword := person(func(*subscriptionv1.Person) {})
+	withPassword := user(func(*identityv1.User) {})
 	withPassword.Password = "too short"
-	create, change, list := w.people.CreatePerson, w.people.UpdatePerson, w.people.ListPeople
+	create, change, list := w.users.CreateUser, w.users.UpdateUser, w.users.ListUsers
 	invalid := codes.InvalidArgument
 	w.check(t, []refusal{
-		{"sign in without a name", nobody, call(w.people.SignIn, &subscriptionv1.SignInRequest{Password: "x"}), invalid,
+		{"sign in without a name", nobody, call(w.users.SignIn, &identityv1.SignInRequest{Password: "x"}), invalid,
 			"username: must be at least 1 characters"},
-		{"sign in without a password", nobody, call(w.people.SignIn, &subscriptionv1.SignInRequest{Username: "x"}), invalid,
+		{"sign in without a password", nobody, call(w.users.SignIn, &identityv1.SignInRequest{Username: "x"}), invalid,
 			"password: must be at least 1 characters"},
-		{"sign in with too much", nobody, call(w.people.SignIn, &subscriptionv1.SignInRequest{Username: long(65), Password: long(257)}), invalid,
+		{"sign in with too much", nobody, call(w.users.SignIn, &identityv1.SignInRequest{Username: long(65), Password: long(257)}), invalid,
 			"username: must be at most 64 characters; password: must be at most 256 characters"},
-		{"sign in with NUL", nobody, call(w.people.SignIn, &subscriptionv1.SignInRequest{Username: "a\x00", Password: "x"}), invalid,
+		{"sign in with NUL", nobody, call(w.users.SignIn, &identityv1.SignInRequest{Username: "a\x00", Password: "x"}), invalid,
 			"username: " + noNUL},
-		{"refresh with nothing", nobody, call(w.people.RefreshSignIn, &subscriptionv1.RefreshSignInRequest{}), invalid,
+		{"refresh with nothing", nobody, call(w.users.RefreshSignIn, &identityv1.RefreshSignInRequest{}), invalid,
 			"refresh_token: must be at least 1 characters"},
-		{"refresh with nonsense", nobody, call(w.people.RefreshSignIn, &subscriptionv1.RefreshSignInRequest{RefreshToken: "x"}),
+		{"refresh with nonsense", nobody, call(w.users.RefreshSignIn, &identityv1.RefreshSignInRequest{RefreshToken: "x"}),
 			codes.Unauthenticated, signInEnded},
-		{"refresh with too much", nobody, call(w.people.RefreshSignIn, &subscriptionv1.RefreshSignInRequest{RefreshToken: long(257)}), invalid,
+		{"refresh with too much", nobody, call(w.users.RefreshSignIn, &identityv1.RefreshSignInRequest{RefreshToken: long(257)}), invalid,
 			"refresh_token: must be at most 256 characters"},
-		{"sign out with nothing", nobody, call(w.people.SignOut, &subscriptionv1.SignOutRequest{}), invalid,
+		{"sign out with nothing", nobody, call(w.users.SignOut, &identityv1.SignOutRequest{}), invalid,
 			"refresh_token: must be at least 1 characters"},
-		{"change a password to a short one", w.root, call(w.people.ChangePassword,
-			&subscriptionv1.ChangePasswordRequest{Name: w.annName, NewPassword: "short"}), invalid, "new_password: must be at least 12 characters"},
-		{"change a password of a bad name", w.root, call(w.people.ChangePassword,
-			&subscriptionv1.ChangePasswordRequest{Name: "ann", NewPassword: long(12)}), invalid, badPerson},
+		{"change a password to a short one", w.root, call(w.users.ChangePassword,
+			&identityv1.ChangePasswordRequest{Name: w.annName, NewPassword: "short"}), invalid, "new_password: must be at least 12 characters"},
+		{"change a password of a bad name", w.root, call(w.users.ChangePassword,
+			&identityv1.ChangePasswordRequest{Name: "ann", NewPassword: long(12)}), invalid, badUser},
 
-		{"create nobody", w.root, call(create, &subscriptionv1.CreatePersonRequest{}), invalid, "person: is required"},
-		{"create without a name", w.root, call(create, person(func(p *subscriptionv1.Person) { p.Username = "" })), invalid,
-			"person.username: " + badUsername},
-		{"create with a bad name", w.root, call(create, person(func(p *subscriptionv1.Person) { p.Username = "a b" })), invalid,
-			"person.username: " + badUsername},
-		{"create with a long name", w.root, call(create, person(func(p *subscriptionv1.Person) { p.Username = long(65) })), invalid,
-			"person.username: " + badUsername},
-		{"create without a role", w.root, call(create, person(func(p *subscriptionv1.Person) { p.Roles = nil })), invalid,
-			"person.roles: must contain at least 1 item(s)"},
-		{"create with an unknown role", w.root, call(create, person(func(p *subscriptionv1.Person) { p.Roles[0] = 77 })), invalid,
-			"person.roles[0]: is not one of the defined values"},
-		{"create with no role's number", w.root, call(create, person(func(p *subscriptionv1.Person) { p.Roles[0] = 0 })), invalid,
-			"person.roles[0]: is required"},
-		{"create with a role twice", w.root, call(create, person(func(p *subscriptionv1.Person) { p.Roles = append(p.Roles, p.Roles[0]) })), invalid,
-			"person.roles: must not have the same value twice"},
+		{"create nobody", w.root, call(create, &identityv1.CreateUserRequest{}), invalid, "user: is required"},
+		{"create without a name", w.root, call(create, user(func(p *identityv1.User) { p.Username = "" })), invalid,
+			"user.username: " + badUsername},
+		{"create with a bad name", w.root, call(create, user(func(p *identityv1.User) { p.Username = "a b" })), invalid,
+			"user.username: " + badUsername},
+		{"create with a long name", w.root, call(create, user(func(p *identityv1.User) { p.Username = long(65) })), invalid,
+			"user.username: " + badUsername},
+		{"create without a role", w.root, call(create, user(func(p *identityv1.User) { p.Roles = nil })), invalid,
+			"user.roles: must contain at least 1 item(s)"},
+		{"create with an unknown role", w.root, call(create, user(func(p *identityv1.User) { p.Roles[0] = 77 })), invalid,
+			"user.roles[0]: is not one of the defined values"},
+		{"create with no role's number", w.root, call(create, user(func(p *identityv1.User) { p.Roles[0] = 0 })), invalid,
+			"user.roles[0]: is required"},
+		{"create with a role twice", w.root, call(create, user(func(p *identityv1.User) { p.Roles = append(p.Roles, p.Roles[0]) })), invalid,
+			"user.roles: must not have the same value twice"},
 		{"create with a short password", w.root, call(create, withPassword), invalid, "password: must have 12 to 256 characters"},
-		{"create a second one", w.root, call(create, person(func(p *subscriptionv1.Person) { p.Username = "ANN" })), codes.AlreadyExists,
+		{"create a second one", w.root, call(create, user(func(p *identityv1.User) { p.Username = "ANN" })), codes.AlreadyExists,
 			`the username "ANN" is taken`},
-		{"create without the role", w.ann, call(create, person(func(*subscriptionv1.Person) {})), codes.PermissionDenied,
+		{"create without the role", w.ann, call(create, user(func(*identityv1.User) {})), codes.PermissionDenied,
 			"this needs the role admin"},
 
-		{"get a bad name", w.root, call(w.people.GetPerson, &subscriptionv1.GetPersonRequest{Name: "people/A"}), invalid, badPerson},
-		{"get an unknown one", w.root, call(w.people.GetPerson, &subscriptionv1.GetPersonRequest{Name: "people/none"}), codes.NotFound,
-			"people/none not found"},
-		{"get another", w.ann, call(w.people.GetPerson, &subscriptionv1.GetPersonRequest{Name: w.bobName}), codes.NotFound,
+		{"get a bad name", w.root, call(w.users.GetUser, &identityv1.GetUserRequest{Name: "users/A"}), invalid, badUser},
+		{"get an unknown one", w.root, call(w.users.GetUser, &identityv1.GetUserRequest{Name: "users/none"}), codes.NotFound,
+			"users/none not found"},
+		{"get another", w.ann, call(w.users.GetUser, &identityv1.GetUserRequest{Name: w.bobName}), codes.NotFound,
 			w.bobName + " not found"},
-		{"list a huge page", w.root, call(list, &subscriptionv1.ListPeopleRequest{PageSize: hugePage}), invalid, badPageSize},
-		{"list a negative page", w.root, call(list, &subscriptionv1.ListPeopleRequest{PageSize: -1}), invalid, badPageSize},
-		{"list with a bad token", w.root, call(list, &subscriptionv1.ListPeopleRequest{PageToken: "x"}), invalid, badPageToken},
-		{"list by what is not there", w.root, call(list, &subscriptionv1.ListPeopleRequest{Filter: `role = "x"`}), invalid,
+		{"list a huge page", w.root, call(list, &identityv1.ListUsersRequest{PageSize: hugePage}), invalid, badPageSize},
+		{"list a negative page", w.root, call(list, &identityv1.ListUsersRequest{PageSize: -1}), invalid, badPageSize},
+		{"list with a bad token", w.root, call(list, &identityv1.ListUsersRequest{PageToken: "x"}), invalid, badPageToken},
+		{"list by what is not there", w.root, call(list, &identityv1.ListUsersRequest{Filter: `role = "x"`}), invalid,
 			`filter: no field "role": there are username`},
-		{"list by nonsense", w.root, call(list, &subscriptionv1.ListPeopleRequest{Filter: `username`}), invalid,
+		{"list by nonsense", w.root, call(list, &identityv1.ListUsersRequest{Filter: `username`}), invalid,
 			`filter: must be field = "value", joined by AND`},
 
-		{"update nobody", w.root, call(change, &subscriptionv1.UpdatePersonRequest{}), invalid, "person.name: must be people/{id}"},
-		{"update a bad name", w.root, call(change, update(&subscriptionv1.Person{Name: "people/A"})), invalid, "person.name: must be people/{id}"},
-		{"update an unknown one", w.root, call(change, update(&subscriptionv1.Person{Name: "people/none"})), codes.NotFound, "people/none not found"},
-		{"update an unknown field", w.root, call(change, update(&subscriptionv1.Person{Name: w.annName}, "color")), invalid,
+		{"update nobody", w.root, call(change, &identityv1.UpdateUserRequest{}), invalid, "user.name: must be users/{id}"},
+		{"update a bad name", w.root, call(change, update(&identityv1.User{Name: "users/A"})), invalid, "user.name: must be users/{id}"},
+		{"update an unknown one", w.root, call(change, update(&identityv1.User{Name: "users/none"})), codes.NotFound, "users/none not found"},
+		{"update an unknown field", w.root, call(change, update(&identityv1.User{Name: w.annName}, "color")), invalid,
 			`update_mask: no field "color": there are username, display_name, roles`},
-		{"update what is fixed", w.root, call(change, update(&subscriptionv1.Person{Name: w.annName}, "create_time")), invalid,
-			"person.create_time: cannot be changed by an update"},
-		{"update to no role", w.root, call(change, update(&subscriptionv1.Person{Name: w.annName}, "roles")), invalid,
-			"person.roles: must contain at least 1 item(s)"},
-		{"update to a long display name", w.root, call(change, update(&subscriptionv1.Person{Name: w.annName, DisplayName: long(101)})), invalid,
-			"person.display_name: " + badPersonName},
-		{"update to a display name with a newline", w.root, call(change, update(&subscriptionv1.Person{Name: w.annName, DisplayName: "An\nn"})), invalid,
-			"person.display_name: " + badPersonName},
-		{"update to a display name with a space at its end", w.root, call(change, update(&subscriptionv1.Person{Name: w.annName, DisplayName: "Ann "})), invalid,
-			"person.display_name: " + badPersonName},
-		{"create with a display name of a space", w.root, call(create, person(func(p *subscriptionv1.Person) { p.DisplayName = " " })), invalid,
-			"person.display_name: " + badPersonName},
-		{"update to another's name", w.root, call(change, update(&subscriptionv1.Person{Name: w.annName, Username: "Bob"})), codes.AlreadyExists,
+		{"update what is fixed", w.root, call(change, update(&identityv1.User{Name: w.annName}, "create_time")), invalid,
+			"user.create_time: cannot be changed by an update"},
+		{"update to no role", w.root, call(change, update(&identityv1.User{Name: w.annName}, "roles")), invalid,
+			"user.roles: must contain at least 1 item(s)"},
+		{"update to a long display name", w.root, call(change, update(&identityv1.User{Name: w.annName, DisplayName: long(101)})), invalid,
+			"user.display_name: " + badUserName},
+		{"update to a display name with a newline", w.root, call(change, update(&identityv1.User{Name: w.annName, DisplayName: "An\nn"})), invalid,
+			"user.display_name: " + badUserName},
+		{"update to a display name with a space at its end", w.root, call(change, update(&identityv1.User{Name: w.annName, DisplayName: "Ann "})), invalid,
+			"user.display_name: " + badUserName},
+		{"create with a display name of a space", w.root, call(create, user(func(p *identityv1.User) { p.DisplayName = " " })), invalid,
+			"user.display_name: " + badUserName},
+		{"update to another's name", w.root, call(change, update(&identityv1.User{Name: w.annName, Username: "Bob"})), codes.AlreadyExists,
 			`the username "Bob" is taken`},
-		{"update with a stale etag", w.root, call(change, update(&subscriptionv1.Person{Name: w.annName, DisplayName: "x", Etag: "9"})),
+		{"update with a stale etag", w.root, call(change, update(&identityv1.User{Name: w.annName, DisplayName: "x", Etag: "9"})),
 			codes.Aborted, stale},
-		{"update the last administrator", w.root, call(change, update(&subscriptionv1.Person{
-			Name: "people/me", Roles: []subscriptionv1.Person_Role{subscriptionv1.Person_ROLE_CREATOR},
+		{"update the last administrator", w.root, call(change, update(&identityv1.User{
+			Name: "users/me", Roles: []identityv1.User_Role{identityv1.User_ROLE_CREATOR},
 		})), codes.FailedPrecondition, "this is the last administrator"},
-		{"delete the last administrator", w.root, call(w.people.DeletePerson, &subscriptionv1.DeletePersonRequest{Name: "people/me"}),
+		{"delete the last administrator", w.root, call(w.users.DeleteUser, &identityv1.DeleteUserRequest{Name: "users/me"}),
 			codes.FailedPrecondition, "this is the last administrator"},
-		{"delete with a stale etag", w.root, call(w.people.DeletePerson, &subscriptionv1.DeletePersonRequest{Name: w.annName, Etag: "9"}),
+		{"delete with a stale etag", w.root, call(w.users.DeleteUser, &identityv1.DeleteUserRequest{Name: w.annName, Etag: "9"}),
 			codes.Aborted, stale},
-		{"delete with a long etag", w.root, call(w.people.DeletePerson, &subscriptionv1.DeletePersonRequest{Name: w.annName, Etag: long(65)}),
+		{"delete with a long etag", w.root, call(w.users.DeleteUser, &identityv1.DeleteUserRequest{Name: w.annName, Etag: long(65)}),
 			invalid, badEtag},
-		{"delete an unknown one", w.root, call(w.people.DeletePerson, &subscriptionv1.DeletePersonRequest{Name: "people/none"}), codes.NotFound,
-			"people/none not found"},
+		{"delete an unknown one", w.root, call(w.users.DeleteUser, &identityv1.DeleteUserRequest{Name: "users/none"}), codes.NotFound,
+			"users/none not found"},
 	})
 }
 
@@ -211,7 +213,7 @@ func TestSubscriptionRefusals(t *testing.T) {
 		{"list applications by what is not there", w.ann, call(apps, &subscriptionv1.ListApplicationsRequest{Filter: `name = "x"`}), invalid,
 			`filter: no field "name": there are display_name, owner`},
 		{"list applications by a bad owner", w.ann, call(apps, &subscriptionv1.ListApplicationsRequest{Filter: `owner = "ann"`}), invalid,
-			"filter: owner must be people/{id}"},
+			"filter: owner must be users/{id}"},
 		{"list applications with a bad token", w.ann, call(apps, &subscriptionv1.ListApplicationsRequest{PageToken: "e30"}), invalid, badPageToken},
 		{"update no application", w.ann, updateApp(nil), invalid, "application.name: must be applications/{id}"},
 		{"update another's application", w.bob, updateApp(&subscriptionv1.Application{Name: app, DisplayName: "x"}), codes.NotFound, app + " not found"},
@@ -301,6 +303,6 @@ func TestPageTokensAreBound(t *testing.T) {
 		{"another filter", w.ann, call(w.subs.ListApplications, &subscriptionv1.ListApplicationsRequest{PageToken: token, Filter: `display_name = "a"`}),
 			codes.InvalidArgument, text},
 		{"another list", w.ann, call(w.subs.ListSubscriptions, &subscriptionv1.ListSubscriptionsRequest{PageToken: token}), codes.InvalidArgument, text},
-		{"a list with other keys", w.ann, call(w.usage.ListUsage, &subscriptionv1.ListUsageRequest{PageToken: token}), codes.InvalidArgument, badPageToken},
+		{"a list with other keys", w.ann, call(w.usage.ListUsage, &usagev1.ListUsageRequest{PageToken: token}), codes.InvalidArgument, badPageToken},
 	})
 }

@@ -7,7 +7,8 @@ import (
 
 	"google.golang.org/protobuf/types/known/timestamppb"
 
-	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
+	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
+	usagev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/usage/v1"
 	"github.com/tidegatehq/tidegate/services/kit/fault"
 	"github.com/tidegatehq/tidegate/services/subscription/internal/store"
 )
@@ -35,7 +36,7 @@ func (r *report) time(field string, t *timestamppb.Timestamp) time.Time {
 	return t.AsTime()
 }
 
-func trafficRow(t *subscriptionv1.Traffic) store.Traffic {
+func trafficRow(t *usagev1.Traffic) store.Traffic {
 	return store.Traffic{
 		Messages: int64(t.GetMessages()), Frames: int64(t.GetFrames()),
 		Payload: int64(t.GetPayloadBytes()), Wire: int64(t.GetWireBytes()),
@@ -43,11 +44,11 @@ func trafficRow(t *subscriptionv1.Traffic) store.Traffic {
 }
 
 // batchRow is the batch of a report.
-func batchRow(b *subscriptionv1.Batch) store.Batch {
+func batchRow(b *backplanev1.Batch) store.Batch {
 	return store.Batch{Gateway: b.GetGateway(), BootID: b.GetBootId(), Sequence: int64(b.GetSequence())}
 }
 
-func usageRows(all []*subscriptionv1.Usage) ([]store.Usage, error) {
+func usageRows(all []*usagev1.Usage) ([]store.Usage, error) {
 	var out []store.Usage
 	for i, u := range all {
 		r := &report{at: fmt.Sprintf("usage[%d]", i)}
@@ -69,7 +70,7 @@ func usageRows(all []*subscriptionv1.Usage) ([]store.Usage, error) {
 	return out, nil
 }
 
-func recordRows(all []*subscriptionv1.SessionRecord) ([]store.SessionRecord, error) {
+func recordRows(all []*usagev1.SessionRecord) ([]store.SessionRecord, error) {
 	var out []store.SessionRecord
 	for i, s := range all {
 		r := &report{at: fmt.Sprintf("session_records[%d]", i)}
@@ -82,7 +83,7 @@ func recordRows(all []*subscriptionv1.SessionRecord) ([]store.SessionRecord, err
 	return out, nil
 }
 
-func (r *report) record(s *subscriptionv1.SessionRecord) store.SessionRecord {
+func (r *report) record(s *usagev1.SessionRecord) store.SessionRecord {
 	return store.SessionRecord{
 		Ref: recordRef(s.GetName()), Session: s.GetSession(), Version: s.GetVersion(),
 		Application:   strings.TrimPrefix(s.GetApplication(), applicationsPrefix),

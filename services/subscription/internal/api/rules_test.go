@@ -10,6 +10,8 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/emptypb"
 
+	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
+	identityv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/identity/v1"
 	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
 	"github.com/tidegatehq/tidegate/services/kit/identity"
 	"github.com/tidegatehq/tidegate/services/subscription/internal/api"
@@ -19,10 +21,10 @@ import (
 // as each kind of caller who may not.
 func TestEveryMethodRefusesWhoMayNotCall(t *testing.T) {
 	w := onSQLite(t)
-	people, internal, _, _ := w.replica()
-	public, gateway, portal := w.dial(people, ""), w.dial(internal, identity.Gateway), w.dial(internal, identity.Portal)
-	open := []string{"/PeopleService/SignIn", "/PeopleService/RefreshSignIn", "/PeopleService/SignOut", "/OAuthService/"}
-	admin := []string{"/PeopleService/CreatePerson", "/PeopleService/ListPeople", "/SubscriptionService/ListChanges", "/SubscriptionService/ListWatchers"}
+	users, internal, _, _ := w.replica()
+	public, gateway, portal := w.dial(users, ""), w.dial(internal, identity.Gateway), w.dial(internal, identity.Portal)
+	open := []string{"/UserService/SignIn", "/UserService/RefreshSignIn", "/UserService/SignOut", "/OAuth2Service/"}
+	admin := []string{"/UserService/CreateUser", "/UserService/ListUsers", "/SubscriptionService/ListChanges", "/SubscriptionService/ListWatchers"}
 	is := func(method string, list []string) bool {
 		for _, part := range list {
 			if strings.Contains(method, strings.TrimPrefix(part, "/")) {
@@ -36,7 +38,7 @@ func TestEveryMethodRefusesWhoMayNotCall(t *testing.T) {
 	}
 	before := w.dump()
 	for method := range api.Rules() {
-		services := is(method, []string{"TokenService/", "MeteringService/"})
+		services := is(method, []string{"GrantService/", "MeteringService/"})
 		if services && strings.HasSuffix(method, "WatchGrants") {
 			continue // a stream; TestServicesOnly has it
 		}
@@ -50,8 +52,8 @@ func TestEveryMethodRefusesWhoMayNotCall(t *testing.T) {
 		switch {
 		case services:
 			wants = []want{
-				{"nobody on the people's face", t.Context(), public, codes.Unimplemented},
-				{"an administrator on the people's face", w.root, public, codes.Unimplemented},
+				{"nobody on the users' face", t.Context(), public, codes.Unimplemented},
+				{"an administrator on the users' face", w.root, public, codes.Unimplemented},
 				{"the portal", t.Context(), portal, codes.PermissionDenied},
 				{"an administrator through the portal", w.root, portal, codes.PermissionDenied},
 				{"the gateway with nothing", t.Context(), gateway, codes.InvalidArgument},
@@ -60,14 +62,14 @@ func TestEveryMethodRefusesWhoMayNotCall(t *testing.T) {
 		case is(method, admin):
 			wants = []want{
 				{"nobody", t.Context(), public, codes.Unauthenticated},
-				{"the gateway without a person", t.Context(), gateway, codes.Unauthenticated},
+				{"the gateway without a user", t.Context(), gateway, codes.Unauthenticated},
 				{"a subscriber", w.ann, public, codes.PermissionDenied},
 				{"a subscriber through the portal", w.ann, portal, codes.PermissionDenied},
 			}
 		default:
 			wants = []want{
 				{"nobody", t.Context(), public, codes.Unauthenticated},
-				{"the portal without a person", t.Context(), portal, codes.Unauthenticated},
+				{"the portal without a user", t.Context(), portal, codes.Unauthenticated},
 				{"an application's token", bearer(t.Context(), "nonsense"), public, codes.Unauthenticated},
 			}
 		}
@@ -92,7 +94,7 @@ func TestServicesOnly(t *testing.T) {
 		code codes.Code
 		text string
 	}{
-		{"an administrator", w.root, w.clients, codes.Unimplemented, "unknown service tidegate.subscription.v1.TokenService"},
+		{"an administrator", w.root, w.clients, codes.Unimplemented, "unknown service tidegate.backplane.v1.GrantService"},
 		{"the portal", w.root, w.portal, codes.PermissionDenied, "only services call this method"},
 	} {
 		stream, err := tt.c.tokens.WatchGrants(tt.ctx)
@@ -102,20 +104,20 @@ func TestServicesOnly(t *testing.T) {
 	}
 }
 
-// TestApplicationTokensAreNotPeoples uses an application's token and a token of
+// TestApplicationTokensAreNotUserss uses an application's token and a token of
 // another issuer at the control plane.
-func TestApplicationTokensAreNotPeoples(t *testing.T) {
+func TestApplicationTokensAreNotUserss(t *testing.T) {
 	w := onSQLite(t)
 	k := w.key(w.ann, w.application(w.ann, "Chat").GetName(), subscriptionv1.KeyType_KEY_TYPE_PRODUCTION)
 	raw := w.token(k)
 	for _, tt := range []struct{ name, token, text string }{
-		{"an application's", raw, "an application's token is not accepted here: sign in as a person"},
-		{"nonsense", "nonsense", "the token is not one of a person"},
+		{"an application's", raw, "an application's token is not accepted here: sign in as a user"},
+		{"nonsense", "nonsense", "the token is not one of a user"},
 	} {
-		_, err := w.people.GetPerson(bearer(t.Context(), tt.token), &subscriptionv1.GetPersonRequest{Name: "people/me"})
+		_, err := w.users.GetUser(bearer(t.Context(), tt.token), &identityv1.GetUserRequest{Name: "users/me"})
 		refused(t, tt.name, err, codes.Unauthenticated, tt.text)
 	}
-	if got := w.verify(mustPerson(w, w.annName, "admin"), v1).GetDenial().GetReason(); got != subscriptionv1.Denial_REASON_INVALID {
-		t.Errorf("a person's token at the gateway: %v, want INVALID", got)
+	if got := w.verify(mustUser(w, w.annName, "admin"), v1).GetDenial().GetReason(); got != backplanev1.Denial_REASON_INVALID {
+		t.Errorf("a user's token at the gateway: %v, want INVALID", got)
 	}
 }

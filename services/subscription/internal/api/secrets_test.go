@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 
+	identityv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/identity/v1"
+	oauth2v1 "github.com/tidegatehq/tidegate/gen/go/tidegate/oauth2/v1"
 	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
 )
 
@@ -29,24 +31,24 @@ func TestSecretsStayInside(t *testing.T) {
 		second, err := w.refresh(first.GetRefreshToken())
 		w.must(err)
 		newPassword, wrongPassword := "a new password of ann", "the wrong password of ann"
-		_, err = w.people.ChangePassword(w.root, &subscriptionv1.ChangePasswordRequest{Name: w.annName, NewPassword: newPassword})
+		_, err = w.users.ChangePassword(w.root, &identityv1.ChangePasswordRequest{Name: w.annName, NewPassword: newPassword})
 		w.must(err)
-		_, err = w.people.ChangePassword(w.ann, &subscriptionv1.ChangePasswordRequest{
+		_, err = w.users.ChangePassword(w.ann, &identityv1.ChangePasswordRequest{
 			Name: w.annName, CurrentPassword: wrongPassword, NewPassword: newPassword,
 		})
 		note(err)
 		created := "the password of dave"
-		_, err = w.people.CreatePerson(w.root, &subscriptionv1.CreatePersonRequest{Person: &subscriptionv1.Person{
-			Username: "dave", Roles: []subscriptionv1.Person_Role{subscriptionv1.Person_ROLE_CREATOR}}, Password: created})
+		_, err = w.users.CreateUser(w.root, &identityv1.CreateUserRequest{User: &identityv1.User{
+			Username: "dave", Roles: []identityv1.User_Role{identityv1.User_ROLE_CREATOR}}, Password: created})
 		w.must(err)
 		next, err := w.subs.RegenerateSecret(w.ann, &subscriptionv1.RegenerateSecretRequest{Name: k.GetName()})
 		w.must(err)
-		for _, c := range []*subscriptionv1.ClientCredentials{credentials(k), credentials(next)} {
-			_, err = w.oauth.IssueToken(t.Context(), &subscriptionv1.IssueTokenRequest{GrantType: "password", Client: c})
+		for _, c := range []*oauth2v1.ClientCredentials{credentials(k), credentials(next)} {
+			_, err = w.oauth.IssueToken(t.Context(), &oauth2v1.IssueTokenRequest{GrantType: "password", Client: c})
 			note(err)
-			_, err = w.oauth.RevokeToken(t.Context(), &subscriptionv1.RevokeTokenRequest{Token: access, Client: c})
+			_, err = w.oauth.RevokeToken(t.Context(), &oauth2v1.RevokeTokenRequest{Token: access, Client: c})
 			note(err)
-			_, err = w.oauth.IntrospectToken(t.Context(), &subscriptionv1.IntrospectTokenRequest{Token: access + "x", Client: c})
+			_, err = w.oauth.IntrospectToken(t.Context(), &oauth2v1.IntrospectTokenRequest{Token: access + "x", Client: c})
 			note(err)
 		}
 		w.verify(access, v1)
@@ -60,9 +62,9 @@ func TestSecretsStayInside(t *testing.T) {
 		note(err)
 		_, err = w.refresh(second.GetRefreshToken() + "x")
 		note(err)
-		_, err = w.people.GetPerson(bearer(t.Context(), access), &subscriptionv1.GetPersonRequest{Name: "people/me"})
+		_, err = w.users.GetUser(bearer(t.Context(), access), &identityv1.GetUserRequest{Name: "users/me"})
 		note(err)
-		_, err = w.people.GetPerson(bearer(t.Context(), first.GetAccessToken()+"x"), &subscriptionv1.GetPersonRequest{Name: "people/me"})
+		_, err = w.users.GetUser(bearer(t.Context(), first.GetAccessToken()+"x"), &identityv1.GetUserRequest{Name: "users/me"})
 		note(err)
 
 		logs, dump := w.logs.String(), w.dump()
@@ -72,7 +74,7 @@ func TestSecretsStayInside(t *testing.T) {
 		for name, secret := range map[string]string{
 			"access token": access, "signature of it": access[strings.LastIndex(access, ".")+1:],
 			"first refresh token": first.GetRefreshToken(), "second refresh token": second.GetRefreshToken(),
-			"person's token": first.GetAccessToken(), "second person's token": second.GetAccessToken(),
+			"user's token": first.GetAccessToken(), "second user's token": second.GetAccessToken(),
 			"consumer secret": k.GetConsumerSecret(), "second consumer secret": next.GetConsumerSecret(),
 			"first password": adminPassword, "new password": newPassword, "wrong password": wrongPassword, "dave's password": created,
 		} {

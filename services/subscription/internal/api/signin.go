@@ -9,15 +9,15 @@ import (
 	"google.golang.org/protobuf/types/known/emptypb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
-	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
+	identityv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/identity/v1"
 	"github.com/tidegatehq/tidegate/services/kit/fault"
 	"github.com/tidegatehq/tidegate/services/kit/identity"
 	"github.com/tidegatehq/tidegate/services/subscription/internal/store"
 	"github.com/tidegatehq/tidegate/services/subscription/internal/token"
 )
 
-// SignIn signs a person in.
-func (a *API) SignIn(ctx context.Context, req *subscriptionv1.SignInRequest) (*subscriptionv1.SignInResponse, error) {
+// SignIn signs a user in.
+func (a *API) SignIn(ctx context.Context, req *identityv1.SignInRequest) (*identityv1.SignInResponse, error) {
 	p, hash, err := a.prove(ctx, req.GetUsername(), req.GetPassword())
 	if err != nil {
 		return nil, err
@@ -40,35 +40,35 @@ func errWrongPassword() error {
 	return fault.WithReason(fault.Unauthenticated("wrong username or password"), wrongPassword)
 }
 
-// prove returns the person whose name and password these are, with the
+// prove returns the user whose name and password these are, with the
 // password's hash. A name that nobody has takes as long as a wrong password, and
 // both count as a failure of that name.
-func (a *API) prove(ctx context.Context, username, password string) (store.Person, string, error) {
+func (a *API) prove(ctx context.Context, username, password string) (store.User, string, error) {
 	if err := a.throttle(ctx, username); err != nil {
-		return store.Person{}, "", err
+		return store.User{}, "", err
 	}
 	turn, err := a.passwords.Turn(ctx)
 	if err != nil {
-		return store.Person{}, "", err
+		return store.User{}, "", err
 	}
 	defer turn.End()
 	// Once more: while this one waited for its turn, others may have failed. So no
 	// more tries than there are turns can pass beyond what the name is allowed.
 	if err := a.throttle(ctx, username); err != nil {
-		return store.Person{}, "", err
+		return store.User{}, "", err
 	}
 	p, hash, _, err := a.store.Password(ctx, username)
 	if err != nil {
-		return store.Person{}, "", err
+		return store.User{}, "", err
 	}
 	if turn.Matches(hash, password) {
 		return p, hash, nil
 	}
 	// Whoever hangs up does not get away with it.
 	if err := a.store.Failed(context.WithoutCancel(ctx), username); err != nil {
-		return store.Person{}, "", err
+		return store.User{}, "", err
 	}
-	return store.Person{}, "", errWrongPassword()
+	return store.User{}, "", errWrongPassword()
 }
 
 // throttle refuses a name with too many failures.
@@ -88,20 +88,20 @@ func (a *API) newRefreshToken() (string, store.RefreshToken) {
 }
 
 // signedIn is the answer to a sign-in that is good.
-func (a *API) signedIn(p store.Person, signIn, secret string, refresh store.RefreshToken) (*subscriptionv1.SignInResponse, error) {
-	access, expires, err := a.issuer.Person(identity.Person{Name: store.PersonName(p.ID), Roles: p.Roles}, signIn)
+func (a *API) signedIn(p store.User, signIn, secret string, refresh store.RefreshToken) (*identityv1.SignInResponse, error) {
+	access, expires, err := a.issuer.User(identity.User{Name: store.UserName(p.ID), Roles: p.Roles}, signIn)
 	if err != nil {
 		return nil, err
 	}
-	return &subscriptionv1.SignInResponse{
+	return &identityv1.SignInResponse{
 		AccessToken: access, ExpireTime: timestamppb.New(expires),
 		RefreshToken: secret, RefreshExpireTime: timestamppb.New(refresh.ExpiresAt),
-		Person: personProto(p),
+		User: userProto(p),
 	}, nil
 }
 
 // RefreshSignIn trades a refresh token for new tokens.
-func (a *API) RefreshSignIn(ctx context.Context, req *subscriptionv1.RefreshSignInRequest) (*subscriptionv1.SignInResponse, error) {
+func (a *API) RefreshSignIn(ctx context.Context, req *identityv1.RefreshSignInRequest) (*identityv1.SignInResponse, error) {
 	hash, ok := token.Hash(token.RefreshToken, req.GetRefreshToken())
 	if !ok {
 		return nil, errRefresh()
@@ -125,7 +125,7 @@ func errRefresh() error {
 }
 
 // SignOut ends a sign-in.
-func (a *API) SignOut(ctx context.Context, req *subscriptionv1.SignOutRequest) (*emptypb.Empty, error) {
+func (a *API) SignOut(ctx context.Context, req *identityv1.SignOutRequest) (*emptypb.Empty, error) {
 	if hash, ok := token.Hash(token.RefreshToken, req.GetRefreshToken()); ok {
 		if err := a.store.EndSignIn(ctx, hash); err != nil {
 			return nil, err
@@ -134,16 +134,16 @@ func (a *API) SignOut(ctx context.Context, req *subscriptionv1.SignOutRequest) (
 	return &emptypb.Empty{}, nil
 }
 
-// ChangePassword sets a person's password.
-func (a *API) ChangePassword(ctx context.Context, req *subscriptionv1.ChangePasswordRequest) (*emptypb.Empty, error) {
-	id, err := personID(ctx, "name", req.GetName())
+// ChangePassword sets a user's password.
+func (a *API) ChangePassword(ctx context.Context, req *identityv1.ChangePasswordRequest) (*emptypb.Empty, error) {
+	id, err := userID(ctx, "name", req.GetName())
 	if err != nil {
 		return nil, err
 	}
 	if err := see(ctx, id); err != nil {
 		return nil, err
 	}
-	if id == viewer(ctx).Person {
+	if id == viewer(ctx).User {
 		err = a.changeOwnPassword(ctx, id, req)
 	} else {
 		err = a.changePassword(ctx, id, nil, req.GetNewPassword(), "")
@@ -156,8 +156,8 @@ func (a *API) ChangePassword(ctx context.Context, req *subscriptionv1.ChangePass
 
 // changeOwnPassword needs the current password and leaves the sign-in that it
 // was called in.
-func (a *API) changeOwnPassword(ctx context.Context, id string, req *subscriptionv1.ChangePasswordRequest) error {
-	p, err := a.store.Person(ctx, id)
+func (a *API) changeOwnPassword(ctx context.Context, id string, req *identityv1.ChangePasswordRequest) error {
+	p, err := a.store.User(ctx, id)
 	if err != nil {
 		return err
 	}
@@ -185,7 +185,7 @@ func (a *API) changePassword(ctx context.Context, id string, old *string, passwo
 	case !ok && old != nil:
 		return fault.Aborted("the password was changed meanwhile")
 	case !ok:
-		return fault.NotFound("%s", store.PersonName(id))
+		return fault.NotFound("%s", store.UserName(id))
 	}
 	return nil
 }

@@ -12,6 +12,9 @@ import (
 	"google.golang.org/protobuf/testing/protocmp"
 	"google.golang.org/protobuf/types/known/fieldmaskpb"
 
+	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
+	identityv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/identity/v1"
+	oauth2v1 "github.com/tidegatehq/tidegate/gen/go/tidegate/oauth2/v1"
 	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
 	"github.com/tidegatehq/tidegate/services/subscription/internal/catalogtest"
 )
@@ -20,7 +23,7 @@ func TestApplications(t *testing.T) {
 	onBoth(t, func(t *testing.T, w *world) {
 		var header metadata.MD
 		made, err := w.subs.CreateApplication(w.ann, &subscriptionv1.CreateApplicationRequest{
-			Application: &subscriptionv1.Application{DisplayName: "Chat", Description: "talks", Owner: "people/ignored"},
+			Application: &subscriptionv1.Application{DisplayName: "Chat", Description: "talks", Owner: "users/ignored"},
 		}, grpc.Header(&header))
 		w.must(err)
 		if number(t, header) != w.head() || made.GetOwner() != w.annName || made.GetEtag() != "1" {
@@ -48,7 +51,7 @@ func TestApplications(t *testing.T) {
 			{"own", w.ann, "", []string{made.GetName()}},
 			{"all", w.root, "", []string{made.GetName(), other.GetName()}},
 			{"by owner", w.root, `owner = "` + w.bobName + `"`, []string{other.GetName()}},
-			{"by owner me", w.bob, `owner = "people/me" AND display_name = "OTHER"`, []string{other.GetName()}},
+			{"by owner me", w.bob, `owner = "users/me" AND display_name = "OTHER"`, []string{other.GetName()}},
 			{"another's", w.ann, `owner = "` + w.bobName + `"`, nil},
 		} {
 			list, err := w.subs.ListApplications(tt.as, &subscriptionv1.ListApplicationsRequest{Filter: tt.filter})
@@ -92,7 +95,7 @@ func TestKeys(t *testing.T) {
 		if next.GetConsumerKey() != made.GetConsumerKey() || next.GetConsumerSecret() == made.GetConsumerSecret() || next.GetEtag() != "2" {
 			t.Errorf("RegenerateSecret() = %v", next)
 		}
-		_, err = w.oauth.IssueToken(t.Context(), &subscriptionv1.IssueTokenRequest{GrantType: "client_credentials", Client: credentials(made)})
+		_, err = w.oauth.IssueToken(t.Context(), &oauth2v1.IssueTokenRequest{GrantType: "client_credentials", Client: credentials(made)})
 		refused(t, "IssueToken(old secret)", err, codes.Unauthenticated, "the client is not known, or its secret is wrong")
 		w.token(next)
 		w.publish(v1)
@@ -102,7 +105,7 @@ func TestKeys(t *testing.T) {
 		}
 		_, err = w.subs.DeleteKey(w.ann, &subscriptionv1.DeleteKeyRequest{Name: made.GetName()})
 		w.must(err)
-		if got := w.verify(before, v1).GetDenial().GetReason(); got != subscriptionv1.Denial_REASON_REVOKED {
+		if got := w.verify(before, v1).GetDenial().GetReason(); got != backplanev1.Denial_REASON_REVOKED {
 			t.Errorf("token of a deleted key: %v, want REVOKED", got)
 		}
 	})
@@ -228,18 +231,18 @@ func TestRolesComeAfterSight(t *testing.T) {
 		refused(t, "RegenerateSecret: "+tt.name, err, tt.code, tt.text(key))
 	}
 	for _, tt := range []struct {
-		name, person string
-		code         codes.Code
-		text         string
+		name, user string
+		code       codes.Code
+		text       string
 	}{
 		{"another", w.bobName, codes.NotFound, w.bobName + " not found"},
-		{"nobody", "people/none", codes.NotFound, "people/none not found"},
+		{"nobody", "users/none", codes.NotFound, "users/none not found"},
 		{"oneself", w.annName, codes.PermissionDenied, "this needs the role admin"},
-		{"me", "people/me", codes.PermissionDenied, "this needs the role admin"},
+		{"me", "users/me", codes.PermissionDenied, "this needs the role admin"},
 	} {
-		_, err := w.people.UpdatePerson(w.ann, &subscriptionv1.UpdatePersonRequest{Person: &subscriptionv1.Person{Name: tt.person, DisplayName: "x"}})
-		refused(t, "UpdatePerson: "+tt.name, err, tt.code, tt.text)
-		_, err = w.people.DeletePerson(w.ann, &subscriptionv1.DeletePersonRequest{Name: tt.person})
-		refused(t, "DeletePerson: "+tt.name, err, tt.code, tt.text)
+		_, err := w.users.UpdateUser(w.ann, &identityv1.UpdateUserRequest{User: &identityv1.User{Name: tt.user, DisplayName: "x"}})
+		refused(t, "UpdateUser: "+tt.name, err, tt.code, tt.text)
+		_, err = w.users.DeleteUser(w.ann, &identityv1.DeleteUserRequest{Name: tt.user})
+		refused(t, "DeleteUser: "+tt.name, err, tt.code, tt.text)
 	}
 }

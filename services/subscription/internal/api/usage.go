@@ -4,12 +4,12 @@ import (
 	"context"
 	"strconv"
 
-	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
+	usagev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/usage/v1"
 	"github.com/tidegatehq/tidegate/services/subscription/internal/store"
 )
 
 // ListUsage returns a page of usage.
-func (a *API) ListUsage(ctx context.Context, req *subscriptionv1.ListUsageRequest) (*subscriptionv1.ListUsageResponse, error) {
+func (a *API) ListUsage(ctx context.Context, req *usagev1.ListUsageRequest) (*usagev1.ListUsageResponse, error) {
 	terms, err := filter(req.GetFilter(), field{name: "subscription", prefix: subscriptionsPrefix},
 		field{name: "application", prefix: applicationsPrefix}, field{name: "version", form: versionName})
 	if err != nil {
@@ -30,7 +30,7 @@ func (a *API) ListUsage(ctx context.Context, req *subscriptionv1.ListUsageReques
 	if err != nil {
 		return nil, err
 	}
-	resp := &subscriptionv1.ListUsageResponse{}
+	resp := &usagev1.ListUsageResponse{}
 	resp.Usage, resp.NextPageToken = cut(p, rows, usageProto, func(u store.Usage) []string {
 		return []string{strconv.FormatInt(u.Hour.UnixMicro(), 10), u.Version, u.Subscription, u.Application}
 	})
@@ -38,7 +38,7 @@ func (a *API) ListUsage(ctx context.Context, req *subscriptionv1.ListUsageReques
 }
 
 // GetSessionRecord returns the record of an ended session.
-func (a *API) GetSessionRecord(ctx context.Context, req *subscriptionv1.GetSessionRecordRequest) (*subscriptionv1.SessionRecord, error) {
+func (a *API) GetSessionRecord(ctx context.Context, req *usagev1.GetSessionRecordRequest) (*usagev1.SessionRecord, error) {
 	r, err := a.store.SessionRecord(ctx, viewer(ctx), recordRef(req.GetName()))
 	if err != nil {
 		return nil, err
@@ -47,7 +47,7 @@ func (a *API) GetSessionRecord(ctx context.Context, req *subscriptionv1.GetSessi
 }
 
 // ListSessionRecords returns a page of records.
-func (a *API) ListSessionRecords(ctx context.Context, req *subscriptionv1.ListSessionRecordsRequest) (*subscriptionv1.ListSessionRecordsResponse, error) {
+func (a *API) ListSessionRecords(ctx context.Context, req *usagev1.ListSessionRecordsRequest) (*usagev1.ListSessionRecordsResponse, error) {
 	terms, err := filter(req.GetFilter(), field{name: "version", form: versionName}, field{name: "application", prefix: applicationsPrefix},
 		field{name: "subscription", prefix: subscriptionsPrefix}, field{name: "cause"})
 	if err != nil {
@@ -65,7 +65,7 @@ func (a *API) ListSessionRecords(ctx context.Context, req *subscriptionv1.ListSe
 	if err != nil {
 		return nil, err
 	}
-	resp := &subscriptionv1.ListSessionRecordsResponse{}
+	resp := &usagev1.ListSessionRecordsResponse{}
 	resp.SessionRecords, resp.NextPageToken = cut(p, rows, recordProto, func(r store.SessionRecord) []string {
 		return timeKeys(r.EndedAt.UnixMicro(), r.Ref)
 	})

@@ -9,29 +9,30 @@ import (
 	"google.golang.org/protobuf/testing/protocmp"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
-	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
+	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
+	usagev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/usage/v1"
 )
 
-func traffic(n uint64) *subscriptionv1.Traffic {
-	return &subscriptionv1.Traffic{Messages: n, Frames: n + 1, PayloadBytes: n + 2, WireBytes: n + 3}
+func traffic(n uint64) *usagev1.Traffic {
+	return &usagev1.Traffic{Messages: n, Frames: n + 1, PayloadBytes: n + 2, WireBytes: n + 3}
 }
 
-func usageRow(hour time.Time, app, sub, version string, n uint64) *subscriptionv1.Usage {
-	return &subscriptionv1.Usage{
+func usageRow(hour time.Time, app, sub, version string, n uint64) *usagev1.Usage {
+	return &usagev1.Usage{
 		Hour: timestamppb.New(hour), Application: app, Subscription: sub, Version: version, Sessions: n,
 		Inbound: traffic(n), Outbound: traffic(10 * n),
 	}
 }
 
-func batch(n uint64) *subscriptionv1.Batch {
-	return &subscriptionv1.Batch{Gateway: "gateway-1", BootId: "boot-1", Sequence: n}
+func batch(n uint64) *backplanev1.Batch {
+	return &backplanev1.Batch{Gateway: "gateway-1", BootId: "boot-1", Sequence: n}
 }
 
-func sessionRecord(ref, app, sub, version string, end time.Time) *subscriptionv1.SessionRecord {
-	return &subscriptionv1.SessionRecord{
+func sessionRecord(ref, app, sub, version string, end time.Time) *usagev1.SessionRecord {
+	return &usagev1.SessionRecord{
 		Name: "sessionRecords/" + ref, Session: "gateways/gateway-1/sessions/s1", Version: version, Application: app, Subscription: sub,
 		Grant: "grants/t1", ClientAddress: "192.0.2.1:40000", StartTime: timestamppb.New(end.Add(-time.Minute)), EndTime: timestamppb.New(end),
-		EndedBy: subscriptionv1.SessionRecord_PARTY_GATEWAY, Cause: "REVOKED", ClientCode: 1000, ClientSentCode: 4001, BackendSentCode: 1001,
+		EndedBy: usagev1.SessionRecord_PARTY_GATEWAY, Cause: "REVOKED", ClientCode: 1000, ClientSentCode: 4001, BackendSentCode: 1001,
 		Inbound: traffic(1), Outbound: traffic(2), LastInboundTime: timestamppb.New(end.Add(-time.Second)), Cut: true, RouteRevision: 7, Detail: "token revoked",
 	}
 }
@@ -49,8 +50,8 @@ func TestUsage(t *testing.T) {
 		before := w.head()
 		for n := uint64(1); n <= 2; n++ {
 			for _, duplicate := range []bool{false, true} {
-				resp, err := w.gateway.metering.ReportUsage(t.Context(), &subscriptionv1.ReportUsageRequest{
-					Batch: batch(n), Usage: []*subscriptionv1.Usage{one, open},
+				resp, err := w.gateway.metering.ReportUsage(t.Context(), &backplanev1.ReportUsageRequest{
+					Batch: batch(n), Usage: []*usagev1.Usage{one, open},
 				})
 				if err != nil || resp.GetDuplicate() != duplicate {
 					t.Errorf("ReportUsage(%d) = %v, %v, want duplicate %v", n, resp, err, duplicate)
@@ -61,11 +62,11 @@ func TestUsage(t *testing.T) {
 		mine, open2 := sessionRecord("R-1", app, sub, v1, end), sessionRecord("R-2", "", "", v2, end.Add(time.Second))
 		open2.Grant, open2.LastInboundTime, open2.Cause = "", nil, "IDLE"
 		for _, duplicate := range []bool{false, true} {
-			resp, err := w.gateway.metering.ReportCauses(t.Context(), &subscriptionv1.ReportCausesRequest{
-				Batch: batch(1), SessionRecords: []*subscriptionv1.SessionRecord{mine, open2},
+			resp, err := w.gateway.metering.ReportSessionRecords(t.Context(), &backplanev1.ReportSessionRecordsRequest{
+				Batch: batch(1), SessionRecords: []*usagev1.SessionRecord{mine, open2},
 			})
 			if err != nil || resp.GetDuplicate() != duplicate {
-				t.Errorf("ReportCauses() = %v, %v, want duplicate %v", resp, err, duplicate)
+				t.Errorf("ReportSessionRecords() = %v, %v, want duplicate %v", resp, err, duplicate)
 			}
 		}
 		if w.head() != before {
@@ -75,44 +76,44 @@ func TestUsage(t *testing.T) {
 			name, filter string
 			as           context.Context
 			rows         int
-			records      []*subscriptionv1.SessionRecord
+			records      []*usagev1.SessionRecord
 		}{
-			{"application's owner", "", w.ann, 1, []*subscriptionv1.SessionRecord{mine}},
-			{"version's owner", "", w.bob, 1, []*subscriptionv1.SessionRecord{mine}},
-			{"admin", "", w.root, 2, []*subscriptionv1.SessionRecord{open2, mine}},
+			{"application's owner", "", w.ann, 1, []*usagev1.SessionRecord{mine}},
+			{"version's owner", "", w.bob, 1, []*usagev1.SessionRecord{mine}},
+			{"admin", "", w.root, 2, []*usagev1.SessionRecord{open2, mine}},
 			{"stranger", "", w.guest, 0, nil},
-			{"by application", `application = "` + app + `"`, w.root, 1, []*subscriptionv1.SessionRecord{mine}},
-			{"by version", `version = "` + v2 + `"`, w.root, 1, []*subscriptionv1.SessionRecord{open2}},
-			{"by subscription", `subscription = "` + sub + `"`, w.bob, 1, []*subscriptionv1.SessionRecord{mine}},
+			{"by application", `application = "` + app + `"`, w.root, 1, []*usagev1.SessionRecord{mine}},
+			{"by version", `version = "` + v2 + `"`, w.root, 1, []*usagev1.SessionRecord{open2}},
+			{"by subscription", `subscription = "` + sub + `"`, w.bob, 1, []*usagev1.SessionRecord{mine}},
 		} {
-			usage, err := w.usage.ListUsage(tt.as, &subscriptionv1.ListUsageRequest{Filter: tt.filter})
+			usage, err := w.usage.ListUsage(tt.as, &usagev1.ListUsageRequest{Filter: tt.filter})
 			if err != nil || len(usage.GetUsage()) != tt.rows {
 				t.Errorf("%s: ListUsage() = %v, %v, want %d rows", tt.name, usage, err, tt.rows)
 			}
-			records, err := w.usage.ListSessionRecords(tt.as, &subscriptionv1.ListSessionRecordsRequest{Filter: tt.filter})
+			records, err := w.usage.ListSessionRecords(tt.as, &usagev1.ListSessionRecordsRequest{Filter: tt.filter})
 			if diff := cmp.Diff(tt.records, records.GetSessionRecords(), protocmp.Transform()); err != nil || diff != "" {
 				t.Errorf("%s: ListSessionRecords() = %v (-want +got):\n%s", tt.name, err, diff)
 			}
 		}
-		usage, err := w.usage.ListUsage(w.ann, &subscriptionv1.ListUsageRequest{})
+		usage, err := w.usage.ListUsage(w.ann, &usagev1.ListUsageRequest{})
 		w.must(err)
 		sum := usageRow(hour, app, sub, v1, 2)
-		sum.Inbound = &subscriptionv1.Traffic{Messages: 2, Frames: 4, PayloadBytes: 6, WireBytes: 8}
-		sum.Outbound = &subscriptionv1.Traffic{Messages: 20, Frames: 22, PayloadBytes: 24, WireBytes: 26}
-		if diff := cmp.Diff([]*subscriptionv1.Usage{sum}, usage.GetUsage(), protocmp.Transform()); diff != "" {
+		sum.Inbound = &usagev1.Traffic{Messages: 2, Frames: 4, PayloadBytes: 6, WireBytes: 8}
+		sum.Outbound = &usagev1.Traffic{Messages: 20, Frames: 22, PayloadBytes: 24, WireBytes: 26}
+		if diff := cmp.Diff([]*usagev1.Usage{sum}, usage.GetUsage(), protocmp.Transform()); diff != "" {
 			t.Errorf("the sum of two batches (-want +got):\n%s", diff)
 		}
-		got, err := w.usage.GetSessionRecord(w.ann, &subscriptionv1.GetSessionRecordRequest{Name: mine.GetName()})
+		got, err := w.usage.GetSessionRecord(w.ann, &usagev1.GetSessionRecordRequest{Name: mine.GetName()})
 		if diff := cmp.Diff(mine, got, protocmp.Transform()); err != nil || diff != "" {
 			t.Errorf("GetSessionRecord() = %v (-want +got):\n%s", err, diff)
 		}
-		idle, err := w.usage.ListSessionRecords(w.root, &subscriptionv1.ListSessionRecordsRequest{Filter: `cause = "IDLE"`})
+		idle, err := w.usage.ListSessionRecords(w.root, &usagev1.ListSessionRecordsRequest{Filter: `cause = "IDLE"`})
 		if err != nil || len(idle.GetSessionRecords()) != 1 {
 			t.Errorf("ListSessionRecords(IDLE) = %v, %v", idle, err)
 		}
 		// Pages of one.
 		var hours []time.Time
-		req := &subscriptionv1.ListUsageRequest{PageSize: 1}
+		req := &usagev1.ListUsageRequest{PageSize: 1}
 		for {
 			page, err := w.usage.ListUsage(w.root, req)
 			w.must(err)
@@ -124,9 +125,9 @@ func TestUsage(t *testing.T) {
 		if diff := cmp.Diff([]time.Time{hour.Add(-time.Hour), hour}, hours); diff != "" {
 			t.Errorf("pages of usage (-want +got):\n%s", diff)
 		}
-		first, err := w.usage.ListSessionRecords(w.root, &subscriptionv1.ListSessionRecordsRequest{PageSize: 1})
+		first, err := w.usage.ListSessionRecords(w.root, &usagev1.ListSessionRecordsRequest{PageSize: 1})
 		w.must(err)
-		second, err := w.usage.ListSessionRecords(w.root, &subscriptionv1.ListSessionRecordsRequest{PageSize: 1, PageToken: first.GetNextPageToken()})
+		second, err := w.usage.ListSessionRecords(w.root, &usagev1.ListSessionRecordsRequest{PageSize: 1, PageToken: first.GetNextPageToken()})
 		if err != nil || second.GetSessionRecords()[0].GetName() != mine.GetName() || second.GetNextPageToken() != "" {
 			t.Errorf("second page of records = %v, %v", second, err)
 		}

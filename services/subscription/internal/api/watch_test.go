@@ -12,16 +12,16 @@ import (
 
 	"google.golang.org/grpc/codes"
 
+	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
 	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
-	watchv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/watch/v1"
 	"github.com/tidegatehq/tidegate/services/kit/identity"
 	"github.com/tidegatehq/tidegate/services/kit/watch"
 	"github.com/tidegatehq/tidegate/services/subscription/internal/store"
 )
 
 type (
-	grantsRequest  = subscriptionv1.WatchGrantsRequest
-	grantsResponse = subscriptionv1.WatchGrantsResponse
+	grantsRequest  = backplanev1.WatchGrantsRequest
+	grantsResponse = backplanev1.WatchGrantsResponse
 )
 
 // gateway is a watcher of grants, as the gateway is one.
@@ -89,23 +89,23 @@ func (g *gateway) reach(ctx context.Context, number uint64) error {
 }
 
 // follow watches from where the gateway is until ctx ends.
-func (g *gateway) follow(ctx context.Context, c subscriptionv1.TokenServiceClient, now func() time.Time) {
+func (g *gateway) follow(ctx context.Context, c backplanev1.GrantServiceClient, now func() time.Time) {
 	f := watch.NewFollower(watch.Client[grantsRequest, grantsResponse]{
 		Open: func(ctx context.Context) (watch.ClientStream[grantsRequest, grantsResponse], error) {
 			return c.WatchGrants(ctx)
 		},
-		Hello: func(h *watchv1.Hello) *grantsRequest {
-			return &grantsRequest{Body: &subscriptionv1.WatchGrantsRequest_Hello{Hello: h}}
+		Hello: func(h *backplanev1.Hello) *grantsRequest {
+			return &grantsRequest{Body: &backplanev1.WatchGrantsRequest_Hello{Hello: h}}
 		},
-		Ack: func(a *watchv1.Ack) *grantsRequest {
-			return &grantsRequest{Body: &subscriptionv1.WatchGrantsRequest_Ack{Ack: a}}
+		Ack: func(a *backplanev1.Ack) *grantsRequest {
+			return &grantsRequest{Body: &backplanev1.WatchGrantsRequest_Ack{Ack: a}}
 		},
 		Read: func(m *grantsResponse) watch.Message {
 			return watch.Message{
 				Begin: m.GetBegin(), End: m.GetSnapshotEnd(), Change: m.GetChange().GetPosition(), Heartbeat: m.GetHeartbeat(),
 			}
 		},
-	}, &watchv1.Hello{Instance: "gateway-1", Kind: "gateway"}, g.place(), g, slog.New(slog.DiscardHandler), now)
+	}, &backplanev1.Hello{Instance: "gateway-1", Kind: "gateway"}, g.place(), g, slog.New(slog.DiscardHandler), now)
 	f.Run(ctx) //nolint:errcheck // it returns nil when ctx ends
 }
 
@@ -224,9 +224,9 @@ func (w *world) compare(g *gateway, start, head uint64) {
 // TestWatchRefusesDisorder says what a watcher must not say.
 func TestWatchRefusesDisorder(t *testing.T) {
 	w := onSQLite(t)
-	hello := &grantsRequest{Body: &subscriptionv1.WatchGrantsRequest_Hello{Hello: &watchv1.Hello{Instance: "g", Kind: "gateway"}}}
+	hello := &grantsRequest{Body: &backplanev1.WatchGrantsRequest_Hello{Hello: &backplanev1.Hello{Instance: "g", Kind: "gateway"}}}
 	ack := func(n uint64) *grantsRequest {
-		return &grantsRequest{Body: &subscriptionv1.WatchGrantsRequest_Ack{Ack: &watchv1.Ack{Number: n}}}
+		return &grantsRequest{Body: &backplanev1.WatchGrantsRequest_Ack{Ack: &backplanev1.Ack{Number: n}}}
 	}
 	for _, tt := range []struct {
 		name string
@@ -236,8 +236,8 @@ func TestWatchRefusesDisorder(t *testing.T) {
 		{"nothing in it", []*grantsRequest{{}}, "body: is required"},
 		{"an ack first", []*grantsRequest{ack(1)}, "hello: must come first"},
 		{"hello twice", []*grantsRequest{hello, hello}, "hello: must come once"},
-		{"a bad instance", []*grantsRequest{{Body: &subscriptionv1.WatchGrantsRequest_Hello{
-			Hello: &watchv1.Hello{Instance: "Ä", Kind: "gateway"},
+		{"a bad instance", []*grantsRequest{{Body: &backplanev1.WatchGrantsRequest_Hello{
+			Hello: &backplanev1.Hello{Instance: "Ä", Kind: "gateway"},
 		}}}, "hello.instance: must be 1 to 63 characters of a-z, 0-9 and -, the first and the last a letter or a digit"},
 		{"an ack of the future", []*grantsRequest{hello, ack(1 << 40)},
 			fmt.Sprintf("ack.number: %d was not sent yet, the last was %d", 1<<40, w.head())},

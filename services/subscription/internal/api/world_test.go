@@ -18,9 +18,11 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/tidegatehq/tidegate/gen"
-	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
+	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
+	identityv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/identity/v1"
+	oauth2v1 "github.com/tidegatehq/tidegate/gen/go/tidegate/oauth2/v1"
 	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
-	watchv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/watch/v1"
+	usagev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/usage/v1"
 	"github.com/tidegatehq/tidegate/services/kit/change"
 	"github.com/tidegatehq/tidegate/services/kit/grpcserver"
 	"github.com/tidegatehq/tidegate/services/kit/identity"
@@ -52,30 +54,30 @@ const (
 
 // clients are the services as one caller reaches them.
 type clients struct {
-	people   subscriptionv1.PeopleServiceClient
+	users    identityv1.UserServiceClient
 	subs     subscriptionv1.SubscriptionServiceClient
-	oauth    subscriptionv1.OAuthServiceClient
-	usage    subscriptionv1.UsageServiceClient
-	tokens   subscriptionv1.TokenServiceClient
-	metering subscriptionv1.MeteringServiceClient
+	oauth    oauth2v1.OAuth2ServiceClient
+	usage    usagev1.UsageServiceClient
+	tokens   backplanev1.GrantServiceClient
+	metering backplanev1.MeteringServiceClient
 }
 
 func newClients(conn *grpc.ClientConn) clients {
 	return clients{
-		people: subscriptionv1.NewPeopleServiceClient(conn), subs: subscriptionv1.NewSubscriptionServiceClient(conn),
-		oauth: subscriptionv1.NewOAuthServiceClient(conn), usage: subscriptionv1.NewUsageServiceClient(conn),
-		tokens: subscriptionv1.NewTokenServiceClient(conn), metering: subscriptionv1.NewMeteringServiceClient(conn),
+		users: identityv1.NewUserServiceClient(conn), subs: subscriptionv1.NewSubscriptionServiceClient(conn),
+		oauth: oauth2v1.NewOAuth2ServiceClient(conn), usage: usagev1.NewUsageServiceClient(conn),
+		tokens: backplanev1.NewGrantServiceClient(conn), metering: backplanev1.NewMeteringServiceClient(conn),
 	}
 }
 
-// world is the service with all its parts, and some people.
+// world is the service with all its parts, and some users.
 type world struct {
 	t               *testing.T
 	db              *sqldb.DB
 	store           *store.Store
 	issuer          *token.Issuer
 	catalog         *catalogtest.Catalog
-	clients                 // on the people's face
+	clients                 // on the users' face
 	gateway, portal clients // on the services' face
 	master          *seal.Key
 	passwords       *token.Passwords
@@ -84,7 +86,7 @@ type world struct {
 	mu    sync.Mutex
 	clock time.Time
 
-	// People, as contexts that carry their token.
+	// Users, as contexts that carry their token.
 	root, ann, bob, guest context.Context
 	// Their names.
 	rootName, annName, bobName string
@@ -98,9 +100,9 @@ func newWorld(t *testing.T, db *sqldb.DB) *world {
 		t: t, db: db, catalog: catalogtest.New(t), logs: &buffer{}, master: seal.New(), passwords: token.NewPasswords(),
 		clock: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC),
 	}
-	var people, internal *memnet.Listener
-	people, internal, w.store, w.issuer = w.replica()
-	w.clients = newClients(w.dial(people, ""))
+	var users, internal *memnet.Listener
+	users, internal, w.store, w.issuer = w.replica()
+	w.clients = newClients(w.dial(users, ""))
 	w.gateway, w.portal = newClients(w.dial(internal, identity.Gateway)), newClients(w.dial(internal, identity.Portal))
 	turn, err := w.passwords.Turn(t.Context())
 	w.must(err)
@@ -108,38 +110,38 @@ func newWorld(t *testing.T, db *sqldb.DB) *world {
 	turn.End()
 	admin, _, _, err := w.store.Password(t.Context(), "admin")
 	w.must(err)
-	w.rootName = store.PersonName(admin.ID)
+	w.rootName = store.UserName(admin.ID)
 	w.root = w.as(w.rootName, "admin")
-	w.ann, w.annName = w.person("ann", "subscriber")
-	w.bob, w.bobName = w.person("bob", "subscriber", "creator")
-	w.guest, _ = w.person("guest", "creator")
+	w.ann, w.annName = w.user("ann", "subscriber")
+	w.bob, w.bobName = w.user("bob", "subscriber", "creator")
+	w.guest, _ = w.user("guest", "creator")
 	return w
 }
 
 // replica starts the service once more on the same database.
-func (w *world) replica() (people, internal *memnet.Listener, st *store.Store, issuer *token.Issuer) {
+func (w *world) replica() (users, internal *memnet.Listener, st *store.Store, issuer *token.Issuer) {
 	w.t.Helper()
 	log := slog.New(slog.NewTextHandler(w.logs, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	changes := change.NewLog(w.db, log, w.now, 0)
 	st = store.New(w.db, changes, w.now)
 	keys := token.NewKeys(st, w.master, token.Rotation{Every: 24 * time.Hour, Lead: time.Hour, Longest: time.Hour}, w.now, log)
 	w.must(keys.Start(w.t.Context()))
-	lives := token.Lifetimes{Application: time.Hour, Person: 15 * time.Minute}
+	lives := token.Lifetimes{Application: time.Hour, User: 15 * time.Minute}
 	issuer = token.NewIssuer(issuerURL, keys, lives, w.now)
-	hello := &watchv1.Hello{Instance: "subscription", Kind: "subscription"}
+	hello := &backplanev1.Hello{Instance: "subscription", Kind: "subscription"}
 	checks, err := validate.New()
 	w.must(err)
-	people, internal = memnet.Listen("subscription-people"), memnet.Listen("subscription")
-	srv := grpcserver.New(grpcserver.Config{Listener: people, InternalListener: internal}, log, grpcserver.Auth{
+	users, internal = memnet.Listen("subscription-users"), memnet.Listen("subscription")
+	srv := grpcserver.New(grpcserver.Config{Listener: users, InternalListener: internal}, log, grpcserver.Auth{
 		Verifier: identity.NewVerifier(issuer.Keys(), w.now), Rules: api.Rules(),
 	}, checks)
 	api.New(api.Parts{
 		Store: st, Changes: changes, Issuer: issuer, Keys: keys, Passwords: w.passwords,
-		Catalog:         catalogwatch.New(catalogv1.NewRouteServiceClient(w.catalog.Conn()), st, hello, log, w.now),
+		Catalog:         catalogwatch.New(backplanev1.NewRouteServiceClient(w.catalog.Conn()), st, hello, log, w.now),
 		RefreshLifetime: 24 * time.Hour, Now: w.now, Log: log,
 	}).Register(srv.Public(), srv.Internal())
 	w.serve(changes.Run, srv.Run)
-	return people, internal, st, issuer
+	return users, internal, st, issuer
 }
 
 // onBoth runs a test in a world on each engine.
@@ -193,10 +195,10 @@ func (w *world) must(err error) {
 	}
 }
 
-// as returns a context with a token of a person.
+// as returns a context with a token of a user.
 func (w *world) as(name string, roles ...string) context.Context {
 	w.t.Helper()
-	raw, _, err := w.issuer.Person(identity.Person{Name: name, Roles: roles}, "no sign-in")
+	raw, _, err := w.issuer.User(identity.User{Name: name, Roles: roles}, "no sign-in")
 	w.must(err)
 	return bearer(w.t.Context(), raw)
 }
@@ -205,12 +207,12 @@ func bearer(ctx context.Context, raw string) context.Context {
 	return metadata.AppendToOutgoingContext(ctx, "authorization", "Bearer "+raw)
 }
 
-// person adds a person without a password.
-func (w *world) person(username string, roles ...string) (context.Context, string) {
+// user adds a user without a password.
+func (w *world) user(username string, roles ...string) (context.Context, string) {
 	w.t.Helper()
-	p, err := w.store.CreatePerson(w.t.Context(), store.Person{Username: username, Roles: roles}, "")
+	p, err := w.store.CreateUser(w.t.Context(), store.User{Username: username, Roles: roles}, "")
 	w.must(err)
-	return w.as(store.PersonName(p.ID), roles...), store.PersonName(p.ID)
+	return w.as(store.UserName(p.ID), roles...), store.UserName(p.ID)
 }
 
 func (w *world) application(ctx context.Context, name string) *subscriptionv1.Application {
@@ -250,22 +252,22 @@ func (w *world) publish(names ...string) {
 	}
 }
 
-func credentials(k *subscriptionv1.Key) *subscriptionv1.ClientCredentials {
-	return &subscriptionv1.ClientCredentials{ClientId: k.GetConsumerKey(), ClientSecret: k.GetConsumerSecret()}
+func credentials(k *subscriptionv1.Key) *oauth2v1.ClientCredentials {
+	return &oauth2v1.ClientCredentials{ClientId: k.GetConsumerKey(), ClientSecret: k.GetConsumerSecret()}
 }
 
 // token gets an access token.
 func (w *world) token(k *subscriptionv1.Key) string {
 	w.t.Helper()
-	resp, err := w.oauth.IssueToken(w.t.Context(), &subscriptionv1.IssueTokenRequest{GrantType: "client_credentials", Client: credentials(k)})
+	resp, err := w.oauth.IssueToken(w.t.Context(), &oauth2v1.IssueTokenRequest{GrantType: "client_credentials", Client: credentials(k)})
 	w.must(err)
 	return resp.GetAccessToken()
 }
 
 // verify judges a credential, as the gateway does.
-func (w *world) verify(credential, version string) *subscriptionv1.VerifyCredentialResponse {
+func (w *world) verify(credential, version string) *backplanev1.VerifyCredentialResponse {
 	w.t.Helper()
-	resp, err := w.gateway.tokens.VerifyCredential(w.t.Context(), &subscriptionv1.VerifyCredentialRequest{Credential: credential, Version: version})
+	resp, err := w.gateway.tokens.VerifyCredential(w.t.Context(), &backplanev1.VerifyCredentialRequest{Credential: credential, Version: version})
 	w.must(err)
 	return resp
 }
@@ -283,7 +285,7 @@ func (w *world) dump() string {
 	w.t.Helper()
 	var out strings.Builder
 	for _, table := range []string{
-		"installation", "signing_key", "person", "sign_in", "refresh_token", "application", "application_key",
+		"installation", "signing_key", "user", "sign_in", "refresh_token", "application", "application_key",
 		"version", "catalog_cursor", "subscription", "revocation", "former_owner", "batch", "usage", "session_record", "change",
 	} {
 		rows, err := w.db.QueryContext(w.t.Context(), "SELECT * FROM "+table+" ORDER BY 1")

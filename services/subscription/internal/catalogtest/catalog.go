@@ -17,8 +17,8 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 
+	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
-	watchv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/watch/v1"
 	"github.com/tidegatehq/tidegate/services/kit/change"
 	"github.com/tidegatehq/tidegate/services/kit/memnet"
 	"github.com/tidegatehq/tidegate/services/kit/sqldb"
@@ -27,11 +27,11 @@ import (
 
 // Catalog serves routes.
 type Catalog struct {
-	catalogv1.UnsafeRouteServiceServer
+	backplanev1.UnsafeRouteServiceServer
 	t     *testing.T
 	db    *sqldb.DB
 	log   *change.Log
-	watch *change.Server[catalogv1.WatchRoutesRequest, catalogv1.WatchRoutesResponse]
+	watch *change.Server[backplanev1.WatchRoutesRequest, backplanev1.WatchRoutesResponse]
 	lis   *memnet.Listener
 	conn  *grpc.ClientConn
 	// Down makes GetRoute unavailable.
@@ -41,7 +41,7 @@ type Catalog struct {
 	OnRead func()
 }
 
-var _ catalogv1.RouteServiceServer = (*Catalog)(nil)
+var _ backplanev1.RouteServiceServer = (*Catalog)(nil)
 
 // New returns an empty catalog that is served until the test ends.
 func New(t *testing.T) *Catalog {
@@ -52,7 +52,7 @@ func New(t *testing.T) *Catalog {
 	c.log = change.NewLog(c.db, slog.New(slog.DiscardHandler), time.Now, 0)
 	c.watch = c.newWatch()
 	srv := grpc.NewServer()
-	catalogv1.RegisterRouteServiceServer(srv, c)
+	backplanev1.RegisterRouteServiceServer(srv, c)
 	ctx, cancel := context.WithCancel(context.Background())
 	logDone, srvDone := make(chan struct{}), make(chan struct{})
 	go func() {
@@ -81,20 +81,20 @@ func New(t *testing.T) *Catalog {
 func (c *Catalog) Conn() *grpc.ClientConn { return c.conn }
 
 // Route returns a route with the usual fields.
-func Route(name, owner string, published bool, plans ...string) *catalogv1.Route {
+func Route(name, owner string, published bool, plans ...string) *backplanev1.Route {
 	state := catalogv1.Version_STATE_CREATED
 	if published {
 		state = catalogv1.Version_STATE_PUBLISHED
 	}
-	return &catalogv1.Route{
+	return &backplanev1.Route{
 		Name: name, Api: "apis/a", DisplayName: "Echo", Owner: owner, Context: "/echo", Version: "1.0.0", State: state, Plans: plans,
 	}
 }
 
 // Put adds or replaces routes in one change, and returns its number.
-func (c *Catalog) Put(routes ...*catalogv1.Route) uint64 {
+func (c *Catalog) Put(routes ...*backplanev1.Route) uint64 {
 	c.t.Helper()
-	return c.change(func(tx *sqldb.Tx, number uint64) (*catalogv1.RouteEvent, error) {
+	return c.change(func(tx *sqldb.Tx, number uint64) (*backplanev1.RouteEvent, error) {
 		for _, r := range routes {
 			r.Revision = number
 			body, err := proto.Marshal(r)
@@ -107,20 +107,20 @@ func (c *Catalog) Put(routes ...*catalogv1.Route) uint64 {
 				return nil, err
 			}
 		}
-		return &catalogv1.RouteEvent{Routes: routes}, nil
+		return &backplanev1.RouteEvent{Routes: routes}, nil
 	})
 }
 
 // Remove removes routes in one change, and returns its number.
 func (c *Catalog) Remove(names ...string) uint64 {
 	c.t.Helper()
-	return c.change(func(tx *sqldb.Tx, _ uint64) (*catalogv1.RouteEvent, error) {
+	return c.change(func(tx *sqldb.Tx, _ uint64) (*backplanev1.RouteEvent, error) {
 		for _, name := range names {
 			if _, err := tx.ExecContext(c.t.Context(), `DELETE FROM route WHERE name = $1`, name); err != nil {
 				return nil, err
 			}
 		}
-		return &catalogv1.RouteEvent{RemovedRoutes: names}, nil
+		return &backplanev1.RouteEvent{RemovedRoutes: names}, nil
 	})
 }
 
@@ -138,7 +138,7 @@ func (c *Catalog) NewHistory() {
 	}
 }
 
-func (c *Catalog) change(fn func(tx *sqldb.Tx, number uint64) (*catalogv1.RouteEvent, error)) uint64 {
+func (c *Catalog) change(fn func(tx *sqldb.Tx, number uint64) (*backplanev1.RouteEvent, error)) uint64 {
 	c.t.Helper()
 	n, err := c.log.Write(c.t.Context(), func(tx *sqldb.Tx) (change.Record, error) {
 		head, err := change.Head(c.t.Context(), tx)
@@ -150,7 +150,7 @@ func (c *Catalog) change(fn func(tx *sqldb.Tx, number uint64) (*catalogv1.RouteE
 			return change.Record{}, err
 		}
 		body, err := proto.Marshal(event)
-		return change.Record{Actor: "people/test", Action: "Test", Event: body}, err
+		return change.Record{Actor: "users/test", Action: "Test", Event: body}, err
 	})
 	if err != nil {
 		c.t.Fatal(err)
@@ -159,7 +159,7 @@ func (c *Catalog) change(fn func(tx *sqldb.Tx, number uint64) (*catalogv1.RouteE
 }
 
 // GetRoute returns a route.
-func (c *Catalog) GetRoute(ctx context.Context, req *catalogv1.GetRouteRequest) (*catalogv1.Route, error) {
+func (c *Catalog) GetRoute(ctx context.Context, req *backplanev1.GetRouteRequest) (*backplanev1.Route, error) {
 	c.Reads.Add(1)
 	if c.Down.Load() {
 		return nil, status.Error(codes.Unavailable, "the catalog is away")
@@ -175,42 +175,42 @@ func (c *Catalog) GetRoute(ctx context.Context, req *catalogv1.GetRouteRequest) 
 	if c.OnRead != nil {
 		c.OnRead()
 	}
-	r := &catalogv1.Route{}
+	r := &backplanev1.Route{}
 	return r, proto.Unmarshal(body, r)
 }
 
 // WatchRoutes streams the routes.
-func (c *Catalog) WatchRoutes(stream grpc.BidiStreamingServer[catalogv1.WatchRoutesRequest, catalogv1.WatchRoutesResponse]) error {
+func (c *Catalog) WatchRoutes(stream grpc.BidiStreamingServer[backplanev1.WatchRoutesRequest, backplanev1.WatchRoutesResponse]) error {
 	return c.watch.Serve(stream)
 }
 
-func (c *Catalog) newWatch() *change.Server[catalogv1.WatchRoutesRequest, catalogv1.WatchRoutesResponse] {
-	return &change.Server[catalogv1.WatchRoutesRequest, catalogv1.WatchRoutesResponse]{
+func (c *Catalog) newWatch() *change.Server[backplanev1.WatchRoutesRequest, backplanev1.WatchRoutesResponse] {
+	return &change.Server[backplanev1.WatchRoutesRequest, backplanev1.WatchRoutesResponse]{
 		Log: c.log,
-		Split: func(m *catalogv1.WatchRoutesRequest) (*watchv1.Hello, *watchv1.Ack) {
+		Split: func(m *backplanev1.WatchRoutesRequest) (*backplanev1.Hello, *backplanev1.Ack) {
 			return m.GetHello(), m.GetAck()
 		},
-		Begin: func(b *watchv1.Begin) *catalogv1.WatchRoutesResponse {
-			return &catalogv1.WatchRoutesResponse{Body: &catalogv1.WatchRoutesResponse_Begin{Begin: b}}
+		Begin: func(b *backplanev1.Begin) *backplanev1.WatchRoutesResponse {
+			return &backplanev1.WatchRoutesResponse{Body: &backplanev1.WatchRoutesResponse_Begin{Begin: b}}
 		},
-		End: func(e *watchv1.SnapshotEnd) *catalogv1.WatchRoutesResponse {
-			return &catalogv1.WatchRoutesResponse{Body: &catalogv1.WatchRoutesResponse_SnapshotEnd{SnapshotEnd: e}}
+		End: func(e *backplanev1.SnapshotEnd) *backplanev1.WatchRoutesResponse {
+			return &backplanev1.WatchRoutesResponse{Body: &backplanev1.WatchRoutesResponse_SnapshotEnd{SnapshotEnd: e}}
 		},
-		Heartbeat: func(h *watchv1.Heartbeat) *catalogv1.WatchRoutesResponse {
-			return &catalogv1.WatchRoutesResponse{Body: &catalogv1.WatchRoutesResponse_Heartbeat{Heartbeat: h}}
+		Heartbeat: func(h *backplanev1.Heartbeat) *backplanev1.WatchRoutesResponse {
+			return &backplanev1.WatchRoutesResponse{Body: &backplanev1.WatchRoutesResponse_Heartbeat{Heartbeat: h}}
 		},
-		Change: func(at *watchv1.Position, event []byte) (*catalogv1.WatchRoutesResponse, error) {
-			e := &catalogv1.RouteEvent{}
+		Change: func(at *backplanev1.Position, event []byte) (*backplanev1.WatchRoutesResponse, error) {
+			e := &backplanev1.RouteEvent{}
 			err := proto.Unmarshal(event, e)
-			return &catalogv1.WatchRoutesResponse{Body: &catalogv1.WatchRoutesResponse_Change{
-				Change: &catalogv1.RouteChange{Position: at, Event: e},
+			return &backplanev1.WatchRoutesResponse{Body: &backplanev1.WatchRoutesResponse_Change{
+				Change: &backplanev1.RouteChange{Position: at, Event: e},
 			}}, err
 		},
 		Snapshot: snapshot,
 	}
 }
 
-func snapshot(ctx context.Context, tx *sqldb.Tx, emit func(*catalogv1.WatchRoutesResponse)) error {
+func snapshot(ctx context.Context, tx *sqldb.Tx, emit func(*backplanev1.WatchRoutesResponse)) error {
 	rows, err := tx.QueryContext(ctx, `SELECT body FROM route ORDER BY name`)
 	if err != nil {
 		return err
@@ -218,15 +218,15 @@ func snapshot(ctx context.Context, tx *sqldb.Tx, emit func(*catalogv1.WatchRoute
 	defer rows.Close()
 	for rows.Next() {
 		var body []byte
-		r := &catalogv1.Route{}
+		r := &backplanev1.Route{}
 		if err := rows.Scan(&body); err != nil {
 			return err
 		}
 		if err := proto.Unmarshal(body, r); err != nil {
 			return err
 		}
-		emit(&catalogv1.WatchRoutesResponse{Body: &catalogv1.WatchRoutesResponse_Snapshot{
-			Snapshot: &catalogv1.RouteSnapshot{Routes: []*catalogv1.Route{r}},
+		emit(&backplanev1.WatchRoutesResponse{Body: &backplanev1.WatchRoutesResponse_Snapshot{
+			Snapshot: &backplanev1.RouteSnapshot{Routes: []*backplanev1.Route{r}},
 		}})
 	}
 	return rows.Err()

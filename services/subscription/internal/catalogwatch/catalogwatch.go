@@ -13,8 +13,8 @@ import (
 
 	"google.golang.org/grpc/codes"
 
+	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
-	watchv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/watch/v1"
 	"github.com/tidegatehq/tidegate/services/kit/fault"
 	"github.com/tidegatehq/tidegate/services/kit/watch"
 	"github.com/tidegatehq/tidegate/services/subscription/internal/store"
@@ -33,15 +33,15 @@ const saveTries = 5
 // Watch follows the catalog. Replicas share the cursor in the database: whoever
 // hears a change first applies it, the others see that it is applied.
 type Watch struct {
-	client catalogv1.RouteServiceClient
+	client backplanev1.RouteServiceClient
 	store  *store.Store
-	hello  *watchv1.Hello
+	hello  *backplanev1.Hello
 	log    *slog.Logger
 	now    func() time.Time
 }
 
 // New returns a watch that says hello to the catalog.
-func New(client catalogv1.RouteServiceClient, st *store.Store, hello *watchv1.Hello, log *slog.Logger, now func() time.Time) *Watch {
+func New(client backplanev1.RouteServiceClient, st *store.Store, hello *backplanev1.Hello, log *slog.Logger, now func() time.Time) *Watch {
 	return &Watch{client: client, store: st, hello: hello, log: log, now: now}
 }
 
@@ -76,18 +76,18 @@ func (w *Watch) follow(ctx context.Context) error {
 }
 
 // adapt wraps and unwraps the shared messages of a watch.
-func (w *Watch) adapt(s *sink) watch.Client[catalogv1.WatchRoutesRequest, catalogv1.WatchRoutesResponse] {
-	return watch.Client[catalogv1.WatchRoutesRequest, catalogv1.WatchRoutesResponse]{
-		Open: func(ctx context.Context) (watch.ClientStream[catalogv1.WatchRoutesRequest, catalogv1.WatchRoutesResponse], error) {
+func (w *Watch) adapt(s *sink) watch.Client[backplanev1.WatchRoutesRequest, backplanev1.WatchRoutesResponse] {
+	return watch.Client[backplanev1.WatchRoutesRequest, backplanev1.WatchRoutesResponse]{
+		Open: func(ctx context.Context) (watch.ClientStream[backplanev1.WatchRoutesRequest, backplanev1.WatchRoutesResponse], error) {
 			return w.client.WatchRoutes(ctx)
 		},
-		Hello: func(h *watchv1.Hello) *catalogv1.WatchRoutesRequest {
-			return &catalogv1.WatchRoutesRequest{Body: &catalogv1.WatchRoutesRequest_Hello{Hello: h}}
+		Hello: func(h *backplanev1.Hello) *backplanev1.WatchRoutesRequest {
+			return &backplanev1.WatchRoutesRequest{Body: &backplanev1.WatchRoutesRequest_Hello{Hello: h}}
 		},
-		Ack: func(a *watchv1.Ack) *catalogv1.WatchRoutesRequest {
-			return &catalogv1.WatchRoutesRequest{Body: &catalogv1.WatchRoutesRequest_Ack{Ack: a}}
+		Ack: func(a *backplanev1.Ack) *backplanev1.WatchRoutesRequest {
+			return &backplanev1.WatchRoutesRequest{Body: &backplanev1.WatchRoutesRequest_Ack{Ack: a}}
 		},
-		Read: func(m *catalogv1.WatchRoutesResponse) watch.Message {
+		Read: func(m *backplanev1.WatchRoutesResponse) watch.Message {
 			if b := m.GetBegin(); b != nil {
 				s.reason = b.GetReset_()
 			}
@@ -124,17 +124,17 @@ func (w *Watch) Read(ctx context.Context, name string) (bool, error) {
 	return false, fault.Unavailable("the catalog changes too fast now, try again")
 }
 
-func (w *Watch) route(ctx context.Context, name string) (*catalogv1.Route, error) {
+func (w *Watch) route(ctx context.Context, name string) (*backplanev1.Route, error) {
 	ctx, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
-	return w.client.GetRoute(ctx, &catalogv1.GetRouteRequest{Name: name})
+	return w.client.GetRoute(ctx, &backplanev1.GetRouteRequest{Name: name})
 }
 
 // version is what is kept of a route.
-func version(r *catalogv1.Route) store.Version {
+func version(r *backplanev1.Route) store.Version {
 	return store.Version{
 		Name: r.GetName(), API: r.GetApi(), APIName: r.GetDisplayName(), Version: r.GetVersion(),
-		Owner:     strings.TrimPrefix(r.GetOwner(), "people/"),
+		Owner:     strings.TrimPrefix(r.GetOwner(), "users/"),
 		Published: r.GetState() == catalogv1.Version_STATE_PUBLISHED,
 		Plans:     r.GetPlans(), Revision: r.GetRevision(),
 	}
@@ -148,7 +148,7 @@ type sink struct {
 	// at is where this follower is.
 	at store.Cursor
 	// reason is why the stream began with a snapshot.
-	reason watchv1.Begin_Reset
+	reason backplanev1.Begin_Reset
 	// elsewhere ends the follower: the cursor is where it cannot follow.
 	elsewhere func()
 }
@@ -157,7 +157,7 @@ type sink struct {
 var errElsewhere = errors.New("another replica has moved on")
 
 // Reset replaces what is known by a snapshot.
-func (s *sink) Reset(ctx context.Context, to watch.At, pieces []*catalogv1.WatchRoutesResponse) (watch.Result, error) {
+func (s *sink) Reset(ctx context.Context, to watch.At, pieces []*backplanev1.WatchRoutesResponse) (watch.Result, error) {
 	var all []store.Version
 	for _, p := range pieces {
 		for _, r := range p.GetSnapshot().GetRoutes() {
@@ -165,7 +165,7 @@ func (s *sink) Reset(ctx context.Context, to watch.At, pieces []*catalogv1.Watch
 		}
 	}
 	after := store.Cursor{Number: to.Number, Text: to.Cursor}
-	another := s.reason == watchv1.Begin_RESET_EPOCH || s.reason == watchv1.Begin_RESET_AHEAD
+	another := s.reason == backplanev1.Begin_RESET_EPOCH || s.reason == backplanev1.Begin_RESET_AHEAD
 	applied, err := s.store.ApplyCatalogSnapshot(ctx, all, another, s.at, after)
 	if err != nil {
 		return watch.Result{}, err
@@ -180,7 +180,7 @@ func (s *sink) Reset(ctx context.Context, to watch.At, pieces []*catalogv1.Watch
 }
 
 // Apply applies a change.
-func (s *sink) Apply(ctx context.Context, to watch.At, m *catalogv1.WatchRoutesResponse) (watch.Result, error) {
+func (s *sink) Apply(ctx context.Context, to watch.At, m *backplanev1.WatchRoutesResponse) (watch.Result, error) {
 	event := m.GetChange().GetEvent()
 	c := store.CatalogChange{Removed: event.GetRemovedRoutes()}
 	for _, r := range event.GetRoutes() {

@@ -13,8 +13,7 @@ import (
 	"go.uber.org/goleak"
 	"google.golang.org/grpc/codes"
 
-	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
-	watchv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/watch/v1"
+	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
 	"github.com/tidegatehq/tidegate/services/kit/change"
 	"github.com/tidegatehq/tidegate/services/kit/fault"
 	"github.com/tidegatehq/tidegate/services/kit/sqldb"
@@ -39,8 +38,8 @@ func newStore(db *sqldb.DB) *store.Store {
 }
 
 func newWatch(c *catalogtest.Catalog, st *store.Store, instance string) *catalogwatch.Watch {
-	hello := &watchv1.Hello{Instance: instance, Kind: "subscription"}
-	return catalogwatch.New(catalogv1.NewRouteServiceClient(c.Conn()), st, hello, slog.New(slog.DiscardHandler), time.Now)
+	hello := &backplanev1.Hello{Instance: instance, Kind: "subscription"}
+	return catalogwatch.New(backplanev1.NewRouteServiceClient(c.Conn()), st, hello, slog.New(slog.DiscardHandler), time.Now)
 }
 
 // start runs a watch and returns what stops it.
@@ -95,9 +94,9 @@ func plans(t *testing.T, st *store.Store, name string) (list []string, known boo
 func TestFollow(t *testing.T) {
 	testdb.Each(t, store.Migrations(), func(t *testing.T, db *sqldb.DB) {
 		c, st := catalogtest.New(t), newStore(db)
-		c.Put(catalogtest.Route(v1, "people/o", true, gold))
+		c.Put(catalogtest.Route(v1, "users/o", true, gold))
 		stop := start(t, newWatch(c, st, "one"))
-		reach(t, st, c.Put(catalogtest.Route(v2, "people/o", false)))
+		reach(t, st, c.Put(catalogtest.Route(v2, "users/o", false)))
 		got, known, err := st.ReadVersion(t.Context(), v1)
 		if err != nil || !known || got.Owner != "o" || !got.Published || got.APIName != "Echo" || got.Revision != 1 || !slices.Equal(got.Plans, []string{gold}) {
 			t.Errorf("ReadVersion() = %+v, %v, %v", got, known, err)
@@ -156,7 +155,7 @@ func TestReplicasCutAtRandom(t *testing.T) {
 				continue
 			}
 			there[name] = fmt.Sprint("plans/p", i)
-			c.Put(catalogtest.Route(name, "people/o", true, there[name]))
+			c.Put(catalogtest.Route(name, "users/o", true, there[name]))
 		}
 		close(over)
 		wg.Wait()
@@ -179,13 +178,13 @@ func TestReplicasCutAtRandom(t *testing.T) {
 
 func TestAnotherHistory(t *testing.T) {
 	c, st := catalogtest.New(t), newStore(testdb.SQLite(t, store.Migrations()))
-	c.Put(catalogtest.Route(v1, "people/o", true, gold))
+	c.Put(catalogtest.Route(v1, "users/o", true, gold))
 	w := newWatch(c, st, "one")
 	stop := start(t, w)
-	reach(t, st, c.Put(catalogtest.Route(v2, "people/o", true, gold)))
+	reach(t, st, c.Put(catalogtest.Route(v2, "users/o", true, gold)))
 	stop()
 	c.NewHistory()
-	n := c.Put(catalogtest.Route(v1, "people/o", true, "plans/restored"))
+	n := c.Put(catalogtest.Route(v1, "users/o", true, "plans/restored"))
 	stop = start(t, newWatch(c, st, "one"))
 	defer stop()
 	for list, _ := plans(t, st, v1); !slices.Equal(list, []string{"plans/restored"}); list, _ = plans(t, st, v1) {
@@ -202,7 +201,7 @@ func TestRead(t *testing.T) {
 	if found, err := w.Read(t.Context(), v1); found || err != nil {
 		t.Errorf("Read(unknown) = %v, %v, want false", found, err)
 	}
-	c.Put(catalogtest.Route(v1, "people/o", true, gold))
+	c.Put(catalogtest.Route(v1, "users/o", true, gold))
 	if found, err := w.Read(t.Context(), v1); !found || err != nil {
 		t.Errorf("Read() = %v, %v, want true", found, err)
 	}

@@ -13,10 +13,10 @@ import (
 	"github.com/tidegatehq/tidegate/services/kit/sqldb"
 )
 
-// Application is a program of a person's.
+// Application is a program of a user's.
 type Application struct {
 	ID string
-	// Owner is the id of a person.
+	// Owner is the id of a user.
 	Owner       string
 	DisplayName string
 	Description string
@@ -52,7 +52,7 @@ func (s *Store) CreateApplication(ctx context.Context, a Application) (Applicati
 		case sqldb.IsUnique(err):
 			return change.Record{}, errApplicationName(a.DisplayName)
 		case sqldb.IsForeignKey(err):
-			return change.Record{}, fault.Unauthenticated("the person whose token this is has been removed")
+			return change.Record{}, fault.Unauthenticated("the user whose token this is has been removed")
 		case err != nil:
 			return change.Record{}, err
 		}

@@ -20,7 +20,7 @@ func TestApplication(t *testing.T) {
 		ok(t, err)
 		_, err = b.Application(t.Context(), b.bob, made.ID)
 		refused(t, "Application(of another)", err, codes.NotFound, "applications/"+made.ID+" not found")
-		_, err = b.CreateApplication(t.Context(), store.Application{Owner: b.ann.Person, DisplayName: "MY ÜBUNG"})
+		_, err = b.CreateApplication(t.Context(), store.Application{Owner: b.ann.User, DisplayName: "MY ÜBUNG"})
 		refused(t, "CreateApplication(same name)", err, codes.AlreadyExists, `there is an application "MY ÜBUNG" already`)
 		b.application(b.bob, "My Übung") // another's may have the name
 
@@ -78,8 +78,8 @@ func TestApplicationsList(t *testing.T) {
 			{b.bob, nil, []string{b1.ID}},
 			{b.admin, nil, []string{a1.ID, a2.ID, b1.ID}},
 			{b.admin, map[string]string{"display_name": "ONE"}, []string{a1.ID, b1.ID}},
-			{b.admin, map[string]string{"owner": b.ann.Person, "display_name": "two"}, []string{a2.ID}},
-			{b.ann, map[string]string{"owner": b.bob.Person}, nil},
+			{b.admin, map[string]string{"owner": b.ann.User, "display_name": "two"}, []string{a2.ID}},
+			{b.ann, map[string]string{"owner": b.bob.User}, nil},
 		} {
 			rows, err := b.Applications(t.Context(), tt.viewer, tt.filter, store.Place{}, 10)
 			ok(t, err)
@@ -99,7 +99,7 @@ func TestRaces(t *testing.T) {
 	each(t, func(t *testing.T, b *bench) {
 		b.publish("owner", "apis/a/versions/v")
 		one(t, "CreateApplication", race(func(int) error {
-			_, err := b.CreateApplication(t.Context(), store.Application{Owner: b.ann.Person, DisplayName: "same"})
+			_, err := b.CreateApplication(t.Context(), store.Application{Owner: b.ann.User, DisplayName: "same"})
 			return err
 		}), codes.AlreadyExists)
 		apps, err := b.Applications(t.Context(), b.ann, nil, store.Place{}, 2)

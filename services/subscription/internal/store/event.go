@@ -18,8 +18,8 @@ const (
 	ApplicationDeleted Cause = "APPLICATION_DELETED"
 	// SubscriptionDeleted: the subscription was deleted.
 	SubscriptionDeleted Cause = "SUBSCRIPTION_DELETED"
-	// PersonDeleted: the person was removed.
-	PersonDeleted Cause = "PERSON_DELETED"
+	// UserDeleted: the user was removed.
+	UserDeleted Cause = "USER_DELETED"
 	// VersionDeleted: the version was deleted.
 	VersionDeleted Cause = "VERSION_DELETED"
 	// Expired: the credential has ended. Never in an event.

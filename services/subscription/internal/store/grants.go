@@ -13,9 +13,9 @@ import (
 
 // Grant is what a token is good for: what its rows say.
 type Grant struct {
-	// Person, Application, Key and Subscription are ids.
-	Person, Application, Key, Subscription string
-	KeyType                                KeyType
+	// User, Application, Key and Subscription are ids.
+	User, Application, Key, Subscription string
+	KeyType                              KeyType
 	// Plan is a resource name.
 	Plan string
 }
@@ -52,7 +52,7 @@ func (s *Store) Stand(ctx context.Context, tokenID, consumerKey, version string)
 			JOIN application a ON a.id = k.application
 			LEFT JOIN subscription s ON s.application = a.id AND s.version = $2
 			WHERE k.consumer_key = $3`, tokenID, version, consumerKey).
-			Scan(&st.Key, &st.KeyType, &st.Application, &st.Person, &st.Subscription, &st.Plan, &st.Revoked)
+			Scan(&st.Key, &st.KeyType, &st.Application, &st.User, &st.Subscription, &st.Plan, &st.Revoked)
 		if errors.Is(err, sql.ErrNoRows) {
 			return nil
 		}
@@ -117,7 +117,7 @@ func (s *Store) grant(ctx context.Context, tx *sqldb.Tx, q GrantQuery) (GrantSta
 		JOIN application a ON a.id = k.application
 		LEFT JOIN subscription s ON s.application = a.id AND s.version = $2
 		WHERE k.application = $3 AND k.id = $4`, q.TokenID, q.Version, q.Application, q.Key).
-		Scan(&g.Key, &g.KeyType, &g.Application, &g.Person, &g.Subscription, &g.Plan, &revoked)
+		Scan(&g.Key, &g.KeyType, &g.Application, &g.User, &g.Subscription, &g.Plan, &revoked)
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
 		return ended(ctx, tx, `SELECT EXISTS (SELECT 1 FROM application WHERE id = $1)`, q.Application, KeyDeleted, ApplicationDeleted)

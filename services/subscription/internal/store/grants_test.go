@@ -15,8 +15,8 @@ func TestStand(t *testing.T) {
 		app := b.application(b.ann, "a")
 		k := b.key(b.ann, app.ID, store.Sandbox)
 		s := b.subscribe(b.ann, app.ID, v1)
-		grant := store.Grant{Person: b.ann.Person, Application: app.ID, Key: k.ID, KeyType: store.Sandbox, Subscription: s.ID, Plan: gold}
-		unsubscribed := store.Grant{Person: b.ann.Person, Application: app.ID, Key: k.ID, KeyType: store.Sandbox}
+		grant := store.Grant{User: b.ann.User, Application: app.ID, Key: k.ID, KeyType: store.Sandbox, Subscription: s.ID, Plan: gold}
+		unsubscribed := store.Grant{User: b.ann.User, Application: app.ID, Key: k.ID, KeyType: store.Sandbox}
 		expires := b.now().Add(time.Hour)
 		ok(t, b.Revoke(t.Context(), k, "revoked", expires))
 		head := b.head()
@@ -72,7 +72,7 @@ func TestGrants(t *testing.T) {
 	each(t, func(t *testing.T, b *bench) {
 		const v3 = "apis/a/versions/v3"
 		b.publish("o", v1, v2, v3)
-		carol := store.Viewer{Person: b.person("carol", "subscriber")}
+		carol := store.Viewer{User: b.user("carol", "subscriber")}
 		app, gone, hers := b.application(b.ann, "a"), b.application(b.ann, "gone"), b.application(carol, "hers")
 		k, deleted := b.key(b.ann, app.ID, store.Production), b.key(b.ann, app.ID, store.Sandbox)
 		goneKey, hersKey := b.key(b.ann, gone.ID, store.Production), b.key(carol, hers.ID, store.Production)
@@ -84,7 +84,7 @@ func TestGrants(t *testing.T) {
 
 		ok(t, b.DeleteKey(t.Context(), b.ann, app.ID, deleted.ID, ""))
 		ok(t, b.DeleteApplication(t.Context(), b.ann, gone.ID, ""))
-		ok(t, b.DeletePerson(t.Context(), carol.Person, ""))
+		ok(t, b.DeleteUser(t.Context(), carol.User, ""))
 		ok(t, b.DeleteSubscription(t.Context(), b.ann, s2.ID, ""))
 		b.catalog(store.CatalogChange{Removed: []string{v3}})
 		later := b.now().Add(time.Minute)
@@ -105,7 +105,7 @@ func TestGrants(t *testing.T) {
 		})
 		ok(t, err)
 		want := []store.GrantState{
-			{Grant: store.Grant{Person: b.ann.Person, Application: app.ID, Key: k.ID, KeyType: store.Production, Subscription: s.ID, Plan: gold}},
+			{Grant: store.Grant{User: b.ann.User, Application: app.ID, Key: k.ID, KeyType: store.Production, Subscription: s.ID, Plan: gold}},
 			{Ended: store.Expired}, {Ended: store.TokenRevoked}, {Ended: store.KeyDeleted}, {Ended: store.ApplicationDeleted},
 			{Ended: store.ApplicationDeleted}, {Ended: store.SubscriptionDeleted}, {Ended: store.VersionDeleted},
 		}

@@ -22,7 +22,7 @@ func TestKey(t *testing.T) {
 			v       store.Viewer
 			app, id string
 		}{
-			{"of another person", b.bob, app.ID, made.ID},
+			{"of another user", b.bob, app.ID, made.ID},
 			{"of another application", b.ann, other.ID, made.ID},
 			{"that is not there", b.ann, app.ID, "none"},
 		} {

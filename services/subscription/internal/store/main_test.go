@@ -22,14 +22,14 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-// bench is a store with a clock and some people.
+// bench is a store with a clock and some users.
 type bench struct {
 	*store.Store
 	t     *testing.T
 	db    *sqldb.DB
 	mu    sync.Mutex
 	clock time.Time
-	// Admin sees all; Ann and Bob are people.
+	// Admin sees all; Ann and Bob are users.
 	admin    store.Viewer
 	ann, bob store.Viewer
 }
@@ -48,9 +48,9 @@ func each(t *testing.T, test func(t *testing.T, b *bench)) {
 		ok(t, b.Install(t.Context(), store.Installation{Issuer: "https://x.test", Canary: []byte{1}}, "hash"))
 		_, _, _, err := b.Password(t.Context(), "admin")
 		ok(t, err)
-		b.admin = store.Viewer{Person: b.person("root", "admin"), Admin: true}
-		b.ann = store.Viewer{Person: b.person("ann", "subscriber")}
-		b.bob = store.Viewer{Person: b.person("bob", "subscriber")}
+		b.admin = store.Viewer{User: b.user("root", "admin"), Admin: true}
+		b.ann = store.Viewer{User: b.user("ann", "subscriber")}
+		b.bob = store.Viewer{User: b.user("bob", "subscriber")}
 		test(t, b)
 	})
 }
@@ -67,16 +67,16 @@ func (b *bench) add(d time.Duration) {
 	b.clock = b.clock.Add(d)
 }
 
-func (b *bench) person(username string, roles ...string) string {
+func (b *bench) user(username string, roles ...string) string {
 	b.t.Helper()
-	p, err := b.CreatePerson(b.t.Context(), store.Person{Username: username, Roles: roles}, "hash of "+username)
+	p, err := b.CreateUser(b.t.Context(), store.User{Username: username, Roles: roles}, "hash of "+username)
 	ok(b.t, err)
 	return p.ID
 }
 
 func (b *bench) application(v store.Viewer, name string) store.Application {
 	b.t.Helper()
-	a, err := b.CreateApplication(b.t.Context(), store.Application{Owner: v.Person, DisplayName: name})
+	a, err := b.CreateApplication(b.t.Context(), store.Application{Owner: v.User, DisplayName: name})
 	ok(b.t, err)
 	return a
 }

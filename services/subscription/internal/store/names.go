@@ -1,7 +1,7 @@
 package store
 
-// PersonName returns people/{id}.
-func PersonName(id string) string { return "people/" + id }
+// UserName returns users/{id}.
+func UserName(id string) string { return "users/" + id }
 
 // ApplicationName returns applications/{id}.
 func ApplicationName(id string) string { return "applications/" + id }

@@ -47,14 +47,14 @@ func (s *Store) Install(ctx context.Context, i Installation, password string) er
 		if err != nil || !first {
 			return change.Record{Skip: true}, err
 		}
-		admin := Person{
+		admin := User{
 			ID: id.New(), Username: AdministratorName, DisplayName: "Administrator",
 			Roles: []string{identity.RoleAdmin}, CreatedAt: now, UpdatedAt: now, Etag: 1,
 		}
-		if err := insertPerson(ctx, tx, admin, password); err != nil {
+		if err := insertUser(ctx, tx, admin, password); err != nil {
 			return change.Record{}, err
 		}
-		return change.Record{Actor: "services/subscription", Action: "CreatePerson", Resource: PersonName(admin.ID)}, nil
+		return change.Record{Actor: "services/subscription", Action: "CreateUser", Resource: UserName(admin.ID)}, nil
 	})
 }
 

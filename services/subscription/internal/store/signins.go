@@ -53,23 +53,23 @@ type RefreshToken struct {
 	ExpiresAt time.Time
 }
 
-// CreateSignIn begins a sign-in of a person whose password had this hash a
+// CreateSignIn begins a sign-in of a user whose password had this hash a
 // moment ago. It reports false when that has changed since.
-func (s *Store) CreateSignIn(ctx context.Context, person, password string, first RefreshToken) (signIn string, ok bool, err error) {
+func (s *Store) CreateSignIn(ctx context.Context, user, password string, first RefreshToken) (signIn string, ok bool, err error) {
 	signIn = id.New()
 	err = s.db.InTx(ctx, func(tx *sqldb.Tx) error {
 		now := s.moment().UnixMicro()
 		// The write makes a change of the password at the same time wait.
-		ok, err = changed(tx.ExecContext(ctx, `UPDATE person SET signed_in_at = $1 WHERE id = $2 AND password = $3`, now, person, password))
+		ok, err = changed(tx.ExecContext(ctx, `UPDATE users SET signed_in_at = $1 WHERE id = $2 AND password = $3`, now, user, password))
 		if err != nil || !ok {
 			return err
 		}
 		_, err = tx.ExecContext(ctx, `
-			DELETE FROM sign_in_failure WHERE username_fold = (SELECT username_fold FROM person WHERE id = $1)`, person)
+			DELETE FROM sign_in_failure WHERE username_fold = (SELECT username_fold FROM users WHERE id = $1)`, user)
 		if err != nil {
 			return err
 		}
-		_, err = tx.ExecContext(ctx, `INSERT INTO sign_in (id, person, created_at, used_at) VALUES ($1, $2, $3, $3)`, signIn, person, now)
+		_, err = tx.ExecContext(ctx, `INSERT INTO sign_in (id, user_id, created_at, used_at) VALUES ($1, $2, $3, $3)`, signIn, user, now)
 		if err != nil {
 			return err
 		}
@@ -101,8 +101,8 @@ const (
 )
 
 // RotateSignIn spends a refresh token and puts the next in its place. Only when
-// the token is Rotated the sign-in and its person are returned.
-func (s *Store) RotateSignIn(ctx context.Context, hash []byte, next RefreshToken) (signIn string, p Person, what Refreshed, err error) {
+// the token is Rotated the sign-in and its user are returned.
+func (s *Store) RotateSignIn(ctx context.Context, hash []byte, next RefreshToken) (signIn string, p User, what Refreshed, err error) {
 	err = s.db.InTx(ctx, func(tx *sqldb.Tx) error {
 		what = Unknown
 		now := s.moment().UnixMicro()
@@ -130,13 +130,13 @@ func (s *Store) RotateSignIn(ctx context.Context, hash []byte, next RefreshToken
 			return err
 		}
 		what = Rotated
-		p, err = scanPerson(tx.QueryRowContext(ctx, `
+		p, err = scanUser(tx.QueryRowContext(ctx, `
 			SELECT id, username, display_name, roles, created_at, updated_at, etag
-			FROM person WHERE id = (SELECT person FROM sign_in WHERE id = $1)`, signIn))
+			FROM users WHERE id = (SELECT user_id FROM sign_in WHERE id = $1)`, signIn))
 		return err
 	})
 	if err != nil {
-		return "", Person{}, Unknown, fmt.Errorf("refresh sign-in: %w", err)
+		return "", User{}, Unknown, fmt.Errorf("refresh sign-in: %w", err)
 	}
 	return signIn, p, what, nil
 }
@@ -151,7 +151,7 @@ func (s *Store) EndSignIn(ctx context.Context, hash []byte) error {
 	return nil
 }
 
-// ChangePassword sets the hash of a person's password and ends their sign-ins
+// ChangePassword sets the hash of a user's password and ends their sign-ins
 // but for keep. The hash before must be old, or any when old is nil; else it
 // reports false.
 func (s *Store) ChangePassword(ctx context.Context, id string, old *string, hash, keep string) (ok bool, err error) {
@@ -161,7 +161,7 @@ func (s *Store) ChangePassword(ctx context.Context, id string, old *string, hash
 			before = *old
 		}
 		ok, err = changed(tx.ExecContext(ctx, `
-			UPDATE person SET password = $1, updated_at = $2, etag = etag + 1
+			UPDATE users SET password = $1, updated_at = $2, etag = etag + 1
 			WHERE id = $3 AND (CAST($4 AS TEXT) IS NULL OR password = $4)`, hash, s.moment().UnixMicro(), id, before))
 		if err != nil {
 			return change.Record{}, err
@@ -169,10 +169,10 @@ func (s *Store) ChangePassword(ctx context.Context, id string, old *string, hash
 		if !ok {
 			return change.Record{Skip: true}, nil
 		}
-		if _, err := tx.ExecContext(ctx, `DELETE FROM sign_in WHERE person = $1 AND id <> $2`, id, keep); err != nil {
+		if _, err := tx.ExecContext(ctx, `DELETE FROM sign_in WHERE user_id = $1 AND id <> $2`, id, keep); err != nil {
 			return change.Record{}, err
 		}
-		return change.Record{Resource: PersonName(id)}, nil
+		return change.Record{Resource: UserName(id)}, nil
 	})
 	return ok, err
 }

@@ -42,7 +42,7 @@ func TestThrottle(t *testing.T) {
 			t.Errorf("another name waits %v, %v", d, err)
 		}
 		// A sign-in clears the name.
-		_, _, err := b.CreateSignIn(t.Context(), b.ann.Person, "hash of ann", refresh(b, "x"))
+		_, _, err := b.CreateSignIn(t.Context(), b.ann.User, "hash of ann", refresh(b, "x"))
 		ok(t, err)
 		if d := wait(); d != 0 {
 			t.Errorf("wait after a sign-in = %v, want none", d)
@@ -62,7 +62,7 @@ func refresh(b *bench, hash string) store.RefreshToken {
 
 func (b *bench) signIn(v store.Viewer, password, hash string) string {
 	b.t.Helper()
-	id, signedIn, err := b.CreateSignIn(b.t.Context(), v.Person, password, refresh(b, hash))
+	id, signedIn, err := b.CreateSignIn(b.t.Context(), v.User, password, refresh(b, hash))
 	if err != nil || !signedIn {
 		b.t.Fatal(signedIn, err)
 	}
@@ -75,7 +75,7 @@ func (b *bench) rotate(hash, next string) store.Refreshed {
 	signIn, p, what, err := b.RotateSignIn(b.t.Context(), []byte(hash), refresh(b, next))
 	ok(b.t, err)
 	if what == store.Rotated && (signIn == "" || p.Username == "") {
-		b.t.Errorf("RotateSignIn(%s) = %q, %v, want a sign-in and a person", hash, signIn, p)
+		b.t.Errorf("RotateSignIn(%s) = %q, %v, want a sign-in and a user", hash, signIn, p)
 	}
 	return what
 }
@@ -151,15 +151,15 @@ func TestChangePassword(t *testing.T) {
 		b.signIn(b.bob, "hash of bob", "bob")
 		old, wrong := "hash of ann", "hash of bob"
 		before := b.head()
-		changed, err := b.ChangePassword(t.Context(), b.ann.Person, &wrong, "new", keep)
+		changed, err := b.ChangePassword(t.Context(), b.ann.User, &wrong, "new", keep)
 		if err != nil || changed || b.head() != before {
 			t.Errorf("ChangePassword(from another) = %v, %v, want no change", changed, err)
 		}
-		changed, err = b.ChangePassword(t.Context(), b.ann.Person, &old, "new", keep)
+		changed, err = b.ChangePassword(t.Context(), b.ann.User, &old, "new", keep)
 		if err != nil || !changed || b.head() != before+1 {
 			t.Errorf("ChangePassword() = %v, %v, want a change", changed, err)
 		}
-		if _, signedIn, err := b.CreateSignIn(t.Context(), b.ann.Person, old, refresh(b, "late")); signedIn || err != nil {
+		if _, signedIn, err := b.CreateSignIn(t.Context(), b.ann.User, old, refresh(b, "late")); signedIn || err != nil {
 			t.Errorf("CreateSignIn(old password) = %v, %v, want refused", signedIn, err)
 		}
 		for hash, want := range map[string]store.Refreshed{"keep": store.Rotated, "end": store.Unknown, "bob": store.Rotated} {
@@ -167,7 +167,7 @@ func TestChangePassword(t *testing.T) {
 				t.Errorf("RotateSignIn(%s) = %v, want %v", hash, got, want)
 			}
 		}
-		if changed, err = b.ChangePassword(t.Context(), b.ann.Person, nil, "newer", ""); err != nil || !changed {
+		if changed, err = b.ChangePassword(t.Context(), b.ann.User, nil, "newer", ""); err != nil || !changed {
 			t.Errorf("ChangePassword(by an administrator) = %v, %v", changed, err)
 		}
 		if got := b.rotate("keep2", "x"); got != store.Unknown {
@@ -185,10 +185,10 @@ func TestSignInAgainstChangePassword(t *testing.T) {
 	each(t, func(t *testing.T, b *bench) {
 		errs := race(func(i int) error {
 			if i == 7 {
-				_, err := b.ChangePassword(t.Context(), b.ann.Person, nil, "new", "")
+				_, err := b.ChangePassword(t.Context(), b.ann.User, nil, "new", "")
 				return err
 			}
-			_, _, err := b.CreateSignIn(t.Context(), b.ann.Person, "hash of ann", refresh(b, string(rune('a'+i))))
+			_, _, err := b.CreateSignIn(t.Context(), b.ann.User, "hash of ann", refresh(b, string(rune('a'+i))))
 			return err
 		})
 		ok(t, errors.Join(errs...))

@@ -1,4 +1,4 @@
-// Package store keeps the subscription service's data: people, applications,
+// Package store keeps the subscription service's data: users, applications,
 // keys, subscriptions, what is known of the catalog's versions, signing keys
 // and usage. It is the only place with SQL, which is the same on both engines.
 // It sees no secret: only hashes, and what is sealed. Who may do what is
@@ -52,22 +52,22 @@ func New(db *sqldb.DB, log *change.Log, now func() time.Time) *Store {
 
 // Viewer is who asks.
 type Viewer struct {
-	// Person is the id of a person.
-	Person string
-	// Admin says that the person sees and changes everything.
+	// User is the id of a user.
+	User string
+	// Admin says that the user sees and changes everything.
 	Admin bool
 }
 
-// limit is the person that a list is restricted to; nil for all.
+// limit is the user that a list is restricted to; nil for all.
 func (v Viewer) limit() any {
 	if v.Admin {
 		return nil
 	}
-	return v.Person
+	return v.User
 }
 
 // sees reports whether what belongs to owner may be seen.
-func (v Viewer) sees(owner string) bool { return v.Admin || v.Person == owner }
+func (v Viewer) sees(owner string) bool { return v.Admin || v.User == owner }
 
 // Place is where a page begins: after the row with this time and id. Its zero
 // value is the first page.

@@ -21,7 +21,7 @@ func TestMigrationHasTheChangeLog(t *testing.T) {
 func TestInstallOnce(t *testing.T) {
 	each(t, func(t *testing.T, b *bench) {
 		// The bench has installed; begin again.
-		for _, table := range []string{"person", "installation"} {
+		for _, table := range []string{"users", "installation"} {
 			_, err := b.db.ExecContext(t.Context(), "DELETE FROM "+table)
 			ok(t, err)
 		}
@@ -38,8 +38,8 @@ func TestInstallOnce(t *testing.T) {
 		if err != nil || !known || i.Issuer != string(rune('a'+i.Canary[0])) {
 			t.Errorf("Installation() = %v, %v, %v, want that of one replica", i, known, err)
 		}
-		if got := len(b.events(before)); got != 1 || b.count("person") != 1 {
-			t.Errorf("%d changes and %d people, want 1 and 1", got, b.count("person"))
+		if got := len(b.events(before)); got != 1 || b.count("users") != 1 {
+			t.Errorf("%d changes and %d users, want 1 and 1", got, b.count("users"))
 		}
 		p, hash, known, err := b.Password(t.Context(), "ADMIN")
 		if err != nil || !known || hash != "hash" || p.Roles[0] != "admin" {

@@ -19,7 +19,7 @@ const (
 func TestCreateSubscription(t *testing.T) {
 	each(t, func(t *testing.T, b *bench) {
 		b.catalog(store.CatalogChange{Versions: []store.Version{
-			version(v1, b.bob.Person, true, gold), version(v2, b.bob.Person, false, gold),
+			version(v1, b.bob.User, true, gold), version(v2, b.bob.User, false, gold),
 		}})
 		annApp, bobApp := b.application(b.ann, "a"), b.application(b.bob, "b")
 		before := b.head()
@@ -64,8 +64,8 @@ func TestCreateSubscription(t *testing.T) {
 // TestSubscriptionIsSeenByBothOwners has a subscription of Ann's to Bob's version.
 func TestSubscriptionIsSeenByBothOwners(t *testing.T) {
 	each(t, func(t *testing.T, b *bench) {
-		carol := store.Viewer{Person: b.person("carol", "subscriber")}
-		b.publish(b.bob.Person, v1)
+		carol := store.Viewer{User: b.user("carol", "subscriber")}
+		b.publish(b.bob.User, v1)
 		b.publish("someone", v2)
 		app := b.application(b.ann, "a")
 		s1, s2 := b.subscribe(b.ann, app.ID, v1), b.subscribe(b.admin, app.ID, v2)

@@ -99,8 +99,8 @@ func TestUsageRace(t *testing.T) {
 // that was deleted before the report came, and of a version without credentials.
 func TestUsageIsSeenByOwners(t *testing.T) {
 	each(t, func(t *testing.T, b *bench) {
-		carol := store.Viewer{Person: b.person("carol", "subscriber")}
-		b.publish(b.bob.Person, v1)
+		carol := store.Viewer{User: b.user("carol", "subscriber")}
+		b.publish(b.bob.User, v1)
 		b.publish("someone", v2)
 		app, gone := b.application(b.ann, "a"), b.application(b.ann, "gone")
 		s := b.subscribe(b.ann, app.ID, v2)
@@ -180,7 +180,7 @@ func record(ref, version, app string, ended time.Time) store.SessionRecord {
 
 func TestRecords(t *testing.T) {
 	each(t, func(t *testing.T, b *bench) {
-		b.publish(b.bob.Person, v1)
+		b.publish(b.bob.User, v1)
 		app := b.application(b.ann, "a")
 		now := b.now().Truncate(time.Microsecond)
 		r1, r2 := record("R1", v1, app.ID, now), record("R2", v2, app.ID, now.Add(time.Second))

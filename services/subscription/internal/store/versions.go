@@ -19,7 +19,7 @@ type Version struct {
 	// API is the resource name of the API, APIName its display name and Version
 	// the version's string.
 	API, APIName, Version string
-	// Owner is the id of the person who owns the API.
+	// Owner is the id of the user who owns the API.
 	Owner string
 	// Published says that it is open for subscriptions.
 	Published bool

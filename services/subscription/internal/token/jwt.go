@@ -29,12 +29,12 @@ const maxLength = 8 << 10
 type Lifetimes struct {
 	// Application is that of an application's access token.
 	Application time.Duration
-	// Person is that of a person's access token.
-	Person time.Duration
+	// User is that of a user's access token.
+	User time.Duration
 }
 
 // Longest returns the longer one.
-func (l Lifetimes) Longest() time.Duration { return max(l.Application, l.Person) }
+func (l Lifetimes) Longest() time.Duration { return max(l.Application, l.User) }
 
 // Issuer signs and reads tokens.
 type Issuer struct {
@@ -83,9 +83,9 @@ type applicationClaims struct {
 	Scope    string `json:"scope,omitempty"`
 }
 
-// personClaims are the claims of a person's token beside identity's: the
+// userClaims are the claims of a user's token beside identity's: the
 // sign-in that it belongs to.
-type personClaims struct {
+type userClaims struct {
 	SignIn string `json:"sid"`
 }
 
@@ -110,23 +110,23 @@ func (i *Issuer) Application(consumerKey string, scopes []string) (string, Appli
 	return raw, t, nil
 }
 
-// Person signs an access token for a person, people/{id}, within a sign-in.
-func (i *Issuer) Person(p identity.Person, signIn string) (raw string, expires time.Time, err error) {
+// User signs an access token for a user, users/{id}, within a sign-in.
+func (i *Issuer) User(p identity.User, signIn string) (raw string, expires time.Time, err error) {
 	issued := i.now().Truncate(time.Second)
-	expires = issued.Add(i.lives.Person)
+	expires = issued.Add(i.lives.User)
 	key, err := i.keys.active()
 	if err != nil {
 		return "", time.Time{}, err
 	}
-	raw, err = jwt.Signed(key.person).Claims(identity.PersonClaims{
+	raw, err = jwt.Signed(key.user).Claims(identity.UserClaims{
 		Claims: jwt.Claims{
 			Issuer: i.url, Subject: p.Name, Audience: jwt.Audience{identity.ControlAudience(i.url)},
 			Expiry: jwt.NewNumericDate(expires), IssuedAt: jwt.NewNumericDate(issued), ID: id.New(),
 		},
 		Roles: p.Roles,
-	}).Claims(personClaims{SignIn: signIn}).Serialize()
+	}).Claims(userClaims{SignIn: signIn}).Serialize()
 	if err != nil {
-		return "", time.Time{}, fmt.Errorf("sign person's token: %w", err)
+		return "", time.Time{}, fmt.Errorf("sign user's token: %w", err)
 	}
 	return raw, expires, nil
 }
@@ -154,11 +154,11 @@ func (i *Issuer) ReadApplication(ctx context.Context, raw string) (Application, 
 	return t, nil
 }
 
-// SignInOf returns the sign-in of a person's token that identity has checked,
+// SignInOf returns the sign-in of a user's token that identity has checked,
 // or "" where the text is not one.
 func (i *Issuer) SignInOf(ctx context.Context, raw string) string {
-	var claims personClaims
-	if err := i.read(ctx, raw, identity.PersonType, &claims); err != nil {
+	var claims userClaims
+	if err := i.read(ctx, raw, identity.UserType, &claims); err != nil {
 		return ""
 	}
 	return claims.SignIn

@@ -65,24 +65,24 @@ func TestApplicationTokenIsOfRFC9068(t *testing.T) {
 	}
 }
 
-func TestPersonTokenClaims(t *testing.T) {
+func TestUserTokenClaims(t *testing.T) {
 	c := newClock()
 	keys := newKeys(t, newStore(testdb.SQLite(t, store.Migrations()), c.now), seal.New(), rotation(), c)
-	raw, _, err := newIssuer(keys, c).Person(identity.Person{Name: "people/p", Roles: []string{"admin"}}, "s")
+	raw, _, err := newIssuer(keys, c).User(identity.User{Name: "users/p", Roles: []string{"admin"}}, "s")
 	if err != nil {
 		t.Fatal(err)
 	}
 	got := part(t, raw, 1)
 	now := float64(c.now().Unix())
 	want := map[string]any{
-		"iss": issuerURL, "sub": "people/p", "aud": issuerURL + "/control", "iat": now, "exp": now + 900,
+		"iss": issuerURL, "sub": "users/p", "aud": issuerURL + "/control", "iat": now, "exp": now + 900,
 		"jti": got["jti"], "roles": []any{"admin"}, "sid": "s",
 	}
 	if diff := cmp.Diff(want, got); diff != "" || got["jti"] == "" {
 		t.Errorf("claims (-want +got):\n%s", diff)
 	}
-	if typ := part(t, raw, 0)["typ"]; typ != "tidegate-person+jwt" {
-		t.Errorf("typ = %v, want tidegate-person+jwt", typ)
+	if typ := part(t, raw, 0)["typ"]; typ != "tidegate-user+jwt" {
+		t.Errorf("typ = %v, want tidegate-user+jwt", typ)
 	}
 }
 
@@ -96,9 +96,9 @@ func TestReadApplication(t *testing.T) {
 	good := issue(t, issuer)
 	parts := strings.Split(good, ".")
 	foreignKeys := newKeys(t, newStore(testdb.SQLite(t, store.Migrations()), c.now), seal.New(), rotation(), c)
-	lives := token.Lifetimes{Application: time.Hour, Person: time.Minute}
+	lives := token.Lifetimes{Application: time.Hour, User: time.Minute}
 	elsewhere := token.NewIssuer("https://elsewhere.test", keys, lives, c.now)
-	person, _, err := issuer.Person(identity.Person{Name: "people/p"}, "s")
+	user, _, err := issuer.User(identity.User{Name: "users/p"}, "s")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -121,7 +121,7 @@ func TestReadApplication(t *testing.T) {
 		"changed claims":    parts[0] + "." + base64.RawURLEncoding.EncodeToString(changed) + "." + parts[2],
 		"another's key":     issue(t, newIssuer(foreignKeys, c)),
 		"another issuer":    issue(t, elsewhere),
-		"a person's token":  person,
+		"a user's token":    user,
 		"too long":          good + strings.Repeat("A", 9000),
 		"JSON form":         `{"payload":"` + parts[1] + `","protected":"` + parts[0] + `","signature":"` + parts[2] + `"}`,
 		"with space around": " " + good,

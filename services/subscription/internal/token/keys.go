@@ -68,7 +68,7 @@ type signingKey struct {
 	row     store.SigningKey
 	private *ecdsa.PrivateKey
 	app     jose.Signer
-	person  jose.Signer
+	user    jose.Signer
 }
 
 // PublicKey is a key as others see it.
@@ -259,7 +259,7 @@ func (k *Keys) open(row store.SigningKey) (*signingKey, error) {
 	if key.app, err = newSigner(private, row.ID, identity.ApplicationType); err != nil {
 		return nil, err
 	}
-	if key.person, err = newSigner(private, row.ID, identity.PersonType); err != nil {
+	if key.user, err = newSigner(private, row.ID, identity.UserType); err != nil {
 		return nil, err
 	}
 	return key, nil

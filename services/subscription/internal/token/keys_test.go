@@ -41,7 +41,7 @@ func newKeys(t *testing.T, st *store.Store, master *seal.Key, r token.Rotation, 
 }
 
 func newIssuer(keys *token.Keys, c *clock) *token.Issuer {
-	return token.NewIssuer(issuerURL, keys, token.Lifetimes{Application: time.Hour, Person: 15 * time.Minute}, c.now)
+	return token.NewIssuer(issuerURL, keys, token.Lifetimes{Application: time.Hour, User: 15 * time.Minute}, c.now)
 }
 
 // published returns the ids of the keys in the JWKS.
@@ -299,14 +299,14 @@ func TestRunRotates(t *testing.T) {
 	}
 }
 
-// TestVerifierTakesPersonTokens checks people's tokens as every service does.
-func TestVerifierTakesPersonTokens(t *testing.T) {
+// TestVerifierTakesUserTokens checks users' tokens as every service does.
+func TestVerifierTakesUserTokens(t *testing.T) {
 	c := newClock()
 	keys := newKeys(t, newStore(testdb.SQLite(t, store.Migrations()), c.now), seal.New(), rotation(), c)
 	issuer := newIssuer(keys, c)
 	v := identity.NewVerifier(issuer.Keys(), c.now)
-	want := identity.Person{Name: "people/p1", Roles: []string{"creator", "publisher"}}
-	raw, expires, err := issuer.Person(want, "signin-1")
+	want := identity.User{Name: "users/p1", Roles: []string{"creator", "publisher"}}
+	raw, expires, err := issuer.User(want, "signin-1")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -26,7 +26,7 @@ const (
 	hashesWait   = 64
 )
 
-// noPassword is a hash that no password has. People without a password, and
+// noPassword is a hash that no password has. Users without a password, and
 // names that nobody has, are compared with it, so that an answer takes as long
 // as any other.
 const noPassword = "$argon2id$v=19$m=19456,t=2,p=1$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"

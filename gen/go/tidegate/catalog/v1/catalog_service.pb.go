@@ -8,13 +8,12 @@ package catalogv1
 
 import (
 	_ "buf.build/gen/go/bufbuild/protovalidate/protocolbuffers/go/buf/validate"
-	v1 "github.com/tidegatehq/tidegate/gen/go/tidegate/watch/v1"
+	v1 "github.com/tidegatehq/tidegate/gen/go/tidegate/change/v1"
 	_ "google.golang.org/genproto/googleapis/api/annotations"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	emptypb "google.golang.org/protobuf/types/known/emptypb"
 	fieldmaskpb "google.golang.org/protobuf/types/known/fieldmaskpb"
-	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	sync "sync"
 	unsafe "unsafe"
@@ -129,7 +128,7 @@ type ListApisRequest struct {
 	PageToken string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
 	// Restricts the list: terms `field = "value"` joined by AND, each field once,
 	// on display_name (without regard to case), context and owner
-	// (people/{person}, or people/me for the caller). At most 1024 characters.
+	// (users/{user}, or users/me for the caller). At most 1024 characters.
 	Filter        string `protobuf:"bytes,3,opt,name=filter,proto3" json:"filter,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1261,7 +1260,7 @@ func (x *ListChangesRequest) GetPageToken() string {
 type ListChangesResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The changes, newest first.
-	Changes []*Change `protobuf:"bytes,1,rep,name=changes,proto3" json:"changes,omitempty"`
+	Changes []*v1.Change `protobuf:"bytes,1,rep,name=changes,proto3" json:"changes,omitempty"`
 	// Token of the next page; empty on the last one.
 	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -1298,7 +1297,7 @@ func (*ListChangesResponse) Descriptor() ([]byte, []int) {
 	return file_tidegate_catalog_v1_catalog_service_proto_rawDescGZIP(), []int{22}
 }
 
-func (x *ListChangesResponse) GetChanges() []*Change {
+func (x *ListChangesResponse) GetChanges() []*v1.Change {
 	if x != nil {
 		return x.Changes
 	}
@@ -1312,88 +1311,6 @@ func (x *ListChangesResponse) GetNextPageToken() string {
 	return ""
 }
 
-// Change is one write.
-type Change struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// Its number; numbers rise by one.
-	Number uint64 `protobuf:"varint,1,opt,name=number,proto3" json:"number,omitempty"`
-	// Who made it: people/{person}, or services/{service}.
-	Actor string `protobuf:"bytes,2,opt,name=actor,proto3" json:"actor,omitempty"`
-	// The method, as "CreateApi".
-	Action string `protobuf:"bytes,3,opt,name=action,proto3" json:"action,omitempty"`
-	// The resource that it changed.
-	Resource string `protobuf:"bytes,4,opt,name=resource,proto3" json:"resource,omitempty"`
-	// When it was made.
-	Time          *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=time,proto3" json:"time,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *Change) Reset() {
-	*x = Change{}
-	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[23]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *Change) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*Change) ProtoMessage() {}
-
-func (x *Change) ProtoReflect() protoreflect.Message {
-	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[23]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use Change.ProtoReflect.Descriptor instead.
-func (*Change) Descriptor() ([]byte, []int) {
-	return file_tidegate_catalog_v1_catalog_service_proto_rawDescGZIP(), []int{23}
-}
-
-func (x *Change) GetNumber() uint64 {
-	if x != nil {
-		return x.Number
-	}
-	return 0
-}
-
-func (x *Change) GetActor() string {
-	if x != nil {
-		return x.Actor
-	}
-	return ""
-}
-
-func (x *Change) GetAction() string {
-	if x != nil {
-		return x.Action
-	}
-	return ""
-}
-
-func (x *Change) GetResource() string {
-	if x != nil {
-		return x.Resource
-	}
-	return ""
-}
-
-func (x *Change) GetTime() *timestamppb.Timestamp {
-	if x != nil {
-		return x.Time
-	}
-	return nil
-}
-
 // ListWatchersRequest asks for the watchers.
 type ListWatchersRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1403,7 +1320,7 @@ type ListWatchersRequest struct {
 
 func (x *ListWatchersRequest) Reset() {
 	*x = ListWatchersRequest{}
-	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[24]
+	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1415,7 +1332,7 @@ func (x *ListWatchersRequest) String() string {
 func (*ListWatchersRequest) ProtoMessage() {}
 
 func (x *ListWatchersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[24]
+	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1428,7 +1345,7 @@ func (x *ListWatchersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListWatchersRequest.ProtoReflect.Descriptor instead.
 func (*ListWatchersRequest) Descriptor() ([]byte, []int) {
-	return file_tidegate_catalog_v1_catalog_service_proto_rawDescGZIP(), []int{24}
+	return file_tidegate_catalog_v1_catalog_service_proto_rawDescGZIP(), []int{23}
 }
 
 // ListWatchersResponse has the watchers heard in the last 7 days.
@@ -1442,7 +1359,7 @@ type ListWatchersResponse struct {
 
 func (x *ListWatchersResponse) Reset() {
 	*x = ListWatchersResponse{}
-	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[25]
+	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1454,7 +1371,7 @@ func (x *ListWatchersResponse) String() string {
 func (*ListWatchersResponse) ProtoMessage() {}
 
 func (x *ListWatchersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[25]
+	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1467,7 +1384,7 @@ func (x *ListWatchersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListWatchersResponse.ProtoReflect.Descriptor instead.
 func (*ListWatchersResponse) Descriptor() ([]byte, []int) {
-	return file_tidegate_catalog_v1_catalog_service_proto_rawDescGZIP(), []int{25}
+	return file_tidegate_catalog_v1_catalog_service_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *ListWatchersResponse) GetWatchers() []*v1.Watcher {
@@ -1481,7 +1398,7 @@ var File_tidegate_catalog_v1_catalog_service_proto protoreflect.FileDescriptor
 
 const file_tidegate_catalog_v1_catalog_service_proto_rawDesc = "" +
 	"\n" +
-	")tidegate/catalog/v1/catalog_service.proto\x12\x13tidegate.catalog.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a#tidegate/catalog/v1/resources.proto\x1a\x1dtidegate/watch/v1/watch.proto\"I\n" +
+	")tidegate/catalog/v1/catalog_service.proto\x12\x13tidegate.catalog.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a google/protobuf/field_mask.proto\x1a\x1dtidegate/catalog/v1/api.proto\x1a\x1etidegate/catalog/v1/plan.proto\x1a!tidegate/catalog/v1/version.proto\x1a\x1ftidegate/change/v1/change.proto\"I\n" +
 	"\x10CreateApiRequest\x125\n" +
 	"\x03api\x18\x01 \x01(\v2\x18.tidegate.catalog.v1.ApiB\t\xe0A\x02\xbaH\x03\xc8\x01\x01R\x03api\"E\n" +
 	"\rGetApiRequest\x124\n" +
@@ -1559,19 +1476,13 @@ const file_tidegate_catalog_v1_catalog_service_proto_rawDesc = "" +
 	"\tpage_size\x18\x01 \x01(\x05B\n" +
 	"\xbaH\a\x1a\x05\x18\xe8\a(\x00R\bpageSize\x12'\n" +
 	"\n" +
-	"page_token\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80\bR\tpageToken\"t\n" +
-	"\x13ListChangesResponse\x125\n" +
-	"\achanges\x18\x01 \x03(\v2\x1b.tidegate.catalog.v1.ChangeR\achanges\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\x9a\x01\n" +
-	"\x06Change\x12\x16\n" +
-	"\x06number\x18\x01 \x01(\x04R\x06number\x12\x14\n" +
-	"\x05actor\x18\x02 \x01(\tR\x05actor\x12\x16\n" +
-	"\x06action\x18\x03 \x01(\tR\x06action\x12\x1a\n" +
-	"\bresource\x18\x04 \x01(\tR\bresource\x12.\n" +
-	"\x04time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\"\x15\n" +
-	"\x13ListWatchersRequest\"N\n" +
-	"\x14ListWatchersResponse\x126\n" +
-	"\bwatchers\x18\x01 \x03(\v2\x1a.tidegate.watch.v1.WatcherR\bwatchers2\x85\x12\n" +
+	"page_token\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80\bR\tpageToken\"s\n" +
+	"\x13ListChangesResponse\x124\n" +
+	"\achanges\x18\x01 \x03(\v2\x1a.tidegate.change.v1.ChangeR\achanges\x12&\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\x15\n" +
+	"\x13ListWatchersRequest\"O\n" +
+	"\x14ListWatchersResponse\x127\n" +
+	"\bwatchers\x18\x01 \x03(\v2\x1b.tidegate.change.v1.WatcherR\bwatchers2\x85\x12\n" +
 	"\x0eCatalogService\x12c\n" +
 	"\tCreateApi\x12%.tidegate.catalog.v1.CreateApiRequest\x1a\x18.tidegate.catalog.v1.Api\"\x15\x82\xd3\xe4\x93\x02\x0f:\x03api\"\b/v1/apis\x12a\n" +
 	"\x06GetApi\x12\".tidegate.catalog.v1.GetApiRequest\x1a\x18.tidegate.catalog.v1.Api\"\x19\x82\xd3\xe4\x93\x02\x13\x12\x11/v1/{name=apis/*}\x12i\n" +
@@ -1611,7 +1522,7 @@ func file_tidegate_catalog_v1_catalog_service_proto_rawDescGZIP() []byte {
 	return file_tidegate_catalog_v1_catalog_service_proto_rawDescData
 }
 
-var file_tidegate_catalog_v1_catalog_service_proto_msgTypes = make([]protoimpl.MessageInfo, 26)
+var file_tidegate_catalog_v1_catalog_service_proto_msgTypes = make([]protoimpl.MessageInfo, 25)
 var file_tidegate_catalog_v1_catalog_service_proto_goTypes = []any{
 	(*CreateApiRequest)(nil),          // 0: tidegate.catalog.v1.CreateApiRequest
 	(*GetApiRequest)(nil),             // 1: tidegate.catalog.v1.GetApiRequest
@@ -1636,78 +1547,76 @@ var file_tidegate_catalog_v1_catalog_service_proto_goTypes = []any{
 	(*WaitAppliedResponse)(nil),       // 20: tidegate.catalog.v1.WaitAppliedResponse
 	(*ListChangesRequest)(nil),        // 21: tidegate.catalog.v1.ListChangesRequest
 	(*ListChangesResponse)(nil),       // 22: tidegate.catalog.v1.ListChangesResponse
-	(*Change)(nil),                    // 23: tidegate.catalog.v1.Change
-	(*ListWatchersRequest)(nil),       // 24: tidegate.catalog.v1.ListWatchersRequest
-	(*ListWatchersResponse)(nil),      // 25: tidegate.catalog.v1.ListWatchersResponse
-	(*Api)(nil),                       // 26: tidegate.catalog.v1.Api
-	(*fieldmaskpb.FieldMask)(nil),     // 27: google.protobuf.FieldMask
-	(*Version)(nil),                   // 28: tidegate.catalog.v1.Version
-	(Version_Action)(0),               // 29: tidegate.catalog.v1.Version.Action
-	(*Plan)(nil),                      // 30: tidegate.catalog.v1.Plan
-	(*timestamppb.Timestamp)(nil),     // 31: google.protobuf.Timestamp
-	(*v1.Watcher)(nil),                // 32: tidegate.watch.v1.Watcher
-	(*emptypb.Empty)(nil),             // 33: google.protobuf.Empty
+	(*ListWatchersRequest)(nil),       // 23: tidegate.catalog.v1.ListWatchersRequest
+	(*ListWatchersResponse)(nil),      // 24: tidegate.catalog.v1.ListWatchersResponse
+	(*Api)(nil),                       // 25: tidegate.catalog.v1.Api
+	(*fieldmaskpb.FieldMask)(nil),     // 26: google.protobuf.FieldMask
+	(*Version)(nil),                   // 27: tidegate.catalog.v1.Version
+	(Version_Action)(0),               // 28: tidegate.catalog.v1.Version.Action
+	(*Plan)(nil),                      // 29: tidegate.catalog.v1.Plan
+	(*v1.Change)(nil),                 // 30: tidegate.change.v1.Change
+	(*v1.Watcher)(nil),                // 31: tidegate.change.v1.Watcher
+	(*emptypb.Empty)(nil),             // 32: google.protobuf.Empty
 }
 var file_tidegate_catalog_v1_catalog_service_proto_depIdxs = []int32{
-	26, // 0: tidegate.catalog.v1.CreateApiRequest.api:type_name -> tidegate.catalog.v1.Api
-	26, // 1: tidegate.catalog.v1.ListApisResponse.apis:type_name -> tidegate.catalog.v1.Api
-	26, // 2: tidegate.catalog.v1.UpdateApiRequest.api:type_name -> tidegate.catalog.v1.Api
-	27, // 3: tidegate.catalog.v1.UpdateApiRequest.update_mask:type_name -> google.protobuf.FieldMask
-	28, // 4: tidegate.catalog.v1.CreateVersionRequest.version:type_name -> tidegate.catalog.v1.Version
-	28, // 5: tidegate.catalog.v1.ListVersionsResponse.versions:type_name -> tidegate.catalog.v1.Version
-	28, // 6: tidegate.catalog.v1.UpdateVersionRequest.version:type_name -> tidegate.catalog.v1.Version
-	27, // 7: tidegate.catalog.v1.UpdateVersionRequest.update_mask:type_name -> google.protobuf.FieldMask
-	29, // 8: tidegate.catalog.v1.ChangeVersionStateRequest.action:type_name -> tidegate.catalog.v1.Version.Action
-	30, // 9: tidegate.catalog.v1.CreatePlanRequest.plan:type_name -> tidegate.catalog.v1.Plan
-	30, // 10: tidegate.catalog.v1.ListPlansResponse.plans:type_name -> tidegate.catalog.v1.Plan
-	30, // 11: tidegate.catalog.v1.UpdatePlanRequest.plan:type_name -> tidegate.catalog.v1.Plan
-	27, // 12: tidegate.catalog.v1.UpdatePlanRequest.update_mask:type_name -> google.protobuf.FieldMask
-	23, // 13: tidegate.catalog.v1.ListChangesResponse.changes:type_name -> tidegate.catalog.v1.Change
-	31, // 14: tidegate.catalog.v1.Change.time:type_name -> google.protobuf.Timestamp
-	32, // 15: tidegate.catalog.v1.ListWatchersResponse.watchers:type_name -> tidegate.watch.v1.Watcher
-	0,  // 16: tidegate.catalog.v1.CatalogService.CreateApi:input_type -> tidegate.catalog.v1.CreateApiRequest
-	1,  // 17: tidegate.catalog.v1.CatalogService.GetApi:input_type -> tidegate.catalog.v1.GetApiRequest
-	2,  // 18: tidegate.catalog.v1.CatalogService.ListApis:input_type -> tidegate.catalog.v1.ListApisRequest
-	4,  // 19: tidegate.catalog.v1.CatalogService.UpdateApi:input_type -> tidegate.catalog.v1.UpdateApiRequest
-	5,  // 20: tidegate.catalog.v1.CatalogService.DeleteApi:input_type -> tidegate.catalog.v1.DeleteApiRequest
-	6,  // 21: tidegate.catalog.v1.CatalogService.CreateVersion:input_type -> tidegate.catalog.v1.CreateVersionRequest
-	7,  // 22: tidegate.catalog.v1.CatalogService.GetVersion:input_type -> tidegate.catalog.v1.GetVersionRequest
-	8,  // 23: tidegate.catalog.v1.CatalogService.ListVersions:input_type -> tidegate.catalog.v1.ListVersionsRequest
-	10, // 24: tidegate.catalog.v1.CatalogService.UpdateVersion:input_type -> tidegate.catalog.v1.UpdateVersionRequest
-	11, // 25: tidegate.catalog.v1.CatalogService.DeleteVersion:input_type -> tidegate.catalog.v1.DeleteVersionRequest
-	12, // 26: tidegate.catalog.v1.CatalogService.ChangeVersionState:input_type -> tidegate.catalog.v1.ChangeVersionStateRequest
-	13, // 27: tidegate.catalog.v1.CatalogService.CreatePlan:input_type -> tidegate.catalog.v1.CreatePlanRequest
-	14, // 28: tidegate.catalog.v1.CatalogService.GetPlan:input_type -> tidegate.catalog.v1.GetPlanRequest
-	15, // 29: tidegate.catalog.v1.CatalogService.ListPlans:input_type -> tidegate.catalog.v1.ListPlansRequest
-	17, // 30: tidegate.catalog.v1.CatalogService.UpdatePlan:input_type -> tidegate.catalog.v1.UpdatePlanRequest
-	18, // 31: tidegate.catalog.v1.CatalogService.DeletePlan:input_type -> tidegate.catalog.v1.DeletePlanRequest
-	19, // 32: tidegate.catalog.v1.CatalogService.WaitApplied:input_type -> tidegate.catalog.v1.WaitAppliedRequest
-	21, // 33: tidegate.catalog.v1.CatalogService.ListChanges:input_type -> tidegate.catalog.v1.ListChangesRequest
-	24, // 34: tidegate.catalog.v1.CatalogService.ListWatchers:input_type -> tidegate.catalog.v1.ListWatchersRequest
-	26, // 35: tidegate.catalog.v1.CatalogService.CreateApi:output_type -> tidegate.catalog.v1.Api
-	26, // 36: tidegate.catalog.v1.CatalogService.GetApi:output_type -> tidegate.catalog.v1.Api
-	3,  // 37: tidegate.catalog.v1.CatalogService.ListApis:output_type -> tidegate.catalog.v1.ListApisResponse
-	26, // 38: tidegate.catalog.v1.CatalogService.UpdateApi:output_type -> tidegate.catalog.v1.Api
-	33, // 39: tidegate.catalog.v1.CatalogService.DeleteApi:output_type -> google.protobuf.Empty
-	28, // 40: tidegate.catalog.v1.CatalogService.CreateVersion:output_type -> tidegate.catalog.v1.Version
-	28, // 41: tidegate.catalog.v1.CatalogService.GetVersion:output_type -> tidegate.catalog.v1.Version
-	9,  // 42: tidegate.catalog.v1.CatalogService.ListVersions:output_type -> tidegate.catalog.v1.ListVersionsResponse
-	28, // 43: tidegate.catalog.v1.CatalogService.UpdateVersion:output_type -> tidegate.catalog.v1.Version
-	33, // 44: tidegate.catalog.v1.CatalogService.DeleteVersion:output_type -> google.protobuf.Empty
-	28, // 45: tidegate.catalog.v1.CatalogService.ChangeVersionState:output_type -> tidegate.catalog.v1.Version
-	30, // 46: tidegate.catalog.v1.CatalogService.CreatePlan:output_type -> tidegate.catalog.v1.Plan
-	30, // 47: tidegate.catalog.v1.CatalogService.GetPlan:output_type -> tidegate.catalog.v1.Plan
-	16, // 48: tidegate.catalog.v1.CatalogService.ListPlans:output_type -> tidegate.catalog.v1.ListPlansResponse
-	30, // 49: tidegate.catalog.v1.CatalogService.UpdatePlan:output_type -> tidegate.catalog.v1.Plan
-	33, // 50: tidegate.catalog.v1.CatalogService.DeletePlan:output_type -> google.protobuf.Empty
-	20, // 51: tidegate.catalog.v1.CatalogService.WaitApplied:output_type -> tidegate.catalog.v1.WaitAppliedResponse
-	22, // 52: tidegate.catalog.v1.CatalogService.ListChanges:output_type -> tidegate.catalog.v1.ListChangesResponse
-	25, // 53: tidegate.catalog.v1.CatalogService.ListWatchers:output_type -> tidegate.catalog.v1.ListWatchersResponse
-	35, // [35:54] is the sub-list for method output_type
-	16, // [16:35] is the sub-list for method input_type
-	16, // [16:16] is the sub-list for extension type_name
-	16, // [16:16] is the sub-list for extension extendee
-	0,  // [0:16] is the sub-list for field type_name
+	25, // 0: tidegate.catalog.v1.CreateApiRequest.api:type_name -> tidegate.catalog.v1.Api
+	25, // 1: tidegate.catalog.v1.ListApisResponse.apis:type_name -> tidegate.catalog.v1.Api
+	25, // 2: tidegate.catalog.v1.UpdateApiRequest.api:type_name -> tidegate.catalog.v1.Api
+	26, // 3: tidegate.catalog.v1.UpdateApiRequest.update_mask:type_name -> google.protobuf.FieldMask
+	27, // 4: tidegate.catalog.v1.CreateVersionRequest.version:type_name -> tidegate.catalog.v1.Version
+	27, // 5: tidegate.catalog.v1.ListVersionsResponse.versions:type_name -> tidegate.catalog.v1.Version
+	27, // 6: tidegate.catalog.v1.UpdateVersionRequest.version:type_name -> tidegate.catalog.v1.Version
+	26, // 7: tidegate.catalog.v1.UpdateVersionRequest.update_mask:type_name -> google.protobuf.FieldMask
+	28, // 8: tidegate.catalog.v1.ChangeVersionStateRequest.action:type_name -> tidegate.catalog.v1.Version.Action
+	29, // 9: tidegate.catalog.v1.CreatePlanRequest.plan:type_name -> tidegate.catalog.v1.Plan
+	29, // 10: tidegate.catalog.v1.ListPlansResponse.plans:type_name -> tidegate.catalog.v1.Plan
+	29, // 11: tidegate.catalog.v1.UpdatePlanRequest.plan:type_name -> tidegate.catalog.v1.Plan
+	26, // 12: tidegate.catalog.v1.UpdatePlanRequest.update_mask:type_name -> google.protobuf.FieldMask
+	30, // 13: tidegate.catalog.v1.ListChangesResponse.changes:type_name -> tidegate.change.v1.Change
+	31, // 14: tidegate.catalog.v1.ListWatchersResponse.watchers:type_name -> tidegate.change.v1.Watcher
+	0,  // 15: tidegate.catalog.v1.CatalogService.CreateApi:input_type -> tidegate.catalog.v1.CreateApiRequest
+	1,  // 16: tidegate.catalog.v1.CatalogService.GetApi:input_type -> tidegate.catalog.v1.GetApiRequest
+	2,  // 17: tidegate.catalog.v1.CatalogService.ListApis:input_type -> tidegate.catalog.v1.ListApisRequest
+	4,  // 18: tidegate.catalog.v1.CatalogService.UpdateApi:input_type -> tidegate.catalog.v1.UpdateApiRequest
+	5,  // 19: tidegate.catalog.v1.CatalogService.DeleteApi:input_type -> tidegate.catalog.v1.DeleteApiRequest
+	6,  // 20: tidegate.catalog.v1.CatalogService.CreateVersion:input_type -> tidegate.catalog.v1.CreateVersionRequest
+	7,  // 21: tidegate.catalog.v1.CatalogService.GetVersion:input_type -> tidegate.catalog.v1.GetVersionRequest
+	8,  // 22: tidegate.catalog.v1.CatalogService.ListVersions:input_type -> tidegate.catalog.v1.ListVersionsRequest
+	10, // 23: tidegate.catalog.v1.CatalogService.UpdateVersion:input_type -> tidegate.catalog.v1.UpdateVersionRequest
+	11, // 24: tidegate.catalog.v1.CatalogService.DeleteVersion:input_type -> tidegate.catalog.v1.DeleteVersionRequest
+	12, // 25: tidegate.catalog.v1.CatalogService.ChangeVersionState:input_type -> tidegate.catalog.v1.ChangeVersionStateRequest
+	13, // 26: tidegate.catalog.v1.CatalogService.CreatePlan:input_type -> tidegate.catalog.v1.CreatePlanRequest
+	14, // 27: tidegate.catalog.v1.CatalogService.GetPlan:input_type -> tidegate.catalog.v1.GetPlanRequest
+	15, // 28: tidegate.catalog.v1.CatalogService.ListPlans:input_type -> tidegate.catalog.v1.ListPlansRequest
+	17, // 29: tidegate.catalog.v1.CatalogService.UpdatePlan:input_type -> tidegate.catalog.v1.UpdatePlanRequest
+	18, // 30: tidegate.catalog.v1.CatalogService.DeletePlan:input_type -> tidegate.catalog.v1.DeletePlanRequest
+	19, // 31: tidegate.catalog.v1.CatalogService.WaitApplied:input_type -> tidegate.catalog.v1.WaitAppliedRequest
+	21, // 32: tidegate.catalog.v1.CatalogService.ListChanges:input_type -> tidegate.catalog.v1.ListChangesRequest
+	23, // 33: tidegate.catalog.v1.CatalogService.ListWatchers:input_type -> tidegate.catalog.v1.ListWatchersRequest
+	25, // 34: tidegate.catalog.v1.CatalogService.CreateApi:output_type -> tidegate.catalog.v1.Api
+	25, // 35: tidegate.catalog.v1.CatalogService.GetApi:output_type -> tidegate.catalog.v1.Api
+	3,  // 36: tidegate.catalog.v1.CatalogService.ListApis:output_type -> tidegate.catalog.v1.ListApisResponse
+	25, // 37: tidegate.catalog.v1.CatalogService.UpdateApi:output_type -> tidegate.catalog.v1.Api
+	32, // 38: tidegate.catalog.v1.CatalogService.DeleteApi:output_type -> google.protobuf.Empty
+	27, // 39: tidegate.catalog.v1.CatalogService.CreateVersion:output_type -> tidegate.catalog.v1.Version
+	27, // 40: tidegate.catalog.v1.CatalogService.GetVersion:output_type -> tidegate.catalog.v1.Version
+	9,  // 41: tidegate.catalog.v1.CatalogService.ListVersions:output_type -> tidegate.catalog.v1.ListVersionsResponse
+	27, // 42: tidegate.catalog.v1.CatalogService.UpdateVersion:output_type -> tidegate.catalog.v1.Version
+	32, // 43: tidegate.catalog.v1.CatalogService.DeleteVersion:output_type -> google.protobuf.Empty
+	27, // 44: tidegate.catalog.v1.CatalogService.ChangeVersionState:output_type -> tidegate.catalog.v1.Version
+	29, // 45: tidegate.catalog.v1.CatalogService.CreatePlan:output_type -> tidegate.catalog.v1.Plan
+	29, // 46: tidegate.catalog.v1.CatalogService.GetPlan:output_type -> tidegate.catalog.v1.Plan
+	16, // 47: tidegate.catalog.v1.CatalogService.ListPlans:output_type -> tidegate.catalog.v1.ListPlansResponse
+	29, // 48: tidegate.catalog.v1.CatalogService.UpdatePlan:output_type -> tidegate.catalog.v1.Plan
+	32, // 49: tidegate.catalog.v1.CatalogService.DeletePlan:output_type -> google.protobuf.Empty
+	20, // 50: tidegate.catalog.v1.CatalogService.WaitApplied:output_type -> tidegate.catalog.v1.WaitAppliedResponse
+	22, // 51: tidegate.catalog.v1.CatalogService.ListChanges:output_type -> tidegate.catalog.v1.ListChangesResponse
+	24, // 52: tidegate.catalog.v1.CatalogService.ListWatchers:output_type -> tidegate.catalog.v1.ListWatchersResponse
+	34, // [34:53] is the sub-list for method output_type
+	15, // [15:34] is the sub-list for method input_type
+	15, // [15:15] is the sub-list for extension type_name
+	15, // [15:15] is the sub-list for extension extendee
+	0,  // [0:15] is the sub-list for field type_name
 }
 
 func init() { file_tidegate_catalog_v1_catalog_service_proto_init() }
@@ -1715,14 +1624,16 @@ func file_tidegate_catalog_v1_catalog_service_proto_init() {
 	if File_tidegate_catalog_v1_catalog_service_proto != nil {
 		return
 	}
-	file_tidegate_catalog_v1_resources_proto_init()
+	file_tidegate_catalog_v1_api_proto_init()
+	file_tidegate_catalog_v1_plan_proto_init()
+	file_tidegate_catalog_v1_version_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tidegate_catalog_v1_catalog_service_proto_rawDesc), len(file_tidegate_catalog_v1_catalog_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   26,
+			NumMessages:   25,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

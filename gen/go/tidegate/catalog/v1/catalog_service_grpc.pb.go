@@ -45,9 +45,9 @@ const (
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
-// CatalogService is the catalog as people see it.
+// CatalogService is the catalog as users see it.
 //
-// Every method needs a person's token. Somebody else's unpublished version is
+// Every method needs a user's token. Somebody else's unpublished version is
 // NOT_FOUND; an action that the caller's roles lack is PERMISSION_DENIED; a
 // stale etag is ABORTED. Every write answers with the header tidegate-change,
 // the number of its change, for WaitApplied.
@@ -312,9 +312,9 @@ func (c *catalogServiceClient) ListWatchers(ctx context.Context, in *ListWatcher
 // All implementations must embed UnimplementedCatalogServiceServer
 // for forward compatibility.
 //
-// CatalogService is the catalog as people see it.
+// CatalogService is the catalog as users see it.
 //
-// Every method needs a person's token. Somebody else's unpublished version is
+// Every method needs a user's token. Somebody else's unpublished version is
 // NOT_FOUND; an action that the caller's roles lack is PERMISSION_DENIED; a
 // stale etag is ABORTED. Every write answers with the header tidegate-change,
 // the number of its change, for WaitApplied.

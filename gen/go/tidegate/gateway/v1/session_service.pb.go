@@ -4,12 +4,13 @@
 // 	protoc        (unknown)
 // source: tidegate/gateway/v1/session_service.proto
 
-// Package tidegate.gateway.v1 is a gateway as operators see it: its live
+// Package tidegate.gateway.v1 is the gateways as operators see them: their live
 // sessions.
 
 package gatewayv1
 
 import (
+	v1 "github.com/tidegatehq/tidegate/gen/go/tidegate/usage/v1"
 	_ "google.golang.org/genproto/googleapis/api/annotations"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
@@ -140,7 +141,7 @@ type Session struct {
 	// The subscription, or empty for the scheme NONE.
 	Subscription string `protobuf:"bytes,4,opt,name=subscription,proto3" json:"subscription,omitempty"`
 	// The application's owner, or empty for the scheme NONE.
-	Person string `protobuf:"bytes,5,opt,name=person,proto3" json:"person,omitempty"`
+	User string `protobuf:"bytes,5,opt,name=user,proto3" json:"user,omitempty"`
 	// The client's address, host:port.
 	ClientAddress string `protobuf:"bytes,6,opt,name=client_address,json=clientAddress,proto3" json:"client_address,omitempty"`
 	// When the handshake was answered; not set while it is under way.
@@ -148,9 +149,9 @@ type Session struct {
 	// When the credential ends; not set for never.
 	ExpireTime *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
 	// Traffic from the client to the backend.
-	Inbound *Traffic `protobuf:"bytes,9,opt,name=inbound,proto3" json:"inbound,omitempty"`
+	Inbound *v1.Traffic `protobuf:"bytes,9,opt,name=inbound,proto3" json:"inbound,omitempty"`
 	// Traffic from the backend to the client.
-	Outbound *Traffic `protobuf:"bytes,10,opt,name=outbound,proto3" json:"outbound,omitempty"`
+	Outbound *v1.Traffic `protobuf:"bytes,10,opt,name=outbound,proto3" json:"outbound,omitempty"`
 	// The sub-protocol agreed, or empty.
 	Subprotocol   string `protobuf:"bytes,11,opt,name=subprotocol,proto3" json:"subprotocol,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -215,9 +216,9 @@ func (x *Session) GetSubscription() string {
 	return ""
 }
 
-func (x *Session) GetPerson() string {
+func (x *Session) GetUser() string {
 	if x != nil {
-		return x.Person
+		return x.User
 	}
 	return ""
 }
@@ -243,14 +244,14 @@ func (x *Session) GetExpireTime() *timestamppb.Timestamp {
 	return nil
 }
 
-func (x *Session) GetInbound() *Traffic {
+func (x *Session) GetInbound() *v1.Traffic {
 	if x != nil {
 		return x.Inbound
 	}
 	return nil
 }
 
-func (x *Session) GetOutbound() *Traffic {
+func (x *Session) GetOutbound() *v1.Traffic {
 	if x != nil {
 		return x.Outbound
 	}
@@ -264,79 +265,6 @@ func (x *Session) GetSubprotocol() string {
 	return ""
 }
 
-// Traffic counts what passed in one direction, as on the wire after TLS.
-type Traffic struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// Whole data messages.
-	Messages uint64 `protobuf:"varint,1,opt,name=messages,proto3" json:"messages,omitempty"`
-	// Data frames.
-	Frames uint64 `protobuf:"varint,2,opt,name=frames,proto3" json:"frames,omitempty"`
-	// Payload bytes of data frames.
-	PayloadBytes uint64 `protobuf:"varint,3,opt,name=payload_bytes,json=payloadBytes,proto3" json:"payload_bytes,omitempty"`
-	// All bytes of data frames, headers too.
-	WireBytes     uint64 `protobuf:"varint,4,opt,name=wire_bytes,json=wireBytes,proto3" json:"wire_bytes,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *Traffic) Reset() {
-	*x = Traffic{}
-	mi := &file_tidegate_gateway_v1_session_service_proto_msgTypes[2]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *Traffic) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*Traffic) ProtoMessage() {}
-
-func (x *Traffic) ProtoReflect() protoreflect.Message {
-	mi := &file_tidegate_gateway_v1_session_service_proto_msgTypes[2]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use Traffic.ProtoReflect.Descriptor instead.
-func (*Traffic) Descriptor() ([]byte, []int) {
-	return file_tidegate_gateway_v1_session_service_proto_rawDescGZIP(), []int{2}
-}
-
-func (x *Traffic) GetMessages() uint64 {
-	if x != nil {
-		return x.Messages
-	}
-	return 0
-}
-
-func (x *Traffic) GetFrames() uint64 {
-	if x != nil {
-		return x.Frames
-	}
-	return 0
-}
-
-func (x *Traffic) GetPayloadBytes() uint64 {
-	if x != nil {
-		return x.PayloadBytes
-	}
-	return 0
-}
-
-func (x *Traffic) GetWireBytes() uint64 {
-	if x != nil {
-		return x.WireBytes
-	}
-	return 0
-}
-
 // GetGatewayRequest names a gateway.
 type GetGatewayRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -348,7 +276,7 @@ type GetGatewayRequest struct {
 
 func (x *GetGatewayRequest) Reset() {
 	*x = GetGatewayRequest{}
-	mi := &file_tidegate_gateway_v1_session_service_proto_msgTypes[3]
+	mi := &file_tidegate_gateway_v1_session_service_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -360,7 +288,7 @@ func (x *GetGatewayRequest) String() string {
 func (*GetGatewayRequest) ProtoMessage() {}
 
 func (x *GetGatewayRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tidegate_gateway_v1_session_service_proto_msgTypes[3]
+	mi := &file_tidegate_gateway_v1_session_service_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -373,7 +301,7 @@ func (x *GetGatewayRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetGatewayRequest.ProtoReflect.Descriptor instead.
 func (*GetGatewayRequest) Descriptor() ([]byte, []int) {
-	return file_tidegate_gateway_v1_session_service_proto_rawDescGZIP(), []int{3}
+	return file_tidegate_gateway_v1_session_service_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *GetGatewayRequest) GetName() string {
@@ -394,7 +322,7 @@ type ListSessionsRequest struct {
 	// the filter must be the same. At most 1024 characters.
 	PageToken string `protobuf:"bytes,3,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
 	// Restricts the list: terms `field = "value"` joined by AND, on version,
-	// application, subscription and person. At most 1024 characters.
+	// application, subscription and user. At most 1024 characters.
 	Filter        string `protobuf:"bytes,4,opt,name=filter,proto3" json:"filter,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -402,7 +330,7 @@ type ListSessionsRequest struct {
 
 func (x *ListSessionsRequest) Reset() {
 	*x = ListSessionsRequest{}
-	mi := &file_tidegate_gateway_v1_session_service_proto_msgTypes[4]
+	mi := &file_tidegate_gateway_v1_session_service_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -414,7 +342,7 @@ func (x *ListSessionsRequest) String() string {
 func (*ListSessionsRequest) ProtoMessage() {}
 
 func (x *ListSessionsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tidegate_gateway_v1_session_service_proto_msgTypes[4]
+	mi := &file_tidegate_gateway_v1_session_service_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -427,7 +355,7 @@ func (x *ListSessionsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListSessionsRequest.ProtoReflect.Descriptor instead.
 func (*ListSessionsRequest) Descriptor() ([]byte, []int) {
-	return file_tidegate_gateway_v1_session_service_proto_rawDescGZIP(), []int{4}
+	return file_tidegate_gateway_v1_session_service_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *ListSessionsRequest) GetParent() string {
@@ -471,7 +399,7 @@ type ListSessionsResponse struct {
 
 func (x *ListSessionsResponse) Reset() {
 	*x = ListSessionsResponse{}
-	mi := &file_tidegate_gateway_v1_session_service_proto_msgTypes[5]
+	mi := &file_tidegate_gateway_v1_session_service_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -483,7 +411,7 @@ func (x *ListSessionsResponse) String() string {
 func (*ListSessionsResponse) ProtoMessage() {}
 
 func (x *ListSessionsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tidegate_gateway_v1_session_service_proto_msgTypes[5]
+	mi := &file_tidegate_gateway_v1_session_service_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -496,7 +424,7 @@ func (x *ListSessionsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListSessionsResponse.ProtoReflect.Descriptor instead.
 func (*ListSessionsResponse) Descriptor() ([]byte, []int) {
-	return file_tidegate_gateway_v1_session_service_proto_rawDescGZIP(), []int{5}
+	return file_tidegate_gateway_v1_session_service_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *ListSessionsResponse) GetSessions() []*Session {
@@ -524,7 +452,7 @@ type GetSessionRequest struct {
 
 func (x *GetSessionRequest) Reset() {
 	*x = GetSessionRequest{}
-	mi := &file_tidegate_gateway_v1_session_service_proto_msgTypes[6]
+	mi := &file_tidegate_gateway_v1_session_service_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -536,7 +464,7 @@ func (x *GetSessionRequest) String() string {
 func (*GetSessionRequest) ProtoMessage() {}
 
 func (x *GetSessionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tidegate_gateway_v1_session_service_proto_msgTypes[6]
+	mi := &file_tidegate_gateway_v1_session_service_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -549,7 +477,7 @@ func (x *GetSessionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetSessionRequest.ProtoReflect.Descriptor instead.
 func (*GetSessionRequest) Descriptor() ([]byte, []int) {
-	return file_tidegate_gateway_v1_session_service_proto_rawDescGZIP(), []int{6}
+	return file_tidegate_gateway_v1_session_service_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *GetSessionRequest) GetName() string {
@@ -570,7 +498,7 @@ type CloseSessionRequest struct {
 
 func (x *CloseSessionRequest) Reset() {
 	*x = CloseSessionRequest{}
-	mi := &file_tidegate_gateway_v1_session_service_proto_msgTypes[7]
+	mi := &file_tidegate_gateway_v1_session_service_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -582,7 +510,7 @@ func (x *CloseSessionRequest) String() string {
 func (*CloseSessionRequest) ProtoMessage() {}
 
 func (x *CloseSessionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tidegate_gateway_v1_session_service_proto_msgTypes[7]
+	mi := &file_tidegate_gateway_v1_session_service_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -595,7 +523,7 @@ func (x *CloseSessionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CloseSessionRequest.ProtoReflect.Descriptor instead.
 func (*CloseSessionRequest) Descriptor() ([]byte, []int) {
-	return file_tidegate_gateway_v1_session_service_proto_rawDescGZIP(), []int{7}
+	return file_tidegate_gateway_v1_session_service_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *CloseSessionRequest) GetName() string {
@@ -609,7 +537,7 @@ var File_tidegate_gateway_v1_session_service_proto protoreflect.FileDescriptor
 
 const file_tidegate_gateway_v1_session_service_proto_rawDesc = "" +
 	"\n" +
-	")tidegate/gateway/v1/session_service.proto\x12\x13tidegate.gateway.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xb1\x02\n" +
+	")tidegate/gateway/v1/session_service.proto\x12\x13tidegate.gateway.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dtidegate/usage/v1/usage.proto\"\xb1\x02\n" +
 	"\aGateway\x12\x17\n" +
 	"\x04name\x18\x01 \x01(\tB\x03\xe0A\bR\x04name\x12\x14\n" +
 	"\x05build\x18\x02 \x01(\tR\x05build\x12%\n" +
@@ -619,29 +547,23 @@ const file_tidegate_gateway_v1_session_service_proto_rawDesc = "" +
 	"\bsessions\x18\x06 \x01(\x04R\bsessions\x129\n" +
 	"\n" +
 	"start_time\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\tstartTime:<\xeaA9\n" +
-	"\x10tidegate/Gateway\x12\x12gateways/{gateway}*\bgateways2\agateway\"\x9e\x04\n" +
+	"\x10tidegate/Gateway\x12\x12gateways/{gateway}*\bgateways2\agateway\"\x96\x04\n" +
 	"\aSession\x12\x17\n" +
 	"\x04name\x18\x01 \x01(\tB\x03\xe0A\bR\x04name\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\tR\aversion\x12 \n" +
 	"\vapplication\x18\x03 \x01(\tR\vapplication\x12\"\n" +
-	"\fsubscription\x18\x04 \x01(\tR\fsubscription\x12\x16\n" +
-	"\x06person\x18\x05 \x01(\tR\x06person\x12%\n" +
+	"\fsubscription\x18\x04 \x01(\tR\fsubscription\x12\x12\n" +
+	"\x04user\x18\x05 \x01(\tR\x04user\x12%\n" +
 	"\x0eclient_address\x18\x06 \x01(\tR\rclientAddress\x129\n" +
 	"\n" +
 	"start_time\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\tstartTime\x12;\n" +
 	"\vexpire_time\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"expireTime\x126\n" +
-	"\ainbound\x18\t \x01(\v2\x1c.tidegate.gateway.v1.TrafficR\ainbound\x128\n" +
+	"expireTime\x124\n" +
+	"\ainbound\x18\t \x01(\v2\x1a.tidegate.usage.v1.TrafficR\ainbound\x126\n" +
 	"\boutbound\x18\n" +
-	" \x01(\v2\x1c.tidegate.gateway.v1.TrafficR\boutbound\x12 \n" +
+	" \x01(\v2\x1a.tidegate.usage.v1.TrafficR\boutbound\x12 \n" +
 	"\vsubprotocol\x18\v \x01(\tR\vsubprotocol:O\xeaAL\n" +
-	"\x10tidegate/Session\x12%gateways/{gateway}/sessions/{session}*\bsessions2\asession\"\x81\x01\n" +
-	"\aTraffic\x12\x1a\n" +
-	"\bmessages\x18\x01 \x01(\x04R\bmessages\x12\x16\n" +
-	"\x06frames\x18\x02 \x01(\x04R\x06frames\x12#\n" +
-	"\rpayload_bytes\x18\x03 \x01(\x04R\fpayloadBytes\x12\x1d\n" +
-	"\n" +
-	"wire_bytes\x18\x04 \x01(\x04R\twireBytes\",\n" +
+	"\x10tidegate/Session\x12%gateways/{gateway}/sessions/{session}*\bsessions2\asession\",\n" +
 	"\x11GetGatewayRequest\x12\x17\n" +
 	"\x04name\x18\x01 \x01(\tB\x03\xe0A\x02R\x04name\"\x86\x01\n" +
 	"\x13ListSessionsRequest\x12\x1b\n" +
@@ -678,32 +600,32 @@ func file_tidegate_gateway_v1_session_service_proto_rawDescGZIP() []byte {
 	return file_tidegate_gateway_v1_session_service_proto_rawDescData
 }
 
-var file_tidegate_gateway_v1_session_service_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
+var file_tidegate_gateway_v1_session_service_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
 var file_tidegate_gateway_v1_session_service_proto_goTypes = []any{
 	(*Gateway)(nil),               // 0: tidegate.gateway.v1.Gateway
 	(*Session)(nil),               // 1: tidegate.gateway.v1.Session
-	(*Traffic)(nil),               // 2: tidegate.gateway.v1.Traffic
-	(*GetGatewayRequest)(nil),     // 3: tidegate.gateway.v1.GetGatewayRequest
-	(*ListSessionsRequest)(nil),   // 4: tidegate.gateway.v1.ListSessionsRequest
-	(*ListSessionsResponse)(nil),  // 5: tidegate.gateway.v1.ListSessionsResponse
-	(*GetSessionRequest)(nil),     // 6: tidegate.gateway.v1.GetSessionRequest
-	(*CloseSessionRequest)(nil),   // 7: tidegate.gateway.v1.CloseSessionRequest
-	(*timestamppb.Timestamp)(nil), // 8: google.protobuf.Timestamp
+	(*GetGatewayRequest)(nil),     // 2: tidegate.gateway.v1.GetGatewayRequest
+	(*ListSessionsRequest)(nil),   // 3: tidegate.gateway.v1.ListSessionsRequest
+	(*ListSessionsResponse)(nil),  // 4: tidegate.gateway.v1.ListSessionsResponse
+	(*GetSessionRequest)(nil),     // 5: tidegate.gateway.v1.GetSessionRequest
+	(*CloseSessionRequest)(nil),   // 6: tidegate.gateway.v1.CloseSessionRequest
+	(*timestamppb.Timestamp)(nil), // 7: google.protobuf.Timestamp
+	(*v1.Traffic)(nil),            // 8: tidegate.usage.v1.Traffic
 	(*emptypb.Empty)(nil),         // 9: google.protobuf.Empty
 }
 var file_tidegate_gateway_v1_session_service_proto_depIdxs = []int32{
-	8,  // 0: tidegate.gateway.v1.Gateway.start_time:type_name -> google.protobuf.Timestamp
-	8,  // 1: tidegate.gateway.v1.Session.start_time:type_name -> google.protobuf.Timestamp
-	8,  // 2: tidegate.gateway.v1.Session.expire_time:type_name -> google.protobuf.Timestamp
-	2,  // 3: tidegate.gateway.v1.Session.inbound:type_name -> tidegate.gateway.v1.Traffic
-	2,  // 4: tidegate.gateway.v1.Session.outbound:type_name -> tidegate.gateway.v1.Traffic
+	7,  // 0: tidegate.gateway.v1.Gateway.start_time:type_name -> google.protobuf.Timestamp
+	7,  // 1: tidegate.gateway.v1.Session.start_time:type_name -> google.protobuf.Timestamp
+	7,  // 2: tidegate.gateway.v1.Session.expire_time:type_name -> google.protobuf.Timestamp
+	8,  // 3: tidegate.gateway.v1.Session.inbound:type_name -> tidegate.usage.v1.Traffic
+	8,  // 4: tidegate.gateway.v1.Session.outbound:type_name -> tidegate.usage.v1.Traffic
 	1,  // 5: tidegate.gateway.v1.ListSessionsResponse.sessions:type_name -> tidegate.gateway.v1.Session
-	3,  // 6: tidegate.gateway.v1.SessionService.GetGateway:input_type -> tidegate.gateway.v1.GetGatewayRequest
-	4,  // 7: tidegate.gateway.v1.SessionService.ListSessions:input_type -> tidegate.gateway.v1.ListSessionsRequest
-	6,  // 8: tidegate.gateway.v1.SessionService.GetSession:input_type -> tidegate.gateway.v1.GetSessionRequest
-	7,  // 9: tidegate.gateway.v1.SessionService.CloseSession:input_type -> tidegate.gateway.v1.CloseSessionRequest
+	2,  // 6: tidegate.gateway.v1.SessionService.GetGateway:input_type -> tidegate.gateway.v1.GetGatewayRequest
+	3,  // 7: tidegate.gateway.v1.SessionService.ListSessions:input_type -> tidegate.gateway.v1.ListSessionsRequest
+	5,  // 8: tidegate.gateway.v1.SessionService.GetSession:input_type -> tidegate.gateway.v1.GetSessionRequest
+	6,  // 9: tidegate.gateway.v1.SessionService.CloseSession:input_type -> tidegate.gateway.v1.CloseSessionRequest
 	0,  // 10: tidegate.gateway.v1.SessionService.GetGateway:output_type -> tidegate.gateway.v1.Gateway
-	5,  // 11: tidegate.gateway.v1.SessionService.ListSessions:output_type -> tidegate.gateway.v1.ListSessionsResponse
+	4,  // 11: tidegate.gateway.v1.SessionService.ListSessions:output_type -> tidegate.gateway.v1.ListSessionsResponse
 	1,  // 12: tidegate.gateway.v1.SessionService.GetSession:output_type -> tidegate.gateway.v1.Session
 	9,  // 13: tidegate.gateway.v1.SessionService.CloseSession:output_type -> google.protobuf.Empty
 	10, // [10:14] is the sub-list for method output_type
@@ -724,7 +646,7 @@ func file_tidegate_gateway_v1_session_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tidegate_gateway_v1_session_service_proto_rawDesc), len(file_tidegate_gateway_v1_session_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   8,
+			NumMessages:   7,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

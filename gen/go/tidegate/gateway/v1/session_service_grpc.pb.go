@@ -4,7 +4,7 @@
 // - protoc             (unknown)
 // source: tidegate/gateway/v1/session_service.proto
 
-// Package tidegate.gateway.v1 is a gateway as operators see it: its live
+// Package tidegate.gateway.v1 is the gateways as operators see them: their live
 // sessions.
 
 package gatewayv1
@@ -34,10 +34,10 @@ const (
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
 // SessionService shows and closes live sessions. Administrators see and close
-// all of them, other people those of versions that they own.
+// all of them, other users those of versions that they own.
 type SessionServiceClient interface {
 	// Returns the gateway's own state. gateways/- names the gateway that is
-	// asked. Any person may ask.
+	// asked. Any user may ask.
 	GetGateway(ctx context.Context, in *GetGatewayRequest, opts ...grpc.CallOption) (*Gateway, error)
 	// Lists live sessions, oldest first.
 	ListSessions(ctx context.Context, in *ListSessionsRequest, opts ...grpc.CallOption) (*ListSessionsResponse, error)
@@ -101,10 +101,10 @@ func (c *sessionServiceClient) CloseSession(ctx context.Context, in *CloseSessio
 // for forward compatibility.
 //
 // SessionService shows and closes live sessions. Administrators see and close
-// all of them, other people those of versions that they own.
+// all of them, other users those of versions that they own.
 type SessionServiceServer interface {
 	// Returns the gateway's own state. gateways/- names the gateway that is
-	// asked. Any person may ask.
+	// asked. Any user may ask.
 	GetGateway(context.Context, *GetGatewayRequest) (*Gateway, error)
 	// Lists live sessions, oldest first.
 	ListSessions(context.Context, *ListSessionsRequest) (*ListSessionsResponse, error)

@@ -8,13 +8,12 @@ package subscriptionv1
 
 import (
 	_ "buf.build/gen/go/bufbuild/protovalidate/protocolbuffers/go/buf/validate"
-	v1 "github.com/tidegatehq/tidegate/gen/go/tidegate/watch/v1"
+	v1 "github.com/tidegatehq/tidegate/gen/go/tidegate/change/v1"
 	_ "google.golang.org/genproto/googleapis/api/annotations"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	emptypb "google.golang.org/protobuf/types/known/emptypb"
 	fieldmaskpb "google.golang.org/protobuf/types/known/fieldmaskpb"
-	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	sync "sync"
 	unsafe "unsafe"
@@ -128,7 +127,7 @@ type ListApplicationsRequest struct {
 	// be the same. At most 1024 characters.
 	PageToken string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
 	// Restricts the list: terms `field = "value"` joined by AND, on display_name
-	// (without regard to case) and owner (people/{person}, or people/me for the
+	// (without regard to case) and owner (users/{user}, or users/me for the
 	// caller). At most 1024 characters.
 	Filter        string `protobuf:"bytes,3,opt,name=filter,proto3" json:"filter,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -1170,7 +1169,7 @@ func (x *ListChangesRequest) GetPageToken() string {
 type ListChangesResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The changes, newest first.
-	Changes []*Change `protobuf:"bytes,1,rep,name=changes,proto3" json:"changes,omitempty"`
+	Changes []*v1.Change `protobuf:"bytes,1,rep,name=changes,proto3" json:"changes,omitempty"`
 	// Token of the next page; empty on the last one.
 	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -1207,7 +1206,7 @@ func (*ListChangesResponse) Descriptor() ([]byte, []int) {
 	return file_tidegate_subscription_v1_subscription_service_proto_rawDescGZIP(), []int{21}
 }
 
-func (x *ListChangesResponse) GetChanges() []*Change {
+func (x *ListChangesResponse) GetChanges() []*v1.Change {
 	if x != nil {
 		return x.Changes
 	}
@@ -1221,89 +1220,6 @@ func (x *ListChangesResponse) GetNextPageToken() string {
 	return ""
 }
 
-// Change is one write.
-type Change struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// Its number; numbers rise by one.
-	Number uint64 `protobuf:"varint,1,opt,name=number,proto3" json:"number,omitempty"`
-	// Who made it: people/{person}, services/{service}, or the key that revoked a
-	// token of its own, applications/{application}/keys/{key}.
-	Actor string `protobuf:"bytes,2,opt,name=actor,proto3" json:"actor,omitempty"`
-	// The method, as "CreateApplication".
-	Action string `protobuf:"bytes,3,opt,name=action,proto3" json:"action,omitempty"`
-	// The resource that it changed.
-	Resource string `protobuf:"bytes,4,opt,name=resource,proto3" json:"resource,omitempty"`
-	// When it was made.
-	Time          *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=time,proto3" json:"time,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *Change) Reset() {
-	*x = Change{}
-	mi := &file_tidegate_subscription_v1_subscription_service_proto_msgTypes[22]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *Change) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*Change) ProtoMessage() {}
-
-func (x *Change) ProtoReflect() protoreflect.Message {
-	mi := &file_tidegate_subscription_v1_subscription_service_proto_msgTypes[22]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use Change.ProtoReflect.Descriptor instead.
-func (*Change) Descriptor() ([]byte, []int) {
-	return file_tidegate_subscription_v1_subscription_service_proto_rawDescGZIP(), []int{22}
-}
-
-func (x *Change) GetNumber() uint64 {
-	if x != nil {
-		return x.Number
-	}
-	return 0
-}
-
-func (x *Change) GetActor() string {
-	if x != nil {
-		return x.Actor
-	}
-	return ""
-}
-
-func (x *Change) GetAction() string {
-	if x != nil {
-		return x.Action
-	}
-	return ""
-}
-
-func (x *Change) GetResource() string {
-	if x != nil {
-		return x.Resource
-	}
-	return ""
-}
-
-func (x *Change) GetTime() *timestamppb.Timestamp {
-	if x != nil {
-		return x.Time
-	}
-	return nil
-}
-
 // ListWatchersRequest asks for the watchers.
 type ListWatchersRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1313,7 +1229,7 @@ type ListWatchersRequest struct {
 
 func (x *ListWatchersRequest) Reset() {
 	*x = ListWatchersRequest{}
-	mi := &file_tidegate_subscription_v1_subscription_service_proto_msgTypes[23]
+	mi := &file_tidegate_subscription_v1_subscription_service_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1325,7 +1241,7 @@ func (x *ListWatchersRequest) String() string {
 func (*ListWatchersRequest) ProtoMessage() {}
 
 func (x *ListWatchersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tidegate_subscription_v1_subscription_service_proto_msgTypes[23]
+	mi := &file_tidegate_subscription_v1_subscription_service_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1338,7 +1254,7 @@ func (x *ListWatchersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListWatchersRequest.ProtoReflect.Descriptor instead.
 func (*ListWatchersRequest) Descriptor() ([]byte, []int) {
-	return file_tidegate_subscription_v1_subscription_service_proto_rawDescGZIP(), []int{23}
+	return file_tidegate_subscription_v1_subscription_service_proto_rawDescGZIP(), []int{22}
 }
 
 // ListWatchersResponse has the watchers heard in the last 7 days.
@@ -1352,7 +1268,7 @@ type ListWatchersResponse struct {
 
 func (x *ListWatchersResponse) Reset() {
 	*x = ListWatchersResponse{}
-	mi := &file_tidegate_subscription_v1_subscription_service_proto_msgTypes[24]
+	mi := &file_tidegate_subscription_v1_subscription_service_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1364,7 +1280,7 @@ func (x *ListWatchersResponse) String() string {
 func (*ListWatchersResponse) ProtoMessage() {}
 
 func (x *ListWatchersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tidegate_subscription_v1_subscription_service_proto_msgTypes[24]
+	mi := &file_tidegate_subscription_v1_subscription_service_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1377,7 +1293,7 @@ func (x *ListWatchersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListWatchersResponse.ProtoReflect.Descriptor instead.
 func (*ListWatchersResponse) Descriptor() ([]byte, []int) {
-	return file_tidegate_subscription_v1_subscription_service_proto_rawDescGZIP(), []int{24}
+	return file_tidegate_subscription_v1_subscription_service_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *ListWatchersResponse) GetWatchers() []*v1.Watcher {
@@ -1391,7 +1307,7 @@ var File_tidegate_subscription_v1_subscription_service_proto protoreflect.FileDe
 
 const file_tidegate_subscription_v1_subscription_service_proto_rawDesc = "" +
 	"\n" +
-	"3tidegate/subscription/v1/subscription_service.proto\x12\x18tidegate.subscription.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a(tidegate/subscription/v1/resources.proto\x1a\x1dtidegate/watch/v1/watch.proto\"n\n" +
+	"3tidegate/subscription/v1/subscription_service.proto\x12\x18tidegate.subscription.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a google/protobuf/field_mask.proto\x1a\x1ftidegate/change/v1/change.proto\x1a*tidegate/subscription/v1/application.proto\x1a\"tidegate/subscription/v1/key.proto\x1a+tidegate/subscription/v1/subscription.proto\"n\n" +
 	"\x18CreateApplicationRequest\x12R\n" +
 	"\vapplication\x18\x01 \x01(\v2%.tidegate.subscription.v1.ApplicationB\t\xe0A\x02\xbaH\x03\xc8\x01\x01R\vapplication\"U\n" +
 	"\x15GetApplicationRequest\x12<\n" +
@@ -1462,19 +1378,13 @@ const file_tidegate_subscription_v1_subscription_service_proto_rawDesc = "" +
 	"\tpage_size\x18\x01 \x01(\x05B\n" +
 	"\xbaH\a\x1a\x05\x18\xe8\a(\x00R\bpageSize\x12'\n" +
 	"\n" +
-	"page_token\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80\bR\tpageToken\"y\n" +
-	"\x13ListChangesResponse\x12:\n" +
-	"\achanges\x18\x01 \x03(\v2 .tidegate.subscription.v1.ChangeR\achanges\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\x9a\x01\n" +
-	"\x06Change\x12\x16\n" +
-	"\x06number\x18\x01 \x01(\x04R\x06number\x12\x14\n" +
-	"\x05actor\x18\x02 \x01(\tR\x05actor\x12\x16\n" +
-	"\x06action\x18\x03 \x01(\tR\x06action\x12\x1a\n" +
-	"\bresource\x18\x04 \x01(\tR\bresource\x12.\n" +
-	"\x04time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\"\x15\n" +
-	"\x13ListWatchersRequest\"N\n" +
-	"\x14ListWatchersResponse\x126\n" +
-	"\bwatchers\x18\x01 \x03(\v2\x1a.tidegate.watch.v1.WatcherR\bwatchers2\xf8\x14\n" +
+	"page_token\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80\bR\tpageToken\"s\n" +
+	"\x13ListChangesResponse\x124\n" +
+	"\achanges\x18\x01 \x03(\v2\x1a.tidegate.change.v1.ChangeR\achanges\x12&\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\x15\n" +
+	"\x13ListWatchersRequest\"O\n" +
+	"\x14ListWatchersResponse\x127\n" +
+	"\bwatchers\x18\x01 \x03(\v2\x1b.tidegate.change.v1.WatcherR\bwatchers2\xf8\x14\n" +
 	"\x13SubscriptionService\x12\x95\x01\n" +
 	"\x11CreateApplication\x122.tidegate.subscription.v1.CreateApplicationRequest\x1a%.tidegate.subscription.v1.Application\"%\x82\xd3\xe4\x93\x02\x1f:\vapplication\"\x10/v1/applications\x12\x8b\x01\n" +
 	"\x0eGetApplication\x12/.tidegate.subscription.v1.GetApplicationRequest\x1a%.tidegate.subscription.v1.Application\"!\x82\xd3\xe4\x93\x02\x1b\x12\x19/v1/{name=applications/*}\x12\x93\x01\n" +
@@ -1508,7 +1418,7 @@ func file_tidegate_subscription_v1_subscription_service_proto_rawDescGZIP() []by
 	return file_tidegate_subscription_v1_subscription_service_proto_rawDescData
 }
 
-var file_tidegate_subscription_v1_subscription_service_proto_msgTypes = make([]protoimpl.MessageInfo, 25)
+var file_tidegate_subscription_v1_subscription_service_proto_msgTypes = make([]protoimpl.MessageInfo, 24)
 var file_tidegate_subscription_v1_subscription_service_proto_goTypes = []any{
 	(*CreateApplicationRequest)(nil),  // 0: tidegate.subscription.v1.CreateApplicationRequest
 	(*GetApplicationRequest)(nil),     // 1: tidegate.subscription.v1.GetApplicationRequest
@@ -1532,72 +1442,70 @@ var file_tidegate_subscription_v1_subscription_service_proto_goTypes = []any{
 	(*WaitAppliedResponse)(nil),       // 19: tidegate.subscription.v1.WaitAppliedResponse
 	(*ListChangesRequest)(nil),        // 20: tidegate.subscription.v1.ListChangesRequest
 	(*ListChangesResponse)(nil),       // 21: tidegate.subscription.v1.ListChangesResponse
-	(*Change)(nil),                    // 22: tidegate.subscription.v1.Change
-	(*ListWatchersRequest)(nil),       // 23: tidegate.subscription.v1.ListWatchersRequest
-	(*ListWatchersResponse)(nil),      // 24: tidegate.subscription.v1.ListWatchersResponse
-	(*Application)(nil),               // 25: tidegate.subscription.v1.Application
-	(*fieldmaskpb.FieldMask)(nil),     // 26: google.protobuf.FieldMask
-	(*Key)(nil),                       // 27: tidegate.subscription.v1.Key
-	(*Subscription)(nil),              // 28: tidegate.subscription.v1.Subscription
-	(*timestamppb.Timestamp)(nil),     // 29: google.protobuf.Timestamp
-	(*v1.Watcher)(nil),                // 30: tidegate.watch.v1.Watcher
-	(*emptypb.Empty)(nil),             // 31: google.protobuf.Empty
+	(*ListWatchersRequest)(nil),       // 22: tidegate.subscription.v1.ListWatchersRequest
+	(*ListWatchersResponse)(nil),      // 23: tidegate.subscription.v1.ListWatchersResponse
+	(*Application)(nil),               // 24: tidegate.subscription.v1.Application
+	(*fieldmaskpb.FieldMask)(nil),     // 25: google.protobuf.FieldMask
+	(*Key)(nil),                       // 26: tidegate.subscription.v1.Key
+	(*Subscription)(nil),              // 27: tidegate.subscription.v1.Subscription
+	(*v1.Change)(nil),                 // 28: tidegate.change.v1.Change
+	(*v1.Watcher)(nil),                // 29: tidegate.change.v1.Watcher
+	(*emptypb.Empty)(nil),             // 30: google.protobuf.Empty
 }
 var file_tidegate_subscription_v1_subscription_service_proto_depIdxs = []int32{
-	25, // 0: tidegate.subscription.v1.CreateApplicationRequest.application:type_name -> tidegate.subscription.v1.Application
-	25, // 1: tidegate.subscription.v1.ListApplicationsResponse.applications:type_name -> tidegate.subscription.v1.Application
-	25, // 2: tidegate.subscription.v1.UpdateApplicationRequest.application:type_name -> tidegate.subscription.v1.Application
-	26, // 3: tidegate.subscription.v1.UpdateApplicationRequest.update_mask:type_name -> google.protobuf.FieldMask
-	27, // 4: tidegate.subscription.v1.CreateKeyRequest.key:type_name -> tidegate.subscription.v1.Key
-	27, // 5: tidegate.subscription.v1.ListKeysResponse.keys:type_name -> tidegate.subscription.v1.Key
-	28, // 6: tidegate.subscription.v1.CreateSubscriptionRequest.subscription:type_name -> tidegate.subscription.v1.Subscription
-	28, // 7: tidegate.subscription.v1.ListSubscriptionsResponse.subscriptions:type_name -> tidegate.subscription.v1.Subscription
-	28, // 8: tidegate.subscription.v1.UpdateSubscriptionRequest.subscription:type_name -> tidegate.subscription.v1.Subscription
-	26, // 9: tidegate.subscription.v1.UpdateSubscriptionRequest.update_mask:type_name -> google.protobuf.FieldMask
-	22, // 10: tidegate.subscription.v1.ListChangesResponse.changes:type_name -> tidegate.subscription.v1.Change
-	29, // 11: tidegate.subscription.v1.Change.time:type_name -> google.protobuf.Timestamp
-	30, // 12: tidegate.subscription.v1.ListWatchersResponse.watchers:type_name -> tidegate.watch.v1.Watcher
-	0,  // 13: tidegate.subscription.v1.SubscriptionService.CreateApplication:input_type -> tidegate.subscription.v1.CreateApplicationRequest
-	1,  // 14: tidegate.subscription.v1.SubscriptionService.GetApplication:input_type -> tidegate.subscription.v1.GetApplicationRequest
-	2,  // 15: tidegate.subscription.v1.SubscriptionService.ListApplications:input_type -> tidegate.subscription.v1.ListApplicationsRequest
-	4,  // 16: tidegate.subscription.v1.SubscriptionService.UpdateApplication:input_type -> tidegate.subscription.v1.UpdateApplicationRequest
-	5,  // 17: tidegate.subscription.v1.SubscriptionService.DeleteApplication:input_type -> tidegate.subscription.v1.DeleteApplicationRequest
-	6,  // 18: tidegate.subscription.v1.SubscriptionService.CreateKey:input_type -> tidegate.subscription.v1.CreateKeyRequest
-	7,  // 19: tidegate.subscription.v1.SubscriptionService.GetKey:input_type -> tidegate.subscription.v1.GetKeyRequest
-	8,  // 20: tidegate.subscription.v1.SubscriptionService.ListKeys:input_type -> tidegate.subscription.v1.ListKeysRequest
-	10, // 21: tidegate.subscription.v1.SubscriptionService.RegenerateSecret:input_type -> tidegate.subscription.v1.RegenerateSecretRequest
-	11, // 22: tidegate.subscription.v1.SubscriptionService.DeleteKey:input_type -> tidegate.subscription.v1.DeleteKeyRequest
-	12, // 23: tidegate.subscription.v1.SubscriptionService.CreateSubscription:input_type -> tidegate.subscription.v1.CreateSubscriptionRequest
-	13, // 24: tidegate.subscription.v1.SubscriptionService.GetSubscription:input_type -> tidegate.subscription.v1.GetSubscriptionRequest
-	14, // 25: tidegate.subscription.v1.SubscriptionService.ListSubscriptions:input_type -> tidegate.subscription.v1.ListSubscriptionsRequest
-	16, // 26: tidegate.subscription.v1.SubscriptionService.UpdateSubscription:input_type -> tidegate.subscription.v1.UpdateSubscriptionRequest
-	17, // 27: tidegate.subscription.v1.SubscriptionService.DeleteSubscription:input_type -> tidegate.subscription.v1.DeleteSubscriptionRequest
-	18, // 28: tidegate.subscription.v1.SubscriptionService.WaitApplied:input_type -> tidegate.subscription.v1.WaitAppliedRequest
-	20, // 29: tidegate.subscription.v1.SubscriptionService.ListChanges:input_type -> tidegate.subscription.v1.ListChangesRequest
-	23, // 30: tidegate.subscription.v1.SubscriptionService.ListWatchers:input_type -> tidegate.subscription.v1.ListWatchersRequest
-	25, // 31: tidegate.subscription.v1.SubscriptionService.CreateApplication:output_type -> tidegate.subscription.v1.Application
-	25, // 32: tidegate.subscription.v1.SubscriptionService.GetApplication:output_type -> tidegate.subscription.v1.Application
-	3,  // 33: tidegate.subscription.v1.SubscriptionService.ListApplications:output_type -> tidegate.subscription.v1.ListApplicationsResponse
-	25, // 34: tidegate.subscription.v1.SubscriptionService.UpdateApplication:output_type -> tidegate.subscription.v1.Application
-	31, // 35: tidegate.subscription.v1.SubscriptionService.DeleteApplication:output_type -> google.protobuf.Empty
-	27, // 36: tidegate.subscription.v1.SubscriptionService.CreateKey:output_type -> tidegate.subscription.v1.Key
-	27, // 37: tidegate.subscription.v1.SubscriptionService.GetKey:output_type -> tidegate.subscription.v1.Key
-	9,  // 38: tidegate.subscription.v1.SubscriptionService.ListKeys:output_type -> tidegate.subscription.v1.ListKeysResponse
-	27, // 39: tidegate.subscription.v1.SubscriptionService.RegenerateSecret:output_type -> tidegate.subscription.v1.Key
-	31, // 40: tidegate.subscription.v1.SubscriptionService.DeleteKey:output_type -> google.protobuf.Empty
-	28, // 41: tidegate.subscription.v1.SubscriptionService.CreateSubscription:output_type -> tidegate.subscription.v1.Subscription
-	28, // 42: tidegate.subscription.v1.SubscriptionService.GetSubscription:output_type -> tidegate.subscription.v1.Subscription
-	15, // 43: tidegate.subscription.v1.SubscriptionService.ListSubscriptions:output_type -> tidegate.subscription.v1.ListSubscriptionsResponse
-	28, // 44: tidegate.subscription.v1.SubscriptionService.UpdateSubscription:output_type -> tidegate.subscription.v1.Subscription
-	31, // 45: tidegate.subscription.v1.SubscriptionService.DeleteSubscription:output_type -> google.protobuf.Empty
-	19, // 46: tidegate.subscription.v1.SubscriptionService.WaitApplied:output_type -> tidegate.subscription.v1.WaitAppliedResponse
-	21, // 47: tidegate.subscription.v1.SubscriptionService.ListChanges:output_type -> tidegate.subscription.v1.ListChangesResponse
-	24, // 48: tidegate.subscription.v1.SubscriptionService.ListWatchers:output_type -> tidegate.subscription.v1.ListWatchersResponse
-	31, // [31:49] is the sub-list for method output_type
-	13, // [13:31] is the sub-list for method input_type
-	13, // [13:13] is the sub-list for extension type_name
-	13, // [13:13] is the sub-list for extension extendee
-	0,  // [0:13] is the sub-list for field type_name
+	24, // 0: tidegate.subscription.v1.CreateApplicationRequest.application:type_name -> tidegate.subscription.v1.Application
+	24, // 1: tidegate.subscription.v1.ListApplicationsResponse.applications:type_name -> tidegate.subscription.v1.Application
+	24, // 2: tidegate.subscription.v1.UpdateApplicationRequest.application:type_name -> tidegate.subscription.v1.Application
+	25, // 3: tidegate.subscription.v1.UpdateApplicationRequest.update_mask:type_name -> google.protobuf.FieldMask
+	26, // 4: tidegate.subscription.v1.CreateKeyRequest.key:type_name -> tidegate.subscription.v1.Key
+	26, // 5: tidegate.subscription.v1.ListKeysResponse.keys:type_name -> tidegate.subscription.v1.Key
+	27, // 6: tidegate.subscription.v1.CreateSubscriptionRequest.subscription:type_name -> tidegate.subscription.v1.Subscription
+	27, // 7: tidegate.subscription.v1.ListSubscriptionsResponse.subscriptions:type_name -> tidegate.subscription.v1.Subscription
+	27, // 8: tidegate.subscription.v1.UpdateSubscriptionRequest.subscription:type_name -> tidegate.subscription.v1.Subscription
+	25, // 9: tidegate.subscription.v1.UpdateSubscriptionRequest.update_mask:type_name -> google.protobuf.FieldMask
+	28, // 10: tidegate.subscription.v1.ListChangesResponse.changes:type_name -> tidegate.change.v1.Change
+	29, // 11: tidegate.subscription.v1.ListWatchersResponse.watchers:type_name -> tidegate.change.v1.Watcher
+	0,  // 12: tidegate.subscription.v1.SubscriptionService.CreateApplication:input_type -> tidegate.subscription.v1.CreateApplicationRequest
+	1,  // 13: tidegate.subscription.v1.SubscriptionService.GetApplication:input_type -> tidegate.subscription.v1.GetApplicationRequest
+	2,  // 14: tidegate.subscription.v1.SubscriptionService.ListApplications:input_type -> tidegate.subscription.v1.ListApplicationsRequest
+	4,  // 15: tidegate.subscription.v1.SubscriptionService.UpdateApplication:input_type -> tidegate.subscription.v1.UpdateApplicationRequest
+	5,  // 16: tidegate.subscription.v1.SubscriptionService.DeleteApplication:input_type -> tidegate.subscription.v1.DeleteApplicationRequest
+	6,  // 17: tidegate.subscription.v1.SubscriptionService.CreateKey:input_type -> tidegate.subscription.v1.CreateKeyRequest
+	7,  // 18: tidegate.subscription.v1.SubscriptionService.GetKey:input_type -> tidegate.subscription.v1.GetKeyRequest
+	8,  // 19: tidegate.subscription.v1.SubscriptionService.ListKeys:input_type -> tidegate.subscription.v1.ListKeysRequest
+	10, // 20: tidegate.subscription.v1.SubscriptionService.RegenerateSecret:input_type -> tidegate.subscription.v1.RegenerateSecretRequest
+	11, // 21: tidegate.subscription.v1.SubscriptionService.DeleteKey:input_type -> tidegate.subscription.v1.DeleteKeyRequest
+	12, // 22: tidegate.subscription.v1.SubscriptionService.CreateSubscription:input_type -> tidegate.subscription.v1.CreateSubscriptionRequest
+	13, // 23: tidegate.subscription.v1.SubscriptionService.GetSubscription:input_type -> tidegate.subscription.v1.GetSubscriptionRequest
+	14, // 24: tidegate.subscription.v1.SubscriptionService.ListSubscriptions:input_type -> tidegate.subscription.v1.ListSubscriptionsRequest
+	16, // 25: tidegate.subscription.v1.SubscriptionService.UpdateSubscription:input_type -> tidegate.subscription.v1.UpdateSubscriptionRequest
+	17, // 26: tidegate.subscription.v1.SubscriptionService.DeleteSubscription:input_type -> tidegate.subscription.v1.DeleteSubscriptionRequest
+	18, // 27: tidegate.subscription.v1.SubscriptionService.WaitApplied:input_type -> tidegate.subscription.v1.WaitAppliedRequest
+	20, // 28: tidegate.subscription.v1.SubscriptionService.ListChanges:input_type -> tidegate.subscription.v1.ListChangesRequest
+	22, // 29: tidegate.subscription.v1.SubscriptionService.ListWatchers:input_type -> tidegate.subscription.v1.ListWatchersRequest
+	24, // 30: tidegate.subscription.v1.SubscriptionService.CreateApplication:output_type -> tidegate.subscription.v1.Application
+	24, // 31: tidegate.subscription.v1.SubscriptionService.GetApplication:output_type -> tidegate.subscription.v1.Application
+	3,  // 32: tidegate.subscription.v1.SubscriptionService.ListApplications:output_type -> tidegate.subscription.v1.ListApplicationsResponse
+	24, // 33: tidegate.subscription.v1.SubscriptionService.UpdateApplication:output_type -> tidegate.subscription.v1.Application
+	30, // 34: tidegate.subscription.v1.SubscriptionService.DeleteApplication:output_type -> google.protobuf.Empty
+	26, // 35: tidegate.subscription.v1.SubscriptionService.CreateKey:output_type -> tidegate.subscription.v1.Key
+	26, // 36: tidegate.subscription.v1.SubscriptionService.GetKey:output_type -> tidegate.subscription.v1.Key
+	9,  // 37: tidegate.subscription.v1.SubscriptionService.ListKeys:output_type -> tidegate.subscription.v1.ListKeysResponse
+	26, // 38: tidegate.subscription.v1.SubscriptionService.RegenerateSecret:output_type -> tidegate.subscription.v1.Key
+	30, // 39: tidegate.subscription.v1.SubscriptionService.DeleteKey:output_type -> google.protobuf.Empty
+	27, // 40: tidegate.subscription.v1.SubscriptionService.CreateSubscription:output_type -> tidegate.subscription.v1.Subscription
+	27, // 41: tidegate.subscription.v1.SubscriptionService.GetSubscription:output_type -> tidegate.subscription.v1.Subscription
+	15, // 42: tidegate.subscription.v1.SubscriptionService.ListSubscriptions:output_type -> tidegate.subscription.v1.ListSubscriptionsResponse
+	27, // 43: tidegate.subscription.v1.SubscriptionService.UpdateSubscription:output_type -> tidegate.subscription.v1.Subscription
+	30, // 44: tidegate.subscription.v1.SubscriptionService.DeleteSubscription:output_type -> google.protobuf.Empty
+	19, // 45: tidegate.subscription.v1.SubscriptionService.WaitApplied:output_type -> tidegate.subscription.v1.WaitAppliedResponse
+	21, // 46: tidegate.subscription.v1.SubscriptionService.ListChanges:output_type -> tidegate.subscription.v1.ListChangesResponse
+	23, // 47: tidegate.subscription.v1.SubscriptionService.ListWatchers:output_type -> tidegate.subscription.v1.ListWatchersResponse
+	30, // [30:48] is the sub-list for method output_type
+	12, // [12:30] is the sub-list for method input_type
+	12, // [12:12] is the sub-list for extension type_name
+	12, // [12:12] is the sub-list for extension extendee
+	0,  // [0:12] is the sub-list for field type_name
 }
 
 func init() { file_tidegate_subscription_v1_subscription_service_proto_init() }
@@ -1605,14 +1513,16 @@ func file_tidegate_subscription_v1_subscription_service_proto_init() {
 	if File_tidegate_subscription_v1_subscription_service_proto != nil {
 		return
 	}
-	file_tidegate_subscription_v1_resources_proto_init()
+	file_tidegate_subscription_v1_application_proto_init()
+	file_tidegate_subscription_v1_key_proto_init()
+	file_tidegate_subscription_v1_subscription_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tidegate_subscription_v1_subscription_service_proto_rawDesc), len(file_tidegate_subscription_v1_subscription_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   25,
+			NumMessages:   24,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

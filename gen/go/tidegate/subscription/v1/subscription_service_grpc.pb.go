@@ -46,7 +46,7 @@ const (
 //
 // SubscriptionService has applications, their keys and their subscriptions.
 //
-// Every method needs a person's token. People see and change what they own,
+// Every method needs a user's token. Users see and change what they own,
 // administrators everything; somebody else's is NOT_FOUND. Making and changing
 // anything, a new secret too, needs the role subscriber; deleting does not.
 // Every write answers with the header tidegate-change, the number of its
@@ -294,7 +294,7 @@ func (c *subscriptionServiceClient) ListWatchers(ctx context.Context, in *ListWa
 //
 // SubscriptionService has applications, their keys and their subscriptions.
 //
-// Every method needs a person's token. People see and change what they own,
+// Every method needs a user's token. Users see and change what they own,
 // administrators everything; somebody else's is NOT_FOUND. Making and changing
 // anything, a new secret too, needs the role subscriber; deleting does not.
 // Every write answers with the header tidegate-change, the number of its

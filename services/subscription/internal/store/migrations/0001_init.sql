@@ -49,7 +49,7 @@ CREATE TABLE signing_key (
     longest   BIGINT NOT NULL
 );
 
-CREATE TABLE person (
+CREATE TABLE users (
     id            TEXT COLLATE "C" PRIMARY KEY,
     username      TEXT COLLATE "C" NOT NULL,
     username_fold TEXT COLLATE "C" NOT NULL UNIQUE,
@@ -64,7 +64,7 @@ CREATE TABLE person (
     updated_at    BIGINT NOT NULL,
     etag          BIGINT NOT NULL
 );
-CREATE INDEX person_created ON person (created_at, id);
+CREATE INDEX users_created ON users (created_at, id);
 
 -- Failed sign-ins of a name, as the time until which it owes.
 CREATE TABLE sign_in_failure (
@@ -74,11 +74,11 @@ CREATE TABLE sign_in_failure (
 
 CREATE TABLE sign_in (
     id         TEXT COLLATE "C" PRIMARY KEY,
-    person     TEXT COLLATE "C" NOT NULL REFERENCES person (id) ON DELETE CASCADE,
+    user_id    TEXT COLLATE "C" NOT NULL REFERENCES users (id) ON DELETE CASCADE,
     created_at BIGINT NOT NULL,
     used_at    BIGINT NOT NULL
 );
-CREATE INDEX sign_in_person ON sign_in (person);
+CREATE INDEX sign_in_user ON sign_in (user_id);
 
 CREATE TABLE refresh_token (
     hash       BYTEA PRIMARY KEY,
@@ -91,7 +91,7 @@ CREATE INDEX refresh_token_expires ON refresh_token (expires_at);
 
 CREATE TABLE application (
     id           TEXT COLLATE "C" PRIMARY KEY,
-    owner        TEXT COLLATE "C" NOT NULL REFERENCES person (id) ON DELETE CASCADE,
+    owner        TEXT COLLATE "C" NOT NULL REFERENCES users (id) ON DELETE CASCADE,
     display_name TEXT COLLATE "C" NOT NULL,
     name_fold    TEXT COLLATE "C" NOT NULL,
     description  TEXT COLLATE "C" NOT NULL,

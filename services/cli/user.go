@@ -1,0 +1,224 @@
+package cli
+
+import (
+	"context"
+	"strings"
+
+	identityv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/identity/v1"
+	"google.golang.org/protobuf/types/known/fieldmaskpb"
+)
+
+// userCmds are the commands about users.
+type userCmds struct {
+	Create   userCreateCmd   `cmd:"" help:"Add a user."`
+	List     userListCmd     `cmd:"" help:"List users."`
+	Get      userGetCmd      `cmd:"" help:"Show a user."`
+	Roles    userRolesCmd    `cmd:"" help:"Give a user other roles."`
+	Password userPasswordCmd `cmd:"" help:"Change a password."`
+	Delete   userDeleteCmd   `cmd:"" help:"Remove a user with all that is theirs; live sessions of it end."`
+}
+
+// roleValues turns roles as users write them into those of the protocol.
+func roleValues(names []string) ([]identityv1.User_Role, error) {
+	var values []identityv1.User_Role
+	for _, name := range names {
+		value, ok := identityv1.User_Role_value["ROLE_"+strings.ToUpper(name)]
+		if !ok || value == 0 {
+			return nil, usagef("--role: %q is not admin, creator, publisher or subscriber", name)
+		}
+		values = append(values, identityv1.User_Role(value))
+	}
+	return values, nil
+}
+
+func (s *shell) printUser(p *identityv1.User, address string) error {
+	fields := [][2]string{{"User", p.GetUsername()}, {"Name", p.GetName()}, {"Roles", roles(p)}}
+	if p.GetDisplayName() != "" {
+		fields = append(fields, [2]string{"Called", p.GetDisplayName()})
+	}
+	if address != "" {
+		fields = append(fields, [2]string{"Server", address})
+	}
+	return s.printFields(fields...)
+}
+
+// userCreateCmd adds a user.
+type userCreateCmd struct {
+	Username     string   `arg:"" help:"Name to sign in with."`
+	Role         []string `required:"" placeholder:"ROLE" help:"admin, creator, publisher or subscriber; can be repeated."`
+	DisplayName  string   `placeholder:"NAME" help:"Name for others to read."`
+	PasswordFile string   `placeholder:"FILE" help:"File with the password. Default: it is asked for, or read from the input where that is no terminal."`
+	NoPassword   bool     `help:"Give no password yet: the user cannot sign in until an administrator gives one."`
+}
+
+// Run adds the user.
+func (c *userCreateCmd) Run(ctx context.Context, s *shell) error {
+	roles, err := roleValues(c.Role)
+	if err != nil {
+		return err
+	}
+	cl, err := s.dial()
+	if err != nil {
+		return err
+	}
+	var password string
+	if !c.NoPassword {
+		if password, err = s.secret(ctx, "--password-file", c.PasswordFile, "Password of "+c.Username+": "); err != nil {
+			return err
+		}
+	}
+	p, err := cl.users.CreateUser(ctx, &identityv1.CreateUserRequest{
+		User:     &identityv1.User{Username: c.Username, DisplayName: c.DisplayName, Roles: roles},
+		Password: password,
+	})
+	if err != nil {
+		return err
+	}
+	if s.json() {
+		return s.printJSON(p)
+	}
+	return s.printUser(p, "")
+}
+
+// userListCmd lists users.
+type userListCmd struct{}
+
+// Run lists the users.
+func (c *userListCmd) Run(ctx context.Context, s *shell) error {
+	cl, err := s.dial()
+	if err != nil {
+		return err
+	}
+	list := &identityv1.ListUsersResponse{}
+	err = everyPage(func(token string) (string, error) {
+		page, err := cl.users.ListUsers(ctx, &identityv1.ListUsersRequest{PageSize: pageSize, PageToken: token})
+		list.Users = append(list.Users, page.GetUsers()...)
+		return page.GetNextPageToken(), err
+	})
+	if err != nil {
+		return err
+	}
+	if s.json() {
+		return s.printJSON(list)
+	}
+	var rows [][]string
+	for _, p := range list.GetUsers() {
+		rows = append(rows, []string{p.GetUsername(), p.GetDisplayName(), roles(p), p.GetName()})
+	}
+	return s.printTable([]string{"USER", "CALLED", "ROLES", "NAME"}, rows)
+}
+
+// userGetCmd shows a user.
+type userGetCmd struct {
+	Username string `arg:"" help:"The user's username, users/…, or me."`
+}
+
+// Run shows the user.
+func (c *userGetCmd) Run(ctx context.Context, s *shell) error {
+	cl, err := s.dial()
+	if err != nil {
+		return err
+	}
+	p, err := cl.user(ctx, c.Username)
+	if err != nil {
+		return err
+	}
+	if s.json() {
+		return s.printJSON(p)
+	}
+	return s.printUser(p, "")
+}
+
+// userRolesCmd changes a user's roles.
+type userRolesCmd struct {
+	Username string   `arg:"" help:"The user's username, or users/…."`
+	Role     []string `required:"" placeholder:"ROLE" help:"admin, creator, publisher or subscriber, instead of those now; can be repeated."`
+}
+
+// Run changes the roles.
+func (c *userRolesCmd) Run(ctx context.Context, s *shell) error {
+	roles, err := roleValues(c.Role)
+	if err != nil {
+		return err
+	}
+	cl, err := s.dial()
+	if err != nil {
+		return err
+	}
+	p, err := cl.user(ctx, c.Username)
+	if err != nil {
+		return err
+	}
+	p, err = cl.users.UpdateUser(ctx, &identityv1.UpdateUserRequest{
+		User:       &identityv1.User{Name: p.GetName(), Roles: roles, Etag: p.GetEtag()},
+		UpdateMask: &fieldmaskpb.FieldMask{Paths: []string{"roles"}},
+	})
+	if err != nil {
+		return err
+	}
+	if s.json() {
+		return s.printJSON(p)
+	}
+	return s.printUser(p, "")
+}
+
+// userPasswordCmd changes a password.
+type userPasswordCmd struct {
+	Username        string `arg:"" default:"me" help:"The user's username (${default})."`
+	CurrentFile     string `placeholder:"FILE" help:"File with the current password; needed for one's own. Default: it is asked for."`
+	NewPasswordFile string `name:"new-file" placeholder:"FILE" help:"File with the new password. Default: it is asked for."`
+}
+
+// Run changes the password.
+func (c *userPasswordCmd) Run(ctx context.Context, s *shell) error {
+	cl, err := s.dial()
+	if err != nil {
+		return err
+	}
+	p, err := cl.user(ctx, c.Username)
+	if err != nil {
+		return err
+	}
+	me, err := cl.user(ctx, "me")
+	if err != nil {
+		return err
+	}
+	var current string
+	if p.GetName() == me.GetName() {
+		if current, err = s.secret(ctx, "--current-file", c.CurrentFile, "Current password: "); err != nil {
+			return err
+		}
+	}
+	next, err := s.secret(ctx, "--new-file", c.NewPasswordFile, "New password of "+p.GetUsername()+": ")
+	if err != nil {
+		return err
+	}
+	if _, err := cl.users.ChangePassword(ctx, &identityv1.ChangePasswordRequest{
+		Name: p.GetName(), CurrentPassword: current, NewPassword: next,
+	}); err != nil {
+		return err
+	}
+	s.note("The password of %s is changed; other sign-ins have ended.", p.GetUsername())
+	return nil
+}
+
+// userDeleteCmd removes a user.
+type userDeleteCmd struct {
+	Username string `arg:"" help:"The user's username, or users/…."`
+}
+
+// Run removes the user.
+func (c *userDeleteCmd) Run(ctx context.Context, s *shell) error {
+	cl, err := s.dial()
+	if err != nil {
+		return err
+	}
+	p, err := cl.user(ctx, c.Username)
+	if err != nil {
+		return err
+	}
+	if _, err := cl.users.DeleteUser(ctx, &identityv1.DeleteUserRequest{Name: p.GetName(), Etag: p.GetEtag()}); err != nil {
+		return err
+	}
+	return s.deleted(p.GetName(), p.GetUsername())
+}

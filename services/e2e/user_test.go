@@ -1,0 +1,165 @@
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/metadata"
+
+	"github.com/tidegatehq/tidegate/gen"
+	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
+	gatewayv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/gateway/v1"
+	identityv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/identity/v1"
+	oauth2v1 "github.com/tidegatehq/tidegate/gen/go/tidegate/oauth2/v1"
+	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
+	usagev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/usage/v1"
+)
+
+// user is somebody who is signed in over gRPC.
+type user struct {
+	stack    *Stack
+	name     string
+	token    string
+	catalog  catalogv1.CatalogServiceClient
+	users    identityv1.UserServiceClient
+	subs     subscriptionv1.SubscriptionServiceClient
+	oauth    oauth2v1.OAuth2ServiceClient
+	usage    usagev1.UsageServiceClient
+	sessions gatewayv1.SessionServiceClient
+}
+
+// dial connects to the public gRPC.
+func (s *Stack) dial(t *testing.T) *grpc.ClientConn {
+	t.Helper()
+	conn, err := grpc.NewClient(s.GRPC, grpc.WithTransportCredentials(credentials.NewTLS(s.trust(t))))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	return conn
+}
+
+// signIn signs somebody in.
+func (s *Stack) signIn(t *testing.T, username, password string) *user {
+	t.Helper()
+	conn := s.dial(t)
+	p := &user{
+		stack:    s,
+		catalog:  catalogv1.NewCatalogServiceClient(conn),
+		users:    identityv1.NewUserServiceClient(conn),
+		subs:     subscriptionv1.NewSubscriptionServiceClient(conn),
+		oauth:    oauth2v1.NewOAuth2ServiceClient(conn),
+		usage:    usagev1.NewUsageServiceClient(conn),
+		sessions: gatewayv1.NewSessionServiceClient(conn),
+	}
+	in, err := p.users.SignIn(within(t), &identityv1.SignInRequest{Username: username, Password: password})
+	if err != nil {
+		t.Fatalf("SignIn(%q) = %v", username, err)
+	}
+	p.token, p.name = in.GetAccessToken(), in.GetUser().GetName()
+	return p
+}
+
+// admin signs the first administrator in.
+func (s *Stack) admin(t *testing.T) *user {
+	t.Helper()
+	return s.signIn(t, "admin", s.password(t))
+}
+
+// ctx returns a context for calls of the user's.
+func (p *user) ctx(t *testing.T) context.Context {
+	return metadata.AppendToOutgoingContext(within(t), "authorization", "Bearer "+p.token)
+}
+
+// product is an API with an application that is subscribed to it.
+type product struct {
+	path         string // at the gateway
+	api          *catalogv1.Api
+	version      *catalogv1.Version
+	app          *subscriptionv1.Application
+	subscription *subscriptionv1.Subscription
+	key          *subscriptionv1.Key
+}
+
+// publish makes an API in front of backend, and everything that is needed to
+// talk to it, over gRPC.
+func (p *user) publish(t *testing.T, name, backend string) *product {
+	t.Helper()
+	ctx := p.ctx(t)
+	x := &product{path: "/" + strings.ToLower(name) + "/1.0.0"}
+	var err error
+	try := func(what string) {
+		t.Helper()
+		if err != nil {
+			t.Fatalf("%s: %v", what, err)
+		}
+	}
+	gold := p.plan(t, "Gold")
+	x.api, err = p.catalog.CreateApi(ctx, &catalogv1.CreateApiRequest{Api: &catalogv1.Api{DisplayName: name, Context: "/" + strings.ToLower(name)}})
+	try("CreateApi")
+	x.version, err = p.catalog.CreateVersion(ctx, &catalogv1.CreateVersionRequest{Parent: x.api.GetName(), Version: &catalogv1.Version{
+		Version: "1.0.0", Endpoints: &catalogv1.Endpoints{Production: backend}, Plans: []string{gold},
+	}})
+	try("CreateVersion")
+	x.version = p.move(t, x.version.GetName(), catalogv1.Version_ACTION_PUBLISH)
+	x.app, err = p.subs.CreateApplication(ctx, &subscriptionv1.CreateApplicationRequest{Application: &subscriptionv1.Application{DisplayName: name + " client"}})
+	try("CreateApplication")
+	x.subscription, err = p.subs.CreateSubscription(ctx, &subscriptionv1.CreateSubscriptionRequest{Subscription: &subscriptionv1.Subscription{
+		Application: x.app.GetName(), Version: x.version.GetName(), Plan: gold,
+	}})
+	try("CreateSubscription")
+	x.key, err = p.subs.CreateKey(ctx, &subscriptionv1.CreateKeyRequest{
+		Parent: x.app.GetName(), Key: &subscriptionv1.Key{Type: subscriptionv1.KeyType_KEY_TYPE_PRODUCTION},
+	})
+	try("CreateKey")
+	return x
+}
+
+// plan returns the resource name of a plan.
+func (p *user) plan(t *testing.T, name string) string {
+	t.Helper()
+	list, err := p.catalog.ListPlans(p.ctx(t), &catalogv1.ListPlansRequest{Filter: fmt.Sprintf("display_name = %q", name)})
+	if err != nil || len(list.GetPlans()) != 1 {
+		t.Fatalf("ListPlans(%q) = %v, %v, want one", name, list, err)
+	}
+	return list.GetPlans()[0].GetName()
+}
+
+// move changes the state of a version and waits until gateways know.
+func (p *user) move(t *testing.T, version string, action catalogv1.Version_Action) *catalogv1.Version {
+	t.Helper()
+	var header metadata.MD
+	v, err := p.catalog.ChangeVersionState(p.ctx(t), &catalogv1.ChangeVersionStateRequest{Name: version, Action: action}, grpc.Header(&header))
+	if err != nil {
+		t.Fatalf("ChangeVersionState(%s, %v): %v", version, action, err)
+	}
+	var number uint64
+	if _, err := fmt.Sscan(strings.Join(header.Get(gen.ChangeHeader), ""), &number); err != nil {
+		t.Fatalf("ChangeVersionState answers the header tidegate-change %q: %v", header.Get(gen.ChangeHeader), err)
+	}
+	applied, err := p.catalog.WaitApplied(p.ctx(t), &catalogv1.WaitAppliedRequest{Number: number})
+	if err != nil || !applied.GetApplied() {
+		t.Fatalf("WaitApplied(%d) = %v, %v", number, applied, err)
+	}
+	return v
+}
+
+// accessToken gets a token of the product's application.
+func (p *user) accessToken(t *testing.T, x *product) string {
+	t.Helper()
+	token, err := p.oauth.IssueToken(within(t), &oauth2v1.IssueTokenRequest{
+		GrantType: "client_credentials", Client: credentialsOf(x),
+	})
+	if err != nil {
+		t.Fatalf("IssueToken: %v", err)
+	}
+	return token.GetAccessToken()
+}
+
+func credentialsOf(x *product) *oauth2v1.ClientCredentials {
+	return &oauth2v1.ClientCredentials{ClientId: x.key.GetConsumerKey(), ClientSecret: x.key.GetConsumerSecret()}
+}

@@ -1,0 +1,289 @@
+package api_test
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/testing/protocmp"
+	"google.golang.org/protobuf/types/known/fieldmaskpb"
+
+	identityv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/identity/v1"
+	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
+	"github.com/tidegatehq/tidegate/services/kit/fault"
+	"github.com/tidegatehq/tidegate/services/kit/identity"
+)
+
+func (w *world) signIn(username, password string) (*identityv1.SignInResponse, error) {
+	return w.users.SignIn(w.t.Context(), &identityv1.SignInRequest{Username: username, Password: password})
+}
+
+func (w *world) refresh(secret string) (*identityv1.SignInResponse, error) {
+	return w.users.RefreshSignIn(w.t.Context(), &identityv1.RefreshSignInRequest{RefreshToken: secret})
+}
+
+const (
+	wrongPassword = "wrong username or password"
+	signInEnded   = "the refresh token is not good any more: sign in again"
+)
+
+func TestSignIn(t *testing.T) {
+	onBoth(t, func(t *testing.T, w *world) {
+		before := w.head()
+		in, err := w.signIn("Admin", adminPassword)
+		w.must(err)
+		if in.GetUser().GetName() != w.rootName || !in.GetExpireTime().AsTime().Equal(w.now().Add(15*time.Minute)) ||
+			!in.GetRefreshExpireTime().AsTime().Equal(w.now().Add(24*time.Hour)) {
+			t.Errorf("SignIn() = %v", in)
+		}
+		me, err := w.users.GetUser(bearer(t.Context(), in.GetAccessToken()), &identityv1.GetUserRequest{Name: "users/me"})
+		if err != nil || me.GetUsername() != "admin" || me.GetRoles()[0] != identityv1.User_ROLE_ADMIN {
+			t.Errorf("GetUser(me) = %v, %v", me, err)
+		}
+		_, err = w.signIn("admin", "not the password")
+		refused(t, "SignIn(wrong password)", err, codes.Unauthenticated, wrongPassword)
+		_, err = w.signIn("nobody", adminPassword)
+		refused(t, "SignIn(nobody)", err, codes.Unauthenticated, wrongPassword)
+		_, err = w.signIn("ann", "ann has none yet")
+		refused(t, "SignIn(without a password)", err, codes.Unauthenticated, wrongPassword)
+		if w.head() != before {
+			t.Error("a sign-in is a change")
+		}
+	})
+}
+
+// TestThrottle fails for a name that exists and for one that does not: both are
+// refused alike, with the right password too.
+func TestThrottle(t *testing.T) {
+	w := onSQLite(t)
+	const throttled = "too many failed sign-ins for this name; try again in 30s"
+	for _, name := range []string{"admin", "nobody"} {
+		for range 10 {
+			_, err := w.signIn(name, "wrong")
+			refused(t, name, err, codes.Unauthenticated, wrongPassword)
+		}
+		_, err := w.signIn(name, adminPassword)
+		refused(t, name+" after ten failures", err, codes.ResourceExhausted, throttled)
+		if fault.Reason(err) != "TOO_MANY_FAILURES" {
+			t.Errorf("reason = %q, want TOO_MANY_FAILURES", fault.Reason(err))
+		}
+	}
+	w.add(30 * time.Second)
+	_, err := w.signIn("admin", "wrong")
+	refused(t, "half a minute later", err, codes.Unauthenticated, wrongPassword)
+	_, err = w.signIn("ADMIN", adminPassword)
+	refused(t, "a second try", err, codes.ResourceExhausted, throttled)
+	w.add(30 * time.Second)
+	_, err = w.signIn("admin", adminPassword)
+	w.must(err)
+	_, err = w.signIn("admin", "wrong")
+	refused(t, "after a sign-in", err, codes.Unauthenticated, wrongPassword)
+}
+
+// TestThrottleHoldsAgainstManyAtOnce tries forty passwords at once: hardly more
+// than the ten that are allowed are looked at.
+func TestThrottleHoldsAgainstManyAtOnce(t *testing.T) {
+	w := onSQLite(t)
+	var wg sync.WaitGroup
+	var mu sync.Mutex
+	got := map[codes.Code]int{}
+	for i := range 40 {
+		wg.Go(func() {
+			_, err := w.signIn("admin", fmt.Sprint("guess ", i))
+			mu.Lock()
+			defer mu.Unlock()
+			got[status.Code(err)]++
+		})
+	}
+	wg.Wait()
+	if n := got[codes.Unauthenticated]; n < 10 || n > 12 || n+got[codes.ResourceExhausted] != 40 {
+		t.Errorf("answers = %v, want 10 to 12 UNAUTHENTICATED and RESOURCE_EXHAUSTED for the rest", got)
+	}
+}
+
+func TestRefresh(t *testing.T) {
+	onBoth(t, func(t *testing.T, w *world) {
+		first, err := w.signIn("admin", adminPassword)
+		w.must(err)
+		other, err := w.signIn("admin", adminPassword)
+		w.must(err)
+		w.add(time.Hour)
+		second, err := w.refresh(first.GetRefreshToken())
+		w.must(err)
+		if second.GetRefreshToken() == first.GetRefreshToken() || !second.GetRefreshExpireTime().AsTime().Equal(w.now().Add(24*time.Hour)) {
+			t.Errorf("RefreshSignIn() = %v, want another refresh token, for a day from now", second)
+		}
+		if _, err := w.users.GetUser(bearer(t.Context(), second.GetAccessToken()), &identityv1.GetUserRequest{Name: "users/me"}); err != nil {
+			t.Errorf("GetUser() with the new token = %v", err)
+		}
+		_, err = w.refresh(first.GetRefreshToken())
+		refused(t, "RefreshSignIn(spent)", err, codes.Unauthenticated, signInEnded)
+		if fault.Reason(err) != "SIGN_IN_ENDED" {
+			t.Errorf("reason = %q, want SIGN_IN_ENDED", fault.Reason(err))
+		}
+		_, err = w.refresh(second.GetRefreshToken())
+		refused(t, "RefreshSignIn(of the ended family)", err, codes.Unauthenticated, signInEnded)
+		other, err = w.refresh(other.GetRefreshToken())
+		w.must(err)
+		_, err = w.users.SignOut(t.Context(), &identityv1.SignOutRequest{RefreshToken: other.GetRefreshToken()})
+		w.must(err)
+		_, err = w.refresh(other.GetRefreshToken())
+		refused(t, "RefreshSignIn(after SignOut)", err, codes.Unauthenticated, signInEnded)
+		for _, secret := range []string{other.GetRefreshToken(), "nonsense"} {
+			if _, err := w.users.SignOut(t.Context(), &identityv1.SignOutRequest{RefreshToken: secret}); err != nil {
+				t.Errorf("SignOut(unknown) = %v, want it accepted", err)
+			}
+		}
+	})
+}
+
+func TestRefreshEnds(t *testing.T) {
+	w := onSQLite(t)
+	in, err := w.signIn("admin", adminPassword)
+	w.must(err)
+	w.add(24 * time.Hour)
+	_, err = w.refresh(in.GetRefreshToken())
+	refused(t, "RefreshSignIn(a day later)", err, codes.Unauthenticated, signInEnded)
+}
+
+// TestRolesAtRefresh changes a user's roles: the access token keeps the old
+// ones until it ends, the next one has the new.
+func TestRolesAtRefresh(t *testing.T) {
+	w := onSQLite(t)
+	_, err := w.users.ChangePassword(w.root, &identityv1.ChangePasswordRequest{Name: w.annName, NewPassword: "a password of ann"})
+	w.must(err)
+	in, err := w.signIn("ann", "a password of ann")
+	w.must(err)
+	create := func(raw, name string) error {
+		_, err := w.subs.CreateApplication(bearer(t.Context(), raw), &subscriptionv1.CreateApplicationRequest{
+			Application: &subscriptionv1.Application{DisplayName: name},
+		})
+		return err
+	}
+	_, err = w.users.UpdateUser(w.root, &identityv1.UpdateUserRequest{
+		User: &identityv1.User{Name: w.annName, Roles: []identityv1.User_Role{identityv1.User_ROLE_CREATOR}},
+	})
+	w.must(err)
+	if err := create(in.GetAccessToken(), "one"); err != nil {
+		t.Errorf("CreateApplication() with the token from before = %v", err)
+	}
+	next, err := w.refresh(in.GetRefreshToken())
+	w.must(err)
+	refused(t, "CreateApplication() with the new token", create(next.GetAccessToken(), "two"),
+		codes.PermissionDenied, "this needs the role subscriber")
+	w.add(15*time.Minute + 6*time.Second) // 5 s for clocks that differ
+	refused(t, "CreateApplication() 15 minutes later", create(in.GetAccessToken(), "three"), codes.Unauthenticated, "the token has expired")
+	// One who is removed cannot refresh, and makes nothing with what is left.
+	next, err = w.refresh(next.GetRefreshToken())
+	w.must(err)
+	w.root = w.as(w.rootName, "admin")
+	_, err = w.users.DeleteUser(w.root, &identityv1.DeleteUserRequest{Name: w.annName})
+	w.must(err)
+	_, err = w.refresh(next.GetRefreshToken())
+	refused(t, "RefreshSignIn(removed)", err, codes.Unauthenticated, signInEnded)
+	refused(t, "CreateApplication(removed)", create(mustUser(w, w.annName, "subscriber"), "four"),
+		codes.Unauthenticated, "the user whose token this is has been removed")
+}
+
+// mustUser returns a token as it was issued before a user was removed.
+func mustUser(w *world, name string, roles ...string) string {
+	w.t.Helper()
+	raw, _, err := w.issuer.User(identity.User{Name: name, Roles: roles}, "s")
+	w.must(err)
+	return raw
+}
+
+func TestChangePassword(t *testing.T) {
+	onBoth(t, func(t *testing.T, w *world) {
+		first := "a password of ann"
+		change := func(ctx context.Context, name, current, password string) error {
+			_, err := w.users.ChangePassword(ctx, &identityv1.ChangePasswordRequest{Name: name, CurrentPassword: current, NewPassword: password})
+			return err
+		}
+		w.must(change(w.root, w.annName, "", first))
+		here, err := w.signIn("ann", first)
+		w.must(err)
+		there, err := w.signIn("ann", first)
+		w.must(err)
+		ann := bearer(t.Context(), here.GetAccessToken())
+		refused(t, "with a wrong current password", change(ann, "users/me", "wrong", "another password"),
+			codes.InvalidArgument, "current_password: is wrong")
+		refused(t, "without one", change(ann, w.annName, "", "another password"), codes.InvalidArgument, "current_password: is wrong")
+		refused(t, "another's", change(ann, w.bobName, first, "another password"), codes.NotFound, w.bobName+" not found")
+		refused(t, "nobody's", change(w.root, "users/none", "", "another password"), codes.NotFound, "users/none not found")
+		refused(t, "an administrator's own", change(w.root, w.rootName, "", "another password"),
+			codes.InvalidArgument, "current_password: is wrong")
+		w.must(change(ann, "users/me", first, "another password"))
+		_, err = w.signIn("ann", first)
+		refused(t, "SignIn(old)", err, codes.Unauthenticated, wrongPassword)
+		_, err = w.signIn("ann", "another password")
+		w.must(err)
+		_, err = w.refresh(there.GetRefreshToken())
+		refused(t, "another sign-in", err, codes.Unauthenticated, signInEnded)
+		here, err = w.refresh(here.GetRefreshToken())
+		w.must(err)
+		w.must(change(w.root, w.annName, "", "what an admin says"))
+		_, err = w.refresh(here.GetRefreshToken())
+		refused(t, "after an administrator's change", err, codes.Unauthenticated, signInEnded)
+	})
+}
+
+func TestUsers(t *testing.T) {
+	onBoth(t, func(t *testing.T, w *world) {
+		var header metadata.MD
+		made, err := w.users.CreateUser(w.root, &identityv1.CreateUserRequest{
+			User: &identityv1.User{
+				Name: "users/ignored", Username: "Carol", DisplayName: "Carol C.", Etag: "ignored",
+				Roles: []identityv1.User_Role{identityv1.User_ROLE_CREATOR, identityv1.User_ROLE_PUBLISHER},
+			},
+			Password: "carol's password",
+		}, grpc.Header(&header))
+		w.must(err)
+		if n := number(t, header); n != w.head() {
+			t.Errorf("%d in the header, want %d", n, w.head())
+		}
+		got, err := w.users.GetUser(w.root, &identityv1.GetUserRequest{Name: made.GetName()})
+		if diff := cmp.Diff(made, got, protocmp.Transform()); err != nil || diff != "" || made.GetName() == "users/ignored" || made.GetEtag() != "1" {
+			t.Errorf("GetUser() = %v (-made +got):\n%s", err, diff)
+		}
+		_, err = w.signIn("carol", "carol's password")
+		w.must(err)
+		updated, err := w.users.UpdateUser(w.root, &identityv1.UpdateUserRequest{
+			User:       &identityv1.User{Name: made.GetName(), Username: "carola", Etag: "1", CreateTime: made.GetCreateTime()},
+			UpdateMask: &fieldmaskpb.FieldMask{Paths: []string{"username", "display_name", "create_time", "etag"}},
+		})
+		if err != nil || updated.GetUsername() != "carola" || updated.GetDisplayName() != "" || len(updated.GetRoles()) != 2 || updated.GetEtag() != "2" {
+			t.Errorf("UpdateUser() = %v, %v", updated, err)
+		}
+		list, err := w.users.ListUsers(w.root, &identityv1.ListUsersRequest{Filter: `username = "CAROLA"`})
+		if err != nil || len(list.GetUsers()) != 1 || list.GetUsers()[0].GetName() != made.GetName() {
+			t.Errorf("ListUsers(carola) = %v, %v", list, err)
+		}
+		var names []string
+		req := &identityv1.ListUsersRequest{PageSize: 2}
+		for {
+			page, err := w.users.ListUsers(w.root, req)
+			w.must(err)
+			for _, p := range page.GetUsers() {
+				names = append(names, p.GetUsername())
+			}
+			if req.PageToken = page.GetNextPageToken(); req.GetPageToken() == "" {
+				break
+			}
+		}
+		if diff := cmp.Diff([]string{"admin", "ann", "bob", "guest", "carola"}, names); diff != "" {
+			t.Errorf("pages (-want +got):\n%s", diff)
+		}
+		_, err = w.users.DeleteUser(w.root, &identityv1.DeleteUserRequest{Name: made.GetName(), Etag: "2"})
+		w.must(err)
+		_, err = w.users.GetUser(w.root, &identityv1.GetUserRequest{Name: made.GetName()})
+		refused(t, "GetUser(removed)", err, codes.NotFound, made.GetName()+" not found")
+	})
+}

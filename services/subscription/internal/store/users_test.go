@@ -1,0 +1,160 @@
+package store_test
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"google.golang.org/grpc/codes"
+
+	"github.com/tidegatehq/tidegate/services/kit/fault"
+	"github.com/tidegatehq/tidegate/services/subscription/internal/store"
+)
+
+func TestUser(t *testing.T) {
+	each(t, func(t *testing.T, b *bench) {
+		made, err := b.CreateUser(t.Context(), store.User{Username: "Carol", DisplayName: "Carol C.", Roles: []string{"creator", "publisher"}}, "")
+		ok(t, err)
+		got, err := b.User(t.Context(), made.ID)
+		ok(t, err)
+		if diff := cmp.Diff(made, got); diff != "" || got.Etag != 1 || !got.CreatedAt.Equal(b.now()) {
+			t.Errorf("User() (-made +got):\n%s", diff)
+		}
+		_, err = b.CreateUser(t.Context(), store.User{Username: "cAROL", Roles: []string{"admin"}}, "")
+		refused(t, "CreateUser(cAROL)", err, codes.AlreadyExists, `the username "cAROL" is taken`)
+		_, err = b.User(t.Context(), "nobody")
+		refused(t, "User(nobody)", err, codes.NotFound, "users/nobody not found")
+		p, hash, known, err := b.Password(t.Context(), "CAROL")
+		if err != nil || !known || hash != "" || p.ID != made.ID {
+			t.Errorf("Password(CAROL) = %v, %q, %v, %v, want Carol without one", p, hash, known, err)
+		}
+		if _, _, known, err := b.Password(t.Context(), "nobody"); known || err != nil {
+			t.Errorf("Password(nobody) = known %v, %v", known, err)
+		}
+	})
+}
+
+func TestUpdateUser(t *testing.T) {
+	each(t, func(t *testing.T, b *bench) {
+		set := func(name string) func(*store.User) error {
+			return func(p *store.User) error { p.Username = name; return nil }
+		}
+		p, err := b.UpdateUser(t.Context(), b.ann.User, "1", set("anna"))
+		if err != nil || p.Username != "anna" || p.Etag != 2 {
+			t.Errorf("UpdateUser() = %v, %v, want anna with etag 2", p, err)
+		}
+		_, err = b.UpdateUser(t.Context(), b.ann.User, "1", set("annie"))
+		refused(t, "UpdateUser(stale)", err, codes.Aborted, `etag is no longer "1"`)
+		_, err = b.UpdateUser(t.Context(), b.ann.User, "", set("BOB"))
+		refused(t, "UpdateUser(BOB)", err, codes.AlreadyExists, "taken")
+		_, err = b.UpdateUser(t.Context(), "nobody", "", set("x"))
+		refused(t, "UpdateUser(nobody)", err, codes.NotFound, "users/nobody not found")
+		no := errors.New("no")
+		if _, err = b.UpdateUser(t.Context(), b.ann.User, "", func(*store.User) error { return no }); !errors.Is(err, no) {
+			t.Errorf("UpdateUser(edit refuses) = %v, want its error", err)
+		}
+		got, err := b.User(t.Context(), b.ann.User)
+		if err != nil || got.Username != "anna" || got.Etag != 2 {
+			t.Errorf("after the refusals: %v, %v, want anna with etag 2", got, err)
+		}
+	})
+}
+
+// TestLastAdministrator lets 16 administrators give up the role, or go, at once.
+func TestLastAdministrator(t *testing.T) {
+	each(t, func(t *testing.T, b *bench) {
+		first, _, _, err := b.Password(t.Context(), "admin")
+		ok(t, err)
+		ids := []string{first.ID, b.admin.User}
+		for i := range 14 {
+			ids = append(ids, b.user(fmt.Sprintf("admin%d", i), "admin", "creator"))
+		}
+		errs := race(func(i int) error {
+			if i%2 == 0 {
+				return b.DeleteUser(t.Context(), ids[i], "")
+			}
+			_, err := b.UpdateUser(t.Context(), ids[i], "", func(p *store.User) error {
+				p.Roles = []string{"creator"}
+				return nil
+			})
+			return err
+		})
+		failed := 0
+		for i, err := range errs {
+			if err == nil {
+				continue
+			}
+			failed++
+			refused(t, "the last one", err, codes.FailedPrecondition, "this is the last administrator")
+			if fault.Reason(err) != "LAST_ADMINISTRATOR" {
+				t.Errorf("reason = %q, want LAST_ADMINISTRATOR", fault.Reason(err))
+			}
+			if p, err := b.User(t.Context(), ids[i]); err != nil || !slices.Contains(p.Roles, "admin") {
+				t.Errorf("the last one is %v, %v, want an administrator", p, err)
+			}
+		}
+		if failed != 1 {
+			t.Errorf("%d of 16 were refused, want 1", failed)
+		}
+	})
+}
+
+func TestDeleteUserTakesAllWithThem(t *testing.T) {
+	each(t, func(t *testing.T, b *bench) {
+		b.publish("owner", "apis/a/versions/v")
+		app := b.application(b.ann, "one")
+		b.key(b.ann, app.ID, store.Production)
+		b.subscribe(b.ann, app.ID, "apis/a/versions/v")
+		_, signedIn, err := b.CreateSignIn(t.Context(), b.ann.User, "hash of ann", store.RefreshToken{Hash: []byte("r"), ExpiresAt: b.now()})
+		if err != nil || !signedIn {
+			t.Fatal(signedIn, err)
+		}
+		before := b.head()
+		refused(t, "DeleteUser(stale)", b.DeleteUser(t.Context(), b.ann.User, "9"), codes.Aborted, "etag")
+		ok(t, b.DeleteUser(t.Context(), b.ann.User, "1"))
+		want := []string{"USER_DELETED users/" + b.ann.User}
+		if diff := cmp.Diff(want, b.events(before)); diff != "" {
+			t.Errorf("events (-want +got):\n%s", diff)
+		}
+		for _, table := range []string{"application", "application_key", "subscription", "sign_in", "refresh_token"} {
+			if n := b.count(table); n != 0 {
+				t.Errorf("%d rows left in %s", n, table)
+			}
+		}
+		_, err = b.CreateApplication(t.Context(), store.Application{Owner: b.ann.User, DisplayName: "late"})
+		refused(t, "CreateApplication of one who is gone", err, codes.Unauthenticated, "has been removed")
+	})
+}
+
+func TestUsersPages(t *testing.T) {
+	each(t, func(t *testing.T, b *bench) {
+		var want, got []string
+		for i := range 5 {
+			want = append(want, b.user(fmt.Sprintf("p%d", i), "creator"))
+			if i%2 == 0 { // two of a time
+				b.add(1000)
+			}
+		}
+		var after store.Place
+		for {
+			rows, err := b.Users(t.Context(), nil, after, 2)
+			ok(t, err)
+			for _, p := range rows {
+				got = append(got, p.ID)
+				after = store.Place{Time: p.CreatedAt.UnixMicro(), ID: p.ID}
+			}
+			if len(rows) < 2 {
+				break
+			}
+		}
+		if diff := cmp.Diff(want, got[4:]); diff != "" { // the bench has made four
+			t.Errorf("pages (-want +got):\n%s", diff)
+		}
+		rows, err := b.Users(t.Context(), map[string]string{"username": "P3"}, store.Place{}, 9)
+		if err != nil || len(rows) != 1 || rows[0].ID != want[3] {
+			t.Errorf("Users(P3) = %v, %v, want p3", rows, err)
+		}
+	})
+}
