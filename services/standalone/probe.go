@@ -12,6 +12,8 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
 	healthgrpc "google.golang.org/grpc/health/grpc_health_v1"
+
+	"github.com/tidegatehq/tidegate/services/kit/retry"
 )
 
 const (
@@ -55,19 +57,15 @@ func (p *probe) close() { _ = p.grpc.Close() }
 func (p *probe) wait(ctx context.Context) error {
 	starting, cancel := context.WithTimeout(ctx, startTime)
 	defer cancel()
-	tick := time.NewTicker(probeEvery)
-	defer tick.Stop()
 	for {
 		err := p.look(starting)
-		if err == nil {
+		switch {
+		case err == nil:
 			return nil
-		}
-		select {
-		case <-tick.C:
-		case <-starting.Done():
-			if ctx.Err() != nil {
-				return ctx.Err()
-			}
+		case retry.Sleep(starting, probeEvery):
+		case ctx.Err() != nil:
+			return ctx.Err()
+		default:
 			return fmt.Errorf("not everything is served within %v: %w", startTime, err)
 		}
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/tidegatehq/tidegate/services/gateway"
 	"github.com/tidegatehq/tidegate/services/kit/memnet"
 	"github.com/tidegatehq/tidegate/services/kit/ops"
+	"github.com/tidegatehq/tidegate/services/kit/retry"
 	"github.com/tidegatehq/tidegate/services/portal"
 	"github.com/tidegatehq/tidegate/services/standalone/internal/folder"
 	"github.com/tidegatehq/tidegate/services/standalone/internal/sample"
@@ -125,18 +126,12 @@ func (s *stack) tasks() []task {
 
 // renew keeps the server's certificate good; whoever serves it reads it again.
 func (s *stack) renew(ctx context.Context) error {
-	tick := time.NewTicker(renewEvery)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case now := <-tick.C:
-			if err := s.data.Certificates(s.cfg.names(), now); err != nil {
-				s.log.Error("the server's certificate is not renewed", "error", err)
-			}
+	for retry.Sleep(ctx, renewEvery) {
+		if err := s.data.Certificates(s.cfg.names(), time.Now()); err != nil {
+			s.log.Error("the server's certificate is not renewed", "error", err)
 		}
 	}
+	return nil
 }
 
 // welcome waits until everything is served, makes the sample, and says so,

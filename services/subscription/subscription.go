@@ -16,6 +16,7 @@ import (
 	"github.com/tidegatehq/tidegate/services/kit/grpcserver"
 	"github.com/tidegatehq/tidegate/services/kit/identity"
 	"github.com/tidegatehq/tidegate/services/kit/ops"
+	"github.com/tidegatehq/tidegate/services/kit/retry"
 	"github.com/tidegatehq/tidegate/services/kit/run"
 	"github.com/tidegatehq/tidegate/services/kit/seal"
 	"github.com/tidegatehq/tidegate/services/kit/sqldb"
@@ -107,15 +108,11 @@ const purgeEvery = 10 * time.Minute
 
 // purge deletes what is kept no longer, now and then until ctx ends.
 func purge(ctx context.Context, st *store.Store, keep store.Keep, log *slog.Logger) error {
-	tick := time.NewTicker(purgeEvery)
-	defer tick.Stop()
 	for {
 		if err := st.Purge(ctx, keep); err != nil && ctx.Err() == nil {
 			log.WarnContext(ctx, "old rows not deleted", "error", err)
 		}
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
+		if !retry.Sleep(ctx, purgeEvery) {
 			return nil
 		}
 	}

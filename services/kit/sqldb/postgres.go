@@ -11,6 +11,8 @@ import (
 
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/jackc/pgx/v5/stdlib"
+
+	"github.com/tidegatehq/tidegate/services/kit/retry"
 )
 
 // Times that a Postgres server is given: for a connection where the URL does not
@@ -67,14 +69,7 @@ func firstPing(ctx context.Context, pool *pgxpool.Pool) error {
 		try, cancel := context.WithTimeout(ctx, connectTimeout)
 		err := pool.Ping(try)
 		cancel()
-		if pgCode(err) != pgStarting {
-			return err
-		}
-		pause := time.NewTimer(startPause)
-		select {
-		case <-pause.C:
-		case <-starting.Done():
-			pause.Stop()
+		if pgCode(err) != pgStarting || !retry.Sleep(starting, startPause) {
 			return err
 		}
 	}

@@ -9,10 +9,11 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"path/filepath"
 	"strings"
 	"time"
+
+	"github.com/tidegatehq/tidegate/services/kit/retry"
 )
 
 // Names of the engines.
@@ -164,16 +165,10 @@ const tries = 10
 // nil. Where the engine asks to (a deadlock, a serialization failure), fn runs
 // again, so it must not have effects outside its Tx.
 func (db *DB) InTx(ctx context.Context, fn func(tx *Tx) error) error {
+	pause := retry.Backoff{Min: 5 * time.Millisecond, Max: 50 * time.Millisecond}
 	for try := 1; ; try++ {
 		err := inTx(ctx, db.write, nil, fn)
-		if err == nil || try == tries || !isRetry(err) {
-			return err
-		}
-		pause := time.NewTimer(time.Duration(rand.Int64N(int64(try) * int64(5*time.Millisecond))))
-		select {
-		case <-pause.C:
-		case <-ctx.Done():
-			pause.Stop()
+		if err == nil || try == tries || !isRetry(err) || !pause.Wait(ctx) {
 			return err
 		}
 	}

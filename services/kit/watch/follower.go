@@ -7,12 +7,12 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"math/rand/v2"
 	"strings"
 	"sync"
 	"time"
 
 	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
+	"github.com/tidegatehq/tidegate/services/kit/retry"
 )
 
 // Heartbeat is how often a service says that it is alive, and Silence how long a
@@ -142,7 +142,7 @@ func (f *Follower[Req, Resp]) Health() error {
 // Run follows until ctx ends. Nothing that the service does ends it. Of several
 // streams in a row that break at once, the log has the first.
 func (f *Follower[Req, Resp]) Run(ctx context.Context) error {
-	pause, level := minPause, slog.LevelWarn
+	backoff, level := retry.Backoff{Min: minPause, Max: maxPause}, slog.LevelWarn
 	for {
 		before, began := f.At(), f.now()
 		err := f.stream(ctx)
@@ -150,19 +150,15 @@ func (f *Follower[Req, Resp]) Run(ctx context.Context) error {
 			return nil
 		}
 		if f.At() != before || f.now().Sub(began) > Silence { // it works, apart from breaking
-			pause, level = minPause, slog.LevelWarn
+			backoff.Reset()
+			level = slog.LevelWarn
 		}
-		wait := pause/2 + rand.N(pause/2+1)
-		f.log.Log(ctx, level, "watch broken", "error", err, "retry_in", wait)
+		pause := backoff.Next()
+		f.log.Log(ctx, level, "watch broken", "error", err, "retry_in", pause)
 		level = slog.LevelDebug
-		t := time.NewTimer(wait)
-		select {
-		case <-t.C:
-		case <-ctx.Done():
-			t.Stop()
+		if !retry.Sleep(ctx, pause) {
 			return nil
 		}
-		pause = min(2*pause, maxPause)
 	}
 }
 

@@ -21,6 +21,7 @@ import (
 	"github.com/tidegatehq/tidegate/services/gateway/internal/ending"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/metrics"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/session"
+	"github.com/tidegatehq/tidegate/services/kit/retry"
 )
 
 // Bounds of what waits and of a batch.
@@ -137,13 +138,7 @@ func (t *Meter) Run(ctx context.Context, live Live) error {
 // them.
 func (t *Meter) repeat(ctx context.Context, what string, report func(context.Context) error) error {
 	failing := false
-	for {
-		pause := t.cfg.Every - t.cfg.Every/10 + rand.N(t.cfg.Every/5+1)
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-time.After(pause):
-		}
+	for retry.Sleep(ctx, t.cfg.Every-t.cfg.Every/10+rand.N(t.cfg.Every/5+1)) {
 		err := report(ctx)
 		switch {
 		case ctx.Err() != nil:
@@ -155,6 +150,7 @@ func (t *Meter) repeat(ctx context.Context, what string, report func(context.Con
 		}
 		failing = err != nil
 	}
+	return nil
 }
 
 // Flush collects once more and reports all that waits. It belongs to the stop
@@ -174,15 +170,14 @@ func (t *Meter) Flush(ctx context.Context, live Live) error {
 
 // insist tries until report succeeds or ctx ends.
 func (t *Meter) insist(ctx context.Context, report func(context.Context) error) error {
-	for pause := 50 * time.Millisecond; ; pause = min(2*pause, time.Second) {
+	pause := retry.Backoff{Min: 50 * time.Millisecond, Max: time.Second}
+	for {
 		err := report(ctx)
 		if err == nil {
 			return nil
 		}
-		select {
-		case <-ctx.Done():
+		if !pause.Wait(ctx) {
 			return errors.Join(err, ctx.Err())
-		case <-time.After(pause):
 		}
 	}
 }

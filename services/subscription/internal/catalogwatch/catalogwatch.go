@@ -16,6 +16,7 @@ import (
 	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
 	"github.com/tidegatehq/tidegate/services/kit/fault"
+	"github.com/tidegatehq/tidegate/services/kit/retry"
 	"github.com/tidegatehq/tidegate/services/kit/watch"
 	"github.com/tidegatehq/tidegate/services/subscription/internal/store"
 )
@@ -51,11 +52,7 @@ func (w *Watch) Run(ctx context.Context) error {
 		if err := w.follow(ctx); err != nil && ctx.Err() == nil {
 			w.log.WarnContext(ctx, "catalog not followed", "error", err)
 		}
-		pause := time.NewTimer(restartPause)
-		select {
-		case <-pause.C:
-		case <-ctx.Done():
-			pause.Stop()
+		if !retry.Sleep(ctx, restartPause) {
 			return nil
 		}
 	}

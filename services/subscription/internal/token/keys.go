@@ -19,6 +19,7 @@ import (
 	"github.com/go-jose/go-jose/v4"
 
 	"github.com/tidegatehq/tidegate/services/kit/identity"
+	"github.com/tidegatehq/tidegate/services/kit/retry"
 	"github.com/tidegatehq/tidegate/services/kit/seal"
 	"github.com/tidegatehq/tidegate/services/subscription/internal/store"
 )
@@ -116,18 +117,12 @@ func (k *Keys) reseal(ctx context.Context, row store.SigningKey) error {
 
 // Run looks after the keys until ctx ends.
 func (k *Keys) Run(ctx context.Context) error {
-	tick := time.NewTicker(max(minLook, min(maxLook, k.rotate.Lead/3)))
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-tick.C:
-		}
+	for retry.Sleep(ctx, max(minLook, min(maxLook, k.rotate.Lead/3))) {
 		if err := k.Rotate(ctx); err != nil && ctx.Err() == nil {
 			k.log.Warn("signing keys not looked after", "error", err)
 		}
 	}
+	return nil
 }
 
 // Rotate makes the next key when it is due, drops those whose last token has
