@@ -23,7 +23,7 @@ import (
 	"github.com/tidegatehq/tidegate/gen"
 	identityv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/identity/v1"
 	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
-	"github.com/tidegatehq/tidegate/services/kit/pki"
+	"github.com/tidegatehq/tidegate/services/kit/certs"
 )
 
 // fakeServer signs anybody in and counts. A refresh token works once.
@@ -46,11 +46,11 @@ type fakeServer struct {
 // newFakeServer starts the server over TLS, with more services.
 func newFakeServer(t *testing.T, more ...func(*grpc.Server)) *fakeServer {
 	t.Helper()
-	authority, files, err := pki.NewAuthority("test", time.Now())
+	authority, files, err := certs.NewAuthority("test", time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}
-	pair, err := authority.Issue(pki.Leaf{Names: []string{"127.0.0.1"}, Life: time.Hour}, time.Now())
+	pair, err := authority.Issue(certs.Leaf{Names: []string{"127.0.0.1"}, Life: time.Hour}, time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -8,7 +8,7 @@ import (
 	"path/filepath"
 	"time"
 
-	"github.com/tidegatehq/tidegate/services/kit/pki"
+	"github.com/tidegatehq/tidegate/services/kit/certs"
 )
 
 // serviceNames returns the services that writeServices makes pairs for.
@@ -29,13 +29,13 @@ func serviceFiles(dir string) []string {
 // DNS name, then localhost, 127.0.0.1, ::1 and hosts. It replaces no file: when
 // one of them exists it makes none.
 func writeServices(dir string, hosts []string, life time.Duration, now time.Time) error {
-	ca, pair, err := pki.NewAuthority("Tidegate services", now)
+	ca, pair, err := certs.NewAuthority("Tidegate services", now)
 	if err != nil {
 		return err
 	}
 	contents := [][]byte{pair.Cert, pair.Key}
 	for _, service := range serviceNames() {
-		leaf := pki.Leaf{Names: append([]string{service, "localhost", "127.0.0.1", "::1"}, hosts...), Life: life, Client: true}
+		leaf := certs.Leaf{Names: append([]string{service, "localhost", "127.0.0.1", "::1"}, hosts...), Life: life, Client: true}
 		pair, err := ca.Issue(leaf, now)
 		if err != nil {
 			return err

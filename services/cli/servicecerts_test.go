@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/tidegatehq/tidegate/services/kit/pki"
+	"github.com/tidegatehq/tidegate/services/kit/certs"
 )
 
 func TestWriteServices(t *testing.T) {
@@ -35,12 +35,12 @@ func TestWriteServices(t *testing.T) {
 	if len(before) != 10 {
 		t.Errorf("%d files, want 10", len(before))
 	}
-	ca, err := pki.LoadAuthority(pki.Pair{Cert: []byte(before[filepath.Join(dir, "ca.pem")]), Key: []byte(before[filepath.Join(dir, "ca-key.pem")])})
+	ca, err := certs.LoadAuthority(certs.Pair{Cert: []byte(before[filepath.Join(dir, "ca.pem")]), Key: []byte(before[filepath.Join(dir, "ca-key.pem")])})
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, service := range serviceNames() {
-		pair := pki.Pair{Cert: []byte(before[filepath.Join(dir, service+".pem")]), Key: []byte(before[filepath.Join(dir, service+"-key.pem")])}
+		pair := certs.Pair{Cert: []byte(before[filepath.Join(dir, service+".pem")]), Key: []byte(before[filepath.Join(dir, service+"-key.pem")])}
 		names := []string{service, "localhost", "127.0.0.1", "example.com"}
 		if !ca.Covers(pair, names, now.Add(59*time.Minute)) {
 			t.Errorf("the pair of %s is not good for %q", service, names)

@@ -3,17 +3,11 @@ package portal_test
 import (
 	"bytes"
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
-	"crypto/x509/pkix"
 	"encoding/json"
-	"encoding/pem"
 	"io"
 	"log/slog"
-	"math/big"
 	"net"
 	"net/http"
 	"os"
@@ -35,6 +29,7 @@ import (
 	oauth2v1 "github.com/tidegatehq/tidegate/gen/go/tidegate/oauth2/v1"
 	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
 	usagev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/usage/v1"
+	"github.com/tidegatehq/tidegate/services/kit/certs/certtest"
 	"github.com/tidegatehq/tidegate/services/kit/fault"
 	"github.com/tidegatehq/tidegate/services/kit/grpcclient"
 	"github.com/tidegatehq/tidegate/services/kit/memnet"
@@ -130,7 +125,7 @@ type site struct {
 	grpcURL string
 	client  *http.Client
 	pool    *x509.CertPool
-	caFile  string
+	ca      *certtest.CA
 	config  portal.Config
 	log     *lockedLog
 	stop    func() error
@@ -139,15 +134,17 @@ type site struct {
 // start runs a portal in front of a backend; change may alter its configuration.
 func start(t *testing.T, change ...func(*portal.Config)) *site {
 	t.Helper()
-	s := &site{backend: &backend{replies: map[string]reply{}}, log: &lockedLog{}}
-	dir := t.TempDir()
-	s.caFile = filepath.Join(dir, "cert.pem")
+	s := &site{backend: &backend{replies: map[string]reply{}}, log: &lockedLog{}, ca: certtest.NewCA(t), pool: x509.NewCertPool()}
+	pem, err := os.ReadFile(s.ca.File)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.pool.AppendCertsFromPEM(pem)
+	files := s.ca.Issue(t, "portal", "localhost")
 	cfg := portal.Config{
-		TLSCert: s.caFile, TLSKey: filepath.Join(dir, "key.pem"),
+		TLSCert: files.Cert, TLSKey: files.Key,
 		Listener: listen(t), GRPCListener: listen(t), Ops: ops.Config{Listener: listen(t)},
 	}
-	s.pool = x509.NewCertPool()
-	s.pool.AddCert(writeCert(t, cfg.TLSCert, cfg.TLSKey, 1))
 	conn := s.serve(t)
 	cfg.Catalog.Conn, cfg.Subscription.Conn, cfg.Gateway.Conn = conn, conn, conn
 	for _, c := range change {
@@ -261,42 +258,6 @@ func listen(t *testing.T) net.Listener {
 		t.Fatal(err)
 	}
 	return lis
-}
-
-// writeCert makes a certificate that is its own authority.
-func writeCert(t *testing.T, certFile, keyFile string, serial int64) *x509.Certificate {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(serial), Subject: pkix.Name{CommonName: "portal"},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-		DNSNames: []string{"localhost"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
-		IsCA: true, BasicConstraintsValid: true,
-		KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	keyDER, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for file, block := range map[string]*pem.Block{
-		certFile: {Type: "CERTIFICATE", Bytes: der}, keyFile: {Type: "PRIVATE KEY", Bytes: keyDER},
-	} {
-		if err := os.WriteFile(file, pem.EncodeToMemory(block), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	cert, err := x509.ParseCertificate(der)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return cert
 }
 
 // compact is a JSON text without spaces between its parts.

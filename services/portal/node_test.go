@@ -33,7 +33,7 @@ func TestNodeReferee(t *testing.T) {
 	tokens.install(s.backend)
 	cmd := exec.CommandContext(t.Context(), node, "referee.mjs")
 	cmd.Dir = filepath.Join("testdata", "node")
-	cmd.Env = append(os.Environ(), "NODE_EXTRA_CA_CERTS="+s.caFile, "ISSUER="+s.url, "CLIENT_ID="+tokens.id, "CLIENT_SECRET="+tokens.secret)
+	cmd.Env = append(os.Environ(), "NODE_EXTRA_CA_CERTS="+s.ca.File, "ISSUER="+s.url, "CLIENT_ID="+tokens.id, "CLIENT_SECRET="+tokens.secret)
 	out, err := cmd.CombinedOutput()
 	if err != nil || string(out) != "ok\n" {
 		t.Errorf("oauth4webapi: %v\n%s", err, out)

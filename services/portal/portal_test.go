@@ -22,6 +22,7 @@ import (
 
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
 	identityv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/identity/v1"
+	"github.com/tidegatehq/tidegate/services/kit/certs"
 	"github.com/tidegatehq/tidegate/services/kit/run"
 	"github.com/tidegatehq/tidegate/services/portal"
 )
@@ -257,7 +258,7 @@ func (s *site) getOps(t *testing.T, url string, want int) string {
 // TestCertificateChanges serves the new certificate as soon as it is there.
 func TestCertificateChanges(t *testing.T) {
 	s := start(t)
-	serial := func() int64 {
+	name := func() string {
 		t.Helper()
 		conn, err := (&tls.Dialer{Config: &tls.Config{RootCAs: s.pool}}).DialContext(t.Context(), "tcp", s.config.Listener.Addr().String())
 		if err != nil {
@@ -268,26 +269,26 @@ func TestCertificateChanges(t *testing.T) {
 		if !ok {
 			t.Fatal("the connection is not TLS")
 		}
-		return secure.ConnectionState().PeerCertificates[0].SerialNumber.Int64()
+		return secure.ConnectionState().PeerCertificates[0].DNSNames[0]
 	}
-	if n := serial(); n != 1 {
-		t.Fatalf("serial = %d, want 1", n)
+	if got := name(); got != "portal" {
+		t.Fatalf("the certificate's name = %q, want portal", got)
 	}
-	s.pool.AddCert(writeCert(t, s.config.TLSCert, s.config.TLSKey, 2))
+	s.ca.IssueTo(t, certs.Files{Cert: s.config.TLSCert, Key: s.config.TLSKey}, "renewed", "localhost")
 	later := time.Now().Add(time.Minute)
 	for _, file := range []string{s.config.TLSCert, s.config.TLSKey} {
 		if err := os.Chtimes(file, later, later); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if n := serial(); n != 2 {
-		t.Errorf("serial = %d after the change, want 2", n)
+	if got := name(); got != "renewed" {
+		t.Errorf("the certificate's name = %q after the change, want renewed", got)
 	}
 	if err := os.WriteFile(s.config.TLSCert, []byte("nonsense"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if n := serial(); n != 2 {
-		t.Errorf("serial = %d with a damaged file, want 2", n)
+	if got := name(); got != "renewed" {
+		t.Errorf("the certificate's name = %q with a damaged file, want renewed", got)
 	}
 }
 

@@ -1,6 +1,6 @@
-// Package certs reads TLS certificates, keys and authorities from files and
-// reads them again when they change, so that rotation needs no restart. Making
-// certificates is left to the command line.
+// Package certs makes TLS certificates and the authorities that sign them, and
+// reads them from PEM files: again when these change, so that rotation needs no
+// restart.
 package certs
 
 import (
@@ -18,12 +18,14 @@ import (
 	"google.golang.org/grpc/credentials"
 )
 
-// Files names PEM files. CA is who signs the other side's certificates.
+// Files names PEM files.
 type Files struct {
-	Cert, Key, CA string
+	Cert, Key string
+	// CA has the authorities that sign the other side's certificates.
+	CA string
 }
 
-// Source gives TLS configurations with what is in the files now. It is safe for
+// Source makes TLS configurations that follow its files. It is safe for
 // concurrent use.
 type Source struct {
 	files Files
@@ -33,18 +35,19 @@ type Source struct {
 	stamps [3]stamp
 	cert   *tls.Certificate
 	pool   *x509.CertPool
-	failed error // why they could not be read again
+	failed error // why the files cannot be read again
 }
 
-// stamp tells one content of a file from another.
+// stamp changes when a file does.
 type stamp struct {
 	modified time.Time
 	size     int64
 }
 
 // Open reads the files. Cert and Key go together; either they or CA may be
-// empty. When they have changed and cannot be read again, what was read before
-// stays in use and log, where it is not nil, says why.
+// empty. Every handshake checks whether the files have changed. Files that have
+// and cannot be used leave what was read before in use, and log says why; it
+// may be nil.
 func Open(files Files, log *slog.Logger) (*Source, error) {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
@@ -67,8 +70,11 @@ func (s *Source) current() (*tls.Certificate, *x509.CertPool) {
 		return s.cert, s.pool
 	}
 	err := s.read()
-	if err != nil && (s.failed == nil || s.failed.Error() != err.Error()) {
-		s.log.Warn("TLS files cannot be read again, what they had before stays in use", "error", err)
+	switch {
+	case err == nil:
+		s.log.Info("TLS files read again", "certificate", s.files.Cert, "authority", s.files.CA)
+	case s.failed == nil || s.failed.Error() != err.Error():
+		s.log.Error("TLS files cannot be read again; what they had before stays in use", "error", err)
 	}
 	s.failed = err
 	return s.cert, s.pool
@@ -121,26 +127,28 @@ func (s *Source) stat() ([3]stamp, error) {
 // Server returns the configuration of a server that offers protos by ALPN. With
 // mutual it admits only clients whose certificate CA has signed.
 func (s *Source) Server(mutual bool, protos ...string) *tls.Config {
-	base := &tls.Config{MinVersion: tls.VersionTLS12, NextProtos: protos}
-	if mutual {
-		base.ClientAuth = tls.RequireAndVerifyClientCert
-		// A resumed session would go by the authority of the day that it began.
-		base.SessionTicketsDisabled = true
-	}
-	outer := base.Clone()
-	outer.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) {
-		cert, pool := s.current()
+	cfg := &tls.Config{MinVersion: tls.VersionTLS12, NextProtos: protos}
+	cfg.GetCertificate = func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+		cert, _ := s.current()
 		if cert == nil {
 			return nil, errors.New("the server has no certificate")
 		}
-		inner := base.Clone()
-		inner.Certificates = []tls.Certificate{*cert}
-		if mutual {
-			if pool == nil {
-				return nil, errors.New("the server knows no authority")
-			}
-			inner.ClientCAs = pool
+		return cert, nil
+	}
+	if !mutual {
+		return cfg
+	}
+	cfg.ClientAuth = tls.RequireAndVerifyClientCert
+	// A resumed session would be judged by the authority of when it began.
+	cfg.SessionTicketsDisabled = true
+	outer := cfg.Clone()
+	outer.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) {
+		_, pool := s.current()
+		if pool == nil {
+			return nil, errors.New("the server knows no authority")
 		}
+		inner := cfg.Clone()
+		inner.ClientCAs = pool
 		return inner, nil
 	}
 	return outer

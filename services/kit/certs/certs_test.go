@@ -113,9 +113,15 @@ func TestFilesAreReadAgain(t *testing.T) {
 	}
 	ca.IssueTo(t, files, "new")
 	later(t, files.Cert)
-	if got := names(); got != "new" || log.Len() > 0 {
-		t.Errorf("server is %q, log %q, want new and nothing", got, &log)
+	for range 3 {
+		if got := names(); got != "new" {
+			t.Errorf("server is %q, want new", got)
+		}
 	}
+	if n := strings.Count(log.String(), "\n"); n != 1 || !strings.Contains(log.String(), "level=INFO msg=\"TLS files read again\" certificate="+files.Cert) {
+		t.Errorf("log is %q, want one line that the files were read again", &log)
+	}
+	log.Reset()
 	if err := os.WriteFile(files.Key, []byte("half written"), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -131,6 +137,44 @@ func TestFilesAreReadAgain(t *testing.T) {
 	later(t, files.Cert)
 	if got := names(); got != "newer" {
 		t.Errorf("server is %q, want newer", got)
+	}
+	other := certtest.NewCA(t).Issue(t, "other") // its key is still to come
+	if err := os.Rename(other.Cert, files.Cert); err != nil {
+		t.Fatal(err)
+	}
+	if got := names(); got != "newer" {
+		t.Errorf("with a certificate without its key the server is %q, want newer", got)
+	}
+	if err := os.Remove(files.Cert); err != nil {
+		t.Fatal(err)
+	}
+	if got := names(); got != "newer" {
+		t.Errorf("without its file the server is %q, want newer", got)
+	}
+}
+
+// An authority is replaced as certificates are, for clients and for servers.
+func TestAuthorityIsReadAgain(t *testing.T) {
+	old, new := certtest.NewCA(t), certtest.NewCA(t)
+	server := open(t, old.Issue(t, "catalog")).Server(true)
+	file := old.File
+	client := open(t, old.Issue(t, "gateway"))
+	stranger := new.Issue(t, "gateway")
+	stranger.CA = file
+	if _, _, err := shake(t, server, open(t, stranger).Client()); err == nil {
+		t.Error("a certificate of another authority is admitted")
+	}
+	if err := os.Rename(new.File, file); err != nil {
+		t.Fatal(err)
+	}
+	later(t, file)
+	if _, _, err := shake(t, server, client.Client()); err == nil {
+		t.Error("a certificate of the authority before is admitted, or one trusted")
+	}
+	renewed := new.Issue(t, "catalog")
+	renewed.CA = file
+	if _, _, err := shake(t, open(t, renewed).Server(true), open(t, stranger).Client()); err != nil {
+		t.Errorf("both with the new authority: %v", err)
 	}
 }
 

@@ -367,7 +367,7 @@ func TestOpenRefuses(t *testing.T) {
 		{Config{Addr: "9099", TLSAddr: "host"}, "-ws: \"9099\" is not host:port\n-wss: \"host\" is not host:port"},
 		{Config{Addr: "127.0.0.1:0", CertFile: "x"}, "-tls-cert and -tls-key go together"},
 		{Config{CertFile: "x", Timeout: -1, MaxHandshakes: -1}, "go together\n-ws and -wss are both empty: nobody could connect\n-handshake-timeout: must not be negative\n-max-handshakes: must not be negative"},
-		{Config{TLSAddr: "127.0.0.1:0", CertFile: "none.crt", KeyFile: "none.key"}, "read certificate: stat none.crt"},
+		{Config{TLSAddr: "127.0.0.1:0", CertFile: "none.crt", KeyFile: "none.key"}, "read TLS files: stat none.crt"},
 	} {
 		l, err := Open(tt.cfg, make(catcher), nil, metrics.New(prometheus.NewRegistry()), slog.New(slog.DiscardHandler))
 		if err == nil {

@@ -1,16 +1,7 @@
 // Package certtest makes certificate authorities and certificates for tests.
-// Those of an installation are made by the command line.
 package certtest
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
-	"math/big"
-	"net"
 	"os"
 	"path/filepath"
 	"testing"
@@ -24,21 +15,18 @@ type CA struct {
 	// File is the PEM file of its certificate.
 	File string
 
-	cert *x509.Certificate
-	key  *ecdsa.PrivateKey
+	authority *certs.Authority
 }
 
 // NewCA makes an authority whose file goes away with the test.
 func NewCA(t testing.TB) *CA {
 	t.Helper()
-	key := newKey(t)
-	cert := sign(t, &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "test CA"},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
-	}, nil, key, key)
-	ca := &CA{File: filepath.Join(t.TempDir(), "ca.pem"), cert: cert, key: key}
-	write(t, ca.File, "CERTIFICATE", cert.Raw)
+	authority, pair, err := certs.NewAuthority("test CA", time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	ca := &CA{File: filepath.Join(t.TempDir(), "ca.pem"), authority: authority}
+	write(t, ca.File, pair.Cert)
 	return ca
 }
 
@@ -55,55 +43,18 @@ func (ca *CA) Issue(t testing.TB, names ...string) certs.Files {
 // IssueTo makes a certificate like Issue and writes it over the files.
 func (ca *CA) IssueTo(t testing.TB, files certs.Files, names ...string) {
 	t.Helper()
-	key := newKey(t)
-	serial, err := rand.Int(rand.Reader, big.NewInt(1<<62))
+	leaf := certs.Leaf{Names: append(names, "127.0.0.1", "::1"), Life: time.Hour, Client: true}
+	pair, err := ca.authority.Issue(leaf, time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}
-	cert := sign(t, &x509.Certificate{
-		SerialNumber: serial, DNSNames: names, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1), net.IPv6loopback},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-		KeyUsage:    x509.KeyUsageDigitalSignature,
-		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
-	}, ca.cert, key, ca.key)
-	der, err := x509.MarshalECPrivateKey(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	write(t, files.Cert, "CERTIFICATE", cert.Raw)
-	write(t, files.Key, "EC PRIVATE KEY", der)
+	write(t, files.Cert, pair.Cert)
+	write(t, files.Key, pair.Key)
 }
 
-func newKey(t testing.TB) *ecdsa.PrivateKey {
+func write(t testing.TB, path string, content []byte) {
 	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return key
-}
-
-// sign makes a certificate; without a parent it signs itself.
-func sign(t testing.TB, template, parent *x509.Certificate, key, signer *ecdsa.PrivateKey) *x509.Certificate {
-	t.Helper()
-	if parent == nil {
-		parent = template
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, parent, &key.PublicKey, signer)
-	if err != nil {
-		t.Fatal(err)
-	}
-	cert, err := x509.ParseCertificate(der)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return cert
-}
-
-func write(t testing.TB, path, kind string, der []byte) {
-	t.Helper()
-	text := pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der})
-	if err := os.WriteFile(path, text, 0o600); err != nil {
+	if err := os.WriteFile(path, content, 0o600); err != nil {
 		t.Fatal(err)
 	}
 }

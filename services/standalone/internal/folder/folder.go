@@ -14,7 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/tidegatehq/tidegate/services/kit/pki"
+	"github.com/tidegatehq/tidegate/services/kit/certs"
 	"github.com/tidegatehq/tidegate/services/kit/seal"
 )
 
@@ -163,10 +163,10 @@ func (f *Folder) Certificates(names []string, now time.Time) error {
 	}
 	cert, err1 := f.Read(ServerCert)
 	key, err2 := f.Read(ServerKey)
-	if errors.Join(err1, err2) == nil && authority.Covers(pki.Pair{Cert: cert, Key: key}, names, now.Add(renewBefore)) {
+	if errors.Join(err1, err2) == nil && authority.Covers(certs.Pair{Cert: cert, Key: key}, names, now.Add(renewBefore)) {
 		return nil
 	}
-	pair, err := authority.Issue(pki.Leaf{Names: names, Life: pairLife}, now)
+	pair, err := authority.Issue(certs.Leaf{Names: names, Life: pairLife}, now)
 	if err != nil {
 		return err
 	}
@@ -179,12 +179,12 @@ func (f *Folder) Certificates(names []string, now time.Time) error {
 }
 
 // authority returns the folder's authority.
-func (f *Folder) authority(now time.Time) (*pki.Authority, error) {
+func (f *Folder) authority(now time.Time) (*certs.Authority, error) {
 	cert, err1 := f.Read(CACert)
 	key, err2 := f.Read(CAKey)
 	switch {
 	case err1 == nil && err2 == nil:
-		authority, err := pki.LoadAuthority(pki.Pair{Cert: cert, Key: key})
+		authority, err := certs.LoadAuthority(certs.Pair{Cert: cert, Key: key})
 		if err != nil {
 			return nil, fmt.Errorf("%s and %s: %w", f.Path(CACert), f.Path(CAKey), err)
 		}
@@ -195,7 +195,7 @@ func (f *Folder) authority(now time.Time) (*pki.Authority, error) {
 	default:
 		return nil, fmt.Errorf("read the authority: %w", errors.Join(err1, err2))
 	}
-	authority, pair, err := pki.NewAuthority("Tidegate standalone", now)
+	authority, pair, err := certs.NewAuthority("Tidegate standalone", now)
 	if err != nil {
 		return nil, err
 	}

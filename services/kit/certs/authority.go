@@ -1,6 +1,4 @@
-// Package pki makes a private authority and the certificates that it signs, as
-// PEM files. Reading certificates to serve with them is left to kit/certs.
-package pki
+package certs
 
 import (
 	"crypto/ecdsa"
@@ -37,7 +35,7 @@ type Pair struct {
 // Leaf says what a certificate is for.
 type Leaf struct {
 	// Names are DNS names and IP addresses; the first is the subject. Services
-	// know each other by the first DNS name.
+	// know each other by the first DNS name. At least one is needed.
 	Names []string
 	// Life is how long the certificate is good for.
 	Life time.Duration
@@ -47,12 +45,7 @@ type Leaf struct {
 
 // NewAuthority makes an authority and returns it with its files.
 func NewAuthority(name string, now time.Time) (*Authority, Pair, error) {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		return nil, Pair{}, fmt.Errorf("make the authority's key: %w", err)
-	}
 	template := &x509.Certificate{
-		SerialNumber:          serial(),
 		Subject:               pkix.Name{CommonName: name},
 		NotBefore:             now.Add(-clockSkew),
 		NotAfter:              now.Add(authorityLife),
@@ -61,13 +54,9 @@ func NewAuthority(name string, now time.Time) (*Authority, Pair, error) {
 		IsCA:                  true,
 		MaxPathLenZero:        true,
 	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	pair, err := sign(template, nil)
 	if err != nil {
 		return nil, Pair{}, fmt.Errorf("make the authority: %w", err)
-	}
-	pair, err := encode(der, key)
-	if err != nil {
-		return nil, Pair{}, err
 	}
 	a, err := LoadAuthority(pair)
 	return a, pair, err
@@ -86,41 +75,42 @@ func LoadAuthority(pair Pair) (*Authority, error) {
 	return &Authority{cert: both.Leaf, key: key}, nil
 }
 
-// Issue makes a certificate.
+// Issue makes a certificate, which ends with the authority at the latest.
 func (a *Authority) Issue(leaf Leaf, now time.Time) (Pair, error) {
 	if len(leaf.Names) == 0 {
 		return Pair{}, errors.New("make a certificate: a name is needed")
 	}
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		return Pair{}, fmt.Errorf("make a key for %s: %w", leaf.Names[0], err)
-	}
-	template := &x509.Certificate{
-		SerialNumber: serial(),
-		Subject:      pkix.Name{CommonName: leaf.Names[0]},
-		NotBefore:    now.Add(-clockSkew),
-		NotAfter:     now.Add(leaf.Life),
-		KeyUsage:     x509.KeyUsageDigitalSignature,
-		ExtKeyUsage:  []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
-	}
+	template := leaf.template(now)
 	if template.NotAfter.After(a.cert.NotAfter) {
 		template.NotAfter = a.cert.NotAfter
 	}
-	if leaf.Client {
+	pair, err := sign(template, a)
+	if err != nil {
+		return Pair{}, fmt.Errorf("make a certificate for %s: %w", leaf.Names[0], err)
+	}
+	return pair, nil
+}
+
+func (l Leaf) template(now time.Time) *x509.Certificate {
+	template := &x509.Certificate{
+		Subject:               pkix.Name{CommonName: l.Names[0]},
+		NotBefore:             now.Add(-clockSkew),
+		NotAfter:              now.Add(l.Life),
+		KeyUsage:              x509.KeyUsageDigitalSignature,
+		ExtKeyUsage:           []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+		BasicConstraintsValid: true,
+	}
+	if l.Client {
 		template.ExtKeyUsage = append(template.ExtKeyUsage, x509.ExtKeyUsageClientAuth)
 	}
-	for _, name := range leaf.Names {
+	for _, name := range l.Names {
 		if ip := net.ParseIP(name); ip != nil {
 			template.IPAddresses = append(template.IPAddresses, ip)
 		} else {
 			template.DNSNames = append(template.DNSNames, name)
 		}
 	}
-	der, err := x509.CreateCertificate(rand.Reader, template, a.cert, &key.PublicKey, a.key)
-	if err != nil {
-		return Pair{}, fmt.Errorf("make a certificate for %s: %w", leaf.Names[0], err)
-	}
-	return encode(der, key)
+	return template
 }
 
 // Covers reports whether a certificate is of this authority, good until then,
@@ -138,8 +128,30 @@ func (a *Authority) Covers(pair Pair, names []string, until time.Time) bool {
 	return true
 }
 
-// NotAfter returns when the authority ends.
-func (a *Authority) NotAfter() time.Time { return a.cert.NotAfter }
+// sign makes a key and a certificate for it, signed by an authority, or by
+// itself where by is nil.
+func sign(template *x509.Certificate, by *Authority) (Pair, error) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return Pair{}, err
+	}
+	if by == nil {
+		by = &Authority{cert: template, key: key}
+	}
+	template.SerialNumber = serial()
+	cert, err := x509.CreateCertificate(rand.Reader, template, by.cert, &key.PublicKey, by.key)
+	if err != nil {
+		return Pair{}, err
+	}
+	pkcs8, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		return Pair{}, err
+	}
+	return Pair{
+		Cert: pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert}),
+		Key:  pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8}),
+	}, nil
+}
 
 // serial returns 127 random bits, which is what RFC 5280 leaves of 16 bytes.
 func serial() *big.Int {
@@ -147,15 +159,4 @@ func serial() *big.Int {
 	rand.Read(b)
 	b[0] &= 0x7f
 	return new(big.Int).SetBytes(b)
-}
-
-func encode(der []byte, key *ecdsa.PrivateKey) (Pair, error) {
-	pkcs8, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		return Pair{}, fmt.Errorf("encode a key: %w", err)
-	}
-	return Pair{
-		Cert: pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}),
-		Key:  pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8}),
-	}, nil
 }
