@@ -21,7 +21,6 @@ import (
 	"golang.org/x/sync/errgroup"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
-	"google.golang.org/grpc/health"
 	healthgrpc "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/reflection"
@@ -115,16 +114,15 @@ type Server struct {
 	opts     options
 	users    *grpc.Server
 	internal *grpc.Server
-	health   *health.Server
 	source   *certs.Source
-	stopping context.Context // that of Run
+	stopping chan struct{} // closed when Run's context ends
 	err      error
 }
 
 // New returns a server. Register on its faces, then call Run, which reports what
 // is wrong with cfg or with the registrations.
 func New(cfg Config, log *slog.Logger, auth Auth, opts ...Option) *Server {
-	s := &Server{cfg: cfg, log: log, rules: withOwn(auth.Rules), health: health.NewServer()}
+	s := &Server{cfg: cfg, log: log, rules: withOwnRules(auth.Rules), stopping: make(chan struct{})}
 	for _, o := range opts {
 		o(&s.opts)
 	}
@@ -135,8 +133,8 @@ func New(cfg Config, log *slog.Logger, auth Auth, opts ...Option) *Server {
 	metrics := s.serverMetrics()
 	s.users = grpc.NewServer(append(s.chain(auth.Verifier, metrics, nil), s.usersOptions()...)...)
 	s.internal = grpc.NewServer(append(s.chain(auth.Verifier, metrics, identity.ServiceOf), s.internalTLS()...)...)
-	healthgrpc.RegisterHealthServer(s.users, ownHealth{s.health})
-	healthgrpc.RegisterHealthServer(s.internal, ownHealth{s.health})
+	healthgrpc.RegisterHealthServer(s.users, healthServer{stopping: s.stopping})
+	healthgrpc.RegisterHealthServer(s.internal, healthServer{stopping: s.stopping})
 	var provider reflection.ServiceInfoProvider = s.users
 	if s.opts.reflected != nil {
 		provider = s.opts.reflected
@@ -172,12 +170,11 @@ func (s *Server) Run(ctx context.Context) error {
 		return fmt.Errorf("serve gRPC for services: %w", err)
 	}
 	g, ctx := errgroup.WithContext(ctx)
-	s.stopping = ctx
 	s.serve(ctx, g, s.users, users, "users")
 	s.serve(ctx, g, s.internal, internal, "services")
 	g.Go(func() error {
 		<-ctx.Done()
-		s.health.Shutdown()
+		close(s.stopping)
 		return nil
 	})
 	return g.Wait()
@@ -189,16 +186,16 @@ func (s *Server) serve(ctx context.Context, g *errgroup.Group, srv *grpc.Server,
 		return
 	}
 	s.log.Info("gRPC served", "for", face, "address", lis.Addr().String())
-	conns := newOpening(lis)
+	opening := newOpeningListener(lis)
 	g.Go(func() error {
-		if err := srv.Serve(conns); err != nil && ctx.Err() == nil {
+		if err := srv.Serve(opening); err != nil && ctx.Err() == nil {
 			return fmt.Errorf("serve gRPC for %s: %w", face, err)
 		}
 		return nil
 	})
 	g.Go(func() error {
 		<-ctx.Done()
-		conns.stop()
+		opening.stop()
 		s.stop(srv)
 		return nil
 	})
@@ -242,11 +239,15 @@ func (s *Server) checkRules() error {
 	return fmt.Errorf("methods without a rule: %s", strings.Join(missing, ", "))
 }
 
-// withOwn adds the rules of health and reflection.
-func withOwn(rules identity.Rules) identity.Rules {
+// withOwnRules adds the rules of health and reflection, which are open to all.
+func withOwnRules(rules identity.Rules) identity.Rules {
 	all := identity.Rules{}
 	maps.Copy(all, rules)
-	for _, desc := range own {
+	for _, desc := range []grpc.ServiceDesc{
+		healthgrpc.Health_ServiceDesc,
+		reflectionv1.ServerReflection_ServiceDesc,
+		reflectionv1alpha.ServerReflection_ServiceDesc,
+	} {
 		for _, m := range desc.Methods {
 			all["/"+desc.ServiceName+"/"+m.MethodName] = identity.Rule{Open: true}
 		}
@@ -260,7 +261,7 @@ func withOwn(rules identity.Rules) identity.Rules {
 // chain returns the options that both faces share.
 func (s *Server) chain(v *identity.Verifier, metrics *grpcprom.ServerMetrics, service func(context.Context) string) []grpc.ServerOption {
 	unary := []grpc.UnaryServerInterceptor{logUnary(s.log), fault.Unary(s.log), identity.Unary(v, s.rules, service)}
-	stream := []grpc.StreamServerInterceptor{logStream(s.log), fault.Stream(s.log), identity.Stream(v, s.rules, service), s.endOwn}
+	stream := []grpc.StreamServerInterceptor{logStream(s.log), fault.Stream(s.log), identity.Stream(v, s.rules, service), s.endReflection}
 	if metrics != nil {
 		unary = slices.Insert(unary, 0, metrics.UnaryServerInterceptor())
 		stream = slices.Insert(stream, 0, metrics.StreamServerInterceptor())

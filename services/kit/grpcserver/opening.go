@@ -6,71 +6,71 @@ import (
 	"time"
 )
 
-// opening is a listener that knows the connections that gRPC has not opened yet,
-// for gRPC waits for each of them, as long as openTimeout, before it stops.
-type opening struct {
+// openingListener closes the connections that are still being opened when the
+// server stops. gRPC waits for each of them, up to openTimeout, before it tells
+// anybody that it is stopping; so one connection on which nothing is sent could
+// hold up every stop.
+type openingListener struct {
 	net.Listener
 
 	mu      sync.Mutex
-	conns   map[*openingConn]bool
+	conns   map[*openingConn]struct{}
 	stopped bool
 }
 
-func newOpening(lis net.Listener) *opening {
-	return &opening{Listener: lis, conns: map[*openingConn]bool{}}
+func newOpeningListener(lis net.Listener) *openingListener {
+	return &openingListener{Listener: lis, conns: map[*openingConn]struct{}{}}
 }
 
-// Accept waits for the next connection.
-func (o *opening) Accept() (net.Conn, error) {
-	conn, err := o.Listener.Accept()
+// Accept returns the next connection, which is being opened from now on.
+func (l *openingListener) Accept() (net.Conn, error) {
+	conn, err := l.Listener.Accept()
 	if err != nil {
 		return nil, err
 	}
-	c := &openingConn{Conn: conn, of: o}
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if o.stopped {
+	c := &openingConn{Conn: conn, listener: l}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.stopped {
 		conn.Close()
 	} else {
-		o.conns[c] = true
+		l.conns[c] = struct{}{}
 	}
 	return c, nil
 }
 
-// stop closes the connections that are not open, and those that are still to
-// come.
-func (o *opening) stop() {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	o.stopped = true
-	for c := range o.conns {
+// stop closes the connections that are being opened, and those still to come.
+func (l *openingListener) stop() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.stopped = true
+	for c := range l.conns {
 		c.Conn.Close()
 	}
 }
 
-func (o *opening) forget(c *openingConn) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	delete(o.conns, c)
+func (l *openingListener) forget(c *openingConn) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.conns, c)
 }
 
-// openingConn is a connection of an opening.
 type openingConn struct {
 	net.Conn
-	of *opening
+	listener *openingListener
 }
 
-// SetDeadline is what gRPC calls with a time before it opens a connection and
-// with none afterwards.
+// SetDeadline is called by gRPC with a time before it opens the connection, and
+// with the zero time once it is open.
 func (c *openingConn) SetDeadline(t time.Time) error {
 	if t.IsZero() {
-		c.of.forget(c)
+		c.listener.forget(c)
 	}
 	return c.Conn.SetDeadline(t)
 }
 
 // Close closes the connection.
 func (c *openingConn) Close() error {
-	c.of.forget(c)
+	c.listener.forget(c)
 	return c.Conn.Close()
 }
