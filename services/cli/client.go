@@ -29,6 +29,7 @@ import (
 	oauth2v1 "github.com/tidegatehq/tidegate/gen/go/tidegate/oauth2/v1"
 	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
 	usagev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/usage/v1"
+	"github.com/tidegatehq/tidegate/services/kit/netaddr"
 )
 
 const (
@@ -80,8 +81,8 @@ func (s *shell) dial() (*client, error) {
 	if c.address == "" {
 		c.address = defaultServer
 	}
-	if _, _, err := net.SplitHostPort(c.address); err != nil {
-		return nil, usagef("--server: %q is not host:port", c.address)
+	if err := netaddr.Check(c.address); err != nil {
+		return nil, usagef("--server: %v", err)
 	}
 	if c.ca, c.roots, err = s.roots(known.server(c.address).CA); err != nil {
 		return nil, err

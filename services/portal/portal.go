@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/tidegatehq/tidegate/services/kit/grpcclient"
+	"github.com/tidegatehq/tidegate/services/kit/netaddr"
 	"github.com/tidegatehq/tidegate/services/kit/ops"
 )
 
@@ -72,11 +73,11 @@ func (c *Config) Check() error {
 	p := "-" + c.prefix
 	var wrong []error
 	fail := func(format string, a ...any) { wrong = append(wrong, fmt.Errorf(format, a...)) }
-	if _, _, err := net.SplitHostPort(c.Listen); err != nil && c.Listener == nil {
-		fail("%slisten: %q is not host:port", p, c.Listen)
+	if err := netaddr.Check(c.Listen); err != nil && c.Listener == nil {
+		fail("%slisten: %w", p, err)
 	}
-	if _, _, err := net.SplitHostPort(c.GRPC); err != nil && c.GRPC != "" && c.GRPCListener == nil {
-		fail("%sgrpc: %q is not host:port", p, c.GRPC)
+	if err := netaddr.Check(c.GRPC); err != nil && c.GRPC != "" && c.GRPCListener == nil {
+		fail("%sgrpc: %w", p, err)
 	}
 	switch {
 	case (c.TLSCert == "") != (c.TLSKey == ""):

@@ -22,6 +22,7 @@ import (
 	usagev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/usage/v1"
 	"github.com/tidegatehq/tidegate/services/kit/certs"
 	"github.com/tidegatehq/tidegate/services/kit/grpcserver"
+	"github.com/tidegatehq/tidegate/services/kit/netaddr"
 	"github.com/tidegatehq/tidegate/services/kit/ops"
 	"github.com/tidegatehq/tidegate/services/kit/run"
 	"github.com/tidegatehq/tidegate/services/portal/internal/forward"
@@ -62,7 +63,7 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	}
 	public := newGRPC(cfg, services, source, log, reg)
 	operations := ops.New(cfg.Ops, log, reg, services.ready)
-	lis, err := listen(ctx, cfg.Listener, cfg.Listen)
+	lis, err := netaddr.Listen(ctx, cfg.Listener, cfg.Listen)
 	if err != nil {
 		return fmt.Errorf("serve HTTPS: %w", err)
 	}
@@ -218,11 +219,4 @@ func (s *httpsServer) serve(ctx context.Context, lis net.Listener) error {
 		return fmt.Errorf("serve HTTPS: %w", err)
 	}
 	return nil
-}
-
-func listen(ctx context.Context, given net.Listener, addr string) (net.Listener, error) {
-	if given != nil {
-		return given, nil
-	}
-	return (&net.ListenConfig{}).Listen(ctx, "tcp", addr)
 }

@@ -17,8 +17,8 @@ import (
 	"google.golang.org/protobuf/protoadapt"
 )
 
-// Domain is the domain of every ErrorInfo that Tidegate gives.
-const Domain = "tidegate"
+// domain is that of every ErrorInfo that Tidegate returns.
+const domain = "tidegate"
 
 // Violation says what is wrong with one field of a request.
 type Violation struct {
@@ -135,7 +135,7 @@ func WithReason(err error, reason string, meta ...string) error {
 	if f == nil {
 		return err
 	}
-	info := &errdetails.ErrorInfo{Reason: reason, Domain: Domain}
+	info := &errdetails.ErrorInfo{Reason: reason, Domain: domain}
 	for i := 0; i+1 < len(meta); i += 2 {
 		if info.Metadata == nil {
 			info.Metadata = map[string]string{}
@@ -202,7 +202,7 @@ func Reason(err error) string {
 		return ""
 	}
 	for _, d := range s.Details() {
-		if info, ok := d.(*errdetails.ErrorInfo); ok && info.Domain == Domain {
+		if info, ok := d.(*errdetails.ErrorInfo); ok && info.Domain == domain {
 			return info.Reason
 		}
 	}

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"net"
 	"strings"
 	"time"
 
@@ -16,10 +15,11 @@ import (
 	"google.golang.org/grpc/keepalive"
 
 	"github.com/tidegatehq/tidegate/services/kit/certs"
+	"github.com/tidegatehq/tidegate/services/kit/netaddr"
 )
 
-// MaxMessage is the largest message, in bytes, that a client takes.
-const MaxMessage = 4 << 20
+// maxMessage is the largest message, in bytes, that a client accepts.
+const maxMessage = 4 << 20
 
 // Times of a connection. A service that was away is called again within about a
 // second of its return, however long it was away: gateways hear of revocations
@@ -77,7 +77,7 @@ func (c *Config) Check() error {
 	if c.Cert != "" && c.CA == "" {
 		wrong = append(wrong, fmt.Errorf("%s-cert needs %s-ca", name, name))
 	}
-	if c.Target != "" && c.CA == "" && c.Cert == "" && !loopback(c.Target) {
+	if c.Target != "" && c.CA == "" && c.Cert == "" && !isLoopback(c.Target) {
 		wrong = append(wrong, fmt.Errorf("%s: %s is not on loopback, so %s-ca, %s-cert and %s-key are needed", name, c.Target, name, name, name))
 	}
 	return errors.Join(wrong...)
@@ -103,7 +103,7 @@ func (c *Config) Dial(opts ...grpc.DialOption) (*grpc.ClientConn, error) {
 	}
 	opts = append([]grpc.DialOption{
 		grpc.WithTransportCredentials(creds),
-		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(MaxMessage)),
+		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxMessage)),
 		grpc.WithDefaultServiceConfig(`{"loadBalancingConfig":[{"round_robin":{}}]}`),
 		grpc.WithConnectParams(grpc.ConnectParams{
 			Backoff:           backoff.Config{BaseDelay: minPause, Multiplier: 1.6, Jitter: 0.2, MaxDelay: maxPause},
@@ -128,18 +128,13 @@ func (c *Config) Close(conn *grpc.ClientConn) error {
 	return conn.Close()
 }
 
-// loopback reports whether a target is on this machine only.
-func loopback(target string) bool {
+// isLoopback reports whether a target is on this machine.
+func isLoopback(target string) bool {
 	if strings.HasPrefix(target, "unix:") {
 		return true
 	}
-	if _, after, ok := strings.Cut(target, ":///"); ok {
-		target = after
+	if _, addr, ok := strings.Cut(target, ":///"); ok {
+		target = addr
 	}
-	host, _, err := net.SplitHostPort(target)
-	if err != nil {
-		return false
-	}
-	ip := net.ParseIP(host)
-	return host == "localhost" || ip != nil && ip.IsLoopback()
+	return netaddr.IsLoopback(target)
 }

@@ -25,7 +25,7 @@ func TestUsersAreBounded(t *testing.T) {
 	users, user := memory(t, "")
 	internal, service := memory(t, "gateway")
 	start(t, grpcserver.Config{Listener: users, InternalListener: internal}, &routes{})
-	large := &backplanev1.GetRouteRequest{Name: strings.Repeat("x", grpcserver.MaxRequest)}
+	large := &backplanev1.GetRouteRequest{Name: strings.Repeat("x", 1<<20)}
 	if _, err := backplanev1.NewRouteServiceClient(user).GetRoute(t.Context(), large); status.Code(err) != codes.ResourceExhausted {
 		t.Errorf("1 MiB from a user: %v, want RESOURCE_EXHAUSTED", err)
 	}

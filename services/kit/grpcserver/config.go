@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"net"
 	"time"
+
+	"github.com/tidegatehq/tidegate/services/kit/netaddr"
 )
 
 // defaultDrain is how long calls may go on after a stop where Config does not
@@ -68,30 +70,18 @@ func (c *Config) Check() error {
 		fail("%sgrpc-drain: must not be negative", p)
 	}
 	if c.Listener == nil && c.Addr != "" {
-		local, err := loopback(c.Addr)
-		if err != nil {
+		if err := netaddr.Check(c.Addr); err != nil {
 			fail("%sgrpc: %w", p, err)
-		} else if !local && c.TLSCert == "" && !c.Plaintext {
+		} else if !netaddr.IsLoopback(c.Addr) && c.TLSCert == "" && !c.Plaintext {
 			fail("%sgrpc: %s is not on loopback: give %sgrpc-cert and %sgrpc-key, or %sgrpc-plaintext", p, c.Addr, p, p, p)
 		}
 	}
 	if c.InternalListener == nil && c.InternalAddr != "" {
-		local, err := loopback(c.InternalAddr)
-		if err != nil {
+		if err := netaddr.Check(c.InternalAddr); err != nil {
 			fail("%sgrpc-internal: %w", p, err)
-		} else if !local && c.TLSClientCA == "" {
+		} else if !netaddr.IsLoopback(c.InternalAddr) && c.TLSClientCA == "" {
 			fail("%sgrpc-internal: %s is not on loopback: give %sgrpc-client-ca, %sgrpc-cert and %sgrpc-key", p, c.InternalAddr, p, p, p)
 		}
 	}
 	return errors.Join(wrong...)
-}
-
-// loopback reports whether an address is reached from this machine only.
-func loopback(addr string) (bool, error) {
-	host, _, err := net.SplitHostPort(addr)
-	if err != nil {
-		return false, fmt.Errorf("%q is not host:port", addr)
-	}
-	ip := net.ParseIP(host)
-	return host == "localhost" || ip != nil && ip.IsLoopback(), nil
 }

@@ -30,13 +30,14 @@ import (
 	"github.com/tidegatehq/tidegate/services/kit/certs"
 	"github.com/tidegatehq/tidegate/services/kit/fault"
 	"github.com/tidegatehq/tidegate/services/kit/identity"
+	"github.com/tidegatehq/tidegate/services/kit/netaddr"
 )
 
-// MaxMessage is the largest message, in bytes, that a server sends, or takes from
-// a service; MaxRequest is the largest that it takes from users.
+// maxMessage is the largest message, in bytes, that a server sends, or accepts
+// from a service; maxRequest is the largest that it accepts from users.
 const (
-	MaxMessage = 4 << 20
-	MaxRequest = 1 << 20
+	maxMessage = 4 << 20
+	maxRequest = 1 << 20
 )
 
 // Bounds of what a connection may cost.
@@ -158,11 +159,11 @@ func (s *Server) Run(ctx context.Context) error {
 	if err := errors.Join(s.err, s.checkRules()); err != nil {
 		return fmt.Errorf("serve gRPC: %w", err)
 	}
-	users, err := listen(ctx, s.cfg.Listener, s.cfg.Addr)
+	users, err := netaddr.Listen(ctx, s.cfg.Listener, s.cfg.Addr)
 	if err != nil {
 		return fmt.Errorf("serve gRPC for users: %w", err)
 	}
-	internal, err := listen(ctx, s.cfg.InternalListener, s.cfg.InternalAddr)
+	internal, err := netaddr.Listen(ctx, s.cfg.InternalListener, s.cfg.InternalAddr)
 	if err != nil {
 		if users != nil {
 			users.Close()
@@ -210,13 +211,6 @@ func (s *Server) stop(srv *grpc.Server) {
 	forced := time.AfterFunc(drain, srv.Stop)
 	defer forced.Stop()
 	srv.GracefulStop()
-}
-
-func listen(ctx context.Context, given net.Listener, addr string) (net.Listener, error) {
-	if given != nil || addr == "" {
-		return given, nil
-	}
-	return (&net.ListenConfig{}).Listen(ctx, "tcp", addr)
 }
 
 // checkRules reports the methods that are registered without a rule.
@@ -269,8 +263,8 @@ func (s *Server) chain(v *identity.Verifier, metrics *grpcprom.ServerMetrics, se
 	return []grpc.ServerOption{
 		grpc.ChainUnaryInterceptor(append(unary, s.opts.unary...)...),
 		grpc.ChainStreamInterceptor(append(stream, s.opts.stream...)...),
-		grpc.MaxRecvMsgSize(MaxMessage),
-		grpc.MaxSendMsgSize(MaxMessage),
+		grpc.MaxRecvMsgSize(maxMessage),
+		grpc.MaxSendMsgSize(maxMessage),
 		grpc.MaxHeaderListSize(maxHeader),
 		grpc.ConnectionTimeout(openTimeout),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: pingFloor, PermitWithoutStream: true}),
@@ -300,7 +294,7 @@ func (s *Server) serverMetrics() *grpcprom.ServerMetrics {
 // usersOptions are those of the users' face alone; anybody may connect to it.
 func (s *Server) usersOptions() []grpc.ServerOption {
 	opts := append([]grpc.ServerOption{
-		grpc.MaxRecvMsgSize(MaxRequest),
+		grpc.MaxRecvMsgSize(maxRequest),
 		grpc.MaxConcurrentStreams(maxStreams),
 		grpc.KeepaliveParams(keepalive.ServerParameters{
 			MaxConnectionIdle: usersIdle, MaxConnectionAge: usersAge, MaxConnectionAgeGrace: usersGrace,

@@ -7,9 +7,3 @@ import "github.com/google/uuid"
 // New returns a new id: a UUIDv7 in lower case, so that ids sort by the time
 // they were made.
 func New() string { return uuid.Must(uuid.NewV7()).String() }
-
-// Valid reports whether s has the form of an id.
-func Valid(s string) bool {
-	u, err := uuid.Parse(s)
-	return err == nil && u.String() == s
-}

@@ -72,8 +72,8 @@ func From(ctx context.Context) Caller {
 	return c
 }
 
-// With returns a context of a call by c.
-func With(ctx context.Context, c Caller) context.Context {
+// with returns the context of a call by c.
+func with(ctx context.Context, c Caller) context.Context {
 	return context.WithValue(ctx, callerKey{}, c)
 }
 

@@ -70,7 +70,7 @@ func admit(ctx context.Context, v *Verifier, rules Rules, service func(context.C
 		c.Service = service(ctx)
 	}
 	if rule.Open {
-		return With(ctx, c), nil
+		return with(ctx, c), nil
 	}
 	token, err := bearer(ctx)
 	if err != nil {
@@ -84,7 +84,7 @@ func admit(ctx context.Context, v *Verifier, rules Rules, service func(context.C
 	if err := rule.judge(c); err != nil {
 		return nil, err
 	}
-	return With(ctx, c), nil
+	return with(ctx, c), nil
 }
 
 // judge returns why the rule refuses a caller, or nil.

@@ -16,6 +16,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/tidegatehq/tidegate/services/kit/netaddr"
 )
 
 // Config says where operators' endpoints are served.
@@ -40,8 +42,8 @@ func (c *Config) Check() error {
 	if c.Addr == "" || c.Listener != nil {
 		return nil
 	}
-	if _, _, err := net.SplitHostPort(c.Addr); err != nil {
-		return fmt.Errorf("-%sops: %q is not host:port", c.prefix, c.Addr)
+	if err := netaddr.Check(c.Addr); err != nil {
+		return fmt.Errorf("-%sops: %w", c.prefix, err)
 	}
 	return nil
 }
@@ -101,17 +103,13 @@ func (s *Server) readyz(w http.ResponseWriter, _ *http.Request) {
 
 // Run serves until ctx ends; without an address it only waits for that.
 func (s *Server) Run(ctx context.Context) error {
-	lis := s.cfg.Listener
+	lis, err := netaddr.Listen(ctx, s.cfg.Listener, s.cfg.Addr)
+	if err != nil {
+		return fmt.Errorf("serve operations: %w", err)
+	}
 	if lis == nil {
-		if s.cfg.Addr == "" {
-			<-ctx.Done()
-			return nil
-		}
-		var err error
-		lis, err = (&net.ListenConfig{}).Listen(ctx, "tcp", s.cfg.Addr)
-		if err != nil {
-			return fmt.Errorf("serve operations: %w", err)
-		}
+		<-ctx.Done()
+		return nil
 	}
 	srv := &http.Server{
 		Handler:           s.Handler(),
@@ -127,7 +125,7 @@ func (s *Server) Run(ctx context.Context) error {
 		return fmt.Errorf("serve operations: %w", err)
 	case <-ctx.Done():
 	}
-	err := srv.Close()
+	err = srv.Close()
 	if served := <-done; !errors.Is(served, http.ErrServerClosed) {
 		err = errors.Join(err, served)
 	}

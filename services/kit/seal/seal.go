@@ -10,7 +10,6 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"os"
@@ -121,10 +120,6 @@ func New() *Key {
 	rand.Read(key[:])
 	return &Key{keys: []one{newOne(key)}}
 }
-
-// ID returns the id of the key that seals: the first 8 hexadecimal digits of its
-// SHA-256.
-func (k *Key) ID() string { return hex.EncodeToString(k.keys[0].id[:]) }
 
 // Seal encrypts plain. Only Open with the same context returns it; context says
 // what the bytes are, for example "signing-key/" and its id.

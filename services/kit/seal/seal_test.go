@@ -24,8 +24,8 @@ func TestSealAndOpen(t *testing.T) {
 		t.Errorf("mode = %v, %v, want 0600", info.Mode(), err)
 	}
 	loaded, err := seal.Load(path)
-	if err != nil || loaded.ID() != made.ID() || len(made.ID()) != 8 {
-		t.Fatalf("Load = %v, %v, want key %v", loaded.ID(), err, made.ID())
+	if err != nil {
+		t.Fatal(err)
 	}
 	for _, plain := range [][]byte{nil, []byte("x"), bytes.Repeat([]byte("long "), 1000)} {
 		sealed := made.Seal(plain, []byte("signing-key/1"))
@@ -140,7 +140,10 @@ func TestCreateKeepsWhatThereIs(t *testing.T) {
 		t.Errorf("Create over a file = %v, want %v", err, fs.ErrExist)
 	}
 	second, err := seal.Load(path)
-	if err != nil || first.ID() != second.ID() {
-		t.Errorf("Load afterwards = %v, want the key that was made", err)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := second.Open(first.Seal([]byte("x"), nil), nil); err != nil {
+		t.Errorf("Open with the key that is in the file = %v, want that it is the first", err)
 	}
 }

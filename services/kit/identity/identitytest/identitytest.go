@@ -22,8 +22,8 @@ import (
 	"github.com/tidegatehq/tidegate/services/kit/identity"
 )
 
-// Issuer is who issues the tokens of every Signer.
-const Issuer = "https://issuer.test"
+// issuer is who issues the tokens of every Signer.
+const issuer = "https://issuer.test"
 
 // Signer signs tokens with a key of its own, and serves it as OAuth2Service does
 // (GetSigningKeys alone).
@@ -53,7 +53,7 @@ func New(t testing.TB) *Signer {
 
 // Verifier returns a verifier of the signer's tokens.
 func (s *Signer) Verifier() *identity.Verifier {
-	set := identity.KeySet{Issuer: Issuer, Keys: map[string]*ecdsa.PublicKey{s.kid: &s.key.PublicKey}}
+	set := identity.KeySet{Issuer: issuer, Keys: map[string]*ecdsa.PublicKey{s.kid: &s.key.PublicKey}}
 	return identity.NewVerifier(identity.NewKeys(func(context.Context) (identity.KeySet, error) { return set, nil }, time.Now), time.Now)
 }
 
@@ -63,9 +63,9 @@ func (s *Signer) Token(id string, roles ...string) string {
 	now := time.Now()
 	return s.Sign(identity.UserType, identity.UserClaims{
 		Claims: jwt.Claims{
-			Issuer:   Issuer,
+			Issuer:   issuer,
 			Subject:  "users/" + id,
-			Audience: jwt.Audience{identity.ControlAudience(Issuer)},
+			Audience: jwt.Audience{identity.ControlAudience(issuer)},
 			IssuedAt: jwt.NewNumericDate(now),
 			Expiry:   jwt.NewNumericDate(now.Add(15 * time.Minute)),
 			ID:       rand.Text(),
@@ -99,7 +99,7 @@ func (s *Signer) GetSigningKeys(context.Context, *oauth2v1.GetSigningKeysRequest
 	}
 	const size = 32
 	return &oauth2v1.SigningKeys{
-		Issuer: Issuer,
+		Issuer: issuer,
 		Keys:   []*oauth2v1.SigningKey{{Kid: s.kid, X: point[1 : 1+size], Y: point[1+size:]}},
 	}, nil
 }

@@ -62,7 +62,7 @@ func (h *Handler) refuse(w http.ResponseWriter, req *http.Request, err error) {
 		w.Header().Set("WWW-Authenticate", `Basic realm="tidegate", charset="UTF-8"`)
 	}
 	w.Header().Set("Content-Type", "application/json")
-	h.write(w, r.status, errorBody{Error: r.code, Description: printable(r.description)})
+	h.write(w, r.status, errorBody{Error: r.code, Description: errorDescription(r.description)})
 }
 
 // fromStatus turns the status of OAuth2Service into a refusal: its reason is the
@@ -90,8 +90,9 @@ func fromStatus(err error) *refusal {
 	return &refusal{http.StatusInternalServerError, serverError, "internal error"}
 }
 
-// printable is a text with the characters that an error_description may have.
-func printable(s string) string {
+// errorDescription replaces the characters that an error_description may not
+// have (RFC 6749 section 5.2).
+func errorDescription(s string) string {
 	return strings.Map(func(c rune) rune {
 		switch {
 		case c == '"' || c == '\\':

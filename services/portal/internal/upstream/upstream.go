@@ -27,7 +27,7 @@ func TraceHeaders() []string { return []string{"traceparent", "tracestate"} }
 func WithTrace(ctx context.Context, h http.Header) context.Context {
 	for _, name := range TraceHeaders() {
 		for _, v := range h.Values(name) {
-			if printable(v) {
+			if isMetadata(v) {
 				ctx = metadata.AppendToOutgoingContext(ctx, name, v)
 			}
 		}
@@ -35,8 +35,8 @@ func WithTrace(ctx context.Context, h http.Header) context.Context {
 	return ctx
 }
 
-// printable reports whether gRPC takes a value as metadata.
-func printable(s string) bool {
+// isMetadata reports whether gRPC takes a value as metadata.
+func isMetadata(s string) bool {
 	for i := range len(s) {
 		if s[i] < 0x20 || s[i] > 0x7e {
 			return false

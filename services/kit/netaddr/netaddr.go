@@ -1,0 +1,37 @@
+// Package netaddr checks addresses of the form host:port, and listens on them.
+package netaddr
+
+import (
+	"context"
+	"fmt"
+	"net"
+)
+
+// Check reports why addr is not host:port, or nil. The host may be empty, which
+// is every interface.
+func Check(addr string) error {
+	if _, _, err := net.SplitHostPort(addr); err != nil {
+		return fmt.Errorf("%q is not host:port", addr)
+	}
+	return nil
+}
+
+// IsLoopback reports whether only this machine reaches addr. The only name for
+// which that holds is localhost.
+func IsLoopback(addr string) bool {
+	host, _, err := net.SplitHostPort(addr)
+	if err != nil {
+		return false
+	}
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
+}
+
+// Listen returns given, or a TCP listener on addr where given is nil, or nil
+// where addr is empty too.
+func Listen(ctx context.Context, given net.Listener, addr string) (net.Listener, error) {
+	if given != nil || addr == "" {
+		return given, nil
+	}
+	return (&net.ListenConfig{}).Listen(ctx, "tcp", addr)
+}

@@ -1,0 +1,50 @@
+package netaddr_test
+
+import (
+	"testing"
+
+	"github.com/tidegatehq/tidegate/services/kit/netaddr"
+)
+
+func TestCheck(t *testing.T) {
+	for addr, want := range map[string]string{
+		"127.0.0.1:9091": "", ":0": "", "[::1]:80": "", "example.com:https": "",
+		"": `"" is not host:port`, "9091": `"9091" is not host:port`, "localhost": `"localhost" is not host:port`, "::1:80": `"::1:80" is not host:port`,
+	} {
+		got := ""
+		if err := netaddr.Check(addr); err != nil {
+			got = err.Error()
+		}
+		if got != want {
+			t.Errorf("Check(%q) = %q, want %q", addr, got, want)
+		}
+	}
+}
+
+func TestIsLoopback(t *testing.T) {
+	for addr, want := range map[string]bool{
+		"localhost:1": true, "127.0.0.1:1": true, "127.9.9.9:1": true, "[::1]:1": true,
+		":1": false, "0.0.0.0:1": false, "[::]:1": false, "10.0.0.1:1": false, "localhost.example.com:1": false, "localhost": false, "": false,
+	} {
+		if got := netaddr.IsLoopback(addr); got != want {
+			t.Errorf("IsLoopback(%q) = %v, want %v", addr, got, want)
+		}
+	}
+}
+
+func TestListen(t *testing.T) {
+	if lis, err := netaddr.Listen(t.Context(), nil, ""); lis != nil || err != nil {
+		t.Errorf("Listen on nothing = %v, %v, want nil", lis, err)
+	}
+	lis, err := netaddr.Listen(t.Context(), nil, "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer lis.Close()
+	if same, err := netaddr.Listen(t.Context(), lis, "x"); same != lis || err != nil {
+		t.Errorf("Listen with a listener = %v, %v, want the same", same, err)
+	}
+	if _, err := netaddr.Listen(t.Context(), nil, lis.Addr().String()); err == nil {
+		t.Error("Listen on a taken address = nil error, want one")
+	}
+}
