@@ -15,10 +15,10 @@ import (
 	"time"
 )
 
-// authorityLife is how long an authority is good for.
+// authorityLife is how long an authority is valid.
 const authorityLife = 10 * 365 * 24 * time.Hour
 
-// clockSkew is how far the clock of a peer may be behind ours.
+// clockSkew is how far another machine's clock may be behind this one's.
 const clockSkew = time.Hour
 
 // Authority signs certificates.
@@ -37,13 +37,13 @@ type Leaf struct {
 	// Names are DNS names and IP addresses; the first is the subject. Services
 	// know each other by the first DNS name. At least one is needed.
 	Names []string
-	// Life is how long the certificate is good for.
+	// Life is how long the certificate is valid.
 	Life time.Duration
-	// Client says that it identifies a caller too.
+	// Client allows the certificate to identify a client too.
 	Client bool
 }
 
-// NewAuthority makes an authority and returns it with its files.
+// NewAuthority makes an authority, and returns it with the pair to store.
 func NewAuthority(name string, now time.Time) (*Authority, Pair, error) {
 	template := &x509.Certificate{
 		Subject:               pkix.Name{CommonName: name},
@@ -62,7 +62,7 @@ func NewAuthority(name string, now time.Time) (*Authority, Pair, error) {
 	return a, pair, err
 }
 
-// LoadAuthority reads an authority that NewAuthority made.
+// LoadAuthority returns the authority of a pair that NewAuthority made.
 func LoadAuthority(pair Pair) (*Authority, error) {
 	both, err := tls.X509KeyPair(pair.Cert, pair.Key)
 	if err != nil {
@@ -75,7 +75,7 @@ func LoadAuthority(pair Pair) (*Authority, error) {
 	return &Authority{cert: both.Leaf, key: key}, nil
 }
 
-// Issue makes a certificate, which ends with the authority at the latest.
+// Issue makes a certificate. It expires no later than the authority.
 func (a *Authority) Issue(leaf Leaf, now time.Time) (Pair, error) {
 	if len(leaf.Names) == 0 {
 		return Pair{}, errors.New("make a certificate: a name is needed")
@@ -113,8 +113,8 @@ func (l Leaf) template(now time.Time) *x509.Certificate {
 	return template
 }
 
-// Covers reports whether a certificate is of this authority, good until then,
-// and for each of the names.
+// Covers reports whether the authority has issued the certificate, and whether it
+// is valid for every name and until then.
 func (a *Authority) Covers(pair Pair, names []string, until time.Time) bool {
 	both, err := tls.X509KeyPair(pair.Cert, pair.Key)
 	if err != nil || until.After(both.Leaf.NotAfter) || both.Leaf.CheckSignatureFrom(a.cert) != nil {
@@ -153,7 +153,8 @@ func sign(template *x509.Certificate, by *Authority) (Pair, error) {
 	}, nil
 }
 
-// serial returns 127 random bits, which is what RFC 5280 leaves of 16 bytes.
+// serial returns 127 random bits: 16 bytes, positive as RFC 5280 section 4.1.2.2
+// requires.
 func serial() *big.Int {
 	b := make([]byte, 16)
 	rand.Read(b)

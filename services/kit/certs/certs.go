@@ -62,7 +62,7 @@ func Open(files Files, log *slog.Logger) (*Source, error) {
 	return s, nil
 }
 
-// current returns what is in the files now, or was when they were last good.
+// current returns what the files have now, or had when they could last be used.
 func (s *Source) current() (*tls.Certificate, *x509.CertPool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -80,7 +80,7 @@ func (s *Source) current() (*tls.Certificate, *x509.CertPool) {
 	return s.cert, s.pool
 }
 
-// read replaces all that was read, or nothing.
+// read replaces everything that was read before, or nothing.
 func (s *Source) read() error {
 	stamps, err := s.stat()
 	if err != nil {
@@ -124,8 +124,8 @@ func (s *Source) stat() ([3]stamp, error) {
 	return stamps, nil
 }
 
-// Server returns the configuration of a server that offers protos by ALPN. With
-// mutual it admits only clients whose certificate CA has signed.
+// Server returns the configuration of a server that offers protos in ALPN. If
+// mutual is set, it admits only clients with a certificate that CA has signed.
 func (s *Source) Server(mutual bool, protos ...string) *tls.Config {
 	cfg := &tls.Config{MinVersion: tls.VersionTLS12, NextProtos: protos}
 	cfg.GetCertificate = func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
@@ -139,7 +139,7 @@ func (s *Source) Server(mutual bool, protos ...string) *tls.Config {
 		return cfg
 	}
 	cfg.ClientAuth = tls.RequireAndVerifyClientCert
-	// A resumed session would be judged by the authority of when it began.
+	// A resumed session would not be checked against the current authority.
 	cfg.SessionTicketsDisabled = true
 	outer := cfg.Clone()
 	outer.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) {
@@ -154,8 +154,9 @@ func (s *Source) Server(mutual bool, protos ...string) *tls.Config {
 	return outer
 }
 
-// Client returns the configuration of a client as the files are now: it trusts
-// CA, or the system where there is none, and shows the certificate.
+// Client returns the configuration of a client that trusts CA, or the system's
+// authorities if there is none, and presents the certificate. It does not follow
+// the files; see ClientCredentials.
 func (s *Source) Client() *tls.Config {
 	cert, pool := s.current()
 	cfg := &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: pool}
@@ -165,18 +166,18 @@ func (s *Source) Client() *tls.Config {
 	return cfg
 }
 
-// ClientCredentials returns gRPC credentials of a client that follow the files.
+// ClientCredentials returns a client's gRPC credentials, which follow the files.
 func (s *Source) ClientCredentials() credentials.TransportCredentials {
 	return &clientCredentials{TransportCredentials: credentials.NewTLS(s.Client()), source: s}
 }
 
-// clientCredentials makes each handshake with what is in the files then.
+// clientCredentials reads the files at each handshake.
 type clientCredentials struct {
 	credentials.TransportCredentials
 	source *Source
 }
 
-// ClientHandshake does the handshake of one connection.
+// ClientHandshake performs the handshake of a connection.
 func (c *clientCredentials) ClientHandshake(ctx context.Context, authority string, conn net.Conn) (net.Conn, credentials.AuthInfo, error) {
 	return credentials.NewTLS(c.source.Client()).ClientHandshake(ctx, authority, conn)
 }

@@ -1,8 +1,8 @@
-// Package fault gives errors a kind that callers may see. A function that
-// knows why something failed returns a fault; the interceptors of this package
-// turn it into a gRPC status with details. Every other error is "internal
-// error" outside and complete in the log. What a fault means to a user (an
-// HTTP status, an exit code) is left to those who show it.
+// Package fault is for errors that callers may see. A function that knows why
+// something failed returns a fault, and the interceptors of this package turn it
+// into a gRPC status with details. Callers see any other error as "internal
+// error"; the log has all of it. What a fault becomes for a user, an HTTP status
+// or an exit code, is decided where it is shown.
 package fault
 
 import (
@@ -24,7 +24,7 @@ const domain = "tidegate"
 type Violation struct {
 	// Field is the path of the field, for example "version.endpoints[0].url".
 	Field string
-	// Message says what is right, for example "must be a ws:// or wss:// URL".
+	// Message says what would be right, for example "must be a ws:// or wss:// URL".
 	Message string
 }
 
@@ -36,7 +36,7 @@ type fault struct {
 	cause   error
 }
 
-// Error returns the message, and the cause where there is one: it is for the log.
+// Error returns the message and, for the log, the cause.
 func (f *fault) Error() string {
 	if f.cause != nil {
 		return f.message + ": " + f.cause.Error()
@@ -44,7 +44,7 @@ func (f *fault) Error() string {
 	return f.message
 }
 
-// Unwrap returns what the fault was made of.
+// Unwrap returns the cause, or nil.
 func (f *fault) Unwrap() error { return f.cause }
 
 // GRPCStatus returns what the caller sees.
@@ -61,12 +61,11 @@ func (f *fault) GRPCStatus() *status.Status {
 }
 
 func newf(code codes.Code, format string, a []any) *fault {
-	f := &fault{code: code, message: fmt.Sprintf(format, a...)}
-	return f
+	return &fault{code: code, message: fmt.Sprintf(format, a...)}
 }
 
-// NotFound says that a thing does not exist or may not be seen by the caller.
-// The format names the thing; " not found" is added where it is not said.
+// NotFound says that a thing does not exist, or that the caller may not see it.
+// The format names the thing; " not found" is appended where it is missing.
 func NotFound(format string, a ...any) error {
 	f := newf(codes.NotFound, format, a)
 	if !strings.HasSuffix(f.message, "not found") {
@@ -75,25 +74,25 @@ func NotFound(format string, a ...any) error {
 	return f
 }
 
-// AlreadyExists says that a unique value is taken.
+// AlreadyExists says that a value that must be unique is taken.
 func AlreadyExists(format string, a ...any) error { return newf(codes.AlreadyExists, format, a) }
 
-// Denied says that the caller is known and lacks the right.
+// Denied says that the caller is known but not permitted.
 func Denied(format string, a ...any) error { return newf(codes.PermissionDenied, format, a) }
 
-// Unauthenticated says that the caller has to say who it is.
+// Unauthenticated says that the caller must authenticate first.
 func Unauthenticated(format string, a ...any) error { return newf(codes.Unauthenticated, format, a) }
 
-// Precondition says that the state of the thing does not allow the action.
+// Precondition says that the thing is in the wrong state for the action.
 func Precondition(format string, a ...any) error { return newf(codes.FailedPrecondition, format, a) }
 
-// Aborted says that somebody else was first: a stale etag.
+// Aborted says that somebody else changed the thing first, as a stale etag shows.
 func Aborted(format string, a ...any) error { return newf(codes.Aborted, format, a) }
 
-// Exhausted says that a limit is reached.
+// Exhausted says that a limit has been reached.
 func Exhausted(format string, a ...any) error { return newf(codes.ResourceExhausted, format, a) }
 
-// Unavailable says that asking again later may work.
+// Unavailable says that the same call may succeed later.
 func Unavailable(format string, a ...any) error { return newf(codes.Unavailable, format, a) }
 
 // Unimplemented says that there is no such method.
@@ -104,8 +103,8 @@ func Invalid(field, format string, a ...any) error {
 	return InvalidAll(Violation{Field: field, Message: fmt.Sprintf(format, a...)})
 }
 
-// InvalidAll says what is wrong with several fields at once; nil when there is
-// no violation.
+// InvalidAll says what is wrong with several fields at once. Without violations
+// it returns nil.
 func InvalidAll(violations ...Violation) error {
 	if len(violations) == 0 {
 		return nil
@@ -128,8 +127,9 @@ func InvalidAll(violations ...Violation) error {
 	}
 }
 
-// WithReason adds a google.rpc.ErrorInfo to a fault: reason is UPPER_SNAKE, meta
-// are keys and values in turn. An error that is no fault is returned as it is.
+// WithReason adds a google.rpc.ErrorInfo to a fault. The reason is in
+// UPPER_SNAKE_CASE, and meta alternates keys and values. An error that is not a
+// fault is returned unchanged.
 func WithReason(err error, reason string, meta ...string) error {
 	f := find(err)
 	if f == nil {
@@ -146,9 +146,8 @@ func WithReason(err error, reason string, meta ...string) error {
 	return &fault{code: f.code, message: f.message, details: details, cause: f.cause}
 }
 
-// Wrap gives a fault the error that it comes from. The cause is for the log
-// and for errors.Is; callers never see it. An error that is no fault is
-// returned as it is.
+// Wrap gives a fault its cause, for the log and for errors.Is; callers never see
+// it. An error that is not a fault is returned unchanged.
 func Wrap(err, cause error) error {
 	f := find(err)
 	if f == nil {
@@ -159,9 +158,9 @@ func Wrap(err, cause error) error {
 	return &with
 }
 
-// Forward gives a status that was received from another service its own kind:
-// code, message and details reach the caller as they came. Only for a handler
-// that forwards a call; elsewhere a received status is an ordinary error.
+// Forward lets a status from another service reach the caller as it came: code,
+// message and details. It is only for handlers that forward a call; anywhere else
+// a received status is an ordinary error.
 func Forward(err error) error {
 	if err == nil || find(err) != nil {
 		return err
@@ -173,16 +172,16 @@ func Forward(err error) error {
 	return &forwarded{status: s}
 }
 
-// forwarded is a status of another service on its way to the caller.
+// forwarded is another service's status on its way to the caller.
 type forwarded struct{ status *status.Status }
 
 // Error returns the text of the status.
 func (f *forwarded) Error() string { return f.status.Err().Error() }
 
-// GRPCStatus returns the status as it came.
+// GRPCStatus returns the status.
 func (f *forwarded) GRPCStatus() *status.Status { return f.status }
 
-// Is reports whether err is a fault or a received status of this kind.
+// Is reports whether err is a fault or a received status with this code.
 func Is(err error, c codes.Code) bool {
 	if err == nil {
 		return false
@@ -194,8 +193,8 @@ func Is(err error, c codes.Code) bool {
 	return ok && s.Code() == c
 }
 
-// Reason returns the reason of an error's first ErrorInfo of this domain, or
-// "". It reads faults and received statuses alike.
+// Reason returns the reason that WithReason gave, or "". It works for faults and
+// for received statuses.
 func Reason(err error) string {
 	s, ok := status.FromError(err)
 	if !ok {

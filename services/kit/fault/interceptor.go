@@ -14,7 +14,7 @@ import (
 )
 
 // Unary turns what a handler returns into a status, and a panic into "internal
-// error". It stands first in the chain.
+// error". It must come first in the chain, so that it sees what all others return.
 func Unary(log *slog.Logger) grpc.UnaryServerInterceptor {
 	return func(ctx context.Context, req any, info *grpc.UnaryServerInfo, next grpc.UnaryHandler) (resp any, err error) {
 		err = guard(ctx, log, info.FullMethod, func() error {
@@ -37,7 +37,7 @@ func Stream(log *slog.Logger) grpc.StreamServerInterceptor {
 	}
 }
 
-// guard runs a handler and gives its error a status.
+// guard runs a handler and turns its error, or its panic, into a status.
 func guard(ctx context.Context, log *slog.Logger, method string, handle func() error) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -50,7 +50,7 @@ func guard(ctx context.Context, log *slog.Logger, method string, handle func() e
 
 const internal = "internal error"
 
-// outside is the error as callers may see it.
+// outside returns err as the caller may see it, and logs what is left out.
 func outside(ctx context.Context, log *slog.Logger, method string, err error) error {
 	if err == nil {
 		return nil
@@ -71,8 +71,8 @@ func outside(ctx context.Context, log *slog.Logger, method string, err error) er
 	return status.Error(codes.Internal, internal)
 }
 
-// stream marks what gRPC itself says about a stream, so that a handler may
-// return it as it is.
+// stream makes the errors of gRPC itself, such as a message that is too large,
+// visible to the caller when a handler returns them.
 type stream struct{ grpc.ServerStream }
 
 // RecvMsg receives the next message.

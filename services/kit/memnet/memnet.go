@@ -1,6 +1,6 @@
-// Package memnet is a network inside the process: a listener for a gRPC server
-// and connections to it, each of which tells the server which service calls.
-// Only code of this process can dial, so the caller's name needs no proof.
+// Package memnet is a network within the process: listeners for gRPC servers, and
+// connections that tell the server which service is calling. Only code of this
+// process can dial, so the caller's name needs no proof.
 package memnet
 
 import (
@@ -14,21 +14,21 @@ import (
 	"google.golang.org/grpc/test/bufconn"
 )
 
-// buffer is how many bytes a connection holds in each direction.
+// buffer is the capacity of a connection in each direction, in bytes.
 const buffer = 256 << 10
 
-// Addr is the address of an end of a connection.
+// Addr is the address of one end of a connection.
 type Addr struct {
 	// Listener is the name of the listener.
 	Listener string
-	// Caller is the service that dialled; empty on the listener itself.
+	// Caller is the service that dialed; empty for the listener itself.
 	Caller string
 }
 
 // Network returns "memnet".
 func (a Addr) Network() string { return "memnet" }
 
-// String returns the address in words.
+// String returns memnet:LISTENER or memnet:CALLER>LISTENER.
 func (a Addr) String() string {
 	if a.Caller == "" {
 		return "memnet:" + a.Listener
@@ -36,7 +36,7 @@ func (a Addr) String() string {
 	return "memnet:" + a.Caller + ">" + a.Listener
 }
 
-// Listener is a net.Listener that is reached with Dial only.
+// Listener is a net.Listener that only its Dial methods reach.
 type Listener struct {
 	name  string
 	conns chan net.Conn
@@ -59,7 +59,7 @@ func (l *Listener) Accept() (net.Conn, error) {
 	}
 }
 
-// Close ends Accept and later dials; connections stay.
+// Close ends Accept and refuses later dials. Connections stay open.
 func (l *Listener) Close() error {
 	l.once.Do(func() { close(l.done) })
 	return nil
@@ -68,9 +68,9 @@ func (l *Listener) Close() error {
 // Addr returns the listener's Addr.
 func (l *Listener) Addr() net.Addr { return Addr{Listener: l.name} }
 
-// Dial returns a client connection; the server sees calls on it as calls of
-// the service named caller. It connects with the first call, and again when
-// the server was away.
+// Dial returns a client connection whose calls the server sees as those of the
+// service caller. It connects at the first call, and again after the server was
+// away.
 func (l *Listener) Dial(caller string, opts ...grpc.DialOption) (*grpc.ClientConn, error) {
 	opts = append([]grpc.DialOption{
 		grpc.WithTransportCredentials(insecure.NewCredentials()),
@@ -127,7 +127,7 @@ func pipe(ctx context.Context) (client, server net.Conn, err error) {
 	return client, <-accepted, nil
 }
 
-// conn is the server's end; it knows who dialled.
+// conn is the server's end, which knows who dialed.
 type conn struct {
 	net.Conn
 	remote Addr

@@ -1,5 +1,5 @@
-// Package ops serves what operators look at over HTTP: metrics, health,
-// readiness and profiles. Which metrics there are is left to those who count.
+// Package ops serves metrics, health, readiness and profiles to operators, over
+// HTTP.
 package ops
 
 import (
@@ -68,13 +68,13 @@ type Server struct {
 	ready func() error
 }
 
-// New returns a server of reg's metrics. ready returns why the program is not
-// ready, or nil; a nil ready is always ready.
+// New returns a server of the metrics in reg. ready returns why the program is not
+// ready, or nil; it may be nil itself for a program that always is.
 func New(cfg Config, log *slog.Logger, reg *prometheus.Registry, ready func() error) *Server {
 	return &Server{cfg: cfg, log: log, reg: reg, ready: ready}
 }
 
-// Handler returns what is served.
+// Handler returns the handler of all endpoints.
 func (s *Server) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(s.reg, promhttp.HandlerOpts{Registry: s.reg}))
@@ -101,7 +101,7 @@ func (s *Server) readyz(w http.ResponseWriter, _ *http.Request) {
 	fmt.Fprintln(w, "ok")
 }
 
-// Run serves until ctx ends; without an address it only waits for that.
+// Run serves until ctx ends. Without an address it only waits for that.
 func (s *Server) Run(ctx context.Context) error {
 	lis, err := netaddr.Listen(ctx, s.cfg.Listener, s.cfg.Addr)
 	if err != nil {

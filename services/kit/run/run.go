@@ -1,5 +1,5 @@
-// Package run starts programs: flags, environment, log, signals and exit codes,
-// and runs long tasks together. What a program does is left to it.
+// Package run starts programs (flags, environment, log, signals, exit codes) and
+// runs their tasks together.
 package run
 
 import (
@@ -24,12 +24,12 @@ const (
 	exitUsage  = 2
 )
 
-// Main runs fn as the program name: it reads flags from the environment and
-// then from the command line, makes the log, and ends the process with 0 when
-// fn returns nil, 1 with one line on stderr when it fails, 2 when the
-// configuration is wrong. Where flags cannot be read, check is asked what else is
-// wrong; fn checks by itself. SIGINT and SIGTERM end ctx; a second one ends the
-// process.
+// Main runs fn as the program name. It reads the flags from the environment, then
+// from the command line, makes the log, and exits: with 0 when fn returns nil,
+// with 1 and a line on stderr when fn fails, with 2 when the configuration is
+// wrong. fn checks its own configuration; check is called only if flags cannot be
+// parsed, so that all mistakes are reported together. SIGINT and SIGTERM end ctx;
+// a second signal kills the process.
 func Main(name string, flags func(*flag.FlagSet), check func() error, fn func(ctx context.Context, log *slog.Logger) error) {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	unhook := context.AfterFunc(ctx, stop)
@@ -47,12 +47,11 @@ type Program struct {
 	Args []string
 	// Env is the environment, KEY=value.
 	Env []string
-	// Stdout takes what was asked for, Stderr the log and errors.
+	// Stdout is for the output, Stderr for the log and errors.
 	Stdout, Stderr io.Writer
 }
 
-// Exec is Main without signals and without ending the process; it returns the
-// exit code.
+// Exec is Main without signals and exit: it returns the exit code.
 func Exec(ctx context.Context, p Program, flags func(*flag.FlagSet), check func() error, fn func(ctx context.Context, log *slog.Logger) error) int {
 	var level slog.Level
 	var format string
@@ -85,10 +84,9 @@ func Exec(ctx context.Context, p Program, flags func(*flag.FlagSet), check func(
 	return fail(p, err)
 }
 
-// Parse fills every flag of fs from the environment, then from args. A flag's
-// variable is TIDEGATE_<NAME>_<FLAG>, and TIDEGATE_<FLAG> where the name is
-// "tidegate": upper case, "-" and "." as "_". All mistakes are reported at
-// once, joined; a flag whose value is not one keeps the one that it had.
+// Parse sets the flags of fs from the environment, then from args; Variable names
+// a flag's variable. All mistakes are returned at once, joined. A flag that is
+// given an invalid value keeps the one it had.
 func Parse(name string, fs *flag.FlagSet, args, env []string) error {
 	defer keep(fs)()
 	var wrong []error
@@ -118,7 +116,7 @@ func Parse(name string, fs *flag.FlagSet, args, env []string) error {
 		if err != nil {
 			wrong = append(wrong, err)
 			if len(rest) == len(args) {
-				rest = rest[1:] // Parse does not step over what is no flag at all, as ---x
+				rest = rest[1:] // Parse does not skip what can be no flag at all, such as ---x
 			}
 			args = rest
 			continue
@@ -126,7 +124,7 @@ func Parse(name string, fs *flag.FlagSet, args, env []string) error {
 		if args = rest; len(args) == 0 {
 			return errors.Join(wrong...)
 		}
-		// After an unknown flag it is likely to be the flag's.
+		// After an unknown flag it is probably that flag's value.
 		if len(wrong) == 0 {
 			wrong = append(wrong, fmt.Errorf("unexpected argument %q", args[0]))
 		}
@@ -134,8 +132,8 @@ func Parse(name string, fs *flag.FlagSet, args, env []string) error {
 	}
 }
 
-// keep makes every flag of fs keep its value where it is set to one that it
-// cannot have; undo makes them as they were.
+// keep makes the flags of fs keep their values when they are set to invalid ones,
+// until undo is called.
 func keep(fs *flag.FlagSet) (undo func()) {
 	fs.VisitAll(func(f *flag.Flag) { f.Value = keeper{f.Value} })
 	return func() {
@@ -147,26 +145,28 @@ func keep(fs *flag.FlagSet) (undo func()) {
 	}
 }
 
-// keeper is a flag's value.
+// keeper is a flag's value that survives an invalid one.
 type keeper struct{ flag.Value }
 
-// Set sets the value, or leaves it as it is.
+// Set sets the value, or leaves it and returns an error.
 func (k keeper) Set(text string) error {
 	before := k.String()
 	err := k.Value.Set(text)
 	if err != nil {
-		_ = k.Value.Set(before) // it had that value
+		_ = k.Value.Set(before) // cannot fail: it was the value before
 	}
 	return err
 }
 
-// IsBoolFlag reports whether the flag can stand alone.
+// IsBoolFlag reports whether the flag needs no value.
 func (k keeper) IsBoolFlag() bool {
 	b, ok := k.Value.(interface{ IsBoolFlag() bool })
 	return ok && b.IsBoolFlag()
 }
 
-// Variable returns the environment variable of a program's flag.
+// Variable returns the environment variable of a program's flag, TIDEGATE_NAME_FLAG
+// in upper case and with "_" for "-" and ".". NAME_ is left out where the program
+// is "tidegate".
 func Variable(name, flagName string) string {
 	prefix := "TIDEGATE_"
 	if name != "tidegate" {
@@ -175,9 +175,8 @@ func Variable(name, flagName string) string {
 	return strings.ToUpper(strings.NewReplacer("-", "_", ".", "_").Replace(prefix + flagName))
 }
 
-// Misconfigured marks an error as a mistake in the configuration: each error
-// that is joined in it becomes a line of its own, and the exit code is 2. It
-// returns nil for nil.
+// Misconfigured marks err as a mistake in the configuration: the exit code is 2,
+// and each error joined in err gets a line of its own. It returns nil for nil.
 func Misconfigured(err error) error {
 	if err == nil {
 		return nil
@@ -212,12 +211,12 @@ func usage(p Program, fs *flag.FlagSet) {
 	fs.PrintDefaults()
 }
 
-// version is set by deploy/build, with -ldflags -X; the linker can set nothing
-// but a variable of a package.
+// version is set by deploy/build with -ldflags -X, which can only set a
+// package-level variable.
 var version string
 
-// Version returns the version of the running program, as -version prints it:
-// what deploy/build was told, else what the toolchain knows.
+// Version returns the version of the running program: the one given to
+// deploy/build, else the one that the toolchain recorded.
 func Version() string {
 	if version != "" {
 		return version
@@ -229,9 +228,9 @@ func Version() string {
 	return info.Main.Version
 }
 
-// Group runs tasks together until all have ended. The first that fails ends the
-// context of the others, all are awaited, and its error is returned. That a
-// task ended because ctx did is no failure.
+// Group runs tasks together and waits for all of them. When one fails, the
+// context of the others ends, and its error is returned. A task that ends because
+// ctx did has not failed.
 func Group(ctx context.Context, tasks ...func(context.Context) error) error {
 	g, inner := errgroup.WithContext(ctx)
 	for _, task := range tasks {

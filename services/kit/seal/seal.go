@@ -1,7 +1,6 @@
-// Package seal encrypts what is stored and must be read again, with the
-// installation's master key. Which bytes are sealed, and under which context,
-// is left to their owner. What is only compared (passwords, made secrets) is
-// hashed instead, elsewhere.
+// Package seal encrypts stored secrets with the installation's master key. It is
+// for secrets that must be read again; those that are only compared, such as
+// passwords, are hashed elsewhere.
 package seal
 
 import (
@@ -21,28 +20,28 @@ import (
 // prefix begins each line of a key file.
 const prefix = "tidegate-master-key-v1:"
 
-// Layout of what Seal returns: version, key id, nonce, ciphertext.
+// What Seal returns is a version, a key id, a nonce and the ciphertext.
 const (
 	version = 1
 	idLen   = 4
 	headLen = 1 + idLen + chacha20poly1305.NonceSizeX
 )
 
-// ErrOpen says that sealed bytes were changed, belong to another context, or
-// were sealed with a key that is not in the file.
+// ErrOpen says that sealed bytes were altered, belong to another context, or were
+// sealed with a key that is not in the file.
 var ErrOpen = errors.New("the sealed value cannot be opened with this master key")
 
 // Key seals and opens. It is safe for concurrent use.
 type Key struct{ keys []one }
 
-// one is one line of a key file.
+// one is a line of a key file.
 type one struct {
 	id  [idLen]byte
 	key [chacha20poly1305.KeySize]byte
 }
 
-// Load reads a key file. It has one key a line: the first seals, all open. A
-// file that others than its owner can read is refused.
+// Load reads a key file, which has a key on each line: the first seals, all of
+// them open. A file that anybody but its owner can read is refused.
 func Load(path string) (*Key, error) {
 	info, err := os.Stat(path)
 	if err != nil {
@@ -76,7 +75,7 @@ func Load(path string) (*Key, error) {
 	return k, nil
 }
 
-// parse reads a line; its error never has the line in it.
+// parse reads a line. Its error does not quote the line, which may be a key.
 func parse(line string) (one, error) {
 	text, ok := strings.CutPrefix(line, prefix)
 	if !ok {
@@ -94,8 +93,8 @@ func newOne(key [chacha20poly1305.KeySize]byte) one {
 	return one{id: [idLen]byte(sum[:idLen]), key: key}
 }
 
-// Create makes a key and writes it to a new file that only its owner can read.
-// A file that exists stays as it is and is an error that is fs.ErrExist.
+// Create makes a key and writes it to a new file that only its owner can read. An
+// existing file is left alone, and the error is fs.ErrExist.
 func Create(path string) (*Key, error) {
 	k := New()
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
@@ -114,15 +113,16 @@ func Create(path string) (*Key, error) {
 	return k, nil
 }
 
-// New makes a key that is kept nowhere.
+// New makes a key that is not stored anywhere.
 func New() *Key {
 	var key [chacha20poly1305.KeySize]byte
 	rand.Read(key[:])
 	return &Key{keys: []one{newOne(key)}}
 }
 
-// Seal encrypts plain. Only Open with the same context returns it; context says
-// what the bytes are, for example "signing-key/" and its id.
+// Seal encrypts plain. The context says what the bytes are, for example
+// "signing-key/" and its id; Open needs the same one, so that sealed bytes cannot
+// be moved to another place.
 func (k *Key) Seal(plain, context []byte) []byte {
 	key := k.keys[0]
 	out := make([]byte, headLen, headLen+len(plain)+chacha20poly1305.Overhead)
@@ -133,7 +133,7 @@ func (k *Key) Seal(plain, context []byte) []byte {
 	return key.aead().Seal(out, nonce, plain, bound(out[:1+idLen], context))
 }
 
-// Open returns what was sealed; its error is ErrOpen.
+// Open returns what was sealed, or ErrOpen.
 func (k *Key) Open(sealed, context []byte) ([]byte, error) {
 	if len(sealed) < headLen+chacha20poly1305.Overhead || sealed[0] != version {
 		return nil, ErrOpen
@@ -150,13 +150,13 @@ func (k *Key) Open(sealed, context []byte) ([]byte, error) {
 	return nil, ErrOpen
 }
 
-// Stale reports whether sealed bytes were sealed with another key than the first,
-// so that sealing them again would move them to it.
+// Stale reports whether the bytes were not sealed with the first key, and should be
+// sealed again.
 func (k *Key) Stale(sealed []byte) bool {
 	return len(sealed) < headLen || !bytes.Equal(sealed[1:1+idLen], k.keys[0].id[:])
 }
 
-// bound is the data that is authenticated beside the ciphertext.
+// bound returns the additional data that is authenticated with the ciphertext.
 func bound(head, context []byte) []byte {
 	return append(append(make([]byte, 0, len(head)+len(context)), head...), context...)
 }
@@ -164,7 +164,7 @@ func bound(head, context []byte) []byte {
 func (o one) aead() cipher.AEAD {
 	a, err := chacha20poly1305.NewX(o.key[:])
 	if err != nil {
-		panic(err) // the length of the key is that of its type
+		panic(err) // impossible: the type of the key fixes its length
 	}
 	return a
 }
