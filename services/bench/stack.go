@@ -180,14 +180,14 @@ func publishAPI(ctx context.Context, catalog catalogv1.CatalogServiceClient, bac
 		return "", err
 	}
 	v, err := catalog.CreateVersion(ctx, &catalogv1.CreateVersionRequest{Parent: api.Name, Version: &catalogv1.Version{
-		Version: "1.0.0", Endpoints: &catalogv1.Endpoints{Production: "ws://" + backend}, Plans: []string{"plans/unlimited"},
+		Version: "1.0.0", Endpoints: &catalogv1.Endpoints{Production: []*catalogv1.Endpoint{
+			{Endpoint: &catalogv1.Endpoint_Url{Url: "ws://" + backend}},
+		}}, Plans: []string{"plans/unlimited"},
 	}})
 	if err != nil {
 		return "", err
 	}
-	_, err = catalog.ChangeVersionState(ctx, &catalogv1.ChangeVersionStateRequest{
-		Name: v.Name, Action: catalogv1.Version_ACTION_PUBLISH,
-	})
+	_, err = catalog.PublishVersion(ctx, &catalogv1.PublishVersionRequest{Name: v.Name})
 	return v.Name, err
 }
 

@@ -104,7 +104,7 @@ func TestRestart(t *testing.T) {
 		t.Fatal(err)
 	}
 	v, err := first.catalog.CreateVersion(t.Context(), &catalogv1.CreateVersionRequest{Parent: made.GetName(), Version: &catalogv1.Version{
-		Version: "1", Endpoints: &catalogv1.Endpoints{Production: "ws://b"},
+		Version: "1", Endpoints: &catalogv1.Endpoints{Production: []*catalogv1.Endpoint{{Endpoint: &catalogv1.Endpoint_Url{Url: "ws://b"}}}},
 	}}, ann)
 	if err != nil || !slices.Equal(v.GetAddresses(), []string{"ws://gw/echo/1"}) {
 		t.Fatalf("CreateVersion = %v, %v", v, err)

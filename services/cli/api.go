@@ -50,18 +50,26 @@ func (f *versionFlags) message(ctx context.Context, cl *client, version string) 
 		AllowedOrigins: f.Origin,
 	}
 	if f.Endpoint != "" || f.SandboxEndpoint != "" {
-		v.Endpoints = &catalogv1.Endpoints{Production: f.Endpoint, Sandbox: f.SandboxEndpoint}
+		v.Endpoints = &catalogv1.Endpoints{Production: endpoints(f.Endpoint), Sandbox: endpoints(f.SandboxEndpoint)}
 	}
 	switch f.Security {
 	case "oauth2":
-		v.Security = &catalogv1.Security{Schemes: []catalogv1.Security_Scheme{catalogv1.Security_SCHEME_OAUTH2}}
+		v.Security = []*catalogv1.SecurityScheme{{Scheme: &catalogv1.SecurityScheme_Oauth2{Oauth2: &catalogv1.OAuth2Scheme{}}}}
 	case "none":
-		v.Security = &catalogv1.Security{Schemes: []catalogv1.Security_Scheme{catalogv1.Security_SCHEME_NONE}}
+		v.Security = []*catalogv1.SecurityScheme{{Scheme: &catalogv1.SecurityScheme_None{None: &catalogv1.NoneScheme{}}}}
 	}
 	if f.MaxSessionAge != 0 {
 		v.MaxSessionAge = durationpb.New(f.MaxSessionAge)
 	}
 	return v, nil
+}
+
+// endpoints are those of a stage that is led to a URL; empty for none.
+func endpoints(url string) []*catalogv1.Endpoint {
+	if url == "" {
+		return nil
+	}
+	return []*catalogv1.Endpoint{{Endpoint: &catalogv1.Endpoint_Url{Url: url}}}
 }
 
 // check says what a version lacks before anything is made.
@@ -114,7 +122,7 @@ func (c *apiCreateCmd) Run(ctx context.Context, s *shell) error {
 	}
 	if err != nil {
 		return s.undo(ctx, err, c.Name, func(ctx context.Context) error {
-			cl.demote(ctx, made)
+			cl.takeBack(ctx, made)
 			_, err := cl.catalog.DeleteApi(ctx, &catalogv1.DeleteApiRequest{Name: api.GetName(), Force: true})
 			return err
 		})
@@ -125,7 +133,7 @@ func (c *apiCreateCmd) Run(ctx context.Context, s *shell) error {
 // finishVersion publishes a new version and makes it its API's default.
 func (c *client) finishVersion(ctx context.Context, v *catalogv1.Version, byDefault, publish bool) (*catalogv1.Version, error) {
 	if publish {
-		published, err := c.changeState(ctx, v, catalogv1.Version_ACTION_PUBLISH)
+		published, err := c.publish(ctx, v)
 		if err != nil {
 			return nil, err
 		}
@@ -153,11 +161,11 @@ func (s *shell) undo(ctx context.Context, err error, label string, takeBack func
 	return err
 }
 
-// demote takes a version back from the gateways where it was published. Whether
-// it was is not known where the answer to that did not come.
-func (c *client) demote(ctx context.Context, v *catalogv1.Version) {
+// takeBack takes a version back from the gateways if it was published. Whether it
+// was is unknown when the answer to publishing it was lost.
+func (c *client) takeBack(ctx context.Context, v *catalogv1.Version) {
 	if v != nil {
-		_, _ = c.changeState(ctx, v, catalogv1.Version_ACTION_DEMOTE) // what must be demoted is not deleted, and says so
+		_, _ = c.demote(ctx, v) // what must be demoted is not deleted, and says so
 	}
 }
 
@@ -177,8 +185,12 @@ func parent(name string) string {
 	return strings.Join(parts[:max(0, len(parts)-2)], "/")
 }
 
-func (c *client) changeState(ctx context.Context, v *catalogv1.Version, action catalogv1.Version_Action) (*catalogv1.Version, error) {
-	return c.catalog.ChangeVersionState(ctx, &catalogv1.ChangeVersionStateRequest{Name: v.GetName(), Action: action})
+func (c *client) publish(ctx context.Context, v *catalogv1.Version) (*catalogv1.Version, error) {
+	return c.catalog.PublishVersion(ctx, &catalogv1.PublishVersionRequest{Name: v.GetName()})
+}
+
+func (c *client) demote(ctx context.Context, v *catalogv1.Version) (*catalogv1.Version, error) {
+	return c.catalog.DemoteVersion(ctx, &catalogv1.DemoteVersionRequest{Name: v.GetName()})
 }
 
 // apiPublishCmd publishes a version.
@@ -188,7 +200,7 @@ type apiPublishCmd struct {
 
 // Run publishes the version.
 func (c *apiPublishCmd) Run(ctx context.Context, s *shell) error {
-	return s.move(ctx, c.Version, catalogv1.Version_ACTION_PUBLISH, "Published")
+	return s.transition(ctx, c.Version, (*client).publish, "Published")
 }
 
 // apiDemoteCmd demotes a version.
@@ -198,11 +210,13 @@ type apiDemoteCmd struct {
 
 // Run demotes the version.
 func (c *apiDemoteCmd) Run(ctx context.Context, s *shell) error {
-	return s.move(ctx, c.Version, catalogv1.Version_ACTION_DEMOTE, "Demoted")
+	return s.transition(ctx, c.Version, (*client).demote, "Demoted")
 }
 
-// move changes the state of a version.
-func (s *shell) move(ctx context.Context, text string, action catalogv1.Version_Action, done string) error {
+// transition moves a version to another state.
+func (s *shell) transition(ctx context.Context, text string,
+	move func(*client, context.Context, *catalogv1.Version) (*catalogv1.Version, error), done string,
+) error {
 	cl, err := s.dial()
 	if err != nil {
 		return err
@@ -211,7 +225,7 @@ func (s *shell) move(ctx context.Context, text string, action catalogv1.Version_
 	if err != nil {
 		return err
 	}
-	v, err = cl.changeState(ctx, v, action)
+	v, err = move(cl, ctx, v)
 	if err != nil {
 		return err
 	}

@@ -45,13 +45,15 @@ func (s *slowCatalog) CreateVersion(context.Context, *catalogv1.CreateVersionReq
 	return &catalogv1.Version{Name: "apis/1/versions/1", Version: "1.0.0"}, nil
 }
 
-func (s *slowCatalog) ChangeVersionState(ctx context.Context, req *catalogv1.ChangeVersionStateRequest) (*catalogv1.Version, error) {
-	s.note(req.GetAction().String())
-	if req.GetAction() == catalogv1.Version_ACTION_PUBLISH {
-		s.publish()
-		<-ctx.Done()
-		return nil, ctx.Err()
-	}
+func (s *slowCatalog) PublishVersion(ctx context.Context, _ *catalogv1.PublishVersionRequest) (*catalogv1.Version, error) {
+	s.note("PublishVersion")
+	s.publish()
+	<-ctx.Done()
+	return nil, ctx.Err()
+}
+
+func (s *slowCatalog) DemoteVersion(_ context.Context, req *catalogv1.DemoteVersionRequest) (*catalogv1.Version, error) {
+	s.note("DemoteVersion")
 	return &catalogv1.Version{Name: req.GetName()}, nil
 }
 
@@ -84,11 +86,11 @@ func TestUndo(t *testing.T) {
 		asked []string
 	}{
 		{create, false, "tidegate: api create: interrupted\n",
-			[]string{"CreateApi", "CreateVersion", "ACTION_PUBLISH", "ACTION_DEMOTE", "delete apis/1"}},
+			[]string{"CreateApi", "CreateVersion", "PublishVersion", "DemoteVersion", "delete apis/1"}},
 		{create, true, "tidegate: api create: interrupted; Slow was made and could not be taken back: it is stuck\n",
-			[]string{"CreateApi", "CreateVersion", "ACTION_PUBLISH", "ACTION_DEMOTE", "delete apis/1"}},
+			[]string{"CreateApi", "CreateVersion", "PublishVersion", "DemoteVersion", "delete apis/1"}},
 		{version, false, "tidegate: api version create: interrupted\n",
-			[]string{"CreateVersion", "ACTION_PUBLISH", "ACTION_DEMOTE", "delete apis/1/versions/1"}},
+			[]string{"CreateVersion", "PublishVersion", "DemoteVersion", "delete apis/1/versions/1"}},
 	} {
 		ctx, interrupt := context.WithCancel(t.Context())
 		defer interrupt()

@@ -54,7 +54,7 @@ func (c *versionCreateCmd) Run(ctx context.Context, s *shell) error {
 	label := api.GetDisplayName() + "/" + made.GetVersion()
 	if v, err = cl.finishVersion(ctx, made, c.Default, c.Publish); err != nil {
 		return s.undo(ctx, err, label, func(ctx context.Context) error {
-			cl.demote(ctx, made)
+			cl.takeBack(ctx, made)
 			_, err := cl.catalog.DeleteVersion(ctx, &catalogv1.DeleteVersionRequest{Name: made.GetName()})
 			return err
 		})
@@ -128,11 +128,8 @@ func (c *versionGetCmd) Run(ctx context.Context, s *shell) error {
 	}
 	label := cl.labels()
 	var schemes []string
-	for _, scheme := range v.GetSecurity().GetSchemes() {
-		schemes = append(schemes, word(scheme, "SCHEME_"))
-	}
-	if len(schemes) == 0 {
-		schemes = []string{"oauth2"}
+	for _, scheme := range v.GetSecurity() {
+		schemes = append(schemes, schemeLabel(scheme))
 	}
 	age := ""
 	if v.GetMaxSessionAge() != nil {
@@ -140,7 +137,7 @@ func (c *versionGetCmd) Run(ctx context.Context, s *shell) error {
 	}
 	fields := [][2]string{
 		{"Version", label.version(ctx, v.GetName())}, {"Name", v.GetName()}, {"State", word(v.GetState(), "STATE_")},
-		{"Endpoint", v.GetEndpoints().GetProduction()}, {"Sandbox endpoint", v.GetEndpoints().GetSandbox()},
+		{"Endpoint", urls(v.GetEndpoints().GetProduction())}, {"Sandbox endpoint", urls(v.GetEndpoints().GetSandbox())},
 		{"Security", strings.Join(schemes, ", ")}, {"Plans", strings.Join(all(ctx, v.GetPlans(), label.plan), ", ")},
 		{"Origins", strings.Join(v.GetAllowedOrigins(), ", ")}, {"Tags", strings.Join(v.GetTags(), ", ")},
 		{"Longest session", age}, {"Description", v.GetDescription()},
@@ -150,6 +147,26 @@ func (c *versionGetCmd) Run(ctx context.Context, s *shell) error {
 		fields = append(fields, [2]string{"Address", a})
 	}
 	return s.printFields(fields...)
+}
+
+// urls are the endpoints of a stage in words.
+func urls(endpoints []*catalogv1.Endpoint) string {
+	all := make([]string, len(endpoints))
+	for i, e := range endpoints {
+		all[i] = e.GetUrl()
+	}
+	return strings.Join(all, ", ")
+}
+
+// schemeLabel is a security scheme in words.
+func schemeLabel(s *catalogv1.SecurityScheme) string {
+	switch s.GetScheme().(type) {
+	case *catalogv1.SecurityScheme_Oauth2:
+		return "oauth2"
+	case *catalogv1.SecurityScheme_None:
+		return "none"
+	}
+	return "of a kind that this program does not know"
 }
 
 // versionUpdateCmd changes a version. What is not given stays.
@@ -194,11 +211,11 @@ func (c *versionUpdateCmd) change(v *catalogv1.Version, plans []string) (*catalo
 	mask := &fieldmaskpb.FieldMask{}
 	given := func(path string) { mask.Paths = append(mask.Paths, path) }
 	if c.Endpoint != nil {
-		change.Endpoints.Production = *c.Endpoint
+		change.Endpoints.Production = endpoints(*c.Endpoint)
 		given("endpoints.production")
 	}
 	if c.SandboxEndpoint != nil {
-		change.Endpoints.Sandbox = *c.SandboxEndpoint
+		change.Endpoints.Sandbox = endpoints(*c.SandboxEndpoint)
 		given("endpoints.sandbox")
 	}
 	if len(plans) > 0 {

@@ -80,17 +80,17 @@ func publish(ctx context.Context, catalog catalogv1.CatalogServiceClient, backen
 		return nil, err
 	}
 	version, err := catalog.CreateVersion(ctx, &catalogv1.CreateVersionRequest{Parent: api.Name, Version: &catalogv1.Version{
-		Version:   "1.0.0",
-		Endpoints: &catalogv1.Endpoints{Production: backend},
-		Plans:     []string{"plans/gold", "plans/silver"},
+		Version: "1.0.0",
+		Endpoints: &catalogv1.Endpoints{Production: []*catalogv1.Endpoint{
+			{Endpoint: &catalogv1.Endpoint_Url{Url: backend}},
+		}},
+		Plans: []string{"plans/gold", "plans/silver"},
 	}})
 	if err != nil {
 		return nil, err
 	}
 	var header metadata.MD // the number of the change, to wait for it
-	version, err = catalog.ChangeVersionState(ctx, &catalogv1.ChangeVersionStateRequest{
-		Name: version.Name, Action: catalogv1.Version_ACTION_PUBLISH,
-	}, grpc.Header(&header))
+	version, err = catalog.PublishVersion(ctx, &catalogv1.PublishVersionRequest{Name: version.Name}, grpc.Header(&header))
 	if err != nil {
 		return nil, err
 	}

@@ -61,9 +61,7 @@ func endings() []ending {
 		},
 		{
 			"version demoted", func(t *testing.T, p *user, x *product, _ string) error {
-				_, err := p.catalog.ChangeVersionState(p.ctx(t), &catalogv1.ChangeVersionStateRequest{
-					Name: x.version.GetName(), Action: catalogv1.Version_ACTION_DEMOTE,
-				})
+				_, err := p.catalog.DemoteVersion(p.ctx(t), &catalogv1.DemoteVersionRequest{Name: x.version.GetName()})
 				return err
 			}, 4006, "BLOCKED", 404,
 		},

@@ -218,7 +218,7 @@ func TestSampleChanged(t *testing.T) {
 			"its backend exchanged", func(t *testing.T, p *user, _ string) {
 				v := p.onlyVersion(t)
 				if _, err := p.catalog.UpdateVersion(p.ctx(t), &catalogv1.UpdateVersionRequest{Version: &catalogv1.Version{
-					Name: v.GetName(), Endpoints: &catalogv1.Endpoints{Production: backend},
+					Name: v.GetName(), Endpoints: &catalogv1.Endpoints{Production: endpoint(backend)},
 				}}); err != nil {
 					t.Fatal(err)
 				}
@@ -226,12 +226,12 @@ func TestSampleChanged(t *testing.T) {
 		},
 		{
 			"demoted", func(t *testing.T, p *user, _ string) {
-				p.move(t, p.onlyVersion(t).GetName(), catalogv1.Version_ACTION_DEMOTE)
+				p.demote(t, p.onlyVersion(t).GetName())
 			}, "There is no sample to try: it was changed or deleted since it was made; remove sample.json",
 		},
 		{
 			"deleted", func(t *testing.T, p *user, _ string) {
-				v := p.move(t, p.onlyVersion(t).GetName(), catalogv1.Version_ACTION_DEMOTE)
+				v := p.demote(t, p.onlyVersion(t).GetName())
 				api, _, _ := strings.Cut(v.GetName(), "/versions/")
 				if _, err := p.catalog.DeleteApi(p.ctx(t), &catalogv1.DeleteApiRequest{Name: api, Force: true}); err != nil {
 					t.Fatal(err)

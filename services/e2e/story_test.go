@@ -196,13 +196,13 @@ func storyCurl(t *testing.T, s *Stack) {
 	silver := text(t, plans[0].(object), "name")
 	api := text(t, c.call(t, "POST", "/v1/apis", object{"displayName": "Surf", "context": "/surf"}), "name")
 	version := c.call(t, "POST", "/v1/"+api+"/versions", object{
-		"version": "1.0.0", "endpoints": object{"production": backend}, "plans": []string{silver},
+		"version": "1.0.0", "endpoints": object{"production": []object{{"url": backend}}}, "plans": []string{silver},
 	})
 	name := text(t, version, "name")
 	if state := text(t, version, "state"); state != "STATE_CREATED" {
 		t.Errorf("state = %s, want STATE_CREATED", state)
 	}
-	published := c.call(t, "POST", "/v1/"+name+":changeState", object{"action": "ACTION_PUBLISH"})
+	published := c.call(t, "POST", "/v1/"+name+":publish", object{})
 	if state := text(t, published, "state"); state != "STATE_PUBLISHED" {
 		t.Errorf("state = %s, want STATE_PUBLISHED", state)
 	}

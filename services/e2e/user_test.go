@@ -102,10 +102,10 @@ func (p *user) publish(t *testing.T, name, backend string) *product {
 	x.api, err = p.catalog.CreateApi(ctx, &catalogv1.CreateApiRequest{Api: &catalogv1.Api{DisplayName: name, Context: "/" + strings.ToLower(name)}})
 	try("CreateApi")
 	x.version, err = p.catalog.CreateVersion(ctx, &catalogv1.CreateVersionRequest{Parent: x.api.GetName(), Version: &catalogv1.Version{
-		Version: "1.0.0", Endpoints: &catalogv1.Endpoints{Production: backend}, Plans: []string{gold},
+		Version: "1.0.0", Endpoints: &catalogv1.Endpoints{Production: endpoint(backend)}, Plans: []string{gold},
 	}})
 	try("CreateVersion")
-	x.version = p.move(t, x.version.GetName(), catalogv1.Version_ACTION_PUBLISH)
+	x.version = p.publishVersion(t, x.version.GetName())
 	x.app, err = p.subs.CreateApplication(ctx, &subscriptionv1.CreateApplicationRequest{Application: &subscriptionv1.Application{DisplayName: name + " client"}})
 	try("CreateApplication")
 	x.subscription, err = p.subs.CreateSubscription(ctx, &subscriptionv1.CreateSubscriptionRequest{Subscription: &subscriptionv1.Subscription{
@@ -129,17 +129,36 @@ func (p *user) plan(t *testing.T, name string) string {
 	return list.GetPlans()[0].GetName()
 }
 
-// move changes the state of a version and waits until gateways know.
-func (p *user) move(t *testing.T, version string, action catalogv1.Version_Action) *catalogv1.Version {
+// endpoint is a stage with one endpoint.
+func endpoint(url string) []*catalogv1.Endpoint {
+	return []*catalogv1.Endpoint{{Endpoint: &catalogv1.Endpoint_Url{Url: url}}}
+}
+
+// publishVersion publishes a version and waits until gateways know.
+func (p *user) publishVersion(t *testing.T, name string) *catalogv1.Version {
 	t.Helper()
 	var header metadata.MD
-	v, err := p.catalog.ChangeVersionState(p.ctx(t), &catalogv1.ChangeVersionStateRequest{Name: version, Action: action}, grpc.Header(&header))
+	v, err := p.catalog.PublishVersion(p.ctx(t), &catalogv1.PublishVersionRequest{Name: name}, grpc.Header(&header))
+	return p.moved(t, v, header, err)
+}
+
+// demote demotes a version and waits until gateways know.
+func (p *user) demote(t *testing.T, name string) *catalogv1.Version {
+	t.Helper()
+	var header metadata.MD
+	v, err := p.catalog.DemoteVersion(p.ctx(t), &catalogv1.DemoteVersionRequest{Name: name}, grpc.Header(&header))
+	return p.moved(t, v, header, err)
+}
+
+// moved waits until gateways know a version's new state.
+func (p *user) moved(t *testing.T, v *catalogv1.Version, header metadata.MD, err error) *catalogv1.Version {
+	t.Helper()
 	if err != nil {
-		t.Fatalf("ChangeVersionState(%s, %v): %v", version, action, err)
+		t.Fatalf("the transition failed: %v", err)
 	}
 	var number uint64
 	if _, err := fmt.Sscan(strings.Join(header.Get(gen.ChangeHeader), ""), &number); err != nil {
-		t.Fatalf("ChangeVersionState answers the header tidegate-change %q: %v", header.Get(gen.ChangeHeader), err)
+		t.Fatalf("the transition answers the header tidegate-change %q: %v", header.Get(gen.ChangeHeader), err)
 	}
 	applied, err := p.catalog.WaitApplied(p.ctx(t), &catalogv1.WaitAppliedRequest{Number: number})
 	if err != nil || !applied.GetApplied() {

@@ -193,7 +193,7 @@ func TestSilentClientIsIdle(t *testing.T) {
 func TestMaximumAge(t *testing.T) {
 	w, b, _ := frames(t, nil)
 	r := w.open()
-	r.Endpoints.Production, r.MaxSessionAge = "ws://"+b.Addr().String(), durationpb.New(300*time.Millisecond)
+	r.Endpoints.Production, r.MaxSessionAge = endpoint("ws://"+b.Addr().String()), durationpb.New(300*time.Millisecond)
 	w.plane.put(r)
 	w.settled()
 	begin := time.Now()
@@ -240,7 +240,7 @@ func TestListenersEnd(t *testing.T) {
 	w := newWorld(t)
 	b := newRawBackend(t)
 	r := w.route("1")
-	r.Endpoints.Production = "ws://" + b.Addr().String()
+	r.Endpoints.Production = endpoint("ws://" + b.Addr().String())
 	w.plane.put(r)
 	w.start()
 	for _, tt := range []struct {

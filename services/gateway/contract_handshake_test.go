@@ -91,7 +91,7 @@ func TestQueryAtTheBackend(t *testing.T) {
 	}))
 	t.Cleanup(backend.Close)
 	r := w.route("1")
-	r.Endpoints.Production = "ws" + strings.TrimPrefix(backend.URL, "http") + "/base"
+	r.Endpoints.Production = endpoint("ws" + strings.TrimPrefix(backend.URL, "http") + "/base")
 	w.plane.put(r)
 	w.start()
 	w.plane.issue("t1", "subscriptions/1", time.Hour)
@@ -218,7 +218,7 @@ func TestSubprotocols(t *testing.T) {
 	t.Cleanup(choosing.Close)
 	r := w.open()
 	r.Name, r.Version = "apis/x/versions/choosing", "choosing"
-	r.Endpoints = &catalogv1.Endpoints{Production: "ws" + strings.TrimPrefix(choosing.URL, "http")}
+	r.Endpoints = &catalogv1.Endpoints{Production: endpoint("ws" + strings.TrimPrefix(choosing.URL, "http"))}
 	w.plane.put(r)
 	w.plane.put(w.open())
 	w.start()
@@ -244,7 +244,7 @@ func TestBackendRefusesBeforeTheAnswer(t *testing.T) {
 	for version, url := range map[string]string{"refusing": refusing.URL, "away": "http://127.0.0.1:1", "metadata": "http://169.254.169.254"} {
 		r := w.open()
 		r.Name, r.Version = "apis/x/versions/"+version, version
-		r.Endpoints = &catalogv1.Endpoints{Production: "ws" + strings.TrimPrefix(url, "http")}
+		r.Endpoints = &catalogv1.Endpoints{Production: endpoint("ws" + strings.TrimPrefix(url, "http"))}
 		w.plane.put(r)
 	}
 	w.start()
@@ -274,7 +274,7 @@ func TestEditsTouchNoOthers(t *testing.T) {
 		w.plane.put(other) // again, as it is
 	}
 	w.plane.routes.restart() // and all of it again
-	other.Endpoints = &catalogv1.Endpoints{Production: "ws://127.0.0.1:1/elsewhere"}
+	other.Endpoints = &catalogv1.Endpoints{Production: endpoint("ws://127.0.0.1:1/elsewhere")}
 	other.AllowedOrigins = []string{"https://app.example"}
 	w.plane.put(other)
 	w.settled()

@@ -85,7 +85,7 @@ func TestNothingLeaks(t *testing.T) {
 	backend := httptest.NewServer(doing(silent))
 	t.Cleanup(backend.Close)
 	r := w.route("1")
-	r.Endpoints = &catalogv1.Endpoints{Production: "ws" + strings.TrimPrefix(backend.URL, "http")}
+	r.Endpoints = &catalogv1.Endpoints{Production: endpoint("ws" + strings.TrimPrefix(backend.URL, "http"))}
 	w.plane.put(r)
 	w.start()
 	operate := w.operator()

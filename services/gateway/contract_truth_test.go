@@ -87,7 +87,7 @@ func TestGaugesEqualTheTruth(t *testing.T) {
 	b := newRawBackend(t)
 	b.serve(w, "raw")
 	away := w.open()
-	away.Name, away.Version, away.Endpoints = "apis/x/versions/away", "away", &catalogv1.Endpoints{Production: "ws://127.0.0.1:1"}
+	away.Name, away.Version, away.Endpoints = "apis/x/versions/away", "away", &catalogv1.Endpoints{Production: endpoint("ws://127.0.0.1:1")}
 	w.plane.put(away)
 	w.start()
 	plain, addr := strings.TrimPrefix(w.plain, "ws://"), b.Addr().String()
@@ -169,7 +169,7 @@ func TestCredentialsAreNotLogged(t *testing.T) {
 	secure := w.withTLS()
 	w.plane.put(w.route("1"))
 	away := w.route("away")
-	away.Endpoints.Production = "ws://127.0.0.1:1"
+	away.Endpoints.Production = endpoint("ws://127.0.0.1:1")
 	w.plane.put(away)
 	w.plain = "ws://" + plain.Addr().String()
 	reg := prometheus.NewRegistry()

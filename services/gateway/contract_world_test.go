@@ -163,7 +163,7 @@ func newRawBackend(t *testing.T) *rawBackend {
 func (b *rawBackend) serve(w *world, version string) {
 	r := w.open()
 	r.Name, r.Version = "apis/x/versions/"+version, version
-	r.Endpoints = &catalogv1.Endpoints{Production: "ws://" + b.Addr().String()}
+	r.Endpoints = &catalogv1.Endpoints{Production: endpoint("ws://" + b.Addr().String())}
 	w.plane.put(r)
 }
 

@@ -96,7 +96,7 @@ func TestChangesThatEndNothing(t *testing.T) {
 	w.plane.touch(backplanev1.GrantEvent_CAUSE_TOKEN_REVOKED, "grants/t2")
 	w.plane.grants.restart()
 	edited := w.route("1")
-	edited.Endpoints.Production = "ws://127.0.0.1:1/elsewhere"
+	edited.Endpoints.Production = endpoint("ws://127.0.0.1:1/elsewhere")
 	w.plane.put(edited)
 	w.plane.put(edited)
 	w.plane.routes.restart()

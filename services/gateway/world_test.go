@@ -88,14 +88,14 @@ func (w *world) route(version string) *backplanev1.Route {
 	return &backplanev1.Route{
 		Name: "apis/x/versions/" + version, Api: "apis/x", DisplayName: "X", Owner: "users/pat", Context: "/x", Version: version,
 		State:     catalogv1.Version_STATE_PUBLISHED,
-		Endpoints: &catalogv1.Endpoints{Production: "ws" + strings.TrimPrefix(w.backend.URL, "http")},
+		Endpoints: &catalogv1.Endpoints{Production: endpoint("ws" + strings.TrimPrefix(w.backend.URL, "http"))},
 	}
 }
 
 // open is a version that asks for no credential.
 func (w *world) open() *backplanev1.Route {
 	r := w.route("open")
-	r.Security = &catalogv1.Security{Schemes: []catalogv1.Security_Scheme{catalogv1.Security_SCHEME_NONE}}
+	r.Security = []*catalogv1.SecurityScheme{{Scheme: &catalogv1.SecurityScheme_None{None: &catalogv1.NoneScheme{}}}}
 	return r
 }
 
@@ -250,4 +250,9 @@ func (w *world) sessions() (gatewayv1.SessionServiceClient, context.Context) {
 	}
 	w.t.Cleanup(func() { conn.Close() })
 	return gatewayv1.NewSessionServiceClient(conn), outgoing(w.t.Context(), w.plane.signer.Token("root", "admin"))
+}
+
+// endpoint is a stage with one endpoint.
+func endpoint(url string) []*catalogv1.Endpoint {
+	return []*catalogv1.Endpoint{{Endpoint: &catalogv1.Endpoint_Url{Url: url}}}
 }

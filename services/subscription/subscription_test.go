@@ -160,7 +160,7 @@ func TestStory(t *testing.T) {
 			must(t, os.Remove(p.path("password"))) // is not needed again
 			s = p.start(p.config())
 			signIn(t, s)
-			verify := &backplanev1.VerifyCredentialRequest{Credential: tok.GetAccessToken(), Version: v1}
+			verify := &backplanev1.VerifyCredentialRequest{Credential: tok.GetAccessToken(), Version: v1, Scheme: backplanev1.CredentialScheme_CREDENTIAL_SCHEME_OAUTH2}
 			resp, err := s.tokens.VerifyCredential(t.Context(), verify)
 			if err != nil || resp.GetGrant().GetApplication() != app.GetName() {
 				t.Errorf("VerifyCredential() after a restart = %v, %v, want a grant", resp, err)

@@ -37,7 +37,7 @@ func TestStory(t *testing.T) {
 // TestCallers shows certificates that the internal listeners must refuse.
 func TestCallers(t *testing.T) {
 	f := startFleet(t, "sqlite", local())
-	request := &backplanev1.VerifyCredentialRequest{Credential: "x", Version: "apis/a/versions/v"}
+	request := &backplanev1.VerifyCredentialRequest{Credential: "x", Version: "apis/a/versions/v", Scheme: backplanev1.CredentialScheme_CREDENTIAL_SCHEME_OAUTH2}
 	for _, tt := range []struct {
 		as   string
 		want codes.Code

@@ -54,14 +54,13 @@ func newWorld(f *fleet) *world {
 	api, err := catalog.CreateApi(ctx, &catalogv1.CreateApiRequest{Api: &catalogv1.Api{DisplayName: "Echo", Context: "/echo"}})
 	must(f.t, err)
 	v, err := catalog.CreateVersion(ctx, &catalogv1.CreateVersionRequest{Parent: api.GetName(), Version: &catalogv1.Version{
-		Version: "1.0.0", Endpoints: &catalogv1.Endpoints{Production: backend}, Plans: []string{"plans/gold"},
+		Version: "1.0.0", Plans: []string{"plans/gold"},
+		Endpoints: &catalogv1.Endpoints{Production: []*catalogv1.Endpoint{{Endpoint: &catalogv1.Endpoint_Url{Url: backend}}}},
 	}})
 	must(f.t, err)
 	w.version = v.GetName()
 	var header metadata.MD
-	_, err = catalog.ChangeVersionState(ctx, &catalogv1.ChangeVersionStateRequest{
-		Name: w.version, Action: catalogv1.Version_ACTION_PUBLISH,
-	}, grpc.Header(&header))
+	_, err = catalog.PublishVersion(ctx, &catalogv1.PublishVersionRequest{Name: w.version}, grpc.Header(&header))
 	must(f.t, err)
 	w.applied(ctx, header)
 	w.subscribe(ctx)

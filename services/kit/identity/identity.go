@@ -11,6 +11,7 @@ import (
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/peer"
 
+	"github.com/tidegatehq/tidegate/services/kit/fault"
 	"github.com/tidegatehq/tidegate/services/kit/memnet"
 )
 
@@ -41,6 +42,27 @@ type Caller struct {
 	// User is the user whose token came with the call; its zero value is
 	// nobody.
 	User User
+
+	ownerRole string // that the method's rule asks of an owner; empty: none
+}
+
+// Sees reports whether the caller sees what only its owner and administrators
+// see.
+func (c Caller) Sees(owner string) bool {
+	return c.User.Name == owner || c.User.Has(RoleAdmin)
+}
+
+// MayChange returns why the caller may not do to what belongs to owner what the
+// method does, or nil: it takes the owner with the OwnerRole of the method's
+// rule, or an administrator.
+func (c Caller) MayChange(owner string) error {
+	switch {
+	case !c.Sees(owner):
+		return fault.Denied("only its owner and administrators may do this")
+	case c.ownerRole != "" && !c.User.Has(c.ownerRole):
+		return fault.Denied("this needs the role %s", c.ownerRole)
+	}
+	return nil
 }
 
 // Is reports whether the caller is one of the services.

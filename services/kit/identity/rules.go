@@ -21,6 +21,10 @@ type Rule struct {
 	// Roles admit a user who has any of them; empty admits any user, unless
 	// there are Services.
 	Roles []string
+	// OwnerRole is the role that the owner of the object needs. It is asked for
+	// by Caller.MayChange, once the handler has found that the caller may see
+	// the object: what somebody may not see is NOT_FOUND, whatever their roles.
+	OwnerRole string
 }
 
 // Rules has the rule of each method by its full name, /package.Service/Method.
@@ -84,6 +88,7 @@ func admit(ctx context.Context, v *Verifier, rules Rules, service func(context.C
 	if err := rule.judge(c); err != nil {
 		return nil, err
 	}
+	c.ownerRole = rule.OwnerRole
 	return with(ctx, c), nil
 }
 

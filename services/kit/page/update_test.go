@@ -59,27 +59,32 @@ func TestUpdate(t *testing.T) {
 	}
 }
 
+// stage is a stage with one endpoint.
+func stage(url string) []*catalogv1.Endpoint {
+	return []*catalogv1.Endpoint{{Endpoint: &catalogv1.Endpoint_Url{Url: url}}}
+}
+
 // A part of a field is changed alone, and a field can be fixed without a mask.
 func TestUpdateOfParts(t *testing.T) {
-	may := []string{"security", "security.places", "max_session_age.seconds"}
+	may := []string{"endpoints", "endpoints.sandbox", "max_session_age.seconds"}
 	current := &backplanev1.Route{
-		Version: "1", Security: &catalogv1.Security{Schemes: []catalogv1.Security_Scheme{catalogv1.Security_SCHEME_OAUTH2}},
+		Version: "1", Endpoints: &catalogv1.Endpoints{Production: stage("ws://a")},
 	}
 	from := &backplanev1.Route{
-		Version:  "2",
-		Security: &catalogv1.Security{Places: []catalogv1.Security_Place{catalogv1.Security_PLACE_ACCESS_TOKEN_QUERY}},
+		Version:   "2",
+		Endpoints: &catalogv1.Endpoints{Sandbox: stage("ws://b")},
 	}
 	for _, tt := range []struct {
 		mask []string
 		want *backplanev1.Route
 	}{
-		{[]string{"security.places"}, &backplanev1.Route{Version: "1", Security: &catalogv1.Security{
-			Schemes: current.GetSecurity().GetSchemes(), Places: from.GetSecurity().GetPlaces(),
+		{[]string{"endpoints.sandbox"}, &backplanev1.Route{Version: "1", Endpoints: &catalogv1.Endpoints{
+			Production: current.GetEndpoints().GetProduction(), Sandbox: from.GetEndpoints().GetSandbox(),
 		}}},
 		{[]string{"max_session_age.seconds"}, &backplanev1.Route{
-			Version: "1", Security: current.GetSecurity(), MaxSessionAge: &durationpb.Duration{},
+			Version: "1", Endpoints: current.GetEndpoints(), MaxSessionAge: &durationpb.Duration{},
 		}},
-		{[]string{"*"}, &backplanev1.Route{Version: "1", Security: from.GetSecurity()}},
+		{[]string{"*"}, &backplanev1.Route{Version: "1", Endpoints: from.GetEndpoints()}},
 	} {
 		got := proto.CloneOf(current)
 		u, err := page.NewUpdate(&fieldmaskpb.FieldMask{Paths: tt.mask}, from, may...)

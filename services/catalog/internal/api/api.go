@@ -62,6 +62,15 @@ func Rules() identity.Rules {
 		rules["/"+catalogv1.CatalogService_ServiceDesc.ServiceName+"/"+m.MethodName] = identity.Rule{}
 	}
 	rules[catalogv1.CatalogService_CreateApi_FullMethodName] = identity.Rule{Roles: []string{identity.RoleCreator}}
+	for _, method := range []string{
+		catalogv1.CatalogService_UpdateApi_FullMethodName, catalogv1.CatalogService_DeleteApi_FullMethodName,
+		catalogv1.CatalogService_CreateVersion_FullMethodName, catalogv1.CatalogService_UpdateVersion_FullMethodName,
+		catalogv1.CatalogService_DeleteVersion_FullMethodName,
+	} {
+		rules[method] = identity.Rule{OwnerRole: identity.RoleCreator}
+	}
+	rules[catalogv1.CatalogService_PublishVersion_FullMethodName] = identity.Rule{OwnerRole: identity.RolePublisher}
+	rules[catalogv1.CatalogService_DemoteVersion_FullMethodName] = identity.Rule{OwnerRole: identity.RolePublisher}
 	rules[catalogv1.CatalogService_CreatePlan_FullMethodName] = admin
 	rules[catalogv1.CatalogService_UpdatePlan_FullMethodName] = admin
 	rules[catalogv1.CatalogService_DeletePlan_FullMethodName] = admin

@@ -15,9 +15,9 @@ import (
 
 // CreateApi adds an API that the caller owns.
 func (a *API) CreateApi(ctx context.Context, req *catalogv1.CreateApiRequest) (*catalogv1.Api, error) {
-	me := identity.From(ctx).User
+	c := identity.From(ctx)
 	row := apiRow(req.GetApi())
-	row.ID, row.Owner = id.New(), me.Name
+	row.ID, row.Owner = id.New(), c.User.Name
 	if req.GetApi().GetDefaultVersion() != "" {
 		return nil, fault.Invalid("api.default_version", "a new API has no version yet")
 	}
@@ -34,27 +34,27 @@ func (a *API) CreateApi(ctx context.Context, req *catalogv1.CreateApiRequest) (*
 	if err != nil {
 		return nil, err
 	}
-	return apiProto(made, me), nil
+	return apiProto(made, c), nil
 }
 
 // GetApi returns an API that the caller may see.
 func (a *API) GetApi(ctx context.Context, req *catalogv1.GetApiRequest) (*catalogv1.Api, error) {
-	me := identity.From(ctx).User
-	row, err := visibleAPI(ctx, a.store, me, apiID(req.GetName()))
+	c := identity.From(ctx)
+	row, err := visibleAPI(ctx, a.store, c, apiID(req.GetName()))
 	if err != nil {
 		return nil, err
 	}
-	return apiProto(row, me), nil
+	return apiProto(row, c), nil
 }
 
 // ListApis returns a page of the APIs that the caller may see.
 func (a *API) ListApis(ctx context.Context, req *catalogv1.ListApisRequest) (*catalogv1.ListApisResponse, error) {
-	me := identity.From(ctx).User
+	c := identity.From(ctx)
 	terms, err := page.Filter(req.GetFilter(), "display_name", "context", "owner")
 	if err != nil {
 		return nil, err
 	}
-	owner, err := ownerTerm(terms, me)
+	owner, err := ownerTerm(terms, c)
 	if err != nil {
 		return nil, err
 	}
@@ -64,8 +64,8 @@ func (a *API) ListApis(ctx context.Context, req *catalogv1.ListApisRequest) (*ca
 	}
 	filter := store.APIFilter{DisplayName: term(terms, "display_name"), Context: term(terms, "context"), Owner: owner}
 	apis, token, err := read(p, func(after store.After, limit int) ([]store.API, error) {
-		return a.store.ListAPIs(ctx, viewer(me), filter, after, limit)
-	}, func(row store.API) *catalogv1.Api { return apiProto(row, me) })
+		return a.store.ListAPIs(ctx, viewer(c), filter, after, limit)
+	}, func(row store.API) *catalogv1.Api { return apiProto(row, c) })
 	if err != nil {
 		return nil, err
 	}
@@ -74,7 +74,7 @@ func (a *API) ListApis(ctx context.Context, req *catalogv1.ListApisRequest) (*ca
 
 // UpdateApi changes an API that the caller owns.
 func (a *API) UpdateApi(ctx context.Context, req *catalogv1.UpdateApiRequest) (*catalogv1.Api, error) {
-	me := identity.From(ctx).User
+	c := identity.From(ctx)
 	apiID, err := nameOfAPI("api.name", req.GetApi())
 	if err != nil {
 		return nil, err
@@ -85,11 +85,11 @@ func (a *API) UpdateApi(ctx context.Context, req *catalogv1.UpdateApiRequest) (*
 	}
 	var row store.API
 	err = a.write(ctx, func(w *writer) (string, error) {
-		old, err := editableAPI(ctx, w.Store, me, apiID, req.GetApi().GetEtag())
+		old, err := editableAPI(ctx, w.Store, c, apiID, req.GetApi().GetEtag())
 		if err != nil {
 			return "", err
 		}
-		next := apiProto(old, me)
+		next := apiProto(old, c)
 		if err := u.Apply(next); err != nil {
 			return "", err
 		}
@@ -108,14 +108,14 @@ func (a *API) UpdateApi(ctx context.Context, req *catalogv1.UpdateApiRequest) (*
 	if err != nil {
 		return nil, err
 	}
-	return apiProto(row, me), nil
+	return apiProto(row, c), nil
 }
 
 // DeleteApi removes an API that the caller owns.
 func (a *API) DeleteApi(ctx context.Context, req *catalogv1.DeleteApiRequest) (*emptypb.Empty, error) {
-	me := identity.From(ctx).User
+	c := identity.From(ctx)
 	err := a.write(ctx, func(w *writer) (string, error) {
-		row, err := editableAPI(ctx, w.Store, me, apiID(req.GetName()), req.GetEtag())
+		row, err := editableAPI(ctx, w.Store, c, apiID(req.GetName()), req.GetEtag())
 		if err != nil {
 			return "", err
 		}

@@ -162,8 +162,8 @@ func TestWhoSeesAnApi(t *testing.T) {
 	check("one published", all, all, owners, owners)
 	f.publish(v2)
 	check("both published", all, all, all, all)
-	f.move(v1, catalogv1.Version_ACTION_DEMOTE)
-	f.move(v2, catalogv1.Version_ACTION_DEMOTE)
+	f.demote(v1)
+	f.demote(v2)
 	check("demoted", owners, owners, owners, owners)
 }
 

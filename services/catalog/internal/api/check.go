@@ -2,8 +2,8 @@ package api
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"slices"
 	"strings"
 
 	"google.golang.org/grpc/codes"
@@ -16,40 +16,14 @@ import (
 )
 
 // viewer is who lists are read for.
-func viewer(me identity.User) store.Viewer {
-	return store.Viewer{All: me.Has(identity.RoleAdmin), User: me.Name}
-}
-
-// sees reports whether a user sees what is not published.
-func sees(me identity.User, owner string) bool {
-	return me.Name == owner || me.Has(identity.RoleAdmin)
-}
-
-// mayEdit returns why a user may not change what belongs to owner, or nil.
-func mayEdit(me identity.User, owner string) error {
-	return mayAs(identity.RoleCreator, me, owner)
-}
-
-// mayPublish returns why a user may not publish or demote what belongs to
-// owner, or nil.
-func mayPublish(me identity.User, owner string) error {
-	return mayAs(identity.RolePublisher, me, owner)
-}
-
-func mayAs(role string, me identity.User, owner string) error {
-	switch {
-	case !sees(me, owner):
-		return fault.Denied("only the API's owner and administrators may do this")
-	case !me.Has(role):
-		return fault.Denied("this needs the role %s", role)
-	}
-	return nil
+func viewer(c identity.Caller) store.Viewer {
+	return store.Viewer{All: c.User.Has(identity.RoleAdmin), User: c.User.Name}
 }
 
 // visibleAPI returns an API, or NotFound where the user may not see it.
-func visibleAPI(ctx context.Context, st *store.Store, me identity.User, id string) (store.API, error) {
+func visibleAPI(ctx context.Context, st *store.Store, c identity.Caller, id string) (store.API, error) {
 	row, err := st.API(ctx, id)
-	if err == nil && !row.Published && !sees(me, row.Owner) {
+	if err == nil && !row.Published && !c.Sees(row.Owner) {
 		err = fault.NotFound("%s", apiName(id))
 	}
 	if err != nil {
@@ -59,22 +33,22 @@ func visibleAPI(ctx context.Context, st *store.Store, me identity.User, id strin
 }
 
 // editableAPI returns an API that the user may change, read with this etag.
-func editableAPI(ctx context.Context, st *store.Store, me identity.User, id, etag string) (store.API, error) {
-	row, err := visibleAPI(ctx, st, me, id)
+func editableAPI(ctx context.Context, st *store.Store, c identity.Caller, id, etag string) (store.API, error) {
+	row, err := visibleAPI(ctx, st, c, id)
 	if err != nil {
 		return store.API{}, err
 	}
-	if err := mayEdit(me, row.Owner); err != nil {
+	if err := c.MayChange(row.Owner); err != nil {
 		return store.API{}, err
 	}
 	return row, checkEtag(etag, row.Etag)
 }
 
 // visibleVersion returns a version, or NotFound where the user may not see it.
-func visibleVersion(ctx context.Context, st *store.Store, me identity.User, name string) (store.Version, error) {
+func visibleVersion(ctx context.Context, st *store.Store, c identity.Caller, name string) (store.Version, error) {
 	api, id := versionIDs(name)
 	row, err := st.Version(ctx, api, id)
-	if err == nil && row.State != store.Published && !sees(me, row.Owner) {
+	if err == nil && row.State != store.Published && !c.Sees(row.Owner) {
 		err = fault.NotFound("%s", name)
 	}
 	if err != nil {
@@ -136,8 +110,13 @@ func checkVersion(v *catalogv1.Version) error {
 			wrong = append(wrong, fault.Violation{Field: "version." + field, Message: err.Error()})
 		}
 	}
-	add("endpoints.production", checkEndpoint(v.GetEndpoints().GetProduction()))
-	add("endpoints.sandbox", checkEndpoint(v.GetEndpoints().GetSandbox()))
+	for stage, endpoints := range map[string][]*catalogv1.Endpoint{
+		"production": v.GetEndpoints().GetProduction(), "sandbox": v.GetEndpoints().GetSandbox(),
+	} {
+		for i, e := range endpoints {
+			add(fmt.Sprintf("endpoints.%s[%d].url", stage, i), checkEndpoint(e.GetUrl()))
+		}
+	}
 	size := 0
 	for i, origin := range v.GetAllowedOrigins() {
 		size += len(origin)
@@ -145,6 +124,9 @@ func checkVersion(v *catalogv1.Version) error {
 	}
 	if size > maxOrigins {
 		add("allowed_origins", fmt.Errorf("must have at most %d characters together", maxOrigins))
+	}
+	for _, w := range checkSecurity(filledIn(v.GetSecurity())) {
+		add(w.Field, errors.New(w.Message))
 	}
 	return fault.InvalidAll(wrong...)
 }
@@ -168,9 +150,8 @@ func checkPlans(ctx context.Context, st *store.Store, ids []string) error {
 
 // checkPublished checks that a version, if it is published, can be subscribed to.
 func checkPublished(v store.Version) error {
-	open := slices.Equal(v.Schemes, []string{"NONE"})
-	if v.State == store.Published && len(v.Plans) == 0 && !open {
-		return fault.Precondition("version.plans: a published version needs a plan, unless its only scheme is NONE")
+	if v.State == store.Published && len(v.Plans) == 0 && !v.Anonymous() {
+		return fault.Precondition("version.plans: a published version needs a plan, unless its security is none")
 	}
 	return nil
 }
@@ -183,9 +164,33 @@ func checkState(state *string) error {
 	return fault.Invalid("filter", "no state %q: there are CREATED, PUBLISHED", *state)
 }
 
+// checkSecurity returns what is wrong with the alternatives of a version, whose
+// defaults are filled in, by field.
+func checkSecurity(schemes []*catalogv1.SecurityScheme) []fault.Violation {
+	var wrong []fault.Violation
+	taken := map[string]string{}
+	for i, s := range schemes {
+		field := fmt.Sprintf("security[%d]", i)
+		if s.GetNone() != nil && len(schemes) > 1 {
+			wrong = append(wrong, fault.Violation{Field: field, Message: "none stands alone"})
+		}
+		for j, place := range s.GetOauth2().GetPlaces() {
+			place, where := placeRow(place), fmt.Sprintf("%s.oauth2.places[%d]", field, j)
+			key := place.In + " " + strings.ToLower(place.Name)
+			if other, ok := taken[key]; ok {
+				wrong = append(wrong, fault.Violation{
+					Field: where, Message: fmt.Sprintf("must differ from %s: the two could not be told apart", other),
+				})
+			}
+			taken[key] = where
+		}
+	}
+	return wrong
+}
+
 // ownerTerm is the owner of a filter, nil where it has none; users/me is the
 // caller.
-func ownerTerm(terms map[string]string, me identity.User) (*string, error) {
+func ownerTerm(terms map[string]string, c identity.Caller) (*string, error) {
 	owner := term(terms, "owner")
 	if owner == nil {
 		return nil, nil
@@ -195,7 +200,7 @@ func ownerTerm(terms map[string]string, me identity.User) (*string, error) {
 		return nil, fault.Invalid("filter", "owner must be users/{id}")
 	}
 	if id == "me" {
-		owner = &me.Name
+		owner = &c.User.Name
 	}
 	return owner, nil
 }

@@ -16,15 +16,13 @@ import (
 // Prefixes of the names of the proto's values, which rows do without.
 const (
 	statePrefix  = "STATE_"
-	schemePrefix = "SCHEME_"
-	placePrefix  = "PLACE_"
 	windowPrefix = "WINDOW_"
 )
 
 func etag(n int64) string { return strconv.FormatInt(n, 10) }
 
 // apiProto is an API as a user sees it.
-func apiProto(row store.API, me identity.User) *catalogv1.Api {
+func apiProto(row store.API, c identity.Caller) *catalogv1.Api {
 	a := &catalogv1.Api{
 		Name:        apiName(row.ID),
 		DisplayName: row.DisplayName,
@@ -35,7 +33,7 @@ func apiProto(row store.API, me identity.User) *catalogv1.Api {
 		UpdateTime:  timestamppb.New(row.UpdatedAt),
 		Etag:        etag(row.Etag),
 	}
-	if row.DefaultVersion != "" && (row.DefaultPublished || sees(me, row.Owner)) {
+	if row.DefaultVersion != "" && (row.DefaultPublished || c.Sees(row.Owner)) {
 		a.DefaultVersion = versionName(row.ID, row.DefaultVersion)
 	}
 	return a
@@ -60,7 +58,7 @@ func (a *API) versionProto(row store.Version) *catalogv1.Version {
 		Description:    row.Description,
 		Tags:           row.Tags,
 		Endpoints:      endpointsProto(row),
-		Security:       securityProto(row),
+		Security:       securityProto(row.Security),
 		Plans:          planNames(row.Plans),
 		AllowedOrigins: row.Origins,
 		MaxSessionAge:  ageProto(row),
@@ -81,16 +79,11 @@ func versionRow(v *catalogv1.Version) store.Version {
 		Version:       v.GetVersion(),
 		Description:   v.GetDescription(),
 		Tags:          v.GetTags(),
-		Production:    v.GetEndpoints().GetProduction(),
-		Sandbox:       v.GetEndpoints().GetSandbox(),
+		Production:    endpointRows(v.GetEndpoints().GetProduction()),
+		Sandbox:       endpointRows(v.GetEndpoints().GetSandbox()),
+		Security:      securityRows(v.GetSecurity()),
 		Origins:       v.GetAllowedOrigins(),
 		MaxSessionAge: v.GetMaxSessionAge().AsDuration(),
-	}
-	for _, scheme := range v.GetSecurity().GetSchemes() {
-		row.Schemes = append(row.Schemes, strings.TrimPrefix(scheme.String(), schemePrefix))
-	}
-	for _, place := range v.GetSecurity().GetPlaces() {
-		row.Places = append(row.Places, strings.TrimPrefix(place.String(), placePrefix))
 	}
 	for _, plan := range v.GetPlans() {
 		row.Plans = append(row.Plans, planID(plan))
@@ -100,7 +93,7 @@ func versionRow(v *catalogv1.Version) store.Version {
 
 // route is what gateways need of a version.
 func route(row store.Version) *backplanev1.Route {
-	r := &backplanev1.Route{
+	return &backplanev1.Route{
 		Name:           versionName(row.APIID, row.ID),
 		Api:            apiName(row.APIID),
 		DisplayName:    row.DisplayName,
@@ -110,48 +103,94 @@ func route(row store.Version) *backplanev1.Route {
 		Default:        row.Default,
 		State:          stateProto(row.State),
 		Endpoints:      endpointsProto(row),
-		Security:       securityProto(row),
+		Security:       securityProto(row.Security),
 		Plans:          planNames(row.Plans),
 		AllowedOrigins: row.Origins,
 		MaxSessionAge:  ageProto(row),
 		Revision:       uint64(row.Revision),
 	}
-	r.Security = filledIn(r.GetSecurity())
-	return r
 }
 
-// filledIn returns the security with its defaults.
-func filledIn(s *catalogv1.Security) *catalogv1.Security {
-	if s == nil {
-		s = &catalogv1.Security{}
+// filledIn returns the security with its defaults: oauth2, and its two places.
+func filledIn(schemes []*catalogv1.SecurityScheme) []*catalogv1.SecurityScheme {
+	if len(schemes) == 0 {
+		schemes = []*catalogv1.SecurityScheme{{Scheme: &catalogv1.SecurityScheme_Oauth2{}}}
 	}
-	if len(s.GetSchemes()) == 0 {
-		s.Schemes = []catalogv1.Security_Scheme{catalogv1.Security_SCHEME_OAUTH2}
-	}
-	if len(s.GetPlaces()) == 0 && s.GetSchemes()[0] != catalogv1.Security_SCHEME_NONE {
-		s.Places = []catalogv1.Security_Place{
-			catalogv1.Security_PLACE_AUTHORIZATION_HEADER, catalogv1.Security_PLACE_ACCESS_TOKEN_QUERY,
+	filled := make([]*catalogv1.SecurityScheme, len(schemes))
+	for i, s := range schemes {
+		_, oauth2 := s.GetScheme().(*catalogv1.SecurityScheme_Oauth2)
+		if filled[i] = s; oauth2 && len(s.GetOauth2().GetPlaces()) == 0 {
+			filled[i] = schemeProto(store.SecurityScheme{Type: store.SchemeOAuth2, Places: []store.Place{
+				{In: store.InHeader, Name: "Authorization"}, {In: store.InQuery, Name: "access_token"},
+			}})
 		}
 	}
-	return s
+	return filled
 }
 
 func endpointsProto(row store.Version) *catalogv1.Endpoints {
-	return &catalogv1.Endpoints{Production: row.Production, Sandbox: row.Sandbox}
+	endpoints := func(rows []store.Endpoint) []*catalogv1.Endpoint {
+		var all []*catalogv1.Endpoint
+		for _, e := range rows {
+			all = append(all, &catalogv1.Endpoint{Endpoint: &catalogv1.Endpoint_Url{Url: e.URL}})
+		}
+		return all
+	}
+	return &catalogv1.Endpoints{Production: endpoints(row.Production), Sandbox: endpoints(row.Sandbox)}
 }
 
-func securityProto(row store.Version) *catalogv1.Security {
-	if len(row.Schemes) == 0 && len(row.Places) == 0 {
-		return nil
+func endpointRows(endpoints []*catalogv1.Endpoint) []store.Endpoint {
+	var rows []store.Endpoint
+	for _, e := range endpoints {
+		rows = append(rows, store.Endpoint{URL: e.GetUrl()})
 	}
-	s := &catalogv1.Security{}
-	for _, name := range row.Schemes {
-		s.Schemes = append(s.Schemes, catalogv1.Security_Scheme(catalogv1.Security_Scheme_value[schemePrefix+name]))
+	return rows
+}
+
+func securityProto(rows []store.SecurityScheme) []*catalogv1.SecurityScheme {
+	var schemes []*catalogv1.SecurityScheme
+	for _, row := range rows {
+		schemes = append(schemes, schemeProto(row))
 	}
-	for _, name := range row.Places {
-		s.Places = append(s.Places, catalogv1.Security_Place(catalogv1.Security_Place_value[placePrefix+name]))
+	return schemes
+}
+
+func schemeProto(row store.SecurityScheme) *catalogv1.SecurityScheme {
+	if row.Type == store.SchemeNone {
+		return &catalogv1.SecurityScheme{Scheme: &catalogv1.SecurityScheme_None{None: &catalogv1.NoneScheme{}}}
 	}
-	return s
+	oauth2 := &catalogv1.OAuth2Scheme{}
+	for _, p := range row.Places {
+		place := &catalogv1.CredentialPlace{Place: &catalogv1.CredentialPlace_Header{Header: &catalogv1.HeaderPlace{Name: p.Name}}}
+		if p.In == store.InQuery {
+			place.Place = &catalogv1.CredentialPlace_Query{Query: &catalogv1.QueryPlace{Name: p.Name}}
+		}
+		oauth2.Places = append(oauth2.Places, place)
+	}
+	return &catalogv1.SecurityScheme{Scheme: &catalogv1.SecurityScheme_Oauth2{Oauth2: oauth2}}
+}
+
+// securityRows are the alternatives with their defaults filled in.
+func securityRows(schemes []*catalogv1.SecurityScheme) []store.SecurityScheme {
+	var rows []store.SecurityScheme
+	for _, s := range filledIn(schemes) {
+		row := store.SecurityScheme{Type: store.SchemeOAuth2}
+		if s.GetNone() != nil {
+			row.Type = store.SchemeNone
+		}
+		for _, place := range s.GetOauth2().GetPlaces() {
+			row.Places = append(row.Places, placeRow(place))
+		}
+		rows = append(rows, row)
+	}
+	return rows
+}
+
+func placeRow(p *catalogv1.CredentialPlace) store.Place {
+	if q := p.GetQuery(); q != nil {
+		return store.Place{In: store.InQuery, Name: q.GetName()}
+	}
+	return store.Place{In: store.InHeader, Name: p.GetHeader().GetName()}
 }
 
 func stateProto(state string) catalogv1.Version_State {

@@ -232,18 +232,18 @@ func (s *scribe) write(shared *catalogv1.Api) {
 	switch what {
 	case 0:
 		_, err = f.CreateVersion(ctx, &catalogv1.CreateVersionRequest{Parent: shared.GetName(), Version: &catalogv1.Version{
-			Version: unique, Plans: []string{"plans/gold"}, Endpoints: &catalogv1.Endpoints{Production: "ws://b"},
+			Version: unique, Plans: []string{"plans/gold"}, Endpoints: &catalogv1.Endpoints{Production: endpoint("ws://b")},
 		}}, with...)
 	case 1:
 		_, err = f.CreatePlan(ctx, &catalogv1.CreatePlanRequest{Plan: &catalogv1.Plan{DisplayName: unique}}, with...)
 	case 2:
 		_, err = f.UpdateVersion(ctx, &catalogv1.UpdateVersionRequest{Version: &catalogv1.Version{
-			Name: v.GetName(), Description: unique, Endpoints: &catalogv1.Endpoints{Production: "ws://" + unique},
+			Name: v.GetName(), Description: unique, Endpoints: &catalogv1.Endpoints{Production: endpoint("ws://" + unique)},
 		}}, with...)
-	case 3, 4:
-		_, err = f.ChangeVersionState(ctx, &catalogv1.ChangeVersionStateRequest{
-			Name: v.GetName(), Action: catalogv1.Version_Action(what - 2), Etag: v.GetEtag(),
-		}, with...)
+	case 3:
+		_, err = f.PublishVersion(ctx, &catalogv1.PublishVersionRequest{Name: v.GetName(), Etag: v.GetEtag()}, with...)
+	case 4:
+		_, err = f.DemoteVersion(ctx, &catalogv1.DemoteVersionRequest{Name: v.GetName(), Etag: v.GetEtag()}, with...)
 	case 5:
 		_, err = f.UpdateApi(ctx, &catalogv1.UpdateApiRequest{Api: &catalogv1.Api{
 			Name: shared.GetName(), DisplayName: unique, DefaultVersion: v.GetName(),

@@ -123,7 +123,7 @@ func (f *fixture) version(api *catalogv1.Api, version string) *catalogv1.Version
 		Parent: api.GetName(),
 		Version: &catalogv1.Version{
 			Version: version, Plans: []string{"plans/gold"},
-			Endpoints: &catalogv1.Endpoints{Production: "ws://backend:9098/echo"},
+			Endpoints: &catalogv1.Endpoints{Production: endpoint("ws://backend:9098/echo")},
 		},
 	}, f.ann)
 	if err != nil {
@@ -132,19 +132,46 @@ func (f *fixture) version(api *catalogv1.Api, version string) *catalogv1.Version
 	return v
 }
 
-// move publishes or demotes a version of ann's.
-func (f *fixture) move(v *catalogv1.Version, action catalogv1.Version_Action) *catalogv1.Version {
+// endpoint is a stage with one endpoint.
+func endpoint(url string) []*catalogv1.Endpoint {
+	return []*catalogv1.Endpoint{{Endpoint: &catalogv1.Endpoint_Url{Url: url}}}
+}
+
+// oauth2 asks for an access token at places.
+func oauth2(places ...*catalogv1.CredentialPlace) *catalogv1.SecurityScheme {
+	return &catalogv1.SecurityScheme{Scheme: &catalogv1.SecurityScheme_Oauth2{Oauth2: &catalogv1.OAuth2Scheme{Places: places}}}
+}
+
+// anonymous asks for nothing.
+func anonymous() *catalogv1.SecurityScheme {
+	return &catalogv1.SecurityScheme{Scheme: &catalogv1.SecurityScheme_None{None: &catalogv1.NoneScheme{}}}
+}
+
+func inHeader(name string) *catalogv1.CredentialPlace {
+	return &catalogv1.CredentialPlace{Place: &catalogv1.CredentialPlace_Header{Header: &catalogv1.HeaderPlace{Name: name}}}
+}
+
+func inQuery(name string) *catalogv1.CredentialPlace {
+	return &catalogv1.CredentialPlace{Place: &catalogv1.CredentialPlace_Query{Query: &catalogv1.QueryPlace{Name: name}}}
+}
+
+// demote demotes a version of ann's.
+func (f *fixture) demote(v *catalogv1.Version) *catalogv1.Version {
 	f.t.Helper()
-	moved, err := f.ChangeVersionState(f.t.Context(), &catalogv1.ChangeVersionStateRequest{Name: v.GetName(), Action: action}, f.ann)
+	demoted, err := f.DemoteVersion(f.t.Context(), &catalogv1.DemoteVersionRequest{Name: v.GetName()}, f.ann)
 	if err != nil {
-		f.t.Fatalf("ChangeVersionState(%s): %v", action, err)
+		f.t.Fatalf("DemoteVersion(%s): %v", v.GetName(), err)
 	}
-	return moved
+	return demoted
 }
 
 func (f *fixture) publish(v *catalogv1.Version) *catalogv1.Version {
 	f.t.Helper()
-	return f.move(v, catalogv1.Version_ACTION_PUBLISH)
+	published, err := f.PublishVersion(f.t.Context(), &catalogv1.PublishVersionRequest{Name: v.GetName()}, f.ann)
+	if err != nil {
+		f.t.Fatalf("PublishVersion(%s): %v", v.GetName(), err)
+	}
+	return published
 }
 
 // route reads the route of a version.

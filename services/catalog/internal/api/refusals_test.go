@@ -77,7 +77,7 @@ const (
 	badContext     = "must be 1 to 8 segments of A-Z a-z 0-9 _ . -, each after a / and starting with a letter, a digit or _, as /team/echo"
 	staleEtag      = "etag: somebody else changed it first, read it again"
 	notSignedIn    = "sign in first: the call carries no token"
-	notOwner       = "only the API's owner and administrators may do this"
+	notOwner       = "only its owner and administrators may do this"
 	badAPIName     = "name: must be apis/{api}"
 	badSize        = "page_size: must be greater than or equal to 0 and less than or equal to 1000"
 	badToken       = "page_token: is not a token that a list has returned"

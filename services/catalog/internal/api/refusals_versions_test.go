@@ -31,12 +31,12 @@ func badFields() []struct {
 	message string
 } {
 	production := func(url string) func(*catalogv1.Version) {
-		return func(v *catalogv1.Version) { v.Endpoints = &catalogv1.Endpoints{Production: url} }
+		return func(v *catalogv1.Version) { v.Endpoints = &catalogv1.Endpoints{Production: endpoint(url)} }
 	}
 	origins := func(all ...string) func(*catalogv1.Version) {
 		return func(v *catalogv1.Version) { v.AllowedOrigins = all }
 	}
-	security := func(s *catalogv1.Security) func(*catalogv1.Version) {
+	security := func(s ...*catalogv1.SecurityScheme) func(*catalogv1.Version) {
 		return func(v *catalogv1.Version) { v.Security = s }
 	}
 	many := func(n int, format string) []string {
@@ -46,7 +46,7 @@ func badFields() []struct {
 		}
 		return all
 	}
-	at, origin := "version.endpoints.production: ", "version.allowed_origins[0]: "
+	at, origin := "version.endpoints.production[0].url: ", "version.allowed_origins[0]: "
 	return []struct {
 		name    string
 		change  func(*catalogv1.Version)
@@ -87,12 +87,23 @@ func badFields() []struct {
 		{"an endpoint with half an address", production("ws://10.0.0"), at + badHost},
 		{"an endpoint with a bad address", production("ws://1.2.3.256"), at + badHost},
 		{"an endpoint with a zone", production("ws://[fe80::1%25eth0]:80"), at + badHost},
-		{"a bad sandbox", func(v *catalogv1.Version) { v.Endpoints = &catalogv1.Endpoints{Sandbox: "ws://b:99999"} }, "version.endpoints.sandbox: " + badPort},
-		{"a scheme without a value", security(&catalogv1.Security{Schemes: []catalogv1.Security_Scheme{0}}), "version.security.schemes[0]: is required"},
-		{"an unknown scheme", security(&catalogv1.Security{Schemes: []catalogv1.Security_Scheme{99}}), "version.security.schemes[0]: is not one of the defined values"},
-		{"NONE with another scheme", security(&catalogv1.Security{Schemes: []catalogv1.Security_Scheme{1, 2}}), "version.security.schemes: NONE stands alone"},
-		{"a place twice", security(&catalogv1.Security{Places: []catalogv1.Security_Place{1, 1}}), "version.security.places: must not have the same value twice"},
-		{"an unknown place", security(&catalogv1.Security{Places: []catalogv1.Security_Place{7}}), "version.security.places[0]: is not one of the defined values"},
+		{"a bad sandbox", func(v *catalogv1.Version) { v.Endpoints = &catalogv1.Endpoints{Sandbox: endpoint("ws://b:99999")} }, "version.endpoints.sandbox[0].url: " + badPort},
+		{"two endpoints of a stage", func(v *catalogv1.Version) {
+			v.Endpoints = &catalogv1.Endpoints{Production: append(endpoint("ws://a"), endpoint("ws://b")...)}
+		}, "version.endpoints.production: must contain no more than 1 item(s)"},
+		{"an endpoint of no kind", func(v *catalogv1.Version) {
+			v.Endpoints = &catalogv1.Endpoints{Production: []*catalogv1.Endpoint{{}}}
+		}, "version.endpoints.production[0].endpoint: is required"},
+		{"a scheme of no kind", security(&catalogv1.SecurityScheme{}), "version.security[0].scheme: is required"},
+		{"none with another scheme", security(oauth2(), anonymous()), "version.security[1]: none stands alone"},
+		{"none twice", security(anonymous(), anonymous()), "version.security[0]: none stands alone; version.security[1]: none stands alone"},
+		{"a place twice", security(oauth2(inHeader("Authorization"), inHeader("authorization"))),
+			"version.security[0].oauth2.places[1]: must differ from security[0].oauth2.places[0]: the two could not be told apart"},
+		{"schemes with a place in common", security(oauth2(inQuery("access_token")), oauth2()),
+			"version.security[1].oauth2.places[1]: must differ from security[0].oauth2.places[0]: the two could not be told apart"},
+		{"a place of no kind", security(oauth2(&catalogv1.CredentialPlace{})), "version.security[0].oauth2.places[0].place: is required"},
+		{"another header", security(oauth2(inHeader("X-Token"))), "version.security[0].oauth2.places[0].header.name: must be Authorization, the one header that is served"},
+		{"another parameter", security(oauth2(inQuery("token"))), "version.security[0].oauth2.places[0].query.name: must be access_token, the one parameter that is served"},
 		{"a plan that is none", func(v *catalogv1.Version) { v.Plans = []string{"plans/gold", "plans/none"} }, "version.plans[1]: there is no plans/none"},
 		{"a plan by its display name", func(v *catalogv1.Version) { v.Plans = []string{"Gold"} }, "version.plans[0]: must be plans/{plan}"},
 		{"a plan twice", func(v *catalogv1.Version) { v.Plans = []string{"plans/gold", "plans/gold"} }, "version.plans: must not have the same value twice"},
@@ -119,7 +130,7 @@ func TestCreateVersionRefuses(t *testing.T) {
 		return refuse(ctx, w.CreateVersion, &catalogv1.CreateVersionRequest{Parent: parent, Version: v}, who...)
 	}
 	good := func() *catalogv1.Version {
-		return &catalogv1.Version{Version: "3.0.0", Endpoints: &catalogv1.Endpoints{Production: "ws://b"}}
+		return &catalogv1.Version{Version: "3.0.0", Endpoints: &catalogv1.Endpoints{Production: endpoint("ws://b")}}
 	}
 	called := func(version string) func(...grpc.CallOption) error {
 		v := good()
@@ -204,7 +215,7 @@ func TestUpdateVersionRefuses(t *testing.T) {
 	nothing := func(*catalogv1.Version) {}
 	badName := "version.name: must be apis/{api}/versions/{version}"
 	known := "there are description, tags, endpoints, security, plans, allowed_origins, max_session_age, " +
-		"endpoints.production, endpoints.sandbox, security.schemes, security.places"
+		"endpoints.production, endpoints.sandbox"
 	all := []refusal{
 		{"without a token", refuse(ctx, w.UpdateVersion, &catalogv1.UpdateVersionRequest{Version: w.created}), codes.Unauthenticated, notSignedIn},
 		{"without a version", update(nil, w.ann), codes.InvalidArgument, badName},
@@ -224,7 +235,7 @@ func TestUpdateVersionRefuses(t *testing.T) {
 		{"to no endpoints", of(w.created.GetName(), nothing, "endpoints"), codes.InvalidArgument, "version.endpoints: is required"},
 		{"to no endpoint", of(w.created.GetName(), nothing, "endpoints.production"), codes.InvalidArgument, "version.endpoints: needs a production or a sandbox endpoint"},
 		{"of all to nothing", of(w.created.GetName(), nothing, "*"), codes.InvalidArgument, "version.endpoints: is required"},
-		{"of a published version to no plan", of(w.published.GetName(), nothing, "plans"), codes.FailedPrecondition, "version.plans: a published version needs a plan, unless its only scheme is NONE"},
+		{"of a published version to no plan", of(w.published.GetName(), nothing, "plans"), codes.FailedPrecondition, "version.plans: a published version needs a plan, unless its security is none"},
 	}
 	for _, c := range badFields() {
 		want, code := c.message, codes.InvalidArgument
@@ -236,32 +247,32 @@ func TestUpdateVersionRefuses(t *testing.T) {
 	w.try(all)
 }
 
-func TestChangeVersionStateRefuses(t *testing.T) {
+func TestTransitionsRefuse(t *testing.T) {
 	w, ctx := newWorld(t), t.Context()
-	move := func(name string, action catalogv1.Version_Action, etag string, who ...grpc.CallOption) func(...grpc.CallOption) error {
-		return refuse(ctx, w.ChangeVersionState, &catalogv1.ChangeVersionStateRequest{Name: name, Action: action, Etag: etag}, who...)
+	publish := func(name, etag string, who ...grpc.CallOption) func(...grpc.CallOption) error {
+		return refuse(ctx, w.PublishVersion, &catalogv1.PublishVersionRequest{Name: name, Etag: etag}, who...)
 	}
-	publish, demote := catalogv1.Version_ACTION_PUBLISH, catalogv1.Version_ACTION_DEMOTE
+	demote := func(name, etag string, who ...grpc.CallOption) func(...grpc.CallOption) error {
+		return refuse(ctx, w.DemoteVersion, &catalogv1.DemoteVersionRequest{Name: name, Etag: etag}, who...)
+	}
 	bare, err := w.CreateVersion(ctx, &catalogv1.CreateVersionRequest{Parent: w.echo.GetName(), Version: &catalogv1.Version{
-		Version: "bare", Endpoints: &catalogv1.Endpoints{Production: "ws://b"},
+		Version: "bare", Endpoints: &catalogv1.Endpoints{Production: endpoint("ws://b")},
 	}}, w.ann)
 	w.must(bare, err)
 	w.try([]refusal{
-		{"without a token", move(w.created.GetName(), publish, ""), codes.Unauthenticated, notSignedIn},
-		{"with a bad name", move(w.echo.GetName(), publish, "", w.ann), codes.InvalidArgument, badVersionName},
-		{"without an action", move(w.created.GetName(), 0, "", w.ann), codes.InvalidArgument, "action: is required"},
-		{"with an unknown action", move(w.created.GetName(), 7, "", w.ann), codes.InvalidArgument, "action: is not one of the defined values"},
-		{"of none", move("apis/none/versions/none", publish, "", w.root), codes.NotFound, "apis/none/versions/none not found"},
-		{"of what is hidden", move(w.created.GetName(), publish, "", w.bob), codes.NotFound, w.created.GetName() + " not found"},
-		{"of what is hidden by a publisher", move(w.created.GetName(), publish, "", w.pete), codes.NotFound, w.created.GetName() + " not found"},
-		{"of somebody else's", move(w.published.GetName(), demote, "", w.bob), codes.PermissionDenied, notOwner},
-		{"by a subscriber", move(w.published.GetName(), demote, "", w.sue), codes.PermissionDenied, notOwner},
-		{"PUBLISH by a creator", move(w.created.GetName(), publish, "stale", w.trainee), codes.PermissionDenied, "this needs the role publisher"},
-		{"DEMOTE by a creator", move(w.published.GetName(), demote, "", w.trainee), codes.PermissionDenied, "this needs the role publisher"},
-		{"with a stale etag", move(w.created.GetName(), publish, "9", w.ann), codes.Aborted, staleEtag},
-		{"PUBLISH of what is published", move(w.published.GetName(), publish, "", w.ann), codes.FailedPrecondition, "the version is PUBLISHED: PUBLISH needs one that is CREATED"},
-		{"DEMOTE of what is not published", move(w.created.GetName(), demote, "", w.ann), codes.FailedPrecondition, "the version is CREATED: DEMOTE needs one that is PUBLISHED"},
-		{"PUBLISH without a plan", move(bare.GetName(), publish, "", w.root), codes.FailedPrecondition, "version.plans: a published version needs a plan, unless its only scheme is NONE"},
+		{"without a token", publish(w.created.GetName(), ""), codes.Unauthenticated, notSignedIn},
+		{"with a bad name", publish(w.echo.GetName(), "", w.ann), codes.InvalidArgument, badVersionName},
+		{"of none", publish("apis/none/versions/none", "", w.root), codes.NotFound, "apis/none/versions/none not found"},
+		{"of what is hidden", publish(w.created.GetName(), "", w.bob), codes.NotFound, w.created.GetName() + " not found"},
+		{"of what is hidden by a publisher", publish(w.created.GetName(), "", w.pete), codes.NotFound, w.created.GetName() + " not found"},
+		{"of somebody else's", demote(w.published.GetName(), "", w.bob), codes.PermissionDenied, notOwner},
+		{"by a subscriber", demote(w.published.GetName(), "", w.sue), codes.PermissionDenied, notOwner},
+		{"publish by a creator", publish(w.created.GetName(), "stale", w.trainee), codes.PermissionDenied, "this needs the role publisher"},
+		{"demote by a creator", demote(w.published.GetName(), "", w.trainee), codes.PermissionDenied, "this needs the role publisher"},
+		{"with a stale etag", publish(w.created.GetName(), "9", w.ann), codes.Aborted, staleEtag},
+		{"publish of what is published", publish(w.published.GetName(), "", w.ann), codes.FailedPrecondition, "the version is PUBLISHED: only one that is CREATED becomes PUBLISHED"},
+		{"demote of what is not published", demote(w.created.GetName(), "", w.ann), codes.FailedPrecondition, "the version is CREATED: only one that is PUBLISHED becomes CREATED"},
+		{"publish without a plan", publish(bare.GetName(), "", w.root), codes.FailedPrecondition, "version.plans: a published version needs a plan, unless its security is none"},
 	})
 }
 

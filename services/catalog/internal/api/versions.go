@@ -2,7 +2,6 @@ package api
 
 import (
 	"context"
-	"strings"
 
 	"google.golang.org/protobuf/types/known/emptypb"
 
@@ -17,7 +16,7 @@ import (
 
 // CreateVersion adds a version to an API that the caller owns.
 func (a *API) CreateVersion(ctx context.Context, req *catalogv1.CreateVersionRequest) (*catalogv1.Version, error) {
-	me := identity.From(ctx).User
+	c := identity.From(ctx)
 	if err := checkVersion(req.GetVersion()); err != nil {
 		return nil, err
 	}
@@ -25,7 +24,7 @@ func (a *API) CreateVersion(ctx context.Context, req *catalogv1.CreateVersionReq
 	row.ID, row.State = id.New(), store.Created
 	var made store.Version
 	err := a.write(ctx, func(w *writer) (string, error) {
-		parent, err := editableAPI(ctx, w.Store, me, apiID(req.GetParent()), "")
+		parent, err := editableAPI(ctx, w.Store, c, apiID(req.GetParent()), "")
 		if err != nil {
 			return "", err
 		}
@@ -48,7 +47,7 @@ func (a *API) CreateVersion(ctx context.Context, req *catalogv1.CreateVersionReq
 
 // GetVersion returns a version that the caller may see.
 func (a *API) GetVersion(ctx context.Context, req *catalogv1.GetVersionRequest) (*catalogv1.Version, error) {
-	row, err := visibleVersion(ctx, a.store, identity.From(ctx).User, req.GetName())
+	row, err := visibleVersion(ctx, a.store, identity.From(ctx), req.GetName())
 	if err != nil {
 		return nil, err
 	}
@@ -57,7 +56,7 @@ func (a *API) GetVersion(ctx context.Context, req *catalogv1.GetVersionRequest) 
 
 // ListVersions returns a page of the versions that the caller may see.
 func (a *API) ListVersions(ctx context.Context, req *catalogv1.ListVersionsRequest) (*catalogv1.ListVersionsResponse, error) {
-	me := identity.From(ctx).User
+	c := identity.From(ctx)
 	terms, err := page.Filter(req.GetFilter(), "version", "state", "tags")
 	if err != nil {
 		return nil, err
@@ -71,13 +70,13 @@ func (a *API) ListVersions(ctx context.Context, req *catalogv1.ListVersionsReque
 		return nil, err
 	}
 	if api := apiID(req.GetParent()); api != "-" {
-		if _, err := visibleAPI(ctx, a.store, me, api); err != nil {
+		if _, err := visibleAPI(ctx, a.store, c, api); err != nil {
 			return nil, err
 		}
 		filter.APIID = &api
 	}
 	versions, token, err := read(p, func(after store.After, limit int) ([]store.Version, error) {
-		return a.store.ListVersions(ctx, viewer(me), filter, after, limit)
+		return a.store.ListVersions(ctx, viewer(c), filter, after, limit)
 	}, a.versionProto)
 	if err != nil {
 		return nil, err
@@ -87,20 +86,19 @@ func (a *API) ListVersions(ctx context.Context, req *catalogv1.ListVersionsReque
 
 // UpdateVersion changes a version that the caller owns; its state stays.
 func (a *API) UpdateVersion(ctx context.Context, req *catalogv1.UpdateVersionRequest) (*catalogv1.Version, error) {
-	me := identity.From(ctx).User
 	name, err := nameOfVersion("version.name", req.GetVersion())
 	if err != nil {
 		return nil, err
 	}
 	u, err := page.NewUpdate(req.GetUpdateMask(), req.GetVersion(), "description", "tags", "endpoints", "security", "plans",
-		"allowed_origins", "max_session_age", "endpoints.production", "endpoints.sandbox", "security.schemes", "security.places")
+		"allowed_origins", "max_session_age", "endpoints.production", "endpoints.sandbox")
 	if err != nil {
 		return nil, err
 	}
 	if len(req.GetUpdateMask().GetPaths()) == 0 && req.GetVersion().GetVersion() != "" {
 		u.Fix("version")
 	}
-	return a.changeVersion(ctx, me, name, req.GetVersion().GetEtag(), mayEdit, func(w *writer, old store.Version) (store.Version, error) {
+	return a.changeVersion(ctx, name, req.GetVersion().GetEtag(), func(w *writer, old store.Version) (store.Version, error) {
 		next := a.versionProto(old)
 		if err := u.Apply(next); err != nil {
 			return store.Version{}, err
@@ -120,17 +118,21 @@ func (a *API) UpdateVersion(ctx context.Context, req *catalogv1.UpdateVersionReq
 	})
 }
 
-// ChangeVersionState moves a version that the caller owns to another state.
-func (a *API) ChangeVersionState(ctx context.Context, req *catalogv1.ChangeVersionStateRequest) (*catalogv1.Version, error) {
-	me := identity.From(ctx).User
-	from, to := store.Created, store.Published
-	if req.GetAction() == catalogv1.Version_ACTION_DEMOTE {
-		from, to = to, from
-	}
-	return a.changeVersion(ctx, me, req.GetName(), req.GetEtag(), mayPublish, func(_ *writer, old store.Version) (store.Version, error) {
+// PublishVersion publishes a version that the caller owns.
+func (a *API) PublishVersion(ctx context.Context, req *catalogv1.PublishVersionRequest) (*catalogv1.Version, error) {
+	return a.transition(ctx, req.GetName(), req.GetEtag(), store.Created, store.Published)
+}
+
+// DemoteVersion takes a version that the caller owns back from being published.
+func (a *API) DemoteVersion(ctx context.Context, req *catalogv1.DemoteVersionRequest) (*catalogv1.Version, error) {
+	return a.transition(ctx, req.GetName(), req.GetEtag(), store.Published, store.Created)
+}
+
+// transition moves a version from one state to another.
+func (a *API) transition(ctx context.Context, name, etag, from, to string) (*catalogv1.Version, error) {
+	return a.changeVersion(ctx, name, etag, func(_ *writer, old store.Version) (store.Version, error) {
 		if old.State != from {
-			return store.Version{}, fault.Precondition("the version is %s: %s needs one that is %s",
-				old.State, strings.TrimPrefix(req.GetAction().String(), "ACTION_"), from)
+			return store.Version{}, fault.Precondition("the version is %s: only one that is %s becomes %s", old.State, from, to)
 		}
 		old.State = to
 		return old, checkPublished(old)
@@ -138,16 +140,17 @@ func (a *API) ChangeVersionState(ctx context.Context, req *catalogv1.ChangeVersi
 }
 
 // changeVersion replaces a version by what fn makes of it.
-func (a *API) changeVersion(ctx context.Context, me identity.User, name, etag string, may func(identity.User, string) error,
+func (a *API) changeVersion(ctx context.Context, name, etag string,
 	fn func(w *writer, old store.Version) (store.Version, error),
 ) (*catalogv1.Version, error) {
+	c := identity.From(ctx)
 	var row store.Version
 	err := a.write(ctx, func(w *writer) (string, error) {
-		old, err := visibleVersion(ctx, w.Store, me, name)
+		old, err := visibleVersion(ctx, w.Store, c, name)
 		if err != nil {
 			return "", err
 		}
-		if err := may(me, old.Owner); err != nil {
+		if err := c.MayChange(old.Owner); err != nil {
 			return "", err
 		}
 		if err := checkEtag(etag, old.Etag); err != nil {
@@ -173,13 +176,13 @@ func (a *API) changeVersion(ctx context.Context, me identity.User, name, etag st
 // DeleteVersion removes a version that the caller owns and that is not
 // published.
 func (a *API) DeleteVersion(ctx context.Context, req *catalogv1.DeleteVersionRequest) (*emptypb.Empty, error) {
-	me := identity.From(ctx).User
+	c := identity.From(ctx)
 	err := a.write(ctx, func(w *writer) (string, error) {
-		row, err := visibleVersion(ctx, w.Store, me, req.GetName())
+		row, err := visibleVersion(ctx, w.Store, c, req.GetName())
 		if err != nil {
 			return "", err
 		}
-		if err := mayEdit(me, row.Owner); err != nil {
+		if err := c.MayChange(row.Owner); err != nil {
 			return "", err
 		}
 		if err := checkEtag(req.GetEtag(), row.Etag); err != nil {

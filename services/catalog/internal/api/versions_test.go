@@ -25,12 +25,9 @@ func TestVersion(t *testing.T) {
 	a := f.api("Echo")
 	asked := &catalogv1.Version{
 		Version: "1.0.0", Description: "First.", Tags: []string{"b", "a"},
-		Endpoints: &catalogv1.Endpoints{Production: "wss://backend.example/x?y=z", Sandbox: "http://[::1]:8080"},
-		Security: &catalogv1.Security{
-			Schemes: []catalogv1.Security_Scheme{catalogv1.Security_SCHEME_OAUTH2},
-			Places:  []catalogv1.Security_Place{catalogv1.Security_PLACE_ACCESS_TOKEN_QUERY},
-		},
-		Plans: []string{"plans/silver", "plans/gold"}, AllowedOrigins: []string{"https://*.example.com", "http://localhost:3000"},
+		Endpoints: &catalogv1.Endpoints{Production: endpoint("wss://backend.example/x?y=z"), Sandbox: endpoint("http://[::1]:8080")},
+		Security:  []*catalogv1.SecurityScheme{oauth2(inQuery("access_token"))},
+		Plans:     []string{"plans/silver", "plans/gold"}, AllowedOrigins: []string{"https://*.example.com", "http://localhost:3000"},
 		MaxSessionAge: durationpb.New(90*time.Minute + 1),
 		State:         catalogv1.Version_STATE_PUBLISHED, Addresses: []string{"ws://elsewhere"}, Etag: "9",
 	}
@@ -56,23 +53,24 @@ func TestVersion(t *testing.T) {
 	check("GetVersion", got, err)
 
 	got, err = f.UpdateVersion(ctx, &catalogv1.UpdateVersionRequest{
-		Version:    &catalogv1.Version{Name: made.GetName(), Etag: "1", Endpoints: &catalogv1.Endpoints{Sandbox: "not in the mask"}},
-		UpdateMask: &fieldmaskpb.FieldMask{Paths: []string{"endpoints.production", "security.places", "tags"}},
+		Version:    &catalogv1.Version{Name: made.GetName(), Etag: "1", Endpoints: &catalogv1.Endpoints{Sandbox: endpoint("not in the mask")}},
+		UpdateMask: &fieldmaskpb.FieldMask{Paths: []string{"endpoints.production", "security", "tags"}},
 	}, f.ann)
-	want.Endpoints.Production, want.Security.Places, want.Tags = "", nil, nil
+	defaults := []*catalogv1.SecurityScheme{oauth2(inHeader("Authorization"), inQuery("access_token"))}
+	want.Endpoints.Production, want.Security, want.Tags = nil, defaults, nil
 	check("UpdateVersion with parts of fields", got, err)
 
 	got, err = f.UpdateVersion(ctx, &catalogv1.UpdateVersionRequest{
-		Version: &catalogv1.Version{Name: made.GetName(), Description: "Second.", Endpoints: &catalogv1.Endpoints{Production: "ws://b"}},
+		Version: &catalogv1.Version{Name: made.GetName(), Description: "Second.", Endpoints: &catalogv1.Endpoints{Production: endpoint("ws://b")}},
 	}, f.ann)
-	want.Description, want.Endpoints = "Second.", &catalogv1.Endpoints{Production: "ws://b"}
+	want.Description, want.Endpoints = "Second.", &catalogv1.Endpoints{Production: endpoint("ws://b")}
 	check("UpdateVersion without a mask", got, err)
 
 	got, err = f.UpdateVersion(ctx, &catalogv1.UpdateVersionRequest{
-		Version:    &catalogv1.Version{Name: made.GetName(), Endpoints: &catalogv1.Endpoints{Production: "ws://c"}},
+		Version:    &catalogv1.Version{Name: made.GetName(), Endpoints: &catalogv1.Endpoints{Production: endpoint("ws://c")}},
 		UpdateMask: &fieldmaskpb.FieldMask{Paths: []string{"*"}},
 	}, f.ann)
-	want.Description, want.Endpoints, want.Security, want.Plans = "", &catalogv1.Endpoints{Production: "ws://c"}, nil, nil
+	want.Description, want.Endpoints, want.Security, want.Plans = "", &catalogv1.Endpoints{Production: endpoint("ws://c")}, defaults, nil
 	want.AllowedOrigins, want.MaxSessionAge = nil, nil
 	check("UpdateVersion of everything", got, err)
 
@@ -88,39 +86,37 @@ func TestVersionState(t *testing.T) {
 	a := f.api("Echo")
 	v := f.version(a, "1.0.0")
 	var header metadata.MD
-	moved, err := f.ChangeVersionState(ctx, &catalogv1.ChangeVersionStateRequest{
-		Name: v.GetName(), Action: catalogv1.Version_ACTION_PUBLISH, Etag: v.GetEtag(),
-	}, f.ann, grpc.Header(&header))
-	if err != nil || moved.GetState() != catalogv1.Version_STATE_PUBLISHED || moved.GetEtag() == v.GetEtag() {
-		t.Fatalf("PUBLISH = %v, %v", moved, err)
+	published, err := f.PublishVersion(ctx, &catalogv1.PublishVersionRequest{Name: v.GetName(), Etag: v.GetEtag()}, f.ann, grpc.Header(&header))
+	if err != nil || published.GetState() != catalogv1.Version_STATE_PUBLISHED || published.GetEtag() == v.GetEtag() {
+		t.Fatalf("PublishVersion = %v, %v", published, err)
 	}
 	if n := number(t, header); n != 3 {
 		t.Errorf("the third change has the number %d", n)
 	}
-	_, err = f.ChangeVersionState(ctx, &catalogv1.ChangeVersionStateRequest{Name: v.GetName(), Action: catalogv1.Version_ACTION_PUBLISH}, f.ann)
-	wantError(t, "PUBLISH twice", err, codes.FailedPrecondition, "the version is PUBLISHED: PUBLISH needs one that is CREATED")
+	_, err = f.PublishVersion(ctx, &catalogv1.PublishVersionRequest{Name: v.GetName()}, f.ann)
+	wantError(t, "publishing twice", err, codes.FailedPrecondition, "the version is PUBLISHED: only one that is CREATED becomes PUBLISHED")
 	edited, err := f.UpdateVersion(ctx, &catalogv1.UpdateVersionRequest{
 		Version: &catalogv1.Version{Name: v.GetName(), Description: "Edited."},
 	}, f.ann)
 	if err != nil || edited.GetState() != catalogv1.Version_STATE_PUBLISHED {
 		t.Errorf("UpdateVersion of a published version = %v, %v, want it published", edited, err)
 	}
-	if demoted := f.move(v, catalogv1.Version_ACTION_DEMOTE); demoted.GetState() != catalogv1.Version_STATE_CREATED {
-		t.Errorf("DEMOTE = %v", demoted)
+	if demoted := f.demote(v); demoted.GetState() != catalogv1.Version_STATE_CREATED {
+		t.Errorf("DemoteVersion = %v", demoted)
 	}
-	_, err = f.ChangeVersionState(ctx, &catalogv1.ChangeVersionStateRequest{Name: v.GetName(), Action: catalogv1.Version_ACTION_DEMOTE}, f.root)
-	wantError(t, "DEMOTE twice", err, codes.FailedPrecondition, "the version is CREATED: DEMOTE needs one that is PUBLISHED")
+	_, err = f.DemoteVersion(ctx, &catalogv1.DemoteVersionRequest{Name: v.GetName()}, f.root)
+	wantError(t, "demoting twice", err, codes.FailedPrecondition, "the version is CREATED: only one that is PUBLISHED becomes CREATED")
 	// Whoever has no plan to offer publishes without credentials only.
 	open, err := f.CreateVersion(ctx, &catalogv1.CreateVersionRequest{Parent: a.GetName(), Version: &catalogv1.Version{
-		Version: "open", Endpoints: &catalogv1.Endpoints{Sandbox: "ws://b"},
-		Security: &catalogv1.Security{Schemes: []catalogv1.Security_Scheme{catalogv1.Security_SCHEME_NONE}},
+		Version: "open", Endpoints: &catalogv1.Endpoints{Sandbox: endpoint("ws://b")},
+		Security: []*catalogv1.SecurityScheme{anonymous()},
 	}}, f.ann)
 	if err != nil {
 		t.Fatal(err)
 	}
 	f.publish(open)
-	if r := f.route(open); len(r.GetSecurity().GetPlaces()) != 0 || r.GetSecurity().GetSchemes()[0] != catalogv1.Security_SCHEME_NONE {
-		t.Errorf("route of an open version = %v, want no place", r)
+	if r := f.route(open); len(r.GetSecurity()) != 1 || r.GetSecurity()[0].GetNone() == nil {
+		t.Errorf("route of an open version = %v, want none", r)
 	}
 }
 
@@ -130,14 +126,9 @@ func TestRoute(t *testing.T) {
 	v := f.version(a, "1.0.0")
 	want := &backplanev1.Route{
 		Name: v.GetName(), Api: a.GetName(), DisplayName: "Echo", Owner: "users/ann", Context: "/echo", Version: "1.0.0",
-		State: catalogv1.Version_STATE_CREATED, Endpoints: &catalogv1.Endpoints{Production: "ws://backend:9098/echo"},
-		Security: &catalogv1.Security{
-			Schemes: []catalogv1.Security_Scheme{catalogv1.Security_SCHEME_OAUTH2},
-			Places: []catalogv1.Security_Place{
-				catalogv1.Security_PLACE_AUTHORIZATION_HEADER, catalogv1.Security_PLACE_ACCESS_TOKEN_QUERY,
-			},
-		},
-		Plans: []string{"plans/gold"}, Revision: 2,
+		State: catalogv1.Version_STATE_CREATED, Endpoints: &catalogv1.Endpoints{Production: endpoint("ws://backend:9098/echo")},
+		Security: []*catalogv1.SecurityScheme{oauth2(inHeader("Authorization"), inQuery("access_token"))},
+		Plans:    []string{"plans/gold"}, Revision: 2,
 	}
 	check := func(when string) {
 		t.Helper()
@@ -176,7 +167,7 @@ func TestListVersionsFilters(t *testing.T) {
 		}
 	}
 	if _, err := f.CreateVersion(ctx, &catalogv1.CreateVersionRequest{Parent: a.GetName(), Version: &catalogv1.Version{
-		Version: "2.0", Tags: []string{"chat", "live"}, Endpoints: &catalogv1.Endpoints{Production: "ws://b"},
+		Version: "2.0", Tags: []string{"chat", "live"}, Endpoints: &catalogv1.Endpoints{Production: endpoint("ws://b")},
 	}}, f.ann); err != nil {
 		t.Fatal(err)
 	}
@@ -212,7 +203,7 @@ func largest(version string) *catalogv1.Version {
 	v := &catalogv1.Version{
 		Version: version, Description: strings.Repeat("語", 4096),
 		Endpoints: &catalogv1.Endpoints{
-			Production: "ws://b/" + strings.Repeat("x", 2041), Sandbox: "ws://b/" + strings.Repeat("y", 2041),
+			Production: endpoint("ws://b/" + strings.Repeat("x", 2041)), Sandbox: endpoint("ws://b/" + strings.Repeat("y", 2041)),
 		},
 		Plans: []string{"plans/gold"},
 	}

@@ -130,7 +130,7 @@ func TestWatchRoutes(t *testing.T) {
 	f.must(f.UpdateApi(ctx, &catalogv1.UpdateApiRequest{Api: &catalogv1.Api{Name: a.GetName(), DefaultVersion: v2.GetName()}}, f.ann))
 	check("another default version", &backplanev1.RouteEvent{Routes: []*backplanev1.Route{f.route(v1), f.route(v2)}})
 	cursor := last.GetPosition().GetCursor()
-	f.move(v2, catalogv1.Version_ACTION_DEMOTE)
+	f.demote(v2)
 	check("DEMOTE", &backplanev1.RouteEvent{Routes: []*backplanev1.Route{f.route(v2)}})
 	f.must(f.DeleteVersion(ctx, &catalogv1.DeleteVersionRequest{Name: v2.GetName()}, f.ann))
 	check("DeleteVersion of the default", &backplanev1.RouteEvent{RemovedRoutes: []string{v2.GetName()}})
@@ -232,7 +232,7 @@ func TestListChanges(t *testing.T) {
 	}
 	want := [][3]string{
 		{"users/root", "UpdatePlan", "plans/gold"},
-		{"users/ann", "ChangeVersionState", v.GetName()},
+		{"users/ann", "PublishVersion", v.GetName()},
 		{"users/ann", "CreateVersion", v.GetName()},
 		{"users/ann", "CreateApi", a.GetName()},
 	}

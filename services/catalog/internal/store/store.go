@@ -5,6 +5,7 @@ package store
 
 import (
 	"context"
+	"database/sql/driver"
 	"embed"
 	"encoding/json"
 	"fmt"
@@ -96,31 +97,32 @@ func Stale() error {
 	return fault.Aborted("etag: somebody else changed it first, read it again")
 }
 
-// list is a list of words, kept as JSON.
-type list []string
+// column is a list that is kept as JSON in a column of text.
+type column[T any] struct{ list *[]T }
 
-func (l list) text() string {
-	if len(l) == 0 {
-		return "[]"
+// text is the column of a list, to be written or scanned.
+func text[T any](list *[]T) column[T] { return column[T]{list} }
+
+// Value writes the list.
+func (c column[T]) Value() (driver.Value, error) {
+	if len(*c.list) == 0 {
+		return "[]", nil
 	}
-	text, err := json.Marshal([]string(l))
-	if err != nil {
-		panic(err) // strings always encode
-	}
-	return string(text)
+	b, err := json.Marshal(*c.list)
+	return string(b), err
 }
 
-// Scan reads the list from its column.
-func (l *list) Scan(v any) error {
-	text, ok := v.(string)
+// Scan reads the list; an empty one is nil.
+func (c column[T]) Scan(v any) error {
+	s, ok := v.(string)
 	if !ok {
 		return fmt.Errorf("a list is kept as text, not as %T", v)
 	}
-	*l = nil
-	if text == "[]" {
+	*c.list = nil
+	if s == "[]" {
 		return nil
 	}
-	return json.Unmarshal([]byte(text), (*[]string)(l))
+	return json.Unmarshal([]byte(s), c.list)
 }
 
 // optional is a parameter that restricts a list unless it is empty.

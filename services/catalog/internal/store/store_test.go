@@ -60,8 +60,9 @@ func echo() API {
 func one(api API) Version {
 	return Version{
 		ID: api.ID + "-1", Version: "1.0.0", Description: "First.", Tags: []string{"b", "a"},
-		Production: "ws://backend", Sandbox: "ws://sandbox", Schemes: []string{"OAUTH2"},
-		Places: []string{"ACCESS_TOKEN_QUERY"}, Plans: []string{"silver", "gold"}, Origins: []string{"https://example.com"},
+		Production: []Endpoint{{URL: "ws://backend"}}, Sandbox: []Endpoint{{URL: "ws://sandbox"}},
+		Security: []SecurityScheme{{Type: SchemeOAuth2, Places: []Place{{In: InQuery, Name: "access_token"}}}},
+		Plans:    []string{"silver", "gold"}, Origins: []string{"https://example.com"},
 		MaxSessionAge: time.Hour + 1, State: Created, Revision: 7, Etag: 1, CreatedAt: instant(1), UpdatedAt: instant(1),
 		APIID: api.ID, DisplayName: api.DisplayName, Context: api.Context, Owner: api.Owner,
 	}

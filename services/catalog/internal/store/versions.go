@@ -22,11 +22,10 @@ type Version struct {
 	Version     string
 	Description string
 	Tags        []string
-	// Production and Sandbox are the endpoints; empty for none.
-	Production, Sandbox string
-	// Schemes and Places are the names of the proto's values without their
-	// prefix; empty for the defaults.
-	Schemes, Places []string
+	// Production and Sandbox are the endpoints of the two stages.
+	Production, Sandbox []Endpoint
+	// Security has the alternatives in order.
+	Security []SecurityScheme
 	// Plans are ids of plans.
 	Plans   []string
 	Origins []string
@@ -48,11 +47,48 @@ type Version struct {
 	Default bool
 }
 
+// Endpoint is where a backend is reached.
+type Endpoint struct {
+	URL string `json:"url"`
+}
+
+// SecurityScheme is a way in which a client proves who it is.
+type SecurityScheme struct {
+	// Type is SchemeOAuth2 or SchemeNone.
+	Type string `json:"type"`
+	// Places are where the credential may stand, in order.
+	Places []Place `json:"places,omitempty"`
+}
+
+// Types of security schemes.
+const (
+	SchemeOAuth2 = "oauth2"
+	SchemeNone   = "none"
+)
+
+// Place is where in a handshake a credential may stand.
+type Place struct {
+	// In is InHeader or InQuery.
+	In   string `json:"in"`
+	Name string `json:"name"`
+}
+
+// Parts of a handshake that have places.
+const (
+	InHeader = "header"
+	InQuery  = "query"
+)
+
+// Anonymous reports whether clients connect without a credential.
+func (v Version) Anonymous() bool {
+	return len(v.Security) == 1 && v.Security[0].Type == SchemeNone
+}
+
 // After is where the version stands in a list.
 func (v Version) After() After { return After{Micros: v.CreatedAt.UnixMicro(), ID: v.ID} }
 
 const selectVersion = `
-	SELECT v.id, v.version, v.description, v.tags, v.production, v.sandbox, v.schemes, v.places, v.plans, v.origins,
+	SELECT v.id, v.version, v.description, v.tags, v.production, v.sandbox, v.security, v.plans, v.origins,
 		v.max_session_age, v.state, v.revision, v.etag, v.created_at, v.updated_at,
 		v.api_id, a.display_name, a.context, a.owner, (a.default_version = v.id)
 	FROM version v JOIN api a ON a.id = v.api_id `
@@ -60,8 +96,8 @@ const selectVersion = `
 func scanVersion(row interface{ Scan(...any) error }) (Version, error) {
 	var v Version
 	var created, updated, age int64
-	err := row.Scan(&v.ID, &v.Version, &v.Description, (*list)(&v.Tags), &v.Production, &v.Sandbox,
-		(*list)(&v.Schemes), (*list)(&v.Places), (*list)(&v.Plans), (*list)(&v.Origins),
+	err := row.Scan(&v.ID, &v.Version, &v.Description, text(&v.Tags), text(&v.Production), text(&v.Sandbox),
+		text(&v.Security), text(&v.Plans), text(&v.Origins),
 		&age, &v.State, &v.Revision, &v.Etag, &created, &updated,
 		&v.APIID, &v.DisplayName, &v.Context, &v.Owner, &v.Default)
 	v.MaxSessionAge = time.Duration(age)
@@ -143,11 +179,11 @@ func (s *Store) CreateVersion(ctx context.Context, v Version) error {
 		return err
 	}
 	err = s.exec(ctx, "create version", `
-		INSERT INTO version (id, api_id, version, description, tags, production, sandbox, schemes, places, plans, origins,
+		INSERT INTO version (id, api_id, version, description, tags, production, sandbox, security, plans, origins,
 			max_session_age, state, revision, etag, created_at, updated_at)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, 1, $15, $15)`,
-		v.ID, v.APIID, v.Version, v.Description, list(v.Tags).text(), v.Production, v.Sandbox,
-		list(v.Schemes).text(), list(v.Places).text(), list(v.Plans).text(), list(v.Origins).text(),
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, 1, $14, $14)`,
+		v.ID, v.APIID, v.Version, v.Description, text(&v.Tags), text(&v.Production), text(&v.Sandbox),
+		text(&v.Security), text(&v.Plans), text(&v.Origins),
 		int64(v.MaxSessionAge), v.State, v.Revision, v.CreatedAt.UnixMicro())
 	if err != nil {
 		return err
@@ -175,11 +211,11 @@ func (s *Store) addressFree(ctx context.Context, v Version) error {
 // with its id and etag, or returns an Aborted fault.
 func (s *Store) UpdateVersion(ctx context.Context, v Version) error {
 	err := s.exec(ctx, "update version", `
-		UPDATE version SET description = $1, tags = $2, production = $3, sandbox = $4, schemes = $5, places = $6,
-			plans = $7, origins = $8, max_session_age = $9, state = $10, updated_at = $11, etag = etag + 1
-		WHERE id = $12 AND etag = $13`,
-		v.Description, list(v.Tags).text(), v.Production, v.Sandbox, list(v.Schemes).text(), list(v.Places).text(),
-		list(v.Plans).text(), list(v.Origins).text(), int64(v.MaxSessionAge), v.State, v.UpdatedAt.UnixMicro(),
+		UPDATE version SET description = $1, tags = $2, production = $3, sandbox = $4, security = $5,
+			plans = $6, origins = $7, max_session_age = $8, state = $9, updated_at = $10, etag = etag + 1
+		WHERE id = $11 AND etag = $12`,
+		v.Description, text(&v.Tags), text(&v.Production), text(&v.Sandbox), text(&v.Security),
+		text(&v.Plans), text(&v.Origins), int64(v.MaxSessionAge), v.State, v.UpdatedAt.UnixMicro(),
 		v.ID, v.Etag)
 	if err != nil {
 		return err

@@ -31,7 +31,7 @@ func TestVersion(t *testing.T) {
 		if _, err := s.Version(ctx, "other", v.ID); !fault.Is(err, codes.NotFound) {
 			t.Errorf("Version of another API = %v, want NotFound", err)
 		}
-		v.Description, v.Tags, v.Sandbox, v.Schemes, v.Places, v.Plans, v.Origins = "", []string{"c"}, "", []string{"NONE"}, nil, nil, nil
+		v.Description, v.Tags, v.Sandbox, v.Security, v.Plans, v.Origins = "", []string{"c"}, nil, []SecurityScheme{{Type: SchemeNone}}, nil, nil
 		v.MaxSessionAge, v.State, v.UpdatedAt = 0, Published, instant(8)
 		must(t, db, func(s *Store) error { return s.UpdateVersion(ctx, v) })
 		refused(t, db, codes.Aborted, "etag", func(s *Store) error { return s.UpdateVersion(ctx, v) })

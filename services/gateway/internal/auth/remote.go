@@ -26,7 +26,7 @@ func NewRemote(client backplanev1.GrantServiceClient) *Remote { return &Remote{c
 // Verify judges a credential.
 func (r *Remote) Verify(ctx context.Context, credential, version string) (Answer, error) {
 	resp, err := r.client.VerifyCredential(ctx, &backplanev1.VerifyCredentialRequest{
-		Credential: credential, Version: version,
+		Credential: credential, Scheme: backplanev1.CredentialScheme_CREDENTIAL_SCHEME_OAUTH2, Version: version,
 	})
 	if status.Code(err) == codes.InvalidArgument {
 		return Answer{Denied: grant.ErrUnauthenticated}, nil

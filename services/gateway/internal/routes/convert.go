@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
@@ -43,10 +44,10 @@ func FromProto(p *backplanev1.Route) (*Route, error) {
 		Revision:    p.GetRevision(),
 	}
 	var errs [4]error
-	r.Production, errs[0] = endpoint(p.GetEndpoints().GetProduction())
-	r.Sandbox, errs[1] = endpoint(p.GetEndpoints().GetSandbox())
+	r.Production, errs[0] = r.endpoint(p.GetEndpoints().GetProduction())
+	r.Sandbox, errs[1] = r.endpoint(p.GetEndpoints().GetSandbox())
 	r.Origins, errs[2] = ParseOrigins(p.GetAllowedOrigins())
-	if errs[0] == nil && errs[1] == nil && r.Production == nil && r.Sandbox == nil {
+	if errs[0] == nil && errs[1] == nil && r.Production == nil && r.Sandbox == nil && len(r.Requires) == 0 {
 		errs[3] = errors.New("no endpoint")
 	}
 	r.secure(p.GetSecurity())
@@ -58,45 +59,58 @@ func FromProto(p *backplanev1.Route) (*Route, error) {
 
 func published(p *backplanev1.Route) bool { return p.GetState() == catalogv1.Version_STATE_PUBLISHED }
 
-// endpoint parses a backend's address, nil for none.
-func endpoint(raw string) (*Endpoint, error) {
-	if raw == "" {
+// endpoint takes the endpoint of a stage, nil for none.
+func (r *Route) endpoint(stage []*catalogv1.Endpoint) (*Endpoint, error) {
+	if len(stage) == 0 {
 		return nil, nil
 	}
-	return ParseEndpoint(raw)
+	if len(stage) > 1 {
+		r.lacks("several endpoints")
+	}
+	url, ok := stage[0].GetEndpoint().(*catalogv1.Endpoint_Url)
+	if !ok {
+		r.lacks("endpoint")
+		return nil, nil
+	}
+	return ParseEndpoint(url.Url)
 }
 
 // secure sets how clients prove who they are; what is not said is the default.
-func (r *Route) secure(s *catalogv1.Security) {
-	for _, scheme := range s.GetSchemes() {
-		switch scheme {
-		case catalogv1.Security_SCHEME_OAUTH2:
-			r.Schemes = append(r.Schemes, SchemeOAuth2)
-		case catalogv1.Security_SCHEME_NONE:
+func (r *Route) secure(alternatives []*catalogv1.SecurityScheme) {
+	if len(alternatives) == 0 {
+		r.oauth2(nil)
+	}
+	for _, alternative := range alternatives {
+		switch s := alternative.GetScheme().(type) {
+		case *catalogv1.SecurityScheme_Oauth2:
+			r.oauth2(s.Oauth2.GetPlaces())
+		case *catalogv1.SecurityScheme_None:
 			r.Schemes = append(r.Schemes, SchemeNone)
 		default:
-			r.lacks("scheme", int32(scheme))
+			r.lacks("scheme")
 		}
-	}
-	for _, place := range s.GetPlaces() {
-		switch place {
-		case catalogv1.Security_PLACE_AUTHORIZATION_HEADER:
-			r.Places = append(r.Places, credential.AuthorizationHeader)
-		case catalogv1.Security_PLACE_ACCESS_TOKEN_QUERY:
-			r.Places = append(r.Places, credential.AccessTokenQuery)
-		default:
-			r.lacks("place", int32(place))
-		}
-	}
-	if len(s.GetSchemes()) == 0 {
-		r.Schemes = []Scheme{SchemeOAuth2}
-	}
-	if len(s.GetPlaces()) == 0 {
-		r.Places = []credential.Place{credential.AuthorizationHeader, credential.AccessTokenQuery}
 	}
 }
 
-// lacks notes a word that is not known.
-func (r *Route) lacks(what string, value int32) {
-	r.Requires = append(r.Requires, fmt.Sprintf("%s-%d", what, value))
+func (r *Route) oauth2(places []*catalogv1.CredentialPlace) {
+	r.Schemes = append(r.Schemes, SchemeOAuth2)
+	if len(places) == 0 {
+		r.Places = append(r.Places, credential.AuthorizationHeader, credential.AccessTokenQuery)
+	}
+	for _, place := range places {
+		switch {
+		case strings.EqualFold(place.GetHeader().GetName(), "Authorization"):
+			r.Places = append(r.Places, credential.AuthorizationHeader)
+		case place.GetQuery().GetName() == "access_token":
+			r.Places = append(r.Places, credential.AccessTokenQuery)
+		default:
+			r.lacks("place")
+		}
+	}
+}
+
+// lacks notes that the route says something that this gateway does not know, in
+// the kind of thing that what names.
+func (r *Route) lacks(what string) {
+	r.Requires = append(r.Requires, "unknown "+what)
 }

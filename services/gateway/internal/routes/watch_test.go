@@ -48,12 +48,17 @@ type saved struct{ lists [][]*backplanev1.Route }
 
 func (s *saved) Save(list []*backplanev1.Route) { s.lists = append(s.lists, list) }
 
+// endpoint is a stage with one endpoint.
+func endpoint(url string) []*catalogv1.Endpoint {
+	return []*catalogv1.Endpoint{{Endpoint: &catalogv1.Endpoint_Url{Url: url}}}
+}
+
 // message returns the route of version 1 at a context.
 func message(context string, more ...func(*backplanev1.Route)) *backplanev1.Route {
 	r := &backplanev1.Route{
 		Name: "apis" + context + "/versions/1", Api: "apis" + context, DisplayName: context,
 		Context: context, Version: "1", State: catalogv1.Version_STATE_PUBLISHED,
-		Endpoints: &catalogv1.Endpoints{Production: "ws://127.0.0.1:1/x"}, Revision: 1,
+		Endpoints: &catalogv1.Endpoints{Production: endpoint("ws://127.0.0.1:1/x")}, Revision: 1,
 	}
 	for _, f := range more {
 		f(r)
@@ -121,7 +126,7 @@ func TestKeeperFollows(t *testing.T) {
 	}
 
 	edited := proto.CloneOf(a)
-	edited.Endpoints.Production = "ws://127.0.0.1:2/y"
+	edited.Endpoints.Production = endpoint("ws://127.0.0.1:2/y")
 	k.mustApply(t, &backplanev1.RouteEvent{Routes: []*backplanev1.Route{edited}})
 	if got := store.Load().Get(a.Name).Production.Addr; got != "127.0.0.1:2" {
 		t.Errorf("an edited route leads to %s, want 127.0.0.1:2", got)
@@ -206,7 +211,7 @@ func TestKeeperReportsWhatItCannotServe(t *testing.T) {
 	good := message("/a")
 	k.mustReset(t, []*backplanev1.Route{good})
 	bad := proto.CloneOf(good)
-	bad.Endpoints.Production = "ftp://nowhere"
+	bad.Endpoints.Production = endpoint("ftp://nowhere")
 	r := k.mustApply(t, &backplanev1.RouteEvent{Routes: []*backplanev1.Route{bad, message("/b")}})
 	if !strings.Contains(r.Failure, good.Name) || !strings.Contains(r.Failure, "scheme") {
 		t.Errorf("the failure is %q, want the route and why", r.Failure)
@@ -231,12 +236,16 @@ func TestKeeperReportsWhatItCannotServe(t *testing.T) {
 func TestFromProto(t *testing.T) {
 	p := message("/a", func(r *backplanev1.Route) {
 		r.Owner, r.Default, r.Requires = "users/1", true, []string{"time-travel"}
-		r.Endpoints.Sandbox = "wss://sandbox/s"
+		r.Endpoints.Sandbox = endpoint("wss://sandbox/s")
 		r.AllowedOrigins = []string{"https://example.com"}
 		r.MaxSessionAge = durationpb.New(time.Minute)
-		r.Security = &catalogv1.Security{
-			Schemes: []catalogv1.Security_Scheme{catalogv1.Security_SCHEME_OAUTH2, 77},
-			Places:  []catalogv1.Security_Place{catalogv1.Security_PLACE_ACCESS_TOKEN_QUERY, 88},
+		r.Security = []*catalogv1.SecurityScheme{
+			{Scheme: &catalogv1.SecurityScheme_Oauth2{Oauth2: &catalogv1.OAuth2Scheme{Places: []*catalogv1.CredentialPlace{
+				{Place: &catalogv1.CredentialPlace_Query{Query: &catalogv1.QueryPlace{Name: "access_token"}}},
+				{Place: &catalogv1.CredentialPlace_Header{Header: &catalogv1.HeaderPlace{Name: "X-Token"}}},
+				{},
+			}}}},
+			{},
 		}
 	})
 	r, err := FromProto(p)
@@ -254,16 +263,22 @@ func TestFromProto(t *testing.T) {
 	if got != want {
 		t.Errorf("FromProto = %s\nwant %s", got, want)
 	}
-	if got := r.Missing(); !slices.Equal(got, []string{"time-travel", "scheme-77", "place-88"}) {
+	if got := r.Missing(); !slices.Equal(got, []string{"time-travel", "unknown place", "unknown place", "unknown scheme"}) {
 		t.Errorf("Missing() = %q, want what this gateway does not know", got)
 	}
 	plain, err := FromProto(message("/a"))
 	if err != nil || plain.Open() || !plain.Accepts(SchemeOAuth2) || len(plain.Places) != 2 || len(plain.Missing()) != 0 {
 		t.Errorf("FromProto of a plain route = %+v, %v, want the defaults", plain, err)
 	}
+	later, err := FromProto(message("/a", func(r *backplanev1.Route) {
+		r.Endpoints.Production = []*catalogv1.Endpoint{{}}
+	}))
+	if err != nil || !slices.Equal(later.Missing(), []string{"unknown endpoint"}) {
+		t.Errorf("FromProto of an endpoint of another kind = %+v, %v, want that it is missing here", later, err)
+	}
 	for name, spoil := range map[string]func(*backplanev1.Route){
 		"no endpoint": func(r *backplanev1.Route) { r.Endpoints = nil },
-		"bad sandbox": func(r *backplanev1.Route) { r.Endpoints.Sandbox = "ws://" },
+		"bad sandbox": func(r *backplanev1.Route) { r.Endpoints.Sandbox = endpoint("ws://") },
 		"bad origin":  func(r *backplanev1.Route) { r.AllowedOrigins = []string{"x"} },
 	} {
 		if r, err := FromProto(message("/a", spoil)); err == nil {

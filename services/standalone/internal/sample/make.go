@@ -77,7 +77,7 @@ func (s *sample) version(ctx context.Context, plans []string) (*catalogv1.Versio
 		Version:     APIVersion,
 		Description: "Sends every message back.",
 		Tags:        []string{"sample"},
-		Endpoints:   &catalogv1.Endpoints{Production: s.Backend},
+		Endpoints:   endpoints(s.Backend),
 		Plans:       plans,
 	}})
 	if exists(err) {
@@ -86,7 +86,7 @@ func (s *sample) version(ctx context.Context, plans []string) (*catalogv1.Versio
 	if err != nil {
 		return nil, err
 	}
-	s.kept.Backend = v.GetEndpoints().GetProduction()
+	s.kept.Backend = backendOf(v)
 	if api.GetDefaultVersion() == "" {
 		change := &catalogv1.UpdateApiRequest{
 			Api:        &catalogv1.Api{Name: api.GetName(), DefaultVersion: v.GetName()},
@@ -98,8 +98,7 @@ func (s *sample) version(ctx context.Context, plans []string) (*catalogv1.Versio
 	}
 	if v.GetState() != catalogv1.Version_STATE_PUBLISHED {
 		var header metadata.MD
-		change := &catalogv1.ChangeVersionStateRequest{Name: v.GetName(), Action: catalogv1.Version_ACTION_PUBLISH}
-		if v, err = s.catalog.ChangeVersionState(ctx, change, grpc.Header(&header)); err != nil {
+		if v, err = s.catalog.PublishVersion(ctx, &catalogv1.PublishVersionRequest{Name: v.GetName()}, grpc.Header(&header)); err != nil {
 			return nil, fmt.Errorf("publish %s: %w", APIName, err)
 		}
 		s.await(ctx, header)
@@ -138,15 +137,28 @@ func (s *sample) findVersion(ctx context.Context, api *catalogv1.Api) (*catalogv
 	return list.GetVersions()[0], nil
 }
 
+// endpoints lead to one backend.
+func endpoints(backend string) *catalogv1.Endpoints {
+	return &catalogv1.Endpoints{Production: []*catalogv1.Endpoint{{Endpoint: &catalogv1.Endpoint_Url{Url: backend}}}}
+}
+
+// backendOf is where the version leads, or empty.
+func backendOf(v *catalogv1.Version) string {
+	if production := v.GetEndpoints().GetProduction(); len(production) > 0 {
+		return production[0].GetUrl()
+	}
+	return ""
+}
+
 // moveBackend leads the version to the backend's address when that is another
 // one than at the last start, and the user has not changed it.
 func (s *sample) moveBackend(ctx context.Context, v *catalogv1.Version) error {
-	if now := v.GetEndpoints().GetProduction(); now == s.Backend || now != s.kept.Backend {
+	if now := backendOf(v); now == s.Backend || now != s.kept.Backend {
 		return nil
 	}
 	var header metadata.MD
 	_, err := s.catalog.UpdateVersion(ctx, &catalogv1.UpdateVersionRequest{
-		Version:    &catalogv1.Version{Name: v.GetName(), Endpoints: &catalogv1.Endpoints{Production: s.Backend}},
+		Version:    &catalogv1.Version{Name: v.GetName(), Endpoints: endpoints(s.Backend)},
 		UpdateMask: &fieldmaskpb.FieldMask{Paths: []string{"endpoints.production"}},
 	}, grpc.Header(&header))
 	if err != nil {

@@ -33,7 +33,7 @@ func TestVerdictIsOfItsNumber(t *testing.T) {
 						return
 					default:
 					}
-					resp, err := w.gateway.tokens.VerifyCredential(t.Context(), &backplanev1.VerifyCredentialRequest{Credential: raw, Version: v1})
+					resp, err := w.gateway.tokens.VerifyCredential(t.Context(), &backplanev1.VerifyCredentialRequest{Credential: raw, Version: v1, Scheme: backplanev1.CredentialScheme_CREDENTIAL_SCHEME_OAUTH2})
 					if err != nil {
 						t.Errorf("VerifyCredential() = %v", err)
 						return

@@ -56,10 +56,13 @@ func TestGatewayRefusals(t *testing.T) {
 		many[i] = &backplanev1.GrantQuery{Name: "grants/t", Key: "applications/a/keys/k", Version: v1, ExpireTime: timestamppb.New(hour)}
 	}
 	w.check(t, []refusal{
-		{"verify nothing", none, call(verify, &backplanev1.VerifyCredentialRequest{Version: v1}), invalid, "credential: must be at least 1 characters"},
-		{"verify too much", none, call(verify, &backplanev1.VerifyCredentialRequest{Credential: long(8193), Version: v1}), invalid,
+		{"verify nothing", none, call(verify, &backplanev1.VerifyCredentialRequest{Version: v1, Scheme: backplanev1.CredentialScheme_CREDENTIAL_SCHEME_OAUTH2}), invalid, "credential: must be at least 1 characters"},
+		{"verify too much", none, call(verify, &backplanev1.VerifyCredentialRequest{Credential: long(8193), Version: v1, Scheme: backplanev1.CredentialScheme_CREDENTIAL_SCHEME_OAUTH2}), invalid,
 			"credential: must be at most 8192 bytes"},
-		{"verify for no version", none, call(verify, &backplanev1.VerifyCredentialRequest{Credential: "x"}), invalid,
+		{"verify for no scheme", none, call(verify, &backplanev1.VerifyCredentialRequest{Credential: "x", Version: v1}), invalid, "scheme: is required"},
+		{"verify for an unknown scheme", none, call(verify, &backplanev1.VerifyCredentialRequest{Credential: "x", Version: v1, Scheme: 99}), invalid,
+			"scheme: is not one of the defined values"},
+		{"verify for no version", none, call(verify, &backplanev1.VerifyCredentialRequest{Credential: "x", Scheme: backplanev1.CredentialScheme_CREDENTIAL_SCHEME_OAUTH2}), invalid,
 			"version: must be apis/{api}/versions/{version}"},
 		{"no grants", none, call(w.gateway.tokens.BatchGetGrants, &backplanev1.BatchGetGrantsRequest{}), invalid,
 			"grants: must contain at least 1 item(s)"},

@@ -267,7 +267,7 @@ func (w *world) token(k *subscriptionv1.Key) string {
 // verify judges a credential, as the gateway does.
 func (w *world) verify(credential, version string) *backplanev1.VerifyCredentialResponse {
 	w.t.Helper()
-	resp, err := w.gateway.tokens.VerifyCredential(w.t.Context(), &backplanev1.VerifyCredentialRequest{Credential: credential, Version: version})
+	resp, err := w.gateway.tokens.VerifyCredential(w.t.Context(), &backplanev1.VerifyCredentialRequest{Credential: credential, Version: version, Scheme: backplanev1.CredentialScheme_CREDENTIAL_SCHEME_OAUTH2})
 	w.must(err)
 	return resp
 }
@@ -285,7 +285,7 @@ func (w *world) dump() string {
 	w.t.Helper()
 	var out strings.Builder
 	for _, table := range []string{
-		"installation", "signing_key", "user", "sign_in", "refresh_token", "application", "application_key",
+		"installation", "signing_key", "users", "sign_in", "refresh_token", "application", "application_key",
 		"version", "catalog_cursor", "subscription", "revocation", "former_owner", "batch", "usage", "session_record", "change",
 	} {
 		rows, err := w.db.QueryContext(w.t.Context(), "SELECT * FROM "+table+" ORDER BY 1")

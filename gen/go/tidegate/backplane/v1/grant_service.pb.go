@@ -25,6 +25,55 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// CredentialScheme is the security scheme that a credential was shown for.
+type CredentialScheme int32
+
+const (
+	// Not set.
+	CredentialScheme_CREDENTIAL_SCHEME_UNSPECIFIED CredentialScheme = 0
+	// An access token (RFC 6750).
+	CredentialScheme_CREDENTIAL_SCHEME_OAUTH2 CredentialScheme = 1
+)
+
+// Enum value maps for CredentialScheme.
+var (
+	CredentialScheme_name = map[int32]string{
+		0: "CREDENTIAL_SCHEME_UNSPECIFIED",
+		1: "CREDENTIAL_SCHEME_OAUTH2",
+	}
+	CredentialScheme_value = map[string]int32{
+		"CREDENTIAL_SCHEME_UNSPECIFIED": 0,
+		"CREDENTIAL_SCHEME_OAUTH2":      1,
+	}
+)
+
+func (x CredentialScheme) Enum() *CredentialScheme {
+	p := new(CredentialScheme)
+	*p = x
+	return p
+}
+
+func (x CredentialScheme) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (CredentialScheme) Descriptor() protoreflect.EnumDescriptor {
+	return file_tidegate_backplane_v1_grant_service_proto_enumTypes[0].Descriptor()
+}
+
+func (CredentialScheme) Type() protoreflect.EnumType {
+	return &file_tidegate_backplane_v1_grant_service_proto_enumTypes[0]
+}
+
+func (x CredentialScheme) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use CredentialScheme.Descriptor instead.
+func (CredentialScheme) EnumDescriptor() ([]byte, []int) {
+	return file_tidegate_backplane_v1_grant_service_proto_rawDescGZIP(), []int{0}
+}
+
 // Why a credential is refused.
 type Denial_Reason int32
 
@@ -71,11 +120,11 @@ func (x Denial_Reason) String() string {
 }
 
 func (Denial_Reason) Descriptor() protoreflect.EnumDescriptor {
-	return file_tidegate_backplane_v1_grant_service_proto_enumTypes[0].Descriptor()
+	return file_tidegate_backplane_v1_grant_service_proto_enumTypes[1].Descriptor()
 }
 
 func (Denial_Reason) Type() protoreflect.EnumType {
-	return &file_tidegate_backplane_v1_grant_service_proto_enumTypes[0]
+	return &file_tidegate_backplane_v1_grant_service_proto_enumTypes[1]
 }
 
 func (x Denial_Reason) Number() protoreflect.EnumNumber {
@@ -147,11 +196,11 @@ func (x GrantEvent_Cause) String() string {
 }
 
 func (GrantEvent_Cause) Descriptor() protoreflect.EnumDescriptor {
-	return file_tidegate_backplane_v1_grant_service_proto_enumTypes[1].Descriptor()
+	return file_tidegate_backplane_v1_grant_service_proto_enumTypes[2].Descriptor()
 }
 
 func (GrantEvent_Cause) Type() protoreflect.EnumType {
-	return &file_tidegate_backplane_v1_grant_service_proto_enumTypes[1]
+	return &file_tidegate_backplane_v1_grant_service_proto_enumTypes[2]
 }
 
 func (x GrantEvent_Cause) Number() protoreflect.EnumNumber {
@@ -169,7 +218,9 @@ type VerifyCredentialRequest struct {
 	// The credential as the client sent it, 1 to 8192 bytes.
 	Credential string `protobuf:"bytes,1,opt,name=credential,proto3" json:"credential,omitempty"`
 	// The version, apis/{api}/versions/{version}.
-	Version       string `protobuf:"bytes,2,opt,name=version,proto3" json:"version,omitempty"`
+	Version string `protobuf:"bytes,2,opt,name=version,proto3" json:"version,omitempty"`
+	// The security scheme that the credential was shown for.
+	Scheme        CredentialScheme `protobuf:"varint,3,opt,name=scheme,proto3,enum=tidegate.backplane.v1.CredentialScheme" json:"scheme,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -216,6 +267,13 @@ func (x *VerifyCredentialRequest) GetVersion() string {
 		return x.Version
 	}
 	return ""
+}
+
+func (x *VerifyCredentialRequest) GetScheme() CredentialScheme {
+	if x != nil {
+		return x.Scheme
+	}
+	return CredentialScheme_CREDENTIAL_SCHEME_UNSPECIFIED
 }
 
 // VerifyCredentialResponse is a judgement.
@@ -1115,12 +1173,13 @@ var File_tidegate_backplane_v1_grant_service_proto protoreflect.FileDescriptor
 
 const file_tidegate_backplane_v1_grant_service_proto_rawDesc = "" +
 	"\n" +
-	")tidegate/backplane/v1/grant_service.proto\x12\x15tidegate.backplane.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a!tidegate/backplane/v1/watch.proto\x1a\"tidegate/subscription/v1/key.proto\"\x9d\x01\n" +
+	")tidegate/backplane/v1/grant_service.proto\x12\x15tidegate.backplane.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a!tidegate/backplane/v1/watch.proto\x1a\"tidegate/subscription/v1/key.proto\"\xed\x01\n" +
 	"\x17VerifyCredentialRequest\x12-\n" +
 	"\n" +
 	"credential\x18\x01 \x01(\tB\r\xe0A\x02\xbaH\ar\x05\x10\x01(\x80@R\n" +
 	"credential\x12S\n" +
-	"\aversion\x18\x02 \x01(\tB9\xe0A\x02\xbaH3r12/^apis/[a-z0-9-]{1,64}/versions/[a-z0-9-]{1,64}$R\aversion\"\xe6\x01\n" +
+	"\aversion\x18\x02 \x01(\tB9\xe0A\x02\xbaH3r12/^apis/[a-z0-9-]{1,64}/versions/[a-z0-9-]{1,64}$R\aversion\x12N\n" +
+	"\x06scheme\x18\x03 \x01(\x0e2'.tidegate.backplane.v1.CredentialSchemeB\r\xe0A\x02\xbaH\a\x82\x01\x04\x10\x01 \x00R\x06scheme\"\xe6\x01\n" +
 	"\x18VerifyCredentialResponse\x124\n" +
 	"\x05grant\x18\x01 \x01(\v2\x1c.tidegate.backplane.v1.GrantH\x00R\x05grant\x127\n" +
 	"\x06denial\x18\x02 \x01(\v2\x1d.tidegate.backplane.v1.DenialH\x00R\x06denial\x12\x13\n" +
@@ -1195,7 +1254,10 @@ const file_tidegate_backplane_v1_grant_service_proto_rawDesc = "" +
 	"\x1aCAUSE_SUBSCRIPTION_DELETED\x10\x04\x12\x16\n" +
 	"\x12CAUSE_USER_DELETED\x10\x05\x12\x19\n" +
 	"\x15CAUSE_VERSION_DELETED\x10\x06\x12\x11\n" +
-	"\rCAUSE_EXPIRED\x10\a2\xdc\x02\n" +
+	"\rCAUSE_EXPIRED\x10\a*S\n" +
+	"\x10CredentialScheme\x12!\n" +
+	"\x1dCREDENTIAL_SCHEME_UNSPECIFIED\x10\x00\x12\x1c\n" +
+	"\x18CREDENTIAL_SCHEME_OAUTH2\x10\x012\xdc\x02\n" +
 	"\fGrantService\x12s\n" +
 	"\x10VerifyCredential\x12..tidegate.backplane.v1.VerifyCredentialRequest\x1a/.tidegate.backplane.v1.VerifyCredentialResponse\x12m\n" +
 	"\x0eBatchGetGrants\x12,.tidegate.backplane.v1.BatchGetGrantsRequest\x1a-.tidegate.backplane.v1.BatchGetGrantsResponse\x12h\n" +
@@ -1214,64 +1276,66 @@ func file_tidegate_backplane_v1_grant_service_proto_rawDescGZIP() []byte {
 	return file_tidegate_backplane_v1_grant_service_proto_rawDescData
 }
 
-var file_tidegate_backplane_v1_grant_service_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
+var file_tidegate_backplane_v1_grant_service_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
 var file_tidegate_backplane_v1_grant_service_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
 var file_tidegate_backplane_v1_grant_service_proto_goTypes = []any{
-	(Denial_Reason)(0),               // 0: tidegate.backplane.v1.Denial.Reason
-	(GrantEvent_Cause)(0),            // 1: tidegate.backplane.v1.GrantEvent.Cause
-	(*VerifyCredentialRequest)(nil),  // 2: tidegate.backplane.v1.VerifyCredentialRequest
-	(*VerifyCredentialResponse)(nil), // 3: tidegate.backplane.v1.VerifyCredentialResponse
-	(*Grant)(nil),                    // 4: tidegate.backplane.v1.Grant
-	(*Denial)(nil),                   // 5: tidegate.backplane.v1.Denial
-	(*BatchGetGrantsRequest)(nil),    // 6: tidegate.backplane.v1.BatchGetGrantsRequest
-	(*GrantQuery)(nil),               // 7: tidegate.backplane.v1.GrantQuery
-	(*BatchGetGrantsResponse)(nil),   // 8: tidegate.backplane.v1.BatchGetGrantsResponse
-	(*GrantState)(nil),               // 9: tidegate.backplane.v1.GrantState
-	(*WatchGrantsRequest)(nil),       // 10: tidegate.backplane.v1.WatchGrantsRequest
-	(*WatchGrantsResponse)(nil),      // 11: tidegate.backplane.v1.WatchGrantsResponse
-	(*GrantChange)(nil),              // 12: tidegate.backplane.v1.GrantChange
-	(*GrantEvent)(nil),               // 13: tidegate.backplane.v1.GrantEvent
-	(*timestamppb.Timestamp)(nil),    // 14: google.protobuf.Timestamp
-	(v1.KeyType)(0),                  // 15: tidegate.subscription.v1.KeyType
-	(*Hello)(nil),                    // 16: tidegate.backplane.v1.Hello
-	(*Ack)(nil),                      // 17: tidegate.backplane.v1.Ack
-	(*Begin)(nil),                    // 18: tidegate.backplane.v1.Begin
-	(*SnapshotEnd)(nil),              // 19: tidegate.backplane.v1.SnapshotEnd
-	(*Heartbeat)(nil),                // 20: tidegate.backplane.v1.Heartbeat
-	(*Position)(nil),                 // 21: tidegate.backplane.v1.Position
+	(CredentialScheme)(0),            // 0: tidegate.backplane.v1.CredentialScheme
+	(Denial_Reason)(0),               // 1: tidegate.backplane.v1.Denial.Reason
+	(GrantEvent_Cause)(0),            // 2: tidegate.backplane.v1.GrantEvent.Cause
+	(*VerifyCredentialRequest)(nil),  // 3: tidegate.backplane.v1.VerifyCredentialRequest
+	(*VerifyCredentialResponse)(nil), // 4: tidegate.backplane.v1.VerifyCredentialResponse
+	(*Grant)(nil),                    // 5: tidegate.backplane.v1.Grant
+	(*Denial)(nil),                   // 6: tidegate.backplane.v1.Denial
+	(*BatchGetGrantsRequest)(nil),    // 7: tidegate.backplane.v1.BatchGetGrantsRequest
+	(*GrantQuery)(nil),               // 8: tidegate.backplane.v1.GrantQuery
+	(*BatchGetGrantsResponse)(nil),   // 9: tidegate.backplane.v1.BatchGetGrantsResponse
+	(*GrantState)(nil),               // 10: tidegate.backplane.v1.GrantState
+	(*WatchGrantsRequest)(nil),       // 11: tidegate.backplane.v1.WatchGrantsRequest
+	(*WatchGrantsResponse)(nil),      // 12: tidegate.backplane.v1.WatchGrantsResponse
+	(*GrantChange)(nil),              // 13: tidegate.backplane.v1.GrantChange
+	(*GrantEvent)(nil),               // 14: tidegate.backplane.v1.GrantEvent
+	(*timestamppb.Timestamp)(nil),    // 15: google.protobuf.Timestamp
+	(v1.KeyType)(0),                  // 16: tidegate.subscription.v1.KeyType
+	(*Hello)(nil),                    // 17: tidegate.backplane.v1.Hello
+	(*Ack)(nil),                      // 18: tidegate.backplane.v1.Ack
+	(*Begin)(nil),                    // 19: tidegate.backplane.v1.Begin
+	(*SnapshotEnd)(nil),              // 20: tidegate.backplane.v1.SnapshotEnd
+	(*Heartbeat)(nil),                // 21: tidegate.backplane.v1.Heartbeat
+	(*Position)(nil),                 // 22: tidegate.backplane.v1.Position
 }
 var file_tidegate_backplane_v1_grant_service_proto_depIdxs = []int32{
-	4,  // 0: tidegate.backplane.v1.VerifyCredentialResponse.grant:type_name -> tidegate.backplane.v1.Grant
-	5,  // 1: tidegate.backplane.v1.VerifyCredentialResponse.denial:type_name -> tidegate.backplane.v1.Denial
-	14, // 2: tidegate.backplane.v1.VerifyCredentialResponse.server_time:type_name -> google.protobuf.Timestamp
-	15, // 3: tidegate.backplane.v1.Grant.key_type:type_name -> tidegate.subscription.v1.KeyType
-	14, // 4: tidegate.backplane.v1.Grant.expire_time:type_name -> google.protobuf.Timestamp
-	0,  // 5: tidegate.backplane.v1.Denial.reason:type_name -> tidegate.backplane.v1.Denial.Reason
-	7,  // 6: tidegate.backplane.v1.BatchGetGrantsRequest.grants:type_name -> tidegate.backplane.v1.GrantQuery
-	14, // 7: tidegate.backplane.v1.GrantQuery.expire_time:type_name -> google.protobuf.Timestamp
-	9,  // 8: tidegate.backplane.v1.BatchGetGrantsResponse.grants:type_name -> tidegate.backplane.v1.GrantState
-	4,  // 9: tidegate.backplane.v1.GrantState.grant:type_name -> tidegate.backplane.v1.Grant
-	1,  // 10: tidegate.backplane.v1.GrantState.ended:type_name -> tidegate.backplane.v1.GrantEvent.Cause
-	16, // 11: tidegate.backplane.v1.WatchGrantsRequest.hello:type_name -> tidegate.backplane.v1.Hello
-	17, // 12: tidegate.backplane.v1.WatchGrantsRequest.ack:type_name -> tidegate.backplane.v1.Ack
-	18, // 13: tidegate.backplane.v1.WatchGrantsResponse.begin:type_name -> tidegate.backplane.v1.Begin
-	19, // 14: tidegate.backplane.v1.WatchGrantsResponse.snapshot_end:type_name -> tidegate.backplane.v1.SnapshotEnd
-	12, // 15: tidegate.backplane.v1.WatchGrantsResponse.change:type_name -> tidegate.backplane.v1.GrantChange
-	20, // 16: tidegate.backplane.v1.WatchGrantsResponse.heartbeat:type_name -> tidegate.backplane.v1.Heartbeat
-	21, // 17: tidegate.backplane.v1.GrantChange.position:type_name -> tidegate.backplane.v1.Position
-	13, // 18: tidegate.backplane.v1.GrantChange.event:type_name -> tidegate.backplane.v1.GrantEvent
-	1,  // 19: tidegate.backplane.v1.GrantEvent.cause:type_name -> tidegate.backplane.v1.GrantEvent.Cause
-	2,  // 20: tidegate.backplane.v1.GrantService.VerifyCredential:input_type -> tidegate.backplane.v1.VerifyCredentialRequest
-	6,  // 21: tidegate.backplane.v1.GrantService.BatchGetGrants:input_type -> tidegate.backplane.v1.BatchGetGrantsRequest
-	10, // 22: tidegate.backplane.v1.GrantService.WatchGrants:input_type -> tidegate.backplane.v1.WatchGrantsRequest
-	3,  // 23: tidegate.backplane.v1.GrantService.VerifyCredential:output_type -> tidegate.backplane.v1.VerifyCredentialResponse
-	8,  // 24: tidegate.backplane.v1.GrantService.BatchGetGrants:output_type -> tidegate.backplane.v1.BatchGetGrantsResponse
-	11, // 25: tidegate.backplane.v1.GrantService.WatchGrants:output_type -> tidegate.backplane.v1.WatchGrantsResponse
-	23, // [23:26] is the sub-list for method output_type
-	20, // [20:23] is the sub-list for method input_type
-	20, // [20:20] is the sub-list for extension type_name
-	20, // [20:20] is the sub-list for extension extendee
-	0,  // [0:20] is the sub-list for field type_name
+	0,  // 0: tidegate.backplane.v1.VerifyCredentialRequest.scheme:type_name -> tidegate.backplane.v1.CredentialScheme
+	5,  // 1: tidegate.backplane.v1.VerifyCredentialResponse.grant:type_name -> tidegate.backplane.v1.Grant
+	6,  // 2: tidegate.backplane.v1.VerifyCredentialResponse.denial:type_name -> tidegate.backplane.v1.Denial
+	15, // 3: tidegate.backplane.v1.VerifyCredentialResponse.server_time:type_name -> google.protobuf.Timestamp
+	16, // 4: tidegate.backplane.v1.Grant.key_type:type_name -> tidegate.subscription.v1.KeyType
+	15, // 5: tidegate.backplane.v1.Grant.expire_time:type_name -> google.protobuf.Timestamp
+	1,  // 6: tidegate.backplane.v1.Denial.reason:type_name -> tidegate.backplane.v1.Denial.Reason
+	8,  // 7: tidegate.backplane.v1.BatchGetGrantsRequest.grants:type_name -> tidegate.backplane.v1.GrantQuery
+	15, // 8: tidegate.backplane.v1.GrantQuery.expire_time:type_name -> google.protobuf.Timestamp
+	10, // 9: tidegate.backplane.v1.BatchGetGrantsResponse.grants:type_name -> tidegate.backplane.v1.GrantState
+	5,  // 10: tidegate.backplane.v1.GrantState.grant:type_name -> tidegate.backplane.v1.Grant
+	2,  // 11: tidegate.backplane.v1.GrantState.ended:type_name -> tidegate.backplane.v1.GrantEvent.Cause
+	17, // 12: tidegate.backplane.v1.WatchGrantsRequest.hello:type_name -> tidegate.backplane.v1.Hello
+	18, // 13: tidegate.backplane.v1.WatchGrantsRequest.ack:type_name -> tidegate.backplane.v1.Ack
+	19, // 14: tidegate.backplane.v1.WatchGrantsResponse.begin:type_name -> tidegate.backplane.v1.Begin
+	20, // 15: tidegate.backplane.v1.WatchGrantsResponse.snapshot_end:type_name -> tidegate.backplane.v1.SnapshotEnd
+	13, // 16: tidegate.backplane.v1.WatchGrantsResponse.change:type_name -> tidegate.backplane.v1.GrantChange
+	21, // 17: tidegate.backplane.v1.WatchGrantsResponse.heartbeat:type_name -> tidegate.backplane.v1.Heartbeat
+	22, // 18: tidegate.backplane.v1.GrantChange.position:type_name -> tidegate.backplane.v1.Position
+	14, // 19: tidegate.backplane.v1.GrantChange.event:type_name -> tidegate.backplane.v1.GrantEvent
+	2,  // 20: tidegate.backplane.v1.GrantEvent.cause:type_name -> tidegate.backplane.v1.GrantEvent.Cause
+	3,  // 21: tidegate.backplane.v1.GrantService.VerifyCredential:input_type -> tidegate.backplane.v1.VerifyCredentialRequest
+	7,  // 22: tidegate.backplane.v1.GrantService.BatchGetGrants:input_type -> tidegate.backplane.v1.BatchGetGrantsRequest
+	11, // 23: tidegate.backplane.v1.GrantService.WatchGrants:input_type -> tidegate.backplane.v1.WatchGrantsRequest
+	4,  // 24: tidegate.backplane.v1.GrantService.VerifyCredential:output_type -> tidegate.backplane.v1.VerifyCredentialResponse
+	9,  // 25: tidegate.backplane.v1.GrantService.BatchGetGrants:output_type -> tidegate.backplane.v1.BatchGetGrantsResponse
+	12, // 26: tidegate.backplane.v1.GrantService.WatchGrants:output_type -> tidegate.backplane.v1.WatchGrantsResponse
+	24, // [24:27] is the sub-list for method output_type
+	21, // [21:24] is the sub-list for method input_type
+	21, // [21:21] is the sub-list for extension type_name
+	21, // [21:21] is the sub-list for extension extendee
+	0,  // [0:21] is the sub-list for field type_name
 }
 
 func init() { file_tidegate_backplane_v1_grant_service_proto_init() }
@@ -1303,7 +1367,7 @@ func file_tidegate_backplane_v1_grant_service_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tidegate_backplane_v1_grant_service_proto_rawDesc), len(file_tidegate_backplane_v1_grant_service_proto_rawDesc)),
-			NumEnums:      2,
+			NumEnums:      3,
 			NumMessages:   12,
 			NumExtensions: 0,
 			NumServices:   1,

@@ -501,7 +501,7 @@ type Route struct {
 	// The backends.
 	Endpoints *v1.Endpoints `protobuf:"bytes,9,opt,name=endpoints,proto3" json:"endpoints,omitempty"`
 	// How clients prove who they are, defaults filled in.
-	Security *v1.Security `protobuf:"bytes,10,opt,name=security,proto3" json:"security,omitempty"`
+	Security []*v1.SecurityScheme `protobuf:"bytes,10,rep,name=security,proto3" json:"security,omitempty"`
 	// Plans on offer, plans/{plan}.
 	Plans []string `protobuf:"bytes,11,rep,name=plans,proto3" json:"plans,omitempty"`
 	// Origins that may connect; empty for any.
@@ -610,7 +610,7 @@ func (x *Route) GetEndpoints() *v1.Endpoints {
 	return nil
 }
 
-func (x *Route) GetSecurity() *v1.Security {
+func (x *Route) GetSecurity() []*v1.SecurityScheme {
 	if x != nil {
 		return x.Security
 	}
@@ -656,7 +656,7 @@ var File_tidegate_backplane_v1_route_service_proto protoreflect.FileDescriptor
 
 const file_tidegate_backplane_v1_route_service_proto_rawDesc = "" +
 	"\n" +
-	")tidegate/backplane/v1/route_service.proto\x12\x15tidegate.backplane.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\x1a!tidegate/backplane/v1/watch.proto\x1a\x1etidegate/catalog/v1/plan.proto\x1a!tidegate/catalog/v1/version.proto\"`\n" +
+	")tidegate/backplane/v1/route_service.proto\x12\x15tidegate.backplane.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\x1a!tidegate/backplane/v1/watch.proto\x1a\"tidegate/catalog/v1/endpoint.proto\x1a\x1etidegate/catalog/v1/plan.proto\x1a\"tidegate/catalog/v1/security.proto\x1a!tidegate/catalog/v1/version.proto\"`\n" +
 	"\x0fGetRouteRequest\x12M\n" +
 	"\x04name\x18\x01 \x01(\tB9\xe0A\x02\xbaH3r12/^apis/[a-z0-9-]{1,64}/versions/[a-z0-9-]{1,64}$R\x04name\"\x89\x01\n" +
 	"\x12WatchRoutesRequest\x124\n" +
@@ -681,7 +681,7 @@ const file_tidegate_backplane_v1_route_service_proto_rawDesc = "" +
 	"\x06routes\x18\x01 \x03(\v2\x1c.tidegate.backplane.v1.RouteR\x06routes\x12%\n" +
 	"\x0eremoved_routes\x18\x02 \x03(\tR\rremovedRoutes\x12/\n" +
 	"\x05plans\x18\x03 \x03(\v2\x19.tidegate.catalog.v1.PlanR\x05plans\x12#\n" +
-	"\rremoved_plans\x18\x04 \x03(\tR\fremovedPlans\"\xa1\x04\n" +
+	"\rremoved_plans\x18\x04 \x03(\tR\fremovedPlans\"\xa7\x04\n" +
 	"\x05Route\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x10\n" +
 	"\x03api\x18\x02 \x01(\tR\x03api\x12!\n" +
@@ -691,9 +691,9 @@ const file_tidegate_backplane_v1_route_service_proto_rawDesc = "" +
 	"\aversion\x18\x06 \x01(\tR\aversion\x12\x18\n" +
 	"\adefault\x18\a \x01(\bR\adefault\x128\n" +
 	"\x05state\x18\b \x01(\x0e2\".tidegate.catalog.v1.Version.StateR\x05state\x12<\n" +
-	"\tendpoints\x18\t \x01(\v2\x1e.tidegate.catalog.v1.EndpointsR\tendpoints\x129\n" +
+	"\tendpoints\x18\t \x01(\v2\x1e.tidegate.catalog.v1.EndpointsR\tendpoints\x12?\n" +
 	"\bsecurity\x18\n" +
-	" \x01(\v2\x1d.tidegate.catalog.v1.SecurityR\bsecurity\x12\x14\n" +
+	" \x03(\v2#.tidegate.catalog.v1.SecuritySchemeR\bsecurity\x12\x14\n" +
 	"\x05plans\x18\v \x03(\tR\x05plans\x12'\n" +
 	"\x0fallowed_origins\x18\f \x03(\tR\x0eallowedOrigins\x12A\n" +
 	"\x0fmax_session_age\x18\r \x01(\v2\x19.google.protobuf.DurationR\rmaxSessionAge\x12\x1a\n" +
@@ -734,7 +734,7 @@ var file_tidegate_backplane_v1_route_service_proto_goTypes = []any{
 	(*Position)(nil),            // 13: tidegate.backplane.v1.Position
 	(v1.Version_State)(0),       // 14: tidegate.catalog.v1.Version.State
 	(*v1.Endpoints)(nil),        // 15: tidegate.catalog.v1.Endpoints
-	(*v1.Security)(nil),         // 16: tidegate.catalog.v1.Security
+	(*v1.SecurityScheme)(nil),   // 16: tidegate.catalog.v1.SecurityScheme
 	(*durationpb.Duration)(nil), // 17: google.protobuf.Duration
 }
 var file_tidegate_backplane_v1_route_service_proto_depIdxs = []int32{
@@ -753,7 +753,7 @@ var file_tidegate_backplane_v1_route_service_proto_depIdxs = []int32{
 	12, // 12: tidegate.backplane.v1.RouteEvent.plans:type_name -> tidegate.catalog.v1.Plan
 	14, // 13: tidegate.backplane.v1.Route.state:type_name -> tidegate.catalog.v1.Version.State
 	15, // 14: tidegate.backplane.v1.Route.endpoints:type_name -> tidegate.catalog.v1.Endpoints
-	16, // 15: tidegate.backplane.v1.Route.security:type_name -> tidegate.catalog.v1.Security
+	16, // 15: tidegate.backplane.v1.Route.security:type_name -> tidegate.catalog.v1.SecurityScheme
 	17, // 16: tidegate.backplane.v1.Route.max_session_age:type_name -> google.protobuf.Duration
 	1,  // 17: tidegate.backplane.v1.RouteService.WatchRoutes:input_type -> tidegate.backplane.v1.WatchRoutesRequest
 	0,  // 18: tidegate.backplane.v1.RouteService.GetRoute:input_type -> tidegate.backplane.v1.GetRouteRequest

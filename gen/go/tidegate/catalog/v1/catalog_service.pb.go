@@ -599,8 +599,7 @@ type UpdateVersionRequest struct {
 	// The version, named by its name, with the new values.
 	Version *Version `protobuf:"bytes,1,opt,name=version,proto3" json:"version,omitempty"`
 	// Fields to change: description, tags, endpoints, endpoints.production,
-	// endpoints.sandbox, security, security.schemes, security.places, plans,
-	// allowed_origins, max_session_age. Empty means those that are set in
+	// endpoints.sandbox, security, plans, allowed_origins, max_session_age. Empty means those that are set in
 	// version, each as a whole (over REST those that the body has, of an object
 	// its fields), "*" means all. Other fields of the version may be named as
 	// long as their value is the current one.
@@ -708,33 +707,31 @@ func (x *DeleteVersionRequest) GetEtag() string {
 	return ""
 }
 
-// ChangeVersionStateRequest moves a version to another state.
-type ChangeVersionStateRequest struct {
+// PublishVersionRequest names a version to publish.
+type PublishVersionRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// apis/{api}/versions/{version}.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	// What to do.
-	Action Version_Action `protobuf:"varint,2,opt,name=action,proto3,enum=tidegate.catalog.v1.Version_Action" json:"action,omitempty"`
 	// The current etag, or empty. At most 64 characters.
-	Etag          string `protobuf:"bytes,3,opt,name=etag,proto3" json:"etag,omitempty"`
+	Etag          string `protobuf:"bytes,2,opt,name=etag,proto3" json:"etag,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
-func (x *ChangeVersionStateRequest) Reset() {
-	*x = ChangeVersionStateRequest{}
+func (x *PublishVersionRequest) Reset() {
+	*x = PublishVersionRequest{}
 	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
 
-func (x *ChangeVersionStateRequest) String() string {
+func (x *PublishVersionRequest) String() string {
 	return protoimpl.X.MessageStringOf(x)
 }
 
-func (*ChangeVersionStateRequest) ProtoMessage() {}
+func (*PublishVersionRequest) ProtoMessage() {}
 
-func (x *ChangeVersionStateRequest) ProtoReflect() protoreflect.Message {
+func (x *PublishVersionRequest) ProtoReflect() protoreflect.Message {
 	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
@@ -746,26 +743,74 @@ func (x *ChangeVersionStateRequest) ProtoReflect() protoreflect.Message {
 	return mi.MessageOf(x)
 }
 
-// Deprecated: Use ChangeVersionStateRequest.ProtoReflect.Descriptor instead.
-func (*ChangeVersionStateRequest) Descriptor() ([]byte, []int) {
+// Deprecated: Use PublishVersionRequest.ProtoReflect.Descriptor instead.
+func (*PublishVersionRequest) Descriptor() ([]byte, []int) {
 	return file_tidegate_catalog_v1_catalog_service_proto_rawDescGZIP(), []int{12}
 }
 
-func (x *ChangeVersionStateRequest) GetName() string {
+func (x *PublishVersionRequest) GetName() string {
 	if x != nil {
 		return x.Name
 	}
 	return ""
 }
 
-func (x *ChangeVersionStateRequest) GetAction() Version_Action {
+func (x *PublishVersionRequest) GetEtag() string {
 	if x != nil {
-		return x.Action
+		return x.Etag
 	}
-	return Version_ACTION_UNSPECIFIED
+	return ""
 }
 
-func (x *ChangeVersionStateRequest) GetEtag() string {
+// DemoteVersionRequest names a version to demote.
+type DemoteVersionRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// apis/{api}/versions/{version}.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// The current etag, or empty. At most 64 characters.
+	Etag          string `protobuf:"bytes,2,opt,name=etag,proto3" json:"etag,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DemoteVersionRequest) Reset() {
+	*x = DemoteVersionRequest{}
+	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DemoteVersionRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DemoteVersionRequest) ProtoMessage() {}
+
+func (x *DemoteVersionRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DemoteVersionRequest.ProtoReflect.Descriptor instead.
+func (*DemoteVersionRequest) Descriptor() ([]byte, []int) {
+	return file_tidegate_catalog_v1_catalog_service_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *DemoteVersionRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *DemoteVersionRequest) GetEtag() string {
 	if x != nil {
 		return x.Etag
 	}
@@ -783,7 +828,7 @@ type CreatePlanRequest struct {
 
 func (x *CreatePlanRequest) Reset() {
 	*x = CreatePlanRequest{}
-	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[13]
+	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -795,7 +840,7 @@ func (x *CreatePlanRequest) String() string {
 func (*CreatePlanRequest) ProtoMessage() {}
 
 func (x *CreatePlanRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[13]
+	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -808,7 +853,7 @@ func (x *CreatePlanRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreatePlanRequest.ProtoReflect.Descriptor instead.
 func (*CreatePlanRequest) Descriptor() ([]byte, []int) {
-	return file_tidegate_catalog_v1_catalog_service_proto_rawDescGZIP(), []int{13}
+	return file_tidegate_catalog_v1_catalog_service_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *CreatePlanRequest) GetPlan() *Plan {
@@ -829,7 +874,7 @@ type GetPlanRequest struct {
 
 func (x *GetPlanRequest) Reset() {
 	*x = GetPlanRequest{}
-	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[14]
+	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -841,7 +886,7 @@ func (x *GetPlanRequest) String() string {
 func (*GetPlanRequest) ProtoMessage() {}
 
 func (x *GetPlanRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[14]
+	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -854,7 +899,7 @@ func (x *GetPlanRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetPlanRequest.ProtoReflect.Descriptor instead.
 func (*GetPlanRequest) Descriptor() ([]byte, []int) {
-	return file_tidegate_catalog_v1_catalog_service_proto_rawDescGZIP(), []int{14}
+	return file_tidegate_catalog_v1_catalog_service_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *GetPlanRequest) GetName() string {
@@ -881,7 +926,7 @@ type ListPlansRequest struct {
 
 func (x *ListPlansRequest) Reset() {
 	*x = ListPlansRequest{}
-	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[15]
+	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -893,7 +938,7 @@ func (x *ListPlansRequest) String() string {
 func (*ListPlansRequest) ProtoMessage() {}
 
 func (x *ListPlansRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[15]
+	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -906,7 +951,7 @@ func (x *ListPlansRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListPlansRequest.ProtoReflect.Descriptor instead.
 func (*ListPlansRequest) Descriptor() ([]byte, []int) {
-	return file_tidegate_catalog_v1_catalog_service_proto_rawDescGZIP(), []int{15}
+	return file_tidegate_catalog_v1_catalog_service_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *ListPlansRequest) GetPageSize() int32 {
@@ -943,7 +988,7 @@ type ListPlansResponse struct {
 
 func (x *ListPlansResponse) Reset() {
 	*x = ListPlansResponse{}
-	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[16]
+	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -955,7 +1000,7 @@ func (x *ListPlansResponse) String() string {
 func (*ListPlansResponse) ProtoMessage() {}
 
 func (x *ListPlansResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[16]
+	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -968,7 +1013,7 @@ func (x *ListPlansResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListPlansResponse.ProtoReflect.Descriptor instead.
 func (*ListPlansResponse) Descriptor() ([]byte, []int) {
-	return file_tidegate_catalog_v1_catalog_service_proto_rawDescGZIP(), []int{16}
+	return file_tidegate_catalog_v1_catalog_service_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *ListPlansResponse) GetPlans() []*Plan {
@@ -1002,7 +1047,7 @@ type UpdatePlanRequest struct {
 
 func (x *UpdatePlanRequest) Reset() {
 	*x = UpdatePlanRequest{}
-	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[17]
+	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1014,7 +1059,7 @@ func (x *UpdatePlanRequest) String() string {
 func (*UpdatePlanRequest) ProtoMessage() {}
 
 func (x *UpdatePlanRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[17]
+	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1027,7 +1072,7 @@ func (x *UpdatePlanRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdatePlanRequest.ProtoReflect.Descriptor instead.
 func (*UpdatePlanRequest) Descriptor() ([]byte, []int) {
-	return file_tidegate_catalog_v1_catalog_service_proto_rawDescGZIP(), []int{17}
+	return file_tidegate_catalog_v1_catalog_service_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *UpdatePlanRequest) GetPlan() *Plan {
@@ -1057,7 +1102,7 @@ type DeletePlanRequest struct {
 
 func (x *DeletePlanRequest) Reset() {
 	*x = DeletePlanRequest{}
-	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[18]
+	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1069,7 +1114,7 @@ func (x *DeletePlanRequest) String() string {
 func (*DeletePlanRequest) ProtoMessage() {}
 
 func (x *DeletePlanRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[18]
+	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1082,7 +1127,7 @@ func (x *DeletePlanRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeletePlanRequest.ProtoReflect.Descriptor instead.
 func (*DeletePlanRequest) Descriptor() ([]byte, []int) {
-	return file_tidegate_catalog_v1_catalog_service_proto_rawDescGZIP(), []int{18}
+	return file_tidegate_catalog_v1_catalog_service_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *DeletePlanRequest) GetName() string {
@@ -1110,7 +1155,7 @@ type WaitAppliedRequest struct {
 
 func (x *WaitAppliedRequest) Reset() {
 	*x = WaitAppliedRequest{}
-	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[19]
+	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1122,7 +1167,7 @@ func (x *WaitAppliedRequest) String() string {
 func (*WaitAppliedRequest) ProtoMessage() {}
 
 func (x *WaitAppliedRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[19]
+	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1135,7 +1180,7 @@ func (x *WaitAppliedRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WaitAppliedRequest.ProtoReflect.Descriptor instead.
 func (*WaitAppliedRequest) Descriptor() ([]byte, []int) {
-	return file_tidegate_catalog_v1_catalog_service_proto_rawDescGZIP(), []int{19}
+	return file_tidegate_catalog_v1_catalog_service_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *WaitAppliedRequest) GetNumber() uint64 {
@@ -1158,7 +1203,7 @@ type WaitAppliedResponse struct {
 
 func (x *WaitAppliedResponse) Reset() {
 	*x = WaitAppliedResponse{}
-	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[20]
+	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1170,7 +1215,7 @@ func (x *WaitAppliedResponse) String() string {
 func (*WaitAppliedResponse) ProtoMessage() {}
 
 func (x *WaitAppliedResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[20]
+	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1183,7 +1228,7 @@ func (x *WaitAppliedResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WaitAppliedResponse.ProtoReflect.Descriptor instead.
 func (*WaitAppliedResponse) Descriptor() ([]byte, []int) {
-	return file_tidegate_catalog_v1_catalog_service_proto_rawDescGZIP(), []int{20}
+	return file_tidegate_catalog_v1_catalog_service_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *WaitAppliedResponse) GetApplied() bool {
@@ -1214,7 +1259,7 @@ type ListChangesRequest struct {
 
 func (x *ListChangesRequest) Reset() {
 	*x = ListChangesRequest{}
-	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[21]
+	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1226,7 +1271,7 @@ func (x *ListChangesRequest) String() string {
 func (*ListChangesRequest) ProtoMessage() {}
 
 func (x *ListChangesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[21]
+	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1239,7 +1284,7 @@ func (x *ListChangesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListChangesRequest.ProtoReflect.Descriptor instead.
 func (*ListChangesRequest) Descriptor() ([]byte, []int) {
-	return file_tidegate_catalog_v1_catalog_service_proto_rawDescGZIP(), []int{21}
+	return file_tidegate_catalog_v1_catalog_service_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *ListChangesRequest) GetPageSize() int32 {
@@ -1269,7 +1314,7 @@ type ListChangesResponse struct {
 
 func (x *ListChangesResponse) Reset() {
 	*x = ListChangesResponse{}
-	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[22]
+	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1281,7 +1326,7 @@ func (x *ListChangesResponse) String() string {
 func (*ListChangesResponse) ProtoMessage() {}
 
 func (x *ListChangesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[22]
+	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1294,7 +1339,7 @@ func (x *ListChangesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListChangesResponse.ProtoReflect.Descriptor instead.
 func (*ListChangesResponse) Descriptor() ([]byte, []int) {
-	return file_tidegate_catalog_v1_catalog_service_proto_rawDescGZIP(), []int{22}
+	return file_tidegate_catalog_v1_catalog_service_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *ListChangesResponse) GetChanges() []*v1.Change {
@@ -1320,7 +1365,7 @@ type ListWatchersRequest struct {
 
 func (x *ListWatchersRequest) Reset() {
 	*x = ListWatchersRequest{}
-	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[23]
+	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1332,7 +1377,7 @@ func (x *ListWatchersRequest) String() string {
 func (*ListWatchersRequest) ProtoMessage() {}
 
 func (x *ListWatchersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[23]
+	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1345,7 +1390,7 @@ func (x *ListWatchersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListWatchersRequest.ProtoReflect.Descriptor instead.
 func (*ListWatchersRequest) Descriptor() ([]byte, []int) {
-	return file_tidegate_catalog_v1_catalog_service_proto_rawDescGZIP(), []int{23}
+	return file_tidegate_catalog_v1_catalog_service_proto_rawDescGZIP(), []int{24}
 }
 
 // ListWatchersResponse has the watchers heard in the last 7 days.
@@ -1359,7 +1404,7 @@ type ListWatchersResponse struct {
 
 func (x *ListWatchersResponse) Reset() {
 	*x = ListWatchersResponse{}
-	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[24]
+	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1371,7 +1416,7 @@ func (x *ListWatchersResponse) String() string {
 func (*ListWatchersResponse) ProtoMessage() {}
 
 func (x *ListWatchersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[24]
+	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1384,7 +1429,7 @@ func (x *ListWatchersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListWatchersResponse.ProtoReflect.Descriptor instead.
 func (*ListWatchersResponse) Descriptor() ([]byte, []int) {
-	return file_tidegate_catalog_v1_catalog_service_proto_rawDescGZIP(), []int{24}
+	return file_tidegate_catalog_v1_catalog_service_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *ListWatchersResponse) GetWatchers() []*v1.Watcher {
@@ -1441,11 +1486,13 @@ const file_tidegate_catalog_v1_catalog_service_proto_rawDesc = "" +
 	"updateMask\"\x82\x01\n" +
 	"\x14DeleteVersionRequest\x12M\n" +
 	"\x04name\x18\x01 \x01(\tB9\xe0A\x02\xbaH3r12/^apis/[a-z0-9-]{1,64}/versions/[a-z0-9-]{1,64}$R\x04name\x12\x1b\n" +
-	"\x04etag\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x18@R\x04etag\"\xd3\x01\n" +
-	"\x19ChangeVersionStateRequest\x12M\n" +
-	"\x04name\x18\x01 \x01(\tB9\xe0A\x02\xbaH3r12/^apis/[a-z0-9-]{1,64}/versions/[a-z0-9-]{1,64}$R\x04name\x12J\n" +
-	"\x06action\x18\x02 \x01(\x0e2#.tidegate.catalog.v1.Version.ActionB\r\xe0A\x02\xbaH\a\x82\x01\x04\x10\x01 \x00R\x06action\x12\x1b\n" +
-	"\x04etag\x18\x03 \x01(\tB\a\xbaH\x04r\x02\x18@R\x04etag\"M\n" +
+	"\x04etag\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x18@R\x04etag\"\x83\x01\n" +
+	"\x15PublishVersionRequest\x12M\n" +
+	"\x04name\x18\x01 \x01(\tB9\xe0A\x02\xbaH3r12/^apis/[a-z0-9-]{1,64}/versions/[a-z0-9-]{1,64}$R\x04name\x12\x1b\n" +
+	"\x04etag\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x18@R\x04etag\"\x82\x01\n" +
+	"\x14DemoteVersionRequest\x12M\n" +
+	"\x04name\x18\x01 \x01(\tB9\xe0A\x02\xbaH3r12/^apis/[a-z0-9-]{1,64}/versions/[a-z0-9-]{1,64}$R\x04name\x12\x1b\n" +
+	"\x04etag\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x18@R\x04etag\"M\n" +
 	"\x11CreatePlanRequest\x128\n" +
 	"\x04plan\x18\x01 \x01(\v2\x19.tidegate.catalog.v1.PlanB\t\xe0A\x02\xbaH\x03\xc8\x01\x01R\x04plan\"G\n" +
 	"\x0eGetPlanRequest\x125\n" +
@@ -1482,7 +1529,7 @@ const file_tidegate_catalog_v1_catalog_service_proto_rawDesc = "" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\x15\n" +
 	"\x13ListWatchersRequest\"O\n" +
 	"\x14ListWatchersResponse\x127\n" +
-	"\bwatchers\x18\x01 \x03(\v2\x1b.tidegate.change.v1.WatcherR\bwatchers2\x85\x12\n" +
+	"\bwatchers\x18\x01 \x03(\v2\x1b.tidegate.change.v1.WatcherR\bwatchers2\x84\x13\n" +
 	"\x0eCatalogService\x12c\n" +
 	"\tCreateApi\x12%.tidegate.catalog.v1.CreateApiRequest\x1a\x18.tidegate.catalog.v1.Api\"\x15\x82\xd3\xe4\x93\x02\x0f:\x03api\"\b/v1/apis\x12a\n" +
 	"\x06GetApi\x12\".tidegate.catalog.v1.GetApiRequest\x1a\x18.tidegate.catalog.v1.Api\"\x19\x82\xd3\xe4\x93\x02\x13\x12\x11/v1/{name=apis/*}\x12i\n" +
@@ -1495,8 +1542,9 @@ const file_tidegate_catalog_v1_catalog_service_proto_rawDesc = "" +
 	"GetVersion\x12&.tidegate.catalog.v1.GetVersionRequest\x1a\x1c.tidegate.catalog.v1.Version\"$\x82\xd3\xe4\x93\x02\x1e\x12\x1c/v1/{name=apis/*/versions/*}\x12\x89\x01\n" +
 	"\fListVersions\x12(.tidegate.catalog.v1.ListVersionsRequest\x1a).tidegate.catalog.v1.ListVersionsResponse\"$\x82\xd3\xe4\x93\x02\x1e\x12\x1c/v1/{parent=apis/*}/versions\x12\x8f\x01\n" +
 	"\rUpdateVersion\x12).tidegate.catalog.v1.UpdateVersionRequest\x1a\x1c.tidegate.catalog.v1.Version\"5\x82\xd3\xe4\x93\x02/:\aversion2$/v1/{version.name=apis/*/versions/*}\x12x\n" +
-	"\rDeleteVersion\x12).tidegate.catalog.v1.DeleteVersionRequest\x1a\x16.google.protobuf.Empty\"$\x82\xd3\xe4\x93\x02\x1e*\x1c/v1/{name=apis/*/versions/*}\x12\x97\x01\n" +
-	"\x12ChangeVersionState\x12..tidegate.catalog.v1.ChangeVersionStateRequest\x1a\x1c.tidegate.catalog.v1.Version\"3\x82\xd3\xe4\x93\x02-:\x01*\"(/v1/{name=apis/*/versions/*}:changeState\x12h\n" +
+	"\rDeleteVersion\x12).tidegate.catalog.v1.DeleteVersionRequest\x1a\x16.google.protobuf.Empty\"$\x82\xd3\xe4\x93\x02\x1e*\x1c/v1/{name=apis/*/versions/*}\x12\x8b\x01\n" +
+	"\x0ePublishVersion\x12*.tidegate.catalog.v1.PublishVersionRequest\x1a\x1c.tidegate.catalog.v1.Version\"/\x82\xd3\xe4\x93\x02):\x01*\"$/v1/{name=apis/*/versions/*}:publish\x12\x88\x01\n" +
+	"\rDemoteVersion\x12).tidegate.catalog.v1.DemoteVersionRequest\x1a\x1c.tidegate.catalog.v1.Version\".\x82\xd3\xe4\x93\x02(:\x01*\"#/v1/{name=apis/*/versions/*}:demote\x12h\n" +
 	"\n" +
 	"CreatePlan\x12&.tidegate.catalog.v1.CreatePlanRequest\x1a\x19.tidegate.catalog.v1.Plan\"\x17\x82\xd3\xe4\x93\x02\x11:\x04plan\"\t/v1/plans\x12e\n" +
 	"\aGetPlan\x12#.tidegate.catalog.v1.GetPlanRequest\x1a\x19.tidegate.catalog.v1.Plan\"\x1a\x82\xd3\xe4\x93\x02\x14\x12\x12/v1/{name=plans/*}\x12m\n" +
@@ -1522,101 +1570,102 @@ func file_tidegate_catalog_v1_catalog_service_proto_rawDescGZIP() []byte {
 	return file_tidegate_catalog_v1_catalog_service_proto_rawDescData
 }
 
-var file_tidegate_catalog_v1_catalog_service_proto_msgTypes = make([]protoimpl.MessageInfo, 25)
+var file_tidegate_catalog_v1_catalog_service_proto_msgTypes = make([]protoimpl.MessageInfo, 26)
 var file_tidegate_catalog_v1_catalog_service_proto_goTypes = []any{
-	(*CreateApiRequest)(nil),          // 0: tidegate.catalog.v1.CreateApiRequest
-	(*GetApiRequest)(nil),             // 1: tidegate.catalog.v1.GetApiRequest
-	(*ListApisRequest)(nil),           // 2: tidegate.catalog.v1.ListApisRequest
-	(*ListApisResponse)(nil),          // 3: tidegate.catalog.v1.ListApisResponse
-	(*UpdateApiRequest)(nil),          // 4: tidegate.catalog.v1.UpdateApiRequest
-	(*DeleteApiRequest)(nil),          // 5: tidegate.catalog.v1.DeleteApiRequest
-	(*CreateVersionRequest)(nil),      // 6: tidegate.catalog.v1.CreateVersionRequest
-	(*GetVersionRequest)(nil),         // 7: tidegate.catalog.v1.GetVersionRequest
-	(*ListVersionsRequest)(nil),       // 8: tidegate.catalog.v1.ListVersionsRequest
-	(*ListVersionsResponse)(nil),      // 9: tidegate.catalog.v1.ListVersionsResponse
-	(*UpdateVersionRequest)(nil),      // 10: tidegate.catalog.v1.UpdateVersionRequest
-	(*DeleteVersionRequest)(nil),      // 11: tidegate.catalog.v1.DeleteVersionRequest
-	(*ChangeVersionStateRequest)(nil), // 12: tidegate.catalog.v1.ChangeVersionStateRequest
-	(*CreatePlanRequest)(nil),         // 13: tidegate.catalog.v1.CreatePlanRequest
-	(*GetPlanRequest)(nil),            // 14: tidegate.catalog.v1.GetPlanRequest
-	(*ListPlansRequest)(nil),          // 15: tidegate.catalog.v1.ListPlansRequest
-	(*ListPlansResponse)(nil),         // 16: tidegate.catalog.v1.ListPlansResponse
-	(*UpdatePlanRequest)(nil),         // 17: tidegate.catalog.v1.UpdatePlanRequest
-	(*DeletePlanRequest)(nil),         // 18: tidegate.catalog.v1.DeletePlanRequest
-	(*WaitAppliedRequest)(nil),        // 19: tidegate.catalog.v1.WaitAppliedRequest
-	(*WaitAppliedResponse)(nil),       // 20: tidegate.catalog.v1.WaitAppliedResponse
-	(*ListChangesRequest)(nil),        // 21: tidegate.catalog.v1.ListChangesRequest
-	(*ListChangesResponse)(nil),       // 22: tidegate.catalog.v1.ListChangesResponse
-	(*ListWatchersRequest)(nil),       // 23: tidegate.catalog.v1.ListWatchersRequest
-	(*ListWatchersResponse)(nil),      // 24: tidegate.catalog.v1.ListWatchersResponse
-	(*Api)(nil),                       // 25: tidegate.catalog.v1.Api
-	(*fieldmaskpb.FieldMask)(nil),     // 26: google.protobuf.FieldMask
-	(*Version)(nil),                   // 27: tidegate.catalog.v1.Version
-	(Version_Action)(0),               // 28: tidegate.catalog.v1.Version.Action
-	(*Plan)(nil),                      // 29: tidegate.catalog.v1.Plan
-	(*v1.Change)(nil),                 // 30: tidegate.change.v1.Change
-	(*v1.Watcher)(nil),                // 31: tidegate.change.v1.Watcher
-	(*emptypb.Empty)(nil),             // 32: google.protobuf.Empty
+	(*CreateApiRequest)(nil),      // 0: tidegate.catalog.v1.CreateApiRequest
+	(*GetApiRequest)(nil),         // 1: tidegate.catalog.v1.GetApiRequest
+	(*ListApisRequest)(nil),       // 2: tidegate.catalog.v1.ListApisRequest
+	(*ListApisResponse)(nil),      // 3: tidegate.catalog.v1.ListApisResponse
+	(*UpdateApiRequest)(nil),      // 4: tidegate.catalog.v1.UpdateApiRequest
+	(*DeleteApiRequest)(nil),      // 5: tidegate.catalog.v1.DeleteApiRequest
+	(*CreateVersionRequest)(nil),  // 6: tidegate.catalog.v1.CreateVersionRequest
+	(*GetVersionRequest)(nil),     // 7: tidegate.catalog.v1.GetVersionRequest
+	(*ListVersionsRequest)(nil),   // 8: tidegate.catalog.v1.ListVersionsRequest
+	(*ListVersionsResponse)(nil),  // 9: tidegate.catalog.v1.ListVersionsResponse
+	(*UpdateVersionRequest)(nil),  // 10: tidegate.catalog.v1.UpdateVersionRequest
+	(*DeleteVersionRequest)(nil),  // 11: tidegate.catalog.v1.DeleteVersionRequest
+	(*PublishVersionRequest)(nil), // 12: tidegate.catalog.v1.PublishVersionRequest
+	(*DemoteVersionRequest)(nil),  // 13: tidegate.catalog.v1.DemoteVersionRequest
+	(*CreatePlanRequest)(nil),     // 14: tidegate.catalog.v1.CreatePlanRequest
+	(*GetPlanRequest)(nil),        // 15: tidegate.catalog.v1.GetPlanRequest
+	(*ListPlansRequest)(nil),      // 16: tidegate.catalog.v1.ListPlansRequest
+	(*ListPlansResponse)(nil),     // 17: tidegate.catalog.v1.ListPlansResponse
+	(*UpdatePlanRequest)(nil),     // 18: tidegate.catalog.v1.UpdatePlanRequest
+	(*DeletePlanRequest)(nil),     // 19: tidegate.catalog.v1.DeletePlanRequest
+	(*WaitAppliedRequest)(nil),    // 20: tidegate.catalog.v1.WaitAppliedRequest
+	(*WaitAppliedResponse)(nil),   // 21: tidegate.catalog.v1.WaitAppliedResponse
+	(*ListChangesRequest)(nil),    // 22: tidegate.catalog.v1.ListChangesRequest
+	(*ListChangesResponse)(nil),   // 23: tidegate.catalog.v1.ListChangesResponse
+	(*ListWatchersRequest)(nil),   // 24: tidegate.catalog.v1.ListWatchersRequest
+	(*ListWatchersResponse)(nil),  // 25: tidegate.catalog.v1.ListWatchersResponse
+	(*Api)(nil),                   // 26: tidegate.catalog.v1.Api
+	(*fieldmaskpb.FieldMask)(nil), // 27: google.protobuf.FieldMask
+	(*Version)(nil),               // 28: tidegate.catalog.v1.Version
+	(*Plan)(nil),                  // 29: tidegate.catalog.v1.Plan
+	(*v1.Change)(nil),             // 30: tidegate.change.v1.Change
+	(*v1.Watcher)(nil),            // 31: tidegate.change.v1.Watcher
+	(*emptypb.Empty)(nil),         // 32: google.protobuf.Empty
 }
 var file_tidegate_catalog_v1_catalog_service_proto_depIdxs = []int32{
-	25, // 0: tidegate.catalog.v1.CreateApiRequest.api:type_name -> tidegate.catalog.v1.Api
-	25, // 1: tidegate.catalog.v1.ListApisResponse.apis:type_name -> tidegate.catalog.v1.Api
-	25, // 2: tidegate.catalog.v1.UpdateApiRequest.api:type_name -> tidegate.catalog.v1.Api
-	26, // 3: tidegate.catalog.v1.UpdateApiRequest.update_mask:type_name -> google.protobuf.FieldMask
-	27, // 4: tidegate.catalog.v1.CreateVersionRequest.version:type_name -> tidegate.catalog.v1.Version
-	27, // 5: tidegate.catalog.v1.ListVersionsResponse.versions:type_name -> tidegate.catalog.v1.Version
-	27, // 6: tidegate.catalog.v1.UpdateVersionRequest.version:type_name -> tidegate.catalog.v1.Version
-	26, // 7: tidegate.catalog.v1.UpdateVersionRequest.update_mask:type_name -> google.protobuf.FieldMask
-	28, // 8: tidegate.catalog.v1.ChangeVersionStateRequest.action:type_name -> tidegate.catalog.v1.Version.Action
-	29, // 9: tidegate.catalog.v1.CreatePlanRequest.plan:type_name -> tidegate.catalog.v1.Plan
-	29, // 10: tidegate.catalog.v1.ListPlansResponse.plans:type_name -> tidegate.catalog.v1.Plan
-	29, // 11: tidegate.catalog.v1.UpdatePlanRequest.plan:type_name -> tidegate.catalog.v1.Plan
-	26, // 12: tidegate.catalog.v1.UpdatePlanRequest.update_mask:type_name -> google.protobuf.FieldMask
-	30, // 13: tidegate.catalog.v1.ListChangesResponse.changes:type_name -> tidegate.change.v1.Change
-	31, // 14: tidegate.catalog.v1.ListWatchersResponse.watchers:type_name -> tidegate.change.v1.Watcher
-	0,  // 15: tidegate.catalog.v1.CatalogService.CreateApi:input_type -> tidegate.catalog.v1.CreateApiRequest
-	1,  // 16: tidegate.catalog.v1.CatalogService.GetApi:input_type -> tidegate.catalog.v1.GetApiRequest
-	2,  // 17: tidegate.catalog.v1.CatalogService.ListApis:input_type -> tidegate.catalog.v1.ListApisRequest
-	4,  // 18: tidegate.catalog.v1.CatalogService.UpdateApi:input_type -> tidegate.catalog.v1.UpdateApiRequest
-	5,  // 19: tidegate.catalog.v1.CatalogService.DeleteApi:input_type -> tidegate.catalog.v1.DeleteApiRequest
-	6,  // 20: tidegate.catalog.v1.CatalogService.CreateVersion:input_type -> tidegate.catalog.v1.CreateVersionRequest
-	7,  // 21: tidegate.catalog.v1.CatalogService.GetVersion:input_type -> tidegate.catalog.v1.GetVersionRequest
-	8,  // 22: tidegate.catalog.v1.CatalogService.ListVersions:input_type -> tidegate.catalog.v1.ListVersionsRequest
-	10, // 23: tidegate.catalog.v1.CatalogService.UpdateVersion:input_type -> tidegate.catalog.v1.UpdateVersionRequest
-	11, // 24: tidegate.catalog.v1.CatalogService.DeleteVersion:input_type -> tidegate.catalog.v1.DeleteVersionRequest
-	12, // 25: tidegate.catalog.v1.CatalogService.ChangeVersionState:input_type -> tidegate.catalog.v1.ChangeVersionStateRequest
-	13, // 26: tidegate.catalog.v1.CatalogService.CreatePlan:input_type -> tidegate.catalog.v1.CreatePlanRequest
-	14, // 27: tidegate.catalog.v1.CatalogService.GetPlan:input_type -> tidegate.catalog.v1.GetPlanRequest
-	15, // 28: tidegate.catalog.v1.CatalogService.ListPlans:input_type -> tidegate.catalog.v1.ListPlansRequest
-	17, // 29: tidegate.catalog.v1.CatalogService.UpdatePlan:input_type -> tidegate.catalog.v1.UpdatePlanRequest
-	18, // 30: tidegate.catalog.v1.CatalogService.DeletePlan:input_type -> tidegate.catalog.v1.DeletePlanRequest
-	19, // 31: tidegate.catalog.v1.CatalogService.WaitApplied:input_type -> tidegate.catalog.v1.WaitAppliedRequest
-	21, // 32: tidegate.catalog.v1.CatalogService.ListChanges:input_type -> tidegate.catalog.v1.ListChangesRequest
-	23, // 33: tidegate.catalog.v1.CatalogService.ListWatchers:input_type -> tidegate.catalog.v1.ListWatchersRequest
-	25, // 34: tidegate.catalog.v1.CatalogService.CreateApi:output_type -> tidegate.catalog.v1.Api
-	25, // 35: tidegate.catalog.v1.CatalogService.GetApi:output_type -> tidegate.catalog.v1.Api
+	26, // 0: tidegate.catalog.v1.CreateApiRequest.api:type_name -> tidegate.catalog.v1.Api
+	26, // 1: tidegate.catalog.v1.ListApisResponse.apis:type_name -> tidegate.catalog.v1.Api
+	26, // 2: tidegate.catalog.v1.UpdateApiRequest.api:type_name -> tidegate.catalog.v1.Api
+	27, // 3: tidegate.catalog.v1.UpdateApiRequest.update_mask:type_name -> google.protobuf.FieldMask
+	28, // 4: tidegate.catalog.v1.CreateVersionRequest.version:type_name -> tidegate.catalog.v1.Version
+	28, // 5: tidegate.catalog.v1.ListVersionsResponse.versions:type_name -> tidegate.catalog.v1.Version
+	28, // 6: tidegate.catalog.v1.UpdateVersionRequest.version:type_name -> tidegate.catalog.v1.Version
+	27, // 7: tidegate.catalog.v1.UpdateVersionRequest.update_mask:type_name -> google.protobuf.FieldMask
+	29, // 8: tidegate.catalog.v1.CreatePlanRequest.plan:type_name -> tidegate.catalog.v1.Plan
+	29, // 9: tidegate.catalog.v1.ListPlansResponse.plans:type_name -> tidegate.catalog.v1.Plan
+	29, // 10: tidegate.catalog.v1.UpdatePlanRequest.plan:type_name -> tidegate.catalog.v1.Plan
+	27, // 11: tidegate.catalog.v1.UpdatePlanRequest.update_mask:type_name -> google.protobuf.FieldMask
+	30, // 12: tidegate.catalog.v1.ListChangesResponse.changes:type_name -> tidegate.change.v1.Change
+	31, // 13: tidegate.catalog.v1.ListWatchersResponse.watchers:type_name -> tidegate.change.v1.Watcher
+	0,  // 14: tidegate.catalog.v1.CatalogService.CreateApi:input_type -> tidegate.catalog.v1.CreateApiRequest
+	1,  // 15: tidegate.catalog.v1.CatalogService.GetApi:input_type -> tidegate.catalog.v1.GetApiRequest
+	2,  // 16: tidegate.catalog.v1.CatalogService.ListApis:input_type -> tidegate.catalog.v1.ListApisRequest
+	4,  // 17: tidegate.catalog.v1.CatalogService.UpdateApi:input_type -> tidegate.catalog.v1.UpdateApiRequest
+	5,  // 18: tidegate.catalog.v1.CatalogService.DeleteApi:input_type -> tidegate.catalog.v1.DeleteApiRequest
+	6,  // 19: tidegate.catalog.v1.CatalogService.CreateVersion:input_type -> tidegate.catalog.v1.CreateVersionRequest
+	7,  // 20: tidegate.catalog.v1.CatalogService.GetVersion:input_type -> tidegate.catalog.v1.GetVersionRequest
+	8,  // 21: tidegate.catalog.v1.CatalogService.ListVersions:input_type -> tidegate.catalog.v1.ListVersionsRequest
+	10, // 22: tidegate.catalog.v1.CatalogService.UpdateVersion:input_type -> tidegate.catalog.v1.UpdateVersionRequest
+	11, // 23: tidegate.catalog.v1.CatalogService.DeleteVersion:input_type -> tidegate.catalog.v1.DeleteVersionRequest
+	12, // 24: tidegate.catalog.v1.CatalogService.PublishVersion:input_type -> tidegate.catalog.v1.PublishVersionRequest
+	13, // 25: tidegate.catalog.v1.CatalogService.DemoteVersion:input_type -> tidegate.catalog.v1.DemoteVersionRequest
+	14, // 26: tidegate.catalog.v1.CatalogService.CreatePlan:input_type -> tidegate.catalog.v1.CreatePlanRequest
+	15, // 27: tidegate.catalog.v1.CatalogService.GetPlan:input_type -> tidegate.catalog.v1.GetPlanRequest
+	16, // 28: tidegate.catalog.v1.CatalogService.ListPlans:input_type -> tidegate.catalog.v1.ListPlansRequest
+	18, // 29: tidegate.catalog.v1.CatalogService.UpdatePlan:input_type -> tidegate.catalog.v1.UpdatePlanRequest
+	19, // 30: tidegate.catalog.v1.CatalogService.DeletePlan:input_type -> tidegate.catalog.v1.DeletePlanRequest
+	20, // 31: tidegate.catalog.v1.CatalogService.WaitApplied:input_type -> tidegate.catalog.v1.WaitAppliedRequest
+	22, // 32: tidegate.catalog.v1.CatalogService.ListChanges:input_type -> tidegate.catalog.v1.ListChangesRequest
+	24, // 33: tidegate.catalog.v1.CatalogService.ListWatchers:input_type -> tidegate.catalog.v1.ListWatchersRequest
+	26, // 34: tidegate.catalog.v1.CatalogService.CreateApi:output_type -> tidegate.catalog.v1.Api
+	26, // 35: tidegate.catalog.v1.CatalogService.GetApi:output_type -> tidegate.catalog.v1.Api
 	3,  // 36: tidegate.catalog.v1.CatalogService.ListApis:output_type -> tidegate.catalog.v1.ListApisResponse
-	25, // 37: tidegate.catalog.v1.CatalogService.UpdateApi:output_type -> tidegate.catalog.v1.Api
+	26, // 37: tidegate.catalog.v1.CatalogService.UpdateApi:output_type -> tidegate.catalog.v1.Api
 	32, // 38: tidegate.catalog.v1.CatalogService.DeleteApi:output_type -> google.protobuf.Empty
-	27, // 39: tidegate.catalog.v1.CatalogService.CreateVersion:output_type -> tidegate.catalog.v1.Version
-	27, // 40: tidegate.catalog.v1.CatalogService.GetVersion:output_type -> tidegate.catalog.v1.Version
+	28, // 39: tidegate.catalog.v1.CatalogService.CreateVersion:output_type -> tidegate.catalog.v1.Version
+	28, // 40: tidegate.catalog.v1.CatalogService.GetVersion:output_type -> tidegate.catalog.v1.Version
 	9,  // 41: tidegate.catalog.v1.CatalogService.ListVersions:output_type -> tidegate.catalog.v1.ListVersionsResponse
-	27, // 42: tidegate.catalog.v1.CatalogService.UpdateVersion:output_type -> tidegate.catalog.v1.Version
+	28, // 42: tidegate.catalog.v1.CatalogService.UpdateVersion:output_type -> tidegate.catalog.v1.Version
 	32, // 43: tidegate.catalog.v1.CatalogService.DeleteVersion:output_type -> google.protobuf.Empty
-	27, // 44: tidegate.catalog.v1.CatalogService.ChangeVersionState:output_type -> tidegate.catalog.v1.Version
-	29, // 45: tidegate.catalog.v1.CatalogService.CreatePlan:output_type -> tidegate.catalog.v1.Plan
-	29, // 46: tidegate.catalog.v1.CatalogService.GetPlan:output_type -> tidegate.catalog.v1.Plan
-	16, // 47: tidegate.catalog.v1.CatalogService.ListPlans:output_type -> tidegate.catalog.v1.ListPlansResponse
-	29, // 48: tidegate.catalog.v1.CatalogService.UpdatePlan:output_type -> tidegate.catalog.v1.Plan
-	32, // 49: tidegate.catalog.v1.CatalogService.DeletePlan:output_type -> google.protobuf.Empty
-	20, // 50: tidegate.catalog.v1.CatalogService.WaitApplied:output_type -> tidegate.catalog.v1.WaitAppliedResponse
-	22, // 51: tidegate.catalog.v1.CatalogService.ListChanges:output_type -> tidegate.catalog.v1.ListChangesResponse
-	24, // 52: tidegate.catalog.v1.CatalogService.ListWatchers:output_type -> tidegate.catalog.v1.ListWatchersResponse
-	34, // [34:53] is the sub-list for method output_type
-	15, // [15:34] is the sub-list for method input_type
-	15, // [15:15] is the sub-list for extension type_name
-	15, // [15:15] is the sub-list for extension extendee
-	0,  // [0:15] is the sub-list for field type_name
+	28, // 44: tidegate.catalog.v1.CatalogService.PublishVersion:output_type -> tidegate.catalog.v1.Version
+	28, // 45: tidegate.catalog.v1.CatalogService.DemoteVersion:output_type -> tidegate.catalog.v1.Version
+	29, // 46: tidegate.catalog.v1.CatalogService.CreatePlan:output_type -> tidegate.catalog.v1.Plan
+	29, // 47: tidegate.catalog.v1.CatalogService.GetPlan:output_type -> tidegate.catalog.v1.Plan
+	17, // 48: tidegate.catalog.v1.CatalogService.ListPlans:output_type -> tidegate.catalog.v1.ListPlansResponse
+	29, // 49: tidegate.catalog.v1.CatalogService.UpdatePlan:output_type -> tidegate.catalog.v1.Plan
+	32, // 50: tidegate.catalog.v1.CatalogService.DeletePlan:output_type -> google.protobuf.Empty
+	21, // 51: tidegate.catalog.v1.CatalogService.WaitApplied:output_type -> tidegate.catalog.v1.WaitAppliedResponse
+	23, // 52: tidegate.catalog.v1.CatalogService.ListChanges:output_type -> tidegate.catalog.v1.ListChangesResponse
+	25, // 53: tidegate.catalog.v1.CatalogService.ListWatchers:output_type -> tidegate.catalog.v1.ListWatchersResponse
+	34, // [34:54] is the sub-list for method output_type
+	14, // [14:34] is the sub-list for method input_type
+	14, // [14:14] is the sub-list for extension type_name
+	14, // [14:14] is the sub-list for extension extendee
+	0,  // [0:14] is the sub-list for field type_name
 }
 
 func init() { file_tidegate_catalog_v1_catalog_service_proto_init() }
@@ -1633,7 +1682,7 @@ func file_tidegate_catalog_v1_catalog_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tidegate_catalog_v1_catalog_service_proto_rawDesc), len(file_tidegate_catalog_v1_catalog_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   25,
+			NumMessages:   26,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -20,25 +20,26 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	CatalogService_CreateApi_FullMethodName          = "/tidegate.catalog.v1.CatalogService/CreateApi"
-	CatalogService_GetApi_FullMethodName             = "/tidegate.catalog.v1.CatalogService/GetApi"
-	CatalogService_ListApis_FullMethodName           = "/tidegate.catalog.v1.CatalogService/ListApis"
-	CatalogService_UpdateApi_FullMethodName          = "/tidegate.catalog.v1.CatalogService/UpdateApi"
-	CatalogService_DeleteApi_FullMethodName          = "/tidegate.catalog.v1.CatalogService/DeleteApi"
-	CatalogService_CreateVersion_FullMethodName      = "/tidegate.catalog.v1.CatalogService/CreateVersion"
-	CatalogService_GetVersion_FullMethodName         = "/tidegate.catalog.v1.CatalogService/GetVersion"
-	CatalogService_ListVersions_FullMethodName       = "/tidegate.catalog.v1.CatalogService/ListVersions"
-	CatalogService_UpdateVersion_FullMethodName      = "/tidegate.catalog.v1.CatalogService/UpdateVersion"
-	CatalogService_DeleteVersion_FullMethodName      = "/tidegate.catalog.v1.CatalogService/DeleteVersion"
-	CatalogService_ChangeVersionState_FullMethodName = "/tidegate.catalog.v1.CatalogService/ChangeVersionState"
-	CatalogService_CreatePlan_FullMethodName         = "/tidegate.catalog.v1.CatalogService/CreatePlan"
-	CatalogService_GetPlan_FullMethodName            = "/tidegate.catalog.v1.CatalogService/GetPlan"
-	CatalogService_ListPlans_FullMethodName          = "/tidegate.catalog.v1.CatalogService/ListPlans"
-	CatalogService_UpdatePlan_FullMethodName         = "/tidegate.catalog.v1.CatalogService/UpdatePlan"
-	CatalogService_DeletePlan_FullMethodName         = "/tidegate.catalog.v1.CatalogService/DeletePlan"
-	CatalogService_WaitApplied_FullMethodName        = "/tidegate.catalog.v1.CatalogService/WaitApplied"
-	CatalogService_ListChanges_FullMethodName        = "/tidegate.catalog.v1.CatalogService/ListChanges"
-	CatalogService_ListWatchers_FullMethodName       = "/tidegate.catalog.v1.CatalogService/ListWatchers"
+	CatalogService_CreateApi_FullMethodName      = "/tidegate.catalog.v1.CatalogService/CreateApi"
+	CatalogService_GetApi_FullMethodName         = "/tidegate.catalog.v1.CatalogService/GetApi"
+	CatalogService_ListApis_FullMethodName       = "/tidegate.catalog.v1.CatalogService/ListApis"
+	CatalogService_UpdateApi_FullMethodName      = "/tidegate.catalog.v1.CatalogService/UpdateApi"
+	CatalogService_DeleteApi_FullMethodName      = "/tidegate.catalog.v1.CatalogService/DeleteApi"
+	CatalogService_CreateVersion_FullMethodName  = "/tidegate.catalog.v1.CatalogService/CreateVersion"
+	CatalogService_GetVersion_FullMethodName     = "/tidegate.catalog.v1.CatalogService/GetVersion"
+	CatalogService_ListVersions_FullMethodName   = "/tidegate.catalog.v1.CatalogService/ListVersions"
+	CatalogService_UpdateVersion_FullMethodName  = "/tidegate.catalog.v1.CatalogService/UpdateVersion"
+	CatalogService_DeleteVersion_FullMethodName  = "/tidegate.catalog.v1.CatalogService/DeleteVersion"
+	CatalogService_PublishVersion_FullMethodName = "/tidegate.catalog.v1.CatalogService/PublishVersion"
+	CatalogService_DemoteVersion_FullMethodName  = "/tidegate.catalog.v1.CatalogService/DemoteVersion"
+	CatalogService_CreatePlan_FullMethodName     = "/tidegate.catalog.v1.CatalogService/CreatePlan"
+	CatalogService_GetPlan_FullMethodName        = "/tidegate.catalog.v1.CatalogService/GetPlan"
+	CatalogService_ListPlans_FullMethodName      = "/tidegate.catalog.v1.CatalogService/ListPlans"
+	CatalogService_UpdatePlan_FullMethodName     = "/tidegate.catalog.v1.CatalogService/UpdatePlan"
+	CatalogService_DeletePlan_FullMethodName     = "/tidegate.catalog.v1.CatalogService/DeletePlan"
+	CatalogService_WaitApplied_FullMethodName    = "/tidegate.catalog.v1.CatalogService/WaitApplied"
+	CatalogService_ListChanges_FullMethodName    = "/tidegate.catalog.v1.CatalogService/ListChanges"
+	CatalogService_ListWatchers_FullMethodName   = "/tidegate.catalog.v1.CatalogService/ListWatchers"
 )
 
 // CatalogServiceClient is the client API for CatalogService service.
@@ -85,10 +86,15 @@ type CatalogServiceClient interface {
 	// was the default version, its API has none from then on. Needs the owner
 	// with the role creator, or an administrator.
 	DeleteVersion(ctx context.Context, in *DeleteVersionRequest, opts ...grpc.CallOption) (*emptypb.Empty, error)
-	// Moves a version to another state. Needs the owner with the role publisher,
-	// or an administrator. FAILED_PRECONDITION when the action does not start in
-	// the version's state.
-	ChangeVersionState(ctx context.Context, in *ChangeVersionStateRequest, opts ...grpc.CallOption) (*Version, error)
+	// Publishes a version: CREATED becomes PUBLISHED (AIP-216). Needs the owner
+	// with the role publisher, or an administrator. FAILED_PRECONDITION when the
+	// version is in another state, or offers no plan and asks for a credential.
+	PublishVersion(ctx context.Context, in *PublishVersionRequest, opts ...grpc.CallOption) (*Version, error)
+	// Demotes a version: PUBLISHED becomes CREATED again. New handshakes are
+	// answered 404 and live sessions end with 4006. Needs the owner with the role
+	// publisher, or an administrator. FAILED_PRECONDITION when the version is in
+	// another state.
+	DemoteVersion(ctx context.Context, in *DemoteVersionRequest, opts ...grpc.CallOption) (*Version, error)
 	// Creates a plan. Needs the role admin.
 	CreatePlan(ctx context.Context, in *CreatePlanRequest, opts ...grpc.CallOption) (*Plan, error)
 	// Returns a plan.
@@ -218,10 +224,20 @@ func (c *catalogServiceClient) DeleteVersion(ctx context.Context, in *DeleteVers
 	return out, nil
 }
 
-func (c *catalogServiceClient) ChangeVersionState(ctx context.Context, in *ChangeVersionStateRequest, opts ...grpc.CallOption) (*Version, error) {
+func (c *catalogServiceClient) PublishVersion(ctx context.Context, in *PublishVersionRequest, opts ...grpc.CallOption) (*Version, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(Version)
-	err := c.cc.Invoke(ctx, CatalogService_ChangeVersionState_FullMethodName, in, out, cOpts...)
+	err := c.cc.Invoke(ctx, CatalogService_PublishVersion_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *catalogServiceClient) DemoteVersion(ctx context.Context, in *DemoteVersionRequest, opts ...grpc.CallOption) (*Version, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Version)
+	err := c.cc.Invoke(ctx, CatalogService_DemoteVersion_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -352,10 +368,15 @@ type CatalogServiceServer interface {
 	// was the default version, its API has none from then on. Needs the owner
 	// with the role creator, or an administrator.
 	DeleteVersion(context.Context, *DeleteVersionRequest) (*emptypb.Empty, error)
-	// Moves a version to another state. Needs the owner with the role publisher,
-	// or an administrator. FAILED_PRECONDITION when the action does not start in
-	// the version's state.
-	ChangeVersionState(context.Context, *ChangeVersionStateRequest) (*Version, error)
+	// Publishes a version: CREATED becomes PUBLISHED (AIP-216). Needs the owner
+	// with the role publisher, or an administrator. FAILED_PRECONDITION when the
+	// version is in another state, or offers no plan and asks for a credential.
+	PublishVersion(context.Context, *PublishVersionRequest) (*Version, error)
+	// Demotes a version: PUBLISHED becomes CREATED again. New handshakes are
+	// answered 404 and live sessions end with 4006. Needs the owner with the role
+	// publisher, or an administrator. FAILED_PRECONDITION when the version is in
+	// another state.
+	DemoteVersion(context.Context, *DemoteVersionRequest) (*Version, error)
 	// Creates a plan. Needs the role admin.
 	CreatePlan(context.Context, *CreatePlanRequest) (*Plan, error)
 	// Returns a plan.
@@ -415,8 +436,11 @@ func (UnimplementedCatalogServiceServer) UpdateVersion(context.Context, *UpdateV
 func (UnimplementedCatalogServiceServer) DeleteVersion(context.Context, *DeleteVersionRequest) (*emptypb.Empty, error) {
 	return nil, status.Error(codes.Unimplemented, "method DeleteVersion not implemented")
 }
-func (UnimplementedCatalogServiceServer) ChangeVersionState(context.Context, *ChangeVersionStateRequest) (*Version, error) {
-	return nil, status.Error(codes.Unimplemented, "method ChangeVersionState not implemented")
+func (UnimplementedCatalogServiceServer) PublishVersion(context.Context, *PublishVersionRequest) (*Version, error) {
+	return nil, status.Error(codes.Unimplemented, "method PublishVersion not implemented")
+}
+func (UnimplementedCatalogServiceServer) DemoteVersion(context.Context, *DemoteVersionRequest) (*Version, error) {
+	return nil, status.Error(codes.Unimplemented, "method DemoteVersion not implemented")
 }
 func (UnimplementedCatalogServiceServer) CreatePlan(context.Context, *CreatePlanRequest) (*Plan, error) {
 	return nil, status.Error(codes.Unimplemented, "method CreatePlan not implemented")
@@ -643,20 +667,38 @@ func _CatalogService_DeleteVersion_Handler(srv interface{}, ctx context.Context,
 	return interceptor(ctx, in, info, handler)
 }
 
-func _CatalogService_ChangeVersionState_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
-	in := new(ChangeVersionStateRequest)
+func _CatalogService_PublishVersion_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(PublishVersionRequest)
 	if err := dec(in); err != nil {
 		return nil, err
 	}
 	if interceptor == nil {
-		return srv.(CatalogServiceServer).ChangeVersionState(ctx, in)
+		return srv.(CatalogServiceServer).PublishVersion(ctx, in)
 	}
 	info := &grpc.UnaryServerInfo{
 		Server:     srv,
-		FullMethod: CatalogService_ChangeVersionState_FullMethodName,
+		FullMethod: CatalogService_PublishVersion_FullMethodName,
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
-		return srv.(CatalogServiceServer).ChangeVersionState(ctx, req.(*ChangeVersionStateRequest))
+		return srv.(CatalogServiceServer).PublishVersion(ctx, req.(*PublishVersionRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _CatalogService_DemoteVersion_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DemoteVersionRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(CatalogServiceServer).DemoteVersion(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: CatalogService_DemoteVersion_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(CatalogServiceServer).DemoteVersion(ctx, req.(*DemoteVersionRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -853,8 +895,12 @@ var CatalogService_ServiceDesc = grpc.ServiceDesc{
 			Handler:    _CatalogService_DeleteVersion_Handler,
 		},
 		{
-			MethodName: "ChangeVersionState",
-			Handler:    _CatalogService_ChangeVersionState_Handler,
+			MethodName: "PublishVersion",
+			Handler:    _CatalogService_PublishVersion_Handler,
+		},
+		{
+			MethodName: "DemoteVersion",
+			Handler:    _CatalogService_DemoteVersion_Handler,
 		},
 		{
 			MethodName: "CreatePlan",

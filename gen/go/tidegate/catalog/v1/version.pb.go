@@ -78,166 +78,6 @@ func (Version_State) EnumDescriptor() ([]byte, []int) {
 	return file_tidegate_catalog_v1_version_proto_rawDescGZIP(), []int{0, 0}
 }
 
-// What moves a version from state to state.
-type Version_Action int32
-
-const (
-	// Not set.
-	Version_ACTION_UNSPECIFIED Version_Action = 0
-	// From CREATED to PUBLISHED.
-	Version_ACTION_PUBLISH Version_Action = 1
-	// From PUBLISHED back to CREATED: new handshakes are answered 404 and live
-	// sessions end with 4006.
-	Version_ACTION_DEMOTE Version_Action = 2
-)
-
-// Enum value maps for Version_Action.
-var (
-	Version_Action_name = map[int32]string{
-		0: "ACTION_UNSPECIFIED",
-		1: "ACTION_PUBLISH",
-		2: "ACTION_DEMOTE",
-	}
-	Version_Action_value = map[string]int32{
-		"ACTION_UNSPECIFIED": 0,
-		"ACTION_PUBLISH":     1,
-		"ACTION_DEMOTE":      2,
-	}
-)
-
-func (x Version_Action) Enum() *Version_Action {
-	p := new(Version_Action)
-	*p = x
-	return p
-}
-
-func (x Version_Action) String() string {
-	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
-}
-
-func (Version_Action) Descriptor() protoreflect.EnumDescriptor {
-	return file_tidegate_catalog_v1_version_proto_enumTypes[1].Descriptor()
-}
-
-func (Version_Action) Type() protoreflect.EnumType {
-	return &file_tidegate_catalog_v1_version_proto_enumTypes[1]
-}
-
-func (x Version_Action) Number() protoreflect.EnumNumber {
-	return protoreflect.EnumNumber(x)
-}
-
-// Deprecated: Use Version_Action.Descriptor instead.
-func (Version_Action) EnumDescriptor() ([]byte, []int) {
-	return file_tidegate_catalog_v1_version_proto_rawDescGZIP(), []int{0, 1}
-}
-
-// A way to prove it.
-type Security_Scheme int32
-
-const (
-	// Not set.
-	Security_SCHEME_UNSPECIFIED Security_Scheme = 0
-	// An access token of an application (RFC 6749, RFC 6750).
-	Security_SCHEME_OAUTH2 Security_Scheme = 1
-	// Nothing is asked.
-	Security_SCHEME_NONE Security_Scheme = 2
-)
-
-// Enum value maps for Security_Scheme.
-var (
-	Security_Scheme_name = map[int32]string{
-		0: "SCHEME_UNSPECIFIED",
-		1: "SCHEME_OAUTH2",
-		2: "SCHEME_NONE",
-	}
-	Security_Scheme_value = map[string]int32{
-		"SCHEME_UNSPECIFIED": 0,
-		"SCHEME_OAUTH2":      1,
-		"SCHEME_NONE":        2,
-	}
-)
-
-func (x Security_Scheme) Enum() *Security_Scheme {
-	p := new(Security_Scheme)
-	*p = x
-	return p
-}
-
-func (x Security_Scheme) String() string {
-	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
-}
-
-func (Security_Scheme) Descriptor() protoreflect.EnumDescriptor {
-	return file_tidegate_catalog_v1_version_proto_enumTypes[2].Descriptor()
-}
-
-func (Security_Scheme) Type() protoreflect.EnumType {
-	return &file_tidegate_catalog_v1_version_proto_enumTypes[2]
-}
-
-func (x Security_Scheme) Number() protoreflect.EnumNumber {
-	return protoreflect.EnumNumber(x)
-}
-
-// Deprecated: Use Security_Scheme.Descriptor instead.
-func (Security_Scheme) EnumDescriptor() ([]byte, []int) {
-	return file_tidegate_catalog_v1_version_proto_rawDescGZIP(), []int{2, 0}
-}
-
-// A place in the handshake where a credential may stand.
-type Security_Place int32
-
-const (
-	// Not set.
-	Security_PLACE_UNSPECIFIED Security_Place = 0
-	// The header "Authorization: Bearer TOKEN".
-	Security_PLACE_AUTHORIZATION_HEADER Security_Place = 1
-	// The query parameter "access_token".
-	Security_PLACE_ACCESS_TOKEN_QUERY Security_Place = 2
-)
-
-// Enum value maps for Security_Place.
-var (
-	Security_Place_name = map[int32]string{
-		0: "PLACE_UNSPECIFIED",
-		1: "PLACE_AUTHORIZATION_HEADER",
-		2: "PLACE_ACCESS_TOKEN_QUERY",
-	}
-	Security_Place_value = map[string]int32{
-		"PLACE_UNSPECIFIED":          0,
-		"PLACE_AUTHORIZATION_HEADER": 1,
-		"PLACE_ACCESS_TOKEN_QUERY":   2,
-	}
-)
-
-func (x Security_Place) Enum() *Security_Place {
-	p := new(Security_Place)
-	*p = x
-	return p
-}
-
-func (x Security_Place) String() string {
-	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
-}
-
-func (Security_Place) Descriptor() protoreflect.EnumDescriptor {
-	return file_tidegate_catalog_v1_version_proto_enumTypes[3].Descriptor()
-}
-
-func (Security_Place) Type() protoreflect.EnumType {
-	return &file_tidegate_catalog_v1_version_proto_enumTypes[3]
-}
-
-func (x Security_Place) Number() protoreflect.EnumNumber {
-	return protoreflect.EnumNumber(x)
-}
-
-// Deprecated: Use Security_Place.Descriptor instead.
-func (Security_Place) EnumDescriptor() ([]byte, []int) {
-	return file_tidegate_catalog_v1_version_proto_rawDescGZIP(), []int{2, 1}
-}
-
 // Version is one version of an API: a backend, who may reach it, and a state.
 type Version struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -255,12 +95,16 @@ type Version struct {
 	Tags []string `protobuf:"bytes,4,rep,name=tags,proto3" json:"tags,omitempty"`
 	// The backends. At least one is needed.
 	Endpoints *Endpoints `protobuf:"bytes,5,opt,name=endpoints,proto3" json:"endpoints,omitempty"`
-	// Who may connect. When not set: the scheme OAUTH2 at the places
-	// AUTHORIZATION_HEADER and ACCESS_TOKEN_QUERY.
-	Security *Security `protobuf:"bytes,6,opt,name=security,proto3" json:"security,omitempty"`
+	// How clients prove who they are: 1 to 8 alternatives, in the order in which
+	// they are looked for. The first place that holds a credential decides. Two
+	// alternatives that could not be told apart, because they have a place in
+	// common, are refused, and none stands alone. When empty: oauth2 at its two
+	// places. All places listed are removed before the handshake goes on to the
+	// backend.
+	Security []*SecurityScheme `protobuf:"bytes,6,rep,name=security,proto3" json:"security,omitempty"`
 	// Plans that a subscriber can choose from, plans/{plan}: at most 50, each of
-	// which exists. A published version has one at least, unless its only scheme
-	// is NONE.
+	// which exists. A published version has one at least, unless its security is
+	// none.
 	Plans []string `protobuf:"bytes,7,rep,name=plans,proto3" json:"plans,omitempty"`
 	// Values of the Origin header that may connect, as "https://example.com" or
 	// "https://*.example.com"; empty for any. A client that sends no Origin is
@@ -269,7 +113,7 @@ type Version struct {
 	// How long a session may live, 1 second to 30 days; not set for no bound. A
 	// session at its end is closed with 1012.
 	MaxSessionAge *durationpb.Duration `protobuf:"bytes,9,opt,name=max_session_age,json=maxSessionAge,proto3" json:"max_session_age,omitempty"`
-	// The state; moved by ChangeVersionState only.
+	// The state; moved by PublishVersion and DemoteVersion only.
 	State Version_State `protobuf:"varint,10,opt,name=state,proto3,enum=tidegate.catalog.v1.Version_State" json:"state,omitempty"`
 	// Addresses at the gateway, as "ws://localhost:9099/echo/1.0.0"; one for each
 	// address that the installation advertises.
@@ -351,7 +195,7 @@ func (x *Version) GetEndpoints() *Endpoints {
 	return nil
 }
 
-func (x *Version) GetSecurity() *Security {
+func (x *Version) GetSecurity() []*SecurityScheme {
 	if x != nil {
 		return x.Security
 	}
@@ -414,129 +258,11 @@ func (x *Version) GetEtag() string {
 	return ""
 }
 
-// Endpoints are the backends of a version, one per type of key.
-type Endpoints struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// Backend for production keys: an absolute ws, wss, http or https URL with a
-	// host (a DNS name or an IP address) and without user info or fragment; at
-	// most 2048 characters. Clients without a key (scheme NONE) are led here, or
-	// to sandbox where this is empty. The address is checked when it is dialled.
-	Production string `protobuf:"bytes,1,opt,name=production,proto3" json:"production,omitempty"`
-	// Backend for sandbox keys, as above; empty where there is none.
-	Sandbox       string `protobuf:"bytes,2,opt,name=sandbox,proto3" json:"sandbox,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *Endpoints) Reset() {
-	*x = Endpoints{}
-	mi := &file_tidegate_catalog_v1_version_proto_msgTypes[1]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *Endpoints) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*Endpoints) ProtoMessage() {}
-
-func (x *Endpoints) ProtoReflect() protoreflect.Message {
-	mi := &file_tidegate_catalog_v1_version_proto_msgTypes[1]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use Endpoints.ProtoReflect.Descriptor instead.
-func (*Endpoints) Descriptor() ([]byte, []int) {
-	return file_tidegate_catalog_v1_version_proto_rawDescGZIP(), []int{1}
-}
-
-func (x *Endpoints) GetProduction() string {
-	if x != nil {
-		return x.Production
-	}
-	return ""
-}
-
-func (x *Endpoints) GetSandbox() string {
-	if x != nil {
-		return x.Sandbox
-	}
-	return ""
-}
-
-// Security says how a client proves who it is.
-type Security struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// The schemes accepted, at most 8, each once; empty means OAUTH2. NONE stands
-	// alone.
-	Schemes []Security_Scheme `protobuf:"varint,1,rep,packed,name=schemes,proto3,enum=tidegate.catalog.v1.Security_Scheme" json:"schemes,omitempty"`
-	// Where credentials are looked for, at most 8 places, each once, in this
-	// order: the first place that holds one decides. All places listed are
-	// removed before the handshake goes on to the backend. Empty means
-	// AUTHORIZATION_HEADER, then ACCESS_TOKEN_QUERY; with the scheme NONE, where
-	// nothing is looked for, it means none.
-	Places        []Security_Place `protobuf:"varint,2,rep,packed,name=places,proto3,enum=tidegate.catalog.v1.Security_Place" json:"places,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *Security) Reset() {
-	*x = Security{}
-	mi := &file_tidegate_catalog_v1_version_proto_msgTypes[2]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *Security) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*Security) ProtoMessage() {}
-
-func (x *Security) ProtoReflect() protoreflect.Message {
-	mi := &file_tidegate_catalog_v1_version_proto_msgTypes[2]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use Security.ProtoReflect.Descriptor instead.
-func (*Security) Descriptor() ([]byte, []int) {
-	return file_tidegate_catalog_v1_version_proto_rawDescGZIP(), []int{2}
-}
-
-func (x *Security) GetSchemes() []Security_Scheme {
-	if x != nil {
-		return x.Schemes
-	}
-	return nil
-}
-
-func (x *Security) GetPlaces() []Security_Place {
-	if x != nil {
-		return x.Places
-	}
-	return nil
-}
-
 var File_tidegate_catalog_v1_version_proto protoreflect.FileDescriptor
 
 const file_tidegate_catalog_v1_version_proto_rawDesc = "" +
 	"\n" +
-	"!tidegate/catalog/v1/version.proto\x12\x13tidegate.catalog.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xea\v\n" +
+	"!tidegate/catalog/v1/version.proto\x12\x13tidegate.catalog.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\"tidegate/catalog/v1/endpoint.proto\x1a\"tidegate/catalog/v1/security.proto\"\xb1\v\n" +
 	"\aVersion\x12\x1f\n" +
 	"\x04name\x18\x01 \x01(\tB\v\xe0A\b\xbaH\x05r\x03\x18\xc8\x01R\x04name\x12\xc3\x01\n" +
 	"\aversion\x18\x02 \x01(\tB\xa8\x01\xe0A\x02\xe0A\x05\xbaH\x9e\x01\xba\x01\x9a\x01\n" +
@@ -544,8 +270,8 @@ const file_tidegate_catalog_v1_version_proto_rawDesc = "" +
 	"\vdescription\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\x80 R\vdescription\x12\xc1\x01\n" +
 	"\x04tags\x18\x04 \x03(\tB\xac\x01\xbaH\xa8\x01\x92\x01\xa4\x01\x10\x14\x18\x01\"\x9d\x01\xba\x01\x99\x01\n" +
 	"\x03tag\x12Nmust have 1 to 50 characters, no control characters and no space at either end\x1aBthis.matches('^[^\\\\p{Z}\\\\p{C}]([^\\\\p{C}]{0,48}[^\\\\p{Z}\\\\p{C}])?$')R\x04tags\x12G\n" +
-	"\tendpoints\x18\x05 \x01(\v2\x1e.tidegate.catalog.v1.EndpointsB\t\xe0A\x02\xbaH\x03\xc8\x01\x01R\tendpoints\x129\n" +
-	"\bsecurity\x18\x06 \x01(\v2\x1d.tidegate.catalog.v1.SecurityR\bsecurity\x12=\n" +
+	"\tendpoints\x18\x05 \x01(\v2\x1e.tidegate.catalog.v1.EndpointsB\t\xe0A\x02\xbaH\x03\xc8\x01\x01R\tendpoints\x12I\n" +
+	"\bsecurity\x18\x06 \x03(\v2#.tidegate.catalog.v1.SecuritySchemeB\b\xbaH\x05\x92\x01\x02\x10\bR\bsecurity\x12=\n" +
 	"\x05plans\x18\a \x03(\tB'\xbaH$\x92\x01!\x102\x18\x01\"\x1br\x192\x17^plans/[a-z0-9-]{1,64}$R\x05plans\x12\x91\x02\n" +
 	"\x0fallowed_origins\x18\b \x03(\tB\xe7\x01\xbaH\xe3\x01\x92\x01\xdf\x01\x10d\x18\x01\"\xd8\x01\xba\x01\xd4\x01\n" +
 	"\x06origin\x12Ymust be an origin, as https://example.com, https://*.example.com or http://localhost:3000\x1aothis.size() <= 255 && this.matches('^https?://(\\\\*\\\\.)?[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?(:[0-9]{1,5})?$')R\x0eallowedOrigins\x12T\n" +
@@ -561,32 +287,8 @@ const file_tidegate_catalog_v1_version_proto_rawDesc = "" +
 	"\x05State\x12\x15\n" +
 	"\x11STATE_UNSPECIFIED\x10\x00\x12\x11\n" +
 	"\rSTATE_CREATED\x10\x01\x12\x13\n" +
-	"\x0fSTATE_PUBLISHED\x10\x02\"G\n" +
-	"\x06Action\x12\x16\n" +
-	"\x12ACTION_UNSPECIFIED\x10\x00\x12\x12\n" +
-	"\x0eACTION_PUBLISH\x10\x01\x12\x11\n" +
-	"\rACTION_DEMOTE\x10\x02:G\xeaAD\n" +
-	"\x10tidegate/Version\x12\x1dapis/{api}/versions/{version}*\bversions2\aversion\"\x86\x05\n" +
-	"\tEndpoints\x12\x89\x02\n" +
-	"\n" +
-	"production\x18\x01 \x01(\tB\xe8\x01\xbaH\xe4\x01\xba\x01\xe0\x01\n" +
-	"\bendpoint\x12kmust be a ws, wss, http or https URL of at most 2048 characters with a host, without user info and fragment\x1agthis == '' || this.size() <= 2048 && this.matches('^(ws|wss|http|https)://[^\\\\s#@/?]+([/?][^\\\\s#]*)?$')R\n" +
-	"production\x12\x83\x02\n" +
-	"\asandbox\x18\x02 \x01(\tB\xe8\x01\xbaH\xe4\x01\xba\x01\xe0\x01\n" +
-	"\bendpoint\x12kmust be a ws, wss, http or https URL of at most 2048 characters with a host, without user info and fragment\x1agthis == '' || this.size() <= 2048 && this.matches('^(ws|wss|http|https)://[^\\\\s#@/?]+([/?][^\\\\s#]*)?$')R\asandbox:g\xbaHd\x1ab\n" +
-	"\tendpoints\x12(needs a production or a sandbox endpoint\x1a+this.production != '' || this.sandbox != ''\"\xa0\x03\n" +
-	"\bSecurity\x12\x9d\x01\n" +
-	"\aschemes\x18\x01 \x03(\x0e2$.tidegate.catalog.v1.Security.SchemeB]\xbaHZ\xba\x01G\n" +
-	"\aschemes\x12\x11NONE stands alone\x1a)size(this) < 2 || !this.exists(s, s == 2)\x92\x01\r\x10\b\x18\x01\"\a\x82\x01\x04\x10\x01 \x00R\aschemes\x12P\n" +
-	"\x06places\x18\x02 \x03(\x0e2#.tidegate.catalog.v1.Security.PlaceB\x13\xbaH\x10\x92\x01\r\x10\b\x18\x01\"\a\x82\x01\x04\x10\x01 \x00R\x06places\"D\n" +
-	"\x06Scheme\x12\x16\n" +
-	"\x12SCHEME_UNSPECIFIED\x10\x00\x12\x11\n" +
-	"\rSCHEME_OAUTH2\x10\x01\x12\x0f\n" +
-	"\vSCHEME_NONE\x10\x02\"\\\n" +
-	"\x05Place\x12\x15\n" +
-	"\x11PLACE_UNSPECIFIED\x10\x00\x12\x1e\n" +
-	"\x1aPLACE_AUTHORIZATION_HEADER\x10\x01\x12\x1c\n" +
-	"\x18PLACE_ACCESS_TOKEN_QUERY\x10\x02B\xda\x01\n" +
+	"\x0fSTATE_PUBLISHED\x10\x02:G\xeaAD\n" +
+	"\x10tidegate/Version\x12\x1dapis/{api}/versions/{version}*\bversions2\aversionB\xda\x01\n" +
 	"\x17com.tidegate.catalog.v1B\fVersionProtoP\x01ZCgithub.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1;catalogv1\xa2\x02\x03TCX\xaa\x02\x13Tidegate.Catalog.V1\xca\x02\x13Tidegate\\Catalog\\V1\xe2\x02\x1fTidegate\\Catalog\\V1\\GPBMetadata\xea\x02\x15Tidegate::Catalog::V1b\x06proto3"
 
 var (
@@ -601,33 +303,28 @@ func file_tidegate_catalog_v1_version_proto_rawDescGZIP() []byte {
 	return file_tidegate_catalog_v1_version_proto_rawDescData
 }
 
-var file_tidegate_catalog_v1_version_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
-var file_tidegate_catalog_v1_version_proto_msgTypes = make([]protoimpl.MessageInfo, 3)
+var file_tidegate_catalog_v1_version_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
+var file_tidegate_catalog_v1_version_proto_msgTypes = make([]protoimpl.MessageInfo, 1)
 var file_tidegate_catalog_v1_version_proto_goTypes = []any{
 	(Version_State)(0),            // 0: tidegate.catalog.v1.Version.State
-	(Version_Action)(0),           // 1: tidegate.catalog.v1.Version.Action
-	(Security_Scheme)(0),          // 2: tidegate.catalog.v1.Security.Scheme
-	(Security_Place)(0),           // 3: tidegate.catalog.v1.Security.Place
-	(*Version)(nil),               // 4: tidegate.catalog.v1.Version
-	(*Endpoints)(nil),             // 5: tidegate.catalog.v1.Endpoints
-	(*Security)(nil),              // 6: tidegate.catalog.v1.Security
-	(*durationpb.Duration)(nil),   // 7: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil), // 8: google.protobuf.Timestamp
+	(*Version)(nil),               // 1: tidegate.catalog.v1.Version
+	(*Endpoints)(nil),             // 2: tidegate.catalog.v1.Endpoints
+	(*SecurityScheme)(nil),        // 3: tidegate.catalog.v1.SecurityScheme
+	(*durationpb.Duration)(nil),   // 4: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil), // 5: google.protobuf.Timestamp
 }
 var file_tidegate_catalog_v1_version_proto_depIdxs = []int32{
-	5, // 0: tidegate.catalog.v1.Version.endpoints:type_name -> tidegate.catalog.v1.Endpoints
-	6, // 1: tidegate.catalog.v1.Version.security:type_name -> tidegate.catalog.v1.Security
-	7, // 2: tidegate.catalog.v1.Version.max_session_age:type_name -> google.protobuf.Duration
+	2, // 0: tidegate.catalog.v1.Version.endpoints:type_name -> tidegate.catalog.v1.Endpoints
+	3, // 1: tidegate.catalog.v1.Version.security:type_name -> tidegate.catalog.v1.SecurityScheme
+	4, // 2: tidegate.catalog.v1.Version.max_session_age:type_name -> google.protobuf.Duration
 	0, // 3: tidegate.catalog.v1.Version.state:type_name -> tidegate.catalog.v1.Version.State
-	8, // 4: tidegate.catalog.v1.Version.create_time:type_name -> google.protobuf.Timestamp
-	8, // 5: tidegate.catalog.v1.Version.update_time:type_name -> google.protobuf.Timestamp
-	2, // 6: tidegate.catalog.v1.Security.schemes:type_name -> tidegate.catalog.v1.Security.Scheme
-	3, // 7: tidegate.catalog.v1.Security.places:type_name -> tidegate.catalog.v1.Security.Place
-	8, // [8:8] is the sub-list for method output_type
-	8, // [8:8] is the sub-list for method input_type
-	8, // [8:8] is the sub-list for extension type_name
-	8, // [8:8] is the sub-list for extension extendee
-	0, // [0:8] is the sub-list for field type_name
+	5, // 4: tidegate.catalog.v1.Version.create_time:type_name -> google.protobuf.Timestamp
+	5, // 5: tidegate.catalog.v1.Version.update_time:type_name -> google.protobuf.Timestamp
+	6, // [6:6] is the sub-list for method output_type
+	6, // [6:6] is the sub-list for method input_type
+	6, // [6:6] is the sub-list for extension type_name
+	6, // [6:6] is the sub-list for extension extendee
+	0, // [0:6] is the sub-list for field type_name
 }
 
 func init() { file_tidegate_catalog_v1_version_proto_init() }
@@ -635,13 +332,15 @@ func file_tidegate_catalog_v1_version_proto_init() {
 	if File_tidegate_catalog_v1_version_proto != nil {
 		return
 	}
+	file_tidegate_catalog_v1_endpoint_proto_init()
+	file_tidegate_catalog_v1_security_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tidegate_catalog_v1_version_proto_rawDesc), len(file_tidegate_catalog_v1_version_proto_rawDesc)),
-			NumEnums:      4,
-			NumMessages:   3,
+			NumEnums:      1,
+			NumMessages:   1,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -45,8 +45,7 @@ CREATE TABLE version (
 	tags TEXT COLLATE "C" NOT NULL,
 	production TEXT COLLATE "C" NOT NULL,
 	sandbox TEXT COLLATE "C" NOT NULL,
-	schemes TEXT COLLATE "C" NOT NULL,
-	places TEXT COLLATE "C" NOT NULL,
+	security TEXT COLLATE "C" NOT NULL,
 	plans TEXT COLLATE "C" NOT NULL,
 	origins TEXT COLLATE "C" NOT NULL,
 	max_session_age BIGINT NOT NULL, -- nanoseconds

@@ -498,9 +498,9 @@ func local_request_CatalogService_DeleteVersion_0(ctx context.Context, marshaler
 	return msg, metadata, err
 }
 
-func request_CatalogService_ChangeVersionState_0(ctx context.Context, marshaler runtime.Marshaler, client extCatalogv1.CatalogServiceClient, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
+func request_CatalogService_PublishVersion_0(ctx context.Context, marshaler runtime.Marshaler, client extCatalogv1.CatalogServiceClient, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
 	var (
-		protoReq extCatalogv1.ChangeVersionStateRequest
+		protoReq extCatalogv1.PublishVersionRequest
 		metadata runtime.ServerMetadata
 		err      error
 	)
@@ -518,13 +518,13 @@ func request_CatalogService_ChangeVersionState_0(ctx context.Context, marshaler 
 	if req.Body != nil {
 		_, _ = io.Copy(io.Discard, req.Body)
 	}
-	msg, err := client.ChangeVersionState(ctx, &protoReq, grpc.Header(&metadata.HeaderMD), grpc.Trailer(&metadata.TrailerMD))
+	msg, err := client.PublishVersion(ctx, &protoReq, grpc.Header(&metadata.HeaderMD), grpc.Trailer(&metadata.TrailerMD))
 	return msg, metadata, err
 }
 
-func local_request_CatalogService_ChangeVersionState_0(ctx context.Context, marshaler runtime.Marshaler, server extCatalogv1.CatalogServiceServer, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
+func local_request_CatalogService_PublishVersion_0(ctx context.Context, marshaler runtime.Marshaler, server extCatalogv1.CatalogServiceServer, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
 	var (
-		protoReq extCatalogv1.ChangeVersionStateRequest
+		protoReq extCatalogv1.PublishVersionRequest
 		metadata runtime.ServerMetadata
 		err      error
 	)
@@ -539,7 +539,52 @@ func local_request_CatalogService_ChangeVersionState_0(ctx context.Context, mars
 	if err != nil {
 		return nil, metadata, status.Errorf(codes.InvalidArgument, "type mismatch, parameter: %s, error: %v", "name", err)
 	}
-	msg, err := server.ChangeVersionState(ctx, &protoReq)
+	msg, err := server.PublishVersion(ctx, &protoReq)
+	return msg, metadata, err
+}
+
+func request_CatalogService_DemoteVersion_0(ctx context.Context, marshaler runtime.Marshaler, client extCatalogv1.CatalogServiceClient, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
+	var (
+		protoReq extCatalogv1.DemoteVersionRequest
+		metadata runtime.ServerMetadata
+		err      error
+	)
+	if err := marshaler.NewDecoder(req.Body).Decode(&protoReq); err != nil && !errors.Is(err, io.EOF) {
+		return nil, metadata, status.Errorf(codes.InvalidArgument, "%v", err)
+	}
+	val, ok := pathParams["name"]
+	if !ok {
+		return nil, metadata, status.Errorf(codes.InvalidArgument, "missing parameter %s", "name")
+	}
+	protoReq.Name, err = runtime.String(val)
+	if err != nil {
+		return nil, metadata, status.Errorf(codes.InvalidArgument, "type mismatch, parameter: %s, error: %v", "name", err)
+	}
+	if req.Body != nil {
+		_, _ = io.Copy(io.Discard, req.Body)
+	}
+	msg, err := client.DemoteVersion(ctx, &protoReq, grpc.Header(&metadata.HeaderMD), grpc.Trailer(&metadata.TrailerMD))
+	return msg, metadata, err
+}
+
+func local_request_CatalogService_DemoteVersion_0(ctx context.Context, marshaler runtime.Marshaler, server extCatalogv1.CatalogServiceServer, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
+	var (
+		protoReq extCatalogv1.DemoteVersionRequest
+		metadata runtime.ServerMetadata
+		err      error
+	)
+	if err := marshaler.NewDecoder(req.Body).Decode(&protoReq); err != nil && !errors.Is(err, io.EOF) {
+		return nil, metadata, status.Errorf(codes.InvalidArgument, "%v", err)
+	}
+	val, ok := pathParams["name"]
+	if !ok {
+		return nil, metadata, status.Errorf(codes.InvalidArgument, "missing parameter %s", "name")
+	}
+	protoReq.Name, err = runtime.String(val)
+	if err != nil {
+		return nil, metadata, status.Errorf(codes.InvalidArgument, "type mismatch, parameter: %s, error: %v", "name", err)
+	}
+	msg, err := server.DemoteVersion(ctx, &protoReq)
 	return msg, metadata, err
 }
 
@@ -1057,25 +1102,45 @@ func RegisterCatalogServiceHandlerServer(ctx context.Context, mux *runtime.Serve
 		}
 		forward_CatalogService_DeleteVersion_0(annotatedContext, mux, outboundMarshaler, w, req, resp, mux.GetForwardResponseOptions()...)
 	})
-	mux.Handle(http.MethodPost, pattern_CatalogService_ChangeVersionState_0, func(w http.ResponseWriter, req *http.Request, pathParams map[string]string) {
+	mux.Handle(http.MethodPost, pattern_CatalogService_PublishVersion_0, func(w http.ResponseWriter, req *http.Request, pathParams map[string]string) {
 		ctx, cancel := context.WithCancel(req.Context())
 		defer cancel()
 		var stream runtime.ServerTransportStream
 		ctx = grpc.NewContextWithServerTransportStream(ctx, &stream)
 		inboundMarshaler, outboundMarshaler := runtime.MarshalerForRequest(mux, req)
-		annotatedContext, err := runtime.AnnotateIncomingContext(ctx, mux, req, "/tidegate.catalog.v1.CatalogService/ChangeVersionState", runtime.WithHTTPPathPattern("/v1/{name=apis/*/versions/*}:changeState"))
+		annotatedContext, err := runtime.AnnotateIncomingContext(ctx, mux, req, "/tidegate.catalog.v1.CatalogService/PublishVersion", runtime.WithHTTPPathPattern("/v1/{name=apis/*/versions/*}:publish"))
 		if err != nil {
 			runtime.HTTPError(ctx, mux, outboundMarshaler, w, req, err)
 			return
 		}
-		resp, md, err := local_request_CatalogService_ChangeVersionState_0(annotatedContext, inboundMarshaler, server, req, pathParams)
+		resp, md, err := local_request_CatalogService_PublishVersion_0(annotatedContext, inboundMarshaler, server, req, pathParams)
 		md.HeaderMD, md.TrailerMD = metadata.Join(md.HeaderMD, stream.Header()), metadata.Join(md.TrailerMD, stream.Trailer())
 		annotatedContext = runtime.NewServerMetadataContext(annotatedContext, md)
 		if err != nil {
 			runtime.HTTPError(annotatedContext, mux, outboundMarshaler, w, req, err)
 			return
 		}
-		forward_CatalogService_ChangeVersionState_0(annotatedContext, mux, outboundMarshaler, w, req, resp, mux.GetForwardResponseOptions()...)
+		forward_CatalogService_PublishVersion_0(annotatedContext, mux, outboundMarshaler, w, req, resp, mux.GetForwardResponseOptions()...)
+	})
+	mux.Handle(http.MethodPost, pattern_CatalogService_DemoteVersion_0, func(w http.ResponseWriter, req *http.Request, pathParams map[string]string) {
+		ctx, cancel := context.WithCancel(req.Context())
+		defer cancel()
+		var stream runtime.ServerTransportStream
+		ctx = grpc.NewContextWithServerTransportStream(ctx, &stream)
+		inboundMarshaler, outboundMarshaler := runtime.MarshalerForRequest(mux, req)
+		annotatedContext, err := runtime.AnnotateIncomingContext(ctx, mux, req, "/tidegate.catalog.v1.CatalogService/DemoteVersion", runtime.WithHTTPPathPattern("/v1/{name=apis/*/versions/*}:demote"))
+		if err != nil {
+			runtime.HTTPError(ctx, mux, outboundMarshaler, w, req, err)
+			return
+		}
+		resp, md, err := local_request_CatalogService_DemoteVersion_0(annotatedContext, inboundMarshaler, server, req, pathParams)
+		md.HeaderMD, md.TrailerMD = metadata.Join(md.HeaderMD, stream.Header()), metadata.Join(md.TrailerMD, stream.Trailer())
+		annotatedContext = runtime.NewServerMetadataContext(annotatedContext, md)
+		if err != nil {
+			runtime.HTTPError(annotatedContext, mux, outboundMarshaler, w, req, err)
+			return
+		}
+		forward_CatalogService_DemoteVersion_0(annotatedContext, mux, outboundMarshaler, w, req, resp, mux.GetForwardResponseOptions()...)
 	})
 	mux.Handle(http.MethodPost, pattern_CatalogService_CreatePlan_0, func(w http.ResponseWriter, req *http.Request, pathParams map[string]string) {
 		ctx, cancel := context.WithCancel(req.Context())
@@ -1447,22 +1512,39 @@ func RegisterCatalogServiceHandlerClient(ctx context.Context, mux *runtime.Serve
 		}
 		forward_CatalogService_DeleteVersion_0(annotatedContext, mux, outboundMarshaler, w, req, resp, mux.GetForwardResponseOptions()...)
 	})
-	mux.Handle(http.MethodPost, pattern_CatalogService_ChangeVersionState_0, func(w http.ResponseWriter, req *http.Request, pathParams map[string]string) {
+	mux.Handle(http.MethodPost, pattern_CatalogService_PublishVersion_0, func(w http.ResponseWriter, req *http.Request, pathParams map[string]string) {
 		ctx, cancel := context.WithCancel(req.Context())
 		defer cancel()
 		inboundMarshaler, outboundMarshaler := runtime.MarshalerForRequest(mux, req)
-		annotatedContext, err := runtime.AnnotateContext(ctx, mux, req, "/tidegate.catalog.v1.CatalogService/ChangeVersionState", runtime.WithHTTPPathPattern("/v1/{name=apis/*/versions/*}:changeState"))
+		annotatedContext, err := runtime.AnnotateContext(ctx, mux, req, "/tidegate.catalog.v1.CatalogService/PublishVersion", runtime.WithHTTPPathPattern("/v1/{name=apis/*/versions/*}:publish"))
 		if err != nil {
 			runtime.HTTPError(ctx, mux, outboundMarshaler, w, req, err)
 			return
 		}
-		resp, md, err := request_CatalogService_ChangeVersionState_0(annotatedContext, inboundMarshaler, client, req, pathParams)
+		resp, md, err := request_CatalogService_PublishVersion_0(annotatedContext, inboundMarshaler, client, req, pathParams)
 		annotatedContext = runtime.NewServerMetadataContext(annotatedContext, md)
 		if err != nil {
 			runtime.HTTPError(annotatedContext, mux, outboundMarshaler, w, req, err)
 			return
 		}
-		forward_CatalogService_ChangeVersionState_0(annotatedContext, mux, outboundMarshaler, w, req, resp, mux.GetForwardResponseOptions()...)
+		forward_CatalogService_PublishVersion_0(annotatedContext, mux, outboundMarshaler, w, req, resp, mux.GetForwardResponseOptions()...)
+	})
+	mux.Handle(http.MethodPost, pattern_CatalogService_DemoteVersion_0, func(w http.ResponseWriter, req *http.Request, pathParams map[string]string) {
+		ctx, cancel := context.WithCancel(req.Context())
+		defer cancel()
+		inboundMarshaler, outboundMarshaler := runtime.MarshalerForRequest(mux, req)
+		annotatedContext, err := runtime.AnnotateContext(ctx, mux, req, "/tidegate.catalog.v1.CatalogService/DemoteVersion", runtime.WithHTTPPathPattern("/v1/{name=apis/*/versions/*}:demote"))
+		if err != nil {
+			runtime.HTTPError(ctx, mux, outboundMarshaler, w, req, err)
+			return
+		}
+		resp, md, err := request_CatalogService_DemoteVersion_0(annotatedContext, inboundMarshaler, client, req, pathParams)
+		annotatedContext = runtime.NewServerMetadataContext(annotatedContext, md)
+		if err != nil {
+			runtime.HTTPError(annotatedContext, mux, outboundMarshaler, w, req, err)
+			return
+		}
+		forward_CatalogService_DemoteVersion_0(annotatedContext, mux, outboundMarshaler, w, req, resp, mux.GetForwardResponseOptions()...)
 	})
 	mux.Handle(http.MethodPost, pattern_CatalogService_CreatePlan_0, func(w http.ResponseWriter, req *http.Request, pathParams map[string]string) {
 		ctx, cancel := context.WithCancel(req.Context())
@@ -1604,45 +1686,47 @@ func RegisterCatalogServiceHandlerClient(ctx context.Context, mux *runtime.Serve
 }
 
 var (
-	pattern_CatalogService_CreateApi_0          = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1}, []string{"v1", "apis"}, ""))
-	pattern_CatalogService_GetApi_0             = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 4, 2, 5, 2}, []string{"v1", "apis", "name"}, ""))
-	pattern_CatalogService_ListApis_0           = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1}, []string{"v1", "apis"}, ""))
-	pattern_CatalogService_UpdateApi_0          = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 4, 2, 5, 2}, []string{"v1", "apis", "api.name"}, ""))
-	pattern_CatalogService_DeleteApi_0          = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 4, 2, 5, 2}, []string{"v1", "apis", "name"}, ""))
-	pattern_CatalogService_CreateVersion_0      = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 4, 2, 5, 2, 2, 3}, []string{"v1", "apis", "parent", "versions"}, ""))
-	pattern_CatalogService_GetVersion_0         = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 2, 2, 1, 0, 4, 4, 5, 3}, []string{"v1", "apis", "versions", "name"}, ""))
-	pattern_CatalogService_ListVersions_0       = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 4, 2, 5, 2, 2, 3}, []string{"v1", "apis", "parent", "versions"}, ""))
-	pattern_CatalogService_UpdateVersion_0      = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 2, 2, 1, 0, 4, 4, 5, 3}, []string{"v1", "apis", "versions", "version.name"}, ""))
-	pattern_CatalogService_DeleteVersion_0      = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 2, 2, 1, 0, 4, 4, 5, 3}, []string{"v1", "apis", "versions", "name"}, ""))
-	pattern_CatalogService_ChangeVersionState_0 = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 2, 2, 1, 0, 4, 4, 5, 3}, []string{"v1", "apis", "versions", "name"}, "changeState"))
-	pattern_CatalogService_CreatePlan_0         = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1}, []string{"v1", "plans"}, ""))
-	pattern_CatalogService_GetPlan_0            = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 4, 2, 5, 2}, []string{"v1", "plans", "name"}, ""))
-	pattern_CatalogService_ListPlans_0          = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1}, []string{"v1", "plans"}, ""))
-	pattern_CatalogService_UpdatePlan_0         = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 4, 2, 5, 2}, []string{"v1", "plans", "plan.name"}, ""))
-	pattern_CatalogService_DeletePlan_0         = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 4, 2, 5, 2}, []string{"v1", "plans", "name"}, ""))
-	pattern_CatalogService_WaitApplied_0        = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 2, 2, 1, 0, 4, 1, 5, 3}, []string{"v1", "catalog", "changes", "number"}, "wait"))
-	pattern_CatalogService_ListChanges_0        = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 2, 2}, []string{"v1", "catalog", "changes"}, ""))
-	pattern_CatalogService_ListWatchers_0       = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 2, 2}, []string{"v1", "catalog", "watchers"}, ""))
+	pattern_CatalogService_CreateApi_0      = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1}, []string{"v1", "apis"}, ""))
+	pattern_CatalogService_GetApi_0         = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 4, 2, 5, 2}, []string{"v1", "apis", "name"}, ""))
+	pattern_CatalogService_ListApis_0       = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1}, []string{"v1", "apis"}, ""))
+	pattern_CatalogService_UpdateApi_0      = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 4, 2, 5, 2}, []string{"v1", "apis", "api.name"}, ""))
+	pattern_CatalogService_DeleteApi_0      = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 4, 2, 5, 2}, []string{"v1", "apis", "name"}, ""))
+	pattern_CatalogService_CreateVersion_0  = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 4, 2, 5, 2, 2, 3}, []string{"v1", "apis", "parent", "versions"}, ""))
+	pattern_CatalogService_GetVersion_0     = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 2, 2, 1, 0, 4, 4, 5, 3}, []string{"v1", "apis", "versions", "name"}, ""))
+	pattern_CatalogService_ListVersions_0   = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 4, 2, 5, 2, 2, 3}, []string{"v1", "apis", "parent", "versions"}, ""))
+	pattern_CatalogService_UpdateVersion_0  = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 2, 2, 1, 0, 4, 4, 5, 3}, []string{"v1", "apis", "versions", "version.name"}, ""))
+	pattern_CatalogService_DeleteVersion_0  = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 2, 2, 1, 0, 4, 4, 5, 3}, []string{"v1", "apis", "versions", "name"}, ""))
+	pattern_CatalogService_PublishVersion_0 = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 2, 2, 1, 0, 4, 4, 5, 3}, []string{"v1", "apis", "versions", "name"}, "publish"))
+	pattern_CatalogService_DemoteVersion_0  = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 2, 2, 1, 0, 4, 4, 5, 3}, []string{"v1", "apis", "versions", "name"}, "demote"))
+	pattern_CatalogService_CreatePlan_0     = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1}, []string{"v1", "plans"}, ""))
+	pattern_CatalogService_GetPlan_0        = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 4, 2, 5, 2}, []string{"v1", "plans", "name"}, ""))
+	pattern_CatalogService_ListPlans_0      = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1}, []string{"v1", "plans"}, ""))
+	pattern_CatalogService_UpdatePlan_0     = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 4, 2, 5, 2}, []string{"v1", "plans", "plan.name"}, ""))
+	pattern_CatalogService_DeletePlan_0     = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 4, 2, 5, 2}, []string{"v1", "plans", "name"}, ""))
+	pattern_CatalogService_WaitApplied_0    = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 2, 2, 1, 0, 4, 1, 5, 3}, []string{"v1", "catalog", "changes", "number"}, "wait"))
+	pattern_CatalogService_ListChanges_0    = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 2, 2}, []string{"v1", "catalog", "changes"}, ""))
+	pattern_CatalogService_ListWatchers_0   = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 2, 2}, []string{"v1", "catalog", "watchers"}, ""))
 )
 
 var (
-	forward_CatalogService_CreateApi_0          = runtime.ForwardResponseMessage
-	forward_CatalogService_GetApi_0             = runtime.ForwardResponseMessage
-	forward_CatalogService_ListApis_0           = runtime.ForwardResponseMessage
-	forward_CatalogService_UpdateApi_0          = runtime.ForwardResponseMessage
-	forward_CatalogService_DeleteApi_0          = runtime.ForwardResponseMessage
-	forward_CatalogService_CreateVersion_0      = runtime.ForwardResponseMessage
-	forward_CatalogService_GetVersion_0         = runtime.ForwardResponseMessage
-	forward_CatalogService_ListVersions_0       = runtime.ForwardResponseMessage
-	forward_CatalogService_UpdateVersion_0      = runtime.ForwardResponseMessage
-	forward_CatalogService_DeleteVersion_0      = runtime.ForwardResponseMessage
-	forward_CatalogService_ChangeVersionState_0 = runtime.ForwardResponseMessage
-	forward_CatalogService_CreatePlan_0         = runtime.ForwardResponseMessage
-	forward_CatalogService_GetPlan_0            = runtime.ForwardResponseMessage
-	forward_CatalogService_ListPlans_0          = runtime.ForwardResponseMessage
-	forward_CatalogService_UpdatePlan_0         = runtime.ForwardResponseMessage
-	forward_CatalogService_DeletePlan_0         = runtime.ForwardResponseMessage
-	forward_CatalogService_WaitApplied_0        = runtime.ForwardResponseMessage
-	forward_CatalogService_ListChanges_0        = runtime.ForwardResponseMessage
-	forward_CatalogService_ListWatchers_0       = runtime.ForwardResponseMessage
+	forward_CatalogService_CreateApi_0      = runtime.ForwardResponseMessage
+	forward_CatalogService_GetApi_0         = runtime.ForwardResponseMessage
+	forward_CatalogService_ListApis_0       = runtime.ForwardResponseMessage
+	forward_CatalogService_UpdateApi_0      = runtime.ForwardResponseMessage
+	forward_CatalogService_DeleteApi_0      = runtime.ForwardResponseMessage
+	forward_CatalogService_CreateVersion_0  = runtime.ForwardResponseMessage
+	forward_CatalogService_GetVersion_0     = runtime.ForwardResponseMessage
+	forward_CatalogService_ListVersions_0   = runtime.ForwardResponseMessage
+	forward_CatalogService_UpdateVersion_0  = runtime.ForwardResponseMessage
+	forward_CatalogService_DeleteVersion_0  = runtime.ForwardResponseMessage
+	forward_CatalogService_PublishVersion_0 = runtime.ForwardResponseMessage
+	forward_CatalogService_DemoteVersion_0  = runtime.ForwardResponseMessage
+	forward_CatalogService_CreatePlan_0     = runtime.ForwardResponseMessage
+	forward_CatalogService_GetPlan_0        = runtime.ForwardResponseMessage
+	forward_CatalogService_ListPlans_0      = runtime.ForwardResponseMessage
+	forward_CatalogService_UpdatePlan_0     = runtime.ForwardResponseMessage
+	forward_CatalogService_DeletePlan_0     = runtime.ForwardResponseMessage
+	forward_CatalogService_WaitApplied_0    = runtime.ForwardResponseMessage
+	forward_CatalogService_ListChanges_0    = runtime.ForwardResponseMessage
+	forward_CatalogService_ListWatchers_0   = runtime.ForwardResponseMessage
 )
