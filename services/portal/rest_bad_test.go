@@ -68,7 +68,7 @@ func TestRESTRefusesRequests(t *testing.T) {
 		{"body of a DELETE", []string{"DELETE", "/v1/apis/a1", "{}"}, 400, codes.InvalidArgument, "this method takes no body"},
 
 		{"two authorizations", []string{"GET", "/v1/apis", "", "Authorization", "Bearer a", "Authorization", "Bearer b"}, 401, codes.Unauthenticated, "the request carries more than one authorization"},
-		{"authorization that is not ASCII", []string{"GET", "/v1/apis", "", "Authorization", "Bearer é"}, 401, codes.Unauthenticated, "the authorization must be: Bearer, a space, a token"},
+		{"authorization that is not ASCII", []string{"GET", "/v1/apis", "", "Authorization", "Bearer é"}, 401, codes.Unauthenticated, "the authorization must be Bearer, a space and a token"},
 
 		{"wrong method of a document", []string{"POST", "/openapi.json", "{}"}, 405, codes.Unimplemented, "the method POST is not allowed here, only GET, HEAD"},
 		{"wrong method of the first page", []string{"DELETE", "/", ""}, 405, codes.Unimplemented, "the method DELETE is not allowed here, only GET, HEAD"},

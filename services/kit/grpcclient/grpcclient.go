@@ -1,5 +1,5 @@
-// Package grpcclient connects to the gRPC of another service: mutual TLS, or
-// plaintext on loopback. What is called, and deadlines, are left to the caller.
+// Package grpcclient connects to another service's gRPC, with mutual TLS, or in
+// plaintext on loopback. It sets no deadlines: those are up to the caller.
 package grpcclient
 
 import (
@@ -21,16 +21,17 @@ import (
 // maxMessage is the largest message, in bytes, that a client accepts.
 const maxMessage = 4 << 20
 
-// Times of a connection. A service that was away is called again within about a
-// second of its return, however long it was away: gateways hear of revocations
-// through it.
+// Times of a connection.
 const (
+	// minPause and maxPause bound the time between attempts to connect. However long
+	// a service was away, it is connected to within about a second of its return,
+	// because gateways hear of revocations through it.
 	minPause = 100 * time.Millisecond
 	maxPause = time.Second
-	// connectTimeout bounds one attempt, at a host that does not answer.
+	// connectTimeout bounds an attempt to connect to a host that does not answer.
 	connectTimeout = 5 * time.Second
-	// pingEvery is how often a connection that is in use and silent is tried, and
-	// pingTimeout how long the answer may take before it counts as lost.
+	// pingEvery is how long a connection with calls may be silent before it is pinged,
+	// and pingTimeout how long the answer may take before the connection is lost.
 	pingEvery   = 10 * time.Second
 	pingTimeout = 10 * time.Second
 )
@@ -39,11 +40,11 @@ const (
 type Config struct {
 	// Target is host:port, or a gRPC target such as dns:///name:port.
 	Target string
-	// CA, Cert and Key are PEM files: who signs the service's certificate, and
-	// the certificate and key that the caller shows. All empty is plaintext,
-	// which is for loopback only.
+	// CA, Cert and Key are PEM files: the authority of the service's certificate, and
+	// the certificate and key to present to it. All empty means plaintext, which is
+	// only allowed on loopback.
 	CA, Cert, Key string
-	// Conn is used instead of all of them when it is set.
+	// Conn, if set, is used instead of everything else.
 	Conn *grpc.ClientConn
 
 	flag string
@@ -83,8 +84,8 @@ func (c *Config) Check() error {
 	return errors.Join(wrong...)
 }
 
-// Dial returns a connection. It connects with the first call and again whenever
-// it is lost; it stays when nothing is called, so that its state says whether the
+// Dial returns a connection, which connects at the first call and reconnects
+// whenever it is lost. It does not go idle, so that its state says whether the
 // service is there.
 func (c *Config) Dial(opts ...grpc.DialOption) (*grpc.ClientConn, error) {
 	if c.Conn != nil {
@@ -119,8 +120,8 @@ func (c *Config) Dial(opts ...grpc.DialOption) (*grpc.ClientConn, error) {
 	return conn, nil
 }
 
-// Close closes a connection that Dial returned, unless it is Config.Conn, which
-// belongs to whoever set it.
+// Close closes a connection that Dial returned. Config.Conn stays open: it belongs
+// to whoever set it.
 func (c *Config) Close(conn *grpc.ClientConn) error {
 	if conn == nil || conn == c.Conn {
 		return nil

@@ -10,30 +10,29 @@ import (
 	"github.com/tidegatehq/tidegate/services/kit/netaddr"
 )
 
-// defaultDrain is how long calls may go on after a stop where Config does not
-// say.
+// defaultDrain is the default of Config.Drain.
 const defaultDrain = 10 * time.Second
 
 // Config says where and how a server listens.
 type Config struct {
-	// Addr is where users call, host:port; empty serves nobody there.
+	// Addr is the users' address, host:port; empty for none.
 	Addr string
-	// InternalAddr is where services call, host:port; empty serves nobody there.
+	// InternalAddr is the services' address, host:port; empty for none.
 	InternalAddr string
 	// TLSCert and TLSKey are PEM files of the server's certificate. Without
 	// them both faces are plaintext.
 	TLSCert, TLSKey string
-	// TLSClientCA is a PEM file of the authority of the services' certificates.
-	// With it services are known by the first DNS name of theirs; without it
+	// TLSClientCA is a PEM file with the authority of the services' certificates. A
+	// service is known by the first DNS name of its certificate. Without TLSClientCA,
 	// InternalAddr is plaintext and must be on loopback.
 	TLSClientCA string
-	// Plaintext allows users' calls without TLS beyond loopback, for example
-	// behind a proxy that adds it.
+	// Plaintext allows users' calls without TLS beyond loopback, for example behind a
+	// proxy that terminates it.
 	Plaintext bool
-	// Drain is how long calls may go on after a stop; 0 is 10 s.
+	// Drain is how long calls may still run when the server stops; 0 is 10 s.
 	Drain time.Duration
-	// Listener and InternalListener are used instead of Addr and InternalAddr
-	// when they are set, without TLS: in-memory networks and tests.
+	// Listener and InternalListener, if set, are used instead of Addr and
+	// InternalAddr, without TLS.
 	Listener, InternalListener net.Listener
 
 	prefix string

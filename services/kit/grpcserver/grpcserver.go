@@ -1,7 +1,7 @@
-// Package grpcserver serves gRPC on two faces: one for users and one for
-// services. It recovers, counts, logs, knows the caller and admits by rules
-// before a handler runs, and stops in order. What methods do is left to those
-// who register them; checks of requests come from package validate.
+// Package grpcserver serves gRPC on two faces, one for users and one for services.
+// Before a handler runs, it has found out who is calling and checked the rules;
+// it counts and logs every call, recovers from panics, and drains calls when it
+// stops. Package validate adds the checks of requests.
 package grpcserver
 
 import (
@@ -40,22 +40,23 @@ const (
 	maxRequest = 1 << 20
 )
 
-// Bounds of what a connection may cost.
+// Bounds of what a connection can cost.
 const (
-	// maxHeader is how large the metadata of a call is at most.
+	// maxHeader is the largest metadata of a call, in bytes.
 	maxHeader = 64 << 10
-	// openTimeout is how long a connection may take to open, TLS too.
+	// openTimeout is how long a connection may take to open, TLS included.
 	openTimeout = 10 * time.Second
-	// maxStreams is how many calls of users one connection may have under way.
+	// maxStreams is how many calls a user's connection may have at a time.
 	maxStreams = 250
-	// usersIdle and usersAge are how long a connection of users' may be idle
-	// and live, and usersGrace how long the calls on an old one may go on, so that
-	// a call that is never completed does not stay.
+	// usersIdle and usersAge are how long a user's connection may be idle and may
+	// live. usersGrace is how much longer its calls may then take: it ends calls
+	// that would never complete.
 	usersIdle  = 5 * time.Minute
 	usersAge   = 30 * time.Minute
 	usersGrace = time.Minute
-	// pingEvery is how often a silent connection is tried, and pingTimeout how long
-	// the answer may take; pingFloor is how often the other side may do so.
+	// pingEvery is how long a connection may be silent before it is pinged, and
+	// pingTimeout how long the answer may take. pingFloor is how often the client may
+	// ping.
 	pingEvery   = 30 * time.Second
 	pingTimeout = 10 * time.Second
 	pingFloor   = 5 * time.Second
@@ -63,14 +64,13 @@ const (
 
 // Auth says who may call what.
 type Auth struct {
-	// Verifier checks users' tokens; nil refuses all.
+	// Verifier checks users' tokens; nil refuses all of them.
 	Verifier *identity.Verifier
-	// Rules has the rule of every method that is registered. Health and
-	// reflection need none.
+	// Rules has a rule for every registered method, except health and reflection.
 	Rules identity.Rules
 }
 
-// Option changes a server.
+// Option is an option of New.
 type Option func(*options)
 
 type options struct {
@@ -81,7 +81,7 @@ type options struct {
 	reflected reflection.ServiceInfoProvider
 }
 
-// WithInterceptors adds interceptors that run after the caller is admitted.
+// WithInterceptors adds interceptors that run once the caller is admitted.
 func WithInterceptors(u grpc.UnaryServerInterceptor, s grpc.StreamServerInterceptor) Option {
 	return func(o *options) {
 		o.unary = append(o.unary, u)
@@ -89,14 +89,13 @@ func WithInterceptors(u grpc.UnaryServerInterceptor, s grpc.StreamServerIntercep
 	}
 }
 
-// WithMetrics counts calls in reg. Servers of one process may share a reg; then
-// they share the counts too.
+// WithMetrics counts calls in reg. Servers that share a reg share the counts.
 func WithMetrics(reg prometheus.Registerer) Option {
 	return func(o *options) { o.metrics = reg }
 }
 
-// WithUsersOptions adds options of the users' gRPC server, for example a
-// handler of unknown services.
+// WithUsersOptions adds options of the users' gRPC server, such as a handler of
+// unknown services.
 func WithUsersOptions(opts ...grpc.ServerOption) Option {
 	return func(o *options) { o.users = append(o.users, opts...) }
 }
@@ -120,8 +119,8 @@ type Server struct {
 	err      error
 }
 
-// New returns a server. Register on its faces, then call Run, which reports what
-// is wrong with cfg or with the registrations.
+// New returns a server. Register services on its faces, then call Run, which
+// reports what is wrong with cfg or with the registrations.
 func New(cfg Config, log *slog.Logger, auth Auth, opts ...Option) *Server {
 	s := &Server{cfg: cfg, log: log, rules: withOwnRules(auth.Rules), stopping: make(chan struct{})}
 	for _, o := range opts {
@@ -148,13 +147,12 @@ func New(cfg Config, log *slog.Logger, auth Auth, opts ...Option) *Server {
 // Public returns the users' face.
 func (s *Server) Public() grpc.ServiceRegistrar { return s.users }
 
-// Internal returns the services' face. Services that forward users' calls come
-// here too, so users' methods are registered on both.
+// Internal returns the services' face. Services forward users' calls to it, so
+// users' methods are registered on both faces.
 func (s *Server) Internal() grpc.ServiceRegistrar { return s.internal }
 
-// Run serves until ctx ends; then health says NOT_SERVING and its streams and
-// those of reflection end, no call begins, and those that run have Config.Drain
-// to end.
+// Run serves until ctx ends. Then it accepts no more calls, says NOT_SERVING to
+// those who watch its health, and gives running calls Config.Drain to end.
 func (s *Server) Run(ctx context.Context) error {
 	if err := errors.Join(s.err, s.checkRules()); err != nil {
 		return fmt.Errorf("serve gRPC: %w", err)
@@ -202,7 +200,7 @@ func (s *Server) serve(ctx context.Context, g *errgroup.Group, srv *grpc.Server,
 	})
 }
 
-// stop lets calls end, and ends them after the drain time.
+// stop waits for calls to end, and ends them after the drain time.
 func (s *Server) stop(srv *grpc.Server) {
 	drain := s.cfg.Drain
 	if drain == 0 {
@@ -213,7 +211,7 @@ func (s *Server) stop(srv *grpc.Server) {
 	srv.GracefulStop()
 }
 
-// checkRules reports the methods that are registered without a rule.
+// checkRules names the registered methods that have no rule.
 func (s *Server) checkRules() error {
 	var missing []string
 	for _, srv := range []*grpc.Server{s.users, s.internal} {
@@ -272,8 +270,8 @@ func (s *Server) chain(v *identity.Verifier, metrics *grpcprom.ServerMetrics, se
 	}
 }
 
-// serverMetrics returns the call metrics, those of another server where the
-// registry has them already.
+// serverMetrics returns the call metrics: those of another server if the registry
+// has them already.
 func (s *Server) serverMetrics() *grpcprom.ServerMetrics {
 	if s.opts.metrics == nil {
 		return nil
@@ -291,7 +289,8 @@ func (s *Server) serverMetrics() *grpcprom.ServerMetrics {
 	return m
 }
 
-// usersOptions are those of the users' face alone; anybody may connect to it.
+// usersOptions returns the options of the users' face alone, which bound what
+// strangers can cost.
 func (s *Server) usersOptions() []grpc.ServerOption {
 	opts := append([]grpc.ServerOption{
 		grpc.MaxRecvMsgSize(maxRequest),

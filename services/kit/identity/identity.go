@@ -1,7 +1,7 @@
-// Package identity says who calls: a service, known by its connection, or a
-// user, known by a token. It checks both against a table of rules before a
-// handler runs. Making tokens and keys belongs to the subscription service;
-// what a user may do to one object belongs to the handler.
+// Package identity says who is calling: a service, known by its connection, or a
+// user, known by a token. It checks both against a table of rules before the
+// handler runs. Issuing tokens is up to the subscription service, and what a user
+// may do to a certain object is up to the handler.
 package identity
 
 import (
@@ -23,7 +23,7 @@ const (
 	RoleSubscriber = "subscriber"
 )
 
-// Services that call.
+// Names of the services.
 const (
 	Catalog      = "catalog"
 	Subscription = "subscription"
@@ -31,16 +31,15 @@ const (
 	Portal       = "portal"
 )
 
-// AnyService is the service of a caller on a plaintext loopback connection: it
+// AnyService is the service of a caller on a plaintext loopback connection, which
 // counts as every service.
 const AnyService = "*"
 
-// Caller is who calls.
+// Caller is who makes a call: a service, a user, or a service on behalf of a user.
 type Caller struct {
 	// Service is the calling service, AnyService, or empty on the users' face.
 	Service string
-	// User is the user whose token came with the call; its zero value is
-	// nobody.
+	// User is the user whose token came with the call, or zero.
 	User User
 
 	ownerRole string // that the method's rule asks of an owner; empty: none
@@ -73,15 +72,15 @@ func (c Caller) Is(services ...string) bool {
 	return c.Service == AnyService && len(services) > 0 || slices.Contains(services, c.Service)
 }
 
-// User is somebody with a token.
+// User is the user that a token was issued to.
 type User struct {
 	// Name is the resource name, users/{id}.
 	Name string
-	// Roles are the user's roles.
+	// Roles are those that the token has.
 	Roles []string
 }
 
-// Has reports whether the user has a role; an admin has all.
+// Has reports whether the user has a role. An admin has all of them.
 func (p User) Has(role string) bool {
 	return slices.Contains(p.Roles, role) || slices.Contains(p.Roles, RoleAdmin)
 }
@@ -94,15 +93,14 @@ func From(ctx context.Context) Caller {
 	return c
 }
 
-// with returns the context of a call by c.
+// with returns ctx with the caller of a call.
 func with(ctx context.Context, c Caller) context.Context {
 	return context.WithValue(ctx, callerKey{}, c)
 }
 
-// ServiceOf returns which service is at the other end of an internal
-// connection: the first DNS name of its certificate, the caller that an
-// in-memory connection names, AnyService for plaintext, or "" where a
-// certificate has no name.
+// ServiceOf returns the service at the other end of an internal connection: the
+// first DNS name of its certificate, the caller that an in-memory connection
+// names, AnyService for plaintext, or "" for a certificate without a name.
 func ServiceOf(ctx context.Context) string {
 	p, ok := peer.FromContext(ctx)
 	if !ok {

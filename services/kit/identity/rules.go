@@ -13,13 +13,13 @@ import (
 
 // Rule says who may call a method. Its zero value admits any user.
 type Rule struct {
-	// Open admits everybody; a token is not even looked at.
+	// Open admits everybody. A token is ignored, even a bad one.
 	Open bool
-	// Services are the services that may call without a user. With Services
-	// and no Roles, no user may call.
+	// Services may call without a user. With Services and without Roles, users may
+	// not call.
 	Services []string
-	// Roles admit a user who has any of them; empty admits any user, unless
-	// there are Services.
+	// Roles admit a user who has any of them. Without Roles and without Services,
+	// any user may call.
 	Roles []string
 	// OwnerRole is the role that the owner of the object needs. It is asked for
 	// by Caller.MayChange, once the handler has found that the caller may see
@@ -31,8 +31,8 @@ type Rule struct {
 // A method without a rule is refused.
 type Rules map[string]Rule
 
-// Unary admits calls by rules. service returns the calling service; nil, on the
-// users' face, is none.
+// Unary admits calls by rules. service returns the calling service; it is nil on
+// the users' face, where no service calls.
 func Unary(v *Verifier, rules Rules, service func(context.Context) string) grpc.UnaryServerInterceptor {
 	return func(ctx context.Context, req any, info *grpc.UnaryServerInfo, next grpc.UnaryHandler) (any, error) {
 		ctx, err := admit(ctx, v, rules, service, info.FullMethod)
@@ -54,16 +54,16 @@ func Stream(v *Verifier, rules Rules, service func(context.Context) string) grpc
 	}
 }
 
-// stream is a stream whose context knows the caller.
+// stream is a stream whose context has the caller.
 type stream struct {
 	grpc.ServerStream
 	ctx context.Context
 }
 
-// Context returns the context that knows the caller.
+// Context returns the context that has the caller.
 func (s *stream) Context() context.Context { return s.ctx }
 
-// admit returns the context of an admitted call, or why it is refused.
+// admit returns the context of a call that the rules admit, or a fault.
 func admit(ctx context.Context, v *Verifier, rules Rules, service func(context.Context) string, method string) (context.Context, error) {
 	rule, ok := rules[method]
 	if !ok {
@@ -85,15 +85,15 @@ func admit(ctx context.Context, v *Verifier, rules Rules, service func(context.C
 			return nil, err
 		}
 	}
-	if err := rule.judge(c); err != nil {
+	if err := rule.check(c); err != nil {
 		return nil, err
 	}
 	c.ownerRole = rule.OwnerRole
 	return with(ctx, c), nil
 }
 
-// judge returns why the rule refuses a caller, or nil.
-func (r Rule) judge(c Caller) error {
+// check returns why the rule refuses a caller, or nil.
+func (r Rule) check(c Caller) error {
 	if c.Is(r.Services...) {
 		return nil
 	}
@@ -109,7 +109,7 @@ func (r Rule) judge(c Caller) error {
 	return fault.Denied("this needs the role %s", strings.Join(r.Roles, " or "))
 }
 
-// bearer returns the token of a call, or "".
+// bearer returns the token that came with a call, or "".
 func bearer(ctx context.Context) (string, error) {
 	values := metadata.ValueFromIncomingContext(ctx, "authorization")
 	switch len(values) {
@@ -122,7 +122,7 @@ func bearer(ctx context.Context) (string, error) {
 	scheme, token, _ := strings.Cut(values[0], " ")
 	token = strings.TrimSpace(token)
 	if !strings.EqualFold(scheme, "Bearer") || token == "" {
-		return "", fault.Unauthenticated("the authorization must be: Bearer, a space, a token")
+		return "", fault.Unauthenticated("the authorization must be Bearer, a space and a token")
 	}
 	return token, nil
 }

@@ -12,13 +12,14 @@ import (
 	"github.com/tidegatehq/tidegate/services/kit/fault"
 )
 
-// What a user's token and an application's token say in their typ header.
+// The typ header of users' and of applications' tokens.
 const (
 	UserType        = "tidegate-user+jwt"
 	ApplicationType = "at+jwt"
 )
 
-// Bounds of a token.
+// maxToken is the longest token, in bytes, that is parsed. leeway is how far the
+// issuer's clock may differ.
 const (
 	maxToken = 8 << 10
 	leeway   = 5 * time.Second
@@ -30,10 +31,10 @@ func ControlAudience(issuer string) string { return issuer + "/control" }
 // GatewayAudience returns the audience of applications' tokens.
 func GatewayAudience(issuer string) string { return issuer + "/gateway" }
 
-// UserClaims are what a user's token says: sub is users/{id}.
+// UserClaims are the claims of a user's token; sub is users/{id}.
 type UserClaims struct {
 	jwt.Claims
-	// Roles are the user's roles when the token was made.
+	// Roles are those that the user had when the token was issued.
 	Roles []string `json:"roles,omitempty"`
 }
 
@@ -43,13 +44,13 @@ type Verifier struct {
 	now  func() time.Time
 }
 
-// NewVerifier returns a verifier of the tokens that are signed with keys.
+// NewVerifier returns a verifier of the tokens of keys' issuer.
 func NewVerifier(keys *Keys, now func() time.Time) *Verifier {
 	return &Verifier{keys: keys, now: now}
 }
 
-// Verify returns the user whose token it is, or a fault: Unauthenticated for
-// a token that is not good, Unavailable when its key cannot be read.
+// Verify returns the user that the token was issued to, or a fault:
+// Unauthenticated for a bad token, Unavailable when the keys cannot be read.
 func (v *Verifier) Verify(ctx context.Context, token string) (User, error) {
 	if v == nil {
 		return User{}, fault.Unauthenticated("tokens are not accepted here")
@@ -59,7 +60,7 @@ func (v *Verifier) Verify(ctx context.Context, token string) (User, error) {
 	}
 	parsed, err := jwt.ParseSigned(token, []jose.SignatureAlgorithm{jose.ES256})
 	if err != nil || len(parsed.Headers) != 1 {
-		return User{}, fault.Wrap(fault.Unauthenticated("the token is not one of a user"), err)
+		return User{}, fault.Wrap(fault.Unauthenticated("the token is not a user's access token"), err)
 	}
 	head := parsed.Headers[0]
 	if err := checkType(head); err != nil {
@@ -70,7 +71,7 @@ func (v *Verifier) Verify(ctx context.Context, token string) (User, error) {
 	case errors.Is(err, ErrUnknownKey):
 		return User{}, fault.Unauthenticated("the token is signed with an unknown key")
 	case err != nil:
-		return User{}, fault.Wrap(fault.Unavailable("the signing keys cannot be read now, try again"), err)
+		return User{}, fault.Wrap(fault.Unavailable("the signing keys cannot be read at the moment, try again"), err)
 	}
 	var claims UserClaims
 	if err := parsed.Claims(key, &claims); err != nil {
@@ -90,7 +91,7 @@ func checkType(head jose.Header) error {
 	case ApplicationType:
 		return fault.Unauthenticated("an application's token is not accepted here: sign in as a user")
 	}
-	return fault.Unauthenticated("the token is not one of a user")
+	return fault.Unauthenticated("the token is not a user's access token")
 }
 
 func (v *Verifier) checkClaims(c UserClaims) error {

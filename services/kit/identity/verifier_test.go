@@ -164,7 +164,7 @@ func TestVerify(t *testing.T) {
 			{"no subject", func(x *token) { x.claims.Subject = "" }, "the token lacks a claim"},
 			{"a subject that is no user", func(x *token) { x.claims.Subject = "applications/1" }, "the token lacks a claim"},
 			{"application", func(x *token) { x.typ = identity.ApplicationType }, "an application's token is not accepted here: sign in as a user"},
-			{"plain JWT", func(x *token) { x.typ = "JWT" }, "the token is not one of a user"},
+			{"plain JWT", func(x *token) { x.typ = "JWT" }, "the token is not a user's access token"},
 			{"wrong signature", func(x *token) { x.signer = k.keys["k2"] }, "the token's signature is wrong"},
 			{"unknown key", func(x *token) { x.kid = "k9" }, "the token is signed with an unknown key"},
 			{"no kid", func(x *token) { x.kid = "" }, "the token is signed with an unknown key"},
@@ -197,7 +197,7 @@ func TestVerifyRefusesNonsense(t *testing.T) {
 	none := "eyJhbGciOiJub25lIiwidHlwIjoidGlkZWdhdGUtcGVyc29uK2p3dCIsImtpZCI6ImsxIn0." + parts[1] + "."
 	for _, text := range []string{"", "x", "a.b.c", none, parts[0] + "." + parts[1], good + ".x", "tgcs_abc"} {
 		p, err := v.Verify(t.Context(), text)
-		refused(t, text, p, err, "the token is not one of a user")
+		refused(t, text, p, err, "the token is not a user's access token")
 	}
 	p, err := v.Verify(t.Context(), parts[0]+"."+parts[1]+"."+strings.Repeat("A", 86))
 	refused(t, "another signature", p, err, "the token's signature is wrong")

@@ -1,6 +1,5 @@
-// Package testdb gives tests databases of both engines, migrated and empty, that
-// go away with the test. It owns the throwaway Postgres of a test process; what
-// is tested belongs to the tests.
+// Package testdb gives tests empty, migrated databases on both engines, which go
+// away with the test.
 package testdb
 
 import (

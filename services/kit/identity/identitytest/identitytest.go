@@ -1,5 +1,5 @@
-// Package identitytest signs users' tokens for tests, as the subscription
-// service does for real, and sends them with calls.
+// Package identitytest issues users' tokens in tests, as the subscription service
+// does otherwise.
 package identitytest
 
 import (
@@ -22,7 +22,7 @@ import (
 	"github.com/tidegatehq/tidegate/services/kit/identity"
 )
 
-// issuer is who issues the tokens of every Signer.
+// issuer is the issuer of all test tokens.
 const issuer = "https://issuer.test"
 
 // Signer signs tokens with a key of its own, and serves it as OAuth2Service does
@@ -57,7 +57,7 @@ func (s *Signer) Verifier() *identity.Verifier {
 	return identity.NewVerifier(identity.NewKeys(func(context.Context) (identity.KeySet, error) { return set, nil }, time.Now), time.Now)
 }
 
-// Token returns a token of users/{id} that is good for 15 minutes.
+// Token returns a token of users/{id} that is valid for 15 minutes.
 func (s *Signer) Token(id string, roles ...string) string {
 	s.t.Helper()
 	now := time.Now()
@@ -116,5 +116,5 @@ func (b bearer) GetRequestMetadata(context.Context, ...string) (map[string]strin
 	return map[string]string{"authorization": "Bearer " + string(b)}, nil
 }
 
-// RequireTransportSecurity is false: tests talk in memory and on loopback.
+// RequireTransportSecurity returns false: tests use memory and loopback.
 func (b bearer) RequireTransportSecurity() bool { return false }

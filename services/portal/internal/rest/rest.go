@@ -127,7 +127,7 @@ func checkAuthorization(h http.Header) error {
 	if slices.ContainsFunc(values, func(v string) bool {
 		return strings.ContainsFunc(v, func(c rune) bool { return c < ' ' || c > '~' })
 	}) {
-		return fault.Unauthenticated("the authorization must be: Bearer, a space, a token")
+		return fault.Unauthenticated("the authorization must be Bearer, a space and a token")
 	}
 	return nil
 }

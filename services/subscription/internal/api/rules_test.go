@@ -112,7 +112,7 @@ func TestApplicationTokensAreNotUserss(t *testing.T) {
 	raw := w.token(k)
 	for _, tt := range []struct{ name, token, text string }{
 		{"an application's", raw, "an application's token is not accepted here: sign in as a user"},
-		{"nonsense", "nonsense", "the token is not one of a user"},
+		{"nonsense", "nonsense", "the token is not a user's access token"},
 	} {
 		_, err := w.users.GetUser(bearer(t.Context(), tt.token), &identityv1.GetUserRequest{Name: "users/me"})
 		refused(t, tt.name, err, codes.Unauthenticated, tt.text)
