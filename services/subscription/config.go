@@ -42,7 +42,9 @@ type Config struct {
 	RefreshTokenLifetime time.Duration
 	// SigningKeyRotate is how long a signing key signs; 0 is for ever.
 	SigningKeyRotate time.Duration
-	// SigningKeyLead is how long a signing key is published before it signs.
+	// SigningKeyLead is how long a signing key is published before it signs. Those
+	// who check tokens may know a new key a second late, so with less than that they
+	// refuse good tokens for a moment.
 	SigningKeyLead time.Duration
 	// AuditKeep is how long changes are kept as audit log, at least 7 days.
 	AuditKeep time.Duration

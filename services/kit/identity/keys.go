@@ -37,10 +37,9 @@ type KeySet struct {
 // The set is always read whole, so that one reading answers for every kid and
 // nothing is kept per kid. A kid that is not in it causes a reading only if the
 // last one is at least a second old; until then it is refused at once. A flood
-// of made-up kids therefore costs one reading a second, and it does not get in
-// the way of good tokens: known keys need no reading, and a new key is in a set
-// that is a second old, because issuers publish keys well before they sign with
-// them.
+// of made-up kids therefore costs one reading a second, and does not get in the
+// way of good tokens: known keys need no reading, and a new key is in a set that
+// is a second old, because issuers publish keys well before they sign with them.
 //
 // While the set cannot be read, the last one stays in use. Tokens live for
 // minutes, so an outage of the issuer does not sign anybody out.
