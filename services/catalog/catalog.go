@@ -74,8 +74,8 @@ func (c *Config) Check() error {
 	if _, err := gatewayURLs(c.GatewayURLs); err != nil {
 		wrong = append(wrong, fmt.Errorf("-%sgateway-urls: %w", c.prefix, err))
 	}
-	if c.AuditKeep < change.Reach {
-		wrong = append(wrong, fmt.Errorf("-%saudit-keep: must be %s at least", c.prefix, change.Reach))
+	if c.AuditKeep < change.Retention {
+		wrong = append(wrong, fmt.Errorf("-%saudit-keep: must be %s at least", c.prefix, change.Retention))
 	}
 	return errors.Join(append(wrong, c.GRPC.Check(), c.Subscription.Check(), c.Ops.Check())...)
 }
@@ -135,7 +135,7 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 		Verifier: identity.NewVerifier(keys, time.Now),
 		Rules:    api.Rules(),
 	}, checks, grpcserver.WithMetrics(reg))
-	api.New(db, changes, gateways, time.Now).Register(srv.Public(), srv.Internal())
+	api.New(db, changes, gateways).Register(srv.Public(), srv.Internal())
 	ready := func() error { return db.Ping(ctx) }
 	operations := ops.New(cfg.Ops, log, reg, ready)
 	return run.Group(ctx, changes.Run, srv.Run, operations.Run)

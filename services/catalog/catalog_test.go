@@ -9,7 +9,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"testing/fstest"
 	"time"
 
 	"go.uber.org/goleak"
@@ -274,8 +273,7 @@ func TestRunRefuses(t *testing.T) {
 	_, conn := signing(t)
 	dir := t.TempDir()
 	other := "sqlite:" + filepath.Join(dir, "other.db")
-	db, err := sqldb.OpenSchema(t.Context(), other, sqldb.Schema{Service: "subscription", Files: fstest.MapFS{
-		"0001_other.sql": {Data: []byte("-- +goose Up\nCREATE TABLE other (id TEXT);\n")}}})
+	db, err := sqldb.OpenSchema(t.Context(), other, sqldb.Schema{Service: "subscription"})
 	if err != nil {
 		t.Fatal(err)
 	}

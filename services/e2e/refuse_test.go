@@ -176,12 +176,19 @@ func TestBadDatabases(t *testing.T) {
 			"-data: subscription: open database DATA/subscription.db: the file is damaged or not a database",
 		},
 		{
-			"catalog newer", func(t *testing.T, data string) { makeNewer(t, filepath.Join(data, "catalog.db")) }, nil,
-			"-data: catalog: the schema of this database is version 999 and this build knows up to N: start a newer build",
+			"catalog newer", func(t *testing.T, data string) { makeNewer(t, filepath.Join(data, "catalog.db"), "catalog") }, nil,
+			"-data: catalog: the catalog schema of this database is version 999 and this build knows up to N: start a newer build",
 		},
 		{
-			"subscription newer", func(t *testing.T, data string) { makeNewer(t, filepath.Join(data, "subscription.db")) }, nil,
-			"-data: subscription: the schema of this database is version 999 and this build knows up to N: start a newer build",
+			"subscription newer", func(t *testing.T, data string) { makeNewer(t, filepath.Join(data, "subscription.db"), "change") }, nil,
+			"-data: subscription: the change schema of this database is version 999 and this build knows up to N: start a newer build",
+		},
+		{
+			"of an older release", func(t *testing.T, data string) {
+				execute(t, filepath.Join(data, "subscription.db"), `CREATE TABLE goose_db_version (version_id BIGINT NOT NULL)`)
+			}, nil,
+			"-data: subscription: this database is from an older release and cannot be upgraded: " +
+				"move the data folder (on Postgres, the schema) away and start with an empty one",
 		},
 		{
 			"each other's", func(*testing.T, string) {}, []string{"-catalog.db", "sqlite:DATA/subscription.db", "-subscription.db", "sqlite:DATA/catalog.db"},
@@ -314,16 +321,21 @@ func remove(t *testing.T, path string) {
 	}
 }
 
-// makeNewer makes a database one of a later build.
-func makeNewer(t *testing.T, path string) {
+// makeNewer makes a part of a database one of a later build.
+func makeNewer(t *testing.T, path, part string) {
+	t.Helper()
+	execute(t, path, `INSERT INTO `+part+`_schema_version (version_id, is_applied) VALUES (999, 1)`)
+}
+
+// execute runs a statement on a database.
+func execute(t *testing.T, path, statement string) {
 	t.Helper()
 	db, err := sqldb.Open(t.Context(), "sqlite:"+path)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer db.Close()
-	_, err = db.ExecContext(t.Context(), `INSERT INTO goose_db_version (version_id, is_applied) VALUES (999, 1)`)
-	if err != nil {
+	if _, err := db.ExecContext(t.Context(), statement); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -120,7 +120,7 @@ func (c *Config) Check() error {
 		{"token-lifetime", c.TokenLifetime, time.Second, 30 * day},
 		{"user-token-lifetime", c.UserTokenLifetime, time.Second, maxUserToken},
 		{"refresh-token-lifetime", c.RefreshTokenLifetime, c.UserTokenLifetime, 366 * day},
-		{"audit-keep", c.AuditKeep, change.Reach, 0},
+		{"audit-keep", c.AuditKeep, change.Retention, 0},
 		{"records-keep", c.RecordsKeep, time.Hour, 0},
 		{"usage-keep", c.UsageKeep, day, 0},
 	} {

@@ -80,7 +80,7 @@ func CheckInstallation(ctx context.Context, cfg Config) error {
 		return err
 	}
 	defer db.Close()
-	made, err := sqldb.HasTable(ctx, db, store.Schema().Table)
+	made, err := sqldb.HasTable(ctx, db, "installation")
 	if err != nil || !made {
 		return err
 	}

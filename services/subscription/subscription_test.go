@@ -11,7 +11,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"testing/fstest"
 	"time"
 
 	"go.uber.org/goleak"
@@ -239,8 +238,7 @@ func TestStartRefusals(t *testing.T) {
 	p.write("open", "x")
 	must(t, os.Chmod(p.path("open"), 0o644))
 	catalogs := fresh()
-	db, err := sqldb.OpenSchema(t.Context(), catalogs, sqldb.Schema{Service: "catalog", Files: fstest.MapFS{
-		"0001_other.sql": {Data: []byte("-- +goose Up\nCREATE TABLE other (id TEXT);\n")}}})
+	db, err := sqldb.OpenSchema(t.Context(), catalogs, sqldb.Schema{Service: "catalog"})
 	must(t, err)
 	db.Close()
 	for _, tt := range []struct {

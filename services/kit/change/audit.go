@@ -12,11 +12,14 @@ import (
 	"github.com/tidegatehq/tidegate/services/kit/page"
 )
 
-// Entry is a change in the audit log; its Event is not read.
+// Entry is a change in the audit log.
 type Entry struct {
-	// Number is the change's number.
+	// Number is the change's.
 	Number uint64
-	Record
+	// Time is when it was made.
+	Time time.Time
+	// Actor, Action and Resource are those of its Record.
+	Actor, Action, Resource string
 }
 
 // List returns a page of the audit log, newest first, and the token of the next
@@ -63,7 +66,7 @@ func scanEntries(rows *sql.Rows) ([]Entry, error) {
 		if err := rows.Scan(&number, &e.Actor, &e.Action, &e.Resource, &at); err != nil {
 			return nil, err
 		}
-		e.Number, e.At = uint64(number), time.UnixMicro(at)
+		e.Number, e.Time = uint64(number), time.UnixMicro(at)
 		entries = append(entries, e)
 	}
 	return entries, rows.Err()

@@ -2,13 +2,23 @@
 // log is the audit log too. It owns the tables of Schema; what a change's event
 // says, and what a snapshot has in it, belong to the service. Following a watch
 // belongs to package watch, which knows no database.
+//
+// A write that others must see is one change, made by Log.Write:
+//
+//	UPDATE change_counter SET n = n + 1 RETURNING n     takes the number, and the
+//	                                                    counter's row lock with it
+//	… the write's own statements …                      nobody else changes anything
+//	INSERT INTO change (number, …)
+//	COMMIT                                              gives the lock back
+//
+// The lock makes writes follow one another, so the order of numbers is that of
+// commits: a reader that has seen 8 never finds a 7 later. It makes what a write
+// has read hold until its commit, too.
 package change
 
 import (
 	"context"
-	"crypto/rand"
-	"database/sql"
-	"errors"
+	"embed"
 	"fmt"
 	"strings"
 	"time"
@@ -19,42 +29,24 @@ import (
 	"github.com/tidegatehq/tidegate/services/kit/sqldb"
 )
 
-// Schema is the SQL text of the log's tables. Each service's first migration
-// has it verbatim.
-const Schema = `CREATE TABLE change_counter (
-    id    BIGINT PRIMARY KEY CHECK (id = 1),
-    n     BIGINT NOT NULL,
-    epoch TEXT NOT NULL
-);
+//go:embed migrations/*.sql
+var migrations embed.FS
 
-CREATE TABLE change (
-    number   BIGINT PRIMARY KEY,
-    actor    TEXT NOT NULL,
-    action   TEXT NOT NULL,
-    resource TEXT NOT NULL,
-    time_us  BIGINT NOT NULL,
-    event    BYTEA
-);
+// Schema returns the log's tables, for the schema of the service whose log it is.
+func Schema() sqldb.Part { return sqldb.Part{Name: "change", Files: migrations} }
 
-CREATE INDEX change_time_us ON change (time_us);
+// Retention is how far back a watcher can resume, and the least time for which
+// changes are kept.
+const Retention = 7 * 24 * time.Hour
 
-CREATE TABLE change_watcher (
-    instance        TEXT COLLATE "C" PRIMARY KEY,
-    stream          TEXT NOT NULL,
-    kind            TEXT NOT NULL,
-    build           TEXT NOT NULL,
-    address         TEXT NOT NULL,
-    features        TEXT NOT NULL,
-    applied         BIGINT NOT NULL,
-    sessions_closed BIGINT NOT NULL,
-    failure         TEXT NOT NULL,
-    connected       BOOLEAN NOT NULL,
-    seen_us         BIGINT NOT NULL
-);
-`
-
-// Reach is how far back a watcher can resume.
-const Reach = 7 * 24 * time.Hour
+// Tx is a transaction that makes one change.
+type Tx struct {
+	*sqldb.Tx
+	// Number is the change's.
+	Number uint64
+	// Time is when the change is made, as exact as databases keep it.
+	Time time.Time
+}
 
 // Record is what is said about a change.
 type Record struct {
@@ -69,44 +61,47 @@ type Record struct {
 	// Event is what watchers are told, encoded; empty tells them only that
 	// there was a change.
 	Event []byte
-	// At is when it was made; Log.Write fills it.
-	At time.Time
-	// Skip makes Log.Write commit without a change: it turned out that there
-	// was nothing to change.
+	// Skip makes Log.Write commit without a change: there was nothing to change
+	// that others must see.
 	Skip bool
 }
 
-// Append adds a change to the log and returns its number. It is the last
-// statement of its transaction, because it holds the log's counter until the
-// commit: that makes the order of numbers that of commits. Whoever calls it
-// outside Log.Write calls Log.Notify after the commit.
-func Append(ctx context.Context, tx *sqldb.Tx, r Record) (uint64, error) {
-	r = complete(ctx, r)
-	if r.At.IsZero() {
-		return 0, errors.New("append change: it has no time")
-	}
+// take takes the number of the next change, and with it the lock that only one
+// transaction holds at a time.
+func take(ctx context.Context, tx *sqldb.Tx) (uint64, error) {
 	var n int64
-	err := tx.QueryRowContext(ctx, `
-		INSERT INTO change_counter (id, n, epoch) VALUES (1, 1, $1)
-		ON CONFLICT (id) DO UPDATE SET n = change_counter.n + 1
-		RETURNING n`, rand.Text()).Scan(&n)
+	err := tx.QueryRowContext(ctx, `UPDATE change_counter SET n = n + 1 WHERE id = 1 RETURNING n`).Scan(&n)
 	if err != nil {
-		return 0, fmt.Errorf("append change: count: %w", err)
-	}
-	_, err = tx.ExecContext(ctx, `
-		INSERT INTO change (number, actor, action, resource, time_us, event)
-		VALUES ($1, $2, $3, $4, $5, $6)`,
-		n, r.Actor, r.Action, r.Resource, r.At.UnixMicro(), r.Event)
-	if err != nil {
-		return 0, fmt.Errorf("append change %d: %w", n, err)
+		return 0, fmt.Errorf("take number of a change: %w", err)
 	}
 	return uint64(n), nil
+}
+
+// giveBack makes the number that tx has taken the next one's.
+func giveBack(ctx context.Context, tx *sqldb.Tx) error {
+	if _, err := tx.ExecContext(ctx, `UPDATE change_counter SET n = n - 1 WHERE id = 1`); err != nil {
+		return fmt.Errorf("give number of a change back: %w", err)
+	}
+	return nil
+}
+
+// add adds a change to the log.
+func add(ctx context.Context, tx *Tx, r Record) error {
+	r = complete(ctx, r)
+	_, err := tx.ExecContext(ctx, `
+		INSERT INTO change (number, actor, action, resource, time_us, event)
+		VALUES ($1, $2, $3, $4, $5, $6)`,
+		int64(tx.Number), r.Actor, r.Action, r.Resource, tx.Time.UnixMicro(), r.Event)
+	if err != nil {
+		return fmt.Errorf("add change %d: %w", tx.Number, err)
+	}
+	return nil
 }
 
 // complete fills what the gRPC call says.
 func complete(ctx context.Context, r Record) Record {
 	if r.Actor == "" {
-		r.Actor = Actor(identity.From(ctx))
+		r.Actor = actor(identity.From(ctx))
 	}
 	if r.Action == "" {
 		if method, ok := grpc.Method(ctx); ok {
@@ -116,8 +111,8 @@ func complete(ctx context.Context, r Record) Record {
 	return r
 }
 
-// Actor returns how the log names a caller, "" for nobody.
-func Actor(c identity.Caller) string {
+// actor returns how the log names a caller, "" for nobody.
+func actor(c identity.Caller) string {
 	switch {
 	case c.User.Name != "":
 		return c.User.Name
@@ -134,11 +129,7 @@ func Actor(c identity.Caller) string {
 // are not older than.
 func Head(ctx context.Context, q sqldb.Querier) (uint64, error) {
 	var n int64
-	err := q.QueryRowContext(ctx, `SELECT n FROM change_counter WHERE id = 1`).Scan(&n)
-	if errors.Is(err, sql.ErrNoRows) {
-		return 0, nil
-	}
-	if err != nil {
+	if err := q.QueryRowContext(ctx, `SELECT n FROM change_counter WHERE id = 1`).Scan(&n); err != nil {
 		return 0, fmt.Errorf("read number of the newest change: %w", err)
 	}
 	return uint64(n), nil

@@ -94,7 +94,7 @@ func (l *Log) judge(ctx context.Context, tx *sqldb.Tx, c cursor) (backplanev1.Be
 	if err != nil {
 		return 0, err
 	}
-	if next < l.now().Add(-Reach).UnixMicro() {
+	if next < l.now().Add(-Retention).UnixMicro() {
 		return backplanev1.Begin_RESET_TOO_OLD, nil
 	}
 	return backplanev1.Begin_RESET_UNSPECIFIED, nil

@@ -14,8 +14,13 @@ import (
 	"google.golang.org/grpc/metadata"
 
 	"github.com/tidegatehq/tidegate/gen"
+	"github.com/tidegatehq/tidegate/services/kit/retry"
+	"github.com/tidegatehq/tidegate/services/kit/run"
 	"github.com/tidegatehq/tidegate/services/kit/sqldb"
 )
+
+// channel is where the commit of a change is told to the other replicas.
+const channel = "tidegate_change"
 
 // How often Run looks.
 const (
@@ -28,13 +33,23 @@ const (
 	lookTimeout = 4 * time.Second
 )
 
+// Pauses between two tries to listen for other replicas.
+const (
+	minListenPause = 100 * time.Millisecond
+	maxListenPause = 10 * time.Second
+)
+
 // Log is the log of changes of one service. It is safe for concurrent use.
 type Log struct {
 	db   *sqldb.DB
 	log  *slog.Logger
 	now  func() time.Time
 	keep time.Duration
+	// poll and listenTo are pollEvery and db.Listen, but in tests.
+	poll     time.Duration
+	listenTo func(ctx context.Context, channel string, heard func()) error
 
+	heard   chan struct{} // has one element when a replica may have written
 	mu      sync.Mutex
 	epoch   string
 	head    uint64
@@ -45,50 +60,64 @@ type Log struct {
 }
 
 // NewLog returns the log in db. Changes are kept for the time keep as audit log,
-// at least 7 days. Its watches live while Run runs.
+// at least for Retention. Its watches live while Run runs.
 func NewLog(db *sqldb.DB, log *slog.Logger, now func() time.Time, keep time.Duration) *Log {
 	return &Log{
-		db: db, log: log, now: now, keep: max(keep, Reach),
-		wake: make(chan struct{}), acked: make(chan struct{}), stopped: make(chan struct{}),
+		db: db, log: log, now: now, keep: max(keep, Retention), poll: pollEvery, listenTo: db.Listen,
+		heard: make(chan struct{}, 1), wake: make(chan struct{}), acked: make(chan struct{}), stopped: make(chan struct{}),
 	}
 }
 
-// Write runs fn in a transaction, appends the change that it returns as the last
-// statement, and tells watchers. It returns the change's number and puts it in
-// the header of the gRPC call's answer. fn may run more than once; see
-// sqldb.DB.InTx.
-func (l *Log) Write(ctx context.Context, fn func(tx *sqldb.Tx) (Record, error)) (uint64, error) {
+// Write runs fn in a transaction that makes one change, the one that fn returns,
+// and tells watchers. It puts the change's number in the header of the gRPC
+// call's answer. Writes follow one another: from the beginning of fn until the
+// commit no other Write of any replica runs, so fn does nothing that takes time.
+// Hashing, signing and calls to other services are done before. fn may run more
+// than once; see sqldb.DB.InTx, which is for writes that nobody must see.
+func (l *Log) Write(ctx context.Context, fn func(tx *Tx) (Record, error)) error {
 	var number uint64
 	err := l.db.InTx(ctx, func(tx *sqldb.Tx) error {
-		number = 0
-		r, err := fn(tx)
-		if err != nil || r.Skip {
-			return err
-		}
-		if r.At.IsZero() {
-			r.At = l.now()
-		}
-		number, err = Append(ctx, tx, r)
+		var err error
+		number, err = l.write(ctx, tx, fn)
 		return err
 	})
 	if err != nil || number == 0 {
-		return 0, err
+		return err
 	}
-	l.Notify(number)
-	SetHeader(ctx, number)
-	return number, nil
+	l.advance(number)
+	setHeader(ctx, number)
+	return nil
 }
 
-// SetHeader puts a change's number in the header of the gRPC call that ctx
+// write makes a change in tx and returns its number, 0 for none.
+func (l *Log) write(ctx context.Context, tx *sqldb.Tx, fn func(tx *Tx) (Record, error)) (uint64, error) {
+	number, err := take(ctx, tx)
+	if err != nil {
+		return 0, err
+	}
+	c := &Tx{Tx: tx, Number: number, Time: l.now().UTC().Truncate(time.Microsecond)}
+	r, err := fn(c)
+	if err != nil {
+		return 0, err
+	}
+	if r.Skip {
+		return 0, giveBack(ctx, tx)
+	}
+	if err := add(ctx, c, r); err != nil {
+		return 0, err
+	}
+	return number, tx.Notify(ctx, channel)
+}
+
+// setHeader puts a change's number in the header of the gRPC call that ctx
 // belongs to; outside a call it does nothing.
-func SetHeader(ctx context.Context, number uint64) {
+func setHeader(ctx context.Context, number uint64) {
 	// The only error is that ctx is of no call or that its header is sent.
 	_ = grpc.SetHeader(ctx, metadata.Pairs(gen.ChangeHeader, strconv.FormatUint(number, 10)))
 }
 
-// Notify tells the watchers served here that a change was committed, so that
-// they need not wait for the next look at the database.
-func (l *Log) Notify(number uint64) {
+// advance tells the watchers served here that a change was committed.
+func (l *Log) advance(number uint64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if number > l.head {
@@ -110,7 +139,37 @@ func (l *Log) newest() (uint64, <-chan struct{}) {
 // watchers until ctx ends; then the watches served here end.
 func (l *Log) Run(ctx context.Context) error {
 	defer close(l.stopped)
-	poll := time.NewTicker(pollEvery)
+	return run.Group(ctx, l.listen, l.repeat)
+}
+
+// listen hears of the commits of other replicas as long as ctx lives. While it
+// cannot, they are found by looking.
+func (l *Log) listen(ctx context.Context) error {
+	pause, level := retry.Backoff{Min: minListenPause, Max: maxListenPause}, slog.LevelWarn
+	for {
+		err := l.listenTo(ctx, channel, func() {
+			pause.Reset()
+			level = slog.LevelWarn
+			select {
+			case l.heard <- struct{}{}:
+			default:
+			}
+		})
+		if ctx.Err() != nil {
+			return nil
+		}
+		wait := pause.Next()
+		l.log.Log(ctx, level, "changes of other replicas are not notified, only polled", "error", err, "retry_in", wait)
+		level = slog.LevelDebug
+		if !retry.Sleep(ctx, wait) {
+			return nil
+		}
+	}
+}
+
+// repeat does the steps of Run, each when it is due, until ctx ends.
+func (l *Log) repeat(ctx context.Context) error {
+	poll := time.NewTicker(l.poll)
 	defer poll.Stop()
 	sweep := time.NewTicker(sweepEvery)
 	defer sweep.Stop()
@@ -125,9 +184,9 @@ func (l *Log) Run(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-poll.C:
-			if l.watched() {
-				l.try(ctx, &looks)
-			}
+			l.try(ctx, &looks)
+		case <-l.heard:
+			l.try(ctx, &looks)
 		case <-sweep.C:
 			l.try(ctx, &sweeps)
 		case <-purge.C:
@@ -164,15 +223,18 @@ func (l *Log) watched() bool {
 	return l.streams > 0
 }
 
-// look reads the newest number.
+// look reads the newest number, if anybody watches here.
 func (l *Log) look(ctx context.Context) error {
+	if !l.watched() {
+		return nil
+	}
 	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
 	defer cancel()
 	n, err := Head(ctx, l.db)
 	if err != nil {
 		return err
 	}
-	l.Notify(n)
+	l.advance(n)
 	return nil
 }
 
@@ -203,9 +265,7 @@ func (l *Log) epochOf(ctx context.Context) (string, error) {
 	if epoch != "" {
 		return epoch, nil
 	}
-	_, err := l.db.ExecContext(ctx, `
-		INSERT INTO change_counter (id, n, epoch) VALUES (1, 0, $1)
-		ON CONFLICT (id) DO NOTHING`, rand.Text())
+	_, err := l.db.ExecContext(ctx, `UPDATE change_counter SET epoch = $1 WHERE id = 1 AND epoch = ''`, rand.Text())
 	if err == nil {
 		err = l.db.QueryRowContext(ctx, `SELECT epoch FROM change_counter WHERE id = 1`).Scan(&epoch)
 	}

@@ -21,11 +21,12 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// migrations are those of a service whose state is a set of words.
-var migrations = fstest.MapFS{"0001_change.sql": {Data: []byte(
-	"-- +goose Up\n" + change.Schema + `
-CREATE TABLE word (text TEXT COLLATE "C" PRIMARY KEY);
-`)}}
+// schema is that of a service whose state is a set of words.
+var schema = sqldb.Schema{Service: "test", Parts: []sqldb.Part{
+	change.Schema(),
+	{Name: "words", Files: fstest.MapFS{"migrations/0001_words.sql": {Data: []byte(
+		"-- +goose Up\nCREATE TABLE word (text TEXT COLLATE \"C\" PRIMARY KEY);\n")}}},
+}}
 
 type (
 	request  = backplanev1.WatchRoutesRequest
@@ -86,8 +87,9 @@ func words(ctx context.Context, tx *sqldb.Tx, emit func(*response)) error {
 }
 
 // addWord writes one word.
-func addWord(ctx context.Context, l *change.Log, word string) (uint64, error) {
-	return l.Write(ctx, func(tx *sqldb.Tx) (change.Record, error) {
+func addWord(ctx context.Context, l *change.Log, word string) (number uint64, err error) {
+	err = l.Write(ctx, func(tx *change.Tx) (change.Record, error) {
+		number = tx.Number
 		_, err := tx.ExecContext(ctx, `INSERT INTO word (text) VALUES ($1)`, word)
 		if err != nil {
 			return change.Record{}, err
@@ -95,6 +97,7 @@ func addWord(ctx context.Context, l *change.Log, word string) (uint64, error) {
 		event, err := proto.Marshal(&backplanev1.RouteEvent{Routes: []*backplanev1.Route{{Name: word}}})
 		return change.Record{Actor: "users/a", Action: "AddWord", Resource: "words/" + word, Event: event}, err
 	})
+	return number, err
 }
 
 func mustAdd(t *testing.T, l *change.Log, word string) uint64 {

@@ -127,7 +127,7 @@ func (w *watcher) leave(t *testing.T) {
 }
 
 func TestServerDecidesWhereToResume(t *testing.T) {
-	testdb.Each(t, migrations, func(t *testing.T, db *sqldb.DB) {
+	testdb.Each(t, schema, func(t *testing.T, db *sqldb.DB) {
 		c := newClock()
 		l := change.NewLog(db, quiet(), c.now, 30*24*time.Hour)
 		s := newServer(l)
@@ -184,7 +184,7 @@ func TestServerDecidesWhereToResume(t *testing.T) {
 // A database that was restored to an earlier state and went on has another
 // history under the same numbers.
 func TestServerKnowsARestoredHistory(t *testing.T) {
-	testdb.Each(t, migrations, func(t *testing.T, db *sqldb.DB) {
+	testdb.Each(t, schema, func(t *testing.T, db *sqldb.DB) {
 		c := newClock()
 		l := change.NewLog(db, quiet(), c.now, 0)
 		mustAdd(t, l, "a")
@@ -220,7 +220,7 @@ func bubble(t *testing.T, test func(t *testing.T, db *sqldb.DB)) {
 			t.Fatal(err)
 		}
 		defer db.Close()
-		if err := sqldb.Migrate(t.Context(), db, sqldb.Schema{Service: "test", Files: migrations}); err != nil {
+		if err := sqldb.Migrate(t.Context(), db, schema); err != nil {
 			t.Fatal(err)
 		}
 		test(t, db)

@@ -40,10 +40,9 @@ func (r *routes) WatchRoutes(stream backplanev1.RouteService_WatchRoutesServer) 
 
 // GetRoute stands for a method that writes: it adds a word.
 func (r *routes) GetRoute(ctx context.Context, req *backplanev1.GetRouteRequest) (*backplanev1.Route, error) {
-	_, err := r.server.Log.Write(ctx, func(*sqldb.Tx) (change.Record, error) {
+	return &backplanev1.Route{}, r.server.Log.Write(ctx, func(*change.Tx) (change.Record, error) {
 		return change.Record{Resource: req.GetName()}, nil
 	})
-	return &backplanev1.Route{}, err
 }
 
 // replica is a running replica.
@@ -121,7 +120,7 @@ func reach(t *testing.T, f *follower, number uint64) {
 }
 
 func TestWatchOverGRPC(t *testing.T) {
-	testdb.Each(t, migrations, func(t *testing.T, db *sqldb.DB) {
+	testdb.Each(t, schema, func(t *testing.T, db *sqldb.DB) {
 		r := serve(t, db)
 		mustAdd(t, r.log, "a")
 		s := &sink{result: watch.Result{SessionsClosed: 2, Failure: "no"}}
@@ -162,7 +161,7 @@ func TestWatchOverGRPC(t *testing.T) {
 
 // What one replica writes reaches the watchers of another, and both know.
 func TestReplicas(t *testing.T) {
-	testdb.Each(t, migrations, func(t *testing.T, db *sqldb.DB) {
+	testdb.Each(t, schema, func(t *testing.T, db *sqldb.DB) {
 		r1, r2 := serve(t, db), serve(t, db)
 		s := &sink{}
 		f, _ := startFollower(t, r2, s, nil)
@@ -180,7 +179,7 @@ func TestReplicas(t *testing.T) {
 }
 
 func TestWaitAppliedKnowsTheNewest(t *testing.T) {
-	l := change.NewLog(testdb.SQLite(t, migrations), quiet(), time.Now, 0)
+	l := change.NewLog(testdb.SQLite(t, schema), quiet(), time.Now, 0)
 	if _, _, err := l.WaitApplied(t.Context(), 1); !fault.Is(err, codes.NotFound) {
 		t.Errorf("WaitApplied of no change = %v, want NOT_FOUND", err)
 	}
@@ -188,7 +187,7 @@ func TestWaitAppliedKnowsTheNewest(t *testing.T) {
 
 // The number of a write is in the header of its answer.
 func TestWriteSetsTheHeader(t *testing.T) {
-	r := serve(t, testdb.SQLite(t, migrations))
+	r := serve(t, testdb.SQLite(t, schema))
 	for want := 1; want <= 2; want++ {
 		got, err := writeHeader(t.Context(), r.client)
 		if err != nil || got != fmt.Sprint(want) {
@@ -222,7 +221,7 @@ const perStream = 25
 func TestCutWatcherLosesNothing(t *testing.T) {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
-	testdb.Each(t, migrations, func(t *testing.T, db *sqldb.DB) {
+	testdb.Each(t, schema, func(t *testing.T, db *sqldb.DB) {
 		r1, r2 := serve(t, db), serve(t, db)
 		var mu sync.Mutex
 		random, cuts := rand.New(rand.NewPCG(seed, 0)), 0
@@ -260,7 +259,7 @@ func TestCutWatcherLosesNothing(t *testing.T) {
 
 // A snapshot larger than a message comes in pieces.
 func TestLargeSnapshot(t *testing.T) {
-	db := testdb.SQLite(t, migrations)
+	db := testdb.SQLite(t, schema)
 	r := serve(t, db)
 	const n = 50
 	for i := range n {
@@ -276,7 +275,7 @@ func TestLargeSnapshot(t *testing.T) {
 
 // A stream that says something else than it should is told so.
 func TestServerRefusesWhatIsOutOfOrder(t *testing.T) {
-	r := serve(t, testdb.SQLite(t, migrations))
+	r := serve(t, testdb.SQLite(t, schema))
 	ack := &request{Body: &backplanev1.WatchRoutesRequest_Ack{Ack: &backplanev1.Ack{Number: 9}}}
 	hi := &request{Body: &backplanev1.WatchRoutesRequest_Hello{Hello: hello()}}
 	for name, says := range map[string][]*request{

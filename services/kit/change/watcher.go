@@ -131,7 +131,7 @@ func (l *Log) sweep(ctx context.Context) error {
 		return fmt.Errorf("mark watchers: %w", err)
 	}
 	_, err = l.db.ExecContext(ctx, `DELETE FROM change_watcher WHERE seen_us < $1`,
-		now.Add(-Reach).UnixMicro())
+		now.Add(-Retention).UnixMicro())
 	if err != nil {
 		return fmt.Errorf("delete watchers: %w", err)
 	}
@@ -143,7 +143,7 @@ func (l *Log) Watchers(ctx context.Context) ([]*changev1.Watcher, error) {
 	now := l.now()
 	rows, err := l.db.QueryContext(ctx, `
 		SELECT instance, kind, build, address, features, applied, sessions_closed, failure, connected, seen_us
-		FROM change_watcher WHERE seen_us >= $1 ORDER BY instance`, now.Add(-Reach).UnixMicro())
+		FROM change_watcher WHERE seen_us >= $1 ORDER BY instance`, now.Add(-Retention).UnixMicro())
 	if err != nil {
 		return nil, fmt.Errorf("list watchers: %w", err)
 	}

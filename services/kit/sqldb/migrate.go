@@ -14,12 +14,23 @@ import (
 type Schema struct {
 	// Service is whose database it is, as "catalog".
 	Service string
-	// Table is one that this service has from its first step on and no other
-	// does: databases from before owners were written down are known by it.
-	Table string
-	// Files has *.sql at its root, numbered and with goose's marks.
+	// Parts are applied in order.
+	Parts []Part
+}
+
+// Part is a set of tables that one package owns: the service's store, or a
+// package of kit that keeps something in the service's database. Each part has a
+// version of its own.
+type Part struct {
+	// Name tells the parts of a schema apart; the part's version is kept in the
+	// table {Name}_schema_version.
+	Name string
+	// Files has a folder "migrations" of *.sql, numbered and with goose's marks.
 	Files fs.FS
 }
+
+// versionTable is where goose keeps the part's version.
+func (p Part) versionTable() string { return p.Name + "_schema_version" }
 
 // OpenSchema opens the database at url and migrates it.
 func OpenSchema(ctx context.Context, url string, schema Schema) (*DB, error) {
@@ -35,27 +46,24 @@ func OpenSchema(ctx context.Context, url string, schema Schema) (*DB, error) {
 }
 
 // CheckSchema reports why OpenSchema would refuse the database at url: it cannot
-// be opened, is another service's, or its schema is newer. It changes nothing
-// in a database that is there.
+// be opened, is another service's, its schema is newer, or it is from a release that
+// cannot be upgraded. It changes nothing in a database that is there.
 func CheckSchema(ctx context.Context, url string, schema Schema) error {
 	db, err := Open(ctx, url)
 	if err != nil {
 		return err
 	}
 	defer db.Close()
-	p, err := provider(db, schema.Files)
-	if err != nil {
-		return err
-	}
-	if err := inspect(ctx, db, schema, p); err != nil {
+	if err := inspect(ctx, db, schema); err != nil {
 		return migrateProblem(ctx, "check database", err)
 	}
 	return nil
 }
 
-// Migrate makes the database the service's and brings the schema up to the
-// newest of its files. Several replicas may do so at once. A database of another
-// service and a schema that is newer than the files are refused.
+// Migrate makes the database the service's and brings every part of the schema up
+// to the newest of its files. Several replicas may do so at once. Refused are a
+// database of another service, a schema that is newer than the files, and one of a
+// release that cannot be upgraded.
 func Migrate(ctx context.Context, db *DB, schema Schema) error {
 	err := migrate(ctx, db, schema)
 	if err != nil && !isRefusal(err) && ctx.Err() == nil {
@@ -81,51 +89,75 @@ func isRefusal(err error) bool {
 }
 
 func migrate(ctx context.Context, db *DB, schema Schema) error {
-	p, err := provider(db, schema.Files)
-	if err != nil {
-		return err
-	}
-	if err := inspect(ctx, db, schema, p); err != nil {
+	if err := inspect(ctx, db, schema); err != nil {
 		return err
 	}
 	if err := claim(ctx, db, schema.Service); err != nil {
 		return err
 	}
-	_, err = p.Up(ctx)
-	return err
-}
-
-// inspect refuses what Migrate refuses and writes nothing.
-func inspect(ctx context.Context, db *DB, schema Schema, p *goose.Provider) error {
-	owner, err := ownerOf(ctx, db)
-	if err != nil {
-		return err
-	}
-	has, err := versionOf(ctx, db)
-	if err != nil {
-		return err
-	}
-	if owner == "" && has > 0 && schema.Table != "" {
-		known, err := HasTable(ctx, db, schema.Table)
+	for _, part := range schema.Parts {
+		p, err := provider(db, part)
 		if err != nil {
 			return err
 		}
-		if !known {
-			return refusal("this database belongs to another service")
+		if _, err := p.Up(ctx); err != nil {
+			return err
 		}
-	}
-	if err := refuseOwner(owner, schema.Service); err != nil {
-		return err
-	}
-	sources := p.ListSources()
-	if knows := sources[len(sources)-1].Version; has > knows {
-		return refusal(fmt.Sprintf("the schema of this database is version %d and this build knows up to %d: start a newer build", has, knows))
 	}
 	return nil
 }
 
-func provider(db *DB, files fs.FS) (*goose.Provider, error) {
-	opts := []goose.ProviderOption{goose.WithDisableGlobalRegistry(true)}
+// inspect refuses what Migrate refuses and writes nothing.
+func inspect(ctx context.Context, db *DB, schema Schema) error {
+	// goose's default table is what the releases before used whose schemas have no
+	// way to this one.
+	old, err := HasTable(ctx, db, goose.DefaultTablename)
+	if err != nil {
+		return err
+	}
+	if old {
+		return refusal("this database is from an older release and cannot be upgraded: " +
+			"move the data folder (on Postgres, the schema) away and start with an empty one")
+	}
+	owner, err := ownerOf(ctx, db)
+	if err != nil {
+		return err
+	}
+	if err := refuseOwner(owner, schema.Service); err != nil {
+		return err
+	}
+	for _, part := range schema.Parts {
+		if err := refuseNewer(ctx, db, part); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// refuseNewer refuses a part whose version is newer than its files.
+func refuseNewer(ctx context.Context, db *DB, part Part) error {
+	p, err := provider(db, part)
+	if err != nil {
+		return err
+	}
+	has, err := versionOf(ctx, db, part)
+	if err != nil {
+		return err
+	}
+	sources := p.ListSources()
+	if knows := sources[len(sources)-1].Version; has > knows {
+		return refusal(fmt.Sprintf("the %s schema of this database is version %d and this build knows up to %d: start a newer build",
+			part.Name, has, knows))
+	}
+	return nil
+}
+
+func provider(db *DB, part Part) (*goose.Provider, error) {
+	files, err := fs.Sub(part.Files, "migrations")
+	if err != nil {
+		return nil, fmt.Errorf("read migrations of %s: %w", part.Name, err)
+	}
+	opts := []goose.ProviderOption{goose.WithDisableGlobalRegistry(true), goose.WithTableName(part.versionTable())}
 	dialect := goose.DialectSQLite3
 	if db.engine == Postgres {
 		dialect = goose.DialectPostgres
@@ -137,7 +169,7 @@ func provider(db *DB, files fs.FS) (*goose.Provider, error) {
 	}
 	p, err := goose.NewProvider(dialect, db.write, files, opts...)
 	if err != nil {
-		return nil, fmt.Errorf("read migrations: %w", err)
+		return nil, fmt.Errorf("read migrations of %s: %w", part.Name, err)
 	}
 	return p, nil
 }

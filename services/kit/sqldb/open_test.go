@@ -4,14 +4,12 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
-	"testing/fstest"
 
 	"github.com/tidegatehq/tidegate/services/kit/sqldb"
 	"github.com/tidegatehq/tidegate/services/kit/testdb"
@@ -111,7 +109,7 @@ func damage(t *testing.T, dir string) []byte {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := sqldb.Migrate(t.Context(), db, schemaOf(migrations)); err != nil {
+	if err := sqldb.Migrate(t.Context(), db, schema); err != nil {
 		t.Fatal(err)
 	}
 	for i := range int64(500) {
@@ -133,7 +131,7 @@ func damage(t *testing.T, dir string) []byte {
 func TestSQLiteFileIsItsOwnersOnly(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "a b%20?#.db")
 	db := testdb.Open(t, "sqlite:"+path)
-	if err := sqldb.Migrate(t.Context(), db, schemaOf(migrations)); err != nil {
+	if err := sqldb.Migrate(t.Context(), db, schema); err != nil {
 		t.Fatal(err)
 	}
 	info, err := os.Stat(path)
@@ -148,7 +146,7 @@ func TestSQLiteFileIsItsOwnersOnly(t *testing.T) {
 }
 
 func TestPing(t *testing.T) {
-	testdb.Each(t, nil, func(t *testing.T, db *sqldb.DB) {
+	testdb.Each(t, sqldb.Schema{}, func(t *testing.T, db *sqldb.DB) {
 		if err := db.Ping(t.Context()); err != nil {
 			t.Errorf("Ping = %v, want nil", err)
 		}
@@ -195,46 +193,60 @@ func TestSame(t *testing.T) {
 }
 
 func TestMigrateTwiceAndMore(t *testing.T) {
-	testdb.Each(t, migrations, func(t *testing.T, db *sqldb.DB) {
-		if err := sqldb.Migrate(t.Context(), db, schemaOf(migrations)); err != nil {
+	testdb.Each(t, schema, func(t *testing.T, db *sqldb.DB) {
+		if err := sqldb.Migrate(t.Context(), db, schema); err != nil {
 			t.Errorf("again: %v", err)
 		}
-		more := fstest.MapFS{"0001_tables.sql": migrations["0001_tables.sql"],
-			"0002_more.sql": {Data: []byte("-- +goose Up\nALTER TABLE parent ADD COLUMN note TEXT NOT NULL DEFAULT '';\n")}}
-		if err := sqldb.Migrate(t.Context(), db, schemaOf(more)); err != nil {
-			t.Errorf("one more: %v", err)
+		more := schemaOf(step{"0001_tables.sql", tables},
+			step{"0002_more.sql", "-- +goose Up\nALTER TABLE parent ADD COLUMN note TEXT NOT NULL DEFAULT '';\n"})
+		more.Parts = append(more.Parts, partOf("other", step{"0001_other.sql", "-- +goose Up\nCREATE TABLE other (id TEXT);\n"}))
+		if err := sqldb.Migrate(t.Context(), db, more); err != nil {
+			t.Errorf("one step and one part more: %v", err)
 		}
-		err := sqldb.Migrate(t.Context(), db, schemaOf(migrations))
+		err := sqldb.Migrate(t.Context(), db, schema)
 		if err == nil {
 			t.Fatal("an older build: nil, want an error")
 		}
-		clearLine(t, err, "the schema of this database is version 2 and this build knows up to 1: start a newer build")
+		clearLine(t, err, "the test schema of this database is version 2 and this build knows up to 1: start a newer build")
 	})
 }
 
-// schemaOf returns migrations as the schema of the service that testdb knows.
-func schemaOf(migrations fs.FS) sqldb.Schema {
-	return sqldb.Schema{Service: "test", Table: "parent", Files: migrations}
+// A database of a release that cannot be upgraded is refused in one sentence, and
+// stays as it is.
+func TestOlderReleaseIsRefused(t *testing.T) {
+	testdb.Each(t, sqldb.Schema{}, func(t *testing.T, db *sqldb.DB) {
+		_, err := db.ExecContext(t.Context(), `CREATE TABLE goose_db_version (id BIGINT PRIMARY KEY, version_id BIGINT NOT NULL)`)
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = sqldb.Migrate(t.Context(), db, schema)
+		if err == nil {
+			t.Fatal("Migrate = nil, want an error")
+		}
+		clearLine(t, err, "this database is from an older release and cannot be upgraded: move the data folder (on Postgres, the schema) away")
+		for _, table := range []string{"parent", "database_owner", "test_schema_version"} {
+			if there, err := sqldb.HasTable(t.Context(), db, table); err != nil || there {
+				t.Errorf("HasTable(%s) = %v, %v after the refusal, want false", table, there, err)
+			}
+		}
+	})
 }
 
 // TestOwners opens databases for services that they belong to and for others: a
 // refusal is told by CheckSchema too, and changes nothing.
 func TestOwners(t *testing.T) {
-	ours := schemaOf(migrations)
-	theirs := sqldb.Schema{Service: "other", Table: "other", Files: fstest.MapFS{
-		"0001_other.sql": {Data: []byte("-- +goose Up\nCREATE TABLE other (id TEXT);\n")}}}
+	ours := schema
+	theirs := sqldb.Schema{Service: "other", Parts: []sqldb.Part{partOf("other",
+		step{"0001_other.sql", "-- +goose Up\nCREATE TABLE other (id TEXT);\n"})}}
 	for _, tt := range []struct {
 		name   string
 		before sqldb.Schema // what is there
-		forget bool         // as a database from before owners were written down
 		schema sqldb.Schema
 		want   string
 	}{
-		{"nobody's", sqldb.Schema{}, false, ours, ""},
-		{"its own", ours, false, ours, ""},
-		{"its own, from before", ours, true, ours, ""},
-		{"another's", ours, false, theirs, "this database belongs to the test service"},
-		{"another's, from before", ours, true, theirs, "this database belongs to another service"},
+		{"nobody's", sqldb.Schema{}, ours, ""},
+		{"its own", ours, ours, ""},
+		{"another's", ours, theirs, "this database belongs to the test service"},
 	} {
 		urls := map[string]func(*testing.T) string{
 			sqldb.SQLite:   func(t *testing.T) string { return "sqlite:" + filepath.Join(t.TempDir(), "x.db") },
@@ -243,8 +255,8 @@ func TestOwners(t *testing.T) {
 		for engine, newURL := range urls {
 			t.Run(tt.name+"/"+engine, func(t *testing.T) {
 				url := newURL(t)
-				if tt.before.Files != nil {
-					prepare(t, url, tt.before, tt.forget)
+				if tt.before.Parts != nil {
+					prepare(t, url, tt.before)
 				}
 				errs := []error{sqldb.CheckSchema(t.Context(), url, tt.schema)}
 				for range 2 {
@@ -270,28 +282,24 @@ func TestOwners(t *testing.T) {
 }
 
 // prepare makes a database.
-func prepare(t *testing.T, url string, schema sqldb.Schema, forget bool) {
+func prepare(t *testing.T, url string, schema sqldb.Schema) {
 	t.Helper()
 	db, err := sqldb.OpenSchema(t.Context(), url, schema)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer db.Close()
-	if !forget {
-		return
-	}
-	if _, err := db.ExecContext(t.Context(), `DROP TABLE database_owner`); err != nil {
+	if err := db.Close(); err != nil {
 		t.Fatal(err)
 	}
 }
 
 // Two services start at once on one empty database: one of them has it.
 func TestTwoServicesMigrateAtOnce(t *testing.T) {
-	testdb.Each(t, nil, func(t *testing.T, db *sqldb.DB) {
+	testdb.Each(t, sqldb.Schema{}, func(t *testing.T, db *sqldb.DB) {
 		errs := make(chan error, 2)
 		for _, service := range []string{"one", "two"} {
 			go func() {
-				errs <- sqldb.Migrate(t.Context(), db, sqldb.Schema{Service: service, Files: migrations})
+				errs <- sqldb.Migrate(t.Context(), db, sqldb.Schema{Service: service, Parts: schema.Parts})
 			}()
 		}
 		first, second := <-errs, <-errs
@@ -306,20 +314,20 @@ func TestTwoServicesMigrateAtOnce(t *testing.T) {
 }
 
 func TestMigrateInterrupted(t *testing.T) {
-	testdb.Each(t, nil, func(t *testing.T, db *sqldb.DB) {
+	testdb.Each(t, sqldb.Schema{}, func(t *testing.T, db *sqldb.DB) {
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
-		if err := sqldb.Migrate(ctx, db, schemaOf(migrations)); !errors.Is(err, context.Canceled) {
+		if err := sqldb.Migrate(ctx, db, schema); !errors.Is(err, context.Canceled) {
 			t.Errorf("Migrate = %v, want that it was interrupted", err)
 		}
 	})
 }
 
 func TestMigrateReportsTheStep(t *testing.T) {
-	bad := fstest.MapFS{"0001_tables.sql": migrations["0001_tables.sql"],
-		"0002_bad.sql": {Data: []byte("-- +goose Up\nCREATE TABLE good (id TEXT);\nINSERT INTO nowhere (id) VALUES (1);\n")}}
-	testdb.Each(t, migrations, func(t *testing.T, db *sqldb.DB) {
-		err := sqldb.Migrate(t.Context(), db, schemaOf(bad))
+	bad := schemaOf(step{"0001_tables.sql", tables},
+		step{"0002_bad.sql", "-- +goose Up\nCREATE TABLE good (id TEXT);\nINSERT INTO nowhere (id) VALUES (1);\n"})
+	testdb.Each(t, schema, func(t *testing.T, db *sqldb.DB) {
+		err := sqldb.Migrate(t.Context(), db, bad)
 		if err == nil || !strings.Contains(err.Error(), "0002_bad.sql") {
 			t.Errorf("Migrate = %v, want the step's name", err)
 		}
@@ -345,7 +353,7 @@ func migrateAtOnce(t *testing.T, url string) {
 	for range 4 {
 		db := testdb.Open(t, url)
 		wg.Go(func() {
-			if err := sqldb.Migrate(context.WithoutCancel(t.Context()), db, schemaOf(migrations)); err != nil {
+			if err := sqldb.Migrate(context.WithoutCancel(t.Context()), db, schema); err != nil {
 				t.Errorf("Migrate: %v", err)
 			}
 		})

@@ -57,16 +57,16 @@ func refuseOwner(owner, service string) error {
 	return refusal("this database belongs to the " + owner + " service")
 }
 
-// versionOf returns the version of the schema, or 0 before the first step.
-func versionOf(ctx context.Context, db *DB) (int64, error) {
-	there, err := HasTable(ctx, db, "goose_db_version")
+// versionOf returns the version of a part, or 0 before its first step.
+func versionOf(ctx context.Context, db *DB, part Part) (int64, error) {
+	there, err := HasTable(ctx, db, part.versionTable())
 	if err != nil || !there {
 		return 0, err
 	}
 	var version int64
-	err = db.QueryRowContext(ctx, `SELECT COALESCE(max(version_id), 0) FROM goose_db_version`).Scan(&version)
+	err = db.QueryRowContext(ctx, `SELECT COALESCE(max(version_id), 0) FROM `+part.versionTable()).Scan(&version)
 	if err != nil {
-		return 0, fmt.Errorf("read version: %w", err)
+		return 0, fmt.Errorf("read version of %s: %w", part.Name, err)
 	}
 	return version, nil
 }

@@ -13,6 +13,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+
 	"github.com/tidegatehq/tidegate/services/kit/retry"
 )
 
@@ -41,6 +43,8 @@ type DB struct {
 	write  *sql.DB
 	read   *sql.DB
 	close  func()
+	// listener is how to connect for Listen; nil on SQLite.
+	listener *pgx.ConnConfig
 }
 
 // Open connects to the database at url: postgres://… or sqlite:PATH. Its errors
@@ -141,7 +145,10 @@ func (db *DB) QueryRowContext(ctx context.Context, query string, args ...any) *s
 // Tx is a running transaction. After the first statement that fails, every
 // later one and the commit fail too, on both engines; while rows are open it
 // takes no other statement.
-type Tx struct{ tx *sql.Tx }
+type Tx struct {
+	tx     *sql.Tx
+	engine string
+}
 
 // ExecContext runs a statement that returns no rows.
 func (t *Tx) ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error) {
@@ -167,7 +174,7 @@ const tries = 10
 func (db *DB) InTx(ctx context.Context, fn func(tx *Tx) error) error {
 	pause := retry.Backoff{Min: 5 * time.Millisecond, Max: 50 * time.Millisecond}
 	for try := 1; ; try++ {
-		err := inTx(ctx, db.write, nil, fn)
+		err := db.inTx(ctx, db.write, nil, fn)
 		if err == nil || try == tries || !isRetry(err) || !pause.Wait(ctx) {
 			return err
 		}
@@ -181,16 +188,16 @@ func (db *DB) InReadTx(ctx context.Context, fn func(tx *Tx) error) error {
 	if db.engine == Postgres {
 		opts.Isolation = sql.LevelRepeatableRead
 	}
-	return inTx(ctx, db.read, opts, fn)
+	return db.inTx(ctx, db.read, opts, fn)
 }
 
-func inTx(ctx context.Context, db *sql.DB, opts *sql.TxOptions, fn func(tx *Tx) error) error {
-	tx, err := db.BeginTx(ctx, opts)
+func (db *DB) inTx(ctx context.Context, pool *sql.DB, opts *sql.TxOptions, fn func(tx *Tx) error) error {
+	tx, err := pool.BeginTx(ctx, opts)
 	if err != nil {
 		return fmt.Errorf("begin transaction: %w", err)
 	}
 	defer tx.Rollback()
-	if err := fn(&Tx{tx: tx}); err != nil {
+	if err := fn(&Tx{tx: tx, engine: db.engine}); err != nil {
 		return err
 	}
 	if err := tx.Commit(); err != nil {

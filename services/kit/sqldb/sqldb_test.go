@@ -18,7 +18,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-const schema = `-- +goose Up
+const tables = `-- +goose Up
 CREATE TABLE parent (id TEXT COLLATE "C" PRIMARY KEY, n BIGINT NOT NULL UNIQUE, b BYTEA, ok BOOLEAN NOT NULL DEFAULT TRUE);
 CREATE TABLE child (id TEXT PRIMARY KEY, parent TEXT COLLATE "C" NOT NULL REFERENCES parent (id));
 -- +goose Down
@@ -26,7 +26,23 @@ DROP TABLE child;
 DROP TABLE parent;
 `
 
-var migrations = fstest.MapFS{"0001_tables.sql": {Data: []byte(schema)}}
+var schema = schemaOf(step{"0001_tables.sql", tables})
+
+// step is a step of a migration.
+type step struct{ name, text string }
+
+// schemaOf returns the schema of a service with one part of these steps.
+func schemaOf(steps ...step) sqldb.Schema {
+	return sqldb.Schema{Service: "test", Parts: []sqldb.Part{partOf("test", steps...)}}
+}
+
+func partOf(name string, steps ...step) sqldb.Part {
+	files := fstest.MapFS{}
+	for _, s := range steps {
+		files["migrations/"+s.name] = &fstest.MapFile{Data: []byte(s.text)}
+	}
+	return sqldb.Part{Name: name, Files: files}
+}
 
 func add(ctx context.Context, q sqldb.Querier, id string, n int64) error {
 	_, err := q.ExecContext(ctx, `INSERT INTO parent (id, n) VALUES ($1, $2)`, id, n)
@@ -43,7 +59,7 @@ func count(t *testing.T, q sqldb.Querier) int64 {
 }
 
 func TestInTx(t *testing.T) {
-	testdb.Each(t, migrations, func(t *testing.T, db *sqldb.DB) {
+	testdb.Each(t, schema, func(t *testing.T, db *sqldb.DB) {
 		ctx := t.Context()
 		stop := errors.New("stop")
 		err := db.InTx(ctx, func(tx *sqldb.Tx) error {
@@ -76,7 +92,7 @@ func TestInTx(t *testing.T) {
 // After a failed statement a transaction is lost on both engines, also when the
 // function goes on as if nothing had been.
 func TestTxIsLostAfterAnError(t *testing.T) {
-	testdb.Each(t, migrations, func(t *testing.T, db *sqldb.DB) {
+	testdb.Each(t, schema, func(t *testing.T, db *sqldb.DB) {
 		ctx := t.Context()
 		if err := add(ctx, db, "a", 1); err != nil {
 			t.Fatal(err)
@@ -107,7 +123,7 @@ func TestTxIsLostAfterAnError(t *testing.T) {
 }
 
 func TestTxRefusesAStatementWhileRowsAreOpen(t *testing.T) {
-	testdb.Each(t, migrations, func(t *testing.T, db *sqldb.DB) {
+	testdb.Each(t, schema, func(t *testing.T, db *sqldb.DB) {
 		ctx := t.Context()
 		for i := range int64(3) {
 			if err := add(ctx, db, fmt.Sprint(i), i); err != nil {
@@ -149,7 +165,7 @@ func TestTxRefusesAStatementWhileRowsAreOpen(t *testing.T) {
 }
 
 func TestKindsOfErrors(t *testing.T) {
-	testdb.Each(t, migrations, func(t *testing.T, db *sqldb.DB) {
+	testdb.Each(t, schema, func(t *testing.T, db *sqldb.DB) {
 		ctx := t.Context()
 		if err := add(ctx, db, "a", 1); err != nil {
 			t.Fatal(err)
@@ -178,7 +194,7 @@ func TestKindsOfErrors(t *testing.T) {
 
 // Values that one engine would refuse are refused on both.
 func TestValuesAreRefusedAlike(t *testing.T) {
-	testdb.Each(t, migrations, func(t *testing.T, db *sqldb.DB) {
+	testdb.Each(t, schema, func(t *testing.T, db *sqldb.DB) {
 		for name, v := range map[string][2]any{
 			"time for BIGINT": {"a", time.Now()},
 			"NUL in TEXT":     {"a\x00b", int64(1)},
@@ -192,7 +208,7 @@ func TestValuesAreRefusedAlike(t *testing.T) {
 }
 
 func TestTextIsOrderedByBytes(t *testing.T) {
-	testdb.Each(t, migrations, func(t *testing.T, db *sqldb.DB) {
+	testdb.Each(t, schema, func(t *testing.T, db *sqldb.DB) {
 		for i, id := range []string{"b", "B", "ä", "a", "Z", "_"} {
 			if err := add(t.Context(), db, id, int64(i)); err != nil {
 				t.Fatal(err)
@@ -218,7 +234,7 @@ func TestTextIsOrderedByBytes(t *testing.T) {
 }
 
 func TestInReadTxSeesOneState(t *testing.T) {
-	testdb.Each(t, migrations, func(t *testing.T, db *sqldb.DB) {
+	testdb.Each(t, schema, func(t *testing.T, db *sqldb.DB) {
 		ctx := t.Context()
 		err := db.InReadTx(ctx, func(tx *sqldb.Tx) error {
 			before := count(t, tx)
@@ -245,7 +261,7 @@ func TestInReadTxSeesOneState(t *testing.T) {
 
 // Two handles stand for two replicas.
 func TestCountersDoNotLoseUpdates(t *testing.T) {
-	testdb.Each(t, migrations, func(t *testing.T, db *sqldb.DB) {
+	testdb.Each(t, schema, func(t *testing.T, db *sqldb.DB) {
 		ctx := t.Context()
 		if err := add(ctx, db, "a", 0); err != nil {
 			t.Fatal(err)
@@ -282,7 +298,7 @@ func TestCountersDoNotLoseUpdates(t *testing.T) {
 // Two transactions that take two rows in opposite order deadlock on Postgres
 // (SQLite has one writer); InTx runs the one that was chosen again.
 func TestInTxRunsADeadlockAgain(t *testing.T) {
-	db := testdb.PostgresDB(t, migrations)
+	db := testdb.PostgresDB(t, schema)
 	ctx := t.Context()
 	for i, id := range []string{"a", "b"} {
 		if err := add(ctx, db, id, int64(i*100)); err != nil {
@@ -324,7 +340,7 @@ func TestInTxRunsADeadlockAgain(t *testing.T) {
 }
 
 func TestNoRows(t *testing.T) {
-	testdb.Each(t, migrations, func(t *testing.T, db *sqldb.DB) {
+	testdb.Each(t, schema, func(t *testing.T, db *sqldb.DB) {
 		err := db.InTx(t.Context(), func(tx *sqldb.Tx) error {
 			var n int64
 			err := tx.QueryRowContext(t.Context(), `SELECT n FROM parent WHERE id = 'a'`).Scan(&n)

@@ -176,12 +176,12 @@ func (c *cluster) database(t testing.TB, template string) string {
 	return c.url(name)
 }
 
-// template returns the name of a database with these migrations, made once.
-func (c *cluster) template(ctx context.Context, migrations fs.FS) (string, error) {
-	if migrations == nil {
+// template returns the name of a database with this schema, made once.
+func (c *cluster) template(ctx context.Context, schema sqldb.Schema) (string, error) {
+	if len(schema.Parts) == 0 {
 		return "template0", nil
 	}
-	sum, err := hash(migrations)
+	sum, err := hash(schema)
 	if err != nil {
 		return "", err
 	}
@@ -199,26 +199,30 @@ func (c *cluster) template(ctx context.Context, migrations fs.FS) (string, error
 		return "", err
 	}
 	defer db.Close()
-	if err := sqldb.Migrate(ctx, db, schemaOf(migrations)); err != nil {
+	if err := sqldb.Migrate(ctx, db, schema); err != nil {
 		return "", err
 	}
 	c.templates[sum] = name
 	return name, nil
 }
 
-// hash tells one folder of migrations from another.
-func hash(files fs.FS) (string, error) {
+// hash tells one schema from another.
+func hash(schema sqldb.Schema) (string, error) {
 	h := sha256.New()
-	names, err := fs.Glob(files, "*.sql")
-	if err != nil {
-		return "", err
-	}
-	for _, name := range names {
-		text, err := fs.ReadFile(files, name)
+	fmt.Fprintf(h, "%q\n", schema.Service)
+	for _, part := range schema.Parts {
+		fmt.Fprintf(h, "%q\n", part.Name)
+		names, err := fs.Glob(part.Files, "migrations/*.sql")
 		if err != nil {
 			return "", err
 		}
-		fmt.Fprintf(h, "%s %d\n%s", name, len(text), text)
+		for _, name := range names {
+			text, err := fs.ReadFile(part.Files, name)
+			if err != nil {
+				return "", err
+			}
+			fmt.Fprintf(h, "%s %d\n%s", name, len(text), text)
+		}
 	}
 	return hex.EncodeToString(h.Sum(nil)), nil
 }

@@ -4,7 +4,6 @@ package testdb
 
 import (
 	"context"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"testing"
@@ -12,33 +11,34 @@ import (
 	"github.com/tidegatehq/tidegate/services/kit/sqldb"
 )
 
-// Each runs a test on SQLite and on Postgres, as subtests. Where there is no
+// Each runs a test on SQLite and on Postgres, as subtests, each in a database with
+// the schema; a schema without parts leaves it empty. Where there is no
 // Postgres its half is skipped and says why; with TIDEGATE_REQUIRE_POSTGRES=1
 // that is a failure.
-func Each(t *testing.T, migrations fs.FS, test func(t *testing.T, db *sqldb.DB)) {
+func Each(t *testing.T, schema sqldb.Schema, test func(t *testing.T, db *sqldb.DB)) {
 	t.Helper()
-	t.Run("sqlite", func(t *testing.T) { test(t, SQLite(t, migrations)) })
-	t.Run("postgres", func(t *testing.T) { test(t, PostgresDB(t, migrations)) })
+	t.Run("sqlite", func(t *testing.T) { test(t, SQLite(t, schema)) })
+	t.Run("postgres", func(t *testing.T) { test(t, PostgresDB(t, schema)) })
 }
 
 // SQLite returns a migrated database in a file of the test's own.
-func SQLite(t testing.TB, migrations fs.FS) *sqldb.DB {
+func SQLite(t testing.TB, schema sqldb.Schema) *sqldb.DB {
 	t.Helper()
 	db := open(t, "sqlite:"+filepath.Join(t.TempDir(), "test.db"))
-	migrate(t, db, migrations)
+	migrate(t, db, schema)
 	return db
 }
 
 // PostgresDB returns a migrated database of the test's own.
-func PostgresDB(t testing.TB, migrations fs.FS) *sqldb.DB {
+func PostgresDB(t testing.TB, schema sqldb.Schema) *sqldb.DB {
 	t.Helper()
 	s := require(t)
 	if s.cluster == nil {
 		db := open(t, s.schema(t))
-		migrate(t, db, migrations)
+		migrate(t, db, schema)
 		return db
 	}
-	template, err := s.cluster.template(t.Context(), migrations)
+	template, err := s.cluster.template(t.Context(), schema)
 	if err != nil {
 		t.Fatalf("make template database: %v", err)
 	}
@@ -89,18 +89,12 @@ func open(t testing.TB, url string) *sqldb.DB {
 	return db
 }
 
-func migrate(t testing.TB, db *sqldb.DB, migrations fs.FS) {
+func migrate(t testing.TB, db *sqldb.DB, schema sqldb.Schema) {
 	t.Helper()
-	if migrations == nil {
+	if len(schema.Parts) == 0 {
 		return
 	}
-	if err := sqldb.Migrate(context.WithoutCancel(t.Context()), db, schemaOf(migrations)); err != nil {
+	if err := sqldb.Migrate(context.WithoutCancel(t.Context()), db, schema); err != nil {
 		t.Fatalf("Migrate: %v", err)
 	}
-}
-
-// schemaOf returns migrations as the schema of a service that there is in tests
-// only.
-func schemaOf(migrations fs.FS) sqldb.Schema {
-	return sqldb.Schema{Service: "test", Files: migrations}
 }

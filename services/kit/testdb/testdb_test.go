@@ -16,12 +16,13 @@ import (
 	"github.com/tidegatehq/tidegate/services/kit/testdb"
 )
 
-var migrations = fstest.MapFS{"0001_thing.sql": {Data: []byte(
-	"-- +goose Up\nCREATE TABLE thing (id TEXT PRIMARY KEY);\n-- +goose Down\nDROP TABLE thing;\n")}}
+var schema = sqldb.Schema{Service: "test", Parts: []sqldb.Part{{Name: "test", Files: fstest.MapFS{
+	"migrations/0001_thing.sql": {Data: []byte("-- +goose Up\nCREATE TABLE thing (id TEXT PRIMARY KEY);\n")},
+}}}}
 
 func TestEachGivesEmptyMigratedDatabases(t *testing.T) {
 	for range 2 { // the second round must not see the first one's rows
-		testdb.Each(t, migrations, func(t *testing.T, db *sqldb.DB) {
+		testdb.Each(t, schema, func(t *testing.T, db *sqldb.DB) {
 			if _, err := db.ExecContext(t.Context(), `INSERT INTO thing (id) VALUES ('a')`); err != nil {
 				t.Fatalf("insert: %v", err)
 			}

@@ -29,7 +29,6 @@ type API struct {
 	store    *store.Store
 	log      *change.Log
 	gateways []string
-	now      func() time.Time
 	watch    *routeWatch
 }
 
@@ -41,8 +40,8 @@ var (
 // New returns the API of the catalog in db, whose changes go to log. Gateways
 // are the addresses of gateways that versions are advertised at, as
 // "ws://localhost:9099".
-func New(db *sqldb.DB, log *change.Log, gateways []string, now func() time.Time) *API {
-	return &API{store: store.New(db), log: log, gateways: gateways, now: now, watch: newRouteWatch(log)}
+func New(db *sqldb.DB, log *change.Log, gateways []string) *API {
+	return &API{store: store.New(db), log: log, gateways: gateways, watch: newRouteWatch(log)}
 }
 
 // Register adds the services to the two faces of a server.
@@ -94,16 +93,8 @@ type writer struct {
 // fn returns. Writes of the catalog follow one another, so what fn reads holds
 // until the commit. fn may run more than once.
 func (a *API) write(ctx context.Context, fn func(w *writer) (resource string, err error)) error {
-	_, err := a.log.Write(ctx, func(tx *sqldb.Tx) (change.Record, error) {
-		w := &writer{Store: store.New(tx), now: a.now()}
-		if err := w.Lock(ctx); err != nil {
-			return change.Record{}, err
-		}
-		head, err := change.Head(ctx, tx)
-		if err != nil {
-			return change.Record{}, err
-		}
-		w.number = head + 1
+	return a.log.Write(ctx, func(tx *change.Tx) (change.Record, error) {
+		w := &writer{Store: store.New(tx), number: tx.Number, now: tx.Time}
 		resource, err := fn(w)
 		if err != nil {
 			return change.Record{}, err
@@ -112,9 +103,8 @@ func (a *API) write(ctx context.Context, fn func(w *writer) (resource string, er
 		if err != nil {
 			return change.Record{}, fmt.Errorf("encode event of %s: %w", resource, err)
 		}
-		return change.Record{Resource: resource, Event: event, At: w.now}, nil
+		return change.Record{Resource: resource, Event: event}, nil
 	})
-	return err
 }
 
 // changeRoutes runs fn, which changes one version of an API, or with the id ""

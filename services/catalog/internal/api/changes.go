@@ -27,7 +27,7 @@ func (a *API) ListChanges(ctx context.Context, req *catalogv1.ListChangesRequest
 	resp := &catalogv1.ListChangesResponse{NextPageToken: token}
 	for _, e := range entries {
 		resp.Changes = append(resp.Changes, &changev1.Change{
-			Number: e.Number, Actor: e.Actor, Action: e.Action, Resource: e.Resource, Time: timestamppb.New(e.At),
+			Number: e.Number, Actor: e.Actor, Action: e.Action, Resource: e.Resource, Time: timestamppb.New(e.Time),
 		})
 	}
 	return resp, nil

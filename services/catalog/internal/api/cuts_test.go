@@ -268,7 +268,7 @@ func TestWatcherCutAtRandomMoments(t *testing.T) {
 	const writers, cuts, changes = 4, 30, 60
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
-	testdb.Each(t, store.Migrations(), func(t *testing.T, db *sqldb.DB) {
+	testdb.Each(t, store.Schema(), func(t *testing.T, db *sqldb.DB) {
 		random := rand.New(rand.NewPCG(seed, 0))
 		replicas := []*fixture{newFixture(t, db), newFixture(t, db)}
 		shared := replicas[0].api("Shared")

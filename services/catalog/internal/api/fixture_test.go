@@ -62,7 +62,7 @@ func newFixture(t *testing.T, db *sqldb.DB) *fixture {
 	log := change.NewLog(db, quiet(), time.Now, 0)
 	srv := grpcserver.New(grpcserver.Config{Listener: f.users, InternalListener: f.services, Drain: time.Second}, quiet(),
 		grpcserver.Auth{Verifier: f.signer.Verifier(), Rules: Rules()}, checks)
-	New(db, log, []string{"ws://gw:9099", "wss://gw:8099"}, time.Now).Register(srv.Public(), srv.Internal())
+	New(db, log, []string{"ws://gw:9099", "wss://gw:8099"}).Register(srv.Public(), srv.Internal())
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- run.Group(ctx, log.Run, srv.Run) }()
@@ -86,7 +86,7 @@ func newFixture(t *testing.T, db *sqldb.DB) *fixture {
 // onSQLite is newFixture on a database of its own.
 func onSQLite(t *testing.T) *fixture {
 	t.Helper()
-	return newFixture(t, testdb.SQLite(t, store.Migrations()))
+	return newFixture(t, testdb.SQLite(t, store.Schema()))
 }
 
 func (f *fixture) dial(l *memnet.Listener, caller string) *grpc.ClientConn {
@@ -189,7 +189,7 @@ func (f *fixture) dump() string {
 	f.t.Helper()
 	var b strings.Builder
 	for _, table := range []string{
-		"plan", "api", "version", "version_tag", "version_plan", "change", "change_counter", "writer",
+		"plan", "api", "version", "version_tag", "version_plan", "change", "change_counter",
 	} {
 		rows, err := f.db.QueryContext(f.t.Context(), `SELECT * FROM `+table+` ORDER BY 1, 2`)
 		if err != nil {
@@ -257,7 +257,7 @@ func names[M interface{ GetName() string }](all []M) []string {
 // forEach runs a test on each engine.
 func forEach(t *testing.T, test func(t *testing.T, f *fixture)) {
 	t.Helper()
-	testdb.Each(t, store.Migrations(), func(t *testing.T, db *sqldb.DB) { test(t, newFixture(t, db)) })
+	testdb.Each(t, store.Schema(), func(t *testing.T, db *sqldb.DB) { test(t, newFixture(t, db)) })
 }
 
 // race makes 16 calls at once, of which one has to win and the others have to be

@@ -14,7 +14,7 @@ import (
 )
 
 func TestAPI(t *testing.T) {
-	testdb.Each(t, Migrations(), func(t *testing.T, db *sqldb.DB) {
+	testdb.Each(t, Schema(), func(t *testing.T, db *sqldb.DB) {
 		ctx, s := t.Context(), New(db)
 		a := echo()
 		must(t, db, func(s *Store) error { return s.CreateAPI(ctx, a) })
@@ -55,7 +55,7 @@ func TestAPI(t *testing.T) {
 func second[T any](_ T, err error) error { return err }
 
 func TestAPINamesAreUnique(t *testing.T) {
-	testdb.Each(t, Migrations(), func(t *testing.T, db *sqldb.DB) {
+	testdb.Each(t, Schema(), func(t *testing.T, db *sqldb.DB) {
 		ctx := t.Context()
 		must(t, db, func(s *Store) error { return s.CreateAPI(ctx, echo()) })
 		other := API{ID: "other", DisplayName: "Other", Context: "/other", CreatedAt: instant(1), Etag: 1}
@@ -81,7 +81,7 @@ func TestAPINamesAreUnique(t *testing.T) {
 }
 
 func TestAddressesDoNotMeet(t *testing.T) {
-	testdb.Each(t, Migrations(), func(t *testing.T, db *sqldb.DB) {
+	testdb.Each(t, Schema(), func(t *testing.T, db *sqldb.DB) {
 		ctx := t.Context()
 		a := echo()
 		must(t, db, func(s *Store) error { return s.CreateAPI(ctx, a) })
@@ -122,7 +122,7 @@ func TestAddressesDoNotMeet(t *testing.T) {
 }
 
 func TestListAPIs(t *testing.T) {
-	testdb.Each(t, Migrations(), func(t *testing.T, db *sqldb.DB) {
+	testdb.Each(t, Schema(), func(t *testing.T, db *sqldb.DB) {
 		ctx, s := t.Context(), New(db)
 		// Two owners, every third API has a published version; some are made in
 		// the same microsecond.

@@ -9,8 +9,8 @@ import (
 	"embed"
 	"encoding/json"
 	"fmt"
-	"io/fs"
 
+	"github.com/tidegatehq/tidegate/services/kit/change"
 	"github.com/tidegatehq/tidegate/services/kit/fault"
 	"github.com/tidegatehq/tidegate/services/kit/sqldb"
 )
@@ -20,34 +20,15 @@ var migrations embed.FS
 
 // Schema returns what the catalog's database has in it.
 func Schema() sqldb.Schema {
-	return sqldb.Schema{Service: "catalog", Table: "api", Files: Migrations()}
-}
-
-// Migrations returns the steps that make the schema.
-func Migrations() fs.FS {
-	sub, err := fs.Sub(migrations, "migrations")
-	if err != nil {
-		panic(err) // the folder is embedded
-	}
-	return sub
+	return sqldb.Schema{Service: "catalog", Parts: []sqldb.Part{change.Schema(), {Name: "catalog", Files: migrations}}}
 }
 
 // Store reads and writes the catalog through a database or through a running
-// transaction. Methods that write need a transaction that holds the lock.
+// transaction. Methods that write need the transaction of a change.
 type Store struct{ q sqldb.Querier }
 
 // New returns a store on q.
 func New(q sqldb.Querier) *Store { return &Store{q: q} }
-
-// Lock makes this transaction the only one that writes the catalog, until it
-// ends. It comes first in a write, so that all that is read after it holds until
-// the commit: what must be unique, bounded or unused is checked by plain reads.
-func (s *Store) Lock(ctx context.Context) error {
-	if _, err := s.q.ExecContext(ctx, `UPDATE writer SET turns = turns + 1 WHERE id = 1`); err != nil {
-		return fmt.Errorf("lock the catalog: %w", err)
-	}
-	return nil
-}
 
 // Viewer is on whose behalf lists are read: somebody who sees everything, or a
 // user, who sees what is published and what is their own.

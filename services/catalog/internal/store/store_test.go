@@ -2,10 +2,8 @@ package store
 
 import (
 	"context"
-	"errors"
-	"io/fs"
+	"log/slog"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -24,15 +22,10 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // instant is a time as databases keep it.
 func instant(micros int64) time.Time { return time.UnixMicro(1_800_000_000_000_000 + micros) }
 
-// in runs fn in a transaction that holds the lock.
+// in runs fn in a transaction that makes a change.
 func in(ctx context.Context, db *sqldb.DB, fn func(s *Store) error) error {
-	return db.InTx(ctx, func(tx *sqldb.Tx) error {
-		s := New(tx)
-		if err := s.Lock(ctx); err != nil {
-			return err
-		}
-		return fn(s)
-	})
+	log := change.NewLog(db, slog.New(slog.DiscardHandler), time.Now, 0)
+	return log.Write(ctx, func(tx *change.Tx) (change.Record, error) { return change.Record{}, fn(New(tx)) })
 }
 
 // must is in for what has to succeed.
@@ -68,18 +61,8 @@ func one(api API) Version {
 	}
 }
 
-func TestMigrationHasTheLog(t *testing.T) {
-	text, err := fs.ReadFile(Migrations(), "0001_catalog.sql")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !strings.Contains(string(text), change.Schema) {
-		t.Error("0001_catalog.sql does not contain change.Schema")
-	}
-}
-
 func TestSeededPlans(t *testing.T) {
-	testdb.Each(t, Migrations(), func(t *testing.T, db *sqldb.DB) {
+	testdb.Each(t, Schema(), func(t *testing.T, db *sqldb.DB) {
 		plans, err := New(db).ListPlans(t.Context(), PlanFilter{}, After{}, 100)
 		if err != nil {
 			t.Fatal(err)
@@ -113,7 +96,7 @@ func TestSeededPlans(t *testing.T) {
 }
 
 func TestPlan(t *testing.T) {
-	testdb.Each(t, Migrations(), func(t *testing.T, db *sqldb.DB) {
+	testdb.Each(t, Schema(), func(t *testing.T, db *sqldb.DB) {
 		ctx, s := t.Context(), New(db)
 		p := Plan{ID: "p", DisplayName: "Platinum", Description: "Much.", QuotaMessages: 9, QuotaWindow: "HOUR",
 			Etag: 1, CreatedAt: instant(0), UpdatedAt: instant(0)}
@@ -160,37 +143,4 @@ func TestFold(t *testing.T) {
 	if Fold("echo") == Fold("ecno") {
 		t.Error("Fold makes echo and ecno the same")
 	}
-}
-
-func TestLockSerializes(t *testing.T) {
-	testdb.Each(t, Migrations(), func(t *testing.T, db *sqldb.DB) {
-		ctx := t.Context()
-		// Each writer adds an API unless it finds five: with reads that do not
-		// hold until the commit there would be more.
-		var wg sync.WaitGroup
-		full := errors.New("full")
-		for i := range 16 {
-			wg.Go(func() {
-				err := in(ctx, db, func(s *Store) error {
-					all, err := s.ListAPIs(ctx, Viewer{All: true}, APIFilter{}, After{}, 100)
-					if err != nil {
-						return err
-					}
-					if len(all) >= 5 {
-						return full
-					}
-					letter := string(rune('a' + i))
-					return s.CreateAPI(ctx, API{ID: letter, DisplayName: letter, Context: "/" + letter, CreatedAt: instant(int64(i))})
-				})
-				if err != nil && !errors.Is(err, full) {
-					t.Errorf("writer %d: %v", i, err)
-				}
-			})
-		}
-		wg.Wait()
-		all, err := New(db).ListAPIs(ctx, Viewer{All: true}, APIFilter{}, After{}, 100)
-		if err != nil || len(all) != 5 {
-			t.Errorf("there are %d APIs, %v, want 5", len(all), err)
-		}
-	})
 }

@@ -14,7 +14,7 @@ import (
 )
 
 func TestVersion(t *testing.T) {
-	testdb.Each(t, Migrations(), func(t *testing.T, db *sqldb.DB) {
+	testdb.Each(t, Schema(), func(t *testing.T, db *sqldb.DB) {
 		ctx, s := t.Context(), New(db)
 		a := echo()
 		v := one(a)
@@ -60,7 +60,7 @@ func TestVersion(t *testing.T) {
 }
 
 func TestVersionRefusals(t *testing.T) {
-	testdb.Each(t, Migrations(), func(t *testing.T, db *sqldb.DB) {
+	testdb.Each(t, Schema(), func(t *testing.T, db *sqldb.DB) {
 		ctx := t.Context()
 		a := echo()
 		must(t, db, func(s *Store) error { return s.CreateAPI(ctx, a) })
@@ -97,7 +97,7 @@ func TestVersionRefusals(t *testing.T) {
 }
 
 func TestListVersions(t *testing.T) {
-	testdb.Each(t, Migrations(), func(t *testing.T, db *sqldb.DB) {
+	testdb.Each(t, Schema(), func(t *testing.T, db *sqldb.DB) {
 		ctx, s := t.Context(), New(db)
 		ann := echo()
 		bob := API{ID: "bob", DisplayName: "Bob's", Context: "/bob", Owner: "users/bob", CreatedAt: instant(0), Etag: 1}

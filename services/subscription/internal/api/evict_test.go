@@ -51,7 +51,7 @@ type issued struct {
 // number, and that no event since then touches, is what a fresh one says: that
 // is what gateways rely on.
 func TestCachedVerdictsHold(t *testing.T) {
-	db := testdb.SQLite(t, store.Migrations())
+	db := testdb.SQLite(t, store.Schema())
 	w := newWorld(t, db)
 	rapid.Check(t, func(rt *rapid.T) {
 		m := &model{world: w, rt: rt, versions: []string{v1, v2}}

@@ -19,6 +19,7 @@ import (
 	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
 	"github.com/tidegatehq/tidegate/services/kit/fault"
 	"github.com/tidegatehq/tidegate/services/kit/identity"
+	"github.com/tidegatehq/tidegate/services/subscription/internal/token"
 )
 
 func (w *world) signIn(username, password string) (*identityv1.SignInResponse, error) {
@@ -285,5 +286,54 @@ func TestUsers(t *testing.T) {
 		w.must(err)
 		_, err = w.users.GetUser(w.root, &identityv1.GetUserRequest{Name: made.GetName()})
 		refused(t, "GetUser(removed)", err, codes.NotFound, made.GetName()+" not found")
+	})
+}
+
+// Whoever waits to hash a password holds no lock: others make changes meanwhile.
+func TestPasswordsAreHashedBeforeTheChange(t *testing.T) {
+	onBoth(t, func(t *testing.T, w *world) {
+		turns := []*token.Turn{}
+		for range 2 {
+			turn, err := w.passwords.Turn(t.Context())
+			w.must(err)
+			turns = append(turns, turn)
+		}
+		begun, done := make(chan struct{}, 2), make(chan error, 2)
+		for _, call := range []func() error{
+			func() error {
+				_, err := w.users.CreateUser(w.root, &identityv1.CreateUserRequest{
+					User: &identityv1.User{Username: "carol", Roles: []identityv1.User_Role{identityv1.User_ROLE_CREATOR}}, Password: "carol's password",
+				})
+				return err
+			},
+			func() error {
+				_, err := w.users.ChangePassword(w.root, &identityv1.ChangePasswordRequest{
+					Name: w.annName, NewPassword: "ann's new password",
+				})
+				return err
+			},
+		} {
+			go func() {
+				begun <- struct{}{}
+				done <- call()
+			}()
+			<-begun
+		}
+		for _, name := range []string{"one", "two", "three"} {
+			_, err := w.subs.CreateApplication(w.ann, &subscriptionv1.CreateApplicationRequest{
+				Application: &subscriptionv1.Application{DisplayName: name},
+			})
+			w.must(err)
+		}
+		select {
+		case err := <-done:
+			t.Fatalf("a call ended without a turn to hash its password: %v", err)
+		default:
+		}
+		for _, turn := range turns {
+			turn.End()
+		}
+		w.must(<-done)
+		w.must(<-done)
 	})
 }

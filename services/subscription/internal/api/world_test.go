@@ -147,13 +147,13 @@ func (w *world) replica() (users, internal *memnet.Listener, st *store.Store, is
 // onBoth runs a test in a world on each engine.
 func onBoth(t *testing.T, test func(t *testing.T, w *world)) {
 	t.Helper()
-	testdb.Each(t, store.Migrations(), func(t *testing.T, db *sqldb.DB) { test(t, newWorld(t, db)) })
+	testdb.Each(t, store.Schema(), func(t *testing.T, db *sqldb.DB) { test(t, newWorld(t, db)) })
 }
 
 // onSQLite returns a world.
 func onSQLite(t *testing.T) *world {
 	t.Helper()
-	return newWorld(t, testdb.SQLite(t, store.Migrations()))
+	return newWorld(t, testdb.SQLite(t, store.Schema()))
 }
 
 func (w *world) serve(tasks ...func(context.Context) error) {

@@ -46,9 +46,11 @@ var _ backplanev1.RouteServiceServer = (*Catalog)(nil)
 // New returns an empty catalog that is served until the test ends.
 func New(t *testing.T) *Catalog {
 	t.Helper()
-	migrations := fstest.MapFS{"0001_catalog.sql": {Data: []byte(
-		"-- +goose Up\n" + change.Schema + "\nCREATE TABLE route (name TEXT PRIMARY KEY, body BYTEA NOT NULL);\n")}}
-	c := &Catalog{t: t, db: testdb.SQLite(t, migrations), lis: memnet.Listen("catalog")}
+	schema := sqldb.Schema{Service: "catalog", Parts: []sqldb.Part{change.Schema(), {Name: "catalog", Files: fstest.MapFS{
+		"migrations/0001_catalog.sql": {Data: []byte(
+			"-- +goose Up\nCREATE TABLE route (name TEXT PRIMARY KEY, body BYTEA NOT NULL);\n")},
+	}}}}
+	c := &Catalog{t: t, db: testdb.SQLite(t, schema), lis: memnet.Listen("catalog")}
 	c.log = change.NewLog(c.db, slog.New(slog.DiscardHandler), time.Now, 0)
 	c.watch = c.newWatch()
 	srv := grpc.NewServer()
@@ -94,9 +96,9 @@ func Route(name, owner string, published bool, plans ...string) *backplanev1.Rou
 // Put adds or replaces routes in one change, and returns its number.
 func (c *Catalog) Put(routes ...*backplanev1.Route) uint64 {
 	c.t.Helper()
-	return c.change(func(tx *sqldb.Tx, number uint64) (*backplanev1.RouteEvent, error) {
+	return c.change(func(tx *change.Tx) (*backplanev1.RouteEvent, error) {
 		for _, r := range routes {
-			r.Revision = number
+			r.Revision = tx.Number
 			body, err := proto.Marshal(r)
 			if err != nil {
 				return nil, err
@@ -114,7 +116,7 @@ func (c *Catalog) Put(routes ...*backplanev1.Route) uint64 {
 // Remove removes routes in one change, and returns its number.
 func (c *Catalog) Remove(names ...string) uint64 {
 	c.t.Helper()
-	return c.change(func(tx *sqldb.Tx, _ uint64) (*backplanev1.RouteEvent, error) {
+	return c.change(func(tx *change.Tx) (*backplanev1.RouteEvent, error) {
 		for _, name := range names {
 			if _, err := tx.ExecContext(c.t.Context(), `DELETE FROM route WHERE name = $1`, name); err != nil {
 				return nil, err
@@ -138,14 +140,11 @@ func (c *Catalog) NewHistory() {
 	}
 }
 
-func (c *Catalog) change(fn func(tx *sqldb.Tx, number uint64) (*backplanev1.RouteEvent, error)) uint64 {
+func (c *Catalog) change(fn func(tx *change.Tx) (*backplanev1.RouteEvent, error)) (number uint64) {
 	c.t.Helper()
-	n, err := c.log.Write(c.t.Context(), func(tx *sqldb.Tx) (change.Record, error) {
-		head, err := change.Head(c.t.Context(), tx)
-		if err != nil {
-			return change.Record{}, err
-		}
-		event, err := fn(tx, head+1)
+	err := c.log.Write(c.t.Context(), func(tx *change.Tx) (change.Record, error) {
+		number = tx.Number
+		event, err := fn(tx)
 		if err != nil {
 			return change.Record{}, err
 		}
@@ -155,7 +154,7 @@ func (c *Catalog) change(fn func(tx *sqldb.Tx, number uint64) (*backplanev1.Rout
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	return n
+	return number
 }
 
 // GetRoute returns a route.

@@ -92,7 +92,7 @@ func plans(t *testing.T, st *store.Store, name string) (list []string, known boo
 }
 
 func TestFollow(t *testing.T) {
-	testdb.Each(t, store.Migrations(), func(t *testing.T, db *sqldb.DB) {
+	testdb.Each(t, store.Schema(), func(t *testing.T, db *sqldb.DB) {
 		c, st := catalogtest.New(t), newStore(db)
 		c.Put(catalogtest.Route(v1, "users/o", true, gold))
 		stop := start(t, newWatch(c, st, "one"))
@@ -117,7 +117,7 @@ func TestFollow(t *testing.T) {
 // stopped and started at random moments while the catalog changes: every change
 // is applied once and in order.
 func TestReplicasCutAtRandom(t *testing.T) {
-	testdb.Each(t, store.Migrations(), func(t *testing.T, db *sqldb.DB) {
+	testdb.Each(t, store.Schema(), func(t *testing.T, db *sqldb.DB) {
 		c, st := catalogtest.New(t), newStore(db)
 		seed := rand.Uint64()
 		t.Logf("seed %d", seed)
@@ -177,7 +177,7 @@ func TestReplicasCutAtRandom(t *testing.T) {
 }
 
 func TestAnotherHistory(t *testing.T) {
-	c, st := catalogtest.New(t), newStore(testdb.SQLite(t, store.Migrations()))
+	c, st := catalogtest.New(t), newStore(testdb.SQLite(t, store.Schema()))
 	c.Put(catalogtest.Route(v1, "users/o", true, gold))
 	w := newWatch(c, st, "one")
 	stop := start(t, w)
@@ -196,7 +196,7 @@ func TestAnotherHistory(t *testing.T) {
 }
 
 func TestRead(t *testing.T) {
-	c, st := catalogtest.New(t), newStore(testdb.SQLite(t, store.Migrations()))
+	c, st := catalogtest.New(t), newStore(testdb.SQLite(t, store.Schema()))
 	w := newWatch(c, st, "one")
 	if found, err := w.Read(t.Context(), v1); found || err != nil {
 		t.Errorf("Read(unknown) = %v, %v, want false", found, err)

@@ -27,6 +27,7 @@ type bench struct {
 	*store.Store
 	t     *testing.T
 	db    *sqldb.DB
+	log   *change.Log
 	mu    sync.Mutex
 	clock time.Time
 	// Admin sees all; Ann and Bob are users.
@@ -42,17 +43,21 @@ const (
 // each runs a test on both engines.
 func each(t *testing.T, test func(t *testing.T, b *bench)) {
 	t.Helper()
-	testdb.Each(t, store.Migrations(), func(t *testing.T, db *sqldb.DB) {
-		b := &bench{t: t, db: db, clock: time.Date(2026, 1, 2, 3, 4, 5, 6000, time.UTC)}
-		b.Store = store.New(db, change.NewLog(db, slog.New(slog.DiscardHandler), b.now, 0), b.now)
-		ok(t, b.Install(t.Context(), store.Installation{Issuer: "https://x.test", Canary: []byte{1}}, "hash"))
-		_, _, _, err := b.Password(t.Context(), "admin")
-		ok(t, err)
-		b.admin = store.Viewer{User: b.user("root", "admin"), Admin: true}
-		b.ann = store.Viewer{User: b.user("ann", "subscriber")}
-		b.bob = store.Viewer{User: b.user("bob", "subscriber")}
-		test(t, b)
-	})
+	testdb.Each(t, store.Schema(), func(t *testing.T, db *sqldb.DB) { test(t, newBench(t, db)) })
+}
+
+func newBench(t *testing.T, db *sqldb.DB) *bench {
+	t.Helper()
+	b := &bench{t: t, db: db, clock: time.Date(2026, 1, 2, 3, 4, 5, 6000, time.UTC)}
+	b.log = change.NewLog(db, slog.New(slog.DiscardHandler), b.now, 0)
+	b.Store = store.New(db, b.log, b.now)
+	ok(t, b.Install(t.Context(), store.Installation{Issuer: "https://x.test", Canary: []byte{1}}, "hash"))
+	_, _, _, err := b.Password(t.Context(), "admin")
+	ok(t, err)
+	b.admin = store.Viewer{User: b.user("root", "admin"), Admin: true}
+	b.ann = store.Viewer{User: b.user("ann", "subscriber")}
+	b.bob = store.Viewer{User: b.user("bob", "subscriber")}
+	return b
 }
 
 func (b *bench) now() time.Time {

@@ -11,7 +11,6 @@ import (
 	"embed"
 	"errors"
 	"fmt"
-	"io/fs"
 	"strconv"
 	"time"
 
@@ -25,16 +24,7 @@ var files embed.FS
 
 // Schema returns what the service's database has in it.
 func Schema() sqldb.Schema {
-	return sqldb.Schema{Service: "subscription", Table: "installation", Files: Migrations()}
-}
-
-// Migrations returns the steps that make the schema.
-func Migrations() fs.FS {
-	sub, err := fs.Sub(files, "migrations")
-	if err != nil {
-		panic(err) // the folder is embedded
-	}
-	return sub
+	return sqldb.Schema{Service: "subscription", Parts: []sqldb.Part{change.Schema(), {Name: "subscription", Files: files}}}
 }
 
 // Store reads and writes. Every write that others must know of goes through the
@@ -135,7 +125,7 @@ func checkEtag(etag string, current int64) error {
 // the change, and by which method, is read from the gRPC call where fn does not
 // say.
 func (s *Store) write(ctx context.Context, doing string, fn func(tx *sqldb.Tx) (change.Record, error)) error {
-	if _, err := s.log.Write(ctx, fn); err != nil {
+	if err := s.log.Write(ctx, func(tx *change.Tx) (change.Record, error) { return fn(tx.Tx) }); err != nil {
 		return fmt.Errorf("%s: %w", doing, err)
 	}
 	return nil

@@ -1,21 +1,10 @@
 package store_test
 
 import (
-	"io/fs"
-	"strings"
 	"testing"
 
-	"github.com/tidegatehq/tidegate/services/kit/change"
 	"github.com/tidegatehq/tidegate/services/subscription/internal/store"
 )
-
-func TestMigrationHasTheChangeLog(t *testing.T) {
-	text, err := fs.ReadFile(store.Migrations(), "0001_init.sql")
-	ok(t, err)
-	if !strings.Contains(string(text), change.Schema) {
-		t.Error("the first migration does not have change.Schema verbatim")
-	}
-}
 
 // TestInstallOnce installs from 16 replicas at once, with an issuer each.
 func TestInstallOnce(t *testing.T) {

@@ -120,15 +120,29 @@ type CatalogChange struct {
 // ApplyCatalogChange applies a change and moves the cursor to after in one
 // transaction. It reports false, and does nothing, when the cursor is not at the
 // change before: another replica is ahead.
-func (s *Store) ApplyCatalogChange(ctx context.Context, c CatalogChange, before, after Cursor) (bool, error) {
-	return s.applyCatalog(ctx, before, after, func(tx *sqldb.Tx) ([]string, error) {
+func (s *Store) ApplyCatalogChange(ctx context.Context, c CatalogChange, before, after Cursor) (applied bool, err error) {
+	apply := func(tx *sqldb.Tx) ([]string, error) {
 		for _, v := range c.Versions {
 			if err := saveVersion(ctx, tx, v); err != nil {
 				return nil, err
 			}
 		}
 		return c.Removed, nil
+	}
+	if len(c.Removed) > 0 {
+		return s.applyCatalog(ctx, before, after, apply)
+	}
+	err = s.db.InTx(ctx, func(tx *sqldb.Tx) error {
+		if applied, err = advance(ctx, tx, before, after); err != nil || !applied {
+			return err
+		}
+		_, err = apply(tx)
+		return err
 	})
+	if err != nil {
+		return false, fmt.Errorf("apply the catalog's change: %w", err)
+	}
+	return applied, nil
 }
 
 // ApplyCatalogSnapshot replaces all that is known by the state of the catalog at
@@ -171,7 +185,8 @@ func (s *Store) ApplyCatalogSnapshot(ctx context.Context, all []Version, another
 }
 
 // applyCatalog moves the cursor, applies, and deletes the versions that apply
-// returns. Only deletions are changes of this service.
+// returns. Only deletions are changes of this service: what cannot delete takes
+// no number.
 func (s *Store) applyCatalog(ctx context.Context, before, after Cursor, apply func(*sqldb.Tx) ([]string, error)) (applied bool, err error) {
 	err = s.write(ctx, "apply the catalog's changes", func(tx *sqldb.Tx) (change.Record, error) {
 		if applied, err = advance(ctx, tx, before, after); err != nil || !applied {

@@ -46,7 +46,7 @@ func part(t *testing.T, raw string, n int) map[string]any {
 // TestApplicationTokenIsOfRFC9068 reads a token as a stranger would.
 func TestApplicationTokenIsOfRFC9068(t *testing.T) {
 	c := newClock()
-	keys := newKeys(t, newStore(testdb.SQLite(t, store.Migrations()), c.now), seal.New(), rotation(), c)
+	keys := newKeys(t, newStore(testdb.SQLite(t, store.Schema()), c.now), seal.New(), rotation(), c)
 	raw, made, err := newIssuer(keys, c).Application("tgck_X", []string{"default", "more"})
 	if err != nil {
 		t.Fatal(err)
@@ -67,7 +67,7 @@ func TestApplicationTokenIsOfRFC9068(t *testing.T) {
 
 func TestUserTokenClaims(t *testing.T) {
 	c := newClock()
-	keys := newKeys(t, newStore(testdb.SQLite(t, store.Migrations()), c.now), seal.New(), rotation(), c)
+	keys := newKeys(t, newStore(testdb.SQLite(t, store.Schema()), c.now), seal.New(), rotation(), c)
 	raw, _, err := newIssuer(keys, c).User(identity.User{Name: "users/p", Roles: []string{"admin"}}, "s")
 	if err != nil {
 		t.Fatal(err)
@@ -90,12 +90,12 @@ func TestUserTokenClaims(t *testing.T) {
 func TestReadApplication(t *testing.T) {
 	c := newClock()
 	master := seal.New()
-	st := newStore(testdb.SQLite(t, store.Migrations()), c.now)
+	st := newStore(testdb.SQLite(t, store.Schema()), c.now)
 	keys := newKeys(t, st, master, rotation(), c)
 	issuer := newIssuer(keys, c)
 	good := issue(t, issuer)
 	parts := strings.Split(good, ".")
-	foreignKeys := newKeys(t, newStore(testdb.SQLite(t, store.Migrations()), c.now), seal.New(), rotation(), c)
+	foreignKeys := newKeys(t, newStore(testdb.SQLite(t, store.Schema()), c.now), seal.New(), rotation(), c)
 	lives := token.Lifetimes{Application: time.Hour, User: time.Minute}
 	elsewhere := token.NewIssuer("https://elsewhere.test", keys, lives, c.now)
 	user, _, err := issuer.User(identity.User{Name: "users/p"}, "s")

@@ -70,7 +70,7 @@ func issue(t *testing.T, i *token.Issuer) string {
 // TestRotation follows a key from the JWKS to its end: it is published before it
 // signs, and stays until the last token that it signed has ended.
 func TestRotation(t *testing.T) {
-	testdb.Each(t, store.Migrations(), func(t *testing.T, db *sqldb.DB) {
+	testdb.Each(t, store.Schema(), func(t *testing.T, db *sqldb.DB) {
 		c := newClock()
 		keys := newKeys(t, newStore(db, c.now), seal.New(), rotation(), c)
 		issuer := newIssuer(keys, c)
@@ -124,7 +124,7 @@ func TestRotation(t *testing.T) {
 // shorter: keys are kept for the longest that they may have signed.
 func TestLongerLifetimeKeepsKeys(t *testing.T) {
 	c := newClock()
-	db := testdb.SQLite(t, store.Migrations())
+	db := testdb.SQLite(t, store.Schema())
 	st, master := newStore(db, c.now), seal.New()
 	first := published(t, newKeys(t, st, master, rotation(), c))
 	long := rotation()
@@ -147,7 +147,7 @@ func TestNoRotation(t *testing.T) {
 	c := newClock()
 	r := rotation()
 	r.Every = 0
-	keys := newKeys(t, newStore(testdb.SQLite(t, store.Migrations()), c.now), seal.New(), r, c)
+	keys := newKeys(t, newStore(testdb.SQLite(t, store.Schema()), c.now), seal.New(), r, c)
 	before := published(t, keys)
 	c.add(10 * 365 * 24 * time.Hour)
 	if err := keys.Rotate(t.Context()); err != nil {
@@ -160,7 +160,7 @@ func TestNoRotation(t *testing.T) {
 
 // TestReplicas starts and rotates 16 replicas at once: each step makes one key.
 func TestReplicas(t *testing.T) {
-	testdb.Each(t, store.Migrations(), func(t *testing.T, db *sqldb.DB) {
+	testdb.Each(t, store.Schema(), func(t *testing.T, db *sqldb.DB) {
 		c, master := newClock(), seal.New()
 		st := newStore(db, c.now)
 		all := make([]*token.Keys, 16)
@@ -205,7 +205,7 @@ func atOnce[T any](all []T, do func(i int)) {
 // TestUnknownKeyIsReadOnceASecond asks for a key that another replica made.
 func TestUnknownKeyIsReadOnceASecond(t *testing.T) {
 	c, master := newClock(), seal.New()
-	st := newStore(testdb.SQLite(t, store.Migrations()), c.now)
+	st := newStore(testdb.SQLite(t, store.Schema()), c.now)
 	a, b := newKeys(t, st, master, rotation(), c), newKeys(t, st, master, rotation(), c)
 	c.add(24 * time.Hour)
 	if err := a.Rotate(t.Context()); err != nil {
@@ -226,7 +226,7 @@ func TestUnknownKeyIsReadOnceASecond(t *testing.T) {
 // another master key, and moves it to a new one.
 func TestSealed(t *testing.T) {
 	c := newClock()
-	st := newStore(testdb.SQLite(t, store.Migrations()), c.now)
+	st := newStore(testdb.SQLite(t, store.Schema()), c.now)
 	path := filepath.Join(t.TempDir(), "master")
 	master, err := seal.Create(path)
 	if err != nil {
@@ -285,7 +285,7 @@ func withNewKey(t *testing.T, path string) *seal.Key {
 func TestRunRotates(t *testing.T) {
 	c := newClock()
 	r := token.Rotation{Every: time.Hour, Lead: 15 * time.Millisecond, Longest: time.Hour}
-	keys := newKeys(t, newStore(testdb.SQLite(t, store.Migrations()), c.now), seal.New(), r, c)
+	keys := newKeys(t, newStore(testdb.SQLite(t, store.Schema()), c.now), seal.New(), r, c)
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- keys.Run(ctx) }()
@@ -302,7 +302,7 @@ func TestRunRotates(t *testing.T) {
 // TestVerifierTakesUserTokens checks users' tokens as every service does.
 func TestVerifierTakesUserTokens(t *testing.T) {
 	c := newClock()
-	keys := newKeys(t, newStore(testdb.SQLite(t, store.Migrations()), c.now), seal.New(), rotation(), c)
+	keys := newKeys(t, newStore(testdb.SQLite(t, store.Schema()), c.now), seal.New(), rotation(), c)
 	issuer := newIssuer(keys, c)
 	v := identity.NewVerifier(issuer.Keys(), c.now)
 	want := identity.User{Name: "users/p1", Roles: []string{"creator", "publisher"}}

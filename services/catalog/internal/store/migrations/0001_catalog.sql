@@ -2,13 +2,6 @@
 -- Times are microseconds since 1970 in UTC, lists are JSON, an empty text or a 0
 -- is "not set". Etags rise by one.
 
--- Whoever writes the catalog takes a turn first, so writes follow one another.
-CREATE TABLE writer (
-	id BIGINT PRIMARY KEY,
-	turns BIGINT NOT NULL
-);
-INSERT INTO writer (id, turns) VALUES (1, 0);
-
 CREATE TABLE plan (
 	id TEXT COLLATE "C" PRIMARY KEY,
 	display_name TEXT COLLATE "C" NOT NULL,
@@ -84,35 +77,3 @@ VALUES
 	('async-gold', 'AsyncGold', 'asyncgold', '50000 events a day.', 50000, 'DAY', 1, 1793491200000006, 1793491200000006),
 	('async-silver', 'AsyncSilver', 'asyncsilver', '25000 events a day.', 25000, 'DAY', 1, 1793491200000007, 1793491200000007),
 	('async-bronze', 'AsyncBronze', 'asyncbronze', '5000 events a day.', 5000, 'DAY', 1, 1793491200000008, 1793491200000008);
-
--- The log of changes, as package change wants it.
-CREATE TABLE change_counter (
-    id    BIGINT PRIMARY KEY CHECK (id = 1),
-    n     BIGINT NOT NULL,
-    epoch TEXT NOT NULL
-);
-
-CREATE TABLE change (
-    number   BIGINT PRIMARY KEY,
-    actor    TEXT NOT NULL,
-    action   TEXT NOT NULL,
-    resource TEXT NOT NULL,
-    time_us  BIGINT NOT NULL,
-    event    BYTEA
-);
-
-CREATE INDEX change_time_us ON change (time_us);
-
-CREATE TABLE change_watcher (
-    instance        TEXT COLLATE "C" PRIMARY KEY,
-    stream          TEXT NOT NULL,
-    kind            TEXT NOT NULL,
-    build           TEXT NOT NULL,
-    address         TEXT NOT NULL,
-    features        TEXT NOT NULL,
-    applied         BIGINT NOT NULL,
-    sessions_closed BIGINT NOT NULL,
-    failure         TEXT NOT NULL,
-    connected       BOOLEAN NOT NULL,
-    seen_us         BIGINT NOT NULL
-);

@@ -1,35 +1,4 @@
 -- +goose Up
-CREATE TABLE change_counter (
-    id    BIGINT PRIMARY KEY CHECK (id = 1),
-    n     BIGINT NOT NULL,
-    epoch TEXT NOT NULL
-);
-
-CREATE TABLE change (
-    number   BIGINT PRIMARY KEY,
-    actor    TEXT NOT NULL,
-    action   TEXT NOT NULL,
-    resource TEXT NOT NULL,
-    time_us  BIGINT NOT NULL,
-    event    BYTEA
-);
-
-CREATE INDEX change_time_us ON change (time_us);
-
-CREATE TABLE change_watcher (
-    instance        TEXT COLLATE "C" PRIMARY KEY,
-    stream          TEXT NOT NULL,
-    kind            TEXT NOT NULL,
-    build           TEXT NOT NULL,
-    address         TEXT NOT NULL,
-    features        TEXT NOT NULL,
-    applied         BIGINT NOT NULL,
-    sessions_closed BIGINT NOT NULL,
-    failure         TEXT NOT NULL,
-    connected       BOOLEAN NOT NULL,
-    seen_us         BIGINT NOT NULL
-);
-
 -- One row: what is fixed at the first start.
 CREATE TABLE installation (
     id         BIGINT PRIMARY KEY CHECK (id = 1),
@@ -229,7 +198,9 @@ CREATE TABLE session_record (
     last_in_at          BIGINT NOT NULL,
     last_out_at         BIGINT NOT NULL,
     cut                 BOOLEAN NOT NULL,
-    route_revision      BIGINT NOT NULL
+    route_revision      BIGINT NOT NULL,
+    -- What the cause leaves open, in words.
+    detail              TEXT COLLATE "C" NOT NULL
 );
 CREATE INDEX session_record_ended ON session_record (ended_at, ref);
 CREATE INDEX session_record_application_owner ON session_record (application_owner, ended_at);

@@ -1,0 +1,31 @@
+package change
+
+import (
+	"context"
+	"time"
+)
+
+// Actor is actor.
+var Actor = actor
+
+// SetPoll makes l look for changes of other replicas at this interval. It comes
+// before Run.
+func SetPoll(l *Log, every time.Duration) { l.poll = every }
+
+// WrapListen makes l listen through wrap, which is given what it listens with. It
+// comes before Run.
+func WrapListen(l *Log, wrap func(ctx context.Context, listen func() error) error) {
+	listen := l.listenTo
+	l.listenTo = func(ctx context.Context, channel string, heard func()) error {
+		return wrap(ctx, func() error { return listen(ctx, channel, heard) })
+	}
+}
+
+// Watched makes l believe that somebody watches.
+func Watched(l *Log) { l.enter() }
+
+// Newest returns the newest change that l knows of.
+func Newest(l *Log) uint64 {
+	n, _ := l.newest()
+	return n
+}

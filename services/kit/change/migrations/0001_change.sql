@@ -1,0 +1,36 @@
+-- +goose Up
+-- One row. Whoever writes a change raises n first, and so holds the row until the
+-- commit. The epoch names this history; it is empty until somebody asks for it.
+CREATE TABLE change_counter (
+    id    BIGINT PRIMARY KEY CHECK (id = 1),
+    n     BIGINT NOT NULL,
+    epoch TEXT COLLATE "C" NOT NULL
+);
+INSERT INTO change_counter (id, n, epoch) VALUES (1, 0, '');
+
+CREATE TABLE change (
+    number   BIGINT PRIMARY KEY,
+    actor    TEXT COLLATE "C" NOT NULL,
+    action   TEXT COLLATE "C" NOT NULL,
+    resource TEXT COLLATE "C" NOT NULL,
+    time_us  BIGINT NOT NULL,
+    event    BYTEA
+);
+CREATE INDEX change_time_us ON change (time_us);
+
+-- Who watches: one row for each instance.
+CREATE TABLE change_watcher (
+    instance        TEXT COLLATE "C" PRIMARY KEY,
+    -- The newest stream of the instance; only it writes the row.
+    stream          TEXT COLLATE "C" NOT NULL,
+    kind            TEXT COLLATE "C" NOT NULL,
+    build           TEXT COLLATE "C" NOT NULL,
+    address         TEXT COLLATE "C" NOT NULL,
+    -- A list in JSON.
+    features        TEXT COLLATE "C" NOT NULL,
+    applied         BIGINT NOT NULL,
+    sessions_closed BIGINT NOT NULL,
+    failure         TEXT COLLATE "C" NOT NULL,
+    connected       BOOLEAN NOT NULL,
+    seen_us         BIGINT NOT NULL
+);

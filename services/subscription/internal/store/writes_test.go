@@ -1,0 +1,72 @@
+package store_test
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/tidegatehq/tidegate/services/kit/change"
+	"github.com/tidegatehq/tidegate/services/kit/testdb"
+	"github.com/tidegatehq/tidegate/services/subscription/internal/store"
+)
+
+// While a change is being made, what is no change is written: usage, session
+// records, sign-ins, signing keys, what the catalog says. SQLite has one writer, so
+// this is about Postgres.
+func TestWritesWithoutAChangeDoNotWait(t *testing.T) {
+	b := newBench(t, testdb.PostgresDB(t, store.Schema()))
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute) // a write that waits waits for ever
+	defer cancel()
+	token := func(hash string) store.RefreshToken {
+		return store.RefreshToken{Hash: []byte(hash), ExpiresAt: b.now().Add(time.Hour)}
+	}
+	batch := store.Batch{Gateway: "gateway", BootID: "boot", Sequence: 1}
+	before, err := b.ReadCursor(ctx)
+	ok(t, err)
+	after := cursor(before.Number + 1)
+	v := version("apis/a/versions/v", b.bob.User, true, gold)
+	writes := map[string]func() error{
+		"AddUsage": func() error {
+			_, err := b.AddUsage(ctx, batch, []store.Usage{{Hour: b.now().Truncate(time.Hour), Version: v.Name, Sessions: 1}})
+			return err
+		},
+		"AddRecords": func() error {
+			_, err := b.AddRecords(ctx, batch, []store.SessionRecord{{Ref: "r", Version: v.Name}})
+			return err
+		},
+		"CreateSignIn, RotateSignIn, EndSignIn": func() error {
+			if _, _, err := b.CreateSignIn(ctx, b.ann.User, "hash of ann", token("1")); err != nil {
+				return err
+			}
+			if _, _, _, err := b.RotateSignIn(ctx, []byte("1"), token("2")); err != nil {
+				return err
+			}
+			return b.EndSignIn(ctx, []byte("2"))
+		},
+		"Failed": func() error { return b.Failed(ctx, "ann") },
+		"AddSigningKey": func() error {
+			_, err := b.AddSigningKey(ctx, store.SigningKey{Number: 1, ID: "k", Sealed: []byte{1}})
+			return err
+		},
+		"ApplyCatalogChange, SaveVersion": func() error {
+			if _, err := b.ApplyCatalogChange(ctx, store.CatalogChange{Versions: []store.Version{v}}, before, after); err != nil {
+				return err
+			}
+			_, err := b.SaveVersion(ctx, v, after)
+			return err
+		},
+		"Purge": func() error { return b.Purge(ctx, store.Keep{}) },
+	}
+	head := b.head()
+	ok(t, b.log.Write(ctx, func(*change.Tx) (change.Record, error) {
+		for what, write := range writes {
+			if err := write(); err != nil {
+				t.Errorf("%s while a change is made: %v", what, err)
+			}
+		}
+		return change.Record{Skip: true}, nil
+	}))
+	if got := b.head(); got != head {
+		t.Errorf("head = %d after these writes, want %d still", got, head)
+	}
+}
