@@ -99,10 +99,6 @@ func message(v *protovalidate.Violation) string {
 		return "is not one of the defined values"
 	case "repeated.unique":
 		return "must not have the same value twice"
-	case "string.pattern":
-		if name := nameOf(v.RuleValue.String()); name != "" {
-			return "must be " + name
-		}
 	}
 	return v.Proto.GetMessage()
 }

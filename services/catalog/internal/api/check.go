@@ -12,6 +12,7 @@ import (
 	"github.com/tidegatehq/tidegate/services/catalog/internal/store"
 	"github.com/tidegatehq/tidegate/services/kit/fault"
 	"github.com/tidegatehq/tidegate/services/kit/identity"
+	"github.com/tidegatehq/tidegate/services/kit/resource"
 	"github.com/tidegatehq/tidegate/services/kit/validate"
 )
 
@@ -94,8 +95,8 @@ func defaultID(api, name string) (string, bool) {
 	if name == "" {
 		return "", true
 	}
-	id, ok := strings.CutPrefix(name, versionName(api, ""))
-	return id, ok && validID(id)
+	n, err := resource.ParseVersion("default_version", name)
+	return n.Version, err == nil && n.API == api
 }
 
 // maxOrigins is how many characters all origins of a version have at most: an API
@@ -195,11 +196,11 @@ func ownerTerm(terms map[string]string, c identity.Caller) (*string, error) {
 	if owner == nil {
 		return nil, nil
 	}
-	id, ok := strings.CutPrefix(*owner, "users/")
-	if !ok || !validID(id) {
+	n, err := resource.ParseUser("filter", *owner)
+	if err != nil {
 		return nil, fault.Invalid("filter", "owner must be users/{id}")
 	}
-	if id == "me" {
+	if n.User == resource.Me {
 		owner = &c.User.Name
 	}
 	return owner, nil

@@ -235,7 +235,7 @@ func TestLargeApiIsListedAndChanged(t *testing.T) {
 	}
 	seen, token := 0, ""
 	for {
-		list, err := f.ListVersions(ctx, &catalogv1.ListVersionsRequest{Parent: a.GetName(), PageSize: 1000, PageToken: token}, f.ann)
+		list, err := f.ListVersions(ctx, &catalogv1.ListVersionsRequest{Parent: a.GetName(), PageSize: 5000, PageToken: token}, f.ann)
 		if err != nil {
 			t.Fatal(err)
 		}

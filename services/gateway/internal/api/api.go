@@ -87,7 +87,7 @@ func (a *API) ListSessions(ctx context.Context, req *gatewayv1.ListSessionsReque
 	if err != nil {
 		return nil, err
 	}
-	size, err := checkSize(req.GetPageSize())
+	size, err := page.Size(req.GetPageSize())
 	if err != nil {
 		return nil, err
 	}

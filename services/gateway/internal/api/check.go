@@ -97,14 +97,6 @@ func checkFilter(filter string) (func(session.Info) bool, error) {
 	}, nil
 }
 
-// checkSize returns how many sessions a page has.
-func checkSize(asked int32) (int, error) {
-	if asked < 0 || asked > page.MaxSize {
-		return 0, fault.Invalid("page_size", "must be greater than or equal to 0 and less than or equal to %d", page.MaxSize)
-	}
-	return page.Size(asked)
-}
-
 // checkToken returns the place after which a page begins.
 func checkToken(token, scope string) (place, error) {
 	if utf8.RuneCountInString(token) > maxToken {

@@ -263,7 +263,7 @@ func TestUsers(t *testing.T) {
 		if err != nil || updated.GetUsername() != "carola" || updated.GetDisplayName() != "" || len(updated.GetRoles()) != 2 || updated.GetEtag() != "2" {
 			t.Errorf("UpdateUser() = %v, %v", updated, err)
 		}
-		list, err := w.users.ListUsers(w.root, &identityv1.ListUsersRequest{Filter: `username = "CAROLA"`})
+		list, err := w.users.ListUsers(w.root, &identityv1.ListUsersRequest{Filter: `username = "CAROLA"`, PageSize: hugePage})
 		if err != nil || len(list.GetUsers()) != 1 || list.GetUsers()[0].GetName() != made.GetName() {
 			t.Errorf("ListUsers(carola) = %v, %v", list, err)
 		}

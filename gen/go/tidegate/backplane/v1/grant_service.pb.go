@@ -8,6 +8,7 @@ package backplanev1
 
 import (
 	_ "buf.build/gen/go/bufbuild/protovalidate/protocolbuffers/go/buf/validate"
+	_ "github.com/tidegatehq/tidegate/gen/go/tidegate/rules/v1"
 	v1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
 	_ "google.golang.org/genproto/googleapis/api/annotations"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
@@ -1173,12 +1174,12 @@ var File_tidegate_backplane_v1_grant_service_proto protoreflect.FileDescriptor
 
 const file_tidegate_backplane_v1_grant_service_proto_rawDesc = "" +
 	"\n" +
-	")tidegate/backplane/v1/grant_service.proto\x12\x15tidegate.backplane.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a!tidegate/backplane/v1/watch.proto\x1a\"tidegate/subscription/v1/key.proto\"\xed\x01\n" +
+	")tidegate/backplane/v1/grant_service.proto\x12\x15tidegate.backplane.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a!tidegate/backplane/v1/watch.proto\x1a\x1dtidegate/rules/v1/rules.proto\x1a\"tidegate/subscription/v1/key.proto\"\xc0\x01\n" +
 	"\x17VerifyCredentialRequest\x12-\n" +
 	"\n" +
 	"credential\x18\x01 \x01(\tB\r\xe0A\x02\xbaH\ar\x05\x10\x01(\x80@R\n" +
-	"credential\x12S\n" +
-	"\aversion\x18\x02 \x01(\tB9\xe0A\x02\xbaH3r12/^apis/[a-z0-9-]{1,64}/versions/[a-z0-9-]{1,64}$R\aversion\x12N\n" +
+	"credential\x12&\n" +
+	"\aversion\x18\x02 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\x90\xea0\x01R\aversion\x12N\n" +
 	"\x06scheme\x18\x03 \x01(\x0e2'.tidegate.backplane.v1.CredentialSchemeB\r\xe0A\x02\xbaH\a\x82\x01\x04\x10\x01 \x00R\x06scheme\"\xe6\x01\n" +
 	"\x18VerifyCredentialResponse\x124\n" +
 	"\x05grant\x18\x01 \x01(\v2\x1c.tidegate.backplane.v1.GrantH\x00R\x05grant\x127\n" +
@@ -1211,13 +1212,13 @@ const file_tidegate_backplane_v1_grant_service_proto_rawDesc = "" +
 	"\x0eREASON_REVOKED\x10\x03\x12\x1a\n" +
 	"\x16REASON_NO_SUBSCRIPTION\x10\x04\"_\n" +
 	"\x15BatchGetGrantsRequest\x12F\n" +
-	"\x06grants\x18\x01 \x03(\v2!.tidegate.backplane.v1.GrantQueryB\v\xbaH\b\x92\x01\x05\b\x01\x10\xe8\aR\x06grants\"\xb3\x02\n" +
+	"\x06grants\x18\x01 \x03(\v2!.tidegate.backplane.v1.GrantQueryB\v\xbaH\b\x92\x01\x05\b\x01\x10\xe8\aR\x06grants\"\xd5\x01\n" +
 	"\n" +
 	"GrantQuery\x12\x1e\n" +
 	"\x04name\x18\x01 \x01(\tB\n" +
-	"\xbaH\ar\x05\x10\x01\x18\xc8\x01R\x04name\x12L\n" +
-	"\x03key\x18\x02 \x01(\tB:\xbaH7r523^applications/[a-z0-9-]{1,64}/keys/[a-z0-9-]{1,64}$R\x03key\x12P\n" +
-	"\aversion\x18\x03 \x01(\tB6\xbaH3r12/^apis/[a-z0-9-]{1,64}/versions/[a-z0-9-]{1,64}$R\aversion\x12C\n" +
+	"\xbaH\ar\x05\x10\x01\x18\xc8\x01R\x04name\x12\x1b\n" +
+	"\x03key\x18\x02 \x01(\tB\t\xbaH\x06r\x04\xe0\xea0\x01R\x03key\x12#\n" +
+	"\aversion\x18\x03 \x01(\tB\t\xbaH\x06r\x04\x90\xea0\x01R\aversion\x12C\n" +
 	"\vexpire_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampB\x06\xbaH\x03\xc8\x01\x01R\n" +
 	"expireTime\x12 \n" +
 	"\x06scopes\x18\x05 \x03(\tB\b\xbaH\x05\x92\x01\x02\x10dR\x06scopes\"h\n" +

@@ -8,6 +8,7 @@ package backplanev1
 
 import (
 	_ "buf.build/gen/go/bufbuild/protovalidate/protocolbuffers/go/buf/validate"
+	_ "github.com/tidegatehq/tidegate/gen/go/tidegate/rules/v1"
 	v1 "github.com/tidegatehq/tidegate/gen/go/tidegate/usage/v1"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
@@ -297,10 +298,9 @@ var File_tidegate_backplane_v1_metering_service_proto protoreflect.FileDescripto
 
 const file_tidegate_backplane_v1_metering_service_proto_rawDesc = "" +
 	"\n" +
-	",tidegate/backplane/v1/metering_service.proto\x12\x15tidegate.backplane.v1\x1a\x1bbuf/validate/validate.proto\x1a&tidegate/usage/v1/session_record.proto\x1a\x1dtidegate/usage/v1/usage.proto\"\x9a\x02\n" +
-	"\x05Batch\x12\xbd\x01\n" +
-	"\agateway\x18\x01 \x01(\tB\xa2\x01\xbaH\x9e\x01\xba\x01\x9a\x01\n" +
-	"\binstance\x12Xmust be 1 to 63 characters of a-z, 0-9 and -, the first and the last a letter or a digit\x1a4this.matches('^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$')R\agateway\x12\"\n" +
+	",tidegate/backplane/v1/metering_service.proto\x12\x15tidegate.backplane.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1dtidegate/rules/v1/rules.proto\x1a&tidegate/usage/v1/session_record.proto\x1a\x1dtidegate/usage/v1/usage.proto\"\x7f\n" +
+	"\x05Batch\x12#\n" +
+	"\agateway\x18\x01 \x01(\tB\t\xbaH\x06r\x04\xd8\xea0\x01R\agateway\x12\"\n" +
 	"\aboot_id\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x06bootId\x12-\n" +
 	"\bsequence\x18\x03 \x01(\x04B\x11\xbaH\x0e2\f\x18\xff\xff\xff\xff\xff\xff\xff\xff\x7f(\x01R\bsequence\"\x8d\x01\n" +
 	"\x12ReportUsageRequest\x12:\n" +

@@ -17,6 +17,7 @@ package backplanev1
 
 import (
 	_ "buf.build/gen/go/bufbuild/protovalidate/protocolbuffers/go/buf/validate"
+	_ "github.com/tidegatehq/tidegate/gen/go/tidegate/rules/v1"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
@@ -481,10 +482,9 @@ var File_tidegate_backplane_v1_watch_proto protoreflect.FileDescriptor
 
 const file_tidegate_backplane_v1_watch_proto_rawDesc = "" +
 	"\n" +
-	"!tidegate/backplane/v1/watch.proto\x12\x15tidegate.backplane.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x8e\x03\n" +
-	"\x05Hello\x12\xbf\x01\n" +
-	"\binstance\x18\x01 \x01(\tB\xa2\x01\xbaH\x9e\x01\xba\x01\x9a\x01\n" +
-	"\binstance\x12Xmust be 1 to 63 characters of a-z, 0-9 and -, the first and the last a letter or a digit\x1a4this.matches('^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$')R\binstance\x120\n" +
+	"!tidegate/backplane/v1/watch.proto\x12\x15tidegate.backplane.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dtidegate/rules/v1/rules.proto\"\xf3\x01\n" +
+	"\x05Hello\x12%\n" +
+	"\binstance\x18\x01 \x01(\tB\t\xbaH\x06r\x04\xd8\xea0\x01R\binstance\x120\n" +
 	"\x04kind\x18\x02 \x01(\tB\x1c\xbaH\x19r\x17R\agatewayR\fsubscriptionR\x04kind\x12\x1e\n" +
 	"\x05build\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x01R\x05build\x12\"\n" +
 	"\aaddress\x18\x04 \x01(\tB\b\xbaH\x05r\x03\x18\xff\x01R\aaddress\x12-\n" +

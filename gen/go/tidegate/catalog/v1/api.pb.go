@@ -11,6 +11,7 @@ package catalogv1
 
 import (
 	_ "buf.build/gen/go/bufbuild/protovalidate/protocolbuffers/go/buf/validate"
+	_ "github.com/tidegatehq/tidegate/gen/go/tidegate/rules/v1"
 	_ "google.golang.org/genproto/googleapis/api/annotations"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
@@ -161,12 +162,11 @@ var File_tidegate_catalog_v1_api_proto protoreflect.FileDescriptor
 
 const file_tidegate_catalog_v1_api_proto_rawDesc = "" +
 	"\n" +
-	"\x1dtidegate/catalog/v1/api.proto\x12\x13tidegate.catalog.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa3\x06\n" +
+	"\x1dtidegate/catalog/v1/api.proto\x12\x13tidegate.catalog.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dtidegate/rules/v1/rules.proto\"\xff\x04\n" +
 	"\x03Api\x12\x1e\n" +
 	"\x04name\x18\x01 \x01(\tB\n" +
-	"\xe0A\b\xbaH\x04r\x02\x18dR\x04name\x12\xd2\x01\n" +
-	"\fdisplay_name\x18\x02 \x01(\tB\xae\x01\xe0A\x02\xbaH\xa7\x01\xba\x01\xa3\x01\n" +
-	"\fdisplay_name\x12Omust have 1 to 100 characters, no control characters and no space at either end\x1aBthis.matches('^[^\\\\p{Z}\\\\p{C}]([^\\\\p{C}]{0,98}[^\\\\p{Z}\\\\p{C}])?$')R\vdisplayName\x12\xe1\x01\n" +
+	"\xe0A\b\xbaH\x04r\x02\x18dR\x04name\x12/\n" +
+	"\fdisplay_name\x18\x02 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\xd0\xea0\x01R\vdisplayName\x12\xe1\x01\n" +
 	"\acontext\x18\x03 \x01(\tB\xc6\x01\xe0A\x02\xbaH\xbf\x01\xba\x01\xbb\x01\n" +
 	"\acontext\x12tmust be 1 to 8 segments of A-Z a-z 0-9 _ . -, each after a / and starting with a letter, a digit or _, as /team/echo\x1a:this.matches('^(/[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}){1,8}$')R\acontext\x12*\n" +
 	"\vdescription\x18\x04 \x01(\tB\b\xbaH\x05r\x03\x18\x80 R\vdescription\x12\x19\n" +

@@ -9,6 +9,7 @@ package catalogv1
 import (
 	_ "buf.build/gen/go/bufbuild/protovalidate/protocolbuffers/go/buf/validate"
 	v1 "github.com/tidegatehq/tidegate/gen/go/tidegate/change/v1"
+	_ "github.com/tidegatehq/tidegate/gen/go/tidegate/rules/v1"
 	_ "google.golang.org/genproto/googleapis/api/annotations"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
@@ -121,7 +122,8 @@ func (x *GetApiRequest) GetName() string {
 // ListApisRequest asks for a page of APIs.
 type ListApisRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// APIs a page, 0 to 1000; 0 means 50.
+	// APIs a page: 0 means 50, more than 1000 mean 1000, and less than 0
+	// is refused (AIP-158).
 	PageSize int32 `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
 	// next_page_token of the page before, or empty for the first. The filter must
 	// be the same. At most 1024 characters.
@@ -467,7 +469,8 @@ type ListVersionsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The API, apis/{api}, or apis/- for all.
 	Parent string `protobuf:"bytes,1,opt,name=parent,proto3" json:"parent,omitempty"`
-	// Versions a page, 0 to 1000; 0 means 50.
+	// Versions a page: 0 means 50, more than 1000 mean 1000, and less than 0
+	// is refused (AIP-158).
 	PageSize int32 `protobuf:"varint,2,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
 	// next_page_token of the page before, or empty for the first. The parent and
 	// the filter must be the same. At most 1024 characters.
@@ -912,7 +915,8 @@ func (x *GetPlanRequest) GetName() string {
 // ListPlansRequest asks for a page of plans.
 type ListPlansRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Plans a page, 0 to 1000; 0 means 50.
+	// Plans a page: 0 means 50, more than 1000 mean 1000, and less than 0
+	// is refused (AIP-158).
 	PageSize int32 `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
 	// next_page_token of the page before, or empty for the first. The filter must
 	// be the same. At most 1024 characters.
@@ -1248,7 +1252,8 @@ func (x *WaitAppliedResponse) GetWaiting() []string {
 // ListChangesRequest asks for a page of the audit log.
 type ListChangesRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Changes a page, 0 to 1000; 0 means 50.
+	// Changes a page: 0 means 50, more than 1000 mean 1000, and less than 0
+	// is refused (AIP-158).
 	PageSize int32 `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
 	// next_page_token of the page before, or empty for the first. At most 1024
 	// characters.
@@ -1443,14 +1448,13 @@ var File_tidegate_catalog_v1_catalog_service_proto protoreflect.FileDescriptor
 
 const file_tidegate_catalog_v1_catalog_service_proto_rawDesc = "" +
 	"\n" +
-	")tidegate/catalog/v1/catalog_service.proto\x12\x13tidegate.catalog.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a google/protobuf/field_mask.proto\x1a\x1dtidegate/catalog/v1/api.proto\x1a\x1etidegate/catalog/v1/plan.proto\x1a!tidegate/catalog/v1/version.proto\x1a\x1ftidegate/change/v1/change.proto\"I\n" +
+	")tidegate/catalog/v1/catalog_service.proto\x12\x13tidegate.catalog.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a google/protobuf/field_mask.proto\x1a\x1dtidegate/catalog/v1/api.proto\x1a\x1etidegate/catalog/v1/plan.proto\x1a!tidegate/catalog/v1/version.proto\x1a\x1ftidegate/change/v1/change.proto\x1a\x1dtidegate/rules/v1/rules.proto\"I\n" +
 	"\x10CreateApiRequest\x125\n" +
-	"\x03api\x18\x01 \x01(\v2\x18.tidegate.catalog.v1.ApiB\t\xe0A\x02\xbaH\x03\xc8\x01\x01R\x03api\"E\n" +
-	"\rGetApiRequest\x124\n" +
-	"\x04name\x18\x01 \x01(\tB \xe0A\x02\xbaH\x1ar\x182\x16^apis/[a-z0-9-]{1,64}$R\x04name\"\x85\x01\n" +
-	"\x0fListApisRequest\x12'\n" +
-	"\tpage_size\x18\x01 \x01(\x05B\n" +
-	"\xbaH\a\x1a\x05\x18\xe8\a(\x00R\bpageSize\x12'\n" +
+	"\x03api\x18\x01 \x01(\v2\x18.tidegate.catalog.v1.ApiB\t\xe0A\x02\xbaH\x03\xc8\x01\x01R\x03api\"1\n" +
+	"\rGetApiRequest\x12 \n" +
+	"\x04name\x18\x01 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\x88\xea0\x01R\x04name\"y\n" +
+	"\x0fListApisRequest\x12\x1b\n" +
+	"\tpage_size\x18\x01 \x01(\x05R\bpageSize\x12'\n" +
 	"\n" +
 	"page_token\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80\bR\tpageToken\x12 \n" +
 	"\x06filter\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\x80\bR\x06filter\"h\n" +
@@ -1460,20 +1464,19 @@ const file_tidegate_catalog_v1_catalog_service_proto_rawDesc = "" +
 	"\x10UpdateApiRequest\x125\n" +
 	"\x03api\x18\x01 \x01(\v2\x18.tidegate.catalog.v1.ApiB\t\xe0A\x02\xbaH\x03\xd8\x01\x03R\x03api\x12;\n" +
 	"\vupdate_mask\x18\x02 \x01(\v2\x1a.google.protobuf.FieldMaskR\n" +
-	"updateMask\"{\n" +
-	"\x10DeleteApiRequest\x124\n" +
-	"\x04name\x18\x01 \x01(\tB \xe0A\x02\xbaH\x1ar\x182\x16^apis/[a-z0-9-]{1,64}$R\x04name\x12\x1b\n" +
+	"updateMask\"g\n" +
+	"\x10DeleteApiRequest\x12 \n" +
+	"\x04name\x18\x01 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\x88\xea0\x01R\x04name\x12\x1b\n" +
 	"\x04etag\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x18@R\x04etag\x12\x14\n" +
-	"\x05force\x18\x03 \x01(\bR\x05force\"\x93\x01\n" +
-	"\x14CreateVersionRequest\x128\n" +
-	"\x06parent\x18\x01 \x01(\tB \xe0A\x02\xbaH\x1ar\x182\x16^apis/[a-z0-9-]{1,64}$R\x06parent\x12A\n" +
-	"\aversion\x18\x02 \x01(\v2\x1c.tidegate.catalog.v1.VersionB\t\xe0A\x02\xbaH\x03\xc8\x01\x01R\aversion\"b\n" +
-	"\x11GetVersionRequest\x12M\n" +
-	"\x04name\x18\x01 \x01(\tB9\xe0A\x02\xbaH3r12/^apis/[a-z0-9-]{1,64}/versions/[a-z0-9-]{1,64}$R\x04name\"\xc3\x01\n" +
-	"\x13ListVersionsRequest\x128\n" +
-	"\x06parent\x18\x01 \x01(\tB \xe0A\x02\xbaH\x1ar\x182\x16^apis/[a-z0-9-]{1,64}$R\x06parent\x12'\n" +
-	"\tpage_size\x18\x02 \x01(\x05B\n" +
-	"\xbaH\a\x1a\x05\x18\xe8\a(\x00R\bpageSize\x12'\n" +
+	"\x05force\x18\x03 \x01(\bR\x05force\"\x7f\n" +
+	"\x14CreateVersionRequest\x12$\n" +
+	"\x06parent\x18\x01 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\x88\xea0\x01R\x06parent\x12A\n" +
+	"\aversion\x18\x02 \x01(\v2\x1c.tidegate.catalog.v1.VersionB\t\xe0A\x02\xbaH\x03\xc8\x01\x01R\aversion\"5\n" +
+	"\x11GetVersionRequest\x12 \n" +
+	"\x04name\x18\x01 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\x90\xea0\x01R\x04name\"\xa3\x01\n" +
+	"\x13ListVersionsRequest\x12$\n" +
+	"\x06parent\x18\x01 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\x88\xea0\x01R\x06parent\x12\x1b\n" +
+	"\tpage_size\x18\x02 \x01(\x05R\bpageSize\x12'\n" +
 	"\n" +
 	"page_token\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\x80\bR\tpageToken\x12 \n" +
 	"\x06filter\x18\x04 \x01(\tB\b\xbaH\x05r\x03\x18\x80\bR\x06filter\"x\n" +
@@ -1483,23 +1486,22 @@ const file_tidegate_catalog_v1_catalog_service_proto_rawDesc = "" +
 	"\x14UpdateVersionRequest\x12A\n" +
 	"\aversion\x18\x01 \x01(\v2\x1c.tidegate.catalog.v1.VersionB\t\xe0A\x02\xbaH\x03\xd8\x01\x03R\aversion\x12;\n" +
 	"\vupdate_mask\x18\x02 \x01(\v2\x1a.google.protobuf.FieldMaskR\n" +
-	"updateMask\"\x82\x01\n" +
-	"\x14DeleteVersionRequest\x12M\n" +
-	"\x04name\x18\x01 \x01(\tB9\xe0A\x02\xbaH3r12/^apis/[a-z0-9-]{1,64}/versions/[a-z0-9-]{1,64}$R\x04name\x12\x1b\n" +
-	"\x04etag\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x18@R\x04etag\"\x83\x01\n" +
-	"\x15PublishVersionRequest\x12M\n" +
-	"\x04name\x18\x01 \x01(\tB9\xe0A\x02\xbaH3r12/^apis/[a-z0-9-]{1,64}/versions/[a-z0-9-]{1,64}$R\x04name\x12\x1b\n" +
-	"\x04etag\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x18@R\x04etag\"\x82\x01\n" +
-	"\x14DemoteVersionRequest\x12M\n" +
-	"\x04name\x18\x01 \x01(\tB9\xe0A\x02\xbaH3r12/^apis/[a-z0-9-]{1,64}/versions/[a-z0-9-]{1,64}$R\x04name\x12\x1b\n" +
+	"updateMask\"U\n" +
+	"\x14DeleteVersionRequest\x12 \n" +
+	"\x04name\x18\x01 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\x90\xea0\x01R\x04name\x12\x1b\n" +
+	"\x04etag\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x18@R\x04etag\"V\n" +
+	"\x15PublishVersionRequest\x12 \n" +
+	"\x04name\x18\x01 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\x90\xea0\x01R\x04name\x12\x1b\n" +
+	"\x04etag\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x18@R\x04etag\"U\n" +
+	"\x14DemoteVersionRequest\x12 \n" +
+	"\x04name\x18\x01 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\x90\xea0\x01R\x04name\x12\x1b\n" +
 	"\x04etag\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x18@R\x04etag\"M\n" +
 	"\x11CreatePlanRequest\x128\n" +
-	"\x04plan\x18\x01 \x01(\v2\x19.tidegate.catalog.v1.PlanB\t\xe0A\x02\xbaH\x03\xc8\x01\x01R\x04plan\"G\n" +
-	"\x0eGetPlanRequest\x125\n" +
-	"\x04name\x18\x01 \x01(\tB!\xe0A\x02\xbaH\x1br\x192\x17^plans/[a-z0-9-]{1,64}$R\x04name\"\x86\x01\n" +
-	"\x10ListPlansRequest\x12'\n" +
-	"\tpage_size\x18\x01 \x01(\x05B\n" +
-	"\xbaH\a\x1a\x05\x18\xe8\a(\x00R\bpageSize\x12'\n" +
+	"\x04plan\x18\x01 \x01(\v2\x19.tidegate.catalog.v1.PlanB\t\xe0A\x02\xbaH\x03\xc8\x01\x01R\x04plan\"2\n" +
+	"\x0eGetPlanRequest\x12 \n" +
+	"\x04name\x18\x01 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\x98\xea0\x01R\x04name\"z\n" +
+	"\x10ListPlansRequest\x12\x1b\n" +
+	"\tpage_size\x18\x01 \x01(\x05R\bpageSize\x12'\n" +
 	"\n" +
 	"page_token\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80\bR\tpageToken\x12 \n" +
 	"\x06filter\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\x80\bR\x06filter\"l\n" +
@@ -1509,19 +1511,18 @@ const file_tidegate_catalog_v1_catalog_service_proto_rawDesc = "" +
 	"\x11UpdatePlanRequest\x128\n" +
 	"\x04plan\x18\x01 \x01(\v2\x19.tidegate.catalog.v1.PlanB\t\xe0A\x02\xbaH\x03\xd8\x01\x03R\x04plan\x12;\n" +
 	"\vupdate_mask\x18\x02 \x01(\v2\x1a.google.protobuf.FieldMaskR\n" +
-	"updateMask\"g\n" +
-	"\x11DeletePlanRequest\x125\n" +
-	"\x04name\x18\x01 \x01(\tB!\xe0A\x02\xbaH\x1br\x192\x17^plans/[a-z0-9-]{1,64}$R\x04name\x12\x1b\n" +
+	"updateMask\"R\n" +
+	"\x11DeletePlanRequest\x12 \n" +
+	"\x04name\x18\x01 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\x98\xea0\x01R\x04name\x12\x1b\n" +
 	"\x04etag\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x18@R\x04etag\"8\n" +
 	"\x12WaitAppliedRequest\x12\"\n" +
 	"\x06number\x18\x01 \x01(\x04B\n" +
 	"\xe0A\x02\xbaH\x042\x02(\x01R\x06number\"I\n" +
 	"\x13WaitAppliedResponse\x12\x18\n" +
 	"\aapplied\x18\x01 \x01(\bR\aapplied\x12\x18\n" +
-	"\awaiting\x18\x02 \x03(\tR\awaiting\"f\n" +
-	"\x12ListChangesRequest\x12'\n" +
-	"\tpage_size\x18\x01 \x01(\x05B\n" +
-	"\xbaH\a\x1a\x05\x18\xe8\a(\x00R\bpageSize\x12'\n" +
+	"\awaiting\x18\x02 \x03(\tR\awaiting\"Z\n" +
+	"\x12ListChangesRequest\x12\x1b\n" +
+	"\tpage_size\x18\x01 \x01(\x05R\bpageSize\x12'\n" +
 	"\n" +
 	"page_token\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80\bR\tpageToken\"s\n" +
 	"\x13ListChangesResponse\x124\n" +

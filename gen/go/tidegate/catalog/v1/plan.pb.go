@@ -8,6 +8,7 @@ package catalogv1
 
 import (
 	_ "buf.build/gen/go/bufbuild/protovalidate/protocolbuffers/go/buf/validate"
+	_ "github.com/tidegatehq/tidegate/gen/go/tidegate/rules/v1"
 	_ "google.golang.org/genproto/googleapis/api/annotations"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
@@ -256,12 +257,11 @@ var File_tidegate_catalog_v1_plan_proto protoreflect.FileDescriptor
 
 const file_tidegate_catalog_v1_plan_proto_rawDesc = "" +
 	"\n" +
-	"\x1etidegate/catalog/v1/plan.proto\x12\x13tidegate.catalog.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd7\x04\n" +
+	"\x1etidegate/catalog/v1/plan.proto\x12\x13tidegate.catalog.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dtidegate/rules/v1/rules.proto\"\xb3\x03\n" +
 	"\x04Plan\x12\x1e\n" +
 	"\x04name\x18\x01 \x01(\tB\n" +
-	"\xe0A\b\xbaH\x04r\x02\x18dR\x04name\x12\xd2\x01\n" +
-	"\fdisplay_name\x18\x02 \x01(\tB\xae\x01\xe0A\x02\xbaH\xa7\x01\xba\x01\xa3\x01\n" +
-	"\fdisplay_name\x12Omust have 1 to 100 characters, no control characters and no space at either end\x1aBthis.matches('^[^\\\\p{Z}\\\\p{C}]([^\\\\p{C}]{0,98}[^\\\\p{Z}\\\\p{C}])?$')R\vdisplayName\x12*\n" +
+	"\xe0A\b\xbaH\x04r\x02\x18dR\x04name\x12/\n" +
+	"\fdisplay_name\x18\x02 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\xd0\xea0\x01R\vdisplayName\x12*\n" +
 	"\vdescription\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\x80 R\vdescription\x120\n" +
 	"\x05quota\x18\x04 \x01(\v2\x1a.tidegate.catalog.v1.QuotaR\x05quota\x12,\n" +
 	"\x0flimits_enforced\x18\x05 \x01(\bB\x03\xe0A\x03R\x0elimitsEnforced\x12@\n" +

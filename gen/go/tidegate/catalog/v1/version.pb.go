@@ -8,6 +8,7 @@ package catalogv1
 
 import (
 	_ "buf.build/gen/go/bufbuild/protovalidate/protocolbuffers/go/buf/validate"
+	_ "github.com/tidegatehq/tidegate/gen/go/tidegate/rules/v1"
 	_ "google.golang.org/genproto/googleapis/api/annotations"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
@@ -262,7 +263,7 @@ var File_tidegate_catalog_v1_version_proto protoreflect.FileDescriptor
 
 const file_tidegate_catalog_v1_version_proto_rawDesc = "" +
 	"\n" +
-	"!tidegate/catalog/v1/version.proto\x12\x13tidegate.catalog.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\"tidegate/catalog/v1/endpoint.proto\x1a\"tidegate/catalog/v1/security.proto\"\xb1\v\n" +
+	"!tidegate/catalog/v1/version.proto\x12\x13tidegate.catalog.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\"tidegate/catalog/v1/endpoint.proto\x1a\"tidegate/catalog/v1/security.proto\x1a\x1dtidegate/rules/v1/rules.proto\"\x9c\v\n" +
 	"\aVersion\x12\x1f\n" +
 	"\x04name\x18\x01 \x01(\tB\v\xe0A\b\xbaH\x05r\x03\x18\xc8\x01R\x04name\x12\xc3\x01\n" +
 	"\aversion\x18\x02 \x01(\tB\xa8\x01\xe0A\x02\xe0A\x05\xbaH\x9e\x01\xba\x01\x9a\x01\n" +
@@ -271,8 +272,8 @@ const file_tidegate_catalog_v1_version_proto_rawDesc = "" +
 	"\x04tags\x18\x04 \x03(\tB\xac\x01\xbaH\xa8\x01\x92\x01\xa4\x01\x10\x14\x18\x01\"\x9d\x01\xba\x01\x99\x01\n" +
 	"\x03tag\x12Nmust have 1 to 50 characters, no control characters and no space at either end\x1aBthis.matches('^[^\\\\p{Z}\\\\p{C}]([^\\\\p{C}]{0,48}[^\\\\p{Z}\\\\p{C}])?$')R\x04tags\x12G\n" +
 	"\tendpoints\x18\x05 \x01(\v2\x1e.tidegate.catalog.v1.EndpointsB\t\xe0A\x02\xbaH\x03\xc8\x01\x01R\tendpoints\x12I\n" +
-	"\bsecurity\x18\x06 \x03(\v2#.tidegate.catalog.v1.SecuritySchemeB\b\xbaH\x05\x92\x01\x02\x10\bR\bsecurity\x12=\n" +
-	"\x05plans\x18\a \x03(\tB'\xbaH$\x92\x01!\x102\x18\x01\"\x1br\x192\x17^plans/[a-z0-9-]{1,64}$R\x05plans\x12\x91\x02\n" +
+	"\bsecurity\x18\x06 \x03(\v2#.tidegate.catalog.v1.SecuritySchemeB\b\xbaH\x05\x92\x01\x02\x10\bR\bsecurity\x12(\n" +
+	"\x05plans\x18\a \x03(\tB\x12\xbaH\x0f\x92\x01\f\x102\x18\x01\"\x06r\x04\x98\xea0\x01R\x05plans\x12\x91\x02\n" +
 	"\x0fallowed_origins\x18\b \x03(\tB\xe7\x01\xbaH\xe3\x01\x92\x01\xdf\x01\x10d\x18\x01\"\xd8\x01\xba\x01\xd4\x01\n" +
 	"\x06origin\x12Ymust be an origin, as https://example.com, https://*.example.com or http://localhost:3000\x1aothis.size() <= 255 && this.matches('^https?://(\\\\*\\\\.)?[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?(:[0-9]{1,5})?$')R\x0eallowedOrigins\x12T\n" +
 	"\x0fmax_session_age\x18\t \x01(\v2\x19.google.protobuf.DurationB\x11\xbaH\x0e\xaa\x01\v\"\x05\b\x80\x9a\x9e\x012\x02\b\x01R\rmaxSessionAge\x12=\n" +

@@ -316,7 +316,7 @@ type ListSessionsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// gateways/{gateway}, or gateways/- for the one that is asked.
 	Parent string `protobuf:"bytes,1,opt,name=parent,proto3" json:"parent,omitempty"`
-	// Sessions a page, 0 to 1000; 0 means 50.
+	// Sessions a page: 0 means 50, and more than 1000 mean 1000 (AIP-158).
 	PageSize int32 `protobuf:"varint,2,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
 	// next_page_token of the page before, or empty for the first. The parent and
 	// the filter must be the same. At most 1024 characters.

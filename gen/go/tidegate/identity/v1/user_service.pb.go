@@ -8,6 +8,7 @@ package identityv1
 
 import (
 	_ "buf.build/gen/go/bufbuild/protovalidate/protocolbuffers/go/buf/validate"
+	_ "github.com/tidegatehq/tidegate/gen/go/tidegate/rules/v1"
 	_ "google.golang.org/genproto/googleapis/api/annotations"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
@@ -425,7 +426,8 @@ func (x *GetUserRequest) GetName() string {
 // ListUsersRequest asks for a page of users.
 type ListUsersRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Users a page, 0 to 1000; 0 means 50.
+	// Users a page: 0 means 50, more than 1000 mean 1000, and less than 0
+	// is refused (AIP-158).
 	PageSize int32 `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
 	// next_page_token of the page before, or empty for the first. The filter must
 	// be the same. At most 1024 characters.
@@ -658,7 +660,7 @@ var File_tidegate_identity_v1_user_service_proto protoreflect.FileDescriptor
 
 const file_tidegate_identity_v1_user_service_proto_rawDesc = "" +
 	"\n" +
-	"'tidegate/identity/v1/user_service.proto\x12\x14tidegate.identity.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1ftidegate/identity/v1/user.proto\"d\n" +
+	"'tidegate/identity/v1/user_service.proto\x12\x14tidegate.identity.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1ftidegate/identity/v1/user.proto\x1a\x1dtidegate/rules/v1/rules.proto\"d\n" +
 	"\rSignInRequest\x12(\n" +
 	"\busername\x18\x01 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\x10\x01\x18@R\busername\x12)\n" +
 	"\bpassword\x18\x02 \x01(\tB\r\xe0A\x02\xbaH\ar\x05\x10\x01\x18\x80\x02R\bpassword\"\x91\x02\n" +
@@ -672,20 +674,19 @@ const file_tidegate_identity_v1_user_service_proto_rawDesc = "" +
 	"\x14RefreshSignInRequest\x122\n" +
 	"\rrefresh_token\x18\x01 \x01(\tB\r\xe0A\x02\xbaH\ar\x05\x10\x01\x18\x80\x02R\frefreshToken\"D\n" +
 	"\x0eSignOutRequest\x122\n" +
-	"\rrefresh_token\x18\x01 \x01(\tB\r\xe0A\x02\xbaH\ar\x05\x10\x01\x18\x80\x02R\frefreshToken\"\xb5\x01\n" +
-	"\x15ChangePasswordRequest\x125\n" +
-	"\x04name\x18\x01 \x01(\tB!\xe0A\x02\xbaH\x1br\x192\x17^users/[a-z0-9-]{1,64}$R\x04name\x123\n" +
+	"\rrefresh_token\x18\x01 \x01(\tB\r\xe0A\x02\xbaH\ar\x05\x10\x01\x18\x80\x02R\frefreshToken\"\xa0\x01\n" +
+	"\x15ChangePasswordRequest\x12 \n" +
+	"\x04name\x18\x01 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\xa0\xea0\x01R\x04name\x123\n" +
 	"\x10current_password\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02R\x0fcurrentPassword\x120\n" +
 	"\fnew_password\x18\x03 \x01(\tB\r\xe0A\x02\xbaH\ar\x05\x10\f\x18\x80\x02R\vnewPassword\"\xd4\x01\n" +
 	"\x11CreateUserRequest\x129\n" +
 	"\x04user\x18\x01 \x01(\v2\x1a.tidegate.identity.v1.UserB\t\xe0A\x02\xbaH\x03\xc8\x01\x01R\x04user\x12\x83\x01\n" +
 	"\bpassword\x18\x02 \x01(\tBg\xbaHd\xba\x01a\n" +
-	"\bpassword\x12\x1emust have 12 to 256 characters\x1a5this == '' || (size(this) >= 12 && size(this) <= 256)R\bpassword\"G\n" +
-	"\x0eGetUserRequest\x125\n" +
-	"\x04name\x18\x01 \x01(\tB!\xe0A\x02\xbaH\x1br\x192\x17^users/[a-z0-9-]{1,64}$R\x04name\"\x86\x01\n" +
-	"\x10ListUsersRequest\x12'\n" +
-	"\tpage_size\x18\x01 \x01(\x05B\n" +
-	"\xbaH\a\x1a\x05\x18\xe8\a(\x00R\bpageSize\x12'\n" +
+	"\bpassword\x12\x1emust have 12 to 256 characters\x1a5this == '' || (size(this) >= 12 && size(this) <= 256)R\bpassword\"2\n" +
+	"\x0eGetUserRequest\x12 \n" +
+	"\x04name\x18\x01 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\xa0\xea0\x01R\x04name\"z\n" +
+	"\x10ListUsersRequest\x12\x1b\n" +
+	"\tpage_size\x18\x01 \x01(\x05R\bpageSize\x12'\n" +
 	"\n" +
 	"page_token\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80\bR\tpageToken\x12 \n" +
 	"\x06filter\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\x80\bR\x06filter\"m\n" +
@@ -695,9 +696,9 @@ const file_tidegate_identity_v1_user_service_proto_rawDesc = "" +
 	"\x11UpdateUserRequest\x129\n" +
 	"\x04user\x18\x01 \x01(\v2\x1a.tidegate.identity.v1.UserB\t\xe0A\x02\xbaH\x03\xd8\x01\x03R\x04user\x12;\n" +
 	"\vupdate_mask\x18\x02 \x01(\v2\x1a.google.protobuf.FieldMaskR\n" +
-	"updateMask\"g\n" +
-	"\x11DeleteUserRequest\x125\n" +
-	"\x04name\x18\x01 \x01(\tB!\xe0A\x02\xbaH\x1br\x192\x17^users/[a-z0-9-]{1,64}$R\x04name\x12\x1b\n" +
+	"updateMask\"R\n" +
+	"\x11DeleteUserRequest\x12 \n" +
+	"\x04name\x18\x01 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\xa0\xea0\x01R\x04name\x12\x1b\n" +
 	"\x04etag\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x18@R\x04etag2\x95\b\n" +
 	"\vUserService\x12p\n" +
 	"\x06SignIn\x12#.tidegate.identity.v1.SignInRequest\x1a$.tidegate.identity.v1.SignInResponse\"\x1b\x82\xd3\xe4\x93\x02\x15:\x01*\"\x10/v1/users:signIn\x12\x7f\n" +

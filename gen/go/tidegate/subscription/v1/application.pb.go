@@ -11,6 +11,7 @@ package subscriptionv1
 
 import (
 	_ "buf.build/gen/go/bufbuild/protovalidate/protocolbuffers/go/buf/validate"
+	_ "github.com/tidegatehq/tidegate/gen/go/tidegate/rules/v1"
 	_ "google.golang.org/genproto/googleapis/api/annotations"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
@@ -136,12 +137,11 @@ var File_tidegate_subscription_v1_application_proto protoreflect.FileDescriptor
 
 const file_tidegate_subscription_v1_application_proto_rawDesc = "" +
 	"\n" +
-	"*tidegate/subscription/v1/application.proto\x12\x18tidegate.subscription.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xbc\x04\n" +
+	"*tidegate/subscription/v1/application.proto\x12\x18tidegate.subscription.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dtidegate/rules/v1/rules.proto\"\x98\x03\n" +
 	"\vApplication\x12\x1e\n" +
 	"\x04name\x18\x01 \x01(\tB\n" +
-	"\xe0A\b\xbaH\x04r\x02\x18dR\x04name\x12\xd2\x01\n" +
-	"\fdisplay_name\x18\x02 \x01(\tB\xae\x01\xe0A\x02\xbaH\xa7\x01\xba\x01\xa3\x01\n" +
-	"\fdisplay_name\x12Omust have 1 to 100 characters, no control characters and no space at either end\x1aBthis.matches('^[^\\\\p{Z}\\\\p{C}]([^\\\\p{C}]{0,98}[^\\\\p{Z}\\\\p{C}])?$')R\vdisplayName\x12*\n" +
+	"\xe0A\b\xbaH\x04r\x02\x18dR\x04name\x12/\n" +
+	"\fdisplay_name\x18\x02 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\xd0\xea0\x01R\vdisplayName\x12*\n" +
 	"\vdescription\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\x80 R\vdescription\x12\x19\n" +
 	"\x05owner\x18\x04 \x01(\tB\x03\xe0A\x03R\x05owner\x12@\n" +
 	"\vcreate_time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\n" +

@@ -8,6 +8,7 @@ package subscriptionv1
 
 import (
 	_ "buf.build/gen/go/bufbuild/protovalidate/protocolbuffers/go/buf/validate"
+	_ "github.com/tidegatehq/tidegate/gen/go/tidegate/rules/v1"
 	_ "google.golang.org/genproto/googleapis/api/annotations"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
@@ -131,13 +132,13 @@ var File_tidegate_subscription_v1_subscription_proto protoreflect.FileDescriptor
 
 const file_tidegate_subscription_v1_subscription_proto_rawDesc = "" +
 	"\n" +
-	"+tidegate/subscription/v1/subscription.proto\x12\x18tidegate.subscription.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x84\x04\n" +
+	"+tidegate/subscription/v1/subscription.proto\x12\x18tidegate.subscription.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dtidegate/rules/v1/rules.proto\"\xa6\x03\n" +
 	"\fSubscription\x12\x1e\n" +
 	"\x04name\x18\x01 \x01(\tB\n" +
-	"\xe0A\b\xbaH\x04r\x02\x18dR\x04name\x12M\n" +
-	"\vapplication\x18\x02 \x01(\tB+\xe0A\x02\xe0A\x05\xbaH\"r 2\x1e^applications/[a-z0-9-]{1,64}$R\vapplication\x12V\n" +
-	"\aversion\x18\x03 \x01(\tB<\xe0A\x02\xe0A\x05\xbaH3r12/^apis/[a-z0-9-]{1,64}/versions/[a-z0-9-]{1,64}$R\aversion\x125\n" +
-	"\x04plan\x18\x04 \x01(\tB!\xe0A\x02\xbaH\x1br\x192\x17^plans/[a-z0-9-]{1,64}$R\x04plan\x12@\n" +
+	"\xe0A\b\xbaH\x04r\x02\x18dR\x04name\x121\n" +
+	"\vapplication\x18\x02 \x01(\tB\x0f\xe0A\x02\xe0A\x05\xbaH\x06r\x04\xa8\xea0\x01R\vapplication\x12)\n" +
+	"\aversion\x18\x03 \x01(\tB\x0f\xe0A\x02\xe0A\x05\xbaH\x06r\x04\x90\xea0\x01R\aversion\x12 \n" +
+	"\x04plan\x18\x04 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\x98\xea0\x01R\x04plan\x12@\n" +
 	"\vcreate_time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\n" +
 	"createTime\x12@\n" +
 	"\vupdate_time\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\n" +

@@ -9,6 +9,7 @@ package subscriptionv1
 import (
 	_ "buf.build/gen/go/bufbuild/protovalidate/protocolbuffers/go/buf/validate"
 	v1 "github.com/tidegatehq/tidegate/gen/go/tidegate/change/v1"
+	_ "github.com/tidegatehq/tidegate/gen/go/tidegate/rules/v1"
 	_ "google.golang.org/genproto/googleapis/api/annotations"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
@@ -121,7 +122,8 @@ func (x *GetApplicationRequest) GetName() string {
 // ListApplicationsRequest asks for a page of applications.
 type ListApplicationsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Applications a page, 0 to 1000; 0 means 50.
+	// Applications a page: 0 means 50, more than 1000 mean 1000, and less than 0
+	// is refused (AIP-158).
 	PageSize int32 `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
 	// next_page_token of the page before, or empty for the first. The filter must
 	// be the same. At most 1024 characters.
@@ -458,7 +460,8 @@ type ListKeysRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The application, applications/{application}.
 	Parent string `protobuf:"bytes,1,opt,name=parent,proto3" json:"parent,omitempty"`
-	// Keys a page, 0 to 1000; 0 means 50.
+	// Keys a page: 0 means 50, more than 1000 mean 1000, and less than 0
+	// is refused (AIP-158).
 	PageSize int32 `protobuf:"varint,2,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
 	// next_page_token of the page before, or empty for the first. The parent must
 	// be the same. At most 1024 characters.
@@ -778,7 +781,8 @@ func (x *GetSubscriptionRequest) GetName() string {
 // ListSubscriptionsRequest asks for a page of subscriptions.
 type ListSubscriptionsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Subscriptions a page, 0 to 1000; 0 means 50.
+	// Subscriptions a page: 0 means 50, more than 1000 mean 1000, and less than 0
+	// is refused (AIP-158).
 	PageSize int32 `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
 	// next_page_token of the page before, or empty for the first. The filter must
 	// be the same. At most 1024 characters.
@@ -1112,7 +1116,8 @@ func (x *WaitAppliedResponse) GetWaiting() []string {
 // ListChangesRequest asks for a page of the audit log.
 type ListChangesRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Changes a page, 0 to 1000; 0 means 50.
+	// Changes a page: 0 means 50, more than 1000 mean 1000, and less than 0
+	// is refused (AIP-158).
 	PageSize int32 `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
 	// next_page_token of the page before, or empty for the first. At most 1024
 	// characters.
@@ -1307,14 +1312,13 @@ var File_tidegate_subscription_v1_subscription_service_proto protoreflect.FileDe
 
 const file_tidegate_subscription_v1_subscription_service_proto_rawDesc = "" +
 	"\n" +
-	"3tidegate/subscription/v1/subscription_service.proto\x12\x18tidegate.subscription.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a google/protobuf/field_mask.proto\x1a\x1ftidegate/change/v1/change.proto\x1a*tidegate/subscription/v1/application.proto\x1a\"tidegate/subscription/v1/key.proto\x1a+tidegate/subscription/v1/subscription.proto\"n\n" +
+	"3tidegate/subscription/v1/subscription_service.proto\x12\x18tidegate.subscription.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a google/protobuf/field_mask.proto\x1a\x1ftidegate/change/v1/change.proto\x1a\x1dtidegate/rules/v1/rules.proto\x1a*tidegate/subscription/v1/application.proto\x1a\"tidegate/subscription/v1/key.proto\x1a+tidegate/subscription/v1/subscription.proto\"n\n" +
 	"\x18CreateApplicationRequest\x12R\n" +
-	"\vapplication\x18\x01 \x01(\v2%.tidegate.subscription.v1.ApplicationB\t\xe0A\x02\xbaH\x03\xc8\x01\x01R\vapplication\"U\n" +
-	"\x15GetApplicationRequest\x12<\n" +
-	"\x04name\x18\x01 \x01(\tB(\xe0A\x02\xbaH\"r 2\x1e^applications/[a-z0-9-]{1,64}$R\x04name\"\x8d\x01\n" +
-	"\x17ListApplicationsRequest\x12'\n" +
-	"\tpage_size\x18\x01 \x01(\x05B\n" +
-	"\xbaH\a\x1a\x05\x18\xe8\a(\x00R\bpageSize\x12'\n" +
+	"\vapplication\x18\x01 \x01(\v2%.tidegate.subscription.v1.ApplicationB\t\xe0A\x02\xbaH\x03\xc8\x01\x01R\vapplication\"9\n" +
+	"\x15GetApplicationRequest\x12 \n" +
+	"\x04name\x18\x01 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\xa8\xea0\x01R\x04name\"\x81\x01\n" +
+	"\x17ListApplicationsRequest\x12\x1b\n" +
+	"\tpage_size\x18\x01 \x01(\x05R\bpageSize\x12'\n" +
 	"\n" +
 	"page_token\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80\bR\tpageToken\x12 \n" +
 	"\x06filter\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\x80\bR\x06filter\"\x8d\x01\n" +
@@ -1324,37 +1328,35 @@ const file_tidegate_subscription_v1_subscription_service_proto_rawDesc = "" +
 	"\x18UpdateApplicationRequest\x12R\n" +
 	"\vapplication\x18\x01 \x01(\v2%.tidegate.subscription.v1.ApplicationB\t\xe0A\x02\xbaH\x03\xd8\x01\x03R\vapplication\x12;\n" +
 	"\vupdate_mask\x18\x02 \x01(\v2\x1a.google.protobuf.FieldMaskR\n" +
-	"updateMask\"u\n" +
-	"\x18DeleteApplicationRequest\x12<\n" +
-	"\x04name\x18\x01 \x01(\tB(\xe0A\x02\xbaH\"r 2\x1e^applications/[a-z0-9-]{1,64}$R\x04name\x12\x1b\n" +
-	"\x04etag\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x18@R\x04etag\"\x90\x01\n" +
-	"\x10CreateKeyRequest\x12@\n" +
-	"\x06parent\x18\x01 \x01(\tB(\xe0A\x02\xbaH\"r 2\x1e^applications/[a-z0-9-]{1,64}$R\x06parent\x12:\n" +
-	"\x03key\x18\x02 \x01(\v2\x1d.tidegate.subscription.v1.KeyB\t\xe0A\x02\xbaH\x03\xc8\x01\x01R\x03key\"b\n" +
-	"\rGetKeyRequest\x12Q\n" +
-	"\x04name\x18\x01 \x01(\tB=\xe0A\x02\xbaH7r523^applications/[a-z0-9-]{1,64}/keys/[a-z0-9-]{1,64}$R\x04name\"\xa5\x01\n" +
-	"\x0fListKeysRequest\x12@\n" +
-	"\x06parent\x18\x01 \x01(\tB(\xe0A\x02\xbaH\"r 2\x1e^applications/[a-z0-9-]{1,64}$R\x06parent\x12'\n" +
-	"\tpage_size\x18\x02 \x01(\x05B\n" +
-	"\xbaH\a\x1a\x05\x18\xe8\a(\x00R\bpageSize\x12'\n" +
+	"updateMask\"Y\n" +
+	"\x18DeleteApplicationRequest\x12 \n" +
+	"\x04name\x18\x01 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\xa8\xea0\x01R\x04name\x12\x1b\n" +
+	"\x04etag\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x18@R\x04etag\"t\n" +
+	"\x10CreateKeyRequest\x12$\n" +
+	"\x06parent\x18\x01 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\xa8\xea0\x01R\x06parent\x12:\n" +
+	"\x03key\x18\x02 \x01(\v2\x1d.tidegate.subscription.v1.KeyB\t\xe0A\x02\xbaH\x03\xc8\x01\x01R\x03key\"1\n" +
+	"\rGetKeyRequest\x12 \n" +
+	"\x04name\x18\x01 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\xe0\xea0\x01R\x04name\"}\n" +
+	"\x0fListKeysRequest\x12$\n" +
+	"\x06parent\x18\x01 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\xa8\xea0\x01R\x06parent\x12\x1b\n" +
+	"\tpage_size\x18\x02 \x01(\x05R\bpageSize\x12'\n" +
 	"\n" +
 	"page_token\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\x80\bR\tpageToken\"m\n" +
 	"\x10ListKeysResponse\x121\n" +
 	"\x04keys\x18\x01 \x03(\v2\x1d.tidegate.subscription.v1.KeyR\x04keys\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\x89\x01\n" +
-	"\x17RegenerateSecretRequest\x12Q\n" +
-	"\x04name\x18\x01 \x01(\tB=\xe0A\x02\xbaH7r523^applications/[a-z0-9-]{1,64}/keys/[a-z0-9-]{1,64}$R\x04name\x12\x1b\n" +
-	"\x04etag\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x18@R\x04etag\"\x82\x01\n" +
-	"\x10DeleteKeyRequest\x12Q\n" +
-	"\x04name\x18\x01 \x01(\tB=\xe0A\x02\xbaH7r523^applications/[a-z0-9-]{1,64}/keys/[a-z0-9-]{1,64}$R\x04name\x12\x1b\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"X\n" +
+	"\x17RegenerateSecretRequest\x12 \n" +
+	"\x04name\x18\x01 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\xe0\xea0\x01R\x04name\x12\x1b\n" +
+	"\x04etag\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x18@R\x04etag\"Q\n" +
+	"\x10DeleteKeyRequest\x12 \n" +
+	"\x04name\x18\x01 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\xe0\xea0\x01R\x04name\x12\x1b\n" +
 	"\x04etag\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x18@R\x04etag\"r\n" +
 	"\x19CreateSubscriptionRequest\x12U\n" +
-	"\fsubscription\x18\x01 \x01(\v2&.tidegate.subscription.v1.SubscriptionB\t\xe0A\x02\xbaH\x03\xc8\x01\x01R\fsubscription\"W\n" +
-	"\x16GetSubscriptionRequest\x12=\n" +
-	"\x04name\x18\x01 \x01(\tB)\xe0A\x02\xbaH#r!2\x1f^subscriptions/[a-z0-9-]{1,64}$R\x04name\"\x8e\x01\n" +
-	"\x18ListSubscriptionsRequest\x12'\n" +
-	"\tpage_size\x18\x01 \x01(\x05B\n" +
-	"\xbaH\a\x1a\x05\x18\xe8\a(\x00R\bpageSize\x12'\n" +
+	"\fsubscription\x18\x01 \x01(\v2&.tidegate.subscription.v1.SubscriptionB\t\xe0A\x02\xbaH\x03\xc8\x01\x01R\fsubscription\":\n" +
+	"\x16GetSubscriptionRequest\x12 \n" +
+	"\x04name\x18\x01 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\xc0\xea0\x01R\x04name\"\x82\x01\n" +
+	"\x18ListSubscriptionsRequest\x12\x1b\n" +
+	"\tpage_size\x18\x01 \x01(\x05R\bpageSize\x12'\n" +
 	"\n" +
 	"page_token\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80\bR\tpageToken\x12 \n" +
 	"\x06filter\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\x80\bR\x06filter\"\x91\x01\n" +
@@ -1364,19 +1366,18 @@ const file_tidegate_subscription_v1_subscription_service_proto_rawDesc = "" +
 	"\x19UpdateSubscriptionRequest\x12U\n" +
 	"\fsubscription\x18\x01 \x01(\v2&.tidegate.subscription.v1.SubscriptionB\t\xe0A\x02\xbaH\x03\xd8\x01\x03R\fsubscription\x12;\n" +
 	"\vupdate_mask\x18\x02 \x01(\v2\x1a.google.protobuf.FieldMaskR\n" +
-	"updateMask\"w\n" +
-	"\x19DeleteSubscriptionRequest\x12=\n" +
-	"\x04name\x18\x01 \x01(\tB)\xe0A\x02\xbaH#r!2\x1f^subscriptions/[a-z0-9-]{1,64}$R\x04name\x12\x1b\n" +
+	"updateMask\"Z\n" +
+	"\x19DeleteSubscriptionRequest\x12 \n" +
+	"\x04name\x18\x01 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\xc0\xea0\x01R\x04name\x12\x1b\n" +
 	"\x04etag\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x18@R\x04etag\"8\n" +
 	"\x12WaitAppliedRequest\x12\"\n" +
 	"\x06number\x18\x01 \x01(\x04B\n" +
 	"\xe0A\x02\xbaH\x042\x02(\x01R\x06number\"I\n" +
 	"\x13WaitAppliedResponse\x12\x18\n" +
 	"\aapplied\x18\x01 \x01(\bR\aapplied\x12\x18\n" +
-	"\awaiting\x18\x02 \x03(\tR\awaiting\"f\n" +
-	"\x12ListChangesRequest\x12'\n" +
-	"\tpage_size\x18\x01 \x01(\x05B\n" +
-	"\xbaH\a\x1a\x05\x18\xe8\a(\x00R\bpageSize\x12'\n" +
+	"\awaiting\x18\x02 \x03(\tR\awaiting\"Z\n" +
+	"\x12ListChangesRequest\x12\x1b\n" +
+	"\tpage_size\x18\x01 \x01(\x05R\bpageSize\x12'\n" +
 	"\n" +
 	"page_token\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80\bR\tpageToken\"s\n" +
 	"\x13ListChangesResponse\x124\n" +

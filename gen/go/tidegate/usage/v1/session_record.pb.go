@@ -8,6 +8,7 @@ package usagev1
 
 import (
 	_ "buf.build/gen/go/bufbuild/protovalidate/protocolbuffers/go/buf/validate"
+	_ "github.com/tidegatehq/tidegate/gen/go/tidegate/rules/v1"
 	_ "google.golang.org/genproto/googleapis/api/annotations"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
@@ -328,13 +329,14 @@ var File_tidegate_usage_v1_session_record_proto protoreflect.FileDescriptor
 
 const file_tidegate_usage_v1_session_record_proto_rawDesc = "" +
 	"\n" +
-	"&tidegate/usage/v1/session_record.proto\x12\x11tidegate.usage.v1\x1a\x1bbuf/validate/validate.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dtidegate/usage/v1/usage.proto\"\xb8\v\n" +
-	"\rSessionRecord\x12>\n" +
-	"\x04name\x18\x01 \x01(\tB*\xbaH'r%2#^sessionRecords/[A-Za-z0-9-]{1,64}$R\x04name\x12\"\n" +
-	"\asession\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\xff\x01R\asession\x12P\n" +
-	"\aversion\x18\x03 \x01(\tB6\xbaH3r12/^apis/[a-z0-9-]{1,64}/versions/[a-z0-9-]{1,64}$R\aversion\x12J\n" +
-	"\vapplication\x18\x04 \x01(\tB(\xbaH%\xd8\x01\x01r 2\x1e^applications/[a-z0-9-]{1,64}$R\vapplication\x12M\n" +
-	"\fsubscription\x18\x05 \x01(\tB)\xbaH&\xd8\x01\x01r!2\x1f^subscriptions/[a-z0-9-]{1,64}$R\fsubscription\x12\x1e\n" +
+	"&tidegate/usage/v1/session_record.proto\x12\x11tidegate.usage.v1\x1a\x1bbuf/validate/validate.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dtidegate/rules/v1/rules.proto\x1a\x1dtidegate/usage/v1/usage.proto\"\xb9\n" +
+	"\n" +
+	"\rSessionRecord\x12\x1d\n" +
+	"\x04name\x18\x01 \x01(\tB\t\xbaH\x06r\x04\xc8\xea0\x01R\x04name\x12\"\n" +
+	"\asession\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\xff\x01R\asession\x12#\n" +
+	"\aversion\x18\x03 \x01(\tB\t\xbaH\x06r\x04\x90\xea0\x01R\aversion\x12.\n" +
+	"\vapplication\x18\x04 \x01(\tB\f\xbaH\t\xd8\x01\x01r\x04\xa8\xea0\x01R\vapplication\x120\n" +
+	"\fsubscription\x18\x05 \x01(\tB\f\xbaH\t\xd8\x01\x01r\x04\xc0\xea0\x01R\fsubscription\x12\x1e\n" +
 	"\x05grant\x18\x06 \x01(\tB\b\xbaH\x05r\x03\x18\xff\x01R\x05grant\x12/\n" +
 	"\x0eclient_address\x18\a \x01(\tB\b\xbaH\x05r\x03\x18\xff\x01R\rclientAddress\x12H\n" +
 	"\n" +
@@ -364,8 +366,8 @@ const file_tidegate_usage_v1_session_record_proto_rawDesc = "" +
 	"\fPARTY_CLIENT\x10\x01\x12\x11\n" +
 	"\rPARTY_BACKEND\x10\x02\x12\x11\n" +
 	"\rPARTY_GATEWAY\x10\x03\x12\x12\n" +
-	"\x0ePARTY_OPERATOR\x10\x04:S\xeaAP\n" +
-	"\x16tidegate/SessionRecord\x12\x17sessionRecords/{record}*\x0esessionRecords2\rsessionRecordB\xd2\x01\n" +
+	"\x0ePARTY_OPERATOR\x10\x04:[\xeaAX\n" +
+	"\x16tidegate/SessionRecord\x12\x1fsessionRecords/{session_record}*\x0esessionRecords2\rsessionRecordB\xd2\x01\n" +
 	"\x15com.tidegate.usage.v1B\x12SessionRecordProtoP\x01Z?github.com/tidegatehq/tidegate/gen/go/tidegate/usage/v1;usagev1\xa2\x02\x03TUX\xaa\x02\x11Tidegate.Usage.V1\xca\x02\x11Tidegate\\Usage\\V1\xe2\x02\x1dTidegate\\Usage\\V1\\GPBMetadata\xea\x02\x13Tidegate::Usage::V1b\x06proto3"
 
 var (

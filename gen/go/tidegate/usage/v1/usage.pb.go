@@ -11,6 +11,7 @@ package usagev1
 
 import (
 	_ "buf.build/gen/go/bufbuild/protovalidate/protocolbuffers/go/buf/validate"
+	_ "github.com/tidegatehq/tidegate/gen/go/tidegate/rules/v1"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
@@ -203,17 +204,17 @@ var File_tidegate_usage_v1_usage_proto protoreflect.FileDescriptor
 
 const file_tidegate_usage_v1_usage_proto_rawDesc = "" +
 	"\n" +
-	"\x1dtidegate/usage/v1/usage.proto\x12\x11tidegate.usage.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xc1\x01\n" +
+	"\x1dtidegate/usage/v1/usage.proto\x12\x11tidegate.usage.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dtidegate/rules/v1/rules.proto\"\xc1\x01\n" +
 	"\aTraffic\x12*\n" +
 	"\bmessages\x18\x01 \x01(\x04B\x0e\xbaH\v2\t\x18\x80\x80\x9a\xa6\xea\xaf\xe3\x01R\bmessages\x12&\n" +
 	"\x06frames\x18\x02 \x01(\x04B\x0e\xbaH\v2\t\x18\x80\x80\x9a\xa6\xea\xaf\xe3\x01R\x06frames\x123\n" +
 	"\rpayload_bytes\x18\x03 \x01(\x04B\x0e\xbaH\v2\t\x18\x80\x80\x9a\xa6\xea\xaf\xe3\x01R\fpayloadBytes\x12-\n" +
 	"\n" +
-	"wire_bytes\x18\x04 \x01(\x04B\x0e\xbaH\v2\t\x18\x80\x80\x9a\xa6\xea\xaf\xe3\x01R\twireBytes\"\xcd\x03\n" +
-	"\x05Usage\x12M\n" +
-	"\fsubscription\x18\x01 \x01(\tB)\xbaH&\xd8\x01\x01r!2\x1f^subscriptions/[a-z0-9-]{1,64}$R\fsubscription\x12J\n" +
-	"\vapplication\x18\x02 \x01(\tB(\xbaH%\xd8\x01\x01r 2\x1e^applications/[a-z0-9-]{1,64}$R\vapplication\x12P\n" +
-	"\aversion\x18\x03 \x01(\tB6\xbaH3r12/^apis/[a-z0-9-]{1,64}/versions/[a-z0-9-]{1,64}$R\aversion\x12=\n" +
+	"wire_bytes\x18\x04 \x01(\x04B\x0e\xbaH\v2\t\x18\x80\x80\x9a\xa6\xea\xaf\xe3\x01R\twireBytes\"\xe7\x02\n" +
+	"\x05Usage\x120\n" +
+	"\fsubscription\x18\x01 \x01(\tB\f\xbaH\t\xd8\x01\x01r\x04\xc0\xea0\x01R\fsubscription\x12.\n" +
+	"\vapplication\x18\x02 \x01(\tB\f\xbaH\t\xd8\x01\x01r\x04\xa8\xea0\x01R\vapplication\x12#\n" +
+	"\aversion\x18\x03 \x01(\tB\t\xbaH\x06r\x04\x90\xea0\x01R\aversion\x12=\n" +
 	"\x04hour\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampB\r\xbaH\n" +
 	"\xc8\x01\x01\xb2\x01\x042\x02\b\x01R\x04hour\x12*\n" +
 	"\bsessions\x18\x05 \x01(\x04B\x0e\xbaH\v2\t\x18\x80\x80\x9a\xa6\xea\xaf\xe3\x01R\bsessions\x124\n" +

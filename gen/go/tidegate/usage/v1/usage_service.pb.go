@@ -8,6 +8,7 @@ package usagev1
 
 import (
 	_ "buf.build/gen/go/bufbuild/protovalidate/protocolbuffers/go/buf/validate"
+	_ "github.com/tidegatehq/tidegate/gen/go/tidegate/rules/v1"
 	_ "google.golang.org/genproto/googleapis/api/annotations"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
@@ -26,7 +27,8 @@ const (
 // ListUsageRequest asks for a page of usage.
 type ListUsageRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Rows a page, 0 to 1000; 0 means 50.
+	// Rows a page: 0 means 50, more than 1000 mean 1000, and less than 0
+	// is refused (AIP-158).
 	PageSize int32 `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
 	// next_page_token of the page before, or empty for the first. The filter must
 	// be the same. At most 1024 characters.
@@ -193,7 +195,8 @@ func (x *GetSessionRecordRequest) GetName() string {
 // ListSessionRecordsRequest asks for a page of records.
 type ListSessionRecordsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Records a page, 0 to 1000; 0 means 50.
+	// Records a page: 0 means 50, more than 1000 mean 1000, and less than 0
+	// is refused (AIP-158).
 	PageSize int32 `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
 	// next_page_token of the page before, or empty for the first. The filter must
 	// be the same. At most 1024 characters.
@@ -315,21 +318,19 @@ var File_tidegate_usage_v1_usage_service_proto protoreflect.FileDescriptor
 
 const file_tidegate_usage_v1_usage_service_proto_rawDesc = "" +
 	"\n" +
-	"%tidegate/usage/v1/usage_service.proto\x12\x11tidegate.usage.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a&tidegate/usage/v1/session_record.proto\x1a\x1dtidegate/usage/v1/usage.proto\"\x86\x01\n" +
-	"\x10ListUsageRequest\x12'\n" +
-	"\tpage_size\x18\x01 \x01(\x05B\n" +
-	"\xbaH\a\x1a\x05\x18\xe8\a(\x00R\bpageSize\x12'\n" +
+	"%tidegate/usage/v1/usage_service.proto\x12\x11tidegate.usage.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1dtidegate/rules/v1/rules.proto\x1a&tidegate/usage/v1/session_record.proto\x1a\x1dtidegate/usage/v1/usage.proto\"z\n" +
+	"\x10ListUsageRequest\x12\x1b\n" +
+	"\tpage_size\x18\x01 \x01(\x05R\bpageSize\x12'\n" +
 	"\n" +
 	"page_token\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80\bR\tpageToken\x12 \n" +
 	"\x06filter\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\x80\bR\x06filter\"k\n" +
 	"\x11ListUsageResponse\x12.\n" +
 	"\x05usage\x18\x01 \x03(\v2\x18.tidegate.usage.v1.UsageR\x05usage\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\\\n" +
-	"\x17GetSessionRecordRequest\x12A\n" +
-	"\x04name\x18\x01 \x01(\tB-\xe0A\x02\xbaH'r%2#^sessionRecords/[A-Za-z0-9-]{1,64}$R\x04name\"\x8f\x01\n" +
-	"\x19ListSessionRecordsRequest\x12'\n" +
-	"\tpage_size\x18\x01 \x01(\x05B\n" +
-	"\xbaH\a\x1a\x05\x18\xe8\a(\x00R\bpageSize\x12'\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\";\n" +
+	"\x17GetSessionRecordRequest\x12 \n" +
+	"\x04name\x18\x01 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\xc8\xea0\x01R\x04name\"\x83\x01\n" +
+	"\x19ListSessionRecordsRequest\x12\x1b\n" +
+	"\tpage_size\x18\x01 \x01(\x05R\bpageSize\x12'\n" +
 	"\n" +
 	"page_token\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80\bR\tpageToken\x12 \n" +
 	"\x06filter\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\x80\bR\x06filter\"\x8f\x01\n" +

@@ -1,0 +1,199 @@
+// Package resource has the names of resources (AIP-122) as Go types: one table of
+// their forms, one way to read them and one way to write them. The rules that
+// protos set for names and the patterns that they declare are tested against the
+// table.
+//
+// To add a resource, add its form to the constants and its type below, its rule to
+// proto/tidegate/rules/v1/rules.proto, and its pattern to its message.
+package resource
+
+import (
+	"strings"
+
+	"github.com/tidegatehq/tidegate/services/kit/fault"
+)
+
+// Forms of names, as google.api.resource patterns.
+const (
+	apiForm          = "apis/{api}"
+	versionForm      = "apis/{api}/versions/{version}"
+	planForm         = "plans/{plan}"
+	userForm         = "users/{user}"
+	applicationForm  = "applications/{application}"
+	subscriptionForm = "subscriptions/{subscription}"
+	recordForm       = "sessionRecords/{session_record}"
+	grantForm        = "grants/{grant}"
+	gatewayForm      = "gateways/{gateway}"
+	sessionForm      = "gateways/{gateway}/sessions/{session}"
+)
+
+// Any is the id that stands for all resources of a collection (AIP-159).
+const Any = "-"
+
+// Me is the id of the caller's own user.
+const Me = "me"
+
+// ValidID reports whether an id has the form of those that the server makes: 1 to
+// 64 characters of a-z, 0-9 and "-".
+func ValidID(id string) bool { return valid(id, "abcdefghijklmnopqrstuvwxyz0123456789-") }
+
+// validRef reports whether an id has the form of a session's: letters of both
+// cases.
+func validRef(id string) bool {
+	return valid(id, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-")
+}
+
+func valid(id, alphabet string) bool {
+	return id != "" && len(id) <= 64 && strings.Trim(id, alphabet) == ""
+}
+
+// API is apis/{api}.
+type API struct{ API string }
+
+// Version is apis/{api}/versions/{version}.
+type Version struct{ API, Version string }
+
+// Plan is plans/{plan}.
+type Plan struct{ Plan string }
+
+// User is users/{user}.
+type User struct{ User string }
+
+// Application is applications/{application}.
+type Application struct{ Application string }
+
+// Subscription is subscriptions/{subscription}.
+type Subscription struct{ Subscription string }
+
+// SessionRecord is sessionRecords/{session_record}.
+type SessionRecord struct{ Ref string }
+
+// Grant is grants/{grant}.
+type Grant struct{ Grant string }
+
+// Gateway is gateways/{gateway}.
+type Gateway struct{ Gateway string }
+
+// Session is gateways/{gateway}/sessions/{session}.
+type Session struct{ Gateway, Ref string }
+
+// String returns the name.
+func (n API) String() string { return format(apiForm, n.API) }
+
+// String returns the name.
+func (n Version) String() string { return format(versionForm, n.API, n.Version) }
+
+// Parent returns the API that the version belongs to.
+func (n Version) Parent() API { return API{n.API} }
+
+// String returns the name.
+func (n Plan) String() string { return format(planForm, n.Plan) }
+
+// String returns the name.
+func (n User) String() string { return format(userForm, n.User) }
+
+// String returns the name.
+func (n Application) String() string { return format(applicationForm, n.Application) }
+
+// String returns the name.
+func (n Subscription) String() string { return format(subscriptionForm, n.Subscription) }
+
+// String returns the name.
+func (n SessionRecord) String() string { return format(recordForm, n.Ref) }
+
+// String returns the name.
+func (n Grant) String() string { return format(grantForm, n.Grant) }
+
+// String returns the name.
+func (n Gateway) String() string { return format(gatewayForm, n.Gateway) }
+
+// String returns the name.
+func (n Session) String() string { return format(sessionForm, n.Gateway, n.Ref) }
+
+// ParseAPI reads the name of an API. Its error, as those of the other Parse
+// functions, is an Invalid fault that says what name, a field or a flag, must be.
+func ParseAPI(field, name string) (n API, err error) {
+	err = parse(apiForm, field, name, ValidID, &n.API)
+	return n, err
+}
+
+// ParseVersion reads the name of a version.
+func ParseVersion(field, name string) (n Version, err error) {
+	err = parse(versionForm, field, name, ValidID, &n.API, &n.Version)
+	return n, err
+}
+
+// ParsePlan reads the name of a plan.
+func ParsePlan(field, name string) (n Plan, err error) {
+	err = parse(planForm, field, name, ValidID, &n.Plan)
+	return n, err
+}
+
+// ParseUser reads the name of a user; it may be that of the caller, users/me.
+func ParseUser(field, name string) (n User, err error) {
+	err = parse(userForm, field, name, ValidID, &n.User)
+	return n, err
+}
+
+// ParseApplication reads the name of an application.
+func ParseApplication(field, name string) (n Application, err error) {
+	err = parse(applicationForm, field, name, ValidID, &n.Application)
+	return n, err
+}
+
+// ParseSubscription reads the name of a subscription.
+func ParseSubscription(field, name string) (n Subscription, err error) {
+	err = parse(subscriptionForm, field, name, ValidID, &n.Subscription)
+	return n, err
+}
+
+// ParseSessionRecord reads the name of a session record.
+func ParseSessionRecord(field, name string) (n SessionRecord, err error) {
+	err = parse(recordForm, field, name, validRef, &n.Ref)
+	return n, err
+}
+
+// ParseGateway reads the name of a gateway; gateways/- is all of them.
+func ParseGateway(field, name string) (n Gateway, err error) {
+	err = parse(gatewayForm, field, name, ValidID, &n.Gateway)
+	return n, err
+}
+
+// ParseSession reads the name of a live session, on a gateway or on any of them.
+func ParseSession(field, name string) (n Session, err error) {
+	err = parse(sessionForm, field, name, validRef, &n.Gateway, &n.Ref)
+	return n, err
+}
+
+// format puts ids into a form.
+func format(form string, ids ...string) string {
+	var b strings.Builder
+	for i, segment := range strings.Split(form, "/") {
+		if i > 0 {
+			b.WriteByte('/')
+		}
+		if strings.HasPrefix(segment, "{") {
+			segment, ids = ids[0], ids[1:]
+		}
+		b.WriteString(segment)
+	}
+	return b.String()
+}
+
+// parse takes the ids out of a name of a form.
+func parse(form, field, name string, valid func(string) bool, ids ...*string) error {
+	segments, given := strings.Split(form, "/"), strings.Split(name, "/")
+	good := len(segments) == len(given)
+	for i := 0; good && i < len(segments); i++ {
+		if strings.HasPrefix(segments[i], "{") {
+			*ids[0], ids = given[i], ids[1:]
+			good = valid(given[i])
+		} else {
+			good = segments[i] == given[i]
+		}
+	}
+	if !good {
+		return fault.Invalid(field, "must be %s", form)
+	}
+	return nil
+}

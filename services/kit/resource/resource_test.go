@@ -1,0 +1,123 @@
+package resource
+
+import (
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"buf.build/go/protovalidate"
+	"google.golang.org/genproto/googleapis/api/annotations"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/reflect/protoregistry"
+	"google.golang.org/protobuf/types/dynamicpb"
+
+	_ "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
+	_ "github.com/tidegatehq/tidegate/gen/go/tidegate/gateway/v1"
+	_ "github.com/tidegatehq/tidegate/gen/go/tidegate/identity/v1"
+	_ "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
+	_ "github.com/tidegatehq/tidegate/gen/go/tidegate/usage/v1"
+)
+
+// names are a name of each type, and what reads it.
+func names() map[string]struct {
+	name  fmt.Stringer
+	parse func(field, name string) (fmt.Stringer, error)
+} {
+	type row = struct {
+		name  fmt.Stringer
+		parse func(field, name string) (fmt.Stringer, error)
+	}
+	return map[string]row{
+		apiForm:          {API{"a-1"}, reader(ParseAPI)},
+		versionForm:      {Version{"a-1", "v-1"}, reader(ParseVersion)},
+		planForm:         {Plan{"p"}, reader(ParsePlan)},
+		userForm:         {User{Me}, reader(ParseUser)},
+		applicationForm:  {Application{"a"}, reader(ParseApplication)},
+		subscriptionForm: {Subscription{"s"}, reader(ParseSubscription)},
+		recordForm:       {SessionRecord{"Ref-1"}, reader(ParseSessionRecord)},
+		gatewayForm:      {Gateway{Any}, reader(ParseGateway)},
+		sessionForm:      {Session{"g", "Ref-1"}, reader(ParseSession)},
+	}
+}
+
+func reader[N fmt.Stringer](parse func(field, name string) (N, error)) func(field, name string) (fmt.Stringer, error) {
+	return func(field, name string) (fmt.Stringer, error) { return parse(field, name) }
+}
+
+var variable = regexp.MustCompile(`\{[^}]*\}`)
+
+func TestNames(t *testing.T) {
+	for form, row := range names() {
+		text := row.name.String()
+		if pattern := "^" + variable.ReplaceAllString(form, "[A-Za-z0-9-]+") + "$"; !regexp.MustCompile(pattern).MatchString(text) {
+			t.Errorf("%#v.String() = %q, want the form %s", row.name, text, form)
+		}
+		if got, err := row.parse("name", text); err != nil || got != row.name {
+			t.Errorf("parse(%q) = %#v, %v, want %#v", text, got, err, row.name)
+		}
+		for _, bad := range []string{
+			"", "/", text + "/", "/" + text, text + "/x", text + "ä", "x" + text, variable.ReplaceAllString(form, ""),
+			text + strings.Repeat("x", 64), strings.ToUpper(text),
+		} {
+			_, err := row.parse("name", bad)
+			if want := "name: must be " + form; err == nil || err.Error() != want {
+				t.Errorf("parse(%q) of %s = %v, want %s", bad, form, err, want)
+			}
+		}
+	}
+}
+
+// TestFormsAreThoseOfTheProtos holds the table to the patterns that messages
+// declare: each that has a type here has the same form.
+func TestFormsAreThoseOfTheProtos(t *testing.T) {
+	var declared []string
+	protoregistry.GlobalFiles.RangeFiles(func(file protoreflect.FileDescriptor) bool {
+		for i := range file.Messages().Len() {
+			r, ok := proto.GetExtension(file.Messages().Get(i).Options(), annotations.E_Resource).(*annotations.ResourceDescriptor)
+			if ok && r != nil {
+				declared = append(declared, r.GetPattern()...)
+			}
+		}
+		return true
+	})
+	for form := range names() {
+		if !slices.Contains(declared, form) {
+			t.Errorf("no message has the pattern %s; there are %q", form, declared)
+		}
+	}
+}
+
+// TestRulesAdmitWhatIsParsed gives each field that a rule of a name holds, of each
+// message, names that it must admit and refuse.
+func TestRulesAdmitWhatIsParsed(t *testing.T) {
+	for _, tt := range []struct {
+		message, field string
+		form           string
+	}{
+		{"tidegate.catalog.v1.GetApiRequest", "name", apiForm},
+		{"tidegate.catalog.v1.GetVersionRequest", "name", versionForm},
+		{"tidegate.catalog.v1.GetPlanRequest", "name", planForm},
+		{"tidegate.identity.v1.GetUserRequest", "name", userForm},
+		{"tidegate.subscription.v1.GetApplicationRequest", "name", applicationForm},
+		{"tidegate.subscription.v1.GetSubscriptionRequest", "name", subscriptionForm},
+		{"tidegate.usage.v1.GetSessionRecordRequest", "name", recordForm},
+	} {
+		desc, err := protoregistry.GlobalFiles.FindDescriptorByName(protoreflect.FullName(tt.message))
+		if err != nil {
+			t.Fatal(err)
+		}
+		row := names()[tt.form]
+		good := row.name.String()
+		for _, name := range []string{good, good + "/", good + "ä", good + strings.Repeat("x", 64), "", strings.ToUpper(good)} {
+			m := dynamicpb.NewMessage(desc.(protoreflect.MessageDescriptor))
+			m.Set(m.Descriptor().Fields().ByName(protoreflect.Name(tt.field)), protoreflect.ValueOfString(name))
+			_, parsed := row.parse("name", name)
+			if ruled := protovalidate.Validate(m); (ruled == nil) != (parsed == nil) {
+				t.Errorf("%s with %q: the rule says %v, the table %v", tt.message, name, ruled, parsed)
+			}
+		}
+	}
+}
