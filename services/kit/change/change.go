@@ -24,6 +24,7 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/tidegatehq/tidegate/services/kit/identity"
 	"github.com/tidegatehq/tidegate/services/kit/sqldb"
@@ -58,9 +59,9 @@ type Record struct {
 	Action string
 	// Resource is the name of what changed.
 	Resource string
-	// Event is what watchers are told, encoded; empty tells them only that
-	// there was a change.
-	Event []byte
+	// Event is what watchers are told, the event of the watch's change; nil tells
+	// them only that there was a change.
+	Event proto.Message
 	// Skip makes Log.Write commit without a change: there was nothing to change
 	// that others must see.
 	Skip bool
@@ -88,10 +89,17 @@ func giveBack(ctx context.Context, tx *sqldb.Tx) error {
 // add adds a change to the log.
 func add(ctx context.Context, tx *Tx, r Record) error {
 	r = complete(ctx, r)
+	var event []byte
+	if r.Event != nil {
+		var err error
+		if event, err = proto.Marshal(r.Event); err != nil {
+			return fmt.Errorf("encode event of %s: %w", r.Resource, err)
+		}
+	}
 	_, err := tx.ExecContext(ctx, `
 		INSERT INTO change (number, actor, action, resource, time_us, event)
 		VALUES ($1, $2, $3, $4, $5, $6)`,
-		int64(tx.Number), r.Actor, r.Action, r.Resource, tx.Time.UnixMicro(), r.Event)
+		int64(tx.Number), r.Actor, r.Action, r.Resource, tx.Time.UnixMicro(), event)
 	if err != nil {
 		return fmt.Errorf("add change %d: %w", tx.Number, err)
 	}

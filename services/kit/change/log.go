@@ -69,23 +69,25 @@ func NewLog(db *sqldb.DB, log *slog.Logger, now func() time.Time, keep time.Dura
 }
 
 // Write runs fn in a transaction that makes one change, the one that fn returns,
-// and tells watchers. It puts the change's number in the header of the gRPC
+// and tells watchers. doing goes before the text of its error. It puts the change's number in the header of the gRPC
 // call's answer. Writes follow one another: from the beginning of fn until the
 // commit no other Write of any replica runs, so fn does nothing that takes time.
 // Hashing, signing and calls to other services are done before. fn may run more
 // than once; see sqldb.DB.InTx, which is for writes that nobody must see.
-func (l *Log) Write(ctx context.Context, fn func(tx *Tx) (Record, error)) error {
+func (l *Log) Write(ctx context.Context, doing string, fn func(tx *Tx) (Record, error)) error {
 	var number uint64
 	err := l.db.InTx(ctx, func(tx *sqldb.Tx) error {
 		var err error
 		number, err = l.write(ctx, tx, fn)
 		return err
 	})
-	if err != nil || number == 0 {
-		return err
+	if err != nil {
+		return fmt.Errorf("%s: %w", doing, err)
 	}
-	l.advance(number)
-	setHeader(ctx, number)
+	if number > 0 {
+		l.advance(number)
+		setHeader(ctx, number)
+	}
 	return nil
 }
 

@@ -39,7 +39,7 @@ func TestWriteNumbersWithoutGaps(t *testing.T) {
 					}
 					seen[n] = true
 					mu.Unlock()
-					err = logs[w%2].Write(t.Context(), func(*change.Tx) (change.Record, error) { return change.Record{}, stop })
+					err = logs[w%2].Write(t.Context(), "write", func(*change.Tx) (change.Record, error) { return change.Record{}, stop })
 					if !errors.Is(err, stop) {
 						t.Errorf("write that fails = %v, want %v", err, stop)
 					}
@@ -59,7 +59,7 @@ func TestWriteNumbersWithoutGaps(t *testing.T) {
 func TestWriteSkips(t *testing.T) {
 	testdb.Each(t, schema, func(t *testing.T, db *sqldb.DB) {
 		l := change.NewLog(db, quiet(), time.Now, 0)
-		err := l.Write(t.Context(), func(tx *change.Tx) (change.Record, error) {
+		err := l.Write(t.Context(), "write", func(tx *change.Tx) (change.Record, error) {
 			_, err := tx.ExecContext(t.Context(), `INSERT INTO word (text) VALUES ('a')`)
 			return change.Record{Skip: true}, err
 		})
@@ -88,7 +88,7 @@ func TestWritesFollowOneAnother(t *testing.T) {
 		var wg sync.WaitGroup
 		for i := range 16 {
 			wg.Go(func() {
-				err := logs[i%2].Write(t.Context(), func(tx *change.Tx) (change.Record, error) {
+				err := logs[i%2].Write(t.Context(), "write", func(tx *change.Tx) (change.Record, error) {
 					var n int
 					if err := tx.QueryRowContext(t.Context(), `SELECT count(*) FROM word`).Scan(&n); err != nil {
 						return change.Record{}, err

@@ -32,48 +32,21 @@ type (
 	request  = backplanev1.WatchRoutesRequest
 	response = backplanev1.WatchRoutesResponse
 	server   = change.Server[request, response]
-	client   = watch.Client[request, response]
 	follower = watch.Follower[request, response]
 )
 
 // newServer serves the words over the catalog's messages: a snapshot piece has
-// them as names of routes, an event removes or adds one.
-func newServer(l *change.Log) *server {
-	return &server{
-		Log: l,
-		Split: func(r *request) (*backplanev1.Hello, *backplanev1.Ack) {
-			return r.GetHello(), r.GetAck()
-		},
-		Begin: func(m *backplanev1.Begin) *response {
-			return &response{Body: &backplanev1.WatchRoutesResponse_Begin{Begin: m}}
-		},
-		End: func(m *backplanev1.SnapshotEnd) *response {
-			return &response{Body: &backplanev1.WatchRoutesResponse_SnapshotEnd{SnapshotEnd: m}}
-		},
-		Heartbeat: func(m *backplanev1.Heartbeat) *response {
-			return &response{Body: &backplanev1.WatchRoutesResponse_Heartbeat{Heartbeat: m}}
-		},
-		Change: func(at *backplanev1.Position, event []byte) (*response, error) {
-			e := &backplanev1.RouteEvent{}
-			if err := proto.Unmarshal(event, e); err != nil {
-				return nil, err
-			}
-			return &response{Body: &backplanev1.WatchRoutesResponse_Change{
-				Change: &backplanev1.RouteChange{Position: at, Event: e}}}, nil
-		},
-		Snapshot: words,
-	}
-}
+// them as names of routes, an event adds one.
+func newServer(l *change.Log) *server { return change.NewServer[request, response](l, words) }
 
-func words(ctx context.Context, tx *sqldb.Tx, emit func(*response)) error {
+func words(ctx context.Context, tx *sqldb.Tx, emit func(proto.Message)) error {
 	rows, err := tx.QueryContext(ctx, `SELECT text FROM word ORDER BY text`)
 	if err != nil {
 		return err
 	}
 	defer rows.Close()
 	b := change.NewBatch(func(routes []*backplanev1.Route) {
-		emit(&response{Body: &backplanev1.WatchRoutesResponse_Snapshot{
-			Snapshot: &backplanev1.RouteSnapshot{Routes: routes}}})
+		emit(&backplanev1.RouteSnapshot{Routes: routes})
 	})
 	for rows.Next() {
 		r := &backplanev1.Route{}
@@ -88,13 +61,10 @@ func words(ctx context.Context, tx *sqldb.Tx, emit func(*response)) error {
 
 // addWord writes one word.
 func addWord(ctx context.Context, l *change.Log, word string) (number uint64, err error) {
-	err = l.Write(ctx, func(tx *change.Tx) (change.Record, error) {
+	err = l.Write(ctx, "add word", func(tx *change.Tx) (change.Record, error) {
 		number = tx.Number
 		_, err := tx.ExecContext(ctx, `INSERT INTO word (text) VALUES ($1)`, word)
-		if err != nil {
-			return change.Record{}, err
-		}
-		event, err := proto.Marshal(&backplanev1.RouteEvent{Routes: []*backplanev1.Route{{Name: word}}})
+		event := &backplanev1.RouteEvent{Routes: []*backplanev1.Route{{Name: word}}}
 		return change.Record{Actor: "users/a", Action: "AddWord", Resource: "words/" + word, Event: event}, err
 	})
 	return number, err
@@ -109,23 +79,6 @@ func mustAdd(t *testing.T, l *change.Log, word string) uint64 {
 	return n
 }
 
-// newClient follows words.
-func newClient(open func(ctx context.Context) (watch.ClientStream[request, response], error)) client {
-	return client{
-		Open: open,
-		Hello: func(m *backplanev1.Hello) *request {
-			return &request{Body: &backplanev1.WatchRoutesRequest_Hello{Hello: m}}
-		},
-		Ack: func(m *backplanev1.Ack) *request { return &request{Body: &backplanev1.WatchRoutesRequest_Ack{Ack: m}} },
-		Read: func(r *response) watch.Message {
-			return watch.Message{
-				Begin: r.GetBegin(), End: r.GetSnapshotEnd(),
-				Change: r.GetChange().GetPosition(), Heartbeat: r.GetHeartbeat(),
-			}
-		},
-	}
-}
-
 // sink keeps the words that a follower hears, and checks that nothing comes
 // twice or out of order.
 type sink struct {
@@ -137,7 +90,7 @@ type sink struct {
 	wrong  []string
 }
 
-func (s *sink) Reset(_ context.Context, at watch.At, pieces []*response) (watch.Result, error) {
+func (s *sink) Reset(_ context.Context, at watch.At, _ backplanev1.Begin_Reset, pieces []*response) (watch.Result, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.number, s.words = at.Number, nil

@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
@@ -20,21 +21,20 @@ import (
 const batch = 200
 
 // Server serves the watches of one log over a service's own messages Req and
-// Resp. Its functions wrap and unwrap the shared messages.
+// Resp, which are made as package watch says.
 type Server[Req, Resp any] struct {
-	// Log is the log that is watched.
-	Log *Log
-	// Split returns which of the two a message is; the other is nil.
-	Split func(*Req) (*backplanev1.Hello, *backplanev1.Ack)
-	// Begin, End and Heartbeat wrap a message.
-	Begin     func(*backplanev1.Begin) *Resp
-	End       func(*backplanev1.SnapshotEnd) *Resp
-	Heartbeat func(*backplanev1.Heartbeat) *Resp
-	// Change wraps a change with its stored event, which may be empty.
-	Change func(at *backplanev1.Position, event []byte) (*Resp, error)
-	// Snapshot emits the pieces of the service's state as tx sees it, each under
-	// 1 MiB (Batch helps); nil is an empty state. It may run more than once.
-	Snapshot func(ctx context.Context, tx *sqldb.Tx, emit func(*Resp)) error
+	log      *Log
+	snapshot Snapshot
+}
+
+// Snapshot emits the pieces of the service's state as tx sees it, parts of Resp,
+// each under 1 MiB (Batch helps); nil is an empty state. It may run more than
+// once.
+type Snapshot func(ctx context.Context, tx *sqldb.Tx, emit func(piece proto.Message)) error
+
+// NewServer returns a server of the watches of a log.
+func NewServer[Req, Resp any](log *Log, snapshot Snapshot) *Server[Req, Resp] {
+	return &Server[Req, Resp]{log: log, snapshot: snapshot}
 }
 
 // ServerStream is the service's end of a watch; the generated streams are such.
@@ -50,12 +50,12 @@ func (s *Server[Req, Resp]) Serve(peer ServerStream[Req, Resp]) error {
 	if err != nil {
 		return err
 	}
-	hello, _ := s.Split(first)
-	if hello == nil {
+	hello, ok := watch.Part(message(first)).(*backplanev1.Hello)
+	if !ok {
 		return fault.Invalid("hello", "must come first")
 	}
 	w := &stream[Req, Resp]{Server: s, peer: peer}
-	done := s.Log.enter()
+	done := s.log.enter()
 	defer done()
 	return w.serve(peer.Context(), hello)
 }
@@ -82,12 +82,12 @@ type stream[Req, Resp any] struct {
 func (w *stream[Req, Resp]) serve(ctx context.Context, hello *backplanev1.Hello) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	at, reset, err := w.Log.resume(ctx, hello.GetSince())
+	at, reset, err := w.log.resume(ctx, hello.GetSince())
 	if err != nil {
 		return err
 	}
 	w.sent.Store(at.number)
-	rec, err := w.Log.newRecorder(ctx, hello, at.number)
+	rec, err := w.log.newRecorder(ctx, hello, at.number)
 	if err != nil {
 		return err
 	}
@@ -125,8 +125,8 @@ func (w *stream[Req, Resp]) receive(ctx context.Context, cancel context.CancelCa
 			cancel(err)
 			return
 		}
-		_, ack := w.Split(m)
-		if ack == nil {
+		ack, ok := watch.Part(message(m)).(*backplanev1.Ack)
+		if !ok {
 			cancel(fault.Invalid("hello", "must come once"))
 			return
 		}
@@ -144,7 +144,7 @@ func (w *stream[Req, Resp]) receive(ctx context.Context, cancel context.CancelCa
 
 // send says all that there is to say, in order, until ctx ends.
 func (w *stream[Req, Resp]) send(ctx context.Context, reset backplanev1.Begin_Reset) error {
-	if err := w.peer.Send(w.Begin(&backplanev1.Begin{Reset_: reset})); err != nil {
+	if err := w.say(&backplanev1.Begin{Reset_: reset}); err != nil {
 		return err
 	}
 	beat := time.NewTicker(watch.Heartbeat)
@@ -158,7 +158,7 @@ func (w *stream[Req, Resp]) send(ctx context.Context, reset backplanev1.Begin_Re
 		return err
 	}
 	for {
-		head, newer := w.Log.newest()
+		head, newer := w.log.newest()
 		if w.sent.Load() < head {
 			if err := w.changes(ctx); err != nil {
 				return err
@@ -176,7 +176,7 @@ func (w *stream[Req, Resp]) send(ctx context.Context, reset backplanev1.Begin_Re
 			if err := w.beat(head); err != nil {
 				return err
 			}
-		case <-w.Log.stopped:
+		case <-w.log.stopped:
 			return fault.Wrap(fault.Unavailable("the service is stopping"), errStopped)
 		case <-ctx.Done():
 			return nil
@@ -185,10 +185,21 @@ func (w *stream[Req, Resp]) send(ctx context.Context, reset backplanev1.Begin_Re
 }
 
 func (w *stream[Req, Resp]) beat(head uint64) error {
-	return w.peer.Send(w.Heartbeat(&backplanev1.Heartbeat{
-		Head: max(head, w.sent.Load()), Time: timestamppb.New(w.Log.now()),
-	}))
+	return w.say(&backplanev1.Heartbeat{Head: max(head, w.sent.Load()), Time: timestamppb.New(w.log.now())})
 }
+
+// say sends a part of a response.
+func (w *stream[Req, Resp]) say(part proto.Message) error { return w.peer.Send(wrap[Resp](part)) }
+
+// wrap returns a response with a part.
+func wrap[Resp any](part proto.Message) *Resp {
+	m := new(Resp)
+	watch.Put(message(m), part)
+	return m
+}
+
+// message returns m, a *Req or *Resp, as the message that it is.
+func message(m any) proto.Message { return m.(proto.Message) }
 
 // pieces is a snapshot that was read, or why it was not.
 type pieces[Resp any] struct {
@@ -222,12 +233,12 @@ func (w *stream[Req, Resp]) snapshot(ctx context.Context, beat *time.Ticker) err
 		}
 	}
 	w.sent.Store(got.at.number)
-	return w.peer.Send(w.End(&backplanev1.SnapshotEnd{Number: got.at.number, Cursor: got.at.String()}))
+	return w.say(&backplanev1.SnapshotEnd{Number: got.at.number, Cursor: got.at.String()})
 }
 
 // look looks for changes that other replicas made.
 func (w *stream[Req, Resp]) look(ctx context.Context) error {
-	if err := w.Log.look(ctx); err != nil {
+	if err := w.log.look(ctx); err != nil {
 		return fault.Wrap(fault.Unavailable("the changes cannot be read now"), err)
 	}
 	return nil
@@ -236,11 +247,11 @@ func (w *stream[Req, Resp]) look(ctx context.Context) error {
 // read reads the state and the number of the newest change in it.
 func (w *stream[Req, Resp]) read(ctx context.Context) pieces[Resp] {
 	var p pieces[Resp]
-	epoch, err := w.Log.epochOf(ctx)
+	epoch, err := w.log.epochOf(ctx)
 	if err != nil {
 		return pieces[Resp]{err: err}
 	}
-	p.err = w.Log.db.InReadTx(ctx, func(tx *sqldb.Tx) error {
+	p.err = w.log.db.InReadTx(ctx, func(tx *sqldb.Tx) error {
 		p.all, p.at = nil, cursor{epoch: epoch}
 		var err error
 		if p.at.number, err = Head(ctx, tx); err != nil {
@@ -249,10 +260,10 @@ func (w *stream[Req, Resp]) read(ctx context.Context) pieces[Resp] {
 		if p.at.timeUS, err = timeOf(ctx, tx, p.at.number); err != nil {
 			return err
 		}
-		if w.Snapshot == nil {
+		if w.Server.snapshot == nil {
 			return nil
 		}
-		return w.Snapshot(ctx, tx, func(piece *Resp) { p.all = append(p.all, piece) })
+		return w.Server.snapshot(ctx, tx, func(piece proto.Message) { p.all = append(p.all, wrap[Resp](piece)) })
 	})
 	if p.err != nil {
 		p.err = fmt.Errorf("read snapshot: %w", p.err)
@@ -269,11 +280,11 @@ type stored struct {
 
 // changes sends the next changes.
 func (w *stream[Req, Resp]) changes(ctx context.Context) error {
-	epoch, err := w.Log.epochOf(ctx)
+	epoch, err := w.log.epochOf(ctx)
 	if err != nil {
 		return err
 	}
-	next, err := w.Log.after(ctx, w.sent.Load())
+	next, err := w.log.after(ctx, w.sent.Load())
 	if err != nil {
 		return err
 	}
@@ -284,13 +295,14 @@ func (w *stream[Req, Resp]) changes(ctx context.Context) error {
 		if want := w.sent.Load() + 1; c.number != want {
 			return fmt.Errorf("change %d is missing", want)
 		}
-		resp, err := w.Change(&backplanev1.Position{
+		resp := new(Resp)
+		err := watch.PutChange(message(resp), &backplanev1.Position{
 			Number: c.number,
 			Cursor: cursor{epoch: epoch, number: c.number, timeUS: c.timeUS}.String(),
 			Time:   timestamppb.New(time.UnixMicro(c.timeUS)),
 		}, c.event)
 		if err != nil {
-			return fmt.Errorf("read event of change %d: %w", c.number, err)
+			return fmt.Errorf("read change %d: %w", c.number, err)
 		}
 		w.sent.Store(c.number)
 		if err := w.peer.Send(resp); err != nil {

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"google.golang.org/grpc/codes"
+	"google.golang.org/protobuf/proto"
 
 	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
 	"github.com/tidegatehq/tidegate/services/kit/change"
@@ -247,11 +248,10 @@ func TestServerBeatsWhileNothingHappens(t *testing.T) {
 // A snapshot that takes long to read does not make the service silent.
 func TestServerBeatsWhileItReads(t *testing.T) {
 	bubble(t, func(t *testing.T, db *sqldb.DB) {
-		s := newServer(change.NewLog(db, quiet(), time.Now, 0))
-		s.Snapshot = func(context.Context, *sqldb.Tx, func(*response)) error {
+		s := change.NewServer[request, response](change.NewLog(db, quiet(), time.Now, 0), func(context.Context, *sqldb.Tx, func(proto.Message)) error {
 			time.Sleep(5 * time.Second)
 			return nil
-		}
+		})
 		w := attend(t, s, "")
 		if (<-w.heard).GetBegin() == nil || (<-w.heard).GetHeartbeat() == nil || (<-w.heard).GetHeartbeat() == nil || (<-w.heard).GetSnapshotEnd() == nil {
 			t.Error("want begin, two heartbeats, the end of the snapshot")
@@ -309,9 +309,10 @@ func TestServerEndsWithTheLog(t *testing.T) {
 
 func TestServerReportsAFailedSnapshot(t *testing.T) {
 	bubble(t, func(t *testing.T, db *sqldb.DB) {
-		s := newServer(change.NewLog(db, quiet(), time.Now, 0))
 		broken := errors.New("broken")
-		s.Snapshot = func(context.Context, *sqldb.Tx, func(*response)) error { return broken }
+		s := change.NewServer[request, response](change.NewLog(db, quiet(), time.Now, 0), func(context.Context, *sqldb.Tx, func(proto.Message)) error {
+			return broken
+		})
 		w := attend(t, s, "")
 		<-w.heard
 		if err := <-w.result; !errors.Is(err, broken) {
@@ -450,13 +451,14 @@ func TestAcksAreWrittenTogether(t *testing.T) {
 // does not touch it.
 func TestNewerStreamOwnsTheRow(t *testing.T) {
 	bubble(t, func(t *testing.T, db *sqldb.DB) {
-		s := newServer(change.NewLog(db, quiet(), time.Now, 0))
+		l := change.NewLog(db, quiet(), time.Now, 0)
+		s := newServer(l)
 		old := attend(t, s, "")
 		old.snapshot(t, backplanev1.Begin_RESET_NO_CURSOR)
 		fresh := attend(t, s, "")
 		fresh.snapshot(t, backplanev1.Begin_RESET_NO_CURSOR)
 		old.leave(t)
-		ws, err := s.Log.Watchers(t.Context())
+		ws, err := l.Watchers(t.Context())
 		if err != nil || len(ws) != 1 || !ws[0].GetConnected() {
 			t.Errorf("Watchers = %v, %v, want one that is connected", ws, err)
 		}

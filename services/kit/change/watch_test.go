@@ -31,7 +31,7 @@ import (
 type routes struct {
 	backplanev1.UnimplementedRouteServiceServer
 	server *server
-	db     *sqldb.DB
+	log    *change.Log
 }
 
 func (r *routes) WatchRoutes(stream backplanev1.RouteService_WatchRoutesServer) error {
@@ -40,7 +40,7 @@ func (r *routes) WatchRoutes(stream backplanev1.RouteService_WatchRoutesServer) 
 
 // GetRoute stands for a method that writes: it adds a word.
 func (r *routes) GetRoute(ctx context.Context, req *backplanev1.GetRouteRequest) (*backplanev1.Route, error) {
-	return &backplanev1.Route{}, r.server.Log.Write(ctx, func(*change.Tx) (change.Record, error) {
+	return &backplanev1.Route{}, r.log.Write(ctx, "write", func(*change.Tx) (change.Record, error) {
 		return change.Record{Resource: req.GetName()}, nil
 	})
 }
@@ -61,7 +61,7 @@ func serve(t *testing.T, db *sqldb.DB) replica {
 		backplanev1.RouteService_WatchRoutes_FullMethodName: rule,
 		backplanev1.RouteService_GetRoute_FullMethodName:    rule,
 	}})
-	backplanev1.RegisterRouteServiceServer(srv.Internal(), &routes{server: newServer(l), db: db})
+	backplanev1.RegisterRouteServiceServer(srv.Internal(), &routes{server: newServer(l), log: l})
 	conn, err := lis.Dial(identity.Gateway)
 	if err != nil {
 		t.Fatal(err)
@@ -85,16 +85,16 @@ func serve(t *testing.T, db *sqldb.DB) replica {
 
 // startFollower follows a replica until the test ends; cut, where it is not nil,
 // wraps each stream.
-func startFollower(t *testing.T, r replica, s *sink, cut func(watch.ClientStream[request, response]) watch.ClientStream[request, response]) (*follower, context.CancelFunc) {
+func startFollower(t *testing.T, r replica, s *sink, cut func(grpc.BidiStreamingClient[request, response]) grpc.BidiStreamingClient[request, response]) (*follower, context.CancelFunc) {
 	t.Helper()
-	c := newClient(func(ctx context.Context) (watch.ClientStream[request, response], error) {
+	open := func(ctx context.Context, _ ...grpc.CallOption) (grpc.BidiStreamingClient[request, response], error) {
 		stream, err := r.client.WatchRoutes(ctx)
 		if err != nil || cut == nil {
 			return stream, err
 		}
 		return cut(stream), nil
-	})
-	f := watch.NewFollower(c, hello(), watch.At{}, s, quiet(), time.Now)
+	}
+	f := watch.NewFollower(open, hello(), watch.At{}, s, quiet(), time.Now)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- f.Run(ctx) }()
@@ -202,7 +202,7 @@ func TestWriteSetsTheHeader(t *testing.T) {
 
 // cutter is a stream that breaks after some messages.
 type cutter struct {
-	watch.ClientStream[request, response]
+	grpc.BidiStreamingClient[request, response]
 	left int
 }
 
@@ -210,7 +210,7 @@ func (c *cutter) Recv() (*response, error) {
 	if c.left--; c.left < 0 {
 		return nil, errors.New("cut")
 	}
-	return c.ClientStream.Recv()
+	return c.BidiStreamingClient.Recv()
 }
 
 // perStream is how many messages a stream lives for on average.
@@ -225,13 +225,13 @@ func TestCutWatcherLosesNothing(t *testing.T) {
 		r1, r2 := serve(t, db), serve(t, db)
 		var mu sync.Mutex
 		random, cuts := rand.New(rand.NewPCG(seed, 0)), 0
-		cut := func(s watch.ClientStream[request, response]) watch.ClientStream[request, response] {
+		cut := func(s grpc.BidiStreamingClient[request, response]) grpc.BidiStreamingClient[request, response] {
 			mu.Lock()
 			defer mu.Unlock()
 			if cuts++; cuts > 12 {
 				return s
 			}
-			return &cutter{ClientStream: s, left: random.IntN(2 * perStream)}
+			return &cutter{BidiStreamingClient: s, left: random.IntN(2 * perStream)}
 		}
 		s := &sink{}
 		f, _ := startFollower(t, r1, s, cut)

@@ -53,46 +53,21 @@ type Result struct {
 // time, in order, by Run. An error ends the stream without moving on: the
 // follower connects again and hears the same once more.
 type Sink[Resp any] interface {
-	// Reset replaces all that there is by the pieces of a snapshot.
-	Reset(ctx context.Context, at At, pieces []*Resp) (Result, error)
+	// Reset replaces all that there is by the pieces of a snapshot; why says what
+	// made the service send one.
+	Reset(ctx context.Context, at At, why backplanev1.Begin_Reset, pieces []*Resp) (Result, error)
 	// Apply applies one change.
 	Apply(ctx context.Context, at At, change *Resp) (Result, error)
-}
-
-// ClientStream is the watcher's end of a watch; the generated streams are such.
-type ClientStream[Req, Resp any] interface {
-	Send(*Req) error
-	Recv() (*Resp, error)
-}
-
-// Message is what a message of a watch says: one of its fields is set, none in a
-// piece of a snapshot.
-type Message struct {
-	Begin     *backplanev1.Begin
-	End       *backplanev1.SnapshotEnd
-	Change    *backplanev1.Position
-	Heartbeat *backplanev1.Heartbeat
-}
-
-// Client says how a service's own messages Req and Resp carry a watch.
-type Client[Req, Resp any] struct {
-	// Open opens a stream that ends with ctx.
-	Open func(ctx context.Context) (ClientStream[Req, Resp], error)
-	// Hello and Ack wrap a message.
-	Hello func(*backplanev1.Hello) *Req
-	Ack   func(*backplanev1.Ack) *Req
-	// Read unwraps one.
-	Read func(*Resp) Message
 }
 
 // Follower follows the watch of another service: every change once and in order,
 // over any number of streams.
 type Follower[Req, Resp any] struct {
-	client Client[Req, Resp]
-	hello  *backplanev1.Hello
-	sink   Sink[Resp]
-	log    *slog.Logger
-	now    func() time.Time
+	open  Open[Req, Resp]
+	hello *backplanev1.Hello
+	sink  Sink[Resp]
+	log   *slog.Logger
+	now   func() time.Time
 
 	mu        sync.Mutex
 	at        At
@@ -105,9 +80,9 @@ type Follower[Req, Resp any] struct {
 
 // NewFollower returns a follower that says hello. start is the point that the
 // sink is at already, At{} for nothing.
-func NewFollower[Req, Resp any](client Client[Req, Resp], hello *backplanev1.Hello, start At, sink Sink[Resp], log *slog.Logger, now func() time.Time) *Follower[Req, Resp] {
+func NewFollower[Req, Resp any](open Open[Req, Resp], hello *backplanev1.Hello, start At, sink Sink[Resp], log *slog.Logger, now func() time.Time) *Follower[Req, Resp] {
 	return &Follower[Req, Resp]{
-		client: client, hello: hello, sink: sink, log: log, now: now,
+		open: open, hello: hello, sink: sink, log: log, now: now,
 		at: start, pending: &backplanev1.Ack{},
 	}
 }

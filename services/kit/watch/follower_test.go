@@ -13,16 +13,19 @@ import (
 	"testing/synctest"
 	"time"
 
+	"google.golang.org/grpc"
+
 	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
 	"github.com/tidegatehq/tidegate/services/kit/watch"
 )
 
 // peer is the service's end of a stream that a test plays by hand.
 type peer struct {
-	ctx  context.Context
-	said chan *request
-	says chan *response
-	end  chan error
+	grpc.ClientStream // not used
+	ctx               context.Context
+	said              chan *request
+	says              chan *response
+	end               chan error
 }
 
 // Send is what the follower says.
@@ -80,7 +83,7 @@ func follow(t *testing.T, start watch.At, test func(t *testing.T, f *follower, s
 	synctest.Test(t, func(t *testing.T) {
 		peers := make(chan *peer)
 		s := &sink{number: start.Number}
-		c := newClient(func(ctx context.Context) (watch.ClientStream[request, response], error) {
+		open := func(ctx context.Context, _ ...grpc.CallOption) (grpc.BidiStreamingClient[request, response], error) {
 			p := &peer{ctx: ctx, said: make(chan *request), says: make(chan *response), end: make(chan error, 1)}
 			select {
 			case peers <- p:
@@ -88,8 +91,8 @@ func follow(t *testing.T, start watch.At, test func(t *testing.T, f *follower, s
 			case <-ctx.Done():
 				return nil, context.Cause(ctx)
 			}
-		})
-		f := watch.NewFollower(c, hello(), start, s, quiet(), time.Now)
+		}
+		f := watch.NewFollower(open, hello(), start, s, quiet(), time.Now)
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error)
 		go func() { done <- f.Run(ctx) }()
@@ -336,12 +339,12 @@ func TestFollowerHearsAgainWhatItsSinkRefused(t *testing.T) {
 func TestFollowerBacksOff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var tries []time.Time
-		c := newClient(func(context.Context) (watch.ClientStream[request, response], error) {
+		open := func(context.Context, ...grpc.CallOption) (grpc.BidiStreamingClient[request, response], error) {
 			tries = append(tries, time.Now())
 			return nil, errors.New("refused")
-		})
+		}
 		var log bytes.Buffer
-		f := watch.NewFollower(c, hello(), watch.At{}, &sink{}, slog.New(slog.NewTextHandler(&log, nil)), time.Now)
+		f := watch.NewFollower(open, hello(), watch.At{}, &sink{}, slog.New(slog.NewTextHandler(&log, nil)), time.Now)
 		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 		defer cancel()
 		if err := f.Run(ctx); err != nil {

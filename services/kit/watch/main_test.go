@@ -20,26 +20,8 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 type (
 	request  = backplanev1.WatchRoutesRequest
 	response = backplanev1.WatchRoutesResponse
-	client   = watch.Client[request, response]
 	follower = watch.Follower[request, response]
 )
-
-// newClient follows words.
-func newClient(open func(ctx context.Context) (watch.ClientStream[request, response], error)) client {
-	return client{
-		Open: open,
-		Hello: func(m *backplanev1.Hello) *request {
-			return &request{Body: &backplanev1.WatchRoutesRequest_Hello{Hello: m}}
-		},
-		Ack: func(m *backplanev1.Ack) *request { return &request{Body: &backplanev1.WatchRoutesRequest_Ack{Ack: m}} },
-		Read: func(r *response) watch.Message {
-			return watch.Message{
-				Begin: r.GetBegin(), End: r.GetSnapshotEnd(),
-				Change: r.GetChange().GetPosition(), Heartbeat: r.GetHeartbeat(),
-			}
-		},
-	}
-}
 
 // sink keeps the words that a follower hears, and checks that nothing comes
 // twice or out of order.
@@ -54,7 +36,7 @@ type sink struct {
 	wrong  []string
 }
 
-func (s *sink) Reset(_ context.Context, at watch.At, pieces []*response) (watch.Result, error) {
+func (s *sink) Reset(_ context.Context, at watch.At, _ backplanev1.Begin_Reset, pieces []*response) (watch.Result, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.err != nil {

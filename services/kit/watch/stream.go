@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"google.golang.org/grpc"
 	"google.golang.org/protobuf/proto"
 
 	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
@@ -43,14 +44,14 @@ func (f *Follower[Req, Resp]) stream(parent context.Context) error {
 // follow opens a stream and handles its messages. silent is reset by whatever is
 // heard and stands still while a message is handled.
 func (f *Follower[Req, Resp]) follow(ctx context.Context, cancel context.CancelCauseFunc, silent *time.Timer) error {
-	s, err := f.client.Open(ctx)
+	s, err := f.open(ctx)
 	if err != nil {
 		return fmt.Errorf("open watch: %w", err)
 	}
 	since := f.since()
 	hello := proto.CloneOf(f.hello)
 	hello.Since = since
-	sendErr := s.Send(f.client.Hello(hello))
+	sendErr := say(s, hello)
 	in := &inbox[Resp]{messages: make(chan *Resp), broken: make(chan struct{})}
 	go func() {
 		defer close(in.broken)
@@ -64,6 +65,13 @@ func (f *Follower[Req, Resp]) follow(ctx context.Context, cancel context.CancelC
 	cancel(err)
 	<-in.broken
 	return err
+}
+
+// say sends a part of a request.
+func say[Req, Resp any](s grpc.BidiStreamingClient[Req, Resp], part proto.Message) error {
+	m := new(Req)
+	Put(message(m), part)
+	return s.Send(m)
 }
 
 // inbox is what comes out of a stream.
@@ -98,7 +106,7 @@ func (f *Follower[Req, Resp]) since() string {
 }
 
 // receive hands messages over until the stream breaks.
-func receive[Req, Resp any](ctx context.Context, s ClientStream[Req, Resp], messages chan<- *Resp, silent *time.Timer) error {
+func receive[Req, Resp any](ctx context.Context, s grpc.BidiStreamingClient[Req, Resp], messages chan<- *Resp, silent *time.Timer) error {
 	for {
 		m, err := s.Recv()
 		if err != nil {
@@ -119,13 +127,14 @@ type state[Resp any] struct {
 	resumed  bool // hello had a cursor
 	begun    bool
 	snapshot bool // between Begin and SnapshotEnd
+	why      backplanev1.Begin_Reset
 	pieces   []*Resp
 	ack      bool // there is something to acknowledge
 }
 
 // handle takes messages until the stream breaks. It acknowledges when no further
 // message waits, so that one ack covers what came together.
-func (f *Follower[Req, Resp]) handle(ctx context.Context, s ClientStream[Req, Resp], st *state[Resp], in *inbox[Resp]) error {
+func (f *Follower[Req, Resp]) handle(ctx context.Context, s grpc.BidiStreamingClient[Req, Resp], st *state[Resp], in *inbox[Resp]) error {
 	for {
 		var m *Resp
 		select {
@@ -149,7 +158,7 @@ func (f *Follower[Req, Resp]) handle(ctx context.Context, s ClientStream[Req, Re
 }
 
 // acknowledge sends what is to be acknowledged.
-func (f *Follower[Req, Resp]) acknowledge(s ClientStream[Req, Resp], st *state[Resp]) error {
+func (f *Follower[Req, Resp]) acknowledge(s grpc.BidiStreamingClient[Req, Resp], st *state[Resp]) error {
 	if !st.ack {
 		return nil
 	}
@@ -157,7 +166,7 @@ func (f *Follower[Req, Resp]) acknowledge(s ClientStream[Req, Resp], st *state[R
 	ack := f.pending
 	ack.Number = f.at.Number
 	f.mu.Unlock()
-	if err := s.Send(f.client.Ack(ack)); err != nil {
+	if err := say(s, ack); err != nil {
 		return err
 	}
 	f.set(func() { f.pending = &backplanev1.Ack{} })
@@ -168,20 +177,25 @@ func (f *Follower[Req, Resp]) acknowledge(s ClientStream[Req, Resp], st *state[R
 // take handles one message.
 func (f *Follower[Req, Resp]) take(ctx context.Context, st *state[Resp], resp *Resp) error {
 	f.set(func() { f.connected, f.heard = true, f.now() })
-	m := f.client.Read(resp)
-	switch {
-	case m.Begin != nil:
-		return f.begin(st, m.Begin)
-	case !st.begun:
+	part := Part(message(resp))
+	b, isBegin := part.(*backplanev1.Begin)
+	if isBegin {
+		return f.begin(st, b)
+	}
+	if !st.begun {
 		return disorderf("the watch did not start with begin")
-	case m.Heartbeat != nil:
+	}
+	switch part := part.(type) {
+	case *backplanev1.Heartbeat:
 		st.ack = !st.snapshot
 		return nil
-	case m.End != nil:
-		return f.reset(ctx, st, At{Number: m.End.GetNumber(), Cursor: m.End.GetCursor()})
-	case m.Change != nil:
-		return f.apply(ctx, st, At{Number: m.Change.GetNumber(), Cursor: m.Change.GetCursor()}, resp)
-	case !st.snapshot:
+	case *backplanev1.SnapshotEnd:
+		return f.reset(ctx, st, At{Number: part.GetNumber(), Cursor: part.GetCursor()})
+	}
+	if at := positionOf(part); at != nil {
+		return f.apply(ctx, st, At{Number: at.GetNumber(), Cursor: at.GetCursor()}, resp)
+	}
+	if !st.snapshot {
 		return disorderf("a piece of a snapshot came outside of one")
 	}
 	st.pieces = append(st.pieces, resp)
@@ -193,12 +207,13 @@ func (f *Follower[Req, Resp]) begin(st *state[Resp], b *backplanev1.Begin) error
 		return disorderf("the watch began twice")
 	}
 	st.begun = true
-	st.snapshot = b.GetReset_() != backplanev1.Begin_RESET_UNSPECIFIED
+	st.why = b.GetReset_()
+	st.snapshot = st.why != backplanev1.Begin_RESET_UNSPECIFIED
 	if !st.snapshot && !st.resumed {
 		return disorderf("the watch began without the snapshot that it needs")
 	}
 	if st.snapshot {
-		f.log.Info("watch begins with a snapshot", "reason", b.GetReset_().String())
+		f.log.Info("watch begins with a snapshot", "reason", st.why.String())
 		return nil
 	}
 	st.ack = true
@@ -210,7 +225,7 @@ func (f *Follower[Req, Resp]) reset(ctx context.Context, st *state[Resp], at At)
 	if !st.snapshot {
 		return disorderf("a snapshot ended that had not begun")
 	}
-	r, err := f.sink.Reset(ctx, at, st.pieces)
+	r, err := f.sink.Reset(ctx, at, st.why, st.pieces)
 	if err != nil {
 		return fmt.Errorf("apply snapshot at %d: %w", at.Number, err)
 	}

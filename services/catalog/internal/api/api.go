@@ -5,7 +5,6 @@ package api
 
 import (
 	"context"
-	"fmt"
 	"time"
 
 	"google.golang.org/grpc"
@@ -41,7 +40,7 @@ var (
 // are the addresses of gateways that versions are advertised at, as
 // "ws://localhost:9099".
 func New(db *sqldb.DB, log *change.Log, gateways []string) *API {
-	return &API{store: store.New(db), log: log, gateways: gateways, watch: newRouteWatch(log)}
+	return &API{store: store.New(db), log: log, gateways: gateways, watch: change.NewServer[backplanev1.WatchRoutesRequest, backplanev1.WatchRoutesResponse](log, snapshot)}
 }
 
 // Register adds the services to the two faces of a server.
@@ -93,17 +92,13 @@ type writer struct {
 // fn returns. Writes of the catalog follow one another, so what fn reads holds
 // until the commit. fn may run more than once.
 func (a *API) write(ctx context.Context, fn func(w *writer) (resource string, err error)) error {
-	return a.log.Write(ctx, func(tx *change.Tx) (change.Record, error) {
+	return a.log.Write(ctx, "change the catalog", func(tx *change.Tx) (change.Record, error) {
 		w := &writer{Store: store.New(tx), number: tx.Number, now: tx.Time}
 		resource, err := fn(w)
 		if err != nil {
 			return change.Record{}, err
 		}
-		event, err := proto.Marshal(&w.event)
-		if err != nil {
-			return change.Record{}, fmt.Errorf("encode event of %s: %w", resource, err)
-		}
-		return change.Record{Resource: resource, Event: event}, nil
+		return change.Record{Resource: resource, Event: &w.event}, nil
 	})
 }
 

@@ -48,7 +48,7 @@ type mirror struct {
 }
 
 // Reset takes a snapshot.
-func (m *mirror) Reset(_ context.Context, at watch.At, pieces []*routesResponse) (watch.Result, error) {
+func (m *mirror) Reset(_ context.Context, at watch.At, _ backplanev1.Begin_Reset, pieces []*routesResponse) (watch.Result, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.resets++
@@ -146,29 +146,16 @@ func (f *fixture) follow(instance string, start watch.At, bytes int64, sink watc
 	ctx, cancel := context.WithCancel(f.t.Context())
 	defer cancel()
 	opened := false
-	client := watch.Client[routesRequest, routesResponse]{
-		Open: func(ctx context.Context) (watch.ClientStream[routesRequest, routesResponse], error) {
-			if opened {
-				cancel() // the first stream is broken
-				return nil, errCut
-			}
-			opened = true
-			return backplanev1.NewRouteServiceClient(conn).WatchRoutes(ctx)
-		},
-		Hello: func(h *backplanev1.Hello) *routesRequest {
-			return &routesRequest{Body: &backplanev1.WatchRoutesRequest_Hello{Hello: h}}
-		},
-		Ack: func(a *backplanev1.Ack) *routesRequest {
-			return &routesRequest{Body: &backplanev1.WatchRoutesRequest_Ack{Ack: a}}
-		},
-		Read: func(m *routesResponse) watch.Message {
-			return watch.Message{
-				Begin: m.GetBegin(), End: m.GetSnapshotEnd(), Change: m.GetChange().GetPosition(), Heartbeat: m.GetHeartbeat(),
-			}
-		},
+	open := func(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[routesRequest, routesResponse], error) {
+		if opened {
+			cancel() // the first stream is broken
+			return nil, errCut
+		}
+		opened = true
+		return backplanev1.NewRouteServiceClient(conn).WatchRoutes(ctx, opts...)
 	}
 	hello := &backplanev1.Hello{Instance: instance, Kind: "gateway"}
-	follower := watch.NewFollower(client, hello, start, sink, quiet(), time.Now)
+	follower := watch.NewFollower(open, hello, start, sink, quiet(), time.Now)
 	done := make(chan error, 1)
 	go func() { done <- follower.Run(ctx) }()
 	if until != nil && reached(ctx, follower, until()) {

@@ -25,7 +25,7 @@ func instant(micros int64) time.Time { return time.UnixMicro(1_800_000_000_000_0
 // in runs fn in a transaction that makes a change.
 func in(ctx context.Context, db *sqldb.DB, fn func(s *Store) error) error {
 	log := change.NewLog(db, slog.New(slog.DiscardHandler), time.Now, 0)
-	return log.Write(ctx, func(tx *change.Tx) (change.Record, error) { return change.Record{}, fn(New(tx)) })
+	return log.Write(ctx, "write", func(tx *change.Tx) (change.Record, error) { return change.Record{}, fn(New(tx)) })
 }
 
 // must is in for what has to succeed.

@@ -14,30 +14,14 @@ type Watch = watch.Follower[backplanev1.WatchGrantsRequest, backplanev1.WatchGra
 
 // NewWatch returns the watch that keeps a cache current; its Run follows.
 func NewWatch(client backplanev1.GrantServiceClient, hello *backplanev1.Hello, c *Cache, log *slog.Logger, now func() time.Time) *Watch {
-	return watch.NewFollower(watch.Client[backplanev1.WatchGrantsRequest, backplanev1.WatchGrantsResponse]{
-		Open: func(ctx context.Context) (watch.ClientStream[backplanev1.WatchGrantsRequest, backplanev1.WatchGrantsResponse], error) {
-			return client.WatchGrants(ctx)
-		},
-		Hello: func(h *backplanev1.Hello) *backplanev1.WatchGrantsRequest {
-			return &backplanev1.WatchGrantsRequest{Body: &backplanev1.WatchGrantsRequest_Hello{Hello: h}}
-		},
-		Ack: func(a *backplanev1.Ack) *backplanev1.WatchGrantsRequest {
-			return &backplanev1.WatchGrantsRequest{Body: &backplanev1.WatchGrantsRequest_Ack{Ack: a}}
-		},
-		Read: func(m *backplanev1.WatchGrantsResponse) watch.Message {
-			return watch.Message{
-				Begin: m.GetBegin(), End: m.GetSnapshotEnd(),
-				Change: m.GetChange().GetPosition(), Heartbeat: m.GetHeartbeat(),
-			}
-		},
-	}, hello, watch.At{}, sink{c}, log, now)
+	return watch.NewFollower(client.WatchGrants, hello, watch.At{}, sink{c}, log, now)
 }
 
 // sink puts what the watch says into a cache.
 type sink struct{ cache *Cache }
 
 // Reset begins a new history; the snapshot of grants is empty.
-func (s sink) Reset(_ context.Context, at watch.At, _ []*backplanev1.WatchGrantsResponse) (watch.Result, error) {
+func (s sink) Reset(_ context.Context, at watch.At, _ backplanev1.Begin_Reset, _ []*backplanev1.WatchGrantsResponse) (watch.Result, error) {
 	return watch.Result{SessionsClosed: uint64(s.cache.Reset(at.Number))}, nil
 }
 

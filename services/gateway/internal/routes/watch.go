@@ -31,23 +31,7 @@ type Watch = watch.Follower[backplanev1.WatchRoutesRequest, backplanev1.WatchRou
 
 // NewWatch returns the watch that keeps k current; its Run follows.
 func NewWatch(client backplanev1.RouteServiceClient, hello *backplanev1.Hello, k *Keeper, log *slog.Logger, now func() time.Time) *Watch {
-	return watch.NewFollower(watch.Client[backplanev1.WatchRoutesRequest, backplanev1.WatchRoutesResponse]{
-		Open: func(ctx gocontext.Context) (watch.ClientStream[backplanev1.WatchRoutesRequest, backplanev1.WatchRoutesResponse], error) {
-			return client.WatchRoutes(ctx)
-		},
-		Hello: func(h *backplanev1.Hello) *backplanev1.WatchRoutesRequest {
-			return &backplanev1.WatchRoutesRequest{Body: &backplanev1.WatchRoutesRequest_Hello{Hello: h}}
-		},
-		Ack: func(a *backplanev1.Ack) *backplanev1.WatchRoutesRequest {
-			return &backplanev1.WatchRoutesRequest{Body: &backplanev1.WatchRoutesRequest_Ack{Ack: a}}
-		},
-		Read: func(m *backplanev1.WatchRoutesResponse) watch.Message {
-			return watch.Message{
-				Begin: m.GetBegin(), End: m.GetSnapshotEnd(),
-				Change: m.GetChange().GetPosition(), Heartbeat: m.GetHeartbeat(),
-			}
-		},
-	}, hello, watch.At{}, k, log, now)
+	return watch.NewFollower(client.WatchRoutes, hello, watch.At{}, k, log, now)
 }
 
 // Keeper keeps a store as the catalog says: each snapshot and each change is one
@@ -82,7 +66,7 @@ func (k *Keeper) Preload(list []*backplanev1.Route) {
 }
 
 // Reset makes the table that of a snapshot.
-func (k *Keeper) Reset(_ gocontext.Context, at watch.At, pieces []*backplanev1.WatchRoutesResponse) (watch.Result, error) {
+func (k *Keeper) Reset(_ gocontext.Context, at watch.At, _ backplanev1.Begin_Reset, pieces []*backplanev1.WatchRoutesResponse) (watch.Result, error) {
 	var list []*backplanev1.Route
 	for _, p := range pieces {
 		list = append(list, p.GetSnapshot().GetRoutes()...)

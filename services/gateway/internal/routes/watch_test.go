@@ -94,7 +94,7 @@ func keeper(t *testing.T) (*Keeper, *Store, *ended, *saved) {
 
 func (k *Keeper) mustReset(t *testing.T, lists ...[]*backplanev1.Route) watch.Result {
 	t.Helper()
-	r, err := k.Reset(t.Context(), watch.At{Number: 7}, pieces(lists...))
+	r, err := k.Reset(t.Context(), watch.At{Number: 7}, backplanev1.Begin_RESET_NO_CURSOR, pieces(lists...))
 	if err != nil {
 		t.Fatalf("Reset: %v", err)
 	}

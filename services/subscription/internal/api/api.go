@@ -71,7 +71,7 @@ var (
 func New(p Parts) *API {
 	return &API{
 		store: p.Store, changes: p.Changes, issuer: p.Issuer, keys: p.Keys, passwords: p.Passwords,
-		catalog: p.Catalog, refresh: p.RefreshLifetime, now: p.Now, log: p.Log, watch: newGrantWatch(p.Changes),
+		catalog: p.Catalog, refresh: p.RefreshLifetime, now: p.Now, log: p.Log, watch: change.NewServer[backplanev1.WatchGrantsRequest, backplanev1.WatchGrantsResponse](p.Changes, nil),
 	}
 }
 

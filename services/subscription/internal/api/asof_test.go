@@ -5,9 +5,10 @@ import (
 	"sync"
 	"testing"
 
+	"google.golang.org/protobuf/proto"
+
 	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
 	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
-	"github.com/tidegatehq/tidegate/services/subscription/internal/store"
 )
 
 // TestVerdictIsOfItsNumber judges a credential while its subscription comes and
@@ -60,9 +61,9 @@ func TestVerdictIsOfItsNumber(t *testing.T) {
 			var text []byte
 			w.must(rows.Scan(&n, &text))
 			if len(text) > 0 {
-				e, err := store.DecodeEvent(text)
-				w.must(err)
-				subscribed = strings.Contains(e.Names[0], "@")
+				e := &backplanev1.GrantEvent{}
+				w.must(proto.Unmarshal(text, e))
+				subscribed = strings.Contains(e.GetNames()[0], "@")
 			}
 			left[uint64(n)] = subscribed
 		}

@@ -15,8 +15,7 @@ import (
 
 // Prefixes of the names of the proto's values, which rows do without.
 const (
-	rolePrefix  = "ROLE_"
-	causePrefix = "CAUSE_"
+	rolePrefix = "ROLE_"
 )
 
 func userProto(p store.User) *identityv1.User {
@@ -86,10 +85,6 @@ func grantProto(g store.Grant, tokenID, version string, scopes []string, expires
 	}
 	out.RestsOn = []string{out.GetName(), out.GetKey(), out.GetApplication(), out.GetSubscription(), out.GetUser(), version}
 	return out
-}
-
-func causeProto(c store.Cause) backplanev1.GrantEvent_Cause {
-	return backplanev1.GrantEvent_Cause(backplanev1.GrantEvent_Cause_value[causePrefix+string(c)])
 }
 
 func usageProto(u store.Usage) *usagev1.Usage {

@@ -285,9 +285,9 @@ func (m *model) check(rt *rapid.T) {
 		if len(text) == 0 {
 			continue
 		}
-		e, err := store.DecodeEvent(text)
-		m.must(err)
-		for _, name := range e.Names {
+		e := &backplanev1.GrantEvent{}
+		m.must(proto.Unmarshal(text, e))
+		for _, name := range e.GetNames() {
 			touched[name] = uint64(n)
 		}
 	}

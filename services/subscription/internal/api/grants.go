@@ -80,12 +80,12 @@ func (a *API) BatchGetGrants(ctx context.Context, req *backplanev1.BatchGetGrant
 	for i, state := range states {
 		q := req.GetGrants()[i]
 		out := &backplanev1.GrantState{}
-		if state.Ended == "" {
+		if state.Ended == backplanev1.GrantEvent_CAUSE_UNSPECIFIED {
 			out.State = &backplanev1.GrantState_Grant{
 				Grant: grantProto(state.Grant, queries[i].TokenID, q.GetVersion(), q.GetScopes(), queries[i].ExpiresAt),
 			}
 		} else {
-			out.State = &backplanev1.GrantState_Ended{Ended: causeProto(state.Ended)}
+			out.State = &backplanev1.GrantState_Ended{Ended: state.Ended}
 		}
 		resp.Grants = append(resp.Grants, out)
 	}
@@ -99,38 +99,6 @@ func (a *API) WatchGrants(stream grpc.BidiStreamingServer[backplanev1.WatchGrant
 
 // grantWatch serves the service's changes.
 type grantWatch = change.Server[backplanev1.WatchGrantsRequest, backplanev1.WatchGrantsResponse]
-
-// newGrantWatch wraps the shared messages of a watch in those of WatchGrants.
-func newGrantWatch(log *change.Log) *grantWatch {
-	return &grantWatch{
-		Log: log,
-		Split: func(m *backplanev1.WatchGrantsRequest) (*backplanev1.Hello, *backplanev1.Ack) {
-			return m.GetHello(), m.GetAck()
-		},
-		Begin: func(b *backplanev1.Begin) *backplanev1.WatchGrantsResponse {
-			return &backplanev1.WatchGrantsResponse{Body: &backplanev1.WatchGrantsResponse_Begin{Begin: b}}
-		},
-		End: func(e *backplanev1.SnapshotEnd) *backplanev1.WatchGrantsResponse {
-			return &backplanev1.WatchGrantsResponse{Body: &backplanev1.WatchGrantsResponse_SnapshotEnd{SnapshotEnd: e}}
-		},
-		Heartbeat: func(h *backplanev1.Heartbeat) *backplanev1.WatchGrantsResponse {
-			return &backplanev1.WatchGrantsResponse{Body: &backplanev1.WatchGrantsResponse_Heartbeat{Heartbeat: h}}
-		},
-		Change: grantChange,
-	}
-}
-
-func grantChange(at *backplanev1.Position, event []byte) (*backplanev1.WatchGrantsResponse, error) {
-	c := &backplanev1.GrantChange{Position: at}
-	if len(event) > 0 {
-		e, err := store.DecodeEvent(event)
-		if err != nil {
-			return nil, err
-		}
-		c.Event = &backplanev1.GrantEvent{Cause: causeProto(e.Cause), Names: e.Names}
-	}
-	return &backplanev1.WatchGrantsResponse{Body: &backplanev1.WatchGrantsResponse_Change{Change: c}}, nil
-}
 
 // grantQueries reads the names of grants.
 func grantQueries(all []*backplanev1.GrantQuery) ([]store.GrantQuery, error) {

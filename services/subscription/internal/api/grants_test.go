@@ -12,7 +12,6 @@ import (
 	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
 	oauth2v1 "github.com/tidegatehq/tidegate/gen/go/tidegate/oauth2/v1"
 	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
-	"github.com/tidegatehq/tidegate/services/subscription/internal/store"
 )
 
 func TestVerifyCredential(t *testing.T) {
@@ -118,16 +117,4 @@ func TestBatchGetGrants(t *testing.T) {
 			t.Errorf("causes = %v, want %v", causes, want)
 		}
 	})
-}
-
-// TestEveryCauseHasItsProto finds each cause of the store in the proto.
-func TestEveryCauseHasItsProto(t *testing.T) {
-	for _, cause := range []store.Cause{
-		store.TokenRevoked, store.KeyDeleted, store.ApplicationDeleted, store.SubscriptionDeleted,
-		store.UserDeleted, store.VersionDeleted, store.Expired,
-	} {
-		if _, ok := backplanev1.GrantEvent_Cause_value["CAUSE_"+string(cause)]; !ok {
-			t.Errorf("the proto has no cause %q", cause)
-		}
-	}
 }

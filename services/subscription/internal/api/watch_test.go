@@ -12,11 +12,12 @@ import (
 
 	"google.golang.org/grpc/codes"
 
+	"google.golang.org/protobuf/proto"
+
 	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
 	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
 	"github.com/tidegatehq/tidegate/services/kit/identity"
 	"github.com/tidegatehq/tidegate/services/kit/watch"
-	"github.com/tidegatehq/tidegate/services/subscription/internal/store"
 )
 
 type (
@@ -39,7 +40,7 @@ func newGateway() *gateway {
 }
 
 // Reset takes an empty snapshot.
-func (g *gateway) Reset(_ context.Context, at watch.At, pieces []*grantsResponse) (watch.Result, error) {
+func (g *gateway) Reset(_ context.Context, at watch.At, _ backplanev1.Begin_Reset, pieces []*grantsResponse) (watch.Result, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if len(pieces) > 0 {
@@ -90,22 +91,7 @@ func (g *gateway) reach(ctx context.Context, number uint64) error {
 
 // follow watches from where the gateway is until ctx ends.
 func (g *gateway) follow(ctx context.Context, c backplanev1.GrantServiceClient, now func() time.Time) {
-	f := watch.NewFollower(watch.Client[grantsRequest, grantsResponse]{
-		Open: func(ctx context.Context) (watch.ClientStream[grantsRequest, grantsResponse], error) {
-			return c.WatchGrants(ctx)
-		},
-		Hello: func(h *backplanev1.Hello) *grantsRequest {
-			return &grantsRequest{Body: &backplanev1.WatchGrantsRequest_Hello{Hello: h}}
-		},
-		Ack: func(a *backplanev1.Ack) *grantsRequest {
-			return &grantsRequest{Body: &backplanev1.WatchGrantsRequest_Ack{Ack: a}}
-		},
-		Read: func(m *grantsResponse) watch.Message {
-			return watch.Message{
-				Begin: m.GetBegin(), End: m.GetSnapshotEnd(), Change: m.GetChange().GetPosition(), Heartbeat: m.GetHeartbeat(),
-			}
-		},
-	}, &backplanev1.Hello{Instance: "gateway-1", Kind: "gateway"}, g.place(), g, slog.New(slog.DiscardHandler), now)
+	f := watch.NewFollower(c.WatchGrants, &backplanev1.Hello{Instance: "gateway-1", Kind: "gateway"}, g.place(), g, slog.New(slog.DiscardHandler), now)
 	f.Run(ctx) //nolint:errcheck // it returns nil when ctx ends
 }
 
@@ -210,9 +196,9 @@ func (w *world) compare(g *gateway, start, head uint64) {
 		w.must(rows.Scan(&n, &text))
 		want := ""
 		if len(text) > 0 {
-			e, err := store.DecodeEvent(text)
-			w.must(err)
-			want = fmt.Sprintf("CAUSE_%s %v", e.Cause, e.Names)
+			e := &backplanev1.GrantEvent{}
+			w.must(proto.Unmarshal(text, e))
+			want = fmt.Sprintf("%v %v", e.GetCause(), e.GetNames())
 		}
 		if got := g.events[uint64(n)]; got != want {
 			w.t.Errorf("event of change %d = %q, want %q", n, got, want)

@@ -52,7 +52,7 @@ func New(t *testing.T) *Catalog {
 	}}}}
 	c := &Catalog{t: t, db: testdb.SQLite(t, schema), lis: memnet.Listen("catalog")}
 	c.log = change.NewLog(c.db, slog.New(slog.DiscardHandler), time.Now, 0)
-	c.watch = c.newWatch()
+	c.watch = change.NewServer[backplanev1.WatchRoutesRequest, backplanev1.WatchRoutesResponse](c.log, snapshot)
 	srv := grpc.NewServer()
 	backplanev1.RegisterRouteServiceServer(srv, c)
 	ctx, cancel := context.WithCancel(context.Background())
@@ -142,14 +142,10 @@ func (c *Catalog) NewHistory() {
 
 func (c *Catalog) change(fn func(tx *change.Tx) (*backplanev1.RouteEvent, error)) (number uint64) {
 	c.t.Helper()
-	err := c.log.Write(c.t.Context(), func(tx *change.Tx) (change.Record, error) {
+	err := c.log.Write(c.t.Context(), "change the catalog", func(tx *change.Tx) (change.Record, error) {
 		number = tx.Number
 		event, err := fn(tx)
-		if err != nil {
-			return change.Record{}, err
-		}
-		body, err := proto.Marshal(event)
-		return change.Record{Actor: "users/test", Action: "Test", Event: body}, err
+		return change.Record{Actor: "users/test", Action: "Test", Event: event}, err
 	})
 	if err != nil {
 		c.t.Fatal(err)
@@ -183,33 +179,7 @@ func (c *Catalog) WatchRoutes(stream grpc.BidiStreamingServer[backplanev1.WatchR
 	return c.watch.Serve(stream)
 }
 
-func (c *Catalog) newWatch() *change.Server[backplanev1.WatchRoutesRequest, backplanev1.WatchRoutesResponse] {
-	return &change.Server[backplanev1.WatchRoutesRequest, backplanev1.WatchRoutesResponse]{
-		Log: c.log,
-		Split: func(m *backplanev1.WatchRoutesRequest) (*backplanev1.Hello, *backplanev1.Ack) {
-			return m.GetHello(), m.GetAck()
-		},
-		Begin: func(b *backplanev1.Begin) *backplanev1.WatchRoutesResponse {
-			return &backplanev1.WatchRoutesResponse{Body: &backplanev1.WatchRoutesResponse_Begin{Begin: b}}
-		},
-		End: func(e *backplanev1.SnapshotEnd) *backplanev1.WatchRoutesResponse {
-			return &backplanev1.WatchRoutesResponse{Body: &backplanev1.WatchRoutesResponse_SnapshotEnd{SnapshotEnd: e}}
-		},
-		Heartbeat: func(h *backplanev1.Heartbeat) *backplanev1.WatchRoutesResponse {
-			return &backplanev1.WatchRoutesResponse{Body: &backplanev1.WatchRoutesResponse_Heartbeat{Heartbeat: h}}
-		},
-		Change: func(at *backplanev1.Position, event []byte) (*backplanev1.WatchRoutesResponse, error) {
-			e := &backplanev1.RouteEvent{}
-			err := proto.Unmarshal(event, e)
-			return &backplanev1.WatchRoutesResponse{Body: &backplanev1.WatchRoutesResponse_Change{
-				Change: &backplanev1.RouteChange{Position: at, Event: e},
-			}}, err
-		},
-		Snapshot: snapshot,
-	}
-}
-
-func snapshot(ctx context.Context, tx *sqldb.Tx, emit func(*backplanev1.WatchRoutesResponse)) error {
+func snapshot(ctx context.Context, tx *sqldb.Tx, emit func(proto.Message)) error {
 	rows, err := tx.QueryContext(ctx, `SELECT body FROM route ORDER BY name`)
 	if err != nil {
 		return err
@@ -224,9 +194,7 @@ func snapshot(ctx context.Context, tx *sqldb.Tx, emit func(*backplanev1.WatchRou
 		if err := proto.Unmarshal(body, r); err != nil {
 			return err
 		}
-		emit(&backplanev1.WatchRoutesResponse{Body: &backplanev1.WatchRoutesResponse_Snapshot{
-			Snapshot: &backplanev1.RouteSnapshot{Routes: []*backplanev1.Route{r}},
-		}})
+		emit(&backplanev1.RouteSnapshot{Routes: []*backplanev1.Route{r}})
 	}
 	return rows.Err()
 }

@@ -68,32 +68,8 @@ func (w *Watch) follow(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	s := &sink{store: w.store, log: w.log, at: start, elsewhere: cancel}
-	f := watch.NewFollower(w.adapt(s), w.hello, watch.At{Number: start.Number, Cursor: start.Text}, s, w.log, w.now)
+	f := watch.NewFollower(w.client.WatchRoutes, w.hello, watch.At{Number: start.Number, Cursor: start.Text}, s, w.log, w.now)
 	return f.Run(ctx)
-}
-
-// adapt wraps and unwraps the shared messages of a watch.
-func (w *Watch) adapt(s *sink) watch.Client[backplanev1.WatchRoutesRequest, backplanev1.WatchRoutesResponse] {
-	return watch.Client[backplanev1.WatchRoutesRequest, backplanev1.WatchRoutesResponse]{
-		Open: func(ctx context.Context) (watch.ClientStream[backplanev1.WatchRoutesRequest, backplanev1.WatchRoutesResponse], error) {
-			return w.client.WatchRoutes(ctx)
-		},
-		Hello: func(h *backplanev1.Hello) *backplanev1.WatchRoutesRequest {
-			return &backplanev1.WatchRoutesRequest{Body: &backplanev1.WatchRoutesRequest_Hello{Hello: h}}
-		},
-		Ack: func(a *backplanev1.Ack) *backplanev1.WatchRoutesRequest {
-			return &backplanev1.WatchRoutesRequest{Body: &backplanev1.WatchRoutesRequest_Ack{Ack: a}}
-		},
-		Read: func(m *backplanev1.WatchRoutesResponse) watch.Message {
-			if b := m.GetBegin(); b != nil {
-				s.reason = b.GetReset_()
-			}
-			return watch.Message{
-				Begin: m.GetBegin(), End: m.GetSnapshotEnd(),
-				Change: m.GetChange().GetPosition(), Heartbeat: m.GetHeartbeat(),
-			}
-		},
-	}
 }
 
 // Read reads a version from the catalog now and keeps it, for a caller who would
@@ -144,8 +120,6 @@ type sink struct {
 	log   *slog.Logger
 	// at is where this follower is.
 	at store.Cursor
-	// reason is why the stream began with a snapshot.
-	reason backplanev1.Begin_Reset
 	// elsewhere ends the follower: the cursor is where it cannot follow.
 	elsewhere func()
 }
@@ -154,7 +128,7 @@ type sink struct {
 var errElsewhere = errors.New("another replica has moved on")
 
 // Reset replaces what is known by a snapshot.
-func (s *sink) Reset(ctx context.Context, to watch.At, pieces []*backplanev1.WatchRoutesResponse) (watch.Result, error) {
+func (s *sink) Reset(ctx context.Context, to watch.At, why backplanev1.Begin_Reset, pieces []*backplanev1.WatchRoutesResponse) (watch.Result, error) {
 	var all []store.Version
 	for _, p := range pieces {
 		for _, r := range p.GetSnapshot().GetRoutes() {
@@ -162,7 +136,7 @@ func (s *sink) Reset(ctx context.Context, to watch.At, pieces []*backplanev1.Wat
 		}
 	}
 	after := store.Cursor{Number: to.Number, Text: to.Cursor}
-	another := s.reason == backplanev1.Begin_RESET_EPOCH || s.reason == backplanev1.Begin_RESET_AHEAD
+	another := why == backplanev1.Begin_RESET_EPOCH || why == backplanev1.Begin_RESET_AHEAD
 	applied, err := s.store.ApplyCatalogSnapshot(ctx, all, another, s.at, after)
 	if err != nil {
 		return watch.Result{}, err
@@ -172,7 +146,7 @@ func (s *sink) Reset(ctx context.Context, to watch.At, pieces []*backplanev1.Wat
 		return watch.Result{}, errElsewhere
 	}
 	s.at = after
-	s.log.Info("catalog read", "number", to.Number, "versions", len(all), "reason", s.reason.String())
+	s.log.Info("catalog read", "number", to.Number, "versions", len(all), "reason", why.String())
 	return watch.Result{}, nil
 }
 

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"time"
 
+	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
 	"github.com/tidegatehq/tidegate/services/kit/change"
 	"github.com/tidegatehq/tidegate/services/kit/fault"
 	"github.com/tidegatehq/tidegate/services/kit/id"
@@ -158,8 +159,7 @@ func (s *Store) DeleteApplication(ctx context.Context, v Viewer, id, etag string
 		if _, err := tx.ExecContext(ctx, `DELETE FROM application WHERE id = $1`, id); err != nil {
 			return change.Record{}, err
 		}
-		event := Event{Cause: ApplicationDeleted, Names: []string{name}}
-		return change.Record{Resource: name, Event: event.encode()}, nil
+		return change.Record{Resource: name, Event: event(backplanev1.GrantEvent_CAUSE_APPLICATION_DELETED, name)}, nil
 	})
 }
 

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"time"
 
+	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
 	"github.com/tidegatehq/tidegate/services/kit/change"
 	"github.com/tidegatehq/tidegate/services/kit/sqldb"
 )
@@ -78,8 +79,8 @@ type GrantQuery struct {
 // GrantState is a grant as it is now, or why it ended.
 type GrantState struct {
 	Grant
-	// Ended is why; empty while the grant holds.
-	Ended Cause
+	// Ended is why; unspecified while the grant holds.
+	Ended backplanev1.GrantEvent_Cause
 }
 
 // Grants returns the state of each grant, in order, as of one change.
@@ -106,7 +107,7 @@ func (s *Store) Grants(ctx context.Context, queries []GrantQuery) (states []Gran
 
 func (s *Store) grant(ctx context.Context, tx *sqldb.Tx, q GrantQuery) (GrantState, error) {
 	if !s.now().Before(q.ExpiresAt) {
-		return GrantState{Ended: Expired}, nil
+		return GrantState{Ended: backplanev1.GrantEvent_CAUSE_EXPIRED}, nil
 	}
 	var g Grant
 	var revoked bool
@@ -120,19 +121,21 @@ func (s *Store) grant(ctx context.Context, tx *sqldb.Tx, q GrantQuery) (GrantSta
 		Scan(&g.Key, &g.KeyType, &g.Application, &g.User, &g.Subscription, &g.Plan, &revoked)
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
-		return ended(ctx, tx, `SELECT EXISTS (SELECT 1 FROM application WHERE id = $1)`, q.Application, KeyDeleted, ApplicationDeleted)
+		return ended(ctx, tx, `SELECT EXISTS (SELECT 1 FROM application WHERE id = $1)`, q.Application,
+			backplanev1.GrantEvent_CAUSE_KEY_DELETED, backplanev1.GrantEvent_CAUSE_APPLICATION_DELETED)
 	case err != nil:
 		return GrantState{}, err
 	case revoked:
-		return GrantState{Ended: TokenRevoked}, nil
+		return GrantState{Ended: backplanev1.GrantEvent_CAUSE_TOKEN_REVOKED}, nil
 	case g.Subscription == "":
-		return ended(ctx, tx, `SELECT EXISTS (SELECT 1 FROM version WHERE name = $1)`, q.Version, SubscriptionDeleted, VersionDeleted)
+		return ended(ctx, tx, `SELECT EXISTS (SELECT 1 FROM version WHERE name = $1)`, q.Version,
+			backplanev1.GrantEvent_CAUSE_SUBSCRIPTION_DELETED, backplanev1.GrantEvent_CAUSE_VERSION_DELETED)
 	}
 	return GrantState{Grant: g}, nil
 }
 
 // ended tells by what is still there which deletion ended a grant.
-func ended(ctx context.Context, tx *sqldb.Tx, query, arg string, there, gone Cause) (GrantState, error) {
+func ended(ctx context.Context, tx *sqldb.Tx, query, arg string, there, gone backplanev1.GrantEvent_Cause) (GrantState, error) {
 	var exists bool
 	if err := tx.QueryRowContext(ctx, query, arg).Scan(&exists); err != nil {
 		return GrantState{}, err
@@ -154,9 +157,8 @@ func (s *Store) Revoke(ctx context.Context, k Key, tokenID string, expires time.
 			return change.Record{}, err
 		}
 		name := GrantName(tokenID)
-		event := Event{Cause: TokenRevoked, Names: []string{name}}
 		return change.Record{
-			Actor: KeyName(k.Application, k.ID), Resource: name, Event: event.encode(), Skip: !added,
+			Actor: KeyName(k.Application, k.ID), Resource: name, Event: event(backplanev1.GrantEvent_CAUSE_TOKEN_REVOKED, name), Skip: !added,
 		}, nil
 	})
 }

@@ -6,6 +6,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
 	"github.com/tidegatehq/tidegate/services/subscription/internal/store"
 )
 
@@ -106,8 +107,8 @@ func TestGrants(t *testing.T) {
 		ok(t, err)
 		want := []store.GrantState{
 			{Grant: store.Grant{User: b.ann.User, Application: app.ID, Key: k.ID, KeyType: store.Production, Subscription: s.ID, Plan: gold}},
-			{Ended: store.Expired}, {Ended: store.TokenRevoked}, {Ended: store.KeyDeleted}, {Ended: store.ApplicationDeleted},
-			{Ended: store.ApplicationDeleted}, {Ended: store.SubscriptionDeleted}, {Ended: store.VersionDeleted},
+			{Ended: backplanev1.GrantEvent_CAUSE_EXPIRED}, {Ended: backplanev1.GrantEvent_CAUSE_TOKEN_REVOKED}, {Ended: backplanev1.GrantEvent_CAUSE_KEY_DELETED}, {Ended: backplanev1.GrantEvent_CAUSE_APPLICATION_DELETED},
+			{Ended: backplanev1.GrantEvent_CAUSE_APPLICATION_DELETED}, {Ended: backplanev1.GrantEvent_CAUSE_SUBSCRIPTION_DELETED}, {Ended: backplanev1.GrantEvent_CAUSE_VERSION_DELETED},
 		}
 		if diff := cmp.Diff(want, states); diff != "" || asOf != b.head() {
 			t.Errorf("Grants() as of %d (-want +got):\n%s", asOf, diff)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"time"
 
+	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
 	"github.com/tidegatehq/tidegate/services/kit/change"
 	"github.com/tidegatehq/tidegate/services/kit/fault"
 	"github.com/tidegatehq/tidegate/services/kit/id"
@@ -168,7 +169,6 @@ func (s *Store) DeleteKey(ctx context.Context, v Viewer, application, id, etag s
 			return change.Record{}, err
 		}
 		name := KeyName(application, id)
-		event := Event{Cause: KeyDeleted, Names: []string{name}}
-		return change.Record{Resource: name, Event: event.encode()}, nil
+		return change.Record{Resource: name, Event: event(backplanev1.GrantEvent_CAUSE_KEY_DELETED, name)}, nil
 	})
 }

@@ -10,7 +10,9 @@ import (
 
 	"go.uber.org/goleak"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/protobuf/proto"
 
+	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
 	"github.com/tidegatehq/tidegate/services/kit/change"
 	"github.com/tidegatehq/tidegate/services/kit/fault"
 	"github.com/tidegatehq/tidegate/services/kit/sqldb"
@@ -149,9 +151,13 @@ func (b *bench) events(after uint64) []string {
 			all = append(all, "- "+resource)
 			continue
 		}
-		e, err := store.DecodeEvent(event)
-		ok(b.t, err)
-		all = append(all, strings.TrimSpace(string(e.Cause)+" "+strings.Join(e.Names, " ")))
+		e := &backplanev1.GrantEvent{}
+		ok(b.t, proto.Unmarshal(event, e))
+		cause := ""
+		if e.GetCause() != backplanev1.GrantEvent_CAUSE_UNSPECIFIED {
+			cause = strings.TrimPrefix(e.GetCause().String(), "CAUSE_") + " "
+		}
+		all = append(all, cause+strings.Join(e.GetNames(), " "))
 	}
 	ok(b.t, rows.Err())
 	return all

@@ -10,7 +10,6 @@ import (
 	"database/sql"
 	"embed"
 	"errors"
-	"fmt"
 	"strconv"
 	"time"
 
@@ -125,8 +124,5 @@ func checkEtag(etag string, current int64) error {
 // the change, and by which method, is read from the gRPC call where fn does not
 // say.
 func (s *Store) write(ctx context.Context, doing string, fn func(tx *sqldb.Tx) (change.Record, error)) error {
-	if err := s.log.Write(ctx, func(tx *change.Tx) (change.Record, error) { return fn(tx.Tx) }); err != nil {
-		return fmt.Errorf("%s: %w", doing, err)
-	}
-	return nil
+	return s.log.Write(ctx, doing, func(tx *change.Tx) (change.Record, error) { return fn(tx.Tx) })
 }

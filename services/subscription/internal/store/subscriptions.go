@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"time"
 
+	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
 	"github.com/tidegatehq/tidegate/services/kit/change"
 	"github.com/tidegatehq/tidegate/services/kit/fault"
 	"github.com/tidegatehq/tidegate/services/kit/id"
@@ -100,8 +101,8 @@ func (s *Store) CreateSubscription(ctx context.Context, v Viewer, sub Subscripti
 		case err != nil:
 			return change.Record{}, err
 		}
-		event := Event{Names: []string{PairName(sub.Application, sub.Version)}}
-		return change.Record{Resource: SubscriptionName(sub.ID), Event: event.encode()}, nil
+		pair := PairName(sub.Application, sub.Version)
+		return change.Record{Resource: SubscriptionName(sub.ID), Event: event(backplanev1.GrantEvent_CAUSE_UNSPECIFIED, pair)}, nil
 	})
 	return sub, err
 }
@@ -176,7 +177,7 @@ func (s *Store) UpdateSubscription(ctx context.Context, v Viewer, id, etag strin
 			return change.Record{}, err
 		}
 		name := SubscriptionName(id)
-		return change.Record{Resource: name, Event: Event{Names: []string{name}}.encode()}, nil
+		return change.Record{Resource: name, Event: event(backplanev1.GrantEvent_CAUSE_UNSPECIFIED, name)}, nil
 	})
 	return sub, err
 }
@@ -218,7 +219,6 @@ func (s *Store) DeleteSubscription(ctx context.Context, v Viewer, id, etag strin
 			return change.Record{}, err
 		}
 		name := SubscriptionName(id)
-		event := Event{Cause: SubscriptionDeleted, Names: []string{name}}
-		return change.Record{Resource: name, Event: event.encode()}, nil
+		return change.Record{Resource: name, Event: event(backplanev1.GrantEvent_CAUSE_SUBSCRIPTION_DELETED, name)}, nil
 	})
 }

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
 	"github.com/tidegatehq/tidegate/services/kit/change"
 	"github.com/tidegatehq/tidegate/services/kit/fault"
 	"github.com/tidegatehq/tidegate/services/kit/id"
@@ -198,7 +199,6 @@ func (s *Store) DeleteUser(ctx context.Context, id, etag string) error {
 			return change.Record{}, err
 		}
 		name := UserName(id)
-		event := Event{Cause: UserDeleted, Names: []string{name}}
-		return change.Record{Resource: name, Event: event.encode()}, keepAdmin(ctx, tx)
+		return change.Record{Resource: name, Event: event(backplanev1.GrantEvent_CAUSE_USER_DELETED, name)}, keepAdmin(ctx, tx)
 	})
 }

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
 	"github.com/tidegatehq/tidegate/services/kit/change"
 	"github.com/tidegatehq/tidegate/services/kit/sqldb"
 )
@@ -200,8 +201,7 @@ func (s *Store) applyCatalog(ctx context.Context, before, after Cursor, apply fu
 		if err != nil || len(removed) == 0 {
 			return change.Record{Skip: true}, err
 		}
-		event := Event{Cause: VersionDeleted, Names: removed}
-		return change.Record{Actor: "services/catalog", Action: "DeleteVersion", Resource: removed[0], Event: event.encode()}, nil
+		return change.Record{Actor: "services/catalog", Action: "DeleteVersion", Resource: removed[0], Event: event(backplanev1.GrantEvent_CAUSE_VERSION_DELETED, removed...)}, nil
 	})
 	return applied && err == nil, err
 }

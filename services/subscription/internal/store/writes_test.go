@@ -58,7 +58,7 @@ func TestWritesWithoutAChangeDoNotWait(t *testing.T) {
 		"Purge": func() error { return b.Purge(ctx, store.Keep{}) },
 	}
 	head := b.head()
-	ok(t, b.log.Write(ctx, func(*change.Tx) (change.Record, error) {
+	ok(t, b.log.Write(ctx, "write", func(*change.Tx) (change.Record, error) {
 		for what, write := range writes {
 			if err := write(); err != nil {
 				t.Errorf("%s while a change is made: %v", what, err)

@@ -1,0 +1,99 @@
+package watch
+
+import (
+	"context"
+	"fmt"
+
+	"google.golang.org/grpc"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
+
+	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
+)
+
+// Open opens a stream of a watch; the methods of generated clients are such.
+type Open[Req, Resp any] func(context.Context, ...grpc.CallOption) (grpc.BidiStreamingClient[Req, Resp], error)
+
+// The messages of a watch belong to its service; what goes into them does not.
+// Each has a oneof "body" of messages, one of which is set:
+//
+//	request:   Hello | Ack
+//	response:  Begin | SnapshotEnd | Heartbeat | a piece of a snapshot | a change
+//
+// A change is a message with a position, which is a Position, and an event. The
+// pieces, events and the messages around them are the service's own types.
+
+// Part returns what is set in the body of m, a message of a watch, or nil.
+func Part(m proto.Message) proto.Message {
+	r := m.ProtoReflect()
+	fd := r.WhichOneof(body(r))
+	if fd == nil {
+		return nil
+	}
+	return r.Get(fd).Message().Interface()
+}
+
+// Put makes part the body of m, a message of a watch. It panics where the body
+// has no such part.
+func Put(m, part proto.Message) {
+	r, p := m.ProtoReflect(), part.ProtoReflect()
+	fields := body(r).Fields()
+	for i := range fields.Len() {
+		if fd := fields.Get(i); fd.Message() == p.Descriptor() {
+			r.Set(fd, protoreflect.ValueOfMessage(p))
+			return
+		}
+	}
+	panic(fmt.Sprintf("a watch's message %s has no part %s", r.Descriptor().FullName(), p.Descriptor().FullName()))
+}
+
+// PutChange makes a change the body of m: its position and its event, encoded,
+// none when event is empty. It panics where the body has no change.
+func PutChange(m proto.Message, at *backplanev1.Position, event []byte) error {
+	r := m.ProtoReflect()
+	fields := body(r).Fields()
+	for i := range fields.Len() {
+		fd := fields.Get(i)
+		position := fd.Message().Fields().ByName("position")
+		if position == nil {
+			continue
+		}
+		c := r.Mutable(fd).Message()
+		c.Set(position, protoreflect.ValueOfMessage(at.ProtoReflect()))
+		if len(event) == 0 {
+			return nil
+		}
+		e := c.Mutable(fd.Message().Fields().ByName("event")).Message().Interface()
+		if err := proto.Unmarshal(event, e); err != nil {
+			return fmt.Errorf("decode event: %w", err)
+		}
+		return nil
+	}
+	panic(fmt.Sprintf("a watch's message %s has no change", r.Descriptor().FullName()))
+}
+
+// body returns the oneof that a watch's message has.
+func body(m protoreflect.Message) protoreflect.OneofDescriptor {
+	fd := m.Descriptor().Oneofs().ByName("body")
+	if fd == nil {
+		panic(fmt.Sprintf("%s is no message of a watch", m.Descriptor().FullName()))
+	}
+	return fd
+}
+
+// positionOf returns the position of part, nil when it is no change.
+func positionOf(part proto.Message) *backplanev1.Position {
+	if part == nil {
+		return nil
+	}
+	r := part.ProtoReflect()
+	fd := r.Descriptor().Fields().ByName("position")
+	if fd == nil {
+		return nil
+	}
+	at, _ := r.Get(fd).Message().Interface().(*backplanev1.Position)
+	return at
+}
+
+// message returns m, a *Req or *Resp, as the message that it is.
+func message(m any) proto.Message { return m.(proto.Message) }

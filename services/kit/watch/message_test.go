@@ -1,0 +1,80 @@
+package watch_test
+
+import (
+	"testing"
+
+	"google.golang.org/protobuf/proto"
+
+	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
+	"github.com/tidegatehq/tidegate/services/kit/watch"
+)
+
+// Every message of a watch has the parts that package watch puts into it.
+func TestParts(t *testing.T) {
+	for _, m := range []proto.Message{&backplanev1.WatchRoutesRequest{}, &backplanev1.WatchGrantsRequest{}} {
+		if part := watch.Part(m); part != nil {
+			t.Errorf("Part of an empty %T = %v, want nil", m, part)
+		}
+		for _, part := range []proto.Message{&backplanev1.Hello{Instance: "x"}, &backplanev1.Ack{}} {
+			wantPart(t, m, part)
+		}
+	}
+	at := &backplanev1.Position{Cursor: "c"}
+	for _, tt := range []struct{ m, event, change, empty proto.Message }{
+		{
+			&backplanev1.WatchRoutesResponse{}, &backplanev1.RouteEvent{RemovedRoutes: []string{"x"}},
+			&backplanev1.RouteChange{Position: at, Event: &backplanev1.RouteEvent{RemovedRoutes: []string{"x"}}},
+			&backplanev1.RouteChange{Position: at},
+		},
+		{
+			&backplanev1.WatchGrantsResponse{}, &backplanev1.GrantEvent{Names: []string{"x"}},
+			&backplanev1.GrantChange{Position: at, Event: &backplanev1.GrantEvent{Names: []string{"x"}}},
+			&backplanev1.GrantChange{Position: at},
+		},
+	} {
+		for _, part := range []proto.Message{&backplanev1.Begin{}, &backplanev1.SnapshotEnd{}, &backplanev1.Heartbeat{}} {
+			wantPart(t, tt.m, part)
+		}
+		event, err := proto.Marshal(tt.event)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, c := range []struct {
+			event []byte
+			want  proto.Message
+		}{{event, tt.change}, {nil, tt.empty}} {
+			proto.Reset(tt.m)
+			if err := watch.PutChange(tt.m, at, c.event); err != nil || !proto.Equal(watch.Part(tt.m), c.want) {
+				t.Errorf("PutChange, Part of %T = %v, %v, want %v", tt.m, err, watch.Part(tt.m), c.want)
+			}
+		}
+		if err := watch.PutChange(tt.m, at, []byte{0xff}); err == nil {
+			t.Errorf("PutChange of an event that is none in %T = nil, want an error", tt.m)
+		}
+	}
+}
+
+func wantPart(t *testing.T, m, part proto.Message) {
+	t.Helper()
+	watch.Put(m, part)
+	if got := watch.Part(m); !proto.Equal(got, part) {
+		t.Errorf("Put, Part of %T = %v, want %v", m, got, part)
+	}
+}
+
+func TestWhatIsNoPartPanics(t *testing.T) {
+	for name, put := range map[string]func(){
+		"Put":            func() { watch.Put(&backplanev1.WatchRoutesRequest{}, &backplanev1.Begin{}) },
+		"PutChange":      func() { _ = watch.PutChange(&backplanev1.WatchRoutesRequest{}, &backplanev1.Position{}, nil) },
+		"Part of a part": func() { watch.Part(&backplanev1.Hello{}) },
+	} {
+		func() {
+			defer func() {
+				if recover() == nil {
+					t.Errorf("%s of what is no part does not panic", name)
+				}
+			}()
+			put()
+		}()
+	}
+}
