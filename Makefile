@@ -60,7 +60,7 @@ fuzz: ## Run each fuzz target for FUZZTIME (default 30s)
 	./.ci/fuzz $(or $(FUZZTIME),30s)
 
 .PHONY: bench
-bench: ## Measure the gateway against nginx and HAProxy where they are installed
+bench: ## Measure the gateway against other proxies, or with ARGS="-against DIR" another commit
 	@go build -o $(BIN)/bench ./services/bench/cmd/bench
 	@$(BIN)/bench $(ARGS)
 

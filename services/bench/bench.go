@@ -1,24 +1,26 @@
-// Package bench measures Tidegate's gateway against the backend alone and
-// against other proxies that are installed, interleaved in one run, and prints
-// ratios. Nothing in it is asserted by time: machines differ and are shared.
+// Package bench measures Tidegate's gateway, interleaved in one run, against
+// other proxies that are installed, or against the gateway of another commit, and
+// prints ratios. Nothing in it is asserted by time: machines differ and are shared.
 package bench
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
 	"log/slog"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 )
 
 // Config is what a run can be told.
 type Config struct {
-	// Rounds is how often every target is measured; medians are printed.
+	// Rounds is how often every target is measured; 0 for 5, or for 30 with
+	// Against. Medians are printed.
 	Rounds int
 	// Span is how long one measurement takes.
 	Span time.Duration
@@ -33,39 +35,74 @@ type Config struct {
 	// Settle is how long the memory measurement waits after the last
 	// handshake.
 	Settle time.Duration
-	// Peers restricts the targets, as "nginx,haproxy"; empty for all that are
+	// Peers restricts the peers, as "nginx,haproxy"; empty for all that are
 	// installed.
 	Peers string
+	// Shapes restricts the shapes, as "one"; empty for all.
+	Shapes string
 	// Skip leaves out measurements, as "echo,handshake,memory".
 	Skip string
+	// Against is the folder of another commit's checkout, which is measured
+	// instead of the peers; empty for the peers.
+	Against string
 }
 
 // Flags registers the options.
 func (c *Config) Flags(fs *flag.FlagSet) {
-	fs.IntVar(&c.Rounds, "rounds", 5, "how `often` every target is measured; medians are printed")
-	fs.DurationVar(&c.Span, "span", 4*time.Second, "`time` that one measurement takes")
+	fs.IntVar(&c.Rounds, "rounds", 0, "how `often` every target is measured; medians are printed (default 5, with -against 30)")
+	fs.DurationVar(&c.Span, "span", time.Second, "`time` that one measurement takes")
 	fs.IntVar(&c.Conns, "conns", 50, "`connections` of the echo measurements")
 	fs.IntVar(&c.Payload, "payload", 128, "`bytes` of an echoed message, 1 to 65535")
 	fs.IntVar(&c.Dialers, "dialers", 16, "`clients` that do handshakes at once")
 	fs.IntVar(&c.Idle, "idle", 4000, "idle `sessions` that memory is measured with")
 	fs.DurationVar(&c.Settle, "settle", 10*time.Second, "`time` to wait after the last handshake before memory is read")
-	fs.StringVar(&c.Peers, "peers", "", "peers to measure, as `nginx,haproxy`; empty for all that are installed")
+	fs.StringVar(&c.Peers, "peers", "", "peers to measure, of `nginx,haproxy,relay`; empty for all that are installed")
+	fs.StringVar(&c.Shapes, "shapes", "", "shapes to measure, of `one,cores`: one worker, or one for each core; empty for both")
 	fs.StringVar(&c.Skip, "skip", "", "measurements to leave out, of `echo,handshake,memory`")
+	fs.StringVar(&c.Against, "against", "", "`folder` of a checkout of another commit: compare the gateway with that commit's instead of with the peers. "+
+		"Each round starts both anew. Printed are the medians of the rounds' ratios and their 95 % intervals, which are two of the "+
+		"sorted ratios (order statistics) and assume nothing about how these are distributed; 6 rounds is the least that gives one. "+
+		"What is called slower has its whole interval above 1.03")
 }
 
 // Check returns what is wrong with the options.
 func (c *Config) Check() error {
 	switch {
-	case c.Rounds < 1:
+	case c.Rounds < 0:
 		return fmt.Errorf("-rounds is %d: it must be at least 1", c.Rounds)
 	case c.Span <= 0:
 		return fmt.Errorf("-span is %v: it must be above 0", c.Span)
 	case c.Conns < 1 || c.Dialers < 1 || c.Idle < 1:
-		return fmt.Errorf("-conns, -dialers and -idle must be at least 1")
+		return errors.New("-conns, -dialers and -idle must be at least 1")
 	case c.Payload < 1 || c.Payload > 65535:
 		return fmt.Errorf("-payload is %d: it must be 1 to 65535", c.Payload)
+	case c.Against != "" && c.Peers != "":
+		return errors.New("-peers and -against are given: only one of them can be")
+	}
+	return errors.Join(
+		checkList("-peers", c.Peers, peerNames()),
+		checkList("-shapes", c.Shapes, []string{one, cores}),
+		checkList("-skip", c.Skip, []string{"echo", "handshake", "memory"}),
+	)
+}
+
+// checkList checks a list of words, of which there may be none.
+func checkList(flag, list string, known []string) error {
+	for word := range strings.SplitSeq(list, ",") {
+		if list != "" && !slices.Contains(known, word) {
+			return fmt.Errorf("%s has %q: it takes some of %s", flag, word, strings.Join(known, ","))
+		}
 	}
 	return nil
+}
+
+// has reports whether the list, or the absence of one, has the word.
+func has(list, word string) bool {
+	return list == "" || slices.Contains(strings.Split(list, ","), word)
+}
+
+func (c *Config) skips(measurement string) bool {
+	return c.Skip != "" && has(c.Skip, measurement)
 }
 
 // Run measures everything and prints the tables to out.
@@ -75,7 +112,6 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger, out io.Writer) error
 		return fmt.Errorf("make a folder for the run: %w", err)
 	}
 	defer os.RemoveAll(dir)
-
 	self, err := os.Executable()
 	if err != nil {
 		return fmt.Errorf("find the benchmark's own binary: %w", err)
@@ -86,136 +122,57 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger, out io.Writer) error
 	}
 	defer backend.stop()
 
-	log.Info("build Tidegate")
-	if err := buildTidegate(ctx, dir); err != nil {
+	r := &runner{cfg: cfg, log: log, dir: dir, backend: backend.addr}
+	if cfg.Against != "" {
+		r.cfg.Rounds = cmp.Or(cfg.Rounds, 30)
+		r.starters, err = sides(ctx, cfg.Against, self, dir)
+	} else {
+		r.cfg.Rounds = cmp.Or(cfg.Rounds, 5)
+		r.starters, err = proxies(ctx, cfg, log, self, dir)
+	}
+	if err != nil {
 		return err
 	}
-	r := newReport(cfg)
-	// What earlier measurements left would be counted as memory at none, so that
-	// is measured on processes just started, in each round anew.
-	for round := range cfg.Rounds {
-		if !cfg.wants("memory") {
-			break
-		}
-		log.Info("measure memory", "round", round+1)
-		if err := withTargets(ctx, cfg, log, dir, backend.addr, func(ts []*target) error {
-			return each(ts, func(t *target) error { return measureMemory(ctx, cfg, t, r) })
-		}); err != nil {
-			return err
-		}
-	}
-	err = withTargets(ctx, cfg, log, dir, backend.addr, func(ts []*target) error {
-		r.targets = ts
-		for round := range cfg.Rounds {
-			log.Info("measure", "round", round+1)
-			if err := measure(ctx, cfg, ts, r); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-	if err != nil {
+	if err := r.run(ctx); err != nil {
 		return err
 	}
 	return r.print(out)
 }
 
-// each measures one target after the other.
-func each(ts []*target, measure func(*target) error) error {
-	for _, t := range ts {
-		if err := measure(t); err != nil {
-			return fmt.Errorf("measure %s: %w", t.name, err)
-		}
+// proxies returns what is measured without -against: the backend alone, Tidegate,
+// and the peers that are installed.
+func proxies(ctx context.Context, cfg Config, log *slog.Logger, self, dir string) ([]starter, error) {
+	all := []starter{
+		{alone, func(_ context.Context, _ shape, _, backend string) (*target, func(), error) {
+			return &target{addr: backend, path: "/"}, func() {}, nil
+		}},
+		{tidegate, stackStarter(self, "", dir)},
 	}
-	return nil
-}
-
-// withTargets starts all targets and ends them after fn. A start that finds a
-// port taken is tried again, twice.
-func withTargets(ctx context.Context, cfg Config, log *slog.Logger, dir, backend string, fn func([]*target) error) error {
-	targets, stop, err := startTargets(ctx, cfg, log, dir, backend)
-	for try := 0; try < 2 && portTaken(err); try++ {
-		log.Warn("a port was taken meanwhile: start again")
-		stop()
-		targets, stop, err = startTargets(ctx, cfg, log, dir, backend)
-	}
-	defer stop()
-	if err != nil {
-		return err
-	}
-	return fn(targets)
-}
-
-// measure does one round: each measurement of all targets, one right after the
-// other, for a shared machine changes from one moment to the next.
-func measure(ctx context.Context, cfg Config, ts []*target, r *report) error {
-	for _, depth := range depths {
-		if !cfg.wants("echo") {
-			break
-		}
-		if err := each(ts, func(t *target) error {
-			m, err := echo(ctx, cfg, t, depth)
-			r.addEcho(t.name, depth, m)
-			return err
-		}); err != nil {
-			return err
-		}
-	}
-	if !cfg.wants("handshake") {
-		return nil
-	}
-	return each(ts, func(t *target) error {
-		m, err := handshakes(ctx, cfg, t)
-		r.addHandshake(t.name, m)
-		return err
-	})
-}
-
-// startTargets starts what is measured, in a folder of its own below dir: the
-// backend alone, Tidegate, and the peers that are installed. stop ends them, also
-// after an error.
-func startTargets(ctx context.Context, cfg Config, log *slog.Logger, dir, backend string) (ts []*target, stop func(), err error) {
-	var stops []func()
-	stop = func() {
-		for _, end := range slices.Backward(stops) {
-			end()
-		}
-	}
-	own, err := os.MkdirTemp(dir, "run-")
-	if err != nil {
-		return nil, stop, fmt.Errorf("make a folder for the processes: %w", err)
-	}
-	ts = append(ts, &target{name: "backend alone", addr: backend, path: "/"})
-	tide, end, err := startTidegate(ctx, own, backend)
-	stops = append(stops, end)
-	if err != nil {
-		return nil, stop, err
-	}
-	ts = append(ts, tide)
-	for _, p := range peers {
-		if !cfg.wantsPeer(p.name) {
+	for _, p := range peers() {
+		if !has(cfg.Peers, p.name) {
 			continue
 		}
-		bin, err := lookPeer(p.name)
-		if err != nil {
-			log.Warn("peer is not installed: left out", "peer", p.name)
+		bin, err := p.find(ctx, dir)
+		if errors.Is(err, errNotInstalled) {
+			log.Warn("left out", "peer", p.name, "reason", err)
 			continue
 		}
-		t, end, err := startPeer(ctx, p, bin, own, backend)
-		stops = append(stops, end)
 		if err != nil {
-			return nil, stop, err
+			return nil, err
 		}
-		ts = append(ts, t)
+		all = append(all, starter{p.name, p.starter(bin)})
 	}
-	return ts, stop, nil
+	return all, nil
 }
 
-// lookPeer finds a peer's binary, also where an ordinary user's PATH does not
-// lead.
-func lookPeer(name string) (string, error) {
-	if bin, err := exec.LookPath(name); err == nil {
-		return bin, nil
+// sides returns what is measured with -against.
+func sides(ctx context.Context, checkout, self, dir string) ([]starter, error) {
+	other, err := buildBench(ctx, checkout, dir)
+	if err != nil {
+		return nil, err
 	}
-	return exec.LookPath(filepath.Join("/usr/sbin", name))
+	return []starter{
+		{newSide, stackStarter(self, "", dir)},
+		{oldSide, stackStarter(other, checkout, dir)},
+	}, nil
 }

@@ -5,11 +5,18 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
+	"net"
+	"net/http"
 	"os"
+	"os/exec"
+	"os/signal"
 	"regexp"
 	"strings"
+	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -17,46 +24,270 @@ import (
 	"go.uber.org/goleak"
 )
 
-// TestMain serves as the echo backend when Run starts the test's binary again.
+// TestMain serves as the echo backend, or as Tidegate, when Run starts the test's
+// binary again.
 func TestMain(m *testing.M) {
-	if len(os.Args) == 2 && os.Args[1] == "-echo-backend" {
-		ctx, cancel := context.WithCancel(context.Background())
-		if err := Backend(ctx, os.Stdout); err != nil {
+	again := func(serve func(context.Context) error) {
+		ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+		defer stop()
+		if err := serve(ctx); err != nil {
+			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
-		cancel()
-		return
 	}
-	goleak.VerifyTestMain(m)
+	switch {
+	case len(os.Args) == 2 && os.Args[1] == "-echo-backend":
+		again(func(ctx context.Context) error { return Backend(ctx, os.Stdout) })
+	case len(os.Args) == 4 && os.Args[1] == "-stack":
+		again(func(ctx context.Context) error { return ServeStack(ctx, os.Args[2], os.Args[3], os.Stdout) })
+	default:
+		goleak.VerifyTestMain(m)
+	}
 }
 
-// TestRun is a short run of the whole benchmark: every target and every
-// measurement gives a row. What the figures are is not its business.
-func TestRun(t *testing.T) {
-	for _, p := range peers {
-		if _, err := lookPeer(p.name); err != nil {
-			if os.Getenv("TIDEGATE_REQUIRE_PEERS") != "" {
-				t.Fatalf("%s is not installed", p.name)
-			}
-			t.Skipf("%s is not installed", p.name)
-		}
-	}
-	cfg := Config{
+// quick is as short as a run can be.
+func quick() Config {
+	return Config{
 		Rounds: 1, Span: 100 * time.Millisecond, Conns: 4, Payload: 128, Dialers: 2,
 		Idle: 50, Settle: time.Millisecond,
 	}
-	var out bytes.Buffer
-	if err := Run(t.Context(), cfg, slog.New(slog.DiscardHandler), &out); err != nil {
-		t.Fatal(err)
-	}
-	for target, rows := range map[string]int{"backend alone": 3, "Tidegate": 4, "nginx": 4, "haproxy": 4} {
-		row := regexp.MustCompile(`(?m)^\| ` + target + ` .*\d`)
-		if got := len(row.FindAllString(out.String(), -1)); got != rows {
-			t.Errorf("%q has %d rows, want %d:\n%s", target, got, rows, out.String())
+}
+
+// TestRun is a short run of the whole benchmark: every target and every
+// measurement gives a row in each shape. What the figures are is not its business.
+func TestRun(t *testing.T) {
+	for _, p := range peers() {
+		if _, err := p.find(t.Context(), t.TempDir()); err != nil {
+			if os.Getenv("TIDEGATE_REQUIRE_PEERS") != "" {
+				t.Fatalf("%s: %v", p.name, err)
+			}
+			t.Skipf("%s: %v", p.name, err)
 		}
 	}
-	if !strings.Contains(out.String(), "| 1.00  |") {
-		t.Errorf("the table has no ratio of nginx to itself:\n%s", out.String())
+	var out bytes.Buffer
+	if err := Run(t.Context(), quick(), slog.New(slog.DiscardHandler), &out); err != nil {
+		t.Fatalf("%v\n%s", err, &out)
+	}
+	for target, rows := range map[string]int{alone: 6, tidegate: 8, "nginx": 8, "haproxy": 8, "relay": 8} {
+		row := regexp.MustCompile(`(?m)^\| ` + target + ` .*\d`)
+		if got := len(row.FindAllString(out.String(), -1)); got != rows {
+			t.Errorf("%q has %d rows, want %d:\n%s", target, got, rows, &out)
+		}
+	}
+	ratio := regexp.MustCompile(`(?m)^\| nginx .*µs +\| \d+\.\d\d +\|`)
+	if got := len(ratio.FindAllString(out.String(), -1)); got != 6 {
+		t.Errorf("%d ratios of Tidegate's CPU to nginx's, want 6:\n%s", got, &out)
+	}
+	for _, title := range []string{"; one worker\n", "; one worker for each core\n"} {
+		if got := strings.Count(out.String(), title); got != 4 {
+			t.Errorf("%d tables of %q, want 4:\n%s", got, title, &out)
+		}
+	}
+}
+
+// TestAgainst compares this commit with itself, as another one would be.
+func TestAgainst(t *testing.T) {
+	cfg := quick()
+	cfg.Against, cfg.Shapes = "../..", one
+	var out bytes.Buffer
+	if err := Run(t.Context(), cfg, slog.New(slog.DiscardHandler), &out); err != nil {
+		t.Fatalf("%v\n%s", err, &out)
+	}
+	for _, what := range []string{"CPU per message, 1 in flight", "CPU per message, 16 in flight", "CPU per handshake", "memory per idle session"} {
+		row := regexp.MustCompile(`(?m)^\| ` + what + ` +\| \d.*\| \d.*\| \d+\.\d\d +\| – +\| 1 +\| +\|$`)
+		if !row.MatchString(out.String()) {
+			t.Errorf("no row of %q with one ratio and no interval:\n%s", what, &out)
+		}
+	}
+}
+
+// TestAgainstNothing names a folder in which there is no commit.
+func TestAgainstNothing(t *testing.T) {
+	cfg := quick()
+	cfg.Against = t.TempDir()
+	err := Run(t.Context(), cfg, slog.New(slog.DiscardHandler), io.Discard)
+	if err == nil || !strings.Contains(err.Error(), "build the benchmark of "+cfg.Against) {
+		t.Errorf("Run = %v, want that the benchmark of %s cannot be built", err, cfg.Against)
+	}
+}
+
+// TestDropped has a target that resets its connections in the second of three
+// rounds, and does not start in the third: that costs these rounds and no more,
+// and neither those of others.
+func TestDropped(t *testing.T) {
+	echo := startEcho(t)
+	self := func() []int { return []int{os.Getpid()} }
+	starts := 0
+	r := &runner{cfg: quick(), log: slog.New(slog.DiscardHandler), dir: t.TempDir(), backend: echo, starters: []starter{
+		{tidegate, func(_ context.Context, _ shape, _, backend string) (*target, func(), error) {
+			return &target{addr: backend, path: "/", procs: []func() []int{self}}, func() {}, nil
+		}},
+		{"fake", func(context.Context, shape, string, string) (*target, func(), error) {
+			// The first is the try, and a round has one for memory and one for the rest.
+			switch starts++; (starts - 2) / 2 {
+			case 1:
+				addr, stop := resetting(t)
+				return &target{addr: addr, path: "/", procs: []func() []int{self}}, stop, nil
+			case 2:
+				return nil, func() {}, errors.New("it has no wish to")
+			}
+			return &target{addr: echo, path: "/", procs: []func() []int{self}}, func() {}, nil
+		}},
+	}}
+	r.cfg.Rounds, r.cfg.Shapes = 3, cores
+	if err := r.run(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	var out bytes.Buffer
+	if err := r.print(&out); err != nil {
+		t.Error(err)
+	}
+	for _, tab := range r.tables {
+		for i, res := range tab.found[tidegate] {
+			if res == nil {
+				t.Errorf("round %d of %q is dropped of the target that works: %v", i+1, tab.short, tab.drops[tidegate].last)
+			}
+		}
+		if got := tab.found["fake"]; len(got) != 3 || got[0] == nil || got[1] != nil || got[2] != nil {
+			t.Errorf("the rounds of %q of the target that fails are %v, want that of three the last two are dropped", tab.short, got)
+		}
+		if got := len(tab.ratios(tidegate, "fake")); got > 1 {
+			t.Errorf("%d ratios of %q, want one at most", got, tab.short)
+		}
+		want := fmt.Sprintf("fake failed in 2 of 3 rounds of %q, one worker for each core, which do not count; the last time: it has no wish to\n", tab.short)
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("nothing says %q:\n%s", want, &out)
+		}
+	}
+}
+
+// resetting serves handshakes and resets each connection at the first frame.
+func resetting(t *testing.T) (addr string, stop func()) {
+	lis, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for n := 0; ; n++ {
+			conn, err := lis.Accept()
+			if err != nil {
+				return
+			}
+			_ = conn.(*net.TCPConn).SetLinger(0)
+			if n%2 == 1 { // the others answer the handshake first
+				conn.Close()
+				continue
+			}
+			wg.Go(func() {
+				defer conn.Close()
+				if _, err := http.ReadRequest(bufio.NewReader(conn)); err == nil {
+					_, _ = io.WriteString(conn, "HTTP/1.1 101 Switching Protocols\r\n\r\n")
+					_, _ = conn.Read(make([]byte, 1))
+				}
+			})
+		}
+	})
+	return lis.Addr().String(), func() { lis.Close(); wg.Wait() }
+}
+
+// TestFails has a target that fails in every round, of which the tables are
+// printed all the same.
+func TestFails(t *testing.T) {
+	r := &runner{cfg: quick(), log: slog.New(slog.DiscardHandler), dir: t.TempDir(), backend: startEcho(t), starters: []starter{
+		{tidegate, func(_ context.Context, _ shape, _, backend string) (*target, func(), error) {
+			return &target{addr: backend, path: "/"}, func() {}, nil
+		}},
+		{"fake", func(context.Context, shape, string, string) (*target, func(), error) {
+			addr, stop := resetting(t)
+			return &target{addr: addr, path: "/"}, stop, nil
+		}},
+	}}
+	r.cfg.Shapes, r.cfg.Skip = one, "memory,handshake"
+	if err := r.run(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	var out bytes.Buffer
+	err := r.print(&out)
+	if err == nil || !strings.HasPrefix(err.Error(), "fake failed in every round of ") || !errors.Is(err, syscall.ECONNRESET) {
+		t.Errorf("print = %v, want that the target failed in every round, and how", err)
+	}
+	if !strings.Contains(out.String(), "| Tidegate ") {
+		t.Errorf("the other target has no row:\n%s", &out)
+	}
+}
+
+// TestUnstartable ends a run at once, of which nothing would come.
+func TestUnstartable(t *testing.T) {
+	starts := 0
+	r := &runner{cfg: quick(), log: slog.New(slog.DiscardHandler), dir: t.TempDir(), starters: []starter{
+		{"fake", func(context.Context, shape, string, string) (*target, func(), error) {
+			starts++
+			return nil, func() {}, errors.New("address already in use")
+		}},
+	}}
+	if err := r.run(t.Context()); err == nil || err.Error() != "start fake: address already in use" || starts != 3 {
+		t.Errorf("run = %v after %d starts, want the error of the third", err, starts)
+	}
+}
+
+// TestInterval compares ranks with those of the tables of the sign test.
+func TestInterval(t *testing.T) {
+	for n, rank := range map[int]int{0: 0, 5: 0, 6: 1, 8: 1, 9: 2, 12: 3, 15: 4, 20: 6, 25: 8, 30: 10, 50: 18, 100: 40} {
+		vs := make([]float64, n)
+		for i := range vs {
+			vs[i] = float64(n - i) // rank and value are the same
+		}
+		low, high, ok := interval(vs)
+		if ok != (rank > 0) || ok && (low != float64(rank) || high != float64(n+1-rank)) {
+			t.Errorf("interval of %d values = %v, %v, %v, want rank %d from each end", n, low, high, ok, rank)
+		}
+	}
+}
+
+// TestVerdict calls slower only what has its whole interval above 1.03.
+func TestVerdict(t *testing.T) {
+	cpu, mem := &table{measurement: measurement{unit: message}}, &table{measurement: measurement{unit: session}}
+	for _, c := range []struct {
+		ratios []float64
+		tab    *table
+		want   string
+	}{
+		{[]float64{1.031, 2, 2, 2, 2, 2}, cpu, "slower"},
+		{[]float64{1.031, 2, 2, 2, 2, 2}, mem, "larger"},
+		{[]float64{1.03, 2, 2, 2, 2, 2}, cpu, ""},
+		{[]float64{2, 2, 2, 2, 2}, cpu, ""},
+		{[]float64{0.5, 0.5, 0.5, 0.5, 0.5, 0.5}, cpu, ""},
+		{nil, cpu, ""},
+	} {
+		if got := c.tab.verdict(c.ratios); got != c.want {
+			t.Errorf("verdict of %s, %v = %q, want %q", c.tab.unit, c.ratios, got, c.want)
+		}
+	}
+}
+
+// TestMedian is exact between two values, too.
+func TestMedian(t *testing.T) {
+	if got := median([]float64{9, 1, 2}); got != 2 {
+		t.Errorf("median of 9, 1, 2 = %v, want 2", got)
+	}
+	if got := median([]float64{9, 1, 2, 4}); got != 3 {
+		t.Errorf("median of 9, 1, 2, 4 = %v, want 3", got)
+	}
+}
+
+// TestGone has a process that is gone: what it used is not taken for nothing.
+func TestGone(t *testing.T) {
+	cmd := exec.Command("true")
+	if err := cmd.Run(); err != nil {
+		t.Fatal(err)
+	}
+	gone := []int{os.Getpid(), cmd.Process.Pid}
+	if d, err := cpuOf(gone); err == nil {
+		t.Errorf("cpuOf = %v, want an error", d)
+	}
+	if n, err := rssOf(gone); err == nil {
+		t.Errorf("rssOf = %v, want an error", n)
 	}
 }
 
@@ -105,8 +336,8 @@ func startEcho(t *testing.T) string {
 
 // TestNothingDone measures handshakes in a span in which none is done.
 func TestNothingDone(t *testing.T) {
-	m, err := handshakes(t.Context(), Config{Dialers: 2}, &target{addr: startEcho(t), path: "/"})
-	if err == nil || err.Error() != "no handshake was done within the span" {
+	m, err := handshakes(t.Context(), &Config{Dialers: 2}, &target{addr: startEcho(t), path: "/"})
+	if err == nil || err.Error() != "nothing was done within the span" {
 		t.Errorf("handshakes = %v, %v, want that none was done", m, err)
 	}
 }
@@ -129,15 +360,20 @@ func TestPortTaken(t *testing.T) {
 
 // TestCheck tries options that cannot work.
 func TestCheck(t *testing.T) {
-	good := Config{Rounds: 1, Span: time.Second, Conns: 1, Payload: 1, Dialers: 1, Idle: 1}
+	good := quick()
+	good.Peers, good.Shapes, good.Skip = "relay,nginx", "cores,one", "echo"
 	if err := good.Check(); err != nil {
 		t.Errorf("Check(%+v) = %v, want nil", good, err)
 	}
 	for want, spoil := range map[string]func(*Config){
-		"-rounds is 0: it must be at least 1":           func(c *Config) { c.Rounds = 0 },
-		"-span is 0s: it must be above 0":               func(c *Config) { c.Span = 0 },
-		"-payload is 65536: it must be 1 to 65535":      func(c *Config) { c.Payload = 65536 },
-		"-conns, -dialers and -idle must be at least 1": func(c *Config) { c.Idle = 0 },
+		"-rounds is -1: it must be at least 1":                     func(c *Config) { c.Rounds = -1 },
+		"-span is 0s: it must be above 0":                          func(c *Config) { c.Span = 0 },
+		"-payload is 65536: it must be 1 to 65535":                 func(c *Config) { c.Payload = 65536 },
+		"-conns, -dialers and -idle must be at least 1":            func(c *Config) { c.Idle = 0 },
+		"-peers and -against are given: only one of them can be":   func(c *Config) { c.Against = "." },
+		`-peers has "nginy": it takes some of nginx,haproxy,relay`: func(c *Config) { c.Peers = "nginy" },
+		`-shapes has "two": it takes some of one,cores`:            func(c *Config) { c.Shapes = "one,two" },
+		`-skip has "": it takes some of echo,handshake,memory`:     func(c *Config) { c.Skip = "echo," },
 	} {
 		bad := good
 		spoil(&bad)

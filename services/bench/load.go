@@ -15,9 +15,6 @@ import (
 	"time"
 )
 
-// depths are the numbers of messages in flight on a connection.
-var depths = []int{1, 16}
-
 // target is something that clients connect to.
 type target struct {
 	name   string
@@ -25,6 +22,7 @@ type target struct {
 	path   string         // request target of the handshake
 	header string         // further header lines, each ended by CRLF
 	procs  []func() []int // process ids whose CPU and memory count; none for the backend alone
+	failed error          // it did not start
 }
 
 // pids returns the processes of the target as they are now.
@@ -34,13 +32,6 @@ func (t *target) pids() []int {
 		ids = append(ids, f()...)
 	}
 	return ids
-}
-
-// echoResult is one echo measurement.
-type echoResult struct {
-	perSecond float64
-	cpu       time.Duration // of the proxy, per message (one way there and back)
-	p50, p99  time.Duration // round trip
 }
 
 // client is one WebSocket connection, reduced to what a measurement needs.
@@ -127,43 +118,75 @@ func answer(n int) int {
 	return 4 + n
 }
 
-// echo keeps depth messages in flight on every connection for the span.
-func echo(ctx context.Context, cfg Config, t *target, depth int) (echoResult, error) {
+// echo keeps depth messages in flight on every connection for the span, after a
+// tenth of it that does not count.
+func echo(ctx context.Context, cfg *Config, t *target, depth int) (result, error) {
 	clients, err := dialAll(ctx, t, cfg.Conns)
-	defer closeAll(clients)
 	if err != nil {
-		return echoResult{}, err
+		drop(clients)
+		return result{}, err
 	}
+	if _, err := pumpAll(clients, cfg.Payload, depth, cfg.Span/10); err != nil {
+		drop(clients)
+		return result{}, err
+	}
+	defer closeAll(clients)
+	return timed(t, depth, func() ([][]time.Duration, error) {
+		return pumpAll(clients, cfg.Payload, depth, cfg.Span)
+	})
+}
+
+// timed runs load, which returns how long each of its turns took, and counts the
+// target's CPU for each thing done, of which a turn has so many.
+func timed(t *target, each int, load func() ([][]time.Duration, error)) (result, error) {
+	start := time.Now()
+	before, err := cpuOf(t.pids())
+	if err != nil {
+		return result{}, err
+	}
+	turns, err := load()
+	if err != nil {
+		return result{}, err
+	}
+	took := time.Since(start)
+	after, err := cpuOf(t.pids())
+	if err != nil {
+		return result{}, err
+	}
+	all := slices.Concat(turns...)
+	if len(all) == 0 {
+		return result{}, errors.New("nothing was done within the span")
+	}
+	slices.Sort(all)
+	n := float64(len(all) * each)
+	return result{
+		perSecond: n / took.Seconds(),
+		cost:      float64(after-before) / n,
+		p50:       all[len(all)/2],
+		p99:       all[len(all)*99/100],
+	}, nil
+}
+
+// pumpAll keeps depth messages in flight on each connection for the span.
+func pumpAll(clients []*client, payload, depth int, span time.Duration) ([][]time.Duration, error) {
 	var (
 		wg    sync.WaitGroup
 		stop  atomic.Bool
 		errs  = make([]error, len(clients))
-		trips = make([][]time.Duration, len(clients))
-		start = time.Now()
-		cpu   = cpuOf(t.pids())
+		turns = make([][]time.Duration, len(clients))
 	)
-	timer := time.AfterFunc(cfg.Span, func() { stop.Store(true) })
+	timer := time.AfterFunc(span, func() { stop.Store(true) })
 	defer timer.Stop()
 	for i, c := range clients {
-		wg.Go(func() { trips[i], errs[i] = c.pump(cfg.Payload, depth, &stop) })
+		wg.Go(func() {
+			// A target that does not answer fails, instead of being waited for.
+			if errs[i] = c.conn.SetDeadline(time.Now().Add(span + 30*time.Second)); errs[i] == nil {
+				turns[i], errs[i] = c.pump(payload, depth, &stop)
+			}
+		})
 	}
 	wg.Wait()
-	took, used := time.Since(start), cpuOf(t.pids())-cpu
-	if err := errors.Join(errs...); err != nil {
-		return echoResult{}, err
-	}
-	all := slices.Concat(trips...)
-	slices.Sort(all)
-	n := len(all) * depth
-	if n == 0 {
-		return echoResult{}, errors.New("no message came back within the span")
-	}
-	return echoResult{
-		perSecond: float64(n) / took.Seconds(),
-		cpu:       used / time.Duration(n),
-		p50:       all[len(all)/2],
-		p99:       all[len(all)*99/100],
-	}, nil
+	return turns, errors.Join(errs...)
 }
 
 // pump writes depth messages at once, waits until all are back, and again; it
@@ -216,6 +239,7 @@ func dialAll(ctx context.Context, t *target, n int) ([]*client, error) {
 	return clients, first
 }
 
+// closeAll closes connections in order, at most 64 at once.
 func closeAll(clients []*client) {
 	var wg sync.WaitGroup
 	room := make(chan struct{}, 64)
@@ -229,75 +253,63 @@ func closeAll(clients []*client) {
 	wg.Wait()
 }
 
-// handshakeResult is one measurement of handshakes.
-type handshakeResult struct {
-	perSecond float64
-	cpu       time.Duration // of the proxy, per handshake with its close
-	p50, p99  time.Duration // from connect to 101
+// drop closes connections to a target that failed, which may not answer.
+func drop(clients []*client) {
+	for _, c := range clients {
+		c.conn.Close()
+	}
 }
 
 // handshakes opens and closes connections for the span.
-func handshakes(ctx context.Context, cfg Config, t *target) (handshakeResult, error) {
+func handshakes(ctx context.Context, cfg *Config, t *target) (result, error) {
 	if c, err := dial(ctx, t); err != nil { // warms caches
-		return handshakeResult{}, err
+		return result{}, err
 	} else if err := c.close(); err != nil {
-		return handshakeResult{}, err
+		return result{}, err
 	}
-	var (
-		wg    sync.WaitGroup
-		errs  = make([]error, cfg.Dialers)
-		times = make([][]time.Duration, cfg.Dialers)
-		start = time.Now()
-		cpu   = cpuOf(t.pids())
-	)
-	for i := range cfg.Dialers {
-		wg.Go(func() {
-			for time.Since(start) < cfg.Span && errs[i] == nil {
-				began := time.Now()
-				c, err := dial(ctx, t)
-				if err != nil {
-					errs[i] = err
-					return
+	return timed(t, 1, func() ([][]time.Duration, error) {
+		var (
+			wg    sync.WaitGroup
+			start = time.Now()
+			errs  = make([]error, cfg.Dialers)
+			times = make([][]time.Duration, cfg.Dialers)
+		)
+		for i := range cfg.Dialers {
+			wg.Go(func() {
+				for time.Since(start) < cfg.Span && errs[i] == nil {
+					began := time.Now()
+					c, err := dial(ctx, t)
+					if err != nil {
+						errs[i] = err
+						return
+					}
+					times[i] = append(times[i], time.Since(began))
+					errs[i] = c.close()
 				}
-				times[i] = append(times[i], time.Since(began))
-				errs[i] = c.close()
-			}
-		})
-	}
-	wg.Wait()
-	took, used := time.Since(start), cpuOf(t.pids())-cpu
-	if err := errors.Join(errs...); err != nil {
-		return handshakeResult{}, err
-	}
-	all := slices.Concat(times...)
-	slices.Sort(all)
-	if len(all) == 0 {
-		return handshakeResult{}, errors.New("no handshake was done within the span")
-	}
-	return handshakeResult{
-		perSecond: float64(len(all)) / took.Seconds(),
-		cpu:       used / time.Duration(len(all)),
-		p50:       all[len(all)/2],
-		p99:       all[len(all)*99/100],
-	}, nil
+			})
+		}
+		wg.Wait()
+		return times, errors.Join(errs...)
+	})
 }
 
-// measureMemory reads the target's memory without and with idle sessions.
-func measureMemory(ctx context.Context, cfg Config, t *target, r *report) error {
-	if len(t.procs) == 0 {
-		return nil
-	}
-	none := rssOf(t.pids())
-	clients, err := dialAll(ctx, t, cfg.Idle)
-	defer closeAll(clients)
+// idle reads the target's memory without and with idle sessions.
+func idle(ctx context.Context, cfg *Config, t *target) (result, error) {
+	none, err := rssOf(t.pids())
 	if err != nil {
-		return err
+		return result{}, err
 	}
+	clients, err := dialAll(ctx, t, cfg.Idle)
+	if err != nil {
+		drop(clients)
+		return result{}, err
+	}
+	defer closeAll(clients)
 	select {
 	case <-time.After(cfg.Settle):
 	case <-ctx.Done():
-		return ctx.Err()
+		return result{}, ctx.Err()
 	}
-	r.addMemory(t.name, float64(rssOf(t.pids())-none)/float64(cfg.Idle))
-	return nil
+	some, err := rssOf(t.pids())
+	return result{cost: float64(some-none) / float64(cfg.Idle)}, err
 }

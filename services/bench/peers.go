@@ -8,70 +8,133 @@ import (
 	"math/rand/v2"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
-	"slices"
-	"strings"
+	"strconv"
 	"text/template"
 	"time"
 )
 
-//go:embed peers/*.tmpl
+//go:embed peers/*.tmpl floor/relay.c
 var peerFiles embed.FS
 
-// peer is another proxy.
+// peer is another proxy. All of them run in one shape or the other.
 type peer struct {
-	name   string
-	config string                            // template below peers/
-	args   func(config, dir string) []string // command line
+	name string
+	// find returns the path of its binary, or errNotInstalled.
+	find func(ctx context.Context, dir string) (bin string, err error)
+	// config is its template below peers/; empty if it has none.
+	config string
+	// args is its command line.
+	args func(o peerOptions, config string) []string
 }
 
-var peers = []peer{
-	{"nginx", "nginx.conf.tmpl", func(config, dir string) []string { return []string{"-c", config, "-p", dir} }},
-	{"haproxy", "haproxy.cfg.tmpl", func(config, _ string) []string { return []string{"-f", config, "-db"} }},
+// peerOptions is what a peer is told.
+type peerOptions struct {
+	Dir     string // a folder of its own
+	Listen  string
+	Backend string
+	Workers int
 }
 
-func (c *Config) wantsPeer(name string) bool {
-	return c.Peers == "" || slices.Contains(strings.Split(c.Peers, ","), name)
+var errNotInstalled = errors.New("not installed")
+
+func peers() []peer {
+	return []peer{
+		{"nginx", installed("nginx"), "nginx.conf.tmpl", func(o peerOptions, config string) []string {
+			return []string{"-c", config, "-p", o.Dir}
+		}},
+		{"haproxy", installed("haproxy"), "haproxy.cfg.tmpl", func(_ peerOptions, config string) []string {
+			return []string{"-f", config, "-db"}
+		}},
+		{"relay", compiled, "", func(o peerOptions, _ string) []string {
+			return []string{o.Listen, o.Backend, strconv.Itoa(o.Workers)}
+		}},
+	}
 }
 
-func (c *Config) wants(measurement string) bool {
-	return !slices.Contains(strings.Split(c.Skip, ","), measurement)
+func peerNames() []string {
+	var names []string
+	for _, p := range peers() {
+		names = append(names, p.name)
+	}
+	return names
 }
 
-// startPeer writes a peer's configuration and runs it. stop is never nil.
-func startPeer(ctx context.Context, p peer, bin, dir, backend string) (t *target, stop func(), err error) {
-	stop = func() {}
-	listen, err := freeAddr()
+// installed finds a program, also where an ordinary user's PATH does not lead.
+func installed(name string) func(context.Context, string) (string, error) {
+	return func(context.Context, string) (string, error) {
+		if bin, err := exec.LookPath(name); err == nil {
+			return bin, nil
+		}
+		bin, err := exec.LookPath(filepath.Join("/usr/sbin", name))
+		if err != nil {
+			return "", errNotInstalled
+		}
+		return bin, nil
+	}
+}
+
+// compiled compiles the relay that does nothing but read and write, into dir.
+func compiled(ctx context.Context, dir string) (string, error) {
+	cc, err := exec.LookPath("cc")
 	if err != nil {
-		return nil, stop, err
+		return "", fmt.Errorf("%w: there is no C compiler, cc", errNotInstalled)
 	}
-	config := filepath.Join(dir, strings.TrimSuffix(p.config, ".tmpl"))
-	if err := writeConfig(config, p.config, map[string]string{"Dir": dir, "Listen": listen, "Backend": backend}); err != nil {
-		return nil, stop, err
-	}
-	log := filepath.Join(dir, p.name+".log")
-	proc, err := start(ctx, log, bin, p.args(config, dir)...)
+	source, err := peerFiles.ReadFile("floor/relay.c")
 	if err != nil {
-		return nil, stop, err
+		return "", err
 	}
-	t = &target{name: p.name, addr: listen, path: "/", procs: []func() []int{func() []int { return family(proc.cmd.Process.Pid) }}}
-	if err := waitEcho(ctx, t); err != nil {
-		b, _ := os.ReadFile(log)
-		return nil, proc.stop, fmt.Errorf("%s does not answer: %w\n%s", p.name, err, b)
+	file, bin := filepath.Join(dir, "relay.c"), filepath.Join(dir, "relay")
+	if err := os.WriteFile(file, source, 0o600); err != nil {
+		return "", err
 	}
-	return t, proc.stop, nil
+	if out, err := exec.CommandContext(ctx, cc, "-std=c11", "-O2", "-Wall", "-Wextra", "-Werror", "-o", bin, file).CombinedOutput(); err != nil {
+		return "", fmt.Errorf("compile floor/relay.c: %w\n%s", err, out)
+	}
+	return bin, nil
 }
 
-func writeConfig(path, name string, data any) error {
-	tmpl, err := template.ParseFS(peerFiles, "peers/"+name)
-	if err != nil {
-		return err
+// starter starts the peer's binary.
+func (p peer) starter(bin string) func(context.Context, shape, string, string) (*target, func(), error) {
+	return func(ctx context.Context, s shape, dir, backend string) (t *target, stop func(), err error) {
+		stop = func() {}
+		o := peerOptions{Dir: dir, Backend: backend, Workers: s.workers}
+		if o.Listen, err = freeAddr(); err != nil {
+			return nil, stop, err
+		}
+		config, err := p.configure(o)
+		if err != nil {
+			return nil, stop, err
+		}
+		log := filepath.Join(dir, "log")
+		proc, err := start(ctx, log, bin, p.args(o, config)...)
+		if err != nil {
+			return nil, stop, err
+		}
+		t = &target{addr: o.Listen, path: "/", procs: []func() []int{func() []int { return family(proc.cmd.Process.Pid) }}}
+		if err := waitEcho(ctx, t); err != nil {
+			b, _ := os.ReadFile(log)
+			return nil, proc.stop, fmt.Errorf("%s does not answer: %w\n%s", p.name, err, b)
+		}
+		return t, proc.stop, nil
 	}
-	f, err := os.Create(path)
-	if err != nil {
-		return err
+}
+
+// configure writes the peer's configuration, if it has one, and returns its path.
+func (p peer) configure(o peerOptions) (path string, err error) {
+	if p.config == "" {
+		return "", nil
 	}
-	return errors.Join(tmpl.Execute(f, data), f.Close())
+	tmpl, err := template.ParseFS(peerFiles, "peers/"+p.config)
+	if err != nil {
+		return "", err
+	}
+	f, err := os.Create(filepath.Join(o.Dir, "config"))
+	if err != nil {
+		return "", err
+	}
+	return f.Name(), errors.Join(tmpl.Execute(f, o), f.Close())
 }
 
 // freeAddr returns a loopback address that was free a moment ago, below the
@@ -85,12 +148,6 @@ func freeAddr() (addr string, err error) {
 		}
 	}
 	return "", fmt.Errorf("find a free port: %w", err)
-}
-
-// portTaken reports whether a start failed because a port that was free when it
-// was chosen no longer is: the programs say so in their logs.
-func portTaken(err error) bool {
-	return err != nil && strings.Contains(strings.ToLower(err.Error()), "address already in use")
 }
 
 // waitEcho waits until a target does handshakes.

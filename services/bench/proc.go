@@ -11,26 +11,23 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
-// tick is the unit of CPU times in /proc, USER_HZ; it is 100 on every Linux
-// that Go runs on.
-const tick = 10 * time.Millisecond
-
-// cpuOf sums the CPU time that processes have used, user and system.
-func cpuOf(pids []int) time.Duration {
+// cpuOf sums the CPU time that processes have used, user and system, to the
+// nanosecond: /proc counts in ticks of 10 ms. It fails if one is gone.
+func cpuOf(pids []int) (time.Duration, error) {
 	var sum time.Duration
 	for _, pid := range pids {
-		f := statFields(pid)
-		if len(f) < 13 {
-			continue
+		var t unix.Timespec
+		// The clock of a process is made of its id as clock_getcpuclockid(3) does.
+		if err := unix.ClockGettime(int32(^pid<<3|2), &t); err != nil {
+			return 0, fmt.Errorf("read the CPU time of process %d: %w", pid, err)
 		}
-		for _, s := range f[11:13] { // utime and stime, proc(5)
-			n, _ := strconv.ParseInt(s, 10, 64)
-			sum += time.Duration(n) * tick
-		}
+		sum += time.Duration(t.Nano())
 	}
-	return sum
+	return sum, nil
 }
 
 // statFields returns /proc/PID/stat after the command's name: state first.
@@ -43,22 +40,24 @@ func statFields(pid int) []string {
 	return strings.Fields(s[strings.LastIndexByte(s, ')')+1:])
 }
 
-// rssOf sums the resident memory of processes in bytes.
-func rssOf(pids []int) int64 {
+// rssOf sums the resident memory of processes in bytes, counted page by page:
+// the total in /proc/PID/status may be off by some hundred KiB. It fails if one
+// is gone.
+func rssOf(pids []int) (int64, error) {
 	var sum int64
 	for _, pid := range pids {
-		b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+		b, err := os.ReadFile(fmt.Sprintf("/proc/%d/smaps_rollup", pid))
 		if err != nil {
-			continue
+			return 0, fmt.Errorf("read the memory of process %d: %w", pid, err)
 		}
 		for line := range strings.Lines(string(b)) {
-			if rest, ok := strings.CutPrefix(line, "VmRSS:"); ok {
+			if rest, ok := strings.CutPrefix(line, "Rss:"); ok {
 				n, _ := strconv.ParseInt(strings.Fields(rest)[0], 10, 64)
 				sum += n << 10
 			}
 		}
 	}
-	return sum
+	return sum, nil
 }
 
 // family returns a process and its children.

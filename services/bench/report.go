@@ -1,145 +1,254 @@
 package bench
 
 import (
-	"cmp"
 	"fmt"
 	"io"
 	"math"
 	"runtime"
 	"slices"
+	"strings"
 	"text/tabwriter"
 	"time"
 )
 
-// report gathers results by target.
-type report struct {
-	cfg        Config
-	targets    []*target
-	echoes     map[string]map[int][]echoResult
-	handshakes map[string][]handshakeResult
-	memory     map[string][]float64 // bytes per session
+// Names of targets.
+const (
+	alone    = "backend alone"
+	tidegate = "Tidegate"
+	newSide  = "new"
+	oldSide  = "old"
+)
+
+// table is what a measurement found in one shape, of all targets.
+type table struct {
+	measurement
+	shape shape
+	names []string             // of targets, in order
+	bare  map[string]bool      // those of which only the load is known
+	found map[string][]*result // by target, one for each round; nil: it was dropped
+	drops map[string]dropped
 }
 
-func newReport(cfg Config) *report {
-	return &report{
-		cfg:        cfg,
-		echoes:     map[string]map[int][]echoResult{},
-		handshakes: map[string][]handshakeResult{},
-		memory:     map[string][]float64{},
+// dropped is what is known of the rounds that a target failed in.
+type dropped struct {
+	rounds int
+	last   error
+}
+
+func newTable(s shape, m measurement, targets []*target) *table {
+	t := &table{measurement: m, shape: s, bare: map[string]bool{}, found: map[string][]*result{}, drops: map[string]dropped{}}
+	for _, target := range targets {
+		if t.bare[target.name] = len(target.procs) == 0; !t.bare[target.name] || m.unit != session {
+			t.names = append(t.names, target.name)
+		}
 	}
+	return t
 }
 
-func (r *report) addEcho(name string, depth int, m echoResult) {
-	if r.echoes[name] == nil {
-		r.echoes[name] = map[int][]echoResult{}
+// add notes what the next round found of a target, or that it failed.
+func (t *table) add(name string, r result, err error) {
+	if err != nil {
+		t.drops[name] = dropped{t.drops[name].rounds + 1, err}
+		t.found[name] = append(t.found[name], nil)
+		return
 	}
-	r.echoes[name][depth] = append(r.echoes[name][depth], m)
-}
-func (r *report) addHandshake(name string, m handshakeResult) {
-	r.handshakes[name] = append(r.handshakes[name], m)
-}
-func (r *report) addMemory(name string, bytes float64) {
-	r.memory[name] = append(r.memory[name], bytes)
+	t.found[name] = append(t.found[name], &r)
 }
 
-// median returns the middle of the values of f over rows.
-func median[R any, V cmp.Ordered](rows []R, f func(R) V) V {
-	vs := make([]V, len(rows))
-	for i, r := range rows {
-		vs[i] = f(r)
+// median returns the median of what f gives of the rounds of a target that count.
+func (t *table) median(name string, f func(*result) float64) float64 {
+	var vs []float64
+	for _, r := range t.found[name] {
+		if r != nil {
+			vs = append(vs, f(r))
+		}
 	}
-	slices.Sort(vs)
-	return vs[len(vs)/2]
+	return median(vs)
 }
 
-// print writes the tables as Markdown, with ratios to nginx where it ran.
-func (r *report) print(out io.Writer) error {
+func (t *table) cost(name string) float64 {
+	return t.median(name, func(r *result) float64 { return r.cost })
+}
+
+// ratios returns the ratios of the costs of two targets, of each round that both
+// were measured in. That was within seconds: what the machine does in minutes is
+// in both.
+func (t *table) ratios(name, base string) []float64 {
+	var vs []float64
+	for i, r := range t.found[name] {
+		if b := t.found[base][i]; r != nil && b != nil && b.cost > 0 {
+			vs = append(vs, r.cost/b.cost)
+		}
+	}
+	return vs
+}
+
+// median returns the middle of the values, between two the mean of these; of none
+// it is NaN.
+func median(vs []float64) float64 {
+	n := len(vs)
+	if n == 0 {
+		return math.NaN()
+	}
+	vs = slices.Sorted(slices.Values(vs))
+	return (vs[(n-1)/2] + vs[n/2]) / 2
+}
+
+// interval returns the smallest interval between two of the values, as many from
+// below as from above, that has the median of what they were drawn from with at
+// least 95 % probability, however that is distributed: the median is above each of
+// n values with one half, so that how many are below it is binomial. Of less than 6
+// values there is none.
+func interval(vs []float64) (low, high float64, ok bool) {
+	n := len(vs)
+	k, tail, term := 0, 0.0, math.Pow(0.5, float64(n)) // term is the chance that k are below
+	for tail+term <= 0.025 {
+		tail += term
+		term *= float64(n-k) / float64(k+1)
+		k++
+	}
+	if k == 0 {
+		return 0, 0, false
+	}
+	vs = slices.Sorted(slices.Values(vs))
+	return vs[k-1], vs[n-k], true
+}
+
+// print writes the tables as Markdown. It returns an error if there is nothing of
+// a target in one of them.
+func (r *runner) print(out io.Writer) error {
 	w := tabwriter.NewWriter(out, 0, 0, 1, ' ', 0)
-	fmt.Fprintf(w, "%d cores, %s, medians of %d rounds of %v; ratios are to nginx in the same round\n\n",
-		runtime.NumCPU(), runtime.Version(), r.cfg.Rounds, r.cfg.Span)
-	if r.cfg.wants("echo") {
-		for _, depth := range depths {
-			r.printEcho(w, depth)
+	fmt.Fprintf(w, "%d cores, %s, medians of %d rounds of %v\n\n", runtime.NumCPU(), runtime.Version(), r.cfg.Rounds, r.cfg.Span)
+	if r.cfg.Against != "" {
+		printSides(w, r.tables)
+	} else {
+		for _, t := range r.tables {
+			t.print(w)
 		}
 	}
-	if r.cfg.wants("handshake") {
-		r.printHandshakes(w)
+	if err := w.Flush(); err != nil {
+		return err
 	}
-	if r.cfg.wants("memory") {
-		r.printMemory(w)
-	}
-	return w.Flush()
-}
-
-func (r *report) printEcho(w io.Writer, depth int) {
-	fmt.Fprintf(w, "Echo, %d connections, %d bytes, %d in flight\n\n", r.cfg.Conns, r.cfg.Payload, depth)
-	fmt.Fprintf(w, "| target\t| messages/s\t| CPU/message\t| ratio\t| p50\t| p99\t|\n|---\t|---\t|---\t|---\t|---\t|---\t|\n")
-	cpuOf := func(m echoResult) float64 { return float64(m.cpu) }
-	for _, t := range r.targets {
-		rows := r.echoes[t.name][depth]
-		cpu := median(rows, func(m echoResult) time.Duration { return m.cpu })
-		fmt.Fprintf(w, "| %s\t| %.0f\t| %s\t| %s\t| %s\t| %s\t|\n", t.name,
-			median(rows, func(m echoResult) float64 { return m.perSecond }),
-			cpuText(t, cpu), ratio(t, rows, r.echoes["nginx"][depth], cpuOf),
-			micros(median(rows, func(m echoResult) time.Duration { return m.p50 })),
-			micros(median(rows, func(m echoResult) time.Duration { return m.p99 })))
-	}
-	fmt.Fprintln(w)
-}
-
-func (r *report) printHandshakes(w io.Writer) {
-	fmt.Fprintf(w, "Handshakes with their close, %d clients at once; Tidegate's with a token\n\n", r.cfg.Dialers)
-	fmt.Fprintf(w, "| target\t| handshakes/s\t| CPU/handshake\t| ratio\t| p50\t| p99\t|\n|---\t|---\t|---\t|---\t|---\t|---\t|\n")
-	cpuOf := func(m handshakeResult) float64 { return float64(m.cpu) }
-	for _, t := range r.targets {
-		rows := r.handshakes[t.name]
-		cpu := median(rows, func(m handshakeResult) time.Duration { return m.cpu })
-		fmt.Fprintf(w, "| %s\t| %.0f\t| %s\t| %s\t| %s\t| %s\t|\n", t.name,
-			median(rows, func(m handshakeResult) float64 { return m.perSecond }),
-			cpuText(t, cpu), ratio(t, rows, r.handshakes["nginx"], cpuOf),
-			micros(median(rows, func(m handshakeResult) time.Duration { return m.p50 })),
-			micros(median(rows, func(m handshakeResult) time.Duration { return m.p99 })))
-	}
-	fmt.Fprintln(w)
-}
-
-func (r *report) printMemory(w io.Writer) {
-	fmt.Fprintf(w, "Memory per idle session, %d sessions, %v after the last handshake, on processes just started\n\n", r.cfg.Idle, r.cfg.Settle)
-	fmt.Fprintf(w, "| target\t| KiB/session\t| ratio\t|\n|---\t|---\t|---\t|\n")
-	same := func(bytes float64) float64 { return bytes }
-	for _, t := range r.targets {
-		if rows := r.memory[t.name]; len(t.procs) > 0 {
-			fmt.Fprintf(w, "| %s\t| %.1f\t| %s\t|\n", t.name, median(rows, same)/1024, ratio(t, rows, r.memory["nginx"], same))
+	for _, t := range r.tables {
+		for _, name := range t.names {
+			if d := t.drops[name]; d.rounds == r.cfg.Rounds {
+				return fmt.Errorf("%s failed in every round of %q, %s: %w", name, t.title, t.shape.title, d.last)
+			}
 		}
 	}
+	return nil
+}
+
+// print writes one table of proxies. The ratios are those of Tidegate to each.
+func (t *table) print(w io.Writer) {
+	fmt.Fprintf(w, "%s; %s\n\n", t.title, t.shape.title)
+	columns := []string{"target", t.unit + "s/s", "CPU/" + t.unit, "Tidegate to it", "95 %", "p50", "p99"}
+	if t.unit == session {
+		columns = []string{"target", "memory/session", "Tidegate to it", "95 %"}
+	}
+	printRow(w, columns...)
+	printRow(w, slices.Repeat([]string{"---"}, len(columns))...)
+	for _, name := range t.names {
+		ratio, between := "–", "–"
+		if name != tidegate && !t.bare[name] && slices.Contains(t.names, tidegate) {
+			ratio, between = ratioText(t.ratios(tidegate, name))
+		}
+		if t.unit == session {
+			printRow(w, name, t.costText(name), ratio, between)
+			continue
+		}
+		printRow(w, name,
+			number("%.0f", t.median(name, func(r *result) float64 { return r.perSecond })), t.costText(name), ratio, between,
+			micros(t.median(name, func(r *result) float64 { return float64(r.p50) })),
+			micros(t.median(name, func(r *result) float64 { return float64(r.p99) })))
+	}
 	fmt.Fprintln(w)
+	t.printDrops(w)
 }
 
-// micros prints a time in microseconds, with decimals where they matter.
-func micros(d time.Duration) string {
-	us := float64(d) / 1e3
-	return fmt.Sprintf("%.*f µs", max(0, 2-int(math.Log10(max(us, 1)))), us)
+// printSides writes how two commits compare, a table for each shape.
+func printSides(w io.Writer, tables []*table) {
+	for i, t := range tables {
+		if i == 0 || tables[i-1].shape != t.shape {
+			if i > 0 {
+				fmt.Fprintln(w)
+			}
+			fmt.Fprintf(w, "New and old; %s\n\n", t.shape.title)
+			printRow(w, "what", "new", "old", "new to old", "95 %", "rounds", "")
+			printRow(w, slices.Repeat([]string{"---"}, 7)...)
+		}
+		ratios := t.ratios(newSide, oldSide)
+		ratio, between := ratioText(ratios)
+		printRow(w, t.short, t.costText(newSide), t.costText(oldSide), ratio, between, fmt.Sprint(len(ratios)), t.verdict(ratios))
+	}
+	fmt.Fprintln(w)
+	for _, t := range tables {
+		t.printDrops(w)
+	}
 }
 
-func cpuText(t *target, d time.Duration) string {
-	if len(t.procs) == 0 {
+// tolerated is how much slower the new side may be before it is called so.
+const tolerated = 1.03
+
+// verdict is what the ratios prove.
+func (t *table) verdict(ratios []float64) string {
+	low, _, ok := interval(ratios)
+	switch {
+	case !ok || low <= tolerated:
+		return ""
+	case t.unit == session:
+		return "larger"
+	default:
+		return "slower"
+	}
+}
+
+// printDrops writes in how many rounds each target failed.
+func (t *table) printDrops(w io.Writer) {
+	for _, name := range t.names {
+		if d := t.drops[name]; d.rounds > 0 {
+			why, _, _ := strings.Cut(d.last.Error(), "\n")
+			fmt.Fprintf(w, "%s failed in %d of %d rounds of %q, %s, which do not count; the last time: %s\n\n",
+				name, d.rounds, len(t.found[name]), t.short, t.shape.title, why)
+		}
+	}
+}
+
+func printRow(w io.Writer, cells ...string) {
+	fmt.Fprintf(w, "| %s\t|\n", strings.Join(cells, "\t| "))
+}
+
+// costText prints a target's cost; that of the backend alone is not known.
+func (t *table) costText(name string) string {
+	switch {
+	case t.bare[name]:
+		return "–"
+	case t.unit == session:
+		return number("%.1f KiB", t.cost(name)/1024)
+	default:
+		return micros(t.cost(name))
+	}
+}
+
+// ratioText prints the median of ratios and its interval, where there are some.
+func ratioText(ratios []float64) (ratio, between string) {
+	ratio, between = number("%.2f", median(ratios)), "–"
+	if low, high, ok := interval(ratios); ok {
+		between = fmt.Sprintf("%.2f to %.2f", low, high)
+	}
+	return ratio, between
+}
+
+// number prints a number, or a dash where there is none.
+func number(format string, v float64) string {
+	if math.IsNaN(v) {
 		return "–"
 	}
-	return micros(d)
+	return fmt.Sprintf(format, v)
 }
 
-// ratio is the median of the ratios of each round, which was measured within
-// seconds: what the machine does in minutes is in both.
-func ratio[R any](t *target, rows, base []R, f func(R) float64) string {
-	if len(t.procs) == 0 || len(base) != len(rows) {
-		return "–"
-	}
-	ratios := make([]float64, len(rows))
-	for i := range rows {
-		if f(base[i]) == 0 {
-			return "–"
-		}
-		ratios[i] = f(rows[i]) / f(base[i])
-	}
-	return fmt.Sprintf("%.2f", median(ratios, func(v float64) float64 { return v }))
+// micros prints nanoseconds in microseconds, with decimals where they matter.
+func micros(ns float64) string {
+	us := ns / float64(time.Microsecond)
+	return number(fmt.Sprintf("%%.%df µs", max(0, 2-int(math.Log10(max(us, 1))))), us)
 }

@@ -21,21 +21,24 @@ func main() {
 	var cfg bench.Config
 	fs := flag.NewFlagSet("bench", flag.ExitOnError)
 	cfg.Flags(fs)
-	backend := fs.Bool("echo-backend", false, "serve echoes on a free port instead, and print its address")
+	echo := fs.Bool("echo-backend", false, "serve echoes on a free port instead, and print its address")
+	stack := fs.String("stack", "", "build Tidegate into this `folder` and serve it instead, in front of the backend that is the argument, and print where it is")
 	_ = fs.Parse(os.Args[1:]) // ExitOnError: it does not return an error
-	if err := run(ctx, cfg, *backend); err != nil && !errors.Is(err, context.Canceled) {
+	if err := run(ctx, cfg, *echo, *stack, fs.Arg(0)); err != nil && !errors.Is(err, context.Canceled) {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
 }
 
-func run(ctx context.Context, cfg bench.Config, backend bool) error {
-	if backend {
+func run(ctx context.Context, cfg bench.Config, echo bool, stack, backend string) error {
+	switch {
+	case echo:
 		return bench.Backend(ctx, os.Stdout)
+	case stack != "":
+		return bench.ServeStack(ctx, stack, backend, os.Stdout)
 	}
 	if err := cfg.Check(); err != nil {
 		return err
 	}
-	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
-	return bench.Run(ctx, cfg, log, os.Stdout)
+	return bench.Run(ctx, cfg, slog.New(slog.NewTextHandler(os.Stderr, nil)), os.Stdout)
 }

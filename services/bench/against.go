@@ -1,0 +1,72 @@
+package bench
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+)
+
+// buildBench builds the benchmark of another commit's checkout into dir.
+func buildBench(ctx context.Context, checkout, dir string) (bin string, err error) {
+	bin = filepath.Join(dir, "bench-old")
+	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-o", bin, "./services/bench/cmd/bench")
+	cmd.Dir, cmd.Env = checkout, append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("build the benchmark of %s: %w\n%s", checkout, err, out)
+	}
+	return bin, nil
+}
+
+// stackStarter starts the Tidegate of a checkout, the working folder if it is
+// empty, by the benchmark of that checkout (see ServeStack). Only the gateway's
+// process counts; authentication and metering are on.
+func stackStarter(bench, checkout, dir string) func(context.Context, shape, string, string) (*target, func(), error) {
+	return func(ctx context.Context, s shape, _, backend string) (*target, func(), error) {
+		none := func() {}
+		built := filepath.Join(dir, filepath.Base(bench)+"-services")
+		if err := os.MkdirAll(built, 0o700); err != nil {
+			return nil, none, fmt.Errorf("make a folder for the services: %w", err)
+		}
+		cmd := command(ctx, bench, "-stack", built, backend)
+		cmd.Dir = checkout
+		cmd.Env = append(os.Environ(), fmt.Sprintf("GOMAXPROCS=%d", s.workers))
+		var said bytes.Buffer
+		cmd.Stderr = &said
+		out, err := cmd.StdoutPipe()
+		if err != nil {
+			return nil, none, err
+		}
+		if err := cmd.Start(); err != nil {
+			return nil, none, fmt.Errorf("start %s: %w", filepath.Base(bench), err)
+		}
+		p := &process{cmd: cmd}
+		t, err := readStack(out)
+		if err != nil {
+			p.stop() // said is complete then
+			return nil, none, fmt.Errorf("start Tidegate: %w\n%s", err, &said)
+		}
+		return t, p.stop, nil
+	}
+}
+
+// readStack reads what ServeStack prints.
+func readStack(r io.Reader) (*target, error) {
+	line, err := bufio.NewReader(r).ReadBytes('\n')
+	if err != nil {
+		return nil, err
+	}
+	var s stackLine
+	if err := json.Unmarshal(line, &s); err != nil {
+		return nil, fmt.Errorf("read where it is: %w", err)
+	}
+	return &target{
+		addr: s.Addr, path: s.Path, header: s.Header,
+		procs: []func() []int{func() []int { return s.PIDs }},
+	}, nil
+}

@@ -1,0 +1,216 @@
+package bench
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"runtime"
+	"slices"
+	"strings"
+	"time"
+)
+
+// shape is how many workers, or threads that work at once, a proxy has.
+type shape struct {
+	flag    string // in -shapes
+	title   string
+	workers int
+}
+
+// The shapes' names in -shapes.
+const (
+	one   = "one"
+	cores = "cores"
+)
+
+func shapes() []shape {
+	return []shape{{one, "one worker", 1}, {cores, "one worker for each core", runtime.NumCPU()}}
+}
+
+// starter starts a target.
+type starter struct {
+	name string
+	// start runs the target in front of the backend, with dir as its own folder.
+	// stop is never nil, and ends what was started also after an error.
+	start func(ctx context.Context, s shape, dir, backend string) (t *target, stop func(), err error)
+}
+
+// measurement is one thing that is measured of every target.
+type measurement struct {
+	kind  string // in -skip
+	unit  string // what costs something
+	short string // what the cost is
+	title string // and how it is measured
+	run   func(context.Context, *Config, *target) (result, error)
+}
+
+// What costs something.
+const (
+	message   = "message"
+	handshake = "handshake"
+	session   = "session"
+)
+
+// result is what one measurement found of one target.
+type result struct {
+	perSecond float64
+	cost      float64       // of each: nanoseconds of CPU, or bytes of memory, of the proxy's processes
+	p50, p99  time.Duration // of a message there and back, or from connect to 101
+}
+
+// memory is measured on processes of its own: what earlier measurements left would
+// be counted as memory at none.
+func memory(c *Config) measurement {
+	return measurement{
+		"memory", session, "memory per idle session",
+		fmt.Sprintf("Memory per idle session, %d sessions, %v after the last handshake, on processes just started", c.Idle, c.Settle), idle,
+	}
+}
+
+// loads are the measurements of CPU, which share the processes of a round.
+func loads(c *Config) []measurement {
+	var all []measurement
+	for _, depth := range []int{1, 16} {
+		all = append(all, measurement{
+			"echo", message, fmt.Sprintf("CPU per message, %d in flight", depth),
+			fmt.Sprintf("Echo, %d connections, %d bytes, %d in flight", c.Conns, c.Payload, depth),
+			func(ctx context.Context, c *Config, t *target) (result, error) { return echo(ctx, c, t, depth) },
+		})
+	}
+	return append(all, measurement{
+		"handshake", handshake, "CPU per handshake",
+		fmt.Sprintf("Handshakes with their close, %d clients at once; Tidegate's with a token", c.Dialers), handshakes,
+	})
+}
+
+// phases are the measurements that are wanted, by the processes that they share.
+func (c *Config) phases() [][]measurement {
+	var all [][]measurement
+	for _, phase := range [][]measurement{{memory(c)}, loads(c)} {
+		phase = slices.DeleteFunc(phase, func(m measurement) bool { return c.skips(m.kind) })
+		if len(phase) > 0 {
+			all = append(all, phase)
+		}
+	}
+	return all
+}
+
+// runner measures, and keeps what was found.
+type runner struct {
+	cfg      Config
+	log      *slog.Logger
+	dir      string
+	backend  string
+	starters []starter
+	tables   []*table // of each shape and measurement
+}
+
+// run does all rounds. A target that fails costs that measurement of the round,
+// not the run, unless it does not start at all.
+func (r *runner) run(ctx context.Context) error {
+	var shaped []shape
+	for _, s := range shapes() {
+		if has(r.cfg.Shapes, s.flag) {
+			shaped = append(shaped, s)
+		}
+	}
+	for _, s := range shaped {
+		r.log.Info("try to start all", "shape", s.title)
+		live, stop := r.start(ctx, s)
+		stop()
+		for _, t := range live {
+			if t.failed != nil {
+				return fmt.Errorf("start %s: %w", t.name, t.failed)
+			}
+		}
+		for _, m := range slices.Concat(r.cfg.phases()...) {
+			r.tables = append(r.tables, newTable(s, m, live))
+		}
+	}
+	for n := range r.cfg.Rounds {
+		r.log.Info("measure", "round", n+1, "of", r.cfg.Rounds)
+		tables := r.tables
+		for _, s := range shaped {
+			for _, phase := range r.cfg.phases() {
+				if err := r.phase(ctx, n, s, tables[:len(phase)]); err != nil {
+					return err
+				}
+				tables = tables[len(phase):]
+			}
+		}
+	}
+	return nil
+}
+
+// phase starts all targets and does each measurement of all of them, one right
+// after the other, for a shared machine changes from one moment to the next. Who
+// comes first changes with the round.
+func (r *runner) phase(ctx context.Context, round int, s shape, tables []*table) error {
+	ts, stop := r.start(ctx, s)
+	defer stop()
+	for _, tab := range tables {
+		for i := range ts {
+			t := ts[(round+i)%len(ts)]
+			if !slices.Contains(tab.names, t.name) {
+				continue
+			}
+			m, err := result{}, t.failed
+			if err == nil {
+				m, err = tab.run(ctx, &r.cfg, t)
+			}
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+			if err != nil {
+				r.log.Warn("dropped", "target", t.name, "shape", s.title, "measurement", tab.title, "round", round+1, "err", err)
+			}
+			tab.add(t.name, m, err)
+		}
+	}
+	return nil
+}
+
+// start starts all targets, in folders of their own. stop ends them.
+func (r *runner) start(ctx context.Context, s shape) (ts []*target, stop func()) {
+	var stops []func()
+	for _, st := range r.starters {
+		t, end, err := r.startOne(ctx, s, st)
+		stops = append(stops, end)
+		if err != nil {
+			t = &target{failed: err}
+		}
+		t.name = st.name
+		ts = append(ts, t)
+	}
+	return ts, func() {
+		for _, end := range slices.Backward(stops) {
+			end()
+		}
+	}
+}
+
+// startOne starts a target and waits until it answers. A start that finds a port
+// taken is tried again, twice.
+func (r *runner) startOne(ctx context.Context, s shape, st starter) (t *target, stop func(), err error) {
+	for range 3 {
+		var dir string
+		if dir, err = os.MkdirTemp(r.dir, "run-"); err != nil {
+			return nil, func() {}, fmt.Errorf("make a folder for %s: %w", st.name, err)
+		}
+		if t, stop, err = st.start(ctx, s, dir, r.backend); err == nil {
+			return t, stop, nil
+		}
+		if !portTaken(err) {
+			break
+		}
+		stop()
+	}
+	return nil, stop, err
+}
+
+// portTaken reports whether a start failed because a port that was free when it
+// was chosen no longer is: the programs say so in their logs.
+func portTaken(err error) bool {
+	return err != nil && strings.Contains(strings.ToLower(err.Error()), "address already in use")
+}

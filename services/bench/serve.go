@@ -1,0 +1,48 @@
+package bench
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+)
+
+// stackLine is what ServeStack prints of the Tidegate that it started.
+type stackLine struct {
+	Addr   string // where clients connect, host:port
+	Path   string // request target of the handshake
+	Header string // further header lines of the handshake, each ended by CRLF
+	PIDs   []int  // the gateway's process
+}
+
+// ServeStack starts Tidegate, as it is in the checkout that is the working folder,
+// in front of a backend at host:port, prints where it is as a line of JSON, and
+// ends it when ctx ends. The binaries are built into dir, unless they are there.
+//
+// This is all that two commits' benchmarks know of each other: each one's flags
+// and protos stay its own.
+func ServeStack(ctx context.Context, dir, backend string, out io.Writer) error {
+	if _, err := os.Stat(filepath.Join(dir, "gateway")); errors.Is(err, os.ErrNotExist) {
+		if err := buildTidegate(ctx, dir); err != nil {
+			return err
+		}
+	}
+	own, err := os.MkdirTemp(dir, "run-") // the binaries are looked for above it
+	if err != nil {
+		return fmt.Errorf("make a folder for the services: %w", err)
+	}
+	defer os.RemoveAll(own)
+	t, stop, err := startTidegate(ctx, own, backend)
+	defer stop()
+	if err != nil {
+		return err
+	}
+	if err := json.NewEncoder(out).Encode(stackLine{t.addr, t.path, t.header, t.pids()}); err != nil {
+		return err
+	}
+	<-ctx.Done()
+	return nil
+}
