@@ -73,6 +73,14 @@ check: gen-check lint ## All that CI checks
 	$(call gotest,-tags portable ./services/gateway/internal/relay)
 	cd gen && GOWORK=off go build ./...
 	cd services && GOWORK=off go build ./...
+	$(MAKE) cross
+
+.PHONY: cross
+cross: ## Check that macOS has everything, and Windows the command line
+	GOOS=darwin go vet ./services/...
+	GOOS=darwin go build -o /dev/null ./services/standalone/cmd/tidegate
+	GOOS=windows go vet ./services/cli/... ./services/standalone/cmd/tidegate
+	GOOS=windows go build -o /dev/null ./services/standalone/cmd/tidegate
 
 .PHONY: gen-check
 gen-check: gen

@@ -94,12 +94,11 @@ func start(ctx context.Context, log string, bin string, args ...string) (*proces
 	return &process{cmd: cmd}, nil
 }
 
-// command is exec.CommandContext for a child that dies with its parent. Linux
-// ends it with the thread that started it; Go ends a thread before the process
-// only with a goroutine that is locked to it, and none is here.
+// command is exec.CommandContext for a child that dies with its parent, where the
+// system can do that.
 func command(ctx context.Context, bin string, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, bin, args...)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM}
+	cmd.SysProcAttr = child()
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 	cmd.WaitDelay = 5 * time.Second
 	return cmd

@@ -11,6 +11,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"time"
 
@@ -35,7 +36,7 @@ type Program struct {
 	// Stdout takes what was asked for, Stderr everything else.
 	Stdout, Stderr io.Writer
 	// Serve starts the server with the arguments after "serve" and returns its
-	// exit code.
+	// exit code; nil where the server does not run.
 	Serve func(ctx context.Context, args []string) int
 	// Version is what the command version prints.
 	Version string
@@ -64,7 +65,7 @@ type global struct {
 type grammar struct {
 	global `embed:""`
 
-	Serve serveCmd `cmd:"" passthrough:"" help:"Start the server, all services in one process; its flags: tidegate serve -help."`
+	Serve serveCmd `cmd:"" passthrough:"" help:"Start the server (Linux and macOS), all services in one process; its flags: tidegate serve -help."`
 
 	Login  loginCmd  `cmd:"" help:"Sign in."`
 	Logout logoutCmd `cmd:"" help:"Sign out."`
@@ -281,6 +282,9 @@ type serveCmd struct {
 
 // Run runs the server until ctx ends.
 func (c *serveCmd) Run(ctx context.Context, s *shell) error {
+	if s.Serve == nil {
+		return fmt.Errorf("the server needs Linux or macOS, and this is %s; every other command works here", runtime.GOOS)
+	}
 	if code := s.Serve(ctx, c.Args); code != exitOK {
 		return &exitError{code: code}
 	}

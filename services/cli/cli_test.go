@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 )
@@ -96,6 +97,17 @@ func TestServe(t *testing.T) {
 	stdout, stderr, code := command{dir: t.TempDir()}.run(t, "serve", "-data", "x", "--no-sample", "-h")
 	if stdout != "-data|x|--no-sample|-h" || stderr != "" || code != 7 {
 		t.Errorf("serve = %q, %q, %d, want its flags and 7", stdout, stderr, code)
+	}
+}
+
+// TestServeElsewhere is told where the server does run.
+func TestServeElsewhere(t *testing.T) {
+	t.Parallel()
+	var stdout, stderr bytes.Buffer
+	code := Main(t.Context(), Program{Args: []string{"serve", "-data", "x"}, Stdin: strings.NewReader(""), Stdout: &stdout, Stderr: &stderr})
+	want := "tidegate: serve: the server needs Linux or macOS, and this is " + runtime.GOOS + "; every other command works here\n"
+	if code != 1 || stderr.String() != want || stdout.Len() > 0 {
+		t.Errorf("serve = %d, %q, %q, want 1, %q", code, stdout.String(), stderr.String(), want)
 	}
 }
 

@@ -8,7 +8,6 @@ import (
 	"net"
 	"os"
 	"strings"
-	"syscall"
 
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc/codes"
@@ -192,7 +191,7 @@ func unreachable(address, flag string, err error) error {
 		return fmt.Errorf("the certificate of %s is not trusted: %w", address, host)
 	case errors.As(err, &invalid):
 		return fmt.Errorf("the certificate of %s is not trusted: %w", address, invalid)
-	case errors.Is(err, syscall.ECONNREFUSED):
+	case errors.Is(err, connectionRefused):
 		return fmt.Errorf("no server answers at %s%s", address, start)
 	case errors.As(err, &dns):
 		return fmt.Errorf("no such host: %s%s", dns.Name, another)

@@ -9,11 +9,12 @@ import (
 	"path/filepath"
 	"time"
 
-	"golang.org/x/sys/unix"
+	"github.com/gofrs/flock"
 )
 
 // store is the folder in which sign-ins and keys are kept between commands: one
-// file, read and written by its owner only, replaced as a whole under a lock.
+// file, read and written by its owner only, replaced as a whole under a lock, and
+// the lock's file.
 type store struct {
 	dir string
 }
@@ -88,14 +89,11 @@ func (s *store) update(change func(*state) error) error {
 	if err := os.MkdirAll(s.dir, 0o700); err != nil {
 		return fmt.Errorf("keep the sign-in: %w", err)
 	}
-	dir, err := os.Open(s.dir)
-	if err != nil {
-		return fmt.Errorf("keep the sign-in: %w", err)
-	}
-	defer dir.Close() // ends the lock
-	if err := unix.Flock(int(dir.Fd()), unix.LOCK_EX); err != nil {
+	lock := flock.New(filepath.Join(s.dir, "credentials.lock"))
+	if err := lock.Lock(); err != nil {
 		return fmt.Errorf("keep the sign-in: lock %s: %w", s.dir, err)
 	}
+	defer lock.Close()
 	st, err := s.read()
 	if err != nil {
 		return err

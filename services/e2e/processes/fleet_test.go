@@ -206,9 +206,7 @@ func (f *fleet) start(service string) {
 	cmd.Dir = f.dir
 	cmd.Env = f.environ(service)
 	cmd.Stdout, cmd.Stderr = log, log
-	// Linux ends the child with the thread that started it; Go ends a thread before
-	// the process only with a goroutine that is locked to it, and none is here.
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	cmd.SysProcAttr = child()
 	if err := cmd.Start(); err != nil {
 		f.t.Fatalf("start %s: %v", service, err)
 	}

@@ -12,7 +12,7 @@ import (
 	"path/filepath"
 	"time"
 
-	"golang.org/x/sys/unix"
+	"github.com/gofrs/flock"
 
 	"github.com/tidegatehq/tidegate/services/kit/certs"
 	"github.com/tidegatehq/tidegate/services/kit/seal"
@@ -28,14 +28,14 @@ const (
 // Folder is a data folder that is ours until Close.
 type Folder struct {
 	path string
-	dir  *os.File
+	lock *flock.Flock // on the folder itself, so that no file is needed for it
 	made bool // by Open
 }
 
 // Open makes the folder where there is none, for its owner only, and locks it. A
 // folder that is there keeps its mode; every file in it is for its owner only.
 func Open(path string) (*Folder, error) {
-	f := &Folder{path: path}
+	f := &Folder{path: path, lock: flock.New(path, flock.SetFlag(os.O_RDONLY))}
 	err := os.Mkdir(path, 0o700)
 	switch {
 	case err == nil:
@@ -48,9 +48,6 @@ func Open(path string) (*Folder, error) {
 	case !errors.Is(err, fs.ErrExist):
 		return nil, fmt.Errorf("make the data folder: %w", err)
 	}
-	if f.dir, err = os.Open(path); err != nil {
-		return nil, fmt.Errorf("open the data folder: %w", err)
-	}
 	if err := f.take(); err != nil {
 		f.Close()
 		return nil, err
@@ -60,18 +57,19 @@ func Open(path string) (*Folder, error) {
 
 // take locks the folder and sees whether it can be written.
 func (f *Folder) take() error {
-	info, err := f.dir.Stat()
+	info, err := os.Stat(f.path)
 	if err != nil {
 		return fmt.Errorf("open the data folder: %w", err)
 	}
 	if !info.IsDir() {
 		return fmt.Errorf("%s is not a folder", f.path)
 	}
-	if err := unix.Flock(int(f.dir.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		if errors.Is(err, unix.EWOULDBLOCK) {
-			return fmt.Errorf("%s is in use by another tidegate server", f.path)
-		}
-		return fmt.Errorf("lock %s: %w", f.path, err)
+	locked, err := f.lock.TryLock()
+	if err != nil {
+		return fmt.Errorf("lock the data folder: %w", err)
+	}
+	if !locked {
+		return fmt.Errorf("%s is in use by another tidegate server", f.path)
 	}
 	probe, err := os.CreateTemp(f.path, "probe-*.tmp")
 	if err != nil {
@@ -87,7 +85,7 @@ func (f *Folder) Close() error {
 	if f.made {
 		_ = os.Remove(f.path) // refused when there is something in it
 	}
-	return f.dir.Close()
+	return f.lock.Close()
 }
 
 // Path returns the path of a file in the folder.

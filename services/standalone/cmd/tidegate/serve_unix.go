@@ -1,0 +1,53 @@
+//go:build unix
+
+package main
+
+import (
+	"context"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+
+	"github.com/tidegatehq/tidegate/services/kit/run"
+	"github.com/tidegatehq/tidegate/services/standalone"
+)
+
+// server returns what starts the server.
+func server() func(ctx context.Context, args []string) int {
+	return func(ctx context.Context, args []string) int {
+		return standalone.Serve(ctx, run.Program{
+			Name: "tidegate", Args: args, Env: os.Environ(), Stdout: os.Stdout, Stderr: os.Stderr,
+		}, standalone.Options{Program: called()})
+	}
+}
+
+// called returns what calls this program when it is pasted into a shell here.
+func called() string {
+	self, err := os.Executable()
+	if err != nil {
+		return "tidegate"
+	}
+	if found, err := exec.LookPath("tidegate"); err == nil && same(found, self) {
+		return "tidegate"
+	}
+	here, err := os.Getwd()
+	if err != nil {
+		return self
+	}
+	rel, err := filepath.Rel(here, self)
+	if err != nil || strings.HasPrefix(rel, "..") {
+		return self
+	}
+	if !strings.ContainsRune(rel, filepath.Separator) {
+		return "./" + rel
+	}
+	return rel
+}
+
+// same reports whether two paths lead to one file.
+func same(a, b string) bool {
+	one, err1 := os.Stat(a)
+	other, err2 := os.Stat(b)
+	return err1 == nil && err2 == nil && os.SameFile(one, other)
+}
