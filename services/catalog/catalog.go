@@ -29,7 +29,7 @@ import (
 	"github.com/tidegatehq/tidegate/services/kit/validate"
 )
 
-// Config is all that the service can be told.
+// Config is all that the service can be told. It is made by Default.
 type Config struct {
 	// DB is the URL of the database, postgres:// or sqlite:.
 	DB string
@@ -51,17 +51,28 @@ type Config struct {
 	prefix string
 }
 
-// Flags registers the options, behind prefix. What the Config holds is the
-// default of those options that have no other.
+// Default returns the configuration that holds where nothing else is said.
+func Default() Config {
+	return Config{
+		DB:           "sqlite:catalog.db",
+		GRPC:         grpcserver.Default("127.0.0.1:9191", "127.0.0.1:9291"),
+		Subscription: grpcclient.Default("127.0.0.1:9292"),
+		GatewayURLs:  "ws://localhost:9099,wss://localhost:8099",
+		AuditKeep:    365 * 24 * time.Hour,
+		Ops:          ops.Default(),
+	}
+}
+
+// Flags registers the options, behind prefix. What the Config holds is their
+// default.
 func (c *Config) Flags(fs *flag.FlagSet, prefix string) {
 	c.prefix = prefix
-	c.GRPC.Addr, c.GRPC.InternalAddr = "127.0.0.1:9191", "127.0.0.1:9291"
-	fs.StringVar(&c.DB, prefix+"db", "sqlite:catalog.db", "database `url`, postgres://… or sqlite:PATH")
-	fs.StringVar(&c.GatewayURLs, prefix+"gateway-urls", "ws://localhost:9099,wss://localhost:8099",
+	fs.StringVar(&c.DB, prefix+"db", c.DB, "database `url`, postgres://… or sqlite:PATH")
+	fs.StringVar(&c.GatewayURLs, prefix+"gateway-urls", c.GatewayURLs,
 		"`addresses` of the gateways at which versions are advertised, separated by commas")
-	fs.DurationVar(&c.AuditKeep, prefix+"audit-keep", 365*24*time.Hour, "how `long` changes are kept as audit log, 168h at least")
+	fs.DurationVar(&c.AuditKeep, prefix+"audit-keep", c.AuditKeep, "how `long` changes are kept as audit log, 168h at least")
 	c.GRPC.Flags(fs, prefix)
-	c.Subscription.Flags(fs, prefix, "subscription", "127.0.0.1:9292")
+	c.Subscription.Flags(fs, prefix, "subscription")
 	c.Ops.Flags(fs, prefix)
 }
 

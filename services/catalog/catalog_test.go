@@ -61,7 +61,8 @@ type instance struct {
 func start(t *testing.T, url string, subscription *grpc.ClientConn) *instance {
 	t.Helper()
 	users, services := memnet.Listen("users"), memnet.Listen("services")
-	cfg := Config{DB: url, AuditKeep: 1000 * time.Hour, GatewayURLs: "ws://gw/"}
+	cfg := Default()
+	cfg.DB, cfg.GatewayURLs, cfg.Ops.Addr = url, "ws://gw/", ""
 	cfg.GRPC.Listener, cfg.GRPC.InternalListener, cfg.GRPC.Drain = users, services, time.Second
 	cfg.Subscription.Conn = subscription
 	ctx, cancel := context.WithCancel(context.Background())
@@ -210,7 +211,7 @@ func TestReplicas(t *testing.T) {
 
 func TestConfig(t *testing.T) {
 	parse := func(args ...string) error {
-		var cfg Config
+		cfg := Default()
 		fs := flag.NewFlagSet("catalog", flag.ContinueOnError)
 		fs.SetOutput(io.Discard)
 		cfg.Flags(fs, "catalog.")
@@ -247,15 +248,18 @@ func TestConfig(t *testing.T) {
 			t.Errorf("%s = %v, want %q", c.args, err, c.want)
 		}
 	}
-	if err := Run(t.Context(), Config{}, quiet()); err == nil {
-		t.Error("Run without a configuration succeeds")
+	err := Run(t.Context(), Config{}, quiet())
+	for _, want := range []string{"-db: must start with", "-audit-keep: must be", "-grpc-drain: must be more than 0"} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("Run with a Config that Default has not made = %v, want %q in it", err, want)
+		}
 	}
 }
 
 // What the program is told wrongly is told all at once.
 func TestWrongFlags(t *testing.T) {
 	var out strings.Builder
-	var cfg Config
+	cfg := Default()
 	code := run.Exec(t.Context(), run.Program{
 		Name: "catalog", Args: []string{"-audit-keep", "1h", "-grpc-drain", "soon"}, Env: []string{"TIDEGATE_CATALOG_DB=x"}, Stdout: io.Discard, Stderr: &out,
 	}, func(fs *flag.FlagSet) { cfg.Flags(fs, "") }, cfg.Check, func(ctx context.Context, log *slog.Logger) error {
@@ -282,7 +286,8 @@ func TestRunRefuses(t *testing.T) {
 		"sqlite:" + dir + "/none/catalog.db": "-db: open database " + dir + "/none/catalog.db: the folder " + dir + "/none does not exist",
 		other:                                "-db: this database belongs to the subscription service",
 	} {
-		cfg := Config{DB: url, AuditKeep: 1000 * time.Hour}
+		cfg := Default()
+		cfg.DB, cfg.Ops.Addr = url, ""
 		cfg.GRPC.Listener, cfg.GRPC.InternalListener = memnet.Listen("users"), memnet.Listen("services")
 		cfg.Subscription.Conn = conn
 		if err := Run(t.Context(), cfg, quiet()); err == nil || err.Error() != want {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/tidegatehq/tidegate/services/gateway/internal/auth"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/listener"
+	"github.com/tidegatehq/tidegate/services/gateway/internal/metering"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/relay"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/upstream"
 	"github.com/tidegatehq/tidegate/services/kit/grpcclient"
@@ -21,7 +22,7 @@ import (
 	"github.com/tidegatehq/tidegate/services/kit/watch"
 )
 
-// Config is all that the service can be told.
+// Config is all that the service can be told. It is made by Default.
 type Config struct {
 	// Instance names the gateway among those of the installation.
 	Instance string
@@ -43,8 +44,8 @@ type Config struct {
 	MaxAge time.Duration
 	// Grants is how grants are kept.
 	Grants auth.Config
-	// ReportEvery is the time between two reports of usage.
-	ReportEvery time.Duration
+	// Metering is how usage is reported; Run says whose it is.
+	Metering metering.Config
 	// Drain is how long the end of live sessions is spread over at a stop.
 	Drain time.Duration
 	// GRPC says where users and services call.
@@ -66,18 +67,34 @@ type Config struct {
 // Addrs are the addresses that clients connect to; nil where there is none.
 type Addrs struct{ Plain, TLS net.Addr }
 
-// Flags registers the options, behind prefix. What the Config holds is the
-// default of those options that have no other.
+// Default returns the configuration that holds where nothing else is said. A
+// MasterKeyFile is needed besides.
+func Default() Config {
+	return Config{
+		Instance:     watch.HostInstance("", "gateway"),
+		Data:         "gateway-data",
+		Catalog:      grpcclient.Default("127.0.0.1:9291"),
+		Subscription: grpcclient.Default("127.0.0.1:9292"),
+		Listen:       listener.Default(),
+		Upstream:     upstream.Default(),
+		Metering:     metering.Default(),
+		Drain:        25 * time.Second,
+		GRPC:         grpcserver.Default("127.0.0.1:9193", "127.0.0.1:9293"),
+		Ops:          ops.Default(),
+	}
+}
+
+// Flags registers the options, behind prefix. What the Config holds is their
+// default.
 func (c *Config) Flags(fs *flag.FlagSet, prefix string) {
 	c.prefix = prefix
-	c.GRPC.Addr, c.GRPC.InternalAddr = "127.0.0.1:9193", "127.0.0.1:9293"
-	fs.StringVar(&c.Instance, prefix+"instance", watch.HostInstance("", "gateway"),
+	fs.StringVar(&c.Instance, prefix+"instance", c.Instance,
 		"`name` of this gateway among all of the installation: a-z, 0-9 and -")
-	fs.StringVar(&c.Data, prefix+"data", "gateway-data", "`folder` of the routes and the self-signed certificate that are kept")
-	fs.StringVar(&c.RoutesFile, prefix+"routes-file", "", "`file` where the last routes are kept, sealed; empty for routes in the folder -"+prefix+"data")
-	fs.StringVar(&c.MasterKeyFile, prefix+"master-key-file", "", "`file` with the master key that seals what is kept; needed")
-	c.Catalog.Flags(fs, prefix, "catalog", "127.0.0.1:9291")
-	c.Subscription.Flags(fs, prefix, "subscription", "127.0.0.1:9292")
+	fs.StringVar(&c.Data, prefix+"data", c.Data, "`folder` of the routes and the self-signed certificate that are kept")
+	fs.StringVar(&c.RoutesFile, prefix+"routes-file", c.RoutesFile, "`file` where the last routes are kept, sealed; empty for routes in the folder -"+prefix+"data")
+	fs.StringVar(&c.MasterKeyFile, prefix+"master-key-file", c.MasterKeyFile, "`file` with the master key that seals what is kept; needed")
+	c.Catalog.Flags(fs, prefix, "catalog")
+	c.Subscription.Flags(fs, prefix, "subscription")
 	c.Listen.Flags(fs, prefix)
 	c.Upstream.Flags(fs, prefix)
 	c.relayFlags(fs, prefix)
@@ -86,8 +103,8 @@ func (c *Config) Flags(fs *flag.FlagSet, prefix string) {
 	fs.DurationVar(&c.Grants.Timeout, prefix+"verify-timeout", 3*time.Second, "`time` to ask what a credential is good for")
 	fs.IntVar(&c.Grants.Lookups, prefix+"max-lookups", 256, "`number` of credentials that are asked for at once; further ones are refused")
 	fs.IntVar(&c.Grants.Grants, prefix+"max-grants", 100_000, "`number` of grants that are kept")
-	fs.DurationVar(&c.ReportEvery, prefix+"report-every", 5*time.Second, "`time` between two reports of usage")
-	fs.DurationVar(&c.Drain, prefix+"drain", 25*time.Second, "how `long` the end of live sessions is spread over at a stop")
+	c.Metering.Flags(fs, prefix)
+	fs.DurationVar(&c.Drain, prefix+"drain", c.Drain, "how `long` the end of live sessions is spread over at a stop")
 	c.GRPC.Flags(fs, prefix)
 	c.Ops.Flags(fs, prefix)
 }
@@ -101,7 +118,7 @@ func (c *Config) relayFlags(fs *flag.FlagSet, prefix string) {
 	fs.DurationVar(&c.Relay.Write, prefix+"write", 10*time.Second, "`time` after which a peer that takes no bytes is cut")
 	fs.Int64Var(&c.Relay.MaxMessage, prefix+"max-message", 1<<20, "largest message in `bytes`, fragments summed")
 	fs.IntVar(&c.Relay.Flood, prefix+"flood", 100, "`number` of control and empty frames that a peer may send in a second")
-	fs.DurationVar(&c.MaxAge, prefix+"max-age", 0, "how `long` a session may live where its API does not say; 0 for ever")
+	fs.DurationVar(&c.MaxAge, prefix+"max-age", c.MaxAge, "how `long` a session may live where its API does not say; 0 for ever")
 }
 
 // Check reports everything that is wrong with the configuration.
@@ -123,8 +140,7 @@ func (c *Config) Check() error {
 	}{
 		{"ping", c.Relay.Ping}, {"pong", c.Relay.Pong}, {"close", c.Relay.Close}, {"linger", c.Relay.Linger},
 		{"write", c.Relay.Write}, {"grant-ttl", c.Grants.GrantTTL}, {"denial-ttl", c.Grants.DenialTTL},
-		{"verify-timeout", c.Grants.Timeout}, {"report-every", c.ReportEvery}, {"drain", c.Drain}, {"max-age", c.MaxAge},
-		{"dial-timeout", c.Upstream.Timeout},
+		{"verify-timeout", c.Grants.Timeout}, {"drain", c.Drain}, {"max-age", c.MaxAge},
 	} {
 		if d.value < 0 {
 			fail(d.name, "must not be negative")
@@ -141,7 +157,8 @@ func (c *Config) Check() error {
 			fail(n.name, "must not be negative")
 		}
 	}
-	return errors.Join(append(wrong, c.Catalog.Check(), c.Subscription.Check(), c.Listen.Check(), c.GRPC.Check(), c.Ops.Check())...)
+	return errors.Join(append(wrong, c.Catalog.Check(), c.Subscription.Check(), c.Listen.Check(), c.Upstream.Check(),
+		c.Metering.Check(), c.GRPC.Check(), c.Ops.Check())...)
 }
 
 // routesFile is where the routes are kept.

@@ -18,7 +18,7 @@ import (
 // it says.
 func program(t *testing.T, env []string, args ...string) (code int, said string) {
 	t.Helper()
-	var cfg Config
+	cfg := Default()
 	var out strings.Builder
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
@@ -64,13 +64,13 @@ func TestProgram(t *testing.T) {
 			"-ping: must not be negative",
 			"-pong: must not be negative",
 			"-drain: must not be negative",
-			"-dial-timeout: must not be negative",
 			"-max-message: must not be negative",
 			"-flood: must not be negative",
 			"-catalog: catalog:9291 is not on loopback, so -catalog-ca, -catalog-cert and -catalog-key are needed",
 			"-subscription: an address is needed",
 			"-tls-cert and -tls-key go together",
 			`-ws: "9099" is not host:port`,
+			"-dial-timeout: must be more than 0",
 			"-grpc: 0.0.0.0:9193 is not on loopback: give -grpc-cert and -grpc-key, or -grpc-plaintext",
 			`-ops: "here" is not host:port`,
 		}},
@@ -94,8 +94,24 @@ func TestProgram(t *testing.T) {
 	}
 }
 
+func TestOnlyDefaultMakesAConfig(t *testing.T) {
+	cfg := Default()
+	cfg.MasterKeyFile = "key"
+	if err := cfg.Check(); err != nil {
+		t.Errorf("Check of Default with a master key = %v, want nil", err)
+	}
+	err := new(Config).Check()
+	for _, want := range []string{
+		`-instance: ""`, "-data: is needed", "-handshake-timeout: must be", "-dial-timeout: must be", "-report-every: must be", "-grpc-drain: must be",
+	} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("Check of a Config that Default has not made = %v, want %q in it", err, want)
+		}
+	}
+}
+
 func TestFlagsBehindAPrefix(t *testing.T) {
-	var cfg Config
+	cfg := Default()
 	fs := flag.NewFlagSet("", flag.ContinueOnError)
 	cfg.Flags(fs, "gateway.")
 	if err := fs.Parse([]string{"-gateway.instance", "", "-gateway.ws", "x"}); err != nil {

@@ -76,8 +76,8 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 		reg = ops.NewRegistry()
 	}
 	g := &gateway{cfg: cfg, log: log, store: &routes.Store{}, metrics: metrics.New(reg), started: time.Now()}
-	g.meter = metering.New(metering.Config{Gateway: cfg.Instance, BootID: id.New(), Every: cfg.ReportEvery},
-		backplanev1.NewMeteringServiceClient(subscription), g.metrics, log)
+	cfg.Metering.Gateway, cfg.Metering.BootID = cfg.Instance, id.New()
+	g.meter = metering.New(cfg.Metering, backplanev1.NewMeteringServiceClient(subscription), g.metrics, log)
 	g.sessions = session.NewRegistry(session.Config{Relay: cfg.Relay, Began: g.meter.Began}, g.meter.Record)
 	g.grants = auth.New(cfg.Grants, auth.NewRemote(backplanev1.NewGrantServiceClient(subscription)), g.sessions, g.metrics, log)
 	defer g.grants.Close()

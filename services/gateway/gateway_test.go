@@ -17,7 +17,6 @@ import (
 	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
 	gatewayv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/gateway/v1"
-	"github.com/tidegatehq/tidegate/services/kit/ops"
 	"github.com/tidegatehq/tidegate/services/kit/seal"
 )
 
@@ -228,7 +227,7 @@ func TestRestartWithoutACopy(t *testing.T) {
 
 func TestDrain(t *testing.T) {
 	w := newWorld(t)
-	w.cfg.ReportEvery = time.Hour // what is reported is reported at the stop
+	w.cfg.Metering.Every = time.Hour // what is reported is reported at the stop
 	w.cfg.Drain = 3 * time.Second
 	w.plane.put(w.route("1"))
 	w.plane.put(w.open())
@@ -330,7 +329,7 @@ func TestRunFailsWhenSomethingCannotStart(t *testing.T) {
 	}{
 		"listener taken":    {func(c *Config) { c.Listen.Addr = taken.Addr().String() }, "listen for clients"},
 		"gRPC taken":        {func(c *Config) { c.GRPC.Addr = taken.Addr().String() }, "serve gRPC for users"},
-		"operations taken":  {func(c *Config) { c.Ops = ops.Config{Addr: taken.Addr().String()} }, "serve operations"},
+		"operations taken":  {func(c *Config) { c.Ops.Addr = taken.Addr().String() }, "serve operations"},
 		"no master key":     {func(c *Config) { c.MasterKey, c.MasterKeyFile = nil, "/nonexistent/key" }, "read master key"},
 		"no authority":      {func(c *Config) { c.Upstream.CAFile = "/nonexistent/ca" }, "read certificate authorities of backends"},
 		"nothing to serve":  {func(c *Config) { c.Listen.Addr = "" }, "nobody could connect"},

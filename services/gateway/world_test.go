@@ -18,7 +18,6 @@ import (
 	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
 	gatewayv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/gateway/v1"
-	"github.com/tidegatehq/tidegate/services/gateway/internal/auth"
 	"github.com/tidegatehq/tidegate/services/kit/memnet"
 	"github.com/tidegatehq/tidegate/services/kit/seal"
 )
@@ -45,10 +44,10 @@ func newWorld(t *testing.T) *world {
 	w := &world{t: t, plane: newPlane(t)}
 	w.backend = httptest.NewServer(http.HandlerFunc(w.echo))
 	t.Cleanup(w.backend.Close)
-	w.cfg = Config{
-		Instance: "gateway-1", Data: t.TempDir(), MasterKey: seal.New(),
-		Grants: auth.Config{}, ReportEvery: 50 * time.Millisecond, Drain: 100 * time.Millisecond,
-	}
+	w.cfg = Default()
+	w.cfg.Instance, w.cfg.Data, w.cfg.MasterKey = "gateway-1", t.TempDir(), seal.New()
+	w.cfg.Metering.Every, w.cfg.Drain = 50*time.Millisecond, 100*time.Millisecond
+	w.cfg.Listen.Addr, w.cfg.Listen.TLSAddr, w.cfg.GRPC.Addr, w.cfg.GRPC.InternalAddr, w.cfg.Ops.Addr = "", "", "", "", ""
 	w.cfg.Upstream.AllowLoopback = true
 	w.cfg.Catalog.Conn, w.cfg.Subscription.Conn = w.plane.conn, w.plane.conn
 	return w

@@ -33,7 +33,6 @@ import (
 	"github.com/tidegatehq/tidegate/services/kit/fault"
 	"github.com/tidegatehq/tidegate/services/kit/grpcclient"
 	"github.com/tidegatehq/tidegate/services/kit/memnet"
-	"github.com/tidegatehq/tidegate/services/kit/ops"
 	"github.com/tidegatehq/tidegate/services/portal"
 )
 
@@ -141,10 +140,9 @@ func start(t *testing.T, change ...func(*portal.Config)) *site {
 	}
 	s.pool.AppendCertsFromPEM(pem)
 	files := s.ca.Issue(t, "portal", "localhost")
-	cfg := portal.Config{
-		TLSCert: files.Cert, TLSKey: files.Key,
-		Listener: listen(t), GRPCListener: listen(t), Ops: ops.Config{Listener: listen(t)},
-	}
+	cfg := portal.Default()
+	cfg.TLSCert, cfg.TLSKey = files.Cert, files.Key
+	cfg.Listener, cfg.GRPCListener, cfg.Ops.Listener = listen(t), listen(t), listen(t)
 	conn := s.serve(t)
 	cfg.Catalog.Conn, cfg.Subscription.Conn, cfg.Gateway.Conn = conn, conn, conn
 	for _, c := range change {
@@ -248,7 +246,7 @@ func (l *lockedLog) String() string {
 // port that was given back may be another process's in the next moment.
 func nowhere(t *testing.T) grpcclient.Config {
 	t.Helper()
-	return grpcclient.Config{Target: "unix:" + filepath.Join(t.TempDir(), "none")}
+	return grpcclient.Default("unix:" + filepath.Join(t.TempDir(), "none"))
 }
 
 func listen(t *testing.T) net.Listener {

@@ -18,11 +18,7 @@ import (
 	"github.com/tidegatehq/tidegate/services/kit/ops"
 )
 
-// defaultDrain is how long requests may go on after a stop where Config does
-// not say.
-const defaultDrain = 10 * time.Second
-
-// Config is all that the portal can be told.
+// Config is all that the portal can be told. It is made by Default.
 type Config struct {
 	// Listen is where HTTPS is served, host:port.
 	Listen string
@@ -33,7 +29,7 @@ type Config struct {
 	TLSCert, TLSKey string
 	// Plaintext serves both without TLS, for use behind a proxy that adds it.
 	Plaintext bool
-	// Drain is how long requests may go on after a stop; 0 is 10 s.
+	// Drain is how long requests may go on after a stop.
 	Drain time.Duration
 	// Catalog, Subscription and Gateway are the services behind the portal.
 	Catalog, Subscription, Gateway grpcclient.Config
@@ -49,22 +45,33 @@ type Config struct {
 	prefix string
 }
 
-// Flags registers the options, behind prefix. A Drain that the Config holds is
-// the default.
+// Default returns the configuration that holds where nothing else is said. A
+// certificate, or Plaintext, is needed besides.
+func Default() Config {
+	return Config{
+		Listen:       "127.0.0.1:9443",
+		GRPC:         "127.0.0.1:9090",
+		Drain:        10 * time.Second,
+		Catalog:      grpcclient.Default("127.0.0.1:9291"),
+		Subscription: grpcclient.Default("127.0.0.1:9292"),
+		Gateway:      grpcclient.Default("127.0.0.1:9293"),
+		Ops:          ops.Default(),
+	}
+}
+
+// Flags registers the options, behind prefix. What the Config holds is their
+// default.
 func (c *Config) Flags(fs *flag.FlagSet, prefix string) {
 	c.prefix = prefix
-	if c.Drain == 0 {
-		c.Drain = defaultDrain
-	}
-	fs.StringVar(&c.Listen, prefix+"listen", "127.0.0.1:9443", "`address` of HTTPS: REST and OAuth2, host:port")
-	fs.StringVar(&c.GRPC, prefix+"grpc", "127.0.0.1:9090", "`address` of the public gRPC, host:port; empty for none")
-	fs.StringVar(&c.TLSCert, prefix+"tls-cert", "", "PEM `file` of the certificate of both")
-	fs.StringVar(&c.TLSKey, prefix+"tls-key", "", "PEM `file` of that certificate's key")
-	fs.BoolVar(&c.Plaintext, prefix+"plaintext", false, "serve both without TLS, behind a proxy that adds it")
-	fs.DurationVar(&c.Drain, prefix+"drain", c.Drain, fmt.Sprintf("how `long` requests may go on after a stop; 0 is %v", defaultDrain))
-	c.Catalog.Flags(fs, prefix, "catalog", "127.0.0.1:9291")
-	c.Subscription.Flags(fs, prefix, "subscription", "127.0.0.1:9292")
-	c.Gateway.Flags(fs, prefix, "gateway", "127.0.0.1:9293")
+	fs.StringVar(&c.Listen, prefix+"listen", c.Listen, "`address` of HTTPS: REST and OAuth2, host:port")
+	fs.StringVar(&c.GRPC, prefix+"grpc", c.GRPC, "`address` of the public gRPC, host:port; empty for none")
+	fs.StringVar(&c.TLSCert, prefix+"tls-cert", c.TLSCert, "PEM `file` of the certificate of both")
+	fs.StringVar(&c.TLSKey, prefix+"tls-key", c.TLSKey, "PEM `file` of that certificate's key")
+	fs.BoolVar(&c.Plaintext, prefix+"plaintext", c.Plaintext, "serve both without TLS, behind a proxy that adds it")
+	fs.DurationVar(&c.Drain, prefix+"drain", c.Drain, "how `long` requests may go on after a stop")
+	c.Catalog.Flags(fs, prefix, "catalog")
+	c.Subscription.Flags(fs, prefix, "subscription")
+	c.Gateway.Flags(fs, prefix, "gateway")
 	c.Ops.Flags(fs, prefix)
 }
 
@@ -87,8 +94,8 @@ func (c *Config) Check() error {
 	case c.TLSCert != "" && c.Plaintext:
 		fail("%splaintext and %stls-cert exclude each other", p, p)
 	}
-	if c.Drain < 0 {
-		fail("%sdrain: must not be negative", p)
+	if c.Drain <= 0 {
+		fail("%sdrain: must be more than 0", p)
 	}
 	wrong = append(wrong, c.Catalog.Check(), c.Subscription.Check(), c.Gateway.Check(), c.Ops.Check())
 	return errors.Join(wrong...)

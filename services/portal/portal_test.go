@@ -42,7 +42,7 @@ func TestCheck(t *testing.T) {
 		{[]string{"-plaintext", "-listen=9443", "-grpc=x", "-ops=y", "-drain=-1s", "-catalog=", "-subscription=10.0.0.1:1", "-gateway-cert=c"}, []string{
 			`-listen: "9443" is not host:port`,
 			`-grpc: "x" is not host:port`,
-			"-drain: must not be negative",
+			"-drain: must be more than 0",
 			"-catalog: an address is needed",
 			"-subscription: 10.0.0.1:1 is not on loopback, so -subscription-ca, -subscription-cert and -subscription-key are needed",
 			"-gateway-cert and -gateway-key go together",
@@ -51,7 +51,7 @@ func TestCheck(t *testing.T) {
 		}},
 	}
 	for _, tt := range tests {
-		var cfg portal.Config
+		cfg := portal.Default()
 		fs := flag.NewFlagSet("portal", flag.ContinueOnError)
 		cfg.Flags(fs, "")
 		if err := fs.Parse(tt.args); err != nil {
@@ -63,6 +63,15 @@ func TestCheck(t *testing.T) {
 		}
 		if !slices.Equal(got, tt.want) {
 			t.Errorf("Check with %v = %q, want %q", tt.args, got, tt.want)
+		}
+	}
+}
+
+func TestOnlyDefaultMakesAConfig(t *testing.T) {
+	err := new(portal.Config).Check()
+	for _, want := range []string{`-listen: "" is not host:port`, "-drain: must be more than 0", "target: an address is needed", "HeadTimeout"} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("Check of a Config that Default has not made = %v, want %q in it", err, want)
 		}
 	}
 }
@@ -86,7 +95,7 @@ func TestProgram(t *testing.T) {
 		{[]string{"-listen=x"}, 2, "portal: -listen: \"x\" is not host:port\nportal: -tls-cert and -tls-key are needed, or -plaintext behind a proxy that adds TLS\n"},
 	}
 	for _, tt := range tests {
-		var cfg portal.Config
+		cfg := portal.Default()
 		var out strings.Builder
 		code := run.Exec(t.Context(), run.Program{Name: "portal", Args: append(tt.args, "-log-level=error"), Stdout: io.Discard, Stderr: &out},
 			func(fs *flag.FlagSet) { cfg.Flags(fs, "") }, cfg.Check,

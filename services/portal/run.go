@@ -38,9 +38,6 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	if err := cfg.Check(); err != nil {
 		return run.Misconfigured(err)
 	}
-	if cfg.Drain == 0 {
-		cfg.Drain = defaultDrain
-	}
 	var source *certs.Source
 	if cfg.TLSCert != "" {
 		var err error
@@ -100,7 +97,8 @@ func newGRPC(cfg Config, s *services, source *certs.Source, log *slog.Logger, re
 		opts = append(opts, grpcserver.WithUsersOptions(grpc.Creds(credentials.NewTLS(source.Server(false, "h2")))))
 	}
 	// Whether plaintext is right was decided by Config.Check.
-	served := grpcserver.Config{Addr: cfg.GRPC, Listener: cfg.GRPCListener, Plaintext: true, Drain: cfg.Drain}
+	served := grpcserver.Default(cfg.GRPC, "")
+	served.Listener, served.Plaintext, served.Drain = cfg.GRPCListener, true, cfg.Drain
 	return grpcserver.New(served, log, grpcserver.Auth{Rules: f.Rules()}, opts...)
 }
 

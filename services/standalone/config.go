@@ -15,13 +15,15 @@ import (
 
 	"github.com/tidegatehq/tidegate/services/catalog"
 	"github.com/tidegatehq/tidegate/services/gateway"
+	"github.com/tidegatehq/tidegate/services/kit/grpcserver"
+	"github.com/tidegatehq/tidegate/services/kit/ops"
 	"github.com/tidegatehq/tidegate/services/kit/sqldb"
 	"github.com/tidegatehq/tidegate/services/portal"
 	"github.com/tidegatehq/tidegate/services/standalone/internal/folder"
 	"github.com/tidegatehq/tidegate/services/subscription"
 )
 
-// Config is all that the standalone server can be told.
+// Config is all that the standalone server can be told. It is made by Default.
 type Config struct {
 	// Data is the data folder.
 	Data string
@@ -53,13 +55,8 @@ type Config struct {
 	subscription *subscription.Config
 	gateway      *gateway.Config
 	portal       *portal.Config
-	services     *flag.FlagSet   // the services' flags, all of them
-	left         map[string]bool // those that the user has left to standalone
+	left         map[string]bool // flags of services that the user has left to standalone
 }
-
-// defaultDrain is how long live sessions, and then requests, have to end after a
-// stop.
-const defaultDrain = 2 * time.Second
 
 // Files in the data folder.
 const (
@@ -91,67 +88,82 @@ func isDecided(name string) bool {
 	})
 }
 
-// optional are the flags of services that the user may leave to standalone, and
-// what it then makes of them.
-var optional = map[string]string{
-	"catalog.db":           "sqlite:DATA/" + catalogDB,
-	"catalog.gateway-urls": "the addresses of -ws and -wss",
-	"subscription.db":      "sqlite:DATA/" + subscriptionDB,
-	"subscription.issuer":  "the address of -https at the first start",
+// open is a flag of a service that the user may leave to standalone.
+type open struct {
+	flag    string
+	value   *string
+	meaning string // what standalone makes of it, for the help
+	standIn string // its value until that is known
+}
+
+// opens returns the flags that the user may leave to standalone: they are empty.
+func (c *Config) opens() []open {
+	return []open{
+		{"catalog.db", &c.catalog.DB, "sqlite:DATA/" + catalogDB, "sqlite:" + c.path(catalogDB)},
+		{"catalog.gateway-urls", &c.catalog.GatewayURLs, "the addresses of -ws and -wss", ""},
+		{"subscription.db", &c.subscription.DB, "sqlite:DATA/" + subscriptionDB, "sqlite:" + c.path(subscriptionDB)},
+		{"subscription.issuer", &c.subscription.Issuer, "the address of -https at the first start", "https://localhost"},
+	}
+}
+
+// Default returns the configuration that holds where nothing else is said.
+func Default() Config {
+	c := Config{
+		Data: "./tidegate-data", Host: "127.0.0.1",
+		HTTPS: "9443", GRPC: "9090", WS: "9099", WSS: "8099", Ops: "9091",
+		SampleListen: "127.0.0.1:9098",
+		Drain:        2 * time.Second,
+		catalog:      new(catalog.Default()),
+		subscription: new(subscription.Default()),
+		gateway:      new(gateway.Default()),
+		portal:       new(portal.Default()),
+		left:         map[string]bool{},
+	}
+	for _, o := range c.opens() {
+		*o.value = ""
+	}
+	c.gateway.Upstream.AllowLoopback = true
+	c.portal.Drain = c.Drain
+	return c
 }
 
 // Flags registers the options: standalone's own, and those of the services that
 // it does not decide itself behind catalog., subscription., gateway. and
-// portal.
+// portal. What the Config holds is their default.
 func (c *Config) Flags(fs *flag.FlagSet) {
-	fs.StringVar(&c.Data, "data", "./tidegate-data", "`folder` of databases, keys and passwords; made where there is none")
-	fs.StringVar(&c.Host, "host", "127.0.0.1", "`host` to listen on; 0.0.0.0 for all interfaces")
-	fs.StringVar(&c.HTTPS, "https", "9443", "`address` of REST and OAuth2 over HTTPS, port or host:port")
-	fs.StringVar(&c.GRPC, "grpc", "9090", "`address` of gRPC over TLS, port or host:port")
-	fs.StringVar(&c.WS, "ws", "9099", "`address` of WebSocket, port or host:port")
-	fs.StringVar(&c.WSS, "wss", "8099", "`address` of WebSocket over TLS, port or host:port")
-	fs.StringVar(&c.Ops, "ops", "9091", "`address` of metrics, health and profiles over HTTP, port (on loopback) or host:port; empty for none")
-	fs.BoolVar(&c.NoSample, "no-sample", false, "start without the sample API and its backend")
-	fs.StringVar(&c.SampleListen, "sample-listen", "127.0.0.1:9098", "`address` of the sample's backend, host:port")
-	fs.DurationVar(&c.Drain, "drain", defaultDrain, "how `long` live sessions have to end after a stop")
-	c.left = map[string]bool{}
-	c.services = flag.NewFlagSet("", flag.ContinueOnError)
-	c.services.SetOutput(io.Discard)
-	c.catalog, c.subscription, c.gateway, c.portal = &catalog.Config{}, &subscription.Config{}, &gateway.Config{}, &portal.Config{}
-	c.catalog.Flags(c.services, "catalog.")
-	c.subscription.Flags(c.services, "subscription.")
-	c.gateway.Upstream.AllowLoopback = true
-	c.gateway.Flags(c.services, "gateway.")
-	c.portal.Drain = defaultDrain
-	c.portal.Flags(c.services, "portal.")
-	c.services.VisitAll(func(f *flag.Flag) {
-		if isDecided(f.Name) {
-			return
-		}
-		fs.Var(f.Value, f.Name, f.Usage)
-		if text, ok := optional[f.Name]; ok {
-			c.set(f.Name, "")
-			fs.Lookup(f.Name).DefValue = text
+	fs.StringVar(&c.Data, "data", c.Data, "`folder` of databases, keys and passwords; made where there is none")
+	fs.StringVar(&c.Host, "host", c.Host, "`host` to listen on; 0.0.0.0 for all interfaces")
+	fs.StringVar(&c.HTTPS, "https", c.HTTPS, "`address` of REST and OAuth2 over HTTPS, port or host:port")
+	fs.StringVar(&c.GRPC, "grpc", c.GRPC, "`address` of gRPC over TLS, port or host:port")
+	fs.StringVar(&c.WS, "ws", c.WS, "`address` of WebSocket, port or host:port")
+	fs.StringVar(&c.WSS, "wss", c.WSS, "`address` of WebSocket over TLS, port or host:port")
+	fs.StringVar(&c.Ops, "ops", c.Ops, "`address` of metrics, health and profiles over HTTP, port (on loopback) or host:port; empty for none")
+	fs.BoolVar(&c.NoSample, "no-sample", c.NoSample, "start without the sample API and its backend")
+	fs.StringVar(&c.SampleListen, "sample-listen", c.SampleListen, "`address` of the sample's backend, host:port")
+	fs.DurationVar(&c.Drain, "drain", c.Drain, "how `long` live sessions have to end after a stop")
+	services := flag.NewFlagSet("", flag.ContinueOnError)
+	c.catalog.Flags(services, "catalog.")
+	c.subscription.Flags(services, "subscription.")
+	c.gateway.Flags(services, "gateway.")
+	c.portal.Flags(services, "portal.")
+	services.VisitAll(func(f *flag.Flag) {
+		if !isDecided(f.Name) {
+			fs.Var(f.Value, f.Name, f.Usage)
 		}
 	})
-}
-
-// set answers a service's flag. A flag that does not exist is a mistake in this
-// package.
-func (c *Config) set(name, value string) {
-	if err := c.services.Set(name, value); err != nil {
-		panic(fmt.Sprintf("standalone: -%s: %v", name, err))
+	for _, o := range c.opens() {
+		fs.Lookup(o.flag).DefValue = o.meaning
 	}
 }
-
-// given returns the value of a service's flag.
-func (c *Config) given(name string) string { return c.services.Lookup(name).Value.String() }
 
 // path returns the path of a file in the data folder.
 func (c *Config) path(name string) string { return filepath.Join(c.Data, name) }
 
 // Check reports everything that is wrong with the configuration.
 func (c *Config) Check() error {
+	if c.catalog == nil {
+		return errors.New("the services' configurations are missing: Default makes them")
+	}
 	var wrong []error
 	fail := func(format string, a ...any) { wrong = append(wrong, fmt.Errorf(format, a...)) }
 	if c.Data == "" {
@@ -179,29 +191,24 @@ func (c *Config) Check() error {
 // decide answers the flags that are not the user's, so that the services find
 // nothing wrong with them, and for the time being those that are left open.
 func (c *Config) decide() {
-	for name, value := range map[string]string{
-		"catalog.db": "sqlite:" + c.path(catalogDB), "subscription.db": "sqlite:" + c.path(subscriptionDB),
-		"catalog.gateway-urls": "", "subscription.issuer": "https://localhost",
-	} {
-		if c.given(name) == "" || c.left[name] {
-			c.left[name] = true
-			c.set(name, value)
+	for _, o := range c.opens() {
+		if *o.value == "" || c.left[o.flag] {
+			c.left[o.flag] = true
+			*o.value = o.standIn
 		}
 	}
-	for _, service := range []string{"catalog.", "subscription.", "gateway."} {
-		for _, name := range []string{"grpc", "grpc-internal", "ops"} {
-			c.set(service+name, "")
-		}
+	for _, served := range []*grpcserver.Config{&c.catalog.GRPC, &c.subscription.GRPC, &c.gateway.GRPC} {
+		served.Addr, served.InternalAddr = "", ""
 	}
+	for _, served := range []*ops.Config{&c.catalog.Ops, &c.subscription.Ops, &c.gateway.Ops, &c.portal.Ops} {
+		served.Addr = ""
+	}
+	c.subscription.MasterKeyFile, c.gateway.MasterKeyFile = c.path(masterKeyFile), c.path(masterKeyFile)
+	c.subscription.AdminPasswordFile = c.path(adminPasswordFile)
+	c.gateway.Data, c.gateway.Drain = filepath.Clean(c.Data), max(c.Drain, 0)
 	cert, key := c.path(folder.ServerCert), c.path(folder.ServerKey)
-	for name, value := range map[string]string{
-		"subscription.master-key-file": c.path(masterKeyFile), "subscription.admin-password-file": c.path(adminPasswordFile),
-		"gateway.master-key-file": c.path(masterKeyFile), "gateway.data": filepath.Clean(c.Data), "gateway.drain": max(c.Drain, 0).String(),
-		"gateway.tls-cert": cert, "gateway.tls-key": key,
-		"portal.ops": "", "portal.tls-cert": cert, "portal.tls-key": key,
-	} {
-		c.set(name, value)
-	}
+	c.gateway.Listen.CertFile, c.gateway.Listen.KeyFile = cert, key
+	c.portal.TLSCert, c.portal.TLSKey = cert, key
 }
 
 // listener is a flag that says where something is served.

@@ -51,14 +51,14 @@ func TestConfiguration(t *testing.T) {
 				`-subscription.issuer: "http://x" is not an https URL without user, query, fragment and a slash at its end`,
 				"-subscription.token-lifetime: must be 1s at least",
 				"-gateway.ping: must not be negative",
-				"-portal.drain: must not be negative",
+				"-portal.drain: must be more than 0",
 			},
 		},
 		{
 			"own flags and those of services", []string{"-data", "", "-drain", "-1s", "-catalog.audit-keep", "1h", "-portal.drain", "-1s"}, nil,
 			[]string{
 				"-data: a folder is needed", "-drain: must not be negative", "-catalog.audit-keep: must be 168h0m0s at least",
-				"-portal.drain: must not be negative",
+				"-portal.drain: must be more than 0",
 			},
 		},
 		{
@@ -107,6 +107,17 @@ func TestConfiguration(t *testing.T) {
 	}
 }
 
+func TestOnlyDefaultMakesAConfig(t *testing.T) {
+	t.Parallel()
+	cfg := standalone.Default()
+	if err := cfg.Check(); err != nil {
+		t.Errorf("Check of Default = %v, want nil", err)
+	}
+	if err := new(standalone.Config).Check(); err == nil || !strings.Contains(err.Error(), "Default") {
+		t.Errorf("Check of a Config that Default has not made = %v, want a refusal", err)
+	}
+}
+
 // TestServeHelp shows every flag with its default.
 func TestServeHelp(t *testing.T) {
 	t.Parallel()
@@ -118,7 +129,7 @@ func TestServeHelp(t *testing.T) {
 	for _, want := range []string{
 		`  -data folder`, `(default "./tidegate-data")`, `  -no-sample`, `(default "9443")`, `(default 2s)`,
 		`  -catalog.db url`, `(default "sqlite:DATA/catalog.db")`, `  -subscription.issuer URL`, `  -gateway.max-message bytes`,
-		"  -portal.drain long\n    \thow long requests may go on after a stop; 0 is 10s (default 2s)", `  -log-format format`,
+		"  -portal.drain long\n    \thow long requests may go on after a stop (default 2s)", `  -log-format format`,
 	} {
 		if !strings.Contains(stdout.String(), want) {
 			t.Errorf("serve -h does not say %q:\n%s", want, stdout.String())

@@ -18,7 +18,8 @@ type Options struct {
 // Serve runs the server as the command tidegate serve and returns its exit
 // code.
 func Serve(ctx context.Context, p run.Program, opts Options) int {
-	cfg := Config{Stdout: p.Stdout, Program: opts.Program, Ready: opts.Ready}
+	cfg := Default()
+	cfg.Stdout, cfg.Program, cfg.Ready = p.Stdout, opts.Program, opts.Ready
 	return run.Exec(ctx, p, cfg.Flags, cfg.Check, func(ctx context.Context, log *slog.Logger) error {
 		return Run(ctx, cfg, log)
 	})

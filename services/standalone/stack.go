@@ -82,7 +82,9 @@ func newStack(cfg *Config, data *folder.Folder, open sockets, at Addresses, agai
 		s.close()
 		return nil, err
 	}
-	s.ops = ops.New(ops.Config{Listener: open["ops"]}, log, reg, s.ready.Now)
+	served := ops.Default()
+	served.Addr, served.Listener = "", open["ops"]
+	s.ops = ops.New(served, log, reg, s.ready.Now)
 	return s, nil
 }
 

@@ -151,7 +151,7 @@ func (s sockets) name(flag string) string {
 // addresses.
 func (c *Config) fill(ctx context.Context, data *folder.Folder, at Addresses) error {
 	if c.left["catalog.gateway-urls"] {
-		c.set("catalog.gateway-urls", at.WS+","+at.WSS)
+		c.catalog.GatewayURLs = at.WS + "," + at.WSS
 	}
 	if err := data.Secrets(masterKeyFile, adminPasswordFile, issuerFile); err != nil {
 		return fmt.Errorf("-data: %w", err)
@@ -196,7 +196,7 @@ func (c *Config) fixIssuer(data *folder.Folder, portal string) error {
 	if !data.Has(issuerFile) {
 		issuer := portal
 		if !c.left["subscription.issuer"] {
-			issuer = c.given("subscription.issuer")
+			issuer = c.subscription.Issuer
 		}
 		if err := data.Write(issuerFile, []byte(issuer+"\n")); err != nil {
 			return fmt.Errorf("-data: %w", err)
@@ -209,6 +209,6 @@ func (c *Config) fixIssuer(data *folder.Folder, portal string) error {
 	if err != nil {
 		return fmt.Errorf("-data: %w", err)
 	}
-	c.set("subscription.issuer", strings.TrimSpace(string(issuer)))
+	c.subscription.Issuer = strings.TrimSpace(string(issuer))
 	return nil
 }

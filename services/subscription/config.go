@@ -18,7 +18,7 @@ import (
 	"github.com/tidegatehq/tidegate/services/kit/watch"
 )
 
-// Config is all that the service can be told.
+// Config is all that the service can be told. It is made by Default.
 type Config struct {
 	// DB is the URL of the database, postgres:// or sqlite:.
 	DB string
@@ -31,7 +31,7 @@ type Config struct {
 	// MasterKeyFile has the key that signing keys are sealed with.
 	MasterKeyFile string
 	// Instance is what the service is called as a watcher of the catalog; every
-	// replica has its own. Empty is "subscription-" and the machine's name.
+	// replica has its own.
 	Instance string
 	// TokenLifetime is how long an application's access token lives.
 	TokenLifetime time.Duration
@@ -71,27 +71,47 @@ const (
 	maxUserToken = 15 * time.Minute
 )
 
-// Flags registers the options, behind prefix.
+// Default returns the configuration that holds where nothing else is said. An
+// Issuer and a MasterKeyFile are needed besides.
+func Default() Config {
+	return Config{
+		DB:                   "sqlite:subscription.db",
+		Instance:             watch.HostInstance("subscription-", "subscription"),
+		TokenLifetime:        time.Hour,
+		UserTokenLifetime:    maxUserToken,
+		RefreshTokenLifetime: 7 * day,
+		SigningKeyRotate:     30 * day,
+		SigningKeyLead:       10 * time.Minute,
+		AuditKeep:            365 * day,
+		RecordsKeep:          90 * day,
+		UsageKeep:            400 * day,
+		GRPC:                 grpcserver.Default("127.0.0.1:9192", "127.0.0.1:9292"),
+		Catalog:              grpcclient.Default("127.0.0.1:9291"),
+		Ops:                  ops.Default(),
+	}
+}
+
+// Flags registers the options, behind prefix. What the Config holds is their
+// default.
 func (c *Config) Flags(fs *flag.FlagSet, prefix string) {
 	c.prefix = prefix
-	c.GRPC.Addr, c.GRPC.InternalAddr = "127.0.0.1:9192", "127.0.0.1:9292"
-	fs.StringVar(&c.DB, prefix+"db", "sqlite:subscription.db", "database `url`, postgres://… or sqlite:PATH")
-	fs.StringVar(&c.Issuer, prefix+"issuer", "", "https `URL` of the OAuth2 endpoints, without a slash at its end; fixed at the first start")
-	fs.StringVar(&c.AdminPasswordFile, prefix+"admin-password-file", "",
+	fs.StringVar(&c.DB, prefix+"db", c.DB, "database `url`, postgres://… or sqlite:PATH")
+	fs.StringVar(&c.Issuer, prefix+"issuer", c.Issuer, "https `URL` of the OAuth2 endpoints, without a slash at its end; fixed at the first start")
+	fs.StringVar(&c.AdminPasswordFile, prefix+"admin-password-file", c.AdminPasswordFile,
 		"`file` with the password of the first administrator, admin, 12 characters at least; needed at the first start, not read later")
-	fs.StringVar(&c.MasterKeyFile, prefix+"master-key-file", "", "`file` with the installation's master key, which seals the signing keys")
-	fs.StringVar(&c.Instance, prefix+"instance", "", "`name` of this replica among those who watch the catalog (default subscription- and the machine's name)")
-	fs.DurationVar(&c.TokenLifetime, prefix+"token-lifetime", time.Hour, "how `long` access tokens of applications live")
-	fs.DurationVar(&c.UserTokenLifetime, prefix+"user-token-lifetime", maxUserToken,
+	fs.StringVar(&c.MasterKeyFile, prefix+"master-key-file", c.MasterKeyFile, "`file` with the installation's master key, which seals the signing keys")
+	fs.StringVar(&c.Instance, prefix+"instance", c.Instance, "`name` of this replica among those who watch the catalog")
+	fs.DurationVar(&c.TokenLifetime, prefix+"token-lifetime", c.TokenLifetime, "how `long` access tokens of applications live")
+	fs.DurationVar(&c.UserTokenLifetime, prefix+"user-token-lifetime", c.UserTokenLifetime,
 		"how `long` access tokens of users live, 15m at most: so long may somebody go on who was removed or lost a role")
-	fs.DurationVar(&c.RefreshTokenLifetime, prefix+"refresh-token-lifetime", 7*day, "how `long` a sign-in lasts without being refreshed")
-	fs.DurationVar(&c.SigningKeyRotate, prefix+"signing-key-rotate", 30*day, "how `long` a signing key signs; 0 for ever")
-	fs.DurationVar(&c.SigningKeyLead, prefix+"signing-key-lead", 10*time.Minute, "how `long` a signing key is published before it signs")
-	fs.DurationVar(&c.AuditKeep, prefix+"audit-keep", 365*day, "how `long` changes are kept as audit log, 168h at least")
-	fs.DurationVar(&c.RecordsKeep, prefix+"records-keep", 90*day, "how `long` records of sessions are kept")
-	fs.DurationVar(&c.UsageKeep, prefix+"usage-keep", 400*day, "how `long` usage is kept")
+	fs.DurationVar(&c.RefreshTokenLifetime, prefix+"refresh-token-lifetime", c.RefreshTokenLifetime, "how `long` a sign-in lasts without being refreshed")
+	fs.DurationVar(&c.SigningKeyRotate, prefix+"signing-key-rotate", c.SigningKeyRotate, "how `long` a signing key signs; 0 for ever")
+	fs.DurationVar(&c.SigningKeyLead, prefix+"signing-key-lead", c.SigningKeyLead, "how `long` a signing key is published before it signs")
+	fs.DurationVar(&c.AuditKeep, prefix+"audit-keep", c.AuditKeep, "how `long` changes are kept as audit log, 168h at least")
+	fs.DurationVar(&c.RecordsKeep, prefix+"records-keep", c.RecordsKeep, "how `long` records of sessions are kept")
+	fs.DurationVar(&c.UsageKeep, prefix+"usage-keep", c.UsageKeep, "how `long` usage is kept")
 	c.GRPC.Flags(fs, prefix)
-	c.Catalog.Flags(fs, prefix, "catalog", "127.0.0.1:9291")
+	c.Catalog.Flags(fs, prefix, "catalog")
 	c.Ops.Flags(fs, prefix)
 }
 
@@ -110,7 +130,7 @@ func (c *Config) Check() error {
 	if c.MasterKeyFile == "" {
 		fail("master-key-file", "a file is needed")
 	}
-	if err := watch.CheckInstance(c.instance()); err != nil {
+	if err := watch.CheckInstance(c.Instance); err != nil {
 		fail("instance", "%w", err)
 	}
 	for _, d := range []struct {
@@ -150,12 +170,4 @@ func checkIssuer(issuer string) error {
 		return fmt.Errorf("%q is not an https URL without user, query, fragment and a slash at its end", issuer)
 	}
 	return nil
-}
-
-// instance is what this replica is called.
-func (c *Config) instance() string {
-	if c.Instance != "" {
-		return c.Instance
-	}
-	return watch.HostInstance("subscription-", "subscription")
 }

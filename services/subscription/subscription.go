@@ -64,7 +64,7 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 		return err
 	}
 	defer cfg.Catalog.Close(catalog)
-	hello := &backplanev1.Hello{Instance: cfg.instance(), Kind: "subscription", Build: run.Version()}
+	hello := &backplanev1.Hello{Instance: cfg.Instance, Kind: "subscription", Build: run.Version()}
 	watch := catalogwatch.New(backplanev1.NewRouteServiceClient(catalog), st, hello, log, time.Now)
 	issuer := token.NewIssuer(cfg.Issuer, keys, lives, time.Now)
 	srv, operations, err := servers(ctx, cfg, db, api.New(api.Parts{

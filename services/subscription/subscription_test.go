@@ -73,7 +73,7 @@ func (p *place) write(name, text string) {
 // config is what works; args are flags beside it.
 func (p *place) config(args ...string) subscription.Config {
 	p.t.Helper()
-	var cfg subscription.Config
+	cfg := subscription.Default()
 	fs := flag.NewFlagSet("subscription", flag.ContinueOnError)
 	fs.SetOutput(io.Discard)
 	cfg.Flags(fs, "")
@@ -357,7 +357,7 @@ func TestWrongFlagsExitWith2(t *testing.T) {
 			"subscription: -master-key-file: a file is needed\nsubscription: -token-lifetime: must be 1s at least\n"},
 	} {
 		var out bytes.Buffer
-		var cfg subscription.Config
+		cfg := subscription.Default()
 		code := run.Exec(t.Context(), run.Program{
 			Name: "subscription", Args: tt.args, Env: []string{"TIDEGATE_SUBSCRIPTION_ISSUER=https://a.test"}, Stdout: &out, Stderr: &out,
 		}, func(fs *flag.FlagSet) { cfg.Flags(fs, "") }, cfg.Check, func(ctx context.Context, log *slog.Logger) error {
@@ -365,6 +365,15 @@ func TestWrongFlagsExitWith2(t *testing.T) {
 		})
 		if code != 2 || out.String() != tt.want {
 			t.Errorf("%q: exit code %d and\n%s\nwant 2 and\n%s", tt.args, code, out.String(), tt.want)
+		}
+	}
+}
+
+func TestOnlyDefaultMakesAConfig(t *testing.T) {
+	err := new(subscription.Config).Check()
+	for _, want := range []string{"-db: must start with", "-token-lifetime: must be", "-signing-key-lead: must be", "-grpc-drain: must be more than 0"} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("Check of a Config that Default has not made = %v, want %q in it", err, want)
 		}
 	}
 }

@@ -112,8 +112,8 @@ func configuration(service string) (check func() error, register func(*flag.Flag
 		Check() error
 	}
 	c := map[string]config{
-		"catalog": &catalog.Config{}, "subscription": &subscription.Config{},
-		"gateway": &gateway.Config{}, "portal": &portal.Config{},
+		"catalog": new(catalog.Default()), "subscription": new(subscription.Default()),
+		"gateway": new(gateway.Default()), "portal": new(portal.Default()),
 	}[service]
 	return c.Check, func(fs *flag.FlagSet) { c.Flags(fs, "") }
 }

@@ -30,15 +30,15 @@ func Flags(program string) *flag.FlagSet {
 		all = fs
 		switch program {
 		case "catalog":
-			new(catalog.Config).Flags(fs, "")
+			new(catalog.Default()).Flags(fs, "")
 		case "subscription":
-			new(subscription.Config).Flags(fs, "")
+			new(subscription.Default()).Flags(fs, "")
 		case "gateway":
-			new(gateway.Config).Flags(fs, "")
+			new(gateway.Default()).Flags(fs, "")
 		case "portal":
-			new(portal.Config).Flags(fs, "")
+			new(portal.Default()).Flags(fs, "")
 		case "tidegate":
-			new(standalone.Config).Flags(fs)
+			new(standalone.Default()).Flags(fs)
 		}
 	}
 	run.Exec(context.Background(), run.Program{Name: program, Args: []string{"-h"}, Stdout: io.Discard, Stderr: io.Discard}, register, nil, nil)
@@ -50,7 +50,7 @@ const preface = `# Configuration
 <!-- Made by services/e2e/docs/gen; a test compares it with the programs. -->
 
 Every option is a flag and also a variable of the environment, in upper case with
-TIDEGATE and the program's name before it: 'catalog -audit-keep' is
+TIDEGATE and the name of the program before it: 'catalog -audit-keep' is
 'TIDEGATE_CATALOG_AUDIT_KEEP', and 'tidegate serve -drain' is 'TIDEGATE_DRAIN'. The
 command line wins over the environment. All mistakes are reported at once, and
 the program ends with 2. Secrets are given as files. '-h' of each program prints
@@ -87,6 +87,8 @@ func section(text *strings.Builder, program, title, about string) {
 		switch {
 		case program == "gateway" && f.Name == "instance":
 			value = "the machine's name"
+		case program == "subscription" && f.Name == "instance":
+			value = "`subscription-` and the machine's name"
 		case value != "":
 			value = "`" + value + "`"
 		}

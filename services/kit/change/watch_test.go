@@ -57,7 +57,9 @@ func serve(t *testing.T, db *sqldb.DB) replica {
 	l := change.NewLog(db, quiet(), time.Now, 0)
 	lis := memnet.Listen("words")
 	rule := identity.Rule{Services: []string{identity.Gateway}}
-	srv := grpcserver.New(grpcserver.Config{InternalListener: lis}, quiet(), grpcserver.Auth{Rules: identity.Rules{
+	cfg := grpcserver.Default("", "")
+	cfg.InternalListener = lis
+	srv := grpcserver.New(cfg, quiet(), grpcserver.Auth{Rules: identity.Rules{
 		backplanev1.RouteService_WatchRoutes_FullMethodName: rule,
 		backplanev1.RouteService_GetRoute_FullMethodName:    rule,
 	}})

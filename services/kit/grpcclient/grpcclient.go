@@ -36,7 +36,7 @@ const (
 	pingTimeout = 10 * time.Second
 )
 
-// Config says where a service is and how it is reached.
+// Config says where a service is and how it is reached. It is made by Default.
 type Config struct {
 	// Target is host:port, or a gRPC target such as dns:///name:port.
 	Target string
@@ -50,13 +50,17 @@ type Config struct {
 	flag string
 }
 
-// Flags registers -NAME, -NAME-ca, -NAME-cert and -NAME-key, behind prefix.
-func (c *Config) Flags(fs *flag.FlagSet, prefix, name, defaultTarget string) {
+// Default returns the configuration of a plaintext connection to target.
+func Default(target string) Config { return Config{Target: target} }
+
+// Flags registers -NAME, -NAME-ca, -NAME-cert and -NAME-key, behind prefix. What
+// the Config holds is their default.
+func (c *Config) Flags(fs *flag.FlagSet, prefix, name string) {
 	c.flag = prefix + name
-	fs.StringVar(&c.Target, c.flag, defaultTarget, "`address` of the "+name+" service's internal gRPC, host:port")
-	fs.StringVar(&c.CA, c.flag+"-ca", "", "PEM `file` of the authority of the "+name+" service's certificate; empty for plaintext on loopback")
-	fs.StringVar(&c.Cert, c.flag+"-cert", "", "PEM `file` of the certificate that is shown to the "+name+" service")
-	fs.StringVar(&c.Key, c.flag+"-key", "", "PEM `file` of that certificate's key")
+	fs.StringVar(&c.Target, c.flag, c.Target, "`address` of the "+name+" service's internal gRPC, host:port")
+	fs.StringVar(&c.CA, c.flag+"-ca", c.CA, "PEM `file` of the authority of the "+name+" service's certificate; empty for plaintext on loopback")
+	fs.StringVar(&c.Cert, c.flag+"-cert", c.Cert, "PEM `file` of the certificate that is shown to the "+name+" service")
+	fs.StringVar(&c.Key, c.flag+"-key", c.Key, "PEM `file` of that certificate's key")
 }
 
 // Check reports everything that is wrong with the configuration.

@@ -40,9 +40,9 @@ func TestConfig(t *testing.T) {
 		{"-catalog=catalog:1 -catalog-ca=a -catalog-cert=c -catalog-key=k", nil},
 		{"-catalog-cert=c", []string{"-catalog-cert and -catalog-key go together", "-catalog-cert needs -catalog-ca"}},
 	} {
-		var cfg grpcclient.Config
+		cfg := grpcclient.Default("127.0.0.1:9191")
 		fs := flag.NewFlagSet("x", flag.ContinueOnError)
-		cfg.Flags(fs, "", "catalog", "127.0.0.1:9191")
+		cfg.Flags(fs, "", "catalog")
 		if err := fs.Parse(strings.Fields(tt.args)); err != nil {
 			t.Fatalf("%q: %v", tt.args, err)
 		}
@@ -54,11 +54,11 @@ func TestConfig(t *testing.T) {
 			t.Errorf("Check of %q = %q, want %q", tt.args, got, want)
 		}
 	}
-	cfg := grpcclient.Config{Target: "far:1"}
+	cfg := grpcclient.Default("far:1")
 	if _, err := cfg.Dial(); err == nil {
 		t.Error("Dial without TLS beyond loopback = nil, want an error")
 	}
-	cfg = grpcclient.Config{Target: "far:1", CA: "/nowhere", Cert: "/nowhere", Key: "/nowhere"}
+	cfg.CA, cfg.Cert, cfg.Key = "/nowhere", "/nowhere", "/nowhere"
 	if _, err := cfg.Dial(); err == nil || !strings.Contains(err.Error(), "/nowhere") {
 		t.Errorf("Dial with files that are not there = %v, want their name", err)
 	}
@@ -72,7 +72,8 @@ func TestGivenConnection(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer given.Close()
-	cfg := grpcclient.Config{Conn: given}
+	cfg := grpcclient.Default("far:1")
+	cfg.Conn = given
 	conn, err := cfg.Dial()
 	if err != nil || conn != given {
 		t.Fatalf("Dial = %v, %v, want the given connection", conn, err)
@@ -121,7 +122,7 @@ func (a *away) connect(t *testing.T) (*grpc.ClientConn, func()) {
 	healthgrpc.RegisterHealthServer(srv, health.NewServer())
 	served := make(chan error, 1)
 	go func() { served <- srv.Serve(a.lis) }()
-	cfg := grpcclient.Config{Target: "passthrough:///127.0.0.1:1"}
+	cfg := grpcclient.Default("passthrough:///127.0.0.1:1")
 	conn, err := cfg.Dial(grpc.WithContextDialer(a.dial))
 	if err != nil {
 		t.Fatal(err)

@@ -16,7 +16,6 @@ import (
 	"google.golang.org/grpc/status"
 
 	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
-	"github.com/tidegatehq/tidegate/services/kit/grpcserver"
 )
 
 // Anybody may connect to the users' face, so what they can make it keep is
@@ -24,7 +23,7 @@ import (
 func TestUsersAreBounded(t *testing.T) {
 	users, user := memory(t, "")
 	internal, service := memory(t, "gateway")
-	start(t, grpcserver.Config{Listener: users, InternalListener: internal}, &routes{})
+	start(t, on(users, internal), &routes{})
 	large := &backplanev1.GetRouteRequest{Name: strings.Repeat("x", 1<<20)}
 	if _, err := backplanev1.NewRouteServiceClient(user).GetRoute(t.Context(), large); status.Code(err) != codes.ResourceExhausted {
 		t.Errorf("1 MiB from a user: %v, want RESOURCE_EXHAUSTED", err)
@@ -52,7 +51,7 @@ func TestIdleConnectionsEnd(t *testing.T) {
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			lis, conn := memory(t, "")
-			stop := start(t, grpcserver.Config{Listener: lis}, &routes{})
+			stop := start(t, on(lis, nil), &routes{})
 			began := time.Now()
 			if tt.opens {
 				if _, err := who(t, conn); err != nil {
@@ -89,10 +88,11 @@ func TestStopWaitsForCallsOnly(t *testing.T) {
 	for _, face := range []string{"users", "services"} {
 		synctest.Test(t, func(t *testing.T) {
 			lis, conn := memory(t, "gateway")
-			cfg := grpcserver.Config{Listener: lis, Drain: time.Hour}
+			cfg := on(lis, nil)
 			if face == "services" {
-				cfg = grpcserver.Config{InternalListener: lis, Drain: time.Hour}
+				cfg = on(nil, lis)
 			}
+			cfg.Drain = time.Hour
 			stop := start(t, cfg, &routes{})
 			watch := func(service string, want healthgrpc.HealthCheckResponse_ServingStatus) grpc.ServerStreamingClient[healthgrpc.HealthCheckResponse] {
 				t.Helper()
@@ -169,7 +169,9 @@ func TestDrain(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			lis, conn := memory(t, "gateway")
 			r := &routes{hold: make(chan struct{}), held: make(chan struct{})}
-			stop := start(t, grpcserver.Config{InternalListener: lis, Drain: tt.drain}, r)
+			cfg := on(nil, lis)
+			cfg.Drain = tt.drain
+			stop := start(t, cfg, r)
 			result := make(chan error, 1)
 			go func() {
 				_, err := who(t, conn)

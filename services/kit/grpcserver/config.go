@@ -10,10 +10,7 @@ import (
 	"github.com/tidegatehq/tidegate/services/kit/netaddr"
 )
 
-// defaultDrain is the default of Config.Drain.
-const defaultDrain = 10 * time.Second
-
-// Config says where and how a server listens.
+// Config says where and how a server listens. It is made by Default.
 type Config struct {
 	// Addr is the users' address, host:port; empty for none.
 	Addr string
@@ -29,7 +26,7 @@ type Config struct {
 	// Plaintext allows users' calls without TLS beyond loopback, for example behind a
 	// proxy that terminates it.
 	Plaintext bool
-	// Drain is how long calls may still run when the server stops; 0 is 10 s.
+	// Drain is how long calls may still run when the server stops.
 	Drain time.Duration
 	// Listener and InternalListener, if set, are used instead of Addr and
 	// InternalAddr, without TLS.
@@ -38,20 +35,23 @@ type Config struct {
 	prefix string
 }
 
+// Default returns the configuration of a server for users at addr and for
+// services at internalAddr, each host:port or empty.
+func Default(addr, internalAddr string) Config {
+	return Config{Addr: addr, InternalAddr: internalAddr, Drain: 10 * time.Second}
+}
+
 // Flags registers the options, behind prefix. What the Config holds is their
 // default.
 func (c *Config) Flags(fs *flag.FlagSet, prefix string) {
 	c.prefix = prefix
-	if c.Drain == 0 {
-		c.Drain = defaultDrain
-	}
 	fs.StringVar(&c.Addr, prefix+"grpc", c.Addr, "`address` of the gRPC for users, host:port; empty for none")
 	fs.StringVar(&c.InternalAddr, prefix+"grpc-internal", c.InternalAddr, "`address` of the gRPC for services, host:port; empty for none")
 	fs.StringVar(&c.TLSCert, prefix+"grpc-cert", c.TLSCert, "PEM `file` of the certificate of both; empty for plaintext")
 	fs.StringVar(&c.TLSKey, prefix+"grpc-key", c.TLSKey, "PEM `file` of that certificate's key")
 	fs.StringVar(&c.TLSClientCA, prefix+"grpc-client-ca", c.TLSClientCA, "PEM `file` of the authority of the services' certificates; empty for plaintext on loopback")
 	fs.BoolVar(&c.Plaintext, prefix+"grpc-plaintext", c.Plaintext, "serve users without TLS beyond loopback too")
-	fs.DurationVar(&c.Drain, prefix+"grpc-drain", c.Drain, fmt.Sprintf("how `long` calls may go on after a stop; 0 is %v", defaultDrain))
+	fs.DurationVar(&c.Drain, prefix+"grpc-drain", c.Drain, "how `long` calls may go on after a stop")
 }
 
 // Check reports everything that is wrong with the configuration.
@@ -65,8 +65,8 @@ func (c *Config) Check() error {
 	if c.TLSClientCA != "" && c.TLSCert == "" {
 		fail("%sgrpc-client-ca needs %sgrpc-cert and %sgrpc-key", p, p, p)
 	}
-	if c.Drain < 0 {
-		fail("%sgrpc-drain: must not be negative", p)
+	if c.Drain <= 0 {
+		fail("%sgrpc-drain: must be more than 0", p)
 	}
 	if c.Listener == nil && c.Addr != "" {
 		if err := netaddr.Check(c.Addr); err != nil {

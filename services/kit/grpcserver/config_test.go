@@ -2,6 +2,7 @@ package grpcserver_test
 
 import (
 	"flag"
+	"net"
 	"strings"
 	"testing"
 	"time"
@@ -11,37 +12,38 @@ import (
 )
 
 func TestConfig(t *testing.T) {
-	lis := memnet.Listen("x")
 	for _, tt := range []struct {
 		args string
-		cfg  grpcserver.Config
+		lis  net.Listener
 		want []string
 	}{
-		{"", grpcserver.Config{}, nil},
-		{"", grpcserver.Config{Listener: lis, InternalListener: lis, Addr: "nonsense", InternalAddr: "nonsense"}, nil},
-		{"-x.grpc=127.0.0.1:1 -x.grpc-internal=[::1]:1", grpcserver.Config{}, nil},
-		{"-x.grpc=localhost:1", grpcserver.Config{}, nil},
-		{"-x.grpc=:1 -x.grpc-internal=0.0.0.0:1 -x.grpc-drain=-1s", grpcserver.Config{}, []string{
-			"-x.grpc-drain: must not be negative",
+		{"", nil, nil},
+		{"-x.grpc=nonsense -x.grpc-internal=nonsense", memnet.Listen("x"), nil},
+		{"-x.grpc=127.0.0.1:1 -x.grpc-internal=[::1]:1", nil, nil},
+		{"-x.grpc=localhost:1", nil, nil},
+		{"-x.grpc=:1 -x.grpc-internal=0.0.0.0:1 -x.grpc-drain=-1s", nil, []string{
+			"-x.grpc-drain: must be more than 0",
 			"-x.grpc: :1 is not on loopback: give -x.grpc-cert and -x.grpc-key, or -x.grpc-plaintext",
 			"-x.grpc-internal: 0.0.0.0:1 is not on loopback: give -x.grpc-client-ca, -x.grpc-cert and -x.grpc-key"}},
-		{"-x.grpc=:1 -x.grpc-plaintext", grpcserver.Config{}, nil},
-		{"-x.grpc=:1 -x.grpc-internal=:2 -x.grpc-cert=c -x.grpc-key=k -x.grpc-client-ca=a", grpcserver.Config{}, nil},
-		{"-x.grpc-internal=:2 -x.grpc-cert=c -x.grpc-key=k", grpcserver.Config{}, []string{
+		{"-x.grpc=:1 -x.grpc-plaintext", nil, nil},
+		{"-x.grpc=:1 -x.grpc-internal=:2 -x.grpc-cert=c -x.grpc-key=k -x.grpc-client-ca=a", nil, nil},
+		{"-x.grpc-internal=:2 -x.grpc-cert=c -x.grpc-key=k", nil, []string{
 			"-x.grpc-internal: :2 is not on loopback: give -x.grpc-client-ca, -x.grpc-cert and -x.grpc-key"}},
-		{"-x.grpc-cert=c", grpcserver.Config{}, []string{"-x.grpc-cert and -x.grpc-key go together"}},
-		{"-x.grpc-client-ca=c", grpcserver.Config{}, []string{"-x.grpc-client-ca needs -x.grpc-cert and -x.grpc-key"}},
-		{"-x.grpc=nonsense -x.grpc-internal=nonsense", grpcserver.Config{}, []string{
+		{"-x.grpc-cert=c", nil, []string{"-x.grpc-cert and -x.grpc-key go together"}},
+		{"-x.grpc-client-ca=c", nil, []string{"-x.grpc-client-ca needs -x.grpc-cert and -x.grpc-key"}},
+		{"-x.grpc=nonsense -x.grpc-internal=nonsense", nil, []string{
 			`-x.grpc: "nonsense" is not host:port`, `-x.grpc-internal: "nonsense" is not host:port`}},
 	} {
+		cfg := grpcserver.Default("", "")
+		cfg.Listener, cfg.InternalListener = tt.lis, tt.lis
 		fs := flag.NewFlagSet("x", flag.ContinueOnError)
-		tt.cfg.Flags(fs, "x.")
+		cfg.Flags(fs, "x.")
 		if err := fs.Parse(strings.Fields(tt.args)); err != nil {
 			t.Errorf("%q: %v", tt.args, err)
 			continue
 		}
 		got := ""
-		if err := tt.cfg.Check(); err != nil {
+		if err := cfg.Check(); err != nil {
 			got = err.Error()
 		}
 		if want := strings.Join(tt.want, "\n"); got != want {
@@ -51,9 +53,15 @@ func TestConfig(t *testing.T) {
 }
 
 func TestFlagsKeepDefaults(t *testing.T) {
-	cfg := grpcserver.Config{Addr: "127.0.0.1:9190"}
+	cfg := grpcserver.Default("127.0.0.1:9190", "127.0.0.1:9290")
 	cfg.Flags(flag.NewFlagSet("x", flag.ContinueOnError), "")
-	if cfg.Addr != "127.0.0.1:9190" || cfg.Drain != 10*time.Second {
+	if cfg.Addr != "127.0.0.1:9190" || cfg.InternalAddr != "127.0.0.1:9290" || cfg.Drain != 10*time.Second {
 		t.Errorf("Flags made %+v of the defaults", cfg)
+	}
+}
+
+func TestOnlyDefaultMakesAConfig(t *testing.T) {
+	if err := new(grpcserver.Config).Check(); err == nil || err.Error() != "-grpc-drain: must be more than 0" {
+		t.Errorf("Check of a Config that Default has not made = %v, want the field", err)
 	}
 }

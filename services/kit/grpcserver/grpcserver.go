@@ -202,11 +202,7 @@ func (s *Server) serve(ctx context.Context, g *errgroup.Group, srv *grpc.Server,
 
 // stop waits for calls to end, and ends them after the drain time.
 func (s *Server) stop(srv *grpc.Server) {
-	drain := s.cfg.Drain
-	if drain == 0 {
-		drain = defaultDrain
-	}
-	forced := time.AfterFunc(drain, srv.Stop)
+	forced := time.AfterFunc(s.cfg.Drain, srv.Stop)
 	defer forced.Stop()
 	srv.GracefulStop()
 }

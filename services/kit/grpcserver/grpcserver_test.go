@@ -56,6 +56,14 @@ var auth = grpcserver.Auth{Rules: identity.Rules{
 
 func quiet() *slog.Logger { return slog.New(slog.DiscardHandler) }
 
+// on returns the configuration of a server on listeners, either of which may be
+// nil.
+func on(users, internal net.Listener) grpcserver.Config {
+	cfg := grpcserver.Default("", "")
+	cfg.Listener, cfg.InternalListener = users, internal
+	return cfg
+}
+
 // start runs a server with routes on both faces; stop ends it and returns what
 // Run returned.
 func start(t *testing.T, cfg grpcserver.Config, r *routes, opts ...grpcserver.Option) (stop func() error) {
@@ -158,9 +166,12 @@ func who(t *testing.T, conn *grpc.ClientConn) (string, error) {
 func TestCallersOverTLS(t *testing.T) {
 	ca, other := certtest.NewCA(t), certtest.NewCA(t)
 	own := ca.Issue(t, "catalog", "localhost")
-	front, back := startTCP(t, grpcserver.Config{TLSCert: own.Cert, TLSKey: own.Key, TLSClientCA: ca.File})
+	cfg := grpcserver.Default("", "")
+	cfg.TLSCert, cfg.TLSKey, cfg.TLSClientCA = own.Cert, own.Key, ca.File
+	front, back := startTCP(t, cfg)
 	gateway, nameless, stranger := ca.Issue(t, "gateway", "catalog"), ca.Issue(t), other.Issue(t, "gateway")
-	users := grpcclient.Config{Target: front, CA: ca.File}
+	users := grpcclient.Default(front)
+	users.CA = ca.File
 	if got, err := who(t, dial(t, users)); got != "" || err != nil {
 		t.Errorf("on the users' face: %q, %v, want no service", got, err)
 	}
@@ -178,24 +189,26 @@ func TestCallersOverTLS(t *testing.T) {
 		{"another authority", stranger.Cert, stranger.Key, "", codes.Unavailable},
 		{"no certificate", "", "", "", codes.Unavailable},
 	} {
-		conn := dial(t, grpcclient.Config{Target: back, CA: ca.File, Cert: tt.cert, Key: tt.key})
+		service := grpcclient.Default(back)
+		service.CA, service.Cert, service.Key = ca.File, tt.cert, tt.key
+		conn := dial(t, service)
 		got, err := backplanev1.NewRouteServiceClient(conn).GetRoute(t.Context(), &backplanev1.GetRouteRequest{})
 		if got.GetName() != tt.want || status.Code(err) != tt.code {
 			t.Errorf("%s: %q, %v, want %q, %v", tt.name, got.GetName(), err, tt.want, tt.code)
 		}
 	}
-	plain := dial(t, grpcclient.Config{Target: back})
+	plain := dial(t, grpcclient.Default(back))
 	if _, err := backplanev1.NewRouteServiceClient(plain).GetRoute(t.Context(), &backplanev1.GetRouteRequest{}); status.Code(err) != codes.Unavailable {
 		t.Errorf("plaintext on a TLS face: %v, want UNAVAILABLE", err)
 	}
 }
 
 func TestCallersInPlaintext(t *testing.T) {
-	front, back := startTCP(t, grpcserver.Config{})
-	if got, err := who(t, dial(t, grpcclient.Config{Target: front})); got != "" || err != nil {
+	front, back := startTCP(t, grpcserver.Default("", ""))
+	if got, err := who(t, dial(t, grpcclient.Default(front))); got != "" || err != nil {
 		t.Errorf("users' face: %q, %v, want no service", got, err)
 	}
-	if got, err := who(t, dial(t, grpcclient.Config{Target: back})); got != identity.AnyService || err != nil {
+	if got, err := who(t, dial(t, grpcclient.Default(back))); got != identity.AnyService || err != nil {
 		t.Errorf("services' face: %q, %v, want %q", got, err, identity.AnyService)
 	}
 }
@@ -203,7 +216,7 @@ func TestCallersInPlaintext(t *testing.T) {
 func TestCallersInMemory(t *testing.T) {
 	users, user := memory(t, "gateway")
 	internal, service := memory(t, "gateway")
-	start(t, grpcserver.Config{Listener: users, InternalListener: internal}, &routes{})
+	start(t, on(users, internal), &routes{})
 	if got, err := who(t, user); got != "" || err != nil {
 		t.Errorf("users' face: %q, %v, want no service", got, err)
 	}
@@ -221,7 +234,7 @@ func TestCallersInMemory(t *testing.T) {
 
 func TestPanicAndSize(t *testing.T) {
 	lis, conn := memory(t, "gateway")
-	start(t, grpcserver.Config{InternalListener: lis}, &routes{})
+	start(t, on(nil, lis), &routes{})
 	c := backplanev1.NewRouteServiceClient(conn)
 	if _, err := c.GetRoute(t.Context(), &backplanev1.GetRouteRequest{Name: "panic"}); status.Code(err) != codes.Internal || strings.Contains(err.Error(), "secret") {
 		t.Errorf("a call that panics: %v, want INTERNAL without the cause", err)
@@ -236,7 +249,7 @@ func TestPanicAndSize(t *testing.T) {
 
 func TestRunRefusesMethodsWithoutARule(t *testing.T) {
 	lis, _ := memory(t, "")
-	srv := grpcserver.New(grpcserver.Config{Listener: lis}, quiet(), grpcserver.Auth{})
+	srv := grpcserver.New(on(lis, nil), quiet(), grpcserver.Auth{})
 	backplanev1.RegisterRouteServiceServer(srv.Public(), &routes{})
 	err := srv.Run(t.Context())
 	if err == nil || !strings.Contains(err.Error(), backplanev1.RouteService_GetRoute_FullMethodName+", "+backplanev1.RouteService_WatchRoutes_FullMethodName) {
@@ -251,8 +264,8 @@ func TestRunReportsATakenPort(t *testing.T) {
 	}
 	defer taken.Close()
 	for _, cfg := range []grpcserver.Config{
-		{Addr: taken.Addr().String()},
-		{Addr: "127.0.0.1:0", InternalAddr: taken.Addr().String()},
+		grpcserver.Default(taken.Addr().String(), ""),
+		grpcserver.Default("127.0.0.1:0", taken.Addr().String()),
 	} {
 		err := grpcserver.New(cfg, quiet(), grpcserver.Auth{}).Run(t.Context())
 		if err == nil || !strings.Contains(err.Error(), "address already in use") {
@@ -262,7 +275,9 @@ func TestRunReportsATakenPort(t *testing.T) {
 }
 
 func TestRunReportsBadFiles(t *testing.T) {
-	err := grpcserver.New(grpcserver.Config{Addr: "127.0.0.1:0", TLSCert: "/nowhere", TLSKey: "/nowhere"}, quiet(), grpcserver.Auth{}).Run(t.Context())
+	cfg := grpcserver.Default("127.0.0.1:0", "")
+	cfg.TLSCert, cfg.TLSKey = "/nowhere", "/nowhere"
+	err := grpcserver.New(cfg, quiet(), grpcserver.Auth{}).Run(t.Context())
 	if err == nil || !strings.Contains(err.Error(), "/nowhere") {
 		t.Errorf("Run = %v, want the name of the file", err)
 	}
@@ -270,7 +285,7 @@ func TestRunReportsBadFiles(t *testing.T) {
 
 func TestHealthAndReflection(t *testing.T) {
 	lis, conn := memory(t, "")
-	start(t, grpcserver.Config{Listener: lis}, &routes{})
+	start(t, on(lis, nil), &routes{})
 	h, err := healthgrpc.NewHealthClient(conn).Check(t.Context(), &healthgrpc.HealthCheckRequest{})
 	if err != nil || h.GetStatus() != healthgrpc.HealthCheckResponse_SERVING {
 		t.Errorf("health = %v, %v, want SERVING", h, err)
@@ -303,7 +318,7 @@ func TestMetricsAreShared(t *testing.T) {
 	reg := prometheus.NewRegistry()
 	for range 2 {
 		lis, conn := memory(t, "gateway")
-		start(t, grpcserver.Config{InternalListener: lis}, &routes{}, grpcserver.WithMetrics(reg))
+		start(t, on(nil, lis), &routes{}, grpcserver.WithMetrics(reg))
 		if _, err := who(t, conn); err != nil {
 			t.Fatal(err)
 		}
@@ -322,7 +337,7 @@ func TestCallsAreLogged(t *testing.T) {
 	var buf bytes.Buffer
 	log := slog.New(slog.NewTextHandler(&buf, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	lis, conn := memory(t, "gateway")
-	srv := grpcserver.New(grpcserver.Config{InternalListener: lis}, log, auth)
+	srv := grpcserver.New(on(nil, lis), log, auth)
 	backplanev1.RegisterRouteServiceServer(srv.Internal(), &routes{})
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error)
@@ -346,7 +361,7 @@ func TestUnknownServices(t *testing.T) {
 	lis, conn := memory(t, "")
 	forwarded := auth
 	forwarded.Rules = identity.Rules{"/a.B/Known": {Open: true}}
-	srv := grpcserver.New(grpcserver.Config{Listener: lis}, quiet(), forwarded, grpcserver.WithUsersOptions(
+	srv := grpcserver.New(on(lis, nil), quiet(), forwarded, grpcserver.WithUsersOptions(
 		grpc.UnknownServiceHandler(func(any, grpc.ServerStream) error { return status.Error(codes.DataLoss, "x") })))
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error)

@@ -20,25 +20,33 @@ import (
 	"github.com/tidegatehq/tidegate/services/kit/netaddr"
 )
 
-// Config says where operators' endpoints are served.
+// Config says where operators' endpoints are served. It is made by Default.
 type Config struct {
 	// Addr is host:port; empty serves nothing.
 	Addr string
+	// HeadTimeout is how long a request's head may take.
+	HeadTimeout time.Duration
 	// Listener is used instead of Addr when it is set.
 	Listener net.Listener
 
 	prefix string
 }
 
-// Flags registers -ops, behind prefix.
+// Default returns the configuration that holds where nothing else is said.
+func Default() Config { return Config{Addr: "127.0.0.1:9091", HeadTimeout: 5 * time.Second} }
+
+// Flags registers -ops, behind prefix. What the Config holds is its default.
 func (c *Config) Flags(fs *flag.FlagSet, prefix string) {
 	c.prefix = prefix
-	fs.StringVar(&c.Addr, prefix+"ops", "127.0.0.1:9091",
+	fs.StringVar(&c.Addr, prefix+"ops", c.Addr,
 		"`address` of metrics, health and profiles over HTTP; empty for none")
 }
 
 // Check reports what is wrong with the configuration.
 func (c *Config) Check() error {
+	if c.HeadTimeout <= 0 {
+		return errors.New("operations: HeadTimeout must be more than 0")
+	}
 	if c.Addr == "" || c.Listener != nil {
 		return nil
 	}
@@ -113,7 +121,7 @@ func (s *Server) Run(ctx context.Context) error {
 	}
 	srv := &http.Server{
 		Handler:           s.Handler(),
-		ReadHeaderTimeout: 5 * time.Second,
+		ReadHeaderTimeout: s.cfg.HeadTimeout,
 		IdleTimeout:       time.Minute,
 		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 	}

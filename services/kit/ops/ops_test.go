@@ -28,7 +28,7 @@ func TestHandler(t *testing.T) {
 	reg.MustRegister(sessions)
 	sessions.Set(3)
 	var ready error
-	h := ops.New(ops.Config{}, quiet(), reg, func() error { return ready }).Handler()
+	h := ops.New(ops.Default(), quiet(), reg, func() error { return ready }).Handler()
 	get := func(path string) (int, string) {
 		rec := httptest.NewRecorder()
 		h.ServeHTTP(rec, httptest.NewRequestWithContext(t.Context(), http.MethodGet, path, nil))
@@ -65,7 +65,9 @@ func TestRun(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := ops.New(ops.Config{Listener: lis}, quiet(), ops.NewRegistry(), nil)
+	cfg := ops.Default()
+	cfg.Listener = lis
+	s := ops.New(cfg, quiet(), ops.NewRegistry(), nil)
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- s.Run(ctx) }()
@@ -92,7 +94,9 @@ func TestRun(t *testing.T) {
 func TestRunWithoutAnAddress(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := ops.New(ops.Config{}, quiet(), ops.NewRegistry(), nil).Run(ctx); err != nil {
+	cfg := ops.Default()
+	cfg.Addr = ""
+	if err := ops.New(cfg, quiet(), ops.NewRegistry(), nil).Run(ctx); err != nil {
 		t.Errorf("Run = %v, want nil", err)
 	}
 }
@@ -103,7 +107,9 @@ func TestRunReportsATakenPort(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer lis.Close()
-	err = ops.New(ops.Config{Addr: lis.Addr().String()}, quiet(), ops.NewRegistry(), nil).Run(t.Context())
+	cfg := ops.Default()
+	cfg.Addr = lis.Addr().String()
+	err = ops.New(cfg, quiet(), ops.NewRegistry(), nil).Run(t.Context())
 	if err == nil || !strings.Contains(err.Error(), "address already in use") {
 		t.Errorf("Run = %v, want address already in use", err)
 	}
@@ -111,15 +117,19 @@ func TestRunReportsATakenPort(t *testing.T) {
 
 func TestCheck(t *testing.T) {
 	for addr, ok := range map[string]bool{"": true, "127.0.0.1:9091": true, ":0": true, "9091": false, "localhost": false} {
-		c := ops.Config{Addr: addr}
+		c := ops.Default()
+		c.Addr = addr
 		if err := c.Check(); (err == nil) != ok {
 			t.Errorf("Check of %q = %v, want ok %v", addr, err, ok)
 		}
 	}
-	var c ops.Config
+	c := ops.Default()
 	c.Flags(flag.NewFlagSet("x", flag.ContinueOnError), "catalog.")
 	c.Addr = "x"
 	if err := c.Check(); err == nil || err.Error() != `-catalog.ops: "x" is not host:port` {
 		t.Errorf("Check = %v, want the flag's whole name", err)
+	}
+	if err := new(ops.Config).Check(); err == nil || !strings.Contains(err.Error(), "HeadTimeout") {
+		t.Errorf("Check of a Config that Default has not made = %v, want the field", err)
 	}
 }

@@ -46,7 +46,9 @@ func serve(t *testing.T) backplanev1.RouteServiceClient {
 	}
 	lis := memnet.Listen("catalog")
 	rule := identity.Rule{Services: []string{identity.Gateway}}
-	srv := grpcserver.New(grpcserver.Config{InternalListener: lis}, slog.New(slog.DiscardHandler), grpcserver.Auth{Rules: identity.Rules{
+	cfg := grpcserver.Default("", "")
+	cfg.InternalListener = lis
+	srv := grpcserver.New(cfg, slog.New(slog.DiscardHandler), grpcserver.Auth{Rules: identity.Rules{
 		backplanev1.RouteService_GetRoute_FullMethodName:    rule,
 		backplanev1.RouteService_WatchRoutes_FullMethodName: rule,
 	}}, check)

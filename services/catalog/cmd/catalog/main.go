@@ -11,7 +11,7 @@ import (
 )
 
 func main() {
-	var cfg catalog.Config
+	cfg := catalog.Default()
 	flags := func(fs *flag.FlagSet) { cfg.Flags(fs, "") }
 	run.Main("catalog", flags, cfg.Check, func(ctx context.Context, log *slog.Logger) error {
 		return catalog.Run(ctx, cfg, log)

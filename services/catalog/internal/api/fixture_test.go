@@ -60,7 +60,9 @@ func newFixture(t *testing.T, db *sqldb.DB) *fixture {
 		t.Fatal(err)
 	}
 	log := change.NewLog(db, quiet(), time.Now, 0)
-	srv := grpcserver.New(grpcserver.Config{Listener: f.users, InternalListener: f.services, Drain: time.Second}, quiet(),
+	cfg := grpcserver.Default("", "")
+	cfg.Listener, cfg.InternalListener, cfg.Drain = f.users, f.services, time.Second
+	srv := grpcserver.New(cfg, quiet(),
 		grpcserver.Auth{Verifier: f.signer.Verifier(), Rules: Rules()}, checks)
 	New(db, log, []string{"ws://gw:9099", "wss://gw:8099"}).Register(srv.Public(), srv.Internal())
 	ctx, cancel := context.WithCancel(context.Background())

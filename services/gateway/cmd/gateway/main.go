@@ -11,7 +11,7 @@ import (
 )
 
 func main() {
-	var cfg gateway.Config
+	cfg := gateway.Default()
 	flags := func(fs *flag.FlagSet) { cfg.Flags(fs, "") }
 	run.Main("gateway", flags, cfg.Check, func(ctx context.Context, log *slog.Logger) error {
 		return gateway.Run(ctx, cfg, log)

@@ -52,7 +52,9 @@ func newFixture(t *testing.T) *fixture {
 	store.Swap(table)
 	signer := identitytest.New(t)
 	l := memnet.Listen("gateway")
-	srv := grpcserver.New(grpcserver.Config{Listener: l, Drain: time.Second}, slog.New(slog.DiscardHandler),
+	cfg := grpcserver.Default("", "")
+	cfg.Listener, cfg.Drain = l, time.Second
+	srv := grpcserver.New(cfg, slog.New(slog.DiscardHandler),
 		grpcserver.Auth{Verifier: signer.Verifier(), Rules: Rules()})
 	New(Gateway{
 		Instance: "gateway-1", Build: "v1", Started: time.Unix(1000, 0), Ready: func() error { return f.ready },

@@ -104,12 +104,13 @@ func newWorld(t testing.TB, edit func(*listener.Config)) *world {
 		},
 		sessions: session.NewRegistry(session.Config{}, func(session.Record) {}),
 	}
-	w.dialer = newDialer(t, 0)
+	w.dialer = newDialer(t, upstream.Default().Timeout)
 	m, log := metrics.New(prometheus.NewRegistry()), slog.New(slog.DiscardHandler)
 	w.handler = New(Parts{
 		Routes: w.routes, Grants: w.grants, Dialer: w.dialer, Sessions: w.sessions, Metrics: m, Log: log,
 	})
-	cfg := listener.Config{Addr: "127.0.0.1:0", TLSAddr: "127.0.0.1:0", CertDir: t.TempDir()}
+	cfg := listener.Default()
+	cfg.Addr, cfg.TLSAddr, cfg.CertDir = "127.0.0.1:0", "127.0.0.1:0", t.TempDir()
 	if edit != nil {
 		edit(&cfg)
 	}
@@ -130,10 +131,12 @@ func newWorld(t testing.TB, edit func(*listener.Config)) *world {
 	return w
 }
 
-// newDialer returns a dialer that waits so long for a connection; 0: the default.
+// newDialer returns a dialer that waits so long for a connection.
 func newDialer(t testing.TB, timeout time.Duration) *upstream.Dialer {
 	t.Helper()
-	d, err := upstream.New(upstream.Config{AllowLoopback: true, Timeout: timeout})
+	cfg := upstream.Default()
+	cfg.AllowLoopback, cfg.Timeout = true, timeout
+	d, err := upstream.New(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// Config is all that the listener can be told.
+// Config is all that the listener can be told. It is made by Default.
 type Config struct {
 	Addr    string // plain; empty: none
 	TLSAddr string // empty: none
@@ -16,23 +16,29 @@ type Config struct {
 	// a self-signed pair is made in CertDir, or used if it is there.
 	CertFile, KeyFile string
 	CertDir           string
-	Timeout           time.Duration // of a whole handshake, and of its head; 10 s
-	MaxHandshakes     int           // in progress at once, further clients are refused; 16384
+	Timeout           time.Duration // of a whole handshake, and of its head
+	MaxHandshakes     int           // in progress at once, further clients are refused
 	// Listener and TLSListener, when set, are used instead of the addresses.
 	Listener, TLSListener net.Listener
 
 	prefix string
 }
 
-// Flags registers the options, each name after prefix.
+// Default returns the configuration that holds where nothing else is said.
+func Default() Config {
+	return Config{Addr: "127.0.0.1:9099", TLSAddr: "127.0.0.1:8099", Timeout: 10 * time.Second, MaxHandshakes: 16384}
+}
+
+// Flags registers the options, each name after prefix. What the Config holds is
+// their default.
 func (c *Config) Flags(fs *flag.FlagSet, prefix string) {
 	c.prefix = prefix
-	fs.StringVar(&c.Addr, prefix+"ws", "127.0.0.1:9099", "plain WebSocket `address`, host:port; empty for none")
-	fs.StringVar(&c.TLSAddr, prefix+"wss", "127.0.0.1:8099", "TLS WebSocket `address`, host:port; empty for none")
-	fs.StringVar(&c.CertFile, prefix+"tls-cert", "", "PEM `file` of the certificate of -"+prefix+"wss, read again when it changes; empty for a self-signed one")
-	fs.StringVar(&c.KeyFile, prefix+"tls-key", "", "PEM `file` of that certificate's key")
-	fs.DurationVar(&c.Timeout, prefix+"handshake-timeout", 10*time.Second, "`time` that a whole handshake has, its head included")
-	fs.IntVar(&c.MaxHandshakes, prefix+"max-handshakes", 16384, "`number` of handshakes in progress at once; further clients are answered 503")
+	fs.StringVar(&c.Addr, prefix+"ws", c.Addr, "plain WebSocket `address`, host:port; empty for none")
+	fs.StringVar(&c.TLSAddr, prefix+"wss", c.TLSAddr, "TLS WebSocket `address`, host:port; empty for none")
+	fs.StringVar(&c.CertFile, prefix+"tls-cert", c.CertFile, "PEM `file` of the certificate of -"+prefix+"wss, read again when it changes; empty for a self-signed one")
+	fs.StringVar(&c.KeyFile, prefix+"tls-key", c.KeyFile, "PEM `file` of that certificate's key")
+	fs.DurationVar(&c.Timeout, prefix+"handshake-timeout", c.Timeout, "`time` that a whole handshake has, its head included")
+	fs.IntVar(&c.MaxHandshakes, prefix+"max-handshakes", c.MaxHandshakes, "`number` of handshakes in progress at once; further clients are answered 503")
 }
 
 // Check reports what is wrong, all of it at once.
@@ -52,11 +58,11 @@ func (c *Config) Check() error {
 	if !isAddr(c.TLSAddr) {
 		fail("%swss: %q is not host:port", p, c.TLSAddr)
 	}
-	if c.Timeout < 0 {
-		fail("%shandshake-timeout: must not be negative", p)
+	if c.Timeout <= 0 {
+		fail("%shandshake-timeout: must be more than 0", p)
 	}
-	if c.MaxHandshakes < 0 {
-		fail("%smax-handshakes: must not be negative", p)
+	if c.MaxHandshakes <= 0 {
+		fail("%smax-handshakes: must be more than 0", p)
 	}
 	return errors.Join(errs...)
 }
@@ -65,14 +71,4 @@ func (c *Config) Check() error {
 func isAddr(s string) bool {
 	_, _, err := net.SplitHostPort(s)
 	return s == "" || err == nil
-}
-
-func (c Config) withDefaults() Config {
-	if c.Timeout == 0 {
-		c.Timeout = 10 * time.Second
-	}
-	if c.MaxHandshakes == 0 {
-		c.MaxHandshakes = 16384
-	}
-	return c
 }

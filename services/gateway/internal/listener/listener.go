@@ -49,7 +49,6 @@ func Open(cfg Config, h Handler, ready func() error, m *metrics.Metrics, log *sl
 	if err := cfg.Check(); err != nil {
 		return nil, err
 	}
-	cfg = cfg.withDefaults()
 	l := &Listener{
 		cfg: cfg, handler: h, ready: ready, metrics: m, log: log,
 		slots: make(chan struct{}, cfg.MaxHandshakes), spare: make(chan struct{}, spareSlots),

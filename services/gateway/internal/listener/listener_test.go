@@ -43,7 +43,8 @@ type served struct {
 // serve runs a listener on loopback, plain and TLS, until the test ends.
 func serve(t testing.TB, h Handler, edit func(*Config)) served {
 	t.Helper()
-	cfg := Config{Addr: "127.0.0.1:0", TLSAddr: "127.0.0.1:0", CertDir: t.TempDir()}
+	cfg := Default()
+	cfg.Addr, cfg.TLSAddr, cfg.CertDir = "127.0.0.1:0", "127.0.0.1:0", t.TempDir()
 	if edit != nil {
 		edit(&cfg)
 	}
@@ -144,7 +145,8 @@ func receive(t testing.TB, conn net.Conn, method string) answer {
 
 func TestOwnEndpoints(t *testing.T) {
 	var unready atomic.Pointer[error]
-	cfg := Config{Addr: "127.0.0.1:0"}
+	cfg := Default()
+	cfg.Addr, cfg.TLSAddr = "127.0.0.1:0", ""
 	ready := func() error {
 		if err := unready.Load(); err != nil {
 			return *err
@@ -358,23 +360,29 @@ func TestOpenRefuses(t *testing.T) {
 	}
 	defer func() { _ = taken.Close() }()
 	for _, tt := range []struct {
-		cfg  Config
+		edit func(c *Config)
 		want string
 	}{
-		{Config{Addr: taken.Addr().String(), TLSAddr: "127.0.0.1:0", CertDir: t.TempDir()}, "listen for clients: listen tcp"},
-		{Config{TLSAddr: taken.Addr().String()}, "listen for clients: listen tcp"},
-		{Config{}, "-ws and -wss are both empty"},
-		{Config{Addr: "9099", TLSAddr: "host"}, "-ws: \"9099\" is not host:port\n-wss: \"host\" is not host:port"},
-		{Config{Addr: "127.0.0.1:0", CertFile: "x"}, "-tls-cert and -tls-key go together"},
-		{Config{CertFile: "x", Timeout: -1, MaxHandshakes: -1}, "go together\n-ws and -wss are both empty: nobody could connect\n-handshake-timeout: must not be negative\n-max-handshakes: must not be negative"},
-		{Config{TLSAddr: "127.0.0.1:0", CertFile: "none.crt", KeyFile: "none.key"}, "read TLS files: stat none.crt"},
+		{func(c *Config) { c.Addr, c.TLSAddr, c.CertDir = taken.Addr().String(), "127.0.0.1:0", t.TempDir() }, "listen for clients: listen tcp"},
+		{func(c *Config) { c.Addr, c.TLSAddr = "", taken.Addr().String() }, "listen for clients: listen tcp"},
+		{func(c *Config) { c.Addr, c.TLSAddr = "", "" }, "-ws and -wss are both empty"},
+		{func(c *Config) { *c = Config{} }, "-ws and -wss are both empty: nobody could connect\n-handshake-timeout: must be more than 0\n-max-handshakes: must be more than 0"},
+		{func(c *Config) { c.Addr, c.TLSAddr = "9099", "host" }, "-ws: \"9099\" is not host:port\n-wss: \"host\" is not host:port"},
+		{func(c *Config) { c.CertFile = "x" }, "-tls-cert and -tls-key go together"},
+		{
+			func(c *Config) { *c = Config{CertFile: "x", Timeout: -1, MaxHandshakes: -1} },
+			"go together\n-ws and -wss are both empty: nobody could connect\n-handshake-timeout: must be more than 0\n-max-handshakes: must be more than 0",
+		},
+		{func(c *Config) { c.TLSAddr, c.CertFile, c.KeyFile = "127.0.0.1:0", "none.crt", "none.key" }, "read TLS files: stat none.crt"},
 	} {
-		l, err := Open(tt.cfg, make(catcher), nil, metrics.New(prometheus.NewRegistry()), slog.New(slog.DiscardHandler))
+		cfg := Default()
+		tt.edit(&cfg)
+		l, err := Open(cfg, make(catcher), nil, metrics.New(prometheus.NewRegistry()), slog.New(slog.DiscardHandler))
 		if err == nil {
 			l.Close()
 		}
 		if err == nil || !strings.Contains(err.Error(), tt.want) {
-			t.Errorf("Open(%+v) = %v, want %q in it", tt.cfg, err, tt.want)
+			t.Errorf("Open(%+v) = %v, want %q in it", cfg, err, tt.want)
 		}
 	}
 }

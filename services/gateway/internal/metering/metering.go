@@ -9,6 +9,7 @@ package metering
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
@@ -26,12 +27,8 @@ import (
 
 // Bounds of what waits and of a batch.
 const (
-	maxRows        = 100_000 // rows of usage that wait
-	maxRecords     = 100_000 // records that wait
-	usageBatch     = 5_000   // rows of usage in a batch
-	recordsBatch   = 1_000   // records in a batch
-	defaultEvery   = 5 * time.Second
-	defaultTimeout = 5 * time.Second
+	usageBatch   = 5_000 // rows of usage in a batch
+	recordsBatch = 1_000 // records in a batch
 )
 
 // Live is where sessions are counted; session.Registry is.
@@ -41,15 +38,40 @@ type Live interface {
 	Collect(fn func(s *session.Session, added ending.Totals))
 }
 
-// Config is what a Meter is told. Fields that are zero take their default.
+// Config is what a Meter is told. It is made by Default.
 type Config struct {
 	Gateway string        // the gateway's instance
 	BootID  string        // made anew at every start
-	Every   time.Duration // between two reports; 5 s
-	Timeout time.Duration // of one report; 5 s
-	Rows    int           // of usage that wait; 100 000
-	Records int           // that wait; 100 000
-	Now     func() time.Time
+	Every   time.Duration // between two reports
+	Timeout time.Duration // of one report
+	Rows    int           // of usage that wait
+	Records int           // that wait
+
+	prefix string
+}
+
+// Default returns the configuration that holds where nothing else is said. Gateway
+// and BootID are needed besides.
+func Default() Config {
+	return Config{Every: 5 * time.Second, Timeout: 5 * time.Second, Rows: 100_000, Records: 100_000}
+}
+
+// Flags registers the options, each name after prefix. What the Config holds is
+// their default.
+func (c *Config) Flags(fs *flag.FlagSet, prefix string) {
+	c.prefix = prefix
+	fs.DurationVar(&c.Every, prefix+"report-every", c.Every, "`time` between two reports of usage")
+}
+
+// Check reports what is wrong with the configuration.
+func (c *Config) Check() error {
+	if c.Every <= 0 {
+		return fmt.Errorf("-%sreport-every: must be more than 0", c.prefix)
+	}
+	if c.Timeout <= 0 || c.Rows <= 0 || c.Records <= 0 {
+		return errors.New("reports of usage: Timeout, Rows and Records must be more than 0")
+	}
+	return nil
 }
 
 // Meter collects and reports. It is safe for concurrent use.
@@ -67,7 +89,6 @@ type Meter struct {
 
 // New returns a meter that reports to client.
 func New(cfg Config, client backplanev1.MeteringServiceClient, m *metrics.Metrics, log *slog.Logger) *Meter {
-	cfg = withDefaults(cfg)
 	t := &Meter{cfg: cfg, client: client, metrics: m, log: log}
 	t.rows = newRows(cfg.Rows)
 	t.records = newRecords(cfg.Records)
@@ -82,25 +103,6 @@ func New(cfg Config, client backplanev1.MeteringServiceClient, m *metrics.Metric
 		drop: func(n int, err error) { t.dropped(metrics.Records, n, err) },
 	}
 	return t
-}
-
-func withDefaults(cfg Config) Config {
-	if cfg.Every <= 0 {
-		cfg.Every = defaultEvery
-	}
-	if cfg.Timeout <= 0 {
-		cfg.Timeout = defaultTimeout
-	}
-	if cfg.Rows <= 0 {
-		cfg.Rows = maxRows
-	}
-	if cfg.Records <= 0 {
-		cfg.Records = maxRecords
-	}
-	if cfg.Now == nil {
-		cfg.Now = time.Now
-	}
-	return cfg
 }
 
 // Began counts a session that became live.
@@ -195,7 +197,7 @@ func (t *Meter) collect(live Live) {
 func (t *Meter) add(info *session.Info, added ending.Totals, begun uint64) {
 	t.metrics.Relayed(metrics.Inbound, added.FromClient.Messages, added.FromClient.Wire)
 	t.metrics.Relayed(metrics.Outbound, added.FromBackend.Messages, added.FromBackend.Wire)
-	if lost := t.rows.add(keyOf(info, t.cfg.Now()), added, begun); lost > 0 {
+	if lost := t.rows.add(keyOf(info, time.Now()), added, begun); lost > 0 {
 		t.dropped(metrics.Usage, lost, errTooMany)
 	}
 }

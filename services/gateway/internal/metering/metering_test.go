@@ -154,7 +154,7 @@ func exactly(t *testing.T, seed uint64) {
 		}
 		return nil, nil
 	}
-	m, _ := newMeter(t, Config{}, s)
+	m, _ := newMeter(t, Default(), s)
 	ctx, stop := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- m.Run(ctx, nothing{}) }()
@@ -202,7 +202,7 @@ func exactly(t *testing.T, seed uint64) {
 
 func TestABatchThatIsRefusedForGoodIsDropped(t *testing.T) {
 	s := newService(t)
-	m, reg := newMeter(t, Config{}, s)
+	m, reg := newMeter(t, Default(), s)
 	s.fail = func() (error, error) { return status.Error(codes.InvalidArgument, "no"), nil }
 	m.Record(record(0, ending.Totals{FromClient: ending.Count{Wire: 1}}))
 	if err := m.usage.flush(t.Context()); err == nil {
@@ -244,7 +244,9 @@ func TestMemoryIsBoundedWhileTheServiceIsAway(t *testing.T) {
 		s := newService(t)
 		away := errors.New("away")
 		s.fail = func() (error, error) { return away, nil }
-		m, reg := newMeter(t, Config{Rows: 20, Records: 50}, s)
+		cfg := Default()
+		cfg.Rows, cfg.Records = 20, 50
+		m, reg := newMeter(t, cfg, s)
 		var wire uint64
 		for i := range 500 {
 			m.Record(record(i, ending.Totals{FromBackend: ending.Count{Wire: uint64(i)}}))
@@ -299,7 +301,7 @@ func TestFlushEndsWithItsContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newService(t)
 		s.fail = func() (error, error) { return status.Error(codes.Unavailable, "away"), nil }
-		m, _ := newMeter(t, Config{}, s)
+		m, _ := newMeter(t, Default(), s)
 		m.Record(record(0, ending.Totals{FromClient: ending.Count{Wire: 1}}))
 		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
 		defer cancel()
@@ -313,7 +315,7 @@ func TestFlushEndsWithItsContext(t *testing.T) {
 
 func TestRecordIsReportedWhole(t *testing.T) {
 	s := newService(t)
-	m, _ := newMeter(t, Config{}, s)
+	m, _ := newMeter(t, Default(), s)
 	at := time.Date(2026, 11, 21, 9, 0, 0, 5000, time.UTC)
 	r := record(0, ending.Totals{FromClient: ending.Count{Messages: 1, Frames: 2, Payload: 3, Wire: 4}, FromBackend: ending.Count{Messages: 5}})
 	r.Started, r.Ended, r.Revision = at, at.Add(time.Second), 77

@@ -122,7 +122,7 @@ func TestAgreed(t *testing.T) {
 			e := backend(t, func(key string, _ *http.Request, _ string) string {
 				return strings.TrimSuffix(ok(key, ""), "\r\n") + tt.response
 			})
-			b, err := dialer(t, Config{}).Dial(t.Context(), &Request{Endpoint: e, Protocols: []string{"a", "b"}, Host: "h"})
+			b, err := dialer(t, Default()).Dial(t.Context(), &Request{Endpoint: e, Protocols: []string{"a", "b"}, Host: "h"})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -147,7 +147,7 @@ func TestInterimAnswersArePassedOver(t *testing.T) {
 	e := backend(t, func(key string, _ *http.Request, _ string) string {
 		return "HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 100 Continue\r\n\r\n" + ok(key, "X-A: b\r\n") + "hello"
 	})
-	b, err := dialer(t, Config{}).Dial(t.Context(), &Request{Endpoint: e, Host: "h"})
+	b, err := dialer(t, Default()).Dial(t.Context(), &Request{Endpoint: e, Host: "h"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -205,7 +205,7 @@ func TestRefused(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			d := dialer(t, Config{})
+			d := dialer(t, Default())
 			b, err := d.Dial(t.Context(), &Request{Endpoint: backend(t, tt.answer), Protocols: []string{"a", "b"}, Host: "h"})
 			var got *Error
 			if !errors.As(err, &got) {
@@ -241,7 +241,7 @@ func TestConnectionFails(t *testing.T) {
 		{"unspecified", "ws://0.0.0.0:80", nil, Forbidden, "the backend's address is not allowed here"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			d := dialer(t, Config{})
+			d := dialer(t, Default())
 			if tt.edit != nil {
 				tt.edit(d)
 			}
@@ -252,7 +252,7 @@ func TestConnectionFails(t *testing.T) {
 			}
 		})
 	}
-	d, err := New(Config{})
+	d, err := New(Default())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -275,7 +275,7 @@ func TestCancel(t *testing.T) {
 	why := errors.New("called off")
 	ctx, cancel := context.WithCancelCause(t.Context())
 	go func() { <-asked; cancel(why) }()
-	_, err := dialer(t, Config{}).Dial(ctx, &Request{Endpoint: e, Host: "h"})
+	_, err := dialer(t, Default()).Dial(ctx, &Request{Endpoint: e, Host: "h"})
 	close(ended)
 	if !errors.Is(err, why) {
 		t.Errorf("Dial = %v, want %v", err, why)
@@ -298,7 +298,7 @@ func TestRequestAsSent(t *testing.T) {
 		"Forwarded": {"for=6.6.6.6"}, "X-Tidegate-User": {"no"},
 		"X_tidegate_user": {"no"}, "X-Tidegate_user": {"no"}, "X_forwarded_for": {"6.6.6.6"}, "Transfer_encoding": {"chunked"}, "X_own": {"yes"},
 	}
-	d := dialer(t, Config{})
+	d := dialer(t, Default())
 	b, err := d.Dial(t.Context(), &Request{
 		Endpoint: e, Rest: "/rooms/%20x", Query: "q=%2B&q&z", Header: client, Protocols: []string{"p1", "p2"},
 		Client: netip.MustParseAddr("2001:db8::7"), Secure: true, Host: "api.example:8099",
@@ -355,9 +355,9 @@ func TestTLSBackend(t *testing.T) {
 		t.Fatal(err)
 	}
 	e := endpoint(t, strings.Replace(srv.URL, "https:", "wss:", 1))
-	trusting := dialer(t, Config{CAFile: ca})
+	d := dialer(t, trusting(ca))
 	for range 2 {
-		b, err := trusting.Dial(t.Context(), &Request{Endpoint: e, Host: "h"})
+		b, err := d.Dial(t.Context(), &Request{Endpoint: e, Host: "h"})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -367,20 +367,30 @@ func TestTLSBackend(t *testing.T) {
 		}
 		_ = b.Conn.Close()
 	}
-	_, err := dialer(t, Config{}).Dial(t.Context(), &Request{Endpoint: e, Host: "h"})
+	_, err := dialer(t, Default()).Dial(t.Context(), &Request{Endpoint: e, Host: "h"})
 	var got *Error
 	if !errors.As(err, &got) || got.Kind != Unreachable {
 		t.Errorf("Dial with the system's authorities = %v, want Unreachable", err)
 	}
 }
 
+// trusting is a configuration with further authorities.
+func trusting(file string) Config {
+	cfg := Default()
+	cfg.CAFile = file
+	return cfg
+}
+
 func TestNewRefuses(t *testing.T) {
+	if _, err := New(Config{}); err == nil || err.Error() != "-dial-timeout: must be more than 0" {
+		t.Errorf("New of a Config that Default has not made = %v, want the field", err)
+	}
 	empty := filepath.Join(t.TempDir(), "empty.pem")
 	if err := os.WriteFile(empty, []byte("nothing"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	for _, file := range []string{empty, empty + ".none"} {
-		if _, err := New(Config{CAFile: file}); err == nil || !strings.Contains(err.Error(), "read certificate authorities of backends") {
+		if _, err := New(trusting(file)); err == nil || !strings.Contains(err.Error(), "read certificate authorities of backends") {
 			t.Errorf("New(CAFile %s) = %v, want an error", file, err)
 		}
 	}

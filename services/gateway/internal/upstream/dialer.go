@@ -17,20 +17,35 @@ import (
 	"github.com/tidegatehq/tidegate/services/gateway/internal/relay"
 )
 
-// Config is all that a Dialer can be told.
+// Config is all that a Dialer can be told. It is made by Default.
 type Config struct {
-	Timeout       time.Duration // of a connection, TLS included; 5 s
+	Timeout       time.Duration // of a connection, TLS included
 	AllowLoopback bool
 	DenyPrivate   bool
 	CAFile        string // authorities beside the system's, PEM
+
+	prefix string
 }
 
-// Flags registers the options, each name after prefix.
+// Default returns the configuration that holds where nothing else is said.
+func Default() Config { return Config{Timeout: 5 * time.Second} }
+
+// Flags registers the options, each name after prefix. What the Config holds is
+// their default.
 func (c *Config) Flags(fs *flag.FlagSet, prefix string) {
-	fs.DurationVar(&c.Timeout, prefix+"dial-timeout", 5*time.Second, "`time` to connect to a backend, TLS included")
+	c.prefix = prefix
+	fs.DurationVar(&c.Timeout, prefix+"dial-timeout", c.Timeout, "`time` to connect to a backend, TLS included")
 	fs.BoolVar(&c.AllowLoopback, prefix+"dial-loopback", c.AllowLoopback, "backends may be on loopback addresses")
-	fs.BoolVar(&c.DenyPrivate, prefix+"dial-no-private", false, "backends must not be in private address ranges")
-	fs.StringVar(&c.CAFile, prefix+"backend-ca", "", "`file` of certificate authorities for backends, PEM, beside the system's")
+	fs.BoolVar(&c.DenyPrivate, prefix+"dial-no-private", c.DenyPrivate, "backends must not be in private address ranges")
+	fs.StringVar(&c.CAFile, prefix+"backend-ca", c.CAFile, "`file` of certificate authorities for backends, PEM, beside the system's")
+}
+
+// Check reports what is wrong with the configuration.
+func (c *Config) Check() error {
+	if c.Timeout <= 0 {
+		return fmt.Errorf("-%sdial-timeout: must be more than 0", c.prefix)
+	}
+	return nil
 }
 
 // Dialer opens connections to backends. It is safe for concurrent use.
@@ -45,12 +60,12 @@ type Dialer struct {
 
 // New returns a dialer.
 func New(cfg Config) (*Dialer, error) {
+	if err := cfg.Check(); err != nil {
+		return nil, err
+	}
 	roots, err := rootsWith(cfg.CAFile)
 	if err != nil {
 		return nil, err
-	}
-	if cfg.Timeout == 0 {
-		cfg.Timeout = 5 * time.Second
 	}
 	p := &policy{loopback: cfg.AllowLoopback, denyPrivate: cfg.DenyPrivate, never: metadata()}
 	return &Dialer{

@@ -20,7 +20,7 @@ func FuzzAnswer(f *testing.F) {
 	} {
 		f.Add([]byte(s))
 	}
-	d, err := New(Config{})
+	d, err := New(Default())
 	if err != nil {
 		f.Fatal(err)
 	}

@@ -11,7 +11,7 @@ import (
 )
 
 func main() {
-	var cfg portal.Config
+	cfg := portal.Default()
 	run.Main("portal", func(fs *flag.FlagSet) { cfg.Flags(fs, "") }, cfg.Check, func(ctx context.Context, log *slog.Logger) error {
 		return portal.Run(ctx, cfg, log)
 	})

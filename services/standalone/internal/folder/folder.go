@@ -29,7 +29,7 @@ const (
 type Folder struct {
 	path string
 	lock *flock.Flock // on the folder itself, so that no file is needed for it
-	made bool // by Open
+	made bool         // by Open
 }
 
 // Open makes the folder where there is none, for its owner only, and locks it. A

@@ -11,7 +11,7 @@ import (
 )
 
 func main() {
-	var cfg subscription.Config
+	cfg := subscription.Default()
 	flags := func(fs *flag.FlagSet) { cfg.Flags(fs, "") }
 	run.Main("subscription", flags, cfg.Check, func(ctx context.Context, log *slog.Logger) error {
 		return subscription.Run(ctx, cfg, log)

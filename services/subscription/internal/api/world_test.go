@@ -132,7 +132,9 @@ func (w *world) replica() (users, internal *memnet.Listener, st *store.Store, is
 	checks, err := validate.New()
 	w.must(err)
 	users, internal = memnet.Listen("subscription-users"), memnet.Listen("subscription")
-	srv := grpcserver.New(grpcserver.Config{Listener: users, InternalListener: internal}, log, grpcserver.Auth{
+	cfg := grpcserver.Default("", "")
+	cfg.Listener, cfg.InternalListener = users, internal
+	srv := grpcserver.New(cfg, log, grpcserver.Auth{
 		Verifier: identity.NewVerifier(issuer.Keys(), w.now), Rules: api.Rules(),
 	}, checks)
 	api.New(api.Parts{
