@@ -70,7 +70,7 @@ check: gen-check lint ## All that CI checks
 	@# What the race detector would falsify.
 	$(call gotest,-run 'Allocates|Stacks' ./services/gateway/internal/relay)
 	@# The relay as it is on other systems than Linux.
-	$(call gotest,-tags portable ./services/gateway/internal/relay)
+	$(call gotest,-tags portable ./services/gateway/internal/netpoll ./services/gateway/internal/relay)
 	cd gen && GOWORK=off go build ./...
 	cd services && GOWORK=off go build ./...
 	$(MAKE) cross

@@ -207,7 +207,7 @@ func TestGetAndClose(t *testing.T) {
 		t.Errorf("CloseSession = %v", err)
 	}
 	var ended *session.EndedError
-	if !errors.As(s.Err(), &ended) || ended.Ending.Code != 4010 || ended.Ending.By != ending.Operator || ended.Ending.Detail != "by users/ann" {
+	if !errors.As(s.Err(), &ended) || ended.Ending.ClientCode != 4010 || ended.Ending.By != ending.Operator || ended.Ending.Detail != "by users/ann" {
 		t.Errorf("the session ended with %v, want 4010 by the operator", s.Err())
 	}
 }

@@ -309,7 +309,7 @@ func TestConfirm(t *testing.T) {
 		return States{States: []State{{Ended: TokenRevoked}}, AsOf: 9}, nil
 	}
 	var ended *session.EndedError
-	if err := r.Confirm(t.Context(), s, g.AsOf); !errors.As(err, &ended) || ended.Ending.Code != 4001 {
+	if err := r.Confirm(t.Context(), s, g.AsOf); !errors.As(err, &ended) || ended.Ending.ClientCode != 4001 {
 		t.Errorf("Confirm of what ended meanwhile = %v, want 4001", err)
 	}
 	if got := r.Apply(10, Event{}); got != 1 {
@@ -343,7 +343,7 @@ func TestEventsDuringAReadAreNotMissed(t *testing.T) {
 			r.Apply(8, Event{Cause: Changed, Names: []string{"grants/a"}})
 			time.Sleep(time.Second)
 			var ended *session.EndedError
-			if !errors.As(s.Err(), &ended) || ended.Ending.Code != code {
+			if !errors.As(s.Err(), &ended) || ended.Ending.ClientCode != code {
 				t.Errorf("the group %v, and the session ended with %v, want %d", cause, s.Err(), code)
 			}
 			cancel()

@@ -172,8 +172,8 @@ func TestCauses(t *testing.T) {
 		99:                                                {Changed, 4006},
 	} {
 		c := causeOf(wire)
-		if end := c.end([]string{"n"}); c != want.cause || end.Code != want.code {
-			t.Errorf("%v is %v and ends with %d, want %v and %d", wire, c, end.Code, want.cause, want.code)
+		if end := c.end([]string{"n"}); c != want.cause || end.ClientCode != want.code {
+			t.Errorf("%v is %v and ends with %d, want %v and %d", wire, c, end.ClientCode, want.cause, want.code)
 		}
 	}
 }

@@ -42,14 +42,16 @@ func TestTable(t *testing.T) {
 			t.Errorf("%d and %d are both %s", other, i, row.word)
 		}
 		words[row.word] = r
-		if e := New(r, "why"); e != (Ending{By: row.by, Reason: r, Code: row.code, Detail: "why"}) || r.Code() != row.code {
-			t.Errorf("New(%v) = %+v, want the row's party and code", r, e)
+		if e := New(r, "why"); e != (Ending{By: row.by, Reason: r, ClientCode: row.client, BackendCode: row.backend, Detail: "why"}) {
+			t.Errorf("New(%v) = %+v, want the row's party and codes", r, e)
 		}
 		if (row.by == Nobody) != (r == Unspecified || r == PeerClose) {
 			t.Errorf("%v is by %q", r, row.by)
 		}
-		if c := row.code; c != 0 && (c < 1001 || c > 1014 && c < 4000 || c > 4999) {
-			t.Errorf("%v has the code %d, which is no close code", r, c)
+		for _, c := range []uint16{row.client, row.backend} {
+			if c != 0 && (c < 1001 || c > 1014 && c < 4000 || c > 4999) {
+				t.Errorf("%v has the code %d, which is no close code", r, c)
+			}
 		}
 	}
 }
@@ -65,15 +67,33 @@ func TestDocument(t *testing.T) {
 		if row == (entry{}) {
 			continue
 		}
-		code := "–"
-		if row.code != 0 {
-			code = fmt.Sprint(row.code)
-		}
-		want = append(want, fmt.Sprintf("| `%s` | %s | %s |", row.word, code, row.doc))
+		want = append(want, fmt.Sprintf("| `%s` | %s | %s | %s |", row.word, codeText(row.client), codeText(row.backend), row.doc))
 	}
 	got := regexp.MustCompile("(?m)^\\| `[A-Z_]+` \\|.*$").FindAllString(string(document), -1)
 	if a, b := strings.Join(got, "\n"), strings.Join(want, "\n"); a != b {
 		t.Errorf("docs/gateway.md has the rows\n%s\nwant\n%s", a, b)
+	}
+}
+
+func codeText(code uint16) string {
+	if code == 0 {
+		return "–"
+	}
+	return fmt.Sprint(code)
+}
+
+// TestAtFault has either peer be at fault.
+func TestAtFault(t *testing.T) {
+	tests := map[string]struct{ got, want Ending }{
+		"client":  {AtFault(Client, TooBig, 0, "why"), Ending{By: Gateway, Reason: TooBig, ClientCode: 1009, BackendCode: 1001, Detail: "client: why"}},
+		"backend": {AtFault(Backend, TooBig, 0, "why"), Ending{By: Gateway, Reason: TooBig, ClientCode: 1011, BackendCode: 1009, Detail: "backend: why"}},
+		"code":    {AtFault(Client, Protocol, 1007, "why"), Ending{By: Gateway, Reason: Protocol, ClientCode: 1007, BackendCode: 1001, Detail: "client: why"}},
+		"both":    {AtFault(Backend, Protocol, 1007, "why"), Ending{By: Gateway, Reason: Protocol, ClientCode: 1011, BackendCode: 1007, Detail: "backend: why"}},
+	}
+	for name, tt := range tests {
+		if tt.got != tt.want {
+			t.Errorf("%s: %+v, want %+v", name, tt.got, tt.want)
+		}
 	}
 }
 

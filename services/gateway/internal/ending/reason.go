@@ -29,44 +29,46 @@ const (
 
 // entry is all that there is to know about a reason.
 type entry struct {
-	word string // first in the reason of a close that the gateway originates, in records, and as metric label
-	by   Party  // who ends sessions for this reason
-	code uint16 // the close code that the client gets; 0: none, or the peer's own
-	doc  string // in docs/gateway.md
+	word    string // first in the reason of a close that the gateway originates, in records, and as metric label
+	by      Party  // who ends sessions for this reason
+	client  uint16 // the close code that the client gets; 0: none, or a peer's own
+	backend uint16 // the close code that the backend gets; 0: likewise
+	doc     string // in docs/gateway.md
 }
 
-// reasons is the table. docs/gateway.md has the same rows: a test compares them.
+// reasons is the table: word, party, what the client gets, what the backend gets,
+// documentation. docs/gateway.md has the same rows: a test compares them.
 var reasons = [...]entry{
-	Unspecified: {"UNSPECIFIED", Nobody, 0, ""},
-	PeerClose: {"PEER_CLOSE", Nobody, 0,
+	Unspecified: {"UNSPECIFIED", Nobody, 0, 0, ""},
+	PeerClose: {"PEER_CLOSE", Nobody, 0, 0,
 		"A peer closed. The close goes on to the other peer with its code and reason; the other direction flows on until its own close, for 5 s at most."},
-	ClientGone: {"CLIENT_GONE", Client, 0,
-		"The client's connection ended without a close. The backend gets 1001."},
-	BackendGone: {"BACKEND_GONE", Backend, 1014,
+	ClientGone: {"CLIENT_GONE", Client, 0, 1001,
+		"The client's connection ended without a close."},
+	BackendGone: {"BACKEND_GONE", Backend, 1014, 0,
 		"The backend's connection ended without a close."},
-	CloseTimeout: {"CLOSE_TIMEOUT", Gateway, 0,
+	CloseTimeout: {"CLOSE_TIMEOUT", Gateway, 0, 0,
 		"A peer closed, and for 5 s the other did not answer. Whoever closed gets its own code back; the record says `PEER_CLOSE`."},
-	Idle: {"IDLE", Gateway, 1001,
+	Idle: {"IDLE", Gateway, 1001, 1001,
 		"A peer did not answer a ping within 10 s. Pings are sent every 30 s."},
-	MaxAge: {"MAX_AGE", Gateway, 1012,
+	MaxAge: {"MAX_AGE", Gateway, 1012, 1001,
 		"The session reached its maximum age. The close has a retry hint."},
-	TooBig: {"TOO_BIG", Gateway, 1009,
+	TooBig: {"TOO_BIG", Gateway, 1009, 1001,
 		"A message is over 1 MiB. This is decided on the frame header, before the payload is read."},
-	Slow: {"SLOW", Gateway, 1013,
+	Slow: {"SLOW", Gateway, 1013, 1013,
 		"A peer took no byte for 10 s, in which the other was not read. The slow connection is cut."},
-	Flood: {"FLOOD", Gateway, 1008,
+	Flood: {"FLOOD", Gateway, 1008, 1001,
 		"A peer sent over 100 control or empty frames in a second."},
-	Protocol: {"PROTOCOL", Gateway, 1002,
+	Protocol: {"PROTOCOL", Gateway, 1002, 1001,
 		"A peer violated RFC 6455. The code is 1007 for a close reason that is not UTF-8."},
-	Expired: {"EXPIRED", Gateway, 4001,
+	Expired: {"EXPIRED", Gateway, 4001, 1001,
 		"The token expired. The close comes within 1 s."},
-	Revoked: {"REVOKED", Gateway, 4001,
+	Revoked: {"REVOKED", Gateway, 4001, 1001,
 		"The token was revoked or its key deleted. The close comes within 1 s."},
-	Blocked: {"BLOCKED", Gateway, 4006,
+	Blocked: {"BLOCKED", Gateway, 4006, 1001,
 		"The subscription, application or user was deleted, or the version demoted or deleted. The close comes within 1 s."},
-	OperatorClose: {"OPERATOR_CLOSE", Operator, 4010,
+	OperatorClose: {"OPERATOR_CLOSE", Operator, 4010, 1001,
 		"An operator closed the session."},
-	Drain: {"DRAIN", Gateway, 1012,
+	Drain: {"DRAIN", Gateway, 1012, 1001,
 		"The gateway stops. Closes are spread over the drain time and have a retry hint."},
 }
 
@@ -85,10 +87,6 @@ func (r Reason) String() string {
 	}
 	return "REASON_" + strconv.Itoa(int(r))
 }
-
-// Code returns the close code that the client gets. 0 stands for none, or for that
-// of the peer that closed.
-func (r Reason) Code() uint16 { return r.row().code }
 
 // Label returns the reason as the value of a metric's label: its word, or "other"
 // for an unknown number, so that there is a bound to how many there are.

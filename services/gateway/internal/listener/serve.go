@@ -14,8 +14,8 @@ import (
 	"time"
 
 	"github.com/tidegatehq/tidegate/services/gateway/internal/head"
+	"github.com/tidegatehq/tidegate/services/gateway/internal/netpoll"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/problem"
-	"github.com/tidegatehq/tidegate/services/gateway/internal/relay"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/session"
 )
 
@@ -145,7 +145,7 @@ func refusalOf(err error) *problem.Problem {
 // handshakeTLS puts TLS on the connection. A client that does not speak it is
 // told so.
 func (l *Listener) handshakeTLS(r *Request) (*problem.Problem, error) {
-	conn := tls.Server(relay.BelowTLS(r.Conn), l.tls)
+	conn := tls.Server(netpoll.UnderTLS(r.Conn), l.tls)
 	err := conn.Handshake()
 	if err == nil {
 		r.Conn = conn

@@ -319,7 +319,7 @@ func TestRecordIsReportedWhole(t *testing.T) {
 	at := time.Date(2026, 11, 21, 9, 0, 0, 5000, time.UTC)
 	r := record(0, ending.Totals{FromClient: ending.Count{Messages: 1, Frames: 2, Payload: 3, Wire: 4}, FromBackend: ending.Count{Messages: 5}})
 	r.Started, r.Ended, r.Revision = at, at.Add(time.Second), 77
-	r.Ending = ending.Ending{By: ending.Gateway, Reason: ending.Revoked, Code: 4001, Detail: "one\ntwo\x00\xff" + strings.Repeat("ä", 300)}
+	r.Ending = ending.Ending{By: ending.Gateway, Reason: ending.Revoked, ClientCode: 4001, Detail: "one\ntwo\x00\xff" + strings.Repeat("ä", 300)}
 	r.ClientLeg = session.LegRecord{Sent: 4001, Received: 1000, CutMidFrame: true, Last: at}
 	r.BackendLeg = session.LegRecord{Sent: 1001, Received: 1005}
 	m.Record(r)

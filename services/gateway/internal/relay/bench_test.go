@@ -18,7 +18,7 @@ func newLoop(t testing.TB, m mode, flight, size int) *loop {
 	t.Helper()
 	e := &loop{rig: newRig(t, Config{}, m, Options{})}
 	for range flight {
-		f := frame{0x82, make([]byte, size)}
+		f := wireFrame{0x82, make([]byte, size)}
 		e.request, e.reply = append(e.request, f.bytes(true)...), append(e.reply, f.bytes(false)...)
 	}
 	e.in = make([]byte, len(e.request))

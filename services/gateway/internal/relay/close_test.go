@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/tidegatehq/tidegate/services/gateway/internal/ending"
+	"github.com/tidegatehq/tidegate/services/gateway/internal/frame"
 )
 
 // TestCloseRelayed follows a close from either side through the session, with
@@ -13,10 +14,10 @@ import (
 func TestCloseRelayed(t *testing.T) {
 	tests := []struct {
 		name       string
-		first      frame
-		relayed    frame
+		first      wireFrame
+		relayed    wireFrame
 		code       uint16
-		answer     frame
+		answer     wireFrame
 		answerCode uint16
 	}{
 		{"code and reason", closing(1000, "bye"), closing(1000, "bye"), 1000, closing(1000, "bye too"), 1000},
@@ -67,7 +68,7 @@ func TestCloseRelayed(t *testing.T) {
 func TestCloseFramesBehindClose(t *testing.T) {
 	eachMode(t, func(t *testing.T, m mode) {
 		r := newRig(t, quick(), m, Options{})
-		r.client.send(closing(1000, ""), text("late"), ping("late"), frame{0xff, nil})
+		r.client.send(closing(1000, ""), text("late"), ping("late"), wireFrame{0xff, nil})
 		r.backend.expect(closing(1000, ""))
 		r.backend.send(closing(1000, ""))
 		r.client.expect(closing(1000, ""))
@@ -280,7 +281,9 @@ func TestEnd(t *testing.T) {
 // TestEndRetry has a retry hint in the reason, for the client only.
 func TestEndRetry(t *testing.T) {
 	r := newRig(t, quick(), mode{}, Options{})
-	r.End(ending.Ending{By: ending.Gateway, Reason: ending.Drain, Code: 1012, Retry: 1500 * time.Millisecond})
+	e := ending.New(ending.Drain, "")
+	e.Retry = 1500 * time.Millisecond
+	r.End(e)
 	if got, want := r.client.expectClose(1012, "DRAIN"), "DRAIN ref=REF retry=1500ms"; got != want {
 		t.Errorf("client's reason = %q, want %q", got, want)
 	}
@@ -372,7 +375,7 @@ func TestCloseWaitsForSocket(t *testing.T) {
 		r.fill(t, &r.Relay.client)
 		r.End(ending.New(ending.Revoked, ""))
 		r.backend.expectClose(1001, "REVOKED")
-		skipTo(t, r.client, frame{first: 0x88})
+		skipTo(t, r.client, wireFrame{first: 0x88})
 		r.hangUp()
 		r.check(t, ending.Gateway, ending.Revoked, 4001, 0, 1001, 0)
 	})
@@ -387,9 +390,9 @@ func TestCloseInsteadOfFrame(t *testing.T) {
 		r.fill(t, &r.Relay.client)
 		r.End(ending.New(ending.Drain, ""))
 		const size = 200 << 10
-		go func() { _, _ = r.backend.Write(frame{0x82, make([]byte, size)}.bytes(false)) }()
-		in := &r.Relay.backend.in
-		r.until(t, "the message is walked over", func() bool { return in.size == size && !in.Inside() })
+		message := wireFrame{0x82, make([]byte, size)}.bytes(false)
+		go func() { _, _ = r.backend.Write(append(message, ping("").bytes(false)...)) }()
+		r.until(t, "the message and the ping behind it are walked over", func() bool { return r.Relay.backend.flood > 0 })
 		for {
 			f, err := r.client.next()
 			if err != nil {
@@ -415,8 +418,11 @@ func (r *rig) fill(t *testing.T, l *leg) {
 	t.Helper()
 	r.mu.Lock()
 	defer r.unlock()
-	for len(l.wire.spill) < maxSpill/2 { // the socket may grow
-		if err := l.control(opPong, make([]byte, 125)); err != nil {
+	for kept := 0; kept < 64<<10; { // the socket may grow
+		if l.conn.Pending() {
+			kept += 127
+		}
+		if err := l.control(frame.Pong, make([]byte, 125)); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -16,5 +16,3 @@ type Config struct {
 	Flood      int           // control and empty frames of a leg in a second; 100
 	Buffer     int           // bytes that are read at once; 32 KiB, 64 KiB at most
 }
-
-const maxBuffer = 64 << 10

@@ -17,7 +17,7 @@ func TestPing(t *testing.T) {
 		r := newRig(t, quick(), m, Options{})
 		for _, p := range []struct{ from, to *peer }{{r.client, r.backend}, {r.backend, r.client}} {
 			long := strings.Repeat("p", 125)
-			first, last := frame{0x01, []byte("one ")}, frame{0x80, []byte("message")}
+			first, last := wireFrame{0x01, []byte("one ")}, wireFrame{0x80, []byte("message")}
 			p.from.send(ping("a"), first)
 			p.from.expect(pong("a"))
 			p.from.send(pong("unasked"), ping(long))
@@ -50,8 +50,8 @@ func TestPongWaits(t *testing.T) {
 // three times as many at once: of two seconds that these fall into, one has too
 // many. TestFloodWindow shows which frame is the first of those.
 func TestFlood(t *testing.T) {
-	start, end := frame{0x01, []byte("start")}, frame{0x80, []byte("end")}
-	for name, f := range map[string]frame{
+	start, end := wireFrame{0x01, []byte("start")}, wireFrame{0x80, []byte("end")}
+	for name, f := range map[string]wireFrame{
 		"pings": ping(""), "pongs": pong("x"), "empty parts": {0x00, nil}, "empty messages": text(""),
 	} {
 		for _, by := range []ending.Party{ending.Client, ending.Backend} {
@@ -78,8 +78,8 @@ func TestFlood(t *testing.T) {
 						to.expect(start)
 					}
 					from.sendRaw(bytes.Repeat(f.bytes(from.mask), 300))
-					skipTo(t, from, frame{first: 0x88})
-					to.isClose(skipTo(t, to, frame{first: 0x88}), other, "FLOOD")
+					skipTo(t, from, wireFrame{first: 0x88})
+					to.isClose(skipTo(t, to, wireFrame{first: 0x88}), other, "FLOOD")
 					r.hangUp()
 					if o := r.outcome(t); o.Ending.Reason != ending.Flood || o.Client.Sent+o.Backend.Sent != 1008+other {
 						t.Errorf("outcome = %+v", o)
@@ -114,7 +114,7 @@ func TestFloodWindow(t *testing.T) {
 
 // skipTo reads frames until this one, of which the first byte counts if it has
 // no payload.
-func skipTo(t *testing.T, p *peer, want frame) frame {
+func skipTo(t *testing.T, p *peer, want wireFrame) wireFrame {
 	t.Helper()
 	for {
 		f, err := p.next()
@@ -148,12 +148,17 @@ func TestOwnPings(t *testing.T) {
 					}
 				}()
 				for range 3 {
-					if !answerPing(idle) {
-						t.Error("no ping came")
+					f, err := idle.next()
+					if err != nil || f.first != 0x89 || len(f.payload) != 8 {
+						t.Fatalf("%v, %v, want a ping", f, err)
 					}
+					r.mu.Lock()
+					sent := l.pingAt
+					r.mu.Unlock()
+					idle.send(pong(string(f.payload)))
 					r.until(t, "the pong has arrived", func() bool {
-						r.look(r.engine.now()) // not only when a pong would be late
-						return !l.pinged
+						r.look(r.engine.now())  // not only when a pong would be late
+						return l.pingAt != sent // the next ping may be under way
 					})
 				}
 				for { // without answers of ours, and answers that are none
@@ -258,7 +263,7 @@ func TestDataIsLife(t *testing.T) {
 	r := newRig(t, slowClocks(), mode{}, Options{})
 	l := &r.Relay.client
 	r.pingNow(t, l)
-	r.until(t, "the ping has arrived", func() bool { return l.wire.unsent() == 0 })
+	r.until(t, "the ping has arrived", func() bool { return l.conn.Unacked() == 0 })
 	shown := l.pingAt
 	for range 3 {
 		r.until(t, "data has come", func() bool { r.client.send(text("alive")); return l.life > shown })
@@ -270,5 +275,5 @@ func TestDataIsLife(t *testing.T) {
 		r.mu.Unlock()
 	}
 	r.overdue(l, 0)
-	r.backend.isClose(skipTo(t, r.backend, frame{first: 0x88}), 1001, "IDLE")
+	r.backend.isClose(skipTo(t, r.backend, wireFrame{first: 0x88}), 1001, "IDLE")
 }

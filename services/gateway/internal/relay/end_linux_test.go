@@ -3,8 +3,10 @@
 package relay
 
 import (
+	"bytes"
 	"errors"
 	"net"
+	"runtime"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -54,7 +56,7 @@ func TestLastBytesBeforeEnd(t *testing.T) {
 					r.backend.expect(text("last"))
 					r.backend.expectClose(1001, "CLIENT_GONE")
 				} else {
-					skipTo(t, r.backend, frame{first: 0x88})
+					skipTo(t, r.backend, wireFrame{first: 0x88})
 				}
 				r.hangUp()
 				r.check(t, ending.Client, ending.ClientGone, 0, 0, 1001, 0)
@@ -116,4 +118,13 @@ func TestUrgent(t *testing.T) {
 	})
 	gate.mu.Unlock()
 	r.backend.expect(text("one"), text("two"))
+}
+
+// pollerWaits waits until a poller waits for a session's mutex.
+func pollerWaits(t *testing.T) {
+	t.Helper()
+	until(t, "a poller waits", func() bool {
+		all := make([]byte, 1<<20)
+		return bytes.Contains(all[:runtime.Stack(all, true)], []byte("relay.(*Relay).ready("))
+	})
 }

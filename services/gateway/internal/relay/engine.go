@@ -5,6 +5,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/tidegatehq/tidegate/services/gateway/internal/netpoll"
 )
 
 // headroom is kept free before what is read, for the incomplete frame that the
@@ -24,7 +26,7 @@ type Engine struct {
 	slots   [wheelSlots]*Relay // lists of those to look at in that tick
 	tick    int64              // the last tick that was handled
 	relays  int
-	poller  *poller
+	poller  *netpoll.Poller
 	turning bool          // the wheel's goroutine is there
 	stopped chan struct{} // closed by it when it has left
 }
@@ -50,7 +52,7 @@ func (c Config) withDefaults() Config {
 	c.Tick = cmp.Or(c.Tick, 100*time.Millisecond)
 	c.MaxMessage = cmp.Or(c.MaxMessage, 1<<20)
 	c.Flood = cmp.Or(c.Flood, 100)
-	c.Buffer = min(cmp.Or(c.Buffer, 32<<10), maxBuffer)
+	c.Buffer = min(cmp.Or(c.Buffer, 32<<10), netpoll.MaxBuffer)
 	return c
 }
 
@@ -78,11 +80,11 @@ func (e *Engine) join(r *Relay) error {
 		return err
 	}
 	r.engine, r.poller = e, e.poller
-	if err := r.poller.watch(&r.client); err != nil {
+	if err := r.poller.Add(&r.client.conn, &r.client); err != nil {
 		return err
 	}
-	if err := r.poller.watch(&r.backend); err != nil {
-		r.poller.forget(&r.client)
+	if err := r.poller.Add(&r.backend.conn, &r.backend); err != nil {
+		r.poller.Remove(&r.client.conn)
 		return err
 	}
 	e.relays++
@@ -94,7 +96,7 @@ func (e *Engine) start() error {
 	if e.turning {
 		return nil
 	}
-	p, err := newPoller()
+	p, err := netpoll.NewPoller()
 	if err != nil {
 		return err
 	}
@@ -115,9 +117,9 @@ func (e *Engine) leave(r *Relay) {
 }
 
 // turn is the wheel's goroutine.
-func (e *Engine) turn(p *poller, stopped chan<- struct{}) {
+func (e *Engine) turn(p *netpoll.Poller, stopped chan<- struct{}) {
 	defer close(stopped)
-	defer p.close()
+	defer p.Close()
 	ticker := time.NewTicker(e.cfg.Tick)
 	defer ticker.Stop()
 	var due []*Relay

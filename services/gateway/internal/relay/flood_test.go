@@ -19,11 +19,11 @@ func TestEndsAreNoFlood(t *testing.T) {
 	eachMode(t, func(t *testing.T, m mode) {
 		r := newRig(t, quick(), m, Options{})
 		for _, p := range []struct{ from, to *peer }{{r.client, r.backend}, {r.backend, r.client}} {
-			one := append(frame{0x01, []byte("x")}.bytes(p.from.mask), frame{0x80, nil}.bytes(p.from.mask)...)
+			one := append(wireFrame{0x01, []byte("x")}.bytes(p.from.mask), wireFrame{0x80, nil}.bytes(p.from.mask)...)
 			p.from.sendRaw(append(bytes.Repeat(one, 1000), text("fine").bytes(p.from.mask)...))
 			skipTo(t, p.to, text("fine"))
 		}
-		empty := append(frame{0x01, nil}.bytes(true), frame{0x80, nil}.bytes(true)...)
+		empty := append(wireFrame{0x01, nil}.bytes(true), wireFrame{0x80, nil}.bytes(true)...)
 		r.client.sendRaw(bytes.Repeat(empty, 150))
 		r.client.expectClose(1008, "FLOOD")
 		r.hangUp()

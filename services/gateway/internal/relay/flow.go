@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 
 	"github.com/tidegatehq/tidegate/services/gateway/internal/ending"
+	"github.com/tidegatehq/tidegate/services/gateway/internal/frame"
+	"github.com/tidegatehq/tidegate/services/gateway/internal/netpoll"
 )
 
 // turn is how many buffers are read from a leg before others have their turn.
@@ -11,17 +13,17 @@ const turn = 8
 
 // ready does what has become possible on l, and returns how many bytes were read.
 // The poller calls it.
-func (r *Relay) ready(l *leg, what readiness) (read int) {
+func (r *Relay) ready(l *leg, what netpoll.Readiness) (read int) {
 	r.mu.Lock()
 	defer r.unlock()
 	if l.closed || r.over {
 		return 0
 	}
 	other := r.other(l)
-	if what&readable != 0 && other.stalled == 0 {
-		read += r.flow(l, other, what&ended != 0)
+	if what&netpoll.Readable != 0 && other.stalled == 0 {
+		read += r.flow(l, other, what&netpoll.Ended != 0)
 	}
-	if what&writable != 0 && l.stalled != 0 {
+	if what&netpoll.Writable != 0 && l.stalled != 0 {
 		read += r.flow(other, l, true)
 	}
 	return read
@@ -29,15 +31,15 @@ func (r *Relay) ready(l *leg, what readiness) (read int) {
 
 // chunk is a buffer and what was found in it.
 type chunk struct {
-	mem   []byte       // headroom, then what was read; none if it came with the handshake
-	b     []byte       // what was not walked over yet
-	out   []byte       // data frames, and parts of such, that go out before what follows
-	edge  int          // the first place in out between two frames; -1: there is none
-	mid   bool         // out ends inside a frame
-	count ending.Count // of out
-	head  Header       // of the control frame behind out; its size is 0: there is none
-	v     Violation    // behind out
-	done  bool         // b was walked over
+	mem   []byte          // headroom, then what was read; none if it came with the handshake
+	b     []byte          // what was not walked over yet
+	out   []byte          // data frames, and parts of such, that go out before what follows
+	edge  int             // the first place in out between two frames; -1: there is none
+	mid   bool            // out ends inside a frame
+	count ending.Count    // of out
+	head  frame.Header    // of the control frame behind out; its size is 0: there is none
+	v     frame.Violation // behind out
+	done  bool            // b was walked over
 }
 
 // flow passes on what src holds, and then all that can be read from it now, or as
@@ -62,10 +64,10 @@ func (r *Relay) flow(src, dst *leg, whole bool) (read int) {
 	}
 	c := r.engine.chunks.Get().(*chunk)
 	for range turn {
-		n, short, err := src.read(c.mem[headroom:])
+		n, drained, err := src.conn.Read(c.mem[headroom:])
 		if n == 0 {
 			r.engine.chunks.Put(c)
-			if err != errWouldBlock { //nolint:errorlint // ours and never wrapped; asked for every message
+			if err != nil {
 				r.leave(src, err)
 			}
 			return read
@@ -78,13 +80,13 @@ func (r *Relay) flow(src, dst *leg, whole bool) (read int) {
 			src.held = c
 			return read
 		}
-		if src.quit || short && (!whole || src.tls != nil) {
+		if src.quit || drained && !whole {
 			r.engine.chunks.Put(c)
 			return read
 		}
 	}
 	r.engine.chunks.Put(c)
-	r.poller.again(src)
+	r.poller.Requeue(src)
 	return read
 }
 
@@ -124,16 +126,16 @@ func (r *Relay) pass(c *chunk, src, dst *leg) bool {
 				src.carry = append(src.carry[:0], c.b...)
 			}
 			return true
-		case c.v != none:
+		case c.v != frame.None:
 			r.breach(src, c.v)
-			c.v = none
+			c.v = frame.None
 			return true
 		case c.head.Size > 0:
 			r.special(c, src, dst)
 			continue
 		}
 		c.v = src.walk(c, r.engine)
-		c.done = c.v == none && c.head.Size == 0
+		c.done = c.v == frame.None && c.head.Size == 0
 		r.alive(src, c)
 	}
 }
@@ -150,19 +152,22 @@ func (r *Relay) alive(src *leg, c *chunk) {
 
 // walk takes data frames from c.b up to a complete control frame, a breach, an
 // incomplete header or control frame, or the end.
-func (l *leg) walk(c *chunk, e *Engine) (v Violation) {
+func (l *leg) walk(c *chunk, e *Engine) (v frame.Violation) {
 	c.edge, c.count, c.head.Size = -1, ending.Count{}, 0
 	pos := 0
 	for pos < len(c.b) {
-		if !l.in.Inside() {
+		if !l.in.MidFrame() {
 			if c.edge < 0 {
 				c.edge = pos
 			}
-			if n := l.in.Run(c.b[pos:], &c.count); n > 0 {
+			if n, messages, payload := l.in.WholeMessages(c.b[pos:]); n > 0 {
 				pos += n
+				c.count.Messages += uint64(messages)
+				c.count.Frames += uint64(messages)
+				c.count.Payload += uint64(payload)
 				continue
 			}
-			if v = l.begin(c, pos, e); v != none || c.head.Size == 0 || c.head.Control() {
+			if v = l.begin(c, pos, e); v != frame.None || c.head.Size == 0 || c.head.Control() {
 				break
 			}
 			pos += c.head.Size
@@ -172,7 +177,7 @@ func (l *leg) walk(c *chunk, e *Engine) (v Violation) {
 		pos += n
 		c.count.Payload += uint64(n)
 	}
-	if c.mid = l.in.Inside(); c.edge < 0 && !c.mid {
+	if c.mid = l.in.MidFrame(); c.edge < 0 && !c.mid {
 		c.edge = pos
 	}
 	c.out, c.b = c.b[:pos], c.b[pos:]
@@ -182,21 +187,21 @@ func (l *leg) walk(c *chunk, e *Engine) (v Violation) {
 
 // begin reads the header at pos. Its size is 0 if it, or the control frame that
 // it belongs to, is not complete.
-func (l *leg) begin(c *chunk, pos int, e *Engine) (v Violation) {
+func (l *leg) begin(c *chunk, pos int, e *Engine) (v frame.Violation) {
 	c.head, v = l.in.Header(c.b[pos:])
 	h := &c.head
 	switch {
-	case v != none || h.Size == 0:
+	case v != frame.None || h.Size == 0:
 	case h.Control():
 		if len(c.b)-pos < h.Size+int(h.Length) {
 			h.Size = 0
 		}
-	case h.Length == 0 && !l.in.Ends(h) && l.flooded(e):
-		return flood
+	case h.Length == 0 && !l.in.Terminator(h) && l.flooded(e):
+		return frame.Flood
 	default:
 		l.in.Begin(h)
 		c.count.Frames++
-		if h.Opcode != opContinuation {
+		if h.Opcode != frame.Continuation {
 			c.count.Messages++
 		}
 	}
@@ -207,7 +212,7 @@ func (l *leg) begin(c *chunk, pos int, e *Engine) (v Violation) {
 func (r *Relay) special(c *chunk, src, dst *leg) {
 	payload := c.b[c.head.Size : c.head.Size+int(c.head.Length)]
 	if c.head.Masked {
-		unmask(payload, c.head.MaskKey)
+		frame.Unmask(payload, c.head.MaskKey)
 	}
 	c.b = c.b[c.head.Size+len(payload):]
 	c.head.Size = 0
@@ -236,7 +241,7 @@ func (r *Relay) forward(c *chunk, src, dst *leg) bool {
 		}
 		k, some, all, err := 0, false, true, error(nil)
 		if n > 0 || dst.stalled != 0 {
-			k, some, all, err = dst.write(c.out[:n])
+			k, some, all, err = dst.conn.Write(c.out[:n])
 		}
 		if err != nil {
 			c.out, dst.mid = nil, true
@@ -319,19 +324,19 @@ func (r *Relay) writeFailed(l *leg) {
 }
 
 // breach handles frames of src that break the protocol.
-func (r *Relay) breach(src *leg, v Violation) {
+func (r *Relay) breach(src *leg, v frame.Violation) {
 	src.blind = true
 	r.offended(src, v)
 }
 
 // control handles a complete control frame of src.
-func (r *Relay) control(src, dst *leg, opcode byte, payload []byte) {
+func (r *Relay) control(src, dst *leg, op frame.Opcode, payload []byte) {
 	switch {
-	case opcode == opClose:
+	case op == frame.Close:
 		r.closeFrom(src, dst, payload)
 	case src.flooded(r.engine):
-		r.breach(src, flood)
-	case opcode == opPing:
+		r.breach(src, frame.Flood)
+	case op == frame.Ping:
 		src.pong, src.hasPong = append(src.pong[:0], payload...), true
 		r.sendDue(src)
 	case len(payload) == 8 && binary.BigEndian.Uint64(payload) == r.mark:
@@ -352,14 +357,15 @@ func (r *Relay) ponged(l *leg) {
 // closeFrom handles the close of src: it is passed on, unless dst had one. What
 // follows it is discarded.
 func (r *Relay) closeFrom(src, dst *leg, payload []byte) {
-	code, reason, v := parseClose(payload)
+	code, reason, v := frame.ParseClose(payload)
 	src.received, src.blind = code, true
-	if v != none {
+	if v != frame.None {
 		r.offended(src, v)
 		return
 	}
 	if r.ended == nil {
-		r.ended = &ending.Ending{By: src.party, Reason: ending.PeerClose, Code: code, Detail: string(reason)}
+		e := ending.ByPeer(src.party, code, string(reason))
+		r.ended = &e
 		r.closeBy = r.engine.now() + int64(r.engine.cfg.Close)
 		r.look(r.closeBy)
 	}
@@ -367,7 +373,7 @@ func (r *Relay) closeFrom(src, dst *leg, payload []byte) {
 		return
 	}
 	dst.sent = code
-	if err := dst.control(opClose, appendClose(payload[:0], code, reason)); err != nil {
+	if err := dst.control(frame.Close, frame.AppendClose(payload[:0], code, reason)); err != nil {
 		dst.sent = 0
 		r.writeFailed(dst)
 	}

@@ -12,12 +12,13 @@ import (
 	"time"
 
 	"github.com/tidegatehq/tidegate/services/gateway/internal/ending"
+	"github.com/tidegatehq/tidegate/services/gateway/internal/netpoll"
 )
 
 // floodData writes messages until it cannot any more, and returns how many bytes
 // were taken.
 func (p *peer) floodData(stop <-chan struct{}) (n int) {
-	message := frame{0x82, make([]byte, 16<<10)}.bytes(p.mask)
+	message := wireFrame{0x82, make([]byte, 16<<10)}.bytes(p.mask)
 	for {
 		select {
 		case <-stop:
@@ -150,7 +151,7 @@ func TestBackpressure(t *testing.T) {
 				go func() {
 					var err error
 					for i := 0; i < messages && err == nil; i++ {
-						_, err = from.Write(frame{0x82, bytes.Repeat([]byte{byte(i)}, 16<<10)}.bytes(from.mask))
+						_, err = from.Write(wireFrame{0x82, bytes.Repeat([]byte{byte(i)}, 16<<10)}.bytes(from.mask))
 					}
 					done <- err
 				}()
@@ -232,7 +233,7 @@ func TestAhead(t *testing.T) {
 	for _, m := range modes {
 		t.Run(m.String(), func(t *testing.T) {
 			t.Parallel()
-			data := []frame{text("one"), {0x02, []byte("two")}, ping("p"), {0x80, make([]byte, 200)}, text("three")}
+			data := []wireFrame{text("one"), {0x02, []byte("two")}, ping("p"), {0x80, make([]byte, 200)}, text("three")}
 			for _, at := range []int{0, 1, 2, 5, 9, 12, 17, 21, 25, 30, 234, -1} {
 				var c, b []byte
 				for _, f := range data {
@@ -253,7 +254,7 @@ func TestAhead(t *testing.T) {
 }
 
 // expectBut reads these frames, and one more somewhere between them.
-func expectBut(t *testing.T, p *peer, extra frame, want ...frame) {
+func expectBut(t *testing.T, p *peer, extra wireFrame, want ...wireFrame) {
 	t.Helper()
 	found := false
 	for i := 0; i < len(want) || !found; {
@@ -275,7 +276,7 @@ func expectBut(t *testing.T, p *peer, extra frame, want ...frame) {
 func TestAheadBeyondBuffer(t *testing.T) {
 	cfg := quick()
 	cfg.Buffer = 1000
-	big := frame{0x82, bytes.Repeat([]byte("0123456789"), 1000)}
+	big := wireFrame{0x82, bytes.Repeat([]byte("0123456789"), 1000)}
 	r := newRigAhead(t, cfg, mode{}, Options{}, big.bytes(true), big.bytes(false))
 	r.client.expect(big)
 	r.backend.expect(big)
@@ -315,7 +316,7 @@ func TestTLSEnd(t *testing.T) {
 	rec := &recorder{Conn: far}
 	// Up to TLS 1.2 an alert's record is marked as such.
 	client := tls.Client(rec, &tls.Config{InsecureSkipVerify: true, MaxVersion: tls.VersionTLS12})
-	leg := tls.Server(BelowTLS(near), &tls.Config{Certificates: []tls.Certificate{testCert()}})
+	leg := tls.Server(netpoll.UnderTLS(near), &tls.Config{Certificates: []tls.Certificate{testCert()}})
 	done := make(chan error, 1)
 	go func() { done <- client.Handshake() }()
 	if err := errors.Join(leg.Handshake(), <-done); err != nil {

@@ -44,11 +44,11 @@ func breaches(mask bool) map[string]struct {
 		"long form of 125":          {header(0x82, 126, 0, 125), 1002, "PROTOCOL"},
 		"longest form of 65535":     {header(0x82, 127, 0, 0, 0, 0, 0, 0, 0xff, 0xff), 1002, "PROTOCOL"},
 		"highest bit of the length": {header(0x82, 127, 0x80, 0, 0, 0, 0, 0, 0, 0), 1002, "PROTOCOL"},
-		"close of one byte":         {frame{0x88, []byte("x")}.bytes(mask), 1002, "PROTOCOL"},
+		"close of one byte":         {wireFrame{0x88, []byte("x")}.bytes(mask), 1002, "PROTOCOL"},
 		"close without UTF-8":       {closing(1000, "\xff\xfe").bytes(mask), 1007, "PROTOCOL"},
 		"over the limit":            {header(0x82, 126, 0x03, 0xe9), 1009, "TOO_BIG"},
 		"over the limit by far":     {header(0x82, 127, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff), 1009, "TOO_BIG"},
-		"fragments over the limit": {append(frame{0x02, make([]byte, 600)}.bytes(mask),
+		"fragments over the limit": {append(wireFrame{0x02, make([]byte, 600)}.bytes(mask),
 			header(0x80, 126, 0x01, 0x91)...), 1009, "TOO_BIG"},
 	}
 }
@@ -98,8 +98,8 @@ func TestMessageLimit(t *testing.T) {
 	eachMode(t, func(t *testing.T, m mode) {
 		r := newRig(t, quick(), m, Options{MaxMessage: 1000})
 		for _, p := range []struct{ from, to *peer }{{r.client, r.backend}, {r.backend, r.client}} {
-			whole := frame{0x82, bytes.Repeat([]byte("x"), 1000)}
-			parts := []frame{{0x02, make([]byte, 600)}, ping("between"), {0x00, make([]byte, 399)}, {0x80, make([]byte, 1)}}
+			whole := wireFrame{0x82, bytes.Repeat([]byte("x"), 1000)}
+			parts := []wireFrame{{0x02, make([]byte, 600)}, ping("between"), {0x00, make([]byte, 399)}, {0x80, make([]byte, 1)}}
 			p.from.send(whole)
 			p.from.send(parts...)
 			p.from.send(whole)

@@ -77,7 +77,7 @@ func newScript(r *rand.Rand, mask, breach bool) *script {
 	s := &script{breach: breach, max: []int{1, 7, 100, 4096, 1 << 20}[r.IntN(5)], seed: r.Uint64(), answers: make(chan []byte, 1)}
 	control := func() {
 		for r.IntN(3) == 0 {
-			f := frame{0x89, randomBytes(r, r.IntN(126))}
+			f := wireFrame{0x89, randomBytes(r, r.IntN(126))}
 			for slices.Contains(s.pings, string(f.payload)) { // or a pong could be that to either
 				f.payload = randomBytes(r, r.IntN(126))
 			}
@@ -96,7 +96,7 @@ func newScript(r *rand.Rand, mask, breach bool) *script {
 			if s.max < 100 {
 				n %= 70000
 			}
-			f := frame{op, randomBytes(r, n/(1+r.IntN(2)))}
+			f := wireFrame{op, randomBytes(r, n/(1+r.IntN(2)))}
 			if parts == 1 {
 				f.first |= 0x80
 			}
@@ -183,7 +183,7 @@ func randomSession(t *testing.T, r *rand.Rand) (pings int64) {
 	cfg.Tick = []time.Duration{time.Millisecond, 5 * time.Millisecond}[r.IntN(2)]
 	cfg.Ping, cfg.Pong = time.Nanosecond, time.Minute // one at each tick
 	s := newRigAhead(t, cfg, m, Options{}, fromClient.ahead, fromBackend.ahead)
-	own := frame{0x89, binary.BigEndian.AppendUint64(nil, s.mark)}
+	own := wireFrame{0x89, binary.BigEndian.AppendUint64(nil, s.mark)}
 	errs := make(chan error, 4)
 	go func() { errs <- fromClient.send(s.client) }()
 	go func() { errs <- fromBackend.send(s.backend) }()
@@ -216,7 +216,7 @@ func randomSession(t *testing.T, r *rand.Rand) (pings int64) {
 }
 
 // expectBehind reads a frame, maybe behind a ping of the gateway's.
-func (p *peer) expectBehind(ping, want frame) {
+func (p *peer) expectBehind(ping, want wireFrame) {
 	p.t.Helper()
 	got, err := p.next()
 	if err == nil && got.String() == ping.String() {
@@ -230,7 +230,7 @@ func (p *peer) expectBehind(ping, want frame) {
 // receive reads what the other peer's script amounts to, the answers to this
 // peer's pings, and the gateway's pings, which the own script is given to answer.
 // Where there is a breach it ends with a close, maybe sooner.
-func (p *peer) receive(from, own *script, ping frame, breach ending.Party) error {
+func (p *peer) receive(from, own *script, ping wireFrame, breach ending.Party) error {
 	defer close(own.answers)
 	_ = p.SetReadDeadline(time.Now().Add(6 * patience))
 	if breach != ending.Nobody {

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/tidegatehq/tidegate/services/gateway/internal/ending"
+	"github.com/tidegatehq/tidegate/services/gateway/internal/frame"
+	"github.com/tidegatehq/tidegate/services/gateway/internal/netpoll"
 )
 
 // Owner is told about the end of a session, once, from a goroutine that serves
@@ -39,7 +41,7 @@ type Outcome struct {
 }
 
 // LegOutcome is how a session's leg ended. The codes are those of the close
-// frames: 0 is no frame, CodeNone one without a code.
+// frames: 0 is no frame, frame.NoCode one without a code.
 type LegOutcome struct {
 	Sent, Received uint16
 	CutMidFrame    bool      // closed inside a frame that it was being sent
@@ -50,7 +52,7 @@ type LegOutcome struct {
 // methods may be called from any goroutine once Start has returned.
 type Relay struct {
 	engine *Engine
-	poller *poller
+	poller *netpoll.Poller
 	owner  Owner
 	ref    string
 
@@ -84,17 +86,16 @@ func (r *Relay) Start(e *Engine, o Options, client, backend Leg) error {
 		return err
 	}
 	if err := r.backend.open(r, backend, ending.Backend, limit); err != nil {
-		r.client.wire.drop()
+		r.client.conn.Detach()
 		return err
 	}
 	if err := r.begin(e, o); err != nil {
-		r.client.wire.drop()
-		r.backend.wire.drop()
+		r.client.conn.Detach()
+		r.backend.conn.Detach()
 		return err
 	}
-	// What took the connections' descriptors has no need of the connections.
-	release(client.Conn)
-	release(backend.Conn)
+	netpoll.Release(client.Conn)
+	netpoll.Release(backend.Conn)
 	return nil
 }
 
@@ -111,11 +112,8 @@ func (r *Relay) begin(e *Engine, o Options) error {
 	r.mark, r.started = rand.Uint64(), time.Now().UnixNano()
 	for _, l := range r.legs() {
 		l.life, l.pingAt = now, now+int64(e.cfg.Ping)
-		if l.tls != nil {
-			l.tls.NetConn().(*below).live = true
-		}
-		if l.held != nil || l.tls != nil { // there may be something already, of which no event tells
-			r.poller.again(l)
+		if l.held != nil { // of which no event tells
+			r.poller.Requeue(l)
 		}
 	}
 	if o.MaxAge > 0 {
@@ -123,7 +121,7 @@ func (r *Relay) begin(e *Engine, o Options) error {
 	}
 	r.setExpiry(o.Expires)
 	if o.Ended != nil {
-		r.end(*o.Ended, o.Ended.Code, CodeGoingAway)
+		r.end(*o.Ended)
 	}
 	r.look(now)
 	return nil
@@ -138,19 +136,19 @@ func (r *Relay) other(l *leg) *leg {
 
 func (r *Relay) legs() [2]*leg { return [2]*leg{&r.client, &r.backend} }
 
-// End ends the session with closes: the client gets the ending's code, the
-// backend 1001. It reports whether nothing had ended the session before.
-func (r *Relay) End(c ending.Ending) bool {
+// End ends the session with closes to both peers. It reports whether nothing had
+// ended the session before.
+func (r *Relay) End(e ending.Ending) bool {
 	r.mu.Lock()
 	defer r.unlock()
-	return r.end(c, c.Code, CodeGoingAway)
+	return r.end(e)
 }
 
 // Cut ends the session without waiting for anybody.
-func (r *Relay) Cut(c ending.Ending) {
+func (r *Relay) Cut(e ending.Ending) {
 	r.mu.Lock()
 	defer r.unlock()
-	r.end(c, c.Code, CodeGoingAway)
+	r.end(e)
 	r.settle()
 	for _, l := range r.legs() {
 		l.kill()
@@ -160,18 +158,18 @@ func (r *Relay) Cut(c ending.Ending) {
 // end notes the end of the session and the closes that are due. Only the first
 // ending counts, and a later one leaves closes that are due or sent as they are;
 // but it stops what still flows.
-func (r *Relay) end(c ending.Ending, toClient, toBackend uint16) (first bool) {
+func (r *Relay) end(e ending.Ending) (first bool) {
 	if first = r.ended == nil; first {
-		r.ended = &c
+		r.ended = &e
 	}
 	if r.why != nil {
 		return first
 	}
-	r.why = &c
+	r.why = &e
 	now := r.engine.now()
 	r.closeBy, r.frameBy = now+int64(r.engine.cfg.Close), now+int64(r.engine.cfg.FrameEnd)
-	r.owe(&r.client, toClient)
-	r.owe(&r.backend, toBackend)
+	r.owe(&r.client, e.ClientCode)
+	r.owe(&r.backend, e.BackendCode)
 	r.look(r.frameBy)
 	return first
 }
@@ -186,14 +184,8 @@ func (r *Relay) owe(l *leg, code uint16) {
 // died ends the session because a leg is gone, without a close from it. It may
 // still be there, half-closed and full: whoever writes to it must not wait.
 func (r *Relay) died(l *leg, err error) {
-	why := lossOf(err)
 	l.kill()
-	c := ending.New(gone(l.party), why)
-	if l.party == ending.Client {
-		r.end(c, 0, CodeGoingAway)
-		return
-	}
-	r.end(c, c.Code, 0)
+	r.end(ending.New(gone(l.party), lossOf(err)))
 }
 
 // gone is the reason of a session one of whose peers left without a close.
@@ -219,16 +211,21 @@ func lossOf(err error) string {
 }
 
 // offended ends the session because of a breach by l.
-func (r *Relay) offended(l *leg, v Violation) {
-	reason, code := v.ending()
-	c := ending.New(reason, l.party.String()+": "+v.Error())
-	if l.party == ending.Client {
-		c.Code = code
-		r.end(c, code, CodeGoingAway)
-		return
+func (r *Relay) offended(l *leg, v frame.Violation) {
+	r.end(endingOf(l.party, v))
+}
+
+// endingOf returns the ending of a session in which this peer did this.
+func endingOf(p ending.Party, v frame.Violation) ending.Ending {
+	switch v {
+	case frame.TooBig:
+		return ending.AtFault(p, ending.TooBig, 0, v.Error())
+	case frame.Flood:
+		return ending.AtFault(p, ending.Flood, 0, v.Error())
+	case frame.InvalidReason:
+		return ending.AtFault(p, ending.Protocol, frame.InvalidPayload, v.Error())
 	}
-	c.Code = CodeInternal
-	r.end(c, CodeInternal, code)
+	return ending.AtFault(p, ending.Protocol, 0, v.Error())
 }
 
 // SetExpiry sets when the session ends as EXPIRED; zero: never.

@@ -14,6 +14,7 @@ import (
 	"io"
 	"math/big"
 	"net"
+	"reflect"
 	"strings"
 	"sync"
 	"testing"
@@ -22,6 +23,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/tidegatehq/tidegate/services/gateway/internal/ending"
+	"github.com/tidegatehq/tidegate/services/gateway/internal/netpoll"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -116,7 +118,7 @@ func connect(t testing.TB, secure, gatewayDials bool) (far, near net.Conn) {
 	}
 	server := &tls.Config{Certificates: []tls.Certificate{testCert()}}
 	client := &tls.Config{InsecureSkipVerify: true}
-	near = BelowTLS(near)
+	near = netpoll.UnderTLS(near)
 	var f, n *tls.Conn
 	if gatewayDials {
 		f, n = tls.Server(far, server), tls.Client(near, client)
@@ -164,30 +166,30 @@ var testCert = sync.OnceValue(func() tls.Certificate {
 })
 
 // frame is a WebSocket frame as tests write and read it.
-type frame struct {
+type wireFrame struct {
 	first   byte // FIN, reserved bits and opcode
 	payload []byte
 }
 
-func (f frame) String() string {
+func (f wireFrame) String() string {
 	if len(f.payload) > 40 {
 		return fmt.Sprintf("%02x[%d bytes]", f.first, len(f.payload))
 	}
 	return fmt.Sprintf("%02x[%q]", f.first, f.payload)
 }
 
-func text(s string) frame { return frame{0x81, []byte(s)} }
-func ping(s string) frame { return frame{0x89, []byte(s)} }
-func pong(s string) frame { return frame{0x8a, []byte(s)} }
+func text(s string) wireFrame { return wireFrame{0x81, []byte(s)} }
+func ping(s string) wireFrame { return wireFrame{0x89, []byte(s)} }
+func pong(s string) wireFrame { return wireFrame{0x8a, []byte(s)} }
 
-func closing(code uint16, reason string) frame {
-	return frame{0x88, append(binary.BigEndian.AppendUint16(nil, code), reason...)}
+func closing(code uint16, reason string) wireFrame {
+	return wireFrame{0x88, append(binary.BigEndian.AppendUint16(nil, code), reason...)}
 }
 
-var emptyClose = frame{0x88, nil}
+var emptyClose = wireFrame{0x88, nil}
 
 // bytes encodes the frame, with the shortest length form.
-func (f frame) bytes(mask bool) []byte {
+func (f wireFrame) bytes(mask bool) []byte {
 	b := []byte{f.first, 0}
 	switch n := len(f.payload); {
 	case n < 126:
@@ -213,12 +215,12 @@ func (f frame) bytes(mask bool) []byte {
 }
 
 // readFrame decodes one frame and checks its masking.
-func readFrame(r io.Reader, masked bool) (frame, error) {
+func readFrame(r io.Reader, masked bool) (wireFrame, error) {
 	var h [2]byte
 	if _, err := io.ReadFull(r, h[:]); err != nil {
-		return frame{}, err
+		return wireFrame{}, err
 	}
-	f := frame{first: h[0]}
+	f := wireFrame{first: h[0]}
 	if h[1]&0x80 != 0 != masked {
 		return f, fmt.Errorf("frame %02x: masked %v, want %v", h[0], !masked, masked)
 	}
@@ -250,7 +252,7 @@ func readFrame(r io.Reader, masked bool) (frame, error) {
 }
 
 // send writes the frames in one write.
-func (p *peer) send(frames ...frame) {
+func (p *peer) send(frames ...wireFrame) {
 	p.t.Helper()
 	var b []byte
 	for _, f := range frames {
@@ -269,13 +271,13 @@ func (p *peer) sendRaw(b []byte) {
 
 // next reads a frame. What the gateway sends to the client is never masked, what
 // it sends to the backend always.
-func (p *peer) next() (frame, error) {
+func (p *peer) next() (wireFrame, error) {
 	_ = p.SetReadDeadline(time.Now().Add(patience))
 	return readFrame(p.in, !p.mask)
 }
 
 // expect reads exactly these frames.
-func (p *peer) expect(want ...frame) {
+func (p *peer) expect(want ...wireFrame) {
 	p.t.Helper()
 	for i, w := range want {
 		got, err := p.next()
@@ -299,7 +301,7 @@ func (p *peer) expectClose(code uint16, word string) (reason string) {
 }
 
 // isClose wants a frame to be a close of the gateway's own with this code and word.
-func (p *peer) isClose(got frame, code uint16, word string) (reason string) {
+func (p *peer) isClose(got wireFrame, code uint16, word string) (reason string) {
 	p.t.Helper()
 	if got.first != 0x88 || len(got.payload) < 2 || binary.BigEndian.Uint16(got.payload) != code {
 		p.t.Fatalf("%s: %v, want close %d %s", p.name, got, code, word)
@@ -355,7 +357,7 @@ func (r *rig) talk() {
 }
 
 // answerUntil reads frames up to this one, or up to any ping, and answers pings.
-func (p *peer) answerUntil(want frame) {
+func (p *peer) answerUntil(want wireFrame) {
 	p.t.Helper()
 	for {
 		f, err := p.next()
@@ -410,8 +412,8 @@ func (r *rig) outcome(t testing.TB) Outcome {
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		for _, l := range r.legs() {
-			if l.wire.fd != -1 || l.wire.spill != nil || l.held != nil {
-				t.Errorf("the %s's leg has descriptor %d and keeps bytes after the end", l.party, l.wire.fd)
+			if !reflect.ValueOf(l.conn).IsZero() || l.held != nil {
+				t.Errorf("the %s's leg has a socket or keeps bytes after the end", l.party)
 			}
 		}
 		return o

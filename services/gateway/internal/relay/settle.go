@@ -3,8 +3,10 @@ package relay
 import (
 	"encoding/binary"
 	"math"
+	"strconv"
 
 	"github.com/tidegatehq/tidegate/services/gateway/internal/ending"
+	"github.com/tidegatehq/tidegate/services/gateway/internal/frame"
 )
 
 // unlock does what has become due, and tells the owner of the end.
@@ -48,7 +50,7 @@ func (r *Relay) settleLeg(l, other *leg) {
 	if l.closing != 0 && l.mid && other.deaf {
 		l.giveUp() // the frame that it is inside of will not end
 	}
-	answered := l.sent != 0 && (l.blind || l.deaf) && !l.wire.waiting()
+	answered := l.sent != 0 && (l.blind || l.deaf) && !l.conn.Pending()
 	if !l.shut && r.ended != nil && (l.dead || answered) {
 		l.halfClose()
 		l.lingerBy = r.engine.now() + int64(r.engine.cfg.Linger)
@@ -81,8 +83,8 @@ func (r *Relay) answer(l *leg, reason ending.Reason) {
 
 // sendDue sends the close or the pong that waits for l, if l can take it now.
 func (r *Relay) sendDue(l *leg) {
-	if l.wire.waiting() && !l.dead {
-		if _, _, _, err := l.wire.push(nil); err != nil {
+	if l.conn.Pending() && !l.dead {
+		if err := l.conn.Flush(); err != nil {
 			r.writeFailed(l)
 		}
 	}
@@ -91,10 +93,10 @@ func (r *Relay) sendDue(l *leg) {
 	}
 	var err error
 	if l.closing != 0 {
-		err = l.control(opClose, r.closePayload(l))
+		err = l.control(frame.Close, r.closePayload(l))
 		l.sent, l.closing, l.hasPong = l.closing, 0, false
 	} else {
-		err = r.sendControl(l, opPong, l.pong)
+		err = r.sendControl(l, frame.Pong, l.pong)
 		l.hasPong = false
 	}
 	if err != nil {
@@ -105,9 +107,9 @@ func (r *Relay) sendDue(l *leg) {
 
 // sendControl sends a ping or a pong, after which more follows. A leg that does not
 // take all of it is slow, as if it did not take data.
-func (r *Relay) sendControl(l *leg, opcode byte, payload []byte) error {
-	err := l.control(opcode, payload)
-	if l.wire.waiting() {
+func (r *Relay) sendControl(l *leg, op frame.Opcode, payload []byte) error {
+	err := l.control(op, payload)
+	if l.conn.Pending() {
 		r.stall(l, false)
 	}
 	return err
@@ -115,8 +117,21 @@ func (r *Relay) sendControl(l *leg, opcode byte, payload []byte) error {
 
 // closePayload is what a close of ours carries.
 func (r *Relay) closePayload(l *leg) []byte {
-	var b [maxControl]byte
-	return appendClose(b[:0], l.closing, appendReason(nil, r.why, l.closing, r.ref))
+	var b [frame.MaxControlPayload]byte
+	return frame.AppendClose(b[:0], l.closing, r.appendReason(nil, l))
+}
+
+// appendReason appends the reason of a close of ours to l.
+func (r *Relay) appendReason(b []byte, l *leg) []byte {
+	b = append(b, r.why.Reason.String()...)
+	b = append(b, " ref="...)
+	b = append(b, r.ref...)
+	if l.party == ending.Client && r.why.Retry > 0 {
+		b = append(b, " retry="...)
+		b = strconv.AppendInt(b, r.why.Retry.Milliseconds(), 10)
+		b = append(b, "ms"...)
+	}
+	return b[:min(len(b), frame.MaxControlPayload-2)]
 }
 
 // look asks the wheel to look at the session at the time at or before.
@@ -155,11 +170,11 @@ func (r *Relay) lifetimes(now int64) {
 	switch {
 	case r.expires != 0 && now >= r.expires:
 		e := ending.New(ending.Expired, "")
-		r.end(e, e.Code, CodeGoingAway)
+		r.end(e)
 	case r.ages != 0 && now >= r.ages:
 		e := ending.New(ending.MaxAge, "")
 		e.Retry = r.retry
-		r.end(e, e.Code, CodeGoingAway)
+		r.end(e)
 	}
 }
 
@@ -171,16 +186,16 @@ func (r *Relay) legClocks(l *leg, now int64) {
 	}
 	if l.stalled != 0 && now-l.stalled >= int64(cfg.Write) && !l.dead {
 		l.kill()
-		l.reset()
+		l.conn.Reset()
 		e := ending.New(ending.Slow, l.party.String()+" takes no bytes")
-		r.end(e, e.Code, e.Code)
+		r.end(e)
 	}
 	if cfg.Ping < 0 || r.ended != nil || l.stalled != 0 || r.other(l).stalled != 0 || l.dead {
 		return
 	}
 	if l.pinged && now >= max(l.pingAt, l.life)+int64(cfg.Pong) && !l.draining(now) {
 		e := ending.New(ending.Idle, "no pong from the "+l.party.String())
-		r.end(e, e.Code, CodeGoingAway)
+		r.end(e)
 		return
 	}
 	if !l.pinged && now >= l.pingAt {
@@ -191,7 +206,7 @@ func (r *Relay) legClocks(l *leg, now int64) {
 // draining reports whether the leg still takes what was sent to it before the
 // ping, which it cannot have answered then.
 func (l *leg) draining(now int64) bool {
-	n := l.wire.unsent()
+	n := l.conn.Unacked()
 	if n == 0 || l.queued != 0 && n >= l.queued {
 		return false
 	}
@@ -207,7 +222,7 @@ func (r *Relay) ping(l *leg, now int64) {
 	}
 	var mark [8]byte
 	binary.BigEndian.PutUint64(mark[:], r.mark)
-	if err := r.sendControl(l, opPing, mark[:]); err != nil {
+	if err := r.sendControl(l, frame.Ping, mark[:]); err != nil {
 		r.writeFailed(l)
 		return
 	}

@@ -29,8 +29,8 @@ func TestStacksStaySmall(t *testing.T) {
 		for range 3 {
 			r.talk()
 		}
-		r.client.answerUntil(frame{first: 0x89})
-		r.backend.answerUntil(frame{first: 0x89})
+		r.client.answerUntil(wireFrame{first: 0x89})
+		r.backend.answerUntil(wireFrame{first: 0x89})
 	}
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)

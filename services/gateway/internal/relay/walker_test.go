@@ -2,7 +2,6 @@ package relay
 
 import (
 	"bytes"
-	"encoding/binary"
 	"math/rand/v2"
 	"reflect"
 	"slices"
@@ -11,13 +10,14 @@ import (
 	"time"
 
 	"github.com/tidegatehq/tidegate/services/gateway/internal/ending"
+	"github.com/tidegatehq/tidegate/services/gateway/internal/frame"
 )
 
 // heard is what a direction's bytes amount to.
 type heard struct {
 	data     []byte       // data frames and parts of such, one after the other
 	edges    []int        // places between frames in data
-	controls []frame      // complete control frames, unmasked
+	controls []wireFrame  // complete control frames, unmasked
 	count    ending.Count // of data
 	code     uint16       // of the breach at the end; 0: none
 	at       int          // where the frame begins that is not complete, or the breach
@@ -60,7 +60,7 @@ func hear(b []byte, masked bool, limit int64) (h heard) {
 			if uint64(len(rest)) < uint64(size)+n {
 				return h
 			}
-			f := frame{rest[0], bytes.Clone(rest[size : size+int(n)])}
+			f := wireFrame{rest[0], bytes.Clone(rest[size : size+int(n)])}
 			for i := range f.payload {
 				if masked {
 					f.payload[i] ^= rest[size-4+i%4]
@@ -117,7 +117,7 @@ func (h *heard) judge(b []byte, n uint64, masked bool, limit int64) uint16 {
 // walkAll has the relay's own code walk over b in pieces, as a pump does.
 func walkAll(t testing.TB, b []byte, masked bool, limit int64, pieces func(left int) int) (h heard) {
 	e := NewEngine(Config{Flood: -1})
-	l := &leg{in: NewWalker(masked, limit)}
+	l := &leg{in: frame.NewWalker(masked, limit)}
 	c := new(chunk)
 	var carry []byte
 	for len(b) > 0 {
@@ -125,7 +125,7 @@ func walkAll(t testing.TB, b []byte, masked bool, limit int64, pieces func(left 
 		c.b = append(slices.Clip(carry), b[:n]...)
 		b = b[n:]
 		for {
-			inside := l.in.Inside()
+			inside := l.in.MidFrame()
 			v := l.walk(c, e)
 			if len(c.out) > 0 || c.edge >= 0 {
 				checkEdge(t, c, inside)
@@ -135,8 +135,8 @@ func walkAll(t testing.TB, b []byte, masked bool, limit int64, pieces func(left 
 			}
 			h.data = append(h.data, c.out...)
 			h.count.Add(&c.count)
-			if v != none {
-				_, h.code = v.ending()
+			if v != frame.None {
+				h.code = codeOf(v)
 				return h
 			}
 			if c.head.Size == 0 {
@@ -144,9 +144,9 @@ func walkAll(t testing.TB, b []byte, masked bool, limit int64, pieces func(left 
 			}
 			payload := bytes.Clone(c.b[c.head.Size : c.head.Size+int(c.head.Length)])
 			if masked {
-				unmask(payload, c.head.MaskKey)
+				frame.Unmask(payload, c.head.MaskKey)
 			}
-			h.controls = append(h.controls, frame{finBit | c.head.Opcode, payload})
+			h.controls = append(h.controls, wireFrame{0x80 | byte(c.head.Opcode), payload})
 			c.b = c.b[c.head.Size+len(payload):]
 		}
 		carry = bytes.Clone(c.b)
@@ -156,6 +156,9 @@ func walkAll(t testing.TB, b []byte, masked bool, limit int64, pieces func(left 
 	}
 	return h
 }
+
+// codeOf returns the close code that a violation earns.
+func codeOf(v frame.Violation) uint16 { return endingOf(ending.Client, v).ClientCode }
 
 // checkEdge checks that a piece that starts between frames says so.
 func checkEdge(t testing.TB, c *chunk, inside bool) {
@@ -208,7 +211,7 @@ func FuzzWalker(f *testing.F) {
 			f.Add(append(text("ok").bytes(masked), breach.b...), masked, uint16(1000), uint64(2))
 		}
 		var b []byte
-		for _, fr := range []frame{text("one"), {0x02, make([]byte, 126)}, ping("p"), {0x00, make([]byte, 125)}, {0x80, nil}, {0x82, make([]byte, 70000)}} {
+		for _, fr := range []wireFrame{text("one"), {0x02, make([]byte, 126)}, ping("p"), {0x00, make([]byte, 125)}, {0x80, nil}, {0x82, make([]byte, 70000)}} {
 			b = append(b, fr.bytes(masked)...)
 		}
 		f.Add(b, masked, uint16(0), uint64(3))
@@ -231,7 +234,7 @@ func TestWalkerSplits(t *testing.T) {
 	for _, masked := range []bool{false, true} {
 		var b []byte
 		near := map[int]bool{} // places in headers and at ends
-		for _, f := range []frame{
+		for _, f := range []wireFrame{
 			text(""), text("one"), {0x01, make([]byte, 125)}, ping("p"), {0x00, nil}, pong("123"), {0x80, make([]byte, 126)},
 			{0x82, make([]byte, 65535)}, closing(1000, "bye"), {0x02, make([]byte, 65536)}, {0x80, []byte("x")},
 		} {
@@ -258,12 +261,12 @@ func TestWalkerSplits(t *testing.T) {
 
 func TestWalkerAllocates(t *testing.T) {
 	e := NewEngine(Config{})
-	l := &leg{in: NewWalker(true, 1<<20)}
+	l := &leg{in: frame.NewWalker(true, 1<<20)}
 	c := new(chunk)
-	b := bytes.Repeat(frame{0x82, make([]byte, 100)}.bytes(true), 20)
+	b := bytes.Repeat(wireFrame{0x82, make([]byte, 100)}.bytes(true), 20)
 	if n := testing.AllocsPerRun(1000, func() {
 		for c.b = b; len(c.b) > 0; {
-			if v := l.walk(c, e); v != none {
+			if v := l.walk(c, e); v != frame.None {
 				t.Fatal(v)
 			}
 		}
@@ -274,32 +277,16 @@ func TestWalkerAllocates(t *testing.T) {
 
 func BenchmarkWalker(b *testing.B) {
 	e := NewEngine(Config{})
-	l := &leg{in: NewWalker(true, 1<<20)}
+	l := &leg{in: frame.NewWalker(true, 1<<20)}
 	c := new(chunk)
-	frames := bytes.Repeat(frame{0x82, make([]byte, 128)}.bytes(true), 16)
+	frames := bytes.Repeat(wireFrame{0x82, make([]byte, 128)}.bytes(true), 16)
 	b.SetBytes(int64(len(frames)))
 	b.ReportAllocs()
 	for b.Loop() {
 		c.b = frames
-		if v := l.walk(c, e); v != none {
+		if v := l.walk(c, e); v != frame.None {
 			b.Fatal(v)
 		}
-	}
-}
-
-func TestClosePayload(t *testing.T) {
-	for code := range uint32(1 << 16) {
-		want := uint16(1002)
-		if c := code; c >= 1000 && c <= 1003 || c >= 1007 && c <= 1014 || c >= 3000 && c <= 4999 {
-			want = uint16(code)
-		}
-		got, reason, v := parseClose(append(binary.BigEndian.AppendUint16(nil, uint16(code)), "why"...))
-		if got != want || string(reason) != "why" || v != none {
-			t.Errorf("parseClose(%d) = %d %q %v, want %d", code, got, reason, v, want)
-		}
-	}
-	if code, reason, v := parseClose(nil); code != CodeNone || reason != nil || v != none {
-		t.Errorf("parseClose of nothing = %d %q %v", code, reason, v)
 	}
 }
 
@@ -307,7 +294,10 @@ func TestClosePayload(t *testing.T) {
 func TestReasonFits(t *testing.T) {
 	e := ending.New(ending.OperatorClose, "")
 	e.Retry = time.Second
-	if n := len(appendReason(nil, &e, CodeRestart, strings.Repeat("R", 200))); n > 123 {
-		t.Errorf("reason of %d bytes, want 123 at most", n)
+	r := &Relay{ref: strings.Repeat("R", 200), why: &e}
+	for _, l := range []*leg{{party: ending.Client}, {party: ending.Backend}} {
+		if n := len(r.appendReason(nil, l)); n > 123 {
+			t.Errorf("reason of %d bytes, want 123 at most", n)
+		}
 	}
 }

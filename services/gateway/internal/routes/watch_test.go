@@ -31,7 +31,7 @@ func (e *ended) EndWhere(c ending.Ending, names ...string) int {
 		if r := e.store.Load().Get(name); r != nil && r.Published {
 			name += " while it is served"
 		}
-		e.names, e.codes = append(e.names, name), append(e.codes, c.Code)
+		e.names, e.codes = append(e.names, name), append(e.codes, c.ClientCode)
 	}
 	return len(names)
 }

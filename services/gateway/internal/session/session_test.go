@@ -14,6 +14,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/tidegatehq/tidegate/services/gateway/internal/ending"
+	"github.com/tidegatehq/tidegate/services/gateway/internal/netpoll"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/relay"
 	"github.com/tidegatehq/tidegate/services/kit/certs/certtest"
 )
@@ -110,7 +111,7 @@ func (b *bench) newCert() {
 func (b *bench) secure(far, near net.Conn, dials bool) (_, _ net.Conn) {
 	b.t.Helper()
 	server, client := &tls.Config{Certificates: []tls.Certificate{b.cert}}, &tls.Config{InsecureSkipVerify: true}
-	near = relay.BelowTLS(near)
+	near = netpoll.UnderTLS(near)
 	f, n := tls.Client(far, client), tls.Server(near, server)
 	if dials {
 		f, n = tls.Server(far, server), tls.Client(near, client)
@@ -239,7 +240,7 @@ func TestRecord(t *testing.T) {
 	if r.Info != info {
 		t.Errorf("info = %+v, want %+v", r.Info, info)
 	}
-	if want := (ending.Ending{By: ending.Client, Reason: ending.PeerClose, Code: 1000, Detail: "bye"}); r.Ending != want {
+	if want := (ending.ByPeer(ending.Client, 1000, "bye")); r.Ending != want {
 		t.Errorf("ending = %+v, want %+v", r.Ending, want)
 	}
 	if r.ClientLeg.Received != 1000 || r.BackendLeg.Sent != 1000 || r.ClientLeg.Sent != 1000 || r.Totals.FromClient.Messages != 1 || r.Unreported != r.Totals {
@@ -277,7 +278,7 @@ func TestEndInHandshake(t *testing.T) {
 	if !errors.As(context.Cause(ctx), &ended) || ended.Ending.Reason != ending.Revoked {
 		t.Errorf("cause of the context = %v, want REVOKED", context.Cause(ctx))
 	}
-	if !errors.As(s.Err(), &ended) || ended.Ending.Code != 4001 {
+	if !errors.As(s.Err(), &ended) || ended.Ending.ClientCode != 4001 {
 		t.Errorf("Err = %v", s.Err())
 	}
 	s.Abandon()

@@ -14,7 +14,7 @@ import (
 	"time"
 
 	"github.com/tidegatehq/tidegate/services/gateway/internal/head"
-	"github.com/tidegatehq/tidegate/services/gateway/internal/relay"
+	"github.com/tidegatehq/tidegate/services/gateway/internal/netpoll"
 )
 
 // Config is all that a Dialer can be told. It is made by Default.
@@ -144,7 +144,7 @@ func (d *Dialer) connect(ctx context.Context, r *Request) (net.Conn, error) {
 	}
 	cfg := d.tls.Clone()
 	cfg.ServerName = r.Endpoint.Name
-	secure := tls.Client(relay.BelowTLS(conn), cfg)
+	secure := tls.Client(netpoll.UnderTLS(conn), cfg)
 	if err := secure.HandshakeContext(ctx); err != nil {
 		_ = conn.Close()
 		return nil, fmt.Errorf("TLS with %s: %w", r.Endpoint.Addr, err)

@@ -1,42 +1,26 @@
-package relay
+package frame
 
 import (
 	"encoding/binary"
 	"math"
-
-	"github.com/tidegatehq/tidegate/services/gateway/internal/ending"
-)
-
-// Opcodes of RFC 6455, section 5.2.
-const (
-	opContinuation = 0x0
-	opText         = 0x1
-	opBinary       = 0x2
-	opClose        = 0x8
-	opPing         = 0x9
-	opPong         = 0xa
-)
-
-const (
-	finBit     = 0x80
-	maskBit    = 0x80
-	maxHeader  = 14
-	maxControl = 125 // bytes of a control frame's payload
 )
 
 // Walker follows the frames of one direction: it checks each header against
 // RFC 6455 and the frames before it, and knows where the next one starts. It
-// sees headers only and keeps no bytes.
+// looks at headers only and keeps no bytes.
+//
+// Between two frames its user asks WholeMessages first, then Header for what that
+// left. A data frame's header goes to Begin, and its payload, as it comes, to Skip.
 type Walker struct {
-	left   int64 // payload bytes of the current data frame that are still to come
+	left   int64 // payload bytes of the current data frame still to come
 	size   int64 // bytes of the current message, up to the end of the current frame
 	limit  int64 // largest message
 	masked bool  // frames of this direction must be masked
-	within bool  // a message has begun and its last frame not
+	within bool  // a message has begun, and its last frame has not
 }
 
-// NewWalker returns a Walker for a direction whose frames are masked or not, and
-// whose messages have at most limit bytes; a negative limit is none.
+// NewWalker returns the Walker of a direction whose frames must be masked, or must
+// not, and whose messages have at most limit bytes; a negative limit is none.
 func NewWalker(masked bool, limit int64) Walker {
 	if limit < 0 {
 		limit = math.MaxInt64
@@ -48,24 +32,24 @@ func NewWalker(masked bool, limit int64) Walker {
 type Header struct {
 	Size    int   // bytes of the header itself; 0: it is not complete yet
 	Length  int64 // bytes of the payload
-	Opcode  byte
+	Opcode  Opcode
 	Fin     bool
 	Masked  bool
 	MaskKey [4]byte
 }
 
 // Control reports whether the frame is a close, ping or pong.
-func (h *Header) Control() bool { return h.Opcode >= opClose }
+func (h *Header) Control() bool { return h.Opcode.Control() }
 
-// Header parses the header that b starts with, between two frames. A breach is
+// Header parses the header that b starts with, between two frames. A violation is
 // reported as soon as the bytes show it; Size is 0 while more bytes are needed.
-// It changes nothing: Begin does.
+// The Walker does not move: Begin moves it.
 func (w *Walker) Header(b []byte) (h Header, v Violation) {
 	if len(b) == 0 {
-		return h, none
+		return h, None
 	}
-	h.Opcode, h.Fin = b[0]&0x0f, b[0]&finBit != 0
-	if v := w.checkFirst(b[0]); v != none || len(b) == 1 {
+	h.Opcode, h.Fin = Opcode(b[0]&0x0f), b[0]&finBit != 0
+	if v := w.checkFirst(b[0]); v != None || len(b) == 1 {
 		return h, v
 	}
 	h.Masked = b[1]&maskBit != 0
@@ -73,36 +57,36 @@ func (w *Walker) Header(b []byte) (h Header, v Violation) {
 		return h, wrongMask
 	}
 	size, v := w.length(&h, b)
-	if v != none || size == 0 {
+	if v != None || size == 0 {
 		return h, v
 	}
 	if h.Masked {
 		if len(b) < size+4 {
-			return h, none
+			return h, None
 		}
 		h.MaskKey = [4]byte(b[size:])
 		size += 4
 	}
 	h.Size = size
-	return h, none
+	return h, None
 }
 
 // checkFirst checks what the first byte of a header says.
 func (w *Walker) checkFirst(b byte) Violation {
-	op, fin := b&0x0f, b&finBit != 0
+	op, fin := Opcode(b&0x0f), b&finBit != 0
 	switch {
 	case b&0x70 != 0:
 		return reservedBit
-	case op > opBinary && op < opClose || op > opPong:
+	case op > Binary && op < Close || op > Pong:
 		return reservedOpcode
-	case op >= opClose && !fin:
+	case op.Control() && !fin:
 		return fragmentedControl
-	case op == opContinuation && !w.within:
+	case op == Continuation && !w.within:
 		return strayContinuation
-	case (op == opText || op == opBinary) && w.within:
+	case (op == Text || op == Binary) && w.within:
 		return missingContinuation
 	}
-	return none
+	return None
 }
 
 // length reads the payload's length and returns where it ends in b, 0 while it
@@ -111,11 +95,11 @@ func (w *Walker) length(h *Header, b []byte) (end int, v Violation) {
 	n := int64(b[1] & 0x7f)
 	end = 2
 	switch {
-	case h.Control() && n > maxControl:
+	case h.Control() && n > MaxControlPayload:
 		return 0, longControl
 	case n == 126:
 		if len(b) < 4 {
-			return 0, none
+			return 0, None
 		}
 		n, end = int64(binary.BigEndian.Uint16(b[2:])), 4
 		if n < 126 {
@@ -123,7 +107,7 @@ func (w *Walker) length(h *Header, b []byte) (end int, v Violation) {
 		}
 	case n == 127:
 		if len(b) < 10 {
-			return 0, none
+			return 0, None
 		}
 		n, end = int64(binary.BigEndian.Uint64(b[2:])), 10
 		if n < 0 {
@@ -135,28 +119,29 @@ func (w *Walker) length(h *Header, b []byte) (end int, v Violation) {
 	}
 	h.Length = n
 	if !h.Control() && n > w.room(h.Opcode) {
-		return 0, tooBig
+		return 0, TooBig
 	}
-	return end, none
+	return end, None
 }
 
 // room returns how long the payload of a data frame that starts now may be.
-func (w *Walker) room(opcode byte) int64 {
-	if opcode == opContinuation {
+func (w *Walker) room(op Opcode) int64 {
+	if op == Continuation {
 		return w.limit - w.size
 	}
 	return w.limit
 }
 
-// Ends reports whether the data frame with this header only ends a message that
-// has payload. Libraries that write messages as streams end each of them so.
-func (w *Walker) Ends(h *Header) bool {
-	return h.Opcode == opContinuation && h.Fin && h.Length == 0 && w.size > 0
+// Terminator reports whether the data frame with this header is empty and only ends
+// a message that has payload. Libraries that write a message as a stream end each
+// with one.
+func (w *Walker) Terminator(h *Header) bool {
+	return h.Opcode == Continuation && h.Fin && h.Length == 0 && w.size > 0
 }
 
 // Begin notes that the data frame with this complete header starts.
 func (w *Walker) Begin(h *Header) {
-	if h.Opcode != opContinuation {
+	if h.Opcode != Continuation {
 		w.size = 0
 	}
 	w.size += h.Length
@@ -164,22 +149,22 @@ func (w *Walker) Begin(h *Header) {
 	w.within = !h.Fin
 }
 
-// Run takes from the start of b, which is between two frames, the messages that
-// are all there, in one frame each, and not empty, as most are. It returns their
-// bytes and adds them to c. For what it leaves, whatever that is, Header is asked.
-func (w *Walker) Run(b []byte, c *ending.Count) (n int) {
+// WholeMessages takes from the start of b, which is between two frames, the
+// messages that are complete, each in one frame that is not empty: most are. It
+// returns their bytes, their number and their payload. What it leaves, whatever
+// that is, is for Header.
+func (w *Walker) WholeMessages(b []byte) (n, messages, payload int) {
 	if w.within {
-		return 0
+		return 0, 0, 0
 	}
 	var mask byte
 	head := 2
 	if w.masked {
 		mask, head = maskBit, 6
 	}
-	var messages, payload int
-	for len(b)-n >= head+2 { // a longer length is there then
+	for len(b)-n >= head+2 { // enough for a length of two bytes, too
 		f := b[n:]
-		if f[0] != finBit|opText && f[0] != finBit|opBinary {
+		if f[0] != finBit|byte(Text) && f[0] != finBit|byte(Binary) {
 			break
 		}
 		length, size := int(f[1]^mask), head
@@ -188,7 +173,7 @@ func (w *Walker) Run(b []byte, c *ending.Count) (n int) {
 				break
 			}
 			size += 2
-		} else if length == 0 || length > 125 { // the wrong masking is a high bit
+		} else if length == 0 || length > 125 { // wrong masking shows as the high bit
 			break
 		}
 		if size += length; size > len(f) || int64(length) > w.limit {
@@ -198,12 +183,11 @@ func (w *Walker) Run(b []byte, c *ending.Count) (n int) {
 		payload += length
 		messages++
 	}
-	c.Add(&ending.Count{Messages: uint64(messages), Frames: uint64(messages), Payload: uint64(payload)})
-	return n
+	return n, messages, payload
 }
 
-// Skip notes n more bytes of the current frame's payload, at most as many as
-// there are left, and returns how many it took.
+// Skip moves over n more bytes of the current frame's payload, or as many as are
+// left of it, and returns how many these were.
 func (w *Walker) Skip(n int) int {
 	if int64(n) > w.left {
 		n = int(w.left)
@@ -212,5 +196,5 @@ func (w *Walker) Skip(n int) int {
 	return n
 }
 
-// Inside reports whether the direction is in the middle of a data frame.
-func (w *Walker) Inside() bool { return w.left > 0 }
+// MidFrame reports whether the direction is inside a data frame.
+func (w *Walker) MidFrame() bool { return w.left > 0 }

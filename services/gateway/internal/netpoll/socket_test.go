@@ -1,4 +1,4 @@
-package relay
+package netpoll
 
 import (
 	"bytes"
@@ -9,30 +9,25 @@ import (
 	"testing"
 )
 
-// newWire returns a wire over one end of a connection, and the other end.
-func newWire(t *testing.T) (*wire, net.Conn) {
+// newSocket returns a socket that is one end of a connection, and the other end.
+func newSocket(t *testing.T) (*socket, net.Conn) {
 	t.Helper()
 	far, near := tcpPair(t)
-	t.Cleanup(func() { _, _ = far.Close(), near.Close() })
-	raw, err := near.(syscall.Conn).SyscallConn()
-	if err != nil {
+	s := new(socket)
+	if err := s.take(near); err != nil {
 		t.Fatal(err)
 	}
-	w := new(wire)
-	if err := w.take(near, raw); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(w.drop)
-	return w, far
+	t.Cleanup(s.close)
+	return s, far
 }
 
 // fill writes until the socket is full, and returns what it took. It may take
 // more once the kernel has looked at what it has.
-func (w *wire) fill(t *testing.T) (taken []byte) {
+func (s *socket) fill(t *testing.T) (taken []byte) {
 	t.Helper()
 	for i := byte(0); ; i++ {
 		p := bytes.Repeat([]byte{i}, 64<<10)
-		n, some, all, err := w.push(p)
+		n, some, all, err := s.push(p)
 		if err != nil || some != (n > 0) || all != (n == len(p)) {
 			t.Fatalf("push = %d, %v, %v, %v", n, some, all, err)
 		}
@@ -44,40 +39,40 @@ func (w *wire) fill(t *testing.T) (taken []byte) {
 
 // keep puts bytes until some are kept, and returns what was put. From then on put
 // only keeps.
-func (w *wire) keep(t *testing.T) (put []byte) {
+func (s *socket) keep(t *testing.T) (put []byte) {
 	t.Helper()
 	some := bytes.Repeat([]byte("some"), 16<<10)
 	until(t, "bytes are kept", func() bool {
-		if !w.waiting() {
-			if err := w.put(some); err != nil {
+		if len(s.pending) == 0 {
+			if err := s.put(some); err != nil {
 				t.Fatal(err)
 			}
 			put = append(put, some...)
 		}
-		return w.waiting()
+		return len(s.pending) > 0
 	})
 	return put
 }
 
-// TestWireKeeps writes to a full socket without waiting: the bytes are kept, and
+// TestSocketKeeps writes to a full socket without waiting: the bytes are kept, and
 // leave in order before those that come later.
-func TestWireKeeps(t *testing.T) {
-	w, far := newWire(t)
-	want := w.fill(t)
+func TestSocketKeeps(t *testing.T) {
+	s, far := newSocket(t)
+	want := s.fill(t)
 	until(t, "the full socket takes nothing", func() bool {
-		want = append(want, w.keep(t)...)
-		for _, s := range []string{"first", "second"} {
-			if err := w.put([]byte(s)); err != nil {
+		want = append(want, s.keep(t)...)
+		for _, word := range []string{"first", "second"} {
+			if err := s.put([]byte(word)); err != nil {
 				t.Fatal(err)
 			}
-			want = append(want, s...)
+			want = append(want, word...)
 		}
-		n, some, all, err := w.push([]byte("third"))
+		n, some, all, err := s.push([]byte("third"))
 		if err != nil || n > 0 && !some || all != (n == len("third")) {
 			t.Fatalf("push to a full socket = %d, %v, %v, %v", n, some, all, err)
 		}
 		want = append(want, "third"[:n]...)
-		return !some && w.waiting()
+		return !some && len(s.pending) > 0
 	})
 	want = append(want, "third"...)
 	got := make([]byte, len(want))
@@ -87,41 +82,41 @@ func TestWireKeeps(t *testing.T) {
 		done <- err
 	}()
 	for p := []byte("third"); len(p) > 0; {
-		n, _, _, err := w.push(p)
+		n, _, _, err := s.push(p)
 		if err != nil {
 			t.Fatal(err)
 		}
 		p = p[n:]
 	}
-	if err := <-done; err != nil || !bytes.Equal(got, want) || w.waiting() {
-		t.Errorf("%v, the same %v, waiting %v", err, bytes.Equal(got, want), w.waiting())
+	if err := <-done; err != nil || !bytes.Equal(got, want) || len(s.pending) > 0 {
+		t.Errorf("%v, the same %v, %d bytes pending", err, bytes.Equal(got, want), len(s.pending))
 	}
 }
 
-// TestWireBound keeps no more than a bounded number of bytes.
-func TestWireBound(t *testing.T) {
-	w, _ := newWire(t)
-	w.fill(t)
-	w.keep(t)
-	if err := w.put(make([]byte, maxSpill-len(w.spill))); err != nil {
+// TestSocketBound keeps no more than a bounded number of bytes.
+func TestSocketBound(t *testing.T) {
+	s, _ := newSocket(t)
+	s.fill(t)
+	s.keep(t)
+	if err := s.put(make([]byte, maxPending-len(s.pending))); err != nil {
 		t.Fatal(err)
 	}
-	if err := w.put(make([]byte, 1)); !errors.Is(err, errSpill) {
-		t.Errorf("put beyond the bound = %v, want %v", err, errSpill)
+	if err := s.put(make([]byte, 1)); !errors.Is(err, errPending) {
+		t.Errorf("put beyond the bound = %v, want %v", err, errPending)
 	}
 }
 
-// TestWireErrors reads and writes after the other end is gone.
-func TestWireErrors(t *testing.T) {
-	w, far := newWire(t)
-	if _, err := w.read(make([]byte, 1)); !errors.Is(err, errWouldBlock) {
+// TestSocketErrors reads and writes after the other end is gone.
+func TestSocketErrors(t *testing.T) {
+	s, far := newSocket(t)
+	if _, err := s.read(make([]byte, 1)); !errors.Is(err, errWouldBlock) {
 		t.Errorf("read of nothing = %v, want %v", err, errWouldBlock)
 	}
 	if err := far.(*net.TCPConn).CloseWrite(); err != nil {
 		t.Fatal(err)
 	}
 	for err := errWouldBlock; !errors.Is(err, io.EOF); {
-		if _, err = w.read(make([]byte, 1)); !errors.Is(err, errWouldBlock) && !errors.Is(err, io.EOF) {
+		if _, err = s.read(make([]byte, 1)); !errors.Is(err, errWouldBlock) && !errors.Is(err, io.EOF) {
 			t.Fatalf("read at the end = %v, want EOF", err)
 		}
 	}
@@ -129,7 +124,7 @@ func TestWireErrors(t *testing.T) {
 	_ = far.Close()
 	var err error
 	for err == nil {
-		err = w.put([]byte("x"))
+		err = s.put([]byte("x"))
 	}
 	if !errors.Is(err, syscall.EPIPE) && !errors.Is(err, syscall.ECONNRESET) {
 		t.Errorf("write after a reset = %v", err)

@@ -3,7 +3,6 @@
 package relay
 
 import (
-	"bytes"
 	"net"
 	"os"
 	"path/filepath"
@@ -11,8 +10,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-
-	"golang.org/x/sys/unix"
 )
 
 // TestSessionsCostNoGoroutine has sessions that are idle, and such that were used.
@@ -32,48 +29,6 @@ func TestSessionsCostNoGoroutine(t *testing.T) {
 			until(t, "sessions have no goroutines", func() bool { return runtime.NumGoroutine() <= before })
 		}
 	}
-}
-
-// TestShare has more sessions become ready at once than one goroutine is given:
-// one that is in the way of those behind it does not stop all.
-func TestShare(t *testing.T) {
-	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(2))
-	e := NewEngine(quick())
-	gate := newRigOn(t, e, mode{}, Options{}, nil, nil)
-	rigs := make([]*rig, 80)
-	for i := range rigs {
-		rigs[i] = newRigOn(t, e, mode{}, Options{}, nil, nil)
-		rigs[i].talk()
-	}
-	gate.talk()
-
-	gate.mu.Lock()
-	gate.client.send(text("x"))
-	pollerWaits(t)
-	first, last := rigs[0], rigs[len(rigs)-1]
-	for _, r := range rigs {
-		r.client.send(text("x"))
-		until(t, "the message is there", func() bool {
-			n, err := unix.IoctlGetInt(r.Relay.client.wire.fd, unix.TIOCINQ)
-			return err == nil && n > 0
-		})
-	}
-	first.mu.Lock()
-	gate.mu.Unlock()
-	last.backend.expect(text("x"))
-	first.mu.Unlock()
-	for _, r := range rigs[:len(rigs)-1] {
-		r.backend.expect(text("x"))
-	}
-}
-
-// pollerWaits waits until a poller waits for a session's mutex.
-func pollerWaits(t *testing.T) {
-	t.Helper()
-	until(t, "a poller waits", func() bool {
-		all := make([]byte, 1<<20)
-		return bytes.Contains(all[:runtime.Stack(all, true)], []byte("relay.(*Relay).ready("))
-	})
 }
 
 // unwatchable is a connection whose descriptor is that of a file.

@@ -1,12 +1,17 @@
-package relay
+package frame
 
-import "github.com/tidegatehq/tidegate/services/gateway/internal/ending"
-
-// Violation is a breach of the protocol by a peer. The zero value is none.
+// Violation is what a peer did that RFC 6455 or a limit forbids. The zero value is
+// None.
 type Violation uint8
 
+// The violations that have consequences of their own; the others are violations
+// of the protocol in general.
 const (
-	none Violation = iota
+	None          Violation = iota
+	TooBig                  // a message over the limit
+	InvalidReason           // a close reason that is not UTF-8
+	Flood                   // too many control or empty frames
+
 	reservedBit
 	reservedOpcode
 	fragmentedControl
@@ -16,15 +21,18 @@ const (
 	longControl
 	longLength
 	hugeLength
-	tooBig
 	shortClose
-	badReason
-	flood
 )
 
-// Error describes the breach.
+// Error says what is wrong, for logs and records.
 func (v Violation) Error() string {
 	switch v {
+	case TooBig:
+		return "message over the limit"
+	case InvalidReason:
+		return "close reason is not UTF-8"
+	case Flood:
+		return "too many control or empty frames"
 	case reservedBit:
 		return "reserved bit set"
 	case reservedOpcode:
@@ -43,30 +51,8 @@ func (v Violation) Error() string {
 		return "length not in its shortest form"
 	case hugeLength:
 		return "length with its highest bit set"
-	case tooBig:
-		return "message over the limit"
 	case shortClose:
 		return "close payload of one byte"
-	case badReason:
-		return "close reason is not UTF-8"
-	case flood:
-		return "too many control or empty frames"
 	}
 	return "none"
-}
-
-// ending returns the end reason of a session whose peer did this, and the close
-// code that the peer gets.
-func (v Violation) ending() (r ending.Reason, code uint16) {
-	switch v {
-	case tooBig:
-		r = ending.TooBig
-	case flood:
-		r = ending.Flood
-	case badReason:
-		return ending.Protocol, CodeBadData
-	default:
-		r = ending.Protocol
-	}
-	return r, r.Code()
 }
