@@ -220,7 +220,7 @@ func TestDeathOfFullLeg(t *testing.T) {
 				to.keepLittle()
 				stop, wrote := make(chan struct{}), make(chan int)
 				go func() { wrote <- from.floodData(stop) }()
-				r.until(t, "the leg is full", func() bool { return l.stalled != 0 })
+				r.until(t, "the leg is full", func() bool { return l.out.stalled != 0 })
 				_ = to.Conn.(interface{ CloseWrite() error }).CloseWrite()
 				if full == ending.Client {
 					from.expectClose(1001, "CLIENT_GONE")
@@ -392,7 +392,7 @@ func TestCloseInsteadOfFrame(t *testing.T) {
 		const size = 200 << 10
 		message := wireFrame{0x82, make([]byte, size)}.bytes(false)
 		go func() { _, _ = r.backend.Write(append(message, ping("").bytes(false)...)) }()
-		r.until(t, "the message and the ping behind it are walked over", func() bool { return r.Relay.backend.flood > 0 })
+		r.until(t, "the message and the ping behind it are walked over", func() bool { return r.Relay.backend.in.flood > 0 })
 		for {
 			f, err := r.client.next()
 			if err != nil {
@@ -422,7 +422,7 @@ func (r *rig) fill(t *testing.T, l *leg) {
 		if l.conn.Pending() {
 			kept += 127
 		}
-		if err := l.control(frame.Pong, make([]byte, 125)); err != nil {
+		if err := l.sendControl(frame.Pong, make([]byte, 125)); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -93,20 +93,20 @@ func TestFlood(t *testing.T) {
 // TestFloodWindow counts in each second anew.
 func TestFloodWindow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		e, l := NewEngine(Config{}), new(leg)
+		e, in := NewEngine(Config{}), new(reader)
 		for range 3 {
 			for i := range 100 {
-				if l.flooded(e) {
+				if in.flooded(e) {
 					t.Fatalf("frame %d of a second is too many", i+1)
 				}
 			}
 			time.Sleep(time.Second)
 		}
 		for range 100 {
-			l.flooded(e)
+			in.flooded(e)
 		}
 		time.Sleep(999 * time.Millisecond)
-		if !l.flooded(e) {
+		if !in.flooded(e) {
 			t.Error("frame 101 of a second is not too many")
 		}
 	})
@@ -153,12 +153,12 @@ func TestOwnPings(t *testing.T) {
 						t.Fatalf("%v, %v, want a ping", f, err)
 					}
 					r.mu.Lock()
-					sent := l.pingAt
+					sent := l.out.nextPing
 					r.mu.Unlock()
 					idle.send(pong(string(f.payload)))
 					r.until(t, "the pong has arrived", func() bool {
-						r.look(r.engine.now())  // not only when a pong would be late
-						return l.pingAt != sent // the next ping may be under way
+						r.schedule(r.engine.now())    // not only when a pong would be late
+						return l.out.nextPing != sent // the next ping may be under way
 					})
 				}
 				for { // without answers of ours, and answers that are none
@@ -204,9 +204,9 @@ func TestPingInsideFrame(t *testing.T) {
 				into.answerBefore(0x81)
 				var due int64
 				for range 4 { // the first time is when it was due before
-					r.until(t, "a ping was due inside the frame", func() bool { return l.mid && !l.pinged && l.pingAt != due })
+					r.until(t, "a ping was due inside the frame", func() bool { return l.out.midFrame && l.out.pingSent == 0 && l.out.nextPing != due })
 					r.mu.Lock()
-					due = l.pingAt
+					due = l.out.nextPing
 					r.mu.Unlock()
 				}
 				from.sendRaw(whole[9:])
@@ -264,14 +264,14 @@ func TestDataIsLife(t *testing.T) {
 	l := &r.Relay.client
 	r.pingNow(t, l)
 	r.until(t, "the ping has arrived", func() bool { return l.conn.Unacked() == 0 })
-	shown := l.pingAt
+	shown := l.out.pingSent
 	for range 3 {
-		r.until(t, "data has come", func() bool { r.client.send(text("alive")); return l.life > shown })
+		r.until(t, "data has come", func() bool { r.client.send(text("alive")); return l.in.lastLife > shown })
 		if r.overdue(l, shown); r.Ending().By != ending.Nobody {
 			t.Fatalf("a session with traffic was ended: %+v", r.Ending())
 		}
 		r.mu.Lock()
-		shown = l.life
+		shown = l.in.lastLife
 		r.mu.Unlock()
 	}
 	r.overdue(l, 0)

@@ -125,6 +125,6 @@ func pollerWaits(t *testing.T) {
 	t.Helper()
 	until(t, "a poller waits", func() bool {
 		all := make([]byte, 1<<20)
-		return bytes.Contains(all[:runtime.Stack(all, true)], []byte("relay.(*Relay).ready("))
+		return bytes.Contains(all[:runtime.Stack(all, true)], []byte("relay.(*leg).Ready("))
 	})
 }

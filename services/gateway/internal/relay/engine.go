@@ -79,12 +79,12 @@ func (e *Engine) join(r *Relay) error {
 	if err := e.start(); err != nil {
 		return err
 	}
-	r.engine, r.poller = e, e.poller
-	if err := r.poller.Add(&r.client.conn, &r.client); err != nil {
+	r.engine = e
+	if err := e.poller.Add(&r.client.conn, &r.client); err != nil {
 		return err
 	}
-	if err := r.poller.Add(&r.backend.conn, &r.backend); err != nil {
-		r.poller.Remove(&r.client.conn)
+	if err := e.poller.Add(&r.backend.conn, &r.backend); err != nil {
+		e.poller.Remove(&r.client.conn)
 		return err
 	}
 	e.relays++

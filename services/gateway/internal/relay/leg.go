@@ -9,110 +9,177 @@ import (
 	"github.com/tidegatehq/tidegate/services/gateway/internal/netpoll"
 )
 
-// Leg is one connection after its handshake, and the bytes that were read from
-// it beyond the handshake. Conn is a TCP or Unix connection, or a *tls.Conn
-// above one that was
-// wrapped by netpoll.UnderTLS. From Start on nobody else may use it.
+// Leg is one connection after its handshake, and the bytes that were read from it
+// beyond the handshake. Conn is a TCP or Unix connection, or a *tls.Conn above one
+// that was wrapped by netpoll.UnderTLS. From Start on nobody else may use it.
 type Leg struct {
-	Conn  net.Conn
-	Ahead []byte
+	Conn     net.Conn
+	Buffered []byte
 }
 
-// leg is one side of a session: a connection, what is read from it and what is
-// written to it. All that can change is guarded by Relay.mu.
+// leg is one side of a session. All that can change is guarded by Relay.mu. The
+// package comment has its states.
 type leg struct {
 	relay *Relay
 	conn  netpoll.Conn
-	party ending.Party
+	in    reader
+	out   writer
+}
 
-	// What is read from it.
-	blind    bool   // after its close, or a breach: what comes is discarded
-	quit     bool   // it is read no more, but for what is held
-	deaf     bool   // it is read no more
-	flood    int32  // control and empty frames since floodAt
-	received uint16 // code of the close that came from it; 0: none
-	in       frame.Walker
-	carry    []byte // an incomplete header or control frame
-	held     *chunk // what was read and the other leg does not take yet
-	floodAt  int64
-	count    ending.Count // what was relayed
-	last     int64        // when a data frame was relayed last
-	life     int64        // when it last showed that it is there
-	lingerBy int64        // end of reading after the half-close
+// readState is how far the reading of a leg has come.
+type readState uint8
 
-	// What is written to it.
-	sent    uint16 // code of the close that was sent to it; 0: none
-	closing uint16 // code of the close that waits to be sent to it; 0: none
-	pinged  bool   // a pong is awaited
-	hasPong bool   // pong waits to be sent to it
-	mid     bool   // what was written to it ends inside a frame
-	dead    bool   // nothing more is written to it
-	shut    bool   // half-closed
-	closed  bool
-	pingAt  int64 // the next ping, or when the one under way was sent
-	stalled int64 // since when it takes no byte of what is to be sent; 0: it takes all
-	queued  int   // bytes before the awaited pong's ping, when they were last looked at
-	pong    []byte
+const (
+	reading    readState = iota // frames are relayed
+	discarding                  // after its close, or a violation: what comes is thrown away
+	draining                    // the socket is not read any more; what is held may still go out
+	readClosed                  // nothing more comes
+)
+
+// reader is what is read from a leg.
+type reader struct {
+	state      readState
+	received   uint16       // code of the close that came; 0: none
+	flood      int32        // control and empty frames since floodSince
+	floodSince int64        //
+	frames     frame.Walker // where the stream stands
+	partial    []byte       // an incomplete header or control frame
+	held       *chunk       // what was read and the other leg does not take yet
+	count      ending.Count // what was relayed
+	lastData   int64        // when a data frame was relayed last; 0: never
+	lastLife   int64        // when the peer last showed that it is there
+	lingerBy   int64        // end of reading after the last byte that was written; 0: none
+}
+
+// relays reports whether frames are relayed.
+func (in *reader) relays() bool { return in.state == reading || in.state == draining }
+
+// discard throws away what comes from now on.
+func (in *reader) discard() {
+	switch in.state {
+	case reading:
+		in.state = discarding
+	case draining:
+		in.state = readClosed
+	}
+}
+
+// drain stops reading the socket. What is held may still go out.
+func (in *reader) drain() {
+	if in.state < draining {
+		in.state = draining
+	}
+}
+
+// writeState is how far the writing to a leg has come.
+type writeState uint8
+
+const (
+	writing     writeState = iota // frames go out
+	closeQueued                   // a close waits for its place between two frames, or for the socket
+	closeSent                     // nothing follows the close
+	broken                        // nothing more can be written, or is to be
+	halfClosed                    // the peer was told that nothing more comes
+	writeClosed                   // the socket is closed
+)
+
+// writer is what is written to a leg.
+type writer struct {
+	state    writeState
+	midFrame bool   // what was written ends inside a frame
+	code     uint16 // of the close that is queued or was sent; 0: none
+	unacked  int32  // bytes before the awaited pong's ping that the peer's kernel lacked when it was last asked
+	nextPing int64  // when the next ping is due
+	pingSent int64  // when the ping was sent whose pong is awaited; 0: none is
+	stalled  int64  // since when the socket takes no byte of what is to be sent; 0: it takes all
+	pong     []byte // payload of a pong that waits to be sent; nil: none does
+}
+
+// takesControl reports whether a frame of ours may be written now.
+func (l *leg) takesControl() bool {
+	return l.out.state <= closeQueued && !l.out.midFrame && l.out.stalled == 0 && !l.conn.Pending()
 }
 
 // open prepares a leg of r.
-func (l *leg) open(r *Relay, c Leg, party ending.Party, limit int64) error {
+func (l *leg) open(r *Relay, c Leg, masked bool, maxMessage int64) error {
+	l.relay = r
 	if err := l.conn.Attach(c.Conn); err != nil {
-		return fmt.Errorf("%s: %w", party, err)
+		return fmt.Errorf("relay the %s: %w", l.party(), err)
 	}
-	l.relay, l.party = r, party
-	l.in = frame.NewWalker(party == ending.Client, limit)
-	if len(c.Ahead) > 0 {
-		l.held = &chunk{b: c.Ahead}
+	l.in.frames = frame.NewWalker(masked, maxMessage)
+	if len(c.Buffered) > 0 {
+		l.in.held = &chunk{rest: c.Buffered}
 	}
 	return nil
 }
 
-// Ready does what has become possible on the leg. The poller calls it.
-func (l *leg) Ready(what netpoll.Readiness) (read int) { return l.relay.ready(l, what) }
-
-// writable reports whether a frame of ours may be put between the others now.
-func (l *leg) writable() bool {
-	return l.stalled == 0 && !l.mid && !l.dead && !l.shut && l.sent == 0 && !l.conn.Pending()
+// party returns whose leg it is.
+func (l *leg) party() ending.Party {
+	if l == &l.relay.client {
+		return ending.Client
+	}
+	return ending.Backend
 }
 
-// control sends a control frame at once; it may be kept for later in part.
-func (l *leg) control(op frame.Opcode, payload []byte) error {
-	return l.conn.Send(frame.AppendControl(make([]byte, 0, frame.MaxControlFrame), op, payload, l.party == ending.Backend))
+// other returns the leg of the other peer.
+func (l *leg) other() *leg {
+	if l == &l.relay.client {
+		return &l.relay.backend
+	}
+	return &l.relay.client
 }
 
-// giveUp notes that nothing more is written to the leg. If it is full, what it has
-// not sent is lost.
-func (l *leg) giveUp() {
-	if l.closed {
+// sendControl writes a control frame; the socket may take it later.
+func (l *leg) sendControl(op frame.Opcode, payload []byte) error {
+	masked := l == &l.relay.backend
+	return l.conn.Send(frame.AppendControl(make([]byte, 0, frame.MaxControlFrame), op, payload, masked))
+}
+
+// queueClose makes a close due on a leg that has none. A code of 0 is no close.
+func (l *leg) queueClose(code uint16) {
+	if l.out.state == writing && code != 0 {
+		l.out.state, l.out.code = closeQueued, code
+	}
+}
+
+// abandon gives up writing to the leg. If it is stalled, what it has not sent is
+// lost.
+func (l *leg) abandon() {
+	if l.out.state == writeClosed {
 		return
 	}
-	l.dead, l.closing, l.hasPong = true, 0, false
 	l.conn.DropPending()
-	if l.stalled != 0 {
-		l.stalled, l.mid = 0, true
-		l.relay.poller.Requeue(l.relay.other(l)) // what it holds is in the way of what follows
+	l.out.pong = nil
+	if l.out.state == closeQueued {
+		l.out.code = 0
+	}
+	if l.out.state < broken {
+		l.out.state = broken
+	}
+	if l.out.stalled != 0 {
+		l.out.stalled, l.out.midFrame = 0, true
+		l.relay.engine.poller.Requeue(l.other()) // what it holds is in the way of what follows
 	}
 }
 
-// kill gives the leg up, and it is read no more.
-func (l *leg) kill() {
-	l.giveUp()
-	l.quit = true
+// cut abandons the leg and stops reading it.
+func (l *leg) cut() {
+	l.abandon()
+	l.in.drain()
 }
 
 // halfClose tells the peer that nothing more comes.
 func (l *leg) halfClose() {
-	l.shut = true
-	if l.dead {
+	if l.out.state == broken {
 		l.conn.Shutdown()
 	} else {
 		l.conn.CloseWrite()
 	}
+	l.out.state = halfClosed
 }
 
-// close closes the socket. Its descriptor is soon another's.
+// close closes the socket.
 func (l *leg) close() {
-	l.closed = true
-	l.relay.poller.CloseConn(&l.conn)
+	l.out.state = writeClosed
+	l.relay.engine.poller.CloseConn(&l.conn)
 }

@@ -18,7 +18,7 @@ func TestSlowPong(t *testing.T) {
 	l := &r.Relay.client
 	for i := uint64(1); l.conn.Unacked() < 1<<20; i++ {
 		r.backend.send(wireFrame{0x82, make([]byte, 16<<10)})
-		r.until(t, "a message is relayed", func() bool { return r.Relay.backend.count.Messages == i && l.stalled == 0 })
+		r.until(t, "a message is relayed", func() bool { return r.Relay.backend.in.count.Messages == i && l.out.stalled == 0 })
 	}
 	r.pingNow(t, l)
 	for range 3 {
@@ -30,7 +30,7 @@ func TestSlowPong(t *testing.T) {
 			if _, err := io.CopyN(io.Discard, r.client.in, 16<<10); err != nil {
 				t.Fatalf("%v, ending %+v", err, r.Ending())
 			}
-			return l.conn.Unacked() < l.queued
+			return l.conn.Unacked() < int(l.out.unacked)
 		})
 	}
 	until(t, "the leg that takes no more is idle", func() bool { r.overdue(l, 0); return r.Ending().By != ending.Nobody })

@@ -2,15 +2,11 @@ package relay
 
 import (
 	"cmp"
-	"errors"
-	"io"
 	"math/rand/v2"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/tidegatehq/tidegate/services/gateway/internal/ending"
-	"github.com/tidegatehq/tidegate/services/gateway/internal/frame"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/netpoll"
 )
 
@@ -29,6 +25,7 @@ type Options struct {
 	Retry      time.Duration  // the hint of that end
 	Ended      *ending.Ending // set: the session is over already, only its closes are sent
 	Owner      Owner
+	admission  admission // decides on what the peers send; nil: everything passes
 }
 
 // Outcome is how a session ended.
@@ -51,41 +48,41 @@ type LegOutcome struct {
 // Relay is one session's two legs. The zero value is ready for Start; the other
 // methods may be called from any goroutine once Start has returned.
 type Relay struct {
-	engine *Engine
-	poller *netpoll.Poller
-	owner  Owner
-	ref    string
+	engine    *Engine
+	owner     Owner
+	ref       string
+	admission admission // nil: everything may pass
 
 	// The wheel's, guarded by Engine.mu.
 	next, prev *Relay
 	slot       int64
 
-	mu      sync.Mutex
-	client  leg
-	backend leg
-	ended   *ending.Ending // who ended the session first; nil: it lives
-	why     *ending.Ending // what the closes of ours say; nil: none are due
-	taken   ending.Totals
-	mark    uint64 // payload of our pings
-	started int64  // Unix nanoseconds
-	lookAt  int64  // when the wheel looks at the session; 0: not asked for
-	expires int64  // 0: never
-	ages    int64  // end of the maximum age; 0: never
-	retry   time.Duration
-	closeBy int64 // end of waiting for closes; 0: none is awaited
-	frameBy int64 // end of waiting for the end of a frame
-	over    bool  // both legs are closed
-	told    bool  // and the owner knows
+	mu       sync.Mutex
+	client   leg
+	backend  leg
+	ended    *ending.Ending // who ended the session first, and why; nil: it lives
+	closing  *ending.Ending // what the closes of ours say; nil: none is due
+	taken    ending.Totals  // what Take has given
+	mark     uint64         // payload of our pings
+	started  int64          // Unix nanoseconds
+	deadline int64          // when the wheel calls; 0: it was not asked to
+	expires  int64          // end of the credential; 0: never
+	maxAgeAt int64          // end of the maximum age; 0: never
+	retry    time.Duration  // the hint of that end
+	closeBy  int64          // end of waiting for closes; 0: none is awaited
+	frameBy  int64          // end of waiting for the end of a frame, before a close
+	over     bool           // both sockets are closed
+	reported bool           // and the owner knows
 }
 
 // Start takes over both connections and returns at once. After an error the
 // connections are the caller's to close.
 func (r *Relay) Start(e *Engine, o Options, client, backend Leg) error {
-	limit := cmp.Or(o.MaxMessage, e.cfg.MaxMessage)
-	if err := r.client.open(r, client, ending.Client, limit); err != nil {
+	maxMessage := cmp.Or(o.MaxMessage, e.cfg.MaxMessage)
+	if err := r.client.open(r, client, true, maxMessage); err != nil {
 		return err
 	}
-	if err := r.backend.open(r, backend, ending.Backend, limit); err != nil {
+	if err := r.backend.open(r, backend, false, maxMessage); err != nil {
 		r.client.conn.Detach()
 		return err
 	}
@@ -104,34 +101,27 @@ func (r *Relay) begin(e *Engine, o Options) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if err := e.join(r); err != nil {
-		r.over, r.told = true, true
+		r.over, r.reported = true, true
 		return err
 	}
 	now := e.now()
-	r.owner, r.ref, r.retry = o.Owner, o.Ref, o.Retry
+	r.owner, r.ref, r.retry, r.admission = o.Owner, o.Ref, o.Retry, o.admission
 	r.mark, r.started = rand.Uint64(), time.Now().UnixNano()
 	for _, l := range r.legs() {
-		l.life, l.pingAt = now, now+int64(e.cfg.Ping)
-		if l.held != nil { // of which no event tells
-			r.poller.Requeue(l)
+		l.in.lastLife, l.out.nextPing = now, now+int64(e.cfg.Ping)
+		if l.in.held != nil { // of which no event tells
+			e.poller.Requeue(l)
 		}
 	}
 	if o.MaxAge > 0 {
-		r.ages = now + int64(o.MaxAge) - rand.Int64N(int64(o.MaxAge)/10+1)
+		r.maxAgeAt = now + int64(o.MaxAge) - rand.Int64N(int64(o.MaxAge)/10+1)
 	}
 	r.setExpiry(o.Expires)
 	if o.Ended != nil {
 		r.end(*o.Ended)
 	}
-	r.look(now)
+	r.schedule(now)
 	return nil
-}
-
-func (r *Relay) other(l *leg) *leg {
-	if l == &r.client {
-		return &r.backend
-	}
-	return &r.client
 }
 
 func (r *Relay) legs() [2]*leg { return [2]*leg{&r.client, &r.backend} }
@@ -149,83 +139,10 @@ func (r *Relay) Cut(e ending.Ending) {
 	r.mu.Lock()
 	defer r.unlock()
 	r.end(e)
-	r.settle()
+	r.advance()
 	for _, l := range r.legs() {
-		l.kill()
+		l.cut()
 	}
-}
-
-// end notes the end of the session and the closes that are due. Only the first
-// ending counts, and a later one leaves closes that are due or sent as they are;
-// but it stops what still flows.
-func (r *Relay) end(e ending.Ending) (first bool) {
-	if first = r.ended == nil; first {
-		r.ended = &e
-	}
-	if r.why != nil {
-		return first
-	}
-	r.why = &e
-	now := r.engine.now()
-	r.closeBy, r.frameBy = now+int64(r.engine.cfg.Close), now+int64(r.engine.cfg.FrameEnd)
-	r.owe(&r.client, e.ClientCode)
-	r.owe(&r.backend, e.BackendCode)
-	r.look(r.frameBy)
-	return first
-}
-
-// owe makes a close due on a leg that had none.
-func (r *Relay) owe(l *leg, code uint16) {
-	if l.sent == 0 && l.closing == 0 && !l.dead {
-		l.closing = code
-	}
-}
-
-// died ends the session because a leg is gone, without a close from it. It may
-// still be there, half-closed and full: whoever writes to it must not wait.
-func (r *Relay) died(l *leg, err error) {
-	l.kill()
-	r.end(ending.New(gone(l.party), lossOf(err)))
-}
-
-// gone is the reason of a session one of whose peers left without a close.
-func gone(p ending.Party) ending.Reason {
-	if p == ending.Client {
-		return ending.ClientGone
-	}
-	return ending.BackendGone
-}
-
-// lossOf says what became of a connection, in words that are for everybody.
-func lossOf(err error) string {
-	switch {
-	case err == nil, errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
-		return "the connection ended without a close"
-	case errors.Is(err, syscall.ECONNRESET):
-		return "the connection was reset"
-	case errors.Is(err, syscall.ETIMEDOUT):
-		return "the connection timed out"
-	default:
-		return "the connection broke"
-	}
-}
-
-// offended ends the session because of a breach by l.
-func (r *Relay) offended(l *leg, v frame.Violation) {
-	r.end(endingOf(l.party, v))
-}
-
-// endingOf returns the ending of a session in which this peer did this.
-func endingOf(p ending.Party, v frame.Violation) ending.Ending {
-	switch v {
-	case frame.TooBig:
-		return ending.AtFault(p, ending.TooBig, 0, v.Error())
-	case frame.Flood:
-		return ending.AtFault(p, ending.Flood, 0, v.Error())
-	case frame.InvalidReason:
-		return ending.AtFault(p, ending.Protocol, frame.InvalidPayload, v.Error())
-	}
-	return ending.AtFault(p, ending.Protocol, 0, v.Error())
 }
 
 // SetExpiry sets when the session ends as EXPIRED; zero: never.
@@ -238,7 +155,7 @@ func (r *Relay) SetExpiry(at time.Time) {
 func (r *Relay) setExpiry(at time.Time) {
 	if r.expires = 0; !at.IsZero() {
 		r.expires = max(int64(at.Sub(r.engine.base)), 1)
-		r.look(r.expires)
+		r.schedule(r.expires)
 	}
 }
 
@@ -259,7 +176,7 @@ func (r *Relay) Started() time.Time { return time.Unix(0, r.started) }
 func (r *Relay) Last() (client, backend time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.wall(r.client.last), r.wall(r.backend.last)
+	return r.wall(r.client.in.lastData), r.wall(r.backend.in.lastData)
 }
 
 // wall turns the engine's time into that of the clock on the wall.
@@ -274,7 +191,11 @@ func (r *Relay) wall(at int64) time.Time {
 func (r *Relay) Totals() ending.Totals {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return ending.Totals{FromClient: r.client.count, FromBackend: r.backend.count}
+	return r.totals()
+}
+
+func (r *Relay) totals() ending.Totals {
+	return ending.Totals{FromClient: r.client.in.count, FromBackend: r.backend.in.count}
 }
 
 // Take returns what was relayed since the last Take. After the end it is zero:
@@ -289,20 +210,19 @@ func (r *Relay) Take() ending.Totals {
 }
 
 func (r *Relay) take() ending.Totals {
-	now := ending.Totals{FromClient: r.client.count, FromBackend: r.backend.count}
-	d := now.Minus(r.taken)
+	now := r.totals()
+	added := now.Minus(r.taken)
 	r.taken = now
-	return d
+	return added
 }
 
-// outcome is called once both legs are closed.
+// outcome is called once both sockets are closed.
 func (r *Relay) outcome() Outcome {
 	leg := func(l *leg) LegOutcome {
-		return LegOutcome{l.sent, l.received, l.mid, r.wall(l.last)}
+		return LegOutcome{l.out.code, l.in.received, l.out.midFrame, r.wall(l.in.lastData)}
 	}
 	return Outcome{
 		Ending: *r.ended, Client: leg(&r.client), Backend: leg(&r.backend),
-		Started: r.Started(), Ended: time.Now(),
-		Totals: ending.Totals{FromClient: r.client.count, FromBackend: r.backend.count}, Untaken: r.take(),
+		Started: r.Started(), Ended: time.Now(), Totals: r.totals(), Untaken: r.take(),
 	}
 }

@@ -412,8 +412,8 @@ func (r *rig) outcome(t testing.TB) Outcome {
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		for _, l := range r.legs() {
-			if !reflect.ValueOf(l.conn).IsZero() || l.held != nil {
-				t.Errorf("the %s's leg has a socket or keeps bytes after the end", l.party)
+			if !reflect.ValueOf(l.conn).IsZero() || l.in.held != nil {
+				t.Errorf("the %s's leg has a socket or keeps bytes after the end", l.party())
 			}
 		}
 		return o

@@ -114,19 +114,30 @@ func (h *heard) judge(b []byte, n uint64, masked bool, limit int64) uint16 {
 	return 0
 }
 
-// walkAll has the relay's own code walk over b in pieces, as a pump does.
+// newWalk returns a session without connections and its client's leg, or its
+// backend's when frames are not masked, to walk over what comes from it.
+func newWalk(masked bool, limit int64) (*Relay, *leg) {
+	r := &Relay{engine: NewEngine(Config{Flood: -1})}
+	l := &r.client
+	if !masked {
+		l = &r.backend
+	}
+	l.relay, l.in.frames = r, frame.NewWalker(masked, limit)
+	return r, l
+}
+
+// walkAll has the relay's own code walk over b in pieces, as reads bring it.
 func walkAll(t testing.TB, b []byte, masked bool, limit int64, pieces func(left int) int) (h heard) {
-	e := NewEngine(Config{Flood: -1})
-	l := &leg{in: frame.NewWalker(masked, limit)}
+	r, l := newWalk(masked, limit)
 	c := new(chunk)
-	var carry []byte
+	var partial []byte
 	for len(b) > 0 {
 		n := min(max(pieces(len(b)), 1), len(b))
-		c.b = append(slices.Clip(carry), b[:n]...)
+		c.rest = append(slices.Clip(partial), b[:n]...)
 		b = b[n:]
 		for {
-			inside := l.in.MidFrame()
-			v := l.walk(c, e)
+			inside := l.in.frames.MidFrame()
+			r.walk(c, l)
 			if len(c.out) > 0 || c.edge >= 0 {
 				checkEdge(t, c, inside)
 				if c.edge >= 0 {
@@ -135,30 +146,29 @@ func walkAll(t testing.TB, b []byte, masked bool, limit int64, pieces func(left 
 			}
 			h.data = append(h.data, c.out...)
 			h.count.Add(&c.count)
-			if v != frame.None {
-				h.code = codeOf(v)
+			if c.end != nil {
+				if h.code = c.end.ClientCode; !masked {
+					h.code = c.end.BackendCode
+				}
 				return h
 			}
-			if c.head.Size == 0 {
+			if c.control.Size == 0 {
 				break
 			}
-			payload := bytes.Clone(c.b[c.head.Size : c.head.Size+int(c.head.Length)])
+			payload := bytes.Clone(c.rest[c.control.Size : c.control.Size+int(c.control.Length)])
 			if masked {
-				frame.Unmask(payload, c.head.MaskKey)
+				frame.Unmask(payload, c.control.MaskKey)
 			}
-			h.controls = append(h.controls, wireFrame{0x80 | byte(c.head.Opcode), payload})
-			c.b = c.b[c.head.Size+len(payload):]
+			h.controls = append(h.controls, wireFrame{0x80 | byte(c.control.Opcode), payload})
+			c.rest = c.rest[c.control.Size+len(payload):]
 		}
-		carry = bytes.Clone(c.b)
-		if len(carry) > headroom {
-			t.Fatalf("%d bytes are kept for the next piece, the headroom is %d", len(carry), headroom)
+		partial = bytes.Clone(c.rest)
+		if len(partial) > headroom {
+			t.Fatalf("%d bytes are kept for the next piece, the headroom is %d", len(partial), headroom)
 		}
 	}
 	return h
 }
-
-// codeOf returns the close code that a violation earns.
-func codeOf(v frame.Violation) uint16 { return endingOf(ending.Client, v).ClientCode }
 
 // checkEdge checks that a piece that starts between frames says so.
 func checkEdge(t testing.TB, c *chunk, inside bool) {
@@ -204,7 +214,7 @@ func compare(t testing.TB, b []byte, masked bool, limit int64, got heard) {
 	}
 }
 
-func FuzzWalker(f *testing.F) {
+func FuzzWalk(f *testing.F) {
 	for _, masked := range []bool{false, true} {
 		for _, breach := range breaches(masked) {
 			f.Add(breach.b, masked, uint16(1000), uint64(1))
@@ -228,9 +238,9 @@ func FuzzWalker(f *testing.F) {
 	})
 }
 
-// TestWalkerSplits walks over a stream of everything legal, cut in two at every
+// TestWalkSplits walks over a stream of everything legal, cut in two at every
 // place.
-func TestWalkerSplits(t *testing.T) {
+func TestWalkSplits(t *testing.T) {
 	for _, masked := range []bool{false, true} {
 		var b []byte
 		near := map[int]bool{} // places in headers and at ends
@@ -259,15 +269,14 @@ func TestWalkerSplits(t *testing.T) {
 	}
 }
 
-func TestWalkerAllocates(t *testing.T) {
-	e := NewEngine(Config{})
-	l := &leg{in: frame.NewWalker(true, 1<<20)}
+func TestWalkAllocates(t *testing.T) {
+	r, l := newWalk(true, 1<<20)
 	c := new(chunk)
 	b := bytes.Repeat(wireFrame{0x82, make([]byte, 100)}.bytes(true), 20)
 	if n := testing.AllocsPerRun(1000, func() {
-		for c.b = b; len(c.b) > 0; {
-			if v := l.walk(c, e); v != frame.None {
-				t.Fatal(v)
+		for c.rest = b; len(c.rest) > 0; {
+			if r.walk(c, l); c.end != nil {
+				t.Fatal(c.end)
 			}
 		}
 	}); n != 0 {
@@ -275,17 +284,16 @@ func TestWalkerAllocates(t *testing.T) {
 	}
 }
 
-func BenchmarkWalker(b *testing.B) {
-	e := NewEngine(Config{})
-	l := &leg{in: frame.NewWalker(true, 1<<20)}
+func BenchmarkWalk(b *testing.B) {
+	r, l := newWalk(true, 1<<20)
 	c := new(chunk)
 	frames := bytes.Repeat(wireFrame{0x82, make([]byte, 128)}.bytes(true), 16)
 	b.SetBytes(int64(len(frames)))
 	b.ReportAllocs()
 	for b.Loop() {
-		c.b = frames
-		if v := l.walk(c, e); v != frame.None {
-			b.Fatal(v)
+		c.rest = frames
+		if r.walk(c, l); c.end != nil {
+			b.Fatal(c.end)
 		}
 	}
 }
@@ -294,8 +302,8 @@ func BenchmarkWalker(b *testing.B) {
 func TestReasonFits(t *testing.T) {
 	e := ending.New(ending.OperatorClose, "")
 	e.Retry = time.Second
-	r := &Relay{ref: strings.Repeat("R", 200), why: &e}
-	for _, l := range []*leg{{party: ending.Client}, {party: ending.Backend}} {
+	r := &Relay{ref: strings.Repeat("R", 200), closing: &e}
+	for _, l := range r.legs() {
 		if n := len(r.appendReason(nil, l)); n > 123 {
 			t.Errorf("reason of %d bytes, want 123 at most", n)
 		}

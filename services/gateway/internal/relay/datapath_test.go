@@ -120,7 +120,7 @@ func TestFullAtStart(t *testing.T) {
 	}
 	r, e, ended := new(Relay), NewEngine(quick()), make(chan Outcome, 1)
 	err := r.Start(e, Options{Owner: ownerFunc(func(o Outcome) { ended <- o })},
-		Leg{Conn: near, Ahead: text("early").bytes(true)}, Leg{Conn: backendLeg})
+		Leg{Conn: near, Buffered: text("early").bytes(true)}, Leg{Conn: backendLeg})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -189,13 +189,13 @@ func (r *rig) stalled(t *testing.T, party ending.Party) {
 	if party == ending.Backend {
 		l = &r.Relay.backend
 	}
-	r.until(t, "a leg is stalled", func() bool { return l.stalled != 0 })
+	r.until(t, "a leg is stalled", func() bool { return l.out.stalled != 0 })
 	r.mu.Lock()
 	now := r.engine.now()
 	for _, l := range r.legs() {
-		l.pingAt = now
+		l.out.nextPing = now
 	}
-	r.look(now)
+	r.schedule(now)
 	r.mu.Unlock()
 	r.until(t, "time passes", func() bool { return r.engine.coarse() > now+int64(r.engine.cfg.Pong)+2*int64(r.engine.cfg.Tick) })
 }
@@ -211,10 +211,10 @@ func slowClocks() Config {
 func (r *rig) pingNow(t *testing.T, l *leg) {
 	t.Helper()
 	r.mu.Lock()
-	l.pingAt = r.engine.now()
-	r.look(l.pingAt)
+	l.out.nextPing = r.engine.now()
+	r.schedule(l.out.nextPing)
 	r.mu.Unlock()
-	r.until(t, "a ping is sent", func() bool { return l.pinged })
+	r.until(t, "a ping is sent", func() bool { return l.out.pingSent != 0 })
 }
 
 // overdue has a leg's clocks looked at when it has had the time of a pong since
@@ -223,9 +223,9 @@ func (r *rig) overdue(l *leg, since int64) {
 	r.mu.Lock()
 	defer r.unlock()
 	if since == 0 {
-		since = max(l.pingAt, l.life)
+		since = max(l.out.pingSent, l.in.lastLife)
 	}
-	r.legClocks(l, since+int64(r.engine.cfg.Pong))
+	r.checkLeg(l, since+int64(r.engine.cfg.Pong))
 }
 
 // TestAhead has bytes that came with the handshakes, cut at every place.

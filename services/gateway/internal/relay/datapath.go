@@ -1,0 +1,298 @@
+package relay
+
+import (
+	"github.com/tidegatehq/tidegate/services/gateway/internal/ending"
+	"github.com/tidegatehq/tidegate/services/gateway/internal/frame"
+	"github.com/tidegatehq/tidegate/services/gateway/internal/netpoll"
+)
+
+// This file is the way of all data, from top to bottom:
+//
+//	Ready   the poller says what has become possible
+//	flow    reads a buffer at a time from one leg
+//	pass    takes a buffer apart: data frames go out, control frames are handled
+//	walk      finds the data frames
+//	admit     asks whether they may go on
+//	forward   writes them to the other leg
+//
+// The bytes of one read go out in one write, unchanged, mask and all.
+
+// turn is how many buffers are read from a leg before others have their turn.
+const turn = 8
+
+// chunk is a buffer and what was found in it.
+type chunk struct {
+	mem      []byte         // headroom, then what was read; nil: it came with the handshake
+	rest     []byte         // what was not walked over yet
+	out      []byte         // data frames, and parts of such, that go out before what follows
+	edge     int            // the first place in out between two frames; -1: there is none
+	midFrame bool           // out ends inside a frame
+	count    ending.Count   // of out
+	control  frame.Header   // of the control frame behind out; its Size is 0: there is none
+	end      *ending.Ending // what is behind out ends the session; nil: it does not
+	done     bool           // all was walked over
+}
+
+// Ready does what has become possible on the leg, and returns how many bytes were
+// read. The poller calls it.
+func (l *leg) Ready(what netpoll.Readiness) (read int) {
+	r, other := l.relay, l.other()
+	r.mu.Lock()
+	defer r.unlock()
+	if r.over || l.out.state == writeClosed {
+		return 0
+	}
+	if what&netpoll.Readable != 0 && other.out.stalled == 0 {
+		read += r.flow(l, other, what&netpoll.Ended != 0)
+	}
+	if what&netpoll.Writable != 0 && l.out.stalled != 0 {
+		read += r.flow(other, l, true)
+	}
+	return read
+}
+
+// flow relays what src holds, and then all that can be read from it now, or as much
+// as it may before others have their turn. A read that does not fill the buffer is
+// the last one: whatever comes later, be it the end, the poller tells of. toEnd makes
+// it read until there is nothing.
+func (r *Relay) flow(src, dst *leg, toEnd bool) (read int) {
+	switch {
+	case src.in.held != nil:
+		if !r.pass(src.in.held, src, dst) {
+			return 0
+		}
+		r.releaseHeld(src)
+		toEnd = true
+	case dst.out.stalled != 0: // by a frame of ours
+		if !r.forward(new(chunk), src, dst) {
+			return 0
+		}
+	}
+	if src.in.state >= draining {
+		return 0
+	}
+	c := r.engine.chunks.Get().(*chunk)
+	for range turn {
+		n, drained, err := src.conn.Read(c.mem[headroom:])
+		if n == 0 {
+			r.engine.chunks.Put(c)
+			if err != nil {
+				r.closeReader(src, err)
+			}
+			return read
+		}
+		read += n
+		start := headroom - len(src.in.partial)
+		copy(c.mem[start:], src.in.partial)
+		*c = chunk{mem: c.mem, rest: c.mem[start : headroom+n]}
+		if !r.pass(c, src, dst) {
+			src.in.held = c
+			return read
+		}
+		if src.in.state >= draining || drained && !toEnd {
+			r.engine.chunks.Put(c)
+			return read
+		}
+	}
+	r.engine.chunks.Put(c)
+	r.engine.poller.Requeue(src)
+	return read
+}
+
+// releaseHeld takes from src what it holds.
+func (r *Relay) releaseHeld(src *leg) {
+	c := src.in.held
+	src.in.held = nil
+	if c != nil && c.mem != nil {
+		*c = chunk{mem: c.mem}
+		r.engine.chunks.Put(c)
+	}
+}
+
+// pass takes apart what was read from src: it has data forwarded and control frames
+// handled, one after the other, and keeps an incomplete header or control frame at
+// the end for the next time. It returns false if dst does not take all of it now;
+// the next call goes on where it was.
+func (r *Relay) pass(c *chunk, src, dst *leg) bool {
+	for {
+		if (len(c.out) > 0 || dst.out.stalled != 0) && !r.forward(c, src, dst) {
+			return false
+		}
+		switch {
+		case !src.in.relays():
+			return true
+		case c.done:
+			if len(c.rest)+len(src.in.partial) > 0 {
+				src.in.partial = append(src.in.partial[:0], c.rest...)
+			}
+			return true
+		case c.end != nil:
+			src.in.discard()
+			r.end(*c.end)
+			c.end = nil
+			return true
+		case c.control.Size > 0:
+			r.handleControl(c, src, dst)
+			continue
+		}
+		r.walk(c, src)
+		if r.admission != nil && len(c.out) > 0 {
+			r.admit(c, src)
+		}
+		if c.done = c.end == nil && c.control.Size == 0; len(c.out) > 0 {
+			if src.in.lastLife = r.engine.coarse(); c.count.Frames > 0 {
+				src.in.lastData = src.in.lastLife
+			}
+		}
+	}
+}
+
+// walk takes data frames from c.rest, up to a complete control frame, a violation,
+// an incomplete header or control frame, or the end.
+func (r *Relay) walk(c *chunk, src *leg) {
+	frames := &src.in.frames
+	c.edge, c.count, c.control.Size = -1, ending.Count{}, 0
+	pos := 0
+	for pos < len(c.rest) {
+		if frames.MidFrame() {
+			n := frames.Skip(len(c.rest) - pos)
+			pos += n
+			c.count.Payload += uint64(n)
+			continue
+		}
+		if c.edge < 0 {
+			c.edge = pos
+		}
+		if n, messages, payload := frames.WholeMessages(c.rest[pos:]); n > 0 {
+			if r.admission != nil {
+				if c.end = r.admission.inspect(src.party(), c.rest[pos:pos+n]); c.end != nil {
+					break
+				}
+			}
+			pos += n
+			c.count.Messages += uint64(messages)
+			c.count.Frames += uint64(messages)
+			c.count.Payload += uint64(payload)
+			continue
+		}
+		h, v := frames.Header(c.rest[pos:])
+		if v == frame.None && !h.Control() && h.Size > 0 && h.Length == 0 && !frames.Terminator(&h) && src.in.flooded(r.engine) {
+			v = frame.Flood
+		}
+		if v != frame.None {
+			e := endingOf(src.party(), v)
+			c.end = &e
+			break
+		}
+		if h.Control() || h.Size == 0 {
+			if h.Size > 0 && len(c.rest)-pos >= h.Size+int(h.Length) {
+				c.control = h
+			}
+			break
+		}
+		frames.Begin(&h)
+		pos += h.Size
+		c.count.Frames++
+		if h.Opcode != frame.Continuation {
+			c.count.Messages++
+		}
+	}
+	if c.midFrame = frames.MidFrame(); c.edge < 0 && !c.midFrame {
+		c.edge = pos
+	}
+	c.out, c.rest = c.rest[:pos], c.rest[pos:]
+	c.count.Wire = uint64(pos)
+}
+
+// forward writes the data in c to dst, behind what is due to dst itself. It returns
+// false if dst does not take all of it now: until it has, src is not read, and the
+// clocks of both stand still.
+func (r *Relay) forward(c *chunk, src, dst *leg) bool {
+	for len(c.out) > 0 || dst.out.stalled != 0 {
+		due := dst.out.state == closeQueued || dst.out.pong != nil
+		if due {
+			r.sendDue(dst)
+			due = dst.out.state == closeQueued || dst.out.pong != nil
+		}
+		n := len(c.out) // what may be written before something else
+		switch {
+		case dst.out.state >= closeSent,
+			dst.out.state == closeQueued && !dst.out.midFrame: // no frame begins before a close, nor goes on that lost its start
+			n, c.out = 0, nil
+		case due && c.edge > 0:
+			n = c.edge
+		}
+		if n == 0 && dst.out.stalled == 0 {
+			return true
+		}
+		taken, some, all, err := dst.conn.Write(c.out[:n])
+		if err != nil {
+			c.out, dst.out.midFrame = nil, true
+			r.writeFailed(dst)
+			return true
+		}
+		// Messages count when all of a read is taken, by TLS if dst has it: of a leg that
+		// is cut while it is stalled, the totals may be wrong by one buffer.
+		switch {
+		case taken == 0:
+		case taken == len(c.out):
+			src.in.count.Add(&c.count)
+			c.out, c.count, dst.out.midFrame = nil, ending.Count{}, c.midFrame
+		default:
+			payload := taken // of the frame that out starts inside of
+			if c.edge >= 0 {
+				payload = min(taken, c.edge)
+			} else if c.count.Frames > 0 {
+				payload = 0
+			}
+			part := ending.Count{Payload: uint64(payload), Wire: uint64(payload)}
+			src.in.count.Add(&part)
+			c.count = c.count.Minus(part)
+			c.out, c.edge = c.out[taken:], max(c.edge-taken, -1)
+			dst.out.midFrame = c.edge != 0
+		}
+		if !all {
+			r.stall(dst, some)
+			return false
+		}
+		if dst.out.stalled != 0 {
+			dst.out.stalled = 0
+			src.in.lastLife = r.engine.now()
+			dst.in.lastLife = src.in.lastLife
+		}
+	}
+	return true
+}
+
+// stall notes that dst does not take all that it is given, but perhaps some.
+func (r *Relay) stall(dst *leg, some bool) {
+	now := r.engine.now()
+	switch {
+	case dst.out.stalled == 0:
+		dst.out.stalled = now
+		r.schedule(now + int64(r.engine.cfg.Write))
+	case some:
+		dst.out.stalled, dst.in.lastLife = now, now
+	}
+}
+
+// writeFailed notes that nothing more can be written to l. A read will tell what
+// ended it, or else nothing more is read after the linger time.
+func (r *Relay) writeFailed(l *leg) {
+	if l.out.state == broken {
+		return
+	}
+	l.abandon()
+	l.in.lingerBy = r.engine.now() + int64(r.engine.cfg.Linger)
+	r.schedule(l.in.lingerBy)
+}
+
+// closeReader notes that nothing more comes from l. err is the end of the stream,
+// or nil if it is us who leave.
+func (r *Relay) closeReader(l *leg, err error) {
+	r.releaseHeld(l)
+	l.in.state = readClosed
+	if r.ended == nil {
+		r.failLeg(l, err)
+	}
+}
