@@ -26,6 +26,7 @@ import (
 	"github.com/tidegatehq/tidegate/services/gateway/internal/listener"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/metering"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/metrics"
+	"github.com/tidegatehq/tidegate/services/gateway/internal/relay"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/routes"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/session"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/upstream"
@@ -75,10 +76,12 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	if reg == nil {
 		reg = ops.NewRegistry()
 	}
-	g := &gateway{cfg: cfg, log: log, store: &routes.Store{}, metrics: metrics.New(reg), started: time.Now()}
+	g := &gateway{
+		cfg: cfg, log: log, store: &routes.Store{}, relay: relay.NewEngine(cfg.Relay), metrics: metrics.New(reg), started: time.Now(),
+	}
 	cfg.Metering.Gateway, cfg.Metering.BootID = cfg.Instance, id.New()
 	g.meter = metering.New(cfg.Metering, backplanev1.NewMeteringServiceClient(subscription), g.metrics, log)
-	g.sessions = session.NewRegistry(session.Config{Relay: cfg.Relay, Began: g.meter.Began}, g.meter.Record)
+	g.sessions = session.NewRegistry(session.Config{Began: g.meter.Began}, g.meter.Record)
 	g.grants = auth.New(cfg.Grants, auth.NewRemote(backplanev1.NewGrantServiceClient(subscription)), g.sessions, g.metrics, log)
 	defer g.grants.Close()
 	keeper := routes.NewKeeper(g.store, g.sessions, disk, cfg.MaxAge, log)
@@ -86,7 +89,7 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	g.watchRoutes = routes.NewWatch(backplanev1.NewRouteServiceClient(catalog), g.hello(routes.Features()), keeper, log, time.Now)
 	g.watchGrants = auth.NewWatch(backplanev1.NewGrantServiceClient(subscription), g.hello(nil), g.grants, log, time.Now)
 	g.listener, err = listener.Open(cfg.Listen, handshake.New(handshake.Parts{
-		Routes: g.store, Grants: g.grants, Dialer: dialer, Sessions: g.sessions,
+		Routes: g.store, Grants: g.grants, Dialer: dialer, Sessions: g.sessions, Relay: g.relay,
 		Metrics: g.metrics, Log: log,
 	}), g.ready, g.metrics, log)
 	if err != nil {
@@ -108,6 +111,7 @@ type gateway struct {
 	metrics     *metrics.Metrics
 	meter       *metering.Meter
 	sessions    *session.Registry
+	relay       *relay.Engine
 	grants      *auth.Cache
 	watchRoutes *routes.Watch
 	watchGrants *auth.Watch
@@ -211,6 +215,7 @@ func (g *gateway) drain(ctx context.Context) {
 	if err := g.sessions.Drain(ctx, g.cfg.Drain); err != nil {
 		g.log.Warn("sessions were cut", "error", err)
 	}
+	g.relay.Wait()
 }
 
 // flush reports what was counted last.

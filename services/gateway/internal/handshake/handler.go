@@ -13,6 +13,7 @@ import (
 	"github.com/tidegatehq/tidegate/services/gateway/internal/listener"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/metrics"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/problem"
+	"github.com/tidegatehq/tidegate/services/gateway/internal/relay"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/routes"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/session"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/upstream"
@@ -34,6 +35,7 @@ type Parts struct {
 	Grants   Granter
 	Dialer   *upstream.Dialer
 	Sessions *session.Registry
+	Relay    *relay.Engine
 	Metrics  *metrics.Metrics
 	Log      *slog.Logger
 }

@@ -38,7 +38,8 @@ func (h *Handler) finish(ctx context.Context, a *attempt, s *session.Session, ba
 		return nil
 	}
 	h.Metrics.Handshake(http.StatusSwitchingProtocols)
-	if err := s.Start(relay.Leg{Conn: a.Conn, Buffered: ahead}, relay.Leg{Conn: backend.Conn, Buffered: backend.Ahead}); err != nil {
+	between := relay.New(h.Relay, relay.Leg{Conn: a.Conn, Buffered: ahead}, relay.Leg{Conn: backend.Conn, Buffered: backend.Ahead})
+	if err := s.Start(between); err != nil {
 		h.Log.Error("session not started", "ref", a.ref, "error", err)
 	}
 	return nil

@@ -22,6 +22,7 @@ import (
 	"github.com/tidegatehq/tidegate/services/gateway/internal/grant"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/listener"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/metrics"
+	"github.com/tidegatehq/tidegate/services/gateway/internal/relay"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/routes"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/session"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/upstream"
@@ -78,6 +79,7 @@ type world struct {
 	routes   *routes.Store
 	grants   *grants
 	sessions *session.Registry
+	relay    *relay.Engine
 	dialer   *upstream.Dialer
 	listener *listener.Listener
 	stop     func()
@@ -102,12 +104,12 @@ func newWorld(t testing.TB, edit func(*listener.Config)) *world {
 				"broken":       errors.New("broken"),
 			},
 		},
-		sessions: session.NewRegistry(session.Config{}, func(session.Record) {}),
+		sessions: session.NewRegistry(session.Config{}, func(session.Record) {}), relay: relay.NewEngine(relay.Config{}),
 	}
 	w.dialer = newDialer(t, upstream.Default().Timeout)
 	m, log := metrics.New(prometheus.NewRegistry()), slog.New(slog.DiscardHandler)
 	w.handler = New(Parts{
-		Routes: w.routes, Grants: w.grants, Dialer: w.dialer, Sessions: w.sessions, Metrics: m, Log: log,
+		Routes: w.routes, Grants: w.grants, Dialer: w.dialer, Sessions: w.sessions, Relay: w.relay, Metrics: m, Log: log,
 	})
 	cfg := listener.Default()
 	cfg.Addr, cfg.TLSAddr, cfg.CertDir = "127.0.0.1:0", "127.0.0.1:0", t.TempDir()
@@ -151,6 +153,7 @@ func (w *world) end() {
 	if err := w.sessions.Drain(ctx, 0); err != nil {
 		w.t.Errorf("Drain = %v", err)
 	}
+	w.relay.Wait()
 	if n, d, g := w.listener.InProgress(), w.dialer.Dials(), w.sessions.Gauges(); n != 0 || d != 0 || g != (session.Gauges{}) {
 		w.t.Errorf("at the end: %d handshakes, %d dials, sessions %+v, want none", n, d, g)
 	}

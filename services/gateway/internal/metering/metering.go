@@ -114,7 +114,7 @@ func (t *Meter) Began(s *session.Session) {
 // Record takes the record of a session that has ended. It never blocks: where
 // too many records wait, the oldest is dropped and counted.
 func (t *Meter) Record(r session.Record) {
-	t.add(&r.Info, r.Unreported, 0)
+	t.add(&r.Info, r.Uncollected, 0)
 	t.metrics.SessionEnded(r.Ending.Reason)
 	if t.records.add(r) {
 		t.metrics.Dropped(metrics.Records, 1)

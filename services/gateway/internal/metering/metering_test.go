@@ -122,7 +122,7 @@ func newMeter(t *testing.T, cfg Config, client backplanev1.MeteringServiceClient
 	return New(cfg, client, metrics.New(reg), slog.New(slog.DiscardHandler)), reg
 }
 
-func record(i int, unreported ending.Totals) session.Record {
+func record(i int, uncollected ending.Totals) session.Record {
 	info := session.Info{
 		Ref:        fmt.Sprintf("ref%d", i),
 		Route:      &session.Route{Version: fmt.Sprintf("apis/a/versions/%d", i%3)},
@@ -131,7 +131,7 @@ func record(i int, unreported ending.Totals) session.Record {
 	if i%2 == 0 {
 		info.Grant = &session.Grant{Subscription: fmt.Sprintf("subscriptions/%d", i%5), Application: "applications/1", Name: "grants/1"}
 	}
-	return session.Record{Info: info, Unreported: unreported, Totals: unreported, Ending: ending.Ending{By: ending.Client, Reason: ending.PeerClose}}
+	return session.Record{Info: info, Outcome: ending.Outcome{Uncollected: uncollected, Totals: uncollected, Ending: ending.Ending{By: ending.Client, Reason: ending.PeerClose}}}
 }
 
 func TestTotalsAreExactThoughReportsFail(t *testing.T) {
@@ -320,8 +320,8 @@ func TestRecordIsReportedWhole(t *testing.T) {
 	r := record(0, ending.Totals{FromClient: ending.Count{Messages: 1, Frames: 2, Payload: 3, Wire: 4}, FromBackend: ending.Count{Messages: 5}})
 	r.Started, r.Ended, r.Revision = at, at.Add(time.Second), 77
 	r.Ending = ending.Ending{By: ending.Gateway, Reason: ending.Revoked, ClientCode: 4001, Detail: "one\ntwo\x00\xff" + strings.Repeat("ä", 300)}
-	r.ClientLeg = session.LegRecord{Sent: 4001, Received: 1000, CutMidFrame: true, Last: at}
-	r.BackendLeg = session.LegRecord{Sent: 1001, Received: 1005}
+	r.Client = ending.Leg{Sent: 4001, Received: 1000, CutMidFrame: true, Last: at}
+	r.Backend = ending.Leg{Sent: 1001, Received: 1005}
 	m.Record(r)
 	if err := m.causes.flush(t.Context()); err != nil {
 		t.Fatal(err)

@@ -52,7 +52,7 @@ func (a *asked) inspect(from ending.Party, messages []byte) *ending.Ending {
 func TestAdmission(t *testing.T) {
 	eachMode(t, func(t *testing.T, m mode) {
 		a := newAsked()
-		r := newRig(t, quick(), m, Options{admission: a})
+		r := startRig(t, NewEngine(quick()), m, a, ending.Terms{}, nil, nil)
 		frames := []wireFrame{text("one"), {0x01, []byte("in ")}, {0x80, []byte("parts")}, text("three"), {0x82, make([]byte, 100<<10)}}
 		for _, way := range []struct{ from, to *peer }{{r.client, r.backend}, {r.backend, r.client}} {
 			go func() {
@@ -111,7 +111,7 @@ func TestAdmissionRefuses(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			eachMode(t, func(t *testing.T, m mode) {
 				a := newAsked()
-				r := newRig(t, quick(), m, Options{admission: a})
+				r := startRig(t, NewEngine(quick()), m, a, ending.Terms{}, nil, nil)
 				r.talk()
 				offend(a, r)
 				r.client.expectClose(4006, "BLOCKED")
@@ -135,7 +135,7 @@ func TestAdmissionRefusesRest(t *testing.T) {
 	a := newAsked()
 	cfg := quick()
 	cfg.FrameEnd = 1
-	r := newRig(t, cfg, mode{}, Options{admission: refuseRest{a}})
+	r := startRig(t, NewEngine(cfg), mode{}, refuseRest{a}, ending.Terms{}, nil, nil)
 	whole := text("0123456789").bytes(false)
 	r.backend.sendRaw(whole[:7])
 	if _, err := r.client.in.Peek(7); err != nil {

@@ -34,7 +34,7 @@ func TestCloseRelayed(t *testing.T) {
 				cfg := quick()
 				cfg.Linger = time.Hour // the peers end their connections
 				for _, by := range []ending.Party{ending.Client, ending.Backend} {
-					r := newRig(t, cfg, m, Options{})
+					r := newRig(t, cfg, m, ending.Terms{})
 					from, to := r.client, r.backend
 					if by == ending.Backend {
 						from, to = to, from
@@ -67,7 +67,7 @@ func TestCloseRelayed(t *testing.T) {
 // discarded.
 func TestCloseFramesBehindClose(t *testing.T) {
 	eachMode(t, func(t *testing.T, m mode) {
-		r := newRig(t, quick(), m, Options{})
+		r := newRig(t, quick(), m, ending.Terms{})
 		r.client.send(closing(1000, ""), text("late"), ping("late"), wireFrame{0xff, nil})
 		r.backend.expect(closing(1000, ""))
 		r.backend.send(closing(1000, ""))
@@ -83,7 +83,7 @@ func TestCloseUnanswered(t *testing.T) {
 	cfg := quick()
 	cfg.Close = time.Second
 	eachMode(t, func(t *testing.T, m mode) {
-		r := newRig(t, cfg, m, Options{})
+		r := newRig(t, cfg, m, ending.Terms{})
 		r.client.send(closing(4000, "bye"))
 		r.backend.expect(closing(4000, "bye"))
 		r.backend.send(text("still here"))
@@ -94,7 +94,7 @@ func TestCloseUnanswered(t *testing.T) {
 		r.check(t, ending.Client, ending.PeerClose, 4000, 4000, 4000, 0)
 	})
 	eachMode(t, func(t *testing.T, m mode) {
-		r := newRig(t, cfg, m, Options{})
+		r := newRig(t, cfg, m, ending.Terms{})
 		r.backend.send(emptyClose)
 		r.client.expect(emptyClose)
 		r.backend.expect(emptyClose)
@@ -109,7 +109,7 @@ func TestCloseThenGone(t *testing.T) {
 	eachMode(t, func(t *testing.T, m mode) {
 		cfg := quick()
 		cfg.Close = time.Hour
-		r := newRig(t, cfg, m, Options{})
+		r := newRig(t, cfg, m, ending.Terms{})
 		r.client.send(closing(1000, "bye"))
 		r.backend.expect(closing(1000, "bye"))
 		r.backend.Close()
@@ -123,7 +123,7 @@ func TestCloseThenGone(t *testing.T) {
 // backend's messages and close still reach it.
 func TestCloseThenHalfClosed(t *testing.T) {
 	eachMode(t, func(t *testing.T, m mode) {
-		r := newRig(t, quick(), m, Options{})
+		r := newRig(t, quick(), m, ending.Terms{})
 		r.client.send(closing(1000, ""))
 		if err := r.client.Conn.(interface{ CloseWrite() error }).CloseWrite(); err != nil {
 			t.Fatal(err)
@@ -139,7 +139,7 @@ func TestCloseThenHalfClosed(t *testing.T) {
 // TestCloseCrossing has both sides close at once: each gets the other's code.
 func TestCloseCrossing(t *testing.T) {
 	eachMode(t, func(t *testing.T, m mode) {
-		r := newRig(t, quick(), m, Options{})
+		r := newRig(t, quick(), m, ending.Terms{})
 		r.client.send(closing(4001, "c"))
 		r.backend.send(closing(4002, "b"))
 		r.client.expect(closing(4002, "b"))
@@ -172,7 +172,7 @@ func TestDeath(t *testing.T) {
 			eachMode(t, func(t *testing.T, m mode) {
 				cfg := quick()
 				cfg.Close = time.Hour // the other leg answers
-				r := newRig(t, cfg, m, Options{})
+				r := newRig(t, cfg, m, ending.Terms{})
 				die(r.client)
 				if name == "data, end" {
 					r.backend.expect(text("x"))
@@ -188,7 +188,7 @@ func TestDeath(t *testing.T) {
 					t.Errorf("detail = %q, want %q", o.Ending.Detail, detail)
 				}
 
-				r = newRig(t, cfg, m, Options{})
+				r = newRig(t, cfg, m, ending.Terms{})
 				die(r.backend)
 				if name == "data, end" {
 					r.client.expect(text("x"))
@@ -212,7 +212,7 @@ func TestDeathOfFullLeg(t *testing.T) {
 			eachMode(t, func(t *testing.T, m mode) {
 				cfg := quick()
 				cfg.Write, cfg.Close = time.Hour, time.Hour
-				r := newRig(t, cfg, m, Options{})
+				r := newRig(t, cfg, m, ending.Terms{})
 				from, to, l := r.backend, r.client, &r.Relay.client
 				if full == ending.Backend {
 					from, to, l = to, from, &r.Relay.backend
@@ -241,7 +241,7 @@ func TestDeathOfFullLeg(t *testing.T) {
 // TestDeathInsideFrame has a leg end inside a frame: the other cannot be told.
 func TestDeathInsideFrame(t *testing.T) {
 	eachMode(t, func(t *testing.T, m mode) {
-		r := newRig(t, quick(), m, Options{})
+		r := newRig(t, quick(), m, ending.Terms{})
 		whole := text("0123456789").bytes(false)
 		r.backend.sendRaw(whole[:7])
 		r.backend.Close()
@@ -256,7 +256,7 @@ func TestDeathInsideFrame(t *testing.T) {
 // TestEnd has the gateway end the session.
 func TestEnd(t *testing.T) {
 	eachMode(t, func(t *testing.T, m mode) {
-		r := newRig(t, quick(), m, Options{})
+		r := newRig(t, quick(), m, ending.Terms{})
 		r.client.send(text("one"))
 		r.backend.expect(text("one"))
 		if !r.End(ending.New(ending.Revoked, "")) {
@@ -280,7 +280,7 @@ func TestEnd(t *testing.T) {
 
 // TestEndRetry has a retry hint in the reason, for the client only.
 func TestEndRetry(t *testing.T) {
-	r := newRig(t, quick(), mode{}, Options{})
+	r := newRig(t, quick(), mode{}, ending.Terms{})
 	e := ending.New(ending.Drain, "")
 	e.Retry = 1500 * time.Millisecond
 	r.End(e)
@@ -300,7 +300,7 @@ func TestEndWhileClosing(t *testing.T) {
 	eachMode(t, func(t *testing.T, m mode) {
 		cfg := quick()
 		cfg.FrameEnd = 10 * time.Millisecond
-		r := newRig(t, cfg, m, Options{})
+		r := newRig(t, cfg, m, ending.Terms{})
 		r.client.send(closing(1000, "bye"))
 		r.backend.expect(closing(1000, "bye"))
 		if r.End(ending.New(ending.Revoked, "")) {
@@ -319,7 +319,7 @@ func TestEndWhileClosing(t *testing.T) {
 // TestEndedBefore starts a session that is over already.
 func TestEndedBefore(t *testing.T) {
 	eachMode(t, func(t *testing.T, m mode) {
-		r := newRig(t, quick(), m, Options{Ended: new(ending.New(ending.Revoked, ""))})
+		r := newRig(t, quick(), m, ending.Terms{Ended: new(ending.New(ending.Revoked, ""))})
 		r.client.expectClose(4001, "REVOKED")
 		r.backend.expectClose(1001, "REVOKED")
 		r.hangUp()
@@ -332,7 +332,7 @@ func TestCut(t *testing.T) {
 	eachMode(t, func(t *testing.T, m mode) {
 		cfg := quick()
 		cfg.Close, cfg.Linger, cfg.FrameEnd = time.Hour, time.Hour, time.Hour
-		r := newRig(t, cfg, m, Options{})
+		r := newRig(t, cfg, m, ending.Terms{})
 		r.Cut(ending.New(ending.Drain, ""))
 		r.client.expectClose(1012, "DRAIN")
 		_ = r.client.expectGone()
@@ -346,7 +346,7 @@ func TestCut(t *testing.T) {
 // comes behind the frame.
 func TestCloseWaitsForFrame(t *testing.T) {
 	eachMode(t, func(t *testing.T, m mode) {
-		r := newRig(t, quick(), m, Options{})
+		r := newRig(t, quick(), m, ending.Terms{})
 		whole := text("0123456789").bytes(false)
 		r.backend.sendRaw(whole[:7])
 		if b, err := r.client.in.Peek(7); err != nil {
@@ -370,7 +370,7 @@ func TestCloseWaitsForFrame(t *testing.T) {
 // of a frame of ours kept: the close follows when the client reads again.
 func TestCloseWaitsForSocket(t *testing.T) {
 	eachMode(t, func(t *testing.T, m mode) {
-		r := newRig(t, quick(), m, Options{})
+		r := newRig(t, quick(), m, ending.Terms{})
 		r.client.keepLittle()
 		r.fill(t, &r.Relay.client)
 		r.End(ending.New(ending.Revoked, ""))
@@ -385,7 +385,7 @@ func TestCloseWaitsForSocket(t *testing.T) {
 // frame of ours. Nothing of a message that comes then is sent, not its end either.
 func TestCloseInsteadOfFrame(t *testing.T) {
 	eachMode(t, func(t *testing.T, m mode) {
-		r := newRig(t, quick(), m, Options{})
+		r := newRig(t, quick(), m, ending.Terms{})
 		r.client.keepLittle()
 		r.fill(t, &r.Relay.client)
 		r.End(ending.New(ending.Drain, ""))
@@ -434,7 +434,7 @@ func TestCloseCutsFrame(t *testing.T) {
 		cfg := quick()
 		cfg.FrameEnd, cfg.Close = 50*time.Millisecond, time.Hour
 		for _, side := range []ending.Party{ending.Client, ending.Backend} {
-			r := newRig(t, cfg, m, Options{})
+			r := newRig(t, cfg, m, ending.Terms{})
 			from, to := r.client, r.backend
 			if side == ending.Client {
 				from, to = to, from

@@ -14,7 +14,7 @@ import (
 // and none of it seen by the other leg.
 func TestPing(t *testing.T) {
 	eachMode(t, func(t *testing.T, m mode) {
-		r := newRig(t, quick(), m, Options{})
+		r := newRig(t, quick(), m, ending.Terms{})
 		for _, p := range []struct{ from, to *peer }{{r.client, r.backend}, {r.backend, r.client}} {
 			long := strings.Repeat("p", 125)
 			first, last := wireFrame{0x01, []byte("one ")}, wireFrame{0x80, []byte("message")}
@@ -33,7 +33,7 @@ func TestPing(t *testing.T) {
 // the newest one is.
 func TestPongWaits(t *testing.T) {
 	eachMode(t, func(t *testing.T, m mode) {
-		r := newRig(t, quick(), m, Options{})
+		r := newRig(t, quick(), m, ending.Terms{})
 		whole := text("0123456789").bytes(false)
 		r.backend.sendRaw(whole[:7])
 		if _, err := r.client.in.Peek(7); err != nil {
@@ -57,7 +57,7 @@ func TestFlood(t *testing.T) {
 		for _, by := range []ending.Party{ending.Client, ending.Backend} {
 			t.Run(name+" of the "+by.String(), func(t *testing.T) {
 				eachMode(t, func(t *testing.T, m mode) {
-					r := newRig(t, quick(), m, Options{})
+					r := newRig(t, quick(), m, ending.Terms{})
 					from, to, other := r.client, r.backend, uint16(1001)
 					if by == ending.Backend {
 						from, to, other = to, from, 1011
@@ -136,7 +136,7 @@ func TestOwnPings(t *testing.T) {
 			eachMode(t, func(t *testing.T, m mode) {
 				cfg := quick()
 				cfg.Ping, cfg.Pong = 40*time.Millisecond, 2*time.Second
-				r := newRig(t, cfg, m, Options{})
+				r := newRig(t, cfg, m, ending.Terms{})
 				idle, alive, l := r.client, r.backend, &r.Relay.client
 				if by == ending.Backend {
 					idle, alive, l = alive, idle, &r.Relay.backend
@@ -194,7 +194,7 @@ func TestPingInsideFrame(t *testing.T) {
 			eachMode(t, func(t *testing.T, m mode) {
 				cfg := quick()
 				cfg.Ping, cfg.Pong = time.Nanosecond, time.Hour
-				r := newRig(t, cfg, m, Options{})
+				r := newRig(t, cfg, m, ending.Terms{})
 				from, into, l := r.backend, r.client, &r.Relay.client
 				if to == ending.Backend {
 					from, into, l = r.client, r.backend, &r.Relay.backend
@@ -260,7 +260,7 @@ func answerPings(p *peer) {
 
 // TestDataIsLife has a leg that sends data and answers no ping.
 func TestDataIsLife(t *testing.T) {
-	r := newRig(t, slowClocks(), mode{}, Options{})
+	r := newRig(t, slowClocks(), mode{}, ending.Terms{})
 	l := &r.Relay.client
 	r.pingNow(t, l)
 	r.until(t, "the ping has arrived", func() bool { return l.conn.Unacked() == 0 })

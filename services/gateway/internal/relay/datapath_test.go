@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"crypto/tls"
 	"errors"
+	"io"
 	"net"
 	"strings"
 	"syscall"
@@ -53,7 +54,7 @@ func TestSlow(t *testing.T) {
 			eachMode(t, func(t *testing.T, m mode) {
 				cfg := quick()
 				cfg.Write = 200 * time.Millisecond
-				r := newRig(t, cfg, m, Options{})
+				r := newRig(t, cfg, m, ending.Terms{})
 				from, to := r.backend, r.client
 				if slow == ending.Backend {
 					from, to = to, from
@@ -89,7 +90,7 @@ func TestSlowPongs(t *testing.T) {
 			eachMode(t, func(t *testing.T, m mode) {
 				cfg := quick()
 				cfg.Write, cfg.Flood = 200*time.Millisecond, -1
-				r := newRig(t, cfg, m, Options{})
+				r := newRig(t, cfg, m, ending.Terms{})
 				to, other := r.client, r.backend
 				if slow == ending.Backend {
 					to, other = other, to
@@ -118,10 +119,9 @@ func TestFullAtStart(t *testing.T) {
 	for err := error(nil); err == nil; _, err = near.Write(make([]byte, 64<<10)) {
 		_ = near.SetWriteDeadline(time.Now().Add(100 * time.Millisecond))
 	}
-	r, e, ended := new(Relay), NewEngine(quick()), make(chan Outcome, 1)
-	err := r.Start(e, Options{Owner: ownerFunc(func(o Outcome) { ended <- o })},
-		Leg{Conn: near, Buffered: text("early").bytes(true)}, Leg{Conn: backendLeg})
-	if err != nil {
+	e, ended := NewEngine(quick()), make(chan ending.Outcome, 1)
+	r := New(e, Leg{Conn: near, Buffered: text("early").bytes(true)}, Leg{Conn: backendLeg})
+	if err := r.Start(ending.Terms{Owner: ownerFunc(func(o ending.Outcome) { ended <- o })}); err != nil {
 		t.Fatal(err)
 	}
 	b := &peer{Conn: backend, t: t, name: "backend", in: bufio.NewReader(backend)}
@@ -139,7 +139,7 @@ func TestBackpressure(t *testing.T) {
 			eachMode(t, func(t *testing.T, m mode) {
 				cfg := quick()
 				cfg.Ping, cfg.Pong, cfg.Write = time.Hour, 2*time.Second, time.Hour
-				r := newRig(t, cfg, m, Options{})
+				r := newRig(t, cfg, m, ending.Terms{})
 				from, to := r.backend, r.client
 				if slow == ending.Backend {
 					from, to = to, from
@@ -243,7 +243,7 @@ func TestAhead(t *testing.T) {
 				if at < 0 || at > len(b) {
 					cutC, cutB = len(c), len(b)
 				}
-				r := newRigAhead(t, quick(), m, Options{}, c[:cutC], b[:cutB])
+				r := newRigAhead(t, quick(), m, ending.Terms{}, c[:cutC], b[:cutB])
 				r.client.sendRaw(c[cutC:])
 				r.backend.sendRaw(b[cutB:])
 				expectBut(t, r.backend, pong("p"), data[0], data[1], data[3], data[4])
@@ -277,24 +277,51 @@ func TestAheadBeyondBuffer(t *testing.T) {
 	cfg := quick()
 	cfg.Buffer = 1000
 	big := wireFrame{0x82, bytes.Repeat([]byte("0123456789"), 1000)}
-	r := newRigAhead(t, cfg, mode{}, Options{}, big.bytes(true), big.bytes(false))
+	r := newRigAhead(t, cfg, mode{}, ending.Terms{}, big.bytes(true), big.bytes(false))
 	r.client.expect(big)
 	r.backend.expect(big)
 }
 
-// TestUnsuitable has connections that a session cannot wait on.
+// TestUnsuitable has connections that a session cannot wait on: Start closes both.
 func TestUnsuitable(t *testing.T) {
-	a, b := net.Pipe()
-	defer a.Close()
-	defer b.Close()
-	c, d := tcpPair(t)
+	ways := map[string]func(pipe, socket net.Conn) (client, backend net.Conn){
+		"client":  func(pipe, socket net.Conn) (_, _ net.Conn) { return pipe, socket },
+		"backend": func(pipe, socket net.Conn) (_, _ net.Conn) { return socket, pipe },
+		"TLS":     func(pipe, socket net.Conn) (_, _ net.Conn) { return tls.Server(socket, &tls.Config{}), pipe },
+	}
+	for name, way := range ways {
+		t.Run(name, func(t *testing.T) {
+			farPipe, pipe := net.Pipe()
+			defer farPipe.Close()
+			far, socket := tcpPair(t)
+			defer far.Close()
+			client, backend := way(pipe, socket)
+			if err := New(NewEngine(quick()), Leg{Conn: client}, Leg{Conn: backend}).Start(ending.Terms{}); err == nil {
+				t.Errorf("Start(%T, %T) = nil, want an error", client, backend)
+			}
+			expectClosed(t, far)
+			expectClosed(t, farPipe)
+		})
+	}
+}
+
+// TestCutBeforeStart closes the connections of a relay that is not started.
+func TestCutBeforeStart(t *testing.T) {
+	c, client := tcpPair(t)
 	defer c.Close()
-	defer d.Close()
-	for _, legs := range [][2]net.Conn{{a, d}, {d, a}, {tls.Server(d, &tls.Config{}), c}} {
-		err := new(Relay).Start(NewEngine(quick()), Options{}, Leg{Conn: legs[0]}, Leg{Conn: legs[1]})
-		if err == nil {
-			t.Errorf("Start(%T, %T) = nil, want an error", legs[0], legs[1])
-		}
+	b, backend := tcpPair(t)
+	defer b.Close()
+	New(NewEngine(quick()), Leg{Conn: client}, Leg{Conn: backend}).Cut(ending.New(ending.Drain, ""))
+	expectClosed(t, c)
+	expectClosed(t, b)
+}
+
+// expectClosed reads the end of a connection.
+func expectClosed(t *testing.T, far net.Conn) {
+	t.Helper()
+	_ = far.SetReadDeadline(time.Now().Add(patience))
+	if _, err := far.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
+		t.Errorf("Read = %v, want the end", err)
 	}
 }
 
@@ -323,10 +350,10 @@ func TestTLSEnd(t *testing.T) {
 		t.Fatal(err)
 	}
 	backend, backendLeg := tcpPair(t)
-	r := new(Relay)
 	e := NewEngine(quick())
-	ended := make(chan Outcome, 1)
-	if err := r.Start(e, Options{Owner: ownerFunc(func(o Outcome) { ended <- o })}, Leg{Conn: leg}, Leg{Conn: backendLeg}); err != nil {
+	ended := make(chan ending.Outcome, 1)
+	r := New(e, Leg{Conn: leg}, Leg{Conn: backendLeg})
+	if err := r.Start(ending.Terms{Owner: ownerFunc(func(o ending.Outcome) { ended <- o })}); err != nil {
 		t.Fatal(err)
 	}
 	c := &peer{Conn: client, t: t, name: "client", in: bufio.NewReader(client), mask: true}

@@ -44,7 +44,7 @@ func TestLastBytesBeforeEnd(t *testing.T) {
 	for name, end := range ways {
 		t.Run(name, func(t *testing.T) {
 			for range 10 {
-				r := newRig(t, quick(), mode{}, Options{})
+				r := newRig(t, quick(), mode{}, ending.Terms{})
 				for range 20 {
 					r.client.send(text("x"))
 					r.backend.expect(text("x"))
@@ -70,7 +70,7 @@ func TestLastBytesBeforeEnd(t *testing.T) {
 func TestEndAfterQuiet(t *testing.T) {
 	for _, last := range [][]byte{text("last").bytes(true), ping("last").bytes(true), {0x81}} {
 		for range 10 {
-			r := newRig(t, quick(), mode{}, Options{})
+			r := newRig(t, quick(), mode{}, ending.Terms{})
 			for range 20 {
 				r.client.send(text("x"))
 				r.backend.expect(text("x"))
@@ -94,7 +94,7 @@ func TestEndAfterQuiet(t *testing.T) {
 // be urgent, at which reads stop.
 func TestUrgent(t *testing.T) {
 	e := NewEngine(quick())
-	gate, r := newRigOn(t, e, mode{}, Options{}, nil, nil), newRigOn(t, e, mode{}, Options{}, nil, nil)
+	gate, r := newRigOn(t, e, mode{}, ending.Terms{}, nil, nil), newRigOn(t, e, mode{}, ending.Terms{}, nil, nil)
 	gate.talk()
 	r.talk()
 	gate.mu.Lock()

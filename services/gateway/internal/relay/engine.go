@@ -79,7 +79,6 @@ func (e *Engine) join(r *Relay) error {
 	if err := e.start(); err != nil {
 		return err
 	}
-	r.engine = e
 	if err := e.poller.Add(&r.client.conn, &r.client); err != nil {
 		return err
 	}

@@ -17,7 +17,7 @@ import (
 // counted, one that ends an empty message is. TestFlood says why there are so many.
 func TestEndsAreNoFlood(t *testing.T) {
 	eachMode(t, func(t *testing.T, m mode) {
-		r := newRig(t, quick(), m, Options{})
+		r := newRig(t, quick(), m, ending.Terms{})
 		for _, p := range []struct{ from, to *peer }{{r.client, r.backend}, {r.backend, r.client}} {
 			one := append(wireFrame{0x01, []byte("x")}.bytes(p.from.mask), wireFrame{0x80, nil}.bytes(p.from.mask)...)
 			p.from.sendRaw(append(bytes.Repeat(one, 1000), text("fine").bytes(p.from.mask)...))

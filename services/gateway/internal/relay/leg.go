@@ -11,7 +11,7 @@ import (
 
 // Leg is one connection after its handshake, and the bytes that were read from it
 // beyond the handshake. Conn is a TCP or Unix connection, or a *tls.Conn above one
-// that was wrapped by netpoll.UnderTLS. From Start on nobody else may use it.
+// that was wrapped by netpoll.UnderTLS. From New on nobody else may use it.
 type Leg struct {
 	Conn     net.Conn
 	Buffered []byte
@@ -100,13 +100,13 @@ func (l *leg) takesControl() bool {
 	return l.out.state <= closeQueued && !l.out.midFrame && l.out.stalled == 0 && !l.conn.Pending()
 }
 
-// open prepares a leg of r.
-func (l *leg) open(r *Relay, c Leg, masked bool, maxMessage int64) error {
+// attach takes over a connection, whose frames must be masked or must not.
+func (l *leg) attach(r *Relay, c Leg, masked bool) error {
 	l.relay = r
 	if err := l.conn.Attach(c.Conn); err != nil {
 		return fmt.Errorf("relay the %s: %w", l.party(), err)
 	}
-	l.in.frames = frame.NewWalker(masked, maxMessage)
+	l.in.frames = frame.NewWalker(masked, r.engine.cfg.MaxMessage)
 	if len(c.Buffered) > 0 {
 		l.in.held = &chunk{rest: c.Buffered}
 	}

@@ -28,7 +28,7 @@ type proxy struct {
 	lis     net.Listener
 	backend string
 	engine  *Engine
-	ended   chan Outcome
+	ended   chan ending.Outcome
 	wg      sync.WaitGroup
 }
 
@@ -38,7 +38,7 @@ func newProxy(t *testing.T, backend string) *proxy {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &proxy{lis: lis, backend: backend, engine: NewEngine(quick()), ended: make(chan Outcome, 10)}
+	p := &proxy{lis: lis, backend: backend, engine: NewEngine(quick()), ended: make(chan ending.Outcome, 10)}
 	p.wg.Go(func() {
 		for {
 			c, err := lis.Accept()
@@ -77,8 +77,8 @@ func (p *proxy) serve(c net.Conn) error {
 	if _, err := c.Write(response); err != nil {
 		return err
 	}
-	return new(Relay).Start(p.engine, Options{Ref: "REF", Owner: ownerFunc(func(o Outcome) { p.ended <- o })},
-		Leg{c, fromClient}, Leg{b, fromBackend})
+	r := New(p.engine, Leg{c, fromClient}, Leg{b, fromBackend})
+	return r.Start(ending.Terms{Ref: "REF", Owner: ownerFunc(func(o ending.Outcome) { p.ended <- o })})
 }
 
 func readHead(c net.Conn) (head, ahead []byte, err error) {

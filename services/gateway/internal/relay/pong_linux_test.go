@@ -13,7 +13,7 @@ import (
 // TestSlowPong has a leg whose answer to a ping is late, because it is still
 // taking what was sent to it before.
 func TestSlowPong(t *testing.T) {
-	r := newRig(t, slowClocks(), mode{}, Options{})
+	r := newRig(t, slowClocks(), mode{}, ending.Terms{})
 	r.client.keepLittle()
 	l := &r.Relay.client
 	for i := uint64(1); l.conn.Unacked() < 1<<20; i++ {

@@ -182,7 +182,7 @@ func randomSession(t *testing.T, r *rand.Rand) (pings int64) {
 	cfg.Buffer = []int{200, 4096, 32 << 10}[r.IntN(3)]
 	cfg.Tick = []time.Duration{time.Millisecond, 5 * time.Millisecond}[r.IntN(2)]
 	cfg.Ping, cfg.Pong = time.Nanosecond, time.Minute // one at each tick
-	s := newRigAhead(t, cfg, m, Options{}, fromClient.ahead, fromBackend.ahead)
+	s := newRigAhead(t, cfg, m, ending.Terms{}, fromClient.ahead, fromBackend.ahead)
 	own := wireFrame{0x89, binary.BigEndian.AppendUint64(nil, s.mark)}
 	errs := make(chan error, 4)
 	go func() { errs <- fromClient.send(s.client) }()

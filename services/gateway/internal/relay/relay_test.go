@@ -60,7 +60,7 @@ type rig struct {
 	engine  *Engine
 	client  *peer
 	backend *peer
-	ended   chan Outcome
+	ended   chan ending.Outcome
 }
 
 // peer is the far end of a leg. It speaks frames by its own code, not by that
@@ -73,31 +73,39 @@ type peer struct {
 	mask bool // frames are masked
 }
 
-type ownerFunc func(Outcome)
+type ownerFunc func(ending.Outcome)
 
-func (f ownerFunc) Ended(o Outcome) { f(o) }
+func (f ownerFunc) Ended(o ending.Outcome) { f(o) }
 
-// newRig starts a session. The options' reference is REF.
-func newRig(t testing.TB, cfg Config, m mode, o Options) *rig {
+// newRig starts a session. The terms' reference is REF.
+func newRig(t testing.TB, cfg Config, m mode, terms ending.Terms) *rig {
 	t.Helper()
-	return newRigAhead(t, cfg, m, o, nil, nil)
+	return newRigAhead(t, cfg, m, terms, nil, nil)
 }
 
-func newRigAhead(t testing.TB, cfg Config, m mode, o Options, fromClient, fromBackend []byte) *rig {
+func newRigAhead(t testing.TB, cfg Config, m mode, terms ending.Terms, fromClient, fromBackend []byte) *rig {
 	t.Helper()
-	return newRigOn(t, NewEngine(cfg), m, o, fromClient, fromBackend)
+	return newRigOn(t, NewEngine(cfg), m, terms, fromClient, fromBackend)
 }
 
-func newRigOn(t testing.TB, e *Engine, m mode, o Options, fromClient, fromBackend []byte) *rig {
+func newRigOn(t testing.TB, e *Engine, m mode, terms ending.Terms, fromClient, fromBackend []byte) *rig {
 	t.Helper()
-	r := &rig{Relay: new(Relay), engine: e, ended: make(chan Outcome, 2)}
+	return startRig(t, e, m, nil, terms, fromClient, fromBackend)
+}
+
+// startRig is newRigOn with an admission.
+func startRig(t testing.TB, e *Engine, m mode, a admission, terms ending.Terms, fromClient, fromBackend []byte) *rig {
+	t.Helper()
+	r := &rig{engine: e, ended: make(chan ending.Outcome, 2)}
 	c, client := connect(t, m.client, false)
 	b, backend := connect(t, m.backend, true)
 	r.client = &peer{Conn: c, t: t, name: "client", in: bufio.NewReader(c), mask: true}
 	r.backend = &peer{Conn: b, t: t, name: "backend", in: bufio.NewReader(b)}
-	o.Ref = "REF"
-	o.Owner = ownerFunc(func(o Outcome) { r.ended <- o })
-	if err := r.Start(r.engine, o, Leg{client, fromClient}, Leg{backend, fromBackend}); err != nil {
+	terms.Ref = "REF"
+	terms.Owner = ownerFunc(func(o ending.Outcome) { r.ended <- o })
+	r.Relay = New(e, Leg{client, fromClient}, Leg{backend, fromBackend})
+	r.admission = a
+	if err := r.Start(terms); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
@@ -405,7 +413,7 @@ func (r *rig) hangUp() {
 }
 
 // outcome waits for the session's end.
-func (r *rig) outcome(t testing.TB) Outcome {
+func (r *rig) outcome(t testing.TB) ending.Outcome {
 	t.Helper()
 	select {
 	case o := <-r.ended:
@@ -419,12 +427,12 @@ func (r *rig) outcome(t testing.TB) Outcome {
 		return o
 	case <-time.After(patience):
 		t.Fatal("session does not end")
-		return Outcome{}
+		return ending.Outcome{}
 	}
 }
 
 // check compares the ending and both legs' codes with the session's outcome.
-func (r *rig) check(t testing.TB, by ending.Party, reason ending.Reason, clientSent, clientReceived, backendSent, backendReceived uint16) Outcome {
+func (r *rig) check(t testing.TB, by ending.Party, reason ending.Reason, clientSent, clientReceived, backendSent, backendReceived uint16) ending.Outcome {
 	t.Helper()
 	o := r.outcome(t)
 	if o.Ending.By != by || o.Ending.Reason != reason {

@@ -6,6 +6,8 @@ import (
 	"runtime"
 	"testing"
 	"time"
+
+	"github.com/tidegatehq/tidegate/services/gateway/internal/ending"
 )
 
 // TestStacksStaySmall relays messages and answers pings: the stacks of the
@@ -16,13 +18,13 @@ func TestStacksStaySmall(t *testing.T) {
 	e := NewEngine(cfg)
 	// Goroutines start with a stack of the average size, which these bring down.
 	for range 300 {
-		newRigOn(t, e, mode{}, Options{}, nil, nil).talk()
+		newRigOn(t, e, mode{}, ending.Terms{}, nil, nil).talk()
 	}
 	const sessions = 100
 	empty := stacks()
 	rigs := make([]*rig, sessions)
 	for i := range rigs {
-		rigs[i] = newRigOn(t, e, mode{}, Options{}, nil, nil)
+		rigs[i] = newRigOn(t, e, mode{}, ending.Terms{}, nil, nil)
 	}
 	idle := stacks()
 	for _, r := range rigs {

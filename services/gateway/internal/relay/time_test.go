@@ -13,7 +13,7 @@ import (
 func TestExpiry(t *testing.T) {
 	eachMode(t, func(t *testing.T, m mode) {
 		begin := time.Now()
-		r := newRig(t, quick(), m, Options{Expires: begin.Add(60 * time.Millisecond)})
+		r := newRig(t, quick(), m, ending.Terms{Expires: begin.Add(60 * time.Millisecond)})
 		r.client.expectClose(4001, "EXPIRED")
 		r.backend.expectClose(1001, "EXPIRED")
 		if d := time.Since(begin); d < 60*time.Millisecond {
@@ -22,14 +22,14 @@ func TestExpiry(t *testing.T) {
 		r.hangUp()
 		r.check(t, ending.Gateway, ending.Expired, 4001, 0, 1001, 0)
 
-		r = newRig(t, quick(), m, Options{Expires: time.Now().Add(time.Hour)})
+		r = newRig(t, quick(), m, ending.Terms{Expires: time.Now().Add(time.Hour)})
 		r.SetExpiry(time.Time{})
 		r.SetExpiry(time.Now().Add(-time.Second))
 		r.client.expectClose(4001, "EXPIRED")
 		r.hangUp()
 		r.check(t, ending.Gateway, ending.Expired, 4001, 0, 1001, 0)
 
-		r = newRig(t, quick(), m, Options{})
+		r = newRig(t, quick(), m, ending.Terms{})
 		begin = time.Now()
 		r.mu.Lock() // nobody looks between the two
 		r.setExpiry(begin.Add(40 * time.Millisecond))
@@ -46,7 +46,7 @@ func TestExpiry(t *testing.T) {
 func TestMaxAge(t *testing.T) {
 	eachMode(t, func(t *testing.T, m mode) {
 		begin := time.Now()
-		r := newRig(t, quick(), m, Options{MaxAge: 100 * time.Millisecond, Retry: 2 * time.Second})
+		r := newRig(t, quick(), m, ending.Terms{MaxAge: 100 * time.Millisecond, Retry: 2 * time.Second})
 		if got := r.client.expectClose(1012, "MAX_AGE"); !strings.HasSuffix(got, " retry=2000ms") {
 			t.Errorf("reason = %q, want a hint of 2000ms", got)
 		}
@@ -65,7 +65,7 @@ func TestWheelHorizon(t *testing.T) {
 	cfg.Tick = 100 * time.Microsecond
 	begin := time.Now()
 	wait := 3 * wheelSlots * cfg.Tick / 2
-	r := newRig(t, cfg, mode{}, Options{Expires: begin.Add(wait)})
+	r := newRig(t, cfg, mode{}, ending.Terms{Expires: begin.Add(wait)})
 	r.client.expectClose(4001, "EXPIRED")
 	if d := time.Since(begin); d < wait {
 		t.Errorf("expired after %v, want %v at least", d, wait)

@@ -12,15 +12,13 @@ import (
 	"time"
 
 	"github.com/tidegatehq/tidegate/services/gateway/internal/ending"
-	"github.com/tidegatehq/tidegate/services/gateway/internal/relay"
 )
 
 // Registry holds the sessions of one gateway.
 type Registry struct {
-	cfg    Config
-	engine *relay.Engine
-	sink   func(Record)
-	live   atomic.Int64
+	cfg  Config
+	sink func(Record)
+	live atomic.Int64
 
 	mu       sync.Mutex
 	sessions map[string]*Session
@@ -32,7 +30,6 @@ type Registry struct {
 
 // Config is all that the registry can be told.
 type Config struct {
-	Relay relay.Config
 	Retry time.Duration  // the longest retry hint of a 1012; 5 s
 	Began func(*Session) // called when a session becomes live, before its record can come; nil: nobody
 }
@@ -48,10 +45,7 @@ type Gauges struct {
 // must not block.
 func NewRegistry(cfg Config, sink func(Record)) *Registry {
 	cfg.Retry = cmp.Or(cfg.Retry, 5*time.Second)
-	return &Registry{
-		cfg: cfg, engine: relay.NewEngine(cfg.Relay), sink: sink,
-		sessions: map[string]*Session{}, index: newIndex(),
-	}
+	return &Registry{cfg: cfg, sink: sink, sessions: map[string]*Session{}, index: newIndex()}
 }
 
 // refAlphabet is base32 without letters that look like digits.
@@ -171,10 +165,10 @@ func (r *Registry) Gauges() Gauges {
 
 // Collect calls fn for each started session that relayed something since the
 // last Collect, with what was added. What a session relayed after its last
-// Collect is in its record as Unreported: together they are exact.
+// Collect is in its record as Uncollected: together they are exact.
 func (r *Registry) Collect(fn func(s *Session, added ending.Totals)) {
 	for _, s := range r.all() {
-		if added := s.relay.Take(); added != (ending.Totals{}) {
+		if added := s.collect(); added != (ending.Totals{}) {
 			fn(s, added)
 		}
 	}
@@ -198,7 +192,6 @@ func (r *Registry) retry() time.Duration {
 // have left their record or ctx ends. What lives when ctx ends is cut.
 func (r *Registry) Drain(ctx context.Context, over time.Duration) error {
 	empty := r.close()
-	defer r.engine.Wait()
 	r.endAll(ctx, empty, over)
 	select {
 	case <-empty:

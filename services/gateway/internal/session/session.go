@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/tidegatehq/tidegate/services/gateway/internal/ending"
-	"github.com/tidegatehq/tidegate/services/gateway/internal/relay"
 )
 
 // Route is what the sessions of one route share. It is made once per route and
@@ -43,7 +42,6 @@ type Info struct {
 	Revision    uint64         // of the configuration that the session was admitted under
 	Expires     time.Time      // end of the credential, with a monotonic reading; zero: none
 	MaxAge      time.Duration  // 0: none
-	MaxMessage  int64          // bytes; 0: the gateway's default
 }
 
 // State is where a session is in its life.
@@ -70,7 +68,13 @@ type Session struct {
 	pending *pending // nil after the handshake
 	info    Info
 
-	relay relay.Relay
+	transport Transport // nil during the handshake
+}
+
+// Record is what a session leaves behind: exactly one.
+type Record struct {
+	Info
+	ending.Outcome
 }
 
 // pending is what a session needs during its handshake only.
@@ -96,7 +100,7 @@ func (s *Session) Info() Info {
 func (s *Session) State() State {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.state == Live && s.relay.Ending().By != ending.Nobody {
+	if s.state == Live && s.transport.Ending().By != ending.Nobody {
 		return Closing
 	}
 	return s.state
@@ -109,21 +113,30 @@ func (s *Session) Started() time.Time {
 	if s.state < Live {
 		return time.Time{}
 	}
-	return s.relay.Started()
+	return s.transport.Started()
 }
 
 // Totals returns what was relayed up to now.
-func (s *Session) Totals() ending.Totals { return s.relay.Totals() }
+func (s *Session) Totals() ending.Totals {
+	if t := s.live(); t != nil {
+		return t.Totals()
+	}
+	return ending.Totals{}
+}
 
-// Last returns when the last data frame came from the client and from the
-// backend, to the precision of the relay's ticks; zero: never.
-func (s *Session) Last() (client, backend time.Time) {
+// collect returns what was relayed since it was called last.
+func (s *Session) collect() ending.Totals {
+	if t := s.live(); t != nil {
+		return t.Collect()
+	}
+	return ending.Totals{}
+}
+
+// live returns the session's transport, nil before it has one.
+func (s *Session) live() Transport {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.state < Live {
-		return time.Time{}, time.Time{}
-	}
-	return s.relay.Last()
+	return s.transport
 }
 
 // Context is for the handshake: it ends when the session is ended during it,
@@ -150,7 +163,7 @@ func (s *Session) Err() error {
 	if s.state < Live {
 		return nil
 	}
-	if e := s.relay.Ending(); e.By != ending.Nobody {
+	if e := s.transport.Ending(); e.By != ending.Nobody {
 		return &EndedError{e}
 	}
 	return nil
@@ -175,47 +188,40 @@ func (s *Session) leave() {
 	s.registry.done()
 }
 
-// Start takes over both connections after the client was sent its 101 and
-// returns at once. A session that was ended before that gives the client its
-// close, the backend 1001, and a record. An error means that a connection
-// cannot be relayed; both are closed then and the session is abandoned.
-func (s *Session) Start(client, backend relay.Leg) error {
+// Start has the transport, which is not started, move the session's bytes from now
+// on, after the client was sent its 101, and returns at once. A session that was
+// ended before that gives both peers their closes, and a record. After an error the
+// transport is closed and the session abandoned.
+func (s *Session) Start(t Transport) error {
 	if began := s.registry.cfg.Began; began != nil {
 		began(s)
 	}
-	err := s.start(client, backend)
-	if err != nil {
-		_, _ = client.Conn.Close(), backend.Conn.Close()
-	}
-	return err
-}
-
-func (s *Session) start(client, backend relay.Leg) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.state != Registered {
+		t.Cut(ending.Ending{})
 		return errOver
 	}
-	err := s.relay.Start(s.registry.engine, relay.Options{
-		Ref: s.info.Ref, MaxMessage: s.info.MaxMessage, Expires: s.info.Expires,
-		MaxAge: s.info.MaxAge, Retry: s.registry.retry(), Ended: s.ended, Owner: (*owner)(s),
-	}, client, backend)
+	err := t.Start(ending.Terms{
+		Ref: s.info.Ref, Expires: s.info.Expires, MaxAge: s.info.MaxAge,
+		Retry: s.registry.retry(), Ended: s.ended, Owner: (*owner)(s),
+	})
 	if err != nil {
 		s.leave()
 		return err
 	}
-	s.state = Live
+	s.transport, s.state = t, Live
 	s.pending.cancel(errOver)
 	s.pending = nil
 	s.registry.live.Add(1)
 	return nil
 }
 
-// owner is the Session as the relay sees it.
+// owner is the Session as its transport sees it.
 type owner Session
 
-// Ended implements relay.Owner.
-func (o *owner) Ended(end relay.Outcome) {
+// Ended implements ending.Owner.
+func (o *owner) Ended(outcome ending.Outcome) {
 	s := (*Session)(o)
 	s.mu.Lock()
 	s.state = Ended
@@ -223,11 +229,7 @@ func (o *owner) Ended(end relay.Outcome) {
 	s.mu.Unlock()
 	s.registry.live.Add(-1)
 	s.registry.remove(s)
-	s.registry.sink(Record{
-		Info: info, Started: end.Started, Ended: end.Ended, Ending: end.Ending,
-		ClientLeg: end.Client, BackendLeg: end.Backend,
-		Totals: end.Totals, Unreported: end.Untaken,
-	})
+	s.registry.sink(Record{info, outcome})
 	s.registry.done()
 }
 
@@ -238,7 +240,7 @@ func (s *Session) End(e ending.Ending) bool {
 	switch {
 	case s.state == Live:
 		s.mu.Unlock()
-		return s.relay.End(e)
+		return s.transport.End(e)
 	case s.state == Ended || s.ended != nil:
 		s.mu.Unlock()
 		return false
@@ -255,7 +257,7 @@ func (s *Session) cut(e ending.Ending) {
 	live := s.state == Live
 	s.mu.Unlock()
 	if live {
-		s.relay.Cut(e)
+		s.transport.Cut(e)
 	}
 }
 
@@ -270,7 +272,7 @@ func (s *Session) SetExpiry(at time.Time) {
 func (s *Session) setExpiry(at time.Time) {
 	s.info.Expires = at
 	if s.state == Live {
-		s.relay.SetExpiry(at)
+		s.transport.SetExpiry(at)
 	}
 }
 

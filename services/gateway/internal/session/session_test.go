@@ -26,6 +26,7 @@ const patience = 10 * time.Second
 // bench is a registry whose records are kept.
 type bench struct {
 	*Registry
+	engine  *relay.Engine
 	t       testing.TB
 	records chan Record
 
@@ -35,15 +36,21 @@ type bench struct {
 
 func newBench(t testing.TB) *bench {
 	t.Helper()
-	b := &bench{t: t, records: make(chan Record, 5000)}
-	b.Registry = NewRegistry(Config{Relay: relay.Config{
+	return newBenchOn(t, relay.Config{
 		Ping: -1, Tick: 5 * time.Millisecond, Close: 2 * time.Second,
 		Linger: 100 * time.Millisecond, FrameEnd: 2 * time.Second,
-	}}, func(r Record) { b.records <- r })
+	})
+}
+
+func newBenchOn(t testing.TB, cfg relay.Config) *bench {
+	t.Helper()
+	b := &bench{t: t, engine: relay.NewEngine(cfg), records: make(chan Record, 5000)}
+	b.Registry = NewRegistry(Config{}, func(r Record) { b.records <- r })
 	t.Cleanup(func() {
 		ctx, cancel := context.WithCancel(context.Background())
 		cancel()
 		_ = b.Drain(ctx, 0)
+		b.engine.Wait()
 	})
 	return b
 }
@@ -73,7 +80,7 @@ func (b *bench) start(s *Session) (client, backend *peer) {
 	if b.secureBackend {
 		p, backendLeg = b.secure(p, backendLeg, true)
 	}
-	if err := s.Start(relay.Leg{Conn: clientLeg}, relay.Leg{Conn: backendLeg}); err != nil {
+	if err := s.Start(relay.New(b.engine, relay.Leg{Conn: clientLeg}, relay.Leg{Conn: backendLeg})); err != nil {
 		b.t.Fatal(err)
 	}
 	return &peer{b.t, c, true}, &peer{b.t, p, false}
@@ -225,9 +232,6 @@ func TestRecord(t *testing.T) {
 	}
 	client.send(ws.OpText, "hello")
 	backend.expect(ws.OpText, "hello")
-	if c, p := s.Last(); time.Since(c) > patience || !p.IsZero() {
-		t.Errorf("last = %v, %v, want now, never", c, p)
-	}
 	client.close("bye")
 	backend.expectClose(1000)
 	if got := s.State(); got != Closing {
@@ -243,8 +247,11 @@ func TestRecord(t *testing.T) {
 	if want := (ending.ByPeer(ending.Client, 1000, "bye")); r.Ending != want {
 		t.Errorf("ending = %+v, want %+v", r.Ending, want)
 	}
-	if r.ClientLeg.Received != 1000 || r.BackendLeg.Sent != 1000 || r.ClientLeg.Sent != 1000 || r.Totals.FromClient.Messages != 1 || r.Unreported != r.Totals {
+	if r.Client.Received != 1000 || r.Backend.Sent != 1000 || r.Client.Sent != 1000 || r.Totals.FromClient.Messages != 1 || r.Uncollected != r.Totals {
 		t.Errorf("record = %+v", r)
+	}
+	if c, p := r.Client.Last, r.Backend.Last; time.Since(c) > patience || !p.IsZero() {
+		t.Errorf("last frames = %v, %v, want now, never", c, p)
 	}
 	if s.State() != Ended || s.Err() == nil || b.Get("ref") != nil || b.Gauges() != (Gauges{}) || len(b.Where("grants/g")) != 0 {
 		t.Errorf("afterwards: state %v, err %v, gauges %+v", s.State(), s.Err(), b.Gauges())
@@ -298,7 +305,7 @@ func TestEndBeforeStart(t *testing.T) {
 		t.Errorf("reason = %q, want %q", got, want)
 	}
 	backend.expectClose(1001)
-	if r := b.record(); r.Ending.Reason != ending.Blocked || r.Ending.Detail != "user removed" || r.ClientLeg.Sent != 4006 {
+	if r := b.record(); r.Ending.Reason != ending.Blocked || r.Ending.Detail != "user removed" || r.Client.Sent != 4006 {
 		t.Errorf("record = %+v", r)
 	}
 }
@@ -311,7 +318,7 @@ func TestStartRefused(t *testing.T) {
 	c, clientLeg := b.pair()
 	pipe, far := net.Pipe()
 	defer far.Close()
-	if err := s.Start(relay.Leg{Conn: clientLeg}, relay.Leg{Conn: pipe}); err == nil {
+	if err := s.Start(relay.New(b.engine, relay.Leg{Conn: clientLeg}, relay.Leg{Conn: pipe})); err == nil {
 		t.Error("Start with a pipe = nil, want an error")
 	}
 	if _, err := c.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
@@ -322,10 +329,15 @@ func TestStartRefused(t *testing.T) {
 	}
 	s = b.register()
 	s.Abandon()
-	_, leg := b.pair()
-	_, leg2 := b.pair()
-	if err := s.Start(relay.Leg{Conn: leg}, relay.Leg{Conn: leg2}); err == nil {
+	c, clientLeg = b.pair()
+	p, backendLeg := b.pair()
+	if err := s.Start(relay.New(b.engine, relay.Leg{Conn: clientLeg}, relay.Leg{Conn: backendLeg})); err == nil {
 		t.Error("Start after Abandon = nil, want an error")
+	}
+	for _, far := range []net.Conn{c, p} {
+		if _, err := far.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
+			t.Errorf("end of a connection = %v, want EOF", err)
+		}
 	}
 }
 
@@ -408,7 +420,7 @@ func TestDrain(t *testing.T) {
 		t.Errorf("%d records, want %d", len(b.records), n)
 	}
 	for range n {
-		if r := b.record(); r.Ending.Reason != ending.Drain || r.ClientLeg.Sent != 1012 || r.BackendLeg.Sent != 1001 {
+		if r := b.record(); r.Ending.Reason != ending.Drain || r.Client.Sent != 1012 || r.Backend.Sent != 1001 {
 			t.Errorf("record = %+v", r)
 		}
 	}
@@ -419,10 +431,7 @@ func TestDrain(t *testing.T) {
 
 // TestDrainCuts has a drain that must be over before its sessions are.
 func TestDrainCuts(t *testing.T) {
-	b := &bench{t: t, records: make(chan Record, 10)}
-	b.Registry = NewRegistry(Config{Relay: relay.Config{
-		Ping: -1, Tick: 5 * time.Millisecond, Close: time.Hour, Linger: time.Hour,
-	}}, func(r Record) { b.records <- r })
+	b := newBenchOn(t, relay.Config{Ping: -1, Tick: 5 * time.Millisecond, Close: time.Hour, Linger: time.Hour})
 	for range 3 {
 		b.start(b.register()) // nobody answers a close
 	}

@@ -55,8 +55,8 @@ func TestCollect(t *testing.T) {
 	for range sessions {
 		r := b.record()
 		collect()
-		if got := plus(collected[r.Ref], r.Unreported); got != r.Totals {
-			t.Errorf("collected and unreported = %+v, want %+v", got, r.Totals)
+		if got := plus(collected[r.Ref], r.Uncollected); got != r.Totals {
+			t.Errorf("collected and uncollected = %+v, want %+v", got, r.Totals)
 		}
 		c, p := r.Totals.FromClient, r.Totals.FromBackend
 		if c.Payload != 10*c.Messages || c.Wire != 16*c.Messages || c.Frames != c.Messages || p.Payload != 2*p.Messages || p.Wire != 4*p.Messages || p.Messages != c.Messages {
