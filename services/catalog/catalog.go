@@ -141,7 +141,7 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	if reg == nil {
 		reg = ops.NewRegistry()
 	}
-	changes := change.NewLog(db, log, time.Now, cfg.AuditKeep)
+	changes := change.NewLog(identity.Catalog, db, log, time.Now, cfg.AuditKeep)
 	srv := grpcserver.New(cfg.GRPC, log, grpcserver.Auth{
 		Verifier: identity.NewVerifier(keys, time.Now),
 		Rules:    api.Rules(),

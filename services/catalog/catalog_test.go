@@ -3,6 +3,7 @@ package catalog
 import (
 	"context"
 	"flag"
+	"fmt"
 	"io"
 	"log/slog"
 	"path/filepath"
@@ -16,6 +17,7 @@ import (
 
 	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
+	changev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/change/v1"
 	oauth2v1 "github.com/tidegatehq/tidegate/gen/go/tidegate/oauth2/v1"
 	"github.com/tidegatehq/tidegate/services/kit/identity"
 	"github.com/tidegatehq/tidegate/services/kit/identity/identitytest"
@@ -53,6 +55,7 @@ func signing(t *testing.T) (*identitytest.Signer, *grpc.ClientConn) {
 // instance is a running catalog.
 type instance struct {
 	catalog catalogv1.CatalogServiceClient
+	changes changev1.ChangeServiceClient
 	routes  backplanev1.RouteServiceClient
 	stop    func()
 }
@@ -90,7 +93,7 @@ func start(t *testing.T, url string, subscription *grpc.ClientConn) *instance {
 		}
 	}
 	t.Cleanup(stop)
-	return &instance{catalog: catalogv1.NewCatalogServiceClient(front), routes: backplanev1.NewRouteServiceClient(back), stop: stop}
+	return &instance{catalog: catalogv1.NewCatalogServiceClient(front), changes: changev1.NewChangeServiceClient(front), routes: backplanev1.NewRouteServiceClient(back), stop: stop}
 }
 
 // A catalog that is stopped and started has its data and its history again.
@@ -139,7 +142,7 @@ func watch(t *testing.T, i *instance, since string) *begun {
 		t.Fatal(err)
 	}
 	w := &begun{stream: stream}
-	hello := &backplanev1.Hello{Instance: "gateway-1", Kind: "gateway", Since: since}
+	hello := &backplanev1.Hello{Instance: "gateway-1", Kind: "gateway", Cursor: since}
 	err = stream.Send(&backplanev1.WatchRoutesRequest{Body: &backplanev1.WatchRoutesRequest_Hello{Hello: hello}})
 	for err == nil {
 		var m *backplanev1.WatchRoutesResponse
@@ -152,7 +155,7 @@ func watch(t *testing.T, i *instance, since string) *begun {
 			}
 		}
 		if e := m.GetSnapshotEnd(); e != nil {
-			w.cursor, w.number = e.GetCursor(), e.GetNumber()
+			w.cursor, w.number = e.GetCursor(), e.GetAsOfChangeNumber()
 			return w
 		}
 	}
@@ -193,19 +196,19 @@ func TestReplicas(t *testing.T) {
 			t.Fatal(err)
 		}
 		if c := m.GetChange(); c != nil {
-			if c.GetPosition().GetNumber() != want {
-				t.Fatalf("the watch says change %d, want %d", c.GetPosition().GetNumber(), want)
+			if c.GetPosition().GetChangeNumber() != want {
+				t.Fatalf("the watch says change %d, want %d", c.GetPosition().GetChangeNumber(), want)
 			}
 			want++
 		}
 	}
-	ack := &backplanev1.Ack{Number: w.number + 2}
+	ack := &backplanev1.Ack{AppliedChangeNumber: w.number + 2}
 	if err := w.stream.Send(&backplanev1.WatchRoutesRequest{Body: &backplanev1.WatchRoutesRequest_Ack{Ack: ack}}); err != nil {
 		t.Fatal(err)
 	}
-	applied, err := one.catalog.WaitApplied(t.Context(), &catalogv1.WaitAppliedRequest{Number: w.number + 2}, ann)
+	applied, err := one.changes.WaitChange(t.Context(), &changev1.WaitChangeRequest{Name: fmt.Sprint("services/catalog/changes/", w.number+2)}, ann)
 	if err != nil || !applied.GetApplied() {
-		t.Errorf("WaitApplied at the replica without the watcher = %v, %v, want true", applied, err)
+		t.Errorf("WaitChange at the replica without the watcher = %v, %v, want true", applied, err)
 	}
 }
 

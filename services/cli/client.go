@@ -10,8 +10,8 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"path"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -24,6 +24,7 @@ import (
 
 	"github.com/tidegatehq/tidegate/gen"
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
+	changev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/change/v1"
 	gatewayv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/gateway/v1"
 	identityv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/identity/v1"
 	oauth2v1 "github.com/tidegatehq/tidegate/gen/go/tidegate/oauth2/v1"
@@ -55,10 +56,11 @@ type client struct {
 	oauth    oauth2v1.OAuth2ServiceClient
 	usage    usagev1.UsageServiceClient
 	sessions gatewayv1.SessionServiceClient
+	changes  changev1.ChangeServiceClient
 
 	mu      sync.Mutex
 	lost    error             // why the connection failed last
-	changes map[string]uint64 // by service, numbers of the last writes
+	written map[string]string // by service, the name of the last change that was made
 }
 
 // dial returns the client of the server; it connects with the first call.
@@ -74,7 +76,7 @@ func (s *shell) dial() (*client, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &client{address: s.global.Server, store: st, changes: map[string]uint64{}}
+	c := &client{address: s.global.Server, store: st, written: map[string]string{}}
 	if c.address == "" {
 		c.address = known.Current
 	}
@@ -96,6 +98,7 @@ func (s *shell) dial() (*client, error) {
 	c.oauth = oauth2v1.NewOAuth2ServiceClient(c.conn)
 	c.usage = usagev1.NewUsageServiceClient(c.conn)
 	c.sessions = gatewayv1.NewSessionServiceClient(c.conn)
+	c.changes = changev1.NewChangeServiceClient(c.conn)
 	s.client = c
 	return c, nil
 }
@@ -216,22 +219,19 @@ func (c *client) intercept(ctx context.Context, method string, req, reply any, c
 			continue
 		}
 		if err == nil {
-			c.noteChange(method, header)
+			c.noteChange(header)
 		}
 		return err
 	}
 }
 
-func (c *client) noteChange(method string, header metadata.MD) {
-	service, _, _ := strings.Cut(strings.TrimPrefix(method, "/"), "/")
-	for _, text := range header.Get(gen.ChangeHeader) {
-		number, err := strconv.ParseUint(text, 10, 64)
-		if err != nil {
-			continue
-		}
-		c.mu.Lock()
-		c.changes[service] = max(c.changes[service], number)
-		c.mu.Unlock()
+// noteChange keeps the change that a call has made. The calls of a command follow
+// one another, so the last change of a service is its newest.
+func (c *client) noteChange(header metadata.MD) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, change := range header.Get(gen.ChangeHeader) {
+		c.written[parent(change)] = change
 	}
 }
 
@@ -295,34 +295,23 @@ func (s *shell) settle(ctx context.Context) {
 	if s.client == nil {
 		return
 	}
-	for service, number := range s.client.changes {
-		if err := s.client.applied(ctx, service, number); err != nil {
+	for _, change := range s.client.written {
+		if err := s.client.applied(ctx, change); err != nil {
 			s.note("tidegate: done, but %s", oneLine(s.explain(err).Error()))
 		}
 	}
 }
 
-// applied waits until gateways have applied a change of a service; an error
-// says which have not.
-func (c *client) applied(ctx context.Context, service string, number uint64) error {
-	var applied bool
-	var waiting []string
-	switch service {
-	case catalogv1.CatalogService_ServiceDesc.ServiceName:
-		answer, err := c.catalog.WaitApplied(ctx, &catalogv1.WaitAppliedRequest{Number: number})
-		if err != nil {
-			return err
-		}
-		applied, waiting = answer.GetApplied(), answer.GetWaiting()
-	default:
-		answer, err := c.subs.WaitApplied(ctx, &subscriptionv1.WaitAppliedRequest{Number: number})
-		if err != nil {
-			return err
-		}
-		applied, waiting = answer.GetApplied(), answer.GetWaiting()
+// applied waits until gateways have applied a change; an error says which have
+// not.
+func (c *client) applied(ctx context.Context, change string) error {
+	answer, err := c.changes.WaitChange(ctx, &changev1.WaitChangeRequest{Name: change})
+	if err != nil || answer.GetApplied() {
+		return err
 	}
-	if !applied {
-		return fmt.Errorf("not yet applied by %s", strings.Join(waiting, ", "))
+	var instances []string
+	for _, watcher := range answer.GetPendingWatchers() {
+		instances = append(instances, path.Base(watcher))
 	}
-	return nil
+	return fmt.Errorf("not yet applied by %s", strings.Join(instances, ", "))
 }

@@ -21,6 +21,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/tidegatehq/tidegate/gen"
+	changev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/change/v1"
 	identityv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/identity/v1"
 	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
 	"github.com/tidegatehq/tidegate/services/kit/certs"
@@ -30,6 +31,7 @@ import (
 type fakeServer struct {
 	identityv1.UnimplementedUserServiceServer
 	subscriptionv1.UnimplementedSubscriptionServiceServer
+	changev1.UnimplementedChangeServiceServer
 
 	addr, ca string
 	cert     tls.Certificate
@@ -39,7 +41,7 @@ type fakeServer struct {
 	access    string        // the newest access token
 	refresh   string        // the refresh token that works
 	refreshes int
-	waited    []uint64
+	waited    []string
 	applied   bool
 }
 
@@ -70,6 +72,7 @@ func newFakeServer(t *testing.T, more ...func(*grpc.Server)) *fakeServer {
 	srv := grpc.NewServer(grpc.Creds(credentials.NewServerTLSFromCert(&cert)))
 	identityv1.RegisterUserServiceServer(srv, f)
 	subscriptionv1.RegisterSubscriptionServiceServer(srv, f)
+	changev1.RegisterChangeServiceServer(srv, f)
 	for _, register := range more {
 		register(srv)
 	}
@@ -127,17 +130,20 @@ func (f *fakeServer) GetUser(ctx context.Context, _ *identityv1.GetUserRequest) 
 }
 
 func (f *fakeServer) CreateApplication(ctx context.Context, req *subscriptionv1.CreateApplicationRequest) (*subscriptionv1.Application, error) {
-	if err := grpc.SetHeader(ctx, metadata.Pairs(gen.ChangeHeader, "42")); err != nil {
+	if err := grpc.SetHeader(ctx, metadata.Pairs(gen.ChangeHeader, "services/subscription/changes/42")); err != nil {
 		return nil, err
 	}
 	return &subscriptionv1.Application{Name: "applications/1", DisplayName: req.GetApplication().GetDisplayName()}, nil
 }
 
-func (f *fakeServer) WaitApplied(_ context.Context, req *subscriptionv1.WaitAppliedRequest) (*subscriptionv1.WaitAppliedResponse, error) {
+func (f *fakeServer) WaitChange(_ context.Context, req *changev1.WaitChangeRequest) (*changev1.WaitChangeResponse, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.waited = append(f.waited, req.GetNumber())
-	return &subscriptionv1.WaitAppliedResponse{Applied: f.applied, Waiting: []string{"gateway-1"}}, nil
+	f.waited = append(f.waited, req.GetName())
+	if f.applied {
+		return &changev1.WaitChangeResponse{Applied: true}, nil
+	}
+	return &changev1.WaitChangeResponse{PendingWatchers: []string{"services/subscription/watchers/gateway-1"}}, nil
 }
 
 // signIn signs in and returns a command that is signed in.
@@ -234,7 +240,7 @@ func TestApplied(t *testing.T) {
 	if want := "tidegate: done, but not yet applied by gateway-1\n"; stderr != want || code != 0 {
 		t.Errorf("app create = %q, %d, want %q", stderr, code, want)
 	}
-	if want := []uint64{42, 42}; !slices.Equal(f.waited, want) {
+	if want := []string{"services/subscription/changes/42", "services/subscription/changes/42"}; !slices.Equal(f.waited, want) {
 		t.Errorf("waited for %v, want %v", f.waited, want)
 	}
 	if _, stderr, code := c.run(t, "plan", "list"); code != 1 || !strings.HasPrefix(stderr, "tidegate: plan list: "+f.addr+" does not know this command: ") {

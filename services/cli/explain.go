@@ -45,7 +45,6 @@ var arguments = map[string]string{
 	"current_password":                    "the current password",
 	"client.client_id":                    "--key",
 	"client.client_secret":                "--secret",
-	"number":                              "the change",
 	"create_user_request.user":            "USERNAME",
 	"create_version_request.parent":       "API",
 }

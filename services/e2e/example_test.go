@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net/http"
 	"os"
-	"strconv"
 	"strings"
 	"testing"
 
@@ -18,6 +17,7 @@ import (
 
 	"github.com/tidegatehq/tidegate/gen"
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
+	changev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/change/v1"
 	identityv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/identity/v1"
 	oauth2v1 "github.com/tidegatehq/tidegate/gen/go/tidegate/oauth2/v1"
 	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
@@ -53,7 +53,7 @@ func journey(ctx context.Context, address, gateway, backend, caFile, passwordFil
 	}
 	ctx = metadata.AppendToOutgoingContext(ctx, "authorization", "Bearer "+me.AccessToken)
 
-	version, err := publish(ctx, catalogv1.NewCatalogServiceClient(conn), backend)
+	version, err := publish(ctx, catalogv1.NewCatalogServiceClient(conn), changev1.NewChangeServiceClient(conn), backend)
 	if err != nil {
 		return "", err
 	}
@@ -72,7 +72,7 @@ func journey(ctx context.Context, address, gateway, backend, caFile, passwordFil
 }
 
 // publish makes an API in front of a backend and waits until gateways serve it.
-func publish(ctx context.Context, catalog catalogv1.CatalogServiceClient, backend string) (*catalogv1.Version, error) {
+func publish(ctx context.Context, catalog catalogv1.CatalogServiceClient, changes changev1.ChangeServiceClient, backend string) (*catalogv1.Version, error) {
 	api, err := catalog.CreateApi(ctx, &catalogv1.CreateApiRequest{
 		Api: &catalogv1.Api{DisplayName: "Echo by Go", Context: "/go"},
 	})
@@ -89,18 +89,15 @@ func publish(ctx context.Context, catalog catalogv1.CatalogServiceClient, backen
 	if err != nil {
 		return nil, err
 	}
-	var header metadata.MD // the number of the change, to wait for it
+	var header metadata.MD // the name of the change, to wait for it
 	version, err = catalog.PublishVersion(ctx, &catalogv1.PublishVersionRequest{Name: version.Name}, grpc.Header(&header))
 	if err != nil {
 		return nil, err
 	}
-	number, err := strconv.ParseUint(strings.Join(header.Get(gen.ChangeHeader), ""), 10, 64)
-	if err != nil {
-		return nil, err
-	}
-	applied, err := catalog.WaitApplied(ctx, &catalogv1.WaitAppliedRequest{Number: number})
+	change := strings.Join(header.Get(gen.ChangeHeader), "")
+	applied, err := changes.WaitChange(ctx, &changev1.WaitChangeRequest{Name: change})
 	if err == nil && !applied.Applied {
-		err = fmt.Errorf("not applied by %q yet", applied.Waiting)
+		err = fmt.Errorf("not applied by %q yet", applied.PendingWatchers)
 	}
 	return version, err
 }

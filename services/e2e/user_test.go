@@ -12,6 +12,7 @@ import (
 
 	"github.com/tidegatehq/tidegate/gen"
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
+	changev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/change/v1"
 	gatewayv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/gateway/v1"
 	identityv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/identity/v1"
 	oauth2v1 "github.com/tidegatehq/tidegate/gen/go/tidegate/oauth2/v1"
@@ -25,6 +26,7 @@ type user struct {
 	name     string
 	token    string
 	catalog  catalogv1.CatalogServiceClient
+	changes  changev1.ChangeServiceClient
 	users    identityv1.UserServiceClient
 	subs     subscriptionv1.SubscriptionServiceClient
 	oauth    oauth2v1.OAuth2ServiceClient
@@ -50,6 +52,7 @@ func (s *Stack) signIn(t *testing.T, username, password string) *user {
 	p := &user{
 		stack:    s,
 		catalog:  catalogv1.NewCatalogServiceClient(conn),
+		changes:  changev1.NewChangeServiceClient(conn),
 		users:    identityv1.NewUserServiceClient(conn),
 		subs:     subscriptionv1.NewSubscriptionServiceClient(conn),
 		oauth:    oauth2v1.NewOAuth2ServiceClient(conn),
@@ -156,13 +159,10 @@ func (p *user) moved(t *testing.T, v *catalogv1.Version, header metadata.MD, err
 	if err != nil {
 		t.Fatalf("the transition failed: %v", err)
 	}
-	var number uint64
-	if _, err := fmt.Sscan(strings.Join(header.Get(gen.ChangeHeader), ""), &number); err != nil {
-		t.Fatalf("the transition answers the header tidegate-change %q: %v", header.Get(gen.ChangeHeader), err)
-	}
-	applied, err := p.catalog.WaitApplied(p.ctx(t), &catalogv1.WaitAppliedRequest{Number: number})
+	change := strings.Join(header.Get(gen.ChangeHeader), "")
+	applied, err := p.changes.WaitChange(p.ctx(t), &changev1.WaitChangeRequest{Name: change})
 	if err != nil || !applied.GetApplied() {
-		t.Fatalf("WaitApplied(%d) = %v, %v", number, applied, err)
+		t.Fatalf("WaitChange(%q) = %v, %v", change, applied, err)
 	}
 	return v
 }

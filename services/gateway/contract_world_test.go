@@ -292,6 +292,6 @@ func (w *world) settled() {
 	api, ctx := w.sessions()
 	eventually(w.t, "all changes are applied", func() bool {
 		g, err := api.GetGateway(ctx, &gatewayv1.GetGatewayRequest{Name: "gateways/" + w.cfg.Instance})
-		return err == nil && g.GetRoutesApplied() == w.plane.routes.number() && g.GetGrantsApplied() == w.plane.grants.number()
+		return err == nil && g.GetRoutesAppliedChangeNumber() == w.plane.routes.number() && g.GetGrantsAppliedChangeNumber() == w.plane.grants.number()
 	})
 }

@@ -53,7 +53,7 @@ func (f *feed[Resp]) commit(make1 func(at *backplanev1.Position) *Resp) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.head++
-	f.changes[f.head] = make1(&backplanev1.Position{Number: f.head, Cursor: f.cursor(f.head)})
+	f.changes[f.head] = make1(&backplanev1.Position{ChangeNumber: f.head, Cursor: f.cursor(f.head)})
 	close(f.news)
 	f.news = make(chan struct{})
 }
@@ -81,7 +81,7 @@ func (f *feed[Resp]) serve(ctx context.Context, hello *backplanev1.Hello, send f
 	cut := f.cut
 	var at uint64
 	var epoch int
-	_, err := fmt.Sscanf(hello.GetSince(), "%d:%d", &epoch, &at)
+	_, err := fmt.Sscanf(hello.GetCursor(), "%d:%d", &epoch, &at)
 	resume := err == nil && epoch == f.epoch && at <= f.head
 	if !resume {
 		at = f.head
@@ -94,7 +94,7 @@ func (f *feed[Resp]) serve(ctx context.Context, hello *backplanev1.Hello, send f
 		if m.snapshot != nil {
 			first = append(first, m.snapshot())
 		}
-		first = append(first, m.end(&backplanev1.SnapshotEnd{Number: at, Cursor: cursor}))
+		first = append(first, m.end(&backplanev1.SnapshotEnd{AsOfChangeNumber: at, Cursor: cursor}))
 	}
 	for _, r := range first {
 		if err := send(r); err != nil {
@@ -117,7 +117,7 @@ func (f *feed[Resp]) serve(ctx context.Context, hello *backplanev1.Hello, send f
 		select {
 		case <-news:
 		case <-beat.C:
-			if err := send(m.beat(&backplanev1.Heartbeat{Head: at})); err != nil {
+			if err := send(m.beat(&backplanev1.Heartbeat{HeadChangeNumber: at})); err != nil {
 				return err
 			}
 		case <-cut:

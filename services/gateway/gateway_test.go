@@ -49,7 +49,7 @@ func TestSessionIsServedCountedAndShown(t *testing.T) {
 	}
 	closes(t, c, 4010, "OPERATOR_CLOSE")
 	eventually(t, "the record is reported", func() bool { return slices.Equal(w.plane.causes(), []string{"OPERATOR_CLOSE"}) })
-	if g, err := api.GetGateway(ctx, &gatewayv1.GetGatewayRequest{Name: "gateways/gateway-1"}); err != nil || !g.GetReady() || g.GetRoutesApplied() != 2 {
+	if g, err := api.GetGateway(ctx, &gatewayv1.GetGatewayRequest{Name: "gateways/gateway-1"}); err != nil || !g.GetReady() || g.GetRoutesAppliedChangeNumber() != 2 {
 		t.Errorf("GetGateway = %v, %v", g, err)
 	}
 	if w.plane.verified != 1 {

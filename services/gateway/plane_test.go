@@ -173,7 +173,7 @@ func (p *plane) WatchGrants(s grpc.BidiStreamingServer[backplanev1.WatchGrantsRe
 func (p *plane) put(r *backplanev1.Route) {
 	p.routes.commit(func(at *backplanev1.Position) *backplanev1.WatchRoutesResponse {
 		r = proto.CloneOf(r)
-		r.Revision = at.GetNumber()
+		r.ChangeNumber = at.GetChangeNumber()
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		p.versions[r.GetName()] = r
@@ -227,7 +227,7 @@ func (p *plane) VerifyCredential(_ context.Context, req *backplanev1.VerifyCrede
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.verified++
-	resp := &backplanev1.VerifyCredentialResponse{AsOf: asOf, ServerTime: timestamppb.Now()}
+	resp := &backplanev1.VerifyCredentialResponse{AsOfChangeNumber: asOf, ServerTime: timestamppb.Now()}
 	t := p.tokens[req.GetCredential()]
 	if t == nil || t.ended != 0 || !time.Now().Before(t.expires) {
 		resp.Verdict = &backplanev1.VerifyCredentialResponse_Denial{Denial: &backplanev1.Denial{
@@ -241,7 +241,7 @@ func (p *plane) VerifyCredential(_ context.Context, req *backplanev1.VerifyCrede
 
 // BatchGetGrants is the subscription service's.
 func (p *plane) BatchGetGrants(_ context.Context, req *backplanev1.BatchGetGrantsRequest) (*backplanev1.BatchGetGrantsResponse, error) {
-	resp := &backplanev1.BatchGetGrantsResponse{AsOf: p.grants.number()}
+	resp := &backplanev1.BatchGetGrantsResponse{AsOfChangeNumber: p.grants.number()}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, q := range req.GetGrants() {

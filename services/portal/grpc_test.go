@@ -37,7 +37,7 @@ import (
 func TestForwardsEveryMethod(t *testing.T) {
 	s := start(t)
 	conn := s.dial(t)
-	for name := range served() {
+	for name := range forwarded() {
 		methods := service(t, name).Methods()
 		for i := range methods.Len() {
 			m := methods.Get(i)

@@ -24,6 +24,7 @@ import (
 
 	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
+	changev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/change/v1"
 	gatewayv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/gateway/v1"
 	identityv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/identity/v1"
 	oauth2v1 "github.com/tidegatehq/tidegate/gen/go/tidegate/oauth2/v1"
@@ -100,6 +101,7 @@ func (b *backend) serve(t *testing.T) *grpc.ClientConn {
 	usagev1.RegisterUsageServiceServer(srv, usagev1.UnimplementedUsageServiceServer{})
 	backplanev1.RegisterGrantServiceServer(srv, backplanev1.UnimplementedGrantServiceServer{})
 	gatewayv1.RegisterSessionServiceServer(srv, gatewayv1.UnimplementedSessionServiceServer{})
+	changev1.RegisterChangeServiceServer(srv, changev1.UnimplementedChangeServiceServer{})
 	lis := memnet.Listen("services")
 	served := make(chan error, 1)
 	go func() { served <- srv.Serve(lis) }()

@@ -22,8 +22,8 @@ import (
 
 	"github.com/tidegatehq/tidegate/gen"
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
+	changev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/change/v1"
 	gatewayv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/gateway/v1"
-	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
 	"github.com/tidegatehq/tidegate/services/kit/fault"
 )
 
@@ -131,8 +131,7 @@ func TestRESTRefusesParameters(t *testing.T) {
 		{"malformed query", get("/v1/apis?filter=%zz"), 400, codes.InvalidArgument, "the query is malformed"},
 		{"semicolon in the query", get("/v1/apis?a=1;b=2"), 400, codes.InvalidArgument, "the query is malformed"},
 		{"hole in a mask", []string{"PATCH", "/v1/apis/a1?updateMask=description,", "{}"}, 400, codes.InvalidArgument, "update_mask: must be field names separated by commas"},
-		{"no number in the path", get("/v1/catalog/changes/one:wait"), 400, codes.InvalidArgument, "number: must be a whole number, not negative"},
-		{"negative number in the path", get("/v1/catalog/changes/-1:wait"), 400, codes.InvalidArgument, "number: must be a whole number, not negative"},
+		{"no service in the path", get("/v1/services/gateway/watchers"), 404, codes.NotFound, "services/gateway not found"},
 		{"not UTF-8 in the path", get("/v1/apis/%ff"), 400, codes.InvalidArgument, "name: must be UTF-8"},
 	})
 }
@@ -322,8 +321,8 @@ func TestRESTEmpty(t *testing.T) {
 	s.on(catalogv1.CatalogService_ListApis_FullMethodName, func(context.Context, proto.Message) (proto.Message, error) {
 		return &catalogv1.ListApisResponse{}, nil
 	})
-	s.on(subscriptionv1.SubscriptionService_ListWatchers_FullMethodName, func(context.Context, proto.Message) (proto.Message, error) {
-		return &subscriptionv1.ListWatchersResponse{}, nil
+	s.on(changev1.ChangeService_ListWatchers_FullMethodName, func(context.Context, proto.Message) (proto.Message, error) {
+		return &changev1.ListWatchersResponse{}, nil
 	})
 	s.on(gatewayv1.SessionService_CloseSession_FullMethodName, func(ctx context.Context, _ proto.Message) (proto.Message, error) {
 		return &emptypb.Empty{}, grpc.SetHeader(ctx, metadata.Pairs(gen.ChangeHeader, "9"))
@@ -331,7 +330,8 @@ func TestRESTEmpty(t *testing.T) {
 	tests := []struct{ method, path, want string }{
 		{"GET", "/v1/apis", `{"apis":[],"nextPageToken":""}`},
 		{"HEAD", "/v1/apis", ""},
-		{"GET", "/v1/subscription/watchers", `{"watchers":[]}`},
+		{"GET", "/v1/services/subscription/watchers", `{"watchers":[]}`},
+		{"GET", "/v1/services/-/watchers", `{"watchers":[]}`},
 		{"POST", "/v1/gateways/g/sessions/s:close", `{}`},
 	}
 	for _, tt := range tests {

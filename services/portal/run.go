@@ -15,6 +15,7 @@ import (
 	"google.golang.org/grpc/credentials"
 
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
+	changev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/change/v1"
 	gatewayv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/gateway/v1"
 	identityv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/identity/v1"
 	oauth2v1 "github.com/tidegatehq/tidegate/gen/go/tidegate/oauth2/v1"
@@ -25,6 +26,7 @@ import (
 	"github.com/tidegatehq/tidegate/services/kit/netaddr"
 	"github.com/tidegatehq/tidegate/services/kit/ops"
 	"github.com/tidegatehq/tidegate/services/kit/run"
+	"github.com/tidegatehq/tidegate/services/portal/internal/changes"
 	"github.com/tidegatehq/tidegate/services/portal/internal/forward"
 	"github.com/tidegatehq/tidegate/services/portal/internal/oauth2"
 	"github.com/tidegatehq/tidegate/services/portal/internal/openapi"
@@ -54,11 +56,12 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	if reg == nil {
 		reg = ops.NewRegistry()
 	}
-	handler, err := newHandler(ctx, services, log, reg)
+	local := local{changes: changes.New(services.catalog, services.subscription)}
+	handler, err := newHandler(ctx, services, local, log, reg)
 	if err != nil {
 		return err
 	}
-	public := newGRPC(cfg, services, source, log, reg)
+	public := newGRPC(cfg, services, local, source, log, reg)
 	operations := ops.New(cfg.Ops, log, reg, services.ready)
 	lis, err := netaddr.Listen(ctx, cfg.Listener, cfg.Listen)
 	if err != nil {
@@ -68,9 +71,16 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	return run.Group(ctx, operations.Run, public.Run, func(ctx context.Context) error { return https.serve(ctx, lis) })
 }
 
+// local is what the portal serves itself.
+type local struct {
+	changes changev1.ChangeServiceServer
+}
+
 // newHandler puts all that is served over HTTP together.
-func newHandler(ctx context.Context, s *services, log *slog.Logger, reg prometheus.Registerer) (http.Handler, error) {
-	api, err := rest.New(ctx, rest.Services{Catalog: s.catalog, Subscription: s.subscription, Gateway: s.gateway})
+func newHandler(ctx context.Context, s *services, l local, log *slog.Logger, reg prometheus.Registerer) (http.Handler, error) {
+	api, err := rest.New(ctx, rest.Services{
+		Catalog: s.catalog, Subscription: s.subscription, Gateway: s.gateway, Changes: l.changes,
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -82,9 +92,10 @@ func newHandler(ctx context.Context, s *services, log *slog.Logger, reg promethe
 	return web.New(web.Parts{REST: api, OAuth2: tokens.Routes(), OpenAPI: doc}, log, reg)
 }
 
-// newGRPC returns the public gRPC: what it passes on stands here.
-func newGRPC(cfg Config, s *services, source *certs.Source, log *slog.Logger, reg prometheus.Registerer) *grpcserver.Server {
-	f := forward.New(
+// newGRPC returns the public gRPC: what it passes on, and what it serves itself,
+// stands here.
+func newGRPC(cfg Config, s *services, l local, source *certs.Source, log *slog.Logger, reg prometheus.Registerer) *grpcserver.Server {
+	f := forward.New([]*grpc.ServiceDesc{&changev1.ChangeService_ServiceDesc},
 		forward.Service{Desc: &catalogv1.CatalogService_ServiceDesc, Conn: s.catalog},
 		forward.Service{Desc: &identityv1.UserService_ServiceDesc, Conn: s.subscription},
 		forward.Service{Desc: &subscriptionv1.SubscriptionService_ServiceDesc, Conn: s.subscription},
@@ -99,7 +110,9 @@ func newGRPC(cfg Config, s *services, source *certs.Source, log *slog.Logger, re
 	// Whether plaintext is right was decided by Config.Check.
 	served := grpcserver.Default(cfg.GRPC, "")
 	served.Listener, served.Plaintext, served.Drain = cfg.GRPCListener, true, cfg.Drain
-	return grpcserver.New(served, log, grpcserver.Auth{Rules: f.Rules()}, opts...)
+	srv := grpcserver.New(served, log, grpcserver.Auth{Rules: f.Rules()}, opts...)
+	changev1.RegisterChangeServiceServer(srv.Public(), l.changes)
+	return srv
 }
 
 // services are the connections to the services.

@@ -47,7 +47,7 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 		return fmt.Errorf("-%sdb: %w", cfg.prefix, err)
 	}
 	defer db.Close()
-	changes := change.NewLog(db, log, time.Now, cfg.AuditKeep)
+	changes := change.NewLog(identity.Subscription, db, log, time.Now, cfg.AuditKeep)
 	st := store.New(db, changes, time.Now)
 	passwords := token.NewPasswords()
 	if err := install(ctx, cfg, st, master, passwords, log); err != nil {

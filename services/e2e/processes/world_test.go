@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
-	"strconv"
 	"strings"
 	"testing"
 
@@ -17,6 +16,7 @@ import (
 
 	"github.com/tidegatehq/tidegate/gen"
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
+	changev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/change/v1"
 	identityv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/identity/v1"
 	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
 	usagev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/usage/v1"
@@ -70,17 +70,11 @@ func newWorld(f *fleet) *world {
 // applied waits until the gateway has the change that a write's header names.
 func (w *world) applied(ctx context.Context, header metadata.MD) {
 	w.t.Helper()
-	var number uint64
-	if n := header.Get(gen.ChangeHeader); len(n) == 1 {
-		number, _ = strconv.ParseUint(n[0], 10, 64)
-	}
-	if number == 0 {
-		w.t.Fatalf("a write answered with the header %v, want tidegate-change", header)
-	}
-	answer, err := catalogv1.NewCatalogServiceClient(w.conn).WaitApplied(ctx, &catalogv1.WaitAppliedRequest{Number: number})
+	change := strings.Join(header.Get(gen.ChangeHeader), "")
+	answer, err := changev1.NewChangeServiceClient(w.conn).WaitChange(ctx, &changev1.WaitChangeRequest{Name: change})
 	must(w.t, err)
 	if !answer.GetApplied() {
-		w.t.Fatalf("WaitApplied(%d) = %v, want applied", number, answer)
+		w.t.Fatalf("WaitChange(%q) = %v, want applied", change, answer)
 	}
 }
 

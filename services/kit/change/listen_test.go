@@ -22,7 +22,7 @@ const never = time.Hour
 // another is a log that somebody watches on another replica: it knows of a change
 // only what it hears and finds.
 func another(db *sqldb.DB, log *slog.Logger, poll time.Duration) *change.Log {
-	l := change.NewLog(db, log, time.Now, 0)
+	l := change.NewLog("test", db, log, time.Now, 0)
 	change.SetPoll(l, poll)
 	change.Watched(l)
 	return l
@@ -92,7 +92,7 @@ func listening(t *testing.T, db *sqldb.DB, want int) []int64 {
 // On Postgres a replica hears of the commit of another one without looking.
 func TestReplicaHearsOfCommits(t *testing.T) {
 	db := testdb.PostgresDB(t, schema)
-	writer, other := change.NewLog(db, quiet(), time.Now, 0), another(db, quiet(), never)
+	writer, other := change.NewLog("test", db, quiet(), time.Now, 0), another(db, quiet(), never)
 	runLog(t, other)
 	listening(t, db, 1)
 	for i := range 5 {
@@ -104,7 +104,7 @@ func TestReplicaHearsOfCommits(t *testing.T) {
 // between is found then. As long as there is none, looking finds it.
 func TestListenerIsKilled(t *testing.T) {
 	db := testdb.PostgresDB(t, schema)
-	writer := change.NewLog(db, quiet(), time.Now, 0)
+	writer := change.NewLog("test", db, quiet(), time.Now, 0)
 	reconnects := another(db, quiet(), never)
 	looks := another(db, quiet(), 10*time.Millisecond)
 	var down atomic.Bool
@@ -150,7 +150,7 @@ func TestLogThatCannotListen(t *testing.T) {
 		done := make(chan error)
 		go func() { done <- l.Run(ctx) }()
 		time.Sleep(time.Minute)
-		n := mustAdd(t, change.NewLog(db, quiet(), time.Now, 0), "a")
+		n := mustAdd(t, change.NewLog("test", db, quiet(), time.Now, 0), "a")
 		time.Sleep(150 * time.Millisecond)
 		if got := change.Newest(l); got != n {
 			t.Errorf("newest change known = %d, want %d", got, n)

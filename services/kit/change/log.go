@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"strconv"
 	"sync"
 	"time"
 
@@ -14,6 +13,7 @@ import (
 	"google.golang.org/grpc/metadata"
 
 	"github.com/tidegatehq/tidegate/gen"
+	"github.com/tidegatehq/tidegate/services/kit/resource"
 	"github.com/tidegatehq/tidegate/services/kit/retry"
 	"github.com/tidegatehq/tidegate/services/kit/run"
 	"github.com/tidegatehq/tidegate/services/kit/sqldb"
@@ -41,10 +41,11 @@ const (
 
 // Log is the log of changes of one service. It is safe for concurrent use.
 type Log struct {
-	db   *sqldb.DB
-	log  *slog.Logger
-	now  func() time.Time
-	keep time.Duration
+	service string
+	db      *sqldb.DB
+	log     *slog.Logger
+	now     func() time.Time
+	keep    time.Duration
 	// poll and listenTo are pollEvery and db.Listen, but in tests.
 	poll     time.Duration
 	listenTo func(ctx context.Context, channel string, heard func()) error
@@ -59,18 +60,18 @@ type Log struct {
 	stopped chan struct{} // closed when Run ends
 }
 
-// NewLog returns the log in db. Changes are kept for the time keep as audit log,
-// at least for Retention. Its watches live while Run runs.
-func NewLog(db *sqldb.DB, log *slog.Logger, now func() time.Time, keep time.Duration) *Log {
+// NewLog returns the log of a service in db. Changes are kept for the time keep as
+// audit log, at least for Retention. Its watches live while Run runs.
+func NewLog(service string, db *sqldb.DB, log *slog.Logger, now func() time.Time, keep time.Duration) *Log {
 	return &Log{
-		db: db, log: log, now: now, keep: max(keep, Retention), poll: pollEvery, listenTo: db.Listen,
+		service: service, db: db, log: log, now: now, keep: max(keep, Retention), poll: pollEvery, listenTo: db.Listen,
 		heard: make(chan struct{}, 1), wake: make(chan struct{}), acked: make(chan struct{}), stopped: make(chan struct{}),
 	}
 }
 
 // Write runs fn in a transaction that makes one change, the one that fn returns,
-// and tells watchers. doing goes before the text of its error. It puts the change's number in the header of the gRPC
-// call's answer. Writes follow one another: from the beginning of fn until the
+// and tells watchers. doing goes before the text of its error. It puts the change's
+// name in the header of the gRPC call's answer. Writes follow one another: from the beginning of fn until the
 // commit no other Write of any replica runs, so fn does nothing that takes time.
 // Hashing, signing and calls to other services are done before. fn may run more
 // than once; see sqldb.DB.InTx, which is for writes that nobody must see.
@@ -86,7 +87,7 @@ func (l *Log) Write(ctx context.Context, doing string, fn func(tx *Tx) (Record, 
 	}
 	if number > 0 {
 		l.advance(number)
-		setHeader(ctx, number)
+		l.setHeader(ctx, number)
 	}
 	return nil
 }
@@ -111,11 +112,16 @@ func (l *Log) write(ctx context.Context, tx *sqldb.Tx, fn func(tx *Tx) (Record, 
 	return number, tx.Notify(ctx, channel)
 }
 
-// setHeader puts a change's number in the header of the gRPC call that ctx
-// belongs to; outside a call it does nothing.
-func setHeader(ctx context.Context, number uint64) {
+// name returns the name of a change.
+func (l *Log) name(number uint64) string {
+	return resource.Change{Service: l.service, Number: number}.String()
+}
+
+// setHeader puts a change's name in the header of the gRPC call that ctx belongs
+// to; outside a call it does nothing.
+func (l *Log) setHeader(ctx context.Context, number uint64) {
 	// The only error is that ctx is of no call or that its header is sent.
-	_ = grpc.SetHeader(ctx, metadata.Pairs(gen.ChangeHeader, strconv.FormatUint(number, 10)))
+	_ = grpc.SetHeader(ctx, metadata.Pairs(gen.ChangeHeader, l.name(number)))
 }
 
 // advance tells the watchers served here that a change was committed.

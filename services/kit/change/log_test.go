@@ -11,7 +11,10 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/protobuf/testing/protocmp"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
+	changev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/change/v1"
 	"github.com/tidegatehq/tidegate/services/kit/change"
 	"github.com/tidegatehq/tidegate/services/kit/fault"
 	"github.com/tidegatehq/tidegate/services/kit/identity"
@@ -22,8 +25,8 @@ import (
 func TestWriteNumbersWithoutGaps(t *testing.T) {
 	testdb.Each(t, schema, func(t *testing.T, db *sqldb.DB) {
 		logs := []*change.Log{
-			change.NewLog(db, quiet(), time.Now, 0),
-			change.NewLog(db, quiet(), time.Now, 0), // another replica
+			change.NewLog("test", db, quiet(), time.Now, 0),
+			change.NewLog("test", db, quiet(), time.Now, 0), // another replica
 		}
 		stop := errors.New("stop")
 		var mu sync.Mutex
@@ -58,7 +61,7 @@ func TestWriteNumbersWithoutGaps(t *testing.T) {
 // write's.
 func TestWriteSkips(t *testing.T) {
 	testdb.Each(t, schema, func(t *testing.T, db *sqldb.DB) {
-		l := change.NewLog(db, quiet(), time.Now, 0)
+		l := change.NewLog("test", db, quiet(), time.Now, 0)
 		err := l.Write(t.Context(), "write", func(tx *change.Tx) (change.Record, error) {
 			_, err := tx.ExecContext(t.Context(), `INSERT INTO word (text) VALUES ('a')`)
 			return change.Record{Skip: true}, err
@@ -83,7 +86,7 @@ func TestWriteSkips(t *testing.T) {
 // adds a word unless it finds five.
 func TestWritesFollowOneAnother(t *testing.T) {
 	testdb.Each(t, schema, func(t *testing.T, db *sqldb.DB) {
-		logs := []*change.Log{change.NewLog(db, quiet(), time.Now, 0), change.NewLog(db, quiet(), time.Now, 0)}
+		logs := []*change.Log{change.NewLog("test", db, quiet(), time.Now, 0), change.NewLog("test", db, quiet(), time.Now, 0)}
 		full := errors.New("full")
 		var wg sync.WaitGroup
 		for i := range 16 {
@@ -115,13 +118,13 @@ func TestWritesFollowOneAnother(t *testing.T) {
 func TestListPages(t *testing.T) {
 	testdb.Each(t, schema, func(t *testing.T, db *sqldb.DB) {
 		c := newClock()
-		l := change.NewLog(db, quiet(), c.now, 0)
+		l := change.NewLog("test", db, quiet(), c.now, 0)
 		for i := range 5 {
 			c.add(time.Second)
 			mustAdd(t, l, fmt.Sprint(i))
 		}
 		var got []uint64
-		var first change.Entry
+		var first *changev1.Change
 		token, pages := "", 0
 		for {
 			entries, next, err := l.List(t.Context(), 2, token)
@@ -132,7 +135,7 @@ func TestListPages(t *testing.T) {
 				first = entries[0]
 			}
 			for _, e := range entries {
-				got = append(got, e.Number)
+				got = append(got, e.GetChangeNumber())
 			}
 			pages++
 			if token = next; token == "" {
@@ -142,9 +145,11 @@ func TestListPages(t *testing.T) {
 		if want := []uint64{5, 4, 3, 2, 1}; !slices.Equal(got, want) || pages != 3 {
 			t.Errorf("numbers = %v in %d pages, want %v in 3", got, pages, want)
 		}
-		want := change.Entry{Number: 5, Time: c.now(), Actor: "users/a", Action: "AddWord", Resource: "words/4"}
-		first.Time = first.Time.UTC()
-		if diff := cmp.Diff(want, first); diff != "" {
+		want := &changev1.Change{
+			Name: "services/test/changes/5", ChangeNumber: 5, Actor: "users/a", Action: "AddWord", Resource: "words/4",
+			CreateTime: timestamppb.New(c.now()),
+		}
+		if diff := cmp.Diff(want, first, protocmp.Transform()); diff != "" {
 			t.Errorf("newest entry (-want +got):\n%s", diff)
 		}
 		for _, bad := range []string{"x", "AAAA"} {
@@ -182,12 +187,12 @@ func TestRunPurges(t *testing.T) {
 	}{{0, 2}, {20 * 24 * time.Hour, 3}} {
 		testdb.Each(t, schema, func(t *testing.T, db *sqldb.DB) {
 			c := newClock()
-			old := change.NewLog(db, quiet(), c.now, 0)
+			old := change.NewLog("test", db, quiet(), c.now, 0)
 			for _, d := range []time.Duration{10 * 24 * time.Hour, 5 * 24 * time.Hour, 0} {
 				mustAdd(t, old, d.String())
 				c.add(d)
 			}
-			l := change.NewLog(db, quiet(), c.now, tt.keep)
+			l := change.NewLog("test", db, quiet(), c.now, tt.keep)
 			ctx, cancel := context.WithCancel(t.Context())
 			done := make(chan error)
 			go func() { done <- l.Run(ctx) }()

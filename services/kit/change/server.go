@@ -82,7 +82,7 @@ type stream[Req, Resp any] struct {
 func (w *stream[Req, Resp]) serve(ctx context.Context, hello *backplanev1.Hello) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	at, reset, err := w.log.resume(ctx, hello.GetSince())
+	at, reset, err := w.log.resume(ctx, hello.GetCursor())
 	if err != nil {
 		return err
 	}
@@ -130,8 +130,8 @@ func (w *stream[Req, Resp]) receive(ctx context.Context, cancel context.CancelCa
 			cancel(fault.Invalid("hello", "must come once"))
 			return
 		}
-		if n := w.sent.Load(); ack.GetNumber() > n {
-			cancel(fault.Invalid("ack.number", "%d was not sent yet, the last was %d", ack.GetNumber(), n))
+		if n := w.sent.Load(); ack.GetAppliedChangeNumber() > n {
+			cancel(fault.Invalid("ack.applied_change_number", "%d was not sent yet, the last was %d", ack.GetAppliedChangeNumber(), n))
 			return
 		}
 		select {
@@ -185,7 +185,7 @@ func (w *stream[Req, Resp]) send(ctx context.Context, reset backplanev1.Begin_Re
 }
 
 func (w *stream[Req, Resp]) beat(head uint64) error {
-	return w.say(&backplanev1.Heartbeat{Head: max(head, w.sent.Load()), Time: timestamppb.New(w.log.now())})
+	return w.say(&backplanev1.Heartbeat{HeadChangeNumber: max(head, w.sent.Load()), Time: timestamppb.New(w.log.now())})
 }
 
 // say sends a part of a response.
@@ -233,7 +233,7 @@ func (w *stream[Req, Resp]) snapshot(ctx context.Context, beat *time.Ticker) err
 		}
 	}
 	w.sent.Store(got.at.number)
-	return w.say(&backplanev1.SnapshotEnd{Number: got.at.number, Cursor: got.at.String()})
+	return w.say(&backplanev1.SnapshotEnd{AsOfChangeNumber: got.at.number, Cursor: got.at.String()})
 }
 
 // look looks for changes that other replicas made.
@@ -297,9 +297,9 @@ func (w *stream[Req, Resp]) changes(ctx context.Context) error {
 		}
 		resp := new(Resp)
 		err := watch.PutChange(message(resp), &backplanev1.Position{
-			Number: c.number,
-			Cursor: cursor{epoch: epoch, number: c.number, timeUS: c.timeUS}.String(),
-			Time:   timestamppb.New(time.UnixMicro(c.timeUS)),
+			ChangeNumber: c.number,
+			Cursor:       cursor{epoch: epoch, number: c.number, timeUS: c.timeUS}.String(),
+			CreateTime:   timestamppb.New(time.UnixMicro(c.timeUS)),
 		}, c.event)
 		if err != nil {
 			return fmt.Errorf("read change %d: %w", c.number, err)

@@ -35,10 +35,10 @@ type watcher struct {
 }
 
 // attend lets s serve a watcher that has said hello.
-func attend(t *testing.T, s *server, since string) *watcher {
+func attend(t *testing.T, s *server, cursor string) *watcher {
 	t.Helper()
 	h := hello()
-	h.Since = since
+	h.Cursor = cursor
 	return attendAs(t, s, h)
 }
 
@@ -130,7 +130,7 @@ func (w *watcher) leave(t *testing.T) {
 func TestServerDecidesWhereToResume(t *testing.T) {
 	testdb.Each(t, schema, func(t *testing.T, db *sqldb.DB) {
 		c := newClock()
-		l := change.NewLog(db, quiet(), c.now, 30*24*time.Hour)
+		l := change.NewLog("test", db, quiet(), c.now, 30*24*time.Hour)
 		s := newServer(l)
 		mustAdd(t, l, "a")
 		c.add(8 * 24 * time.Hour)
@@ -139,13 +139,13 @@ func TestServerDecidesWhereToResume(t *testing.T) {
 
 		w := attend(t, s, "")
 		words, end := w.snapshot(t, backplanev1.Begin_RESET_NO_CURSOR)
-		if !slices.Equal(words, []string{"a", "b", "c"}) || end.GetNumber() != 3 {
-			t.Errorf("snapshot = %v up to %d, want a b c up to 3", words, end.GetNumber())
+		if !slices.Equal(words, []string{"a", "b", "c"}) || end.GetAsOfChangeNumber() != 3 {
+			t.Errorf("snapshot = %v up to %d, want a b c up to 3", words, end.GetAsOfChangeNumber())
 		}
 		c.add(time.Second)
 		mustAdd(t, l, "d")
 		ch := w.next().GetChange()
-		if ch.GetPosition().GetNumber() != 4 || ch.GetEvent().GetRoutes()[0].GetName() != "d" || !ch.GetPosition().GetTime().AsTime().Equal(c.now()) {
+		if ch.GetPosition().GetChangeNumber() != 4 || ch.GetEvent().GetRoutes()[0].GetName() != "d" || !ch.GetPosition().GetCreateTime().AsTime().Equal(c.now()) {
 			t.Errorf("change = %v, want 4, d, %v", ch, c.now())
 		}
 		cursors := []string{end.GetCursor(), ch.GetPosition().GetCursor()}
@@ -173,7 +173,7 @@ func TestServerDecidesWhereToResume(t *testing.T) {
 				t.Errorf("%s: begin = %v, want %v", tt.name, b, tt.want)
 			}
 			if tt.want == backplanev1.Begin_RESET_UNSPECIFIED && tt.since != cursors[1] {
-				if n := w.next().GetChange().GetPosition().GetNumber(); fmt.Sprintf("%s:%d", epoch, n-1) != tt.since[:len(epoch)+2] {
+				if n := w.next().GetChange().GetPosition().GetChangeNumber(); fmt.Sprintf("%s:%d", epoch, n-1) != tt.since[:len(epoch)+2] {
 					t.Errorf("%s: resumes with %d", tt.name, n)
 				}
 			}
@@ -187,7 +187,7 @@ func TestServerDecidesWhereToResume(t *testing.T) {
 func TestServerKnowsARestoredHistory(t *testing.T) {
 	testdb.Each(t, schema, func(t *testing.T, db *sqldb.DB) {
 		c := newClock()
-		l := change.NewLog(db, quiet(), c.now, 0)
+		l := change.NewLog("test", db, quiet(), c.now, 0)
 		mustAdd(t, l, "a")
 		mustAdd(t, l, "b")
 		w := attend(t, newServer(l), "")
@@ -201,7 +201,7 @@ func TestServerKnowsARestoredHistory(t *testing.T) {
 			}
 		}
 		c.add(time.Minute)
-		restored := change.NewLog(db, quiet(), c.now, 0)
+		restored := change.NewLog("test", db, quiet(), c.now, 0)
 		mustAdd(t, restored, "x")
 		mustAdd(t, restored, "y")
 		w = attend(t, newServer(restored), end.GetCursor())
@@ -230,14 +230,14 @@ func bubble(t *testing.T, test func(t *testing.T, db *sqldb.DB)) {
 
 func TestServerBeatsWhileNothingHappens(t *testing.T) {
 	bubble(t, func(t *testing.T, db *sqldb.DB) {
-		l := change.NewLog(db, quiet(), time.Now, 0)
+		l := change.NewLog("test", db, quiet(), time.Now, 0)
 		mustAdd(t, l, "a")
 		w := attend(t, newServer(l), "")
 		w.snapshot(t, backplanev1.Begin_RESET_NO_CURSOR)
 		for range 3 {
 			began := time.Now()
 			h := (<-w.heard).GetHeartbeat()
-			if h.GetHead() != 1 || !h.GetTime().AsTime().Equal(time.Now()) || time.Since(began) != watch.Heartbeat {
+			if h.GetHeadChangeNumber() != 1 || !h.GetTime().AsTime().Equal(time.Now()) || time.Since(began) != watch.Heartbeat {
 				t.Errorf("heartbeat = %v after %v, want head 1 after %v", h, time.Since(began), watch.Heartbeat)
 			}
 		}
@@ -248,7 +248,7 @@ func TestServerBeatsWhileNothingHappens(t *testing.T) {
 // A snapshot that takes long to read does not make the service silent.
 func TestServerBeatsWhileItReads(t *testing.T) {
 	bubble(t, func(t *testing.T, db *sqldb.DB) {
-		s := change.NewServer[request, response](change.NewLog(db, quiet(), time.Now, 0), func(context.Context, *sqldb.Tx, func(proto.Message)) error {
+		s := change.NewServer[request, response](change.NewLog("test", db, quiet(), time.Now, 0), func(context.Context, *sqldb.Tx, func(proto.Message)) error {
 			time.Sleep(5 * time.Second)
 			return nil
 		})
@@ -265,7 +265,7 @@ func TestServerBeatsWhileItReads(t *testing.T) {
 func TestServerEndsWithoutItsDatabase(t *testing.T) {
 	bubble(t, func(t *testing.T, db *sqldb.DB) {
 		var log bytes.Buffer
-		l := change.NewLog(db, slog.New(slog.NewTextHandler(&log, nil)), time.Now, 0)
+		l := change.NewLog("test", db, slog.New(slog.NewTextHandler(&log, nil)), time.Now, 0)
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error)
 		go func() { done <- l.Run(ctx) }()
@@ -291,7 +291,7 @@ func TestServerEndsWithoutItsDatabase(t *testing.T) {
 
 func TestServerEndsWithTheLog(t *testing.T) {
 	bubble(t, func(t *testing.T, db *sqldb.DB) {
-		l := change.NewLog(db, quiet(), time.Now, 0)
+		l := change.NewLog("test", db, quiet(), time.Now, 0)
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error)
 		go func() { done <- l.Run(ctx) }()
@@ -310,7 +310,7 @@ func TestServerEndsWithTheLog(t *testing.T) {
 func TestServerReportsAFailedSnapshot(t *testing.T) {
 	bubble(t, func(t *testing.T, db *sqldb.DB) {
 		broken := errors.New("broken")
-		s := change.NewServer[request, response](change.NewLog(db, quiet(), time.Now, 0), func(context.Context, *sqldb.Tx, func(proto.Message)) error {
+		s := change.NewServer[request, response](change.NewLog("test", db, quiet(), time.Now, 0), func(context.Context, *sqldb.Tx, func(proto.Message)) error {
 			return broken
 		})
 		w := attend(t, s, "")
@@ -325,7 +325,7 @@ func TestServerReportsAFailedSnapshot(t *testing.T) {
 // not connected, and one not heard for 7 days is forgotten.
 func TestWatchersAge(t *testing.T) {
 	bubble(t, func(t *testing.T, db *sqldb.DB) {
-		l := change.NewLog(db, quiet(), time.Now, 0)
+		l := change.NewLog("test", db, quiet(), time.Now, 0)
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error)
 		go func() { done <- l.Run(ctx) }()
@@ -355,9 +355,9 @@ func TestWatchersAge(t *testing.T) {
 		if err != nil || len(ws) != 1 || ws[0].GetConnected() {
 			t.Errorf("Watchers = %v, %v, want one that is not connected", ws, err)
 		}
-		w.ack(&backplanev1.Ack{Number: n})
+		w.ack(&backplanev1.Ack{AppliedChangeNumber: n})
 		synctest.Wait()
-		if ws, err = l.Watchers(t.Context()); err != nil || len(ws) != 1 || !ws[0].GetConnected() || ws[0].GetApplied() != n {
+		if ws, err = l.Watchers(t.Context()); err != nil || len(ws) != 1 || !ws[0].GetConnected() || ws[0].GetAppliedChangeNumber() != n {
 			t.Errorf("Watchers = %v, %v, want one that is connected", ws, err)
 		}
 		cancel()
@@ -380,7 +380,7 @@ func TestWatchersAge(t *testing.T) {
 // A watcher that is no gateway holds nobody up, and is listed all the same.
 func TestOnlyGatewaysAreWaitedFor(t *testing.T) {
 	bubble(t, func(t *testing.T, db *sqldb.DB) {
-		l := change.NewLog(db, quiet(), time.Now, 0)
+		l := change.NewLog("test", db, quiet(), time.Now, 0)
 		s := newServer(l)
 		n := mustAdd(t, l, "a")
 		other := attendAs(t, s, &backplanev1.Hello{Instance: "subscription-1", Kind: "subscription"})
@@ -391,7 +391,7 @@ func TestOnlyGatewaysAreWaitedFor(t *testing.T) {
 			t.Errorf("WaitApplied = %v, %v, %v after %v, want true at once", applied, waiting, err, time.Since(began))
 		}
 		ws, err := l.Watchers(t.Context())
-		if err != nil || len(ws) != 1 || ws[0].GetKind() != "subscription" || !ws[0].GetConnected() || ws[0].GetApplied() != 0 {
+		if err != nil || len(ws) != 1 || ws[0].GetKind() != "subscription" || !ws[0].GetConnected() || ws[0].GetAppliedChangeNumber() != 0 {
 			t.Errorf("Watchers = %v, %v, want one that has applied nothing", ws, err)
 		}
 		other.leave(t)
@@ -402,7 +402,7 @@ func TestOnlyGatewaysAreWaitedFor(t *testing.T) {
 // though its answers to heartbeats do not repeat it.
 func TestFailureStays(t *testing.T) {
 	bubble(t, func(t *testing.T, db *sqldb.DB) {
-		l := change.NewLog(db, quiet(), time.Now, 0)
+		l := change.NewLog("test", db, quiet(), time.Now, 0)
 		mustAdd(t, l, "a")
 		mustAdd(t, l, "b")
 		w := attend(t, newServer(l), "")
@@ -411,7 +411,7 @@ func TestFailureStays(t *testing.T) {
 			number     uint64
 			says, want string
 		}{{1, "no", "no"}, {1, "", "no"}, {1, "not at all", "not at all"}, {1, "", "not at all"}, {2, "", ""}, {2, "late", "late"}} {
-			w.ack(&backplanev1.Ack{Number: tt.number, Failure: tt.says})
+			w.ack(&backplanev1.Ack{AppliedChangeNumber: tt.number, Failure: tt.says})
 			time.Sleep(time.Second) // of fake time, until it is written
 			ws, err := l.Watchers(t.Context())
 			if err != nil || len(ws) != 1 || ws[0].GetFailure() != tt.want {
@@ -426,7 +426,7 @@ func TestFailureStays(t *testing.T) {
 // lost.
 func TestAcksAreWrittenTogether(t *testing.T) {
 	bubble(t, func(t *testing.T, db *sqldb.DB) {
-		l := change.NewLog(db, quiet(), time.Now, 0)
+		l := change.NewLog("test", db, quiet(), time.Now, 0)
 		for i := range 20 {
 			mustAdd(t, l, fmt.Sprint(i))
 		}
@@ -434,7 +434,7 @@ func TestAcksAreWrittenTogether(t *testing.T) {
 		w.snapshot(t, backplanev1.Begin_RESET_NO_CURSOR)
 		began := time.Now()
 		for i := range uint64(20) {
-			w.ack(&backplanev1.Ack{Number: i + 1, SessionsClosed: 1})
+			w.ack(&backplanev1.Ack{AppliedChangeNumber: i + 1, SessionsClosed: 1})
 		}
 		if applied, _, err := l.WaitApplied(t.Context(), 20); !applied || err != nil || time.Since(began) > 200*time.Millisecond {
 			t.Errorf("WaitApplied = %v, %v after %v, want true within 200 ms", applied, err, time.Since(began))
@@ -451,7 +451,7 @@ func TestAcksAreWrittenTogether(t *testing.T) {
 // does not touch it.
 func TestNewerStreamOwnsTheRow(t *testing.T) {
 	bubble(t, func(t *testing.T, db *sqldb.DB) {
-		l := change.NewLog(db, quiet(), time.Now, 0)
+		l := change.NewLog("test", db, quiet(), time.Now, 0)
 		s := newServer(l)
 		old := attend(t, s, "")
 		old.snapshot(t, backplanev1.Begin_RESET_NO_CURSOR)

@@ -54,7 +54,7 @@ type replica struct {
 // serve runs a replica on db until the test ends.
 func serve(t *testing.T, db *sqldb.DB) replica {
 	t.Helper()
-	l := change.NewLog(db, quiet(), time.Now, 0)
+	l := change.NewLog("test", db, quiet(), time.Now, 0)
 	lis := memnet.Listen("words")
 	rule := identity.Rule{Services: []string{identity.Gateway}}
 	cfg := grpcserver.Default("", "")
@@ -142,7 +142,7 @@ func TestWatchOverGRPC(t *testing.T) {
 		}
 		w := ws[0]
 		if w.GetInstance() != "gateway-1" || w.GetKind() != "gateway" || w.GetBuild() != "v1" || w.GetAddress() != "127.0.0.1:1" ||
-			!slices.Equal(w.GetFeatures(), []string{"a", "b"}) || w.GetApplied() != 2 || w.GetSessionsClosed() != 4 ||
+			!slices.Equal(w.GetFeatures(), []string{"a", "b"}) || w.GetAppliedChangeNumber() != 2 || w.GetSessionsClosed() != 4 ||
 			w.GetFailure() != "no" || !w.GetConnected() || w.GetSeenTime() == nil {
 			t.Errorf("watcher = %v", w)
 		}
@@ -181,19 +181,19 @@ func TestReplicas(t *testing.T) {
 }
 
 func TestWaitAppliedKnowsTheNewest(t *testing.T) {
-	l := change.NewLog(testdb.SQLite(t, schema), quiet(), time.Now, 0)
+	l := change.NewLog("test", testdb.SQLite(t, schema), quiet(), time.Now, 0)
 	if _, _, err := l.WaitApplied(t.Context(), 1); !fault.Is(err, codes.NotFound) {
 		t.Errorf("WaitApplied of no change = %v, want NOT_FOUND", err)
 	}
 }
 
-// The number of a write is in the header of its answer.
+// The name of a write's change is in the header of its answer.
 func TestWriteSetsTheHeader(t *testing.T) {
 	r := serve(t, testdb.SQLite(t, schema))
-	for want := 1; want <= 2; want++ {
+	for _, want := range []string{"services/test/changes/1", "services/test/changes/2"} {
 		got, err := writeHeader(t.Context(), r.client)
-		if err != nil || got != fmt.Sprint(want) {
-			t.Errorf("header %s = %q, %v, want %d", gen.ChangeHeader, got, err, want)
+		if err != nil || got != want {
+			t.Errorf("header %s = %q, %v, want %s", gen.ChangeHeader, got, err, want)
 		}
 	}
 	entries, _, err := r.log.List(t.Context(), 1, "")
@@ -278,7 +278,7 @@ func TestLargeSnapshot(t *testing.T) {
 // A stream that says something else than it should is told so.
 func TestServerRefusesWhatIsOutOfOrder(t *testing.T) {
 	r := serve(t, testdb.SQLite(t, schema))
-	ack := &request{Body: &backplanev1.WatchRoutesRequest_Ack{Ack: &backplanev1.Ack{Number: 9}}}
+	ack := &request{Body: &backplanev1.WatchRoutesRequest_Ack{Ack: &backplanev1.Ack{AppliedChangeNumber: 9}}}
 	hi := &request{Body: &backplanev1.WatchRoutesRequest_Hello{Hello: hello()}}
 	for name, says := range map[string][]*request{
 		"ack first":        {ack},

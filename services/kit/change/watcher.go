@@ -13,6 +13,7 @@ import (
 	changev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/change/v1"
 	"github.com/tidegatehq/tidegate/services/kit/fault"
 	"github.com/tidegatehq/tidegate/services/kit/identity"
+	"github.com/tidegatehq/tidegate/services/kit/resource"
 	"github.com/tidegatehq/tidegate/services/kit/watch"
 )
 
@@ -48,7 +49,7 @@ func (l *Log) newRecorder(ctx context.Context, hello *backplanev1.Hello, applied
 		return nil, fmt.Errorf("record watcher %s: %w", hello.GetInstance(), err)
 	}
 	r := &recorder{l: l, instance: hello.GetInstance(), stream: rand.Text()}
-	r.row.Number = applied
+	r.row.AppliedChangeNumber = applied
 	_, err = l.db.ExecContext(ctx, `
 		INSERT INTO change_watcher (instance, stream, kind, build, address, features,
 			applied, sessions_closed, failure, connected, seen_us)
@@ -93,10 +94,10 @@ func (r *recorder) run(ctx context.Context, acks <-chan *backplanev1.Ack) {
 // take adds an ack to the row. A failure stays until a later change is
 // acknowledged: the answer to a heartbeat does not repeat it.
 func (r *recorder) take(ack *backplanev1.Ack) {
-	if ack.GetNumber() > r.row.GetNumber() || ack.GetFailure() != "" {
+	if ack.GetAppliedChangeNumber() > r.row.GetAppliedChangeNumber() || ack.GetFailure() != "" {
 		r.row.Failure = ack.GetFailure()
 	}
-	r.row.Number = ack.GetNumber()
+	r.row.AppliedChangeNumber = ack.GetAppliedChangeNumber()
 	r.row.SessionsClosed += ack.GetSessionsClosed()
 }
 
@@ -108,7 +109,7 @@ func (r *recorder) write(ctx context.Context, connected bool) {
 		UPDATE change_watcher SET applied = $1, sessions_closed = $2, failure = $3,
 			connected = $4, seen_us = $5
 		WHERE instance = $6 AND stream = $7`,
-		int64(r.row.GetNumber()), int64(r.row.GetSessionsClosed()), r.row.GetFailure(),
+		int64(r.row.GetAppliedChangeNumber()), int64(r.row.GetSessionsClosed()), r.row.GetFailure(),
 		connected, r.l.now().UnixMicro(), r.instance, r.stream)
 	if err != nil {
 		r.l.log.WarnContext(ctx, "watcher not recorded", "instance", r.instance, "error", err)
@@ -161,7 +162,8 @@ func (l *Log) Watchers(ctx context.Context) ([]*changev1.Watcher, error) {
 		if err != nil {
 			return nil, fmt.Errorf("list watchers: %w", err)
 		}
-		w.Applied, w.SessionsClosed = uint64(applied), uint64(closed)
+		w.AppliedChangeNumber, w.SessionsClosed = uint64(applied), uint64(closed)
+		w.Name = resource.Watcher{Service: l.service, Watcher: w.GetInstance()}.String()
 		at := time.UnixMicro(seen)
 		w.SeenTime = timestamppb.New(at)
 		w.Connected = w.Connected && now.Sub(at) < watch.Silence
@@ -181,8 +183,8 @@ func (l *Log) WaitApplied(ctx context.Context, number uint64) (applied bool, wai
 	if err != nil {
 		return false, nil, err
 	}
-	if number > head {
-		return false, nil, fault.NotFound("change %d", number)
+	if number == 0 || number > head {
+		return false, nil, fault.NotFound("%s", l.name(number))
 	}
 	limit := time.NewTimer(waitFor)
 	defer limit.Stop()

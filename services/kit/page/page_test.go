@@ -137,7 +137,7 @@ func FuzzKeys(f *testing.F) {
 }
 
 func TestMask(t *testing.T) {
-	m := &backplanev1.Hello{Build: "x", Features: []string{"a"}, Since: "y"}
+	m := &backplanev1.Hello{Build: "x", Features: []string{"a"}, Cursor: "y"}
 	may := []string{"build", "kind", "features", "features.sub"}
 	for _, tt := range []struct {
 		mask []string

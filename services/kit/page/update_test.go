@@ -16,7 +16,7 @@ import (
 )
 
 func TestUpdate(t *testing.T) {
-	current := &changev1.Watcher{Instance: "a", Kind: "gateway", Build: "1", Address: "x:1", Applied: 7}
+	current := &changev1.Watcher{Instance: "a", Kind: "gateway", Build: "1", Address: "x:1", AppliedChangeNumber: 7}
 	tests := []struct {
 		name string
 		mask []string
@@ -25,17 +25,17 @@ func TestUpdate(t *testing.T) {
 		text string
 	}{
 		{"no mask: what is set", nil, &changev1.Watcher{Build: "2"},
-			&changev1.Watcher{Instance: "a", Kind: "gateway", Build: "2", Address: "x:1", Applied: 7}, ""},
+			&changev1.Watcher{Instance: "a", Kind: "gateway", Build: "2", Address: "x:1", AppliedChangeNumber: 7}, ""},
 		{"a field that is empty is cleared", []string{"address"}, &changev1.Watcher{Build: "2"},
-			&changev1.Watcher{Instance: "a", Kind: "gateway", Build: "1", Applied: 7}, ""},
+			&changev1.Watcher{Instance: "a", Kind: "gateway", Build: "1", AppliedChangeNumber: 7}, ""},
 		{"all", []string{"*"}, &changev1.Watcher{Build: "2"},
-			&changev1.Watcher{Instance: "a", Kind: "gateway", Build: "2", Applied: 7}, ""},
+			&changev1.Watcher{Instance: "a", Kind: "gateway", Build: "2", AppliedChangeNumber: 7}, ""},
 		{"a fixed field as it is", []string{"build", "kind"}, &changev1.Watcher{Build: "2", Kind: "gateway"},
-			&changev1.Watcher{Instance: "a", Kind: "gateway", Build: "2", Address: "x:1", Applied: 7}, ""},
+			&changev1.Watcher{Instance: "a", Kind: "gateway", Build: "2", Address: "x:1", AppliedChangeNumber: 7}, ""},
 		{"only fixed fields", []string{"kind"}, &changev1.Watcher{Build: "2", Kind: "gateway"},
-			&changev1.Watcher{Instance: "a", Kind: "gateway", Build: "1", Address: "x:1", Applied: 7}, ""},
-		{"a fixed field with another value", []string{"applied"}, &changev1.Watcher{Applied: 8},
-			nil, "watcher.applied: cannot be changed by an update"},
+			&changev1.Watcher{Instance: "a", Kind: "gateway", Build: "1", Address: "x:1", AppliedChangeNumber: 7}, ""},
+		{"a fixed field with another value", []string{"applied_change_number"}, &changev1.Watcher{AppliedChangeNumber: 8},
+			nil, "watcher.applied_change_number: cannot be changed by an update"},
 		{"no such field", []string{"build", "color"}, &changev1.Watcher{},
 			nil, `update_mask: no field "color": there are build, address`},
 	}

@@ -8,6 +8,7 @@
 package resource
 
 import (
+	"strconv"
 	"strings"
 
 	"github.com/tidegatehq/tidegate/services/kit/fault"
@@ -25,6 +26,9 @@ const (
 	grantForm        = "grants/{grant}"
 	gatewayForm      = "gateways/{gateway}"
 	sessionForm      = "gateways/{gateway}/sessions/{session}"
+	serviceForm      = "services/{service}"
+	changeForm       = "services/{service}/changes/{change_number}"
+	watcherForm      = "services/{service}/watchers/{watcher}"
 )
 
 // Any is the id that stands for all resources of a collection (AIP-159).
@@ -77,6 +81,18 @@ type Gateway struct{ Gateway string }
 // Session is gateways/{gateway}/sessions/{session}.
 type Session struct{ Gateway, Ref string }
 
+// Service is services/{service}.
+type Service struct{ Service string }
+
+// Change is services/{service}/changes/{change_number}.
+type Change struct {
+	Service string
+	Number  uint64
+}
+
+// Watcher is services/{service}/watchers/{watcher}.
+type Watcher struct{ Service, Watcher string }
+
 // String returns the name.
 func (n API) String() string { return format(apiForm, n.API) }
 
@@ -109,6 +125,20 @@ func (n Gateway) String() string { return format(gatewayForm, n.Gateway) }
 
 // String returns the name.
 func (n Session) String() string { return format(sessionForm, n.Gateway, n.Ref) }
+
+// String returns the name.
+func (n Service) String() string { return format(serviceForm, n.Service) }
+
+// String returns the name.
+func (n Change) String() string {
+	return format(changeForm, n.Service, strconv.FormatUint(n.Number, 10))
+}
+
+// Parent returns the service that made the change.
+func (n Change) Parent() Service { return Service{n.Service} }
+
+// String returns the name.
+func (n Watcher) String() string { return format(watcherForm, n.Service, n.Watcher) }
 
 // ParseAPI reads the name of an API. Its error, as those of the other Parse
 // functions, is an Invalid fault that says what name, a field or a flag, must be.
@@ -163,6 +193,25 @@ func ParseGateway(field, name string) (n Gateway, err error) {
 func ParseSession(field, name string) (n Session, err error) {
 	err = parse(sessionForm, field, name, validRef, &n.Gateway, &n.Ref)
 	return n, err
+}
+
+// ParseService reads the name of a service; services/- is all of them.
+func ParseService(field, name string) (n Service, err error) {
+	err = parse(serviceForm, field, name, ValidID, &n.Service)
+	return n, err
+}
+
+// ParseChange reads the name of a change, whose number is 1 to 2^63-1.
+func ParseChange(field, name string) (n Change, err error) {
+	var number string
+	if err := parse(changeForm, field, name, ValidID, &n.Service, &number); err != nil {
+		return Change{}, err
+	}
+	n.Number, err = strconv.ParseUint(number, 10, 63)
+	if err != nil || n.Number == 0 || n.String() != name {
+		return Change{}, fault.Invalid(field, "must be %s", changeForm)
+	}
+	return n, nil
 }
 
 // format puts ids into a form.

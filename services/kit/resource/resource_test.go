@@ -15,6 +15,7 @@ import (
 	"google.golang.org/protobuf/types/dynamicpb"
 
 	_ "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
+	_ "github.com/tidegatehq/tidegate/gen/go/tidegate/change/v1"
 	_ "github.com/tidegatehq/tidegate/gen/go/tidegate/gateway/v1"
 	_ "github.com/tidegatehq/tidegate/gen/go/tidegate/identity/v1"
 	_ "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
@@ -40,6 +41,8 @@ func names() map[string]struct {
 		recordForm:       {SessionRecord{"Ref-1"}, reader(ParseSessionRecord)},
 		gatewayForm:      {Gateway{Any}, reader(ParseGateway)},
 		sessionForm:      {Session{"g", "Ref-1"}, reader(ParseSession)},
+		serviceForm:      {Service{"catalog"}, reader(ParseService)},
+		changeForm:       {Change{"catalog", 7}, reader(ParseChange)},
 	}
 }
 
@@ -84,6 +87,9 @@ func TestFormsAreThoseOfTheProtos(t *testing.T) {
 		return true
 	})
 	for form := range names() {
+		if form == serviceForm { // no message is a service
+			continue
+		}
 		if !slices.Contains(declared, form) {
 			t.Errorf("no message has the pattern %s; there are %q", form, declared)
 		}
@@ -104,6 +110,8 @@ func TestRulesAdmitWhatIsParsed(t *testing.T) {
 		{"tidegate.subscription.v1.GetApplicationRequest", "name", applicationForm},
 		{"tidegate.subscription.v1.GetSubscriptionRequest", "name", subscriptionForm},
 		{"tidegate.usage.v1.GetSessionRecordRequest", "name", recordForm},
+		{"tidegate.change.v1.ListChangesRequest", "parent", serviceForm},
+		{"tidegate.change.v1.GetChangeRequest", "name", changeForm},
 	} {
 		desc, err := protoregistry.GlobalFiles.FindDescriptorByName(protoreflect.FullName(tt.message))
 		if err != nil {

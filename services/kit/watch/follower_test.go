@@ -60,7 +60,7 @@ func (p *peer) say(body any) {
 		p.says <- &response{Body: &backplanev1.WatchRoutesResponse_Heartbeat{Heartbeat: m}}
 	case uint64:
 		p.says <- &response{Body: &backplanev1.WatchRoutesResponse_Change{Change: &backplanev1.RouteChange{
-			Position: &backplanev1.Position{Number: m, Cursor: fmt.Sprintf("e:%d", m)},
+			Position: &backplanev1.Position{ChangeNumber: m, Cursor: fmt.Sprintf("e:%d", m)},
 			Event:    &backplanev1.RouteEvent{Routes: []*backplanev1.Route{{Name: fmt.Sprintf("w%d", m)}}}}}}
 	case string:
 		p.says <- &response{Body: &backplanev1.WatchRoutesResponse_Snapshot{
@@ -74,7 +74,7 @@ func (p *peer) snapshot(number uint64, words ...string) {
 	for _, w := range words {
 		p.say(w)
 	}
-	p.say(&backplanev1.SnapshotEnd{Number: number, Cursor: fmt.Sprintf("e:%d", number)})
+	p.say(&backplanev1.SnapshotEnd{AsOfChangeNumber: number, Cursor: fmt.Sprintf("e:%d", number)})
 }
 
 // follow runs a follower in a bubble of fake time; each connection comes out of
@@ -111,7 +111,7 @@ func follow(t *testing.T, start watch.At, test func(t *testing.T, f *follower, s
 func wantHello(t *testing.T, p *peer, since string) {
 	t.Helper()
 	h := (<-p.said).GetHello()
-	if h.GetInstance() != "gateway-1" || h.GetSince() != since {
+	if h.GetInstance() != "gateway-1" || h.GetCursor() != since {
 		t.Fatalf("hello = %v, want instance gateway-1, since %q", h, since)
 	}
 }
@@ -119,7 +119,7 @@ func wantHello(t *testing.T, p *peer, since string) {
 func wantAck(t *testing.T, p *peer, number, closed uint64, failure string) {
 	t.Helper()
 	a := (<-p.said).GetAck()
-	if a == nil || a.GetNumber() != number || a.GetSessionsClosed() != closed || a.GetFailure() != failure {
+	if a == nil || a.GetAppliedChangeNumber() != number || a.GetSessionsClosed() != closed || a.GetFailure() != failure {
 		t.Fatalf("ack = %v, want number %d, sessions_closed %d, failure %q", a, number, closed, failure)
 	}
 }
@@ -136,7 +136,7 @@ func TestFollowerAppliesSnapshotThenChanges(t *testing.T) {
 		if f.Health() == nil {
 			t.Error("Health = nil before the end of the snapshot")
 		}
-		p.say(&backplanev1.SnapshotEnd{Number: 7, Cursor: "e:7"})
+		p.say(&backplanev1.SnapshotEnd{AsOfChangeNumber: 7, Cursor: "e:7"})
 		wantAck(t, p, 7, 0, "")
 		if f.Applied() != 7 || f.Health() != nil {
 			t.Errorf("Applied = %d, Health = %v, want 7, nil", f.Applied(), f.Health())
@@ -206,7 +206,7 @@ func TestFollowerTreatsSilenceAsBroken(t *testing.T) {
 		wantAck(t, p, 1, 0, "")
 		for range 5 { // heartbeats keep it alive, and are acknowledged
 			time.Sleep(watch.Heartbeat)
-			p.say(&backplanev1.Heartbeat{Head: 1})
+			p.say(&backplanev1.Heartbeat{HeadChangeNumber: 1})
 			wantAck(t, p, 1, 0, "")
 		}
 		last := time.Now()
@@ -267,7 +267,7 @@ func TestFollowerBreaksOffWhatIsOutOfOrder(t *testing.T) {
 		"duplicate":               {&backplanev1.Begin{}, uint64(5)},
 		"no begin":                {uint64(6)},
 		"two begins":              {&backplanev1.Begin{}, &backplanev1.Begin{}},
-		"end without snapshot":    {&backplanev1.Begin{}, &backplanev1.SnapshotEnd{Number: 9}},
+		"end without snapshot":    {&backplanev1.Begin{}, &backplanev1.SnapshotEnd{AsOfChangeNumber: 9}},
 		"piece without snapshot":  {&backplanev1.Begin{}, "a"},
 		"change inside snapshot":  {&backplanev1.Begin{Reset_: backplanev1.Begin_RESET_EPOCH}, uint64(6)},
 		"heartbeat before begin":  {&backplanev1.Heartbeat{}},

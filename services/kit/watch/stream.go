@@ -48,9 +48,9 @@ func (f *Follower[Req, Resp]) follow(ctx context.Context, cancel context.CancelC
 	if err != nil {
 		return fmt.Errorf("open watch: %w", err)
 	}
-	since := f.since()
+	cursor := f.cursor()
 	hello := proto.CloneOf(f.hello)
-	hello.Since = since
+	hello.Cursor = cursor
 	sendErr := say(s, hello)
 	in := &inbox[Resp]{messages: make(chan *Resp), broken: make(chan struct{})}
 	go func() {
@@ -60,7 +60,7 @@ func (f *Follower[Req, Resp]) follow(ctx context.Context, cancel context.CancelC
 	if sendErr != nil {
 		err = in.reason(ctx, sendErr)
 	} else {
-		err = f.handle(ctx, s, &state[Resp]{resumed: since != ""}, in)
+		err = f.handle(ctx, s, &state[Resp]{resumed: cursor != ""}, in)
 	}
 	cancel(err)
 	<-in.broken
@@ -94,9 +94,9 @@ func (in *inbox[Resp]) reason(ctx context.Context, sendErr error) error {
 	}
 }
 
-// since is the cursor to resume from. When two streams in a row broke the order,
+// cursor is the one to resume from. When two streams in a row broke the order,
 // only a snapshot helps.
-func (f *Follower[Req, Resp]) since() string {
+func (f *Follower[Req, Resp]) cursor() string {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.broken > 1 {
@@ -164,7 +164,7 @@ func (f *Follower[Req, Resp]) acknowledge(s grpc.BidiStreamingClient[Req, Resp],
 	}
 	f.mu.Lock()
 	ack := f.pending
-	ack.Number = f.at.Number
+	ack.AppliedChangeNumber = f.at.Number
 	f.mu.Unlock()
 	if err := say(s, ack); err != nil {
 		return err
@@ -190,10 +190,10 @@ func (f *Follower[Req, Resp]) take(ctx context.Context, st *state[Resp], resp *R
 		st.ack = !st.snapshot
 		return nil
 	case *backplanev1.SnapshotEnd:
-		return f.reset(ctx, st, At{Number: part.GetNumber(), Cursor: part.GetCursor()})
+		return f.reset(ctx, st, At{Number: part.GetAsOfChangeNumber(), Cursor: part.GetCursor()})
 	}
 	if at := positionOf(part); at != nil {
-		return f.apply(ctx, st, At{Number: at.GetNumber(), Cursor: at.GetCursor()}, resp)
+		return f.apply(ctx, st, At{Number: at.GetChangeNumber(), Cursor: at.GetCursor()}, resp)
 	}
 	if !st.snapshot {
 		return disorderf("a piece of a snapshot came outside of one")

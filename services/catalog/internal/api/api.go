@@ -1,5 +1,5 @@
-// Package api serves the catalog: CatalogService for users and RouteService for
-// services. Checks of requests stand in check.go, conversions in convert.go; rows
+// Package api serves the catalog: CatalogService and ChangeService for users,
+// RouteService for services. Checks of requests stand in check.go, conversions in convert.go; rows
 // and what must be unique in them are left to package store.
 package api
 
@@ -48,6 +48,7 @@ func (a *API) Register(users, services grpc.ServiceRegistrar) {
 	catalogv1.RegisterCatalogServiceServer(users, a)
 	catalogv1.RegisterCatalogServiceServer(services, a)
 	backplanev1.RegisterRouteServiceServer(services, a)
+	change.Register(a.log, users, services)
 }
 
 // Rules says who may call which method. What a user may do to one object is
@@ -55,7 +56,7 @@ func (a *API) Register(users, services grpc.ServiceRegistrar) {
 func Rules() identity.Rules {
 	admin := identity.Rule{Roles: []string{identity.RoleAdmin}}
 	services := identity.Rule{Services: []string{identity.Gateway, identity.Subscription}}
-	rules := identity.Rules{}
+	rules := change.Rules()
 	for _, m := range catalogv1.CatalogService_ServiceDesc.Methods {
 		rules["/"+catalogv1.CatalogService_ServiceDesc.ServiceName+"/"+m.MethodName] = identity.Rule{}
 	}
@@ -72,8 +73,6 @@ func Rules() identity.Rules {
 	rules[catalogv1.CatalogService_CreatePlan_FullMethodName] = admin
 	rules[catalogv1.CatalogService_UpdatePlan_FullMethodName] = admin
 	rules[catalogv1.CatalogService_DeletePlan_FullMethodName] = admin
-	rules[catalogv1.CatalogService_ListChanges_FullMethodName] = admin
-	rules[catalogv1.CatalogService_ListWatchers_FullMethodName] = admin
 	rules[backplanev1.RouteService_WatchRoutes_FullMethodName] = services
 	rules[backplanev1.RouteService_GetRoute_FullMethodName] = services
 	return rules
@@ -129,7 +128,7 @@ func (w *writer) changeRoutes(ctx context.Context, api, id string, fn func() err
 		if err := w.SetRevision(ctx, v.ID, int64(w.number)); err != nil {
 			return err
 		}
-		r.Revision = w.number
+		r.ChangeNumber = w.number
 		w.event.Routes = append(w.event.Routes, r)
 	}
 	for _, v := range before {

@@ -107,7 +107,7 @@ func route(row store.Version) *backplanev1.Route {
 		Plans:          planNames(row.Plans),
 		AllowedOrigins: row.Origins,
 		MaxSessionAge:  ageProto(row),
-		Revision:       uint64(row.Revision),
+		ChangeNumber:   uint64(row.Revision),
 	}
 }
 

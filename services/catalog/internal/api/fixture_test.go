@@ -19,6 +19,7 @@ import (
 	"github.com/tidegatehq/tidegate/gen"
 	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
+	changev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/change/v1"
 	"github.com/tidegatehq/tidegate/services/catalog/internal/store"
 	"github.com/tidegatehq/tidegate/services/kit/change"
 	"github.com/tidegatehq/tidegate/services/kit/grpcserver"
@@ -43,6 +44,7 @@ type fixture struct {
 	users, services *memnet.Listener
 
 	catalogv1.CatalogServiceClient
+	changev1.ChangeServiceClient
 	routes backplanev1.RouteServiceClient
 
 	// ann and bob may create and publish, cara only creates, pete only
@@ -59,7 +61,7 @@ func newFixture(t *testing.T, db *sqldb.DB) *fixture {
 	if err != nil {
 		t.Fatal(err)
 	}
-	log := change.NewLog(db, quiet(), time.Now, 0)
+	log := change.NewLog(identity.Catalog, db, quiet(), time.Now, 0)
 	cfg := grpcserver.Default("", "")
 	cfg.Listener, cfg.InternalListener, cfg.Drain = f.users, f.services, time.Second
 	srv := grpcserver.New(cfg, quiet(),
@@ -75,6 +77,7 @@ func newFixture(t *testing.T, db *sqldb.DB) *fixture {
 		}
 	})
 	f.CatalogServiceClient = catalogv1.NewCatalogServiceClient(f.dial(f.users, ""))
+	f.ChangeServiceClient = changev1.NewChangeServiceClient(f.dial(f.users, ""))
 	f.routes = backplanev1.NewRouteServiceClient(f.dial(f.services, identity.Gateway))
 	f.ann = f.as("ann", identity.RoleCreator, identity.RolePublisher)
 	f.bob = f.as("bob", identity.RoleCreator, identity.RolePublisher)
@@ -231,16 +234,16 @@ func wantError(t *testing.T, call string, err error, code codes.Code, message st
 	}
 }
 
-// number is the number of the change in the header of an answer.
+// number is the number of the change that the header of an answer names.
 func number(t *testing.T, header metadata.MD) uint64 {
 	t.Helper()
 	var n uint64
 	values := header.Get(gen.ChangeHeader)
 	if len(values) != 1 {
-		t.Errorf("header %s = %v, want one number", gen.ChangeHeader, values)
+		t.Errorf("header %s = %v, want one name", gen.ChangeHeader, values)
 		return 0
 	}
-	if _, err := fmt.Sscan(values[0], &n); err != nil {
+	if _, err := fmt.Sscanf(values[0], "services/catalog/changes/%d", &n); err != nil {
 		t.Errorf("header %s = %v: %v", gen.ChangeHeader, values, err)
 	}
 	return n

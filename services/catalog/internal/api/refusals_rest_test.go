@@ -12,6 +12,7 @@ import (
 
 	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
+	changev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/change/v1"
 )
 
 const (
@@ -76,23 +77,45 @@ func TestPlansRefuse(t *testing.T) {
 
 func TestOperatorsCallsRefuse(t *testing.T) {
 	w, ctx := newWorld(t), t.Context()
-	changes := func(req *catalogv1.ListChangesRequest, who ...grpc.CallOption) func(...grpc.CallOption) error {
+	const catalog = "services/catalog"
+	changes := func(req *changev1.ListChangesRequest, who ...grpc.CallOption) func(...grpc.CallOption) error {
 		return refuse(ctx, w.ListChanges, req, who...)
 	}
-	wait := func(n uint64, who ...grpc.CallOption) func(...grpc.CallOption) error {
-		return refuse(ctx, w.WaitApplied, &catalogv1.WaitAppliedRequest{Number: n}, who...)
+	get := func(name string, who ...grpc.CallOption) func(...grpc.CallOption) error {
+		return refuse(ctx, w.GetChange, &changev1.GetChangeRequest{Name: name}, who...)
 	}
-	needsAdmin := "this needs the role admin"
+	wait := func(name string, who ...grpc.CallOption) func(...grpc.CallOption) error {
+		return refuse(ctx, w.WaitChange, &changev1.WaitChangeRequest{Name: name}, who...)
+	}
+	watchers := func(parent string, who ...grpc.CallOption) func(...grpc.CallOption) error {
+		return refuse(ctx, w.ListWatchers, &changev1.ListWatchersRequest{Parent: parent}, who...)
+	}
+	needsAdmin, badChangeName := "this needs the role admin", "must be services/{service}/changes/{change_number}"
 	w.try([]refusal{
-		{"WaitApplied without a token", wait(1), codes.Unauthenticated, notSignedIn},
-		{"WaitApplied without a number", wait(0, w.sue), codes.InvalidArgument, "number: must be greater than or equal to 1"},
-		{"WaitApplied of none", wait(1<<63, w.sue), codes.NotFound, "change 9223372036854775808 not found"},
-		{"ListChanges without a token", changes(&catalogv1.ListChangesRequest{}), codes.Unauthenticated, notSignedIn},
-		{"ListChanges by a publisher", changes(&catalogv1.ListChangesRequest{}, w.ann), codes.PermissionDenied, needsAdmin},
-		{"ListChanges with a negative size", changes(&catalogv1.ListChangesRequest{PageSize: -5}, w.root), codes.InvalidArgument, badSize},
-		{"ListChanges with a token that is none", changes(&catalogv1.ListChangesRequest{PageToken: "x"}, w.root), codes.InvalidArgument, badToken},
-		{"ListWatchers without a token", refuse(ctx, w.ListWatchers, &catalogv1.ListWatchersRequest{}), codes.Unauthenticated, notSignedIn},
-		{"ListWatchers by a creator", refuse(ctx, w.ListWatchers, &catalogv1.ListWatchersRequest{}, w.cara), codes.PermissionDenied, needsAdmin},
+		{"WaitChange without a token", wait(catalog + "/changes/1"), codes.Unauthenticated, notSignedIn},
+		{"WaitChange without a name", wait("", w.sue), codes.InvalidArgument, "name: " + badChangeName},
+		{"WaitChange of a number", wait("1", w.sue), codes.InvalidArgument, "name: " + badChangeName},
+		{"WaitChange of number 0", wait(catalog+"/changes/0", w.sue), codes.InvalidArgument, "name: " + badChangeName},
+		{"WaitChange of one to come", wait(catalog+"/changes/9223372036854775807", w.sue), codes.NotFound, "services/catalog/changes/9223372036854775807 not found"},
+		{"WaitChange of too many digits", wait(catalog+"/changes/9999999999999999999", w.sue), codes.InvalidArgument, "name: " + badChangeName},
+		{"WaitChange with a zero before it", wait(catalog+"/changes/01", w.sue), codes.InvalidArgument, "name: " + badChangeName},
+		{"WaitChange of another service", wait("services/subscription/changes/1", w.sue), codes.NotFound, "services/subscription/changes/1 not found"},
+		{"WaitChange of any service", wait("services/-/changes/1", w.sue), codes.NotFound, "services/-/changes/1 not found"},
+		{"GetChange without a token", get(catalog + "/changes/1"), codes.Unauthenticated, notSignedIn},
+		{"GetChange by a publisher", get(catalog+"/changes/1", w.ann), codes.PermissionDenied, needsAdmin},
+		{"GetChange without a name", get("", w.root), codes.InvalidArgument, "name: " + badChangeName},
+		{"GetChange of none", get(catalog+"/changes/999", w.root), codes.NotFound, "services/catalog/changes/999 not found"},
+		{"GetChange of another service", get("services/subscription/changes/1", w.root), codes.NotFound, "services/subscription/changes/1 not found"},
+		{"ListChanges without a token", changes(&changev1.ListChangesRequest{Parent: catalog}), codes.Unauthenticated, notSignedIn},
+		{"ListChanges by a publisher", changes(&changev1.ListChangesRequest{Parent: catalog}, w.ann), codes.PermissionDenied, needsAdmin},
+		{"ListChanges without a parent", changes(&changev1.ListChangesRequest{}, w.root), codes.InvalidArgument, "parent: must be services/{service}"},
+		{"ListChanges of another service", changes(&changev1.ListChangesRequest{Parent: "services/subscription"}, w.root), codes.NotFound, "services/subscription not found"},
+		{"ListChanges of all services", changes(&changev1.ListChangesRequest{Parent: "services/-"}, w.root), codes.InvalidArgument, "parent: must be services/catalog: only the portal answers for all services"},
+		{"ListChanges with a negative size", changes(&changev1.ListChangesRequest{Parent: catalog, PageSize: -5}, w.root), codes.InvalidArgument, badSize},
+		{"ListChanges with a token that is none", changes(&changev1.ListChangesRequest{Parent: catalog, PageToken: "x"}, w.root), codes.InvalidArgument, badToken},
+		{"ListWatchers without a token", watchers(catalog), codes.Unauthenticated, notSignedIn},
+		{"ListWatchers by a creator", watchers(catalog, w.cara), codes.PermissionDenied, needsAdmin},
+		{"ListWatchers of all services", watchers("services/-", w.root), codes.InvalidArgument, "parent: must be services/catalog: only the portal answers for all services"},
 		{"GetRoute without a name", refuse(ctx, w.routes.GetRoute, &backplanev1.GetRouteRequest{}), codes.InvalidArgument, badVersionName},
 		{"GetRoute of none", refuse(ctx, w.routes.GetRoute, &backplanev1.GetRouteRequest{Name: "apis/a/versions/v"}), codes.NotFound, "apis/a/versions/v not found"},
 	})
@@ -105,7 +128,7 @@ func TestWatchRoutesRefuses(t *testing.T) {
 		return &request{Body: &backplanev1.WatchRoutesRequest_Hello{Hello: &backplanev1.Hello{Instance: instance, Kind: kind}}}
 	}
 	ack := func(number uint64) *request {
-		return &request{Body: &backplanev1.WatchRoutesRequest_Ack{Ack: &backplanev1.Ack{Number: number}}}
+		return &request{Body: &backplanev1.WatchRoutesRequest_Ack{Ack: &backplanev1.Ack{AppliedChangeNumber: number}}}
 	}
 	watch := func(all ...*request) func(...grpc.CallOption) error {
 		return func(opts ...grpc.CallOption) error {
@@ -141,7 +164,7 @@ func TestAckOfWhatWasNotSentIsRefused(t *testing.T) {
 	watcher.ack(8)
 	for {
 		if _, err := watcher.stream.Recv(); err != nil {
-			wantError(t, "WatchRoutes", err, codes.InvalidArgument, "ack.number: 8 was not sent yet, the last was 7")
+			wantError(t, "WatchRoutes", err, codes.InvalidArgument, "ack.applied_change_number: 8 was not sent yet, the last was 7")
 			return
 		}
 	}

@@ -128,7 +128,7 @@ func TestRoute(t *testing.T) {
 		Name: v.GetName(), Api: a.GetName(), DisplayName: "Echo", Owner: "users/ann", Context: "/echo", Version: "1.0.0",
 		State: catalogv1.Version_STATE_CREATED, Endpoints: &catalogv1.Endpoints{Production: endpoint("ws://backend:9098/echo")},
 		Security: []*catalogv1.SecurityScheme{oauth2(inHeader("Authorization"), inQuery("access_token"))},
-		Plans:    []string{"plans/gold"}, Revision: 2,
+		Plans:    []string{"plans/gold"}, ChangeNumber: 2,
 	}
 	check := func(when string) {
 		t.Helper()
@@ -138,7 +138,7 @@ func TestRoute(t *testing.T) {
 	}
 	check("when made")
 	f.publish(v)
-	want.State, want.Revision = catalogv1.Version_STATE_PUBLISHED, 3
+	want.State, want.ChangeNumber = catalogv1.Version_STATE_PUBLISHED, 3
 	check("when published")
 	if _, err := f.UpdateVersion(ctx, &catalogv1.UpdateVersionRequest{
 		Version: &catalogv1.Version{Name: v.GetName(), Description: "No gateway needs this.", Tags: []string{"nor this"}},
@@ -151,7 +151,7 @@ func TestRoute(t *testing.T) {
 	}, f.ann); err != nil {
 		t.Fatal(err)
 	}
-	want.DisplayName, want.Default, want.Revision = "Echo 2", true, 5
+	want.DisplayName, want.Default, want.ChangeNumber = "Echo 2", true, 5
 	check("after a change of its API")
 	_, err := f.routes.GetRoute(ctx, &backplanev1.GetRouteRequest{Name: a.GetName() + "/versions/none"})
 	wantError(t, "GetRoute of none", err, codes.NotFound, a.GetName()+"/versions/none not found")

@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"fmt"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -33,7 +34,7 @@ func (f *fixture) watch(instance, since string) *watcher {
 	}
 	w := &watcher{t: f.t, stream: stream}
 	w.send(&backplanev1.WatchRoutesRequest{Body: &backplanev1.WatchRoutesRequest_Hello{
-		Hello: &backplanev1.Hello{Instance: instance, Kind: "gateway", Build: "v1", Address: "gw:9293", Since: since, Features: []string{"x"}},
+		Hello: &backplanev1.Hello{Instance: instance, Kind: "gateway", Build: "v1", Address: "gw:9293", Cursor: since, Features: []string{"x"}},
 	}})
 	return w
 }
@@ -48,7 +49,7 @@ func (w *watcher) send(m *backplanev1.WatchRoutesRequest) {
 func (w *watcher) ack(number uint64) {
 	w.t.Helper()
 	w.send(&backplanev1.WatchRoutesRequest{Body: &backplanev1.WatchRoutesRequest_Ack{
-		Ack: &backplanev1.Ack{Number: number, SessionsClosed: 2},
+		Ack: &backplanev1.Ack{AppliedChangeNumber: number, SessionsClosed: 2},
 	}})
 }
 
@@ -100,19 +101,19 @@ func TestWatchRoutes(t *testing.T) {
 	v1 := f.version(a, "1")
 	w := f.watch("gateway-1", "")
 	state, end := w.snapshot()
-	if len(state.GetPlans()) != 8 || len(state.GetRoutes()) != 1 || end.GetNumber() != 2 {
+	if len(state.GetPlans()) != 8 || len(state.GetRoutes()) != 1 || end.GetAsOfChangeNumber() != 2 {
 		t.Errorf("snapshot = %v, %v, want 8 plans, 1 route, change 2", state, end)
 	}
 	if diff := cmp.Diff(f.route(v1), state.GetRoutes()[0], protocmp.Transform()); diff != "" {
 		t.Errorf("route in the snapshot (-want +got):\n%s", diff)
 	}
-	n := end.GetNumber()
+	n := end.GetAsOfChangeNumber()
 	var last *backplanev1.RouteChange
 	check := func(when string, want *backplanev1.RouteEvent) {
 		t.Helper()
 		n++
 		last = w.change()
-		if last.GetPosition().GetNumber() != n || last.GetPosition().GetCursor() == "" || last.GetPosition().GetTime() == nil {
+		if last.GetPosition().GetChangeNumber() != n || last.GetPosition().GetCursor() == "" || last.GetPosition().GetCreateTime() == nil {
 			t.Errorf("%s: position = %v, want the number %d", when, last.GetPosition(), n)
 		}
 		if diff := cmp.Diff(want, last.GetEvent(), protocmp.Transform()); diff != "" {
@@ -151,8 +152,8 @@ func TestWatchRoutes(t *testing.T) {
 		t.Errorf("a watcher that comes back is told %v", b)
 	}
 	for n := uint64(8); n <= 13; n++ {
-		if c := back.change(); c.GetPosition().GetNumber() != n {
-			t.Errorf("a watcher that comes back hears change %d, want %d", c.GetPosition().GetNumber(), n)
+		if c := back.change(); c.GetPosition().GetChangeNumber() != n {
+			t.Errorf("a watcher that comes back hears change %d, want %d", c.GetPosition().GetChangeNumber(), n)
 		}
 	}
 }
@@ -165,42 +166,43 @@ func (f *fixture) must(_ any, err error) {
 	}
 }
 
-func TestWaitAppliedAndWatchers(t *testing.T) {
+func TestWaitChangeAndWatchers(t *testing.T) {
 	f, ctx := onSQLite(t), t.Context()
 	f.api("Echo")
-	wait := func(n uint64) (*catalogv1.WaitAppliedResponse, error) {
-		return f.WaitApplied(ctx, &catalogv1.WaitAppliedRequest{Number: n}, f.sue)
+	wait := func(name string) (*changev1.WaitChangeResponse, error) {
+		return f.WaitChange(ctx, &changev1.WaitChangeRequest{Name: name}, f.sue)
 	}
-	if got, err := wait(1); err != nil || !got.GetApplied() {
-		t.Errorf("WaitApplied with nobody watching = %v, %v, want true", got, err)
+	const first = "services/catalog/changes/1"
+	if got, err := wait(first); err != nil || !got.GetApplied() {
+		t.Errorf("WaitChange with nobody watching = %v, %v, want true", got, err)
 	}
-	_, err := wait(2)
-	wantError(t, "WaitApplied of a change to come", err, codes.NotFound, "change 2 not found")
+	_, err := wait("services/catalog/changes/2")
+	wantError(t, "WaitChange of a change to come", err, codes.NotFound, "services/catalog/changes/2 not found")
 	w := f.watch("gateway-1", "")
 	_, end := w.snapshot()
-	applied := make(chan *catalogv1.WaitAppliedResponse)
+	applied := make(chan *changev1.WaitChangeResponse)
 	go func() {
-		got, err := wait(1)
+		got, err := wait(first)
 		if err != nil {
-			t.Errorf("WaitApplied = %v", err)
+			t.Errorf("WaitChange = %v", err)
 		}
 		applied <- got
 	}()
-	before, err := f.ListWatchers(ctx, &catalogv1.ListWatchersRequest{}, f.root)
-	if err != nil || len(before.GetWatchers()) != 1 || before.GetWatchers()[0].GetApplied() != 0 {
+	before, err := f.ListWatchers(ctx, &changev1.ListWatchersRequest{Parent: "services/catalog"}, f.root)
+	if err != nil || len(before.GetWatchers()) != 1 || before.GetWatchers()[0].GetAppliedChangeNumber() != 0 {
 		t.Errorf("ListWatchers before the ack = %v, %v", before, err)
 	}
-	w.ack(end.GetNumber())
-	if got := <-applied; !got.GetApplied() || len(got.GetWaiting()) != 0 {
-		t.Errorf("WaitApplied after the ack = %v, want true", got)
+	w.ack(end.GetAsOfChangeNumber())
+	if got := <-applied; !got.GetApplied() || len(got.GetPendingWatchers()) != 0 {
+		t.Errorf("WaitChange after the ack = %v, want true", got)
 	}
-	list, err := f.ListWatchers(ctx, &catalogv1.ListWatchersRequest{}, f.root)
+	list, err := f.ListWatchers(ctx, &changev1.ListWatchersRequest{Parent: "services/catalog"}, f.root)
 	if err != nil || len(list.GetWatchers()) != 1 {
 		t.Fatalf("ListWatchers = %v, %v", list, err)
 	}
 	want := &changev1.Watcher{
-		Instance: "gateway-1", Kind: "gateway", Build: "v1", Address: "gw:9293", Features: []string{"x"},
-		Applied: 1, SessionsClosed: 2, Connected: true, SeenTime: list.GetWatchers()[0].GetSeenTime(),
+		Name: "services/catalog/watchers/gateway-1", Instance: "gateway-1", Kind: "gateway", Build: "v1", Address: "gw:9293", Features: []string{"x"},
+		AppliedChangeNumber: 1, SessionsClosed: 2, Connected: true, SeenTime: list.GetWatchers()[0].GetSeenTime(),
 	}
 	if diff := cmp.Diff(want, list.GetWatchers()[0], protocmp.Transform()); diff != "" {
 		t.Errorf("watcher (-want +got):\n%s", diff)
@@ -216,13 +218,17 @@ func TestListChanges(t *testing.T) {
 	var got [][3]string
 	token := ""
 	for {
-		list, err := f.ListChanges(ctx, &catalogv1.ListChangesRequest{PageSize: 3, PageToken: token}, f.root)
+		list, err := f.ListChanges(ctx, &changev1.ListChangesRequest{Parent: "services/catalog", PageSize: 3, PageToken: token}, f.root)
 		if err != nil {
 			t.Fatal(err)
 		}
 		for _, c := range list.GetChanges() {
-			if c.GetTime() == nil || c.GetNumber() != uint64(4-len(got)) {
-				t.Errorf("change %v is not number %d with a time", c, 4-len(got))
+			n := 4 - len(got)
+			if c.GetCreateTime() == nil || c.GetChangeNumber() != uint64(n) || c.GetName() != fmt.Sprint("services/catalog/changes/", n) {
+				t.Errorf("change %v is not number %d with a time", c, n)
+			}
+			if one, err := f.GetChange(ctx, &changev1.GetChangeRequest{Name: c.GetName()}, f.root); err != nil || !proto.Equal(one, c) {
+				t.Errorf("GetChange(%s) = %v, %v, want what the list has", c.GetName(), one, err)
 			}
 			got = append(got, [3]string{c.GetActor(), c.GetAction(), c.GetResource()})
 		}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/tidegatehq/tidegate/services/kit/change"
 	"github.com/tidegatehq/tidegate/services/kit/fault"
+	"github.com/tidegatehq/tidegate/services/kit/identity"
 	"github.com/tidegatehq/tidegate/services/kit/sqldb"
 	"github.com/tidegatehq/tidegate/services/kit/testdb"
 )
@@ -24,7 +25,7 @@ func instant(micros int64) time.Time { return time.UnixMicro(1_800_000_000_000_0
 
 // in runs fn in a transaction that makes a change.
 func in(ctx context.Context, db *sqldb.DB, fn func(s *Store) error) error {
-	log := change.NewLog(db, slog.New(slog.DiscardHandler), time.Now, 0)
+	log := change.NewLog(identity.Catalog, db, slog.New(slog.DiscardHandler), time.Now, 0)
 	return log.Write(ctx, "write", func(tx *change.Tx) (change.Record, error) { return change.Record{}, fn(New(tx)) })
 }
 

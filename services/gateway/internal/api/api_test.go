@@ -216,8 +216,8 @@ func TestGetGateway(t *testing.T) {
 	f := newFixture(t)
 	f.add("r1", v1, "")
 	got, err := f.GetGateway(t.Context(), &gatewayv1.GetGatewayRequest{Name: "gateways/-"}, f.sue)
-	if err != nil || got.GetName() != "gateways/gateway-1" || got.GetBuild() != "v1" || got.GetRoutesApplied() != 7 ||
-		got.GetGrantsApplied() != 8 || !got.GetReady() || got.GetSessions() != 0 || got.GetStartTime().GetSeconds() != 1000 {
+	if err != nil || got.GetName() != "gateways/gateway-1" || got.GetBuild() != "v1" || got.GetRoutesAppliedChangeNumber() != 7 ||
+		got.GetGrantsAppliedChangeNumber() != 8 || !got.GetReady() || got.GetSessions() != 0 || got.GetStartTime().GetSeconds() != 1000 {
 		t.Errorf("GetGateway = %v, %v", got, err)
 	}
 	f.ready = errors.New("no routes yet")

@@ -13,13 +13,13 @@ import (
 
 func (a *API) toGateway() *gatewayv1.Gateway {
 	return &gatewayv1.Gateway{
-		Name:          a.name(),
-		Build:         a.gateway.Build,
-		RoutesApplied: a.gateway.RoutesApplied(),
-		GrantsApplied: a.gateway.GrantsApplied(),
-		Ready:         a.gateway.Ready() == nil,
-		Sessions:      uint64(a.sessions.Gauges().Live),
-		StartTime:     timestamppb.New(a.gateway.Started),
+		Name:                      a.name(),
+		Build:                     a.gateway.Build,
+		RoutesAppliedChangeNumber: a.gateway.RoutesApplied(),
+		GrantsAppliedChangeNumber: a.gateway.GrantsApplied(),
+		Ready:                     a.gateway.Ready() == nil,
+		Sessions:                  uint64(a.sessions.Gauges().Live),
+		StartTime:                 timestamppb.New(a.gateway.Started),
 	}
 }
 

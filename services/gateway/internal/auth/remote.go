@@ -34,7 +34,7 @@ func (r *Remote) Verify(ctx context.Context, credential, version string) (Answer
 	if err != nil {
 		return Answer{}, fmt.Errorf("verify a credential for %s: %w", version, err)
 	}
-	a := Answer{AsOf: resp.GetAsOf()}
+	a := Answer{AsOf: resp.GetAsOfChangeNumber()}
 	if d := resp.GetDenial(); d != nil {
 		a.Denied, a.RestsOn = denied(d.GetReason()), d.GetRestsOn()
 		return a, nil
@@ -108,7 +108,7 @@ func (r *Remote) Read(ctx context.Context, asked []Query) (States, error) {
 	if len(resp.GetGrants()) != len(asked) {
 		return States{}, fmt.Errorf("read %d grants: %d came", len(asked), len(resp.GetGrants()))
 	}
-	out := States{AsOf: resp.GetAsOf()}
+	out := States{AsOf: resp.GetAsOfChangeNumber()}
 	for i, s := range resp.GetGrants() {
 		if s.GetState() == nil {
 			return States{}, fmt.Errorf("read %s: no state came", asked[i].Grant.Name)

@@ -59,7 +59,7 @@ func ours() *session.Grant {
 
 func verdict(g *backplanev1.Grant) *backplanev1.VerifyCredentialResponse {
 	return &backplanev1.VerifyCredentialResponse{
-		Verdict: &backplanev1.VerifyCredentialResponse_Grant{Grant: g}, AsOf: 9, ServerTime: timestamppb.New(serverTime),
+		Verdict: &backplanev1.VerifyCredentialResponse_Grant{Grant: g}, AsOfChangeNumber: 9, ServerTime: timestamppb.New(serverTime),
 	}
 }
 
@@ -67,7 +67,7 @@ func denial(reason backplanev1.Denial_Reason) *backplanev1.VerifyCredentialRespo
 	return &backplanev1.VerifyCredentialResponse{
 		Verdict: &backplanev1.VerifyCredentialResponse_Denial{
 			Denial: &backplanev1.Denial{Reason: reason, RestsOn: []string{"a"}},
-		}, AsOf: 9,
+		}, AsOfChangeNumber: 9,
 	}
 }
 
@@ -125,7 +125,7 @@ func TestRemoteRead(t *testing.T) {
 	s := &service{}
 	r := NewRemote(s)
 	asked := []Query{{Grant: ours(), Version: version1}, {Grant: ours(), Version: version1}}
-	s.grants = &backplanev1.BatchGetGrantsResponse{AsOf: 4, Grants: []*backplanev1.GrantState{
+	s.grants = &backplanev1.BatchGetGrantsResponse{AsOfChangeNumber: 4, Grants: []*backplanev1.GrantState{
 		{State: &backplanev1.GrantState_Grant{Grant: wire()}},
 		{State: &backplanev1.GrantState_Ended{Ended: backplanev1.GrantEvent_CAUSE_EXPIRED}},
 	}}

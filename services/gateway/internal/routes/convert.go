@@ -41,7 +41,7 @@ func FromProto(p *backplanev1.Route) (*Route, error) {
 		Published:   published(p),
 		MaxAge:      p.GetMaxSessionAge().AsDuration(),
 		Requires:    slices.Clone(p.GetRequires()),
-		Revision:    p.GetRevision(),
+		Revision:    p.GetChangeNumber(),
 	}
 	var errs [4]error
 	r.Production, errs[0] = r.endpoint(p.GetEndpoints().GetProduction())

@@ -58,7 +58,7 @@ func message(context string, more ...func(*backplanev1.Route)) *backplanev1.Rout
 	r := &backplanev1.Route{
 		Name: "apis" + context + "/versions/1", Api: "apis" + context, DisplayName: context,
 		Context: context, Version: "1", State: catalogv1.Version_STATE_PUBLISHED,
-		Endpoints: &catalogv1.Endpoints{Production: endpoint("ws://127.0.0.1:1/x")}, Revision: 1,
+		Endpoints: &catalogv1.Endpoints{Production: endpoint("ws://127.0.0.1:1/x")}, ChangeNumber: 1,
 	}
 	for _, f := range more {
 		f(r)

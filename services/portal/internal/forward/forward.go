@@ -1,12 +1,14 @@
 // Package forward passes gRPC calls of users on to the services that serve
 // them, without looking into the messages. What is passed on is a fixed list;
-// who may do what is decided by the services, from the user's token.
+// who may do what is decided by the services, from the user's token. What the
+// portal serves itself is registered at its gRPC server; here it is only known.
 package forward
 
 import (
 	"context"
 	"errors"
 	"io"
+	"slices"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -33,19 +35,21 @@ type Service struct {
 // Forwarder passes on the unary methods of its services.
 type Forwarder struct {
 	services []Service
+	local    []*grpc.ServiceDesc
 	methods  map[string]grpc.ClientConnInterface
 	own      map[string]bool
 }
 
-// New returns a forwarder of these services.
-func New(services ...Service) *Forwarder {
-	f := &Forwarder{services: services, methods: map[string]grpc.ClientConnInterface{}, own: map[string]bool{}}
+// New returns a forwarder of services. Those of local are registered at the
+// portal's server: their calls are let through to it.
+func New(local []*grpc.ServiceDesc, services ...Service) *Forwarder {
+	f := &Forwarder{services: services, local: local, methods: map[string]grpc.ClientConnInterface{}, own: map[string]bool{}}
 	for _, s := range services {
 		for _, m := range s.Desc.Methods {
 			f.methods[fullName(s.Desc, m.MethodName)] = s.Conn
 		}
 	}
-	for _, desc := range ownServices() {
+	for _, desc := range slices.Concat(local, ownServices()) {
 		for _, m := range desc.Methods {
 			f.own[fullName(desc, m.MethodName)] = true
 		}
@@ -87,6 +91,11 @@ func (f *Forwarder) Rules() identity.Rules {
 	for method := range f.methods {
 		rules[method] = identity.Rule{Open: true}
 	}
+	for _, desc := range f.local {
+		for _, m := range desc.Methods {
+			rules[fullName(desc, m.MethodName)] = identity.Rule{Open: true}
+		}
+	}
 	return rules
 }
 
@@ -96,7 +105,7 @@ func (f *Forwarder) GetServiceInfo() map[string]grpc.ServiceInfo {
 	for _, s := range f.services {
 		infos[s.Desc.ServiceName] = grpc.ServiceInfo{Metadata: s.Desc.Metadata}
 	}
-	for _, desc := range ownServices() {
+	for _, desc := range slices.Concat(f.local, ownServices()) {
 		infos[desc.ServiceName] = grpc.ServiceInfo{Metadata: desc.Metadata}
 	}
 	return infos
@@ -125,7 +134,7 @@ func (f *Forwarder) handle(_ any, ss grpc.ServerStream) error {
 		return err
 	}
 	var header, trailer metadata.MD
-	err := conn.Invoke(outgoing(ss.Context()), method, &in, &out,
+	err := conn.Invoke(upstream.Forwarded(ss.Context()), method, &in, &out,
 		grpc.ForceCodecV2(codec{}), grpc.Header(&header), grpc.Trailer(&trailer))
 	if err := ss.SetHeader(relayed(header)); err != nil {
 		return fault.Forward(err)
@@ -135,16 +144,6 @@ func (f *Forwarder) handle(_ any, ss grpc.ServerStream) error {
 		return fault.Forward(err)
 	}
 	return ss.SendMsg(&out)
-}
-
-// outgoing returns the context of the call to the service: the caller's
-// deadline, token and trace, and nothing else.
-func outgoing(ctx context.Context) context.Context {
-	md := metadata.MD{}
-	for _, name := range append(upstream.TraceHeaders(), "authorization") {
-		md.Append(name, metadata.ValueFromIncomingContext(ctx, name)...)
-	}
-	return metadata.NewOutgoingContext(ctx, md)
 }
 
 // relayed is the metadata of an answer that the caller sees.

@@ -25,7 +25,7 @@ func isParameter(fd protoreflect.FieldDescriptor) bool {
 		return false
 	}
 	switch fd.Kind() {
-	case protoreflect.StringKind, protoreflect.BoolKind, protoreflect.Int32Kind, protoreflect.Uint64Kind:
+	case protoreflect.StringKind, protoreflect.BoolKind, protoreflect.Int32Kind:
 		return true
 	case protoreflect.MessageKind:
 		return fd.Message().FullName() == fieldMask
@@ -44,7 +44,7 @@ func checkParameter(fd protoreflect.FieldDescriptor, text string) string {
 		if text != "true" && text != "false" {
 			return "must be true or false"
 		}
-	case protoreflect.Int32Kind, protoreflect.Uint64Kind:
+	case protoreflect.Int32Kind:
 		return checkNumber(fd.Kind(), text)
 	case protoreflect.MessageKind:
 		if slices.Contains(strings.Split(text, ","), "") {

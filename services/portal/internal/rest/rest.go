@@ -22,11 +22,13 @@ import (
 
 	"github.com/tidegatehq/tidegate/gen"
 	catalogrest "github.com/tidegatehq/tidegate/gen/go/rest/tidegate/catalog/v1"
+	changerest "github.com/tidegatehq/tidegate/gen/go/rest/tidegate/change/v1"
 	gatewayrest "github.com/tidegatehq/tidegate/gen/go/rest/tidegate/gateway/v1"
 	identityrest "github.com/tidegatehq/tidegate/gen/go/rest/tidegate/identity/v1"
 	subscriptionrest "github.com/tidegatehq/tidegate/gen/go/rest/tidegate/subscription/v1"
 	usagerest "github.com/tidegatehq/tidegate/gen/go/rest/tidegate/usage/v1"
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
+	changev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/change/v1"
 	gatewayv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/gateway/v1"
 	identityv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/identity/v1"
 	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
@@ -35,9 +37,11 @@ import (
 	"github.com/tidegatehq/tidegate/services/portal/internal/upstream"
 )
 
-// Services are the connections that calls go to.
+// Services are the connections that calls go to, and what the portal serves
+// itself.
 type Services struct {
 	Catalog, Subscription, Gateway grpc.ClientConnInterface
+	Changes                        changev1.ChangeServiceServer
 }
 
 // Handler serves /v1.
@@ -56,6 +60,7 @@ func New(ctx context.Context, s Services) (*Handler, error) {
 		subscriptionv1.File_tidegate_subscription_v1_subscription_service_proto,
 		usagev1.File_tidegate_usage_v1_usage_service_proto,
 		gatewayv1.File_tidegate_gateway_v1_session_service_proto,
+		changev1.File_tidegate_change_v1_change_service_proto,
 	)
 	if err != nil {
 		return nil, fmt.Errorf("read the REST routes: %w", err)
@@ -83,6 +88,7 @@ func New(ctx context.Context, s Services) (*Handler, error) {
 		subscriptionrest.RegisterSubscriptionServiceHandlerClient(ctx, h.mux, subscriptionv1.NewSubscriptionServiceClient(s.Subscription)),
 		usagerest.RegisterUsageServiceHandlerClient(ctx, h.mux, usagev1.NewUsageServiceClient(s.Subscription)),
 		gatewayrest.RegisterSessionServiceHandlerClient(ctx, h.mux, gatewayv1.NewSessionServiceClient(s.Gateway)),
+		changerest.RegisterChangeServiceHandlerServer(ctx, h.mux, s.Changes),
 	)
 	if err != nil {
 		return nil, fmt.Errorf("register the REST routes: %w", err)

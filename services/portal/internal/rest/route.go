@@ -65,7 +65,7 @@ func (all routes) add(m protoreflect.MethodDescriptor) error {
 	if err := rt.bind(rule.GetBody(), variables(template)); err != nil {
 		return err
 	}
-	all[method+" "+normal(template)] = rt
+	all[method+" "+template] = rt
 	return nil
 }
 
@@ -133,15 +133,10 @@ func find(m protoreflect.MessageDescriptor, path string) (protoreflect.FieldDesc
 	return fd, nil
 }
 
-// normal is a template as runtime.Pattern prints it.
-func normal(template string) string {
-	return regexp.MustCompile(`\{([a-z_.]+)\}`).ReplaceAllString(template, "{$1=*}")
-}
-
 // variables are the names of a template's variables.
 func variables(template string) []string {
 	var names []string
-	for _, m := range regexp.MustCompile(`\{([a-z_.]+)[=}]`).FindAllStringSubmatch(template, -1) {
+	for _, m := range regexp.MustCompile(`\{([a-z_.]+)=`).FindAllStringSubmatch(template, -1) {
 		names = append(names, m[1])
 	}
 	return names

@@ -35,6 +35,16 @@ func WithTrace(ctx context.Context, h http.Header) context.Context {
 	return ctx
 }
 
+// Forwarded returns the context of a call that is made for the caller of ctx: its
+// deadline, token and trace, and nothing else.
+func Forwarded(ctx context.Context) context.Context {
+	md := metadata.MD{}
+	for _, name := range append(TraceHeaders(), "authorization") {
+		md.Append(name, metadata.ValueFromIncomingContext(ctx, name)...)
+	}
+	return metadata.NewOutgoingContext(ctx, md)
+}
+
 // isMetadata reports whether gRPC takes a value as metadata.
 func isMetadata(s string) bool {
 	for i := range len(s) {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strconv"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -14,6 +13,7 @@ import (
 
 	"github.com/tidegatehq/tidegate/gen"
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
+	changev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/change/v1"
 	identityv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/identity/v1"
 	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
 )
@@ -172,14 +172,10 @@ func (s *sample) moveBackend(ctx context.Context, v *catalogv1.Version) error {
 // await waits until the gateway has applied a change of the catalog, so that
 // the lines that are printed work at once.
 func (s *sample) await(ctx context.Context, header metadata.MD) {
-	for _, text := range header.Get(gen.ChangeHeader) {
-		number, err := strconv.ParseUint(text, 10, 64)
-		if err != nil {
-			continue
-		}
-		answer, err := s.catalog.WaitApplied(ctx, &catalogv1.WaitAppliedRequest{Number: number})
+	for _, change := range header.Get(gen.ChangeHeader) {
+		answer, err := s.changes.WaitChange(ctx, &changev1.WaitChangeRequest{Name: change})
 		if err != nil || !answer.GetApplied() {
-			s.Log.Warn("the gateway has not applied the sample yet", "waiting", answer.GetWaiting(), "error", err)
+			s.Log.Warn("the gateway has not applied the sample yet", "waiting_for", answer.GetPendingWatchers(), "error", err)
 		}
 	}
 }

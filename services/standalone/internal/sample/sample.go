@@ -22,6 +22,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
+	changev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/change/v1"
 	identityv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/identity/v1"
 	oauth2v1 "github.com/tidegatehq/tidegate/gen/go/tidegate/oauth2/v1"
 	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
@@ -86,6 +87,7 @@ type sample struct {
 	kept kept
 
 	catalog catalogv1.CatalogServiceClient
+	changes changev1.ChangeServiceClient
 	users   identityv1.UserServiceClient
 	subs    subscriptionv1.SubscriptionServiceClient
 	oauth   oauth2v1.OAuth2ServiceClient
@@ -97,6 +99,7 @@ func Prepare(ctx context.Context, cfg Config) (Result, error) {
 	s := &sample{
 		Config:  cfg,
 		catalog: catalogv1.NewCatalogServiceClient(cfg.Conn),
+		changes: changev1.NewChangeServiceClient(cfg.Conn),
 		users:   identityv1.NewUserServiceClient(cfg.Conn),
 		subs:    subscriptionv1.NewSubscriptionServiceClient(cfg.Conn),
 		oauth:   oauth2v1.NewOAuth2ServiceClient(cfg.Conn),

@@ -1,8 +1,8 @@
 // Package api serves the subscription service: UserService,
-// SubscriptionService, OAuth2Service and UsageService for users, GrantService
-// and MeteringService for gateways. Checks of requests stand in check.go,
-// conversions in convert.go; rows are left to package store, secrets to package
-// token.
+// SubscriptionService, OAuth2Service, UsageService and ChangeService for users,
+// GrantService and MeteringService for gateways. Checks of requests stand in
+// check.go, conversions in convert.go; rows are left to package store, secrets to
+// package token.
 package api
 
 import (
@@ -85,12 +85,13 @@ func (a *API) Register(users, services grpc.ServiceRegistrar) {
 	}
 	backplanev1.RegisterGrantServiceServer(services, a)
 	backplanev1.RegisterMeteringServiceServer(services, a)
+	change.Register(a.changes, users, services)
 }
 
 // Rules says who may call which method. What a user may do to one object is
 // checked by its handler.
 func Rules() identity.Rules {
-	rules := identity.Rules{}
+	rules := change.Rules()
 	add := func(rule identity.Rule, services ...grpc.ServiceDesc) {
 		for _, s := range services {
 			for _, m := range s.Methods {
@@ -116,8 +117,6 @@ func Rules() identity.Rules {
 	for _, method := range []string{
 		identityv1.UserService_CreateUser_FullMethodName,
 		identityv1.UserService_ListUsers_FullMethodName,
-		subscriptionv1.SubscriptionService_ListChanges_FullMethodName,
-		subscriptionv1.SubscriptionService_ListWatchers_FullMethodName,
 	} {
 		rules[method] = identity.Rule{Roles: []string{identity.RoleAdmin}}
 	}

@@ -39,7 +39,7 @@ func TestVerdictIsOfItsNumber(t *testing.T) {
 						t.Errorf("VerifyCredential() = %v", err)
 						return
 					}
-					verdicts[i] = append(verdicts[i], verdict{resp.GetAsOf(), resp.GetGrant() != nil})
+					verdicts[i] = append(verdicts[i], verdict{resp.GetAsOfChangeNumber(), resp.GetGrant() != nil})
 				}
 			})
 		}

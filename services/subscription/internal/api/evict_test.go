@@ -100,7 +100,7 @@ func (m *model) begin() {
 	for _, t := range m.tokens {
 		for _, version := range m.versions {
 			v := m.verify(t.raw, version)
-			m.cached = append(m.cached, judged{credential: t.raw, version: version, asOf: v.GetAsOf(), verdict: v})
+			m.cached = append(m.cached, judged{credential: t.raw, version: version, asOf: v.GetAsOfChangeNumber(), verdict: v})
 		}
 	}
 }
@@ -178,7 +178,7 @@ func (m *model) addToken(rt *rapid.T) {
 func (m *model) judge(rt *rapid.T) {
 	t, version := pick(rt, "token", m.tokens), pick(rt, "version", m.versions)
 	v := m.verify(t.raw, version)
-	m.cached = append(m.cached, judged{credential: t.raw, version: version, asOf: v.GetAsOf(), verdict: v})
+	m.cached = append(m.cached, judged{credential: t.raw, version: version, asOf: v.GetAsOfChangeNumber(), verdict: v})
 	// Some are enough, and each is judged again after every step.
 	m.cached = m.cached[max(0, len(m.cached)-maxCached):]
 }
@@ -297,7 +297,7 @@ func (m *model) check(rt *rapid.T) {
 	})
 	for _, j := range m.cached {
 		fresh := m.verify(j.credential, j.version)
-		fresh.AsOf = j.asOf
+		fresh.AsOfChangeNumber = j.asOf
 		if !proto.Equal(fresh, j.verdict) {
 			rt.Fatalf("cached at %d: %v\nnow: %v", j.asOf, j.verdict, fresh)
 		}

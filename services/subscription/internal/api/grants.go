@@ -32,7 +32,7 @@ func (a *API) VerifyCredential(ctx context.Context, req *backplanev1.VerifyCrede
 	if err != nil {
 		return nil, err
 	}
-	resp := &backplanev1.VerifyCredentialResponse{AsOf: st.AsOf, ServerTime: timestamppb.New(a.now())}
+	resp := &backplanev1.VerifyCredentialResponse{AsOfChangeNumber: st.AsOf, ServerTime: timestamppb.New(a.now())}
 	switch {
 	case !st.Known, st.Revoked:
 		// Neither a deleted key nor a revoked token comes back.
@@ -62,7 +62,7 @@ func (a *API) denyAlways(ctx context.Context, reason backplanev1.Denial_Reason) 
 		return nil, err
 	}
 	return &backplanev1.VerifyCredentialResponse{
-		Verdict: deny(reason), AsOf: head, ServerTime: timestamppb.New(a.now()),
+		Verdict: deny(reason), AsOfChangeNumber: head, ServerTime: timestamppb.New(a.now()),
 	}, nil
 }
 
@@ -76,7 +76,7 @@ func (a *API) BatchGetGrants(ctx context.Context, req *backplanev1.BatchGetGrant
 	if err != nil {
 		return nil, err
 	}
-	resp := &backplanev1.BatchGetGrantsResponse{AsOf: asOf}
+	resp := &backplanev1.BatchGetGrantsResponse{AsOfChangeNumber: asOf}
 	for i, state := range states {
 		q := req.GetGrants()[i]
 		out := &backplanev1.GrantState{}

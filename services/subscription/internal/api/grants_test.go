@@ -30,7 +30,7 @@ func TestVerifyCredential(t *testing.T) {
 				Scopes: []string{"default"}, ExpireTime: timestamppb.New(w.now().Add(time.Hour)),
 				RestsOn: []string{grant, k.GetName(), app.GetName(), sub.GetName(), w.annName, v1},
 			}},
-			AsOf: w.head(), ServerTime: timestamppb.New(w.now()),
+			AsOfChangeNumber: w.head(), ServerTime: timestamppb.New(w.now()),
 		}
 		if diff := cmp.Diff(want, got, protocmp.Transform()); diff != "" || len(grant) < len("grants/")+16 {
 			t.Errorf("VerifyCredential() (-want +got):\n%s", diff)
@@ -41,7 +41,7 @@ func TestVerifyCredential(t *testing.T) {
 				Reason:  backplanev1.Denial_REASON_NO_SUBSCRIPTION,
 				RestsOn: []string{app.GetName() + "@" + v2, grant, k.GetName(), app.GetName(), w.annName},
 			}},
-			AsOf: w.head(), ServerTime: timestamppb.New(w.now()),
+			AsOfChangeNumber: w.head(), ServerTime: timestamppb.New(w.now()),
 		}
 		if diff := cmp.Diff(wantDenied, denied, protocmp.Transform()); diff != "" {
 			t.Errorf("VerifyCredential(not subscribed) (-want +got):\n%s", diff)
@@ -57,7 +57,7 @@ func TestVerifyCredential(t *testing.T) {
 			"a client secret": {k.GetConsumerSecret(), backplanev1.Denial_REASON_INVALID},
 		} {
 			got := w.verify(tt.credential, v1)
-			if got.GetDenial().GetReason() != tt.want || got.GetAsOf() != w.head() {
+			if got.GetDenial().GetReason() != tt.want || got.GetAsOfChangeNumber() != w.head() {
 				t.Errorf("VerifyCredential(%s) = %v, want %v", name, got, tt.want)
 			}
 		}
@@ -101,8 +101,8 @@ func TestBatchGetGrants(t *testing.T) {
 		w.must(err)
 		resp, err := w.gateway.tokens.BatchGetGrants(t.Context(), &backplanev1.BatchGetGrantsRequest{Grants: queries})
 		w.must(err)
-		if diff := cmp.Diff(grants[0], resp.GetGrants()[0].GetGrant(), protocmp.Transform()); diff != "" || resp.GetAsOf() != w.head() {
-			t.Errorf("a grant that holds, as of %d (-want +got):\n%s", resp.GetAsOf(), diff)
+		if diff := cmp.Diff(grants[0], resp.GetGrants()[0].GetGrant(), protocmp.Transform()); diff != "" || resp.GetAsOfChangeNumber() != w.head() {
+			t.Errorf("a grant that holds, as of %d (-want +got):\n%s", resp.GetAsOfChangeNumber(), diff)
 		}
 		var causes []backplanev1.GrantEvent_Cause
 		for _, s := range resp.GetGrants()[1:] {

@@ -12,6 +12,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
+	changev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/change/v1"
 	oauth2v1 "github.com/tidegatehq/tidegate/gen/go/tidegate/oauth2/v1"
 	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
 	"github.com/tidegatehq/tidegate/services/kit/fault"
@@ -160,7 +161,7 @@ func TestRevokeAndIntrospect(t *testing.T) {
 		if got := w.verify(raw, v1).GetDenial().GetReason(); got != backplanev1.Denial_REASON_REVOKED {
 			t.Errorf("VerifyCredential(revoked) = %v, want REVOKED", got)
 		}
-		changes, err := w.subs.ListChanges(w.root, &subscriptionv1.ListChangesRequest{PageSize: 1})
+		changes, err := w.changes.ListChanges(w.root, &changev1.ListChangesRequest{Parent: "services/subscription", PageSize: 1})
 		w.must(err)
 		if c := changes.GetChanges()[0]; c.GetActor() != k.GetName() || c.GetAction() != "RevokeToken" || c.GetResource() != "grants/"+got.GetTokenId() {
 			t.Errorf("change = %v, want the key's revocation", c)

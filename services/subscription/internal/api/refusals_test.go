@@ -2,7 +2,6 @@ package api_test
 
 import (
 	"context"
-	"math"
 	"strings"
 	"testing"
 
@@ -10,6 +9,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/protobuf/types/known/fieldmaskpb"
 
+	changev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/change/v1"
 	identityv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/identity/v1"
 	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
 	usagev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/usage/v1"
@@ -278,14 +278,16 @@ func TestSubscriptionRefusals(t *testing.T) {
 		{"delete a subscription with a stale etag", w.ann, call(w.subs.DeleteSubscription,
 			&subscriptionv1.DeleteSubscriptionRequest{Name: sub, Etag: "9"}), codes.Aborted, stale},
 
-		{"wait for nothing", w.ann, call(w.subs.WaitApplied, &subscriptionv1.WaitAppliedRequest{}), invalid, "number: must be greater than or equal to 1"},
-		{"wait for too much", w.ann, call(w.subs.WaitApplied, &subscriptionv1.WaitAppliedRequest{Number: math.MaxUint64}), codes.NotFound,
-			"change 18446744073709551615 not found"},
-		{"list changes without the role", w.ann, call(w.subs.ListChanges, &subscriptionv1.ListChangesRequest{}), codes.PermissionDenied,
-			"this needs the role admin"},
-		{"list changes with a bad token", w.root, call(w.subs.ListChanges, &subscriptionv1.ListChangesRequest{PageToken: "x"}), invalid, badPageToken},
-		{"list watchers without the role", w.ann, call(w.subs.ListWatchers, &subscriptionv1.ListWatchersRequest{}), codes.PermissionDenied,
-			"this needs the role admin"},
+		{"wait for nothing", w.ann, call(w.changes.WaitChange, &changev1.WaitChangeRequest{}), invalid,
+			"name: must be services/{service}/changes/{change_number}"},
+		{"wait for too much", w.ann, call(w.changes.WaitChange, &changev1.WaitChangeRequest{Name: "services/subscription/changes/9223372036854775807"}),
+			codes.NotFound, "services/subscription/changes/9223372036854775807 not found"},
+		{"list changes without the role", w.ann, call(w.changes.ListChanges, &changev1.ListChangesRequest{Parent: "services/subscription"}),
+			codes.PermissionDenied, "this needs the role admin"},
+		{"list changes with a bad token", w.root, call(w.changes.ListChanges, &changev1.ListChangesRequest{Parent: "services/subscription", PageToken: "x"}),
+			invalid, badPageToken},
+		{"list watchers without the role", w.ann, call(w.changes.ListWatchers, &changev1.ListWatchersRequest{Parent: "services/subscription"}),
+			codes.PermissionDenied, "this needs the role admin"},
 	})
 }
 

@@ -12,7 +12,9 @@ import (
 	"google.golang.org/protobuf/testing/protocmp"
 	"google.golang.org/protobuf/types/known/fieldmaskpb"
 
+	"github.com/tidegatehq/tidegate/gen"
 	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
+	changev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/change/v1"
 	identityv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/identity/v1"
 	oauth2v1 "github.com/tidegatehq/tidegate/gen/go/tidegate/oauth2/v1"
 	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
@@ -178,16 +180,16 @@ func TestSubscriptionsAreSeenByBothSides(t *testing.T) {
 		var header metadata.MD
 		_, err = w.subs.DeleteSubscription(w.ann, &subscriptionv1.DeleteSubscriptionRequest{Name: sub.GetName(), Etag: "1"}, grpc.Header(&header))
 		w.must(err)
-		resp, err := w.subs.WaitApplied(w.ann, &subscriptionv1.WaitAppliedRequest{Number: number(t, header)})
+		resp, err := w.changes.WaitChange(w.ann, &changev1.WaitChangeRequest{Name: header.Get(gen.ChangeHeader)[0]})
 		if err != nil || !resp.GetApplied() {
-			t.Errorf("WaitApplied() without a watcher = %v, %v, want applied", resp, err)
+			t.Errorf("WaitChange() without a watcher = %v, %v, want applied", resp, err)
 		}
-		changes, err := w.subs.ListChanges(w.root, &subscriptionv1.ListChangesRequest{PageSize: 1})
+		changes, err := w.changes.ListChanges(w.root, &changev1.ListChangesRequest{Parent: "services/subscription", PageSize: 1})
 		if err != nil || len(changes.GetChanges()) != 1 {
 			t.Fatalf("ListChanges() = %v, %v", changes, err)
 		}
 		c := changes.GetChanges()[0]
-		if c.GetActor() != w.annName || c.GetAction() != "DeleteSubscription" || c.GetResource() != sub.GetName() || c.GetNumber() != w.head() {
+		if c.GetActor() != w.annName || c.GetAction() != "DeleteSubscription" || c.GetResource() != sub.GetName() || c.GetChangeNumber() != w.head() {
 			t.Errorf("newest change = %v", c)
 		}
 	})

@@ -15,6 +15,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
+	changev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/change/v1"
 	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
 	"github.com/tidegatehq/tidegate/services/kit/identity"
 	"github.com/tidegatehq/tidegate/services/kit/watch"
@@ -139,9 +140,9 @@ func TestWatchCutAtRandom(t *testing.T) {
 		go func() { defer close(done); g.follow(ctx, replicas[1].tokens, w.now) }()
 		head := w.head()
 		w.must(g.reach(t.Context(), head))
-		resp, err := w.subs.WaitApplied(w.root, &subscriptionv1.WaitAppliedRequest{Number: head})
+		resp, err := w.changes.WaitChange(w.root, &changev1.WaitChangeRequest{Name: fmt.Sprint("services/subscription/changes/", head)})
 		if err != nil || !resp.GetApplied() {
-			t.Errorf("WaitApplied(%d) = %v, %v, want applied", head, resp, err)
+			t.Errorf("WaitChange(%d) = %v, %v, want applied", head, resp, err)
 		}
 		stop()
 		<-done
@@ -212,7 +213,7 @@ func TestWatchRefusesDisorder(t *testing.T) {
 	w := onSQLite(t)
 	hello := &grantsRequest{Body: &backplanev1.WatchGrantsRequest_Hello{Hello: &backplanev1.Hello{Instance: "g", Kind: "gateway"}}}
 	ack := func(n uint64) *grantsRequest {
-		return &grantsRequest{Body: &backplanev1.WatchGrantsRequest_Ack{Ack: &backplanev1.Ack{Number: n}}}
+		return &grantsRequest{Body: &backplanev1.WatchGrantsRequest_Ack{Ack: &backplanev1.Ack{AppliedChangeNumber: n}}}
 	}
 	for _, tt := range []struct {
 		name string
@@ -226,7 +227,7 @@ func TestWatchRefusesDisorder(t *testing.T) {
 			Hello: &backplanev1.Hello{Instance: "Ä", Kind: "gateway"},
 		}}}, "hello.instance: must be 1 to 63 characters of a-z, 0-9 and -, the first and the last a letter or a digit"},
 		{"an ack of the future", []*grantsRequest{hello, ack(1 << 40)},
-			fmt.Sprintf("ack.number: %d was not sent yet, the last was %d", 1<<40, w.head())},
+			fmt.Sprintf("ack.applied_change_number: %d was not sent yet, the last was %d", 1<<40, w.head())},
 	} {
 		stream, err := w.gateway.tokens.WatchGrants(t.Context())
 		w.must(err)
@@ -258,17 +259,17 @@ func TestListWatchers(t *testing.T) {
 	defer func() { stop(); <-done }()
 	w.must(g.reach(t.Context(), w.head()))
 	w.application(w.ann, "Chat")
-	resp, err := w.subs.WaitApplied(w.ann, &subscriptionv1.WaitAppliedRequest{Number: w.head()})
+	resp, err := w.changes.WaitChange(w.ann, &changev1.WaitChangeRequest{Name: fmt.Sprint("services/subscription/changes/", w.head())})
 	if err != nil || !resp.GetApplied() {
-		t.Errorf("WaitApplied() = %v, %v", resp, err)
+		t.Errorf("WaitChange() = %v, %v", resp, err)
 	}
-	list, err := w.subs.ListWatchers(w.root, &subscriptionv1.ListWatchersRequest{})
+	list, err := w.changes.ListWatchers(w.root, &changev1.ListWatchersRequest{Parent: "services/subscription"})
 	if err != nil || len(list.GetWatchers()) != 1 {
 		t.Fatalf("ListWatchers() = %v, %v, want one", list, err)
 	}
-	if got := list.GetWatchers()[0]; got.GetInstance() != "gateway-1" || got.GetKind() != "gateway" || !got.GetConnected() || got.GetApplied() != w.head() {
+	if got := list.GetWatchers()[0]; got.GetInstance() != "gateway-1" || got.GetKind() != "gateway" || !got.GetConnected() || got.GetAppliedChangeNumber() != w.head() {
 		t.Errorf("watcher = %v", got)
 	}
-	_, err = w.subs.WaitApplied(w.ann, &subscriptionv1.WaitAppliedRequest{Number: w.head() + 1})
-	refused(t, "WaitApplied(of the future)", err, codes.NotFound, fmt.Sprintf("change %d not found", w.head()+1))
+	_, err = w.changes.WaitChange(w.ann, &changev1.WaitChangeRequest{Name: fmt.Sprint("services/subscription/changes/", w.head()+1)})
+	refused(t, "WaitChange(of the future)", err, codes.NotFound, fmt.Sprintf("services/subscription/changes/%d not found", w.head()+1))
 }

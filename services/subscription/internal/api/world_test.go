@@ -19,6 +19,7 @@ import (
 
 	"github.com/tidegatehq/tidegate/gen"
 	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
+	changev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/change/v1"
 	identityv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/identity/v1"
 	oauth2v1 "github.com/tidegatehq/tidegate/gen/go/tidegate/oauth2/v1"
 	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
@@ -56,6 +57,7 @@ const (
 type clients struct {
 	users    identityv1.UserServiceClient
 	subs     subscriptionv1.SubscriptionServiceClient
+	changes  changev1.ChangeServiceClient
 	oauth    oauth2v1.OAuth2ServiceClient
 	usage    usagev1.UsageServiceClient
 	tokens   backplanev1.GrantServiceClient
@@ -65,7 +67,8 @@ type clients struct {
 func newClients(conn *grpc.ClientConn) clients {
 	return clients{
 		users: identityv1.NewUserServiceClient(conn), subs: subscriptionv1.NewSubscriptionServiceClient(conn),
-		oauth: oauth2v1.NewOAuth2ServiceClient(conn), usage: usagev1.NewUsageServiceClient(conn),
+		changes: changev1.NewChangeServiceClient(conn),
+		oauth:   oauth2v1.NewOAuth2ServiceClient(conn), usage: usagev1.NewUsageServiceClient(conn),
 		tokens: backplanev1.NewGrantServiceClient(conn), metering: backplanev1.NewMeteringServiceClient(conn),
 	}
 }
@@ -122,7 +125,7 @@ func newWorld(t *testing.T, db *sqldb.DB) *world {
 func (w *world) replica() (users, internal *memnet.Listener, st *store.Store, issuer *token.Issuer) {
 	w.t.Helper()
 	log := slog.New(slog.NewTextHandler(w.logs, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	changes := change.NewLog(w.db, log, w.now, 0)
+	changes := change.NewLog(identity.Subscription, w.db, log, w.now, 0)
 	st = store.New(w.db, changes, w.now)
 	keys := token.NewKeys(st, w.master, token.Rotation{Every: 24 * time.Hour, Lead: time.Hour, Longest: time.Hour}, w.now, log)
 	w.must(keys.Start(w.t.Context()))
@@ -314,9 +317,9 @@ func number(t *testing.T, header metadata.MD) uint64 {
 	t.Helper()
 	values := header.Get(gen.ChangeHeader)
 	if len(values) != 1 {
-		t.Fatalf("header %s = %v, want one number", gen.ChangeHeader, values)
+		t.Fatalf("header %s = %v, want one name", gen.ChangeHeader, values)
 	}
-	n, err := strconv.ParseUint(values[0], 10, 64)
+	n, err := strconv.ParseUint(strings.TrimPrefix(values[0], "services/subscription/changes/"), 10, 64)
 	if err != nil {
 		t.Fatal(err)
 	}

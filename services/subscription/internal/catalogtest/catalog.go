@@ -20,6 +20,7 @@ import (
 	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
 	"github.com/tidegatehq/tidegate/services/kit/change"
+	"github.com/tidegatehq/tidegate/services/kit/identity"
 	"github.com/tidegatehq/tidegate/services/kit/memnet"
 	"github.com/tidegatehq/tidegate/services/kit/sqldb"
 	"github.com/tidegatehq/tidegate/services/kit/testdb"
@@ -51,7 +52,7 @@ func New(t *testing.T) *Catalog {
 			"-- +goose Up\nCREATE TABLE route (name TEXT PRIMARY KEY, body BYTEA NOT NULL);\n")},
 	}}}}
 	c := &Catalog{t: t, db: testdb.SQLite(t, schema), lis: memnet.Listen("catalog")}
-	c.log = change.NewLog(c.db, slog.New(slog.DiscardHandler), time.Now, 0)
+	c.log = change.NewLog(identity.Catalog, c.db, slog.New(slog.DiscardHandler), time.Now, 0)
 	c.watch = change.NewServer[backplanev1.WatchRoutesRequest, backplanev1.WatchRoutesResponse](c.log, snapshot)
 	srv := grpc.NewServer()
 	backplanev1.RegisterRouteServiceServer(srv, c)
@@ -98,7 +99,7 @@ func (c *Catalog) Put(routes ...*backplanev1.Route) uint64 {
 	c.t.Helper()
 	return c.change(func(tx *change.Tx) (*backplanev1.RouteEvent, error) {
 		for _, r := range routes {
-			r.Revision = tx.Number
+			r.ChangeNumber = tx.Number
 			body, err := proto.Marshal(r)
 			if err != nil {
 				return nil, err

@@ -16,6 +16,7 @@ import (
 	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
 	"github.com/tidegatehq/tidegate/services/kit/change"
 	"github.com/tidegatehq/tidegate/services/kit/fault"
+	"github.com/tidegatehq/tidegate/services/kit/identity"
 	"github.com/tidegatehq/tidegate/services/kit/sqldb"
 	"github.com/tidegatehq/tidegate/services/kit/testdb"
 	"github.com/tidegatehq/tidegate/services/subscription/internal/catalogtest"
@@ -34,7 +35,7 @@ const (
 )
 
 func newStore(db *sqldb.DB) *store.Store {
-	return store.New(db, change.NewLog(db, slog.New(slog.DiscardHandler), time.Now, 0), time.Now)
+	return store.New(db, change.NewLog(identity.Subscription, db, slog.New(slog.DiscardHandler), time.Now, 0), time.Now)
 }
 
 func newWatch(c *catalogtest.Catalog, st *store.Store, instance string) *catalogwatch.Watch {

@@ -15,6 +15,7 @@ import (
 	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
 	"github.com/tidegatehq/tidegate/services/kit/change"
 	"github.com/tidegatehq/tidegate/services/kit/fault"
+	"github.com/tidegatehq/tidegate/services/kit/identity"
 	"github.com/tidegatehq/tidegate/services/kit/sqldb"
 	"github.com/tidegatehq/tidegate/services/kit/testdb"
 	"github.com/tidegatehq/tidegate/services/subscription/internal/store"
@@ -51,7 +52,7 @@ func each(t *testing.T, test func(t *testing.T, b *bench)) {
 func newBench(t *testing.T, db *sqldb.DB) *bench {
 	t.Helper()
 	b := &bench{t: t, db: db, clock: time.Date(2026, 1, 2, 3, 4, 5, 6000, time.UTC)}
-	b.log = change.NewLog(db, slog.New(slog.DiscardHandler), b.now, 0)
+	b.log = change.NewLog(identity.Subscription, db, slog.New(slog.DiscardHandler), b.now, 0)
 	b.Store = store.New(db, b.log, b.now)
 	ok(t, b.Install(t.Context(), store.Installation{Issuer: "https://x.test", Canary: []byte{1}}, "hash"))
 	_, _, _, err := b.Password(t.Context(), "admin")

@@ -9,6 +9,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/tidegatehq/tidegate/services/kit/change"
+	"github.com/tidegatehq/tidegate/services/kit/identity"
 	"github.com/tidegatehq/tidegate/services/kit/sqldb"
 	"github.com/tidegatehq/tidegate/services/subscription/internal/store"
 )
@@ -38,5 +39,5 @@ func (c *clock) add(d time.Duration) {
 }
 
 func newStore(db *sqldb.DB, now func() time.Time) *store.Store {
-	return store.New(db, change.NewLog(db, slog.New(slog.DiscardHandler), now, 0), now)
+	return store.New(db, change.NewLog(identity.Subscription, db, slog.New(slog.DiscardHandler), now, 0), now)
 }

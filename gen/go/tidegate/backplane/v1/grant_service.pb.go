@@ -289,7 +289,7 @@ type VerifyCredentialResponse struct {
 	Verdict isVerifyCredentialResponse_Verdict `protobuf_oneof:"verdict"`
 	// Number of the change that was newest before anything was read: every later
 	// change that touches what the judgement rests on makes it void.
-	AsOf uint64 `protobuf:"varint,3,opt,name=as_of,json=asOf,proto3" json:"as_of,omitempty"`
+	AsOfChangeNumber uint64 `protobuf:"varint,3,opt,name=as_of_change_number,json=asOfChangeNumber,proto3" json:"as_of_change_number,omitempty"`
 	// The service's clock at the judgement.
 	ServerTime    *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=server_time,json=serverTime,proto3" json:"server_time,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -351,9 +351,9 @@ func (x *VerifyCredentialResponse) GetDenial() *Denial {
 	return nil
 }
 
-func (x *VerifyCredentialResponse) GetAsOf() uint64 {
+func (x *VerifyCredentialResponse) GetAsOfChangeNumber() uint64 {
 	if x != nil {
-		return x.AsOf
+		return x.AsOfChangeNumber
 	}
 	return 0
 }
@@ -715,9 +715,9 @@ type BatchGetGrantsResponse struct {
 	// In the order asked.
 	Grants []*GrantState `protobuf:"bytes,1,rep,name=grants,proto3" json:"grants,omitempty"`
 	// Number of the change that was newest before anything was read.
-	AsOf          uint64 `protobuf:"varint,2,opt,name=as_of,json=asOf,proto3" json:"as_of,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	AsOfChangeNumber uint64 `protobuf:"varint,2,opt,name=as_of_change_number,json=asOfChangeNumber,proto3" json:"as_of_change_number,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
 }
 
 func (x *BatchGetGrantsResponse) Reset() {
@@ -757,9 +757,9 @@ func (x *BatchGetGrantsResponse) GetGrants() []*GrantState {
 	return nil
 }
 
-func (x *BatchGetGrantsResponse) GetAsOf() uint64 {
+func (x *BatchGetGrantsResponse) GetAsOfChangeNumber() uint64 {
 	if x != nil {
-		return x.AsOf
+		return x.AsOfChangeNumber
 	}
 	return 0
 }
@@ -1180,11 +1180,11 @@ const file_tidegate_backplane_v1_grant_service_proto_rawDesc = "" +
 	"credential\x18\x01 \x01(\tB\r\xe0A\x02\xbaH\ar\x05\x10\x01(\x80@R\n" +
 	"credential\x12&\n" +
 	"\aversion\x18\x02 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\x90\xea0\x01R\aversion\x12N\n" +
-	"\x06scheme\x18\x03 \x01(\x0e2'.tidegate.backplane.v1.CredentialSchemeB\r\xe0A\x02\xbaH\a\x82\x01\x04\x10\x01 \x00R\x06scheme\"\xe6\x01\n" +
+	"\x06scheme\x18\x03 \x01(\x0e2'.tidegate.backplane.v1.CredentialSchemeB\r\xe0A\x02\xbaH\a\x82\x01\x04\x10\x01 \x00R\x06scheme\"\x80\x02\n" +
 	"\x18VerifyCredentialResponse\x124\n" +
 	"\x05grant\x18\x01 \x01(\v2\x1c.tidegate.backplane.v1.GrantH\x00R\x05grant\x127\n" +
-	"\x06denial\x18\x02 \x01(\v2\x1d.tidegate.backplane.v1.DenialH\x00R\x06denial\x12\x13\n" +
-	"\x05as_of\x18\x03 \x01(\x04R\x04asOf\x12;\n" +
+	"\x06denial\x18\x02 \x01(\v2\x1d.tidegate.backplane.v1.DenialH\x00R\x06denial\x12-\n" +
+	"\x13as_of_change_number\x18\x03 \x01(\x04R\x10asOfChangeNumber\x12;\n" +
 	"\vserver_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"serverTimeB\t\n" +
 	"\averdict\"\xe3\x02\n" +
@@ -1221,10 +1221,10 @@ const file_tidegate_backplane_v1_grant_service_proto_rawDesc = "" +
 	"\aversion\x18\x03 \x01(\tB\t\xbaH\x06r\x04\x90\xea0\x01R\aversion\x12C\n" +
 	"\vexpire_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampB\x06\xbaH\x03\xc8\x01\x01R\n" +
 	"expireTime\x12 \n" +
-	"\x06scopes\x18\x05 \x03(\tB\b\xbaH\x05\x92\x01\x02\x10dR\x06scopes\"h\n" +
+	"\x06scopes\x18\x05 \x03(\tB\b\xbaH\x05\x92\x01\x02\x10dR\x06scopes\"\x82\x01\n" +
 	"\x16BatchGetGrantsResponse\x129\n" +
-	"\x06grants\x18\x01 \x03(\v2!.tidegate.backplane.v1.GrantStateR\x06grants\x12\x13\n" +
-	"\x05as_of\x18\x02 \x01(\x04R\x04asOf\"\x8c\x01\n" +
+	"\x06grants\x18\x01 \x03(\v2!.tidegate.backplane.v1.GrantStateR\x06grants\x12-\n" +
+	"\x13as_of_change_number\x18\x02 \x01(\x04R\x10asOfChangeNumber\"\x8c\x01\n" +
 	"\n" +
 	"GrantState\x124\n" +
 	"\x05grant\x18\x01 \x01(\v2\x1c.tidegate.backplane.v1.GrantH\x00R\x05grant\x12?\n" +

@@ -513,7 +513,7 @@ type Route struct {
 	// lacks any answers 503 for it.
 	Requires []string `protobuf:"bytes,14,rep,name=requires,proto3" json:"requires,omitempty"`
 	// Number of the change that made the route as it is.
-	Revision      uint64 `protobuf:"varint,15,opt,name=revision,proto3" json:"revision,omitempty"`
+	ChangeNumber  uint64 `protobuf:"varint,15,opt,name=change_number,json=changeNumber,proto3" json:"change_number,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -646,9 +646,9 @@ func (x *Route) GetRequires() []string {
 	return nil
 }
 
-func (x *Route) GetRevision() uint64 {
+func (x *Route) GetChangeNumber() uint64 {
 	if x != nil {
-		return x.Revision
+		return x.ChangeNumber
 	}
 	return 0
 }
@@ -682,7 +682,7 @@ const file_tidegate_backplane_v1_route_service_proto_rawDesc = "" +
 	"\x06routes\x18\x01 \x03(\v2\x1c.tidegate.backplane.v1.RouteR\x06routes\x12%\n" +
 	"\x0eremoved_routes\x18\x02 \x03(\tR\rremovedRoutes\x12/\n" +
 	"\x05plans\x18\x03 \x03(\v2\x19.tidegate.catalog.v1.PlanR\x05plans\x12#\n" +
-	"\rremoved_plans\x18\x04 \x03(\tR\fremovedPlans\"\xa7\x04\n" +
+	"\rremoved_plans\x18\x04 \x03(\tR\fremovedPlans\"\xb0\x04\n" +
 	"\x05Route\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x10\n" +
 	"\x03api\x18\x02 \x01(\tR\x03api\x12!\n" +
@@ -698,8 +698,8 @@ const file_tidegate_backplane_v1_route_service_proto_rawDesc = "" +
 	"\x05plans\x18\v \x03(\tR\x05plans\x12'\n" +
 	"\x0fallowed_origins\x18\f \x03(\tR\x0eallowedOrigins\x12A\n" +
 	"\x0fmax_session_age\x18\r \x01(\v2\x19.google.protobuf.DurationR\rmaxSessionAge\x12\x1a\n" +
-	"\brequires\x18\x0e \x03(\tR\brequires\x12\x1a\n" +
-	"\brevision\x18\x0f \x01(\x04R\brevision2\xca\x01\n" +
+	"\brequires\x18\x0e \x03(\tR\brequires\x12#\n" +
+	"\rchange_number\x18\x0f \x01(\x04R\fchangeNumber2\xca\x01\n" +
 	"\fRouteService\x12h\n" +
 	"\vWatchRoutes\x12).tidegate.backplane.v1.WatchRoutesRequest\x1a*.tidegate.backplane.v1.WatchRoutesResponse(\x010\x01\x12P\n" +
 	"\bGetRoute\x12&.tidegate.backplane.v1.GetRouteRequest\x1a\x1c.tidegate.backplane.v1.RouteB\xed\x01\n" +

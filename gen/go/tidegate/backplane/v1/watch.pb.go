@@ -37,9 +37,9 @@ const (
 type Begin_Reset int32
 
 const (
-	// No snapshot follows: the changes after Hello.since do.
+	// No snapshot follows: the changes after Hello.cursor do.
 	Begin_RESET_UNSPECIFIED Begin_Reset = 0
-	// Hello.since was empty.
+	// Hello.cursor was empty.
 	Begin_RESET_NO_CURSOR Begin_Reset = 1
 	// The cursor is of another history of this service (its epoch is
 	// unknown), for example after a restore.
@@ -106,7 +106,7 @@ type Hello struct {
 	Kind string `protobuf:"bytes,2,opt,name=kind,proto3" json:"kind,omitempty"`
 	// Build of the watcher, as printed by -version. At most 128 characters.
 	Build string `protobuf:"bytes,3,opt,name=build,proto3" json:"build,omitempty"`
-	// Address at which the watcher's own gRPC is reached, host:port, or empty
+	// Address at which services reach the watcher's own gRPC, host:port, or empty
 	// where it has none. At most 255 characters.
 	Address string `protobuf:"bytes,4,opt,name=address,proto3" json:"address,omitempty"`
 	// Features of routes that the watcher understands. At most 256, each of 1 to
@@ -114,7 +114,7 @@ type Hello struct {
 	Features []string `protobuf:"bytes,5,rep,name=features,proto3" json:"features,omitempty"`
 	// Cursor of the last change that the watcher has applied, or empty for a
 	// snapshot. Opaque; at most 128 characters.
-	Since         string `protobuf:"bytes,6,opt,name=since,proto3" json:"since,omitempty"`
+	Cursor        string `protobuf:"bytes,6,opt,name=cursor,proto3" json:"cursor,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -184,9 +184,9 @@ func (x *Hello) GetFeatures() []string {
 	return nil
 }
 
-func (x *Hello) GetSince() string {
+func (x *Hello) GetCursor() string {
 	if x != nil {
-		return x.Since
+		return x.Cursor
 	}
 	return ""
 }
@@ -196,7 +196,7 @@ func (x *Hello) GetSince() string {
 type Ack struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Number of the last change applied.
-	Number uint64 `protobuf:"varint,1,opt,name=number,proto3" json:"number,omitempty"`
+	AppliedChangeNumber uint64 `protobuf:"varint,1,opt,name=applied_change_number,json=appliedChangeNumber,proto3" json:"applied_change_number,omitempty"`
 	// How many live sessions the changes since the last Ack closed.
 	SessionsClosed uint64 `protobuf:"varint,2,opt,name=sessions_closed,json=sessionsClosed,proto3" json:"sessions_closed,omitempty"`
 	// What could not be applied, in words, or empty. At most 1024 characters.
@@ -235,9 +235,9 @@ func (*Ack) Descriptor() ([]byte, []int) {
 	return file_tidegate_backplane_v1_watch_proto_rawDescGZIP(), []int{1}
 }
 
-func (x *Ack) GetNumber() uint64 {
+func (x *Ack) GetAppliedChangeNumber() uint64 {
 	if x != nil {
-		return x.Number
+		return x.AppliedChangeNumber
 	}
 	return 0
 }
@@ -307,7 +307,7 @@ func (x *Begin) GetReset_() Begin_Reset {
 type SnapshotEnd struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Number of the newest change that the snapshot contains.
-	Number uint64 `protobuf:"varint,1,opt,name=number,proto3" json:"number,omitempty"`
+	AsOfChangeNumber uint64 `protobuf:"varint,1,opt,name=as_of_change_number,json=asOfChangeNumber,proto3" json:"as_of_change_number,omitempty"`
 	// Cursor to resume from.
 	Cursor        string `protobuf:"bytes,2,opt,name=cursor,proto3" json:"cursor,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -344,9 +344,9 @@ func (*SnapshotEnd) Descriptor() ([]byte, []int) {
 	return file_tidegate_backplane_v1_watch_proto_rawDescGZIP(), []int{3}
 }
 
-func (x *SnapshotEnd) GetNumber() uint64 {
+func (x *SnapshotEnd) GetAsOfChangeNumber() uint64 {
 	if x != nil {
-		return x.Number
+		return x.AsOfChangeNumber
 	}
 	return 0
 }
@@ -363,11 +363,11 @@ type Position struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Number of the change; numbers are per service, rise by one and have no
 	// gaps.
-	Number uint64 `protobuf:"varint,1,opt,name=number,proto3" json:"number,omitempty"`
+	ChangeNumber uint64 `protobuf:"varint,1,opt,name=change_number,json=changeNumber,proto3" json:"change_number,omitempty"`
 	// Cursor to resume from once this change is applied.
 	Cursor string `protobuf:"bytes,2,opt,name=cursor,proto3" json:"cursor,omitempty"`
 	// When the change was made.
-	Time          *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=time,proto3" json:"time,omitempty"`
+	CreateTime    *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -402,9 +402,9 @@ func (*Position) Descriptor() ([]byte, []int) {
 	return file_tidegate_backplane_v1_watch_proto_rawDescGZIP(), []int{4}
 }
 
-func (x *Position) GetNumber() uint64 {
+func (x *Position) GetChangeNumber() uint64 {
 	if x != nil {
-		return x.Number
+		return x.ChangeNumber
 	}
 	return 0
 }
@@ -416,9 +416,9 @@ func (x *Position) GetCursor() string {
 	return ""
 }
 
-func (x *Position) GetTime() *timestamppb.Timestamp {
+func (x *Position) GetCreateTime() *timestamppb.Timestamp {
 	if x != nil {
-		return x.Time
+		return x.CreateTime
 	}
 	return nil
 }
@@ -427,7 +427,7 @@ func (x *Position) GetTime() *timestamppb.Timestamp {
 type Heartbeat struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Number of the newest change of the service.
-	Head uint64 `protobuf:"varint,1,opt,name=head,proto3" json:"head,omitempty"`
+	HeadChangeNumber uint64 `protobuf:"varint,1,opt,name=head_change_number,json=headChangeNumber,proto3" json:"head_change_number,omitempty"`
 	// The service's clock.
 	Time          *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=time,proto3" json:"time,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -464,9 +464,9 @@ func (*Heartbeat) Descriptor() ([]byte, []int) {
 	return file_tidegate_backplane_v1_watch_proto_rawDescGZIP(), []int{5}
 }
 
-func (x *Heartbeat) GetHead() uint64 {
+func (x *Heartbeat) GetHeadChangeNumber() uint64 {
 	if x != nil {
-		return x.Head
+		return x.HeadChangeNumber
 	}
 	return 0
 }
@@ -482,16 +482,16 @@ var File_tidegate_backplane_v1_watch_proto protoreflect.FileDescriptor
 
 const file_tidegate_backplane_v1_watch_proto_rawDesc = "" +
 	"\n" +
-	"!tidegate/backplane/v1/watch.proto\x12\x15tidegate.backplane.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dtidegate/rules/v1/rules.proto\"\xf3\x01\n" +
+	"!tidegate/backplane/v1/watch.proto\x12\x15tidegate.backplane.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dtidegate/rules/v1/rules.proto\"\xf5\x01\n" +
 	"\x05Hello\x12%\n" +
 	"\binstance\x18\x01 \x01(\tB\t\xbaH\x06r\x04\xd8\xea0\x01R\binstance\x120\n" +
 	"\x04kind\x18\x02 \x01(\tB\x1c\xbaH\x19r\x17R\agatewayR\fsubscriptionR\x04kind\x12\x1e\n" +
 	"\x05build\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x01R\x05build\x12\"\n" +
 	"\aaddress\x18\x04 \x01(\tB\b\xbaH\x05r\x03\x18\xff\x01R\aaddress\x12-\n" +
-	"\bfeatures\x18\x05 \x03(\tB\x11\xbaH\x0e\x92\x01\v\x10\x80\x02\"\x06r\x04\x10\x01\x18@R\bfeatures\x12\x1e\n" +
-	"\x05since\x18\x06 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x01R\x05since\"j\n" +
-	"\x03Ack\x12\x16\n" +
-	"\x06number\x18\x01 \x01(\x04R\x06number\x12'\n" +
+	"\bfeatures\x18\x05 \x03(\tB\x11\xbaH\x0e\x92\x01\v\x10\x80\x02\"\x06r\x04\x10\x01\x18@R\bfeatures\x12 \n" +
+	"\x06cursor\x18\x06 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x01R\x06cursor\"\x86\x01\n" +
+	"\x03Ack\x122\n" +
+	"\x15applied_change_number\x18\x01 \x01(\x04R\x13appliedChangeNumber\x12'\n" +
 	"\x0fsessions_closed\x18\x02 \x01(\x04R\x0esessionsClosed\x12\"\n" +
 	"\afailure\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\x80\bR\afailure\"\xab\x01\n" +
 	"\x05Begin\x128\n" +
@@ -501,16 +501,17 @@ const file_tidegate_backplane_v1_watch_proto_rawDesc = "" +
 	"\x0fRESET_NO_CURSOR\x10\x01\x12\x0f\n" +
 	"\vRESET_EPOCH\x10\x02\x12\x0f\n" +
 	"\vRESET_AHEAD\x10\x03\x12\x11\n" +
-	"\rRESET_TOO_OLD\x10\x04\"=\n" +
-	"\vSnapshotEnd\x12\x16\n" +
-	"\x06number\x18\x01 \x01(\x04R\x06number\x12\x16\n" +
-	"\x06cursor\x18\x02 \x01(\tR\x06cursor\"j\n" +
-	"\bPosition\x12\x16\n" +
-	"\x06number\x18\x01 \x01(\x04R\x06number\x12\x16\n" +
-	"\x06cursor\x18\x02 \x01(\tR\x06cursor\x12.\n" +
-	"\x04time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\"O\n" +
-	"\tHeartbeat\x12\x12\n" +
-	"\x04head\x18\x01 \x01(\x04R\x04head\x12.\n" +
+	"\rRESET_TOO_OLD\x10\x04\"T\n" +
+	"\vSnapshotEnd\x12-\n" +
+	"\x13as_of_change_number\x18\x01 \x01(\x04R\x10asOfChangeNumber\x12\x16\n" +
+	"\x06cursor\x18\x02 \x01(\tR\x06cursor\"\x84\x01\n" +
+	"\bPosition\x12#\n" +
+	"\rchange_number\x18\x01 \x01(\x04R\fchangeNumber\x12\x16\n" +
+	"\x06cursor\x18\x02 \x01(\tR\x06cursor\x12;\n" +
+	"\vcreate_time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"createTime\"i\n" +
+	"\tHeartbeat\x12,\n" +
+	"\x12head_change_number\x18\x01 \x01(\x04R\x10headChangeNumber\x12.\n" +
 	"\x04time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x04timeB\xe6\x01\n" +
 	"\x19com.tidegate.backplane.v1B\n" +
 	"WatchProtoP\x01ZGgithub.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1;backplanev1\xa2\x02\x03TBX\xaa\x02\x15Tidegate.Backplane.V1\xca\x02\x15Tidegate\\Backplane\\V1\xe2\x02!Tidegate\\Backplane\\V1\\GPBMetadata\xea\x02\x17Tidegate::Backplane::V1b\x06proto3"
@@ -541,7 +542,7 @@ var file_tidegate_backplane_v1_watch_proto_goTypes = []any{
 }
 var file_tidegate_backplane_v1_watch_proto_depIdxs = []int32{
 	0, // 0: tidegate.backplane.v1.Begin.reset:type_name -> tidegate.backplane.v1.Begin.Reset
-	7, // 1: tidegate.backplane.v1.Position.time:type_name -> google.protobuf.Timestamp
+	7, // 1: tidegate.backplane.v1.Position.create_time:type_name -> google.protobuf.Timestamp
 	7, // 2: tidegate.backplane.v1.Heartbeat.time:type_name -> google.protobuf.Timestamp
 	3, // [3:3] is the sub-list for method output_type
 	3, // [3:3] is the sub-list for method input_type

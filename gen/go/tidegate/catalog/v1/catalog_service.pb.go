@@ -8,7 +8,6 @@ package catalogv1
 
 import (
 	_ "buf.build/gen/go/bufbuild/protovalidate/protocolbuffers/go/buf/validate"
-	v1 "github.com/tidegatehq/tidegate/gen/go/tidegate/change/v1"
 	_ "github.com/tidegatehq/tidegate/gen/go/tidegate/rules/v1"
 	_ "google.golang.org/genproto/googleapis/api/annotations"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
@@ -1148,307 +1147,11 @@ func (x *DeletePlanRequest) GetEtag() string {
 	return ""
 }
 
-// WaitAppliedRequest names a change to wait for.
-type WaitAppliedRequest struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// Number of the change, from the header tidegate-change of a write.
-	Number        uint64 `protobuf:"varint,1,opt,name=number,proto3" json:"number,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *WaitAppliedRequest) Reset() {
-	*x = WaitAppliedRequest{}
-	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[20]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *WaitAppliedRequest) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*WaitAppliedRequest) ProtoMessage() {}
-
-func (x *WaitAppliedRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[20]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use WaitAppliedRequest.ProtoReflect.Descriptor instead.
-func (*WaitAppliedRequest) Descriptor() ([]byte, []int) {
-	return file_tidegate_catalog_v1_catalog_service_proto_rawDescGZIP(), []int{20}
-}
-
-func (x *WaitAppliedRequest) GetNumber() uint64 {
-	if x != nil {
-		return x.Number
-	}
-	return 0
-}
-
-// WaitAppliedResponse says how far a change has got.
-type WaitAppliedResponse struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// True when every connected gateway has acknowledged the change.
-	Applied bool `protobuf:"varint,1,opt,name=applied,proto3" json:"applied,omitempty"`
-	// The instances that have not.
-	Waiting       []string `protobuf:"bytes,2,rep,name=waiting,proto3" json:"waiting,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *WaitAppliedResponse) Reset() {
-	*x = WaitAppliedResponse{}
-	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[21]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *WaitAppliedResponse) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*WaitAppliedResponse) ProtoMessage() {}
-
-func (x *WaitAppliedResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[21]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use WaitAppliedResponse.ProtoReflect.Descriptor instead.
-func (*WaitAppliedResponse) Descriptor() ([]byte, []int) {
-	return file_tidegate_catalog_v1_catalog_service_proto_rawDescGZIP(), []int{21}
-}
-
-func (x *WaitAppliedResponse) GetApplied() bool {
-	if x != nil {
-		return x.Applied
-	}
-	return false
-}
-
-func (x *WaitAppliedResponse) GetWaiting() []string {
-	if x != nil {
-		return x.Waiting
-	}
-	return nil
-}
-
-// ListChangesRequest asks for a page of the audit log.
-type ListChangesRequest struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// Changes a page: 0 means 50, more than 1000 mean 1000, and less than 0
-	// is refused (AIP-158).
-	PageSize int32 `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
-	// next_page_token of the page before, or empty for the first. At most 1024
-	// characters.
-	PageToken     string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *ListChangesRequest) Reset() {
-	*x = ListChangesRequest{}
-	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[22]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *ListChangesRequest) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*ListChangesRequest) ProtoMessage() {}
-
-func (x *ListChangesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[22]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use ListChangesRequest.ProtoReflect.Descriptor instead.
-func (*ListChangesRequest) Descriptor() ([]byte, []int) {
-	return file_tidegate_catalog_v1_catalog_service_proto_rawDescGZIP(), []int{22}
-}
-
-func (x *ListChangesRequest) GetPageSize() int32 {
-	if x != nil {
-		return x.PageSize
-	}
-	return 0
-}
-
-func (x *ListChangesRequest) GetPageToken() string {
-	if x != nil {
-		return x.PageToken
-	}
-	return ""
-}
-
-// ListChangesResponse is a page of the audit log.
-type ListChangesResponse struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// The changes, newest first.
-	Changes []*v1.Change `protobuf:"bytes,1,rep,name=changes,proto3" json:"changes,omitempty"`
-	// Token of the next page; empty on the last one.
-	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *ListChangesResponse) Reset() {
-	*x = ListChangesResponse{}
-	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[23]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *ListChangesResponse) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*ListChangesResponse) ProtoMessage() {}
-
-func (x *ListChangesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[23]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use ListChangesResponse.ProtoReflect.Descriptor instead.
-func (*ListChangesResponse) Descriptor() ([]byte, []int) {
-	return file_tidegate_catalog_v1_catalog_service_proto_rawDescGZIP(), []int{23}
-}
-
-func (x *ListChangesResponse) GetChanges() []*v1.Change {
-	if x != nil {
-		return x.Changes
-	}
-	return nil
-}
-
-func (x *ListChangesResponse) GetNextPageToken() string {
-	if x != nil {
-		return x.NextPageToken
-	}
-	return ""
-}
-
-// ListWatchersRequest asks for the watchers.
-type ListWatchersRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *ListWatchersRequest) Reset() {
-	*x = ListWatchersRequest{}
-	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[24]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *ListWatchersRequest) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*ListWatchersRequest) ProtoMessage() {}
-
-func (x *ListWatchersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[24]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use ListWatchersRequest.ProtoReflect.Descriptor instead.
-func (*ListWatchersRequest) Descriptor() ([]byte, []int) {
-	return file_tidegate_catalog_v1_catalog_service_proto_rawDescGZIP(), []int{24}
-}
-
-// ListWatchersResponse has the watchers heard in the last 7 days.
-type ListWatchersResponse struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// The watchers, by instance.
-	Watchers      []*v1.Watcher `protobuf:"bytes,1,rep,name=watchers,proto3" json:"watchers,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *ListWatchersResponse) Reset() {
-	*x = ListWatchersResponse{}
-	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[25]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *ListWatchersResponse) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*ListWatchersResponse) ProtoMessage() {}
-
-func (x *ListWatchersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[25]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use ListWatchersResponse.ProtoReflect.Descriptor instead.
-func (*ListWatchersResponse) Descriptor() ([]byte, []int) {
-	return file_tidegate_catalog_v1_catalog_service_proto_rawDescGZIP(), []int{25}
-}
-
-func (x *ListWatchersResponse) GetWatchers() []*v1.Watcher {
-	if x != nil {
-		return x.Watchers
-	}
-	return nil
-}
-
 var File_tidegate_catalog_v1_catalog_service_proto protoreflect.FileDescriptor
 
 const file_tidegate_catalog_v1_catalog_service_proto_rawDesc = "" +
 	"\n" +
-	")tidegate/catalog/v1/catalog_service.proto\x12\x13tidegate.catalog.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a google/protobuf/field_mask.proto\x1a\x1dtidegate/catalog/v1/api.proto\x1a\x1etidegate/catalog/v1/plan.proto\x1a!tidegate/catalog/v1/version.proto\x1a\x1ftidegate/change/v1/change.proto\x1a\x1dtidegate/rules/v1/rules.proto\"I\n" +
+	")tidegate/catalog/v1/catalog_service.proto\x12\x13tidegate.catalog.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a google/protobuf/field_mask.proto\x1a\x1dtidegate/catalog/v1/api.proto\x1a\x1etidegate/catalog/v1/plan.proto\x1a!tidegate/catalog/v1/version.proto\x1a\x1dtidegate/rules/v1/rules.proto\"I\n" +
 	"\x10CreateApiRequest\x125\n" +
 	"\x03api\x18\x01 \x01(\v2\x18.tidegate.catalog.v1.ApiB\t\xe0A\x02\xbaH\x03\xc8\x01\x01R\x03api\"1\n" +
 	"\rGetApiRequest\x12 \n" +
@@ -1514,23 +1217,7 @@ const file_tidegate_catalog_v1_catalog_service_proto_rawDesc = "" +
 	"updateMask\"R\n" +
 	"\x11DeletePlanRequest\x12 \n" +
 	"\x04name\x18\x01 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\x98\xea0\x01R\x04name\x12\x1b\n" +
-	"\x04etag\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x18@R\x04etag\"8\n" +
-	"\x12WaitAppliedRequest\x12\"\n" +
-	"\x06number\x18\x01 \x01(\x04B\n" +
-	"\xe0A\x02\xbaH\x042\x02(\x01R\x06number\"I\n" +
-	"\x13WaitAppliedResponse\x12\x18\n" +
-	"\aapplied\x18\x01 \x01(\bR\aapplied\x12\x18\n" +
-	"\awaiting\x18\x02 \x03(\tR\awaiting\"Z\n" +
-	"\x12ListChangesRequest\x12\x1b\n" +
-	"\tpage_size\x18\x01 \x01(\x05R\bpageSize\x12'\n" +
-	"\n" +
-	"page_token\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80\bR\tpageToken\"s\n" +
-	"\x13ListChangesResponse\x124\n" +
-	"\achanges\x18\x01 \x03(\v2\x1a.tidegate.change.v1.ChangeR\achanges\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\x15\n" +
-	"\x13ListWatchersRequest\"O\n" +
-	"\x14ListWatchersResponse\x127\n" +
-	"\bwatchers\x18\x01 \x03(\v2\x1b.tidegate.change.v1.WatcherR\bwatchers2\x84\x13\n" +
+	"\x04etag\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x18@R\x04etag2\xf3\x0f\n" +
 	"\x0eCatalogService\x12c\n" +
 	"\tCreateApi\x12%.tidegate.catalog.v1.CreateApiRequest\x1a\x18.tidegate.catalog.v1.Api\"\x15\x82\xd3\xe4\x93\x02\x0f:\x03api\"\b/v1/apis\x12a\n" +
 	"\x06GetApi\x12\".tidegate.catalog.v1.GetApiRequest\x1a\x18.tidegate.catalog.v1.Api\"\x19\x82\xd3\xe4\x93\x02\x13\x12\x11/v1/{name=apis/*}\x12i\n" +
@@ -1553,10 +1240,7 @@ const file_tidegate_catalog_v1_catalog_service_proto_rawDesc = "" +
 	"\n" +
 	"UpdatePlan\x12&.tidegate.catalog.v1.UpdatePlanRequest\x1a\x19.tidegate.catalog.v1.Plan\"%\x82\xd3\xe4\x93\x02\x1f:\x04plan2\x17/v1/{plan.name=plans/*}\x12h\n" +
 	"\n" +
-	"DeletePlan\x12&.tidegate.catalog.v1.DeletePlanRequest\x1a\x16.google.protobuf.Empty\"\x1a\x82\xd3\xe4\x93\x02\x14*\x12/v1/{name=plans/*}\x12\x8b\x01\n" +
-	"\vWaitApplied\x12'.tidegate.catalog.v1.WaitAppliedRequest\x1a(.tidegate.catalog.v1.WaitAppliedResponse\")\x82\xd3\xe4\x93\x02#\x12!/v1/catalog/changes/{number}:wait\x12}\n" +
-	"\vListChanges\x12'.tidegate.catalog.v1.ListChangesRequest\x1a(.tidegate.catalog.v1.ListChangesResponse\"\x1b\x82\xd3\xe4\x93\x02\x15\x12\x13/v1/catalog/changes\x12\x81\x01\n" +
-	"\fListWatchers\x12(.tidegate.catalog.v1.ListWatchersRequest\x1a).tidegate.catalog.v1.ListWatchersResponse\"\x1c\x82\xd3\xe4\x93\x02\x16\x12\x14/v1/catalog/watchersB\xe1\x01\n" +
+	"DeletePlan\x12&.tidegate.catalog.v1.DeletePlanRequest\x1a\x16.google.protobuf.Empty\"\x1a\x82\xd3\xe4\x93\x02\x14*\x12/v1/{name=plans/*}B\xe1\x01\n" +
 	"\x17com.tidegate.catalog.v1B\x13CatalogServiceProtoP\x01ZCgithub.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1;catalogv1\xa2\x02\x03TCX\xaa\x02\x13Tidegate.Catalog.V1\xca\x02\x13Tidegate\\Catalog\\V1\xe2\x02\x1fTidegate\\Catalog\\V1\\GPBMetadata\xea\x02\x15Tidegate::Catalog::V1b\x06proto3"
 
 var (
@@ -1571,7 +1255,7 @@ func file_tidegate_catalog_v1_catalog_service_proto_rawDescGZIP() []byte {
 	return file_tidegate_catalog_v1_catalog_service_proto_rawDescData
 }
 
-var file_tidegate_catalog_v1_catalog_service_proto_msgTypes = make([]protoimpl.MessageInfo, 26)
+var file_tidegate_catalog_v1_catalog_service_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
 var file_tidegate_catalog_v1_catalog_service_proto_goTypes = []any{
 	(*CreateApiRequest)(nil),      // 0: tidegate.catalog.v1.CreateApiRequest
 	(*GetApiRequest)(nil),         // 1: tidegate.catalog.v1.GetApiRequest
@@ -1593,80 +1277,64 @@ var file_tidegate_catalog_v1_catalog_service_proto_goTypes = []any{
 	(*ListPlansResponse)(nil),     // 17: tidegate.catalog.v1.ListPlansResponse
 	(*UpdatePlanRequest)(nil),     // 18: tidegate.catalog.v1.UpdatePlanRequest
 	(*DeletePlanRequest)(nil),     // 19: tidegate.catalog.v1.DeletePlanRequest
-	(*WaitAppliedRequest)(nil),    // 20: tidegate.catalog.v1.WaitAppliedRequest
-	(*WaitAppliedResponse)(nil),   // 21: tidegate.catalog.v1.WaitAppliedResponse
-	(*ListChangesRequest)(nil),    // 22: tidegate.catalog.v1.ListChangesRequest
-	(*ListChangesResponse)(nil),   // 23: tidegate.catalog.v1.ListChangesResponse
-	(*ListWatchersRequest)(nil),   // 24: tidegate.catalog.v1.ListWatchersRequest
-	(*ListWatchersResponse)(nil),  // 25: tidegate.catalog.v1.ListWatchersResponse
-	(*Api)(nil),                   // 26: tidegate.catalog.v1.Api
-	(*fieldmaskpb.FieldMask)(nil), // 27: google.protobuf.FieldMask
-	(*Version)(nil),               // 28: tidegate.catalog.v1.Version
-	(*Plan)(nil),                  // 29: tidegate.catalog.v1.Plan
-	(*v1.Change)(nil),             // 30: tidegate.change.v1.Change
-	(*v1.Watcher)(nil),            // 31: tidegate.change.v1.Watcher
-	(*emptypb.Empty)(nil),         // 32: google.protobuf.Empty
+	(*Api)(nil),                   // 20: tidegate.catalog.v1.Api
+	(*fieldmaskpb.FieldMask)(nil), // 21: google.protobuf.FieldMask
+	(*Version)(nil),               // 22: tidegate.catalog.v1.Version
+	(*Plan)(nil),                  // 23: tidegate.catalog.v1.Plan
+	(*emptypb.Empty)(nil),         // 24: google.protobuf.Empty
 }
 var file_tidegate_catalog_v1_catalog_service_proto_depIdxs = []int32{
-	26, // 0: tidegate.catalog.v1.CreateApiRequest.api:type_name -> tidegate.catalog.v1.Api
-	26, // 1: tidegate.catalog.v1.ListApisResponse.apis:type_name -> tidegate.catalog.v1.Api
-	26, // 2: tidegate.catalog.v1.UpdateApiRequest.api:type_name -> tidegate.catalog.v1.Api
-	27, // 3: tidegate.catalog.v1.UpdateApiRequest.update_mask:type_name -> google.protobuf.FieldMask
-	28, // 4: tidegate.catalog.v1.CreateVersionRequest.version:type_name -> tidegate.catalog.v1.Version
-	28, // 5: tidegate.catalog.v1.ListVersionsResponse.versions:type_name -> tidegate.catalog.v1.Version
-	28, // 6: tidegate.catalog.v1.UpdateVersionRequest.version:type_name -> tidegate.catalog.v1.Version
-	27, // 7: tidegate.catalog.v1.UpdateVersionRequest.update_mask:type_name -> google.protobuf.FieldMask
-	29, // 8: tidegate.catalog.v1.CreatePlanRequest.plan:type_name -> tidegate.catalog.v1.Plan
-	29, // 9: tidegate.catalog.v1.ListPlansResponse.plans:type_name -> tidegate.catalog.v1.Plan
-	29, // 10: tidegate.catalog.v1.UpdatePlanRequest.plan:type_name -> tidegate.catalog.v1.Plan
-	27, // 11: tidegate.catalog.v1.UpdatePlanRequest.update_mask:type_name -> google.protobuf.FieldMask
-	30, // 12: tidegate.catalog.v1.ListChangesResponse.changes:type_name -> tidegate.change.v1.Change
-	31, // 13: tidegate.catalog.v1.ListWatchersResponse.watchers:type_name -> tidegate.change.v1.Watcher
-	0,  // 14: tidegate.catalog.v1.CatalogService.CreateApi:input_type -> tidegate.catalog.v1.CreateApiRequest
-	1,  // 15: tidegate.catalog.v1.CatalogService.GetApi:input_type -> tidegate.catalog.v1.GetApiRequest
-	2,  // 16: tidegate.catalog.v1.CatalogService.ListApis:input_type -> tidegate.catalog.v1.ListApisRequest
-	4,  // 17: tidegate.catalog.v1.CatalogService.UpdateApi:input_type -> tidegate.catalog.v1.UpdateApiRequest
-	5,  // 18: tidegate.catalog.v1.CatalogService.DeleteApi:input_type -> tidegate.catalog.v1.DeleteApiRequest
-	6,  // 19: tidegate.catalog.v1.CatalogService.CreateVersion:input_type -> tidegate.catalog.v1.CreateVersionRequest
-	7,  // 20: tidegate.catalog.v1.CatalogService.GetVersion:input_type -> tidegate.catalog.v1.GetVersionRequest
-	8,  // 21: tidegate.catalog.v1.CatalogService.ListVersions:input_type -> tidegate.catalog.v1.ListVersionsRequest
-	10, // 22: tidegate.catalog.v1.CatalogService.UpdateVersion:input_type -> tidegate.catalog.v1.UpdateVersionRequest
-	11, // 23: tidegate.catalog.v1.CatalogService.DeleteVersion:input_type -> tidegate.catalog.v1.DeleteVersionRequest
-	12, // 24: tidegate.catalog.v1.CatalogService.PublishVersion:input_type -> tidegate.catalog.v1.PublishVersionRequest
-	13, // 25: tidegate.catalog.v1.CatalogService.DemoteVersion:input_type -> tidegate.catalog.v1.DemoteVersionRequest
-	14, // 26: tidegate.catalog.v1.CatalogService.CreatePlan:input_type -> tidegate.catalog.v1.CreatePlanRequest
-	15, // 27: tidegate.catalog.v1.CatalogService.GetPlan:input_type -> tidegate.catalog.v1.GetPlanRequest
-	16, // 28: tidegate.catalog.v1.CatalogService.ListPlans:input_type -> tidegate.catalog.v1.ListPlansRequest
-	18, // 29: tidegate.catalog.v1.CatalogService.UpdatePlan:input_type -> tidegate.catalog.v1.UpdatePlanRequest
-	19, // 30: tidegate.catalog.v1.CatalogService.DeletePlan:input_type -> tidegate.catalog.v1.DeletePlanRequest
-	20, // 31: tidegate.catalog.v1.CatalogService.WaitApplied:input_type -> tidegate.catalog.v1.WaitAppliedRequest
-	22, // 32: tidegate.catalog.v1.CatalogService.ListChanges:input_type -> tidegate.catalog.v1.ListChangesRequest
-	24, // 33: tidegate.catalog.v1.CatalogService.ListWatchers:input_type -> tidegate.catalog.v1.ListWatchersRequest
-	26, // 34: tidegate.catalog.v1.CatalogService.CreateApi:output_type -> tidegate.catalog.v1.Api
-	26, // 35: tidegate.catalog.v1.CatalogService.GetApi:output_type -> tidegate.catalog.v1.Api
-	3,  // 36: tidegate.catalog.v1.CatalogService.ListApis:output_type -> tidegate.catalog.v1.ListApisResponse
-	26, // 37: tidegate.catalog.v1.CatalogService.UpdateApi:output_type -> tidegate.catalog.v1.Api
-	32, // 38: tidegate.catalog.v1.CatalogService.DeleteApi:output_type -> google.protobuf.Empty
-	28, // 39: tidegate.catalog.v1.CatalogService.CreateVersion:output_type -> tidegate.catalog.v1.Version
-	28, // 40: tidegate.catalog.v1.CatalogService.GetVersion:output_type -> tidegate.catalog.v1.Version
-	9,  // 41: tidegate.catalog.v1.CatalogService.ListVersions:output_type -> tidegate.catalog.v1.ListVersionsResponse
-	28, // 42: tidegate.catalog.v1.CatalogService.UpdateVersion:output_type -> tidegate.catalog.v1.Version
-	32, // 43: tidegate.catalog.v1.CatalogService.DeleteVersion:output_type -> google.protobuf.Empty
-	28, // 44: tidegate.catalog.v1.CatalogService.PublishVersion:output_type -> tidegate.catalog.v1.Version
-	28, // 45: tidegate.catalog.v1.CatalogService.DemoteVersion:output_type -> tidegate.catalog.v1.Version
-	29, // 46: tidegate.catalog.v1.CatalogService.CreatePlan:output_type -> tidegate.catalog.v1.Plan
-	29, // 47: tidegate.catalog.v1.CatalogService.GetPlan:output_type -> tidegate.catalog.v1.Plan
-	17, // 48: tidegate.catalog.v1.CatalogService.ListPlans:output_type -> tidegate.catalog.v1.ListPlansResponse
-	29, // 49: tidegate.catalog.v1.CatalogService.UpdatePlan:output_type -> tidegate.catalog.v1.Plan
-	32, // 50: tidegate.catalog.v1.CatalogService.DeletePlan:output_type -> google.protobuf.Empty
-	21, // 51: tidegate.catalog.v1.CatalogService.WaitApplied:output_type -> tidegate.catalog.v1.WaitAppliedResponse
-	23, // 52: tidegate.catalog.v1.CatalogService.ListChanges:output_type -> tidegate.catalog.v1.ListChangesResponse
-	25, // 53: tidegate.catalog.v1.CatalogService.ListWatchers:output_type -> tidegate.catalog.v1.ListWatchersResponse
-	34, // [34:54] is the sub-list for method output_type
-	14, // [14:34] is the sub-list for method input_type
-	14, // [14:14] is the sub-list for extension type_name
-	14, // [14:14] is the sub-list for extension extendee
-	0,  // [0:14] is the sub-list for field type_name
+	20, // 0: tidegate.catalog.v1.CreateApiRequest.api:type_name -> tidegate.catalog.v1.Api
+	20, // 1: tidegate.catalog.v1.ListApisResponse.apis:type_name -> tidegate.catalog.v1.Api
+	20, // 2: tidegate.catalog.v1.UpdateApiRequest.api:type_name -> tidegate.catalog.v1.Api
+	21, // 3: tidegate.catalog.v1.UpdateApiRequest.update_mask:type_name -> google.protobuf.FieldMask
+	22, // 4: tidegate.catalog.v1.CreateVersionRequest.version:type_name -> tidegate.catalog.v1.Version
+	22, // 5: tidegate.catalog.v1.ListVersionsResponse.versions:type_name -> tidegate.catalog.v1.Version
+	22, // 6: tidegate.catalog.v1.UpdateVersionRequest.version:type_name -> tidegate.catalog.v1.Version
+	21, // 7: tidegate.catalog.v1.UpdateVersionRequest.update_mask:type_name -> google.protobuf.FieldMask
+	23, // 8: tidegate.catalog.v1.CreatePlanRequest.plan:type_name -> tidegate.catalog.v1.Plan
+	23, // 9: tidegate.catalog.v1.ListPlansResponse.plans:type_name -> tidegate.catalog.v1.Plan
+	23, // 10: tidegate.catalog.v1.UpdatePlanRequest.plan:type_name -> tidegate.catalog.v1.Plan
+	21, // 11: tidegate.catalog.v1.UpdatePlanRequest.update_mask:type_name -> google.protobuf.FieldMask
+	0,  // 12: tidegate.catalog.v1.CatalogService.CreateApi:input_type -> tidegate.catalog.v1.CreateApiRequest
+	1,  // 13: tidegate.catalog.v1.CatalogService.GetApi:input_type -> tidegate.catalog.v1.GetApiRequest
+	2,  // 14: tidegate.catalog.v1.CatalogService.ListApis:input_type -> tidegate.catalog.v1.ListApisRequest
+	4,  // 15: tidegate.catalog.v1.CatalogService.UpdateApi:input_type -> tidegate.catalog.v1.UpdateApiRequest
+	5,  // 16: tidegate.catalog.v1.CatalogService.DeleteApi:input_type -> tidegate.catalog.v1.DeleteApiRequest
+	6,  // 17: tidegate.catalog.v1.CatalogService.CreateVersion:input_type -> tidegate.catalog.v1.CreateVersionRequest
+	7,  // 18: tidegate.catalog.v1.CatalogService.GetVersion:input_type -> tidegate.catalog.v1.GetVersionRequest
+	8,  // 19: tidegate.catalog.v1.CatalogService.ListVersions:input_type -> tidegate.catalog.v1.ListVersionsRequest
+	10, // 20: tidegate.catalog.v1.CatalogService.UpdateVersion:input_type -> tidegate.catalog.v1.UpdateVersionRequest
+	11, // 21: tidegate.catalog.v1.CatalogService.DeleteVersion:input_type -> tidegate.catalog.v1.DeleteVersionRequest
+	12, // 22: tidegate.catalog.v1.CatalogService.PublishVersion:input_type -> tidegate.catalog.v1.PublishVersionRequest
+	13, // 23: tidegate.catalog.v1.CatalogService.DemoteVersion:input_type -> tidegate.catalog.v1.DemoteVersionRequest
+	14, // 24: tidegate.catalog.v1.CatalogService.CreatePlan:input_type -> tidegate.catalog.v1.CreatePlanRequest
+	15, // 25: tidegate.catalog.v1.CatalogService.GetPlan:input_type -> tidegate.catalog.v1.GetPlanRequest
+	16, // 26: tidegate.catalog.v1.CatalogService.ListPlans:input_type -> tidegate.catalog.v1.ListPlansRequest
+	18, // 27: tidegate.catalog.v1.CatalogService.UpdatePlan:input_type -> tidegate.catalog.v1.UpdatePlanRequest
+	19, // 28: tidegate.catalog.v1.CatalogService.DeletePlan:input_type -> tidegate.catalog.v1.DeletePlanRequest
+	20, // 29: tidegate.catalog.v1.CatalogService.CreateApi:output_type -> tidegate.catalog.v1.Api
+	20, // 30: tidegate.catalog.v1.CatalogService.GetApi:output_type -> tidegate.catalog.v1.Api
+	3,  // 31: tidegate.catalog.v1.CatalogService.ListApis:output_type -> tidegate.catalog.v1.ListApisResponse
+	20, // 32: tidegate.catalog.v1.CatalogService.UpdateApi:output_type -> tidegate.catalog.v1.Api
+	24, // 33: tidegate.catalog.v1.CatalogService.DeleteApi:output_type -> google.protobuf.Empty
+	22, // 34: tidegate.catalog.v1.CatalogService.CreateVersion:output_type -> tidegate.catalog.v1.Version
+	22, // 35: tidegate.catalog.v1.CatalogService.GetVersion:output_type -> tidegate.catalog.v1.Version
+	9,  // 36: tidegate.catalog.v1.CatalogService.ListVersions:output_type -> tidegate.catalog.v1.ListVersionsResponse
+	22, // 37: tidegate.catalog.v1.CatalogService.UpdateVersion:output_type -> tidegate.catalog.v1.Version
+	24, // 38: tidegate.catalog.v1.CatalogService.DeleteVersion:output_type -> google.protobuf.Empty
+	22, // 39: tidegate.catalog.v1.CatalogService.PublishVersion:output_type -> tidegate.catalog.v1.Version
+	22, // 40: tidegate.catalog.v1.CatalogService.DemoteVersion:output_type -> tidegate.catalog.v1.Version
+	23, // 41: tidegate.catalog.v1.CatalogService.CreatePlan:output_type -> tidegate.catalog.v1.Plan
+	23, // 42: tidegate.catalog.v1.CatalogService.GetPlan:output_type -> tidegate.catalog.v1.Plan
+	17, // 43: tidegate.catalog.v1.CatalogService.ListPlans:output_type -> tidegate.catalog.v1.ListPlansResponse
+	23, // 44: tidegate.catalog.v1.CatalogService.UpdatePlan:output_type -> tidegate.catalog.v1.Plan
+	24, // 45: tidegate.catalog.v1.CatalogService.DeletePlan:output_type -> google.protobuf.Empty
+	29, // [29:46] is the sub-list for method output_type
+	12, // [12:29] is the sub-list for method input_type
+	12, // [12:12] is the sub-list for extension type_name
+	12, // [12:12] is the sub-list for extension extendee
+	0,  // [0:12] is the sub-list for field type_name
 }
 
 func init() { file_tidegate_catalog_v1_catalog_service_proto_init() }
@@ -1683,7 +1351,7 @@ func file_tidegate_catalog_v1_catalog_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tidegate_catalog_v1_catalog_service_proto_rawDesc), len(file_tidegate_catalog_v1_catalog_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   26,
+			NumMessages:   20,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -37,9 +37,6 @@ const (
 	CatalogService_ListPlans_FullMethodName      = "/tidegate.catalog.v1.CatalogService/ListPlans"
 	CatalogService_UpdatePlan_FullMethodName     = "/tidegate.catalog.v1.CatalogService/UpdatePlan"
 	CatalogService_DeletePlan_FullMethodName     = "/tidegate.catalog.v1.CatalogService/DeletePlan"
-	CatalogService_WaitApplied_FullMethodName    = "/tidegate.catalog.v1.CatalogService/WaitApplied"
-	CatalogService_ListChanges_FullMethodName    = "/tidegate.catalog.v1.CatalogService/ListChanges"
-	CatalogService_ListWatchers_FullMethodName   = "/tidegate.catalog.v1.CatalogService/ListWatchers"
 )
 
 // CatalogServiceClient is the client API for CatalogService service.
@@ -51,7 +48,7 @@ const (
 // Every method needs a user's token. Somebody else's unpublished version is
 // NOT_FOUND; an action that the caller's roles lack is PERMISSION_DENIED; a
 // stale etag is ABORTED. Every write answers with the header tidegate-change,
-// the number of its change, for WaitApplied.
+// the name of its change, for ChangeService.WaitChange.
 type CatalogServiceClient interface {
 	// Creates an API; the caller becomes its owner. Needs the role creator.
 	// ALREADY_EXISTS when the display name or the context is taken.
@@ -106,14 +103,6 @@ type CatalogServiceClient interface {
 	// Deletes a plan that no version offers; else FAILED_PRECONDITION. Needs the
 	// role admin.
 	DeletePlan(ctx context.Context, in *DeletePlanRequest, opts ...grpc.CallOption) (*emptypb.Empty, error)
-	// Waits until every connected gateway has applied a change of the catalog,
-	// for 5 seconds at most. NOT_FOUND when there is no such change.
-	WaitApplied(ctx context.Context, in *WaitAppliedRequest, opts ...grpc.CallOption) (*WaitAppliedResponse, error)
-	// Lists who changed what in the catalog, newest first. Needs the role admin.
-	ListChanges(ctx context.Context, in *ListChangesRequest, opts ...grpc.CallOption) (*ListChangesResponse, error)
-	// Lists the gateways and services that watch the catalog. Needs the role
-	// admin.
-	ListWatchers(ctx context.Context, in *ListWatchersRequest, opts ...grpc.CallOption) (*ListWatchersResponse, error)
 }
 
 type catalogServiceClient struct {
@@ -294,36 +283,6 @@ func (c *catalogServiceClient) DeletePlan(ctx context.Context, in *DeletePlanReq
 	return out, nil
 }
 
-func (c *catalogServiceClient) WaitApplied(ctx context.Context, in *WaitAppliedRequest, opts ...grpc.CallOption) (*WaitAppliedResponse, error) {
-	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	out := new(WaitAppliedResponse)
-	err := c.cc.Invoke(ctx, CatalogService_WaitApplied_FullMethodName, in, out, cOpts...)
-	if err != nil {
-		return nil, err
-	}
-	return out, nil
-}
-
-func (c *catalogServiceClient) ListChanges(ctx context.Context, in *ListChangesRequest, opts ...grpc.CallOption) (*ListChangesResponse, error) {
-	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	out := new(ListChangesResponse)
-	err := c.cc.Invoke(ctx, CatalogService_ListChanges_FullMethodName, in, out, cOpts...)
-	if err != nil {
-		return nil, err
-	}
-	return out, nil
-}
-
-func (c *catalogServiceClient) ListWatchers(ctx context.Context, in *ListWatchersRequest, opts ...grpc.CallOption) (*ListWatchersResponse, error) {
-	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	out := new(ListWatchersResponse)
-	err := c.cc.Invoke(ctx, CatalogService_ListWatchers_FullMethodName, in, out, cOpts...)
-	if err != nil {
-		return nil, err
-	}
-	return out, nil
-}
-
 // CatalogServiceServer is the server API for CatalogService service.
 // All implementations must embed UnimplementedCatalogServiceServer
 // for forward compatibility.
@@ -333,7 +292,7 @@ func (c *catalogServiceClient) ListWatchers(ctx context.Context, in *ListWatcher
 // Every method needs a user's token. Somebody else's unpublished version is
 // NOT_FOUND; an action that the caller's roles lack is PERMISSION_DENIED; a
 // stale etag is ABORTED. Every write answers with the header tidegate-change,
-// the number of its change, for WaitApplied.
+// the name of its change, for ChangeService.WaitChange.
 type CatalogServiceServer interface {
 	// Creates an API; the caller becomes its owner. Needs the role creator.
 	// ALREADY_EXISTS when the display name or the context is taken.
@@ -388,14 +347,6 @@ type CatalogServiceServer interface {
 	// Deletes a plan that no version offers; else FAILED_PRECONDITION. Needs the
 	// role admin.
 	DeletePlan(context.Context, *DeletePlanRequest) (*emptypb.Empty, error)
-	// Waits until every connected gateway has applied a change of the catalog,
-	// for 5 seconds at most. NOT_FOUND when there is no such change.
-	WaitApplied(context.Context, *WaitAppliedRequest) (*WaitAppliedResponse, error)
-	// Lists who changed what in the catalog, newest first. Needs the role admin.
-	ListChanges(context.Context, *ListChangesRequest) (*ListChangesResponse, error)
-	// Lists the gateways and services that watch the catalog. Needs the role
-	// admin.
-	ListWatchers(context.Context, *ListWatchersRequest) (*ListWatchersResponse, error)
 	mustEmbedUnimplementedCatalogServiceServer()
 }
 
@@ -456,15 +407,6 @@ func (UnimplementedCatalogServiceServer) UpdatePlan(context.Context, *UpdatePlan
 }
 func (UnimplementedCatalogServiceServer) DeletePlan(context.Context, *DeletePlanRequest) (*emptypb.Empty, error) {
 	return nil, status.Error(codes.Unimplemented, "method DeletePlan not implemented")
-}
-func (UnimplementedCatalogServiceServer) WaitApplied(context.Context, *WaitAppliedRequest) (*WaitAppliedResponse, error) {
-	return nil, status.Error(codes.Unimplemented, "method WaitApplied not implemented")
-}
-func (UnimplementedCatalogServiceServer) ListChanges(context.Context, *ListChangesRequest) (*ListChangesResponse, error) {
-	return nil, status.Error(codes.Unimplemented, "method ListChanges not implemented")
-}
-func (UnimplementedCatalogServiceServer) ListWatchers(context.Context, *ListWatchersRequest) (*ListWatchersResponse, error) {
-	return nil, status.Error(codes.Unimplemented, "method ListWatchers not implemented")
 }
 func (UnimplementedCatalogServiceServer) mustEmbedUnimplementedCatalogServiceServer() {}
 func (UnimplementedCatalogServiceServer) testEmbeddedByValue()                        {}
@@ -793,60 +735,6 @@ func _CatalogService_DeletePlan_Handler(srv interface{}, ctx context.Context, de
 	return interceptor(ctx, in, info, handler)
 }
 
-func _CatalogService_WaitApplied_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
-	in := new(WaitAppliedRequest)
-	if err := dec(in); err != nil {
-		return nil, err
-	}
-	if interceptor == nil {
-		return srv.(CatalogServiceServer).WaitApplied(ctx, in)
-	}
-	info := &grpc.UnaryServerInfo{
-		Server:     srv,
-		FullMethod: CatalogService_WaitApplied_FullMethodName,
-	}
-	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
-		return srv.(CatalogServiceServer).WaitApplied(ctx, req.(*WaitAppliedRequest))
-	}
-	return interceptor(ctx, in, info, handler)
-}
-
-func _CatalogService_ListChanges_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
-	in := new(ListChangesRequest)
-	if err := dec(in); err != nil {
-		return nil, err
-	}
-	if interceptor == nil {
-		return srv.(CatalogServiceServer).ListChanges(ctx, in)
-	}
-	info := &grpc.UnaryServerInfo{
-		Server:     srv,
-		FullMethod: CatalogService_ListChanges_FullMethodName,
-	}
-	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
-		return srv.(CatalogServiceServer).ListChanges(ctx, req.(*ListChangesRequest))
-	}
-	return interceptor(ctx, in, info, handler)
-}
-
-func _CatalogService_ListWatchers_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
-	in := new(ListWatchersRequest)
-	if err := dec(in); err != nil {
-		return nil, err
-	}
-	if interceptor == nil {
-		return srv.(CatalogServiceServer).ListWatchers(ctx, in)
-	}
-	info := &grpc.UnaryServerInfo{
-		Server:     srv,
-		FullMethod: CatalogService_ListWatchers_FullMethodName,
-	}
-	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
-		return srv.(CatalogServiceServer).ListWatchers(ctx, req.(*ListWatchersRequest))
-	}
-	return interceptor(ctx, in, info, handler)
-}
-
 // CatalogService_ServiceDesc is the grpc.ServiceDesc for CatalogService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -921,18 +809,6 @@ var CatalogService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "DeletePlan",
 			Handler:    _CatalogService_DeletePlan_Handler,
-		},
-		{
-			MethodName: "WaitApplied",
-			Handler:    _CatalogService_WaitApplied_Handler,
-		},
-		{
-			MethodName: "ListChanges",
-			Handler:    _CatalogService_ListChanges_Handler,
-		},
-		{
-			MethodName: "ListWatchers",
-			Handler:    _CatalogService_ListWatchers_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

@@ -4,11 +4,10 @@
 // 	protoc        (unknown)
 // source: tidegate/change/v1/change.proto
 
-// Package tidegate.change.v1 is who changed what, and who has applied it.
-
 package changev1
 
 import (
+	_ "google.golang.org/genproto/googleapis/api/annotations"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
@@ -24,19 +23,21 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// Change is one write.
+// Change is one write that others must see.
 type Change struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Its number; numbers rise by one.
-	Number uint64 `protobuf:"varint,1,opt,name=number,proto3" json:"number,omitempty"`
+	// Resource name, services/{service}/changes/{change_number}.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// The change's number: per service, rising by one, without gaps.
+	ChangeNumber uint64 `protobuf:"varint,2,opt,name=change_number,json=changeNumber,proto3" json:"change_number,omitempty"`
 	// Who made it: users/{user}, or services/{service}.
-	Actor string `protobuf:"bytes,2,opt,name=actor,proto3" json:"actor,omitempty"`
+	Actor string `protobuf:"bytes,3,opt,name=actor,proto3" json:"actor,omitempty"`
 	// The method, as "CreateApi".
-	Action string `protobuf:"bytes,3,opt,name=action,proto3" json:"action,omitempty"`
+	Action string `protobuf:"bytes,4,opt,name=action,proto3" json:"action,omitempty"`
 	// The resource that it changed.
-	Resource string `protobuf:"bytes,4,opt,name=resource,proto3" json:"resource,omitempty"`
+	Resource string `protobuf:"bytes,5,opt,name=resource,proto3" json:"resource,omitempty"`
 	// When it was made.
-	Time          *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=time,proto3" json:"time,omitempty"`
+	CreateTime    *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -71,9 +72,16 @@ func (*Change) Descriptor() ([]byte, []int) {
 	return file_tidegate_change_v1_change_proto_rawDescGZIP(), []int{0}
 }
 
-func (x *Change) GetNumber() uint64 {
+func (x *Change) GetName() string {
 	if x != nil {
-		return x.Number
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Change) GetChangeNumber() uint64 {
+	if x != nil {
+		return x.ChangeNumber
 	}
 	return 0
 }
@@ -99,9 +107,9 @@ func (x *Change) GetResource() string {
 	return ""
 }
 
-func (x *Change) GetTime() *timestamppb.Timestamp {
+func (x *Change) GetCreateTime() *timestamppb.Timestamp {
 	if x != nil {
-		return x.Time
+		return x.CreateTime
 	}
 	return nil
 }
@@ -109,27 +117,31 @@ func (x *Change) GetTime() *timestamppb.Timestamp {
 // Watcher is what a service knows about one of its watchers.
 type Watcher struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Name of the instance, from Hello.
-	Instance string `protobuf:"bytes,1,opt,name=instance,proto3" json:"instance,omitempty"`
-	// Kind of service, from Hello.
-	Kind string `protobuf:"bytes,2,opt,name=kind,proto3" json:"kind,omitempty"`
-	// Build, from Hello.
-	Build string `protobuf:"bytes,3,opt,name=build,proto3" json:"build,omitempty"`
-	// Address of its gRPC, from Hello.
-	Address string `protobuf:"bytes,4,opt,name=address,proto3" json:"address,omitempty"`
-	// Features, from Hello.
-	Features []string `protobuf:"bytes,5,rep,name=features,proto3" json:"features,omitempty"`
+	// Resource name, services/{service}/watchers/{watcher}; the watcher's id is
+	// its instance.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// The name of the watching process, stable over restarts.
+	Instance string `protobuf:"bytes,2,opt,name=instance,proto3" json:"instance,omitempty"`
+	// What kind of service watches: "gateway" or "subscription".
+	Kind string `protobuf:"bytes,3,opt,name=kind,proto3" json:"kind,omitempty"`
+	// Build of the watcher, as printed by -version.
+	Build string `protobuf:"bytes,4,opt,name=build,proto3" json:"build,omitempty"`
+	// Where its own gRPC is reached by services, host:port, or empty where it has
+	// none.
+	Address string `protobuf:"bytes,5,opt,name=address,proto3" json:"address,omitempty"`
+	// Features of routes that it understands.
+	Features []string `protobuf:"bytes,6,rep,name=features,proto3" json:"features,omitempty"`
 	// Number of the last change that it acknowledged.
-	Applied uint64 `protobuf:"varint,6,opt,name=applied,proto3" json:"applied,omitempty"`
+	AppliedChangeNumber uint64 `protobuf:"varint,7,opt,name=applied_change_number,json=appliedChangeNumber,proto3" json:"applied_change_number,omitempty"`
 	// Live sessions that changes closed there, since it connected.
-	SessionsClosed uint64 `protobuf:"varint,7,opt,name=sessions_closed,json=sessionsClosed,proto3" json:"sessions_closed,omitempty"`
+	SessionsClosed uint64 `protobuf:"varint,8,opt,name=sessions_closed,json=sessionsClosed,proto3" json:"sessions_closed,omitempty"`
 	// What it could not apply of the last changes that it acknowledged, in words,
 	// or empty.
-	Failure string `protobuf:"bytes,8,opt,name=failure,proto3" json:"failure,omitempty"`
+	Failure string `protobuf:"bytes,9,opt,name=failure,proto3" json:"failure,omitempty"`
 	// True while its stream is open.
-	Connected bool `protobuf:"varint,9,opt,name=connected,proto3" json:"connected,omitempty"`
+	Connected bool `protobuf:"varint,10,opt,name=connected,proto3" json:"connected,omitempty"`
 	// When it was heard last.
-	SeenTime      *timestamppb.Timestamp `protobuf:"bytes,10,opt,name=seen_time,json=seenTime,proto3" json:"seen_time,omitempty"`
+	SeenTime      *timestamppb.Timestamp `protobuf:"bytes,11,opt,name=seen_time,json=seenTime,proto3" json:"seen_time,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -162,6 +174,13 @@ func (x *Watcher) ProtoReflect() protoreflect.Message {
 // Deprecated: Use Watcher.ProtoReflect.Descriptor instead.
 func (*Watcher) Descriptor() ([]byte, []int) {
 	return file_tidegate_change_v1_change_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *Watcher) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
 }
 
 func (x *Watcher) GetInstance() string {
@@ -199,9 +218,9 @@ func (x *Watcher) GetFeatures() []string {
 	return nil
 }
 
-func (x *Watcher) GetApplied() uint64 {
+func (x *Watcher) GetAppliedChangeNumber() uint64 {
 	if x != nil {
-		return x.Applied
+		return x.AppliedChangeNumber
 	}
 	return 0
 }
@@ -238,25 +257,30 @@ var File_tidegate_change_v1_change_proto protoreflect.FileDescriptor
 
 const file_tidegate_change_v1_change_proto_rawDesc = "" +
 	"\n" +
-	"\x1ftidegate/change/v1/change.proto\x12\x12tidegate.change.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x9a\x01\n" +
-	"\x06Change\x12\x16\n" +
-	"\x06number\x18\x01 \x01(\x04R\x06number\x12\x14\n" +
-	"\x05actor\x18\x02 \x01(\tR\x05actor\x12\x16\n" +
-	"\x06action\x18\x03 \x01(\tR\x06action\x12\x1a\n" +
-	"\bresource\x18\x04 \x01(\tR\bresource\x12.\n" +
-	"\x04time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\"\xb9\x02\n" +
-	"\aWatcher\x12\x1a\n" +
-	"\binstance\x18\x01 \x01(\tR\binstance\x12\x12\n" +
-	"\x04kind\x18\x02 \x01(\tR\x04kind\x12\x14\n" +
-	"\x05build\x18\x03 \x01(\tR\x05build\x12\x18\n" +
-	"\aaddress\x18\x04 \x01(\tR\aaddress\x12\x1a\n" +
-	"\bfeatures\x18\x05 \x03(\tR\bfeatures\x12\x18\n" +
-	"\aapplied\x18\x06 \x01(\x04R\aapplied\x12'\n" +
-	"\x0fsessions_closed\x18\a \x01(\x04R\x0esessionsClosed\x12\x18\n" +
-	"\afailure\x18\b \x01(\tR\afailure\x12\x1c\n" +
-	"\tconnected\x18\t \x01(\bR\tconnected\x127\n" +
-	"\tseen_time\x18\n" +
-	" \x01(\v2\x1a.google.protobuf.TimestampR\bseenTimeB\xd2\x01\n" +
+	"\x1ftidegate/change/v1/change.proto\x12\x12tidegate.change.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa0\x02\n" +
+	"\x06Change\x12\x17\n" +
+	"\x04name\x18\x01 \x01(\tB\x03\xe0A\bR\x04name\x12#\n" +
+	"\rchange_number\x18\x02 \x01(\x04R\fchangeNumber\x12\x14\n" +
+	"\x05actor\x18\x03 \x01(\tR\x05actor\x12\x16\n" +
+	"\x06action\x18\x04 \x01(\tR\x06action\x12\x1a\n" +
+	"\bresource\x18\x05 \x01(\tR\bresource\x12;\n" +
+	"\vcreate_time\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"createTime:Q\xeaAN\n" +
+	"\x0ftidegate/Change\x12*services/{service}/changes/{change_number}*\achanges2\x06change\"\xbd\x03\n" +
+	"\aWatcher\x12\x17\n" +
+	"\x04name\x18\x01 \x01(\tB\x03\xe0A\bR\x04name\x12\x1a\n" +
+	"\binstance\x18\x02 \x01(\tR\binstance\x12\x12\n" +
+	"\x04kind\x18\x03 \x01(\tR\x04kind\x12\x14\n" +
+	"\x05build\x18\x04 \x01(\tR\x05build\x12\x18\n" +
+	"\aaddress\x18\x05 \x01(\tR\aaddress\x12\x1a\n" +
+	"\bfeatures\x18\x06 \x03(\tR\bfeatures\x122\n" +
+	"\x15applied_change_number\x18\a \x01(\x04R\x13appliedChangeNumber\x12'\n" +
+	"\x0fsessions_closed\x18\b \x01(\x04R\x0esessionsClosed\x12\x18\n" +
+	"\afailure\x18\t \x01(\tR\afailure\x12\x1c\n" +
+	"\tconnected\x18\n" +
+	" \x01(\bR\tconnected\x127\n" +
+	"\tseen_time\x18\v \x01(\v2\x1a.google.protobuf.TimestampR\bseenTime:O\xeaAL\n" +
+	"\x10tidegate/Watcher\x12%services/{service}/watchers/{watcher}*\bwatchers2\awatcherB\xd2\x01\n" +
 	"\x16com.tidegate.change.v1B\vChangeProtoP\x01ZAgithub.com/tidegatehq/tidegate/gen/go/tidegate/change/v1;changev1\xa2\x02\x03TCX\xaa\x02\x12Tidegate.Change.V1\xca\x02\x12Tidegate\\Change\\V1\xe2\x02\x1eTidegate\\Change\\V1\\GPBMetadata\xea\x02\x14Tidegate::Change::V1b\x06proto3"
 
 var (
@@ -278,7 +302,7 @@ var file_tidegate_change_v1_change_proto_goTypes = []any{
 	(*timestamppb.Timestamp)(nil), // 2: google.protobuf.Timestamp
 }
 var file_tidegate_change_v1_change_proto_depIdxs = []int32{
-	2, // 0: tidegate.change.v1.Change.time:type_name -> google.protobuf.Timestamp
+	2, // 0: tidegate.change.v1.Change.create_time:type_name -> google.protobuf.Timestamp
 	2, // 1: tidegate.change.v1.Watcher.seen_time:type_name -> google.protobuf.Timestamp
 	2, // [2:2] is the sub-list for method output_type
 	2, // [2:2] is the sub-list for method input_type

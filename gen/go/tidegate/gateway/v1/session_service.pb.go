@@ -36,9 +36,9 @@ type Gateway struct {
 	// The build, as printed by -version.
 	Build string `protobuf:"bytes,2,opt,name=build,proto3" json:"build,omitempty"`
 	// Number of the catalog's last change that is applied here.
-	RoutesApplied uint64 `protobuf:"varint,3,opt,name=routes_applied,json=routesApplied,proto3" json:"routes_applied,omitempty"`
+	RoutesAppliedChangeNumber uint64 `protobuf:"varint,3,opt,name=routes_applied_change_number,json=routesAppliedChangeNumber,proto3" json:"routes_applied_change_number,omitempty"`
 	// Number of the subscription service's last change that is applied here.
-	GrantsApplied uint64 `protobuf:"varint,4,opt,name=grants_applied,json=grantsApplied,proto3" json:"grants_applied,omitempty"`
+	GrantsAppliedChangeNumber uint64 `protobuf:"varint,4,opt,name=grants_applied_change_number,json=grantsAppliedChangeNumber,proto3" json:"grants_applied_change_number,omitempty"`
 	// Whether it takes new sessions.
 	Ready bool `protobuf:"varint,5,opt,name=ready,proto3" json:"ready,omitempty"`
 	// Live sessions, seen by the caller or not.
@@ -93,16 +93,16 @@ func (x *Gateway) GetBuild() string {
 	return ""
 }
 
-func (x *Gateway) GetRoutesApplied() uint64 {
+func (x *Gateway) GetRoutesAppliedChangeNumber() uint64 {
 	if x != nil {
-		return x.RoutesApplied
+		return x.RoutesAppliedChangeNumber
 	}
 	return 0
 }
 
-func (x *Gateway) GetGrantsApplied() uint64 {
+func (x *Gateway) GetGrantsAppliedChangeNumber() uint64 {
 	if x != nil {
-		return x.GrantsApplied
+		return x.GrantsAppliedChangeNumber
 	}
 	return 0
 }
@@ -537,12 +537,12 @@ var File_tidegate_gateway_v1_session_service_proto protoreflect.FileDescriptor
 
 const file_tidegate_gateway_v1_session_service_proto_rawDesc = "" +
 	"\n" +
-	")tidegate/gateway/v1/session_service.proto\x12\x13tidegate.gateway.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dtidegate/usage/v1/usage.proto\"\xb1\x02\n" +
+	")tidegate/gateway/v1/session_service.proto\x12\x13tidegate.gateway.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dtidegate/usage/v1/usage.proto\"\xe5\x02\n" +
 	"\aGateway\x12\x17\n" +
 	"\x04name\x18\x01 \x01(\tB\x03\xe0A\bR\x04name\x12\x14\n" +
-	"\x05build\x18\x02 \x01(\tR\x05build\x12%\n" +
-	"\x0eroutes_applied\x18\x03 \x01(\x04R\rroutesApplied\x12%\n" +
-	"\x0egrants_applied\x18\x04 \x01(\x04R\rgrantsApplied\x12\x14\n" +
+	"\x05build\x18\x02 \x01(\tR\x05build\x12?\n" +
+	"\x1croutes_applied_change_number\x18\x03 \x01(\x04R\x19routesAppliedChangeNumber\x12?\n" +
+	"\x1cgrants_applied_change_number\x18\x04 \x01(\x04R\x19grantsAppliedChangeNumber\x12\x14\n" +
 	"\x05ready\x18\x05 \x01(\bR\x05ready\x12\x1a\n" +
 	"\bsessions\x18\x06 \x01(\x04R\bsessions\x129\n" +
 	"\n" +

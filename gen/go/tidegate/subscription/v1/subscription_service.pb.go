@@ -8,7 +8,6 @@ package subscriptionv1
 
 import (
 	_ "buf.build/gen/go/bufbuild/protovalidate/protocolbuffers/go/buf/validate"
-	v1 "github.com/tidegatehq/tidegate/gen/go/tidegate/change/v1"
 	_ "github.com/tidegatehq/tidegate/gen/go/tidegate/rules/v1"
 	_ "google.golang.org/genproto/googleapis/api/annotations"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
@@ -1012,307 +1011,11 @@ func (x *DeleteSubscriptionRequest) GetEtag() string {
 	return ""
 }
 
-// WaitAppliedRequest names a change to wait for.
-type WaitAppliedRequest struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// Number of the change, from the header tidegate-change of a write.
-	Number        uint64 `protobuf:"varint,1,opt,name=number,proto3" json:"number,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *WaitAppliedRequest) Reset() {
-	*x = WaitAppliedRequest{}
-	mi := &file_tidegate_subscription_v1_subscription_service_proto_msgTypes[18]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *WaitAppliedRequest) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*WaitAppliedRequest) ProtoMessage() {}
-
-func (x *WaitAppliedRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tidegate_subscription_v1_subscription_service_proto_msgTypes[18]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use WaitAppliedRequest.ProtoReflect.Descriptor instead.
-func (*WaitAppliedRequest) Descriptor() ([]byte, []int) {
-	return file_tidegate_subscription_v1_subscription_service_proto_rawDescGZIP(), []int{18}
-}
-
-func (x *WaitAppliedRequest) GetNumber() uint64 {
-	if x != nil {
-		return x.Number
-	}
-	return 0
-}
-
-// WaitAppliedResponse says how far a change has got.
-type WaitAppliedResponse struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// True when every connected gateway has acknowledged the change.
-	Applied bool `protobuf:"varint,1,opt,name=applied,proto3" json:"applied,omitempty"`
-	// The instances that have not.
-	Waiting       []string `protobuf:"bytes,2,rep,name=waiting,proto3" json:"waiting,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *WaitAppliedResponse) Reset() {
-	*x = WaitAppliedResponse{}
-	mi := &file_tidegate_subscription_v1_subscription_service_proto_msgTypes[19]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *WaitAppliedResponse) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*WaitAppliedResponse) ProtoMessage() {}
-
-func (x *WaitAppliedResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tidegate_subscription_v1_subscription_service_proto_msgTypes[19]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use WaitAppliedResponse.ProtoReflect.Descriptor instead.
-func (*WaitAppliedResponse) Descriptor() ([]byte, []int) {
-	return file_tidegate_subscription_v1_subscription_service_proto_rawDescGZIP(), []int{19}
-}
-
-func (x *WaitAppliedResponse) GetApplied() bool {
-	if x != nil {
-		return x.Applied
-	}
-	return false
-}
-
-func (x *WaitAppliedResponse) GetWaiting() []string {
-	if x != nil {
-		return x.Waiting
-	}
-	return nil
-}
-
-// ListChangesRequest asks for a page of the audit log.
-type ListChangesRequest struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// Changes a page: 0 means 50, more than 1000 mean 1000, and less than 0
-	// is refused (AIP-158).
-	PageSize int32 `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
-	// next_page_token of the page before, or empty for the first. At most 1024
-	// characters.
-	PageToken     string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *ListChangesRequest) Reset() {
-	*x = ListChangesRequest{}
-	mi := &file_tidegate_subscription_v1_subscription_service_proto_msgTypes[20]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *ListChangesRequest) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*ListChangesRequest) ProtoMessage() {}
-
-func (x *ListChangesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tidegate_subscription_v1_subscription_service_proto_msgTypes[20]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use ListChangesRequest.ProtoReflect.Descriptor instead.
-func (*ListChangesRequest) Descriptor() ([]byte, []int) {
-	return file_tidegate_subscription_v1_subscription_service_proto_rawDescGZIP(), []int{20}
-}
-
-func (x *ListChangesRequest) GetPageSize() int32 {
-	if x != nil {
-		return x.PageSize
-	}
-	return 0
-}
-
-func (x *ListChangesRequest) GetPageToken() string {
-	if x != nil {
-		return x.PageToken
-	}
-	return ""
-}
-
-// ListChangesResponse is a page of the audit log.
-type ListChangesResponse struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// The changes, newest first.
-	Changes []*v1.Change `protobuf:"bytes,1,rep,name=changes,proto3" json:"changes,omitempty"`
-	// Token of the next page; empty on the last one.
-	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *ListChangesResponse) Reset() {
-	*x = ListChangesResponse{}
-	mi := &file_tidegate_subscription_v1_subscription_service_proto_msgTypes[21]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *ListChangesResponse) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*ListChangesResponse) ProtoMessage() {}
-
-func (x *ListChangesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tidegate_subscription_v1_subscription_service_proto_msgTypes[21]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use ListChangesResponse.ProtoReflect.Descriptor instead.
-func (*ListChangesResponse) Descriptor() ([]byte, []int) {
-	return file_tidegate_subscription_v1_subscription_service_proto_rawDescGZIP(), []int{21}
-}
-
-func (x *ListChangesResponse) GetChanges() []*v1.Change {
-	if x != nil {
-		return x.Changes
-	}
-	return nil
-}
-
-func (x *ListChangesResponse) GetNextPageToken() string {
-	if x != nil {
-		return x.NextPageToken
-	}
-	return ""
-}
-
-// ListWatchersRequest asks for the watchers.
-type ListWatchersRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *ListWatchersRequest) Reset() {
-	*x = ListWatchersRequest{}
-	mi := &file_tidegate_subscription_v1_subscription_service_proto_msgTypes[22]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *ListWatchersRequest) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*ListWatchersRequest) ProtoMessage() {}
-
-func (x *ListWatchersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tidegate_subscription_v1_subscription_service_proto_msgTypes[22]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use ListWatchersRequest.ProtoReflect.Descriptor instead.
-func (*ListWatchersRequest) Descriptor() ([]byte, []int) {
-	return file_tidegate_subscription_v1_subscription_service_proto_rawDescGZIP(), []int{22}
-}
-
-// ListWatchersResponse has the watchers heard in the last 7 days.
-type ListWatchersResponse struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// The watchers, by instance.
-	Watchers      []*v1.Watcher `protobuf:"bytes,1,rep,name=watchers,proto3" json:"watchers,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *ListWatchersResponse) Reset() {
-	*x = ListWatchersResponse{}
-	mi := &file_tidegate_subscription_v1_subscription_service_proto_msgTypes[23]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *ListWatchersResponse) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*ListWatchersResponse) ProtoMessage() {}
-
-func (x *ListWatchersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tidegate_subscription_v1_subscription_service_proto_msgTypes[23]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use ListWatchersResponse.ProtoReflect.Descriptor instead.
-func (*ListWatchersResponse) Descriptor() ([]byte, []int) {
-	return file_tidegate_subscription_v1_subscription_service_proto_rawDescGZIP(), []int{23}
-}
-
-func (x *ListWatchersResponse) GetWatchers() []*v1.Watcher {
-	if x != nil {
-		return x.Watchers
-	}
-	return nil
-}
-
 var File_tidegate_subscription_v1_subscription_service_proto protoreflect.FileDescriptor
 
 const file_tidegate_subscription_v1_subscription_service_proto_rawDesc = "" +
 	"\n" +
-	"3tidegate/subscription/v1/subscription_service.proto\x12\x18tidegate.subscription.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a google/protobuf/field_mask.proto\x1a\x1ftidegate/change/v1/change.proto\x1a\x1dtidegate/rules/v1/rules.proto\x1a*tidegate/subscription/v1/application.proto\x1a\"tidegate/subscription/v1/key.proto\x1a+tidegate/subscription/v1/subscription.proto\"n\n" +
+	"3tidegate/subscription/v1/subscription_service.proto\x12\x18tidegate.subscription.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a google/protobuf/field_mask.proto\x1a\x1dtidegate/rules/v1/rules.proto\x1a*tidegate/subscription/v1/application.proto\x1a\"tidegate/subscription/v1/key.proto\x1a+tidegate/subscription/v1/subscription.proto\"n\n" +
 	"\x18CreateApplicationRequest\x12R\n" +
 	"\vapplication\x18\x01 \x01(\v2%.tidegate.subscription.v1.ApplicationB\t\xe0A\x02\xbaH\x03\xc8\x01\x01R\vapplication\"9\n" +
 	"\x15GetApplicationRequest\x12 \n" +
@@ -1369,23 +1072,7 @@ const file_tidegate_subscription_v1_subscription_service_proto_rawDesc = "" +
 	"updateMask\"Z\n" +
 	"\x19DeleteSubscriptionRequest\x12 \n" +
 	"\x04name\x18\x01 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\xc0\xea0\x01R\x04name\x12\x1b\n" +
-	"\x04etag\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x18@R\x04etag\"8\n" +
-	"\x12WaitAppliedRequest\x12\"\n" +
-	"\x06number\x18\x01 \x01(\x04B\n" +
-	"\xe0A\x02\xbaH\x042\x02(\x01R\x06number\"I\n" +
-	"\x13WaitAppliedResponse\x12\x18\n" +
-	"\aapplied\x18\x01 \x01(\bR\aapplied\x12\x18\n" +
-	"\awaiting\x18\x02 \x03(\tR\awaiting\"Z\n" +
-	"\x12ListChangesRequest\x12\x1b\n" +
-	"\tpage_size\x18\x01 \x01(\x05R\bpageSize\x12'\n" +
-	"\n" +
-	"page_token\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80\bR\tpageToken\"s\n" +
-	"\x13ListChangesResponse\x124\n" +
-	"\achanges\x18\x01 \x03(\v2\x1a.tidegate.change.v1.ChangeR\achanges\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\x15\n" +
-	"\x13ListWatchersRequest\"O\n" +
-	"\x14ListWatchersResponse\x127\n" +
-	"\bwatchers\x18\x01 \x03(\v2\x1b.tidegate.change.v1.WatcherR\bwatchers2\xf8\x14\n" +
+	"\x04etag\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x18@R\x04etag2\xb9\x11\n" +
 	"\x13SubscriptionService\x12\x95\x01\n" +
 	"\x11CreateApplication\x122.tidegate.subscription.v1.CreateApplicationRequest\x1a%.tidegate.subscription.v1.Application\"%\x82\xd3\xe4\x93\x02\x1f:\vapplication\"\x10/v1/applications\x12\x8b\x01\n" +
 	"\x0eGetApplication\x12/.tidegate.subscription.v1.GetApplicationRequest\x1a%.tidegate.subscription.v1.Application\"!\x82\xd3\xe4\x93\x02\x1b\x12\x19/v1/{name=applications/*}\x12\x93\x01\n" +
@@ -1401,10 +1088,7 @@ const file_tidegate_subscription_v1_subscription_service_proto_rawDesc = "" +
 	"\x0fGetSubscription\x120.tidegate.subscription.v1.GetSubscriptionRequest\x1a&.tidegate.subscription.v1.Subscription\"\"\x82\xd3\xe4\x93\x02\x1c\x12\x1a/v1/{name=subscriptions/*}\x12\x97\x01\n" +
 	"\x11ListSubscriptions\x122.tidegate.subscription.v1.ListSubscriptionsRequest\x1a3.tidegate.subscription.v1.ListSubscriptionsResponse\"\x19\x82\xd3\xe4\x93\x02\x13\x12\x11/v1/subscriptions\x12\xb0\x01\n" +
 	"\x12UpdateSubscription\x123.tidegate.subscription.v1.UpdateSubscriptionRequest\x1a&.tidegate.subscription.v1.Subscription\"=\x82\xd3\xe4\x93\x027:\fsubscription2'/v1/{subscription.name=subscriptions/*}\x12\x85\x01\n" +
-	"\x12DeleteSubscription\x123.tidegate.subscription.v1.DeleteSubscriptionRequest\x1a\x16.google.protobuf.Empty\"\"\x82\xd3\xe4\x93\x02\x1c*\x1a/v1/{name=subscriptions/*}\x12\x9a\x01\n" +
-	"\vWaitApplied\x12,.tidegate.subscription.v1.WaitAppliedRequest\x1a-.tidegate.subscription.v1.WaitAppliedResponse\".\x82\xd3\xe4\x93\x02(\x12&/v1/subscription/changes/{number}:wait\x12\x8c\x01\n" +
-	"\vListChanges\x12,.tidegate.subscription.v1.ListChangesRequest\x1a-.tidegate.subscription.v1.ListChangesResponse\" \x82\xd3\xe4\x93\x02\x1a\x12\x18/v1/subscription/changes\x12\x90\x01\n" +
-	"\fListWatchers\x12-.tidegate.subscription.v1.ListWatchersRequest\x1a..tidegate.subscription.v1.ListWatchersResponse\"!\x82\xd3\xe4\x93\x02\x1b\x12\x19/v1/subscription/watchersB\x89\x02\n" +
+	"\x12DeleteSubscription\x123.tidegate.subscription.v1.DeleteSubscriptionRequest\x1a\x16.google.protobuf.Empty\"\"\x82\xd3\xe4\x93\x02\x1c*\x1a/v1/{name=subscriptions/*}B\x89\x02\n" +
 	"\x1ccom.tidegate.subscription.v1B\x18SubscriptionServiceProtoP\x01ZMgithub.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1;subscriptionv1\xa2\x02\x03TSX\xaa\x02\x18Tidegate.Subscription.V1\xca\x02\x18Tidegate\\Subscription\\V1\xe2\x02$Tidegate\\Subscription\\V1\\GPBMetadata\xea\x02\x1aTidegate::Subscription::V1b\x06proto3"
 
 var (
@@ -1419,7 +1103,7 @@ func file_tidegate_subscription_v1_subscription_service_proto_rawDescGZIP() []by
 	return file_tidegate_subscription_v1_subscription_service_proto_rawDescData
 }
 
-var file_tidegate_subscription_v1_subscription_service_proto_msgTypes = make([]protoimpl.MessageInfo, 24)
+var file_tidegate_subscription_v1_subscription_service_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
 var file_tidegate_subscription_v1_subscription_service_proto_goTypes = []any{
 	(*CreateApplicationRequest)(nil),  // 0: tidegate.subscription.v1.CreateApplicationRequest
 	(*GetApplicationRequest)(nil),     // 1: tidegate.subscription.v1.GetApplicationRequest
@@ -1439,74 +1123,58 @@ var file_tidegate_subscription_v1_subscription_service_proto_goTypes = []any{
 	(*ListSubscriptionsResponse)(nil), // 15: tidegate.subscription.v1.ListSubscriptionsResponse
 	(*UpdateSubscriptionRequest)(nil), // 16: tidegate.subscription.v1.UpdateSubscriptionRequest
 	(*DeleteSubscriptionRequest)(nil), // 17: tidegate.subscription.v1.DeleteSubscriptionRequest
-	(*WaitAppliedRequest)(nil),        // 18: tidegate.subscription.v1.WaitAppliedRequest
-	(*WaitAppliedResponse)(nil),       // 19: tidegate.subscription.v1.WaitAppliedResponse
-	(*ListChangesRequest)(nil),        // 20: tidegate.subscription.v1.ListChangesRequest
-	(*ListChangesResponse)(nil),       // 21: tidegate.subscription.v1.ListChangesResponse
-	(*ListWatchersRequest)(nil),       // 22: tidegate.subscription.v1.ListWatchersRequest
-	(*ListWatchersResponse)(nil),      // 23: tidegate.subscription.v1.ListWatchersResponse
-	(*Application)(nil),               // 24: tidegate.subscription.v1.Application
-	(*fieldmaskpb.FieldMask)(nil),     // 25: google.protobuf.FieldMask
-	(*Key)(nil),                       // 26: tidegate.subscription.v1.Key
-	(*Subscription)(nil),              // 27: tidegate.subscription.v1.Subscription
-	(*v1.Change)(nil),                 // 28: tidegate.change.v1.Change
-	(*v1.Watcher)(nil),                // 29: tidegate.change.v1.Watcher
-	(*emptypb.Empty)(nil),             // 30: google.protobuf.Empty
+	(*Application)(nil),               // 18: tidegate.subscription.v1.Application
+	(*fieldmaskpb.FieldMask)(nil),     // 19: google.protobuf.FieldMask
+	(*Key)(nil),                       // 20: tidegate.subscription.v1.Key
+	(*Subscription)(nil),              // 21: tidegate.subscription.v1.Subscription
+	(*emptypb.Empty)(nil),             // 22: google.protobuf.Empty
 }
 var file_tidegate_subscription_v1_subscription_service_proto_depIdxs = []int32{
-	24, // 0: tidegate.subscription.v1.CreateApplicationRequest.application:type_name -> tidegate.subscription.v1.Application
-	24, // 1: tidegate.subscription.v1.ListApplicationsResponse.applications:type_name -> tidegate.subscription.v1.Application
-	24, // 2: tidegate.subscription.v1.UpdateApplicationRequest.application:type_name -> tidegate.subscription.v1.Application
-	25, // 3: tidegate.subscription.v1.UpdateApplicationRequest.update_mask:type_name -> google.protobuf.FieldMask
-	26, // 4: tidegate.subscription.v1.CreateKeyRequest.key:type_name -> tidegate.subscription.v1.Key
-	26, // 5: tidegate.subscription.v1.ListKeysResponse.keys:type_name -> tidegate.subscription.v1.Key
-	27, // 6: tidegate.subscription.v1.CreateSubscriptionRequest.subscription:type_name -> tidegate.subscription.v1.Subscription
-	27, // 7: tidegate.subscription.v1.ListSubscriptionsResponse.subscriptions:type_name -> tidegate.subscription.v1.Subscription
-	27, // 8: tidegate.subscription.v1.UpdateSubscriptionRequest.subscription:type_name -> tidegate.subscription.v1.Subscription
-	25, // 9: tidegate.subscription.v1.UpdateSubscriptionRequest.update_mask:type_name -> google.protobuf.FieldMask
-	28, // 10: tidegate.subscription.v1.ListChangesResponse.changes:type_name -> tidegate.change.v1.Change
-	29, // 11: tidegate.subscription.v1.ListWatchersResponse.watchers:type_name -> tidegate.change.v1.Watcher
-	0,  // 12: tidegate.subscription.v1.SubscriptionService.CreateApplication:input_type -> tidegate.subscription.v1.CreateApplicationRequest
-	1,  // 13: tidegate.subscription.v1.SubscriptionService.GetApplication:input_type -> tidegate.subscription.v1.GetApplicationRequest
-	2,  // 14: tidegate.subscription.v1.SubscriptionService.ListApplications:input_type -> tidegate.subscription.v1.ListApplicationsRequest
-	4,  // 15: tidegate.subscription.v1.SubscriptionService.UpdateApplication:input_type -> tidegate.subscription.v1.UpdateApplicationRequest
-	5,  // 16: tidegate.subscription.v1.SubscriptionService.DeleteApplication:input_type -> tidegate.subscription.v1.DeleteApplicationRequest
-	6,  // 17: tidegate.subscription.v1.SubscriptionService.CreateKey:input_type -> tidegate.subscription.v1.CreateKeyRequest
-	7,  // 18: tidegate.subscription.v1.SubscriptionService.GetKey:input_type -> tidegate.subscription.v1.GetKeyRequest
-	8,  // 19: tidegate.subscription.v1.SubscriptionService.ListKeys:input_type -> tidegate.subscription.v1.ListKeysRequest
-	10, // 20: tidegate.subscription.v1.SubscriptionService.RegenerateSecret:input_type -> tidegate.subscription.v1.RegenerateSecretRequest
-	11, // 21: tidegate.subscription.v1.SubscriptionService.DeleteKey:input_type -> tidegate.subscription.v1.DeleteKeyRequest
-	12, // 22: tidegate.subscription.v1.SubscriptionService.CreateSubscription:input_type -> tidegate.subscription.v1.CreateSubscriptionRequest
-	13, // 23: tidegate.subscription.v1.SubscriptionService.GetSubscription:input_type -> tidegate.subscription.v1.GetSubscriptionRequest
-	14, // 24: tidegate.subscription.v1.SubscriptionService.ListSubscriptions:input_type -> tidegate.subscription.v1.ListSubscriptionsRequest
-	16, // 25: tidegate.subscription.v1.SubscriptionService.UpdateSubscription:input_type -> tidegate.subscription.v1.UpdateSubscriptionRequest
-	17, // 26: tidegate.subscription.v1.SubscriptionService.DeleteSubscription:input_type -> tidegate.subscription.v1.DeleteSubscriptionRequest
-	18, // 27: tidegate.subscription.v1.SubscriptionService.WaitApplied:input_type -> tidegate.subscription.v1.WaitAppliedRequest
-	20, // 28: tidegate.subscription.v1.SubscriptionService.ListChanges:input_type -> tidegate.subscription.v1.ListChangesRequest
-	22, // 29: tidegate.subscription.v1.SubscriptionService.ListWatchers:input_type -> tidegate.subscription.v1.ListWatchersRequest
-	24, // 30: tidegate.subscription.v1.SubscriptionService.CreateApplication:output_type -> tidegate.subscription.v1.Application
-	24, // 31: tidegate.subscription.v1.SubscriptionService.GetApplication:output_type -> tidegate.subscription.v1.Application
-	3,  // 32: tidegate.subscription.v1.SubscriptionService.ListApplications:output_type -> tidegate.subscription.v1.ListApplicationsResponse
-	24, // 33: tidegate.subscription.v1.SubscriptionService.UpdateApplication:output_type -> tidegate.subscription.v1.Application
-	30, // 34: tidegate.subscription.v1.SubscriptionService.DeleteApplication:output_type -> google.protobuf.Empty
-	26, // 35: tidegate.subscription.v1.SubscriptionService.CreateKey:output_type -> tidegate.subscription.v1.Key
-	26, // 36: tidegate.subscription.v1.SubscriptionService.GetKey:output_type -> tidegate.subscription.v1.Key
-	9,  // 37: tidegate.subscription.v1.SubscriptionService.ListKeys:output_type -> tidegate.subscription.v1.ListKeysResponse
-	26, // 38: tidegate.subscription.v1.SubscriptionService.RegenerateSecret:output_type -> tidegate.subscription.v1.Key
-	30, // 39: tidegate.subscription.v1.SubscriptionService.DeleteKey:output_type -> google.protobuf.Empty
-	27, // 40: tidegate.subscription.v1.SubscriptionService.CreateSubscription:output_type -> tidegate.subscription.v1.Subscription
-	27, // 41: tidegate.subscription.v1.SubscriptionService.GetSubscription:output_type -> tidegate.subscription.v1.Subscription
-	15, // 42: tidegate.subscription.v1.SubscriptionService.ListSubscriptions:output_type -> tidegate.subscription.v1.ListSubscriptionsResponse
-	27, // 43: tidegate.subscription.v1.SubscriptionService.UpdateSubscription:output_type -> tidegate.subscription.v1.Subscription
-	30, // 44: tidegate.subscription.v1.SubscriptionService.DeleteSubscription:output_type -> google.protobuf.Empty
-	19, // 45: tidegate.subscription.v1.SubscriptionService.WaitApplied:output_type -> tidegate.subscription.v1.WaitAppliedResponse
-	21, // 46: tidegate.subscription.v1.SubscriptionService.ListChanges:output_type -> tidegate.subscription.v1.ListChangesResponse
-	23, // 47: tidegate.subscription.v1.SubscriptionService.ListWatchers:output_type -> tidegate.subscription.v1.ListWatchersResponse
-	30, // [30:48] is the sub-list for method output_type
-	12, // [12:30] is the sub-list for method input_type
-	12, // [12:12] is the sub-list for extension type_name
-	12, // [12:12] is the sub-list for extension extendee
-	0,  // [0:12] is the sub-list for field type_name
+	18, // 0: tidegate.subscription.v1.CreateApplicationRequest.application:type_name -> tidegate.subscription.v1.Application
+	18, // 1: tidegate.subscription.v1.ListApplicationsResponse.applications:type_name -> tidegate.subscription.v1.Application
+	18, // 2: tidegate.subscription.v1.UpdateApplicationRequest.application:type_name -> tidegate.subscription.v1.Application
+	19, // 3: tidegate.subscription.v1.UpdateApplicationRequest.update_mask:type_name -> google.protobuf.FieldMask
+	20, // 4: tidegate.subscription.v1.CreateKeyRequest.key:type_name -> tidegate.subscription.v1.Key
+	20, // 5: tidegate.subscription.v1.ListKeysResponse.keys:type_name -> tidegate.subscription.v1.Key
+	21, // 6: tidegate.subscription.v1.CreateSubscriptionRequest.subscription:type_name -> tidegate.subscription.v1.Subscription
+	21, // 7: tidegate.subscription.v1.ListSubscriptionsResponse.subscriptions:type_name -> tidegate.subscription.v1.Subscription
+	21, // 8: tidegate.subscription.v1.UpdateSubscriptionRequest.subscription:type_name -> tidegate.subscription.v1.Subscription
+	19, // 9: tidegate.subscription.v1.UpdateSubscriptionRequest.update_mask:type_name -> google.protobuf.FieldMask
+	0,  // 10: tidegate.subscription.v1.SubscriptionService.CreateApplication:input_type -> tidegate.subscription.v1.CreateApplicationRequest
+	1,  // 11: tidegate.subscription.v1.SubscriptionService.GetApplication:input_type -> tidegate.subscription.v1.GetApplicationRequest
+	2,  // 12: tidegate.subscription.v1.SubscriptionService.ListApplications:input_type -> tidegate.subscription.v1.ListApplicationsRequest
+	4,  // 13: tidegate.subscription.v1.SubscriptionService.UpdateApplication:input_type -> tidegate.subscription.v1.UpdateApplicationRequest
+	5,  // 14: tidegate.subscription.v1.SubscriptionService.DeleteApplication:input_type -> tidegate.subscription.v1.DeleteApplicationRequest
+	6,  // 15: tidegate.subscription.v1.SubscriptionService.CreateKey:input_type -> tidegate.subscription.v1.CreateKeyRequest
+	7,  // 16: tidegate.subscription.v1.SubscriptionService.GetKey:input_type -> tidegate.subscription.v1.GetKeyRequest
+	8,  // 17: tidegate.subscription.v1.SubscriptionService.ListKeys:input_type -> tidegate.subscription.v1.ListKeysRequest
+	10, // 18: tidegate.subscription.v1.SubscriptionService.RegenerateSecret:input_type -> tidegate.subscription.v1.RegenerateSecretRequest
+	11, // 19: tidegate.subscription.v1.SubscriptionService.DeleteKey:input_type -> tidegate.subscription.v1.DeleteKeyRequest
+	12, // 20: tidegate.subscription.v1.SubscriptionService.CreateSubscription:input_type -> tidegate.subscription.v1.CreateSubscriptionRequest
+	13, // 21: tidegate.subscription.v1.SubscriptionService.GetSubscription:input_type -> tidegate.subscription.v1.GetSubscriptionRequest
+	14, // 22: tidegate.subscription.v1.SubscriptionService.ListSubscriptions:input_type -> tidegate.subscription.v1.ListSubscriptionsRequest
+	16, // 23: tidegate.subscription.v1.SubscriptionService.UpdateSubscription:input_type -> tidegate.subscription.v1.UpdateSubscriptionRequest
+	17, // 24: tidegate.subscription.v1.SubscriptionService.DeleteSubscription:input_type -> tidegate.subscription.v1.DeleteSubscriptionRequest
+	18, // 25: tidegate.subscription.v1.SubscriptionService.CreateApplication:output_type -> tidegate.subscription.v1.Application
+	18, // 26: tidegate.subscription.v1.SubscriptionService.GetApplication:output_type -> tidegate.subscription.v1.Application
+	3,  // 27: tidegate.subscription.v1.SubscriptionService.ListApplications:output_type -> tidegate.subscription.v1.ListApplicationsResponse
+	18, // 28: tidegate.subscription.v1.SubscriptionService.UpdateApplication:output_type -> tidegate.subscription.v1.Application
+	22, // 29: tidegate.subscription.v1.SubscriptionService.DeleteApplication:output_type -> google.protobuf.Empty
+	20, // 30: tidegate.subscription.v1.SubscriptionService.CreateKey:output_type -> tidegate.subscription.v1.Key
+	20, // 31: tidegate.subscription.v1.SubscriptionService.GetKey:output_type -> tidegate.subscription.v1.Key
+	9,  // 32: tidegate.subscription.v1.SubscriptionService.ListKeys:output_type -> tidegate.subscription.v1.ListKeysResponse
+	20, // 33: tidegate.subscription.v1.SubscriptionService.RegenerateSecret:output_type -> tidegate.subscription.v1.Key
+	22, // 34: tidegate.subscription.v1.SubscriptionService.DeleteKey:output_type -> google.protobuf.Empty
+	21, // 35: tidegate.subscription.v1.SubscriptionService.CreateSubscription:output_type -> tidegate.subscription.v1.Subscription
+	21, // 36: tidegate.subscription.v1.SubscriptionService.GetSubscription:output_type -> tidegate.subscription.v1.Subscription
+	15, // 37: tidegate.subscription.v1.SubscriptionService.ListSubscriptions:output_type -> tidegate.subscription.v1.ListSubscriptionsResponse
+	21, // 38: tidegate.subscription.v1.SubscriptionService.UpdateSubscription:output_type -> tidegate.subscription.v1.Subscription
+	22, // 39: tidegate.subscription.v1.SubscriptionService.DeleteSubscription:output_type -> google.protobuf.Empty
+	25, // [25:40] is the sub-list for method output_type
+	10, // [10:25] is the sub-list for method input_type
+	10, // [10:10] is the sub-list for extension type_name
+	10, // [10:10] is the sub-list for extension extendee
+	0,  // [0:10] is the sub-list for field type_name
 }
 
 func init() { file_tidegate_subscription_v1_subscription_service_proto_init() }
@@ -1523,7 +1191,7 @@ func file_tidegate_subscription_v1_subscription_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tidegate_subscription_v1_subscription_service_proto_rawDesc), len(file_tidegate_subscription_v1_subscription_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   24,
+			NumMessages:   18,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

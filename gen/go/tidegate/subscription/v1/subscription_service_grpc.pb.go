@@ -35,9 +35,6 @@ const (
 	SubscriptionService_ListSubscriptions_FullMethodName  = "/tidegate.subscription.v1.SubscriptionService/ListSubscriptions"
 	SubscriptionService_UpdateSubscription_FullMethodName = "/tidegate.subscription.v1.SubscriptionService/UpdateSubscription"
 	SubscriptionService_DeleteSubscription_FullMethodName = "/tidegate.subscription.v1.SubscriptionService/DeleteSubscription"
-	SubscriptionService_WaitApplied_FullMethodName        = "/tidegate.subscription.v1.SubscriptionService/WaitApplied"
-	SubscriptionService_ListChanges_FullMethodName        = "/tidegate.subscription.v1.SubscriptionService/ListChanges"
-	SubscriptionService_ListWatchers_FullMethodName       = "/tidegate.subscription.v1.SubscriptionService/ListWatchers"
 )
 
 // SubscriptionServiceClient is the client API for SubscriptionService service.
@@ -49,8 +46,8 @@ const (
 // Every method needs a user's token. Users see and change what they own,
 // administrators everything; somebody else's is NOT_FOUND. Making and changing
 // anything, a new secret too, needs the role subscriber; deleting does not.
-// Every write answers with the header tidegate-change, the number of its
-// change, for WaitApplied.
+// Every write answers with the header tidegate-change, the name of its change,
+// for ChangeService.WaitChange.
 type SubscriptionServiceClient interface {
 	// Creates an application of the caller's. ALREADY_EXISTS when the caller has
 	// one of that display name.
@@ -91,13 +88,6 @@ type SubscriptionServiceClient interface {
 	UpdateSubscription(ctx context.Context, in *UpdateSubscriptionRequest, opts ...grpc.CallOption) (*Subscription, error)
 	// Deletes a subscription; live sessions under it end with 4006.
 	DeleteSubscription(ctx context.Context, in *DeleteSubscriptionRequest, opts ...grpc.CallOption) (*emptypb.Empty, error)
-	// Waits until every connected gateway has applied a change of this service,
-	// for 5 seconds at most.
-	WaitApplied(ctx context.Context, in *WaitAppliedRequest, opts ...grpc.CallOption) (*WaitAppliedResponse, error)
-	// Lists who changed what here, newest first. Needs the role admin.
-	ListChanges(ctx context.Context, in *ListChangesRequest, opts ...grpc.CallOption) (*ListChangesResponse, error)
-	// Lists the gateways that watch grants. Needs the role admin.
-	ListWatchers(ctx context.Context, in *ListWatchersRequest, opts ...grpc.CallOption) (*ListWatchersResponse, error)
 }
 
 type subscriptionServiceClient struct {
@@ -258,36 +248,6 @@ func (c *subscriptionServiceClient) DeleteSubscription(ctx context.Context, in *
 	return out, nil
 }
 
-func (c *subscriptionServiceClient) WaitApplied(ctx context.Context, in *WaitAppliedRequest, opts ...grpc.CallOption) (*WaitAppliedResponse, error) {
-	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	out := new(WaitAppliedResponse)
-	err := c.cc.Invoke(ctx, SubscriptionService_WaitApplied_FullMethodName, in, out, cOpts...)
-	if err != nil {
-		return nil, err
-	}
-	return out, nil
-}
-
-func (c *subscriptionServiceClient) ListChanges(ctx context.Context, in *ListChangesRequest, opts ...grpc.CallOption) (*ListChangesResponse, error) {
-	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	out := new(ListChangesResponse)
-	err := c.cc.Invoke(ctx, SubscriptionService_ListChanges_FullMethodName, in, out, cOpts...)
-	if err != nil {
-		return nil, err
-	}
-	return out, nil
-}
-
-func (c *subscriptionServiceClient) ListWatchers(ctx context.Context, in *ListWatchersRequest, opts ...grpc.CallOption) (*ListWatchersResponse, error) {
-	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	out := new(ListWatchersResponse)
-	err := c.cc.Invoke(ctx, SubscriptionService_ListWatchers_FullMethodName, in, out, cOpts...)
-	if err != nil {
-		return nil, err
-	}
-	return out, nil
-}
-
 // SubscriptionServiceServer is the server API for SubscriptionService service.
 // All implementations must embed UnimplementedSubscriptionServiceServer
 // for forward compatibility.
@@ -297,8 +257,8 @@ func (c *subscriptionServiceClient) ListWatchers(ctx context.Context, in *ListWa
 // Every method needs a user's token. Users see and change what they own,
 // administrators everything; somebody else's is NOT_FOUND. Making and changing
 // anything, a new secret too, needs the role subscriber; deleting does not.
-// Every write answers with the header tidegate-change, the number of its
-// change, for WaitApplied.
+// Every write answers with the header tidegate-change, the name of its change,
+// for ChangeService.WaitChange.
 type SubscriptionServiceServer interface {
 	// Creates an application of the caller's. ALREADY_EXISTS when the caller has
 	// one of that display name.
@@ -339,13 +299,6 @@ type SubscriptionServiceServer interface {
 	UpdateSubscription(context.Context, *UpdateSubscriptionRequest) (*Subscription, error)
 	// Deletes a subscription; live sessions under it end with 4006.
 	DeleteSubscription(context.Context, *DeleteSubscriptionRequest) (*emptypb.Empty, error)
-	// Waits until every connected gateway has applied a change of this service,
-	// for 5 seconds at most.
-	WaitApplied(context.Context, *WaitAppliedRequest) (*WaitAppliedResponse, error)
-	// Lists who changed what here, newest first. Needs the role admin.
-	ListChanges(context.Context, *ListChangesRequest) (*ListChangesResponse, error)
-	// Lists the gateways that watch grants. Needs the role admin.
-	ListWatchers(context.Context, *ListWatchersRequest) (*ListWatchersResponse, error)
 	mustEmbedUnimplementedSubscriptionServiceServer()
 }
 
@@ -400,15 +353,6 @@ func (UnimplementedSubscriptionServiceServer) UpdateSubscription(context.Context
 }
 func (UnimplementedSubscriptionServiceServer) DeleteSubscription(context.Context, *DeleteSubscriptionRequest) (*emptypb.Empty, error) {
 	return nil, status.Error(codes.Unimplemented, "method DeleteSubscription not implemented")
-}
-func (UnimplementedSubscriptionServiceServer) WaitApplied(context.Context, *WaitAppliedRequest) (*WaitAppliedResponse, error) {
-	return nil, status.Error(codes.Unimplemented, "method WaitApplied not implemented")
-}
-func (UnimplementedSubscriptionServiceServer) ListChanges(context.Context, *ListChangesRequest) (*ListChangesResponse, error) {
-	return nil, status.Error(codes.Unimplemented, "method ListChanges not implemented")
-}
-func (UnimplementedSubscriptionServiceServer) ListWatchers(context.Context, *ListWatchersRequest) (*ListWatchersResponse, error) {
-	return nil, status.Error(codes.Unimplemented, "method ListWatchers not implemented")
 }
 func (UnimplementedSubscriptionServiceServer) mustEmbedUnimplementedSubscriptionServiceServer() {}
 func (UnimplementedSubscriptionServiceServer) testEmbeddedByValue()                             {}
@@ -701,60 +645,6 @@ func _SubscriptionService_DeleteSubscription_Handler(srv interface{}, ctx contex
 	return interceptor(ctx, in, info, handler)
 }
 
-func _SubscriptionService_WaitApplied_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
-	in := new(WaitAppliedRequest)
-	if err := dec(in); err != nil {
-		return nil, err
-	}
-	if interceptor == nil {
-		return srv.(SubscriptionServiceServer).WaitApplied(ctx, in)
-	}
-	info := &grpc.UnaryServerInfo{
-		Server:     srv,
-		FullMethod: SubscriptionService_WaitApplied_FullMethodName,
-	}
-	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
-		return srv.(SubscriptionServiceServer).WaitApplied(ctx, req.(*WaitAppliedRequest))
-	}
-	return interceptor(ctx, in, info, handler)
-}
-
-func _SubscriptionService_ListChanges_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
-	in := new(ListChangesRequest)
-	if err := dec(in); err != nil {
-		return nil, err
-	}
-	if interceptor == nil {
-		return srv.(SubscriptionServiceServer).ListChanges(ctx, in)
-	}
-	info := &grpc.UnaryServerInfo{
-		Server:     srv,
-		FullMethod: SubscriptionService_ListChanges_FullMethodName,
-	}
-	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
-		return srv.(SubscriptionServiceServer).ListChanges(ctx, req.(*ListChangesRequest))
-	}
-	return interceptor(ctx, in, info, handler)
-}
-
-func _SubscriptionService_ListWatchers_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
-	in := new(ListWatchersRequest)
-	if err := dec(in); err != nil {
-		return nil, err
-	}
-	if interceptor == nil {
-		return srv.(SubscriptionServiceServer).ListWatchers(ctx, in)
-	}
-	info := &grpc.UnaryServerInfo{
-		Server:     srv,
-		FullMethod: SubscriptionService_ListWatchers_FullMethodName,
-	}
-	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
-		return srv.(SubscriptionServiceServer).ListWatchers(ctx, req.(*ListWatchersRequest))
-	}
-	return interceptor(ctx, in, info, handler)
-}
-
 // SubscriptionService_ServiceDesc is the grpc.ServiceDesc for SubscriptionService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -821,18 +711,6 @@ var SubscriptionService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "DeleteSubscription",
 			Handler:    _SubscriptionService_DeleteSubscription_Handler,
-		},
-		{
-			MethodName: "WaitApplied",
-			Handler:    _SubscriptionService_WaitApplied_Handler,
-		},
-		{
-			MethodName: "ListChanges",
-			Handler:    _SubscriptionService_ListChanges_Handler,
-		},
-		{
-			MethodName: "ListWatchers",
-			Handler:    _SubscriptionService_ListWatchers_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

@@ -1,0 +1,208 @@
+// Package changes serves ChangeService for all services: it asks those that a
+// request names, with the caller's token, and merges what several of them
+// answer. Who may ask is decided by the services.
+package changes
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	"google.golang.org/grpc"
+
+	changev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/change/v1"
+	"github.com/tidegatehq/tidegate/services/kit/fault"
+	"github.com/tidegatehq/tidegate/services/kit/identity"
+	"github.com/tidegatehq/tidegate/services/kit/keyset"
+	"github.com/tidegatehq/tidegate/services/kit/page"
+	"github.com/tidegatehq/tidegate/services/kit/resource"
+	"github.com/tidegatehq/tidegate/services/portal/internal/upstream"
+)
+
+// all is the parent of the changes and watchers of all services (AIP-159).
+const all = "services/" + resource.Any
+
+// Server serves ChangeService.
+type Server struct {
+	changev1.UnsafeChangeServiceServer
+	services []service
+}
+
+// service is one that has changes.
+type service struct {
+	name   string // services/{service}
+	client changev1.ChangeServiceClient
+}
+
+var _ changev1.ChangeServiceServer = (*Server)(nil)
+
+// New returns a server that asks the services at the other ends of these
+// connections.
+func New(catalog, subscription grpc.ClientConnInterface) *Server {
+	return &Server{services: []service{ // in the order of their names
+		{"services/" + identity.Catalog, changev1.NewChangeServiceClient(catalog)},
+		{"services/" + identity.Subscription, changev1.NewChangeServiceClient(subscription)},
+	}}
+}
+
+// ListChanges lists the changes of one service, or of all by their time.
+func (s *Server) ListChanges(ctx context.Context, req *changev1.ListChangesRequest) (*changev1.ListChangesResponse, error) {
+	ctx = upstream.Forwarded(ctx)
+	if req.GetParent() == all {
+		return s.listAll(ctx, req)
+	}
+	client, err := s.parent(req.GetParent())
+	if err != nil {
+		return nil, err
+	}
+	resp, err := client.ListChanges(ctx, req)
+	return resp, fault.Forward(err)
+}
+
+// listAll merges the changes of all services, newest first.
+func (s *Server) listAll(ctx context.Context, req *changev1.ListChangesRequest) (*changev1.ListChangesResponse, error) {
+	size, err := page.Size(req.GetPageSize())
+	if err != nil {
+		return nil, err
+	}
+	below, err := keyset.ParseChangesToken(req.GetPageToken(), all, len(s.services))
+	if err != nil {
+		return nil, err
+	}
+	pages := make([]*changev1.ListChangesResponse, len(s.services))
+	err = s.each(ctx, func(ctx context.Context, i int, svc service) (err error) {
+		pages[i], err = svc.client.ListChanges(ctx, &changev1.ListChangesRequest{
+			Parent: svc.name, PageSize: int32(size), PageToken: keyset.ChangesToken(svc.name, below[i]),
+		})
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	resp := &changev1.ListChangesResponse{}
+	for i := newest(pages); i >= 0 && len(resp.GetChanges()) < size; i = newest(pages) {
+		c := pages[i].GetChanges()[0]
+		pages[i].Changes = pages[i].GetChanges()[1:]
+		resp.Changes, below[i] = append(resp.GetChanges(), c), c.GetChangeNumber()
+	}
+	more := false
+	for i, p := range pages {
+		if len(p.GetChanges()) > 0 {
+			// Set for a service that gave nothing to this page too: what it changes
+			// from now on must not come on a later page.
+			below[i] = p.GetChanges()[0].GetChangeNumber() + 1
+		} else if p.GetNextPageToken() == "" {
+			below[i] = 1 // there is no change 0
+			continue
+		}
+		more = true
+	}
+	if more {
+		resp.NextPageToken = keyset.ChangesToken(all, below...)
+	}
+	return resp, nil
+}
+
+// newest returns which of the pages has the newest change that was not taken yet,
+// -1 where none is left. The changes of one service stay in the order of their
+// numbers.
+func newest(pages []*changev1.ListChangesResponse) int {
+	found := -1
+	for i, p := range pages {
+		if len(p.GetChanges()) > 0 && (found < 0 || timeOf(p).After(timeOf(pages[found]))) {
+			found = i
+		}
+	}
+	return found
+}
+
+// timeOf returns when the first change of a page was made.
+func timeOf(p *changev1.ListChangesResponse) time.Time {
+	return p.GetChanges()[0].GetCreateTime().AsTime()
+}
+
+// GetChange returns a change.
+func (s *Server) GetChange(ctx context.Context, req *changev1.GetChangeRequest) (*changev1.Change, error) {
+	client, err := s.owner(req.GetName())
+	if err != nil {
+		return nil, err
+	}
+	resp, err := client.GetChange(upstream.Forwarded(ctx), req)
+	return resp, fault.Forward(err)
+}
+
+// WaitChange waits until every connected gateway has applied a change.
+func (s *Server) WaitChange(ctx context.Context, req *changev1.WaitChangeRequest) (*changev1.WaitChangeResponse, error) {
+	client, err := s.owner(req.GetName())
+	if err != nil {
+		return nil, err
+	}
+	resp, err := client.WaitChange(upstream.Forwarded(ctx), req)
+	return resp, fault.Forward(err)
+}
+
+// ListWatchers lists who watches one service, or any.
+func (s *Server) ListWatchers(ctx context.Context, req *changev1.ListWatchersRequest) (*changev1.ListWatchersResponse, error) {
+	ctx = upstream.Forwarded(ctx)
+	if req.GetParent() != all {
+		client, err := s.parent(req.GetParent())
+		if err != nil {
+			return nil, err
+		}
+		resp, err := client.ListWatchers(ctx, req)
+		return resp, fault.Forward(err)
+	}
+	lists := make([]*changev1.ListWatchersResponse, len(s.services))
+	err := s.each(ctx, func(ctx context.Context, i int, svc service) (err error) {
+		lists[i], err = svc.client.ListWatchers(ctx, &changev1.ListWatchersRequest{Parent: svc.name})
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	resp := &changev1.ListWatchersResponse{}
+	for _, list := range lists {
+		resp.Watchers = append(resp.GetWatchers(), list.GetWatchers()...)
+	}
+	return resp, nil
+}
+
+// parent returns the client of a service.
+func (s *Server) parent(name string) (changev1.ChangeServiceClient, error) {
+	n, err := resource.ParseService("parent", name)
+	if err != nil {
+		return nil, err
+	}
+	return s.client(n, n)
+}
+
+// owner returns the client of the service that has a change.
+func (s *Server) owner(name string) (changev1.ChangeServiceClient, error) {
+	n, err := resource.ParseChange("name", name)
+	if err != nil {
+		return nil, err
+	}
+	return s.client(n.Parent(), n)
+}
+
+// client returns the client of a service. A request that names none asked for
+// what does not exist.
+func (s *Server) client(n resource.Service, asked fmt.Stringer) (changev1.ChangeServiceClient, error) {
+	for _, svc := range s.services {
+		if svc.name == n.String() {
+			return svc.client, nil
+		}
+	}
+	return nil, fault.NotFound("%s", asked)
+}
+
+// each asks all services at once. The first error is the caller's: a list without
+// some service would not be the list of all.
+func (s *Server) each(ctx context.Context, ask func(ctx context.Context, i int, svc service) error) error {
+	g, ctx := errgroup.WithContext(ctx)
+	for i, svc := range s.services {
+		g.Go(func() error { return ask(ctx, i, svc) })
+	}
+	return fault.Forward(g.Wait())
+}
