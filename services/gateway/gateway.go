@@ -40,9 +40,9 @@ import (
 
 // Times of a stop.
 const (
-	// leastLeave and mostLeave bound how long sessions may take to close after the
-	// drain time: as long as that was.
-	leastLeave, mostLeave = 2 * time.Second, 10 * time.Second
+	// minCloseWait and maxCloseWait bound how long sessions may take to close after
+	// the drain time, which is as long as the drain time was.
+	minCloseWait, maxCloseWait = 2 * time.Second, 10 * time.Second
 	// reportTime is how long the last reports are tried.
 	reportTime = 10 * time.Second
 )
@@ -77,19 +77,18 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 		reg = ops.NewRegistry()
 	}
 	g := &gateway{
-		cfg: cfg, log: log, store: &routes.Store{}, relay: relay.NewEngine(cfg.Relay), metrics: metrics.New(reg), started: time.Now(),
+		cfg: cfg, log: log, routes: &routes.Current{}, relay: relay.NewEngine(cfg.Relay), metrics: metrics.New(reg), started: time.Now(),
 	}
 	cfg.Metering.Gateway, cfg.Metering.BootID = cfg.Instance, id.New()
 	g.meter = metering.New(cfg.Metering, backplanev1.NewMeteringServiceClient(subscription), g.metrics, log)
 	g.sessions = session.NewRegistry(session.Config{Began: g.meter.Began}, g.meter.Record)
 	g.grants = auth.New(cfg.Grants, auth.NewRemote(backplanev1.NewGrantServiceClient(subscription)), g.sessions, g.metrics, log)
 	defer g.grants.Close()
-	keeper := routes.NewKeeper(g.store, g.sessions, disk, cfg.MaxAge, log)
-	keeper.Preload(disk.Load())
-	g.watchRoutes = routes.NewWatch(backplanev1.NewRouteServiceClient(catalog), g.hello(routes.Features()), keeper, log, time.Now)
+	g.watchRoutes = routes.NewWatch(backplanev1.NewRouteServiceClient(catalog), g.hello(routes.Features()),
+		routes.Target{Current: g.routes, Sessions: g.sessions, Disk: disk, MaxAge: cfg.MaxAge}, log, time.Now)
 	g.watchGrants = auth.NewWatch(backplanev1.NewGrantServiceClient(subscription), g.hello(nil), g.grants, log, time.Now)
 	g.listener, err = listener.Open(cfg.Listen, handshake.New(handshake.Parts{
-		Routes: g.store, Grants: g.grants, Dialer: dialer, Sessions: g.sessions, Relay: g.relay,
+		Routes: g.routes, Grants: g.grants, Dialer: dialer, Sessions: g.sessions, Relay: g.relay,
 		Metrics: g.metrics, Log: log,
 	}), g.ready, g.metrics, log)
 	if err != nil {
@@ -107,7 +106,7 @@ type gateway struct {
 	started  time.Time
 	draining atomic.Bool
 
-	store       *routes.Store
+	routes      *routes.Current
 	metrics     *metrics.Metrics
 	meter       *metering.Meter
 	sessions    *session.Registry
@@ -153,7 +152,7 @@ func (g *gateway) newServer(subscription grpc.ClientConnInterface, reg *promethe
 	api.New(api.Gateway{
 		Instance: g.cfg.Instance, Build: run.Version(), Started: g.started, Ready: g.ready,
 		RoutesApplied: g.watchRoutes.Applied, GrantsApplied: g.watchGrants.Applied,
-	}, g.sessions, g.store, g.log).Register(srv.Public(), srv.Internal())
+	}, g.sessions, g.routes, g.log).Register(srv.Public(), srv.Internal())
 	return srv
 }
 
@@ -169,7 +168,7 @@ func (g *gateway) ready() error {
 	switch {
 	case g.draining.Load():
 		return session.ErrDraining
-	case !g.store.Loaded():
+	case !g.routes.Loaded():
 		return errors.New("no routes yet")
 	}
 	return nil
@@ -209,8 +208,8 @@ func (g *gateway) serve(ctx context.Context, tasks ...func(context.Context) erro
 func (g *gateway) drain(ctx context.Context) {
 	g.draining.Store(true)
 	g.log.Info("sessions are ended", "count", g.sessions.Gauges().Live, "over", g.cfg.Drain)
-	leave := min(max(g.cfg.Drain, leastLeave), mostLeave)
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), g.cfg.Drain+leave)
+	closeWait := min(max(g.cfg.Drain, minCloseWait), maxCloseWait)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), g.cfg.Drain+closeWait)
 	defer cancel()
 	if err := g.sessions.Drain(ctx, g.cfg.Drain); err != nil {
 		g.log.Warn("sessions were cut", "error", err)

@@ -43,15 +43,15 @@ type API struct {
 
 	gateway  Gateway
 	sessions Sessions
-	routes   *routes.Store
+	routes   *routes.Current
 	log      *slog.Logger
 }
 
 var _ gatewayv1.SessionServiceServer = (*API)(nil)
 
-// New returns the API of a gateway. Who owns a version stands in store.
-func New(gateway Gateway, sessions Sessions, store *routes.Store, log *slog.Logger) *API {
-	return &API{gateway: gateway, sessions: sessions, routes: store, log: log}
+// New returns the API of a gateway. The routes say who owns a version.
+func New(gateway Gateway, sessions Sessions, routes *routes.Current, log *slog.Logger) *API {
+	return &API{gateway: gateway, sessions: sessions, routes: routes, log: log}
 }
 
 // Register adds the service to the two faces of a server.

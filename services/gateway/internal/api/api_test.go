@@ -41,15 +41,15 @@ type fixture struct {
 func newFixture(t *testing.T) *fixture {
 	t.Helper()
 	f := &fixture{t: t, registry: session.NewRegistry(session.Config{}, func(session.Record) {})}
-	store := &routes.Store{}
-	table, err := routes.NewTable([]*routes.Route{
-		{Name: "apis/a/versions/1", API: "apis/a", Owner: "users/ann", Context: "/a", Version: "1", Published: true},
-		{Name: "apis/b/versions/2", API: "apis/b", Owner: "users/bob", Context: "/b", Version: "2"},
-	})
+	current := &routes.Current{}
+	table, err := current.Load().With(routes.Changes{Put: []*routes.Route{
+		{Name: "apis/a/versions/1", API: "apis/a", Owner: "users/ann", Context: "/a", Segment: "1", Published: true},
+		{Name: "apis/b/versions/2", API: "apis/b", Owner: "users/bob", Context: "/b", Segment: "2"},
+	}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	store.Swap(table)
+	current.Swap(table)
 	signer := identitytest.New(t)
 	l := memnet.Listen("gateway")
 	cfg := grpcserver.Default("", "")
@@ -59,7 +59,7 @@ func newFixture(t *testing.T) *fixture {
 	New(Gateway{
 		Instance: "gateway-1", Build: "v1", Started: time.Unix(1000, 0), Ready: func() error { return f.ready },
 		RoutesApplied: func() uint64 { return 7 }, GrantsApplied: func() uint64 { return 8 },
-	}, f.registry, store, slog.New(slog.DiscardHandler)).Register(srv.Public(), srv.Internal())
+	}, f.registry, current, slog.New(slog.DiscardHandler)).Register(srv.Public(), srv.Internal())
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- srv.Run(ctx) }()
@@ -87,7 +87,7 @@ func newFixture(t *testing.T) *fixture {
 func (f *fixture) add(ref, version, application string) *session.Session {
 	f.t.Helper()
 	info := session.Info{
-		Ref: ref, Route: &session.Route{Version: version, Name: version},
+		Ref: ref, Route: &session.Route{Version: version},
 		ClientAddr: netip.MustParseAddrPort("192.0.2.1:1234"), Subprotocol: "chat",
 	}
 	if application != "" {
@@ -258,7 +258,7 @@ func TestBadInput(t *testing.T) {
 		{&gatewayv1.ListSessionsRequest{PageToken: strings.Repeat("x", 1025)}, "page_token: must be at most 1024 characters"},
 		{&gatewayv1.ListSessionsRequest{PageToken: place{}.token("other")}, "page_token: belongs to another list or filter"},
 		{&gatewayv1.ListSessionsRequest{Filter: "user"}, `filter: must be field = "value", joined by AND`},
-		{&gatewayv1.ListSessionsRequest{Filter: `color = "red"`}, `filter: no field "color": there are application, user, subscription, version`},
+		{&gatewayv1.ListSessionsRequest{Filter: `color = "red"`}, `filter: no field "color": there are application, subscription, user, version`},
 		{&gatewayv1.ListSessionsRequest{Filter: strings.Repeat("ä", 1025)}, "filter: must be at most 1024 characters"},
 	} {
 		tt.req.Parent = "gateways/-"

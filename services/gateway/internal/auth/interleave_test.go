@@ -73,7 +73,7 @@ func (w *world) connect(h *handshake) {
 	h.ids, h.expires = g.Basis.IDs, g.Expires
 	w.pause(at("has its grant"))
 	s, err := w.registry.New(ctx, session.Info{
-		Ref: session.NewRef(), Route: &session.Route{API: "apis/x", Version: h.version, Name: h.version}, Grant: g.Basis, Expires: g.Expires,
+		Ref: session.NewRef(), Route: &session.Route{API: "apis/x", Version: h.version}, Grant: g.Basis, Expires: g.Expires,
 	})
 	if err != nil {
 		w.failf("handshake %d: New = %v", h.id, err)

@@ -1,12 +1,32 @@
-// Package credential finds the credential in a handshake and cuts it out. What
-// the credential is worth is for package auth to say.
+// Package credential takes the credential out of a handshake: it finds it where
+// the API says that it may stand, and removes it, so that the backend never sees
+// it. What a credential is good for is the business of package grant.
 package credential
 
 import (
 	"errors"
 	"net/http"
+	"slices"
 	"strings"
 )
+
+// Type is a kind of credential.
+type Type uint8
+
+// The types.
+const (
+	// OAuth2 is an access token of an application, used as a bearer token
+	// (RFC 6750).
+	OAuth2 Type = iota + 1
+	// None is no credential at all: anybody may connect.
+	None
+)
+
+// Scheme is one way to authenticate that an API accepts.
+type Scheme struct {
+	Type   Type
+	Places []Place // where the credential may stand, in the order tried
+}
 
 // Place is where a credential may stand in a handshake.
 type Place uint8
@@ -31,6 +51,12 @@ func (p Place) String() string {
 	}
 }
 
+// Credential is what a client presented.
+type Credential struct {
+	Type  Type   // of the scheme at whose place it stood
+	Value string // "" for None
+}
+
 const (
 	header    = "Authorization"
 	parameter = "access_token"
@@ -39,78 +65,76 @@ const (
 )
 
 var (
-	// ErrNone is returned when no place holds a credential.
-	ErrNone = errors.New("no credential")
+	// ErrMissing is returned when no place holds a credential.
+	ErrMissing = errors.New("no credential")
 	// ErrMalformed is returned when the first place that holds a credential
-	// holds several, or one that cannot be a token.
+	// holds several, or something that cannot be a token.
 	ErrMalformed = errors.New("malformed credential")
 )
 
-// Extract returns the credential of the first of these places that holds one.
-// That place decides: when its credential is malformed, no other is tried.
+// Take finds the credential of a handshake. The schemes are tried in their order,
+// and the places of each in theirs; the first place that holds a credential
+// decides. When that credential is malformed, no other place is tried.
 //
-// An Authorization header of another scheme and a parameter without a value
-// hold none (RFC 6749 section 3.1). A header line or a parameter that is
+// An Authorization header of another scheme and a parameter without a value hold
+// no credential (RFC 6749 section 3.1). A header line or a parameter that is
 // repeated is malformed (RFC 6750 section 3.1).
-func Extract(places []Place, h http.Header, rawQuery string) (string, error) {
-	for _, p := range places {
-		var token string
-		var err error
-		switch p {
-		case AuthorizationHeader:
-			token, err = fromHeader(h[header])
-		case AccessTokenQuery:
-			token, err = fromQuery(rawQuery)
-		default:
-			err = ErrNone
+//
+// Whatever the outcome, every header and every parameter that is a place of one
+// of the schemes is removed, used or not: headers from h, parameters from the
+// query that is returned. All other bytes of the query stay as they are, in
+// their order.
+func Take(schemes []Scheme, h http.Header, query string) (c Credential, rest string, err error) {
+	lines, found := h[header], tokens{rest: query}
+	if anyHas(schemes, AuthorizationHeader) {
+		delete(h, header)
+	}
+	if anyHas(schemes, AccessTokenQuery) {
+		found = cutTokens(query)
+	}
+	for _, s := range schemes {
+		if s.Type == None {
+			return Credential{Type: None}, found.rest, nil
 		}
-		if !errors.Is(err, ErrNone) {
-			return token, err
+		for _, p := range s.Places {
+			var token string
+			err := ErrMissing
+			switch p {
+			case AuthorizationHeader:
+				token, err = fromHeader(lines)
+			case AccessTokenQuery:
+				token, err = found.one()
+			}
+			switch {
+			case err == nil:
+				return Credential{Type: s.Type, Value: token}, found.rest, nil
+			case !errors.Is(err, ErrMissing):
+				return Credential{}, found.rest, err
+			}
 		}
 	}
-	return "", ErrNone
+	return Credential{}, found.rest, ErrMissing
+}
+
+func anyHas(schemes []Scheme, p Place) bool {
+	return slices.ContainsFunc(schemes, func(s Scheme) bool { return slices.Contains(s.Places, p) })
 }
 
 func fromHeader(lines []string) (string, error) {
 	switch {
 	case len(lines) == 0:
-		return "", ErrNone
+		return "", ErrMissing
 	case len(lines) > 1:
 		return "", ErrMalformed
 	}
 	scheme, token, _ := strings.Cut(strings.Trim(lines[0], " \t"), " ")
 	if !strings.EqualFold(scheme, "Bearer") {
-		return "", ErrNone
+		return "", ErrMissing
 	}
 	return check(strings.TrimLeft(token, " "))
 }
 
-func fromQuery(query string) (string, error) {
-	var found string
-	count, held := 0, false
-	for piece := range strings.SplitSeq(query, "&") {
-		if !isParameter(piece) {
-			continue
-		}
-		_, value, _ := strings.Cut(piece, "=")
-		found, held = value, held || value != ""
-		count++
-	}
-	switch {
-	case !held:
-		return "", ErrNone
-	case count > 1:
-		return "", ErrMalformed
-	}
-	// No token has a space in it, so a plus is a plus.
-	token, ok := unescape(found)
-	if !ok {
-		return "", ErrMalformed
-	}
-	return check(token)
-}
-
-// check returns a token of RFC 6750 section 2.1's form.
+// check returns the token if it has the form of RFC 6750 section 2.1.
 func check(token string) (string, error) {
 	body := strings.TrimRight(token, "=")
 	if body == "" || len(token) > maxToken {

@@ -15,7 +15,9 @@ var (
 	reversed  = []Place{AccessTokenQuery, AuthorizationHeader}
 )
 
-func TestExtract(t *testing.T) {
+func oauth2(places []Place) []Scheme { return []Scheme{{Type: OAuth2, Places: places}} }
+
+func TestTake(t *testing.T) {
 	long := strings.Repeat("a", maxToken)
 	tests := []struct {
 		name   string
@@ -33,9 +35,9 @@ func TestExtract(t *testing.T) {
 		{"header before query", both, []string{"Bearer h"}, "access_token=q", "h", nil},
 		{"query before header", reversed, []string{"Bearer h"}, "access_token=q", "q", nil},
 		{"query last", reversed, []string{"Bearer h"}, "a=q", "h", nil},
-		{"place not listed", queryOnly, []string{"Bearer h"}, "", "", ErrNone},
-		{"no place", nil, []string{"Bearer h"}, "access_token=q", "", ErrNone},
-		{"nothing", both, nil, "", "", ErrNone},
+		{"place not listed", queryOnly, []string{"Bearer h"}, "", "", ErrMissing},
+		{"no place", nil, []string{"Bearer h"}, "access_token=q", "", ErrMissing},
+		{"nothing", both, nil, "", "", ErrMissing},
 		{"longest", both, []string{"Bearer " + long}, "", long, nil},
 		{"too long", both, []string{"Bearer " + long + "a"}, "", "", ErrMalformed},
 
@@ -43,7 +45,7 @@ func TestExtract(t *testing.T) {
 		{"empty header holds none", both, []string{""}, "access_token=q", "q", nil},
 		{"empty parameter holds none", reversed, []string{"Bearer h"}, "access_token=", "h", nil},
 		{"parameter without value holds none", reversed, []string{"Bearer h"}, "access_token", "h", nil},
-		{"empty parameters hold none", both, nil, "access_token&access_token=", "", ErrNone},
+		{"empty parameters hold none", both, nil, "access_token&access_token=", "", ErrMissing},
 
 		{"header without token", both, []string{"Bearer"}, "access_token=q", "", ErrMalformed},
 		{"header with spaces only", both, []string{"Bearer   "}, "access_token=q", "", ErrMalformed},
@@ -67,10 +69,10 @@ func TestExtract(t *testing.T) {
 		{"a plus is a plus", both, nil, "access_token=a+b", "a+b", nil},
 		{"escaped name", both, nil, "access%5Ftoken=abc", "abc", nil},
 		{"escaped and plain name", both, nil, "access%5Ftoken=abc&access_token=d", "", ErrMalformed},
-		{"longer name", both, nil, "access_token2=abc", "", ErrNone},
-		{"name in capitals", both, nil, "ACCESS_TOKEN=abc", "", ErrNone},
-		{"bad escape in a name", both, nil, "access_token%=abc", "", ErrNone},
-		{"behind a semicolon", both, nil, "a=1;access_token=abc", "", ErrNone},
+		{"longer name", both, nil, "access_token2=abc", "", ErrMissing},
+		{"name in capitals", both, nil, "ACCESS_TOKEN=abc", "", ErrMissing},
+		{"bad escape in a name", both, nil, "access_token%=abc", "", ErrMissing},
+		{"behind a semicolon", both, nil, "a=1;access_token=abc", "", ErrMissing},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -78,15 +80,49 @@ func TestExtract(t *testing.T) {
 			if tt.header != nil {
 				h["Authorization"] = tt.header
 			}
-			got, err := Extract(tt.places, h, tt.query)
-			if got != tt.want || !errors.Is(err, tt.err) {
-				t.Errorf("Extract(%v, %q, %q) = %q, %v, want %q, %v", tt.places, tt.header, tt.query, got, err, tt.want, tt.err)
+			got, _, err := Take(oauth2(tt.places), h, tt.query)
+			if got.Value != tt.want || !errors.Is(err, tt.err) || err == nil && got.Type != OAuth2 {
+				t.Errorf("Take(%v, %q, %q) = %+v, %v, want %q, %v", tt.places, tt.header, tt.query, got, err, tt.want, tt.err)
 			}
 		})
 	}
 }
 
-func TestStripQuery(t *testing.T) {
+// otherType is a type of credential that there may be one day.
+const otherType Type = 99
+
+func TestTakeNamesTheScheme(t *testing.T) {
+	header, query := Scheme{Type: OAuth2, Places: []Place{AuthorizationHeader}}, Scheme{Type: otherType, Places: queryOnly}
+	for _, tt := range []struct {
+		name    string
+		schemes []Scheme
+		header  string
+		query   string
+		want    Credential
+		rest    string
+		err     error
+	}{
+		{"first scheme", []Scheme{header, query}, "Bearer h", "access_token=q&a", Credential{OAuth2, "h"}, "a", nil},
+		{"second scheme", []Scheme{header, query}, "", "access_token=q&a", Credential{otherType, "q"}, "a", nil},
+		{"other order", []Scheme{query, header}, "Bearer h", "a&access_token=q", Credential{otherType, "q"}, "a", nil},
+		{"malformed in the first", []Scheme{header, query}, "Bearer a b", "access_token=q", Credential{}, "", ErrMalformed},
+		{"in neither", []Scheme{header, query}, "Basic x", "a", Credential{}, "a", ErrMissing},
+		{"none", []Scheme{{Type: None, Places: both}}, "Bearer h", "access_token=q&a", Credential{Type: None}, "a", nil},
+		{"none without places", []Scheme{{Type: None}}, "", "access_token=q", Credential{Type: None}, "access_token=q", nil},
+		{"no scheme", nil, "", "access_token=q", Credential{}, "access_token=q", ErrMissing},
+	} {
+		h := http.Header{}
+		if tt.header != "" {
+			h.Set("Authorization", tt.header)
+		}
+		got, rest, err := Take(tt.schemes, h, tt.query)
+		if got != tt.want || rest != tt.rest || !errors.Is(err, tt.err) || len(h) > 0 {
+			t.Errorf("%s: Take = %+v, %q, %v, %v left, want %+v, %q, %v, no header", tt.name, got, rest, err, h, tt.want, tt.rest, tt.err)
+		}
+	}
+}
+
+func TestTakeStripsTheQuery(t *testing.T) {
 	tests := []struct{ name, in, want string }{
 		{"first", "access_token=x&a=1&b=2", "a=1&b=2"},
 		{"middle", "a=1&access_token=x&b=2", "a=1&b=2"},
@@ -99,30 +135,35 @@ func TestStripQuery(t *testing.T) {
 		{"repeats and value-less forms kept", "b&a=1&access_token=x&a=2&b=&a=1", "b&a=1&a=2&b=&a=1"},
 		{"empty pieces kept", "&&access_token=x&&b&", "&&&b&"},
 		{"longer name kept", "access_token2=x&xaccess_token=y", "access_token2=x&xaccess_token=y"},
+		{"more pieces than most have", strings.Repeat("a&", 50) + "access_token=x&b", strings.Repeat("a&", 50) + "b"},
 		{"none", "a=1", "a=1"},
 		{"empty", "", ""},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			if got := StripQuery(both, tt.in); got != tt.want {
-				t.Errorf("StripQuery(%q) = %q, want %q", tt.in, got, tt.want)
+			for _, header := range []http.Header{nil, {"Authorization": {"Bearer used"}}} {
+				if _, got, _ := Take(oauth2(both), header, tt.in); got != tt.want {
+					t.Errorf("Take(%q) left %q, want %q", tt.in, got, tt.want)
+				}
 			}
-			if got := StripQuery([]Place{AuthorizationHeader}, tt.in); got != tt.in {
-				t.Errorf("StripQuery of a place not listed (%q) = %q, want it unchanged", tt.in, got)
+			if _, got, _ := Take(oauth2([]Place{AuthorizationHeader}), nil, tt.in); got != tt.in {
+				t.Errorf("Take of a place not listed (%q) left %q, want it unchanged", tt.in, got)
 			}
 		})
 	}
 }
 
-func TestStripHeader(t *testing.T) {
-	h := http.Header{"Authorization": {"Bearer x"}, "Cookie": {"a=b"}}
-	StripHeader(queryOnly, h)
-	if h.Get("Authorization") == "" {
-		t.Errorf("StripHeader(%v) removed a header that is no place of the API", queryOnly)
-	}
-	StripHeader(both, h)
-	if len(h) != 1 || h.Get("Cookie") == "" {
-		t.Errorf("StripHeader(%v) left %v, want the cookie alone", both, h)
+func TestTakeStripsTheHeader(t *testing.T) {
+	for _, query := range []string{"", "access_token=x"} {
+		h := http.Header{"Authorization": {"Bearer x"}, "Cookie": {"a=b"}}
+		_, _, _ = Take(oauth2(queryOnly), h, query)
+		if h.Get("Authorization") == "" {
+			t.Errorf("Take(%v) removed a header that is no place of the API", queryOnly)
+		}
+		_, _, _ = Take(oauth2(reversed), h, query)
+		if len(h) != 1 || h.Get("Cookie") == "" {
+			t.Errorf("Take(%v) left %v, want the cookie alone", reversed, h)
+		}
 	}
 }
 
@@ -138,9 +179,9 @@ func TestPlaceString(t *testing.T) {
 	}
 }
 
-// FuzzExtract: what is stripped is exactly what a backend could read as the
+// FuzzTake: what is stripped is exactly what a backend could read as the
 // credential, and the rest stays byte for byte, in its order.
-func FuzzExtract(f *testing.F) {
+func FuzzTake(f *testing.F) {
 	for _, q := range []string{
 		"", "access_token=x", "a=1&access_token=x&b", "access%5Ftoken=%61", "&&=&access_token",
 		"access_token2=x&access_token=%2B%2b+", "%zz=1&access_token=%", "access_token=a&access_token=b",
@@ -149,18 +190,16 @@ func FuzzExtract(f *testing.F) {
 		f.Add("", q)
 	}
 	f.Fuzz(func(t *testing.T, authorization, query string) {
-		h := http.Header{"Authorization": {authorization}}
 		for _, places := range [][]Place{both, reversed, queryOnly} {
-			token, err := Extract(places, h, query)
-			if (token == "") == (err == nil) {
-				t.Fatalf("Extract(%q, %q) = %q, %v: not exactly one of both", authorization, query, token, err)
+			c, stripped, err := Take(oauth2(places), http.Header{"Authorization": {authorization}}, query)
+			if (c.Value == "") == (err == nil) {
+				t.Fatalf("Take(%q, %q) = %+v, %v: not exactly one of both", authorization, query, c, err)
 			}
-			stripped := StripQuery(places, query)
 			if got, want := strings.Split(stripped, "&"), otherPieces(query); !slices.Equal(got, want) {
-				t.Fatalf("StripQuery(%q) has the pieces %q, want %q", query, got, want)
+				t.Fatalf("Take(%q) left the pieces %q, want %q", query, got, want)
 			}
-			if again, err := Extract(queryOnly, nil, stripped); !errors.Is(err, ErrNone) {
-				t.Fatalf("Extract after StripQuery(%q) = %q, %v, want no credential", query, again, err)
+			if again, _, err := Take(oauth2(queryOnly), nil, stripped); !errors.Is(err, ErrMissing) {
+				t.Fatalf("Take of what Take(%q) left = %+v, %v, want no credential", query, again, err)
 			}
 		}
 	})
@@ -181,13 +220,14 @@ func otherPieces(query string) []string {
 	return kept
 }
 
-func BenchmarkExtract(b *testing.B) {
-	h := http.Header{"Authorization": {"Bearer " + strings.Repeat("abcdefgh", 100)}}
+func BenchmarkTake(b *testing.B) {
+	lines, schemes := []string{"Bearer " + strings.Repeat("abcdefgh", 100)}, oauth2(both)
+	h := http.Header{}
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := Extract(both, h, "a=1&b=2"); err != nil {
+		h["Authorization"] = lines
+		if _, _, err := Take(schemes, h, "a=1&b=2"); err != nil {
 			b.Fatal(err)
 		}
-		StripQuery(both, "a=1&b=2")
 	}
 }

@@ -8,31 +8,25 @@ import (
 
 	"github.com/tidegatehq/tidegate/services/gateway/internal/credential"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/grant"
+	"github.com/tidegatehq/tidegate/services/gateway/internal/head"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/problem"
-	"github.com/tidegatehq/tidegate/services/gateway/internal/routes"
 )
 
-// authorize finds the credential, asks what it is good for, and cuts it out of
-// what goes on to the backend, wherever the API lists a place for one.
+// authorize takes the credential out of the request, so that the backend does not
+// see it, and asks what it is good for.
 func (h *Handler) authorize(ctx context.Context, a *attempt) error {
 	r := a.match.Route
-	token, err := "", error(nil)
-	if !r.Open() {
-		token, err = credential.Extract(r.Places, a.Header, a.Query)
-	}
-	credential.StripHeader(r.Places, a.Header)
-	a.query = credential.StripQuery(r.Places, a.Query)
+	c, query, err := credential.Take(r.Schemes, a.Header, a.Query)
+	a.query = query
 	switch {
-	case errors.Is(err, credential.ErrNone):
-		return missing(r.Places)
+	case errors.Is(err, credential.ErrMissing):
+		return missing(r.Schemes)
 	case err != nil:
 		return invalid(err)
-	case r.Open():
+	case c.Type == credential.None:
 		return a.checkEndpoint()
-	case !r.Accepts(routes.SchemeOAuth2):
-		return invalid(errors.New("the API enables no scheme that this credential is of"))
 	}
-	if a.grant, err = h.Grants.Verify(ctx, token, r.Name); err != nil {
+	if a.grant, err = h.Grants.Verify(ctx, c.Value, r.Name); err != nil {
 		return refusedGrant(err)
 	}
 	return a.checkEndpoint()
@@ -61,27 +55,29 @@ func refusedGrant(err error) error {
 	}
 }
 
-// realm is what the challenge of RFC 6750 section 3 names.
+// realm starts every challenge (RFC 6750 section 3).
 const realm = `Bearer realm="tidegate"`
 
-// missing is the answer to a request without a credential. As RFC 6750 has it,
-// its challenge says nothing of an error.
-func missing(places []credential.Place) *problem.Problem {
-	names := make([]string, len(places))
-	for i, p := range places {
-		names[i] = p.String()
+// missing is the answer to a request without a credential. Its challenge has no
+// error code, as RFC 6750 section 3.1 says.
+func missing(schemes []credential.Scheme) *problem.Problem {
+	var names []string
+	for _, s := range schemes {
+		for _, p := range s.Places {
+			names = append(names, p.String())
+		}
 	}
 	return &problem.Problem{
 		Status: 401, Code: "CREDENTIAL_MISSING", Detail: "the API needs a credential; it is looked for in " + strings.Join(names, ", then in "),
-		Header: []problem.Field{{Name: "WWW-Authenticate", Value: realm}},
+		Header: []head.Field{{Name: "WWW-Authenticate", Value: realm}},
 	}
 }
 
-// invalid is the answer to every credential that is not good, whatever is wrong
-// with it.
+// invalid is the answer to a credential that is not valid, whatever is wrong with
+// it.
 func invalid(cause error) *problem.Problem {
 	return &problem.Problem{
 		Status: 401, Code: "CREDENTIAL_INVALID", Detail: "the credential is not valid", Cause: cause,
-		Header: []problem.Field{{Name: "WWW-Authenticate", Value: realm + `, error="invalid_token"`}},
+		Header: []head.Field{{Name: "WWW-Authenticate", Value: realm + `, error="invalid_token"`}},
 	}
 }

@@ -1,12 +1,12 @@
 package handshake
 
 import (
-	"crypto/sha1"
-	"encoding/base64"
 	"io"
 	"net"
 	"strings"
 	"testing"
+
+	"github.com/tidegatehq/tidegate/services/gateway/internal/head"
 )
 
 // BenchmarkHandshake is a whole handshake on loopback, the client's and the
@@ -20,7 +20,7 @@ func BenchmarkHandshake(b *testing.B) {
 			return
 		}
 		_, key, _ := strings.Cut(string(buf[:n]), "Sec-WebSocket-Key: ")
-		_, _ = io.WriteString(conn, answer+proof(key[:24])+"\r\n\r\n")
+		_, _ = io.WriteString(conn, answer+head.AcceptKey(key[:24])+"\r\n\r\n")
 		_, _ = io.Copy(io.Discard, conn)
 	})
 	w := newWorld(b, nil)
@@ -43,10 +43,4 @@ func BenchmarkHandshake(b *testing.B) {
 		_ = conn.(*net.TCPConn).SetLinger(0)
 		_ = conn.Close()
 	}
-}
-
-// proof is the Sec-WebSocket-Accept of a key.
-func proof(key string) string {
-	sum := sha1.Sum([]byte(key + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"))
-	return base64.StdEncoding.EncodeToString(sum[:])
 }

@@ -1,5 +1,8 @@
-// Package handshake takes a sound request for a WebSocket through its steps:
-// route, credential, grant, origin, a registered session, the backend's answer,
-// and only then the 101, after which the session has both connections. Each step
-// can refuse, with one HTTP answer that closes the connection.
+// Package handshake takes a well-formed WebSocket handshake through its steps:
+//
+//	route → credential → grant → origin → register the session → dial the backend → 101
+//
+// The client is answered 101 only when the backend has been, and then the session
+// owns both connections. Any step can refuse the handshake with an HTTP response,
+// after which the connection is closed.
 package handshake

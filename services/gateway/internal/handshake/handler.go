@@ -19,19 +19,20 @@ import (
 	"github.com/tidegatehq/tidegate/services/gateway/internal/upstream"
 )
 
-// Granter says what credentials are good for.
+// Granter says what credentials are good for; grant.Cache does.
 type Granter interface {
 	// Verify returns the grant of a credential for a version, or one of the
 	// errors of package grant.
 	Verify(ctx context.Context, credential, version string) (grant.Grant, error)
-	// Confirm is called when the session is registered. It returns nil when the
-	// grant has stood from asOf until now: what comes later ends the session.
+	// Confirm is called once the session is registered. It returns nil if the
+	// grant has been valid from asOf until now; what happens later ends the
+	// session.
 	Confirm(ctx context.Context, s *session.Session, asOf uint64) error
 }
 
 // Parts are what a Handler works with.
 type Parts struct {
-	Routes   *routes.Store
+	Routes   *routes.Current
 	Grants   Granter
 	Dialer   *upstream.Dialer
 	Sessions *session.Registry
@@ -44,14 +45,13 @@ type Parts struct {
 type Handler struct {
 	Parts
 	upgrader *gws.Upgrader
-	// patience is how long a handshake may take before its client is watched:
-	// most are over by then, and need no goroutine for it.
-	patience time.Duration
+	// watchDelay is how long a handshake may take before its client is watched.
+	watchDelay time.Duration
 }
 
 // New returns a handler.
 func New(p Parts) *Handler {
-	return &Handler{Parts: p, upgrader: newUpgrader(), patience: 20 * time.Millisecond}
+	return &Handler{Parts: p, upgrader: newUpgrader(), watchDelay: 20 * time.Millisecond}
 }
 
 var (
@@ -59,7 +59,7 @@ var (
 	errTooSlow    = errors.New("handshake took too long")
 )
 
-// attempt is one handshake on its way.
+// attempt is one handshake, with what the steps so far have found out.
 type attempt struct {
 	*listener.Request
 	ref   string
@@ -74,7 +74,7 @@ func (h *Handler) Handle(ctx context.Context, r *listener.Request) {
 	defer end()
 	ctx, leave := context.WithCancelCause(ctx)
 	defer leave(nil)
-	watch := watchClient(r, h.patience, func() { leave(errClientGone) })
+	watch := watchClient(r, h.watchDelay, func() { leave(errClientGone) })
 	a := &attempt{Request: r, ref: session.NewRef()}
 	if err := h.run(ctx, a, watch); err != nil {
 		watch.stop()
@@ -82,8 +82,8 @@ func (h *Handler) Handle(ctx context.Context, r *listener.Request) {
 	}
 }
 
-// run takes the steps in their order. An error means that the client has no
-// answer yet.
+// run takes the steps in order. An error means that the client has not been
+// answered yet.
 func (h *Handler) run(ctx context.Context, a *attempt, watch *watch) error {
 	if err := h.route(a); err != nil {
 		return err
@@ -110,7 +110,7 @@ func (h *Handler) run(ctx context.Context, a *attempt, watch *watch) error {
 	return nil
 }
 
-// route finds out which version of which API is asked for.
+// route finds the version of the API that the path leads to.
 func (h *Handler) route(a *attempt) error {
 	if !h.Routes.Loaded() {
 		return unavailable("NOT_READY", "the gateway has no routes yet", time.Second, nil)
@@ -129,8 +129,8 @@ func (h *Handler) route(a *attempt) error {
 	return nil
 }
 
-// origin asks whether the page that the client comes from may connect. A client
-// that says nothing is no page.
+// origin refuses pages that may not connect. Clients that send no Origin are not
+// browsers, and are let through.
 func (a *attempt) origin() error {
 	switch lines := a.Header["Origin"]; {
 	case len(lines) == 0:
@@ -142,8 +142,8 @@ func (a *attempt) origin() error {
 	}
 }
 
-// register makes the session, and asks again what may have changed before it was
-// there to be ended: from now on whoever changes a route or a grant ends it.
+// register makes the session, then checks once more what may have changed before
+// it could be found: from here on, a change of the route or of the grant ends it.
 func (h *Handler) register(ctx context.Context, a *attempt) (*session.Session, error) {
 	r := a.match.Route
 	s, err := h.Sessions.New(ctx, session.Info{
@@ -165,17 +165,17 @@ func (h *Handler) register(ctx context.Context, a *attempt) (*session.Session, e
 	return s, nil
 }
 
-// dial asks the backend.
+// dial connects to the backend.
 func (h *Handler) dial(ctx context.Context, a *attempt) (*upstream.Backend, error) {
 	return h.Dialer.Dial(ctx, &upstream.Request{
-		Endpoint: a.endpoint(), Rest: a.match.Rest, Query: a.query, Header: a.Header, Protocols: a.Protocols,
+		Endpoint: a.endpoint(), Suffix: a.match.Suffix, Query: a.query, Header: a.Header, Protocols: a.Protocols,
 		Client: a.Remote.Addr(), Secure: a.Secure, Host: a.Host,
 	})
 }
 
-// endpoint returns the backend of the credential's type, or without one that for
-// production before that for tests. It is nil where the version has none, and for
-// a type that is not known.
+// endpoint returns the backend that the grant leads to; without a grant, the one
+// for production, or else the sandbox. It is nil if the version has no such
+// backend.
 func (a *attempt) endpoint() *routes.Endpoint {
 	r := a.match.Route
 	switch {

@@ -18,9 +18,9 @@ import (
 	"github.com/gobwas/ws/wsutil"
 	gorilla "github.com/gorilla/websocket"
 
+	"github.com/tidegatehq/tidegate/services/gateway/internal/credential"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/head"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/routes"
-	"github.com/tidegatehq/tidegate/services/gateway/internal/session"
 )
 
 // clients are the libraries that connect, echo one message and leave.
@@ -130,8 +130,8 @@ func TestSession(t *testing.T) {
 		info.Subprotocol != "b" || info.Revision != 3 || info.MaxAge != time.Hour || time.Until(info.Expires) < 50*time.Minute {
 		t.Errorf("Info() = %+v, want what the handshake found out", info)
 	}
-	if s := live[0].State(); s != session.Live {
-		t.Errorf("State() = %d, want live", s)
+	if live[0].Started().IsZero() || live[0].Err() != nil {
+		t.Errorf("Started() = %v, Err() = %v, want a live session", live[0].Started(), live[0].Err())
 	}
 	if asked := w.grants.asked; len(asked) != 1 || asked[0] != "good apis/echo/versions/1" {
 		t.Errorf("the control plane was asked %q, want once", asked)
@@ -198,7 +198,7 @@ func TestQueryHygiene(t *testing.T) {
 func TestOpenAPI(t *testing.T) {
 	w := newWorld(t, nil)
 	backend := newEcho(t, nil)
-	w.serve(backend.url, func(r *routes.Route) { r.Schemes = []routes.Scheme{routes.SchemeNone} })
+	w.serve(backend.url, func(r *routes.Route) { r.Schemes = []credential.Scheme{{Type: credential.None, Places: bothPlaces()}} })
 	conn := w.dial(false)
 	w.send(conn, request("/echo/1.0.0?access_token=whatever&a", "Authorization: Bearer whatever\r\n"))
 	if a := w.receive(conn); a.StatusCode != 101 {
@@ -211,7 +211,7 @@ func TestOpenAPI(t *testing.T) {
 		t.Errorf("the control plane was asked %q, want nothing", w.grants.asked)
 	}
 	w.serve(backend.url, func(r *routes.Route) {
-		r.Schemes = []routes.Scheme{routes.SchemeNone}
+		r.Schemes = []credential.Scheme{{Type: credential.None, Places: bothPlaces()}}
 		r.Production, r.Sandbox = nil, r.Production
 	})
 	conn = w.dial(false)
@@ -279,7 +279,7 @@ func TestAnswer(t *testing.T) {
 // TestBytesWithTheHandshake: frames that come with either head, or while the
 // backend is thinking, arrive, in order.
 func TestBytesWithTheHandshake(t *testing.T) {
-	for _, size := range []int{5, head.MaxAhead - 100, 3 * head.MaxAhead} {
+	for _, size := range []int{5, head.MaxBuffered - 100, 3 * head.MaxBuffered} {
 		for _, secure := range []bool{false, true} {
 			release := make(chan struct{})
 			asked := make(chan struct{})
@@ -311,7 +311,7 @@ func TestBytesWithTheHandshake(t *testing.T) {
 				}
 			})
 			w := newWorld(t, nil)
-			w.handler.patience = 0
+			w.handler.watchDelay = 0
 			w.serve(url)
 			conn := w.dial(secure)
 			first, second := strings.Repeat("1", size), strings.Repeat("2", size)

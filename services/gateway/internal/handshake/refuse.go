@@ -8,12 +8,13 @@ import (
 	"time"
 
 	"github.com/tidegatehq/tidegate/services/gateway/internal/ending"
+	"github.com/tidegatehq/tidegate/services/gateway/internal/head"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/problem"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/session"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/upstream"
 )
 
-// refuse answers a handshake that failed, unless the client is gone.
+// refuse answers a handshake that failed, unless the client has left.
 func (h *Handler) refuse(ctx context.Context, a *attempt, err error) {
 	if context.Cause(ctx) == errClientGone { //nolint:errorlint // a cause is given as it is
 		_ = a.Conn.Close()
@@ -40,7 +41,7 @@ func (h *Handler) refuse(ctx context.Context, a *attempt, err error) {
 	}
 }
 
-// problemOf turns what went wrong into an answer.
+// problemOf returns the answer to what went wrong.
 func (h *Handler) problemOf(a *attempt, err error) *problem.Problem {
 	var p *problem.Problem
 	var ended *session.EndedError
@@ -63,8 +64,8 @@ func (h *Handler) problemOf(a *attempt, err error) *problem.Problem {
 	}
 }
 
-// problemOfEnd is for a session that was ended before its 101. A withdrawn route
-// is gone for later requests as well, so it is the same answer.
+// problemOfEnd returns the answer for a session that was ended before its 101. If
+// its route was withdrawn, the answer is the one that later requests get.
 func (h *Handler) problemOfEnd(a *attempt, e *session.EndedError) *problem.Problem {
 	if r := h.Routes.Load().Get(a.match.Route.Name); r == nil || !r.Published {
 		return notFound()
@@ -115,6 +116,6 @@ func draining(cause error) *problem.Problem {
 func unavailable(code, detail string, retry time.Duration, cause error) *problem.Problem {
 	return &problem.Problem{
 		Status: http.StatusServiceUnavailable, Code: code, Detail: detail, Cause: cause,
-		Header: []problem.Field{problem.RetryAfter(retry)},
+		Header: []head.Field{problem.RetryAfter(retry)},
 	}
 }

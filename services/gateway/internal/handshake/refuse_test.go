@@ -34,7 +34,7 @@ func TestRefusals(t *testing.T) {
 	w.serve(backend.url)
 	version := func(v string, edit func(*routes.Route)) {
 		w.serve(backend.url, func(r *routes.Route) {
-			r.Name, r.Version, r.Default = "apis/echo/versions/"+v, v, false
+			r.Name, r.Segment, r.Default = "apis/echo/versions/"+v, v, false
 			edit(r)
 		})
 	}
@@ -42,7 +42,7 @@ func TestRefusals(t *testing.T) {
 	version("needs", func(r *routes.Route) { r.Requires = []string{"unknown", "other"} })
 	version("origin", func(r *routes.Route) { r.Origins = origins(t, "https://ok.example") })
 	version("noscheme", func(r *routes.Route) { r.Schemes = nil })
-	version("query", func(r *routes.Route) { r.Places = []credential.Place{credential.AccessTokenQuery} })
+	version("query", func(r *routes.Route) { r.Schemes[0].Places = []credential.Place{credential.AccessTokenQuery} })
 	version("testing", func(r *routes.Route) { r.Production, r.Sandbox = nil, r.Production })
 	version("both", func(r *routes.Route) { r.Sandbox = r.Production })
 
@@ -75,7 +75,7 @@ func TestRefusals(t *testing.T) {
 		{"repeated header", "/echo/1.0.0", good + good, 401, "CREDENTIAL_INVALID", "the credential is not valid", "Www-Authenticate", invalidChallenge},
 		{"repeated parameter", "/echo/1.0.0?access_token=good&access_token=good", "", 401, "CREDENTIAL_INVALID", "the credential is not valid", "Www-Authenticate", invalidChallenge},
 		{"expired", "/echo/1.0.0", "Authorization: Bearer expired\r\n", 401, "CREDENTIAL_INVALID", "the credential is not valid", "Www-Authenticate", invalidChallenge},
-		{"scheme that the API does not enable", "/echo/noscheme", good, 401, "CREDENTIAL_INVALID", "the credential is not valid", "Www-Authenticate", invalidChallenge},
+		{"API without a scheme", "/echo/noscheme", good, 401, "CREDENTIAL_MISSING", "the API needs a credential; it is looked for in ", "Www-Authenticate", challenge},
 
 		{"not subscribed", "/echo/1.0.0", "Authorization: Bearer unsubscribed\r\n", 403, "NOT_SUBSCRIBED", "the application is not subscribed to this version of the API", "", ""},
 		{"no sandbox", "/echo/1.0.0", "Authorization: Bearer sandbox\r\n", 403, "NO_ENDPOINT", "the API has no endpoint for keys of the type sandbox", "", ""},

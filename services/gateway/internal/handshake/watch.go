@@ -8,32 +8,34 @@ import (
 	"github.com/tidegatehq/tidegate/services/gateway/internal/listener"
 )
 
-// watch notices a client that leaves during its handshake. What the client sends
-// meanwhile is kept; when that is too much, the client is no longer read.
+// watch notices when a client leaves during its handshake, which only reading from
+// its connection can tell. What it sends in the meantime is kept; once that is
+// head.MaxBuffered bytes, reading stops, and so does the watch.
 type watch struct {
 	conn    net.Conn
 	timer   *time.Timer
 	gone    func()
-	done    chan struct{} // closed when the reading has ended
+	done    chan struct{} // closed when reading has ended
 	stopped bool
 	buf     []byte
 }
 
-// watchClient calls gone when r's client leaves, from some patience on. The
-// connection must not be used until stop has returned.
-func watchClient(r *listener.Request, patience time.Duration, gone func()) *watch {
-	w := &watch{conn: r.Conn, gone: gone, done: make(chan struct{}), buf: r.Ahead}
-	w.timer = time.AfterFunc(patience, w.read)
+// watchClient calls gone if r's client leaves. It starts after the given delay:
+// most handshakes are over by then, and need no goroutine. The connection must
+// not be used until stop has returned.
+func watchClient(r *listener.Request, delay time.Duration, gone func()) *watch {
+	w := &watch{conn: r.Conn, gone: gone, done: make(chan struct{}), buf: r.Buffered}
+	w.timer = time.AfterFunc(delay, w.read)
 	return w
 }
 
 func (w *watch) read() {
 	defer close(w.done)
-	for len(w.buf) < head.MaxAhead {
-		if cap(w.buf) < head.MaxAhead {
-			w.buf = append(make([]byte, 0, head.MaxAhead), w.buf...)
+	for len(w.buf) < head.MaxBuffered {
+		if cap(w.buf) < head.MaxBuffered {
+			w.buf = append(make([]byte, 0, head.MaxBuffered), w.buf...)
 		}
-		n, err := w.conn.Read(w.buf[len(w.buf):head.MaxAhead])
+		n, err := w.conn.Read(w.buf[len(w.buf):head.MaxBuffered])
 		w.buf = w.buf[:len(w.buf)+n]
 		if timeout, ok := err.(net.Error); ok && timeout.Timeout() { //nolint:errorlint // a connection's own error
 			return
@@ -45,11 +47,11 @@ func (w *watch) read() {
 	}
 }
 
-// stop ends the watch and returns what the client sent so far. It may be called
-// again.
+// stop ends the watch and returns what the client has sent. It may be called more
+// than once.
 func (w *watch) stop() []byte {
 	if !w.stopped && !w.timer.Stop() {
-		// A deadline in the past makes the reading return.
+		// A deadline in the past interrupts the read that is under way.
 		_ = w.conn.SetReadDeadline(time.Unix(1, 0))
 		<-w.done
 	}

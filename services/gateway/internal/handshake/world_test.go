@@ -76,7 +76,7 @@ func (g *grants) Confirm(_ context.Context, s *session.Session, asOf uint64) err
 type world struct {
 	t        testing.TB
 	handler  *Handler
-	routes   *routes.Store
+	routes   *routes.Current
 	grants   *grants
 	sessions *session.Registry
 	relay    *relay.Engine
@@ -89,7 +89,7 @@ func newWorld(t testing.TB, edit func(*listener.Config)) *world {
 	t.Helper()
 	basis := &session.Grant{Name: "grants/1", IDs: []string{"grants/1", "applications/1"}}
 	w := &world{
-		t: t, routes: new(routes.Store),
+		t: t, routes: new(routes.Current),
 		grants: &grants{
 			byToken: map[string]grant.Grant{
 				"good":    {Basis: basis, KeyType: grant.Production, AsOf: 7, Expires: time.Now().Add(time.Hour)},
@@ -159,6 +159,11 @@ func (w *world) end() {
 	}
 }
 
+// bothPlaces are the places where a credential is looked for by default.
+func bothPlaces() []credential.Place {
+	return []credential.Place{credential.AuthorizationHeader, credential.AccessTokenQuery}
+}
+
 // serve puts routes into the table: /echo/1.0.0 to the endpoint, its default
 // address, and what more is given.
 func (w *world) serve(endpoint string, more ...func(*routes.Route)) {
@@ -168,9 +173,8 @@ func (w *world) serve(endpoint string, more ...func(*routes.Route)) {
 		w.t.Fatal(err)
 	}
 	r := &routes.Route{
-		Name: "apis/echo/versions/1", API: "apis/echo", Context: "/echo", Version: "1.0.0", Default: true, Published: true,
-		Production: e, Schemes: []routes.Scheme{routes.SchemeOAuth2}, Revision: 3,
-		Places: []credential.Place{credential.AuthorizationHeader, credential.AccessTokenQuery},
+		Name: "apis/echo/versions/1", API: "apis/echo", Context: "/echo", Segment: "1.0.0", Default: true, Published: true,
+		Production: e, Schemes: []credential.Scheme{{Type: credential.OAuth2, Places: bothPlaces()}}, Revision: 3,
 	}
 	for _, f := range more {
 		f(r)

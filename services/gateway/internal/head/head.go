@@ -1,6 +1,8 @@
-// Package head reads one HTTP/1.1 head of bounded size off a connection, from
-// clients and from backends alike, and nothing beyond what came with its last
-// bytes. Parsing it is net/http's, what it must say its callers'.
+// Package head has what the gateway needs of HTTP/1.1, where a connection carries
+// one request and one response, and neither has a body: it reads heads of bounded
+// size, from clients and from backends, and knows which of their fields end at
+// the gateway. Heads are parsed by net/http; what they must say is checked by the
+// callers.
 package head
 
 import (
@@ -15,10 +17,10 @@ import (
 )
 
 const (
-	// Max is the most bytes of a head.
+	// Max is the largest size of a head.
 	Max = 16 << 10
-	// MaxAhead is the most bytes that are kept of what follows a head.
-	MaxAhead = 4 << 10
+	// MaxBuffered is the most bytes after a head that are read along with it.
+	MaxBuffered = 4 << 10
 )
 
 var (
@@ -30,43 +32,45 @@ var (
 	ErrMalformed = errors.New("malformed head")
 )
 
-// Reader reads heads. What it returns is good until it is used again or freed.
+// Reader reads and parses heads. The bytes that it returns are valid until it is
+// used again or put back into its pool; parsed heads are the caller's.
 type Reader struct {
 	buf  []byte
 	src  bytes.Reader
 	bufr *bufio.Reader
 }
 
-// Pool keeps readers. Its zero value is ready for use.
+// Pool is a pool of readers. Its zero value is ready for use.
 type Pool struct{ p sync.Pool }
 
-// Get returns a reader.
+// Get returns a reader, to be given back with Put.
 func (p *Pool) Get() *Reader {
 	if r, ok := p.p.Get().(*Reader); ok {
 		return r
 	}
-	return &Reader{buf: make([]byte, 0, MaxAhead), bufr: bufio.NewReaderSize(nil, MaxAhead)}
+	return &Reader{buf: make([]byte, 0, MaxBuffered), bufr: bufio.NewReaderSize(nil, MaxBuffered)}
 }
 
-// Put takes a reader back.
+// Put gives a reader back.
 func (p *Pool) Put(r *Reader) { p.p.Put(r) }
 
-// Read reads from src until a head is complete: its bytes with the empty line,
-// and at most MaxAhead bytes that came behind it. The first line may have
-// maxLine bytes. An error of src is returned as it is, io.EOF within a head as
-// io.ErrUnexpectedEOF.
-func (r *Reader) Read(src io.Reader, maxLine int) (raw, ahead []byte, err error) {
+// Read reads from src until a head is complete, and returns its bytes, the empty
+// line included, and the bytes after it that were read along, at most
+// MaxBuffered. The first line may have maxLine bytes. The error is ErrTooLarge,
+// ErrLongLine, ErrMalformed, io.ErrUnexpectedEOF for a head that is cut off, or an
+// error of src as it is.
+func (r *Reader) Read(src io.Reader, maxLine int) (raw, buffered []byte, err error) {
 	r.buf = r.buf[:0]
 	for {
 		n, err := r.more(src)
 		if n == len(r.buf) && n > 0 && !isToken(r.buf[:1]) {
 			return nil, nil, ErrMalformed
 		}
-		if raw, ahead, ok := r.cut(len(r.buf) - n); ok {
+		if raw, buffered, ok := r.cut(len(r.buf) - n); ok {
 			if len(raw) > Max {
 				return nil, nil, ErrTooLarge
 			}
-			return raw, ahead, r.firstLine(maxLine)
+			return raw, buffered, r.firstLine(maxLine)
 		}
 		if lineErr := r.firstLine(maxLine); lineErr != nil {
 			return nil, nil, lineErr
@@ -82,21 +86,21 @@ func (r *Reader) Read(src io.Reader, maxLine int) (raw, ahead []byte, err error)
 	}
 }
 
-// more reads once, at most as much as may be kept.
+// more reads once, at most MaxBuffered bytes.
 func (r *Reader) more(src io.Reader) (int, error) {
-	if cap(r.buf)-len(r.buf) < MaxAhead/2 {
-		grown := make([]byte, len(r.buf), Max+MaxAhead)
+	if cap(r.buf)-len(r.buf) < MaxBuffered/2 {
+		grown := make([]byte, len(r.buf), Max+MaxBuffered)
 		copy(grown, r.buf)
 		r.buf = grown
 	}
-	free := r.buf[len(r.buf):min(cap(r.buf), len(r.buf)+MaxAhead)]
+	free := r.buf[len(r.buf):min(cap(r.buf), len(r.buf)+MaxBuffered)]
 	n, err := src.Read(free)
 	r.buf = r.buf[:len(r.buf)+n]
 	return n, err
 }
 
-func (r *Reader) cut(from int) (raw, ahead []byte, ok bool) {
-	end := End(r.buf, from)
+func (r *Reader) cut(from int) (raw, buffered []byte, ok bool) {
+	end := end(r.buf, from)
 	if end < 0 {
 		return nil, nil, false
 	}
@@ -110,9 +114,9 @@ func (r *Reader) firstLine(maxLine int) error {
 	return ErrLongLine
 }
 
-// End returns where the head at the start of b ends, -1 when it does not. Bytes
-// before from are known to hold no end.
-func End(b []byte, from int) int {
+// end returns where the head at the start of b ends, -1 if it does not. The first
+// from bytes are known not to hold the end.
+func end(b []byte, from int) int {
 	for i := max(from-3, 0); ; {
 		n := bytes.IndexByte(b[i:], '\n')
 		if n < 0 {
@@ -128,7 +132,7 @@ func End(b []byte, from int) int {
 	}
 }
 
-// Request parses a head as a request.
+// Request parses the head of a request.
 func (r *Reader) Request(raw []byte) (*http.Request, error) {
 	if err := check(raw); err != nil {
 		return nil, err
@@ -138,14 +142,14 @@ func (r *Reader) Request(raw []byte) (*http.Request, error) {
 	return http.ReadRequest(r.bufr)
 }
 
-// Response is the head of a response.
+// Response is the parsed head of a response.
 type Response struct {
 	Status       int
 	Major, Minor int // of the version of HTTP
 	Header       http.Header
 }
 
-// Response parses a head as a response.
+// Response parses the head of a response.
 func (r *Reader) Response(raw []byte) (*Response, error) {
 	if err := check(raw); err != nil {
 		return nil, err
@@ -156,12 +160,12 @@ func (r *Reader) Response(raw []byte) (*Response, error) {
 	if err != nil {
 		return nil, err
 	}
-	_ = resp.Body.Close() // it complains of a body that is not there
-	return &Response{resp.StatusCode, resp.ProtoMajor, resp.ProtoMinor, resp.Header}, nil
+	_ = resp.Body.Close() // the body is not in what was parsed, so this may fail
+	return &Response{Status: resp.StatusCode, Major: resp.ProtoMajor, Minor: resp.ProtoMinor, Header: resp.Header}, nil
 }
 
-// check refuses what net/http's parser lets pass: continued lines and names
-// that are no tokens.
+// check refuses what net/http's parser would accept: folded lines, and names that
+// are not tokens.
 func check(raw []byte) error {
 	for name := range fields(raw) {
 		if !isToken(name) {
@@ -171,7 +175,7 @@ func check(raw []byte) error {
 	return nil
 }
 
-// fields gives the header lines, taken apart at their first colon.
+// fields iterates over the header lines, each split at its first colon.
 func fields(raw []byte) iter.Seq2[[]byte, []byte] {
 	return func(yield func(name, value []byte) bool) {
 		_, rest, _ := bytes.Cut(raw, []byte{'\n'})
@@ -190,7 +194,8 @@ func fields(raw []byte) iter.Seq2[[]byte, []byte] {
 	}
 }
 
-// Count returns how many lines of a head have this name.
+// Count returns how many header lines of a head have this name. A parsed request
+// does not say how many Host lines it had.
 func Count(raw []byte, name string) int {
 	n := 0
 	for found := range fields(raw) {

@@ -17,7 +17,7 @@ func sized(n int) string {
 }
 
 func TestRead(t *testing.T) {
-	many := strings.Repeat("b", 3*MaxAhead)
+	many := strings.Repeat("b", 3*MaxBuffered)
 	tests := []struct {
 		name, in string
 		maxLine  int
@@ -30,7 +30,7 @@ func TestRead(t *testing.T) {
 		{"line feeds alone", "GET / HTTP/1.1\nHost: h\n\nx", Max, "GET / HTTP/1.1\nHost: h\n\n", nil},
 		{"no fields", "GET / HTTP/1.1\r\n\r\n", Max, "GET / HTTP/1.1\r\n\r\n", nil},
 		{"largest", sized(Max), Max, sized(Max), nil},
-		{"larger than a chunk", sized(3*MaxAhead+7) + "zz", Max, sized(3*MaxAhead + 7), nil},
+		{"larger than a chunk", sized(3*MaxBuffered+7) + "zz", Max, sized(3*MaxBuffered + 7), nil},
 		{"too large", sized(Max + 1), Max, "", ErrTooLarge},
 		{"never ends", "GET / HTTP/1.1\r\nA: " + strings.Repeat("a", 2*Max), Max, "", ErrTooLarge},
 		{"longest line", "GET /67890\nA: b\n\n", 10, "GET /67890\nA: b\n\n", nil},
@@ -51,7 +51,7 @@ func TestRead(t *testing.T) {
 				var p Pool
 				r := p.Get()
 				defer p.Put(r)
-				raw, ahead, err := r.Read(src, tt.maxLine)
+				raw, buffered, err := r.Read(src, tt.maxLine)
 				if string(raw) != tt.head && err == nil || !errors.Is(err, tt.err) || tt.err != nil && err == nil {
 					t.Fatalf("Read(%.40q) = %.40q, %v, want %.40q, %v", tt.in, raw, err, tt.head, tt.err)
 				}
@@ -59,8 +59,8 @@ func TestRead(t *testing.T) {
 					return
 				}
 				rest, _ := io.ReadAll(src)
-				if len(ahead) > MaxAhead || string(ahead)+string(rest) != tt.in[len(tt.head):] {
-					t.Errorf("Read(%.40q) kept %d bytes behind the head and left %d, want %d together", tt.in, len(ahead), len(rest), len(tt.in)-len(tt.head))
+				if len(buffered) > MaxBuffered || string(buffered)+string(rest) != tt.in[len(tt.head):] {
+					t.Errorf("Read(%.40q) kept %d bytes behind the head and left %d, want %d together", tt.in, len(buffered), len(rest), len(tt.in)-len(tt.head))
 				}
 			})
 		}
@@ -78,7 +78,7 @@ func TestReadPassesErrorsOn(t *testing.T) {
 
 func TestReaderIsUsedAgain(t *testing.T) {
 	var p Pool
-	for _, in := range []string{sized(Max), get, sized(2 * MaxAhead), get} {
+	for _, in := range []string{sized(Max), get, sized(2 * MaxBuffered), get} {
 		r := p.Get()
 		raw, _, err := r.Read(strings.NewReader(in), Max)
 		if err != nil || string(raw) != in {
@@ -168,18 +168,18 @@ func FuzzRead(f *testing.F) {
 		whole, split := bytes.NewReader(in), &chunks{in: in, size: chunk&0xff + 1}
 		a, b := p.Get(), p.Get()
 		defer func() { p.Put(a); p.Put(b) }()
-		raw, ahead, err := a.Read(whole, Max)
-		raw2, ahead2, err2 := b.Read(split, Max)
+		raw, buffered, err := a.Read(whole, Max)
+		raw2, buffered2, err2 := b.Read(split, Max)
 		if (err == nil) != (err2 == nil) || !bytes.Equal(raw, raw2) {
 			t.Fatalf("Read(%q) = %q, %v, in chunks %q, %v", in, raw, err, raw2, err2)
 		}
 		if err != nil {
 			return
 		}
-		if !bytes.HasPrefix(in[len(raw):], ahead) || !bytes.Equal(slices.Concat(raw2, ahead2, split.in), in) {
-			t.Fatalf("Read(%q) = %q and %q, in chunks %q and %q: bytes are lost", in, raw, ahead, raw2, ahead2)
+		if !bytes.HasPrefix(in[len(raw):], buffered) || !bytes.Equal(slices.Concat(raw2, buffered2, split.in), in) {
+			t.Fatalf("Read(%q) = %q and %q, in chunks %q and %q: bytes are lost", in, raw, buffered, raw2, buffered2)
 		}
-		if len(raw) > Max || End(raw, 0) != len(raw) {
+		if len(raw) > Max || end(raw, 0) != len(raw) {
 			t.Fatalf("Read(%q) = %q, which is no head", in, raw)
 		}
 		h, err := a.Request(raw)
@@ -224,5 +224,12 @@ func BenchmarkRequest(b *testing.B) {
 		}
 		Count(raw, "Host")
 		p.Put(r)
+	}
+}
+
+// TestAcceptKey is the example of RFC 6455 section 1.3.
+func TestAcceptKey(t *testing.T) {
+	if got, want := AcceptKey("dGhlIHNhbXBsZSBub25jZQ=="), "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="; got != want {
+		t.Errorf("AcceptKey = %q, want %q", got, want)
 	}
 }

@@ -10,15 +10,15 @@ import (
 
 // Config is all that the listener can be told. It is made by Default.
 type Config struct {
-	Addr    string // plain; empty: none
-	TLSAddr string // empty: none
-	// CertFile and KeyFile are read again when they change. When they are empty
-	// a self-signed pair is made in CertDir, or used if it is there.
+	Addr    string // for plain connections; empty: none
+	TLSAddr string // for TLS connections; empty: none
+	// CertFile and KeyFile are read again when they change. If they are empty, the
+	// self-signed pair in CertDir is used, which is made if it does not exist.
 	CertFile, KeyFile string
 	CertDir           string
-	Timeout           time.Duration // of a whole handshake, and of its head
-	MaxHandshakes     int           // in progress at once, further clients are refused
-	// Listener and TLSListener, when set, are used instead of the addresses.
+	Timeout           time.Duration // of a whole handshake, TLS and head included
+	MaxHandshakes     int           // in progress at once; further clients are refused
+	// Listener and TLSListener, if set, are used instead of the addresses.
 	Listener, TLSListener net.Listener
 
 	prefix string
@@ -41,7 +41,7 @@ func (c *Config) Flags(fs *flag.FlagSet, prefix string) {
 	fs.IntVar(&c.MaxHandshakes, prefix+"max-handshakes", c.MaxHandshakes, "`number` of handshakes in progress at once; further clients are answered 503")
 }
 
-// Check reports what is wrong, all of it at once.
+// Check reports everything that is wrong with the configuration.
 func (c *Config) Check() error {
 	var errs []error
 	fail := func(format string, a ...any) { errs = append(errs, fmt.Errorf(format, a...)) }
@@ -67,7 +67,7 @@ func (c *Config) Check() error {
 	return errors.Join(errs...)
 }
 
-// isAddr reports whether s is an address to listen at, or empty.
+// isAddr reports whether s is empty or an address to listen on.
 func isAddr(s string) bool {
 	_, _, err := net.SplitHostPort(s)
 	return s == "" || err == nil

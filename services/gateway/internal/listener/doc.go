@@ -1,5 +1,6 @@
-// Package listener takes the gateway's connections in, plain and TLS, reads the
-// head of the one request that each may send, answers what is not a sound
-// request for a WebSocket, and the gateway's own endpoints under /-/. What a
-// sound request leads to is for its handler, package handshake.
+// Package listener accepts the gateway's connections, plain and TLS, and reads the
+// head of the one request that each may send. It answers requests for the
+// gateway's own endpoints under /-/ and refuses whatever is not a well-formed
+// WebSocket handshake. Well-formed handshakes go to its handler, package
+// handshake.
 package listener

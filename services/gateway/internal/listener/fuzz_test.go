@@ -25,7 +25,7 @@ func FuzzHead(f *testing.F) {
 	f.Fuzz(func(t *testing.T, in []byte) {
 		reader := l.heads.Get()
 		defer l.heads.Put(reader)
-		raw, ahead, err := reader.Read(bytes.NewReader(in), maxLine)
+		raw, buffered, err := reader.Read(bytes.NewReader(in), maxLine)
 		if err != nil {
 			return
 		}
@@ -34,7 +34,7 @@ func FuzzHead(f *testing.F) {
 			return
 		}
 		var r Request
-		if refusal := l.check(&r, raw, ahead, h); refusal != nil {
+		if refusal := l.check(&r, raw, buffered, h); refusal != nil {
 			if refusal.Status < 400 || refusal.Status > 499 || refusal.Code == "" || refusal.Detail == "" {
 				t.Fatalf("check(%q) = %+v, want a client's error", in, refusal)
 			}
@@ -49,7 +49,7 @@ func FuzzHead(f *testing.F) {
 			strings.Count("\n"+lower, "\nhost:") != 1, strings.Count("\n"+lower, "\nsec-websocket-key:") != 1,
 			strings.Contains(lower, "\ntransfer-encoding:"), len(r.Key) != 24,
 			len(r.Path)+len(r.Query) > maxTarget, strings.ContainsAny(r.Path+r.Query+r.Host, " \r\n\t\x00#"),
-			!bytes.Equal(r.Ahead, ahead), len(ahead) > head.MaxAhead:
+			!bytes.Equal(r.Buffered, buffered), len(buffered) > head.MaxBuffered:
 			t.Fatalf("check(%q) took it for sound: %+v", in, r)
 		}
 	})

@@ -15,14 +15,15 @@ import (
 	"github.com/tidegatehq/tidegate/services/gateway/internal/metrics"
 )
 
-// Handler does the handshakes that sound requests ask for. Its Handle returns
-// when the handshake is over: the connection was closed or given to a session.
-// When ctx ends it refuses what it can no longer finish.
+// Handler does handshakes.
 type Handler interface {
+	// Handle returns when the handshake is over: r's connection was closed or
+	// handed to a session. Once ctx ends, it refuses handshakes that it has not
+	// finished.
 	Handle(ctx context.Context, r *Request)
 }
 
-// Listener takes connections in.
+// Listener accepts connections.
 type Listener struct {
 	cfg     Config
 	handler Handler
@@ -38,13 +39,13 @@ type Listener struct {
 	progress      atomic.Int64
 
 	mu      sync.Mutex
-	reading map[net.Conn]struct{} // connections whose head is awaited
+	reading map[net.Conn]struct{} // connections whose head is being read
 	closing bool
 	wg      sync.WaitGroup
 }
 
-// Open listens. Nothing is accepted before Run. ready returns why the gateway
-// takes no sessions, nil when it does.
+// Open starts listening; Run accepts. ready returns why the gateway takes no
+// sessions, nil if it does. A listener that is not run must be closed.
 func Open(cfg Config, h Handler, ready func() error, m *metrics.Metrics, log *slog.Logger) (*Listener, error) {
 	if err := cfg.Check(); err != nil {
 		return nil, err
@@ -70,7 +71,8 @@ func Open(cfg Config, h Handler, ready func() error, m *metrics.Metrics, log *sl
 	return l, err
 }
 
-// listen switches off the kernel's keep-alive, for sessions have their pings.
+// listen returns the given listener, or one at addr, without TCP keep-alives:
+// sessions have pings.
 func listen(given net.Listener, addr string) (net.Listener, error) {
 	if given != nil || addr == "" {
 		return given, nil
@@ -83,10 +85,10 @@ func listen(given net.Listener, addr string) (net.Listener, error) {
 	return ln, nil
 }
 
-// Addr returns the plain address, nil when there is none.
+// Addr returns the address for plain connections, nil if there is none.
 func (l *Listener) Addr() net.Addr { return addrOf(l.plain) }
 
-// TLSAddr returns the TLS address, nil when there is none.
+// TLSAddr returns the address for TLS connections, nil if there is none.
 func (l *Listener) TLSAddr() net.Addr { return addrOf(l.secure) }
 
 func addrOf(ln net.Listener) net.Addr {
@@ -96,16 +98,16 @@ func addrOf(ln net.Listener) net.Addr {
 	return ln.Addr()
 }
 
-// InProgress returns the number of connections that are neither a session nor
-// closed yet.
+// InProgress returns the number of connections that are neither closed nor part
+// of a session yet.
 func (l *Listener) InProgress() int { return int(l.progress.Load()) }
 
-// stopWait is how long handshakes may still take when the listener stops.
+// stopWait is how long handshakes may go on once the listener stops.
 const stopWait = time.Second
 
-// Run serves until ctx ends or Close is called. Then connections whose head is
-// awaited are cut, and handshakes have a second to finish before they are
-// refused; it returns when all are over.
+// Run serves until ctx ends or Close is called. Then connections whose head has
+// not been read yet are cut, and handshakes have a second to finish before they
+// are refused. Run returns when all are over.
 func (l *Listener) Run(ctx context.Context) error {
 	handshakes, refuse := context.WithCancel(context.WithoutCancel(ctx))
 	defer refuse()
@@ -125,8 +127,7 @@ func (l *Listener) Run(ctx context.Context) error {
 	return nil
 }
 
-// Close stops accepting and cuts the connections whose head is awaited. An
-// opened listener that is not run must be closed.
+// Close stops accepting, and cuts connections whose head has not been read yet.
 func (l *Listener) Close() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -144,9 +145,9 @@ func (l *Listener) Close() {
 	}
 }
 
-// await gives conn its deadline and notes that its head is awaited. It returns
-// false when the listener is closed, or conn is.
-func (l *Listener) await(conn net.Conn, deadline time.Time) bool {
+// beginRead sets conn's deadline and notes that its head is being read. It returns
+// false if the listener or conn is closed.
+func (l *Listener) beginRead(conn net.Conn, deadline time.Time) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.closing || conn.SetDeadline(deadline) != nil {
@@ -156,7 +157,7 @@ func (l *Listener) await(conn net.Conn, deadline time.Time) bool {
 	return true
 }
 
-func (l *Listener) arrived(conn net.Conn) {
+func (l *Listener) endRead(conn net.Conn) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	delete(l.reading, conn)
@@ -164,15 +165,15 @@ func (l *Listener) arrived(conn net.Conn) {
 
 const maxBackoff = time.Second
 
-// accept takes connections in. Errors as too many open files pass; it waits and
-// tries again.
+// accept accepts connections. Errors such as too many open files are temporary:
+// it waits and tries again.
 func (l *Listener) accept(ctx, handshakes context.Context, ln net.Listener) {
 	var wait time.Duration
 	for {
 		conn, err := ln.Accept()
 		if err == nil {
 			wait = 0
-			slot := l.slot(ctx)
+			slot := l.takeSlot(ctx)
 			if slot == nil {
 				_ = conn.Close()
 				return
@@ -186,7 +187,7 @@ func (l *Listener) accept(ctx, handshakes context.Context, ln net.Listener) {
 			return
 		}
 		wait = min(max(5*time.Millisecond, 2*wait), maxBackoff)
-		l.log.Warn("accept failed", "addr", ln.Addr().String(), "error", err, "again_in", wait)
+		l.log.Warn("accept failed", "addr", ln.Addr().String(), "error", err, "retry_in", wait)
 		select {
 		case <-time.After(wait):
 		case <-ctx.Done():
@@ -196,16 +197,18 @@ func (l *Listener) accept(ctx, handshakes context.Context, ln net.Listener) {
 }
 
 const (
-	// spareSlots is how many connections are served beyond the handshakes: they
-	// are told that there are too many, or that the gateway is well.
+	// spareSlots is how many connections are served beyond MaxHandshakes. They get
+	// the gateway's own endpoints, so that health checks work under full load, and
+	// a 503 for everything else.
 	spareSlots = 256
-	// spareTimeout is how long one of them has for its head.
+	// spareTimeout is how long such a connection has to send its head.
 	spareTimeout = 2 * time.Second
 )
 
-// slot takes one of the slots for a connection, of the spare ones when there is
-// no other. It waits when there is none at all; nil is the end.
-func (l *Listener) slot(ctx context.Context) chan struct{} {
+// takeSlot takes a slot for a connection, a spare one if there is no other, and
+// waits if there is none at all. It returns the channel that the slot is given
+// back to, nil once ctx has ended.
+func (l *Listener) takeSlot(ctx context.Context) chan struct{} {
 	select {
 	case l.slots <- struct{}{}:
 		return l.slots

@@ -14,30 +14,30 @@ import (
 	"github.com/tidegatehq/tidegate/services/gateway/internal/problem"
 )
 
-// Request is a sound request for a WebSocket. Whoever is given one owns its
-// connection, on which nothing is being read.
+// Request is a well-formed WebSocket handshake. Whoever gets one owns its
+// connection; nobody else reads from it.
 type Request struct {
 	Conn      net.Conn
 	Secure    bool           // TLS
 	Remote    netip.AddrPort // the client's address
 	Host      string
-	Path      string      // as it came
-	Query     string      // as it came, without "?"
+	Path      string      // undecoded
+	Query     string      // undecoded, without "?"
 	Header    http.Header // without Host
 	Key       string      // Sec-WebSocket-Key
-	Protocols []string    // offered, in the client's order
-	Ahead     []byte      // what came behind the head, at most head.MaxAhead bytes
-	Deadline  time.Time   // of the whole handshake; the connection's as well
+	Protocols []string    // sub-protocols offered, in the client's order
+	Buffered  []byte      // read already: what followed the head, at most head.MaxBuffered bytes
+	Deadline  time.Time   // of the whole handshake; the connection's too
 }
 
 // maxTarget is the longest request target.
 const maxTarget = 8 << 10
 
-// maxLine is the longest first line that can have such a target.
+// maxLine is the longest request line with such a target, with room to spare.
 const maxLine = maxTarget + 64
 
-// fillTarget takes the target apart, in which a client may put the address
-// before the path (RFC 9112 section 3.2.2).
+// fillTarget splits the request target, which may be in absolute form (RFC 9112
+// section 3.2.2).
 func (r *Request) fillTarget(h *http.Request) {
 	target := h.RequestURI
 	if !strings.HasPrefix(target, "/") && h.URL.Host != "" {
@@ -52,7 +52,7 @@ func (r *Request) fillTarget(h *http.Request) {
 	r.Path, r.Query, _ = strings.Cut(target, "?")
 }
 
-// checkHead refuses what no request of HTTP/1 may be.
+// checkHead refuses what is not valid HTTP/1 and net/http accepts.
 func checkHead(raw []byte, h *http.Request) *problem.Problem {
 	switch hosts := head.Count(raw, "Host"); {
 	case h.ProtoMajor != 1:
@@ -67,8 +67,8 @@ func checkHead(raw []byte, h *http.Request) *problem.Problem {
 	return nil
 }
 
-// checkUpgrade refuses what is not a request for a WebSocket (RFC 6455 section
-// 4.2.1), and notes what is particular to this one.
+// checkUpgrade refuses what is not a WebSocket handshake (RFC 6455 section 4.2.1),
+// and fills in the fields that are particular to one.
 func (r *Request) checkUpgrade(h *http.Request) *problem.Problem {
 	switch {
 	case h.Method != http.MethodGet:
@@ -120,8 +120,8 @@ func parseProtocols(lines []string) ([]string, error) {
 	return list, nil
 }
 
-// validHost reports whether s can be a host with or without a port. It is sent
-// on in headers, quoted in one of them.
+// validHost reports whether s can be a host with or without a port. It is
+// forwarded in headers, in one of them as a quoted string.
 func validHost(s string) bool {
 	for i := range len(s) {
 		c := s[i]
@@ -139,13 +139,13 @@ func malformed(detail string) *problem.Problem {
 func methodNotAllowed(allow string) *problem.Problem {
 	return &problem.Problem{
 		Status: http.StatusMethodNotAllowed, Code: "METHOD_NOT_ALLOWED", Detail: "the method must be " + allow,
-		Header: []problem.Field{{Name: "Allow", Value: allow}},
+		Header: []head.Field{{Name: "Allow", Value: allow}},
 	}
 }
 
 func upgradeRequired(detail string) *problem.Problem {
 	return &problem.Problem{
 		Status: http.StatusUpgradeRequired, Code: "UPGRADE_REQUIRED", Detail: detail,
-		Header: []problem.Field{{Name: "Upgrade", Value: "websocket"}, {Name: "Sec-WebSocket-Version", Value: "13"}},
+		Header: []head.Field{{Name: "Upgrade", Value: "websocket"}, {Name: "Sec-WebSocket-Version", Value: "13"}},
 	}
 }

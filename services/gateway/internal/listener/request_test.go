@@ -17,7 +17,7 @@ func TestSoundRequests(t *testing.T) {
 		name, request     string
 		path, query, host string
 		protocols         []string
-		ahead             string
+		buffered          string
 	}{
 		{"plain", "GET /a/b HTTP/1.1\r\n" + sound, "/a/b", "", "h.example:9099", nil, ""},
 		{"query", "GET /a?b=%2F&c HTTP/1.1\r\n" + sound, "/a", "b=%2F&c", "h.example:9099", nil, ""},
@@ -51,14 +51,14 @@ func TestSoundRequests(t *testing.T) {
 					conn = dial(t, l.Addr())
 				}
 				request := tt.request
-				if tt.ahead == "" {
+				if tt.buffered == "" {
 					request += "\r\n"
 				}
 				send(t, conn, request)
 				r := <-caught
 				defer func() { _ = r.Conn.Close() }()
 				if r.Path != tt.path || r.Query != tt.query || r.Host != tt.host || !slices.Equal(r.Protocols, tt.protocols) ||
-					string(r.Ahead) != tt.ahead || r.Secure != secure || r.Key != "AAECAwQFBgcICQoLDA0ODw==" ||
+					string(r.Buffered) != tt.buffered || r.Secure != secure || r.Key != "AAECAwQFBgcICQoLDA0ODw==" ||
 					r.Remote.String() != conn.LocalAddr().String() {
 					t.Errorf("got %+v, want %+v", r, tt)
 				}

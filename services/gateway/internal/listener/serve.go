@@ -19,20 +19,21 @@ import (
 	"github.com/tidegatehq/tidegate/services/gateway/internal/session"
 )
 
-// stretch makes the goroutine's stack as large as a handshake needs, in one step.
-// Otherwise it would grow in three, each of which copies what is deeper by then:
-// an eighth of the time of all handshakes. n is any number.
+// growStack makes the goroutine's stack as large as a handshake needs, in one
+// step. Otherwise it would grow in three, each of which copies what is in use by
+// then; that took an eighth of the time of a handshake. n is any number: it keeps
+// the compiler from removing the array.
 //
 //go:noinline
-func stretch(n int) byte {
+func growStack(n int) byte {
 	var room [8 << 10]byte
 	room[uint(n)%uint(len(room))] = 1
 	return room[uint(n/2)%uint(len(room))]
 }
 
-// serve sees a connection through its handshake, in a slot that it frees.
+// serve sees a connection through its handshake, and gives back its slot.
 func (l *Listener) serve(ctx context.Context, conn net.Conn, secure bool, slot chan struct{}) {
-	stretch(len(slot))
+	growStack(len(slot))
 	defer func() {
 		l.recovered(conn, recover())
 		<-slot
@@ -44,12 +45,12 @@ func (l *Listener) serve(ctx context.Context, conn net.Conn, secure bool, slot c
 		timeout = min(timeout, spareTimeout)
 	}
 	r := &Request{Conn: conn, Secure: secure, Remote: remoteOf(conn), Deadline: time.Now().Add(timeout)}
-	if !l.await(conn, r.Deadline) {
+	if !l.beginRead(conn, r.Deadline) {
 		_ = conn.Close()
 		return
 	}
 	h, refusal, err := l.read(r)
-	l.arrived(conn)
+	l.endRead(conn)
 	switch {
 	case err != nil:
 		_ = conn.Close()
@@ -57,30 +58,30 @@ func (l *Listener) serve(ctx context.Context, conn net.Conn, secure bool, slot c
 	case refusal != nil:
 		l.refuse(r, h, refusal)
 	case strings.HasPrefix(r.Path, "/-/"):
-		l.own(r, h)
+		l.serveOwn(r, h)
 	case slot == l.spare:
 		l.refuse(r, h, &problem.Problem{
 			Status: http.StatusServiceUnavailable, Code: "BUSY", Detail: "too many handshakes are in progress",
-			Header: []problem.Field{problem.RetryAfter(time.Second)},
+			Header: []head.Field{problem.RetryAfter(time.Second)},
 		})
 	default:
 		l.handler.Handle(ctx, r)
 	}
 }
 
-// recovered keeps the panic of one handshake from ending everyone's sessions.
+// recovered confines a panic to the handshake that it happened in: the sessions of
+// everybody else live on.
 func (l *Listener) recovered(conn net.Conn, v any) {
 	if v == nil {
 		return
 	}
-	l.arrived(conn)
+	l.endRead(conn)
 	_ = conn.Close()
 	l.log.Error("handshake panicked", "panic", v, "stack", string(debug.Stack()))
 }
 
-// read reads the head and checks it. The error is for a connection that is not
-// worth an answer: it left, or was too slow. h is nil when there is no sound
-// head.
+// read reads and checks the head. An error means that there is nobody to answer:
+// the client left or was too slow. h is nil if there is no well-formed head.
 func (l *Listener) read(r *Request) (h *http.Request, refusal *problem.Problem, err error) {
 	if r.Secure {
 		if refusal, err := l.handshakeTLS(r); refusal != nil || err != nil {
@@ -89,7 +90,7 @@ func (l *Listener) read(r *Request) (h *http.Request, refusal *problem.Problem, 
 	}
 	reader := l.heads.Get()
 	defer l.heads.Put(reader)
-	raw, ahead, err := reader.Read(r.Conn, maxLine)
+	raw, buffered, err := reader.Read(r.Conn, maxLine)
 	if err != nil {
 		refusal := refusalOf(err)
 		if refusal != nil {
@@ -101,11 +102,11 @@ func (l *Listener) read(r *Request) (h *http.Request, refusal *problem.Problem, 
 	if err != nil {
 		return nil, malformed("the head of the request is malformed"), nil
 	}
-	return h, l.check(r, raw, ahead, h), nil
+	return h, l.check(r, raw, buffered, h), nil
 }
 
 // check fills in the request, or refuses it.
-func (l *Listener) check(r *Request, raw, ahead []byte, h *http.Request) *problem.Problem {
+func (l *Listener) check(r *Request, raw, buffered []byte, h *http.Request) *problem.Problem {
 	if len(h.RequestURI) > maxTarget {
 		return refusalOf(head.ErrLongLine)
 	}
@@ -114,8 +115,8 @@ func (l *Listener) check(r *Request, raw, ahead []byte, h *http.Request) *proble
 	}
 	r.fillTarget(h)
 	r.Header = h.Header
-	if len(ahead) > 0 {
-		r.Ahead = bytes.Clone(ahead)
+	if len(buffered) > 0 {
+		r.Buffered = bytes.Clone(buffered)
 	}
 	if strings.HasPrefix(r.Path, "/-/") {
 		return nil
@@ -123,8 +124,8 @@ func (l *Listener) check(r *Request, raw, ahead []byte, h *http.Request) *proble
 	return r.checkUpgrade(h)
 }
 
-// refusalOf returns the answer to a head that could not be read, nil where there
-// is none.
+// refusalOf returns the answer to a head that could not be read, nil if there is
+// nobody to answer.
 func refusalOf(err error) *problem.Problem {
 	switch {
 	case errors.Is(err, head.ErrLongLine):
@@ -142,8 +143,8 @@ func refusalOf(err error) *problem.Problem {
 	}
 }
 
-// handshakeTLS puts TLS on the connection. A client that does not speak it is
-// told so.
+// handshakeTLS puts TLS on the connection. A client that sends plain HTTP is told
+// to use TLS.
 func (l *Listener) handshakeTLS(r *Request) (*problem.Problem, error) {
 	conn := tls.Server(netpoll.UnderTLS(r.Conn), l.tls)
 	err := conn.Handshake()
@@ -174,8 +175,8 @@ func (l *Listener) send(r *Request, response []byte) {
 
 func isHead(h *http.Request) bool { return h != nil && h.Method == http.MethodHead }
 
-// own answers the gateway's own endpoints.
-func (l *Listener) own(r *Request, h *http.Request) {
+// serveOwn serves the gateway's own endpoints.
+func (l *Listener) serveOwn(r *Request, h *http.Request) {
 	var p *problem.Problem
 	switch {
 	case r.Path != "/-/healthz" && r.Path != "/-/readyz":
@@ -186,7 +187,7 @@ func (l *Listener) own(r *Request, h *http.Request) {
 		if err := l.ready(); err != nil {
 			p = &problem.Problem{
 				Status: http.StatusServiceUnavailable, Code: "NOT_READY", Detail: err.Error(),
-				Header: []problem.Field{problem.RetryAfter(time.Second)},
+				Header: []head.Field{problem.RetryAfter(time.Second)},
 			}
 		}
 	}

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/tidegatehq/tidegate/services/gateway/internal/head"
 )
 
 func parse(t *testing.T, response []byte, method string) (status int, h http.Header, content string) {
@@ -30,7 +32,7 @@ func parse(t *testing.T, response []byte, method string) (status int, h http.Hea
 func TestResponse(t *testing.T) {
 	p := &Problem{
 		Status: 429, Code: "SLOW_DOWN", Detail: `say "please" <now>`,
-		Header: []Field{RetryAfter(1500 * time.Millisecond), {"X-More", "yes"}},
+		Header: []head.Field{RetryAfter(1500 * time.Millisecond), {Name: "X-More", Value: "yes"}},
 	}
 	status, h, content := parse(t, p.Response("ref1", false), "GET")
 	if status != 429 || h.Get("Content-Type") != "application/problem+json" ||
@@ -70,7 +72,7 @@ func TestResponseToHead(t *testing.T) {
 }
 
 func TestUpgradeIsListedInConnection(t *testing.T) {
-	p := &Problem{Status: 426, Header: []Field{{"Upgrade", "websocket"}}}
+	p := &Problem{Status: 426, Header: []head.Field{{Name: "Upgrade", Value: "websocket"}}}
 	if response := p.Response("r", false); !bytes.Contains(response, []byte("\r\nConnection: close, Upgrade\r\n")) {
 		t.Errorf("Response = %q, want both in Connection", response)
 	}

@@ -11,12 +11,12 @@ import (
 	"github.com/tidegatehq/tidegate/services/gateway/internal/credential"
 )
 
-// Features returns the features of routes that this gateway understands, as it
-// tells the catalog.
+// Features returns the features of routes that this gateway has. It tells the
+// catalog in its hello.
 func Features() []string { return []string{} }
 
-// Missing returns the features of a route that this gateway lacks: it must not
-// be served then.
+// Missing returns the features that a route requires and this gateway lacks. Such
+// a route must not be served.
 func (r *Route) Missing() []string {
 	var missing []string
 	for _, f := range r.Requires {
@@ -27,21 +27,21 @@ func (r *Route) Missing() []string {
 	return missing
 }
 
-// FromProto converts a route. What it says in words that this gateway does not
-// know becomes a feature that the gateway lacks.
-func FromProto(p *backplanev1.Route) (*Route, error) {
+// fromProto converts a route. What it says that this gateway does not know becomes
+// a required feature that it lacks, so that the route is not served with less than
+// it asks for, security first of all.
+func fromProto(p *backplanev1.Route) (*Route, error) {
 	r := &Route{
-		Name:        p.GetName(),
-		API:         p.GetApi(),
-		DisplayName: p.GetDisplayName(),
-		Owner:       p.GetOwner(),
-		Context:     p.GetContext(),
-		Version:     p.GetVersion(),
-		Default:     p.GetDefault(),
-		Published:   published(p),
-		MaxAge:      p.GetMaxSessionAge().AsDuration(),
-		Requires:    slices.Clone(p.GetRequires()),
-		Revision:    p.GetChangeNumber(),
+		Name:      p.GetName(),
+		API:       p.GetApi(),
+		Owner:     p.GetOwner(),
+		Context:   p.GetContext(),
+		Segment:   p.GetVersion(),
+		Default:   p.GetDefault(),
+		Published: published(p),
+		MaxAge:    p.GetMaxSessionAge().AsDuration(),
+		Requires:  slices.Clone(p.GetRequires()),
+		Revision:  p.GetChangeNumber(),
 	}
 	var errs [4]error
 	r.Production, errs[0] = r.endpoint(p.GetEndpoints().GetProduction())
@@ -75,42 +75,47 @@ func (r *Route) endpoint(stage []*catalogv1.Endpoint) (*Endpoint, error) {
 	return ParseEndpoint(url.Url)
 }
 
-// secure sets how clients prove who they are; what is not said is the default.
+// secure sets how clients authenticate: as the route says, or by default.
 func (r *Route) secure(alternatives []*catalogv1.SecurityScheme) {
 	if len(alternatives) == 0 {
-		r.oauth2(nil)
+		r.Schemes = []credential.Scheme{{Type: credential.OAuth2, Places: defaultPlaces()}}
 	}
 	for _, alternative := range alternatives {
 		switch s := alternative.GetScheme().(type) {
 		case *catalogv1.SecurityScheme_Oauth2:
-			r.oauth2(s.Oauth2.GetPlaces())
+			r.Schemes = append(r.Schemes, credential.Scheme{Type: credential.OAuth2, Places: r.places(s.Oauth2.GetPlaces())})
 		case *catalogv1.SecurityScheme_None:
-			r.Schemes = append(r.Schemes, SchemeNone)
+			// A token that nobody asked for does not go to the backend either.
+			r.Schemes = append(r.Schemes, credential.Scheme{Type: credential.None, Places: defaultPlaces()})
 		default:
 			r.lacks("scheme")
 		}
 	}
 }
 
-func (r *Route) oauth2(places []*catalogv1.CredentialPlace) {
-	r.Schemes = append(r.Schemes, SchemeOAuth2)
-	if len(places) == 0 {
-		r.Places = append(r.Places, credential.AuthorizationHeader, credential.AccessTokenQuery)
+func (r *Route) places(list []*catalogv1.CredentialPlace) (places []credential.Place) {
+	if len(list) == 0 {
+		return defaultPlaces()
 	}
-	for _, place := range places {
+	for _, place := range list {
 		switch {
 		case strings.EqualFold(place.GetHeader().GetName(), "Authorization"):
-			r.Places = append(r.Places, credential.AuthorizationHeader)
+			places = append(places, credential.AuthorizationHeader)
 		case place.GetQuery().GetName() == "access_token":
-			r.Places = append(r.Places, credential.AccessTokenQuery)
+			places = append(places, credential.AccessTokenQuery)
 		default:
 			r.lacks("place")
 		}
 	}
+	return places
 }
 
-// lacks notes that the route says something that this gateway does not know, in
-// the kind of thing that what names.
+func defaultPlaces() []credential.Place {
+	return []credential.Place{credential.AuthorizationHeader, credential.AccessTokenQuery}
+}
+
+// lacks notes that the route says something of the given kind that this gateway
+// does not know. That counts as a required feature that the gateway lacks.
 func (r *Route) lacks(what string) {
 	r.Requires = append(r.Requires, "unknown "+what)
 }

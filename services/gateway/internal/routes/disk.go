@@ -1,7 +1,7 @@
 package routes
 
 import (
-	gocontext "context"
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -19,18 +19,19 @@ import (
 	"github.com/tidegatehq/tidegate/services/kit/seal"
 )
 
-// sealed is what the copy says it is, so that no other sealed file passes for it.
-const sealed = "gateway/routes/1"
+// purpose is authenticated with the file, so that no other sealed file passes for
+// it.
+const purpose = "gateway/routes/1"
 
-// maxCopy is the largest copy that is read.
-const maxCopy = 1 << 30
+// maxFile is the largest file that is read.
+const maxFile = 1 << 30
 
-// saveDelay joins changes that come together into one write.
+// saveDelay gathers changes that come close together into one write.
 const saveDelay = time.Second
 
-// Disk keeps the last routes in a file, sealed, for a start while the catalog is
-// away. Grants are never in it. A copy that cannot be written or read is logged
-// and does no harm otherwise.
+// Disk keeps the last routes in a sealed file, for a start while the catalog is
+// away. Grants are never written to it. Failures to read or write it are logged
+// and have no other effect.
 type Disk struct {
 	path  string
 	key   *seal.Key
@@ -38,16 +39,16 @@ type Disk struct {
 	delay time.Duration
 
 	mu    sync.Mutex
-	next  []*backplanev1.Route // to be saved; nil: nothing
+	next  []*backplanev1.Route // to be written; nil: nothing
 	dirty chan struct{}
 }
 
-// NewDisk returns a copy in the file at path.
+// NewDisk returns a Disk that uses the file at path.
 func NewDisk(path string, key *seal.Key, log *slog.Logger) *Disk {
 	return &Disk{path: path, key: key, log: log, delay: saveDelay, dirty: make(chan struct{}, 1)}
 }
 
-// Load returns what is in the file, nil where there is nothing that can be used.
+// Load returns the routes in the file, nil where there are none that can be used.
 func (d *Disk) Load() []*backplanev1.Route {
 	list, err := d.load()
 	switch {
@@ -66,14 +67,14 @@ func (d *Disk) load() ([]*backplanev1.Route, error) {
 	if err != nil {
 		return nil, err
 	}
-	if !info.Mode().IsRegular() || info.Size() > maxCopy {
+	if !info.Mode().IsRegular() || info.Size() > maxFile {
 		return nil, errors.New("not a file of routes")
 	}
 	text, err := os.ReadFile(d.path)
 	if err != nil {
 		return nil, err
 	}
-	plain, err := d.key.Open(text, []byte(sealed))
+	plain, err := d.key.Open(text, []byte(purpose))
 	if err != nil {
 		return nil, err
 	}
@@ -84,8 +85,8 @@ func (d *Disk) load() ([]*backplanev1.Route, error) {
 	return snapshot.GetRoutes(), nil
 }
 
-// Save notes what is to be in the file; Run writes it. It keeps the list, whose
-// routes nobody changes.
+// Save leaves the list for Run to write. It takes over the list; the routes must
+// not change any more.
 func (d *Disk) Save(list []*backplanev1.Route) {
 	d.mu.Lock()
 	d.next = slices.Clip(list)
@@ -99,8 +100,8 @@ func (d *Disk) Save(list []*backplanev1.Route) {
 	}
 }
 
-// Run writes what Save was given until ctx ends, and what is left then.
-func (d *Disk) Run(ctx gocontext.Context) error {
+// Run writes what Save was given until ctx ends, and once more then.
+func (d *Disk) Run(ctx context.Context) error {
 	for ctx.Err() == nil {
 		select {
 		case <-ctx.Done():
@@ -128,7 +129,7 @@ func (d *Disk) flush() {
 	}
 }
 
-// write replaces the file in one step.
+// write replaces the file atomically.
 func (d *Disk) write(list []*backplanev1.Route) error {
 	slices.SortFunc(list, func(a, b *backplanev1.Route) int { return strings.Compare(a.GetName(), b.GetName()) })
 	plain, err := proto.Marshal(&backplanev1.RouteSnapshot{Routes: list})
@@ -140,7 +141,7 @@ func (d *Disk) write(list []*backplanev1.Route) error {
 	if err != nil {
 		return err
 	}
-	_, err = f.Write(d.key.Seal(plain, []byte(sealed)))
+	_, err = f.Write(d.key.Seal(plain, []byte(purpose)))
 	if err == nil {
 		err = f.Sync()
 	}
@@ -154,7 +155,7 @@ func (d *Disk) write(list []*backplanev1.Route) error {
 	return syncDir(dir)
 }
 
-// syncDir makes a rename in a folder last.
+// syncDir makes a rename within the folder durable.
 func syncDir(path string) error {
 	dir, err := os.Open(path)
 	if err != nil {

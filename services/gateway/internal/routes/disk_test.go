@@ -2,7 +2,7 @@ package routes
 
 import (
 	"bytes"
-	gocontext "context"
+	"context"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -54,7 +54,7 @@ func TestDiskIgnoresWhatItCannotRead(t *testing.T) {
 		"empty":       func(t *testing.T, path string) { write(t, path, nil) },
 		"other key":   func(_ *testing.T, path string) { good(path, seal.New()) },
 		"other file":  func(t *testing.T, path string) { write(t, path, key.Seal([]byte("x"), []byte("signing-key"))) },
-		"not a proto": func(t *testing.T, path string) { write(t, path, key.Seal([]byte("\xff\xff"), []byte(sealed))) },
+		"not a proto": func(t *testing.T, path string) { write(t, path, key.Seal([]byte("\xff\xff"), []byte(purpose))) },
 		"a folder": func(t *testing.T, path string) {
 			if err := os.Mkdir(path, 0o700); err != nil {
 				t.Fatal(err)
@@ -96,7 +96,7 @@ func TestDiskJoinsWritesAndWritesTheLast(t *testing.T) {
 		path := filepath.Join(t.TempDir(), "routes.sealed")
 		key := seal.New()
 		d := NewDisk(path, key, slog.New(slog.DiscardHandler))
-		ctx, stop := gocontext.WithCancel(t.Context())
+		ctx, stop := context.WithCancel(t.Context())
 		done := make(chan error, 1)
 		go func() { done <- d.Run(ctx) }()
 		d.Save([]*backplanev1.Route{message("/a")})

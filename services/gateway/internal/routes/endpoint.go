@@ -7,28 +7,23 @@ import (
 	"strings"
 )
 
-// Endpoint is a backend's address, taken apart once.
+// Endpoint is the address of a backend, parsed once.
 type Endpoint struct {
-	url    string
-	TLS    bool   // wss or https
-	Host   string // for the Host header, with the port where the URL has one
-	Name   string // the host alone, without brackets
-	Addr   string // host:port to dial
-	Path   string // as in the URL, escaped; "" or starts with "/"
-	Query  string // as in the URL, without "?"
-	Origin string // what the URL stands for in errors and logs, without path and query
+	TLS   bool   // wss or https
+	Host  string // for the Host header, with the port where the URL has one
+	Name  string // the host alone, without brackets
+	Addr  string // host:port to dial
+	Path  string // as in the URL, escaped; "" or starts with "/"
+	Query string // as in the URL, without "?"
 }
 
-// String returns the URL that the endpoint was made from.
-func (e *Endpoint) String() string { return e.url }
-
-// ParseEndpoint takes an absolute ws, wss, http or https URL apart.
+// ParseEndpoint parses an absolute ws, wss, http or https URL.
 func ParseEndpoint(raw string) (*Endpoint, error) {
 	u, err := url.Parse(raw)
 	if err != nil {
 		return nil, fmt.Errorf("endpoint %q is not a URL", raw)
 	}
-	e := &Endpoint{url: raw, Host: u.Host, Name: u.Hostname(), Path: u.EscapedPath(), Query: u.RawQuery}
+	e := &Endpoint{Host: u.Host, Name: u.Hostname(), Path: u.EscapedPath(), Query: u.RawQuery}
 	port := u.Port()
 	switch strings.ToLower(u.Scheme) {
 	case "ws", "http":
@@ -49,7 +44,6 @@ func ParseEndpoint(raw string) (*Endpoint, error) {
 		return nil, fmt.Errorf("endpoint %q has a space or a character outside ASCII", raw)
 	}
 	e.Addr = net.JoinHostPort(e.Name, port)
-	e.Origin = u.Scheme + "://" + u.Host
 	return e, nil
 }
 
@@ -60,7 +54,7 @@ func orDefault(port, standard string) string {
 	return port
 }
 
-// printable reports whether s can stand in a request line as it is.
+// printable reports whether s can be put into a request line as it is.
 func printable(s string) bool {
 	for i := range len(s) {
 		if s[i] <= ' ' || s[i] >= 0x7f {
@@ -70,17 +64,17 @@ func printable(s string) bool {
 	return true
 }
 
-// Target returns the request target for the backend: the endpoint's path with
-// the rest of the client's behind it, and both queries.
-func (e *Endpoint) Target(dst []byte, rest, query string) []byte {
+// AppendTarget appends the request target for the backend to dst: the endpoint's
+// path followed by the suffix of the client's, and both queries.
+func (e *Endpoint) AppendTarget(dst []byte, suffix, query string) []byte {
 	path := e.Path
-	if rest != "" {
+	if suffix != "" {
 		path = strings.TrimSuffix(path, "/")
 	}
-	if path == "" && rest == "" {
+	if path == "" && suffix == "" {
 		path = "/"
 	}
-	dst = append(append(dst, path...), rest...)
+	dst = append(append(dst, path...), suffix...)
 	for i, q := range [2]string{e.Query, query} {
 		if q == "" {
 			continue

@@ -7,52 +7,52 @@ import (
 )
 
 var (
-	// ErrBadPath is returned for a path that backends could read in more than
-	// one way.
+	// ErrBadPath is returned for a path that backends could interpret in more
+	// than one way.
 	ErrBadPath = errors.New("the path has a dot segment, an empty segment (as a slash at its end makes one), or an encoded slash, backslash or NUL")
-	// ErrNoRoute is returned for a path that leads to no version of an API.
-	ErrNoRoute = errors.New("no such API or version")
+	errNoRoute = errors.New("no such API or version")
 )
 
 // Match is where a path leads to.
 type Match struct {
-	Route *Route
-	Rest  string // what follows the version in the path, as it came: "" or "/…"
+	Route  *Route
+	Suffix string // the path after the version, undecoded: "" or "/…"
 }
 
-// Match finds the route of a path as it came, before any decoding: the longest
-// context, then the version; the context alone is the default version's
-// address. Nothing shorter is tried when the longest context has no such
-// version. A route that is not published is no route.
+// Match finds the route of an undecoded path: the longest context that the path
+// starts with, then the version; the context alone is the address of the default
+// version. There is no backtracking: when the longest context has no such
+// version, shorter ones are not tried. Routes that are not published are not
+// found. The error is ErrBadPath or says that there is no such route.
 func (t *Table) Match(path string) (Match, error) {
 	if !cleanPath(path) {
 		return Match{}, ErrBadPath
 	}
 	found, end := t.longest(path)
 	if found == nil {
-		return Match{}, ErrNoRoute
+		return Match{}, errNoRoute
 	}
 	m := Match{Route: found.standard}
 	if end < len(path) {
-		version, after := nextSegment(path, end)
-		m = Match{Route: found.versions[version], Rest: path[after:]}
+		segment, after := nextSegment(path, end)
+		m = Match{Route: found.versions[segment], Suffix: path[after:]}
 	}
 	if m.Route == nil || !m.Route.Published {
-		return Match{}, ErrNoRoute
+		return Match{}, errNoRoute
 	}
 	return m, nil
 }
 
-// longest returns the longest context that the path starts with, and where it
-// ends in the path.
-func (t *Table) longest(path string) (found *context, end int) {
+// longest returns what is mounted under the longest context that the path starts
+// with, and where that context ends in the path.
+func (t *Table) longest(path string) (found *mount, end int) {
 	for depth, i := 0, 0; depth < t.depth && i < len(path); depth++ {
 		_, i = nextSegment(path, i)
 		if i > t.length {
 			break
 		}
-		if c := t.contexts[path[:i]]; c != nil {
-			found, end = c, i
+		if m := t.mounts[path[:i]]; m != nil {
+			found, end = m, i
 		}
 	}
 	return found, end
@@ -67,8 +67,8 @@ func nextSegment(path string, i int) (string, int) {
 	return segment, i + 1 + len(segment)
 }
 
-// cleanPath reports whether all backends read the path as we do. The root
-// alone has no segment; a slash at the end is followed by an empty one.
+// cleanPath reports whether all backends interpret the path as we do. The root
+// has no segments; a slash at the end of any other path starts an empty one.
 func cleanPath(path string) bool {
 	if path == "/" {
 		return true
@@ -86,8 +86,8 @@ func cleanPath(path string) bool {
 	return true
 }
 
-// cleanSegment reports whether a segment is not empty, not made of dots, with
-// or without parameters behind them, and soundly encoded.
+// cleanSegment reports whether a segment is not empty, is no dot segment, with or
+// without parameters after the dots, and is soundly encoded.
 func cleanSegment(s string) bool {
 	name, _, _ := strings.Cut(s, ";")
 	return s != "" && !isDots(name) && soundlyEncoded(s)
@@ -109,8 +109,8 @@ func isDots(s string) bool {
 	return n == 1 || n == 2
 }
 
-// soundlyEncoded reports whether no byte of a segment, encoded or not, could be
-// read as the end of the segment or of the path.
+// soundlyEncoded reports whether every escape is valid and no byte of a segment,
+// escaped or not, could be taken for the end of the segment or of the path.
 func soundlyEncoded(s string) bool {
 	for i := 0; i < len(s); i++ {
 		c := s[i]

@@ -3,6 +3,7 @@ package routes
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -13,7 +14,7 @@ import (
 func route(context, version string, more ...func(*Route)) *Route {
 	r := &Route{
 		Name: "apis/" + context + "/versions/" + version, API: "apis/" + context,
-		Context: context, Version: version, Published: true,
+		Context: context, Segment: version, Published: true,
 	}
 	for _, f := range more {
 		f(r)
@@ -26,7 +27,7 @@ func hidden(r *Route)   { r.Published = false }
 
 func table(t testing.TB, list ...*Route) *Table {
 	t.Helper()
-	tab, err := NewTable(list)
+	tab, err := newTable(list)
 	if err != nil {
 		t.Fatalf("NewTable: %v", err)
 	}
@@ -39,7 +40,7 @@ func TestMatch(t *testing.T) {
 		route("/team", "v1"), route("/team/echo", "v1", standard), route("/team/echo", "v2"),
 		route("/draft", "1", standard, hidden),
 	)
-	tests := []struct{ path, want, rest string }{
+	tests := []struct{ path, want, suffix string }{
 		{"/echo/1.0.0", "/echo 1.0.0", ""},
 		{"/echo/2.0.0", "/echo 2.0.0", ""},
 		{"/echo", "/echo 1.0.0", ""},
@@ -74,13 +75,13 @@ func TestMatch(t *testing.T) {
 	for _, tt := range tests {
 		m, err := tab.Match(tt.path)
 		if tt.want == "" {
-			if !errors.Is(err, ErrNoRoute) || m.Route != nil {
-				t.Errorf("Match(%q) = %v, %v, want %v", tt.path, m, err, ErrNoRoute)
+			if !errors.Is(err, errNoRoute) || m.Route != nil {
+				t.Errorf("Match(%q) = %v, %v, want %v", tt.path, m, err, errNoRoute)
 			}
 			continue
 		}
-		if err != nil || m.Route.Context+" "+m.Route.Version != tt.want || m.Rest != tt.rest {
-			t.Errorf("Match(%q) = %v, %v, want %s and %q", tt.path, m, err, tt.want, tt.rest)
+		if err != nil || m.Route.Context+" "+m.Route.Segment != tt.want || m.Suffix != tt.suffix {
+			t.Errorf("Match(%q) = %v, %v, want %s and %q", tt.path, m, err, tt.want, tt.suffix)
 		}
 	}
 }
@@ -126,7 +127,7 @@ func naive(list []*Route, path string) (*Route, string, error) {
 		}
 	}
 	for _, r := range list {
-		address := r.Context + "/" + r.Version
+		address := r.Context + "/" + r.Segment
 		switch {
 		case r.Context != best || !r.Published:
 		case r.Default && path == best:
@@ -135,7 +136,7 @@ func naive(list []*Route, path string) (*Route, string, error) {
 			return r, path[len(address):], nil
 		}
 	}
-	return nil, "", ErrNoRoute
+	return nil, "", errNoRoute
 }
 
 func naiveEncoding(s string) bool {
@@ -159,7 +160,7 @@ func sameAsNaive(t interface {
 	t.Helper()
 	m, err := tab.Match(path)
 	want, rest, wantErr := naive(list, path)
-	if m.Route != want || m.Rest != rest || !errors.Is(err, wantErr) {
+	if m.Route != want || m.Suffix != rest || !errors.Is(err, wantErr) {
 		t.Fatalf("Match(%q) = %v, %v, want %v %q %v", path, m, err, want, rest, wantErr)
 	}
 }
@@ -188,16 +189,16 @@ func TestMatchAgainstModel(t *testing.T) {
 				r.Default = !slices.ContainsFunc(list, func(o *Route) bool { return o.Context == r.Context && o.Default })
 				list, c.Put = append(list, r), append(c.Put, r)
 			}
-			before, old := slices.Collect(tab.All()), tab
+			before, old := slices.Collect(maps.Values(tab.routes)), tab
 			next, err := tab.With(c)
 			if err != nil {
 				t.Fatalf("With: %v", err)
 			}
-			if tab = next; tab.Len() != len(list) {
-				t.Fatalf("Len() = %d, want %d", tab.Len(), len(list))
+			if tab = next; len(tab.routes) != len(list) {
+				t.Fatalf("Len() = %d, want %d", len(tab.routes), len(list))
 			}
-			if old.Len() != len(before) {
-				t.Fatalf("With changed the table that it was called on: %d routes, had %d", old.Len(), len(before))
+			if len(old.routes) != len(before) {
+				t.Fatalf("With changed the table that it was called on: %d routes, had %d", len(old.routes), len(before))
 			}
 			for range 8 {
 				n := rapid.IntRange(0, 5).Draw(t, "segments")

@@ -7,21 +7,21 @@ import (
 	"strings"
 )
 
-// Origins is a list of the values of the Origin header that may connect. The
-// zero value allows any.
+// Origins are the values of the Origin header that may connect. The zero value
+// allows any.
 type Origins struct {
-	raw   []string
-	exact []string    // scheme://host[:port], lower case, no default port
-	below []subdomain // sub-domains of any depth
+	exact      []string    // scheme://host[:port], lower case, no default port
+	subdomains []subdomain // at any depth
 }
 
-// subdomain is the pattern scheme://*.domain[:port].
+// subdomain is the pattern scheme://*.domain[:port], as "scheme://" and
+// ".domain[:port]".
 type subdomain struct{ scheme, suffix string }
 
-// ParseOrigins reads a list as "https://example.com", "https://*.example.com".
-// An empty list allows any origin.
+// ParseOrigins parses origins such as "https://example.com" and patterns such as
+// "https://*.example.com". An empty list allows any origin.
 func ParseOrigins(list []string) (Origins, error) {
-	o := Origins{raw: list}
+	var o Origins
 	for _, s := range list {
 		scheme, host, ok := strings.Cut(s, "://")
 		wild, isWild := strings.CutPrefix(host, "*.")
@@ -31,7 +31,7 @@ func ParseOrigins(list []string) (Origins, error) {
 			return Origins{}, fmt.Errorf("%q is not an origin", s)
 		case isWild:
 			_, host, _ := strings.Cut(norm, "://")
-			o.below = append(o.below, subdomain{strings.ToLower(scheme) + "://", "." + host})
+			o.subdomains = append(o.subdomains, subdomain{strings.ToLower(scheme) + "://", "." + host})
 		default:
 			o.exact = append(o.exact, norm)
 		}
@@ -39,12 +39,9 @@ func ParseOrigins(list []string) (Origins, error) {
 	return o, nil
 }
 
-// List returns what the origins were made from.
-func (o Origins) List() []string { return o.raw }
-
 // Allow reports whether a client that sends this Origin may connect.
 func (o Origins) Allow(origin string) bool {
-	if len(o.raw) == 0 {
+	if len(o.exact)+len(o.subdomains) == 0 {
 		return true
 	}
 	norm, ok := normalOrigin(origin)
@@ -54,7 +51,7 @@ func (o Origins) Allow(origin string) bool {
 	if slices.Contains(o.exact, norm) {
 		return true
 	}
-	for _, b := range o.below {
+	for _, b := range o.subdomains {
 		if host, ok := strings.CutPrefix(norm, b.scheme); ok && len(host) > len(b.suffix) && strings.HasSuffix(host, b.suffix) {
 			return true
 		}
@@ -63,7 +60,7 @@ func (o Origins) Allow(origin string) bool {
 }
 
 // normalOrigin returns an origin as browsers write it (RFC 6454 section 6.2).
-// What has more than a scheme, a host and a port is none.
+// Anything that has more than a scheme, a host and a port is not an origin.
 func normalOrigin(s string) (string, bool) {
 	u, err := url.Parse(s)
 	if err != nil || u.Host == "" || u.Hostname() == "" || u.User != nil || u.Path != "" || u.RawQuery != "" || u.Fragment != "" ||

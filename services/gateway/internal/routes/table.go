@@ -3,7 +3,6 @@ package routes
 import (
 	"cmp"
 	"errors"
-	"iter"
 	"maps"
 	"strings"
 	"sync/atomic"
@@ -13,43 +12,38 @@ import (
 
 // Table is an immutable set of routes. Its zero value is empty.
 type Table struct {
-	routes   map[string]*Route   // by name
-	contexts map[string]*context // by "/team/echo"
-	// depth is the most segments of a context, length its longest; the match of
-	// a path looks no further. They may be larger than needed.
+	routes map[string]*Route // by name
+	mounts map[string]*mount // by context, as "/team/echo"
+	// depth is the largest number of segments of a context, length the largest
+	// number of bytes. Matching looks no further into a path. Both only grow, so
+	// they may be larger than the contexts that are left.
 	depth, length int
 }
 
-// context is what one context leads to. It is immutable as well.
-type context struct {
-	versions map[string]*Route // by version string
+// mount is what stands under one context. It is immutable too.
+type mount struct {
+	versions map[string]*Route // by segment
 	standard *Route            // the default version; nil: none
 }
 
-// Changes is what makes a table of another one.
+// Changes turn one table into another.
 type Changes struct {
-	Put    []*Route // new, or in place of that of the same name
+	Put    []*Route // added, or put in place of the route of the same name
 	Remove []string // names
 }
 
-// NewTable returns a table of these routes. A route that cannot be served is
-// left out and named in the error; the table is good all the same.
-func NewTable(list []*Route) (*Table, error) {
-	return new(Table).With(Changes{Put: list})
-}
-
-// With returns a new table. A route that cannot be served is left out, with
-// the one of that name that was there, and named in the error; the table is
-// good all the same. What was put belongs to the table.
+// With returns a new table with the changes made. A route that cannot be served
+// is left out, its predecessor of the same name is removed, and the error names
+// it; the table is usable all the same. The table takes over the routes put.
 func (t *Table) With(c Changes) (*Table, error) {
 	next := &Table{
-		routes: maps.Clone(t.routes), contexts: maps.Clone(t.contexts),
+		routes: maps.Clone(t.routes), mounts: maps.Clone(t.mounts),
 		depth: t.depth, length: t.length,
 	}
 	if next.routes == nil {
-		next.routes, next.contexts = make(map[string]*Route, len(c.Put)), make(map[string]*context, len(c.Put))
+		next.routes, next.mounts = make(map[string]*Route, len(c.Put)), make(map[string]*mount, len(c.Put))
 	}
-	e := edit{Table: next, own: make(map[string]bool)}
+	e := edit{Table: next, copied: make(map[string]bool)}
 	for _, name := range c.Remove {
 		e.remove(name)
 	}
@@ -68,7 +62,7 @@ func (t *Table) With(c Changes) (*Table, error) {
 // edit changes a table that nobody else has yet.
 type edit struct {
 	*Table
-	own map[string]bool // contexts that were copied
+	copied map[string]bool // contexts whose mount is no longer shared with the table before
 }
 
 func (e edit) remove(name string) {
@@ -77,55 +71,56 @@ func (e edit) remove(name string) {
 		return
 	}
 	delete(e.routes, name)
-	c := e.context(r.Context)
-	if c.versions[r.Version] == r {
-		delete(c.versions, r.Version)
+	m := e.mount(r.Context)
+	if m.versions[r.Segment] == r {
+		delete(m.versions, r.Segment)
 	}
-	if len(c.versions) == 0 {
-		delete(e.contexts, r.Context)
-		delete(e.own, r.Context)
+	if len(m.versions) == 0 {
+		delete(e.mounts, r.Context)
+		delete(e.copied, r.Context)
 		return
 	}
-	c.choose()
+	m.choose()
 }
 
 func (e edit) put(r *Route) {
-	r.shared = &session.Route{API: r.API, Version: r.Name, Name: r.Name}
+	r.shared = &session.Route{API: r.API, Version: r.Name}
 	e.routes[r.Name] = r
-	c := e.context(r.Context)
-	c.versions[r.Version] = r
-	c.choose()
+	m := e.mount(r.Context)
+	m.versions[r.Segment] = r
+	m.choose()
 	e.depth = max(e.depth, strings.Count(r.Context, "/"))
 	e.length = max(e.length, len(r.Context))
 }
 
-// context returns the context under this address, free to be changed.
-func (e edit) context(addr string) *context {
-	c := e.contexts[addr]
+// mount returns the mount of a context, free to be changed: a new one, or a copy
+// of what the table before had.
+func (e edit) mount(context string) *mount {
+	m := e.mounts[context]
 	switch {
-	case c == nil:
-		c = &context{versions: make(map[string]*Route, 1)}
-	case e.own[addr]:
-		return c
+	case m == nil:
+		m = &mount{versions: make(map[string]*Route, 1)}
+	case e.copied[context]:
+		return m
 	default:
-		c = &context{versions: maps.Clone(c.versions)}
+		m = &mount{versions: maps.Clone(m.versions)}
 	}
-	e.contexts[addr], e.own[addr] = c, true
-	return c
+	e.mounts[context], e.copied[context] = m, true
+	return m
 }
 
-// choose finds the default version. While a change of it is under way two can
-// claim to be it: a published one is better, then the newer one.
-func (c *context) choose() {
-	c.standard = nil
-	for _, r := range c.versions {
-		if r.Default && (c.standard == nil || better(r, c.standard)) {
-			c.standard = r
+// choose finds the default version. While it is being changed from one version
+// to another, both can claim to be it: a published one wins, then the newer one.
+func (m *mount) choose() {
+	m.standard = nil
+	for _, r := range m.versions {
+		if r.Default && (m.standard == nil || preferred(r, m.standard)) {
+			m.standard = r
 		}
 	}
 }
 
-func better(a, b *Route) bool {
+func preferred(a, b *Route) bool {
 	if a.Published != b.Published {
 		return a.Published
 	}
@@ -135,25 +130,20 @@ func better(a, b *Route) bool {
 // Get returns the route of this name, nil if there is none.
 func (t *Table) Get(name string) *Route { return t.routes[name] }
 
-// Len returns the number of routes.
-func (t *Table) Len() int { return len(t.routes) }
+// Current holds the table that is being served. Its zero value holds an empty
+// one.
+type Current struct{ table atomic.Pointer[Table] }
 
-// All returns the routes in no particular order.
-func (t *Table) All() iter.Seq[*Route] { return maps.Values(t.routes) }
-
-// Store holds the current table. Its zero value has an empty one.
-type Store struct{ current atomic.Pointer[Table] }
-
-// Load returns the current table, never nil.
-func (s *Store) Load() *Table {
-	if t := s.current.Load(); t != nil {
+// Load returns the table, never nil.
+func (c *Current) Load() *Table {
+	if t := c.table.Load(); t != nil {
 		return t
 	}
 	return new(Table)
 }
 
-// Loaded reports whether the store was ever given a table.
-func (s *Store) Loaded() bool { return s.current.Load() != nil }
+// Loaded reports whether there has been a table at all.
+func (c *Current) Loaded() bool { return c.table.Load() != nil }
 
-// Swap replaces the current table.
-func (s *Store) Swap(t *Table) { s.current.Store(t) }
+// Swap replaces the table.
+func (c *Current) Swap(t *Table) { c.table.Store(t) }

@@ -2,7 +2,7 @@ package routes
 
 import (
 	"cmp"
-	gocontext "context"
+	"context"
 	"errors"
 	"log/slog"
 	"maps"
@@ -16,47 +16,56 @@ import (
 	"github.com/tidegatehq/tidegate/services/kit/watch"
 )
 
-// Sessions is where the sessions of a version are ended; session.Registry is.
+// Sessions ends the sessions of versions; session.Registry does.
 type Sessions interface {
 	EndWhere(e ending.Ending, names ...string) int
 }
 
-// Saver keeps a copy of the routes for the next start; Disk does.
-type Saver interface {
+// saver keeps a copy of the routes for the next start; Disk does.
+type saver interface {
 	Save(list []*backplanev1.Route)
 }
 
 // Watch is the watch of routes.
 type Watch = watch.Follower[backplanev1.WatchRoutesRequest, backplanev1.WatchRoutesResponse]
 
-// NewWatch returns the watch that keeps k current; its Run follows.
-func NewWatch(client backplanev1.RouteServiceClient, hello *backplanev1.Hello, k *Keeper, log *slog.Logger, now func() time.Time) *Watch {
+// Target is what a watch of routes keeps up to date.
+type Target struct {
+	Current  *Current
+	Sessions Sessions
+	Disk     *Disk
+	MaxAge   time.Duration // of routes that have none of their own; 0: no bound
+}
+
+// NewWatch returns a watch whose Run follows the catalog. Until the catalog is
+// heard, the routes on disk are served.
+func NewWatch(client backplanev1.RouteServiceClient, hello *backplanev1.Hello, t Target, log *slog.Logger, now func() time.Time) *Watch {
+	k := newKeeper(t.Current, t.Sessions, t.Disk, t.MaxAge, log)
+	k.preload(t.Disk.Load())
 	return watch.NewFollower(client.WatchRoutes, hello, watch.At{}, k, log, now)
 }
 
-// Keeper keeps a store as the catalog says: each snapshot and each change is one
-// swap of the table, and one that says nothing new is none. It ends the sessions
+// keeper makes the current table what the catalog says: it swaps the table once
+// for each snapshot and each change that says anything new, and ends the sessions
 // of versions that are no longer published. Its methods are called one at a time.
-type Keeper struct {
-	store    *Store
+type keeper struct {
+	current  *Current
 	sessions Sessions
-	saver    Saver
+	disk     saver
 	maxAge   time.Duration
 	log      *slog.Logger
 	known    map[string]*backplanev1.Route // by name, as they came
 }
 
-// NewKeeper returns a keeper of store. maxAge is that of routes that have none of
-// their own, 0 for no bound.
-func NewKeeper(store *Store, sessions Sessions, saver Saver, maxAge time.Duration, log *slog.Logger) *Keeper {
-	return &Keeper{
-		store: store, sessions: sessions, saver: saver, maxAge: maxAge, log: log,
+func newKeeper(current *Current, sessions Sessions, disk saver, maxAge time.Duration, log *slog.Logger) *keeper {
+	return &keeper{
+		current: current, sessions: sessions, disk: disk, maxAge: maxAge, log: log,
 		known: map[string]*backplanev1.Route{},
 	}
 }
 
-// Preload serves the routes of an earlier run until the catalog is heard.
-func (k *Keeper) Preload(list []*backplanev1.Route) {
+// preload serves the routes of an earlier run.
+func (k *keeper) preload(list []*backplanev1.Route) {
 	if len(list) == 0 {
 		return
 	}
@@ -65,8 +74,8 @@ func (k *Keeper) Preload(list []*backplanev1.Route) {
 	}
 }
 
-// Reset makes the table that of a snapshot.
-func (k *Keeper) Reset(_ gocontext.Context, at watch.At, _ backplanev1.Begin_Reset, pieces []*backplanev1.WatchRoutesResponse) (watch.Result, error) {
+// Reset serves the routes of a snapshot and no others.
+func (k *keeper) Reset(_ context.Context, at watch.At, _ backplanev1.Begin_Reset, pieces []*backplanev1.WatchRoutesResponse) (watch.Result, error) {
 	var list []*backplanev1.Route
 	for _, p := range pieces {
 		list = append(list, p.GetSnapshot().GetRoutes()...)
@@ -76,8 +85,8 @@ func (k *Keeper) Reset(_ gocontext.Context, at watch.At, _ backplanev1.Begin_Res
 	return k.result(at, ended, err), nil
 }
 
-// Apply makes the changes of an event.
-func (k *Keeper) Apply(_ gocontext.Context, at watch.At, m *backplanev1.WatchRoutesResponse) (watch.Result, error) {
+// Apply makes the changes of one event.
+func (k *keeper) Apply(_ context.Context, at watch.At, m *backplanev1.WatchRoutesResponse) (watch.Result, error) {
 	e := m.GetChange().GetEvent()
 	if len(e.GetRoutes())+len(e.GetRemovedRoutes()) == 0 {
 		return watch.Result{}, nil
@@ -86,9 +95,9 @@ func (k *Keeper) Apply(_ gocontext.Context, at watch.At, m *backplanev1.WatchRou
 	return k.result(at, ended, err), nil
 }
 
-// result is what the catalog is told. Routes that cannot be served do not keep
-// the others from being so.
-func (k *Keeper) result(at watch.At, ended int, err error) watch.Result {
+// result is what the catalog is told. The event counts as applied even when some
+// of its routes cannot be served.
+func (k *keeper) result(at watch.At, ended int, err error) watch.Result {
 	r := watch.Result{SessionsClosed: uint64(ended)}
 	if err != nil {
 		k.log.Error("routes left out", "number", at.Number, "error", err)
@@ -97,8 +106,8 @@ func (k *Keeper) result(at watch.At, ended int, err error) watch.Result {
 	return r
 }
 
-// replace makes the table that of a list.
-func (k *Keeper) replace(list []*backplanev1.Route) (ended int, err error) {
+// replace serves the routes of a list and no others.
+func (k *keeper) replace(list []*backplanev1.Route) (ended int, err error) {
 	gone := maps.Clone(k.known)
 	for _, r := range list {
 		delete(gone, r.GetName())
@@ -106,11 +115,14 @@ func (k *Keeper) replace(list []*backplanev1.Route) (ended int, err error) {
 	return k.change(list, slices.Collect(maps.Keys(gone)))
 }
 
-// change puts and removes routes in one swap. Routes that are as they were stay
-// the same to the bit. The table is swapped before sessions are looked for:
-// a handshake that finds the new table is refused by it, one that found the old
-// one has registered its session or looks at the table again after it has.
-func (k *Keeper) change(put []*backplanev1.Route, remove []string) (ended int, err error) {
+// change puts and removes routes in one swap. A route that has not changed stays
+// the same object.
+//
+// The table is swapped before sessions are looked for, so none slips through: a
+// handshake that sees the new table is refused by it; one that saw the old table
+// has either registered its session by now, where it is found, or will look at
+// the table once more after registering.
+func (k *keeper) change(put []*backplanev1.Route, remove []string) (ended int, err error) {
 	var c Changes
 	var wrong []error
 	for _, name := range remove {
@@ -124,7 +136,7 @@ func (k *Keeper) change(put []*backplanev1.Route, remove []string) (ended int, e
 			continue
 		}
 		k.known[p.GetName()] = p
-		r, err := FromProto(p)
+		r, err := fromProto(p)
 		if err != nil {
 			wrong = append(wrong, err)
 			c.Remove = append(c.Remove, p.GetName())
@@ -133,18 +145,18 @@ func (k *Keeper) change(put []*backplanev1.Route, remove []string) (ended int, e
 		r.MaxAge = cmp.Or(r.MaxAge, k.maxAge)
 		c.Put = append(c.Put, r)
 	}
-	if len(c.Put)+len(c.Remove) == 0 && k.store.Loaded() {
+	if len(c.Put)+len(c.Remove) == 0 && k.current.Loaded() {
 		return 0, nil
 	}
-	next, err := k.store.Load().With(c)
-	k.store.Swap(next)
-	k.saver.Save(slices.Collect(maps.Values(k.known)))
+	next, err := k.current.Load().With(c)
+	k.current.Swap(next)
+	k.disk.Save(slices.Collect(maps.Values(k.known)))
 	return k.end(c), errors.Join(append(wrong, err)...)
 }
 
-// end ends the sessions of the versions that are no longer published. Those of a
-// published one whose new route cannot be served stay.
-func (k *Keeper) end(c Changes) (ended int) {
+// end ends the sessions of the versions that are no longer published. Sessions of
+// a published version whose new route cannot be served live on.
+func (k *keeper) end(c Changes) (ended int) {
 	end := func(name, why string) {
 		if n := k.sessions.EndWhere(ending.New(ending.Blocked, why+": "+name), name); n > 0 {
 			k.log.Info("sessions ended", "cause", why, "version", name, "count", n)

@@ -3,6 +3,7 @@ package routes
 import (
 	"fmt"
 	"log/slog"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -21,14 +22,14 @@ import (
 // ended notes which versions' sessions were ended, and whether the table had
 // been swapped by then.
 type ended struct {
-	store *Store
-	names []string
-	codes []uint16
+	current *Current
+	names   []string
+	codes   []uint16
 }
 
 func (e *ended) EndWhere(c ending.Ending, names ...string) int {
 	for _, name := range names {
-		if r := e.store.Load().Get(name); r != nil && r.Published {
+		if r := e.current.Load().Get(name); r != nil && r.Published {
 			name += " while it is served"
 		}
 		e.names, e.codes = append(e.names, name), append(e.codes, c.ClientCode)
@@ -84,15 +85,15 @@ func edit1(number uint64, e *backplanev1.RouteEvent) (watch.At, *backplanev1.Wat
 	}}
 }
 
-// keeper returns a keeper and what it works on.
-func keeper(t *testing.T) (*Keeper, *Store, *ended, *saved) {
+// testKeeper returns a keeper and what it works on.
+func testKeeper(t *testing.T) (*keeper, *Current, *ended, *saved) {
 	t.Helper()
-	store, disk := &Store{}, &saved{}
-	e := &ended{store: store}
-	return NewKeeper(store, e, disk, time.Hour, slog.New(slog.DiscardHandler)), store, e, disk
+	current, disk := &Current{}, &saved{}
+	e := &ended{current: current}
+	return newKeeper(current, e, disk, time.Hour, slog.New(slog.DiscardHandler)), current, e, disk
 }
 
-func (k *Keeper) mustReset(t *testing.T, lists ...[]*backplanev1.Route) watch.Result {
+func (k *keeper) mustReset(t *testing.T, lists ...[]*backplanev1.Route) watch.Result {
 	t.Helper()
 	r, err := k.Reset(t.Context(), watch.At{Number: 7}, backplanev1.Begin_RESET_NO_CURSOR, pieces(lists...))
 	if err != nil {
@@ -101,7 +102,7 @@ func (k *Keeper) mustReset(t *testing.T, lists ...[]*backplanev1.Route) watch.Re
 	return r
 }
 
-func (k *Keeper) mustApply(t *testing.T, e *backplanev1.RouteEvent) watch.Result {
+func (k *keeper) mustApply(t *testing.T, e *backplanev1.RouteEvent) watch.Result {
 	t.Helper()
 	at, m := edit1(8, e)
 	r, err := k.Apply(t.Context(), at, m)
@@ -112,13 +113,13 @@ func (k *Keeper) mustApply(t *testing.T, e *backplanev1.RouteEvent) watch.Result
 }
 
 func TestKeeperFollows(t *testing.T) {
-	k, store, sessions, _ := keeper(t)
+	k, current, sessions, _ := testKeeper(t)
 	a, b, c := message("/a"), message("/b"), message("/c", demoted)
 	k.mustReset(t, []*backplanev1.Route{a, b}, []*backplanev1.Route{c})
-	if got := store.Load().Len(); got != 3 {
+	if got := len(current.Load().routes); got != 3 {
 		t.Fatalf("after the snapshot there are %d routes, want 3", got)
 	}
-	if got := store.Load().Get(a.Name).MaxAge; got != time.Hour {
+	if got := current.Load().Get(a.Name).MaxAge; got != time.Hour {
 		t.Errorf("a route without a maximum age has %v, want the gateway's", got)
 	}
 	if got := sessions.take(); !slices.Equal(got, []string{c.Name}) {
@@ -128,7 +129,7 @@ func TestKeeperFollows(t *testing.T) {
 	edited := proto.CloneOf(a)
 	edited.Endpoints.Production = endpoint("ws://127.0.0.1:2/y")
 	k.mustApply(t, &backplanev1.RouteEvent{Routes: []*backplanev1.Route{edited}})
-	if got := store.Load().Get(a.Name).Production.Addr; got != "127.0.0.1:2" {
+	if got := current.Load().Get(a.Name).Production.Addr; got != "127.0.0.1:2" {
 		t.Errorf("an edited route leads to %s, want 127.0.0.1:2", got)
 	}
 	if got := sessions.take(); len(got) != 0 {
@@ -141,7 +142,7 @@ func TestKeeperFollows(t *testing.T) {
 	if got := sessions.take(); !slices.Equal(got, []string{a.Name, b.Name}) || r.SessionsClosed != 2 {
 		t.Errorf("demoting one and removing one ended %q, closed %d, want both", got, r.SessionsClosed)
 	}
-	if _, err := store.Load().Match("/a/1"); err == nil {
+	if _, err := current.Load().Match("/a/1"); err == nil {
 		t.Error("a demoted version is still matched")
 	}
 	for _, code := range sessions.codes {
@@ -152,16 +153,16 @@ func TestKeeperFollows(t *testing.T) {
 }
 
 func TestKeeperTouchesNothingWithoutAChange(t *testing.T) {
-	k, store, sessions, disk := keeper(t)
+	k, current, sessions, disk := testKeeper(t)
 	list := []*backplanev1.Route{message("/a"), message("/b")}
 	k.mustReset(t, list)
-	table := store.Load()
+	table := current.Load()
 	again := []*backplanev1.Route{proto.CloneOf(list[1]), proto.CloneOf(list[0])}
 	k.mustReset(t, again)
 	k.mustApply(t, &backplanev1.RouteEvent{Routes: again})
 	k.mustApply(t, &backplanev1.RouteEvent{Plans: []*catalogv1.Plan{{Name: "plans/gold"}}})
 	k.mustApply(t, nil)
-	if store.Load() != table {
+	if current.Load() != table {
 		t.Error("the same routes again swapped the table")
 	}
 	if len(disk.lists) != 1 {
@@ -172,42 +173,42 @@ func TestKeeperTouchesNothingWithoutAChange(t *testing.T) {
 	}
 	old := table.Get(list[0].Name)
 	k.mustApply(t, &backplanev1.RouteEvent{Routes: []*backplanev1.Route{message("/c")}})
-	if store.Load().Get(list[0].Name) != old {
+	if current.Load().Get(list[0].Name) != old {
 		t.Error("adding a route replaced another")
 	}
 }
 
 func TestKeeperResetReplaces(t *testing.T) {
-	k, store, sessions, _ := keeper(t)
+	k, current, sessions, _ := testKeeper(t)
 	k.mustReset(t, []*backplanev1.Route{message("/a"), message("/b")})
-	kept := store.Load().Get("apis/b/versions/1")
+	kept := current.Load().Get("apis/b/versions/1")
 	k.mustReset(t, []*backplanev1.Route{message("/b"), message("/c")})
 	if got := sessions.take(); !slices.Equal(got, []string{"apis/a/versions/1"}) {
 		t.Errorf("the second snapshot ended %q, want the version that is gone", got)
 	}
-	if store.Load().Get("apis/b/versions/1") != kept || store.Load().Len() != 2 {
+	if current.Load().Get("apis/b/versions/1") != kept || len(current.Load().routes) != 2 {
 		t.Error("the second snapshot replaced a route that is as it was")
 	}
 	k.mustReset(t)
-	if store.Load().Len() != 0 {
-		t.Errorf("an empty snapshot left %d routes", store.Load().Len())
+	if len(current.Load().routes) != 0 {
+		t.Errorf("an empty snapshot left %d routes", len(current.Load().routes))
 	}
 }
 
 func TestKeeperFirstSnapshotCountsThoughEmpty(t *testing.T) {
-	k, store, _, _ := keeper(t)
-	k.Preload(nil)
-	if store.Loaded() {
+	k, current, _, _ := testKeeper(t)
+	k.preload(nil)
+	if current.Loaded() {
 		t.Error("nothing on disk counts as routes")
 	}
 	k.mustReset(t)
-	if !store.Loaded() {
+	if !current.Loaded() {
 		t.Error("an empty snapshot does not count as routes")
 	}
 }
 
 func TestKeeperReportsWhatItCannotServe(t *testing.T) {
-	k, store, sessions, _ := keeper(t)
+	k, current, sessions, _ := testKeeper(t)
 	good := message("/a")
 	k.mustReset(t, []*backplanev1.Route{good})
 	bad := proto.CloneOf(good)
@@ -216,13 +217,13 @@ func TestKeeperReportsWhatItCannotServe(t *testing.T) {
 	if !strings.Contains(r.Failure, good.Name) || !strings.Contains(r.Failure, "scheme") {
 		t.Errorf("the failure is %q, want the route and why", r.Failure)
 	}
-	if store.Load().Get(good.Name) != nil || store.Load().Get("apis/b/versions/1") == nil {
+	if current.Load().Get(good.Name) != nil || current.Load().Get("apis/b/versions/1") == nil {
 		t.Error("the bad route is served, or the good one beside it is not")
 	}
 	if got := sessions.take(); len(got) != 0 {
 		t.Errorf("a route that is published and cannot be served ended the sessions of %q", got)
 	}
-	if r := k.mustApply(t, &backplanev1.RouteEvent{Routes: []*backplanev1.Route{good}}); r.Failure != "" || store.Load().Get(good.Name) == nil {
+	if r := k.mustApply(t, &backplanev1.RouteEvent{Routes: []*backplanev1.Route{good}}); r.Failure != "" || current.Load().Get(good.Name) == nil {
 		t.Errorf("the route put right is not served: %q", r.Failure)
 	}
 	bad = proto.CloneOf(bad)
@@ -248,41 +249,52 @@ func TestFromProto(t *testing.T) {
 			{},
 		}
 	})
-	r, err := FromProto(p)
+	r, err := fromProto(p)
 	if err != nil {
-		t.Fatalf("FromProto: %v", err)
+		t.Fatalf("fromProto: %v", err)
 	}
 	got := fmt.Sprint([]any{
-		r.Name, r.API, r.Owner, r.Context, r.Version, r.Default, r.Published, r.Production, r.Sandbox,
-		r.Origins.List(), r.MaxAge, r.Schemes, r.Places, r.Revision,
+		r.Name, r.API, r.Owner, r.Context, r.Segment, r.Default, r.Published, *r.Production, *r.Sandbox,
+		r.Origins.Allow("https://example.com"), r.Origins.Allow("https://example.org"), r.MaxAge, r.Schemes, r.Revision,
 	})
 	want := fmt.Sprint([]any{
-		p.Name, p.Api, "users/1", "/a", "1", true, true, "ws://127.0.0.1:1/x", "wss://sandbox/s",
-		[]string{"https://example.com"}, time.Minute, []Scheme{SchemeOAuth2}, []credential.Place{credential.AccessTokenQuery}, 1,
+		p.Name, p.Api, "users/1", "/a", "1", true, true,
+		Endpoint{Host: "127.0.0.1:1", Name: "127.0.0.1", Addr: "127.0.0.1:1", Path: "/x"},
+		Endpoint{TLS: true, Host: "sandbox", Name: "sandbox", Addr: "sandbox:443", Path: "/s"},
+		true, false, time.Minute,
+		[]credential.Scheme{{Type: credential.OAuth2, Places: []credential.Place{credential.AccessTokenQuery}}}, 1,
 	})
 	if got != want {
-		t.Errorf("FromProto = %s\nwant %s", got, want)
+		t.Errorf("fromProto = %s\nwant %s", got, want)
 	}
 	if got := r.Missing(); !slices.Equal(got, []string{"time-travel", "unknown place", "unknown place", "unknown scheme"}) {
 		t.Errorf("Missing() = %q, want what this gateway does not know", got)
 	}
-	plain, err := FromProto(message("/a"))
-	if err != nil || plain.Open() || !plain.Accepts(SchemeOAuth2) || len(plain.Places) != 2 || len(plain.Missing()) != 0 {
-		t.Errorf("FromProto of a plain route = %+v, %v, want the defaults", plain, err)
+	plain, err := fromProto(message("/a"))
+	wantSchemes := []credential.Scheme{{Type: credential.OAuth2, Places: []credential.Place{credential.AuthorizationHeader, credential.AccessTokenQuery}}}
+	if err != nil || !reflect.DeepEqual(plain.Schemes, wantSchemes) || len(plain.Missing()) != 0 {
+		t.Errorf("fromProto of a plain route = %+v, %v, want the defaults", plain, err)
 	}
-	later, err := FromProto(message("/a", func(r *backplanev1.Route) {
+	anonymous, err := fromProto(message("/a", func(r *backplanev1.Route) {
+		r.Security = []*catalogv1.SecurityScheme{{Scheme: &catalogv1.SecurityScheme_None{}}}
+	}))
+	wantSchemes[0].Type = credential.None
+	if err != nil || !reflect.DeepEqual(anonymous.Schemes, wantSchemes) || len(anonymous.Missing()) != 0 {
+		t.Errorf("fromProto of a route without credentials = %+v, %v, want the scheme none", anonymous, err)
+	}
+	later, err := fromProto(message("/a", func(r *backplanev1.Route) {
 		r.Endpoints.Production = []*catalogv1.Endpoint{{}}
 	}))
 	if err != nil || !slices.Equal(later.Missing(), []string{"unknown endpoint"}) {
-		t.Errorf("FromProto of an endpoint of another kind = %+v, %v, want that it is missing here", later, err)
+		t.Errorf("fromProto of an endpoint of another kind = %+v, %v, want that it is missing here", later, err)
 	}
 	for name, spoil := range map[string]func(*backplanev1.Route){
 		"no endpoint": func(r *backplanev1.Route) { r.Endpoints = nil },
 		"bad sandbox": func(r *backplanev1.Route) { r.Endpoints.Sandbox = endpoint("ws://") },
 		"bad origin":  func(r *backplanev1.Route) { r.AllowedOrigins = []string{"x"} },
 	} {
-		if r, err := FromProto(message("/a", spoil)); err == nil {
-			t.Errorf("FromProto with %s = %+v, want an error", name, r)
+		if r, err := fromProto(message("/a", spoil)); err == nil {
+			t.Errorf("fromProto with %s = %+v, want an error", name, r)
 		}
 	}
 }

@@ -12,11 +12,11 @@ type basisKey struct {
 	grant *Grant
 }
 
-// names calls fn for each name that the basis rests on, possibly twice.
+// names calls fn for each name that the basis rests on. A name may come twice: a
+// grant names its version too.
 func (b *basis) names(fn func(name string)) {
 	fn(b.route.API)
 	fn(b.route.Version)
-	fn(b.route.Name)
 	if b.grant != nil {
 		for _, name := range b.grant.IDs {
 			fn(name)
@@ -97,7 +97,7 @@ func (x *index) remove(s *Session) {
 	b.names(func(name string) {
 		set, ok := x.names[name]
 		switch {
-		case !ok: // named twice
+		case !ok: // the name came twice
 		case set.remove(b):
 			delete(x.names, name)
 		default:

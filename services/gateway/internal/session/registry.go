@@ -136,7 +136,7 @@ func (r *Registry) List(after string, n int, keep func(*Session) bool) []*Sessio
 }
 
 // Where returns the sessions that rest on any of these names: those of their
-// grant, and their route's API, version and name.
+// grant, and their route's API and version.
 func (r *Registry) Where(names ...string) []*Session {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -46,10 +46,10 @@ func TestList(t *testing.T) {
 // TestIndex finds sessions by what they rest on, compared with a plain search,
 // while sessions come, go and change their grants.
 func TestIndex(t *testing.T) {
-	names := []string{"grants/1", "grants/2", "users/1", "users/2", "applications/1", "apis/1", "apis/1/versions/1", "routes/1", "none"}
+	names := []string{"grants/1", "grants/2", "users/1", "users/2", "applications/1", "apis/1", "apis/1/versions/1", "apis/1/versions/2", "none"}
 	routes := []*Route{
-		{API: "apis/1", Version: "apis/1/versions/1", Name: "routes/1"},
-		{API: "apis/1", Version: "apis/1/versions/2", Name: "routes/2"},
+		{API: "apis/1", Version: "apis/1/versions/1"},
+		{API: "apis/1", Version: "apis/1/versions/2"},
 	}
 	rapid.Check(t, func(t *rapid.T) {
 		r := NewRegistry(Config{}, func(Record) {})
@@ -59,7 +59,7 @@ func TestIndex(t *testing.T) {
 		}
 		rests := func(s *Session, name string) bool {
 			info := s.Info()
-			return info.Route.API == name || info.Route.Version == name || info.Route.Name == name ||
+			return info.Route.API == name || info.Route.Version == name ||
 				info.Grant != nil && slices.Contains(info.Grant.IDs, name)
 		}
 		var sessions []*Session

@@ -15,7 +15,6 @@ import (
 type Route struct {
 	API     string // apis/{api}
 	Version string // apis/{api}/versions/{version}
-	Name    string // the route's own name
 }
 
 // Grant is what a session's credential rests on, shared by all sessions of the

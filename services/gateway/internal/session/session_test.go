@@ -67,7 +67,7 @@ func (b *bench) register(names ...string) *Session {
 	return s
 }
 
-var testRoute = &Route{API: "apis/a", Version: "apis/a/versions/1", Name: "routes/a1"}
+var testRoute = &Route{API: "apis/a", Version: "apis/a/versions/1"}
 
 // start makes the session live and returns the far ends of its legs.
 func (b *bench) start(s *Session) (client, backend *peer) {

@@ -19,8 +19,8 @@ func (e *AddressError) Error() string {
 	return fmt.Sprintf("%s address %s is not allowed", e.Kind, e.Addr)
 }
 
-// metadata are the addresses where clouds tell their machines secrets, as far as
-// they are not link-local anyway.
+// metadata returns the addresses of the clouds' metadata services, from which a
+// machine gets its secrets, as far as they are not link-local anyway.
 func metadata() []netip.Addr {
 	return []netip.Addr{
 		netip.MustParseAddr("fd00:ec2::254"),   // AWS
@@ -39,7 +39,7 @@ type policy struct {
 	never       []netip.Addr
 }
 
-// control checks the address that is really dialled, after it was resolved.
+// control checks the address that is actually dialled, after name resolution.
 func (p *policy) control(_ context.Context, _, address string, _ syscall.RawConn) error {
 	ap, err := netip.ParseAddrPort(address)
 	if err != nil {
@@ -48,8 +48,8 @@ func (p *policy) control(_ context.Context, _, address string, _ syscall.RawConn
 	return p.check(ap.Addr())
 }
 
-// check refuses an address that may not be dialled, in whatever form it hides an
-// IPv4 one.
+// check refuses an address that must not be dialled. An IPv6 address that leads to
+// an IPv4 one is checked as both.
 func (p *policy) check(addr netip.Addr) error {
 	addr = addr.WithZone("").Unmap()
 	if kind := p.refused(addr); kind != "" {
@@ -63,7 +63,7 @@ func (p *policy) check(addr netip.Addr) error {
 	return nil
 }
 
-// refused returns why an address may not be dialled, "" when it may.
+// refused returns why an address must not be dialled, "" if it may.
 func (p *policy) refused(a netip.Addr) string {
 	switch {
 	case slices.Contains(p.never, a):

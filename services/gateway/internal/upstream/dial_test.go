@@ -96,16 +96,16 @@ func dialer(t testing.TB, cfg Config) *Dialer {
 const lines = "Upgrade: websocket\r\nConnection: Upgrade\r\n"
 
 func ok(key, more string) string {
-	return "HTTP/1.1 101 Switching Protocols\r\n" + lines + "Sec-WebSocket-Accept: " + accept(key) + "\r\n" + more + "\r\n"
+	return "HTTP/1.1 101 Switching Protocols\r\n" + lines + "Sec-WebSocket-Accept: " + head.AcceptKey(key) + "\r\n" + more + "\r\n"
 }
 
 func TestAgreed(t *testing.T) {
-	big := strings.Repeat("z", 3*head.MaxAhead)
+	big := strings.Repeat("z", 3*head.MaxBuffered)
 	tests := []struct {
 		name, response string // of the response: what follows the Sec-WebSocket-Accept
 		protocol       string
 		header         []string
-		ahead          string
+		buffered       string
 	}{
 		{"bare", "\r\n", "", nil, ""},
 		{"protocol", "Sec-WebSocket-Protocol: b\r\n\r\n", "b", nil, ""},
@@ -132,12 +132,12 @@ func TestAgreed(t *testing.T) {
 				got = append(got, f.Name+": "+f.Value)
 			}
 			slices.Sort(got)
-			rest := make([]byte, len(tt.ahead)-len(b.Ahead))
+			rest := make([]byte, len(tt.buffered)-len(b.Buffered))
 			if _, err := io.ReadFull(b.Conn, rest); err != nil {
 				t.Errorf("read what was not kept: %v", err)
 			}
-			if b.Protocol != tt.protocol || !slices.Equal(got, tt.header) || string(b.Ahead)+string(rest) != tt.ahead || len(b.Ahead) > head.MaxAhead {
-				t.Errorf("Dial = %q, %q, %d bytes and %d more, want %q, %q, %d bytes", b.Protocol, got, len(b.Ahead), len(rest), tt.protocol, tt.header, len(tt.ahead))
+			if b.Protocol != tt.protocol || !slices.Equal(got, tt.header) || string(b.Buffered)+string(rest) != tt.buffered || len(b.Buffered) > head.MaxBuffered {
+				t.Errorf("Dial = %q, %q, %d bytes and %d more, want %q, %q, %d bytes", b.Protocol, got, len(b.Buffered), len(rest), tt.protocol, tt.header, len(tt.buffered))
 			}
 		})
 	}
@@ -152,8 +152,8 @@ func TestInterimAnswersArePassedOver(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = b.Conn.Close() }()
-	if string(b.Ahead) != "hello" || len(b.Header) != 1 {
-		t.Errorf("Dial = %q, %v, want what the last answer says", b.Ahead, b.Header)
+	if string(b.Buffered) != "hello" || len(b.Header) != 1 {
+		t.Errorf("Dial = %q, %v, want what the last answer says", b.Buffered, b.Header)
 	}
 }
 
@@ -163,7 +163,7 @@ func TestRefused(t *testing.T) {
 	}
 	text := func(s string) func(string, *http.Request, string) string {
 		return func(key string, _ *http.Request, _ string) string {
-			return strings.ReplaceAll(s, "ACCEPT", accept(key))
+			return strings.ReplaceAll(s, "ACCEPT", head.AcceptKey(key))
 		}
 	}
 	const line = "HTTP/1.1 101 Switching Protocols\r\n"
@@ -300,7 +300,7 @@ func TestRequestAsSent(t *testing.T) {
 	}
 	d := dialer(t, Default())
 	b, err := d.Dial(t.Context(), &Request{
-		Endpoint: e, Rest: "/rooms/%20x", Query: "q=%2B&q&z", Header: client, Protocols: []string{"p1", "p2"},
+		Endpoint: e, Suffix: "/rooms/%20x", Query: "q=%2B&q&z", Header: client, Protocols: []string{"p1", "p2"},
 		Client: netip.MustParseAddr("2001:db8::7"), Secure: true, Host: "api.example:8099",
 	})
 	if err != nil {
@@ -361,9 +361,9 @@ func TestTLSBackend(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		got := make([]byte, 5-len(b.Ahead))
-		if _, err := io.ReadFull(b.Conn, got); err != nil || string(b.Ahead)+string(got) != "hello" {
-			t.Errorf("behind the head: %q%q, %v, want hello", b.Ahead, got, err)
+		got := make([]byte, 5-len(b.Buffered))
+		if _, err := io.ReadFull(b.Conn, got); err != nil || string(b.Buffered)+string(got) != "hello" {
+			t.Errorf("behind the head: %q%q, %v, want hello", b.Buffered, got, err)
 		}
 		_ = b.Conn.Close()
 	}

@@ -22,7 +22,7 @@ type Config struct {
 	Timeout       time.Duration // of a connection, TLS included
 	AllowLoopback bool
 	DenyPrivate   bool
-	CAFile        string // authorities beside the system's, PEM
+	CAFile        string // PEM file of authorities trusted in addition to the system's
 
 	prefix string
 }
@@ -78,7 +78,8 @@ func New(cfg Config) (*Dialer, error) {
 	}, nil
 }
 
-// rootsWith returns the authorities of the system and those of a file.
+// rootsWith returns the system's authorities and those of a file, nil (the
+// system's) if there is no file.
 func rootsWith(file string) (*x509.CertPool, error) {
 	if file == "" {
 		return nil, nil
@@ -97,23 +98,19 @@ func rootsWith(file string) (*x509.CertPool, error) {
 	return roots, nil
 }
 
-// Dials returns how many connections are being opened or await the backend's
-// answer.
+// Dials returns how many calls of Dial are under way.
 func (d *Dialer) Dials() int { return int(d.dials.Load()) }
 
-// Backend is an agreed connection.
+// Backend is a connection to a backend after its handshake.
 type Backend struct {
 	Conn     net.Conn
-	Ahead    []byte  // what came behind the backend's head
-	Protocol string  // chosen by the backend; "" for none
-	Header   []Field // of its answer, for the client
+	Buffered []byte       // read already: what followed the head of the answer
+	Protocol string       // the sub-protocol that the backend chose; "" for none
+	Header   []head.Field // of the answer, for the client
 }
 
-// Field is a header line.
-type Field struct{ Name, Value string }
-
-// Dial connects to r's endpoint and asks it for a WebSocket. ctx bounds the
-// whole of it. The error is an *Error, or ctx's cause when ctx has ended.
+// Dial connects to r's endpoint and does the WebSocket handshake, all within ctx.
+// The error is an *Error, or the cause of ctx once ctx has ended.
 func (d *Dialer) Dial(ctx context.Context, r *Request) (*Backend, error) {
 	d.dials.Add(1)
 	defer d.dials.Add(-1)
@@ -121,9 +118,9 @@ func (d *Dialer) Dial(ctx context.Context, r *Request) (*Backend, error) {
 	if err != nil {
 		return nil, failed(ctx, err, Unreachable)
 	}
-	// A deadline in the past makes what is under way on conn return.
+	// A deadline in the past interrupts reads and writes that are under way.
 	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
-	backend, err := d.agree(conn, r)
+	backend, err := d.handshake(conn, r)
 	if !stop() && err == nil {
 		err = context.Cause(ctx)
 	}
@@ -134,7 +131,7 @@ func (d *Dialer) Dial(ctx context.Context, r *Request) (*Backend, error) {
 	return backend, nil
 }
 
-// connect opens the connection, TLS included.
+// connect opens the connection and puts TLS on it where the endpoint has it.
 func (d *Dialer) connect(ctx context.Context, r *Request) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, d.timeout)
 	defer cancel()
@@ -152,7 +149,7 @@ func (d *Dialer) connect(ctx context.Context, r *Request) (net.Conn, error) {
 	return secure, nil
 }
 
-// failed gives an error its kind.
+// failed gives an error its kind, unless it has one.
 func failed(ctx context.Context, err error, kind Kind) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)

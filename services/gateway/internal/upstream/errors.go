@@ -6,39 +6,39 @@ import (
 	"strings"
 )
 
-// Kind is what went wrong with a backend.
+// Kind tells apart what can go wrong with a backend.
 type Kind uint8
 
 // The kinds.
 const (
-	// Unreachable: there was no connection.
+	// Unreachable: no connection could be opened.
 	Unreachable Kind = iota + 1
-	// Forbidden: its address may not be dialled.
+	// Forbidden: its address must not be dialled.
 	Forbidden
 	// Timeout: it was too slow.
 	Timeout
-	// Refused: it answered with another status than 101.
+	// Refused: it answered with a status other than 101.
 	Refused
-	// Incorrect: its 101 is not a correct one.
+	// Incorrect: it answered, but not with a correct 101.
 	Incorrect
-	// Broken: the connection ended within the handshake.
+	// Broken: the connection ended during the handshake.
 	Broken
 )
 
 // Error says what went wrong with a backend.
 type Error struct {
 	Kind   Kind
-	Status int // of the backend's answer, when Refused
+	Status int // of the backend's answer, if Kind is Refused
 	err    error
 }
 
-// Error is for the log: it may name addresses.
+// Error describes the failure for the log: it may name addresses.
 func (e *Error) Error() string { return e.err.Error() }
 
-// Unwrap returns what was underneath.
+// Unwrap returns the underlying error.
 func (e *Error) Unwrap() error { return e.err }
 
-// Detail is for the client: it names no address.
+// Detail describes the failure for the client: it names no address.
 func (e *Error) Detail() string {
 	switch e.Kind {
 	case Unreachable:

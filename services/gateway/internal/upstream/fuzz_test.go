@@ -26,14 +26,14 @@ func FuzzAnswer(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, answer []byte) {
 		conn := &script{answer: string(answer)}
-		b, err := d.agree(conn, &Request{Endpoint: &routes.Endpoint{Host: "h"}, Protocols: []string{"a", "b"}, Host: "h"})
+		b, err := d.handshake(conn, &Request{Endpoint: &routes.Endpoint{Host: "h"}, Protocols: []string{"a", "b"}, Host: "h"})
 		if err != nil {
 			return
 		}
 		sent := conn.sent.String()
 		_, key, _ := strings.Cut(sent, "Sec-WebSocket-Key: ")
-		proof := accept(key[:24])
-		if !strings.Contains(conn.answered, proof) || !strings.Contains(conn.answered, "101") || !strings.Contains(conn.answered, string(b.Ahead)) {
+		proof := head.AcceptKey(key[:24])
+		if !strings.Contains(conn.answered, proof) || !strings.Contains(conn.answered, "101") || !strings.Contains(conn.answered, string(b.Buffered)) {
 			t.Fatalf("agree accepted %q: %+v", conn.answered, b)
 		}
 		for _, h := range b.Header {
@@ -60,7 +60,7 @@ func (s *script) Write(p []byte) (int, error) { return s.sent.Write(p) }
 func (s *script) Read(p []byte) (int, error) {
 	if s.rest == nil {
 		_, key, _ := strings.Cut(s.sent.String(), "Sec-WebSocket-Key: ")
-		s.answered = strings.ReplaceAll(s.answer, "ACCEPT", accept(key[:24]))
+		s.answered = strings.ReplaceAll(s.answer, "ACCEPT", head.AcceptKey(key[:24]))
 		s.rest = strings.NewReader(s.answered)
 	}
 	return s.rest.Read(p)

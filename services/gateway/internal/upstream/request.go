@@ -11,29 +11,29 @@ import (
 	"github.com/tidegatehq/tidegate/services/gateway/internal/routes"
 )
 
-// Request is what a backend is asked for.
+// Request is what a backend is asked for on behalf of a client.
 type Request struct {
 	Endpoint  *routes.Endpoint
-	Rest      string      // of the client's path, behind the endpoint's
+	Suffix    string      // of the client's path, appended to the endpoint's
 	Query     string      // the client's, without credentials
 	Header    http.Header // the client's, without credentials
 	Protocols []string    // offered by the client
-	Client    netip.Addr  // who asks
-	Secure    bool        // the client speaks TLS
-	Host      string      // that the client asked for
+	Client    netip.Addr  // the client's address
+	Secure    bool        // the client came over TLS
+	Host      string      // the Host that the client asked for
 }
 
-// newKey returns a Sec-WebSocket-Key.
+// newKey returns a new Sec-WebSocket-Key.
 func newKey() string {
 	var nonce [16]byte
 	_, _ = rand.Read(nonce[:]) // does not fail
 	return base64.StdEncoding.EncodeToString(nonce[:])
 }
 
-// appendTo appends the request as it is sent.
+// appendTo appends the head of the request to b.
 func (r *Request) appendTo(b []byte, key string) []byte {
 	b = append(b, "GET "...)
-	b = r.Endpoint.Target(b, r.Rest, r.Query)
+	b = r.Endpoint.AppendTarget(b, r.Suffix, r.Query)
 	b = append(b, " HTTP/1.1\r\nHost: "...)
 	b = append(b, r.Endpoint.Host...)
 	b = append(b, "\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: "...)
@@ -51,28 +51,23 @@ func (r *Request) appendTo(b []byte, key string) []byte {
 	b = r.appendForwarded(b)
 	connection := r.Header["Connection"]
 	for name, values := range r.Header {
-		if !passes(name, connection) {
+		if !forwarded(name, connection) {
 			continue
 		}
 		for _, v := range values {
-			b = appendField(b, name, v)
+			b = head.AppendField(b, name, v)
 		}
 	}
 	return append(b, "\r\n"...)
 }
 
-func appendField(b []byte, name, value string) []byte {
-	b = append(append(b, name...), ": "...)
-	return append(append(b, value...), "\r\n"...)
-}
-
-// passes reports whether a client's header goes on to the backend. What says
-// who and where the client is, is ours to say.
-func passes(name string, connection []string) bool {
+// forwarded reports whether a header of the client goes on to the backend. Headers
+// that say who and where the client is do not: the gateway writes its own.
+func forwarded(name string, connection []string) bool {
 	if strings.IndexByte(name, '_') >= 0 {
-		// Many servers take X_Tidegate_User for X-Tidegate-User.
+		// Many servers read X_Tidegate_User as X-Tidegate-User (CGI).
 		read := http.CanonicalHeaderKey(strings.ReplaceAll(name, "_", "-"))
-		return passes(read, connection) && head.EndToEnd(name, connection)
+		return forwarded(read, connection) && head.EndToEnd(name, connection)
 	}
 	switch {
 	case name == "Host", name == "Forwarded", name == "Expect",
@@ -82,8 +77,8 @@ func passes(name string, connection []string) bool {
 	return head.EndToEnd(name, connection)
 }
 
-// appendForwarded says who the client is and what it asked for, for backends
-// that read the old headers and for those that read RFC 7239.
+// appendForwarded appends the headers that say who the client is and what it asked
+// for: the customary ones and the one of RFC 7239.
 func (r *Request) appendForwarded(b []byte) []byte {
 	proto, client := "http", "unknown"
 	if r.Secure {
@@ -92,9 +87,9 @@ func (r *Request) appendForwarded(b []byte) []byte {
 	if r.Client.IsValid() {
 		client = r.Client.String()
 	}
-	b = appendField(b, "X-Forwarded-For", client)
-	b = appendField(b, "X-Forwarded-Proto", proto)
-	b = appendField(b, "X-Forwarded-Host", r.Host)
+	b = head.AppendField(b, "X-Forwarded-For", client)
+	b = head.AppendField(b, "X-Forwarded-Proto", proto)
+	b = head.AppendField(b, "X-Forwarded-Host", r.Host)
 	b = append(b, "Forwarded: for="...)
 	if r.Client.Is6() {
 		b = append(append(append(b, `"[`...), client...), `]"`...)

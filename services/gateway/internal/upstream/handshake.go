@@ -2,8 +2,6 @@ package upstream
 
 import (
 	"bytes"
-	"crypto/sha1"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
@@ -15,12 +13,12 @@ import (
 	"github.com/tidegatehq/tidegate/services/gateway/internal/head"
 )
 
-// maxInterim is how many answers of the kind "100 Continue" may come before the
-// one that counts.
+// maxInterim is how many interim responses, such as 103 Early Hints, may precede
+// the final one.
 const maxInterim = 5
 
-// agree sends the request and judges the answer.
-func (d *Dialer) agree(conn net.Conn, r *Request) (*Backend, error) {
+// handshake does the client's half of the WebSocket handshake.
+func (d *Dialer) handshake(conn net.Conn, r *Request) (*Backend, error) {
 	key := newKey()
 	if err := d.send(conn, r, key); err != nil {
 		return nil, fmt.Errorf("send handshake: %w", err)
@@ -29,7 +27,7 @@ func (d *Dialer) agree(conn net.Conn, r *Request) (*Backend, error) {
 	defer d.heads.Put(reader)
 	var src io.Reader = conn
 	for range maxInterim {
-		raw, ahead, err := reader.Read(src, head.Max)
+		raw, buffered, err := reader.Read(src, head.Max)
 		if err != nil {
 			return nil, readError(err)
 		}
@@ -38,10 +36,10 @@ func (d *Dialer) agree(conn net.Conn, r *Request) (*Backend, error) {
 		case err != nil:
 			return nil, incorrect("it is malformed")
 		case resp.Status < 200 && resp.Status != http.StatusSwitchingProtocols:
-			src = io.MultiReader(bytes.NewReader(bytes.Clone(ahead)), conn)
+			src = io.MultiReader(bytes.NewReader(bytes.Clone(buffered)), conn)
 			continue
 		}
-		return r.judge(conn, resp, key, ahead)
+		return r.accept(conn, resp, key, buffered)
 	}
 	return nil, incorrect("too many interim responses came before it")
 }
@@ -58,7 +56,8 @@ func (d *Dialer) send(conn net.Conn, r *Request, key string) error {
 	return err
 }
 
-// readError tells bytes that are no answer from a connection that gave none.
+// readError distinguishes an answer that is not a sound head from a connection
+// that gave no answer.
 func readError(err error) error {
 	switch {
 	case errors.Is(err, head.ErrTooLarge), errors.Is(err, head.ErrLongLine):
@@ -70,8 +69,8 @@ func readError(err error) error {
 	}
 }
 
-// judge checks an answer as RFC 6455 section 4.1 demands.
-func (r *Request) judge(conn net.Conn, resp *head.Response, key string, ahead []byte) (*Backend, error) {
+// accept checks an answer as RFC 6455 section 4.1 demands.
+func (r *Request) accept(conn net.Conn, resp *head.Response, key string, buffered []byte) (*Backend, error) {
 	h := resp.Header
 	switch {
 	case resp.Status != http.StatusSwitchingProtocols:
@@ -82,7 +81,7 @@ func (r *Request) judge(conn net.Conn, resp *head.Response, key string, ahead []
 		return nil, incorrect("its Upgrade header is not websocket")
 	case !head.Has(h["Connection"], "upgrade"):
 		return nil, incorrect("its Connection header lacks Upgrade")
-	case len(h["Sec-Websocket-Accept"]) != 1 || h["Sec-Websocket-Accept"][0] != accept(key):
+	case len(h["Sec-Websocket-Accept"]) != 1 || h["Sec-Websocket-Accept"][0] != head.AcceptKey(key):
 		return nil, incorrect("its Sec-WebSocket-Accept does not belong to the key")
 	case len(h["Sec-Websocket-Extensions"]) > 0:
 		return nil, incorrect("it has an extension that was not offered")
@@ -94,23 +93,17 @@ func (r *Request) judge(conn net.Conn, resp *head.Response, key string, ahead []
 		}
 		b.Protocol = chosen[0]
 	}
-	if len(ahead) > 0 {
-		b.Ahead = bytes.Clone(ahead)
+	if len(buffered) > 0 {
+		b.Buffered = bytes.Clone(buffered)
 	}
 	return b, nil
 }
 
-// accept is the proof that a server has read a key.
-func accept(key string) string {
-	sum := sha1.Sum([]byte(key + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"))
-	return base64.StdEncoding.EncodeToString(sum[:])
-}
-
-// clientHeader picks what of the backend's answer is for the client: cookies and
-// other headers that end with it. What speaks of the backend as a server, or of
-// a body, does not pass.
-func clientHeader(h http.Header) []Field {
-	var list []Field
+// clientHeader picks what the client gets of the backend's header: cookies and
+// whatever else is meant for it. Headers about the backend as a server, or about a
+// body, are dropped.
+func clientHeader(h http.Header) []head.Field {
+	var list []head.Field
 	connection := h["Connection"]
 	for name, values := range h {
 		switch name {
@@ -121,7 +114,7 @@ func clientHeader(h http.Header) []Field {
 			continue
 		}
 		for _, v := range values {
-			list = append(list, Field{name, v})
+			list = append(list, head.Field{Name: name, Value: v})
 		}
 	}
 	return list

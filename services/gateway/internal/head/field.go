@@ -1,9 +1,27 @@
 package head
 
 import (
+	"crypto/sha1"
+	"encoding/base64"
 	"iter"
 	"strings"
 )
+
+// Field is one header line.
+type Field struct{ Name, Value string }
+
+// AppendField appends a header line, with its end, to b.
+func AppendField(b []byte, name, value string) []byte {
+	b = append(append(b, name...), ": "...)
+	return append(append(b, value...), "\r\n"...)
+}
+
+// AcceptKey returns the Sec-WebSocket-Accept that answers a Sec-WebSocket-Key
+// (RFC 6455 section 4.2.2).
+func AcceptKey(key string) string {
+	sum := sha1.Sum([]byte(key + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"))
+	return base64.StdEncoding.EncodeToString(sum[:])
+}
 
 // IsToken reports whether s is a token of RFC 9110 section 5.6.2.
 func IsToken(s string) bool { return isToken(s) }
@@ -25,8 +43,8 @@ func isTokenByte(c byte) bool {
 	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9'
 }
 
-// List gives the elements of a header that is a list separated by commas, over
-// all of its lines. Empty elements are left out.
+// List iterates over the elements of a comma-separated header, over all of its
+// lines. Empty elements are skipped (RFC 9110 section 5.6.1).
 func List(lines []string) iter.Seq[string] {
 	return func(yield func(string) bool) {
 		for _, line := range lines {
@@ -40,7 +58,8 @@ func List(lines []string) iter.Seq[string] {
 	}
 }
 
-// Has reports whether a list has this element, in any case.
+// Has reports whether a comma-separated header has this element, whatever its
+// case.
 func Has(lines []string, element string) bool {
 	for e := range List(lines) {
 		if strings.EqualFold(e, element) {
@@ -50,8 +69,8 @@ func Has(lines []string, element string) bool {
 	return false
 }
 
-// hopByHop are the headers that end at each hop, with those that a proxy
-// builds anew (RFC 9110 section 7.6.1).
+// hopByHop reports whether a header concerns one connection only, or is one that
+// every proxy writes anew (RFC 9110 section 7.6.1).
 func hopByHop(name string) bool {
 	switch name {
 	case "Connection", "Keep-Alive", "Proxy-Connection", "Proxy-Authenticate", "Proxy-Authorization", "Proxy-Authentication-Info",
@@ -61,9 +80,9 @@ func hopByHop(name string) bool {
 	return false
 }
 
-// EndToEnd reports whether a header with this canonical name may be passed on,
-// connection being the lines of the Connection header beside it. Headers of the
-// WebSocket handshake belong to one hop.
+// EndToEnd reports whether a header with this canonical name may be forwarded;
+// connection is the Connection header that came with it. Headers of the WebSocket
+// handshake concern one connection only.
 func EndToEnd(name string, connection []string) bool {
 	return !hopByHop(name) && !strings.HasPrefix(name, "Sec-Websocket-") && !Has(connection, name)
 }
