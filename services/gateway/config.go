@@ -10,7 +10,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/tidegatehq/tidegate/services/gateway/internal/auth"
+	"github.com/tidegatehq/tidegate/services/gateway/internal/grant"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/listener"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/metering"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/relay"
@@ -43,7 +43,7 @@ type Config struct {
 	Relay  relay.Config
 	MaxAge time.Duration
 	// Grants is how grants are kept.
-	Grants auth.Config
+	Grants grant.Config
 	// Metering is how usage is reported; Run says whose it is.
 	Metering metering.Config
 	// Drain is how long the end of live sessions is spread over at a stop.
@@ -101,8 +101,8 @@ func (c *Config) Flags(fs *flag.FlagSet, prefix string) {
 	fs.DurationVar(&c.Grants.GrantTTL, prefix+"grant-ttl", 5*time.Minute, "how `long` a grant is kept before it is asked for again")
 	fs.DurationVar(&c.Grants.DenialTTL, prefix+"denial-ttl", 2*time.Second, "how `long` a denial is kept")
 	fs.DurationVar(&c.Grants.Timeout, prefix+"verify-timeout", 3*time.Second, "`time` to ask what a credential is good for")
-	fs.IntVar(&c.Grants.Lookups, prefix+"max-lookups", 256, "`number` of credentials that are asked for at once; further ones are refused")
-	fs.IntVar(&c.Grants.Grants, prefix+"max-grants", 100_000, "`number` of grants that are kept")
+	fs.IntVar(&c.Grants.MaxLookups, prefix+"max-lookups", 256, "`number` of credentials that are asked for at once; further ones are refused")
+	fs.IntVar(&c.Grants.MaxGrants, prefix+"max-grants", 100_000, "`number` of grants that are kept")
 	c.Metering.Flags(fs, prefix)
 	fs.DurationVar(&c.Drain, prefix+"drain", c.Drain, "how `long` the end of live sessions is spread over at a stop")
 	c.GRPC.Flags(fs, prefix)
@@ -151,7 +151,7 @@ func (c *Config) Check() error {
 		value int64
 	}{
 		{"max-message", c.Relay.MaxMessage}, {"flood", int64(c.Relay.Flood)},
-		{"max-lookups", int64(c.Grants.Lookups)}, {"max-grants", int64(c.Grants.Grants)},
+		{"max-lookups", int64(c.Grants.MaxLookups)}, {"max-grants", int64(c.Grants.MaxGrants)},
 	} {
 		if n.value < 0 {
 			fail(n.name, "must not be negative")

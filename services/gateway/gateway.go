@@ -21,7 +21,7 @@ import (
 	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
 	oauth2v1 "github.com/tidegatehq/tidegate/gen/go/tidegate/oauth2/v1"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/api"
-	"github.com/tidegatehq/tidegate/services/gateway/internal/auth"
+	"github.com/tidegatehq/tidegate/services/gateway/internal/grant"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/handshake"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/listener"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/metering"
@@ -82,11 +82,11 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	cfg.Metering.Gateway, cfg.Metering.BootID = cfg.Instance, id.New()
 	g.meter = metering.New(cfg.Metering, backplanev1.NewMeteringServiceClient(subscription), g.metrics, log)
 	g.sessions = session.NewRegistry(session.Config{Began: g.meter.Began}, g.meter.Record)
-	g.grants = auth.New(cfg.Grants, auth.NewRemote(backplanev1.NewGrantServiceClient(subscription)), g.sessions, g.metrics, log)
+	g.grants = grant.New(cfg.Grants, grant.NewRemote(backplanev1.NewGrantServiceClient(subscription)), g.sessions, g.metrics, log)
 	defer g.grants.Close()
 	g.watchRoutes = routes.NewWatch(backplanev1.NewRouteServiceClient(catalog), g.hello(routes.Features()),
 		routes.Target{Current: g.routes, Sessions: g.sessions, Disk: disk, MaxAge: cfg.MaxAge}, log, time.Now)
-	g.watchGrants = auth.NewWatch(backplanev1.NewGrantServiceClient(subscription), g.hello(nil), g.grants, log, time.Now)
+	g.watchGrants = grant.NewWatch(backplanev1.NewGrantServiceClient(subscription), g.hello(nil), g.grants, log, time.Now)
 	g.listener, err = listener.Open(cfg.Listen, handshake.New(handshake.Parts{
 		Routes: g.routes, Grants: g.grants, Dialer: dialer, Sessions: g.sessions, Relay: g.relay,
 		Metrics: g.metrics, Log: log,
@@ -111,9 +111,9 @@ type gateway struct {
 	meter       *metering.Meter
 	sessions    *session.Registry
 	relay       *relay.Engine
-	grants      *auth.Cache
+	grants      *grant.Cache
 	watchRoutes *routes.Watch
-	watchGrants *auth.Watch
+	watchGrants *grant.Watch
 	listener    *listener.Listener
 }
 

@@ -18,6 +18,7 @@ import (
 
 	gatewayv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/gateway/v1"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/ending"
+	"github.com/tidegatehq/tidegate/services/gateway/internal/grant"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/routes"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/session"
 	"github.com/tidegatehq/tidegate/services/kit/grpcserver"
@@ -91,7 +92,7 @@ func (f *fixture) add(ref, version, application string) *session.Session {
 		ClientAddr: netip.MustParseAddrPort("192.0.2.1:1234"), Subprotocol: "chat",
 	}
 	if application != "" {
-		info.Grant = &session.Grant{
+		info.Grant = &grant.Grant{
 			Name: "grants/g", User: "users/sue", Application: application, Subscription: "subscriptions/s",
 			ExpireTime: time.Unix(5000, 0),
 		}

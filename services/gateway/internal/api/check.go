@@ -8,6 +8,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"github.com/tidegatehq/tidegate/services/gateway/internal/grant"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/session"
 	"github.com/tidegatehq/tidegate/services/kit/fault"
 	"github.com/tidegatehq/tidegate/services/kit/page"
@@ -71,9 +72,9 @@ var fields = map[string]func(session.Info) string{
 }
 
 // grantOf returns a session's grant, an empty one for the scheme NONE.
-func grantOf(i session.Info) *session.Grant {
+func grantOf(i session.Info) *grant.Grant {
 	if i.Grant == nil {
-		return &session.Grant{}
+		return &grant.Grant{}
 	}
 	return i.Grant
 }

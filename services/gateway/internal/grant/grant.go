@@ -1,27 +1,22 @@
-// Package grant says what a checked credential is good for, and why one is
-// refused. Who checks credentials and keeps the answers is package auth; who
-// acts on them is package handshake.
 package grant
 
 import (
 	"errors"
 	"time"
-
-	"github.com/tidegatehq/tidegate/services/gateway/internal/session"
 )
 
-// KeyType is which of a version's endpoints a credential leads to.
-type KeyType uint8
+// Stage says which of a version's endpoints a credential leads to.
+type Stage uint8
 
-// The types of keys.
+// The stages.
 const (
-	Production KeyType = iota + 1
+	Production Stage = iota + 1
 	Sandbox
 )
 
-// String returns the type as it is written for users.
-func (t KeyType) String() string {
-	switch t {
+// String returns the stage as it is written in messages.
+func (s Stage) String() string {
+	switch s {
 	case Production:
 		return "production"
 	case Sandbox:
@@ -31,31 +26,50 @@ func (t KeyType) String() string {
 	}
 }
 
-// Grant is what a credential is good for: one version, for one application.
+// Grant is what a credential is good for: one version of an API, for one
+// application. All sessions of the grant share it, and it never changes: a
+// refresh replaces it by a new one.
 type Grant struct {
-	// Basis holds the names that the grant rests on, its own among them. All
-	// sessions of the grant share it and nobody changes it.
-	Basis   *session.Grant
-	KeyType KeyType
-	Expires time.Time // end of the credential, with a monotonic reading; zero: none
-	AsOf    uint64    // how far it takes events into account, for Confirm alone to read
+	Name         string   // grants/{token or client id}
+	Version      string   // apis/{api}/versions/{version}
+	User         string   // users/{user}
+	Application  string   // applications/{application}
+	Subscription string   // subscriptions/{subscription}
+	Key          string   // applications/{application}/keys/{key}
+	Stage        Stage    //
+	Scopes       []string // of the token
+	RestsOn      []string // every name that the grant rests on, those above included
+
+	// ExpireTime is the end of the credential by the control plane's clock, Expires
+	// by the gateway's, with a monotonic reading. Zero is never.
+	ExpireTime, Expires time.Time
 }
 
-// Expired reports whether the credential has ended.
+// Expired reports whether the credential has expired.
 func (g *Grant) Expired(now time.Time) bool {
 	return !g.Expires.IsZero() && !now.Before(g.Expires)
 }
 
-// Why there is no grant. Every other error means that nobody could say.
+// Denial is the judgement that a credential is not good for a version.
+type Denial struct {
+	Reason  error    // ErrUnauthenticated or ErrNotSubscribed
+	RestsOn []string // the names that the judgement rests on
+}
+
+// The reasons of a denial.
 var (
-	// ErrUnauthenticated: the credential is malformed, unknown, expired or
-	// revoked. Which of these it is stays unsaid to the client.
+	// ErrUnauthenticated says that the credential is malformed, unknown, expired or
+	// revoked. Clients are not told which.
 	ErrUnauthenticated = errors.New("credential is not valid")
-	// ErrNotSubscribed: the credential is good, but its application has no
-	// subscription to the version.
+	// ErrNotSubscribed says that the credential is good, but that its application
+	// has no subscription to the version.
 	ErrNotSubscribed = errors.New("application is not subscribed to the version")
-	// ErrUnavailable: the control plane is away and there is no cached answer.
+)
+
+// Why there is no judgement.
+var (
+	// ErrUnavailable says that the control plane is away and nothing is cached.
 	ErrUnavailable = errors.New("credential cannot be checked now")
-	// ErrBusy: too many credentials are being looked up at once.
+	// ErrBusy says that too many credentials are being looked up at once.
 	ErrBusy = errors.New("too many credentials are being checked")
 )

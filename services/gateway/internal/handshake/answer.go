@@ -27,7 +27,7 @@ func (h *Handler) finish(ctx context.Context, a *attempt, s *session.Session, ba
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	if expires := s.Info().Expires; !expires.IsZero() && !time.Now().Before(expires) {
+	if g := s.Grant(); g != nil && g.Expired(time.Now()) {
 		return invalid(errors.New("it has expired"))
 	}
 	answer, err := h.switchingProtocols(a.Key, backend)

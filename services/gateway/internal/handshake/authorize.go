@@ -26,7 +26,7 @@ func (h *Handler) authorize(ctx context.Context, a *attempt) error {
 	case c.Type == credential.None:
 		return a.checkEndpoint()
 	}
-	if a.grant, err = h.Grants.Verify(ctx, c.Value, r.Name); err != nil {
+	if a.grant, a.position, err = h.Grants.Verify(ctx, c, r.Name); err != nil {
 		return refusedGrant(err)
 	}
 	return a.checkEndpoint()
@@ -34,7 +34,7 @@ func (h *Handler) authorize(ctx context.Context, a *attempt) error {
 
 func (a *attempt) checkEndpoint() error {
 	if a.endpoint() == nil {
-		return forbidden("NO_ENDPOINT", "the API has no endpoint for keys of the type "+a.grant.KeyType.String())
+		return forbidden("NO_ENDPOINT", "the API has no endpoint for keys of the type "+a.grant.Stage.String())
 	}
 	return nil
 }

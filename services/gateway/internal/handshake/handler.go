@@ -9,6 +9,7 @@ import (
 
 	"github.com/lxzan/gws"
 
+	"github.com/tidegatehq/tidegate/services/gateway/internal/credential"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/grant"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/listener"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/metrics"
@@ -22,12 +23,12 @@ import (
 // Granter says what credentials are good for; grant.Cache does.
 type Granter interface {
 	// Verify returns the grant of a credential for a version, or one of the
-	// errors of package grant.
-	Verify(ctx context.Context, credential, version string) (grant.Grant, error)
+	// errors of package grant, and the position that Confirm needs.
+	Verify(ctx context.Context, c credential.Credential, version string) (*grant.Grant, grant.Position, error)
 	// Confirm is called once the session is registered. It returns nil if the
-	// grant has been valid from asOf until now; what happens later ends the
-	// session.
-	Confirm(ctx context.Context, s *session.Session, asOf uint64) error
+	// session's grant has been valid from that position until now; what happens
+	// later ends the session.
+	Confirm(ctx context.Context, s grant.Session, p grant.Position) error
 }
 
 // Parts are what a Handler works with.
@@ -65,7 +66,9 @@ type attempt struct {
 	ref   string
 	match routes.Match
 	query string // without credentials
-	grant grant.Grant
+
+	grant    *grant.Grant // nil if the API asks for no credential
+	position grant.Position
 }
 
 // Handle does one handshake. It implements listener.Handler.
@@ -147,16 +150,16 @@ func (a *attempt) origin() error {
 func (h *Handler) register(ctx context.Context, a *attempt) (*session.Session, error) {
 	r := a.match.Route
 	s, err := h.Sessions.New(ctx, session.Info{
-		Ref: a.ref, Route: r.Shared(), Grant: a.grant.Basis, ClientAddr: a.Remote,
-		Revision: r.Revision, Expires: a.grant.Expires, MaxAge: r.MaxAge,
+		Ref: a.ref, Route: r.Shared(), Grant: a.grant, ClientAddr: a.Remote,
+		Revision: r.Revision, MaxAge: r.MaxAge,
 	})
 	if err != nil {
 		return nil, err
 	}
 	if now := h.Routes.Load().Get(r.Name); now == nil || !now.Published {
 		err = notFound()
-	} else if a.grant.Basis != nil {
-		err = h.Grants.Confirm(ctx, s, a.grant.AsOf)
+	} else if a.grant != nil {
+		err = h.Grants.Confirm(ctx, s, a.position)
 	}
 	if err != nil {
 		s.Abandon()
@@ -179,9 +182,13 @@ func (h *Handler) dial(ctx context.Context, a *attempt) (*upstream.Backend, erro
 func (a *attempt) endpoint() *routes.Endpoint {
 	r := a.match.Route
 	switch {
-	case a.grant.Basis == nil && r.Production != nil, a.grant.KeyType == grant.Production:
+	case a.grant == nil && r.Production != nil:
 		return r.Production
-	case a.grant.Basis == nil, a.grant.KeyType == grant.Sandbox:
+	case a.grant == nil:
+		return r.Sandbox
+	case a.grant.Stage == grant.Production:
+		return r.Production
+	case a.grant.Stage == grant.Sandbox:
 		return r.Sandbox
 	default:
 		return nil

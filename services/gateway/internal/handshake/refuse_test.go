@@ -15,7 +15,6 @@ import (
 	"github.com/tidegatehq/tidegate/services/gateway/internal/grant"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/listener"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/routes"
-	"github.com/tidegatehq/tidegate/services/gateway/internal/session"
 )
 
 func origins(t *testing.T, list ...string) routes.Origins {
@@ -226,7 +225,7 @@ func TestChangedMeanwhile(t *testing.T) {
 	for _, tt := range []struct {
 		name    string
 		verify  func(w *world)
-		confirm func(s *session.Session) error
+		confirm func(s grant.Session) error
 		status  int
 		code    string
 	}{
@@ -235,9 +234,9 @@ func TestChangedMeanwhile(t *testing.T) {
 			table, _ := w.routes.Load().With(routes.Changes{Remove: []string{"apis/echo/versions/1"}})
 			w.routes.Swap(table)
 		}, nil, 404, "NOT_FOUND"},
-		{"revoked", nil, func(s *session.Session) error { s.End(ending.New(ending.Revoked, "")); return s.Err() }, 401, "CREDENTIAL_INVALID"},
-		{"not to be confirmed", nil, func(*session.Session) error { return grant.ErrUnavailable }, 503, "CREDENTIAL_UNCHECKED"},
-		{"anything else", nil, func(*session.Session) error { return errors.New("broken") }, 503, "UNAVAILABLE"},
+		{"revoked", nil, func(s grant.Session) error { s.End(ending.New(ending.Revoked, "")); return s.Err() }, 401, "CREDENTIAL_INVALID"},
+		{"not to be confirmed", nil, func(grant.Session) error { return grant.ErrUnavailable }, 503, "CREDENTIAL_UNCHECKED"},
+		{"anything else", nil, func(grant.Session) error { return errors.New("broken") }, 503, "UNAVAILABLE"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			w := newWorld(t, nil)

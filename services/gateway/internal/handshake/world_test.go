@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -33,14 +34,18 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // grants is a Granter that knows its tokens by heart.
 type grants struct {
 	mu      sync.Mutex
-	byToken map[string]grant.Grant
+	byToken map[string]*grant.Grant
 	errs    map[string]error
 	verify  func(ctx context.Context, token string) // called before each answer
-	confirm func(s *session.Session) error
+	confirm func(s grant.Session) error
 	asked   []string
 }
 
-func (g *grants) Verify(ctx context.Context, token, version string) (grant.Grant, error) {
+func (g *grants) Verify(ctx context.Context, c credential.Credential, version string) (*grant.Grant, grant.Position, error) {
+	token := c.Value
+	if c.Type != credential.OAuth2 {
+		return nil, 0, fmt.Errorf("a credential of type %d", c.Type)
+	}
 	g.mu.Lock()
 	hook := g.verify
 	g.asked = append(g.asked, token+" "+version)
@@ -49,22 +54,22 @@ func (g *grants) Verify(ctx context.Context, token, version string) (grant.Grant
 		hook(ctx, token)
 	}
 	if err := ctx.Err(); err != nil {
-		return grant.Grant{}, context.Cause(ctx)
+		return nil, 0, context.Cause(ctx)
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if err := g.errs[token]; err != nil {
-		return grant.Grant{}, err
+		return nil, 0, err
 	}
 	if known, ok := g.byToken[token]; ok {
-		return known, nil
+		return known, 7, nil
 	}
-	return grant.Grant{}, grant.ErrUnauthenticated
+	return nil, 0, grant.ErrUnauthenticated
 }
 
-func (g *grants) Confirm(_ context.Context, s *session.Session, asOf uint64) error {
-	if asOf != 7 {
-		return errors.New("not the number that the grant came with")
+func (g *grants) Confirm(_ context.Context, s grant.Session, p grant.Position) error {
+	if p != 7 {
+		return errors.New("not the position that the grant came with")
 	}
 	if g.confirm != nil {
 		return g.confirm(s)
@@ -87,15 +92,17 @@ type world struct {
 
 func newWorld(t testing.TB, edit func(*listener.Config)) *world {
 	t.Helper()
-	basis := &session.Grant{Name: "grants/1", IDs: []string{"grants/1", "applications/1"}}
+	newGrant := func(stage grant.Stage, expires time.Time) *grant.Grant {
+		return &grant.Grant{Name: "grants/1", RestsOn: []string{"grants/1", "applications/1"}, Stage: stage, Expires: expires}
+	}
 	w := &world{
 		t: t, routes: new(routes.Current),
 		grants: &grants{
-			byToken: map[string]grant.Grant{
-				"good":    {Basis: basis, KeyType: grant.Production, AsOf: 7, Expires: time.Now().Add(time.Hour)},
-				"sandbox": {Basis: basis, KeyType: grant.Sandbox, AsOf: 7},
-				"untyped": {Basis: basis, AsOf: 7},
-				"expired": {Basis: basis, KeyType: grant.Production, AsOf: 7, Expires: time.Now().Add(-time.Second)},
+			byToken: map[string]*grant.Grant{
+				"good":    newGrant(grant.Production, time.Now().Add(time.Hour)),
+				"sandbox": newGrant(grant.Sandbox, time.Time{}),
+				"untyped": newGrant(0, time.Time{}),
+				"expired": newGrant(grant.Production, time.Now().Add(-time.Second)),
 			},
 			errs: map[string]error{
 				"unsubscribed": grant.ErrNotSubscribed,

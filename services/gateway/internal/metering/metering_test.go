@@ -25,6 +25,7 @@ import (
 	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
 	usagev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/usage/v1"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/ending"
+	"github.com/tidegatehq/tidegate/services/gateway/internal/grant"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/metrics"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/session"
 )
@@ -129,7 +130,7 @@ func record(i int, uncollected ending.Totals) session.Record {
 		ClientAddr: netip.MustParseAddrPort("192.0.2.1:1234"),
 	}
 	if i%2 == 0 {
-		info.Grant = &session.Grant{Subscription: fmt.Sprintf("subscriptions/%d", i%5), Application: "applications/1", Name: "grants/1"}
+		info.Grant = &grant.Grant{Subscription: fmt.Sprintf("subscriptions/%d", i%5), Application: "applications/1", Name: "grants/1"}
 	}
 	return session.Record{Info: info, Outcome: ending.Outcome{Uncollected: uncollected, Totals: uncollected, Ending: ending.Ending{By: ending.Client, Reason: ending.PeerClose}}}
 }

@@ -1,15 +1,17 @@
 package session
 
+import "github.com/tidegatehq/tidegate/services/gateway/internal/grant"
+
 // basis is what sessions of the same route and grant rest on, and those sessions.
 type basis struct {
 	route    *Route
-	grant    *Grant
+	grant    *grant.Grant
 	sessions []*Session
 }
 
 type basisKey struct {
 	route *Route
-	grant *Grant
+	grant *grant.Grant
 }
 
 // names calls fn for each name that the basis rests on. A name may come twice: a
@@ -18,7 +20,7 @@ func (b *basis) names(fn func(name string)) {
 	fn(b.route.API)
 	fn(b.route.Version)
 	if b.grant != nil {
-		for _, name := range b.grant.IDs {
+		for _, name := range b.grant.RestsOn {
 			fn(name)
 		}
 	}
@@ -62,7 +64,7 @@ func newIndex() index {
 }
 
 // add puts s under the names of its route and grant.
-func (x *index) add(s *Session, route *Route, grant *Grant) {
+func (x *index) add(s *Session, route *Route, grant *grant.Grant) {
 	key := basisKey{route, grant}
 	b := x.bases[key]
 	if b == nil {

@@ -13,6 +13,7 @@ import (
 	"github.com/gobwas/ws"
 
 	"github.com/tidegatehq/tidegate/services/gateway/internal/ending"
+	"github.com/tidegatehq/tidegate/services/gateway/internal/grant"
 )
 
 // endings are the ways in which sessions end.
@@ -50,7 +51,7 @@ var endings = []func(b *bench, s *Session){
 	func(b *bench, s *Session) { _, backend := b.start(s); backend.reset() },
 	func(b *bench, s *Session) { b.start(s); s.End(ending.New(ending.OperatorClose, "")) },
 	func(b *bench, s *Session) { b.start(s); s.cut(ending.New(ending.Drain, "")) },
-	func(b *bench, s *Session) { b.start(s); s.SetExpiry(time.Now()) },
+	func(b *bench, s *Session) { b.start(s); s.SetGrant(&grant.Grant{Expires: time.Now()}) },
 	func(b *bench, s *Session) { client, _ := b.start(s); _, _ = client.Write([]byte{0xff}) },
 	func(b *bench, s *Session) {
 		client, backend := b.start(s)
@@ -95,7 +96,7 @@ func (p *peer) halfClose(other *peer, s *Session) {
 		other.expectClose(1014)
 	}
 	_ = other.Close()
-	eventually(p.t, "session has not ended", 0, func() int { return int(Ended - s.State()) })
+	eventually(p.t, "session has not ended", 0, func() int { return int(over - s.current()) })
 }
 
 // TestNoLeak ends a thousand sessions in every way, plain and over TLS, many at a

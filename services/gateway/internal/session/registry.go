@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/tidegatehq/tidegate/services/gateway/internal/ending"
+	"github.com/tidegatehq/tidegate/services/gateway/internal/grant"
 )
 
 // Registry holds the sessions of one gateway.
@@ -64,7 +65,7 @@ func NewRef() string {
 // New registers a session before its backend is dialled. The session ends when
 // it is started and over, or abandoned. The error is ErrDraining.
 func (r *Registry) New(ctx context.Context, info Info) (*Session, error) {
-	s := &Session{registry: r, state: Registered, info: info, pending: &pending{}}
+	s := &Session{registry: r, state: registered, info: info, pending: &pending{}}
 	if s.info.Ref == "" {
 		s.info.Ref = NewRef()
 	}
@@ -90,7 +91,7 @@ func (r *Registry) remove(s *Session) {
 }
 
 // move puts a session under the names of another grant.
-func (r *Registry) move(s *Session, route *Route, grant *Grant) {
+func (r *Registry) move(s *Session, route *Route, grant *grant.Grant) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.index.remove(s)
@@ -141,6 +142,22 @@ func (r *Registry) Where(names ...string) []*Session {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.index.find(names)
+}
+
+// Granted returns the sessions that have a grant.
+func (r *Registry) Granted() []grant.Session { return granted(r.all()) }
+
+// GrantedOn returns the sessions with a grant that rest on any of these names.
+func (r *Registry) GrantedOn(names ...string) []grant.Session { return granted(r.Where(names...)) }
+
+func granted(list []*Session) []grant.Session {
+	found := make([]grant.Session, 0, len(list))
+	for _, s := range list {
+		if s.Grant() != nil {
+			found = append(found, s)
+		}
+	}
+	return found
 }
 
 // EndWhere ends the sessions that rest on any of these names and returns how
@@ -226,7 +243,7 @@ func (r *Registry) close() <-chan struct{} {
 func (r *Registry) endAll(ctx context.Context, empty <-chan struct{}, over time.Duration) {
 	var live []*Session
 	for _, s := range r.all() {
-		if s.State() == Registered {
+		if s.inHandshake() {
 			s.End(r.drained())
 		} else {
 			live = append(live, s)

@@ -10,6 +10,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/tidegatehq/tidegate/services/gateway/internal/ending"
+	"github.com/tidegatehq/tidegate/services/gateway/internal/grant"
 )
 
 func TestList(t *testing.T) {
@@ -53,14 +54,14 @@ func TestIndex(t *testing.T) {
 	}
 	rapid.Check(t, func(t *rapid.T) {
 		r := NewRegistry(Config{}, func(Record) {})
-		grants := []*Grant{nil}
+		grants := []*grant.Grant{nil}
 		for range 3 {
-			grants = append(grants, &Grant{IDs: rapid.SliceOfN(rapid.SampledFrom(names), 0, 4).Draw(t, "ids")})
+			grants = append(grants, &grant.Grant{RestsOn: rapid.SliceOfN(rapid.SampledFrom(names), 0, 4).Draw(t, "ids")})
 		}
 		rests := func(s *Session, name string) bool {
 			info := s.Info()
 			return info.Route.API == name || info.Route.Version == name ||
-				info.Grant != nil && slices.Contains(info.Grant.IDs, name)
+				info.Grant != nil && slices.Contains(info.Grant.RestsOn, name)
 		}
 		var sessions []*Session
 		t.Repeat(map[string]func(*rapid.T){
@@ -83,7 +84,7 @@ func TestIndex(t *testing.T) {
 			"update": func(t *rapid.T) {
 				if len(sessions) > 0 {
 					s := rapid.SampledFrom(sessions).Draw(t, "session")
-					s.UpdateGrant(rapid.SampledFrom(grants).Draw(t, "grant"), s.Info().Expires)
+					s.SetGrant(rapid.SampledFrom(grants).Draw(t, "grant"))
 				}
 			},
 			"": func(t *rapid.T) {
@@ -105,6 +106,7 @@ func TestIndex(t *testing.T) {
 				if len(found) > 0 {
 					t.Fatalf("Where(%q) has %d sessions that are gone", asked, len(found))
 				}
+				checkGranted(t, r, sessions, asked, rests)
 			},
 		})
 		for _, s := range sessions {
@@ -143,7 +145,7 @@ func BenchmarkEndWhere(b *testing.B) {
 	r := NewRegistry(Config{}, func(Record) {})
 	for i := range 20_000 {
 		_, err := r.New(context.Background(), Info{
-			Route: testRoute, Grant: &Grant{IDs: []string{fmt.Sprint("applications/", i), fmt.Sprint("users/", i%100)}},
+			Route: testRoute, Grant: &grant.Grant{RestsOn: []string{fmt.Sprint("applications/", i), fmt.Sprint("users/", i%100)}},
 		})
 		if err != nil {
 			b.Fatal(err)
@@ -151,5 +153,33 @@ func BenchmarkEndWhere(b *testing.B) {
 	}
 	for b.Loop() {
 		r.EndWhere(ending.New(ending.Revoked, ""), fmt.Sprint("applications/", rand.IntN(20_000)))
+	}
+}
+
+// checkGranted compares Granted and GrantedOn with a plain search.
+func checkGranted(t *rapid.T, r *Registry, sessions []*Session, names []string, rests func(*Session, string) bool) {
+	all, on := map[grant.Session]int{}, map[grant.Session]int{}
+	for _, s := range r.Granted() {
+		all[s]++
+	}
+	for _, s := range r.GrantedOn(names...) {
+		on[s]++
+	}
+	for _, s := range sessions {
+		wantAll, wantOn := 0, 0
+		if s.Grant() != nil {
+			wantAll = 1
+			if slices.ContainsFunc(names, func(name string) bool { return rests(s, name) }) {
+				wantOn = 1
+			}
+		}
+		if all[s] != wantAll || on[s] != wantOn {
+			t.Fatalf("Granted, GrantedOn(%q) have the session with %+v %d and %d times, want %d and %d", names, s.Info(), all[s], on[s], wantAll, wantOn)
+		}
+		delete(all, s)
+		delete(on, s)
+	}
+	if len(all)+len(on) > 0 {
+		t.Fatalf("Granted, GrantedOn(%q) have %d and %d sessions that are gone", names, len(all), len(on))
 	}
 }

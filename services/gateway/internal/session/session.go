@@ -8,50 +8,34 @@ import (
 	"time"
 
 	"github.com/tidegatehq/tidegate/services/gateway/internal/ending"
+	"github.com/tidegatehq/tidegate/services/gateway/internal/grant"
 )
 
-// Route is what the sessions of one route share. It is made once per route and
-// never changed, so that a session costs no strings of its own.
+// Route is what the sessions of a route hold on to. It is made once per route and
+// never changed, so that sessions share its strings.
 type Route struct {
 	API     string // apis/{api}
 	Version string // apis/{api}/versions/{version}
 }
 
-// Grant is what a session's credential rests on, shared by all sessions of the
-// grant and never changed.
-type Grant struct {
-	Name         string   // grants/{token or key id}
-	User         string   // users/{user}
-	Application  string   // applications/{application}
-	Subscription string   // subscriptions/{subscription}
-	Key          string   // applications/{application}/keys/{key}
-	IDs          []string // every name that the grant rests on, those above included
-
-	Scopes     []string  // of the token
-	ExpireTime time.Time // end of the credential by the control plane's clock
-}
-
-// Info describes a session. Route is needed, Grant is nil for APIs with scheme none.
+// Info describes a session.
 type Info struct {
-	Ref         string // NewRef's; also the session's id
+	Ref         string // made by NewRef; also the session's id
 	Route       *Route
-	Grant       *Grant
+	Grant       *grant.Grant   // nil if the API asks for no credential
 	ClientAddr  netip.AddrPort // the client's address
-	Subprotocol string         // what was agreed; may be set late, by SetSubprotocol
+	Subprotocol string         // that the backend chose; set by SetSubprotocol
 	Revision    uint64         // of the configuration that the session was admitted under
-	Expires     time.Time      // end of the credential, with a monotonic reading; zero: none
 	MaxAge      time.Duration  // 0: none
 }
 
-// State is where a session is in its life.
-type State uint8
+// state is where a session is in its life. It only moves forward.
+type state uint8
 
-// The states, in their order.
 const (
-	Registered State = iota + 1 // in its handshake
-	Live
-	Closing // a close was sent or received, or a leg was lost
-	Ended
+	registered state = iota + 1 // in its handshake
+	live                        // on its transport, until that has closed both legs
+	over
 )
 
 // Session is one session, from before its backend is dialled to its record.
@@ -62,7 +46,7 @@ type Session struct {
 	index    int32  // place in the basis, guarded by Registry.mu
 
 	mu      sync.Mutex
-	state   State // Live while Closing
+	state   state
 	ended   *ending.Ending
 	pending *pending // nil after the handshake
 	info    Info
@@ -95,21 +79,25 @@ func (s *Session) Info() Info {
 	return s.info
 }
 
-// State returns where the session is in its life.
-func (s *Session) State() State {
+// Grant returns the newest grant, nil if the API asks for no credential.
+func (s *Session) Grant() *grant.Grant {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.state == Live && s.transport.Ending().By != ending.Nobody {
-		return Closing
-	}
-	return s.state
+	return s.info.Grant
+}
+
+// inHandshake reports whether the session has neither begun nor been abandoned.
+func (s *Session) inHandshake() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.state == registered
 }
 
 // Started returns when the session became live, zero before.
 func (s *Session) Started() time.Time {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.state < Live {
+	if s.state < live {
 		return time.Time{}
 	}
 	return s.transport.Started()
@@ -159,7 +147,7 @@ func (s *Session) Err() error {
 	if s.ended != nil {
 		return &EndedError{*s.ended}
 	}
-	if s.state < Live {
+	if s.state < live {
 		return nil
 	}
 	if e := s.transport.Ending(); e.By != ending.Nobody {
@@ -173,14 +161,14 @@ func (s *Session) Err() error {
 func (s *Session) Abandon() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.state == Registered {
+	if s.state == registered {
 		s.leave()
 	}
 }
 
 // leave takes a session that is in its handshake out of the registry.
 func (s *Session) leave() {
-	s.state = Ended
+	s.state = over
 	s.pending.cancel(errOver)
 	s.pending = nil
 	s.registry.remove(s)
@@ -197,19 +185,19 @@ func (s *Session) Start(t Transport) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.state != Registered {
+	if s.state != registered {
 		t.Cut(ending.Ending{})
 		return errOver
 	}
 	err := t.Start(ending.Terms{
-		Ref: s.info.Ref, Expires: s.info.Expires, MaxAge: s.info.MaxAge,
+		Ref: s.info.Ref, Expires: expiryOf(s.info.Grant), MaxAge: s.info.MaxAge,
 		Retry: s.registry.retry(), Ended: s.ended, Owner: (*owner)(s),
 	})
 	if err != nil {
 		s.leave()
 		return err
 	}
-	s.transport, s.state = t, Live
+	s.transport, s.state = t, live
 	s.pending.cancel(errOver)
 	s.pending = nil
 	s.registry.live.Add(1)
@@ -223,7 +211,7 @@ type owner Session
 func (o *owner) Ended(outcome ending.Outcome) {
 	s := (*Session)(o)
 	s.mu.Lock()
-	s.state = Ended
+	s.state = over
 	info := s.info
 	s.mu.Unlock()
 	s.registry.live.Add(-1)
@@ -237,10 +225,10 @@ func (o *owner) Ended(outcome ending.Outcome) {
 func (s *Session) End(e ending.Ending) bool {
 	s.mu.Lock()
 	switch {
-	case s.state == Live:
+	case s.state == live:
 		s.mu.Unlock()
 		return s.transport.End(e)
-	case s.state == Ended || s.ended != nil:
+	case s.state == over || s.ended != nil:
 		s.mu.Unlock()
 		return false
 	}
@@ -253,44 +241,39 @@ func (s *Session) End(e ending.Ending) bool {
 // cut ends a live session without waiting for anybody.
 func (s *Session) cut(e ending.Ending) {
 	s.mu.Lock()
-	live := s.state == Live
+	isLive := s.state == live
 	s.mu.Unlock()
-	if live {
+	if isLive {
 		s.transport.Cut(e)
 	}
 }
 
-// SetExpiry sets when the session's credential ends; zero: never. The time
-// must have a monotonic reading.
-func (s *Session) SetExpiry(at time.Time) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.setExpiry(at)
-}
-
-func (s *Session) setExpiry(at time.Time) {
-	s.info.Expires = at
-	if s.state == Live {
-		s.transport.SetExpiry(at)
+// expiryOf returns when a session with this grant has to end, zero for never.
+func expiryOf(g *grant.Grant) time.Time {
+	if g == nil {
+		return time.Time{}
 	}
+	return g.Expires
 }
 
-// SetSubprotocol notes what the backend agreed on, before Start.
+// SetSubprotocol sets the sub-protocol that the backend chose, before Start.
 func (s *Session) SetSubprotocol(name string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.info.Subprotocol = name
 }
 
-// UpdateGrant replaces the grant by a newer reading of it, and the expiry. From
-// then on the session rests on what the new one names.
-func (s *Session) UpdateGrant(g *Grant, expires time.Time) {
+// SetGrant replaces the grant. From then on the session rests on what the new one
+// rests on, and ends when it expires.
+func (s *Session) SetGrant(g *grant.Grant) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.state == Ended {
+	if s.state == over {
 		return
 	}
 	s.info.Grant = g
 	s.registry.move(s, s.info.Route, g)
-	s.setExpiry(expires)
+	if s.state == live {
+		s.transport.SetExpiry(expiryOf(g))
+	}
 }

@@ -14,6 +14,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/tidegatehq/tidegate/services/gateway/internal/ending"
+	"github.com/tidegatehq/tidegate/services/gateway/internal/grant"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/netpoll"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/relay"
 	"github.com/tidegatehq/tidegate/services/kit/certs/certtest"
@@ -59,7 +60,7 @@ func newBenchOn(t testing.TB, cfg relay.Config) *bench {
 func (b *bench) register(names ...string) *Session {
 	b.t.Helper()
 	s, err := b.New(context.Background(), Info{
-		Ref: NewRef(), Route: testRoute, Grant: &Grant{Name: "grants/g", IDs: names},
+		Ref: NewRef(), Route: testRoute, Grant: &grant.Grant{Name: "grants/g", RestsOn: names},
 	})
 	if err != nil {
 		b.t.Fatal(err)
@@ -204,19 +205,26 @@ func (p *peer) expectClose(want ws.StatusCode) string {
 	return reason
 }
 
+// current returns where the session is in its life.
+func (s *Session) current() state {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.state
+}
+
 func TestRecord(t *testing.T) {
 	b := newBench(t)
 	begin := time.Now()
 	info := Info{
-		Ref: "ref", Route: testRoute, Grant: &Grant{Name: "grants/g", IDs: []string{"grants/g"}},
-		Revision: 7, Expires: time.Now().Add(time.Hour),
+		Ref: "ref", Route: testRoute, Revision: 7,
+		Grant: &grant.Grant{Name: "grants/g", RestsOn: []string{"grants/g"}, Expires: time.Now().Add(time.Hour)},
 	}
 	s, err := b.New(context.Background(), info)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := s.State(); got != Registered {
-		t.Errorf("state = %v, want Registered", got)
+	if !s.inHandshake() || s.Err() != nil || !s.Started().IsZero() {
+		t.Errorf("state %v, err %v, started %v, want a handshake", s.state, s.Err(), s.Started())
 	}
 	if got, want := b.Gauges(), (Gauges{Registered: 1}); got != want {
 		t.Errorf("gauges = %+v, want %+v", got, want)
@@ -224,8 +232,8 @@ func TestRecord(t *testing.T) {
 	s.SetSubprotocol("chat")
 	client, backend := b.start(s)
 	s.Abandon() // as a deferred call does
-	if got, want := b.Gauges(), (Gauges{Live: 1}); got != want || s.State() != Live || b.Get("ref") != s {
-		t.Errorf("gauges = %+v, state %v, want %+v, Live", got, s.State(), want)
+	if got, want := b.Gauges(), (Gauges{Live: 1}); got != want || s.current() != live || s.Err() != nil || b.Get("ref") != s {
+		t.Errorf("gauges = %+v, state %v, err %v, want %+v, live", got, s.current(), s.Err(), want)
 	}
 	if at := s.Started(); at.Before(begin) || at.After(time.Now()) {
 		t.Errorf("started = %v, want now", at)
@@ -234,8 +242,8 @@ func TestRecord(t *testing.T) {
 	backend.expect(ws.OpText, "hello")
 	client.close("bye")
 	backend.expectClose(1000)
-	if got := s.State(); got != Closing {
-		t.Errorf("state = %v, want Closing", got)
+	if got, err := s.current(), s.Err(); got != live || err == nil {
+		t.Errorf("state = %v, err = %v, want live, and what ends it", got, err)
 	}
 	backend.close("")
 	client.expectClose(1000)
@@ -253,14 +261,13 @@ func TestRecord(t *testing.T) {
 	if c, p := r.Client.Last, r.Backend.Last; time.Since(c) > patience || !p.IsZero() {
 		t.Errorf("last frames = %v, %v, want now, never", c, p)
 	}
-	if s.State() != Ended || s.Err() == nil || b.Get("ref") != nil || b.Gauges() != (Gauges{}) || len(b.Where("grants/g")) != 0 {
-		t.Errorf("afterwards: state %v, err %v, gauges %+v", s.State(), s.Err(), b.Gauges())
+	if s.current() != over || s.Err() == nil || b.Get("ref") != nil || b.Gauges() != (Gauges{}) || len(b.Where("grants/g")) != 0 {
+		t.Errorf("afterwards: state %v, err %v, gauges %+v", s.current(), s.Err(), b.Gauges())
 	}
 	if s.End(ending.New(ending.OperatorClose, "late")) {
 		t.Error("End after the end = true")
 	}
-	s.SetExpiry(time.Now())
-	s.UpdateGrant(&Grant{}, time.Now())
+	s.SetGrant(&grant.Grant{Expires: time.Now()})
 	if len(b.List("", 10, nil)) != 0 {
 		t.Error("a session that is over is listed")
 	}
@@ -324,8 +331,8 @@ func TestStartRefused(t *testing.T) {
 	if _, err := c.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
 		t.Errorf("client's end = %v, want EOF", err)
 	}
-	if b.Gauges() != (Gauges{}) || s.State() != Ended {
-		t.Errorf("gauges = %+v, state = %v", b.Gauges(), s.State())
+	if b.Gauges() != (Gauges{}) || s.current() != over {
+		t.Errorf("gauges = %+v, state = %v", b.Gauges(), s.current())
 	}
 	s = b.register()
 	s.Abandon()
@@ -344,9 +351,9 @@ func TestStartRefused(t *testing.T) {
 func TestExpiry(t *testing.T) {
 	b := newBench(t)
 	s := b.register("grants/g")
-	s.SetExpiry(time.Now().Add(time.Hour))
+	s.SetGrant(&grant.Grant{Name: "grants/g", RestsOn: []string{"grants/g"}, Expires: time.Now().Add(time.Hour)})
 	client, _ := b.start(s)
-	s.UpdateGrant(&Grant{Name: "grants/new", IDs: []string{"grants/new"}}, time.Now().Add(30*time.Millisecond))
+	s.SetGrant(&grant.Grant{Name: "grants/new", RestsOn: []string{"grants/new"}, Expires: time.Now().Add(30 * time.Millisecond)})
 	if len(b.Where("grants/g")) != 0 || len(b.Where("grants/new")) != 1 {
 		t.Error("the session is not found by its new grant alone")
 	}

@@ -1,4 +1,4 @@
-package auth
+package grant_test
 
 import (
 	"context"
@@ -15,6 +15,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	"go.uber.org/goleak"
 
+	"github.com/tidegatehq/tidegate/services/gateway/internal/credential"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/grant"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/metrics"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/session"
@@ -26,95 +27,103 @@ const version1 = "apis/x/versions/1"
 
 // source judges by functions and counts.
 type source struct {
-	verify func(ctx context.Context, credential, version string) (Answer, error)
-	read   func(asked []Query) (States, error)
+	verify func(ctx context.Context, token, version string) (grant.Answer, error)
+	read   func(grants []*grant.Grant) (grant.States, error)
 	calls  atomic.Int64
 }
 
-func (s *source) Verify(ctx context.Context, credential, version string) (Answer, error) {
+func (s *source) Verify(ctx context.Context, c credential.Credential, version string) (grant.Answer, error) {
 	s.calls.Add(1)
-	return s.verify(ctx, credential, version)
+	return s.verify(ctx, c.Value, version)
 }
 
-func (s *source) Read(_ context.Context, asked []Query) (States, error) { return s.read(asked) }
+func (s *source) Read(_ context.Context, grants []*grant.Grant) (grant.States, error) {
+	return s.read(grants)
+}
+
+func bearer(token string) credential.Credential {
+	return credential.Credential{Type: credential.OAuth2, Value: token}
+}
 
 // good is an answer that lets a credential through.
-func good(credential string, asOf uint64) Answer {
-	ids := []string{"grants/" + credential, "subscriptions/1", version1}
-	return Answer{
-		Grant:   &session.Grant{Name: "grants/" + credential, Subscription: "subscriptions/1", IDs: ids},
-		KeyType: grant.Sandbox, RestsOn: ids, Lifetime: time.Hour, AsOf: asOf,
+func good(token string, asOf uint64) grant.Answer {
+	return grant.Answer{
+		Grant: &grant.Grant{
+			Name: "grants/" + token, Version: version1, Subscription: "subscriptions/1", Stage: grant.Sandbox,
+			RestsOn: []string{"grants/" + token, "subscriptions/1", version1},
+		},
+		Lifetime: time.Hour, AsOf: asOf,
 	}
 }
 
-func bad(denied error, names ...string) Answer {
-	return Answer{Denied: denied, RestsOn: names}
+func bad(reason error, names ...string) grant.Answer {
+	return grant.Answer{Denial: &grant.Denial{Reason: reason, RestsOn: names}}
 }
 
 // answers is a source that always gives the same answer.
-func answers(a Answer) *source {
-	return &source{verify: func(context.Context, string, string) (Answer, error) { return a, nil }}
+func answers(a grant.Answer) *source {
+	return &source{verify: func(context.Context, string, string) (grant.Answer, error) { return a, nil }}
 }
 
 // rig is a cache under test.
 type rig struct {
-	*Cache
+	*grant.Cache
 	source   *source
 	registry *session.Registry
 	metrics  *prometheus.Registry
 }
 
-func newRig(t *testing.T, cfg Config, src *source) *rig {
+func newRig(t *testing.T, cfg grant.Config, src *source) *rig {
 	t.Helper()
 	reg := prometheus.NewRegistry()
 	r := &rig{source: src, metrics: reg, registry: session.NewRegistry(session.Config{}, func(session.Record) {})}
-	r.Cache = New(cfg, src, r.registry, metrics.New(reg), slog.New(slog.DiscardHandler))
+	r.Cache = grant.New(cfg, src, r.registry, metrics.New(reg), slog.New(slog.DiscardHandler))
 	t.Cleanup(r.Close)
 	return r
 }
 
-// verify wants a grant, and the number of calls made so far.
-func (r *rig) granted(t *testing.T, credential string, calls int64) grant.Grant {
+// granted wants a grant, and the number of calls made so far.
+func (r *rig) granted(t *testing.T, token string, calls int64) (*grant.Grant, grant.Position) {
 	t.Helper()
-	g, err := r.Verify(t.Context(), credential, version1)
-	if err != nil || g.Basis == nil {
-		t.Fatalf("Verify(%s) = %v, want a grant", credential, err)
+	g, position, err := r.Verify(t.Context(), bearer(token), version1)
+	if err != nil || g == nil {
+		t.Fatalf("Verify(%s) = %v, want a grant", token, err)
 	}
 	if got := r.source.calls.Load(); got != calls {
-		t.Fatalf("after Verify(%s) the source was asked %d times, want %d", credential, got, calls)
+		t.Fatalf("after Verify(%s) the source was asked %d times, want %d", token, got, calls)
 	}
-	return g
+	return g, position
 }
 
 // refused wants an error, and the number of calls made so far.
-func (r *rig) refused(t *testing.T, credential string, want error, calls int64) {
+func (r *rig) refused(t *testing.T, token string, want error, calls int64) {
 	t.Helper()
-	if g, err := r.Verify(t.Context(), credential, version1); !errors.Is(err, want) || g.Basis != nil {
-		t.Fatalf("Verify(%s) = %v, want %v", credential, err, want)
+	if g, _, err := r.Verify(t.Context(), bearer(token), version1); !errors.Is(err, want) || g != nil {
+		t.Fatalf("Verify(%s) = %v, want %v", token, err, want)
 	}
 	if got := r.source.calls.Load(); got != calls {
-		t.Fatalf("after Verify(%s) the source was asked %d times, want %d", credential, got, calls)
+		t.Fatalf("after Verify(%s) the source was asked %d times, want %d", token, got, calls)
 	}
 }
 
 func TestOneLookUpForAllWhoWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		release := make(chan struct{})
-		r := newRig(t, Config{}, &source{verify: func(context.Context, string, string) (Answer, error) {
+		r := newRig(t, grant.Config{}, &source{verify: func(context.Context, string, string) (grant.Answer, error) {
 			<-release
 			return good("a", 0), nil
 		}})
 		var wg sync.WaitGroup
 		for range 100 {
 			wg.Go(func() {
-				if g, err := r.Verify(t.Context(), "a", version1); err != nil || g.KeyType != grant.Sandbox {
+				if g, _, err := r.Verify(t.Context(), bearer("a"), version1); err != nil || g.Stage != grant.Sandbox {
 					t.Errorf("Verify = %v, %v", g, err)
 				}
 			})
 		}
 		left, leave := context.WithCancel(t.Context())
 		wg.Go(func() {
-			if _, err := r.Verify(left, "a", version1); !errors.Is(err, context.Canceled) {
+			if _, _, err := r.Verify(left, bearer("a"), version1); !errors.Is(err, context.Canceled) {
 				t.Errorf("Verify of a caller who left = %v", err)
 			}
 		})
@@ -132,17 +141,17 @@ func TestOneLookUpForAllWhoWait(t *testing.T) {
 
 func TestLookUpGoesOnWhenItsCallerLeaves(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t, Config{}, &source{verify: func(ctx context.Context, _, _ string) (Answer, error) {
+		r := newRig(t, grant.Config{}, &source{verify: func(ctx context.Context, _, _ string) (grant.Answer, error) {
 			select {
 			case <-time.After(time.Second):
 				return good("a", 0), nil
 			case <-ctx.Done():
-				return Answer{}, ctx.Err()
+				return grant.Answer{}, ctx.Err()
 			}
 		}})
 		ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
 		defer cancel()
-		if _, err := r.Verify(ctx, "a", version1); !errors.Is(err, context.DeadlineExceeded) {
+		if _, _, err := r.Verify(ctx, bearer("a"), version1); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("Verify = %v, want the caller's deadline", err)
 		}
 		time.Sleep(2 * time.Second)
@@ -153,14 +162,14 @@ func TestLookUpGoesOnWhenItsCallerLeaves(t *testing.T) {
 func TestLookUpsUnderWayAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		release := make(chan struct{})
-		r := newRig(t, Config{Lookups: 2}, &source{verify: func(_ context.Context, credential, _ string) (Answer, error) {
+		r := newRig(t, grant.Config{MaxLookups: 2}, &source{verify: func(_ context.Context, credential, _ string) (grant.Answer, error) {
 			<-release
 			return good(credential, 0), nil
 		}})
 		var wg sync.WaitGroup
 		for _, credential := range []string{"a", "b", "a"} {
 			wg.Go(func() {
-				if _, err := r.Verify(t.Context(), credential, version1); err != nil {
+				if _, _, err := r.Verify(t.Context(), bearer(credential), version1); err != nil {
 					t.Errorf("Verify(%s) = %v", credential, err)
 				}
 			})
@@ -175,9 +184,9 @@ func TestLookUpsUnderWayAreBounded(t *testing.T) {
 
 func TestLookUpHasATimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t, Config{}, &source{verify: func(ctx context.Context, _, _ string) (Answer, error) {
+		r := newRig(t, grant.Config{}, &source{verify: func(ctx context.Context, _, _ string) (grant.Answer, error) {
 			<-ctx.Done()
-			return Answer{}, ctx.Err()
+			return grant.Answer{}, ctx.Err()
 		}})
 		begin := time.Now()
 		r.refused(t, "a", grant.ErrUnavailable, 1)
@@ -189,14 +198,14 @@ func TestLookUpHasATimeout(t *testing.T) {
 
 func TestLifetimes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var answer Answer
-		r := newRig(t, Config{}, &source{verify: func(context.Context, string, string) (Answer, error) {
+		var answer grant.Answer
+		r := newRig(t, grant.Config{}, &source{verify: func(context.Context, string, string) (grant.Answer, error) {
 			time.Sleep(time.Second) // on the way
 			return answer, nil
 		}})
 		answer = good("a", 0)
 		begin := time.Now()
-		if g := r.granted(t, "a", 1); !g.Expires.Equal(begin.Add(time.Hour)) {
+		if g, _ := r.granted(t, "a", 1); !g.Expires.Equal(begin.Add(time.Hour)) {
 			t.Errorf("the grant ends in %v, want an hour after the question", g.Expires.Sub(begin))
 		}
 		time.Sleep(5*time.Minute - 2*time.Second)
@@ -221,9 +230,9 @@ func TestLifetimes(t *testing.T) {
 func TestControlPlaneAwayHonoursWhatIsCached(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		away := false
-		r := newRig(t, Config{}, &source{verify: func(context.Context, string, string) (Answer, error) {
+		r := newRig(t, grant.Config{}, &source{verify: func(context.Context, string, string) (grant.Answer, error) {
 			if away {
-				return Answer{}, errors.New("away")
+				return grant.Answer{}, errors.New("away")
 			}
 			return good("a", 0), nil
 		}})
@@ -240,15 +249,15 @@ func TestControlPlaneAwayHonoursWhatIsCached(t *testing.T) {
 }
 
 func TestEventsEvictWhatTheyTouch(t *testing.T) {
-	r := newRig(t, Config{}, answers(good("a", 5)))
+	r := newRig(t, grant.Config{}, answers(good("a", 5)))
 	r.granted(t, "a", 1)
-	r.Apply(6, Event{Cause: TokenRevoked, Names: []string{"grants/b"}})
+	r.Apply(6, grant.Event{Kind: grant.TokenRevoked, Names: []string{"grants/b"}})
 	r.granted(t, "a", 1)
-	r.Apply(7, Event{Cause: Changed, Names: []string{"users/x", version1}})
-	r.source.verify = func(context.Context, string, string) (Answer, error) { return good("a", 7), nil }
+	r.Apply(7, grant.Event{Kind: grant.Changed, Names: []string{"users/x", version1}})
+	r.source.verify = func(context.Context, string, string) (grant.Answer, error) { return good("a", 7), nil }
 	r.granted(t, "a", 2)
 	r.Reset(3)
-	r.source.verify = func(context.Context, string, string) (Answer, error) { return good("a", 3), nil }
+	r.source.verify = func(context.Context, string, string) (grant.Answer, error) { return good("a", 3), nil }
 	r.granted(t, "a", 3)
 	if got := r.Applied(); got != 3 {
 		t.Errorf("Applied() = %d, want 3", got)
@@ -258,17 +267,17 @@ func TestEventsEvictWhatTheyTouch(t *testing.T) {
 func TestAnswersThatAreVoidAreAskedForAgain(t *testing.T) {
 	var r *rig
 	n := uint64(0)
-	r = newRig(t, Config{}, &source{verify: func(context.Context, string, string) (Answer, error) {
+	r = newRig(t, grant.Config{}, &source{verify: func(context.Context, string, string) (grant.Answer, error) {
 		n++
 		a := good("a", n)
 		if n < 3 {
-			r.Apply(n+1, Event{Cause: Changed, Names: []string{"subscriptions/1"}})
+			r.Apply(n+1, grant.Event{Kind: grant.Changed, Names: []string{"subscriptions/1"}})
 		}
 		return a, nil
 	}})
 	r.granted(t, "a", 3)
 
-	r.source.verify = func(context.Context, string, string) (Answer, error) {
+	r.source.verify = func(context.Context, string, string) (grant.Answer, error) {
 		n++
 		r.Reset(n + 10)
 		return good("b", n+9), nil
@@ -277,74 +286,74 @@ func TestAnswersThatAreVoidAreAskedForAgain(t *testing.T) {
 }
 
 func TestConfirm(t *testing.T) {
-	r := newRig(t, Config{}, answers(good("a", 0)))
-	register := func() (*session.Session, grant.Grant) {
-		g := r.granted(t, "a", r.source.calls.Load()+1)
-		s, err := r.registry.New(t.Context(), session.Info{Route: &session.Route{Version: version1}, Grant: g.Basis, Expires: g.Expires})
+	r := newRig(t, grant.Config{}, answers(good("a", 0)))
+	register := func() (*session.Session, grant.Position) {
+		g, position := r.granted(t, "a", r.source.calls.Load()+1)
+		s, err := r.registry.New(t.Context(), session.Info{Route: &session.Route{Version: version1}, Grant: g})
 		if err != nil {
 			t.Fatal(err)
 		}
-		r.Apply(0, Event{Cause: Changed, Names: []string{"grants/a"}}) // so that nothing is cached
-		return s, g
+		r.Apply(0, grant.Event{Kind: grant.Changed, Names: []string{"grants/a"}}) // so that nothing is cached
+		return s, position
 	}
 	read := 0
-	r.source.read = func(asked []Query) (States, error) {
+	r.source.read = func(grants []*grant.Grant) (grant.States, error) {
 		read++
-		return States{States: []State{{Grant: asked[0].Grant}}, AsOf: 9}, nil
+		return grant.States{States: []grant.State{{Grant: grants[0]}}, AsOf: 9}, nil
 	}
-	s, g := register()
-	if err := r.Confirm(t.Context(), s, g.AsOf); err != nil || read != 1 {
+	s, position := register()
+	if err := r.Confirm(t.Context(), s, position); err != nil || read != 1 {
 		t.Errorf("Confirm after a change = %v, %d reads, want it read again", err, read)
 	}
 	open, err := r.registry.New(t.Context(), session.Info{Route: &session.Route{Version: version1}})
 	if err != nil || r.Confirm(t.Context(), open, 0) != nil {
 		t.Errorf("Confirm of a session without a grant = %v, want nil", err)
 	}
-	s, g = register()
-	r.source.read = func([]Query) (States, error) { return States{}, errors.New("away") }
-	if err := r.Confirm(t.Context(), s, g.AsOf); !errors.Is(err, grant.ErrUnavailable) || s.Err() != nil {
+	s, position = register()
+	r.source.read = func([]*grant.Grant) (grant.States, error) { return grant.States{}, errors.New("away") }
+	if err := r.Confirm(t.Context(), s, position); !errors.Is(err, grant.ErrUnavailable) || s.Err() != nil {
 		t.Errorf("Confirm while the control plane is away = %v, %v, want %v", err, s.Err(), grant.ErrUnavailable)
 	}
-	r.source.read = func([]Query) (States, error) {
-		return States{States: []State{{Ended: TokenRevoked}}, AsOf: 9}, nil
+	r.source.read = func([]*grant.Grant) (grant.States, error) {
+		return grant.States{States: []grant.State{{Ended: grant.TokenRevoked}}, AsOf: 9}, nil
 	}
 	var ended *session.EndedError
-	if err := r.Confirm(t.Context(), s, g.AsOf); !errors.As(err, &ended) || ended.Ending.ClientCode != 4001 {
+	if err := r.Confirm(t.Context(), s, position); !errors.As(err, &ended) || ended.Ending.ClientCode != 4001 {
 		t.Errorf("Confirm of what ended meanwhile = %v, want 4001", err)
 	}
-	if got := r.Apply(10, Event{}); got != 1 {
+	if got := r.Apply(10, grant.Event{}); got != 1 {
 		t.Errorf("the next change reports %d sessions ended, want the one that was read again", got)
 	}
 }
 
 func TestEventsDuringAReadAreNotMissed(t *testing.T) {
-	for cause, code := range map[Cause]uint16{UserDeleted: 4006, Changed: 4001} {
+	for kind, code := range map[grant.EventKind]uint16{grant.UserDeleted: 4006, grant.Changed: 4001} {
 		synctest.Test(t, func(t *testing.T) {
-			r := newRig(t, Config{}, &source{})
+			r := newRig(t, grant.Config{}, &source{})
 			before, now := good("a", 0).Grant, good("a", 0).Grant
-			now.IDs = append(now.IDs, "groups/1")
+			now.RestsOn = append(now.RestsOn, "groups/1")
 			s, err := r.registry.New(t.Context(), session.Info{Route: &session.Route{Version: version1}, Grant: before})
 			if err != nil {
 				t.Fatal(err)
 			}
 			gone := false
-			r.source.read = func([]Query) (States, error) {
+			r.source.read = func([]*grant.Grant) (grant.States, error) {
 				if gone {
-					return States{States: []State{{Ended: TokenRevoked}}, AsOf: 9}, nil
+					return grant.States{States: []grant.State{{Ended: grant.TokenRevoked}}, AsOf: 9}, nil
 				}
 				gone = true
 				// The session does not rest on the group yet when this is applied.
-				r.Apply(9, Event{Cause: cause, Names: []string{"groups/1"}})
-				return States{States: []State{{Grant: now}}, AsOf: 8}, nil
+				r.Apply(9, grant.Event{Kind: kind, Names: []string{"groups/1"}})
+				return grant.States{States: []grant.State{{Grant: now}}, AsOf: 8}, nil
 			}
 			ctx, cancel := context.WithCancel(t.Context())
 			done := make(chan error, 1)
 			go func() { done <- r.Run(ctx) }()
-			r.Apply(8, Event{Cause: Changed, Names: []string{"grants/a"}})
+			r.Apply(8, grant.Event{Kind: grant.Changed, Names: []string{"grants/a"}})
 			time.Sleep(time.Second)
 			var ended *session.EndedError
 			if !errors.As(s.Err(), &ended) || ended.Ending.ClientCode != code {
-				t.Errorf("the group %v, and the session ended with %v, want %d", cause, s.Err(), code)
+				t.Errorf("the group: %v, and the session ended with %v, want %d", kind, s.Err(), code)
 			}
 			cancel()
 			if err := <-done; err != nil {
@@ -357,7 +366,7 @@ func TestEventsDuringAReadAreNotMissed(t *testing.T) {
 func TestResetReadsLiveSessionsInBatches(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const n = 2500
-		r := newRig(t, Config{}, &source{})
+		r := newRig(t, grant.Config{}, &source{})
 		for i := range n {
 			g := good(fmt.Sprint(i), 0).Grant
 			if _, err := r.registry.New(t.Context(), session.Info{Route: &session.Route{Version: version1}, Grant: g}); err != nil {
@@ -366,18 +375,18 @@ func TestResetReadsLiveSessionsInBatches(t *testing.T) {
 		}
 		var batches []int
 		fail := true
-		r.source.read = func(asked []Query) (States, error) {
+		r.source.read = func(grants []*grant.Grant) (grant.States, error) {
 			if fail {
 				fail = false
-				return States{}, errors.New("away")
+				return grant.States{}, errors.New("away")
 			}
-			batches = append(batches, len(asked))
-			out := States{AsOf: 7}
-			for _, q := range asked {
-				if q.Version != version1 {
-					t.Errorf("asked for %s", q.Version)
+			batches = append(batches, len(grants))
+			out := grant.States{AsOf: 7}
+			for _, g := range grants {
+				if g.Version != version1 {
+					t.Errorf("asked for %s", g.Version)
 				}
-				out.States = append(out.States, State{Ended: SubscriptionDeleted})
+				out.States = append(out.States, grant.State{Ended: grant.SubscriptionDeleted})
 			}
 			return out, nil
 		}
@@ -395,7 +404,7 @@ func TestResetReadsLiveSessionsInBatches(t *testing.T) {
 		if took := time.Since(begin); took < 200*time.Millisecond || took > time.Second {
 			t.Errorf("it took %v, want pauses between the batches", took)
 		}
-		if got := r.Apply(8, Event{}); got != n {
+		if got := r.Apply(8, grant.Event{}); got != n {
 			t.Errorf("%d sessions are reported as ended, want %d", got, n)
 		}
 		cancel()
@@ -406,13 +415,13 @@ func TestResetReadsLiveSessionsInBatches(t *testing.T) {
 }
 
 func TestCloseEndsLookUps(t *testing.T) {
-	r := newRig(t, Config{}, &source{verify: func(ctx context.Context, _, _ string) (Answer, error) {
+	r := newRig(t, grant.Config{}, &source{verify: func(ctx context.Context, _, _ string) (grant.Answer, error) {
 		<-ctx.Done()
-		return Answer{}, ctx.Err()
+		return grant.Answer{}, ctx.Err()
 	}})
 	done := make(chan error, 1)
 	go func() {
-		_, err := r.Verify(t.Context(), "a", version1)
+		_, _, err := r.Verify(t.Context(), bearer("a"), version1)
 		done <- err
 	}()
 	for r.source.calls.Load() == 0 {
@@ -426,14 +435,14 @@ func TestCloseEndsLookUps(t *testing.T) {
 }
 
 func BenchmarkVerifyHit(b *testing.B) {
-	c := New(Config{}, answers(good("a", 0)), session.NewRegistry(session.Config{}, func(session.Record) {}),
+	c := grant.New(grant.Config{}, answers(good("a", 0)), session.NewRegistry(session.Config{}, func(session.Record) {}),
 		metrics.New(prometheus.NewRegistry()), slog.New(slog.DiscardHandler))
 	defer c.Close()
-	credential := string(make([]byte, 700))
+	cred := bearer(string(make([]byte, 700)))
 	b.ReportAllocs()
 	b.RunParallel(func(pb *testing.PB) {
 		for pb.Next() {
-			if _, err := c.Verify(context.Background(), credential, version1); err != nil {
+			if _, _, err := c.Verify(context.Background(), cred, version1); err != nil {
 				b.Error(err)
 			}
 		}

@@ -1,4 +1,4 @@
-package auth
+package grant
 
 import (
 	"fmt"
@@ -8,12 +8,12 @@ import (
 	"pgregory.net/rapid"
 )
 
-// TestStoreAgainstModel compares the store with a list that is searched.
-func TestStoreAgainstModel(t *testing.T) {
+// TestLRUAgainstModel compares the entries with a list that is searched.
+func TestLRUAgainstModel(t *testing.T) {
 	now := time.Unix(1000, 0)
 	rapid.Check(t, func(t *rapid.T) {
 		bound := rapid.IntRange(1, 5).Draw(t, "bound")
-		s := newStore(bound)
+		s := newLRU(bound)
 		var model []*entry // by use, the oldest first
 		drop := func(keep func(*entry) bool) {
 			var left []*entry
@@ -62,7 +62,7 @@ func TestStoreAgainstModel(t *testing.T) {
 	})
 }
 
-func compare(t *rapid.T, s *store, model []*entry) {
+func compare(t *rapid.T, s *lru, model []*entry) {
 	if len(s.byKey) != len(model) {
 		t.Fatalf("%d entries, want %d", len(s.byKey), len(model))
 	}
@@ -85,31 +85,32 @@ func compare(t *rapid.T, s *store, model []*entry) {
 	}
 }
 
-func TestEventsArePrunedByAgeAndNumber(t *testing.T) {
-	l := newEvents(time.Minute, 3)
+func TestHistoryIsPrunedByAgeAndNumber(t *testing.T) {
+	l := newHistory(time.Minute, 3)
 	now := time.Unix(1000, 0)
 	event := Event{Names: []string{"a"}}
 	for i := range uint64(5) {
 		l.add(i+1, event, now)
 		now = now.Add(time.Second)
 	}
-	if len(l.kept) != 3 || l.floor != 2 || l.below != 2 || l.position != 5 || l.number != 5 {
+	if len(l.events) != 3 || l.start != 2 || l.startChangeNumber != 2 || l.position != 5 || l.appliedChangeNumber != 5 {
 		t.Fatalf("after 5 events: %+v, want the last 3", l)
 	}
 	l.add(6, Event{}, now)
-	if l.position != 5 || l.number != 6 {
-		t.Errorf("a change that touches nothing moved the position to %d, the number to %d", l.position, l.number)
+	if l.position != 5 || l.appliedChangeNumber != 6 {
+		t.Errorf("a change that touches nothing moved the position to %d, the number to %d", l.position, l.appliedChangeNumber)
 	}
 	for _, tt := range []struct {
-		asOf, want uint64
-		ok         bool
+		asOf uint64
+		want Position
+		ok   bool
 	}{{1, 0, false}, {2, 2, true}, {3, 3, true}, {5, 5, true}, {6, 5, true}, {99, 5, true}} {
 		if got, ok := l.positionOf(tt.asOf); got != tt.want || ok != tt.ok {
 			t.Errorf("positionOf(%d) = %d, %t, want %d, %t", tt.asOf, got, ok, tt.want, tt.ok)
 		}
 	}
 	for _, tt := range []struct {
-		position uint64
+		position Position
 		want     int
 		ok       bool
 	}{{1, 0, false}, {2, 3, true}, {4, 1, true}, {5, 0, true}, {9, 0, true}} {
@@ -121,11 +122,11 @@ func TestEventsArePrunedByAgeAndNumber(t *testing.T) {
 		t.Errorf("since for another name = %v, %t, want none", got, ok)
 	}
 	l.add(7, event, now.Add(time.Hour))
-	if len(l.kept) != 1 || l.floor != 5 || l.below != 5 {
+	if len(l.events) != 1 || l.start != 5 || l.startChangeNumber != 5 {
 		t.Errorf("after an hour: %+v, want the newest alone", l)
 	}
 	l.reset(2)
-	if _, ok := l.since(l.position, nil); !ok || l.number != 2 {
+	if _, ok := l.since(l.position, nil); !ok || l.appliedChangeNumber != 2 {
 		t.Errorf("after a reset: %+v, want its position to be known", l)
 	}
 	if _, ok := l.since(l.position-1, nil); ok {

@@ -1,4 +1,4 @@
-package auth
+package grant
 
 import (
 	"context"
@@ -12,15 +12,15 @@ import (
 // Watch is the watch of grants.
 type Watch = watch.Follower[backplanev1.WatchGrantsRequest, backplanev1.WatchGrantsResponse]
 
-// NewWatch returns the watch that keeps a cache current; its Run follows.
+// NewWatch returns a watch whose Run keeps a cache up to date.
 func NewWatch(client backplanev1.GrantServiceClient, hello *backplanev1.Hello, c *Cache, log *slog.Logger, now func() time.Time) *Watch {
 	return watch.NewFollower(client.WatchGrants, hello, watch.At{}, sink{c}, log, now)
 }
 
-// sink puts what the watch says into a cache.
+// sink puts what the watch brings into a cache.
 type sink struct{ cache *Cache }
 
-// Reset begins a new history; the snapshot of grants is empty.
+// Reset begins anew. A snapshot of grants is always empty.
 func (s sink) Reset(_ context.Context, at watch.At, _ backplanev1.Begin_Reset, _ []*backplanev1.WatchGrantsResponse) (watch.Result, error) {
 	return watch.Result{SessionsClosed: uint64(s.cache.Reset(at.Number))}, nil
 }
@@ -28,6 +28,6 @@ func (s sink) Reset(_ context.Context, at watch.At, _ backplanev1.Begin_Reset, _
 // Apply applies a change.
 func (s sink) Apply(_ context.Context, at watch.At, m *backplanev1.WatchGrantsResponse) (watch.Result, error) {
 	e := m.GetChange().GetEvent()
-	ended := s.cache.Apply(at.Number, Event{Cause: causeOf(e.GetCause()), Names: e.GetNames()})
+	ended := s.cache.Apply(at.Number, Event{Kind: kindOf(e.GetCause()), Names: e.GetNames()})
 	return watch.Result{SessionsClosed: uint64(ended)}, nil
 }

@@ -1,4 +1,4 @@
-package auth
+package grant_test
 
 import (
 	"context"

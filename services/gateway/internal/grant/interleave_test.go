@@ -1,4 +1,4 @@
-package auth
+package grant_test
 
 import (
 	"context"
@@ -18,6 +18,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/tidegatehq/tidegate/services/gateway/internal/credential"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/ending"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/grant"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/metrics"
@@ -33,7 +34,7 @@ var seedFlag = flag.Uint64("seed", 0, "seed of the interleavings; 0 is a new one
 type world struct {
 	*scheduler
 	control  *control
-	cache    *Cache
+	cache    *grant.Cache
 	registry *session.Registry
 	narrow   bool // one application only, and less that ends everything
 	told     int  // instant of the last change that the gateway has applied
@@ -49,7 +50,7 @@ type handshake struct {
 	began          time.Time // on the clock
 	over           bool      // the token's time was over when it began
 	session        *session.Session
-	ids            []string  // that the grant rests on
+	restsOn        []string  // what the grant rests on
 	expires        time.Time // end of the grant
 	left           bool
 	err            error
@@ -65,22 +66,22 @@ func (w *world) connect(h *handshake) {
 	at := func(what string) string { return fmt.Sprintf("handshake %d %s", h.id, what) }
 	w.pause(at("begins"))
 	h.since, h.began, h.over = w.told, time.Now(), w.control.over(h.token)
-	g, err := w.cache.Verify(ctx, h.token, h.version)
-	w.judge(h, g, err)
+	g, position, err := w.cache.Verify(ctx, credential.Credential{Type: credential.OAuth2, Value: h.token}, h.version)
+	w.judge(h, g, position, err)
 	if h.err = err; err != nil {
 		return
 	}
-	h.ids, h.expires = g.Basis.IDs, g.Expires
+	h.restsOn, h.expires = g.RestsOn, g.Expires
 	w.pause(at("has its grant"))
 	s, err := w.registry.New(ctx, session.Info{
-		Ref: session.NewRef(), Route: &session.Route{API: "apis/x", Version: h.version}, Grant: g.Basis, Expires: g.Expires,
+		Ref: session.NewRef(), Route: &session.Route{API: "apis/x", Version: h.version}, Grant: g,
 	})
 	if err != nil {
 		w.failf("handshake %d: New = %v", h.id, err)
 		return
 	}
 	w.pause(at("has registered"))
-	if h.err = w.cache.Confirm(ctx, s, g.AsOf); h.err != nil {
+	if h.err = w.cache.Confirm(ctx, s, position); h.err != nil {
 		s.Abandon()
 		return
 	}
@@ -97,16 +98,19 @@ func (w *world) connect(h *handshake) {
 
 // expired reports whether the session knows that its credential's time is over.
 func expired(s *session.Session) bool {
-	end := s.Info().Expires
-	return !end.IsZero() && !time.Now().Before(end)
+	return s.Grant().Expired(time.Now())
 }
 
 // judge checks that an answer was true at some instant between the one that the
 // gateway was at and this one, and that a grant ends with its token or, by what
 // the answer took, sooner. Only a grant that was on its way when the handshake
 // began may be over already. A denial that is kept may be of before the end.
-func (w *world) judge(h *handshake, g grant.Grant, err error) {
-	w.note("handshake %d: as of %d until %s, %v", h.id, g.AsOf, g.Expires.Format(time.StampMicro), err)
+func (w *world) judge(h *handshake, g *grant.Grant, position grant.Position, err error) {
+	if g != nil {
+		w.note("handshake %d: at %d until %s", h.id, position, g.Expires.Format(time.StampMicro))
+	} else {
+		w.note("handshake %d: %v", h.id, err)
+	}
 	if err != nil && !errors.Is(err, grant.ErrUnauthenticated) && !errors.Is(err, grant.ErrNotSubscribed) {
 		return
 	}
@@ -117,12 +121,12 @@ func (w *world) judge(h *handshake, g grant.Grant, err error) {
 		if g.Expires.Before(early) || g.Expires.After(end) {
 			w.failf("handshake %d: the grant ends at %s, want %s, or from %s on", h.id, g.Expires, end, early)
 		}
-		over[0] = h.over && c.given[g.Basis].Before(h.began)
+		over[0] = h.over && c.given[g].Before(h.began)
 	}
 	for _, s := range c.history[h.since:] {
 		for _, over := range over {
 			a := s.judge(h.token, h.version, over)
-			if err != nil && errors.Is(err, a.Denied) || err == nil && a.Grant != nil && a.Grant.Subscription == g.Basis.Subscription {
+			if err != nil && a.Denial != nil && errors.Is(err, a.Denial.Reason) || err == nil && a.Grant != nil && a.Grant.Subscription == g.Subscription {
 				return
 			}
 		}
@@ -143,7 +147,7 @@ func (w *world) deliver() {
 	case len(c.queue) > 0:
 		next := c.queue[0]
 		c.queue = c.queue[1:]
-		w.note("apply %d: %s %v", next.number, next.event.Cause, next.event.Names)
+		w.note("apply %d: %s %v", next.number, next.event.Kind, next.event.Names)
 		w.cache.Apply(next.number, next.event)
 		w.told = next.instant
 	}
@@ -237,7 +241,7 @@ func (w *world) settle(delivering *atomic.Bool) {
 				return
 			}
 		}
-		w.pass(maxPause / 10)
+		w.pass(grant.MaxBackoff / 10)
 	}
 }
 
@@ -269,26 +273,26 @@ func (w *world) check() {
 }
 
 func (w *world) checkSession(h *handshake) {
-	if end := h.session.Info().Expires; !end.Equal(h.expires) {
+	if end := h.session.Grant().Expires; !end.Equal(h.expires) {
 		w.failf("session %d expires at %s, its grant at %s", h.id, end, h.expires)
 	}
-	err, valid := h.session.Err(), w.control.holds(appOf(h.token), h.ids) && time.Now().Before(h.expires)
+	err, valid := h.session.Err(), w.control.holds(appOf(h.token), h.restsOn) && time.Now().Before(h.expires)
 	if err == nil && !valid {
-		w.failf("session %d survived, though its grant %v until %s is void", h.id, h.ids, h.expires)
+		w.failf("session %d survived, though its grant %v until %s is void", h.id, h.restsOn, h.expires)
 	}
 	w.checkEnd(h, "session", err)
 }
 
 // checkEnd checks that what a session ended with, if it did, is so.
 func (w *world) checkEnd(h *handshake, what string, err error) {
-	holds, inTime := w.control.holds(appOf(h.token), h.ids), time.Now().Before(h.expires)
+	holds, inTime := w.control.holds(appOf(h.token), h.restsOn), time.Now().Before(h.expires)
 	var end *session.EndedError
 	switch {
 	case !errors.As(err, &end):
 	case holds && inTime:
 		w.failf("%s %d was ended (%v), though its grant was valid all the time", what, h.id, err)
 	case hasExpired(err) && inTime, !hasExpired(err) && holds:
-		w.failf("%s %d was ended (%v), which is not why its grant %v until %s is void", what, h.id, err, h.ids, h.expires)
+		w.failf("%s %d was ended (%v), which is not why its grant %v until %s is void", what, h.id, err, h.restsOn, h.expires)
 	}
 }
 
@@ -326,9 +330,9 @@ func interleave(t *testing.T, seed uint64, m *metrics.Metrics, o *outcomes) {
 	s := &scheduler{rnd: rand.New(rand.NewPCG(seed, 0))}
 	s.slow = slows[s.rnd.IntN(len(slows))]
 	w := &world{scheduler: s, control: newControl(s), registry: session.NewRegistry(session.Config{}, func(session.Record) {})}
-	w.cache = New(Config{Lookups: 3, Events: 1 + s.rnd.IntN(4)}, w.control, pausing{w.registry, s}, m, slog.New(slog.DiscardHandler))
+	w.cache = grant.New(grant.Config{MaxLookups: 3, MaxEvents: 1 + s.rnd.IntN(4)}, w.control, pausing{w.registry, s}, m, slog.New(slog.DiscardHandler))
 	w.narrow = s.rnd.IntN(2) == 0
-	w.cache.jitter = func(d time.Duration) time.Duration { return d }
+	w.cache.SetJitter(func(d time.Duration) time.Duration { return d })
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- w.cache.Run(ctx) }()

@@ -1,4 +1,4 @@
-package auth
+package grant_test
 
 import (
 	"context"
@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/tidegatehq/tidegate/services/gateway/internal/credential"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/ending"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/grant"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/session"
@@ -86,39 +87,35 @@ func (s state) over(token string) bool {
 }
 
 // judge is the truth about a token, whose time may be over, and a version.
-func (s state) judge(token, version string, over bool) Answer {
+func (s state) judge(token, version string, over bool) grant.Answer {
 	app := appOf(token)
 	key, user := keyOfApp(app), userOf(app)
 	base := []string{grantName(token), key, app, user}
 	base = append(base, s.groups[app]...)
 	if over || slices.ContainsFunc(base, func(n string) bool { return s.gone[n] }) {
-		return Answer{Denied: grant.ErrUnauthenticated, RestsOn: base}
+		return grant.Answer{Denial: &grant.Denial{Reason: grant.ErrUnauthenticated, RestsOn: base}}
 	}
 	sub := s.subs[pair(app, version)]
 	if sub == "" || s.gone[sub] || s.gone[version] {
-		return Answer{Denied: grant.ErrNotSubscribed, RestsOn: append(base, pair(app, version), version)}
+		return grant.Answer{Denial: &grant.Denial{Reason: grant.ErrNotSubscribed, RestsOn: append(base, pair(app, version), version)}}
 	}
-	return Answer{
-		Grant: &session.Grant{
-			Name: grantName(token), User: user, Application: app, Subscription: sub, Key: key,
-			IDs: slices.Concat(base, []string{sub, version}), ExpireTime: s.expires[token],
-		},
-		RestsOn: slices.Concat(base, []string{sub, version}),
-		KeyType: grant.Production,
-	}
+	return grant.Answer{Grant: &grant.Grant{
+		Name: grantName(token), Version: version, User: user, Application: app, Subscription: sub, Key: key, Stage: grant.Production,
+		RestsOn: slices.Concat(base, []string{sub, version}), ExpireTime: s.expires[token],
+	}}
 }
 
 // holds reports whether nothing is gone that an application's grant rested on
 // when it was given, or came to rest on since.
-func (s state) holds(app string, ids []string) bool {
-	return !slices.ContainsFunc(slices.Concat(ids, s.groups[app]), func(n string) bool { return s.gone[n] })
+func (s state) holds(app string, restsOn []string) bool {
+	return !slices.ContainsFunc(slices.Concat(restsOn, s.groups[app]), func(n string) bool { return s.gone[n] })
 }
 
 // pendingChange is an event on its way to the gateway.
 type pendingChange struct {
 	number  uint64
 	instant int // index into control.history of the state that it made
-	event   Event
+	event   grant.Event
 }
 
 // control is the subscription service: a state, the changes that made it, and
@@ -134,12 +131,12 @@ type control struct {
 	reset   bool // the gateway has to be told a reset before anything else
 	away    bool // calls fail
 
-	early map[string]time.Time         // by token, the earliest end that the gateway may take it to have
-	given map[*session.Grant]time.Time // when the gateway was given a grant
+	early map[string]time.Time       // by token, the earliest end that the gateway may take it to have
+	given map[*grant.Grant]time.Time // when the gateway was given a grant
 }
 
 func newControl(s *scheduler) *control {
-	c := &control{sched: s, head: 3, early: map[string]time.Time{}, given: map[*session.Grant]time.Time{}}
+	c := &control{sched: s, head: 3, early: map[string]time.Time{}, given: map[*grant.Grant]time.Time{}}
 	c.state = state{gone: map[string]bool{}, subs: map[string]string{}, groups: map[string][]string{}, expires: map[string]time.Time{}}
 	for _, c1 := range []byte(letters) {
 		c.subs[pair("applications/"+string(c1), versionOf('1'))] = c.newName("subscriptions/")
@@ -169,18 +166,18 @@ func (c *control) issue(token string) {
 }
 
 // commit makes a change.
-func (c *control) commit(e Event) {
+func (c *control) commit(e grant.Event) {
 	c.head++
 	c.history = append(c.history, c.clone())
 	c.queue = append(c.queue, pendingChange{number: c.head, instant: len(c.history) - 1, event: e})
 }
 
 // remove makes names be gone, the first being what was removed.
-func (c *control) remove(cause Cause, names ...string) {
+func (c *control) remove(kind grant.EventKind, names ...string) {
 	for _, n := range names {
 		c.gone[n] = true
 	}
-	c.commit(Event{Cause: cause, Names: names[:1]})
+	c.commit(grant.Event{Kind: kind, Names: names[:1]})
 }
 
 // acts is how many things there are to do; those from groupActs to groupsEnd are
@@ -197,50 +194,50 @@ func (c *control) act(what int, app, token, version string) string {
 	exists := sub != "" && !c.gone[sub]
 	switch {
 	case what < 3:
-		c.remove(TokenRevoked, grantName(token))
+		c.remove(grant.TokenRevoked, grantName(token))
 		return "revoke " + token
 	case what == 3:
-		c.remove(KeyDeleted, keyOfApp(app))
+		c.remove(grant.KeyDeleted, keyOfApp(app))
 		return "delete key of " + app
 	case what == 4:
-		c.remove(ApplicationDeleted, app)
+		c.remove(grant.ApplicationDeleted, app)
 		return "delete " + app
 	case what == 5:
-		c.remove(UserDeleted, userOf(app))
+		c.remove(grant.UserDeleted, userOf(app))
 		return "delete " + userOf(app)
 	case what == 6:
-		c.remove(VersionDeleted, version)
+		c.remove(grant.VersionDeleted, version)
 		return "delete " + version
 	case what < 9:
-		c.commit(Event{})
+		c.commit(grant.Event{})
 		return "a change that touches nothing"
 	case what < 11:
-		// A cause that this gateway does not know: all it is told is a change.
-		c.remove(Changed, grantName(token))
+		// A kind of event that this gateway does not know: all it is told is a change.
+		c.remove(grant.Changed, grantName(token))
 		return "take back " + token
 	case what < 15:
 		group := c.newName("groups/")
 		c.groups[app] = append(slices.Clip(c.groups[app]), group)
-		c.commit(Event{Cause: Changed, Names: []string{app}})
+		c.commit(grant.Event{Kind: grant.Changed, Names: []string{app}})
 		return "put " + app + " in " + group
 	case what < groupsEnd && len(c.groups[app]) > 0:
 		group := c.groups[app][len(c.groups[app])-1]
-		cause := UserDeleted
+		kind := grant.UserDeleted
 		if what < 17 {
-			cause = Changed
+			kind = grant.Changed
 		}
-		c.remove(cause, group)
-		return fmt.Sprintf("delete %s (%v)", group, cause)
+		c.remove(kind, group)
+		return fmt.Sprintf("delete %s (%v)", group, kind)
 	case exists && what < 22:
-		c.remove(SubscriptionDeleted, sub)
+		c.remove(grant.SubscriptionDeleted, sub)
 		return "delete " + sub
 	case exists:
-		c.commit(Event{Cause: Changed, Names: []string{sub}})
+		c.commit(grant.Event{Kind: grant.Changed, Names: []string{sub}})
 		return "update " + sub
 	}
 	name := c.newName("subscriptions/")
 	c.subs[pair(app, version)] = name
-	c.commit(Event{Cause: Changed, Names: []string{pair(app, version)}})
+	c.commit(grant.Event{Kind: grant.Changed, Names: []string{pair(app, version)}})
 	return "create " + name
 }
 
@@ -267,65 +264,66 @@ func (c *control) restore(kept func() bool) {
 var errAway = errors.New("away")
 
 // Verify is Source's.
-func (c *control) Verify(ctx context.Context, credential, version string) (Answer, error) {
-	at, sent := fmt.Sprintf("verify %s %s", credential, version), time.Now()
+func (c *control) Verify(ctx context.Context, cred credential.Credential, version string) (grant.Answer, error) {
+	token := cred.Value
+	at, sent := fmt.Sprintf("verify %s %s", token, version), time.Now()
 	if err := c.sched.stop(ctx, at+" arrives"); err != nil {
-		return Answer{}, err
+		return grant.Answer{}, err
 	}
 	if c.away {
-		return Answer{}, errAway
+		return grant.Answer{}, errAway
 	}
 	asOf := c.head
 	if err := c.sched.stop(ctx, at+" has read the number"); err != nil {
-		return Answer{}, err
+		return grant.Answer{}, err
 	}
-	a := c.judge(credential, version, c.over(credential))
+	a := c.judge(token, version, c.over(token))
 	a.AsOf = asOf
 	if a.Grant != nil {
 		a.Lifetime = time.Until(a.Grant.ExpireTime)
-		if early := sent.Add(a.Lifetime); early.Before(c.early[credential]) {
-			c.early[credential] = early
+		if early := sent.Add(a.Lifetime); early.Before(c.early[token]) {
+			c.early[token] = early
 		}
 	}
 	if err := c.sched.stop(ctx, at+" is judged"); err != nil {
-		return Answer{}, err
+		return grant.Answer{}, err
 	}
 	c.given[a.Grant] = time.Now()
 	return a, nil
 }
 
 // Read is Source's.
-func (c *control) Read(ctx context.Context, asked []Query) (States, error) {
+func (c *control) Read(ctx context.Context, grants []*grant.Grant) (grant.States, error) {
 	if err := c.sched.stop(ctx, "read arrives"); err != nil {
-		return States{}, err
+		return grant.States{}, err
 	}
 	if c.away {
-		return States{}, errAway
+		return grant.States{}, errAway
 	}
-	out := States{AsOf: c.head}
+	out := grant.States{AsOf: c.head}
 	if err := c.sched.stop(ctx, "read has read the number"); err != nil {
-		return States{}, err
+		return grant.States{}, err
 	}
-	for _, q := range asked {
-		token := q.Grant.Name[len("grants/"):]
-		st := State{Grant: c.judge(token, q.Version, c.over(token)).Grant}
+	for _, g := range grants {
+		token := g.Name[len("grants/"):]
+		st := grant.State{Grant: c.judge(token, g.Version, c.over(token)).Grant}
 		if st.Grant == nil {
-			st.Ended = c.why(token, q.Grant.IDs)
+			st.Ended = c.why(token, g.RestsOn)
 		}
 		out.States = append(out.States, st)
 	}
 	return out, c.sched.stop(ctx, "read is judged")
 }
 
-// why names a cause that a grant ended for.
-func (c *control) why(token string, ids []string) Cause {
+// why says what a grant ended for.
+func (c *control) why(token string, restsOn []string) grant.EventKind {
 	switch {
-	case slices.ContainsFunc(ids[:2], func(n string) bool { return c.gone[n] }):
-		return TokenRevoked
+	case slices.ContainsFunc(restsOn[:2], func(n string) bool { return c.gone[n] }):
+		return grant.TokenRevoked
 	case c.over(token):
-		return Expired
+		return grant.Expired
 	default:
-		return SubscriptionDeleted
+		return grant.SubscriptionDeleted
 	}
 }
 
@@ -335,20 +333,20 @@ type pausing struct {
 	sched *scheduler
 }
 
-func (p pausing) List(after string, n int, keep func(*session.Session) bool) []*session.Session {
+func (p pausing) Granted() []grant.Session {
 	p.sched.pause("before listing")
 	defer p.sched.pause("after listing")
-	return p.Registry.List(after, n, keep)
+	return p.Registry.Granted()
 }
 
-func (p pausing) Where(names ...string) []*session.Session {
+func (p pausing) GrantedOn(names ...string) []grant.Session {
 	p.sched.pause("before where")
 	defer p.sched.pause("after where")
-	return p.Registry.Where(names...)
+	return p.Registry.GrantedOn(names...)
 }
 
-func (p pausing) EndWhere(c ending.Ending, names ...string) int {
+func (p pausing) EndWhere(e ending.Ending, names ...string) int {
 	p.sched.pause("before end")
 	defer p.sched.pause("after end")
-	return p.Registry.EndWhere(c, names...)
+	return p.Registry.EndWhere(e, names...)
 }

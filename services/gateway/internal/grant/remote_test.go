@@ -1,12 +1,14 @@
-package auth
+package grant
 
 import (
 	"context"
 	"errors"
+	"fmt"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -15,9 +17,12 @@ import (
 
 	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
 	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
-	"github.com/tidegatehq/tidegate/services/gateway/internal/grant"
-	"github.com/tidegatehq/tidegate/services/gateway/internal/session"
+	"github.com/tidegatehq/tidegate/services/gateway/internal/credential"
 )
+
+const version1 = "apis/x/versions/1"
+
+var token = credential.Credential{Type: credential.OAuth2, Value: "t"}
 
 // service answers with what it holds.
 type service struct {
@@ -28,7 +33,10 @@ type service struct {
 	err     error
 }
 
-func (s *service) VerifyCredential(context.Context, *backplanev1.VerifyCredentialRequest, ...grpc.CallOption) (*backplanev1.VerifyCredentialResponse, error) {
+func (s *service) VerifyCredential(_ context.Context, req *backplanev1.VerifyCredentialRequest, _ ...grpc.CallOption) (*backplanev1.VerifyCredentialResponse, error) {
+	if req.GetScheme() != backplanev1.CredentialScheme_CREDENTIAL_SCHEME_OAUTH2 || req.GetCredential() != "t" || req.GetVersion() != version1 {
+		return nil, fmt.Errorf("asked %v", req)
+	}
 	return s.verdict, s.err
 }
 
@@ -50,10 +58,10 @@ func wire() *backplanev1.Grant {
 	}
 }
 
-func ours() *session.Grant {
-	return &session.Grant{
-		Name: "grants/t", User: "users/p", Application: "applications/a", Key: "applications/a/keys/k",
-		Subscription: "subscriptions/s", IDs: []string{"grants/t", version1}, Scopes: []string{"read"}, ExpireTime: expireTime,
+func ours() *Grant {
+	return &Grant{
+		Name: "grants/t", Version: version1, User: "users/p", Application: "applications/a", Key: "applications/a/keys/k", Stage: Sandbox,
+		Subscription: "subscriptions/s", RestsOn: []string{"grants/t", version1}, Scopes: []string{"read"}, ExpireTime: expireTime,
 	}
 }
 
@@ -78,22 +86,16 @@ func TestRemoteVerify(t *testing.T) {
 		verdict *backplanev1.VerifyCredentialResponse
 		want    Answer
 	}{
-		"grant": {verdict(wire()), Answer{
-			Grant: ours(), KeyType: grant.Sandbox, Lifetime: time.Minute, RestsOn: ours().IDs, AsOf: 9,
-		}},
-		"invalid":       {denial(backplanev1.Denial_REASON_INVALID), Answer{Denied: grant.ErrUnauthenticated, RestsOn: []string{"a"}, AsOf: 9}},
-		"revoked":       {denial(backplanev1.Denial_REASON_REVOKED), Answer{Denied: grant.ErrUnauthenticated, RestsOn: []string{"a"}, AsOf: 9}},
-		"not heard of":  {denial(77), Answer{Denied: grant.ErrUnauthenticated, RestsOn: []string{"a"}, AsOf: 9}},
-		"no subscriber": {denial(backplanev1.Denial_REASON_NO_SUBSCRIPTION), Answer{Denied: grant.ErrNotSubscribed, RestsOn: []string{"a"}, AsOf: 9}},
+		"grant":         {verdict(wire()), Answer{Grant: ours(), Lifetime: time.Minute, AsOf: 9}},
+		"invalid":       {denial(backplanev1.Denial_REASON_INVALID), Answer{Denial: &Denial{Reason: ErrUnauthenticated, RestsOn: []string{"a"}}, AsOf: 9}},
+		"revoked":       {denial(backplanev1.Denial_REASON_REVOKED), Answer{Denial: &Denial{Reason: ErrUnauthenticated, RestsOn: []string{"a"}}, AsOf: 9}},
+		"not heard of":  {denial(77), Answer{Denial: &Denial{Reason: ErrUnauthenticated, RestsOn: []string{"a"}}, AsOf: 9}},
+		"no subscriber": {denial(backplanev1.Denial_REASON_NO_SUBSCRIPTION), Answer{Denial: &Denial{Reason: ErrNotSubscribed, RestsOn: []string{"a"}}, AsOf: 9}},
 	} {
 		s.verdict = tt.verdict
-		got, err := r.Verify(t.Context(), "t", version1)
-		if err != nil || !errors.Is(got.Denied, tt.want.Denied) {
-			t.Errorf("%s: Verify = %v, %v, want %v", name, got.Denied, err, tt.want.Denied)
-		}
-		got.Denied, tt.want.Denied = nil, nil
-		if diff := cmp.Diff(tt.want, got); diff != "" {
-			t.Errorf("%s: Verify differs (- want, + got):\n%s", name, diff)
+		got, err := r.Verify(t.Context(), token, version1)
+		if diff := cmp.Diff(tt.want, got, cmpopts.EquateErrors()); err != nil || diff != "" {
+			t.Errorf("%s: Verify = %v, differs (- want, + got):\n%s", name, err, diff)
 		}
 	}
 	for name, spoil := range map[string]func(v *backplanev1.VerifyCredentialResponse){
@@ -107,16 +109,16 @@ func TestRemoteVerify(t *testing.T) {
 	} {
 		s.verdict = verdict(wire())
 		spoil(s.verdict)
-		if got, err := r.Verify(t.Context(), "t", version1); err == nil {
+		if got, err := r.Verify(t.Context(), token, version1); err == nil {
 			t.Errorf("%s: Verify = %+v, want an error", name, got)
 		}
 	}
 	s.err = status.Error(codes.InvalidArgument, "what is that")
-	if got, err := r.Verify(t.Context(), "t", version1); err != nil || !errors.Is(got.Denied, grant.ErrUnauthenticated) {
-		t.Errorf("Verify of what is refused as malformed = %v, %v, want a denial", got.Denied, err)
+	if got, err := r.Verify(t.Context(), token, version1); err != nil || got.Denial == nil || !errors.Is(got.Denial.Reason, ErrUnauthenticated) {
+		t.Errorf("Verify of what is refused as malformed = %+v, %v, want a denial", got, err)
 	}
 	s.err = status.Error(codes.Unavailable, "away")
-	if _, err := r.Verify(t.Context(), "t", version1); !errors.Is(err, s.err) {
+	if _, err := r.Verify(t.Context(), token, version1); !errors.Is(err, s.err) {
 		t.Errorf("Verify = %v, want %v", err, s.err)
 	}
 }
@@ -124,7 +126,7 @@ func TestRemoteVerify(t *testing.T) {
 func TestRemoteRead(t *testing.T) {
 	s := &service{}
 	r := NewRemote(s)
-	asked := []Query{{Grant: ours(), Version: version1}, {Grant: ours(), Version: version1}}
+	asked := []*Grant{ours(), ours()}
 	s.grants = &backplanev1.BatchGetGrantsResponse{AsOfChangeNumber: 4, Grants: []*backplanev1.GrantState{
 		{State: &backplanev1.GrantState_Grant{Grant: wire()}},
 		{State: &backplanev1.GrantState_Ended{Ended: backplanev1.GrantEvent_CAUSE_EXPIRED}},
@@ -156,10 +158,10 @@ func TestRemoteRead(t *testing.T) {
 	}
 }
 
-func TestCauses(t *testing.T) {
+func TestEventKinds(t *testing.T) {
 	for wire, want := range map[backplanev1.GrantEvent_Cause]struct {
-		cause Cause
-		code  uint16
+		kind EventKind
+		code uint16
 	}{
 		backplanev1.GrantEvent_CAUSE_UNSPECIFIED:          {Changed, 4006},
 		backplanev1.GrantEvent_CAUSE_TOKEN_REVOKED:        {TokenRevoked, 4001},
@@ -171,9 +173,9 @@ func TestCauses(t *testing.T) {
 		backplanev1.GrantEvent_CAUSE_EXPIRED:              {Expired, 4001},
 		99:                                                {Changed, 4006},
 	} {
-		c := causeOf(wire)
-		if end := c.end([]string{"n"}); c != want.cause || end.ClientCode != want.code {
-			t.Errorf("%v is %v and ends with %d, want %v and %d", wire, c, end.ClientCode, want.cause, want.code)
+		k := kindOf(wire)
+		if end := k.ending([]string{"n"}); k != want.kind || end.ClientCode != want.code {
+			t.Errorf("%v is %v and ends with %d, want %v and %d", wire, k, end.ClientCode, want.kind, want.code)
 		}
 	}
 }

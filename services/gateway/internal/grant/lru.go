@@ -1,29 +1,31 @@
-package auth
+package grant
 
 import (
 	"crypto/sha256"
 	"time"
 
-	"github.com/tidegatehq/tidegate/services/gateway/internal/grant"
+	"github.com/tidegatehq/tidegate/services/gateway/internal/credential"
 )
 
-// key names a judgement; the credential itself is not kept.
+// key identifies a judgement. It holds a hash: credentials themselves are not
+// kept.
 type key struct {
-	credential [sha256.Size]byte
-	version    string
+	typ     credential.Type
+	hash    [sha256.Size]byte
+	version string
 }
 
-func keyOf(credential, version string) key {
-	var buf [1024]byte // most credentials fit, and need no memory then
-	return key{credential: sha256.Sum256(append(buf[:0], credential...)), version: version}
+func keyOf(c credential.Credential, version string) key {
+	var room [1024]byte // most credentials fit, and are hashed without an allocation
+	return key{typ: c.Type, hash: sha256.Sum256(append(room[:0], c.Value...)), version: version}
 }
 
-// entry is a judgement that is kept.
+// entry is a judgement that is kept: a grant or a denial.
 type entry struct {
 	key    key
-	grant  grant.Grant // without AsOf
-	denied error       // nil for a grant
-	names  []string    // that it rests on
+	grant  *Grant
+	denied error
+	names  []string // that it rests on
 	until  time.Time
 
 	links        []link // one for each name
@@ -36,9 +38,9 @@ type link struct {
 	next, prev *link
 }
 
-// store is a bounded set of entries that are found by key and by name. When it
-// is full, the one unused for the longest time goes.
-type store struct {
+// lru is a bounded set of entries that are found by key and by name. When it is
+// full, the least recently used entry goes.
+type lru struct {
 	max    int
 	byKey  map[key]*entry
 	byName map[string]*link // the first of the list
@@ -46,20 +48,20 @@ type store struct {
 	oldest *entry
 }
 
-func newStore(bound int) *store {
-	s := &store{max: bound}
+func newLRU(bound int) *lru {
+	s := &lru{max: bound}
 	s.clear()
 	return s
 }
 
 // clear removes all entries.
-func (s *store) clear() {
+func (s *lru) clear() {
 	s.byKey, s.byName = map[key]*entry{}, map[string]*link{}
 	s.newest, s.oldest = nil, nil
 }
 
-// get returns the entry of a key, nil where there is none that lives.
-func (s *store) get(k key, now time.Time) *entry {
+// get returns the entry of a key, nil if there is none or its time is over.
+func (s *lru) get(k key, now time.Time) *entry {
 	e := s.byKey[k]
 	if e == nil {
 		return nil
@@ -73,8 +75,8 @@ func (s *store) get(k key, now time.Time) *entry {
 	return e
 }
 
-// put adds an entry, in the place of one with the same key.
-func (s *store) put(e *entry) {
+// put adds an entry, in place of the one with the same key.
+func (s *lru) put(e *entry) {
 	if old := s.byKey[e.key]; old != nil {
 		s.remove(old)
 	}
@@ -94,8 +96,8 @@ func (s *store) put(e *entry) {
 	}
 }
 
-// evict removes all entries that rest on one of the names.
-func (s *store) evict(names []string) {
+// evict removes all entries that rest on any of the names.
+func (s *lru) evict(names []string) {
 	for _, name := range names {
 		for l := s.byName[name]; l != nil; l = s.byName[name] {
 			s.remove(l.entry)
@@ -103,7 +105,7 @@ func (s *store) evict(names []string) {
 	}
 }
 
-func (s *store) remove(e *entry) {
+func (s *lru) remove(e *entry) {
 	delete(s.byKey, e.key)
 	s.unuse(e)
 	for i, name := range e.names {
@@ -122,8 +124,8 @@ func (s *store) remove(e *entry) {
 	}
 }
 
-// use makes an entry the newest, unuse takes it out of that order.
-func (s *store) use(e *entry) {
+// use makes an entry the most recently used; unuse takes it out of that order.
+func (s *lru) use(e *entry) {
 	e.newer, e.older = nil, s.newest
 	if s.newest != nil {
 		s.newest.newer = e
@@ -133,7 +135,7 @@ func (s *store) use(e *entry) {
 	s.newest = e
 }
 
-func (s *store) unuse(e *entry) {
+func (s *lru) unuse(e *entry) {
 	if e.newer != nil {
 		e.newer.older = e.older
 	} else {

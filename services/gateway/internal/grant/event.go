@@ -1,0 +1,73 @@
+package grant
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/tidegatehq/tidegate/services/gateway/internal/ending"
+)
+
+// EventKind is what happened to the names of an event.
+type EventKind uint8
+
+// The kinds. All but Changed end what rests on the names.
+const (
+	Changed EventKind = iota
+	TokenRevoked
+	KeyDeleted
+	ApplicationDeleted
+	SubscriptionDeleted
+	UserDeleted
+	VersionDeleted
+	Expired
+)
+
+// String describes the kind to the reader of a session record.
+func (k EventKind) String() string {
+	switch k {
+	case Changed:
+		return "changed"
+	case TokenRevoked:
+		return "token revoked"
+	case KeyDeleted:
+		return "key deleted"
+	case ApplicationDeleted:
+		return "application deleted"
+	case SubscriptionDeleted:
+		return "subscription deleted"
+	case UserDeleted:
+		return "user deleted"
+	case VersionDeleted:
+		return "version deleted"
+	case Expired:
+		return "credential expired"
+	}
+	return fmt.Sprintf("event %d", uint8(k))
+}
+
+// ending returns how sessions end that rest on the names.
+func (k EventKind) ending(names []string) ending.Ending {
+	detail := k.String()
+	if len(names) > 0 {
+		detail += ": " + strings.Join(names, ", ")
+	}
+	switch k {
+	case TokenRevoked, KeyDeleted:
+		return ending.New(ending.Revoked, detail)
+	case Expired:
+		return ending.New(ending.Expired, "")
+	}
+	return ending.New(ending.Blocked, detail)
+}
+
+// Event says what happened to names.
+type Event struct {
+	Kind  EventKind
+	Names []string // none: nothing that a grant can rest on
+}
+
+// touches reports whether the event is about any of the names.
+func (e Event) touches(names []string) bool {
+	return slices.ContainsFunc(e.Names, func(n string) bool { return slices.Contains(names, n) })
+}

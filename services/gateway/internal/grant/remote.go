@@ -1,0 +1,170 @@
+package grant
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
+	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
+	"github.com/tidegatehq/tidegate/services/gateway/internal/credential"
+)
+
+// Remote is the subscription service as a Source.
+type Remote struct {
+	client backplanev1.GrantServiceClient
+}
+
+// NewRemote returns the service behind client.
+func NewRemote(client backplanev1.GrantServiceClient) *Remote { return &Remote{client: client} }
+
+// Verify judges a credential.
+func (r *Remote) Verify(ctx context.Context, c credential.Credential, version string) (Answer, error) {
+	resp, err := r.client.VerifyCredential(ctx, &backplanev1.VerifyCredentialRequest{
+		Credential: c.Value, Scheme: schemeOf(c.Type), Version: version,
+	})
+	if status.Code(err) == codes.InvalidArgument {
+		return Answer{Denial: &Denial{Reason: ErrUnauthenticated}}, nil
+	}
+	var a Answer
+	if err == nil {
+		a, err = toAnswer(resp, version)
+	}
+	if err != nil {
+		return Answer{}, fmt.Errorf("verify a credential for %s: %w", version, err)
+	}
+	return a, nil
+}
+
+func schemeOf(t credential.Type) backplanev1.CredentialScheme {
+	if t == credential.OAuth2 {
+		return backplanev1.CredentialScheme_CREDENTIAL_SCHEME_OAUTH2
+	}
+	return backplanev1.CredentialScheme_CREDENTIAL_SCHEME_UNSPECIFIED
+}
+
+func toAnswer(resp *backplanev1.VerifyCredentialResponse, version string) (Answer, error) {
+	if d := resp.GetDenial(); d != nil {
+		return Answer{Denial: &Denial{Reason: reasonOf(d.GetReason()), RestsOn: d.GetRestsOn()}, AsOf: resp.GetAsOfChangeNumber()}, nil
+	}
+	g, err := toGrant(resp.GetGrant(), version)
+	switch {
+	case err != nil:
+		return Answer{}, err
+	case !resp.GetServerTime().IsValid():
+		return Answer{}, errors.New("the answer has no time")
+	}
+	return Answer{Grant: g, Lifetime: g.ExpireTime.Sub(resp.GetServerTime().AsTime()), AsOf: resp.GetAsOfChangeNumber()}, nil
+}
+
+// reasonOf returns the reason of a denial. One that is not known counts as a bad
+// credential.
+func reasonOf(r backplanev1.Denial_Reason) error {
+	if r == backplanev1.Denial_REASON_NO_SUBSCRIPTION {
+		return ErrNotSubscribed
+	}
+	return ErrUnauthenticated
+}
+
+// toGrant converts a grant, and refuses one that lacks what the gateway relies on.
+func toGrant(g *backplanev1.Grant, version string) (*Grant, error) {
+	switch {
+	case g == nil:
+		return nil, errors.New("neither a grant nor a denial")
+	case g.GetName() == "" || len(g.GetRestsOn()) == 0 || !g.GetExpireTime().IsValid():
+		return nil, errors.New("the grant lacks its name, its end or what it rests on")
+	case g.GetVersion() != version:
+		return nil, fmt.Errorf("the grant is for %s", g.GetVersion())
+	}
+	return &Grant{
+		Name:         g.GetName(),
+		Version:      g.GetVersion(),
+		User:         g.GetUser(),
+		Application:  g.GetApplication(),
+		Subscription: g.GetSubscription(),
+		Key:          g.GetKey(),
+		Stage:        stageOf(g.GetKeyType()),
+		Scopes:       g.GetScopes(),
+		RestsOn:      g.GetRestsOn(),
+		ExpireTime:   g.GetExpireTime().AsTime(),
+	}, nil
+}
+
+func stageOf(t subscriptionv1.KeyType) Stage {
+	switch t {
+	case subscriptionv1.KeyType_KEY_TYPE_PRODUCTION:
+		return Production
+	case subscriptionv1.KeyType_KEY_TYPE_SANDBOX:
+		return Sandbox
+	default:
+		return 0
+	}
+}
+
+// Read returns the present states of grants.
+func (r *Remote) Read(ctx context.Context, grants []*Grant) (States, error) {
+	req := &backplanev1.BatchGetGrantsRequest{}
+	for _, g := range grants {
+		req.Grants = append(req.Grants, &backplanev1.GrantQuery{
+			Name:       g.Name,
+			Key:        g.Key,
+			Version:    g.Version,
+			ExpireTime: timestamppb.New(g.ExpireTime),
+			Scopes:     g.Scopes,
+		})
+	}
+	resp, err := r.client.BatchGetGrants(ctx, req)
+	if err != nil {
+		return States{}, fmt.Errorf("read %d grants: %w", len(grants), err)
+	}
+	if len(resp.GetGrants()) != len(grants) {
+		return States{}, fmt.Errorf("read %d grants: %d came", len(grants), len(resp.GetGrants()))
+	}
+	states := States{AsOf: resp.GetAsOfChangeNumber()}
+	for i, s := range resp.GetGrants() {
+		st, err := toState(s, grants[i].Version)
+		if err != nil {
+			return States{}, fmt.Errorf("read %s: %w", grants[i].Name, err)
+		}
+		states.States = append(states.States, st)
+	}
+	return states, nil
+}
+
+func toState(s *backplanev1.GrantState, version string) (State, error) {
+	switch {
+	case s.GetState() == nil:
+		return State{}, errors.New("no state came")
+	case s.GetGrant() == nil:
+		return State{Ended: kindOf(s.GetEnded())}, nil
+	}
+	g, err := toGrant(s.GetGrant(), version)
+	return State{Grant: g}, err
+}
+
+// kindOf returns the kind of an event. One that is not known is a change, which
+// makes the gateway read the grants in question.
+func kindOf(c backplanev1.GrantEvent_Cause) EventKind {
+	switch c {
+	case backplanev1.GrantEvent_CAUSE_TOKEN_REVOKED:
+		return TokenRevoked
+	case backplanev1.GrantEvent_CAUSE_KEY_DELETED:
+		return KeyDeleted
+	case backplanev1.GrantEvent_CAUSE_APPLICATION_DELETED:
+		return ApplicationDeleted
+	case backplanev1.GrantEvent_CAUSE_SUBSCRIPTION_DELETED:
+		return SubscriptionDeleted
+	case backplanev1.GrantEvent_CAUSE_USER_DELETED:
+		return UserDeleted
+	case backplanev1.GrantEvent_CAUSE_VERSION_DELETED:
+		return VersionDeleted
+	case backplanev1.GrantEvent_CAUSE_EXPIRED:
+		return Expired
+	default:
+		return Changed
+	}
+}

@@ -1,0 +1,156 @@
+package grant
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/tidegatehq/tidegate/services/gateway/internal/credential"
+	"github.com/tidegatehq/tidegate/services/gateway/internal/metrics"
+)
+
+// tries bounds how often a question is asked whose answers are void.
+const tries = 3
+
+// lookup is a question to the source that is under way, shared by all handshakes
+// that wait for the answer.
+type lookup struct {
+	key        key
+	credential credential.Credential
+	version    string
+
+	done     chan struct{} // closed once the rest is set
+	grant    *Grant
+	position Position
+	err      error
+}
+
+// Verify returns what a credential is good for, and how far that takes events into
+// account. The error is one of this package's, or wraps the cause of ctx: then the
+// lookup goes on for the others. Nothing may be done with a grant before its
+// session is registered and confirmed.
+func (c *Cache) Verify(ctx context.Context, cred credential.Credential, version string) (*Grant, Position, error) {
+	l, g, position, err := c.find(cred, version)
+	if l == nil {
+		return g, position, err
+	}
+	select {
+	case <-l.done:
+		return l.grant, l.position, l.err
+	case <-ctx.Done():
+		return nil, 0, fmt.Errorf("verify credential: %w", context.Cause(ctx))
+	}
+}
+
+// find returns what is kept, or the lookup to wait for.
+func (c *Cache) find(cred credential.Credential, version string) (*lookup, *Grant, Position, error) {
+	k, now := keyOf(cred, version), c.cfg.Now()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if e := c.grants.get(k, now); e != nil {
+		c.metrics.Lookup(metrics.Hit)
+		if e.grant.Expired(now) {
+			return nil, nil, 0, ErrUnauthenticated
+		}
+		return nil, e.grant, c.history.position, nil
+	}
+	if e := c.denials.get(k, now); e != nil {
+		c.metrics.Lookup(metrics.HitDenial)
+		return nil, nil, 0, e.denied
+	}
+	l := c.lookups[k]
+	switch {
+	case l != nil:
+	case c.closed:
+		return nil, nil, 0, ErrUnavailable
+	case len(c.lookups) >= c.cfg.MaxLookups:
+		c.metrics.Lookup(metrics.Busy)
+		return nil, nil, 0, ErrBusy
+	default:
+		l = &lookup{key: k, credential: cred, version: version, done: make(chan struct{})}
+		c.lookups[k] = l
+		c.running.Go(func() { c.run(l) })
+	}
+	c.metrics.Lookup(metrics.Miss)
+	return l, nil, 0, nil
+}
+
+// run asks until there is an answer that is not void.
+func (c *Cache) run(l *lookup) {
+	ctx, cancel := context.WithTimeout(c.base, c.cfg.Timeout)
+	defer cancel()
+	for range tries {
+		sent, resets := c.cfg.Now(), c.resets()
+		a, err := c.source.Verify(ctx, l.credential, l.version)
+		if err != nil {
+			c.fail(l, err)
+			return
+		}
+		if c.accept(l, a, sent, resets) {
+			return
+		}
+	}
+	c.fail(l, fmt.Errorf("%d answers were void when they came", tries))
+}
+
+// resets returns how many times the history has begun anew.
+func (c *Cache) resets() uint64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.history.resets
+}
+
+// fail ends a lookup without an answer.
+func (c *Cache) fail(l *lookup, err error) {
+	c.metrics.Lookup(metrics.Unavailable)
+	c.log.Debug("credential not verified", "version", l.version, "error", err)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	l.err = fmt.Errorf("%w: %w", ErrUnavailable, err)
+	c.finish(l)
+}
+
+// finish lets those go on who wait for a lookup. The lock is held.
+func (c *Cache) finish(l *lookup) {
+	delete(c.lookups, l.key)
+	close(l.done)
+}
+
+// accept stores an answer and finishes its lookup. It returns false if the answer
+// is void: an event touches what it rests on, the history does not reach back to
+// it, or has begun anew since the question was sent. Lifetimes count from when the
+// question was sent, so they end early rather than late.
+func (c *Cache) accept(l *lookup, a Answer, sent time.Time, resets uint64) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.history.resets != resets || !c.stillValid(&a) {
+		return false
+	}
+	e := &entry{key: l.key, names: a.restsOn()}
+	if a.Grant == nil {
+		e.denied, e.until = a.Denial.Reason, sent.Add(c.cfg.DenialTTL)
+		c.denials.put(e)
+	} else {
+		a.Grant.Expires = sent.Add(a.Lifetime)
+		e.grant, e.until = a.Grant, sent.Add(c.cfg.GrantTTL)
+		c.grants.put(e)
+	}
+	l.grant, l.err, l.position = e.grant, e.denied, c.history.position
+	c.finish(l)
+	return true
+}
+
+// stillValid reports whether all events that an answer may not know of are in the
+// history, and touch nothing that it rests on. The lock is held.
+func (c *Cache) stillValid(a *Answer) bool {
+	names := a.restsOn()
+	if len(names) == 0 {
+		return true
+	}
+	position, ok := c.history.positionOf(a.AsOf)
+	if !ok {
+		return false
+	}
+	touching, ok := c.history.since(position, names)
+	return ok && len(touching) == 0
+}
