@@ -51,7 +51,7 @@ type Session struct {
 	pending *pending // nil after the handshake
 	info    Info
 
-	transport Transport // nil during the handshake
+	transport Transport // nil until Start, and for ever after Abandon
 }
 
 // Record is what a session leaves behind: exactly one.
@@ -97,7 +97,7 @@ func (s *Session) inHandshake() bool {
 func (s *Session) Started() time.Time {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.state < live {
+	if s.transport == nil {
 		return time.Time{}
 	}
 	return s.transport.Started()
@@ -147,7 +147,7 @@ func (s *Session) Err() error {
 	if s.ended != nil {
 		return &EndedError{*s.ended}
 	}
-	if s.state < live {
+	if s.transport == nil {
 		return nil
 	}
 	if e := s.transport.Ending(); e.By != ending.Nobody {

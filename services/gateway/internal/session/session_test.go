@@ -297,6 +297,15 @@ func TestEndInHandshake(t *testing.T) {
 	}
 	s.Abandon()
 	s.Abandon()
+	if !s.Started().IsZero() || s.Totals() != (ending.Totals{}) || s.collect() != (ending.Totals{}) || s.End(ending.New(ending.Drain, "")) {
+		t.Error("an abandoned session has begun, has relayed something or can be ended")
+	}
+	s.cut(ending.New(ending.Drain, ""))
+	s.SetGrant(&grant.Grant{})
+	other := b.register("grants/g")
+	if other.Abandon(); other.Err() != nil || !other.Started().IsZero() {
+		t.Errorf("an abandoned session: err %v, started %v", other.Err(), other.Started())
+	}
 	if s.Context().Err() == nil || b.Gauges() != (Gauges{}) || len(b.records) != 0 {
 		t.Errorf("afterwards: context %v, gauges %+v, %d records", s.Context().Err(), b.Gauges(), len(b.records))
 	}
