@@ -240,11 +240,16 @@ func sampleBackend(t *testing.T, p *place) string {
 		return out
 	}
 	ask("login", "--password-file", "tidegate-data/admin-password")
-	var version struct{ Endpoints struct{ Production string } }
+	var version struct {
+		Endpoints struct{ Production []struct{ URL string } }
+	}
 	if err := json.Unmarshal(ask("api", "version", "get", "EchoWebSocket/1.0.0", "--output", "json"), &version); err != nil {
 		t.Fatal(err)
 	}
-	_, backend, _ := strings.Cut(version.Endpoints.Production, "://")
+	if len(version.Endpoints.Production) != 1 {
+		t.Fatalf("endpoints = %+v, want one for production", version.Endpoints)
+	}
+	_, backend, _ := strings.Cut(version.Endpoints.Production[0].URL, "://")
 	return strings.TrimSuffix(backend, "/")
 }
 

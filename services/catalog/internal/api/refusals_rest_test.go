@@ -1,6 +1,7 @@
 package api
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -148,6 +149,14 @@ func TestWatchRoutesRefuses(t *testing.T) {
 			}
 		}
 	}
+	// The first watcher names the history; what is refused after it leaves nothing.
+	first, cancel := context.WithCancel(ctx)
+	stream, err := w.routes.WatchRoutes(first)
+	w.must(stream, err)
+	w.must(nil, stream.Send(hello("first", "gateway")))
+	_, err = stream.Recv()
+	w.must(nil, err)
+	cancel()
 	w.try([]refusal{
 		{"without anything", watch(&request{}), codes.InvalidArgument, "body: is required"},
 		{"with an ack first", watch(ack(0)), codes.InvalidArgument, "hello: must come first"},
