@@ -192,27 +192,33 @@ func publishAPI(ctx context.Context, catalog catalogv1.CatalogServiceClient, bac
 }
 
 func subscribe(ctx context.Context, conn *grpc.ClientConn, version string) (token string, err error) {
-	subs := subscriptionv1.NewSubscriptionServiceClient(conn)
-	app, err := subs.CreateApplication(ctx, &subscriptionv1.CreateApplicationRequest{
+	apps := subscriptionv1.NewApplicationServiceClient(conn)
+	app, err := apps.CreateApplication(ctx, &subscriptionv1.CreateApplicationRequest{
 		Application: &subscriptionv1.Application{DisplayName: "Bench"},
 	})
 	if err != nil {
 		return "", err
 	}
-	key, err := subs.CreateKey(ctx, &subscriptionv1.CreateKeyRequest{
-		Parent: app.Name, Key: &subscriptionv1.Key{Type: subscriptionv1.KeyType_KEY_TYPE_PRODUCTION},
+	client, err := apps.CreateOAuthClient(ctx, &subscriptionv1.CreateOAuthClientRequest{
+		Parent: app.Name, OauthClient: &subscriptionv1.OAuthClient{Stage: catalogv1.Stage_STAGE_PRODUCTION},
 	})
 	if err != nil {
 		return "", err
 	}
-	if _, err = subs.CreateSubscription(ctx, &subscriptionv1.CreateSubscriptionRequest{
+	secret, err := apps.CreateOAuthClientSecret(ctx, &subscriptionv1.CreateOAuthClientSecretRequest{
+		Parent: client.Name, OauthClientSecret: &subscriptionv1.OAuthClientSecret{},
+	})
+	if err != nil {
+		return "", err
+	}
+	if _, err = subscriptionv1.NewSubscriptionServiceClient(conn).CreateSubscription(ctx, &subscriptionv1.CreateSubscriptionRequest{
 		Subscription: &subscriptionv1.Subscription{Application: app.Name, Version: version, Plan: "plans/unlimited"},
 	}); err != nil {
 		return "", err
 	}
 	issued, err := oauth2v1.NewOAuth2ServiceClient(conn).IssueToken(ctx, &oauth2v1.IssueTokenRequest{
-		GrantType: "client_credentials",
-		Client:    &oauth2v1.ClientCredentials{ClientId: key.ConsumerKey, ClientSecret: key.ConsumerSecret},
+		GrantType:         "client_credentials",
+		ClientCredentials: &oauth2v1.ClientCredentials{ClientId: client.ClientId, ClientSecret: secret.Secret},
 	})
 	if err != nil {
 		return "", err

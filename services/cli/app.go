@@ -58,8 +58,8 @@ func (c *planListCmd) Run(ctx context.Context, s *shell) error {
 type appCmds struct {
 	Create appCreateCmd `cmd:"" help:"Create an application."`
 	List   appListCmd   `cmd:"" help:"List applications."`
-	Get    appGetCmd    `cmd:"" help:"Show an application, its keys and subscriptions."`
-	Delete appDeleteCmd `cmd:"" help:"Delete an application with its keys and subscriptions; its live sessions end."`
+	Get    appGetCmd    `cmd:"" help:"Show an application, its OAuth clients and subscriptions."`
+	Delete appDeleteCmd `cmd:"" help:"Delete an application with its OAuth clients and subscriptions; its live sessions end."`
 }
 
 // appCreateCmd creates an application.
@@ -74,7 +74,7 @@ func (c *appCreateCmd) Run(ctx context.Context, s *shell) error {
 	if err != nil {
 		return err
 	}
-	app, err := cl.subs.CreateApplication(ctx, &subscriptionv1.CreateApplicationRequest{
+	app, err := cl.apps.CreateApplication(ctx, &subscriptionv1.CreateApplicationRequest{
 		Application: &subscriptionv1.Application{DisplayName: c.Name, Description: c.Description},
 	})
 	if err != nil {
@@ -97,7 +97,7 @@ func (c *appListCmd) Run(ctx context.Context, s *shell) error {
 	}
 	list := &subscriptionv1.ListApplicationsResponse{}
 	err = everyPage(func(token string) (string, error) {
-		page, err := cl.subs.ListApplications(ctx, &subscriptionv1.ListApplicationsRequest{PageSize: pageSize, PageToken: token})
+		page, err := cl.apps.ListApplications(ctx, &subscriptionv1.ListApplicationsRequest{PageSize: pageSize, PageToken: token})
 		list.Applications = append(list.Applications, page.GetApplications()...)
 		return page.GetNextPageToken(), err
 	})
@@ -133,7 +133,7 @@ func (c *appGetCmd) Run(ctx context.Context, s *shell) error {
 	if s.json() {
 		return s.printJSON(app)
 	}
-	keys, err := cl.keys(ctx, app.GetName())
+	clients, err := cl.oauthClients(ctx, app.GetName())
 	if err != nil {
 		return err
 	}
@@ -146,8 +146,8 @@ func (c *appGetCmd) Run(ctx context.Context, s *shell) error {
 		{"Application", app.GetDisplayName()}, {"Name", app.GetName()}, {"Owner", label.user(ctx, app.GetOwner())},
 		{"Description", app.GetDescription()}, {"Created", when(app.GetCreateTime())},
 	}
-	for _, k := range keys {
-		fields = append(fields, [2]string{"Key", word(k.GetType(), "KEY_TYPE_") + ", consumer key " + k.GetConsumerKey()})
+	for _, c := range clients {
+		fields = append(fields, [2]string{"OAuth client", word(c.GetStage(), "STAGE_") + ", client id " + c.GetClientId()})
 	}
 	for _, sub := range subs {
 		fields = append(fields, [2]string{"Subscription", label.version(ctx, sub.GetVersion()) + ", " + label.plan(ctx, sub.GetPlan())})
@@ -170,10 +170,10 @@ func (c *appDeleteCmd) Run(ctx context.Context, s *shell) error {
 	if err != nil {
 		return err
 	}
-	if _, err := cl.subs.DeleteApplication(ctx, &subscriptionv1.DeleteApplicationRequest{Name: app.GetName(), Etag: app.GetEtag()}); err != nil {
+	if _, err := cl.apps.DeleteApplication(ctx, &subscriptionv1.DeleteApplicationRequest{Name: app.GetName(), Etag: app.GetEtag()}); err != nil {
 		return err
 	}
-	if err := cl.forget(app.GetName() + "/"); err != nil {
+	if err := cl.forgetBelow(app.GetName()); err != nil {
 		return err
 	}
 	return s.deleted(app.GetName(), app.GetDisplayName())

@@ -56,7 +56,7 @@ func (p Program) env(name string) string {
 type global struct {
 	Server  string        `placeholder:"HOST:PORT" help:"Address of the server's gRPC. Default: the one signed in to last, or localhost:9090 ($$TIDEGATE_SERVER)."`
 	CA      string        `placeholder:"FILE" help:"PEM file of the authority to trust. Default: tidegate-data/ca.pem where there is one, else that of the sign-in, else the system's ($$TIDEGATE_CA)."`
-	Config  string        `placeholder:"DIR" help:"Folder of the sign-in and of stored keys. Default: tidegate in the user's configuration folder ($$TIDEGATE_CONFIG)."`
+	Config  string        `placeholder:"DIR" help:"Folder of the sign-in and of secrets. Default: tidegate in the user's configuration folder ($$TIDEGATE_CONFIG)."`
 	Output  string        `short:"o" enum:"table,json" default:"table" help:"Form of the output: table or json."`
 	Timeout time.Duration `default:"30s" help:"How long a command may take."`
 }
@@ -76,7 +76,7 @@ type grammar struct {
 	App          appCmds          `cmd:"" help:"Applications."`
 	Subscribe    subscribeCmd     `cmd:"" help:"Subscribe an application to a version of an API."`
 	Subscription subscriptionCmds `cmd:"" help:"Subscriptions."`
-	Keys         keysCmds         `cmd:"" help:"Consumer keys of an application."`
+	OAuthClient  oauthClientCmds  `cmd:"" name:"oauth-client" help:"OAuth clients of an application: client id and secrets, which WSO2 API Manager calls consumer key and consumer secret."`
 	Token        tokenCmd         `cmd:"" help:"Get an access token of an application, or revoke one."`
 	Connect      connectCmd       `cmd:"" help:"Connect to an API: lines of the input are sent, messages are printed."`
 

@@ -61,12 +61,12 @@ func TestUsage(t *testing.T) {
 		{[]string{"api", "publish"}, `tidegate: api publish: expected "<version>"`, 2},
 		{[]string{"api", "version", "list", "--state", "lost"}, `tidegate: api version list: --state must be one of "created","published","" but got "lost"`, 2},
 		{[]string{"subscribe", "App"}, `tidegate: subscribe: expected "<version>"`, 2},
-		{[]string{"token"}, "tidegate: token: give an application, or --key and --secret", 2},
-		{[]string{"token", "App", "--key", "k", "--secret", "s"}, "tidegate: token: give an application, or --key and --secret", 2},
-		{[]string{"token", "--key", "k"}, "tidegate: token: --key and --secret (or --secret-file) go together", 2},
-		{[]string{"token", "--key", "k", "--secret", "s", "--secret-file", "f"}, "tidegate: token: --secret and --secret-file: give one of them", 2},
-		{[]string{"token", "--key", "k", "--secret-file", filepath.Join(dir, "none")}, "tidegate: token: --secret-file: open " + filepath.Join(dir, "none") + ": no such file or directory", 1},
-		{[]string{"token", "--key", "k", "--secret", "s", "--portal", "http://localhost"}, `tidegate: token: --portal: "http://localhost" is not an https:// URL`, 2},
+		{[]string{"token"}, "tidegate: token: give an application, or --client-id and --secret", 2},
+		{[]string{"token", "App", "--client-id", "k", "--secret", "s"}, "tidegate: token: give an application, or --client-id and --secret", 2},
+		{[]string{"token", "--client-id", "k"}, "tidegate: token: --client-id and --secret (or --secret-file) go together", 2},
+		{[]string{"token", "--client-id", "k", "--secret", "s", "--secret-file", "f"}, "tidegate: token: --secret and --secret-file: give one of them", 2},
+		{[]string{"token", "--client-id", "k", "--secret-file", filepath.Join(dir, "none")}, "tidegate: token: --secret-file: open " + filepath.Join(dir, "none") + ": no such file or directory", 1},
+		{[]string{"token", "--client-id", "k", "--secret", "s", "--portal", "http://localhost"}, `tidegate: token: --portal: "http://localhost" is not an https:// URL`, 2},
 		{[]string{"record", "list", "--limit", "0"}, "tidegate: record list: --limit: 0 is not between 1 and 1000", 2},
 		{[]string{"record", "list", "--limit", "many"}, `tidegate: record list: --limit: expected a valid 32 bit int but got "many"`, 2},
 		{[]string{"user", "create", "bob"}, "tidegate: user create: missing flags: --role=ROLE,...", 2},
@@ -114,12 +114,13 @@ func TestServeElsewhere(t *testing.T) {
 func TestHelp(t *testing.T) {
 	t.Parallel()
 	for args, want := range map[string][]string{
-		"--help":            {"serve", "login", "api version create", "keys generate", "connect", "certs", "--server=HOST:PORT", "$TIDEGATE_CA"},
-		"api create --help": {"--context=PATH", "--[no-]default", "--publish", "--plan=PLAN"},
-		"help api create":   {"--context=PATH"},
-		"help":              {"serve"},
-		"version":           {"tidegate v1.2.3\n"},
-		"--version":         {"tidegate v1.2.3\n"},
+		"--help":              {"serve", "login", "api version create", "oauth-client create", "oauth-client secret create", "connect", "certs", "--server=HOST:PORT", "$TIDEGATE_CA"},
+		"oauth-client --help": {"consumer key and consumer secret"},
+		"api create --help":   {"--context=PATH", "--[no-]default", "--publish", "--plan=PLAN"},
+		"help api create":     {"--context=PATH"},
+		"help":                {"serve"},
+		"version":             {"tidegate v1.2.3\n"},
+		"--version":           {"tidegate v1.2.3\n"},
 	} {
 		stdout, stderr, code := command{dir: t.TempDir()}.run(t, strings.Fields(args)...)
 		for _, w := range want {

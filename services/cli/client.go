@@ -52,6 +52,7 @@ type client struct {
 
 	catalog  catalogv1.CatalogServiceClient
 	users    identityv1.UserServiceClient
+	apps     subscriptionv1.ApplicationServiceClient
 	subs     subscriptionv1.SubscriptionServiceClient
 	oauth    oauth2v1.OAuth2ServiceClient
 	usage    usagev1.UsageServiceClient
@@ -94,6 +95,7 @@ func (s *shell) dial() (*client, error) {
 	}
 	c.catalog = catalogv1.NewCatalogServiceClient(c.conn)
 	c.users = identityv1.NewUserServiceClient(c.conn)
+	c.apps = subscriptionv1.NewApplicationServiceClient(c.conn)
 	c.subs = subscriptionv1.NewSubscriptionServiceClient(c.conn)
 	c.oauth = oauth2v1.NewOAuth2ServiceClient(c.conn)
 	c.usage = usagev1.NewUsageServiceClient(c.conn)

@@ -30,6 +30,7 @@ import (
 // fakeServer signs anybody in and counts. A refresh token works once.
 type fakeServer struct {
 	identityv1.UnimplementedUserServiceServer
+	subscriptionv1.UnimplementedApplicationServiceServer
 	subscriptionv1.UnimplementedSubscriptionServiceServer
 	changev1.UnimplementedChangeServiceServer
 
@@ -43,6 +44,7 @@ type fakeServer struct {
 	refreshes int
 	waited    []string
 	applied   bool
+	deleted   []string
 }
 
 // newFakeServer starts the server over TLS, with more services.
@@ -71,6 +73,7 @@ func newFakeServer(t *testing.T, more ...func(*grpc.Server)) *fakeServer {
 	f := &fakeServer{addr: lis.Addr().String(), ca: ca, cert: cert, life: time.Hour, applied: true}
 	srv := grpc.NewServer(grpc.Creds(credentials.NewServerTLSFromCert(&cert)))
 	identityv1.RegisterUserServiceServer(srv, f)
+	subscriptionv1.RegisterApplicationServiceServer(srv, f)
 	subscriptionv1.RegisterSubscriptionServiceServer(srv, f)
 	changev1.RegisterChangeServiceServer(srv, f)
 	for _, register := range more {

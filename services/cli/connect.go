@@ -26,7 +26,7 @@ const (
 type connectCmd struct {
 	Address  string   `arg:"" help:"A ws:// or wss:// URL, or a version, as EchoWebSocket/1.0.0, whose address is looked up."`
 	Token    string   `placeholder:"TOKEN" help:"Access token to send ($$TIDEGATE_TOKEN)."`
-	App      string   `placeholder:"APP" help:"Get a token of this application, whose key was made here with keys generate."`
+	App      string   `placeholder:"APP" help:"Get a token of this application, whose OAuth client was created here."`
 	Sandbox  bool     `help:"With --app: a token for the sandbox endpoint."`
 	Portal   string   `placeholder:"URL" help:"With --app: the portal. Default: the server's issuer ($$TIDEGATE_PORTAL)."`
 	Query    bool     `help:"Send the token as the query parameter access_token instead of in the header Authorization."`

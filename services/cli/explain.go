@@ -33,6 +33,7 @@ var arguments = map[string]string{
 	"version.max_session_age":             "--max-session-age",
 	"application.display_name":            "NAME",
 	"application.description":             "--description",
+	"oauth_client_secret.expire_time":     "--lifetime",
 	"subscription.plan":                   "--plan",
 	"subscription.version":                "VERSION",
 	"subscription.application":            "APP",
@@ -43,8 +44,6 @@ var arguments = map[string]string{
 	"password":                            "the password",
 	"new_password":                        "the new password",
 	"current_password":                    "the current password",
-	"client.client_id":                    "--key",
-	"client.client_secret":                "--secret",
 	"create_user_request.user":            "USERNAME",
 	"create_version_request.parent":       "API",
 }

@@ -58,7 +58,7 @@ func (l *labels) plan(ctx context.Context, name string) string {
 
 func (l *labels) application(ctx context.Context, name string) string {
 	return l.of(name, func() (string, error) {
-		app, err := l.client.subs.GetApplication(ctx, &subscriptionv1.GetApplicationRequest{Name: name})
+		app, err := l.client.apps.GetApplication(ctx, &subscriptionv1.GetApplicationRequest{Name: name})
 		return app.GetDisplayName(), err
 	})
 }

@@ -212,13 +212,13 @@ func (c *client) plansOf(ctx context.Context, arg string, texts []string) ([]str
 // display name.
 func (c *client) application(ctx context.Context, arg, text string) (*subscriptionv1.Application, error) {
 	if named(text, "applications") {
-		app, err := c.subs.GetApplication(ctx, &subscriptionv1.GetApplicationRequest{Name: text})
+		app, err := c.apps.GetApplication(ctx, &subscriptionv1.GetApplicationRequest{Name: text})
 		if absent(err) {
 			err = unknown(arg, "application", text, "app list")
 		}
 		return app, err
 	}
-	list, err := c.subs.ListApplications(ctx, &subscriptionv1.ListApplicationsRequest{Filter: filter("display_name", text)})
+	list, err := c.apps.ListApplications(ctx, &subscriptionv1.ListApplicationsRequest{Filter: filter("display_name", text)})
 	if err != nil && !absent(err) {
 		return nil, err
 	}

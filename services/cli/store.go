@@ -12,7 +12,7 @@ import (
 	"github.com/gofrs/flock"
 )
 
-// store is the folder in which sign-ins and keys are kept between commands: one
+// store is the folder in which sign-ins and secrets are kept between commands: one
 // file, read and written by its owner only, replaced as a whole under a lock, and
 // the lock's file.
 type store struct {
@@ -34,8 +34,8 @@ type serverState struct {
 	CA string `json:"ca,omitempty"`
 	// SignIn is the sign-in, or nil.
 	SignIn *signIn `json:"sign_in,omitempty"`
-	// Keys has the credentials of applications, by resource name of the key.
-	Keys map[string]storedKey `json:"keys,omitempty"`
+	// OAuthClients has what is kept of OAuth clients, by their resource names.
+	OAuthClients map[string]storedOAuthClient `json:"oauth_clients,omitempty"`
 }
 
 // signIn is a user's sign-in.
@@ -47,11 +47,12 @@ type signIn struct {
 	RefreshExpire time.Time `json:"refresh_expires"`
 }
 
-// storedKey is a key of an application with its secret.
-type storedKey struct {
-	Type           string `json:"type"`
-	ConsumerKey    string `json:"consumer_key"`
-	ConsumerSecret string `json:"consumer_secret"`
+// storedOAuthClient is an OAuth client with the newest secret that was made here.
+type storedOAuthClient struct {
+	ClientID string `json:"client_id"`
+	// Secret is the secret's resource name, ClientSecret its value.
+	Secret       string `json:"secret"`
+	ClientSecret string `json:"client_secret"`
 }
 
 // server returns the state of a server; it is never nil.

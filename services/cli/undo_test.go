@@ -12,6 +12,7 @@ import (
 	"google.golang.org/protobuf/types/known/emptypb"
 
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
+	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
 )
 
 // slowCatalog makes what it is told to, calls publish and never answers when it
@@ -106,5 +107,40 @@ func TestUndo(t *testing.T) {
 		if !slices.Equal(cat.asked, x.asked) {
 			t.Errorf("tidegate %q asks for %q, want %q", args, cat.asked, x.asked)
 		}
+	}
+}
+
+func (f *fakeServer) ListApplications(context.Context, *subscriptionv1.ListApplicationsRequest) (*subscriptionv1.ListApplicationsResponse, error) {
+	return &subscriptionv1.ListApplicationsResponse{
+		Applications: []*subscriptionv1.Application{{Name: "applications/1", DisplayName: "Phone"}},
+	}, nil
+}
+
+func (f *fakeServer) CreateOAuthClient(_ context.Context, req *subscriptionv1.CreateOAuthClientRequest) (*subscriptionv1.OAuthClient, error) {
+	return &subscriptionv1.OAuthClient{Name: req.GetParent() + "/oauthClients/1", Stage: req.GetOauthClient().GetStage()}, nil
+}
+
+func (f *fakeServer) CreateOAuthClientSecret(context.Context, *subscriptionv1.CreateOAuthClientSecretRequest) (*subscriptionv1.OAuthClientSecret, error) {
+	return nil, status.Error(codes.FailedPrecondition, "no secret for you")
+}
+
+func (f *fakeServer) DeleteOAuthClient(_ context.Context, req *subscriptionv1.DeleteOAuthClientRequest) (*emptypb.Empty, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.deleted = append(f.deleted, req.GetName())
+	return &emptypb.Empty{}, nil
+}
+
+// TestUndoOAuthClient makes an OAuth client that gets no secret: it is taken back.
+func TestUndoOAuthClient(t *testing.T) {
+	t.Parallel()
+	f := newFakeServer(t)
+	c := f.signIn(t)
+	stdout, stderr, code := c.run(t, "oauth-client", "create", "Phone")
+	if want := "tidegate: oauth-client create: no secret for you\n"; stdout != "" || stderr != want || code != 1 {
+		t.Errorf("oauth-client create = %q, %q, %d, want %q, 1", stdout, stderr, code, want)
+	}
+	if want := []string{"applications/1/oauthClients/1"}; !slices.Equal(f.deleted, want) {
+		t.Errorf("deleted %q, want %q", f.deleted, want)
 	}
 }

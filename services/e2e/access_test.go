@@ -58,7 +58,7 @@ func TestRoles(t *testing.T) {
 	}
 	users["creator"].says(t, []string{"Published"}, "api", "publish", "Mine")
 	users["subscriber"].says(t, []string{"Subscribed"}, "subscribe", "Mine", "Mine/1.0.0")
-	users["subscriber"].run(t, "keys", "generate", "Mine")
+	users["subscriber"].run(t, "oauth-client", "create", "Mine")
 
 	if _, stderr, code := users["subscriber"].try(t, "subscriber has a long password\nsubscriber has another one\n", "user", "password"); code != 0 {
 		t.Errorf("user password = %d, %q", code, stderr)

@@ -57,13 +57,12 @@ func journey(ctx context.Context, address, gateway, backend, caFile, passwordFil
 	if err != nil {
 		return "", err
 	}
-	key, err := subscribe(ctx, subscriptionv1.NewSubscriptionServiceClient(conn), version)
+	credentials, err := subscribe(ctx, conn, version)
 	if err != nil {
 		return "", err
 	}
 	token, err := oauth2v1.NewOAuth2ServiceClient(conn).IssueToken(ctx, &oauth2v1.IssueTokenRequest{
-		GrantType: "client_credentials",
-		Client:    &oauth2v1.ClientCredentials{ClientId: key.ConsumerKey, ClientSecret: key.ConsumerSecret},
+		GrantType: "client_credentials", ClientCredentials: credentials,
 	})
 	if err != nil {
 		return "", err
@@ -102,24 +101,37 @@ func publish(ctx context.Context, catalog catalogv1.CatalogServiceClient, change
 	return version, err
 }
 
-// subscribe makes an application that may use the version, and its key.
-func subscribe(ctx context.Context, subs subscriptionv1.SubscriptionServiceClient, version *catalogv1.Version) (*subscriptionv1.Key, error) {
-	app, err := subs.CreateApplication(ctx, &subscriptionv1.CreateApplicationRequest{
+// subscribe makes an application that may use the version, and what it gets
+// tokens with.
+func subscribe(ctx context.Context, conn *grpc.ClientConn, version *catalogv1.Version) (*oauth2v1.ClientCredentials, error) {
+	apps := subscriptionv1.NewApplicationServiceClient(conn)
+	app, err := apps.CreateApplication(ctx, &subscriptionv1.CreateApplicationRequest{
 		Application: &subscriptionv1.Application{DisplayName: "Go app"},
 	})
 	if err != nil {
 		return nil, err
 	}
-	_, err = subs.CreateSubscription(ctx, &subscriptionv1.CreateSubscriptionRequest{Subscription: &subscriptionv1.Subscription{
+	_, err = subscriptionv1.NewSubscriptionServiceClient(conn).CreateSubscription(ctx, &subscriptionv1.CreateSubscriptionRequest{Subscription: &subscriptionv1.Subscription{
 		Application: app.Name, Version: version.Name, Plan: "plans/gold",
 	}})
 	if err != nil {
 		return nil, err
 	}
-	return subs.CreateKey(ctx, &subscriptionv1.CreateKeyRequest{
-		Parent: app.Name,
-		Key:    &subscriptionv1.Key{Type: subscriptionv1.KeyType_KEY_TYPE_PRODUCTION},
+	client, err := apps.CreateOAuthClient(ctx, &subscriptionv1.CreateOAuthClientRequest{
+		Parent:      app.Name,
+		OauthClient: &subscriptionv1.OAuthClient{Stage: catalogv1.Stage_STAGE_PRODUCTION},
 	})
+	if err != nil {
+		return nil, err
+	}
+	secret, err := apps.CreateOAuthClientSecret(ctx, &subscriptionv1.CreateOAuthClientSecretRequest{
+		Parent:            client.Name,
+		OauthClientSecret: &subscriptionv1.OAuthClientSecret{},
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &oauth2v1.ClientCredentials{ClientId: client.ClientId, ClientSecret: secret.Secret}, nil
 }
 
 // talk sends a message through the gateway and returns the answer. Any

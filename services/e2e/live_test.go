@@ -37,13 +37,13 @@ func endings() []ending {
 	return []ending{
 		{
 			"token revoked", func(t *testing.T, p *user, x *product, token string) error {
-				_, err := p.oauth.RevokeToken(within(t), &oauth2v1.RevokeTokenRequest{Token: token, Client: credentialsOf(x)})
+				_, err := p.oauth.RevokeToken(within(t), &oauth2v1.RevokeTokenRequest{Token: token, ClientCredentials: credentialsOf(x)})
 				return err
 			}, 4001, "REVOKED", 401,
 		},
 		{
-			"key deleted", func(t *testing.T, p *user, x *product, _ string) error {
-				_, err := p.subs.DeleteKey(p.ctx(t), &subscriptionv1.DeleteKeyRequest{Name: x.key.GetName()})
+			"OAuth client deleted", func(t *testing.T, p *user, x *product, _ string) error {
+				_, err := p.apps.DeleteOAuthClient(p.ctx(t), &subscriptionv1.DeleteOAuthClientRequest{Name: x.oauthClient.GetName()})
 				return err
 			}, 4001, "REVOKED", 401,
 		},
@@ -55,7 +55,7 @@ func endings() []ending {
 		},
 		{
 			"application deleted", func(t *testing.T, p *user, x *product, _ string) error {
-				_, err := p.subs.DeleteApplication(p.ctx(t), &subscriptionv1.DeleteApplicationRequest{Name: x.app.GetName()})
+				_, err := p.apps.DeleteApplication(p.ctx(t), &subscriptionv1.DeleteApplicationRequest{Name: x.app.GetName()})
 				return err
 			}, 4006, "BLOCKED", 401,
 		},
@@ -250,7 +250,7 @@ func TestCommandsLive(t *testing.T) {
 	})
 	sh.says(t, []string{"Live client", "Live/1.0.0", "Gold"}, "subscription", "list")
 	sh.says(t, []string{"Deleted"}, "subscription", "delete", "Live client", "Live")
-	sh.says(t, []string{"Deleted"}, "keys", "delete", "Live client")
+	sh.says(t, []string{"Deleted"}, "oauth-client", "delete", "Live client")
 	sh.says(t, []string{"Deleted"}, "app", "delete", "Live client")
 	sh.says(t, []string{"Demoted  Live/1.0.0", "created"}, "api", "demote", "Live")
 	sh.says(t, []string{"Deleted"}, "api", "delete", "Live", "--force")

@@ -26,8 +26,8 @@ func TestRefusedCommands(t *testing.T) {
 		{"app", "create", "Phone"},
 		{"app", "create", "Tablet"},
 		{"subscribe", "Phone", "Echo/1.0.0", "--plan", "Gold"},
-		{"keys", "generate", "Phone"},
-		{"keys", "generate", "Tablet"},
+		{"oauth-client", "create", "Phone"},
+		{"oauth-client", "create", "Tablet"},
 		{"user", "create", "bob", "--role", "subscriber", "--no-password"},
 		{"user", "create", "carol", "--role", "creator", "--no-password"},
 	} {
@@ -76,9 +76,12 @@ func TestRefusedCommands(t *testing.T) {
 		{"subscription delete Phone", `subscription delete: SUBSCRIPTION: give subscriptions/…, or an application and a version`, 2},
 		{"subscription delete Tablet Echo/1.0.0", `subscription delete: Tablet is not subscribed to Echo/1.0.0`, 1},
 		{"subscription delete subscriptions/x", `subscription delete: SUBSCRIPTION: there is no subscription "subscriptions/x" that you may see; they are listed by: tidegate subscription list`, 1},
-		{"keys regenerate Phone --sandbox", `keys regenerate: APP: Phone has no sandbox key; make one with: tidegate keys generate Phone --sandbox`, 1},
+		{"oauth-client secret create Phone --sandbox", `oauth-client secret create: APP: Phone has no sandbox OAuth client; make one with: tidegate oauth-client create Phone --sandbox`, 1},
+		{"oauth-client secret create Phone --lifetime=-1s", `oauth-client secret create: --lifetime: must lie in the future`, 1},
+		{"oauth-client create Phone --sandbox --lifetime=-1s", `oauth-client create: --lifetime: must lie in the future`, 1},
+		{"oauth-client secret delete nothing", `oauth-client secret delete: SECRET: there is no secret "nothing" that you may see; they are listed by: tidegate oauth-client secret list`, 1},
 		{"token Nothing", `token: APP: there is no application "Nothing" that you may see; they are listed by: tidegate app list`, 1},
-		{"token --key k --secret s", `token: get a token: invalid_client: the client is not known, or its secret is wrong`, 1},
+		{"token --client-id k --secret s", `token: get a token: invalid_client: the OAuth client is not known, or its secret is wrong`, 1},
 		{"connect Nothing/1.0.0", `connect: ADDRESS: there is no version "Nothing/1.0.0" that you may see; they are listed by: tidegate api version list`, 1},
 		{"connect " + s.WS + "/echo/1.0.0", `connect: ` + s.WS + `/echo/1.0.0 refused: 401 Unauthorized: the API needs a credential; it is looked for in the header Authorization: Bearer, then in the query parameter access_token (ref R)`, 1},
 		{"connect " + s.WS + "/bare", `connect: ` + s.WS + `/bare refused: 404 Not Found: no such API or version (ref R)`, 1},
@@ -118,7 +121,7 @@ func TestRefusedCommands(t *testing.T) {
 		{"subscribe Phone Echo/1.0.0 --plan Gold", `subscribe: Phone is subscribed to Echo/1.0.0 already`, 1},
 		{"subscribe Tablet Echo/1.0.0 --plan Bronze", `subscribe: --plan: Echo/1.0.0 does not offer it, but Gold, Silver`, 1},
 		{"subscribe Tablet Echo/2.0.0 --plan Gold", `subscribe: VERSION: Echo/2.0.0 offers no plan to subscribe to`, 1},
-		{"keys generate Phone", `keys generate: the application has a production key already`, 1},
+		{"oauth-client create Phone", `oauth-client create: the application has an OAuth client for production already`, 1},
 		{"user create bob --role admin --no-password", `user create: the username "bob" is taken`, 1},
 		{"user delete admin", `user delete: this is the last administrator`, 1},
 		{"user roles admin --role creator", `user roles: this is the last administrator`, 1},
@@ -182,7 +185,7 @@ func (s *Stack) inventory(t *testing.T) string {
 	p := s.admin(t)
 	apis, err1 := p.catalog.ListApis(p.ctx(t), &catalogv1.ListApisRequest{})
 	versions, err2 := p.catalog.ListVersions(p.ctx(t), &catalogv1.ListVersionsRequest{Parent: "apis/-"})
-	apps, err3 := p.subs.ListApplications(p.ctx(t), &subscriptionv1.ListApplicationsRequest{})
+	apps, err3 := p.apps.ListApplications(p.ctx(t), &subscriptionv1.ListApplicationsRequest{})
 	subs, err4 := p.subs.ListSubscriptions(p.ctx(t), &subscriptionv1.ListSubscriptionsRequest{})
 	users, err5 := p.users.ListUsers(p.ctx(t), &identityv1.ListUsersRequest{})
 	var names []string
@@ -199,6 +202,13 @@ func (s *Stack) inventory(t *testing.T) string {
 	}
 	for _, a := range apps.GetApplications() {
 		names = append(names, a.GetName()+" "+a.GetEtag())
+		clients, err := p.apps.ListOAuthClients(p.ctx(t), &subscriptionv1.ListOAuthClientsRequest{Parent: a.GetName()})
+		if err != nil {
+			t.Fatalf("list: %v", err)
+		}
+		for _, c := range clients.GetOauthClients() {
+			names = append(names, c.GetName()+" "+c.GetEtag())
+		}
 	}
 	for _, x := range subs.GetSubscriptions() {
 		names = append(names, x.GetName()+" "+x.GetEtag())

@@ -95,7 +95,7 @@ func storyCommandLine(t *testing.T, s *Stack) {
 	sh.says(t, []string{backend, "Gold, Silver"}, "api", "version", "get", "Tide")
 	sh.says(t, []string{"Created  Phone"}, "app", "create", "Phone")
 	sh.says(t, []string{"Phone", "Tide/1.0.0", "Gold"}, "subscribe", "Phone", "Tide/1.0.0", "--plan", "Gold")
-	sh.says(t, []string{"Consumer key", "Consumer secret", "production"}, "keys", "generate", "Phone")
+	sh.says(t, []string{"Client id", "Secret", "production"}, "oauth-client", "create", "Phone")
 	token := strings.TrimSpace(sh.run(t, "token", "Phone"))
 
 	for _, address := range []string{s.WS + "/tide/1.0.0", s.WSS + "/tide/1.0.0", s.WS + "/tide"} {
@@ -208,10 +208,11 @@ func storyCurl(t *testing.T, s *Stack) {
 	}
 	app := text(t, c.call(t, "POST", "/v1/applications", object{"displayName": "Board"}), "name")
 	c.call(t, "POST", "/v1/subscriptions", object{"application": app, "version": name, "plan": silver})
-	key := c.call(t, "POST", "/v1/"+app+"/keys", object{"type": "KEY_TYPE_PRODUCTION"})
+	client := c.call(t, "POST", "/v1/"+app+"/oauthClients", object{"stage": "STAGE_PRODUCTION"})
+	secret := c.call(t, "POST", "/v1/"+text(t, client, "name")+"/secrets", object{})
 	token := text(t, c.run(t, []string{
 		"-sS", "--fail-with-body", "--cacert", s.CA, s.Portal + "/oauth2/token",
-		"-u", text(t, key, "consumerKey") + ":" + text(t, key, "consumerSecret"), "-d", "grant_type=client_credentials",
+		"-u", text(t, client, "clientId") + ":" + text(t, secret, "secret"), "-d", "grant_type=client_credentials",
 	}), "access_token")
 
 	eventually(t, func() error { // nobody has waited until the gateway knows

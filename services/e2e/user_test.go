@@ -28,6 +28,7 @@ type user struct {
 	catalog  catalogv1.CatalogServiceClient
 	changes  changev1.ChangeServiceClient
 	users    identityv1.UserServiceClient
+	apps     subscriptionv1.ApplicationServiceClient
 	subs     subscriptionv1.SubscriptionServiceClient
 	oauth    oauth2v1.OAuth2ServiceClient
 	usage    usagev1.UsageServiceClient
@@ -54,6 +55,7 @@ func (s *Stack) signIn(t *testing.T, username, password string) *user {
 		catalog:  catalogv1.NewCatalogServiceClient(conn),
 		changes:  changev1.NewChangeServiceClient(conn),
 		users:    identityv1.NewUserServiceClient(conn),
+		apps:     subscriptionv1.NewApplicationServiceClient(conn),
 		subs:     subscriptionv1.NewSubscriptionServiceClient(conn),
 		oauth:    oauth2v1.NewOAuth2ServiceClient(conn),
 		usage:    usagev1.NewUsageServiceClient(conn),
@@ -85,7 +87,8 @@ type product struct {
 	version      *catalogv1.Version
 	app          *subscriptionv1.Application
 	subscription *subscriptionv1.Subscription
-	key          *subscriptionv1.Key
+	oauthClient  *subscriptionv1.OAuthClient
+	secret       *subscriptionv1.OAuthClientSecret
 }
 
 // publish makes an API in front of backend, and everything that is needed to
@@ -109,16 +112,20 @@ func (p *user) publish(t *testing.T, name, backend string) *product {
 	}})
 	try("CreateVersion")
 	x.version = p.publishVersion(t, x.version.GetName())
-	x.app, err = p.subs.CreateApplication(ctx, &subscriptionv1.CreateApplicationRequest{Application: &subscriptionv1.Application{DisplayName: name + " client"}})
+	x.app, err = p.apps.CreateApplication(ctx, &subscriptionv1.CreateApplicationRequest{Application: &subscriptionv1.Application{DisplayName: name + " client"}})
 	try("CreateApplication")
 	x.subscription, err = p.subs.CreateSubscription(ctx, &subscriptionv1.CreateSubscriptionRequest{Subscription: &subscriptionv1.Subscription{
 		Application: x.app.GetName(), Version: x.version.GetName(), Plan: gold,
 	}})
 	try("CreateSubscription")
-	x.key, err = p.subs.CreateKey(ctx, &subscriptionv1.CreateKeyRequest{
-		Parent: x.app.GetName(), Key: &subscriptionv1.Key{Type: subscriptionv1.KeyType_KEY_TYPE_PRODUCTION},
+	x.oauthClient, err = p.apps.CreateOAuthClient(ctx, &subscriptionv1.CreateOAuthClientRequest{
+		Parent: x.app.GetName(), OauthClient: &subscriptionv1.OAuthClient{Stage: catalogv1.Stage_STAGE_PRODUCTION},
 	})
-	try("CreateKey")
+	try("CreateOAuthClient")
+	x.secret, err = p.apps.CreateOAuthClientSecret(ctx, &subscriptionv1.CreateOAuthClientSecretRequest{
+		Parent: x.oauthClient.GetName(), OauthClientSecret: &subscriptionv1.OAuthClientSecret{},
+	})
+	try("CreateOAuthClientSecret")
 	return x
 }
 
@@ -171,7 +178,7 @@ func (p *user) moved(t *testing.T, v *catalogv1.Version, header metadata.MD, err
 func (p *user) accessToken(t *testing.T, x *product) string {
 	t.Helper()
 	token, err := p.oauth.IssueToken(within(t), &oauth2v1.IssueTokenRequest{
-		GrantType: "client_credentials", Client: credentialsOf(x),
+		GrantType: "client_credentials", ClientCredentials: credentialsOf(x),
 	})
 	if err != nil {
 		t.Fatalf("IssueToken: %v", err)
@@ -180,5 +187,5 @@ func (p *user) accessToken(t *testing.T, x *product) string {
 }
 
 func credentialsOf(x *product) *oauth2v1.ClientCredentials {
-	return &oauth2v1.ClientCredentials{ClientId: x.key.GetConsumerKey(), ClientSecret: x.key.GetConsumerSecret()}
+	return &oauth2v1.ClientCredentials{ClientId: x.oauthClient.GetClientId(), ClientSecret: x.secret.GetSecret()}
 }

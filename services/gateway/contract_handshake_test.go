@@ -12,7 +12,6 @@ import (
 
 	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
-	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
 )
 
 // TestCredentials tries good and bad credentials in both places, over ws and wss.
@@ -128,7 +127,7 @@ func TestSandboxOnly(t *testing.T) {
 	w := newWorld(t)
 	w.judge(func(req *backplanev1.VerifyCredentialRequest, resp *backplanev1.VerifyCredentialResponse) {
 		if g := resp.GetGrant(); g != nil && req.GetCredential() == "sandbox" {
-			g.KeyType = subscriptionv1.KeyType_KEY_TYPE_SANDBOX
+			g.Stage = catalogv1.Stage_STAGE_SANDBOX
 		}
 	})
 	r := w.route("1")

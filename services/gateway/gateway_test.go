@@ -64,7 +64,9 @@ func TestSessionsEndWithTheirGrants(t *testing.T) {
 		word string
 	}{
 		"token revoked": {func(p *plane) { p.touch(backplanev1.GrantEvent_CAUSE_TOKEN_REVOKED, "grants/t1") }, 4001, "REVOKED"},
-		"key deleted":   {func(p *plane) { p.touch(backplanev1.GrantEvent_CAUSE_KEY_DELETED, "applications/a/keys/k") }, 4001, "REVOKED"},
+		"OAuth client deleted": {func(p *plane) {
+			p.touch(backplanev1.GrantEvent_CAUSE_OAUTH_CLIENT_DELETED, "applications/a/oauthClients/c")
+		}, 4001, "REVOKED"},
 		"subscription deleted": {func(p *plane) {
 			p.touch(backplanev1.GrantEvent_CAUSE_SUBSCRIPTION_DELETED, "subscriptions/1")
 		}, 4006, "BLOCKED"},

@@ -17,8 +17,8 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
+	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
 	oauth2v1 "github.com/tidegatehq/tidegate/gen/go/tidegate/oauth2/v1"
-	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
 	usagev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/usage/v1"
 	"github.com/tidegatehq/tidegate/services/kit/identity/identitytest"
 	"github.com/tidegatehq/tidegate/services/kit/memnet"
@@ -213,11 +213,11 @@ func (p *plane) end(cause backplanev1.GrantEvent_Cause, match func(name string, 
 
 func grantOf(name string, t *token, version string) *backplanev1.Grant {
 	g := &backplanev1.Grant{
-		Name: "grants/" + name, User: "users/sue", Application: "applications/a", Key: "applications/a/keys/k",
-		KeyType: subscriptionv1.KeyType_KEY_TYPE_PRODUCTION, Subscription: t.subscription, Version: version,
+		Name: "grants/" + name, User: "users/sue", Application: "applications/a", OauthClient: "applications/a/oauthClients/c",
+		Stage: catalogv1.Stage_STAGE_PRODUCTION, Subscription: t.subscription, Version: version,
 		ExpireTime: timestamppb.New(t.expires),
 	}
-	g.RestsOn = []string{g.Name, g.User, g.Application, g.Key, g.Subscription, g.Version}
+	g.RestsOn = []string{g.Name, g.User, g.Application, g.OauthClient, g.Subscription, g.Version}
 	return g
 }
 
@@ -248,7 +248,7 @@ func (p *plane) BatchGetGrants(_ context.Context, req *backplanev1.BatchGetGrant
 		name := q.GetName()[len("grants/"):]
 		t := p.tokens[name]
 		switch {
-		case q.GetKey() != "applications/a/keys/k" || !q.GetExpireTime().AsTime().Equal(t.expires):
+		case q.GetOauthClient() != "applications/a/oauthClients/c" || !q.GetExpireTime().AsTime().Equal(t.expires):
 			return nil, fmt.Errorf("wrong query %v", q)
 		case t.ended != 0:
 			resp.Grants = append(resp.Grants, &backplanev1.GrantState{State: &backplanev1.GrantState_Ended{Ended: t.ended}})

@@ -96,6 +96,7 @@ func (b *backend) serve(t *testing.T) *grpc.ClientConn {
 	catalogv1.RegisterCatalogServiceServer(srv, catalogv1.UnimplementedCatalogServiceServer{})
 	backplanev1.RegisterRouteServiceServer(srv, backplanev1.UnimplementedRouteServiceServer{})
 	identityv1.RegisterUserServiceServer(srv, identityv1.UnimplementedUserServiceServer{})
+	subscriptionv1.RegisterApplicationServiceServer(srv, subscriptionv1.UnimplementedApplicationServiceServer{})
 	subscriptionv1.RegisterSubscriptionServiceServer(srv, subscriptionv1.UnimplementedSubscriptionServiceServer{})
 	oauth2v1.RegisterOAuth2ServiceServer(srv, oauth2v1.UnimplementedOAuth2ServiceServer{})
 	usagev1.RegisterUsageServiceServer(srv, usagev1.UnimplementedUsageServiceServer{})

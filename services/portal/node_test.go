@@ -107,7 +107,7 @@ func (i *issuer) install(b *backend) {
 	})
 	b.on(oauth2v1.OAuth2Service_IssueToken_FullMethodName, func(_ context.Context, m proto.Message) (proto.Message, error) {
 		req, _ := m.(*oauth2v1.IssueTokenRequest)
-		if err := i.check(req.GetClient()); err != nil {
+		if err := i.check(req.GetClientCredentials()); err != nil {
 			return nil, err
 		}
 		if req.GetScope() != "default" {
@@ -120,11 +120,11 @@ func (i *issuer) install(b *backend) {
 		i.mu.Lock()
 		defer i.mu.Unlock()
 		i.revoked[req.GetToken()] = true
-		return &emptypb.Empty{}, i.check(req.GetClient())
+		return &emptypb.Empty{}, i.check(req.GetClientCredentials())
 	})
 	b.on(oauth2v1.OAuth2Service_IntrospectToken_FullMethodName, func(_ context.Context, m proto.Message) (proto.Message, error) {
 		req, _ := m.(*oauth2v1.IntrospectTokenRequest)
-		if err := i.check(req.GetClient()); err != nil {
+		if err := i.check(req.GetClientCredentials()); err != nil {
 			return nil, err
 		}
 		return i.introspect(req.GetToken())

@@ -62,26 +62,26 @@ func TestOAuth2Refuses(t *testing.T) {
 		{"no token to revoke", "POST", "/oauth2/revoke", "", []string{"Authorization", good}, 400, `{"error":"invalid_request","error_description":"token is missing"}`},
 		{"no token to introspect", "POST", "/oauth2/introspect", "token=", []string{"Authorization", good}, 400, `{"error":"invalid_request","error_description":"token is missing"}`},
 
-		{"no client", "POST", "/oauth2/token", grant, nil, 401, `{"error":"invalid_client","error_description":"the client must prove itself: by HTTP Basic, or with client_id and client_secret"}`},
-		{"no client at revoke", "POST", "/oauth2/revoke", "token=x", nil, 401, `{"error":"invalid_client","error_description":"the client must prove itself: by HTTP Basic, or with client_id and client_secret"}`},
-		{"no client at introspect", "POST", "/oauth2/introspect", "token=x", nil, 401, `{"error":"invalid_client","error_description":"the client must prove itself: by HTTP Basic, or with client_id and client_secret"}`},
+		{"no client", "POST", "/oauth2/token", grant, nil, 401, `{"error":"invalid_client","error_description":"the OAuth client must prove itself: by HTTP Basic, or with client_id and client_secret"}`},
+		{"no client at revoke", "POST", "/oauth2/revoke", "token=x", nil, 401, `{"error":"invalid_client","error_description":"the OAuth client must prove itself: by HTTP Basic, or with client_id and client_secret"}`},
+		{"no client at introspect", "POST", "/oauth2/introspect", "token=x", nil, 401, `{"error":"invalid_client","error_description":"the OAuth client must prove itself: by HTTP Basic, or with client_id and client_secret"}`},
 		{"no secret", "POST", "/oauth2/token", grant + "&client_id=id", nil, 401, `{"error":"invalid_client","error_description":"client_secret is missing"}`},
 		{"no id", "POST", "/oauth2/token", grant + "&client_secret=x", nil, 400, `{"error":"invalid_request","error_description":"client_id is missing"}`},
 		{"too long an id", "POST", "/oauth2/token", grant + "&client_secret=x&client_id=" + strings.Repeat("x", 129), nil, 400, `{"error":"invalid_request","error_description":"client_id must have at most 128 characters"}`},
 		{"NUL in an id", "POST", "/oauth2/token", grant + "&client_secret=x&client_id=%00", nil, 400, `{"error":"invalid_request","error_description":"client_id must not have the character NUL"}`},
 		{"NUL in a secret", "POST", "/oauth2/revoke", "token=x&client_id=x&client_secret=a%00b", nil, 400, `{"error":"invalid_request","error_description":"client_secret must not have the character NUL"}`},
 		{"NUL in a token", "POST", "/oauth2/introspect", "token=%00&client_id=x&client_secret=x", nil, 400, `{"error":"invalid_request","error_description":"token must not have the character NUL"}`},
-		{"two ways", "POST", "/oauth2/token", grant + "&client_secret=secret", []string{"Authorization", good}, 400, `{"error":"invalid_request","error_description":"the client proves itself in two ways: give the Authorization header or client_secret, not both"}`},
+		{"two ways", "POST", "/oauth2/token", grant + "&client_secret=secret", []string{"Authorization", good}, 400, `{"error":"invalid_request","error_description":"the OAuth client proves itself in two ways: give the Authorization header or client_secret, not both"}`},
 		{"another id in the form", "POST", "/oauth2/token", grant + "&client_id=other", []string{"Authorization", good}, 400, `{"error":"invalid_request","error_description":"client_id differs from the one in the Authorization header"}`},
 		{"two authorizations", "POST", "/oauth2/token", grant, []string{"Authorization", good, "Authorization", good}, 400, `{"error":"invalid_request","error_description":"the request carries more than one Authorization header"}`},
 		{"bearer", "POST", "/oauth2/token", grant, []string{"Authorization", "Bearer x"}, 401, `{"error":"invalid_client","error_description":"the Authorization header is not one of HTTP Basic"}`},
 		{"no base64", "POST", "/oauth2/token", grant, []string{"Authorization", "Basic ***"}, 401, `{"error":"invalid_client","error_description":"the Authorization header is not one of HTTP Basic"}`},
 		{"no colon", "POST", "/oauth2/token", grant, []string{"Authorization", "Basic eHg="}, 401, `{"error":"invalid_client","error_description":"the Authorization header is not one of HTTP Basic"}`},
-		{"id not form-encoded", "POST", "/oauth2/token", grant, []string{"Authorization", "Basic " + base64.StdEncoding.EncodeToString([]byte("%:x"))}, 401, `{"error":"invalid_client","error_description":"the consumer key in the Authorization header is not form-encoded"}`},
-		{"secret not form-encoded", "POST", "/oauth2/token", grant, []string{"Authorization", "Basic " + base64.StdEncoding.EncodeToString([]byte("x:%"))}, 401, `{"error":"invalid_client","error_description":"the consumer secret in the Authorization header is not form-encoded"}`},
-		{"empty secret", "POST", "/oauth2/token", grant, []string{"Authorization", basic("id", "")}, 401, `{"error":"invalid_client","error_description":"the client is not known, or its secret is wrong"}`},
-		{"too long a secret", "POST", "/oauth2/token", grant, []string{"Authorization", basic("id", strings.Repeat("x", 129))}, 401, `{"error":"invalid_client","error_description":"the client is not known, or its secret is wrong"}`},
-		{"id that is not UTF-8", "POST", "/oauth2/token", grant, []string{"Authorization", basic("\xff", "x")}, 401, `{"error":"invalid_client","error_description":"the client is not known, or its secret is wrong"}`},
+		{"id not form-encoded", "POST", "/oauth2/token", grant, []string{"Authorization", "Basic " + base64.StdEncoding.EncodeToString([]byte("%:x"))}, 401, `{"error":"invalid_client","error_description":"the client_id in the Authorization header is not form-encoded"}`},
+		{"secret not form-encoded", "POST", "/oauth2/token", grant, []string{"Authorization", "Basic " + base64.StdEncoding.EncodeToString([]byte("x:%"))}, 401, `{"error":"invalid_client","error_description":"the client_secret in the Authorization header is not form-encoded"}`},
+		{"empty secret", "POST", "/oauth2/token", grant, []string{"Authorization", basic("id", "")}, 401, `{"error":"invalid_client","error_description":"the OAuth client is not known, or its secret is wrong"}`},
+		{"too long a secret", "POST", "/oauth2/token", grant, []string{"Authorization", basic("id", strings.Repeat("x", 129))}, 401, `{"error":"invalid_client","error_description":"the OAuth client is not known, or its secret is wrong"}`},
+		{"id that is not UTF-8", "POST", "/oauth2/token", grant, []string{"Authorization", basic("\xff", "x")}, 401, `{"error":"invalid_client","error_description":"the OAuth client is not known, or its secret is wrong"}`},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -179,12 +179,12 @@ func TestOAuth2Answers(t *testing.T) {
 		want             string
 		called           proto.Message
 	}{
-		{"token by Basic", "/oauth2/token", "grant_type=client_credentials&scope=default&unknown=x", true, `{"access_token":"abc","token_type":"Bearer","expires_in":3600,"scope":"default"}`, &oauth2v1.IssueTokenRequest{GrantType: "client_credentials", Scope: "default", Client: client}},
-		{"token by form", "/oauth2/token", "grant_type=client_credentials" + inForm, false, `{"access_token":"abc","token_type":"Bearer","expires_in":3600}`, &oauth2v1.IssueTokenRequest{GrantType: "client_credentials", Client: client}},
-		{"the same id twice", "/oauth2/token", "grant_type=x&client_id=" + url.QueryEscape(id), true, `{"access_token":"abc","token_type":"Bearer","expires_in":3600}`, &oauth2v1.IssueTokenRequest{GrantType: "x", Client: client}},
-		{"revocation", "/oauth2/revoke", "token=abc&token_type_hint=refresh_token", true, "", &oauth2v1.RevokeTokenRequest{Token: "abc", Client: client}},
-		{"active", "/oauth2/introspect", "token=abc" + inForm, false, `{"active":true,"scope":"default","client_id":"id","token_type":"Bearer","exp":20,"iat":10,"sub":"id","aud":["https://localhost/gateway"],"iss":"https://localhost","jti":"j"}`, &oauth2v1.IntrospectTokenRequest{Token: "abc", Client: client}},
-		{"not active", "/oauth2/introspect", "token=abd", true, `{"active":false}`, &oauth2v1.IntrospectTokenRequest{Token: "abd", Client: client}},
+		{"token by Basic", "/oauth2/token", "grant_type=client_credentials&scope=default&unknown=x", true, `{"access_token":"abc","token_type":"Bearer","expires_in":3600,"scope":"default"}`, &oauth2v1.IssueTokenRequest{GrantType: "client_credentials", Scope: "default", ClientCredentials: client}},
+		{"token by form", "/oauth2/token", "grant_type=client_credentials" + inForm, false, `{"access_token":"abc","token_type":"Bearer","expires_in":3600}`, &oauth2v1.IssueTokenRequest{GrantType: "client_credentials", ClientCredentials: client}},
+		{"the same id twice", "/oauth2/token", "grant_type=x&client_id=" + url.QueryEscape(id), true, `{"access_token":"abc","token_type":"Bearer","expires_in":3600}`, &oauth2v1.IssueTokenRequest{GrantType: "x", ClientCredentials: client}},
+		{"revocation", "/oauth2/revoke", "token=abc&token_type_hint=refresh_token", true, "", &oauth2v1.RevokeTokenRequest{Token: "abc", ClientCredentials: client}},
+		{"active", "/oauth2/introspect", "token=abc" + inForm, false, `{"active":true,"scope":"default","client_id":"id","token_type":"Bearer","exp":20,"iat":10,"sub":"id","aud":["https://localhost/gateway"],"iss":"https://localhost","jti":"j"}`, &oauth2v1.IntrospectTokenRequest{Token: "abc", ClientCredentials: client}},
+		{"not active", "/oauth2/introspect", "token=abd", true, `{"active":false}`, &oauth2v1.IntrospectTokenRequest{Token: "abd", ClientCredentials: client}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -252,7 +252,7 @@ func TestOAuth2Client(t *testing.T) {
 	s := start(t)
 	s.on(oauth2v1.OAuth2Service_IssueToken_FullMethodName, func(_ context.Context, m proto.Message) (proto.Message, error) {
 		req, _ := m.(*oauth2v1.IssueTokenRequest)
-		if req.GetClient().GetClientSecret() != "right/+ %" {
+		if req.GetClientCredentials().GetClientSecret() != "right/+ %" {
 			return nil, fault.WithReason(fault.Unauthenticated("wrong secret"), "INVALID_CLIENT")
 		}
 		return &oauth2v1.IssueTokenResponse{AccessToken: "abc", TokenType: "Bearer", ExpiresIn: 3600}, nil

@@ -129,14 +129,14 @@ func TestDocuments(t *testing.T) {
 	if err := json.Unmarshal([]byte(got.body), &doc); err != nil {
 		t.Fatal(err)
 	}
-	if doc.Swagger != "2.0" || doc.Info.Title != "Tidegate" || doc.Info.Version != "v1" || doc.SecurityDefinitions["Bearer"] == nil || doc.SecurityDefinitions["Client"] == nil {
-		t.Errorf("the document is %s %v with security %v, want 2.0, Tidegate v1, Bearer and Client", doc.Swagger, doc.Info, slices.Collect(maps.Keys(doc.SecurityDefinitions)))
+	if doc.Swagger != "2.0" || doc.Info.Title != "Tidegate" || doc.Info.Version != "v1" || doc.SecurityDefinitions["Bearer"] == nil || doc.SecurityDefinitions["OAuthClient"] == nil {
+		t.Errorf("the document is %s %v with security %v, want 2.0, Tidegate v1, Bearer and OAuthClient", doc.Swagger, doc.Info, slices.Collect(maps.Keys(doc.SecurityDefinitions)))
 	}
 	var tags []string
 	for _, tag := range doc.Tags {
 		tags = append(tags, tag.Name)
 	}
-	if want := []string{"CatalogService", "ChangeService", "SessionService", "UserService", "SubscriptionService", "UsageService", "OAuth2"}; !slices.Equal(tags, want) {
+	if want := []string{"CatalogService", "ChangeService", "SessionService", "UserService", "ApplicationService", "SubscriptionService", "UsageService", "OAuth2"}; !slices.Equal(tags, want) {
 		t.Errorf("tags = %v, want %v", tags, want)
 	}
 	s.followPaths(t, doc.Paths)

@@ -31,6 +31,7 @@ func forwarded() map[string]bool {
 	return map[string]bool{
 		"tidegate.catalog.v1.CatalogService":           true,
 		"tidegate.identity.v1.UserService":             true,
+		"tidegate.subscription.v1.ApplicationService":  true,
 		"tidegate.subscription.v1.SubscriptionService": true,
 		"tidegate.usage.v1.UsageService":               true,
 		"tidegate.oauth2.v1.OAuth2Service":             false,

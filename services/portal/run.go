@@ -98,6 +98,7 @@ func newGRPC(cfg Config, s *services, l local, source *certs.Source, log *slog.L
 	f := forward.New([]*grpc.ServiceDesc{&changev1.ChangeService_ServiceDesc},
 		forward.Service{Desc: &catalogv1.CatalogService_ServiceDesc, Conn: s.catalog},
 		forward.Service{Desc: &identityv1.UserService_ServiceDesc, Conn: s.subscription},
+		forward.Service{Desc: &subscriptionv1.ApplicationService_ServiceDesc, Conn: s.subscription},
 		forward.Service{Desc: &subscriptionv1.SubscriptionService_ServiceDesc, Conn: s.subscription},
 		forward.Service{Desc: &oauth2v1.OAuth2Service_ServiceDesc, Conn: s.subscription},
 		forward.Service{Desc: &usagev1.UsageService_ServiceDesc, Conn: s.subscription},

@@ -1,8 +1,8 @@
 // Package subscription is the service that knows who may use what: users and
-// their roles, applications with keys and subscriptions, the tokens that it
-// issues to both, and what went through gateways. It judges credentials for
-// gateways and tells them of every change of a judgement. Versions and plans
-// are the catalog's; the service follows its watch.
+// their roles, applications with their OAuth clients and subscriptions, the
+// tokens that it issues to both, and what went through gateways. It judges
+// credentials for gateways and tells them of every change of a judgement.
+// Versions and plans are the catalog's; the service follows its watch.
 package subscription
 
 import (

@@ -19,6 +19,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
+	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
 	identityv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/identity/v1"
 	oauth2v1 "github.com/tidegatehq/tidegate/gen/go/tidegate/oauth2/v1"
 	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
@@ -91,6 +92,7 @@ func (p *place) config(args ...string) subscription.Config {
 // service is one that runs.
 type service struct {
 	users  identityv1.UserServiceClient
+	apps   subscriptionv1.ApplicationServiceClient
 	subs   subscriptionv1.SubscriptionServiceClient
 	oauth  oauth2v1.OAuth2ServiceClient
 	tokens backplanev1.GrantServiceClient
@@ -120,7 +122,8 @@ func (p *place) start(cfg subscription.Config) *service {
 	})
 	p.t.Cleanup(stop)
 	return &service{
-		users: identityv1.NewUserServiceClient(conn), subs: subscriptionv1.NewSubscriptionServiceClient(conn),
+		users: identityv1.NewUserServiceClient(conn),
+		apps:  subscriptionv1.NewApplicationServiceClient(conn), subs: subscriptionv1.NewSubscriptionServiceClient(conn),
 		oauth: oauth2v1.NewOAuth2ServiceClient(conn), tokens: backplanev1.NewGrantServiceClient(gateway), stop: stop,
 	}
 }
@@ -136,12 +139,16 @@ func TestStory(t *testing.T) {
 			p := newPlace(t, url(t))
 			s := p.start(p.config())
 			ctx := signIn(t, s)
-			app, err := s.subs.CreateApplication(ctx, &subscriptionv1.CreateApplicationRequest{
+			app, err := s.apps.CreateApplication(ctx, &subscriptionv1.CreateApplicationRequest{
 				Application: &subscriptionv1.Application{DisplayName: "Chat"},
 			})
 			must(t, err)
-			key, err := s.subs.CreateKey(ctx, &subscriptionv1.CreateKeyRequest{
-				Parent: app.GetName(), Key: &subscriptionv1.Key{Type: subscriptionv1.KeyType_KEY_TYPE_PRODUCTION},
+			client, err := s.apps.CreateOAuthClient(ctx, &subscriptionv1.CreateOAuthClientRequest{
+				Parent: app.GetName(), OauthClient: &subscriptionv1.OAuthClient{Stage: catalogv1.Stage_STAGE_PRODUCTION},
+			})
+			must(t, err)
+			secret, err := s.apps.CreateOAuthClientSecret(ctx, &subscriptionv1.CreateOAuthClientSecretRequest{
+				Parent: client.GetName(), OauthClientSecret: &subscriptionv1.OAuthClientSecret{},
 			})
 			must(t, err)
 			p.catalog.Put(catalogtest.Route(v1, "users/x", true, "plans/gold"))
@@ -150,8 +157,8 @@ func TestStory(t *testing.T) {
 			})
 			must(t, err)
 			tok, err := s.oauth.IssueToken(t.Context(), &oauth2v1.IssueTokenRequest{
-				GrantType: "client_credentials",
-				Client:    &oauth2v1.ClientCredentials{ClientId: key.GetConsumerKey(), ClientSecret: key.GetConsumerSecret()},
+				GrantType:         "client_credentials",
+				ClientCredentials: &oauth2v1.ClientCredentials{ClientId: client.GetClientId(), ClientSecret: secret.GetSecret()},
 			})
 			must(t, err)
 			s.stop()

@@ -264,7 +264,7 @@ func commandLine(t *testing.T, flags map[string]bool) []string {
 	}
 	_, list, _ := strings.Cut(string(help), "\nCommands:\n")
 	var commands []string
-	for _, m := range regexp.MustCompile(`(?m)^  ([a-z]+(?: [a-z]+)*)(?:  |$)`).FindAllStringSubmatch(list, -1) {
+	for _, m := range regexp.MustCompile(`(?m)^  ([a-z-]+(?: [a-z-]+)*)(?:  |$)`).FindAllStringSubmatch(list, -1) {
 		commands = append(commands, "tidegate "+m[1])
 		if m[1] == "serve" {
 			continue

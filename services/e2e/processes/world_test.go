@@ -38,10 +38,10 @@ func local(more ...string) map[string]string {
 // world is a published echo API on a fleet with a subscribed application.
 type world struct {
 	*fleet
-	conn    *grpc.ClientConn // the portal's gRPC
-	version string
-	sub     string
-	key     *subscriptionv1.Key
+	conn             *grpc.ClientConn // the portal's gRPC
+	version          string
+	sub              string
+	clientID, secret string // of the application's OAuth client
 }
 
 // newWorld publishes a backend that echoes.
@@ -80,16 +80,21 @@ func (w *world) applied(ctx context.Context, header metadata.MD) {
 
 func (w *world) subscribe(ctx context.Context) {
 	w.t.Helper()
-	subs := subscriptionv1.NewSubscriptionServiceClient(w.conn)
-	app, err := subs.CreateApplication(ctx, &subscriptionv1.CreateApplicationRequest{
+	apps := subscriptionv1.NewApplicationServiceClient(w.conn)
+	app, err := apps.CreateApplication(ctx, &subscriptionv1.CreateApplicationRequest{
 		Application: &subscriptionv1.Application{DisplayName: "Echo client"},
 	})
 	must(w.t, err)
-	w.key, err = subs.CreateKey(ctx, &subscriptionv1.CreateKeyRequest{
-		Parent: app.GetName(), Key: &subscriptionv1.Key{Type: subscriptionv1.KeyType_KEY_TYPE_PRODUCTION},
+	client, err := apps.CreateOAuthClient(ctx, &subscriptionv1.CreateOAuthClientRequest{
+		Parent: app.GetName(), OauthClient: &subscriptionv1.OAuthClient{Stage: catalogv1.Stage_STAGE_PRODUCTION},
 	})
 	must(w.t, err)
-	sub, err := subs.CreateSubscription(ctx, &subscriptionv1.CreateSubscriptionRequest{Subscription: &subscriptionv1.Subscription{
+	secret, err := apps.CreateOAuthClientSecret(ctx, &subscriptionv1.CreateOAuthClientSecretRequest{
+		Parent: client.GetName(), OauthClientSecret: &subscriptionv1.OAuthClientSecret{},
+	})
+	must(w.t, err)
+	w.clientID, w.secret = client.GetClientId(), secret.GetSecret()
+	sub, err := subscriptionv1.NewSubscriptionServiceClient(w.conn).CreateSubscription(ctx, &subscriptionv1.CreateSubscriptionRequest{Subscription: &subscriptionv1.Subscription{
 		Application: app.GetName(), Version: w.version, Plan: "plans/gold",
 	}})
 	must(w.t, err)
@@ -113,7 +118,7 @@ func (w *world) token() string {
 	req, err := http.NewRequestWithContext(w.t.Context(), http.MethodPost, "https://"+w.port("portal:9443")+"/oauth2/token", form)
 	must(w.t, err)
 	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	req.SetBasicAuth(w.key.GetConsumerKey(), w.key.GetConsumerSecret())
+	req.SetBasicAuth(w.clientID, w.secret)
 	res, err := w.http.Do(req)
 	must(w.t, err)
 	defer res.Body.Close()

@@ -21,6 +21,8 @@ const (
 	planForm         = "plans/{plan}"
 	userForm         = "users/{user}"
 	applicationForm  = "applications/{application}"
+	oauthClientForm  = "applications/{application}/oauthClients/{oauth_client}"
+	secretForm       = "applications/{application}/oauthClients/{oauth_client}/secrets/{secret}"
 	subscriptionForm = "subscriptions/{subscription}"
 	recordForm       = "sessionRecords/{session_record}"
 	grantForm        = "grants/{grant}"
@@ -66,6 +68,13 @@ type User struct{ User string }
 // Application is applications/{application}.
 type Application struct{ Application string }
 
+// OAuthClient is applications/{application}/oauthClients/{oauth_client}.
+type OAuthClient struct{ Application, OAuthClient string }
+
+// OAuthClientSecret is
+// applications/{application}/oauthClients/{oauth_client}/secrets/{secret}.
+type OAuthClientSecret struct{ Application, OAuthClient, Secret string }
+
 // Subscription is subscriptions/{subscription}.
 type Subscription struct{ Subscription string }
 
@@ -110,6 +119,14 @@ func (n User) String() string { return format(userForm, n.User) }
 
 // String returns the name.
 func (n Application) String() string { return format(applicationForm, n.Application) }
+
+// String returns the name.
+func (n OAuthClient) String() string { return format(oauthClientForm, n.Application, n.OAuthClient) }
+
+// String returns the name.
+func (n OAuthClientSecret) String() string {
+	return format(secretForm, n.Application, n.OAuthClient, n.Secret)
+}
 
 // String returns the name.
 func (n Subscription) String() string { return format(subscriptionForm, n.Subscription) }
@@ -168,6 +185,18 @@ func ParseUser(field, name string) (n User, err error) {
 // ParseApplication reads the name of an application.
 func ParseApplication(field, name string) (n Application, err error) {
 	err = parse(applicationForm, field, name, ValidID, &n.Application)
+	return n, err
+}
+
+// ParseOAuthClient reads the name of an OAuth client.
+func ParseOAuthClient(field, name string) (n OAuthClient, err error) {
+	err = parse(oauthClientForm, field, name, ValidID, &n.Application, &n.OAuthClient)
+	return n, err
+}
+
+// ParseOAuthClientSecret reads the name of a secret of an OAuth client.
+func ParseOAuthClientSecret(field, name string) (n OAuthClientSecret, err error) {
+	err = parse(secretForm, field, name, ValidID, &n.Application, &n.OAuthClient, &n.Secret)
 	return n, err
 }
 

@@ -25,9 +25,9 @@ type Client struct {
 	HTTP *http.Client
 }
 
-// Credentials are a consumer key and its secret.
+// Credentials are what an OAuth client proves itself with.
 type Credentials struct {
-	Key, Secret string
+	ClientID, Secret string
 }
 
 // Token is an access token.
@@ -92,7 +92,7 @@ func (c *Client) post(ctx context.Context, path string, who Credentials, form ur
 		return nil, err
 	}
 	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	req.SetBasicAuth(url.QueryEscape(who.Key), url.QueryEscape(who.Secret))
+	req.SetBasicAuth(url.QueryEscape(who.ClientID), url.QueryEscape(who.Secret))
 	res, err := c.HTTP.Do(req)
 	if err != nil {
 		if outer, ok := errors.AsType[*url.Error](err); ok {

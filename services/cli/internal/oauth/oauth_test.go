@@ -39,7 +39,7 @@ func TestToken(t *testing.T) {
 	}))
 	t.Cleanup(srv.Close)
 	c := &Client{Portal: srv.URL + "/", HTTP: srv.Client()}
-	good := Credentials{Key: "k:+%", Secret: "s e&c=ret"}
+	good := Credentials{ClientID: "k:+%", Secret: "s e&c=ret"}
 	token, err := c.Token(t.Context(), good)
 	if want := (Token{AccessToken: "t", Type: "Bearer", ExpiresIn: 60, Scope: "default"}); err != nil || token != want {
 		t.Errorf("Token = %+v, %v, want %+v", token, err, want)
@@ -50,7 +50,7 @@ func TestToken(t *testing.T) {
 	if err := c.Revoke(t.Context(), good, "t"); err != nil {
 		t.Errorf("Revoke = %v", err)
 	}
-	_, err = c.Token(t.Context(), Credentials{Key: "x", Secret: "y"})
+	_, err = c.Token(t.Context(), Credentials{ClientID: "x", Secret: "y"})
 	var refused *Error
 	if !errors.As(err, &refused) || refused.Code != "invalid_client" || refused.Status != 401 ||
 		err.Error() != "get a token: invalid_client: who is that?" {
@@ -60,7 +60,7 @@ func TestToken(t *testing.T) {
 		"html":     "get a token: " + srv.URL + "/oauth2/token answers 502 Bad Gateway",
 		"nonsense": "get a token: " + srv.URL + "/ does not answer as a token endpoint",
 	} {
-		if _, err := c.Token(t.Context(), Credentials{Key: key}); err == nil || err.Error() != want {
+		if _, err := c.Token(t.Context(), Credentials{ClientID: key}); err == nil || err.Error() != want {
 			t.Errorf("Token from %s = %v, want %s", key, err, want)
 		}
 	}

@@ -63,7 +63,7 @@ var reasons = [...]entry{
 	Expired: {"EXPIRED", Gateway, 4001, 1001,
 		"The token expired. The close comes within 1 s."},
 	Revoked: {"REVOKED", Gateway, 4001, 1001,
-		"The token was revoked or its key deleted. The close comes within 1 s."},
+		"The token was revoked, or its OAuth client deleted. The close comes within 1 s."},
 	Blocked: {"BLOCKED", Gateway, 4006, 1001,
 		"The subscription, application or user was deleted, or the version demoted or deleted. The close comes within 1 s."},
 	OperatorClose: {"OPERATOR_CLOSE", Operator, 4010, 1001,

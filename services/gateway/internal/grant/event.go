@@ -15,7 +15,7 @@ type EventKind uint8
 const (
 	Changed EventKind = iota
 	TokenRevoked
-	KeyDeleted
+	OAuthClientDeleted
 	ApplicationDeleted
 	SubscriptionDeleted
 	UserDeleted
@@ -30,8 +30,8 @@ func (k EventKind) String() string {
 		return "changed"
 	case TokenRevoked:
 		return "token revoked"
-	case KeyDeleted:
-		return "key deleted"
+	case OAuthClientDeleted:
+		return "OAuth client deleted"
 	case ApplicationDeleted:
 		return "application deleted"
 	case SubscriptionDeleted:
@@ -53,7 +53,7 @@ func (k EventKind) ending(names []string) ending.Ending {
 		detail += ": " + strings.Join(names, ", ")
 	}
 	switch k {
-	case TokenRevoked, KeyDeleted:
+	case TokenRevoked, OAuthClientDeleted:
 		return ending.New(ending.Revoked, detail)
 	case Expired:
 		return ending.New(ending.Expired, "")

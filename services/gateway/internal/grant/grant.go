@@ -30,12 +30,12 @@ func (s Stage) String() string {
 // application. All sessions of the grant share it, and it never changes: a
 // refresh replaces it by a new one.
 type Grant struct {
-	Name         string   // grants/{token or client id}
+	Name         string   // grants/{token id}
 	Version      string   // apis/{api}/versions/{version}
 	User         string   // users/{user}
 	Application  string   // applications/{application}
 	Subscription string   // subscriptions/{subscription}
-	Key          string   // applications/{application}/keys/{key}
+	OAuthClient  string   // applications/{application}/oauthClients/{oauth_client}
 	Stage        Stage    //
 	Scopes       []string // of the token
 	RestsOn      []string // every name that the grant rests on, those above included

@@ -10,7 +10,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
-	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
+	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/credential"
 )
 
@@ -86,19 +86,19 @@ func toGrant(g *backplanev1.Grant, version string) (*Grant, error) {
 		User:         g.GetUser(),
 		Application:  g.GetApplication(),
 		Subscription: g.GetSubscription(),
-		Key:          g.GetKey(),
-		Stage:        stageOf(g.GetKeyType()),
+		OAuthClient:  g.GetOauthClient(),
+		Stage:        stageOf(g.GetStage()),
 		Scopes:       g.GetScopes(),
 		RestsOn:      g.GetRestsOn(),
 		ExpireTime:   g.GetExpireTime().AsTime(),
 	}, nil
 }
 
-func stageOf(t subscriptionv1.KeyType) Stage {
+func stageOf(t catalogv1.Stage) Stage {
 	switch t {
-	case subscriptionv1.KeyType_KEY_TYPE_PRODUCTION:
+	case catalogv1.Stage_STAGE_PRODUCTION:
 		return Production
-	case subscriptionv1.KeyType_KEY_TYPE_SANDBOX:
+	case catalogv1.Stage_STAGE_SANDBOX:
 		return Sandbox
 	default:
 		return 0
@@ -110,11 +110,11 @@ func (r *Remote) Read(ctx context.Context, grants []*Grant) (States, error) {
 	req := &backplanev1.BatchGetGrantsRequest{}
 	for _, g := range grants {
 		req.Grants = append(req.Grants, &backplanev1.GrantQuery{
-			Name:       g.Name,
-			Key:        g.Key,
-			Version:    g.Version,
-			ExpireTime: timestamppb.New(g.ExpireTime),
-			Scopes:     g.Scopes,
+			Name:        g.Name,
+			OauthClient: g.OAuthClient,
+			Version:     g.Version,
+			ExpireTime:  timestamppb.New(g.ExpireTime),
+			Scopes:      g.Scopes,
 		})
 	}
 	resp, err := r.client.BatchGetGrants(ctx, req)
@@ -152,8 +152,8 @@ func kindOf(c backplanev1.GrantEvent_Cause) EventKind {
 	switch c {
 	case backplanev1.GrantEvent_CAUSE_TOKEN_REVOKED:
 		return TokenRevoked
-	case backplanev1.GrantEvent_CAUSE_KEY_DELETED:
-		return KeyDeleted
+	case backplanev1.GrantEvent_CAUSE_OAUTH_CLIENT_DELETED:
+		return OAuthClientDeleted
 	case backplanev1.GrantEvent_CAUSE_APPLICATION_DELETED:
 		return ApplicationDeleted
 	case backplanev1.GrantEvent_CAUSE_SUBSCRIPTION_DELETED:

@@ -16,7 +16,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
-	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
+	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/credential"
 )
 
@@ -52,15 +52,15 @@ var (
 
 func wire() *backplanev1.Grant {
 	return &backplanev1.Grant{
-		Name: "grants/t", User: "users/p", Application: "applications/a", Key: "applications/a/keys/k",
-		KeyType: subscriptionv1.KeyType_KEY_TYPE_SANDBOX, Subscription: "subscriptions/s", Version: version1,
+		Name: "grants/t", User: "users/p", Application: "applications/a", OauthClient: "applications/a/oauthClients/c",
+		Stage: catalogv1.Stage_STAGE_SANDBOX, Subscription: "subscriptions/s", Version: version1,
 		Scopes: []string{"read"}, ExpireTime: timestamppb.New(expireTime), RestsOn: []string{"grants/t", version1},
 	}
 }
 
 func ours() *Grant {
 	return &Grant{
-		Name: "grants/t", Version: version1, User: "users/p", Application: "applications/a", Key: "applications/a/keys/k", Stage: Sandbox,
+		Name: "grants/t", Version: version1, User: "users/p", Application: "applications/a", OAuthClient: "applications/a/oauthClients/c", Stage: Sandbox,
 		Subscription: "subscriptions/s", RestsOn: []string{"grants/t", version1}, Scopes: []string{"read"}, ExpireTime: expireTime,
 	}
 }
@@ -138,7 +138,7 @@ func TestRemoteRead(t *testing.T) {
 	}
 	q := s.asked.GetGrants()[0]
 	if !proto.Equal(q, &backplanev1.GrantQuery{
-		Name: "grants/t", Key: "applications/a/keys/k", Version: version1, ExpireTime: timestamppb.New(expireTime), Scopes: []string{"read"},
+		Name: "grants/t", OauthClient: "applications/a/oauthClients/c", Version: version1, ExpireTime: timestamppb.New(expireTime), Scopes: []string{"read"},
 	}) {
 		t.Errorf("asked for %v", q)
 	}
@@ -165,7 +165,7 @@ func TestEventKinds(t *testing.T) {
 	}{
 		backplanev1.GrantEvent_CAUSE_UNSPECIFIED:          {Changed, 4006},
 		backplanev1.GrantEvent_CAUSE_TOKEN_REVOKED:        {TokenRevoked, 4001},
-		backplanev1.GrantEvent_CAUSE_KEY_DELETED:          {KeyDeleted, 4001},
+		backplanev1.GrantEvent_CAUSE_OAUTH_CLIENT_DELETED: {OAuthClientDeleted, 4001},
 		backplanev1.GrantEvent_CAUSE_APPLICATION_DELETED:  {ApplicationDeleted, 4006},
 		backplanev1.GrantEvent_CAUSE_SUBSCRIPTION_DELETED: {SubscriptionDeleted, 4006},
 		backplanev1.GrantEvent_CAUSE_USER_DELETED:         {UserDeleted, 4006},

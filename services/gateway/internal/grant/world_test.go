@@ -40,7 +40,7 @@ func living(all string, name func(c byte) string, gone func(string) bool) []stri
 // apps returns two applications whose tokens can be good.
 func (s state) apps() []string {
 	return living(letters, func(c byte) string { return "applications/" + string(c) }, func(app string) bool {
-		return !s.holds(app, []string{app, keyOfApp(app), userOf(app)})
+		return !s.holds(app, []string{app, clientOfApp(app), userOf(app)})
 	})
 }
 
@@ -58,7 +58,7 @@ func (s state) versions() []string {
 }
 
 func appOf(token string) string     { return "applications/" + token[:1] }
-func keyOfApp(app string) string    { return app + "/keys/k" }
+func clientOfApp(app string) string { return app + "/oauthClients/c" }
 func userOf(app string) string      { return "users/" + app[len(app)-1:] }
 func grantName(token string) string { return "grants/" + token }
 
@@ -89,8 +89,8 @@ func (s state) over(token string) bool {
 // judge is the truth about a token, whose time may be over, and a version.
 func (s state) judge(token, version string, over bool) grant.Answer {
 	app := appOf(token)
-	key, user := keyOfApp(app), userOf(app)
-	base := []string{grantName(token), key, app, user}
+	client, user := clientOfApp(app), userOf(app)
+	base := []string{grantName(token), client, app, user}
 	base = append(base, s.groups[app]...)
 	if over || slices.ContainsFunc(base, func(n string) bool { return s.gone[n] }) {
 		return grant.Answer{Denial: &grant.Denial{Reason: grant.ErrUnauthenticated, RestsOn: base}}
@@ -100,7 +100,7 @@ func (s state) judge(token, version string, over bool) grant.Answer {
 		return grant.Answer{Denial: &grant.Denial{Reason: grant.ErrNotSubscribed, RestsOn: append(base, pair(app, version), version)}}
 	}
 	return grant.Answer{Grant: &grant.Grant{
-		Name: grantName(token), Version: version, User: user, Application: app, Subscription: sub, Key: key, Stage: grant.Production,
+		Name: grantName(token), Version: version, User: user, Application: app, Subscription: sub, OAuthClient: client, Stage: grant.Production,
 		RestsOn: slices.Concat(base, []string{sub, version}), ExpireTime: s.expires[token],
 	}}
 }
@@ -197,8 +197,8 @@ func (c *control) act(what int, app, token, version string) string {
 		c.remove(grant.TokenRevoked, grantName(token))
 		return "revoke " + token
 	case what == 3:
-		c.remove(grant.KeyDeleted, keyOfApp(app))
-		return "delete key of " + app
+		c.remove(grant.OAuthClientDeleted, clientOfApp(app))
+		return "delete the OAuth client of " + app
 	case what == 4:
 		c.remove(grant.ApplicationDeleted, app)
 		return "delete " + app

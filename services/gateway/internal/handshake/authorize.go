@@ -34,7 +34,7 @@ func (h *Handler) authorize(ctx context.Context, a *attempt) error {
 
 func (a *attempt) checkEndpoint() error {
 	if a.endpoint() == nil {
-		return forbidden("NO_ENDPOINT", "the API has no endpoint for keys of the type "+a.grant.Stage.String())
+		return forbidden("NO_ENDPOINT", "the API has no endpoint of the stage "+a.grant.Stage.String())
 	}
 	return nil
 }

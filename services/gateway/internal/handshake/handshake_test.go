@@ -221,7 +221,7 @@ func TestOpenAPI(t *testing.T) {
 	}
 }
 
-func TestEndpointByKeyType(t *testing.T) {
+func TestEndpointByStage(t *testing.T) {
 	w := newWorld(t, nil)
 	production, sandbox := newEcho(t, nil), newEcho(t, nil)
 	e, err := routes.ParseEndpoint(sandbox.url)

@@ -77,9 +77,9 @@ func TestRefusals(t *testing.T) {
 		{"API without a scheme", "/echo/noscheme", good, 401, "CREDENTIAL_MISSING", "the API needs a credential; it is looked for in ", "Www-Authenticate", challenge},
 
 		{"not subscribed", "/echo/1.0.0", "Authorization: Bearer unsubscribed\r\n", 403, "NOT_SUBSCRIBED", "the application is not subscribed to this version of the API", "", ""},
-		{"no sandbox", "/echo/1.0.0", "Authorization: Bearer sandbox\r\n", 403, "NO_ENDPOINT", "the API has no endpoint for keys of the type sandbox", "", ""},
-		{"no production", "/echo/testing", good, 403, "NO_ENDPOINT", "the API has no endpoint for keys of the type production", "", ""},
-		{"type of key that is not known", "/echo/both", "Authorization: Bearer untyped\r\n", 403, "NO_ENDPOINT", "the API has no endpoint for keys of the type unknown", "", ""},
+		{"no sandbox", "/echo/1.0.0", "Authorization: Bearer sandbox\r\n", 403, "NO_ENDPOINT", "the API has no endpoint of the stage sandbox", "", ""},
+		{"no production", "/echo/testing", good, 403, "NO_ENDPOINT", "the API has no endpoint of the stage production", "", ""},
+		{"stage that is not known", "/echo/both", "Authorization: Bearer untyped\r\n", 403, "NO_ENDPOINT", "the API has no endpoint of the stage unknown", "", ""},
 		{"other origin", "/echo/origin", good + "Origin: https://bad.example\r\n", 403, "ORIGIN_REFUSED", "the API does not take connections from this origin", "", ""},
 		{"null origin", "/echo/origin", good + "Origin: null\r\n", 403, "ORIGIN_REFUSED", "the API does not take connections from this origin", "", ""},
 		{"two origins", "/echo/origin", good + "Origin: https://ok.example\r\nOrigin: https://ok.example\r\n", 403, "ORIGIN_REFUSED", "the API does not take connections from this origin", "", ""},

@@ -33,7 +33,7 @@ func (h *Handler) token(r *http.Request, f *form) (answer, error) {
 		return nil, invalid("grant_type is missing")
 	}
 	resp, err := h.oauth.IssueToken(r.Context(), &oauth2v1.IssueTokenRequest{
-		GrantType: f.get("grant_type"), Client: f.client, Scope: f.get("scope"),
+		GrantType: f.get("grant_type"), ClientCredentials: f.credentials, Scope: f.get("scope"),
 	})
 	if err != nil {
 		return nil, err
@@ -48,7 +48,7 @@ func (h *Handler) revoke(r *http.Request, f *form) (answer, error) {
 	if f.get("token") == "" {
 		return nil, invalid("token is missing")
 	}
-	_, err := h.oauth.RevokeToken(r.Context(), &oauth2v1.RevokeTokenRequest{Token: f.get("token"), Client: f.client})
+	_, err := h.oauth.RevokeToken(r.Context(), &oauth2v1.RevokeTokenRequest{Token: f.get("token"), ClientCredentials: f.credentials})
 	return nil, err
 }
 
@@ -70,7 +70,7 @@ func (h *Handler) introspect(r *http.Request, f *form) (answer, error) {
 	if f.get("token") == "" {
 		return nil, invalid("token is missing")
 	}
-	resp, err := h.oauth.IntrospectToken(r.Context(), &oauth2v1.IntrospectTokenRequest{Token: f.get("token"), Client: f.client})
+	resp, err := h.oauth.IntrospectToken(r.Context(), &oauth2v1.IntrospectTokenRequest{Token: f.get("token"), ClientCredentials: f.credentials})
 	if err != nil {
 		return nil, err
 	}

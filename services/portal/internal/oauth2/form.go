@@ -23,17 +23,18 @@ const (
 	maxParameter  = 1024
 )
 
-// form is a request's parameters and its client.
+// form is a request's parameters, and the credentials of the OAuth client that
+// sent it.
 type form struct {
-	values url.Values
-	client *oauth2v1.ClientCredentials
+	values      url.Values
+	credentials *oauth2v1.ClientCredentials
 }
 
 // get returns a parameter; one without a value is as good as none (RFC 6749
 // section 3.2).
 func (f *form) get(name string) string { return f.values.Get(name) }
 
-// readForm reads a request's form and the client's credentials.
+// readForm reads a request's form and the OAuth client's credentials.
 func readForm(w http.ResponseWriter, r *http.Request) (*form, error) {
 	if r.URL.RawQuery != "" {
 		return nil, invalid("parameters belong in the body, not in the address")
@@ -60,7 +61,7 @@ func readForm(w http.ResponseWriter, r *http.Request) (*form, error) {
 	if err := f.check(); err != nil {
 		return nil, err
 	}
-	f.client, err = f.readClient(r)
+	f.credentials, err = f.readCredentials(r)
 	return f, err
 }
 
@@ -102,15 +103,15 @@ func (f *form) check() error {
 	return nil
 }
 
-// readClient returns the client's credentials, from one place.
-func (f *form) readClient(r *http.Request) (*oauth2v1.ClientCredentials, error) {
+// readCredentials returns the OAuth client's credentials, from one place.
+func (f *form) readCredentials(r *http.Request) (*oauth2v1.ClientCredentials, error) {
 	id, secret := f.get("client_id"), f.get("client_secret")
 	headers := r.Header.Values("Authorization")
 	switch {
 	case len(headers) > 1:
 		return nil, invalid("the request carries more than one Authorization header")
 	case len(headers) == 1 && secret != "":
-		return nil, invalid("the client proves itself in two ways: give the Authorization header or client_secret, not both")
+		return nil, invalid("the OAuth client proves itself in two ways: give the Authorization header or client_secret, not both")
 	case len(headers) == 1:
 		c, err := basic(r)
 		if err == nil && id != "" && id != c.GetClientId() {
@@ -118,7 +119,7 @@ func (f *form) readClient(r *http.Request) (*oauth2v1.ClientCredentials, error) 
 		}
 		return c, err
 	case id == "" && secret == "":
-		return nil, unknownClient("the client must prove itself: by HTTP Basic, or with client_id and client_secret")
+		return nil, unknownClient("the OAuth client must prove itself: by HTTP Basic, or with client_id and client_secret")
 	case id == "":
 		return nil, invalid("client_id is missing")
 	case secret == "":
@@ -136,15 +137,15 @@ func basic(r *http.Request) (*oauth2v1.ClientCredentials, error) {
 	}
 	id, err := url.QueryUnescape(user)
 	if err != nil {
-		return nil, unknownClient("the consumer key in the Authorization header is not form-encoded")
+		return nil, unknownClient("the client_id in the Authorization header is not form-encoded")
 	}
 	secret, err := url.QueryUnescape(password)
 	if err != nil {
-		return nil, unknownClient("the consumer secret in the Authorization header is not form-encoded")
+		return nil, unknownClient("the client_secret in the Authorization header is not form-encoded")
 	}
 	for _, part := range []string{id, secret} {
 		if part == "" || len(part) > maxCredential || !utf8.ValidString(part) || strings.ContainsRune(part, 0) {
-			return nil, unknownClient("the client is not known, or its secret is wrong")
+			return nil, unknownClient("the OAuth client is not known, or its secret is wrong")
 		}
 	}
 	return &oauth2v1.ClientCredentials{ClientId: id, ClientSecret: secret}, nil

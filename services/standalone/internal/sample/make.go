@@ -40,7 +40,7 @@ func (s *sample) make(ctx context.Context) error {
 	if s.kept.Subscription, err = s.subscription(ctx, gold); err != nil {
 		return err
 	}
-	if err := s.key(ctx); err != nil {
+	if err := s.oauthClient(ctx); err != nil {
 		return err
 	}
 	s.kept.Made = true
@@ -182,7 +182,7 @@ func (s *sample) await(ctx context.Context, header metadata.MD) {
 
 // application returns the application's name.
 func (s *sample) application(ctx context.Context) (string, error) {
-	app, err := s.subs.CreateApplication(ctx, &subscriptionv1.CreateApplicationRequest{Application: &subscriptionv1.Application{
+	app, err := s.apps.CreateApplication(ctx, &subscriptionv1.CreateApplicationRequest{Application: &subscriptionv1.Application{
 		DisplayName: appName, Description: "Uses the sample API.",
 	}})
 	if !exists(err) {
@@ -192,7 +192,7 @@ func (s *sample) application(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	list, err := s.subs.ListApplications(ctx, &subscriptionv1.ListApplicationsRequest{
+	list, err := s.apps.ListApplications(ctx, &subscriptionv1.ListApplicationsRequest{
 		Filter: named(appName) + fmt.Sprintf(" AND owner = %q", me.GetName()),
 	})
 	if err != nil {
@@ -224,27 +224,53 @@ func (s *sample) subscription(ctx context.Context, plan string) (string, error) 
 	return list.GetSubscriptions()[0].GetName(), nil
 }
 
-// key makes the production key. Of a key that is there the secret was lost, so
-// it gets a new one.
-func (s *sample) key(ctx context.Context) error {
-	production := subscriptionv1.KeyType_KEY_TYPE_PRODUCTION
-	k, err := s.subs.CreateKey(ctx, &subscriptionv1.CreateKeyRequest{
-		Parent: s.kept.Application, Key: &subscriptionv1.Key{Type: production},
+// oauthClient makes the production OAuth client and a secret of it. Of one that
+// is there the secrets were lost, so it gets another in their place.
+func (s *sample) oauthClient(ctx context.Context) error {
+	c, err := s.apps.CreateOAuthClient(ctx, &subscriptionv1.CreateOAuthClientRequest{
+		Parent: s.kept.Application, OauthClient: &subscriptionv1.OAuthClient{Stage: catalogv1.Stage_STAGE_PRODUCTION},
 	})
 	if exists(err) {
-		list, listErr := s.subs.ListKeys(ctx, &subscriptionv1.ListKeysRequest{Parent: s.kept.Application})
-		if listErr != nil {
-			return fmt.Errorf("find the key: %w", listErr)
-		}
-		for _, old := range list.GetKeys() {
-			if old.GetType() == production {
-				k, err = s.subs.RegenerateSecret(ctx, &subscriptionv1.RegenerateSecretRequest{Name: old.GetName()})
-			}
+		if c, err = s.findOAuthClient(ctx); err == nil {
+			err = s.dropSecrets(ctx, c.GetName())
 		}
 	}
 	if err != nil {
 		return err
 	}
-	s.kept.Key, s.kept.ConsumerKey, s.kept.ConsumerSecret = k.GetName(), k.GetConsumerKey(), k.GetConsumerSecret()
+	secret, err := s.apps.CreateOAuthClientSecret(ctx, &subscriptionv1.CreateOAuthClientSecretRequest{
+		Parent: c.GetName(), OauthClientSecret: &subscriptionv1.OAuthClientSecret{},
+	})
+	if err != nil {
+		return err
+	}
+	s.kept.OAuthClient, s.kept.ClientID, s.kept.ClientSecret = c.GetName(), c.GetClientId(), secret.GetSecret()
+	return nil
+}
+
+func (s *sample) findOAuthClient(ctx context.Context) (*subscriptionv1.OAuthClient, error) {
+	list, err := s.apps.ListOAuthClients(ctx, &subscriptionv1.ListOAuthClientsRequest{Parent: s.kept.Application})
+	if err != nil {
+		return nil, fmt.Errorf("find the OAuth client: %w", err)
+	}
+	for _, c := range list.GetOauthClients() {
+		if c.GetStage() == catalogv1.Stage_STAGE_PRODUCTION {
+			return c, nil
+		}
+	}
+	return nil, errTaken
+}
+
+func (s *sample) dropSecrets(ctx context.Context, client string) error {
+	list, err := s.apps.ListOAuthClientSecrets(ctx, &subscriptionv1.ListOAuthClientSecretsRequest{Parent: client})
+	if err != nil {
+		return fmt.Errorf("find the secrets: %w", err)
+	}
+	for _, secret := range list.GetOauthClientSecrets() {
+		_, err := s.apps.DeleteOAuthClientSecret(ctx, &subscriptionv1.DeleteOAuthClientSecretRequest{Name: secret.GetName()})
+		if err != nil {
+			return fmt.Errorf("delete a secret: %w", err)
+		}
+	}
 	return nil
 }

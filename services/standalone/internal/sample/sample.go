@@ -35,7 +35,7 @@ const (
 	APIContext = "/echowebsocket"
 	APIVersion = "1.0.0"
 	appName    = "EchoSample"
-	// file is where the sample's keys are kept, in the data folder.
+	// file is where the sample's secret is kept, in the data folder.
 	file = "sample.json"
 )
 
@@ -71,14 +71,14 @@ type Result struct {
 // kept is what sample.json holds.
 type kept struct {
 	// Made says that the sample was complete.
-	Made           bool   `json:"made"`
-	Version        string `json:"version"`
-	Backend        string `json:"backend"`
-	Application    string `json:"application"`
-	Subscription   string `json:"subscription"`
-	Key            string `json:"key"`
-	ConsumerKey    string `json:"consumer_key"`
-	ConsumerSecret string `json:"consumer_secret"`
+	Made         bool   `json:"made"`
+	Version      string `json:"version"`
+	Backend      string `json:"backend"`
+	Application  string `json:"application"`
+	Subscription string `json:"subscription"`
+	OAuthClient  string `json:"oauth_client"`
+	ClientID     string `json:"client_id"`
+	ClientSecret string `json:"client_secret"`
 }
 
 // sample makes the sample.
@@ -89,6 +89,7 @@ type sample struct {
 	catalog catalogv1.CatalogServiceClient
 	changes changev1.ChangeServiceClient
 	users   identityv1.UserServiceClient
+	apps    subscriptionv1.ApplicationServiceClient
 	subs    subscriptionv1.SubscriptionServiceClient
 	oauth   oauth2v1.OAuth2ServiceClient
 }
@@ -101,6 +102,7 @@ func Prepare(ctx context.Context, cfg Config) (Result, error) {
 		catalog: catalogv1.NewCatalogServiceClient(cfg.Conn),
 		changes: changev1.NewChangeServiceClient(cfg.Conn),
 		users:   identityv1.NewUserServiceClient(cfg.Conn),
+		apps:    subscriptionv1.NewApplicationServiceClient(cfg.Conn),
 		subs:    subscriptionv1.NewSubscriptionServiceClient(cfg.Conn),
 		oauth:   oauth2v1.NewOAuth2ServiceClient(cfg.Conn),
 	}
@@ -135,7 +137,7 @@ func (s *sample) load() error {
 		return nil
 	}
 	if err != nil {
-		return fmt.Errorf("read the sample's keys: %w", err)
+		return fmt.Errorf("read the sample's secret: %w", err)
 	}
 	if err := json.Unmarshal(text, &s.kept); err != nil {
 		return fmt.Errorf("%s is damaged; remove it and start again to have the sample made anew", file)
@@ -146,7 +148,7 @@ func (s *sample) load() error {
 func (s *sample) save() error {
 	text, err := json.MarshalIndent(s.kept, "", "  ")
 	if err != nil {
-		return fmt.Errorf("keep the sample's keys: %w", err)
+		return fmt.Errorf("keep the sample's secret: %w", err)
 	}
 	return s.Files.Write(file, append(text, '\n'))
 }
@@ -199,11 +201,11 @@ func (s *sample) look(ctx context.Context) error {
 	return s.moveBackend(ctx, v)
 }
 
-// token gets a token with the sample's key.
+// token gets a token for the sample's OAuth client.
 func (s *sample) token(ctx context.Context) (Result, error) {
 	token, err := s.oauth.IssueToken(ctx, &oauth2v1.IssueTokenRequest{
-		GrantType: "client_credentials",
-		Client:    &oauth2v1.ClientCredentials{ClientId: s.kept.ConsumerKey, ClientSecret: s.kept.ConsumerSecret},
+		GrantType:         "client_credentials",
+		ClientCredentials: &oauth2v1.ClientCredentials{ClientId: s.kept.ClientID, ClientSecret: s.kept.ClientSecret},
 	})
 	if fault.Reason(err) == "INVALID_CLIENT" {
 		return Result{}, errGone

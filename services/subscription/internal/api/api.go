@@ -1,5 +1,5 @@
 // Package api serves the subscription service: UserService,
-// SubscriptionService, OAuth2Service, UsageService and ChangeService for users,
+// ApplicationService, SubscriptionService, OAuth2Service, UsageService and ChangeService for users,
 // GrantService and MeteringService for gateways. Checks of requests stand in
 // check.go, conversions in convert.go; rows are left to package store, secrets to
 // package token.
@@ -40,6 +40,7 @@ type Parts struct {
 // API serves all of the service's gRPC services.
 type API struct {
 	identityv1.UnsafeUserServiceServer
+	subscriptionv1.UnsafeApplicationServiceServer
 	subscriptionv1.UnsafeSubscriptionServiceServer
 	oauth2v1.UnsafeOAuth2ServiceServer
 	usagev1.UnsafeUsageServiceServer
@@ -60,6 +61,7 @@ type API struct {
 
 var (
 	_ identityv1.UserServiceServer             = (*API)(nil)
+	_ subscriptionv1.ApplicationServiceServer  = (*API)(nil)
 	_ subscriptionv1.SubscriptionServiceServer = (*API)(nil)
 	_ oauth2v1.OAuth2ServiceServer             = (*API)(nil)
 	_ usagev1.UsageServiceServer               = (*API)(nil)
@@ -79,6 +81,7 @@ func New(p Parts) *API {
 func (a *API) Register(users, services grpc.ServiceRegistrar) {
 	for _, face := range []grpc.ServiceRegistrar{users, services} {
 		identityv1.RegisterUserServiceServer(face, a)
+		subscriptionv1.RegisterApplicationServiceServer(face, a)
 		subscriptionv1.RegisterSubscriptionServiceServer(face, a)
 		oauth2v1.RegisterOAuth2ServiceServer(face, a)
 		usagev1.RegisterUsageServiceServer(face, a)
@@ -102,8 +105,8 @@ func Rules() identity.Rules {
 			}
 		}
 	}
-	add(identity.Rule{}, identityv1.UserService_ServiceDesc, subscriptionv1.SubscriptionService_ServiceDesc,
-		usagev1.UsageService_ServiceDesc)
+	add(identity.Rule{}, identityv1.UserService_ServiceDesc, subscriptionv1.ApplicationService_ServiceDesc,
+		subscriptionv1.SubscriptionService_ServiceDesc, usagev1.UsageService_ServiceDesc)
 	add(identity.Rule{Open: true}, oauth2v1.OAuth2Service_ServiceDesc)
 	add(identity.Rule{Services: []string{identity.Gateway}},
 		backplanev1.GrantService_ServiceDesc, backplanev1.MeteringService_ServiceDesc)
@@ -120,7 +123,7 @@ func Rules() identity.Rules {
 	} {
 		rules[method] = identity.Rule{Roles: []string{identity.RoleAdmin}}
 	}
-	rules[subscriptionv1.SubscriptionService_CreateApplication_FullMethodName] =
+	rules[subscriptionv1.ApplicationService_CreateApplication_FullMethodName] =
 		identity.Rule{Roles: []string{identity.RoleSubscriber}}
 	return rules
 }

@@ -8,6 +8,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
+	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
 	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
 )
 
@@ -18,7 +19,7 @@ func TestVerdictIsOfItsNumber(t *testing.T) {
 	onBoth(t, func(t *testing.T, w *world) {
 		w.publish(v1)
 		app := w.application(w.ann, "Chat").GetName()
-		raw := w.token(w.key(w.ann, app, subscriptionv1.KeyType_KEY_TYPE_PRODUCTION))
+		raw := w.token(w.oauthClient(w.ann, app, catalogv1.Stage_STAGE_PRODUCTION))
 		type verdict struct {
 			asOf    uint64
 			granted bool

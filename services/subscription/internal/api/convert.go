@@ -7,9 +7,11 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
+	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
 	identityv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/identity/v1"
 	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
 	usagev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/usage/v1"
+	"github.com/tidegatehq/tidegate/services/kit/resource"
 	"github.com/tidegatehq/tidegate/services/subscription/internal/store"
 )
 
@@ -52,12 +54,22 @@ func applicationRow(a *subscriptionv1.Application) store.Application {
 	return store.Application{DisplayName: a.GetDisplayName(), Description: a.GetDescription()}
 }
 
-// keyProto is a key without its secret.
-func keyProto(k store.Key) *subscriptionv1.Key {
-	return &subscriptionv1.Key{
-		Name: store.KeyName(k.Application, k.ID), Type: subscriptionv1.KeyType(k.Type), ConsumerKey: k.ConsumerKey,
-		CreateTime: timestamppb.New(k.CreatedAt), UpdateTime: timestamppb.New(k.UpdatedAt), Etag: store.Etag(k.Etag),
+func oauthClientProto(c store.OAuthClient) *subscriptionv1.OAuthClient {
+	return &subscriptionv1.OAuthClient{
+		Name: c.Name.String(), Stage: catalogv1.Stage(c.Stage), ClientId: c.ClientID,
+		CreateTime: timestamppb.New(c.CreatedAt), UpdateTime: timestamppb.New(c.UpdatedAt), Etag: store.Etag(c.Etag),
 	}
+}
+
+// secretProto is a secret without its value.
+func secretProto(s store.Secret) *subscriptionv1.OAuthClientSecret {
+	out := &subscriptionv1.OAuthClientSecret{
+		Name: s.Name.String(), CreateTime: timestamppb.New(s.CreatedAt),
+	}
+	if !s.ExpiresAt.IsZero() {
+		out.ExpireTime = timestamppb.New(s.ExpiresAt)
+	}
+	return out
 }
 
 func subscriptionProto(s store.Subscription) *subscriptionv1.Subscription {
@@ -76,14 +88,18 @@ func subscriptionRow(s *subscriptionv1.Subscription) (store.Subscription, error)
 	return store.Subscription{Application: app, Version: s.GetVersion(), Plan: s.GetPlan()}, nil
 }
 
+func oauthClientName(g store.Grant) string {
+	return resource.OAuthClient{Application: g.Application, OAuthClient: g.OAuthClient}.String()
+}
+
 func grantProto(g store.Grant, tokenID, version string, scopes []string, expires time.Time) *backplanev1.Grant {
 	out := &backplanev1.Grant{
 		Name: store.GrantName(tokenID), User: store.UserName(g.User), Application: store.ApplicationName(g.Application),
-		Key: store.KeyName(g.Application, g.Key), KeyType: subscriptionv1.KeyType(g.KeyType),
+		OauthClient: oauthClientName(g), Stage: catalogv1.Stage(g.Stage),
 		Subscription: store.SubscriptionName(g.Subscription), Plan: g.Plan, Version: version,
 		Scopes: scopes, ExpireTime: timestamppb.New(expires),
 	}
-	out.RestsOn = []string{out.GetName(), out.GetKey(), out.GetApplication(), out.GetSubscription(), out.GetUser(), version}
+	out.RestsOn = []string{out.GetName(), out.GetOauthClient(), out.GetApplication(), out.GetSubscription(), out.GetUser(), version}
 	return out
 }
 

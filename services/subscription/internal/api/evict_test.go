@@ -9,6 +9,7 @@ import (
 	"pgregory.net/rapid"
 
 	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
+	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
 	identityv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/identity/v1"
 	oauth2v1 "github.com/tidegatehq/tidegate/gen/go/tidegate/oauth2/v1"
 	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
@@ -34,7 +35,7 @@ type model struct {
 	rt       *rapid.T
 	users    []string
 	apps     []*subscriptionv1.Application
-	keys     []*subscriptionv1.Key
+	clients  []*oauthClient
 	subs     []*subscriptionv1.Subscription
 	tokens   []issued
 	versions []string
@@ -43,8 +44,8 @@ type model struct {
 }
 
 type issued struct {
-	raw string
-	key *subscriptionv1.Key
+	raw    string
+	client *oauthClient
 }
 
 // TestCachedVerdictsHold makes random writes. A verdict that was read at some
@@ -59,7 +60,7 @@ func TestCachedVerdictsHold(t *testing.T) {
 		rt.Repeat(map[string]func(*rapid.T){
 			"user":         m.addUser,
 			"application":  m.addApplication,
-			"key":          m.addKey,
+			"client":       m.addClient,
 			"subscription": m.addSubscription,
 			"token":        m.addToken,
 			"judge":        m.judge,
@@ -69,7 +70,7 @@ func TestCachedVerdictsHold(t *testing.T) {
 			"rename":       m.rename,
 			"revoke":       m.revoke,
 			"unsubscribe":  m.unsubscribe,
-			"delete key":   m.deleteKey,
+			"drop client":  m.deleteClient,
 			"delete app":   m.deleteApplication,
 			"delete owner": m.deleteUser,
 			"version":      m.removeVersion,
@@ -81,8 +82,8 @@ func TestCachedVerdictsHold(t *testing.T) {
 // maxCached is how many verdicts are cached.
 const maxCached = 12
 
-// begin makes something to begin with: two owners with an application each, keys,
-// subscriptions and tokens, all judged.
+// begin makes something to begin with: two owners with an application each,
+// OAuth clients, subscriptions and tokens, all judged.
 func (m *model) begin() {
 	m.publishAll()
 	for range 2 {
@@ -90,10 +91,10 @@ func (m *model) begin() {
 		owner := m.users[len(m.users)-1]
 		app := m.application(m.as(owner, "subscriber"), m.name())
 		m.apps = append(m.apps, app)
-		for _, kind := range []subscriptionv1.KeyType{1, 2} {
-			k := m.key(m.root, app.GetName(), kind)
-			m.keys = append(m.keys, k)
-			m.tokens = append(m.tokens, issued{raw: m.token(k), key: k})
+		for _, stage := range []catalogv1.Stage{1, 2} {
+			c := m.oauthClient(m.root, app.GetName(), stage)
+			m.clients = append(m.clients, c)
+			m.tokens = append(m.tokens, issued{raw: m.token(c), client: c})
 		}
 		m.subs = append(m.subs, m.subscribe(m.root, app.GetName(), v1))
 	}
@@ -148,16 +149,16 @@ func (m *model) addApplication(rt *rapid.T) {
 	m.apps = append(m.apps, m.application(m.as(owner, "subscriber"), m.name()))
 }
 
-func (m *model) addKey(rt *rapid.T) {
+func (m *model) addClient(rt *rapid.T) {
 	app := pick(rt, "application", m.apps)
-	kind := subscriptionv1.KeyType(rapid.IntRange(1, 2).Draw(rt, "type"))
-	if slices.ContainsFunc(m.keys, func(k *subscriptionv1.Key) bool { return appOf(k) == app.GetName() && k.GetType() == kind }) {
+	stage := catalogv1.Stage(rapid.IntRange(1, 2).Draw(rt, "stage"))
+	if slices.ContainsFunc(m.clients, func(c *oauthClient) bool { return appOf(c) == app.GetName() && c.GetStage() == stage }) {
 		rt.Skip("it has one")
 	}
-	m.keys = append(m.keys, m.key(m.root, app.GetName(), kind))
+	m.clients = append(m.clients, m.oauthClient(m.root, app.GetName(), stage))
 }
 
-func appOf(k *subscriptionv1.Key) string { return k.GetName()[:len("applications/")+36] }
+func appOf(c *oauthClient) string { return c.GetName()[:len("applications/")+36] }
 
 func (m *model) addSubscription(rt *rapid.T) {
 	app, version := pick(rt, "application", m.apps), pick(rt, "version", m.versions)
@@ -170,8 +171,8 @@ func (m *model) addSubscription(rt *rapid.T) {
 }
 
 func (m *model) addToken(rt *rapid.T) {
-	k := pick(rt, "key", m.keys)
-	m.tokens = append(m.tokens, issued{raw: m.token(k), key: k})
+	c := pick(rt, "OAuth client", m.clients)
+	m.tokens = append(m.tokens, issued{raw: m.token(c), client: c})
 }
 
 // judge caches a verdict.
@@ -193,15 +194,16 @@ func (m *model) changePlan(rt *rapid.T) {
 }
 
 func (m *model) newSecret(rt *rapid.T) {
-	k := pick(rt, "key", m.keys)
-	next, err := m.world.subs.RegenerateSecret(m.root, &subscriptionv1.RegenerateSecretRequest{Name: k.GetName()})
+	c := pick(rt, "OAuth client", m.clients)
+	old := c.secret.GetName()
+	c.secret = m.secret(m.root, c.GetName(), nil)
+	_, err := m.world.apps.DeleteOAuthClientSecret(m.root, &subscriptionv1.DeleteOAuthClientSecretRequest{Name: old})
 	m.must(err)
-	k.ConsumerSecret = next.GetConsumerSecret()
 }
 
 func (m *model) rename(rt *rapid.T) {
 	app := pick(rt, "application", m.apps)
-	_, err := m.world.subs.UpdateApplication(m.root, &subscriptionv1.UpdateApplicationRequest{
+	_, err := m.world.apps.UpdateApplication(m.root, &subscriptionv1.UpdateApplicationRequest{
 		Application: &subscriptionv1.Application{Name: app.GetName(), DisplayName: m.name()},
 	})
 	m.must(err)
@@ -209,10 +211,10 @@ func (m *model) rename(rt *rapid.T) {
 
 func (m *model) revoke(rt *rapid.T) {
 	t := pick(rt, "token", m.tokens)
-	if !slices.Contains(m.keys, t.key) {
-		rt.Skip("its key is gone")
+	if !slices.Contains(m.clients, t.client) {
+		rt.Skip("its OAuth client is gone")
 	}
-	_, err := m.oauth.RevokeToken(m.t.Context(), &oauth2v1.RevokeTokenRequest{Token: t.raw, Client: credentials(t.key)})
+	_, err := m.oauth.RevokeToken(m.t.Context(), &oauth2v1.RevokeTokenRequest{Token: t.raw, ClientCredentials: credentials(t.client)})
 	m.must(err)
 }
 
@@ -223,16 +225,16 @@ func (m *model) unsubscribe(rt *rapid.T) {
 	m.forget(func(app, _, sub string) bool { return sub == s.GetName() })
 }
 
-func (m *model) deleteKey(rt *rapid.T) {
-	k := pick(rt, "key", m.keys)
-	_, err := m.world.subs.DeleteKey(m.root, &subscriptionv1.DeleteKeyRequest{Name: k.GetName()})
+func (m *model) deleteClient(rt *rapid.T) {
+	c := pick(rt, "OAuth client", m.clients)
+	_, err := m.world.apps.DeleteOAuthClient(m.root, &subscriptionv1.DeleteOAuthClientRequest{Name: c.GetName()})
 	m.must(err)
-	m.forget(func(_, key, _ string) bool { return key == k.GetName() })
+	m.forget(func(_, client, _ string) bool { return client == c.GetName() })
 }
 
 func (m *model) deleteApplication(rt *rapid.T) {
 	a := pick(rt, "application", m.apps)
-	_, err := m.world.subs.DeleteApplication(m.root, &subscriptionv1.DeleteApplicationRequest{Name: a.GetName()})
+	_, err := m.world.apps.DeleteApplication(m.root, &subscriptionv1.DeleteApplicationRequest{Name: a.GetName()})
 	m.must(err)
 	m.apps = slices.DeleteFunc(m.apps, func(b *subscriptionv1.Application) bool { return a == b })
 	m.forget(func(app, _, _ string) bool { return app == a.GetName() })
@@ -261,9 +263,9 @@ func (m *model) removeVersion(rt *rapid.T) {
 	m.applyCatalog(store.CatalogChange{Versions: []store.Version{{Name: name, Published: true, Plans: []string{gold, silver}}}})
 }
 
-// forget drops the keys and subscriptions that are gone.
-func (m *model) forget(gone func(app, key, sub string) bool) {
-	m.keys = slices.DeleteFunc(m.keys, func(k *subscriptionv1.Key) bool { return gone(appOf(k), k.GetName(), "") })
+// forget drops the OAuth clients and subscriptions that are gone.
+func (m *model) forget(gone func(app, client, sub string) bool) {
+	m.clients = slices.DeleteFunc(m.clients, func(c *oauthClient) bool { return gone(appOf(c), c.GetName(), "") })
 	m.subs = slices.DeleteFunc(m.subs, func(s *subscriptionv1.Subscription) bool { return gone(s.GetApplication(), "", s.GetName()) })
 }
 

@@ -11,6 +11,7 @@ import (
 	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
 	"github.com/tidegatehq/tidegate/services/kit/change"
 	"github.com/tidegatehq/tidegate/services/kit/fault"
+	"github.com/tidegatehq/tidegate/services/kit/resource"
 	"github.com/tidegatehq/tidegate/services/subscription/internal/store"
 	"github.com/tidegatehq/tidegate/services/subscription/internal/token"
 )
@@ -28,18 +29,18 @@ func (a *API) VerifyCredential(ctx context.Context, req *backplanev1.VerifyCrede
 	case err != nil:
 		return nil, err
 	}
-	st, err := a.store.Stand(ctx, t.ID, t.ConsumerKey, req.GetVersion())
+	st, err := a.store.Stand(ctx, t.ID, t.ClientID, req.GetVersion())
 	if err != nil {
 		return nil, err
 	}
 	resp := &backplanev1.VerifyCredentialResponse{AsOfChangeNumber: st.AsOf, ServerTime: timestamppb.New(a.now())}
 	switch {
 	case !st.Known, st.Revoked:
-		// Neither a deleted key nor a revoked token comes back.
+		// Neither a deleted OAuth client nor a revoked token comes back.
 		resp.Verdict = deny(backplanev1.Denial_REASON_REVOKED, store.GrantName(t.ID))
 	case !st.Subscribed:
 		resp.Verdict = deny(backplanev1.Denial_REASON_NO_SUBSCRIPTION,
-			store.PairName(st.Application, req.GetVersion()), store.GrantName(t.ID), store.KeyName(st.Application, st.Key),
+			store.PairName(st.Application, req.GetVersion()), store.GrantName(t.ID), oauthClientName(st.Grant),
 			store.ApplicationName(st.Application), store.UserName(st.User))
 	default:
 		resp.Verdict = &backplanev1.VerifyCredentialResponse_Grant{
@@ -109,7 +110,7 @@ func grantQueries(all []*backplanev1.GrantQuery) ([]store.GrantQuery, error) {
 		if !ok {
 			return nil, fault.Invalid(at("name"), "must be %s{token id}", grantsPrefix)
 		}
-		app, key, err := keyName(at("key"), q.GetKey())
+		client, err := resource.ParseOAuthClient(at("oauth_client"), q.GetOauthClient())
 		if err != nil {
 			return nil, err
 		}
@@ -117,7 +118,7 @@ func grantQueries(all []*backplanev1.GrantQuery) ([]store.GrantQuery, error) {
 			return nil, fault.Invalid(at("expire_time"), "must be a time")
 		}
 		out = append(out, store.GrantQuery{
-			TokenID: id, Application: app, Key: key, Version: q.GetVersion(), ExpiresAt: q.GetExpireTime().AsTime(),
+			TokenID: id, OAuthClient: client, Version: q.GetVersion(), ExpiresAt: q.GetExpireTime().AsTime(),
 		})
 	}
 	return out, nil

@@ -10,6 +10,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
+	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
 	oauth2v1 "github.com/tidegatehq/tidegate/gen/go/tidegate/oauth2/v1"
 	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
 )
@@ -18,17 +19,17 @@ func TestVerifyCredential(t *testing.T) {
 	onBoth(t, func(t *testing.T, w *world) {
 		w.publish(v1, v2)
 		app := w.application(w.ann, "Chat")
-		k := w.key(w.ann, app.GetName(), subscriptionv1.KeyType_KEY_TYPE_SANDBOX)
+		c := w.oauthClient(w.ann, app.GetName(), catalogv1.Stage_STAGE_SANDBOX)
 		sub := w.subscribe(w.ann, app.GetName(), v1)
-		raw := w.token(k)
+		raw := w.token(c)
 		got := w.verify(raw, v1)
 		grant := got.GetGrant().GetName()
 		want := &backplanev1.VerifyCredentialResponse{
 			Verdict: &backplanev1.VerifyCredentialResponse_Grant{Grant: &backplanev1.Grant{
-				Name: grant, User: w.annName, Application: app.GetName(), Key: k.GetName(),
-				KeyType: subscriptionv1.KeyType_KEY_TYPE_SANDBOX, Subscription: sub.GetName(), Plan: gold, Version: v1,
+				Name: grant, User: w.annName, Application: app.GetName(), OauthClient: c.GetName(),
+				Stage: catalogv1.Stage_STAGE_SANDBOX, Subscription: sub.GetName(), Plan: gold, Version: v1,
 				Scopes: []string{"default"}, ExpireTime: timestamppb.New(w.now().Add(time.Hour)),
-				RestsOn: []string{grant, k.GetName(), app.GetName(), sub.GetName(), w.annName, v1},
+				RestsOn: []string{grant, c.GetName(), app.GetName(), sub.GetName(), w.annName, v1},
 			}},
 			AsOfChangeNumber: w.head(), ServerTime: timestamppb.New(w.now()),
 		}
@@ -39,7 +40,7 @@ func TestVerifyCredential(t *testing.T) {
 		wantDenied := &backplanev1.VerifyCredentialResponse{
 			Verdict: &backplanev1.VerifyCredentialResponse_Denial{Denial: &backplanev1.Denial{
 				Reason:  backplanev1.Denial_REASON_NO_SUBSCRIPTION,
-				RestsOn: []string{app.GetName() + "@" + v2, grant, k.GetName(), app.GetName(), w.annName},
+				RestsOn: []string{app.GetName() + "@" + v2, grant, c.GetName(), app.GetName(), w.annName},
 			}},
 			AsOfChangeNumber: w.head(), ServerTime: timestamppb.New(w.now()),
 		}
@@ -54,7 +55,7 @@ func TestVerifyCredential(t *testing.T) {
 			"nonsense":        {"nonsense", backplanev1.Denial_REASON_INVALID},
 			"all-zero UUID":   {"00000000-0000-0000-0000-000000000000", backplanev1.Denial_REASON_INVALID},
 			"a user's token":  {user, backplanev1.Denial_REASON_INVALID},
-			"a client secret": {k.GetConsumerSecret(), backplanev1.Denial_REASON_INVALID},
+			"a client secret": {c.secret.GetSecret(), backplanev1.Denial_REASON_INVALID},
 		} {
 			got := w.verify(tt.credential, v1)
 			if got.GetDenial().GetReason() != tt.want || got.GetAsOfChangeNumber() != w.head() {
@@ -73,29 +74,29 @@ func TestBatchGetGrants(t *testing.T) {
 	onBoth(t, func(t *testing.T, w *world) {
 		w.publish(v1, v2)
 		app, gone := w.application(w.ann, "Chat").GetName(), w.application(w.ann, "Gone").GetName()
-		k := w.key(w.ann, app, subscriptionv1.KeyType_KEY_TYPE_PRODUCTION)
-		deleted := w.key(w.ann, app, subscriptionv1.KeyType_KEY_TYPE_SANDBOX)
-		goneKey := w.key(w.ann, gone, subscriptionv1.KeyType_KEY_TYPE_PRODUCTION)
+		c := w.oauthClient(w.ann, app, catalogv1.Stage_STAGE_PRODUCTION)
+		deleted := w.oauthClient(w.ann, app, catalogv1.Stage_STAGE_SANDBOX)
+		goneClient := w.oauthClient(w.ann, gone, catalogv1.Stage_STAGE_PRODUCTION)
 		w.subscribe(w.ann, app, v1)
 		sub2 := w.subscribe(w.ann, app, v2)
 		w.subscribe(w.ann, gone, v1)
-		live, revoked := w.token(k), w.token(k)
+		live, revoked := w.token(c), w.token(c)
 		grants := []*backplanev1.Grant{
 			w.verify(live, v1).GetGrant(), w.verify(revoked, v1).GetGrant(), w.verify(w.token(deleted), v1).GetGrant(),
-			w.verify(w.token(goneKey), v1).GetGrant(), w.verify(live, v2).GetGrant(), w.verify(live, v1).GetGrant(),
+			w.verify(w.token(goneClient), v1).GetGrant(), w.verify(live, v2).GetGrant(), w.verify(live, v1).GetGrant(),
 		}
 		var queries []*backplanev1.GrantQuery
 		for _, g := range grants {
 			queries = append(queries, &backplanev1.GrantQuery{
-				Name: g.GetName(), Key: g.GetKey(), Version: g.GetVersion(), ExpireTime: g.GetExpireTime(), Scopes: g.GetScopes(),
+				Name: g.GetName(), OauthClient: g.GetOauthClient(), Version: g.GetVersion(), ExpireTime: g.GetExpireTime(), Scopes: g.GetScopes(),
 			})
 		}
 		queries[5].ExpireTime = timestamppb.New(w.now())
-		_, err := w.oauth.RevokeToken(t.Context(), &oauth2v1.RevokeTokenRequest{Token: revoked, Client: credentials(k)})
+		_, err := w.oauth.RevokeToken(t.Context(), &oauth2v1.RevokeTokenRequest{Token: revoked, ClientCredentials: credentials(c)})
 		w.must(err)
-		_, err = w.subs.DeleteKey(w.ann, &subscriptionv1.DeleteKeyRequest{Name: deleted.GetName()})
+		_, err = w.apps.DeleteOAuthClient(w.ann, &subscriptionv1.DeleteOAuthClientRequest{Name: deleted.GetName()})
 		w.must(err)
-		_, err = w.subs.DeleteApplication(w.ann, &subscriptionv1.DeleteApplicationRequest{Name: gone})
+		_, err = w.apps.DeleteApplication(w.ann, &subscriptionv1.DeleteApplicationRequest{Name: gone})
 		w.must(err)
 		_, err = w.subs.DeleteSubscription(w.ann, &subscriptionv1.DeleteSubscriptionRequest{Name: sub2.GetName()})
 		w.must(err)
@@ -109,7 +110,7 @@ func TestBatchGetGrants(t *testing.T) {
 			causes = append(causes, s.GetEnded())
 		}
 		want := []backplanev1.GrantEvent_Cause{
-			backplanev1.GrantEvent_CAUSE_TOKEN_REVOKED, backplanev1.GrantEvent_CAUSE_KEY_DELETED,
+			backplanev1.GrantEvent_CAUSE_TOKEN_REVOKED, backplanev1.GrantEvent_CAUSE_OAUTH_CLIENT_DELETED,
 			backplanev1.GrantEvent_CAUSE_APPLICATION_DELETED, backplanev1.GrantEvent_CAUSE_SUBSCRIPTION_DELETED,
 			backplanev1.GrantEvent_CAUSE_EXPIRED,
 		}

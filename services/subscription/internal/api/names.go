@@ -16,7 +16,6 @@ const (
 	subscriptionsPrefix = "subscriptions/"
 	recordsPrefix       = "sessionRecords/"
 	grantsPrefix        = "grants/"
-	keysPart            = "/keys/"
 )
 
 // idOf returns the id in a name with a prefix, and whether it is one.
@@ -38,21 +37,6 @@ func nameOf(field, prefix, name string) (string, error) {
 		return "", fault.Invalid(field, "must be %s{id}", prefix)
 	}
 	return id, nil
-}
-
-// keyIDs returns the ids in the name of a key.
-func keyIDs(name string) (application, key string) {
-	application, key, _ = strings.Cut(strings.TrimPrefix(name, applicationsPrefix), keysPart)
-	return application, key
-}
-
-// keyName returns the ids in the name of a key that a field has.
-func keyName(field, name string) (application, key string, err error) {
-	application, key = keyIDs(name)
-	if !validID(application) || !validID(key) || name != store.KeyName(application, key) {
-		return "", "", fault.Invalid(field, "must be applications/{application}/keys/{key}")
-	}
-	return application, key, nil
 }
 
 // me is the alias of the caller's own name.

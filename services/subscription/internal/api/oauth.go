@@ -34,7 +34,7 @@ func (a *API) IssueToken(ctx context.Context, req *oauth2v1.IssueTokenRequest) (
 	if req.GetGrantType() == "" {
 		return nil, fault.WithReason(fault.Invalid("grant_type", "is missing"), invalidRequest)
 	}
-	if _, err := a.client(ctx, req.GetClient()); err != nil {
+	if _, err := a.oauthClient(ctx, req.GetClientCredentials()); err != nil {
 		return nil, err
 	}
 	if req.GetGrantType() != clientCredentials {
@@ -44,7 +44,7 @@ func (a *API) IssueToken(ctx context.Context, req *oauth2v1.IssueTokenRequest) (
 	if err != nil {
 		return nil, err
 	}
-	raw, t, err := a.issuer.Application(req.GetClient().GetClientId(), scopes)
+	raw, t, err := a.issuer.Application(req.GetClientCredentials().GetClientId(), scopes)
 	if err != nil {
 		return nil, err
 	}
@@ -66,50 +66,52 @@ func readScopes(text string) ([]string, error) {
 	return slices.Compact(scopes), nil
 }
 
-// client returns the key whose secret the caller has.
-func (a *API) client(ctx context.Context, c *oauth2v1.ClientCredentials) (store.Key, error) {
-	hash, ok := token.Hash(token.ClientSecret, c.GetClientSecret())
-	if !ok || c.GetClientId() == "" {
-		return store.Key{}, errClient()
+// oauthClient returns the OAuth client that proves itself with one of its
+// secrets.
+func (a *API) oauthClient(ctx context.Context, proof *oauth2v1.ClientCredentials) (store.OAuthClient, error) {
+	hash, ok := token.Hash(token.ClientSecret, proof.GetClientSecret())
+	if !ok || proof.GetClientId() == "" {
+		return store.OAuthClient{}, errClient()
 	}
-	k, want, known, err := a.store.Client(ctx, c.GetClientId())
+	c, hashes, err := a.store.ClientSecrets(ctx, proof.GetClientId())
 	if err != nil {
-		return store.Key{}, err
+		return store.OAuthClient{}, err
 	}
-	if !known || !token.Same(hash, want) {
-		return store.Key{}, errClient()
+	if !slices.ContainsFunc(hashes, func(want []byte) bool { return token.Same(hash, want) }) {
+		return store.OAuthClient{}, errClient()
 	}
-	return k, nil
+	return c, nil
 }
 
 func errClient() error {
-	return fault.WithReason(fault.Unauthenticated("the client is not known, or its secret is wrong"), invalidClient)
+	return fault.WithReason(fault.Unauthenticated("the OAuth client is not known, or its secret is wrong"), invalidClient)
 }
 
-// own returns a client's own token when it is good, apart from revocation.
-func (a *API) own(ctx context.Context, raw string, c *oauth2v1.ClientCredentials) (store.Key, token.Application, bool, error) {
-	k, err := a.client(ctx, c)
+// ownToken returns an OAuth client's own token when it is good, apart from
+// revocation.
+func (a *API) ownToken(ctx context.Context, raw string, proof *oauth2v1.ClientCredentials) (store.OAuthClient, token.Application, bool, error) {
+	c, err := a.oauthClient(ctx, proof)
 	if err != nil {
-		return store.Key{}, token.Application{}, false, err
+		return store.OAuthClient{}, token.Application{}, false, err
 	}
 	if raw == "" {
-		return store.Key{}, token.Application{}, false, fault.WithReason(fault.Invalid("token", "is missing"), invalidRequest)
+		return store.OAuthClient{}, token.Application{}, false, fault.WithReason(fault.Invalid("token", "is missing"), invalidRequest)
 	}
 	t, err := a.issuer.ReadApplication(ctx, raw)
 	switch {
 	case errors.Is(err, token.ErrInvalid), errors.Is(err, token.ErrExpired):
-		return k, token.Application{}, false, nil
+		return c, token.Application{}, false, nil
 	case err != nil:
-		return store.Key{}, token.Application{}, false, err
+		return store.OAuthClient{}, token.Application{}, false, err
 	}
-	return k, t, t.ConsumerKey == k.ConsumerKey, nil
+	return c, t, t.ClientID == c.ClientID, nil
 }
 
 // RevokeToken takes a token back.
 func (a *API) RevokeToken(ctx context.Context, req *oauth2v1.RevokeTokenRequest) (*emptypb.Empty, error) {
-	k, t, good, err := a.own(ctx, req.GetToken(), req.GetClient())
+	c, t, good, err := a.ownToken(ctx, req.GetToken(), req.GetClientCredentials())
 	if err == nil && good {
-		err = a.store.Revoke(ctx, k, t.ID, t.ExpiresAt)
+		err = a.store.Revoke(ctx, c, t.ID, t.ExpiresAt)
 	}
 	if err != nil {
 		return nil, err
@@ -119,7 +121,7 @@ func (a *API) RevokeToken(ctx context.Context, req *oauth2v1.RevokeTokenRequest)
 
 // IntrospectToken explains a token.
 func (a *API) IntrospectToken(ctx context.Context, req *oauth2v1.IntrospectTokenRequest) (*oauth2v1.IntrospectTokenResponse, error) {
-	_, t, good, err := a.own(ctx, req.GetToken(), req.GetClient())
+	_, t, good, err := a.ownToken(ctx, req.GetToken(), req.GetClientCredentials())
 	if err != nil {
 		return nil, err
 	}
@@ -131,9 +133,9 @@ func (a *API) IntrospectToken(ctx context.Context, req *oauth2v1.IntrospectToken
 		return &oauth2v1.IntrospectTokenResponse{}, err
 	}
 	return &oauth2v1.IntrospectTokenResponse{
-		Active: true, Scope: strings.Join(t.Scopes, " "), ClientId: t.ConsumerKey,
+		Active: true, Scope: strings.Join(t.Scopes, " "), ClientId: t.ClientID,
 		ExpireTime: timestamppb.New(t.ExpiresAt), IssueTime: timestamppb.New(t.IssuedAt),
-		Subject: t.ConsumerKey, Audience: []string{a.issuer.Audience()}, Issuer: a.issuer.URL(), TokenId: t.ID,
+		Subject: t.ClientID, Audience: []string{a.issuer.Audience()}, Issuer: a.issuer.URL(), TokenId: t.ID,
 	}, nil
 }
 

@@ -12,22 +12,22 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
+	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
 	changev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/change/v1"
 	oauth2v1 "github.com/tidegatehq/tidegate/gen/go/tidegate/oauth2/v1"
-	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
 	"github.com/tidegatehq/tidegate/services/kit/fault"
 )
 
-const unknownClient = "the client is not known, or its secret is wrong"
+const unknownClient = "the OAuth client is not known, or its secret is wrong"
 
 // TestIssueToken issues a token and checks it with nothing but what
 // GetSigningKeys says.
 func TestIssueToken(t *testing.T) {
 	onBoth(t, func(t *testing.T, w *world) {
-		k := w.key(w.ann, w.application(w.ann, "Chat").GetName(), subscriptionv1.KeyType_KEY_TYPE_PRODUCTION)
+		c := w.oauthClient(w.ann, w.application(w.ann, "Chat").GetName(), catalogv1.Stage_STAGE_PRODUCTION)
 		before := w.dump()
 		resp, err := w.oauth.IssueToken(t.Context(), &oauth2v1.IssueTokenRequest{
-			GrantType: "client_credentials", Client: credentials(k), Scope: "default",
+			GrantType: "client_credentials", ClientCredentials: credentials(c), Scope: "default",
 		})
 		w.must(err)
 		if resp.GetTokenType() != "Bearer" || resp.GetExpiresIn() != 3600 || resp.GetScope() != "default" {
@@ -51,7 +51,7 @@ func TestIssueToken(t *testing.T) {
 			t.Errorf("kid = %q, want %q", parsed.Headers[0].KeyID, keys.GetKeys()[0].GetKid())
 		}
 		w.must(claims.ValidateWithLeeway(jwt.Expected{
-			Issuer: issuerURL, Subject: k.GetConsumerKey(), AnyAudience: jwt.Audience{issuerURL + "/gateway"}, Time: w.now(),
+			Issuer: issuerURL, Subject: c.GetClientId(), AnyAudience: jwt.Audience{issuerURL + "/gateway"}, Time: w.now(),
 		}, 0))
 	})
 }
@@ -59,9 +59,9 @@ func TestIssueToken(t *testing.T) {
 func TestTokenRefusals(t *testing.T) {
 	w := onSQLite(t)
 	app := w.application(w.ann, "Chat").GetName()
-	k := w.key(w.ann, app, subscriptionv1.KeyType_KEY_TYPE_PRODUCTION)
-	other := w.key(w.ann, app, subscriptionv1.KeyType_KEY_TYPE_SANDBOX)
-	good := credentials(k)
+	c := w.oauthClient(w.ann, app, catalogv1.Stage_STAGE_PRODUCTION)
+	other := w.oauthClient(w.ann, app, catalogv1.Stage_STAGE_SANDBOX)
+	good := credentials(c)
 	client := func(change func(*oauth2v1.ClientCredentials)) *oauth2v1.ClientCredentials {
 		c := proto.CloneOf(good)
 		change(c)
@@ -74,26 +74,26 @@ func TestTokenRefusals(t *testing.T) {
 		text   string
 		reason string
 	}{
-		{"no grant type", &oauth2v1.IssueTokenRequest{Client: good}, codes.InvalidArgument, "grant_type: is missing", "INVALID_REQUEST"},
-		{"password grant", &oauth2v1.IssueTokenRequest{GrantType: "password", Client: good},
+		{"no grant type", &oauth2v1.IssueTokenRequest{ClientCredentials: good}, codes.InvalidArgument, "grant_type: is missing", "INVALID_REQUEST"},
+		{"password grant", &oauth2v1.IssueTokenRequest{GrantType: "password", ClientCredentials: good},
 			codes.InvalidArgument, "grant_type: must be client_credentials", "UNSUPPORTED_GRANT_TYPE"},
 		{"no client", &oauth2v1.IssueTokenRequest{GrantType: "client_credentials"}, codes.Unauthenticated, unknownClient, "INVALID_CLIENT"},
 		{"no secret", &oauth2v1.IssueTokenRequest{GrantType: "client_credentials",
-			Client: client(func(c *oauth2v1.ClientCredentials) { c.ClientSecret = "" })}, codes.Unauthenticated, unknownClient, "INVALID_CLIENT"},
+			ClientCredentials: client(func(c *oauth2v1.ClientCredentials) { c.ClientSecret = "" })}, codes.Unauthenticated, unknownClient, "INVALID_CLIENT"},
 		{"no id", &oauth2v1.IssueTokenRequest{GrantType: "client_credentials",
-			Client: client(func(c *oauth2v1.ClientCredentials) { c.ClientId = "" })}, codes.Unauthenticated, unknownClient, "INVALID_CLIENT"},
+			ClientCredentials: client(func(c *oauth2v1.ClientCredentials) { c.ClientId = "" })}, codes.Unauthenticated, unknownClient, "INVALID_CLIENT"},
 		{"mistyped secret", &oauth2v1.IssueTokenRequest{GrantType: "client_credentials",
-			Client: client(func(c *oauth2v1.ClientCredentials) { c.ClientSecret += "x" })}, codes.Unauthenticated, unknownClient, "INVALID_CLIENT"},
-		{"another key's secret", &oauth2v1.IssueTokenRequest{GrantType: "client_credentials",
-			Client: client(func(c *oauth2v1.ClientCredentials) { c.ClientSecret = other.GetConsumerSecret() })},
+			ClientCredentials: client(func(c *oauth2v1.ClientCredentials) { c.ClientSecret += "x" })}, codes.Unauthenticated, unknownClient, "INVALID_CLIENT"},
+		{"another OAuth client's secret", &oauth2v1.IssueTokenRequest{GrantType: "client_credentials",
+			ClientCredentials: client(func(c *oauth2v1.ClientCredentials) { c.ClientSecret = other.secret.GetSecret() })},
 			codes.Unauthenticated, unknownClient, "INVALID_CLIENT"},
 		{"unknown id", &oauth2v1.IssueTokenRequest{GrantType: "client_credentials",
-			Client: client(func(c *oauth2v1.ClientCredentials) { c.ClientId = "tgck_NONE" })}, codes.Unauthenticated, unknownClient, "INVALID_CLIENT"},
+			ClientCredentials: client(func(c *oauth2v1.ClientCredentials) { c.ClientId = "tgci_NONE" })}, codes.Unauthenticated, unknownClient, "INVALID_CLIENT"},
 		{"a wrong client before its grant type", &oauth2v1.IssueTokenRequest{GrantType: "password"},
 			codes.Unauthenticated, unknownClient, "INVALID_CLIENT"},
-		{"a scope", &oauth2v1.IssueTokenRequest{GrantType: "client_credentials", Client: good, Scope: "default admin"},
+		{"a scope", &oauth2v1.IssueTokenRequest{GrantType: "client_credentials", ClientCredentials: good, Scope: "default admin"},
 			codes.InvalidArgument, "scope: no API asks for a scope: leave it out or ask for default", "INVALID_SCOPE"},
-		{"two spaces", &oauth2v1.IssueTokenRequest{GrantType: "client_credentials", Client: good, Scope: "default  default"},
+		{"two spaces", &oauth2v1.IssueTokenRequest{GrantType: "client_credentials", ClientCredentials: good, Scope: "default  default"},
 			codes.InvalidArgument, "scope: no API asks for a scope: leave it out or ask for default", "INVALID_SCOPE"},
 	} {
 		_, err := w.oauth.IssueToken(t.Context(), tt.req)
@@ -102,7 +102,7 @@ func TestTokenRefusals(t *testing.T) {
 			t.Errorf("%s: reason %q, want %q", tt.name, got, tt.reason)
 		}
 	}
-	_, err := w.oauth.RevokeToken(t.Context(), &oauth2v1.RevokeTokenRequest{Client: good})
+	_, err := w.oauth.RevokeToken(t.Context(), &oauth2v1.RevokeTokenRequest{ClientCredentials: good})
 	refused(t, "RevokeToken(no token)", err, codes.InvalidArgument, "token: is missing")
 	if fault.Reason(err) != "INVALID_REQUEST" {
 		t.Errorf("reason %q, want INVALID_REQUEST", fault.Reason(err))
@@ -117,18 +117,18 @@ func TestRevokeAndIntrospect(t *testing.T) {
 	onBoth(t, func(t *testing.T, w *world) {
 		w.publish(v1)
 		app := w.application(w.ann, "Chat").GetName()
-		k := w.key(w.ann, app, subscriptionv1.KeyType_KEY_TYPE_PRODUCTION)
-		other := w.key(w.ann, app, subscriptionv1.KeyType_KEY_TYPE_SANDBOX)
+		c := w.oauthClient(w.ann, app, catalogv1.Stage_STAGE_PRODUCTION)
+		other := w.oauthClient(w.ann, app, catalogv1.Stage_STAGE_SANDBOX)
 		w.subscribe(w.ann, app, v1)
-		raw, another := w.token(k), w.token(other)
+		raw, another := w.token(c), w.token(other)
 		introspect := func(raw string) *oauth2v1.IntrospectTokenResponse {
 			t.Helper()
-			resp, err := w.oauth.IntrospectToken(t.Context(), &oauth2v1.IntrospectTokenRequest{Token: raw, Client: credentials(k)})
+			resp, err := w.oauth.IntrospectToken(t.Context(), &oauth2v1.IntrospectTokenRequest{Token: raw, ClientCredentials: credentials(c)})
 			w.must(err)
 			return resp
 		}
 		got := introspect(raw)
-		if !got.GetActive() || got.GetClientId() != k.GetConsumerKey() || got.GetSubject() != k.GetConsumerKey() || got.GetScope() != "default" ||
+		if !got.GetActive() || got.GetClientId() != c.GetClientId() || got.GetSubject() != c.GetClientId() || got.GetScope() != "default" ||
 			got.GetIssuer() != issuerURL || got.GetAudience()[0] != issuerURL+"/gateway" || got.GetTokenId() == "" ||
 			!got.GetIssueTime().AsTime().Equal(w.now()) || !got.GetExpireTime().AsTime().Equal(w.now().Add(time.Hour)) {
 			t.Errorf("IntrospectToken() = %v", got)
@@ -141,7 +141,7 @@ func TestRevokeAndIntrospect(t *testing.T) {
 		}
 		revoke := func(raw string) {
 			t.Helper()
-			_, err := w.oauth.RevokeToken(t.Context(), &oauth2v1.RevokeTokenRequest{Token: raw, Client: credentials(k)})
+			_, err := w.oauth.RevokeToken(t.Context(), &oauth2v1.RevokeTokenRequest{Token: raw, ClientCredentials: credentials(c)})
 			w.must(err)
 		}
 		before := w.head()
@@ -163,10 +163,10 @@ func TestRevokeAndIntrospect(t *testing.T) {
 		}
 		changes, err := w.changes.ListChanges(w.root, &changev1.ListChangesRequest{Parent: "services/subscription", PageSize: 1})
 		w.must(err)
-		if c := changes.GetChanges()[0]; c.GetActor() != k.GetName() || c.GetAction() != "RevokeToken" || c.GetResource() != "grants/"+got.GetTokenId() {
-			t.Errorf("change = %v, want the key's revocation", c)
+		if made := changes.GetChanges()[0]; made.GetActor() != c.GetName() || made.GetAction() != "RevokeToken" || made.GetResource() != "grants/"+got.GetTokenId() {
+			t.Errorf("change = %v, want the OAuth client's revocation", made)
 		}
-		late := w.token(k)
+		late := w.token(c)
 		w.add(time.Hour)
 		revoke(late)
 		if got := introspect(late); !proto.Equal(got, inactive) || w.head() != before+1 {

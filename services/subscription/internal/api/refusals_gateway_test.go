@@ -29,7 +29,7 @@ func TestGatewayRefusals(t *testing.T) {
 	invalid := codes.InvalidArgument
 	hour := w.now().Truncate(time.Hour)
 	query := func(change func(*backplanev1.GrantQuery)) func(context.Context) error {
-		q := &backplanev1.GrantQuery{Name: "grants/t", Key: "applications/a/keys/k", Version: v1, ExpireTime: timestamppb.New(hour)}
+		q := &backplanev1.GrantQuery{Name: "grants/t", OauthClient: "applications/a/oauthClients/c", Version: v1, ExpireTime: timestamppb.New(hour)}
 		change(q)
 		return call(w.gateway.tokens.BatchGetGrants, &backplanev1.BatchGetGrantsRequest{Grants: []*backplanev1.GrantQuery{q}})
 	}
@@ -53,7 +53,7 @@ func TestGatewayRefusals(t *testing.T) {
 	verify := w.gateway.tokens.VerifyCredential
 	many := make([]*backplanev1.GrantQuery, 1001)
 	for i := range many {
-		many[i] = &backplanev1.GrantQuery{Name: "grants/t", Key: "applications/a/keys/k", Version: v1, ExpireTime: timestamppb.New(hour)}
+		many[i] = &backplanev1.GrantQuery{Name: "grants/t", OauthClient: "applications/a/oauthClients/c", Version: v1, ExpireTime: timestamppb.New(hour)}
 	}
 	w.check(t, []refusal{
 		{"verify nothing", none, call(verify, &backplanev1.VerifyCredentialRequest{Version: v1, Scheme: backplanev1.CredentialScheme_CREDENTIAL_SCHEME_OAUTH2}), invalid, "credential: must be at least 1 characters"},
@@ -69,8 +69,8 @@ func TestGatewayRefusals(t *testing.T) {
 		{"too many grants", none, call(w.gateway.tokens.BatchGetGrants, &backplanev1.BatchGetGrantsRequest{Grants: many}), invalid,
 			"grants: must contain no more than 1000 item(s)"},
 		{"a grant of a bad name", none, query(func(q *backplanev1.GrantQuery) { q.Name = "t" }), invalid, "grants[0].name: must be grants/{token id}"},
-		{"a grant of a bad key", none, query(func(q *backplanev1.GrantQuery) { q.Key = "k" }), invalid,
-			"grants[0].key: must be applications/{application}/keys/{key}"},
+		{"a grant of a bad OAuth client", none, query(func(q *backplanev1.GrantQuery) { q.OauthClient = "c" }), invalid,
+			"grants[0].oauth_client: must be applications/{application}/oauthClients/{oauth_client}"},
 		{"a grant without an end", none, query(func(q *backplanev1.GrantQuery) { q.ExpireTime = nil }), invalid, "grants[0].expire_time: is required"},
 		{"a grant with an impossible end", none, query(func(q *backplanev1.GrantQuery) {
 			q.ExpireTime = &timestamppb.Timestamp{Seconds: math.MaxInt64}
@@ -155,16 +155,16 @@ func TestGatewayRefusals(t *testing.T) {
 func TestOAuthRefusals(t *testing.T) {
 	w := onSQLite(t)
 	c := &oauth2v1.ClientCredentials{ClientId: long(129), ClientSecret: long(129)}
-	const client = "client.client_id: must be at most 128 characters; client.client_secret: must be at most 128 characters"
+	const client = "client_credentials.client_id: must be at most 128 characters; client_credentials.client_secret: must be at most 128 characters"
 	w.check(t, []refusal{
-		{"token: too long", t.Context(), call(w.oauth.IssueToken, &oauth2v1.IssueTokenRequest{GrantType: long(129), Client: c, Scope: long(1025)}),
+		{"token: too long", t.Context(), call(w.oauth.IssueToken, &oauth2v1.IssueTokenRequest{GrantType: long(129), ClientCredentials: c, Scope: long(1025)}),
 			codes.InvalidArgument, "grant_type: must be at most 128 characters; " + client + "; scope: must be at most 1024 characters"},
-		{"revoke: too long", t.Context(), call(w.oauth.RevokeToken, &oauth2v1.RevokeTokenRequest{Token: long(8193), Client: c}),
+		{"revoke: too long", t.Context(), call(w.oauth.RevokeToken, &oauth2v1.RevokeTokenRequest{Token: long(8193), ClientCredentials: c}),
 			codes.InvalidArgument, "token: must be at most 8192 characters; " + client},
-		{"introspect: too long", t.Context(), call(w.oauth.IntrospectToken, &oauth2v1.IntrospectTokenRequest{Token: long(8193), Client: c}),
+		{"introspect: too long", t.Context(), call(w.oauth.IntrospectToken, &oauth2v1.IntrospectTokenRequest{Token: long(8193), ClientCredentials: c}),
 			codes.InvalidArgument, "token: must be at most 8192 characters; " + client},
 		{"token: NUL", t.Context(), call(w.oauth.IssueToken, &oauth2v1.IssueTokenRequest{
-			GrantType: "client_credentials", Client: &oauth2v1.ClientCredentials{ClientId: "\x00"}}),
-			codes.InvalidArgument, "client.client_id: " + noNUL},
+			GrantType: "client_credentials", ClientCredentials: &oauth2v1.ClientCredentials{ClientId: "\x00"}}),
+			codes.InvalidArgument, "client_credentials.client_id: " + noNUL},
 	})
 }

@@ -8,7 +8,9 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/protobuf/types/known/fieldmaskpb"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
+	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
 	changev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/change/v1"
 	identityv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/identity/v1"
 	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
@@ -52,7 +54,7 @@ const (
 	badUser        = "name: must be users/{user}"
 	badApplication = "name: must be applications/{application}"
 	badParent      = "parent: must be applications/{application}"
-	badKey         = "name: must be applications/{application}/keys/{key}"
+	badClient      = "name: must be applications/{application}/oauthClients/{oauth_client}"
 	badSub         = "name: must be subscriptions/{subscription}"
 	badUsername    = "must be 1 to 64 characters of A-Z a-z 0-9 _ . @ + - and start with a letter or a digit"
 	badDisplayName = "must have 1 to 100 characters, no control characters and no space at either end"
@@ -174,22 +176,25 @@ func TestSubscriptionRefusals(t *testing.T) {
 	w := onSQLite(t)
 	w.publish(v1)
 	app, other := w.application(w.ann, "Chat").GetName(), w.application(w.ann, "Other").GetName()
-	k := w.key(w.ann, app, subscriptionv1.KeyType_KEY_TYPE_PRODUCTION)
+	c := w.oauthClient(w.ann, app, catalogv1.Stage_STAGE_PRODUCTION)
 	sub := w.subscribe(w.ann, app, v1).GetName()
 	invalid := codes.InvalidArgument
 	createApp := func(a *subscriptionv1.Application) func(context.Context) error {
-		return call(w.subs.CreateApplication, &subscriptionv1.CreateApplicationRequest{Application: a})
+		return call(w.apps.CreateApplication, &subscriptionv1.CreateApplicationRequest{Application: a})
 	}
 	updateApp := func(a *subscriptionv1.Application, paths ...string) func(context.Context) error {
-		return call(w.subs.UpdateApplication, &subscriptionv1.UpdateApplicationRequest{Application: a, UpdateMask: &fieldmaskpb.FieldMask{Paths: paths}})
+		return call(w.apps.UpdateApplication, &subscriptionv1.UpdateApplicationRequest{Application: a, UpdateMask: &fieldmaskpb.FieldMask{Paths: paths}})
 	}
-	createKey := func(parent string, kind subscriptionv1.KeyType) func(context.Context) error {
-		return call(w.subs.CreateKey, &subscriptionv1.CreateKeyRequest{Parent: parent, Key: &subscriptionv1.Key{Type: kind}})
+	createClient := func(parent string, stage catalogv1.Stage) func(context.Context) error {
+		return call(w.apps.CreateOAuthClient, &subscriptionv1.CreateOAuthClientRequest{
+			Parent: parent, OauthClient: &subscriptionv1.OAuthClient{Stage: stage},
+		})
 	}
+	noClient := c.GetName() + " not found"
 	updateSub := func(s *subscriptionv1.Subscription, paths ...string) func(context.Context) error {
 		return call(w.subs.UpdateSubscription, &subscriptionv1.UpdateSubscriptionRequest{Subscription: s, UpdateMask: &fieldmaskpb.FieldMask{Paths: paths}})
 	}
-	apps, subs := w.subs.ListApplications, w.subs.ListSubscriptions
+	apps, subs := w.apps.ListApplications, w.subs.ListSubscriptions
 	w.check(t, []refusal{
 		{"create no application", w.ann, createApp(nil), invalid, "application: is required"},
 		{"create an application without a name", w.ann, createApp(&subscriptionv1.Application{}), invalid, "application.display_name: " + badDisplayName},
@@ -207,8 +212,8 @@ func TestSubscriptionRefusals(t *testing.T) {
 			`there is an application "CHAT" already`},
 		{"create an application without the role", w.guest, createApp(&subscriptionv1.Application{DisplayName: "x"}), codes.PermissionDenied,
 			"this needs the role subscriber"},
-		{"get an application of a bad name", w.ann, call(w.subs.GetApplication, &subscriptionv1.GetApplicationRequest{Name: "Chat"}), invalid, badApplication},
-		{"get another's application", w.bob, call(w.subs.GetApplication, &subscriptionv1.GetApplicationRequest{Name: app}), codes.NotFound, app + " not found"},
+		{"get an application of a bad name", w.ann, call(w.apps.GetApplication, &subscriptionv1.GetApplicationRequest{Name: "Chat"}), invalid, badApplication},
+		{"get another's application", w.bob, call(w.apps.GetApplication, &subscriptionv1.GetApplicationRequest{Name: app}), codes.NotFound, app + " not found"},
 		{"list applications by what is not there", w.ann, call(apps, &subscriptionv1.ListApplicationsRequest{Filter: `name = "x"`}), invalid,
 			`filter: no field "name": there are display_name, owner`},
 		{"list applications by a bad owner", w.ann, call(apps, &subscriptionv1.ListApplicationsRequest{Filter: `owner = "ann"`}), invalid,
@@ -223,26 +228,44 @@ func TestSubscriptionRefusals(t *testing.T) {
 		{"update an application to another's name", w.ann, updateApp(&subscriptionv1.Application{Name: app, DisplayName: "Other"}), codes.AlreadyExists,
 			`there is an application "Other" already`},
 		{"update an application with a stale etag", w.ann, updateApp(&subscriptionv1.Application{Name: app, DisplayName: "x", Etag: "9"}), codes.Aborted, stale},
-		{"delete another's application", w.bob, call(w.subs.DeleteApplication, &subscriptionv1.DeleteApplicationRequest{Name: app}), codes.NotFound,
+		{"delete another's application", w.bob, call(w.apps.DeleteApplication, &subscriptionv1.DeleteApplicationRequest{Name: app}), codes.NotFound,
 			app + " not found"},
-		{"delete an application with a stale etag", w.ann, call(w.subs.DeleteApplication,
+		{"delete an application with a stale etag", w.ann, call(w.apps.DeleteApplication,
 			&subscriptionv1.DeleteApplicationRequest{Name: app, Etag: "9"}), codes.Aborted, stale},
 
-		{"create no key", w.ann, call(w.subs.CreateKey, &subscriptionv1.CreateKeyRequest{Parent: app}), invalid, "key: is required"},
-		{"create a key of no type", w.ann, createKey(app, 0), invalid, "key.type: is required"},
-		{"create a key of an unknown type", w.ann, createKey(app, 7), invalid, "key.type: is not one of the defined values"},
-		{"create a key of a bad parent", w.ann, createKey("x", 1), invalid, badParent},
-		{"create a key of another's", w.bob, createKey(app, 2), codes.NotFound, app + " not found"},
-		{"create a key again", w.ann, createKey(app, 1), codes.AlreadyExists, "the application has a production key already"},
-		{"get a key of a bad name", w.ann, call(w.subs.GetKey, &subscriptionv1.GetKeyRequest{Name: app}), invalid, badKey},
-		{"get another's key", w.bob, call(w.subs.GetKey, &subscriptionv1.GetKeyRequest{Name: k.GetName()}), codes.NotFound, k.GetName() + " not found"},
-		{"list another's keys", w.bob, call(w.subs.ListKeys, &subscriptionv1.ListKeysRequest{Parent: app}), codes.NotFound, app + " not found"},
-		{"regenerate another's secret", w.bob, call(w.subs.RegenerateSecret, &subscriptionv1.RegenerateSecretRequest{Name: k.GetName()}),
-			codes.NotFound, k.GetName() + " not found"},
-		{"regenerate a secret with a stale etag", w.ann, call(w.subs.RegenerateSecret,
-			&subscriptionv1.RegenerateSecretRequest{Name: k.GetName(), Etag: "9"}), codes.Aborted, stale},
-		{"delete another's key", w.bob, call(w.subs.DeleteKey, &subscriptionv1.DeleteKeyRequest{Name: k.GetName()}), codes.NotFound, k.GetName() + " not found"},
-		{"delete a key with a stale etag", w.ann, call(w.subs.DeleteKey, &subscriptionv1.DeleteKeyRequest{Name: k.GetName(), Etag: "9"}), codes.Aborted, stale},
+		{"create no OAuth client", w.ann, call(w.apps.CreateOAuthClient, &subscriptionv1.CreateOAuthClientRequest{Parent: app}), invalid,
+			"oauth_client: is required"},
+		{"create an OAuth client of no stage", w.ann, createClient(app, 0), invalid, "oauth_client.stage: is required"},
+		{"create an OAuth client of an unknown stage", w.ann, createClient(app, 7), invalid, "oauth_client.stage: is not one of the defined values"},
+		{"create an OAuth client of a bad parent", w.ann, createClient("x", 1), invalid, badParent},
+		{"create an OAuth client of another's", w.bob, createClient(app, 2), codes.NotFound, app + " not found"},
+		{"create an OAuth client again", w.ann, createClient(app, 1), codes.AlreadyExists, "the application has an OAuth client for production already"},
+		{"get an OAuth client of a bad name", w.ann, call(w.apps.GetOAuthClient, &subscriptionv1.GetOAuthClientRequest{Name: app}), invalid, badClient},
+		{"get another's OAuth client", w.bob, call(w.apps.GetOAuthClient, &subscriptionv1.GetOAuthClientRequest{Name: c.GetName()}), codes.NotFound, noClient},
+		{"list another's OAuth clients", w.bob, call(w.apps.ListOAuthClients, &subscriptionv1.ListOAuthClientsRequest{Parent: app}), codes.NotFound,
+			app + " not found"},
+		{"delete another's OAuth client", w.bob, call(w.apps.DeleteOAuthClient, &subscriptionv1.DeleteOAuthClientRequest{Name: c.GetName()}),
+			codes.NotFound, noClient},
+		{"delete an OAuth client with a stale etag", w.ann, call(w.apps.DeleteOAuthClient,
+			&subscriptionv1.DeleteOAuthClientRequest{Name: c.GetName(), Etag: "9"}), codes.Aborted, stale},
+
+		{"create no secret", w.ann, call(w.apps.CreateOAuthClientSecret, &subscriptionv1.CreateOAuthClientSecretRequest{Parent: c.GetName()}), invalid,
+			"oauth_client_secret: is required"},
+		{"create a secret that has ended", w.ann, call(w.apps.CreateOAuthClientSecret, createSecret(c.GetName(), timestamppb.New(w.now()))), invalid,
+			"oauth_client_secret.expire_time: must lie in the future"},
+		{"create a secret that ends at no time", w.ann, call(w.apps.CreateOAuthClientSecret, createSecret(c.GetName(), &timestamppb.Timestamp{Nanos: -1})),
+			invalid, "oauth_client_secret.expire_time: must lie in the future"},
+		{"create a secret of a bad parent", w.ann, call(w.apps.CreateOAuthClientSecret, createSecret(app, nil)), invalid,
+			"parent: must be applications/{application}/oauthClients/{oauth_client}"},
+		{"create a secret of another's", w.bob, call(w.apps.CreateOAuthClientSecret, createSecret(c.GetName(), nil)), codes.NotFound, noClient},
+		{"get a secret of a bad name", w.ann, call(w.apps.GetOAuthClientSecret, &subscriptionv1.GetOAuthClientSecretRequest{Name: c.GetName()}), invalid,
+			"name: must be applications/{application}/oauthClients/{oauth_client}/secrets/{secret}"},
+		{"get another's secret", w.bob, call(w.apps.GetOAuthClientSecret, &subscriptionv1.GetOAuthClientSecretRequest{Name: c.secret.GetName()}),
+			codes.NotFound, c.secret.GetName() + " not found"},
+		{"list another's secrets", w.bob, call(w.apps.ListOAuthClientSecrets, &subscriptionv1.ListOAuthClientSecretsRequest{Parent: c.GetName()}),
+			codes.NotFound, noClient},
+		{"delete another's secret", w.bob, call(w.apps.DeleteOAuthClientSecret,
+			&subscriptionv1.DeleteOAuthClientSecretRequest{Name: c.secret.GetName()}), codes.NotFound, c.secret.GetName() + " not found"},
 
 		{"create no subscription", w.ann, call(w.subs.CreateSubscription, &subscriptionv1.CreateSubscriptionRequest{}), invalid, "subscription: is required"},
 		{"create a subscription of nothing", w.ann, call(w.subs.CreateSubscription, subscription("", "", "")), invalid,
@@ -296,12 +319,12 @@ func TestPageTokensAreBound(t *testing.T) {
 	w := onSQLite(t)
 	w.application(w.ann, "a")
 	w.application(w.ann, "b")
-	list, err := w.subs.ListApplications(w.ann, &subscriptionv1.ListApplicationsRequest{PageSize: 1})
+	list, err := w.apps.ListApplications(w.ann, &subscriptionv1.ListApplicationsRequest{PageSize: 1})
 	w.must(err)
 	const text = "page_token: belongs to another list or filter"
 	token := list.GetNextPageToken()
 	w.check(t, []refusal{
-		{"another filter", w.ann, call(w.subs.ListApplications, &subscriptionv1.ListApplicationsRequest{PageToken: token, Filter: `display_name = "a"`}),
+		{"another filter", w.ann, call(w.apps.ListApplications, &subscriptionv1.ListApplicationsRequest{PageToken: token, Filter: `display_name = "a"`}),
 			codes.InvalidArgument, text},
 		{"another list", w.ann, call(w.subs.ListSubscriptions, &subscriptionv1.ListSubscriptionsRequest{PageToken: token}), codes.InvalidArgument, text},
 		{"a list with other keys", w.ann, call(w.usage.ListUsage, &usagev1.ListUsageRequest{PageToken: token}), codes.InvalidArgument, badPageToken},

@@ -11,8 +11,8 @@ import (
 	"google.golang.org/protobuf/types/known/emptypb"
 
 	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
+	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
 	identityv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/identity/v1"
-	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
 	"github.com/tidegatehq/tidegate/services/kit/identity"
 	"github.com/tidegatehq/tidegate/services/subscription/internal/api"
 )
@@ -108,8 +108,8 @@ func TestServicesOnly(t *testing.T) {
 // another issuer at the control plane.
 func TestApplicationTokensAreNotUserss(t *testing.T) {
 	w := onSQLite(t)
-	k := w.key(w.ann, w.application(w.ann, "Chat").GetName(), subscriptionv1.KeyType_KEY_TYPE_PRODUCTION)
-	raw := w.token(k)
+	c := w.oauthClient(w.ann, w.application(w.ann, "Chat").GetName(), catalogv1.Stage_STAGE_PRODUCTION)
+	raw := w.token(c)
 	for _, tt := range []struct{ name, token, text string }{
 		{"an application's", raw, "an application's token is not accepted here: sign in as a user"},
 		{"nonsense", "nonsense", "the token is not a user's access token"},

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
 	identityv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/identity/v1"
 	oauth2v1 "github.com/tidegatehq/tidegate/gen/go/tidegate/oauth2/v1"
 	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
@@ -23,9 +24,9 @@ func TestSecretsStayInside(t *testing.T) {
 		}
 		w.publish(v1)
 		app := w.application(w.ann, "Chat").GetName()
-		k := w.key(w.ann, app, subscriptionv1.KeyType_KEY_TYPE_PRODUCTION)
+		client := w.oauthClient(w.ann, app, catalogv1.Stage_STAGE_PRODUCTION)
 		w.subscribe(w.ann, app, v1)
-		access := w.token(k)
+		access := w.token(client)
 		first, err := w.signIn("admin", adminPassword)
 		w.must(err)
 		second, err := w.refresh(first.GetRefreshToken())
@@ -41,19 +42,20 @@ func TestSecretsStayInside(t *testing.T) {
 		_, err = w.users.CreateUser(w.root, &identityv1.CreateUserRequest{User: &identityv1.User{
 			Username: "dave", Roles: []identityv1.User_Role{identityv1.User_ROLE_CREATOR}}, Password: created})
 		w.must(err)
-		next, err := w.subs.RegenerateSecret(w.ann, &subscriptionv1.RegenerateSecretRequest{Name: k.GetName()})
+		next := &oauthClient{OAuthClient: client.OAuthClient, secret: w.secret(w.ann, client.GetName(), nil)}
+		_, err = w.apps.DeleteOAuthClientSecret(w.ann, &subscriptionv1.DeleteOAuthClientSecretRequest{Name: client.secret.GetName()})
 		w.must(err)
-		for _, c := range []*oauth2v1.ClientCredentials{credentials(k), credentials(next)} {
-			_, err = w.oauth.IssueToken(t.Context(), &oauth2v1.IssueTokenRequest{GrantType: "password", Client: c})
+		for _, c := range []*oauth2v1.ClientCredentials{credentials(client), credentials(next)} {
+			_, err = w.oauth.IssueToken(t.Context(), &oauth2v1.IssueTokenRequest{GrantType: "password", ClientCredentials: c})
 			note(err)
-			_, err = w.oauth.RevokeToken(t.Context(), &oauth2v1.RevokeTokenRequest{Token: access, Client: c})
+			_, err = w.oauth.RevokeToken(t.Context(), &oauth2v1.RevokeTokenRequest{Token: access, ClientCredentials: c})
 			note(err)
-			_, err = w.oauth.IntrospectToken(t.Context(), &oauth2v1.IntrospectTokenRequest{Token: access + "x", Client: c})
+			_, err = w.oauth.IntrospectToken(t.Context(), &oauth2v1.IntrospectTokenRequest{Token: access + "x", ClientCredentials: c})
 			note(err)
 		}
 		w.verify(access, v1)
 		w.verify(access+"x", v1)
-		w.verify(next.GetConsumerSecret(), v1)
+		w.verify(next.secret.GetSecret(), v1)
 		_, err = w.signIn("ann", wrongPassword)
 		note(err)
 		_, err = w.signIn("nobody", wrongPassword)
@@ -75,7 +77,7 @@ func TestSecretsStayInside(t *testing.T) {
 			"access token": access, "signature of it": access[strings.LastIndex(access, ".")+1:],
 			"first refresh token": first.GetRefreshToken(), "second refresh token": second.GetRefreshToken(),
 			"user's token": first.GetAccessToken(), "second user's token": second.GetAccessToken(),
-			"consumer secret": k.GetConsumerSecret(), "second consumer secret": next.GetConsumerSecret(),
+			"secret": client.secret.GetSecret(), "second secret": next.secret.GetSecret(),
 			"first password": adminPassword, "new password": newPassword, "wrong password": wrongPassword, "dave's password": created,
 		} {
 			for place, text := range map[string]string{"log": logs, "errors": errs.String(), "database": dump} {

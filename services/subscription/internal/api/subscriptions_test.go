@@ -2,7 +2,6 @@ package api_test
 
 import (
 	"context"
-	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -13,10 +12,9 @@ import (
 	"google.golang.org/protobuf/types/known/fieldmaskpb"
 
 	"github.com/tidegatehq/tidegate/gen"
-	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
+	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
 	changev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/change/v1"
 	identityv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/identity/v1"
-	oauth2v1 "github.com/tidegatehq/tidegate/gen/go/tidegate/oauth2/v1"
 	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
 	"github.com/tidegatehq/tidegate/services/subscription/internal/catalogtest"
 )
@@ -24,20 +22,20 @@ import (
 func TestApplications(t *testing.T) {
 	onBoth(t, func(t *testing.T, w *world) {
 		var header metadata.MD
-		made, err := w.subs.CreateApplication(w.ann, &subscriptionv1.CreateApplicationRequest{
+		made, err := w.apps.CreateApplication(w.ann, &subscriptionv1.CreateApplicationRequest{
 			Application: &subscriptionv1.Application{DisplayName: "Chat", Description: "talks", Owner: "users/ignored"},
 		}, grpc.Header(&header))
 		w.must(err)
 		if number(t, header) != w.head() || made.GetOwner() != w.annName || made.GetEtag() != "1" {
 			t.Errorf("CreateApplication() = %v", made)
 		}
-		got, err := w.subs.GetApplication(w.root, &subscriptionv1.GetApplicationRequest{Name: made.GetName()})
+		got, err := w.apps.GetApplication(w.root, &subscriptionv1.GetApplicationRequest{Name: made.GetName()})
 		if diff := cmp.Diff(made, got, protocmp.Transform()); err != nil || diff != "" {
 			t.Errorf("GetApplication() = %v (-made +got):\n%s", err, diff)
 		}
-		_, err = w.subs.GetApplication(w.bob, &subscriptionv1.GetApplicationRequest{Name: made.GetName()})
+		_, err = w.apps.GetApplication(w.bob, &subscriptionv1.GetApplicationRequest{Name: made.GetName()})
 		refused(t, "GetApplication(another's)", err, codes.NotFound, made.GetName()+" not found")
-		updated, err := w.subs.UpdateApplication(w.ann, &subscriptionv1.UpdateApplicationRequest{
+		updated, err := w.apps.UpdateApplication(w.ann, &subscriptionv1.UpdateApplicationRequest{
 			Application: &subscriptionv1.Application{Name: made.GetName(), Description: "sings", Etag: made.GetEtag()},
 		})
 		if err != nil || updated.GetDisplayName() != "Chat" || updated.GetDescription() != "sings" || updated.GetEtag() != "2" {
@@ -56,7 +54,7 @@ func TestApplications(t *testing.T) {
 			{"by owner me", w.bob, `owner = "users/me" AND display_name = "OTHER"`, []string{other.GetName()}},
 			{"another's", w.ann, `owner = "` + w.bobName + `"`, nil},
 		} {
-			list, err := w.subs.ListApplications(tt.as, &subscriptionv1.ListApplicationsRequest{Filter: tt.filter})
+			list, err := w.apps.ListApplications(tt.as, &subscriptionv1.ListApplicationsRequest{Filter: tt.filter})
 			w.must(err)
 			var names []string
 			for _, a := range list.GetApplications() {
@@ -66,50 +64,8 @@ func TestApplications(t *testing.T) {
 				t.Errorf("%s (-want +got):\n%s", tt.name, diff)
 			}
 		}
-		_, err = w.subs.DeleteApplication(w.ann, &subscriptionv1.DeleteApplicationRequest{Name: made.GetName(), Etag: "2"})
+		_, err = w.apps.DeleteApplication(w.ann, &subscriptionv1.DeleteApplicationRequest{Name: made.GetName(), Etag: "2"})
 		w.must(err)
-	})
-}
-
-func TestKeys(t *testing.T) {
-	onBoth(t, func(t *testing.T, w *world) {
-		app := w.application(w.ann, "Chat")
-		made := w.key(w.ann, app.GetName(), subscriptionv1.KeyType_KEY_TYPE_PRODUCTION)
-		if !strings.HasPrefix(made.GetConsumerKey(), "tgck_") || !strings.HasPrefix(made.GetConsumerSecret(), "tgcs_") {
-			t.Errorf("CreateKey() = %v, want tgck_… and tgcs_…", made)
-		}
-		got, err := w.subs.GetKey(w.ann, &subscriptionv1.GetKeyRequest{Name: made.GetName()})
-		if err != nil || got.GetConsumerSecret() != "" || got.GetConsumerKey() != made.GetConsumerKey() {
-			t.Errorf("GetKey() = %v, %v, want it without the secret", got, err)
-		}
-		w.key(w.ann, app.GetName(), subscriptionv1.KeyType_KEY_TYPE_SANDBOX)
-		list, err := w.subs.ListKeys(w.ann, &subscriptionv1.ListKeysRequest{Parent: app.GetName(), PageSize: 1})
-		if err != nil || len(list.GetKeys()) != 1 || list.GetKeys()[0].GetConsumerSecret() != "" || list.GetNextPageToken() == "" {
-			t.Errorf("ListKeys() = %v, %v", list, err)
-		}
-		list, err = w.subs.ListKeys(w.ann, &subscriptionv1.ListKeysRequest{Parent: app.GetName(), PageSize: 1, PageToken: list.GetNextPageToken()})
-		if err != nil || len(list.GetKeys()) != 1 || list.GetKeys()[0].GetType() != subscriptionv1.KeyType_KEY_TYPE_SANDBOX || list.GetNextPageToken() != "" {
-			t.Errorf("ListKeys(second page) = %v, %v", list, err)
-		}
-		before := w.token(made)
-		next, err := w.subs.RegenerateSecret(w.ann, &subscriptionv1.RegenerateSecretRequest{Name: made.GetName(), Etag: "1"})
-		w.must(err)
-		if next.GetConsumerKey() != made.GetConsumerKey() || next.GetConsumerSecret() == made.GetConsumerSecret() || next.GetEtag() != "2" {
-			t.Errorf("RegenerateSecret() = %v", next)
-		}
-		_, err = w.oauth.IssueToken(t.Context(), &oauth2v1.IssueTokenRequest{GrantType: "client_credentials", Client: credentials(made)})
-		refused(t, "IssueToken(old secret)", err, codes.Unauthenticated, "the client is not known, or its secret is wrong")
-		w.token(next)
-		w.publish(v1)
-		w.subscribe(w.ann, app.GetName(), v1)
-		if w.verify(before, v1).GetGrant() == nil {
-			t.Error("a token from before the new secret is refused")
-		}
-		_, err = w.subs.DeleteKey(w.ann, &subscriptionv1.DeleteKeyRequest{Name: made.GetName()})
-		w.must(err)
-		if got := w.verify(before, v1).GetDenial().GetReason(); got != backplanev1.Denial_REASON_REVOKED {
-			t.Errorf("token of a deleted key: %v, want REVOKED", got)
-		}
 	})
 }
 
@@ -201,7 +157,7 @@ func TestRolesComeAfterSight(t *testing.T) {
 	w := onSQLite(t)
 	w.publish(v1)
 	anns := w.application(w.ann, "Chat").GetName()
-	key := w.key(w.ann, anns, subscriptionv1.KeyType_KEY_TYPE_PRODUCTION).GetName()
+	client := w.oauthClient(w.ann, anns, catalogv1.Stage_STAGE_PRODUCTION).GetName()
 	sub := w.subscribe(w.ann, anns, v1).GetName()
 	const role = "this needs the role subscriber"
 	// Ann without the role.
@@ -215,13 +171,13 @@ func TestRolesComeAfterSight(t *testing.T) {
 		{"another's", w.guest, codes.NotFound, func(name string) string { return name + " not found" }},
 		{"own", ann, codes.PermissionDenied, func(string) string { return role }},
 	} {
-		_, err := w.subs.CreateKey(tt.as, &subscriptionv1.CreateKeyRequest{
-			Parent: anns, Key: &subscriptionv1.Key{Type: subscriptionv1.KeyType_KEY_TYPE_SANDBOX},
+		_, err := w.apps.CreateOAuthClient(tt.as, &subscriptionv1.CreateOAuthClientRequest{
+			Parent: anns, OauthClient: &subscriptionv1.OAuthClient{Stage: catalogv1.Stage_STAGE_SANDBOX},
 		})
-		refused(t, "CreateKey: "+tt.name, err, tt.code, tt.text(anns))
+		refused(t, "CreateOAuthClient: "+tt.name, err, tt.code, tt.text(anns))
 		_, err = w.subs.CreateSubscription(tt.as, subscription(anns, v1, gold))
 		refused(t, "CreateSubscription: "+tt.name, err, tt.code, tt.text(anns))
-		_, err = w.subs.UpdateApplication(tt.as, &subscriptionv1.UpdateApplicationRequest{
+		_, err = w.apps.UpdateApplication(tt.as, &subscriptionv1.UpdateApplicationRequest{
 			Application: &subscriptionv1.Application{Name: anns, DisplayName: "x"},
 		})
 		refused(t, "UpdateApplication: "+tt.name, err, tt.code, tt.text(anns))
@@ -229,8 +185,8 @@ func TestRolesComeAfterSight(t *testing.T) {
 			Subscription: &subscriptionv1.Subscription{Name: sub, Plan: silver},
 		})
 		refused(t, "UpdateSubscription: "+tt.name, err, tt.code, tt.text(sub))
-		_, err = w.subs.RegenerateSecret(tt.as, &subscriptionv1.RegenerateSecretRequest{Name: key})
-		refused(t, "RegenerateSecret: "+tt.name, err, tt.code, tt.text(key))
+		_, err = w.apps.CreateOAuthClientSecret(tt.as, createSecret(client, nil))
+		refused(t, "CreateOAuthClientSecret: "+tt.name, err, tt.code, tt.text(client))
 	}
 	for _, tt := range []struct {
 		name, user string

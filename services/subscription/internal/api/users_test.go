@@ -163,7 +163,7 @@ func TestRolesAtRefresh(t *testing.T) {
 	in, err := w.signIn("ann", "a password of ann")
 	w.must(err)
 	create := func(raw, name string) error {
-		_, err := w.subs.CreateApplication(bearer(t.Context(), raw), &subscriptionv1.CreateApplicationRequest{
+		_, err := w.apps.CreateApplication(bearer(t.Context(), raw), &subscriptionv1.CreateApplicationRequest{
 			Application: &subscriptionv1.Application{DisplayName: name},
 		})
 		return err
@@ -320,7 +320,7 @@ func TestPasswordsAreHashedBeforeTheChange(t *testing.T) {
 			<-begun
 		}
 		for _, name := range []string{"one", "two", "three"} {
-			_, err := w.subs.CreateApplication(w.ann, &subscriptionv1.CreateApplicationRequest{
+			_, err := w.apps.CreateApplication(w.ann, &subscriptionv1.CreateApplicationRequest{
 				Application: &subscriptionv1.Application{DisplayName: name},
 			})
 			w.must(err)

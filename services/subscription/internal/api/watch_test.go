@@ -157,13 +157,13 @@ func (w *world) writeAtRandom(c clients, rnd *rand.Rand, writer int) {
 	for i := range 60 {
 		if len(apps) > 0 && rnd.IntN(2) == 0 {
 			at := rnd.IntN(len(apps))
-			if _, err := c.subs.DeleteApplication(w.ann, &subscriptionv1.DeleteApplicationRequest{Name: apps[at]}); err != nil {
+			if _, err := c.apps.DeleteApplication(w.ann, &subscriptionv1.DeleteApplicationRequest{Name: apps[at]}); err != nil {
 				w.t.Errorf("DeleteApplication() = %v", err)
 			}
 			apps = slices.Delete(apps, at, at+1)
 			continue
 		}
-		a, err := c.subs.CreateApplication(w.ann, &subscriptionv1.CreateApplicationRequest{
+		a, err := c.apps.CreateApplication(w.ann, &subscriptionv1.CreateApplicationRequest{
 			Application: &subscriptionv1.Application{DisplayName: fmt.Sprint("app ", writer, " ", i)},
 		})
 		if err != nil {

@@ -16,9 +16,11 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/tidegatehq/tidegate/gen"
 	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
+	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
 	changev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/change/v1"
 	identityv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/identity/v1"
 	oauth2v1 "github.com/tidegatehq/tidegate/gen/go/tidegate/oauth2/v1"
@@ -56,6 +58,7 @@ const (
 // clients are the services as one caller reaches them.
 type clients struct {
 	users    identityv1.UserServiceClient
+	apps     subscriptionv1.ApplicationServiceClient
 	subs     subscriptionv1.SubscriptionServiceClient
 	changes  changev1.ChangeServiceClient
 	oauth    oauth2v1.OAuth2ServiceClient
@@ -66,7 +69,8 @@ type clients struct {
 
 func newClients(conn *grpc.ClientConn) clients {
 	return clients{
-		users: identityv1.NewUserServiceClient(conn), subs: subscriptionv1.NewSubscriptionServiceClient(conn),
+		users: identityv1.NewUserServiceClient(conn),
+		apps:  subscriptionv1.NewApplicationServiceClient(conn), subs: subscriptionv1.NewSubscriptionServiceClient(conn),
 		changes: changev1.NewChangeServiceClient(conn),
 		oauth:   oauth2v1.NewOAuth2ServiceClient(conn), usage: usagev1.NewUsageServiceClient(conn),
 		tokens: backplanev1.NewGrantServiceClient(conn), metering: backplanev1.NewMeteringServiceClient(conn),
@@ -222,18 +226,40 @@ func (w *world) user(username string, roles ...string) (context.Context, string)
 
 func (w *world) application(ctx context.Context, name string) *subscriptionv1.Application {
 	w.t.Helper()
-	a, err := w.subs.CreateApplication(ctx, &subscriptionv1.CreateApplicationRequest{
+	a, err := w.apps.CreateApplication(ctx, &subscriptionv1.CreateApplicationRequest{
 		Application: &subscriptionv1.Application{DisplayName: name},
 	})
 	w.must(err)
 	return a
 }
 
-func (w *world) key(ctx context.Context, app string, kind subscriptionv1.KeyType) *subscriptionv1.Key {
+// oauthClient is an OAuth client with a secret that works.
+type oauthClient struct {
+	*subscriptionv1.OAuthClient
+	secret *subscriptionv1.OAuthClientSecret
+}
+
+func (w *world) oauthClient(ctx context.Context, app string, stage catalogv1.Stage) *oauthClient {
 	w.t.Helper()
-	k, err := w.subs.CreateKey(ctx, &subscriptionv1.CreateKeyRequest{Parent: app, Key: &subscriptionv1.Key{Type: kind}})
+	c, err := w.apps.CreateOAuthClient(ctx, &subscriptionv1.CreateOAuthClientRequest{
+		Parent: app, OauthClient: &subscriptionv1.OAuthClient{Stage: stage},
+	})
 	w.must(err)
-	return k
+	return &oauthClient{OAuthClient: c, secret: w.secret(ctx, c.GetName(), nil)}
+}
+
+// secret makes a secret that ends at a time; nil is never.
+func (w *world) secret(ctx context.Context, client string, expires *timestamppb.Timestamp) *subscriptionv1.OAuthClientSecret {
+	w.t.Helper()
+	s, err := w.apps.CreateOAuthClientSecret(ctx, createSecret(client, expires))
+	w.must(err)
+	return s
+}
+
+func createSecret(client string, expires *timestamppb.Timestamp) *subscriptionv1.CreateOAuthClientSecretRequest {
+	return &subscriptionv1.CreateOAuthClientSecretRequest{
+		Parent: client, OauthClientSecret: &subscriptionv1.OAuthClientSecret{ExpireTime: expires},
+	}
 }
 
 func (w *world) subscribe(ctx context.Context, app, version string) *subscriptionv1.Subscription {
@@ -257,14 +283,14 @@ func (w *world) publish(names ...string) {
 	}
 }
 
-func credentials(k *subscriptionv1.Key) *oauth2v1.ClientCredentials {
-	return &oauth2v1.ClientCredentials{ClientId: k.GetConsumerKey(), ClientSecret: k.GetConsumerSecret()}
+func credentials(c *oauthClient) *oauth2v1.ClientCredentials {
+	return &oauth2v1.ClientCredentials{ClientId: c.GetClientId(), ClientSecret: c.secret.GetSecret()}
 }
 
 // token gets an access token.
-func (w *world) token(k *subscriptionv1.Key) string {
+func (w *world) token(c *oauthClient) string {
 	w.t.Helper()
-	resp, err := w.oauth.IssueToken(w.t.Context(), &oauth2v1.IssueTokenRequest{GrantType: "client_credentials", Client: credentials(k)})
+	resp, err := w.oauth.IssueToken(w.t.Context(), &oauth2v1.IssueTokenRequest{GrantType: "client_credentials", ClientCredentials: credentials(c)})
 	w.must(err)
 	return resp.GetAccessToken()
 }
@@ -290,7 +316,7 @@ func (w *world) dump() string {
 	w.t.Helper()
 	var out strings.Builder
 	for _, table := range []string{
-		"installation", "signing_key", "users", "sign_in", "refresh_token", "application", "application_key",
+		"installation", "signing_key", "users", "sign_in", "refresh_token", "application", "oauth_client", "oauth_client_secret",
 		"version", "catalog_cursor", "subscription", "revocation", "former_owner", "batch", "usage", "session_record", "change",
 	} {
 		rows, err := w.db.QueryContext(w.t.Context(), "SELECT * FROM "+table+" ORDER BY 1")

@@ -145,7 +145,7 @@ func (s *Store) touchApplication(ctx context.Context, tx *sqldb.Tx, v Viewer, id
 	return a, checkEtag(etag, a.Etag-1)
 }
 
-// DeleteApplication removes an application with its keys and subscriptions.
+// DeleteApplication removes an application with its OAuth clients and subscriptions.
 func (s *Store) DeleteApplication(ctx context.Context, v Viewer, id, etag string) error {
 	return s.write(ctx, "delete application", func(tx *sqldb.Tx) (change.Record, error) {
 		a, err := s.touchApplication(ctx, tx, v, id, etag)

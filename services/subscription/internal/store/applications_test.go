@@ -2,10 +2,12 @@ package store_test
 
 import (
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"google.golang.org/grpc/codes"
 
+	"github.com/tidegatehq/tidegate/services/kit/resource"
 	"github.com/tidegatehq/tidegate/services/subscription/internal/store"
 )
 
@@ -51,8 +53,8 @@ func TestDeleteApplicationIsOneEvent(t *testing.T) {
 	each(t, func(t *testing.T, b *bench) {
 		b.publish("owner", "apis/a/versions/v", "apis/a/versions/w")
 		app := b.application(b.ann, "one")
-		b.key(b.ann, app.ID, store.Production)
-		b.key(b.ann, app.ID, store.Sandbox)
+		b.secret(b.ann, b.oauthClient(b.ann, app.ID, store.Production), "hash", time.Time{})
+		b.oauthClient(b.ann, app.ID, store.Sandbox)
 		b.subscribe(b.ann, app.ID, "apis/a/versions/v")
 		b.subscribe(b.ann, app.ID, "apis/a/versions/w")
 		before := b.head()
@@ -60,8 +62,8 @@ func TestDeleteApplicationIsOneEvent(t *testing.T) {
 		if diff := cmp.Diff([]string{"APPLICATION_DELETED applications/" + app.ID}, b.events(before)); diff != "" {
 			t.Errorf("events (-want +got):\n%s", diff)
 		}
-		if n := b.count("application_key") + b.count("subscription"); n != 0 {
-			t.Errorf("%d keys and subscriptions are left", n)
+		if n := b.count("oauth_client") + b.count("oauth_client_secret") + b.count("subscription"); n != 0 {
+			t.Errorf("%d OAuth clients, secrets and subscriptions are left", n)
 		}
 	})
 }
@@ -105,8 +107,8 @@ func TestRaces(t *testing.T) {
 		apps, err := b.Applications(t.Context(), b.ann, nil, store.Place{}, 2)
 		ok(t, err)
 		app := apps[0].ID
-		one(t, "CreateKey", race(func(i int) error {
-			_, err := b.CreateKey(t.Context(), b.ann, store.Key{Application: app, Type: store.Sandbox, ConsumerKey: string(rune('a' + i))}, []byte("h"))
+		one(t, "CreateOAuthClient", race(func(i int) error {
+			_, err := b.CreateOAuthClient(t.Context(), b.ann, store.OAuthClient{Name: resource.OAuthClient{Application: app}, Stage: store.Sandbox, ClientID: string(rune('a' + i))})
 			return err
 		}), codes.AlreadyExists)
 		one(t, "CreateSubscription", race(func(int) error {

@@ -9,14 +9,15 @@ import (
 
 	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
 	"github.com/tidegatehq/tidegate/services/kit/change"
+	"github.com/tidegatehq/tidegate/services/kit/resource"
 	"github.com/tidegatehq/tidegate/services/kit/sqldb"
 )
 
 // Grant is what a token is good for: what its rows say.
 type Grant struct {
-	// User, Application, Key and Subscription are ids.
-	User, Application, Key, Subscription string
-	KeyType                              KeyType
+	// User, Application, OAuthClient and Subscription are ids.
+	User, Application, OAuthClient, Subscription string
+	Stage                                        Stage
 	// Plan is a resource name.
 	Plan string
 }
@@ -25,7 +26,7 @@ type Grant struct {
 type Standing struct {
 	// Revoked says that the token was taken back.
 	Revoked bool
-	// Known says that its key exists; else Grant is empty.
+	// Known says that its OAuth client exists; else Grant is empty.
 	Known bool
 	// Subscribed says that its application is subscribed; else Subscription and
 	// Plan are empty.
@@ -36,9 +37,9 @@ type Standing struct {
 	AsOf uint64
 }
 
-// Stand returns where a token that was issued to a consumer key stands towards
-// a version.
-func (s *Store) Stand(ctx context.Context, tokenID, consumerKey, version string) (Standing, error) {
+// Stand returns where a token that was issued to the OAuth client with a
+// client_id stands towards a version.
+func (s *Store) Stand(ctx context.Context, tokenID, clientID, version string) (Standing, error) {
 	var st Standing
 	err := s.db.InReadTx(ctx, func(tx *sqldb.Tx) error {
 		st = Standing{}
@@ -47,13 +48,13 @@ func (s *Store) Stand(ctx context.Context, tokenID, consumerKey, version string)
 			return err
 		}
 		err = tx.QueryRowContext(ctx, `
-			SELECT k.id, k.type, a.id, a.owner, COALESCE(s.id, ''), COALESCE(s.plan, ''),
+			SELECT c.id, c.stage, a.id, a.owner, COALESCE(s.id, ''), COALESCE(s.plan, ''),
 				EXISTS (SELECT 1 FROM revocation r WHERE r.id = $1)
-			FROM application_key k
-			JOIN application a ON a.id = k.application
+			FROM oauth_client c
+			JOIN application a ON a.id = c.application
 			LEFT JOIN subscription s ON s.application = a.id AND s.version = $2
-			WHERE k.consumer_key = $3`, tokenID, version, consumerKey).
-			Scan(&st.Key, &st.KeyType, &st.Application, &st.User, &st.Subscription, &st.Plan, &st.Revoked)
+			WHERE c.client_id = $3`, tokenID, version, clientID).
+			Scan(&st.OAuthClient, &st.Stage, &st.Application, &st.User, &st.Subscription, &st.Plan, &st.Revoked)
 		if errors.Is(err, sql.ErrNoRows) {
 			return nil
 		}
@@ -68,9 +69,8 @@ func (s *Store) Stand(ctx context.Context, tokenID, consumerKey, version string)
 
 // GrantQuery names a grant that was given.
 type GrantQuery struct {
-	TokenID string
-	// Application and Key are ids.
-	Application, Key string
+	TokenID     string
+	OAuthClient resource.OAuthClient
 	// Version is a resource name.
 	Version   string
 	ExpiresAt time.Time
@@ -112,17 +112,17 @@ func (s *Store) grant(ctx context.Context, tx *sqldb.Tx, q GrantQuery) (GrantSta
 	var g Grant
 	var revoked bool
 	err := tx.QueryRowContext(ctx, `
-		SELECT k.id, k.type, a.id, a.owner, COALESCE(s.id, ''), COALESCE(s.plan, ''),
+		SELECT c.id, c.stage, a.id, a.owner, COALESCE(s.id, ''), COALESCE(s.plan, ''),
 			EXISTS (SELECT 1 FROM revocation r WHERE r.id = $1)
-		FROM application_key k
-		JOIN application a ON a.id = k.application
+		FROM oauth_client c
+		JOIN application a ON a.id = c.application
 		LEFT JOIN subscription s ON s.application = a.id AND s.version = $2
-		WHERE k.application = $3 AND k.id = $4`, q.TokenID, q.Version, q.Application, q.Key).
-		Scan(&g.Key, &g.KeyType, &g.Application, &g.User, &g.Subscription, &g.Plan, &revoked)
+		WHERE c.application = $3 AND c.id = $4`, q.TokenID, q.Version, q.OAuthClient.Application, q.OAuthClient.OAuthClient).
+		Scan(&g.OAuthClient, &g.Stage, &g.Application, &g.User, &g.Subscription, &g.Plan, &revoked)
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
-		return ended(ctx, tx, `SELECT EXISTS (SELECT 1 FROM application WHERE id = $1)`, q.Application,
-			backplanev1.GrantEvent_CAUSE_KEY_DELETED, backplanev1.GrantEvent_CAUSE_APPLICATION_DELETED)
+		return ended(ctx, tx, `SELECT EXISTS (SELECT 1 FROM application WHERE id = $1)`, q.OAuthClient.Application,
+			backplanev1.GrantEvent_CAUSE_OAUTH_CLIENT_DELETED, backplanev1.GrantEvent_CAUSE_APPLICATION_DELETED)
 	case err != nil:
 		return GrantState{}, err
 	case revoked:
@@ -146,9 +146,9 @@ func ended(ctx context.Context, tx *sqldb.Tx, query, arg string, there, gone bac
 	return GrantState{Ended: gone}, nil
 }
 
-// Revoke takes a token of a key back until it would have ended. A token that
-// was taken back before stays so without a change.
-func (s *Store) Revoke(ctx context.Context, k Key, tokenID string, expires time.Time) error {
+// Revoke takes a token of an OAuth client back until it would have ended. A
+// token that was taken back before stays so without a change.
+func (s *Store) Revoke(ctx context.Context, c OAuthClient, tokenID string, expires time.Time) error {
 	return s.write(ctx, "revoke token", func(tx *sqldb.Tx) (change.Record, error) {
 		added, err := changed(tx.ExecContext(ctx, `
 			INSERT INTO revocation (id, expires_at) VALUES ($1, $2) ON CONFLICT (id) DO NOTHING`,
@@ -158,7 +158,7 @@ func (s *Store) Revoke(ctx context.Context, k Key, tokenID string, expires time.
 		}
 		name := GrantName(tokenID)
 		return change.Record{
-			Actor: KeyName(k.Application, k.ID), Resource: name, Event: event(backplanev1.GrantEvent_CAUSE_TOKEN_REVOKED, name), Skip: !added,
+			Actor: c.Name.String(), Resource: name, Event: event(backplanev1.GrantEvent_CAUSE_TOKEN_REVOKED, name), Skip: !added,
 		}, nil
 	})
 }

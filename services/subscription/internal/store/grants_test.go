@@ -7,6 +7,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
+	"github.com/tidegatehq/tidegate/services/kit/resource"
 	"github.com/tidegatehq/tidegate/services/subscription/internal/store"
 )
 
@@ -14,24 +15,24 @@ func TestStand(t *testing.T) {
 	each(t, func(t *testing.T, b *bench) {
 		b.publish("o", v1, v2)
 		app := b.application(b.ann, "a")
-		k := b.key(b.ann, app.ID, store.Sandbox)
+		c := b.oauthClient(b.ann, app.ID, store.Sandbox)
 		s := b.subscribe(b.ann, app.ID, v1)
-		grant := store.Grant{User: b.ann.User, Application: app.ID, Key: k.ID, KeyType: store.Sandbox, Subscription: s.ID, Plan: gold}
-		unsubscribed := store.Grant{User: b.ann.User, Application: app.ID, Key: k.ID, KeyType: store.Sandbox}
+		grant := store.Grant{User: b.ann.User, Application: app.ID, OAuthClient: c.Name.OAuthClient, Stage: store.Sandbox, Subscription: s.ID, Plan: gold}
+		unsubscribed := store.Grant{User: b.ann.User, Application: app.ID, OAuthClient: c.Name.OAuthClient, Stage: store.Sandbox}
 		expires := b.now().Add(time.Hour)
-		ok(t, b.Revoke(t.Context(), k, "revoked", expires))
+		ok(t, b.Revoke(t.Context(), c, "revoked", expires))
 		head := b.head()
 		for _, tt := range []struct {
-			name, token, consumerKey, version string
-			want                              store.Standing
+			name, token, clientID, version string
+			want                           store.Standing
 		}{
-			{"good", "t", k.ConsumerKey, v1, store.Standing{Known: true, Subscribed: true, Grant: grant, AsOf: head}},
-			{"not subscribed", "t", k.ConsumerKey, v2, store.Standing{Known: true, Grant: unsubscribed, AsOf: head}},
-			{"unknown version", "t", k.ConsumerKey, "apis/x/versions/y", store.Standing{Known: true, Grant: unsubscribed, AsOf: head}},
-			{"revoked", "revoked", k.ConsumerKey, v1, store.Standing{Revoked: true, Known: true, Subscribed: true, Grant: grant, AsOf: head}},
-			{"no such key", "t", "none", v1, store.Standing{AsOf: head}},
+			{"good", "t", c.ClientID, v1, store.Standing{Known: true, Subscribed: true, Grant: grant, AsOf: head}},
+			{"not subscribed", "t", c.ClientID, v2, store.Standing{Known: true, Grant: unsubscribed, AsOf: head}},
+			{"unknown version", "t", c.ClientID, "apis/x/versions/y", store.Standing{Known: true, Grant: unsubscribed, AsOf: head}},
+			{"revoked", "revoked", c.ClientID, v1, store.Standing{Revoked: true, Known: true, Subscribed: true, Grant: grant, AsOf: head}},
+			{"no such client_id", "t", "none", v1, store.Standing{AsOf: head}},
 		} {
-			got, err := b.Stand(t.Context(), tt.token, tt.consumerKey, tt.version)
+			got, err := b.Stand(t.Context(), tt.token, tt.clientID, tt.version)
 			if diff := cmp.Diff(tt.want, got); err != nil || diff != "" {
 				t.Errorf("%s: Stand() = %v (-want +got):\n%s", tt.name, err, diff)
 			}
@@ -42,9 +43,9 @@ func TestStand(t *testing.T) {
 func TestRevokeOnce(t *testing.T) {
 	each(t, func(t *testing.T, b *bench) {
 		app := b.application(b.ann, "a")
-		k := b.key(b.ann, app.ID, store.Production)
+		c := b.oauthClient(b.ann, app.ID, store.Production)
 		before := b.head()
-		for _, err := range race(func(int) error { return b.Revoke(t.Context(), k, "t1", b.now().Add(time.Hour)) }) {
+		for _, err := range race(func(int) error { return b.Revoke(t.Context(), c, "t1", b.now().Add(time.Hour)) }) {
 			ok(t, err)
 		}
 		if diff := cmp.Diff([]string{"TOKEN_REVOKED grants/t1"}, b.events(before)); diff != "" {
@@ -75,40 +76,42 @@ func TestGrants(t *testing.T) {
 		b.publish("o", v1, v2, v3)
 		carol := store.Viewer{User: b.user("carol", "subscriber")}
 		app, gone, hers := b.application(b.ann, "a"), b.application(b.ann, "gone"), b.application(carol, "hers")
-		k, deleted := b.key(b.ann, app.ID, store.Production), b.key(b.ann, app.ID, store.Sandbox)
-		goneKey, hersKey := b.key(b.ann, gone.ID, store.Production), b.key(carol, hers.ID, store.Production)
+		c, deleted := b.oauthClient(b.ann, app.ID, store.Production), b.oauthClient(b.ann, app.ID, store.Sandbox)
+		goneClient, hersClient := b.oauthClient(b.ann, gone.ID, store.Production), b.oauthClient(carol, hers.ID, store.Production)
 		s := b.subscribe(b.ann, app.ID, v1)
 		s2 := b.subscribe(b.ann, app.ID, v2)
 		b.subscribe(b.ann, app.ID, v3)
 		b.subscribe(b.ann, gone.ID, v1)
 		b.subscribe(carol, hers.ID, v1)
 
-		ok(t, b.DeleteKey(t.Context(), b.ann, app.ID, deleted.ID, ""))
+		ok(t, b.DeleteOAuthClient(t.Context(), b.ann, deleted.Name, ""))
 		ok(t, b.DeleteApplication(t.Context(), b.ann, gone.ID, ""))
 		ok(t, b.DeleteUser(t.Context(), carol.User, ""))
 		ok(t, b.DeleteSubscription(t.Context(), b.ann, s2.ID, ""))
 		b.catalog(store.CatalogChange{Removed: []string{v3}})
 		later := b.now().Add(time.Minute)
-		ok(t, b.Revoke(t.Context(), k, "revoked", later))
+		ok(t, b.Revoke(t.Context(), c, "revoked", later))
 
-		query := func(token, app, key, version string, expires time.Time) store.GrantQuery {
-			return store.GrantQuery{TokenID: token, Application: app, Key: key, Version: version, ExpiresAt: expires}
+		query := func(token string, client resource.OAuthClient, version string, expires time.Time) store.GrantQuery {
+			return store.GrantQuery{TokenID: token, OAuthClient: client, Version: version, ExpiresAt: expires}
 		}
 		states, asOf, err := b.Grants(t.Context(), []store.GrantQuery{
-			query("t", app.ID, k.ID, v1, later),
-			query("t", app.ID, k.ID, v1, b.now()),
-			query("revoked", app.ID, k.ID, v1, later),
-			query("t", app.ID, deleted.ID, v1, later),
-			query("t", gone.ID, goneKey.ID, v1, later),
-			query("t", hers.ID, hersKey.ID, v1, later),
-			query("t", app.ID, k.ID, v2, later),
-			query("t", app.ID, k.ID, v3, later),
+			query("t", c.Name, v1, later),
+			query("t", c.Name, v1, b.now()),
+			query("revoked", c.Name, v1, later),
+			query("t", deleted.Name, v1, later),
+			query("t", goneClient.Name, v1, later),
+			query("t", hersClient.Name, v1, later),
+			query("t", c.Name, v2, later),
+			query("t", c.Name, v3, later),
 		})
 		ok(t, err)
 		want := []store.GrantState{
-			{Grant: store.Grant{User: b.ann.User, Application: app.ID, Key: k.ID, KeyType: store.Production, Subscription: s.ID, Plan: gold}},
-			{Ended: backplanev1.GrantEvent_CAUSE_EXPIRED}, {Ended: backplanev1.GrantEvent_CAUSE_TOKEN_REVOKED}, {Ended: backplanev1.GrantEvent_CAUSE_KEY_DELETED}, {Ended: backplanev1.GrantEvent_CAUSE_APPLICATION_DELETED},
-			{Ended: backplanev1.GrantEvent_CAUSE_APPLICATION_DELETED}, {Ended: backplanev1.GrantEvent_CAUSE_SUBSCRIPTION_DELETED}, {Ended: backplanev1.GrantEvent_CAUSE_VERSION_DELETED},
+			{Grant: store.Grant{User: b.ann.User, Application: app.ID, OAuthClient: c.Name.OAuthClient, Stage: store.Production, Subscription: s.ID, Plan: gold}},
+			{Ended: backplanev1.GrantEvent_CAUSE_EXPIRED}, {Ended: backplanev1.GrantEvent_CAUSE_TOKEN_REVOKED},
+			{Ended: backplanev1.GrantEvent_CAUSE_OAUTH_CLIENT_DELETED}, {Ended: backplanev1.GrantEvent_CAUSE_APPLICATION_DELETED},
+			{Ended: backplanev1.GrantEvent_CAUSE_APPLICATION_DELETED}, {Ended: backplanev1.GrantEvent_CAUSE_SUBSCRIPTION_DELETED},
+			{Ended: backplanev1.GrantEvent_CAUSE_VERSION_DELETED},
 		}
 		if diff := cmp.Diff(want, states); diff != "" || asOf != b.head() {
 			t.Errorf("Grants() as of %d (-want +got):\n%s", asOf, diff)

@@ -16,6 +16,7 @@ import (
 	"github.com/tidegatehq/tidegate/services/kit/change"
 	"github.com/tidegatehq/tidegate/services/kit/fault"
 	"github.com/tidegatehq/tidegate/services/kit/identity"
+	"github.com/tidegatehq/tidegate/services/kit/resource"
 	"github.com/tidegatehq/tidegate/services/kit/sqldb"
 	"github.com/tidegatehq/tidegate/services/kit/testdb"
 	"github.com/tidegatehq/tidegate/services/subscription/internal/store"
@@ -89,11 +90,18 @@ func (b *bench) application(v store.Viewer, name string) store.Application {
 	return a
 }
 
-func (b *bench) key(v store.Viewer, app string, kind store.KeyType) store.Key {
+func (b *bench) oauthClient(v store.Viewer, app string, stage store.Stage) store.OAuthClient {
 	b.t.Helper()
-	k, err := b.CreateKey(b.t.Context(), v, store.Key{Application: app, Type: kind, ConsumerKey: fmt.Sprintf("ck-%s-%d", app, kind)}, []byte("hash"))
+	c, err := b.CreateOAuthClient(b.t.Context(), v, store.OAuthClient{Name: resource.OAuthClient{Application: app}, Stage: stage, ClientID: fmt.Sprintf("id-%s-%d", app, stage)})
 	ok(b.t, err)
-	return k
+	return c
+}
+
+func (b *bench) secret(v store.Viewer, c store.OAuthClient, hash string, expires time.Time) store.Secret {
+	b.t.Helper()
+	s, err := b.CreateSecret(b.t.Context(), v, c.Name, expires, []byte(hash))
+	ok(b.t, err)
+	return s
 }
 
 // publish makes the catalog say that versions are published under both plans.

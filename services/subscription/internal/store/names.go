@@ -6,11 +6,6 @@ func UserName(id string) string { return "users/" + id }
 // ApplicationName returns applications/{id}.
 func ApplicationName(id string) string { return "applications/" + id }
 
-// KeyName returns applications/{application}/keys/{id}.
-func KeyName(application, id string) string {
-	return ApplicationName(application) + "/keys/" + id
-}
-
 // SubscriptionName returns subscriptions/{id}.
 func SubscriptionName(id string) string { return "subscriptions/" + id }
 

@@ -16,8 +16,8 @@ type Keep struct {
 
 // How long rows are kept that stop mattering by themselves.
 const (
-	// slack is how much longer than their end revocations and refresh tokens are
-	// kept, for clocks that differ.
+	// slack is how much longer than their end revocations, secrets and refresh
+	// tokens are kept, for clocks that differ.
 	slack = time.Hour
 	// batches is how long a start of a gateway is remembered after its last
 	// report. A batch that is sent again later than that would count twice.
@@ -39,6 +39,9 @@ func (s *Store) Purge(ctx context.Context, keep Keep) error {
 	}{
 		{"revocations", now.Add(-slack), `
 			DELETE FROM revocation WHERE id IN (SELECT id FROM revocation WHERE expires_at < $1 LIMIT $2)`},
+		{"secrets", now.Add(-slack), `
+			DELETE FROM oauth_client_secret WHERE id IN (
+				SELECT id FROM oauth_client_secret WHERE expires_at > 0 AND expires_at < $1 LIMIT $2)`},
 		{"refresh tokens", now.Add(-slack), `
 			DELETE FROM refresh_token WHERE hash IN (SELECT hash FROM refresh_token WHERE expires_at < $1 LIMIT $2)`},
 		{"sign-ins", now.Add(-slack), `

@@ -1,6 +1,6 @@
 // Package store keeps the subscription service's data: users, applications,
-// keys, subscriptions, what is known of the catalog's versions, signing keys
-// and usage. It is the only place with SQL, which is the same on both engines.
+// OAuth clients, subscriptions, what is known of the catalog's versions, signing
+// keys and usage. It is the only place with SQL, which is the same on both engines.
 // It sees no secret: only hashes, and what is sealed. Who may do what is
 // decided by its callers, but what a caller may see is part of its queries.
 package store

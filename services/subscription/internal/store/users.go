@@ -185,7 +185,7 @@ func (s *Store) touchUser(ctx context.Context, tx *sqldb.Tx, id, etag string) (U
 	return p, checkEtag(etag, p.Etag-1)
 }
 
-// DeleteUser removes a user with their applications, keys, subscriptions
+// DeleteUser removes a user with their applications, OAuth clients, subscriptions
 // and sign-ins.
 func (s *Store) DeleteUser(ctx context.Context, id, etag string) error {
 	return s.write(ctx, "delete user", func(tx *sqldb.Tx) (change.Record, error) {

@@ -105,7 +105,7 @@ func TestDeleteUserTakesAllWithThem(t *testing.T) {
 	each(t, func(t *testing.T, b *bench) {
 		b.publish("owner", "apis/a/versions/v")
 		app := b.application(b.ann, "one")
-		b.key(b.ann, app.ID, store.Production)
+		b.oauthClient(b.ann, app.ID, store.Production)
 		b.subscribe(b.ann, app.ID, "apis/a/versions/v")
 		_, signedIn, err := b.CreateSignIn(t.Context(), b.ann.User, "hash of ann", store.RefreshToken{Hash: []byte("r"), ExpiresAt: b.now()})
 		if err != nil || !signedIn {
@@ -118,7 +118,7 @@ func TestDeleteUserTakesAllWithThem(t *testing.T) {
 		if diff := cmp.Diff(want, b.events(before)); diff != "" {
 			t.Errorf("events (-want +got):\n%s", diff)
 		}
-		for _, table := range []string{"application", "application_key", "subscription", "sign_in", "refresh_token"} {
+		for _, table := range []string{"application", "oauth_client", "subscription", "sign_in", "refresh_token"} {
 			if n := b.count(table); n != 0 {
 				t.Errorf("%d rows left in %s", n, table)
 			}

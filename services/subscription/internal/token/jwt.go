@@ -69,8 +69,8 @@ func (i *Issuer) Audience() string { return identity.GatewayAudience(i.url) }
 type Application struct {
 	// ID is the token's own id.
 	ID string
-	// ConsumerKey is the client that it was issued to.
-	ConsumerKey string
+	// ClientID is the client_id of the OAuth client that it was issued to.
+	ClientID string
 	// Scopes are its scopes.
 	Scopes []string
 	// IssuedAt and ExpiresAt are when it begins and ends.
@@ -89,11 +89,11 @@ type userClaims struct {
 	SignIn string `json:"sid"`
 }
 
-// Application signs an access token for a client.
-func (i *Issuer) Application(consumerKey string, scopes []string) (string, Application, error) {
+// Application signs an access token for the OAuth client with this client_id.
+func (i *Issuer) Application(clientID string, scopes []string) (string, Application, error) {
 	issued := i.now().Truncate(time.Second)
 	t := Application{
-		ID: id.New(), ConsumerKey: consumerKey, Scopes: scopes,
+		ID: id.New(), ClientID: clientID, Scopes: scopes,
 		IssuedAt: issued, ExpiresAt: issued.Add(i.lives.Application),
 	}
 	key, err := i.keys.active()
@@ -101,9 +101,9 @@ func (i *Issuer) Application(consumerKey string, scopes []string) (string, Appli
 		return "", Application{}, err
 	}
 	raw, err := jwt.Signed(key.app).Claims(jwt.Claims{
-		Issuer: i.url, Subject: consumerKey, Audience: jwt.Audience{i.Audience()},
+		Issuer: i.url, Subject: clientID, Audience: jwt.Audience{i.Audience()},
 		Expiry: jwt.NewNumericDate(t.ExpiresAt), IssuedAt: jwt.NewNumericDate(issued), ID: t.ID,
-	}).Claims(applicationClaims{ClientID: consumerKey, Scope: strings.Join(scopes, " ")}).Serialize()
+	}).Claims(applicationClaims{ClientID: clientID, Scope: strings.Join(scopes, " ")}).Serialize()
 	if err != nil {
 		return "", Application{}, fmt.Errorf("sign access token: %w", err)
 	}
@@ -145,7 +145,7 @@ func (i *Issuer) ReadApplication(ctx context.Context, raw string) (Application, 
 		return Application{}, ErrInvalid
 	}
 	t := Application{
-		ID: claims.ID, ConsumerKey: more.ClientID, Scopes: strings.Fields(more.Scope),
+		ID: claims.ID, ClientID: more.ClientID, Scopes: strings.Fields(more.Scope),
 		IssuedAt: claims.IssuedAt.Time(), ExpiresAt: claims.Expiry.Time(),
 	}
 	if !i.now().Before(t.ExpiresAt) {

@@ -47,7 +47,7 @@ func part(t *testing.T, raw string, n int) map[string]any {
 func TestApplicationTokenIsOfRFC9068(t *testing.T) {
 	c := newClock()
 	keys := newKeys(t, newStore(testdb.SQLite(t, store.Schema()), c.now), seal.New(), rotation(), c)
-	raw, made, err := newIssuer(keys, c).Application("tgck_X", []string{"default", "more"})
+	raw, made, err := newIssuer(keys, c).Application("tgci_X", []string{"default", "more"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -57,7 +57,7 @@ func TestApplicationTokenIsOfRFC9068(t *testing.T) {
 	}
 	now := float64(c.now().Unix())
 	wantBody := map[string]any{
-		"iss": issuerURL, "sub": "tgck_X", "aud": issuerURL + "/gateway", "client_id": "tgck_X",
+		"iss": issuerURL, "sub": "tgci_X", "aud": issuerURL + "/gateway", "client_id": "tgci_X",
 		"iat": now, "exp": now + 3600, "jti": made.ID, "scope": "default more",
 	}
 	if diff := cmp.Diff(wantBody, part(t, raw, 1)); diff != "" {
@@ -105,7 +105,7 @@ func TestReadApplication(t *testing.T) {
 	none := base64.RawURLEncoding.EncodeToString([]byte(`{"alg":"none","typ":"at+jwt"}`))
 	hmac := base64.RawURLEncoding.EncodeToString([]byte(`{"alg":"HS256","typ":"at+jwt","kid":"` + published(t, keys)[0] + `"}`))
 	body := part(t, good, 1)
-	body["client_id"] = "tgck_OTHER"
+	body["client_id"] = "tgci_OTHER"
 	changed, err := json.Marshal(body)
 	if err != nil {
 		t.Fatal(err)
@@ -131,7 +131,7 @@ func TestReadApplication(t *testing.T) {
 		}
 	}
 	got, err := issuer.ReadApplication(t.Context(), good)
-	if err != nil || got.ConsumerKey != "tgck_TEST" || !slices.Equal(got.Scopes, []string{"default"}) {
+	if err != nil || got.ClientID != "tgci_TEST" || !slices.Equal(got.Scopes, []string{"default"}) {
 		t.Errorf("ReadApplication(good) = %v, %v", got, err)
 	}
 	c.add(time.Hour - time.Second)
@@ -139,7 +139,7 @@ func TestReadApplication(t *testing.T) {
 		t.Errorf("ReadApplication(a second before its end) = %v, want it good", err)
 	}
 	c.add(time.Second)
-	if got, err := issuer.ReadApplication(t.Context(), good); !errors.Is(err, token.ErrExpired) || got.ConsumerKey != "tgck_TEST" {
+	if got, err := issuer.ReadApplication(t.Context(), good); !errors.Is(err, token.ErrExpired) || got.ClientID != "tgci_TEST" {
 		t.Errorf("ReadApplication(at its end) = %v, %v, want ErrExpired and what it said", got, err)
 	}
 }

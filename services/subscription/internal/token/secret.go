@@ -15,18 +15,20 @@ type Kind string
 
 // Kinds of made secrets.
 const (
-	// ClientSecret is the secret of a key.
+	// ClientSecret is a secret of an OAuth client.
 	ClientSecret Kind = "tgcs_"
 	// RefreshToken is what a sign-in is refreshed with.
 	RefreshToken Kind = "tgrt_"
 )
 
+// clientIDs is the prefix of client_ids.
+const clientIDs = "tgci_"
+
 // Sizes of made secrets.
 const (
-	secretBytes  = 32
-	secretChars  = 43
-	sumChars     = 6
-	consumerKeys = "tgck_"
+	secretBytes = 32
+	secretChars = 43
+	sumChars    = 6
 )
 
 // New makes a secret: the kind, 256 random bits and a checksum. Only the hash
@@ -56,9 +58,8 @@ func Hash(kind Kind, s string) ([]byte, bool) {
 // Same reports, in constant time, whether two hashes are of the same secret.
 func Same(a, b []byte) bool { return subtle.ConstantTimeCompare(a, b) == 1 }
 
-// NewConsumerKey makes the public name of a key, client_id at the token
-// endpoint. It is unique and no secret.
-func NewConsumerKey() string { return consumerKeys + rand.Text() }
+// NewClientID makes the client_id of an OAuth client. It is unique and no secret.
+func NewClientID() string { return clientIDs + rand.Text() }
 
 // digest is what stands for a secret in the database. A secret has 256 random
 // bits, so it needs no salt and no slow hash.

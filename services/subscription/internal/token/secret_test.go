@@ -53,9 +53,9 @@ func TestAnyMistypedCharacterIsNoticed(t *testing.T) {
 	})
 }
 
-func TestConsumerKeysDiffer(t *testing.T) {
-	a, b := token.NewConsumerKey(), token.NewConsumerKey()
-	if a == b || !strings.HasPrefix(a, "tgck_") {
-		t.Errorf("NewConsumerKey() = %q and %q, want two that differ and begin with tgck_", a, b)
+func TestClientIDsDiffer(t *testing.T) {
+	a, b := token.NewClientID(), token.NewClientID()
+	if a == b || !strings.HasPrefix(a, "tgci_") {
+		t.Errorf("NewClientID() = %q and %q, want two that differ and begin with tgci_", a, b)
 	}
 }

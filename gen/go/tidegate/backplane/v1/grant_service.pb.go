@@ -8,8 +8,8 @@ package backplanev1
 
 import (
 	_ "buf.build/gen/go/bufbuild/protovalidate/protocolbuffers/go/buf/validate"
+	v1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
 	_ "github.com/tidegatehq/tidegate/gen/go/tidegate/rules/v1"
-	v1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
 	_ "google.golang.org/genproto/googleapis/api/annotations"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
@@ -86,7 +86,7 @@ const (
 	Denial_REASON_INVALID Denial_Reason = 1
 	// It has ended.
 	Denial_REASON_EXPIRED Denial_Reason = 2
-	// It, or the key it was issued to, was taken back.
+	// It was revoked, or the OAuth client that it was issued to is deleted.
 	Denial_REASON_REVOKED Denial_Reason = 3
 	// Its application has no subscription to the version.
 	Denial_REASON_NO_SUBSCRIPTION Denial_Reason = 4
@@ -146,8 +146,8 @@ const (
 	GrantEvent_CAUSE_UNSPECIFIED GrantEvent_Cause = 0
 	// The token was revoked: live sessions end with 4001.
 	GrantEvent_CAUSE_TOKEN_REVOKED GrantEvent_Cause = 1
-	// The key was deleted: live sessions end with 4001.
-	GrantEvent_CAUSE_KEY_DELETED GrantEvent_Cause = 2
+	// The OAuth client was deleted: live sessions end with 4001.
+	GrantEvent_CAUSE_OAUTH_CLIENT_DELETED GrantEvent_Cause = 2
 	// The application was deleted: live sessions end with 4006. In GrantState
 	// also when it was deleted with its owner.
 	GrantEvent_CAUSE_APPLICATION_DELETED GrantEvent_Cause = 3
@@ -167,7 +167,7 @@ var (
 	GrantEvent_Cause_name = map[int32]string{
 		0: "CAUSE_UNSPECIFIED",
 		1: "CAUSE_TOKEN_REVOKED",
-		2: "CAUSE_KEY_DELETED",
+		2: "CAUSE_OAUTH_CLIENT_DELETED",
 		3: "CAUSE_APPLICATION_DELETED",
 		4: "CAUSE_SUBSCRIPTION_DELETED",
 		5: "CAUSE_USER_DELETED",
@@ -177,7 +177,7 @@ var (
 	GrantEvent_Cause_value = map[string]int32{
 		"CAUSE_UNSPECIFIED":          0,
 		"CAUSE_TOKEN_REVOKED":        1,
-		"CAUSE_KEY_DELETED":          2,
+		"CAUSE_OAUTH_CLIENT_DELETED": 2,
 		"CAUSE_APPLICATION_DELETED":  3,
 		"CAUSE_SUBSCRIPTION_DELETED": 4,
 		"CAUSE_USER_DELETED":         5,
@@ -392,10 +392,11 @@ type Grant struct {
 	User string `protobuf:"bytes,2,opt,name=user,proto3" json:"user,omitempty"`
 	// The application.
 	Application string `protobuf:"bytes,3,opt,name=application,proto3" json:"application,omitempty"`
-	// The key that the token was issued to, applications/{a}/keys/{k}.
-	Key string `protobuf:"bytes,4,opt,name=key,proto3" json:"key,omitempty"`
-	// Which endpoint the key leads to.
-	KeyType v1.KeyType `protobuf:"varint,5,opt,name=key_type,json=keyType,proto3,enum=tidegate.subscription.v1.KeyType" json:"key_type,omitempty"`
+	// The OAuth client that the token was issued to,
+	// applications/{application}/oauthClients/{oauth_client}.
+	OauthClient string `protobuf:"bytes,4,opt,name=oauth_client,json=oauthClient,proto3" json:"oauth_client,omitempty"`
+	// Which endpoint the credential leads to.
+	Stage v1.Stage `protobuf:"varint,5,opt,name=stage,proto3,enum=tidegate.catalog.v1.Stage" json:"stage,omitempty"`
 	// The subscription.
 	Subscription string `protobuf:"bytes,6,opt,name=subscription,proto3" json:"subscription,omitempty"`
 	// The subscription's plan.
@@ -406,8 +407,8 @@ type Grant struct {
 	Scopes []string `protobuf:"bytes,9,rep,name=scopes,proto3" json:"scopes,omitempty"`
 	// When the credential ends.
 	ExpireTime *timestamppb.Timestamp `protobuf:"bytes,10,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
-	// Names that the grant rests on: its own, the key, the application, the
-	// subscription, the user and the version. A GrantEvent that touches any of
+	// Names that the grant rests on: its own, the OAuth client, the application,
+	// the subscription, the user and the version. A GrantEvent that touches any of
 	// them touches the grant.
 	RestsOn       []string `protobuf:"bytes,11,rep,name=rests_on,json=restsOn,proto3" json:"rests_on,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -465,18 +466,18 @@ func (x *Grant) GetApplication() string {
 	return ""
 }
 
-func (x *Grant) GetKey() string {
+func (x *Grant) GetOauthClient() string {
 	if x != nil {
-		return x.Key
+		return x.OauthClient
 	}
 	return ""
 }
 
-func (x *Grant) GetKeyType() v1.KeyType {
+func (x *Grant) GetStage() v1.Stage {
 	if x != nil {
-		return x.KeyType
+		return x.Stage
 	}
-	return v1.KeyType(0)
+	return v1.Stage(0)
 }
 
 func (x *Grant) GetSubscription() string {
@@ -528,7 +529,7 @@ type Denial struct {
 	Reason Denial_Reason `protobuf:"varint,1,opt,name=reason,proto3,enum=tidegate.backplane.v1.Denial_Reason" json:"reason,omitempty"`
 	// Names that the denial rests on: a GrantEvent that touches any of them
 	// makes it void. For a missing subscription these are the pair
-	// "applications/{a}@apis/{a}/versions/{v}", the token, the key, the
+	// "applications/{a}@apis/{a}/versions/{v}", the token, the OAuth client, the
 	// application and the user. A denial that nothing can end has none, or only
 	// the token.
 	RestsOn       []string `protobuf:"bytes,2,rep,name=rests_on,json=restsOn,proto3" json:"rests_on,omitempty"`
@@ -626,14 +627,14 @@ func (x *BatchGetGrantsRequest) GetGrants() []*GrantQuery {
 	return nil
 }
 
-// GrantQuery names one grant. Tokens are not stored, so the key and the expiry
-// that the gateway was given with the grant come back with it.
+// GrantQuery names one grant. Tokens are not stored, so the OAuth client and the
+// expiry that the gateway was given with the grant come back with it.
 type GrantQuery struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// grants/{token id}, 1 to 200 characters.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	// The key that the token was issued to.
-	Key string `protobuf:"bytes,2,opt,name=key,proto3" json:"key,omitempty"`
+	// The OAuth client that the token was issued to.
+	OauthClient string `protobuf:"bytes,2,opt,name=oauth_client,json=oauthClient,proto3" json:"oauth_client,omitempty"`
 	// The version.
 	Version string `protobuf:"bytes,3,opt,name=version,proto3" json:"version,omitempty"`
 	// When the credential ends.
@@ -681,9 +682,9 @@ func (x *GrantQuery) GetName() string {
 	return ""
 }
 
-func (x *GrantQuery) GetKey() string {
+func (x *GrantQuery) GetOauthClient() string {
 	if x != nil {
-		return x.Key
+		return x.OauthClient
 	}
 	return ""
 }
@@ -1174,7 +1175,7 @@ var File_tidegate_backplane_v1_grant_service_proto protoreflect.FileDescriptor
 
 const file_tidegate_backplane_v1_grant_service_proto_rawDesc = "" +
 	"\n" +
-	")tidegate/backplane/v1/grant_service.proto\x12\x15tidegate.backplane.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a!tidegate/backplane/v1/watch.proto\x1a\x1dtidegate/rules/v1/rules.proto\x1a\"tidegate/subscription/v1/key.proto\"\xc0\x01\n" +
+	")tidegate/backplane/v1/grant_service.proto\x12\x15tidegate.backplane.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a!tidegate/backplane/v1/watch.proto\x1a\"tidegate/catalog/v1/endpoint.proto\x1a\x1dtidegate/rules/v1/rules.proto\"\xc0\x01\n" +
 	"\x17VerifyCredentialRequest\x12-\n" +
 	"\n" +
 	"credential\x18\x01 \x01(\tB\r\xe0A\x02\xbaH\ar\x05\x10\x01(\x80@R\n" +
@@ -1187,13 +1188,13 @@ const file_tidegate_backplane_v1_grant_service_proto_rawDesc = "" +
 	"\x13as_of_change_number\x18\x03 \x01(\x04R\x10asOfChangeNumber\x12;\n" +
 	"\vserver_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"serverTimeB\t\n" +
-	"\averdict\"\xe3\x02\n" +
+	"\averdict\"\xe8\x02\n" +
 	"\x05Grant\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04user\x18\x02 \x01(\tR\x04user\x12 \n" +
-	"\vapplication\x18\x03 \x01(\tR\vapplication\x12\x10\n" +
-	"\x03key\x18\x04 \x01(\tR\x03key\x12<\n" +
-	"\bkey_type\x18\x05 \x01(\x0e2!.tidegate.subscription.v1.KeyTypeR\akeyType\x12\"\n" +
+	"\vapplication\x18\x03 \x01(\tR\vapplication\x12!\n" +
+	"\foauth_client\x18\x04 \x01(\tR\voauthClient\x120\n" +
+	"\x05stage\x18\x05 \x01(\x0e2\x1a.tidegate.catalog.v1.StageR\x05stage\x12\"\n" +
 	"\fsubscription\x18\x06 \x01(\tR\fsubscription\x12\x12\n" +
 	"\x04plan\x18\a \x01(\tR\x04plan\x12\x18\n" +
 	"\aversion\x18\b \x01(\tR\aversion\x12\x16\n" +
@@ -1212,12 +1213,12 @@ const file_tidegate_backplane_v1_grant_service_proto_rawDesc = "" +
 	"\x0eREASON_REVOKED\x10\x03\x12\x1a\n" +
 	"\x16REASON_NO_SUBSCRIPTION\x10\x04\"_\n" +
 	"\x15BatchGetGrantsRequest\x12F\n" +
-	"\x06grants\x18\x01 \x03(\v2!.tidegate.backplane.v1.GrantQueryB\v\xbaH\b\x92\x01\x05\b\x01\x10\xe8\aR\x06grants\"\xd5\x01\n" +
+	"\x06grants\x18\x01 \x03(\v2!.tidegate.backplane.v1.GrantQueryB\v\xbaH\b\x92\x01\x05\b\x01\x10\xe8\aR\x06grants\"\xe6\x01\n" +
 	"\n" +
 	"GrantQuery\x12\x1e\n" +
 	"\x04name\x18\x01 \x01(\tB\n" +
-	"\xbaH\ar\x05\x10\x01\x18\xc8\x01R\x04name\x12\x1b\n" +
-	"\x03key\x18\x02 \x01(\tB\t\xbaH\x06r\x04\xe0\xea0\x01R\x03key\x12#\n" +
+	"\xbaH\ar\x05\x10\x01\x18\xc8\x01R\x04name\x12,\n" +
+	"\foauth_client\x18\x02 \x01(\tB\t\xbaH\x06r\x04\xb0\xea0\x01R\voauthClient\x12#\n" +
 	"\aversion\x18\x03 \x01(\tB\t\xbaH\x06r\x04\x90\xea0\x01R\aversion\x12C\n" +
 	"\vexpire_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampB\x06\xbaH\x03\xc8\x01\x01R\n" +
 	"expireTime\x12 \n" +
@@ -1242,15 +1243,15 @@ const file_tidegate_backplane_v1_grant_service_proto_rawDesc = "" +
 	"\x04body\"\x83\x01\n" +
 	"\vGrantChange\x12;\n" +
 	"\bposition\x18\x01 \x01(\v2\x1f.tidegate.backplane.v1.PositionR\bposition\x127\n" +
-	"\x05event\x18\x02 \x01(\v2!.tidegate.backplane.v1.GrantEventR\x05event\"\xb7\x02\n" +
+	"\x05event\x18\x02 \x01(\v2!.tidegate.backplane.v1.GrantEventR\x05event\"\xc0\x02\n" +
 	"\n" +
 	"GrantEvent\x12=\n" +
 	"\x05cause\x18\x01 \x01(\x0e2'.tidegate.backplane.v1.GrantEvent.CauseR\x05cause\x12\x14\n" +
-	"\x05names\x18\x02 \x03(\tR\x05names\"\xd3\x01\n" +
+	"\x05names\x18\x02 \x03(\tR\x05names\"\xdc\x01\n" +
 	"\x05Cause\x12\x15\n" +
 	"\x11CAUSE_UNSPECIFIED\x10\x00\x12\x17\n" +
-	"\x13CAUSE_TOKEN_REVOKED\x10\x01\x12\x15\n" +
-	"\x11CAUSE_KEY_DELETED\x10\x02\x12\x1d\n" +
+	"\x13CAUSE_TOKEN_REVOKED\x10\x01\x12\x1e\n" +
+	"\x1aCAUSE_OAUTH_CLIENT_DELETED\x10\x02\x12\x1d\n" +
 	"\x19CAUSE_APPLICATION_DELETED\x10\x03\x12\x1e\n" +
 	"\x1aCAUSE_SUBSCRIPTION_DELETED\x10\x04\x12\x16\n" +
 	"\x12CAUSE_USER_DELETED\x10\x05\x12\x19\n" +
@@ -1296,7 +1297,7 @@ var file_tidegate_backplane_v1_grant_service_proto_goTypes = []any{
 	(*GrantChange)(nil),              // 13: tidegate.backplane.v1.GrantChange
 	(*GrantEvent)(nil),               // 14: tidegate.backplane.v1.GrantEvent
 	(*timestamppb.Timestamp)(nil),    // 15: google.protobuf.Timestamp
-	(v1.KeyType)(0),                  // 16: tidegate.subscription.v1.KeyType
+	(v1.Stage)(0),                    // 16: tidegate.catalog.v1.Stage
 	(*Hello)(nil),                    // 17: tidegate.backplane.v1.Hello
 	(*Ack)(nil),                      // 18: tidegate.backplane.v1.Ack
 	(*Begin)(nil),                    // 19: tidegate.backplane.v1.Begin
@@ -1309,7 +1310,7 @@ var file_tidegate_backplane_v1_grant_service_proto_depIdxs = []int32{
 	5,  // 1: tidegate.backplane.v1.VerifyCredentialResponse.grant:type_name -> tidegate.backplane.v1.Grant
 	6,  // 2: tidegate.backplane.v1.VerifyCredentialResponse.denial:type_name -> tidegate.backplane.v1.Denial
 	15, // 3: tidegate.backplane.v1.VerifyCredentialResponse.server_time:type_name -> google.protobuf.Timestamp
-	16, // 4: tidegate.backplane.v1.Grant.key_type:type_name -> tidegate.subscription.v1.KeyType
+	16, // 4: tidegate.backplane.v1.Grant.stage:type_name -> tidegate.catalog.v1.Stage
 	15, // 5: tidegate.backplane.v1.Grant.expire_time:type_name -> google.protobuf.Timestamp
 	1,  // 6: tidegate.backplane.v1.Denial.reason:type_name -> tidegate.backplane.v1.Denial.Reason
 	8,  // 7: tidegate.backplane.v1.BatchGetGrantsRequest.grants:type_name -> tidegate.backplane.v1.GrantQuery

@@ -22,6 +22,59 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// Stage says which of a version's endpoints a credential leads to.
+type Stage int32
+
+const (
+	// Not set.
+	Stage_STAGE_UNSPECIFIED Stage = 0
+	// The production endpoint.
+	Stage_STAGE_PRODUCTION Stage = 1
+	// The sandbox endpoint.
+	Stage_STAGE_SANDBOX Stage = 2
+)
+
+// Enum value maps for Stage.
+var (
+	Stage_name = map[int32]string{
+		0: "STAGE_UNSPECIFIED",
+		1: "STAGE_PRODUCTION",
+		2: "STAGE_SANDBOX",
+	}
+	Stage_value = map[string]int32{
+		"STAGE_UNSPECIFIED": 0,
+		"STAGE_PRODUCTION":  1,
+		"STAGE_SANDBOX":     2,
+	}
+)
+
+func (x Stage) Enum() *Stage {
+	p := new(Stage)
+	*p = x
+	return p
+}
+
+func (x Stage) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Stage) Descriptor() protoreflect.EnumDescriptor {
+	return file_tidegate_catalog_v1_endpoint_proto_enumTypes[0].Descriptor()
+}
+
+func (Stage) Type() protoreflect.EnumType {
+	return &file_tidegate_catalog_v1_endpoint_proto_enumTypes[0]
+}
+
+func (x Stage) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Stage.Descriptor instead.
+func (Stage) EnumDescriptor() ([]byte, []int) {
+	return file_tidegate_catalog_v1_endpoint_proto_rawDescGZIP(), []int{0}
+}
+
 // Endpoints are where a version's backends are reached, by stage.
 type Endpoints struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -165,7 +218,11 @@ const file_tidegate_catalog_v1_endpoint_proto_rawDesc = "" +
 	"\bEndpoint\x12\xef\x01\n" +
 	"\x03url\x18\x01 \x01(\tB\xda\x01\xbaH\xd6\x01\xba\x01\xd2\x01\n" +
 	"\bendpoint\x12kmust be a ws, wss, http or https URL of at most 2048 characters with a host, without user info and fragment\x1aYthis.size() <= 2048 && this.matches('^(ws|wss|http|https)://[^\\\\s#@/?]+([/?][^\\\\s#]*)?$')H\x00R\x03urlB\x11\n" +
-	"\bendpoint\x12\x05\xbaH\x02\b\x01B\xdb\x01\n" +
+	"\bendpoint\x12\x05\xbaH\x02\b\x01*G\n" +
+	"\x05Stage\x12\x15\n" +
+	"\x11STAGE_UNSPECIFIED\x10\x00\x12\x14\n" +
+	"\x10STAGE_PRODUCTION\x10\x01\x12\x11\n" +
+	"\rSTAGE_SANDBOX\x10\x02B\xdb\x01\n" +
 	"\x17com.tidegate.catalog.v1B\rEndpointProtoP\x01ZCgithub.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1;catalogv1\xa2\x02\x03TCX\xaa\x02\x13Tidegate.Catalog.V1\xca\x02\x13Tidegate\\Catalog\\V1\xe2\x02\x1fTidegate\\Catalog\\V1\\GPBMetadata\xea\x02\x15Tidegate::Catalog::V1b\x06proto3"
 
 var (
@@ -180,14 +237,16 @@ func file_tidegate_catalog_v1_endpoint_proto_rawDescGZIP() []byte {
 	return file_tidegate_catalog_v1_endpoint_proto_rawDescData
 }
 
+var file_tidegate_catalog_v1_endpoint_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
 var file_tidegate_catalog_v1_endpoint_proto_msgTypes = make([]protoimpl.MessageInfo, 2)
 var file_tidegate_catalog_v1_endpoint_proto_goTypes = []any{
-	(*Endpoints)(nil), // 0: tidegate.catalog.v1.Endpoints
-	(*Endpoint)(nil),  // 1: tidegate.catalog.v1.Endpoint
+	(Stage)(0),        // 0: tidegate.catalog.v1.Stage
+	(*Endpoints)(nil), // 1: tidegate.catalog.v1.Endpoints
+	(*Endpoint)(nil),  // 2: tidegate.catalog.v1.Endpoint
 }
 var file_tidegate_catalog_v1_endpoint_proto_depIdxs = []int32{
-	1, // 0: tidegate.catalog.v1.Endpoints.production:type_name -> tidegate.catalog.v1.Endpoint
-	1, // 1: tidegate.catalog.v1.Endpoints.sandbox:type_name -> tidegate.catalog.v1.Endpoint
+	2, // 0: tidegate.catalog.v1.Endpoints.production:type_name -> tidegate.catalog.v1.Endpoint
+	2, // 1: tidegate.catalog.v1.Endpoints.sandbox:type_name -> tidegate.catalog.v1.Endpoint
 	2, // [2:2] is the sub-list for method output_type
 	2, // [2:2] is the sub-list for method input_type
 	2, // [2:2] is the sub-list for extension type_name
@@ -208,13 +267,14 @@ func file_tidegate_catalog_v1_endpoint_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tidegate_catalog_v1_endpoint_proto_rawDesc), len(file_tidegate_catalog_v1_endpoint_proto_rawDesc)),
-			NumEnums:      0,
+			NumEnums:      1,
 			NumMessages:   2,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
 		GoTypes:           file_tidegate_catalog_v1_endpoint_proto_goTypes,
 		DependencyIndexes: file_tidegate_catalog_v1_endpoint_proto_depIdxs,
+		EnumInfos:         file_tidegate_catalog_v1_endpoint_proto_enumTypes,
 		MessageInfos:      file_tidegate_catalog_v1_endpoint_proto_msgTypes,
 	}.Build()
 	File_tidegate_catalog_v1_endpoint_proto = out.File

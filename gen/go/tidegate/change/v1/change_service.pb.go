@@ -393,7 +393,7 @@ const file_tidegate_change_v1_change_service_proto_rawDesc = "" +
 	"\n" +
 	"'tidegate/change/v1/change_service.proto\x12\x12tidegate.change.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1ftidegate/change/v1/change.proto\x1a\x1dtidegate/rules/v1/rules.proto\"\x80\x01\n" +
 	"\x12ListChangesRequest\x12$\n" +
-	"\x06parent\x18\x01 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\xe8\xea0\x01R\x06parent\x12\x1b\n" +
+	"\x06parent\x18\x01 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\xe0\xea0\x01R\x06parent\x12\x1b\n" +
 	"\tpage_size\x18\x02 \x01(\x05R\bpageSize\x12'\n" +
 	"\n" +
 	"page_token\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\x80\bR\tpageToken\"s\n" +
@@ -401,14 +401,14 @@ const file_tidegate_change_v1_change_service_proto_rawDesc = "" +
 	"\achanges\x18\x01 \x03(\v2\x1a.tidegate.change.v1.ChangeR\achanges\x12&\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"4\n" +
 	"\x10GetChangeRequest\x12 \n" +
-	"\x04name\x18\x01 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\xf0\xea0\x01R\x04name\"5\n" +
+	"\x04name\x18\x01 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\xe8\xea0\x01R\x04name\"5\n" +
 	"\x11WaitChangeRequest\x12 \n" +
-	"\x04name\x18\x01 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\xf0\xea0\x01R\x04name\"Y\n" +
+	"\x04name\x18\x01 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\xe8\xea0\x01R\x04name\"Y\n" +
 	"\x12WaitChangeResponse\x12\x18\n" +
 	"\aapplied\x18\x01 \x01(\bR\aapplied\x12)\n" +
 	"\x10pending_watchers\x18\x02 \x03(\tR\x0fpendingWatchers\";\n" +
 	"\x13ListWatchersRequest\x12$\n" +
-	"\x06parent\x18\x01 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\xe8\xea0\x01R\x06parent\"O\n" +
+	"\x06parent\x18\x01 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\xe0\xea0\x01R\x06parent\"O\n" +
 	"\x14ListWatchersResponse\x127\n" +
 	"\bwatchers\x18\x01 \x03(\v2\x1b.tidegate.change.v1.WatcherR\bwatchers2\xab\x04\n" +
 	"\rChangeService\x12\x87\x01\n" +

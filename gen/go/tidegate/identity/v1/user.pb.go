@@ -39,7 +39,7 @@ const (
 	User_ROLE_CREATOR User_Role = 2
 	// Publish and demote versions of APIs of their own.
 	User_ROLE_PUBLISHER User_Role = 3
-	// Make applications, subscribe them, and get keys.
+	// Make applications, their OAuth clients and subscriptions.
 	User_ROLE_SUBSCRIBER User_Role = 4
 )
 

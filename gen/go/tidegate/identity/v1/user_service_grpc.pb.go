@@ -63,10 +63,10 @@ type UserServiceClient interface {
 	// role: FAILED_PRECONDITION. Roles take effect with the next access token, so
 	// within 15 minutes.
 	UpdateUser(ctx context.Context, in *UpdateUserRequest, opts ...grpc.CallOption) (*User, error)
-	// Removes a user with all their applications, keys and subscriptions; live
-	// sessions that rest on these end with 4006. An access token that the user
-	// has ends within 15 minutes. Needs the role admin. The last administrator
-	// stays: FAILED_PRECONDITION.
+	// Removes a user with all their applications, OAuth clients and subscriptions;
+	// live sessions that rest on these end with 4006. An access token that the
+	// user has ends within 15 minutes. Needs the role admin. The last
+	// administrator stays: FAILED_PRECONDITION.
 	DeleteUser(ctx context.Context, in *DeleteUserRequest, opts ...grpc.CallOption) (*emptypb.Empty, error)
 }
 
@@ -200,10 +200,10 @@ type UserServiceServer interface {
 	// role: FAILED_PRECONDITION. Roles take effect with the next access token, so
 	// within 15 minutes.
 	UpdateUser(context.Context, *UpdateUserRequest) (*User, error)
-	// Removes a user with all their applications, keys and subscriptions; live
-	// sessions that rest on these end with 4006. An access token that the user
-	// has ends within 15 minutes. Needs the role admin. The last administrator
-	// stays: FAILED_PRECONDITION.
+	// Removes a user with all their applications, OAuth clients and subscriptions;
+	// live sessions that rest on these end with 4006. An access token that the
+	// user has ends within 15 minutes. Needs the role admin. The last
+	// administrator stays: FAILED_PRECONDITION.
 	DeleteUser(context.Context, *DeleteUserRequest) (*emptypb.Empty, error)
 	mustEmbedUnimplementedUserServiceServer()
 }

@@ -28,12 +28,13 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// ClientCredentials are a consumer key and its secret.
+// ClientCredentials are what an OAuth client proves itself with (RFC 6749
+// section 2.3.1).
 type ClientCredentials struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The consumer key, 1 to 128 characters.
+	// The client_id of the OAuth client, 1 to 128 characters.
 	ClientId string `protobuf:"bytes,1,opt,name=client_id,json=clientId,proto3" json:"client_id,omitempty"`
-	// The consumer secret, 1 to 128 characters.
+	// The value of one of its secrets, 1 to 128 characters.
 	ClientSecret  string `protobuf:"bytes,2,opt,name=client_secret,json=clientSecret,proto3" json:"client_secret,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -90,7 +91,7 @@ type IssueTokenRequest struct {
 	// characters.
 	GrantType string `protobuf:"bytes,1,opt,name=grant_type,json=grantType,proto3" json:"grant_type,omitempty"`
 	// Who asks.
-	Client *ClientCredentials `protobuf:"bytes,2,opt,name=client,proto3" json:"client,omitempty"`
+	ClientCredentials *ClientCredentials `protobuf:"bytes,2,opt,name=client_credentials,json=clientCredentials,proto3" json:"client_credentials,omitempty"`
 	// Scopes wanted, separated by spaces, or empty. No API asks for a scope, so
 	// any but "default" is INVALID_SCOPE. At most 1024 characters.
 	Scope         string `protobuf:"bytes,3,opt,name=scope,proto3" json:"scope,omitempty"`
@@ -135,9 +136,9 @@ func (x *IssueTokenRequest) GetGrantType() string {
 	return ""
 }
 
-func (x *IssueTokenRequest) GetClient() *ClientCredentials {
+func (x *IssueTokenRequest) GetClientCredentials() *ClientCredentials {
 	if x != nil {
-		return x.Client
+		return x.ClientCredentials
 	}
 	return nil
 }
@@ -228,9 +229,9 @@ type RevokeTokenRequest struct {
 	// The token, 1 to 8192 characters.
 	Token string `protobuf:"bytes,1,opt,name=token,proto3" json:"token,omitempty"`
 	// Whose token it is.
-	Client        *ClientCredentials `protobuf:"bytes,2,opt,name=client,proto3" json:"client,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	ClientCredentials *ClientCredentials `protobuf:"bytes,2,opt,name=client_credentials,json=clientCredentials,proto3" json:"client_credentials,omitempty"`
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
 }
 
 func (x *RevokeTokenRequest) Reset() {
@@ -270,9 +271,9 @@ func (x *RevokeTokenRequest) GetToken() string {
 	return ""
 }
 
-func (x *RevokeTokenRequest) GetClient() *ClientCredentials {
+func (x *RevokeTokenRequest) GetClientCredentials() *ClientCredentials {
 	if x != nil {
-		return x.Client
+		return x.ClientCredentials
 	}
 	return nil
 }
@@ -283,9 +284,9 @@ type IntrospectTokenRequest struct {
 	// The token, 1 to 8192 characters.
 	Token string `protobuf:"bytes,1,opt,name=token,proto3" json:"token,omitempty"`
 	// Whose token it is.
-	Client        *ClientCredentials `protobuf:"bytes,2,opt,name=client,proto3" json:"client,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	ClientCredentials *ClientCredentials `protobuf:"bytes,2,opt,name=client_credentials,json=clientCredentials,proto3" json:"client_credentials,omitempty"`
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
 }
 
 func (x *IntrospectTokenRequest) Reset() {
@@ -325,9 +326,9 @@ func (x *IntrospectTokenRequest) GetToken() string {
 	return ""
 }
 
-func (x *IntrospectTokenRequest) GetClient() *ClientCredentials {
+func (x *IntrospectTokenRequest) GetClientCredentials() *ClientCredentials {
 	if x != nil {
-		return x.Client
+		return x.ClientCredentials
 	}
 	return nil
 }
@@ -340,7 +341,7 @@ type IntrospectTokenResponse struct {
 	Active bool `protobuf:"varint,1,opt,name=active,proto3" json:"active,omitempty"`
 	// Scopes, separated by spaces.
 	Scope string `protobuf:"bytes,2,opt,name=scope,proto3" json:"scope,omitempty"`
-	// The consumer key that it was issued to.
+	// The client_id of the OAuth client that it was issued to.
 	ClientId string `protobuf:"bytes,3,opt,name=client_id,json=clientId,proto3" json:"client_id,omitempty"`
 	// When it ends.
 	ExpireTime *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
@@ -615,11 +616,11 @@ const file_tidegate_oauth2_v1_oauth2_service_proto_rawDesc = "" +
 	"'tidegate/oauth2/v1/oauth2_service.proto\x12\x12tidegate.oauth2.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"o\n" +
 	"\x11ClientCredentials\x12(\n" +
 	"\tclient_id\x18\x01 \x01(\tB\v\xe0A\x02\xbaH\x05r\x03\x18\x80\x01R\bclientId\x120\n" +
-	"\rclient_secret\x18\x02 \x01(\tB\v\xe0A\x02\xbaH\x05r\x03\x18\x80\x01R\fclientSecret\"\xa3\x01\n" +
+	"\rclient_secret\x18\x02 \x01(\tB\v\xe0A\x02\xbaH\x05r\x03\x18\x80\x01R\fclientSecret\"\xba\x01\n" +
 	"\x11IssueTokenRequest\x12*\n" +
 	"\n" +
-	"grant_type\x18\x01 \x01(\tB\v\xe0A\x02\xbaH\x05r\x03\x18\x80\x01R\tgrantType\x12B\n" +
-	"\x06client\x18\x02 \x01(\v2%.tidegate.oauth2.v1.ClientCredentialsB\x03\xe0A\x02R\x06client\x12\x1e\n" +
+	"grant_type\x18\x01 \x01(\tB\v\xe0A\x02\xbaH\x05r\x03\x18\x80\x01R\tgrantType\x12Y\n" +
+	"\x12client_credentials\x18\x02 \x01(\v2%.tidegate.oauth2.v1.ClientCredentialsB\x03\xe0A\x02R\x11clientCredentials\x12\x1e\n" +
 	"\x05scope\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\x80\bR\x05scope\"\x8b\x01\n" +
 	"\x12IssueTokenResponse\x12!\n" +
 	"\faccess_token\x18\x01 \x01(\tR\vaccessToken\x12\x1d\n" +
@@ -627,13 +628,13 @@ const file_tidegate_oauth2_v1_oauth2_service_proto_rawDesc = "" +
 	"token_type\x18\x02 \x01(\tR\ttokenType\x12\x1d\n" +
 	"\n" +
 	"expires_in\x18\x03 \x01(\x03R\texpiresIn\x12\x14\n" +
-	"\x05scope\x18\x04 \x01(\tR\x05scope\"{\n" +
+	"\x05scope\x18\x04 \x01(\tR\x05scope\"\x92\x01\n" +
 	"\x12RevokeTokenRequest\x12!\n" +
-	"\x05token\x18\x01 \x01(\tB\v\xe0A\x02\xbaH\x05r\x03\x18\x80@R\x05token\x12B\n" +
-	"\x06client\x18\x02 \x01(\v2%.tidegate.oauth2.v1.ClientCredentialsB\x03\xe0A\x02R\x06client\"\x7f\n" +
+	"\x05token\x18\x01 \x01(\tB\v\xe0A\x02\xbaH\x05r\x03\x18\x80@R\x05token\x12Y\n" +
+	"\x12client_credentials\x18\x02 \x01(\v2%.tidegate.oauth2.v1.ClientCredentialsB\x03\xe0A\x02R\x11clientCredentials\"\x96\x01\n" +
 	"\x16IntrospectTokenRequest\x12!\n" +
-	"\x05token\x18\x01 \x01(\tB\v\xe0A\x02\xbaH\x05r\x03\x18\x80@R\x05token\x12B\n" +
-	"\x06client\x18\x02 \x01(\v2%.tidegate.oauth2.v1.ClientCredentialsB\x03\xe0A\x02R\x06client\"\xc5\x02\n" +
+	"\x05token\x18\x01 \x01(\tB\v\xe0A\x02\xbaH\x05r\x03\x18\x80@R\x05token\x12Y\n" +
+	"\x12client_credentials\x18\x02 \x01(\v2%.tidegate.oauth2.v1.ClientCredentialsB\x03\xe0A\x02R\x11clientCredentials\"\xc5\x02\n" +
 	"\x17IntrospectTokenResponse\x12\x16\n" +
 	"\x06active\x18\x01 \x01(\bR\x06active\x12\x14\n" +
 	"\x05scope\x18\x02 \x01(\tR\x05scope\x12\x1b\n" +
@@ -690,9 +691,9 @@ var file_tidegate_oauth2_v1_oauth2_service_proto_goTypes = []any{
 	(*emptypb.Empty)(nil),           // 10: google.protobuf.Empty
 }
 var file_tidegate_oauth2_v1_oauth2_service_proto_depIdxs = []int32{
-	0,  // 0: tidegate.oauth2.v1.IssueTokenRequest.client:type_name -> tidegate.oauth2.v1.ClientCredentials
-	0,  // 1: tidegate.oauth2.v1.RevokeTokenRequest.client:type_name -> tidegate.oauth2.v1.ClientCredentials
-	0,  // 2: tidegate.oauth2.v1.IntrospectTokenRequest.client:type_name -> tidegate.oauth2.v1.ClientCredentials
+	0,  // 0: tidegate.oauth2.v1.IssueTokenRequest.client_credentials:type_name -> tidegate.oauth2.v1.ClientCredentials
+	0,  // 1: tidegate.oauth2.v1.RevokeTokenRequest.client_credentials:type_name -> tidegate.oauth2.v1.ClientCredentials
+	0,  // 2: tidegate.oauth2.v1.IntrospectTokenRequest.client_credentials:type_name -> tidegate.oauth2.v1.ClientCredentials
 	9,  // 3: tidegate.oauth2.v1.IntrospectTokenResponse.expire_time:type_name -> google.protobuf.Timestamp
 	9,  // 4: tidegate.oauth2.v1.IntrospectTokenResponse.issue_time:type_name -> google.protobuf.Timestamp
 	8,  // 5: tidegate.oauth2.v1.SigningKeys.keys:type_name -> tidegate.oauth2.v1.SigningKey

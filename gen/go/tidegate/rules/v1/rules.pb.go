@@ -118,24 +118,16 @@ var file_tidegate_rules_v1_rules_proto_extTypes = []protoimpl.ExtensionInfo{
 		ExtendedType:  (*validate.StringRules)(nil),
 		ExtensionType: (*bool)(nil),
 		Field:         100012,
-		Name:          "tidegate.rules.v1.key_name",
-		Tag:           "varint,100012,opt,name=key_name",
+		Name:          "tidegate.rules.v1.service_name",
+		Tag:           "varint,100012,opt,name=service_name",
 		Filename:      "tidegate/rules/v1/rules.proto",
 	},
 	{
 		ExtendedType:  (*validate.StringRules)(nil),
 		ExtensionType: (*bool)(nil),
 		Field:         100013,
-		Name:          "tidegate.rules.v1.service_name",
-		Tag:           "varint,100013,opt,name=service_name",
-		Filename:      "tidegate/rules/v1/rules.proto",
-	},
-	{
-		ExtendedType:  (*validate.StringRules)(nil),
-		ExtensionType: (*bool)(nil),
-		Field:         100014,
 		Name:          "tidegate.rules.v1.change_name",
-		Tag:           "varint,100014,opt,name=change_name",
+		Tag:           "varint,100013,opt,name=change_name",
 		Filename:      "tidegate/rules/v1/rules.proto",
 	},
 }
@@ -187,18 +179,14 @@ var (
 	//
 	// optional bool instance = 100011;
 	E_Instance = &file_tidegate_rules_v1_rules_proto_extTypes[10]
-	// The name of a key, applications/{application}/keys/{key}.
-	//
-	// optional bool key_name = 100012;
-	E_KeyName = &file_tidegate_rules_v1_rules_proto_extTypes[11]
 	// The name of a service, services/{service}.
 	//
-	// optional bool service_name = 100013;
-	E_ServiceName = &file_tidegate_rules_v1_rules_proto_extTypes[12]
+	// optional bool service_name = 100012;
+	E_ServiceName = &file_tidegate_rules_v1_rules_proto_extTypes[11]
 	// The name of a change, services/{service}/changes/{change_number}.
 	//
-	// optional bool change_name = 100014;
-	E_ChangeName = &file_tidegate_rules_v1_rules_proto_extTypes[13]
+	// optional bool change_name = 100013;
+	E_ChangeName = &file_tidegate_rules_v1_rules_proto_extTypes[12]
 )
 
 var File_tidegate_rules_v1_rules_proto protoreflect.FileDescriptor
@@ -238,14 +226,11 @@ const file_tidegate_rules_v1_rules_proto_rawDesc = "" +
 	"\x13string.display_name\x12Omust have 1 to 100 characters, no control characters and no space at either end\x1aK!rule || this.matches('^[^\\\\p{Z}\\\\p{C}]([^\\\\p{C}]{0,98}[^\\\\p{Z}\\\\p{C}])?$')R\vdisplayName:\xeb\x01\n" +
 	"\binstance\x12\x19.buf.validate.StringRules\x18\xab\x8d\x06 \x01(\bB\xb1\x01\xc2H\xad\x01\n" +
 	"\xaa\x01\n" +
-	"\x0fstring.instance\x12Xmust be 1 to 63 characters of a-z, 0-9 and -, the first and the last a letter or a digit\x1a=!rule || this.matches('^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$')R\binstance:\xce\x01\n" +
-	"\bkey_name\x12\x19.buf.validate.StringRules\x18\xac\x8d\x06 \x01(\bB\x95\x01\xc2H\x91\x01\n" +
-	"\x8e\x01\n" +
-	"\x0fstring.key_name\x12-must be applications/{application}/keys/{key}\x1aL!rule || this.matches('^applications/[a-z0-9-]{1,64}/keys/[a-z0-9-]{1,64}$')R\akeyName:\xab\x01\n" +
-	"\fservice_name\x12\x19.buf.validate.StringRules\x18\xad\x8d\x06 \x01(\bBk\xc2Hh\n" +
+	"\x0fstring.instance\x12Xmust be 1 to 63 characters of a-z, 0-9 and -, the first and the last a letter or a digit\x1a=!rule || this.matches('^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$')R\binstance:\xab\x01\n" +
+	"\fservice_name\x12\x19.buf.validate.StringRules\x18\xac\x8d\x06 \x01(\bBk\xc2Hh\n" +
 	"f\n" +
 	"\x13string.service_name\x12\x1amust be services/{service}\x1a3!rule || this.matches('^services/[a-z0-9-]{1,64}$')R\vserviceName:\xdc\x01\n" +
-	"\vchange_name\x12\x19.buf.validate.StringRules\x18\xae\x8d\x06 \x01(\bB\x9d\x01\xc2H\x99\x01\n" +
+	"\vchange_name\x12\x19.buf.validate.StringRules\x18\xad\x8d\x06 \x01(\bB\x9d\x01\xc2H\x99\x01\n" +
 	"\x96\x01\n" +
 	"\x12string.change_name\x122must be services/{service}/changes/{change_number}\x1aL!rule || this.matches('^services/[a-z0-9-]{1,64}/changes/[1-9][0-9]{0,18}$')R\n" +
 	"changeNameB\xca\x01\n" +
@@ -267,13 +252,12 @@ var file_tidegate_rules_v1_rules_proto_depIdxs = []int32{
 	0,  // 8: tidegate.rules.v1.session_record_name:extendee -> buf.validate.StringRules
 	0,  // 9: tidegate.rules.v1.display_name:extendee -> buf.validate.StringRules
 	0,  // 10: tidegate.rules.v1.instance:extendee -> buf.validate.StringRules
-	0,  // 11: tidegate.rules.v1.key_name:extendee -> buf.validate.StringRules
-	0,  // 12: tidegate.rules.v1.service_name:extendee -> buf.validate.StringRules
-	0,  // 13: tidegate.rules.v1.change_name:extendee -> buf.validate.StringRules
-	14, // [14:14] is the sub-list for method output_type
-	14, // [14:14] is the sub-list for method input_type
-	14, // [14:14] is the sub-list for extension type_name
-	0,  // [0:14] is the sub-list for extension extendee
+	0,  // 11: tidegate.rules.v1.service_name:extendee -> buf.validate.StringRules
+	0,  // 12: tidegate.rules.v1.change_name:extendee -> buf.validate.StringRules
+	13, // [13:13] is the sub-list for method output_type
+	13, // [13:13] is the sub-list for method input_type
+	13, // [13:13] is the sub-list for extension type_name
+	0,  // [0:13] is the sub-list for extension extendee
 	0,  // [0:0] is the sub-list for field type_name
 }
 
@@ -289,7 +273,7 @@ func file_tidegate_rules_v1_rules_proto_init() {
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tidegate_rules_v1_rules_proto_rawDesc), len(file_tidegate_rules_v1_rules_proto_rawDesc)),
 			NumEnums:      0,
 			NumMessages:   0,
-			NumExtensions: 14,
+			NumExtensions: 13,
 			NumServices:   0,
 		},
 		GoTypes:           file_tidegate_rules_v1_rules_proto_goTypes,

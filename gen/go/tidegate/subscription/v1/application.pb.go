@@ -28,7 +28,7 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// Application is a program of a developer's; it subscribes and has keys.
+// Application is a program of a developer's; it subscribes, and gets tokens through its OAuth clients.
 type Application struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Resource name, applications/{application}; made by the server. At most 100

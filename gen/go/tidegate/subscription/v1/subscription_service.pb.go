@@ -26,665 +26,6 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// CreateApplicationRequest asks for a new application.
-type CreateApplicationRequest struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// The application; its output-only fields are ignored.
-	Application   *Application `protobuf:"bytes,1,opt,name=application,proto3" json:"application,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *CreateApplicationRequest) Reset() {
-	*x = CreateApplicationRequest{}
-	mi := &file_tidegate_subscription_v1_subscription_service_proto_msgTypes[0]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *CreateApplicationRequest) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*CreateApplicationRequest) ProtoMessage() {}
-
-func (x *CreateApplicationRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tidegate_subscription_v1_subscription_service_proto_msgTypes[0]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use CreateApplicationRequest.ProtoReflect.Descriptor instead.
-func (*CreateApplicationRequest) Descriptor() ([]byte, []int) {
-	return file_tidegate_subscription_v1_subscription_service_proto_rawDescGZIP(), []int{0}
-}
-
-func (x *CreateApplicationRequest) GetApplication() *Application {
-	if x != nil {
-		return x.Application
-	}
-	return nil
-}
-
-// GetApplicationRequest names an application.
-type GetApplicationRequest struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// applications/{application}.
-	Name          string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *GetApplicationRequest) Reset() {
-	*x = GetApplicationRequest{}
-	mi := &file_tidegate_subscription_v1_subscription_service_proto_msgTypes[1]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *GetApplicationRequest) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*GetApplicationRequest) ProtoMessage() {}
-
-func (x *GetApplicationRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tidegate_subscription_v1_subscription_service_proto_msgTypes[1]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use GetApplicationRequest.ProtoReflect.Descriptor instead.
-func (*GetApplicationRequest) Descriptor() ([]byte, []int) {
-	return file_tidegate_subscription_v1_subscription_service_proto_rawDescGZIP(), []int{1}
-}
-
-func (x *GetApplicationRequest) GetName() string {
-	if x != nil {
-		return x.Name
-	}
-	return ""
-}
-
-// ListApplicationsRequest asks for a page of applications.
-type ListApplicationsRequest struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// Applications a page: 0 means 50, more than 1000 mean 1000, and less than 0
-	// is refused (AIP-158).
-	PageSize int32 `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
-	// next_page_token of the page before, or empty for the first. The filter must
-	// be the same. At most 1024 characters.
-	PageToken string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
-	// Restricts the list: terms `field = "value"` joined by AND, on display_name
-	// (without regard to case) and owner (users/{user}, or users/me for the
-	// caller). At most 1024 characters.
-	Filter        string `protobuf:"bytes,3,opt,name=filter,proto3" json:"filter,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *ListApplicationsRequest) Reset() {
-	*x = ListApplicationsRequest{}
-	mi := &file_tidegate_subscription_v1_subscription_service_proto_msgTypes[2]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *ListApplicationsRequest) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*ListApplicationsRequest) ProtoMessage() {}
-
-func (x *ListApplicationsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tidegate_subscription_v1_subscription_service_proto_msgTypes[2]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use ListApplicationsRequest.ProtoReflect.Descriptor instead.
-func (*ListApplicationsRequest) Descriptor() ([]byte, []int) {
-	return file_tidegate_subscription_v1_subscription_service_proto_rawDescGZIP(), []int{2}
-}
-
-func (x *ListApplicationsRequest) GetPageSize() int32 {
-	if x != nil {
-		return x.PageSize
-	}
-	return 0
-}
-
-func (x *ListApplicationsRequest) GetPageToken() string {
-	if x != nil {
-		return x.PageToken
-	}
-	return ""
-}
-
-func (x *ListApplicationsRequest) GetFilter() string {
-	if x != nil {
-		return x.Filter
-	}
-	return ""
-}
-
-// ListApplicationsResponse is a page of applications.
-type ListApplicationsResponse struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// The applications.
-	Applications []*Application `protobuf:"bytes,1,rep,name=applications,proto3" json:"applications,omitempty"`
-	// Token of the next page; empty on the last one.
-	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *ListApplicationsResponse) Reset() {
-	*x = ListApplicationsResponse{}
-	mi := &file_tidegate_subscription_v1_subscription_service_proto_msgTypes[3]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *ListApplicationsResponse) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*ListApplicationsResponse) ProtoMessage() {}
-
-func (x *ListApplicationsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tidegate_subscription_v1_subscription_service_proto_msgTypes[3]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use ListApplicationsResponse.ProtoReflect.Descriptor instead.
-func (*ListApplicationsResponse) Descriptor() ([]byte, []int) {
-	return file_tidegate_subscription_v1_subscription_service_proto_rawDescGZIP(), []int{3}
-}
-
-func (x *ListApplicationsResponse) GetApplications() []*Application {
-	if x != nil {
-		return x.Applications
-	}
-	return nil
-}
-
-func (x *ListApplicationsResponse) GetNextPageToken() string {
-	if x != nil {
-		return x.NextPageToken
-	}
-	return ""
-}
-
-// UpdateApplicationRequest changes an application.
-type UpdateApplicationRequest struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// The application, named by its name, with the new values.
-	Application *Application `protobuf:"bytes,1,opt,name=application,proto3" json:"application,omitempty"`
-	// Fields to change: display_name, description. Empty means those that are not
-	// empty in application, "*" means all. Other fields of the application may be
-	// named as long as their value is the current one.
-	UpdateMask    *fieldmaskpb.FieldMask `protobuf:"bytes,2,opt,name=update_mask,json=updateMask,proto3" json:"update_mask,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *UpdateApplicationRequest) Reset() {
-	*x = UpdateApplicationRequest{}
-	mi := &file_tidegate_subscription_v1_subscription_service_proto_msgTypes[4]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *UpdateApplicationRequest) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*UpdateApplicationRequest) ProtoMessage() {}
-
-func (x *UpdateApplicationRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tidegate_subscription_v1_subscription_service_proto_msgTypes[4]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use UpdateApplicationRequest.ProtoReflect.Descriptor instead.
-func (*UpdateApplicationRequest) Descriptor() ([]byte, []int) {
-	return file_tidegate_subscription_v1_subscription_service_proto_rawDescGZIP(), []int{4}
-}
-
-func (x *UpdateApplicationRequest) GetApplication() *Application {
-	if x != nil {
-		return x.Application
-	}
-	return nil
-}
-
-func (x *UpdateApplicationRequest) GetUpdateMask() *fieldmaskpb.FieldMask {
-	if x != nil {
-		return x.UpdateMask
-	}
-	return nil
-}
-
-// DeleteApplicationRequest names an application to delete.
-type DeleteApplicationRequest struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// applications/{application}.
-	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	// The current etag, or empty. At most 64 characters.
-	Etag          string `protobuf:"bytes,2,opt,name=etag,proto3" json:"etag,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *DeleteApplicationRequest) Reset() {
-	*x = DeleteApplicationRequest{}
-	mi := &file_tidegate_subscription_v1_subscription_service_proto_msgTypes[5]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *DeleteApplicationRequest) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*DeleteApplicationRequest) ProtoMessage() {}
-
-func (x *DeleteApplicationRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tidegate_subscription_v1_subscription_service_proto_msgTypes[5]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use DeleteApplicationRequest.ProtoReflect.Descriptor instead.
-func (*DeleteApplicationRequest) Descriptor() ([]byte, []int) {
-	return file_tidegate_subscription_v1_subscription_service_proto_rawDescGZIP(), []int{5}
-}
-
-func (x *DeleteApplicationRequest) GetName() string {
-	if x != nil {
-		return x.Name
-	}
-	return ""
-}
-
-func (x *DeleteApplicationRequest) GetEtag() string {
-	if x != nil {
-		return x.Etag
-	}
-	return ""
-}
-
-// CreateKeyRequest asks for a new key.
-type CreateKeyRequest struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// The application, applications/{application}.
-	Parent string `protobuf:"bytes,1,opt,name=parent,proto3" json:"parent,omitempty"`
-	// The key; only its type is read.
-	Key           *Key `protobuf:"bytes,2,opt,name=key,proto3" json:"key,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *CreateKeyRequest) Reset() {
-	*x = CreateKeyRequest{}
-	mi := &file_tidegate_subscription_v1_subscription_service_proto_msgTypes[6]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *CreateKeyRequest) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*CreateKeyRequest) ProtoMessage() {}
-
-func (x *CreateKeyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tidegate_subscription_v1_subscription_service_proto_msgTypes[6]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use CreateKeyRequest.ProtoReflect.Descriptor instead.
-func (*CreateKeyRequest) Descriptor() ([]byte, []int) {
-	return file_tidegate_subscription_v1_subscription_service_proto_rawDescGZIP(), []int{6}
-}
-
-func (x *CreateKeyRequest) GetParent() string {
-	if x != nil {
-		return x.Parent
-	}
-	return ""
-}
-
-func (x *CreateKeyRequest) GetKey() *Key {
-	if x != nil {
-		return x.Key
-	}
-	return nil
-}
-
-// GetKeyRequest names a key.
-type GetKeyRequest struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// applications/{application}/keys/{key}.
-	Name          string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *GetKeyRequest) Reset() {
-	*x = GetKeyRequest{}
-	mi := &file_tidegate_subscription_v1_subscription_service_proto_msgTypes[7]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *GetKeyRequest) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*GetKeyRequest) ProtoMessage() {}
-
-func (x *GetKeyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tidegate_subscription_v1_subscription_service_proto_msgTypes[7]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use GetKeyRequest.ProtoReflect.Descriptor instead.
-func (*GetKeyRequest) Descriptor() ([]byte, []int) {
-	return file_tidegate_subscription_v1_subscription_service_proto_rawDescGZIP(), []int{7}
-}
-
-func (x *GetKeyRequest) GetName() string {
-	if x != nil {
-		return x.Name
-	}
-	return ""
-}
-
-// ListKeysRequest asks for the keys of an application.
-type ListKeysRequest struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// The application, applications/{application}.
-	Parent string `protobuf:"bytes,1,opt,name=parent,proto3" json:"parent,omitempty"`
-	// Keys a page: 0 means 50, more than 1000 mean 1000, and less than 0
-	// is refused (AIP-158).
-	PageSize int32 `protobuf:"varint,2,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
-	// next_page_token of the page before, or empty for the first. The parent must
-	// be the same. At most 1024 characters.
-	PageToken     string `protobuf:"bytes,3,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *ListKeysRequest) Reset() {
-	*x = ListKeysRequest{}
-	mi := &file_tidegate_subscription_v1_subscription_service_proto_msgTypes[8]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *ListKeysRequest) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*ListKeysRequest) ProtoMessage() {}
-
-func (x *ListKeysRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tidegate_subscription_v1_subscription_service_proto_msgTypes[8]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use ListKeysRequest.ProtoReflect.Descriptor instead.
-func (*ListKeysRequest) Descriptor() ([]byte, []int) {
-	return file_tidegate_subscription_v1_subscription_service_proto_rawDescGZIP(), []int{8}
-}
-
-func (x *ListKeysRequest) GetParent() string {
-	if x != nil {
-		return x.Parent
-	}
-	return ""
-}
-
-func (x *ListKeysRequest) GetPageSize() int32 {
-	if x != nil {
-		return x.PageSize
-	}
-	return 0
-}
-
-func (x *ListKeysRequest) GetPageToken() string {
-	if x != nil {
-		return x.PageToken
-	}
-	return ""
-}
-
-// ListKeysResponse is a page of keys.
-type ListKeysResponse struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// The keys.
-	Keys []*Key `protobuf:"bytes,1,rep,name=keys,proto3" json:"keys,omitempty"`
-	// Token of the next page; empty on the last one.
-	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *ListKeysResponse) Reset() {
-	*x = ListKeysResponse{}
-	mi := &file_tidegate_subscription_v1_subscription_service_proto_msgTypes[9]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *ListKeysResponse) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*ListKeysResponse) ProtoMessage() {}
-
-func (x *ListKeysResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tidegate_subscription_v1_subscription_service_proto_msgTypes[9]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use ListKeysResponse.ProtoReflect.Descriptor instead.
-func (*ListKeysResponse) Descriptor() ([]byte, []int) {
-	return file_tidegate_subscription_v1_subscription_service_proto_rawDescGZIP(), []int{9}
-}
-
-func (x *ListKeysResponse) GetKeys() []*Key {
-	if x != nil {
-		return x.Keys
-	}
-	return nil
-}
-
-func (x *ListKeysResponse) GetNextPageToken() string {
-	if x != nil {
-		return x.NextPageToken
-	}
-	return ""
-}
-
-// RegenerateSecretRequest names a key.
-type RegenerateSecretRequest struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// applications/{application}/keys/{key}.
-	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	// The current etag, or empty. At most 64 characters.
-	Etag          string `protobuf:"bytes,2,opt,name=etag,proto3" json:"etag,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *RegenerateSecretRequest) Reset() {
-	*x = RegenerateSecretRequest{}
-	mi := &file_tidegate_subscription_v1_subscription_service_proto_msgTypes[10]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *RegenerateSecretRequest) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*RegenerateSecretRequest) ProtoMessage() {}
-
-func (x *RegenerateSecretRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tidegate_subscription_v1_subscription_service_proto_msgTypes[10]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use RegenerateSecretRequest.ProtoReflect.Descriptor instead.
-func (*RegenerateSecretRequest) Descriptor() ([]byte, []int) {
-	return file_tidegate_subscription_v1_subscription_service_proto_rawDescGZIP(), []int{10}
-}
-
-func (x *RegenerateSecretRequest) GetName() string {
-	if x != nil {
-		return x.Name
-	}
-	return ""
-}
-
-func (x *RegenerateSecretRequest) GetEtag() string {
-	if x != nil {
-		return x.Etag
-	}
-	return ""
-}
-
-// DeleteKeyRequest names a key to delete.
-type DeleteKeyRequest struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// applications/{application}/keys/{key}.
-	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	// The current etag, or empty. At most 64 characters.
-	Etag          string `protobuf:"bytes,2,opt,name=etag,proto3" json:"etag,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *DeleteKeyRequest) Reset() {
-	*x = DeleteKeyRequest{}
-	mi := &file_tidegate_subscription_v1_subscription_service_proto_msgTypes[11]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *DeleteKeyRequest) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*DeleteKeyRequest) ProtoMessage() {}
-
-func (x *DeleteKeyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tidegate_subscription_v1_subscription_service_proto_msgTypes[11]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use DeleteKeyRequest.ProtoReflect.Descriptor instead.
-func (*DeleteKeyRequest) Descriptor() ([]byte, []int) {
-	return file_tidegate_subscription_v1_subscription_service_proto_rawDescGZIP(), []int{11}
-}
-
-func (x *DeleteKeyRequest) GetName() string {
-	if x != nil {
-		return x.Name
-	}
-	return ""
-}
-
-func (x *DeleteKeyRequest) GetEtag() string {
-	if x != nil {
-		return x.Etag
-	}
-	return ""
-}
-
 // CreateSubscriptionRequest asks for a new subscription.
 type CreateSubscriptionRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -696,7 +37,7 @@ type CreateSubscriptionRequest struct {
 
 func (x *CreateSubscriptionRequest) Reset() {
 	*x = CreateSubscriptionRequest{}
-	mi := &file_tidegate_subscription_v1_subscription_service_proto_msgTypes[12]
+	mi := &file_tidegate_subscription_v1_subscription_service_proto_msgTypes[0]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -708,7 +49,7 @@ func (x *CreateSubscriptionRequest) String() string {
 func (*CreateSubscriptionRequest) ProtoMessage() {}
 
 func (x *CreateSubscriptionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tidegate_subscription_v1_subscription_service_proto_msgTypes[12]
+	mi := &file_tidegate_subscription_v1_subscription_service_proto_msgTypes[0]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -721,7 +62,7 @@ func (x *CreateSubscriptionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateSubscriptionRequest.ProtoReflect.Descriptor instead.
 func (*CreateSubscriptionRequest) Descriptor() ([]byte, []int) {
-	return file_tidegate_subscription_v1_subscription_service_proto_rawDescGZIP(), []int{12}
+	return file_tidegate_subscription_v1_subscription_service_proto_rawDescGZIP(), []int{0}
 }
 
 func (x *CreateSubscriptionRequest) GetSubscription() *Subscription {
@@ -742,7 +83,7 @@ type GetSubscriptionRequest struct {
 
 func (x *GetSubscriptionRequest) Reset() {
 	*x = GetSubscriptionRequest{}
-	mi := &file_tidegate_subscription_v1_subscription_service_proto_msgTypes[13]
+	mi := &file_tidegate_subscription_v1_subscription_service_proto_msgTypes[1]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -754,7 +95,7 @@ func (x *GetSubscriptionRequest) String() string {
 func (*GetSubscriptionRequest) ProtoMessage() {}
 
 func (x *GetSubscriptionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tidegate_subscription_v1_subscription_service_proto_msgTypes[13]
+	mi := &file_tidegate_subscription_v1_subscription_service_proto_msgTypes[1]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -767,7 +108,7 @@ func (x *GetSubscriptionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetSubscriptionRequest.ProtoReflect.Descriptor instead.
 func (*GetSubscriptionRequest) Descriptor() ([]byte, []int) {
-	return file_tidegate_subscription_v1_subscription_service_proto_rawDescGZIP(), []int{13}
+	return file_tidegate_subscription_v1_subscription_service_proto_rawDescGZIP(), []int{1}
 }
 
 func (x *GetSubscriptionRequest) GetName() string {
@@ -795,7 +136,7 @@ type ListSubscriptionsRequest struct {
 
 func (x *ListSubscriptionsRequest) Reset() {
 	*x = ListSubscriptionsRequest{}
-	mi := &file_tidegate_subscription_v1_subscription_service_proto_msgTypes[14]
+	mi := &file_tidegate_subscription_v1_subscription_service_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -807,7 +148,7 @@ func (x *ListSubscriptionsRequest) String() string {
 func (*ListSubscriptionsRequest) ProtoMessage() {}
 
 func (x *ListSubscriptionsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tidegate_subscription_v1_subscription_service_proto_msgTypes[14]
+	mi := &file_tidegate_subscription_v1_subscription_service_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -820,7 +161,7 @@ func (x *ListSubscriptionsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListSubscriptionsRequest.ProtoReflect.Descriptor instead.
 func (*ListSubscriptionsRequest) Descriptor() ([]byte, []int) {
-	return file_tidegate_subscription_v1_subscription_service_proto_rawDescGZIP(), []int{14}
+	return file_tidegate_subscription_v1_subscription_service_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *ListSubscriptionsRequest) GetPageSize() int32 {
@@ -857,7 +198,7 @@ type ListSubscriptionsResponse struct {
 
 func (x *ListSubscriptionsResponse) Reset() {
 	*x = ListSubscriptionsResponse{}
-	mi := &file_tidegate_subscription_v1_subscription_service_proto_msgTypes[15]
+	mi := &file_tidegate_subscription_v1_subscription_service_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -869,7 +210,7 @@ func (x *ListSubscriptionsResponse) String() string {
 func (*ListSubscriptionsResponse) ProtoMessage() {}
 
 func (x *ListSubscriptionsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tidegate_subscription_v1_subscription_service_proto_msgTypes[15]
+	mi := &file_tidegate_subscription_v1_subscription_service_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -882,7 +223,7 @@ func (x *ListSubscriptionsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListSubscriptionsResponse.ProtoReflect.Descriptor instead.
 func (*ListSubscriptionsResponse) Descriptor() ([]byte, []int) {
-	return file_tidegate_subscription_v1_subscription_service_proto_rawDescGZIP(), []int{15}
+	return file_tidegate_subscription_v1_subscription_service_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *ListSubscriptionsResponse) GetSubscriptions() []*Subscription {
@@ -914,7 +255,7 @@ type UpdateSubscriptionRequest struct {
 
 func (x *UpdateSubscriptionRequest) Reset() {
 	*x = UpdateSubscriptionRequest{}
-	mi := &file_tidegate_subscription_v1_subscription_service_proto_msgTypes[16]
+	mi := &file_tidegate_subscription_v1_subscription_service_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -926,7 +267,7 @@ func (x *UpdateSubscriptionRequest) String() string {
 func (*UpdateSubscriptionRequest) ProtoMessage() {}
 
 func (x *UpdateSubscriptionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tidegate_subscription_v1_subscription_service_proto_msgTypes[16]
+	mi := &file_tidegate_subscription_v1_subscription_service_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -939,7 +280,7 @@ func (x *UpdateSubscriptionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateSubscriptionRequest.ProtoReflect.Descriptor instead.
 func (*UpdateSubscriptionRequest) Descriptor() ([]byte, []int) {
-	return file_tidegate_subscription_v1_subscription_service_proto_rawDescGZIP(), []int{16}
+	return file_tidegate_subscription_v1_subscription_service_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *UpdateSubscriptionRequest) GetSubscription() *Subscription {
@@ -969,7 +310,7 @@ type DeleteSubscriptionRequest struct {
 
 func (x *DeleteSubscriptionRequest) Reset() {
 	*x = DeleteSubscriptionRequest{}
-	mi := &file_tidegate_subscription_v1_subscription_service_proto_msgTypes[17]
+	mi := &file_tidegate_subscription_v1_subscription_service_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -981,7 +322,7 @@ func (x *DeleteSubscriptionRequest) String() string {
 func (*DeleteSubscriptionRequest) ProtoMessage() {}
 
 func (x *DeleteSubscriptionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tidegate_subscription_v1_subscription_service_proto_msgTypes[17]
+	mi := &file_tidegate_subscription_v1_subscription_service_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -994,7 +335,7 @@ func (x *DeleteSubscriptionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteSubscriptionRequest.ProtoReflect.Descriptor instead.
 func (*DeleteSubscriptionRequest) Descriptor() ([]byte, []int) {
-	return file_tidegate_subscription_v1_subscription_service_proto_rawDescGZIP(), []int{17}
+	return file_tidegate_subscription_v1_subscription_service_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *DeleteSubscriptionRequest) GetName() string {
@@ -1015,45 +356,7 @@ var File_tidegate_subscription_v1_subscription_service_proto protoreflect.FileDe
 
 const file_tidegate_subscription_v1_subscription_service_proto_rawDesc = "" +
 	"\n" +
-	"3tidegate/subscription/v1/subscription_service.proto\x12\x18tidegate.subscription.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a google/protobuf/field_mask.proto\x1a\x1dtidegate/rules/v1/rules.proto\x1a*tidegate/subscription/v1/application.proto\x1a\"tidegate/subscription/v1/key.proto\x1a+tidegate/subscription/v1/subscription.proto\"n\n" +
-	"\x18CreateApplicationRequest\x12R\n" +
-	"\vapplication\x18\x01 \x01(\v2%.tidegate.subscription.v1.ApplicationB\t\xe0A\x02\xbaH\x03\xc8\x01\x01R\vapplication\"9\n" +
-	"\x15GetApplicationRequest\x12 \n" +
-	"\x04name\x18\x01 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\xa8\xea0\x01R\x04name\"\x81\x01\n" +
-	"\x17ListApplicationsRequest\x12\x1b\n" +
-	"\tpage_size\x18\x01 \x01(\x05R\bpageSize\x12'\n" +
-	"\n" +
-	"page_token\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80\bR\tpageToken\x12 \n" +
-	"\x06filter\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\x80\bR\x06filter\"\x8d\x01\n" +
-	"\x18ListApplicationsResponse\x12I\n" +
-	"\fapplications\x18\x01 \x03(\v2%.tidegate.subscription.v1.ApplicationR\fapplications\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xab\x01\n" +
-	"\x18UpdateApplicationRequest\x12R\n" +
-	"\vapplication\x18\x01 \x01(\v2%.tidegate.subscription.v1.ApplicationB\t\xe0A\x02\xbaH\x03\xd8\x01\x03R\vapplication\x12;\n" +
-	"\vupdate_mask\x18\x02 \x01(\v2\x1a.google.protobuf.FieldMaskR\n" +
-	"updateMask\"Y\n" +
-	"\x18DeleteApplicationRequest\x12 \n" +
-	"\x04name\x18\x01 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\xa8\xea0\x01R\x04name\x12\x1b\n" +
-	"\x04etag\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x18@R\x04etag\"t\n" +
-	"\x10CreateKeyRequest\x12$\n" +
-	"\x06parent\x18\x01 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\xa8\xea0\x01R\x06parent\x12:\n" +
-	"\x03key\x18\x02 \x01(\v2\x1d.tidegate.subscription.v1.KeyB\t\xe0A\x02\xbaH\x03\xc8\x01\x01R\x03key\"1\n" +
-	"\rGetKeyRequest\x12 \n" +
-	"\x04name\x18\x01 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\xe0\xea0\x01R\x04name\"}\n" +
-	"\x0fListKeysRequest\x12$\n" +
-	"\x06parent\x18\x01 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\xa8\xea0\x01R\x06parent\x12\x1b\n" +
-	"\tpage_size\x18\x02 \x01(\x05R\bpageSize\x12'\n" +
-	"\n" +
-	"page_token\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\x80\bR\tpageToken\"m\n" +
-	"\x10ListKeysResponse\x121\n" +
-	"\x04keys\x18\x01 \x03(\v2\x1d.tidegate.subscription.v1.KeyR\x04keys\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"X\n" +
-	"\x17RegenerateSecretRequest\x12 \n" +
-	"\x04name\x18\x01 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\xe0\xea0\x01R\x04name\x12\x1b\n" +
-	"\x04etag\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x18@R\x04etag\"Q\n" +
-	"\x10DeleteKeyRequest\x12 \n" +
-	"\x04name\x18\x01 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\xe0\xea0\x01R\x04name\x12\x1b\n" +
-	"\x04etag\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x18@R\x04etag\"r\n" +
+	"3tidegate/subscription/v1/subscription_service.proto\x12\x18tidegate.subscription.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a google/protobuf/field_mask.proto\x1a\x1dtidegate/rules/v1/rules.proto\x1a+tidegate/subscription/v1/subscription.proto\"r\n" +
 	"\x19CreateSubscriptionRequest\x12U\n" +
 	"\fsubscription\x18\x01 \x01(\v2&.tidegate.subscription.v1.SubscriptionB\t\xe0A\x02\xbaH\x03\xc8\x01\x01R\fsubscription\":\n" +
 	"\x16GetSubscriptionRequest\x12 \n" +
@@ -1072,18 +375,8 @@ const file_tidegate_subscription_v1_subscription_service_proto_rawDesc = "" +
 	"updateMask\"Z\n" +
 	"\x19DeleteSubscriptionRequest\x12 \n" +
 	"\x04name\x18\x01 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\xc0\xea0\x01R\x04name\x12\x1b\n" +
-	"\x04etag\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x18@R\x04etag2\xb9\x11\n" +
-	"\x13SubscriptionService\x12\x95\x01\n" +
-	"\x11CreateApplication\x122.tidegate.subscription.v1.CreateApplicationRequest\x1a%.tidegate.subscription.v1.Application\"%\x82\xd3\xe4\x93\x02\x1f:\vapplication\"\x10/v1/applications\x12\x8b\x01\n" +
-	"\x0eGetApplication\x12/.tidegate.subscription.v1.GetApplicationRequest\x1a%.tidegate.subscription.v1.Application\"!\x82\xd3\xe4\x93\x02\x1b\x12\x19/v1/{name=applications/*}\x12\x93\x01\n" +
-	"\x10ListApplications\x121.tidegate.subscription.v1.ListApplicationsRequest\x1a2.tidegate.subscription.v1.ListApplicationsResponse\"\x18\x82\xd3\xe4\x93\x02\x12\x12\x10/v1/applications\x12\xaa\x01\n" +
-	"\x11UpdateApplication\x122.tidegate.subscription.v1.UpdateApplicationRequest\x1a%.tidegate.subscription.v1.Application\":\x82\xd3\xe4\x93\x024:\vapplication2%/v1/{application.name=applications/*}\x12\x82\x01\n" +
-	"\x11DeleteApplication\x122.tidegate.subscription.v1.DeleteApplicationRequest\x1a\x16.google.protobuf.Empty\"!\x82\xd3\xe4\x93\x02\x1b*\x19/v1/{name=applications/*}\x12\x85\x01\n" +
-	"\tCreateKey\x12*.tidegate.subscription.v1.CreateKeyRequest\x1a\x1d.tidegate.subscription.v1.Key\"-\x82\xd3\xe4\x93\x02':\x03key\" /v1/{parent=applications/*}/keys\x12z\n" +
-	"\x06GetKey\x12'.tidegate.subscription.v1.GetKeyRequest\x1a\x1d.tidegate.subscription.v1.Key\"(\x82\xd3\xe4\x93\x02\"\x12 /v1/{name=applications/*/keys/*}\x12\x8b\x01\n" +
-	"\bListKeys\x12).tidegate.subscription.v1.ListKeysRequest\x1a*.tidegate.subscription.v1.ListKeysResponse\"(\x82\xd3\xe4\x93\x02\"\x12 /v1/{parent=applications/*}/keys\x12\xa2\x01\n" +
-	"\x10RegenerateSecret\x121.tidegate.subscription.v1.RegenerateSecretRequest\x1a\x1d.tidegate.subscription.v1.Key\"<\x82\xd3\xe4\x93\x026:\x01*\"1/v1/{name=applications/*/keys/*}:regenerateSecret\x12y\n" +
-	"\tDeleteKey\x12*.tidegate.subscription.v1.DeleteKeyRequest\x1a\x16.google.protobuf.Empty\"(\x82\xd3\xe4\x93\x02\"* /v1/{name=applications/*/keys/*}\x12\x9a\x01\n" +
+	"\x04etag\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x18@R\x04etag2\x99\x06\n" +
+	"\x13SubscriptionService\x12\x9a\x01\n" +
 	"\x12CreateSubscription\x123.tidegate.subscription.v1.CreateSubscriptionRequest\x1a&.tidegate.subscription.v1.Subscription\"'\x82\xd3\xe4\x93\x02!:\fsubscription\"\x11/v1/subscriptions\x12\x8f\x01\n" +
 	"\x0fGetSubscription\x120.tidegate.subscription.v1.GetSubscriptionRequest\x1a&.tidegate.subscription.v1.Subscription\"\"\x82\xd3\xe4\x93\x02\x1c\x12\x1a/v1/{name=subscriptions/*}\x12\x97\x01\n" +
 	"\x11ListSubscriptions\x122.tidegate.subscription.v1.ListSubscriptionsRequest\x1a3.tidegate.subscription.v1.ListSubscriptionsResponse\"\x19\x82\xd3\xe4\x93\x02\x13\x12\x11/v1/subscriptions\x12\xb0\x01\n" +
@@ -1103,78 +396,38 @@ func file_tidegate_subscription_v1_subscription_service_proto_rawDescGZIP() []by
 	return file_tidegate_subscription_v1_subscription_service_proto_rawDescData
 }
 
-var file_tidegate_subscription_v1_subscription_service_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
+var file_tidegate_subscription_v1_subscription_service_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
 var file_tidegate_subscription_v1_subscription_service_proto_goTypes = []any{
-	(*CreateApplicationRequest)(nil),  // 0: tidegate.subscription.v1.CreateApplicationRequest
-	(*GetApplicationRequest)(nil),     // 1: tidegate.subscription.v1.GetApplicationRequest
-	(*ListApplicationsRequest)(nil),   // 2: tidegate.subscription.v1.ListApplicationsRequest
-	(*ListApplicationsResponse)(nil),  // 3: tidegate.subscription.v1.ListApplicationsResponse
-	(*UpdateApplicationRequest)(nil),  // 4: tidegate.subscription.v1.UpdateApplicationRequest
-	(*DeleteApplicationRequest)(nil),  // 5: tidegate.subscription.v1.DeleteApplicationRequest
-	(*CreateKeyRequest)(nil),          // 6: tidegate.subscription.v1.CreateKeyRequest
-	(*GetKeyRequest)(nil),             // 7: tidegate.subscription.v1.GetKeyRequest
-	(*ListKeysRequest)(nil),           // 8: tidegate.subscription.v1.ListKeysRequest
-	(*ListKeysResponse)(nil),          // 9: tidegate.subscription.v1.ListKeysResponse
-	(*RegenerateSecretRequest)(nil),   // 10: tidegate.subscription.v1.RegenerateSecretRequest
-	(*DeleteKeyRequest)(nil),          // 11: tidegate.subscription.v1.DeleteKeyRequest
-	(*CreateSubscriptionRequest)(nil), // 12: tidegate.subscription.v1.CreateSubscriptionRequest
-	(*GetSubscriptionRequest)(nil),    // 13: tidegate.subscription.v1.GetSubscriptionRequest
-	(*ListSubscriptionsRequest)(nil),  // 14: tidegate.subscription.v1.ListSubscriptionsRequest
-	(*ListSubscriptionsResponse)(nil), // 15: tidegate.subscription.v1.ListSubscriptionsResponse
-	(*UpdateSubscriptionRequest)(nil), // 16: tidegate.subscription.v1.UpdateSubscriptionRequest
-	(*DeleteSubscriptionRequest)(nil), // 17: tidegate.subscription.v1.DeleteSubscriptionRequest
-	(*Application)(nil),               // 18: tidegate.subscription.v1.Application
-	(*fieldmaskpb.FieldMask)(nil),     // 19: google.protobuf.FieldMask
-	(*Key)(nil),                       // 20: tidegate.subscription.v1.Key
-	(*Subscription)(nil),              // 21: tidegate.subscription.v1.Subscription
-	(*emptypb.Empty)(nil),             // 22: google.protobuf.Empty
+	(*CreateSubscriptionRequest)(nil), // 0: tidegate.subscription.v1.CreateSubscriptionRequest
+	(*GetSubscriptionRequest)(nil),    // 1: tidegate.subscription.v1.GetSubscriptionRequest
+	(*ListSubscriptionsRequest)(nil),  // 2: tidegate.subscription.v1.ListSubscriptionsRequest
+	(*ListSubscriptionsResponse)(nil), // 3: tidegate.subscription.v1.ListSubscriptionsResponse
+	(*UpdateSubscriptionRequest)(nil), // 4: tidegate.subscription.v1.UpdateSubscriptionRequest
+	(*DeleteSubscriptionRequest)(nil), // 5: tidegate.subscription.v1.DeleteSubscriptionRequest
+	(*Subscription)(nil),              // 6: tidegate.subscription.v1.Subscription
+	(*fieldmaskpb.FieldMask)(nil),     // 7: google.protobuf.FieldMask
+	(*emptypb.Empty)(nil),             // 8: google.protobuf.Empty
 }
 var file_tidegate_subscription_v1_subscription_service_proto_depIdxs = []int32{
-	18, // 0: tidegate.subscription.v1.CreateApplicationRequest.application:type_name -> tidegate.subscription.v1.Application
-	18, // 1: tidegate.subscription.v1.ListApplicationsResponse.applications:type_name -> tidegate.subscription.v1.Application
-	18, // 2: tidegate.subscription.v1.UpdateApplicationRequest.application:type_name -> tidegate.subscription.v1.Application
-	19, // 3: tidegate.subscription.v1.UpdateApplicationRequest.update_mask:type_name -> google.protobuf.FieldMask
-	20, // 4: tidegate.subscription.v1.CreateKeyRequest.key:type_name -> tidegate.subscription.v1.Key
-	20, // 5: tidegate.subscription.v1.ListKeysResponse.keys:type_name -> tidegate.subscription.v1.Key
-	21, // 6: tidegate.subscription.v1.CreateSubscriptionRequest.subscription:type_name -> tidegate.subscription.v1.Subscription
-	21, // 7: tidegate.subscription.v1.ListSubscriptionsResponse.subscriptions:type_name -> tidegate.subscription.v1.Subscription
-	21, // 8: tidegate.subscription.v1.UpdateSubscriptionRequest.subscription:type_name -> tidegate.subscription.v1.Subscription
-	19, // 9: tidegate.subscription.v1.UpdateSubscriptionRequest.update_mask:type_name -> google.protobuf.FieldMask
-	0,  // 10: tidegate.subscription.v1.SubscriptionService.CreateApplication:input_type -> tidegate.subscription.v1.CreateApplicationRequest
-	1,  // 11: tidegate.subscription.v1.SubscriptionService.GetApplication:input_type -> tidegate.subscription.v1.GetApplicationRequest
-	2,  // 12: tidegate.subscription.v1.SubscriptionService.ListApplications:input_type -> tidegate.subscription.v1.ListApplicationsRequest
-	4,  // 13: tidegate.subscription.v1.SubscriptionService.UpdateApplication:input_type -> tidegate.subscription.v1.UpdateApplicationRequest
-	5,  // 14: tidegate.subscription.v1.SubscriptionService.DeleteApplication:input_type -> tidegate.subscription.v1.DeleteApplicationRequest
-	6,  // 15: tidegate.subscription.v1.SubscriptionService.CreateKey:input_type -> tidegate.subscription.v1.CreateKeyRequest
-	7,  // 16: tidegate.subscription.v1.SubscriptionService.GetKey:input_type -> tidegate.subscription.v1.GetKeyRequest
-	8,  // 17: tidegate.subscription.v1.SubscriptionService.ListKeys:input_type -> tidegate.subscription.v1.ListKeysRequest
-	10, // 18: tidegate.subscription.v1.SubscriptionService.RegenerateSecret:input_type -> tidegate.subscription.v1.RegenerateSecretRequest
-	11, // 19: tidegate.subscription.v1.SubscriptionService.DeleteKey:input_type -> tidegate.subscription.v1.DeleteKeyRequest
-	12, // 20: tidegate.subscription.v1.SubscriptionService.CreateSubscription:input_type -> tidegate.subscription.v1.CreateSubscriptionRequest
-	13, // 21: tidegate.subscription.v1.SubscriptionService.GetSubscription:input_type -> tidegate.subscription.v1.GetSubscriptionRequest
-	14, // 22: tidegate.subscription.v1.SubscriptionService.ListSubscriptions:input_type -> tidegate.subscription.v1.ListSubscriptionsRequest
-	16, // 23: tidegate.subscription.v1.SubscriptionService.UpdateSubscription:input_type -> tidegate.subscription.v1.UpdateSubscriptionRequest
-	17, // 24: tidegate.subscription.v1.SubscriptionService.DeleteSubscription:input_type -> tidegate.subscription.v1.DeleteSubscriptionRequest
-	18, // 25: tidegate.subscription.v1.SubscriptionService.CreateApplication:output_type -> tidegate.subscription.v1.Application
-	18, // 26: tidegate.subscription.v1.SubscriptionService.GetApplication:output_type -> tidegate.subscription.v1.Application
-	3,  // 27: tidegate.subscription.v1.SubscriptionService.ListApplications:output_type -> tidegate.subscription.v1.ListApplicationsResponse
-	18, // 28: tidegate.subscription.v1.SubscriptionService.UpdateApplication:output_type -> tidegate.subscription.v1.Application
-	22, // 29: tidegate.subscription.v1.SubscriptionService.DeleteApplication:output_type -> google.protobuf.Empty
-	20, // 30: tidegate.subscription.v1.SubscriptionService.CreateKey:output_type -> tidegate.subscription.v1.Key
-	20, // 31: tidegate.subscription.v1.SubscriptionService.GetKey:output_type -> tidegate.subscription.v1.Key
-	9,  // 32: tidegate.subscription.v1.SubscriptionService.ListKeys:output_type -> tidegate.subscription.v1.ListKeysResponse
-	20, // 33: tidegate.subscription.v1.SubscriptionService.RegenerateSecret:output_type -> tidegate.subscription.v1.Key
-	22, // 34: tidegate.subscription.v1.SubscriptionService.DeleteKey:output_type -> google.protobuf.Empty
-	21, // 35: tidegate.subscription.v1.SubscriptionService.CreateSubscription:output_type -> tidegate.subscription.v1.Subscription
-	21, // 36: tidegate.subscription.v1.SubscriptionService.GetSubscription:output_type -> tidegate.subscription.v1.Subscription
-	15, // 37: tidegate.subscription.v1.SubscriptionService.ListSubscriptions:output_type -> tidegate.subscription.v1.ListSubscriptionsResponse
-	21, // 38: tidegate.subscription.v1.SubscriptionService.UpdateSubscription:output_type -> tidegate.subscription.v1.Subscription
-	22, // 39: tidegate.subscription.v1.SubscriptionService.DeleteSubscription:output_type -> google.protobuf.Empty
-	25, // [25:40] is the sub-list for method output_type
-	10, // [10:25] is the sub-list for method input_type
-	10, // [10:10] is the sub-list for extension type_name
-	10, // [10:10] is the sub-list for extension extendee
-	0,  // [0:10] is the sub-list for field type_name
+	6, // 0: tidegate.subscription.v1.CreateSubscriptionRequest.subscription:type_name -> tidegate.subscription.v1.Subscription
+	6, // 1: tidegate.subscription.v1.ListSubscriptionsResponse.subscriptions:type_name -> tidegate.subscription.v1.Subscription
+	6, // 2: tidegate.subscription.v1.UpdateSubscriptionRequest.subscription:type_name -> tidegate.subscription.v1.Subscription
+	7, // 3: tidegate.subscription.v1.UpdateSubscriptionRequest.update_mask:type_name -> google.protobuf.FieldMask
+	0, // 4: tidegate.subscription.v1.SubscriptionService.CreateSubscription:input_type -> tidegate.subscription.v1.CreateSubscriptionRequest
+	1, // 5: tidegate.subscription.v1.SubscriptionService.GetSubscription:input_type -> tidegate.subscription.v1.GetSubscriptionRequest
+	2, // 6: tidegate.subscription.v1.SubscriptionService.ListSubscriptions:input_type -> tidegate.subscription.v1.ListSubscriptionsRequest
+	4, // 7: tidegate.subscription.v1.SubscriptionService.UpdateSubscription:input_type -> tidegate.subscription.v1.UpdateSubscriptionRequest
+	5, // 8: tidegate.subscription.v1.SubscriptionService.DeleteSubscription:input_type -> tidegate.subscription.v1.DeleteSubscriptionRequest
+	6, // 9: tidegate.subscription.v1.SubscriptionService.CreateSubscription:output_type -> tidegate.subscription.v1.Subscription
+	6, // 10: tidegate.subscription.v1.SubscriptionService.GetSubscription:output_type -> tidegate.subscription.v1.Subscription
+	3, // 11: tidegate.subscription.v1.SubscriptionService.ListSubscriptions:output_type -> tidegate.subscription.v1.ListSubscriptionsResponse
+	6, // 12: tidegate.subscription.v1.SubscriptionService.UpdateSubscription:output_type -> tidegate.subscription.v1.Subscription
+	8, // 13: tidegate.subscription.v1.SubscriptionService.DeleteSubscription:output_type -> google.protobuf.Empty
+	9, // [9:14] is the sub-list for method output_type
+	4, // [4:9] is the sub-list for method input_type
+	4, // [4:4] is the sub-list for extension type_name
+	4, // [4:4] is the sub-list for extension extendee
+	0, // [0:4] is the sub-list for field type_name
 }
 
 func init() { file_tidegate_subscription_v1_subscription_service_proto_init() }
@@ -1182,8 +435,6 @@ func file_tidegate_subscription_v1_subscription_service_proto_init() {
 	if File_tidegate_subscription_v1_subscription_service_proto != nil {
 		return
 	}
-	file_tidegate_subscription_v1_application_proto_init()
-	file_tidegate_subscription_v1_key_proto_init()
 	file_tidegate_subscription_v1_subscription_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -1191,7 +442,7 @@ func file_tidegate_subscription_v1_subscription_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tidegate_subscription_v1_subscription_service_proto_rawDesc), len(file_tidegate_subscription_v1_subscription_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   18,
+			NumMessages:   6,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -20,16 +20,6 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	SubscriptionService_CreateApplication_FullMethodName  = "/tidegate.subscription.v1.SubscriptionService/CreateApplication"
-	SubscriptionService_GetApplication_FullMethodName     = "/tidegate.subscription.v1.SubscriptionService/GetApplication"
-	SubscriptionService_ListApplications_FullMethodName   = "/tidegate.subscription.v1.SubscriptionService/ListApplications"
-	SubscriptionService_UpdateApplication_FullMethodName  = "/tidegate.subscription.v1.SubscriptionService/UpdateApplication"
-	SubscriptionService_DeleteApplication_FullMethodName  = "/tidegate.subscription.v1.SubscriptionService/DeleteApplication"
-	SubscriptionService_CreateKey_FullMethodName          = "/tidegate.subscription.v1.SubscriptionService/CreateKey"
-	SubscriptionService_GetKey_FullMethodName             = "/tidegate.subscription.v1.SubscriptionService/GetKey"
-	SubscriptionService_ListKeys_FullMethodName           = "/tidegate.subscription.v1.SubscriptionService/ListKeys"
-	SubscriptionService_RegenerateSecret_FullMethodName   = "/tidegate.subscription.v1.SubscriptionService/RegenerateSecret"
-	SubscriptionService_DeleteKey_FullMethodName          = "/tidegate.subscription.v1.SubscriptionService/DeleteKey"
 	SubscriptionService_CreateSubscription_FullMethodName = "/tidegate.subscription.v1.SubscriptionService/CreateSubscription"
 	SubscriptionService_GetSubscription_FullMethodName    = "/tidegate.subscription.v1.SubscriptionService/GetSubscription"
 	SubscriptionService_ListSubscriptions_FullMethodName  = "/tidegate.subscription.v1.SubscriptionService/ListSubscriptions"
@@ -41,39 +31,14 @@ const (
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
-// SubscriptionService has applications, their keys and their subscriptions.
+// SubscriptionService has the subscriptions of applications.
 //
-// Every method needs a user's token. Users see and change what they own,
-// administrators everything; somebody else's is NOT_FOUND. Making and changing
-// anything, a new secret too, needs the role subscriber; deleting does not.
-// Every write answers with the header tidegate-change, the name of its change,
-// for ChangeService.WaitChange.
+// Every method needs a user's token. Users see and change the subscriptions of
+// their own applications, administrators all; somebody else's is NOT_FOUND.
+// Making and changing one needs the role subscriber; deleting does not. Every
+// write answers with the header tidegate-change, the name of its change, for
+// ChangeService.WaitChange.
 type SubscriptionServiceClient interface {
-	// Creates an application of the caller's. ALREADY_EXISTS when the caller has
-	// one of that display name.
-	CreateApplication(ctx context.Context, in *CreateApplicationRequest, opts ...grpc.CallOption) (*Application, error)
-	// Returns an application.
-	GetApplication(ctx context.Context, in *GetApplicationRequest, opts ...grpc.CallOption) (*Application, error)
-	// Lists applications, oldest first.
-	ListApplications(ctx context.Context, in *ListApplicationsRequest, opts ...grpc.CallOption) (*ListApplicationsResponse, error)
-	// Changes an application.
-	UpdateApplication(ctx context.Context, in *UpdateApplicationRequest, opts ...grpc.CallOption) (*Application, error)
-	// Deletes an application with its keys and subscriptions; live sessions of
-	// it end with 4006.
-	DeleteApplication(ctx context.Context, in *DeleteApplicationRequest, opts ...grpc.CallOption) (*emptypb.Empty, error)
-	// Creates a key; the answer has the secret, which is not shown again.
-	// ALREADY_EXISTS when the application has one of that type.
-	CreateKey(ctx context.Context, in *CreateKeyRequest, opts ...grpc.CallOption) (*Key, error)
-	// Returns a key, without its secret.
-	GetKey(ctx context.Context, in *GetKeyRequest, opts ...grpc.CallOption) (*Key, error)
-	// Lists the keys of an application, without their secrets.
-	ListKeys(ctx context.Context, in *ListKeysRequest, opts ...grpc.CallOption) (*ListKeysResponse, error)
-	// Makes a new secret for a key; the old one no longer works at the token
-	// endpoint, tokens already issued go on. The answer has the secret.
-	RegenerateSecret(ctx context.Context, in *RegenerateSecretRequest, opts ...grpc.CallOption) (*Key, error)
-	// Deletes a key: its tokens are refused and live sessions under them end
-	// with 4001.
-	DeleteKey(ctx context.Context, in *DeleteKeyRequest, opts ...grpc.CallOption) (*emptypb.Empty, error)
 	// Subscribes an application of the caller's to a published version under one
 	// of its plans. ALREADY_EXISTS when it is subscribed; FAILED_PRECONDITION when
 	// the version does not offer the plan, or is the caller's and not published.
@@ -96,106 +61,6 @@ type subscriptionServiceClient struct {
 
 func NewSubscriptionServiceClient(cc grpc.ClientConnInterface) SubscriptionServiceClient {
 	return &subscriptionServiceClient{cc}
-}
-
-func (c *subscriptionServiceClient) CreateApplication(ctx context.Context, in *CreateApplicationRequest, opts ...grpc.CallOption) (*Application, error) {
-	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	out := new(Application)
-	err := c.cc.Invoke(ctx, SubscriptionService_CreateApplication_FullMethodName, in, out, cOpts...)
-	if err != nil {
-		return nil, err
-	}
-	return out, nil
-}
-
-func (c *subscriptionServiceClient) GetApplication(ctx context.Context, in *GetApplicationRequest, opts ...grpc.CallOption) (*Application, error) {
-	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	out := new(Application)
-	err := c.cc.Invoke(ctx, SubscriptionService_GetApplication_FullMethodName, in, out, cOpts...)
-	if err != nil {
-		return nil, err
-	}
-	return out, nil
-}
-
-func (c *subscriptionServiceClient) ListApplications(ctx context.Context, in *ListApplicationsRequest, opts ...grpc.CallOption) (*ListApplicationsResponse, error) {
-	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	out := new(ListApplicationsResponse)
-	err := c.cc.Invoke(ctx, SubscriptionService_ListApplications_FullMethodName, in, out, cOpts...)
-	if err != nil {
-		return nil, err
-	}
-	return out, nil
-}
-
-func (c *subscriptionServiceClient) UpdateApplication(ctx context.Context, in *UpdateApplicationRequest, opts ...grpc.CallOption) (*Application, error) {
-	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	out := new(Application)
-	err := c.cc.Invoke(ctx, SubscriptionService_UpdateApplication_FullMethodName, in, out, cOpts...)
-	if err != nil {
-		return nil, err
-	}
-	return out, nil
-}
-
-func (c *subscriptionServiceClient) DeleteApplication(ctx context.Context, in *DeleteApplicationRequest, opts ...grpc.CallOption) (*emptypb.Empty, error) {
-	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	out := new(emptypb.Empty)
-	err := c.cc.Invoke(ctx, SubscriptionService_DeleteApplication_FullMethodName, in, out, cOpts...)
-	if err != nil {
-		return nil, err
-	}
-	return out, nil
-}
-
-func (c *subscriptionServiceClient) CreateKey(ctx context.Context, in *CreateKeyRequest, opts ...grpc.CallOption) (*Key, error) {
-	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	out := new(Key)
-	err := c.cc.Invoke(ctx, SubscriptionService_CreateKey_FullMethodName, in, out, cOpts...)
-	if err != nil {
-		return nil, err
-	}
-	return out, nil
-}
-
-func (c *subscriptionServiceClient) GetKey(ctx context.Context, in *GetKeyRequest, opts ...grpc.CallOption) (*Key, error) {
-	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	out := new(Key)
-	err := c.cc.Invoke(ctx, SubscriptionService_GetKey_FullMethodName, in, out, cOpts...)
-	if err != nil {
-		return nil, err
-	}
-	return out, nil
-}
-
-func (c *subscriptionServiceClient) ListKeys(ctx context.Context, in *ListKeysRequest, opts ...grpc.CallOption) (*ListKeysResponse, error) {
-	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	out := new(ListKeysResponse)
-	err := c.cc.Invoke(ctx, SubscriptionService_ListKeys_FullMethodName, in, out, cOpts...)
-	if err != nil {
-		return nil, err
-	}
-	return out, nil
-}
-
-func (c *subscriptionServiceClient) RegenerateSecret(ctx context.Context, in *RegenerateSecretRequest, opts ...grpc.CallOption) (*Key, error) {
-	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	out := new(Key)
-	err := c.cc.Invoke(ctx, SubscriptionService_RegenerateSecret_FullMethodName, in, out, cOpts...)
-	if err != nil {
-		return nil, err
-	}
-	return out, nil
-}
-
-func (c *subscriptionServiceClient) DeleteKey(ctx context.Context, in *DeleteKeyRequest, opts ...grpc.CallOption) (*emptypb.Empty, error) {
-	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	out := new(emptypb.Empty)
-	err := c.cc.Invoke(ctx, SubscriptionService_DeleteKey_FullMethodName, in, out, cOpts...)
-	if err != nil {
-		return nil, err
-	}
-	return out, nil
 }
 
 func (c *subscriptionServiceClient) CreateSubscription(ctx context.Context, in *CreateSubscriptionRequest, opts ...grpc.CallOption) (*Subscription, error) {
@@ -252,39 +117,14 @@ func (c *subscriptionServiceClient) DeleteSubscription(ctx context.Context, in *
 // All implementations must embed UnimplementedSubscriptionServiceServer
 // for forward compatibility.
 //
-// SubscriptionService has applications, their keys and their subscriptions.
+// SubscriptionService has the subscriptions of applications.
 //
-// Every method needs a user's token. Users see and change what they own,
-// administrators everything; somebody else's is NOT_FOUND. Making and changing
-// anything, a new secret too, needs the role subscriber; deleting does not.
-// Every write answers with the header tidegate-change, the name of its change,
-// for ChangeService.WaitChange.
+// Every method needs a user's token. Users see and change the subscriptions of
+// their own applications, administrators all; somebody else's is NOT_FOUND.
+// Making and changing one needs the role subscriber; deleting does not. Every
+// write answers with the header tidegate-change, the name of its change, for
+// ChangeService.WaitChange.
 type SubscriptionServiceServer interface {
-	// Creates an application of the caller's. ALREADY_EXISTS when the caller has
-	// one of that display name.
-	CreateApplication(context.Context, *CreateApplicationRequest) (*Application, error)
-	// Returns an application.
-	GetApplication(context.Context, *GetApplicationRequest) (*Application, error)
-	// Lists applications, oldest first.
-	ListApplications(context.Context, *ListApplicationsRequest) (*ListApplicationsResponse, error)
-	// Changes an application.
-	UpdateApplication(context.Context, *UpdateApplicationRequest) (*Application, error)
-	// Deletes an application with its keys and subscriptions; live sessions of
-	// it end with 4006.
-	DeleteApplication(context.Context, *DeleteApplicationRequest) (*emptypb.Empty, error)
-	// Creates a key; the answer has the secret, which is not shown again.
-	// ALREADY_EXISTS when the application has one of that type.
-	CreateKey(context.Context, *CreateKeyRequest) (*Key, error)
-	// Returns a key, without its secret.
-	GetKey(context.Context, *GetKeyRequest) (*Key, error)
-	// Lists the keys of an application, without their secrets.
-	ListKeys(context.Context, *ListKeysRequest) (*ListKeysResponse, error)
-	// Makes a new secret for a key; the old one no longer works at the token
-	// endpoint, tokens already issued go on. The answer has the secret.
-	RegenerateSecret(context.Context, *RegenerateSecretRequest) (*Key, error)
-	// Deletes a key: its tokens are refused and live sessions under them end
-	// with 4001.
-	DeleteKey(context.Context, *DeleteKeyRequest) (*emptypb.Empty, error)
 	// Subscribes an application of the caller's to a published version under one
 	// of its plans. ALREADY_EXISTS when it is subscribed; FAILED_PRECONDITION when
 	// the version does not offer the plan, or is the caller's and not published.
@@ -309,36 +149,6 @@ type SubscriptionServiceServer interface {
 // pointer dereference when methods are called.
 type UnimplementedSubscriptionServiceServer struct{}
 
-func (UnimplementedSubscriptionServiceServer) CreateApplication(context.Context, *CreateApplicationRequest) (*Application, error) {
-	return nil, status.Error(codes.Unimplemented, "method CreateApplication not implemented")
-}
-func (UnimplementedSubscriptionServiceServer) GetApplication(context.Context, *GetApplicationRequest) (*Application, error) {
-	return nil, status.Error(codes.Unimplemented, "method GetApplication not implemented")
-}
-func (UnimplementedSubscriptionServiceServer) ListApplications(context.Context, *ListApplicationsRequest) (*ListApplicationsResponse, error) {
-	return nil, status.Error(codes.Unimplemented, "method ListApplications not implemented")
-}
-func (UnimplementedSubscriptionServiceServer) UpdateApplication(context.Context, *UpdateApplicationRequest) (*Application, error) {
-	return nil, status.Error(codes.Unimplemented, "method UpdateApplication not implemented")
-}
-func (UnimplementedSubscriptionServiceServer) DeleteApplication(context.Context, *DeleteApplicationRequest) (*emptypb.Empty, error) {
-	return nil, status.Error(codes.Unimplemented, "method DeleteApplication not implemented")
-}
-func (UnimplementedSubscriptionServiceServer) CreateKey(context.Context, *CreateKeyRequest) (*Key, error) {
-	return nil, status.Error(codes.Unimplemented, "method CreateKey not implemented")
-}
-func (UnimplementedSubscriptionServiceServer) GetKey(context.Context, *GetKeyRequest) (*Key, error) {
-	return nil, status.Error(codes.Unimplemented, "method GetKey not implemented")
-}
-func (UnimplementedSubscriptionServiceServer) ListKeys(context.Context, *ListKeysRequest) (*ListKeysResponse, error) {
-	return nil, status.Error(codes.Unimplemented, "method ListKeys not implemented")
-}
-func (UnimplementedSubscriptionServiceServer) RegenerateSecret(context.Context, *RegenerateSecretRequest) (*Key, error) {
-	return nil, status.Error(codes.Unimplemented, "method RegenerateSecret not implemented")
-}
-func (UnimplementedSubscriptionServiceServer) DeleteKey(context.Context, *DeleteKeyRequest) (*emptypb.Empty, error) {
-	return nil, status.Error(codes.Unimplemented, "method DeleteKey not implemented")
-}
 func (UnimplementedSubscriptionServiceServer) CreateSubscription(context.Context, *CreateSubscriptionRequest) (*Subscription, error) {
 	return nil, status.Error(codes.Unimplemented, "method CreateSubscription not implemented")
 }
@@ -373,186 +183,6 @@ func RegisterSubscriptionServiceServer(s grpc.ServiceRegistrar, srv Subscription
 		t.testEmbeddedByValue()
 	}
 	s.RegisterService(&SubscriptionService_ServiceDesc, srv)
-}
-
-func _SubscriptionService_CreateApplication_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
-	in := new(CreateApplicationRequest)
-	if err := dec(in); err != nil {
-		return nil, err
-	}
-	if interceptor == nil {
-		return srv.(SubscriptionServiceServer).CreateApplication(ctx, in)
-	}
-	info := &grpc.UnaryServerInfo{
-		Server:     srv,
-		FullMethod: SubscriptionService_CreateApplication_FullMethodName,
-	}
-	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
-		return srv.(SubscriptionServiceServer).CreateApplication(ctx, req.(*CreateApplicationRequest))
-	}
-	return interceptor(ctx, in, info, handler)
-}
-
-func _SubscriptionService_GetApplication_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
-	in := new(GetApplicationRequest)
-	if err := dec(in); err != nil {
-		return nil, err
-	}
-	if interceptor == nil {
-		return srv.(SubscriptionServiceServer).GetApplication(ctx, in)
-	}
-	info := &grpc.UnaryServerInfo{
-		Server:     srv,
-		FullMethod: SubscriptionService_GetApplication_FullMethodName,
-	}
-	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
-		return srv.(SubscriptionServiceServer).GetApplication(ctx, req.(*GetApplicationRequest))
-	}
-	return interceptor(ctx, in, info, handler)
-}
-
-func _SubscriptionService_ListApplications_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
-	in := new(ListApplicationsRequest)
-	if err := dec(in); err != nil {
-		return nil, err
-	}
-	if interceptor == nil {
-		return srv.(SubscriptionServiceServer).ListApplications(ctx, in)
-	}
-	info := &grpc.UnaryServerInfo{
-		Server:     srv,
-		FullMethod: SubscriptionService_ListApplications_FullMethodName,
-	}
-	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
-		return srv.(SubscriptionServiceServer).ListApplications(ctx, req.(*ListApplicationsRequest))
-	}
-	return interceptor(ctx, in, info, handler)
-}
-
-func _SubscriptionService_UpdateApplication_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
-	in := new(UpdateApplicationRequest)
-	if err := dec(in); err != nil {
-		return nil, err
-	}
-	if interceptor == nil {
-		return srv.(SubscriptionServiceServer).UpdateApplication(ctx, in)
-	}
-	info := &grpc.UnaryServerInfo{
-		Server:     srv,
-		FullMethod: SubscriptionService_UpdateApplication_FullMethodName,
-	}
-	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
-		return srv.(SubscriptionServiceServer).UpdateApplication(ctx, req.(*UpdateApplicationRequest))
-	}
-	return interceptor(ctx, in, info, handler)
-}
-
-func _SubscriptionService_DeleteApplication_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
-	in := new(DeleteApplicationRequest)
-	if err := dec(in); err != nil {
-		return nil, err
-	}
-	if interceptor == nil {
-		return srv.(SubscriptionServiceServer).DeleteApplication(ctx, in)
-	}
-	info := &grpc.UnaryServerInfo{
-		Server:     srv,
-		FullMethod: SubscriptionService_DeleteApplication_FullMethodName,
-	}
-	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
-		return srv.(SubscriptionServiceServer).DeleteApplication(ctx, req.(*DeleteApplicationRequest))
-	}
-	return interceptor(ctx, in, info, handler)
-}
-
-func _SubscriptionService_CreateKey_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
-	in := new(CreateKeyRequest)
-	if err := dec(in); err != nil {
-		return nil, err
-	}
-	if interceptor == nil {
-		return srv.(SubscriptionServiceServer).CreateKey(ctx, in)
-	}
-	info := &grpc.UnaryServerInfo{
-		Server:     srv,
-		FullMethod: SubscriptionService_CreateKey_FullMethodName,
-	}
-	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
-		return srv.(SubscriptionServiceServer).CreateKey(ctx, req.(*CreateKeyRequest))
-	}
-	return interceptor(ctx, in, info, handler)
-}
-
-func _SubscriptionService_GetKey_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
-	in := new(GetKeyRequest)
-	if err := dec(in); err != nil {
-		return nil, err
-	}
-	if interceptor == nil {
-		return srv.(SubscriptionServiceServer).GetKey(ctx, in)
-	}
-	info := &grpc.UnaryServerInfo{
-		Server:     srv,
-		FullMethod: SubscriptionService_GetKey_FullMethodName,
-	}
-	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
-		return srv.(SubscriptionServiceServer).GetKey(ctx, req.(*GetKeyRequest))
-	}
-	return interceptor(ctx, in, info, handler)
-}
-
-func _SubscriptionService_ListKeys_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
-	in := new(ListKeysRequest)
-	if err := dec(in); err != nil {
-		return nil, err
-	}
-	if interceptor == nil {
-		return srv.(SubscriptionServiceServer).ListKeys(ctx, in)
-	}
-	info := &grpc.UnaryServerInfo{
-		Server:     srv,
-		FullMethod: SubscriptionService_ListKeys_FullMethodName,
-	}
-	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
-		return srv.(SubscriptionServiceServer).ListKeys(ctx, req.(*ListKeysRequest))
-	}
-	return interceptor(ctx, in, info, handler)
-}
-
-func _SubscriptionService_RegenerateSecret_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
-	in := new(RegenerateSecretRequest)
-	if err := dec(in); err != nil {
-		return nil, err
-	}
-	if interceptor == nil {
-		return srv.(SubscriptionServiceServer).RegenerateSecret(ctx, in)
-	}
-	info := &grpc.UnaryServerInfo{
-		Server:     srv,
-		FullMethod: SubscriptionService_RegenerateSecret_FullMethodName,
-	}
-	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
-		return srv.(SubscriptionServiceServer).RegenerateSecret(ctx, req.(*RegenerateSecretRequest))
-	}
-	return interceptor(ctx, in, info, handler)
-}
-
-func _SubscriptionService_DeleteKey_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
-	in := new(DeleteKeyRequest)
-	if err := dec(in); err != nil {
-		return nil, err
-	}
-	if interceptor == nil {
-		return srv.(SubscriptionServiceServer).DeleteKey(ctx, in)
-	}
-	info := &grpc.UnaryServerInfo{
-		Server:     srv,
-		FullMethod: SubscriptionService_DeleteKey_FullMethodName,
-	}
-	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
-		return srv.(SubscriptionServiceServer).DeleteKey(ctx, req.(*DeleteKeyRequest))
-	}
-	return interceptor(ctx, in, info, handler)
 }
 
 func _SubscriptionService_CreateSubscription_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
@@ -652,46 +282,6 @@ var SubscriptionService_ServiceDesc = grpc.ServiceDesc{
 	ServiceName: "tidegate.subscription.v1.SubscriptionService",
 	HandlerType: (*SubscriptionServiceServer)(nil),
 	Methods: []grpc.MethodDesc{
-		{
-			MethodName: "CreateApplication",
-			Handler:    _SubscriptionService_CreateApplication_Handler,
-		},
-		{
-			MethodName: "GetApplication",
-			Handler:    _SubscriptionService_GetApplication_Handler,
-		},
-		{
-			MethodName: "ListApplications",
-			Handler:    _SubscriptionService_ListApplications_Handler,
-		},
-		{
-			MethodName: "UpdateApplication",
-			Handler:    _SubscriptionService_UpdateApplication_Handler,
-		},
-		{
-			MethodName: "DeleteApplication",
-			Handler:    _SubscriptionService_DeleteApplication_Handler,
-		},
-		{
-			MethodName: "CreateKey",
-			Handler:    _SubscriptionService_CreateKey_Handler,
-		},
-		{
-			MethodName: "GetKey",
-			Handler:    _SubscriptionService_GetKey_Handler,
-		},
-		{
-			MethodName: "ListKeys",
-			Handler:    _SubscriptionService_ListKeys_Handler,
-		},
-		{
-			MethodName: "RegenerateSecret",
-			Handler:    _SubscriptionService_RegenerateSecret_Handler,
-		},
-		{
-			MethodName: "DeleteKey",
-			Handler:    _SubscriptionService_DeleteKey_Handler,
-		},
 		{
 			MethodName: "CreateSubscription",
 			Handler:    _SubscriptionService_CreateSubscription_Handler,

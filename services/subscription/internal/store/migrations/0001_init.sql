@@ -71,18 +71,28 @@ CREATE TABLE application (
 );
 CREATE INDEX application_created ON application (created_at, id);
 
-CREATE TABLE application_key (
-    id           TEXT COLLATE "C" PRIMARY KEY,
-    application  TEXT COLLATE "C" NOT NULL REFERENCES application (id) ON DELETE CASCADE,
+CREATE TABLE oauth_client (
+    id          TEXT COLLATE "C" PRIMARY KEY,
+    application TEXT COLLATE "C" NOT NULL REFERENCES application (id) ON DELETE CASCADE,
     -- 1 production, 2 sandbox.
-    type         BIGINT NOT NULL CHECK (type IN (1, 2)),
-    consumer_key TEXT COLLATE "C" NOT NULL UNIQUE,
-    secret_hash  BYTEA NOT NULL,
-    created_at   BIGINT NOT NULL,
-    updated_at   BIGINT NOT NULL,
-    etag         BIGINT NOT NULL,
-    UNIQUE (application, type)
+    stage       BIGINT NOT NULL CHECK (stage IN (1, 2)),
+    client_id   TEXT COLLATE "C" NOT NULL UNIQUE,
+    created_at  BIGINT NOT NULL,
+    updated_at  BIGINT NOT NULL,
+    etag        BIGINT NOT NULL,
+    UNIQUE (application, stage)
 );
+
+CREATE TABLE oauth_client_secret (
+    id           TEXT COLLATE "C" PRIMARY KEY,
+    oauth_client TEXT COLLATE "C" NOT NULL REFERENCES oauth_client (id) ON DELETE CASCADE,
+    hash         BYTEA NOT NULL,
+    created_at   BIGINT NOT NULL,
+    -- 0 for never.
+    expires_at   BIGINT NOT NULL
+);
+CREATE INDEX oauth_client_secret_client ON oauth_client_secret (oauth_client, created_at, id);
+CREATE INDEX oauth_client_secret_expires ON oauth_client_secret (expires_at);
 
 -- What the catalog says about versions.
 CREATE TABLE version (

@@ -1,0 +1,137 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	oauth2v1 "github.com/tidegatehq/tidegate/gen/go/tidegate/oauth2/v1"
+	"github.com/tidegatehq/tidegate/services/cli/internal/oauth"
+	"github.com/tidegatehq/tidegate/services/kit/quote"
+)
+
+// tokenFlags say in whose name a token is got.
+type tokenFlags struct {
+	Sandbox    bool   `help:"A token for the sandbox endpoint."`
+	ClientID   string `name:"client-id" placeholder:"ID" help:"Client id of an OAuth client, instead of an application's that is kept."`
+	Secret     string `placeholder:"SECRET" help:"A secret of it; --secret-file keeps it off the command line."`
+	SecretFile string `placeholder:"FILE" help:"File with the secret."`
+	Portal     string `placeholder:"URL" help:"The portal, which has the token endpoint. Default: the server's issuer ($$TIDEGATE_PORTAL)."`
+}
+
+// tokenCmd gets or revokes a token.
+type tokenCmd struct {
+	App        string `arg:"" optional:"" help:"The application, whose OAuth client was created here."`
+	tokenFlags `embed:""`
+	Revoke     string `placeholder:"TOKEN" help:"Revoke this token instead; its live sessions end."`
+}
+
+// Run gets the token, or revokes one.
+func (c *tokenCmd) Run(ctx context.Context, s *shell) error {
+	endpoint, who, err := c.endpoint(ctx, s, c.App)
+	if err != nil {
+		return err
+	}
+	if c.Revoke != "" {
+		if err := endpoint.Revoke(ctx, who, c.Revoke); err != nil {
+			return s.portalError(endpoint.Portal, err)
+		}
+		s.note("Revoked.")
+		return nil
+	}
+	token, err := endpoint.Token(ctx, who)
+	if err != nil {
+		return s.portalError(endpoint.Portal, err)
+	}
+	if s.json() {
+		return s.printValue(token)
+	}
+	s.note("The token ends at %s.", time.Now().Add(token.Life()).Format(time.RFC3339))
+	_, err = fmt.Fprintln(s.Stdout, token.AccessToken)
+	return err
+}
+
+// portalError says what helps when the portal cannot be reached.
+func (s *shell) portalError(portal string, err error) error {
+	if _, refused := errors.AsType[*oauth.Error](err); refused {
+		return err
+	}
+	if helpful := unreachable(portal, "--portal", err); !strings.HasPrefix(helpful.Error(), "cannot connect") {
+		return helpful
+	}
+	return err
+}
+
+// endpoint returns the OAuth2 endpoints and the credentials that the flags, or
+// what is kept of the application's OAuth client, give.
+func (f *tokenFlags) endpoint(ctx context.Context, s *shell, app string) (*oauth.Client, oauth.Credentials, error) {
+	var none oauth.Credentials
+	secret, err := f.secret()
+	if err != nil {
+		return nil, none, err
+	}
+	if (f.ClientID == "") != (secret == "") {
+		return nil, none, usagef("--client-id and --secret (or --secret-file) go together")
+	}
+	if (app == "") == (f.ClientID == "") {
+		return nil, none, usagef("give an application, or --client-id and --secret")
+	}
+	cl, err := s.dial()
+	if err != nil {
+		return nil, none, err
+	}
+	who := oauth.Credentials{ClientID: f.ClientID, Secret: secret}
+	if app != "" {
+		if who, err = f.stored(ctx, cl, app); err != nil {
+			return nil, none, err
+		}
+	}
+	portal := f.Portal
+	if portal == "" {
+		keys, err := cl.oauth.GetSigningKeys(ctx, &oauth2v1.GetSigningKeysRequest{})
+		if err != nil {
+			return nil, none, err
+		}
+		portal = keys.GetIssuer()
+	}
+	if !strings.HasPrefix(portal, "https://") {
+		return nil, none, usagef("--portal: %q is not an https:// URL", portal)
+	}
+	return &oauth.Client{Portal: portal, HTTP: cl.http()}, who, nil
+}
+
+// secret returns the secret that the flags give.
+func (f *tokenFlags) secret() (string, error) {
+	if f.SecretFile == "" {
+		return f.Secret, nil
+	}
+	if f.Secret != "" {
+		return "", usagef("--secret and --secret-file: give one of them")
+	}
+	text, err := os.ReadFile(f.SecretFile)
+	if err != nil {
+		return "", fmt.Errorf("--secret-file: %w", err)
+	}
+	return strings.TrimSpace(string(text)), nil
+}
+
+// stored returns what is kept of an application's OAuth client.
+func (f *tokenFlags) stored(ctx context.Context, cl *client, app string) (oauth.Credentials, error) {
+	_, found, err := (&oauthClientFlags{App: app, Sandbox: f.Sandbox}).find(ctx, cl)
+	if err != nil {
+		return oauth.Credentials{}, err
+	}
+	known, err := cl.store.read()
+	if err != nil {
+		return oauth.Credentials{}, err
+	}
+	kept, ok := known.server(cl.address).OAuthClients[found.GetName()]
+	if !ok {
+		return oauth.Credentials{}, fmt.Errorf("APP: no secret of %s is kept here; give --client-id and --secret, or make another with: tidegate oauth-client secret create %s",
+			app, quote.Word(app))
+	}
+	return oauth.Credentials{ClientID: kept.ClientID, Secret: kept.ClientSecret}, nil
+}

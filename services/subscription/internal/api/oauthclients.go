@@ -1,0 +1,88 @@
+package api
+
+import (
+	"context"
+
+	"google.golang.org/protobuf/types/known/emptypb"
+
+	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
+	"github.com/tidegatehq/tidegate/services/kit/identity"
+	"github.com/tidegatehq/tidegate/services/kit/resource"
+	"github.com/tidegatehq/tidegate/services/subscription/internal/store"
+	"github.com/tidegatehq/tidegate/services/subscription/internal/token"
+)
+
+// CreateOAuthClient adds an OAuth client, which has no secret yet.
+func (a *API) CreateOAuthClient(ctx context.Context, req *subscriptionv1.CreateOAuthClientRequest) (*subscriptionv1.OAuthClient, error) {
+	app, err := nameOf("parent", applicationsPrefix, req.GetParent())
+	if err != nil {
+		return nil, err
+	}
+	if _, err := a.store.Application(ctx, viewer(ctx), app); err != nil {
+		return nil, err
+	}
+	if err := needRole(ctx, identity.RoleSubscriber); err != nil {
+		return nil, err
+	}
+	c, err := a.store.CreateOAuthClient(ctx, viewer(ctx), store.OAuthClient{
+		Name:  resource.OAuthClient{Application: app},
+		Stage: store.Stage(req.GetOauthClient().GetStage()), ClientID: token.NewClientID(),
+	})
+	if err != nil {
+		return nil, err
+	}
+	return oauthClientProto(c), nil
+}
+
+// GetOAuthClient returns an OAuth client.
+func (a *API) GetOAuthClient(ctx context.Context, req *subscriptionv1.GetOAuthClientRequest) (*subscriptionv1.OAuthClient, error) {
+	name, err := resource.ParseOAuthClient("name", req.GetName())
+	if err != nil {
+		return nil, err
+	}
+	c, err := a.store.OAuthClient(ctx, viewer(ctx), name)
+	if err != nil {
+		return nil, err
+	}
+	return oauthClientProto(c), nil
+}
+
+// ListOAuthClients returns a page of the OAuth clients of an application.
+func (a *API) ListOAuthClients(ctx context.Context, req *subscriptionv1.ListOAuthClientsRequest) (*subscriptionv1.ListOAuthClientsResponse, error) {
+	app, err := nameOf("parent", applicationsPrefix, req.GetParent())
+	if err != nil {
+		return nil, err
+	}
+	if _, err := a.store.Application(ctx, viewer(ctx), app); err != nil {
+		return nil, err
+	}
+	p, err := newPage(req.GetPageSize(), req.GetPageToken(), 2, "oauthClients", req.GetParent())
+	if err != nil {
+		return nil, err
+	}
+	after, err := p.after()
+	if err != nil {
+		return nil, err
+	}
+	rows, err := a.store.OAuthClients(ctx, app, after, p.limit())
+	if err != nil {
+		return nil, err
+	}
+	resp := &subscriptionv1.ListOAuthClientsResponse{}
+	resp.OauthClients, resp.NextPageToken = cut(p, rows, oauthClientProto, func(c store.OAuthClient) []string {
+		return timeKeys(c.CreatedAt.UnixMicro(), c.Name.OAuthClient)
+	})
+	return resp, nil
+}
+
+// DeleteOAuthClient removes an OAuth client.
+func (a *API) DeleteOAuthClient(ctx context.Context, req *subscriptionv1.DeleteOAuthClientRequest) (*emptypb.Empty, error) {
+	name, err := resource.ParseOAuthClient("name", req.GetName())
+	if err != nil {
+		return nil, err
+	}
+	if err := a.store.DeleteOAuthClient(ctx, viewer(ctx), name, req.GetEtag()); err != nil {
+		return nil, err
+	}
+	return &emptypb.Empty{}, nil
+}
