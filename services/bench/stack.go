@@ -155,8 +155,8 @@ func (s *stack) publish(ctx context.Context, backend string) (token string, err 
 		return "", err
 	}
 	defer subConn.Close()
-	users := identityv1.NewUserServiceClient(subConn)
-	in, err := users.SignIn(ctx, &identityv1.SignInRequest{Username: "admin", Password: password}, grpc.WaitForReady(true))
+	signIns := identityv1.NewSignInServiceClient(subConn)
+	in, err := signIns.SignIn(ctx, &identityv1.SignInRequest{Username: "admin", Password: password}, grpc.WaitForReady(true))
 	if err != nil {
 		return "", err
 	}

@@ -51,6 +51,7 @@ type client struct {
 	conn    *grpc.ClientConn
 
 	catalog  catalogv1.CatalogServiceClient
+	signIns  identityv1.SignInServiceClient
 	users    identityv1.UserServiceClient
 	apps     subscriptionv1.ApplicationServiceClient
 	subs     subscriptionv1.SubscriptionServiceClient
@@ -94,6 +95,7 @@ func (s *shell) dial() (*client, error) {
 		return nil, err
 	}
 	c.catalog = catalogv1.NewCatalogServiceClient(c.conn)
+	c.signIns = identityv1.NewSignInServiceClient(c.conn)
 	c.users = identityv1.NewUserServiceClient(c.conn)
 	c.apps = subscriptionv1.NewApplicationServiceClient(c.conn)
 	c.subs = subscriptionv1.NewSubscriptionServiceClient(c.conn)
@@ -191,9 +193,9 @@ func (n *noting) Clone() credentials.TransportCredentials {
 // open reports whether a method needs no sign-in.
 func open(method string) bool {
 	switch method {
-	case identityv1.UserService_SignIn_FullMethodName,
-		identityv1.UserService_RefreshSignIn_FullMethodName,
-		identityv1.UserService_SignOut_FullMethodName,
+	case identityv1.SignInService_SignIn_FullMethodName,
+		identityv1.SignInService_RefreshSignIn_FullMethodName,
+		identityv1.SignInService_SignOut_FullMethodName,
 		oauth2v1.OAuth2Service_GetSigningKeys_FullMethodName:
 		return true
 	}
@@ -267,7 +269,7 @@ func (c *client) token(ctx context.Context, stale string) (string, error) {
 			token = server.SignIn.AccessToken
 			return nil
 		}
-		answer, err := c.users.RefreshSignIn(ctx, &identityv1.RefreshSignInRequest{RefreshToken: server.SignIn.RefreshToken})
+		answer, err := c.signIns.RefreshSignIn(ctx, &identityv1.RefreshSignInRequest{RefreshToken: server.SignIn.RefreshToken})
 		if status.Code(err) == codes.Unauthenticated {
 			return errors.New("the sign-in has ended; sign in again with: tidegate login")
 		}

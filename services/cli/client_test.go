@@ -29,6 +29,7 @@ import (
 
 // fakeServer signs anybody in and counts. A refresh token works once.
 type fakeServer struct {
+	identityv1.UnimplementedSignInServiceServer
 	identityv1.UnimplementedUserServiceServer
 	subscriptionv1.UnimplementedApplicationServiceServer
 	subscriptionv1.UnimplementedSubscriptionServiceServer
@@ -72,6 +73,7 @@ func newFakeServer(t *testing.T, more ...func(*grpc.Server)) *fakeServer {
 	}
 	f := &fakeServer{addr: lis.Addr().String(), ca: ca, cert: cert, life: time.Hour, applied: true}
 	srv := grpc.NewServer(grpc.Creds(credentials.NewServerTLSFromCert(&cert)))
+	identityv1.RegisterSignInServiceServer(srv, f)
 	identityv1.RegisterUserServiceServer(srv, f)
 	subscriptionv1.RegisterApplicationServiceServer(srv, f)
 	subscriptionv1.RegisterSubscriptionServiceServer(srv, f)

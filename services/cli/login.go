@@ -31,7 +31,7 @@ func (c *loginCmd) Run(ctx context.Context, s *shell) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.global.Timeout)
 	defer cancel()
-	answer, err := cl.users.SignIn(ctx, &identityv1.SignInRequest{Username: c.Username, Password: password})
+	answer, err := cl.signIns.SignIn(ctx, &identityv1.SignInRequest{Username: c.Username, Password: password})
 	if err != nil {
 		if st, ok := statusOf(err); ok && st.Code().String() == "Unauthenticated" {
 			return errors.New(st.Message())
@@ -143,7 +143,7 @@ func (c *logoutCmd) Run(ctx context.Context, s *shell) error {
 		s.note("Nobody was signed in to %s.", cl.address)
 		return nil
 	}
-	if _, err := cl.users.SignOut(ctx, &identityv1.SignOutRequest{RefreshToken: ended.RefreshToken}); err != nil {
+	if _, err := cl.signIns.SignOut(ctx, &identityv1.SignOutRequest{RefreshToken: ended.RefreshToken}); err != nil {
 		return fmt.Errorf("signed out here, but not at the server: %w", s.explain(err))
 	}
 	s.note("Signed out of %s.", cl.address)

@@ -46,8 +46,8 @@ func journey(ctx context.Context, address, gateway, backend, caFile, passwordFil
 		return "", err
 	}
 	defer conn.Close()
-	users := identityv1.NewUserServiceClient(conn)
-	me, err := users.SignIn(ctx, &identityv1.SignInRequest{Username: "admin", Password: strings.TrimSpace(string(password))})
+	signIns := identityv1.NewSignInServiceClient(conn)
+	me, err := signIns.SignIn(ctx, &identityv1.SignInRequest{Username: "admin", Password: strings.TrimSpace(string(password))})
 	if err != nil {
 		return "", err
 	}

@@ -27,6 +27,7 @@ type user struct {
 	token    string
 	catalog  catalogv1.CatalogServiceClient
 	changes  changev1.ChangeServiceClient
+	signIns  identityv1.SignInServiceClient
 	users    identityv1.UserServiceClient
 	apps     subscriptionv1.ApplicationServiceClient
 	subs     subscriptionv1.SubscriptionServiceClient
@@ -54,6 +55,7 @@ func (s *Stack) signIn(t *testing.T, username, password string) *user {
 		stack:    s,
 		catalog:  catalogv1.NewCatalogServiceClient(conn),
 		changes:  changev1.NewChangeServiceClient(conn),
+		signIns:  identityv1.NewSignInServiceClient(conn),
 		users:    identityv1.NewUserServiceClient(conn),
 		apps:     subscriptionv1.NewApplicationServiceClient(conn),
 		subs:     subscriptionv1.NewSubscriptionServiceClient(conn),
@@ -61,7 +63,7 @@ func (s *Stack) signIn(t *testing.T, username, password string) *user {
 		usage:    usagev1.NewUsageServiceClient(conn),
 		sessions: gatewayv1.NewSessionServiceClient(conn),
 	}
-	in, err := p.users.SignIn(within(t), &identityv1.SignInRequest{Username: username, Password: password})
+	in, err := p.signIns.SignIn(within(t), &identityv1.SignInRequest{Username: username, Password: password})
 	if err != nil {
 		t.Fatalf("SignIn(%q) = %v", username, err)
 	}

@@ -95,6 +95,7 @@ func (b *backend) serve(t *testing.T) *grpc.ClientConn {
 	srv := grpc.NewServer(grpc.ChainUnaryInterceptor(fault.Unary(slog.New(slog.DiscardHandler)), b.answer))
 	catalogv1.RegisterCatalogServiceServer(srv, catalogv1.UnimplementedCatalogServiceServer{})
 	backplanev1.RegisterRouteServiceServer(srv, backplanev1.UnimplementedRouteServiceServer{})
+	identityv1.RegisterSignInServiceServer(srv, identityv1.UnimplementedSignInServiceServer{})
 	identityv1.RegisterUserServiceServer(srv, identityv1.UnimplementedUserServiceServer{})
 	subscriptionv1.RegisterApplicationServiceServer(srv, subscriptionv1.UnimplementedApplicationServiceServer{})
 	subscriptionv1.RegisterSubscriptionServiceServer(srv, subscriptionv1.UnimplementedSubscriptionServiceServer{})

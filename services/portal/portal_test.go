@@ -136,7 +136,7 @@ func TestDocuments(t *testing.T) {
 	for _, tag := range doc.Tags {
 		tags = append(tags, tag.Name)
 	}
-	if want := []string{"CatalogService", "ChangeService", "SessionService", "UserService", "ApplicationService", "SubscriptionService", "UsageService", "OAuth2"}; !slices.Equal(tags, want) {
+	if want := []string{"CatalogService", "ChangeService", "SessionService", "SignInService", "UserService", "ApplicationService", "SubscriptionService", "UsageService", "OAuth2"}; !slices.Equal(tags, want) {
 		t.Errorf("tags = %v, want %v", tags, want)
 	}
 	s.followPaths(t, doc.Paths)

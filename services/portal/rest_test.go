@@ -30,6 +30,7 @@ import (
 func forwarded() map[string]bool {
 	return map[string]bool{
 		"tidegate.catalog.v1.CatalogService":           true,
+		"tidegate.identity.v1.SignInService":           true,
 		"tidegate.identity.v1.UserService":             true,
 		"tidegate.subscription.v1.ApplicationService":  true,
 		"tidegate.subscription.v1.SubscriptionService": true,

@@ -97,6 +97,7 @@ func newHandler(ctx context.Context, s *services, l local, log *slog.Logger, reg
 func newGRPC(cfg Config, s *services, l local, source *certs.Source, log *slog.Logger, reg prometheus.Registerer) *grpcserver.Server {
 	f := forward.New([]*grpc.ServiceDesc{&changev1.ChangeService_ServiceDesc},
 		forward.Service{Desc: &catalogv1.CatalogService_ServiceDesc, Conn: s.catalog},
+		forward.Service{Desc: &identityv1.SignInService_ServiceDesc, Conn: s.subscription},
 		forward.Service{Desc: &identityv1.UserService_ServiceDesc, Conn: s.subscription},
 		forward.Service{Desc: &subscriptionv1.ApplicationService_ServiceDesc, Conn: s.subscription},
 		forward.Service{Desc: &subscriptionv1.SubscriptionService_ServiceDesc, Conn: s.subscription},

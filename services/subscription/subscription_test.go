@@ -91,12 +91,13 @@ func (p *place) config(args ...string) subscription.Config {
 
 // service is one that runs.
 type service struct {
-	users  identityv1.UserServiceClient
-	apps   subscriptionv1.ApplicationServiceClient
-	subs   subscriptionv1.SubscriptionServiceClient
-	oauth  oauth2v1.OAuth2ServiceClient
-	tokens backplanev1.GrantServiceClient
-	stop   func()
+	users   identityv1.UserServiceClient
+	signIns identityv1.SignInServiceClient
+	apps    subscriptionv1.ApplicationServiceClient
+	subs    subscriptionv1.SubscriptionServiceClient
+	oauth   oauth2v1.OAuth2ServiceClient
+	tokens  backplanev1.GrantServiceClient
+	stop    func()
 }
 
 // start runs a service over in-memory connections.
@@ -122,8 +123,8 @@ func (p *place) start(cfg subscription.Config) *service {
 	})
 	p.t.Cleanup(stop)
 	return &service{
-		users: identityv1.NewUserServiceClient(conn),
-		apps:  subscriptionv1.NewApplicationServiceClient(conn), subs: subscriptionv1.NewSubscriptionServiceClient(conn),
+		users: identityv1.NewUserServiceClient(conn), signIns: identityv1.NewSignInServiceClient(conn),
+		apps: subscriptionv1.NewApplicationServiceClient(conn), subs: subscriptionv1.NewSubscriptionServiceClient(conn),
 		oauth: oauth2v1.NewOAuth2ServiceClient(conn), tokens: backplanev1.NewGrantServiceClient(gateway), stop: stop,
 	}
 }
@@ -283,7 +284,7 @@ func TestStartRefusals(t *testing.T) {
 	}
 	// A password of exactly 12 characters with the end of a line of another system.
 	twelve := p.start(p.config("-db", fresh(), "-admin-password-file", p.path("twelve")))
-	if _, err := twelve.users.SignIn(t.Context(), &identityv1.SignInRequest{Username: "admin", Password: "twelve chars"}); err != nil {
+	if _, err := twelve.signIns.SignIn(t.Context(), &identityv1.SignInRequest{Username: "admin", Password: "twelve chars"}); err != nil {
 		t.Errorf("SignIn() = %v", err)
 	}
 }
@@ -390,7 +391,7 @@ func signIn(t *testing.T, s *service) context.Context {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	in, err := s.users.SignIn(ctx, &identityv1.SignInRequest{Username: "admin", Password: password})
+	in, err := s.signIns.SignIn(ctx, &identityv1.SignInRequest{Username: "admin", Password: password})
 	if status.Code(err) == codes.Unavailable {
 		t.Fatalf("SignIn() = %v: the service does not run", err)
 	}

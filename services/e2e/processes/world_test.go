@@ -105,7 +105,7 @@ func (w *world) subscribe(ctx context.Context) {
 func (w *world) signedIn() context.Context {
 	w.t.Helper()
 	ctx := w.deadline()
-	in, err := identityv1.NewUserServiceClient(w.conn).SignIn(ctx,
+	in, err := identityv1.NewSignInServiceClient(w.conn).SignIn(ctx,
 		&identityv1.SignInRequest{Username: "admin", Password: adminPassword}, grpc.WaitForReady(true))
 	must(w.t, err)
 	return metadata.AppendToOutgoingContext(ctx, "authorization", "Bearer "+in.GetAccessToken())

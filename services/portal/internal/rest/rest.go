@@ -56,6 +56,7 @@ func New(ctx context.Context, s Services) (*Handler, error) {
 	var err error
 	h.routes, err = newRoutes(
 		catalogv1.File_tidegate_catalog_v1_catalog_service_proto,
+		identityv1.File_tidegate_identity_v1_sign_in_service_proto,
 		identityv1.File_tidegate_identity_v1_user_service_proto,
 		subscriptionv1.File_tidegate_subscription_v1_application_service_proto,
 		subscriptionv1.File_tidegate_subscription_v1_subscription_service_proto,
@@ -85,6 +86,7 @@ func New(ctx context.Context, s Services) (*Handler, error) {
 	)
 	err = errors.Join(
 		catalogrest.RegisterCatalogServiceHandlerClient(ctx, h.mux, catalogv1.NewCatalogServiceClient(s.Catalog)),
+		identityrest.RegisterSignInServiceHandlerClient(ctx, h.mux, identityv1.NewSignInServiceClient(s.Subscription)),
 		identityrest.RegisterUserServiceHandlerClient(ctx, h.mux, identityv1.NewUserServiceClient(s.Subscription)),
 		subscriptionrest.RegisterApplicationServiceHandlerClient(ctx, h.mux, subscriptionv1.NewApplicationServiceClient(s.Subscription)),
 		subscriptionrest.RegisterSubscriptionServiceHandlerClient(ctx, h.mux, subscriptionv1.NewSubscriptionServiceClient(s.Subscription)),

@@ -88,6 +88,7 @@ type sample struct {
 
 	catalog catalogv1.CatalogServiceClient
 	changes changev1.ChangeServiceClient
+	signIns identityv1.SignInServiceClient
 	users   identityv1.UserServiceClient
 	apps    subscriptionv1.ApplicationServiceClient
 	subs    subscriptionv1.SubscriptionServiceClient
@@ -101,6 +102,7 @@ func Prepare(ctx context.Context, cfg Config) (Result, error) {
 		Config:  cfg,
 		catalog: catalogv1.NewCatalogServiceClient(cfg.Conn),
 		changes: changev1.NewChangeServiceClient(cfg.Conn),
+		signIns: identityv1.NewSignInServiceClient(cfg.Conn),
 		users:   identityv1.NewUserServiceClient(cfg.Conn),
 		apps:    subscriptionv1.NewApplicationServiceClient(cfg.Conn),
 		subs:    subscriptionv1.NewSubscriptionServiceClient(cfg.Conn),
@@ -161,7 +163,7 @@ func (s *sample) asAdmin(ctx context.Context, do func(context.Context) error) er
 	if s.Password == "" {
 		return errSignIn
 	}
-	in, err := s.users.SignIn(ctx, &identityv1.SignInRequest{Username: s.Username, Password: s.Password})
+	in, err := s.signIns.SignIn(ctx, &identityv1.SignInRequest{Username: s.Username, Password: s.Password})
 	if status.Code(err) == codes.Unauthenticated {
 		return errSignIn
 	}
@@ -169,7 +171,7 @@ func (s *sample) asAdmin(ctx context.Context, do func(context.Context) error) er
 		return fmt.Errorf("sign in: %w", err)
 	}
 	err = do(metadata.AppendToOutgoingContext(ctx, "authorization", "Bearer "+in.GetAccessToken()))
-	if _, out := s.users.SignOut(ctx, &identityv1.SignOutRequest{RefreshToken: in.GetRefreshToken()}); out != nil {
+	if _, out := s.signIns.SignOut(ctx, &identityv1.SignOutRequest{RefreshToken: in.GetRefreshToken()}); out != nil {
 		s.Log.Debug("the sign-in for the sample goes on until it expires", "error", out)
 	}
 	return err

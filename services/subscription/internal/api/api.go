@@ -1,6 +1,6 @@
-// Package api serves the subscription service: UserService,
-// ApplicationService, SubscriptionService, OAuth2Service, UsageService and ChangeService for users,
-// GrantService and MeteringService for gateways. Checks of requests stand in
+// Package api serves the subscription service: UserService, SignInService,
+// ApplicationService, SubscriptionService, OAuth2Service, UsageService and
+// ChangeService for users, GrantService and MeteringService for gateways. Checks of requests stand in
 // check.go, conversions in convert.go; rows are left to package store, secrets to
 // package token.
 package api
@@ -40,6 +40,7 @@ type Parts struct {
 // API serves all of the service's gRPC services.
 type API struct {
 	identityv1.UnsafeUserServiceServer
+	identityv1.UnsafeSignInServiceServer
 	subscriptionv1.UnsafeApplicationServiceServer
 	subscriptionv1.UnsafeSubscriptionServiceServer
 	oauth2v1.UnsafeOAuth2ServiceServer
@@ -61,6 +62,7 @@ type API struct {
 
 var (
 	_ identityv1.UserServiceServer             = (*API)(nil)
+	_ identityv1.SignInServiceServer           = (*API)(nil)
 	_ subscriptionv1.ApplicationServiceServer  = (*API)(nil)
 	_ subscriptionv1.SubscriptionServiceServer = (*API)(nil)
 	_ oauth2v1.OAuth2ServiceServer             = (*API)(nil)
@@ -81,6 +83,7 @@ func New(p Parts) *API {
 func (a *API) Register(users, services grpc.ServiceRegistrar) {
 	for _, face := range []grpc.ServiceRegistrar{users, services} {
 		identityv1.RegisterUserServiceServer(face, a)
+		identityv1.RegisterSignInServiceServer(face, a)
 		subscriptionv1.RegisterApplicationServiceServer(face, a)
 		subscriptionv1.RegisterSubscriptionServiceServer(face, a)
 		oauth2v1.RegisterOAuth2ServiceServer(face, a)
@@ -107,16 +110,9 @@ func Rules() identity.Rules {
 	}
 	add(identity.Rule{}, identityv1.UserService_ServiceDesc, subscriptionv1.ApplicationService_ServiceDesc,
 		subscriptionv1.SubscriptionService_ServiceDesc, usagev1.UsageService_ServiceDesc)
-	add(identity.Rule{Open: true}, oauth2v1.OAuth2Service_ServiceDesc)
+	add(identity.Rule{Open: true}, identityv1.SignInService_ServiceDesc, oauth2v1.OAuth2Service_ServiceDesc)
 	add(identity.Rule{Services: []string{identity.Gateway}},
 		backplanev1.GrantService_ServiceDesc, backplanev1.MeteringService_ServiceDesc)
-	for _, method := range []string{
-		identityv1.UserService_SignIn_FullMethodName,
-		identityv1.UserService_RefreshSignIn_FullMethodName,
-		identityv1.UserService_SignOut_FullMethodName,
-	} {
-		rules[method] = identity.Rule{Open: true}
-	}
 	for _, method := range []string{
 		identityv1.UserService_CreateUser_FullMethodName,
 		identityv1.UserService_ListUsers_FullMethodName,

@@ -23,11 +23,11 @@ import (
 )
 
 func (w *world) signIn(username, password string) (*identityv1.SignInResponse, error) {
-	return w.users.SignIn(w.t.Context(), &identityv1.SignInRequest{Username: username, Password: password})
+	return w.signIns.SignIn(w.t.Context(), &identityv1.SignInRequest{Username: username, Password: password})
 }
 
 func (w *world) refresh(secret string) (*identityv1.SignInResponse, error) {
-	return w.users.RefreshSignIn(w.t.Context(), &identityv1.RefreshSignInRequest{RefreshToken: secret})
+	return w.signIns.RefreshSignIn(w.t.Context(), &identityv1.RefreshSignInRequest{RefreshToken: secret})
 }
 
 const (
@@ -133,12 +133,12 @@ func TestRefresh(t *testing.T) {
 		refused(t, "RefreshSignIn(of the ended family)", err, codes.Unauthenticated, signInEnded)
 		other, err = w.refresh(other.GetRefreshToken())
 		w.must(err)
-		_, err = w.users.SignOut(t.Context(), &identityv1.SignOutRequest{RefreshToken: other.GetRefreshToken()})
+		_, err = w.signIns.SignOut(t.Context(), &identityv1.SignOutRequest{RefreshToken: other.GetRefreshToken()})
 		w.must(err)
 		_, err = w.refresh(other.GetRefreshToken())
 		refused(t, "RefreshSignIn(after SignOut)", err, codes.Unauthenticated, signInEnded)
 		for _, secret := range []string{other.GetRefreshToken(), "nonsense"} {
-			if _, err := w.users.SignOut(t.Context(), &identityv1.SignOutRequest{RefreshToken: secret}); err != nil {
+			if _, err := w.signIns.SignOut(t.Context(), &identityv1.SignOutRequest{RefreshToken: secret}); err != nil {
 				t.Errorf("SignOut(unknown) = %v, want it accepted", err)
 			}
 		}

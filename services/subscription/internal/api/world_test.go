@@ -58,6 +58,7 @@ const (
 // clients are the services as one caller reaches them.
 type clients struct {
 	users    identityv1.UserServiceClient
+	signIns  identityv1.SignInServiceClient
 	apps     subscriptionv1.ApplicationServiceClient
 	subs     subscriptionv1.SubscriptionServiceClient
 	changes  changev1.ChangeServiceClient
@@ -69,8 +70,8 @@ type clients struct {
 
 func newClients(conn *grpc.ClientConn) clients {
 	return clients{
-		users: identityv1.NewUserServiceClient(conn),
-		apps:  subscriptionv1.NewApplicationServiceClient(conn), subs: subscriptionv1.NewSubscriptionServiceClient(conn),
+		users: identityv1.NewUserServiceClient(conn), signIns: identityv1.NewSignInServiceClient(conn),
+		apps: subscriptionv1.NewApplicationServiceClient(conn), subs: subscriptionv1.NewSubscriptionServiceClient(conn),
 		changes: changev1.NewChangeServiceClient(conn),
 		oauth:   oauth2v1.NewOAuth2ServiceClient(conn), usage: usagev1.NewUsageServiceClient(conn),
 		tokens: backplanev1.NewGrantServiceClient(conn), metering: backplanev1.NewMeteringServiceClient(conn),

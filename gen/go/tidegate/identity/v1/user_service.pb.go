@@ -14,7 +14,6 @@ import (
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	emptypb "google.golang.org/protobuf/types/known/emptypb"
 	fieldmaskpb "google.golang.org/protobuf/types/known/fieldmaskpb"
-	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	sync "sync"
 	unsafe "unsafe"
@@ -26,235 +25,6 @@ const (
 	// Verify that runtime/protoimpl is sufficiently up-to-date.
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
-
-// SignInRequest has a name and a password.
-type SignInRequest struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// The username, 1 to 64 characters.
-	Username string `protobuf:"bytes,1,opt,name=username,proto3" json:"username,omitempty"`
-	// The password, 1 to 256 characters.
-	Password      string `protobuf:"bytes,2,opt,name=password,proto3" json:"password,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *SignInRequest) Reset() {
-	*x = SignInRequest{}
-	mi := &file_tidegate_identity_v1_user_service_proto_msgTypes[0]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *SignInRequest) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*SignInRequest) ProtoMessage() {}
-
-func (x *SignInRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tidegate_identity_v1_user_service_proto_msgTypes[0]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use SignInRequest.ProtoReflect.Descriptor instead.
-func (*SignInRequest) Descriptor() ([]byte, []int) {
-	return file_tidegate_identity_v1_user_service_proto_rawDescGZIP(), []int{0}
-}
-
-func (x *SignInRequest) GetUsername() string {
-	if x != nil {
-		return x.Username
-	}
-	return ""
-}
-
-func (x *SignInRequest) GetPassword() string {
-	if x != nil {
-		return x.Password
-	}
-	return ""
-}
-
-// SignInResponse has the tokens of a sign-in.
-type SignInResponse struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// Token for the control plane: a JWT for the header "Authorization: Bearer".
-	AccessToken string `protobuf:"bytes,1,opt,name=access_token,json=accessToken,proto3" json:"access_token,omitempty"`
-	// When the access token ends, at most 15 minutes from now.
-	ExpireTime *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
-	// Token for RefreshSignIn; it works once.
-	RefreshToken string `protobuf:"bytes,3,opt,name=refresh_token,json=refreshToken,proto3" json:"refresh_token,omitempty"`
-	// When the refresh token ends.
-	RefreshExpireTime *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=refresh_expire_time,json=refreshExpireTime,proto3" json:"refresh_expire_time,omitempty"`
-	// Who signed in.
-	User          *User `protobuf:"bytes,5,opt,name=user,proto3" json:"user,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *SignInResponse) Reset() {
-	*x = SignInResponse{}
-	mi := &file_tidegate_identity_v1_user_service_proto_msgTypes[1]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *SignInResponse) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*SignInResponse) ProtoMessage() {}
-
-func (x *SignInResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tidegate_identity_v1_user_service_proto_msgTypes[1]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use SignInResponse.ProtoReflect.Descriptor instead.
-func (*SignInResponse) Descriptor() ([]byte, []int) {
-	return file_tidegate_identity_v1_user_service_proto_rawDescGZIP(), []int{1}
-}
-
-func (x *SignInResponse) GetAccessToken() string {
-	if x != nil {
-		return x.AccessToken
-	}
-	return ""
-}
-
-func (x *SignInResponse) GetExpireTime() *timestamppb.Timestamp {
-	if x != nil {
-		return x.ExpireTime
-	}
-	return nil
-}
-
-func (x *SignInResponse) GetRefreshToken() string {
-	if x != nil {
-		return x.RefreshToken
-	}
-	return ""
-}
-
-func (x *SignInResponse) GetRefreshExpireTime() *timestamppb.Timestamp {
-	if x != nil {
-		return x.RefreshExpireTime
-	}
-	return nil
-}
-
-func (x *SignInResponse) GetUser() *User {
-	if x != nil {
-		return x.User
-	}
-	return nil
-}
-
-// RefreshSignInRequest has a refresh token.
-type RefreshSignInRequest struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// The refresh token, at most 256 characters.
-	RefreshToken  string `protobuf:"bytes,1,opt,name=refresh_token,json=refreshToken,proto3" json:"refresh_token,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *RefreshSignInRequest) Reset() {
-	*x = RefreshSignInRequest{}
-	mi := &file_tidegate_identity_v1_user_service_proto_msgTypes[2]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *RefreshSignInRequest) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*RefreshSignInRequest) ProtoMessage() {}
-
-func (x *RefreshSignInRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tidegate_identity_v1_user_service_proto_msgTypes[2]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use RefreshSignInRequest.ProtoReflect.Descriptor instead.
-func (*RefreshSignInRequest) Descriptor() ([]byte, []int) {
-	return file_tidegate_identity_v1_user_service_proto_rawDescGZIP(), []int{2}
-}
-
-func (x *RefreshSignInRequest) GetRefreshToken() string {
-	if x != nil {
-		return x.RefreshToken
-	}
-	return ""
-}
-
-// SignOutRequest has the refresh token of the sign-in to end.
-type SignOutRequest struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// The refresh token, at most 256 characters.
-	RefreshToken  string `protobuf:"bytes,1,opt,name=refresh_token,json=refreshToken,proto3" json:"refresh_token,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *SignOutRequest) Reset() {
-	*x = SignOutRequest{}
-	mi := &file_tidegate_identity_v1_user_service_proto_msgTypes[3]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *SignOutRequest) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*SignOutRequest) ProtoMessage() {}
-
-func (x *SignOutRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tidegate_identity_v1_user_service_proto_msgTypes[3]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use SignOutRequest.ProtoReflect.Descriptor instead.
-func (*SignOutRequest) Descriptor() ([]byte, []int) {
-	return file_tidegate_identity_v1_user_service_proto_rawDescGZIP(), []int{3}
-}
-
-func (x *SignOutRequest) GetRefreshToken() string {
-	if x != nil {
-		return x.RefreshToken
-	}
-	return ""
-}
 
 // ChangePasswordRequest has a new password.
 type ChangePasswordRequest struct {
@@ -272,7 +42,7 @@ type ChangePasswordRequest struct {
 
 func (x *ChangePasswordRequest) Reset() {
 	*x = ChangePasswordRequest{}
-	mi := &file_tidegate_identity_v1_user_service_proto_msgTypes[4]
+	mi := &file_tidegate_identity_v1_user_service_proto_msgTypes[0]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -284,7 +54,7 @@ func (x *ChangePasswordRequest) String() string {
 func (*ChangePasswordRequest) ProtoMessage() {}
 
 func (x *ChangePasswordRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tidegate_identity_v1_user_service_proto_msgTypes[4]
+	mi := &file_tidegate_identity_v1_user_service_proto_msgTypes[0]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -297,7 +67,7 @@ func (x *ChangePasswordRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChangePasswordRequest.ProtoReflect.Descriptor instead.
 func (*ChangePasswordRequest) Descriptor() ([]byte, []int) {
-	return file_tidegate_identity_v1_user_service_proto_rawDescGZIP(), []int{4}
+	return file_tidegate_identity_v1_user_service_proto_rawDescGZIP(), []int{0}
 }
 
 func (x *ChangePasswordRequest) GetName() string {
@@ -335,7 +105,7 @@ type CreateUserRequest struct {
 
 func (x *CreateUserRequest) Reset() {
 	*x = CreateUserRequest{}
-	mi := &file_tidegate_identity_v1_user_service_proto_msgTypes[5]
+	mi := &file_tidegate_identity_v1_user_service_proto_msgTypes[1]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -347,7 +117,7 @@ func (x *CreateUserRequest) String() string {
 func (*CreateUserRequest) ProtoMessage() {}
 
 func (x *CreateUserRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tidegate_identity_v1_user_service_proto_msgTypes[5]
+	mi := &file_tidegate_identity_v1_user_service_proto_msgTypes[1]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -360,7 +130,7 @@ func (x *CreateUserRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateUserRequest.ProtoReflect.Descriptor instead.
 func (*CreateUserRequest) Descriptor() ([]byte, []int) {
-	return file_tidegate_identity_v1_user_service_proto_rawDescGZIP(), []int{5}
+	return file_tidegate_identity_v1_user_service_proto_rawDescGZIP(), []int{1}
 }
 
 func (x *CreateUserRequest) GetUser() *User {
@@ -388,7 +158,7 @@ type GetUserRequest struct {
 
 func (x *GetUserRequest) Reset() {
 	*x = GetUserRequest{}
-	mi := &file_tidegate_identity_v1_user_service_proto_msgTypes[6]
+	mi := &file_tidegate_identity_v1_user_service_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -400,7 +170,7 @@ func (x *GetUserRequest) String() string {
 func (*GetUserRequest) ProtoMessage() {}
 
 func (x *GetUserRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tidegate_identity_v1_user_service_proto_msgTypes[6]
+	mi := &file_tidegate_identity_v1_user_service_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -413,7 +183,7 @@ func (x *GetUserRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetUserRequest.ProtoReflect.Descriptor instead.
 func (*GetUserRequest) Descriptor() ([]byte, []int) {
-	return file_tidegate_identity_v1_user_service_proto_rawDescGZIP(), []int{6}
+	return file_tidegate_identity_v1_user_service_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *GetUserRequest) GetName() string {
@@ -440,7 +210,7 @@ type ListUsersRequest struct {
 
 func (x *ListUsersRequest) Reset() {
 	*x = ListUsersRequest{}
-	mi := &file_tidegate_identity_v1_user_service_proto_msgTypes[7]
+	mi := &file_tidegate_identity_v1_user_service_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -452,7 +222,7 @@ func (x *ListUsersRequest) String() string {
 func (*ListUsersRequest) ProtoMessage() {}
 
 func (x *ListUsersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tidegate_identity_v1_user_service_proto_msgTypes[7]
+	mi := &file_tidegate_identity_v1_user_service_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -465,7 +235,7 @@ func (x *ListUsersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListUsersRequest.ProtoReflect.Descriptor instead.
 func (*ListUsersRequest) Descriptor() ([]byte, []int) {
-	return file_tidegate_identity_v1_user_service_proto_rawDescGZIP(), []int{7}
+	return file_tidegate_identity_v1_user_service_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *ListUsersRequest) GetPageSize() int32 {
@@ -502,7 +272,7 @@ type ListUsersResponse struct {
 
 func (x *ListUsersResponse) Reset() {
 	*x = ListUsersResponse{}
-	mi := &file_tidegate_identity_v1_user_service_proto_msgTypes[8]
+	mi := &file_tidegate_identity_v1_user_service_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -514,7 +284,7 @@ func (x *ListUsersResponse) String() string {
 func (*ListUsersResponse) ProtoMessage() {}
 
 func (x *ListUsersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tidegate_identity_v1_user_service_proto_msgTypes[8]
+	mi := &file_tidegate_identity_v1_user_service_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -527,7 +297,7 @@ func (x *ListUsersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListUsersResponse.ProtoReflect.Descriptor instead.
 func (*ListUsersResponse) Descriptor() ([]byte, []int) {
-	return file_tidegate_identity_v1_user_service_proto_rawDescGZIP(), []int{8}
+	return file_tidegate_identity_v1_user_service_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *ListUsersResponse) GetUsers() []*User {
@@ -559,7 +329,7 @@ type UpdateUserRequest struct {
 
 func (x *UpdateUserRequest) Reset() {
 	*x = UpdateUserRequest{}
-	mi := &file_tidegate_identity_v1_user_service_proto_msgTypes[9]
+	mi := &file_tidegate_identity_v1_user_service_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -571,7 +341,7 @@ func (x *UpdateUserRequest) String() string {
 func (*UpdateUserRequest) ProtoMessage() {}
 
 func (x *UpdateUserRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tidegate_identity_v1_user_service_proto_msgTypes[9]
+	mi := &file_tidegate_identity_v1_user_service_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -584,7 +354,7 @@ func (x *UpdateUserRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateUserRequest.ProtoReflect.Descriptor instead.
 func (*UpdateUserRequest) Descriptor() ([]byte, []int) {
-	return file_tidegate_identity_v1_user_service_proto_rawDescGZIP(), []int{9}
+	return file_tidegate_identity_v1_user_service_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *UpdateUserRequest) GetUser() *User {
@@ -614,7 +384,7 @@ type DeleteUserRequest struct {
 
 func (x *DeleteUserRequest) Reset() {
 	*x = DeleteUserRequest{}
-	mi := &file_tidegate_identity_v1_user_service_proto_msgTypes[10]
+	mi := &file_tidegate_identity_v1_user_service_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -626,7 +396,7 @@ func (x *DeleteUserRequest) String() string {
 func (*DeleteUserRequest) ProtoMessage() {}
 
 func (x *DeleteUserRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tidegate_identity_v1_user_service_proto_msgTypes[10]
+	mi := &file_tidegate_identity_v1_user_service_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -639,7 +409,7 @@ func (x *DeleteUserRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteUserRequest.ProtoReflect.Descriptor instead.
 func (*DeleteUserRequest) Descriptor() ([]byte, []int) {
-	return file_tidegate_identity_v1_user_service_proto_rawDescGZIP(), []int{10}
+	return file_tidegate_identity_v1_user_service_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *DeleteUserRequest) GetName() string {
@@ -660,21 +430,7 @@ var File_tidegate_identity_v1_user_service_proto protoreflect.FileDescriptor
 
 const file_tidegate_identity_v1_user_service_proto_rawDesc = "" +
 	"\n" +
-	"'tidegate/identity/v1/user_service.proto\x12\x14tidegate.identity.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1ftidegate/identity/v1/user.proto\x1a\x1dtidegate/rules/v1/rules.proto\"d\n" +
-	"\rSignInRequest\x12(\n" +
-	"\busername\x18\x01 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\x10\x01\x18@R\busername\x12)\n" +
-	"\bpassword\x18\x02 \x01(\tB\r\xe0A\x02\xbaH\ar\x05\x10\x01\x18\x80\x02R\bpassword\"\x91\x02\n" +
-	"\x0eSignInResponse\x12!\n" +
-	"\faccess_token\x18\x01 \x01(\tR\vaccessToken\x12;\n" +
-	"\vexpire_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"expireTime\x12#\n" +
-	"\rrefresh_token\x18\x03 \x01(\tR\frefreshToken\x12J\n" +
-	"\x13refresh_expire_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x11refreshExpireTime\x12.\n" +
-	"\x04user\x18\x05 \x01(\v2\x1a.tidegate.identity.v1.UserR\x04user\"J\n" +
-	"\x14RefreshSignInRequest\x122\n" +
-	"\rrefresh_token\x18\x01 \x01(\tB\r\xe0A\x02\xbaH\ar\x05\x10\x01\x18\x80\x02R\frefreshToken\"D\n" +
-	"\x0eSignOutRequest\x122\n" +
-	"\rrefresh_token\x18\x01 \x01(\tB\r\xe0A\x02\xbaH\ar\x05\x10\x01\x18\x80\x02R\frefreshToken\"\xa0\x01\n" +
+	"'tidegate/identity/v1/user_service.proto\x12\x14tidegate.identity.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a google/protobuf/field_mask.proto\x1a\x1ftidegate/identity/v1/user.proto\x1a\x1dtidegate/rules/v1/rules.proto\"\xa0\x01\n" +
 	"\x15ChangePasswordRequest\x12 \n" +
 	"\x04name\x18\x01 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\xa0\xea0\x01R\x04name\x123\n" +
 	"\x10current_password\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02R\x0fcurrentPassword\x120\n" +
@@ -699,11 +455,8 @@ const file_tidegate_identity_v1_user_service_proto_rawDesc = "" +
 	"updateMask\"R\n" +
 	"\x11DeleteUserRequest\x12 \n" +
 	"\x04name\x18\x01 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\xa0\xea0\x01R\x04name\x12\x1b\n" +
-	"\x04etag\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x18@R\x04etag2\x95\b\n" +
-	"\vUserService\x12p\n" +
-	"\x06SignIn\x12#.tidegate.identity.v1.SignInRequest\x1a$.tidegate.identity.v1.SignInResponse\"\x1b\x82\xd3\xe4\x93\x02\x15:\x01*\"\x10/v1/users:signIn\x12\x7f\n" +
-	"\rRefreshSignIn\x12*.tidegate.identity.v1.RefreshSignInRequest\x1a$.tidegate.identity.v1.SignInResponse\"\x1c\x82\xd3\xe4\x93\x02\x16:\x01*\"\x11/v1/users:refresh\x12e\n" +
-	"\aSignOut\x12$.tidegate.identity.v1.SignOutRequest\x1a\x16.google.protobuf.Empty\"\x1c\x82\xd3\xe4\x93\x02\x16:\x01*\"\x11/v1/users:signOut\x12\x83\x01\n" +
+	"\x04etag\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x18@R\x04etag2\xbb\x05\n" +
+	"\vUserService\x12\x83\x01\n" +
 	"\x0eChangePassword\x12+.tidegate.identity.v1.ChangePasswordRequest\x1a\x16.google.protobuf.Empty\",\x82\xd3\xe4\x93\x02&:\x01*\"!/v1/{name=users/*}:changePassword\x12g\n" +
 	"\n" +
 	"CreateUser\x12'.tidegate.identity.v1.CreateUserRequest\x1a\x1a.tidegate.identity.v1.User\"\x14\x82\xd3\xe4\x93\x02\x0e:\x01*\"\t/v1/users\x12g\n" +
@@ -727,55 +480,41 @@ func file_tidegate_identity_v1_user_service_proto_rawDescGZIP() []byte {
 	return file_tidegate_identity_v1_user_service_proto_rawDescData
 }
 
-var file_tidegate_identity_v1_user_service_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
+var file_tidegate_identity_v1_user_service_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
 var file_tidegate_identity_v1_user_service_proto_goTypes = []any{
-	(*SignInRequest)(nil),         // 0: tidegate.identity.v1.SignInRequest
-	(*SignInResponse)(nil),        // 1: tidegate.identity.v1.SignInResponse
-	(*RefreshSignInRequest)(nil),  // 2: tidegate.identity.v1.RefreshSignInRequest
-	(*SignOutRequest)(nil),        // 3: tidegate.identity.v1.SignOutRequest
-	(*ChangePasswordRequest)(nil), // 4: tidegate.identity.v1.ChangePasswordRequest
-	(*CreateUserRequest)(nil),     // 5: tidegate.identity.v1.CreateUserRequest
-	(*GetUserRequest)(nil),        // 6: tidegate.identity.v1.GetUserRequest
-	(*ListUsersRequest)(nil),      // 7: tidegate.identity.v1.ListUsersRequest
-	(*ListUsersResponse)(nil),     // 8: tidegate.identity.v1.ListUsersResponse
-	(*UpdateUserRequest)(nil),     // 9: tidegate.identity.v1.UpdateUserRequest
-	(*DeleteUserRequest)(nil),     // 10: tidegate.identity.v1.DeleteUserRequest
-	(*timestamppb.Timestamp)(nil), // 11: google.protobuf.Timestamp
-	(*User)(nil),                  // 12: tidegate.identity.v1.User
-	(*fieldmaskpb.FieldMask)(nil), // 13: google.protobuf.FieldMask
-	(*emptypb.Empty)(nil),         // 14: google.protobuf.Empty
+	(*ChangePasswordRequest)(nil), // 0: tidegate.identity.v1.ChangePasswordRequest
+	(*CreateUserRequest)(nil),     // 1: tidegate.identity.v1.CreateUserRequest
+	(*GetUserRequest)(nil),        // 2: tidegate.identity.v1.GetUserRequest
+	(*ListUsersRequest)(nil),      // 3: tidegate.identity.v1.ListUsersRequest
+	(*ListUsersResponse)(nil),     // 4: tidegate.identity.v1.ListUsersResponse
+	(*UpdateUserRequest)(nil),     // 5: tidegate.identity.v1.UpdateUserRequest
+	(*DeleteUserRequest)(nil),     // 6: tidegate.identity.v1.DeleteUserRequest
+	(*User)(nil),                  // 7: tidegate.identity.v1.User
+	(*fieldmaskpb.FieldMask)(nil), // 8: google.protobuf.FieldMask
+	(*emptypb.Empty)(nil),         // 9: google.protobuf.Empty
 }
 var file_tidegate_identity_v1_user_service_proto_depIdxs = []int32{
-	11, // 0: tidegate.identity.v1.SignInResponse.expire_time:type_name -> google.protobuf.Timestamp
-	11, // 1: tidegate.identity.v1.SignInResponse.refresh_expire_time:type_name -> google.protobuf.Timestamp
-	12, // 2: tidegate.identity.v1.SignInResponse.user:type_name -> tidegate.identity.v1.User
-	12, // 3: tidegate.identity.v1.CreateUserRequest.user:type_name -> tidegate.identity.v1.User
-	12, // 4: tidegate.identity.v1.ListUsersResponse.users:type_name -> tidegate.identity.v1.User
-	12, // 5: tidegate.identity.v1.UpdateUserRequest.user:type_name -> tidegate.identity.v1.User
-	13, // 6: tidegate.identity.v1.UpdateUserRequest.update_mask:type_name -> google.protobuf.FieldMask
-	0,  // 7: tidegate.identity.v1.UserService.SignIn:input_type -> tidegate.identity.v1.SignInRequest
-	2,  // 8: tidegate.identity.v1.UserService.RefreshSignIn:input_type -> tidegate.identity.v1.RefreshSignInRequest
-	3,  // 9: tidegate.identity.v1.UserService.SignOut:input_type -> tidegate.identity.v1.SignOutRequest
-	4,  // 10: tidegate.identity.v1.UserService.ChangePassword:input_type -> tidegate.identity.v1.ChangePasswordRequest
-	5,  // 11: tidegate.identity.v1.UserService.CreateUser:input_type -> tidegate.identity.v1.CreateUserRequest
-	6,  // 12: tidegate.identity.v1.UserService.GetUser:input_type -> tidegate.identity.v1.GetUserRequest
-	7,  // 13: tidegate.identity.v1.UserService.ListUsers:input_type -> tidegate.identity.v1.ListUsersRequest
-	9,  // 14: tidegate.identity.v1.UserService.UpdateUser:input_type -> tidegate.identity.v1.UpdateUserRequest
-	10, // 15: tidegate.identity.v1.UserService.DeleteUser:input_type -> tidegate.identity.v1.DeleteUserRequest
-	1,  // 16: tidegate.identity.v1.UserService.SignIn:output_type -> tidegate.identity.v1.SignInResponse
-	1,  // 17: tidegate.identity.v1.UserService.RefreshSignIn:output_type -> tidegate.identity.v1.SignInResponse
-	14, // 18: tidegate.identity.v1.UserService.SignOut:output_type -> google.protobuf.Empty
-	14, // 19: tidegate.identity.v1.UserService.ChangePassword:output_type -> google.protobuf.Empty
-	12, // 20: tidegate.identity.v1.UserService.CreateUser:output_type -> tidegate.identity.v1.User
-	12, // 21: tidegate.identity.v1.UserService.GetUser:output_type -> tidegate.identity.v1.User
-	8,  // 22: tidegate.identity.v1.UserService.ListUsers:output_type -> tidegate.identity.v1.ListUsersResponse
-	12, // 23: tidegate.identity.v1.UserService.UpdateUser:output_type -> tidegate.identity.v1.User
-	14, // 24: tidegate.identity.v1.UserService.DeleteUser:output_type -> google.protobuf.Empty
-	16, // [16:25] is the sub-list for method output_type
-	7,  // [7:16] is the sub-list for method input_type
-	7,  // [7:7] is the sub-list for extension type_name
-	7,  // [7:7] is the sub-list for extension extendee
-	0,  // [0:7] is the sub-list for field type_name
+	7,  // 0: tidegate.identity.v1.CreateUserRequest.user:type_name -> tidegate.identity.v1.User
+	7,  // 1: tidegate.identity.v1.ListUsersResponse.users:type_name -> tidegate.identity.v1.User
+	7,  // 2: tidegate.identity.v1.UpdateUserRequest.user:type_name -> tidegate.identity.v1.User
+	8,  // 3: tidegate.identity.v1.UpdateUserRequest.update_mask:type_name -> google.protobuf.FieldMask
+	0,  // 4: tidegate.identity.v1.UserService.ChangePassword:input_type -> tidegate.identity.v1.ChangePasswordRequest
+	1,  // 5: tidegate.identity.v1.UserService.CreateUser:input_type -> tidegate.identity.v1.CreateUserRequest
+	2,  // 6: tidegate.identity.v1.UserService.GetUser:input_type -> tidegate.identity.v1.GetUserRequest
+	3,  // 7: tidegate.identity.v1.UserService.ListUsers:input_type -> tidegate.identity.v1.ListUsersRequest
+	5,  // 8: tidegate.identity.v1.UserService.UpdateUser:input_type -> tidegate.identity.v1.UpdateUserRequest
+	6,  // 9: tidegate.identity.v1.UserService.DeleteUser:input_type -> tidegate.identity.v1.DeleteUserRequest
+	9,  // 10: tidegate.identity.v1.UserService.ChangePassword:output_type -> google.protobuf.Empty
+	7,  // 11: tidegate.identity.v1.UserService.CreateUser:output_type -> tidegate.identity.v1.User
+	7,  // 12: tidegate.identity.v1.UserService.GetUser:output_type -> tidegate.identity.v1.User
+	4,  // 13: tidegate.identity.v1.UserService.ListUsers:output_type -> tidegate.identity.v1.ListUsersResponse
+	7,  // 14: tidegate.identity.v1.UserService.UpdateUser:output_type -> tidegate.identity.v1.User
+	9,  // 15: tidegate.identity.v1.UserService.DeleteUser:output_type -> google.protobuf.Empty
+	10, // [10:16] is the sub-list for method output_type
+	4,  // [4:10] is the sub-list for method input_type
+	4,  // [4:4] is the sub-list for extension type_name
+	4,  // [4:4] is the sub-list for extension extendee
+	0,  // [0:4] is the sub-list for field type_name
 }
 
 func init() { file_tidegate_identity_v1_user_service_proto_init() }
@@ -790,7 +529,7 @@ func file_tidegate_identity_v1_user_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tidegate_identity_v1_user_service_proto_rawDesc), len(file_tidegate_identity_v1_user_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   11,
+			NumMessages:   7,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -20,9 +20,6 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	UserService_SignIn_FullMethodName         = "/tidegate.identity.v1.UserService/SignIn"
-	UserService_RefreshSignIn_FullMethodName  = "/tidegate.identity.v1.UserService/RefreshSignIn"
-	UserService_SignOut_FullMethodName        = "/tidegate.identity.v1.UserService/SignOut"
 	UserService_ChangePassword_FullMethodName = "/tidegate.identity.v1.UserService/ChangePassword"
 	UserService_CreateUser_FullMethodName     = "/tidegate.identity.v1.UserService/CreateUser"
 	UserService_GetUser_FullMethodName        = "/tidegate.identity.v1.UserService/GetUser"
@@ -35,21 +32,8 @@ const (
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
-// UserService has the users of the installation and their signing in.
+// UserService has the users of the installation.
 type UserServiceClient interface {
-	// Signs a user in. Needs no token. UNAUTHENTICATED for a wrong name or
-	// password, without saying which; RESOURCE_EXHAUSTED while too many
-	// sign-ins are under way (two are checked at once, 64 wait) or after too many
-	// failures for that name: after ten in a row one try is allowed every 30
-	// seconds, each of these forgives one, and a sign-in forgives all.
-	SignIn(ctx context.Context, in *SignInRequest, opts ...grpc.CallOption) (*SignInResponse, error)
-	// Trades a refresh token for a new access token and a new refresh token. The
-	// old refresh token is spent; using it again ends the whole sign-in. The new
-	// access token has the roles that the user has now. Needs no other token.
-	RefreshSignIn(ctx context.Context, in *RefreshSignInRequest, opts ...grpc.CallOption) (*SignInResponse, error)
-	// Ends a sign-in: its refresh token no longer works. Needs no other token;
-	// an unknown refresh token is accepted.
-	SignOut(ctx context.Context, in *SignOutRequest, opts ...grpc.CallOption) (*emptypb.Empty, error)
 	// Changes a user's password and ends all other sign-ins of theirs. The
 	// user, who gives the current password, or an administrator for others.
 	ChangePassword(ctx context.Context, in *ChangePasswordRequest, opts ...grpc.CallOption) (*emptypb.Empty, error)
@@ -76,36 +60,6 @@ type userServiceClient struct {
 
 func NewUserServiceClient(cc grpc.ClientConnInterface) UserServiceClient {
 	return &userServiceClient{cc}
-}
-
-func (c *userServiceClient) SignIn(ctx context.Context, in *SignInRequest, opts ...grpc.CallOption) (*SignInResponse, error) {
-	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	out := new(SignInResponse)
-	err := c.cc.Invoke(ctx, UserService_SignIn_FullMethodName, in, out, cOpts...)
-	if err != nil {
-		return nil, err
-	}
-	return out, nil
-}
-
-func (c *userServiceClient) RefreshSignIn(ctx context.Context, in *RefreshSignInRequest, opts ...grpc.CallOption) (*SignInResponse, error) {
-	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	out := new(SignInResponse)
-	err := c.cc.Invoke(ctx, UserService_RefreshSignIn_FullMethodName, in, out, cOpts...)
-	if err != nil {
-		return nil, err
-	}
-	return out, nil
-}
-
-func (c *userServiceClient) SignOut(ctx context.Context, in *SignOutRequest, opts ...grpc.CallOption) (*emptypb.Empty, error) {
-	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	out := new(emptypb.Empty)
-	err := c.cc.Invoke(ctx, UserService_SignOut_FullMethodName, in, out, cOpts...)
-	if err != nil {
-		return nil, err
-	}
-	return out, nil
 }
 
 func (c *userServiceClient) ChangePassword(ctx context.Context, in *ChangePasswordRequest, opts ...grpc.CallOption) (*emptypb.Empty, error) {
@@ -172,21 +126,8 @@ func (c *userServiceClient) DeleteUser(ctx context.Context, in *DeleteUserReques
 // All implementations must embed UnimplementedUserServiceServer
 // for forward compatibility.
 //
-// UserService has the users of the installation and their signing in.
+// UserService has the users of the installation.
 type UserServiceServer interface {
-	// Signs a user in. Needs no token. UNAUTHENTICATED for a wrong name or
-	// password, without saying which; RESOURCE_EXHAUSTED while too many
-	// sign-ins are under way (two are checked at once, 64 wait) or after too many
-	// failures for that name: after ten in a row one try is allowed every 30
-	// seconds, each of these forgives one, and a sign-in forgives all.
-	SignIn(context.Context, *SignInRequest) (*SignInResponse, error)
-	// Trades a refresh token for a new access token and a new refresh token. The
-	// old refresh token is spent; using it again ends the whole sign-in. The new
-	// access token has the roles that the user has now. Needs no other token.
-	RefreshSignIn(context.Context, *RefreshSignInRequest) (*SignInResponse, error)
-	// Ends a sign-in: its refresh token no longer works. Needs no other token;
-	// an unknown refresh token is accepted.
-	SignOut(context.Context, *SignOutRequest) (*emptypb.Empty, error)
 	// Changes a user's password and ends all other sign-ins of theirs. The
 	// user, who gives the current password, or an administrator for others.
 	ChangePassword(context.Context, *ChangePasswordRequest) (*emptypb.Empty, error)
@@ -215,15 +156,6 @@ type UserServiceServer interface {
 // pointer dereference when methods are called.
 type UnimplementedUserServiceServer struct{}
 
-func (UnimplementedUserServiceServer) SignIn(context.Context, *SignInRequest) (*SignInResponse, error) {
-	return nil, status.Error(codes.Unimplemented, "method SignIn not implemented")
-}
-func (UnimplementedUserServiceServer) RefreshSignIn(context.Context, *RefreshSignInRequest) (*SignInResponse, error) {
-	return nil, status.Error(codes.Unimplemented, "method RefreshSignIn not implemented")
-}
-func (UnimplementedUserServiceServer) SignOut(context.Context, *SignOutRequest) (*emptypb.Empty, error) {
-	return nil, status.Error(codes.Unimplemented, "method SignOut not implemented")
-}
 func (UnimplementedUserServiceServer) ChangePassword(context.Context, *ChangePasswordRequest) (*emptypb.Empty, error) {
 	return nil, status.Error(codes.Unimplemented, "method ChangePassword not implemented")
 }
@@ -261,60 +193,6 @@ func RegisterUserServiceServer(s grpc.ServiceRegistrar, srv UserServiceServer) {
 		t.testEmbeddedByValue()
 	}
 	s.RegisterService(&UserService_ServiceDesc, srv)
-}
-
-func _UserService_SignIn_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
-	in := new(SignInRequest)
-	if err := dec(in); err != nil {
-		return nil, err
-	}
-	if interceptor == nil {
-		return srv.(UserServiceServer).SignIn(ctx, in)
-	}
-	info := &grpc.UnaryServerInfo{
-		Server:     srv,
-		FullMethod: UserService_SignIn_FullMethodName,
-	}
-	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
-		return srv.(UserServiceServer).SignIn(ctx, req.(*SignInRequest))
-	}
-	return interceptor(ctx, in, info, handler)
-}
-
-func _UserService_RefreshSignIn_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
-	in := new(RefreshSignInRequest)
-	if err := dec(in); err != nil {
-		return nil, err
-	}
-	if interceptor == nil {
-		return srv.(UserServiceServer).RefreshSignIn(ctx, in)
-	}
-	info := &grpc.UnaryServerInfo{
-		Server:     srv,
-		FullMethod: UserService_RefreshSignIn_FullMethodName,
-	}
-	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
-		return srv.(UserServiceServer).RefreshSignIn(ctx, req.(*RefreshSignInRequest))
-	}
-	return interceptor(ctx, in, info, handler)
-}
-
-func _UserService_SignOut_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
-	in := new(SignOutRequest)
-	if err := dec(in); err != nil {
-		return nil, err
-	}
-	if interceptor == nil {
-		return srv.(UserServiceServer).SignOut(ctx, in)
-	}
-	info := &grpc.UnaryServerInfo{
-		Server:     srv,
-		FullMethod: UserService_SignOut_FullMethodName,
-	}
-	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
-		return srv.(UserServiceServer).SignOut(ctx, req.(*SignOutRequest))
-	}
-	return interceptor(ctx, in, info, handler)
 }
 
 func _UserService_ChangePassword_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
@@ -432,18 +310,6 @@ var UserService_ServiceDesc = grpc.ServiceDesc{
 	ServiceName: "tidegate.identity.v1.UserService",
 	HandlerType: (*UserServiceServer)(nil),
 	Methods: []grpc.MethodDesc{
-		{
-			MethodName: "SignIn",
-			Handler:    _UserService_SignIn_Handler,
-		},
-		{
-			MethodName: "RefreshSignIn",
-			Handler:    _UserService_RefreshSignIn_Handler,
-		},
-		{
-			MethodName: "SignOut",
-			Handler:    _UserService_SignOut_Handler,
-		},
 		{
 			MethodName: "ChangePassword",
 			Handler:    _UserService_ChangePassword_Handler,
