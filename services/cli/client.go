@@ -196,7 +196,7 @@ func open(method string) bool {
 	case identityv1.SignInService_SignIn_FullMethodName,
 		identityv1.SignInService_RefreshSignIn_FullMethodName,
 		identityv1.SignInService_SignOut_FullMethodName,
-		oauth2v1.OAuth2Service_GetSigningKeys_FullMethodName:
+		oauth2v1.OAuth2Service_GetJsonWebKeySet_FullMethodName:
 		return true
 	}
 	return false

@@ -91,7 +91,7 @@ func (f *tokenFlags) endpoint(ctx context.Context, s *shell, app string) (*oauth
 	}
 	portal := f.Portal
 	if portal == "" {
-		keys, err := cl.oauth.GetSigningKeys(ctx, &oauth2v1.GetSigningKeysRequest{})
+		keys, err := cl.oauth.GetJsonWebKeySet(ctx, &oauth2v1.GetJsonWebKeySetRequest{})
 		if err != nil {
 			return nil, none, err
 		}

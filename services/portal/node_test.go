@@ -22,6 +22,7 @@ import (
 
 	oauth2v1 "github.com/tidegatehq/tidegate/gen/go/tidegate/oauth2/v1"
 	"github.com/tidegatehq/tidegate/services/kit/fault"
+	"github.com/tidegatehq/tidegate/services/kit/identity"
 )
 
 // TestNodeReferee lets npm's oauth4webapi, a strict client, judge the OAuth2
@@ -98,12 +99,12 @@ func newIssuer(t *testing.T, url, id, secret string) *issuer {
 
 // install makes b answer as the issuer.
 func (i *issuer) install(b *backend) {
-	b.on(oauth2v1.OAuth2Service_GetSigningKeys_FullMethodName, func(context.Context, proto.Message) (proto.Message, error) {
-		point, err := i.key.PublicKey.Bytes()
+	b.on(oauth2v1.OAuth2Service_GetJsonWebKeySet_FullMethodName, func(context.Context, proto.Message) (proto.Message, error) {
+		key, err := identity.JSONWebKey(i.kid, &i.key.PublicKey)
 		if err != nil {
 			return nil, err
 		}
-		return &oauth2v1.SigningKeys{Issuer: i.url, Keys: []*oauth2v1.SigningKey{{Kid: i.kid, X: point[1:33], Y: point[33:]}}}, nil
+		return &oauth2v1.JsonWebKeySet{Issuer: i.url, Keys: []*oauth2v1.JsonWebKey{key}}, nil
 	})
 	b.on(oauth2v1.OAuth2Service_IssueToken_FullMethodName, func(_ context.Context, m proto.Message) (proto.Message, error) {
 		req, _ := m.(*oauth2v1.IssueTokenRequest)

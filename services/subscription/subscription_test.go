@@ -198,10 +198,10 @@ func TestReplicasStartAtOnce(t *testing.T) {
 	}
 	var kids []string
 	for _, s := range all {
-		keys, err := s.oauth.GetSigningKeys(t.Context(), &oauth2v1.GetSigningKeysRequest{})
+		keys, err := s.oauth.GetJsonWebKeySet(t.Context(), &oauth2v1.GetJsonWebKeySetRequest{})
 		must(t, err)
 		if len(keys.GetKeys()) != 1 {
-			t.Fatalf("GetSigningKeys() = %v, want one key", keys)
+			t.Fatalf("GetJsonWebKeySet() = %v, want one key", keys)
 		}
 		kids = append(kids, keys.GetKeys()[0].GetKid())
 		signIn(t, s)
@@ -219,7 +219,7 @@ func TestRotation(t *testing.T) {
 	s := p.start(p.config("-signing-key-rotate", "600ms", "-signing-key-lead", "300ms"))
 	seen := map[string]bool{}
 	for len(seen) < 3 {
-		keys, err := s.oauth.GetSigningKeys(t.Context(), &oauth2v1.GetSigningKeysRequest{})
+		keys, err := s.oauth.GetJsonWebKeySet(t.Context(), &oauth2v1.GetJsonWebKeySetRequest{})
 		must(t, err)
 		for _, k := range keys.GetKeys() {
 			seen[k.GetKid()] = true

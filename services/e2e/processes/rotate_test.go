@@ -22,7 +22,7 @@ func TestSigningKeysRotate(t *testing.T) {
 	keys := oauth2v1.NewOAuth2ServiceClient(w.conn)
 	seen := map[string]bool{}
 	gather := func() {
-		answer, err := keys.GetSigningKeys(w.deadline(), &oauth2v1.GetSigningKeysRequest{})
+		answer, err := keys.GetJsonWebKeySet(w.deadline(), &oauth2v1.GetJsonWebKeySetRequest{})
 		must(t, err)
 		for _, k := range answer.GetKeys() {
 			seen[k.GetKid()] = true

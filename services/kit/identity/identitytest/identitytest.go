@@ -26,7 +26,7 @@ import (
 const issuer = "https://issuer.test"
 
 // Signer signs tokens with a key of its own, and serves it as OAuth2Service does
-// (GetSigningKeys alone).
+// (GetJsonWebKeySet alone).
 type Signer struct {
 	oauth2v1.UnimplementedOAuth2ServiceServer
 
@@ -90,18 +90,14 @@ func (s *Signer) Sign(typ jose.ContentType, claims any) string {
 	return token
 }
 
-// GetSigningKeys returns the signer's public key as the subscription service
+// GetJsonWebKeySet returns the signer's public key as the subscription service
 // does.
-func (s *Signer) GetSigningKeys(context.Context, *oauth2v1.GetSigningKeysRequest) (*oauth2v1.SigningKeys, error) {
-	point, err := s.key.PublicKey.Bytes()
+func (s *Signer) GetJsonWebKeySet(context.Context, *oauth2v1.GetJsonWebKeySetRequest) (*oauth2v1.JsonWebKeySet, error) {
+	key, err := identity.JSONWebKey(s.kid, &s.key.PublicKey)
 	if err != nil {
 		return nil, status.Error(codes.Internal, err.Error())
 	}
-	const size = 32
-	return &oauth2v1.SigningKeys{
-		Issuer: issuer,
-		Keys:   []*oauth2v1.SigningKey{{Kid: s.kid, X: point[1 : 1+size], Y: point[1+size:]}},
-	}, nil
+	return &oauth2v1.JsonWebKeySet{Issuer: issuer, Keys: []*oauth2v1.JsonWebKey{key}}, nil
 }
 
 // Bearer sends a user's token with a call.

@@ -1,7 +1,6 @@
 package oauth2
 
 import (
-	"encoding/base64"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -84,32 +83,34 @@ func (h *Handler) introspect(r *http.Request, f *form) (answer, error) {
 	}, nil
 }
 
-// keysBody is a JWK set (RFC 7517 section 5).
-type keysBody struct {
+// keySetBody is a JWK set (RFC 7517 section 5).
+type keySetBody struct {
 	Keys []keyBody `json:"keys"`
 }
 
-// keyBody is a key on P-256 (RFC 7518 section 6.2.1).
+// keyBody is a public key (RFC 7517 section 4, RFC 7518 section 6).
 type keyBody struct {
 	Type      string `json:"kty"`
-	Curve     string `json:"crv"`
-	X         string `json:"x"`
-	Y         string `json:"y"`
-	Use       string `json:"use"`
-	Algorithm string `json:"alg"`
 	ID        string `json:"kid"`
+	Use       string `json:"use,omitempty"`
+	Algorithm string `json:"alg,omitempty"`
+	Curve     string `json:"crv,omitempty"`
+	X         string `json:"x,omitempty"`
+	Y         string `json:"y,omitempty"`
+	Modulus   string `json:"n,omitempty"`
+	Exponent  string `json:"e,omitempty"`
 }
 
-func (h *Handler) keys(w http.ResponseWriter, r *http.Request) (answer, error) {
-	resp, err := h.oauth.GetSigningKeys(r.Context(), &oauth2v1.GetSigningKeysRequest{})
+func (h *Handler) keySet(w http.ResponseWriter, r *http.Request) (answer, error) {
+	resp, err := h.oauth.GetJsonWebKeySet(r.Context(), &oauth2v1.GetJsonWebKeySetRequest{})
 	if err != nil {
 		return nil, err
 	}
-	body := keysBody{Keys: []keyBody{}}
+	body := keySetBody{Keys: []keyBody{}}
 	for _, k := range resp.GetKeys() {
 		body.Keys = append(body.Keys, keyBody{
-			Type: "EC", Curve: "P-256", Use: "sig", Algorithm: "ES256", ID: k.GetKid(),
-			X: base64.RawURLEncoding.EncodeToString(k.GetX()), Y: base64.RawURLEncoding.EncodeToString(k.GetY()),
+			Type: k.GetKty(), ID: k.GetKid(), Use: k.GetUse(), Algorithm: k.GetAlg(),
+			Curve: k.GetCrv(), X: k.GetX(), Y: k.GetY(), Modulus: k.GetN(), Exponent: k.GetE(),
 		})
 	}
 	w.Header().Set("Cache-Control", keysCache)
@@ -133,7 +134,7 @@ type metadataBody struct {
 }
 
 func (h *Handler) metadata(w http.ResponseWriter, r *http.Request) (answer, error) {
-	resp, err := h.oauth.GetSigningKeys(r.Context(), &oauth2v1.GetSigningKeysRequest{})
+	resp, err := h.oauth.GetJsonWebKeySet(r.Context(), &oauth2v1.GetJsonWebKeySetRequest{})
 	if err != nil {
 		return nil, err
 	}

@@ -41,7 +41,7 @@ func (h *Handler) Routes() map[string]http.Handler {
 		TokenPath:          h.post(h.token),
 		RevokePath:         h.post(h.revoke),
 		IntrospectPath:     h.post(h.introspect),
-		KeysPath:           h.get(h.keys),
+		KeysPath:           h.get(h.keySet),
 		MetadataPath:       h.get(h.metadata),
 		MetadataPath + "/": h.get(h.metadata),
 	}

@@ -11,6 +11,7 @@ import (
 
 	oauth2v1 "github.com/tidegatehq/tidegate/gen/go/tidegate/oauth2/v1"
 	"github.com/tidegatehq/tidegate/services/kit/fault"
+	"github.com/tidegatehq/tidegate/services/kit/identity"
 	"github.com/tidegatehq/tidegate/services/subscription/internal/store"
 	"github.com/tidegatehq/tidegate/services/subscription/internal/token"
 )
@@ -139,15 +140,15 @@ func (a *API) IntrospectToken(ctx context.Context, req *oauth2v1.IntrospectToken
 	}, nil
 }
 
-// GetSigningKeys returns the issuer and its keys.
-func (a *API) GetSigningKeys(context.Context, *oauth2v1.GetSigningKeysRequest) (*oauth2v1.SigningKeys, error) {
-	keys, err := a.keys.Public()
-	if err != nil {
-		return nil, err
-	}
-	resp := &oauth2v1.SigningKeys{Issuer: a.issuer.URL()}
-	for _, k := range keys {
-		resp.Keys = append(resp.Keys, &oauth2v1.SigningKey{Kid: k.ID, X: k.X, Y: k.Y})
+// GetJsonWebKeySet returns the issuer and its keys.
+func (a *API) GetJsonWebKeySet(context.Context, *oauth2v1.GetJsonWebKeySetRequest) (*oauth2v1.JsonWebKeySet, error) {
+	resp := &oauth2v1.JsonWebKeySet{Issuer: a.issuer.URL()}
+	for _, k := range a.keys.Public() {
+		key, err := identity.JSONWebKey(k.ID, k.Key)
+		if err != nil {
+			return nil, err
+		}
+		resp.Keys = append(resp.Keys, key)
 	}
 	return resp, nil
 }

@@ -1,14 +1,13 @@
 package api_test
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
 	"testing"
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
 	"github.com/go-jose/go-jose/v4/jwt"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 
 	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
@@ -21,7 +20,7 @@ import (
 const unknownClient = "the OAuth client is not known, or its secret is wrong"
 
 // TestIssueToken issues a token and checks it with nothing but what
-// GetSigningKeys says.
+// GetJsonWebKeySet says.
 func TestIssueToken(t *testing.T) {
 	onBoth(t, func(t *testing.T, w *world) {
 		c := w.oauthClient(w.ann, w.application(w.ann, "Chat").GetName(), catalogv1.Stage_STAGE_PRODUCTION)
@@ -36,17 +35,22 @@ func TestIssueToken(t *testing.T) {
 		if after := w.dump(); after != before {
 			t.Errorf("issuing a token has written something:\n%s\nwas\n%s", after, before)
 		}
-		keys, err := w.oauth.GetSigningKeys(t.Context(), &oauth2v1.GetSigningKeysRequest{})
+		keys, err := w.oauth.GetJsonWebKeySet(t.Context(), &oauth2v1.GetJsonWebKeySetRequest{})
 		if err != nil || keys.GetIssuer() != issuerURL || len(keys.GetKeys()) != 1 {
-			t.Fatalf("GetSigningKeys() = %v, %v", keys, err)
+			t.Fatalf("GetJsonWebKeySet() = %v, %v", keys, err)
 		}
-		public, err := ecdsa.ParseUncompressedPublicKey(elliptic.P256(),
-			append(append([]byte{4}, keys.GetKeys()[0].GetX()...), keys.GetKeys()[0].GetY()...))
+		// A JOSE library reads the key as the portal publishes it.
+		text, err := protojson.Marshal(keys.GetKeys()[0])
 		w.must(err)
+		var public jose.JSONWebKey
+		w.must(public.UnmarshalJSON(text))
+		if public.Algorithm != "ES256" || public.Use != "sig" || !public.Valid() {
+			t.Errorf("key = %s, want a valid one for ES256", text)
+		}
 		parsed, err := jwt.ParseSigned(resp.GetAccessToken(), []jose.SignatureAlgorithm{jose.ES256})
 		w.must(err)
 		var claims jwt.Claims
-		w.must(parsed.Claims(public, &claims))
+		w.must(parsed.Claims(public.Key, &claims))
 		if parsed.Headers[0].KeyID != keys.GetKeys()[0].GetKid() {
 			t.Errorf("kid = %q, want %q", parsed.Headers[0].KeyID, keys.GetKeys()[0].GetKid())
 		}

@@ -76,8 +76,8 @@ type signingKey struct {
 type PublicKey struct {
 	// ID is the key's RFC 7638 thumbprint.
 	ID string
-	// X and Y are the point's coordinates, 32 bytes each.
-	X, Y []byte
+	// Key is on P-256.
+	Key *ecdsa.PublicKey
 }
 
 // NewKeys returns the keys of a store; Start reads them.
@@ -260,19 +260,14 @@ func (k *Keys) open(row store.SigningKey) (*signingKey, error) {
 	return key, nil
 }
 
-// Public returns the keys for the JWKS: those that sign, will sign and have
+// Public returns the keys for the JWK set: those that sign, will sign and have
 // signed a token that has not ended.
-func (k *Keys) Public() ([]PublicKey, error) {
+func (k *Keys) Public() []PublicKey {
 	var out []PublicKey
 	for _, key := range k.set.Load().keys {
-		point, err := key.private.PublicKey.Bytes()
-		if err != nil {
-			return nil, fmt.Errorf("encode signing key %s: %w", key.row.ID, err)
-		}
-		// An uncompressed point: 4, then 32 bytes of each coordinate.
-		out = append(out, PublicKey{ID: key.row.ID, X: point[1:33], Y: point[33:]})
+		out = append(out, PublicKey{ID: key.row.ID, Key: &key.private.PublicKey})
 	}
-	return out, nil
+	return out
 }
 
 // publicKeys reads the rows again and returns the public keys by id.

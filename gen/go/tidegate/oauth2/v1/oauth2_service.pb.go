@@ -452,27 +452,27 @@ func (x *IntrospectTokenResponse) GetTokenId() string {
 	return ""
 }
 
-// GetSigningKeysRequest asks for the signing keys.
-type GetSigningKeysRequest struct {
+// GetJsonWebKeySetRequest asks for the JWK set.
+type GetJsonWebKeySetRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
-func (x *GetSigningKeysRequest) Reset() {
-	*x = GetSigningKeysRequest{}
+func (x *GetJsonWebKeySetRequest) Reset() {
+	*x = GetJsonWebKeySetRequest{}
 	mi := &file_tidegate_oauth2_v1_oauth2_service_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
 
-func (x *GetSigningKeysRequest) String() string {
+func (x *GetJsonWebKeySetRequest) String() string {
 	return protoimpl.X.MessageStringOf(x)
 }
 
-func (*GetSigningKeysRequest) ProtoMessage() {}
+func (*GetJsonWebKeySetRequest) ProtoMessage() {}
 
-func (x *GetSigningKeysRequest) ProtoReflect() protoreflect.Message {
+func (x *GetJsonWebKeySetRequest) ProtoReflect() protoreflect.Message {
 	mi := &file_tidegate_oauth2_v1_oauth2_service_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
@@ -484,37 +484,38 @@ func (x *GetSigningKeysRequest) ProtoReflect() protoreflect.Message {
 	return mi.MessageOf(x)
 }
 
-// Deprecated: Use GetSigningKeysRequest.ProtoReflect.Descriptor instead.
-func (*GetSigningKeysRequest) Descriptor() ([]byte, []int) {
+// Deprecated: Use GetJsonWebKeySetRequest.ProtoReflect.Descriptor instead.
+func (*GetJsonWebKeySetRequest) Descriptor() ([]byte, []int) {
 	return file_tidegate_oauth2_v1_oauth2_service_proto_rawDescGZIP(), []int{6}
 }
 
-// SigningKeys are the keys that tokens are signed with.
-type SigningKeys struct {
+// JsonWebKeySet has the keys that tokens are signed with (RFC 7517 section 5).
+type JsonWebKeySet struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The issuer, an https URL without a trailing slash.
 	Issuer string `protobuf:"bytes,1,opt,name=issuer,proto3" json:"issuer,omitempty"`
 	// The keys: those that sign, those that will, and those whose last token has
-	// not ended yet.
-	Keys          []*SigningKey `protobuf:"bytes,2,rep,name=keys,proto3" json:"keys,omitempty"`
+	// not ended yet. Whoever reads them skips those of a kind that it does not
+	// know.
+	Keys          []*JsonWebKey `protobuf:"bytes,2,rep,name=keys,proto3" json:"keys,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
-func (x *SigningKeys) Reset() {
-	*x = SigningKeys{}
+func (x *JsonWebKeySet) Reset() {
+	*x = JsonWebKeySet{}
 	mi := &file_tidegate_oauth2_v1_oauth2_service_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
 
-func (x *SigningKeys) String() string {
+func (x *JsonWebKeySet) String() string {
 	return protoimpl.X.MessageStringOf(x)
 }
 
-func (*SigningKeys) ProtoMessage() {}
+func (*JsonWebKeySet) ProtoMessage() {}
 
-func (x *SigningKeys) ProtoReflect() protoreflect.Message {
+func (x *JsonWebKeySet) ProtoReflect() protoreflect.Message {
 	mi := &file_tidegate_oauth2_v1_oauth2_service_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
@@ -526,52 +527,66 @@ func (x *SigningKeys) ProtoReflect() protoreflect.Message {
 	return mi.MessageOf(x)
 }
 
-// Deprecated: Use SigningKeys.ProtoReflect.Descriptor instead.
-func (*SigningKeys) Descriptor() ([]byte, []int) {
+// Deprecated: Use JsonWebKeySet.ProtoReflect.Descriptor instead.
+func (*JsonWebKeySet) Descriptor() ([]byte, []int) {
 	return file_tidegate_oauth2_v1_oauth2_service_proto_rawDescGZIP(), []int{7}
 }
 
-func (x *SigningKeys) GetIssuer() string {
+func (x *JsonWebKeySet) GetIssuer() string {
 	if x != nil {
 		return x.Issuer
 	}
 	return ""
 }
 
-func (x *SigningKeys) GetKeys() []*SigningKey {
+func (x *JsonWebKeySet) GetKeys() []*JsonWebKey {
 	if x != nil {
 		return x.Keys
 	}
 	return nil
 }
 
-// SigningKey is a public key on P-256 for ES256 (RFC 7518).
-type SigningKey struct {
+// JsonWebKey is a public key (RFC 7517 section 4). Its fields are the members of
+// that name; what has no meaning for a type of key is empty. Numbers are
+// base64url, without padding.
+type JsonWebKey struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Key id, the key's RFC 7638 thumbprint.
-	Kid string `protobuf:"bytes,1,opt,name=kid,proto3" json:"kid,omitempty"`
-	// X coordinate, 32 bytes.
-	X []byte `protobuf:"bytes,2,opt,name=x,proto3" json:"x,omitempty"`
-	// Y coordinate, 32 bytes.
-	Y             []byte `protobuf:"bytes,3,opt,name=y,proto3" json:"y,omitempty"`
+	// Key type: "EC" for an elliptic curve, "RSA".
+	Kty string `protobuf:"bytes,1,opt,name=kty,proto3" json:"kty,omitempty"`
+	// Key id, the key's thumbprint (RFC 7638).
+	Kid string `protobuf:"bytes,2,opt,name=kid,proto3" json:"kid,omitempty"`
+	// What the key is for: "sig".
+	Use string `protobuf:"bytes,3,opt,name=use,proto3" json:"use,omitempty"`
+	// The algorithm that it signs with (RFC 7518 section 3.1): "ES256".
+	Alg string `protobuf:"bytes,4,opt,name=alg,proto3" json:"alg,omitempty"`
+	// The curve of an EC key (RFC 7518 section 6.2.1): "P-256".
+	Crv string `protobuf:"bytes,5,opt,name=crv,proto3" json:"crv,omitempty"`
+	// X coordinate of an EC key.
+	X string `protobuf:"bytes,6,opt,name=x,proto3" json:"x,omitempty"`
+	// Y coordinate of an EC key.
+	Y string `protobuf:"bytes,7,opt,name=y,proto3" json:"y,omitempty"`
+	// Modulus of an RSA key (RFC 7518 section 6.3.1).
+	N string `protobuf:"bytes,8,opt,name=n,proto3" json:"n,omitempty"`
+	// Exponent of an RSA key.
+	E             string `protobuf:"bytes,9,opt,name=e,proto3" json:"e,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
-func (x *SigningKey) Reset() {
-	*x = SigningKey{}
+func (x *JsonWebKey) Reset() {
+	*x = JsonWebKey{}
 	mi := &file_tidegate_oauth2_v1_oauth2_service_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
 
-func (x *SigningKey) String() string {
+func (x *JsonWebKey) String() string {
 	return protoimpl.X.MessageStringOf(x)
 }
 
-func (*SigningKey) ProtoMessage() {}
+func (*JsonWebKey) ProtoMessage() {}
 
-func (x *SigningKey) ProtoReflect() protoreflect.Message {
+func (x *JsonWebKey) ProtoReflect() protoreflect.Message {
 	mi := &file_tidegate_oauth2_v1_oauth2_service_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
@@ -583,30 +598,72 @@ func (x *SigningKey) ProtoReflect() protoreflect.Message {
 	return mi.MessageOf(x)
 }
 
-// Deprecated: Use SigningKey.ProtoReflect.Descriptor instead.
-func (*SigningKey) Descriptor() ([]byte, []int) {
+// Deprecated: Use JsonWebKey.ProtoReflect.Descriptor instead.
+func (*JsonWebKey) Descriptor() ([]byte, []int) {
 	return file_tidegate_oauth2_v1_oauth2_service_proto_rawDescGZIP(), []int{8}
 }
 
-func (x *SigningKey) GetKid() string {
+func (x *JsonWebKey) GetKty() string {
+	if x != nil {
+		return x.Kty
+	}
+	return ""
+}
+
+func (x *JsonWebKey) GetKid() string {
 	if x != nil {
 		return x.Kid
 	}
 	return ""
 }
 
-func (x *SigningKey) GetX() []byte {
+func (x *JsonWebKey) GetUse() string {
+	if x != nil {
+		return x.Use
+	}
+	return ""
+}
+
+func (x *JsonWebKey) GetAlg() string {
+	if x != nil {
+		return x.Alg
+	}
+	return ""
+}
+
+func (x *JsonWebKey) GetCrv() string {
+	if x != nil {
+		return x.Crv
+	}
+	return ""
+}
+
+func (x *JsonWebKey) GetX() string {
 	if x != nil {
 		return x.X
 	}
-	return nil
+	return ""
 }
 
-func (x *SigningKey) GetY() []byte {
+func (x *JsonWebKey) GetY() string {
 	if x != nil {
 		return x.Y
 	}
-	return nil
+	return ""
+}
+
+func (x *JsonWebKey) GetN() string {
+	if x != nil {
+		return x.N
+	}
+	return ""
+}
+
+func (x *JsonWebKey) GetE() string {
+	if x != nil {
+		return x.E
+	}
+	return ""
 }
 
 var File_tidegate_oauth2_v1_oauth2_service_proto protoreflect.FileDescriptor
@@ -646,22 +703,28 @@ const file_tidegate_oauth2_v1_oauth2_service_proto_rawDesc = "" +
 	"\asubject\x18\x06 \x01(\tR\asubject\x12\x1a\n" +
 	"\baudience\x18\a \x03(\tR\baudience\x12\x16\n" +
 	"\x06issuer\x18\b \x01(\tR\x06issuer\x12\x19\n" +
-	"\btoken_id\x18\t \x01(\tR\atokenId\"\x17\n" +
-	"\x15GetSigningKeysRequest\"Y\n" +
-	"\vSigningKeys\x12\x16\n" +
+	"\btoken_id\x18\t \x01(\tR\atokenId\"\x19\n" +
+	"\x17GetJsonWebKeySetRequest\"[\n" +
+	"\rJsonWebKeySet\x12\x16\n" +
 	"\x06issuer\x18\x01 \x01(\tR\x06issuer\x122\n" +
-	"\x04keys\x18\x02 \x03(\v2\x1e.tidegate.oauth2.v1.SigningKeyR\x04keys\":\n" +
+	"\x04keys\x18\x02 \x03(\v2\x1e.tidegate.oauth2.v1.JsonWebKeyR\x04keys\"\x9e\x01\n" +
 	"\n" +
-	"SigningKey\x12\x10\n" +
-	"\x03kid\x18\x01 \x01(\tR\x03kid\x12\f\n" +
-	"\x01x\x18\x02 \x01(\fR\x01x\x12\f\n" +
-	"\x01y\x18\x03 \x01(\fR\x01y2\x85\x03\n" +
+	"JsonWebKey\x12\x10\n" +
+	"\x03kty\x18\x01 \x01(\tR\x03kty\x12\x10\n" +
+	"\x03kid\x18\x02 \x01(\tR\x03kid\x12\x10\n" +
+	"\x03use\x18\x03 \x01(\tR\x03use\x12\x10\n" +
+	"\x03alg\x18\x04 \x01(\tR\x03alg\x12\x10\n" +
+	"\x03crv\x18\x05 \x01(\tR\x03crv\x12\f\n" +
+	"\x01x\x18\x06 \x01(\tR\x01x\x12\f\n" +
+	"\x01y\x18\a \x01(\tR\x01y\x12\f\n" +
+	"\x01n\x18\b \x01(\tR\x01n\x12\f\n" +
+	"\x01e\x18\t \x01(\tR\x01e2\x8b\x03\n" +
 	"\rOAuth2Service\x12[\n" +
 	"\n" +
 	"IssueToken\x12%.tidegate.oauth2.v1.IssueTokenRequest\x1a&.tidegate.oauth2.v1.IssueTokenResponse\x12M\n" +
 	"\vRevokeToken\x12&.tidegate.oauth2.v1.RevokeTokenRequest\x1a\x16.google.protobuf.Empty\x12j\n" +
-	"\x0fIntrospectToken\x12*.tidegate.oauth2.v1.IntrospectTokenRequest\x1a+.tidegate.oauth2.v1.IntrospectTokenResponse\x12\\\n" +
-	"\x0eGetSigningKeys\x12).tidegate.oauth2.v1.GetSigningKeysRequest\x1a\x1f.tidegate.oauth2.v1.SigningKeysB\xd9\x01\n" +
+	"\x0fIntrospectToken\x12*.tidegate.oauth2.v1.IntrospectTokenRequest\x1a+.tidegate.oauth2.v1.IntrospectTokenResponse\x12b\n" +
+	"\x10GetJsonWebKeySet\x12+.tidegate.oauth2.v1.GetJsonWebKeySetRequest\x1a!.tidegate.oauth2.v1.JsonWebKeySetB\xd9\x01\n" +
 	"\x16com.tidegate.oauth2.v1B\x12Oauth2ServiceProtoP\x01ZAgithub.com/tidegatehq/tidegate/gen/go/tidegate/oauth2/v1;oauth2v1\xa2\x02\x03TOX\xaa\x02\x12Tidegate.Oauth2.V1\xca\x02\x12Tidegate\\Oauth2\\V1\xe2\x02\x1eTidegate\\Oauth2\\V1\\GPBMetadata\xea\x02\x14Tidegate::Oauth2::V1b\x06proto3"
 
 var (
@@ -684,9 +747,9 @@ var file_tidegate_oauth2_v1_oauth2_service_proto_goTypes = []any{
 	(*RevokeTokenRequest)(nil),      // 3: tidegate.oauth2.v1.RevokeTokenRequest
 	(*IntrospectTokenRequest)(nil),  // 4: tidegate.oauth2.v1.IntrospectTokenRequest
 	(*IntrospectTokenResponse)(nil), // 5: tidegate.oauth2.v1.IntrospectTokenResponse
-	(*GetSigningKeysRequest)(nil),   // 6: tidegate.oauth2.v1.GetSigningKeysRequest
-	(*SigningKeys)(nil),             // 7: tidegate.oauth2.v1.SigningKeys
-	(*SigningKey)(nil),              // 8: tidegate.oauth2.v1.SigningKey
+	(*GetJsonWebKeySetRequest)(nil), // 6: tidegate.oauth2.v1.GetJsonWebKeySetRequest
+	(*JsonWebKeySet)(nil),           // 7: tidegate.oauth2.v1.JsonWebKeySet
+	(*JsonWebKey)(nil),              // 8: tidegate.oauth2.v1.JsonWebKey
 	(*timestamppb.Timestamp)(nil),   // 9: google.protobuf.Timestamp
 	(*emptypb.Empty)(nil),           // 10: google.protobuf.Empty
 }
@@ -696,15 +759,15 @@ var file_tidegate_oauth2_v1_oauth2_service_proto_depIdxs = []int32{
 	0,  // 2: tidegate.oauth2.v1.IntrospectTokenRequest.client_credentials:type_name -> tidegate.oauth2.v1.ClientCredentials
 	9,  // 3: tidegate.oauth2.v1.IntrospectTokenResponse.expire_time:type_name -> google.protobuf.Timestamp
 	9,  // 4: tidegate.oauth2.v1.IntrospectTokenResponse.issue_time:type_name -> google.protobuf.Timestamp
-	8,  // 5: tidegate.oauth2.v1.SigningKeys.keys:type_name -> tidegate.oauth2.v1.SigningKey
+	8,  // 5: tidegate.oauth2.v1.JsonWebKeySet.keys:type_name -> tidegate.oauth2.v1.JsonWebKey
 	1,  // 6: tidegate.oauth2.v1.OAuth2Service.IssueToken:input_type -> tidegate.oauth2.v1.IssueTokenRequest
 	3,  // 7: tidegate.oauth2.v1.OAuth2Service.RevokeToken:input_type -> tidegate.oauth2.v1.RevokeTokenRequest
 	4,  // 8: tidegate.oauth2.v1.OAuth2Service.IntrospectToken:input_type -> tidegate.oauth2.v1.IntrospectTokenRequest
-	6,  // 9: tidegate.oauth2.v1.OAuth2Service.GetSigningKeys:input_type -> tidegate.oauth2.v1.GetSigningKeysRequest
+	6,  // 9: tidegate.oauth2.v1.OAuth2Service.GetJsonWebKeySet:input_type -> tidegate.oauth2.v1.GetJsonWebKeySetRequest
 	2,  // 10: tidegate.oauth2.v1.OAuth2Service.IssueToken:output_type -> tidegate.oauth2.v1.IssueTokenResponse
 	10, // 11: tidegate.oauth2.v1.OAuth2Service.RevokeToken:output_type -> google.protobuf.Empty
 	5,  // 12: tidegate.oauth2.v1.OAuth2Service.IntrospectToken:output_type -> tidegate.oauth2.v1.IntrospectTokenResponse
-	7,  // 13: tidegate.oauth2.v1.OAuth2Service.GetSigningKeys:output_type -> tidegate.oauth2.v1.SigningKeys
+	7,  // 13: tidegate.oauth2.v1.OAuth2Service.GetJsonWebKeySet:output_type -> tidegate.oauth2.v1.JsonWebKeySet
 	10, // [10:14] is the sub-list for method output_type
 	6,  // [6:10] is the sub-list for method input_type
 	6,  // [6:6] is the sub-list for extension type_name

@@ -23,10 +23,10 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	OAuth2Service_IssueToken_FullMethodName      = "/tidegate.oauth2.v1.OAuth2Service/IssueToken"
-	OAuth2Service_RevokeToken_FullMethodName     = "/tidegate.oauth2.v1.OAuth2Service/RevokeToken"
-	OAuth2Service_IntrospectToken_FullMethodName = "/tidegate.oauth2.v1.OAuth2Service/IntrospectToken"
-	OAuth2Service_GetSigningKeys_FullMethodName  = "/tidegate.oauth2.v1.OAuth2Service/GetSigningKeys"
+	OAuth2Service_IssueToken_FullMethodName       = "/tidegate.oauth2.v1.OAuth2Service/IssueToken"
+	OAuth2Service_RevokeToken_FullMethodName      = "/tidegate.oauth2.v1.OAuth2Service/RevokeToken"
+	OAuth2Service_IntrospectToken_FullMethodName  = "/tidegate.oauth2.v1.OAuth2Service/IntrospectToken"
+	OAuth2Service_GetJsonWebKeySet_FullMethodName = "/tidegate.oauth2.v1.OAuth2Service/GetJsonWebKeySet"
 )
 
 // OAuth2ServiceClient is the client API for OAuth2Service service.
@@ -50,8 +50,9 @@ type OAuth2ServiceClient interface {
 	// Says whether a token is active and what it holds (RFC 7662); an OAuth client
 	// learns of its own tokens only.
 	IntrospectToken(ctx context.Context, in *IntrospectTokenRequest, opts ...grpc.CallOption) (*IntrospectTokenResponse, error)
-	// Returns the issuer and the keys that tokens are signed with (RFC 7517).
-	GetSigningKeys(ctx context.Context, in *GetSigningKeysRequest, opts ...grpc.CallOption) (*SigningKeys, error)
+	// Returns the issuer and the keys that tokens are signed with: the JWK set
+	// (RFC 7517).
+	GetJsonWebKeySet(ctx context.Context, in *GetJsonWebKeySetRequest, opts ...grpc.CallOption) (*JsonWebKeySet, error)
 }
 
 type oAuth2ServiceClient struct {
@@ -92,10 +93,10 @@ func (c *oAuth2ServiceClient) IntrospectToken(ctx context.Context, in *Introspec
 	return out, nil
 }
 
-func (c *oAuth2ServiceClient) GetSigningKeys(ctx context.Context, in *GetSigningKeysRequest, opts ...grpc.CallOption) (*SigningKeys, error) {
+func (c *oAuth2ServiceClient) GetJsonWebKeySet(ctx context.Context, in *GetJsonWebKeySetRequest, opts ...grpc.CallOption) (*JsonWebKeySet, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	out := new(SigningKeys)
-	err := c.cc.Invoke(ctx, OAuth2Service_GetSigningKeys_FullMethodName, in, out, cOpts...)
+	out := new(JsonWebKeySet)
+	err := c.cc.Invoke(ctx, OAuth2Service_GetJsonWebKeySet_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -123,8 +124,9 @@ type OAuth2ServiceServer interface {
 	// Says whether a token is active and what it holds (RFC 7662); an OAuth client
 	// learns of its own tokens only.
 	IntrospectToken(context.Context, *IntrospectTokenRequest) (*IntrospectTokenResponse, error)
-	// Returns the issuer and the keys that tokens are signed with (RFC 7517).
-	GetSigningKeys(context.Context, *GetSigningKeysRequest) (*SigningKeys, error)
+	// Returns the issuer and the keys that tokens are signed with: the JWK set
+	// (RFC 7517).
+	GetJsonWebKeySet(context.Context, *GetJsonWebKeySetRequest) (*JsonWebKeySet, error)
 	mustEmbedUnimplementedOAuth2ServiceServer()
 }
 
@@ -144,8 +146,8 @@ func (UnimplementedOAuth2ServiceServer) RevokeToken(context.Context, *RevokeToke
 func (UnimplementedOAuth2ServiceServer) IntrospectToken(context.Context, *IntrospectTokenRequest) (*IntrospectTokenResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method IntrospectToken not implemented")
 }
-func (UnimplementedOAuth2ServiceServer) GetSigningKeys(context.Context, *GetSigningKeysRequest) (*SigningKeys, error) {
-	return nil, status.Error(codes.Unimplemented, "method GetSigningKeys not implemented")
+func (UnimplementedOAuth2ServiceServer) GetJsonWebKeySet(context.Context, *GetJsonWebKeySetRequest) (*JsonWebKeySet, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetJsonWebKeySet not implemented")
 }
 func (UnimplementedOAuth2ServiceServer) mustEmbedUnimplementedOAuth2ServiceServer() {}
 func (UnimplementedOAuth2ServiceServer) testEmbeddedByValue()                       {}
@@ -222,20 +224,20 @@ func _OAuth2Service_IntrospectToken_Handler(srv interface{}, ctx context.Context
 	return interceptor(ctx, in, info, handler)
 }
 
-func _OAuth2Service_GetSigningKeys_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
-	in := new(GetSigningKeysRequest)
+func _OAuth2Service_GetJsonWebKeySet_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetJsonWebKeySetRequest)
 	if err := dec(in); err != nil {
 		return nil, err
 	}
 	if interceptor == nil {
-		return srv.(OAuth2ServiceServer).GetSigningKeys(ctx, in)
+		return srv.(OAuth2ServiceServer).GetJsonWebKeySet(ctx, in)
 	}
 	info := &grpc.UnaryServerInfo{
 		Server:     srv,
-		FullMethod: OAuth2Service_GetSigningKeys_FullMethodName,
+		FullMethod: OAuth2Service_GetJsonWebKeySet_FullMethodName,
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
-		return srv.(OAuth2ServiceServer).GetSigningKeys(ctx, req.(*GetSigningKeysRequest))
+		return srv.(OAuth2ServiceServer).GetJsonWebKeySet(ctx, req.(*GetJsonWebKeySetRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -260,8 +262,8 @@ var OAuth2Service_ServiceDesc = grpc.ServiceDesc{
 			Handler:    _OAuth2Service_IntrospectToken_Handler,
 		},
 		{
-			MethodName: "GetSigningKeys",
-			Handler:    _OAuth2Service_GetSigningKeys_Handler,
+			MethodName: "GetJsonWebKeySet",
+			Handler:    _OAuth2Service_GetJsonWebKeySet_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},
