@@ -146,7 +146,7 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 		Verifier: identity.NewVerifier(keys, time.Now),
 		Rules:    api.Rules(),
 	}, checks, grpcserver.WithMetrics(reg))
-	api.New(db, changes, gateways).Register(srv.Public(), srv.Internal())
+	api.New(store.New(db, changes), changes, gateways).Register(srv.Public(), srv.Internal())
 	ready := func() error { return db.Ping(ctx) }
 	operations := ops.New(cfg.Ops, log, reg, ready)
 	return run.Group(ctx, changes.Run, srv.Run, operations.Run)

@@ -18,6 +18,7 @@ package change
 
 import (
 	"context"
+	"crypto/rand"
 	"embed"
 	"fmt"
 	"strings"
@@ -68,10 +69,12 @@ type Record struct {
 }
 
 // take takes the number of the next change, and with it the lock that only one
-// transaction holds at a time.
+// transaction holds at a time. The first change names the history.
 func take(ctx context.Context, tx *sqldb.Tx) (uint64, error) {
 	var n int64
-	err := tx.QueryRowContext(ctx, `UPDATE change_counter SET n = n + 1 WHERE id = 1 RETURNING n`).Scan(&n)
+	err := tx.QueryRowContext(ctx, `
+		UPDATE change_counter SET n = n + 1, epoch = CASE WHEN epoch = '' THEN $1 ELSE epoch END
+		WHERE id = 1 RETURNING n`, rand.Text()).Scan(&n)
 	if err != nil {
 		return 0, fmt.Errorf("take number of a change: %w", err)
 	}

@@ -7,6 +7,7 @@ package identity
 import (
 	"context"
 	"slices"
+	"strings"
 
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/peer"
@@ -45,23 +46,44 @@ type Caller struct {
 	ownerRole string // that the method's rule asks of an owner; empty: none
 }
 
-// Sees reports whether the caller sees what only its owner and administrators
-// see.
-func (c Caller) Sees(owner string) bool {
-	return c.User.Name == owner || c.User.Has(RoleAdmin)
+// Viewer returns the caller as one on whose behalf rows are read.
+func (c Caller) Viewer() Viewer {
+	return Viewer{User: c.User.ID(), All: c.User.Has(RoleAdmin)}
 }
 
-// MayChange returns why the caller may not do to what belongs to owner what the
-// method does, or nil: it takes the owner with the OwnerRole of the method's
-// rule, or an administrator.
+// MayChange returns why the caller may not do to what belongs to owner, the id of
+// a user, what the method does, or nil: it takes the owner with the OwnerRole of
+// the method's rule, or an administrator.
 func (c Caller) MayChange(owner string) error {
 	switch {
-	case !c.Sees(owner):
+	case !c.Viewer().Sees(owner):
 		return fault.Denied("only its owner and administrators may do this")
 	case c.ownerRole != "" && !c.User.Has(c.ownerRole):
 		return fault.Denied("this needs the role %s", c.ownerRole)
 	}
 	return nil
+}
+
+// Viewer is one on whose behalf rows are read.
+type Viewer struct {
+	// User is the id of a user; empty is nobody.
+	User string
+	// All says that the viewer sees what belongs to anybody.
+	All bool
+}
+
+// Sees reports whether the viewer sees what only its owner, the id of a user, and
+// administrators see.
+func (v Viewer) Sees(owner string) bool {
+	return v.All || v.User != "" && v.User == owner
+}
+
+// Owner is the owner that a list for the viewer is restricted to, nil for all.
+func (v Viewer) Owner() *string {
+	if v.All {
+		return nil
+	}
+	return &v.User
 }
 
 // Is reports whether the caller is one of the services.
@@ -80,9 +102,12 @@ type User struct {
 	Roles []string
 }
 
+// ID returns the id in the user's name, "" for nobody.
+func (u User) ID() string { return strings.TrimPrefix(u.Name, "users/") }
+
 // Has reports whether the user has a role. An admin has all of them.
-func (p User) Has(role string) bool {
-	return slices.Contains(p.Roles, role) || slices.Contains(p.Roles, RoleAdmin)
+func (u User) Has(role string) bool {
+	return slices.Contains(u.Roles, role) || slices.Contains(u.Roles, RoleAdmin)
 }
 
 type callerKey struct{}

@@ -11,11 +11,23 @@ import (
 // maxFilter is the longest filter that is read.
 const maxFilter = 4 << 10
 
+// Terms are the values of a filter's fields.
+type Terms map[string]string
+
+// Value returns the value of a field, nil when the filter has none.
+func (t Terms) Value(field string) *string {
+	value, ok := t[field]
+	if !ok {
+		return nil
+	}
+	return &value
+}
+
 // Filter reads a filter: field = "value", joined by AND, each field once. In a
 // value \" is a quote and \\ a backslash. It returns the value of each field;
 // a field that is not among the known ones is a fault.
-func Filter(text string, known ...string) (map[string]string, error) {
-	values := map[string]string{}
+func Filter(text string, known ...string) (Terms, error) {
+	values := Terms{}
 	if strings.TrimSpace(text) == "" {
 		return values, nil
 	}

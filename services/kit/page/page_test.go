@@ -105,6 +105,9 @@ func TestFilter(t *testing.T) {
 			t.Errorf("Filter(%q) = %q, %v, want %q", text, got, err, want)
 		}
 	}
+	if terms, err := page.Filter(`a = ""`, "a", "b"); err != nil || terms.Value("a") == nil || *terms.Value("a") != "" || terms.Value("b") != nil {
+		t.Errorf("Filter = %q, %v, want an empty a and no b", terms, err)
+	}
 	if _, err := page.Filter(`a = "x"`); err == nil || !strings.Contains(err.Error(), "there is none to choose from") {
 		t.Errorf("Filter without fields = %v", err)
 	}

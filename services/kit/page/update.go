@@ -52,10 +52,16 @@ func (u *Update) Fix(path string) {
 	}
 }
 
-// Apply makes the update in the current resource. Its error is a fault.
+// Apply makes the update in the current resource, unless the request has an etag
+// that is not the current one. Its error is a fault.
 func (u *Update) Apply(current proto.Message) error {
 	to, from := current.ProtoReflect(), u.from.ProtoReflect()
 	fields := to.Descriptor().Fields()
+	if etag := fields.ByName("etag"); etag != nil {
+		if err := checkEtag(from.Get(etag).String(), to.Get(etag).String()); err != nil {
+			return err
+		}
+	}
 	for _, path := range u.fixed {
 		fd := fields.ByName(protoreflect.Name(path))
 		if !to.Get(fd).Equal(from.Get(fd)) {

@@ -104,3 +104,19 @@ func TestUpdateOfParts(t *testing.T) {
 		t.Errorf("update with another version = %v, want that it cannot be changed", err)
 	}
 }
+
+// An update with an etag that is not the current one is refused before anything
+// else.
+func TestUpdateChecksTheEtag(t *testing.T) {
+	for etag, want := range map[string]codes.Code{"": codes.OK, "7": codes.OK, "6": codes.Aborted} {
+		current := &catalogv1.Plan{DisplayName: "a", Etag: "7"}
+		u, err := page.NewUpdate(nil, &catalogv1.Plan{DisplayName: "b", Etag: etag}, "display_name")
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = u.Apply(current)
+		if (err == nil) != (want == codes.OK) || err != nil && !fault.Is(err, want) || (current.GetDisplayName() == "b") != (want == codes.OK) {
+			t.Errorf("update with the etag %q = %v, %v, want %v", etag, err, current, want)
+		}
+	}
+}

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"testing"
 	"testing/fstest"
@@ -353,4 +354,112 @@ func TestNoRows(t *testing.T) {
 			t.Errorf("InTx: %v", err)
 		}
 	})
+}
+
+// thing is a row of the table parent, as a list of them has it.
+type thing struct {
+	id string
+	n  int64
+}
+
+func scanThing(row sqldb.Row) (thing, error) {
+	var th thing
+	err := row.Scan(&th.id, &th.n)
+	return th, err
+}
+
+func (th thing) place() sqldb.Place { return sqldb.Place{Time: th.n, ID: th.id} }
+
+func TestOneAndAll(t *testing.T) {
+	testdb.Each(t, schema, func(t *testing.T, db *sqldb.DB) {
+		ctx := t.Context()
+		for i, id := range []string{"a", "b"} {
+			if err := add(ctx, db, id, int64(i)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if th, found, err := sqldb.One(ctx, db, scanThing, `SELECT id, n FROM parent WHERE id = $1`, "b"); th != (thing{"b", 1}) || !found || err != nil {
+			t.Errorf("One(b) = %v, %v, %v, want b, 1", th, found, err)
+		}
+		if _, found, err := sqldb.One(ctx, db, scanThing, `SELECT id, n FROM parent WHERE id = $1`, "c"); found || err != nil {
+			t.Errorf("One(c) = %v, %v, want that it is not found", found, err)
+		}
+		if _, _, err := sqldb.One(ctx, db, scanThing, `SELECT id, nothing FROM parent`); err == nil {
+			t.Error("One of a wrong query = nil, want an error")
+		}
+		all, err := sqldb.All(ctx, db, scanThing, `SELECT id, n FROM parent ORDER BY id`)
+		if err != nil || !slices.Equal(all, []thing{{"a", 0}, {"b", 1}}) {
+			t.Errorf("All = %v, %v, want a and b", all, err)
+		}
+		for id, want := range map[string]bool{"a": true, "c": false} {
+			if got, err := sqldb.Exists(ctx, db, `SELECT EXISTS (SELECT 1 FROM parent WHERE id = $1)`, id); got != want || err != nil {
+				t.Errorf("Exists(%s) = %v, %v, want %v", id, got, err, want)
+			}
+			if got, err := sqldb.Changed(db.ExecContext(ctx, `UPDATE parent SET n = n WHERE id = $1`, id)); got != want || err != nil {
+				t.Errorf("Changed(%s) = %v, %v, want %v", id, got, err, want)
+			}
+		}
+	})
+}
+
+// A list has every row once and in order, however many are read at a time and
+// however many have the same time, and lets other statements run in between.
+func TestList(t *testing.T) {
+	testdb.Each(t, schema, func(t *testing.T, db *sqldb.DB) {
+		ctx := t.Context()
+		var want []string
+		for i := range 250 {
+			id := fmt.Sprintf("%03d", i)
+			if _, err := db.ExecContext(ctx, `INSERT INTO parent (id, n, ok) VALUES ($1, $2, $3)`, id, int64(i), i%2 == 0); err != nil {
+				t.Fatal(err)
+			}
+			if i > 20 && i%2 == 0 {
+				want = append(want, id)
+			}
+		}
+		err := db.InReadTx(ctx, func(tx *sqldb.Tx) error {
+			var got []string
+			for th, err := range sqldb.List(ctx, tx, scanThing, thing.place, sqldb.Place{Time: 4, ID: "020"}, `
+				SELECT id, n / 5 FROM parent WHERE (n / 5, id) > ($1, $2) AND ok = $4 ORDER BY n / 5, id LIMIT $3`, true) {
+				if err != nil {
+					return err
+				}
+				count(t, tx)
+				got = append(got, th.id)
+			}
+			if !slices.Equal(got, want) {
+				t.Errorf("List = %v, want %v", got, want)
+			}
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		n := 0
+		for _, err := range sqldb.List(ctx, db, scanThing, thing.place, sqldb.Place{}, `SELECT nothing FROM parent WHERE $1 < $2 AND n < $3`) {
+			if n++; err == nil {
+				t.Error("List of a wrong query has no error")
+			}
+		}
+		if n != 1 {
+			t.Errorf("List of a wrong query has %d rows, want its error", n)
+		}
+	})
+}
+
+func TestFold(t *testing.T) {
+	for _, names := range [][2]string{
+		{"Echo", "eCHO"},
+		{"STRASSE", "straße"},
+		{"Ωmega", "ωMEGA"},
+		{"Caf\u00e9", "CAFE\u0301"},
+		{"ＥＣＨＯ", "echo"},
+	} {
+		if sqldb.Fold(names[0]) != sqldb.Fold(names[1]) {
+			t.Errorf("Fold(%q) = %q, Fold(%q) = %q, want the same", names[0], sqldb.Fold(names[0]), names[1], sqldb.Fold(names[1]))
+		}
+	}
+	if sqldb.Fold("echo") == sqldb.Fold("ecno") {
+		t.Error("Fold makes echo and ecno the same")
+	}
 }

@@ -8,74 +8,70 @@ import (
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
 	"github.com/tidegatehq/tidegate/services/catalog/internal/store"
 	"github.com/tidegatehq/tidegate/services/kit/fault"
-	"github.com/tidegatehq/tidegate/services/kit/id"
 	"github.com/tidegatehq/tidegate/services/kit/identity"
 	"github.com/tidegatehq/tidegate/services/kit/page"
+	"github.com/tidegatehq/tidegate/services/kit/resource"
+	"github.com/tidegatehq/tidegate/services/kit/sqldb"
 )
 
 // CreateApi adds an API that the caller owns.
 func (a *API) CreateApi(ctx context.Context, req *catalogv1.CreateApiRequest) (*catalogv1.Api, error) {
-	c := identity.From(ctx)
-	row := apiRow(req.GetApi())
-	row.ID, row.Owner = id.New(), c.User.Name
+	v := identity.From(ctx).Viewer()
 	if req.GetApi().GetDefaultVersion() != "" {
 		return nil, fault.Invalid("api.default_version", "a new API has no version yet")
 	}
-	var made store.API
-	err := a.write(ctx, func(w *writer) (string, error) {
-		row.CreatedAt = w.now
-		if err := w.CreateAPI(ctx, row); err != nil {
-			return "", err
-		}
-		var err error
-		made, err = w.API(ctx, row.ID)
-		return apiName(row.ID), err
-	})
+	row, err := withAPI(store.API{Owner: v.User}, req.GetApi())
 	if err != nil {
 		return nil, err
 	}
-	return apiProto(made, c), nil
+	if row, err = a.store.CreateAPI(ctx, row); err != nil {
+		return nil, err
+	}
+	return apiProto(row, v), nil
 }
 
 // GetApi returns an API that the caller may see.
 func (a *API) GetApi(ctx context.Context, req *catalogv1.GetApiRequest) (*catalogv1.Api, error) {
-	c := identity.From(ctx)
-	row, err := visibleAPI(ctx, a.store, c, apiID(req.GetName()))
+	name, err := resource.ParseAPI("name", req.GetName())
 	if err != nil {
 		return nil, err
 	}
-	return apiProto(row, c), nil
+	v := identity.From(ctx).Viewer()
+	row, err := a.store.API(ctx, v, name.API)
+	if err != nil {
+		return nil, err
+	}
+	return apiProto(row, v), nil
 }
 
 // ListApis returns a page of the APIs that the caller may see.
 func (a *API) ListApis(ctx context.Context, req *catalogv1.ListApisRequest) (*catalogv1.ListApisResponse, error) {
-	c := identity.From(ctx)
+	v := identity.From(ctx).Viewer()
 	terms, err := page.Filter(req.GetFilter(), "display_name", "context", "owner")
 	if err != nil {
 		return nil, err
 	}
-	owner, err := ownerTerm(terms, c)
+	owner, err := ownerTerm(terms, v)
 	if err != nil {
 		return nil, err
 	}
-	p, err := newPage(req.GetPageSize(), req.GetPageToken(), "apis", req.GetFilter())
+	p, err := page.New[sqldb.Place](req)
 	if err != nil {
 		return nil, err
 	}
-	filter := store.APIFilter{DisplayName: term(terms, "display_name"), Context: term(terms, "context"), Owner: owner}
-	apis, token, err := read(p, func(after store.After, limit int) ([]store.API, error) {
-		return a.store.ListAPIs(ctx, viewer(c), filter, after, limit)
-	}, func(row store.API) *catalogv1.Api { return apiProto(row, c) })
+	filter := store.APIFilter{DisplayName: terms.Value("display_name"), Context: terms.Value("context"), Owner: owner}
+	apis, next, err := page.Read(p, a.store.APIs(ctx, v, filter, p.After), store.API.Place,
+		func(row store.API) *catalogv1.Api { return apiProto(row, v) })
 	if err != nil {
 		return nil, err
 	}
-	return &catalogv1.ListApisResponse{Apis: apis, NextPageToken: token}, nil
+	return &catalogv1.ListApisResponse{Apis: apis, NextPageToken: next}, nil
 }
 
 // UpdateApi changes an API that the caller owns.
 func (a *API) UpdateApi(ctx context.Context, req *catalogv1.UpdateApiRequest) (*catalogv1.Api, error) {
 	c := identity.From(ctx)
-	apiID, err := nameOfAPI("api.name", req.GetApi())
+	name, err := resource.ParseAPI("api.name", req.GetApi().GetName())
 	if err != nil {
 		return nil, err
 	}
@@ -83,53 +79,37 @@ func (a *API) UpdateApi(ctx context.Context, req *catalogv1.UpdateApiRequest) (*
 	if err != nil {
 		return nil, err
 	}
-	var row store.API
-	err = a.write(ctx, func(w *writer) (string, error) {
-		old, err := editableAPI(ctx, w.Store, c, apiID, req.GetApi().GetEtag())
-		if err != nil {
-			return "", err
+	row, err := a.store.UpdateAPI(ctx, c.Viewer(), name.API, func(old store.API) (store.API, error) {
+		if err := c.MayChange(old.Owner); err != nil {
+			return old, err
 		}
-		next := apiProto(old, c)
+		next := apiProto(old, c.Viewer())
 		if err := u.Apply(next); err != nil {
-			return "", err
+			return old, err
 		}
-		if err := checkAPI(ctx, w.Store, old, next); err != nil {
-			return "", err
+		if err := checkAPI(old, next); err != nil {
+			return old, err
 		}
-		row = apiRow(next)
-		row.ID, row.Etag, row.UpdatedAt = old.ID, old.Etag, w.now
-		err = w.changeRoutes(ctx, row.ID, "", func() error { return w.UpdateAPI(ctx, row) })
-		if err != nil {
-			return "", err
-		}
-		row, err = w.API(ctx, row.ID)
-		return apiName(row.ID), err
+		return withAPI(old, next)
 	})
 	if err != nil {
 		return nil, err
 	}
-	return apiProto(row, c), nil
+	return apiProto(row, c.Viewer()), nil
 }
 
 // DeleteApi removes an API that the caller owns.
 func (a *API) DeleteApi(ctx context.Context, req *catalogv1.DeleteApiRequest) (*emptypb.Empty, error) {
 	c := identity.From(ctx)
-	err := a.write(ctx, func(w *writer) (string, error) {
-		row, err := editableAPI(ctx, w.Store, c, apiID(req.GetName()), req.GetEtag())
-		if err != nil {
-			return "", err
+	name, err := resource.ParseAPI("name", req.GetName())
+	if err != nil {
+		return nil, err
+	}
+	err = a.store.DeleteAPI(ctx, c.Viewer(), name.API, req.GetForce(), func(row store.API) error {
+		if err := c.MayChange(row.Owner); err != nil {
+			return err
 		}
-		versions, err := w.VersionsOf(ctx, row.ID)
-		if err != nil {
-			return "", err
-		}
-		switch {
-		case row.Published:
-			return "", fault.Precondition("a version of the API is published: demote it first")
-		case len(versions) > 0 && !req.GetForce():
-			return "", fault.Precondition("the API has versions: delete them first, or set force")
-		}
-		return apiName(row.ID), w.changeRoutes(ctx, row.ID, "", func() error { return w.DeleteAPI(ctx, row.ID, row.Etag) })
+		return page.CheckEtag(req.GetEtag(), row.Etag)
 	})
 	if err != nil {
 		return nil, err

@@ -38,8 +38,9 @@ func quiet() *slog.Logger { return slog.New(slog.NewTextHandler(io.Discard, nil)
 
 // fixture is a catalog that is served in memory, and users who call it.
 type fixture struct {
-	t  *testing.T
-	db *sqldb.DB
+	t     *testing.T
+	db    *sqldb.DB
+	store *store.Store
 	// users and services are the two faces.
 	users, services *memnet.Listener
 
@@ -66,7 +67,8 @@ func newFixture(t *testing.T, db *sqldb.DB) *fixture {
 	cfg.Listener, cfg.InternalListener, cfg.Drain = f.users, f.services, time.Second
 	srv := grpcserver.New(cfg, quiet(),
 		grpcserver.Auth{Verifier: f.signer.Verifier(), Rules: Rules()}, checks)
-	New(db, log, []string{"ws://gw:9099", "wss://gw:8099"}).Register(srv.Public(), srv.Internal())
+	f.store = store.New(db, log)
+	New(f.store, log, []string{"ws://gw:9099", "wss://gw:8099"}).Register(srv.Public(), srv.Internal())
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- run.Group(ctx, log.Run, srv.Run) }()

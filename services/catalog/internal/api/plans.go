@@ -7,45 +7,32 @@ import (
 
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
 	"github.com/tidegatehq/tidegate/services/catalog/internal/store"
-	"github.com/tidegatehq/tidegate/services/kit/id"
 	"github.com/tidegatehq/tidegate/services/kit/page"
+	"github.com/tidegatehq/tidegate/services/kit/resource"
+	"github.com/tidegatehq/tidegate/services/kit/sqldb"
 	"github.com/tidegatehq/tidegate/services/kit/validate"
 )
 
 // CreatePlan adds a plan.
 func (a *API) CreatePlan(ctx context.Context, req *catalogv1.CreatePlanRequest) (*catalogv1.Plan, error) {
-	row := planRow(req.GetPlan())
-	row.ID = id.New()
-	var made *catalogv1.Plan
-	err := a.write(ctx, func(w *writer) (string, error) {
-		row.CreatedAt = w.now
-		err := w.CreatePlan(ctx, row)
-		if err == nil {
-			made, err = w.changedPlan(ctx, row.ID)
-		}
-		return planName(row.ID), err
-	})
-	return made, err
-}
-
-// changedPlan reads a plan again after a write and adds it to the event.
-func (w *writer) changedPlan(ctx context.Context, id string) (*catalogv1.Plan, error) {
-	row, err := w.Plan(ctx, id)
+	p, err := a.store.CreatePlan(ctx, withPlan(store.Plan{}, req.GetPlan()))
 	if err != nil {
 		return nil, err
 	}
-	p := planProto(row)
-	w.event.Plans = append(w.event.Plans, p)
-	return p, nil
+	return p.Message(), nil
 }
 
 // GetPlan returns a plan.
 func (a *API) GetPlan(ctx context.Context, req *catalogv1.GetPlanRequest) (*catalogv1.Plan, error) {
-	row, err := a.store.Plan(ctx, planID(req.GetName()))
+	name, err := resource.ParsePlan("name", req.GetName())
 	if err != nil {
 		return nil, err
 	}
-	return planProto(row), nil
+	p, err := a.store.Plan(ctx, name.Plan)
+	if err != nil {
+		return nil, err
+	}
+	return p.Message(), nil
 }
 
 // ListPlans returns a page of plans.
@@ -54,23 +41,21 @@ func (a *API) ListPlans(ctx context.Context, req *catalogv1.ListPlansRequest) (*
 	if err != nil {
 		return nil, err
 	}
-	p, err := newPage(req.GetPageSize(), req.GetPageToken(), "plans", req.GetFilter())
+	p, err := page.New[sqldb.Place](req)
 	if err != nil {
 		return nil, err
 	}
-	filter := store.PlanFilter{DisplayName: term(terms, "display_name")}
-	plans, token, err := read(p, func(after store.After, limit int) ([]store.Plan, error) {
-		return a.store.ListPlans(ctx, filter, after, limit)
-	}, planProto)
+	rows := a.store.Plans(ctx, store.PlanFilter{DisplayName: terms.Value("display_name")}, p.After)
+	plans, next, err := page.Read(p, rows, store.Plan.Place, store.Plan.Message)
 	if err != nil {
 		return nil, err
 	}
-	return &catalogv1.ListPlansResponse{Plans: plans, NextPageToken: token}, nil
+	return &catalogv1.ListPlansResponse{Plans: plans, NextPageToken: next}, nil
 }
 
 // UpdatePlan changes a plan.
 func (a *API) UpdatePlan(ctx context.Context, req *catalogv1.UpdatePlanRequest) (*catalogv1.Plan, error) {
-	id, err := nameOfPlan("plan.name", req.GetPlan())
+	name, err := resource.ParsePlan("plan.name", req.GetPlan().GetName())
 	if err != nil {
 		return nil, err
 	}
@@ -78,45 +63,27 @@ func (a *API) UpdatePlan(ctx context.Context, req *catalogv1.UpdatePlanRequest) 
 	if err != nil {
 		return nil, err
 	}
-	var changed *catalogv1.Plan
-	err = a.write(ctx, func(w *writer) (string, error) {
-		old, err := w.Plan(ctx, id)
-		if err != nil {
-			return "", err
-		}
-		if err := checkEtag(req.GetPlan().GetEtag(), old.Etag); err != nil {
-			return "", err
-		}
-		next := planProto(old)
+	p, err := a.store.UpdatePlan(ctx, name.Plan, func(old store.Plan) (store.Plan, error) {
+		next := old.Message()
 		if err := u.Apply(next); err != nil {
-			return "", err
+			return old, err
 		}
-		if err := validate.Message(&catalogv1.CreatePlanRequest{Plan: next}); err != nil {
-			return "", err
-		}
-		row := planRow(next)
-		row.ID, row.Etag, row.UpdatedAt = old.ID, old.Etag, w.now
-		if err := w.UpdatePlan(ctx, row); err != nil {
-			return "", err
-		}
-		changed, err = w.changedPlan(ctx, id)
-		return planName(id), err
+		return withPlan(old, next), validate.Message(&catalogv1.CreatePlanRequest{Plan: next})
 	})
-	return changed, err
+	if err != nil {
+		return nil, err
+	}
+	return p.Message(), nil
 }
 
 // DeletePlan removes a plan that no version offers.
 func (a *API) DeletePlan(ctx context.Context, req *catalogv1.DeletePlanRequest) (*emptypb.Empty, error) {
-	err := a.write(ctx, func(w *writer) (string, error) {
-		row, err := w.Plan(ctx, planID(req.GetName()))
-		if err != nil {
-			return "", err
-		}
-		if err := checkEtag(req.GetEtag(), row.Etag); err != nil {
-			return "", err
-		}
-		w.event.RemovedPlans = append(w.event.RemovedPlans, req.GetName())
-		return req.GetName(), w.DeletePlan(ctx, row.ID, row.Etag)
+	name, err := resource.ParsePlan("name", req.GetName())
+	if err != nil {
+		return nil, err
+	}
+	err = a.store.DeletePlan(ctx, name.Plan, func(p store.Plan) error {
+		return page.CheckEtag(req.GetEtag(), p.Etag)
 	})
 	if err != nil {
 		return nil, err

@@ -179,7 +179,7 @@ func TestReadsOfVersionsRefuse(t *testing.T) {
 	}
 	first, err := w.ListVersions(ctx, &catalogv1.ListVersionsRequest{Parent: w.echo.GetName(), PageSize: 1}, w.ann)
 	w.must(first, err)
-	_, id := versionIDs(w.published.GetName())
+	_, id, _ := strings.Cut(w.published.GetName(), "/versions/")
 	elsewhere := w.other.GetName() + "/versions/" + id
 	w.try([]refusal{
 		{"Get without a token", get(w.published.GetName()), codes.Unauthenticated, notSignedIn},

@@ -17,7 +17,7 @@ import (
 	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
 	"github.com/tidegatehq/tidegate/services/catalog/internal/store"
-	"github.com/tidegatehq/tidegate/services/kit/sqldb"
+	"github.com/tidegatehq/tidegate/services/kit/identity"
 )
 
 func TestVersion(t *testing.T) {
@@ -220,18 +220,13 @@ func TestLargeApiIsListedAndChanged(t *testing.T) {
 	f, ctx := onSQLite(t), t.Context()
 	a := f.api("Large")
 	f.must(f.CreateVersion(ctx, &catalogv1.CreateVersionRequest{Parent: a.GetName(), Version: largest("0")}, f.ann))
-	err := f.db.InTx(ctx, func(tx *sqldb.Tx) error {
-		for i := 1; i < store.MaxVersions; i++ {
-			row := versionRow(largest(fmt.Sprint(i)))
-			row.ID, row.APIID, row.State, row.CreatedAt = fmt.Sprintf("v%d", i), apiID(a.GetName()), store.Created, time.Now()
-			if err := store.New(tx).CreateVersion(ctx, row); err != nil {
-				return err
-			}
+	api := strings.TrimPrefix(a.GetName(), "apis/")
+	for i := 1; i < store.MaxVersions; i++ {
+		row := withVersion(store.Version{APIID: api, Version: fmt.Sprint(i)}, largest(fmt.Sprint(i)))
+		_, err := f.store.CreateVersion(ctx, identity.Viewer{All: true}, row, func(store.API) error { return nil })
+		if err != nil {
+			t.Fatal(err)
 		}
-		return nil
-	})
-	if err != nil {
-		t.Fatal(err)
 	}
 	seen, token := 0, ""
 	for {

@@ -2,13 +2,17 @@ package store
 
 import (
 	"context"
-	"database/sql"
-	"errors"
 	"fmt"
+	"iter"
 	"strings"
 	"time"
 
+	"github.com/tidegatehq/tidegate/services/kit/change"
 	"github.com/tidegatehq/tidegate/services/kit/fault"
+	"github.com/tidegatehq/tidegate/services/kit/id"
+	"github.com/tidegatehq/tidegate/services/kit/identity"
+	"github.com/tidegatehq/tidegate/services/kit/resource"
+	"github.com/tidegatehq/tidegate/services/kit/sqldb"
 )
 
 // API is a row of the table api.
@@ -17,7 +21,7 @@ type API struct {
 	DisplayName string
 	Context     string
 	Description string
-	// Owner is users/{user}.
+	// Owner is the id of a user.
 	Owner string
 	// DefaultVersion is the id of the default version, or empty.
 	DefaultVersion string
@@ -30,8 +34,11 @@ type API struct {
 	UpdatedAt time.Time
 }
 
-// After is where the API stands in a list.
-func (a API) After() After { return After{Micros: a.CreatedAt.UnixMicro(), ID: a.ID} }
+// Name returns the API's name.
+func (a API) Name() resource.API { return resource.API{API: a.ID} }
+
+// Place returns where the API stands in a list.
+func (a API) Place() sqldb.Place { return sqldb.Place{Time: a.CreatedAt.UnixMicro(), ID: a.ID} }
 
 const selectAPI = `
 	SELECT a.id, a.display_name, a.context, a.description, a.owner, a.default_version,
@@ -40,139 +47,206 @@ const selectAPI = `
 		a.etag, a.created_at, a.updated_at
 	FROM api a `
 
-func scanAPI(row interface{ Scan(...any) error }) (API, error) {
+func scanAPI(row sqldb.Row) (API, error) {
 	var a API
 	var created, updated int64
 	err := row.Scan(&a.ID, &a.DisplayName, &a.Context, &a.Description, &a.Owner, &a.DefaultVersion,
 		&a.DefaultPublished, &a.Published, &a.Etag, &created, &updated)
-	a.CreatedAt, a.UpdatedAt = time.UnixMicro(created), time.UnixMicro(updated)
+	a.CreatedAt, a.UpdatedAt = sqldb.Time(created), sqldb.Time(updated)
 	return a, err
 }
 
-// API returns the API with this id, or a NotFound fault.
-func (s *Store) API(ctx context.Context, id string) (API, error) {
-	a, err := scanAPI(s.q.QueryRowContext(ctx, selectAPI+`WHERE a.id = $1`, id))
-	if errors.Is(err, sql.ErrNoRows) {
-		return API{}, fault.NotFound("apis/%s", id)
-	}
-	if err != nil {
+// API returns an API that v sees, or a NotFound fault: what is published, and what
+// is v's own.
+func (s *Store) API(ctx context.Context, v identity.Viewer, id string) (API, error) {
+	return readAPI(ctx, s.db, v, id)
+}
+
+func readAPI(ctx context.Context, q sqldb.Querier, v identity.Viewer, id string) (API, error) {
+	a, found, err := sqldb.One(ctx, q, scanAPI, selectAPI+`WHERE a.id = $1`, id)
+	switch {
+	case err != nil:
 		return API{}, fmt.Errorf("read API %q: %w", id, err)
+	case !found, !a.Published && !v.Sees(a.Owner):
+		return API{}, fault.NotFound("%s", resource.API{API: id})
 	}
 	return a, nil
 }
 
-// APIFilter restricts ListAPIs; nil is no restriction.
+// APIFilter restricts APIs; nil is no restriction.
 type APIFilter struct {
 	// DisplayName is compared without regard to case.
 	DisplayName *string
 	Context     *string
-	Owner       *string
+	// Owner is the id of a user.
+	Owner *string
 }
 
-// ListAPIs returns up to limit APIs that the viewer sees, oldest first.
-func (s *Store) ListAPIs(ctx context.Context, who Viewer, f APIFilter, after After, limit int) ([]API, error) {
-	if f.DisplayName != nil {
-		folded := Fold(*f.DisplayName)
-		f.DisplayName = &folded
-	}
-	rows, err := s.q.QueryContext(ctx, selectAPI+`
+// APIs returns the APIs after a place that v sees, oldest first.
+func (s *Store) APIs(ctx context.Context, v identity.Viewer, f APIFilter, after sqldb.Place) iter.Seq2[API, error] {
+	return sqldb.List(ctx, s.db, scanAPI, API.Place, after, selectAPI+`
 		WHERE (a.created_at, a.id) > ($1, $2)
-		  AND (CAST($3 AS TEXT) IS NULL OR a.display_fold = $3)
-		  AND (CAST($4 AS TEXT) IS NULL OR a.context = $4)
-		  AND (CAST($5 AS TEXT) IS NULL OR a.owner = $5)
-		  AND (CAST($6 AS BOOLEAN) OR a.owner = $7
+		  AND (CAST($4 AS TEXT) IS NULL OR a.display_fold = $4)
+		  AND (CAST($5 AS TEXT) IS NULL OR a.context = $5)
+		  AND (CAST($6 AS TEXT) IS NULL OR a.owner = $6)
+		  AND (CAST($7 AS TEXT) IS NULL OR a.owner = $7
 		       OR EXISTS (SELECT 1 FROM version v WHERE v.api_id = a.id AND v.state = 'PUBLISHED'))
-		ORDER BY a.created_at, a.id LIMIT $8`,
-		after.Micros, after.ID, optional(f.DisplayName), optional(f.Context), optional(f.Owner),
-		who.All, who.User, int64(limit))
+		ORDER BY a.created_at, a.id LIMIT $3`,
+		sqldb.FoldFilter(f.DisplayName), f.Context, f.Owner, v.Owner())
+}
+
+// CreateAPI adds an API without versions.
+func (s *Store) CreateAPI(ctx context.Context, a API) (API, error) {
+	a.ID, a.Etag = id.New(), 1
+	err := s.log.Write(ctx, "create API", func(tx *change.Tx) (change.Record, error) {
+		a.CreatedAt, a.UpdatedAt = tx.Time, tx.Time
+		if err := checkFree(ctx, tx, a); err != nil {
+			return change.Record{}, err
+		}
+		_, err := tx.ExecContext(ctx, `
+			INSERT INTO api (id, display_name, display_fold, context, description, owner, default_version, etag, created_at, updated_at)
+			VALUES ($1, $2, $3, $4, $5, $6, '', $7, $8, $9)`,
+			a.ID, a.DisplayName, sqldb.Fold(a.DisplayName), a.Context, a.Description, a.Owner,
+			a.Etag, a.CreatedAt.UnixMicro(), a.UpdatedAt.UnixMicro())
+		return change.Record{Resource: a.Name().String()}, err
+	})
+	return a, err
+}
+
+// UpdateAPI makes an API that v sees what edit makes of it: its display name,
+// context, description and default version.
+func (s *Store) UpdateAPI(ctx context.Context, v identity.Viewer, id string, edit func(API) (API, error)) (a API, err error) {
+	err = s.log.Write(ctx, "update API", func(tx *change.Tx) (change.Record, error) {
+		old, err := readAPI(ctx, tx, v, id)
+		if err != nil {
+			return change.Record{}, err
+		}
+		if a, err = edit(old); err != nil {
+			return change.Record{}, err
+		}
+		a.ID = old.ID
+		if err := checkDefault(ctx, tx, a); err != nil {
+			return change.Record{}, err
+		}
+		if err := checkFree(ctx, tx, a); err != nil {
+			return change.Record{}, err
+		}
+		routes, err := readVersions(ctx, tx, id)
+		if err != nil {
+			return change.Record{}, err
+		}
+		_, err = tx.ExecContext(ctx, `
+			UPDATE api SET display_name = $1, display_fold = $2, context = $3, description = $4, default_version = $5,
+				etag = etag + 1, updated_at = $6
+			WHERE id = $7`,
+			a.DisplayName, sqldb.Fold(a.DisplayName), a.Context, a.Description, a.DefaultVersion, tx.Time.UnixMicro(), id)
+		if err != nil {
+			return change.Record{}, err
+		}
+		if a, err = readAPI(ctx, tx, everything, id); err != nil {
+			return change.Record{}, err
+		}
+		event, err := routesEvent(ctx, tx, id, routes)
+		return change.Record{Resource: a.Name().String(), Event: event}, err
+	})
+	return a, err
+}
+
+// checkDefault refuses a default version that is none of the API's.
+func checkDefault(ctx context.Context, tx *change.Tx, a API) error {
+	if a.DefaultVersion == "" {
+		return nil
+	}
+	exists, err := sqldb.Exists(ctx, tx, `
+		SELECT EXISTS (SELECT 1 FROM version WHERE id = $1 AND api_id = $2)`, a.DefaultVersion, a.ID)
 	if err != nil {
-		return nil, fmt.Errorf("list APIs: %w", err)
+		return fmt.Errorf("look for the default version: %w", err)
 	}
-	return collect(rows, "list APIs", scanAPI)
+	if !exists {
+		return fault.Invalid("api.default_version", "must be a version of this API, or empty")
+	}
+	return nil
 }
 
-// CreateAPI adds an API, or returns an AlreadyExists fault.
-func (s *Store) CreateAPI(ctx context.Context, a API) error {
-	if err := s.apiFree(ctx, a); err != nil {
-		return err
-	}
-	return s.exec(ctx, "create API", `
-		INSERT INTO api (id, display_name, display_fold, context, description, owner, default_version, etag, created_at, updated_at)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, 1, $8, $8)`,
-		a.ID, a.DisplayName, Fold(a.DisplayName), a.Context, a.Description, a.Owner, a.DefaultVersion, a.CreatedAt.UnixMicro())
+// DeleteAPI removes an API that v sees and check allows to be removed; with force,
+// also one that has versions. None of them may be published.
+func (s *Store) DeleteAPI(ctx context.Context, v identity.Viewer, id string, force bool, check func(API) error) error {
+	return s.log.Write(ctx, "delete API", func(tx *change.Tx) (change.Record, error) {
+		a, err := readAPI(ctx, tx, v, id)
+		if err != nil {
+			return change.Record{}, err
+		}
+		if err := check(a); err != nil {
+			return change.Record{}, err
+		}
+		routes, err := readVersions(ctx, tx, id)
+		switch {
+		case err != nil:
+			return change.Record{}, err
+		case a.Published:
+			return change.Record{}, fault.Precondition("a version of the API is published: demote it first")
+		case len(routes) > 0 && !force:
+			return change.Record{}, fault.Precondition("the API has versions: delete them first, or set force")
+		}
+		if _, err := tx.ExecContext(ctx, `DELETE FROM version WHERE api_id = $1`, id); err != nil {
+			return change.Record{}, err
+		}
+		if _, err := tx.ExecContext(ctx, `DELETE FROM api WHERE id = $1`, id); err != nil {
+			return change.Record{}, err
+		}
+		event, err := routesEvent(ctx, tx, id, routes)
+		return change.Record{Resource: a.Name().String(), Event: event}, err
+	})
 }
 
-// UpdateAPI writes the API's display name, context, description and default
-// version over those of the row with its id and etag, or returns an
-// AlreadyExists or Aborted fault.
-func (s *Store) UpdateAPI(ctx context.Context, a API) error {
-	if err := s.apiFree(ctx, a); err != nil {
-		return err
-	}
-	return s.exec(ctx, "update API", `
-		UPDATE api SET display_name = $1, display_fold = $2, context = $3, description = $4, default_version = $5,
-			updated_at = $6, etag = etag + 1
-		WHERE id = $7 AND etag = $8`,
-		a.DisplayName, Fold(a.DisplayName), a.Context, a.Description, a.DefaultVersion,
-		a.UpdatedAt.UnixMicro(), a.ID, a.Etag)
-}
-
-// DeleteAPI removes the API with this id and etag, and its versions.
-func (s *Store) DeleteAPI(ctx context.Context, id string, etag int64) error {
-	if _, err := s.q.ExecContext(ctx, `DELETE FROM version WHERE api_id = $1`, id); err != nil {
-		return fmt.Errorf("delete the API's versions: %w", err)
-	}
-	return s.exec(ctx, "delete API", `DELETE FROM api WHERE id = $1 AND etag = $2`, id, etag)
-}
-
-// apiFree returns an AlreadyExists fault when another API has the display name
-// or an address of the API.
-func (s *Store) apiFree(ctx context.Context, a API) error {
-	taken, err := s.exists(ctx, "look for the API's name", `
-		SELECT EXISTS (SELECT 1 FROM api WHERE display_fold = $1 AND id <> $2)`, Fold(a.DisplayName), a.ID)
+// checkFree returns an AlreadyExists fault when another API has the display name
+// or an address of the API. What a write reads holds until it is committed.
+func checkFree(ctx context.Context, tx *change.Tx, a API) error {
+	taken, err := sqldb.Exists(ctx, tx, `
+		SELECT EXISTS (SELECT 1 FROM api WHERE display_fold = $1 AND id <> $2)`, sqldb.Fold(a.DisplayName), a.ID)
 	if err != nil {
-		return err
+		return fmt.Errorf("look for the API's name: %w", err)
 	}
 	if taken {
 		return fault.AlreadyExists("api.display_name: %q is taken", a.DisplayName)
 	}
-	taken, err = s.exists(ctx, "look for the API's context", `
+	taken, err = sqldb.Exists(ctx, tx, `
 		SELECT EXISTS (SELECT 1 FROM api WHERE context = $1 AND id <> $2)`, a.Context, a.ID)
 	if err != nil {
-		return err
+		return fmt.Errorf("look for the API's context: %w", err)
 	}
 	if taken {
 		return fault.AlreadyExists("api.context: %q is taken", a.Context)
 	}
-	return s.contextClear(ctx, a)
+	return checkContext(ctx, tx, a)
 }
 
-// contextClear returns an AlreadyExists fault when the API's context would hide
+// checkContext returns an AlreadyExists fault when the API's context would hide
 // a version of another API (as /team/1.0.0 hides version 1.0.0 of /team), or
 // hides one of its own versions behind another API.
-func (s *Store) contextClear(ctx context.Context, a API) error {
+func checkContext(ctx context.Context, tx *change.Tx, a API) error {
 	for i := 1; i < len(a.Context); i++ {
 		if a.Context[i] != '/' {
 			continue
 		}
 		version, _, _ := strings.Cut(a.Context[i+1:], "/")
-		hides, err := s.exists(ctx, "look for versions under the API's context", `
+		hides, err := sqldb.Exists(ctx, tx, `
 			SELECT EXISTS (SELECT 1 FROM version v JOIN api a ON a.id = v.api_id
 				WHERE a.context = $1 AND v.version = $2 AND a.id <> $3)`, a.Context[:i], version, a.ID)
 		if err != nil {
-			return err
+			return fmt.Errorf("look for versions under the API's context: %w", err)
 		}
 		if hides {
 			return fault.AlreadyExists("api.context: %q lies under the address of another API's version", a.Context)
 		}
 	}
-	hidden, err := s.exists(ctx, "look for contexts under the API's versions", `
+	hidden, err := sqldb.Exists(ctx, tx, `
 		SELECT EXISTS (SELECT 1 FROM version v JOIN api o ON o.id <> v.api_id
 			WHERE v.api_id = $1 AND (o.context = CAST($2 AS TEXT) || '/' || v.version
 				OR o.context >= CAST($2 AS TEXT) || '/' || v.version || '/' AND o.context < CAST($2 AS TEXT) || '/' || v.version || '0'))`,
 		a.ID, a.Context)
 	if err != nil {
-		return err
+		return fmt.Errorf("look for contexts under the API's versions: %w", err)
 	}
 	if hidden {
 		return fault.AlreadyExists("api.context: with %q a version's address would be that of another API", a.Context)

@@ -8,188 +8,221 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"google.golang.org/grpc/codes"
 
+	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
 	"github.com/tidegatehq/tidegate/services/kit/fault"
+	"github.com/tidegatehq/tidegate/services/kit/identity"
 	"github.com/tidegatehq/tidegate/services/kit/sqldb"
-	"github.com/tidegatehq/tidegate/services/kit/testdb"
 )
 
 func TestAPI(t *testing.T) {
-	testdb.Each(t, Schema(), func(t *testing.T, db *sqldb.DB) {
-		ctx, s := t.Context(), New(db)
-		a := echo()
-		must(t, db, func(s *Store) error { return s.CreateAPI(ctx, a) })
-		if got, err := s.API(ctx, a.ID); err != nil || got != a {
-			t.Errorf("API = %+v, %v, want %+v", got, err, a)
+	each(t, func(t *testing.T, b *bench) {
+		ctx := t.Context()
+		a, err := b.CreateAPI(ctx, API{DisplayName: "EchoWebSocket", Context: "/echo", Description: "Echoes.", Owner: "ann"})
+		must(t, err)
+		if a.ID == "" || a.Etag != 1 || !a.CreatedAt.Equal(b.now()) || !a.UpdatedAt.Equal(b.now()) {
+			t.Errorf("CreateAPI = %+v, want an id, the etag 1 and the time", a)
 		}
-		v := one(a)
-		must(t, db, func(s *Store) error { return s.CreateVersion(ctx, v) })
-		a.DisplayName, a.Context, a.Description, a.DefaultVersion, a.UpdatedAt = "ECHO", "/team/echo", "", v.ID, instant(9)
-		must(t, db, func(s *Store) error { return s.UpdateAPI(ctx, a) })
-		refused(t, db, codes.Aborted, "etag", func(s *Store) error { return s.UpdateAPI(ctx, a) })
-		a.Etag = 2
-		if got, err := s.API(ctx, a.ID); err != nil || got != a {
-			t.Errorf("API after its update = %+v, %v, want %+v", got, err, a)
-		}
-		v.State = Published
-		must(t, db, func(s *Store) error { return s.UpdateVersion(ctx, v) })
-		a.Published, a.DefaultPublished = true, true
-		if got, err := s.API(ctx, a.ID); err != nil || got != a {
-			t.Errorf("API with a published version = %+v, %v, want %+v", got, err, a)
-		}
-		refused(t, db, codes.Aborted, "etag", func(s *Store) error { return s.DeleteAPI(ctx, a.ID, 1) })
-		if _, err := s.Version(ctx, a.ID, v.ID); err != nil {
-			t.Errorf("after a refused deletion of the API its version is gone: %v", err)
-		}
-		must(t, db, func(s *Store) error { return s.DeleteAPI(ctx, a.ID, 2) })
-		for what, err := range map[string]error{
-			"API":     second(s.API(ctx, a.ID)),
-			"Version": second(s.Version(ctx, a.ID, v.ID)),
-		} {
-			if !fault.Is(err, codes.NotFound) {
-				t.Errorf("%s after the end = %v, want NotFound", what, err)
+		check := func(when string) {
+			t.Helper()
+			if got, err := b.API(ctx, ann, a.ID); err != nil || got != a {
+				t.Errorf("API %s = %+v, %v, want %+v", when, got, err, a)
 			}
 		}
+		check("when made")
+		b.wantEvent("a new API", &backplanev1.RouteEvent{})
+		v := b.version(a, "1.0.0")
+		b.tick()
+		got, err := b.UpdateAPI(ctx, ann, a.ID, func(old API) (API, error) {
+			if old != a {
+				t.Errorf("UpdateAPI gives %+v to its function, want %+v", old, a)
+			}
+			old.DisplayName, old.Context, old.Description, old.DefaultVersion = "ECHO", "/team/echo", "", v.ID
+			return old, nil
+		})
+		a.DisplayName, a.Context, a.Description, a.DefaultVersion, a.Etag, a.UpdatedAt = "ECHO", "/team/echo", "", v.ID, 2, b.now()
+		if err != nil || got != a {
+			t.Errorf("UpdateAPI = %+v, %v, want %+v", got, err, a)
+		}
+		check("after its update")
+		if v, err = b.Version(ctx, ann, v.Name()); err != nil || v.Context != "/team/echo" || !v.Default {
+			t.Errorf("Version after the update of its API = %+v, %v", v, err)
+		}
+		b.wantEvent("an update", &backplanev1.RouteEvent{Routes: []*backplanev1.Route{v.Route()}})
+		if _, n := b.event(); v.ChangeNumber != int64(n) {
+			t.Errorf("the route was made by change %d, want %d", v.ChangeNumber, n)
+		}
+		v = b.publish(v)
+		a.Published, a.DefaultPublished = true, true
+		check("with a published version")
+		refused(t, "DeleteAPI of one that is published", b.DeleteAPI(ctx, ann, a.ID, true, allow[API]), codes.FailedPrecondition, "demote it first")
+		_, err = b.UpdateVersion(ctx, ann, v.Name(), func(old Version) (Version, error) {
+			old.State = Created
+			return old, nil
+		})
+		must(t, err)
+		a.Published, a.DefaultPublished = false, false
+		stop := fault.Aborted("stop")
+		refused(t, "DeleteAPI of one with versions", b.DeleteAPI(ctx, ann, a.ID, false, allow[API]), codes.FailedPrecondition, "set force")
+		refused(t, "DeleteAPI that check refuses", b.DeleteAPI(ctx, ann, a.ID, true, func(API) error { return stop }), codes.Aborted, "stop")
+		check("after refused deletions")
+		must(t, b.DeleteAPI(ctx, ann, a.ID, true, allow[API]))
+		b.wantEvent("the end", &backplanev1.RouteEvent{RemovedRoutes: []string{v.Name().String()}})
+		_, err = b.API(ctx, root, a.ID)
+		refused(t, "API after the end", err, codes.NotFound, a.Name().String())
+		_, err = b.Version(ctx, root, v.Name())
+		refused(t, "Version after the end", err, codes.NotFound, v.Name().String())
 	})
 }
 
-func second[T any](_ T, err error) error { return err }
+// What is not published is seen by its owner and by those who see everything, in
+// reads and in writes.
+func TestAPIOfSomebodyElse(t *testing.T) {
+	each(t, func(t *testing.T, b *bench) {
+		ctx := t.Context()
+		a := b.api("ann", "Echo", "/echo")
+		calls := map[string]func() error{
+			"API": func() error { _, err := b.API(ctx, bob, a.ID); return err },
+			"UpdateAPI": func() error {
+				_, err := b.UpdateAPI(ctx, bob, a.ID, func(old API) (API, error) { return old, nil })
+				return err
+			},
+			"CreateVersion": func() error { _, err := b.CreateVersion(ctx, bob, sample(a, "1"), allow[API]); return err },
+			"DeleteAPI":     func() error { return b.DeleteAPI(ctx, bob, a.ID, true, allow[API]) },
+		}
+		for what, call := range calls {
+			refused(t, what, call(), codes.NotFound, a.Name().String())
+		}
+		b.publish(b.version(a, "1.0.0"))
+		stop := fault.Denied("stop")
+		_, err := b.API(ctx, bob, a.ID)
+		must(t, err)
+		_, err = b.UpdateAPI(ctx, bob, a.ID, func(old API) (API, error) { return old, stop })
+		refused(t, "UpdateAPI of a published one", err, codes.PermissionDenied, "stop")
+		_, err = b.CreateVersion(ctx, bob, sample(a, "2"), func(API) error { return stop })
+		refused(t, "CreateVersion in a published one", err, codes.PermissionDenied, "stop")
+	})
+}
 
 func TestAPINamesAreUnique(t *testing.T) {
-	testdb.Each(t, Schema(), func(t *testing.T, db *sqldb.DB) {
+	each(t, func(t *testing.T, b *bench) {
 		ctx := t.Context()
-		must(t, db, func(s *Store) error { return s.CreateAPI(ctx, echo()) })
-		other := API{ID: "other", DisplayName: "Other", Context: "/other", CreatedAt: instant(1), Etag: 1}
-		must(t, db, func(s *Store) error { return s.CreateAPI(ctx, other) })
-		refused(t, db, codes.AlreadyExists, `api.display_name: "echowebSOCKET" is taken`, func(s *Store) error {
-			return s.CreateAPI(ctx, API{ID: "x", DisplayName: "echowebSOCKET", Context: "/x"})
-		})
-		refused(t, db, codes.AlreadyExists, `api.context: "/echo" is taken`, func(s *Store) error {
-			return s.CreateAPI(ctx, API{ID: "x", DisplayName: "x", Context: "/echo"})
-		})
-		refused(t, db, codes.AlreadyExists, `api.display_name: "ECHOwebsocket" is taken`, func(s *Store) error {
-			next := other
-			next.DisplayName = "ECHOwebsocket"
-			return s.UpdateAPI(ctx, next)
-		})
-		refused(t, db, codes.AlreadyExists, `api.context: "/echo" is taken`, func(s *Store) error {
-			next := other
-			next.Context = "/echo"
-			return s.UpdateAPI(ctx, next)
-		})
-		must(t, db, func(s *Store) error { return s.CreateAPI(ctx, API{ID: "case", DisplayName: "case", Context: "/Echo"}) })
+		b.api("ann", "EchoWebSocket", "/echo")
+		other := b.api("bob", "Other", "/other")
+		create := func(name, context string) error {
+			_, err := b.CreateAPI(ctx, API{DisplayName: name, Context: context})
+			return err
+		}
+		update := func(change func(*API)) error {
+			_, err := b.UpdateAPI(ctx, root, other.ID, func(old API) (API, error) {
+				change(&old)
+				return old, nil
+			})
+			return err
+		}
+		refused(t, "CreateAPI", create("echowebSOCKET", "/x"), codes.AlreadyExists, `api.display_name: "echowebSOCKET" is taken`)
+		refused(t, "CreateAPI", create("x", "/echo"), codes.AlreadyExists, `api.context: "/echo" is taken`)
+		refused(t, "UpdateAPI", update(func(a *API) { a.DisplayName = "ECHOwebsocket" }), codes.AlreadyExists, `api.display_name: "ECHOwebsocket" is taken`)
+		refused(t, "UpdateAPI", update(func(a *API) { a.Context = "/echo" }), codes.AlreadyExists, `api.context: "/echo" is taken`)
+		must(t, create("case", "/Echo"))
+	})
+}
+
+func TestDefaultVersionIsOneOfTheAPI(t *testing.T) {
+	each(t, func(t *testing.T, b *bench) {
+		a, other := b.api("ann", "Echo", "/echo"), b.api("ann", "Other", "/other")
+		for _, id := range []string{"none", b.version(other, "1").ID} {
+			_, err := b.UpdateAPI(t.Context(), ann, a.ID, func(old API) (API, error) {
+				old.DefaultVersion = id
+				return old, nil
+			})
+			refused(t, "UpdateAPI", err, codes.InvalidArgument, "api.default_version: must be a version of this API, or empty")
+		}
 	})
 }
 
 func TestAddressesDoNotMeet(t *testing.T) {
-	testdb.Each(t, Schema(), func(t *testing.T, db *sqldb.DB) {
+	each(t, func(t *testing.T, b *bench) {
 		ctx := t.Context()
-		a := echo()
-		must(t, db, func(s *Store) error { return s.CreateAPI(ctx, a) })
-		must(t, db, func(s *Store) error { return s.CreateVersion(ctx, one(a)) })
-		create := func(context string) func(*Store) error {
-			return func(s *Store) error {
-				return s.CreateAPI(ctx, API{ID: context, DisplayName: context, Context: context, CreatedAt: instant(2), Etag: 1})
-			}
+		a := b.api("ann", "Echo", "/echo")
+		b.version(a, "1.0.0")
+		create := func(context string) error {
+			_, err := b.CreateAPI(ctx, API{DisplayName: context, Context: context})
+			return err
 		}
 		for _, context := range []string{"/echo/1.0.0", "/echo/1.0.0/rooms"} {
-			refused(t, db, codes.AlreadyExists, "lies under the address of another API's version", create(context))
+			refused(t, "CreateAPI "+context, create(context), codes.AlreadyExists, "lies under the address of another API's version")
 		}
-		for _, context := range []string{"/echo/1.0.00", "/echo/1.0", "/echo/2.0.0/x", "/echo2"} {
-			must(t, db, create(context))
+		for _, context := range []string{"/echo/1.0.00", "/echo/1.0", "/echo/2.0.0/x"} {
+			must(t, create(context))
 		}
-		version := func(id, version string) func(*Store) error {
-			return func(s *Store) error {
-				v := one(a)
-				v.ID, v.Version = id, version
-				return s.CreateVersion(ctx, v)
-			}
-		}
+		echo2 := b.api("ann", "Echo 2", "/echo2")
 		for _, taken := range []string{"1.0.00", "1.0", "2.0.0"} {
-			refused(t, db, codes.AlreadyExists, "is taken by another API's context", version(taken, taken))
+			_, err := b.CreateVersion(ctx, root, sample(a, taken), allow[API])
+			refused(t, "CreateVersion "+taken, err, codes.AlreadyExists, "is taken by another API's context")
 		}
-		must(t, db, version("2", "2"))
+		b.version(a, "2")
 		// A move of a context is checked both ways.
-		must(t, db, create("/free/1.0.0"))
-		refused(t, db, codes.AlreadyExists, "would be that of another API", func(s *Store) error {
-			next := a
-			next.Context = "/free"
-			return s.UpdateAPI(ctx, next)
-		})
-		refused(t, db, codes.AlreadyExists, "lies under the address", func(s *Store) error {
-			return s.UpdateAPI(ctx, API{ID: "/echo2", DisplayName: "/echo2", Context: "/echo/2", Etag: 1})
-		})
+		must(t, create("/free/1.0.0"))
+		move := func(id, context string) error {
+			_, err := b.UpdateAPI(ctx, root, id, func(old API) (API, error) {
+				old.Context = context
+				return old, nil
+			})
+			return err
+		}
+		refused(t, "UpdateAPI", move(a.ID, "/free"), codes.AlreadyExists, "would be that of another API")
+		refused(t, "UpdateAPI", move(echo2.ID, "/echo/2"), codes.AlreadyExists, "lies under the address")
 	})
 }
 
-func TestListAPIs(t *testing.T) {
-	testdb.Each(t, Schema(), func(t *testing.T, db *sqldb.DB) {
-		ctx, s := t.Context(), New(db)
+func TestAPIs(t *testing.T) {
+	each(t, func(t *testing.T, b *bench) {
+		ctx := t.Context()
 		// Two owners, every third API has a published version; some are made in
 		// the same microsecond.
 		var all, seen []string
 		for i := range 20 {
-			a := API{ID: fmt.Sprintf("api-%02d", i), DisplayName: fmt.Sprintf("API %d", i), Context: fmt.Sprintf("/c%d", i),
-				Owner: []string{"users/ann", "users/bob"}[i%2], CreatedAt: instant(int64(i / 4))}
-			must(t, db, func(s *Store) error {
-				if err := s.CreateAPI(ctx, a); err != nil || i%3 != 0 {
-					return err
-				}
-				v := one(a)
-				v.State = Published
-				return s.CreateVersion(ctx, v)
-			})
+			a := b.api([]string{"ann", "bob"}[i%2], fmt.Sprintf("API %d", i), fmt.Sprintf("/c%d", i))
+			if i%3 == 0 {
+				b.publish(b.version(a, "1.0.0"))
+			}
+			if i%4 == 3 {
+				b.tick()
+			}
 			all = append(all, a.ID)
 			if i%2 == 0 || i%3 == 0 {
 				seen = append(seen, a.ID)
 			}
 		}
-		for who, want := range map[Viewer][]string{
-			{All: true}:         all,
-			{User: "users/ann"}: seen,
-		} {
-			for _, size := range []int{1, 3, 100} {
-				if got := pages(t, s, who, size); !slices.Equal(got, want) {
-					t.Errorf("ListAPIs(%+v) in pages of %d = %v, want %v", who, size, got, want)
+		for who, want := range map[identity.Viewer][]string{root: all, ann: seen} {
+			if got := ids(list(t, b.APIs(ctx, who, APIFilter{}, sqldb.Place{}))); !sameSet(got, want) {
+				t.Errorf("APIs(%+v) = %v, want %v", who, got, want)
+			}
+			// From any row on, a list goes on with the next.
+			rows := list(t, b.APIs(ctx, who, APIFilter{}, sqldb.Place{}))
+			for i, row := range rows {
+				if got := list(t, b.APIs(ctx, who, APIFilter{}, row.Place())); !slices.Equal(got, rows[i+1:]) {
+					t.Errorf("APIs(%+v) after row %d = %v, want %v", who, i, ids(got), ids(rows[i+1:]))
 				}
 			}
 		}
-		name, context, owner := "api 7", "/c7", "users/ann"
+		name, context, owner := "api 7", "/c7", "ann"
 		for _, c := range []struct {
 			filter APIFilter
 			want   []string
 		}{
-			{APIFilter{DisplayName: &name}, []string{"api-07"}},
-			{APIFilter{Context: &context}, []string{"api-07"}},
+			{APIFilter{DisplayName: &name}, []string{all[7]}},
+			{APIFilter{Context: &context}, []string{all[7]}},
 			{APIFilter{Owner: &owner, Context: &context}, nil},
 		} {
-			rows, err := s.ListAPIs(ctx, Viewer{All: true}, c.filter, After{}, 100)
-			if diff := cmp.Diff(c.want, ids(rows)); err != nil || diff != "" {
-				t.Errorf("ListAPIs(%+v): %v (-want +got):\n%s", c.filter, err, diff)
+			if diff := cmp.Diff(c.want, ids(list(t, b.APIs(ctx, root, c.filter, sqldb.Place{})))); diff != "" {
+				t.Errorf("APIs(%+v) (-want +got):\n%s", c.filter, diff)
 			}
 		}
-		if rows, err := s.ListAPIs(ctx, Viewer{User: "users/ann"}, APIFilter{Context: &context}, After{}, 100); err != nil || len(rows) != 0 {
-			t.Errorf("ListAPIs finds what the viewer does not see: %v, %v", ids(rows), err)
+		if rows := list(t, b.APIs(ctx, ann, APIFilter{Context: &context}, sqldb.Place{})); len(rows) != 0 {
+			t.Errorf("APIs finds what the viewer does not see: %v", ids(rows))
 		}
 	})
-}
-
-// pages reads a list in pages.
-func pages(t *testing.T, s *Store, who Viewer, size int) []string {
-	t.Helper()
-	var all []string
-	var after After
-	for {
-		rows, err := s.ListAPIs(t.Context(), who, APIFilter{}, after, size)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if len(rows) == 0 {
-			return all
-		}
-		all = append(all, ids(rows)...)
-		last := rows[len(rows)-1]
-		after = After{Micros: last.CreatedAt.UnixMicro(), ID: last.ID}
-	}
 }
 
 func ids(rows []API) []string {
@@ -198,4 +231,9 @@ func ids(rows []API) []string {
 		all = append(all, row.ID)
 	}
 	return all
+}
+
+// sameSet reports whether two lists have the same elements.
+func sameSet(a, b []string) bool {
+	return slices.Equal(slices.Sorted(slices.Values(a)), slices.Sorted(slices.Values(b)))
 }

@@ -2,12 +2,17 @@ package store
 
 import (
 	"context"
-	"database/sql"
-	"errors"
 	"fmt"
+	"iter"
 	"time"
 
+	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
+	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
+	"github.com/tidegatehq/tidegate/services/kit/change"
 	"github.com/tidegatehq/tidegate/services/kit/fault"
+	"github.com/tidegatehq/tidegate/services/kit/id"
+	"github.com/tidegatehq/tidegate/services/kit/resource"
+	"github.com/tidegatehq/tidegate/services/kit/sqldb"
 )
 
 // Plan is a row of the table plan.
@@ -24,121 +29,124 @@ type Plan struct {
 	UpdatedAt   time.Time
 }
 
-// After is where the plan stands in a list.
-func (p Plan) After() After { return After{Micros: p.CreatedAt.UnixMicro(), ID: p.ID} }
+// Name returns the plan's name.
+func (p Plan) Name() resource.Plan { return resource.Plan{Plan: p.ID} }
+
+// Place returns where the plan stands in a list.
+func (p Plan) Place() sqldb.Place { return sqldb.Place{Time: p.CreatedAt.UnixMicro(), ID: p.ID} }
 
 const selectPlan = `
 	SELECT id, display_name, description, quota_messages, quota_window, etag, created_at, updated_at
 	FROM plan `
 
-func scanPlan(row interface{ Scan(...any) error }) (Plan, error) {
+func scanPlan(row sqldb.Row) (Plan, error) {
 	var p Plan
 	var created, updated int64
 	err := row.Scan(&p.ID, &p.DisplayName, &p.Description, &p.QuotaMessages, &p.QuotaWindow, &p.Etag, &created, &updated)
-	p.CreatedAt, p.UpdatedAt = time.UnixMicro(created), time.UnixMicro(updated)
+	p.CreatedAt, p.UpdatedAt = sqldb.Time(created), sqldb.Time(updated)
 	return p, err
 }
 
 // Plan returns the plan with this id, or a NotFound fault.
-func (s *Store) Plan(ctx context.Context, id string) (Plan, error) {
-	p, err := scanPlan(s.q.QueryRowContext(ctx, selectPlan+`WHERE id = $1`, id))
-	if errors.Is(err, sql.ErrNoRows) {
-		return Plan{}, fault.NotFound("plans/%s", id)
-	}
-	if err != nil {
+func (s *Store) Plan(ctx context.Context, id string) (Plan, error) { return readPlan(ctx, s.db, id) }
+
+func readPlan(ctx context.Context, q sqldb.Querier, id string) (Plan, error) {
+	p, found, err := sqldb.One(ctx, q, scanPlan, selectPlan+`WHERE id = $1`, id)
+	switch {
+	case err != nil:
 		return Plan{}, fmt.Errorf("read plan %q: %w", id, err)
+	case !found:
+		return Plan{}, fault.NotFound("%s", resource.Plan{Plan: id})
 	}
 	return p, nil
 }
 
-// PlanFilter restricts ListPlans; nil is no restriction.
+// PlanFilter restricts Plans; nil is no restriction.
 type PlanFilter struct {
 	// DisplayName is compared without regard to case.
 	DisplayName *string
 }
 
-// ListPlans returns up to limit plans, oldest first.
-func (s *Store) ListPlans(ctx context.Context, f PlanFilter, after After, limit int) ([]Plan, error) {
-	if f.DisplayName != nil {
-		folded := Fold(*f.DisplayName)
-		f.DisplayName = &folded
-	}
-	rows, err := s.q.QueryContext(ctx, selectPlan+`
+// Plans returns the plans after a place, oldest first.
+func (s *Store) Plans(ctx context.Context, f PlanFilter, after sqldb.Place) iter.Seq2[Plan, error] {
+	return listPlans(ctx, s.db, f, after)
+}
+
+func listPlans(ctx context.Context, q sqldb.Querier, f PlanFilter, after sqldb.Place) iter.Seq2[Plan, error] {
+	return sqldb.List(ctx, q, scanPlan, Plan.Place, after, selectPlan+`
 		WHERE (created_at, id) > ($1, $2)
-		  AND (CAST($3 AS TEXT) IS NULL OR display_fold = $3)
-		ORDER BY created_at, id LIMIT $4`,
-		after.Micros, after.ID, optional(f.DisplayName), int64(limit))
-	if err != nil {
-		return nil, fmt.Errorf("list plans: %w", err)
-	}
-	return collect(rows, "list plans", scanPlan)
+		  AND (CAST($4 AS TEXT) IS NULL OR display_fold = $4)
+		ORDER BY created_at, id LIMIT $3`,
+		sqldb.FoldFilter(f.DisplayName))
 }
 
-// CreatePlan adds a plan, or returns an AlreadyExists fault.
-func (s *Store) CreatePlan(ctx context.Context, p Plan) error {
-	if err := s.planNameFree(ctx, p); err != nil {
-		return err
-	}
-	return s.exec(ctx, "create plan", `
-		INSERT INTO plan (id, display_name, display_fold, description, quota_messages, quota_window, etag, created_at, updated_at)
-		VALUES ($1, $2, $3, $4, $5, $6, 1, $7, $7)`,
-		p.ID, p.DisplayName, Fold(p.DisplayName), p.Description, p.QuotaMessages, p.QuotaWindow, p.CreatedAt.UnixMicro())
+// CreatePlan adds a plan.
+func (s *Store) CreatePlan(ctx context.Context, p Plan) (Plan, error) {
+	p.ID, p.Etag = id.New(), 1
+	err := s.log.Write(ctx, "create plan", func(tx *change.Tx) (change.Record, error) {
+		p.CreatedAt, p.UpdatedAt = tx.Time, tx.Time
+		_, err := tx.ExecContext(ctx, `
+			INSERT INTO plan (id, display_name, display_fold, description, quota_messages, quota_window, etag, created_at, updated_at)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)`,
+			p.ID, p.DisplayName, sqldb.Fold(p.DisplayName), p.Description, p.QuotaMessages, p.QuotaWindow,
+			p.Etag, p.CreatedAt.UnixMicro(), p.UpdatedAt.UnixMicro())
+		return changed(p), planError(p, err)
+	})
+	return p, err
 }
 
-// UpdatePlan writes the plan's fields over those of the row with its id and etag,
-// or returns an AlreadyExists or Aborted fault.
-func (s *Store) UpdatePlan(ctx context.Context, p Plan) error {
-	if err := s.planNameFree(ctx, p); err != nil {
-		return err
-	}
-	return s.exec(ctx, "update plan", `
-		UPDATE plan SET display_name = $1, display_fold = $2, description = $3, quota_messages = $4, quota_window = $5,
-			updated_at = $6, etag = etag + 1
-		WHERE id = $7 AND etag = $8`,
-		p.DisplayName, Fold(p.DisplayName), p.Description, p.QuotaMessages, p.QuotaWindow,
-		p.UpdatedAt.UnixMicro(), p.ID, p.Etag)
+// changed is the change of a plan that is as it is now.
+func changed(p Plan) change.Record {
+	return change.Record{Resource: p.Name().String(), Event: &backplanev1.RouteEvent{Plans: []*catalogv1.Plan{p.Message()}}}
 }
 
-// DeletePlan removes the plan with this id and etag, or returns a Precondition
-// fault when a version offers it.
-func (s *Store) DeletePlan(ctx context.Context, id string, etag int64) error {
-	offered, err := s.exists(ctx, "look for versions with the plan", `
-		SELECT EXISTS (SELECT 1 FROM version_plan WHERE plan_id = $1)`, id)
-	if err != nil {
-		return err
-	}
-	if offered {
-		return fault.Precondition("a version offers plans/%s: take it from all versions first", id)
-	}
-	return s.exec(ctx, "delete plan", `DELETE FROM plan WHERE id = $1 AND etag = $2`, id, etag)
-}
-
-// planNameFree returns an AlreadyExists fault when another plan has the name.
-func (s *Store) planNameFree(ctx context.Context, p Plan) error {
-	taken, err := s.exists(ctx, "look for the plan's name", `
-		SELECT EXISTS (SELECT 1 FROM plan WHERE display_fold = $1 AND id <> $2)`, Fold(p.DisplayName), p.ID)
-	if err != nil {
-		return err
-	}
-	if taken {
+// planError is the error of a write of a plan.
+func planError(p Plan, err error) error {
+	if sqldb.IsUnique(err) {
 		return fault.AlreadyExists("plan.display_name: %q is taken", p.DisplayName)
 	}
-	return nil
+	return err
 }
 
-// collect reads all rows and closes them.
-func collect[T any](rows *sql.Rows, doing string, scan func(interface{ Scan(...any) error }) (T, error)) ([]T, error) {
-	defer rows.Close()
-	var all []T
-	for rows.Next() {
-		one, err := scan(rows)
+// UpdatePlan makes a plan what edit makes of it: its display name, description
+// and quota.
+func (s *Store) UpdatePlan(ctx context.Context, id string, edit func(Plan) (Plan, error)) (p Plan, err error) {
+	err = s.log.Write(ctx, "update plan", func(tx *change.Tx) (change.Record, error) {
+		old, err := readPlan(ctx, tx, id)
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", doing, err)
+			return change.Record{}, err
 		}
-		all = append(all, one)
-	}
-	if err := rows.Err(); err != nil {
-		return nil, fmt.Errorf("%s: %w", doing, err)
-	}
-	return all, nil
+		if p, err = edit(old); err != nil {
+			return change.Record{}, err
+		}
+		p.ID, p.Etag, p.UpdatedAt = old.ID, old.Etag+1, tx.Time
+		_, err = tx.ExecContext(ctx, `
+			UPDATE plan SET display_name = $1, display_fold = $2, description = $3, quota_messages = $4, quota_window = $5,
+				etag = $6, updated_at = $7
+			WHERE id = $8`,
+			p.DisplayName, sqldb.Fold(p.DisplayName), p.Description, p.QuotaMessages, p.QuotaWindow,
+			p.Etag, p.UpdatedAt.UnixMicro(), id)
+		return changed(p), planError(p, err)
+	})
+	return p, err
+}
+
+// DeletePlan removes a plan that check allows to be removed and that no version
+// offers.
+func (s *Store) DeletePlan(ctx context.Context, id string, check func(Plan) error) error {
+	return s.log.Write(ctx, "delete plan", func(tx *change.Tx) (change.Record, error) {
+		p, err := readPlan(ctx, tx, id)
+		if err != nil {
+			return change.Record{}, err
+		}
+		if err := check(p); err != nil {
+			return change.Record{}, err
+		}
+		_, err = tx.ExecContext(ctx, `DELETE FROM plan WHERE id = $1`, id)
+		if sqldb.IsForeignKey(err) {
+			return change.Record{}, fault.Precondition("a version offers %s: take it from all versions first", p.Name())
+		}
+		name := p.Name().String()
+		return change.Record{Resource: name, Event: &backplanev1.RouteEvent{RemovedPlans: []string{name}}}, err
+	})
 }

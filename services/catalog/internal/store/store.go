@@ -1,17 +1,17 @@
 // Package store keeps APIs, versions and plans in a database, on either engine.
-// It knows the tables and what must be unique in them; who may do what, and what
-// follows from a change, is left to package api.
+// It knows the tables, what must be unique in them, and what a write does to
+// routes and plans. Who may do what is decided by its callers, in the functions
+// that they give to its methods; what a viewer may see is part of its queries.
 package store
 
 import (
-	"context"
 	"database/sql/driver"
 	"embed"
 	"encoding/json"
 	"fmt"
 
 	"github.com/tidegatehq/tidegate/services/kit/change"
-	"github.com/tidegatehq/tidegate/services/kit/fault"
+	"github.com/tidegatehq/tidegate/services/kit/identity"
 	"github.com/tidegatehq/tidegate/services/kit/sqldb"
 )
 
@@ -23,60 +23,17 @@ func Schema() sqldb.Schema {
 	return sqldb.Schema{Service: "catalog", Parts: []sqldb.Part{change.Schema(), {Name: "catalog", Files: migrations}}}
 }
 
-// Store reads and writes the catalog through a database or through a running
-// transaction. Methods that write need the transaction of a change.
-type Store struct{ q sqldb.Querier }
-
-// New returns a store on q.
-func New(q sqldb.Querier) *Store { return &Store{q: q} }
-
-// Viewer is on whose behalf lists are read: somebody who sees everything, or a
-// user, who sees what is published and what is their own.
-type Viewer struct {
-	// All is whether everything is seen.
-	All bool
-	// User is users/{user}.
-	User string
+// Store reads and writes the catalog. Each method that writes is one change.
+type Store struct {
+	db  *sqldb.DB
+	log *change.Log
 }
 
-// After is where a page begins: after the row with these keys. Its zero value is
-// the beginning.
-type After struct {
-	// Micros is when the row was made, in microseconds since 1970.
-	Micros int64
-	// ID is the row's id.
-	ID string
-}
+// New returns a store on a migrated database whose changes are in log.
+func New(db *sqldb.DB, log *change.Log) *Store { return &Store{db: db, log: log} }
 
-// exec runs a write of one row; it is Aborted when no row matched the etag.
-func (s *Store) exec(ctx context.Context, doing, query string, args ...any) error {
-	res, err := s.q.ExecContext(ctx, query, args...)
-	if err != nil {
-		return fmt.Errorf("%s: %w", doing, err)
-	}
-	n, err := res.RowsAffected()
-	if err != nil {
-		return fmt.Errorf("%s: %w", doing, err)
-	}
-	if n == 0 {
-		return Stale()
-	}
-	return nil
-}
-
-// exists runs a SELECT EXISTS.
-func (s *Store) exists(ctx context.Context, doing, query string, args ...any) (bool, error) {
-	var found bool
-	if err := s.q.QueryRowContext(ctx, query, args...).Scan(&found); err != nil {
-		return false, fmt.Errorf("%s: %w", doing, err)
-	}
-	return found, nil
-}
-
-// Stale is the fault of a write with an etag that is not the current one.
-func Stale() error {
-	return fault.Aborted("etag: somebody else changed it first, read it again")
-}
+// everything is the viewer of what the service itself reads.
+var everything = identity.Viewer{All: true}
 
 // column is a list that is kept as JSON in a column of text.
 type column[T any] struct{ list *[]T }
@@ -104,12 +61,4 @@ func (c column[T]) Scan(v any) error {
 		return nil
 	}
 	return json.Unmarshal([]byte(s), c.list)
-}
-
-// optional is a parameter that restricts a list unless it is empty.
-func optional(s *string) any {
-	if s == nil {
-		return nil
-	}
-	return *s
 }

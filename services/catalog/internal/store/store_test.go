@@ -1,16 +1,20 @@
 package store
 
 import (
-	"context"
 	"log/slog"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"go.uber.org/goleak"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/testing/protocmp"
 
+	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
+	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
 	"github.com/tidegatehq/tidegate/services/kit/change"
 	"github.com/tidegatehq/tidegate/services/kit/fault"
 	"github.com/tidegatehq/tidegate/services/kit/identity"
@@ -20,64 +24,144 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// instant is a time as databases keep it.
-func instant(micros int64) time.Time { return time.UnixMicro(1_800_000_000_000_000 + micros) }
+// Viewers of the tests.
+var (
+	root = identity.Viewer{User: "root", All: true}
+	ann  = identity.Viewer{User: "ann"}
+	bob  = identity.Viewer{User: "bob"}
+)
 
-// in runs fn in a transaction that makes a change.
-func in(ctx context.Context, db *sqldb.DB, fn func(s *Store) error) error {
-	log := change.NewLog(identity.Catalog, db, slog.New(slog.DiscardHandler), time.Now, 0)
-	return log.Write(ctx, "write", func(tx *change.Tx) (change.Record, error) { return change.Record{}, fn(New(tx)) })
+// bench is a store with a clock.
+type bench struct {
+	*Store
+	t     *testing.T
+	mu    sync.Mutex
+	clock time.Time
 }
 
-// must is in for what has to succeed.
-func must(t *testing.T, db *sqldb.DB, fn func(s *Store) error) {
+// each runs a test on both engines.
+func each(t *testing.T, test func(t *testing.T, b *bench)) {
 	t.Helper()
-	if err := in(t.Context(), db, fn); err != nil {
+	testdb.Each(t, Schema(), func(t *testing.T, db *sqldb.DB) {
+		b := &bench{t: t, clock: time.Date(2027, 1, 2, 3, 4, 5, 6000, time.UTC)}
+		b.Store = New(db, change.NewLog(identity.Catalog, db, slog.New(slog.DiscardHandler), b.now, 0))
+		test(t, b)
+	})
+}
+
+func (b *bench) now() time.Time {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.clock
+}
+
+// tick moves the clock on and returns what it shows then.
+func (b *bench) tick() time.Time {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.clock = b.clock.Add(time.Second)
+	return b.clock
+}
+
+// api adds an API.
+func (b *bench) api(owner, name, context string) API {
+	b.t.Helper()
+	a, err := b.CreateAPI(b.t.Context(), API{DisplayName: name, Context: context, Owner: owner})
+	must(b.t, err)
+	return a
+}
+
+// sample is a version of an API, with something in every field.
+func sample(api API, version string) Version {
+	return Version{
+		APIID: api.ID, Version: version, Description: "First.", Tags: []string{"b", "a"},
+		Production: []Endpoint{{URL: "ws://backend"}}, Sandbox: []Endpoint{{URL: "ws://sandbox"}},
+		Security: []SecurityScheme{{Type: SchemeOAuth2, Places: []Place{{In: InQuery, Name: "access_token"}}}},
+		Plans:    []string{"silver", "gold"}, Origins: []string{"https://example.com"}, MaxSessionAge: time.Hour + 1,
+	}
+}
+
+// version adds a version.
+func (b *bench) version(api API, version string) Version {
+	b.t.Helper()
+	v, err := b.CreateVersion(b.t.Context(), root, sample(api, version), allow[API])
+	must(b.t, err)
+	return v
+}
+
+// publish publishes a version.
+func (b *bench) publish(v Version) Version {
+	b.t.Helper()
+	v, err := b.UpdateVersion(b.t.Context(), root, v.Name(), func(old Version) (Version, error) {
+		old.State = Published
+		return old, nil
+	})
+	must(b.t, err)
+	return v
+}
+
+// event returns the event of the newest change and its number.
+func (b *bench) event() (*backplanev1.RouteEvent, uint64) {
+	b.t.Helper()
+	var number int64
+	var text []byte
+	must(b.t, b.db.QueryRowContext(b.t.Context(), `SELECT number, event FROM change ORDER BY number DESC LIMIT 1`).Scan(&number, &text))
+	e := &backplanev1.RouteEvent{}
+	must(b.t, proto.Unmarshal(text, e))
+	return e, uint64(number)
+}
+
+// wantEvent checks the event of the newest change.
+func (b *bench) wantEvent(what string, want *backplanev1.RouteEvent) {
+	b.t.Helper()
+	got, _ := b.event()
+	if diff := cmp.Diff(want, got, protocmp.Transform()); diff != "" {
+		b.t.Errorf("event of %s (-want +got):\n%s", what, diff)
+	}
+}
+
+// allow allows everything.
+func allow[Row any](Row) error { return nil }
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
 		t.Fatal(err)
 	}
 }
 
-// refused is in for what has to fail with a fault that says want.
-func refused(t *testing.T, db *sqldb.DB, code codes.Code, want string, fn func(s *Store) error) {
+// refused checks that an error is a fault with a code and a text.
+func refused(t *testing.T, what string, err error, code codes.Code, text string) {
 	t.Helper()
-	err := in(t.Context(), db, fn)
-	if !fault.Is(err, code) || !strings.Contains(err.Error(), want) {
-		t.Errorf("error = %v, want %s: …%s…", err, code, want)
+	if !fault.Is(err, code) || !strings.Contains(err.Error(), text) {
+		t.Errorf("%s = %v, want %v with %q", what, err, code, text)
 	}
 }
 
-func echo() API {
-	return API{ID: "echo", DisplayName: "EchoWebSocket", Context: "/echo", Description: "Echoes.", Owner: "users/ann",
-		Etag: 1, CreatedAt: instant(0), UpdatedAt: instant(0)}
-}
-
-func one(api API) Version {
-	return Version{
-		ID: api.ID + "-1", Version: "1.0.0", Description: "First.", Tags: []string{"b", "a"},
-		Production: []Endpoint{{URL: "ws://backend"}}, Sandbox: []Endpoint{{URL: "ws://sandbox"}},
-		Security: []SecurityScheme{{Type: SchemeOAuth2, Places: []Place{{In: InQuery, Name: "access_token"}}}},
-		Plans:    []string{"silver", "gold"}, Origins: []string{"https://example.com"},
-		MaxSessionAge: time.Hour + 1, State: Created, Revision: 7, Etag: 1, CreatedAt: instant(1), UpdatedAt: instant(1),
-		APIID: api.ID, DisplayName: api.DisplayName, Context: api.Context, Owner: api.Owner,
+// list collects the rows of a list.
+func list[Row any](t *testing.T, rows func(func(Row, error) bool)) []Row {
+	t.Helper()
+	var all []Row
+	for row, err := range rows {
+		must(t, err)
+		all = append(all, row)
 	}
+	return all
 }
 
 func TestSeededPlans(t *testing.T) {
-	testdb.Each(t, Schema(), func(t *testing.T, db *sqldb.DB) {
-		plans, err := New(db).ListPlans(t.Context(), PlanFilter{}, After{}, 100)
-		if err != nil {
-			t.Fatal(err)
-		}
+	each(t, func(t *testing.T, b *bench) {
 		type row struct {
 			ID, Name string
 			Messages int64
 			Window   string
 		}
 		var got []row
-		for _, p := range plans {
+		for _, p := range list(t, b.Plans(t.Context(), PlanFilter{}, sqldb.Place{})) {
 			got = append(got, row{p.ID, p.DisplayName, p.QuotaMessages, p.QuotaWindow})
-			if folded := Fold(p.DisplayName); folded != strings.ToLower(p.DisplayName) {
-				t.Errorf("plan %s is folded as %q", p.ID, folded)
+			name := strings.ToUpper(p.DisplayName)
+			if found := list(t, b.Plans(t.Context(), PlanFilter{DisplayName: &name}, sqldb.Place{})); len(found) != 1 || found[0] != p {
+				t.Errorf("Plans(%s) = %v, want %v", name, found, p)
 			}
 		}
 		want := []row{
@@ -97,51 +181,45 @@ func TestSeededPlans(t *testing.T) {
 }
 
 func TestPlan(t *testing.T) {
-	testdb.Each(t, Schema(), func(t *testing.T, db *sqldb.DB) {
-		ctx, s := t.Context(), New(db)
-		p := Plan{ID: "p", DisplayName: "Platinum", Description: "Much.", QuotaMessages: 9, QuotaWindow: "HOUR",
-			Etag: 1, CreatedAt: instant(0), UpdatedAt: instant(0)}
-		must(t, db, func(s *Store) error { return s.CreatePlan(ctx, p) })
-		if got, err := s.Plan(ctx, "p"); err != nil || got != p {
-			t.Errorf("Plan(p) = %+v, %v, want %+v", got, err, p)
+	each(t, func(t *testing.T, b *bench) {
+		ctx := t.Context()
+		p, err := b.CreatePlan(ctx, Plan{DisplayName: "Platinum", Description: "Much.", QuotaMessages: 9, QuotaWindow: "HOUR"})
+		must(t, err)
+		if p.ID == "" || p.Etag != 1 || !p.CreatedAt.Equal(b.now()) || !p.UpdatedAt.Equal(b.now()) {
+			t.Errorf("CreatePlan = %+v, want an id, the etag 1 and the time", p)
 		}
-		refused(t, db, codes.AlreadyExists, `"PLATINUM" is taken`, func(s *Store) error {
-			return s.CreatePlan(ctx, Plan{ID: "q", DisplayName: "PLATINUM", CreatedAt: instant(1)})
-		})
-		refused(t, db, codes.AlreadyExists, `"gOLD" is taken`, func(s *Store) error {
-			next := p
-			next.DisplayName = "gOLD"
-			return s.UpdatePlan(ctx, next)
-		})
-		p.DisplayName, p.QuotaMessages, p.QuotaWindow, p.UpdatedAt = "PLATINUM", 0, "", instant(5)
-		must(t, db, func(s *Store) error { return s.UpdatePlan(ctx, p) })
-		refused(t, db, codes.Aborted, "etag", func(s *Store) error { return s.UpdatePlan(ctx, p) })
-		refused(t, db, codes.Aborted, "etag", func(s *Store) error { return s.DeletePlan(ctx, "p", 1) })
-		p.Etag = 2
-		name := "plATinum"
-		if got, err := s.ListPlans(ctx, PlanFilter{DisplayName: &name}, After{}, 10); err != nil || len(got) != 1 || got[0] != p {
-			t.Errorf("ListPlans(%s) = %+v, %v, want %+v", name, got, err, p)
+		check := func(when string) {
+			t.Helper()
+			if got, err := b.Plan(ctx, p.ID); err != nil || got != p {
+				t.Errorf("Plan %s = %+v, %v, want %+v", when, got, err, p)
+			}
+			b.wantEvent(when, &backplanev1.RouteEvent{Plans: []*catalogv1.Plan{p.Message()}})
 		}
-		must(t, db, func(s *Store) error { return s.DeletePlan(ctx, "p", 2) })
-		if _, err := s.Plan(ctx, "p"); !fault.Is(err, codes.NotFound) {
-			t.Errorf("Plan(p) after its end = %v, want NotFound", err)
+		check("when made")
+		_, err = b.CreatePlan(ctx, Plan{DisplayName: "PLATINUM"})
+		refused(t, "CreatePlan of a name that is taken", err, codes.AlreadyExists, `"PLATINUM" is taken`)
+		rename := func(name string) (Plan, error) {
+			return b.UpdatePlan(ctx, p.ID, func(old Plan) (Plan, error) {
+				old.DisplayName, old.QuotaMessages, old.QuotaWindow = name, 0, ""
+				return old, nil
+			})
 		}
+		_, err = rename("gOLD")
+		refused(t, "UpdatePlan to a name that is taken", err, codes.AlreadyExists, `"gOLD" is taken`)
+		p.DisplayName, p.QuotaMessages, p.QuotaWindow, p.Etag, p.UpdatedAt = "PLATINUM", 0, "", 2, b.tick()
+		if got, err := rename("PLATINUM"); err != nil || got != p {
+			t.Errorf("UpdatePlan = %+v, %v, want %+v", got, err, p)
+		}
+		check("after its update")
+		stop := fault.Aborted("stop")
+		_, err = b.UpdatePlan(ctx, p.ID, func(old Plan) (Plan, error) { return old, stop })
+		refused(t, "UpdatePlan that edit refuses", err, codes.Aborted, "stop")
+		refused(t, "DeletePlan that check refuses", b.DeletePlan(ctx, p.ID, func(Plan) error { return stop }), codes.Aborted, "stop")
+		check("after refusals")
+		must(t, b.DeletePlan(ctx, p.ID, allow[Plan]))
+		b.wantEvent("the end", &backplanev1.RouteEvent{RemovedPlans: []string{"plans/" + p.ID}})
+		_, err = b.Plan(ctx, p.ID)
+		refused(t, "Plan after its end", err, codes.NotFound, p.ID)
+		refused(t, "DeletePlan after its end", b.DeletePlan(ctx, p.ID, allow[Plan]), codes.NotFound, p.ID)
 	})
-}
-
-func TestFold(t *testing.T) {
-	for _, names := range [][2]string{
-		{"Echo", "eCHO"},
-		{"STRASSE", "straße"},
-		{"Ωmega", "ωMEGA"},
-		{"Caf\u00e9", "CAFE\u0301"},
-		{"ＥＣＨＯ", "echo"},
-	} {
-		if Fold(names[0]) != Fold(names[1]) {
-			t.Errorf("Fold(%q) = %q, Fold(%q) = %q, want the same", names[0], Fold(names[0]), names[1], Fold(names[1]))
-		}
-	}
-	if Fold("echo") == Fold("ecno") {
-		t.Error("Fold makes echo and ecno the same")
-	}
 }

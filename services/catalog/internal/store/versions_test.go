@@ -7,152 +7,199 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/testing/protocmp"
 
+	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
 	"github.com/tidegatehq/tidegate/services/kit/fault"
+	"github.com/tidegatehq/tidegate/services/kit/identity"
+	"github.com/tidegatehq/tidegate/services/kit/resource"
 	"github.com/tidegatehq/tidegate/services/kit/sqldb"
-	"github.com/tidegatehq/tidegate/services/kit/testdb"
 )
 
 func TestVersion(t *testing.T) {
-	testdb.Each(t, Schema(), func(t *testing.T, db *sqldb.DB) {
-		ctx, s := t.Context(), New(db)
-		a := echo()
-		v := one(a)
-		must(t, db, func(s *Store) error { return s.CreateAPI(ctx, a) })
-		must(t, db, func(s *Store) error { return s.CreateVersion(ctx, v) })
+	each(t, func(t *testing.T, b *bench) {
+		ctx := t.Context()
+		a := b.api("ann", "Echo", "/echo")
+		v := b.version(a, "1.0.0")
+		want := sample(a, "1.0.0")
+		want.ID, want.State, want.ChangeNumber, want.Etag = v.ID, Created, 2, 1
+		want.CreatedAt, want.UpdatedAt = b.now(), b.now()
+		want.DisplayName, want.Context, want.Owner = "Echo", "/echo", "ann"
 		check := func(when string) {
 			t.Helper()
-			got, err := s.Version(ctx, a.ID, v.ID)
-			if diff := cmp.Diff(v, got); err != nil || diff != "" {
+			got, err := b.Version(ctx, ann, want.Name())
+			if diff := cmp.Diff(want, got); err != nil || diff != "" {
 				t.Errorf("Version %s: %v (-want +got):\n%s", when, err, diff)
 			}
 		}
-		check("when made")
-		if _, err := s.Version(ctx, "other", v.ID); !fault.Is(err, codes.NotFound) {
-			t.Errorf("Version of another API = %v, want NotFound", err)
+		if diff := cmp.Diff(want, v); diff != "" {
+			t.Errorf("CreateVersion (-want +got):\n%s", diff)
 		}
-		v.Description, v.Tags, v.Sandbox, v.Security, v.Plans, v.Origins = "", []string{"c"}, nil, []SecurityScheme{{Type: SchemeNone}}, nil, nil
-		v.MaxSessionAge, v.State, v.UpdatedAt = 0, Published, instant(8)
-		must(t, db, func(s *Store) error { return s.UpdateVersion(ctx, v) })
-		refused(t, db, codes.Aborted, "etag", func(s *Store) error { return s.UpdateVersion(ctx, v) })
-		v.Etag = 2
-		check("after its update")
-		must(t, db, func(s *Store) error { return s.SetRevision(ctx, v.ID, 12) })
-		v.Revision = 12
-		check("after its revision was set")
-		a.DefaultVersion = v.ID
-		must(t, db, func(s *Store) error { return s.UpdateAPI(ctx, a) })
-		v.Default = true
-		check("as the default")
-		refused(t, db, codes.Aborted, "etag", func(s *Store) error {
-			old := v
-			old.Etag = 1
-			return s.DeleteVersion(ctx, old, instant(9))
+		check("when made")
+		b.wantEvent("a new version", &backplanev1.RouteEvent{Routes: []*backplanev1.Route{v.Route()}})
+		_, err := b.Version(ctx, ann, resource.Version{API: "other", Version: v.ID})
+		refused(t, "Version of another API", err, codes.NotFound, "apis/other/versions/"+v.ID)
+		update := func(edit func(*Version)) Version {
+			t.Helper()
+			got, err := b.UpdateVersion(ctx, ann, v.Name(), func(old Version) (Version, error) {
+				edit(&old)
+				return old, nil
+			})
+			must(t, err)
+			return got
+		}
+		b.tick()
+		got := update(func(v *Version) {
+			v.Description, v.Tags, v.Sandbox, v.Plans, v.Origins = "", []string{"c"}, nil, nil, nil
+			v.Security, v.MaxSessionAge, v.State = []SecurityScheme{{Type: SchemeNone}}, 0, Published
 		})
-		if got, err := s.API(ctx, a.ID); err != nil || got.DefaultVersion != v.ID || got.Etag != 2 {
+		want.Description, want.Tags, want.Sandbox, want.Plans, want.Origins = "", []string{"c"}, nil, nil, nil
+		want.Security, want.MaxSessionAge, want.State = []SecurityScheme{{Type: SchemeNone}}, 0, Published
+		want.ChangeNumber, want.Etag, want.UpdatedAt = 3, 2, b.now()
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("UpdateVersion (-want +got):\n%s", diff)
+		}
+		check("after its update")
+		b.wantEvent("an update", &backplanev1.RouteEvent{Routes: []*backplanev1.Route{got.Route()}})
+		// What routes do not have changes none.
+		update(func(v *Version) { v.Description = "Changed." })
+		want.Description, want.Etag = "Changed.", 3
+		check("after an update of its description")
+		b.wantEvent("an update of the description", &backplanev1.RouteEvent{})
+		stop := fault.Aborted("stop")
+		_, err = b.UpdateVersion(ctx, ann, v.Name(), func(old Version) (Version, error) { return old, stop })
+		refused(t, "UpdateVersion that edit refuses", err, codes.Aborted, "stop")
+		_, err = b.UpdateAPI(ctx, ann, a.ID, func(old API) (API, error) {
+			old.DefaultVersion = v.ID
+			return old, nil
+		})
+		must(t, err)
+		refused(t, "DeleteVersion that check refuses", b.DeleteVersion(ctx, ann, v.Name(), func(Version) error { return stop }), codes.Aborted, "stop")
+		if got, err := b.API(ctx, ann, a.ID); err != nil || got.DefaultVersion != v.ID || got.Etag != 2 {
 			t.Errorf("API after a refused deletion = %+v, %v", got, err)
 		}
-		must(t, db, func(s *Store) error { return s.DeleteVersion(ctx, v, instant(9)) })
-		if got, err := s.API(ctx, a.ID); err != nil || got.DefaultVersion != "" || got.Etag != 3 || !got.UpdatedAt.Equal(instant(9)) {
+		now := b.tick()
+		must(t, b.DeleteVersion(ctx, ann, v.Name(), allow[Version]))
+		b.wantEvent("the end", &backplanev1.RouteEvent{RemovedRoutes: []string{v.Name().String()}})
+		if got, err := b.API(ctx, ann, a.ID); err != nil || got.DefaultVersion != "" || got.Etag != 3 || !got.UpdatedAt.Equal(now) {
 			t.Errorf("API after the deletion of its default version = %+v, %v", got, err)
 		}
+		refused(t, "DeleteVersion after its end", b.DeleteVersion(ctx, ann, v.Name(), allow[Version]), codes.NotFound, v.ID)
+	})
+}
+
+// What is not published is seen by its owner and by those who see everything, in
+// reads and in writes.
+func TestVersionOfSomebodyElse(t *testing.T) {
+	each(t, func(t *testing.T, b *bench) {
+		ctx := t.Context()
+		v := b.version(b.api("ann", "Echo", "/echo"), "1.0.0")
+		keep := func(old Version) (Version, error) { return old, nil }
+		_, err := b.Version(ctx, bob, v.Name())
+		refused(t, "Version", err, codes.NotFound, v.Name().String())
+		_, err = b.UpdateVersion(ctx, bob, v.Name(), keep)
+		refused(t, "UpdateVersion", err, codes.NotFound, v.Name().String())
+		refused(t, "DeleteVersion", b.DeleteVersion(ctx, bob, v.Name(), allow[Version]), codes.NotFound, v.Name().String())
+		b.publish(v)
+		_, err = b.Version(ctx, bob, v.Name())
+		must(t, err)
 	})
 }
 
 func TestVersionRefusals(t *testing.T) {
-	testdb.Each(t, Schema(), func(t *testing.T, db *sqldb.DB) {
+	each(t, func(t *testing.T, b *bench) {
 		ctx := t.Context()
-		a := echo()
-		must(t, db, func(s *Store) error { return s.CreateAPI(ctx, a) })
-		v := one(a)
-		must(t, db, func(s *Store) error { return s.CreateVersion(ctx, v) })
-		refused(t, db, codes.AlreadyExists, `the API has a version "1.0.0"`, func(s *Store) error {
-			again := v
-			again.ID = "again"
-			return s.CreateVersion(ctx, again)
-		})
-		bad := v
-		bad.ID, bad.Version, bad.Plans = "bad", "2", []string{"nonesuch"}
-		if err := in(ctx, db, func(s *Store) error { return s.CreateVersion(ctx, bad) }); !sqldb.IsForeignKey(err) {
-			t.Errorf("CreateVersion with an unknown plan = %v, want a foreign key's violation", err)
+		a := b.api("ann", "Echo", "/echo")
+		v := b.version(a, "1.0.0")
+		create := func(v Version) error {
+			_, err := b.CreateVersion(ctx, ann, v, allow[API])
+			return err
 		}
-		refused(t, db, codes.FailedPrecondition, "a version offers plans/gold", func(s *Store) error { return s.DeletePlan(ctx, "gold", 1) })
-		must(t, db, func(s *Store) error { return s.DeletePlan(ctx, "bronze", 1) })
-		must(t, db, func(s *Store) error {
-			for i := 1; i < MaxVersions; i++ {
-				next := v
-				next.ID, next.Version = fmt.Sprintf("v%d", i), fmt.Sprintf("2.%d", i)
-				if err := s.CreateVersion(ctx, next); err != nil {
-					return err
-				}
-			}
-			return nil
+		refused(t, "CreateVersion", create(sample(a, "1.0.0")), codes.AlreadyExists, `the API has a version "1.0.0"`)
+		bad := sample(a, "2")
+		bad.Plans = []string{"gold", "nonesuch"}
+		refused(t, "CreateVersion", create(bad), codes.InvalidArgument, "version.plans[1]: there is no plans/nonesuch")
+		_, err := b.UpdateVersion(ctx, ann, v.Name(), func(old Version) (Version, error) {
+			old.Plans = bad.Plans
+			return old, nil
 		})
-		refused(t, db, codes.FailedPrecondition, "has 200 versions", func(s *Store) error {
-			next := v
-			next.ID, next.Version = "more", "3"
-			return s.CreateVersion(ctx, next)
-		})
+		refused(t, "UpdateVersion", err, codes.InvalidArgument, "version.plans[1]: there is no plans/nonesuch")
+		refused(t, "DeletePlan", b.DeletePlan(ctx, "gold", allow[Plan]), codes.FailedPrecondition, "a version offers plans/gold")
+		must(t, b.DeletePlan(ctx, "bronze", allow[Plan]))
+		for i := 1; i < MaxVersions; i++ {
+			must(t, create(Version{APIID: a.ID, Version: fmt.Sprintf("2.%d", i)}))
+		}
+		refused(t, "CreateVersion", create(sample(a, "3")), codes.FailedPrecondition, "has 200 versions")
 	})
 }
 
-func TestListVersions(t *testing.T) {
-	testdb.Each(t, Schema(), func(t *testing.T, db *sqldb.DB) {
-		ctx, s := t.Context(), New(db)
-		ann := echo()
-		bob := API{ID: "bob", DisplayName: "Bob's", Context: "/bob", Owner: "users/bob", CreatedAt: instant(0), Etag: 1}
-		must(t, db, func(s *Store) error {
-			for _, a := range []API{ann, bob} {
-				if err := s.CreateAPI(ctx, a); err != nil {
-					return err
+func TestVersions(t *testing.T) {
+	each(t, func(t *testing.T, b *bench) {
+		ctx := t.Context()
+		anns, bobs := b.api("ann", "Ann's", "/ann"), b.api("bob", "Bob's", "/bob")
+		named := map[string]string{} // by id
+		for i := range 4 {
+			for _, a := range []API{bobs, anns} {
+				v := sample(a, fmt.Sprint(i))
+				v.Tags = []string{[]string{"even", "odd"}[i%2]}
+				v, err := b.CreateVersion(ctx, root, v, allow[API])
+				must(t, err)
+				if i == 0 {
+					b.publish(v)
 				}
-				for i := range 4 {
-					v := one(a)
-					v.ID, v.Version, v.CreatedAt = fmt.Sprintf("%s-%d", a.ID, i), fmt.Sprintf("%d", i), instant(int64(i/2))
-					v.Tags = []string{[]string{"even", "odd"}[i%2]}
-					if i == 0 {
-						v.State = Published
-					}
-					if err := s.CreateVersion(ctx, v); err != nil {
-						return err
-					}
-				}
+				named[v.ID] = fmt.Sprintf("%s-%d", a.Owner, i)
+				b.tick()
 			}
-			return nil
-		})
-		api, tag, state, version := "bob", "odd", Published, "2"
+		}
+		api, tag, state, version := bobs.ID, "odd", Published, "2"
 		for _, c := range []struct {
-			who    Viewer
+			who    identity.Viewer
 			filter VersionFilter
 			want   []string
 		}{
-			{Viewer{All: true}, VersionFilter{}, []string{"bob-0", "bob-1", "echo-0", "echo-1", "bob-2", "bob-3", "echo-2", "echo-3"}},
-			{Viewer{User: "users/ann"}, VersionFilter{}, []string{"bob-0", "echo-0", "echo-1", "echo-2", "echo-3"}},
-			{Viewer{User: "users/ann"}, VersionFilter{APIID: &api}, []string{"bob-0"}},
-			{Viewer{All: true}, VersionFilter{APIID: &api, Tag: &tag}, []string{"bob-1", "bob-3"}},
-			{Viewer{All: true}, VersionFilter{State: &state}, []string{"bob-0", "echo-0"}},
-			{Viewer{User: "users/bob"}, VersionFilter{Version: &version}, []string{"bob-2"}},
+			{root, VersionFilter{}, []string{"bob-0", "ann-0", "bob-1", "ann-1", "bob-2", "ann-2", "bob-3", "ann-3"}},
+			{ann, VersionFilter{}, []string{"bob-0", "ann-0", "ann-1", "ann-2", "ann-3"}},
+			{ann, VersionFilter{API: &api}, []string{"bob-0"}},
+			{root, VersionFilter{API: &api, Tag: &tag}, []string{"bob-1", "bob-3"}},
+			{root, VersionFilter{State: &state}, []string{"bob-0", "ann-0"}},
+			{bob, VersionFilter{Version: &version}, []string{"bob-2"}},
 		} {
-			for _, size := range []int{1, 3, 100} {
-				var got []string
-				var after After
-				for {
-					rows, err := s.ListVersions(ctx, c.who, c.filter, after, size)
-					if err != nil {
-						t.Fatal(err)
-					}
-					if len(rows) == 0 {
-						break
-					}
-					for _, row := range rows {
-						got = append(got, row.ID)
-						after = After{Micros: row.CreatedAt.UnixMicro(), ID: row.ID}
-					}
-				}
-				if !slices.Equal(got, c.want) {
-					t.Errorf("ListVersions(%+v, %+v) in pages of %d = %v, want %v", c.who, c.filter, size, got, c.want)
+			rows := list(t, b.Versions(ctx, c.who, c.filter, sqldb.Place{}))
+			var got []string
+			for _, row := range rows {
+				got = append(got, named[row.ID])
+			}
+			if !slices.Equal(got, c.want) {
+				t.Errorf("Versions(%+v, %+v) = %v, want %v", c.who, c.filter, got, c.want)
+			}
+			for i, row := range rows {
+				next := list(t, b.Versions(ctx, c.who, c.filter, row.Place()))
+				if diff := cmp.Diff(rows[i+1:], next); len(next) != len(rows)-i-1 || len(next) > 0 && diff != "" {
+					t.Errorf("Versions(%+v, %+v) after row %d (-want +got):\n%s", c.who, c.filter, i, diff)
 				}
 			}
+		}
+	})
+}
+
+func TestSnapshot(t *testing.T) {
+	each(t, func(t *testing.T, b *bench) {
+		want := &backplanev1.RouteSnapshot{}
+		for _, p := range list(t, b.Plans(t.Context(), PlanFilter{}, sqldb.Place{})) {
+			want.Plans = append(want.Plans, p.Message())
+		}
+		a := b.api("ann", "Echo", "/echo")
+		for i := range 3 {
+			want.Routes = append(want.Routes, b.version(a, fmt.Sprint(i)).Route())
+			b.tick()
+		}
+		got := &backplanev1.RouteSnapshot{}
+		must(t, b.db.InReadTx(t.Context(), func(tx *sqldb.Tx) error {
+			return Snapshot(t.Context(), tx, func(piece proto.Message) { proto.Merge(got, piece) })
+		}))
+		if diff := cmp.Diff(want, got, protocmp.Transform()); diff != "" {
+			t.Errorf("Snapshot (-want +got):\n%s", diff)
 		}
 	})
 }

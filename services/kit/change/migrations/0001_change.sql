@@ -1,6 +1,7 @@
 -- +goose Up
 -- One row. Whoever writes a change raises n first, and so holds the row until the
--- commit. The epoch names this history; it is empty until somebody asks for it.
+-- commit. The epoch names this history; it is empty before the first change and the
+-- first watch.
 CREATE TABLE change_counter (
     id    BIGINT PRIMARY KEY CHECK (id = 1),
     n     BIGINT NOT NULL,

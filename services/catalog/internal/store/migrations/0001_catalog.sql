@@ -43,7 +43,7 @@ CREATE TABLE version (
 	origins TEXT COLLATE "C" NOT NULL,
 	max_session_age BIGINT NOT NULL, -- nanoseconds
 	state TEXT COLLATE "C" NOT NULL,
-	revision BIGINT NOT NULL, -- number of the change that made its route
+	change_number BIGINT NOT NULL, -- number of the change that made its route
 	etag BIGINT NOT NULL,
 	created_at BIGINT NOT NULL,
 	updated_at BIGINT NOT NULL,

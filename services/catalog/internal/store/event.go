@@ -1,0 +1,173 @@
+package store
+
+import (
+	"context"
+	"fmt"
+
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
+	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
+	"github.com/tidegatehq/tidegate/services/kit/change"
+	"github.com/tidegatehq/tidegate/services/kit/page"
+	"github.com/tidegatehq/tidegate/services/kit/resource"
+	"github.com/tidegatehq/tidegate/services/kit/sqldb"
+)
+
+// statePrefix and WindowPrefix begin the names of values of the protos; rows do
+// without.
+const (
+	statePrefix  = "STATE_"
+	WindowPrefix = "WINDOW_"
+)
+
+// Snapshot emits all plans and all routes, for those who watch.
+func Snapshot(ctx context.Context, tx *sqldb.Tx, emit func(proto.Message)) error {
+	plans := change.NewBatch(func(all []*catalogv1.Plan) { emit(&backplanev1.RouteSnapshot{Plans: all}) })
+	for p, err := range listPlans(ctx, tx, PlanFilter{}, sqldb.Place{}) {
+		if err != nil {
+			return fmt.Errorf("read plans: %w", err)
+		}
+		plans.Add(p.Message())
+	}
+	plans.Flush()
+	routes := change.NewBatch(func(all []*backplanev1.Route) { emit(&backplanev1.RouteSnapshot{Routes: all}) })
+	for v, err := range listVersions(ctx, tx, everything, VersionFilter{}, sqldb.Place{}) {
+		if err != nil {
+			return fmt.Errorf("read versions: %w", err)
+		}
+		routes.Add(v.Route())
+	}
+	routes.Flush()
+	return nil
+}
+
+// routesEvent returns what a change of an API and its versions does to their
+// routes; before are the versions as they were.
+func routesEvent(ctx context.Context, tx *change.Tx, api string, before []Version) (*backplanev1.RouteEvent, error) {
+	after, err := readVersions(ctx, tx, api)
+	if err != nil {
+		return nil, err
+	}
+	event := &backplanev1.RouteEvent{}
+	old := map[string]*backplanev1.Route{}
+	for _, v := range before {
+		old[v.ID] = v.Route()
+	}
+	for _, v := range after {
+		if err := addRoute(ctx, tx, event, &v, old[v.ID]); err != nil {
+			return nil, err
+		}
+		delete(old, v.ID)
+	}
+	for _, v := range before {
+		if old[v.ID] != nil {
+			event.RemovedRoutes = append(event.RemovedRoutes, v.Name().String())
+		}
+	}
+	return event, nil
+}
+
+// routeEvent reads a version that has been changed again, and returns what that
+// does to its route; before is nil for a new version.
+func routeEvent(ctx context.Context, tx *change.Tx, v, before *Version) (*backplanev1.RouteEvent, error) {
+	now, err := readVersion(ctx, tx, everything, v.Name())
+	if err != nil {
+		return nil, err
+	}
+	*v = now
+	var old *backplanev1.Route
+	if before != nil {
+		old = before.Route()
+	}
+	event := &backplanev1.RouteEvent{}
+	return event, addRoute(ctx, tx, event, v, old)
+}
+
+// addRoute adds a version's route to an event unless it is as it was, and notes
+// that this change made it.
+func addRoute(ctx context.Context, tx *change.Tx, event *backplanev1.RouteEvent, v *Version, old *backplanev1.Route) error {
+	if proto.Equal(v.Route(), old) {
+		return nil
+	}
+	v.ChangeNumber = int64(tx.Number)
+	if _, err := tx.ExecContext(ctx, `UPDATE version SET change_number = $1 WHERE id = $2`, v.ChangeNumber, v.ID); err != nil {
+		return fmt.Errorf("note which change made the route: %w", err)
+	}
+	event.Routes = append(event.Routes, v.Route())
+	return nil
+}
+
+// Route returns what gateways need of a version.
+func (v Version) Route() *backplanev1.Route {
+	r := &backplanev1.Route{
+		Name:           v.Name().String(),
+		Api:            v.Name().Parent().String(),
+		DisplayName:    v.DisplayName,
+		Owner:          resource.User{User: v.Owner}.String(),
+		Context:        v.Context,
+		Version:        v.Version,
+		Default:        v.Default,
+		State:          catalogv1.Version_State(catalogv1.Version_State_value[statePrefix+v.State]),
+		Endpoints:      &catalogv1.Endpoints{Production: endpoints(v.Production), Sandbox: endpoints(v.Sandbox)},
+		AllowedOrigins: v.Origins,
+		ChangeNumber:   uint64(v.ChangeNumber),
+	}
+	for _, s := range v.Security {
+		r.Security = append(r.Security, s.Message())
+	}
+	for _, id := range v.Plans {
+		r.Plans = append(r.Plans, resource.Plan{Plan: id}.String())
+	}
+	if v.MaxSessionAge != 0 {
+		r.MaxSessionAge = durationpb.New(v.MaxSessionAge)
+	}
+	return r
+}
+
+func endpoints(rows []Endpoint) []*catalogv1.Endpoint {
+	var all []*catalogv1.Endpoint
+	for _, e := range rows {
+		all = append(all, &catalogv1.Endpoint{Endpoint: &catalogv1.Endpoint_Url{Url: e.URL}})
+	}
+	return all
+}
+
+// Message returns the scheme as the API and routes have it.
+func (s SecurityScheme) Message() *catalogv1.SecurityScheme {
+	if s.Type == SchemeNone {
+		return &catalogv1.SecurityScheme{Scheme: &catalogv1.SecurityScheme_None{None: &catalogv1.NoneScheme{}}}
+	}
+	oauth2 := &catalogv1.OAuth2Scheme{}
+	for _, p := range s.Places {
+		place := &catalogv1.CredentialPlace{Place: &catalogv1.CredentialPlace_Header{Header: &catalogv1.HeaderPlace{Name: p.Name}}}
+		if p.In == InQuery {
+			place.Place = &catalogv1.CredentialPlace_Query{Query: &catalogv1.QueryPlace{Name: p.Name}}
+		}
+		oauth2.Places = append(oauth2.Places, place)
+	}
+	return &catalogv1.SecurityScheme{Scheme: &catalogv1.SecurityScheme_Oauth2{Oauth2: oauth2}}
+}
+
+// Message returns the plan as the API and routes have it. Gateways do not hold
+// sessions to limits yet.
+func (p Plan) Message() *catalogv1.Plan {
+	m := &catalogv1.Plan{
+		Name:           p.Name().String(),
+		DisplayName:    p.DisplayName,
+		Description:    p.Description,
+		LimitsEnforced: p.QuotaMessages == 0,
+		CreateTime:     timestamppb.New(p.CreatedAt),
+		UpdateTime:     timestamppb.New(p.UpdatedAt),
+		Etag:           page.Etag(p.Etag),
+	}
+	if p.QuotaMessages != 0 {
+		m.Quota = &catalogv1.Quota{
+			Messages: p.QuotaMessages,
+			Window:   catalogv1.Quota_Window(catalogv1.Quota_Window_value[WindowPrefix+p.QuotaWindow]),
+		}
+	}
+	return m
+}

@@ -1,0 +1,124 @@
+package page
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/json"
+	"iter"
+	"strings"
+
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
+
+	"github.com/tidegatehq/tidegate/services/kit/fault"
+)
+
+// Page is the page that a list request asks for. K is what the list is ordered
+// by; it is encoded as JSON in page tokens, which is no secret.
+type Page[K any] struct {
+	// Size is how many items it has at most.
+	Size int
+	// After is the key of the item before it, zero for the first page.
+	After K
+
+	scope string
+}
+
+// ListRequest is what the requests of all list methods have (AIP-158).
+type ListRequest interface {
+	proto.Message
+	GetPageSize() int32
+	GetPageToken() string
+}
+
+// New reads the page that a request asks for. Its error is a fault. A token is
+// good for the request that it came from only, but for the size and the token.
+func New[K any](req ListRequest) (Page[K], error) {
+	size, err := Size(req.GetPageSize())
+	if err != nil {
+		return Page[K]{}, err
+	}
+	p := Page[K]{Size: size, scope: scopeOf(req)}
+	p.After, err = readToken[K](req.GetPageToken(), p.scope)
+	return p, err
+}
+
+// scopeOf returns what a request's page tokens are bound to: its type, and all
+// that it says but which page.
+func scopeOf(req proto.Message) string {
+	m := proto.Clone(req).ProtoReflect()
+	for _, name := range []protoreflect.Name{"page_size", "page_token"} {
+		m.Clear(m.Descriptor().Fields().ByName(name))
+	}
+	text, err := proto.MarshalOptions{Deterministic: true}.Marshal(m.Interface())
+	if err != nil {
+		panic(err) // a request that was received encodes
+	}
+	return Scope(string(m.Descriptor().FullName()), string(text))
+}
+
+// keyToken is what a page token says.
+type keyToken struct {
+	Scope string          `json:"s"`
+	Key   json.RawMessage `json:"k"`
+}
+
+// Token returns the token of the page after the item with this key.
+func (p Page[K]) Token(key K) string {
+	text, err := json.Marshal(key)
+	if err == nil {
+		text, err = json.Marshal(keyToken{Scope: p.scope, Key: text})
+	}
+	if err != nil {
+		panic(err) // keys are numbers and texts
+	}
+	return base64.RawURLEncoding.EncodeToString(text)
+}
+
+// readToken returns the key in a page token, the zero key when there is none.
+func readToken[K any](text, scope string) (key K, err error) {
+	if text == "" {
+		return key, nil
+	}
+	var t keyToken
+	raw, err := base64.RawURLEncoding.Strict().DecodeString(text)
+	if err != nil || len(text) > maxToken || json.Unmarshal(raw, &t) != nil || t.Scope == "" {
+		return key, fault.Invalid("page_token", "is not a token that a list has returned")
+	}
+	if t.Scope != scope {
+		return key, fault.Invalid("page_token", "belongs to another list or filter")
+	}
+	d := json.NewDecoder(strings.NewReader(string(t.Key)))
+	d.DisallowUnknownFields()
+	// No key in a database has a NUL.
+	if d.Decode(&key) != nil || bytes.Contains(t.Key, []byte(`\u0000`)) {
+		return key, fault.Invalid("page_token", "is not a token that a list has returned")
+	}
+	return key, nil
+}
+
+// maxBytes is how large the items of a page are together, about: a message has
+// 4 MiB at most.
+const maxBytes = 2 << 20
+
+// Read takes as many of the rows after p.After as the page has and converts them.
+// It returns the token of the next page too, if there is one. A page ends before
+// its Size when its items are large.
+func Read[Row, K any, M proto.Message](p Page[K], rows iter.Seq2[Row, error], key func(Row) K, convert func(Row) M) ([]M, string, error) {
+	var all []M
+	var last K
+	size := 0
+	// The row after the page's last tells that another page follows.
+	for row, err := range rows {
+		if err != nil {
+			return nil, "", err
+		}
+		m := convert(row)
+		size += proto.Size(m)
+		if len(all) == p.Size || len(all) > 0 && size > maxBytes {
+			return all, p.Token(last), nil
+		}
+		all, last = append(all, m), key(row)
+	}
+	return all, "", nil
+}

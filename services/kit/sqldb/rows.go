@@ -1,0 +1,112 @@
+package sqldb
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"iter"
+	"time"
+)
+
+// Row is what is scanned: *sql.Row and *sql.Rows have it.
+type Row interface{ Scan(dest ...any) error }
+
+// One returns the row of a query; found is false when there is none.
+func One[T any](ctx context.Context, q Querier, scan func(Row) (T, error), query string, args ...any) (row T, found bool, err error) {
+	row, err = scan(q.QueryRowContext(ctx, query, args...))
+	if errors.Is(err, sql.ErrNoRows) {
+		return row, false, nil
+	}
+	return row, err == nil, err
+}
+
+// All returns all rows of a query.
+func All[T any](ctx context.Context, q Querier, scan func(Row) (T, error), query string, args ...any) ([]T, error) {
+	rows, err := q.QueryContext(ctx, query, args...)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var all []T
+	for rows.Next() {
+		row, err := scan(rows)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, row)
+	}
+	return all, errors.Join(rows.Err(), rows.Close())
+}
+
+// Exists returns what a SELECT EXISTS says.
+func Exists(ctx context.Context, q Querier, query string, args ...any) (bool, error) {
+	var exists bool
+	err := q.QueryRowContext(ctx, query, args...).Scan(&exists)
+	return exists, err
+}
+
+// Changed reports whether a statement changed a row.
+func Changed(res sql.Result, err error) (bool, error) {
+	if err != nil {
+		return false, err
+	}
+	n, err := res.RowsAffected()
+	return n > 0, err
+}
+
+// Time returns a time that is kept in microseconds.
+func Time(micros int64) time.Time { return time.UnixMicro(micros).UTC() }
+
+// Key is where a row stands in a list: the values of the columns that the list is
+// ordered by, which no two rows share. The zero value of a Key is before the
+// first row.
+type Key interface {
+	// Args returns the values, as parameters of a query.
+	Args() []any
+}
+
+// Place is the Key of a list that is ordered by a time and an id.
+type Place struct {
+	// Time is in microseconds since 1970.
+	Time int64
+	ID   string
+}
+
+// Args returns the time and the id.
+func (p Place) Args() []any { return []any{p.Time, p.ID} }
+
+// listRows is how many rows List reads at a time: a page of large rows ends long
+// before it has all that it may have.
+const listRows = 100
+
+// List reads the rows of a list that come after a key, some at a time, in the
+// order of their keys. The first parameters of query are the columns of the key,
+// the next is the number of rows, and then come args:
+//
+//	SELECT … WHERE (created_at, id) > ($1, $2) AND owner = $4
+//	ORDER BY created_at, id LIMIT $3
+//
+// Between two rows the transaction takes other statements. The error ends the
+// list.
+func List[T any, K Key](ctx context.Context, q Querier, scan func(Row) (T, error), key func(T) K, after K, query string, args ...any) iter.Seq2[T, error] {
+	return func(yield func(T, error) bool) {
+		for {
+			params := append(after.Args(), listRows)
+			rows, err := All(ctx, q, scan, query, append(params, args...)...)
+			if err != nil {
+				var none T
+				yield(none, err)
+				return
+			}
+			for _, row := range rows {
+				if !yield(row, nil) {
+					return
+				}
+				after = key(row)
+			}
+			if len(rows) < listRows {
+				return
+			}
+		}
+	}
+}
