@@ -19,6 +19,7 @@ import (
 	"google.golang.org/genproto/googleapis/rpc/code"
 	"google.golang.org/grpc/codes"
 
+	"github.com/tidegatehq/tidegate/services/bench"
 	"github.com/tidegatehq/tidegate/services/kit/run"
 )
 
@@ -228,6 +229,9 @@ func TestNames(t *testing.T) {
 			variables[run.Variable(program, f.Name)] = true
 		})
 	}
+	measure := flag.NewFlagSet("bench", flag.ContinueOnError)
+	new(bench.Config).Flags(measure)
+	measure.VisitAll(func(f *flag.Flag) { flags["-"+f.Name] = true })
 	commands := commandLine(t, flags)
 	for _, d := range documents(t) {
 		for _, code := range d.code() {
