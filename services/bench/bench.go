@@ -17,7 +17,7 @@ import (
 	"time"
 )
 
-// Config is what a run can be told.
+// Config is what a run can be told. It is made by Default.
 type Config struct {
 	// Rounds is how often every target is measured; 0 for 5, or for 30 with
 	// Against. Medians are printed.
@@ -47,19 +47,24 @@ type Config struct {
 	Against string
 }
 
-// Flags registers the options.
+// Default returns the configuration that holds where nothing else is said.
+func Default() Config {
+	return Config{Span: time.Second, Conns: 50, Payload: 128, Dialers: 16, Idle: 4000, Settle: 10 * time.Second}
+}
+
+// Flags registers the options. What the Config holds is their default.
 func (c *Config) Flags(fs *flag.FlagSet) {
-	fs.IntVar(&c.Rounds, "rounds", 0, "how `often` every target is measured; medians are printed (default 5, with -against 30)")
-	fs.DurationVar(&c.Span, "span", time.Second, "`time` that one measurement takes")
-	fs.IntVar(&c.Conns, "conns", 50, "`connections` of the echo measurements")
-	fs.IntVar(&c.Payload, "payload", 128, "`bytes` of an echoed message, 1 to 65535")
-	fs.IntVar(&c.Dialers, "dialers", 16, "`clients` that do handshakes at once")
-	fs.IntVar(&c.Idle, "idle", 4000, "idle `sessions` that memory is measured with")
-	fs.DurationVar(&c.Settle, "settle", 10*time.Second, "`time` to wait after the last handshake before memory is read")
-	fs.StringVar(&c.Peers, "peers", "", "peers to measure, of `nginx,haproxy,relay`; empty for all that are installed")
-	fs.StringVar(&c.Shapes, "shapes", "", "shapes to measure, of `one,cores`: one worker, or one for each core; empty for both")
-	fs.StringVar(&c.Skip, "skip", "", "measurements to leave out, of `echo,handshake,memory`")
-	fs.StringVar(&c.Against, "against", "", "`folder` of a checkout of another commit: compare the gateway with that commit's instead of with the peers. "+
+	fs.IntVar(&c.Rounds, "rounds", c.Rounds, "how `often` every target is measured; medians are printed (default 5, with -against 30)")
+	fs.DurationVar(&c.Span, "span", c.Span, "`time` that one measurement takes")
+	fs.IntVar(&c.Conns, "conns", c.Conns, "`connections` of the echo measurements")
+	fs.IntVar(&c.Payload, "payload", c.Payload, "`bytes` of an echoed message, 1 to 65535")
+	fs.IntVar(&c.Dialers, "dialers", c.Dialers, "`clients` that do handshakes at once")
+	fs.IntVar(&c.Idle, "idle", c.Idle, "idle `sessions` that memory is measured with")
+	fs.DurationVar(&c.Settle, "settle", c.Settle, "`time` to wait after the last handshake before memory is read")
+	fs.StringVar(&c.Peers, "peers", c.Peers, "peers to measure, of `nginx,haproxy,relay`; empty for all that are installed")
+	fs.StringVar(&c.Shapes, "shapes", c.Shapes, "shapes to measure, of `one,cores`: one worker, or one for each core; empty for both")
+	fs.StringVar(&c.Skip, "skip", c.Skip, "measurements to leave out, of `echo,handshake,memory`")
+	fs.StringVar(&c.Against, "against", c.Against, "`folder` of a checkout of another commit: compare the gateway with that commit's instead of with the peers. "+
 		"Each round starts both anew. Printed are the medians of the rounds' ratios and their 95 % intervals, which are two of the "+
 		"sorted ratios (order statistics) and assume nothing about how these are distributed; 6 rounds is the least that gives one. "+
 		"What is called slower has its whole interval above 1.03")

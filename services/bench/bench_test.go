@@ -47,10 +47,10 @@ func TestMain(m *testing.M) {
 
 // quick is as short as a run can be.
 func quick() Config {
-	return Config{
-		Rounds: 1, Span: 100 * time.Millisecond, Conns: 4, Payload: 128, Dialers: 2,
-		Idle: 50, Settle: time.Millisecond,
-	}
+	cfg := Default()
+	cfg.Rounds, cfg.Span, cfg.Conns, cfg.Dialers = 1, 100*time.Millisecond, 4, 2
+	cfg.Idle, cfg.Settle = 50, time.Millisecond
+	return cfg
 }
 
 // TestRun is a short run of the whole benchmark: every target and every
@@ -364,6 +364,9 @@ func TestCheck(t *testing.T) {
 	good.Peers, good.Shapes, good.Skip = "relay,nginx", "cores,one", "echo"
 	if err := good.Check(); err != nil {
 		t.Errorf("Check(%+v) = %v, want nil", good, err)
+	}
+	if err := new(Config).Check(); err == nil {
+		t.Error("Check of a Config that Default has not made = nil, want an error")
 	}
 	for want, spoil := range map[string]func(*Config){
 		"-rounds is -1: it must be at least 1":                     func(c *Config) { c.Rounds = -1 },

@@ -18,7 +18,7 @@ import (
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	var cfg bench.Config
+	cfg := bench.Default()
 	fs := flag.NewFlagSet("bench", flag.ExitOnError)
 	cfg.Flags(fs)
 	echo := fs.Bool("echo-backend", false, "serve echoes on a free port instead, and print its address")
