@@ -77,6 +77,7 @@ func Default() Config {
 		Subscription: grpcclient.Default("127.0.0.1:9292"),
 		Listen:       listener.Default(),
 		Upstream:     upstream.Default(),
+		Relay:        relay.Default(),
 		Metering:     metering.Default(),
 		Drain:        25 * time.Second,
 		GRPC:         grpcserver.Default("127.0.0.1:9193", "127.0.0.1:9293"),
@@ -97,7 +98,8 @@ func (c *Config) Flags(fs *flag.FlagSet, prefix string) {
 	c.Subscription.Flags(fs, prefix, "subscription")
 	c.Listen.Flags(fs, prefix)
 	c.Upstream.Flags(fs, prefix)
-	c.relayFlags(fs, prefix)
+	c.Relay.Flags(fs, prefix)
+	fs.DurationVar(&c.MaxAge, prefix+"max-age", c.MaxAge, "how `long` a session may live where its API does not say; 0 for ever")
 	fs.DurationVar(&c.Grants.GrantTTL, prefix+"grant-ttl", 5*time.Minute, "how `long` a grant is kept before it is asked for again")
 	fs.DurationVar(&c.Grants.DenialTTL, prefix+"denial-ttl", 2*time.Second, "how `long` a denial is kept")
 	fs.DurationVar(&c.Grants.Timeout, prefix+"verify-timeout", 3*time.Second, "`time` to ask what a credential is good for")
@@ -107,18 +109,6 @@ func (c *Config) Flags(fs *flag.FlagSet, prefix string) {
 	fs.DurationVar(&c.Drain, prefix+"drain", c.Drain, "how `long` the end of live sessions is spread over at a stop")
 	c.GRPC.Flags(fs, prefix)
 	c.Ops.Flags(fs, prefix)
-}
-
-// relayFlags registers the options of sessions.
-func (c *Config) relayFlags(fs *flag.FlagSet, prefix string) {
-	fs.DurationVar(&c.Relay.Ping, prefix+"ping", 30*time.Second, "`time` between two pings to a client or backend")
-	fs.DurationVar(&c.Relay.Pong, prefix+"pong", 10*time.Second, "`time` to answer a ping")
-	fs.DurationVar(&c.Relay.Close, prefix+"close", 5*time.Second, "`time` to answer a close")
-	fs.DurationVar(&c.Relay.Linger, prefix+"linger", time.Second, "`time` to read on after the last frame was sent")
-	fs.DurationVar(&c.Relay.Write, prefix+"write", 10*time.Second, "`time` after which a peer that takes no bytes is cut")
-	fs.Int64Var(&c.Relay.MaxMessage, prefix+"max-message", 1<<20, "largest message in `bytes`, fragments summed")
-	fs.IntVar(&c.Relay.Flood, prefix+"flood", 100, "`number` of control and empty frames that a peer may send in a second")
-	fs.DurationVar(&c.MaxAge, prefix+"max-age", c.MaxAge, "how `long` a session may live where its API does not say; 0 for ever")
 }
 
 // Check reports everything that is wrong with the configuration.
@@ -138,8 +128,7 @@ func (c *Config) Check() error {
 		name  string
 		value time.Duration
 	}{
-		{"ping", c.Relay.Ping}, {"pong", c.Relay.Pong}, {"close", c.Relay.Close}, {"linger", c.Relay.Linger},
-		{"write", c.Relay.Write}, {"grant-ttl", c.Grants.GrantTTL}, {"denial-ttl", c.Grants.DenialTTL},
+		{"grant-ttl", c.Grants.GrantTTL}, {"denial-ttl", c.Grants.DenialTTL},
 		{"verify-timeout", c.Grants.Timeout}, {"drain", c.Drain}, {"max-age", c.MaxAge},
 	} {
 		if d.value < 0 {
@@ -150,7 +139,6 @@ func (c *Config) Check() error {
 		name  string
 		value int64
 	}{
-		{"max-message", c.Relay.MaxMessage}, {"flood", int64(c.Relay.Flood)},
 		{"max-lookups", int64(c.Grants.MaxLookups)}, {"max-grants", int64(c.Grants.MaxGrants)},
 	} {
 		if n.value < 0 {
@@ -158,7 +146,7 @@ func (c *Config) Check() error {
 		}
 	}
 	return errors.Join(append(wrong, c.Catalog.Check(), c.Subscription.Check(), c.Listen.Check(), c.Upstream.Check(),
-		c.Metering.Check(), c.GRPC.Check(), c.Ops.Check())...)
+		c.Relay.Check(), c.Metering.Check(), c.GRPC.Check(), c.Ops.Check())...)
 }
 
 // routesFile is where the routes are kept.

@@ -61,16 +61,16 @@ func TestProgram(t *testing.T) {
 			`-instance: "Gateway One" is not 1 to 63 characters of a-z, 0-9 and - with a letter or digit at both ends`,
 			"-master-key-file: is needed",
 			"-data: is needed",
-			"-ping: must not be negative",
-			"-pong: must not be negative",
 			"-drain: must not be negative",
-			"-max-message: must not be negative",
-			"-flood: must not be negative",
 			"-catalog: catalog:9291 is not on loopback, so -catalog-ca, -catalog-cert and -catalog-key are needed",
 			"-subscription: an address is needed",
 			"-tls-cert and -tls-key go together",
 			`-ws: "9099" is not host:port`,
 			"-dial-timeout: must be more than 0",
+			"-ping: must be more than 0",
+			"-pong: must be more than 0",
+			"-max-message: must be more than 0",
+			"-flood: must be more than 0",
 			"-grpc: 0.0.0.0:9193 is not on loopback: give -grpc-cert and -grpc-key, or -grpc-plaintext",
 			`-ops: "here" is not host:port`,
 		}},
@@ -102,7 +102,7 @@ func TestOnlyDefaultMakesAConfig(t *testing.T) {
 	}
 	err := new(Config).Check()
 	for _, want := range []string{
-		`-instance: ""`, "-data: is needed", "-handshake-timeout: must be", "-dial-timeout: must be", "-report-every: must be", "-grpc-drain: must be",
+		`-instance: ""`, "-data: is needed", "-handshake-timeout: must be", "-dial-timeout: must be", "-ping: must be", "Buffer must be", "-report-every: must be", "-grpc-drain: must be",
 	} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("Check of a Config that Default has not made = %v, want %q in it", err, want)

@@ -50,7 +50,7 @@ func TestConfiguration(t *testing.T) {
 				"-catalog.audit-keep: must be 168h0m0s at least",
 				`-subscription.issuer: "http://x" is not an https URL without user, query, fragment and a slash at its end`,
 				"-subscription.token-lifetime: must be 1s at least",
-				"-gateway.ping: must not be negative",
+				"-gateway.ping: must be more than 0",
 				"-portal.drain: must be more than 0",
 			},
 		},
@@ -73,7 +73,7 @@ func TestConfiguration(t *testing.T) {
 				`-log-format: the format is text or json, not "xml"`,
 				`-host: "a b" is not a host name or an IP address`,
 				"-subscription.audit-keep: must be 168h0m0s at least",
-				"-gateway.max-message: must not be negative",
+				"-gateway.max-message: must be more than 0",
 			},
 		},
 		{

@@ -18,7 +18,7 @@ type loop struct {
 
 func newLoop(t testing.TB, m mode, flight, size int) *loop {
 	t.Helper()
-	e := &loop{rig: newRig(t, Config{}, m, ending.Terms{})}
+	e := &loop{rig: newRig(t, Default(), m, ending.Terms{})}
 	for range flight {
 		f := wireFrame{0x82, make([]byte, size)}
 		e.request, e.reply = append(e.request, f.bytes(true)...), append(e.reply, f.bytes(false)...)

@@ -62,7 +62,7 @@ func (r *Relay) checkLeg(l *leg, now int64) {
 		l.conn.Reset()
 		r.end(ending.New(ending.Slow, l.party().String()+" takes no bytes"))
 	}
-	if cfg.Ping < 0 || r.ended != nil || l.out.stalled != 0 || l.other().out.stalled != 0 || l.out.state == broken {
+	if r.ended != nil || l.out.stalled != 0 || l.other().out.stalled != 0 || l.out.state == broken {
 		return
 	}
 	switch pinged := l.out.pingSent != 0; {
@@ -155,7 +155,7 @@ func (l *leg) nextDeadline() int64 {
 		at = r.frameBy
 	case l.in.lingerBy != 0 && l.in.state != readClosed:
 		at = l.in.lingerBy
-	case r.ended != nil || cfg.Ping < 0:
+	case r.ended != nil:
 	case l.out.pingSent != 0:
 		at = l.pongBy(cfg)
 	default:

@@ -1,18 +1,78 @@
 package relay
 
-import "time"
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"time"
 
-// Config is what all sessions of one Engine have in common. A field that is
-// zero takes its default; a negative duration switches that clock off.
+	"github.com/tidegatehq/tidegate/services/gateway/internal/netpoll"
+)
+
+// Config is what all sessions of one Engine have in common. It is made by Default.
 type Config struct {
-	Ping       time.Duration // between two pings to a leg; 30 s
-	Pong       time.Duration // wait for the pong; 10 s
-	Close      time.Duration // wait for the answer to a close; 5 s
-	Linger     time.Duration // read and discard after the last frame; 1 s
-	Write      time.Duration // a leg that takes no byte for this long is cut; 10 s
-	FrameEnd   time.Duration // a close waits this long for the end of a frame; 1 s
-	Tick       time.Duration // precision of all of these; 100 ms
-	MaxMessage int64         // bytes of a message, fragments summed; 1 MiB
-	Flood      int           // control and empty frames of a leg in a second; 100
-	Buffer     int           // bytes that are read at once; 32 KiB, 64 KiB at most
+	Ping       time.Duration // between two pings to a leg
+	Pong       time.Duration // wait for the pong
+	Close      time.Duration // wait for the answer to a close
+	Linger     time.Duration // read and discard after the last frame
+	Write      time.Duration // a leg that takes no byte for this long is cut
+	FrameEnd   time.Duration // a close waits this long for the end of a frame
+	Tick       time.Duration // precision of all of these
+	MaxMessage int64         // bytes of a message, fragments summed
+	Flood      int           // control and empty frames of a leg in a second
+	Buffer     int           // bytes that are read at once, netpoll.MaxBuffer at most
+
+	prefix string
+}
+
+// Default returns the configuration that holds where nothing else is said.
+func Default() Config {
+	return Config{
+		Ping:       30 * time.Second,
+		Pong:       10 * time.Second,
+		Close:      5 * time.Second,
+		Linger:     time.Second,
+		Write:      10 * time.Second,
+		FrameEnd:   time.Second,
+		Tick:       100 * time.Millisecond,
+		MaxMessage: 1 << 20,
+		Flood:      100,
+		Buffer:     32 << 10,
+	}
+}
+
+// Flags registers the options, each name after prefix. What the Config holds is
+// their default.
+func (c *Config) Flags(fs *flag.FlagSet, prefix string) {
+	c.prefix = prefix
+	fs.DurationVar(&c.Ping, prefix+"ping", c.Ping, "`time` between two pings to a client or backend")
+	fs.DurationVar(&c.Pong, prefix+"pong", c.Pong, "`time` to answer a ping")
+	fs.DurationVar(&c.Close, prefix+"close", c.Close, "`time` to answer a close")
+	fs.DurationVar(&c.Linger, prefix+"linger", c.Linger, "`time` to read on after the last frame was sent")
+	fs.DurationVar(&c.Write, prefix+"write", c.Write, "`time` after which a peer that takes no bytes is cut")
+	fs.Int64Var(&c.MaxMessage, prefix+"max-message", c.MaxMessage, "largest message in `bytes`, fragments summed")
+	fs.IntVar(&c.Flood, prefix+"flood", c.Flood, "`number` of control and empty frames that a peer may send in a second")
+}
+
+// Check reports everything that is wrong with the configuration.
+func (c *Config) Check() error {
+	var wrong []error
+	for _, f := range []struct {
+		name  string
+		value int64
+	}{
+		{"ping", int64(c.Ping)}, {"pong", int64(c.Pong)}, {"close", int64(c.Close)}, {"linger", int64(c.Linger)},
+		{"write", int64(c.Write)}, {"max-message", c.MaxMessage}, {"flood", int64(c.Flood)},
+	} {
+		if f.value <= 0 {
+			wrong = append(wrong, fmt.Errorf("-%s%s: must be more than 0", c.prefix, f.name))
+		}
+	}
+	if c.FrameEnd <= 0 || c.Tick <= 0 {
+		wrong = append(wrong, errors.New("sessions: FrameEnd and Tick must be more than 0"))
+	}
+	if c.Buffer <= 0 || c.Buffer > netpoll.MaxBuffer {
+		wrong = append(wrong, fmt.Errorf("sessions: Buffer must be 1 to %d", netpoll.MaxBuffer))
+	}
+	return errors.Join(wrong...)
 }

@@ -93,7 +93,7 @@ func TestFlood(t *testing.T) {
 // TestFloodWindow counts in each second anew.
 func TestFloodWindow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		e, in := NewEngine(Config{}), new(reader)
+		e, in := NewEngine(Default()), new(reader)
 		for range 3 {
 			for i := range 100 {
 				if in.flooded(e) {

@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"io"
+	"math"
 	"net"
 	"strings"
 	"syscall"
@@ -89,7 +90,7 @@ func TestSlowPongs(t *testing.T) {
 		t.Run(slow.String(), func(t *testing.T) {
 			eachMode(t, func(t *testing.T, m mode) {
 				cfg := quick()
-				cfg.Write, cfg.Flood = 200*time.Millisecond, -1
+				cfg.Write, cfg.Flood = 200*time.Millisecond, math.MaxInt
 				r := newRig(t, cfg, m, ending.Terms{})
 				to, other := r.client, r.backend
 				if slow == ending.Backend {

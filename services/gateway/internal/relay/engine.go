@@ -1,7 +1,6 @@
 package relay
 
 import (
-	"cmp"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -37,23 +36,9 @@ const wheelSlots = 1024
 
 // NewEngine returns an engine without sessions.
 func NewEngine(cfg Config) *Engine {
-	e := &Engine{cfg: cfg.withDefaults(), base: time.Now()}
+	e := &Engine{cfg: cfg, base: time.Now()}
 	e.chunks.New = func() any { return &chunk{mem: make([]byte, headroom+e.cfg.Buffer)} }
 	return e
-}
-
-func (c Config) withDefaults() Config {
-	c.Ping = cmp.Or(c.Ping, 30*time.Second)
-	c.Pong = cmp.Or(c.Pong, 10*time.Second)
-	c.Close = cmp.Or(c.Close, 5*time.Second)
-	c.Linger = cmp.Or(c.Linger, time.Second)
-	c.Write = cmp.Or(c.Write, 10*time.Second)
-	c.FrameEnd = cmp.Or(c.FrameEnd, time.Second)
-	c.Tick = cmp.Or(c.Tick, 100*time.Millisecond)
-	c.MaxMessage = cmp.Or(c.MaxMessage, 1<<20)
-	c.Flood = cmp.Or(c.Flood, 100)
-	c.Buffer = min(cmp.Or(c.Buffer, 32<<10), netpoll.MaxBuffer)
-	return c
 }
 
 // now is the exact time, coarse the one of the last tick.

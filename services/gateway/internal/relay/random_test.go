@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
+	"math"
 	"math/rand/v2"
 	"net"
 	"os"
@@ -178,7 +179,7 @@ func randomSession(t *testing.T, r *rand.Rand) (pings int64) {
 	}
 	fromClient, fromBackend := newScript(r, true, breach == ending.Client), newScript(r, false, breach == ending.Backend)
 	cfg := quick()
-	cfg.Flood, cfg.Write, cfg.FrameEnd, cfg.MaxMessage = -1, time.Minute, time.Minute, -1
+	cfg.Flood, cfg.Write, cfg.FrameEnd, cfg.MaxMessage = math.MaxInt, time.Minute, time.Minute, math.MaxInt64
 	cfg.Buffer = []int{200, 4096, 32 << 10}[r.IntN(3)]
 	cfg.Tick = []time.Duration{time.Millisecond, 5 * time.Millisecond}[r.IntN(2)]
 	cfg.Ping, cfg.Pong = time.Nanosecond, time.Minute // one at each tick

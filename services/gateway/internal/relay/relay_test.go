@@ -34,7 +34,9 @@ const patience = 10 * time.Second
 // quick is a configuration whose wheel turns fast, without pings. Clocks that a
 // test wants to see the end of, it sets itself: no other may end on a slow machine.
 func quick() Config {
-	return Config{Ping: -1, Linger: 100 * time.Millisecond, FrameEnd: patience, Tick: 5 * time.Millisecond}
+	cfg := Default()
+	cfg.Ping, cfg.Linger, cfg.FrameEnd, cfg.Tick = time.Hour, 100*time.Millisecond, patience, 5*time.Millisecond
+	return cfg
 }
 
 // mode says which legs carry TLS.

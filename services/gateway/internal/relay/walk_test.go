@@ -2,6 +2,7 @@ package relay
 
 import (
 	"bytes"
+	"math"
 	"math/rand/v2"
 	"reflect"
 	"slices"
@@ -117,7 +118,9 @@ func (h *heard) judge(b []byte, n uint64, masked bool, limit int64) uint16 {
 // newWalk returns a session without connections and its client's leg, or its
 // backend's when frames are not masked, to walk over what comes from it.
 func newWalk(masked bool, limit int64) (*Relay, *leg) {
-	r := &Relay{engine: NewEngine(Config{Flood: -1})}
+	cfg := Default()
+	cfg.Flood = math.MaxInt
+	r := &Relay{engine: NewEngine(cfg)}
 	l := &r.client
 	if !masked {
 		l = &r.backend

@@ -37,10 +37,10 @@ type bench struct {
 
 func newBench(t testing.TB) *bench {
 	t.Helper()
-	return newBenchOn(t, relay.Config{
-		Ping: -1, Tick: 5 * time.Millisecond, Close: 2 * time.Second,
-		Linger: 100 * time.Millisecond, FrameEnd: 2 * time.Second,
-	})
+	cfg := relay.Default()
+	cfg.Ping, cfg.Tick, cfg.Close = time.Hour, 5*time.Millisecond, 2*time.Second
+	cfg.Linger, cfg.FrameEnd = 100*time.Millisecond, 2*time.Second
+	return newBenchOn(t, cfg)
 }
 
 func newBenchOn(t testing.TB, cfg relay.Config) *bench {
@@ -447,7 +447,9 @@ func TestDrain(t *testing.T) {
 
 // TestDrainCuts has a drain that must be over before its sessions are.
 func TestDrainCuts(t *testing.T) {
-	b := newBenchOn(t, relay.Config{Ping: -1, Tick: 5 * time.Millisecond, Close: time.Hour, Linger: time.Hour})
+	cfg := relay.Default()
+	cfg.Ping, cfg.Tick, cfg.Close, cfg.Linger = time.Hour, 5*time.Millisecond, time.Hour, time.Hour
+	b := newBenchOn(t, cfg)
 	for range 3 {
 		b.start(b.register()) // nobody answers a close
 	}
