@@ -165,7 +165,7 @@ func proxies(ctx context.Context, cfg Config, log *slog.Logger, self, dir string
 		if err != nil {
 			return nil, err
 		}
-		all = append(all, starter{p.name, p.starter(bin)})
+		all = append(all, starter{p.name, p.starter(bin, max(cfg.Idle, cfg.Conns))})
 	}
 	return all, nil
 }

@@ -31,10 +31,12 @@ type peer struct {
 
 // peerOptions is what a peer is told.
 type peerOptions struct {
-	Dir     string // a folder of its own
-	Listen  string
-	Backend string
-	Workers int
+	Dir         string // a folder of its own
+	Listen      string
+	Backend     string
+	Workers     int
+	Sessions    int // that it has room for, even if all are one worker's
+	Connections int // of these sessions
 }
 
 var errNotInstalled = errors.New("not installed")
@@ -95,11 +97,14 @@ func compiled(ctx context.Context, dir string) (string, error) {
 	return bin, nil
 }
 
-// starter starts the peer's binary.
-func (p peer) starter(bin string) func(context.Context, shape, string, string) (*target, func(), error) {
+// starter starts the peer's binary, with room for so many sessions and some more:
+// when a sixteenth of nginx's room is left, it ends clients that it has read no
+// request from yet.
+func (p peer) starter(bin string, sessions int) func(context.Context, shape, string, string) (*target, func(), error) {
 	return func(ctx context.Context, s shape, dir, backend string) (t *target, stop func(), err error) {
 		stop = func() {}
-		o := peerOptions{Dir: dir, Backend: backend, Workers: s.workers}
+		room := sessions*5/4 + 64
+		o := peerOptions{Dir: dir, Backend: backend, Workers: s.workers, Sessions: room, Connections: 2 * room}
 		if o.Listen, err = freeAddr(); err != nil {
 			return nil, stop, err
 		}

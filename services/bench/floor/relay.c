@@ -22,6 +22,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -232,6 +233,11 @@ int main(int argc, char **argv)
 	if (argc != 4)
 		errx(2, "usage: relay LISTEN BACKEND WORKERS");
 	struct sockaddr_in address = parse(argv[1]), backend = parse(argv[2]);
+	struct rlimit files;
+	if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
+		files.rlim_cur = files.rlim_max;
+		setrlimit(RLIMIT_NOFILE, &files);
+	}
 	for (int i = 1; i < atoi(argv[3]); i++) {
 		pid_t pid = fork();
 		if (pid < 0)
