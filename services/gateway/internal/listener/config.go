@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"net"
 	"time"
+
+	"github.com/tidegatehq/tidegate/services/kit/netaddr"
 )
 
 // Config is all that the listener can be told. It is made by Default.
@@ -52,11 +54,11 @@ func (c *Config) Check() error {
 	if c.Addr == "" && c.TLSAddr == "" && c.Listener == nil && c.TLSListener == nil {
 		fail("%sws and %swss are both empty: nobody could connect", p, p)
 	}
-	if !isAddr(c.Addr) {
-		fail("%sws: %q is not host:port", p, c.Addr)
+	if err := netaddr.Check(c.Addr); err != nil && c.Addr != "" {
+		fail("%sws: %w", p, err)
 	}
-	if !isAddr(c.TLSAddr) {
-		fail("%swss: %q is not host:port", p, c.TLSAddr)
+	if err := netaddr.Check(c.TLSAddr); err != nil && c.TLSAddr != "" {
+		fail("%swss: %w", p, err)
 	}
 	if c.Timeout <= 0 {
 		fail("%shandshake-timeout: must be more than 0", p)
@@ -65,10 +67,4 @@ func (c *Config) Check() error {
 		fail("%smax-handshakes: must be more than 0", p)
 	}
 	return errors.Join(errs...)
-}
-
-// isAddr reports whether s is empty or an address to listen on.
-func isAddr(s string) bool {
-	_, _, err := net.SplitHostPort(s)
-	return s == "" || err == nil
 }

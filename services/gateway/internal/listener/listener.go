@@ -13,6 +13,7 @@ import (
 
 	"github.com/tidegatehq/tidegate/services/gateway/internal/head"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/metrics"
+	"github.com/tidegatehq/tidegate/services/kit/retry"
 )
 
 // Handler does handshakes.
@@ -163,16 +164,14 @@ func (l *Listener) endRead(conn net.Conn) {
 	delete(l.reading, conn)
 }
 
-const maxBackoff = time.Second
-
 // accept accepts connections. Errors such as too many open files are temporary:
 // it waits and tries again.
 func (l *Listener) accept(ctx, handshakes context.Context, ln net.Listener) {
-	var wait time.Duration
+	backoff := retry.Backoff{Min: 5 * time.Millisecond, Max: time.Second}
 	for {
 		conn, err := ln.Accept()
 		if err == nil {
-			wait = 0
+			backoff.Reset()
 			slot := l.takeSlot(ctx)
 			if slot == nil {
 				_ = conn.Close()
@@ -186,11 +185,9 @@ func (l *Listener) accept(ctx, handshakes context.Context, ln net.Listener) {
 		if errors.Is(err, net.ErrClosed) {
 			return
 		}
-		wait = min(max(5*time.Millisecond, 2*wait), maxBackoff)
-		l.log.Warn("accept failed", "addr", ln.Addr().String(), "error", err, "retry_in", wait)
-		select {
-		case <-time.After(wait):
-		case <-ctx.Done():
+		pause := backoff.Next()
+		l.log.Warn("accept failed", "addr", ln.Addr().String(), "error", err, "retry_in", pause)
+		if !retry.Sleep(ctx, pause) {
 			return
 		}
 	}

@@ -16,6 +16,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
+	"github.com/tidegatehq/tidegate/services/kit/retry"
 	"github.com/tidegatehq/tidegate/services/kit/seal"
 )
 
@@ -106,10 +107,7 @@ func (d *Disk) Run(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 		case <-d.dirty:
-			select {
-			case <-ctx.Done():
-			case <-time.After(d.delay):
-			}
+			retry.Sleep(ctx, d.delay)
 		}
 		d.flush()
 	}
