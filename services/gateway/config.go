@@ -78,6 +78,7 @@ func Default() Config {
 		Listen:       listener.Default(),
 		Upstream:     upstream.Default(),
 		Relay:        relay.Default(),
+		Grants:       grant.Default(),
 		Metering:     metering.Default(),
 		Drain:        25 * time.Second,
 		GRPC:         grpcserver.Default("127.0.0.1:9193", "127.0.0.1:9293"),
@@ -100,11 +101,7 @@ func (c *Config) Flags(fs *flag.FlagSet, prefix string) {
 	c.Upstream.Flags(fs, prefix)
 	c.Relay.Flags(fs, prefix)
 	fs.DurationVar(&c.MaxAge, prefix+"max-age", c.MaxAge, "how `long` a session may live where its API does not say; 0 for ever")
-	fs.DurationVar(&c.Grants.GrantTTL, prefix+"grant-ttl", 5*time.Minute, "how `long` a grant is kept before it is asked for again")
-	fs.DurationVar(&c.Grants.DenialTTL, prefix+"denial-ttl", 2*time.Second, "how `long` a denial is kept")
-	fs.DurationVar(&c.Grants.Timeout, prefix+"verify-timeout", 3*time.Second, "`time` to ask what a credential is good for")
-	fs.IntVar(&c.Grants.MaxLookups, prefix+"max-lookups", 256, "`number` of credentials that are asked for at once; further ones are refused")
-	fs.IntVar(&c.Grants.MaxGrants, prefix+"max-grants", 100_000, "`number` of grants that are kept")
+	c.Grants.Flags(fs, prefix)
 	c.Metering.Flags(fs, prefix)
 	fs.DurationVar(&c.Drain, prefix+"drain", c.Drain, "how `long` the end of live sessions is spread over at a stop")
 	c.GRPC.Flags(fs, prefix)
@@ -124,29 +121,14 @@ func (c *Config) Check() error {
 	if c.Data == "" && (c.RoutesFile == "" || c.Listen.TLSAddr != "" && c.Listen.CertFile == "") {
 		fail("data", "is needed")
 	}
-	for _, d := range []struct {
-		name  string
-		value time.Duration
-	}{
-		{"grant-ttl", c.Grants.GrantTTL}, {"denial-ttl", c.Grants.DenialTTL},
-		{"verify-timeout", c.Grants.Timeout}, {"drain", c.Drain}, {"max-age", c.MaxAge},
-	} {
-		if d.value < 0 {
-			fail(d.name, "must not be negative")
-		}
+	if c.Drain < 0 {
+		fail("drain", "must not be negative")
 	}
-	for _, n := range []struct {
-		name  string
-		value int64
-	}{
-		{"max-lookups", int64(c.Grants.MaxLookups)}, {"max-grants", int64(c.Grants.MaxGrants)},
-	} {
-		if n.value < 0 {
-			fail(n.name, "must not be negative")
-		}
+	if c.MaxAge < 0 {
+		fail("max-age", "must not be negative")
 	}
 	return errors.Join(append(wrong, c.Catalog.Check(), c.Subscription.Check(), c.Listen.Check(), c.Upstream.Check(),
-		c.Relay.Check(), c.Metering.Check(), c.GRPC.Check(), c.Ops.Check())...)
+		c.Relay.Check(), c.Grants.Check(), c.Metering.Check(), c.GRPC.Check(), c.Ops.Check())...)
 }
 
 // routesFile is where the routes are kept.

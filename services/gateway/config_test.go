@@ -102,7 +102,7 @@ func TestOnlyDefaultMakesAConfig(t *testing.T) {
 	}
 	err := new(Config).Check()
 	for _, want := range []string{
-		`-instance: ""`, "-data: is needed", "-handshake-timeout: must be", "-dial-timeout: must be", "-ping: must be", "Buffer must be", "-report-every: must be", "-grpc-drain: must be",
+		`-instance: ""`, "-data: is needed", "-handshake-timeout: must be", "-dial-timeout: must be", "-ping: must be", "Buffer must be", "-grant-ttl: must be", "RefreshPause", "-report-every: must be", "-grpc-drain: must be",
 	} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("Check of a Config that Default has not made = %v, want %q in it", err, want)

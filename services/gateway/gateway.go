@@ -81,7 +81,7 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	}
 	cfg.Metering.Gateway, cfg.Metering.BootID = cfg.Instance, id.New()
 	g.meter = metering.New(cfg.Metering, backplanev1.NewMeteringServiceClient(subscription), g.metrics, log)
-	g.sessions = session.NewRegistry(session.Config{Began: g.meter.Began}, g.meter.Record)
+	g.sessions = session.NewRegistry(g.meter.Began, g.meter.Record)
 	g.grants = grant.New(cfg.Grants, grant.NewRemote(backplanev1.NewGrantServiceClient(subscription)), g.sessions, g.metrics, log)
 	defer g.grants.Close()
 	g.watchRoutes = routes.NewWatch(backplanev1.NewRouteServiceClient(catalog), g.hello(routes.Features()),

@@ -41,7 +41,7 @@ type fixture struct {
 
 func newFixture(t *testing.T) *fixture {
 	t.Helper()
-	f := &fixture{t: t, registry: session.NewRegistry(session.Config{}, func(session.Record) {})}
+	f := &fixture{t: t, registry: session.NewRegistry(nil, func(session.Record) {})}
 	current := &routes.Current{}
 	table, err := current.Load().With(routes.Changes{Put: []*routes.Route{
 		{Name: "apis/a/versions/1", API: "apis/a", Owner: "users/ann", Context: "/a", Segment: "1", Published: true},

@@ -1,5 +1,7 @@
 package grant
 
+import "time"
+
 // Apply applies a change and returns how many sessions have been ended since the
 // last call. Changes come in order, from one goroutine.
 //
@@ -7,7 +9,7 @@ package grant
 // are registered by then are found here, later ones by Confirm; none is missed.
 func (c *Cache) Apply(changeNumber uint64, e Event) (ended int) {
 	c.mu.Lock()
-	c.history.add(changeNumber, e, c.cfg.Now())
+	c.history.add(changeNumber, e, time.Now())
 	c.grants.evict(e.Names)
 	c.denials.evict(e.Names)
 	c.mu.Unlock()

@@ -2,6 +2,9 @@ package grant
 
 import (
 	"context"
+	"errors"
+	"flag"
+	"fmt"
 	"log/slog"
 	"math/rand/v2"
 	"sync"
@@ -78,44 +81,65 @@ type Sessions interface {
 	EndWhere(e ending.Ending, names ...string) int
 }
 
-// Config is how a Cache works. Fields that are zero take their default.
+// Config is how a Cache works. It is made by Default.
 type Config struct {
-	GrantTTL     time.Duration // how long a grant is kept; 5 min
-	DenialTTL    time.Duration // how long a denial is kept; 2 s
-	Timeout      time.Duration // of one question to the source; 3 s
-	MaxGrants    int           // kept; 100 000
-	MaxDenials   int           // kept; 10 000
-	MaxLookups   int           // under way at once; 256
-	EventTTL     time.Duration // how long events are kept; 60 s
-	MaxEvents    int           // kept; 10 000
-	RefreshPause time.Duration // between two batches of a refresh; 100 ms
-	Now          func() time.Time
+	GrantTTL     time.Duration // how long a grant is kept
+	DenialTTL    time.Duration // how long a denial is kept
+	Timeout      time.Duration // of one question to the source
+	MaxGrants    int           // kept
+	MaxDenials   int           // kept
+	MaxLookups   int           // under way at once
+	EventTTL     time.Duration // how long events are kept
+	MaxEvents    int           // kept
+	RefreshPause time.Duration // between two batches of a refresh
+
+	prefix string
 }
 
-func (c Config) withDefaults() Config {
-	for _, d := range []struct {
-		at  *time.Duration
-		def time.Duration
+// Default returns the configuration that holds where nothing else is said.
+func Default() Config {
+	return Config{
+		GrantTTL:     5 * time.Minute,
+		DenialTTL:    2 * time.Second,
+		Timeout:      3 * time.Second,
+		MaxGrants:    100_000,
+		MaxDenials:   10_000,
+		MaxLookups:   256,
+		EventTTL:     time.Minute,
+		MaxEvents:    10_000,
+		RefreshPause: 100 * time.Millisecond,
+	}
+}
+
+// Flags registers the options, each name after prefix. What the Config holds is
+// their default.
+func (c *Config) Flags(fs *flag.FlagSet, prefix string) {
+	c.prefix = prefix
+	fs.DurationVar(&c.GrantTTL, prefix+"grant-ttl", c.GrantTTL, "how `long` a grant is kept before it is asked for again")
+	fs.DurationVar(&c.DenialTTL, prefix+"denial-ttl", c.DenialTTL, "how `long` a denial is kept")
+	fs.DurationVar(&c.Timeout, prefix+"verify-timeout", c.Timeout, "`time` to ask what a credential is good for")
+	fs.IntVar(&c.MaxLookups, prefix+"max-lookups", c.MaxLookups, "`number` of credentials that are asked for at once; further ones are refused")
+	fs.IntVar(&c.MaxGrants, prefix+"max-grants", c.MaxGrants, "`number` of grants that are kept")
+}
+
+// Check reports everything that is wrong with the configuration.
+func (c *Config) Check() error {
+	var wrong []error
+	for _, f := range []struct {
+		name  string
+		value int64
 	}{
-		{&c.GrantTTL, 5 * time.Minute}, {&c.DenialTTL, 2 * time.Second}, {&c.Timeout, 3 * time.Second},
-		{&c.EventTTL, time.Minute}, {&c.RefreshPause, 100 * time.Millisecond},
+		{"grant-ttl", int64(c.GrantTTL)}, {"denial-ttl", int64(c.DenialTTL)}, {"verify-timeout", int64(c.Timeout)},
+		{"max-lookups", int64(c.MaxLookups)}, {"max-grants", int64(c.MaxGrants)},
 	} {
-		if *d.at <= 0 {
-			*d.at = d.def
+		if f.value <= 0 {
+			wrong = append(wrong, fmt.Errorf("-%s%s: must be more than 0", c.prefix, f.name))
 		}
 	}
-	for _, d := range []struct {
-		at  *int
-		def int
-	}{{&c.MaxGrants, 100_000}, {&c.MaxDenials, 10_000}, {&c.MaxLookups, 256}, {&c.MaxEvents, 10_000}} {
-		if *d.at <= 0 {
-			*d.at = d.def
-		}
+	if c.MaxDenials <= 0 || c.EventTTL <= 0 || c.MaxEvents <= 0 || c.RefreshPause <= 0 {
+		wrong = append(wrong, errors.New("grants: MaxDenials, EventTTL, MaxEvents and RefreshPause must be more than 0"))
 	}
-	if c.Now == nil {
-		c.Now = time.Now
-	}
-	return c
+	return errors.Join(wrong...)
 }
 
 // Cache keeps grants and denials. It is safe for concurrent use.
@@ -148,7 +172,6 @@ type Cache struct {
 
 // New returns a cache in front of source. Close ends it.
 func New(cfg Config, source Source, sessions Sessions, m *metrics.Metrics, log *slog.Logger) *Cache {
-	cfg = cfg.withDefaults()
 	base, stop := context.WithCancel(context.Background())
 	return &Cache{
 		cfg: cfg, source: source, sessions: sessions, metrics: m, log: log,

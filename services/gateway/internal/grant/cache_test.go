@@ -76,7 +76,7 @@ type rig struct {
 func newRig(t *testing.T, cfg grant.Config, src *source) *rig {
 	t.Helper()
 	reg := prometheus.NewRegistry()
-	r := &rig{source: src, metrics: reg, registry: session.NewRegistry(session.Config{}, func(session.Record) {})}
+	r := &rig{source: src, metrics: reg, registry: session.NewRegistry(nil, func(session.Record) {})}
 	r.Cache = grant.New(cfg, src, r.registry, metrics.New(reg), slog.New(slog.DiscardHandler))
 	t.Cleanup(r.Close)
 	return r
@@ -109,7 +109,7 @@ func (r *rig) refused(t *testing.T, token string, want error, calls int64) {
 func TestOneLookUpForAllWhoWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		release := make(chan struct{})
-		r := newRig(t, grant.Config{}, &source{verify: func(context.Context, string, string) (grant.Answer, error) {
+		r := newRig(t, grant.Default(), &source{verify: func(context.Context, string, string) (grant.Answer, error) {
 			<-release
 			return good("a", 0), nil
 		}})
@@ -141,7 +141,7 @@ func TestOneLookUpForAllWhoWait(t *testing.T) {
 
 func TestLookUpGoesOnWhenItsCallerLeaves(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t, grant.Config{}, &source{verify: func(ctx context.Context, _, _ string) (grant.Answer, error) {
+		r := newRig(t, grant.Default(), &source{verify: func(ctx context.Context, _, _ string) (grant.Answer, error) {
 			select {
 			case <-time.After(time.Second):
 				return good("a", 0), nil
@@ -162,7 +162,9 @@ func TestLookUpGoesOnWhenItsCallerLeaves(t *testing.T) {
 func TestLookUpsUnderWayAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		release := make(chan struct{})
-		r := newRig(t, grant.Config{MaxLookups: 2}, &source{verify: func(_ context.Context, credential, _ string) (grant.Answer, error) {
+		cfg := grant.Default()
+		cfg.MaxLookups = 2
+		r := newRig(t, cfg, &source{verify: func(_ context.Context, credential, _ string) (grant.Answer, error) {
 			<-release
 			return good(credential, 0), nil
 		}})
@@ -184,7 +186,7 @@ func TestLookUpsUnderWayAreBounded(t *testing.T) {
 
 func TestLookUpHasATimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t, grant.Config{}, &source{verify: func(ctx context.Context, _, _ string) (grant.Answer, error) {
+		r := newRig(t, grant.Default(), &source{verify: func(ctx context.Context, _, _ string) (grant.Answer, error) {
 			<-ctx.Done()
 			return grant.Answer{}, ctx.Err()
 		}})
@@ -199,7 +201,7 @@ func TestLookUpHasATimeout(t *testing.T) {
 func TestLifetimes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var answer grant.Answer
-		r := newRig(t, grant.Config{}, &source{verify: func(context.Context, string, string) (grant.Answer, error) {
+		r := newRig(t, grant.Default(), &source{verify: func(context.Context, string, string) (grant.Answer, error) {
 			time.Sleep(time.Second) // on the way
 			return answer, nil
 		}})
@@ -230,7 +232,7 @@ func TestLifetimes(t *testing.T) {
 func TestControlPlaneAwayHonoursWhatIsCached(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		away := false
-		r := newRig(t, grant.Config{}, &source{verify: func(context.Context, string, string) (grant.Answer, error) {
+		r := newRig(t, grant.Default(), &source{verify: func(context.Context, string, string) (grant.Answer, error) {
 			if away {
 				return grant.Answer{}, errors.New("away")
 			}
@@ -249,7 +251,7 @@ func TestControlPlaneAwayHonoursWhatIsCached(t *testing.T) {
 }
 
 func TestEventsEvictWhatTheyTouch(t *testing.T) {
-	r := newRig(t, grant.Config{}, answers(good("a", 5)))
+	r := newRig(t, grant.Default(), answers(good("a", 5)))
 	r.granted(t, "a", 1)
 	r.Apply(6, grant.Event{Kind: grant.TokenRevoked, Names: []string{"grants/b"}})
 	r.granted(t, "a", 1)
@@ -267,7 +269,7 @@ func TestEventsEvictWhatTheyTouch(t *testing.T) {
 func TestAnswersThatAreVoidAreAskedForAgain(t *testing.T) {
 	var r *rig
 	n := uint64(0)
-	r = newRig(t, grant.Config{}, &source{verify: func(context.Context, string, string) (grant.Answer, error) {
+	r = newRig(t, grant.Default(), &source{verify: func(context.Context, string, string) (grant.Answer, error) {
 		n++
 		a := good("a", n)
 		if n < 3 {
@@ -286,7 +288,7 @@ func TestAnswersThatAreVoidAreAskedForAgain(t *testing.T) {
 }
 
 func TestConfirm(t *testing.T) {
-	r := newRig(t, grant.Config{}, answers(good("a", 0)))
+	r := newRig(t, grant.Default(), answers(good("a", 0)))
 	register := func() (*session.Session, grant.Position) {
 		g, position := r.granted(t, "a", r.source.calls.Load()+1)
 		s, err := r.registry.New(t.Context(), session.Info{Route: &session.Route{Version: version1}, Grant: g})
@@ -329,7 +331,7 @@ func TestConfirm(t *testing.T) {
 func TestEventsDuringAReadAreNotMissed(t *testing.T) {
 	for kind, code := range map[grant.EventKind]uint16{grant.UserDeleted: 4006, grant.Changed: 4001} {
 		synctest.Test(t, func(t *testing.T) {
-			r := newRig(t, grant.Config{}, &source{})
+			r := newRig(t, grant.Default(), &source{})
 			before, now := good("a", 0).Grant, good("a", 0).Grant
 			now.RestsOn = append(now.RestsOn, "groups/1")
 			s, err := r.registry.New(t.Context(), session.Info{Route: &session.Route{Version: version1}, Grant: before})
@@ -366,7 +368,7 @@ func TestEventsDuringAReadAreNotMissed(t *testing.T) {
 func TestResetReadsLiveSessionsInBatches(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const n = 2500
-		r := newRig(t, grant.Config{}, &source{})
+		r := newRig(t, grant.Default(), &source{})
 		for i := range n {
 			g := good(fmt.Sprint(i), 0).Grant
 			if _, err := r.registry.New(t.Context(), session.Info{Route: &session.Route{Version: version1}, Grant: g}); err != nil {
@@ -415,7 +417,7 @@ func TestResetReadsLiveSessionsInBatches(t *testing.T) {
 }
 
 func TestCloseEndsLookUps(t *testing.T) {
-	r := newRig(t, grant.Config{}, &source{verify: func(ctx context.Context, _, _ string) (grant.Answer, error) {
+	r := newRig(t, grant.Default(), &source{verify: func(ctx context.Context, _, _ string) (grant.Answer, error) {
 		<-ctx.Done()
 		return grant.Answer{}, ctx.Err()
 	}})
@@ -435,7 +437,7 @@ func TestCloseEndsLookUps(t *testing.T) {
 }
 
 func BenchmarkVerifyHit(b *testing.B) {
-	c := grant.New(grant.Config{}, answers(good("a", 0)), session.NewRegistry(session.Config{}, func(session.Record) {}),
+	c := grant.New(grant.Default(), answers(good("a", 0)), session.NewRegistry(nil, func(session.Record) {}),
 		metrics.New(prometheus.NewRegistry()), slog.New(slog.DiscardHandler))
 	defer c.Close()
 	cred := bearer(string(make([]byte, 700)))

@@ -329,8 +329,10 @@ func (o *outcomes) add(w *world) {
 func interleave(t *testing.T, seed uint64, m *metrics.Metrics, o *outcomes) {
 	s := &scheduler{rnd: rand.New(rand.NewPCG(seed, 0))}
 	s.slow = slows[s.rnd.IntN(len(slows))]
-	w := &world{scheduler: s, control: newControl(s), registry: session.NewRegistry(session.Config{}, func(session.Record) {})}
-	w.cache = grant.New(grant.Config{MaxLookups: 3, MaxEvents: 1 + s.rnd.IntN(4)}, w.control, pausing{w.registry, s}, m, slog.New(slog.DiscardHandler))
+	w := &world{scheduler: s, control: newControl(s), registry: session.NewRegistry(nil, func(session.Record) {})}
+	cfg := grant.Default()
+	cfg.MaxLookups, cfg.MaxEvents = 3, 1+s.rnd.IntN(4)
+	w.cache = grant.New(cfg, w.control, pausing{w.registry, s}, m, slog.New(slog.DiscardHandler))
 	w.narrow = s.rnd.IntN(2) == 0
 	w.cache.SetJitter(func(d time.Duration) time.Duration { return d })
 	ctx, cancel := context.WithCancel(context.Background())

@@ -44,7 +44,7 @@ func (c *Cache) Verify(ctx context.Context, cred credential.Credential, version 
 
 // find returns what is kept, or the lookup to wait for.
 func (c *Cache) find(cred credential.Credential, version string) (*lookup, *Grant, Position, error) {
-	k, now := keyOf(cred, version), c.cfg.Now()
+	k, now := keyOf(cred, version), time.Now()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if e := c.grants.get(k, now); e != nil {
@@ -80,7 +80,7 @@ func (c *Cache) run(l *lookup) {
 	ctx, cancel := context.WithTimeout(c.base, c.cfg.Timeout)
 	defer cancel()
 	for range tries {
-		sent, resets := c.cfg.Now(), c.resets()
+		sent, resets := time.Now(), c.resets()
 		a, err := c.source.Verify(ctx, l.credential, l.version)
 		if err != nil {
 			c.fail(l, err)

@@ -111,7 +111,7 @@ func newWorld(t testing.TB, edit func(*listener.Config)) *world {
 				"broken":       errors.New("broken"),
 			},
 		},
-		sessions: session.NewRegistry(session.Config{}, func(session.Record) {}), relay: relay.NewEngine(relay.Default()),
+		sessions: session.NewRegistry(nil, func(session.Record) {}), relay: relay.NewEngine(relay.Default()),
 	}
 	w.dialer = newDialer(t, upstream.Default().Timeout)
 	m, log := metrics.New(prometheus.NewRegistry()), slog.New(slog.DiscardHandler)

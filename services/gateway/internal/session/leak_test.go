@@ -111,7 +111,7 @@ func TestNoLeak(t *testing.T) {
 	}
 	sockets, routines := openFiles(t), runtime.NumGoroutine()
 	started := make(chan string, total)
-	b.cfg.Began = func(s *Session) { started <- s.Ref() }
+	b.began = func(s *Session) { started <- s.Ref() }
 	var wg sync.WaitGroup
 	next := make(chan int)
 	for range 20 {

@@ -1,7 +1,6 @@
 package session
 
 import (
-	"cmp"
 	"context"
 	"crypto/rand"
 	mathrand "math/rand/v2"
@@ -17,9 +16,9 @@ import (
 
 // Registry holds the sessions of one gateway.
 type Registry struct {
-	cfg  Config
-	sink func(Record)
-	live atomic.Int64
+	began func(*Session)
+	sink  func(Record)
+	live  atomic.Int64
 
 	mu       sync.Mutex
 	sessions map[string]*Session
@@ -29,11 +28,8 @@ type Registry struct {
 	empty    chan struct{} // closed when open is 0; made by Drain
 }
 
-// Config is all that the registry can be told.
-type Config struct {
-	Retry time.Duration  // the longest retry hint of a 1012; 5 s
-	Began func(*Session) // called when a session becomes live, before its record can come; nil: nobody
-}
+// maxRetry is the longest retry hint of a 1012.
+const maxRetry = 5 * time.Second
 
 // Gauges counts the sessions.
 type Gauges struct {
@@ -41,12 +37,12 @@ type Gauges struct {
 	Live       int // relaying or closing: each holds two connections
 }
 
-// NewRegistry returns an empty registry. sink is given each session's record,
-// exactly once, from a goroutine that serves all sessions or the caller's, and
-// must not block.
-func NewRegistry(cfg Config, sink func(Record)) *Registry {
-	cfg.Retry = cmp.Or(cfg.Retry, 5*time.Second)
-	return &Registry{cfg: cfg, sink: sink, sessions: map[string]*Session{}, index: newIndex()}
+// NewRegistry returns an empty registry. began is called when a session becomes
+// live, before its record can come; it may be nil. sink is given each session's
+// record, exactly once, from a goroutine that serves all sessions or the caller's,
+// and must not block.
+func NewRegistry(began func(*Session), sink func(Record)) *Registry {
+	return &Registry{began: began, sink: sink, sessions: map[string]*Session{}, index: newIndex()}
 }
 
 // refAlphabet is base32 without letters that look like digits.
@@ -194,14 +190,14 @@ func (r *Registry) Collect(fn func(s *Session, added ending.Totals)) {
 // drained is the ending of a session of a gateway that stops.
 func (r *Registry) drained() ending.Ending {
 	e := ending.New(ending.Drain, "")
-	e.Retry = r.retry()
+	e.Retry = retry()
 	return e
 }
 
 // retry returns a retry hint, different for each session.
-func (r *Registry) retry() time.Duration {
-	least := r.cfg.Retry / 10
-	return least + mathrand.N(r.cfg.Retry-least+1)
+func retry() time.Duration {
+	const minRetry = maxRetry / 10
+	return minRetry + mathrand.N(maxRetry-minRetry+1)
 }
 
 // Drain refuses new sessions, ends the registered ones at once and the live

@@ -53,7 +53,7 @@ func TestIndex(t *testing.T) {
 		{API: "apis/1", Version: "apis/1/versions/2"},
 	}
 	rapid.Check(t, func(t *rapid.T) {
-		r := NewRegistry(Config{}, func(Record) {})
+		r := NewRegistry(nil, func(Record) {})
 		grants := []*grant.Grant{nil}
 		for range 3 {
 			grants = append(grants, &grant.Grant{RestsOn: rapid.SliceOfN(rapid.SampledFrom(names), 0, 4).Draw(t, "ids")})
@@ -142,7 +142,7 @@ func TestEndWhere(t *testing.T) {
 }
 
 func BenchmarkEndWhere(b *testing.B) {
-	r := NewRegistry(Config{}, func(Record) {})
+	r := NewRegistry(nil, func(Record) {})
 	for i := range 20_000 {
 		_, err := r.New(context.Background(), Info{
 			Route: testRoute, Grant: &grant.Grant{RestsOn: []string{fmt.Sprint("applications/", i), fmt.Sprint("users/", i%100)}},

@@ -180,7 +180,7 @@ func (s *Session) leave() {
 // ended before that gives both peers their closes, and a record. After an error the
 // transport is closed and the session abandoned.
 func (s *Session) Start(t Transport) error {
-	if began := s.registry.cfg.Began; began != nil {
+	if began := s.registry.began; began != nil {
 		began(s)
 	}
 	s.mu.Lock()
@@ -191,7 +191,7 @@ func (s *Session) Start(t Transport) error {
 	}
 	err := t.Start(ending.Terms{
 		Ref: s.info.Ref, Expires: expiryOf(s.info.Grant), MaxAge: s.info.MaxAge,
-		Retry: s.registry.retry(), Ended: s.ended, Owner: (*owner)(s),
+		Retry: retry(), Ended: s.ended, Owner: (*owner)(s),
 	})
 	if err != nil {
 		s.leave()

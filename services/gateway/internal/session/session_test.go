@@ -46,7 +46,7 @@ func newBench(t testing.TB) *bench {
 func newBenchOn(t testing.TB, cfg relay.Config) *bench {
 	t.Helper()
 	b := &bench{t: t, engine: relay.NewEngine(cfg), records: make(chan Record, 5000)}
-	b.Registry = NewRegistry(Config{}, func(r Record) { b.records <- r })
+	b.Registry = NewRegistry(nil, func(r Record) { b.records <- r })
 	t.Cleanup(func() {
 		ctx, cancel := context.WithCancel(context.Background())
 		cancel()
@@ -329,7 +329,7 @@ func TestEndBeforeStart(t *testing.T) {
 func TestStartRefused(t *testing.T) {
 	b := newBench(t)
 	began := 0
-	b.cfg.Began = func(*Session) { began++ }
+	b.began = func(*Session) { began++ }
 	s := b.register()
 	c, clientLeg := b.pair()
 	pipe, far := net.Pipe()
