@@ -2,7 +2,7 @@ package ending
 
 import "time"
 
-// Terms are on which a session runs: when it ends by itself, and who is told.
+// Terms are what a session runs on: when it ends by itself, and who is told of its end.
 type Terms struct {
 	Ref     string        // in each close that the gateway originates
 	Expires time.Time     // ends the session as EXPIRED; needs a monotonic reading; zero: never

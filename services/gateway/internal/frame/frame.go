@@ -36,21 +36,21 @@ const (
 	MaxControlFrame   = 2 + 4 + MaxControlPayload
 )
 
-// Close codes that frames are checked and read with. What the gateway sends of its
-// own is chosen in package ending.
+// InvalidPayload is the close code for text that is not UTF-8. The codes that the
+// gateway sends of its own are chosen in package ending.
+const InvalidPayload = 1007
+
 const (
-	// NoCode stands for a close frame without a code.
-	NoCode         = 1005
-	protocolError  = 1002
-	InvalidPayload = 1007
+	protocolError = 1002
+	noCode        = 1005 // stands for a close frame without a code
 )
 
 // ParseClose parses the unmasked payload of a close frame. A code that no peer may
-// send is read as 1002, the absence of one as NoCode. The reason is a part of p.
+// send is read as 1002, the absence of one as 1005. The reason is a part of p.
 func ParseClose(p []byte) (code uint16, reason []byte, v Violation) {
 	switch len(p) {
 	case 0:
-		return NoCode, nil, None
+		return noCode, nil, None
 	case 1:
 		return protocolError, nil, shortClose
 	}
@@ -74,9 +74,9 @@ func sendable(code uint16) bool {
 	return code >= 3000 && code <= 4999
 }
 
-// AppendClose appends the payload of a close frame, which is empty for NoCode.
+// AppendClose appends the payload of a close frame, which is empty for 1005.
 func AppendClose(b []byte, code uint16, reason []byte) []byte {
-	if code == NoCode {
+	if code == noCode {
 		return b
 	}
 	return append(binary.BigEndian.AppendUint16(b, code), reason...)

@@ -18,7 +18,7 @@ func TestParseClose(t *testing.T) {
 			t.Errorf("ParseClose(%d) = %d %q %v, want %d", code, got, reason, v, want)
 		}
 	}
-	if code, reason, v := ParseClose(nil); code != NoCode || reason != nil || v != None {
+	if code, reason, v := ParseClose(nil); code != noCode || reason != nil || v != None {
 		t.Errorf("ParseClose of nothing = %d %q %v", code, reason, v)
 	}
 	if _, _, v := ParseClose([]byte("x")); v != shortClose {

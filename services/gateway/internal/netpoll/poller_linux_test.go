@@ -21,20 +21,20 @@ func TestShare(t *testing.T) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(2))
 	p := newPoller(t)
 	var notices atomic.Int64
-	gate := serve(t, p, func() { notices.Add(1) })
+	front := serve(t, p, func() { notices.Add(1) })
 	conns := make([]*served, 80)
 	for i := range conns {
 		conns[i] = serve(t, p, nil)
 	}
-	for _, s := range append(conns, gate) {
+	for _, s := range append(conns, front) {
 		s.send(t, "a")
 		s.expect(t, "a")
 	}
 
-	gate.mu.Lock()
+	front.mu.Lock()
 	before := notices.Load()
-	gate.send(t, "b")
-	until(t, "the poller waits at the gate", func() bool { return notices.Load() > before })
+	front.send(t, "b")
+	until(t, "the poller waits for the first", func() bool { return notices.Load() > before })
 	first, last := conns[0], conns[len(conns)-1]
 	for _, s := range conns {
 		s.send(t, "b")
@@ -44,7 +44,7 @@ func TestShare(t *testing.T) {
 		})
 	}
 	first.mu.Lock()
-	gate.mu.Unlock()
+	front.mu.Unlock()
 	last.expect(t, "ab")
 	first.mu.Unlock()
 	for _, s := range conns {

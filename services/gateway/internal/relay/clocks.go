@@ -51,7 +51,7 @@ func (r *Relay) checkLifetime(now int64) {
 	}
 }
 
-// checkLeg looks after reads and writes that do not end, and after pings.
+// checkLeg ends reads and writes that take too long, and sends pings.
 func (r *Relay) checkLeg(l *leg, now int64) {
 	cfg := &r.engine.cfg
 	if l.in.lingerBy != 0 && now >= l.in.lingerBy {

@@ -229,8 +229,8 @@ func (r *rig) overdue(l *leg, since int64) {
 	r.checkLeg(l, since+int64(r.engine.cfg.Pong))
 }
 
-// TestAhead has bytes that came with the handshakes, cut at every place.
-func TestAhead(t *testing.T) {
+// TestBuffered has bytes that came with the handshakes, cut at every place.
+func TestBuffered(t *testing.T) {
 	for _, m := range modes {
 		t.Run(m.String(), func(t *testing.T) {
 			t.Parallel()
@@ -244,7 +244,7 @@ func TestAhead(t *testing.T) {
 				if at < 0 || at > len(b) {
 					cutC, cutB = len(c), len(b)
 				}
-				r := newRigAhead(t, quick(), m, ending.Terms{}, c[:cutC], b[:cutB])
+				r := newRigBuffered(t, quick(), m, ending.Terms{}, c[:cutC], b[:cutB])
 				r.client.sendRaw(c[cutC:])
 				r.backend.sendRaw(b[cutB:])
 				expectBut(t, r.backend, pong("p"), data[0], data[1], data[3], data[4])
@@ -273,12 +273,12 @@ func expectBut(t *testing.T, p *peer, extra wireFrame, want ...wireFrame) {
 	}
 }
 
-// TestAheadBeyondBuffer has more bytes from the handshake than a buffer holds.
-func TestAheadBeyondBuffer(t *testing.T) {
+// TestBufferedBeyondBuffer has more bytes from the handshake than a buffer holds.
+func TestBufferedBeyondBuffer(t *testing.T) {
 	cfg := quick()
 	cfg.Buffer = 1000
 	big := wireFrame{0x82, bytes.Repeat([]byte("0123456789"), 1000)}
-	r := newRigAhead(t, cfg, mode{}, ending.Terms{}, big.bytes(true), big.bytes(false))
+	r := newRigBuffered(t, cfg, mode{}, ending.Terms{}, big.bytes(true), big.bytes(false))
 	r.client.expect(big)
 	r.backend.expect(big)
 }

@@ -12,33 +12,38 @@
 //
 // # States
 //
-// A leg is a reader (what comes from its peer) and a writer (what goes to it). Both
-// states only move to the right.
+// A leg is a reader (what comes from its peer) and a writer (what goes to it), each
+// with one state, which only moves along the arrows.
 //
-//	reader   reading ──┬─ close or violation ─► discarding ─┬─ cut, or lingered ─► draining ─┬─► readClosed
-//	                   ├────────────────────────────────────┴────────────────────────────────│──┐
-//	                   │                              held data went out, or never can ───────┘  │
-//	                   └─ end of the stream ────────────────────────────────────────────────────┘
+//	reading ─── close, violation, refused ───► discarding
+//	   │  │                                      │     │
+//	   │  └── cut, linger time over ─┐   ┌───────┘     │
+//	   │                             ▼   ▼             │ end of the stream
+//	   │                            draining           │
+//	   │ end of the stream              │ what is held went out, or never can
+//	   └───────────────────────────► readClosed ◄──────┘
 //
-//	writer   writing ─┬─ close due ─► closeQueued ─ between frames ─► closeSent ─ answered ─► halfClosed ─► writeClosed
-//	                  ├─ peer's close passed on ─────────────────────┘                          ▲              ▲
-//	                  └─ write failed, or cut (from any of these) ─► broken ─ session ended ────┴──────────────┘
+//	writing ──── close due ───► closeQueued ── between two frames ──► closeSent
+//	  │  │                                                               ▲  │
+//	  │  └──────────────────── peer's close passed on ───────────────────┘  │
+//	  │                                                    answered, or late│
+//	  │ write failed, or cut (so do the next two)                           ▼
+//	  └───► broken ───────────────── session ended ──────────────────► halfClosed
+//	           └──── reader is readClosed ────► writeClosed ◄───────────────┘
 //
 // The reader of one leg feeds the writer of the other:
 //
-//	reader.state     socket      frames
-//	reading          is read     go to the other leg's writer
-//	discarding       is read     are thrown away: nothing valid follows a close or a violation
-//	draining         is left     only what is held still goes out
-//	readClosed       is left     are over
+//	reading      frames go to the other leg's writer
+//	discarding   frames are thrown away: after a close or a violation nothing counts
+//	draining     the socket is read no more; what is held may still go out
+//	readClosed   nothing more comes
 //
-//	writer.state     data        pings, pongs   the leg's close
-//	writing          goes out    go out         is not due
-//	closeQueued      up to the end of the frame that was begun; then the close goes out
-//	closeSent        never again; the peer's own close, or the end of its stream, is awaited
-//	broken           never again; what was not sent is lost
-//	halfClosed       the peer was told that nothing more comes
-//	writeClosed      the socket is closed
+//	writing      data, pings and pongs go out
+//	closeQueued  the frame that was begun is ended, then the close goes out
+//	closeSent    nothing goes out; the peer's own close, or its end, is awaited
+//	broken       nothing goes out; what was not sent is lost
+//	halfClosed   the peer was told that nothing more comes
+//	writeClosed  the socket is closed
 //
 // # Invariants
 //

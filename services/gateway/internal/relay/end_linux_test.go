@@ -94,11 +94,11 @@ func TestEndAfterQuiet(t *testing.T) {
 // be urgent, at which reads stop.
 func TestUrgent(t *testing.T) {
 	e := NewEngine(quick())
-	gate, r := newRigOn(t, e, mode{}, ending.Terms{}, nil, nil), newRigOn(t, e, mode{}, ending.Terms{}, nil, nil)
-	gate.talk()
+	front, r := newRigOn(t, e, mode{}, ending.Terms{}, nil, nil), newRigOn(t, e, mode{}, ending.Terms{}, nil, nil)
+	front.talk()
 	r.talk()
-	gate.mu.Lock()
-	gate.client.send(text("x"))
+	front.mu.Lock()
+	front.client.send(text("x"))
 	pollerWaits(t)
 	raw, err := r.client.Conn.(*net.TCPConn).SyscallConn()
 	if err != nil {
@@ -116,7 +116,7 @@ func TestUrgent(t *testing.T) {
 		})
 		return all
 	})
-	gate.mu.Unlock()
+	front.mu.Unlock()
 	r.backend.expect(text("one"), text("two"))
 }
 

@@ -8,8 +8,8 @@ import (
 	"github.com/tidegatehq/tidegate/services/gateway/internal/netpoll"
 )
 
-// headroom is kept free before what is read, for the incomplete frame that the
-// bytes before it ended with.
+// headroom is kept free in front of what is read, for the incomplete header or
+// control frame that the bytes before it ended with.
 const headroom = 144
 
 // Engine is what all sessions share: the configuration, the buffers, the poller
@@ -22,16 +22,16 @@ type Engine struct {
 	chunks sync.Pool
 
 	mu      sync.Mutex
-	slots   [wheelSlots]*Relay // lists of those to look at in that tick
+	slots   [wheelSlots]*Relay // lists of the sessions that are due in that tick
 	tick    int64              // the last tick that was handled
 	relays  int
-	poller  *netpoll.Poller
-	turning bool          // the wheel's goroutine is there
-	stopped chan struct{} // closed by it when it has left
+	poller  *netpoll.Poller // changes only while there are no sessions
+	turning bool            // the wheel's goroutine is there
+	stopped chan struct{}   // closed by it when it has left
 }
 
-// wheelSlots is how many ticks the wheel has; what is due after more of them is
-// looked at once in each turn.
+// wheelSlots is how many ticks a turn of the wheel has. A session that is due later
+// comes up once in each turn until it is.
 const wheelSlots = 1024
 
 // NewEngine returns an engine without sessions.
@@ -41,12 +41,13 @@ func NewEngine(cfg Config) *Engine {
 	return e
 }
 
-// now is the exact time, coarse the one of the last tick.
+// now is the exact time, coarse that of the last tick; both are nanoseconds since
+// base.
 func (e *Engine) now() int64    { return int64(time.Since(e.base)) }
 func (e *Engine) coarse() int64 { return e.clock.Load() }
 
-// Wait returns when the wheel's goroutine has left, which it does soon after
-// the last session ended.
+// Wait returns when the wheel's goroutine has left, soon after the last session
+// ended.
 func (e *Engine) Wait() {
 	e.mu.Lock()
 	stopped := e.stopped
@@ -56,8 +57,8 @@ func (e *Engine) Wait() {
 	}
 }
 
-// join counts a session in, sees to it that the wheel turns, and has the session's
-// legs served. After an error neither is.
+// join counts a session in, makes sure that the wheel turns, and has the session's
+// legs served. After an error they are not.
 func (e *Engine) join(r *Relay) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -75,7 +76,7 @@ func (e *Engine) join(r *Relay) error {
 	return nil
 }
 
-// start sets the wheel turning, if it does not.
+// start sets the wheel turning unless it does.
 func (e *Engine) start() error {
 	if e.turning {
 		return nil
@@ -121,8 +122,8 @@ func (e *Engine) turn(p *netpoll.Poller, stopped chan<- struct{}) {
 	}
 }
 
-// due takes the sessions out of the wheel whose time has come. It returns false,
-// and notes that the goroutine leaves, when there are no sessions.
+// due takes the sessions that are due out of the wheel. It returns false when there
+// are no sessions at all: then the goroutine leaves.
 func (e *Engine) due(list []*Relay, now int64) ([]*Relay, bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -142,8 +143,8 @@ func (e *Engine) due(list []*Relay, now int64) ([]*Relay, bool) {
 	return list, true
 }
 
-// wake has r looked at in the first tick after the time at, or at an earlier turn
-// of the wheel, and not when it was to be looked at before.
+// wake has r.onTick called in the first tick after the time at, or at an earlier
+// turn of the wheel, instead of when it was asked for before.
 func (e *Engine) wake(r *Relay, at int64) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -156,7 +157,7 @@ func (e *Engine) wake(r *Relay, at int64) {
 	*head = r
 }
 
-// unlink takes r out of the wheel, if it is in.
+// unlink takes r out of the wheel if it is in.
 func (e *Engine) unlink(r *Relay) {
 	if r.slot == 0 {
 		return

@@ -81,7 +81,7 @@ func (p *proxy) serve(c net.Conn) error {
 	return r.Start(ending.Terms{Ref: "REF", Owner: ownerFunc(func(o ending.Outcome) { p.ended <- o })})
 }
 
-func readHead(c net.Conn) (head, ahead []byte, err error) {
+func readHead(c net.Conn) (head, buffered []byte, err error) {
 	b := make([]byte, 0, 8<<10)
 	for {
 		n, err := c.Read(b[len(b):cap(b)])

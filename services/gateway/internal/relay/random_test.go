@@ -55,15 +55,15 @@ func TestRandom(t *testing.T) {
 
 // script is what one peer sends, and what must become of it.
 type script struct {
-	b      []byte   // all that is sent
-	frames [][]byte // what is left of it
-	next   []byte   // the rest of the frame that is being sent
-	ahead  []byte   // what comes with the handshake
-	data   []byte   // what the other leg must be sent
-	pings  []string // that are answered, the last one at the latest
-	breach bool     // the last bytes break the protocol
-	max    int      // bytes of a write
-	seed   uint64
+	b        []byte   // all that is sent
+	frames   [][]byte // what is left of it
+	next     []byte   // the rest of the frame that is being sent
+	buffered []byte   // what comes with the handshake
+	data     []byte   // what the other leg must be sent
+	pings    []string // that are answered, the last one at the latest
+	breach   bool     // the last bytes break the protocol
+	max      int      // bytes of a write
+	seed     uint64
 
 	pinged  int64       // pings of the gateway's that came
 	answers chan []byte // to them; closed when none is to be sent any more
@@ -115,8 +115,8 @@ func newScript(r *rand.Rand, mask, breach bool) *script {
 		s.frames = append(s.frames, all[names[r.IntN(len(names))]].b)
 	}
 	s.b = slices.Concat(s.frames...)
-	s.ahead = make([]byte, r.IntN(min(len(s.b), 4<<10)+1))
-	_, _ = io.ReadFull(s, s.ahead)
+	s.buffered = make([]byte, r.IntN(min(len(s.b), 4<<10)+1))
+	_, _ = io.ReadFull(s, s.buffered)
 	return s
 }
 
@@ -183,18 +183,28 @@ func randomSession(t *testing.T, r *rand.Rand) (pings int64) {
 	cfg.Buffer = []int{200, 4096, 32 << 10}[r.IntN(3)]
 	cfg.Tick = []time.Duration{time.Millisecond, 5 * time.Millisecond}[r.IntN(2)]
 	cfg.Ping, cfg.Pong = time.Nanosecond, time.Minute // one at each tick
-	s := newRigAhead(t, cfg, m, ending.Terms{}, fromClient.ahead, fromBackend.ahead)
+	s := newRigBuffered(t, cfg, m, ending.Terms{}, fromClient.buffered, fromBackend.buffered)
 	own := wireFrame{0x89, binary.BigEndian.AppendUint64(nil, s.mark)}
 	errs := make(chan error, 4)
 	go func() { errs <- fromClient.send(s.client) }()
 	go func() { errs <- fromBackend.send(s.backend) }()
 	go func() { errs <- s.client.receive(fromBackend, fromClient, own, breach) }()
 	go func() { errs <- s.backend.receive(fromClient, fromBackend, own, breach) }()
-	for range 4 {
-		if err := <-errs; err != nil && breach == ending.Nobody {
-			t.Error(err)
-		} else if err != nil && breach != ending.Nobody {
-			t.Log(err) // the leg was closed under its writer
+	checks := time.NewTicker(time.Millisecond)
+	defer checks.Stop()
+	for done := 0; done < 4; {
+		select {
+		case <-checks.C:
+			s.mu.Lock()
+			s.checkInvariants(t)
+			s.mu.Unlock()
+		case err := <-errs:
+			done++
+			if err != nil && breach == ending.Nobody {
+				t.Error(err)
+			} else if err != nil {
+				t.Log(err) // the leg was closed under its writer
+			}
 		}
 	}
 	pings = fromClient.pinged + fromBackend.pinged

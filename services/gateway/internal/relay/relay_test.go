@@ -82,10 +82,10 @@ func (f ownerFunc) Ended(o ending.Outcome) { f(o) }
 // newRig starts a session. The terms' reference is REF.
 func newRig(t testing.TB, cfg Config, m mode, terms ending.Terms) *rig {
 	t.Helper()
-	return newRigAhead(t, cfg, m, terms, nil, nil)
+	return newRigBuffered(t, cfg, m, terms, nil, nil)
 }
 
-func newRigAhead(t testing.TB, cfg Config, m mode, terms ending.Terms, fromClient, fromBackend []byte) *rig {
+func newRigBuffered(t testing.TB, cfg Config, m mode, terms ending.Terms, fromClient, fromBackend []byte) *rig {
 	t.Helper()
 	return newRigOn(t, NewEngine(cfg), m, terms, fromClient, fromBackend)
 }
@@ -390,8 +390,36 @@ func (r *rig) until(t *testing.T, what string, done func() bool) {
 	until(t, what, func() bool {
 		r.mu.Lock()
 		defer r.mu.Unlock()
+		r.checkInvariants(t)
 		return done()
 	})
+}
+
+// checkInvariants checks what the package comment says of a session. Its mutex is
+// held.
+func (r *rig) checkInvariants(t testing.TB) {
+	t.Helper()
+	for _, l := range r.legs() {
+		in, out := &l.in, &l.out
+		if out.stalled != 0 && out.state > closeQueued {
+			t.Errorf("the %s's writer is stalled and %d", l.party(), out.state)
+		}
+		if in.held != nil && !in.relays() {
+			t.Errorf("the %s's reader holds bytes and is %d", l.party(), in.state)
+		}
+		if (out.state == closeQueued || out.state == closeSent) && out.code == 0 || out.state == writing && out.code != 0 {
+			t.Errorf("the %s's writer is %d with the code %d", l.party(), out.state, out.code)
+		}
+		if out.state == writeClosed && in.state != readClosed {
+			t.Errorf("the %s's socket is closed and its reader %d", l.party(), in.state)
+		}
+		if out.state == closeQueued && r.closing == nil || out.state > writing && out.state != broken && r.ended == nil {
+			t.Errorf("the %s's writer is %d in a session that lives", l.party(), out.state)
+		}
+	}
+	if closed := r.Relay.client.out.state == writeClosed && r.Relay.backend.out.state == writeClosed; r.over != closed {
+		t.Errorf("over = %t, both closed = %t", r.over, closed)
+	}
 }
 
 // until waits until something has become true.
@@ -421,6 +449,7 @@ func (r *rig) outcome(t testing.TB) ending.Outcome {
 	case o := <-r.ended:
 		r.mu.Lock()
 		defer r.mu.Unlock()
+		r.checkInvariants(t)
 		for _, l := range r.legs() {
 			if !reflect.ValueOf(l.conn).IsZero() || l.in.held != nil {
 				t.Errorf("the %s's leg has a socket or keeps bytes after the end", l.party())

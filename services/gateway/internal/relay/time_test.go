@@ -59,7 +59,7 @@ func TestMaxAge(t *testing.T) {
 	})
 }
 
-// TestWheelHorizon waits for longer than the wheel can look ahead.
+// TestWheelHorizon waits for longer than the wheel can hold.
 func TestWheelHorizon(t *testing.T) {
 	cfg := quick()
 	cfg.Tick = 100 * time.Microsecond
