@@ -97,7 +97,7 @@ func (f *fixture) add(ref, version, application string) *session.Session {
 			ExpireTime: time.Unix(5000, 0),
 		}
 	}
-	s, err := f.registry.New(context.Background(), info)
+	s, err := f.registry.New(nil, info)
 	if err != nil {
 		f.t.Fatal(err)
 	}

@@ -88,7 +88,7 @@ func TestTake(t *testing.T) {
 	}
 }
 
-// otherType is a type of credential that there may be one day.
+// otherType stands for a type of credential that does not exist yet.
 const otherType Type = 99
 
 func TestTakeNamesTheScheme(t *testing.T) {
@@ -158,7 +158,7 @@ func TestTakeStripsTheHeader(t *testing.T) {
 		h := http.Header{"Authorization": {"Bearer x"}, "Cookie": {"a=b"}}
 		_, _, _ = Take(oauth2(queryOnly), h, query)
 		if h.Get("Authorization") == "" {
-			t.Errorf("Take(%v) removed a header that is no place of the API", queryOnly)
+			t.Errorf("Take(%v) removed a header that is not a place of the API", queryOnly)
 		}
 		_, _, _ = Take(oauth2(reversed), h, query)
 		if len(h) != 1 || h.Get("Cookie") == "" {
@@ -179,8 +179,8 @@ func TestPlaceString(t *testing.T) {
 	}
 }
 
-// FuzzTake: what is stripped is exactly what a backend could read as the
-// credential, and the rest stays byte for byte, in its order.
+// FuzzTake checks that exactly what a backend could take for the credential is
+// removed, and that the rest stays as it is, byte for byte and in order.
 func FuzzTake(f *testing.F) {
 	for _, q := range []string{
 		"", "access_token=x", "a=1&access_token=x&b", "access%5Ftoken=%61", "&&=&access_token",
@@ -193,7 +193,7 @@ func FuzzTake(f *testing.F) {
 		for _, places := range [][]Place{both, reversed, queryOnly} {
 			c, stripped, err := Take(oauth2(places), http.Header{"Authorization": {authorization}}, query)
 			if (c.Value == "") == (err == nil) {
-				t.Fatalf("Take(%q, %q) = %+v, %v: not exactly one of both", authorization, query, c, err)
+				t.Fatalf("Take(%q, %q) = %+v, %v, want either a credential or an error", authorization, query, c, err)
 			}
 			if got, want := strings.Split(stripped, "&"), otherPieces(query); !slices.Equal(got, want) {
 				t.Fatalf("Take(%q) left the pieces %q, want %q", query, got, want)
@@ -205,7 +205,7 @@ func FuzzTake(f *testing.F) {
 	})
 }
 
-// otherPieces is what is left of a query, found in another way: by decoding.
+// otherPieces returns what must be left of a query, found by decoding names.
 func otherPieces(query string) []string {
 	var kept []string
 	for piece := range strings.SplitSeq(query, "&") {

@@ -25,7 +25,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const version1 = "apis/x/versions/1"
 
-// source judges by functions and counts.
+// source is a Source made of functions. It counts the calls of Verify.
 type source struct {
 	verify func(ctx context.Context, token, version string) (grant.Answer, error)
 	read   func(grants []*grant.Grant) (grant.States, error)
@@ -45,7 +45,7 @@ func bearer(token string) credential.Credential {
 	return credential.Credential{Type: credential.OAuth2, Value: token}
 }
 
-// good is an answer that lets a credential through.
+// good returns an answer with a grant.
 func good(token string, asOf uint64) grant.Answer {
 	return grant.Answer{
 		Grant: &grant.Grant{
@@ -60,7 +60,7 @@ func bad(reason error, names ...string) grant.Answer {
 	return grant.Answer{Denial: &grant.Denial{Reason: reason, RestsOn: names}}
 }
 
-// answers is a source that always gives the same answer.
+// answers returns a source that always gives the same answer.
 func answers(a grant.Answer) *source {
 	return &source{verify: func(context.Context, string, string) (grant.Answer, error) { return a, nil }}
 }
@@ -82,7 +82,8 @@ func newRig(t *testing.T, cfg grant.Config, src *source) *rig {
 	return r
 }
 
-// granted wants a grant, and the number of calls made so far.
+// granted checks that Verify returns a grant, and how often the source has been
+// asked by then.
 func (r *rig) granted(t *testing.T, token string, calls int64) (*grant.Grant, grant.Position) {
 	t.Helper()
 	g, position, err := r.Verify(t.Context(), bearer(token), version1)
@@ -95,7 +96,8 @@ func (r *rig) granted(t *testing.T, token string, calls int64) (*grant.Grant, gr
 	return g, position
 }
 
-// refused wants an error, and the number of calls made so far.
+// refused checks that Verify returns an error, and how often the source has been
+// asked by then.
 func (r *rig) refused(t *testing.T, token string, want error, calls int64) {
 	t.Helper()
 	if g, _, err := r.Verify(t.Context(), bearer(token), version1); !errors.Is(err, want) || g != nil {
@@ -106,7 +108,7 @@ func (r *rig) refused(t *testing.T, token string, want error, calls int64) {
 	}
 }
 
-func TestOneLookUpForAllWhoWait(t *testing.T) {
+func TestOneLookupForAllWhoWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		release := make(chan struct{})
 		r := newRig(t, grant.Default(), &source{verify: func(context.Context, string, string) (grant.Answer, error) {
@@ -134,12 +136,12 @@ func TestOneLookUpForAllWhoWait(t *testing.T) {
 		wg.Wait()
 		r.granted(t, "a", 1)
 		if n, err := testutil.GatherAndCount(r.metrics, "tidegate_grant_lookups_total"); n != 2 || err != nil {
-			t.Errorf("%d kinds of look-ups are counted, %v, want hits and misses", n, err)
+			t.Errorf("%d kinds of lookups are counted, %v, want hits and misses", n, err)
 		}
 	})
 }
 
-func TestLookUpGoesOnWhenItsCallerLeaves(t *testing.T) {
+func TestLookupGoesOnWhenItsCallerLeaves(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, grant.Default(), &source{verify: func(ctx context.Context, _, _ string) (grant.Answer, error) {
 			select {
@@ -159,7 +161,7 @@ func TestLookUpGoesOnWhenItsCallerLeaves(t *testing.T) {
 	})
 }
 
-func TestLookUpsUnderWayAreBounded(t *testing.T) {
+func TestLookupsUnderWayAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		release := make(chan struct{})
 		cfg := grant.Default()
@@ -184,7 +186,7 @@ func TestLookUpsUnderWayAreBounded(t *testing.T) {
 	})
 }
 
-func TestLookUpHasATimeout(t *testing.T) {
+func TestLookupHasATimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, grant.Default(), &source{verify: func(ctx context.Context, _, _ string) (grant.Answer, error) {
 			<-ctx.Done()
@@ -193,7 +195,7 @@ func TestLookUpHasATimeout(t *testing.T) {
 		begin := time.Now()
 		r.refused(t, "a", grant.ErrUnavailable, 1)
 		if took := time.Since(begin); took != 3*time.Second {
-			t.Errorf("the look-up took %v, want 3 s", took)
+			t.Errorf("the lookup took %v, want 3 s", took)
 		}
 	})
 }
@@ -291,11 +293,11 @@ func TestConfirm(t *testing.T) {
 	r := newRig(t, grant.Default(), answers(good("a", 0)))
 	register := func() (*session.Session, grant.Position) {
 		g, position := r.granted(t, "a", r.source.calls.Load()+1)
-		s, err := r.registry.New(t.Context(), session.Info{Route: &session.Route{Version: version1}, Grant: g})
+		s, err := r.registry.New(nil, session.Info{Route: &session.Route{Version: version1}, Grant: g})
 		if err != nil {
 			t.Fatal(err)
 		}
-		r.Apply(0, grant.Event{Kind: grant.Changed, Names: []string{"grants/a"}}) // so that nothing is cached
+		r.Apply(0, grant.Event{Kind: grant.Changed, Names: []string{"grants/a"}}) // evicts the grant
 		return s, position
 	}
 	read := 0
@@ -307,7 +309,7 @@ func TestConfirm(t *testing.T) {
 	if err := r.Confirm(t.Context(), s, position); err != nil || read != 1 {
 		t.Errorf("Confirm after a change = %v, %d reads, want it read again", err, read)
 	}
-	open, err := r.registry.New(t.Context(), session.Info{Route: &session.Route{Version: version1}})
+	open, err := r.registry.New(nil, session.Info{Route: &session.Route{Version: version1}})
 	if err != nil || r.Confirm(t.Context(), open, 0) != nil {
 		t.Errorf("Confirm of a session without a grant = %v, want nil", err)
 	}
@@ -334,7 +336,7 @@ func TestEventsDuringAReadAreNotMissed(t *testing.T) {
 			r := newRig(t, grant.Default(), &source{})
 			before, now := good("a", 0).Grant, good("a", 0).Grant
 			now.RestsOn = append(now.RestsOn, "groups/1")
-			s, err := r.registry.New(t.Context(), session.Info{Route: &session.Route{Version: version1}, Grant: before})
+			s, err := r.registry.New(nil, session.Info{Route: &session.Route{Version: version1}, Grant: before})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -371,7 +373,7 @@ func TestResetReadsLiveSessionsInBatches(t *testing.T) {
 		r := newRig(t, grant.Default(), &source{})
 		for i := range n {
 			g := good(fmt.Sprint(i), 0).Grant
-			if _, err := r.registry.New(t.Context(), session.Info{Route: &session.Route{Version: version1}, Grant: g}); err != nil {
+			if _, err := r.registry.New(nil, session.Info{Route: &session.Route{Version: version1}, Grant: g}); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -416,7 +418,7 @@ func TestResetReadsLiveSessionsInBatches(t *testing.T) {
 	})
 }
 
-func TestCloseEndsLookUps(t *testing.T) {
+func TestCloseEndsLookups(t *testing.T) {
 	r := newRig(t, grant.Default(), &source{verify: func(ctx context.Context, _, _ string) (grant.Answer, error) {
 		<-ctx.Done()
 		return grant.Answer{}, ctx.Err()

@@ -25,7 +25,7 @@ import (
 	"github.com/tidegatehq/tidegate/services/gateway/internal/session"
 )
 
-// interleavings is how many are tried in a run.
+// interleavings is how many are played in a run.
 const interleavings = 20_000
 
 var seedFlag = flag.Uint64("seed", 0, "seed of the interleavings; 0 is a new one each run (or TIDEGATE_SEED)")
@@ -36,8 +36,8 @@ type world struct {
 	control  *control
 	cache    *grant.Cache
 	registry *session.Registry
-	narrow   bool // one application only, and less that ends everything
-	told     int  // instant of the last change that the gateway has applied
+	narrow   bool // one application only, and fewer acts that end everything
+	applied  int  // instant of the last change that the gateway has applied
 	all      []*handshake
 	failed   []string
 }
@@ -46,9 +46,9 @@ type world struct {
 type handshake struct {
 	id             int
 	token, version string
-	since          int       // instant that the gateway was at when it began
+	since          int       // the instant up to which the gateway had applied changes when it began
 	began          time.Time // on the clock
-	over           bool      // the token's time was over when it began
+	expired        bool      // the token had expired when it began
 	session        *session.Session
 	restsOn        []string  // what the grant rests on
 	expires        time.Time // end of the grant
@@ -60,12 +60,12 @@ func (w *world) failf(format string, a ...any) {
 	w.failed = append(w.failed, fmt.Sprintf(format, a...))
 }
 
-// connect does what the gateway does for a client, less the sockets.
+// connect does what the gateway does for a client, except for the sockets.
 func (w *world) connect(h *handshake) {
 	ctx := context.Background()
 	at := func(what string) string { return fmt.Sprintf("handshake %d %s", h.id, what) }
 	w.pause(at("begins"))
-	h.since, h.began, h.over = w.told, time.Now(), w.control.over(h.token)
+	h.since, h.began, h.expired = w.applied, time.Now(), w.control.over(h.token)
 	g, position, err := w.cache.Verify(ctx, credential.Credential{Type: credential.OAuth2, Value: h.token}, h.version)
 	w.judge(h, g, position, err)
 	if h.err = err; err != nil {
@@ -73,7 +73,7 @@ func (w *world) connect(h *handshake) {
 	}
 	h.restsOn, h.expires = g.RestsOn, g.Expires
 	w.pause(at("has its grant"))
-	s, err := w.registry.New(ctx, session.Info{
+	s, err := w.registry.New(nil, session.Info{
 		Ref: session.NewRef(), Route: &session.Route{API: "apis/x", Version: h.version}, Grant: g,
 	})
 	if err != nil {
@@ -96,15 +96,16 @@ func (w *world) connect(h *handshake) {
 	h.session = s
 }
 
-// expired reports whether the session knows that its credential's time is over.
+// expired reports whether the session's credential has expired.
 func expired(s *session.Session) bool {
 	return s.Grant().Expired(time.Now())
 }
 
-// judge checks that an answer was true at some instant between the one that the
-// gateway was at and this one, and that a grant ends with its token or, by what
-// the answer took, sooner. Only a grant that was on its way when the handshake
-// began may be over already. A denial that is kept may be of before the end.
+// judge checks that an answer was true at some instant between the handshake's
+// since and now, and that a grant expires with its token or earlier by at most the
+// time that the answer took. A grant may have expired already only if it was on its
+// way when the handshake began. A denial may be one that is kept from before the
+// token expired.
 func (w *world) judge(h *handshake, g *grant.Grant, position grant.Position, err error) {
 	if g != nil {
 		w.note("handshake %d: at %d until %s", h.id, position, g.Expires.Format(time.StampMicro))
@@ -121,7 +122,7 @@ func (w *world) judge(h *handshake, g *grant.Grant, position grant.Position, err
 		if g.Expires.Before(early) || g.Expires.After(end) {
 			w.failf("handshake %d: the grant ends at %s, want %s, or from %s on", h.id, g.Expires, end, early)
 		}
-		over[0] = h.over && c.given[g].Before(h.began)
+		over[0] = h.expired && c.given[g].Before(h.began)
 	}
 	for _, s := range c.history[h.since:] {
 		for _, over := range over {
@@ -131,10 +132,10 @@ func (w *world) judge(h *handshake, g *grant.Grant, position grant.Position, err
 			}
 		}
 	}
-	w.failf("handshake %d of %s to %s was told %v, which was true at no instant since it began", h.id, h.token, h.version, err)
+	w.failf("handshake %d of %s to %s got %v, which was true at no instant since it began", h.id, h.token, h.version, err)
 }
 
-// deliver tells the gateway the next thing.
+// deliver delivers the next change, or a reset, to the gateway.
 func (w *world) deliver() {
 	c := w.control
 	switch {
@@ -143,17 +144,17 @@ func (w *world) deliver() {
 		c.reset, c.queue = false, nil
 		w.note("reset to %d", number)
 		w.cache.Reset(number)
-		w.told = instant
+		w.applied = instant
 	case len(c.queue) > 0:
 		next := c.queue[0]
 		c.queue = c.queue[1:]
 		w.note("apply %d: %s %v", next.number, next.event.Kind, next.event.Names)
 		w.cache.Apply(next.number, next.event)
-		w.told = next.instant
+		w.applied = next.instant
 	}
 }
 
-// start begins something new, chosen by the seed.
+// start starts something new, chosen by the seed.
 func (w *world) start(delivering *atomic.Bool) {
 	pick := func(list []string) string {
 		if w.narrow {
@@ -166,7 +167,7 @@ func (w *world) start(delivering *atomic.Bool) {
 	w.control.away = w.control.away && w.rnd.IntN(4) > 0
 	switch n := w.rnd.IntN(20); {
 	case n < 12 && (len(w.control.queue) > 2 || w.narrow && len(w.control.queue) > 0 && n < 9):
-		w.tell(delivering)
+		w.deliverNext(delivering)
 	case n < 6:
 		if len(w.all) > 0 && w.rnd.IntN(4) == 0 {
 			before := w.all[w.rnd.IntN(len(w.all))]
@@ -184,7 +185,7 @@ func (w *world) start(delivering *atomic.Bool) {
 		}
 		w.note("%s", w.control.act(what, app, token, version))
 	case n < 16:
-		w.tell(delivering)
+		w.deliverNext(delivering)
 	case n < 18:
 		w.pass([]time.Duration{150 * time.Millisecond, 150 * time.Millisecond, 150 * time.Millisecond, time.Second, 61 * time.Second}[w.rnd.IntN(5)])
 	case n < 19:
@@ -195,8 +196,7 @@ func (w *world) start(delivering *atomic.Bool) {
 	}
 }
 
-// pass lets time go by, and ends the sessions whose time is over, as the relay
-// does.
+// pass lets time pass, and ends the sessions that expire, as the relay does.
 func (w *world) pass(d time.Duration) {
 	w.note("%s pass", d)
 	time.Sleep(d)
@@ -228,16 +228,16 @@ func (w *world) mishap() {
 	}
 }
 
-// settle lets everything come to rest: all that is under way ends, all changes
-// are told, all grants are read again.
-func (w *world) settle(delivering *atomic.Bool) {
+// drain lets everything finish: all that is under way, the delivery of all changes,
+// and all refreshes.
+func (w *world) drain(delivering *atomic.Bool) {
 	w.control.away, w.slow = false, ""
 	steps := 0
 	for quiet := 0; quiet < 20; quiet++ {
-		for w.step() || w.tell(delivering) {
+		for w.step() || w.deliverNext(delivering) {
 			quiet = 0
 			if steps++; steps > 10_000 {
-				w.failf("the world does not come to rest")
+				w.failf("the world does not become idle")
 				return
 			}
 		}
@@ -245,8 +245,8 @@ func (w *world) settle(delivering *atomic.Bool) {
 	}
 }
 
-// tell tells the gateway the next thing, unless it is being told something.
-func (w *world) tell(delivering *atomic.Bool) bool {
+// deliverNext starts the next delivery to the gateway, unless one is under way.
+func (w *world) deliverNext(delivering *atomic.Bool) bool {
 	if !w.control.reset && len(w.control.queue) == 0 || !delivering.CompareAndSwap(false, true) {
 		return false
 	}
@@ -257,7 +257,7 @@ func (w *world) tell(delivering *atomic.Bool) bool {
 	return true
 }
 
-// check compares the survivors with the model's.
+// check compares the surviving sessions with those of the model.
 func (w *world) check() {
 	for _, h := range w.all {
 		switch {
@@ -283,7 +283,8 @@ func (w *world) checkSession(h *handshake) {
 	w.checkEnd(h, "session", err)
 }
 
-// checkEnd checks that what a session ended with, if it did, is so.
+// checkEnd checks that a session or handshake that was ended ended for a true
+// reason.
 func (w *world) checkEnd(h *handshake, what string, err error) {
 	holds, inTime := w.control.holds(appOf(h.token), h.restsOn), time.Now().Before(h.expires)
 	var end *session.EndedError
@@ -296,13 +297,14 @@ func (w *world) checkEnd(h *handshake, what string, err error) {
 	}
 }
 
-// hasExpired reports whether a session ended because its credential's time was over.
+// hasExpired reports whether a session ended because its credential expired.
 func hasExpired(err error) bool {
 	var end *session.EndedError
 	return errors.As(err, &end) && end.Ending.Reason == ending.Expired
 }
 
-// outcomes counts what interleavings led to, to know that they lead anywhere.
+// outcomes counts what the interleavings led to, to make sure that they cover what
+// they are for.
 type outcomes struct{ lives, ended, expired, raced, denied, unknown atomic.Int64 }
 
 func (o *outcomes) add(w *world) {
@@ -345,7 +347,7 @@ func interleave(t *testing.T, seed uint64, m *metrics.Metrics, o *outcomes) {
 			synctest.Wait()
 		}
 	}
-	w.settle(&delivering)
+	w.drain(&delivering)
 	w.check()
 	o.add(w)
 	s.mu.Lock()
@@ -377,10 +379,11 @@ func runSeed(t *testing.T) (seed uint64, once bool) {
 	return seed, true
 }
 
-// TestSurvivorsAreTheModels plays interleavings of handshakes, changes, their
-// delivery, resets, lost control planes and the passing of time, step by step, and
-// compares the sessions that live at the end with those whose grant was valid at
-// every instant. A failure names the seed of its interleaving: -seed plays it again.
+// TestSurvivorsAreTheModels plays random interleavings of handshakes, changes, their
+// delivery, resets, failures of the control plane and the passing of time, step by
+// step. It compares the sessions that are live at the end with those whose grant was
+// valid at every instant. A failure names the seed of its interleaving; -seed plays
+// that one again.
 func TestSurvivorsAreTheModels(t *testing.T) {
 	m, o := metrics.New(prometheus.NewRegistry()), &outcomes{}
 	first, once := runSeed(t)
@@ -407,7 +410,7 @@ func TestSurvivorsAreTheModels(t *testing.T) {
 		"races": o.raced.Load(), "denials": o.denied.Load(),
 	} {
 		if n < interleavings/20 {
-			t.Errorf("only %d %s in %d interleavings: they prove little", n, what, interleavings)
+			t.Errorf("only %d %s in %d interleavings: want more", n, what, interleavings)
 		}
 	}
 }

@@ -8,13 +8,13 @@ import (
 	"pgregory.net/rapid"
 )
 
-// TestLRUAgainstModel compares the entries with a list that is searched.
+// TestLRUAgainstModel compares the lru with a plain list.
 func TestLRUAgainstModel(t *testing.T) {
 	now := time.Unix(1000, 0)
 	rapid.Check(t, func(t *rapid.T) {
 		bound := rapid.IntRange(1, 5).Draw(t, "bound")
 		s := newLRU(bound)
-		var model []*entry // by use, the oldest first
+		var model []*entry // by use, the least recent first
 		drop := func(keep func(*entry) bool) {
 			var left []*entry
 			for _, e := range model {
@@ -70,7 +70,7 @@ func compare(t *rapid.T, s *lru, model []*entry) {
 	links := 0
 	for _, e := range model {
 		if at != e {
-			t.Fatalf("by use comes %v, want %v", at, e)
+			t.Fatalf("in the order of use there is %v, want %v", at, e)
 		}
 		at = at.newer
 		links += len(e.names)
@@ -81,7 +81,7 @@ func compare(t *rapid.T, s *lru, model []*entry) {
 		}
 	}
 	if at != nil || links != 0 {
-		t.Fatalf("after all comes %v, and %d names too many or too few", at, links)
+		t.Fatalf("after the last entry there is %v; %d names are too many or too few", at, links)
 	}
 }
 

@@ -24,7 +24,7 @@ const version1 = "apis/x/versions/1"
 
 var token = credential.Credential{Type: credential.OAuth2, Value: "t"}
 
-// service answers with what it holds.
+// service is the subscription service with fixed answers.
 type service struct {
 	backplanev1.GrantServiceClient
 	verdict *backplanev1.VerifyCredentialResponse

@@ -10,15 +10,15 @@ import (
 	"testing/synctest"
 )
 
-// scheduler decides who goes on next: everything in the world waits at some
-// point, and it lets one go, chosen by the seed.
+// scheduler decides which goroutine of the world goes on next: all of them stop at
+// certain points, and it resumes one at a time, chosen by the seed.
 type scheduler struct {
 	rnd  *rand.Rand
-	slow string // what has this in its name waits longer
+	slow string // goroutines at points with this in the name wait longer
 
 	mu      sync.Mutex
 	waiting []*waiter
-	free    bool // nobody waits any more
+	free    bool // nobody has to stop any more
 	trace   []string
 }
 
@@ -50,12 +50,13 @@ func (s *scheduler) stop(ctx context.Context, at string) error {
 
 func (s *scheduler) pause(at string) { _ = s.stop(context.Background(), at) }
 
-// slows are what waits long in some interleavings: calls that are judged early and
-// answered late, callers that dawdle, events that are half applied.
+// slows are the points at which goroutines wait long in some interleavings: calls
+// that are judged early and answered late, slow callers, events that are applied in
+// part.
 var slows = []string{"", "is judged", "read arrives", "has read the number", "has its grant", "has registered", "before", "after"}
 
-// step lets one of those who wait go on, and waits until all wait again. It
-// reports whether there was one.
+// step resumes one of the goroutines and waits until all have stopped again. It
+// returns false if there is none.
 func (s *scheduler) step() bool {
 	synctest.Wait()
 	s.mu.Lock()
@@ -73,7 +74,7 @@ func (s *scheduler) step() bool {
 	return true
 }
 
-// pick chooses one of those who wait; -1 is nobody.
+// pick chooses the goroutine to resume; -1: none.
 func (s *scheduler) pick() int {
 	slices.SortStableFunc(s.waiting, func(a, b *waiter) int { return strings.Compare(a.at, b.at) })
 	var fast []int

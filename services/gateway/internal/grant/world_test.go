@@ -15,7 +15,7 @@ import (
 )
 
 // The model's applications are named by a letter, their tokens by a letter and a
-// digit. Where one is gone, the next takes its place.
+// digit. When one is gone, the next takes its place.
 const (
 	letters = "abcdefghijklmnopqrstuvwxyz"
 	digits  = "123456789"
@@ -23,7 +23,7 @@ const (
 
 func versionOf(digit byte) string { return "apis/x/versions/" + string(digit) }
 
-// living returns the first two of all names that are not gone, or the last.
+// living returns the first two of all names that are not gone, or the last one.
 func living(all string, name func(c byte) string, gone func(string) bool) []string {
 	var list []string
 	for i := range len(all) {
@@ -37,14 +37,14 @@ func living(all string, name func(c byte) string, gone func(string) bool) []stri
 	return list
 }
 
-// apps returns two applications whose tokens can be good.
+// apps returns two applications that can have valid tokens.
 func (s state) apps() []string {
 	return living(letters, func(c byte) string { return "applications/" + string(c) }, func(app string) bool {
 		return !s.holds(app, []string{app, clientOfApp(app), userOf(app)})
 	})
 }
 
-// tokens returns two tokens of an application that are good.
+// tokens returns two valid tokens of an application.
 func (s state) tokens(app string) []string {
 	letter := app[len(app)-1:]
 	return living(digits, func(c byte) string { return letter + string(c) }, func(token string) bool {
@@ -62,12 +62,12 @@ func clientOfApp(app string) string { return app + "/oauthClients/c" }
 func userOf(app string) string      { return "users/" + app[len(app)-1:] }
 func grantName(token string) string { return "grants/" + token }
 
-// pair names a subscription that there is not.
+// pair is the name that a denial rests on when there is no subscription.
 func pair(app, version string) string { return app + "@" + version }
 
 // state is what the subscription service knows. A name that is gone never comes
-// back, nor does a token whose time is over. Groups are what a later release may have: an application that is in one
-// rests on it, and stays in it.
+// back, and an expired token never becomes valid. Groups are something that a later
+// release may have: an application that is in one rests on it, and stays in it.
 type state struct {
 	gone   map[string]bool
 	subs   map[string]string   // by pair, the subscription
@@ -80,13 +80,13 @@ func (s state) clone() state {
 	return state{gone: maps.Clone(s.gone), subs: maps.Clone(s.subs), groups: maps.Clone(s.groups), expires: s.expires}
 }
 
-// over reports whether a token's time is over.
+// over reports whether a token has expired.
 func (s state) over(token string) bool {
 	end, issued := s.expires[token]
 	return issued && !time.Now().Before(end)
 }
 
-// judge is the truth about a token, whose time may be over, and a version.
+// judge returns the truth about a token, which may have expired, and a version.
 func (s state) judge(token, version string, over bool) grant.Answer {
 	app := appOf(token)
 	client, user := clientOfApp(app), userOf(app)
@@ -105,8 +105,8 @@ func (s state) judge(token, version string, over bool) grant.Answer {
 	}}
 }
 
-// holds reports whether nothing is gone that an application's grant rested on
-// when it was given, or came to rest on since.
+// holds reports whether everything still exists that an application's grant rested
+// on when it was given or has come to rest on since.
 func (s state) holds(app string, restsOn []string) bool {
 	return !slices.ContainsFunc(slices.Concat(restsOn, s.groups[app]), func(n string) bool { return s.gone[n] })
 }
@@ -118,21 +118,21 @@ type pendingChange struct {
 	event   grant.Event
 }
 
-// control is the subscription service: a state, the changes that made it, and
-// those that the gateway has not been told of. Its methods that the cache calls
-// stop at each point where the world may go on without them.
+// control is the subscription service: a state, the changes that led to it, and
+// those that have not been delivered yet. The methods that the cache calls stop at
+// each point at which something else may happen.
 type control struct {
 	sched *scheduler
 	state
 	head    uint64
-	made    int     // names made
+	made    int     // number of names made
 	history []state // after each change, and at the start
 	queue   []pendingChange
-	reset   bool // the gateway has to be told a reset before anything else
+	reset   bool // a reset has to be delivered before anything else
 	away    bool // calls fail
 
-	early map[string]time.Time       // by token, the earliest end that the gateway may take it to have
-	given map[*grant.Grant]time.Time // when the gateway was given a grant
+	early map[string]time.Time       // by token, the earliest time at which the gateway may take it for expired
+	given map[*grant.Grant]time.Time // when the gateway got a grant
 }
 
 func newControl(s *scheduler) *control {
@@ -150,8 +150,8 @@ func (c *control) newName(prefix string) string {
 	return fmt.Sprint(prefix, c.made)
 }
 
-// issue gives a token its lifetime when it is first used: half of them live on
-// when all is over.
+// issue gives a token its lifetime when it is first used. Half of the tokens outlive
+// the test.
 func (c *control) issue(token string) {
 	if _, issued := c.expires[token]; issued {
 		return
@@ -172,7 +172,7 @@ func (c *control) commit(e grant.Event) {
 	c.queue = append(c.queue, pendingChange{number: c.head, instant: len(c.history) - 1, event: e})
 }
 
-// remove makes names be gone, the first being what was removed.
+// remove makes names disappear; the first one is what was removed.
 func (c *control) remove(kind grant.EventKind, names ...string) {
 	for _, n := range names {
 		c.gone[n] = true
@@ -180,15 +180,15 @@ func (c *control) remove(kind grant.EventKind, names ...string) {
 	c.commit(grant.Event{Kind: kind, Names: names[:1]})
 }
 
-// acts is how many things there are to do; those from groupActs to groupsEnd are
-// about groups, those before end the most.
+// acts is the number of things that users can do; those from groupActs to groupsEnd
+// are about groups, those before end the most.
 const (
 	acts      = 34
 	groupActs = 11
 	groupsEnd = 18
 )
 
-// act does something that users do.
+// act does one of the things that users do.
 func (c *control) act(what int, app, token, version string) string {
 	sub := c.subs[pair(app, version)]
 	exists := sub != "" && !c.gone[sub]
@@ -212,7 +212,7 @@ func (c *control) act(what int, app, token, version string) string {
 		c.commit(grant.Event{})
 		return "a change that touches nothing"
 	case what < 11:
-		// A kind of event that this gateway does not know: all it is told is a change.
+		// A kind of event that this gateway does not know: to it, something changed.
 		c.remove(grant.Changed, grantName(token))
 		return "take back " + token
 	case what < 15:
@@ -241,15 +241,15 @@ func (c *control) act(what int, app, token, version string) string {
 	return "create " + name
 }
 
-// lose makes the gateway miss what it has not been told: it was away for too
-// long.
+// lose makes the gateway miss all that has not been delivered, as if it had been
+// away for too long.
 func (c *control) lose() {
 	c.queue, c.reset = nil, true
 }
 
-// restore begins another history: some subscriptions are gone without an event,
-// and numbers go back. What was removed stays so: a gateway cannot be told of a
-// removal that no history has.
+// restore restores a backup: some subscriptions are gone without an event, and
+// change numbers go back. What was removed stays removed, because no event could
+// tell the gateway otherwise.
 func (c *control) restore(kept func() bool) {
 	for _, at := range slices.Sorted(maps.Keys(c.subs)) {
 		if !kept() {
@@ -263,7 +263,7 @@ func (c *control) restore(kept func() bool) {
 
 var errAway = errors.New("away")
 
-// Verify is Source's.
+// Verify implements grant.Source.
 func (c *control) Verify(ctx context.Context, cred credential.Credential, version string) (grant.Answer, error) {
 	token := cred.Value
 	at, sent := fmt.Sprintf("verify %s %s", token, version), time.Now()
@@ -292,7 +292,7 @@ func (c *control) Verify(ctx context.Context, cred credential.Credential, versio
 	return a, nil
 }
 
-// Read is Source's.
+// Read implements grant.Source.
 func (c *control) Read(ctx context.Context, grants []*grant.Grant) (grant.States, error) {
 	if err := c.sched.stop(ctx, "read arrives"); err != nil {
 		return grant.States{}, err
@@ -315,7 +315,7 @@ func (c *control) Read(ctx context.Context, grants []*grant.Grant) (grant.States
 	return out, c.sched.stop(ctx, "read is judged")
 }
 
-// why says what a grant ended for.
+// why returns what ended a grant.
 func (c *control) why(token string, restsOn []string) grant.EventKind {
 	switch {
 	case slices.ContainsFunc(restsOn[:2], func(n string) bool { return c.gone[n] }):
@@ -327,7 +327,7 @@ func (c *control) why(token string, restsOn []string) grant.EventKind {
 	}
 }
 
-// pausing is a registry whose every use is a point where the world may go on.
+// pausing is a registry that stops before and after each use.
 type pausing struct {
 	*session.Registry
 	sched *scheduler

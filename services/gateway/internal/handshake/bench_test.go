@@ -9,8 +9,8 @@ import (
 	"github.com/tidegatehq/tidegate/services/gateway/internal/head"
 )
 
-// BenchmarkHandshake is a whole handshake on loopback, the client's and the
-// backend's share included, and the session's end.
+// BenchmarkHandshake measures a whole handshake on loopback and the end of its
+// session, with the shares of the client and the backend.
 func BenchmarkHandshake(b *testing.B) {
 	answer := "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: "
 	url := accepting(b, func(conn net.Conn) {

@@ -7,8 +7,6 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/lxzan/gws"
-
 	"github.com/tidegatehq/tidegate/services/gateway/internal/credential"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/grant"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/listener"
@@ -45,7 +43,7 @@ type Parts struct {
 // Handler does handshakes. It is safe for concurrent use.
 type Handler struct {
 	Parts
-	upgrader *gws.Upgrader
+	upgrader *upgrader
 	// watchDelay is how long a handshake may take before its client is watched.
 	watchDelay time.Duration
 }
@@ -63,9 +61,11 @@ var (
 // attempt is one handshake, with what the steps so far have found out.
 type attempt struct {
 	*listener.Request
-	ref   string
-	match routes.Match
-	query string // without credentials
+	cancel context.CancelCauseFunc
+	watch  watch
+	ref    string
+	match  routes.Match
+	query  string // without credentials
 
 	grant    *grant.Grant // nil if the API asks for no credential
 	position grant.Position
@@ -73,21 +73,21 @@ type attempt struct {
 
 // Handle does one handshake. It implements listener.Handler.
 func (h *Handler) Handle(ctx context.Context, r *listener.Request) {
-	ctx, end := context.WithDeadlineCause(ctx, r.Deadline, errTooSlow)
-	defer end()
-	ctx, leave := context.WithCancelCause(ctx)
-	defer leave(nil)
-	watch := watchClient(r, h.watchDelay, func() { leave(errClientGone) })
-	a := &attempt{Request: r, ref: session.NewRef()}
-	if err := h.run(ctx, a, watch); err != nil {
-		watch.stop()
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	deadline := time.AfterFunc(time.Until(r.Deadline), func() { cancel(errTooSlow) })
+	defer deadline.Stop()
+	a := &attempt{Request: r, ref: session.NewRef(), cancel: cancel}
+	a.watch.start(r, h.watchDelay, cancel)
+	if err := h.run(ctx, a); err != nil {
+		a.watch.stop()
 		h.refuse(ctx, a, err)
 	}
 }
 
 // run takes the steps in order. An error means that the client has not been
 // answered yet.
-func (h *Handler) run(ctx context.Context, a *attempt, watch *watch) error {
+func (h *Handler) run(ctx context.Context, a *attempt) error {
 	if err := h.route(a); err != nil {
 		return err
 	}
@@ -102,11 +102,11 @@ func (h *Handler) run(ctx context.Context, a *attempt, watch *watch) error {
 		return err
 	}
 	defer s.Abandon()
-	backend, err := h.dial(s.Context(), a)
+	backend, err := h.dial(ctx, a)
 	if err != nil {
 		return err
 	}
-	if err := h.finish(s.Context(), a, s, backend, watch); err != nil {
+	if err := h.finish(ctx, a, s, backend); err != nil {
 		_ = backend.Conn.Close()
 		return err
 	}
@@ -149,7 +149,7 @@ func (a *attempt) origin() error {
 // it could be found: from here on, a change of the route or of the grant ends it.
 func (h *Handler) register(ctx context.Context, a *attempt) (*session.Session, error) {
 	r := a.match.Route
-	s, err := h.Sessions.New(ctx, session.Info{
+	s, err := h.Sessions.New(a.cancel, session.Info{
 		Ref: a.ref, Route: r.Shared(), Grant: a.grant, ClientAddr: a.Remote,
 		Revision: r.Revision, MaxAge: r.MaxAge,
 	})
@@ -193,4 +193,33 @@ func (a *attempt) endpoint() *routes.Endpoint {
 	default:
 		return nil
 	}
+}
+
+// finish answers the client with 101 and starts the session. An error means that
+// the client has not been sent anything yet.
+func (h *Handler) finish(ctx context.Context, a *attempt, s *session.Session, backend *upstream.Backend) error {
+	buffered := a.watch.stop()
+	if err := s.Err(); err != nil {
+		return err
+	}
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	if g := s.Grant(); g != nil && g.Expired(time.Now()) {
+		return invalid(errors.New("it has expired"))
+	}
+	s.SetSubprotocol(backend.Protocol)
+	if err := h.upgrader.answer(a.Conn, a.Key, backend); err != nil {
+		// A part of the answer may have been sent: there is no other answer now.
+		_, _ = a.Conn.Close(), backend.Conn.Close()
+		h.Metrics.Handshake(0)
+		h.Log.Debug("client left during the handshake", "ref", a.ref, "client", a.Remote, "error", err)
+		return nil
+	}
+	h.Metrics.Handshake(http.StatusSwitchingProtocols)
+	between := relay.New(h.Relay, relay.Leg{Conn: a.Conn, Buffered: buffered}, relay.Leg{Conn: backend.Conn, Buffered: backend.Buffered})
+	if err := s.Start(between); err != nil {
+		h.Log.Error("session not started", "ref", a.ref, "error", err)
+	}
+	return nil
 }

@@ -107,7 +107,7 @@ func TestClients(t *testing.T) {
 	}
 }
 
-// TestSession is what the session knows of its handshake.
+// TestSession checks what the session knows about its handshake.
 func TestSession(t *testing.T) {
 	w := newWorld(t, nil)
 	backend := newEcho(t, func(e *echo) { e.protocols = []string{"b"} })
@@ -128,7 +128,7 @@ func TestSession(t *testing.T) {
 	info := live[0].Info()
 	if info.Route.Version != "apis/echo/versions/1" || info.Grant.Name != "grants/1" || info.ClientAddr.String() != conn.LocalAddr().String() ||
 		info.Subprotocol != "b" || info.Revision != 3 || info.MaxAge != time.Hour || time.Until(info.Grant.Expires) < 50*time.Minute {
-		t.Errorf("Info() = %+v, want what the handshake found out", info)
+		t.Errorf("Info() = %+v, want what the handshake has found out", info)
 	}
 	if live[0].Started().IsZero() || live[0].Err() != nil {
 		t.Errorf("Started() = %v, Err() = %v, want a live session", live[0].Started(), live[0].Err())
@@ -252,7 +252,7 @@ func TestOrigin(t *testing.T) {
 	}
 }
 
-// TestAnswer is the head of the 101 as the client gets it.
+// TestAnswer checks the head of the 101 that the client gets.
 func TestAnswer(t *testing.T) {
 	w := newWorld(t, nil)
 	backend := newEcho(t, func(e *echo) {
@@ -270,14 +270,14 @@ func TestAnswer(t *testing.T) {
 				t.Errorf("%q: %d %v, want 101 with the sub-protocol %q", offer, a.StatusCode, a.Header, chosen)
 			}
 			if got := a.Header["Set-Cookie"]; !slices.Equal(got, []string{"a=1; Path=/", "b=2"}) || a.Header.Get("X-Mine") != "1" || a.Header.Get("Server") != "" {
-				t.Errorf("%q: headers %v, want both cookies and what is the client's", offer, a.Header)
+				t.Errorf("%q: headers %v, want both cookies and what else is for the client", offer, a.Header)
 			}
 		}
 	}
 }
 
-// TestBytesWithTheHandshake: frames that come with either head, or while the
-// backend is thinking, arrive, in order.
+// TestBytesWithTheHandshake sends frames along with either head, and while the
+// backend has not answered yet. All arrive, in order.
 func TestBytesWithTheHandshake(t *testing.T) {
 	for _, size := range []int{5, head.MaxBuffered - 100, 3 * head.MaxBuffered} {
 		for _, secure := range []bool{false, true} {
@@ -350,7 +350,7 @@ func frame(text string) string {
 	return b.String()
 }
 
-// TestAbsoluteTarget: a client may put the address into its target.
+// TestAbsoluteTarget sends a request target in absolute form.
 func TestAbsoluteTarget(t *testing.T) {
 	w := newWorld(t, nil)
 	backend := newEcho(t, nil)

@@ -33,8 +33,8 @@ func sockets(t *testing.T) int {
 	return n
 }
 
-// TestNothingLeaks fails handshakes in every way, many at once, and looks whether
-// each gave back what it took. Goroutines are TestMain's to look for.
+// TestNothingLeaks fails handshakes in every way, many at once, and checks that
+// they gave back all sockets. TestMain checks the goroutines.
 func TestNothingLeaks(t *testing.T) {
 	before := sockets(t)
 	t.Run("handshakes", func(t *testing.T) {
@@ -78,8 +78,8 @@ func TestNothingLeaks(t *testing.T) {
 	}
 }
 
-// leaveInDial has clients leave in every way once a backend that keeps silent was
-// asked for them: then its connections must end.
+// leaveInDial has clients leave in every way while a silent backend keeps them
+// waiting: its connections must end too.
 func leaveInDial(t *testing.T, w *world) {
 	var asked, left sync.Map // of chan struct{}, by the client
 	w.serve(accepting(t, func(conn net.Conn) {
@@ -113,7 +113,7 @@ func leaveInDial(t *testing.T, w *world) {
 	wg.Wait()
 }
 
-// channel returns the one of this name.
+// channel returns the channel of this name.
 func channel(m *sync.Map, name string) chan struct{} {
 	c, _ := m.LoadOrStore(name, make(chan struct{}))
 	return c.(chan struct{})
@@ -128,7 +128,7 @@ func await(t *testing.T, what string, c <-chan struct{}) {
 	}
 }
 
-// reset closes the connection so that the other end sees a reset.
+// reset closes the connection with a reset.
 func reset(conn net.Conn) {
 	if secure, ok := conn.(*tls.Conn); ok {
 		conn = secure.NetConn()

@@ -26,7 +26,8 @@ func origins(t *testing.T, list ...string) routes.Origins {
 	return o
 }
 
-// TestRefusals asks in every way that is refused before the backend is dialled.
+// TestRefusals sends every kind of request that is refused before the backend is
+// dialled.
 func TestRefusals(t *testing.T) {
 	w := newWorld(t, nil)
 	backend := newEcho(t, nil)
@@ -115,7 +116,7 @@ func TestRefusals(t *testing.T) {
 	select {
 	case r := <-backend.requests:
 		if r.URL.Path != "/" || len(backend.requests) > 0 {
-			t.Errorf("the backend was asked %v and more, want at most once for the credential that expired meanwhile", r.URL)
+			t.Errorf("the backend was asked %v and more, want at most one request, for the credential that expires in time", r.URL)
 		}
 	default:
 	}
@@ -128,7 +129,7 @@ func TestNotReady(t *testing.T) {
 	}
 }
 
-// TestBackendRefuses has backends that fail in every way.
+// TestBackendRefuses has backends fail in every way.
 func TestBackendRefuses(t *testing.T) {
 	w := newWorld(t, nil)
 	mute := accepting(t, func(conn net.Conn) { _, _ = io.Copy(io.Discard, conn) })
@@ -181,7 +182,7 @@ func TestSlowBackend(t *testing.T) {
 	comes(t, "the backend is left", left)
 }
 
-// TestEndedDuringDial ends the session while the backend is thinking.
+// TestEndedDuringDial ends the session while the backend has not answered yet.
 func TestEndedDuringDial(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
@@ -216,8 +217,8 @@ func TestEndedDuringDial(t *testing.T) {
 	}
 }
 
-// TestChangedMeanwhile changes what the handshake rests on after it was looked up
-// and before there was a session to be ended.
+// TestChangedMeanwhile changes what the handshake rests on after that was looked up
+// and before there is a session that could be ended.
 func TestChangedMeanwhile(t *testing.T) {
 	hide := func(w *world) {
 		w.serve("ws://127.0.0.1:1", func(r *routes.Route) { r.Published = false })
@@ -267,8 +268,8 @@ func TestDraining(t *testing.T) {
 	}
 }
 
-// TestClientLeaves has the client leave while the control plane or the backend is
-// thinking: both are called off.
+// TestClientLeaves has the client leave while the handshake waits for the control
+// plane or for the backend. Both are called off.
 func TestClientLeaves(t *testing.T) {
 	for _, secure := range []bool{false, true} {
 		for _, reset := range []bool{false, true} {
@@ -292,14 +293,14 @@ func TestClientLeaves(t *testing.T) {
 			_ = conn.Close()
 			<-ctx.Done()
 			if err := context.Cause(ctx); !errors.Is(err, errClientGone) {
-				t.Errorf("tls=%t reset=%t: the look-up was called off with %v, want %v", secure, reset, err, errClientGone)
+				t.Errorf("tls=%t reset=%t: the lookup was called off with %v, want %v", secure, reset, err, errClientGone)
 			}
 		}
 	}
 }
 
-// TestHalfClosedClient: a client that says that nothing more comes is gone, and
-// is not answered.
+// TestHalfClosedClient has the client half-close its connection. It counts as gone
+// and gets no answer.
 func TestHalfClosedClient(t *testing.T) {
 	w := newWorld(t, nil)
 	url, asked, left := silent(t)
@@ -310,6 +311,6 @@ func TestHalfClosedClient(t *testing.T) {
 	_ = conn.(*net.TCPConn).CloseWrite()
 	<-left
 	if got, err := io.ReadAll(conn); len(got) > 0 || err != nil {
-		t.Errorf("the client got %q, %v, want the end", got, err)
+		t.Errorf("the client got %q, %v, want EOF", got, err)
 	}
 }

@@ -1,7 +1,9 @@
 package handshake
 
 import (
+	"context"
 	"net"
+	"sync"
 	"time"
 
 	"github.com/tidegatehq/tidegate/services/gateway/internal/head"
@@ -14,23 +16,23 @@ import (
 type watch struct {
 	conn    net.Conn
 	timer   *time.Timer
-	gone    func()
-	done    chan struct{} // closed when reading has ended
+	cancel  context.CancelCauseFunc
+	reading sync.WaitGroup
 	stopped bool
 	buf     []byte
 }
 
-// watchClient calls gone if r's client leaves. It starts after the given delay:
-// most handshakes are over by then, and need no goroutine. The connection must
-// not be used until stop has returned.
-func watchClient(r *listener.Request, delay time.Duration, gone func()) *watch {
-	w := &watch{conn: r.Conn, gone: gone, done: make(chan struct{}), buf: r.Buffered}
+// start cancels the handshake when r's client leaves. It starts after the given
+// delay: most handshakes are over by then, and need no goroutine. The connection
+// must not be used until stop has returned.
+func (w *watch) start(r *listener.Request, delay time.Duration, cancel context.CancelCauseFunc) {
+	w.conn, w.cancel, w.buf = r.Conn, cancel, r.Buffered
+	w.reading.Add(1)
 	w.timer = time.AfterFunc(delay, w.read)
-	return w
 }
 
 func (w *watch) read() {
-	defer close(w.done)
+	defer w.reading.Done()
 	for len(w.buf) < head.MaxBuffered {
 		if cap(w.buf) < head.MaxBuffered {
 			w.buf = append(make([]byte, 0, head.MaxBuffered), w.buf...)
@@ -41,7 +43,7 @@ func (w *watch) read() {
 			return
 		}
 		if err != nil {
-			w.gone()
+			w.cancel(errClientGone)
 			return
 		}
 	}
@@ -53,7 +55,7 @@ func (w *watch) stop() []byte {
 	if !w.stopped && !w.timer.Stop() {
 		// A deadline in the past interrupts the read that is under way.
 		_ = w.conn.SetReadDeadline(time.Unix(1, 0))
-		<-w.done
+		w.reading.Wait()
 	}
 	w.stopped = true
 	return w.buf

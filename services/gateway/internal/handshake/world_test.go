@@ -31,7 +31,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// grants is a Granter that knows its tokens by heart.
+// grants is a Granter with fixed answers.
 type grants struct {
 	mu      sync.Mutex
 	byToken map[string]*grant.Grant
@@ -77,7 +77,7 @@ func (g *grants) Confirm(_ context.Context, s grant.Session, p grant.Position) e
 	return s.Err()
 }
 
-// world is a gateway around the handler, with real sockets.
+// world is a handler behind a listener, with real sockets.
 type world struct {
 	t        testing.TB
 	handler  *Handler
@@ -140,7 +140,7 @@ func newWorld(t testing.TB, edit func(*listener.Config)) *world {
 	return w
 }
 
-// newDialer returns a dialer that waits so long for a connection.
+// newDialer returns a dialer with this timeout.
 func newDialer(t testing.TB, timeout time.Duration) *upstream.Dialer {
 	t.Helper()
 	cfg := upstream.Default()
@@ -152,7 +152,7 @@ func newDialer(t testing.TB, timeout time.Duration) *upstream.Dialer {
 	return d
 }
 
-// end stops everything and looks at what is left.
+// end stops everything and checks that nothing is left.
 func (w *world) end() {
 	w.stop()
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
@@ -171,8 +171,8 @@ func bothPlaces() []credential.Place {
 	return []credential.Place{credential.AuthorizationHeader, credential.AccessTokenQuery}
 }
 
-// serve puts routes into the table: /echo/1.0.0 to the endpoint, its default
-// address, and what more is given.
+// serve puts a route from /echo/1.0.0, and from /echo, to the endpoint into the
+// table; more changes the route before that.
 func (w *world) serve(endpoint string, more ...func(*routes.Route)) {
 	w.t.Helper()
 	e, err := routes.ParseEndpoint(endpoint)
@@ -216,7 +216,7 @@ func (w *world) dial(secure bool) net.Conn {
 	return conn
 }
 
-// upgradeLines are those of every handshake.
+// upgradeLines are the header lines of every handshake.
 const upgradeLines = "Host: api.example\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n" +
 	"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
 
@@ -233,7 +233,7 @@ func (w *world) send(conn net.Conn, s string) {
 	}
 }
 
-// answer is a response, and its problem where it is one.
+// answer is a response; if it is a problem, with its fields.
 type answer struct {
 	*http.Response
 	Code, Detail, Ref string
@@ -266,7 +266,7 @@ func (w *world) receive(conn net.Conn) answer {
 	}
 	a.Code, a.Detail, a.Ref = p.Code, p.Detail, p.Ref
 	if rest, err := io.ReadAll(a.br); err != nil || len(rest) > 0 {
-		w.t.Errorf("behind the refusal: %q, %v, want an orderly end", rest, err)
+		w.t.Errorf("after the refusal: %q, %v, want EOF", rest, err)
 	}
 	return a
 }
@@ -279,7 +279,7 @@ func (w *world) ask(target, more string) answer {
 	return w.receive(conn)
 }
 
-// echo is a backend that sends back what it gets and keeps the requests.
+// echo is a backend that returns every message, and keeps the requests.
 type echo struct {
 	url       string
 	requests  chan *http.Request
@@ -329,7 +329,7 @@ func (h *hijackable) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	return h.conn, bufio.NewReadWriter(h.br, bufio.NewWriter(h.conn)), nil
 }
 
-// accepting is a backend that treats each of its connections so.
+// accepting is a backend that calls treat for each of its connections.
 func accepting(t testing.TB, treat func(net.Conn)) (url string) {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
@@ -353,8 +353,8 @@ func accepting(t testing.TB, treat func(net.Conn)) (url string) {
 	return "ws://" + ln.Addr().String()
 }
 
-// silent is a backend that reads a request, tells so, and then waits for the end
-// of the connection, which it tells as well.
+// silent is a backend that reads a request and never answers. It signals when it
+// has been asked, and when the connection has ended.
 func silent(t testing.TB) (url string, asked, left chan struct{}) {
 	t.Helper()
 	asked, left = make(chan struct{}, 1), make(chan struct{}, 1)
@@ -370,17 +370,17 @@ func silent(t testing.TB) (url string, asked, left chan struct{}) {
 	return url, asked, left
 }
 
-// comes waits for what a backend tells.
-func comes(t testing.TB, what string, told <-chan struct{}) {
+// comes waits for a signal of a backend.
+func comes(t testing.TB, what string, signal <-chan struct{}) {
 	t.Helper()
 	select {
-	case <-told:
+	case <-signal:
 	case <-time.After(10 * time.Second):
-		t.Fatalf("not so: %s", what)
+		t.Fatalf("timed out waiting: %s", what)
 	}
 }
 
-// saying is a backend that answers every request with the same text.
+// saying is a backend that gives every request the same answer.
 func saying(t testing.TB, response string) string {
 	t.Helper()
 	return accepting(t, func(conn net.Conn) {

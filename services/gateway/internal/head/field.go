@@ -19,7 +19,8 @@ func AppendField(b []byte, name, value string) []byte {
 // AcceptKey returns the Sec-WebSocket-Accept that answers a Sec-WebSocket-Key
 // (RFC 6455 section 4.2.2).
 func AcceptKey(key string) string {
-	sum := sha1.Sum([]byte(key + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"))
+	var room [64]byte // a key has 24 bytes, the identifier 36
+	sum := sha1.Sum(append(append(room[:0], key...), "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"...))
 	return base64.StdEncoding.EncodeToString(sum[:])
 }
 

@@ -25,8 +25,8 @@ func TestRead(t *testing.T) {
 		err      error
 	}{
 		{"head alone", get, Max, get, nil},
-		{"with bytes behind", get + "\x81\x80abc", Max, get, nil},
-		{"with many bytes behind", get + many, Max, get, nil},
+		{"with bytes after it", get + "\x81\x80abc", Max, get, nil},
+		{"with many bytes after it", get + many, Max, get, nil},
 		{"line feeds alone", "GET / HTTP/1.1\nHost: h\n\nx", Max, "GET / HTTP/1.1\nHost: h\n\n", nil},
 		{"no fields", "GET / HTTP/1.1\r\n\r\n", Max, "GET / HTTP/1.1\r\n\r\n", nil},
 		{"largest", sized(Max), Max, sized(Max), nil},
@@ -60,7 +60,7 @@ func TestRead(t *testing.T) {
 				}
 				rest, _ := io.ReadAll(src)
 				if len(buffered) > MaxBuffered || string(buffered)+string(rest) != tt.in[len(tt.head):] {
-					t.Errorf("Read(%.40q) kept %d bytes behind the head and left %d, want %d together", tt.in, len(buffered), len(rest), len(tt.in)-len(tt.head))
+					t.Errorf("Read(%.40q) kept %d bytes after the head and left %d, want %d together", tt.in, len(buffered), len(rest), len(tt.in)-len(tt.head))
 				}
 			})
 		}
@@ -157,8 +157,8 @@ func TestEndToEnd(t *testing.T) {
 	}
 }
 
-// FuzzRead: however the bytes are split, the head ends where it ends, nothing is
-// lost and nothing panics.
+// FuzzRead checks that heads are found however the bytes are split, that no byte is
+// lost, and that nothing panics.
 func FuzzRead(f *testing.F) {
 	for _, in := range []string{get, get + "abc", "GET / HTTP/1.1\nA: b\n\n", "\r\n\r\n", "GET / HTTP/1.1\r\nA\r\n\r\n", "a\n\r\nb\n\n"} {
 		f.Add([]byte(in), 3)
@@ -180,7 +180,7 @@ func FuzzRead(f *testing.F) {
 			t.Fatalf("Read(%q) = %q and %q, in chunks %q and %q: bytes are lost", in, raw, buffered, raw2, buffered2)
 		}
 		if len(raw) > Max || end(raw, 0) != len(raw) {
-			t.Fatalf("Read(%q) = %q, which is no head", in, raw)
+			t.Fatalf("Read(%q) = %q, which is not a head", in, raw)
 		}
 		h, err := a.Request(raw)
 		if err == nil {

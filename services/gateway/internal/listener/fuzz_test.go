@@ -9,8 +9,8 @@ import (
 	"github.com/tidegatehq/tidegate/services/gateway/internal/head"
 )
 
-// FuzzHead: whatever bytes come, the reader does not panic, and what it takes for
-// a sound request is one.
+// FuzzHead checks that no bytes make the reader panic, and that every request that
+// it accepts is well-formed.
 func FuzzHead(f *testing.F) {
 	for _, in := range []string{
 		"GET /a HTTP/1.1\r\n" + sound + "\r\n",
@@ -36,7 +36,7 @@ func FuzzHead(f *testing.F) {
 		var r Request
 		if refusal := l.check(&r, raw, buffered, h); refusal != nil {
 			if refusal.Status < 400 || refusal.Status > 499 || refusal.Code == "" || refusal.Detail == "" {
-				t.Fatalf("check(%q) = %+v, want a client's error", in, refusal)
+				t.Fatalf("check(%q) = %+v, want a 4xx", in, refusal)
 			}
 			return
 		}
@@ -50,7 +50,7 @@ func FuzzHead(f *testing.F) {
 			strings.Contains(lower, "\ntransfer-encoding:"), len(r.Key) != 24,
 			len(r.Path)+len(r.Query) > maxTarget, strings.ContainsAny(r.Path+r.Query+r.Host, " \r\n\t\x00#"),
 			!bytes.Equal(r.Buffered, buffered), len(buffered) > head.MaxBuffered:
-			t.Fatalf("check(%q) took it for sound: %+v", in, r)
+			t.Fatalf("check(%q) accepted it: %+v", in, r)
 		}
 	})
 }

@@ -24,7 +24,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// catcher is a handler that hands on what it is given.
+// catcher is a handler that passes its requests to the test.
 type catcher chan *Request
 
 func (c catcher) Handle(_ context.Context, r *Request) {
@@ -93,7 +93,7 @@ func dialTLS(t testing.TB, addr net.Addr) net.Conn {
 	return conn
 }
 
-// patience is how long a test waits for what must come.
+// patience is how long a test waits for what has to happen.
 const patience = 10 * time.Second
 
 const (
@@ -113,7 +113,7 @@ type answer struct {
 	code, detail, ref, body string
 }
 
-// receive reads one answer and the end of the connection behind it.
+// receive reads one answer, after which the connection must end.
 func receive(t testing.TB, conn net.Conn, method string) answer {
 	t.Helper()
 	br := bufio.NewReader(conn)
@@ -127,7 +127,7 @@ func receive(t testing.TB, conn net.Conn, method string) answer {
 		t.Fatalf("read the body: %v", err)
 	}
 	if rest, err := io.ReadAll(br); err != nil || len(rest) > 0 {
-		t.Errorf("behind the answer: %q, %v, want the end", rest, err)
+		t.Errorf("after the answer: %q, %v, want EOF", rest, err)
 	}
 	a := answer{Response: resp, body: string(body)}
 	if strings.HasPrefix(resp.Header.Get("Content-Type"), "application/problem+json") && method != "HEAD" {
@@ -203,7 +203,7 @@ func TestSlowHeadIsCutWithoutAnAnswer(t *testing.T) {
 			send(t, conn, "GET /a HTTP/1.1\r\nHost:")
 		}
 		if got, err := io.ReadAll(conn); len(got) > 0 || err != nil {
-			t.Errorf("%s: %q, %v, want the end and nothing before it", name, got, err)
+			t.Errorf("%s: %q, %v, want EOF at once", name, got, err)
 		}
 	}
 }
@@ -233,8 +233,8 @@ func TestALPN(t *testing.T) {
 	}
 }
 
-// TestHandshakesAreBounded: who comes when all slots are taken is told so, and
-// the gateway still answers for its health.
+// TestHandshakesAreBounded takes all slots. Further clients are refused, and the
+// gateway still answers health checks.
 func TestHandshakesAreBounded(t *testing.T) {
 	caught := make(catcher)
 	l := serve(t, caught, func(c *Config) { c.MaxHandshakes = 1 })
@@ -267,8 +267,8 @@ func TestHandshakesAreBounded(t *testing.T) {
 	_ = r.Conn.Close()
 }
 
-// TestSpareSlotsAreBounded: when the spare slots are taken too, clients wait
-// until one is free.
+// TestSpareSlotsAreBounded takes the spare slots too. Further clients wait for a
+// free one.
 func TestSpareSlotsAreBounded(t *testing.T) {
 	l := serve(t, make(catcher), func(c *Config) { c.MaxHandshakes, c.TLSAddr = 1, "" })
 	silent := l.takeAll(t)
@@ -280,8 +280,8 @@ func TestSpareSlotsAreBounded(t *testing.T) {
 	}
 }
 
-// takeAll takes all slots of a listener with one slot for handshakes. Clients in
-// spare slots are cut after a while: if that was too soon, others try again.
+// takeAll takes all slots of a listener that has one for handshakes. Clients in
+// spare slots are cut after a while; if that happens too soon, new ones are opened.
 func (l served) takeAll(t *testing.T) (silent []net.Conn) {
 	t.Helper()
 	for begin := time.Now(); time.Since(begin) < 3*patience; silent = nil {
@@ -300,7 +300,7 @@ func (l served) takeAll(t *testing.T) (silent []net.Conn) {
 	return nil
 }
 
-// comesTo waits until so many handshakes are in progress.
+// comesTo waits until n handshakes are in progress.
 func (l served) comesTo(n int, within time.Duration) bool {
 	for begin := time.Now(); l.InProgress() != n; runtime.Gosched() {
 		if time.Since(begin) > within {
@@ -310,7 +310,8 @@ func (l served) comesTo(n int, within time.Duration) bool {
 	return true
 }
 
-// TestPanicEndsOneHandshake: the connection is closed and its slot free again.
+// TestPanicEndsOneHandshake has a handler panic. Its connection is closed, and its
+// slot is free again.
 func TestPanicEndsOneHandshake(t *testing.T) {
 	l := serve(t, handlerFunc(func(_ context.Context, r *Request) {
 		if r.Path == "/panic" {
@@ -343,10 +344,10 @@ func TestStop(t *testing.T) {
 	<-entered
 	l.stop()
 	if got, err := io.ReadAll(waiting); len(got) > 0 {
-		t.Errorf("a client that had sent no head got %q, %v, want the end", got, err)
+		t.Errorf("a client that had sent no head got %q, %v, want EOF", got, err)
 	}
 	if got, err := io.ReadAll(busy); string(got) != "refused" {
-		t.Errorf("a client within its handshake got %q, %v, want the refusal", got, err)
+		t.Errorf("a client in its handshake got %q, %v, want the refusal", got, err)
 	}
 	if _, err := l.plain.Accept(); !errors.Is(err, net.ErrClosed) {
 		t.Errorf("Accept after the stop = %v, want %v", err, net.ErrClosed)

@@ -63,7 +63,7 @@ func TestSoundRequests(t *testing.T) {
 					t.Errorf("got %+v, want %+v", r, tt)
 				}
 				if until := time.Until(r.Deadline); until > 10*time.Second || until < 5*time.Second {
-					t.Errorf("the handshake has %v left, want some less than 10 s", until)
+					t.Errorf("the handshake has %v left, want a little less than 10 s", until)
 				}
 			})
 		}

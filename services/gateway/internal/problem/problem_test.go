@@ -24,7 +24,7 @@ func parse(t *testing.T, response []byte, method string) (status int, h http.Hea
 	defer func() { _ = resp.Body.Close() }()
 	body, err := io.ReadAll(resp.Body)
 	if err != nil || !resp.Close {
-		t.Fatalf("read the body of %q: %v, want the end behind it", response, err)
+		t.Fatalf("read the body of %q: %v, want EOF after it", response, err)
 	}
 	return resp.StatusCode, resp.Header, string(body)
 }
@@ -97,8 +97,8 @@ func TestRetryAfter(t *testing.T) {
 	}
 }
 
-// TestSendSurvivesUnreadBytes: what the peer has sent and nobody has read must
-// not cost it the answer.
+// TestSendSurvivesUnreadBytes checks that a peer gets the answer even if it has sent
+// bytes that nobody read.
 func TestSendSurvivesUnreadBytes(t *testing.T) {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -122,7 +122,7 @@ func TestSendSurvivesUnreadBytes(t *testing.T) {
 		t.Fatal(err)
 	}
 	if got, err := io.ReadAll(client); err != nil || string(got) != "answer" {
-		t.Errorf("the client read %q, %v, want the answer and an orderly end", got, err)
+		t.Errorf("the client read %q, %v, want the answer and EOF", got, err)
 	}
 	_ = client.Close()
 	if err := <-sent; err != nil {

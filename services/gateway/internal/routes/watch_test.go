@@ -19,8 +19,8 @@ import (
 	"github.com/tidegatehq/tidegate/services/kit/watch"
 )
 
-// ended notes which versions' sessions were ended, and whether the table had
-// been swapped by then.
+// ended records which versions' sessions were ended, and whether the table had been
+// swapped by then.
 type ended struct {
 	current *Current
 	names   []string
@@ -44,7 +44,7 @@ func (e *ended) take() []string {
 	return names
 }
 
-// saved counts what was to be saved.
+// saved records what was saved.
 type saved struct{ lists [][]*backplanev1.Route }
 
 func (s *saved) Save(list []*backplanev1.Route) { s.lists = append(s.lists, list) }
@@ -224,7 +224,7 @@ func TestKeeperReportsWhatItCannotServe(t *testing.T) {
 		t.Errorf("a route that is published and cannot be served ended the sessions of %q", got)
 	}
 	if r := k.mustApply(t, &backplanev1.RouteEvent{Routes: []*backplanev1.Route{good}}); r.Failure != "" || current.Load().Get(good.Name) == nil {
-		t.Errorf("the route put right is not served: %q", r.Failure)
+		t.Errorf("the corrected route is not served: %q", r.Failure)
 	}
 	bad = proto.CloneOf(bad)
 	bad.State = catalogv1.Version_STATE_CREATED

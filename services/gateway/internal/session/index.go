@@ -2,7 +2,7 @@ package session
 
 import "github.com/tidegatehq/tidegate/services/gateway/internal/grant"
 
-// basis is what sessions of the same route and grant rest on, and those sessions.
+// basis is a route and a grant, and the sessions that rest on both.
 type basis struct {
 	route    *Route
 	grant    *grant.Grant
@@ -26,7 +26,7 @@ func (b *basis) names(fn func(name string)) {
 	}
 }
 
-// bases is a set of them. Most names of grants have one basis only.
+// bases is a set of bases. Most names have only one.
 type bases struct {
 	one  *basis
 	more map[*basis]struct{}
@@ -52,8 +52,8 @@ func (s *bases) remove(b *basis) (empty bool) {
 	return s.one == nil && len(s.more) == 0
 }
 
-// index finds sessions by what they rest on. It costs a session a pointer, and
-// the names once for all sessions of the same route and grant.
+// index finds sessions by what they rest on. A session costs it a pointer; the names
+// are indexed once for all sessions of the same route and grant.
 type index struct {
 	bases map[basisKey]*basis
 	names map[string]bases

@@ -86,8 +86,8 @@ func (p *peer) fill(other *peer) {
 	}
 }
 
-// halfClose says that nothing more comes and keeps the connection open. The other
-// peer leaves when it is told, and that ends the session.
+// halfClose half-closes the connection and keeps it open otherwise. The other peer
+// leaves when it gets its close, and that ends the session.
 func (p *peer) halfClose(other *peer, s *Session) {
 	_ = p.Conn.(interface{ CloseWrite() error }).CloseWrite()
 	if p.mask {

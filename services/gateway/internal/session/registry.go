@@ -24,8 +24,8 @@ type Registry struct {
 	sessions map[string]*Session
 	index    index
 	draining bool
-	open     int           // sessions that have not left yet: neither record nor abandoned
-	empty    chan struct{} // closed when open is 0; made by Drain
+	open     int           // sessions that have neither left their record nor been abandoned
+	empty    chan struct{} // closed when open becomes 0; made by Drain
 }
 
 // maxRetry is the longest retry hint of a 1012.
@@ -58,18 +58,17 @@ func NewRef() string {
 	return string(b[:])
 }
 
-// New registers a session before its backend is dialled. The session ends when
-// it is started and over, or abandoned. The error is ErrDraining.
-func (r *Registry) New(ctx context.Context, info Info) (*Session, error) {
-	s := &Session{registry: r, state: registered, info: info, pending: &pending{}}
+// New registers a session in its handshake, which must go on to Start or Abandon.
+// If the session is ended before that, cancel is called with an *EndedError; nil:
+// nobody is told. The error is ErrDraining.
+func (r *Registry) New(cancel context.CancelCauseFunc, info Info) (*Session, error) {
+	s := &Session{registry: r, state: registered, info: info, cancel: cancel}
 	if s.info.Ref == "" {
 		s.info.Ref = NewRef()
 	}
-	s.pending.ctx, s.pending.cancel = context.WithCancelCause(ctx)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.draining {
-		s.pending.cancel(ErrDraining)
 		return nil, ErrDraining
 	}
 	r.open++
@@ -94,7 +93,7 @@ func (r *Registry) move(s *Session, route *Route, grant *grant.Grant) {
 	r.index.add(s, route, grant)
 }
 
-// done notes that a session has left.
+// done notes that a session has left its record or was abandoned.
 func (r *Registry) done() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -111,7 +110,7 @@ func (r *Registry) Get(ref string) *Session {
 	return r.sessions[ref]
 }
 
-// all returns all sessions as they are now.
+// all returns all sessions.
 func (r *Registry) all() []*Session {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -122,8 +121,8 @@ func (r *Registry) all() []*Session {
 	return list
 }
 
-// List returns up to n sessions that keep accepts (nil: all), ordered by
-// reference, from the first one after the given reference on.
+// List returns the first n sessions after the given reference that keep accepts
+// (nil: all), ordered by reference.
 func (r *Registry) List(after string, n int, keep func(*Session) bool) []*Session {
 	list := slices.DeleteFunc(r.all(), func(s *Session) bool {
 		return s.Ref() <= after || keep != nil && !keep(s)
@@ -156,8 +155,8 @@ func granted(list []*Session) []grant.Session {
 	return found
 }
 
-// EndWhere ends the sessions that rest on any of these names and returns how
-// many of them it ended.
+// EndWhere ends the sessions that rest on any of these names, and returns how many
+// of them it ended.
 func (r *Registry) EndWhere(e ending.Ending, names ...string) int {
 	n := 0
 	for _, s := range r.Where(names...) {
@@ -168,7 +167,7 @@ func (r *Registry) EndWhere(e ending.Ending, names ...string) int {
 	return n
 }
 
-// Gauges returns the present numbers.
+// Gauges returns how many sessions there are.
 func (r *Registry) Gauges() Gauges {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -187,7 +186,7 @@ func (r *Registry) Collect(fn func(s *Session, added ending.Totals)) {
 	}
 }
 
-// drained is the ending of a session of a gateway that stops.
+// drained is how sessions end when the gateway stops.
 func (r *Registry) drained() ending.Ending {
 	e := ending.New(ending.Drain, "")
 	e.Retry = retry()
@@ -200,9 +199,9 @@ func retry() time.Duration {
 	return minRetry + mathrand.N(maxRetry-minRetry+1)
 }
 
-// Drain refuses new sessions, ends the registered ones at once and the live
-// ones spread over the given time, each with a retry hint, and waits until all
-// have left their record or ctx ends. What lives when ctx ends is cut.
+// Drain refuses new sessions, ends those in their handshake at once and the live
+// ones spread over the given time, each with a retry hint, and waits until all have
+// left their record or ctx ends. Sessions that are live when ctx ends are cut.
 func (r *Registry) Drain(ctx context.Context, over time.Duration) error {
 	empty := r.close()
 	r.endAll(ctx, empty, over)
@@ -217,8 +216,8 @@ func (r *Registry) Drain(ctx context.Context, over time.Duration) error {
 	return context.Cause(ctx)
 }
 
-// close refuses new sessions from now on and returns what is closed when there
-// are none.
+// close refuses new sessions from now on, and returns a channel that is closed once
+// there are none left.
 func (r *Registry) close() <-chan struct{} {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -255,7 +254,7 @@ func (r *Registry) endAll(ctx context.Context, empty <-chan struct{}, over time.
 	}
 }
 
-// sleep waits, and reports false when ctx ends or all sessions have left.
+// sleep waits, and returns false if ctx ends or all sessions have left before.
 func sleep(ctx context.Context, empty <-chan struct{}, d time.Duration) bool {
 	if d <= 0 {
 		return true

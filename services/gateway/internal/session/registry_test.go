@@ -1,7 +1,6 @@
 package session
 
 import (
-	"context"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -16,7 +15,7 @@ import (
 func TestList(t *testing.T) {
 	b := newBench(t)
 	for _, ref := range []string{"e", "a", "d", "c", "b"} {
-		if _, err := b.New(context.Background(), Info{Ref: ref, Route: testRoute}); err != nil {
+		if _, err := b.New(nil, Info{Ref: ref, Route: testRoute}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -44,8 +43,8 @@ func TestList(t *testing.T) {
 	}
 }
 
-// TestIndex finds sessions by what they rest on, compared with a plain search,
-// while sessions come, go and change their grants.
+// TestIndex compares the index with a plain search, while sessions come, go and
+// change their grants.
 func TestIndex(t *testing.T) {
 	names := []string{"grants/1", "grants/2", "users/1", "users/2", "applications/1", "apis/1", "apis/1/versions/1", "apis/1/versions/2", "none"}
 	routes := []*Route{
@@ -66,7 +65,7 @@ func TestIndex(t *testing.T) {
 		var sessions []*Session
 		t.Repeat(map[string]func(*rapid.T){
 			"new": func(t *rapid.T) {
-				s, err := r.New(context.Background(), Info{
+				s, err := r.New(nil, Info{
 					Route: rapid.SampledFrom(routes).Draw(t, "route"), Grant: rapid.SampledFrom(grants).Draw(t, "grant"),
 				})
 				if err != nil {
@@ -144,7 +143,7 @@ func TestEndWhere(t *testing.T) {
 func BenchmarkEndWhere(b *testing.B) {
 	r := NewRegistry(nil, func(Record) {})
 	for i := range 20_000 {
-		_, err := r.New(context.Background(), Info{
+		_, err := r.New(nil, Info{
 			Route: testRoute, Grant: &grant.Grant{RestsOn: []string{fmt.Sprint("applications/", i), fmt.Sprint("users/", i%100)}},
 		})
 		if err != nil {

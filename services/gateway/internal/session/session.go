@@ -45,11 +45,11 @@ type Session struct {
 	basis    *basis // guarded by Registry.mu
 	index    int32  // place in the basis, guarded by Registry.mu
 
-	mu      sync.Mutex
-	state   state
-	ended   *ending.Ending
-	pending *pending // nil after the handshake
-	info    Info
+	mu     sync.Mutex
+	state  state
+	ended  *ending.Ending
+	cancel context.CancelCauseFunc // of the handshake; nil after it
+	info   Info
 
 	transport Transport // nil until Start, and for ever after Abandon
 }
@@ -60,19 +60,13 @@ type Record struct {
 	ending.Outcome
 }
 
-// pending is what a session needs during its handshake only.
-type pending struct {
-	ctx    context.Context
-	cancel context.CancelCauseFunc
-}
-
-// errOver is what ends a handshake's context when the handshake is over.
+// errOver is what Start returns after Start or Abandon.
 var errOver = errors.New("the handshake is over")
 
-// Ref returns the session's reference, which is its id as well.
+// Ref returns the session's reference, which is also its id.
 func (s *Session) Ref() string { return s.info.Ref }
 
-// Info returns what is known of the session. The grant is the newest.
+// Info returns what is known about the session, with its newest grant.
 func (s *Session) Info() Info {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -126,21 +120,8 @@ func (s *Session) live() Transport {
 	return s.transport
 }
 
-// Context is for the handshake: it ends when the session is ended during it,
-// with an *EndedError as its cause, and in any case at Start or Abandon.
-func (s *Session) Context() context.Context {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.pending != nil {
-		return s.pending.ctx
-	}
-	ctx, cancel := context.WithCancelCause(context.Background())
-	cancel(errOver)
-	return ctx
-}
-
-// Err returns an *EndedError once the session was ended, nil before. The
-// handshake asks it last, before it answers 101.
+// Err returns nil until the session is ended, and then an *EndedError. It is the
+// last thing that the handshake checks before it answers 101.
 func (s *Session) Err() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -156,8 +137,8 @@ func (s *Session) Err() error {
 	return nil
 }
 
-// Abandon forgets a session whose handshake was refused. It leaves no record.
-// After Start it does nothing, so that it can be deferred.
+// Abandon removes a session whose handshake was refused. It leaves no record. After
+// Start it does nothing, so it can be deferred.
 func (s *Session) Abandon() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -166,11 +147,9 @@ func (s *Session) Abandon() {
 	}
 }
 
-// leave takes a session that is in its handshake out of the registry.
+// leave removes a session that is in its handshake.
 func (s *Session) leave() {
-	s.state = over
-	s.pending.cancel(errOver)
-	s.pending = nil
+	s.state, s.cancel = over, nil
 	s.registry.remove(s)
 	s.registry.done()
 }
@@ -198,8 +177,7 @@ func (s *Session) Start(t Transport) error {
 		return err
 	}
 	s.transport, s.state = t, live
-	s.pending.cancel(errOver)
-	s.pending = nil
+	s.cancel = nil
 	s.registry.live.Add(1)
 	return nil
 }
@@ -220,8 +198,8 @@ func (o *owner) Ended(outcome ending.Outcome) {
 	s.registry.done()
 }
 
-// End ends the session: in its handshake by cancelling Context, live by closes
-// to both legs. Only the first ending counts; End reports whether it was this one.
+// End ends the session: in its handshake by cancelling that, once it is live by
+// closing both legs. Only the first ending counts; End reports whether it was this one.
 func (s *Session) End(e ending.Ending) bool {
 	s.mu.Lock()
 	switch {
@@ -233,7 +211,9 @@ func (s *Session) End(e ending.Ending) bool {
 		return false
 	}
 	s.ended = &e
-	s.pending.cancel(&EndedError{e})
+	if s.cancel != nil {
+		s.cancel(&EndedError{e})
+	}
 	s.mu.Unlock()
 	return true
 }

@@ -59,7 +59,7 @@ func newBenchOn(t testing.TB, cfg relay.Config) *bench {
 // register registers a session that rests on these names.
 func (b *bench) register(names ...string) *Session {
 	b.t.Helper()
-	s, err := b.New(context.Background(), Info{
+	s, err := b.New(nil, Info{
 		Ref: NewRef(), Route: testRoute, Grant: &grant.Grant{Name: "grants/g", RestsOn: names},
 	})
 	if err != nil {
@@ -205,7 +205,7 @@ func (p *peer) expectClose(want ws.StatusCode) string {
 	return reason
 }
 
-// current returns where the session is in its life.
+// current returns the session's state.
 func (s *Session) current() state {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -219,7 +219,7 @@ func TestRecord(t *testing.T) {
 		Ref: "ref", Route: testRoute, Revision: 7,
 		Grant: &grant.Grant{Name: "grants/g", RestsOn: []string{"grants/g"}, Expires: time.Now().Add(time.Hour)},
 	}
-	s, err := b.New(context.Background(), info)
+	s, err := b.New(nil, info)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -276,8 +276,11 @@ func TestRecord(t *testing.T) {
 // TestEndInHandshake ends a session whose backend is being dialled.
 func TestEndInHandshake(t *testing.T) {
 	b := newBench(t)
-	s := b.register("grants/g")
-	ctx := s.Context()
+	ctx, cancel := context.WithCancelCause(t.Context())
+	s, err := b.New(cancel, Info{Route: testRoute, Grant: &grant.Grant{RestsOn: []string{"grants/g"}}})
+	if err != nil {
+		t.Fatal(err)
+	}
 	if err := s.Err(); err != nil || ctx.Err() != nil {
 		t.Fatalf("before: %v, %v", err, ctx.Err())
 	}
@@ -306,12 +309,12 @@ func TestEndInHandshake(t *testing.T) {
 	if other.Abandon(); other.Err() != nil || !other.Started().IsZero() {
 		t.Errorf("an abandoned session: err %v, started %v", other.Err(), other.Started())
 	}
-	if s.Context().Err() == nil || b.Gauges() != (Gauges{}) || len(b.records) != 0 {
-		t.Errorf("afterwards: context %v, gauges %+v, %d records", s.Context().Err(), b.Gauges(), len(b.records))
+	if b.Gauges() != (Gauges{}) || len(b.records) != 0 {
+		t.Errorf("afterwards: gauges %+v, %d records", b.Gauges(), len(b.records))
 	}
 }
 
-// TestEndBeforeStart ends a session in the moment between its 101 and its start.
+// TestEndBeforeStart ends a session between its 101 and its start.
 func TestEndBeforeStart(t *testing.T) {
 	b := newBench(t)
 	s := b.register("users/p")
@@ -390,7 +393,11 @@ func TestOperatorCloses(t *testing.T) {
 
 func TestDrain(t *testing.T) {
 	b := newBench(t)
-	waiting := b.register()
+	ctx, cancel := context.WithCancelCause(t.Context())
+	waiting, err := b.New(cancel, Info{Route: testRoute})
+	if err != nil {
+		t.Fatal(err)
+	}
 	const n = 20
 	clients := make([]*peer, n)
 	for i := range clients {
@@ -399,12 +406,12 @@ func TestDrain(t *testing.T) {
 	drained := make(chan error, 1)
 	begin := time.Now()
 	go func() { drained <- b.Drain(context.Background(), 200*time.Millisecond) }()
-	<-waiting.Context().Done()
+	<-ctx.Done()
 	var ended *EndedError
-	if err := context.Cause(waiting.Context()); !errors.As(err, &ended) || ended.Ending.Reason != ending.Drain {
+	if err := context.Cause(ctx); !errors.As(err, &ended) || ended.Ending.Reason != ending.Drain {
 		t.Errorf("handshake's end = %v, want DRAIN", err)
 	}
-	if _, err := b.New(context.Background(), Info{Route: testRoute}); !errors.Is(err, ErrDraining) {
+	if _, err := b.New(nil, Info{Route: testRoute}); !errors.Is(err, ErrDraining) {
 		t.Errorf("New = %v, want ErrDraining", err)
 	}
 	hints := map[string]bool{}
@@ -445,7 +452,7 @@ func TestDrain(t *testing.T) {
 	}
 }
 
-// TestDrainCuts has a drain that must be over before its sessions are.
+// TestDrainCuts has a drain end before its sessions do.
 func TestDrainCuts(t *testing.T) {
 	cfg := relay.Default()
 	cfg.Ping, cfg.Tick, cfg.Close, cfg.Linger = time.Hour, 5*time.Millisecond, time.Hour, time.Hour

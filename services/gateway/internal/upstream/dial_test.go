@@ -28,7 +28,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// backend answers each connection with what its function makes of the request.
+// backend is a server that answers each request with what the function returns.
 // The connection stays open until the test or the peer ends it.
 func backend(t testing.TB, answer func(key string, h *http.Request, raw string) string) *routes.Endpoint {
 	t.Helper()
@@ -223,7 +223,7 @@ func TestConnectionFails(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = ln.Close() }() // it accepts nobody: the kernel does
+	defer func() { _ = ln.Close() }() // Accept is never called: the kernel connects
 	noNames := &net.Resolver{PreferGo: true, Dial: func(context.Context, string, string) (net.Conn, error) {
 		return nil, errors.New("no name server here")
 	}}
@@ -263,8 +263,8 @@ func TestConnectionFails(t *testing.T) {
 	}
 }
 
-// TestCancel: a handshake that is called off closes the backend's connection and
-// gives the reason back.
+// TestCancel cancels a handshake: the connection to the backend is closed, and the
+// error is the cause.
 func TestCancel(t *testing.T) {
 	asked, ended := make(chan struct{}), make(chan struct{})
 	e := backend(t, func(string, *http.Request, string) string {
@@ -374,7 +374,7 @@ func TestTLSBackend(t *testing.T) {
 	}
 }
 
-// trusting is a configuration with further authorities.
+// trusting returns a configuration with an additional authority.
 func trusting(file string) Config {
 	cfg := Default()
 	cfg.CAFile = file

@@ -10,8 +10,9 @@ import (
 	"github.com/tidegatehq/tidegate/services/gateway/internal/routes"
 )
 
-// FuzzAnswer: whatever a backend answers, the handshake does not panic, and what
-// it accepts is a 101 with the proof and nothing that was not offered.
+// FuzzAnswer checks that no answer of a backend makes the handshake panic, and that
+// every answer that it accepts is a 101 with the right Sec-WebSocket-Accept and with
+// nothing that was not offered.
 func FuzzAnswer(f *testing.F) {
 	for _, s := range []string{
 		"HTTP/1.1 101 X\r\n" + lines + "Sec-WebSocket-Accept: ACCEPT\r\n\r\nabc",
@@ -47,7 +48,8 @@ func FuzzAnswer(f *testing.F) {
 	})
 }
 
-// script is a connection that answers with its text, the proof put in.
+// script is a connection with a prepared answer, completed with the right
+// Sec-WebSocket-Accept.
 type script struct {
 	net.Conn
 	answer, answered string
