@@ -17,6 +17,7 @@ import (
 
 	oauth2v1 "github.com/tidegatehq/tidegate/gen/go/tidegate/oauth2/v1"
 	"github.com/tidegatehq/tidegate/services/kit/fault"
+	"github.com/tidegatehq/tidegate/services/kit/oauthcode"
 )
 
 const formType = "application/x-www-form-urlencoded"
@@ -57,11 +58,6 @@ func TestOAuth2Refuses(t *testing.T) {
 		{"NUL in a scope", "POST", "/oauth2/token", grant + "&scope=a%00", []string{"Authorization", good}, 400, `{"error":"invalid_request","error_description":"scope must not have the character NUL"}`},
 		{"too long a scope", "POST", "/oauth2/token", grant + "&scope=" + strings.Repeat("x", 1025), []string{"Authorization", good}, 400, `{"error":"invalid_request","error_description":"scope must have at most 1024 characters"}`},
 		{"too long a token", "POST", "/oauth2/revoke", "token=" + strings.Repeat("x", 8193), []string{"Authorization", good}, 400, `{"error":"invalid_request","error_description":"token must have at most 8192 characters"}`},
-		{"no grant type", "POST", "/oauth2/token", "", []string{"Authorization", good}, 400, `{"error":"invalid_request","error_description":"grant_type is missing"}`},
-		{"empty grant type", "POST", "/oauth2/token", "grant_type=", []string{"Authorization", good}, 400, `{"error":"invalid_request","error_description":"grant_type is missing"}`},
-		{"no token to revoke", "POST", "/oauth2/revoke", "", []string{"Authorization", good}, 400, `{"error":"invalid_request","error_description":"token is missing"}`},
-		{"no token to introspect", "POST", "/oauth2/introspect", "token=", []string{"Authorization", good}, 400, `{"error":"invalid_request","error_description":"token is missing"}`},
-
 		{"no client", "POST", "/oauth2/token", grant, nil, 401, `{"error":"invalid_client","error_description":"the OAuth client must prove itself: by HTTP Basic, or with client_id and client_secret"}`},
 		{"no client at revoke", "POST", "/oauth2/revoke", "token=x", nil, 401, `{"error":"invalid_client","error_description":"the OAuth client must prove itself: by HTTP Basic, or with client_id and client_secret"}`},
 		{"no client at introspect", "POST", "/oauth2/introspect", "token=x", nil, 401, `{"error":"invalid_client","error_description":"the OAuth client must prove itself: by HTTP Basic, or with client_id and client_secret"}`},
@@ -129,7 +125,7 @@ func TestOAuth2PassesRefusals(t *testing.T) {
 		{with("UNSUPPORTED_GRANT_TYPE"), 400, `{"error":"unsupported_grant_type","error_description":"it is 'so' ' ?"}`},
 		{with("INVALID_SCOPE"), 400, `{"error":"invalid_scope","error_description":"it is 'so' ' ?"}`},
 		{with("UNSUPPORTED_TOKEN_TYPE"), 400, `{"error":"unsupported_token_type","error_description":"it is 'so' ' ?"}`},
-		{fault.Invalid("client.client_id", "is too long"), 400, `{"error":"invalid_request","error_description":"client.client_id: is too long"}`},
+		{fault.Invalid("client_credentials.client_id", "is too long"), 400, `{"error":"invalid_request","error_description":"client_credentials.client_id: is too long"}`},
 		{fault.Unauthenticated("who?"), 401, `{"error":"invalid_client","error_description":"who?"}`},
 		{fault.Denied("not you"), 400, `{"error":"unauthorized_client","error_description":"not you"}`},
 		{fault.Exhausted("too many"), 429, `{"error":"temporarily_unavailable","error_description":"too many"}`},
@@ -146,6 +142,33 @@ func TestOAuth2PassesRefusals(t *testing.T) {
 			got := s.do(t, "POST", path, "grant_type=x&token=x", "Content-Type", formType, "Authorization", basic("id", "secret"))
 			if body := compact(t, got.body); got.status != tt.status || body != tt.want {
 				t.Errorf("POST %s with %v = %d %s, want %d %s", path, tt.err, got.status, body, tt.status, tt.want)
+			}
+		}
+	}
+}
+
+// TestOAuth2MissingParameters leaves it to the service to say what is missing.
+func TestOAuth2MissingParameters(t *testing.T) {
+	s := start(t)
+	missing := oauthcode.With(oauthcode.InvalidRequest, fault.Invalid("x", "is missing"))
+	client := &oauth2v1.ClientCredentials{ClientId: "id", ClientSecret: "secret"}
+	for _, tt := range []struct {
+		method, path string
+		bodies       []string
+		called       proto.Message
+	}{
+		{oauth2v1.OAuth2Service_IssueToken_FullMethodName, "/oauth2/token", []string{"", "grant_type="}, &oauth2v1.IssueTokenRequest{ClientCredentials: client}},
+		{oauth2v1.OAuth2Service_RevokeToken_FullMethodName, "/oauth2/revoke", []string{"", "token="}, &oauth2v1.RevokeTokenRequest{ClientCredentials: client}},
+		{oauth2v1.OAuth2Service_IntrospectToken_FullMethodName, "/oauth2/introspect", []string{"", "token="}, &oauth2v1.IntrospectTokenRequest{ClientCredentials: client}},
+	} {
+		s.on(tt.method, func(context.Context, proto.Message) (proto.Message, error) { return nil, missing })
+		for _, body := range tt.bodies {
+			got := s.do(t, "POST", tt.path, body, "Content-Type", formType, "Authorization", basic("id", "secret"))
+			if want := `{"error":"invalid_request","error_description":"x: is missing"}`; got.status != 400 || compact(t, got.body) != want {
+				t.Errorf("POST %s with %q = %d %s, want 400 %s", tt.path, body, got.status, got.body, want)
+			}
+			if c, _ := s.last(); !proto.Equal(c.request, tt.called) {
+				t.Errorf("POST %s with %q called %v, want %v", tt.path, body, c.request, tt.called)
 			}
 		}
 	}

@@ -67,10 +67,10 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	hello := &backplanev1.Hello{Instance: cfg.Instance, Kind: "subscription", Build: run.Version()}
 	watch := catalogwatch.New(backplanev1.NewRouteServiceClient(catalog), st, hello, log, time.Now)
 	issuer := token.NewIssuer(cfg.Issuer, keys, lives, time.Now)
-	srv, operations, err := servers(ctx, cfg, db, api.New(api.Parts{
+	srv, operations, err := servers(ctx, cfg, db, api.Parts{
 		Store: st, Changes: changes, Issuer: issuer, Keys: keys, Passwords: passwords, Catalog: watch,
 		RefreshLifetime: cfg.RefreshTokenLifetime, Now: time.Now, Log: log,
-	}), identity.NewVerifier(issuer.Keys(), time.Now), log)
+	}, identity.NewVerifier(issuer.Keys(), time.Now), log)
 	if err != nil {
 		return err
 	}
@@ -80,8 +80,8 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	return run.Group(ctx, changes.Run, keys.Run, watch.Run, purge, srv.Run, operations.Run)
 }
 
-// servers makes the gRPC server of an API and that of operations.
-func servers(ctx context.Context, cfg Config, db *sqldb.DB, a *api.API, verifier *identity.Verifier, log *slog.Logger) (*grpcserver.Server, *ops.Server, error) {
+// servers makes the gRPC server of the APIs and that of operations.
+func servers(ctx context.Context, cfg Config, db *sqldb.DB, parts api.Parts, verifier *identity.Verifier, log *slog.Logger) (*grpcserver.Server, *ops.Server, error) {
 	checks, err := validate.New()
 	if err != nil {
 		return nil, nil, err
@@ -91,7 +91,7 @@ func servers(ctx context.Context, cfg Config, db *sqldb.DB, a *api.API, verifier
 		reg = ops.NewRegistry()
 	}
 	srv := grpcserver.New(cfg.GRPC, log, grpcserver.Auth{Verifier: verifier, Rules: api.Rules()}, checks, grpcserver.WithMetrics(reg))
-	a.Register(srv.Public(), srv.Internal())
+	api.Register(parts, srv.Public(), srv.Internal())
 	ready := func() error {
 		ctx, cancel := context.WithTimeout(ctx, pingTimeout)
 		defer cancel()

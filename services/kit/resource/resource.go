@@ -212,6 +212,12 @@ func ParseSessionRecord(field, name string) (n SessionRecord, err error) {
 	return n, err
 }
 
+// ParseGrant reads the name of a grant.
+func ParseGrant(field, name string) (n Grant, err error) {
+	err = parse(grantForm, field, name, ValidID, &n.Grant)
+	return n, err
+}
+
 // ParseGateway reads the name of a gateway; gateways/- is all of them.
 func ParseGateway(field, name string) (n Gateway, err error) {
 	err = parse(gatewayForm, field, name, ValidID, &n.Gateway)

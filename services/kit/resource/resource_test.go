@@ -75,6 +75,17 @@ func TestNames(t *testing.T) {
 	}
 }
 
+// TestGrant is for the one name that no message declares a pattern for.
+func TestGrant(t *testing.T) {
+	want := Grant{"g-1"}
+	if got, err := ParseGrant("name", want.String()); err != nil || got != want {
+		t.Errorf("ParseGrant(%q) = %v, %v, want it", want, got, err)
+	}
+	if _, err := ParseGrant("grants[0].name", "grants/a/b"); err == nil || err.Error() != "grants[0].name: must be grants/{grant}" {
+		t.Errorf("ParseGrant(grants/a/b) = %v, want what it must be", err)
+	}
+}
+
 // TestFormsAreThoseOfTheProtos holds the table to the patterns that messages
 // declare: each that has a type here has the same form.
 func TestFormsAreThoseOfTheProtos(t *testing.T) {

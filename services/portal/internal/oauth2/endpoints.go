@@ -10,6 +10,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	oauth2v1 "github.com/tidegatehq/tidegate/gen/go/tidegate/oauth2/v1"
+	"github.com/tidegatehq/tidegate/services/kit/oauthcode"
 )
 
 // How long caches may keep what anybody may read. A new key is published well
@@ -28,9 +29,6 @@ type tokenBody struct {
 }
 
 func (h *Handler) token(r *http.Request, f *form) (answer, error) {
-	if f.get("grant_type") == "" {
-		return nil, invalid("grant_type is missing")
-	}
 	resp, err := h.oauth.IssueToken(r.Context(), &oauth2v1.IssueTokenRequest{
 		GrantType: f.get("grant_type"), ClientCredentials: f.credentials, Scope: f.get("scope"),
 	})
@@ -44,9 +42,6 @@ func (h *Handler) token(r *http.Request, f *form) (answer, error) {
 }
 
 func (h *Handler) revoke(r *http.Request, f *form) (answer, error) {
-	if f.get("token") == "" {
-		return nil, invalid("token is missing")
-	}
 	_, err := h.oauth.RevokeToken(r.Context(), &oauth2v1.RevokeTokenRequest{Token: f.get("token"), ClientCredentials: f.credentials})
 	return nil, err
 }
@@ -66,9 +61,6 @@ type introspectionBody struct {
 }
 
 func (h *Handler) introspect(r *http.Request, f *form) (answer, error) {
-	if f.get("token") == "" {
-		return nil, invalid("token is missing")
-	}
 	resp, err := h.oauth.IntrospectToken(r.Context(), &oauth2v1.IntrospectTokenRequest{Token: f.get("token"), ClientCredentials: f.credentials})
 	if err != nil {
 		return nil, err
@@ -144,7 +136,7 @@ func (h *Handler) metadata(w http.ResponseWriter, r *http.Request) (answer, erro
 		return nil, fmt.Errorf("read the issuer: %w", err)
 	}
 	if strings.TrimPrefix(r.URL.Path, MetadataPath) != u.Path {
-		return nil, &refusal{http.StatusNotFound, invalidRequest, "the issuer has no such path"}
+		return nil, &refusal{http.StatusNotFound, oauthcode.InvalidRequest, "the issuer has no such path"}
 	}
 	if issuer == "" {
 		return nil, status.Error(codes.Unavailable, "the issuer is not known yet")

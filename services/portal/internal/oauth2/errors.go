@@ -7,26 +7,13 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
-	"github.com/tidegatehq/tidegate/services/kit/fault"
-)
-
-// Error codes of RFC 6749 sections 5.2 and 4.1.2.1.
-const (
-	invalidRequest         = "invalid_request"
-	invalidClient          = "invalid_client"
-	invalidGrant           = "invalid_grant"
-	unauthorizedClient     = "unauthorized_client"
-	unsupportedGrantType   = "unsupported_grant_type"
-	invalidScope           = "invalid_scope"
-	unsupportedTokenType   = "unsupported_token_type" // RFC 7009
-	temporarilyUnavailable = "temporarily_unavailable"
-	serverError            = "server_error"
+	"github.com/tidegatehq/tidegate/services/kit/oauthcode"
 )
 
 // refusal is an error as an endpoint answers it.
 type refusal struct {
 	status      int
-	code        string
+	code        oauthcode.Code
 	description string
 }
 
@@ -35,18 +22,18 @@ func (r *refusal) Error() string { return r.description }
 
 // invalid is a refusal of a request that is not well made.
 func invalid(description string) error {
-	return &refusal{status: http.StatusBadRequest, code: invalidRequest, description: description}
+	return &refusal{status: http.StatusBadRequest, code: oauthcode.InvalidRequest, description: description}
 }
 
 // unknownClient is a refusal of a client that has not proved itself.
 func unknownClient(description string) error {
-	return &refusal{status: http.StatusUnauthorized, code: invalidClient, description: description}
+	return &refusal{status: http.StatusUnauthorized, code: oauthcode.InvalidClient, description: description}
 }
 
 // errorBody is the body of a refusal.
 type errorBody struct {
-	Error       string `json:"error"`
-	Description string `json:"error_description,omitempty"`
+	Error       oauthcode.Code `json:"error"`
+	Description string         `json:"error_description,omitempty"`
 }
 
 // refuse answers with an error.
@@ -55,7 +42,7 @@ func (h *Handler) refuse(w http.ResponseWriter, req *http.Request, err error) {
 	if !ok {
 		r = fromStatus(err)
 	}
-	if r.code == serverError {
+	if r.code == oauthcode.ServerError {
 		h.log.Warn("request failed", "path", req.URL.Path, "error", err)
 	}
 	if r.status == http.StatusUnauthorized {
@@ -69,25 +56,26 @@ func (h *Handler) refuse(w http.ResponseWriter, req *http.Request, err error) {
 // code.
 func fromStatus(err error) *refusal {
 	st := status.Convert(err)
-	switch code := strings.ToLower(fault.Reason(err)); code {
-	case invalidClient:
+	switch code := oauthcode.Of(err); code {
+	case "":
+	case oauthcode.InvalidClient:
 		return &refusal{http.StatusUnauthorized, code, st.Message()}
-	case invalidRequest, invalidGrant, unauthorizedClient, unsupportedGrantType, invalidScope, unsupportedTokenType:
+	default:
 		return &refusal{http.StatusBadRequest, code, st.Message()}
 	}
 	switch st.Code() {
 	case codes.InvalidArgument:
-		return &refusal{http.StatusBadRequest, invalidRequest, st.Message()}
+		return &refusal{http.StatusBadRequest, oauthcode.InvalidRequest, st.Message()}
 	case codes.Unauthenticated:
-		return &refusal{http.StatusUnauthorized, invalidClient, st.Message()}
+		return &refusal{http.StatusUnauthorized, oauthcode.InvalidClient, st.Message()}
 	case codes.PermissionDenied:
-		return &refusal{http.StatusBadRequest, unauthorizedClient, st.Message()}
+		return &refusal{http.StatusBadRequest, oauthcode.UnauthorizedClient, st.Message()}
 	case codes.ResourceExhausted:
-		return &refusal{http.StatusTooManyRequests, temporarilyUnavailable, st.Message()}
+		return &refusal{http.StatusTooManyRequests, oauthcode.TemporarilyUnavailable, st.Message()}
 	case codes.Unavailable, codes.DeadlineExceeded, codes.Canceled:
-		return &refusal{http.StatusServiceUnavailable, temporarilyUnavailable, st.Message()}
+		return &refusal{http.StatusServiceUnavailable, oauthcode.TemporarilyUnavailable, st.Message()}
 	}
-	return &refusal{http.StatusInternalServerError, serverError, "internal error"}
+	return &refusal{http.StatusInternalServerError, oauthcode.ServerError, "internal error"}
 }
 
 // errorDescription replaces the characters that an error_description may not

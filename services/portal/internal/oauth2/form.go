@@ -13,6 +13,7 @@ import (
 	"unicode/utf8"
 
 	oauth2v1 "github.com/tidegatehq/tidegate/gen/go/tidegate/oauth2/v1"
+	"github.com/tidegatehq/tidegate/services/kit/oauthcode"
 )
 
 // Bounds of a form.
@@ -49,7 +50,7 @@ func readForm(w http.ResponseWriter, r *http.Request) (*form, error) {
 	}
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxForm))
 	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
-		return nil, &refusal{http.StatusRequestEntityTooLarge, invalidRequest, fmt.Sprintf("the body must have at most %d bytes", maxForm)}
+		return nil, &refusal{http.StatusRequestEntityTooLarge, oauthcode.InvalidRequest, fmt.Sprintf("the body must have at most %d bytes", maxForm)}
 	}
 	if err != nil {
 		return nil, invalid("the body could not be read to its end")

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	oauth2v1 "github.com/tidegatehq/tidegate/gen/go/tidegate/oauth2/v1"
+	"github.com/tidegatehq/tidegate/services/kit/oauthcode"
 	"github.com/tidegatehq/tidegate/services/portal/internal/upstream"
 )
 
@@ -111,6 +112,6 @@ func (h *Handler) write(w http.ResponseWriter, status int, a answer) {
 
 func (h *Handler) refuseMethod(w http.ResponseWriter, r *http.Request, allowed ...string) {
 	w.Header().Set("Allow", strings.Join(allowed, ", "))
-	h.refuse(w, r, &refusal{status: http.StatusMethodNotAllowed, code: invalidRequest,
+	h.refuse(w, r, &refusal{status: http.StatusMethodNotAllowed, code: oauthcode.InvalidRequest,
 		description: "the method must be " + allowed[0]})
 }

@@ -26,7 +26,7 @@ import (
 	identityv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/identity/v1"
 	oauth2v1 "github.com/tidegatehq/tidegate/gen/go/tidegate/oauth2/v1"
 	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
-	"github.com/tidegatehq/tidegate/services/kit/fault"
+	"github.com/tidegatehq/tidegate/services/kit/oauthcode"
 )
 
 // What the sample is called.
@@ -209,7 +209,7 @@ func (s *sample) token(ctx context.Context) (Result, error) {
 		GrantType:         "client_credentials",
 		ClientCredentials: &oauth2v1.ClientCredentials{ClientId: s.kept.ClientID, ClientSecret: s.kept.ClientSecret},
 	})
-	if fault.Reason(err) == "INVALID_CLIENT" {
+	if oauthcode.Of(err) == oauthcode.InvalidClient {
 		return Result{}, errGone
 	}
 	if err != nil {

@@ -68,7 +68,7 @@ func TestGatewayRefusals(t *testing.T) {
 			"grants: must contain at least 1 item(s)"},
 		{"too many grants", none, call(w.gateway.tokens.BatchGetGrants, &backplanev1.BatchGetGrantsRequest{Grants: many}), invalid,
 			"grants: must contain no more than 1000 item(s)"},
-		{"a grant of a bad name", none, query(func(q *backplanev1.GrantQuery) { q.Name = "t" }), invalid, "grants[0].name: must be grants/{token id}"},
+		{"a grant of a bad name", none, query(func(q *backplanev1.GrantQuery) { q.Name = "t" }), invalid, "grants[0].name: must be grants/{grant}"},
 		{"a grant of a bad OAuth client", none, query(func(q *backplanev1.GrantQuery) { q.OauthClient = "c" }), invalid,
 			"grants[0].oauth_client: must be applications/{application}/oauthClients/{oauth_client}"},
 		{"a grant without an end", none, query(func(q *backplanev1.GrantQuery) { q.ExpireTime = nil }), invalid, "grants[0].expire_time: is required"},

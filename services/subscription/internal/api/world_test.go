@@ -145,11 +145,11 @@ func (w *world) replica() (users, internal *memnet.Listener, st *store.Store, is
 	srv := grpcserver.New(cfg, log, grpcserver.Auth{
 		Verifier: identity.NewVerifier(issuer.Keys(), w.now), Rules: api.Rules(),
 	}, checks)
-	api.New(api.Parts{
+	api.Register(api.Parts{
 		Store: st, Changes: changes, Issuer: issuer, Keys: keys, Passwords: w.passwords,
 		Catalog:         catalogwatch.New(backplanev1.NewRouteServiceClient(w.catalog.Conn()), st, hello, log, w.now),
 		RefreshLifetime: 24 * time.Hour, Now: w.now, Log: log,
-	}).Register(srv.Public(), srv.Internal())
+	}, srv.Public(), srv.Internal())
 	w.serve(changes.Run, srv.Run)
 	return users, internal, st, issuer
 }

@@ -1,4 +1,4 @@
-package api
+package oauth2
 
 import (
 	"context"
@@ -12,6 +12,7 @@ import (
 	oauth2v1 "github.com/tidegatehq/tidegate/gen/go/tidegate/oauth2/v1"
 	"github.com/tidegatehq/tidegate/services/kit/fault"
 	"github.com/tidegatehq/tidegate/services/kit/identity"
+	"github.com/tidegatehq/tidegate/services/kit/oauthcode"
 	"github.com/tidegatehq/tidegate/services/subscription/internal/store"
 	"github.com/tidegatehq/tidegate/services/subscription/internal/token"
 )
@@ -22,24 +23,16 @@ const (
 	defaultScope      = "default"
 )
 
-// Reasons of OAuth2Service's refusals: the codes of RFC 6749 section 5.2.
-const (
-	invalidRequest       = "INVALID_REQUEST"
-	invalidClient        = "INVALID_CLIENT"
-	unsupportedGrantType = "UNSUPPORTED_GRANT_TYPE"
-	invalidScope         = "INVALID_SCOPE"
-)
-
 // IssueToken issues an access token. It writes nothing.
 func (a *API) IssueToken(ctx context.Context, req *oauth2v1.IssueTokenRequest) (*oauth2v1.IssueTokenResponse, error) {
 	if req.GetGrantType() == "" {
-		return nil, fault.WithReason(fault.Invalid("grant_type", "is missing"), invalidRequest)
+		return nil, oauthcode.With(oauthcode.InvalidRequest, fault.Invalid("grant_type", "is missing"))
 	}
 	if _, err := a.oauthClient(ctx, req.GetClientCredentials()); err != nil {
 		return nil, err
 	}
 	if req.GetGrantType() != clientCredentials {
-		return nil, fault.WithReason(fault.Invalid("grant_type", "must be %s", clientCredentials), unsupportedGrantType)
+		return nil, oauthcode.With(oauthcode.UnsupportedGrantType, fault.Invalid("grant_type", "must be %s", clientCredentials))
 	}
 	scopes, err := readScopes(req.GetScope())
 	if err != nil {
@@ -62,7 +55,7 @@ func readScopes(text string) ([]string, error) {
 	}
 	scopes := strings.Split(text, " ")
 	if slices.ContainsFunc(scopes, func(s string) bool { return s != defaultScope }) {
-		return nil, fault.WithReason(fault.Invalid("scope", "no API asks for a scope: leave it out or ask for %s", defaultScope), invalidScope)
+		return nil, oauthcode.With(oauthcode.InvalidScope, fault.Invalid("scope", "no API asks for a scope: leave it out or ask for %s", defaultScope))
 	}
 	return slices.Compact(scopes), nil
 }
@@ -85,7 +78,7 @@ func (a *API) oauthClient(ctx context.Context, proof *oauth2v1.ClientCredentials
 }
 
 func errClient() error {
-	return fault.WithReason(fault.Unauthenticated("the OAuth client is not known, or its secret is wrong"), invalidClient)
+	return oauthcode.With(oauthcode.InvalidClient, fault.Unauthenticated("the OAuth client is not known, or its secret is wrong"))
 }
 
 // ownToken returns an OAuth client's own token when it is good, apart from
@@ -96,7 +89,7 @@ func (a *API) ownToken(ctx context.Context, raw string, proof *oauth2v1.ClientCr
 		return store.OAuthClient{}, token.Application{}, false, err
 	}
 	if raw == "" {
-		return store.OAuthClient{}, token.Application{}, false, fault.WithReason(fault.Invalid("token", "is missing"), invalidRequest)
+		return store.OAuthClient{}, token.Application{}, false, oauthcode.With(oauthcode.InvalidRequest, fault.Invalid("token", "is missing"))
 	}
 	t, err := a.issuer.ReadApplication(ctx, raw)
 	switch {

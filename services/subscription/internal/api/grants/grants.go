@@ -1,4 +1,4 @@
-package api
+package grants
 
 import (
 	"context"
@@ -9,7 +9,6 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
-	"github.com/tidegatehq/tidegate/services/kit/change"
 	"github.com/tidegatehq/tidegate/services/kit/fault"
 	"github.com/tidegatehq/tidegate/services/kit/resource"
 	"github.com/tidegatehq/tidegate/services/subscription/internal/store"
@@ -98,17 +97,14 @@ func (a *API) WatchGrants(stream grpc.BidiStreamingServer[backplanev1.WatchGrant
 	return a.watch.Serve(stream)
 }
 
-// grantWatch serves the service's changes.
-type grantWatch = change.Server[backplanev1.WatchGrantsRequest, backplanev1.WatchGrantsResponse]
-
 // grantQueries reads the names of grants.
 func grantQueries(all []*backplanev1.GrantQuery) ([]store.GrantQuery, error) {
 	var out []store.GrantQuery
 	for i, q := range all {
 		at := func(field string) string { return fmt.Sprintf("grants[%d].%s", i, field) }
-		id, ok := idOf(grantsPrefix, q.GetName())
-		if !ok {
-			return nil, fault.Invalid(at("name"), "must be %s{token id}", grantsPrefix)
+		name, err := resource.ParseGrant(at("name"), q.GetName())
+		if err != nil {
+			return nil, err
 		}
 		client, err := resource.ParseOAuthClient(at("oauth_client"), q.GetOauthClient())
 		if err != nil {
@@ -118,7 +114,7 @@ func grantQueries(all []*backplanev1.GrantQuery) ([]store.GrantQuery, error) {
 			return nil, fault.Invalid(at("expire_time"), "must be a time")
 		}
 		out = append(out, store.GrantQuery{
-			TokenID: id, OAuthClient: client, Version: q.GetVersion(), ExpiresAt: q.GetExpireTime().AsTime(),
+			TokenID: name.Grant, OAuthClient: client, Version: q.GetVersion(), ExpiresAt: q.GetExpireTime().AsTime(),
 		})
 	}
 	return out, nil

@@ -1,4 +1,4 @@
-package api
+package identity
 
 import (
 	"context"
@@ -12,6 +12,7 @@ import (
 	identityv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/identity/v1"
 	"github.com/tidegatehq/tidegate/services/kit/fault"
 	"github.com/tidegatehq/tidegate/services/kit/identity"
+	"github.com/tidegatehq/tidegate/services/subscription/internal/api/request"
 	"github.com/tidegatehq/tidegate/services/subscription/internal/store"
 	"github.com/tidegatehq/tidegate/services/subscription/internal/token"
 )
@@ -140,10 +141,10 @@ func (a *API) ChangePassword(ctx context.Context, req *identityv1.ChangePassword
 	if err != nil {
 		return nil, err
 	}
-	if err := see(ctx, id); err != nil {
+	if err := maySee(ctx, id); err != nil {
 		return nil, err
 	}
-	if id == viewer(ctx).User {
+	if id == request.Viewer(ctx).User {
 		err = a.changeOwnPassword(ctx, id, req)
 	} else {
 		err = a.changePassword(ctx, id, nil, req.GetNewPassword(), "")
@@ -168,7 +169,7 @@ func (a *API) changeOwnPassword(ctx context.Context, id string, req *identityv1.
 	if err != nil {
 		return err
 	}
-	return a.changePassword(ctx, id, &hash, req.GetNewPassword(), a.signIn(ctx))
+	return a.changePassword(ctx, id, &hash, req.GetNewPassword(), a.callersSignIn(ctx))
 }
 
 func (a *API) changePassword(ctx context.Context, id string, old *string, password, keep string) error {
@@ -191,7 +192,7 @@ func (a *API) changePassword(ctx context.Context, id string, old *string, passwo
 }
 
 // signIn returns the sign-in that the call's token belongs to.
-func (a *API) signIn(ctx context.Context) string {
+func (a *API) callersSignIn(ctx context.Context) string {
 	values := metadata.ValueFromIncomingContext(ctx, "authorization")
 	if len(values) == 0 {
 		return ""

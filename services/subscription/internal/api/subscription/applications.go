@@ -1,4 +1,4 @@
-package api
+package subscription
 
 import (
 	"context"
@@ -6,16 +6,17 @@ import (
 	"google.golang.org/protobuf/types/known/emptypb"
 
 	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
-	"github.com/tidegatehq/tidegate/services/kit/identity"
 	"github.com/tidegatehq/tidegate/services/kit/page"
+	"github.com/tidegatehq/tidegate/services/kit/resource"
 	"github.com/tidegatehq/tidegate/services/kit/validate"
+	"github.com/tidegatehq/tidegate/services/subscription/internal/api/request"
 	"github.com/tidegatehq/tidegate/services/subscription/internal/store"
 )
 
 // CreateApplication adds an application of the caller's.
 func (a *API) CreateApplication(ctx context.Context, req *subscriptionv1.CreateApplicationRequest) (*subscriptionv1.Application, error) {
 	row := applicationRow(req.GetApplication())
-	row.Owner = viewer(ctx).User
+	row.Owner = request.Viewer(ctx).User
 	app, err := a.store.CreateApplication(ctx, row)
 	if err != nil {
 		return nil, err
@@ -25,11 +26,11 @@ func (a *API) CreateApplication(ctx context.Context, req *subscriptionv1.CreateA
 
 // GetApplication returns an application.
 func (a *API) GetApplication(ctx context.Context, req *subscriptionv1.GetApplicationRequest) (*subscriptionv1.Application, error) {
-	id, err := nameOf("name", applicationsPrefix, req.GetName())
+	name, err := resource.ParseApplication("name", req.GetName())
 	if err != nil {
 		return nil, err
 	}
-	app, err := a.store.Application(ctx, viewer(ctx), id)
+	app, err := a.store.Application(ctx, request.Viewer(ctx), name.Application)
 	if err != nil {
 		return nil, err
 	}
@@ -38,35 +39,35 @@ func (a *API) GetApplication(ctx context.Context, req *subscriptionv1.GetApplica
 
 // ListApplications returns a page of applications.
 func (a *API) ListApplications(ctx context.Context, req *subscriptionv1.ListApplicationsRequest) (*subscriptionv1.ListApplicationsResponse, error) {
-	terms, err := filter(req.GetFilter(), field{name: "display_name"}, field{name: "owner", prefix: usersPrefix})
+	terms, err := request.Filter(req.GetFilter(), request.Field{Name: "display_name"}, request.Field{Name: "owner", Prefix: request.UsersPrefix})
 	if err != nil {
 		return nil, err
 	}
-	if terms["owner"] == me {
-		terms["owner"] = viewer(ctx).User
+	if terms["owner"] == resource.Me {
+		terms["owner"] = request.Viewer(ctx).User
 	}
-	p, err := newPage(req.GetPageSize(), req.GetPageToken(), 2, "applications", req.GetFilter())
+	p, err := request.NewPage(req.GetPageSize(), req.GetPageToken(), 2, "applications", req.GetFilter())
 	if err != nil {
 		return nil, err
 	}
-	after, err := p.after()
+	after, err := p.After()
 	if err != nil {
 		return nil, err
 	}
-	rows, err := a.store.Applications(ctx, viewer(ctx), terms, after, p.limit())
+	rows, err := a.store.Applications(ctx, request.Viewer(ctx), terms, after, p.Limit())
 	if err != nil {
 		return nil, err
 	}
 	resp := &subscriptionv1.ListApplicationsResponse{}
-	resp.Applications, resp.NextPageToken = cut(p, rows, applicationProto, func(app store.Application) []string {
-		return timeKeys(app.CreatedAt.UnixMicro(), app.ID)
+	resp.Applications, resp.NextPageToken = request.Cut(p, rows, applicationProto, func(app store.Application) []string {
+		return request.TimeKeys(app.CreatedAt.UnixMicro(), app.ID)
 	})
 	return resp, nil
 }
 
 // UpdateApplication changes an application.
 func (a *API) UpdateApplication(ctx context.Context, req *subscriptionv1.UpdateApplicationRequest) (*subscriptionv1.Application, error) {
-	id, err := nameOf("application.name", applicationsPrefix, req.GetApplication().GetName())
+	name, err := resource.ParseApplication("application.name", req.GetApplication().GetName())
 	if err != nil {
 		return nil, err
 	}
@@ -74,13 +75,13 @@ func (a *API) UpdateApplication(ctx context.Context, req *subscriptionv1.UpdateA
 	if err != nil {
 		return nil, err
 	}
-	if _, err := a.store.Application(ctx, viewer(ctx), id); err != nil {
+	if _, err := a.store.Application(ctx, request.Viewer(ctx), name.Application); err != nil {
 		return nil, err
 	}
-	if err := needRole(ctx, identity.RoleSubscriber); err != nil {
+	if err := request.MayChange(ctx); err != nil {
 		return nil, err
 	}
-	app, err := a.store.UpdateApplication(ctx, viewer(ctx), id, req.GetApplication().GetEtag(), func(app *store.Application) error {
+	app, err := a.store.UpdateApplication(ctx, request.Viewer(ctx), name.Application, req.GetApplication().GetEtag(), func(app *store.Application) error {
 		next := applicationProto(*app)
 		if err := u.Apply(next); err != nil {
 			return err
@@ -99,11 +100,11 @@ func (a *API) UpdateApplication(ctx context.Context, req *subscriptionv1.UpdateA
 
 // DeleteApplication removes an application.
 func (a *API) DeleteApplication(ctx context.Context, req *subscriptionv1.DeleteApplicationRequest) (*emptypb.Empty, error) {
-	id, err := nameOf("name", applicationsPrefix, req.GetName())
+	name, err := resource.ParseApplication("name", req.GetName())
 	if err != nil {
 		return nil, err
 	}
-	if err := a.store.DeleteApplication(ctx, viewer(ctx), id, req.GetEtag()); err != nil {
+	if err := a.store.DeleteApplication(ctx, request.Viewer(ctx), name.Application, req.GetEtag()); err != nil {
 		return nil, err
 	}
 	return &emptypb.Empty{}, nil

@@ -1,4 +1,4 @@
-package api
+package subscription
 
 import (
 	"context"
@@ -9,8 +9,8 @@ import (
 
 	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
 	"github.com/tidegatehq/tidegate/services/kit/fault"
-	"github.com/tidegatehq/tidegate/services/kit/identity"
 	"github.com/tidegatehq/tidegate/services/kit/resource"
+	"github.com/tidegatehq/tidegate/services/subscription/internal/api/request"
 	"github.com/tidegatehq/tidegate/services/subscription/internal/store"
 	"github.com/tidegatehq/tidegate/services/subscription/internal/token"
 )
@@ -22,10 +22,10 @@ func (a *API) CreateOAuthClientSecret(ctx context.Context, req *subscriptionv1.C
 	if err != nil {
 		return nil, err
 	}
-	if _, err := a.store.OAuthClient(ctx, viewer(ctx), client); err != nil {
+	if _, err := a.store.OAuthClient(ctx, request.Viewer(ctx), client); err != nil {
 		return nil, err
 	}
-	if err := needRole(ctx, identity.RoleSubscriber); err != nil {
+	if err := request.MayChange(ctx); err != nil {
 		return nil, err
 	}
 	expires, err := a.secretExpiry(req.GetOauthClientSecret().GetExpireTime())
@@ -33,7 +33,7 @@ func (a *API) CreateOAuthClientSecret(ctx context.Context, req *subscriptionv1.C
 		return nil, err
 	}
 	value, hash := token.New(token.ClientSecret)
-	s, err := a.store.CreateSecret(ctx, viewer(ctx), client, expires, hash)
+	s, err := a.store.CreateSecret(ctx, request.Viewer(ctx), client, expires, hash)
 	if err != nil {
 		return nil, err
 	}
@@ -59,7 +59,7 @@ func (a *API) GetOAuthClientSecret(ctx context.Context, req *subscriptionv1.GetO
 	if err != nil {
 		return nil, err
 	}
-	s, err := a.store.Secret(ctx, viewer(ctx), name)
+	s, err := a.store.Secret(ctx, request.Viewer(ctx), name)
 	if err != nil {
 		return nil, err
 	}
@@ -73,24 +73,24 @@ func (a *API) ListOAuthClientSecrets(ctx context.Context, req *subscriptionv1.Li
 	if err != nil {
 		return nil, err
 	}
-	if _, err := a.store.OAuthClient(ctx, viewer(ctx), client); err != nil {
+	if _, err := a.store.OAuthClient(ctx, request.Viewer(ctx), client); err != nil {
 		return nil, err
 	}
-	p, err := newPage(req.GetPageSize(), req.GetPageToken(), 2, "secrets", req.GetParent())
+	p, err := request.NewPage(req.GetPageSize(), req.GetPageToken(), 2, "secrets", req.GetParent())
 	if err != nil {
 		return nil, err
 	}
-	after, err := p.after()
+	after, err := p.After()
 	if err != nil {
 		return nil, err
 	}
-	rows, err := a.store.Secrets(ctx, client.OAuthClient, after, p.limit())
+	rows, err := a.store.Secrets(ctx, client.OAuthClient, after, p.Limit())
 	if err != nil {
 		return nil, err
 	}
 	resp := &subscriptionv1.ListOAuthClientSecretsResponse{}
-	resp.OauthClientSecrets, resp.NextPageToken = cut(p, rows, secretProto, func(s store.Secret) []string {
-		return timeKeys(s.CreatedAt.UnixMicro(), s.Name.Secret)
+	resp.OauthClientSecrets, resp.NextPageToken = request.Cut(p, rows, secretProto, func(s store.Secret) []string {
+		return request.TimeKeys(s.CreatedAt.UnixMicro(), s.Name.Secret)
 	})
 	return resp, nil
 }
@@ -101,7 +101,7 @@ func (a *API) DeleteOAuthClientSecret(ctx context.Context, req *subscriptionv1.D
 	if err != nil {
 		return nil, err
 	}
-	if err := a.store.DeleteSecret(ctx, viewer(ctx), name); err != nil {
+	if err := a.store.DeleteSecret(ctx, request.Viewer(ctx), name); err != nil {
 		return nil, err
 	}
 	return &emptypb.Empty{}, nil

@@ -1,4 +1,4 @@
-package api
+package subscription
 
 import (
 	"context"
@@ -6,26 +6,26 @@ import (
 	"google.golang.org/protobuf/types/known/emptypb"
 
 	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
-	"github.com/tidegatehq/tidegate/services/kit/identity"
 	"github.com/tidegatehq/tidegate/services/kit/resource"
+	"github.com/tidegatehq/tidegate/services/subscription/internal/api/request"
 	"github.com/tidegatehq/tidegate/services/subscription/internal/store"
 	"github.com/tidegatehq/tidegate/services/subscription/internal/token"
 )
 
 // CreateOAuthClient adds an OAuth client, which has no secret yet.
 func (a *API) CreateOAuthClient(ctx context.Context, req *subscriptionv1.CreateOAuthClientRequest) (*subscriptionv1.OAuthClient, error) {
-	app, err := nameOf("parent", applicationsPrefix, req.GetParent())
+	app, err := resource.ParseApplication("parent", req.GetParent())
 	if err != nil {
 		return nil, err
 	}
-	if _, err := a.store.Application(ctx, viewer(ctx), app); err != nil {
+	if _, err := a.store.Application(ctx, request.Viewer(ctx), app.Application); err != nil {
 		return nil, err
 	}
-	if err := needRole(ctx, identity.RoleSubscriber); err != nil {
+	if err := request.MayChange(ctx); err != nil {
 		return nil, err
 	}
-	c, err := a.store.CreateOAuthClient(ctx, viewer(ctx), store.OAuthClient{
-		Name:  resource.OAuthClient{Application: app},
+	c, err := a.store.CreateOAuthClient(ctx, request.Viewer(ctx), store.OAuthClient{
+		Name:  resource.OAuthClient{Application: app.Application},
 		Stage: store.Stage(req.GetOauthClient().GetStage()), ClientID: token.NewClientID(),
 	})
 	if err != nil {
@@ -40,7 +40,7 @@ func (a *API) GetOAuthClient(ctx context.Context, req *subscriptionv1.GetOAuthCl
 	if err != nil {
 		return nil, err
 	}
-	c, err := a.store.OAuthClient(ctx, viewer(ctx), name)
+	c, err := a.store.OAuthClient(ctx, request.Viewer(ctx), name)
 	if err != nil {
 		return nil, err
 	}
@@ -49,28 +49,28 @@ func (a *API) GetOAuthClient(ctx context.Context, req *subscriptionv1.GetOAuthCl
 
 // ListOAuthClients returns a page of the OAuth clients of an application.
 func (a *API) ListOAuthClients(ctx context.Context, req *subscriptionv1.ListOAuthClientsRequest) (*subscriptionv1.ListOAuthClientsResponse, error) {
-	app, err := nameOf("parent", applicationsPrefix, req.GetParent())
+	app, err := resource.ParseApplication("parent", req.GetParent())
 	if err != nil {
 		return nil, err
 	}
-	if _, err := a.store.Application(ctx, viewer(ctx), app); err != nil {
+	if _, err := a.store.Application(ctx, request.Viewer(ctx), app.Application); err != nil {
 		return nil, err
 	}
-	p, err := newPage(req.GetPageSize(), req.GetPageToken(), 2, "oauthClients", req.GetParent())
+	p, err := request.NewPage(req.GetPageSize(), req.GetPageToken(), 2, "oauthClients", req.GetParent())
 	if err != nil {
 		return nil, err
 	}
-	after, err := p.after()
+	after, err := p.After()
 	if err != nil {
 		return nil, err
 	}
-	rows, err := a.store.OAuthClients(ctx, app, after, p.limit())
+	rows, err := a.store.OAuthClients(ctx, app.Application, after, p.Limit())
 	if err != nil {
 		return nil, err
 	}
 	resp := &subscriptionv1.ListOAuthClientsResponse{}
-	resp.OauthClients, resp.NextPageToken = cut(p, rows, oauthClientProto, func(c store.OAuthClient) []string {
-		return timeKeys(c.CreatedAt.UnixMicro(), c.Name.OAuthClient)
+	resp.OauthClients, resp.NextPageToken = request.Cut(p, rows, oauthClientProto, func(c store.OAuthClient) []string {
+		return request.TimeKeys(c.CreatedAt.UnixMicro(), c.Name.OAuthClient)
 	})
 	return resp, nil
 }
@@ -81,7 +81,7 @@ func (a *API) DeleteOAuthClient(ctx context.Context, req *subscriptionv1.DeleteO
 	if err != nil {
 		return nil, err
 	}
-	if err := a.store.DeleteOAuthClient(ctx, viewer(ctx), name, req.GetEtag()); err != nil {
+	if err := a.store.DeleteOAuthClient(ctx, request.Viewer(ctx), name, req.GetEtag()); err != nil {
 		return nil, err
 	}
 	return &emptypb.Empty{}, nil

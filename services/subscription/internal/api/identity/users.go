@@ -1,4 +1,4 @@
-package api
+package identity
 
 import (
 	"context"
@@ -6,8 +6,12 @@ import (
 	"google.golang.org/protobuf/types/known/emptypb"
 
 	identityv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/identity/v1"
+	"github.com/tidegatehq/tidegate/services/kit/fault"
+	"github.com/tidegatehq/tidegate/services/kit/identity"
 	"github.com/tidegatehq/tidegate/services/kit/page"
+	"github.com/tidegatehq/tidegate/services/kit/resource"
 	"github.com/tidegatehq/tidegate/services/kit/validate"
+	"github.com/tidegatehq/tidegate/services/subscription/internal/api/request"
 	"github.com/tidegatehq/tidegate/services/subscription/internal/store"
 )
 
@@ -35,7 +39,7 @@ func (a *API) GetUser(ctx context.Context, req *identityv1.GetUserRequest) (*ide
 	if err != nil {
 		return nil, err
 	}
-	if err := see(ctx, id); err != nil {
+	if err := maySee(ctx, id); err != nil {
 		return nil, err
 	}
 	p, err := a.store.User(ctx, id)
@@ -47,25 +51,25 @@ func (a *API) GetUser(ctx context.Context, req *identityv1.GetUserRequest) (*ide
 
 // ListUsers returns a page of users.
 func (a *API) ListUsers(ctx context.Context, req *identityv1.ListUsersRequest) (*identityv1.ListUsersResponse, error) {
-	terms, err := filter(req.GetFilter(), field{name: "username"})
+	terms, err := request.Filter(req.GetFilter(), request.Field{Name: "username"})
 	if err != nil {
 		return nil, err
 	}
-	p, err := newPage(req.GetPageSize(), req.GetPageToken(), 2, "users", req.GetFilter())
+	p, err := request.NewPage(req.GetPageSize(), req.GetPageToken(), 2, "users", req.GetFilter())
 	if err != nil {
 		return nil, err
 	}
-	after, err := p.after()
+	after, err := p.After()
 	if err != nil {
 		return nil, err
 	}
-	rows, err := a.store.Users(ctx, terms, after, p.limit())
+	rows, err := a.store.Users(ctx, terms, after, p.Limit())
 	if err != nil {
 		return nil, err
 	}
 	resp := &identityv1.ListUsersResponse{}
-	resp.Users, resp.NextPageToken = cut(p, rows, userProto, func(p store.User) []string {
-		return timeKeys(p.CreatedAt.UnixMicro(), p.ID)
+	resp.Users, resp.NextPageToken = request.Cut(p, rows, userProto, func(p store.User) []string {
+		return request.TimeKeys(p.CreatedAt.UnixMicro(), p.ID)
 	})
 	return resp, nil
 }
@@ -76,7 +80,7 @@ func (a *API) UpdateUser(ctx context.Context, req *identityv1.UpdateUserRequest)
 	if err != nil {
 		return nil, err
 	}
-	if err := administer(ctx, id); err != nil {
+	if err := mayAdminister(ctx, id); err != nil {
 		return nil, err
 	}
 	u, err := page.NewUpdate(req.GetUpdateMask(), req.GetUser(), "username", "display_name", "roles")
@@ -107,11 +111,37 @@ func (a *API) DeleteUser(ctx context.Context, req *identityv1.DeleteUserRequest)
 	if err != nil {
 		return nil, err
 	}
-	if err := administer(ctx, id); err != nil {
+	if err := mayAdminister(ctx, id); err != nil {
 		return nil, err
 	}
 	if err := a.store.DeleteUser(ctx, id, req.GetEtag()); err != nil {
 		return nil, err
 	}
 	return &emptypb.Empty{}, nil
+}
+
+// userID returns the id in users/{user}, that of the caller for users/me.
+func userID(ctx context.Context, field, name string) (string, error) {
+	n, err := resource.ParseUser(field, name)
+	if err == nil && n.User == resource.Me {
+		n.User = request.Viewer(ctx).User
+	}
+	return n.User, err
+}
+
+// maySee returns why the caller may not see a user, or nil.
+func maySee(ctx context.Context, id string) error {
+	if !identity.From(ctx).Viewer().Sees(id) {
+		return fault.NotFound("%s", store.UserName(id))
+	}
+	return nil
+}
+
+// mayAdminister returns why the caller may not do to a user what the method does,
+// or nil: others are not seen, and nobody administers themselves without the role.
+func mayAdminister(ctx context.Context, id string) error {
+	if err := maySee(ctx, id); err != nil {
+		return err
+	}
+	return identity.From(ctx).MayChange(id)
 }

@@ -1,4 +1,4 @@
-package api
+package subscription
 
 import (
 	"context"
@@ -7,9 +7,10 @@ import (
 	"google.golang.org/protobuf/types/known/emptypb"
 
 	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
-	"github.com/tidegatehq/tidegate/services/kit/identity"
 	"github.com/tidegatehq/tidegate/services/kit/page"
+	"github.com/tidegatehq/tidegate/services/kit/resource"
 	"github.com/tidegatehq/tidegate/services/kit/validate"
+	"github.com/tidegatehq/tidegate/services/subscription/internal/api/request"
 	"github.com/tidegatehq/tidegate/services/subscription/internal/store"
 )
 
@@ -19,14 +20,14 @@ func (a *API) CreateSubscription(ctx context.Context, req *subscriptionv1.Create
 	if err != nil {
 		return nil, err
 	}
-	if _, err := a.store.Application(ctx, viewer(ctx), row.Application); err != nil {
+	if _, err := a.store.Application(ctx, request.Viewer(ctx), row.Application); err != nil {
 		return nil, err
 	}
-	if err := needRole(ctx, identity.RoleSubscriber); err != nil {
+	if err := request.MayChange(ctx); err != nil {
 		return nil, err
 	}
 	return a.fresh(ctx, func() (store.Subscription, error) {
-		return a.store.CreateSubscription(ctx, viewer(ctx), row)
+		return a.store.CreateSubscription(ctx, request.Viewer(ctx), row)
 	})
 }
 
@@ -51,11 +52,11 @@ func (a *API) fresh(ctx context.Context, do func() (store.Subscription, error)) 
 
 // GetSubscription returns a subscription.
 func (a *API) GetSubscription(ctx context.Context, req *subscriptionv1.GetSubscriptionRequest) (*subscriptionv1.Subscription, error) {
-	id, err := nameOf("name", subscriptionsPrefix, req.GetName())
+	name, err := resource.ParseSubscription("name", req.GetName())
 	if err != nil {
 		return nil, err
 	}
-	sub, err := a.store.Subscription(ctx, viewer(ctx), id)
+	sub, err := a.store.Subscription(ctx, request.Viewer(ctx), name.Subscription)
 	if err != nil {
 		return nil, err
 	}
@@ -64,32 +65,33 @@ func (a *API) GetSubscription(ctx context.Context, req *subscriptionv1.GetSubscr
 
 // ListSubscriptions returns a page of subscriptions.
 func (a *API) ListSubscriptions(ctx context.Context, req *subscriptionv1.ListSubscriptionsRequest) (*subscriptionv1.ListSubscriptionsResponse, error) {
-	terms, err := filter(req.GetFilter(), field{name: "application", prefix: applicationsPrefix}, field{name: "version", form: versionName}, field{name: "plan", form: planName})
+	terms, err := request.Filter(req.GetFilter(), request.Field{Name: "application", Prefix: request.ApplicationsPrefix},
+		request.Field{Name: "version", Form: request.VersionName}, request.Field{Name: "plan", Form: request.PlanName})
 	if err != nil {
 		return nil, err
 	}
-	p, err := newPage(req.GetPageSize(), req.GetPageToken(), 2, "subscriptions", req.GetFilter())
+	p, err := request.NewPage(req.GetPageSize(), req.GetPageToken(), 2, "subscriptions", req.GetFilter())
 	if err != nil {
 		return nil, err
 	}
-	after, err := p.after()
+	after, err := p.After()
 	if err != nil {
 		return nil, err
 	}
-	rows, err := a.store.Subscriptions(ctx, viewer(ctx), terms, after, p.limit())
+	rows, err := a.store.Subscriptions(ctx, request.Viewer(ctx), terms, after, p.Limit())
 	if err != nil {
 		return nil, err
 	}
 	resp := &subscriptionv1.ListSubscriptionsResponse{}
-	resp.Subscriptions, resp.NextPageToken = cut(p, rows, subscriptionProto, func(s store.Subscription) []string {
-		return timeKeys(s.CreatedAt.UnixMicro(), s.ID)
+	resp.Subscriptions, resp.NextPageToken = request.Cut(p, rows, subscriptionProto, func(s store.Subscription) []string {
+		return request.TimeKeys(s.CreatedAt.UnixMicro(), s.ID)
 	})
 	return resp, nil
 }
 
 // UpdateSubscription changes a subscription's plan.
 func (a *API) UpdateSubscription(ctx context.Context, req *subscriptionv1.UpdateSubscriptionRequest) (*subscriptionv1.Subscription, error) {
-	id, err := nameOf("subscription.name", subscriptionsPrefix, req.GetSubscription().GetName())
+	name, err := resource.ParseSubscription("subscription.name", req.GetSubscription().GetName())
 	if err != nil {
 		return nil, err
 	}
@@ -97,14 +99,14 @@ func (a *API) UpdateSubscription(ctx context.Context, req *subscriptionv1.Update
 	if err != nil {
 		return nil, err
 	}
-	if _, err := a.store.Subscription(ctx, viewer(ctx), id); err != nil {
+	if _, err := a.store.Subscription(ctx, request.Viewer(ctx), name.Subscription); err != nil {
 		return nil, err
 	}
-	if err := needRole(ctx, identity.RoleSubscriber); err != nil {
+	if err := request.MayChange(ctx); err != nil {
 		return nil, err
 	}
 	return a.fresh(ctx, func() (store.Subscription, error) {
-		return a.store.UpdateSubscription(ctx, viewer(ctx), id, req.GetSubscription().GetEtag(), func(s *store.Subscription) error {
+		return a.store.UpdateSubscription(ctx, request.Viewer(ctx), name.Subscription, req.GetSubscription().GetEtag(), func(s *store.Subscription) error {
 			next := subscriptionProto(*s)
 			if err := u.Apply(next); err != nil {
 				return err
@@ -120,11 +122,11 @@ func (a *API) UpdateSubscription(ctx context.Context, req *subscriptionv1.Update
 
 // DeleteSubscription removes a subscription.
 func (a *API) DeleteSubscription(ctx context.Context, req *subscriptionv1.DeleteSubscriptionRequest) (*emptypb.Empty, error) {
-	id, err := nameOf("name", subscriptionsPrefix, req.GetName())
+	name, err := resource.ParseSubscription("name", req.GetName())
 	if err != nil {
 		return nil, err
 	}
-	if err := a.store.DeleteSubscription(ctx, viewer(ctx), id, req.GetEtag()); err != nil {
+	if err := a.store.DeleteSubscription(ctx, request.Viewer(ctx), name.Subscription, req.GetEtag()); err != nil {
 		return nil, err
 	}
 	return &emptypb.Empty{}, nil

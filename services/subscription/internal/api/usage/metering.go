@@ -1,4 +1,4 @@
-package api
+package usage
 
 import (
 	"context"

@@ -1,4 +1,4 @@
-package api
+package usage
 
 import (
 	"fmt"
@@ -10,6 +10,7 @@ import (
 	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
 	usagev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/usage/v1"
 	"github.com/tidegatehq/tidegate/services/kit/fault"
+	"github.com/tidegatehq/tidegate/services/subscription/internal/api/request"
 	"github.com/tidegatehq/tidegate/services/subscription/internal/store"
 )
 
@@ -61,8 +62,8 @@ func usageRows(all []*usagev1.Usage) ([]store.Usage, error) {
 		}
 		out = append(out, store.Usage{
 			Hour: hour, Version: u.GetVersion(),
-			Subscription: strings.TrimPrefix(u.GetSubscription(), subscriptionsPrefix),
-			Application:  strings.TrimPrefix(u.GetApplication(), applicationsPrefix),
+			Subscription: strings.TrimPrefix(u.GetSubscription(), request.SubscriptionsPrefix),
+			Application:  strings.TrimPrefix(u.GetApplication(), request.ApplicationsPrefix),
 			Sessions:     int64(u.GetSessions()),
 			In:           trafficRow(u.GetInbound()), Out: trafficRow(u.GetOutbound()),
 		})
@@ -86,8 +87,8 @@ func recordRows(all []*usagev1.SessionRecord) ([]store.SessionRecord, error) {
 func (r *report) record(s *usagev1.SessionRecord) store.SessionRecord {
 	return store.SessionRecord{
 		Ref: recordRef(s.GetName()), Session: s.GetSession(), Version: s.GetVersion(),
-		Application:   strings.TrimPrefix(s.GetApplication(), applicationsPrefix),
-		Subscription:  strings.TrimPrefix(s.GetSubscription(), subscriptionsPrefix),
+		Application:   strings.TrimPrefix(s.GetApplication(), request.ApplicationsPrefix),
+		Subscription:  strings.TrimPrefix(s.GetSubscription(), request.SubscriptionsPrefix),
 		Grant:         s.GetGrant(),
 		ClientAddress: s.GetClientAddress(),
 		StartedAt:     r.time("start_time", s.GetStartTime()), EndedAt: r.time("end_time", s.GetEndTime()),

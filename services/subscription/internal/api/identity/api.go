@@ -1,0 +1,60 @@
+// Package identity serves tidegate.identity.v1: the users of the installation and
+// their signing in.
+package identity
+
+import (
+	"log/slog"
+	"time"
+
+	"google.golang.org/grpc"
+
+	identityv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/identity/v1"
+	"github.com/tidegatehq/tidegate/services/kit/identity"
+	"github.com/tidegatehq/tidegate/services/subscription/internal/store"
+	"github.com/tidegatehq/tidegate/services/subscription/internal/token"
+)
+
+// API serves UserService and SignInService.
+type API struct {
+	identityv1.UnsafeUserServiceServer
+	identityv1.UnsafeSignInServiceServer
+
+	store     *store.Store
+	issuer    *token.Issuer
+	passwords *token.Passwords
+	refresh   time.Duration
+	now       func() time.Time
+	log       *slog.Logger
+}
+
+var (
+	_ identityv1.UserServiceServer   = (*API)(nil)
+	_ identityv1.SignInServiceServer = (*API)(nil)
+)
+
+// New returns the API. Refresh tokens work for the time refresh.
+func New(st *store.Store, issuer *token.Issuer, passwords *token.Passwords, refresh time.Duration, now func() time.Time, log *slog.Logger) *API {
+	return &API{store: st, issuer: issuer, passwords: passwords, refresh: refresh, now: now, log: log}
+}
+
+// Register adds the services to a server.
+func (a *API) Register(srv grpc.ServiceRegistrar) {
+	identityv1.RegisterUserServiceServer(srv, a)
+	identityv1.RegisterSignInServiceServer(srv, a)
+}
+
+// Rules says who may call which method.
+func Rules() identity.Rules {
+	admin := identity.Rule{Roles: []string{identity.RoleAdmin}}
+	return identity.Rules{
+		identityv1.SignInService_SignIn_FullMethodName:        {Open: true},
+		identityv1.SignInService_RefreshSignIn_FullMethodName: {Open: true},
+		identityv1.SignInService_SignOut_FullMethodName:       {Open: true},
+		identityv1.UserService_ChangePassword_FullMethodName:  {},
+		identityv1.UserService_CreateUser_FullMethodName:      admin,
+		identityv1.UserService_GetUser_FullMethodName:         {},
+		identityv1.UserService_ListUsers_FullMethodName:       admin,
+		identityv1.UserService_UpdateUser_FullMethodName:      {OwnerRole: identity.RoleAdmin},
+		identityv1.UserService_DeleteUser_FullMethodName:      {OwnerRole: identity.RoleAdmin},
+	}
+}

@@ -1,0 +1,34 @@
+package identity
+
+import (
+	"strings"
+
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	identityv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/identity/v1"
+	"github.com/tidegatehq/tidegate/services/subscription/internal/store"
+)
+
+// rolePrefix is in the name of the proto's roles, which rows do without.
+const rolePrefix = "ROLE_"
+
+func userProto(p store.User) *identityv1.User {
+	out := &identityv1.User{
+		Name: store.UserName(p.ID), Username: p.Username, DisplayName: p.DisplayName,
+		CreateTime: timestamppb.New(p.CreatedAt), UpdateTime: timestamppb.New(p.UpdatedAt), Etag: store.Etag(p.Etag),
+	}
+	for _, role := range p.Roles {
+		value := identityv1.User_Role_value[rolePrefix+strings.ToUpper(role)]
+		out.Roles = append(out.Roles, identityv1.User_Role(value))
+	}
+	return out
+}
+
+// userRow is what a row takes from a user.
+func userRow(p *identityv1.User) store.User {
+	row := store.User{Username: p.GetUsername(), DisplayName: p.GetDisplayName()}
+	for _, role := range p.GetRoles() {
+		row.Roles = append(row.Roles, strings.ToLower(strings.TrimPrefix(role.String(), rolePrefix)))
+	}
+	return row
+}

@@ -1,0 +1,42 @@
+// Package oauth2 serves tidegate.oauth2.v1: it issues, revokes and explains the
+// access tokens of applications.
+package oauth2
+
+import (
+	"google.golang.org/grpc"
+
+	oauth2v1 "github.com/tidegatehq/tidegate/gen/go/tidegate/oauth2/v1"
+	"github.com/tidegatehq/tidegate/services/kit/identity"
+	"github.com/tidegatehq/tidegate/services/subscription/internal/store"
+	"github.com/tidegatehq/tidegate/services/subscription/internal/token"
+)
+
+// API serves OAuth2Service.
+type API struct {
+	oauth2v1.UnsafeOAuth2ServiceServer
+
+	store  *store.Store
+	issuer *token.Issuer
+	keys   *token.Keys
+}
+
+var _ oauth2v1.OAuth2ServiceServer = (*API)(nil)
+
+// New returns the API.
+func New(st *store.Store, issuer *token.Issuer, keys *token.Keys) *API {
+	return &API{store: st, issuer: issuer, keys: keys}
+}
+
+// Register adds the service to a server.
+func (a *API) Register(srv grpc.ServiceRegistrar) { oauth2v1.RegisterOAuth2ServiceServer(srv, a) }
+
+// Rules says who may call which method: everybody, for OAuth clients prove
+// themselves with a secret.
+func Rules() identity.Rules {
+	return identity.Rules{
+		oauth2v1.OAuth2Service_IssueToken_FullMethodName:       {Open: true},
+		oauth2v1.OAuth2Service_RevokeToken_FullMethodName:      {Open: true},
+		oauth2v1.OAuth2Service_IntrospectToken_FullMethodName:  {Open: true},
+		oauth2v1.OAuth2Service_GetJsonWebKeySet_FullMethodName: {Open: true},
+	}
+}

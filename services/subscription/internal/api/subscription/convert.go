@@ -1,0 +1,57 @@
+package subscription
+
+import (
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
+	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
+	"github.com/tidegatehq/tidegate/services/kit/resource"
+	"github.com/tidegatehq/tidegate/services/subscription/internal/store"
+)
+
+func applicationProto(a store.Application) *subscriptionv1.Application {
+	return &subscriptionv1.Application{
+		Name: store.ApplicationName(a.ID), DisplayName: a.DisplayName, Description: a.Description,
+		Owner:      store.UserName(a.Owner),
+		CreateTime: timestamppb.New(a.CreatedAt), UpdateTime: timestamppb.New(a.UpdatedAt), Etag: store.Etag(a.Etag),
+	}
+}
+
+// applicationRow is what a row takes from an application.
+func applicationRow(a *subscriptionv1.Application) store.Application {
+	return store.Application{DisplayName: a.GetDisplayName(), Description: a.GetDescription()}
+}
+
+func oauthClientProto(c store.OAuthClient) *subscriptionv1.OAuthClient {
+	return &subscriptionv1.OAuthClient{
+		Name: c.Name.String(), Stage: catalogv1.Stage(c.Stage), ClientId: c.ClientID,
+		CreateTime: timestamppb.New(c.CreatedAt), UpdateTime: timestamppb.New(c.UpdatedAt), Etag: store.Etag(c.Etag),
+	}
+}
+
+// secretProto is a secret without its value.
+func secretProto(s store.Secret) *subscriptionv1.OAuthClientSecret {
+	out := &subscriptionv1.OAuthClientSecret{
+		Name: s.Name.String(), CreateTime: timestamppb.New(s.CreatedAt),
+	}
+	if !s.ExpiresAt.IsZero() {
+		out.ExpireTime = timestamppb.New(s.ExpiresAt)
+	}
+	return out
+}
+
+func subscriptionProto(s store.Subscription) *subscriptionv1.Subscription {
+	return &subscriptionv1.Subscription{
+		Name: store.SubscriptionName(s.ID), Application: store.ApplicationName(s.Application), Version: s.Version, Plan: s.Plan,
+		CreateTime: timestamppb.New(s.CreatedAt), UpdateTime: timestamppb.New(s.UpdatedAt), Etag: store.Etag(s.Etag),
+	}
+}
+
+// subscriptionRow is what a row takes from a subscription.
+func subscriptionRow(s *subscriptionv1.Subscription) (store.Subscription, error) {
+	app, err := resource.ParseApplication("subscription.application", s.GetApplication())
+	if err != nil {
+		return store.Subscription{}, err
+	}
+	return store.Subscription{Application: app.Application, Version: s.GetVersion(), Plan: s.GetPlan()}, nil
+}

@@ -1,0 +1,51 @@
+// Package usage serves tidegate.usage.v1, usage and session records, to users, and
+// takes both in from gateways (MeteringService).
+package usage
+
+import (
+	"log/slog"
+
+	"google.golang.org/grpc"
+
+	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
+	usagev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/usage/v1"
+	"github.com/tidegatehq/tidegate/services/kit/identity"
+	"github.com/tidegatehq/tidegate/services/subscription/internal/store"
+)
+
+// API serves UsageService and MeteringService.
+type API struct {
+	usagev1.UnsafeUsageServiceServer
+	backplanev1.UnsafeMeteringServiceServer
+
+	store *store.Store
+	log   *slog.Logger
+}
+
+var (
+	_ usagev1.UsageServiceServer        = (*API)(nil)
+	_ backplanev1.MeteringServiceServer = (*API)(nil)
+)
+
+// New returns the API.
+func New(st *store.Store, log *slog.Logger) *API { return &API{store: st, log: log} }
+
+// Register adds what is for users to a server.
+func (a *API) Register(srv grpc.ServiceRegistrar) { usagev1.RegisterUsageServiceServer(srv, a) }
+
+// RegisterInternal adds what is for services to a server.
+func (a *API) RegisterInternal(srv grpc.ServiceRegistrar) {
+	backplanev1.RegisterMeteringServiceServer(srv, a)
+}
+
+// Rules says who may call which method.
+func Rules() identity.Rules {
+	gateway := identity.Rule{Services: []string{identity.Gateway}}
+	return identity.Rules{
+		usagev1.UsageService_ListUsage_FullMethodName:                   {},
+		usagev1.UsageService_GetSessionRecord_FullMethodName:            {},
+		usagev1.UsageService_ListSessionRecords_FullMethodName:          {},
+		backplanev1.MeteringService_ReportUsage_FullMethodName:          gateway,
+		backplanev1.MeteringService_ReportSessionRecords_FullMethodName: gateway,
+	}
+}

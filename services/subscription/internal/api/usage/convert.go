@@ -1,0 +1,59 @@
+package usage
+
+import (
+	"time"
+
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	usagev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/usage/v1"
+	"github.com/tidegatehq/tidegate/services/subscription/internal/api/request"
+	"github.com/tidegatehq/tidegate/services/subscription/internal/store"
+)
+
+func usageProto(u store.Usage) *usagev1.Usage {
+	return &usagev1.Usage{
+		Subscription: optionalName(request.SubscriptionsPrefix, u.Subscription), Application: optionalName(request.ApplicationsPrefix, u.Application),
+		Version: u.Version, Hour: timestamppb.New(u.Hour), Sessions: uint64(u.Sessions),
+		Inbound: trafficProto(u.In), Outbound: trafficProto(u.Out),
+	}
+}
+
+func trafficProto(t store.Traffic) *usagev1.Traffic {
+	return &usagev1.Traffic{
+		Messages: uint64(t.Messages), Frames: uint64(t.Frames), PayloadBytes: uint64(t.Payload), WireBytes: uint64(t.Wire),
+	}
+}
+
+func recordProto(r store.SessionRecord) *usagev1.SessionRecord {
+	return &usagev1.SessionRecord{
+		Name: recordsPrefix + r.Ref, Session: r.Session, Version: r.Version,
+		Application: optionalName(request.ApplicationsPrefix, r.Application), Subscription: optionalName(request.SubscriptionsPrefix, r.Subscription),
+		Grant: r.Grant, ClientAddress: r.ClientAddress,
+		StartTime: timeProto(r.StartedAt), EndTime: timeProto(r.EndedAt),
+		EndedBy: usagev1.SessionRecord_Party(r.EndedBy), Cause: r.Cause, Detail: r.Detail,
+		ClientCode: uint32(r.ClientCode), ClientSentCode: uint32(r.ClientSentCode),
+		BackendCode: uint32(r.BackendCode), BackendSentCode: uint32(r.BackendSentCode),
+		Inbound: trafficProto(r.In), Outbound: trafficProto(r.Out),
+		LastInboundTime: timeProto(r.LastInAt), LastOutboundTime: timeProto(r.LastOutAt),
+		Cut: r.Cut, RouteRevision: uint64(r.RouteRevision),
+	}
+}
+
+// timeProto is a time that may be none.
+func timeProto(t time.Time) *timestamppb.Timestamp {
+	if t.IsZero() {
+		return nil
+	}
+	return timestamppb.New(t)
+}
+
+// recordsPrefix is that of the names of session records.
+const recordsPrefix = "sessionRecords/"
+
+// optionalName returns a name, or nothing where there is no id.
+func optionalName(prefix, id string) string {
+	if id == "" {
+		return ""
+	}
+	return prefix + id
+}
