@@ -151,7 +151,7 @@ func (p *Poller) Requeue(h Handler) {
 // serve does all that can be done now.
 func (p *Poller) serve(events []unix.EpollEvent) {
 	for {
-		n, err := unix.EpollWait(p.epoll, events, 0)
+		n, err := poll(p.epoll, events)
 		if err == unix.EINTR {
 			continue
 		}
