@@ -25,7 +25,7 @@ func invalid(description string) error {
 	return &refusal{status: http.StatusBadRequest, code: oauthcode.InvalidRequest, description: description}
 }
 
-// unknownClient is a refusal of a client that has not proved itself.
+// unknownClient is a refusal of an OAuth client that has not proved itself.
 func unknownClient(description string) error {
 	return &refusal{status: http.StatusUnauthorized, code: oauthcode.InvalidClient, description: description}
 }

@@ -51,7 +51,7 @@ func (h *Handler) Routes() map[string]http.Handler {
 // answer is what an endpoint says: a body, or an empty one for nil.
 type answer any
 
-// post wraps an endpoint that takes a form of a client's.
+// post wraps an endpoint that takes a form of an OAuth client's.
 func (h *Handler) post(serve func(*http.Request, *form) (answer, error)) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Cache-Control", "no-store")

@@ -71,8 +71,8 @@ type ApplicationServiceClient interface {
 	// sessions under them end with 4001.
 	DeleteOAuthClient(ctx context.Context, in *DeleteOAuthClientRequest, opts ...grpc.CallOption) (*emptypb.Empty, error)
 	// Creates a secret of an OAuth client. The answer has its value, which is not
-	// shown again. FAILED_PRECONDITION when the client has 5; those that have
-	// ended do not count.
+	// shown again. FAILED_PRECONDITION when the OAuth client has 5; those that
+	// have ended do not count.
 	CreateOAuthClientSecret(ctx context.Context, in *CreateOAuthClientSecretRequest, opts ...grpc.CallOption) (*OAuthClientSecret, error)
 	// Returns a secret, without its value.
 	GetOAuthClientSecret(ctx context.Context, in *GetOAuthClientSecretRequest, opts ...grpc.CallOption) (*OAuthClientSecret, error)
@@ -80,7 +80,7 @@ type ApplicationServiceClient interface {
 	ListOAuthClientSecrets(ctx context.Context, in *ListOAuthClientSecretsRequest, opts ...grpc.CallOption) (*ListOAuthClientSecretsResponse, error)
 	// Deletes a secret: it no longer works at the token endpoint. Tokens that were
 	// issued with it live on until they end; to end these too, revoke them or
-	// delete the client.
+	// delete the OAuth client.
 	DeleteOAuthClientSecret(ctx context.Context, in *DeleteOAuthClientSecretRequest, opts ...grpc.CallOption) (*emptypb.Empty, error)
 }
 
@@ -258,8 +258,8 @@ type ApplicationServiceServer interface {
 	// sessions under them end with 4001.
 	DeleteOAuthClient(context.Context, *DeleteOAuthClientRequest) (*emptypb.Empty, error)
 	// Creates a secret of an OAuth client. The answer has its value, which is not
-	// shown again. FAILED_PRECONDITION when the client has 5; those that have
-	// ended do not count.
+	// shown again. FAILED_PRECONDITION when the OAuth client has 5; those that
+	// have ended do not count.
 	CreateOAuthClientSecret(context.Context, *CreateOAuthClientSecretRequest) (*OAuthClientSecret, error)
 	// Returns a secret, without its value.
 	GetOAuthClientSecret(context.Context, *GetOAuthClientSecretRequest) (*OAuthClientSecret, error)
@@ -267,7 +267,7 @@ type ApplicationServiceServer interface {
 	ListOAuthClientSecrets(context.Context, *ListOAuthClientSecretsRequest) (*ListOAuthClientSecretsResponse, error)
 	// Deletes a secret: it no longer works at the token endpoint. Tokens that were
 	// issued with it live on until they end; to end these too, revoke them or
-	// delete the client.
+	// delete the OAuth client.
 	DeleteOAuthClientSecret(context.Context, *DeleteOAuthClientSecretRequest) (*emptypb.Empty, error)
 	mustEmbedUnimplementedApplicationServiceServer()
 }

@@ -35,14 +35,14 @@ type OAuthClient struct {
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	// Which endpoint its tokens lead to. Fixed.
 	Stage v1.Stage `protobuf:"varint,2,opt,name=stage,proto3,enum=tidegate.catalog.v1.Stage" json:"stage,omitempty"`
-	// What the client is called at the token endpoint. It is no secret.
+	// What the OAuth client is called at the token endpoint. It is no secret.
 	ClientId string `protobuf:"bytes,3,opt,name=client_id,json=clientId,proto3" json:"client_id,omitempty"`
-	// When the client was made.
+	// When the OAuth client was made.
 	CreateTime *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
-	// When the client was last changed; its secrets have times of their own.
+	// When the OAuth client was last changed; its secrets have times of their own.
 	UpdateTime *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=update_time,json=updateTime,proto3" json:"update_time,omitempty"`
-	// Changes with every change of the client. Sent with a deletion it must be the
-	// current one (else ABORTED); empty is accepted. At most 64 characters.
+	// Changes with every change of the OAuth client. Sent with a deletion it must be
+	// the current one (else ABORTED); empty is accepted. At most 64 characters.
 	Etag          string `protobuf:"bytes,6,opt,name=etag,proto3" json:"etag,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
