@@ -98,7 +98,7 @@ func (r *Relay) unlock() {
 // advance moves the states of both legs as far as they can go. It may be called at
 // any time.
 func (r *Relay) advance() {
-	if r.over {
+	if r.over || r.client.nothingDue() && r.backend.nothingDue() { // as after nearly every message
 		return
 	}
 	for _, l := range r.legs() {

@@ -95,6 +95,11 @@ type writer struct {
 	pong     []byte // payload of a pong that waits to be sent; nil: none does
 }
 
+// nothingDue reports whether data alone moves on the leg.
+func (l *leg) nothingDue() bool {
+	return l.in.state == reading && l.out.state == writing && l.out.pong == nil && !l.conn.Pending()
+}
+
 // takesControl reports whether a frame of ours may be written now.
 func (l *leg) takesControl() bool {
 	return l.out.state <= closeQueued && !l.out.midFrame && l.out.stalled == 0 && !l.conn.Pending()
