@@ -75,7 +75,7 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 		return err
 	}
 	purge := func(ctx context.Context) error {
-		return purge(ctx, st, store.Keep{Records: cfg.RecordsKeep, Usage: cfg.UsageKeep}, log)
+		return purge(ctx, st, store.Retention{Records: cfg.RecordsKeep, Usage: cfg.UsageKeep}, log)
 	}
 	return run.Group(ctx, changes.Run, keys.Run, watch.Run, purge, srv.Run, operations.Run)
 }
@@ -107,7 +107,7 @@ const pingTimeout = 2 * time.Second
 const purgeEvery = 10 * time.Minute
 
 // purge deletes what is kept no longer, now and then until ctx ends.
-func purge(ctx context.Context, st *store.Store, keep store.Keep, log *slog.Logger) error {
+func purge(ctx context.Context, st *store.Store, keep store.Retention, log *slog.Logger) error {
 	for {
 		if err := st.Purge(ctx, keep); err != nil && ctx.Err() == nil {
 			log.WarnContext(ctx, "old rows not deleted", "error", err)

@@ -23,6 +23,22 @@ func (t Terms) Value(field string) *string {
 	return &value
 }
 
+// Name returns a part of the name of a resource that a field has, its id or the
+// whole, nil when the filter has none. parse is that of package resource.
+func Name[N any](t Terms, field string, parse func(field, name string) (N, error), part func(N) string) (*string, error) {
+	value := t.Value(field)
+	if value == nil {
+		return nil, nil
+	}
+	n, err := parse(field, *value)
+	if err != nil {
+		// "owner: must be …" of the fault is "filter: owner must be …" here.
+		return nil, fault.Invalid("filter", "%s", strings.Replace(err.Error(), ": ", " ", 1))
+	}
+	text := part(n)
+	return &text, nil
+}
+
 // Filter reads a filter: field = "value", joined by AND, each field once. In a
 // value \" is a quote and \\ a backslash. It returns the value of each field;
 // a field that is not among the known ones is a fault.

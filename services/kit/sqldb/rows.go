@@ -11,6 +11,18 @@ import (
 // Row is what is scanned: *sql.Row and *sql.Rows have it.
 type Row interface{ Scan(dest ...any) error }
 
+// With returns row, whose Scan scans more after what it is given: columns that a
+// query has beside those of a scan function.
+func With(row Row, more ...any) Row { return longer{row: row, more: more} }
+
+type longer struct {
+	row  Row
+	more []any
+}
+
+// Scan scans dest and then more.
+func (l longer) Scan(dest ...any) error { return l.row.Scan(append(dest, l.more...)...) }
+
 // One returns the row of a query; found is false when there is none.
 func One[T any](ctx context.Context, q Querier, scan func(Row) (T, error), query string, args ...any) (row T, found bool, err error) {
 	row, err = scan(q.QueryRowContext(ctx, query, args...))

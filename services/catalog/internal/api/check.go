@@ -101,16 +101,10 @@ func checkSecurity(schemes []*catalogv1.SecurityScheme) []fault.Violation {
 // ownerTerm is the owner of a filter, the id of a user, nil where it has none;
 // users/me is the caller.
 func ownerTerm(terms page.Terms, v identity.Viewer) (*string, error) {
-	owner := terms.Value("owner")
-	if owner == nil {
-		return nil, nil
-	}
-	n, err := resource.ParseUser("filter", *owner)
-	if err != nil {
-		return nil, fault.Invalid("filter", "owner must be users/{id}")
-	}
-	if n.User == resource.Me {
-		n.User = v.User
-	}
-	return &n.User, nil
+	return page.Name(terms, "owner", resource.ParseUser, func(n resource.User) string {
+		if n.User == resource.Me {
+			return v.User
+		}
+		return n.User
+	})
 }

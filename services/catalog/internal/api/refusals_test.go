@@ -170,9 +170,9 @@ func TestReadsOfApisRefuse(t *testing.T) {
 		{"List with a loose AND", filter(`context = "/a" AND`), codes.InvalidArgument, badFilter},
 		{"List with an unknown field", filter(`description = "x"`), codes.InvalidArgument, `filter: no field "description": there are display_name, context, owner`},
 		{"List with a field twice", filter(`context = "/a" AND context = "/b"`), codes.InvalidArgument, `filter: has the field "context" twice`},
-		{"List with an owner that is no name", filter(`owner = "ann"`), codes.InvalidArgument, "filter: owner must be users/{id}"},
-		{"List with an empty owner", filter(`owner = ""`), codes.InvalidArgument, "filter: owner must be users/{id}"},
-		{"List with an owner of another kind", filter(`owner = "apis/ann"`), codes.InvalidArgument, "filter: owner must be users/{id}"},
+		{"List with an owner that is no name", filter(`owner = "ann"`), codes.InvalidArgument, "filter: owner must be users/{user}"},
+		{"List with an empty owner", filter(`owner = ""`), codes.InvalidArgument, "filter: owner must be users/{user}"},
+		{"List with an owner of another kind", filter(`owner = "apis/ann"`), codes.InvalidArgument, "filter: owner must be users/{user}"},
 		{"List with a long filter", filter(strings.Repeat(" ", 1025)), codes.InvalidArgument, "filter: must be at most 1024 characters"},
 		{"List with NUL in the filter", filter("context = \"\x00\""), codes.InvalidArgument, "filter: must not have the character NUL"},
 	})

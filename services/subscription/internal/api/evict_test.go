@@ -119,7 +119,7 @@ func (m *model) applyCatalog(c store.CatalogChange) {
 	m.must(err)
 	after := store.Cursor{Number: before.Number + 1, Text: fmt.Sprint(before.Number + 1)}
 	for i := range c.Versions {
-		c.Versions[i].Revision = after.Number
+		c.Versions[i].ChangeNumber = after.Number
 	}
 	_, err = m.store.ApplyCatalogChange(m.t.Context(), c, before, after)
 	m.must(err)

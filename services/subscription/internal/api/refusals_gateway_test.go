@@ -139,7 +139,7 @@ func TestGatewayRefusals(t *testing.T) {
 		{"list usage by what is not there", w.ann, call(w.usage.ListUsage, &usagev1.ListUsageRequest{Filter: `hour = "1"`}), invalid,
 			`filter: no field "hour": there are subscription, application, version`},
 		{"list usage by a bad subscription", w.ann, call(w.usage.ListUsage, &usagev1.ListUsageRequest{Filter: `subscription = "1"`}), invalid,
-			"filter: subscription must be subscriptions/{id}"},
+			"filter: subscription must be subscriptions/{subscription}"},
 		{"list usage by a bad version", w.ann, call(w.usage.ListUsage, &usagev1.ListUsageRequest{Filter: `version = "apis/a"`}), invalid,
 			"filter: version must be apis/{api}/versions/{version}"},
 		{"list records by a bad version", w.ann, call(w.usage.ListSessionRecords, &usagev1.ListSessionRecordsRequest{

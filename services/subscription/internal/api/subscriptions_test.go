@@ -130,7 +130,7 @@ func TestSubscriptionsAreSeenByBothSides(t *testing.T) {
 		_, err := w.subs.GetSubscription(w.guest, &subscriptionv1.GetSubscriptionRequest{Name: sub.GetName()})
 		refused(t, "GetSubscription(stranger)", err, codes.NotFound, sub.GetName()+" not found")
 		_, err = w.subs.DeleteSubscription(w.bob, &subscriptionv1.DeleteSubscriptionRequest{Name: sub.GetName()})
-		refused(t, "DeleteSubscription(version's owner)", err, codes.PermissionDenied, "only the application's owner changes its subscriptions")
+		refused(t, "DeleteSubscription(version's owner)", err, codes.PermissionDenied, "only its owner and administrators may do this")
 		_, err = w.subs.DeleteSubscription(w.guest, &subscriptionv1.DeleteSubscriptionRequest{Name: sub.GetName()})
 		refused(t, "DeleteSubscription(stranger)", err, codes.NotFound, sub.GetName()+" not found")
 		var header metadata.MD

@@ -109,7 +109,7 @@ func version(r *backplanev1.Route) store.Version {
 		Name: r.GetName(), API: r.GetApi(), APIName: r.GetDisplayName(), Version: r.GetVersion(),
 		Owner:     strings.TrimPrefix(r.GetOwner(), "users/"),
 		Published: r.GetState() == catalogv1.Version_STATE_PUBLISHED,
-		Plans:     r.GetPlans(), Revision: r.GetChangeNumber(),
+		Plans:     r.GetPlans(), ChangeNumber: r.GetChangeNumber(),
 	}
 }
 

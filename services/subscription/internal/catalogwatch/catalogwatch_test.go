@@ -99,7 +99,7 @@ func TestFollow(t *testing.T) {
 		stop := start(t, newWatch(c, st, "one"))
 		reach(t, st, c.Put(catalogtest.Route(v2, "users/o", false)))
 		got, known, err := st.ReadVersion(t.Context(), v1)
-		if err != nil || !known || got.Owner != "o" || !got.Published || got.APIName != "Echo" || got.Revision != 1 || !slices.Equal(got.Plans, []string{gold}) {
+		if err != nil || !known || got.Owner != "o" || !got.Published || got.APIName != "Echo" || got.ChangeNumber != 1 || !slices.Equal(got.Plans, []string{gold}) {
 			t.Errorf("ReadVersion() = %+v, %v, %v", got, known, err)
 		}
 		stop()

@@ -2,15 +2,15 @@ package store
 
 import (
 	"context"
-	"database/sql"
-	"errors"
 	"fmt"
+	"iter"
 	"time"
 
 	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
 	"github.com/tidegatehq/tidegate/services/kit/change"
 	"github.com/tidegatehq/tidegate/services/kit/fault"
 	"github.com/tidegatehq/tidegate/services/kit/id"
+	"github.com/tidegatehq/tidegate/services/kit/identity"
 	"github.com/tidegatehq/tidegate/services/kit/sqldb"
 )
 
@@ -26,134 +26,116 @@ type Application struct {
 	Etag        int64
 }
 
-func scanApplication(r row) (Application, error) {
+// Place returns where the application stands in a list.
+func (a Application) Place() sqldb.Place { return sqldb.Place{Time: a.CreatedAt.UnixMicro(), ID: a.ID} }
+
+const selectApplication = `
+	SELECT id, owner, display_name, description, created_at, updated_at, etag
+	FROM application `
+
+func scanApplication(row sqldb.Row) (Application, error) {
 	var a Application
 	var created, updated int64
-	err := r.Scan(&a.ID, &a.Owner, &a.DisplayName, &a.Description, &created, &updated, &a.Etag)
-	a.CreatedAt, a.UpdatedAt = at(created), at(updated)
+	err := row.Scan(&a.ID, &a.Owner, &a.DisplayName, &a.Description, &created, &updated, &a.Etag)
+	a.CreatedAt, a.UpdatedAt = sqldb.Time(created), sqldb.Time(updated)
 	return a, err
-}
-
-func errNoApplication(id string) error { return fault.NotFound("%s", ApplicationName(id)) }
-
-func errApplicationName(name string) error {
-	return fault.AlreadyExists("there is an application %q already", name)
 }
 
 // CreateApplication adds an application.
 func (s *Store) CreateApplication(ctx context.Context, a Application) (Application, error) {
-	a.ID, a.Etag, a.CreatedAt = id.New(), 1, s.moment()
-	a.UpdatedAt = a.CreatedAt
-	err := s.write(ctx, "create application", func(tx *sqldb.Tx) (change.Record, error) {
+	a.ID, a.Etag = id.New(), 1
+	err := s.log.Write(ctx, "create application", func(tx *change.Tx) (change.Record, error) {
+		a.CreatedAt, a.UpdatedAt = tx.Time, tx.Time
 		_, err := tx.ExecContext(ctx, `
 			INSERT INTO application (id, owner, display_name, name_fold, description, created_at, updated_at, etag)
 			VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`,
-			a.ID, a.Owner, a.DisplayName, fold(a.DisplayName), a.Description, a.CreatedAt.UnixMicro(), a.UpdatedAt.UnixMicro(), a.Etag)
-		switch {
-		case sqldb.IsUnique(err):
-			return change.Record{}, errApplicationName(a.DisplayName)
-		case sqldb.IsForeignKey(err):
+			a.ID, a.Owner, a.DisplayName, sqldb.Fold(a.DisplayName), a.Description, a.CreatedAt.UnixMicro(), a.UpdatedAt.UnixMicro(), a.Etag)
+		if sqldb.IsForeignKey(err) {
 			return change.Record{}, fault.Unauthenticated("the user whose token this is has been removed")
-		case err != nil:
-			return change.Record{}, err
 		}
-		return change.Record{Resource: ApplicationName(a.ID)}, nil
+		return change.Record{Resource: ApplicationName(a.ID)}, applicationError(a, err)
 	})
 	return a, err
 }
 
-// Application returns an application that v may see, or fault.NotFound.
-func (s *Store) Application(ctx context.Context, v Viewer, id string) (Application, error) {
+// applicationError is the error of a write of an application.
+func applicationError(a Application, err error) error {
+	if sqldb.IsUnique(err) {
+		return fault.AlreadyExists("there is an application %q already", a.DisplayName)
+	}
+	return err
+}
+
+// Application returns an application that v sees, or a NotFound fault.
+func (s *Store) Application(ctx context.Context, v identity.Viewer, id string) (Application, error) {
 	return readApplication(ctx, s.db, v, id)
 }
 
-func readApplication(ctx context.Context, q sqldb.Querier, v Viewer, id string) (Application, error) {
-	a, err := scanApplication(q.QueryRowContext(ctx, `
-		SELECT id, owner, display_name, description, created_at, updated_at, etag
-		FROM application WHERE id = $1`, id))
-	if errors.Is(err, sql.ErrNoRows) || err == nil && !v.sees(a.Owner) {
-		return Application{}, errNoApplication(id)
-	}
-	if err != nil {
+func readApplication(ctx context.Context, q sqldb.Querier, v identity.Viewer, id string) (Application, error) {
+	a, found, err := sqldb.One(ctx, q, scanApplication, selectApplication+`WHERE id = $1`, id)
+	switch {
+	case err != nil:
 		return Application{}, fmt.Errorf("read application %q: %w", id, err)
+	case !found, !v.Sees(a.Owner):
+		return Application{}, errNoApplication(id)
 	}
 	return a, nil
 }
 
-// Applications returns at most n applications that v may see after a place,
-// oldest first. The filter may have display_name and owner, an id.
-func (s *Store) Applications(ctx context.Context, v Viewer, filter map[string]string, after Place, n int) ([]Application, error) {
-	name := value(filter, "display_name")
-	if text, ok := name.(string); ok {
-		name = fold(text)
-	}
-	var out []Application
-	err := each(ctx, s.db, func(r row) error {
-		a, err := scanApplication(r)
-		out = append(out, a)
-		return err
-	}, `
-		SELECT id, owner, display_name, description, created_at, updated_at, etag
-		FROM application
-		WHERE (CAST($1 AS TEXT) IS NULL OR owner = $1)
-			AND (CAST($2 AS TEXT) IS NULL OR name_fold = $2)
-			AND (CAST($3 AS TEXT) IS NULL OR owner = $3)
-			AND (created_at, id) > ($4, $5)
-		ORDER BY created_at, id LIMIT $6`,
-		v.limit(), name, value(filter, "owner"), after.Time, after.ID, n)
-	if err != nil {
-		return nil, fmt.Errorf("list applications: %w", err)
-	}
-	return out, nil
+func errNoApplication(id string) error { return fault.NotFound("%s", ApplicationName(id)) }
+
+// ApplicationFilter restricts Applications; nil is no restriction.
+type ApplicationFilter struct {
+	// DisplayName is compared without regard to case.
+	DisplayName *string
+	// Owner is the id of a user.
+	Owner *string
 }
 
-// UpdateApplication lets edit change an application's display name and
-// description.
-func (s *Store) UpdateApplication(ctx context.Context, v Viewer, id, etag string, edit func(*Application) error) (Application, error) {
-	var a Application
-	err := s.write(ctx, "update application", func(tx *sqldb.Tx) (change.Record, error) {
-		var err error
-		if a, err = s.touchApplication(ctx, tx, v, id, etag); err != nil {
+// Applications returns the applications after a place that v sees, oldest first.
+func (s *Store) Applications(ctx context.Context, v identity.Viewer, f ApplicationFilter, after sqldb.Place) iter.Seq2[Application, error] {
+	return sqldb.List(ctx, s.db, scanApplication, Application.Place, after, selectApplication+`
+		WHERE (created_at, id) > ($1, $2)
+			AND (CAST($4 AS TEXT) IS NULL OR owner = $4)
+			AND (CAST($5 AS TEXT) IS NULL OR name_fold = $5)
+			AND (CAST($6 AS TEXT) IS NULL OR owner = $6)
+		ORDER BY created_at, id LIMIT $3`,
+		v.Owner(), sqldb.FoldFilter(f.DisplayName), f.Owner)
+}
+
+// UpdateApplication makes an application that v sees what edit makes of it: its
+// display name and description.
+func (s *Store) UpdateApplication(ctx context.Context, v identity.Viewer, id string, edit func(Application) (Application, error)) (a Application, err error) {
+	err = s.log.Write(ctx, "update application", func(tx *change.Tx) (change.Record, error) {
+		old, err := readApplication(ctx, tx, v, id)
+		if err != nil {
 			return change.Record{}, err
 		}
-		if err := edit(&a); err != nil {
+		if a, err = edit(old); err != nil {
 			return change.Record{}, err
 		}
+		a.ID, a.Etag, a.UpdatedAt = old.ID, old.Etag+1, tx.Time
 		_, err = tx.ExecContext(ctx, `
-			UPDATE application SET display_name = $1, name_fold = $2, description = $3 WHERE id = $4`,
-			a.DisplayName, fold(a.DisplayName), a.Description, id)
-		if sqldb.IsUnique(err) {
-			return change.Record{}, errApplicationName(a.DisplayName)
-		}
-		return change.Record{Resource: ApplicationName(id)}, err
+			UPDATE application SET display_name = $1, name_fold = $2, description = $3, updated_at = $4, etag = $5 WHERE id = $6`,
+			a.DisplayName, sqldb.Fold(a.DisplayName), a.Description, a.UpdatedAt.UnixMicro(), a.Etag, a.ID)
+		return change.Record{Resource: ApplicationName(id)}, applicationError(a, err)
 	})
 	return a, err
 }
 
-// touchApplication locks an application's row for the transaction, checks that
-// v may see it and the etag, and moves the etag on.
-func (s *Store) touchApplication(ctx context.Context, tx *sqldb.Tx, v Viewer, id, etag string) (Application, error) {
-	a, err := scanApplication(tx.QueryRowContext(ctx, `
-		UPDATE application SET etag = etag + 1, updated_at = $1 WHERE id = $2
-		RETURNING id, owner, display_name, description, created_at, updated_at, etag`, s.moment().UnixMicro(), id))
-	if errors.Is(err, sql.ErrNoRows) || err == nil && !v.sees(a.Owner) {
-		return Application{}, errNoApplication(id)
-	}
-	if err != nil {
-		return Application{}, err
-	}
-	return a, checkEtag(etag, a.Etag-1)
-}
-
-// DeleteApplication removes an application with its OAuth clients and subscriptions.
-func (s *Store) DeleteApplication(ctx context.Context, v Viewer, id, etag string) error {
-	return s.write(ctx, "delete application", func(tx *sqldb.Tx) (change.Record, error) {
-		a, err := s.touchApplication(ctx, tx, v, id, etag)
+// DeleteApplication removes an application that v sees and check allows to be
+// removed, with its OAuth clients and subscriptions.
+func (s *Store) DeleteApplication(ctx context.Context, v identity.Viewer, id string, check func(Application) error) error {
+	return s.log.Write(ctx, "delete application", func(tx *change.Tx) (change.Record, error) {
+		a, err := readApplication(ctx, tx, v, id)
 		if err != nil {
 			return change.Record{}, err
 		}
+		if err := check(a); err != nil {
+			return change.Record{}, err
+		}
 		name := ApplicationName(id)
-		if err := s.remember(ctx, tx, name, a.Owner); err != nil {
+		if err := keepFormerOwner(ctx, tx, name, a.Owner); err != nil {
 			return change.Record{}, err
 		}
 		if _, err := tx.ExecContext(ctx, `DELETE FROM application WHERE id = $1`, id); err != nil {
@@ -163,12 +145,15 @@ func (s *Store) DeleteApplication(ctx context.Context, v Viewer, id, etag string
 	})
 }
 
-// remember keeps the owner of what is being deleted, for what gateways report
-// about it afterwards.
-func (s *Store) remember(ctx context.Context, tx *sqldb.Tx, name, owner string) error {
+// keepFormerOwner keeps the owner of what is being deleted, for what gateways
+// report about it afterwards.
+func keepFormerOwner(ctx context.Context, tx *change.Tx, name, owner string) error {
 	_, err := tx.ExecContext(ctx, `
 		INSERT INTO former_owner (name, owner, ended_at) VALUES ($1, $2, $3)
 		ON CONFLICT (name) DO UPDATE SET owner = excluded.owner, ended_at = excluded.ended_at`,
-		name, owner, s.moment().UnixMicro())
-	return err
+		name, owner, tx.Time.UnixMicro())
+	if err != nil {
+		return fmt.Errorf("keep owner of %s: %w", name, err)
+	}
+	return nil
 }

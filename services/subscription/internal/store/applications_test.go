@@ -7,7 +7,10 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"google.golang.org/grpc/codes"
 
+	"github.com/tidegatehq/tidegate/services/kit/identity"
+	"github.com/tidegatehq/tidegate/services/kit/page"
 	"github.com/tidegatehq/tidegate/services/kit/resource"
+	"github.com/tidegatehq/tidegate/services/kit/sqldb"
 	"github.com/tidegatehq/tidegate/services/subscription/internal/store"
 )
 
@@ -26,22 +29,28 @@ func TestApplication(t *testing.T) {
 		refused(t, "CreateApplication(same name)", err, codes.AlreadyExists, `there is an application "MY ÜBUNG" already`)
 		b.application(b.bob, "My Übung") // another's may have the name
 
-		rename := func(name string) func(*store.Application) error {
-			return func(a *store.Application) error { a.DisplayName = name; return nil }
+		rename := func(name, etag string) func(store.Application) (store.Application, error) {
+			return func(a store.Application) (store.Application, error) {
+				a.DisplayName = name
+				return a, page.CheckEtag(etag, a.Etag)
+			}
 		}
-		_, err = b.UpdateApplication(t.Context(), b.bob, made.ID, "", rename("x"))
+		at := func(etag string) func(store.Application) error {
+			return func(a store.Application) error { return page.CheckEtag(etag, a.Etag) }
+		}
+		_, err = b.UpdateApplication(t.Context(), b.bob, made.ID, rename("x", ""))
 		refused(t, "UpdateApplication(of another)", err, codes.NotFound, "not found")
-		_, err = b.UpdateApplication(t.Context(), b.ann, made.ID, "7", rename("x"))
-		refused(t, "UpdateApplication(stale)", err, codes.Aborted, `etag is no longer "7"`)
+		_, err = b.UpdateApplication(t.Context(), b.ann, made.ID, rename("x", "7"))
+		refused(t, "UpdateApplication(stale)", err, codes.Aborted, "etag: somebody else changed it")
 		other := b.application(b.ann, "Other")
-		_, err = b.UpdateApplication(t.Context(), b.ann, made.ID, "", rename("OTHER"))
+		_, err = b.UpdateApplication(t.Context(), b.ann, made.ID, rename("OTHER", ""))
 		refused(t, "UpdateApplication(taken)", err, codes.AlreadyExists, "OTHER")
-		renamed, err := b.UpdateApplication(t.Context(), b.ann, made.ID, "1", rename("New"))
+		renamed, err := b.UpdateApplication(t.Context(), b.ann, made.ID, rename("New", "1"))
 		if err != nil || renamed.DisplayName != "New" || renamed.Etag != 2 {
 			t.Errorf("UpdateApplication() = %v, %v", renamed, err)
 		}
-		refused(t, "DeleteApplication(of another)", b.DeleteApplication(t.Context(), b.bob, other.ID, ""), codes.NotFound, "not found")
-		refused(t, "DeleteApplication(stale)", b.DeleteApplication(t.Context(), b.ann, other.ID, "2"), codes.Aborted, "etag")
+		refused(t, "DeleteApplication(of another)", b.DeleteApplication(t.Context(), b.bob, other.ID, at("")), codes.NotFound, "not found")
+		refused(t, "DeleteApplication(stale)", b.DeleteApplication(t.Context(), b.ann, other.ID, at("2")), codes.Aborted, "etag")
 		got, err = b.Application(t.Context(), b.ann, other.ID)
 		if diff := cmp.Diff(other, got); err != nil || diff != "" {
 			t.Errorf("after the refusals: %v (-before +after):\n%s", err, diff)
@@ -58,7 +67,7 @@ func TestDeleteApplicationIsOneEvent(t *testing.T) {
 		b.subscribe(b.ann, app.ID, "apis/a/versions/v")
 		b.subscribe(b.ann, app.ID, "apis/a/versions/w")
 		before := b.head()
-		ok(t, b.DeleteApplication(t.Context(), b.admin, app.ID, "1"))
+		ok(t, b.DeleteApplication(t.Context(), b.admin, app.ID, allow[store.Application]))
 		if diff := cmp.Diff([]string{"APPLICATION_DELETED applications/" + app.ID}, b.events(before)); diff != "" {
 			t.Errorf("events (-want +got):\n%s", diff)
 		}
@@ -72,21 +81,19 @@ func TestApplicationsList(t *testing.T) {
 	each(t, func(t *testing.T, b *bench) {
 		a1, a2, b1 := b.application(b.ann, "One"), b.application(b.ann, "Two"), b.application(b.bob, "One")
 		for _, tt := range []struct {
-			viewer store.Viewer
-			filter map[string]string
+			viewer identity.Viewer
+			filter store.ApplicationFilter
 			want   []string
 		}{
-			{b.ann, nil, []string{a1.ID, a2.ID}},
-			{b.bob, nil, []string{b1.ID}},
-			{b.admin, nil, []string{a1.ID, a2.ID, b1.ID}},
-			{b.admin, map[string]string{"display_name": "ONE"}, []string{a1.ID, b1.ID}},
-			{b.admin, map[string]string{"owner": b.ann.User, "display_name": "two"}, []string{a2.ID}},
-			{b.ann, map[string]string{"owner": b.bob.User}, nil},
+			{b.ann, store.ApplicationFilter{}, []string{a1.ID, a2.ID}},
+			{b.bob, store.ApplicationFilter{}, []string{b1.ID}},
+			{b.admin, store.ApplicationFilter{}, []string{a1.ID, a2.ID, b1.ID}},
+			{b.admin, store.ApplicationFilter{DisplayName: new("ONE")}, []string{a1.ID, b1.ID}},
+			{b.admin, store.ApplicationFilter{Owner: &b.ann.User, DisplayName: new("two")}, []string{a2.ID}},
+			{b.ann, store.ApplicationFilter{Owner: &b.bob.User}, nil},
 		} {
-			rows, err := b.Applications(t.Context(), tt.viewer, tt.filter, store.Place{}, 10)
-			ok(t, err)
 			var got []string
-			for _, a := range rows {
+			for _, a := range list(t, b.Applications(t.Context(), tt.viewer, tt.filter, sqldb.Place{})) {
 				got = append(got, a.ID)
 			}
 			if diff := cmp.Diff(tt.want, got); diff != "" {
@@ -104,26 +111,24 @@ func TestRaces(t *testing.T) {
 			_, err := b.CreateApplication(t.Context(), store.Application{Owner: b.ann.User, DisplayName: "same"})
 			return err
 		}), codes.AlreadyExists)
-		apps, err := b.Applications(t.Context(), b.ann, nil, store.Place{}, 2)
-		ok(t, err)
-		app := apps[0].ID
+		app := list(t, b.Applications(t.Context(), b.ann, store.ApplicationFilter{}, sqldb.Place{}))[0].ID
 		one(t, "CreateOAuthClient", race(func(i int) error {
-			_, err := b.CreateOAuthClient(t.Context(), b.ann, store.OAuthClient{Name: resource.OAuthClient{Application: app}, Stage: store.Sandbox, ClientID: string(rune('a' + i))})
+			_, err := b.CreateOAuthClient(t.Context(), b.ann, store.OAuthClient{Name: resource.OAuthClient{Application: app}, Stage: store.Sandbox, ClientID: string(rune('a' + i))}, allow[store.Application])
 			return err
 		}), codes.AlreadyExists)
 		one(t, "CreateSubscription", race(func(int) error {
-			_, err := b.CreateSubscription(t.Context(), b.ann, store.Subscription{Application: app, Version: "apis/a/versions/v", Plan: gold})
+			_, err := b.CreateSubscription(t.Context(), b.ann, store.Subscription{Application: app, Version: "apis/a/versions/v", Plan: gold}, allow[store.Application])
 			return err
 		}), codes.AlreadyExists)
 		one(t, "UpdateApplication", race(func(int) error {
-			_, err := b.UpdateApplication(t.Context(), b.ann, app, "1", func(a *store.Application) error {
+			_, err := b.UpdateApplication(t.Context(), b.ann, app, func(a store.Application) (store.Application, error) {
 				a.Description = "x"
-				return nil
+				return a, page.CheckEtag("1", a.Etag)
 			})
 			return err
 		}), codes.Aborted)
 		one(t, "DeleteApplication", race(func(int) error {
-			return b.DeleteApplication(t.Context(), b.ann, app, "")
+			return b.DeleteApplication(t.Context(), b.ann, app, allow[store.Application])
 		}), codes.NotFound)
 		if head, n := b.head(), b.count("change"); uint64(n) != head {
 			t.Errorf("%d changes and head %d, want as many", n, head)

@@ -22,8 +22,8 @@ type Grant struct {
 	Plan string
 }
 
-// Standing is where a token stands towards a version.
-type Standing struct {
+// TokenState is what is known of a token and a version.
+type TokenState struct {
 	// Revoked says that the token was taken back.
 	Revoked bool
 	// Known says that its OAuth client exists; else Grant is empty.
@@ -37,12 +37,12 @@ type Standing struct {
 	AsOf uint64
 }
 
-// Stand returns where a token that was issued to the OAuth client with a
-// client_id stands towards a version.
-func (s *Store) Stand(ctx context.Context, tokenID, clientID, version string) (Standing, error) {
-	var st Standing
+// TokenState returns what is known of a token, which was issued to the OAuth client
+// with a client_id, and a version.
+func (s *Store) TokenState(ctx context.Context, tokenID, clientID, version string) (TokenState, error) {
+	var st TokenState
 	err := s.db.InReadTx(ctx, func(tx *sqldb.Tx) error {
-		st = Standing{}
+		st = TokenState{}
 		var err error
 		if st.AsOf, err = change.Head(ctx, tx); err != nil {
 			return err
@@ -62,7 +62,7 @@ func (s *Store) Stand(ctx context.Context, tokenID, clientID, version string) (S
 		return err
 	})
 	if err != nil {
-		return Standing{}, fmt.Errorf("read standing of a token: %w", err)
+		return TokenState{}, fmt.Errorf("read state of a token: %w", err)
 	}
 	return st, nil
 }
@@ -136,12 +136,9 @@ func (s *Store) grant(ctx context.Context, tx *sqldb.Tx, q GrantQuery) (GrantSta
 
 // ended tells by what is still there which deletion ended a grant.
 func ended(ctx context.Context, tx *sqldb.Tx, query, arg string, there, gone backplanev1.GrantEvent_Cause) (GrantState, error) {
-	var exists bool
-	if err := tx.QueryRowContext(ctx, query, arg).Scan(&exists); err != nil {
-		return GrantState{}, err
-	}
-	if exists {
-		return GrantState{Ended: there}, nil
+	exists, err := sqldb.Exists(ctx, tx, query, arg)
+	if err != nil || exists {
+		return GrantState{Ended: there}, err
 	}
 	return GrantState{Ended: gone}, nil
 }
@@ -149,8 +146,8 @@ func ended(ctx context.Context, tx *sqldb.Tx, query, arg string, there, gone bac
 // Revoke takes a token of an OAuth client back until it would have ended. A
 // token that was taken back before stays so without a change.
 func (s *Store) Revoke(ctx context.Context, c OAuthClient, tokenID string, expires time.Time) error {
-	return s.write(ctx, "revoke token", func(tx *sqldb.Tx) (change.Record, error) {
-		added, err := changed(tx.ExecContext(ctx, `
+	return s.log.Write(ctx, "revoke token", func(tx *change.Tx) (change.Record, error) {
+		added, err := sqldb.Changed(tx.ExecContext(ctx, `
 			INSERT INTO revocation (id, expires_at) VALUES ($1, $2) ON CONFLICT (id) DO NOTHING`,
 			tokenID, expires.UnixMicro()))
 		if err != nil {
@@ -168,8 +165,7 @@ func (s *Store) Head(ctx context.Context) (uint64, error) { return change.Head(c
 
 // Revoked reports whether a token was taken back.
 func (s *Store) Revoked(ctx context.Context, tokenID string) (bool, error) {
-	var revoked bool
-	err := s.db.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM revocation WHERE id = $1)`, tokenID).Scan(&revoked)
+	revoked, err := sqldb.Exists(ctx, s.db, `SELECT EXISTS (SELECT 1 FROM revocation WHERE id = $1)`, tokenID)
 	if err != nil {
 		return false, fmt.Errorf("read revocation: %w", err)
 	}

@@ -7,11 +7,12 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
+	"github.com/tidegatehq/tidegate/services/kit/identity"
 	"github.com/tidegatehq/tidegate/services/kit/resource"
 	"github.com/tidegatehq/tidegate/services/subscription/internal/store"
 )
 
-func TestStand(t *testing.T) {
+func TestTokenState(t *testing.T) {
 	each(t, func(t *testing.T, b *bench) {
 		b.publish("o", v1, v2)
 		app := b.application(b.ann, "a")
@@ -24,17 +25,17 @@ func TestStand(t *testing.T) {
 		head := b.head()
 		for _, tt := range []struct {
 			name, token, clientID, version string
-			want                           store.Standing
+			want                           store.TokenState
 		}{
-			{"good", "t", c.ClientID, v1, store.Standing{Known: true, Subscribed: true, Grant: grant, AsOf: head}},
-			{"not subscribed", "t", c.ClientID, v2, store.Standing{Known: true, Grant: unsubscribed, AsOf: head}},
-			{"unknown version", "t", c.ClientID, "apis/x/versions/y", store.Standing{Known: true, Grant: unsubscribed, AsOf: head}},
-			{"revoked", "revoked", c.ClientID, v1, store.Standing{Revoked: true, Known: true, Subscribed: true, Grant: grant, AsOf: head}},
-			{"no such client_id", "t", "none", v1, store.Standing{AsOf: head}},
+			{"good", "t", c.ClientID, v1, store.TokenState{Known: true, Subscribed: true, Grant: grant, AsOf: head}},
+			{"not subscribed", "t", c.ClientID, v2, store.TokenState{Known: true, Grant: unsubscribed, AsOf: head}},
+			{"unknown version", "t", c.ClientID, "apis/x/versions/y", store.TokenState{Known: true, Grant: unsubscribed, AsOf: head}},
+			{"revoked", "revoked", c.ClientID, v1, store.TokenState{Revoked: true, Known: true, Subscribed: true, Grant: grant, AsOf: head}},
+			{"no such client_id", "t", "none", v1, store.TokenState{AsOf: head}},
 		} {
-			got, err := b.Stand(t.Context(), tt.token, tt.clientID, tt.version)
+			got, err := b.TokenState(t.Context(), tt.token, tt.clientID, tt.version)
 			if diff := cmp.Diff(tt.want, got); err != nil || diff != "" {
-				t.Errorf("%s: Stand() = %v (-want +got):\n%s", tt.name, err, diff)
+				t.Errorf("%s: TokenState() = %v (-want +got):\n%s", tt.name, err, diff)
 			}
 		}
 	})
@@ -55,7 +56,7 @@ func TestRevokeOnce(t *testing.T) {
 		if !revoked || err != nil {
 			t.Errorf("Revoked() = %v, %v", revoked, err)
 		}
-		keep := store.Keep{Records: time.Hour, Usage: time.Hour}
+		keep := store.Retention{Records: time.Hour, Usage: time.Hour}
 		b.add(2*time.Hour - time.Second)
 		ok(t, b.Purge(t.Context(), keep))
 		if b.count("revocation") != 1 {
@@ -74,7 +75,7 @@ func TestGrants(t *testing.T) {
 	each(t, func(t *testing.T, b *bench) {
 		const v3 = "apis/a/versions/v3"
 		b.publish("o", v1, v2, v3)
-		carol := store.Viewer{User: b.user("carol", "subscriber")}
+		carol := identity.Viewer{User: b.user("carol", "subscriber")}
 		app, gone, hers := b.application(b.ann, "a"), b.application(b.ann, "gone"), b.application(carol, "hers")
 		c, deleted := b.oauthClient(b.ann, app.ID, store.Production), b.oauthClient(b.ann, app.ID, store.Sandbox)
 		goneClient, hersClient := b.oauthClient(b.ann, gone.ID, store.Production), b.oauthClient(carol, hers.ID, store.Production)
@@ -84,10 +85,10 @@ func TestGrants(t *testing.T) {
 		b.subscribe(b.ann, gone.ID, v1)
 		b.subscribe(carol, hers.ID, v1)
 
-		ok(t, b.DeleteOAuthClient(t.Context(), b.ann, deleted.Name, ""))
-		ok(t, b.DeleteApplication(t.Context(), b.ann, gone.ID, ""))
-		ok(t, b.DeleteUser(t.Context(), carol.User, ""))
-		ok(t, b.DeleteSubscription(t.Context(), b.ann, s2.ID, ""))
+		ok(t, b.DeleteOAuthClient(t.Context(), b.ann, deleted.Name, allow[store.OAuthClient]))
+		ok(t, b.DeleteApplication(t.Context(), b.ann, gone.ID, allow[store.Application]))
+		ok(t, b.DeleteUser(t.Context(), b.admin, carol.User, allow[store.User]))
+		ok(t, b.DeleteSubscription(t.Context(), b.ann, s2.ID, allow[store.Subscription]))
 		b.catalog(store.CatalogChange{Removed: []string{v3}})
 		later := b.now().Add(time.Minute)
 		ok(t, b.Revoke(t.Context(), c, "revoked", later))

@@ -2,6 +2,7 @@ package store_test
 
 import (
 	"fmt"
+	"iter"
 	"log/slog"
 	"strings"
 	"sync"
@@ -35,8 +36,8 @@ type bench struct {
 	mu    sync.Mutex
 	clock time.Time
 	// Admin sees all; Ann and Bob are users.
-	admin    store.Viewer
-	ann, bob store.Viewer
+	admin    identity.Viewer
+	ann, bob identity.Viewer
 }
 
 const (
@@ -58,9 +59,9 @@ func newBench(t *testing.T, db *sqldb.DB) *bench {
 	ok(t, b.Install(t.Context(), store.Installation{Issuer: "https://x.test", Canary: []byte{1}}, "hash"))
 	_, _, _, err := b.Password(t.Context(), "admin")
 	ok(t, err)
-	b.admin = store.Viewer{User: b.user("root", "admin"), Admin: true}
-	b.ann = store.Viewer{User: b.user("ann", "subscriber")}
-	b.bob = store.Viewer{User: b.user("bob", "subscriber")}
+	b.admin = identity.Viewer{User: b.user("root", "admin"), All: true}
+	b.ann = identity.Viewer{User: b.user("ann", "subscriber")}
+	b.bob = identity.Viewer{User: b.user("bob", "subscriber")}
 	return b
 }
 
@@ -83,23 +84,23 @@ func (b *bench) user(username string, roles ...string) string {
 	return p.ID
 }
 
-func (b *bench) application(v store.Viewer, name string) store.Application {
+func (b *bench) application(v identity.Viewer, name string) store.Application {
 	b.t.Helper()
 	a, err := b.CreateApplication(b.t.Context(), store.Application{Owner: v.User, DisplayName: name})
 	ok(b.t, err)
 	return a
 }
 
-func (b *bench) oauthClient(v store.Viewer, app string, stage store.Stage) store.OAuthClient {
+func (b *bench) oauthClient(v identity.Viewer, app string, stage store.Stage) store.OAuthClient {
 	b.t.Helper()
-	c, err := b.CreateOAuthClient(b.t.Context(), v, store.OAuthClient{Name: resource.OAuthClient{Application: app}, Stage: stage, ClientID: fmt.Sprintf("id-%s-%d", app, stage)})
+	c, err := b.CreateOAuthClient(b.t.Context(), v, store.OAuthClient{Name: resource.OAuthClient{Application: app}, Stage: stage, ClientID: fmt.Sprintf("id-%s-%d", app, stage)}, allow[store.Application])
 	ok(b.t, err)
 	return c
 }
 
-func (b *bench) secret(v store.Viewer, c store.OAuthClient, hash string, expires time.Time) store.Secret {
+func (b *bench) secret(v identity.Viewer, c store.OAuthClient, hash string, expires time.Time) store.Secret {
 	b.t.Helper()
-	s, err := b.CreateSecret(b.t.Context(), v, c.Name, expires, []byte(hash))
+	s, err := b.CreateSecret(b.t.Context(), v, c.Name, expires, []byte(hash), allow[store.OAuthClient])
 	ok(b.t, err)
 	return s
 }
@@ -126,7 +127,7 @@ func (b *bench) catalog(c store.CatalogChange) store.Cursor {
 	ok(b.t, err)
 	after := cursor(before.Number + 1)
 	for i := range c.Versions {
-		c.Versions[i].Revision = after.Number
+		c.Versions[i].ChangeNumber = after.Number
 	}
 	applied, err := b.ApplyCatalogChange(b.t.Context(), c, before, after)
 	ok(b.t, err)
@@ -138,9 +139,9 @@ func (b *bench) catalog(c store.CatalogChange) store.Cursor {
 
 func cursor(n uint64) store.Cursor { return store.Cursor{Number: n, Text: fmt.Sprintf("c:%d", n)} }
 
-func (b *bench) subscribe(v store.Viewer, app, name string) store.Subscription {
+func (b *bench) subscribe(v identity.Viewer, app, name string) store.Subscription {
 	b.t.Helper()
-	s, err := b.CreateSubscription(b.t.Context(), v, store.Subscription{Application: app, Version: name, Plan: gold})
+	s, err := b.CreateSubscription(b.t.Context(), v, store.Subscription{Application: app, Version: name, Plan: gold}, allow[store.Application])
 	ok(b.t, err)
 	return s
 }
@@ -228,4 +229,18 @@ func one(t *testing.T, what string, errs []error, code codes.Code) {
 	if won != 1 {
 		t.Errorf("%s: %d of %d won, want 1", what, won, len(errs))
 	}
+}
+
+// allow allows everything.
+func allow[Row any](Row) error { return nil }
+
+// list collects the rows of a list.
+func list[Row any](t *testing.T, rows iter.Seq2[Row, error]) []Row {
+	t.Helper()
+	var all []Row
+	for row, err := range rows {
+		ok(t, err)
+		all = append(all, row)
+	}
+	return all
 }

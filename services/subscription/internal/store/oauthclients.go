@@ -2,15 +2,15 @@ package store
 
 import (
 	"context"
-	"database/sql"
-	"errors"
 	"fmt"
+	"iter"
 	"time"
 
 	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
 	"github.com/tidegatehq/tidegate/services/kit/change"
 	"github.com/tidegatehq/tidegate/services/kit/fault"
 	"github.com/tidegatehq/tidegate/services/kit/id"
+	"github.com/tidegatehq/tidegate/services/kit/identity"
 	"github.com/tidegatehq/tidegate/services/kit/resource"
 	"github.com/tidegatehq/tidegate/services/kit/sqldb"
 )
@@ -37,103 +37,96 @@ type OAuthClient struct {
 	Name  resource.OAuthClient
 	Stage Stage
 	// ClientID is what it is called at the token endpoint.
-	ClientID  string
+	ClientID string
+	// Owner is the id of the user who owns the application.
+	Owner     string
 	CreatedAt time.Time
 	UpdatedAt time.Time
 	Etag      int64
 }
 
-func scanOAuthClient(r row, more ...any) (OAuthClient, error) {
+// Place returns where the OAuth client stands in a list.
+func (c OAuthClient) Place() sqldb.Place {
+	return sqldb.Place{Time: c.CreatedAt.UnixMicro(), ID: c.Name.OAuthClient}
+}
+
+const selectOAuthClient = `
+	SELECT c.id, c.application, c.stage, c.client_id, a.owner, c.created_at, c.updated_at, c.etag
+	FROM oauth_client c JOIN application a ON a.id = c.application `
+
+func scanOAuthClient(row sqldb.Row) (OAuthClient, error) {
 	var c OAuthClient
 	var created, updated int64
-	err := r.Scan(append([]any{&c.Name.OAuthClient, &c.Name.Application, &c.Stage, &c.ClientID, &created, &updated, &c.Etag}, more...)...)
-	c.CreatedAt, c.UpdatedAt = at(created), at(updated)
+	err := row.Scan(&c.Name.OAuthClient, &c.Name.Application, &c.Stage, &c.ClientID, &c.Owner, &created, &updated, &c.Etag)
+	c.CreatedAt, c.UpdatedAt = sqldb.Time(created), sqldb.Time(updated)
 	return c, err
 }
 
-func errNoOAuthClient(name resource.OAuthClient) error { return fault.NotFound("%s", name) }
-
-// CreateOAuthClient adds an OAuth client to the application that its name has and
-// that v may see; the rest of the name is made.
-func (s *Store) CreateOAuthClient(ctx context.Context, v Viewer, c OAuthClient) (OAuthClient, error) {
-	c.Name.OAuthClient, c.Etag, c.CreatedAt = id.New(), 1, s.moment()
-	c.UpdatedAt = c.CreatedAt
-	err := s.write(ctx, "create OAuth client", func(tx *sqldb.Tx) (change.Record, error) {
-		if _, err := readApplication(ctx, tx, v, c.Name.Application); err != nil {
+// CreateOAuthClient adds an OAuth client to the application that its name has,
+// which v sees and check allows to be changed; the rest of the name is made.
+func (s *Store) CreateOAuthClient(ctx context.Context, v identity.Viewer, c OAuthClient, check func(Application) error) (OAuthClient, error) {
+	c.Name.OAuthClient, c.Etag = id.New(), 1
+	err := s.log.Write(ctx, "create OAuth client", func(tx *change.Tx) (change.Record, error) {
+		app, err := readApplication(ctx, tx, v, c.Name.Application)
+		if err != nil {
 			return change.Record{}, err
 		}
-		_, err := tx.ExecContext(ctx, `
+		if err := check(app); err != nil {
+			return change.Record{}, err
+		}
+		c.Owner, c.CreatedAt, c.UpdatedAt = app.Owner, tx.Time, tx.Time
+		_, err = tx.ExecContext(ctx, `
 			INSERT INTO oauth_client (id, application, stage, client_id, created_at, updated_at, etag)
 			VALUES ($1, $2, $3, $4, $5, $6, $7)`,
 			c.Name.OAuthClient, c.Name.Application, int64(c.Stage), c.ClientID, c.CreatedAt.UnixMicro(), c.UpdatedAt.UnixMicro(), c.Etag)
-		switch {
-		case sqldb.IsUnique(err):
+		if sqldb.IsUnique(err) {
 			return change.Record{}, fault.AlreadyExists("the application has an OAuth client for %s already", c.Stage)
-		case sqldb.IsForeignKey(err):
-			return change.Record{}, errNoApplication(c.Name.Application)
-		case err != nil:
-			return change.Record{}, err
 		}
-		return change.Record{Resource: c.Name.String()}, nil
+		return change.Record{Resource: c.Name.String()}, err
 	})
 	return c, err
 }
 
-// OAuthClient returns an OAuth client of an application that v may see, or
-// fault.NotFound.
-func (s *Store) OAuthClient(ctx context.Context, v Viewer, name resource.OAuthClient) (OAuthClient, error) {
+// OAuthClient returns an OAuth client of an application that v sees, or a NotFound
+// fault.
+func (s *Store) OAuthClient(ctx context.Context, v identity.Viewer, name resource.OAuthClient) (OAuthClient, error) {
 	return readOAuthClient(ctx, s.db, v, name)
 }
 
-func readOAuthClient(ctx context.Context, q sqldb.Querier, v Viewer, name resource.OAuthClient) (OAuthClient, error) {
-	c, err := scanOAuthClient(q.QueryRowContext(ctx, `
-		SELECT c.id, c.application, c.stage, c.client_id, c.created_at, c.updated_at, c.etag
-		FROM oauth_client c JOIN application a ON a.id = c.application
-		WHERE c.application = $1 AND c.id = $2 AND (CAST($3 AS TEXT) IS NULL OR a.owner = $3)`,
-		name.Application, name.OAuthClient, v.limit()))
-	if errors.Is(err, sql.ErrNoRows) {
-		return OAuthClient{}, errNoOAuthClient(name)
-	}
-	if err != nil {
+func readOAuthClient(ctx context.Context, q sqldb.Querier, v identity.Viewer, name resource.OAuthClient) (OAuthClient, error) {
+	c, found, err := sqldb.One(ctx, q, scanOAuthClient, selectOAuthClient+`
+		WHERE c.application = $1 AND c.id = $2`, name.Application, name.OAuthClient)
+	switch {
+	case err != nil:
 		return OAuthClient{}, fmt.Errorf("read %s: %w", name, err)
+	case !found, !v.Sees(c.Owner):
+		return OAuthClient{}, fault.NotFound("%s", name)
 	}
 	return c, nil
 }
 
-// OAuthClients returns at most n OAuth clients of an application after a place,
-// oldest first.
-func (s *Store) OAuthClients(ctx context.Context, application string, after Place, n int) ([]OAuthClient, error) {
-	var out []OAuthClient
-	err := each(ctx, s.db, func(r row) error {
-		c, err := scanOAuthClient(r)
-		out = append(out, c)
-		return err
-	}, `
-		SELECT id, application, stage, client_id, created_at, updated_at, etag
-		FROM oauth_client
-		WHERE application = $1 AND (created_at, id) > ($2, $3)
-		ORDER BY created_at, id LIMIT $4`, application, after.Time, after.ID, n)
-	if err != nil {
-		return nil, fmt.Errorf("list OAuth clients: %w", err)
-	}
-	return out, nil
+// OAuthClients returns the OAuth clients of an application after a place that v
+// sees, oldest first.
+func (s *Store) OAuthClients(ctx context.Context, v identity.Viewer, application string, after sqldb.Place) iter.Seq2[OAuthClient, error] {
+	return sqldb.List(ctx, s.db, scanOAuthClient, OAuthClient.Place, after, selectOAuthClient+`
+		WHERE (c.created_at, c.id) > ($1, $2) AND c.application = $4 AND (CAST($5 AS TEXT) IS NULL OR a.owner = $5)
+		ORDER BY c.created_at, c.id LIMIT $3`, application, v.Owner())
 }
 
-// DeleteOAuthClient removes an OAuth client with its secrets.
-func (s *Store) DeleteOAuthClient(ctx context.Context, v Viewer, name resource.OAuthClient, etag string) error {
-	return s.write(ctx, "delete OAuth client", func(tx *sqldb.Tx) (change.Record, error) {
+// DeleteOAuthClient removes an OAuth client that v sees and check allows to be
+// removed, with its secrets.
+func (s *Store) DeleteOAuthClient(ctx context.Context, v identity.Viewer, name resource.OAuthClient, check func(OAuthClient) error) error {
+	return s.log.Write(ctx, "delete OAuth client", func(tx *change.Tx) (change.Record, error) {
 		c, err := readOAuthClient(ctx, tx, v, name)
 		if err != nil {
 			return change.Record{}, err
 		}
-		if err := checkEtag(etag, c.Etag); err != nil {
+		if err := check(c); err != nil {
 			return change.Record{}, err
 		}
-		if _, err := tx.ExecContext(ctx, `DELETE FROM oauth_client WHERE id = $1`, name.OAuthClient); err != nil {
-			return change.Record{}, err
-		}
+		_, err = tx.ExecContext(ctx, `DELETE FROM oauth_client WHERE id = $1`, name.OAuthClient)
 		return change.Record{
 			Resource: name.String(), Event: event(backplanev1.GrantEvent_CAUSE_OAUTH_CLIENT_DELETED, name.String()),
-		}, nil
+		}, err
 	})
 }

@@ -8,7 +8,10 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"google.golang.org/grpc/codes"
 
+	"github.com/tidegatehq/tidegate/services/kit/identity"
+	"github.com/tidegatehq/tidegate/services/kit/page"
 	"github.com/tidegatehq/tidegate/services/kit/resource"
+	"github.com/tidegatehq/tidegate/services/kit/sqldb"
 	"github.com/tidegatehq/tidegate/services/subscription/internal/store"
 )
 
@@ -22,7 +25,7 @@ func TestOAuthClient(t *testing.T) {
 		}
 		for _, tt := range []struct {
 			name   string
-			v      store.Viewer
+			v      identity.Viewer
 			client resource.OAuthClient
 		}{
 			{"of another user", b.bob, made.Name},
@@ -32,24 +35,30 @@ func TestOAuthClient(t *testing.T) {
 			want := tt.client.String() + " not found"
 			_, err := b.OAuthClient(t.Context(), tt.v, tt.client)
 			refused(t, "OAuthClient "+tt.name, err, codes.NotFound, want)
-			refused(t, "DeleteOAuthClient "+tt.name, b.DeleteOAuthClient(t.Context(), tt.v, tt.client, ""), codes.NotFound, want)
-			_, err = b.CreateSecret(t.Context(), tt.v, tt.client, time.Time{}, []byte("h"))
+			refused(t, "DeleteOAuthClient "+tt.name, b.DeleteOAuthClient(t.Context(), tt.v, tt.client, allow[store.OAuthClient]), codes.NotFound, want)
+			_, err = b.CreateSecret(t.Context(), tt.v, tt.client, time.Time{}, []byte("h"), allow[store.OAuthClient])
 			refused(t, "CreateSecret "+tt.name, err, codes.NotFound, want)
 		}
-		_, err = b.CreateOAuthClient(t.Context(), b.ann, store.OAuthClient{Name: resource.OAuthClient{Application: app.ID}, Stage: store.Production, ClientID: "x"})
+		_, err = b.CreateOAuthClient(t.Context(), b.ann, store.OAuthClient{Name: resource.OAuthClient{Application: app.ID}, Stage: store.Production, ClientID: "x"}, allow[store.Application])
 		refused(t, "CreateOAuthClient(second)", err, codes.AlreadyExists, "the application has an OAuth client for production already")
-		_, err = b.CreateOAuthClient(t.Context(), b.bob, store.OAuthClient{Name: resource.OAuthClient{Application: app.ID}, Stage: store.Sandbox, ClientID: "x"})
+		_, err = b.CreateOAuthClient(t.Context(), b.bob, store.OAuthClient{Name: resource.OAuthClient{Application: app.ID}, Stage: store.Sandbox, ClientID: "x"}, allow[store.Application])
 		refused(t, "CreateOAuthClient(of another)", err, codes.NotFound, "not found")
 		sandbox := b.oauthClient(b.admin, app.ID, store.Sandbox)
-		rows, err := b.OAuthClients(t.Context(), app.ID, store.Place{}, 10)
-		if diff := cmp.Diff([]store.OAuthClient{made, sandbox}, rows); err != nil || diff != "" {
-			t.Errorf("OAuthClients() = %v (-want +got):\n%s", err, diff)
+		for _, tt := range []struct {
+			v    identity.Viewer
+			want []store.OAuthClient
+		}{{b.ann, []store.OAuthClient{made, sandbox}}, {b.bob, nil}} {
+			if diff := cmp.Diff(tt.want, list(t, b.OAuthClients(t.Context(), tt.v, app.ID, sqldb.Place{}))); diff != "" {
+				t.Errorf("OAuthClients(%v) (-want +got):\n%s", tt.v, diff)
+			}
 		}
 
 		b.secret(b.ann, made, "hash", time.Time{})
 		before := b.head()
-		refused(t, "DeleteOAuthClient(stale)", b.DeleteOAuthClient(t.Context(), b.ann, made.Name, "8"), codes.Aborted, "etag")
-		ok(t, b.DeleteOAuthClient(t.Context(), b.ann, made.Name, "1"))
+		refused(t, "DeleteOAuthClient(stale)", b.DeleteOAuthClient(t.Context(), b.ann, made.Name, func(c store.OAuthClient) error {
+			return page.CheckEtag("8", c.Etag)
+		}), codes.Aborted, "etag")
+		ok(t, b.DeleteOAuthClient(t.Context(), b.ann, made.Name, allow[store.OAuthClient]))
 		if n := b.count("oauth_client_secret"); n != 0 {
 			t.Errorf("%d secrets of a deleted OAuth client stay", n)
 		}
@@ -94,13 +103,17 @@ func TestSecret(t *testing.T) {
 				t.Errorf("Secret() = %v (-want +got):\n%s", err, diff)
 			}
 		}
-		rows, err := b.Secrets(t.Context(), c.Name.OAuthClient, store.Place{}, 10)
-		if diff := cmp.Diff([]store.Secret{first, second}, rows); err != nil || diff != "" {
-			t.Errorf("Secrets() = %v (-want +got):\n%s", err, diff)
+		for _, tt := range []struct {
+			v    identity.Viewer
+			want []store.Secret
+		}{{b.ann, []store.Secret{first, second}}, {b.bob, nil}} {
+			if diff := cmp.Diff(tt.want, list(t, b.Secrets(t.Context(), tt.v, c.Name, sqldb.Place{}))); diff != "" {
+				t.Errorf("Secrets(%v) (-want +got):\n%s", tt.v, diff)
+			}
 		}
 		for _, tt := range []struct {
 			name       string
-			v          store.Viewer
+			v          identity.Viewer
 			client, id string
 		}{
 			{"of another user", b.bob, c.Name.OAuthClient, first.Name.Secret},
@@ -138,7 +151,7 @@ func TestSecretsAreBounded(t *testing.T) {
 	each(t, func(t *testing.T, b *bench) {
 		c := b.oauthClient(b.ann, b.application(b.ann, "one").ID, store.Production)
 		create := func(expires time.Time) error {
-			_, err := b.CreateSecret(t.Context(), b.ann, c.Name, expires, []byte("h"))
+			_, err := b.CreateSecret(t.Context(), b.ann, c.Name, expires, []byte("h"), allow[store.OAuthClient])
 			return err
 		}
 		ok(t, create(b.now().Add(time.Minute)))
@@ -156,7 +169,7 @@ func TestSecretsAreBounded(t *testing.T) {
 		b.add(time.Minute)
 		ok(t, create(b.now().Add(time.Minute)))
 		refused(t, "CreateSecret(again too many)", create(time.Time{}), codes.FailedPrecondition, "5 secrets")
-		keep := store.Keep{Records: time.Hour, Usage: time.Hour}
+		keep := store.Retention{Records: time.Hour, Usage: time.Hour}
 		b.add(2*time.Hour - time.Minute)
 		ok(t, b.Purge(t.Context(), keep))
 		if n := b.count("oauth_client_secret"); n != 4 {

@@ -4,10 +4,12 @@ import (
 	"context"
 	"fmt"
 	"time"
+
+	"github.com/tidegatehq/tidegate/services/kit/sqldb"
 )
 
-// Keep is how long what nobody needs for ever is kept.
-type Keep struct {
+// Retention is how long what nobody needs for ever is kept.
+type Retention struct {
 	// Records is for session records.
 	Records time.Duration
 	// Usage is for rows of usage.
@@ -30,7 +32,7 @@ const purgeRows = 1000
 
 // Purge deletes what is kept no longer. Each statement deletes some rows, those
 // with a time before $1, at most $2.
-func (s *Store) Purge(ctx context.Context, keep Keep) error {
+func (s *Store) Purge(ctx context.Context, keep Retention) error {
 	now := s.moment()
 	for _, step := range []struct {
 		what   string
@@ -49,7 +51,7 @@ func (s *Store) Purge(ctx context.Context, keep Keep) error {
 				SELECT s.id FROM sign_in s
 				WHERE s.used_at < $1 AND NOT EXISTS (SELECT 1 FROM refresh_token t WHERE t.sign_in = s.id) LIMIT $2)`},
 		{"failed sign-ins", now, `
-			DELETE FROM sign_in_failure WHERE username_fold IN (SELECT username_fold FROM sign_in_failure WHERE owes_until < $1 LIMIT $2)`},
+			DELETE FROM sign_in_failure WHERE username_fold IN (SELECT username_fold FROM sign_in_failure WHERE penalty_until < $1 LIMIT $2)`},
 		{"session records", now.Add(-keep.Records), `
 			DELETE FROM session_record WHERE ref IN (SELECT ref FROM session_record WHERE ended_at < $1 LIMIT $2)`},
 		{"usage", now.Add(-keep.Usage), `
@@ -68,7 +70,7 @@ func (s *Store) Purge(ctx context.Context, keep Keep) error {
 
 func (s *Store) purge(ctx context.Context, query string, before time.Time) error {
 	for {
-		more, err := changed(s.db.ExecContext(ctx, query, before.UnixMicro(), purgeRows))
+		more, err := sqldb.Changed(s.db.ExecContext(ctx, query, before.UnixMicro(), purgeRows))
 		if err != nil || !more {
 			return err
 		}

@@ -2,12 +2,13 @@ package store
 
 import (
 	"context"
-	"database/sql"
-	"errors"
 	"fmt"
+	"iter"
+	"math"
 	"time"
 
 	"github.com/tidegatehq/tidegate/services/kit/fault"
+	"github.com/tidegatehq/tidegate/services/kit/identity"
 	"github.com/tidegatehq/tidegate/services/kit/sqldb"
 )
 
@@ -37,9 +38,9 @@ type SessionRecord struct {
 
 // AddRecords takes in a batch of records, once. A record whose ref is there
 // stays as it is.
-func (s *Store) AddRecords(ctx context.Context, b Batch, records []SessionRecord) (taken Taken, err error) {
+func (s *Store) AddRecords(ctx context.Context, b Batch, records []SessionRecord) (result BatchResult, err error) {
 	err = s.db.InTx(ctx, func(tx *sqldb.Tx) error {
-		if taken, err = s.take(ctx, tx, recordBatch, b); err != nil || taken.Duplicate {
+		if result, err = s.take(ctx, tx, recordBatch, b); err != nil || result.Duplicate {
 			return err
 		}
 		owners := newOwners(tx)
@@ -51,9 +52,9 @@ func (s *Store) AddRecords(ctx context.Context, b Batch, records []SessionRecord
 		return nil
 	})
 	if err != nil {
-		return Taken{}, fmt.Errorf("add session records: %w", err)
+		return BatchResult{}, fmt.Errorf("add session records: %w", err)
 	}
-	return taken, nil
+	return result, nil
 }
 
 func addRecord(ctx context.Context, tx *sqldb.Tx, owners *owners, r SessionRecord) error {
@@ -78,23 +79,15 @@ func addRecord(ctx context.Context, tx *sqldb.Tx, owners *owners, r SessionRecor
 	return err
 }
 
-// micros stores a time, 0 for none.
-func micros(t time.Time) int64 {
-	if t.IsZero() {
-		return 0
-	}
-	return t.UnixMicro()
-}
+const selectRecord = `
+	SELECT ref, session, version, application, subscription, grant_name,
+		client_address, started_at, ended_at, ended_by, cause,
+		client_code, client_sent_code, backend_code, backend_sent_code,
+		in_messages, in_frames, in_payload, in_wire, out_messages, out_frames, out_payload, out_wire,
+		last_in_at, last_out_at, cut, route_revision, detail
+	FROM session_record `
 
-// maybe returns a stored time, zero for none.
-func maybe(micros int64) time.Time {
-	if micros == 0 {
-		return time.Time{}
-	}
-	return at(micros)
-}
-
-func scanRecord(row row) (SessionRecord, error) {
+func scanRecord(row sqldb.Row) (SessionRecord, error) {
 	var r SessionRecord
 	var started, ended, lastIn, lastOut int64
 	err := row.Scan(&r.Ref, &r.Session, &r.Version, &r.Application, &r.Subscription, &r.Grant,
@@ -106,53 +99,47 @@ func scanRecord(row row) (SessionRecord, error) {
 	return r, err
 }
 
-// SessionRecord returns a record of v's applications or versions, or
-// fault.NotFound.
-func (s *Store) SessionRecord(ctx context.Context, v Viewer, ref string) (SessionRecord, error) {
-	r, err := scanRecord(s.db.QueryRowContext(ctx, `
-		SELECT ref, session, version, application, subscription, grant_name,
-			client_address, started_at, ended_at, ended_by, cause,
-			client_code, client_sent_code, backend_code, backend_sent_code,
-			in_messages, in_frames, in_payload, in_wire, out_messages, out_frames, out_payload, out_wire,
-			last_in_at, last_out_at, cut, route_revision, detail
-		FROM session_record
-		WHERE ref = $1 AND (CAST($2 AS TEXT) IS NULL OR application_owner = $2 OR version_owner = $2)`, ref, v.limit()))
-	if errors.Is(err, sql.ErrNoRows) {
-		return SessionRecord{}, fault.NotFound("sessionRecords/%s", ref)
-	}
-	if err != nil {
+// Place returns where the record stands in a list.
+func (r SessionRecord) Place() sqldb.Place {
+	return sqldb.Place{Time: micros(r.EndedAt), ID: r.Ref}
+}
+
+// SessionRecord returns a record of v's applications or versions, or a NotFound
+// fault.
+func (s *Store) SessionRecord(ctx context.Context, v identity.Viewer, ref string) (SessionRecord, error) {
+	r, found, err := sqldb.One(ctx, s.db, scanRecord, selectRecord+`
+		WHERE ref = $1 AND (CAST($2 AS TEXT) IS NULL OR application_owner = $2 OR version_owner = $2)`, ref, v.Owner())
+	switch {
+	case err != nil:
 		return SessionRecord{}, fmt.Errorf("read session record %q: %w", ref, err)
+	case !found:
+		return SessionRecord{}, fault.NotFound("sessionRecords/%s", ref)
 	}
 	return r, nil
 }
 
-// SessionRecords returns at most n records before a place that v may see: of
-// v's applications and v's versions; newest first. The filter may have
-// application and subscription, ids, version and cause.
-func (s *Store) SessionRecords(ctx context.Context, v Viewer, filter map[string]string, before Place, n int) ([]SessionRecord, error) {
-	var out []SessionRecord
-	err := each(ctx, s.db, func(row row) error {
-		r, err := scanRecord(row)
-		out = append(out, r)
-		return err
-	}, `
-		SELECT ref, session, version, application, subscription, grant_name,
-			client_address, started_at, ended_at, ended_by, cause,
-			client_code, client_sent_code, backend_code, backend_sent_code,
-			in_messages, in_frames, in_payload, in_wire, out_messages, out_frames, out_payload, out_wire,
-			last_in_at, last_out_at, cut, route_revision, detail
-		FROM session_record
-		WHERE (CAST($1 AS TEXT) IS NULL OR application_owner = $1 OR version_owner = $1)
-			AND (CAST($2 AS TEXT) IS NULL OR version = $2)
-			AND (CAST($3 AS TEXT) IS NULL OR application = $3)
-			AND (CAST($4 AS TEXT) IS NULL OR subscription = $4)
-			AND (CAST($5 AS TEXT) IS NULL OR cause = $5)
-			AND (ended_at, ref) < ($6, $7)
-		ORDER BY ended_at DESC, ref DESC LIMIT $8`,
-		v.limit(), value(filter, "version"), value(filter, "application"), value(filter, "subscription"), value(filter, "cause"),
-		before.Time, before.ID, n)
-	if err != nil {
-		return nil, fmt.Errorf("list session records: %w", err)
+// RecordFilter restricts SessionRecords; nil is no restriction.
+type RecordFilter struct {
+	// Version is a resource name.
+	Version *string
+	// Application and Subscription are ids.
+	Application, Subscription *string
+	Cause                     *string
+}
+
+// SessionRecords returns the records before a place that v sees, of v's
+// applications and v's versions, newest first; the zero place is the beginning.
+func (s *Store) SessionRecords(ctx context.Context, v identity.Viewer, f RecordFilter, before sqldb.Place) iter.Seq2[SessionRecord, error] {
+	if before == (sqldb.Place{}) {
+		before.Time = math.MaxInt64
 	}
-	return out, nil
+	return sqldb.List(ctx, s.db, scanRecord, SessionRecord.Place, before, selectRecord+`
+		WHERE (ended_at, ref) < ($1, $2)
+			AND (CAST($4 AS TEXT) IS NULL OR application_owner = $4 OR version_owner = $4)
+			AND (CAST($5 AS TEXT) IS NULL OR version = $5)
+			AND (CAST($6 AS TEXT) IS NULL OR application = $6)
+			AND (CAST($7 AS TEXT) IS NULL OR subscription = $7)
+			AND (CAST($8 AS TEXT) IS NULL OR cause = $8)
+		ORDER BY ended_at DESC, ref DESC LIMIT $3`,
+		v.Owner(), f.Version, f.Application, f.Subscription, f.Cause)
 }

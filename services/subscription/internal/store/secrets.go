@@ -2,14 +2,14 @@ package store
 
 import (
 	"context"
-	"database/sql"
-	"errors"
 	"fmt"
+	"iter"
 	"time"
 
 	"github.com/tidegatehq/tidegate/services/kit/change"
 	"github.com/tidegatehq/tidegate/services/kit/fault"
 	"github.com/tidegatehq/tidegate/services/kit/id"
+	"github.com/tidegatehq/tidegate/services/kit/identity"
 	"github.com/tidegatehq/tidegate/services/kit/resource"
 	"github.com/tidegatehq/tidegate/services/kit/sqldb"
 )
@@ -25,39 +25,44 @@ type Secret struct {
 	ExpiresAt time.Time
 }
 
-func scanSecret(r row) (Secret, error) {
+// Place returns where the secret stands in a list.
+func (s Secret) Place() sqldb.Place {
+	return sqldb.Place{Time: s.CreatedAt.UnixMicro(), ID: s.Name.Secret}
+}
+
+const selectSecret = `
+	SELECT s.id, c.application, c.id, s.created_at, s.expires_at
+	FROM oauth_client_secret s JOIN oauth_client c ON c.id = s.oauth_client JOIN application a ON a.id = c.application `
+
+func scanSecret(row sqldb.Row) (Secret, error) {
 	var s Secret
 	var created, expires int64
-	err := r.Scan(&s.Name.Secret, &s.Name.Application, &s.Name.OAuthClient, &created, &expires)
-	s.CreatedAt = at(created)
-	if expires != 0 {
-		s.ExpiresAt = at(expires)
-	}
+	err := row.Scan(&s.Name.Secret, &s.Name.Application, &s.Name.OAuthClient, &created, &expires)
+	s.CreatedAt, s.ExpiresAt = sqldb.Time(created), maybe(expires)
 	return s, err
 }
 
-func errNoSecret(name resource.OAuthClientSecret) error { return fault.NotFound("%s", name) }
-
 // CreateSecret adds a secret, of whose value it keeps the hash, to an OAuth
-// client that v may see. It ends at a time; the zero time is never.
-func (s *Store) CreateSecret(ctx context.Context, v Viewer, client resource.OAuthClient, expires time.Time, hash []byte) (Secret, error) {
+// client that v sees and check allows to be changed. It ends at a time; the zero
+// time is never.
+func (s *Store) CreateSecret(ctx context.Context, v identity.Viewer, client resource.OAuthClient, expires time.Time, hash []byte, check func(OAuthClient) error) (Secret, error) {
 	secret := Secret{
 		Name:      resource.OAuthClientSecret{Application: client.Application, OAuthClient: client.OAuthClient, Secret: id.New()},
-		CreatedAt: s.moment(),
+		ExpiresAt: maybe(micros(expires)),
 	}
-	var expiresAt int64
-	if !expires.IsZero() {
-		expiresAt = expires.UnixMicro()
-		secret.ExpiresAt = at(expiresAt)
-	}
-	err := s.write(ctx, "create secret", func(tx *sqldb.Tx) (change.Record, error) {
-		if _, err := readOAuthClient(ctx, tx, v, client); err != nil {
+	err := s.log.Write(ctx, "create secret", func(tx *change.Tx) (change.Record, error) {
+		c, err := readOAuthClient(ctx, tx, v, client)
+		if err != nil {
 			return change.Record{}, err
 		}
+		if err := check(c); err != nil {
+			return change.Record{}, err
+		}
+		secret.CreatedAt = tx.Time
 		var n int
-		err := tx.QueryRowContext(ctx, `
+		err = tx.QueryRowContext(ctx, `
 			SELECT count(*) FROM oauth_client_secret WHERE oauth_client = $1 AND (expires_at = 0 OR expires_at > $2)`,
-			client.OAuthClient, secret.CreatedAt.UnixMicro()).Scan(&n)
+			client.OAuthClient, tx.Time.UnixMicro()).Scan(&n)
 		if err != nil {
 			return change.Record{}, err
 		}
@@ -66,63 +71,47 @@ func (s *Store) CreateSecret(ctx context.Context, v Viewer, client resource.OAut
 		}
 		_, err = tx.ExecContext(ctx, `
 			INSERT INTO oauth_client_secret (id, oauth_client, hash, created_at, expires_at) VALUES ($1, $2, $3, $4, $5)`,
-			secret.Name.Secret, client.OAuthClient, hash, secret.CreatedAt.UnixMicro(), expiresAt)
+			secret.Name.Secret, client.OAuthClient, hash, secret.CreatedAt.UnixMicro(), micros(secret.ExpiresAt))
 		return change.Record{Resource: secret.Name.String()}, err
 	})
 	return secret, err
 }
 
-// Secret returns a secret of an OAuth client that v may see, or fault.NotFound.
-func (s *Store) Secret(ctx context.Context, v Viewer, name resource.OAuthClientSecret) (Secret, error) {
-	secret, err := scanSecret(s.db.QueryRowContext(ctx, `
-		SELECT s.id, c.application, c.id, s.created_at, s.expires_at
-		FROM oauth_client_secret s JOIN oauth_client c ON c.id = s.oauth_client JOIN application a ON a.id = c.application
+// Secret returns a secret of an OAuth client that v sees, or a NotFound fault.
+func (s *Store) Secret(ctx context.Context, v identity.Viewer, name resource.OAuthClientSecret) (Secret, error) {
+	return readSecret(ctx, s.db, v, name)
+}
+
+func readSecret(ctx context.Context, q sqldb.Querier, v identity.Viewer, name resource.OAuthClientSecret) (Secret, error) {
+	secret, found, err := sqldb.One(ctx, q, scanSecret, selectSecret+`
 		WHERE a.id = $1 AND c.id = $2 AND s.id = $3 AND (CAST($4 AS TEXT) IS NULL OR a.owner = $4)`,
-		name.Application, name.OAuthClient, name.Secret, v.limit()))
-	if errors.Is(err, sql.ErrNoRows) {
-		return Secret{}, errNoSecret(name)
-	}
-	if err != nil {
+		name.Application, name.OAuthClient, name.Secret, v.Owner())
+	switch {
+	case err != nil:
 		return Secret{}, fmt.Errorf("read %s: %w", name, err)
+	case !found:
+		return Secret{}, fault.NotFound("%s", name)
 	}
 	return secret, nil
 }
 
-// Secrets returns at most n secrets of an OAuth client after a place, oldest
+// Secrets returns the secrets of an OAuth client after a place that v sees, oldest
 // first.
-func (s *Store) Secrets(ctx context.Context, client string, after Place, n int) ([]Secret, error) {
-	var out []Secret
-	err := each(ctx, s.db, func(r row) error {
-		secret, err := scanSecret(r)
-		out = append(out, secret)
-		return err
-	}, `
-		SELECT s.id, c.application, c.id, s.created_at, s.expires_at
-		FROM oauth_client_secret s JOIN oauth_client c ON c.id = s.oauth_client
-		WHERE c.id = $1 AND (s.created_at, s.id) > ($2, $3)
-		ORDER BY s.created_at, s.id LIMIT $4`, client, after.Time, after.ID, n)
-	if err != nil {
-		return nil, fmt.Errorf("list secrets: %w", err)
-	}
-	return out, nil
+func (s *Store) Secrets(ctx context.Context, v identity.Viewer, client resource.OAuthClient, after sqldb.Place) iter.Seq2[Secret, error] {
+	return sqldb.List(ctx, s.db, scanSecret, Secret.Place, after, selectSecret+`
+		WHERE (s.created_at, s.id) > ($1, $2) AND a.id = $4 AND c.id = $5 AND (CAST($6 AS TEXT) IS NULL OR a.owner = $6)
+		ORDER BY s.created_at, s.id LIMIT $3`, client.Application, client.OAuthClient, v.Owner())
 }
 
-// DeleteSecret removes a secret. Tokens that were issued with it stay good.
-func (s *Store) DeleteSecret(ctx context.Context, v Viewer, name resource.OAuthClientSecret) error {
-	return s.write(ctx, "delete secret", func(tx *sqldb.Tx) (change.Record, error) {
-		found, err := changed(tx.ExecContext(ctx, `
-			DELETE FROM oauth_client_secret
-			WHERE id = $1 AND oauth_client = $2 AND EXISTS (
-				SELECT 1 FROM oauth_client c JOIN application a ON a.id = c.application
-				WHERE c.id = $2 AND a.id = $3 AND (CAST($4 AS TEXT) IS NULL OR a.owner = $4))`,
-			name.Secret, name.OAuthClient, name.Application, v.limit()))
-		if err != nil {
+// DeleteSecret removes a secret that v sees. Tokens that were issued with it stay
+// good.
+func (s *Store) DeleteSecret(ctx context.Context, v identity.Viewer, name resource.OAuthClientSecret) error {
+	return s.log.Write(ctx, "delete secret", func(tx *change.Tx) (change.Record, error) {
+		if _, err := readSecret(ctx, tx, v, name); err != nil {
 			return change.Record{}, err
 		}
-		if !found {
-			return change.Record{}, errNoSecret(name)
-		}
-		return change.Record{Resource: name.String()}, nil
+		_, err := tx.ExecContext(ctx, `DELETE FROM oauth_client_secret WHERE id = $1`, name.Secret)
+		return change.Record{Resource: name.String()}, err
 	})
 }
 
@@ -130,15 +119,12 @@ func (s *Store) DeleteSecret(ctx context.Context, v Viewer, name resource.OAuthC
 // those of its secrets that have not ended. Where there is no such client, or no
 // such secret, there are no hashes.
 func (s *Store) ClientSecrets(ctx context.Context, clientID string) (c OAuthClient, hashes [][]byte, err error) {
-	err = each(ctx, s.db, func(r row) error {
-		var hash []byte
-		var err error
-		c, err = scanOAuthClient(r, &hash)
-		hashes = append(hashes, hash)
-		return err
+	hashes, err = sqldb.All(ctx, s.db, func(row sqldb.Row) (hash []byte, err error) {
+		c, err = scanOAuthClient(sqldb.With(row, &hash))
+		return hash, err
 	}, `
-		SELECT c.id, c.application, c.stage, c.client_id, c.created_at, c.updated_at, c.etag, s.hash
-		FROM oauth_client c JOIN oauth_client_secret s ON s.oauth_client = c.id
+		SELECT c.id, c.application, c.stage, c.client_id, a.owner, c.created_at, c.updated_at, c.etag, s.hash
+		FROM oauth_client c JOIN application a ON a.id = c.application JOIN oauth_client_secret s ON s.oauth_client = c.id
 		WHERE c.client_id = $1 AND (s.expires_at = 0 OR s.expires_at > $2)`, clientID, s.moment().UnixMicro())
 	if err != nil {
 		return OAuthClient{}, nil, fmt.Errorf("read secrets of an OAuth client: %w", err)

@@ -39,17 +39,16 @@ func (s *Store) Installation(ctx context.Context) (i Installation, known bool, e
 // Install fixes the installation and adds its first administrator, with the
 // hash of a password, unless another replica just did.
 func (s *Store) Install(ctx context.Context, i Installation, password string) error {
-	return s.write(ctx, "install", func(tx *sqldb.Tx) (change.Record, error) {
-		now := s.moment()
-		first, err := changed(tx.ExecContext(ctx, `
+	return s.log.Write(ctx, "install", func(tx *change.Tx) (change.Record, error) {
+		first, err := sqldb.Changed(tx.ExecContext(ctx, `
 			INSERT INTO installation (id, issuer, canary, created_at) VALUES (1, $1, $2, $3) ON CONFLICT (id) DO NOTHING`,
-			i.Issuer, i.Canary, now.UnixMicro()))
+			i.Issuer, i.Canary, tx.Time.UnixMicro()))
 		if err != nil || !first {
 			return change.Record{Skip: true}, err
 		}
 		admin := User{
 			ID: id.New(), Username: AdministratorName, DisplayName: "Administrator",
-			Roles: []string{identity.RoleAdmin}, CreatedAt: now, UpdatedAt: now, Etag: 1,
+			Roles: []string{identity.RoleAdmin}, CreatedAt: tx.Time, UpdatedAt: tx.Time, Etag: 1,
 		}
 		if err := insertUser(ctx, tx, admin, password); err != nil {
 			return change.Record{}, err

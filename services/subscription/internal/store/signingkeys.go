@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"time"
+
+	"github.com/tidegatehq/tidegate/services/kit/sqldb"
 )
 
 // SigningKey is a key that tokens are signed with, sealed.
@@ -22,25 +24,23 @@ type SigningKey struct {
 
 // SigningKeys returns the keys, oldest first.
 func (s *Store) SigningKeys(ctx context.Context) ([]SigningKey, error) {
-	var out []SigningKey
-	err := each(ctx, s.db, func(r row) error {
+	all, err := sqldb.All(ctx, s.db, func(row sqldb.Row) (SigningKey, error) {
 		var k SigningKey
 		var signsAt, longest int64
-		err := r.Scan(&k.Number, &k.ID, &k.Sealed, &signsAt, &longest)
-		k.SignsAt, k.Longest = at(signsAt), time.Duration(longest)*time.Microsecond
-		out = append(out, k)
-		return err
+		err := row.Scan(&k.Number, &k.ID, &k.Sealed, &signsAt, &longest)
+		k.SignsAt, k.Longest = sqldb.Time(signsAt), time.Duration(longest)*time.Microsecond
+		return k, err
 	}, `SELECT number, id, sealed, signs_at, longest FROM signing_key ORDER BY number`)
 	if err != nil {
 		return nil, fmt.Errorf("read signing keys: %w", err)
 	}
-	return out, nil
+	return all, nil
 }
 
 // AddSigningKey adds a key. It reports false when there is one of its number:
 // another replica was first.
 func (s *Store) AddSigningKey(ctx context.Context, k SigningKey) (bool, error) {
-	added, err := changed(s.db.ExecContext(ctx, `
+	added, err := sqldb.Changed(s.db.ExecContext(ctx, `
 		INSERT INTO signing_key (number, id, sealed, signs_at, longest) VALUES ($1, $2, $3, $4, $5)
 		ON CONFLICT (number) DO NOTHING`,
 		k.Number, k.ID, k.Sealed, k.SignsAt.UnixMicro(), k.Longest.Microseconds()))

@@ -22,25 +22,25 @@ const (
 // Throttled returns how long a name has to wait before its next sign-in; 0 when
 // it need not.
 func (s *Store) Throttled(ctx context.Context, username string) (time.Duration, error) {
-	var owes int64
-	err := s.db.QueryRowContext(ctx, `SELECT owes_until FROM sign_in_failure WHERE username_fold = $1`, fold(username)).Scan(&owes)
+	var until int64
+	err := s.db.QueryRowContext(ctx, `SELECT penalty_until FROM sign_in_failure WHERE username_fold = $1`, sqldb.Fold(username)).Scan(&until)
 	if errors.Is(err, sql.ErrNoRows) {
 		return 0, nil
 	}
 	if err != nil {
 		return 0, fmt.Errorf("read failed sign-ins: %w", err)
 	}
-	return max(0, at(owes).Sub(s.moment())-(failuresAtOnce-1)*failurePause), nil
+	return max(0, sqldb.Time(until).Sub(s.moment())-(failuresAtOnce-1)*failurePause), nil
 }
 
-// Failed counts a failed sign-in of a name, whether anybody has it or not.
-func (s *Store) Failed(ctx context.Context, username string) error {
+// CountFailure counts a failed sign-in of a name, whether anybody has it or not.
+func (s *Store) CountFailure(ctx context.Context, username string) error {
 	now := s.moment().UnixMicro()
 	_, err := s.db.ExecContext(ctx, `
-		INSERT INTO sign_in_failure (username_fold, owes_until) VALUES ($1, $2)
-		ON CONFLICT (username_fold) DO UPDATE SET owes_until =
-			CASE WHEN sign_in_failure.owes_until > $3 THEN sign_in_failure.owes_until + $4 ELSE excluded.owes_until END`,
-		fold(username), now+failurePause.Microseconds(), now, failurePause.Microseconds())
+		INSERT INTO sign_in_failure (username_fold, penalty_until) VALUES ($1, $2)
+		ON CONFLICT (username_fold) DO UPDATE SET penalty_until =
+			CASE WHEN sign_in_failure.penalty_until > $3 THEN sign_in_failure.penalty_until + $4 ELSE excluded.penalty_until END`,
+		sqldb.Fold(username), now+failurePause.Microseconds(), now, failurePause.Microseconds())
 	if err != nil {
 		return fmt.Errorf("count failed sign-in: %w", err)
 	}
@@ -60,7 +60,7 @@ func (s *Store) CreateSignIn(ctx context.Context, user, password string, first R
 	err = s.db.InTx(ctx, func(tx *sqldb.Tx) error {
 		now := s.moment().UnixMicro()
 		// The write makes a change of the password at the same time wait.
-		ok, err = changed(tx.ExecContext(ctx, `UPDATE users SET signed_in_at = $1 WHERE id = $2 AND password = $3`, now, user, password))
+		ok, err = sqldb.Changed(tx.ExecContext(ctx, `UPDATE users SET signed_in_at = $1 WHERE id = $2 AND password = $3`, now, user, password))
 		if err != nil || !ok {
 			return err
 		}
@@ -117,7 +117,7 @@ func (s *Store) RotateSignIn(ctx context.Context, hash []byte, next RefreshToken
 		if err != nil {
 			return err
 		}
-		first, err := changed(tx.ExecContext(ctx, `UPDATE refresh_token SET spent = TRUE WHERE hash = $1 AND NOT spent`, hash))
+		first, err := sqldb.Changed(tx.ExecContext(ctx, `UPDATE refresh_token SET spent = TRUE WHERE hash = $1 AND NOT spent`, hash))
 		if err != nil {
 			return err
 		}
@@ -155,14 +155,10 @@ func (s *Store) EndSignIn(ctx context.Context, hash []byte) error {
 // but for keep. The hash before must be old, or any when old is nil; else it
 // reports false.
 func (s *Store) ChangePassword(ctx context.Context, id string, old *string, hash, keep string) (ok bool, err error) {
-	err = s.write(ctx, "change password", func(tx *sqldb.Tx) (change.Record, error) {
-		var before any
-		if old != nil {
-			before = *old
-		}
-		ok, err = changed(tx.ExecContext(ctx, `
+	err = s.log.Write(ctx, "change password", func(tx *change.Tx) (change.Record, error) {
+		ok, err = sqldb.Changed(tx.ExecContext(ctx, `
 			UPDATE users SET password = $1, updated_at = $2, etag = etag + 1
-			WHERE id = $3 AND (CAST($4 AS TEXT) IS NULL OR password = $4)`, hash, s.moment().UnixMicro(), id, before))
+			WHERE id = $3 AND (CAST($4 AS TEXT) IS NULL OR password = $4)`, hash, tx.Time.UnixMicro(), id, old))
 		if err != nil {
 			return change.Record{}, err
 		}

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tidegatehq/tidegate/services/kit/identity"
 	"github.com/tidegatehq/tidegate/services/subscription/internal/store"
 )
 
@@ -21,7 +22,7 @@ func TestThrottle(t *testing.T) {
 			if d := wait(); d != 0 {
 				t.Fatalf("wait after %d failures = %v, want none", i, d)
 			}
-			ok(t, b.Failed(t.Context(), "aNN"))
+			ok(t, b.CountFailure(t.Context(), "aNN"))
 		}
 		if d := wait(); d != 30*time.Second {
 			t.Errorf("wait after 10 failures = %v, want 30s", d)
@@ -34,7 +35,7 @@ func TestThrottle(t *testing.T) {
 		if d := wait(); d != 0 {
 			t.Errorf("wait 30 s later = %v, want none", d)
 		}
-		ok(t, b.Failed(t.Context(), "ann"))
+		ok(t, b.CountFailure(t.Context(), "ann"))
 		if d := wait(); d != 30*time.Second {
 			t.Errorf("wait after the 11th = %v, want 30s", d)
 		}
@@ -47,9 +48,9 @@ func TestThrottle(t *testing.T) {
 		if d := wait(); d != 0 {
 			t.Errorf("wait after a sign-in = %v, want none", d)
 		}
-		ok(t, b.Failed(t.Context(), "ann"))
+		ok(t, b.CountFailure(t.Context(), "ann"))
 		b.add(time.Minute)
-		ok(t, b.Purge(t.Context(), store.Keep{Records: time.Hour, Usage: time.Hour}))
+		ok(t, b.Purge(t.Context(), store.Retention{Records: time.Hour, Usage: time.Hour}))
 		if n := b.count("sign_in_failure"); n != 0 {
 			t.Errorf("%d names are kept that owe nothing", n)
 		}
@@ -60,7 +61,7 @@ func refresh(b *bench, hash string) store.RefreshToken {
 	return store.RefreshToken{Hash: []byte(hash), ExpiresAt: b.now().Add(time.Hour)}
 }
 
-func (b *bench) signIn(v store.Viewer, password, hash string) string {
+func (b *bench) signIn(v identity.Viewer, password, hash string) string {
 	b.t.Helper()
 	id, signedIn, err := b.CreateSignIn(b.t.Context(), v.User, password, refresh(b, hash))
 	if err != nil || !signedIn {
@@ -201,7 +202,7 @@ func TestSignInAgainstChangePassword(t *testing.T) {
 func TestPurgeSignIns(t *testing.T) {
 	each(t, func(t *testing.T, b *bench) {
 		b.signIn(b.ann, "hash of ann", "r")
-		keep := store.Keep{Records: time.Hour, Usage: time.Hour}
+		keep := store.Retention{Records: time.Hour, Usage: time.Hour}
 		b.add(2*time.Hour - time.Second)
 		ok(t, b.Purge(t.Context(), keep))
 		if b.count("sign_in") != 1 {

@@ -2,15 +2,15 @@ package store
 
 import (
 	"context"
-	"database/sql"
-	"errors"
 	"fmt"
+	"iter"
 	"time"
 
 	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
 	"github.com/tidegatehq/tidegate/services/kit/change"
 	"github.com/tidegatehq/tidegate/services/kit/fault"
 	"github.com/tidegatehq/tidegate/services/kit/id"
+	"github.com/tidegatehq/tidegate/services/kit/identity"
 	"github.com/tidegatehq/tidegate/services/kit/sqldb"
 )
 
@@ -21,20 +21,29 @@ type Subscription struct {
 	Application string
 	// Version and Plan are resource names.
 	Version, Plan string
-	CreatedAt     time.Time
-	UpdatedAt     time.Time
-	Etag          int64
+	// Owner is the id of the user who owns the application.
+	Owner     string
+	CreatedAt time.Time
+	UpdatedAt time.Time
+	Etag      int64
 }
 
-func scanSubscription(r row, more ...any) (Subscription, error) {
+// Place returns where the subscription stands in a list.
+func (s Subscription) Place() sqldb.Place {
+	return sqldb.Place{Time: s.CreatedAt.UnixMicro(), ID: s.ID}
+}
+
+const selectSubscription = `
+	SELECT s.id, s.application, s.version, s.plan, a.owner, s.created_at, s.updated_at, s.etag
+	FROM subscription s JOIN application a ON a.id = s.application JOIN version v ON v.name = s.version `
+
+func scanSubscription(row sqldb.Row) (Subscription, error) {
 	var s Subscription
 	var created, updated int64
-	err := r.Scan(append([]any{&s.ID, &s.Application, &s.Version, &s.Plan, &created, &updated, &s.Etag}, more...)...)
-	s.CreatedAt, s.UpdatedAt = at(created), at(updated)
+	err := row.Scan(&s.ID, &s.Application, &s.Version, &s.Plan, &s.Owner, &created, &updated, &s.Etag)
+	s.CreatedAt, s.UpdatedAt = sqldb.Time(created), sqldb.Time(updated)
 	return s, err
 }
-
-func errNoSubscription(id string) error { return fault.NotFound("%s", SubscriptionName(id)) }
 
 // VersionRefusal is a refusal that follows from what is known of a version,
 // which may be older than what the catalog has. It unwraps to a fault.
@@ -51,12 +60,12 @@ func (e *VersionRefusal) Error() string { return e.fault.Error() }
 func (e *VersionRefusal) Unwrap() error { return e.fault }
 
 // checkVersion returns why an application of v's may not join a version.
-func checkVersion(ctx context.Context, q sqldb.Querier, v Viewer, name string) (Version, error) {
+func checkVersion(ctx context.Context, q sqldb.Querier, v identity.Viewer, name string) (Version, error) {
 	version, known, err := readVersion(ctx, q, name)
 	switch {
 	case err != nil:
 		return Version{}, err
-	case !known, !version.Published && !v.sees(version.Owner):
+	case !known, !version.Published && !v.Sees(version.Owner):
 		return Version{}, &VersionRefusal{Version: name, fault: fault.NotFound("%s", name)}
 	case !version.Published:
 		return Version{}, &VersionRefusal{Version: name,
@@ -73,13 +82,16 @@ func checkPlan(version Version, plan string) error {
 		fault: fault.WithReason(fault.Precondition("%s does not offer %s", version.Name, plan), "PLAN_NOT_OFFERED")}
 }
 
-// CreateSubscription subscribes an application that v may see to a published
-// version under a plan that it offers.
-func (s *Store) CreateSubscription(ctx context.Context, v Viewer, sub Subscription) (Subscription, error) {
-	sub.ID, sub.Etag, sub.CreatedAt = id.New(), 1, s.moment()
-	sub.UpdatedAt = sub.CreatedAt
-	err := s.write(ctx, "create subscription", func(tx *sqldb.Tx) (change.Record, error) {
-		if _, err := readApplication(ctx, tx, v, sub.Application); err != nil {
+// CreateSubscription subscribes an application, which v sees and check allows to
+// be changed, to a published version under a plan that it offers.
+func (s *Store) CreateSubscription(ctx context.Context, v identity.Viewer, sub Subscription, check func(Application) error) (Subscription, error) {
+	sub.ID, sub.Etag = id.New(), 1
+	err := s.log.Write(ctx, "create subscription", func(tx *change.Tx) (change.Record, error) {
+		app, err := readApplication(ctx, tx, v, sub.Application)
+		if err != nil {
+			return change.Record{}, err
+		}
+		if err := check(app); err != nil {
 			return change.Record{}, err
 		}
 		version, err := checkVersion(ctx, tx, v, sub.Version)
@@ -89,136 +101,102 @@ func (s *Store) CreateSubscription(ctx context.Context, v Viewer, sub Subscripti
 		if err := checkPlan(version, sub.Plan); err != nil {
 			return change.Record{}, err
 		}
+		sub.Owner, sub.CreatedAt, sub.UpdatedAt = app.Owner, tx.Time, tx.Time
 		_, err = tx.ExecContext(ctx, `
 			INSERT INTO subscription (id, application, version, plan, created_at, updated_at, etag)
 			VALUES ($1, $2, $3, $4, $5, $6, $7)`,
 			sub.ID, sub.Application, sub.Version, sub.Plan, sub.CreatedAt.UnixMicro(), sub.UpdatedAt.UnixMicro(), sub.Etag)
-		switch {
-		case sqldb.IsUnique(err):
+		if sqldb.IsUnique(err) {
 			return change.Record{}, fault.AlreadyExists("%s is subscribed to %s already", ApplicationName(sub.Application), sub.Version)
-		case sqldb.IsForeignKey(err):
-			return change.Record{}, fault.Aborted("the application or the version was deleted meanwhile")
-		case err != nil:
-			return change.Record{}, err
 		}
 		pair := PairName(sub.Application, sub.Version)
-		return change.Record{Resource: SubscriptionName(sub.ID), Event: event(backplanev1.GrantEvent_CAUSE_UNSPECIFIED, pair)}, nil
+		return change.Record{Resource: SubscriptionName(sub.ID), Event: event(backplanev1.GrantEvent_CAUSE_UNSPECIFIED, pair)}, err
 	})
 	return sub, err
 }
 
-// Subscription returns a subscription whose application or version is v's, or
-// fault.NotFound.
-func (s *Store) Subscription(ctx context.Context, v Viewer, id string) (Subscription, error) {
-	sub, err := scanSubscription(s.db.QueryRowContext(ctx, `
-		SELECT s.id, s.application, s.version, s.plan, s.created_at, s.updated_at, s.etag
-		FROM subscription s JOIN application a ON a.id = s.application JOIN version v ON v.name = s.version
-		WHERE s.id = $1 AND (CAST($2 AS TEXT) IS NULL OR a.owner = $2 OR v.owner = $2)`, id, v.limit()))
-	if errors.Is(err, sql.ErrNoRows) {
-		return Subscription{}, errNoSubscription(id)
-	}
-	if err != nil {
+// Subscription returns a subscription whose application or version v sees, or a
+// NotFound fault.
+func (s *Store) Subscription(ctx context.Context, v identity.Viewer, id string) (Subscription, error) {
+	return readSubscription(ctx, s.db, v, id)
+}
+
+func readSubscription(ctx context.Context, q sqldb.Querier, v identity.Viewer, id string) (Subscription, error) {
+	sub, found, err := sqldb.One(ctx, q, scanSubscription, selectSubscription+`
+		WHERE s.id = $1 AND (CAST($2 AS TEXT) IS NULL OR a.owner = $2 OR v.owner = $2)`, id, v.Owner())
+	switch {
+	case err != nil:
 		return Subscription{}, fmt.Errorf("read subscription %q: %w", id, err)
+	case !found:
+		return Subscription{}, fault.NotFound("%s", SubscriptionName(id))
 	}
 	return sub, nil
 }
 
-// Subscriptions returns at most n subscriptions whose application or version is
-// v's after a place, oldest first. The filter may have application, an id,
-// version and plan.
-func (s *Store) Subscriptions(ctx context.Context, v Viewer, filter map[string]string, after Place, n int) ([]Subscription, error) {
-	var out []Subscription
-	err := each(ctx, s.db, func(r row) error {
-		sub, err := scanSubscription(r)
-		out = append(out, sub)
-		return err
-	}, `
-		SELECT s.id, s.application, s.version, s.plan, s.created_at, s.updated_at, s.etag
-		FROM subscription s JOIN application a ON a.id = s.application JOIN version v ON v.name = s.version
-		WHERE (CAST($1 AS TEXT) IS NULL OR a.owner = $1 OR v.owner = $1)
-			AND (CAST($2 AS TEXT) IS NULL OR s.application = $2)
-			AND (CAST($3 AS TEXT) IS NULL OR s.version = $3)
-			AND (CAST($4 AS TEXT) IS NULL OR s.plan = $4)
-			AND (s.created_at, s.id) > ($5, $6)
-		ORDER BY s.created_at, s.id LIMIT $7`,
-		v.limit(), value(filter, "application"), value(filter, "version"), value(filter, "plan"), after.Time, after.ID, n)
-	if err != nil {
-		return nil, fmt.Errorf("list subscriptions: %w", err)
-	}
-	return out, nil
+// SubscriptionFilter restricts Subscriptions; nil is no restriction.
+type SubscriptionFilter struct {
+	// Application is the id of an application.
+	Application *string
+	// Version and Plan are resource names.
+	Version, Plan *string
 }
 
-// UpdateSubscription lets edit change a subscription's plan, to one that its
-// version offers.
-func (s *Store) UpdateSubscription(ctx context.Context, v Viewer, id, etag string, edit func(*Subscription) error) (Subscription, error) {
-	var sub Subscription
-	err := s.write(ctx, "update subscription", func(tx *sqldb.Tx) (change.Record, error) {
-		var err error
-		if sub, err = s.touchSubscription(ctx, tx, v, id, etag); err != nil {
-			return change.Record{}, err
-		}
-		version, known, err := readVersion(ctx, tx, sub.Version)
+// Subscriptions returns the subscriptions after a place whose application or
+// version v sees, oldest first.
+func (s *Store) Subscriptions(ctx context.Context, v identity.Viewer, f SubscriptionFilter, after sqldb.Place) iter.Seq2[Subscription, error] {
+	return sqldb.List(ctx, s.db, scanSubscription, Subscription.Place, after, selectSubscription+`
+		WHERE (s.created_at, s.id) > ($1, $2)
+			AND (CAST($4 AS TEXT) IS NULL OR a.owner = $4 OR v.owner = $4)
+			AND (CAST($5 AS TEXT) IS NULL OR s.application = $5)
+			AND (CAST($6 AS TEXT) IS NULL OR s.version = $6)
+			AND (CAST($7 AS TEXT) IS NULL OR s.plan = $7)
+		ORDER BY s.created_at, s.id LIMIT $3`,
+		v.Owner(), f.Application, f.Version, f.Plan)
+}
+
+// UpdateSubscription makes a subscription that v sees what edit makes of it: its
+// plan, which is one that its version offers.
+func (s *Store) UpdateSubscription(ctx context.Context, v identity.Viewer, id string, edit func(Subscription) (Subscription, error)) (sub Subscription, err error) {
+	err = s.log.Write(ctx, "update subscription", func(tx *change.Tx) (change.Record, error) {
+		old, err := readSubscription(ctx, tx, v, id)
 		if err != nil {
 			return change.Record{}, err
 		}
-		if !known {
-			return change.Record{}, errNoSubscription(id)
-		}
-		before := sub.Plan
-		if err := edit(&sub); err != nil {
+		if sub, err = edit(old); err != nil {
 			return change.Record{}, err
 		}
-		if sub.Plan != before {
+		if sub.Plan != old.Plan {
+			version, _, err := readVersion(ctx, tx, old.Version) // the subscription refers to it
+			if err != nil {
+				return change.Record{}, err
+			}
 			if err := checkPlan(version, sub.Plan); err != nil {
 				return change.Record{}, err
 			}
 		}
-		if _, err := tx.ExecContext(ctx, `UPDATE subscription SET plan = $1 WHERE id = $2`, sub.Plan, id); err != nil {
-			return change.Record{}, err
-		}
+		sub.Etag, sub.UpdatedAt = old.Etag+1, tx.Time
+		_, err = tx.ExecContext(ctx, `
+			UPDATE subscription SET plan = $1, updated_at = $2, etag = $3 WHERE id = $4`,
+			sub.Plan, sub.UpdatedAt.UnixMicro(), sub.Etag, id)
 		name := SubscriptionName(id)
-		return change.Record{Resource: name, Event: event(backplanev1.GrantEvent_CAUSE_UNSPECIFIED, name)}, nil
+		return change.Record{Resource: name, Event: event(backplanev1.GrantEvent_CAUSE_UNSPECIFIED, name)}, err
 	})
 	return sub, err
 }
 
-// touchSubscription locks a subscription's row for the transaction, checks that
-// v may change it and the etag, and moves the etag on.
-func (s *Store) touchSubscription(ctx context.Context, tx *sqldb.Tx, v Viewer, id, etag string) (Subscription, error) {
-	sub, err := scanSubscription(tx.QueryRowContext(ctx, `
-		UPDATE subscription SET etag = etag + 1, updated_at = $1 WHERE id = $2
-		RETURNING id, application, version, plan, created_at, updated_at, etag`, s.moment().UnixMicro(), id))
-	if errors.Is(err, sql.ErrNoRows) {
-		return Subscription{}, errNoSubscription(id)
-	}
-	if err != nil {
-		return Subscription{}, err
-	}
-	var owner, versionOwner string
-	err = tx.QueryRowContext(ctx, `
-		SELECT a.owner, v.owner FROM application a, version v WHERE a.id = $1 AND v.name = $2`,
-		sub.Application, sub.Version).Scan(&owner, &versionOwner)
-	switch {
-	case errors.Is(err, sql.ErrNoRows), err == nil && !v.sees(owner) && !v.sees(versionOwner):
-		return Subscription{}, errNoSubscription(id)
-	case err != nil:
-		return Subscription{}, err
-	case !v.sees(owner):
-		return Subscription{}, fault.Denied("only the application's owner changes its subscriptions")
-	}
-	return sub, checkEtag(etag, sub.Etag-1)
-}
-
-// DeleteSubscription removes a subscription.
-func (s *Store) DeleteSubscription(ctx context.Context, v Viewer, id, etag string) error {
-	return s.write(ctx, "delete subscription", func(tx *sqldb.Tx) (change.Record, error) {
-		if _, err := s.touchSubscription(ctx, tx, v, id, etag); err != nil {
+// DeleteSubscription removes a subscription that v sees and check allows to be
+// removed.
+func (s *Store) DeleteSubscription(ctx context.Context, v identity.Viewer, id string, check func(Subscription) error) error {
+	return s.log.Write(ctx, "delete subscription", func(tx *change.Tx) (change.Record, error) {
+		sub, err := readSubscription(ctx, tx, v, id)
+		if err != nil {
 			return change.Record{}, err
 		}
-		if _, err := tx.ExecContext(ctx, `DELETE FROM subscription WHERE id = $1`, id); err != nil {
+		if err := check(sub); err != nil {
 			return change.Record{}, err
 		}
+		_, err = tx.ExecContext(ctx, `DELETE FROM subscription WHERE id = $1`, id)
 		name := SubscriptionName(id)
-		return change.Record{Resource: name, Event: event(backplanev1.GrantEvent_CAUSE_SUBSCRIPTION_DELETED, name)}, nil
+		return change.Record{Resource: name, Event: event(backplanev1.GrantEvent_CAUSE_SUBSCRIPTION_DELETED, name)}, err
 	})
 }

@@ -8,6 +8,9 @@ import (
 	"google.golang.org/grpc/codes"
 
 	"github.com/tidegatehq/tidegate/services/kit/fault"
+	"github.com/tidegatehq/tidegate/services/kit/identity"
+	"github.com/tidegatehq/tidegate/services/kit/page"
+	"github.com/tidegatehq/tidegate/services/kit/sqldb"
 	"github.com/tidegatehq/tidegate/services/subscription/internal/store"
 )
 
@@ -25,7 +28,7 @@ func TestCreateSubscription(t *testing.T) {
 		before := b.head()
 		for _, tt := range []struct {
 			name             string
-			v                store.Viewer
+			v                identity.Viewer
 			app, to, plan    string
 			code             codes.Code
 			text, reason     string
@@ -37,7 +40,7 @@ func TestCreateSubscription(t *testing.T) {
 			{"an own version, not published", b.bob, bobApp.ID, v2, gold, codes.FailedPrecondition, "is not published", "VERSION_NOT_PUBLISHED", true},
 			{"a plan not on offer", b.ann, annApp.ID, v1, silver, codes.FailedPrecondition, v1 + " does not offer " + silver, "PLAN_NOT_OFFERED", true},
 		} {
-			_, err := b.CreateSubscription(t.Context(), tt.v, store.Subscription{Application: tt.app, Version: tt.to, Plan: tt.plan})
+			_, err := b.CreateSubscription(t.Context(), tt.v, store.Subscription{Application: tt.app, Version: tt.to, Plan: tt.plan}, allow[store.Application])
 			refused(t, tt.name, err, tt.code, tt.text)
 			var refusal *store.VersionRefusal
 			if errors.As(err, &refusal) != tt.aboutTheVersions || fault.Reason(err) != tt.reason {
@@ -52,7 +55,7 @@ func TestCreateSubscription(t *testing.T) {
 		if diff := cmp.Diff(made, got); err != nil || diff != "" {
 			t.Errorf("Subscription() = %v (-made +got):\n%s", err, diff)
 		}
-		_, err = b.CreateSubscription(t.Context(), b.ann, store.Subscription{Application: annApp.ID, Version: v1, Plan: gold})
+		_, err = b.CreateSubscription(t.Context(), b.ann, store.Subscription{Application: annApp.ID, Version: v1, Plan: gold}, allow[store.Application])
 		refused(t, "a second one", err, codes.AlreadyExists, "is subscribed to "+v1+" already")
 		want := []string{"applications/" + annApp.ID + "@" + v1}
 		if diff := cmp.Diff(want, b.events(before)); diff != "" {
@@ -64,29 +67,27 @@ func TestCreateSubscription(t *testing.T) {
 // TestSubscriptionIsSeenByBothOwners has a subscription of Ann's to Bob's version.
 func TestSubscriptionIsSeenByBothOwners(t *testing.T) {
 	each(t, func(t *testing.T, b *bench) {
-		carol := store.Viewer{User: b.user("carol", "subscriber")}
+		carol := identity.Viewer{User: b.user("carol", "subscriber")}
 		b.publish(b.bob.User, v1)
 		b.publish("someone", v2)
 		app := b.application(b.ann, "a")
 		s1, s2 := b.subscribe(b.ann, app.ID, v1), b.subscribe(b.admin, app.ID, v2)
 		for _, tt := range []struct {
 			name   string
-			v      store.Viewer
-			filter map[string]string
+			v      identity.Viewer
+			filter store.SubscriptionFilter
 			want   []string
 		}{
-			{"application's owner", b.ann, nil, []string{s1.ID, s2.ID}},
-			{"version's owner", b.bob, nil, []string{s1.ID}},
-			{"admin", b.admin, nil, []string{s1.ID, s2.ID}},
-			{"stranger", carol, nil, nil},
-			{"by version", b.ann, map[string]string{"version": v2}, []string{s2.ID}},
-			{"by application and plan", b.admin, map[string]string{"application": app.ID, "plan": gold}, []string{s1.ID, s2.ID}},
-			{"by plan", b.admin, map[string]string{"plan": silver}, nil},
+			{"application's owner", b.ann, store.SubscriptionFilter{}, []string{s1.ID, s2.ID}},
+			{"version's owner", b.bob, store.SubscriptionFilter{}, []string{s1.ID}},
+			{"admin", b.admin, store.SubscriptionFilter{}, []string{s1.ID, s2.ID}},
+			{"stranger", carol, store.SubscriptionFilter{}, nil},
+			{"by version", b.ann, store.SubscriptionFilter{Version: new(v2)}, []string{s2.ID}},
+			{"by application and plan", b.admin, store.SubscriptionFilter{Application: &app.ID, Plan: new(gold)}, []string{s1.ID, s2.ID}},
+			{"by plan", b.admin, store.SubscriptionFilter{Plan: new(silver)}, nil},
 		} {
-			rows, err := b.Subscriptions(t.Context(), tt.v, tt.filter, store.Place{}, 10)
-			ok(t, err)
 			var got []string
-			for _, s := range rows {
+			for _, s := range list(t, b.Subscriptions(t.Context(), tt.v, tt.filter, sqldb.Place{})) {
 				got = append(got, s.ID)
 			}
 			if diff := cmp.Diff(tt.want, got); diff != "" {
@@ -95,34 +96,47 @@ func TestSubscriptionIsSeenByBothOwners(t *testing.T) {
 		}
 		_, err := b.Subscription(t.Context(), carol, s1.ID)
 		refused(t, "Subscription(stranger)", err, codes.NotFound, "subscriptions/"+s1.ID+" not found")
-		to := func(plan string) func(*store.Subscription) error {
-			return func(s *store.Subscription) error { s.Plan = plan; return nil }
+		to := func(plan, etag string) func(store.Subscription) (store.Subscription, error) {
+			return func(s store.Subscription) (store.Subscription, error) {
+				s.Plan = plan
+				return s, page.CheckEtag(etag, s.Etag)
+			}
 		}
 		for _, tt := range []struct {
 			name string
-			v    store.Viewer
+			v    identity.Viewer
 			etag string
 			plan string
 			code codes.Code
 			text string
 		}{
 			{"stranger", carol, "", silver, codes.NotFound, "not found"},
-			{"version's owner", b.bob, "", silver, codes.PermissionDenied, "only the application's owner"},
 			{"stale", b.ann, "5", silver, codes.Aborted, "etag"},
 			{"not on offer", b.ann, "", "plans/none", codes.FailedPrecondition, "does not offer plans/none"},
 		} {
-			_, err := b.UpdateSubscription(t.Context(), tt.v, s1.ID, tt.etag, to(tt.plan))
+			_, err := b.UpdateSubscription(t.Context(), tt.v, s1.ID, to(tt.plan, tt.etag))
 			refused(t, "UpdateSubscription: "+tt.name, err, tt.code, tt.text)
 			if tt.code != codes.FailedPrecondition {
-				refused(t, "DeleteSubscription: "+tt.name, b.DeleteSubscription(t.Context(), tt.v, s1.ID, tt.etag), tt.code, tt.text)
+				refused(t, "DeleteSubscription: "+tt.name, b.DeleteSubscription(t.Context(), tt.v, s1.ID, func(s store.Subscription) error {
+					return page.CheckEtag(tt.etag, s.Etag)
+				}), tt.code, tt.text)
 			}
 		}
+		// The version's owner sees it; it is the application's that is asked about.
+		stop := fault.Denied("stop")
+		_, err = b.UpdateSubscription(t.Context(), b.bob, s1.ID, func(s store.Subscription) (store.Subscription, error) {
+			if s.Owner != b.ann.User {
+				t.Errorf("owner = %q, want the application's, %q", s.Owner, b.ann.User)
+			}
+			return s, stop
+		})
+		refused(t, "UpdateSubscription: version's owner", err, codes.PermissionDenied, "stop")
 		before := b.head()
-		got, err := b.UpdateSubscription(t.Context(), b.ann, s1.ID, "1", to(silver))
+		got, err := b.UpdateSubscription(t.Context(), b.ann, s1.ID, to(silver, "1"))
 		if err != nil || got.Plan != silver || got.Etag != 2 {
 			t.Errorf("UpdateSubscription() = %v, %v", got, err)
 		}
-		ok(t, b.DeleteSubscription(t.Context(), b.admin, s1.ID, ""))
+		ok(t, b.DeleteSubscription(t.Context(), b.admin, s1.ID, allow[store.Subscription]))
 		want := []string{"subscriptions/" + s1.ID, "SUBSCRIPTION_DELETED subscriptions/" + s1.ID}
 		if diff := cmp.Diff(want, b.events(before)); diff != "" {
 			t.Errorf("events (-want +got):\n%s", diff)

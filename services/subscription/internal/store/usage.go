@@ -5,10 +5,12 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"iter"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/tidegatehq/tidegate/services/kit/identity"
 	"github.com/tidegatehq/tidegate/services/kit/sqldb"
 )
 
@@ -26,9 +28,9 @@ const (
 	recordBatch = "records"
 )
 
-// Taken is what became of a batch.
-type Taken struct {
-	// Duplicate says that it was taken in before.
+// BatchResult is what became of a batch.
+type BatchResult struct {
+	// Duplicate says that it was counted before.
 	Duplicate bool
 	// Missing is how many batches before it were acknowledged and are not here,
 	// which only a database that lost its last commits explains.
@@ -37,26 +39,26 @@ type Taken struct {
 
 // take marks a batch as taken in. It holds the row of the gateway's start, so a
 // batch that is sent twice at once is counted once.
-func (s *Store) take(ctx context.Context, tx *sqldb.Tx, kind string, b Batch) (Taken, error) {
+func (s *Store) take(ctx context.Context, tx *sqldb.Tx, kind string, b Batch) (BatchResult, error) {
 	var last int64
 	err := tx.QueryRowContext(ctx, `
 		SELECT sequence FROM batch WHERE gateway = $1 AND boot_id = $2 AND kind = $3`, b.Gateway, b.BootID, kind).Scan(&last)
 	known := err == nil
 	if err != nil && !errors.Is(err, sql.ErrNoRows) {
-		return Taken{}, err
+		return BatchResult{}, err
 	}
-	took, err := changed(tx.ExecContext(ctx, `
+	took, err := sqldb.Changed(tx.ExecContext(ctx, `
 		INSERT INTO batch (gateway, boot_id, kind, sequence, taken_at) VALUES ($1, $2, $3, $4, $5)
 		ON CONFLICT (gateway, boot_id, kind) DO UPDATE SET sequence = excluded.sequence, taken_at = excluded.taken_at
 		WHERE batch.sequence < excluded.sequence`,
 		b.Gateway, b.BootID, kind, b.Sequence, s.moment().UnixMicro()))
 	if err != nil || !took {
-		return Taken{Duplicate: true}, err
+		return BatchResult{Duplicate: true}, err
 	}
 	if known {
-		return Taken{Missing: max(0, b.Sequence-last-1)}, nil
+		return BatchResult{Missing: max(0, b.Sequence-last-1)}, nil
 	}
-	return Taken{}, nil
+	return BatchResult{}, nil
 }
 
 // Traffic counts what passed in one direction.
@@ -74,7 +76,7 @@ type Usage struct {
 }
 
 // AddUsage counts a batch of usage, once.
-func (s *Store) AddUsage(ctx context.Context, b Batch, rows []Usage) (taken Taken, err error) {
+func (s *Store) AddUsage(ctx context.Context, b Batch, rows []Usage) (result BatchResult, err error) {
 	// All batches touch rows in one order, so that two never wait for each other.
 	rows = slices.Clone(rows)
 	slices.SortFunc(rows, func(a, b Usage) int {
@@ -82,7 +84,7 @@ func (s *Store) AddUsage(ctx context.Context, b Batch, rows []Usage) (taken Take
 			strings.Compare(a.Subscription, b.Subscription), strings.Compare(a.Application, b.Application))
 	})
 	err = s.db.InTx(ctx, func(tx *sqldb.Tx) error {
-		if taken, err = s.take(ctx, tx, usageBatch, b); err != nil || taken.Duplicate {
+		if result, err = s.take(ctx, tx, usageBatch, b); err != nil || result.Duplicate {
 			return err
 		}
 		owners := newOwners(tx)
@@ -94,9 +96,9 @@ func (s *Store) AddUsage(ctx context.Context, b Batch, rows []Usage) (taken Take
 		return nil
 	})
 	if err != nil {
-		return Taken{}, fmt.Errorf("add usage: %w", err)
+		return BatchResult{}, fmt.Errorf("add usage: %w", err)
 	}
-	return taken, nil
+	return result, nil
 }
 
 func cmpFirst(results ...int) int {
@@ -166,39 +168,50 @@ func (o *owners) find(ctx context.Context, name, query string, args ...any) (str
 	return owner, nil
 }
 
-// UsagePlace is where a page of usage begins: after this row.
+// UsagePlace is where a row of usage stands in a list.
 type UsagePlace struct {
+	// Hour is in microseconds since 1970.
 	Hour                               int64
 	Version, Subscription, Application string
 }
 
-// Usage returns at most n rows after a place that v may see: of v's applications
-// and v's versions; oldest first. The filter may have subscription and
-// application, ids, and version.
-func (s *Store) Usage(ctx context.Context, v Viewer, filter map[string]string, after UsagePlace, n int) ([]Usage, error) {
-	var out []Usage
-	err := each(ctx, s.db, func(r row) error {
-		var u Usage
-		var hour int64
-		err := r.Scan(&hour, &u.Version, &u.Subscription, &u.Application, &u.Sessions,
-			&u.In.Messages, &u.In.Frames, &u.In.Payload, &u.In.Wire, &u.Out.Messages, &u.Out.Frames, &u.Out.Payload, &u.Out.Wire)
-		u.Hour = at(hour)
-		out = append(out, u)
-		return err
-	}, `
+// Args returns the hour and the names.
+func (p UsagePlace) Args() []any { return []any{p.Hour, p.Version, p.Subscription, p.Application} }
+
+// Place returns where the row stands in a list.
+func (u Usage) Place() UsagePlace {
+	return UsagePlace{Hour: u.Hour.UnixMicro(), Version: u.Version, Subscription: u.Subscription, Application: u.Application}
+}
+
+func scanUsage(row sqldb.Row) (Usage, error) {
+	var u Usage
+	var hour int64
+	err := row.Scan(&hour, &u.Version, &u.Subscription, &u.Application, &u.Sessions,
+		&u.In.Messages, &u.In.Frames, &u.In.Payload, &u.In.Wire, &u.Out.Messages, &u.Out.Frames, &u.Out.Payload, &u.Out.Wire)
+	u.Hour = sqldb.Time(hour)
+	return u, err
+}
+
+// UsageFilter restricts Usage; nil is no restriction.
+type UsageFilter struct {
+	// Subscription and Application are ids.
+	Subscription, Application *string
+	// Version is a resource name.
+	Version *string
+}
+
+// Usage returns the rows after a place that v sees, of v's applications and v's
+// versions, oldest first.
+func (s *Store) Usage(ctx context.Context, v identity.Viewer, f UsageFilter, after UsagePlace) iter.Seq2[Usage, error] {
+	return sqldb.List(ctx, s.db, scanUsage, Usage.Place, after, `
 		SELECT hour, version, subscription, application, sessions,
 			in_messages, in_frames, in_payload, in_wire, out_messages, out_frames, out_payload, out_wire
 		FROM usage
-		WHERE (CAST($1 AS TEXT) IS NULL OR application_owner = $1 OR version_owner = $1)
-			AND (CAST($2 AS TEXT) IS NULL OR subscription = $2)
-			AND (CAST($3 AS TEXT) IS NULL OR application = $3)
-			AND (CAST($4 AS TEXT) IS NULL OR version = $4)
-			AND (hour, version, subscription, application) > ($5, $6, $7, $8)
-		ORDER BY hour, version, subscription, application LIMIT $9`,
-		v.limit(), value(filter, "subscription"), value(filter, "application"), value(filter, "version"),
-		after.Hour, after.Version, after.Subscription, after.Application, n)
-	if err != nil {
-		return nil, fmt.Errorf("list usage: %w", err)
-	}
-	return out, nil
+		WHERE (hour, version, subscription, application) > ($1, $2, $3, $4)
+			AND (CAST($6 AS TEXT) IS NULL OR application_owner = $6 OR version_owner = $6)
+			AND (CAST($7 AS TEXT) IS NULL OR subscription = $7)
+			AND (CAST($8 AS TEXT) IS NULL OR application = $8)
+			AND (CAST($9 AS TEXT) IS NULL OR version = $9)
+		ORDER BY hour, version, subscription, application LIMIT $5`,
+		v.Owner(), f.Subscription, f.Application, f.Version)
 }

@@ -8,6 +8,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"google.golang.org/grpc/codes"
 
+	"github.com/tidegatehq/tidegate/services/kit/identity"
+	"github.com/tidegatehq/tidegate/services/kit/sqldb"
 	"github.com/tidegatehq/tidegate/services/subscription/internal/store"
 )
 
@@ -27,16 +29,16 @@ func TestUsageIsCountedOnce(t *testing.T) {
 		row := []store.Usage{usage(hour, v1, "a", "s", 1)}
 		for _, step := range []struct {
 			batch store.Batch
-			want  store.Taken
+			want  store.BatchResult
 		}{
-			{batch("b1", 1), store.Taken{}},
-			{batch("b1", 1), store.Taken{Duplicate: true}},
-			{batch("b1", 2), store.Taken{}},
-			{batch("b1", 1), store.Taken{Duplicate: true}},
-			{batch("b2", 1), store.Taken{}},           // another start counts anew
-			{batch("b1", 6), store.Taken{Missing: 3}}, // the database has lost three
-			{batch("b3", 40), store.Taken{}},          // or all that it knew of a start
-			{batch("b3", 39), store.Taken{Duplicate: true}},
+			{batch("b1", 1), store.BatchResult{}},
+			{batch("b1", 1), store.BatchResult{Duplicate: true}},
+			{batch("b1", 2), store.BatchResult{}},
+			{batch("b1", 1), store.BatchResult{Duplicate: true}},
+			{batch("b2", 1), store.BatchResult{}},           // another start counts anew
+			{batch("b1", 6), store.BatchResult{Missing: 3}}, // the database has lost three
+			{batch("b3", 40), store.BatchResult{}},          // or all that it knew of a start
+			{batch("b3", 39), store.BatchResult{Duplicate: true}},
 		} {
 			got, err := b.AddUsage(t.Context(), step.batch, row)
 			if err != nil || got != step.want {
@@ -48,9 +50,9 @@ func TestUsageIsCountedOnce(t *testing.T) {
 		if err != nil || got.Duplicate {
 			t.Errorf("AddRecords(b1, 1) = %v, %v", got, err)
 		}
-		rows, err := b.Usage(t.Context(), b.admin, nil, store.UsagePlace{}, 10)
-		if diff := cmp.Diff([]store.Usage{usage(hour, v1, "a", "s", 5)}, rows); err != nil || diff != "" {
-			t.Errorf("Usage() = %v (-want +got):\n%s", err, diff)
+		rows := list(t, b.Usage(t.Context(), b.admin, store.UsageFilter{}, store.UsagePlace{}))
+		if diff := cmp.Diff([]store.Usage{usage(hour, v1, "a", "s", 5)}, rows); diff != "" {
+			t.Errorf("Usage() (-want +got):\n%s", diff)
 		}
 	})
 }
@@ -60,16 +62,16 @@ func TestUsageIsCountedOnce(t *testing.T) {
 func TestUsageRace(t *testing.T) {
 	each(t, func(t *testing.T, b *bench) {
 		one, two := usage(hour, v1, "a", "s", 1), usage(hour, v2, "a", "s", 1)
-		taken := make([]store.Taken, 16)
+		results := make([]store.BatchResult, 16)
 		for _, err := range race(func(i int) error {
 			var err error
-			taken[i], err = b.AddUsage(t.Context(), batch("same", 1), []store.Usage{one, two})
+			results[i], err = b.AddUsage(t.Context(), batch("same", 1), []store.Usage{one, two})
 			return err
 		}) {
 			ok(t, err)
 		}
 		counted := 0
-		for _, got := range taken {
+		for _, got := range results {
 			if !got.Duplicate {
 				counted++
 			}
@@ -87,10 +89,10 @@ func TestUsageRace(t *testing.T) {
 		}) {
 			ok(t, err)
 		}
-		rows, err := b.Usage(t.Context(), b.admin, nil, store.UsagePlace{}, 10)
+		rows := list(t, b.Usage(t.Context(), b.admin, store.UsageFilter{}, store.UsagePlace{}))
 		want := []store.Usage{usage(hour, v1, "a", "s", 17), usage(hour, v2, "a", "s", 17)}
-		if diff := cmp.Diff(want, rows); err != nil || diff != "" {
-			t.Errorf("Usage() = %v (-want +got):\n%s", err, diff)
+		if diff := cmp.Diff(want, rows); diff != "" {
+			t.Errorf("Usage() (-want +got):\n%s", diff)
 		}
 	})
 }
@@ -99,12 +101,12 @@ func TestUsageRace(t *testing.T) {
 // that was deleted before the report came, and of a version without credentials.
 func TestUsageIsSeenByOwners(t *testing.T) {
 	each(t, func(t *testing.T, b *bench) {
-		carol := store.Viewer{User: b.user("carol", "subscriber")}
+		carol := identity.Viewer{User: b.user("carol", "subscriber")}
 		b.publish(b.bob.User, v1)
 		b.publish("someone", v2)
 		app, gone := b.application(b.ann, "a"), b.application(b.ann, "gone")
 		s := b.subscribe(b.ann, app.ID, v2)
-		ok(t, b.DeleteApplication(t.Context(), b.ann, gone.ID, ""))
+		ok(t, b.DeleteApplication(t.Context(), b.ann, gone.ID, allow[store.Application]))
 		open := usage(hour, v1, "", "", 1)
 		late := usage(hour, v2, gone.ID, "s-gone", 2)
 		mine := usage(hour, v2, app.ID, s.ID, 3)
@@ -118,20 +120,19 @@ func TestUsageIsSeenByOwners(t *testing.T) {
 		ordered := []store.Usage{open, late, mine, next, after}
 		for _, tt := range []struct {
 			name   string
-			v      store.Viewer
-			filter map[string]string
+			v      identity.Viewer
+			filter store.UsageFilter
 			want   []store.Usage
 		}{
-			{"admin", b.admin, nil, nil},
-			{"application's owner", b.ann, nil, []store.Usage{late, mine, next}},
-			{"version's owner", b.bob, nil, []store.Usage{open, after}},
-			{"stranger", carol, nil, []store.Usage{}},
-			{"by application", b.admin, map[string]string{"application": app.ID}, []store.Usage{mine, next}},
-			{"by subscription and version", b.ann, map[string]string{"subscription": s.ID, "version": v2}, []store.Usage{mine, next}},
-			{"by version", b.ann, map[string]string{"version": v1}, []store.Usage{}},
+			{"admin", b.admin, store.UsageFilter{}, nil},
+			{"application's owner", b.ann, store.UsageFilter{}, []store.Usage{late, mine, next}},
+			{"version's owner", b.bob, store.UsageFilter{}, []store.Usage{open, after}},
+			{"stranger", carol, store.UsageFilter{}, []store.Usage{}},
+			{"by application", b.admin, store.UsageFilter{Application: &app.ID}, []store.Usage{mine, next}},
+			{"by subscription and version", b.ann, store.UsageFilter{Subscription: &s.ID, Version: new(v2)}, []store.Usage{mine, next}},
+			{"by version", b.ann, store.UsageFilter{Version: new(v1)}, []store.Usage{}},
 		} {
-			rows, err := b.Usage(t.Context(), tt.v, tt.filter, store.UsagePlace{}, 10)
-			ok(t, err)
+			rows := list(t, b.Usage(t.Context(), tt.v, tt.filter, store.UsagePlace{}))
 			want := map[store.Usage]bool{}
 			for _, u := range tt.want {
 				want[u] = true
@@ -149,21 +150,15 @@ func TestUsageIsSeenByOwners(t *testing.T) {
 				t.Errorf("%s (-want +got):\n%s", tt.name, diff)
 			}
 		}
-		var paged []store.Usage
-		place := store.UsagePlace{}
-		for {
-			rows, err := b.Usage(t.Context(), b.admin, nil, place, 2)
-			ok(t, err)
-			paged = append(paged, rows...)
-			if len(rows) < 2 {
-				break
-			}
-			last := rows[1]
-			place = store.UsagePlace{Hour: last.Hour.UnixMicro(), Version: last.Version, Subscription: last.Subscription, Application: last.Application}
+		all := list(t, b.Usage(t.Context(), b.admin, store.UsageFilter{}, store.UsagePlace{}))
+		if len(all) != 5 {
+			t.Errorf("Usage() = %v, want 5 rows", all)
 		}
-		all, err := b.Usage(t.Context(), b.admin, nil, store.UsagePlace{}, 10)
-		if diff := cmp.Diff(all, paged); err != nil || diff != "" || len(all) != 5 {
-			t.Errorf("pages (-all +paged):\n%s", diff)
+		for i, u := range all {
+			rest := list(t, b.Usage(t.Context(), b.admin, store.UsageFilter{}, u.Place()))
+			if diff := cmp.Diff(all[i+1:], rest); len(rest) > 0 && diff != "" || len(rest) != len(all)-i-1 {
+				t.Errorf("Usage() after row %d (-want +got):\n%s", i, diff)
+			}
 		}
 	})
 }
@@ -198,24 +193,23 @@ func TestRecords(t *testing.T) {
 		}
 		_, err = b.SessionRecord(t.Context(), b.bob, "R2")
 		refused(t, "SessionRecord(another's)", err, codes.NotFound, "sessionRecords/R2 not found")
-		first := store.Place{Time: 1 << 62}
+		var first sqldb.Place
 		for _, tt := range []struct {
 			name   string
-			v      store.Viewer
-			filter map[string]string
-			before store.Place
+			v      identity.Viewer
+			filter store.RecordFilter
+			before sqldb.Place
 			want   []string
 		}{
-			{"admin", b.admin, nil, first, []string{"R3", "R2", "R1"}},
-			{"application's owner", b.ann, nil, first, []string{"R2", "R1"}},
-			{"version's owner", b.bob, nil, first, []string{"R3", "R1"}},
-			{"by cause", b.admin, map[string]string{"cause": "IDLE"}, first, []string{"R3"}},
-			{"by version and application", b.admin, map[string]string{"version": v1, "application": app.ID}, first, []string{"R1"}},
-			{"by subscription", b.admin, map[string]string{"subscription": "s"}, first, []string{"R2", "R1"}},
-			{"next page", b.admin, nil, store.Place{Time: r3.EndedAt.UnixMicro(), ID: "R3"}, []string{"R2", "R1"}},
+			{"admin", b.admin, store.RecordFilter{}, first, []string{"R3", "R2", "R1"}},
+			{"application's owner", b.ann, store.RecordFilter{}, first, []string{"R2", "R1"}},
+			{"version's owner", b.bob, store.RecordFilter{}, first, []string{"R3", "R1"}},
+			{"by cause", b.admin, store.RecordFilter{Cause: new("IDLE")}, first, []string{"R3"}},
+			{"by version and application", b.admin, store.RecordFilter{Version: new(v1), Application: &app.ID}, first, []string{"R1"}},
+			{"by subscription", b.admin, store.RecordFilter{Subscription: new("s")}, first, []string{"R2", "R1"}},
+			{"next page", b.admin, store.RecordFilter{}, r3.Place(), []string{"R2", "R1"}},
 		} {
-			rows, err := b.SessionRecords(t.Context(), tt.v, tt.filter, tt.before, 10)
-			ok(t, err)
+			rows := list(t, b.SessionRecords(t.Context(), tt.v, tt.filter, tt.before))
 			var got []string
 			for _, r := range rows {
 				got = append(got, r.Ref)
@@ -229,9 +223,9 @@ func TestRecords(t *testing.T) {
 
 func TestPurge(t *testing.T) {
 	each(t, func(t *testing.T, b *bench) {
-		keep := store.Keep{Records: 10 * 24 * time.Hour, Usage: 20 * 24 * time.Hour}
+		keep := store.Retention{Records: 10 * 24 * time.Hour, Usage: 20 * 24 * time.Hour}
 		app := b.application(b.ann, "a")
-		ok(t, b.DeleteApplication(t.Context(), b.ann, app.ID, ""))
+		ok(t, b.DeleteApplication(t.Context(), b.ann, app.ID, allow[store.Application]))
 		var records []store.SessionRecord
 		for i := range 2500 {
 			records = append(records, record(fmt.Sprint("R", i), v1, "", b.now()))

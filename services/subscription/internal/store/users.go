@@ -2,9 +2,8 @@ package store
 
 import (
 	"context"
-	"database/sql"
-	"errors"
 	"fmt"
+	"iter"
 	"slices"
 	"strings"
 	"time"
@@ -30,111 +29,98 @@ type User struct {
 }
 
 // admin reports whether the user has the role.
-func (p User) admin() bool { return slices.Contains(p.Roles, identity.RoleAdmin) }
+func (u User) admin() bool { return slices.Contains(u.Roles, identity.RoleAdmin) }
 
-func scanUser(r row, more ...any) (User, error) {
-	var p User
+// Place returns where the user stands in a list.
+func (u User) Place() sqldb.Place { return sqldb.Place{Time: u.CreatedAt.UnixMicro(), ID: u.ID} }
+
+const selectUser = `
+	SELECT id, username, display_name, roles, created_at, updated_at, etag
+	FROM users `
+
+func scanUser(row sqldb.Row) (User, error) {
+	var u User
 	var roles string
 	var created, updated int64
-	err := r.Scan(append([]any{&p.ID, &p.Username, &p.DisplayName, &roles, &created, &updated, &p.Etag}, more...)...)
-	p.Roles, p.CreatedAt, p.UpdatedAt = strings.Fields(roles), at(created), at(updated)
-	return p, err
+	err := row.Scan(&u.ID, &u.Username, &u.DisplayName, &roles, &created, &updated, &u.Etag)
+	u.Roles, u.CreatedAt, u.UpdatedAt = strings.Fields(roles), sqldb.Time(created), sqldb.Time(updated)
+	return u, err
 }
 
 // CreateUser adds a user with the hash of a password, or "" for none.
-func (s *Store) CreateUser(ctx context.Context, p User, password string) (User, error) {
-	p.ID, p.Etag, p.CreatedAt = id.New(), 1, s.moment()
-	p.UpdatedAt = p.CreatedAt
-	err := s.write(ctx, "create user", func(tx *sqldb.Tx) (change.Record, error) {
-		if err := insertUser(ctx, tx, p, password); err != nil {
-			return change.Record{}, err
-		}
-		return change.Record{Resource: UserName(p.ID)}, nil
+func (s *Store) CreateUser(ctx context.Context, u User, password string) (User, error) {
+	u.ID, u.Etag = id.New(), 1
+	err := s.log.Write(ctx, "create user", func(tx *change.Tx) (change.Record, error) {
+		u.CreatedAt, u.UpdatedAt = tx.Time, tx.Time
+		return change.Record{Resource: UserName(u.ID)}, insertUser(ctx, tx, u, password)
 	})
-	return p, err
+	return u, err
 }
 
-func insertUser(ctx context.Context, tx *sqldb.Tx, p User, password string) error {
+func insertUser(ctx context.Context, tx *change.Tx, u User, password string) error {
 	_, err := tx.ExecContext(ctx, `
 		INSERT INTO users (id, username, username_fold, display_name, roles, admin, password, signed_in_at, created_at, updated_at, etag)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, 0, $8, $9, $10)`,
-		p.ID, p.Username, fold(p.Username), p.DisplayName, strings.Join(p.Roles, " "), p.admin(), password,
-		p.CreatedAt.UnixMicro(), p.UpdatedAt.UnixMicro(), p.Etag)
+		u.ID, u.Username, sqldb.Fold(u.Username), u.DisplayName, strings.Join(u.Roles, " "), u.admin(), password,
+		u.CreatedAt.UnixMicro(), u.UpdatedAt.UnixMicro(), u.Etag)
+	return userError(u, err)
+}
+
+// userError is the error of a write of a user.
+func userError(u User, err error) error {
 	if sqldb.IsUnique(err) {
-		return errUsername(p.Username)
+		return fault.AlreadyExists("the username %q is taken", u.Username)
 	}
 	return err
 }
 
-func errUsername(name string) error { return fault.AlreadyExists("the username %q is taken", name) }
-
-// User returns the user with this id, or fault.NotFound.
-func (s *Store) User(ctx context.Context, id string) (User, error) {
-	p, err := scanUser(s.db.QueryRowContext(ctx, `
-		SELECT id, username, display_name, roles, created_at, updated_at, etag
-		FROM users WHERE id = $1`, id))
-	if errors.Is(err, sql.ErrNoRows) {
-		return User{}, errNoUser(id)
-	}
-	if err != nil {
-		return User{}, fmt.Errorf("read user %q: %w", id, err)
-	}
-	return p, nil
+// User returns the user with this id, or a NotFound fault: v sees itself, and
+// others if it sees everything.
+func (s *Store) User(ctx context.Context, v identity.Viewer, id string) (User, error) {
+	return readUser(ctx, s.db, v, id)
 }
 
-func errNoUser(id string) error { return fault.NotFound("%s", UserName(id)) }
-
-// Password returns the user with this username and the hash of their
-// password, "" where they have none. Where there is no such user, known is
-// false.
-func (s *Store) Password(ctx context.Context, username string) (p User, hash string, known bool, err error) {
-	p, err = scanUser(s.db.QueryRowContext(ctx, `
-		SELECT id, username, display_name, roles, created_at, updated_at, etag, password
-		FROM users WHERE username_fold = $1`, fold(username)), &hash)
-	if errors.Is(err, sql.ErrNoRows) {
-		return User{}, "", false, nil
+func readUser(ctx context.Context, q sqldb.Querier, v identity.Viewer, id string) (User, error) {
+	u, found, err := sqldb.One(ctx, q, scanUser, selectUser+`WHERE id = $1`, id)
+	switch {
+	case err != nil:
+		return User{}, fmt.Errorf("read user %q: %w", id, err)
+	case !found, !v.Sees(u.ID):
+		return User{}, fault.NotFound("%s", UserName(id))
 	}
+	return u, nil
+}
+
+// Password returns the user with this username and the hash of their password, ""
+// where they have none. Where there is no such user, known is false.
+func (s *Store) Password(ctx context.Context, username string) (u User, hash string, known bool, err error) {
+	u, known, err = sqldb.One(ctx, s.db, func(row sqldb.Row) (User, error) { return scanUser(sqldb.With(row, &hash)) }, `
+		SELECT id, username, display_name, roles, created_at, updated_at, etag, password
+		FROM users WHERE username_fold = $1`, sqldb.Fold(username))
 	if err != nil {
 		return User{}, "", false, fmt.Errorf("read user by username: %w", err)
 	}
-	return p, hash, true, nil
+	return u, hash, known, nil
 }
 
-// Users returns at most n users after a place, oldest first. The filter may
-// have username.
-func (s *Store) Users(ctx context.Context, filter map[string]string, after Place, n int) ([]User, error) {
-	name := value(filter, "username")
-	if text, ok := name.(string); ok {
-		name = fold(text)
-	}
-	var out []User
-	err := each(ctx, s.db, func(r row) error {
-		p, err := scanUser(r)
-		out = append(out, p)
-		return err
-	}, `
-		SELECT id, username, display_name, roles, created_at, updated_at, etag
-		FROM users
-		WHERE (CAST($1 AS TEXT) IS NULL OR username_fold = $1) AND (created_at, id) > ($2, $3)
-		ORDER BY created_at, id LIMIT $4`, name, after.Time, after.ID, n)
+// UserFilter restricts Users; nil is no restriction.
+type UserFilter struct {
+	// Username is compared without regard to case.
+	Username *string
+}
+
+// Users returns the users after a place, oldest first.
+func (s *Store) Users(ctx context.Context, f UserFilter, after sqldb.Place) iter.Seq2[User, error] {
+	return sqldb.List(ctx, s.db, scanUser, User.Place, after, selectUser+`
+		WHERE (created_at, id) > ($1, $2) AND (CAST($4 AS TEXT) IS NULL OR username_fold = $4)
+		ORDER BY created_at, id LIMIT $3`, sqldb.FoldFilter(f.Username))
+}
+
+// checkAdmin refuses a change after which nobody is an administrator.
+func checkAdmin(ctx context.Context, tx *change.Tx) error {
+	left, err := sqldb.Exists(ctx, tx, `SELECT EXISTS (SELECT 1 FROM users WHERE admin)`)
 	if err != nil {
-		return nil, fmt.Errorf("list users: %w", err)
-	}
-	return out, nil
-}
-
-// lockAdmins makes changes that may take the last administrator away wait for
-// each other.
-func lockAdmins(ctx context.Context, tx *sqldb.Tx) error {
-	_, err := tx.ExecContext(ctx, `UPDATE installation SET id = 1 WHERE id = 1`)
-	return err
-}
-
-// keepAdmin refuses a change after which nobody is an administrator.
-func keepAdmin(ctx context.Context, tx *sqldb.Tx) error {
-	var left bool
-	if err := tx.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM users WHERE admin)`).Scan(&left); err != nil {
-		return err
+		return fmt.Errorf("look for an administrator: %w", err)
 	}
 	if !left {
 		return fault.WithReason(fault.Precondition("this is the last administrator"), "LAST_ADMINISTRATOR")
@@ -142,63 +128,45 @@ func keepAdmin(ctx context.Context, tx *sqldb.Tx) error {
 	return nil
 }
 
-// UpdateUser lets edit change a user's username, display name and roles.
-func (s *Store) UpdateUser(ctx context.Context, id, etag string, edit func(*User) error) (User, error) {
-	var p User
-	err := s.write(ctx, "update user", func(tx *sqldb.Tx) (change.Record, error) {
-		if err := lockAdmins(ctx, tx); err != nil {
-			return change.Record{}, err
-		}
-		var err error
-		if p, err = s.touchUser(ctx, tx, id, etag); err != nil {
-			return change.Record{}, err
-		}
-		if err := edit(&p); err != nil {
-			return change.Record{}, err
-		}
-		_, err = tx.ExecContext(ctx, `
-			UPDATE users SET username = $1, username_fold = $2, display_name = $3, roles = $4, admin = $5 WHERE id = $6`,
-			p.Username, fold(p.Username), p.DisplayName, strings.Join(p.Roles, " "), p.admin(), p.ID)
-		if sqldb.IsUnique(err) {
-			return change.Record{}, errUsername(p.Username)
-		}
+// UpdateUser makes a user that v sees what edit makes of it: its username, display
+// name and roles.
+func (s *Store) UpdateUser(ctx context.Context, v identity.Viewer, id string, edit func(User) (User, error)) (u User, err error) {
+	err = s.log.Write(ctx, "update user", func(tx *change.Tx) (change.Record, error) {
+		old, err := readUser(ctx, tx, v, id)
 		if err != nil {
 			return change.Record{}, err
 		}
-		return change.Record{Resource: UserName(id)}, keepAdmin(ctx, tx)
-	})
-	return p, err
-}
-
-// touchUser locks a user's row for the transaction, checks the etag and
-// moves it on.
-func (s *Store) touchUser(ctx context.Context, tx *sqldb.Tx, id, etag string) (User, error) {
-	p, err := scanUser(tx.QueryRowContext(ctx, `
-		UPDATE users SET etag = etag + 1, updated_at = $1 WHERE id = $2
-		RETURNING id, username, display_name, roles, created_at, updated_at, etag`, s.moment().UnixMicro(), id))
-	if errors.Is(err, sql.ErrNoRows) {
-		return User{}, errNoUser(id)
-	}
-	if err != nil {
-		return User{}, err
-	}
-	return p, checkEtag(etag, p.Etag-1)
-}
-
-// DeleteUser removes a user with their applications, OAuth clients, subscriptions
-// and sign-ins.
-func (s *Store) DeleteUser(ctx context.Context, id, etag string) error {
-	return s.write(ctx, "delete user", func(tx *sqldb.Tx) (change.Record, error) {
-		if err := lockAdmins(ctx, tx); err != nil {
+		if u, err = edit(old); err != nil {
 			return change.Record{}, err
 		}
-		if _, err := s.touchUser(ctx, tx, id, etag); err != nil {
+		u.ID, u.Etag, u.UpdatedAt = old.ID, old.Etag+1, tx.Time
+		_, err = tx.ExecContext(ctx, `
+			UPDATE users SET username = $1, username_fold = $2, display_name = $3, roles = $4, admin = $5, updated_at = $6, etag = $7
+			WHERE id = $8`,
+			u.Username, sqldb.Fold(u.Username), u.DisplayName, strings.Join(u.Roles, " "), u.admin(), u.UpdatedAt.UnixMicro(), u.Etag, u.ID)
+		if err != nil {
+			return change.Record{}, userError(u, err)
+		}
+		return change.Record{Resource: UserName(id)}, checkAdmin(ctx, tx)
+	})
+	return u, err
+}
+
+// DeleteUser removes a user that v sees and check allows to be removed, with their
+// applications, OAuth clients, subscriptions and sign-ins.
+func (s *Store) DeleteUser(ctx context.Context, v identity.Viewer, id string, check func(User) error) error {
+	return s.log.Write(ctx, "delete user", func(tx *change.Tx) (change.Record, error) {
+		u, err := readUser(ctx, tx, v, id)
+		if err != nil {
+			return change.Record{}, err
+		}
+		if err := check(u); err != nil {
 			return change.Record{}, err
 		}
 		if _, err := tx.ExecContext(ctx, `DELETE FROM users WHERE id = $1`, id); err != nil {
 			return change.Record{}, err
 		}
 		name := UserName(id)
-		return change.Record{Resource: name, Event: event(backplanev1.GrantEvent_CAUSE_USER_DELETED, name)}, keepAdmin(ctx, tx)
+		return change.Record{Resource: name, Event: event(backplanev1.GrantEvent_CAUSE_USER_DELETED, name)}, checkAdmin(ctx, tx)
 	})
 }

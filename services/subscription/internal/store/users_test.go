@@ -10,6 +10,8 @@ import (
 	"google.golang.org/grpc/codes"
 
 	"github.com/tidegatehq/tidegate/services/kit/fault"
+	"github.com/tidegatehq/tidegate/services/kit/page"
+	"github.com/tidegatehq/tidegate/services/kit/sqldb"
 	"github.com/tidegatehq/tidegate/services/subscription/internal/store"
 )
 
@@ -17,14 +19,14 @@ func TestUser(t *testing.T) {
 	each(t, func(t *testing.T, b *bench) {
 		made, err := b.CreateUser(t.Context(), store.User{Username: "Carol", DisplayName: "Carol C.", Roles: []string{"creator", "publisher"}}, "")
 		ok(t, err)
-		got, err := b.User(t.Context(), made.ID)
+		got, err := b.User(t.Context(), b.admin, made.ID)
 		ok(t, err)
 		if diff := cmp.Diff(made, got); diff != "" || got.Etag != 1 || !got.CreatedAt.Equal(b.now()) {
 			t.Errorf("User() (-made +got):\n%s", diff)
 		}
 		_, err = b.CreateUser(t.Context(), store.User{Username: "cAROL", Roles: []string{"admin"}}, "")
 		refused(t, "CreateUser(cAROL)", err, codes.AlreadyExists, `the username "cAROL" is taken`)
-		_, err = b.User(t.Context(), "nobody")
+		_, err = b.User(t.Context(), b.admin, "nobody")
 		refused(t, "User(nobody)", err, codes.NotFound, "users/nobody not found")
 		p, hash, known, err := b.Password(t.Context(), "CAROL")
 		if err != nil || !known || hash != "" || p.ID != made.ID {
@@ -38,24 +40,31 @@ func TestUser(t *testing.T) {
 
 func TestUpdateUser(t *testing.T) {
 	each(t, func(t *testing.T, b *bench) {
-		set := func(name string) func(*store.User) error {
-			return func(p *store.User) error { p.Username = name; return nil }
+		set := func(name, etag string) func(store.User) (store.User, error) {
+			return func(u store.User) (store.User, error) {
+				u.Username = name
+				return u, page.CheckEtag(etag, u.Etag)
+			}
 		}
-		p, err := b.UpdateUser(t.Context(), b.ann.User, "1", set("anna"))
+		p, err := b.UpdateUser(t.Context(), b.admin, b.ann.User, set("anna", "1"))
 		if err != nil || p.Username != "anna" || p.Etag != 2 {
 			t.Errorf("UpdateUser() = %v, %v, want anna with etag 2", p, err)
 		}
-		_, err = b.UpdateUser(t.Context(), b.ann.User, "1", set("annie"))
-		refused(t, "UpdateUser(stale)", err, codes.Aborted, `etag is no longer "1"`)
-		_, err = b.UpdateUser(t.Context(), b.ann.User, "", set("BOB"))
+		_, err = b.UpdateUser(t.Context(), b.admin, b.ann.User, set("annie", "1"))
+		refused(t, "UpdateUser(stale)", err, codes.Aborted, "etag: somebody else changed it")
+		_, err = b.UpdateUser(t.Context(), b.admin, b.ann.User, set("BOB", ""))
 		refused(t, "UpdateUser(BOB)", err, codes.AlreadyExists, "taken")
-		_, err = b.UpdateUser(t.Context(), "nobody", "", set("x"))
+		_, err = b.UpdateUser(t.Context(), b.admin, "nobody", set("x", ""))
 		refused(t, "UpdateUser(nobody)", err, codes.NotFound, "users/nobody not found")
 		no := errors.New("no")
-		if _, err = b.UpdateUser(t.Context(), b.ann.User, "", func(*store.User) error { return no }); !errors.Is(err, no) {
+		if _, err = b.UpdateUser(t.Context(), b.admin, b.ann.User, func(u store.User) (store.User, error) { return u, no }); !errors.Is(err, no) {
 			t.Errorf("UpdateUser(edit refuses) = %v, want its error", err)
 		}
-		got, err := b.User(t.Context(), b.ann.User)
+		_, err = b.UpdateUser(t.Context(), b.bob, b.ann.User, set("x", ""))
+		refused(t, "UpdateUser(of another)", err, codes.NotFound, "users/"+b.ann.User+" not found")
+		_, err = b.User(t.Context(), b.bob, b.ann.User)
+		refused(t, "User(of another)", err, codes.NotFound, "users/"+b.ann.User+" not found")
+		got, err := b.User(t.Context(), b.ann, b.ann.User)
 		if err != nil || got.Username != "anna" || got.Etag != 2 {
 			t.Errorf("after the refusals: %v, %v, want anna with etag 2", got, err)
 		}
@@ -73,11 +82,11 @@ func TestLastAdministrator(t *testing.T) {
 		}
 		errs := race(func(i int) error {
 			if i%2 == 0 {
-				return b.DeleteUser(t.Context(), ids[i], "")
+				return b.DeleteUser(t.Context(), b.admin, ids[i], allow[store.User])
 			}
-			_, err := b.UpdateUser(t.Context(), ids[i], "", func(p *store.User) error {
-				p.Roles = []string{"creator"}
-				return nil
+			_, err := b.UpdateUser(t.Context(), b.admin, ids[i], func(u store.User) (store.User, error) {
+				u.Roles = []string{"creator"}
+				return u, nil
 			})
 			return err
 		})
@@ -91,7 +100,7 @@ func TestLastAdministrator(t *testing.T) {
 			if fault.Reason(err) != "LAST_ADMINISTRATOR" {
 				t.Errorf("reason = %q, want LAST_ADMINISTRATOR", fault.Reason(err))
 			}
-			if p, err := b.User(t.Context(), ids[i]); err != nil || !slices.Contains(p.Roles, "admin") {
+			if p, err := b.User(t.Context(), b.admin, ids[i]); err != nil || !slices.Contains(p.Roles, "admin") {
 				t.Errorf("the last one is %v, %v, want an administrator", p, err)
 			}
 		}
@@ -112,8 +121,10 @@ func TestDeleteUserTakesAllWithThem(t *testing.T) {
 			t.Fatal(signedIn, err)
 		}
 		before := b.head()
-		refused(t, "DeleteUser(stale)", b.DeleteUser(t.Context(), b.ann.User, "9"), codes.Aborted, "etag")
-		ok(t, b.DeleteUser(t.Context(), b.ann.User, "1"))
+		refused(t, "DeleteUser(stale)", b.DeleteUser(t.Context(), b.admin, b.ann.User, func(u store.User) error {
+			return page.CheckEtag("9", u.Etag)
+		}), codes.Aborted, "etag")
+		ok(t, b.DeleteUser(t.Context(), b.admin, b.ann.User, allow[store.User]))
 		want := []string{"USER_DELETED users/" + b.ann.User}
 		if diff := cmp.Diff(want, b.events(before)); diff != "" {
 			t.Errorf("events (-want +got):\n%s", diff)
@@ -137,24 +148,20 @@ func TestUsersPages(t *testing.T) {
 				b.add(1000)
 			}
 		}
-		var after store.Place
-		for {
-			rows, err := b.Users(t.Context(), nil, after, 2)
-			ok(t, err)
-			for _, p := range rows {
-				got = append(got, p.ID)
-				after = store.Place{Time: p.CreatedAt.UnixMicro(), ID: p.ID}
-			}
-			if len(rows) < 2 {
-				break
+		rows := list(t, b.Users(t.Context(), store.UserFilter{}, sqldb.Place{}))
+		for i, u := range rows {
+			got = append(got, u.ID)
+			rest := list(t, b.Users(t.Context(), store.UserFilter{}, u.Place()))
+			if diff := cmp.Diff(rows[i+1:], rest); len(rest) > 0 && diff != "" || len(rest) != len(rows)-i-1 {
+				t.Errorf("Users() after row %d (-want +got):\n%s", i, diff)
 			}
 		}
 		if diff := cmp.Diff(want, got[4:]); diff != "" { // the bench has made four
 			t.Errorf("pages (-want +got):\n%s", diff)
 		}
-		rows, err := b.Users(t.Context(), map[string]string{"username": "P3"}, store.Place{}, 9)
-		if err != nil || len(rows) != 1 || rows[0].ID != want[3] {
-			t.Errorf("Users(P3) = %v, %v, want p3", rows, err)
+		rows = list(t, b.Users(t.Context(), store.UserFilter{Username: new("P3")}, sqldb.Place{}))
+		if len(rows) != 1 || rows[0].ID != want[3] {
+			t.Errorf("Users(P3) = %v, want p3", rows)
 		}
 	})
 }

@@ -2,8 +2,6 @@ package store
 
 import (
 	"context"
-	"database/sql"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -26,8 +24,8 @@ type Version struct {
 	Published bool
 	// Plans are the resource names of the plans on offer.
 	Plans []string
-	// Revision is the number of the catalog's change that made it so.
-	Revision uint64
+	// ChangeNumber is that of the catalog's change that made it so.
+	ChangeNumber uint64
 }
 
 // offers reports whether a plan is on offer.
@@ -55,7 +53,7 @@ func (s *Store) ReadCursor(ctx context.Context) (Cursor, error) {
 // advance moves the cursor from before, and reports false when another replica
 // has moved it. It holds the cursor's row until the transaction ends.
 func advance(ctx context.Context, tx *sqldb.Tx, before, after Cursor) (bool, error) {
-	return changed(tx.ExecContext(ctx, `
+	return sqldb.Changed(tx.ExecContext(ctx, `
 		UPDATE catalog_cursor SET number = $1, cursor = $2 WHERE id = 1 AND number = $3 AND cursor = $4`,
 		int64(after.Number), after.Text, int64(before.Number), before.Text))
 }
@@ -66,20 +64,22 @@ func (s *Store) ReadVersion(ctx context.Context, name string) (v Version, known 
 }
 
 func readVersion(ctx context.Context, q sqldb.Querier, name string) (v Version, known bool, err error) {
-	var plans string
-	var revision int64
-	err = q.QueryRowContext(ctx, `
-		SELECT name, api, api_name, version, owner, published, plans, revision
-		FROM version WHERE name = $1`, name).
-		Scan(&v.Name, &v.API, &v.APIName, &v.Version, &v.Owner, &v.Published, &plans, &revision)
-	if errors.Is(err, sql.ErrNoRows) {
-		return Version{}, false, nil
-	}
+	v, known, err = sqldb.One(ctx, q, scanVersion, `
+		SELECT name, api, api_name, version, owner, published, plans, change_number
+		FROM version WHERE name = $1`, name)
 	if err != nil {
 		return Version{}, false, fmt.Errorf("read version %q: %w", name, err)
 	}
-	v.Plans, v.Revision = strings.Fields(plans), uint64(revision)
-	return v, true, nil
+	return v, known, nil
+}
+
+func scanVersion(row sqldb.Row) (Version, error) {
+	var v Version
+	var plans string
+	var number int64
+	err := row.Scan(&v.Name, &v.API, &v.APIName, &v.Version, &v.Owner, &v.Published, &plans, &number)
+	v.Plans, v.ChangeNumber = strings.Fields(plans), uint64(number)
+	return v, err
 }
 
 // SaveVersion keeps a version that was read from the catalog when the cursor was
@@ -101,12 +101,12 @@ func (s *Store) SaveVersion(ctx context.Context, v Version, asOf Cursor) (saved 
 // saveVersion keeps a version unless a newer state of it is kept.
 func saveVersion(ctx context.Context, tx *sqldb.Tx, v Version) error {
 	_, err := tx.ExecContext(ctx, `
-		INSERT INTO version (name, api, api_name, version, owner, published, plans, revision)
+		INSERT INTO version (name, api, api_name, version, owner, published, plans, change_number)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
 		ON CONFLICT (name) DO UPDATE SET api = excluded.api, api_name = excluded.api_name, version = excluded.version,
-			owner = excluded.owner, published = excluded.published, plans = excluded.plans, revision = excluded.revision
-		WHERE version.revision <= excluded.revision`,
-		v.Name, v.API, v.APIName, v.Version, v.Owner, v.Published, strings.Join(v.Plans, " "), int64(v.Revision))
+			owner = excluded.owner, published = excluded.published, plans = excluded.plans, change_number = excluded.change_number
+		WHERE version.change_number <= excluded.change_number`,
+		v.Name, v.API, v.APIName, v.Version, v.Owner, v.Published, strings.Join(v.Plans, " "), int64(v.ChangeNumber))
 	return err
 }
 
@@ -155,8 +155,8 @@ func (s *Store) ApplyCatalogChange(ctx context.Context, c CatalogChange, before,
 func (s *Store) ApplyCatalogSnapshot(ctx context.Context, all []Version, anotherHistory bool, before, after Cursor) (bool, error) {
 	return s.applyCatalog(ctx, before, after, func(tx *sqldb.Tx) ([]string, error) {
 		if anotherHistory {
-			// Revisions of another history cannot be compared with ours.
-			if _, err := tx.ExecContext(ctx, `UPDATE version SET published = FALSE, plans = '', revision = 0`); err != nil {
+			// Numbers of another history cannot be compared with ours.
+			if _, err := tx.ExecContext(ctx, `UPDATE version SET published = FALSE, plans = '', change_number = 0`); err != nil {
 				return nil, err
 			}
 		}
@@ -170,18 +170,13 @@ func (s *Store) ApplyCatalogSnapshot(ctx context.Context, all []Version, another
 		if anotherHistory {
 			return nil, nil
 		}
-		var gone []string
-		// A version of a later revision was read from the catalog after the
+		// A version of a later change was read from the catalog after the
 		// snapshot.
-		err := each(ctx, tx, func(r row) error {
-			var name string
-			err := r.Scan(&name)
-			if !in[name] {
-				gone = append(gone, name)
-			}
-			return err
-		}, `SELECT name FROM version WHERE revision <= $1 ORDER BY name`, int64(after.Number))
-		return gone, err
+		known, err := sqldb.All(ctx, tx, func(row sqldb.Row) (name string, err error) {
+			err = row.Scan(&name)
+			return name, err
+		}, `SELECT name FROM version WHERE change_number <= $1 ORDER BY name`, int64(after.Number))
+		return slices.DeleteFunc(known, func(name string) bool { return in[name] }), err
 	})
 }
 
@@ -189,15 +184,15 @@ func (s *Store) ApplyCatalogSnapshot(ctx context.Context, all []Version, another
 // returns. Only deletions are changes of this service: what cannot delete takes
 // no number.
 func (s *Store) applyCatalog(ctx context.Context, before, after Cursor, apply func(*sqldb.Tx) ([]string, error)) (applied bool, err error) {
-	err = s.write(ctx, "apply the catalog's changes", func(tx *sqldb.Tx) (change.Record, error) {
-		if applied, err = advance(ctx, tx, before, after); err != nil || !applied {
+	err = s.log.Write(ctx, "apply the catalog's changes", func(tx *change.Tx) (change.Record, error) {
+		if applied, err = advance(ctx, tx.Tx, before, after); err != nil || !applied {
 			return change.Record{Skip: true}, err
 		}
-		candidates, err := apply(tx)
+		candidates, err := apply(tx.Tx)
 		if err != nil {
 			return change.Record{}, err
 		}
-		removed, err := s.removeVersions(ctx, tx, candidates)
+		removed, err := removeVersions(ctx, tx, candidates)
 		if err != nil || len(removed) == 0 {
 			return change.Record{Skip: true}, err
 		}
@@ -208,7 +203,7 @@ func (s *Store) applyCatalog(ctx context.Context, before, after Cursor, apply fu
 
 // removeVersions deletes versions with their subscriptions, and returns the
 // names of those that were known.
-func (s *Store) removeVersions(ctx context.Context, tx *sqldb.Tx, names []string) ([]string, error) {
+func removeVersions(ctx context.Context, tx *change.Tx, names []string) ([]string, error) {
 	var removed []string
 	for _, name := range names {
 		v, known, err := readVersion(ctx, tx, name)
@@ -218,7 +213,7 @@ func (s *Store) removeVersions(ctx context.Context, tx *sqldb.Tx, names []string
 		if !known {
 			continue
 		}
-		if err := s.remember(ctx, tx, name, v.Owner); err != nil {
+		if err := keepFormerOwner(ctx, tx, name, v.Owner); err != nil {
 			return nil, err
 		}
 		if _, err := tx.ExecContext(ctx, `DELETE FROM version WHERE name = $1`, name); err != nil {

@@ -26,7 +26,7 @@ func TestCatalogChanges(t *testing.T) {
 		c1 := b.catalog(store.CatalogChange{Versions: []store.Version{version(v1, "o", true, gold, silver), version(v2, "o", false)}})
 		got, known, err := b.ReadVersion(t.Context(), v1)
 		want := version(v1, "o", true, gold, silver)
-		want.Revision = 1
+		want.ChangeNumber = 1
 		if diff := cmp.Diff(want, got); err != nil || !known || diff != "" {
 			t.Errorf("ReadVersion() = %v, %v (-want +got):\n%s", known, err, diff)
 		}
@@ -87,16 +87,16 @@ func TestCatalogSnapshot(t *testing.T) {
 		ok(t, err)
 		// Read from the catalog after the snapshot was: newer than it.
 		newer := version(v4, "o", true, gold)
-		newer.Revision = 8
+		newer.ChangeNumber = 8
 		saved, err := b.SaveVersion(t.Context(), newer, at)
 		if !saved || err != nil {
 			t.Fatal(saved, err)
 		}
 		before := b.head()
 		one := version(v1, "o", true, silver)
-		one.Revision = 5
+		one.ChangeNumber = 5
 		old := version(v3, "o", false)
-		old.Revision = 0
+		old.ChangeNumber = 0
 		applied, err := b.ApplyCatalogSnapshot(t.Context(), []store.Version{one, old}, false, at, cursor(7))
 		if !applied || err != nil {
 			t.Fatal(applied, err)
@@ -141,7 +141,7 @@ func TestAnotherHistoryDeletesNothing(t *testing.T) {
 		_, err = b.Subscription(t.Context(), b.ann, s.ID)
 		ok(t, err)
 		back := version(v1, "o", true, gold)
-		back.Revision = 2
+		back.ChangeNumber = 2
 		applied, err = b.ApplyCatalogSnapshot(t.Context(), []store.Version{back}, true, empty, at)
 		if !applied || err != nil {
 			t.Fatal(applied, err)
@@ -181,7 +181,7 @@ func TestSubscribeAgainstRemoval(t *testing.T) {
 				b.catalog(store.CatalogChange{Removed: []string{v1}})
 				return nil
 			}
-			_, err := b.CreateSubscription(t.Context(), b.ann, store.Subscription{Application: apps[i].ID, Version: v1, Plan: gold})
+			_, err := b.CreateSubscription(t.Context(), b.ann, store.Subscription{Application: apps[i].ID, Version: v1, Plan: gold}, allow[store.Application])
 			return err
 		})
 		if n := b.count("subscription"); n != 0 {

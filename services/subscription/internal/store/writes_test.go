@@ -43,7 +43,7 @@ func TestWritesWithoutAChangeDoNotWait(t *testing.T) {
 			}
 			return b.EndSignIn(ctx, []byte("2"))
 		},
-		"Failed": func() error { return b.Failed(ctx, "ann") },
+		"CountFailure": func() error { return b.CountFailure(ctx, "ann") },
 		"AddSigningKey": func() error {
 			_, err := b.AddSigningKey(ctx, store.SigningKey{Number: 1, ID: "k", Sealed: []byte{1}})
 			return err
@@ -55,7 +55,7 @@ func TestWritesWithoutAChangeDoNotWait(t *testing.T) {
 			_, err := b.SaveVersion(ctx, v, after)
 			return err
 		},
-		"Purge": func() error { return b.Purge(ctx, store.Keep{}) },
+		"Purge": func() error { return b.Purge(ctx, store.Retention{}) },
 	}
 	head := b.head()
 	ok(t, b.log.Write(ctx, "write", func(*change.Tx) (change.Record, error) {

@@ -28,7 +28,7 @@ func (a *API) VerifyCredential(ctx context.Context, req *backplanev1.VerifyCrede
 	case err != nil:
 		return nil, err
 	}
-	st, err := a.store.Stand(ctx, t.ID, t.ClientID, req.GetVersion())
+	st, err := a.store.TokenState(ctx, t.ID, t.ClientID, req.GetVersion())
 	if err != nil {
 		return nil, err
 	}

@@ -6,6 +6,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	identityv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/identity/v1"
+	"github.com/tidegatehq/tidegate/services/kit/page"
 	"github.com/tidegatehq/tidegate/services/subscription/internal/store"
 )
 
@@ -15,7 +16,7 @@ const rolePrefix = "ROLE_"
 func userProto(p store.User) *identityv1.User {
 	out := &identityv1.User{
 		Name: store.UserName(p.ID), Username: p.Username, DisplayName: p.DisplayName,
-		CreateTime: timestamppb.New(p.CreatedAt), UpdateTime: timestamppb.New(p.UpdatedAt), Etag: store.Etag(p.Etag),
+		CreateTime: timestamppb.New(p.CreatedAt), UpdateTime: timestamppb.New(p.UpdatedAt), Etag: page.Etag(p.Etag),
 	}
 	for _, role := range p.Roles {
 		value := identityv1.User_Role_value[rolePrefix+strings.ToUpper(role)]
@@ -24,9 +25,9 @@ func userProto(p store.User) *identityv1.User {
 	return out
 }
 
-// userRow is what a row takes from a user.
-func userRow(p *identityv1.User) store.User {
-	row := store.User{Username: p.GetUsername(), DisplayName: p.GetDisplayName()}
+// withUser returns the row with what it takes from a user.
+func withUser(row store.User, p *identityv1.User) store.User {
+	row.Username, row.DisplayName, row.Roles = p.GetUsername(), p.GetDisplayName(), nil
 	for _, role := range p.GetRoles() {
 		row.Roles = append(row.Roles, strings.ToLower(strings.TrimPrefix(role.String(), rolePrefix)))
 	}

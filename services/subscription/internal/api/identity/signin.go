@@ -12,7 +12,6 @@ import (
 	identityv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/identity/v1"
 	"github.com/tidegatehq/tidegate/services/kit/fault"
 	"github.com/tidegatehq/tidegate/services/kit/identity"
-	"github.com/tidegatehq/tidegate/services/subscription/internal/api/request"
 	"github.com/tidegatehq/tidegate/services/subscription/internal/store"
 	"github.com/tidegatehq/tidegate/services/subscription/internal/token"
 )
@@ -66,7 +65,7 @@ func (a *API) prove(ctx context.Context, username, password string) (store.User,
 		return p, hash, nil
 	}
 	// Whoever hangs up does not get away with it.
-	if err := a.store.Failed(context.WithoutCancel(ctx), username); err != nil {
+	if err := a.store.CountFailure(context.WithoutCancel(ctx), username); err != nil {
 		return store.User{}, "", err
 	}
 	return store.User{}, "", errWrongPassword()
@@ -137,17 +136,19 @@ func (a *API) SignOut(ctx context.Context, req *identityv1.SignOutRequest) (*emp
 
 // ChangePassword sets a user's password.
 func (a *API) ChangePassword(ctx context.Context, req *identityv1.ChangePasswordRequest) (*emptypb.Empty, error) {
-	id, err := userID(ctx, "name", req.GetName())
+	v := identity.From(ctx).Viewer()
+	id, err := userID(v, "name", req.GetName())
 	if err != nil {
 		return nil, err
 	}
-	if err := maySee(ctx, id); err != nil {
+	u, err := a.store.User(ctx, v, id)
+	if err != nil {
 		return nil, err
 	}
-	if id == request.Viewer(ctx).User {
-		err = a.changeOwnPassword(ctx, id, req)
+	if u.ID == v.User {
+		err = a.changeOwnPassword(ctx, u, req)
 	} else {
-		err = a.changePassword(ctx, id, nil, req.GetNewPassword(), "")
+		err = a.changePassword(ctx, u.ID, nil, req.GetNewPassword(), "")
 	}
 	if err != nil {
 		return nil, err
@@ -157,19 +158,15 @@ func (a *API) ChangePassword(ctx context.Context, req *identityv1.ChangePassword
 
 // changeOwnPassword needs the current password and leaves the sign-in that it
 // was called in.
-func (a *API) changeOwnPassword(ctx context.Context, id string, req *identityv1.ChangePasswordRequest) error {
-	p, err := a.store.User(ctx, id)
-	if err != nil {
-		return err
-	}
-	_, hash, err := a.prove(ctx, p.Username, req.GetCurrentPassword())
+func (a *API) changeOwnPassword(ctx context.Context, u store.User, req *identityv1.ChangePasswordRequest) error {
+	_, hash, err := a.prove(ctx, u.Username, req.GetCurrentPassword())
 	if fault.Reason(err) == wrongPassword {
 		return fault.Invalid("current_password", "is wrong")
 	}
 	if err != nil {
 		return err
 	}
-	return a.changePassword(ctx, id, &hash, req.GetNewPassword(), a.callersSignIn(ctx))
+	return a.changePassword(ctx, u.ID, &hash, req.GetNewPassword(), a.callersSignIn(ctx))
 }
 
 func (a *API) changePassword(ctx context.Context, id string, old *string, password, keep string) error {

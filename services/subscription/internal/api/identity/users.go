@@ -6,12 +6,11 @@ import (
 	"google.golang.org/protobuf/types/known/emptypb"
 
 	identityv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/identity/v1"
-	"github.com/tidegatehq/tidegate/services/kit/fault"
 	"github.com/tidegatehq/tidegate/services/kit/identity"
 	"github.com/tidegatehq/tidegate/services/kit/page"
 	"github.com/tidegatehq/tidegate/services/kit/resource"
+	"github.com/tidegatehq/tidegate/services/kit/sqldb"
 	"github.com/tidegatehq/tidegate/services/kit/validate"
-	"github.com/tidegatehq/tidegate/services/subscription/internal/api/request"
 	"github.com/tidegatehq/tidegate/services/subscription/internal/store"
 )
 
@@ -26,122 +25,97 @@ func (a *API) CreateUser(ctx context.Context, req *identityv1.CreateUserRequest)
 		hash = turn.Hash(req.GetPassword())
 		turn.End()
 	}
-	p, err := a.store.CreateUser(ctx, userRow(req.GetUser()), hash)
+	u, err := a.store.CreateUser(ctx, withUser(store.User{}, req.GetUser()), hash)
 	if err != nil {
 		return nil, err
 	}
-	return userProto(p), nil
+	return userProto(u), nil
 }
 
 // GetUser returns a user.
 func (a *API) GetUser(ctx context.Context, req *identityv1.GetUserRequest) (*identityv1.User, error) {
-	id, err := userID(ctx, "name", req.GetName())
+	v := identity.From(ctx).Viewer()
+	id, err := userID(v, "name", req.GetName())
 	if err != nil {
 		return nil, err
 	}
-	if err := maySee(ctx, id); err != nil {
-		return nil, err
-	}
-	p, err := a.store.User(ctx, id)
+	u, err := a.store.User(ctx, v, id)
 	if err != nil {
 		return nil, err
 	}
-	return userProto(p), nil
+	return userProto(u), nil
 }
 
 // ListUsers returns a page of users.
 func (a *API) ListUsers(ctx context.Context, req *identityv1.ListUsersRequest) (*identityv1.ListUsersResponse, error) {
-	terms, err := request.Filter(req.GetFilter(), request.Field{Name: "username"})
+	terms, err := page.Filter(req.GetFilter(), "username")
 	if err != nil {
 		return nil, err
 	}
-	p, err := request.NewPage(req.GetPageSize(), req.GetPageToken(), 2, "users", req.GetFilter())
+	p, err := page.New[sqldb.Place](req)
 	if err != nil {
 		return nil, err
 	}
-	after, err := p.After()
+	rows := a.store.Users(ctx, store.UserFilter{Username: terms.Value("username")}, p.After)
+	users, next, err := page.Read(p, rows, store.User.Place, userProto)
 	if err != nil {
 		return nil, err
 	}
-	rows, err := a.store.Users(ctx, terms, after, p.Limit())
-	if err != nil {
-		return nil, err
-	}
-	resp := &identityv1.ListUsersResponse{}
-	resp.Users, resp.NextPageToken = request.Cut(p, rows, userProto, func(p store.User) []string {
-		return request.TimeKeys(p.CreatedAt.UnixMicro(), p.ID)
-	})
-	return resp, nil
+	return &identityv1.ListUsersResponse{Users: users, NextPageToken: next}, nil
 }
 
 // UpdateUser changes a user.
 func (a *API) UpdateUser(ctx context.Context, req *identityv1.UpdateUserRequest) (*identityv1.User, error) {
-	id, err := userID(ctx, "user.name", req.GetUser().GetName())
+	c := identity.From(ctx)
+	id, err := userID(c.Viewer(), "user.name", req.GetUser().GetName())
 	if err != nil {
-		return nil, err
-	}
-	if err := mayAdminister(ctx, id); err != nil {
 		return nil, err
 	}
 	u, err := page.NewUpdate(req.GetUpdateMask(), req.GetUser(), "username", "display_name", "roles")
 	if err != nil {
 		return nil, err
 	}
-	p, err := a.store.UpdateUser(ctx, id, req.GetUser().GetEtag(), func(p *store.User) error {
-		next := userProto(*p)
+	user, err := a.store.UpdateUser(ctx, c.Viewer(), id, func(old store.User) (store.User, error) {
+		if err := c.MayChange(old.ID); err != nil {
+			return old, err
+		}
+		next := userProto(old)
 		if err := u.Apply(next); err != nil {
-			return err
+			return old, err
 		}
-		if err := validate.Message(&identityv1.CreateUserRequest{User: next}); err != nil {
-			return err
-		}
-		row := userRow(next)
-		p.Username, p.DisplayName, p.Roles = row.Username, row.DisplayName, row.Roles
-		return nil
+		return withUser(old, next), validate.Message(&identityv1.CreateUserRequest{User: next})
 	})
 	if err != nil {
 		return nil, err
 	}
-	return userProto(p), nil
+	return userProto(user), nil
 }
 
 // DeleteUser removes a user.
 func (a *API) DeleteUser(ctx context.Context, req *identityv1.DeleteUserRequest) (*emptypb.Empty, error) {
-	id, err := userID(ctx, "name", req.GetName())
+	c := identity.From(ctx)
+	id, err := userID(c.Viewer(), "name", req.GetName())
 	if err != nil {
 		return nil, err
 	}
-	if err := mayAdminister(ctx, id); err != nil {
-		return nil, err
-	}
-	if err := a.store.DeleteUser(ctx, id, req.GetEtag()); err != nil {
+	err = a.store.DeleteUser(ctx, c.Viewer(), id, func(u store.User) error {
+		if err := c.MayChange(u.ID); err != nil {
+			return err
+		}
+		return page.CheckEtag(req.GetEtag(), u.Etag)
+	})
+	if err != nil {
 		return nil, err
 	}
 	return &emptypb.Empty{}, nil
 }
 
-// userID returns the id in users/{user}, that of the caller for users/me.
-func userID(ctx context.Context, field, name string) (string, error) {
+// userID returns the id in the name of a user that a field has, the viewer's own for
+// users/me.
+func userID(v identity.Viewer, field, name string) (string, error) {
 	n, err := resource.ParseUser(field, name)
 	if err == nil && n.User == resource.Me {
-		n.User = request.Viewer(ctx).User
+		n.User = v.User
 	}
 	return n.User, err
-}
-
-// maySee returns why the caller may not see a user, or nil.
-func maySee(ctx context.Context, id string) error {
-	if !identity.From(ctx).Viewer().Sees(id) {
-		return fault.NotFound("%s", store.UserName(id))
-	}
-	return nil
-}
-
-// mayAdminister returns why the caller may not do to a user what the method does,
-// or nil: others are not seen, and nobody administers themselves without the role.
-func mayAdminister(ctx context.Context, id string) error {
-	if err := maySee(ctx, id); err != nil {
-		return err
-	}
-	return identity.From(ctx).MayChange(id)
 }

@@ -6,18 +6,18 @@ import (
 	"google.golang.org/protobuf/types/known/emptypb"
 
 	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
+	"github.com/tidegatehq/tidegate/services/kit/identity"
 	"github.com/tidegatehq/tidegate/services/kit/page"
 	"github.com/tidegatehq/tidegate/services/kit/resource"
+	"github.com/tidegatehq/tidegate/services/kit/sqldb"
 	"github.com/tidegatehq/tidegate/services/kit/validate"
-	"github.com/tidegatehq/tidegate/services/subscription/internal/api/request"
 	"github.com/tidegatehq/tidegate/services/subscription/internal/store"
 )
 
 // CreateApplication adds an application of the caller's.
 func (a *API) CreateApplication(ctx context.Context, req *subscriptionv1.CreateApplicationRequest) (*subscriptionv1.Application, error) {
-	row := applicationRow(req.GetApplication())
-	row.Owner = request.Viewer(ctx).User
-	app, err := a.store.CreateApplication(ctx, row)
+	row := store.Application{Owner: identity.From(ctx).Viewer().User}
+	app, err := a.store.CreateApplication(ctx, withApplication(row, req.GetApplication()))
 	if err != nil {
 		return nil, err
 	}
@@ -30,7 +30,7 @@ func (a *API) GetApplication(ctx context.Context, req *subscriptionv1.GetApplica
 	if err != nil {
 		return nil, err
 	}
-	app, err := a.store.Application(ctx, request.Viewer(ctx), name.Application)
+	app, err := a.store.Application(ctx, identity.From(ctx).Viewer(), name.Application)
 	if err != nil {
 		return nil, err
 	}
@@ -39,34 +39,35 @@ func (a *API) GetApplication(ctx context.Context, req *subscriptionv1.GetApplica
 
 // ListApplications returns a page of applications.
 func (a *API) ListApplications(ctx context.Context, req *subscriptionv1.ListApplicationsRequest) (*subscriptionv1.ListApplicationsResponse, error) {
-	terms, err := request.Filter(req.GetFilter(), request.Field{Name: "display_name"}, request.Field{Name: "owner", Prefix: request.UsersPrefix})
+	v := identity.From(ctx).Viewer()
+	terms, err := page.Filter(req.GetFilter(), "display_name", "owner")
 	if err != nil {
 		return nil, err
 	}
-	if terms["owner"] == resource.Me {
-		terms["owner"] = request.Viewer(ctx).User
-	}
-	p, err := request.NewPage(req.GetPageSize(), req.GetPageToken(), 2, "applications", req.GetFilter())
-	if err != nil {
-		return nil, err
-	}
-	after, err := p.After()
-	if err != nil {
-		return nil, err
-	}
-	rows, err := a.store.Applications(ctx, request.Viewer(ctx), terms, after, p.Limit())
-	if err != nil {
-		return nil, err
-	}
-	resp := &subscriptionv1.ListApplicationsResponse{}
-	resp.Applications, resp.NextPageToken = request.Cut(p, rows, applicationProto, func(app store.Application) []string {
-		return request.TimeKeys(app.CreatedAt.UnixMicro(), app.ID)
+	owner, err := page.Name(terms, "owner", resource.ParseUser, func(n resource.User) string {
+		if n.User == resource.Me {
+			return v.User
+		}
+		return n.User
 	})
-	return resp, nil
+	if err != nil {
+		return nil, err
+	}
+	p, err := page.New[sqldb.Place](req)
+	if err != nil {
+		return nil, err
+	}
+	filter := store.ApplicationFilter{DisplayName: terms.Value("display_name"), Owner: owner}
+	apps, next, err := page.Read(p, a.store.Applications(ctx, v, filter, p.After), store.Application.Place, applicationProto)
+	if err != nil {
+		return nil, err
+	}
+	return &subscriptionv1.ListApplicationsResponse{Applications: apps, NextPageToken: next}, nil
 }
 
 // UpdateApplication changes an application.
 func (a *API) UpdateApplication(ctx context.Context, req *subscriptionv1.UpdateApplicationRequest) (*subscriptionv1.Application, error) {
+	c := identity.From(ctx)
 	name, err := resource.ParseApplication("application.name", req.GetApplication().GetName())
 	if err != nil {
 		return nil, err
@@ -75,22 +76,15 @@ func (a *API) UpdateApplication(ctx context.Context, req *subscriptionv1.UpdateA
 	if err != nil {
 		return nil, err
 	}
-	if _, err := a.store.Application(ctx, request.Viewer(ctx), name.Application); err != nil {
-		return nil, err
-	}
-	if err := request.MayChange(ctx); err != nil {
-		return nil, err
-	}
-	app, err := a.store.UpdateApplication(ctx, request.Viewer(ctx), name.Application, req.GetApplication().GetEtag(), func(app *store.Application) error {
-		next := applicationProto(*app)
+	app, err := a.store.UpdateApplication(ctx, c.Viewer(), name.Application, func(old store.Application) (store.Application, error) {
+		if err := c.MayChange(old.Owner); err != nil {
+			return old, err
+		}
+		next := applicationProto(old)
 		if err := u.Apply(next); err != nil {
-			return err
+			return old, err
 		}
-		if err := validate.Message(&subscriptionv1.CreateApplicationRequest{Application: next}); err != nil {
-			return err
-		}
-		app.DisplayName, app.Description = next.GetDisplayName(), next.GetDescription()
-		return nil
+		return withApplication(old, next), validate.Message(&subscriptionv1.CreateApplicationRequest{Application: next})
 	})
 	if err != nil {
 		return nil, err
@@ -100,11 +94,18 @@ func (a *API) UpdateApplication(ctx context.Context, req *subscriptionv1.UpdateA
 
 // DeleteApplication removes an application.
 func (a *API) DeleteApplication(ctx context.Context, req *subscriptionv1.DeleteApplicationRequest) (*emptypb.Empty, error) {
+	c := identity.From(ctx)
 	name, err := resource.ParseApplication("name", req.GetName())
 	if err != nil {
 		return nil, err
 	}
-	if err := a.store.DeleteApplication(ctx, request.Viewer(ctx), name.Application, req.GetEtag()); err != nil {
+	err = a.store.DeleteApplication(ctx, c.Viewer(), name.Application, func(app store.Application) error {
+		if err := c.MayChange(app.Owner); err != nil {
+			return err
+		}
+		return page.CheckEtag(req.GetEtag(), app.Etag)
+	})
+	if err != nil {
 		return nil, err
 	}
 	return &emptypb.Empty{}, nil

@@ -5,6 +5,7 @@ import (
 
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
 	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
+	"github.com/tidegatehq/tidegate/services/kit/page"
 	"github.com/tidegatehq/tidegate/services/kit/resource"
 	"github.com/tidegatehq/tidegate/services/subscription/internal/store"
 )
@@ -13,19 +14,20 @@ func applicationProto(a store.Application) *subscriptionv1.Application {
 	return &subscriptionv1.Application{
 		Name: store.ApplicationName(a.ID), DisplayName: a.DisplayName, Description: a.Description,
 		Owner:      store.UserName(a.Owner),
-		CreateTime: timestamppb.New(a.CreatedAt), UpdateTime: timestamppb.New(a.UpdatedAt), Etag: store.Etag(a.Etag),
+		CreateTime: timestamppb.New(a.CreatedAt), UpdateTime: timestamppb.New(a.UpdatedAt), Etag: page.Etag(a.Etag),
 	}
 }
 
-// applicationRow is what a row takes from an application.
-func applicationRow(a *subscriptionv1.Application) store.Application {
-	return store.Application{DisplayName: a.GetDisplayName(), Description: a.GetDescription()}
+// withApplication returns the row with what it takes from an application.
+func withApplication(row store.Application, a *subscriptionv1.Application) store.Application {
+	row.DisplayName, row.Description = a.GetDisplayName(), a.GetDescription()
+	return row
 }
 
 func oauthClientProto(c store.OAuthClient) *subscriptionv1.OAuthClient {
 	return &subscriptionv1.OAuthClient{
 		Name: c.Name.String(), Stage: catalogv1.Stage(c.Stage), ClientId: c.ClientID,
-		CreateTime: timestamppb.New(c.CreatedAt), UpdateTime: timestamppb.New(c.UpdatedAt), Etag: store.Etag(c.Etag),
+		CreateTime: timestamppb.New(c.CreatedAt), UpdateTime: timestamppb.New(c.UpdatedAt), Etag: page.Etag(c.Etag),
 	}
 }
 
@@ -43,7 +45,7 @@ func secretProto(s store.Secret) *subscriptionv1.OAuthClientSecret {
 func subscriptionProto(s store.Subscription) *subscriptionv1.Subscription {
 	return &subscriptionv1.Subscription{
 		Name: store.SubscriptionName(s.ID), Application: store.ApplicationName(s.Application), Version: s.Version, Plan: s.Plan,
-		CreateTime: timestamppb.New(s.CreatedAt), UpdateTime: timestamppb.New(s.UpdatedAt), Etag: store.Etag(s.Etag),
+		CreateTime: timestamppb.New(s.CreatedAt), UpdateTime: timestamppb.New(s.UpdatedAt), Etag: page.Etag(s.Etag),
 	}
 }
 

@@ -6,32 +6,32 @@ import (
 	"google.golang.org/protobuf/types/known/emptypb"
 
 	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
+	"github.com/tidegatehq/tidegate/services/kit/identity"
+	"github.com/tidegatehq/tidegate/services/kit/page"
 	"github.com/tidegatehq/tidegate/services/kit/resource"
-	"github.com/tidegatehq/tidegate/services/subscription/internal/api/request"
+	"github.com/tidegatehq/tidegate/services/kit/sqldb"
 	"github.com/tidegatehq/tidegate/services/subscription/internal/store"
 	"github.com/tidegatehq/tidegate/services/subscription/internal/token"
 )
 
 // CreateOAuthClient adds an OAuth client, which has no secret yet.
 func (a *API) CreateOAuthClient(ctx context.Context, req *subscriptionv1.CreateOAuthClientRequest) (*subscriptionv1.OAuthClient, error) {
-	app, err := resource.ParseApplication("parent", req.GetParent())
+	c := identity.From(ctx)
+	parent, err := resource.ParseApplication("parent", req.GetParent())
 	if err != nil {
 		return nil, err
 	}
-	if _, err := a.store.Application(ctx, request.Viewer(ctx), app.Application); err != nil {
-		return nil, err
-	}
-	if err := request.MayChange(ctx); err != nil {
-		return nil, err
-	}
-	c, err := a.store.CreateOAuthClient(ctx, request.Viewer(ctx), store.OAuthClient{
-		Name:  resource.OAuthClient{Application: app.Application},
+	client := store.OAuthClient{
+		Name:  resource.OAuthClient{Application: parent.Application},
 		Stage: store.Stage(req.GetOauthClient().GetStage()), ClientID: token.NewClientID(),
+	}
+	client, err = a.store.CreateOAuthClient(ctx, c.Viewer(), client, func(app store.Application) error {
+		return c.MayChange(app.Owner)
 	})
 	if err != nil {
 		return nil, err
 	}
-	return oauthClientProto(c), nil
+	return oauthClientProto(client), nil
 }
 
 // GetOAuthClient returns an OAuth client.
@@ -40,7 +40,7 @@ func (a *API) GetOAuthClient(ctx context.Context, req *subscriptionv1.GetOAuthCl
 	if err != nil {
 		return nil, err
 	}
-	c, err := a.store.OAuthClient(ctx, request.Viewer(ctx), name)
+	c, err := a.store.OAuthClient(ctx, identity.From(ctx).Viewer(), name)
 	if err != nil {
 		return nil, err
 	}
@@ -49,39 +49,40 @@ func (a *API) GetOAuthClient(ctx context.Context, req *subscriptionv1.GetOAuthCl
 
 // ListOAuthClients returns a page of the OAuth clients of an application.
 func (a *API) ListOAuthClients(ctx context.Context, req *subscriptionv1.ListOAuthClientsRequest) (*subscriptionv1.ListOAuthClientsResponse, error) {
-	app, err := resource.ParseApplication("parent", req.GetParent())
+	v := identity.From(ctx).Viewer()
+	parent, err := resource.ParseApplication("parent", req.GetParent())
 	if err != nil {
 		return nil, err
 	}
-	if _, err := a.store.Application(ctx, request.Viewer(ctx), app.Application); err != nil {
+	if _, err := a.store.Application(ctx, v, parent.Application); err != nil {
 		return nil, err
 	}
-	p, err := request.NewPage(req.GetPageSize(), req.GetPageToken(), 2, "oauthClients", req.GetParent())
+	p, err := page.New[sqldb.Place](req)
 	if err != nil {
 		return nil, err
 	}
-	after, err := p.After()
+	rows := a.store.OAuthClients(ctx, v, parent.Application, p.After)
+	clients, next, err := page.Read(p, rows, store.OAuthClient.Place, oauthClientProto)
 	if err != nil {
 		return nil, err
 	}
-	rows, err := a.store.OAuthClients(ctx, app.Application, after, p.Limit())
-	if err != nil {
-		return nil, err
-	}
-	resp := &subscriptionv1.ListOAuthClientsResponse{}
-	resp.OauthClients, resp.NextPageToken = request.Cut(p, rows, oauthClientProto, func(c store.OAuthClient) []string {
-		return request.TimeKeys(c.CreatedAt.UnixMicro(), c.Name.OAuthClient)
-	})
-	return resp, nil
+	return &subscriptionv1.ListOAuthClientsResponse{OauthClients: clients, NextPageToken: next}, nil
 }
 
 // DeleteOAuthClient removes an OAuth client.
 func (a *API) DeleteOAuthClient(ctx context.Context, req *subscriptionv1.DeleteOAuthClientRequest) (*emptypb.Empty, error) {
+	c := identity.From(ctx)
 	name, err := resource.ParseOAuthClient("name", req.GetName())
 	if err != nil {
 		return nil, err
 	}
-	if err := a.store.DeleteOAuthClient(ctx, request.Viewer(ctx), name, req.GetEtag()); err != nil {
+	err = a.store.DeleteOAuthClient(ctx, c.Viewer(), name, func(client store.OAuthClient) error {
+		if err := c.MayChange(client.Owner); err != nil {
+			return err
+		}
+		return page.CheckEtag(req.GetEtag(), client.Etag)
+	})
+	if err != nil {
 		return nil, err
 	}
 	return &emptypb.Empty{}, nil

@@ -9,8 +9,10 @@ import (
 
 	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
 	"github.com/tidegatehq/tidegate/services/kit/fault"
+	"github.com/tidegatehq/tidegate/services/kit/identity"
+	"github.com/tidegatehq/tidegate/services/kit/page"
 	"github.com/tidegatehq/tidegate/services/kit/resource"
-	"github.com/tidegatehq/tidegate/services/subscription/internal/api/request"
+	"github.com/tidegatehq/tidegate/services/kit/sqldb"
 	"github.com/tidegatehq/tidegate/services/subscription/internal/store"
 	"github.com/tidegatehq/tidegate/services/subscription/internal/token"
 )
@@ -18,14 +20,9 @@ import (
 // CreateOAuthClientSecret adds a secret to an OAuth client; the answer has its
 // value.
 func (a *API) CreateOAuthClientSecret(ctx context.Context, req *subscriptionv1.CreateOAuthClientSecretRequest) (*subscriptionv1.OAuthClientSecret, error) {
+	c := identity.From(ctx)
 	client, err := resource.ParseOAuthClient("parent", req.GetParent())
 	if err != nil {
-		return nil, err
-	}
-	if _, err := a.store.OAuthClient(ctx, request.Viewer(ctx), client); err != nil {
-		return nil, err
-	}
-	if err := request.MayChange(ctx); err != nil {
 		return nil, err
 	}
 	expires, err := a.secretExpiry(req.GetOauthClientSecret().GetExpireTime())
@@ -33,7 +30,9 @@ func (a *API) CreateOAuthClientSecret(ctx context.Context, req *subscriptionv1.C
 		return nil, err
 	}
 	value, hash := token.New(token.ClientSecret)
-	s, err := a.store.CreateSecret(ctx, request.Viewer(ctx), client, expires, hash)
+	s, err := a.store.CreateSecret(ctx, c.Viewer(), client, expires, hash, func(row store.OAuthClient) error {
+		return c.MayChange(row.Owner)
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -59,7 +58,7 @@ func (a *API) GetOAuthClientSecret(ctx context.Context, req *subscriptionv1.GetO
 	if err != nil {
 		return nil, err
 	}
-	s, err := a.store.Secret(ctx, request.Viewer(ctx), name)
+	s, err := a.store.Secret(ctx, identity.From(ctx).Viewer(), name)
 	if err != nil {
 		return nil, err
 	}
@@ -73,26 +72,19 @@ func (a *API) ListOAuthClientSecrets(ctx context.Context, req *subscriptionv1.Li
 	if err != nil {
 		return nil, err
 	}
-	if _, err := a.store.OAuthClient(ctx, request.Viewer(ctx), client); err != nil {
+	v := identity.From(ctx).Viewer()
+	if _, err := a.store.OAuthClient(ctx, v, client); err != nil {
 		return nil, err
 	}
-	p, err := request.NewPage(req.GetPageSize(), req.GetPageToken(), 2, "secrets", req.GetParent())
+	p, err := page.New[sqldb.Place](req)
 	if err != nil {
 		return nil, err
 	}
-	after, err := p.After()
+	secrets, next, err := page.Read(p, a.store.Secrets(ctx, v, client, p.After), store.Secret.Place, secretProto)
 	if err != nil {
 		return nil, err
 	}
-	rows, err := a.store.Secrets(ctx, client.OAuthClient, after, p.Limit())
-	if err != nil {
-		return nil, err
-	}
-	resp := &subscriptionv1.ListOAuthClientSecretsResponse{}
-	resp.OauthClientSecrets, resp.NextPageToken = request.Cut(p, rows, secretProto, func(s store.Secret) []string {
-		return request.TimeKeys(s.CreatedAt.UnixMicro(), s.Name.Secret)
-	})
-	return resp, nil
+	return &subscriptionv1.ListOAuthClientSecretsResponse{OauthClientSecrets: secrets, NextPageToken: next}, nil
 }
 
 // DeleteOAuthClientSecret removes a secret.
@@ -101,7 +93,7 @@ func (a *API) DeleteOAuthClientSecret(ctx context.Context, req *subscriptionv1.D
 	if err != nil {
 		return nil, err
 	}
-	if err := a.store.DeleteSecret(ctx, request.Viewer(ctx), name); err != nil {
+	if err := a.store.DeleteSecret(ctx, identity.From(ctx).Viewer(), name); err != nil {
 		return nil, err
 	}
 	return &emptypb.Empty{}, nil

@@ -7,33 +7,31 @@ import (
 	"google.golang.org/protobuf/types/known/emptypb"
 
 	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
+	"github.com/tidegatehq/tidegate/services/kit/identity"
 	"github.com/tidegatehq/tidegate/services/kit/page"
 	"github.com/tidegatehq/tidegate/services/kit/resource"
+	"github.com/tidegatehq/tidegate/services/kit/sqldb"
 	"github.com/tidegatehq/tidegate/services/kit/validate"
-	"github.com/tidegatehq/tidegate/services/subscription/internal/api/request"
 	"github.com/tidegatehq/tidegate/services/subscription/internal/store"
 )
 
 // CreateSubscription subscribes an application to a version.
 func (a *API) CreateSubscription(ctx context.Context, req *subscriptionv1.CreateSubscriptionRequest) (*subscriptionv1.Subscription, error) {
+	c := identity.From(ctx)
 	row, err := subscriptionRow(req.GetSubscription())
 	if err != nil {
 		return nil, err
 	}
-	if _, err := a.store.Application(ctx, request.Viewer(ctx), row.Application); err != nil {
-		return nil, err
-	}
-	if err := request.MayChange(ctx); err != nil {
-		return nil, err
-	}
-	return a.fresh(ctx, func() (store.Subscription, error) {
-		return a.store.CreateSubscription(ctx, request.Viewer(ctx), row)
+	return a.withVersion(ctx, func() (store.Subscription, error) {
+		return a.store.CreateSubscription(ctx, c.Viewer(), row, func(app store.Application) error {
+			return c.MayChange(app.Owner)
+		})
 	})
 }
 
-// fresh does what rests on a version; when that is refused for what is known of
+// withVersion does what rests on a version; when that is refused for what is known of
 // the version, it reads the version from the catalog and tries once more.
-func (a *API) fresh(ctx context.Context, do func() (store.Subscription, error)) (*subscriptionv1.Subscription, error) {
+func (a *API) withVersion(ctx context.Context, do func() (store.Subscription, error)) (*subscriptionv1.Subscription, error) {
 	sub, err := do()
 	if refusal, ok := errors.AsType[*store.VersionRefusal](err); ok {
 		found, readErr := a.catalog.Read(ctx, refusal.Version)
@@ -56,7 +54,7 @@ func (a *API) GetSubscription(ctx context.Context, req *subscriptionv1.GetSubscr
 	if err != nil {
 		return nil, err
 	}
-	sub, err := a.store.Subscription(ctx, request.Viewer(ctx), name.Subscription)
+	sub, err := a.store.Subscription(ctx, identity.From(ctx).Viewer(), name.Subscription)
 	if err != nil {
 		return nil, err
 	}
@@ -65,32 +63,42 @@ func (a *API) GetSubscription(ctx context.Context, req *subscriptionv1.GetSubscr
 
 // ListSubscriptions returns a page of subscriptions.
 func (a *API) ListSubscriptions(ctx context.Context, req *subscriptionv1.ListSubscriptionsRequest) (*subscriptionv1.ListSubscriptionsResponse, error) {
-	terms, err := request.Filter(req.GetFilter(), request.Field{Name: "application", Prefix: request.ApplicationsPrefix},
-		request.Field{Name: "version", Form: request.VersionName}, request.Field{Name: "plan", Form: request.PlanName})
+	filter, err := subscriptionFilter(req.GetFilter())
 	if err != nil {
 		return nil, err
 	}
-	p, err := request.NewPage(req.GetPageSize(), req.GetPageToken(), 2, "subscriptions", req.GetFilter())
+	p, err := page.New[sqldb.Place](req)
 	if err != nil {
 		return nil, err
 	}
-	after, err := p.After()
+	rows := a.store.Subscriptions(ctx, identity.From(ctx).Viewer(), filter, p.After)
+	subs, next, err := page.Read(p, rows, store.Subscription.Place, subscriptionProto)
 	if err != nil {
 		return nil, err
 	}
-	rows, err := a.store.Subscriptions(ctx, request.Viewer(ctx), terms, after, p.Limit())
+	return &subscriptionv1.ListSubscriptionsResponse{Subscriptions: subs, NextPageToken: next}, nil
+}
+
+// subscriptionFilter reads the filter of a list of subscriptions.
+func subscriptionFilter(text string) (f store.SubscriptionFilter, err error) {
+	terms, err := page.Filter(text, "application", "version", "plan")
 	if err != nil {
-		return nil, err
+		return f, err
 	}
-	resp := &subscriptionv1.ListSubscriptionsResponse{}
-	resp.Subscriptions, resp.NextPageToken = request.Cut(p, rows, subscriptionProto, func(s store.Subscription) []string {
-		return request.TimeKeys(s.CreatedAt.UnixMicro(), s.ID)
-	})
-	return resp, nil
+	f.Application, err = page.Name(terms, "application", resource.ParseApplication, func(n resource.Application) string { return n.Application })
+	if err != nil {
+		return f, err
+	}
+	if f.Version, err = page.Name(terms, "version", resource.ParseVersion, resource.Version.String); err != nil {
+		return f, err
+	}
+	f.Plan, err = page.Name(terms, "plan", resource.ParsePlan, resource.Plan.String)
+	return f, err
 }
 
 // UpdateSubscription changes a subscription's plan.
 func (a *API) UpdateSubscription(ctx context.Context, req *subscriptionv1.UpdateSubscriptionRequest) (*subscriptionv1.Subscription, error) {
+	c := identity.From(ctx)
 	name, err := resource.ParseSubscription("subscription.name", req.GetSubscription().GetName())
 	if err != nil {
 		return nil, err
@@ -99,34 +107,36 @@ func (a *API) UpdateSubscription(ctx context.Context, req *subscriptionv1.Update
 	if err != nil {
 		return nil, err
 	}
-	if _, err := a.store.Subscription(ctx, request.Viewer(ctx), name.Subscription); err != nil {
-		return nil, err
+	edit := func(old store.Subscription) (store.Subscription, error) {
+		if err := c.MayChange(old.Owner); err != nil {
+			return old, err
+		}
+		next := subscriptionProto(old)
+		if err := u.Apply(next); err != nil {
+			return old, err
+		}
+		old.Plan = next.GetPlan()
+		return old, validate.Message(&subscriptionv1.CreateSubscriptionRequest{Subscription: next})
 	}
-	if err := request.MayChange(ctx); err != nil {
-		return nil, err
-	}
-	return a.fresh(ctx, func() (store.Subscription, error) {
-		return a.store.UpdateSubscription(ctx, request.Viewer(ctx), name.Subscription, req.GetSubscription().GetEtag(), func(s *store.Subscription) error {
-			next := subscriptionProto(*s)
-			if err := u.Apply(next); err != nil {
-				return err
-			}
-			if err := validate.Message(&subscriptionv1.CreateSubscriptionRequest{Subscription: next}); err != nil {
-				return err
-			}
-			s.Plan = next.GetPlan()
-			return nil
-		})
+	return a.withVersion(ctx, func() (store.Subscription, error) {
+		return a.store.UpdateSubscription(ctx, c.Viewer(), name.Subscription, edit)
 	})
 }
 
 // DeleteSubscription removes a subscription.
 func (a *API) DeleteSubscription(ctx context.Context, req *subscriptionv1.DeleteSubscriptionRequest) (*emptypb.Empty, error) {
+	c := identity.From(ctx)
 	name, err := resource.ParseSubscription("name", req.GetName())
 	if err != nil {
 		return nil, err
 	}
-	if err := a.store.DeleteSubscription(ctx, request.Viewer(ctx), name.Subscription, req.GetEtag()); err != nil {
+	err = a.store.DeleteSubscription(ctx, c.Viewer(), name.Subscription, func(sub store.Subscription) error {
+		if err := c.MayChange(sub.Owner); err != nil {
+			return err
+		}
+		return page.CheckEtag(req.GetEtag(), sub.Etag)
+	})
+	if err != nil {
 		return nil, err
 	}
 	return &emptypb.Empty{}, nil

@@ -6,13 +6,13 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	usagev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/usage/v1"
-	"github.com/tidegatehq/tidegate/services/subscription/internal/api/request"
+	"github.com/tidegatehq/tidegate/services/kit/resource"
 	"github.com/tidegatehq/tidegate/services/subscription/internal/store"
 )
 
 func usageProto(u store.Usage) *usagev1.Usage {
 	return &usagev1.Usage{
-		Subscription: optionalName(request.SubscriptionsPrefix, u.Subscription), Application: optionalName(request.ApplicationsPrefix, u.Application),
+		Subscription: subscriptionName(u.Subscription), Application: applicationName(u.Application),
 		Version: u.Version, Hour: timestamppb.New(u.Hour), Sessions: uint64(u.Sessions),
 		Inbound: trafficProto(u.In), Outbound: trafficProto(u.Out),
 	}
@@ -26,8 +26,8 @@ func trafficProto(t store.Traffic) *usagev1.Traffic {
 
 func recordProto(r store.SessionRecord) *usagev1.SessionRecord {
 	return &usagev1.SessionRecord{
-		Name: recordsPrefix + r.Ref, Session: r.Session, Version: r.Version,
-		Application: optionalName(request.ApplicationsPrefix, r.Application), Subscription: optionalName(request.SubscriptionsPrefix, r.Subscription),
+		Name: resource.SessionRecord{Ref: r.Ref}.String(), Session: r.Session, Version: r.Version,
+		Application: applicationName(r.Application), Subscription: subscriptionName(r.Subscription),
 		Grant: r.Grant, ClientAddress: r.ClientAddress,
 		StartTime: timeProto(r.StartedAt), EndTime: timeProto(r.EndedAt),
 		EndedBy: usagev1.SessionRecord_Party(r.EndedBy), Cause: r.Cause, Detail: r.Detail,
@@ -47,13 +47,18 @@ func timeProto(t time.Time) *timestamppb.Timestamp {
 	return timestamppb.New(t)
 }
 
-// recordsPrefix is that of the names of session records.
-const recordsPrefix = "sessionRecords/"
-
-// optionalName returns a name, or nothing where there is no id.
-func optionalName(prefix, id string) string {
+// applicationName is the name of an application, empty for none.
+func applicationName(id string) string {
 	if id == "" {
 		return ""
 	}
-	return prefix + id
+	return store.ApplicationName(id)
+}
+
+// subscriptionName is the name of a subscription, empty for none.
+func subscriptionName(id string) string {
+	if id == "" {
+		return ""
+	}
+	return store.SubscriptionName(id)
 }

@@ -14,12 +14,12 @@ func (a *API) ReportUsage(ctx context.Context, req *backplanev1.ReportUsageReque
 	if err != nil {
 		return nil, err
 	}
-	taken, err := a.store.AddUsage(ctx, b, rows)
+	result, err := a.store.AddUsage(ctx, b, rows)
 	if err != nil {
 		return nil, err
 	}
-	a.missing(ctx, "usage", b, taken)
-	return &backplanev1.ReportUsageResponse{Duplicate: taken.Duplicate}, nil
+	a.missing(ctx, "usage", b, result)
+	return &backplanev1.ReportUsageResponse{Duplicate: result.Duplicate}, nil
 }
 
 // ReportSessionRecords takes in a batch of session records, once.
@@ -29,21 +29,21 @@ func (a *API) ReportSessionRecords(ctx context.Context, req *backplanev1.ReportS
 	if err != nil {
 		return nil, err
 	}
-	taken, err := a.store.AddRecords(ctx, b, rows)
+	result, err := a.store.AddRecords(ctx, b, rows)
 	if err != nil {
 		return nil, err
 	}
-	a.missing(ctx, "session records", b, taken)
-	return &backplanev1.ReportSessionRecordsResponse{Duplicate: taken.Duplicate}, nil
+	a.missing(ctx, "session records", b, result)
+	return &backplanev1.ReportSessionRecordsResponse{Duplicate: result.Duplicate}, nil
 }
 
 // missing logs a gap before a batch. The gateway sends a batch only once the one
 // before is acknowledged, so those in the gap were taken in and then lost with
 // the database's last commits. They cannot be had again, and refusing what comes
 // after them would lose that too.
-func (a *API) missing(ctx context.Context, what string, b store.Batch, taken store.Taken) {
-	if taken.Missing > 0 {
+func (a *API) missing(ctx context.Context, what string, b store.Batch, result store.BatchResult) {
+	if result.Missing > 0 {
 		a.log.WarnContext(ctx, "batches of a gateway are missing", "of", what, "gateway", b.Gateway, "boot", b.BootID,
-			"before", b.Sequence, "missing", taken.Missing)
+			"before", b.Sequence, "missing", result.Missing)
 	}
 }

@@ -10,7 +10,6 @@ import (
 	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
 	usagev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/usage/v1"
 	"github.com/tidegatehq/tidegate/services/kit/fault"
-	"github.com/tidegatehq/tidegate/services/subscription/internal/api/request"
 	"github.com/tidegatehq/tidegate/services/subscription/internal/store"
 )
 
@@ -62,8 +61,8 @@ func usageRows(all []*usagev1.Usage) ([]store.Usage, error) {
 		}
 		out = append(out, store.Usage{
 			Hour: hour, Version: u.GetVersion(),
-			Subscription: strings.TrimPrefix(u.GetSubscription(), request.SubscriptionsPrefix),
-			Application:  strings.TrimPrefix(u.GetApplication(), request.ApplicationsPrefix),
+			Subscription: subscriptionID(u.GetSubscription()),
+			Application:  applicationID(u.GetApplication()),
 			Sessions:     int64(u.GetSessions()),
 			In:           trafficRow(u.GetInbound()), Out: trafficRow(u.GetOutbound()),
 		})
@@ -87,8 +86,8 @@ func recordRows(all []*usagev1.SessionRecord) ([]store.SessionRecord, error) {
 func (r *report) record(s *usagev1.SessionRecord) store.SessionRecord {
 	return store.SessionRecord{
 		Ref: recordRef(s.GetName()), Session: s.GetSession(), Version: s.GetVersion(),
-		Application:   strings.TrimPrefix(s.GetApplication(), request.ApplicationsPrefix),
-		Subscription:  strings.TrimPrefix(s.GetSubscription(), request.SubscriptionsPrefix),
+		Application:   applicationID(s.GetApplication()),
+		Subscription:  subscriptionID(s.GetSubscription()),
 		Grant:         s.GetGrant(),
 		ClientAddress: s.GetClientAddress(),
 		StartedAt:     r.time("start_time", s.GetStartTime()), EndedAt: r.time("end_time", s.GetEndTime()),
@@ -101,5 +100,9 @@ func (r *report) record(s *usagev1.SessionRecord) store.SessionRecord {
 	}
 }
 
-// recordRef returns the ref in the name of a record.
-func recordRef(name string) string { return strings.TrimPrefix(name, recordsPrefix) }
+// The protos' rules check names before a handler runs, so that these are names or,
+// of some, empty.
+
+func recordRef(name string) string      { return strings.TrimPrefix(name, "sessionRecords/") }
+func applicationID(name string) string  { return strings.TrimPrefix(name, "applications/") }
+func subscriptionID(name string) string { return strings.TrimPrefix(name, "subscriptions/") }

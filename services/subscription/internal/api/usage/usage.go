@@ -2,45 +2,55 @@ package usage
 
 import (
 	"context"
-	"strconv"
 
 	usagev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/usage/v1"
-	"github.com/tidegatehq/tidegate/services/subscription/internal/api/request"
+	"github.com/tidegatehq/tidegate/services/kit/identity"
+	"github.com/tidegatehq/tidegate/services/kit/page"
+	"github.com/tidegatehq/tidegate/services/kit/resource"
+	"github.com/tidegatehq/tidegate/services/kit/sqldb"
 	"github.com/tidegatehq/tidegate/services/subscription/internal/store"
 )
 
 // ListUsage returns a page of usage.
 func (a *API) ListUsage(ctx context.Context, req *usagev1.ListUsageRequest) (*usagev1.ListUsageResponse, error) {
-	terms, err := request.Filter(req.GetFilter(), request.Field{Name: "subscription", Prefix: request.SubscriptionsPrefix},
-		request.Field{Name: "application", Prefix: request.ApplicationsPrefix}, request.Field{Name: "version", Form: request.VersionName})
+	terms, err := page.Filter(req.GetFilter(), "subscription", "application", "version")
 	if err != nil {
 		return nil, err
 	}
-	p, err := request.NewPage(req.GetPageSize(), req.GetPageToken(), 4, "usage", req.GetFilter())
+	var filter store.UsageFilter
+	if filter.Subscription, filter.Application, filter.Version, err = nameTerms(terms); err != nil {
+		return nil, err
+	}
+	p, err := page.New[store.UsagePlace](req)
 	if err != nil {
 		return nil, err
 	}
-	var after store.UsagePlace
-	if p.Keys != nil {
-		after = store.UsagePlace{Version: p.Keys[1], Subscription: p.Keys[2], Application: p.Keys[3]}
-		if after.Hour, err = p.Time(); err != nil {
-			return nil, err
-		}
-	}
-	rows, err := a.store.Usage(ctx, request.Viewer(ctx), terms, after, p.Limit())
+	rows := a.store.Usage(ctx, identity.From(ctx).Viewer(), filter, p.After)
+	usage, next, err := page.Read(p, rows, store.Usage.Place, usageProto)
 	if err != nil {
 		return nil, err
 	}
-	resp := &usagev1.ListUsageResponse{}
-	resp.Usage, resp.NextPageToken = request.Cut(p, rows, usageProto, func(u store.Usage) []string {
-		return []string{strconv.FormatInt(u.Hour.UnixMicro(), 10), u.Version, u.Subscription, u.Application}
-	})
-	return resp, nil
+	return &usagev1.ListUsageResponse{Usage: usage, NextPageToken: next}, nil
+}
+
+// nameTerms reads the names in a filter: the ids of a subscription and of an
+// application, and a version.
+func nameTerms(terms page.Terms) (subscription, application, version *string, err error) {
+	subscription, err = page.Name(terms, "subscription", resource.ParseSubscription, func(n resource.Subscription) string { return n.Subscription })
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	application, err = page.Name(terms, "application", resource.ParseApplication, func(n resource.Application) string { return n.Application })
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	version, err = page.Name(terms, "version", resource.ParseVersion, resource.Version.String)
+	return subscription, application, version, err
 }
 
 // GetSessionRecord returns the record of an ended session.
 func (a *API) GetSessionRecord(ctx context.Context, req *usagev1.GetSessionRecordRequest) (*usagev1.SessionRecord, error) {
-	r, err := a.store.SessionRecord(ctx, request.Viewer(ctx), recordRef(req.GetName()))
+	r, err := a.store.SessionRecord(ctx, identity.From(ctx).Viewer(), recordRef(req.GetName()))
 	if err != nil {
 		return nil, err
 	}
@@ -49,26 +59,22 @@ func (a *API) GetSessionRecord(ctx context.Context, req *usagev1.GetSessionRecor
 
 // ListSessionRecords returns a page of records.
 func (a *API) ListSessionRecords(ctx context.Context, req *usagev1.ListSessionRecordsRequest) (*usagev1.ListSessionRecordsResponse, error) {
-	terms, err := request.Filter(req.GetFilter(), request.Field{Name: "version", Form: request.VersionName}, request.Field{Name: "application", Prefix: request.ApplicationsPrefix},
-		request.Field{Name: "subscription", Prefix: request.SubscriptionsPrefix}, request.Field{Name: "cause"})
+	terms, err := page.Filter(req.GetFilter(), "version", "application", "subscription", "cause")
 	if err != nil {
 		return nil, err
 	}
-	p, err := request.NewPage(req.GetPageSize(), req.GetPageToken(), 2, "sessionRecords", req.GetFilter())
+	filter := store.RecordFilter{Cause: terms.Value("cause")}
+	if filter.Subscription, filter.Application, filter.Version, err = nameTerms(terms); err != nil {
+		return nil, err
+	}
+	p, err := page.New[sqldb.Place](req)
 	if err != nil {
 		return nil, err
 	}
-	before, err := p.Before()
+	rows := a.store.SessionRecords(ctx, identity.From(ctx).Viewer(), filter, p.After)
+	records, next, err := page.Read(p, rows, store.SessionRecord.Place, recordProto)
 	if err != nil {
 		return nil, err
 	}
-	rows, err := a.store.SessionRecords(ctx, request.Viewer(ctx), terms, before, p.Limit())
-	if err != nil {
-		return nil, err
-	}
-	resp := &usagev1.ListSessionRecordsResponse{}
-	resp.SessionRecords, resp.NextPageToken = request.Cut(p, rows, recordProto, func(r store.SessionRecord) []string {
-		return request.TimeKeys(r.EndedAt.UnixMicro(), r.Ref)
-	})
-	return resp, nil
+	return &usagev1.ListSessionRecordsResponse{SessionRecords: records, NextPageToken: next}, nil
 }

@@ -35,10 +35,10 @@ CREATE TABLE users (
 );
 CREATE INDEX users_created ON users (created_at, id);
 
--- Failed sign-ins of a name, as the time until which it owes.
+-- Failed sign-ins of a name, as the time until which they count.
 CREATE TABLE sign_in_failure (
     username_fold TEXT COLLATE "C" PRIMARY KEY,
-    owes_until    BIGINT NOT NULL
+    penalty_until BIGINT NOT NULL
 );
 
 CREATE TABLE sign_in (
@@ -104,8 +104,8 @@ CREATE TABLE version (
     published BOOLEAN NOT NULL,
     -- Names of the plans on offer, with a space between.
     plans     TEXT COLLATE "C" NOT NULL,
-    -- Number of the catalog's change that made it so.
-    revision  BIGINT NOT NULL
+    -- That of the catalog's change that made it so.
+    change_number BIGINT NOT NULL
 );
 CREATE INDEX version_owner ON version (owner);
 
