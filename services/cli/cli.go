@@ -81,6 +81,7 @@ type grammar struct {
 	Connect      connectCmd       `cmd:"" help:"Connect to an API: lines of the input are sent, messages are printed."`
 
 	Session sessionCmds `cmd:"" help:"Live sessions."`
+	Gateway gatewayCmds `cmd:"" help:"Gateways."`
 	Record  recordCmds  `cmd:"" help:"Records of ended sessions."`
 	Usage   usageCmd    `cmd:"" help:"What passed through gateways."`
 	User    userCmds    `cmd:"" help:"Users."`

@@ -3,6 +3,8 @@ package cli
 import (
 	"context"
 	"fmt"
+	"path"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -16,8 +18,8 @@ type sessionCmds struct {
 	Close sessionCloseCmd `cmd:"" help:"Close a live session: its client sees 4010."`
 }
 
-// anyGateway names the gateway that is asked.
-const anyGateway = "gateways/-"
+// allGateways names all gateways (AIP-159).
+const allGateways = "gateways/-"
 
 // sessionListCmd lists sessions.
 type sessionListCmd struct {
@@ -38,14 +40,18 @@ func (c *sessionListCmd) Run(ctx context.Context, s *shell) error {
 	list := &gatewayv1.ListSessionsResponse{}
 	err = everyPage(func(token string) (string, error) {
 		page, err := cl.sessions.ListSessions(ctx, &gatewayv1.ListSessionsRequest{
-			Parent: anyGateway, Filter: only, PageSize: pageSize, PageToken: token,
+			Parent: allGateways, Filter: only, PageSize: pageSize, PageToken: token, ReturnPartialSuccess: true,
 		})
 		list.Sessions = append(list.Sessions, page.GetSessions()...)
+		list.Unreachable = append(list.Unreachable, page.GetUnreachable()...)
 		return page.GetNextPageToken(), err
 	})
 	if err != nil {
 		return err
 	}
+	slices.Sort(list.GetUnreachable())
+	list.Unreachable = slices.Compact(list.GetUnreachable())
+	s.noteUnreachable(list.GetUnreachable(), "its sessions are not shown")
 	if s.json() {
 		return s.printJSON(list)
 	}
@@ -58,6 +64,57 @@ func (c *sessionListCmd) Run(ctx context.Context, s *shell) error {
 		})
 	}
 	return s.printTable([]string{"VERSION", "APPLICATION", "CLIENT", "SINCE", "IN", "OUT", "NAME"}, rows)
+}
+
+// noteUnreachable says which gateways could not be asked, and what is missing for
+// that.
+func (s *shell) noteUnreachable(gateways []string, missing string) {
+	for _, name := range gateways {
+		s.note("tidegate: %s cannot be reached, %s", name, missing)
+	}
+}
+
+// gatewayCmds are the commands about gateways.
+type gatewayCmds struct {
+	List gatewayListCmd `cmd:"" help:"List the gateways."`
+}
+
+// gatewayListCmd lists gateways.
+type gatewayListCmd struct{}
+
+// Run lists the gateways.
+func (c *gatewayListCmd) Run(ctx context.Context, s *shell) error {
+	cl, err := s.dial()
+	if err != nil {
+		return err
+	}
+	list := &gatewayv1.ListGatewaysResponse{}
+	err = everyPage(func(token string) (string, error) {
+		page, err := cl.sessions.ListGateways(ctx, &gatewayv1.ListGatewaysRequest{
+			PageSize: pageSize, PageToken: token, ReturnPartialSuccess: true,
+		})
+		list.Gateways = append(list.Gateways, page.GetGateways()...)
+		list.Unreachable = append(list.Unreachable, page.GetUnreachable()...)
+		return page.GetNextPageToken(), err
+	})
+	if err != nil {
+		return err
+	}
+	s.noteUnreachable(list.GetUnreachable(), "its state is not shown")
+	if s.json() {
+		return s.printJSON(list)
+	}
+	var rows [][]string
+	for _, g := range list.GetGateways() {
+		ready := "no"
+		if g.GetReady() {
+			ready = "yes"
+		}
+		rows = append(rows, []string{
+			path.Base(g.GetName()), ready, strconv.FormatUint(g.GetSessions(), 10), when(g.GetStartTime()), g.GetBuild(), g.GetName(),
+		})
+	}
+	return s.printTable([]string{"GATEWAY", "READY", "SESSIONS", "SINCE", "BUILD", "NAME"}, rows)
 }
 
 // counted is the traffic of one direction, of a session or in usage.
@@ -87,7 +144,7 @@ func (c *sessionCloseCmd) Run(ctx context.Context, s *shell) error {
 	}
 	name := c.Session
 	if !strings.Contains(name, "/") {
-		name = anyGateway + "/sessions/" + name
+		name = allGateways + "/sessions/" + name
 	}
 	_, err = cl.sessions.CloseSession(ctx, &gatewayv1.CloseSessionRequest{Name: name})
 	if absent(err) {

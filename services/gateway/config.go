@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"cmp"
 	"errors"
 	"flag"
 	"fmt"
@@ -17,6 +18,7 @@ import (
 	"github.com/tidegatehq/tidegate/services/gateway/internal/upstream"
 	"github.com/tidegatehq/tidegate/services/kit/grpcclient"
 	"github.com/tidegatehq/tidegate/services/kit/grpcserver"
+	"github.com/tidegatehq/tidegate/services/kit/netaddr"
 	"github.com/tidegatehq/tidegate/services/kit/ops"
 	"github.com/tidegatehq/tidegate/services/kit/seal"
 	"github.com/tidegatehq/tidegate/services/kit/watch"
@@ -50,6 +52,9 @@ type Config struct {
 	Drain time.Duration
 	// GRPC says where users and services call.
 	GRPC grpcserver.Config
+	// GRPCAdvertise is where the portal reaches the services' listener of GRPC,
+	// host:port; empty for the address that it listens on.
+	GRPCAdvertise string
 	// Ops says where metrics and health are served.
 	Ops ops.Config
 
@@ -105,8 +110,32 @@ func (c *Config) Flags(fs *flag.FlagSet, prefix string) {
 	c.Metering.Flags(fs, prefix)
 	fs.DurationVar(&c.Drain, prefix+"drain", c.Drain, "how `long` the end of live sessions is spread over at a stop")
 	c.GRPC.Flags(fs, prefix)
+	fs.StringVar(&c.GRPCAdvertise, prefix+"grpc-advertise", c.GRPCAdvertise,
+		"`address` at which the portal reaches -"+prefix+"grpc-internal of this gateway, host:port; empty for that address itself")
 	c.Ops.Flags(fs, prefix)
 }
+
+// advertised returns the address at which the portal reaches this gateway. In
+// memory there is none.
+func (c *Config) advertised() string { return cmp.Or(c.GRPCAdvertise, c.GRPC.InternalAddr) }
+
+// checkAdvertised reports why the portal would not reach this gateway, or nil.
+func (c *Config) checkAdvertised() error {
+	if c.GRPCAdvertise == "" && (c.GRPC.InternalAddr == "" || c.GRPC.InternalListener != nil) {
+		return nil
+	}
+	err := netaddr.CheckDialable(c.advertised())
+	switch {
+	case err != nil && c.GRPCAdvertise == "":
+		return fmt.Errorf("is needed, as gateway-1.example:9293: -%sgrpc-internal %w", c.prefix, err)
+	case err == nil && len(c.advertised()) > maxAdvertised:
+		return fmt.Errorf("must be at most %d bytes", maxAdvertised)
+	}
+	return err
+}
+
+// maxAdvertised is how long the address of a watcher may be.
+const maxAdvertised = 255
 
 // Check reports everything that is wrong with the configuration.
 func (c *Config) Check() error {
@@ -120,6 +149,9 @@ func (c *Config) Check() error {
 	}
 	if c.Data == "" && (c.RoutesFile == "" || c.Listen.TLSAddr != "" && c.Listen.CertFile == "") {
 		fail("data", "is needed")
+	}
+	if err := c.checkAdvertised(); err != nil {
+		fail("grpc-advertise", err.Error())
 	}
 	if c.Drain < 0 {
 		fail("drain", "must not be negative")

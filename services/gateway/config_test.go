@@ -55,12 +55,13 @@ func TestProgram(t *testing.T) {
 		}},
 		"everything wrong": {[]string{"TIDEGATE_GATEWAY_PONG=-2s"}, []string{
 			"-instance", "Gateway One", "-data", "", "-ping", "-1s", "-drain", "-1s", "-max-message", "-1", "-flood", "-1",
-			"-tls-cert", "cert.pem", "-ws", "9099", "-catalog", "catalog:9291", "-subscription", "", "-grpc", "0.0.0.0:9193",
+			"-tls-cert", "cert.pem", "-ws", "9099", "-catalog", "catalog:9291", "-subscription", "", "-grpc", "0.0.0.0:9193", "-grpc-advertise", "0.0.0.0:9293",
 			"-ops", "here", "-dial-timeout", "-1s",
 		}, 2, []string{
 			`-instance: "Gateway One" is not 1 to 63 characters of a-z, 0-9 and - with a letter or digit at both ends`,
 			"-master-key-file: is needed",
 			"-data: is needed",
+			"-grpc-advertise: 0.0.0.0:9293 is every interface, not one host",
 			"-drain: must not be negative",
 			"-catalog: catalog:9291 is not on loopback, so -catalog-ca, -catalog-cert and -catalog-key are needed",
 			"-subscription: an address is needed",
@@ -73,6 +74,9 @@ func TestProgram(t *testing.T) {
 			"-flood: must be more than 0",
 			"-grpc: 0.0.0.0:9193 is not on loopback: give -grpc-cert and -grpc-key, or -grpc-plaintext",
 			`-ops: "here" is not host:port`,
+		}},
+		"no address to advertise": {nil, append(slices.Clip(good), "-grpc-internal", ":9293", "-grpc-cert", "c", "-grpc-key", "k", "-grpc-client-ca", "ca"), 2, []string{
+			"-grpc-advertise: is needed, as gateway-1.example:9293: -grpc-internal :9293 is every interface, not one host",
 		}},
 		"unknown flag": {nil, append(slices.Clip(good), "-colour"), 2, []string{"flag provided but not defined: -colour"}},
 		"no numbers, and more": {[]string{"TIDEGATE_GATEWAY_PING=often"}, append(slices.Clip(good), "-max-message", "large", "-drain", "-1s"), 2, []string{

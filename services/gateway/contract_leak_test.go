@@ -286,7 +286,7 @@ func (v *visit) halfClose() error {
 func (w *world) operator() func(client string) error {
 	api, ctx := w.sessions()
 	return func(client string) error {
-		list, err := api.ListSessions(ctx, &gatewayv1.ListSessionsRequest{Parent: "gateways/-"})
+		list, err := api.ListSessions(ctx, &gatewayv1.ListSessionsRequest{Parent: "gateways/gateway-1"})
 		if err != nil {
 			return err
 		}

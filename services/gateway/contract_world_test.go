@@ -90,7 +90,7 @@ func bearer(token string) http.Header { return http.Header{"Authorization": {"Be
 func (w *world) names(of string) []string {
 	w.t.Helper()
 	api, ctx := w.sessions()
-	list, err := api.ListSessions(ctx, &gatewayv1.ListSessionsRequest{Parent: "gateways/-"})
+	list, err := api.ListSessions(ctx, &gatewayv1.ListSessionsRequest{Parent: "gateways/gateway-1"})
 	if err != nil {
 		w.t.Fatalf("ListSessions = %v", err)
 	}

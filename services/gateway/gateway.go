@@ -138,7 +138,7 @@ func openDisk(cfg *Config, log *slog.Logger) (*routes.Disk, error) {
 func (g *gateway) hello(features []string) *backplanev1.Hello {
 	return &backplanev1.Hello{
 		Instance: g.cfg.Instance, Kind: identity.Gateway, Build: run.Version(),
-		Address: g.cfg.GRPC.InternalAddr, Features: features,
+		Address: g.cfg.advertised(), Features: features,
 	}
 }
 

@@ -28,7 +28,7 @@ func TestSessionIsServedCountedAndShown(t *testing.T) {
 		echoes(t, c, fmt.Sprint("message ", i))
 	}
 	api, ctx := w.sessions()
-	list, err := api.ListSessions(ctx, &gatewayv1.ListSessionsRequest{Parent: "gateways/-"})
+	list, err := api.ListSessions(ctx, &gatewayv1.ListSessionsRequest{Parent: "gateways/gateway-1"})
 	if err != nil || len(list.GetSessions()) != 1 {
 		t.Fatalf("ListSessions = %v, %v, want one", list, err)
 	}

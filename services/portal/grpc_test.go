@@ -26,7 +26,6 @@ import (
 	"github.com/tidegatehq/tidegate/gen"
 	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
-	gatewayv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/gateway/v1"
 	"github.com/tidegatehq/tidegate/services/kit/fault"
 	"github.com/tidegatehq/tidegate/services/kit/identity/identitytest"
 	"github.com/tidegatehq/tidegate/services/portal"
@@ -131,23 +130,23 @@ func TestForwardsStatuses(t *testing.T) {
 func TestForwardCancels(t *testing.T) {
 	s := start(t)
 	reached, ended := make(chan struct{}), make(chan error, 1)
-	s.on(gatewayv1.SessionService_GetGateway_FullMethodName, func(ctx context.Context, _ proto.Message) (proto.Message, error) {
+	s.on(catalogv1.CatalogService_GetApi_FullMethodName, func(ctx context.Context, _ proto.Message) (proto.Message, error) {
 		close(reached)
 		<-ctx.Done()
 		ended <- ctx.Err()
 		return nil, ctx.Err()
 	})
 	ctx, cancel := context.WithCancel(t.Context())
-	client := gatewayv1.NewSessionServiceClient(s.dial(t))
+	client := catalogv1.NewCatalogServiceClient(s.dial(t))
 	failed := make(chan error, 1)
 	go func() {
-		_, err := client.GetGateway(ctx, &gatewayv1.GetGatewayRequest{Name: "gateways/-"})
+		_, err := client.GetApi(ctx, &catalogv1.GetApiRequest{Name: "apis/a"})
 		failed <- err
 	}()
 	<-reached
 	cancel()
 	if err := <-failed; status.Code(err) != codes.Canceled {
-		t.Errorf("GetGateway = %v, want CANCELED", err)
+		t.Errorf("GetApi = %v, want CANCELED", err)
 	}
 	if err := <-ended; !errors.Is(err, context.Canceled) {
 		t.Errorf("the service's call ended with %v, want canceled", err)

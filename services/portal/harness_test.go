@@ -65,6 +65,13 @@ func (b *backend) on(method string, r reply) {
 	b.replies[method] = r
 }
 
+// gateways sets the gateways that the catalog knows.
+func (b *backend) gateways(all ...*changev1.Watcher) {
+	b.on(backplanev1.RouteService_ListGateways_FullMethodName, func(context.Context, proto.Message) (proto.Message, error) {
+		return &backplanev1.ListGatewaysResponse{Gateways: all}, nil
+	})
+}
+
 // last returns the newest call and how many there were.
 func (b *backend) last() (call, int) {
 	b.mu.Lock()
@@ -148,7 +155,8 @@ func start(t *testing.T, change ...func(*portal.Config)) *site {
 	cfg.TLSCert, cfg.TLSKey = files.Cert, files.Key
 	cfg.Listener, cfg.GRPCListener, cfg.Ops.Listener = listen(t), listen(t), listen(t)
 	conn := s.serve(t)
-	cfg.Catalog.Conn, cfg.Subscription.Conn, cfg.Gateway.Conn = conn, conn, conn
+	cfg.Catalog.Conn, cfg.Subscription.Conn, cfg.Gateways.Conn = conn, conn, conn
+	s.gateways(&changev1.Watcher{Instance: "x1", Connected: true})
 	for _, c := range change {
 		c(&cfg)
 	}

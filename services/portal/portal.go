@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/tidegatehq/tidegate/services/kit/grpcclient"
+	"github.com/tidegatehq/tidegate/services/kit/identity"
 	"github.com/tidegatehq/tidegate/services/kit/netaddr"
 	"github.com/tidegatehq/tidegate/services/kit/ops"
 )
@@ -31,8 +32,10 @@ type Config struct {
 	Plaintext bool
 	// Drain is how long requests may go on after a stop.
 	Drain time.Duration
-	// Catalog, Subscription and Gateway are the services behind the portal.
-	Catalog, Subscription, Gateway grpcclient.Config
+	// Catalog and Subscription are the services behind the portal.
+	Catalog, Subscription grpcclient.Config
+	// Gateways says how gateways are reached; the catalog knows where they are.
+	Gateways grpcclient.Instances
 	// Ops is where operations are served.
 	Ops ops.Config
 	// Metrics is where metrics are counted; nil is a registry of the service's
@@ -54,7 +57,7 @@ func Default() Config {
 		Drain:        10 * time.Second,
 		Catalog:      grpcclient.Default("127.0.0.1:9291"),
 		Subscription: grpcclient.Default("127.0.0.1:9292"),
-		Gateway:      grpcclient.Default("127.0.0.1:9293"),
+		Gateways:     grpcclient.OfService(identity.Gateway),
 		Ops:          ops.Default(),
 	}
 }
@@ -71,7 +74,7 @@ func (c *Config) Flags(fs *flag.FlagSet, prefix string) {
 	fs.DurationVar(&c.Drain, prefix+"drain", c.Drain, "how `long` requests may go on after a stop")
 	c.Catalog.Flags(fs, prefix, "catalog")
 	c.Subscription.Flags(fs, prefix, "subscription")
-	c.Gateway.Flags(fs, prefix, "gateway")
+	c.Gateways.Flags(fs, prefix)
 	c.Ops.Flags(fs, prefix)
 }
 
@@ -97,6 +100,6 @@ func (c *Config) Check() error {
 	if c.Drain <= 0 {
 		fail("%sdrain: must be more than 0", p)
 	}
-	wrong = append(wrong, c.Catalog.Check(), c.Subscription.Check(), c.Gateway.Check(), c.Ops.Check())
+	wrong = append(wrong, c.Catalog.Check(), c.Subscription.Check(), c.Gateways.Check(), c.Ops.Check())
 	return errors.Join(wrong...)
 }

@@ -36,7 +36,6 @@ func forwarded() map[string]bool {
 		"tidegate.subscription.v1.SubscriptionService": true,
 		"tidegate.usage.v1.UsageService":               true,
 		"tidegate.oauth2.v1.OAuth2Service":             false,
-		"tidegate.gateway.v1.SessionService":           true,
 	}
 }
 
@@ -44,6 +43,7 @@ func forwarded() map[string]bool {
 func served() map[string]bool {
 	all := forwarded()
 	all["tidegate.change.v1.ChangeService"] = true
+	all["tidegate.gateway.v1.SessionService"] = true
 	return all
 }
 

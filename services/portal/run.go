@@ -28,9 +28,11 @@ import (
 	"github.com/tidegatehq/tidegate/services/kit/run"
 	"github.com/tidegatehq/tidegate/services/portal/internal/changes"
 	"github.com/tidegatehq/tidegate/services/portal/internal/forward"
+	"github.com/tidegatehq/tidegate/services/portal/internal/gateways"
 	"github.com/tidegatehq/tidegate/services/portal/internal/oauth2"
 	"github.com/tidegatehq/tidegate/services/portal/internal/openapi"
 	"github.com/tidegatehq/tidegate/services/portal/internal/rest"
+	"github.com/tidegatehq/tidegate/services/portal/internal/sessions"
 	"github.com/tidegatehq/tidegate/services/portal/internal/upstream"
 	"github.com/tidegatehq/tidegate/services/portal/internal/web"
 )
@@ -56,7 +58,10 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	if reg == nil {
 		reg = ops.NewRegistry()
 	}
-	local := local{changes: changes.New(services.catalog, services.subscription)}
+	local := local{
+		changes:  changes.New(services.catalog, services.subscription),
+		sessions: sessions.New(services.gateways),
+	}
 	handler, err := newHandler(ctx, services, local, log, reg)
 	if err != nil {
 		return err
@@ -73,13 +78,14 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 
 // local is what the portal serves itself.
 type local struct {
-	changes changev1.ChangeServiceServer
+	changes  changev1.ChangeServiceServer
+	sessions gatewayv1.SessionServiceServer
 }
 
 // newHandler puts all that is served over HTTP together.
 func newHandler(ctx context.Context, s *services, l local, log *slog.Logger, reg prometheus.Registerer) (http.Handler, error) {
 	api, err := rest.New(ctx, rest.Services{
-		Catalog: s.catalog, Subscription: s.subscription, Gateway: s.gateway, Changes: l.changes,
+		Catalog: s.catalog, Subscription: s.subscription, Changes: l.changes, Sessions: l.sessions,
 	})
 	if err != nil {
 		return nil, err
@@ -95,7 +101,7 @@ func newHandler(ctx context.Context, s *services, l local, log *slog.Logger, reg
 // newGRPC returns the public gRPC: what it passes on, and what it serves itself,
 // stands here.
 func newGRPC(cfg Config, s *services, l local, source *certs.Source, log *slog.Logger, reg prometheus.Registerer) *grpcserver.Server {
-	f := forward.New([]*grpc.ServiceDesc{&changev1.ChangeService_ServiceDesc},
+	f := forward.New([]*grpc.ServiceDesc{&changev1.ChangeService_ServiceDesc, &gatewayv1.SessionService_ServiceDesc},
 		forward.Service{Desc: &catalogv1.CatalogService_ServiceDesc, Conn: s.catalog},
 		forward.Service{Desc: &identityv1.SignInService_ServiceDesc, Conn: s.subscription},
 		forward.Service{Desc: &identityv1.UserService_ServiceDesc, Conn: s.subscription},
@@ -103,7 +109,6 @@ func newGRPC(cfg Config, s *services, l local, source *certs.Source, log *slog.L
 		forward.Service{Desc: &subscriptionv1.SubscriptionService_ServiceDesc, Conn: s.subscription},
 		forward.Service{Desc: &oauth2v1.OAuth2Service_ServiceDesc, Conn: s.subscription},
 		forward.Service{Desc: &usagev1.UsageService_ServiceDesc, Conn: s.subscription},
-		forward.Service{Desc: &gatewayv1.SessionService_ServiceDesc, Conn: s.gateway},
 	)
 	opts := append(f.Options(), grpcserver.WithMetrics(reg))
 	if source != nil {
@@ -114,14 +119,16 @@ func newGRPC(cfg Config, s *services, l local, source *certs.Source, log *slog.L
 	served.Listener, served.Plaintext, served.Drain = cfg.GRPCListener, true, cfg.Drain
 	srv := grpcserver.New(served, log, grpcserver.Auth{Rules: f.Rules()}, opts...)
 	changev1.RegisterChangeServiceServer(srv.Public(), l.changes)
+	gatewayv1.RegisterSessionServiceServer(srv.Public(), l.sessions)
 	return srv
 }
 
 // services are the connections to the services.
 type services struct {
-	catalog, subscription, gateway *upstream.Conn
-	needed                         map[string]*grpc.ClientConn
-	closers                        []func() error
+	catalog, subscription *upstream.Conn
+	gateways              *gateways.Directory
+	needed                map[string]*grpc.ClientConn
+	closers               []func() error
 }
 
 // dial connects to the services.
@@ -129,19 +136,18 @@ func dial(cfg *Config, log *slog.Logger) (*services, error) {
 	s := &services{needed: map[string]*grpc.ClientConn{}}
 	catalog, err1 := cfg.Catalog.Dial()
 	subscription, err2 := cfg.Subscription.Dial()
-	gateway, err3 := cfg.Gateway.Dial()
 	s.closers = []func() error{
 		func() error { return cfg.Catalog.Close(catalog) },
 		func() error { return cfg.Subscription.Close(subscription) },
-		func() error { return cfg.Gateway.Close(gateway) },
 	}
-	if err := errors.Join(err1, err2, err3); err != nil {
+	if err := errors.Join(err1, err2); err != nil {
 		s.close()
 		return nil, err
 	}
-	s.catalog = upstream.New("catalog", catalog, log)
-	s.subscription = upstream.New("subscription", subscription, log)
-	s.gateway = upstream.New("gateway", gateway, log)
+	s.catalog = upstream.New("the catalog service", catalog, log)
+	s.subscription = upstream.New("the subscription service", subscription, log)
+	s.gateways = gateways.New(s.catalog, &cfg.Gateways, log)
+	s.closers = append(s.closers, s.gateways.Close)
 	s.needed["catalog"], s.needed["subscription"] = catalog, subscription
 	return s, nil
 }
@@ -152,8 +158,8 @@ func (s *services) close() {
 	}
 }
 
-// ready reports the services that cannot be reached. The gateway is not among
-// them: all but the list of live sessions goes on without it.
+// ready reports the services that cannot be reached. Gateways are not among them:
+// all but live sessions goes on without them.
 func (s *services) ready() error {
 	var away []error
 	for _, name := range []string{"catalog", "subscription"} {

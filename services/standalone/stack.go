@@ -60,7 +60,7 @@ func newStack(cfg *Config, data *folder.Folder, open sockets, at Addresses, agai
 		{"subscription", "gateway", &cfg.gateway.Subscription.Conn},
 		{"catalog", "portal", &cfg.portal.Catalog.Conn},
 		{"subscription", "portal", &cfg.portal.Subscription.Conn},
-		{"gateway", "portal", &cfg.portal.Gateway.Conn},
+		{"gateway", "portal", &cfg.portal.Gateways.Conn},
 	} {
 		if err := dial(link.to, link.from, link.conn); err != nil {
 			s.close()

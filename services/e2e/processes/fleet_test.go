@@ -59,7 +59,8 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// services are the binaries in the order of their dependence.
+// services are the binaries in the order of their dependence. A process is called
+// by its binary; further ones of a binary have a number behind it, as gateway2.
 var services = []string{"subscription", "catalog", "portal", "gateway"}
 
 // fleet is the four services as processes.
@@ -71,8 +72,10 @@ type fleet struct {
 	more  map[string]string // further environment
 	db    map[string]string // service → database URL
 	procs map[string]*exec.Cmd
-	roots *x509.CertPool
-	http  *http.Client
+	// started are the processes in the order of their first start.
+	started []string
+	roots   *x509.CertPool
+	http    *http.Client
 }
 
 // startFleet starts all four on engine "sqlite" or "postgres" and waits until
@@ -140,9 +143,13 @@ func (f *fleet) port(name string) string {
 	return ""
 }
 
-// environ reads a service's sample and puts this machine in the place of the
-// compose file's containers.
-func (f *fleet) environ(service string) []string {
+// program returns the binary of a process.
+func program(process string) string { return strings.TrimRight(process, "0123456789") }
+
+// environ reads the sample of a process's service and puts this machine in the
+// place of the compose file's containers.
+func (f *fleet) environ(process string) []string {
+	service := program(process)
 	sample, err := os.Open(filepath.Join("../../../deploy/env", service+".env"))
 	if err != nil {
 		f.t.Fatal(err)
@@ -160,10 +167,10 @@ func (f *fleet) environ(service string) []string {
 		if !ok || !strings.HasPrefix(key, prefix) {
 			f.t.Fatalf("deploy/env/%s.env has the line %q, want %sNAME=value", service, line, prefix)
 		}
-		env = append(env, key+"="+f.local(service, strings.TrimPrefix(key, prefix), value))
+		env = append(env, key+"="+f.local(process, strings.TrimPrefix(key, prefix), value))
 	}
 	// What the samples name too comes last.
-	env = append(env, prefix+"OPS="+f.port(service+" ops"), prefix+"LOG_FORMAT=text", prefix+"LOG_LEVEL=info")
+	env = append(env, prefix+"OPS="+f.port(process+" ops"), prefix+"LOG_FORMAT=text", prefix+"LOG_LEVEL=info")
 	for k, v := range f.more {
 		if strings.HasPrefix(k, prefix) {
 			env = append(env, k+"="+v)
@@ -173,18 +180,22 @@ func (f *fleet) environ(service string) []string {
 }
 
 // local translates one value of a sample.
-func (f *fleet) local(service, key, value string) string {
+func (f *fleet) local(process, key, value string) string {
 	switch {
 	case key == "DB":
-		return f.db[service]
+		return f.db[process]
+	case key == "INSTANCE" && process != program(process):
+		return process
+	case key == "GRPC_ADVERTISE":
+		return f.port(process + ":9293")
 	case strings.HasPrefix(value, "/certs/"):
 		return filepath.Join(f.dir, value)
 	case value == "/run/secrets/admin-password":
 		return filepath.Join(f.dir, "admin-password")
 	case strings.HasPrefix(value, "/data/"):
-		return filepath.Join(f.dir, service+"-"+filepath.Base(value))
+		return filepath.Join(f.dir, process+"-"+filepath.Base(value))
 	case strings.HasPrefix(value, ":"): // a listener
-		return f.port(service + value)
+		return f.port(process + value)
 	case strings.Contains(value, ":9") && strings.HasPrefix(value, strings.ToLower(key)+":"): // another service
 		host, port, _ := strings.Cut(value, ":")
 		return f.port(host + ":" + port)
@@ -202,7 +213,7 @@ func (f *fleet) start(service string) {
 		f.t.Fatal(err)
 	}
 	defer log.Close()
-	cmd := exec.Command(filepath.Join(f.bin, service))
+	cmd := exec.Command(filepath.Join(f.bin, program(service)))
 	cmd.Dir = f.dir
 	cmd.Env = f.environ(service)
 	cmd.Stdout, cmd.Stderr = log, log
@@ -211,6 +222,9 @@ func (f *fleet) start(service string) {
 		f.t.Fatalf("start %s: %v", service, err)
 	}
 	f.procs[service] = cmd
+	if !slices.Contains(f.started, service) {
+		f.started = append(f.started, service)
+	}
 }
 
 func (f *fleet) log(service string) string { return filepath.Join(f.dir, service+".log") }
@@ -258,7 +272,7 @@ func (f *fleet) stop(service string) error {
 
 // stopAll ends what still runs, and shows the logs of a failed test.
 func (f *fleet) stopAll() {
-	for _, s := range slices.Backward(services) {
+	for _, s := range slices.Backward(f.started) {
 		if f.procs[s] == nil {
 			continue
 		}
@@ -269,7 +283,7 @@ func (f *fleet) stopAll() {
 		}
 	}
 	if f.t.Failed() {
-		for _, s := range services {
+		for _, s := range f.started {
 			f.t.Logf("log of %s:\n%s", s, f.tail(s))
 		}
 	}

@@ -135,9 +135,15 @@ func (w *world) token() string {
 // that cannot ask what a token is good for yet, after a start, is tried again.
 func (w *world) connect(token string, wss bool) (conn *websocket.Conn, err error) {
 	w.t.Helper()
+	return w.connectTo("gateway", token, wss)
+}
+
+// connectTo opens a session at one of several gateways.
+func (w *world) connectTo(gateway, token string, wss bool) (conn *websocket.Conn, err error) {
+	w.t.Helper()
 	w.eventually("the gateway can ask", func() error {
 		var status int
-		if conn, status, err = w.tryConnect(token, wss); status == http.StatusServiceUnavailable {
+		if conn, status, err = w.tryConnect(gateway, token, wss); status == http.StatusServiceUnavailable {
 			return err
 		}
 		return nil
@@ -145,10 +151,10 @@ func (w *world) connect(token string, wss bool) (conn *websocket.Conn, err error
 	return conn, err
 }
 
-func (w *world) tryConnect(token string, wss bool) (_ *websocket.Conn, status int, _ error) {
-	address := "ws://" + w.port("gateway:9099")
+func (w *world) tryConnect(gateway, token string, wss bool) (_ *websocket.Conn, status int, _ error) {
+	address := "ws://" + w.port(gateway+":9099")
 	if wss {
-		address = "wss://" + w.port("gateway:8099")
+		address = "wss://" + w.port(gateway+":8099")
 	}
 	//nolint:bodyclose // the library documents that the body of this response need not be closed
 	conn, res, err := websocket.Dial(w.t.Context(), address+"/echo/1.0.0", &websocket.DialOptions{

@@ -171,18 +171,36 @@ func (s *Source) ClientCredentials() credentials.TransportCredentials {
 	return &clientCredentials{TransportCredentials: credentials.NewTLS(s.Client()), source: s}
 }
 
+// ServiceCredentials returns a client's gRPC credentials, which follow the files
+// and trust a server by the name of its service alone, whatever its address: the
+// first DNS name of its certificate must be name.
+func (s *Source) ServiceCredentials(name string) credentials.TransportCredentials {
+	return &clientCredentials{TransportCredentials: credentials.NewTLS(s.Client()), source: s, service: name}
+}
+
 // clientCredentials reads the files at each handshake.
 type clientCredentials struct {
 	credentials.TransportCredentials
-	source *Source
+	source  *Source
+	service string // what the server must be called first; empty for the name that is dialled
 }
 
 // ClientHandshake performs the handshake of a connection.
 func (c *clientCredentials) ClientHandshake(ctx context.Context, authority string, conn net.Conn) (net.Conn, credentials.AuthInfo, error) {
-	return credentials.NewTLS(c.source.Client()).ClientHandshake(ctx, authority, conn)
+	cfg := c.source.Client()
+	if c.service != "" {
+		cfg.ServerName = c.service
+		cfg.VerifyConnection = func(state tls.ConnectionState) error {
+			if names := state.PeerCertificates[0].DNSNames; len(names) == 0 || names[0] != c.service {
+				return fmt.Errorf("the certificate is for %q, not first for %s", names, c.service)
+			}
+			return nil
+		}
+	}
+	return credentials.NewTLS(cfg).ClientHandshake(ctx, authority, conn)
 }
 
 // Clone returns a copy.
 func (c *clientCredentials) Clone() credentials.TransportCredentials {
-	return &clientCredentials{TransportCredentials: c.TransportCredentials.Clone(), source: c.source}
+	return &clientCredentials{TransportCredentials: c.TransportCredentials.Clone(), source: c.source, service: c.service}
 }

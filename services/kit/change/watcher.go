@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"time"
 
 	"google.golang.org/protobuf/types/known/timestamppb"
@@ -27,6 +28,10 @@ const (
 	deadAfter = time.Minute
 	// waitFor is how long WaitApplied waits at most.
 	waitFor = 5 * time.Second
+	// lostFor is how long Gateways returns a gateway whose stream has ended. It may
+	// be cut off from this service only, or this service may have restarted: its
+	// sessions live on.
+	lostFor = 30 * time.Second
 )
 
 // recorder keeps the row of one watcher. A newer stream of the same instance
@@ -173,6 +178,16 @@ func (l *Log) Watchers(ctx context.Context) ([]*changev1.Watcher, error) {
 		return nil, fmt.Errorf("list watchers: %w", err)
 	}
 	return all, nil
+}
+
+// Gateways returns the gateways that watch, and those that did within the last
+// 30 s, by instance.
+func (l *Log) Gateways(ctx context.Context) ([]*changev1.Watcher, error) {
+	all, err := l.Watchers(ctx)
+	since := l.now().Add(-lostFor)
+	return slices.DeleteFunc(all, func(w *changev1.Watcher) bool {
+		return w.GetKind() != identity.Gateway || w.GetSeenTime().AsTime().Before(since)
+	}), err
 }
 
 // WaitApplied waits, 5 s at most, until every connected gateway has applied a

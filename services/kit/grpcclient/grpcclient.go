@@ -47,7 +47,8 @@ type Config struct {
 	// Conn, if set, is used instead of everything else.
 	Conn *grpc.ClientConn
 
-	flag string
+	flag    string
+	service string // what the certificate must be for first; empty for the host in Target
 }
 
 // Default returns the configuration of a plaintext connection to target.
@@ -104,7 +105,9 @@ func (c *Config) Dial(opts ...grpc.DialOption) (*grpc.ClientConn, error) {
 		if err != nil {
 			return nil, fmt.Errorf("dial %s: %w", c.Target, err)
 		}
-		creds = source.ClientCredentials()
+		if creds = source.ClientCredentials(); c.service != "" {
+			creds = source.ServiceCredentials(c.service)
+		}
 	}
 	opts = append([]grpc.DialOption{
 		grpc.WithTransportCredentials(creds),

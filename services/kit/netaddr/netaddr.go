@@ -16,6 +16,22 @@ func Check(addr string) error {
 	return nil
 }
 
+// CheckDialable reports why others cannot dial addr, or nil: it must name one host
+// and a port.
+func CheckDialable(addr string) error {
+	host, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		return fmt.Errorf("%q is not host:port", addr)
+	}
+	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
+		return fmt.Errorf("%s is every interface, not one host", addr)
+	}
+	if port == "" || port == "0" {
+		return fmt.Errorf("%s has no port", addr)
+	}
+	return nil
+}
+
 // IsLoopback reports whether only this machine reaches addr. The only name for
 // which that holds is localhost.
 func IsLoopback(addr string) bool {

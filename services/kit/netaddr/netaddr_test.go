@@ -6,6 +6,23 @@ import (
 	"github.com/tidegatehq/tidegate/services/kit/netaddr"
 )
 
+func TestCheckDialable(t *testing.T) {
+	for addr, want := range map[string]string{
+		"127.0.0.1:9293": "", "[fe80::1]:80": "", "gateway-1:9293": "",
+		"gateway-1": `"gateway-1" is not host:port`, ":9293": ":9293 is every interface, not one host",
+		"0.0.0.0:9293": "0.0.0.0:9293 is every interface, not one host", "[::]:9293": "[::]:9293 is every interface, not one host",
+		"localhost:0": "localhost:0 has no port", "localhost:": "localhost: has no port",
+	} {
+		got := ""
+		if err := netaddr.CheckDialable(addr); err != nil {
+			got = err.Error()
+		}
+		if got != want {
+			t.Errorf("CheckDialable(%q) = %q, want %q", addr, got, want)
+		}
+	}
+}
+
 func TestCheck(t *testing.T) {
 	for addr, want := range map[string]string{
 		"127.0.0.1:9091": "", ":0": "", "[::1]:80": "", "example.com:https": "",

@@ -71,5 +71,6 @@ func Rules() identity.Rules {
 	rules[catalogv1.CatalogService_DeletePlan_FullMethodName] = admin
 	rules[backplanev1.RouteService_WatchRoutes_FullMethodName] = services
 	rules[backplanev1.RouteService_GetRoute_FullMethodName] = services
+	rules[backplanev1.RouteService_ListGateways_FullMethodName] = identity.Rule{Services: []string{identity.Portal}}
 	return rules
 }

@@ -27,3 +27,9 @@ func (a *API) GetRoute(ctx context.Context, req *backplanev1.GetRouteRequest) (*
 	}
 	return v.Route(), nil
 }
+
+// ListGateways returns the gateways that may have live sessions.
+func (a *API) ListGateways(ctx context.Context, _ *backplanev1.ListGatewaysRequest) (*backplanev1.ListGatewaysResponse, error) {
+	gateways, err := a.log.Gateways(ctx)
+	return &backplanev1.ListGatewaysResponse{Gateways: gateways}, err
+}

@@ -17,6 +17,7 @@ import (
 	"github.com/tidegatehq/tidegate/services/gateway/internal/session"
 	"github.com/tidegatehq/tidegate/services/kit/fault"
 	"github.com/tidegatehq/tidegate/services/kit/identity"
+	"github.com/tidegatehq/tidegate/services/kit/keyset"
 	"github.com/tidegatehq/tidegate/services/kit/page"
 )
 
@@ -70,6 +71,11 @@ func Rules() identity.Rules {
 	return rules
 }
 
+// ListGateways refuses: a gateway knows of no other.
+func (a *API) ListGateways(context.Context, *gatewayv1.ListGatewaysRequest) (*gatewayv1.ListGatewaysResponse, error) {
+	return nil, fault.Unimplemented("only the portal lists gateways: this is %s", a.name())
+}
+
 // GetGateway returns the gateway's own state.
 func (a *API) GetGateway(_ context.Context, req *gatewayv1.GetGatewayRequest) (*gatewayv1.Gateway, error) {
 	if err := a.checkGateway("name", req.GetName()); err != nil {
@@ -91,8 +97,7 @@ func (a *API) ListSessions(ctx context.Context, req *gatewayv1.ListSessionsReque
 	if err != nil {
 		return nil, err
 	}
-	scope := page.Scope(a.name(), req.GetFilter())
-	after, err := checkToken(req.GetPageToken(), scope)
+	after, err := checkToken(req)
 	if err != nil {
 		return nil, err
 	}
@@ -103,7 +108,7 @@ func (a *API) ListSessions(ctx context.Context, req *gatewayv1.ListSessionsReque
 		resp.Sessions = append(resp.Sessions, a.toSession(p.session))
 	}
 	if more {
-		resp.NextPageToken = found[len(found)-1].token(scope)
+		resp.NextPageToken = keyset.SessionsToken(req.GetParent(), req.GetFilter(), found[len(found)-1].key)
 	}
 	return resp, nil
 }
@@ -138,7 +143,7 @@ func (a *API) session(ctx context.Context, name string) (*session.Session, error
 	}
 	s := a.sessions.Get(ref)
 	if s == nil || !a.sees(ctx)(s.Info().Route.Version) {
-		return nil, fault.NotFound("session %q", name)
+		return nil, fault.NotFound("%s", name)
 	}
 	return s, nil
 }

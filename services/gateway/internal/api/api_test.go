@@ -23,7 +23,9 @@ import (
 	"github.com/tidegatehq/tidegate/services/gateway/internal/session"
 	"github.com/tidegatehq/tidegate/services/kit/grpcserver"
 	"github.com/tidegatehq/tidegate/services/kit/identity/identitytest"
+	"github.com/tidegatehq/tidegate/services/kit/keyset"
 	"github.com/tidegatehq/tidegate/services/kit/memnet"
+	"github.com/tidegatehq/tidegate/services/kit/resource"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -105,6 +107,8 @@ func (f *fixture) add(ref, version, application string) *session.Session {
 }
 
 const (
+	parent = "gateways/gateway-1"
+
 	v1 = "apis/a/versions/1"
 	v2 = "apis/b/versions/2"
 )
@@ -140,11 +144,9 @@ func TestListShowsWhatTheCallerMaySee(t *testing.T) {
 		"root without a grant": {f.root, `user = ""`, []string{"r3"}},
 		"bob by ann's version": {f.bob, `version = "apis/a/versions/1"`, nil},
 	} {
-		for _, parent := range []string{"gateways/-", "gateways/gateway-1"} {
-			got, err := f.ListSessions(t.Context(), &gatewayv1.ListSessionsRequest{Parent: parent, Filter: tt.filter}, tt.as)
-			if err != nil || !slices.Equal(refs(got.GetSessions()), tt.want) {
-				t.Errorf("%s: ListSessions(%s) = %v, %v, want %v", name, parent, refs(got.GetSessions()), err, tt.want)
-			}
+		got, err := f.ListSessions(t.Context(), &gatewayv1.ListSessionsRequest{Parent: parent, Filter: tt.filter}, tt.as)
+		if err != nil || !slices.Equal(refs(got.GetSessions()), tt.want) {
+			t.Errorf("%s: ListSessions = %v, %v, want %v", name, refs(got.GetSessions()), err, tt.want)
 		}
 	}
 }
@@ -158,7 +160,7 @@ func TestListInPages(t *testing.T) {
 		want = append(want, ref)
 	}
 	var got []string
-	req := &gatewayv1.ListSessionsRequest{Parent: "gateways/-", PageSize: 3}
+	req := &gatewayv1.ListSessionsRequest{Parent: parent, PageSize: 3}
 	for {
 		resp, err := f.ListSessions(t.Context(), req, f.root)
 		if err != nil || len(resp.GetSessions()) > 3 {
@@ -175,12 +177,12 @@ func TestListInPages(t *testing.T) {
 	if !slices.Equal(got, want) {
 		t.Errorf("the pages hold %v, want %v", got, want)
 	}
-	first, err := f.ListSessions(t.Context(), &gatewayv1.ListSessionsRequest{Parent: "gateways/-", PageSize: 1}, f.root)
+	first, err := f.ListSessions(t.Context(), &gatewayv1.ListSessionsRequest{Parent: parent, PageSize: 1}, f.root)
 	if err != nil {
 		t.Fatal(err)
 	}
 	_, err = f.ListSessions(t.Context(), &gatewayv1.ListSessionsRequest{
-		Parent: "gateways/-", PageToken: first.GetNextPageToken(), Filter: `user = ""`,
+		Parent: parent, PageToken: first.GetNextPageToken(), Filter: `user = ""`,
 	}, f.root)
 	wantStatus(t, "ListSessions with the token of another filter", err, codes.InvalidArgument, "page_token: belongs to another list or filter")
 }
@@ -191,9 +193,9 @@ func TestGetAndClose(t *testing.T) {
 	name := "gateways/gateway-1/sessions/r1"
 	for _, call := range []grpc.CallOption{f.bob, f.sue} {
 		_, err := f.GetSession(t.Context(), &gatewayv1.GetSessionRequest{Name: name}, call)
-		wantStatus(t, "GetSession of somebody else's", err, codes.NotFound, `session "gateways/gateway-1/sessions/r1" not found`)
+		wantStatus(t, "GetSession of somebody else's", err, codes.NotFound, "gateways/gateway-1/sessions/r1 not found")
 		_, err = f.CloseSession(t.Context(), &gatewayv1.CloseSessionRequest{Name: name}, call)
-		wantStatus(t, "CloseSession of somebody else's", err, codes.NotFound, `session "gateways/gateway-1/sessions/r1" not found`)
+		wantStatus(t, "CloseSession of somebody else's", err, codes.NotFound, "gateways/gateway-1/sessions/r1 not found")
 	}
 	if s.Err() != nil {
 		t.Fatalf("the session was ended: %v", s.Err())
@@ -204,7 +206,7 @@ func TestGetAndClose(t *testing.T) {
 		got.GetStartTime() != nil || got.GetExpireTime().GetSeconds() != 5000 || got.GetSubprotocol() != "chat" || got.GetInbound() == nil {
 		t.Errorf("GetSession = %v, %v", got, err)
 	}
-	if _, err := f.CloseSession(t.Context(), &gatewayv1.CloseSessionRequest{Name: "gateways/-/sessions/r1"}, f.ann); err != nil {
+	if _, err := f.CloseSession(t.Context(), &gatewayv1.CloseSessionRequest{Name: name}, f.ann); err != nil {
 		t.Errorf("CloseSession = %v", err)
 	}
 	var ended *session.EndedError
@@ -216,7 +218,7 @@ func TestGetAndClose(t *testing.T) {
 func TestGetGateway(t *testing.T) {
 	f := newFixture(t)
 	f.add("r1", v1, "")
-	got, err := f.GetGateway(t.Context(), &gatewayv1.GetGatewayRequest{Name: "gateways/-"}, f.sue)
+	got, err := f.GetGateway(t.Context(), &gatewayv1.GetGatewayRequest{Name: parent}, f.sue)
 	if err != nil || got.GetName() != "gateways/gateway-1" || got.GetBuild() != "v1" || got.GetRoutesAppliedChangeNumber() != 7 ||
 		got.GetGrantsAppliedChangeNumber() != 8 || !got.GetReady() || got.GetSessions() != 0 || got.GetStartTime().GetSeconds() != 1000 {
 		t.Errorf("GetGateway = %v, %v", got, err)
@@ -231,7 +233,7 @@ func TestBadInput(t *testing.T) {
 	f := newFixture(t)
 	f.add("r1", v1, "")
 	long := strings.Repeat("x", 201)
-	gateway := "must be gateways/{gateway}, or gateways/- for the one that is asked"
+	gateway := "must be gateways/{gateway}"
 	for _, name := range []string{"", "gateways", "gateways/", "gateways/a/b", "gateway/x", "gateways/a b", "gateways/" + long, "gateways/\x01"} {
 		_, err := f.GetGateway(t.Context(), &gatewayv1.GetGatewayRequest{Name: name}, f.root)
 		wantStatus(t, "GetGateway("+name+")", err, codes.InvalidArgument, "name: "+gateway)
@@ -239,16 +241,25 @@ func TestBadInput(t *testing.T) {
 		wantStatus(t, "ListSessions("+name+")", err, codes.InvalidArgument, "parent: "+gateway)
 	}
 	_, err := f.GetGateway(t.Context(), &gatewayv1.GetGatewayRequest{Name: "gateways/other"}, f.root)
-	wantStatus(t, "GetGateway(another)", err, codes.NotFound, `gateway "gateways/other" not found`)
+	wantStatus(t, "GetGateway(another)", err, codes.NotFound, "gateways/other not found")
 	for _, name := range []string{"", "r1", "gateways/gateway-1", "gateways/gateway-1/sessions/", "gateways//sessions/r1", "gateways/gateway-1/sessions/r1/x", "gateways/-/sessions/" + long} {
 		_, err := f.GetSession(t.Context(), &gatewayv1.GetSessionRequest{Name: name}, f.root)
 		wantStatus(t, "GetSession("+name+")", err, codes.InvalidArgument, "name: must be gateways/{gateway}/sessions/{session}")
 		_, err = f.CloseSession(t.Context(), &gatewayv1.CloseSessionRequest{Name: name}, f.root)
 		wantStatus(t, "CloseSession("+name+")", err, codes.InvalidArgument, "name: must be gateways/{gateway}/sessions/{session}")
 	}
+	const onlyPortal = ": only the portal answers for all gateways"
+	_, err = f.GetGateway(t.Context(), &gatewayv1.GetGatewayRequest{Name: "gateways/-"}, f.root)
+	wantStatus(t, "GetGateway(all)", err, codes.InvalidArgument, "name: must be gateways/gateway-1"+onlyPortal)
+	_, err = f.ListSessions(t.Context(), &gatewayv1.ListSessionsRequest{Parent: "gateways/-"}, f.root)
+	wantStatus(t, "ListSessions(all)", err, codes.InvalidArgument, "parent: must be gateways/gateway-1"+onlyPortal)
+	_, err = f.CloseSession(t.Context(), &gatewayv1.CloseSessionRequest{Name: "gateways/-/sessions/r1"}, f.root)
+	wantStatus(t, "CloseSession(all)", err, codes.InvalidArgument, "name: must be gateways/gateway-1/sessions/{session}"+onlyPortal)
+	_, err = f.ListGateways(t.Context(), &gatewayv1.ListGatewaysRequest{}, f.root)
+	wantStatus(t, "ListGateways", err, codes.Unimplemented, "only the portal lists gateways: this is gateways/gateway-1")
 	for _, name := range []string{"gateways/other/sessions/r1", "gateways/gateway-1/sessions/r2"} {
 		_, err := f.GetSession(t.Context(), &gatewayv1.GetSessionRequest{Name: name}, f.root)
-		wantStatus(t, "GetSession("+name+")", err, codes.NotFound, fmt.Sprintf("session %q not found", name))
+		wantStatus(t, "GetSession("+name+")", err, codes.NotFound, name+" not found")
 	}
 	for _, tt := range []struct {
 		req  *gatewayv1.ListSessionsRequest
@@ -257,16 +268,16 @@ func TestBadInput(t *testing.T) {
 		{&gatewayv1.ListSessionsRequest{PageSize: -1}, "page_size: must not be negative"},
 		{&gatewayv1.ListSessionsRequest{PageToken: "x"}, "page_token: is not a token that a list has returned"},
 		{&gatewayv1.ListSessionsRequest{PageToken: strings.Repeat("x", 1025)}, "page_token: must be at most 1024 characters"},
-		{&gatewayv1.ListSessionsRequest{PageToken: place{}.token("other")}, "page_token: belongs to another list or filter"},
+		{&gatewayv1.ListSessionsRequest{PageToken: keyset.SessionsToken("gateways/-", "", keyset.NewSession(time.Time{}, resource.Session{Gateway: "g", Ref: "r"}))}, "page_token: belongs to another list or filter"},
 		{&gatewayv1.ListSessionsRequest{Filter: "user"}, `filter: must be field = "value", joined by AND`},
 		{&gatewayv1.ListSessionsRequest{Filter: `color = "red"`}, `filter: no field "color": there are application, subscription, user, version`},
 		{&gatewayv1.ListSessionsRequest{Filter: strings.Repeat("ä", 1025)}, "filter: must be at most 1024 characters"},
 	} {
-		tt.req.Parent = "gateways/-"
+		tt.req.Parent = parent
 		_, err := f.ListSessions(t.Context(), tt.req, f.root)
 		wantStatus(t, fmt.Sprintf("ListSessions(%v)", tt.req), err, codes.InvalidArgument, tt.want)
 	}
-	_, err = f.ListSessions(t.Context(), &gatewayv1.ListSessionsRequest{Parent: "gateways/-"})
+	_, err = f.ListSessions(t.Context(), &gatewayv1.ListSessionsRequest{Parent: parent})
 	wantStatus(t, "ListSessions of nobody", err, codes.Unauthenticated, "sign in first: the call carries no token")
 }
 

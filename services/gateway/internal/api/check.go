@@ -2,65 +2,53 @@ package api
 
 import (
 	"maps"
-	"math"
 	"slices"
-	"strconv"
-	"strings"
 	"unicode/utf8"
 
+	gatewayv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/gateway/v1"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/grant"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/session"
 	"github.com/tidegatehq/tidegate/services/kit/fault"
+	"github.com/tidegatehq/tidegate/services/kit/keyset"
 	"github.com/tidegatehq/tidegate/services/kit/page"
+	"github.com/tidegatehq/tidegate/services/kit/resource"
 )
 
 // Bounds of a request.
 const (
-	maxName   = 200
 	maxFilter = 1024
 	maxToken  = 1024
 )
 
 // name is the gateway's resource name.
-func (a *API) name() string { return "gateways/" + a.gateway.Instance }
+func (a *API) name() resource.Gateway { return resource.Gateway{Gateway: a.gateway.Instance} }
 
 // checkGateway returns why a name is not that of this gateway, or nil.
 func (a *API) checkGateway(field, name string) error {
-	id, ok := strings.CutPrefix(name, "gateways/")
-	if !ok || !isID(id) {
-		return fault.Invalid(field, "must be gateways/{gateway}, or gateways/- for the one that is asked")
-	}
-	if id != "-" && id != a.gateway.Instance {
-		return fault.NotFound("gateway %q", name)
+	n, err := resource.ParseGateway(field, name)
+	switch {
+	case err != nil:
+		return err
+	case n.Gateway == resource.Any:
+		return fault.Invalid(field, "must be %s: only the portal answers for all gateways", a.name())
+	case n != a.name():
+		return fault.NotFound("%s", n)
 	}
 	return nil
 }
 
 // checkSession returns the reference of a session's name.
 func (a *API) checkSession(name string) (ref string, err error) {
-	rest, ok := strings.CutPrefix(name, "gateways/")
-	gateway, ref, between := strings.Cut(rest, "/sessions/")
-	if !ok || !between || !isID(gateway) || !isID(ref) {
-		return "", fault.Invalid("name", "must be gateways/{gateway}/sessions/{session}")
+	n, err := resource.ParseSession("name", name)
+	switch {
+	case err != nil:
+		return "", err
+	case n.Gateway == resource.Any:
+		return "", fault.Invalid("name", "must be %s/sessions/{session}: only the portal answers for all gateways", a.name())
+	case n.Gateway != a.gateway.Instance:
+		return "", fault.NotFound("%s", n)
 	}
-	if gateway != "-" && gateway != a.gateway.Instance {
-		return "", fault.NotFound("session %q", name)
-	}
-	return ref, nil
-}
-
-// isID reports whether s can be the id of a resource.
-func isID(s string) bool {
-	if s == "" || len(s) > maxName {
-		return false
-	}
-	for i := range len(s) {
-		c := s[i]
-		if ('a' > c || c > 'z') && ('A' > c || c > 'Z') && ('0' > c || c > '9') && c != '-' && c != '_' {
-			return false
-		}
-	}
-	return true
+	return n.Ref, nil
 }
 
 // fields are what sessions are filtered by.
@@ -98,18 +86,10 @@ func checkFilter(filter string) (func(session.Info) bool, error) {
 	}, nil
 }
 
-// checkToken returns the place after which a page begins.
-func checkToken(token, scope string) (place, error) {
-	if utf8.RuneCountInString(token) > maxToken {
-		return place{}, fault.Invalid("page_token", "must be at most %d characters", maxToken)
+// checkToken returns the session after which a page begins.
+func checkToken(req *gatewayv1.ListSessionsRequest) (keyset.Session, error) {
+	if utf8.RuneCountInString(req.GetPageToken()) > maxToken {
+		return keyset.Session{}, fault.Invalid("page_token", "must be at most %d characters", maxToken)
 	}
-	keys, err := page.Keys(token, scope, 2)
-	if err != nil || keys == nil {
-		return place{started: math.MinInt64}, err
-	}
-	started, err := strconv.ParseInt(keys[0], 10, 64)
-	if err != nil {
-		return place{}, fault.Invalid("page_token", "is not a token that a list has returned")
-	}
-	return place{started: started, ref: keys[1]}, nil
+	return keyset.ParseSessionsToken(req.GetPageToken(), req.GetParent(), req.GetFilter())
 }

@@ -9,11 +9,12 @@ import (
 	usagev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/usage/v1"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/ending"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/session"
+	"github.com/tidegatehq/tidegate/services/kit/resource"
 )
 
 func (a *API) toGateway() *gatewayv1.Gateway {
 	return &gatewayv1.Gateway{
-		Name:                      a.name(),
+		Name:                      a.name().String(),
 		Build:                     a.gateway.Build,
 		RoutesAppliedChangeNumber: a.gateway.RoutesApplied(),
 		GrantsAppliedChangeNumber: a.gateway.GrantsApplied(),
@@ -23,10 +24,15 @@ func (a *API) toGateway() *gatewayv1.Gateway {
 	}
 }
 
+// sessionName returns the name of a session of this gateway.
+func (a *API) sessionName(ref string) resource.Session {
+	return resource.Session{Gateway: a.gateway.Instance, Ref: ref}
+}
+
 func (a *API) toSession(s *session.Session) *gatewayv1.Session {
 	info, totals := s.Info(), s.Totals()
 	out := &gatewayv1.Session{
-		Name:          a.name() + "/sessions/" + info.Ref,
+		Name:          a.sessionName(info.Ref).String(),
 		Version:       info.Route.Version,
 		ClientAddress: info.ClientAddr.String(),
 		StartTime:     stamp(s.Started()),

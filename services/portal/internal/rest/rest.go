@@ -40,8 +40,9 @@ import (
 // Services are the connections that calls go to, and what the portal serves
 // itself.
 type Services struct {
-	Catalog, Subscription, Gateway grpc.ClientConnInterface
-	Changes                        changev1.ChangeServiceServer
+	Catalog, Subscription grpc.ClientConnInterface
+	Changes               changev1.ChangeServiceServer
+	Sessions              gatewayv1.SessionServiceServer
 }
 
 // Handler serves /v1.
@@ -91,7 +92,7 @@ func New(ctx context.Context, s Services) (*Handler, error) {
 		subscriptionrest.RegisterApplicationServiceHandlerClient(ctx, h.mux, subscriptionv1.NewApplicationServiceClient(s.Subscription)),
 		subscriptionrest.RegisterSubscriptionServiceHandlerClient(ctx, h.mux, subscriptionv1.NewSubscriptionServiceClient(s.Subscription)),
 		usagerest.RegisterUsageServiceHandlerClient(ctx, h.mux, usagev1.NewUsageServiceClient(s.Subscription)),
-		gatewayrest.RegisterSessionServiceHandlerClient(ctx, h.mux, gatewayv1.NewSessionServiceClient(s.Gateway)),
+		gatewayrest.RegisterSessionServiceHandlerServer(ctx, h.mux, s.Sessions),
 		changerest.RegisterChangeServiceHandlerServer(ctx, h.mux, s.Changes),
 	)
 	if err != nil {

@@ -62,7 +62,7 @@ type Conn struct {
 	log  *slog.Logger
 }
 
-// New returns a connection to the service called name.
+// New returns a connection to whoever messages call name, as "the catalog service".
 func New(name string, cc grpc.ClientConnInterface, log *slog.Logger) *Conn {
 	return &Conn{name: name, cc: cc, log: log}
 }
@@ -98,12 +98,12 @@ func (c *Conn) unanswered(ctx context.Context, method string, err error) error {
 	case codes.Canceled:
 		level, message = slog.LevelDebug, "the caller went away"
 	case codes.DeadlineExceeded:
-		message = "the " + c.name + " service did not answer in time"
+		message = c.name + " did not answer in time"
 	case codes.Unavailable:
-		message = "the " + c.name + " service cannot be reached, try again"
+		message = c.name + " cannot be reached, try again"
 	default:
 		code = codes.Internal
 	}
-	c.log.Log(ctx, level, "call was not answered", "service", c.name, "method", method, "error", err)
+	c.log.Log(ctx, level, "call was not answered", "by", c.name, "method", method, "error", err)
 	return status.Error(code, message)
 }

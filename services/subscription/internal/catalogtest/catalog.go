@@ -28,7 +28,7 @@ import (
 
 // Catalog serves routes.
 type Catalog struct {
-	backplanev1.UnsafeRouteServiceServer
+	backplanev1.UnimplementedRouteServiceServer
 	t     *testing.T
 	db    *sqldb.DB
 	log   *change.Log

@@ -265,10 +265,141 @@ func (x *Session) GetSubprotocol() string {
 	return ""
 }
 
+// ListGatewaysRequest asks for a page of gateways.
+type ListGatewaysRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Gateways a page: 0 means 50, more than 1000 mean 1000, and less than 0 is
+	// refused (AIP-158).
+	PageSize int32 `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	// next_page_token of the page before, or empty for the first. At most 1024
+	// characters.
+	PageToken string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	// Whether gateways that cannot be reached are left out and named in
+	// unreachable (AIP-217).
+	ReturnPartialSuccess bool `protobuf:"varint,3,opt,name=return_partial_success,json=returnPartialSuccess,proto3" json:"return_partial_success,omitempty"`
+	unknownFields        protoimpl.UnknownFields
+	sizeCache            protoimpl.SizeCache
+}
+
+func (x *ListGatewaysRequest) Reset() {
+	*x = ListGatewaysRequest{}
+	mi := &file_tidegate_gateway_v1_session_service_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListGatewaysRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListGatewaysRequest) ProtoMessage() {}
+
+func (x *ListGatewaysRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_tidegate_gateway_v1_session_service_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListGatewaysRequest.ProtoReflect.Descriptor instead.
+func (*ListGatewaysRequest) Descriptor() ([]byte, []int) {
+	return file_tidegate_gateway_v1_session_service_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *ListGatewaysRequest) GetPageSize() int32 {
+	if x != nil {
+		return x.PageSize
+	}
+	return 0
+}
+
+func (x *ListGatewaysRequest) GetPageToken() string {
+	if x != nil {
+		return x.PageToken
+	}
+	return ""
+}
+
+func (x *ListGatewaysRequest) GetReturnPartialSuccess() bool {
+	if x != nil {
+		return x.ReturnPartialSuccess
+	}
+	return false
+}
+
+// ListGatewaysResponse is a page of gateways.
+type ListGatewaysResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The gateways.
+	Gateways []*Gateway `protobuf:"bytes,1,rep,name=gateways,proto3" json:"gateways,omitempty"`
+	// Token of the next page; empty on the last one.
+	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
+	// Names of the gateways that belong on this page and could not be reached.
+	Unreachable   []string `protobuf:"bytes,3,rep,name=unreachable,proto3" json:"unreachable,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListGatewaysResponse) Reset() {
+	*x = ListGatewaysResponse{}
+	mi := &file_tidegate_gateway_v1_session_service_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListGatewaysResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListGatewaysResponse) ProtoMessage() {}
+
+func (x *ListGatewaysResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_tidegate_gateway_v1_session_service_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListGatewaysResponse.ProtoReflect.Descriptor instead.
+func (*ListGatewaysResponse) Descriptor() ([]byte, []int) {
+	return file_tidegate_gateway_v1_session_service_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *ListGatewaysResponse) GetGateways() []*Gateway {
+	if x != nil {
+		return x.Gateways
+	}
+	return nil
+}
+
+func (x *ListGatewaysResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
+}
+
+func (x *ListGatewaysResponse) GetUnreachable() []string {
+	if x != nil {
+		return x.Unreachable
+	}
+	return nil
+}
+
 // GetGatewayRequest names a gateway.
 type GetGatewayRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// gateways/{gateway}, or gateways/- for the one that is asked.
+	// gateways/{gateway}.
 	Name          string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -276,7 +407,7 @@ type GetGatewayRequest struct {
 
 func (x *GetGatewayRequest) Reset() {
 	*x = GetGatewayRequest{}
-	mi := &file_tidegate_gateway_v1_session_service_proto_msgTypes[2]
+	mi := &file_tidegate_gateway_v1_session_service_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -288,7 +419,7 @@ func (x *GetGatewayRequest) String() string {
 func (*GetGatewayRequest) ProtoMessage() {}
 
 func (x *GetGatewayRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tidegate_gateway_v1_session_service_proto_msgTypes[2]
+	mi := &file_tidegate_gateway_v1_session_service_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -301,7 +432,7 @@ func (x *GetGatewayRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetGatewayRequest.ProtoReflect.Descriptor instead.
 func (*GetGatewayRequest) Descriptor() ([]byte, []int) {
-	return file_tidegate_gateway_v1_session_service_proto_rawDescGZIP(), []int{2}
+	return file_tidegate_gateway_v1_session_service_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *GetGatewayRequest) GetName() string {
@@ -314,23 +445,27 @@ func (x *GetGatewayRequest) GetName() string {
 // ListSessionsRequest asks for a page of sessions.
 type ListSessionsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// gateways/{gateway}, or gateways/- for the one that is asked.
+	// gateways/{gateway}, or gateways/- for all.
 	Parent string `protobuf:"bytes,1,opt,name=parent,proto3" json:"parent,omitempty"`
-	// Sessions a page: 0 means 50, and more than 1000 mean 1000 (AIP-158).
+	// Sessions a page: 0 means 50, more than 1000 mean 1000, and less than 0 is
+	// refused (AIP-158).
 	PageSize int32 `protobuf:"varint,2,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
 	// next_page_token of the page before, or empty for the first. The parent and
 	// the filter must be the same. At most 1024 characters.
 	PageToken string `protobuf:"bytes,3,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
 	// Restricts the list: terms `field = "value"` joined by AND, on version,
 	// application, subscription and user. At most 1024 characters.
-	Filter        string `protobuf:"bytes,4,opt,name=filter,proto3" json:"filter,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Filter string `protobuf:"bytes,4,opt,name=filter,proto3" json:"filter,omitempty"`
+	// Whether gateways that cannot be reached are left out and named in
+	// unreachable (AIP-217). Only for gateways/-.
+	ReturnPartialSuccess bool `protobuf:"varint,5,opt,name=return_partial_success,json=returnPartialSuccess,proto3" json:"return_partial_success,omitempty"`
+	unknownFields        protoimpl.UnknownFields
+	sizeCache            protoimpl.SizeCache
 }
 
 func (x *ListSessionsRequest) Reset() {
 	*x = ListSessionsRequest{}
-	mi := &file_tidegate_gateway_v1_session_service_proto_msgTypes[3]
+	mi := &file_tidegate_gateway_v1_session_service_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -342,7 +477,7 @@ func (x *ListSessionsRequest) String() string {
 func (*ListSessionsRequest) ProtoMessage() {}
 
 func (x *ListSessionsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tidegate_gateway_v1_session_service_proto_msgTypes[3]
+	mi := &file_tidegate_gateway_v1_session_service_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -355,7 +490,7 @@ func (x *ListSessionsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListSessionsRequest.ProtoReflect.Descriptor instead.
 func (*ListSessionsRequest) Descriptor() ([]byte, []int) {
-	return file_tidegate_gateway_v1_session_service_proto_rawDescGZIP(), []int{3}
+	return file_tidegate_gateway_v1_session_service_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *ListSessionsRequest) GetParent() string {
@@ -386,6 +521,13 @@ func (x *ListSessionsRequest) GetFilter() string {
 	return ""
 }
 
+func (x *ListSessionsRequest) GetReturnPartialSuccess() bool {
+	if x != nil {
+		return x.ReturnPartialSuccess
+	}
+	return false
+}
+
 // ListSessionsResponse is a page of sessions.
 type ListSessionsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -393,13 +535,16 @@ type ListSessionsResponse struct {
 	Sessions []*Session `protobuf:"bytes,1,rep,name=sessions,proto3" json:"sessions,omitempty"`
 	// Token of the next page; empty on the last one.
 	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
+	// Names of the gateways that could not be reached; their sessions are not on
+	// this page.
+	Unreachable   []string `protobuf:"bytes,3,rep,name=unreachable,proto3" json:"unreachable,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ListSessionsResponse) Reset() {
 	*x = ListSessionsResponse{}
-	mi := &file_tidegate_gateway_v1_session_service_proto_msgTypes[4]
+	mi := &file_tidegate_gateway_v1_session_service_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -411,7 +556,7 @@ func (x *ListSessionsResponse) String() string {
 func (*ListSessionsResponse) ProtoMessage() {}
 
 func (x *ListSessionsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tidegate_gateway_v1_session_service_proto_msgTypes[4]
+	mi := &file_tidegate_gateway_v1_session_service_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -424,7 +569,7 @@ func (x *ListSessionsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListSessionsResponse.ProtoReflect.Descriptor instead.
 func (*ListSessionsResponse) Descriptor() ([]byte, []int) {
-	return file_tidegate_gateway_v1_session_service_proto_rawDescGZIP(), []int{4}
+	return file_tidegate_gateway_v1_session_service_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *ListSessionsResponse) GetSessions() []*Session {
@@ -441,10 +586,17 @@ func (x *ListSessionsResponse) GetNextPageToken() string {
 	return ""
 }
 
+func (x *ListSessionsResponse) GetUnreachable() []string {
+	if x != nil {
+		return x.Unreachable
+	}
+	return nil
+}
+
 // GetSessionRequest names a session.
 type GetSessionRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// gateways/{gateway}/sessions/{session}.
+	// gateways/{gateway}/sessions/{session}, or gateways/-/sessions/{session}.
 	Name          string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -452,7 +604,7 @@ type GetSessionRequest struct {
 
 func (x *GetSessionRequest) Reset() {
 	*x = GetSessionRequest{}
-	mi := &file_tidegate_gateway_v1_session_service_proto_msgTypes[5]
+	mi := &file_tidegate_gateway_v1_session_service_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -464,7 +616,7 @@ func (x *GetSessionRequest) String() string {
 func (*GetSessionRequest) ProtoMessage() {}
 
 func (x *GetSessionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tidegate_gateway_v1_session_service_proto_msgTypes[5]
+	mi := &file_tidegate_gateway_v1_session_service_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -477,7 +629,7 @@ func (x *GetSessionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetSessionRequest.ProtoReflect.Descriptor instead.
 func (*GetSessionRequest) Descriptor() ([]byte, []int) {
-	return file_tidegate_gateway_v1_session_service_proto_rawDescGZIP(), []int{5}
+	return file_tidegate_gateway_v1_session_service_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *GetSessionRequest) GetName() string {
@@ -490,7 +642,7 @@ func (x *GetSessionRequest) GetName() string {
 // CloseSessionRequest names a session to close.
 type CloseSessionRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// gateways/{gateway}/sessions/{session}.
+	// gateways/{gateway}/sessions/{session}, or gateways/-/sessions/{session}.
 	Name          string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -498,7 +650,7 @@ type CloseSessionRequest struct {
 
 func (x *CloseSessionRequest) Reset() {
 	*x = CloseSessionRequest{}
-	mi := &file_tidegate_gateway_v1_session_service_proto_msgTypes[6]
+	mi := &file_tidegate_gateway_v1_session_service_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -510,7 +662,7 @@ func (x *CloseSessionRequest) String() string {
 func (*CloseSessionRequest) ProtoMessage() {}
 
 func (x *CloseSessionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tidegate_gateway_v1_session_service_proto_msgTypes[6]
+	mi := &file_tidegate_gateway_v1_session_service_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -523,7 +675,7 @@ func (x *CloseSessionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CloseSessionRequest.ProtoReflect.Descriptor instead.
 func (*CloseSessionRequest) Descriptor() ([]byte, []int) {
-	return file_tidegate_gateway_v1_session_service_proto_rawDescGZIP(), []int{6}
+	return file_tidegate_gateway_v1_session_service_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *CloseSessionRequest) GetName() string {
@@ -563,23 +715,35 @@ const file_tidegate_gateway_v1_session_service_proto_rawDesc = "" +
 	"\boutbound\x18\n" +
 	" \x01(\v2\x1a.tidegate.usage.v1.TrafficR\boutbound\x12 \n" +
 	"\vsubprotocol\x18\v \x01(\tR\vsubprotocol:O\xeaAL\n" +
-	"\x10tidegate/Session\x12%gateways/{gateway}/sessions/{session}*\bsessions2\asession\",\n" +
+	"\x10tidegate/Session\x12%gateways/{gateway}/sessions/{session}*\bsessions2\asession\"\x87\x01\n" +
+	"\x13ListGatewaysRequest\x12\x1b\n" +
+	"\tpage_size\x18\x01 \x01(\x05R\bpageSize\x12\x1d\n" +
+	"\n" +
+	"page_token\x18\x02 \x01(\tR\tpageToken\x124\n" +
+	"\x16return_partial_success\x18\x03 \x01(\bR\x14returnPartialSuccess\"\x9f\x01\n" +
+	"\x14ListGatewaysResponse\x128\n" +
+	"\bgateways\x18\x01 \x03(\v2\x1c.tidegate.gateway.v1.GatewayR\bgateways\x12&\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\x12%\n" +
+	"\vunreachable\x18\x03 \x03(\tB\x03\xe0A\x06R\vunreachable\",\n" +
 	"\x11GetGatewayRequest\x12\x17\n" +
-	"\x04name\x18\x01 \x01(\tB\x03\xe0A\x02R\x04name\"\x86\x01\n" +
+	"\x04name\x18\x01 \x01(\tB\x03\xe0A\x02R\x04name\"\xbc\x01\n" +
 	"\x13ListSessionsRequest\x12\x1b\n" +
 	"\x06parent\x18\x01 \x01(\tB\x03\xe0A\x02R\x06parent\x12\x1b\n" +
 	"\tpage_size\x18\x02 \x01(\x05R\bpageSize\x12\x1d\n" +
 	"\n" +
 	"page_token\x18\x03 \x01(\tR\tpageToken\x12\x16\n" +
-	"\x06filter\x18\x04 \x01(\tR\x06filter\"x\n" +
+	"\x06filter\x18\x04 \x01(\tR\x06filter\x124\n" +
+	"\x16return_partial_success\x18\x05 \x01(\bR\x14returnPartialSuccess\"\x9f\x01\n" +
 	"\x14ListSessionsResponse\x128\n" +
 	"\bsessions\x18\x01 \x03(\v2\x1c.tidegate.gateway.v1.SessionR\bsessions\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\",\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\x12%\n" +
+	"\vunreachable\x18\x03 \x03(\tB\x03\xe0A\x06R\vunreachable\",\n" +
 	"\x11GetSessionRequest\x12\x17\n" +
 	"\x04name\x18\x01 \x01(\tB\x03\xe0A\x02R\x04name\".\n" +
 	"\x13CloseSessionRequest\x12\x17\n" +
-	"\x04name\x18\x01 \x01(\tB\x03\xe0A\x02R\x04name2\x97\x04\n" +
-	"\x0eSessionService\x12q\n" +
+	"\x04name\x18\x01 \x01(\tB\x03\xe0A\x02R\x04name2\x92\x05\n" +
+	"\x0eSessionService\x12y\n" +
+	"\fListGateways\x12(.tidegate.gateway.v1.ListGatewaysRequest\x1a).tidegate.gateway.v1.ListGatewaysResponse\"\x14\x82\xd3\xe4\x93\x02\x0e\x12\f/v1/gateways\x12q\n" +
 	"\n" +
 	"GetGateway\x12&.tidegate.gateway.v1.GetGatewayRequest\x1a\x1c.tidegate.gateway.v1.Gateway\"\x1d\x82\xd3\xe4\x93\x02\x17\x12\x15/v1/{name=gateways/*}\x12\x8d\x01\n" +
 	"\fListSessions\x12(.tidegate.gateway.v1.ListSessionsRequest\x1a).tidegate.gateway.v1.ListSessionsResponse\"(\x82\xd3\xe4\x93\x02\"\x12 /v1/{parent=gateways/*}/sessions\x12|\n" +
@@ -600,39 +764,44 @@ func file_tidegate_gateway_v1_session_service_proto_rawDescGZIP() []byte {
 	return file_tidegate_gateway_v1_session_service_proto_rawDescData
 }
 
-var file_tidegate_gateway_v1_session_service_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
+var file_tidegate_gateway_v1_session_service_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
 var file_tidegate_gateway_v1_session_service_proto_goTypes = []any{
 	(*Gateway)(nil),               // 0: tidegate.gateway.v1.Gateway
 	(*Session)(nil),               // 1: tidegate.gateway.v1.Session
-	(*GetGatewayRequest)(nil),     // 2: tidegate.gateway.v1.GetGatewayRequest
-	(*ListSessionsRequest)(nil),   // 3: tidegate.gateway.v1.ListSessionsRequest
-	(*ListSessionsResponse)(nil),  // 4: tidegate.gateway.v1.ListSessionsResponse
-	(*GetSessionRequest)(nil),     // 5: tidegate.gateway.v1.GetSessionRequest
-	(*CloseSessionRequest)(nil),   // 6: tidegate.gateway.v1.CloseSessionRequest
-	(*timestamppb.Timestamp)(nil), // 7: google.protobuf.Timestamp
-	(*v1.Traffic)(nil),            // 8: tidegate.usage.v1.Traffic
-	(*emptypb.Empty)(nil),         // 9: google.protobuf.Empty
+	(*ListGatewaysRequest)(nil),   // 2: tidegate.gateway.v1.ListGatewaysRequest
+	(*ListGatewaysResponse)(nil),  // 3: tidegate.gateway.v1.ListGatewaysResponse
+	(*GetGatewayRequest)(nil),     // 4: tidegate.gateway.v1.GetGatewayRequest
+	(*ListSessionsRequest)(nil),   // 5: tidegate.gateway.v1.ListSessionsRequest
+	(*ListSessionsResponse)(nil),  // 6: tidegate.gateway.v1.ListSessionsResponse
+	(*GetSessionRequest)(nil),     // 7: tidegate.gateway.v1.GetSessionRequest
+	(*CloseSessionRequest)(nil),   // 8: tidegate.gateway.v1.CloseSessionRequest
+	(*timestamppb.Timestamp)(nil), // 9: google.protobuf.Timestamp
+	(*v1.Traffic)(nil),            // 10: tidegate.usage.v1.Traffic
+	(*emptypb.Empty)(nil),         // 11: google.protobuf.Empty
 }
 var file_tidegate_gateway_v1_session_service_proto_depIdxs = []int32{
-	7,  // 0: tidegate.gateway.v1.Gateway.start_time:type_name -> google.protobuf.Timestamp
-	7,  // 1: tidegate.gateway.v1.Session.start_time:type_name -> google.protobuf.Timestamp
-	7,  // 2: tidegate.gateway.v1.Session.expire_time:type_name -> google.protobuf.Timestamp
-	8,  // 3: tidegate.gateway.v1.Session.inbound:type_name -> tidegate.usage.v1.Traffic
-	8,  // 4: tidegate.gateway.v1.Session.outbound:type_name -> tidegate.usage.v1.Traffic
-	1,  // 5: tidegate.gateway.v1.ListSessionsResponse.sessions:type_name -> tidegate.gateway.v1.Session
-	2,  // 6: tidegate.gateway.v1.SessionService.GetGateway:input_type -> tidegate.gateway.v1.GetGatewayRequest
-	3,  // 7: tidegate.gateway.v1.SessionService.ListSessions:input_type -> tidegate.gateway.v1.ListSessionsRequest
-	5,  // 8: tidegate.gateway.v1.SessionService.GetSession:input_type -> tidegate.gateway.v1.GetSessionRequest
-	6,  // 9: tidegate.gateway.v1.SessionService.CloseSession:input_type -> tidegate.gateway.v1.CloseSessionRequest
-	0,  // 10: tidegate.gateway.v1.SessionService.GetGateway:output_type -> tidegate.gateway.v1.Gateway
-	4,  // 11: tidegate.gateway.v1.SessionService.ListSessions:output_type -> tidegate.gateway.v1.ListSessionsResponse
-	1,  // 12: tidegate.gateway.v1.SessionService.GetSession:output_type -> tidegate.gateway.v1.Session
-	9,  // 13: tidegate.gateway.v1.SessionService.CloseSession:output_type -> google.protobuf.Empty
-	10, // [10:14] is the sub-list for method output_type
-	6,  // [6:10] is the sub-list for method input_type
-	6,  // [6:6] is the sub-list for extension type_name
-	6,  // [6:6] is the sub-list for extension extendee
-	0,  // [0:6] is the sub-list for field type_name
+	9,  // 0: tidegate.gateway.v1.Gateway.start_time:type_name -> google.protobuf.Timestamp
+	9,  // 1: tidegate.gateway.v1.Session.start_time:type_name -> google.protobuf.Timestamp
+	9,  // 2: tidegate.gateway.v1.Session.expire_time:type_name -> google.protobuf.Timestamp
+	10, // 3: tidegate.gateway.v1.Session.inbound:type_name -> tidegate.usage.v1.Traffic
+	10, // 4: tidegate.gateway.v1.Session.outbound:type_name -> tidegate.usage.v1.Traffic
+	0,  // 5: tidegate.gateway.v1.ListGatewaysResponse.gateways:type_name -> tidegate.gateway.v1.Gateway
+	1,  // 6: tidegate.gateway.v1.ListSessionsResponse.sessions:type_name -> tidegate.gateway.v1.Session
+	2,  // 7: tidegate.gateway.v1.SessionService.ListGateways:input_type -> tidegate.gateway.v1.ListGatewaysRequest
+	4,  // 8: tidegate.gateway.v1.SessionService.GetGateway:input_type -> tidegate.gateway.v1.GetGatewayRequest
+	5,  // 9: tidegate.gateway.v1.SessionService.ListSessions:input_type -> tidegate.gateway.v1.ListSessionsRequest
+	7,  // 10: tidegate.gateway.v1.SessionService.GetSession:input_type -> tidegate.gateway.v1.GetSessionRequest
+	8,  // 11: tidegate.gateway.v1.SessionService.CloseSession:input_type -> tidegate.gateway.v1.CloseSessionRequest
+	3,  // 12: tidegate.gateway.v1.SessionService.ListGateways:output_type -> tidegate.gateway.v1.ListGatewaysResponse
+	0,  // 13: tidegate.gateway.v1.SessionService.GetGateway:output_type -> tidegate.gateway.v1.Gateway
+	6,  // 14: tidegate.gateway.v1.SessionService.ListSessions:output_type -> tidegate.gateway.v1.ListSessionsResponse
+	1,  // 15: tidegate.gateway.v1.SessionService.GetSession:output_type -> tidegate.gateway.v1.Session
+	11, // 16: tidegate.gateway.v1.SessionService.CloseSession:output_type -> google.protobuf.Empty
+	12, // [12:17] is the sub-list for method output_type
+	7,  // [7:12] is the sub-list for method input_type
+	7,  // [7:7] is the sub-list for extension type_name
+	7,  // [7:7] is the sub-list for extension extendee
+	0,  // [0:7] is the sub-list for field type_name
 }
 
 func init() { file_tidegate_gateway_v1_session_service_proto_init() }
@@ -646,7 +815,7 @@ func file_tidegate_gateway_v1_session_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tidegate_gateway_v1_session_service_proto_rawDesc), len(file_tidegate_gateway_v1_session_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   7,
+			NumMessages:   9,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

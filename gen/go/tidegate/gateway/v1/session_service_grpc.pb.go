@@ -23,6 +23,7 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
+	SessionService_ListGateways_FullMethodName = "/tidegate.gateway.v1.SessionService/ListGateways"
 	SessionService_GetGateway_FullMethodName   = "/tidegate.gateway.v1.SessionService/GetGateway"
 	SessionService_ListSessions_FullMethodName = "/tidegate.gateway.v1.SessionService/ListSessions"
 	SessionService_GetSession_FullMethodName   = "/tidegate.gateway.v1.SessionService/GetSession"
@@ -33,18 +34,30 @@ const (
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
-// SessionService shows and closes live sessions. Administrators see and close
-// all of them, other users those of versions that they own.
+// SessionService shows gateways, and shows and closes their live sessions.
+// Administrators see and close all sessions, other users those of versions that
+// they own.
+//
+// The portal answers for all gateways: it asks those that are connected, or were
+// within the last 30 seconds, for 2 seconds each. A gateway that does not answer
+// makes a call that needs it UNAVAILABLE, and is named; a list with
+// return_partial_success leaves it out instead and names it in unreachable
+// (AIP-217). A gateway's own listener answers for that gateway only: there
+// ListGateways is UNIMPLEMENTED and gateways/- INVALID_ARGUMENT.
 type SessionServiceClient interface {
-	// Returns the gateway's own state. gateways/- names the gateway that is
-	// asked. Any user may ask.
+	// Lists the gateways, by name. Any user may ask.
+	ListGateways(ctx context.Context, in *ListGatewaysRequest, opts ...grpc.CallOption) (*ListGatewaysResponse, error)
+	// Returns the state of a gateway. Any user may ask.
 	GetGateway(ctx context.Context, in *GetGatewayRequest, opts ...grpc.CallOption) (*Gateway, error)
-	// Lists live sessions, oldest first.
+	// Lists live sessions, oldest first: those of one gateway, or with gateways/-
+	// of all.
 	ListSessions(ctx context.Context, in *ListSessionsRequest, opts ...grpc.CallOption) (*ListSessionsResponse, error)
-	// Returns a live session.
+	// Returns a live session. gateways/-/sessions/{session} finds it on whichever
+	// gateway it is.
 	GetSession(ctx context.Context, in *GetSessionRequest, opts ...grpc.CallOption) (*Session, error)
 	// Closes a live session: its client sees 4010, its backend 1001. Returns
-	// when the close is under way.
+	// when the close is under way. gateways/-/sessions/{session} finds it on
+	// whichever gateway it is.
 	CloseSession(ctx context.Context, in *CloseSessionRequest, opts ...grpc.CallOption) (*emptypb.Empty, error)
 }
 
@@ -54,6 +67,16 @@ type sessionServiceClient struct {
 
 func NewSessionServiceClient(cc grpc.ClientConnInterface) SessionServiceClient {
 	return &sessionServiceClient{cc}
+}
+
+func (c *sessionServiceClient) ListGateways(ctx context.Context, in *ListGatewaysRequest, opts ...grpc.CallOption) (*ListGatewaysResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListGatewaysResponse)
+	err := c.cc.Invoke(ctx, SessionService_ListGateways_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
 }
 
 func (c *sessionServiceClient) GetGateway(ctx context.Context, in *GetGatewayRequest, opts ...grpc.CallOption) (*Gateway, error) {
@@ -100,18 +123,30 @@ func (c *sessionServiceClient) CloseSession(ctx context.Context, in *CloseSessio
 // All implementations must embed UnimplementedSessionServiceServer
 // for forward compatibility.
 //
-// SessionService shows and closes live sessions. Administrators see and close
-// all of them, other users those of versions that they own.
+// SessionService shows gateways, and shows and closes their live sessions.
+// Administrators see and close all sessions, other users those of versions that
+// they own.
+//
+// The portal answers for all gateways: it asks those that are connected, or were
+// within the last 30 seconds, for 2 seconds each. A gateway that does not answer
+// makes a call that needs it UNAVAILABLE, and is named; a list with
+// return_partial_success leaves it out instead and names it in unreachable
+// (AIP-217). A gateway's own listener answers for that gateway only: there
+// ListGateways is UNIMPLEMENTED and gateways/- INVALID_ARGUMENT.
 type SessionServiceServer interface {
-	// Returns the gateway's own state. gateways/- names the gateway that is
-	// asked. Any user may ask.
+	// Lists the gateways, by name. Any user may ask.
+	ListGateways(context.Context, *ListGatewaysRequest) (*ListGatewaysResponse, error)
+	// Returns the state of a gateway. Any user may ask.
 	GetGateway(context.Context, *GetGatewayRequest) (*Gateway, error)
-	// Lists live sessions, oldest first.
+	// Lists live sessions, oldest first: those of one gateway, or with gateways/-
+	// of all.
 	ListSessions(context.Context, *ListSessionsRequest) (*ListSessionsResponse, error)
-	// Returns a live session.
+	// Returns a live session. gateways/-/sessions/{session} finds it on whichever
+	// gateway it is.
 	GetSession(context.Context, *GetSessionRequest) (*Session, error)
 	// Closes a live session: its client sees 4010, its backend 1001. Returns
-	// when the close is under way.
+	// when the close is under way. gateways/-/sessions/{session} finds it on
+	// whichever gateway it is.
 	CloseSession(context.Context, *CloseSessionRequest) (*emptypb.Empty, error)
 	mustEmbedUnimplementedSessionServiceServer()
 }
@@ -123,6 +158,9 @@ type SessionServiceServer interface {
 // pointer dereference when methods are called.
 type UnimplementedSessionServiceServer struct{}
 
+func (UnimplementedSessionServiceServer) ListGateways(context.Context, *ListGatewaysRequest) (*ListGatewaysResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListGateways not implemented")
+}
 func (UnimplementedSessionServiceServer) GetGateway(context.Context, *GetGatewayRequest) (*Gateway, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetGateway not implemented")
 }
@@ -154,6 +192,24 @@ func RegisterSessionServiceServer(s grpc.ServiceRegistrar, srv SessionServiceSer
 		t.testEmbeddedByValue()
 	}
 	s.RegisterService(&SessionService_ServiceDesc, srv)
+}
+
+func _SessionService_ListGateways_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListGatewaysRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(SessionServiceServer).ListGateways(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: SessionService_ListGateways_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(SessionServiceServer).ListGateways(ctx, req.(*ListGatewaysRequest))
+	}
+	return interceptor(ctx, in, info, handler)
 }
 
 func _SessionService_GetGateway_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
@@ -235,6 +291,10 @@ var SessionService_ServiceDesc = grpc.ServiceDesc{
 	ServiceName: "tidegate.gateway.v1.SessionService",
 	HandlerType: (*SessionServiceServer)(nil),
 	Methods: []grpc.MethodDesc{
+		{
+			MethodName: "ListGateways",
+			Handler:    _SessionService_ListGateways_Handler,
+		},
 		{
 			MethodName: "GetGateway",
 			Handler:    _SessionService_GetGateway_Handler,

@@ -1,0 +1,92 @@
+package sessions
+
+import (
+	"context"
+	"strings"
+	"sync"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/tidegatehq/tidegate/services/kit/fault"
+	"github.com/tidegatehq/tidegate/services/kit/resource"
+	"github.com/tidegatehq/tidegate/services/portal/internal/gateways"
+	"github.com/tidegatehq/tidegate/services/portal/internal/upstream"
+)
+
+// patience is how long a gateway has to answer.
+const patience = 2 * time.Second
+
+// question is what a gateway is asked.
+type question[R any] func(ctx context.Context, g gateways.Gateway, opts ...grpc.CallOption) (R, error)
+
+// ask asks one gateway. One that watches the catalog is there: a connection to it
+// that was lost is waited for.
+func (ask question[R]) ask(ctx context.Context, g gateways.Gateway) (R, error) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	return ask(ctx, g, grpc.WaitForReady(g.Connected))
+}
+
+// askOne asks the gateway of a name.
+func askOne[R any](ctx context.Context, s *Server, name resource.Gateway, ask question[R]) (R, error) {
+	var none R
+	ctx = upstream.Forwarded(ctx)
+	all, err := s.directory.All(ctx)
+	if err != nil {
+		return none, err
+	}
+	for _, g := range all {
+		if g.Name == name {
+			r, err := ask.ask(ctx, g)
+			return r, fault.Forward(err)
+		}
+	}
+	return none, fault.NotFound("%s", name)
+}
+
+// answer is what a gateway answered.
+type answer[R any] struct {
+	from  resource.Gateway
+	value R
+	err   error
+}
+
+// askAll asks gateways at once and returns their answers in the gateways' order.
+func askAll[R any](ctx context.Context, all []gateways.Gateway, ask question[R]) []answer[R] {
+	answers := make([]answer[R], len(all))
+	var wg sync.WaitGroup
+	for i, g := range all {
+		wg.Go(func() {
+			value, err := ask.ask(ctx, g)
+			answers[i] = answer[R]{g.Name, value, err}
+		})
+	}
+	wg.Wait()
+	return answers
+}
+
+// collect returns the values of answers. Gateways that gave none are unreachable if
+// partial admits that, and else make the call fail. What a gateway refuses, all do:
+// that is the answer of the whole call.
+func collect[R any](ctx context.Context, answers []answer[R], partial bool) (values []R, unreachable []string, err error) {
+	for _, a := range answers {
+		switch status.Code(a.err) {
+		case codes.OK:
+			values = append(values, a.value)
+		case codes.Unavailable, codes.DeadlineExceeded:
+			unreachable = append(unreachable, a.from.String())
+		default:
+			return nil, nil, fault.Forward(a.err)
+		}
+	}
+	switch {
+	case ctx.Err() != nil:
+		return nil, nil, fault.Forward(status.FromContextError(ctx.Err()).Err())
+	case len(unreachable) > 0 && !partial:
+		return nil, nil, fault.Unavailable("%s cannot be reached, try again", strings.Join(unreachable, " and "))
+	}
+	return values, unreachable, nil
+}
