@@ -166,6 +166,7 @@ func TestForwardRefuses(t *testing.T) {
 		backplanev1.MeteringService_ReportSessionRecords_FullMethodName,
 		backplanev1.RouteService_GetRoute_FullMethodName,
 		backplanev1.RouteService_WatchRoutes_FullMethodName,
+		backplanev1.DirectoryService_ListGateways_FullMethodName,
 		"/tidegate.catalog.v1.CatalogService/DropEverything",
 		"/tidegate.catalog.v1.CatalogService/",
 		"/nothing/Here",

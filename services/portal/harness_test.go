@@ -67,7 +67,7 @@ func (b *backend) on(method string, r reply) {
 
 // gateways sets the gateways that the catalog knows.
 func (b *backend) gateways(all ...*changev1.Watcher) {
-	b.on(backplanev1.RouteService_ListGateways_FullMethodName, func(context.Context, proto.Message) (proto.Message, error) {
+	b.on(backplanev1.DirectoryService_ListGateways_FullMethodName, func(context.Context, proto.Message) (proto.Message, error) {
 		return &backplanev1.ListGatewaysResponse{Gateways: all}, nil
 	})
 }
@@ -102,6 +102,7 @@ func (b *backend) serve(t *testing.T) *grpc.ClientConn {
 	srv := grpc.NewServer(grpc.ChainUnaryInterceptor(fault.Unary(slog.New(slog.DiscardHandler)), b.answer))
 	catalogv1.RegisterCatalogServiceServer(srv, catalogv1.UnimplementedCatalogServiceServer{})
 	backplanev1.RegisterRouteServiceServer(srv, backplanev1.UnimplementedRouteServiceServer{})
+	backplanev1.RegisterDirectoryServiceServer(srv, backplanev1.UnimplementedDirectoryServiceServer{})
 	identityv1.RegisterSignInServiceServer(srv, identityv1.UnimplementedSignInServiceServer{})
 	identityv1.RegisterUserServiceServer(srv, identityv1.UnimplementedUserServiceServer{})
 	subscriptionv1.RegisterApplicationServiceServer(srv, subscriptionv1.UnimplementedApplicationServiceServer{})

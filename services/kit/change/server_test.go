@@ -370,6 +370,13 @@ func TestWatchersAge(t *testing.T) {
 		if ws, err = l.Watchers(t.Context()); err != nil || len(ws) != 1 || ws[0].GetConnected() {
 			t.Errorf("Watchers = %v, %v, want one that is not connected", ws, err)
 		}
+		// For 30 s the gateway may be cut off from here only.
+		for _, want := range []int{1, 0} {
+			if ws, err = l.Gateways(t.Context()); err != nil || len(ws) != want {
+				t.Errorf("Gateways = %v, %v, want %d", ws, err, want)
+			}
+			time.Sleep(31 * time.Second)
+		}
 		time.Sleep(8 * 24 * time.Hour)
 		if ws, err = l.Watchers(t.Context()); err != nil || len(ws) != 0 {
 			t.Errorf("Watchers = %v, %v, want none", ws, err)

@@ -17,6 +17,7 @@ import (
 type API struct {
 	catalogv1.UnsafeCatalogServiceServer
 	backplanev1.UnsafeRouteServiceServer
+	backplanev1.UnsafeDirectoryServiceServer
 
 	store    *store.Store
 	log      *change.Log
@@ -25,8 +26,9 @@ type API struct {
 }
 
 var (
-	_ catalogv1.CatalogServiceServer = (*API)(nil)
-	_ backplanev1.RouteServiceServer = (*API)(nil)
+	_ catalogv1.CatalogServiceServer     = (*API)(nil)
+	_ backplanev1.RouteServiceServer     = (*API)(nil)
+	_ backplanev1.DirectoryServiceServer = (*API)(nil)
 )
 
 // New returns the API of the catalog in a store, whose changes are in log. Gateways
@@ -44,6 +46,7 @@ func (a *API) Register(users, services grpc.ServiceRegistrar) {
 	catalogv1.RegisterCatalogServiceServer(users, a)
 	catalogv1.RegisterCatalogServiceServer(services, a)
 	backplanev1.RegisterRouteServiceServer(services, a)
+	backplanev1.RegisterDirectoryServiceServer(services, a)
 	change.Register(a.log, users, services)
 }
 
@@ -71,6 +74,6 @@ func Rules() identity.Rules {
 	rules[catalogv1.CatalogService_DeletePlan_FullMethodName] = admin
 	rules[backplanev1.RouteService_WatchRoutes_FullMethodName] = services
 	rules[backplanev1.RouteService_GetRoute_FullMethodName] = services
-	rules[backplanev1.RouteService_ListGateways_FullMethodName] = identity.Rule{Services: []string{identity.Portal}}
+	rules[backplanev1.DirectoryService_ListGateways_FullMethodName] = identity.Rule{Services: []string{identity.Portal}}
 	return rules
 }

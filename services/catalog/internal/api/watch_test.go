@@ -15,6 +15,7 @@ import (
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
 	changev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/change/v1"
 	"github.com/tidegatehq/tidegate/services/kit/identity"
+	"github.com/tidegatehq/tidegate/services/kit/identity/identitytest"
 )
 
 // watcher plays the other end of WatchRoutes by hand.
@@ -258,6 +259,19 @@ func TestWhoWatches(t *testing.T) {
 	users := backplanev1.NewRouteServiceClient(f.dial(f.users, ""))
 	_, err = users.GetRoute(ctx, get, f.root)
 	wantError(t, "GetRoute on the users' face", err, codes.Unimplemented, "unknown service tidegate.backplane.v1.RouteService")
+	// Only the portal is told where gateways are, and with no token or a good one.
+	f.watch("gateway-1", "").snapshot()
+	where := func(caller string, opts ...grpc.CallOption) (*backplanev1.ListGatewaysResponse, error) {
+		return backplanev1.NewDirectoryServiceClient(f.dial(f.services, caller)).ListGateways(ctx, &backplanev1.ListGatewaysRequest{}, opts...)
+	}
+	found, err := where(identity.Portal, f.sue)
+	if err != nil || len(found.GetGateways()) != 1 || found.GetGateways()[0].GetAddress() != "gw:9293" {
+		t.Errorf("ListGateways by the portal = %v, %v, want gateway-1 at gw:9293", found, err)
+	}
+	_, err = where(identity.Portal, identitytest.Bearer("x"))
+	wantError(t, "ListGateways with a token that is none", err, codes.Unauthenticated, "the token is not a user's access token")
+	_, err = where(identity.Gateway)
+	wantError(t, "ListGateways by a gateway", err, codes.PermissionDenied, "only services call this method")
 	// The portal serves users there, with their tokens.
 	catalog := catalogv1.NewCatalogServiceClient(f.dial(f.services, identity.Portal))
 	if _, err := catalog.ListPlans(ctx, &catalogv1.ListPlansRequest{}, f.sue); err != nil {

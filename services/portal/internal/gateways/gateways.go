@@ -43,9 +43,9 @@ type Gateway struct {
 // Directory finds gateways and keeps the connections to them. It is safe for
 // concurrent use.
 type Directory struct {
-	routes backplanev1.RouteServiceClient
-	dial   *grpcclient.Instances
-	log    *slog.Logger
+	catalog backplanev1.DirectoryServiceClient
+	dial    *grpcclient.Instances
+	log     *slog.Logger
 
 	mu    sync.Mutex
 	conns map[string]*connection // by address
@@ -60,7 +60,7 @@ type connection struct {
 // New returns a directory that asks the catalog, and connects as dial says.
 func New(catalog grpc.ClientConnInterface, dial *grpcclient.Instances, log *slog.Logger) *Directory {
 	return &Directory{
-		routes: backplanev1.NewRouteServiceClient(catalog), dial: dial, log: log,
+		catalog: backplanev1.NewDirectoryServiceClient(catalog), dial: dial, log: log,
 		conns: map[string]*connection{},
 	}
 }
@@ -72,7 +72,7 @@ func (d *Directory) All(ctx context.Context) ([]Gateway, error) {
 	if md, _ := metadata.FromOutgoingContext(ctx); len(md.Get("authorization")) == 0 {
 		return nil, fault.Unauthenticated("sign in first: the call carries no token")
 	}
-	resp, err := d.routes.ListGateways(ctx, &backplanev1.ListGatewaysRequest{})
+	resp, err := d.catalog.ListGateways(ctx, &backplanev1.ListGatewaysRequest{})
 	if err != nil {
 		return nil, fault.Forward(err)
 	}

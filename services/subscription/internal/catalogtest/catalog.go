@@ -28,7 +28,7 @@ import (
 
 // Catalog serves routes.
 type Catalog struct {
-	backplanev1.UnimplementedRouteServiceServer
+	backplanev1.UnsafeRouteServiceServer
 	t     *testing.T
 	db    *sqldb.DB
 	log   *change.Log

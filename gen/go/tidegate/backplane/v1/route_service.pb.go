@@ -8,8 +8,7 @@ package backplanev1
 
 import (
 	_ "buf.build/gen/go/bufbuild/protovalidate/protocolbuffers/go/buf/validate"
-	v11 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
-	v1 "github.com/tidegatehq/tidegate/gen/go/tidegate/change/v1"
+	v1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
 	_ "github.com/tidegatehq/tidegate/gen/go/tidegate/rules/v1"
 	_ "google.golang.org/genproto/googleapis/api/annotations"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
@@ -27,89 +26,6 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// ListGatewaysRequest asks for the gateways.
-type ListGatewaysRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *ListGatewaysRequest) Reset() {
-	*x = ListGatewaysRequest{}
-	mi := &file_tidegate_backplane_v1_route_service_proto_msgTypes[0]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *ListGatewaysRequest) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*ListGatewaysRequest) ProtoMessage() {}
-
-func (x *ListGatewaysRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tidegate_backplane_v1_route_service_proto_msgTypes[0]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use ListGatewaysRequest.ProtoReflect.Descriptor instead.
-func (*ListGatewaysRequest) Descriptor() ([]byte, []int) {
-	return file_tidegate_backplane_v1_route_service_proto_rawDescGZIP(), []int{0}
-}
-
-// ListGatewaysResponse has the gateways.
-type ListGatewaysResponse struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// What the catalog knows of each.
-	Gateways      []*v1.Watcher `protobuf:"bytes,1,rep,name=gateways,proto3" json:"gateways,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *ListGatewaysResponse) Reset() {
-	*x = ListGatewaysResponse{}
-	mi := &file_tidegate_backplane_v1_route_service_proto_msgTypes[1]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *ListGatewaysResponse) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*ListGatewaysResponse) ProtoMessage() {}
-
-func (x *ListGatewaysResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tidegate_backplane_v1_route_service_proto_msgTypes[1]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use ListGatewaysResponse.ProtoReflect.Descriptor instead.
-func (*ListGatewaysResponse) Descriptor() ([]byte, []int) {
-	return file_tidegate_backplane_v1_route_service_proto_rawDescGZIP(), []int{1}
-}
-
-func (x *ListGatewaysResponse) GetGateways() []*v1.Watcher {
-	if x != nil {
-		return x.Gateways
-	}
-	return nil
-}
-
 // GetRouteRequest names a version.
 type GetRouteRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -121,7 +37,7 @@ type GetRouteRequest struct {
 
 func (x *GetRouteRequest) Reset() {
 	*x = GetRouteRequest{}
-	mi := &file_tidegate_backplane_v1_route_service_proto_msgTypes[2]
+	mi := &file_tidegate_backplane_v1_route_service_proto_msgTypes[0]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -133,7 +49,7 @@ func (x *GetRouteRequest) String() string {
 func (*GetRouteRequest) ProtoMessage() {}
 
 func (x *GetRouteRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tidegate_backplane_v1_route_service_proto_msgTypes[2]
+	mi := &file_tidegate_backplane_v1_route_service_proto_msgTypes[0]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -146,7 +62,7 @@ func (x *GetRouteRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetRouteRequest.ProtoReflect.Descriptor instead.
 func (*GetRouteRequest) Descriptor() ([]byte, []int) {
-	return file_tidegate_backplane_v1_route_service_proto_rawDescGZIP(), []int{2}
+	return file_tidegate_backplane_v1_route_service_proto_rawDescGZIP(), []int{0}
 }
 
 func (x *GetRouteRequest) GetName() string {
@@ -172,7 +88,7 @@ type WatchRoutesRequest struct {
 
 func (x *WatchRoutesRequest) Reset() {
 	*x = WatchRoutesRequest{}
-	mi := &file_tidegate_backplane_v1_route_service_proto_msgTypes[3]
+	mi := &file_tidegate_backplane_v1_route_service_proto_msgTypes[1]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -184,7 +100,7 @@ func (x *WatchRoutesRequest) String() string {
 func (*WatchRoutesRequest) ProtoMessage() {}
 
 func (x *WatchRoutesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tidegate_backplane_v1_route_service_proto_msgTypes[3]
+	mi := &file_tidegate_backplane_v1_route_service_proto_msgTypes[1]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -197,7 +113,7 @@ func (x *WatchRoutesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchRoutesRequest.ProtoReflect.Descriptor instead.
 func (*WatchRoutesRequest) Descriptor() ([]byte, []int) {
-	return file_tidegate_backplane_v1_route_service_proto_rawDescGZIP(), []int{3}
+	return file_tidegate_backplane_v1_route_service_proto_rawDescGZIP(), []int{1}
 }
 
 func (x *WatchRoutesRequest) GetBody() isWatchRoutesRequest_Body {
@@ -262,7 +178,7 @@ type WatchRoutesResponse struct {
 
 func (x *WatchRoutesResponse) Reset() {
 	*x = WatchRoutesResponse{}
-	mi := &file_tidegate_backplane_v1_route_service_proto_msgTypes[4]
+	mi := &file_tidegate_backplane_v1_route_service_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -274,7 +190,7 @@ func (x *WatchRoutesResponse) String() string {
 func (*WatchRoutesResponse) ProtoMessage() {}
 
 func (x *WatchRoutesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tidegate_backplane_v1_route_service_proto_msgTypes[4]
+	mi := &file_tidegate_backplane_v1_route_service_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -287,7 +203,7 @@ func (x *WatchRoutesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchRoutesResponse.ProtoReflect.Descriptor instead.
 func (*WatchRoutesResponse) Descriptor() ([]byte, []int) {
-	return file_tidegate_backplane_v1_route_service_proto_rawDescGZIP(), []int{4}
+	return file_tidegate_backplane_v1_route_service_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *WatchRoutesResponse) GetBody() isWatchRoutesResponse_Body {
@@ -387,14 +303,14 @@ type RouteSnapshot struct {
 	// Routes.
 	Routes []*Route `protobuf:"bytes,1,rep,name=routes,proto3" json:"routes,omitempty"`
 	// Plans.
-	Plans         []*v11.Plan `protobuf:"bytes,2,rep,name=plans,proto3" json:"plans,omitempty"`
+	Plans         []*v1.Plan `protobuf:"bytes,2,rep,name=plans,proto3" json:"plans,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *RouteSnapshot) Reset() {
 	*x = RouteSnapshot{}
-	mi := &file_tidegate_backplane_v1_route_service_proto_msgTypes[5]
+	mi := &file_tidegate_backplane_v1_route_service_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -406,7 +322,7 @@ func (x *RouteSnapshot) String() string {
 func (*RouteSnapshot) ProtoMessage() {}
 
 func (x *RouteSnapshot) ProtoReflect() protoreflect.Message {
-	mi := &file_tidegate_backplane_v1_route_service_proto_msgTypes[5]
+	mi := &file_tidegate_backplane_v1_route_service_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -419,7 +335,7 @@ func (x *RouteSnapshot) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RouteSnapshot.ProtoReflect.Descriptor instead.
 func (*RouteSnapshot) Descriptor() ([]byte, []int) {
-	return file_tidegate_backplane_v1_route_service_proto_rawDescGZIP(), []int{5}
+	return file_tidegate_backplane_v1_route_service_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *RouteSnapshot) GetRoutes() []*Route {
@@ -429,7 +345,7 @@ func (x *RouteSnapshot) GetRoutes() []*Route {
 	return nil
 }
 
-func (x *RouteSnapshot) GetPlans() []*v11.Plan {
+func (x *RouteSnapshot) GetPlans() []*v1.Plan {
 	if x != nil {
 		return x.Plans
 	}
@@ -449,7 +365,7 @@ type RouteChange struct {
 
 func (x *RouteChange) Reset() {
 	*x = RouteChange{}
-	mi := &file_tidegate_backplane_v1_route_service_proto_msgTypes[6]
+	mi := &file_tidegate_backplane_v1_route_service_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -461,7 +377,7 @@ func (x *RouteChange) String() string {
 func (*RouteChange) ProtoMessage() {}
 
 func (x *RouteChange) ProtoReflect() protoreflect.Message {
-	mi := &file_tidegate_backplane_v1_route_service_proto_msgTypes[6]
+	mi := &file_tidegate_backplane_v1_route_service_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -474,7 +390,7 @@ func (x *RouteChange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RouteChange.ProtoReflect.Descriptor instead.
 func (*RouteChange) Descriptor() ([]byte, []int) {
-	return file_tidegate_backplane_v1_route_service_proto_rawDescGZIP(), []int{6}
+	return file_tidegate_backplane_v1_route_service_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *RouteChange) GetPosition() *Position {
@@ -499,7 +415,7 @@ type RouteEvent struct {
 	// Names of the versions whose routes are gone.
 	RemovedRoutes []string `protobuf:"bytes,2,rep,name=removed_routes,json=removedRoutes,proto3" json:"removed_routes,omitempty"`
 	// Plans that are new or replaced.
-	Plans []*v11.Plan `protobuf:"bytes,3,rep,name=plans,proto3" json:"plans,omitempty"`
+	Plans []*v1.Plan `protobuf:"bytes,3,rep,name=plans,proto3" json:"plans,omitempty"`
 	// Names of the plans that are gone.
 	RemovedPlans  []string `protobuf:"bytes,4,rep,name=removed_plans,json=removedPlans,proto3" json:"removed_plans,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -508,7 +424,7 @@ type RouteEvent struct {
 
 func (x *RouteEvent) Reset() {
 	*x = RouteEvent{}
-	mi := &file_tidegate_backplane_v1_route_service_proto_msgTypes[7]
+	mi := &file_tidegate_backplane_v1_route_service_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -520,7 +436,7 @@ func (x *RouteEvent) String() string {
 func (*RouteEvent) ProtoMessage() {}
 
 func (x *RouteEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_tidegate_backplane_v1_route_service_proto_msgTypes[7]
+	mi := &file_tidegate_backplane_v1_route_service_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -533,7 +449,7 @@ func (x *RouteEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RouteEvent.ProtoReflect.Descriptor instead.
 func (*RouteEvent) Descriptor() ([]byte, []int) {
-	return file_tidegate_backplane_v1_route_service_proto_rawDescGZIP(), []int{7}
+	return file_tidegate_backplane_v1_route_service_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *RouteEvent) GetRoutes() []*Route {
@@ -550,7 +466,7 @@ func (x *RouteEvent) GetRemovedRoutes() []string {
 	return nil
 }
 
-func (x *RouteEvent) GetPlans() []*v11.Plan {
+func (x *RouteEvent) GetPlans() []*v1.Plan {
 	if x != nil {
 		return x.Plans
 	}
@@ -582,11 +498,11 @@ type Route struct {
 	// Whether /{context} without a version leads here.
 	Default bool `protobuf:"varint,7,opt,name=default,proto3" json:"default,omitempty"`
 	// The state; a gateway serves PUBLISHED only.
-	State v11.Version_State `protobuf:"varint,8,opt,name=state,proto3,enum=tidegate.catalog.v1.Version_State" json:"state,omitempty"`
+	State v1.Version_State `protobuf:"varint,8,opt,name=state,proto3,enum=tidegate.catalog.v1.Version_State" json:"state,omitempty"`
 	// The backends.
-	Endpoints *v11.Endpoints `protobuf:"bytes,9,opt,name=endpoints,proto3" json:"endpoints,omitempty"`
+	Endpoints *v1.Endpoints `protobuf:"bytes,9,opt,name=endpoints,proto3" json:"endpoints,omitempty"`
 	// How clients prove who they are, defaults filled in.
-	Security []*v11.SecurityScheme `protobuf:"bytes,10,rep,name=security,proto3" json:"security,omitempty"`
+	Security []*v1.SecurityScheme `protobuf:"bytes,10,rep,name=security,proto3" json:"security,omitempty"`
 	// Plans on offer, plans/{plan}.
 	Plans []string `protobuf:"bytes,11,rep,name=plans,proto3" json:"plans,omitempty"`
 	// Origins that may connect; empty for any.
@@ -604,7 +520,7 @@ type Route struct {
 
 func (x *Route) Reset() {
 	*x = Route{}
-	mi := &file_tidegate_backplane_v1_route_service_proto_msgTypes[8]
+	mi := &file_tidegate_backplane_v1_route_service_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -616,7 +532,7 @@ func (x *Route) String() string {
 func (*Route) ProtoMessage() {}
 
 func (x *Route) ProtoReflect() protoreflect.Message {
-	mi := &file_tidegate_backplane_v1_route_service_proto_msgTypes[8]
+	mi := &file_tidegate_backplane_v1_route_service_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -629,7 +545,7 @@ func (x *Route) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Route.ProtoReflect.Descriptor instead.
 func (*Route) Descriptor() ([]byte, []int) {
-	return file_tidegate_backplane_v1_route_service_proto_rawDescGZIP(), []int{8}
+	return file_tidegate_backplane_v1_route_service_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Route) GetName() string {
@@ -681,21 +597,21 @@ func (x *Route) GetDefault() bool {
 	return false
 }
 
-func (x *Route) GetState() v11.Version_State {
+func (x *Route) GetState() v1.Version_State {
 	if x != nil {
 		return x.State
 	}
-	return v11.Version_State(0)
+	return v1.Version_State(0)
 }
 
-func (x *Route) GetEndpoints() *v11.Endpoints {
+func (x *Route) GetEndpoints() *v1.Endpoints {
 	if x != nil {
 		return x.Endpoints
 	}
 	return nil
 }
 
-func (x *Route) GetSecurity() []*v11.SecurityScheme {
+func (x *Route) GetSecurity() []*v1.SecurityScheme {
 	if x != nil {
 		return x.Security
 	}
@@ -741,10 +657,7 @@ var File_tidegate_backplane_v1_route_service_proto protoreflect.FileDescriptor
 
 const file_tidegate_backplane_v1_route_service_proto_rawDesc = "" +
 	"\n" +
-	")tidegate/backplane/v1/route_service.proto\x12\x15tidegate.backplane.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\x1a!tidegate/backplane/v1/watch.proto\x1a\"tidegate/catalog/v1/endpoint.proto\x1a\x1etidegate/catalog/v1/plan.proto\x1a\"tidegate/catalog/v1/security.proto\x1a!tidegate/catalog/v1/version.proto\x1a\x1ftidegate/change/v1/change.proto\x1a\x1dtidegate/rules/v1/rules.proto\"\x15\n" +
-	"\x13ListGatewaysRequest\"O\n" +
-	"\x14ListGatewaysResponse\x127\n" +
-	"\bgateways\x18\x01 \x03(\v2\x1b.tidegate.change.v1.WatcherR\bgateways\"3\n" +
+	")tidegate/backplane/v1/route_service.proto\x12\x15tidegate.backplane.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\x1a!tidegate/backplane/v1/watch.proto\x1a\"tidegate/catalog/v1/endpoint.proto\x1a\x1etidegate/catalog/v1/plan.proto\x1a\"tidegate/catalog/v1/security.proto\x1a!tidegate/catalog/v1/version.proto\x1a\x1dtidegate/rules/v1/rules.proto\"3\n" +
 	"\x0fGetRouteRequest\x12 \n" +
 	"\x04name\x18\x01 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\x90\xea0\x01R\x04name\"\x89\x01\n" +
 	"\x12WatchRoutesRequest\x124\n" +
@@ -786,11 +699,10 @@ const file_tidegate_backplane_v1_route_service_proto_rawDesc = "" +
 	"\x0fallowed_origins\x18\f \x03(\tR\x0eallowedOrigins\x12A\n" +
 	"\x0fmax_session_age\x18\r \x01(\v2\x19.google.protobuf.DurationR\rmaxSessionAge\x12\x1a\n" +
 	"\brequires\x18\x0e \x03(\tR\brequires\x12#\n" +
-	"\rchange_number\x18\x0f \x01(\x04R\fchangeNumber2\xb3\x02\n" +
+	"\rchange_number\x18\x0f \x01(\x04R\fchangeNumber2\xca\x01\n" +
 	"\fRouteService\x12h\n" +
 	"\vWatchRoutes\x12).tidegate.backplane.v1.WatchRoutesRequest\x1a*.tidegate.backplane.v1.WatchRoutesResponse(\x010\x01\x12P\n" +
-	"\bGetRoute\x12&.tidegate.backplane.v1.GetRouteRequest\x1a\x1c.tidegate.backplane.v1.Route\x12g\n" +
-	"\fListGateways\x12*.tidegate.backplane.v1.ListGatewaysRequest\x1a+.tidegate.backplane.v1.ListGatewaysResponseB\xed\x01\n" +
+	"\bGetRoute\x12&.tidegate.backplane.v1.GetRouteRequest\x1a\x1c.tidegate.backplane.v1.RouteB\xed\x01\n" +
 	"\x19com.tidegate.backplane.v1B\x11RouteServiceProtoP\x01ZGgithub.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1;backplanev1\xa2\x02\x03TBX\xaa\x02\x15Tidegate.Backplane.V1\xca\x02\x15Tidegate\\Backplane\\V1\xe2\x02!Tidegate\\Backplane\\V1\\GPBMetadata\xea\x02\x17Tidegate::Backplane::V1b\x06proto3"
 
 var (
@@ -805,60 +717,54 @@ func file_tidegate_backplane_v1_route_service_proto_rawDescGZIP() []byte {
 	return file_tidegate_backplane_v1_route_service_proto_rawDescData
 }
 
-var file_tidegate_backplane_v1_route_service_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
+var file_tidegate_backplane_v1_route_service_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
 var file_tidegate_backplane_v1_route_service_proto_goTypes = []any{
-	(*ListGatewaysRequest)(nil),  // 0: tidegate.backplane.v1.ListGatewaysRequest
-	(*ListGatewaysResponse)(nil), // 1: tidegate.backplane.v1.ListGatewaysResponse
-	(*GetRouteRequest)(nil),      // 2: tidegate.backplane.v1.GetRouteRequest
-	(*WatchRoutesRequest)(nil),   // 3: tidegate.backplane.v1.WatchRoutesRequest
-	(*WatchRoutesResponse)(nil),  // 4: tidegate.backplane.v1.WatchRoutesResponse
-	(*RouteSnapshot)(nil),        // 5: tidegate.backplane.v1.RouteSnapshot
-	(*RouteChange)(nil),          // 6: tidegate.backplane.v1.RouteChange
-	(*RouteEvent)(nil),           // 7: tidegate.backplane.v1.RouteEvent
-	(*Route)(nil),                // 8: tidegate.backplane.v1.Route
-	(*v1.Watcher)(nil),           // 9: tidegate.change.v1.Watcher
-	(*Hello)(nil),                // 10: tidegate.backplane.v1.Hello
-	(*Ack)(nil),                  // 11: tidegate.backplane.v1.Ack
-	(*Begin)(nil),                // 12: tidegate.backplane.v1.Begin
-	(*SnapshotEnd)(nil),          // 13: tidegate.backplane.v1.SnapshotEnd
-	(*Heartbeat)(nil),            // 14: tidegate.backplane.v1.Heartbeat
-	(*v11.Plan)(nil),             // 15: tidegate.catalog.v1.Plan
-	(*Position)(nil),             // 16: tidegate.backplane.v1.Position
-	(v11.Version_State)(0),       // 17: tidegate.catalog.v1.Version.State
-	(*v11.Endpoints)(nil),        // 18: tidegate.catalog.v1.Endpoints
-	(*v11.SecurityScheme)(nil),   // 19: tidegate.catalog.v1.SecurityScheme
-	(*durationpb.Duration)(nil),  // 20: google.protobuf.Duration
+	(*GetRouteRequest)(nil),     // 0: tidegate.backplane.v1.GetRouteRequest
+	(*WatchRoutesRequest)(nil),  // 1: tidegate.backplane.v1.WatchRoutesRequest
+	(*WatchRoutesResponse)(nil), // 2: tidegate.backplane.v1.WatchRoutesResponse
+	(*RouteSnapshot)(nil),       // 3: tidegate.backplane.v1.RouteSnapshot
+	(*RouteChange)(nil),         // 4: tidegate.backplane.v1.RouteChange
+	(*RouteEvent)(nil),          // 5: tidegate.backplane.v1.RouteEvent
+	(*Route)(nil),               // 6: tidegate.backplane.v1.Route
+	(*Hello)(nil),               // 7: tidegate.backplane.v1.Hello
+	(*Ack)(nil),                 // 8: tidegate.backplane.v1.Ack
+	(*Begin)(nil),               // 9: tidegate.backplane.v1.Begin
+	(*SnapshotEnd)(nil),         // 10: tidegate.backplane.v1.SnapshotEnd
+	(*Heartbeat)(nil),           // 11: tidegate.backplane.v1.Heartbeat
+	(*v1.Plan)(nil),             // 12: tidegate.catalog.v1.Plan
+	(*Position)(nil),            // 13: tidegate.backplane.v1.Position
+	(v1.Version_State)(0),       // 14: tidegate.catalog.v1.Version.State
+	(*v1.Endpoints)(nil),        // 15: tidegate.catalog.v1.Endpoints
+	(*v1.SecurityScheme)(nil),   // 16: tidegate.catalog.v1.SecurityScheme
+	(*durationpb.Duration)(nil), // 17: google.protobuf.Duration
 }
 var file_tidegate_backplane_v1_route_service_proto_depIdxs = []int32{
-	9,  // 0: tidegate.backplane.v1.ListGatewaysResponse.gateways:type_name -> tidegate.change.v1.Watcher
-	10, // 1: tidegate.backplane.v1.WatchRoutesRequest.hello:type_name -> tidegate.backplane.v1.Hello
-	11, // 2: tidegate.backplane.v1.WatchRoutesRequest.ack:type_name -> tidegate.backplane.v1.Ack
-	12, // 3: tidegate.backplane.v1.WatchRoutesResponse.begin:type_name -> tidegate.backplane.v1.Begin
-	5,  // 4: tidegate.backplane.v1.WatchRoutesResponse.snapshot:type_name -> tidegate.backplane.v1.RouteSnapshot
-	13, // 5: tidegate.backplane.v1.WatchRoutesResponse.snapshot_end:type_name -> tidegate.backplane.v1.SnapshotEnd
-	6,  // 6: tidegate.backplane.v1.WatchRoutesResponse.change:type_name -> tidegate.backplane.v1.RouteChange
-	14, // 7: tidegate.backplane.v1.WatchRoutesResponse.heartbeat:type_name -> tidegate.backplane.v1.Heartbeat
-	8,  // 8: tidegate.backplane.v1.RouteSnapshot.routes:type_name -> tidegate.backplane.v1.Route
-	15, // 9: tidegate.backplane.v1.RouteSnapshot.plans:type_name -> tidegate.catalog.v1.Plan
-	16, // 10: tidegate.backplane.v1.RouteChange.position:type_name -> tidegate.backplane.v1.Position
-	7,  // 11: tidegate.backplane.v1.RouteChange.event:type_name -> tidegate.backplane.v1.RouteEvent
-	8,  // 12: tidegate.backplane.v1.RouteEvent.routes:type_name -> tidegate.backplane.v1.Route
-	15, // 13: tidegate.backplane.v1.RouteEvent.plans:type_name -> tidegate.catalog.v1.Plan
-	17, // 14: tidegate.backplane.v1.Route.state:type_name -> tidegate.catalog.v1.Version.State
-	18, // 15: tidegate.backplane.v1.Route.endpoints:type_name -> tidegate.catalog.v1.Endpoints
-	19, // 16: tidegate.backplane.v1.Route.security:type_name -> tidegate.catalog.v1.SecurityScheme
-	20, // 17: tidegate.backplane.v1.Route.max_session_age:type_name -> google.protobuf.Duration
-	3,  // 18: tidegate.backplane.v1.RouteService.WatchRoutes:input_type -> tidegate.backplane.v1.WatchRoutesRequest
-	2,  // 19: tidegate.backplane.v1.RouteService.GetRoute:input_type -> tidegate.backplane.v1.GetRouteRequest
-	0,  // 20: tidegate.backplane.v1.RouteService.ListGateways:input_type -> tidegate.backplane.v1.ListGatewaysRequest
-	4,  // 21: tidegate.backplane.v1.RouteService.WatchRoutes:output_type -> tidegate.backplane.v1.WatchRoutesResponse
-	8,  // 22: tidegate.backplane.v1.RouteService.GetRoute:output_type -> tidegate.backplane.v1.Route
-	1,  // 23: tidegate.backplane.v1.RouteService.ListGateways:output_type -> tidegate.backplane.v1.ListGatewaysResponse
-	21, // [21:24] is the sub-list for method output_type
-	18, // [18:21] is the sub-list for method input_type
-	18, // [18:18] is the sub-list for extension type_name
-	18, // [18:18] is the sub-list for extension extendee
-	0,  // [0:18] is the sub-list for field type_name
+	7,  // 0: tidegate.backplane.v1.WatchRoutesRequest.hello:type_name -> tidegate.backplane.v1.Hello
+	8,  // 1: tidegate.backplane.v1.WatchRoutesRequest.ack:type_name -> tidegate.backplane.v1.Ack
+	9,  // 2: tidegate.backplane.v1.WatchRoutesResponse.begin:type_name -> tidegate.backplane.v1.Begin
+	3,  // 3: tidegate.backplane.v1.WatchRoutesResponse.snapshot:type_name -> tidegate.backplane.v1.RouteSnapshot
+	10, // 4: tidegate.backplane.v1.WatchRoutesResponse.snapshot_end:type_name -> tidegate.backplane.v1.SnapshotEnd
+	4,  // 5: tidegate.backplane.v1.WatchRoutesResponse.change:type_name -> tidegate.backplane.v1.RouteChange
+	11, // 6: tidegate.backplane.v1.WatchRoutesResponse.heartbeat:type_name -> tidegate.backplane.v1.Heartbeat
+	6,  // 7: tidegate.backplane.v1.RouteSnapshot.routes:type_name -> tidegate.backplane.v1.Route
+	12, // 8: tidegate.backplane.v1.RouteSnapshot.plans:type_name -> tidegate.catalog.v1.Plan
+	13, // 9: tidegate.backplane.v1.RouteChange.position:type_name -> tidegate.backplane.v1.Position
+	5,  // 10: tidegate.backplane.v1.RouteChange.event:type_name -> tidegate.backplane.v1.RouteEvent
+	6,  // 11: tidegate.backplane.v1.RouteEvent.routes:type_name -> tidegate.backplane.v1.Route
+	12, // 12: tidegate.backplane.v1.RouteEvent.plans:type_name -> tidegate.catalog.v1.Plan
+	14, // 13: tidegate.backplane.v1.Route.state:type_name -> tidegate.catalog.v1.Version.State
+	15, // 14: tidegate.backplane.v1.Route.endpoints:type_name -> tidegate.catalog.v1.Endpoints
+	16, // 15: tidegate.backplane.v1.Route.security:type_name -> tidegate.catalog.v1.SecurityScheme
+	17, // 16: tidegate.backplane.v1.Route.max_session_age:type_name -> google.protobuf.Duration
+	1,  // 17: tidegate.backplane.v1.RouteService.WatchRoutes:input_type -> tidegate.backplane.v1.WatchRoutesRequest
+	0,  // 18: tidegate.backplane.v1.RouteService.GetRoute:input_type -> tidegate.backplane.v1.GetRouteRequest
+	2,  // 19: tidegate.backplane.v1.RouteService.WatchRoutes:output_type -> tidegate.backplane.v1.WatchRoutesResponse
+	6,  // 20: tidegate.backplane.v1.RouteService.GetRoute:output_type -> tidegate.backplane.v1.Route
+	19, // [19:21] is the sub-list for method output_type
+	17, // [17:19] is the sub-list for method input_type
+	17, // [17:17] is the sub-list for extension type_name
+	17, // [17:17] is the sub-list for extension extendee
+	0,  // [0:17] is the sub-list for field type_name
 }
 
 func init() { file_tidegate_backplane_v1_route_service_proto_init() }
@@ -867,11 +773,11 @@ func file_tidegate_backplane_v1_route_service_proto_init() {
 		return
 	}
 	file_tidegate_backplane_v1_watch_proto_init()
-	file_tidegate_backplane_v1_route_service_proto_msgTypes[3].OneofWrappers = []any{
+	file_tidegate_backplane_v1_route_service_proto_msgTypes[1].OneofWrappers = []any{
 		(*WatchRoutesRequest_Hello)(nil),
 		(*WatchRoutesRequest_Ack)(nil),
 	}
-	file_tidegate_backplane_v1_route_service_proto_msgTypes[4].OneofWrappers = []any{
+	file_tidegate_backplane_v1_route_service_proto_msgTypes[2].OneofWrappers = []any{
 		(*WatchRoutesResponse_Begin)(nil),
 		(*WatchRoutesResponse_Snapshot)(nil),
 		(*WatchRoutesResponse_SnapshotEnd)(nil),
@@ -884,7 +790,7 @@ func file_tidegate_backplane_v1_route_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tidegate_backplane_v1_route_service_proto_rawDesc), len(file_tidegate_backplane_v1_route_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   9,
+			NumMessages:   7,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -19,18 +19,16 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	RouteService_WatchRoutes_FullMethodName  = "/tidegate.backplane.v1.RouteService/WatchRoutes"
-	RouteService_GetRoute_FullMethodName     = "/tidegate.backplane.v1.RouteService/GetRoute"
-	RouteService_ListGateways_FullMethodName = "/tidegate.backplane.v1.RouteService/ListGateways"
+	RouteService_WatchRoutes_FullMethodName = "/tidegate.backplane.v1.RouteService/WatchRoutes"
+	RouteService_GetRoute_FullMethodName    = "/tidegate.backplane.v1.RouteService/GetRoute"
 )
 
 // RouteServiceClient is the client API for RouteService service.
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
-// RouteService tells services what the catalog holds, and who watches it. It is
-// served on the internal listener only, to the services gateway and
-// subscription; to the portal only where a method says so.
+// RouteService tells services what the catalog holds. It is served on the
+// internal listener only, to the services gateway and subscription.
 type RouteServiceClient interface {
 	// Streams every version as a route, and every plan: a snapshot where one is
 	// needed, then all changes in order. See watch.proto.
@@ -38,10 +36,6 @@ type RouteServiceClient interface {
 	// Returns the route of one version, for a service that has not heard of it
 	// yet; NOT_FOUND when there is none.
 	GetRoute(ctx context.Context, in *GetRouteRequest, opts ...grpc.CallOption) (*Route, error)
-	// Lists the gateways that watch routes now or did within the last 30 seconds,
-	// by name: those that may have live sessions. Only the portal may ask, which
-	// sends the user's token along; a token that is not good is refused.
-	ListGateways(ctx context.Context, in *ListGatewaysRequest, opts ...grpc.CallOption) (*ListGatewaysResponse, error)
 }
 
 type routeServiceClient struct {
@@ -75,23 +69,12 @@ func (c *routeServiceClient) GetRoute(ctx context.Context, in *GetRouteRequest, 
 	return out, nil
 }
 
-func (c *routeServiceClient) ListGateways(ctx context.Context, in *ListGatewaysRequest, opts ...grpc.CallOption) (*ListGatewaysResponse, error) {
-	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	out := new(ListGatewaysResponse)
-	err := c.cc.Invoke(ctx, RouteService_ListGateways_FullMethodName, in, out, cOpts...)
-	if err != nil {
-		return nil, err
-	}
-	return out, nil
-}
-
 // RouteServiceServer is the server API for RouteService service.
 // All implementations must embed UnimplementedRouteServiceServer
 // for forward compatibility.
 //
-// RouteService tells services what the catalog holds, and who watches it. It is
-// served on the internal listener only, to the services gateway and
-// subscription; to the portal only where a method says so.
+// RouteService tells services what the catalog holds. It is served on the
+// internal listener only, to the services gateway and subscription.
 type RouteServiceServer interface {
 	// Streams every version as a route, and every plan: a snapshot where one is
 	// needed, then all changes in order. See watch.proto.
@@ -99,10 +82,6 @@ type RouteServiceServer interface {
 	// Returns the route of one version, for a service that has not heard of it
 	// yet; NOT_FOUND when there is none.
 	GetRoute(context.Context, *GetRouteRequest) (*Route, error)
-	// Lists the gateways that watch routes now or did within the last 30 seconds,
-	// by name: those that may have live sessions. Only the portal may ask, which
-	// sends the user's token along; a token that is not good is refused.
-	ListGateways(context.Context, *ListGatewaysRequest) (*ListGatewaysResponse, error)
 	mustEmbedUnimplementedRouteServiceServer()
 }
 
@@ -118,9 +97,6 @@ func (UnimplementedRouteServiceServer) WatchRoutes(grpc.BidiStreamingServer[Watc
 }
 func (UnimplementedRouteServiceServer) GetRoute(context.Context, *GetRouteRequest) (*Route, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetRoute not implemented")
-}
-func (UnimplementedRouteServiceServer) ListGateways(context.Context, *ListGatewaysRequest) (*ListGatewaysResponse, error) {
-	return nil, status.Error(codes.Unimplemented, "method ListGateways not implemented")
 }
 func (UnimplementedRouteServiceServer) mustEmbedUnimplementedRouteServiceServer() {}
 func (UnimplementedRouteServiceServer) testEmbeddedByValue()                      {}
@@ -168,24 +144,6 @@ func _RouteService_GetRoute_Handler(srv interface{}, ctx context.Context, dec fu
 	return interceptor(ctx, in, info, handler)
 }
 
-func _RouteService_ListGateways_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
-	in := new(ListGatewaysRequest)
-	if err := dec(in); err != nil {
-		return nil, err
-	}
-	if interceptor == nil {
-		return srv.(RouteServiceServer).ListGateways(ctx, in)
-	}
-	info := &grpc.UnaryServerInfo{
-		Server:     srv,
-		FullMethod: RouteService_ListGateways_FullMethodName,
-	}
-	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
-		return srv.(RouteServiceServer).ListGateways(ctx, req.(*ListGatewaysRequest))
-	}
-	return interceptor(ctx, in, info, handler)
-}
-
 // RouteService_ServiceDesc is the grpc.ServiceDesc for RouteService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -196,10 +154,6 @@ var RouteService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "GetRoute",
 			Handler:    _RouteService_GetRoute_Handler,
-		},
-		{
-			MethodName: "ListGateways",
-			Handler:    _RouteService_ListGateways_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{
