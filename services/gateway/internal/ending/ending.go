@@ -2,8 +2,8 @@
 // its client was told, and what was relayed until then. Whoever ends a session or
 // tells of its end speaks it; it imports nothing of the gateway.
 //
-// The table in reason.go is the only place that gives an end reason its number,
-// word, close code and documentation.
+// The table in reason.go gives each end reason its number, word, close codes and
+// documentation; New, AtFault and ByPeer choose from it what each peer gets.
 package ending
 
 import "time"

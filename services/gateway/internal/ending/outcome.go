@@ -4,33 +4,33 @@ import "time"
 
 // Terms are what a session runs on: when it ends by itself, and who is told of its end.
 type Terms struct {
-	Ref     string        // in each close that the gateway originates
-	Expires time.Time     // ends the session as EXPIRED; needs a monotonic reading; zero: never
-	MaxAge  time.Duration // ends the session as MAX_AGE, up to a tenth sooner; 0: never
-	Retry   time.Duration // the hint of that end
-	Ended   *Ending       // set: the session has ended already, and only its closes are sent
-	Owner   Owner
+	Ref      string        // in each close that the gateway originates
+	Expires  time.Time     // ends the session as EXPIRED; needs a monotonic reading; zero: never
+	MaxAge   time.Duration // ends the session as MAX_AGE, up to a tenth sooner; 0: never
+	Retry    time.Duration // the hint of that end
+	Ended    *Ending       // set: the session has ended already, and only its closes are sent
+	Observer Observer
 }
 
-// Owner is told of the end of a session, once, by a goroutine that serves all
+// Observer is told of the end of a session, once, by a goroutine that serves all
 // sessions or by its own. It must not block.
-type Owner interface {
+type Observer interface {
 	Ended(Outcome)
 }
 
 // Outcome is how a session ended.
 type Outcome struct {
 	Ending         Ending // who ended it first, and why
-	Client         Leg
-	Backend        Leg
+	Client         LegEnd
+	Backend        LegEnd
 	Started, Ended time.Time
 	Totals         Totals
 	Uncollected    Totals // the part of Totals that was not collected while the session lived
 }
 
-// Leg is how a session's leg ended. The codes are those of close frames: 0 is no
+// LegEnd is how a session's leg ended. The codes are those of close frames: 0 is no
 // frame, 1005 one without a code.
-type Leg struct {
+type LegEnd struct {
 	Sent, Received uint16
 	CutMidFrame    bool      // closed inside a frame that it was being sent
 	Last           time.Time // when the last data frame came from it; zero: never

@@ -36,9 +36,8 @@ const (
 	MaxControlFrame   = 2 + 4 + MaxControlPayload
 )
 
-// InvalidPayload is the close code for text that is not UTF-8. The codes that the
-// gateway sends of its own are chosen in package ending.
-const InvalidPayload = 1007
+// CloseInvalidPayload is the close code for text that is not UTF-8.
+const CloseInvalidPayload = 1007
 
 const (
 	protocolError = 1002

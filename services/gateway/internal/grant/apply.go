@@ -19,7 +19,7 @@ func (c *Cache) Apply(changeNumber uint64, e Event) (ended int) {
 	case e.Kind == Changed:
 		c.queue.add(c.sessions.GrantedOn(e.Names...)...)
 	default:
-		n := c.sessions.EndWhere(e.Kind.ending(e.Names), e.Names...)
+		n := c.sessions.EndAllOn(e.Kind.ending(e.Names), e.Names...)
 		if n > 0 {
 			c.log.Info("sessions ended", "event", e.Kind.String(), "names", e.Names, "count", n)
 		}

@@ -76,9 +76,9 @@ type Sessions interface {
 	Granted() []Session
 	// GrantedOn returns the sessions with a grant that rest on any of the names.
 	GrantedOn(names ...string) []Session
-	// EndWhere ends the sessions that rest on any of the names, and returns how many
+	// EndAllOn ends the sessions that rest on any of the names, and returns how many
 	// of them it ended.
-	EndWhere(e ending.Ending, names ...string) int
+	EndAllOn(e ending.Ending, names ...string) int
 }
 
 // Config is how a Cache works. It is made by Default.

@@ -6,8 +6,8 @@
 // have been missed. Where a credential stands in a handshake is the business of
 // package credential, and what the client is answered of package handshake.
 //
-// While the control plane is away, a cached grant is honoured until it is no
-// longer kept, and everything else is ErrUnavailable. Nothing is kept on disk.
+// While the subscription service is away, a cached grant is honoured until it is
+// no longer kept, and everything else is ErrUnavailable. Nothing is kept on disk.
 //
 // # Why no session outlives a revocation
 //

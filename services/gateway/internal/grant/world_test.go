@@ -345,8 +345,8 @@ func (p pausing) GrantedOn(names ...string) []grant.Session {
 	return p.Registry.GrantedOn(names...)
 }
 
-func (p pausing) EndWhere(e ending.Ending, names ...string) int {
+func (p pausing) EndAllOn(e ending.Ending, names ...string) int {
 	p.sched.pause("before end")
 	defer p.sched.pause("after end")
-	return p.Registry.EndWhere(e, names...)
+	return p.Registry.EndAllOn(e, names...)
 }

@@ -121,7 +121,7 @@ func TestSession(t *testing.T) {
 	if _, err := a.br.ReadByte(); err != nil { // the echo: the session has begun
 		t.Fatal(err)
 	}
-	live := w.sessions.Where("grants/1")
+	live := w.sessions.RestingOn("grants/1")
 	if len(live) != 1 {
 		t.Fatalf("%d sessions rest on the grant, want 1", len(live))
 	}

@@ -41,7 +41,7 @@ func TestNothingLeaks(t *testing.T) {
 		w := newWorld(t, func(c *listener.Config) { c.Timeout = time.Hour })
 		revoked := accepting(t, func(conn net.Conn) {
 			if _, err := http.ReadRequest(bufio.NewReader(conn)); err == nil {
-				w.sessions.EndWhere(ending.New(ending.Revoked, ""), "grants/1")
+				w.sessions.EndAllOn(ending.New(ending.Revoked, ""), "grants/1")
 				_, _ = io.Copy(io.Discard, conn)
 			}
 		})

@@ -190,13 +190,13 @@ func TestEndedDuringDial(t *testing.T) {
 		status int
 		code   string
 	}{
-		{"revoked", func(w *world) { w.sessions.EndWhere(ending.New(ending.Revoked, ""), "grants/1") }, 401, "CREDENTIAL_INVALID"},
-		{"expired", func(w *world) { w.sessions.EndWhere(ending.New(ending.Expired, ""), "grants/1") }, 401, "CREDENTIAL_INVALID"},
-		{"removed", func(w *world) { w.sessions.EndWhere(ending.New(ending.Blocked, ""), "applications/1") }, 403, "BLOCKED"},
-		{"by an operator", func(w *world) { w.sessions.EndWhere(ending.New(ending.OperatorClose, ""), "apis/echo") }, 503, "OPERATOR_CLOSE"},
+		{"revoked", func(w *world) { w.sessions.EndAllOn(ending.New(ending.Revoked, ""), "grants/1") }, 401, "CREDENTIAL_INVALID"},
+		{"expired", func(w *world) { w.sessions.EndAllOn(ending.New(ending.Expired, ""), "grants/1") }, 401, "CREDENTIAL_INVALID"},
+		{"removed", func(w *world) { w.sessions.EndAllOn(ending.New(ending.Blocked, ""), "applications/1") }, 403, "BLOCKED"},
+		{"by an operator", func(w *world) { w.sessions.EndAllOn(ending.New(ending.OperatorClose, ""), "apis/echo") }, 503, "OPERATOR_CLOSE"},
 		{"demoted", func(w *world) {
 			w.serve("ws://127.0.0.1:1", func(r *routes.Route) { r.Published = false })
-			w.sessions.EndWhere(ending.New(ending.Blocked, ""), "apis/echo/versions/1")
+			w.sessions.EndAllOn(ending.New(ending.Blocked, ""), "apis/echo/versions/1")
 		}, 404, "NOT_FOUND"},
 		{"drain", func(w *world) { go func() { _ = w.sessions.Drain(context.Background(), 0) }() }, 503, "DRAINING"},
 		{"stop of the listener", func(w *world) { go w.stop() }, 503, "DRAINING"},

@@ -31,8 +31,8 @@ const (
 	recordsBatch = 1_000 // records in a batch
 )
 
-// Live is where sessions are counted; session.Registry is.
-type Live interface {
+// Collector counts what sessions relay; session.Registry is.
+type Collector interface {
 	// Collect calls fn for each session that relayed something since the last
 	// Collect, with what was added.
 	Collect(fn func(s *session.Session, added ending.Totals))
@@ -121,13 +121,13 @@ func (t *Meter) Record(r session.Record) {
 	}
 }
 
-// Run collects from live and reports until ctx ends. What waits then is left to
+// Run collects from sessions and reports until ctx ends. What waits then is left to
 // Flush.
-func (t *Meter) Run(ctx context.Context, live Live) error {
+func (t *Meter) Run(ctx context.Context, sessions Collector) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error {
 		return t.repeat(ctx, "usage", func(ctx context.Context) error {
-			t.collect(live)
+			t.collect(sessions)
 			return t.usage.flush(ctx)
 		})
 	})
@@ -158,8 +158,8 @@ func (t *Meter) repeat(ctx context.Context, what string, report func(context.Con
 // Flush collects once more and reports all that waits. It belongs to the stop
 // of the gateway, after Run has returned and all sessions have ended; it tries
 // until everything is acknowledged or ctx ends.
-func (t *Meter) Flush(ctx context.Context, live Live) error {
-	t.collect(live)
+func (t *Meter) Flush(ctx context.Context, sessions Collector) error {
+	t.collect(sessions)
 	g := errgroup.Group{}
 	g.Go(func() error { return t.insist(ctx, t.usage.flush) })
 	g.Go(func() error { return t.insist(ctx, t.causes.flush) })
@@ -185,8 +185,8 @@ func (t *Meter) insist(ctx context.Context, report func(context.Context) error) 
 }
 
 // collect moves what sessions relayed since the last time into rows.
-func (t *Meter) collect(live Live) {
-	live.Collect(func(s *session.Session, added ending.Totals) {
+func (t *Meter) collect(sessions Collector) {
+	sessions.Collect(func(s *session.Session, added ending.Totals) {
 		info := s.Info()
 		t.add(&info, added, 0)
 	})

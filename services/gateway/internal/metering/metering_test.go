@@ -321,8 +321,8 @@ func TestRecordIsReportedWhole(t *testing.T) {
 	r := record(0, ending.Totals{FromClient: ending.Count{Messages: 1, Frames: 2, Payload: 3, Wire: 4}, FromBackend: ending.Count{Messages: 5}})
 	r.Started, r.Ended, r.Revision = at, at.Add(time.Second), 77
 	r.Ending = ending.Ending{By: ending.Gateway, Reason: ending.Revoked, ClientCode: 4001, Detail: "one\ntwo\x00\xff" + strings.Repeat("ä", 300)}
-	r.Client = ending.Leg{Sent: 4001, Received: 1000, CutMidFrame: true, Last: at}
-	r.Backend = ending.Leg{Sent: 1001, Received: 1005}
+	r.Client = ending.LegEnd{Sent: 4001, Received: 1000, CutMidFrame: true, Last: at}
+	r.Backend = ending.LegEnd{Sent: 1001, Received: 1005}
 	m.Record(r)
 	if err := m.causes.flush(t.Context()); err != nil {
 		t.Fatal(err)

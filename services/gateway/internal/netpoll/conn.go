@@ -21,12 +21,12 @@ type Conn struct {
 }
 
 // Attach takes over a TCP or Unix connection, or a *tls.Conn above one that was
-// wrapped by UnderTLS. Until Release or Detach nobody may use it but c.
+// wrapped by UnderTLS. Until Detach nobody may use it but c.
 func (c *Conn) Attach(conn net.Conn) error {
 	c.socket = &c.own
 	plain := conn
 	if t, ok := conn.(*tls.Conn); ok {
-		under, ok := t.NetConn().(*nonBlockingConn)
+		under, ok := t.NetConn().(*underTLS)
 		if !ok {
 			return fmt.Errorf("attach %T: not above netpoll.UnderTLS", conn)
 		}
@@ -48,15 +48,15 @@ func (c *Conn) Detach() {
 
 func (c *Conn) setLive(live bool) {
 	if c.tls != nil {
-		c.tls.NetConn().(*nonBlockingConn).live = live
+		c.tls.NetConn().(*underTLS).live = live
 	}
 }
 
-// Release closes the connection that was attached, as far as it is not needed any
-// more, without a word of TLS: c lives on.
-func Release(conn net.Conn) {
+// CloseOriginal closes the net.Conn that a Conn has taken over with Attach, as far as
+// it is not needed any more, and without a word of TLS: the Conn lives on.
+func CloseOriginal(conn net.Conn) {
 	if t, ok := conn.(*tls.Conn); ok {
-		conn = t.NetConn().(*nonBlockingConn).Conn
+		conn = t.NetConn().(*underTLS).Conn
 	}
 	release(conn)
 }
@@ -86,13 +86,13 @@ func (c *Conn) Read(p []byte) (n int, drained bool, err error) {
 
 // Write gives the connection as much of b as it takes. What TLS has taken of it and
 // the socket has not is kept: then not all is done, and nothing more is taken until
-// it is. some tells whether the socket took any byte.
-func (c *Conn) Write(b []byte) (n int, some, all bool, err error) {
+// it is. someSent tells whether the socket took any byte, allSent whether it took all.
+func (c *Conn) Write(b []byte) (n int, someSent, allSent bool, err error) {
 	if c.tls == nil {
 		return c.socket.push(b)
 	}
-	if _, some, all, err = c.socket.push(nil); !all || err != nil || len(b) == 0 {
-		return 0, some, all, err
+	if _, someSent, allSent, err = c.socket.push(nil); !allSent || err != nil || len(b) == 0 {
+		return 0, someSent, allSent, err
 	}
 	n, err = c.tls.Write(b)
 	return n, true, !c.Pending(), err
@@ -116,7 +116,7 @@ func (c *Conn) Flush() error {
 // Pending reports whether bytes are kept that the socket has not taken.
 func (c *Conn) Pending() bool { return len(c.socket.pending) > 0 }
 
-// DropPending forgets them. With TLS nothing can be written any more.
+// DropPending forgets the bytes that are kept. With TLS nothing can be written any more.
 func (c *Conn) DropPending() { c.socket.pending = nil }
 
 // Unacked returns how many bytes written to a TCP socket its peer has not

@@ -70,7 +70,7 @@ func TestTLSOverNonBlocking(t *testing.T) {
 			broken := func(why any) {
 				t.Helper()
 				t.Fatalf("crypto/tls of %s does not go on after a read that found a part of a record: %v. All relayed TLS "+
-					"rests on that: see nonBlockingConn in tls.go, and do not release with this version of Go", runtime.Version(), why)
+					"rests on that: see underTLS in undertls.go, and do not release with this version of Go", runtime.Version(), why)
 			}
 			far, near := tcpPair(t)
 			sent, under := &counter{Conn: far}, &drip{Conn: near}

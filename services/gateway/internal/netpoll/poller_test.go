@@ -70,7 +70,7 @@ func serve(t *testing.T, p *Poller, notice func()) *served {
 	if err := p.Add(&s.Conn, &h); err != nil {
 		t.Fatal(err)
 	}
-	Release(near)
+	CloseOriginal(near)
 	t.Cleanup(func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()

@@ -7,7 +7,7 @@ import (
 	"syscall"
 )
 
-// errWouldBlock is what reads below TLS give when nothing is there. nonBlockingConn
+// errWouldBlock is what reads below TLS give when nothing is there. underTLS
 // says why it has these methods.
 var errWouldBlock error = wouldBlock{}
 
@@ -69,17 +69,17 @@ func (s *socket) read(p []byte) (int, error) {
 // push writes what is pending, then p. It returns how many bytes of p the socket
 // took, whether it took any byte at all, and whether it took all of them. Nothing
 // more is kept.
-func (s *socket) push(p []byte) (n int, some, all bool, err error) {
+func (s *socket) push(p []byte) (n int, someSent, allSent bool, err error) {
 	if len(s.pending) > 0 {
 		k, err := s.write(s.pending)
-		some = k > 0
+		someSent = k > 0
 		if s.pending = s.pending[k:]; len(s.pending) > 0 || err != nil {
-			return 0, some, false, err
+			return 0, someSent, false, err
 		}
 		s.pending = nil
 	}
 	n, err = s.write(p)
-	return n, some || n > 0, n == len(p), err
+	return n, someSent || n > 0, n == len(p), err
 }
 
 // put writes p and keeps what the socket does not take.

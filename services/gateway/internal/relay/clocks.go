@@ -58,7 +58,7 @@ func (r *Relay) checkLeg(l *leg, now int64) {
 		l.in.drain()
 	}
 	if l.out.stalled != 0 && now-l.out.stalled >= int64(cfg.Write) {
-		l.cut()
+		l.abort()
 		l.conn.Reset()
 		r.end(ending.New(ending.Slow, l.party().String()+" takes no bytes"))
 	}
@@ -108,7 +108,7 @@ func (r *Relay) ping(l *leg, now int64) {
 func (r *Relay) checkCloses(now int64) {
 	for _, l := range r.legs() {
 		if l.out.state == closeQueued && now >= r.frameBy {
-			l.cut()
+			l.abort()
 		}
 	}
 	if r.closeBy == 0 || now < r.closeBy {

@@ -333,7 +333,7 @@ func TestCut(t *testing.T) {
 		cfg := quick()
 		cfg.Close, cfg.Linger, cfg.FrameEnd = time.Hour, time.Hour, time.Hour
 		r := newRig(t, cfg, m, ending.Terms{})
-		r.Cut(ending.New(ending.Drain, ""))
+		r.Abort(ending.New(ending.Drain, ""))
 		r.client.expectClose(1012, "DRAIN")
 		_ = r.client.expectGone()
 		r.backend.expectClose(1001, "DRAIN")

@@ -35,7 +35,7 @@ func (r *Relay) awaitCloses() {
 // failLeg ends the session because a leg is gone, without a close from it. The leg
 // may still be there, half-closed and stalled: whoever writes to it must not wait.
 func (r *Relay) failLeg(l *leg, err error) {
-	l.cut()
+	l.abort()
 	r.end(ending.New(gone(l.party()), lossOf(err)))
 }
 
@@ -75,12 +75,12 @@ func endingOf(p ending.Party, v frame.Violation) ending.Ending {
 	case frame.Flood:
 		return ending.AtFault(p, ending.Flood, 0, v.Error())
 	case frame.InvalidReason:
-		return ending.AtFault(p, ending.Protocol, frame.InvalidPayload, v.Error())
+		return ending.AtFault(p, ending.Protocol, frame.CloseInvalidPayload, v.Error())
 	}
 	return ending.AtFault(p, ending.Protocol, 0, v.Error())
 }
 
-// unlock moves the states on, releases the mutex, and tells the owner of the end.
+// unlock moves the states on, releases the mutex, and tells the observer of the end.
 func (r *Relay) unlock() {
 	r.advance()
 	tell := r.over && !r.reported
@@ -91,7 +91,7 @@ func (r *Relay) unlock() {
 	r.reported = true
 	o := r.outcome()
 	r.mu.Unlock()
-	r.owner.Ended(o)
+	r.observer.Ended(o)
 	r.engine.leave(r)
 }
 

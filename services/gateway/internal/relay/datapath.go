@@ -225,14 +225,14 @@ func (r *Relay) forward(c *chunk, src, dst *leg) bool {
 		if n == 0 && dst.out.stalled == 0 {
 			return true
 		}
-		taken, some, all, err := dst.conn.Write(c.out[:n])
+		taken, someSent, allSent, err := dst.conn.Write(c.out[:n])
 		if err != nil {
 			c.out, dst.out.midFrame = nil, true
 			r.writeFailed(dst)
 			return true
 		}
 		// Messages count when all of a read is taken, by TLS if dst has it: of a leg that
-		// is cut while it is stalled, the totals may be wrong by one buffer.
+		// is aborted while it is stalled, the totals may be wrong by one buffer.
 		switch {
 		case taken == 0:
 		case taken == len(c.out):
@@ -251,8 +251,8 @@ func (r *Relay) forward(c *chunk, src, dst *leg) bool {
 			c.out, c.edge = c.out[taken:], max(c.edge-taken, -1)
 			dst.out.midFrame = c.edge != 0
 		}
-		if !all {
-			r.stall(dst, some)
+		if !allSent {
+			r.stall(dst, someSent)
 			return false
 		}
 		if dst.out.stalled != 0 {
@@ -264,14 +264,14 @@ func (r *Relay) forward(c *chunk, src, dst *leg) bool {
 	return true
 }
 
-// stall notes that dst does not take all that it is given, but perhaps some.
-func (r *Relay) stall(dst *leg, some bool) {
+// stall notes that dst does not take all that it is given. someSent tells whether it took any byte.
+func (r *Relay) stall(dst *leg, someSent bool) {
 	now := r.engine.now()
 	switch {
 	case dst.out.stalled == 0:
 		dst.out.stalled = now
 		r.schedule(now + int64(r.engine.cfg.Write))
-	case some:
+	case someSent:
 		dst.out.stalled, dst.in.lastLife = now, now
 	}
 }

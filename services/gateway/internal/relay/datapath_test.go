@@ -122,7 +122,7 @@ func TestFullAtStart(t *testing.T) {
 	}
 	e, ended := NewEngine(quick()), make(chan ending.Outcome, 1)
 	r := New(e, Leg{Conn: near, Buffered: text("early").bytes(true)}, Leg{Conn: backendLeg})
-	if err := r.Start(ending.Terms{Owner: ownerFunc(func(o ending.Outcome) { ended <- o })}); err != nil {
+	if err := r.Start(ending.Terms{Observer: observerFunc(func(o ending.Outcome) { ended <- o })}); err != nil {
 		t.Fatal(err)
 	}
 	b := &peer{Conn: backend, t: t, name: "backend", in: bufio.NewReader(backend)}
@@ -312,7 +312,7 @@ func TestCutBeforeStart(t *testing.T) {
 	defer c.Close()
 	b, backend := tcpPair(t)
 	defer b.Close()
-	New(NewEngine(quick()), Leg{Conn: client}, Leg{Conn: backend}).Cut(ending.New(ending.Drain, ""))
+	New(NewEngine(quick()), Leg{Conn: client}, Leg{Conn: backend}).Abort(ending.New(ending.Drain, ""))
 	expectClosed(t, c)
 	expectClosed(t, b)
 }
@@ -354,7 +354,7 @@ func TestTLSEnd(t *testing.T) {
 	e := NewEngine(quick())
 	ended := make(chan ending.Outcome, 1)
 	r := New(e, Leg{Conn: leg}, Leg{Conn: backendLeg})
-	if err := r.Start(ending.Terms{Owner: ownerFunc(func(o ending.Outcome) { ended <- o })}); err != nil {
+	if err := r.Start(ending.Terms{Observer: observerFunc(func(o ending.Outcome) { ended <- o })}); err != nil {
 		t.Fatal(err)
 	}
 	c := &peer{Conn: client, t: t, name: "client", in: bufio.NewReader(client), mask: true}

@@ -6,8 +6,11 @@
 // frame, connections are read and written by package netpoll, and package ending
 // has the words for how a session ends.
 //
-// The data path is datapath.go, from top to bottom: read, walk, admit, forward. No
-// leg has a goroutine: the poller calls Ready, and whatever becomes due by time
+// The data path is datapath.go, from top to bottom: read, walk, admit, forward.
+// Limits on messages and other policies enter at admit, through the interface in
+// admission.go; the size of one message is checked by frame.Walker.
+//
+// No leg has a goroutine: the poller calls Ready, and whatever becomes due by time
 // alone is done by the Engine's wheel. All of a session is guarded by its mutex.
 //
 // # States
@@ -17,7 +20,7 @@
 //
 //	reading ─── close, violation, refused ───► discarding
 //	   │  │                                      │     │
-//	   │  └── cut, linger time over ─┐   ┌───────┘     │
+//	   │  └─ abort, linger time over ┐   ┌───────┘     │
 //	   │                             ▼   ▼             │ end of the stream
 //	   │                            draining           │
 //	   │ end of the stream              │ what is held went out, or never can
@@ -27,7 +30,7 @@
 //	  │  │                                                               ▲  │
 //	  │  └──────────────────── peer's close passed on ───────────────────┘  │
 //	  │                                                    answered, or late│
-//	  │ write failed, or cut (so do the next two)                           ▼
+//	  │ write failed, or abort (so do the next two)                         ▼
 //	  └───► broken ───────────────── session ended ──────────────────► halfClosed
 //	           └──── reader is readClosed ────► writeClosed ◄───────────────┘
 //
@@ -56,7 +59,7 @@
 //     holds is of one read: memory does not grow with messages.
 //   - A socket is closed when its reader is readClosed and its writer is halfClosed
 //     or broken. The session is over when both sockets are closed; then, and only
-//     then, its owner is told, once.
+//     then, its observer is told, once.
 //   - Only the first ending of a session counts (Relay.ended). Closes of the gateway's
 //     own say the first ending that made one due (Relay.closing).
 package relay

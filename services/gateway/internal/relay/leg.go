@@ -167,8 +167,8 @@ func (l *leg) abandon() {
 	}
 }
 
-// cut abandons the leg and stops reading it.
-func (l *leg) cut() {
+// abort abandons the leg and stops reading it.
+func (l *leg) abort() {
 	l.abandon()
 	l.in.drain()
 }

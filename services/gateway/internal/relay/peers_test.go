@@ -78,7 +78,7 @@ func (p *proxy) serve(c net.Conn) error {
 		return err
 	}
 	r := New(p.engine, Leg{c, fromClient}, Leg{b, fromBackend})
-	return r.Start(ending.Terms{Ref: "REF", Owner: ownerFunc(func(o ending.Outcome) { p.ended <- o })})
+	return r.Start(ending.Terms{Ref: "REF", Observer: observerFunc(func(o ending.Outcome) { p.ended <- o })})
 }
 
 func readHead(c net.Conn) (head, buffered []byte, err error) {

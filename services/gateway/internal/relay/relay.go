@@ -15,7 +15,7 @@ import (
 type Relay struct {
 	engine    *Engine
 	unstarted *[2]Leg // the client's and the backend's, until Start
-	owner     ending.Owner
+	observer  ending.Observer
 	ref       string
 	admission admission // nil: everything may pass
 
@@ -38,11 +38,11 @@ type Relay struct {
 	closeBy   int64          // end of waiting for closes; 0: none is awaited
 	frameBy   int64          // end of waiting for the end of a frame, before a close
 	over      bool           // both sockets are closed
-	reported  bool           // and the owner knows
+	reported  bool           // and the observer knows
 }
 
 // New returns a relay between a client and a backend, whose connections are its own
-// from now on: Start sets it going, or Cut closes them.
+// from now on: Start sets it going, or Abort closes them.
 func New(e *Engine, client, backend Leg) *Relay {
 	return &Relay{engine: e, unstarted: &[2]Leg{client, backend}}
 }
@@ -59,8 +59,8 @@ func (r *Relay) Start(t ending.Terms) error {
 		closeAll(legs)
 		return err
 	}
-	netpoll.Release(legs[0].Conn)
-	netpoll.Release(legs[1].Conn)
+	netpoll.CloseOriginal(legs[0].Conn)
+	netpoll.CloseOriginal(legs[1].Conn)
 	r.begin(t)
 	return nil
 }
@@ -92,7 +92,7 @@ func closeAll(legs *[2]Leg) {
 func (r *Relay) begin(t ending.Terms) {
 	e := r.engine
 	now := e.now()
-	r.owner, r.ref, r.retry = t.Owner, t.Ref, t.Retry
+	r.observer, r.ref, r.retry = t.Observer, t.Ref, t.Retry
 	r.mark, r.started = rand.Uint64(), time.Now().UnixNano()
 	for _, l := range r.legs() {
 		l.in.lastLife, l.out.nextPing = now, now+int64(e.cfg.Ping)
@@ -120,9 +120,9 @@ func (r *Relay) End(e ending.Ending) bool {
 	return r.end(e)
 }
 
-// Cut ends the session without waiting for anybody. One that was not started is
+// Abort ends the session without waiting for anybody. One that was not started is
 // closed, and nobody is told.
-func (r *Relay) Cut(e ending.Ending) {
+func (r *Relay) Abort(e ending.Ending) {
 	r.mu.Lock()
 	defer r.unlock()
 	if r.unstarted != nil {
@@ -133,7 +133,7 @@ func (r *Relay) Cut(e ending.Ending) {
 	r.end(e)
 	r.advance()
 	for _, l := range r.legs() {
-		l.cut()
+		l.abort()
 	}
 }
 
@@ -203,8 +203,8 @@ func (r *Relay) collect() ending.Totals {
 
 // outcome is called once both sockets are closed.
 func (r *Relay) outcome() ending.Outcome {
-	leg := func(l *leg) ending.Leg {
-		return ending.Leg{Sent: l.out.code, Received: l.in.received, CutMidFrame: l.out.midFrame, Last: r.wall(l.in.lastData)}
+	leg := func(l *leg) ending.LegEnd {
+		return ending.LegEnd{Sent: l.out.code, Received: l.in.received, CutMidFrame: l.out.midFrame, Last: r.wall(l.in.lastData)}
 	}
 	return ending.Outcome{
 		Ending: *r.ended, Client: leg(&r.client), Backend: leg(&r.backend),

@@ -75,9 +75,9 @@ type peer struct {
 	mask bool // frames are masked
 }
 
-type ownerFunc func(ending.Outcome)
+type observerFunc func(ending.Outcome)
 
-func (f ownerFunc) Ended(o ending.Outcome) { f(o) }
+func (f observerFunc) Ended(o ending.Outcome) { f(o) }
 
 // newRig starts a session. The terms' reference is REF.
 func newRig(t testing.TB, cfg Config, m mode, terms ending.Terms) *rig {
@@ -104,7 +104,7 @@ func startRig(t testing.TB, e *Engine, m mode, a admission, terms ending.Terms, 
 	r.client = &peer{Conn: c, t: t, name: "client", in: bufio.NewReader(c), mask: true}
 	r.backend = &peer{Conn: b, t: t, name: "backend", in: bufio.NewReader(b)}
 	terms.Ref = "REF"
-	terms.Owner = ownerFunc(func(o ending.Outcome) { r.ended <- o })
+	terms.Observer = observerFunc(func(o ending.Outcome) { r.ended <- o })
 	r.Relay = New(e, Leg{client, fromClient}, Leg{backend, fromBackend})
 	r.admission = a
 	if err := r.Start(terms); err != nil {
@@ -113,7 +113,7 @@ func startRig(t testing.TB, e *Engine, m mode, a admission, terms ending.Terms, 
 	t.Cleanup(func() {
 		c.Close()
 		b.Close()
-		r.Cut(ending.New(ending.Drain, ""))
+		r.Abort(ending.New(ending.Drain, ""))
 	})
 	return r
 }

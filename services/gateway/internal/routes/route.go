@@ -2,6 +2,9 @@
 // behind an atomic pointer, how the path of a request is matched against it, and
 // the watch and the file on disk that fill it. Who may connect is decided in
 // package handshake.
+//
+// While the catalog is away the last table stays in service; a gateway that starts
+// then serves the routes on disk (Disk), or is not ready.
 package routes
 
 import (

@@ -18,7 +18,7 @@ import (
 
 // Sessions ends the sessions of versions; session.Registry does.
 type Sessions interface {
-	EndWhere(e ending.Ending, names ...string) int
+	EndAllOn(e ending.Ending, names ...string) int
 }
 
 // saver keeps a copy of the routes for the next start; Disk does.
@@ -158,7 +158,7 @@ func (k *keeper) change(put []*backplanev1.Route, remove []string) (ended int, e
 // a published version whose new route cannot be served live on.
 func (k *keeper) end(c Changes) (ended int) {
 	end := func(name, why string) {
-		if n := k.sessions.EndWhere(ending.New(ending.Blocked, why+": "+name), name); n > 0 {
+		if n := k.sessions.EndAllOn(ending.New(ending.Blocked, why+": "+name), name); n > 0 {
 			k.log.Info("sessions ended", "cause", why, "version", name, "count", n)
 			ended += n
 		}

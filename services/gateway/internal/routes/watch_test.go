@@ -27,7 +27,7 @@ type ended struct {
 	codes   []uint16
 }
 
-func (e *ended) EndWhere(c ending.Ending, names ...string) int {
+func (e *ended) EndAllOn(c ending.Ending, names ...string) int {
 	for _, name := range names {
 		if r := e.current.Load().Get(name); r != nil && r.Published {
 			name += " while it is served"

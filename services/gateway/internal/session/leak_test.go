@@ -50,7 +50,7 @@ var endings = []func(b *bench, s *Session){
 	func(b *bench, s *Session) { client, _ := b.start(s); client.reset() },
 	func(b *bench, s *Session) { _, backend := b.start(s); backend.reset() },
 	func(b *bench, s *Session) { b.start(s); s.End(ending.New(ending.OperatorClose, "")) },
-	func(b *bench, s *Session) { b.start(s); s.cut(ending.New(ending.Drain, "")) },
+	func(b *bench, s *Session) { b.start(s); s.abort(ending.New(ending.Drain, "")) },
 	func(b *bench, s *Session) { b.start(s); s.SetGrant(&grant.Grant{Expires: time.Now()}) },
 	func(b *bench, s *Session) { client, _ := b.start(s); _, _ = client.Write([]byte{0xff}) },
 	func(b *bench, s *Session) {

@@ -131,9 +131,9 @@ func (r *Registry) List(after string, n int, keep func(*Session) bool) []*Sessio
 	return slices.Clip(list[:min(n, len(list))])
 }
 
-// Where returns the sessions that rest on any of these names: those of their
+// RestingOn returns the sessions that rest on any of these names: those of their
 // grant, and their route's API and version.
-func (r *Registry) Where(names ...string) []*Session {
+func (r *Registry) RestingOn(names ...string) []*Session {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.index.find(names)
@@ -143,7 +143,7 @@ func (r *Registry) Where(names ...string) []*Session {
 func (r *Registry) Granted() []grant.Session { return granted(r.all()) }
 
 // GrantedOn returns the sessions with a grant that rest on any of these names.
-func (r *Registry) GrantedOn(names ...string) []grant.Session { return granted(r.Where(names...)) }
+func (r *Registry) GrantedOn(names ...string) []grant.Session { return granted(r.RestingOn(names...)) }
 
 func granted(list []*Session) []grant.Session {
 	found := make([]grant.Session, 0, len(list))
@@ -155,11 +155,11 @@ func granted(list []*Session) []grant.Session {
 	return found
 }
 
-// EndWhere ends the sessions that rest on any of these names, and returns how many
+// EndAllOn ends the sessions that rest on any of these names, and returns how many
 // of them it ended.
-func (r *Registry) EndWhere(e ending.Ending, names ...string) int {
+func (r *Registry) EndAllOn(e ending.Ending, names ...string) int {
 	n := 0
-	for _, s := range r.Where(names...) {
+	for _, s := range r.RestingOn(names...) {
 		if s.End(e) {
 			n++
 		}
@@ -201,7 +201,7 @@ func retry() time.Duration {
 
 // Drain refuses new sessions, ends those in their handshake at once and the live
 // ones spread over the given time, each with a retry hint, and waits until all have
-// left their record or ctx ends. Sessions that are live when ctx ends are cut.
+// left their record or ctx ends. Sessions that are live when ctx ends are aborted.
 func (r *Registry) Drain(ctx context.Context, over time.Duration) error {
 	empty := r.close()
 	r.endAll(ctx, empty, over)
@@ -211,7 +211,7 @@ func (r *Registry) Drain(ctx context.Context, over time.Duration) error {
 	case <-ctx.Done():
 	}
 	for _, s := range r.all() {
-		s.cut(r.drained())
+		s.abort(r.drained())
 	}
 	return context.Cause(ctx)
 }

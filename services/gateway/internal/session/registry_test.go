@@ -89,7 +89,7 @@ func TestIndex(t *testing.T) {
 			"": func(t *rapid.T) {
 				asked := rapid.SliceOfN(rapid.SampledFrom(names), 0, 3).Draw(t, "names")
 				found := map[*Session]int{}
-				for _, s := range r.Where(asked...) {
+				for _, s := range r.RestingOn(asked...) {
 					found[s]++
 				}
 				for _, s := range sessions {
@@ -98,12 +98,12 @@ func TestIndex(t *testing.T) {
 						want = 1
 					}
 					if found[s] != want {
-						t.Fatalf("Where(%q) has the session with %+v %d times, want %d", asked, s.Info(), found[s], want)
+						t.Fatalf("RestingOn(%q) has the session with %+v %d times, want %d", asked, s.Info(), found[s], want)
 					}
 					delete(found, s)
 				}
 				if len(found) > 0 {
-					t.Fatalf("Where(%q) has %d sessions that are gone", asked, len(found))
+					t.Fatalf("RestingOn(%q) has %d sessions that are gone", asked, len(found))
 				}
 				checkGranted(t, r, sessions, asked, rests)
 			},
@@ -117,30 +117,30 @@ func TestIndex(t *testing.T) {
 	})
 }
 
-// TestEndWhere ends the sessions of one grant, live and in their handshake, and
+// TestEndAllOn ends the sessions of one grant, live and in their handshake, and
 // no others.
-func TestEndWhere(t *testing.T) {
+func TestEndAllOn(t *testing.T) {
 	b := newBench(t)
 	mine, other := b.register("applications/1"), b.register("applications/2")
 	client, _ := b.start(b.register("applications/1"))
-	if n := b.EndWhere(ending.New(ending.Revoked, "key"), "applications/1", "keys/9"); n != 2 {
-		t.Errorf("EndWhere = %d, want 2", n)
+	if n := b.EndAllOn(ending.New(ending.Revoked, "key"), "applications/1", "keys/9"); n != 2 {
+		t.Errorf("EndAllOn = %d, want 2", n)
 	}
-	if n := b.EndWhere(ending.New(ending.Revoked, "key"), "applications/1"); n != 0 {
-		t.Errorf("EndWhere again = %d, want 0", n)
+	if n := b.EndAllOn(ending.New(ending.Revoked, "key"), "applications/1"); n != 0 {
+		t.Errorf("EndAllOn again = %d, want 0", n)
 	}
 	client.expectClose(4001)
 	if mine.Err() == nil || other.Err() != nil {
 		t.Errorf("Err = %v, %v, want an error for the first only", mine.Err(), other.Err())
 	}
-	if n := b.EndWhere(ending.New(ending.Blocked, "demoted"), testRoute.Version); n != 1 {
-		t.Errorf("EndWhere of the version = %d, want the one that was left", n)
+	if n := b.EndAllOn(ending.New(ending.Blocked, "demoted"), testRoute.Version); n != 1 {
+		t.Errorf("EndAllOn of the version = %d, want the one that was left", n)
 	}
 	mine.Abandon()
 	other.Abandon()
 }
 
-func BenchmarkEndWhere(b *testing.B) {
+func BenchmarkEndAllOn(b *testing.B) {
 	r := NewRegistry(nil, func(Record) {})
 	for i := range 20_000 {
 		_, err := r.New(nil, Info{
@@ -151,7 +151,7 @@ func BenchmarkEndWhere(b *testing.B) {
 		}
 	}
 	for b.Loop() {
-		r.EndWhere(ending.New(ending.Revoked, ""), fmt.Sprint("applications/", rand.IntN(20_000)))
+		r.EndAllOn(ending.New(ending.Revoked, ""), fmt.Sprint("applications/", rand.IntN(20_000)))
 	}
 }
 

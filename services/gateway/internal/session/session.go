@@ -165,12 +165,12 @@ func (s *Session) Start(t Transport) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.state != registered {
-		t.Cut(ending.Ending{})
+		t.Abort(ending.Ending{})
 		return errOver
 	}
 	err := t.Start(ending.Terms{
 		Ref: s.info.Ref, Expires: expiryOf(s.info.Grant), MaxAge: s.info.MaxAge,
-		Retry: retry(), Ended: s.ended, Owner: (*owner)(s),
+		Retry: retry(), Ended: s.ended, Observer: (*observer)(s),
 	})
 	if err != nil {
 		s.leave()
@@ -182,11 +182,11 @@ func (s *Session) Start(t Transport) error {
 	return nil
 }
 
-// owner is the Session as its transport sees it.
-type owner Session
+// observer is the Session as its transport sees it.
+type observer Session
 
-// Ended implements ending.Owner.
-func (o *owner) Ended(outcome ending.Outcome) {
+// Ended implements ending.Observer.
+func (o *observer) Ended(outcome ending.Outcome) {
 	s := (*Session)(o)
 	s.mu.Lock()
 	s.state = over
@@ -218,13 +218,13 @@ func (s *Session) End(e ending.Ending) bool {
 	return true
 }
 
-// cut ends a live session without waiting for anybody.
-func (s *Session) cut(e ending.Ending) {
+// abort ends a live session without waiting for anybody.
+func (s *Session) abort(e ending.Ending) {
 	s.mu.Lock()
 	isLive := s.state == live
 	s.mu.Unlock()
 	if isLive {
-		s.transport.Cut(e)
+		s.transport.Abort(e)
 	}
 }
 

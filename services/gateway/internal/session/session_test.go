@@ -261,7 +261,7 @@ func TestRecord(t *testing.T) {
 	if c, p := r.Client.Last, r.Backend.Last; time.Since(c) > patience || !p.IsZero() {
 		t.Errorf("last frames = %v, %v, want now, never", c, p)
 	}
-	if s.current() != over || s.Err() == nil || b.Get("ref") != nil || b.Gauges() != (Gauges{}) || len(b.Where("grants/g")) != 0 {
+	if s.current() != over || s.Err() == nil || b.Get("ref") != nil || b.Gauges() != (Gauges{}) || len(b.RestingOn("grants/g")) != 0 {
 		t.Errorf("afterwards: state %v, err %v, gauges %+v", s.current(), s.Err(), b.Gauges())
 	}
 	if s.End(ending.New(ending.OperatorClose, "late")) {
@@ -284,8 +284,8 @@ func TestEndInHandshake(t *testing.T) {
 	if err := s.Err(); err != nil || ctx.Err() != nil {
 		t.Fatalf("before: %v, %v", err, ctx.Err())
 	}
-	if n := b.EndWhere(ending.New(ending.Revoked, "token"), "grants/g"); n != 1 {
-		t.Errorf("EndWhere = %d, want 1", n)
+	if n := b.EndAllOn(ending.New(ending.Revoked, "token"), "grants/g"); n != 1 {
+		t.Errorf("EndAllOn = %d, want 1", n)
 	}
 	if s.End(ending.New(ending.OperatorClose, "")) {
 		t.Error("second End = true, want false")
@@ -303,7 +303,7 @@ func TestEndInHandshake(t *testing.T) {
 	if !s.Started().IsZero() || s.Totals() != (ending.Totals{}) || s.collect() != (ending.Totals{}) || s.End(ending.New(ending.Drain, "")) {
 		t.Error("an abandoned session has begun, has relayed something or can be ended")
 	}
-	s.cut(ending.New(ending.Drain, ""))
+	s.abort(ending.New(ending.Drain, ""))
 	s.SetGrant(&grant.Grant{})
 	other := b.register("grants/g")
 	if other.Abandon(); other.Err() != nil || !other.Started().IsZero() {
@@ -318,7 +318,7 @@ func TestEndInHandshake(t *testing.T) {
 func TestEndBeforeStart(t *testing.T) {
 	b := newBench(t)
 	s := b.register("users/p")
-	b.EndWhere(ending.New(ending.Blocked, "user removed"), "users/p")
+	b.EndAllOn(ending.New(ending.Blocked, "user removed"), "users/p")
 	client, backend := b.start(s)
 	if got, want := client.expectClose(4006), "BLOCKED ref="+s.Ref(); got != want {
 		t.Errorf("reason = %q, want %q", got, want)
@@ -366,7 +366,7 @@ func TestExpiry(t *testing.T) {
 	s.SetGrant(&grant.Grant{Name: "grants/g", RestsOn: []string{"grants/g"}, Expires: time.Now().Add(time.Hour)})
 	client, _ := b.start(s)
 	s.SetGrant(&grant.Grant{Name: "grants/new", RestsOn: []string{"grants/new"}, Expires: time.Now().Add(30 * time.Millisecond)})
-	if len(b.Where("grants/g")) != 0 || len(b.Where("grants/new")) != 1 {
+	if len(b.RestingOn("grants/g")) != 0 || len(b.RestingOn("grants/new")) != 1 {
 		t.Error("the session is not found by its new grant alone")
 	}
 	if got, want := client.expectClose(4001), "EXPIRED ref="+s.Ref(); got != want {

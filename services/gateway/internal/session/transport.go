@@ -10,16 +10,16 @@ import (
 // backend is one. Its methods may be called from any goroutine.
 type Transport interface {
 	// Start sets the session going and returns at once; it is called once. After an
-	// error all that the transport holds is closed, and the terms' owner is not told.
-	// Otherwise the owner is told of the end, once, and never from within a call that
+	// error all that the transport holds is closed, and the terms' observer is not told.
+	// Otherwise the observer is told of the end, once, and never from within a call that
 	// a Session makes with its own lock held: Start, SetExpiry and what only reads.
 	Start(ending.Terms) error
 	// End ends the session with closes. It reports whether nothing had ended it
 	// before: only the first ending counts.
 	End(ending.Ending) (first bool)
-	// Cut ends the session without waiting for anybody. In place of Start it closes
+	// Abort ends the session without waiting for anybody. In place of Start it closes
 	// what the transport holds.
-	Cut(ending.Ending)
+	Abort(ending.Ending)
 	// SetExpiry sets when the session ends as EXPIRED; zero: never.
 	SetExpiry(time.Time)
 

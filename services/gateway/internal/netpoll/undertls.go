@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// nonBlockingConn is the connection under a TLS leg. During the TLS handshake it is
+// underTLS is the connection under a TLS leg. During the TLS handshake it is
 // the plain connection; once it is live, reads and writes never wait.
 //
 // crypto/tls does not promise to work on a connection whose reads say "not now". It
@@ -15,7 +15,7 @@ import (
 // crypto/tls/conn.go). TestTLSOverNonBlocking holds it to that; tested with Go 1.26.
 // Writes have no such branch: any error of theirs ends a tls.Conn for good, so a
 // write takes everything and keeps what the socket does not.
-type nonBlockingConn struct {
+type underTLS struct {
 	net.Conn // closed on Linux once it is live
 	socket   socket
 	live     bool
@@ -25,10 +25,10 @@ type nonBlockingConn struct {
 // readability of what is under TLS without holding a buffer:
 // tls.Server(netpoll.UnderTLS(conn), config). Until a Conn takes it over, it behaves
 // as conn does.
-func UnderTLS(conn net.Conn) net.Conn { return &nonBlockingConn{Conn: conn} }
+func UnderTLS(conn net.Conn) net.Conn { return &underTLS{Conn: conn} }
 
 // Read reads what is there; before the connection is live, it waits.
-func (c *nonBlockingConn) Read(p []byte) (int, error) {
+func (c *underTLS) Read(p []byte) (int, error) {
 	if !c.live {
 		return c.Conn.Read(p)
 	}
@@ -36,7 +36,7 @@ func (c *nonBlockingConn) Read(p []byte) (int, error) {
 }
 
 // Write writes all of p, or keeps it; before the connection is live, it waits.
-func (c *nonBlockingConn) Write(p []byte) (int, error) {
+func (c *underTLS) Write(p []byte) (int, error) {
 	if !c.live {
 		return c.Conn.Write(p)
 	}
@@ -48,7 +48,7 @@ func (c *nonBlockingConn) Write(p []byte) (int, error) {
 
 // SetWriteDeadline ignores the deadline that tls.Conn sets around a close_notify:
 // nothing waits any more once the connection is live.
-func (c *nonBlockingConn) SetWriteDeadline(t time.Time) error {
+func (c *underTLS) SetWriteDeadline(t time.Time) error {
 	if c.live {
 		return nil
 	}
