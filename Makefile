@@ -1,6 +1,6 @@
-# What CI runs stands here; CI calls these targets and nothing else.
+# CI calls these targets and nothing else.
 BIN := $(CURDIR)/.bin
-# The PATH of whoever calls, who pastes what run prints into a shell that has it.
+# The caller's PATH: what run prints is pasted into a shell that has it.
 CALLER := $(PATH)
 export PATH := $(BIN):$(PATH)
 TOOLS := $(BIN)/.stamp
@@ -35,7 +35,7 @@ run: ## Build and start everything on embedded SQLite
 	@exec $(BIN)/tidegate serve $(ARGS)
 
 .PHONY: test
-test: $(GOTESTSUM) ## Run all tests; what was skipped, and why, stands at the end
+test: $(GOTESTSUM) ## Run all tests; skipped ones are listed at the end
 	$(call gotest,$(TESTFLAGS) work)
 
 .PHONY: gen

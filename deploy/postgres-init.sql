@@ -1,3 +1,3 @@
--- One database per service; their tables never meet.
+-- One database per service; no service reads another's tables.
 CREATE DATABASE catalog;
 CREATE DATABASE subscription;
