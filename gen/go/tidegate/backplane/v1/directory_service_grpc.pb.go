@@ -26,12 +26,12 @@ const (
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
-// DirectoryService says where gateways are. The catalog serves it, which they
-// watch, on its internal listener, to the service portal.
+// DirectoryService says where gateways are. The catalog, which they all watch,
+// serves it on its internal listener, to the service portal only.
 type DirectoryServiceClient interface {
-	// Lists the gateways that watch routes now or did within the last 30 seconds,
-	// by instance: those that may have live sessions. The portal sends the user's
-	// token along, and one that is not good is refused.
+	// Lists, by instance, the gateways that watch routes now or did within the
+	// last 30 seconds: those that may have live sessions. The portal sends the
+	// user's token along; a token that is not valid is refused.
 	ListGateways(ctx context.Context, in *ListGatewaysRequest, opts ...grpc.CallOption) (*ListGatewaysResponse, error)
 }
 
@@ -57,12 +57,12 @@ func (c *directoryServiceClient) ListGateways(ctx context.Context, in *ListGatew
 // All implementations must embed UnimplementedDirectoryServiceServer
 // for forward compatibility.
 //
-// DirectoryService says where gateways are. The catalog serves it, which they
-// watch, on its internal listener, to the service portal.
+// DirectoryService says where gateways are. The catalog, which they all watch,
+// serves it on its internal listener, to the service portal only.
 type DirectoryServiceServer interface {
-	// Lists the gateways that watch routes now or did within the last 30 seconds,
-	// by instance: those that may have live sessions. The portal sends the user's
-	// token along, and one that is not good is refused.
+	// Lists, by instance, the gateways that watch routes now or did within the
+	// last 30 seconds: those that may have live sessions. The portal sends the
+	// user's token along; a token that is not valid is refused.
 	ListGateways(context.Context, *ListGatewaysRequest) (*ListGatewaysResponse, error)
 	mustEmbedUnimplementedDirectoryServiceServer()
 }

@@ -84,9 +84,9 @@ const (
 	// Not a credential of this installation: malformed, unknown, wrong
 	// signature, wrong audience.
 	Denial_REASON_INVALID Denial_Reason = 1
-	// It has ended.
+	// It has expired.
 	Denial_REASON_EXPIRED Denial_Reason = 2
-	// It was revoked, or the OAuth client that it was issued to is deleted.
+	// It was revoked, or its OAuth client was deleted.
 	Denial_REASON_REVOKED Denial_Reason = 3
 	// Its application has no subscription to the version.
 	Denial_REASON_NO_SUBSCRIPTION Denial_Reason = 4
@@ -141,8 +141,8 @@ func (Denial_Reason) EnumDescriptor() ([]byte, []int) {
 type GrantEvent_Cause int32
 
 const (
-	// Something about them changed: live sessions that rest on them are read
-	// again.
+	// Something about them changed: the grants of live sessions that depend on
+	// them are read again.
 	GrantEvent_CAUSE_UNSPECIFIED GrantEvent_Cause = 0
 	// The token was revoked: live sessions end with 4001.
 	GrantEvent_CAUSE_TOKEN_REVOKED GrantEvent_Cause = 1
@@ -153,12 +153,12 @@ const (
 	GrantEvent_CAUSE_APPLICATION_DELETED GrantEvent_Cause = 3
 	// The subscription was deleted: live sessions end with 4006.
 	GrantEvent_CAUSE_SUBSCRIPTION_DELETED GrantEvent_Cause = 4
-	// The user was removed: live sessions end with 4006.
+	// The user was deleted: live sessions end with 4006.
 	GrantEvent_CAUSE_USER_DELETED GrantEvent_Cause = 5
 	// The version was deleted: live sessions end with 4006.
 	GrantEvent_CAUSE_VERSION_DELETED GrantEvent_Cause = 6
-	// The credential has ended: live sessions end with 4001. In GrantState
-	// only.
+	// The credential has expired: live sessions end with 4001. Used in
+	// GrantState only.
 	GrantEvent_CAUSE_EXPIRED GrantEvent_Cause = 7
 )
 
@@ -213,7 +213,7 @@ func (GrantEvent_Cause) EnumDescriptor() ([]byte, []int) {
 	return file_tidegate_backplane_v1_grant_service_proto_rawDescGZIP(), []int{11, 0}
 }
 
-// VerifyCredentialRequest has a credential and what it is shown for.
+// VerifyCredentialRequest has a credential and what it was shown for.
 type VerifyCredentialRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The credential as the client sent it, 1 to 8192 bytes.
@@ -277,20 +277,20 @@ func (x *VerifyCredentialRequest) GetScheme() CredentialScheme {
 	return CredentialScheme_CREDENTIAL_SCHEME_UNSPECIFIED
 }
 
-// VerifyCredentialResponse is a judgement.
+// VerifyCredentialResponse is a grant or a denial.
 type VerifyCredentialResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// A grant or a denial.
+	// The result.
 	//
 	// Types that are valid to be assigned to Verdict:
 	//
 	//	*VerifyCredentialResponse_Grant
 	//	*VerifyCredentialResponse_Denial
 	Verdict isVerifyCredentialResponse_Verdict `protobuf_oneof:"verdict"`
-	// Number of the change that was newest before anything was read: every later
-	// change that touches what the judgement rests on makes it void.
+	// Number of the newest change before anything was read. Any later change that
+	// affects a name in rests_on makes this result void.
 	AsOfChangeNumber uint64 `protobuf:"varint,3,opt,name=as_of_change_number,json=asOfChangeNumber,proto3" json:"as_of_change_number,omitempty"`
-	// The service's clock at the judgement.
+	// The service's clock when it verified.
 	ServerTime    *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=server_time,json=serverTime,proto3" json:"server_time,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -370,12 +370,12 @@ type isVerifyCredentialResponse_Verdict interface {
 }
 
 type VerifyCredentialResponse_Grant struct {
-	// The credential is good for the version.
+	// The credential is valid for the version.
 	Grant *Grant `protobuf:"bytes,1,opt,name=grant,proto3,oneof"`
 }
 
 type VerifyCredentialResponse_Denial struct {
-	// It is not.
+	// The credential is refused.
 	Denial *Denial `protobuf:"bytes,2,opt,name=denial,proto3,oneof"`
 }
 
@@ -395,7 +395,7 @@ type Grant struct {
 	// The OAuth client that the token was issued to,
 	// applications/{application}/oauthClients/{oauth_client}.
 	OauthClient string `protobuf:"bytes,4,opt,name=oauth_client,json=oauthClient,proto3" json:"oauth_client,omitempty"`
-	// Which endpoint the credential leads to.
+	// The stage whose endpoint the credential leads to.
 	Stage v1.Stage `protobuf:"varint,5,opt,name=stage,proto3,enum=tidegate.catalog.v1.Stage" json:"stage,omitempty"`
 	// The subscription.
 	Subscription string `protobuf:"bytes,6,opt,name=subscription,proto3" json:"subscription,omitempty"`
@@ -405,11 +405,11 @@ type Grant struct {
 	Version string `protobuf:"bytes,8,opt,name=version,proto3" json:"version,omitempty"`
 	// Scopes of the token.
 	Scopes []string `protobuf:"bytes,9,rep,name=scopes,proto3" json:"scopes,omitempty"`
-	// When the credential ends.
+	// When the credential expires.
 	ExpireTime *timestamppb.Timestamp `protobuf:"bytes,10,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
-	// Names that the grant rests on: its own, the OAuth client, the application,
-	// the subscription, the user and the version. A GrantEvent that touches any of
-	// them touches the grant.
+	// Names that the grant depends on: its own, the OAuth client, the
+	// application, the subscription, the user and the version. A GrantEvent with
+	// any of them affects the grant.
 	RestsOn       []string `protobuf:"bytes,11,rep,name=rests_on,json=restsOn,proto3" json:"rests_on,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -527,11 +527,11 @@ type Denial struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Why.
 	Reason Denial_Reason `protobuf:"varint,1,opt,name=reason,proto3,enum=tidegate.backplane.v1.Denial_Reason" json:"reason,omitempty"`
-	// Names that the denial rests on: a GrantEvent that touches any of them
-	// makes it void. For a missing subscription these are the pair
+	// Names that the denial depends on: a GrantEvent with any of them makes it
+	// void. For a missing subscription these are the pair
 	// "applications/{a}@apis/{a}/versions/{v}", the token, the OAuth client, the
-	// application and the user. A denial that nothing can end has none, or only
-	// the token.
+	// application and the user. A denial that no change can lift has none, or
+	// only the token.
 	RestsOn       []string `protobuf:"bytes,2,rep,name=rests_on,json=restsOn,proto3" json:"rests_on,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -627,8 +627,8 @@ func (x *BatchGetGrantsRequest) GetGrants() []*GrantQuery {
 	return nil
 }
 
-// GrantQuery names one grant. Tokens are not stored, so the OAuth client and the
-// expiry that the gateway was given with the grant come back with it.
+// GrantQuery names one grant. Tokens are not stored, so the gateway sends back
+// the OAuth client and the expiry that it got with the grant.
 type GrantQuery struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// grants/{token id}, 1 to 200 characters.
@@ -637,7 +637,7 @@ type GrantQuery struct {
 	OauthClient string `protobuf:"bytes,2,opt,name=oauth_client,json=oauthClient,proto3" json:"oauth_client,omitempty"`
 	// The version.
 	Version string `protobuf:"bytes,3,opt,name=version,proto3" json:"version,omitempty"`
-	// When the credential ends.
+	// When the credential expires.
 	ExpireTime *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
 	// Scopes of the token. At most 100.
 	Scopes        []string `protobuf:"bytes,5,rep,name=scopes,proto3" json:"scopes,omitempty"`
@@ -713,9 +713,9 @@ func (x *GrantQuery) GetScopes() []string {
 // BatchGetGrantsResponse has a state for each name.
 type BatchGetGrantsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// In the order asked.
+	// In the order of the request.
 	Grants []*GrantState `protobuf:"bytes,1,rep,name=grants,proto3" json:"grants,omitempty"`
-	// Number of the change that was newest before anything was read.
+	// Number of the newest change before anything was read.
 	AsOfChangeNumber uint64 `protobuf:"varint,2,opt,name=as_of_change_number,json=asOfChangeNumber,proto3" json:"as_of_change_number,omitempty"`
 	unknownFields    protoimpl.UnknownFields
 	sizeCache        protoimpl.SizeCache
@@ -765,10 +765,10 @@ func (x *BatchGetGrantsResponse) GetAsOfChangeNumber() uint64 {
 	return 0
 }
 
-// GrantState is a grant that still holds, or why it ended.
+// GrantState is a grant that is still valid, or the reason why it ended.
 type GrantState struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// One of both.
+	// The state.
 	//
 	// Types that are valid to be assigned to State:
 	//
@@ -852,10 +852,10 @@ func (*GrantState_Grant) isGrantState_State() {}
 
 func (*GrantState_Ended) isGrantState_State() {}
 
-// WatchGrantsRequest is what a gateway says.
+// WatchGrantsRequest is a message from a gateway.
 type WatchGrantsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Hello first and once, then any number of acks.
+	// Hello once, as the first message, then any number of acks.
 	//
 	// Types that are valid to be assigned to Body:
 	//
@@ -939,7 +939,7 @@ func (*WatchGrantsRequest_Hello) isWatchGrantsRequest_Body() {}
 
 func (*WatchGrantsRequest_Ack) isWatchGrantsRequest_Body() {}
 
-// WatchGrantsResponse is what the service says.
+// WatchGrantsResponse is a message from the service.
 type WatchGrantsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// One of begin, the end of the empty snapshot, changes, heartbeats.
@@ -1060,12 +1060,12 @@ func (*WatchGrantsResponse_Change) isWatchGrantsResponse_Body() {}
 
 func (*WatchGrantsResponse_Heartbeat) isWatchGrantsResponse_Body() {}
 
-// GrantChange is one change and what follows from it.
+// GrantChange is one change and its effect on grants.
 type GrantChange struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Where it stands in the history.
+	// Its position in the history.
 	Position *Position `protobuf:"bytes,1,opt,name=position,proto3" json:"position,omitempty"`
-	// What follows from it; not set when no grant rests on what changed.
+	// Its effect; not set when no grant depends on what changed.
 	Event         *GrantEvent `protobuf:"bytes,2,opt,name=event,proto3" json:"event,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1115,13 +1115,13 @@ func (x *GrantChange) GetEvent() *GrantEvent {
 	return nil
 }
 
-// GrantEvent says which grants and denials a change touches. Cached ones that
-// rest on any of the names are dropped.
+// GrantEvent says which grants and denials a change affects. Gateways drop the
+// cached ones that depend on any of the names.
 type GrantEvent struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// What happened.
 	Cause GrantEvent_Cause `protobuf:"varint,1,opt,name=cause,proto3,enum=tidegate.backplane.v1.GrantEvent_Cause" json:"cause,omitempty"`
-	// The names touched.
+	// The names affected.
 	Names         []string `protobuf:"bytes,2,rep,name=names,proto3" json:"names,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

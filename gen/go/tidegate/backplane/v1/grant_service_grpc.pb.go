@@ -28,15 +28,16 @@ const (
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
-// GrantService judges the credentials of clients for gateways, and tells them
-// of everything that changes a judgement. It is served on the internal
-// listener only, to the service gateway.
+// GrantService verifies clients' credentials for gateways, and tells gateways
+// of every change that affects a grant or a denial. It is served on the
+// internal listener only, to the service gateway.
 type GrantServiceClient interface {
-	// Judges a credential for a version.
+	// Verifies a credential for a version.
 	VerifyCredential(ctx context.Context, in *VerifyCredentialRequest, opts ...grpc.CallOption) (*VerifyCredentialResponse, error)
-	// Reads the grants of live sessions again by name, in the order asked.
+	// Reads the grants of live sessions again, by name, and answers in the order
+	// of the request.
 	BatchGetGrants(ctx context.Context, in *BatchGetGrantsRequest, opts ...grpc.CallOption) (*BatchGetGrantsResponse, error)
-	// Streams every change that grants and denials rest on. The snapshot is
+	// Streams every change that affects grants and denials. The snapshot is
 	// empty: after a reset a gateway drops its cache and reads the grants of its
 	// live sessions again. See watch.proto.
 	WatchGrants(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[WatchGrantsRequest, WatchGrantsResponse], error)
@@ -87,15 +88,16 @@ type GrantService_WatchGrantsClient = grpc.BidiStreamingClient[WatchGrantsReques
 // All implementations must embed UnimplementedGrantServiceServer
 // for forward compatibility.
 //
-// GrantService judges the credentials of clients for gateways, and tells them
-// of everything that changes a judgement. It is served on the internal
-// listener only, to the service gateway.
+// GrantService verifies clients' credentials for gateways, and tells gateways
+// of every change that affects a grant or a denial. It is served on the
+// internal listener only, to the service gateway.
 type GrantServiceServer interface {
-	// Judges a credential for a version.
+	// Verifies a credential for a version.
 	VerifyCredential(context.Context, *VerifyCredentialRequest) (*VerifyCredentialResponse, error)
-	// Reads the grants of live sessions again by name, in the order asked.
+	// Reads the grants of live sessions again, by name, and answers in the order
+	// of the request.
 	BatchGetGrants(context.Context, *BatchGetGrantsRequest) (*BatchGetGrantsResponse, error)
-	// Streams every change that grants and denials rest on. The snapshot is
+	// Streams every change that affects grants and denials. The snapshot is
 	// empty: after a reset a gateway drops its cache and reads the grants of its
 	// live sessions again. See watch.proto.
 	WatchGrants(grpc.BidiStreamingServer[WatchGrantsRequest, WatchGrantsResponse]) error

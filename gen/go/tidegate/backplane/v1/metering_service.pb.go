@@ -24,18 +24,18 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// Batch names a batch of a gateway's. Each of the two kinds of report has a
-// sequence of its own.
+// Batch identifies a batch of a gateway. The two kinds of report are numbered
+// separately.
 type Batch struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The gateway's instance, as in its hello.
 	Gateway string `protobuf:"bytes,1,opt,name=gateway,proto3" json:"gateway,omitempty"`
-	// Made anew at every start of the gateway. 1 to 64 characters.
+	// A new id at every start of the gateway. 1 to 64 characters.
 	BootId string `protobuf:"bytes,2,opt,name=boot_id,json=bootId,proto3" json:"boot_id,omitempty"`
-	// 1, 2, 3, …, at most 2^63-1; a batch is sent, unchanged, until it is
-	// acknowledged, and the next one only then. A batch after a gap is taken in:
-	// those in the gap were acknowledged, so only a service that lost its last
-	// commits has one.
+	// 1, 2, 3, …, at most 2^63-1. A batch is sent, unchanged, until it is
+	// acknowledged; only then is the next one sent. A batch after a gap is
+	// accepted: those in the gap were acknowledged, so the gap means that the
+	// service lost its last commits.
 	Sequence      uint64 `protobuf:"varint,3,opt,name=sequence,proto3" json:"sequence,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -150,7 +150,7 @@ func (x *ReportUsageRequest) GetUsage() []*v1.Usage {
 // ReportUsageResponse acknowledges a batch.
 type ReportUsageResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// True when the batch had been taken in before.
+	// True when the batch had been accepted before.
 	Duplicate     bool `protobuf:"varint,1,opt,name=duplicate,proto3" json:"duplicate,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -251,7 +251,7 @@ func (x *ReportSessionRecordsRequest) GetSessionRecords() []*v1.SessionRecord {
 // ReportSessionRecordsResponse acknowledges a batch.
 type ReportSessionRecordsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// True when the batch had been taken in before.
+	// True when the batch had been accepted before.
 	Duplicate     bool `protobuf:"varint,1,opt,name=duplicate,proto3" json:"duplicate,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -27,13 +27,14 @@ const (
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
-// MeteringService takes in what gateways counted. It is served on the internal
+// MeteringService takes reports from gateways. It is served on the internal
 // listener only, to the service gateway.
 type MeteringServiceClient interface {
-	// Takes in a batch of usage. A batch is taken once: sent again, it is
-	// acknowledged and not counted.
+	// Takes a batch of usage. A batch that is sent again is acknowledged and not
+	// counted again.
 	ReportUsage(ctx context.Context, in *ReportUsageRequest, opts ...grpc.CallOption) (*ReportUsageResponse, error)
-	// Takes in the records of ended sessions. A batch is taken once.
+	// Takes a batch of records of ended sessions. A batch that is sent again is
+	// acknowledged and not stored again.
 	ReportSessionRecords(ctx context.Context, in *ReportSessionRecordsRequest, opts ...grpc.CallOption) (*ReportSessionRecordsResponse, error)
 }
 
@@ -69,13 +70,14 @@ func (c *meteringServiceClient) ReportSessionRecords(ctx context.Context, in *Re
 // All implementations must embed UnimplementedMeteringServiceServer
 // for forward compatibility.
 //
-// MeteringService takes in what gateways counted. It is served on the internal
+// MeteringService takes reports from gateways. It is served on the internal
 // listener only, to the service gateway.
 type MeteringServiceServer interface {
-	// Takes in a batch of usage. A batch is taken once: sent again, it is
-	// acknowledged and not counted.
+	// Takes a batch of usage. A batch that is sent again is acknowledged and not
+	// counted again.
 	ReportUsage(context.Context, *ReportUsageRequest) (*ReportUsageResponse, error)
-	// Takes in the records of ended sessions. A batch is taken once.
+	// Takes a batch of records of ended sessions. A batch that is sent again is
+	// acknowledged and not stored again.
 	ReportSessionRecords(context.Context, *ReportSessionRecordsRequest) (*ReportSessionRecordsResponse, error)
 	mustEmbedUnimplementedMeteringServiceServer()
 }

@@ -72,10 +72,10 @@ func (x *GetRouteRequest) GetName() string {
 	return ""
 }
 
-// WatchRoutesRequest is what a watcher says.
+// WatchRoutesRequest is a message from a watcher.
 type WatchRoutesRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Hello first and once, then any number of acks.
+	// Hello once, as the first message, then any number of acks.
 	//
 	// Types that are valid to be assigned to Body:
 	//
@@ -159,7 +159,7 @@ func (*WatchRoutesRequest_Hello) isWatchRoutesRequest_Body() {}
 
 func (*WatchRoutesRequest_Ack) isWatchRoutesRequest_Body() {}
 
-// WatchRoutesResponse is what the service says.
+// WatchRoutesResponse is a message from the service.
 type WatchRoutesResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// One of begin, snapshot pieces and their end, changes, heartbeats.
@@ -352,12 +352,12 @@ func (x *RouteSnapshot) GetPlans() []*v1.Plan {
 	return nil
 }
 
-// RouteChange is one change and what follows from it.
+// RouteChange is one change and its effect on routes and plans.
 type RouteChange struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Where it stands in the history.
+	// Its position in the history.
 	Position *Position `protobuf:"bytes,1,opt,name=position,proto3" json:"position,omitempty"`
-	// What follows from it; empty when nothing that routes hold changed.
+	// Its effect; empty when it affects no route or plan.
 	Event         *RouteEvent `protobuf:"bytes,2,opt,name=event,proto3" json:"event,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -407,7 +407,8 @@ func (x *RouteChange) GetEvent() *RouteEvent {
 	return nil
 }
 
-// RouteEvent is what a change does to routes and plans; it is applied as one.
+// RouteEvent is the effect of a change on routes and plans; it is applied as a
+// whole.
 type RouteEvent struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Routes that are new or replaced.
@@ -491,9 +492,9 @@ type Route struct {
 	DisplayName string `protobuf:"bytes,3,opt,name=display_name,json=displayName,proto3" json:"display_name,omitempty"`
 	// The API's owner, users/{user}.
 	Owner string `protobuf:"bytes,4,opt,name=owner,proto3" json:"owner,omitempty"`
-	// The API's context, as "/echo".
+	// The API's context, such as "/echo".
 	Context string `protobuf:"bytes,5,opt,name=context,proto3" json:"context,omitempty"`
-	// The version's string, as "1.0.0".
+	// The version string, such as "1.0.0".
 	Version string `protobuf:"bytes,6,opt,name=version,proto3" json:"version,omitempty"`
 	// Whether /{context} without a version leads here.
 	Default bool `protobuf:"varint,7,opt,name=default,proto3" json:"default,omitempty"`
@@ -501,18 +502,18 @@ type Route struct {
 	State v1.Version_State `protobuf:"varint,8,opt,name=state,proto3,enum=tidegate.catalog.v1.Version_State" json:"state,omitempty"`
 	// The backends.
 	Endpoints *v1.Endpoints `protobuf:"bytes,9,opt,name=endpoints,proto3" json:"endpoints,omitempty"`
-	// How clients prove who they are, defaults filled in.
+	// How clients prove who they are, with defaults filled in.
 	Security []*v1.SecurityScheme `protobuf:"bytes,10,rep,name=security,proto3" json:"security,omitempty"`
 	// Plans on offer, plans/{plan}.
 	Plans []string `protobuf:"bytes,11,rep,name=plans,proto3" json:"plans,omitempty"`
-	// Origins that may connect; empty for any.
+	// Origins that may connect; empty allows any.
 	AllowedOrigins []string `protobuf:"bytes,12,rep,name=allowed_origins,json=allowedOrigins,proto3" json:"allowed_origins,omitempty"`
-	// How long a session may live; not set for no bound.
+	// How long a session may live; not set means no limit.
 	MaxSessionAge *durationpb.Duration `protobuf:"bytes,13,opt,name=max_session_age,json=maxSessionAge,proto3" json:"max_session_age,omitempty"`
-	// Features that a gateway must understand to serve this route. One that
-	// lacks any answers 503 for it.
+	// Features that a gateway must have to serve this route. A gateway that lacks
+	// one answers 503.
 	Requires []string `protobuf:"bytes,14,rep,name=requires,proto3" json:"requires,omitempty"`
-	// Number of the change that made the route as it is.
+	// Number of the change that made the route what it is.
 	ChangeNumber  uint64 `protobuf:"varint,15,opt,name=change_number,json=changeNumber,proto3" json:"change_number,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -27,14 +27,14 @@ const (
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
-// RouteService tells services what the catalog holds. It is served on the
+// RouteService tells services what is in the catalog. It is served on the
 // internal listener only, to the services gateway and subscription.
 type RouteServiceClient interface {
 	// Streams every version as a route, and every plan: a snapshot where one is
 	// needed, then all changes in order. See watch.proto.
 	WatchRoutes(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[WatchRoutesRequest, WatchRoutesResponse], error)
-	// Returns the route of one version, for a service that has not heard of it
-	// yet; NOT_FOUND when there is none.
+	// Returns the route of one version, for a service whose watch has not brought
+	// it yet; NOT_FOUND when there is none.
 	GetRoute(ctx context.Context, in *GetRouteRequest, opts ...grpc.CallOption) (*Route, error)
 }
 
@@ -73,14 +73,14 @@ func (c *routeServiceClient) GetRoute(ctx context.Context, in *GetRouteRequest, 
 // All implementations must embed UnimplementedRouteServiceServer
 // for forward compatibility.
 //
-// RouteService tells services what the catalog holds. It is served on the
+// RouteService tells services what is in the catalog. It is served on the
 // internal listener only, to the services gateway and subscription.
 type RouteServiceServer interface {
 	// Streams every version as a route, and every plan: a snapshot where one is
 	// needed, then all changes in order. See watch.proto.
 	WatchRoutes(grpc.BidiStreamingServer[WatchRoutesRequest, WatchRoutesResponse]) error
-	// Returns the route of one version, for a service that has not heard of it
-	// yet; NOT_FOUND when there is none.
+	// Returns the route of one version, for a service whose watch has not brought
+	// it yet; NOT_FOUND when there is none.
 	GetRoute(context.Context, *GetRouteRequest) (*Route, error)
 	mustEmbedUnimplementedRouteServiceServer()
 }

@@ -5,13 +5,14 @@
 // source: tidegate/backplane/v1/watch.proto
 
 // Package tidegate.backplane.v1 is what the services serve to each other, on
-// internal listeners only. It is no promise to users of the SDK.
+// internal listeners only. It is not part of the SDK's promise.
 //
-// This file has the messages that every watch shares. A watch is a bidirectional
-// stream: the watcher says Hello once and then acknowledges; the service answers
-// with Begin, a snapshot where one is needed, and then every change in order,
-// with a Heartbeat every 2 seconds. A watcher that hears nothing for 6 seconds
-// treats the stream as broken, reports it and connects again.
+// This file has the messages that every watch shares. A watch is a
+// bidirectional stream. The watcher sends Hello once and then acknowledgements.
+// The service answers with Begin, a snapshot where one is needed, and then
+// every change in order, with a Heartbeat every 2 seconds. A watcher that
+// receives nothing for 6 seconds treats the stream as broken, reports it and
+// connects again.
 
 package backplanev1
 
@@ -41,8 +42,8 @@ const (
 	Begin_RESET_UNSPECIFIED Begin_Reset = 0
 	// Hello.cursor was empty.
 	Begin_RESET_NO_CURSOR Begin_Reset = 1
-	// The cursor is of another history of this service (its epoch is
-	// unknown), for example after a restore.
+	// The cursor is from another epoch of this service, for example from before
+	// a restore.
 	Begin_RESET_EPOCH Begin_Reset = 2
 	// The number is above the newest change.
 	Begin_RESET_AHEAD Begin_Reset = 3
@@ -95,7 +96,7 @@ func (Begin_Reset) EnumDescriptor() ([]byte, []int) {
 	return file_tidegate_backplane_v1_watch_proto_rawDescGZIP(), []int{2, 0}
 }
 
-// Hello is the first message of a watcher on a stream; it is sent once.
+// Hello is a watcher's first message on a stream; it is sent once.
 type Hello struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Name of the watching instance, stable over reconnects and unique among
@@ -107,10 +108,10 @@ type Hello struct {
 	// Build of the watcher, as printed by -version. At most 128 characters.
 	Build string `protobuf:"bytes,3,opt,name=build,proto3" json:"build,omitempty"`
 	// Address at which services reach the watcher's own gRPC, host:port, or empty
-	// where it has none. At most 255 characters.
+	// if it has none. At most 255 characters.
 	Address string `protobuf:"bytes,4,opt,name=address,proto3" json:"address,omitempty"`
-	// Features of routes that the watcher understands. At most 256, each of 1 to
-	// 64 characters.
+	// Features of routes that the watcher supports. At most 256, each of 1 to 64
+	// characters.
 	Features []string `protobuf:"bytes,5,rep,name=features,proto3" json:"features,omitempty"`
 	// Cursor of the last change that the watcher has applied, or empty for a
 	// snapshot. Opaque; at most 128 characters.
@@ -199,7 +200,8 @@ type Ack struct {
 	AppliedChangeNumber uint64 `protobuf:"varint,1,opt,name=applied_change_number,json=appliedChangeNumber,proto3" json:"applied_change_number,omitempty"`
 	// How many live sessions the changes since the last Ack closed.
 	SessionsClosed uint64 `protobuf:"varint,2,opt,name=sessions_closed,json=sessionsClosed,proto3" json:"sessions_closed,omitempty"`
-	// What could not be applied, in words, or empty. At most 1024 characters.
+	// A description of what could not be applied, or empty. At most 1024
+	// characters.
 	Failure       string `protobuf:"bytes,3,opt,name=failure,proto3" json:"failure,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -302,8 +304,7 @@ func (x *Begin) GetReset_() Begin_Reset {
 	return Begin_RESET_UNSPECIFIED
 }
 
-// SnapshotEnd ends a snapshot; what came before it replaces all that the
-// watcher had.
+// SnapshotEnd ends a snapshot; the snapshot replaces all that the watcher had.
 type SnapshotEnd struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Number of the newest change that the snapshot contains.
@@ -358,7 +359,7 @@ func (x *SnapshotEnd) GetCursor() string {
 	return ""
 }
 
-// Position says where in the history a change stands.
+// Position is the place of a change in the history.
 type Position struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Number of the change; numbers are per service, rise by one and have no
@@ -423,7 +424,7 @@ func (x *Position) GetCreateTime() *timestamppb.Timestamp {
 	return nil
 }
 
-// Heartbeat keeps the stream known to be alive.
+// Heartbeat shows that the stream is alive.
 type Heartbeat struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Number of the newest change of the service.

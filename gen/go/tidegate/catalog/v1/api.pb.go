@@ -28,38 +28,38 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// Api is a named WebSocket API. What clients connect to are its versions.
+// Api is a named WebSocket API. Clients connect to its versions.
 type Api struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Resource name, apis/{api}; made by the server. At most 100 characters.
+	// Resource name, apis/{api}; assigned by the server. At most 100 characters.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	// The API's own name, unique in the installation without regard to case.
-	// 1 to 100 characters, none of them a control character, no space at either
-	// end.
+	// The API's name for users, unique in the installation without regard to
+	// case. 1 to 100 characters, without control characters and without a space
+	// at either end.
 	DisplayName string `protobuf:"bytes,2,opt,name=display_name,json=displayName,proto3" json:"display_name,omitempty"`
-	// First part of the address at the gateway, unique in the installation:
-	// 1 to 8 segments, each of 1 to 64 characters of A-Z, a-z, 0-9, "_", "." and
-	// "-" that starts with a letter, a digit or "_", as "/echo" or "/team/echo".
-	// It may not lie at or under the address of another API's version, as
-	// "/team/1.0.0" where "/team" has a version 1.0.0 (ALREADY_EXISTS). Fixed
-	// while the API has a published version.
+	// First part of the address at the gateway, unique in the installation: 1 to
+	// 8 segments, each of 1 to 64 characters of A-Z, a-z, 0-9, "_", "." and "-"
+	// that starts with a letter, a digit or "_", such as "/echo" or "/team/echo".
+	// It must not be at or under the address of another API's version, such as
+	// "/team/1.0.0" when "/team" has a version 1.0.0 (ALREADY_EXISTS). Cannot be
+	// changed while the API has a published version.
 	Context string `protobuf:"bytes,3,opt,name=context,proto3" json:"context,omitempty"`
-	// What the API is for, for its readers. At most 4096 characters.
+	// What the API is for. At most 4096 characters.
 	Description string `protobuf:"bytes,4,opt,name=description,proto3" json:"description,omitempty"`
-	// The user who owns the API, users/{user}; the caller who made it.
+	// The user who owns the API, users/{user}: the one who created it.
 	Owner string `protobuf:"bytes,5,opt,name=owner,proto3" json:"owner,omitempty"`
-	// Version that /{context} without a version leads to,
-	// apis/{api}/versions/{version} of this API, or empty for none. It is
-	// followed while that version is published, and shown to those who may see
-	// that version. A new API has none yet. At most 200 characters.
+	// The version that /{context} without a version leads to while that version
+	// is published: apis/{api}/versions/{version} of this API, or empty for none.
+	// It is visible to those who may see that version. A new API has none. At
+	// most 200 characters.
 	DefaultVersion string `protobuf:"bytes,6,opt,name=default_version,json=defaultVersion,proto3" json:"default_version,omitempty"`
-	// When the API was made.
+	// When the API was created.
 	CreateTime *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
 	// When the API was last changed.
 	UpdateTime *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=update_time,json=updateTime,proto3" json:"update_time,omitempty"`
-	// Changes with every change of the API. Sent with an update or a deletion it
-	// must be the current one (else ABORTED); empty is accepted. At most 64
-	// characters.
+	// Changes whenever the API changes. If it is sent with an update or a
+	// deletion, it must be the current one (else ABORTED); empty is accepted. At
+	// most 64 characters.
 	Etag          string `protobuf:"bytes,9,opt,name=etag,proto3" json:"etag,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

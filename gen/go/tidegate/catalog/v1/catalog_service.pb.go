@@ -121,11 +121,11 @@ func (x *GetApiRequest) GetName() string {
 // ListApisRequest asks for a page of APIs.
 type ListApisRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// APIs a page: 0 means 50, more than 1000 mean 1000, and less than 0
-	// is refused (AIP-158).
+	// APIs per page: 0 means 50, more than 1000 means 1000, a negative number is
+	// refused (AIP-158).
 	PageSize int32 `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
-	// next_page_token of the page before, or empty for the first. The filter must
-	// be the same. At most 1024 characters.
+	// next_page_token of the previous page, or empty for the first. The filter
+	// must be the same. At most 1024 characters.
 	PageToken string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
 	// Restricts the list: terms `field = "value"` joined by AND, each field once,
 	// on display_name (without regard to case), context and owner
@@ -191,7 +191,7 @@ type ListApisResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The APIs.
 	Apis []*Api `protobuf:"bytes,1,rep,name=apis,proto3" json:"apis,omitempty"`
-	// Token of the next page; empty on the last one.
+	// Token of the next page; empty on the last page.
 	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -244,11 +244,11 @@ func (x *ListApisResponse) GetNextPageToken() string {
 // UpdateApiRequest changes an API.
 type UpdateApiRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The API, named by its name, with the new values.
+	// The API, identified by its name, with the new values.
 	Api *Api `protobuf:"bytes,1,opt,name=api,proto3" json:"api,omitempty"`
 	// Fields to change: display_name, context, description, default_version.
-	// Empty means those that are not empty in api, "*" means all. Other fields
-	// of the API may be named as long as their value is the current one.
+	// Empty means those that are not empty in api, "*" means all. Other fields of
+	// the API may be named if their value is the current one.
 	UpdateMask    *fieldmaskpb.FieldMask `protobuf:"bytes,2,opt,name=update_mask,json=updateMask,proto3" json:"update_mask,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -468,15 +468,15 @@ type ListVersionsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The API, apis/{api}, or apis/- for all.
 	Parent string `protobuf:"bytes,1,opt,name=parent,proto3" json:"parent,omitempty"`
-	// Versions a page: 0 means 50, more than 1000 mean 1000, and less than 0
+	// Versions per page: 0 means 50, more than 1000 means 1000, a negative number
 	// is refused (AIP-158).
 	PageSize int32 `protobuf:"varint,2,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
-	// next_page_token of the page before, or empty for the first. The parent and
-	// the filter must be the same. At most 1024 characters.
+	// next_page_token of the previous page, or empty for the first. The parent
+	// and the filter must be the same. At most 1024 characters.
 	PageToken string `protobuf:"bytes,3,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
-	// Restricts the list: terms `field = "value"` joined by AND, each field
-	// once, on version, state (as "PUBLISHED") and tags (one that the version
-	// has). At most 1024 characters.
+	// Restricts the list: terms `field = "value"` joined by AND, each field once,
+	// on version, state (such as "PUBLISHED") and tags (one of the version's
+	// tags). At most 1024 characters.
 	Filter        string `protobuf:"bytes,4,opt,name=filter,proto3" json:"filter,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -545,7 +545,7 @@ type ListVersionsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The versions.
 	Versions []*Version `protobuf:"bytes,1,rep,name=versions,proto3" json:"versions,omitempty"`
-	// Token of the next page; empty on the last one.
+	// Token of the next page; empty on the last page.
 	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -598,13 +598,13 @@ func (x *ListVersionsResponse) GetNextPageToken() string {
 // UpdateVersionRequest changes a version.
 type UpdateVersionRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The version, named by its name, with the new values.
+	// The version, identified by its name, with the new values.
 	Version *Version `protobuf:"bytes,1,opt,name=version,proto3" json:"version,omitempty"`
 	// Fields to change: description, tags, endpoints, endpoints.production,
-	// endpoints.sandbox, security, plans, allowed_origins, max_session_age. Empty means those that are set in
-	// version, each as a whole (over REST those that the body has, of an object
-	// its fields), "*" means all. Other fields of the version may be named as
-	// long as their value is the current one.
+	// endpoints.sandbox, security, plans, allowed_origins, max_session_age. Empty
+	// means those that are set in version, each as a whole (over REST: those in
+	// the body, with objects merged), "*" means all. Other fields of the version
+	// may be named if their value is the current one.
 	UpdateMask    *fieldmaskpb.FieldMask `protobuf:"bytes,2,opt,name=update_mask,json=updateMask,proto3" json:"update_mask,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -914,11 +914,11 @@ func (x *GetPlanRequest) GetName() string {
 // ListPlansRequest asks for a page of plans.
 type ListPlansRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Plans a page: 0 means 50, more than 1000 mean 1000, and less than 0
-	// is refused (AIP-158).
+	// Plans per page: 0 means 50, more than 1000 means 1000, a negative number is
+	// refused (AIP-158).
 	PageSize int32 `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
-	// next_page_token of the page before, or empty for the first. The filter must
-	// be the same. At most 1024 characters.
+	// next_page_token of the previous page, or empty for the first. The filter
+	// must be the same. At most 1024 characters.
 	PageToken string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
 	// Restricts the list: `display_name = "value"`, without regard to case. At
 	// most 1024 characters.
@@ -983,7 +983,7 @@ type ListPlansResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The plans.
 	Plans []*Plan `protobuf:"bytes,1,rep,name=plans,proto3" json:"plans,omitempty"`
-	// Token of the next page; empty on the last one.
+	// Token of the next page; empty on the last page.
 	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1036,13 +1036,12 @@ func (x *ListPlansResponse) GetNextPageToken() string {
 // UpdatePlanRequest changes a plan.
 type UpdatePlanRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The plan, named by its name, with the new values.
+	// The plan, identified by its name, with the new values.
 	Plan *Plan `protobuf:"bytes,1,opt,name=plan,proto3" json:"plan,omitempty"`
 	// Fields to change: display_name, description, quota, quota.messages,
 	// quota.window. Empty means those that are set in plan, each as a whole (over
-	// REST those that the body has, of an object its fields), "*" means all.
-	// Other fields of the plan may be named as long as their value is the current
-	// one.
+	// REST: those in the body, with objects merged), "*" means all. Other fields
+	// of the plan may be named if their value is the current one.
 	UpdateMask    *fieldmaskpb.FieldMask `protobuf:"bytes,2,opt,name=update_mask,json=updateMask,proto3" json:"update_mask,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -45,16 +45,17 @@ const (
 //
 // CatalogService is the catalog as users see it.
 //
-// Every method needs a user's token. Somebody else's unpublished version is
-// NOT_FOUND; an action that the caller's roles lack is PERMISSION_DENIED; a
-// stale etag is ABORTED. Every write answers with the header tidegate-change,
-// the name of its change, for ChangeService.WaitChange.
+// Every method needs a user's token. Another user's unpublished version is
+// NOT_FOUND, a method that the caller's roles do not allow is
+// PERMISSION_DENIED, a stale etag is ABORTED. Every write answers with the
+// header tidegate-change, the name of its change, which
+// ChangeService.WaitChange takes.
 type CatalogServiceClient interface {
 	// Creates an API; the caller becomes its owner. Needs the role creator.
 	// ALREADY_EXISTS when the display name or the context is taken.
 	CreateApi(ctx context.Context, in *CreateApiRequest, opts ...grpc.CallOption) (*Api, error)
-	// Returns an API. An API without a published version is seen by its owner
-	// and administrators only.
+	// Returns an API. An API without a published version is visible only to its
+	// owner and to administrators.
 	GetApi(ctx context.Context, in *GetApiRequest, opts ...grpc.CallOption) (*Api, error)
 	// Lists the APIs that the caller may see, oldest first.
 	ListApis(ctx context.Context, in *ListApisRequest, opts ...grpc.CallOption) (*ListApisResponse, error)
@@ -65,23 +66,24 @@ type CatalogServiceClient interface {
 	// set and none of them is published. Needs its owner with the role creator,
 	// or an administrator.
 	DeleteApi(ctx context.Context, in *DeleteApiRequest, opts ...grpc.CallOption) (*emptypb.Empty, error)
-	// Creates a version in the state CREATED. Needs the API's owner with the
-	// role creator, or an administrator. ALREADY_EXISTS when the API has one of
-	// that version string, or another API's context lies at or under its
-	// address; FAILED_PRECONDITION when the API has 200 versions.
+	// Creates a version in the state CREATED. Needs the API's owner with the role
+	// creator, or an administrator. ALREADY_EXISTS when the API has a version
+	// with that version string, or another API's context is at or under the
+	// address of the new version; FAILED_PRECONDITION when the API has 200
+	// versions.
 	CreateVersion(ctx context.Context, in *CreateVersionRequest, opts ...grpc.CallOption) (*Version, error)
 	// Returns a version.
 	GetVersion(ctx context.Context, in *GetVersionRequest, opts ...grpc.CallOption) (*Version, error)
-	// Lists the versions of an API, or with apis/- of all, that the caller may
-	// see, oldest first.
+	// Lists the versions of an API, or with apis/- of all APIs, that the caller
+	// may see, oldest first.
 	ListVersions(ctx context.Context, in *ListVersionsRequest, opts ...grpc.CallOption) (*ListVersionsResponse, error)
 	// Changes a version. A published version may be changed; its live sessions
 	// go on as they began. Needs the owner with the role creator, or an
 	// administrator.
 	UpdateVersion(ctx context.Context, in *UpdateVersionRequest, opts ...grpc.CallOption) (*Version, error)
-	// Deletes a version in the state CREATED; else FAILED_PRECONDITION. Where it
-	// was the default version, its API has none from then on. Needs the owner
-	// with the role creator, or an administrator.
+	// Deletes a version in the state CREATED; else FAILED_PRECONDITION. If it was
+	// the default version, its API has none from then on. Needs the owner with
+	// the role creator, or an administrator.
 	DeleteVersion(ctx context.Context, in *DeleteVersionRequest, opts ...grpc.CallOption) (*emptypb.Empty, error)
 	// Publishes a version: CREATED becomes PUBLISHED (AIP-216). Needs the owner
 	// with the role publisher, or an administrator. FAILED_PRECONDITION when the
@@ -289,16 +291,17 @@ func (c *catalogServiceClient) DeletePlan(ctx context.Context, in *DeletePlanReq
 //
 // CatalogService is the catalog as users see it.
 //
-// Every method needs a user's token. Somebody else's unpublished version is
-// NOT_FOUND; an action that the caller's roles lack is PERMISSION_DENIED; a
-// stale etag is ABORTED. Every write answers with the header tidegate-change,
-// the name of its change, for ChangeService.WaitChange.
+// Every method needs a user's token. Another user's unpublished version is
+// NOT_FOUND, a method that the caller's roles do not allow is
+// PERMISSION_DENIED, a stale etag is ABORTED. Every write answers with the
+// header tidegate-change, the name of its change, which
+// ChangeService.WaitChange takes.
 type CatalogServiceServer interface {
 	// Creates an API; the caller becomes its owner. Needs the role creator.
 	// ALREADY_EXISTS when the display name or the context is taken.
 	CreateApi(context.Context, *CreateApiRequest) (*Api, error)
-	// Returns an API. An API without a published version is seen by its owner
-	// and administrators only.
+	// Returns an API. An API without a published version is visible only to its
+	// owner and to administrators.
 	GetApi(context.Context, *GetApiRequest) (*Api, error)
 	// Lists the APIs that the caller may see, oldest first.
 	ListApis(context.Context, *ListApisRequest) (*ListApisResponse, error)
@@ -309,23 +312,24 @@ type CatalogServiceServer interface {
 	// set and none of them is published. Needs its owner with the role creator,
 	// or an administrator.
 	DeleteApi(context.Context, *DeleteApiRequest) (*emptypb.Empty, error)
-	// Creates a version in the state CREATED. Needs the API's owner with the
-	// role creator, or an administrator. ALREADY_EXISTS when the API has one of
-	// that version string, or another API's context lies at or under its
-	// address; FAILED_PRECONDITION when the API has 200 versions.
+	// Creates a version in the state CREATED. Needs the API's owner with the role
+	// creator, or an administrator. ALREADY_EXISTS when the API has a version
+	// with that version string, or another API's context is at or under the
+	// address of the new version; FAILED_PRECONDITION when the API has 200
+	// versions.
 	CreateVersion(context.Context, *CreateVersionRequest) (*Version, error)
 	// Returns a version.
 	GetVersion(context.Context, *GetVersionRequest) (*Version, error)
-	// Lists the versions of an API, or with apis/- of all, that the caller may
-	// see, oldest first.
+	// Lists the versions of an API, or with apis/- of all APIs, that the caller
+	// may see, oldest first.
 	ListVersions(context.Context, *ListVersionsRequest) (*ListVersionsResponse, error)
 	// Changes a version. A published version may be changed; its live sessions
 	// go on as they began. Needs the owner with the role creator, or an
 	// administrator.
 	UpdateVersion(context.Context, *UpdateVersionRequest) (*Version, error)
-	// Deletes a version in the state CREATED; else FAILED_PRECONDITION. Where it
-	// was the default version, its API has none from then on. Needs the owner
-	// with the role creator, or an administrator.
+	// Deletes a version in the state CREATED; else FAILED_PRECONDITION. If it was
+	// the default version, its API has none from then on. Needs the owner with
+	// the role creator, or an administrator.
 	DeleteVersion(context.Context, *DeleteVersionRequest) (*emptypb.Empty, error)
 	// Publishes a version: CREATED becomes PUBLISHED (AIP-216). Needs the owner
 	// with the role publisher, or an administrator. FAILED_PRECONDITION when the

@@ -75,12 +75,12 @@ func (Stage) EnumDescriptor() ([]byte, []int) {
 	return file_tidegate_catalog_v1_endpoint_proto_rawDescGZIP(), []int{0}
 }
 
-// Endpoints are where a version's backends are reached, by stage.
+// Endpoints says where a version's backends are reached, by stage.
 type Endpoints struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Where credentials of the stage PRODUCTION lead: at most 1 endpoint. Clients
-	// without a credential (security none) are led here, or to sandbox where this
-	// is empty.
+	// without a credential (security none) are also led here, or to sandbox if
+	// this is empty.
 	Production []*Endpoint `protobuf:"bytes,1,rep,name=production,proto3" json:"production,omitempty"`
 	// Where credentials of the stage SANDBOX lead: at most 1 endpoint.
 	Sandbox       []*Endpoint `protobuf:"bytes,2,rep,name=sandbox,proto3" json:"sandbox,omitempty"`
@@ -197,7 +197,7 @@ type isEndpoint_Endpoint interface {
 
 type Endpoint_Url struct {
 	// An absolute ws, wss, http or https URL with a host (a DNS name or an IP
-	// address) and without user info or fragment; 1 to 2048 characters. The
+	// address) and without user info or fragment; at most 2048 characters. The
 	// address is checked when it is dialled.
 	Url string `protobuf:"bytes,1,opt,name=url,proto3,oneof"`
 }

@@ -25,7 +25,7 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// A window of time, aligned to UTC.
+// A time window, aligned to UTC.
 type Quota_Window int32
 
 const (
@@ -85,28 +85,28 @@ func (Quota_Window) EnumDescriptor() ([]byte, []int) {
 // Plan is what a subscription promises.
 type Plan struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Resource name, plans/{plan}; made by the server. At most 100 characters.
+	// Resource name, plans/{plan}; assigned by the server. At most 100
+	// characters.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	// The plan's own name, as "Gold", unique in the installation without regard
-	// to case. 1 to 100 characters, none of them a control character, no space
-	// at either end.
+	// The plan's name for users, such as "Gold", unique in the installation
+	// without regard to case. 1 to 100 characters, without control characters and
+	// without a space at either end.
 	DisplayName string `protobuf:"bytes,2,opt,name=display_name,json=displayName,proto3" json:"display_name,omitempty"`
 	// What the plan is for. At most 4096 characters.
 	Description string `protobuf:"bytes,3,opt,name=description,proto3" json:"description,omitempty"`
-	// How many messages, both directions together, a subscription may pass.
-	// Not set for any number.
+	// How many messages a subscription may pass, both directions together. Not
+	// set means no limit.
 	Quota *Quota `protobuf:"bytes,4,opt,name=quota,proto3" json:"quota,omitempty"`
-	// Whether gateways hold sessions to the plan's limits. False while limits
-	// are recorded but not enforced; a plan without limits has nothing to
-	// enforce and says true.
+	// Whether gateways enforce the plan's limits. False while limits are only
+	// recorded; true for a plan without limits, which has nothing to enforce.
 	LimitsEnforced bool `protobuf:"varint,5,opt,name=limits_enforced,json=limitsEnforced,proto3" json:"limits_enforced,omitempty"`
-	// When the plan was made.
+	// When the plan was created.
 	CreateTime *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
 	// When the plan was last changed.
 	UpdateTime *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=update_time,json=updateTime,proto3" json:"update_time,omitempty"`
-	// Changes with every change of the plan. Sent with an update or a deletion it
-	// must be the current one (else ABORTED); empty is accepted. At most 64
-	// characters.
+	// Changes whenever the plan changes. If it is sent with an update or a
+	// deletion, it must be the current one (else ABORTED); empty is accepted. At
+	// most 64 characters.
 	Etag          string `protobuf:"bytes,8,opt,name=etag,proto3" json:"etag,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -198,7 +198,7 @@ func (x *Plan) GetEtag() string {
 	return ""
 }
 
-// Quota is a number of messages per window of time.
+// Quota is a number of messages per time window.
 type Quota struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Messages per window, 1 to 10^15.

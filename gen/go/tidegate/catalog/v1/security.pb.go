@@ -22,11 +22,11 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// SecurityScheme is one way in which a client proves who it is. (The word is
-// OpenAPI's.)
+// SecurityScheme is one way in which a client proves who it is. The term is
+// OpenAPI's.
 type SecurityScheme struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Which way.
+	// The kind of scheme.
 	//
 	// Types that are valid to be assigned to Scheme:
 	//
@@ -102,7 +102,7 @@ type SecurityScheme_Oauth2 struct {
 }
 
 type SecurityScheme_None struct {
-	// Nothing is asked.
+	// No credential is needed.
 	None *NoneScheme `protobuf:"bytes,2,opt,name=none,proto3,oneof"`
 }
 
@@ -110,12 +110,12 @@ func (*SecurityScheme_Oauth2) isSecurityScheme_Scheme() {}
 
 func (*SecurityScheme_None) isSecurityScheme_Scheme() {}
 
-// OAuth2Scheme asks for an access token.
+// OAuth2Scheme requires an access token.
 type OAuth2Scheme struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Where in the handshake the token may stand, in the order in which it is
-	// looked for: at most 8 places, each once. When empty: the header
-	// Authorization, then the query parameter access_token.
+	// Where in the handshake the token may be, in the order of the search: at
+	// most 8 places, without repetition. Empty means the header Authorization,
+	// then the query parameter access_token.
 	Places        []*CredentialPlace `protobuf:"bytes,1,rep,name=places,proto3" json:"places,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -158,7 +158,7 @@ func (x *OAuth2Scheme) GetPlaces() []*CredentialPlace {
 	return nil
 }
 
-// NoneScheme asks for nothing.
+// NoneScheme requires no credential.
 type NoneScheme struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -195,10 +195,10 @@ func (*NoneScheme) Descriptor() ([]byte, []int) {
 	return file_tidegate_catalog_v1_security_proto_rawDescGZIP(), []int{2}
 }
 
-// CredentialPlace is where in a handshake a credential may stand.
+// CredentialPlace is where in a handshake a credential may be.
 type CredentialPlace struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Which place.
+	// The kind of place.
 	//
 	// Types that are valid to be assigned to Place:
 	//
@@ -274,7 +274,7 @@ type CredentialPlace_Header struct {
 }
 
 type CredentialPlace_Query struct {
-	// A parameter of the query.
+	// A query parameter.
 	Query *QueryPlace `protobuf:"bytes,2,opt,name=query,proto3,oneof"`
 }
 
@@ -285,8 +285,8 @@ func (*CredentialPlace_Query) isCredentialPlace_Place() {}
 // HeaderPlace is a header that holds a credential.
 type HeaderPlace struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The header's name, without regard to case: "Authorization", which holds
-	// "Bearer TOKEN". Others are not served.
+	// The header's name, without regard to case: "Authorization", whose value is
+	// "Bearer TOKEN". No other header is supported.
 	Name          string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -329,10 +329,10 @@ func (x *HeaderPlace) GetName() string {
 	return ""
 }
 
-// QueryPlace is a parameter of the query that holds a credential.
+// QueryPlace is a query parameter that holds a credential.
 type QueryPlace struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The parameter's name: "access_token". Others are not served.
+	// The parameter's name: "access_token". No other parameter is supported.
 	Name          string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

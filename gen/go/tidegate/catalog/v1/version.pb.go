@@ -32,7 +32,8 @@ type Version_State int32
 const (
 	// Not set.
 	Version_STATE_UNSPECIFIED Version_State = 0
-	// Made, and seen by its owner and administrators only. Gateways answer 404.
+	// Created, and visible to its owner and administrators only. Gateways
+	// answer 404.
 	Version_STATE_CREATED Version_State = 1
 	// Served by gateways and open for subscriptions.
 	Version_STATE_PUBLISHED Version_State = 2
@@ -82,50 +83,49 @@ func (Version_State) EnumDescriptor() ([]byte, []int) {
 // Version is one version of an API: a backend, who may reach it, and a state.
 type Version struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Resource name, apis/{api}/versions/{version}; made by the server. At most
-	// 200 characters.
+	// Resource name, apis/{api}/versions/{version}; assigned by the server. At
+	// most 200 characters.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	// The version's string, as "1.0.0", unique within the API and fixed; the
+	// The version string, such as "1.0.0", unique within the API and fixed. The
 	// address at the gateway is /{context}/{version}. 1 to 30 characters of A-Z,
 	// a-z, 0-9, "_", "." and "-" that start with a letter or a digit.
 	Version string `protobuf:"bytes,2,opt,name=version,proto3" json:"version,omitempty"`
 	// What is particular to this version. At most 4096 characters.
 	Description string `protobuf:"bytes,3,opt,name=description,proto3" json:"description,omitempty"`
-	// Words to find the version by: at most 20, each of 1 to 50 characters, none
-	// of them a control character, no space at either end.
+	// Words to find the version by: at most 20, each of 1 to 50 characters,
+	// without control characters and without a space at either end.
 	Tags []string `protobuf:"bytes,4,rep,name=tags,proto3" json:"tags,omitempty"`
-	// The backends. At least one is needed.
+	// Where the backends are reached. At least one endpoint is needed.
 	Endpoints *Endpoints `protobuf:"bytes,5,opt,name=endpoints,proto3" json:"endpoints,omitempty"`
-	// How clients prove who they are: 1 to 8 alternatives, in the order in which
-	// they are looked for. The first place that holds a credential decides. Two
-	// alternatives that could not be told apart, because they have a place in
-	// common, are refused, and none stands alone. When empty: oauth2 at its two
-	// places. All places listed are removed before the handshake goes on to the
-	// backend.
+	// How clients prove who they are: 1 to 8 alternatives, in the order of the
+	// search. The first place that holds a credential decides. Two alternatives
+	// with a place in common are refused, because they could not be told apart;
+	// the scheme none must be the only one. Empty means oauth2 at its two places.
+	// All listed places are removed before the handshake goes to the backend.
 	Security []*SecurityScheme `protobuf:"bytes,6,rep,name=security,proto3" json:"security,omitempty"`
-	// Plans that a subscriber can choose from, plans/{plan}: at most 50, each of
-	// which exists. A published version has one at least, unless its security is
+	// Plans that a subscriber can choose from, plans/{plan}: at most 50, all
+	// existing. A published version has at least one, unless its security is
 	// none.
 	Plans []string `protobuf:"bytes,7,rep,name=plans,proto3" json:"plans,omitempty"`
-	// Values of the Origin header that may connect, as "https://example.com" or
-	// "https://*.example.com"; empty for any. A client that sends no Origin is
-	// not asked for one. At most 100, together of at most 8192 characters.
+	// Allowed values of the Origin header, such as "https://example.com" or
+	// "https://*.example.com"; empty allows any. A client that sends no Origin is
+	// let in. At most 100, with at most 8192 characters in total.
 	AllowedOrigins []string `protobuf:"bytes,8,rep,name=allowed_origins,json=allowedOrigins,proto3" json:"allowed_origins,omitempty"`
-	// How long a session may live, 1 second to 30 days; not set for no bound. A
-	// session at its end is closed with 1012.
+	// How long a session may live, 1 second to 30 days; not set means no limit.
+	// The gateway then closes it with 1012.
 	MaxSessionAge *durationpb.Duration `protobuf:"bytes,9,opt,name=max_session_age,json=maxSessionAge,proto3" json:"max_session_age,omitempty"`
-	// The state; moved by PublishVersion and DemoteVersion only.
+	// The state; changed only by PublishVersion and DemoteVersion.
 	State Version_State `protobuf:"varint,10,opt,name=state,proto3,enum=tidegate.catalog.v1.Version_State" json:"state,omitempty"`
-	// Addresses at the gateway, as "ws://localhost:9099/echo/1.0.0"; one for each
-	// address that the installation advertises.
+	// Addresses at the gateway, such as "ws://localhost:9099/echo/1.0.0", one for
+	// each gateway address that the installation advertises.
 	Addresses []string `protobuf:"bytes,11,rep,name=addresses,proto3" json:"addresses,omitempty"`
-	// When the version was made.
+	// When the version was created.
 	CreateTime *timestamppb.Timestamp `protobuf:"bytes,12,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
 	// When the version was last changed.
 	UpdateTime *timestamppb.Timestamp `protobuf:"bytes,13,opt,name=update_time,json=updateTime,proto3" json:"update_time,omitempty"`
-	// Changes with every change of the version. Sent with an update, a deletion
-	// or a change of state it must be the current one (else ABORTED); empty is
-	// accepted. At most 64 characters.
+	// Changes whenever the version changes. If it is sent with an update, a
+	// deletion or a change of state, it must be the current one (else ABORTED);
+	// empty is accepted. At most 64 characters.
 	Etag          string `protobuf:"bytes,14,opt,name=etag,proto3" json:"etag,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -32,7 +32,7 @@ type Change struct {
 	ChangeNumber uint64 `protobuf:"varint,2,opt,name=change_number,json=changeNumber,proto3" json:"change_number,omitempty"`
 	// Who made it: users/{user}, or services/{service}.
 	Actor string `protobuf:"bytes,3,opt,name=actor,proto3" json:"actor,omitempty"`
-	// The method, as "CreateApi".
+	// The method, such as "CreateApi".
 	Action string `protobuf:"bytes,4,opt,name=action,proto3" json:"action,omitempty"`
 	// The resource that it changed.
 	Resource string `protobuf:"bytes,5,opt,name=resource,proto3" json:"resource,omitempty"`
@@ -126,21 +126,21 @@ type Watcher struct {
 	Kind string `protobuf:"bytes,3,opt,name=kind,proto3" json:"kind,omitempty"`
 	// Build of the watcher, as printed by -version.
 	Build string `protobuf:"bytes,4,opt,name=build,proto3" json:"build,omitempty"`
-	// Where its own gRPC is reached by services, host:port, or empty where it has
+	// Address at which services reach its own gRPC, host:port, or empty if it has
 	// none.
 	Address string `protobuf:"bytes,5,opt,name=address,proto3" json:"address,omitempty"`
-	// Features of routes that it understands.
+	// Features of routes that it supports.
 	Features []string `protobuf:"bytes,6,rep,name=features,proto3" json:"features,omitempty"`
 	// Number of the last change that it acknowledged.
 	AppliedChangeNumber uint64 `protobuf:"varint,7,opt,name=applied_change_number,json=appliedChangeNumber,proto3" json:"applied_change_number,omitempty"`
-	// Live sessions that changes closed there, since it connected.
+	// How many live sessions it has closed because of changes since it connected.
 	SessionsClosed uint64 `protobuf:"varint,8,opt,name=sessions_closed,json=sessionsClosed,proto3" json:"sessions_closed,omitempty"`
-	// What it could not apply of the last changes that it acknowledged, in words,
-	// or empty.
+	// A description of what it could not apply of the changes that it
+	// acknowledged last, or empty.
 	Failure string `protobuf:"bytes,9,opt,name=failure,proto3" json:"failure,omitempty"`
 	// True while its stream is open.
 	Connected bool `protobuf:"varint,10,opt,name=connected,proto3" json:"connected,omitempty"`
-	// When it was heard last.
+	// When the service last heard from it.
 	SeenTime      *timestamppb.Timestamp `protobuf:"bytes,11,opt,name=seen_time,json=seenTime,proto3" json:"seen_time,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -4,7 +4,7 @@
 // 	protoc        (unknown)
 // source: tidegate/change/v1/change_service.proto
 
-// Package tidegate.change.v1 is who changed what, and who has applied it.
+// Package tidegate.change.v1 says who changed what, and who has applied it.
 
 package changev1
 
@@ -31,11 +31,11 @@ type ListChangesRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// services/{service}, or services/- for all.
 	Parent string `protobuf:"bytes,1,opt,name=parent,proto3" json:"parent,omitempty"`
-	// Changes a page: 0 means 50, more than 1000 mean 1000, and less than 0
+	// Changes per page: 0 means 50, more than 1000 means 1000, a negative number
 	// is refused (AIP-158).
 	PageSize int32 `protobuf:"varint,2,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
-	// next_page_token of the page before, or empty for the first. The parent must
-	// be the same. At most 1024 characters.
+	// next_page_token of the previous page, or empty for the first. The parent
+	// must be the same. At most 1024 characters.
 	PageToken     string `protobuf:"bytes,3,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -97,7 +97,7 @@ type ListChangesResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The changes, newest first.
 	Changes []*Change `protobuf:"bytes,1,rep,name=changes,proto3" json:"changes,omitempty"`
-	// Token of the next page; empty on the last one.
+	// Token of the next page; empty on the last page.
 	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -240,7 +240,7 @@ func (x *WaitChangeRequest) GetName() string {
 	return ""
 }
 
-// WaitChangeResponse says how far a change has got.
+// WaitChangeResponse says who has applied a change.
 type WaitChangeResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// True when every connected gateway has acknowledged the change.
@@ -341,7 +341,8 @@ func (x *ListWatchersRequest) GetParent() string {
 	return ""
 }
 
-// ListWatchersResponse has the watchers heard in the last 7 days.
+// ListWatchersResponse has the watchers that were connected within the last 7
+// days.
 type ListWatchersResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The watchers, by name.

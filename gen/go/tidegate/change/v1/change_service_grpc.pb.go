@@ -4,7 +4,7 @@
 // - protoc             (unknown)
 // source: tidegate/change/v1/change_service.proto
 
-// Package tidegate.change.v1 is who changed what, and who has applied it.
+// Package tidegate.change.v1 says who changed what, and who has applied it.
 
 package changev1
 
@@ -31,9 +31,9 @@ const (
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
-// ChangeService shows the changes of the services that own something, catalog
+// ChangeService shows the changes of the services that store something, catalog
 // and subscription, and who watches them. Every write answers with the header
-// tidegate-change, which is the name of its change.
+// tidegate-change, the name of its change.
 //
 // The portal answers for all services. A service's own listener answers for
 // that service only: services/- is INVALID_ARGUMENT there.
@@ -43,8 +43,8 @@ type ChangeServiceClient interface {
 	ListChanges(ctx context.Context, in *ListChangesRequest, opts ...grpc.CallOption) (*ListChangesResponse, error)
 	// Returns a change. Needs the role admin.
 	GetChange(ctx context.Context, in *GetChangeRequest, opts ...grpc.CallOption) (*Change, error)
-	// Waits until every connected gateway has applied a change, for 5 seconds at
-	// most. Any user may wait. NOT_FOUND when there is no such change yet.
+	// Waits until every connected gateway has applied a change, but at most 5
+	// seconds. Any user may wait. NOT_FOUND when there is no such change yet.
 	WaitChange(ctx context.Context, in *WaitChangeRequest, opts ...grpc.CallOption) (*WaitChangeResponse, error)
 	// Lists who watches a service: gateways, and services that follow it. Needs
 	// the role admin.
@@ -103,9 +103,9 @@ func (c *changeServiceClient) ListWatchers(ctx context.Context, in *ListWatchers
 // All implementations must embed UnimplementedChangeServiceServer
 // for forward compatibility.
 //
-// ChangeService shows the changes of the services that own something, catalog
+// ChangeService shows the changes of the services that store something, catalog
 // and subscription, and who watches them. Every write answers with the header
-// tidegate-change, which is the name of its change.
+// tidegate-change, the name of its change.
 //
 // The portal answers for all services. A service's own listener answers for
 // that service only: services/- is INVALID_ARGUMENT there.
@@ -115,8 +115,8 @@ type ChangeServiceServer interface {
 	ListChanges(context.Context, *ListChangesRequest) (*ListChangesResponse, error)
 	// Returns a change. Needs the role admin.
 	GetChange(context.Context, *GetChangeRequest) (*Change, error)
-	// Waits until every connected gateway has applied a change, for 5 seconds at
-	// most. Any user may wait. NOT_FOUND when there is no such change yet.
+	// Waits until every connected gateway has applied a change, but at most 5
+	// seconds. Any user may wait. NOT_FOUND when there is no such change yet.
 	WaitChange(context.Context, *WaitChangeRequest) (*WaitChangeResponse, error)
 	// Lists who watches a service: gateways, and services that follow it. Needs
 	// the role admin.

@@ -35,13 +35,14 @@ type Gateway struct {
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	// The build, as printed by -version.
 	Build string `protobuf:"bytes,2,opt,name=build,proto3" json:"build,omitempty"`
-	// Number of the catalog's last change that is applied here.
+	// Number of the catalog's last change that this gateway has applied.
 	RoutesAppliedChangeNumber uint64 `protobuf:"varint,3,opt,name=routes_applied_change_number,json=routesAppliedChangeNumber,proto3" json:"routes_applied_change_number,omitempty"`
-	// Number of the subscription service's last change that is applied here.
+	// Number of the subscription service's last change that this gateway has
+	// applied.
 	GrantsAppliedChangeNumber uint64 `protobuf:"varint,4,opt,name=grants_applied_change_number,json=grantsAppliedChangeNumber,proto3" json:"grants_applied_change_number,omitempty"`
 	// Whether it takes new sessions.
 	Ready bool `protobuf:"varint,5,opt,name=ready,proto3" json:"ready,omitempty"`
-	// Live sessions, seen by the caller or not.
+	// Number of live sessions, including those that the caller may not see.
 	Sessions uint64 `protobuf:"varint,6,opt,name=sessions,proto3" json:"sessions,omitempty"`
 	// When it started.
 	StartTime     *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=start_time,json=startTime,proto3" json:"start_time,omitempty"`
@@ -136,23 +137,23 @@ type Session struct {
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	// The version, apis/{api}/versions/{version}.
 	Version string `protobuf:"bytes,2,opt,name=version,proto3" json:"version,omitempty"`
-	// The application, or empty for the scheme NONE.
+	// The application, or empty for the scheme none.
 	Application string `protobuf:"bytes,3,opt,name=application,proto3" json:"application,omitempty"`
-	// The subscription, or empty for the scheme NONE.
+	// The subscription, or empty for the scheme none.
 	Subscription string `protobuf:"bytes,4,opt,name=subscription,proto3" json:"subscription,omitempty"`
-	// The application's owner, or empty for the scheme NONE.
+	// The application's owner, or empty for the scheme none.
 	User string `protobuf:"bytes,5,opt,name=user,proto3" json:"user,omitempty"`
 	// The client's address, host:port.
 	ClientAddress string `protobuf:"bytes,6,opt,name=client_address,json=clientAddress,proto3" json:"client_address,omitempty"`
 	// When the handshake was answered; not set while it is under way.
 	StartTime *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=start_time,json=startTime,proto3" json:"start_time,omitempty"`
-	// When the credential ends; not set for never.
+	// When the credential expires; not set if it never does.
 	ExpireTime *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
 	// Traffic from the client to the backend.
 	Inbound *v1.Traffic `protobuf:"bytes,9,opt,name=inbound,proto3" json:"inbound,omitempty"`
 	// Traffic from the backend to the client.
 	Outbound *v1.Traffic `protobuf:"bytes,10,opt,name=outbound,proto3" json:"outbound,omitempty"`
-	// The sub-protocol agreed, or empty.
+	// The sub-protocol in use, or empty.
 	Subprotocol   string `protobuf:"bytes,11,opt,name=subprotocol,proto3" json:"subprotocol,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -268,13 +269,13 @@ func (x *Session) GetSubprotocol() string {
 // ListGatewaysRequest asks for a page of gateways.
 type ListGatewaysRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Gateways a page: 0 means 50, more than 1000 mean 1000, and less than 0 is
-	// refused (AIP-158).
+	// Gateways per page: 0 means 50, more than 1000 means 1000, a negative number
+	// is refused (AIP-158).
 	PageSize int32 `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
-	// next_page_token of the page before, or empty for the first. At most 1024
+	// next_page_token of the previous page, or empty for the first. At most 1024
 	// characters.
 	PageToken string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
-	// Whether gateways that cannot be reached are left out and named in
+	// Whether to leave out gateways that cannot be reached, and name them in
 	// unreachable (AIP-217).
 	ReturnPartialSuccess bool `protobuf:"varint,3,opt,name=return_partial_success,json=returnPartialSuccess,proto3" json:"return_partial_success,omitempty"`
 	unknownFields        protoimpl.UnknownFields
@@ -337,7 +338,7 @@ type ListGatewaysResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The gateways.
 	Gateways []*Gateway `protobuf:"bytes,1,rep,name=gateways,proto3" json:"gateways,omitempty"`
-	// Token of the next page; empty on the last one.
+	// Token of the next page; empty on the last page.
 	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
 	// Names of the gateways that belong on this page and could not be reached.
 	Unreachable   []string `protobuf:"bytes,3,rep,name=unreachable,proto3" json:"unreachable,omitempty"`
@@ -447,16 +448,16 @@ type ListSessionsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// gateways/{gateway}, or gateways/- for all.
 	Parent string `protobuf:"bytes,1,opt,name=parent,proto3" json:"parent,omitempty"`
-	// Sessions a page: 0 means 50, more than 1000 mean 1000, and less than 0 is
-	// refused (AIP-158).
+	// Sessions per page: 0 means 50, more than 1000 means 1000, a negative number
+	// is refused (AIP-158).
 	PageSize int32 `protobuf:"varint,2,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
-	// next_page_token of the page before, or empty for the first. The parent and
-	// the filter must be the same. At most 1024 characters.
+	// next_page_token of the previous page, or empty for the first. The parent
+	// and the filter must be the same. At most 1024 characters.
 	PageToken string `protobuf:"bytes,3,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
 	// Restricts the list: terms `field = "value"` joined by AND, on version,
 	// application, subscription and user. At most 1024 characters.
 	Filter string `protobuf:"bytes,4,opt,name=filter,proto3" json:"filter,omitempty"`
-	// Whether gateways that cannot be reached are left out and named in
+	// Whether to leave out gateways that cannot be reached, and name them in
 	// unreachable (AIP-217). Only for gateways/-.
 	ReturnPartialSuccess bool `protobuf:"varint,5,opt,name=return_partial_success,json=returnPartialSuccess,proto3" json:"return_partial_success,omitempty"`
 	unknownFields        protoimpl.UnknownFields
@@ -533,7 +534,7 @@ type ListSessionsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The sessions.
 	Sessions []*Session `protobuf:"bytes,1,rep,name=sessions,proto3" json:"sessions,omitempty"`
-	// Token of the next page; empty on the last one.
+	// Token of the next page; empty on the last page.
 	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
 	// Names of the gateways that could not be reached; their sessions are not on
 	// this page.

@@ -55,9 +55,9 @@ type SessionServiceClient interface {
 	// Returns a live session. gateways/-/sessions/{session} finds it on whichever
 	// gateway it is.
 	GetSession(ctx context.Context, in *GetSessionRequest, opts ...grpc.CallOption) (*Session, error)
-	// Closes a live session: its client sees 4010, its backend 1001. Returns
-	// when the close is under way. gateways/-/sessions/{session} finds it on
-	// whichever gateway it is.
+	// Closes a live session: its client gets 4010, its backend 1001. Returns once
+	// the close has begun. gateways/-/sessions/{session} finds it on whichever
+	// gateway it is.
 	CloseSession(ctx context.Context, in *CloseSessionRequest, opts ...grpc.CallOption) (*emptypb.Empty, error)
 }
 
@@ -144,9 +144,9 @@ type SessionServiceServer interface {
 	// Returns a live session. gateways/-/sessions/{session} finds it on whichever
 	// gateway it is.
 	GetSession(context.Context, *GetSessionRequest) (*Session, error)
-	// Closes a live session: its client sees 4010, its backend 1001. Returns
-	// when the close is under way. gateways/-/sessions/{session} finds it on
-	// whichever gateway it is.
+	// Closes a live session: its client gets 4010, its backend 1001. Returns once
+	// the close has begun. gateways/-/sessions/{session} finds it on whichever
+	// gateway it is.
 	CloseSession(context.Context, *CloseSessionRequest) (*emptypb.Empty, error)
 	mustEmbedUnimplementedSessionServiceServer()
 }

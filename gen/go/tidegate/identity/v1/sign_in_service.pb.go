@@ -85,11 +85,11 @@ type SignInResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Token for the control plane: a JWT for the header "Authorization: Bearer".
 	AccessToken string `protobuf:"bytes,1,opt,name=access_token,json=accessToken,proto3" json:"access_token,omitempty"`
-	// When the access token ends, at most 15 minutes from now.
+	// When the access token expires, at most 15 minutes from now.
 	ExpireTime *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
 	// Token for RefreshSignIn; it works once.
 	RefreshToken string `protobuf:"bytes,3,opt,name=refresh_token,json=refreshToken,proto3" json:"refresh_token,omitempty"`
-	// When the refresh token ends.
+	// When the refresh token expires.
 	RefreshExpireTime *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=refresh_expire_time,json=refreshExpireTime,proto3" json:"refresh_expire_time,omitempty"`
 	// Who signed in.
 	User          *User `protobuf:"bytes,5,opt,name=user,proto3" json:"user,omitempty"`

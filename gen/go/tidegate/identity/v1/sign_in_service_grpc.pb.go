@@ -32,15 +32,15 @@ const (
 // SignInService signs users in and out. None of its methods needs an access
 // token.
 type SignInServiceClient interface {
-	// Signs a user in. UNAUTHENTICATED for a wrong name or password, without saying
-	// which; RESOURCE_EXHAUSTED while too many sign-ins are under way (two are
-	// checked at once, 64 wait) or after too many failures for that name: after ten
-	// in a row one try is allowed every 30 seconds, each of these forgives one, and
-	// a sign-in forgives all.
+	// Signs a user in. UNAUTHENTICATED for a wrong name or password, without
+	// saying which. RESOURCE_EXHAUSTED while too many sign-ins are under way (two
+	// are checked at once, 64 wait), or after too many failures for that name.
+	// After ten failures in a row one attempt is allowed every 30 seconds; each
+	// 30 seconds forgive one failure, and a successful sign-in forgives all.
 	SignIn(ctx context.Context, in *SignInRequest, opts ...grpc.CallOption) (*SignInResponse, error)
-	// Trades a refresh token for a new access token and a new refresh token. The
-	// old refresh token is spent; using it again ends the whole sign-in. The new
-	// access token has the roles that the user has now.
+	// Exchanges a refresh token for a new access token and a new refresh token.
+	// The old refresh token no longer works; using it again ends the whole
+	// sign-in. The new access token has the user's current roles.
 	RefreshSignIn(ctx context.Context, in *RefreshSignInRequest, opts ...grpc.CallOption) (*SignInResponse, error)
 	// Ends a sign-in: its refresh token no longer works. An unknown refresh token
 	// is accepted.
@@ -92,15 +92,15 @@ func (c *signInServiceClient) SignOut(ctx context.Context, in *SignOutRequest, o
 // SignInService signs users in and out. None of its methods needs an access
 // token.
 type SignInServiceServer interface {
-	// Signs a user in. UNAUTHENTICATED for a wrong name or password, without saying
-	// which; RESOURCE_EXHAUSTED while too many sign-ins are under way (two are
-	// checked at once, 64 wait) or after too many failures for that name: after ten
-	// in a row one try is allowed every 30 seconds, each of these forgives one, and
-	// a sign-in forgives all.
+	// Signs a user in. UNAUTHENTICATED for a wrong name or password, without
+	// saying which. RESOURCE_EXHAUSTED while too many sign-ins are under way (two
+	// are checked at once, 64 wait), or after too many failures for that name.
+	// After ten failures in a row one attempt is allowed every 30 seconds; each
+	// 30 seconds forgive one failure, and a successful sign-in forgives all.
 	SignIn(context.Context, *SignInRequest) (*SignInResponse, error)
-	// Trades a refresh token for a new access token and a new refresh token. The
-	// old refresh token is spent; using it again ends the whole sign-in. The new
-	// access token has the roles that the user has now.
+	// Exchanges a refresh token for a new access token and a new refresh token.
+	// The old refresh token no longer works; using it again ends the whole
+	// sign-in. The new access token has the user's current roles.
 	RefreshSignIn(context.Context, *RefreshSignInRequest) (*SignInResponse, error)
 	// Ends a sign-in: its refresh token no longer works. An unknown refresh token
 	// is accepted.

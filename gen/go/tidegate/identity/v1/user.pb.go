@@ -4,8 +4,8 @@
 // 	protoc        (unknown)
 // source: tidegate/identity/v1/user.proto
 
-// Package tidegate.identity.v1 is who works with the installation: users and
-// their signing in.
+// Package tidegate.identity.v1 has the users of the installation and their
+// sign-ins.
 
 package identityv1
 
@@ -35,11 +35,11 @@ const (
 	User_ROLE_UNSPECIFIED User_Role = 0
 	// Everything.
 	User_ROLE_ADMIN User_Role = 1
-	// Make and change APIs and versions of their own.
+	// Create and change their own APIs and versions.
 	User_ROLE_CREATOR User_Role = 2
-	// Publish and demote versions of APIs of their own.
+	// Publish and demote versions of their own APIs.
 	User_ROLE_PUBLISHER User_Role = 3
-	// Make applications, their OAuth clients and subscriptions.
+	// Create applications, OAuth clients and subscriptions.
 	User_ROLE_SUBSCRIBER User_Role = 4
 )
 
@@ -91,14 +91,15 @@ func (User_Role) EnumDescriptor() ([]byte, []int) {
 // User is somebody who signs in.
 type User struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Resource name, users/{user}; made by the server. At most 100 characters.
+	// Resource name, users/{user}; assigned by the server. At most 100
+	// characters.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	// The name to sign in with, unique without regard to case: 1 to 64
 	// characters of A-Z, a-z, 0-9, "_", ".", "@", "+" and "-" that start with a
 	// letter or a digit.
 	Username string `protobuf:"bytes,2,opt,name=username,proto3" json:"username,omitempty"`
-	// Name for others to read, or empty. At most 100 characters, none of them a
-	// control character, no space at either end.
+	// The user's name for others to read, or empty. At most 100 characters,
+	// without control characters and without a space at either end.
 	DisplayName string `protobuf:"bytes,3,opt,name=display_name,json=displayName,proto3" json:"display_name,omitempty"`
 	// What the user may do: 1 to 8, each once.
 	Roles []User_Role `protobuf:"varint,4,rep,packed,name=roles,proto3,enum=tidegate.identity.v1.User_Role" json:"roles,omitempty"`
@@ -106,9 +107,9 @@ type User struct {
 	CreateTime *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
 	// When the user was last changed.
 	UpdateTime *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=update_time,json=updateTime,proto3" json:"update_time,omitempty"`
-	// Changes with every change of the user. Sent with an update or a deletion
-	// it must be the current one (else ABORTED); empty is accepted. At most 64
-	// characters.
+	// Changes whenever the user changes. If it is sent with an update or a
+	// deletion, it must be the current one (else ABORTED); empty is accepted. At
+	// most 64 characters.
 	Etag          string `protobuf:"bytes,7,opt,name=etag,proto3" json:"etag,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -31,7 +31,7 @@ type ChangePasswordRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// users/{user} or users/me.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	// The current password; needed when the caller changes their own. At most 256
+	// The current password; needed when callers change their own. At most 256
 	// characters.
 	CurrentPassword string `protobuf:"bytes,2,opt,name=current_password,json=currentPassword,proto3" json:"current_password,omitempty"`
 	// The new password, 12 to 256 characters.
@@ -196,11 +196,11 @@ func (x *GetUserRequest) GetName() string {
 // ListUsersRequest asks for a page of users.
 type ListUsersRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Users a page: 0 means 50, more than 1000 mean 1000, and less than 0
-	// is refused (AIP-158).
+	// Users per page: 0 means 50, more than 1000 means 1000, a negative number is
+	// refused (AIP-158).
 	PageSize int32 `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
-	// next_page_token of the page before, or empty for the first. The filter must
-	// be the same. At most 1024 characters.
+	// next_page_token of the previous page, or empty for the first. The filter
+	// must be the same. At most 1024 characters.
 	PageToken string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
 	// Restricts the list: `username = "value"`. At most 1024 characters.
 	Filter        string `protobuf:"bytes,3,opt,name=filter,proto3" json:"filter,omitempty"`
@@ -264,7 +264,7 @@ type ListUsersResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The users.
 	Users []*User `protobuf:"bytes,1,rep,name=users,proto3" json:"users,omitempty"`
-	// Token of the next page; empty on the last one.
+	// Token of the next page; empty on the last page.
 	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -317,11 +317,11 @@ func (x *ListUsersResponse) GetNextPageToken() string {
 // UpdateUserRequest changes a user.
 type UpdateUserRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The user, named by their name, with the new values.
+	// The user, identified by its name, with the new values.
 	User *User `protobuf:"bytes,1,opt,name=user,proto3" json:"user,omitempty"`
 	// Fields to change: username, display_name, roles. Empty means those that are
-	// not empty in user, "*" means all. Other fields of the user may be named
-	// as long as their value is the current one.
+	// not empty in user, "*" means all. Other fields of the user may be named if
+	// their value is the current one.
 	UpdateMask    *fieldmaskpb.FieldMask `protobuf:"bytes,2,opt,name=update_mask,json=updateMask,proto3" json:"update_mask,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -371,7 +371,7 @@ func (x *UpdateUserRequest) GetUpdateMask() *fieldmaskpb.FieldMask {
 	return nil
 }
 
-// DeleteUserRequest names a user to remove.
+// DeleteUserRequest names a user to delete.
 type DeleteUserRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// users/{user}.

@@ -32,25 +32,27 @@ const (
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
-// UserService has the users of the installation.
+// UserService manages the users of the installation.
 type UserServiceClient interface {
-	// Changes a user's password and ends all other sign-ins of theirs. The
-	// user, who gives the current password, or an administrator for others.
+	// Changes a user's password and ends all the user's other sign-ins. Users
+	// change their own password, giving the current one; administrators can
+	// change that of others.
 	ChangePassword(ctx context.Context, in *ChangePasswordRequest, opts ...grpc.CallOption) (*emptypb.Empty, error)
 	// Adds a user. Needs the role admin.
 	CreateUser(ctx context.Context, in *CreateUserRequest, opts ...grpc.CallOption) (*User, error)
-	// Returns a user: users/me is the caller, and administrators see all.
+	// Returns a user. users/me is the caller. Only administrators see other
+	// users.
 	GetUser(ctx context.Context, in *GetUserRequest, opts ...grpc.CallOption) (*User, error)
 	// Lists users, oldest first. Needs the role admin.
 	ListUsers(ctx context.Context, in *ListUsersRequest, opts ...grpc.CallOption) (*ListUsersResponse, error)
-	// Changes a user. Needs the role admin. The last administrator keeps the
-	// role: FAILED_PRECONDITION. Roles take effect with the next access token, so
-	// within 15 minutes.
+	// Changes a user. Needs the role admin. FAILED_PRECONDITION when it takes the
+	// role from the last administrator. Roles take effect with the next access
+	// token, so within 15 minutes.
 	UpdateUser(ctx context.Context, in *UpdateUserRequest, opts ...grpc.CallOption) (*User, error)
-	// Removes a user with all their applications, OAuth clients and subscriptions;
-	// live sessions that rest on these end with 4006. An access token that the
-	// user has ends within 15 minutes. Needs the role admin. The last
-	// administrator stays: FAILED_PRECONDITION.
+	// Deletes a user with the user's applications, OAuth clients and
+	// subscriptions; live sessions that depend on these end with 4006. The user's
+	// access token expires within 15 minutes. Needs the role admin.
+	// FAILED_PRECONDITION for the last administrator.
 	DeleteUser(ctx context.Context, in *DeleteUserRequest, opts ...grpc.CallOption) (*emptypb.Empty, error)
 }
 
@@ -126,25 +128,27 @@ func (c *userServiceClient) DeleteUser(ctx context.Context, in *DeleteUserReques
 // All implementations must embed UnimplementedUserServiceServer
 // for forward compatibility.
 //
-// UserService has the users of the installation.
+// UserService manages the users of the installation.
 type UserServiceServer interface {
-	// Changes a user's password and ends all other sign-ins of theirs. The
-	// user, who gives the current password, or an administrator for others.
+	// Changes a user's password and ends all the user's other sign-ins. Users
+	// change their own password, giving the current one; administrators can
+	// change that of others.
 	ChangePassword(context.Context, *ChangePasswordRequest) (*emptypb.Empty, error)
 	// Adds a user. Needs the role admin.
 	CreateUser(context.Context, *CreateUserRequest) (*User, error)
-	// Returns a user: users/me is the caller, and administrators see all.
+	// Returns a user. users/me is the caller. Only administrators see other
+	// users.
 	GetUser(context.Context, *GetUserRequest) (*User, error)
 	// Lists users, oldest first. Needs the role admin.
 	ListUsers(context.Context, *ListUsersRequest) (*ListUsersResponse, error)
-	// Changes a user. Needs the role admin. The last administrator keeps the
-	// role: FAILED_PRECONDITION. Roles take effect with the next access token, so
-	// within 15 minutes.
+	// Changes a user. Needs the role admin. FAILED_PRECONDITION when it takes the
+	// role from the last administrator. Roles take effect with the next access
+	// token, so within 15 minutes.
 	UpdateUser(context.Context, *UpdateUserRequest) (*User, error)
-	// Removes a user with all their applications, OAuth clients and subscriptions;
-	// live sessions that rest on these end with 4006. An access token that the
-	// user has ends within 15 minutes. Needs the role admin. The last
-	// administrator stays: FAILED_PRECONDITION.
+	// Deletes a user with the user's applications, OAuth clients and
+	// subscriptions; live sessions that depend on these end with 4006. The user's
+	// access token expires within 15 minutes. Needs the role admin.
+	// FAILED_PRECONDITION for the last administrator.
 	DeleteUser(context.Context, *DeleteUserRequest) (*emptypb.Empty, error)
 	mustEmbedUnimplementedUserServiceServer()
 }

@@ -5,7 +5,7 @@
 // source: tidegate/oauth2/v1/oauth2_service.proto
 
 // Package tidegate.oauth2.v1 is the authorization server (RFC 6749): it issues,
-// revokes and explains the access tokens of applications.
+// revokes and introspects the access tokens of applications.
 
 package oauth2v1
 
@@ -28,7 +28,7 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// ClientCredentials are what an OAuth client proves itself with (RFC 6749
+// ClientCredentials is what an OAuth client authenticates with (RFC 6749
 // section 2.3.1).
 type ClientCredentials struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -90,9 +90,9 @@ type IssueTokenRequest struct {
 	// "client_credentials"; anything else is UNSUPPORTED_GRANT_TYPE. At most 128
 	// characters.
 	GrantType string `protobuf:"bytes,1,opt,name=grant_type,json=grantType,proto3" json:"grant_type,omitempty"`
-	// Who asks.
+	// The OAuth client that asks.
 	ClientCredentials *ClientCredentials `protobuf:"bytes,2,opt,name=client_credentials,json=clientCredentials,proto3" json:"client_credentials,omitempty"`
-	// Scopes wanted, separated by spaces, or empty. No API asks for a scope, so
+	// Requested scopes, separated by spaces, or empty. No API needs a scope, so
 	// any but "default" is INVALID_SCOPE. At most 1024 characters.
 	Scope         string `protobuf:"bytes,3,opt,name=scope,proto3" json:"scope,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -157,9 +157,9 @@ type IssueTokenResponse struct {
 	AccessToken string `protobuf:"bytes,1,opt,name=access_token,json=accessToken,proto3" json:"access_token,omitempty"`
 	// "Bearer".
 	TokenType string `protobuf:"bytes,2,opt,name=token_type,json=tokenType,proto3" json:"token_type,omitempty"`
-	// Seconds until the token ends.
+	// Seconds until the token expires.
 	ExpiresIn int64 `protobuf:"varint,3,opt,name=expires_in,json=expiresIn,proto3" json:"expires_in,omitempty"`
-	// Scopes granted, separated by spaces, or empty.
+	// Granted scopes, separated by spaces, or empty.
 	Scope         string `protobuf:"bytes,4,opt,name=scope,proto3" json:"scope,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -228,7 +228,7 @@ type RevokeTokenRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The token, 1 to 8192 characters.
 	Token string `protobuf:"bytes,1,opt,name=token,proto3" json:"token,omitempty"`
-	// Whose token it is.
+	// The OAuth client that the token was issued to.
 	ClientCredentials *ClientCredentials `protobuf:"bytes,2,opt,name=client_credentials,json=clientCredentials,proto3" json:"client_credentials,omitempty"`
 	unknownFields     protoimpl.UnknownFields
 	sizeCache         protoimpl.SizeCache
@@ -278,12 +278,12 @@ func (x *RevokeTokenRequest) GetClientCredentials() *ClientCredentials {
 	return nil
 }
 
-// IntrospectTokenRequest names a token to explain.
+// IntrospectTokenRequest names a token to introspect.
 type IntrospectTokenRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The token, 1 to 8192 characters.
 	Token string `protobuf:"bytes,1,opt,name=token,proto3" json:"token,omitempty"`
-	// Whose token it is.
+	// The OAuth client that the token was issued to.
 	ClientCredentials *ClientCredentials `protobuf:"bytes,2,opt,name=client_credentials,json=clientCredentials,proto3" json:"client_credentials,omitempty"`
 	unknownFields     protoimpl.UnknownFields
 	sizeCache         protoimpl.SizeCache
@@ -333,8 +333,8 @@ func (x *IntrospectTokenRequest) GetClientCredentials() *ClientCredentials {
 	return nil
 }
 
-// IntrospectTokenResponse explains a token; all but active are set only when
-// it is active.
+// IntrospectTokenResponse describes a token. The other fields are set only when
+// active is true.
 type IntrospectTokenResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Whether the token is valid now.
@@ -343,7 +343,7 @@ type IntrospectTokenResponse struct {
 	Scope string `protobuf:"bytes,2,opt,name=scope,proto3" json:"scope,omitempty"`
 	// The client_id of the OAuth client that it was issued to.
 	ClientId string `protobuf:"bytes,3,opt,name=client_id,json=clientId,proto3" json:"client_id,omitempty"`
-	// When it ends.
+	// When it expires.
 	ExpireTime *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
 	// When it was issued.
 	IssueTime *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=issue_time,json=issueTime,proto3" json:"issue_time,omitempty"`
@@ -353,7 +353,7 @@ type IntrospectTokenResponse struct {
 	Audience []string `protobuf:"bytes,7,rep,name=audience,proto3" json:"audience,omitempty"`
 	// Issuer.
 	Issuer string `protobuf:"bytes,8,opt,name=issuer,proto3" json:"issuer,omitempty"`
-	// The token's own id.
+	// The token's id.
 	TokenId       string `protobuf:"bytes,9,opt,name=token_id,json=tokenId,proto3" json:"token_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -489,14 +489,13 @@ func (*GetJsonWebKeySetRequest) Descriptor() ([]byte, []int) {
 	return file_tidegate_oauth2_v1_oauth2_service_proto_rawDescGZIP(), []int{6}
 }
 
-// JsonWebKeySet has the keys that tokens are signed with (RFC 7517 section 5).
+// JsonWebKeySet has the issuer's public signing keys (RFC 7517 section 5).
 type JsonWebKeySet struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The issuer, an https URL without a trailing slash.
 	Issuer string `protobuf:"bytes,1,opt,name=issuer,proto3" json:"issuer,omitempty"`
-	// The keys: those that sign, those that will, and those whose last token has
-	// not ended yet. Whoever reads them skips those of a kind that it does not
-	// know.
+	// The keys: those that sign, those that will sign, and those whose last token
+	// has not expired yet. A reader skips keys whose kty it does not know.
 	Keys          []*JsonWebKey `protobuf:"bytes,2,rep,name=keys,proto3" json:"keys,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -546,9 +545,9 @@ func (x *JsonWebKeySet) GetKeys() []*JsonWebKey {
 	return nil
 }
 
-// JsonWebKey is a public key (RFC 7517 section 4). Its fields are the members of
-// that name; what has no meaning for a type of key is empty. Numbers are
-// base64url, without padding.
+// JsonWebKey is a public key (RFC 7517 section 4). Its fields are the JWK
+// members of the same name; those that do not apply to the kty are empty.
+// Numbers are base64url, without padding.
 type JsonWebKey struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Key type: "EC" for an elliptic curve, "RSA".

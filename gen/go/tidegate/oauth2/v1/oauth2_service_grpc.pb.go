@@ -5,7 +5,7 @@
 // source: tidegate/oauth2/v1/oauth2_service.proto
 
 // Package tidegate.oauth2.v1 is the authorization server (RFC 6749): it issues,
-// revokes and explains the access tokens of applications.
+// revokes and introspects the access tokens of applications.
 
 package oauth2v1
 
@@ -33,25 +33,24 @@ const (
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
-// OAuth2Service issues, revokes and explains the access tokens of applications.
-// The portal turns the forms of its OAuth2 endpoints into these calls; programs
-// may call it over gRPC as well. OAuth clients prove themselves with a secret,
-// so no method needs a user's token. A refusal has a
+// OAuth2Service issues, revokes and introspects the access tokens of
+// applications. The portal turns requests to its OAuth2 endpoints into these
+// calls; programs may also call it over gRPC. OAuth clients authenticate with a
+// secret, so no method needs a user's token. A refusal has a
 // google.rpc.ErrorInfo whose reason is the error code of RFC 6749 section 5.2
-// (RFC 7009 section 2.2.1) in upper case, as INVALID_CLIENT.
+// (RFC 7009 section 2.2.1) in upper case, such as INVALID_CLIENT.
 type OAuth2ServiceClient interface {
 	// Issues an access token (RFC 6749 section 4.4): a JWT of RFC 9068, signed
 	// with ES256.
 	IssueToken(ctx context.Context, in *IssueTokenRequest, opts ...grpc.CallOption) (*IssueTokenResponse, error)
-	// Revokes an access token of the OAuth client's own (RFC 7009). A token that
-	// is unknown, of another OAuth client or expired is accepted without effect.
-	// Live sessions under the token end with 4001.
+	// Revokes one of the OAuth client's own access tokens (RFC 7009). A token
+	// that is unknown, expired or another OAuth client's is accepted without
+	// effect. Live sessions under the token end with 4001.
 	RevokeToken(ctx context.Context, in *RevokeTokenRequest, opts ...grpc.CallOption) (*emptypb.Empty, error)
-	// Says whether a token is active and what it holds (RFC 7662); an OAuth client
-	// learns of its own tokens only.
+	// Says whether a token is active and what it contains (RFC 7662). To an OAuth
+	// client, other OAuth clients' tokens are inactive.
 	IntrospectToken(ctx context.Context, in *IntrospectTokenRequest, opts ...grpc.CallOption) (*IntrospectTokenResponse, error)
-	// Returns the issuer and the keys that tokens are signed with: the JWK set
-	// (RFC 7517).
+	// Returns the issuer and the signing keys: the JWK set (RFC 7517).
 	GetJsonWebKeySet(ctx context.Context, in *GetJsonWebKeySetRequest, opts ...grpc.CallOption) (*JsonWebKeySet, error)
 }
 
@@ -107,25 +106,24 @@ func (c *oAuth2ServiceClient) GetJsonWebKeySet(ctx context.Context, in *GetJsonW
 // All implementations must embed UnimplementedOAuth2ServiceServer
 // for forward compatibility.
 //
-// OAuth2Service issues, revokes and explains the access tokens of applications.
-// The portal turns the forms of its OAuth2 endpoints into these calls; programs
-// may call it over gRPC as well. OAuth clients prove themselves with a secret,
-// so no method needs a user's token. A refusal has a
+// OAuth2Service issues, revokes and introspects the access tokens of
+// applications. The portal turns requests to its OAuth2 endpoints into these
+// calls; programs may also call it over gRPC. OAuth clients authenticate with a
+// secret, so no method needs a user's token. A refusal has a
 // google.rpc.ErrorInfo whose reason is the error code of RFC 6749 section 5.2
-// (RFC 7009 section 2.2.1) in upper case, as INVALID_CLIENT.
+// (RFC 7009 section 2.2.1) in upper case, such as INVALID_CLIENT.
 type OAuth2ServiceServer interface {
 	// Issues an access token (RFC 6749 section 4.4): a JWT of RFC 9068, signed
 	// with ES256.
 	IssueToken(context.Context, *IssueTokenRequest) (*IssueTokenResponse, error)
-	// Revokes an access token of the OAuth client's own (RFC 7009). A token that
-	// is unknown, of another OAuth client or expired is accepted without effect.
-	// Live sessions under the token end with 4001.
+	// Revokes one of the OAuth client's own access tokens (RFC 7009). A token
+	// that is unknown, expired or another OAuth client's is accepted without
+	// effect. Live sessions under the token end with 4001.
 	RevokeToken(context.Context, *RevokeTokenRequest) (*emptypb.Empty, error)
-	// Says whether a token is active and what it holds (RFC 7662); an OAuth client
-	// learns of its own tokens only.
+	// Says whether a token is active and what it contains (RFC 7662). To an OAuth
+	// client, other OAuth clients' tokens are inactive.
 	IntrospectToken(context.Context, *IntrospectTokenRequest) (*IntrospectTokenResponse, error)
-	// Returns the issuer and the keys that tokens are signed with: the JWK set
-	// (RFC 7517).
+	// Returns the issuer and the signing keys: the JWK set (RFC 7517).
 	GetJsonWebKeySet(context.Context, *GetJsonWebKeySetRequest) (*JsonWebKeySet, error)
 	mustEmbedUnimplementedOAuth2ServiceServer()
 }

@@ -4,9 +4,9 @@
 // 	protoc        (unknown)
 // source: tidegate/rules/v1/rules.proto
 
-// Package tidegate.rules.v1 has the rules of fields that occur in more than one
-// message: each form of a resource's name stands here once (protovalidate's
-// predefined rules).
+// Package tidegate.rules.v1 has the validation rules that several messages use,
+// as predefined rules of protovalidate. The pattern of every resource name is
+// here, and only here.
 
 package rulesv1
 
@@ -170,8 +170,8 @@ var (
 	//
 	// optional bool session_record_name = 100009;
 	E_SessionRecordName = &file_tidegate_rules_v1_rules_proto_extTypes[8]
-	// What people call a thing: 1 to 100 characters, none of them a control
-	// character, no space at either end.
+	// A display name: 1 to 100 characters, without control characters and without
+	// a space at either end.
 	//
 	// optional bool display_name = 100010;
 	E_DisplayName = &file_tidegate_rules_v1_rules_proto_extTypes[9]

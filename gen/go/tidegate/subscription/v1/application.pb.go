@@ -4,7 +4,7 @@
 // 	protoc        (unknown)
 // source: tidegate/subscription/v1/application.proto
 
-// Package tidegate.subscription.v1 is who may use what: applications, their
+// Package tidegate.subscription.v1 says who may use what: applications, their
 // OAuth clients, and their subscriptions to versions.
 
 package subscriptionv1
@@ -28,26 +28,27 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// Application is a program of a developer's; it subscribes, and gets tokens through its OAuth clients.
+// Application is a developer's program. It subscribes to versions and gets
+// tokens through its OAuth clients.
 type Application struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Resource name, applications/{application}; made by the server. At most 100
-	// characters.
+	// Resource name, applications/{application}; assigned by the server. At most
+	// 100 characters.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	// The application's own name, unique among its owner's without regard to
-	// case. 1 to 100 characters, none of them a control character, no space at
-	// either end.
+	// The application's name for users, unique among its owner's applications
+	// without regard to case. 1 to 100 characters, without control characters and
+	// without a space at either end.
 	DisplayName string `protobuf:"bytes,2,opt,name=display_name,json=displayName,proto3" json:"display_name,omitempty"`
 	// What the application does. At most 4096 characters.
 	Description string `protobuf:"bytes,3,opt,name=description,proto3" json:"description,omitempty"`
-	// Whose it is, users/{user}; the caller who made it.
+	// The user who owns the application, users/{user}: the one who created it.
 	Owner string `protobuf:"bytes,4,opt,name=owner,proto3" json:"owner,omitempty"`
-	// When the application was made.
+	// When the application was created.
 	CreateTime *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
 	// When the application was last changed.
 	UpdateTime *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=update_time,json=updateTime,proto3" json:"update_time,omitempty"`
-	// Changes with every change of the application. Sent with an update or a
-	// deletion it must be the current one (else ABORTED); empty is accepted. At
+	// Changes whenever the application changes. If it is sent with an update or a
+	// deletion, it must be the current one (else ABORTED); empty is accepted. At
 	// most 64 characters.
 	Etag          string `protobuf:"bytes,7,opt,name=etag,proto3" json:"etag,omitempty"`
 	unknownFields protoimpl.UnknownFields

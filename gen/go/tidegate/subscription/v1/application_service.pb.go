@@ -121,11 +121,11 @@ func (x *GetApplicationRequest) GetName() string {
 // ListApplicationsRequest asks for a page of applications.
 type ListApplicationsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Applications a page: 0 means 50, more than 1000 mean 1000, and less than 0 is
-	// refused (AIP-158).
+	// Applications per page: 0 means 50, more than 1000 means 1000, a negative
+	// number is refused (AIP-158).
 	PageSize int32 `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
-	// next_page_token of the page before, or empty for the first. The filter must
-	// be the same. At most 1024 characters.
+	// next_page_token of the previous page, or empty for the first. The filter
+	// must be the same. At most 1024 characters.
 	PageToken string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
 	// Restricts the list: terms `field = "value"` joined by AND, on display_name
 	// (without regard to case) and owner (users/{user}, or users/me for the
@@ -191,7 +191,7 @@ type ListApplicationsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The applications.
 	Applications []*Application `protobuf:"bytes,1,rep,name=applications,proto3" json:"applications,omitempty"`
-	// Token of the next page; empty on the last one.
+	// Token of the next page; empty on the last page.
 	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -244,11 +244,11 @@ func (x *ListApplicationsResponse) GetNextPageToken() string {
 // UpdateApplicationRequest changes an application.
 type UpdateApplicationRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The application, named by its name, with the new values.
+	// The application, identified by its name, with the new values.
 	Application *Application `protobuf:"bytes,1,opt,name=application,proto3" json:"application,omitempty"`
 	// Fields to change: display_name, description. Empty means those that are not
 	// empty in application, "*" means all. Other fields of the application may be
-	// named as long as their value is the current one.
+	// named if their value is the current one.
 	UpdateMask    *fieldmaskpb.FieldMask `protobuf:"bytes,2,opt,name=update_mask,json=updateMask,proto3" json:"update_mask,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -459,11 +459,11 @@ type ListOAuthClientsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The application, applications/{application}.
 	Parent string `protobuf:"bytes,1,opt,name=parent,proto3" json:"parent,omitempty"`
-	// OAuth clients a page: 0 means 50, more than 1000 mean 1000, and less than 0 is
-	// refused (AIP-158).
+	// OAuth clients per page: 0 means 50, more than 1000 means 1000, a negative
+	// number is refused (AIP-158).
 	PageSize int32 `protobuf:"varint,2,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
-	// next_page_token of the page before, or empty for the first. The parent must
-	// be the same. At most 1024 characters.
+	// next_page_token of the previous page, or empty for the first. The parent
+	// must be the same. At most 1024 characters.
 	PageToken     string `protobuf:"bytes,3,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -525,7 +525,7 @@ type ListOAuthClientsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The OAuth clients.
 	OauthClients []*OAuthClient `protobuf:"bytes,1,rep,name=oauth_clients,json=oauthClients,proto3" json:"oauth_clients,omitempty"`
-	// Token of the next page; empty on the last one.
+	// Token of the next page; empty on the last page.
 	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -736,11 +736,11 @@ type ListOAuthClientSecretsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The OAuth client, applications/{application}/oauthClients/{oauth_client}.
 	Parent string `protobuf:"bytes,1,opt,name=parent,proto3" json:"parent,omitempty"`
-	// Secrets a page: 0 means 50, more than 1000 mean 1000, and less than 0 is
-	// refused (AIP-158).
+	// Secrets per page: 0 means 50, more than 1000 means 1000, a negative number
+	// is refused (AIP-158).
 	PageSize int32 `protobuf:"varint,2,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
-	// next_page_token of the page before, or empty for the first. The parent must
-	// be the same. At most 1024 characters.
+	// next_page_token of the previous page, or empty for the first. The parent
+	// must be the same. At most 1024 characters.
 	PageToken     string `protobuf:"bytes,3,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -802,7 +802,7 @@ type ListOAuthClientSecretsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The secrets.
 	OauthClientSecrets []*OAuthClientSecret `protobuf:"bytes,1,rep,name=oauth_client_secrets,json=oauthClientSecrets,proto3" json:"oauth_client_secrets,omitempty"`
-	// Token of the next page; empty on the last one.
+	// Token of the next page; empty on the last page.
 	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

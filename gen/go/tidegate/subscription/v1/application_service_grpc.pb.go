@@ -39,17 +39,17 @@ const (
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
-// ApplicationService has applications, their OAuth clients, and the secrets of
-// these.
+// ApplicationService manages applications, their OAuth clients and the OAuth
+// clients' secrets.
 //
 // Every method needs a user's token. Users see and change what they own,
-// administrators everything; somebody else's is NOT_FOUND. Making and changing
-// anything needs the role subscriber; deleting does not. Every write answers
-// with the header tidegate-change, the name of its change, for
-// ChangeService.WaitChange.
+// administrators everything; what belongs to another user is NOT_FOUND.
+// Creating and changing anything needs the role subscriber; deleting does not.
+// Every write answers with the header tidegate-change, the name of its change,
+// which ChangeService.WaitChange takes.
 type ApplicationServiceClient interface {
-	// Creates an application of the caller's. ALREADY_EXISTS when the caller has
-	// one of that display name.
+	// Creates an application; the caller becomes its owner. ALREADY_EXISTS when
+	// the caller has one with that display name.
 	CreateApplication(ctx context.Context, in *CreateApplicationRequest, opts ...grpc.CallOption) (*Application, error)
 	// Returns an application.
 	GetApplication(ctx context.Context, in *GetApplicationRequest, opts ...grpc.CallOption) (*Application, error)
@@ -57,10 +57,10 @@ type ApplicationServiceClient interface {
 	ListApplications(ctx context.Context, in *ListApplicationsRequest, opts ...grpc.CallOption) (*ListApplicationsResponse, error)
 	// Changes an application.
 	UpdateApplication(ctx context.Context, in *UpdateApplicationRequest, opts ...grpc.CallOption) (*Application, error)
-	// Deletes an application with its OAuth clients and subscriptions; live
-	// sessions of it end with 4006.
+	// Deletes an application with its OAuth clients and subscriptions; its live
+	// sessions end with 4006.
 	DeleteApplication(ctx context.Context, in *DeleteApplicationRequest, opts ...grpc.CallOption) (*emptypb.Empty, error)
-	// Creates an OAuth client, which has no secret yet. ALREADY_EXISTS when the
+	// Creates an OAuth client, without a secret. ALREADY_EXISTS when the
 	// application has one for that stage.
 	CreateOAuthClient(ctx context.Context, in *CreateOAuthClientRequest, opts ...grpc.CallOption) (*OAuthClient, error)
 	// Returns an OAuth client.
@@ -71,16 +71,16 @@ type ApplicationServiceClient interface {
 	// sessions under them end with 4001.
 	DeleteOAuthClient(ctx context.Context, in *DeleteOAuthClientRequest, opts ...grpc.CallOption) (*emptypb.Empty, error)
 	// Creates a secret of an OAuth client. The answer has its value, which is not
-	// shown again. FAILED_PRECONDITION when the OAuth client has 5; those that
-	// have ended do not count.
+	// shown again. FAILED_PRECONDITION when the OAuth client has 5 secrets;
+	// expired ones do not count.
 	CreateOAuthClientSecret(ctx context.Context, in *CreateOAuthClientSecretRequest, opts ...grpc.CallOption) (*OAuthClientSecret, error)
 	// Returns a secret, without its value.
 	GetOAuthClientSecret(ctx context.Context, in *GetOAuthClientSecretRequest, opts ...grpc.CallOption) (*OAuthClientSecret, error)
 	// Lists the secrets of an OAuth client, oldest first, without their values.
 	ListOAuthClientSecrets(ctx context.Context, in *ListOAuthClientSecretsRequest, opts ...grpc.CallOption) (*ListOAuthClientSecretsResponse, error)
-	// Deletes a secret: it no longer works at the token endpoint. Tokens that were
-	// issued with it live on until they end; to end these too, revoke them or
-	// delete the OAuth client.
+	// Deletes a secret: it no longer works at the token endpoint. Tokens that
+	// were issued with it stay valid until they expire; to end them too, revoke
+	// them or delete the OAuth client.
 	DeleteOAuthClientSecret(ctx context.Context, in *DeleteOAuthClientSecretRequest, opts ...grpc.CallOption) (*emptypb.Empty, error)
 }
 
@@ -226,17 +226,17 @@ func (c *applicationServiceClient) DeleteOAuthClientSecret(ctx context.Context, 
 // All implementations must embed UnimplementedApplicationServiceServer
 // for forward compatibility.
 //
-// ApplicationService has applications, their OAuth clients, and the secrets of
-// these.
+// ApplicationService manages applications, their OAuth clients and the OAuth
+// clients' secrets.
 //
 // Every method needs a user's token. Users see and change what they own,
-// administrators everything; somebody else's is NOT_FOUND. Making and changing
-// anything needs the role subscriber; deleting does not. Every write answers
-// with the header tidegate-change, the name of its change, for
-// ChangeService.WaitChange.
+// administrators everything; what belongs to another user is NOT_FOUND.
+// Creating and changing anything needs the role subscriber; deleting does not.
+// Every write answers with the header tidegate-change, the name of its change,
+// which ChangeService.WaitChange takes.
 type ApplicationServiceServer interface {
-	// Creates an application of the caller's. ALREADY_EXISTS when the caller has
-	// one of that display name.
+	// Creates an application; the caller becomes its owner. ALREADY_EXISTS when
+	// the caller has one with that display name.
 	CreateApplication(context.Context, *CreateApplicationRequest) (*Application, error)
 	// Returns an application.
 	GetApplication(context.Context, *GetApplicationRequest) (*Application, error)
@@ -244,10 +244,10 @@ type ApplicationServiceServer interface {
 	ListApplications(context.Context, *ListApplicationsRequest) (*ListApplicationsResponse, error)
 	// Changes an application.
 	UpdateApplication(context.Context, *UpdateApplicationRequest) (*Application, error)
-	// Deletes an application with its OAuth clients and subscriptions; live
-	// sessions of it end with 4006.
+	// Deletes an application with its OAuth clients and subscriptions; its live
+	// sessions end with 4006.
 	DeleteApplication(context.Context, *DeleteApplicationRequest) (*emptypb.Empty, error)
-	// Creates an OAuth client, which has no secret yet. ALREADY_EXISTS when the
+	// Creates an OAuth client, without a secret. ALREADY_EXISTS when the
 	// application has one for that stage.
 	CreateOAuthClient(context.Context, *CreateOAuthClientRequest) (*OAuthClient, error)
 	// Returns an OAuth client.
@@ -258,16 +258,16 @@ type ApplicationServiceServer interface {
 	// sessions under them end with 4001.
 	DeleteOAuthClient(context.Context, *DeleteOAuthClientRequest) (*emptypb.Empty, error)
 	// Creates a secret of an OAuth client. The answer has its value, which is not
-	// shown again. FAILED_PRECONDITION when the OAuth client has 5; those that
-	// have ended do not count.
+	// shown again. FAILED_PRECONDITION when the OAuth client has 5 secrets;
+	// expired ones do not count.
 	CreateOAuthClientSecret(context.Context, *CreateOAuthClientSecretRequest) (*OAuthClientSecret, error)
 	// Returns a secret, without its value.
 	GetOAuthClientSecret(context.Context, *GetOAuthClientSecretRequest) (*OAuthClientSecret, error)
 	// Lists the secrets of an OAuth client, oldest first, without their values.
 	ListOAuthClientSecrets(context.Context, *ListOAuthClientSecretsRequest) (*ListOAuthClientSecretsResponse, error)
-	// Deletes a secret: it no longer works at the token endpoint. Tokens that were
-	// issued with it live on until they end; to end these too, revoke them or
-	// delete the OAuth client.
+	// Deletes a secret: it no longer works at the token endpoint. Tokens that
+	// were issued with it stay valid until they expire; to end them too, revoke
+	// them or delete the OAuth client.
 	DeleteOAuthClientSecret(context.Context, *DeleteOAuthClientSecretRequest) (*emptypb.Empty, error)
 	mustEmbedUnimplementedApplicationServiceServer()
 }

@@ -30,19 +30,20 @@ const (
 // for each stage.
 type OAuthClient struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Resource name, applications/{application}/oauthClients/{oauth_client}; made
-	// by the server. At most 200 characters.
+	// Resource name, applications/{application}/oauthClients/{oauth_client};
+	// assigned by the server. At most 200 characters.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	// Which endpoint its tokens lead to. Fixed.
+	// The stage whose endpoint its tokens lead to. Fixed.
 	Stage v1.Stage `protobuf:"varint,2,opt,name=stage,proto3,enum=tidegate.catalog.v1.Stage" json:"stage,omitempty"`
-	// What the OAuth client is called at the token endpoint. It is no secret.
+	// What identifies the OAuth client at the token endpoint. It is not secret.
 	ClientId string `protobuf:"bytes,3,opt,name=client_id,json=clientId,proto3" json:"client_id,omitempty"`
-	// When the OAuth client was made.
+	// When the OAuth client was created.
 	CreateTime *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
 	// When the OAuth client was last changed; its secrets have times of their own.
 	UpdateTime *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=update_time,json=updateTime,proto3" json:"update_time,omitempty"`
-	// Changes with every change of the OAuth client. Sent with a deletion it must be
-	// the current one (else ABORTED); empty is accepted. At most 64 characters.
+	// Changes whenever the OAuth client changes. If it is sent with a deletion,
+	// it must be the current one (else ABORTED); empty is accepted. At most 64
+	// characters.
 	Etag          string `protobuf:"bytes,6,opt,name=etag,proto3" json:"etag,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -120,22 +121,23 @@ func (x *OAuthClient) GetEtag() string {
 	return ""
 }
 
-// OAuthClientSecret is a value that an OAuth client proves itself with. It is
-// never changed: to replace one, create another, hand it out, and delete the
+// OAuthClientSecret is a value that an OAuth client authenticates with. It
+// never changes. To replace one, create another, hand it out, and delete the
 // old one; until then both work.
 type OAuthClientSecret struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Resource name,
-	// applications/{application}/oauthClients/{oauth_client}/secrets/{secret}; made
-	// by the server. At most 300 characters.
+	// applications/{application}/oauthClients/{oauth_client}/secrets/{secret};
+	// assigned by the server. At most 300 characters.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	// The value, client_secret at the token endpoint. Only in the answer to
 	// CreateOAuthClientSecret: it is shown once and cannot be read again.
 	Secret string `protobuf:"bytes,2,opt,name=secret,proto3" json:"secret,omitempty"`
-	// When the secret was made.
+	// When the secret was created.
 	CreateTime *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
-	// When the secret ends; it must lie in the future when the secret is made. Not
-	// set: it does not end. After its end it proves nothing and is soon deleted.
+	// When the secret expires; it must be in the future when the secret is
+	// created. Not set means never. An expired secret is refused and soon
+	// deleted.
 	ExpireTime    *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

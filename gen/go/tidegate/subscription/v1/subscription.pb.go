@@ -25,25 +25,25 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// Subscription lets an application use a version under a plan.
+// Subscription is an application's right to use a version under a plan.
 type Subscription struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Resource name, subscriptions/{subscription}; made by the server. At most
-	// 100 characters.
+	// Resource name, subscriptions/{subscription}; assigned by the server. At
+	// most 100 characters.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	// The application, applications/{application}. Fixed.
 	Application string `protobuf:"bytes,2,opt,name=application,proto3" json:"application,omitempty"`
 	// The version, apis/{api}/versions/{version}; it must be published. Fixed.
 	Version string `protobuf:"bytes,3,opt,name=version,proto3" json:"version,omitempty"`
-	// The plan, plans/{plan}; one that the version offers.
+	// The plan, plans/{plan}; the version must offer it.
 	Plan string `protobuf:"bytes,4,opt,name=plan,proto3" json:"plan,omitempty"`
-	// When the subscription was made.
+	// When the subscription was created.
 	CreateTime *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
 	// When the subscription was last changed.
 	UpdateTime *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=update_time,json=updateTime,proto3" json:"update_time,omitempty"`
-	// Changes with every change of the subscription. Sent with an update or a
-	// deletion it must be the current one (else ABORTED); empty is accepted. At
-	// most 64 characters.
+	// Changes whenever the subscription changes. If it is sent with an update or
+	// a deletion, it must be the current one (else ABORTED); empty is accepted.
+	// At most 64 characters.
 	Etag          string `protobuf:"bytes,7,opt,name=etag,proto3" json:"etag,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

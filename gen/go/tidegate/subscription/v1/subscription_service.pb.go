@@ -121,11 +121,11 @@ func (x *GetSubscriptionRequest) GetName() string {
 // ListSubscriptionsRequest asks for a page of subscriptions.
 type ListSubscriptionsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Subscriptions a page: 0 means 50, more than 1000 mean 1000, and less than 0
-	// is refused (AIP-158).
+	// Subscriptions per page: 0 means 50, more than 1000 means 1000, a negative
+	// number is refused (AIP-158).
 	PageSize int32 `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
-	// next_page_token of the page before, or empty for the first. The filter must
-	// be the same. At most 1024 characters.
+	// next_page_token of the previous page, or empty for the first. The filter
+	// must be the same. At most 1024 characters.
 	PageToken string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
 	// Restricts the list: terms `field = "value"` joined by AND, on application,
 	// version and plan. At most 1024 characters.
@@ -190,7 +190,7 @@ type ListSubscriptionsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The subscriptions.
 	Subscriptions []*Subscription `protobuf:"bytes,1,rep,name=subscriptions,proto3" json:"subscriptions,omitempty"`
-	// Token of the next page; empty on the last one.
+	// Token of the next page; empty on the last page.
 	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -243,11 +243,11 @@ func (x *ListSubscriptionsResponse) GetNextPageToken() string {
 // UpdateSubscriptionRequest changes a subscription.
 type UpdateSubscriptionRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The subscription, named by its name, with the new plan.
+	// The subscription, identified by its name, with the new plan.
 	Subscription *Subscription `protobuf:"bytes,1,opt,name=subscription,proto3" json:"subscription,omitempty"`
 	// Fields to change: plan. Empty means those that are not empty in
 	// subscription, "*" means all. Other fields of the subscription may be named
-	// as long as their value is the current one.
+	// if their value is the current one.
 	UpdateMask    *fieldmaskpb.FieldMask `protobuf:"bytes,2,opt,name=update_mask,json=updateMask,proto3" json:"update_mask,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -31,20 +31,21 @@ const (
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
-// SubscriptionService has the subscriptions of applications.
+// SubscriptionService manages the subscriptions of applications.
 //
 // Every method needs a user's token. Users see and change the subscriptions of
-// their own applications, administrators all; somebody else's is NOT_FOUND.
-// Making and changing one needs the role subscriber; deleting does not. Every
-// write answers with the header tidegate-change, the name of its change, for
-// ChangeService.WaitChange.
+// their own applications, administrators all; another user's subscription is
+// NOT_FOUND. Creating and changing one needs the role subscriber; deleting does
+// not. Every write answers with the header tidegate-change, the name of its
+// change, which ChangeService.WaitChange takes.
 type SubscriptionServiceClient interface {
-	// Subscribes an application of the caller's to a published version under one
-	// of its plans. ALREADY_EXISTS when it is subscribed; FAILED_PRECONDITION when
-	// the version does not offer the plan, or is the caller's and not published.
+	// Subscribes one of the caller's applications to a published version under
+	// one of its plans. ALREADY_EXISTS when it is already subscribed;
+	// FAILED_PRECONDITION when the version does not offer the plan, or is the
+	// caller's own and not published.
 	CreateSubscription(ctx context.Context, in *CreateSubscriptionRequest, opts ...grpc.CallOption) (*Subscription, error)
-	// Returns a subscription. Its application's owner and its version's owner
-	// see it.
+	// Returns a subscription. The owner of its application and the owner of its
+	// version may see it.
 	GetSubscription(ctx context.Context, in *GetSubscriptionRequest, opts ...grpc.CallOption) (*Subscription, error)
 	// Lists the subscriptions that the caller may see, oldest first.
 	ListSubscriptions(ctx context.Context, in *ListSubscriptionsRequest, opts ...grpc.CallOption) (*ListSubscriptionsResponse, error)
@@ -117,20 +118,21 @@ func (c *subscriptionServiceClient) DeleteSubscription(ctx context.Context, in *
 // All implementations must embed UnimplementedSubscriptionServiceServer
 // for forward compatibility.
 //
-// SubscriptionService has the subscriptions of applications.
+// SubscriptionService manages the subscriptions of applications.
 //
 // Every method needs a user's token. Users see and change the subscriptions of
-// their own applications, administrators all; somebody else's is NOT_FOUND.
-// Making and changing one needs the role subscriber; deleting does not. Every
-// write answers with the header tidegate-change, the name of its change, for
-// ChangeService.WaitChange.
+// their own applications, administrators all; another user's subscription is
+// NOT_FOUND. Creating and changing one needs the role subscriber; deleting does
+// not. Every write answers with the header tidegate-change, the name of its
+// change, which ChangeService.WaitChange takes.
 type SubscriptionServiceServer interface {
-	// Subscribes an application of the caller's to a published version under one
-	// of its plans. ALREADY_EXISTS when it is subscribed; FAILED_PRECONDITION when
-	// the version does not offer the plan, or is the caller's and not published.
+	// Subscribes one of the caller's applications to a published version under
+	// one of its plans. ALREADY_EXISTS when it is already subscribed;
+	// FAILED_PRECONDITION when the version does not offer the plan, or is the
+	// caller's own and not published.
 	CreateSubscription(context.Context, *CreateSubscriptionRequest) (*Subscription, error)
-	// Returns a subscription. Its application's owner and its version's owner
-	// see it.
+	// Returns a subscription. The owner of its application and the owner of its
+	// version may see it.
 	GetSubscription(context.Context, *GetSubscriptionRequest) (*Subscription, error)
 	// Lists the subscriptions that the caller may see, oldest first.
 	ListSubscriptions(context.Context, *ListSubscriptionsRequest) (*ListSubscriptionsResponse, error)

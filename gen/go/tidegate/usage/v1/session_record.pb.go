@@ -86,20 +86,20 @@ func (SessionRecord_Party) EnumDescriptor() ([]byte, []int) {
 	return file_tidegate_usage_v1_session_record_proto_rawDescGZIP(), []int{0, 0}
 }
 
-// SessionRecord says how one session through a gateway went and who ended it.
+// SessionRecord says how one session through a gateway went, and who ended it.
 type SessionRecord struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Resource name, sessionRecords/{ref}; the ref stands in the close reason.
+	// Resource name, sessionRecords/{ref}; the close reason has the ref.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	// The session, gateways/{gateway}/sessions/{session}. At most 255 characters.
 	Session string `protobuf:"bytes,2,opt,name=session,proto3" json:"session,omitempty"`
 	// The version, apis/{api}/versions/{version}.
 	Version string `protobuf:"bytes,3,opt,name=version,proto3" json:"version,omitempty"`
-	// The application, or empty for the scheme NONE.
+	// The application, or empty for the scheme none.
 	Application string `protobuf:"bytes,4,opt,name=application,proto3" json:"application,omitempty"`
-	// The subscription, or empty for the scheme NONE.
+	// The subscription, or empty for the scheme none.
 	Subscription string `protobuf:"bytes,5,opt,name=subscription,proto3" json:"subscription,omitempty"`
-	// The grant, grants/{grant}, or empty for the scheme NONE. At most 255
+	// The grant, grants/{grant}, or empty for the scheme none. At most 255
 	// characters.
 	Grant string `protobuf:"bytes,6,opt,name=grant,proto3" json:"grant,omitempty"`
 	// The client's address, host:port. At most 255 characters.
@@ -125,17 +125,17 @@ type SessionRecord struct {
 	Inbound *Traffic `protobuf:"bytes,16,opt,name=inbound,proto3" json:"inbound,omitempty"`
 	// Traffic from the backend to the client.
 	Outbound *Traffic `protobuf:"bytes,17,opt,name=outbound,proto3" json:"outbound,omitempty"`
-	// When the last frame of the client came; not set for none.
+	// When the client's last frame came; not set if there was none.
 	LastInboundTime *timestamppb.Timestamp `protobuf:"bytes,18,opt,name=last_inbound_time,json=lastInboundTime,proto3" json:"last_inbound_time,omitempty"`
-	// When the last frame of the backend came; not set for none.
+	// When the backend's last frame came; not set if there was none.
 	LastOutboundTime *timestamppb.Timestamp `protobuf:"bytes,19,opt,name=last_outbound_time,json=lastOutboundTime,proto3" json:"last_outbound_time,omitempty"`
 	// Whether a leg was cut in the middle of a frame.
 	Cut bool `protobuf:"varint,20,opt,name=cut,proto3" json:"cut,omitempty"`
 	// Revision of the route that the session began under, at most 10^15.
 	RouteRevision uint64 `protobuf:"varint,21,opt,name=route_revision,json=routeRevision,proto3" json:"route_revision,omitempty"`
-	// What the cause leaves open, in words for users: which side did not answer,
-	// what was removed, or the reason that the client or the backend gave. At most
-	// 255 characters; may be empty.
+	// Details of the cause, for users to read: which side did not answer, what
+	// was deleted, or the reason that the client or the backend gave. At most 255
+	// characters; may be empty.
 	Detail        string `protobuf:"bytes,22,opt,name=detail,proto3" json:"detail,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -4,8 +4,8 @@
 // 	protoc        (unknown)
 // source: tidegate/usage/v1/usage.proto
 
-// Package tidegate.usage.v1 is what went through gateways: usage by the hour,
-// and a record of each session that ended.
+// Package tidegate.usage.v1 says what passed through gateways: usage by the
+// hour, and a record of each ended session.
 
 package usagev1
 
@@ -27,16 +27,16 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// Traffic counts what passed in one direction, as on the wire after TLS.
+// Traffic counts what passed in one direction, without TLS.
 type Traffic struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Whole data messages, at most 10^15.
+	// Complete data messages, at most 10^15.
 	Messages uint64 `protobuf:"varint,1,opt,name=messages,proto3" json:"messages,omitempty"`
 	// Data frames, at most 10^15.
 	Frames uint64 `protobuf:"varint,2,opt,name=frames,proto3" json:"frames,omitempty"`
 	// Payload bytes of data frames, at most 10^15.
 	PayloadBytes uint64 `protobuf:"varint,3,opt,name=payload_bytes,json=payloadBytes,proto3" json:"payload_bytes,omitempty"`
-	// All bytes of data frames, headers too, at most 10^15.
+	// All bytes of data frames, including headers, at most 10^15.
 	WireBytes     uint64 `protobuf:"varint,4,opt,name=wire_bytes,json=wireBytes,proto3" json:"wire_bytes,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -100,12 +100,12 @@ func (x *Traffic) GetWireBytes() uint64 {
 	return 0
 }
 
-// Usage is what one subscription passed through gateways in one hour.
+// Usage is the traffic of one subscription through gateways in one hour.
 type Usage struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The subscription, or empty for the scheme NONE.
+	// The subscription, or empty for the scheme none.
 	Subscription string `protobuf:"bytes,1,opt,name=subscription,proto3" json:"subscription,omitempty"`
-	// The application, or empty for the scheme NONE.
+	// The application, or empty for the scheme none.
 	Application string `protobuf:"bytes,2,opt,name=application,proto3" json:"application,omitempty"`
 	// The version, apis/{api}/versions/{version}.
 	Version string `protobuf:"bytes,3,opt,name=version,proto3" json:"version,omitempty"`

@@ -27,11 +27,11 @@ const (
 // ListUsageRequest asks for a page of usage.
 type ListUsageRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Rows a page: 0 means 50, more than 1000 mean 1000, and less than 0
-	// is refused (AIP-158).
+	// Rows per page: 0 means 50, more than 1000 means 1000, a negative number is
+	// refused (AIP-158).
 	PageSize int32 `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
-	// next_page_token of the page before, or empty for the first. The filter must
-	// be the same. At most 1024 characters.
+	// next_page_token of the previous page, or empty for the first. The filter
+	// must be the same. At most 1024 characters.
 	PageToken string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
 	// Restricts the list: terms `field = "value"` joined by AND, on
 	// subscription, application and version. At most 1024 characters.
@@ -96,7 +96,7 @@ type ListUsageResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The rows.
 	Usage []*Usage `protobuf:"bytes,1,rep,name=usage,proto3" json:"usage,omitempty"`
-	// Token of the next page; empty on the last one.
+	// Token of the next page; empty on the last page.
 	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -195,11 +195,11 @@ func (x *GetSessionRecordRequest) GetName() string {
 // ListSessionRecordsRequest asks for a page of records.
 type ListSessionRecordsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Records a page: 0 means 50, more than 1000 mean 1000, and less than 0
+	// Records per page: 0 means 50, more than 1000 means 1000, a negative number
 	// is refused (AIP-158).
 	PageSize int32 `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
-	// next_page_token of the page before, or empty for the first. The filter must
-	// be the same. At most 1024 characters.
+	// next_page_token of the previous page, or empty for the first. The filter
+	// must be the same. At most 1024 characters.
 	PageToken string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
 	// Restricts the list: terms `field = "value"` joined by AND, on version,
 	// application, subscription and cause. At most 1024 characters.
@@ -264,7 +264,7 @@ type ListSessionRecordsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The records.
 	SessionRecords []*SessionRecord `protobuf:"bytes,1,rep,name=session_records,json=sessionRecords,proto3" json:"session_records,omitempty"`
-	// Token of the next page; empty on the last one.
+	// Token of the next page; empty on the last page.
 	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -28,14 +28,14 @@ const (
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
-// UsageService reads what went through gateways. Users see what went through
-// their own applications and through the versions that they own, also after
-// these are deleted; administrators see everything. Usage is kept for 400 days
-// and records for 90, unless the installation says otherwise.
+// UsageService shows what passed through gateways. Users see the traffic of
+// their own applications and of the versions that they own, even after these
+// are deleted; administrators see everything. By default usage is kept for 400
+// days and records for 90.
 type UsageServiceClient interface {
 	// Lists usage by subscription, version and hour, oldest first.
 	ListUsage(ctx context.Context, in *ListUsageRequest, opts ...grpc.CallOption) (*ListUsageResponse, error)
-	// Returns the record of an ended session by the ref of its close reason.
+	// Returns the record of an ended session, by the ref in its close reason.
 	GetSessionRecord(ctx context.Context, in *GetSessionRecordRequest, opts ...grpc.CallOption) (*SessionRecord, error)
 	// Lists the records of ended sessions, newest first.
 	ListSessionRecords(ctx context.Context, in *ListSessionRecordsRequest, opts ...grpc.CallOption) (*ListSessionRecordsResponse, error)
@@ -83,14 +83,14 @@ func (c *usageServiceClient) ListSessionRecords(ctx context.Context, in *ListSes
 // All implementations must embed UnimplementedUsageServiceServer
 // for forward compatibility.
 //
-// UsageService reads what went through gateways. Users see what went through
-// their own applications and through the versions that they own, also after
-// these are deleted; administrators see everything. Usage is kept for 400 days
-// and records for 90, unless the installation says otherwise.
+// UsageService shows what passed through gateways. Users see the traffic of
+// their own applications and of the versions that they own, even after these
+// are deleted; administrators see everything. By default usage is kept for 400
+// days and records for 90.
 type UsageServiceServer interface {
 	// Lists usage by subscription, version and hour, oldest first.
 	ListUsage(context.Context, *ListUsageRequest) (*ListUsageResponse, error)
-	// Returns the record of an ended session by the ref of its close reason.
+	// Returns the record of an ended session, by the ref in its close reason.
 	GetSessionRecord(context.Context, *GetSessionRecordRequest) (*SessionRecord, error)
 	// Lists the records of ended sessions, newest first.
 	ListSessionRecords(context.Context, *ListSessionRecordsRequest) (*ListSessionRecordsResponse, error)
