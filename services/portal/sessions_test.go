@@ -26,6 +26,7 @@ import (
 	"github.com/tidegatehq/tidegate/services/kit/fault"
 	"github.com/tidegatehq/tidegate/services/kit/identity/identitytest"
 	"github.com/tidegatehq/tidegate/services/kit/keyset"
+	"github.com/tidegatehq/tidegate/services/kit/page"
 	"github.com/tidegatehq/tidegate/services/portal"
 )
 
@@ -104,7 +105,7 @@ func (n *node) GetGateway(_ context.Context, req *gatewayv1.GetGatewayRequest) (
 }
 
 func (n *node) ListSessions(_ context.Context, req *gatewayv1.ListSessionsRequest) (*gatewayv1.ListSessionsResponse, error) {
-	after, err := keyset.ParseSessionsToken(req.GetPageToken(), req.GetParent(), req.GetFilter())
+	p, err := page.New[keyset.Session](req)
 	if err != nil || req.GetParent() != "gateways/"+n.instance {
 		return nil, fault.Invalid("page_token", "%v of %s", err, req.GetParent())
 	}
@@ -115,12 +116,12 @@ func (n *node) ListSessions(_ context.Context, req *gatewayv1.ListSessionsReques
 	defer n.mu.Unlock()
 	resp := &gatewayv1.ListSessionsResponse{}
 	for _, s := range n.sessions {
-		if keyset.SessionOf(s).Compare(after) <= 0 {
+		if keyset.SessionOf(s).Compare(p.After) <= 0 {
 			continue
 		}
 		if len(resp.GetSessions()) == int(req.GetPageSize()) {
 			last := resp.GetSessions()[len(resp.GetSessions())-1]
-			resp.NextPageToken = keyset.SessionsToken(req.GetParent(), req.GetFilter(), keyset.SessionOf(last))
+			resp.NextPageToken = p.Token(keyset.SessionOf(last))
 			break
 		}
 		resp.Sessions = append(resp.GetSessions(), s)

@@ -2,37 +2,36 @@ package change
 
 import (
 	"context"
-	"database/sql"
 	"fmt"
-	"time"
+	"math"
 
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	changev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/change/v1"
 	"github.com/tidegatehq/tidegate/services/kit/fault"
-	"github.com/tidegatehq/tidegate/services/kit/keyset"
 	"github.com/tidegatehq/tidegate/services/kit/page"
-	"github.com/tidegatehq/tidegate/services/kit/resource"
+	"github.com/tidegatehq/tidegate/services/kit/sqldb"
 )
 
-// List returns a page of the audit log, newest first, and the token of the next
-// page, "" after the last.
-func (l *Log) List(ctx context.Context, pageSize int32, pageToken string) ([]*changev1.Change, string, error) {
-	size, err := page.Size(pageSize)
+// List returns a page of the audit log, newest first.
+func (l *Log) List(ctx context.Context, req *changev1.ListChangesRequest) (*changev1.ListChangesResponse, error) {
+	p, err := page.New[uint64](req)
 	if err != nil {
-		return nil, "", err
+		return nil, err
 	}
-	parent := resource.Service{Service: l.service}.String()
-	below, err := keyset.ParseChangesToken(pageToken, parent, 1)
+	below := p.After
+	if below == 0 {
+		below = math.MaxInt64
+	}
+	changes, err := l.below(ctx, below, p.Size+1)
 	if err != nil {
-		return nil, "", err
+		return nil, err
 	}
-	changes, err := l.below(ctx, below[0], size+1)
-	if err != nil || len(changes) <= size {
-		return changes, "", err
+	resp := &changev1.ListChangesResponse{Changes: changes[:min(p.Size, len(changes))]}
+	if len(changes) > p.Size {
+		resp.NextPageToken = p.Token(changes[p.Size-1].GetChangeNumber())
 	}
-	changes = changes[:size]
-	return changes, keyset.ChangesToken(parent, changes[size-1].GetChangeNumber()), nil
+	return resp, nil
 }
 
 // Get returns one change of the audit log.
@@ -49,31 +48,20 @@ func (l *Log) Get(ctx context.Context, number uint64) (*changev1.Change, error) 
 
 // below reads up to n changes below a number, newest first.
 func (l *Log) below(ctx context.Context, number uint64, n int) ([]*changev1.Change, error) {
-	rows, err := l.db.QueryContext(ctx, `
+	changes, err := sqldb.All(ctx, l.db, l.scanChange, `
 		SELECT number, actor, action, resource, time_us FROM change
-		WHERE number < $1 ORDER BY number DESC LIMIT $2`, int64(number), int64(n))
-	if err != nil {
-		return nil, fmt.Errorf("list changes: %w", err)
-	}
-	defer rows.Close()
-	changes, err := l.scanChanges(rows)
+		WHERE number < $1 ORDER BY number DESC LIMIT $2`, int64(min(number, math.MaxInt64)), int64(n))
 	if err != nil {
 		return nil, fmt.Errorf("list changes: %w", err)
 	}
 	return changes, nil
 }
 
-func (l *Log) scanChanges(rows *sql.Rows) ([]*changev1.Change, error) {
-	var all []*changev1.Change
-	for rows.Next() {
-		c := &changev1.Change{}
-		var number, at int64
-		if err := rows.Scan(&number, &c.Actor, &c.Action, &c.Resource, &at); err != nil {
-			return nil, err
-		}
-		c.ChangeNumber, c.CreateTime = uint64(number), timestamppb.New(time.UnixMicro(at))
-		c.Name = l.name(c.GetChangeNumber())
-		all = append(all, c)
-	}
-	return all, rows.Err()
+func (l *Log) scanChange(row sqldb.Row) (*changev1.Change, error) {
+	c := &changev1.Change{}
+	var number, at int64
+	err := row.Scan(&number, &c.Actor, &c.Action, &c.Resource, &at)
+	c.ChangeNumber, c.CreateTime = uint64(number), timestamppb.New(sqldb.Time(at))
+	c.Name = l.name(c.GetChangeNumber())
+	return c, err
 }

@@ -7,13 +7,13 @@
 //
 //	UPDATE change_counter SET n = n + 1 RETURNING n     takes the number, and the
 //	                                                    counter's row lock with it
-//	… the write's own statements …                      nobody else changes anything
+//	… the write's own statements …                      no other change is made
 //	INSERT INTO change (number, …)
-//	COMMIT                                              gives the lock back
+//	COMMIT                                              releases the lock
 //
-// The lock makes writes follow one another, so the order of numbers is that of
-// commits: a reader that has seen 8 never finds a 7 later. It makes what a write
-// has read hold until its commit, too.
+// The lock makes changes follow one another. So the order of numbers is that of
+// commits: a reader that has seen 8 never finds a 7 later. And what a change has
+// read holds until its commit.
 package change
 
 import (
@@ -68,9 +68,9 @@ type Record struct {
 	Skip bool
 }
 
-// take takes the number of the next change, and with it the lock that only one
+// takeNumber takes the number of the next change, and with it the lock that only one
 // transaction holds at a time. The first change names the history.
-func take(ctx context.Context, tx *sqldb.Tx) (uint64, error) {
+func takeNumber(ctx context.Context, tx *sqldb.Tx) (uint64, error) {
 	var n int64
 	err := tx.QueryRowContext(ctx, `
 		UPDATE change_counter SET n = n + 1, epoch = CASE WHEN epoch = '' THEN $1 ELSE epoch END
@@ -81,10 +81,10 @@ func take(ctx context.Context, tx *sqldb.Tx) (uint64, error) {
 	return uint64(n), nil
 }
 
-// giveBack makes the number that tx has taken the next one's.
-func giveBack(ctx context.Context, tx *sqldb.Tx) error {
+// returnNumber makes the number that tx has taken the next one's.
+func returnNumber(ctx context.Context, tx *sqldb.Tx) error {
 	if _, err := tx.ExecContext(ctx, `UPDATE change_counter SET n = n - 1 WHERE id = 1`); err != nil {
-		return fmt.Errorf("give number of a change back: %w", err)
+		return fmt.Errorf("return number of a change: %w", err)
 	}
 	return nil
 }

@@ -22,15 +22,15 @@ import (
 // channel is where the commit of a change is told to the other replicas.
 const channel = "tidegate_change"
 
-// How often Run looks.
+// How often Run does what it repeats.
 const (
 	pollEvery  = 100 * time.Millisecond
 	sweepEvery = 10 * time.Second
 	purgeEvery = time.Hour
 	purgeBatch = 1000
-	// lookTimeout bounds one look: a database that does not answer is asked anew,
-	// before watchers, who wait 6 s for a word, give up.
-	lookTimeout = 4 * time.Second
+	// headTimeout bounds one reading of the head: a database that does not answer is
+	// asked again before watchers, who wait 6 s for a message, give up.
+	headTimeout = 4 * time.Second
 )
 
 // Pauses between two tries to listen for other replicas.
@@ -94,7 +94,7 @@ func (l *Log) Write(ctx context.Context, doing string, fn func(tx *Tx) (Record, 
 
 // write makes a change in tx and returns its number, 0 for none.
 func (l *Log) write(ctx context.Context, tx *sqldb.Tx, fn func(tx *Tx) (Record, error)) (uint64, error) {
-	number, err := take(ctx, tx)
+	number, err := takeNumber(ctx, tx)
 	if err != nil {
 		return 0, err
 	}
@@ -104,7 +104,7 @@ func (l *Log) write(ctx context.Context, tx *sqldb.Tx, fn func(tx *Tx) (Record, 
 		return 0, err
 	}
 	if r.Skip {
-		return 0, giveBack(ctx, tx)
+		return 0, returnNumber(ctx, tx)
 	}
 	if err := add(ctx, c, r); err != nil {
 		return 0, err
@@ -183,7 +183,7 @@ func (l *Log) repeat(ctx context.Context) error {
 	defer sweep.Stop()
 	purge := time.NewTicker(purgeEvery)
 	defer purge.Stop()
-	looks := step{what: "look for changes", run: l.look}
+	polls := step{what: "look for changes", run: l.readHead}
 	sweeps := step{what: "forget dead watchers", run: l.sweep}
 	purges := step{what: "purge old changes", run: l.purge}
 	l.try(ctx, &purges)
@@ -192,9 +192,9 @@ func (l *Log) repeat(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-poll.C:
-			l.try(ctx, &looks)
+			l.try(ctx, &polls)
 		case <-l.heard:
-			l.try(ctx, &looks)
+			l.try(ctx, &polls)
 		case <-sweep.C:
 			l.try(ctx, &sweeps)
 		case <-purge.C:
@@ -231,12 +231,12 @@ func (l *Log) watched() bool {
 	return l.streams > 0
 }
 
-// look reads the newest number, if anybody watches here.
-func (l *Log) look(ctx context.Context) error {
+// readHead reads the number of the newest change, if anybody watches here.
+func (l *Log) readHead(ctx context.Context) error {
 	if !l.watched() {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
+	ctx, cancel := context.WithTimeout(ctx, headTimeout)
 	defer cancel()
 	n, err := Head(ctx, l.db)
 	if err != nil {

@@ -125,20 +125,20 @@ func TestListPages(t *testing.T) {
 		}
 		var got []uint64
 		var first *changev1.Change
-		token, pages := "", 0
+		req, pages := &changev1.ListChangesRequest{Parent: "services/test", PageSize: 2}, 0
 		for {
-			entries, next, err := l.List(t.Context(), 2, token)
+			resp, err := l.List(t.Context(), req)
 			if err != nil {
 				t.Fatalf("List: %v", err)
 			}
 			if pages == 0 {
-				first = entries[0]
+				first = resp.GetChanges()[0]
 			}
-			for _, e := range entries {
+			for _, e := range resp.GetChanges() {
 				got = append(got, e.GetChangeNumber())
 			}
 			pages++
-			if token = next; token == "" {
+			if req.PageToken = resp.GetNextPageToken(); req.GetPageToken() == "" {
 				break
 			}
 		}
@@ -153,11 +153,11 @@ func TestListPages(t *testing.T) {
 			t.Errorf("newest entry (-want +got):\n%s", diff)
 		}
 		for _, bad := range []string{"x", "AAAA"} {
-			if _, _, err := l.List(t.Context(), 2, bad); !fault.Is(err, codes.InvalidArgument) {
+			if _, err := l.List(t.Context(), &changev1.ListChangesRequest{PageToken: bad}); !fault.Is(err, codes.InvalidArgument) {
 				t.Errorf("List with token %q = %v, want INVALID_ARGUMENT", bad, err)
 			}
 		}
-		if _, _, err := l.List(t.Context(), -1, ""); !fault.Is(err, codes.InvalidArgument) {
+		if _, err := l.List(t.Context(), &changev1.ListChangesRequest{PageSize: -1}); !fault.Is(err, codes.InvalidArgument) {
 			t.Errorf("List of -1 = %v, want INVALID_ARGUMENT", err)
 		}
 	})
@@ -197,9 +197,9 @@ func TestRunPurges(t *testing.T) {
 			done := make(chan error)
 			go func() { done <- l.Run(ctx) }()
 			eventually(t, func() error {
-				entries, _, err := l.List(t.Context(), 0, "")
-				if err != nil || len(entries) != tt.left {
-					return fmt.Errorf("entries = %d, %w, want %d", len(entries), err, tt.left)
+				resp, err := l.List(t.Context(), &changev1.ListChangesRequest{})
+				if err != nil || len(resp.GetChanges()) != tt.left {
+					return fmt.Errorf("changes = %d, %w, want %d", len(resp.GetChanges()), err, tt.left)
 				}
 				return nil
 			})

@@ -154,7 +154,7 @@ func (w *stream[Req, Resp]) send(ctx context.Context, reset backplanev1.Begin_Re
 			return err
 		}
 	}
-	if err := w.look(ctx); err != nil {
+	if err := w.readHead(ctx); err != nil {
 		return err
 	}
 	for {
@@ -170,7 +170,7 @@ func (w *stream[Req, Resp]) send(ctx context.Context, reset backplanev1.Begin_Re
 		case <-beat.C:
 			// A watcher that nothing can be told must not believe that there is
 			// nothing new: another replica may be able to tell it.
-			if err := w.look(ctx); err != nil {
+			if err := w.readHead(ctx); err != nil {
 				return err
 			}
 			if err := w.beat(head); err != nil {
@@ -236,9 +236,9 @@ func (w *stream[Req, Resp]) snapshot(ctx context.Context, beat *time.Ticker) err
 	return w.say(&backplanev1.SnapshotEnd{AsOfChangeNumber: got.at.number, Cursor: got.at.String()})
 }
 
-// look looks for changes that other replicas made.
-func (w *stream[Req, Resp]) look(ctx context.Context) error {
-	if err := w.log.look(ctx); err != nil {
+// readHead reads whether other replicas have made changes.
+func (w *stream[Req, Resp]) readHead(ctx context.Context) error {
+	if err := w.log.readHead(ctx); err != nil {
 		return fault.Wrap(fault.Unavailable("the changes cannot be read now"), err)
 	}
 	return nil

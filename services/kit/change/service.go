@@ -42,11 +42,7 @@ func (s *service) ListChanges(ctx context.Context, req *changev1.ListChangesRequ
 	if err := s.checkParent(req.GetParent()); err != nil {
 		return nil, err
 	}
-	changes, next, err := s.log.List(ctx, req.GetPageSize(), req.GetPageToken())
-	if err != nil {
-		return nil, err
-	}
-	return &changev1.ListChangesResponse{Changes: changes, NextPageToken: next}, nil
+	return s.log.List(ctx, req)
 }
 
 // GetChange returns a change.

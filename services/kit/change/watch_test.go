@@ -17,6 +17,7 @@ import (
 
 	"github.com/tidegatehq/tidegate/gen"
 	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
+	changev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/change/v1"
 	"github.com/tidegatehq/tidegate/services/kit/change"
 	"github.com/tidegatehq/tidegate/services/kit/fault"
 	"github.com/tidegatehq/tidegate/services/kit/grpcserver"
@@ -196,9 +197,9 @@ func TestWriteSetsTheHeader(t *testing.T) {
 			t.Errorf("header %s = %q, %v, want %s", gen.ChangeHeader, got, err, want)
 		}
 	}
-	entries, _, err := r.log.List(t.Context(), 1, "")
-	if err != nil || entries[0].Actor != "services/gateway" || entries[0].Action != "GetRoute" || entries[0].Resource != "x" {
-		t.Errorf("entry = %v, %v, want services/gateway, GetRoute, x", entries, err)
+	list, err := r.log.List(t.Context(), &changev1.ListChangesRequest{})
+	if c := list.GetChanges()[0]; err != nil || c.GetActor() != "services/gateway" || c.GetAction() != "GetRoute" || c.GetResource() != "x" {
+		t.Errorf("change = %v, %v, want services/gateway, GetRoute, x", c, err)
 	}
 }
 

@@ -2,6 +2,7 @@ package page
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
 	"iter"
@@ -34,7 +35,7 @@ type ListRequest interface {
 // New reads the page that a request asks for. Its error is a fault. A token is
 // good for the request that it came from only, but for the size and the token.
 func New[K any](req ListRequest) (Page[K], error) {
-	size, err := Size(req.GetPageSize())
+	size, err := sizeOf(req.GetPageSize())
 	if err != nil {
 		return Page[K]{}, err
 	}
@@ -43,22 +44,43 @@ func New[K any](req ListRequest) (Page[K], error) {
 	return p, err
 }
 
+// Sizes of a page.
+const (
+	DefaultSize = 50
+	MaxSize     = 1000
+)
+
+// sizeOf returns how many items a page has: DefaultSize when asked for 0, at most
+// MaxSize.
+func sizeOf(asked int32) (int, error) {
+	switch {
+	case asked < 0:
+		return 0, fault.Invalid("page_size", "must not be negative")
+	case asked == 0:
+		return DefaultSize, nil
+	}
+	return min(int(asked), MaxSize), nil
+}
+
 // scopeOf returns what a request's page tokens are bound to: its type, and all
-// that it says but which page.
+// that it says but which page and whether it may lack something (AIP-217).
 func scopeOf(req proto.Message) string {
 	m := proto.Clone(req).ProtoReflect()
-	for _, name := range []protoreflect.Name{"page_size", "page_token"} {
-		m.Clear(m.Descriptor().Fields().ByName(name))
+	for _, name := range []protoreflect.Name{"page_size", "page_token", "return_partial_success"} {
+		if fd := m.Descriptor().Fields().ByName(name); fd != nil {
+			m.Clear(fd)
+		}
 	}
 	text, err := proto.MarshalOptions{Deterministic: true}.Marshal(m.Interface())
 	if err != nil {
 		panic(err) // a request that was received encodes
 	}
-	return Scope(string(m.Descriptor().FullName()), string(text))
+	sum := sha256.Sum256(append([]byte(m.Descriptor().FullName()+" "), text...))
+	return base64.RawURLEncoding.EncodeToString(sum[:12])
 }
 
-// keyToken is what a page token says.
-type keyToken struct {
+// token is what a page token says.
+type token struct {
 	Scope string          `json:"s"`
 	Key   json.RawMessage `json:"k"`
 }
@@ -67,7 +89,7 @@ type keyToken struct {
 func (p Page[K]) Token(key K) string {
 	text, err := json.Marshal(key)
 	if err == nil {
-		text, err = json.Marshal(keyToken{Scope: p.scope, Key: text})
+		text, err = json.Marshal(token{Scope: p.scope, Key: text})
 	}
 	if err != nil {
 		panic(err) // keys are numbers and texts
@@ -75,12 +97,15 @@ func (p Page[K]) Token(key K) string {
 	return base64.RawURLEncoding.EncodeToString(text)
 }
 
+// maxToken is the longest page token that is read.
+const maxToken = 4 << 10
+
 // readToken returns the key in a page token, the zero key when there is none.
 func readToken[K any](text, scope string) (key K, err error) {
 	if text == "" {
 		return key, nil
 	}
-	var t keyToken
+	var t token
 	raw, err := base64.RawURLEncoding.Strict().DecodeString(text)
 	if err != nil || len(text) > maxToken || json.Unmarshal(raw, &t) != nil || t.Scope == "" {
 		return key, fault.Invalid("page_token", "is not a token that a list has returned")

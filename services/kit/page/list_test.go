@@ -11,6 +11,7 @@ import (
 	"google.golang.org/grpc/codes"
 
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
+	gatewayv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/gateway/v1"
 	"github.com/tidegatehq/tidegate/services/kit/fault"
 	"github.com/tidegatehq/tidegate/services/kit/page"
 )
@@ -33,6 +34,20 @@ func TestNew(t *testing.T) {
 	next, err := page.New[key](req)
 	if err != nil || next.Size != page.MaxSize || next.After != want {
 		t.Errorf("New of the next page = %+v, %v, want 1000 after %v", next, err, want)
+	}
+	for asked, want := range map[int32]int{0: 50, 1: 1, 1000: 1000, 1001: 1000} {
+		if p, err := page.New[key](&catalogv1.ListApisRequest{PageSize: asked}); p.Size != want || err != nil {
+			t.Errorf("New of a page of %d = %d, %v, want %d", asked, p.Size, err, want)
+		}
+	}
+	// What may lack something is the same list.
+	partial, err := page.New[key](&gatewayv1.ListSessionsRequest{Parent: "gateways/-", ReturnPartialSuccess: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	whole := &gatewayv1.ListSessionsRequest{Parent: "gateways/-", PageToken: partial.Token(want)}
+	if p, err := page.New[key](whole); err != nil || p.After != want {
+		t.Errorf("New without return_partial_success = %+v, %v, want the page after %v", p, err, want)
 	}
 	nul := first.Token(key{1, "a\x00"})
 	number, err := page.New[int64](&catalogv1.ListVersionsRequest{Parent: "apis/1", Filter: `state = "X"`})

@@ -1,7 +1,6 @@
 package page_test
 
 import (
-	"encoding/base64"
 	"maps"
 	"slices"
 	"strings"
@@ -14,49 +13,6 @@ import (
 	"github.com/tidegatehq/tidegate/services/kit/fault"
 	"github.com/tidegatehq/tidegate/services/kit/page"
 )
-
-func TestSize(t *testing.T) {
-	for asked, want := range map[int32]int{0: 50, 1: 1, 1000: 1000, 1001: 1000} {
-		if got, err := page.Size(asked); got != want || err != nil {
-			t.Errorf("Size(%d) = %d, %v, want %d", asked, got, err, want)
-		}
-	}
-	if _, err := page.Size(-1); !fault.Is(err, codes.InvalidArgument) {
-		t.Errorf("Size(-1) = %v, want INVALID_ARGUMENT", err)
-	}
-}
-
-func TestTokens(t *testing.T) {
-	scope := page.Scope("apis/1", `state = "X"`)
-	token := page.Token(scope, "17", "ä\"")
-	keys, err := page.Keys(token, scope, 2)
-	if err != nil || !slices.Equal(keys, []string{"17", "ä\""}) {
-		t.Errorf("Keys = %q, %v", keys, err)
-	}
-	if keys, err := page.Keys("", scope, 2); keys != nil || err != nil {
-		t.Errorf("Keys of the first page = %q, %v, want nil", keys, err)
-	}
-	nul := page.Token(scope, "a\x00", "b")
-	for name, tt := range map[string]struct {
-		token, scope string
-		n            int
-	}{
-		"other filter":    {token, page.Scope("apis/1", ""), 2},
-		"other parent":    {token, page.Scope("apis/2", `state = "X"`), 2},
-		"parts moved":     {token, page.Scope("apis/1"+`state = "X"`, ""), 2},
-		"other keys":      {token, scope, 1},
-		"no base64":       {"!", scope, 2},
-		"padded":          {token + "=", scope, 2},
-		"no JSON":         {base64.RawURLEncoding.EncodeToString([]byte("x")), scope, 2},
-		"far too long":    {strings.Repeat("A", 5000), scope, 2},
-		"NUL in a key":    {nul, scope, 2},
-		"cut in the half": {token[:len(token)/2], scope, 2},
-	} {
-		if keys, err := page.Keys(tt.token, tt.scope, tt.n); !fault.Is(err, codes.InvalidArgument) {
-			t.Errorf("%s: Keys = %q, %v, want INVALID_ARGUMENT", name, keys, err)
-		}
-	}
-}
 
 func TestFilter(t *testing.T) {
 	for text, want := range map[string]map[string]string{
@@ -124,17 +80,6 @@ func FuzzFilter(f *testing.F) {
 			if field != "a" && field != "b" {
 				t.Errorf("Filter(%q) has the field %q", text, field)
 			}
-		}
-	})
-}
-
-func FuzzKeys(f *testing.F) {
-	scope := page.Scope("x")
-	f.Add(page.Token(scope, "a", "b"))
-	f.Fuzz(func(t *testing.T, text string) {
-		keys, err := page.Keys(text, scope, 2)
-		if err == nil && text != "" && len(keys) != 2 {
-			t.Errorf("Keys(%q) = %q", text, keys)
 		}
 	})
 }

@@ -93,22 +93,21 @@ func (a *API) ListSessions(ctx context.Context, req *gatewayv1.ListSessionsReque
 	if err != nil {
 		return nil, err
 	}
-	size, err := page.Size(req.GetPageSize())
-	if err != nil {
+	if err := checkToken(req.GetPageToken()); err != nil {
 		return nil, err
 	}
-	after, err := checkToken(req)
+	p, err := page.New[keyset.Session](req)
 	if err != nil {
 		return nil, err
 	}
 	sees := a.sees(ctx)
-	found, more := a.oldest(after, size, func(info session.Info) bool { return sees(info.Route.Version) && match(info) })
+	found, more := a.oldest(p.After, p.Size, func(info session.Info) bool { return sees(info.Route.Version) && match(info) })
 	resp := &gatewayv1.ListSessionsResponse{}
-	for _, p := range found {
-		resp.Sessions = append(resp.Sessions, a.toSession(p.session))
+	for _, e := range found {
+		resp.Sessions = append(resp.Sessions, a.toSession(e.session))
 	}
 	if more {
-		resp.NextPageToken = keyset.SessionsToken(req.GetParent(), req.GetFilter(), found[len(found)-1].key)
+		resp.NextPageToken = p.Token(found[len(found)-1].key)
 	}
 	return resp, nil
 }

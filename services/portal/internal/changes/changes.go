@@ -6,6 +6,8 @@ package changes
 import (
 	"context"
 	"fmt"
+	"math"
+	"slices"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -14,7 +16,6 @@ import (
 	changev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/change/v1"
 	"github.com/tidegatehq/tidegate/services/kit/fault"
 	"github.com/tidegatehq/tidegate/services/kit/identity"
-	"github.com/tidegatehq/tidegate/services/kit/keyset"
 	"github.com/tidegatehq/tidegate/services/kit/page"
 	"github.com/tidegatehq/tidegate/services/kit/resource"
 	"github.com/tidegatehq/tidegate/services/portal/internal/upstream"
@@ -62,19 +63,27 @@ func (s *Server) ListChanges(ctx context.Context, req *changev1.ListChangesReque
 
 // listAll merges the changes of all services, newest first.
 func (s *Server) listAll(ctx context.Context, req *changev1.ListChangesRequest) (*changev1.ListChangesResponse, error) {
-	size, err := page.Size(req.GetPageSize())
+	// The key has for each service the number below which the page begins.
+	p, err := page.New[[]uint64](req)
 	if err != nil {
 		return nil, err
 	}
-	below, err := keyset.ParseChangesToken(req.GetPageToken(), all, len(s.services))
-	if err != nil {
-		return nil, err
+	size, below := p.Size, p.After
+	if below == nil {
+		below = slices.Repeat([]uint64{math.MaxInt64}, len(s.services))
+	}
+	if len(below) != len(s.services) {
+		return nil, fault.Invalid("page_token", "is not a token that a list has returned")
 	}
 	pages := make([]*changev1.ListChangesResponse, len(s.services))
 	err = s.each(ctx, func(ctx context.Context, i int, svc service) (err error) {
-		pages[i], err = svc.client.ListChanges(ctx, &changev1.ListChangesRequest{
-			Parent: svc.name, PageSize: int32(size), PageToken: keyset.ChangesToken(svc.name, below[i]),
-		})
+		ask := &changev1.ListChangesRequest{Parent: svc.name}
+		of, err := page.New[uint64](ask)
+		if err != nil {
+			return err
+		}
+		ask.PageSize, ask.PageToken = int32(size), of.Token(below[i])
+		pages[i], err = svc.client.ListChanges(ctx, ask)
 		return err
 	})
 	if err != nil {
@@ -99,7 +108,7 @@ func (s *Server) listAll(ctx context.Context, req *changev1.ListChangesRequest) 
 		more = true
 	}
 	if more {
-		resp.NextPageToken = keyset.ChangesToken(all, below...)
+		resp.NextPageToken = p.Token(below)
 	}
 	return resp, nil
 }

@@ -39,12 +39,7 @@ func New(directory Directory) *Server { return &Server{directory: directory} }
 
 // ListGateways lists the gateways, by name.
 func (s *Server) ListGateways(ctx context.Context, req *gatewayv1.ListGatewaysRequest) (*gatewayv1.ListGatewaysResponse, error) {
-	size, err := page.Size(req.GetPageSize())
-	if err != nil {
-		return nil, err
-	}
-	scope := page.Scope("gateways")
-	after, err := page.Keys(req.GetPageToken(), scope, 1)
+	p, err := page.New[string](req)
 	if err != nil {
 		return nil, err
 	}
@@ -53,13 +48,11 @@ func (s *Server) ListGateways(ctx context.Context, req *gatewayv1.ListGatewaysRe
 	if err != nil {
 		return nil, err
 	}
-	if after != nil {
-		all = slices.DeleteFunc(all, func(g gateways.Gateway) bool { return g.Name.Gateway <= after[0] })
-	}
+	all = slices.DeleteFunc(all, func(g gateways.Gateway) bool { return g.Name.Gateway <= p.After })
 	resp := &gatewayv1.ListGatewaysResponse{}
-	if len(all) > size {
-		all = all[:size]
-		resp.NextPageToken = page.Token(scope, all[size-1].Name.Gateway)
+	if len(all) > p.Size {
+		all = all[:p.Size]
+		resp.NextPageToken = p.Token(all[p.Size-1].Name.Gateway)
 	}
 	answers := askAll(ctx, all, func(ctx context.Context, g gateways.Gateway, opts ...grpc.CallOption) (*gatewayv1.Gateway, error) {
 		return g.Sessions.GetGateway(ctx, &gatewayv1.GetGatewayRequest{Name: g.Name.String()}, opts...)
@@ -101,11 +94,7 @@ func (s *Server) ListSessions(ctx context.Context, req *gatewayv1.ListSessionsRe
 
 // listAll merges the live sessions of all gateways.
 func (s *Server) listAll(ctx context.Context, req *gatewayv1.ListSessionsRequest) (*gatewayv1.ListSessionsResponse, error) {
-	size, err := page.Size(req.GetPageSize())
-	if err != nil {
-		return nil, err
-	}
-	after, err := keyset.ParseSessionsToken(req.GetPageToken(), req.GetParent(), req.GetFilter())
+	p, err := page.New[keyset.Session](req)
 	if err != nil {
 		return nil, err
 	}
@@ -115,36 +104,38 @@ func (s *Server) listAll(ctx context.Context, req *gatewayv1.ListSessionsRequest
 		return nil, err
 	}
 	answers := askAll(ctx, all, func(ctx context.Context, g gateways.Gateway, opts ...grpc.CallOption) (*gatewayv1.ListSessionsResponse, error) {
-		parent := g.Name.String()
-		return g.Sessions.ListSessions(ctx, &gatewayv1.ListSessionsRequest{
-			Parent: parent, PageSize: int32(size), Filter: req.GetFilter(),
-			PageToken: keyset.SessionsToken(parent, req.GetFilter(), after),
-		}, opts...)
+		ask := &gatewayv1.ListSessionsRequest{Parent: g.Name.String(), Filter: req.GetFilter()}
+		of, err := page.New[keyset.Session](ask)
+		if err != nil {
+			return nil, err
+		}
+		ask.PageSize, ask.PageToken = int32(p.Size), of.Token(p.After)
+		return g.Sessions.ListSessions(ctx, ask, opts...)
 	})
 	pages, unreachable, err := collect(ctx, answers, req.GetReturnPartialSuccess())
 	if err != nil {
 		return nil, err
 	}
-	resp := merge(pages, size, req)
+	resp := merge(pages, p)
 	resp.Unreachable = unreachable
 	return resp, nil
 }
 
 // merge returns the oldest sessions of some pages.
-func merge(pages []*gatewayv1.ListSessionsResponse, size int, req *gatewayv1.ListSessionsRequest) *gatewayv1.ListSessionsResponse {
+func merge(pages []*gatewayv1.ListSessionsResponse, p page.Page[keyset.Session]) *gatewayv1.ListSessionsResponse {
 	var all []*gatewayv1.Session
 	more := false
-	for _, p := range pages {
-		all = append(all, p.GetSessions()...)
-		more = more || p.GetNextPageToken() != ""
+	for _, resp := range pages {
+		all = append(all, resp.GetSessions()...)
+		more = more || resp.GetNextPageToken() != ""
 	}
 	slices.SortFunc(all, func(a, b *gatewayv1.Session) int {
 		return keyset.SessionOf(a).Compare(keyset.SessionOf(b))
 	})
-	resp := &gatewayv1.ListSessionsResponse{Sessions: all[:min(size, len(all))]}
-	if more || len(all) > size {
+	resp := &gatewayv1.ListSessionsResponse{Sessions: all[:min(p.Size, len(all))]}
+	if more || len(all) > p.Size {
 		last := resp.GetSessions()[len(resp.GetSessions())-1]
-		resp.NextPageToken = keyset.SessionsToken(req.GetParent(), req.GetFilter(), keyset.SessionOf(last))
+		resp.NextPageToken = p.Token(keyset.SessionOf(last))
 	}
 	return resp
 }
