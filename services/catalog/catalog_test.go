@@ -165,7 +165,7 @@ func watch(t *testing.T, i *instance, since string) *begun {
 
 // Two replicas that start at once on one Postgres are one catalog.
 func TestReplicas(t *testing.T) {
-	url := testdb.Postgres(t)
+	url := testdb.PostgresURL(t)
 	signer, conn := signing(t)
 	ann := identitytest.Bearer(signer.Token("ann", identity.RoleCreator, identity.RolePublisher))
 	one, two := start(t, url, conn), start(t, url, conn)

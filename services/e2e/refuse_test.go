@@ -277,7 +277,7 @@ func TestAnotherIssuer(t *testing.T) {
 // TestForeignPostgres gives each service the Postgres database of the other.
 func TestForeignPostgres(t *testing.T) {
 	t.Parallel()
-	one, two := testdb.Postgres(t), testdb.Postgres(t)
+	one, two := testdb.PostgresURL(t), testdb.PostgresURL(t)
 	data := newData(t)
 	s := start(t, data, append(quick(), "-no-sample", "-catalog.db", one, "-subscription.db", two)...)
 	s.stop()

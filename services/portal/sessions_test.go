@@ -25,8 +25,8 @@ import (
 	"github.com/tidegatehq/tidegate/services/kit/certs/certtest"
 	"github.com/tidegatehq/tidegate/services/kit/fault"
 	"github.com/tidegatehq/tidegate/services/kit/identity/identitytest"
-	"github.com/tidegatehq/tidegate/services/kit/keyset"
 	"github.com/tidegatehq/tidegate/services/kit/page"
+	"github.com/tidegatehq/tidegate/services/kit/sessionorder"
 	"github.com/tidegatehq/tidegate/services/portal"
 )
 
@@ -50,7 +50,7 @@ func startNode(t *testing.T, instance string, opts ...grpc.ServerOption) *node {
 	t.Helper()
 	lis := listen(t)
 	n := &node{instance: instance, addr: lis.Addr().String()}
-	srv := grpc.NewServer(append(opts, grpc.ChainUnaryInterceptor(fault.Unary(slog.New(slog.DiscardHandler)), n.admit))...)
+	srv := grpc.NewServer(append(opts, grpc.ChainUnaryInterceptor(fault.UnaryInterceptor(slog.New(slog.DiscardHandler)), n.admit))...)
 	gatewayv1.RegisterSessionServiceServer(srv, n)
 	done := make(chan error, 1)
 	go func() { done <- srv.Serve(lis) }()
@@ -94,7 +94,7 @@ func (n *node) add(seconds ...int64) {
 		}
 		n.sessions = append(n.sessions, session)
 	}
-	slices.SortFunc(n.sessions, func(a, b *gatewayv1.Session) int { return keyset.SessionOf(a).Compare(keyset.SessionOf(b)) })
+	slices.SortFunc(n.sessions, func(a, b *gatewayv1.Session) int { return sessionorder.KeyOf(a).Compare(sessionorder.KeyOf(b)) })
 }
 
 func (n *node) GetGateway(_ context.Context, req *gatewayv1.GetGatewayRequest) (*gatewayv1.Gateway, error) {
@@ -105,7 +105,7 @@ func (n *node) GetGateway(_ context.Context, req *gatewayv1.GetGatewayRequest) (
 }
 
 func (n *node) ListSessions(_ context.Context, req *gatewayv1.ListSessionsRequest) (*gatewayv1.ListSessionsResponse, error) {
-	p, err := page.New[keyset.Session](req)
+	p, err := page.New[sessionorder.Key](req)
 	if err != nil || req.GetParent() != "gateways/"+n.instance {
 		return nil, fault.Invalid("page_token", "%v of %s", err, req.GetParent())
 	}
@@ -116,12 +116,12 @@ func (n *node) ListSessions(_ context.Context, req *gatewayv1.ListSessionsReques
 	defer n.mu.Unlock()
 	resp := &gatewayv1.ListSessionsResponse{}
 	for _, s := range n.sessions {
-		if keyset.SessionOf(s).Compare(p.After) <= 0 {
+		if sessionorder.KeyOf(s).Compare(p.After) <= 0 {
 			continue
 		}
 		if len(resp.GetSessions()) == int(req.GetPageSize()) {
 			last := resp.GetSessions()[len(resp.GetSessions())-1]
-			resp.NextPageToken = p.Token(keyset.SessionOf(last))
+			resp.NextPageToken = p.Token(sessionorder.KeyOf(last))
 			break
 		}
 		resp.Sessions = append(resp.GetSessions(), s)

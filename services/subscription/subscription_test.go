@@ -134,7 +134,7 @@ func (p *place) start(cfg subscription.Config) *service {
 func TestStory(t *testing.T) {
 	for engine, url := range map[string]func(*testing.T) string{
 		"sqlite":   func(*testing.T) string { return "" },
-		"postgres": func(t *testing.T) string { return testdb.Postgres(t) },
+		"postgres": func(t *testing.T) string { return testdb.PostgresURL(t) },
 	} {
 		t.Run(engine, func(t *testing.T) {
 			p := newPlace(t, url(t))
@@ -191,7 +191,7 @@ func must(t *testing.T, err error) {
 
 // TestReplicasStartAtOnce starts four replicas on a new database.
 func TestReplicasStartAtOnce(t *testing.T) {
-	p := newPlace(t, testdb.Postgres(t))
+	p := newPlace(t, testdb.PostgresURL(t))
 	var all []*service
 	for range 4 {
 		all = append(all, p.start(p.config()))

@@ -90,7 +90,7 @@ func startFleet(t *testing.T, engine string, more map[string]string) *fleet {
 	for _, s := range []string{"catalog", "subscription"} {
 		f.db[s] = "sqlite:" + filepath.Join(f.dir, s+".db")
 		if engine == "postgres" {
-			f.db[s] = testdb.Postgres(t)
+			f.db[s] = testdb.PostgresURL(t)
 		}
 	}
 	out, err := exec.Command(filepath.Join(bin, "tidegate"), "certs", "--master-key", filepath.Join(f.dir, "certs")).CombinedOutput()

@@ -1,7 +1,7 @@
-// Package change keeps a service's log of changes and serves it as a watch. The
-// log is the audit log too. It owns the tables of Schema; what a change's event
-// says, and what a snapshot has in it, belong to the service. Following a watch
-// belongs to package watch, which knows no database.
+// Package change makes a service's writes follow one another, keeps the log of
+// them, and serves it as a watch. The log is the audit log too. It owns the tables
+// of Schema; what a change's event says, and what a snapshot has in it, belong to
+// the service. Following a watch belongs to package watch, which knows no database.
 //
 // A write that others must see is one change, made by Log.Write:
 //

@@ -91,7 +91,7 @@ func listening(t *testing.T, db *sqldb.DB, want int) []int64 {
 
 // On Postgres a replica hears of the commit of another one without looking.
 func TestReplicaHearsOfCommits(t *testing.T) {
-	db := testdb.PostgresDB(t, schema)
+	db := testdb.Postgres(t, schema)
 	writer, other := change.NewLog("test", db, quiet(), time.Now, 0), another(db, quiet(), never)
 	runLog(t, other)
 	listening(t, db, 1)
@@ -103,7 +103,7 @@ func TestReplicaHearsOfCommits(t *testing.T) {
 // A connection that listens and breaks is made anew; what was committed in
 // between is found then. As long as there is none, looking finds it.
 func TestListenerIsKilled(t *testing.T) {
-	db := testdb.PostgresDB(t, schema)
+	db := testdb.Postgres(t, schema)
 	writer := change.NewLog("test", db, quiet(), time.Now, 0)
 	reconnects := another(db, quiet(), never)
 	looks := another(db, quiet(), 10*time.Millisecond)

@@ -13,7 +13,7 @@ import (
 	"google.golang.org/grpc/metadata"
 
 	"github.com/tidegatehq/tidegate/gen"
-	"github.com/tidegatehq/tidegate/services/kit/resource"
+	"github.com/tidegatehq/tidegate/services/kit/resourcename"
 	"github.com/tidegatehq/tidegate/services/kit/retry"
 	"github.com/tidegatehq/tidegate/services/kit/run"
 	"github.com/tidegatehq/tidegate/services/kit/sqldb"
@@ -114,7 +114,7 @@ func (l *Log) write(ctx context.Context, tx *sqldb.Tx, fn func(tx *Tx) (Record, 
 
 // name returns the name of a change.
 func (l *Log) name(number uint64) string {
-	return resource.Change{Service: l.service, Number: number}.String()
+	return resourcename.Change{Service: l.service, Number: number}.String()
 }
 
 // setHeader puts a change's name in the header of the gRPC call that ctx belongs

@@ -50,7 +50,7 @@ func (s *Server[Req, Resp]) Serve(peer ServerStream[Req, Resp]) error {
 	if err != nil {
 		return err
 	}
-	hello, ok := watch.Part(message(first)).(*backplanev1.Hello)
+	hello, ok := watch.Body(message(first)).(*backplanev1.Hello)
 	if !ok {
 		return fault.Invalid("hello", "must come first")
 	}
@@ -125,7 +125,7 @@ func (w *stream[Req, Resp]) receive(ctx context.Context, cancel context.CancelCa
 			cancel(err)
 			return
 		}
-		ack, ok := watch.Part(message(m)).(*backplanev1.Ack)
+		ack, ok := watch.Body(message(m)).(*backplanev1.Ack)
 		if !ok {
 			cancel(fault.Invalid("hello", "must come once"))
 			return
@@ -194,7 +194,7 @@ func (w *stream[Req, Resp]) say(part proto.Message) error { return w.peer.Send(w
 // wrap returns a response with a part.
 func wrap[Resp any](part proto.Message) *Resp {
 	m := new(Resp)
-	watch.Put(message(m), part)
+	watch.SetBody(message(m), part)
 	return m
 }
 
@@ -296,7 +296,7 @@ func (w *stream[Req, Resp]) changes(ctx context.Context) error {
 			return fmt.Errorf("change %d is missing", want)
 		}
 		resp := new(Resp)
-		err := watch.PutChange(message(resp), &backplanev1.Position{
+		err := watch.SetChange(message(resp), &backplanev1.Position{
 			ChangeNumber: c.number,
 			Cursor:       cursor{epoch: epoch, number: c.number, timeUS: c.timeUS}.String(),
 			CreateTime:   timestamppb.New(time.UnixMicro(c.timeUS)),

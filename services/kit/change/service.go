@@ -8,7 +8,7 @@ import (
 	changev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/change/v1"
 	"github.com/tidegatehq/tidegate/services/kit/fault"
 	"github.com/tidegatehq/tidegate/services/kit/identity"
-	"github.com/tidegatehq/tidegate/services/kit/resource"
+	"github.com/tidegatehq/tidegate/services/kit/resourcename"
 )
 
 // Register adds the ChangeService of a log to the two faces of a server.
@@ -66,7 +66,7 @@ func (s *service) WaitChange(ctx context.Context, req *changev1.WaitChangeReques
 	}
 	resp := &changev1.WaitChangeResponse{Applied: applied}
 	for _, instance := range waiting {
-		resp.PendingWatchers = append(resp.PendingWatchers, resource.Watcher{Service: s.log.service, Watcher: instance}.String())
+		resp.PendingWatchers = append(resp.PendingWatchers, resourcename.Watcher{Service: s.log.service, Watcher: instance}.String())
 	}
 	return resp, nil
 }
@@ -85,12 +85,12 @@ func (s *service) ListWatchers(ctx context.Context, req *changev1.ListWatchersRe
 
 // checkParent returns why a parent is not this service, or nil.
 func (s *service) checkParent(parent string) error {
-	n, err := resource.ParseService("parent", parent)
-	own := resource.Service{Service: s.log.service}
+	n, err := resourcename.ParseService("parent", parent)
+	own := resourcename.Service{Service: s.log.service}
 	switch {
 	case err != nil || n == own:
 		return err
-	case n.Service == resource.Any:
+	case n.Service == resourcename.Any:
 		return fault.Invalid("parent", "must be %s: only the portal answers for all services", own)
 	}
 	return fault.NotFound("%s", n)
@@ -98,7 +98,7 @@ func (s *service) checkParent(parent string) error {
 
 // parse returns the number of a change of this service.
 func (s *service) parse(name string) (uint64, error) {
-	n, err := resource.ParseChange("name", name)
+	n, err := resourcename.ParseChange("name", name)
 	if err == nil && n.Service != s.log.service {
 		err = fault.NotFound("%s", n)
 	}

@@ -14,7 +14,7 @@ import (
 	changev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/change/v1"
 	"github.com/tidegatehq/tidegate/services/kit/fault"
 	"github.com/tidegatehq/tidegate/services/kit/identity"
-	"github.com/tidegatehq/tidegate/services/kit/resource"
+	"github.com/tidegatehq/tidegate/services/kit/resourcename"
 	"github.com/tidegatehq/tidegate/services/kit/watch"
 )
 
@@ -168,7 +168,7 @@ func (l *Log) Watchers(ctx context.Context) ([]*changev1.Watcher, error) {
 			return nil, fmt.Errorf("list watchers: %w", err)
 		}
 		w.AppliedChangeNumber, w.SessionsClosed = uint64(applied), uint64(closed)
-		w.Name = resource.Watcher{Service: l.service, Watcher: w.GetInstance()}.String()
+		w.Name = resourcename.Watcher{Service: l.service, Watcher: w.GetInstance()}.String()
 		at := time.UnixMicro(seen)
 		w.SeenTime = timestamppb.New(at)
 		w.Connected = w.Connected && now.Sub(at) < watch.Silence

@@ -26,7 +26,7 @@ var errCause = errors.New("secret cause")
 func call(t *testing.T, ctx context.Context, handle func() error) (*status.Status, string) {
 	t.Helper()
 	var log bytes.Buffer
-	unary := fault.Unary(slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelWarn})))
+	unary := fault.UnaryInterceptor(slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelWarn})))
 	_, err := unary(ctx, nil, &grpc.UnaryServerInfo{FullMethod: "/a.B/C"}, func(context.Context, any) (any, error) {
 		return "answer", handle()
 	})
@@ -173,7 +173,7 @@ func (b *brokenStream) SendMsg(any) error        { return b.err }
 // What gRPC says about a stream passes; what a handler makes of io.EOF is its
 // own matter.
 func TestStreamPassesWhatGRPCSays(t *testing.T) {
-	intercept := fault.Stream(slog.New(slog.DiscardHandler))
+	intercept := fault.StreamInterceptor(slog.New(slog.DiscardHandler))
 	for _, tt := range []struct {
 		err  error
 		want codes.Code

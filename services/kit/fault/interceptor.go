@@ -13,9 +13,9 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// Unary turns what a handler returns into a status, and a panic into "internal
+// UnaryInterceptor turns what a handler returns into a status, and a panic into "internal
 // error". It must come first in the chain, so that it sees what all others return.
-func Unary(log *slog.Logger) grpc.UnaryServerInterceptor {
+func UnaryInterceptor(log *slog.Logger) grpc.UnaryServerInterceptor {
 	return func(ctx context.Context, req any, info *grpc.UnaryServerInfo, next grpc.UnaryHandler) (resp any, err error) {
 		err = guard(ctx, log, info.FullMethod, func() error {
 			resp, err = next(ctx, req)
@@ -28,8 +28,8 @@ func Unary(log *slog.Logger) grpc.UnaryServerInterceptor {
 	}
 }
 
-// Stream does for streams what Unary does for calls.
-func Stream(log *slog.Logger) grpc.StreamServerInterceptor {
+// StreamInterceptor does for streams what UnaryInterceptor does for calls.
+func StreamInterceptor(log *slog.Logger) grpc.StreamServerInterceptor {
 	return func(srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo, next grpc.StreamHandler) error {
 		return guard(ss.Context(), log, info.FullMethod, func() error {
 			return next(srv, &stream{ServerStream: ss})
@@ -45,13 +45,13 @@ func guard(ctx context.Context, log *slog.Logger, method string, handle func() e
 			err = status.Error(codes.Internal, internal)
 		}
 	}()
-	return outside(ctx, log, method, handle())
+	return statusOf(ctx, log, method, handle())
 }
 
 const internal = "internal error"
 
-// outside returns err as the caller may see it, and logs what is left out.
-func outside(ctx context.Context, log *slog.Logger, method string, err error) error {
+// statusOf returns err as the caller may see it, and logs what is left out.
+func statusOf(ctx context.Context, log *slog.Logger, method string, err error) error {
 	if err == nil {
 		return nil
 	}

@@ -1,7 +1,7 @@
 // Package grpcserver serves gRPC on two faces, one for users and one for services.
-// Before a handler runs, it has found out who is calling and checked the rules;
-// it counts and logs every call, recovers from panics, and drains calls when it
-// stops. Package validate adds the checks of requests.
+// Before a handler runs, it has found out who is calling and checked the rules; it
+// counts and logs every call, and drains calls when it stops. Package fault turns
+// errors and panics into statuses, and package validate adds the checks of requests.
 package grpcserver
 
 import (
@@ -248,8 +248,8 @@ func withOwnRules(rules identity.Rules) identity.Rules {
 
 // chain returns the options that both faces share.
 func (s *Server) chain(v *identity.Verifier, metrics *grpcprom.ServerMetrics, service func(context.Context) string) []grpc.ServerOption {
-	unary := []grpc.UnaryServerInterceptor{logUnary(s.log), fault.Unary(s.log), identity.Unary(v, s.rules, service)}
-	stream := []grpc.StreamServerInterceptor{logStream(s.log), fault.Stream(s.log), identity.Stream(v, s.rules, service), s.endReflection}
+	unary := []grpc.UnaryServerInterceptor{logUnary(s.log), fault.UnaryInterceptor(s.log), identity.UnaryInterceptor(v, s.rules, service)}
+	stream := []grpc.StreamServerInterceptor{logStream(s.log), fault.StreamInterceptor(s.log), identity.StreamInterceptor(v, s.rules, service), s.endReflection}
 	if metrics != nil {
 		unary = slices.Insert(unary, 0, metrics.UnaryServerInterceptor())
 		stream = slices.Insert(stream, 0, metrics.StreamServerInterceptor())

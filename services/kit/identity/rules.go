@@ -31,9 +31,9 @@ type Rule struct {
 // A method without a rule is refused.
 type Rules map[string]Rule
 
-// Unary admits calls by rules. service returns the calling service; it is nil on
+// UnaryInterceptor admits calls by rules. service returns the calling service; it is nil on
 // the users' face, where no service calls.
-func Unary(v *Verifier, rules Rules, service func(context.Context) string) grpc.UnaryServerInterceptor {
+func UnaryInterceptor(v *Verifier, rules Rules, service func(context.Context) string) grpc.UnaryServerInterceptor {
 	return func(ctx context.Context, req any, info *grpc.UnaryServerInfo, next grpc.UnaryHandler) (any, error) {
 		ctx, err := admit(ctx, v, rules, service, info.FullMethod)
 		if err != nil {
@@ -43,8 +43,8 @@ func Unary(v *Verifier, rules Rules, service func(context.Context) string) grpc.
 	}
 }
 
-// Stream does for streams what Unary does for calls.
-func Stream(v *Verifier, rules Rules, service func(context.Context) string) grpc.StreamServerInterceptor {
+// StreamInterceptor does for streams what UnaryInterceptor does for calls.
+func StreamInterceptor(v *Verifier, rules Rules, service func(context.Context) string) grpc.StreamServerInterceptor {
 	return func(srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo, next grpc.StreamHandler) error {
 		ctx, err := admit(ss.Context(), v, rules, service, info.FullMethod)
 		if err != nil {

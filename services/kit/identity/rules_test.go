@@ -73,14 +73,14 @@ func TestRules(t *testing.T) {
 			service = func(context.Context) string { return tt.service }
 		}
 		var got identity.Caller
-		unary := identity.Unary(v, rules, service)
+		unary := identity.UnaryInterceptor(v, rules, service)
 		_, err := unary(ctx, nil, &grpc.UnaryServerInfo{FullMethod: tt.method}, func(ctx context.Context, _ any) (any, error) {
 			got = identity.From(ctx)
 			return nil, nil
 		})
 		check(t, tt.method, tt.service, tt.auth, err, tt.code, got, tt.user)
 		got = identity.Caller{}
-		stream := identity.Stream(v, rules, service)
+		stream := identity.StreamInterceptor(v, rules, service)
 		err = stream(nil, &contextStream{ctx: ctx}, &grpc.StreamServerInfo{FullMethod: tt.method}, func(_ any, s grpc.ServerStream) error {
 			got = identity.From(s.Context())
 			return nil

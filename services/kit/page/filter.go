@@ -24,7 +24,7 @@ func (t Terms) Value(field string) *string {
 }
 
 // Name returns a part of the name of a resource that a field has, its id or the
-// whole, nil when the filter has none. parse is that of package resource.
+// whole, nil when the filter has none. parse is that of package resourcename.
 func Name[N any](t Terms, field string, parse func(field, name string) (N, error), part func(N) string) (*string, error) {
 	value := t.Value(field)
 	if value == nil {

@@ -126,10 +126,10 @@ func readToken[K any](text, scope string) (key K, err error) {
 // 4 MiB at most.
 const maxBytes = 2 << 20
 
-// Read takes as many of the rows after p.After as the page has and converts them.
+// Collect takes as many of the rows after p.After as the page has and converts them.
 // It returns the token of the next page too, if there is one. A page ends before
 // its Size when its items are large.
-func Read[Row, K any, M proto.Message](p Page[K], rows iter.Seq2[Row, error], key func(Row) K, convert func(Row) M) ([]M, string, error) {
+func Collect[Row, K any, M proto.Message](p Page[K], rows iter.Seq2[Row, error], key func(Row) K, convert func(Row) M) ([]M, string, error) {
 	var all []M
 	var last K
 	size := 0

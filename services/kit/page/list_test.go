@@ -103,7 +103,7 @@ func rows(after int64) iter.Seq2[int64, error] {
 }
 
 // A page has what fits.
-func TestRead(t *testing.T) {
+func TestCollect(t *testing.T) {
 	const maxBytes = 2 << 20
 	for _, tt := range []struct {
 		name  string
@@ -126,7 +126,7 @@ func TestRead(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			plans, next, err := page.Read(p, rows(p.After), func(n int64) int64 { return n },
+			plans, next, err := page.Collect(p, rows(p.After), func(n int64) int64 { return n },
 				func(int64) *catalogv1.Plan { return &catalogv1.Plan{Description: text} })
 			if err != nil {
 				t.Fatal(err)
@@ -148,9 +148,9 @@ func TestReadFails(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, _, err = page.Read(p, func(yield func(int64, error) bool) { yield(0, broken) },
+	_, _, err = page.Collect(p, func(yield func(int64, error) bool) { yield(0, broken) },
 		func(n int64) int64 { return n }, func(int64) *catalogv1.Plan { return &catalogv1.Plan{} })
 	if !errors.Is(err, broken) {
-		t.Errorf("Read = %v, want %v", err, broken)
+		t.Errorf("Collect = %v, want %v", err, broken)
 	}
 }

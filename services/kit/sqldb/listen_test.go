@@ -21,7 +21,7 @@ func notify(t *testing.T, db *sqldb.DB, channel string) {
 // Listen hears of what is committed on its channel in its schema, and of nothing
 // else.
 func TestListen(t *testing.T) {
-	address := testdb.Postgres(t)
+	address := testdb.PostgresURL(t)
 	db := testdb.Open(t, address)
 	if _, err := db.ExecContext(t.Context(), `CREATE SCHEMA other`); err != nil {
 		t.Fatal(err)
@@ -75,7 +75,7 @@ func TestListenOnSQLite(t *testing.T) {
 }
 
 func TestListenSaysWhyItEnds(t *testing.T) {
-	db := testdb.Open(t, testdb.Postgres(t))
+	db := testdb.Open(t, testdb.PostgresURL(t))
 	done := make(chan error)
 	heard := make(chan struct{})
 	go func() { done <- db.Listen(t.Context(), "channel", func() { heard <- struct{}{} }) }()

@@ -64,9 +64,9 @@ func TestOpenRefusesAFolderThatCannotBeWritten(t *testing.T) {
 }
 
 func TestOpenPostgresRefusals(t *testing.T) {
-	url := testdb.Postgres(t)
-	if os.Getenv("TEST_POSTGRES_URL") != "" {
-		t.Skip("TEST_POSTGRES_URL is set: what it refuses is not known")
+	url := testdb.PostgresURL(t)
+	if os.Getenv("TIDEGATE_TEST_POSTGRES_URL") != "" {
+		t.Skip("TIDEGATE_TEST_POSTGRES_URL is set: what it refuses is not known")
 	}
 	_, query, _ := strings.Cut(url, "?")
 	for _, tt := range []struct{ url, want string }{
@@ -250,7 +250,7 @@ func TestOwners(t *testing.T) {
 	} {
 		urls := map[string]func(*testing.T) string{
 			sqldb.SQLite:   func(t *testing.T) string { return "sqlite:" + filepath.Join(t.TempDir(), "x.db") },
-			sqldb.Postgres: func(t *testing.T) string { return testdb.Postgres(t) },
+			sqldb.Postgres: func(t *testing.T) string { return testdb.PostgresURL(t) },
 		}
 		for engine, newURL := range urls {
 			t.Run(tt.name+"/"+engine, func(t *testing.T) {
@@ -345,7 +345,7 @@ func TestReplicasMigrateAtOnce(t *testing.T) {
 	for name, url := range urls {
 		t.Run(name, func(t *testing.T) { migrateAtOnce(t, url) })
 	}
-	t.Run("postgres", func(t *testing.T) { migrateAtOnce(t, testdb.Postgres(t)) })
+	t.Run("postgres", func(t *testing.T) { migrateAtOnce(t, testdb.PostgresURL(t)) })
 }
 
 func migrateAtOnce(t *testing.T, url string) {

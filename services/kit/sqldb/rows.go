@@ -77,15 +77,15 @@ type Key interface {
 	Args() []any
 }
 
-// Place is the Key of a list that is ordered by a time and an id.
-type Place struct {
+// TimeKey is the Key of a list that is ordered by a time and an id.
+type TimeKey struct {
 	// Time is in microseconds since 1970.
 	Time int64
 	ID   string
 }
 
 // Args returns the time and the id.
-func (p Place) Args() []any { return []any{p.Time, p.ID} }
+func (k TimeKey) Args() []any { return []any{k.Time, k.ID} }
 
 // listRows is how many rows List reads at a time: a page of large rows ends long
 // before it has all that it may have.

@@ -170,7 +170,8 @@ const tries = 10
 
 // InTx runs fn in a transaction that writes, and commits it when fn returns
 // nil. Where the engine asks to (a deadlock, a serialization failure), fn runs
-// again, so it must not have effects outside its Tx.
+// again, so it must not have effects outside its Tx. On Postgres two such
+// transactions may run at once; change.Log.Write keeps writers apart.
 func (db *DB) InTx(ctx context.Context, fn func(tx *Tx) error) error {
 	pause := retry.Backoff{Min: 5 * time.Millisecond, Max: 50 * time.Millisecond}
 	for try := 1; ; try++ {

@@ -299,7 +299,7 @@ func TestCountersDoNotLoseUpdates(t *testing.T) {
 // Two transactions that take two rows in opposite order deadlock on Postgres
 // (SQLite has one writer); InTx runs the one that was chosen again.
 func TestInTxRunsADeadlockAgain(t *testing.T) {
-	db := testdb.PostgresDB(t, schema)
+	db := testdb.Postgres(t, schema)
 	ctx := t.Context()
 	for i, id := range []string{"a", "b"} {
 		if err := add(ctx, db, id, int64(i*100)); err != nil {
@@ -368,7 +368,7 @@ func scanThing(row sqldb.Row) (thing, error) {
 	return th, err
 }
 
-func (th thing) place() sqldb.Place { return sqldb.Place{Time: th.n, ID: th.id} }
+func (th thing) key() sqldb.TimeKey { return sqldb.TimeKey{Time: th.n, ID: th.id} }
 
 func TestOneAndAll(t *testing.T) {
 	testdb.Each(t, schema, func(t *testing.T, db *sqldb.DB) {
@@ -419,7 +419,7 @@ func TestList(t *testing.T) {
 		}
 		err := db.InReadTx(ctx, func(tx *sqldb.Tx) error {
 			var got []string
-			for th, err := range sqldb.List(ctx, tx, scanThing, thing.place, sqldb.Place{Time: 4, ID: "020"}, `
+			for th, err := range sqldb.List(ctx, tx, scanThing, thing.key, sqldb.TimeKey{Time: 4, ID: "020"}, `
 				SELECT id, n / 5 FROM parent WHERE (n / 5, id) > ($1, $2) AND ok = $4 ORDER BY n / 5, id LIMIT $3`, true) {
 				if err != nil {
 					return err
@@ -436,7 +436,7 @@ func TestList(t *testing.T) {
 			t.Fatal(err)
 		}
 		n := 0
-		for _, err := range sqldb.List(ctx, db, scanThing, thing.place, sqldb.Place{}, `SELECT nothing FROM parent WHERE $1 < $2 AND n < $3`) {
+		for _, err := range sqldb.List(ctx, db, scanThing, thing.key, sqldb.TimeKey{}, `SELECT nothing FROM parent WHERE $1 < $2 AND n < $3`) {
 			if n++; err == nil {
 				t.Error("List of a wrong query has no error")
 			}

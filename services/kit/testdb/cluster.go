@@ -51,7 +51,7 @@ type server struct {
 // shared is the server of this process. It is package state because tests of a
 // process share a cluster and nothing else spans them.
 var shared = sync.OnceValues(func() (server, error) {
-	if url := os.Getenv("TEST_POSTGRES_URL"); url != "" {
+	if url := os.Getenv("TIDEGATE_TEST_POSTGRES_URL"); url != "" {
 		return server{url: url}, nil
 	}
 	c, err := start()
@@ -66,7 +66,7 @@ func (s server) schema(t testing.TB) string {
 	t.Cleanup(func() { execOn(t, s.url, "DROP SCHEMA "+name+" CASCADE") })
 	u, err := url.Parse(s.url)
 	if err != nil {
-		t.Fatal("TEST_POSTGRES_URL is not a URL")
+		t.Fatal("TIDEGATE_TEST_POSTGRES_URL is not a URL")
 	}
 	q := u.Query()
 	q.Set("search_path", name)
@@ -142,7 +142,7 @@ func binaries() (string, error) {
 			return folder, nil
 		}
 	}
-	return "", errors.New("neither TEST_POSTGRES_URL nor the programs initdb and postgres in PGBIN, PATH or /usr/lib/postgresql")
+	return "", errors.New("neither TIDEGATE_TEST_POSTGRES_URL nor the programs initdb and postgres in PGBIN, PATH or /usr/lib/postgresql")
 }
 
 // await waits until the cluster answers.

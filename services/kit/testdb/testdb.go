@@ -1,5 +1,6 @@
 // Package testdb gives tests empty, migrated databases on both engines, which go
-// away with the test.
+// away with the test. The Postgres is that of TIDEGATE_TEST_POSTGRES_URL, or a
+// server that the test process starts from installed binaries.
 package testdb
 
 import (
@@ -18,7 +19,7 @@ import (
 func Each(t *testing.T, schema sqldb.Schema, test func(t *testing.T, db *sqldb.DB)) {
 	t.Helper()
 	t.Run("sqlite", func(t *testing.T) { test(t, SQLite(t, schema)) })
-	t.Run("postgres", func(t *testing.T) { test(t, PostgresDB(t, schema)) })
+	t.Run("postgres", func(t *testing.T) { test(t, Postgres(t, schema)) })
 }
 
 // SQLite returns a migrated database in a file of the test's own.
@@ -29,8 +30,8 @@ func SQLite(t testing.TB, schema sqldb.Schema) *sqldb.DB {
 	return db
 }
 
-// PostgresDB returns a migrated database of the test's own.
-func PostgresDB(t testing.TB, schema sqldb.Schema) *sqldb.DB {
+// Postgres returns a migrated database of the test's own.
+func Postgres(t testing.TB, schema sqldb.Schema) *sqldb.DB {
 	t.Helper()
 	s := require(t)
 	if s.cluster == nil {
@@ -45,8 +46,8 @@ func PostgresDB(t testing.TB, schema sqldb.Schema) *sqldb.DB {
 	return open(t, s.cluster.database(t, template))
 }
 
-// Postgres returns the URL of an empty database of the test's own.
-func Postgres(t testing.TB) string {
+// PostgresURL returns the URL of an empty database of the test's own.
+func PostgresURL(t testing.TB) string {
 	t.Helper()
 	s := require(t)
 	if s.cluster == nil {

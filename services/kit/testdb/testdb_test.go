@@ -35,7 +35,7 @@ func TestEachGivesEmptyMigratedDatabases(t *testing.T) {
 }
 
 func TestPostgresIsEmpty(t *testing.T) {
-	db := testdb.Open(t, testdb.Postgres(t))
+	db := testdb.Open(t, testdb.PostgresURL(t))
 	var n int
 	err := db.QueryRowContext(t.Context(), `
 		SELECT count(*) FROM information_schema.tables WHERE table_schema = current_schema()`).Scan(&n)
@@ -48,7 +48,7 @@ func TestPostgresIsEmpty(t *testing.T) {
 // waits until its cluster's folder is gone.
 func TestClusterEndsWithItsProcess(t *testing.T) {
 	if os.Getenv("TESTDB_CHILD") == "1" {
-		db := testdb.Open(t, testdb.Postgres(t))
+		db := testdb.Open(t, testdb.PostgresURL(t))
 		var folder string
 		if err := db.QueryRowContext(t.Context(), `SHOW unix_socket_directories`).Scan(&folder); err != nil {
 			t.Fatal(err)
@@ -56,10 +56,10 @@ func TestClusterEndsWithItsProcess(t *testing.T) {
 		os.Stdout.WriteString("folder=" + folder + "\n")
 		select {}
 	}
-	if os.Getenv("TEST_POSTGRES_URL") != "" {
-		t.Skip("TEST_POSTGRES_URL is set: there is no cluster")
+	if os.Getenv("TIDEGATE_TEST_POSTGRES_URL") != "" {
+		t.Skip("TIDEGATE_TEST_POSTGRES_URL is set: there is no cluster")
 	}
-	testdb.Postgres(t) // skips where there is none
+	testdb.PostgresURL(t) // skips where there is none
 	cmd := exec.Command(os.Args[0], "-test.run=^TestClusterEndsWithItsProcess$")
 	cmd.Env = append(os.Environ(), "TESTDB_CHILD=1")
 	out, err := cmd.StdoutPipe()

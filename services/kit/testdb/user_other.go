@@ -9,5 +9,5 @@ import (
 
 // stepDown refuses: throwaway clusters need a unix shell.
 func stepDown(*exec.Cmd, string) error {
-	return errors.New("throwaway clusters need unix: set TEST_POSTGRES_URL")
+	return errors.New("throwaway clusters need unix: set TIDEGATE_TEST_POSTGRES_URL")
 }

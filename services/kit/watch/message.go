@@ -23,21 +23,21 @@ type Open[Req, Resp any] func(context.Context, ...grpc.CallOption) (grpc.BidiStr
 // A change is a message with a position, which is a Position, and an event. The
 // pieces, events and the messages around them are the service's own types.
 
-// Part returns what is set in the body of m, a message of a watch, or nil.
-func Part(m proto.Message) proto.Message {
+// Body returns what is set in the body of m, a message of a watch, or nil.
+func Body(m proto.Message) proto.Message {
 	r := m.ProtoReflect()
-	fd := r.WhichOneof(body(r))
+	fd := r.WhichOneof(bodyOf(r))
 	if fd == nil {
 		return nil
 	}
 	return r.Get(fd).Message().Interface()
 }
 
-// Put makes part the body of m, a message of a watch. It panics where the body
+// SetBody makes part the body of m, a message of a watch. It panics where the body
 // has no such part.
-func Put(m, part proto.Message) {
+func SetBody(m, part proto.Message) {
 	r, p := m.ProtoReflect(), part.ProtoReflect()
-	fields := body(r).Fields()
+	fields := bodyOf(r).Fields()
 	for i := range fields.Len() {
 		if fd := fields.Get(i); fd.Message() == p.Descriptor() {
 			r.Set(fd, protoreflect.ValueOfMessage(p))
@@ -47,11 +47,11 @@ func Put(m, part proto.Message) {
 	panic(fmt.Sprintf("a watch's message %s has no part %s", r.Descriptor().FullName(), p.Descriptor().FullName()))
 }
 
-// PutChange makes a change the body of m: its position and its event, encoded,
+// SetChange makes a change the body of m: its position and its event, encoded,
 // none when event is empty. It panics where the body has no change.
-func PutChange(m proto.Message, at *backplanev1.Position, event []byte) error {
+func SetChange(m proto.Message, at *backplanev1.Position, event []byte) error {
 	r := m.ProtoReflect()
-	fields := body(r).Fields()
+	fields := bodyOf(r).Fields()
 	for i := range fields.Len() {
 		fd := fields.Get(i)
 		position := fd.Message().Fields().ByName("position")
@@ -72,8 +72,8 @@ func PutChange(m proto.Message, at *backplanev1.Position, event []byte) error {
 	panic(fmt.Sprintf("a watch's message %s has no change", r.Descriptor().FullName()))
 }
 
-// body returns the oneof that a watch's message has.
-func body(m protoreflect.Message) protoreflect.OneofDescriptor {
+// bodyOf returns the oneof that a watch's message has.
+func bodyOf(m protoreflect.Message) protoreflect.OneofDescriptor {
 	fd := m.Descriptor().Oneofs().ByName("body")
 	if fd == nil {
 		panic(fmt.Sprintf("%s is no message of a watch", m.Descriptor().FullName()))

@@ -12,8 +12,8 @@ import (
 // Every message of a watch has the parts that package watch puts into it.
 func TestParts(t *testing.T) {
 	for _, m := range []proto.Message{&backplanev1.WatchRoutesRequest{}, &backplanev1.WatchGrantsRequest{}} {
-		if part := watch.Part(m); part != nil {
-			t.Errorf("Part of an empty %T = %v, want nil", m, part)
+		if part := watch.Body(m); part != nil {
+			t.Errorf("Body of an empty %T = %v, want nil", m, part)
 		}
 		for _, part := range []proto.Message{&backplanev1.Hello{Instance: "x"}, &backplanev1.Ack{}} {
 			wantPart(t, m, part)
@@ -44,29 +44,29 @@ func TestParts(t *testing.T) {
 			want  proto.Message
 		}{{event, tt.change}, {nil, tt.empty}} {
 			proto.Reset(tt.m)
-			if err := watch.PutChange(tt.m, at, c.event); err != nil || !proto.Equal(watch.Part(tt.m), c.want) {
-				t.Errorf("PutChange, Part of %T = %v, %v, want %v", tt.m, err, watch.Part(tt.m), c.want)
+			if err := watch.SetChange(tt.m, at, c.event); err != nil || !proto.Equal(watch.Body(tt.m), c.want) {
+				t.Errorf("SetChange, Body of %T = %v, %v, want %v", tt.m, err, watch.Body(tt.m), c.want)
 			}
 		}
-		if err := watch.PutChange(tt.m, at, []byte{0xff}); err == nil {
-			t.Errorf("PutChange of an event that is none in %T = nil, want an error", tt.m)
+		if err := watch.SetChange(tt.m, at, []byte{0xff}); err == nil {
+			t.Errorf("SetChange of an event that is none in %T = nil, want an error", tt.m)
 		}
 	}
 }
 
 func wantPart(t *testing.T, m, part proto.Message) {
 	t.Helper()
-	watch.Put(m, part)
-	if got := watch.Part(m); !proto.Equal(got, part) {
-		t.Errorf("Put, Part of %T = %v, want %v", m, got, part)
+	watch.SetBody(m, part)
+	if got := watch.Body(m); !proto.Equal(got, part) {
+		t.Errorf("SetBody, Body of %T = %v, want %v", m, got, part)
 	}
 }
 
 func TestWhatIsNoPartPanics(t *testing.T) {
 	for name, put := range map[string]func(){
-		"Put":            func() { watch.Put(&backplanev1.WatchRoutesRequest{}, &backplanev1.Begin{}) },
-		"PutChange":      func() { _ = watch.PutChange(&backplanev1.WatchRoutesRequest{}, &backplanev1.Position{}, nil) },
-		"Part of a part": func() { watch.Part(&backplanev1.Hello{}) },
+		"SetBody":        func() { watch.SetBody(&backplanev1.WatchRoutesRequest{}, &backplanev1.Begin{}) },
+		"SetChange":      func() { _ = watch.SetChange(&backplanev1.WatchRoutesRequest{}, &backplanev1.Position{}, nil) },
+		"Body of a part": func() { watch.Body(&backplanev1.Hello{}) },
 	} {
 		func() {
 			defer func() {

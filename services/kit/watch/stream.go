@@ -70,7 +70,7 @@ func (f *Follower[Req, Resp]) follow(ctx context.Context, cancel context.CancelC
 // say sends a part of a request.
 func say[Req, Resp any](s grpc.BidiStreamingClient[Req, Resp], part proto.Message) error {
 	m := new(Req)
-	Put(message(m), part)
+	SetBody(message(m), part)
 	return s.Send(m)
 }
 
@@ -177,7 +177,7 @@ func (f *Follower[Req, Resp]) acknowledge(s grpc.BidiStreamingClient[Req, Resp],
 // take handles one message.
 func (f *Follower[Req, Resp]) take(ctx context.Context, st *state[Resp], resp *Resp) error {
 	f.set(func() { f.connected, f.heard = true, f.now() })
-	part := Part(message(resp))
+	part := Body(message(resp))
 	b, isBegin := part.(*backplanev1.Begin)
 	if isBegin {
 		return f.begin(st, b)

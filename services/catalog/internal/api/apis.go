@@ -10,7 +10,7 @@ import (
 	"github.com/tidegatehq/tidegate/services/kit/fault"
 	"github.com/tidegatehq/tidegate/services/kit/identity"
 	"github.com/tidegatehq/tidegate/services/kit/page"
-	"github.com/tidegatehq/tidegate/services/kit/resource"
+	"github.com/tidegatehq/tidegate/services/kit/resourcename"
 	"github.com/tidegatehq/tidegate/services/kit/sqldb"
 )
 
@@ -32,7 +32,7 @@ func (a *API) CreateApi(ctx context.Context, req *catalogv1.CreateApiRequest) (*
 
 // GetApi returns an API that the caller may see.
 func (a *API) GetApi(ctx context.Context, req *catalogv1.GetApiRequest) (*catalogv1.Api, error) {
-	name, err := resource.ParseAPI("name", req.GetName())
+	name, err := resourcename.ParseAPI("name", req.GetName())
 	if err != nil {
 		return nil, err
 	}
@@ -55,12 +55,12 @@ func (a *API) ListApis(ctx context.Context, req *catalogv1.ListApisRequest) (*ca
 	if err != nil {
 		return nil, err
 	}
-	p, err := page.New[sqldb.Place](req)
+	p, err := page.New[sqldb.TimeKey](req)
 	if err != nil {
 		return nil, err
 	}
 	filter := store.APIFilter{DisplayName: terms.Value("display_name"), Context: terms.Value("context"), Owner: owner}
-	apis, next, err := page.Read(p, a.store.APIs(ctx, v, filter, p.After), store.API.Place,
+	apis, next, err := page.Collect(p, a.store.APIs(ctx, v, filter, p.After), store.API.ListKey,
 		func(row store.API) *catalogv1.Api { return apiProto(row, v) })
 	if err != nil {
 		return nil, err
@@ -71,7 +71,7 @@ func (a *API) ListApis(ctx context.Context, req *catalogv1.ListApisRequest) (*ca
 // UpdateApi changes an API that the caller owns.
 func (a *API) UpdateApi(ctx context.Context, req *catalogv1.UpdateApiRequest) (*catalogv1.Api, error) {
 	c := identity.From(ctx)
-	name, err := resource.ParseAPI("api.name", req.GetApi().GetName())
+	name, err := resourcename.ParseAPI("api.name", req.GetApi().GetName())
 	if err != nil {
 		return nil, err
 	}
@@ -101,7 +101,7 @@ func (a *API) UpdateApi(ctx context.Context, req *catalogv1.UpdateApiRequest) (*
 // DeleteApi removes an API that the caller owns.
 func (a *API) DeleteApi(ctx context.Context, req *catalogv1.DeleteApiRequest) (*emptypb.Empty, error) {
 	c := identity.From(ctx)
-	name, err := resource.ParseAPI("name", req.GetName())
+	name, err := resourcename.ParseAPI("name", req.GetName())
 	if err != nil {
 		return nil, err
 	}

@@ -10,7 +10,7 @@ import (
 	"github.com/tidegatehq/tidegate/services/kit/fault"
 	"github.com/tidegatehq/tidegate/services/kit/identity"
 	"github.com/tidegatehq/tidegate/services/kit/page"
-	"github.com/tidegatehq/tidegate/services/kit/resource"
+	"github.com/tidegatehq/tidegate/services/kit/resourcename"
 	"github.com/tidegatehq/tidegate/services/kit/validate"
 )
 
@@ -101,8 +101,8 @@ func checkSecurity(schemes []*catalogv1.SecurityScheme) []fault.Violation {
 // ownerTerm is the owner of a filter, the id of a user, nil where it has none;
 // users/me is the caller.
 func ownerTerm(terms page.Terms, v identity.Viewer) (*string, error) {
-	return page.Name(terms, "owner", resource.ParseUser, func(n resource.User) string {
-		if n.User == resource.Me {
+	return page.Name(terms, "owner", resourcename.ParseUser, func(n resourcename.User) string {
+		if n.User == resourcename.Me {
 			return v.User
 		}
 		return n.User

@@ -10,7 +10,7 @@ import (
 	"github.com/tidegatehq/tidegate/services/kit/fault"
 	"github.com/tidegatehq/tidegate/services/kit/identity"
 	"github.com/tidegatehq/tidegate/services/kit/page"
-	"github.com/tidegatehq/tidegate/services/kit/resource"
+	"github.com/tidegatehq/tidegate/services/kit/resourcename"
 )
 
 // What routes and events have too is converted in package store.
@@ -22,13 +22,13 @@ func apiProto(row store.API, v identity.Viewer) *catalogv1.Api {
 		DisplayName: row.DisplayName,
 		Context:     row.Context,
 		Description: row.Description,
-		Owner:       resource.User{User: row.Owner}.String(),
+		Owner:       resourcename.User{User: row.Owner}.String(),
 		CreateTime:  timestamppb.New(row.CreatedAt),
 		UpdateTime:  timestamppb.New(row.UpdatedAt),
 		Etag:        page.Etag(row.Etag),
 	}
 	if row.DefaultVersion != "" && (row.DefaultPublished || v.Sees(row.Owner)) {
-		a.DefaultVersion = resource.Version{API: row.ID, Version: row.DefaultVersion}.String()
+		a.DefaultVersion = resourcename.Version{API: row.ID, Version: row.DefaultVersion}.String()
 	}
 	return a
 }
@@ -39,7 +39,7 @@ func withAPI(row store.API, a *catalogv1.Api) (store.API, error) {
 	if a.GetDefaultVersion() == "" {
 		return row, nil
 	}
-	name, err := resource.ParseVersion("api.default_version", a.GetDefaultVersion())
+	name, err := resourcename.ParseVersion("api.default_version", a.GetDefaultVersion())
 	if err != nil || name.API != row.ID {
 		return row, fault.Invalid("api.default_version", "must be a version of this API, or empty")
 	}
@@ -80,7 +80,7 @@ func withVersion(row store.Version, v *catalogv1.Version) store.Version {
 	row.MaxSessionAge = v.GetMaxSessionAge().AsDuration()
 	row.Plans = nil
 	for _, plan := range v.GetPlans() {
-		name, _ := resource.ParsePlan("version.plans", plan) // the proto's rules have checked it
+		name, _ := resourcename.ParsePlan("version.plans", plan) // the proto's rules have checked it
 		row.Plans = append(row.Plans, name.Plan)
 	}
 	return row

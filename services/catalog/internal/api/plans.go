@@ -8,7 +8,7 @@ import (
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
 	"github.com/tidegatehq/tidegate/services/catalog/internal/store"
 	"github.com/tidegatehq/tidegate/services/kit/page"
-	"github.com/tidegatehq/tidegate/services/kit/resource"
+	"github.com/tidegatehq/tidegate/services/kit/resourcename"
 	"github.com/tidegatehq/tidegate/services/kit/sqldb"
 	"github.com/tidegatehq/tidegate/services/kit/validate"
 )
@@ -24,7 +24,7 @@ func (a *API) CreatePlan(ctx context.Context, req *catalogv1.CreatePlanRequest) 
 
 // GetPlan returns a plan.
 func (a *API) GetPlan(ctx context.Context, req *catalogv1.GetPlanRequest) (*catalogv1.Plan, error) {
-	name, err := resource.ParsePlan("name", req.GetName())
+	name, err := resourcename.ParsePlan("name", req.GetName())
 	if err != nil {
 		return nil, err
 	}
@@ -41,12 +41,12 @@ func (a *API) ListPlans(ctx context.Context, req *catalogv1.ListPlansRequest) (*
 	if err != nil {
 		return nil, err
 	}
-	p, err := page.New[sqldb.Place](req)
+	p, err := page.New[sqldb.TimeKey](req)
 	if err != nil {
 		return nil, err
 	}
 	rows := a.store.Plans(ctx, store.PlanFilter{DisplayName: terms.Value("display_name")}, p.After)
-	plans, next, err := page.Read(p, rows, store.Plan.Place, store.Plan.Message)
+	plans, next, err := page.Collect(p, rows, store.Plan.ListKey, store.Plan.Message)
 	if err != nil {
 		return nil, err
 	}
@@ -55,7 +55,7 @@ func (a *API) ListPlans(ctx context.Context, req *catalogv1.ListPlansRequest) (*
 
 // UpdatePlan changes a plan.
 func (a *API) UpdatePlan(ctx context.Context, req *catalogv1.UpdatePlanRequest) (*catalogv1.Plan, error) {
-	name, err := resource.ParsePlan("plan.name", req.GetPlan().GetName())
+	name, err := resourcename.ParsePlan("plan.name", req.GetPlan().GetName())
 	if err != nil {
 		return nil, err
 	}
@@ -78,7 +78,7 @@ func (a *API) UpdatePlan(ctx context.Context, req *catalogv1.UpdatePlanRequest) 
 
 // DeletePlan removes a plan that no version offers.
 func (a *API) DeletePlan(ctx context.Context, req *catalogv1.DeletePlanRequest) (*emptypb.Empty, error) {
-	name, err := resource.ParsePlan("name", req.GetName())
+	name, err := resourcename.ParsePlan("name", req.GetName())
 	if err != nil {
 		return nil, err
 	}

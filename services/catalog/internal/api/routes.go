@@ -7,7 +7,7 @@ import (
 
 	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
 	"github.com/tidegatehq/tidegate/services/kit/identity"
-	"github.com/tidegatehq/tidegate/services/kit/resource"
+	"github.com/tidegatehq/tidegate/services/kit/resourcename"
 )
 
 // WatchRoutes streams every route and plan, and then what changes.
@@ -17,7 +17,7 @@ func (a *API) WatchRoutes(stream grpc.BidiStreamingServer[backplanev1.WatchRoute
 
 // GetRoute returns the route of one version, in whatever state it is.
 func (a *API) GetRoute(ctx context.Context, req *backplanev1.GetRouteRequest) (*backplanev1.Route, error) {
-	name, err := resource.ParseVersion("name", req.GetName())
+	name, err := resourcename.ParseVersion("name", req.GetName())
 	if err != nil {
 		return nil, err
 	}

@@ -10,7 +10,7 @@ import (
 	"github.com/tidegatehq/tidegate/services/kit/fault"
 	"github.com/tidegatehq/tidegate/services/kit/identity"
 	"github.com/tidegatehq/tidegate/services/kit/page"
-	"github.com/tidegatehq/tidegate/services/kit/resource"
+	"github.com/tidegatehq/tidegate/services/kit/resourcename"
 	"github.com/tidegatehq/tidegate/services/kit/sqldb"
 	"github.com/tidegatehq/tidegate/services/kit/validate"
 )
@@ -18,7 +18,7 @@ import (
 // CreateVersion adds a version to an API that the caller owns.
 func (a *API) CreateVersion(ctx context.Context, req *catalogv1.CreateVersionRequest) (*catalogv1.Version, error) {
 	c := identity.From(ctx)
-	parent, err := resource.ParseAPI("parent", req.GetParent())
+	parent, err := resourcename.ParseAPI("parent", req.GetParent())
 	if err != nil {
 		return nil, err
 	}
@@ -37,7 +37,7 @@ func (a *API) CreateVersion(ctx context.Context, req *catalogv1.CreateVersionReq
 
 // GetVersion returns a version that the caller may see.
 func (a *API) GetVersion(ctx context.Context, req *catalogv1.GetVersionRequest) (*catalogv1.Version, error) {
-	name, err := resource.ParseVersion("name", req.GetName())
+	name, err := resourcename.ParseVersion("name", req.GetName())
 	if err != nil {
 		return nil, err
 	}
@@ -51,7 +51,7 @@ func (a *API) GetVersion(ctx context.Context, req *catalogv1.GetVersionRequest) 
 // ListVersions returns a page of the versions that the caller may see.
 func (a *API) ListVersions(ctx context.Context, req *catalogv1.ListVersionsRequest) (*catalogv1.ListVersionsResponse, error) {
 	v := identity.From(ctx).Viewer()
-	parent, err := resource.ParseAPI("parent", req.GetParent())
+	parent, err := resourcename.ParseAPI("parent", req.GetParent())
 	if err != nil {
 		return nil, err
 	}
@@ -59,7 +59,7 @@ func (a *API) ListVersions(ctx context.Context, req *catalogv1.ListVersionsReque
 	if err != nil {
 		return nil, err
 	}
-	p, err := page.New[sqldb.Place](req)
+	p, err := page.New[sqldb.TimeKey](req)
 	if err != nil {
 		return nil, err
 	}
@@ -67,13 +67,13 @@ func (a *API) ListVersions(ctx context.Context, req *catalogv1.ListVersionsReque
 	if err := checkState(filter.State); err != nil {
 		return nil, err
 	}
-	if parent.API != resource.Any {
+	if parent.API != resourcename.Any {
 		if _, err := a.store.API(ctx, v, parent.API); err != nil {
 			return nil, err
 		}
 		filter.API = &parent.API
 	}
-	versions, next, err := page.Read(p, a.store.Versions(ctx, v, filter, p.After), store.Version.Place, a.versionProto)
+	versions, next, err := page.Collect(p, a.store.Versions(ctx, v, filter, p.After), store.Version.ListKey, a.versionProto)
 	if err != nil {
 		return nil, err
 	}
@@ -130,7 +130,7 @@ func (a *API) transition(ctx context.Context, name, etag, from, to string) (*cat
 // has, what edit makes of it.
 func (a *API) changeVersion(ctx context.Context, field, text string, edit func(store.Version) (store.Version, error)) (*catalogv1.Version, error) {
 	c := identity.From(ctx)
-	name, err := resource.ParseVersion(field, text)
+	name, err := resourcename.ParseVersion(field, text)
 	if err != nil {
 		return nil, err
 	}
@@ -154,7 +154,7 @@ func (a *API) changeVersion(ctx context.Context, field, text string, edit func(s
 // published.
 func (a *API) DeleteVersion(ctx context.Context, req *catalogv1.DeleteVersionRequest) (*emptypb.Empty, error) {
 	c := identity.From(ctx)
-	name, err := resource.ParseVersion("name", req.GetName())
+	name, err := resourcename.ParseVersion("name", req.GetName())
 	if err != nil {
 		return nil, err
 	}

@@ -11,7 +11,7 @@ import (
 	"github.com/tidegatehq/tidegate/services/kit/fault"
 	"github.com/tidegatehq/tidegate/services/kit/id"
 	"github.com/tidegatehq/tidegate/services/kit/identity"
-	"github.com/tidegatehq/tidegate/services/kit/resource"
+	"github.com/tidegatehq/tidegate/services/kit/resourcename"
 	"github.com/tidegatehq/tidegate/services/kit/sqldb"
 )
 
@@ -35,10 +35,10 @@ type API struct {
 }
 
 // Name returns the API's name.
-func (a API) Name() resource.API { return resource.API{API: a.ID} }
+func (a API) Name() resourcename.API { return resourcename.API{API: a.ID} }
 
-// Place returns where the API stands in a list.
-func (a API) Place() sqldb.Place { return sqldb.Place{Time: a.CreatedAt.UnixMicro(), ID: a.ID} }
+// ListKey returns where the API stands in a list.
+func (a API) ListKey() sqldb.TimeKey { return sqldb.TimeKey{Time: a.CreatedAt.UnixMicro(), ID: a.ID} }
 
 const selectAPI = `
 	SELECT a.id, a.display_name, a.context, a.description, a.owner, a.default_version,
@@ -68,7 +68,7 @@ func readAPI(ctx context.Context, q sqldb.Querier, v identity.Viewer, id string)
 	case err != nil:
 		return API{}, fmt.Errorf("read API %q: %w", id, err)
 	case !found, !a.Published && !v.Sees(a.Owner):
-		return API{}, fault.NotFound("%s", resource.API{API: id})
+		return API{}, fault.NotFound("%s", resourcename.API{API: id})
 	}
 	return a, nil
 }
@@ -83,8 +83,8 @@ type APIFilter struct {
 }
 
 // APIs returns the APIs after a place that v sees, oldest first.
-func (s *Store) APIs(ctx context.Context, v identity.Viewer, f APIFilter, after sqldb.Place) iter.Seq2[API, error] {
-	return sqldb.List(ctx, s.db, scanAPI, API.Place, after, selectAPI+`
+func (s *Store) APIs(ctx context.Context, v identity.Viewer, f APIFilter, after sqldb.TimeKey) iter.Seq2[API, error] {
+	return sqldb.List(ctx, s.db, scanAPI, API.ListKey, after, selectAPI+`
 		WHERE (a.created_at, a.id) > ($1, $2)
 		  AND (CAST($4 AS TEXT) IS NULL OR a.display_fold = $4)
 		  AND (CAST($5 AS TEXT) IS NULL OR a.context = $5)

@@ -195,13 +195,13 @@ func TestAPIs(t *testing.T) {
 			}
 		}
 		for who, want := range map[identity.Viewer][]string{root: all, ann: seen} {
-			if got := ids(list(t, b.APIs(ctx, who, APIFilter{}, sqldb.Place{}))); !sameSet(got, want) {
+			if got := ids(list(t, b.APIs(ctx, who, APIFilter{}, sqldb.TimeKey{}))); !sameSet(got, want) {
 				t.Errorf("APIs(%+v) = %v, want %v", who, got, want)
 			}
 			// From any row on, a list goes on with the next.
-			rows := list(t, b.APIs(ctx, who, APIFilter{}, sqldb.Place{}))
+			rows := list(t, b.APIs(ctx, who, APIFilter{}, sqldb.TimeKey{}))
 			for i, row := range rows {
-				if got := list(t, b.APIs(ctx, who, APIFilter{}, row.Place())); !slices.Equal(got, rows[i+1:]) {
+				if got := list(t, b.APIs(ctx, who, APIFilter{}, row.ListKey())); !slices.Equal(got, rows[i+1:]) {
 					t.Errorf("APIs(%+v) after row %d = %v, want %v", who, i, ids(got), ids(rows[i+1:]))
 				}
 			}
@@ -215,11 +215,11 @@ func TestAPIs(t *testing.T) {
 			{APIFilter{Context: &context}, []string{all[7]}},
 			{APIFilter{Owner: &owner, Context: &context}, nil},
 		} {
-			if diff := cmp.Diff(c.want, ids(list(t, b.APIs(ctx, root, c.filter, sqldb.Place{})))); diff != "" {
+			if diff := cmp.Diff(c.want, ids(list(t, b.APIs(ctx, root, c.filter, sqldb.TimeKey{})))); diff != "" {
 				t.Errorf("APIs(%+v) (-want +got):\n%s", c.filter, diff)
 			}
 		}
-		if rows := list(t, b.APIs(ctx, ann, APIFilter{Context: &context}, sqldb.Place{})); len(rows) != 0 {
+		if rows := list(t, b.APIs(ctx, ann, APIFilter{Context: &context}, sqldb.TimeKey{})); len(rows) != 0 {
 			t.Errorf("APIs finds what the viewer does not see: %v", ids(rows))
 		}
 	})

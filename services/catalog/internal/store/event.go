@@ -12,7 +12,7 @@ import (
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
 	"github.com/tidegatehq/tidegate/services/kit/change"
 	"github.com/tidegatehq/tidegate/services/kit/page"
-	"github.com/tidegatehq/tidegate/services/kit/resource"
+	"github.com/tidegatehq/tidegate/services/kit/resourcename"
 	"github.com/tidegatehq/tidegate/services/kit/sqldb"
 )
 
@@ -26,7 +26,7 @@ const (
 // Snapshot emits all plans and all routes, for those who watch.
 func Snapshot(ctx context.Context, tx *sqldb.Tx, emit func(proto.Message)) error {
 	plans := change.NewBatch(func(all []*catalogv1.Plan) { emit(&backplanev1.RouteSnapshot{Plans: all}) })
-	for p, err := range listPlans(ctx, tx, PlanFilter{}, sqldb.Place{}) {
+	for p, err := range listPlans(ctx, tx, PlanFilter{}, sqldb.TimeKey{}) {
 		if err != nil {
 			return fmt.Errorf("read plans: %w", err)
 		}
@@ -34,7 +34,7 @@ func Snapshot(ctx context.Context, tx *sqldb.Tx, emit func(proto.Message)) error
 	}
 	plans.Flush()
 	routes := change.NewBatch(func(all []*backplanev1.Route) { emit(&backplanev1.RouteSnapshot{Routes: all}) })
-	for v, err := range listVersions(ctx, tx, everything, VersionFilter{}, sqldb.Place{}) {
+	for v, err := range listVersions(ctx, tx, everything, VersionFilter{}, sqldb.TimeKey{}) {
 		if err != nil {
 			return fmt.Errorf("read versions: %w", err)
 		}
@@ -106,7 +106,7 @@ func (v Version) Route() *backplanev1.Route {
 		Name:           v.Name().String(),
 		Api:            v.Name().Parent().String(),
 		DisplayName:    v.DisplayName,
-		Owner:          resource.User{User: v.Owner}.String(),
+		Owner:          resourcename.User{User: v.Owner}.String(),
 		Context:        v.Context,
 		Version:        v.Version,
 		Default:        v.Default,
@@ -119,7 +119,7 @@ func (v Version) Route() *backplanev1.Route {
 		r.Security = append(r.Security, s.Message())
 	}
 	for _, id := range v.Plans {
-		r.Plans = append(r.Plans, resource.Plan{Plan: id}.String())
+		r.Plans = append(r.Plans, resourcename.Plan{Plan: id}.String())
 	}
 	if v.MaxSessionAge != 0 {
 		r.MaxSessionAge = durationpb.New(v.MaxSessionAge)

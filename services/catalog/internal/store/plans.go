@@ -11,7 +11,7 @@ import (
 	"github.com/tidegatehq/tidegate/services/kit/change"
 	"github.com/tidegatehq/tidegate/services/kit/fault"
 	"github.com/tidegatehq/tidegate/services/kit/id"
-	"github.com/tidegatehq/tidegate/services/kit/resource"
+	"github.com/tidegatehq/tidegate/services/kit/resourcename"
 	"github.com/tidegatehq/tidegate/services/kit/sqldb"
 )
 
@@ -30,10 +30,10 @@ type Plan struct {
 }
 
 // Name returns the plan's name.
-func (p Plan) Name() resource.Plan { return resource.Plan{Plan: p.ID} }
+func (p Plan) Name() resourcename.Plan { return resourcename.Plan{Plan: p.ID} }
 
-// Place returns where the plan stands in a list.
-func (p Plan) Place() sqldb.Place { return sqldb.Place{Time: p.CreatedAt.UnixMicro(), ID: p.ID} }
+// ListKey returns where the plan stands in a list.
+func (p Plan) ListKey() sqldb.TimeKey { return sqldb.TimeKey{Time: p.CreatedAt.UnixMicro(), ID: p.ID} }
 
 const selectPlan = `
 	SELECT id, display_name, description, quota_messages, quota_window, etag, created_at, updated_at
@@ -56,7 +56,7 @@ func readPlan(ctx context.Context, q sqldb.Querier, id string) (Plan, error) {
 	case err != nil:
 		return Plan{}, fmt.Errorf("read plan %q: %w", id, err)
 	case !found:
-		return Plan{}, fault.NotFound("%s", resource.Plan{Plan: id})
+		return Plan{}, fault.NotFound("%s", resourcename.Plan{Plan: id})
 	}
 	return p, nil
 }
@@ -68,12 +68,12 @@ type PlanFilter struct {
 }
 
 // Plans returns the plans after a place, oldest first.
-func (s *Store) Plans(ctx context.Context, f PlanFilter, after sqldb.Place) iter.Seq2[Plan, error] {
+func (s *Store) Plans(ctx context.Context, f PlanFilter, after sqldb.TimeKey) iter.Seq2[Plan, error] {
 	return listPlans(ctx, s.db, f, after)
 }
 
-func listPlans(ctx context.Context, q sqldb.Querier, f PlanFilter, after sqldb.Place) iter.Seq2[Plan, error] {
-	return sqldb.List(ctx, q, scanPlan, Plan.Place, after, selectPlan+`
+func listPlans(ctx context.Context, q sqldb.Querier, f PlanFilter, after sqldb.TimeKey) iter.Seq2[Plan, error] {
+	return sqldb.List(ctx, q, scanPlan, Plan.ListKey, after, selectPlan+`
 		WHERE (created_at, id) > ($1, $2)
 		  AND (CAST($4 AS TEXT) IS NULL OR display_fold = $4)
 		ORDER BY created_at, id LIMIT $3`,

@@ -157,10 +157,10 @@ func TestSeededPlans(t *testing.T) {
 			Window   string
 		}
 		var got []row
-		for _, p := range list(t, b.Plans(t.Context(), PlanFilter{}, sqldb.Place{})) {
+		for _, p := range list(t, b.Plans(t.Context(), PlanFilter{}, sqldb.TimeKey{})) {
 			got = append(got, row{p.ID, p.DisplayName, p.QuotaMessages, p.QuotaWindow})
 			name := strings.ToUpper(p.DisplayName)
-			if found := list(t, b.Plans(t.Context(), PlanFilter{DisplayName: &name}, sqldb.Place{})); len(found) != 1 || found[0] != p {
+			if found := list(t, b.Plans(t.Context(), PlanFilter{DisplayName: &name}, sqldb.TimeKey{})); len(found) != 1 || found[0] != p {
 				t.Errorf("Plans(%s) = %v, want %v", name, found, p)
 			}
 		}

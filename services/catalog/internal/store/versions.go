@@ -11,7 +11,7 @@ import (
 	"github.com/tidegatehq/tidegate/services/kit/fault"
 	"github.com/tidegatehq/tidegate/services/kit/id"
 	"github.com/tidegatehq/tidegate/services/kit/identity"
-	"github.com/tidegatehq/tidegate/services/kit/resource"
+	"github.com/tidegatehq/tidegate/services/kit/resourcename"
 	"github.com/tidegatehq/tidegate/services/kit/sqldb"
 )
 
@@ -90,10 +90,14 @@ func (v Version) Anonymous() bool {
 }
 
 // Name returns the version's name.
-func (v Version) Name() resource.Version { return resource.Version{API: v.APIID, Version: v.ID} }
+func (v Version) Name() resourcename.Version {
+	return resourcename.Version{API: v.APIID, Version: v.ID}
+}
 
-// Place returns where the version stands in a list.
-func (v Version) Place() sqldb.Place { return sqldb.Place{Time: v.CreatedAt.UnixMicro(), ID: v.ID} }
+// ListKey returns where the version stands in a list.
+func (v Version) ListKey() sqldb.TimeKey {
+	return sqldb.TimeKey{Time: v.CreatedAt.UnixMicro(), ID: v.ID}
+}
 
 const selectVersion = `
 	SELECT v.id, v.version, v.description, v.tags, v.production, v.sandbox, v.security, v.plans, v.origins,
@@ -115,11 +119,11 @@ func scanVersion(row sqldb.Row) (Version, error) {
 
 // Version returns a version that v sees, or a NotFound fault: what is published,
 // and what is v's own.
-func (s *Store) Version(ctx context.Context, v identity.Viewer, name resource.Version) (Version, error) {
+func (s *Store) Version(ctx context.Context, v identity.Viewer, name resourcename.Version) (Version, error) {
 	return readVersion(ctx, s.db, v, name)
 }
 
-func readVersion(ctx context.Context, q sqldb.Querier, v identity.Viewer, name resource.Version) (Version, error) {
+func readVersion(ctx context.Context, q sqldb.Querier, v identity.Viewer, name resourcename.Version) (Version, error) {
 	row, found, err := sqldb.One(ctx, q, scanVersion, selectVersion+`WHERE v.id = $1 AND v.api_id = $2`, name.Version, name.API)
 	switch {
 	case err != nil:
@@ -150,12 +154,12 @@ type VersionFilter struct {
 }
 
 // Versions returns the versions after a place that v sees, oldest first.
-func (s *Store) Versions(ctx context.Context, v identity.Viewer, f VersionFilter, after sqldb.Place) iter.Seq2[Version, error] {
+func (s *Store) Versions(ctx context.Context, v identity.Viewer, f VersionFilter, after sqldb.TimeKey) iter.Seq2[Version, error] {
 	return listVersions(ctx, s.db, v, f, after)
 }
 
-func listVersions(ctx context.Context, q sqldb.Querier, v identity.Viewer, f VersionFilter, after sqldb.Place) iter.Seq2[Version, error] {
-	return sqldb.List(ctx, q, scanVersion, Version.Place, after, selectVersion+`
+func listVersions(ctx context.Context, q sqldb.Querier, v identity.Viewer, f VersionFilter, after sqldb.TimeKey) iter.Seq2[Version, error] {
+	return sqldb.List(ctx, q, scanVersion, Version.ListKey, after, selectVersion+`
 		WHERE (v.created_at, v.id) > ($1, $2)
 		  AND (CAST($4 AS TEXT) IS NULL OR v.api_id = $4)
 		  AND (CAST($5 AS TEXT) IS NULL OR v.version = $5)
@@ -244,7 +248,7 @@ func checkPlans(ctx context.Context, tx *change.Tx, v Version) error {
 		}
 		if !exists {
 			wrong = append(wrong, fault.Violation{
-				Field: fmt.Sprintf("version.plans[%d]", i), Message: "there is no " + resource.Plan{Plan: id}.String(),
+				Field: fmt.Sprintf("version.plans[%d]", i), Message: "there is no " + resourcename.Plan{Plan: id}.String(),
 			})
 		}
 	}
@@ -253,7 +257,7 @@ func checkPlans(ctx context.Context, tx *change.Tx, v Version) error {
 
 // UpdateVersion makes a version that viewer sees what edit makes of it: all but
 // its version string, its API and what the server says of it.
-func (s *Store) UpdateVersion(ctx context.Context, viewer identity.Viewer, name resource.Version, edit func(Version) (Version, error)) (v Version, err error) {
+func (s *Store) UpdateVersion(ctx context.Context, viewer identity.Viewer, name resourcename.Version, edit func(Version) (Version, error)) (v Version, err error) {
 	err = s.log.Write(ctx, "update version", func(tx *change.Tx) (change.Record, error) {
 		old, err := readVersion(ctx, tx, viewer, name)
 		if err != nil {
@@ -317,7 +321,7 @@ func unlink(ctx context.Context, tx *change.Tx, id string) error {
 
 // DeleteVersion removes a version that viewer sees and check allows to be removed;
 // its API no longer has it as the default.
-func (s *Store) DeleteVersion(ctx context.Context, viewer identity.Viewer, name resource.Version, check func(Version) error) error {
+func (s *Store) DeleteVersion(ctx context.Context, viewer identity.Viewer, name resourcename.Version, check func(Version) error) error {
 	return s.log.Write(ctx, "delete version", func(tx *change.Tx) (change.Record, error) {
 		v, err := readVersion(ctx, tx, viewer, name)
 		if err != nil {

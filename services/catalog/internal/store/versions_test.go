@@ -13,7 +13,7 @@ import (
 	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
 	"github.com/tidegatehq/tidegate/services/kit/fault"
 	"github.com/tidegatehq/tidegate/services/kit/identity"
-	"github.com/tidegatehq/tidegate/services/kit/resource"
+	"github.com/tidegatehq/tidegate/services/kit/resourcename"
 	"github.com/tidegatehq/tidegate/services/kit/sqldb"
 )
 
@@ -38,7 +38,7 @@ func TestVersion(t *testing.T) {
 		}
 		check("when made")
 		b.wantEvent("a new version", &backplanev1.RouteEvent{Routes: []*backplanev1.Route{v.Route()}})
-		_, err := b.Version(ctx, ann, resource.Version{API: "other", Version: v.ID})
+		_, err := b.Version(ctx, ann, resourcename.Version{API: "other", Version: v.ID})
 		refused(t, "Version of another API", err, codes.NotFound, "apis/other/versions/"+v.ID)
 		update := func(edit func(*Version)) Version {
 			t.Helper()
@@ -165,7 +165,7 @@ func TestVersions(t *testing.T) {
 			{root, VersionFilter{State: &state}, []string{"bob-0", "ann-0"}},
 			{bob, VersionFilter{Version: &version}, []string{"bob-2"}},
 		} {
-			rows := list(t, b.Versions(ctx, c.who, c.filter, sqldb.Place{}))
+			rows := list(t, b.Versions(ctx, c.who, c.filter, sqldb.TimeKey{}))
 			var got []string
 			for _, row := range rows {
 				got = append(got, named[row.ID])
@@ -174,7 +174,7 @@ func TestVersions(t *testing.T) {
 				t.Errorf("Versions(%+v, %+v) = %v, want %v", c.who, c.filter, got, c.want)
 			}
 			for i, row := range rows {
-				next := list(t, b.Versions(ctx, c.who, c.filter, row.Place()))
+				next := list(t, b.Versions(ctx, c.who, c.filter, row.ListKey()))
 				if diff := cmp.Diff(rows[i+1:], next); len(next) != len(rows)-i-1 || len(next) > 0 && diff != "" {
 					t.Errorf("Versions(%+v, %+v) after row %d (-want +got):\n%s", c.who, c.filter, i, diff)
 				}
@@ -186,7 +186,7 @@ func TestVersions(t *testing.T) {
 func TestSnapshot(t *testing.T) {
 	each(t, func(t *testing.T, b *bench) {
 		want := &backplanev1.RouteSnapshot{}
-		for _, p := range list(t, b.Plans(t.Context(), PlanFilter{}, sqldb.Place{})) {
+		for _, p := range list(t, b.Plans(t.Context(), PlanFilter{}, sqldb.TimeKey{})) {
 			want.Plans = append(want.Plans, p.Message())
 		}
 		a := b.api("ann", "Echo", "/echo")

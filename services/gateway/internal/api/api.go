@@ -17,8 +17,8 @@ import (
 	"github.com/tidegatehq/tidegate/services/gateway/internal/session"
 	"github.com/tidegatehq/tidegate/services/kit/fault"
 	"github.com/tidegatehq/tidegate/services/kit/identity"
-	"github.com/tidegatehq/tidegate/services/kit/keyset"
 	"github.com/tidegatehq/tidegate/services/kit/page"
+	"github.com/tidegatehq/tidegate/services/kit/sessionorder"
 )
 
 // Sessions are the live sessions; session.Registry is.
@@ -96,7 +96,7 @@ func (a *API) ListSessions(ctx context.Context, req *gatewayv1.ListSessionsReque
 	if err := checkToken(req.GetPageToken()); err != nil {
 		return nil, err
 	}
-	p, err := page.New[keyset.Session](req)
+	p, err := page.New[sessionorder.Key](req)
 	if err != nil {
 		return nil, err
 	}

@@ -23,10 +23,10 @@ import (
 	"github.com/tidegatehq/tidegate/services/gateway/internal/session"
 	"github.com/tidegatehq/tidegate/services/kit/grpcserver"
 	"github.com/tidegatehq/tidegate/services/kit/identity/identitytest"
-	"github.com/tidegatehq/tidegate/services/kit/keyset"
 	"github.com/tidegatehq/tidegate/services/kit/memnet"
 	"github.com/tidegatehq/tidegate/services/kit/page"
-	"github.com/tidegatehq/tidegate/services/kit/resource"
+	"github.com/tidegatehq/tidegate/services/kit/resourcename"
+	"github.com/tidegatehq/tidegate/services/kit/sessionorder"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -262,7 +262,7 @@ func TestBadInput(t *testing.T) {
 		_, err := f.GetSession(t.Context(), &gatewayv1.GetSessionRequest{Name: name}, f.root)
 		wantStatus(t, "GetSession("+name+")", err, codes.NotFound, name+" not found")
 	}
-	elsewhere, err := page.New[keyset.Session](&gatewayv1.ListSessionsRequest{Parent: "gateways/-"})
+	elsewhere, err := page.New[sessionorder.Key](&gatewayv1.ListSessionsRequest{Parent: "gateways/-"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -273,7 +273,7 @@ func TestBadInput(t *testing.T) {
 		{&gatewayv1.ListSessionsRequest{PageSize: -1}, "page_size: must not be negative"},
 		{&gatewayv1.ListSessionsRequest{PageToken: "x"}, "page_token: is not a token that a list has returned"},
 		{&gatewayv1.ListSessionsRequest{PageToken: strings.Repeat("x", 1025)}, "page_token: must be at most 1024 characters"},
-		{&gatewayv1.ListSessionsRequest{PageToken: elsewhere.Token(keyset.NewSession(time.Time{}, resource.Session{Gateway: "g", Ref: "r"}))}, "page_token: belongs to another list or filter"},
+		{&gatewayv1.ListSessionsRequest{PageToken: elsewhere.Token(sessionorder.NewKey(time.Time{}, resourcename.Session{Gateway: "g", Ref: "r"}))}, "page_token: belongs to another list or filter"},
 		{&gatewayv1.ListSessionsRequest{Filter: "user"}, `filter: must be field = "value", joined by AND`},
 		{&gatewayv1.ListSessionsRequest{Filter: `color = "red"`}, `filter: no field "color": there are application, subscription, user, version`},
 		{&gatewayv1.ListSessionsRequest{Filter: strings.Repeat("ä", 1025)}, "filter: must be at most 1024 characters"},

@@ -9,7 +9,7 @@ import (
 	"github.com/tidegatehq/tidegate/services/gateway/internal/session"
 	"github.com/tidegatehq/tidegate/services/kit/fault"
 	"github.com/tidegatehq/tidegate/services/kit/page"
-	"github.com/tidegatehq/tidegate/services/kit/resource"
+	"github.com/tidegatehq/tidegate/services/kit/resourcename"
 )
 
 // Bounds of a request.
@@ -19,15 +19,15 @@ const (
 )
 
 // name is the gateway's resource name.
-func (a *API) name() resource.Gateway { return resource.Gateway{Gateway: a.gateway.Instance} }
+func (a *API) name() resourcename.Gateway { return resourcename.Gateway{Gateway: a.gateway.Instance} }
 
 // checkGateway returns why a name is not that of this gateway, or nil.
 func (a *API) checkGateway(field, name string) error {
-	n, err := resource.ParseGateway(field, name)
+	n, err := resourcename.ParseGateway(field, name)
 	switch {
 	case err != nil:
 		return err
-	case n.Gateway == resource.Any:
+	case n.Gateway == resourcename.Any:
 		return fault.Invalid(field, "must be %s: only the portal answers for all gateways", a.name())
 	case n != a.name():
 		return fault.NotFound("%s", n)
@@ -37,11 +37,11 @@ func (a *API) checkGateway(field, name string) error {
 
 // checkSession returns the reference of a session's name.
 func (a *API) checkSession(name string) (ref string, err error) {
-	n, err := resource.ParseSession("name", name)
+	n, err := resourcename.ParseSession("name", name)
 	switch {
 	case err != nil:
 		return "", err
-	case n.Gateway == resource.Any:
+	case n.Gateway == resourcename.Any:
 		return "", fault.Invalid("name", "must be %s/sessions/{session}: only the portal answers for all gateways", a.name())
 	case n.Gateway != a.gateway.Instance:
 		return "", fault.NotFound("%s", n)

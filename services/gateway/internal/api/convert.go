@@ -9,7 +9,7 @@ import (
 	usagev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/usage/v1"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/ending"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/session"
-	"github.com/tidegatehq/tidegate/services/kit/resource"
+	"github.com/tidegatehq/tidegate/services/kit/resourcename"
 )
 
 func (a *API) toGateway() *gatewayv1.Gateway {
@@ -25,8 +25,8 @@ func (a *API) toGateway() *gatewayv1.Gateway {
 }
 
 // sessionName returns the name of a session of this gateway.
-func (a *API) sessionName(ref string) resource.Session {
-	return resource.Session{Gateway: a.gateway.Instance, Ref: ref}
+func (a *API) sessionName(ref string) resourcename.Session {
+	return resourcename.Session{Gateway: a.gateway.Instance, Ref: ref}
 }
 
 func (a *API) toSession(s *session.Session) *gatewayv1.Session {

@@ -17,12 +17,12 @@ import (
 	"github.com/tidegatehq/tidegate/services/kit/fault"
 	"github.com/tidegatehq/tidegate/services/kit/identity"
 	"github.com/tidegatehq/tidegate/services/kit/page"
-	"github.com/tidegatehq/tidegate/services/kit/resource"
+	"github.com/tidegatehq/tidegate/services/kit/resourcename"
 	"github.com/tidegatehq/tidegate/services/portal/internal/upstream"
 )
 
 // all is the parent of the changes and watchers of all services (AIP-159).
-const all = "services/" + resource.Any
+const all = "services/" + resourcename.Any
 
 // Server serves ChangeService.
 type Server struct {
@@ -179,7 +179,7 @@ func (s *Server) ListWatchers(ctx context.Context, req *changev1.ListWatchersReq
 
 // parent returns the client of a service.
 func (s *Server) parent(name string) (changev1.ChangeServiceClient, error) {
-	n, err := resource.ParseService("parent", name)
+	n, err := resourcename.ParseService("parent", name)
 	if err != nil {
 		return nil, err
 	}
@@ -188,7 +188,7 @@ func (s *Server) parent(name string) (changev1.ChangeServiceClient, error) {
 
 // owner returns the client of the service that has a change.
 func (s *Server) owner(name string) (changev1.ChangeServiceClient, error) {
-	n, err := resource.ParseChange("name", name)
+	n, err := resourcename.ParseChange("name", name)
 	if err != nil {
 		return nil, err
 	}
@@ -197,7 +197,7 @@ func (s *Server) owner(name string) (changev1.ChangeServiceClient, error) {
 
 // client returns the client of a service. A request that names none asked for
 // what does not exist.
-func (s *Server) client(n resource.Service, asked fmt.Stringer) (changev1.ChangeServiceClient, error) {
+func (s *Server) client(n resourcename.Service, asked fmt.Stringer) (changev1.ChangeServiceClient, error) {
 	for _, svc := range s.services {
 		if svc.name == n.String() {
 			return svc.client, nil

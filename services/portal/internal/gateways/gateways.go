@@ -21,7 +21,7 @@ import (
 	gatewayv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/gateway/v1"
 	"github.com/tidegatehq/tidegate/services/kit/fault"
 	"github.com/tidegatehq/tidegate/services/kit/grpcclient"
-	"github.com/tidegatehq/tidegate/services/kit/resource"
+	"github.com/tidegatehq/tidegate/services/kit/resourcename"
 	"github.com/tidegatehq/tidegate/services/portal/internal/upstream"
 )
 
@@ -32,7 +32,7 @@ const unusedFor = 10 * time.Minute
 // Gateway is one of the gateways.
 type Gateway struct {
 	// Name is gateways/{gateway}.
-	Name resource.Gateway
+	Name resourcename.Gateway
 	// Connected says whether the gateway watches the catalog now; else it did until
 	// lately.
 	Connected bool
@@ -81,7 +81,7 @@ func (d *Directory) All(ctx context.Context) ([]Gateway, error) {
 	now := time.Now()
 	var all []Gateway
 	for _, w := range resp.GetGateways() {
-		name := resource.Gateway{Gateway: w.GetInstance()}
+		name := resourcename.Gateway{Gateway: w.GetInstance()}
 		all = append(all, Gateway{
 			Name: name, Connected: w.GetConnected(),
 			Sessions: gatewayv1.NewSessionServiceClient(upstream.New(name.String(), d.connect(w.GetAddress(), now), d.log)),

@@ -11,7 +11,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/tidegatehq/tidegate/services/kit/fault"
-	"github.com/tidegatehq/tidegate/services/kit/resource"
+	"github.com/tidegatehq/tidegate/services/kit/resourcename"
 	"github.com/tidegatehq/tidegate/services/portal/internal/gateways"
 	"github.com/tidegatehq/tidegate/services/portal/internal/upstream"
 )
@@ -31,7 +31,7 @@ func (ask question[R]) ask(ctx context.Context, g gateways.Gateway) (R, error) {
 }
 
 // askOne asks the gateway of a name.
-func askOne[R any](ctx context.Context, s *Server, name resource.Gateway, ask question[R]) (R, error) {
+func askOne[R any](ctx context.Context, s *Server, name resourcename.Gateway, ask question[R]) (R, error) {
 	var none R
 	ctx = upstream.Forwarded(ctx)
 	all, err := s.directory.All(ctx)
@@ -49,7 +49,7 @@ func askOne[R any](ctx context.Context, s *Server, name resource.Gateway, ask qu
 
 // answer is what a gateway answered.
 type answer[R any] struct {
-	from  resource.Gateway
+	from  resourcename.Gateway
 	value R
 	err   error
 }

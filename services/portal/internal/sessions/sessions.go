@@ -14,9 +14,9 @@ import (
 
 	gatewayv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/gateway/v1"
 	"github.com/tidegatehq/tidegate/services/kit/fault"
-	"github.com/tidegatehq/tidegate/services/kit/keyset"
 	"github.com/tidegatehq/tidegate/services/kit/page"
-	"github.com/tidegatehq/tidegate/services/kit/resource"
+	"github.com/tidegatehq/tidegate/services/kit/resourcename"
+	"github.com/tidegatehq/tidegate/services/kit/sessionorder"
 	"github.com/tidegatehq/tidegate/services/portal/internal/gateways"
 	"github.com/tidegatehq/tidegate/services/portal/internal/upstream"
 )
@@ -66,8 +66,8 @@ func (s *Server) ListGateways(ctx context.Context, req *gatewayv1.ListGatewaysRe
 
 // GetGateway returns the state of a gateway.
 func (s *Server) GetGateway(ctx context.Context, req *gatewayv1.GetGatewayRequest) (*gatewayv1.Gateway, error) {
-	n, err := resource.ParseGateway("name", req.GetName())
-	if err == nil && n.Gateway == resource.Any {
+	n, err := resourcename.ParseGateway("name", req.GetName())
+	if err == nil && n.Gateway == resourcename.Any {
 		err = fault.Invalid("name", "must be one gateway; all of them are listed")
 	}
 	if err != nil {
@@ -80,11 +80,11 @@ func (s *Server) GetGateway(ctx context.Context, req *gatewayv1.GetGatewayReques
 
 // ListSessions lists the live sessions of one gateway or of all, oldest first.
 func (s *Server) ListSessions(ctx context.Context, req *gatewayv1.ListSessionsRequest) (*gatewayv1.ListSessionsResponse, error) {
-	n, err := resource.ParseGateway("parent", req.GetParent())
+	n, err := resourcename.ParseGateway("parent", req.GetParent())
 	if err != nil {
 		return nil, err
 	}
-	if n.Gateway == resource.Any {
+	if n.Gateway == resourcename.Any {
 		return s.listAll(ctx, req)
 	}
 	return askOne(ctx, s, n, func(ctx context.Context, g gateways.Gateway, opts ...grpc.CallOption) (*gatewayv1.ListSessionsResponse, error) {
@@ -94,7 +94,7 @@ func (s *Server) ListSessions(ctx context.Context, req *gatewayv1.ListSessionsRe
 
 // listAll merges the live sessions of all gateways.
 func (s *Server) listAll(ctx context.Context, req *gatewayv1.ListSessionsRequest) (*gatewayv1.ListSessionsResponse, error) {
-	p, err := page.New[keyset.Session](req)
+	p, err := page.New[sessionorder.Key](req)
 	if err != nil {
 		return nil, err
 	}
@@ -105,7 +105,7 @@ func (s *Server) listAll(ctx context.Context, req *gatewayv1.ListSessionsRequest
 	}
 	answers := askAll(ctx, all, func(ctx context.Context, g gateways.Gateway, opts ...grpc.CallOption) (*gatewayv1.ListSessionsResponse, error) {
 		ask := &gatewayv1.ListSessionsRequest{Parent: g.Name.String(), Filter: req.GetFilter()}
-		of, err := page.New[keyset.Session](ask)
+		of, err := page.New[sessionorder.Key](ask)
 		if err != nil {
 			return nil, err
 		}
@@ -122,7 +122,7 @@ func (s *Server) listAll(ctx context.Context, req *gatewayv1.ListSessionsRequest
 }
 
 // merge returns the oldest sessions of some pages.
-func merge(pages []*gatewayv1.ListSessionsResponse, p page.Page[keyset.Session]) *gatewayv1.ListSessionsResponse {
+func merge(pages []*gatewayv1.ListSessionsResponse, p page.Page[sessionorder.Key]) *gatewayv1.ListSessionsResponse {
 	var all []*gatewayv1.Session
 	more := false
 	for _, resp := range pages {
@@ -130,12 +130,12 @@ func merge(pages []*gatewayv1.ListSessionsResponse, p page.Page[keyset.Session])
 		more = more || resp.GetNextPageToken() != ""
 	}
 	slices.SortFunc(all, func(a, b *gatewayv1.Session) int {
-		return keyset.SessionOf(a).Compare(keyset.SessionOf(b))
+		return sessionorder.KeyOf(a).Compare(sessionorder.KeyOf(b))
 	})
 	resp := &gatewayv1.ListSessionsResponse{Sessions: all[:min(p.Size, len(all))]}
 	if more || len(all) > p.Size {
 		last := resp.GetSessions()[len(resp.GetSessions())-1]
-		resp.NextPageToken = p.Token(keyset.SessionOf(last))
+		resp.NextPageToken = p.Token(sessionorder.KeyOf(last))
 	}
 	return resp
 }
@@ -157,15 +157,15 @@ func (s *Server) CloseSession(ctx context.Context, req *gatewayv1.CloseSessionRe
 // find asks the gateway that a session's name has for the session, or all of them.
 func find[R any](ctx context.Context, s *Server, name string, ask func(ctx context.Context, g gateways.Gateway, name string, opts ...grpc.CallOption) (R, error)) (R, error) {
 	var none R
-	n, err := resource.ParseSession("name", name)
+	n, err := resourcename.ParseSession("name", name)
 	if err != nil {
 		return none, err
 	}
 	onGateway := func(ctx context.Context, g gateways.Gateway, opts ...grpc.CallOption) (R, error) {
-		return ask(ctx, g, resource.Session{Gateway: g.Name.Gateway, Ref: n.Ref}.String(), opts...)
+		return ask(ctx, g, resourcename.Session{Gateway: g.Name.Gateway, Ref: n.Ref}.String(), opts...)
 	}
-	if n.Gateway != resource.Any {
-		return askOne(ctx, s, resource.Gateway{Gateway: n.Gateway}, onGateway)
+	if n.Gateway != resourcename.Any {
+		return askOne(ctx, s, resourcename.Gateway{Gateway: n.Gateway}, onGateway)
 	}
 	ctx = upstream.Forwarded(ctx)
 	all, err := s.directory.All(ctx)

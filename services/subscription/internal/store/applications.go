@@ -26,8 +26,10 @@ type Application struct {
 	Etag        int64
 }
 
-// Place returns where the application stands in a list.
-func (a Application) Place() sqldb.Place { return sqldb.Place{Time: a.CreatedAt.UnixMicro(), ID: a.ID} }
+// ListKey returns where the application stands in a list.
+func (a Application) ListKey() sqldb.TimeKey {
+	return sqldb.TimeKey{Time: a.CreatedAt.UnixMicro(), ID: a.ID}
+}
 
 const selectApplication = `
 	SELECT id, owner, display_name, description, created_at, updated_at, etag
@@ -93,8 +95,8 @@ type ApplicationFilter struct {
 }
 
 // Applications returns the applications after a place that v sees, oldest first.
-func (s *Store) Applications(ctx context.Context, v identity.Viewer, f ApplicationFilter, after sqldb.Place) iter.Seq2[Application, error] {
-	return sqldb.List(ctx, s.db, scanApplication, Application.Place, after, selectApplication+`
+func (s *Store) Applications(ctx context.Context, v identity.Viewer, f ApplicationFilter, after sqldb.TimeKey) iter.Seq2[Application, error] {
+	return sqldb.List(ctx, s.db, scanApplication, Application.ListKey, after, selectApplication+`
 		WHERE (created_at, id) > ($1, $2)
 			AND (CAST($4 AS TEXT) IS NULL OR owner = $4)
 			AND (CAST($5 AS TEXT) IS NULL OR name_fold = $5)

@@ -9,7 +9,7 @@ import (
 
 	"github.com/tidegatehq/tidegate/services/kit/identity"
 	"github.com/tidegatehq/tidegate/services/kit/page"
-	"github.com/tidegatehq/tidegate/services/kit/resource"
+	"github.com/tidegatehq/tidegate/services/kit/resourcename"
 	"github.com/tidegatehq/tidegate/services/kit/sqldb"
 	"github.com/tidegatehq/tidegate/services/subscription/internal/store"
 )
@@ -93,7 +93,7 @@ func TestApplicationsList(t *testing.T) {
 			{b.ann, store.ApplicationFilter{Owner: &b.bob.User}, nil},
 		} {
 			var got []string
-			for _, a := range list(t, b.Applications(t.Context(), tt.viewer, tt.filter, sqldb.Place{})) {
+			for _, a := range list(t, b.Applications(t.Context(), tt.viewer, tt.filter, sqldb.TimeKey{})) {
 				got = append(got, a.ID)
 			}
 			if diff := cmp.Diff(tt.want, got); diff != "" {
@@ -111,9 +111,9 @@ func TestRaces(t *testing.T) {
 			_, err := b.CreateApplication(t.Context(), store.Application{Owner: b.ann.User, DisplayName: "same"})
 			return err
 		}), codes.AlreadyExists)
-		app := list(t, b.Applications(t.Context(), b.ann, store.ApplicationFilter{}, sqldb.Place{}))[0].ID
+		app := list(t, b.Applications(t.Context(), b.ann, store.ApplicationFilter{}, sqldb.TimeKey{}))[0].ID
 		one(t, "CreateOAuthClient", race(func(i int) error {
-			_, err := b.CreateOAuthClient(t.Context(), b.ann, store.OAuthClient{Name: resource.OAuthClient{Application: app}, Stage: store.Sandbox, ClientID: string(rune('a' + i))}, allow[store.Application])
+			_, err := b.CreateOAuthClient(t.Context(), b.ann, store.OAuthClient{Name: resourcename.OAuthClient{Application: app}, Stage: store.Sandbox, ClientID: string(rune('a' + i))}, allow[store.Application])
 			return err
 		}), codes.AlreadyExists)
 		one(t, "CreateSubscription", race(func(int) error {

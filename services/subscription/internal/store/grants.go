@@ -9,7 +9,7 @@ import (
 
 	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
 	"github.com/tidegatehq/tidegate/services/kit/change"
-	"github.com/tidegatehq/tidegate/services/kit/resource"
+	"github.com/tidegatehq/tidegate/services/kit/resourcename"
 	"github.com/tidegatehq/tidegate/services/kit/sqldb"
 )
 
@@ -70,7 +70,7 @@ func (s *Store) TokenState(ctx context.Context, tokenID, clientID, version strin
 // GrantQuery names a grant that was given.
 type GrantQuery struct {
 	TokenID     string
-	OAuthClient resource.OAuthClient
+	OAuthClient resourcename.OAuthClient
 	// Version is a resource name.
 	Version   string
 	ExpiresAt time.Time

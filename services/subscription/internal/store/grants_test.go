@@ -8,7 +8,7 @@ import (
 
 	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
 	"github.com/tidegatehq/tidegate/services/kit/identity"
-	"github.com/tidegatehq/tidegate/services/kit/resource"
+	"github.com/tidegatehq/tidegate/services/kit/resourcename"
 	"github.com/tidegatehq/tidegate/services/subscription/internal/store"
 )
 
@@ -93,7 +93,7 @@ func TestGrants(t *testing.T) {
 		later := b.now().Add(time.Minute)
 		ok(t, b.Revoke(t.Context(), c, "revoked", later))
 
-		query := func(token string, client resource.OAuthClient, version string, expires time.Time) store.GrantQuery {
+		query := func(token string, client resourcename.OAuthClient, version string, expires time.Time) store.GrantQuery {
 			return store.GrantQuery{TokenID: token, OAuthClient: client, Version: version, ExpiresAt: expires}
 		}
 		states, asOf, err := b.Grants(t.Context(), []store.GrantQuery{

@@ -17,7 +17,7 @@ import (
 	"github.com/tidegatehq/tidegate/services/kit/change"
 	"github.com/tidegatehq/tidegate/services/kit/fault"
 	"github.com/tidegatehq/tidegate/services/kit/identity"
-	"github.com/tidegatehq/tidegate/services/kit/resource"
+	"github.com/tidegatehq/tidegate/services/kit/resourcename"
 	"github.com/tidegatehq/tidegate/services/kit/sqldb"
 	"github.com/tidegatehq/tidegate/services/kit/testdb"
 	"github.com/tidegatehq/tidegate/services/subscription/internal/store"
@@ -93,7 +93,7 @@ func (b *bench) application(v identity.Viewer, name string) store.Application {
 
 func (b *bench) oauthClient(v identity.Viewer, app string, stage store.Stage) store.OAuthClient {
 	b.t.Helper()
-	c, err := b.CreateOAuthClient(b.t.Context(), v, store.OAuthClient{Name: resource.OAuthClient{Application: app}, Stage: stage, ClientID: fmt.Sprintf("id-%s-%d", app, stage)}, allow[store.Application])
+	c, err := b.CreateOAuthClient(b.t.Context(), v, store.OAuthClient{Name: resourcename.OAuthClient{Application: app}, Stage: stage, ClientID: fmt.Sprintf("id-%s-%d", app, stage)}, allow[store.Application])
 	ok(b.t, err)
 	return c
 }

@@ -11,7 +11,7 @@ import (
 	"github.com/tidegatehq/tidegate/services/kit/fault"
 	"github.com/tidegatehq/tidegate/services/kit/id"
 	"github.com/tidegatehq/tidegate/services/kit/identity"
-	"github.com/tidegatehq/tidegate/services/kit/resource"
+	"github.com/tidegatehq/tidegate/services/kit/resourcename"
 	"github.com/tidegatehq/tidegate/services/kit/sqldb"
 )
 
@@ -34,7 +34,7 @@ func (s Stage) String() string {
 
 // OAuthClient is an application's client at the token endpoint.
 type OAuthClient struct {
-	Name  resource.OAuthClient
+	Name  resourcename.OAuthClient
 	Stage Stage
 	// ClientID is what it is called at the token endpoint.
 	ClientID string
@@ -45,9 +45,9 @@ type OAuthClient struct {
 	Etag      int64
 }
 
-// Place returns where the OAuth client stands in a list.
-func (c OAuthClient) Place() sqldb.Place {
-	return sqldb.Place{Time: c.CreatedAt.UnixMicro(), ID: c.Name.OAuthClient}
+// ListKey returns where the OAuth client stands in a list.
+func (c OAuthClient) ListKey() sqldb.TimeKey {
+	return sqldb.TimeKey{Time: c.CreatedAt.UnixMicro(), ID: c.Name.OAuthClient}
 }
 
 const selectOAuthClient = `
@@ -89,11 +89,11 @@ func (s *Store) CreateOAuthClient(ctx context.Context, v identity.Viewer, c OAut
 
 // OAuthClient returns an OAuth client of an application that v sees, or a NotFound
 // fault.
-func (s *Store) OAuthClient(ctx context.Context, v identity.Viewer, name resource.OAuthClient) (OAuthClient, error) {
+func (s *Store) OAuthClient(ctx context.Context, v identity.Viewer, name resourcename.OAuthClient) (OAuthClient, error) {
 	return readOAuthClient(ctx, s.db, v, name)
 }
 
-func readOAuthClient(ctx context.Context, q sqldb.Querier, v identity.Viewer, name resource.OAuthClient) (OAuthClient, error) {
+func readOAuthClient(ctx context.Context, q sqldb.Querier, v identity.Viewer, name resourcename.OAuthClient) (OAuthClient, error) {
 	c, found, err := sqldb.One(ctx, q, scanOAuthClient, selectOAuthClient+`
 		WHERE c.application = $1 AND c.id = $2`, name.Application, name.OAuthClient)
 	switch {
@@ -107,15 +107,15 @@ func readOAuthClient(ctx context.Context, q sqldb.Querier, v identity.Viewer, na
 
 // OAuthClients returns the OAuth clients of an application after a place that v
 // sees, oldest first.
-func (s *Store) OAuthClients(ctx context.Context, v identity.Viewer, application string, after sqldb.Place) iter.Seq2[OAuthClient, error] {
-	return sqldb.List(ctx, s.db, scanOAuthClient, OAuthClient.Place, after, selectOAuthClient+`
+func (s *Store) OAuthClients(ctx context.Context, v identity.Viewer, application string, after sqldb.TimeKey) iter.Seq2[OAuthClient, error] {
+	return sqldb.List(ctx, s.db, scanOAuthClient, OAuthClient.ListKey, after, selectOAuthClient+`
 		WHERE (c.created_at, c.id) > ($1, $2) AND c.application = $4 AND (CAST($5 AS TEXT) IS NULL OR a.owner = $5)
 		ORDER BY c.created_at, c.id LIMIT $3`, application, v.Owner())
 }
 
 // DeleteOAuthClient removes an OAuth client that v sees and check allows to be
 // removed, with its secrets.
-func (s *Store) DeleteOAuthClient(ctx context.Context, v identity.Viewer, name resource.OAuthClient, check func(OAuthClient) error) error {
+func (s *Store) DeleteOAuthClient(ctx context.Context, v identity.Viewer, name resourcename.OAuthClient, check func(OAuthClient) error) error {
 	return s.log.Write(ctx, "delete OAuth client", func(tx *change.Tx) (change.Record, error) {
 		c, err := readOAuthClient(ctx, tx, v, name)
 		if err != nil {

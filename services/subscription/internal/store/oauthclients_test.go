@@ -10,7 +10,7 @@ import (
 
 	"github.com/tidegatehq/tidegate/services/kit/identity"
 	"github.com/tidegatehq/tidegate/services/kit/page"
-	"github.com/tidegatehq/tidegate/services/kit/resource"
+	"github.com/tidegatehq/tidegate/services/kit/resourcename"
 	"github.com/tidegatehq/tidegate/services/kit/sqldb"
 	"github.com/tidegatehq/tidegate/services/subscription/internal/store"
 )
@@ -26,11 +26,11 @@ func TestOAuthClient(t *testing.T) {
 		for _, tt := range []struct {
 			name   string
 			v      identity.Viewer
-			client resource.OAuthClient
+			client resourcename.OAuthClient
 		}{
 			{"of another user", b.bob, made.Name},
-			{"of another application", b.ann, resource.OAuthClient{Application: other.ID, OAuthClient: made.Name.OAuthClient}},
-			{"that is not there", b.ann, resource.OAuthClient{Application: app.ID, OAuthClient: "none"}},
+			{"of another application", b.ann, resourcename.OAuthClient{Application: other.ID, OAuthClient: made.Name.OAuthClient}},
+			{"that is not there", b.ann, resourcename.OAuthClient{Application: app.ID, OAuthClient: "none"}},
 		} {
 			want := tt.client.String() + " not found"
 			_, err := b.OAuthClient(t.Context(), tt.v, tt.client)
@@ -39,16 +39,16 @@ func TestOAuthClient(t *testing.T) {
 			_, err = b.CreateSecret(t.Context(), tt.v, tt.client, time.Time{}, []byte("h"), allow[store.OAuthClient])
 			refused(t, "CreateSecret "+tt.name, err, codes.NotFound, want)
 		}
-		_, err = b.CreateOAuthClient(t.Context(), b.ann, store.OAuthClient{Name: resource.OAuthClient{Application: app.ID}, Stage: store.Production, ClientID: "x"}, allow[store.Application])
+		_, err = b.CreateOAuthClient(t.Context(), b.ann, store.OAuthClient{Name: resourcename.OAuthClient{Application: app.ID}, Stage: store.Production, ClientID: "x"}, allow[store.Application])
 		refused(t, "CreateOAuthClient(second)", err, codes.AlreadyExists, "the application has an OAuth client for production already")
-		_, err = b.CreateOAuthClient(t.Context(), b.bob, store.OAuthClient{Name: resource.OAuthClient{Application: app.ID}, Stage: store.Sandbox, ClientID: "x"}, allow[store.Application])
+		_, err = b.CreateOAuthClient(t.Context(), b.bob, store.OAuthClient{Name: resourcename.OAuthClient{Application: app.ID}, Stage: store.Sandbox, ClientID: "x"}, allow[store.Application])
 		refused(t, "CreateOAuthClient(of another)", err, codes.NotFound, "not found")
 		sandbox := b.oauthClient(b.admin, app.ID, store.Sandbox)
 		for _, tt := range []struct {
 			v    identity.Viewer
 			want []store.OAuthClient
 		}{{b.ann, []store.OAuthClient{made, sandbox}}, {b.bob, nil}} {
-			if diff := cmp.Diff(tt.want, list(t, b.OAuthClients(t.Context(), tt.v, app.ID, sqldb.Place{}))); diff != "" {
+			if diff := cmp.Diff(tt.want, list(t, b.OAuthClients(t.Context(), tt.v, app.ID, sqldb.TimeKey{}))); diff != "" {
 				t.Errorf("OAuthClients(%v) (-want +got):\n%s", tt.v, diff)
 			}
 		}
@@ -107,7 +107,7 @@ func TestSecret(t *testing.T) {
 			v    identity.Viewer
 			want []store.Secret
 		}{{b.ann, []store.Secret{first, second}}, {b.bob, nil}} {
-			if diff := cmp.Diff(tt.want, list(t, b.Secrets(t.Context(), tt.v, c.Name, sqldb.Place{}))); diff != "" {
+			if diff := cmp.Diff(tt.want, list(t, b.Secrets(t.Context(), tt.v, c.Name, sqldb.TimeKey{}))); diff != "" {
 				t.Errorf("Secrets(%v) (-want +got):\n%s", tt.v, diff)
 			}
 		}
@@ -120,7 +120,7 @@ func TestSecret(t *testing.T) {
 			{"of another OAuth client", b.ann, other.Name.OAuthClient, first.Name.Secret},
 			{"that is not there", b.ann, c.Name.OAuthClient, "none"},
 		} {
-			name := resource.OAuthClientSecret{Application: app.ID, OAuthClient: tt.client, Secret: tt.id}
+			name := resourcename.OAuthClientSecret{Application: app.ID, OAuthClient: tt.client, Secret: tt.id}
 			want := name.String() + " not found"
 			_, err := b.Secret(t.Context(), tt.v, name)
 			refused(t, "Secret "+tt.name, err, codes.NotFound, want)

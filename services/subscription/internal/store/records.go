@@ -99,9 +99,9 @@ func scanRecord(row sqldb.Row) (SessionRecord, error) {
 	return r, err
 }
 
-// Place returns where the record stands in a list.
-func (r SessionRecord) Place() sqldb.Place {
-	return sqldb.Place{Time: micros(r.EndedAt), ID: r.Ref}
+// ListKey returns where the record stands in a list.
+func (r SessionRecord) ListKey() sqldb.TimeKey {
+	return sqldb.TimeKey{Time: micros(r.EndedAt), ID: r.Ref}
 }
 
 // SessionRecord returns a record of v's applications or versions, or a NotFound
@@ -129,11 +129,11 @@ type RecordFilter struct {
 
 // SessionRecords returns the records before a place that v sees, of v's
 // applications and v's versions, newest first; the zero place is the beginning.
-func (s *Store) SessionRecords(ctx context.Context, v identity.Viewer, f RecordFilter, before sqldb.Place) iter.Seq2[SessionRecord, error] {
-	if before == (sqldb.Place{}) {
+func (s *Store) SessionRecords(ctx context.Context, v identity.Viewer, f RecordFilter, before sqldb.TimeKey) iter.Seq2[SessionRecord, error] {
+	if before == (sqldb.TimeKey{}) {
 		before.Time = math.MaxInt64
 	}
-	return sqldb.List(ctx, s.db, scanRecord, SessionRecord.Place, before, selectRecord+`
+	return sqldb.List(ctx, s.db, scanRecord, SessionRecord.ListKey, before, selectRecord+`
 		WHERE (ended_at, ref) < ($1, $2)
 			AND (CAST($4 AS TEXT) IS NULL OR application_owner = $4 OR version_owner = $4)
 			AND (CAST($5 AS TEXT) IS NULL OR version = $5)

@@ -10,7 +10,7 @@ import (
 	"github.com/tidegatehq/tidegate/services/kit/fault"
 	"github.com/tidegatehq/tidegate/services/kit/id"
 	"github.com/tidegatehq/tidegate/services/kit/identity"
-	"github.com/tidegatehq/tidegate/services/kit/resource"
+	"github.com/tidegatehq/tidegate/services/kit/resourcename"
 	"github.com/tidegatehq/tidegate/services/kit/sqldb"
 )
 
@@ -19,15 +19,15 @@ const maxSecrets = 5
 
 // Secret is a secret of an OAuth client; only the hash of its value is kept.
 type Secret struct {
-	Name      resource.OAuthClientSecret
+	Name      resourcename.OAuthClientSecret
 	CreatedAt time.Time
 	// ExpiresAt is when it ends; zero for never.
 	ExpiresAt time.Time
 }
 
-// Place returns where the secret stands in a list.
-func (s Secret) Place() sqldb.Place {
-	return sqldb.Place{Time: s.CreatedAt.UnixMicro(), ID: s.Name.Secret}
+// ListKey returns where the secret stands in a list.
+func (s Secret) ListKey() sqldb.TimeKey {
+	return sqldb.TimeKey{Time: s.CreatedAt.UnixMicro(), ID: s.Name.Secret}
 }
 
 const selectSecret = `
@@ -45,9 +45,9 @@ func scanSecret(row sqldb.Row) (Secret, error) {
 // CreateSecret adds a secret, of whose value it keeps the hash, to an OAuth
 // client that v sees and check allows to be changed. It ends at a time; the zero
 // time is never.
-func (s *Store) CreateSecret(ctx context.Context, v identity.Viewer, client resource.OAuthClient, expires time.Time, hash []byte, check func(OAuthClient) error) (Secret, error) {
+func (s *Store) CreateSecret(ctx context.Context, v identity.Viewer, client resourcename.OAuthClient, expires time.Time, hash []byte, check func(OAuthClient) error) (Secret, error) {
 	secret := Secret{
-		Name:      resource.OAuthClientSecret{Application: client.Application, OAuthClient: client.OAuthClient, Secret: id.New()},
+		Name:      resourcename.OAuthClientSecret{Application: client.Application, OAuthClient: client.OAuthClient, Secret: id.New()},
 		ExpiresAt: maybe(micros(expires)),
 	}
 	err := s.log.Write(ctx, "create secret", func(tx *change.Tx) (change.Record, error) {
@@ -78,11 +78,11 @@ func (s *Store) CreateSecret(ctx context.Context, v identity.Viewer, client reso
 }
 
 // Secret returns a secret of an OAuth client that v sees, or a NotFound fault.
-func (s *Store) Secret(ctx context.Context, v identity.Viewer, name resource.OAuthClientSecret) (Secret, error) {
+func (s *Store) Secret(ctx context.Context, v identity.Viewer, name resourcename.OAuthClientSecret) (Secret, error) {
 	return readSecret(ctx, s.db, v, name)
 }
 
-func readSecret(ctx context.Context, q sqldb.Querier, v identity.Viewer, name resource.OAuthClientSecret) (Secret, error) {
+func readSecret(ctx context.Context, q sqldb.Querier, v identity.Viewer, name resourcename.OAuthClientSecret) (Secret, error) {
 	secret, found, err := sqldb.One(ctx, q, scanSecret, selectSecret+`
 		WHERE a.id = $1 AND c.id = $2 AND s.id = $3 AND (CAST($4 AS TEXT) IS NULL OR a.owner = $4)`,
 		name.Application, name.OAuthClient, name.Secret, v.Owner())
@@ -97,15 +97,15 @@ func readSecret(ctx context.Context, q sqldb.Querier, v identity.Viewer, name re
 
 // Secrets returns the secrets of an OAuth client after a place that v sees, oldest
 // first.
-func (s *Store) Secrets(ctx context.Context, v identity.Viewer, client resource.OAuthClient, after sqldb.Place) iter.Seq2[Secret, error] {
-	return sqldb.List(ctx, s.db, scanSecret, Secret.Place, after, selectSecret+`
+func (s *Store) Secrets(ctx context.Context, v identity.Viewer, client resourcename.OAuthClient, after sqldb.TimeKey) iter.Seq2[Secret, error] {
+	return sqldb.List(ctx, s.db, scanSecret, Secret.ListKey, after, selectSecret+`
 		WHERE (s.created_at, s.id) > ($1, $2) AND a.id = $4 AND c.id = $5 AND (CAST($6 AS TEXT) IS NULL OR a.owner = $6)
 		ORDER BY s.created_at, s.id LIMIT $3`, client.Application, client.OAuthClient, v.Owner())
 }
 
 // DeleteSecret removes a secret that v sees. Tokens that were issued with it stay
 // good.
-func (s *Store) DeleteSecret(ctx context.Context, v identity.Viewer, name resource.OAuthClientSecret) error {
+func (s *Store) DeleteSecret(ctx context.Context, v identity.Viewer, name resourcename.OAuthClientSecret) error {
 	return s.log.Write(ctx, "delete secret", func(tx *change.Tx) (change.Record, error) {
 		if _, err := readSecret(ctx, tx, v, name); err != nil {
 			return change.Record{}, err

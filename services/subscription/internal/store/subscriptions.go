@@ -28,9 +28,9 @@ type Subscription struct {
 	Etag      int64
 }
 
-// Place returns where the subscription stands in a list.
-func (s Subscription) Place() sqldb.Place {
-	return sqldb.Place{Time: s.CreatedAt.UnixMicro(), ID: s.ID}
+// ListKey returns where the subscription stands in a list.
+func (s Subscription) ListKey() sqldb.TimeKey {
+	return sqldb.TimeKey{Time: s.CreatedAt.UnixMicro(), ID: s.ID}
 }
 
 const selectSubscription = `
@@ -143,8 +143,8 @@ type SubscriptionFilter struct {
 
 // Subscriptions returns the subscriptions after a place whose application or
 // version v sees, oldest first.
-func (s *Store) Subscriptions(ctx context.Context, v identity.Viewer, f SubscriptionFilter, after sqldb.Place) iter.Seq2[Subscription, error] {
-	return sqldb.List(ctx, s.db, scanSubscription, Subscription.Place, after, selectSubscription+`
+func (s *Store) Subscriptions(ctx context.Context, v identity.Viewer, f SubscriptionFilter, after sqldb.TimeKey) iter.Seq2[Subscription, error] {
+	return sqldb.List(ctx, s.db, scanSubscription, Subscription.ListKey, after, selectSubscription+`
 		WHERE (s.created_at, s.id) > ($1, $2)
 			AND (CAST($4 AS TEXT) IS NULL OR a.owner = $4 OR v.owner = $4)
 			AND (CAST($5 AS TEXT) IS NULL OR s.application = $5)

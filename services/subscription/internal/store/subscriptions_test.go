@@ -87,7 +87,7 @@ func TestSubscriptionIsSeenByBothOwners(t *testing.T) {
 			{"by plan", b.admin, store.SubscriptionFilter{Plan: new(silver)}, nil},
 		} {
 			var got []string
-			for _, s := range list(t, b.Subscriptions(t.Context(), tt.v, tt.filter, sqldb.Place{})) {
+			for _, s := range list(t, b.Subscriptions(t.Context(), tt.v, tt.filter, sqldb.TimeKey{})) {
 				got = append(got, s.ID)
 			}
 			if diff := cmp.Diff(tt.want, got); diff != "" {

@@ -168,19 +168,19 @@ func (o *owners) find(ctx context.Context, name, query string, args ...any) (str
 	return owner, nil
 }
 
-// UsagePlace is where a row of usage stands in a list.
-type UsagePlace struct {
+// UsageKey is where a row of usage stands in a list.
+type UsageKey struct {
 	// Hour is in microseconds since 1970.
 	Hour                               int64
 	Version, Subscription, Application string
 }
 
 // Args returns the hour and the names.
-func (p UsagePlace) Args() []any { return []any{p.Hour, p.Version, p.Subscription, p.Application} }
+func (p UsageKey) Args() []any { return []any{p.Hour, p.Version, p.Subscription, p.Application} }
 
-// Place returns where the row stands in a list.
-func (u Usage) Place() UsagePlace {
-	return UsagePlace{Hour: u.Hour.UnixMicro(), Version: u.Version, Subscription: u.Subscription, Application: u.Application}
+// ListKey returns where the row stands in a list.
+func (u Usage) ListKey() UsageKey {
+	return UsageKey{Hour: u.Hour.UnixMicro(), Version: u.Version, Subscription: u.Subscription, Application: u.Application}
 }
 
 func scanUsage(row sqldb.Row) (Usage, error) {
@@ -202,8 +202,8 @@ type UsageFilter struct {
 
 // Usage returns the rows after a place that v sees, of v's applications and v's
 // versions, oldest first.
-func (s *Store) Usage(ctx context.Context, v identity.Viewer, f UsageFilter, after UsagePlace) iter.Seq2[Usage, error] {
-	return sqldb.List(ctx, s.db, scanUsage, Usage.Place, after, `
+func (s *Store) Usage(ctx context.Context, v identity.Viewer, f UsageFilter, after UsageKey) iter.Seq2[Usage, error] {
+	return sqldb.List(ctx, s.db, scanUsage, Usage.ListKey, after, `
 		SELECT hour, version, subscription, application, sessions,
 			in_messages, in_frames, in_payload, in_wire, out_messages, out_frames, out_payload, out_wire
 		FROM usage

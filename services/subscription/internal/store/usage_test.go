@@ -50,7 +50,7 @@ func TestUsageIsCountedOnce(t *testing.T) {
 		if err != nil || got.Duplicate {
 			t.Errorf("AddRecords(b1, 1) = %v, %v", got, err)
 		}
-		rows := list(t, b.Usage(t.Context(), b.admin, store.UsageFilter{}, store.UsagePlace{}))
+		rows := list(t, b.Usage(t.Context(), b.admin, store.UsageFilter{}, store.UsageKey{}))
 		if diff := cmp.Diff([]store.Usage{usage(hour, v1, "a", "s", 5)}, rows); diff != "" {
 			t.Errorf("Usage() (-want +got):\n%s", diff)
 		}
@@ -89,7 +89,7 @@ func TestUsageRace(t *testing.T) {
 		}) {
 			ok(t, err)
 		}
-		rows := list(t, b.Usage(t.Context(), b.admin, store.UsageFilter{}, store.UsagePlace{}))
+		rows := list(t, b.Usage(t.Context(), b.admin, store.UsageFilter{}, store.UsageKey{}))
 		want := []store.Usage{usage(hour, v1, "a", "s", 17), usage(hour, v2, "a", "s", 17)}
 		if diff := cmp.Diff(want, rows); diff != "" {
 			t.Errorf("Usage() (-want +got):\n%s", diff)
@@ -132,7 +132,7 @@ func TestUsageIsSeenByOwners(t *testing.T) {
 			{"by subscription and version", b.ann, store.UsageFilter{Subscription: &s.ID, Version: new(v2)}, []store.Usage{mine, next}},
 			{"by version", b.ann, store.UsageFilter{Version: new(v1)}, []store.Usage{}},
 		} {
-			rows := list(t, b.Usage(t.Context(), tt.v, tt.filter, store.UsagePlace{}))
+			rows := list(t, b.Usage(t.Context(), tt.v, tt.filter, store.UsageKey{}))
 			want := map[store.Usage]bool{}
 			for _, u := range tt.want {
 				want[u] = true
@@ -150,12 +150,12 @@ func TestUsageIsSeenByOwners(t *testing.T) {
 				t.Errorf("%s (-want +got):\n%s", tt.name, diff)
 			}
 		}
-		all := list(t, b.Usage(t.Context(), b.admin, store.UsageFilter{}, store.UsagePlace{}))
+		all := list(t, b.Usage(t.Context(), b.admin, store.UsageFilter{}, store.UsageKey{}))
 		if len(all) != 5 {
 			t.Errorf("Usage() = %v, want 5 rows", all)
 		}
 		for i, u := range all {
-			rest := list(t, b.Usage(t.Context(), b.admin, store.UsageFilter{}, u.Place()))
+			rest := list(t, b.Usage(t.Context(), b.admin, store.UsageFilter{}, u.ListKey()))
 			if diff := cmp.Diff(all[i+1:], rest); len(rest) > 0 && diff != "" || len(rest) != len(all)-i-1 {
 				t.Errorf("Usage() after row %d (-want +got):\n%s", i, diff)
 			}
@@ -193,12 +193,12 @@ func TestRecords(t *testing.T) {
 		}
 		_, err = b.SessionRecord(t.Context(), b.bob, "R2")
 		refused(t, "SessionRecord(another's)", err, codes.NotFound, "sessionRecords/R2 not found")
-		var first sqldb.Place
+		var first sqldb.TimeKey
 		for _, tt := range []struct {
 			name   string
 			v      identity.Viewer
 			filter store.RecordFilter
-			before sqldb.Place
+			before sqldb.TimeKey
 			want   []string
 		}{
 			{"admin", b.admin, store.RecordFilter{}, first, []string{"R3", "R2", "R1"}},
@@ -207,7 +207,7 @@ func TestRecords(t *testing.T) {
 			{"by cause", b.admin, store.RecordFilter{Cause: new("IDLE")}, first, []string{"R3"}},
 			{"by version and application", b.admin, store.RecordFilter{Version: new(v1), Application: &app.ID}, first, []string{"R1"}},
 			{"by subscription", b.admin, store.RecordFilter{Subscription: new("s")}, first, []string{"R2", "R1"}},
-			{"next page", b.admin, store.RecordFilter{}, r3.Place(), []string{"R2", "R1"}},
+			{"next page", b.admin, store.RecordFilter{}, r3.ListKey(), []string{"R2", "R1"}},
 		} {
 			rows := list(t, b.SessionRecords(t.Context(), tt.v, tt.filter, tt.before))
 			var got []string

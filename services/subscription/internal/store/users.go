@@ -31,8 +31,8 @@ type User struct {
 // admin reports whether the user has the role.
 func (u User) admin() bool { return slices.Contains(u.Roles, identity.RoleAdmin) }
 
-// Place returns where the user stands in a list.
-func (u User) Place() sqldb.Place { return sqldb.Place{Time: u.CreatedAt.UnixMicro(), ID: u.ID} }
+// ListKey returns where the user stands in a list.
+func (u User) ListKey() sqldb.TimeKey { return sqldb.TimeKey{Time: u.CreatedAt.UnixMicro(), ID: u.ID} }
 
 const selectUser = `
 	SELECT id, username, display_name, roles, created_at, updated_at, etag
@@ -110,8 +110,8 @@ type UserFilter struct {
 }
 
 // Users returns the users after a place, oldest first.
-func (s *Store) Users(ctx context.Context, f UserFilter, after sqldb.Place) iter.Seq2[User, error] {
-	return sqldb.List(ctx, s.db, scanUser, User.Place, after, selectUser+`
+func (s *Store) Users(ctx context.Context, f UserFilter, after sqldb.TimeKey) iter.Seq2[User, error] {
+	return sqldb.List(ctx, s.db, scanUser, User.ListKey, after, selectUser+`
 		WHERE (created_at, id) > ($1, $2) AND (CAST($4 AS TEXT) IS NULL OR username_fold = $4)
 		ORDER BY created_at, id LIMIT $3`, sqldb.FoldFilter(f.Username))
 }

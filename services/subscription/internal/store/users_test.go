@@ -148,10 +148,10 @@ func TestUsersPages(t *testing.T) {
 				b.add(1000)
 			}
 		}
-		rows := list(t, b.Users(t.Context(), store.UserFilter{}, sqldb.Place{}))
+		rows := list(t, b.Users(t.Context(), store.UserFilter{}, sqldb.TimeKey{}))
 		for i, u := range rows {
 			got = append(got, u.ID)
-			rest := list(t, b.Users(t.Context(), store.UserFilter{}, u.Place()))
+			rest := list(t, b.Users(t.Context(), store.UserFilter{}, u.ListKey()))
 			if diff := cmp.Diff(rows[i+1:], rest); len(rest) > 0 && diff != "" || len(rest) != len(rows)-i-1 {
 				t.Errorf("Users() after row %d (-want +got):\n%s", i, diff)
 			}
@@ -159,7 +159,7 @@ func TestUsersPages(t *testing.T) {
 		if diff := cmp.Diff(want, got[4:]); diff != "" { // the bench has made four
 			t.Errorf("pages (-want +got):\n%s", diff)
 		}
-		rows = list(t, b.Users(t.Context(), store.UserFilter{Username: new("P3")}, sqldb.Place{}))
+		rows = list(t, b.Users(t.Context(), store.UserFilter{Username: new("P3")}, sqldb.TimeKey{}))
 		if len(rows) != 1 || rows[0].ID != want[3] {
 			t.Errorf("Users(P3) = %v, want p3", rows)
 		}

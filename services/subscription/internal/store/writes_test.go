@@ -14,7 +14,7 @@ import (
 // records, sign-ins, signing keys, what the catalog says. SQLite has one writer, so
 // this is about Postgres.
 func TestWritesWithoutAChangeDoNotWait(t *testing.T) {
-	b := newBench(t, testdb.PostgresDB(t, store.Schema()))
+	b := newBench(t, testdb.Postgres(t, store.Schema()))
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute) // a write that waits waits for ever
 	defer cancel()
 	token := func(hash string) store.RefreshToken {

@@ -7,12 +7,12 @@ import (
 
 	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
-	"github.com/tidegatehq/tidegate/services/kit/resource"
+	"github.com/tidegatehq/tidegate/services/kit/resourcename"
 	"github.com/tidegatehq/tidegate/services/subscription/internal/store"
 )
 
 func oauthClientName(g store.Grant) string {
-	return resource.OAuthClient{Application: g.Application, OAuthClient: g.OAuthClient}.String()
+	return resourcename.OAuthClient{Application: g.Application, OAuthClient: g.OAuthClient}.String()
 }
 
 func grantProto(g store.Grant, tokenID, version string, scopes []string, expires time.Time) *backplanev1.Grant {

@@ -10,7 +10,7 @@ import (
 
 	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
 	"github.com/tidegatehq/tidegate/services/kit/fault"
-	"github.com/tidegatehq/tidegate/services/kit/resource"
+	"github.com/tidegatehq/tidegate/services/kit/resourcename"
 	"github.com/tidegatehq/tidegate/services/subscription/internal/store"
 	"github.com/tidegatehq/tidegate/services/subscription/internal/token"
 )
@@ -102,11 +102,11 @@ func grantQueries(all []*backplanev1.GrantQuery) ([]store.GrantQuery, error) {
 	var out []store.GrantQuery
 	for i, q := range all {
 		at := func(field string) string { return fmt.Sprintf("grants[%d].%s", i, field) }
-		name, err := resource.ParseGrant(at("name"), q.GetName())
+		name, err := resourcename.ParseGrant(at("name"), q.GetName())
 		if err != nil {
 			return nil, err
 		}
-		client, err := resource.ParseOAuthClient(at("oauth_client"), q.GetOauthClient())
+		client, err := resourcename.ParseOAuthClient(at("oauth_client"), q.GetOauthClient())
 		if err != nil {
 			return nil, err
 		}

@@ -8,7 +8,7 @@ import (
 	identityv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/identity/v1"
 	"github.com/tidegatehq/tidegate/services/kit/identity"
 	"github.com/tidegatehq/tidegate/services/kit/page"
-	"github.com/tidegatehq/tidegate/services/kit/resource"
+	"github.com/tidegatehq/tidegate/services/kit/resourcename"
 	"github.com/tidegatehq/tidegate/services/kit/sqldb"
 	"github.com/tidegatehq/tidegate/services/kit/validate"
 	"github.com/tidegatehq/tidegate/services/subscription/internal/store"
@@ -52,12 +52,12 @@ func (a *API) ListUsers(ctx context.Context, req *identityv1.ListUsersRequest) (
 	if err != nil {
 		return nil, err
 	}
-	p, err := page.New[sqldb.Place](req)
+	p, err := page.New[sqldb.TimeKey](req)
 	if err != nil {
 		return nil, err
 	}
 	rows := a.store.Users(ctx, store.UserFilter{Username: terms.Value("username")}, p.After)
-	users, next, err := page.Read(p, rows, store.User.Place, userProto)
+	users, next, err := page.Collect(p, rows, store.User.ListKey, userProto)
 	if err != nil {
 		return nil, err
 	}
@@ -113,8 +113,8 @@ func (a *API) DeleteUser(ctx context.Context, req *identityv1.DeleteUserRequest)
 // userID returns the id in the name of a user that a field has, the viewer's own for
 // users/me.
 func userID(v identity.Viewer, field, name string) (string, error) {
-	n, err := resource.ParseUser(field, name)
-	if err == nil && n.User == resource.Me {
+	n, err := resourcename.ParseUser(field, name)
+	if err == nil && n.User == resourcename.Me {
 		n.User = v.User
 	}
 	return n.User, err

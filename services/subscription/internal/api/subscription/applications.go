@@ -8,7 +8,7 @@ import (
 	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
 	"github.com/tidegatehq/tidegate/services/kit/identity"
 	"github.com/tidegatehq/tidegate/services/kit/page"
-	"github.com/tidegatehq/tidegate/services/kit/resource"
+	"github.com/tidegatehq/tidegate/services/kit/resourcename"
 	"github.com/tidegatehq/tidegate/services/kit/sqldb"
 	"github.com/tidegatehq/tidegate/services/kit/validate"
 	"github.com/tidegatehq/tidegate/services/subscription/internal/store"
@@ -26,7 +26,7 @@ func (a *API) CreateApplication(ctx context.Context, req *subscriptionv1.CreateA
 
 // GetApplication returns an application.
 func (a *API) GetApplication(ctx context.Context, req *subscriptionv1.GetApplicationRequest) (*subscriptionv1.Application, error) {
-	name, err := resource.ParseApplication("name", req.GetName())
+	name, err := resourcename.ParseApplication("name", req.GetName())
 	if err != nil {
 		return nil, err
 	}
@@ -44,8 +44,8 @@ func (a *API) ListApplications(ctx context.Context, req *subscriptionv1.ListAppl
 	if err != nil {
 		return nil, err
 	}
-	owner, err := page.Name(terms, "owner", resource.ParseUser, func(n resource.User) string {
-		if n.User == resource.Me {
+	owner, err := page.Name(terms, "owner", resourcename.ParseUser, func(n resourcename.User) string {
+		if n.User == resourcename.Me {
 			return v.User
 		}
 		return n.User
@@ -53,12 +53,12 @@ func (a *API) ListApplications(ctx context.Context, req *subscriptionv1.ListAppl
 	if err != nil {
 		return nil, err
 	}
-	p, err := page.New[sqldb.Place](req)
+	p, err := page.New[sqldb.TimeKey](req)
 	if err != nil {
 		return nil, err
 	}
 	filter := store.ApplicationFilter{DisplayName: terms.Value("display_name"), Owner: owner}
-	apps, next, err := page.Read(p, a.store.Applications(ctx, v, filter, p.After), store.Application.Place, applicationProto)
+	apps, next, err := page.Collect(p, a.store.Applications(ctx, v, filter, p.After), store.Application.ListKey, applicationProto)
 	if err != nil {
 		return nil, err
 	}
@@ -68,7 +68,7 @@ func (a *API) ListApplications(ctx context.Context, req *subscriptionv1.ListAppl
 // UpdateApplication changes an application.
 func (a *API) UpdateApplication(ctx context.Context, req *subscriptionv1.UpdateApplicationRequest) (*subscriptionv1.Application, error) {
 	c := identity.From(ctx)
-	name, err := resource.ParseApplication("application.name", req.GetApplication().GetName())
+	name, err := resourcename.ParseApplication("application.name", req.GetApplication().GetName())
 	if err != nil {
 		return nil, err
 	}
@@ -95,7 +95,7 @@ func (a *API) UpdateApplication(ctx context.Context, req *subscriptionv1.UpdateA
 // DeleteApplication removes an application.
 func (a *API) DeleteApplication(ctx context.Context, req *subscriptionv1.DeleteApplicationRequest) (*emptypb.Empty, error) {
 	c := identity.From(ctx)
-	name, err := resource.ParseApplication("name", req.GetName())
+	name, err := resourcename.ParseApplication("name", req.GetName())
 	if err != nil {
 		return nil, err
 	}

@@ -6,7 +6,7 @@ import (
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
 	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
 	"github.com/tidegatehq/tidegate/services/kit/page"
-	"github.com/tidegatehq/tidegate/services/kit/resource"
+	"github.com/tidegatehq/tidegate/services/kit/resourcename"
 	"github.com/tidegatehq/tidegate/services/subscription/internal/store"
 )
 
@@ -51,7 +51,7 @@ func subscriptionProto(s store.Subscription) *subscriptionv1.Subscription {
 
 // subscriptionRow is what a row takes from a subscription.
 func subscriptionRow(s *subscriptionv1.Subscription) (store.Subscription, error) {
-	app, err := resource.ParseApplication("subscription.application", s.GetApplication())
+	app, err := resourcename.ParseApplication("subscription.application", s.GetApplication())
 	if err != nil {
 		return store.Subscription{}, err
 	}

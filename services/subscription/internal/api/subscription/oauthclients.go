@@ -8,7 +8,7 @@ import (
 	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
 	"github.com/tidegatehq/tidegate/services/kit/identity"
 	"github.com/tidegatehq/tidegate/services/kit/page"
-	"github.com/tidegatehq/tidegate/services/kit/resource"
+	"github.com/tidegatehq/tidegate/services/kit/resourcename"
 	"github.com/tidegatehq/tidegate/services/kit/sqldb"
 	"github.com/tidegatehq/tidegate/services/subscription/internal/store"
 	"github.com/tidegatehq/tidegate/services/subscription/internal/token"
@@ -17,12 +17,12 @@ import (
 // CreateOAuthClient adds an OAuth client, which has no secret yet.
 func (a *API) CreateOAuthClient(ctx context.Context, req *subscriptionv1.CreateOAuthClientRequest) (*subscriptionv1.OAuthClient, error) {
 	c := identity.From(ctx)
-	parent, err := resource.ParseApplication("parent", req.GetParent())
+	parent, err := resourcename.ParseApplication("parent", req.GetParent())
 	if err != nil {
 		return nil, err
 	}
 	client := store.OAuthClient{
-		Name:  resource.OAuthClient{Application: parent.Application},
+		Name:  resourcename.OAuthClient{Application: parent.Application},
 		Stage: store.Stage(req.GetOauthClient().GetStage()), ClientID: token.NewClientID(),
 	}
 	client, err = a.store.CreateOAuthClient(ctx, c.Viewer(), client, func(app store.Application) error {
@@ -36,7 +36,7 @@ func (a *API) CreateOAuthClient(ctx context.Context, req *subscriptionv1.CreateO
 
 // GetOAuthClient returns an OAuth client.
 func (a *API) GetOAuthClient(ctx context.Context, req *subscriptionv1.GetOAuthClientRequest) (*subscriptionv1.OAuthClient, error) {
-	name, err := resource.ParseOAuthClient("name", req.GetName())
+	name, err := resourcename.ParseOAuthClient("name", req.GetName())
 	if err != nil {
 		return nil, err
 	}
@@ -50,19 +50,19 @@ func (a *API) GetOAuthClient(ctx context.Context, req *subscriptionv1.GetOAuthCl
 // ListOAuthClients returns a page of the OAuth clients of an application.
 func (a *API) ListOAuthClients(ctx context.Context, req *subscriptionv1.ListOAuthClientsRequest) (*subscriptionv1.ListOAuthClientsResponse, error) {
 	v := identity.From(ctx).Viewer()
-	parent, err := resource.ParseApplication("parent", req.GetParent())
+	parent, err := resourcename.ParseApplication("parent", req.GetParent())
 	if err != nil {
 		return nil, err
 	}
 	if _, err := a.store.Application(ctx, v, parent.Application); err != nil {
 		return nil, err
 	}
-	p, err := page.New[sqldb.Place](req)
+	p, err := page.New[sqldb.TimeKey](req)
 	if err != nil {
 		return nil, err
 	}
 	rows := a.store.OAuthClients(ctx, v, parent.Application, p.After)
-	clients, next, err := page.Read(p, rows, store.OAuthClient.Place, oauthClientProto)
+	clients, next, err := page.Collect(p, rows, store.OAuthClient.ListKey, oauthClientProto)
 	if err != nil {
 		return nil, err
 	}
@@ -72,7 +72,7 @@ func (a *API) ListOAuthClients(ctx context.Context, req *subscriptionv1.ListOAut
 // DeleteOAuthClient removes an OAuth client.
 func (a *API) DeleteOAuthClient(ctx context.Context, req *subscriptionv1.DeleteOAuthClientRequest) (*emptypb.Empty, error) {
 	c := identity.From(ctx)
-	name, err := resource.ParseOAuthClient("name", req.GetName())
+	name, err := resourcename.ParseOAuthClient("name", req.GetName())
 	if err != nil {
 		return nil, err
 	}

@@ -11,7 +11,7 @@ import (
 	"github.com/tidegatehq/tidegate/services/kit/fault"
 	"github.com/tidegatehq/tidegate/services/kit/identity"
 	"github.com/tidegatehq/tidegate/services/kit/page"
-	"github.com/tidegatehq/tidegate/services/kit/resource"
+	"github.com/tidegatehq/tidegate/services/kit/resourcename"
 	"github.com/tidegatehq/tidegate/services/kit/sqldb"
 	"github.com/tidegatehq/tidegate/services/subscription/internal/store"
 	"github.com/tidegatehq/tidegate/services/subscription/internal/token"
@@ -21,7 +21,7 @@ import (
 // value.
 func (a *API) CreateOAuthClientSecret(ctx context.Context, req *subscriptionv1.CreateOAuthClientSecretRequest) (*subscriptionv1.OAuthClientSecret, error) {
 	c := identity.From(ctx)
-	client, err := resource.ParseOAuthClient("parent", req.GetParent())
+	client, err := resourcename.ParseOAuthClient("parent", req.GetParent())
 	if err != nil {
 		return nil, err
 	}
@@ -54,7 +54,7 @@ func (a *API) secretExpiry(t *timestamppb.Timestamp) (time.Time, error) {
 
 // GetOAuthClientSecret returns a secret, without its value.
 func (a *API) GetOAuthClientSecret(ctx context.Context, req *subscriptionv1.GetOAuthClientSecretRequest) (*subscriptionv1.OAuthClientSecret, error) {
-	name, err := resource.ParseOAuthClientSecret("name", req.GetName())
+	name, err := resourcename.ParseOAuthClientSecret("name", req.GetName())
 	if err != nil {
 		return nil, err
 	}
@@ -68,7 +68,7 @@ func (a *API) GetOAuthClientSecret(ctx context.Context, req *subscriptionv1.GetO
 // ListOAuthClientSecrets returns a page of the secrets of an OAuth client,
 // without their values.
 func (a *API) ListOAuthClientSecrets(ctx context.Context, req *subscriptionv1.ListOAuthClientSecretsRequest) (*subscriptionv1.ListOAuthClientSecretsResponse, error) {
-	client, err := resource.ParseOAuthClient("parent", req.GetParent())
+	client, err := resourcename.ParseOAuthClient("parent", req.GetParent())
 	if err != nil {
 		return nil, err
 	}
@@ -76,11 +76,11 @@ func (a *API) ListOAuthClientSecrets(ctx context.Context, req *subscriptionv1.Li
 	if _, err := a.store.OAuthClient(ctx, v, client); err != nil {
 		return nil, err
 	}
-	p, err := page.New[sqldb.Place](req)
+	p, err := page.New[sqldb.TimeKey](req)
 	if err != nil {
 		return nil, err
 	}
-	secrets, next, err := page.Read(p, a.store.Secrets(ctx, v, client, p.After), store.Secret.Place, secretProto)
+	secrets, next, err := page.Collect(p, a.store.Secrets(ctx, v, client, p.After), store.Secret.ListKey, secretProto)
 	if err != nil {
 		return nil, err
 	}
@@ -89,7 +89,7 @@ func (a *API) ListOAuthClientSecrets(ctx context.Context, req *subscriptionv1.Li
 
 // DeleteOAuthClientSecret removes a secret.
 func (a *API) DeleteOAuthClientSecret(ctx context.Context, req *subscriptionv1.DeleteOAuthClientSecretRequest) (*emptypb.Empty, error) {
-	name, err := resource.ParseOAuthClientSecret("name", req.GetName())
+	name, err := resourcename.ParseOAuthClientSecret("name", req.GetName())
 	if err != nil {
 		return nil, err
 	}

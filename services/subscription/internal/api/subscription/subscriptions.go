@@ -9,7 +9,7 @@ import (
 	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
 	"github.com/tidegatehq/tidegate/services/kit/identity"
 	"github.com/tidegatehq/tidegate/services/kit/page"
-	"github.com/tidegatehq/tidegate/services/kit/resource"
+	"github.com/tidegatehq/tidegate/services/kit/resourcename"
 	"github.com/tidegatehq/tidegate/services/kit/sqldb"
 	"github.com/tidegatehq/tidegate/services/kit/validate"
 	"github.com/tidegatehq/tidegate/services/subscription/internal/store"
@@ -50,7 +50,7 @@ func (a *API) withVersion(ctx context.Context, do func() (store.Subscription, er
 
 // GetSubscription returns a subscription.
 func (a *API) GetSubscription(ctx context.Context, req *subscriptionv1.GetSubscriptionRequest) (*subscriptionv1.Subscription, error) {
-	name, err := resource.ParseSubscription("name", req.GetName())
+	name, err := resourcename.ParseSubscription("name", req.GetName())
 	if err != nil {
 		return nil, err
 	}
@@ -67,12 +67,12 @@ func (a *API) ListSubscriptions(ctx context.Context, req *subscriptionv1.ListSub
 	if err != nil {
 		return nil, err
 	}
-	p, err := page.New[sqldb.Place](req)
+	p, err := page.New[sqldb.TimeKey](req)
 	if err != nil {
 		return nil, err
 	}
 	rows := a.store.Subscriptions(ctx, identity.From(ctx).Viewer(), filter, p.After)
-	subs, next, err := page.Read(p, rows, store.Subscription.Place, subscriptionProto)
+	subs, next, err := page.Collect(p, rows, store.Subscription.ListKey, subscriptionProto)
 	if err != nil {
 		return nil, err
 	}
@@ -85,21 +85,21 @@ func subscriptionFilter(text string) (f store.SubscriptionFilter, err error) {
 	if err != nil {
 		return f, err
 	}
-	f.Application, err = page.Name(terms, "application", resource.ParseApplication, func(n resource.Application) string { return n.Application })
+	f.Application, err = page.Name(terms, "application", resourcename.ParseApplication, func(n resourcename.Application) string { return n.Application })
 	if err != nil {
 		return f, err
 	}
-	if f.Version, err = page.Name(terms, "version", resource.ParseVersion, resource.Version.String); err != nil {
+	if f.Version, err = page.Name(terms, "version", resourcename.ParseVersion, resourcename.Version.String); err != nil {
 		return f, err
 	}
-	f.Plan, err = page.Name(terms, "plan", resource.ParsePlan, resource.Plan.String)
+	f.Plan, err = page.Name(terms, "plan", resourcename.ParsePlan, resourcename.Plan.String)
 	return f, err
 }
 
 // UpdateSubscription changes a subscription's plan.
 func (a *API) UpdateSubscription(ctx context.Context, req *subscriptionv1.UpdateSubscriptionRequest) (*subscriptionv1.Subscription, error) {
 	c := identity.From(ctx)
-	name, err := resource.ParseSubscription("subscription.name", req.GetSubscription().GetName())
+	name, err := resourcename.ParseSubscription("subscription.name", req.GetSubscription().GetName())
 	if err != nil {
 		return nil, err
 	}
@@ -126,7 +126,7 @@ func (a *API) UpdateSubscription(ctx context.Context, req *subscriptionv1.Update
 // DeleteSubscription removes a subscription.
 func (a *API) DeleteSubscription(ctx context.Context, req *subscriptionv1.DeleteSubscriptionRequest) (*emptypb.Empty, error) {
 	c := identity.From(ctx)
-	name, err := resource.ParseSubscription("name", req.GetName())
+	name, err := resourcename.ParseSubscription("name", req.GetName())
 	if err != nil {
 		return nil, err
 	}

@@ -6,7 +6,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	usagev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/usage/v1"
-	"github.com/tidegatehq/tidegate/services/kit/resource"
+	"github.com/tidegatehq/tidegate/services/kit/resourcename"
 	"github.com/tidegatehq/tidegate/services/subscription/internal/store"
 )
 
@@ -26,7 +26,7 @@ func trafficProto(t store.Traffic) *usagev1.Traffic {
 
 func recordProto(r store.SessionRecord) *usagev1.SessionRecord {
 	return &usagev1.SessionRecord{
-		Name: resource.SessionRecord{Ref: r.Ref}.String(), Session: r.Session, Version: r.Version,
+		Name: resourcename.SessionRecord{Ref: r.Ref}.String(), Session: r.Session, Version: r.Version,
 		Application: applicationName(r.Application), Subscription: subscriptionName(r.Subscription),
 		Grant: r.Grant, ClientAddress: r.ClientAddress,
 		StartTime: timeProto(r.StartedAt), EndTime: timeProto(r.EndedAt),

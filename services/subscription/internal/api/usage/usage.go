@@ -6,7 +6,7 @@ import (
 	usagev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/usage/v1"
 	"github.com/tidegatehq/tidegate/services/kit/identity"
 	"github.com/tidegatehq/tidegate/services/kit/page"
-	"github.com/tidegatehq/tidegate/services/kit/resource"
+	"github.com/tidegatehq/tidegate/services/kit/resourcename"
 	"github.com/tidegatehq/tidegate/services/kit/sqldb"
 	"github.com/tidegatehq/tidegate/services/subscription/internal/store"
 )
@@ -21,12 +21,12 @@ func (a *API) ListUsage(ctx context.Context, req *usagev1.ListUsageRequest) (*us
 	if filter.Subscription, filter.Application, filter.Version, err = nameTerms(terms); err != nil {
 		return nil, err
 	}
-	p, err := page.New[store.UsagePlace](req)
+	p, err := page.New[store.UsageKey](req)
 	if err != nil {
 		return nil, err
 	}
 	rows := a.store.Usage(ctx, identity.From(ctx).Viewer(), filter, p.After)
-	usage, next, err := page.Read(p, rows, store.Usage.Place, usageProto)
+	usage, next, err := page.Collect(p, rows, store.Usage.ListKey, usageProto)
 	if err != nil {
 		return nil, err
 	}
@@ -36,15 +36,15 @@ func (a *API) ListUsage(ctx context.Context, req *usagev1.ListUsageRequest) (*us
 // nameTerms reads the names in a filter: the ids of a subscription and of an
 // application, and a version.
 func nameTerms(terms page.Terms) (subscription, application, version *string, err error) {
-	subscription, err = page.Name(terms, "subscription", resource.ParseSubscription, func(n resource.Subscription) string { return n.Subscription })
+	subscription, err = page.Name(terms, "subscription", resourcename.ParseSubscription, func(n resourcename.Subscription) string { return n.Subscription })
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	application, err = page.Name(terms, "application", resource.ParseApplication, func(n resource.Application) string { return n.Application })
+	application, err = page.Name(terms, "application", resourcename.ParseApplication, func(n resourcename.Application) string { return n.Application })
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	version, err = page.Name(terms, "version", resource.ParseVersion, resource.Version.String)
+	version, err = page.Name(terms, "version", resourcename.ParseVersion, resourcename.Version.String)
 	return subscription, application, version, err
 }
 
@@ -67,12 +67,12 @@ func (a *API) ListSessionRecords(ctx context.Context, req *usagev1.ListSessionRe
 	if filter.Subscription, filter.Application, filter.Version, err = nameTerms(terms); err != nil {
 		return nil, err
 	}
-	p, err := page.New[sqldb.Place](req)
+	p, err := page.New[sqldb.TimeKey](req)
 	if err != nil {
 		return nil, err
 	}
 	rows := a.store.SessionRecords(ctx, identity.From(ctx).Viewer(), filter, p.After)
-	records, next, err := page.Read(p, rows, store.SessionRecord.Place, recordProto)
+	records, next, err := page.Collect(p, rows, store.SessionRecord.ListKey, recordProto)
 	if err != nil {
 		return nil, err
 	}

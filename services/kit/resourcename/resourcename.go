@@ -1,11 +1,12 @@
-// Package resource has the names of resources (AIP-122) as Go types: one table of
+// Package resourcename has the names of resources (AIP-122) as Go types: one table of
 // their forms, one way to read them and one way to write them. The rules that
 // protos set for names and the patterns that they declare are tested against the
 // table.
 //
-// To add a resource, add its form to the constants and its type below, its rule to
-// proto/tidegate/rules/v1/rules.proto, and its pattern to its message.
-package resource
+// To add the name of a resource, add its form to the constants and its type below,
+// its rule to proto/tidegate/rules/v1/rules.proto, and its pattern to its message;
+// CONTRIBUTING.md lists what else a resource needs.
+package resourcename
 
 import (
 	"strconv"
