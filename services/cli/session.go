@@ -167,14 +167,17 @@ type recordCmds struct {
 
 // recordListCmd lists records.
 type recordListCmd struct {
-	App   string `placeholder:"APP" help:"Show those of this application only."`
-	API   string `name:"api" placeholder:"VERSION" help:"Show those of this version only, as EchoWebSocket/1.0.0."`
-	Cause string `placeholder:"WORD" help:"Show those with this cause only, as REVOKED."`
-	Limit int32  `default:"50" help:"How many, 1 to 1000."`
+	App    string `placeholder:"APP" help:"Show those of this application only."`
+	API    string `name:"api" placeholder:"VERSION" help:"Show those of this version only, as EchoWebSocket/1.0.0."`
+	Reason string `name:"end-reason" placeholder:"WORD" help:"Show those that ended for this reason only, as REVOKED."`
+	Limit  int32  `default:"50" help:"How many, 1 to 1000."`
 }
 
 // Run lists the records.
 func (c *recordListCmd) Run(ctx context.Context, s *shell) error {
+	if err := c.checkReason(); err != nil {
+		return err
+	}
 	if c.Limit < 1 || c.Limit > 1000 {
 		return usagef("--limit: %d is not between 1 and 1000", c.Limit)
 	}
@@ -186,8 +189,8 @@ func (c *recordListCmd) Run(ctx context.Context, s *shell) error {
 	if err != nil {
 		return err
 	}
-	if c.Cause != "" {
-		only = join(only, filter("cause", strings.ToUpper(c.Cause)))
+	if c.Reason != "" {
+		only = join(only, filter("end_reason", c.Reason))
 	}
 	list, err := cl.usage.ListSessionRecords(ctx, &usagev1.ListSessionRecordsRequest{PageSize: c.Limit, Filter: only})
 	if err != nil && !absent(err) {
@@ -201,11 +204,28 @@ func (c *recordListCmd) Run(ctx context.Context, s *shell) error {
 	for _, r := range list.GetSessionRecords() {
 		rows = append(rows, []string{
 			when(r.GetEndTime()), label.version(ctx, r.GetVersion()), label.application(ctx, r.GetApplication()),
-			word(r.GetEndedBy(), "PARTY_"), r.GetCause(), code(r.GetClientSentCode()), messages(r.GetInbound()), messages(r.GetOutbound()),
+			word(r.GetEndedBy(), "PARTY_"), reason(r), code(r.GetCloseCodeToClient()), messages(r.GetInbound()), messages(r.GetOutbound()),
 			strings.TrimPrefix(r.GetName(), "sessionRecords/"),
 		})
 	}
-	return s.printTable([]string{"ENDED", "VERSION", "APPLICATION", "BY", "CAUSE", "CODE", "IN", "OUT", "REF"}, rows)
+	return s.printTable([]string{"ENDED", "VERSION", "APPLICATION", "BY", "REASON", "CODE", "IN", "OUT", "REF"}, rows)
+}
+
+// checkReason makes the reason a word of the server's, in any case, or a number that
+// is newer than this program.
+func (c *recordListCmd) checkReason() error {
+	c.Reason = strings.ToUpper(c.Reason)
+	_, known := usagev1.EndReason_value["END_REASON_"+c.Reason]
+	if _, err := strconv.ParseInt(c.Reason, 10, 32); err != nil && !known && c.Reason != "" {
+		return usagef("--end-reason: there is no end reason %s; they are words as REVOKED", c.Reason)
+	}
+	return nil
+}
+
+// reason prints why a session ended: the word of its close reason, or a number
+// that is newer than this program.
+func reason(r *usagev1.SessionRecord) string {
+	return strings.TrimPrefix(r.GetEndReason().String(), "END_REASON_")
 }
 
 // code prints a close code.
@@ -243,9 +263,9 @@ func (c *recordGetCmd) Run(ctx context.Context, s *shell) error {
 		[2]string{"Ref", strings.TrimPrefix(r.GetName(), "sessionRecords/")}, [2]string{"Session", r.GetSession()},
 		[2]string{"Version", label.version(ctx, r.GetVersion())}, [2]string{"Application", label.application(ctx, r.GetApplication())},
 		[2]string{"Client", r.GetClientAddress()}, [2]string{"Began", when(r.GetStartTime())}, [2]string{"Ended", when(r.GetEndTime())},
-		[2]string{"Ended by", word(r.GetEndedBy(), "PARTY_")}, [2]string{"Cause", r.GetCause()}, [2]string{"Detail", r.GetDetail()},
-		[2]string{"Client's code", code(r.GetClientCode())}, [2]string{"Sent to client", code(r.GetClientSentCode())},
-		[2]string{"Backend's code", code(r.GetBackendCode())}, [2]string{"Sent to backend", code(r.GetBackendSentCode())},
+		[2]string{"Ended by", word(r.GetEndedBy(), "PARTY_")}, [2]string{"Reason", reason(r)}, [2]string{"Detail", r.GetDetail()},
+		[2]string{"Code from client", code(r.GetCloseCodeFromClient())}, [2]string{"Code to client", code(r.GetCloseCodeToClient())},
+		[2]string{"Code from backend", code(r.GetCloseCodeFromBackend())}, [2]string{"Code to backend", code(r.GetCloseCodeToBackend())},
 		[2]string{"In", traffic(r.GetInbound())}, [2]string{"Out", traffic(r.GetOutbound())})
 }
 

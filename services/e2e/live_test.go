@@ -114,7 +114,7 @@ func TestEndings(t *testing.T) {
 					t.Errorf("closed with %d %q, want %d %s ref=…", code, reason, e.code, e.word)
 				}
 				record := p.record(t, ref)
-				if int(record.GetClientSentCode()) != e.code || record.GetCause() != e.word || record.GetBackendSentCode() != 1001 {
+				if int(record.GetCloseCodeToClient()) != e.code || record.GetEndReason().String() != "END_REASON_"+e.word || record.GetCloseCodeToBackend() != 1001 {
 					t.Errorf("record = %v, want %d %s, and 1001 to the backend", record, e.code, e.word)
 				}
 				if got := s.refused(t, s.WS+x.path, token); got != e.after {
@@ -138,7 +138,7 @@ func TestExpiry(t *testing.T) {
 	if code != 4001 || word != "EXPIRED" {
 		t.Errorf("closed with %d %q, want 4001 EXPIRED ref=…", code, reason)
 	}
-	if record := p.record(t, ref); record.GetCause() != "EXPIRED" || record.GetEndedBy() != usagev1.SessionRecord_PARTY_GATEWAY {
+	if record := p.record(t, ref); record.GetEndReason() != usagev1.EndReason_END_REASON_EXPIRED || record.GetEndedBy() != usagev1.SessionRecord_PARTY_GATEWAY {
 		t.Errorf("record = %v, want one that the gateway ended, EXPIRED", record)
 	}
 	if got := s.refused(t, s.WS+x.path, token); got != http.StatusUnauthorized {
@@ -216,7 +216,7 @@ func TestUsage(t *testing.T) {
 			return err
 		})
 		for _, r := range list.GetSessionRecords() {
-			if r.GetEndedBy() != usagev1.SessionRecord_PARTY_CLIENT || r.GetClientCode() != 1000 || r.GetBackendSentCode() != 1000 {
+			if r.GetEndedBy() != usagev1.SessionRecord_PARTY_CLIENT || r.GetCloseCodeFromClient() != 1000 || r.GetCloseCodeToBackend() != 1000 {
 				t.Errorf("record = %v, want one that the client closed with 1000", r)
 			}
 		}
@@ -286,7 +286,7 @@ func TestDrain(t *testing.T) {
 	}
 	again := start(t, data, append(quick(), "-no-sample")...)
 	p = again.admin(t)
-	list, err := p.usage.ListSessionRecords(p.ctx(t), &usagev1.ListSessionRecordsRequest{Filter: `cause = "DRAIN"`})
+	list, err := p.usage.ListSessionRecords(p.ctx(t), &usagev1.ListSessionRecordsRequest{Filter: `end_reason = "DRAIN"`})
 	if err != nil || len(list.GetSessionRecords()) != sessions {
 		t.Errorf("records of the drain = %v, %v, want %d", list.GetSessionRecords(), err, sessions)
 	}

@@ -68,6 +68,7 @@ func TestRefusedCommands(t *testing.T) {
 		{"app get Nothing", `app get: APP: there is no application "Nothing" that you may see; they are listed by: tidegate app list`, 1},
 		{"user get nobody", `user get: USERNAME: there is no user "nobody" that you may see; they are listed by: tidegate user list`, 1},
 		{"session close nothing", `session close: SESSION: there is no live session "nothing" that you may see; they are listed by: tidegate session list`, 1},
+		{"record list --end-reason tired", `record list: --end-reason: there is no end reason TIRED; they are words as REVOKED`, 2},
 		{"record get nothing", `record get: REF: there is no record "nothing" that you may see; they are listed by: tidegate record list`, 1},
 		{"subscribe Nothing Echo/1.0.0", `subscribe: APP: there is no application "Nothing" that you may see; they are listed by: tidegate app list`, 1},
 		{"subscribe Tablet Echo/1.0.0 --plan Lead", `subscribe: --plan: there is no plan "Lead" that you may see; they are listed by: tidegate plan list`, 1},

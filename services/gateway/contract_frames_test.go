@@ -109,7 +109,7 @@ func TestEndings(t *testing.T) {
 				t.Errorf("%s, %s: the closes came after %v, want %v at most", tt.name, url, took, patience)
 			}
 			rec := w.nextRecord()
-			if rec.GetEndedBy() != tt.by || rec.GetCause() != tt.word || rec.GetInbound().GetMessages() < 1 || rec.GetLastInboundTime() == nil || rec.GetRouteRevision() == 0 {
+			if rec.GetEndedBy() != tt.by || rec.GetEndReason().String() != "END_REASON_"+tt.word || rec.GetInbound().GetMessages() < 1 || rec.GetLastInboundTime() == nil || rec.GetRouteChangeNumber() == 0 {
 				t.Errorf("%s, %s: the record is %v, want one of %v, %s", tt.name, url, rec, tt.by, tt.word)
 			}
 			if tt.by == atGateway && (!strings.HasPrefix(reasons[0], tt.word+" ref=") || !strings.HasPrefix(reasons[1], tt.word+" ref=")) {
@@ -183,7 +183,7 @@ func TestSilentClientIsIdle(t *testing.T) {
 		if atBackend := <-over; code != 1001 || !strings.HasPrefix(reason, "IDLE ref=") || atBackend != 1001 {
 			t.Errorf("%s: closed with %d %q, the backend with %d, want 1001 IDLE", url, code, reason, atBackend)
 		}
-		if rec := w.record(reason); rec.GetCause() != "IDLE" {
+		if rec := w.record(reason); rec.GetEndReason() != usagev1.EndReason_END_REASON_IDLE {
 			t.Errorf("%s: the record is %v, want IDLE", url, rec)
 		}
 	}
@@ -225,7 +225,7 @@ func TestSlowReader(t *testing.T) {
 		if n := <-sent; code != 1013 || !strings.HasPrefix(reason, "SLOW ref=") || n == 1000 {
 			t.Errorf("%s: the backend was closed with %d %q after %d messages, want 1013 SLOW", url, code, reason, n)
 		}
-		if rec := w.record(reason); rec.GetCause() != "SLOW" {
+		if rec := w.record(reason); rec.GetEndReason() != usagev1.EndReason_END_REASON_SLOW {
 			t.Errorf("%s: the record is %v, want SLOW", url, rec)
 		}
 	}

@@ -107,7 +107,7 @@ func TestNothingLeaks(t *testing.T) {
 			}
 		}
 		wg.Wait()
-		eventually(t, "each session has its record", func() bool { return len(w.plane.causes()) == ended })
+		eventually(t, "each session has its record", func() bool { return len(w.plane.endReasons()) == ended })
 	}
 	settled := func() bool {
 		m := measure(t, reg).sums
@@ -129,16 +129,16 @@ func TestNothingLeaks(t *testing.T) {
 	eventually(t, "goroutines are what they were", func() bool { return runtime.NumGoroutine() <= routines })
 	want := map[string]int{}
 	for i := range 2*len(endings) + clients {
-		if cause := endings[i%len(endings)].record; cause != "" {
-			want[cause]++
+		if reason := endings[i%len(endings)].record; reason != "" {
+			want[reason]++
 		}
 	}
-	for _, cause := range w.plane.causes() {
-		want[cause]--
+	for _, reason := range w.plane.endReasons() {
+		want[reason]--
 	}
-	for cause, n := range want {
+	for reason, n := range want {
 		if n != 0 {
-			t.Errorf("%d records too few of %s", n, cause)
+			t.Errorf("%d records too few of %s", n, reason)
 		}
 	}
 }

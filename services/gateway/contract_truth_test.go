@@ -150,7 +150,7 @@ func TestNoHistogramHoldsASession(t *testing.T) {
 	c := w.connect("open", "")
 	echoes(t, c, "hello")
 	_ = c.Close(websocket.StatusNormalClosure, "")
-	eventually(t, "the session is over", func() bool { return measure(t, reg).sums["tidegate_sessions"] == 0 && len(w.plane.causes()) == 1 })
+	eventually(t, "the session is over", func() bool { return measure(t, reg).sums["tidegate_sessions"] == 0 && len(w.plane.endReasons()) == 1 })
 	for name, n := range measure(t, reg).samples {
 		if n > 0 {
 			t.Errorf("%s holds %d samples, want none of a session", name, n)

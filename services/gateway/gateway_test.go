@@ -48,7 +48,7 @@ func TestSessionIsServedCountedAndShown(t *testing.T) {
 		t.Fatalf("CloseSession = %v", err)
 	}
 	closes(t, c, 4010, "OPERATOR_CLOSE")
-	eventually(t, "the record is reported", func() bool { return slices.Equal(w.plane.causes(), []string{"OPERATOR_CLOSE"}) })
+	eventually(t, "the record is reported", func() bool { return slices.Equal(w.plane.endReasons(), []string{"OPERATOR_CLOSE"}) })
 	if g, err := api.GetGateway(ctx, &gatewayv1.GetGatewayRequest{Name: "gateways/gateway-1"}); err != nil || !g.GetReady() || g.GetRoutesAppliedChangeNumber() != 2 {
 		t.Errorf("GetGateway = %v, %v", g, err)
 	}
@@ -270,7 +270,7 @@ func TestDrain(t *testing.T) {
 	if err != nil {
 		t.Errorf("Run = %v", err)
 	}
-	if got := w.plane.causes(); len(got) != 6 || !slices.Equal(slices.Compact(got), []string{"DRAIN"}) {
+	if got := w.plane.endReasons(); len(got) != 6 || !slices.Equal(slices.Compact(got), []string{"DRAIN"}) {
 		t.Errorf("the records say %q, want DRAIN of all", got)
 	}
 	if sessions, in, out := w.plane.totals(); sessions != 6 || in != 6 || out != 6 {
@@ -298,7 +298,7 @@ func TestStopCutsSilentClients(t *testing.T) {
 	if took := time.Since(begin); took > maxCloseWait-time.Second {
 		t.Errorf("the stop took %v, want about %v", took, minCloseWait)
 	}
-	if got := w.plane.causes(); len(got) != 1 || got[0] != "DRAIN" {
+	if got := w.plane.endReasons(); len(got) != 1 || got[0] != "DRAIN" {
 		t.Errorf("the records say %q, want DRAIN", got)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -289,13 +290,13 @@ func (p *plane) totals() (sessions, inbound, outbound uint64) {
 	return sessions, inbound, outbound
 }
 
-// causes returns the causes of the records, sorted.
-func (p *plane) causes() []string {
+// endReasons returns the words of the records' end reasons, sorted.
+func (p *plane) endReasons() []string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	var all []string
 	for _, r := range p.records {
-		all = append(all, r.GetCause())
+		all = append(all, strings.TrimPrefix(r.GetEndReason().String(), "END_REASON_"))
 	}
 	slices.Sort(all)
 	return all

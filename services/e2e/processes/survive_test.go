@@ -168,7 +168,7 @@ func TestGatewayStopped(t *testing.T) {
 			t.Errorf("the close reason %q leads to no record: %v", closed.Reason, err)
 			continue
 		}
-		if record.GetCause() != "DRAIN" || record.GetEndedBy() != usagev1.SessionRecord_PARTY_GATEWAY || record.GetClientSentCode() != 1012 {
+		if record.GetEndReason() != usagev1.EndReason_END_REASON_DRAIN || record.GetEndedBy() != usagev1.SessionRecord_PARTY_GATEWAY || record.GetCloseCodeToClient() != 1012 {
 			t.Errorf("the record of %s says %v, want that the gateway ended it with 1012 DRAIN", ref, record)
 		}
 	}

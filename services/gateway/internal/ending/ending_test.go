@@ -6,6 +6,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	usagev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/usage/v1"
 )
 
 // TestNumbers holds the numbers, which leave the gateway.
@@ -107,5 +109,29 @@ func TestCounts(t *testing.T) {
 	}
 	if got := sum.Minus(b); got != a {
 		t.Errorf("%+v less %+v is %+v, want %+v", sum, b, got, a)
+	}
+}
+
+// TestEnum holds the numbers and words of reasons, and the numbers of parties, to
+// those that session records have.
+func TestEnum(t *testing.T) {
+	for number, name := range usagev1.EndReason_name {
+		if r := Reason(number); "END_REASON_"+r.String() != name || r.row().word == "" {
+			t.Errorf("the enum has %s = %d, the table %v", name, number, r)
+		}
+	}
+	for i, row := range reasons {
+		if _, ok := usagev1.EndReason_name[int32(i)]; ok != (row.word != "") {
+			t.Errorf("the table has %q at %d, the enum %q", row.word, i, usagev1.EndReason_name[int32(i)])
+		}
+	}
+	for number, name := range usagev1.SessionRecord_Party_name {
+		word := strings.ToUpper(Party(number).String())
+		if word == "" {
+			word = "UNSPECIFIED"
+		}
+		if name != "PARTY_"+word {
+			t.Errorf("the enum has %s = %d, which here is %s", name, number, word)
+		}
 	}
 }

@@ -151,7 +151,7 @@ func (h *Handler) register(ctx context.Context, a *attempt) (*session.Session, e
 	r := a.match.Route
 	s, err := h.Sessions.New(a.cancel, session.Info{
 		Ref: a.ref, Route: r.Shared(), Grant: a.grant, ClientAddr: a.Remote,
-		Revision: r.Revision, MaxAge: r.MaxAge,
+		RouteChangeNumber: r.ChangeNumber, MaxAge: r.MaxAge,
 	})
 	if err != nil {
 		return nil, err

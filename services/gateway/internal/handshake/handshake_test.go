@@ -127,7 +127,7 @@ func TestSession(t *testing.T) {
 	}
 	info := live[0].Info()
 	if info.Route.Version != "apis/echo/versions/1" || info.Grant.Name != "grants/1" || info.ClientAddr.String() != conn.LocalAddr().String() ||
-		info.Subprotocol != "b" || info.Revision != 3 || info.MaxAge != time.Hour || time.Until(info.Grant.Expires) < 50*time.Minute {
+		info.Subprotocol != "b" || info.RouteChangeNumber != 3 || info.MaxAge != time.Hour || time.Until(info.Grant.Expires) < 50*time.Minute {
 		t.Errorf("Info() = %+v, want what the handshake has found out", info)
 	}
 	if live[0].Started().IsZero() || live[0].Err() != nil {

@@ -181,7 +181,7 @@ func (w *world) serve(endpoint string, more ...func(*routes.Route)) {
 	}
 	r := &routes.Route{
 		Name: "apis/echo/versions/1", API: "apis/echo", Context: "/echo", Segment: "1.0.0", Default: true, Published: true,
-		Production: e, Schemes: []credential.Scheme{{Type: credential.OAuth2, Places: bothPlaces()}}, Revision: 3,
+		Production: e, Schemes: []credential.Scheme{{Type: credential.OAuth2, Places: bothPlaces()}}, ChangeNumber: 3,
 	}
 	for _, f := range more {
 		f(r)

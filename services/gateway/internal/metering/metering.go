@@ -84,7 +84,7 @@ type Meter struct {
 	rows    *rows
 	records *records
 	usage   *reporter[*usagev1.Usage]
-	causes  *reporter[*usagev1.SessionRecord]
+	ended   *reporter[*usagev1.SessionRecord]
 }
 
 // New returns a meter that reports to client.
@@ -97,9 +97,9 @@ func New(cfg Config, client backplanev1.MeteringServiceClient, m *metrics.Metric
 		send: t.sendUsage,
 		drop: func(n int, err error) { t.dropped(metrics.Usage, n, err) },
 	}
-	t.causes = &reporter[*usagev1.SessionRecord]{
+	t.ended = &reporter[*usagev1.SessionRecord]{
 		take: t.takeRecords,
-		send: t.sendCauses,
+		send: t.sendRecords,
 		drop: func(n int, err error) { t.dropped(metrics.Records, n, err) },
 	}
 	return t
@@ -131,7 +131,7 @@ func (t *Meter) Run(ctx context.Context, sessions Collector) error {
 			return t.usage.flush(ctx)
 		})
 	})
-	g.Go(func() error { return t.repeat(ctx, "session records", t.causes.flush) })
+	g.Go(func() error { return t.repeat(ctx, "session records", t.ended.flush) })
 	return g.Wait()
 }
 
@@ -162,10 +162,10 @@ func (t *Meter) Flush(ctx context.Context, sessions Collector) error {
 	t.collect(sessions)
 	g := errgroup.Group{}
 	g.Go(func() error { return t.insist(ctx, t.usage.flush) })
-	g.Go(func() error { return t.insist(ctx, t.causes.flush) })
+	g.Go(func() error { return t.insist(ctx, t.ended.flush) })
 	if err := g.Wait(); err != nil {
 		return fmt.Errorf("report the last %d rows of usage and %d session records: %w",
-			t.rows.len()+t.usage.len(), t.records.len()+t.causes.len(), err)
+			t.rows.len()+t.usage.len(), t.records.len()+t.ended.len(), err)
 	}
 	return nil
 }
@@ -223,7 +223,7 @@ func (t *Meter) sendUsage(ctx context.Context, sequence uint64, rows []*usagev1.
 	return nil
 }
 
-func (t *Meter) sendCauses(ctx context.Context, sequence uint64, records []*usagev1.SessionRecord) error {
+func (t *Meter) sendRecords(ctx context.Context, sequence uint64, records []*usagev1.SessionRecord) error {
 	ctx, cancel := context.WithTimeout(ctx, t.cfg.Timeout)
 	defer cancel()
 	_, err := t.client.ReportSessionRecords(ctx, &backplanev1.ReportSessionRecordsRequest{Batch: t.batch(sequence), SessionRecords: records})

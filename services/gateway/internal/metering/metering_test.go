@@ -40,7 +40,7 @@ type service struct {
 
 	mu      sync.Mutex
 	usage   map[uint64]*backplanev1.ReportUsageRequest // by sequence, as first seen
-	causes  map[uint64]*backplanev1.ReportSessionRecordsRequest
+	ended   map[uint64]*backplanev1.ReportSessionRecordsRequest
 	rows    map[key]count
 	records []*usagev1.SessionRecord
 }
@@ -48,7 +48,7 @@ type service struct {
 func newService(t *testing.T) *service {
 	return &service{
 		t:     t,
-		usage: map[uint64]*backplanev1.ReportUsageRequest{}, causes: map[uint64]*backplanev1.ReportSessionRecordsRequest{},
+		usage: map[uint64]*backplanev1.ReportUsageRequest{}, ended: map[uint64]*backplanev1.ReportSessionRecordsRequest{},
 		rows: map[key]count{},
 		fail: func() (error, error) { return nil, nil },
 	}
@@ -100,12 +100,12 @@ func (s *service) ReportSessionRecords(_ context.Context, req *backplanev1.Repor
 		return nil, before
 	}
 	n := req.GetBatch().GetSequence()
-	first := s.causes[n]
+	first := s.ended[n]
 	if first != nil && !proto.Equal(first, req) {
 		s.t.Errorf("batch %d of records came again with other content", n)
 	}
 	if first == nil {
-		s.causes[n] = proto.CloneOf(req)
+		s.ended[n] = proto.CloneOf(req)
 		s.records = append(s.records, req.GetSessionRecords()...)
 	}
 	return &backplanev1.ReportSessionRecordsResponse{Duplicate: first != nil}, after
@@ -253,7 +253,7 @@ func TestMemoryIsBoundedWhileTheServiceIsAway(t *testing.T) {
 			m.Record(record(i, ending.Totals{FromBackend: ending.Count{Wire: uint64(i)}}))
 			wire += uint64(i)
 			if i%10 == 0 {
-				if err := errors.Join(m.usage.flush(t.Context()), m.causes.flush(t.Context())); !errors.Is(err, away) {
+				if err := errors.Join(m.usage.flush(t.Context()), m.ended.flush(t.Context())); !errors.Is(err, away) {
 					t.Fatalf("flush = %v, want %v", err, away)
 				}
 			}
@@ -319,22 +319,22 @@ func TestRecordIsReportedWhole(t *testing.T) {
 	m, _ := newMeter(t, Default(), s)
 	at := time.Date(2026, 11, 21, 9, 0, 0, 5000, time.UTC)
 	r := record(0, ending.Totals{FromClient: ending.Count{Messages: 1, Frames: 2, Payload: 3, Wire: 4}, FromBackend: ending.Count{Messages: 5}})
-	r.Started, r.Ended, r.Revision = at, at.Add(time.Second), 77
+	r.Started, r.Ended, r.RouteChangeNumber = at, at.Add(time.Second), 77
 	r.Ending = ending.Ending{By: ending.Gateway, Reason: ending.Revoked, ClientCode: 4001, Detail: "one\ntwo\x00\xff" + strings.Repeat("ä", 300)}
 	r.Client = ending.LegEnd{Sent: 4001, Received: 1000, CutMidFrame: true, Last: at}
 	r.Backend = ending.LegEnd{Sent: 1001, Received: 1005}
 	m.Record(r)
-	if err := m.causes.flush(t.Context()); err != nil {
+	if err := m.ended.flush(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	want := &usagev1.SessionRecord{
 		Name: "sessionRecords/ref0", Session: "gateways/gateway-1/sessions/ref0", Version: "apis/a/versions/0",
 		Application: "applications/1", Subscription: "subscriptions/0", Grant: "grants/1", ClientAddress: "192.0.2.1:1234",
-		StartTime: stamp(at), EndTime: stamp(at.Add(time.Second)), EndedBy: usagev1.SessionRecord_PARTY_GATEWAY, Cause: "REVOKED",
-		ClientCode: 1000, ClientSentCode: 4001, BackendCode: 1005, BackendSentCode: 1001,
+		StartTime: stamp(at), EndTime: stamp(at.Add(time.Second)), EndedBy: usagev1.SessionRecord_PARTY_GATEWAY, EndReason: usagev1.EndReason_END_REASON_REVOKED,
+		CloseCodeFromClient: 1000, CloseCodeToClient: 4001, CloseCodeFromBackend: 1005, CloseCodeToBackend: 1001,
 		Inbound:         &usagev1.Traffic{Messages: 1, Frames: 2, PayloadBytes: 3, WireBytes: 4},
 		Outbound:        &usagev1.Traffic{Messages: 5},
-		LastInboundTime: stamp(at), Cut: true, RouteRevision: 77, Detail: "one two \uFFFD" + strings.Repeat("ä", 246),
+		LastInboundTime: stamp(at), Truncated: true, RouteChangeNumber: 77, Detail: "one two \uFFFD" + strings.Repeat("ä", 246),
 	}
 	if diff := cmp.Diff(want, s.records[0], protocmp.Transform()); diff != "" {
 		t.Errorf("the record differs (- want, + got):\n%s", diff)

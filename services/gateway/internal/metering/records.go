@@ -9,7 +9,6 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	usagev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/usage/v1"
-	"github.com/tidegatehq/tidegate/services/gateway/internal/ending"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/session"
 )
 
@@ -84,35 +83,28 @@ func (t *Meter) takeRecords() []*usagev1.SessionRecord {
 	return out
 }
 
-var parties = map[ending.Party]usagev1.SessionRecord_Party{
-	ending.Client:   usagev1.SessionRecord_PARTY_CLIENT,
-	ending.Backend:  usagev1.SessionRecord_PARTY_BACKEND,
-	ending.Gateway:  usagev1.SessionRecord_PARTY_GATEWAY,
-	ending.Operator: usagev1.SessionRecord_PARTY_OPERATOR,
-}
-
 // convert returns a record as it is reported.
 func (t *Meter) convert(r *session.Record) *usagev1.SessionRecord {
 	out := &usagev1.SessionRecord{
-		Name:             "sessionRecords/" + r.Ref,
-		Session:          "gateways/" + t.cfg.Gateway + "/sessions/" + r.Ref,
-		Version:          r.Route.Version,
-		ClientAddress:    r.ClientAddr.String(),
-		StartTime:        stamp(r.Started),
-		EndTime:          stamp(r.Ended),
-		EndedBy:          parties[r.Ending.By],
-		Cause:            r.Ending.Reason.String(),
-		Detail:           line(r.Ending.Detail),
-		ClientCode:       uint32(r.Client.Received),
-		ClientSentCode:   uint32(r.Client.Sent),
-		BackendCode:      uint32(r.Backend.Received),
-		BackendSentCode:  uint32(r.Backend.Sent),
-		Inbound:          traffic(r.Totals.FromClient),
-		Outbound:         traffic(r.Totals.FromBackend),
-		LastInboundTime:  stamp(r.Client.Last),
-		LastOutboundTime: stamp(r.Backend.Last),
-		Cut:              r.Client.CutMidFrame || r.Backend.CutMidFrame,
-		RouteRevision:    r.Revision,
+		Name:                 "sessionRecords/" + r.Ref,
+		Session:              "gateways/" + t.cfg.Gateway + "/sessions/" + r.Ref,
+		Version:              r.Route.Version,
+		ClientAddress:        r.ClientAddr.String(),
+		StartTime:            stamp(r.Started),
+		EndTime:              stamp(r.Ended),
+		EndedBy:              usagev1.SessionRecord_Party(r.Ending.By), // the numbers are the same
+		EndReason:            usagev1.EndReason(r.Ending.Reason),
+		Detail:               line(r.Ending.Detail),
+		CloseCodeFromClient:  uint32(r.Client.Received),
+		CloseCodeToClient:    uint32(r.Client.Sent),
+		CloseCodeFromBackend: uint32(r.Backend.Received),
+		CloseCodeToBackend:   uint32(r.Backend.Sent),
+		Inbound:              traffic(r.Totals.FromClient),
+		Outbound:             traffic(r.Totals.FromBackend),
+		LastInboundTime:      stamp(r.Client.Last),
+		LastOutboundTime:     stamp(r.Backend.Last),
+		Truncated:            r.Client.CutMidFrame || r.Backend.CutMidFrame,
+		RouteChangeNumber:    r.RouteChangeNumber,
 	}
 	if r.Grant != nil {
 		out.Application, out.Subscription, out.Grant = r.Grant.Application, r.Grant.Subscription, r.Grant.Name

@@ -32,16 +32,16 @@ func (r *Route) Missing() []string {
 // it asks for, security first of all.
 func fromProto(p *backplanev1.Route) (*Route, error) {
 	r := &Route{
-		Name:      p.GetName(),
-		API:       p.GetApi(),
-		Owner:     p.GetOwner(),
-		Context:   p.GetContext(),
-		Segment:   p.GetVersion(),
-		Default:   p.GetDefault(),
-		Published: published(p),
-		MaxAge:    p.GetMaxSessionAge().AsDuration(),
-		Requires:  slices.Clone(p.GetRequires()),
-		Revision:  p.GetChangeNumber(),
+		Name:         p.GetName(),
+		API:          p.GetApi(),
+		Owner:        p.GetOwner(),
+		Context:      p.GetContext(),
+		Segment:      p.GetVersion(),
+		Default:      p.GetDefault(),
+		Published:    published(p),
+		MaxAge:       p.GetMaxSessionAge().AsDuration(),
+		Requires:     slices.Clone(p.GetRequires()),
+		ChangeNumber: p.GetChangeNumber(),
 	}
 	var errs [4]error
 	r.Production, errs[0] = r.endpoint(p.GetEndpoints().GetProduction())

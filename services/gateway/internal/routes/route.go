@@ -27,13 +27,13 @@ type Route struct {
 	Default   bool   // /{context} without a version leads here
 	Published bool   // new handshakes are taken
 
-	Production *Endpoint           // nil: none
-	Sandbox    *Endpoint           // nil: none
-	Schemes    []credential.Scheme // how clients authenticate, in the order tried
-	Origins    Origins             // the zero value allows any
-	MaxAge     time.Duration       // of a session; 0: no bound
-	Requires   []string            // features that a gateway must have to serve it
-	Revision   uint64              // number of the change that made it as it is
+	Production   *Endpoint           // nil: none
+	Sandbox      *Endpoint           // nil: none
+	Schemes      []credential.Scheme // how clients authenticate, in the order tried
+	Origins      Origins             // the zero value allows any
+	MaxAge       time.Duration       // of a session; 0: no bound
+	Requires     []string            // features that a gateway must have to serve it
+	ChangeNumber uint64              // number of the change that made it as it is
 
 	shared *session.Route
 }

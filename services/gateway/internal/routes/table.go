@@ -124,7 +124,7 @@ func preferred(a, b *Route) bool {
 	if a.Published != b.Published {
 		return a.Published
 	}
-	return cmp.Or(cmp.Compare(a.Revision, b.Revision), cmp.Compare(a.Name, b.Name)) > 0
+	return cmp.Or(cmp.Compare(a.ChangeNumber, b.ChangeNumber), cmp.Compare(a.Name, b.Name)) > 0
 }
 
 // Get returns the route of this name, nil if there is none.

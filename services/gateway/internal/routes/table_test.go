@@ -42,7 +42,7 @@ func TestTableReplacesARouteByName(t *testing.T) {
 
 func TestDefaultWhileItChanges(t *testing.T) {
 	v1, v2, v3 := route("/echo", "1", standard), route("/echo", "2", standard), route("/echo", "3", standard, hidden)
-	v1.Revision, v2.Revision, v3.Revision = 1, 2, 3
+	v1.ChangeNumber, v2.ChangeNumber, v3.ChangeNumber = 1, 2, 3
 	for _, order := range [][]*Route{{v1, v2, v3}, {v3, v2, v1}, {v2, v1, v3}} {
 		if m, err := table(t, order...).Match("/echo"); err != nil || m.Route != v2 {
 			t.Errorf("Match = %v, %v, want the newest published one", m, err)

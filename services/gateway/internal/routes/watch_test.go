@@ -255,7 +255,7 @@ func TestFromProto(t *testing.T) {
 	}
 	got := fmt.Sprint([]any{
 		r.Name, r.API, r.Owner, r.Context, r.Segment, r.Default, r.Published, *r.Production, *r.Sandbox,
-		r.Origins.Allow("https://example.com"), r.Origins.Allow("https://example.org"), r.MaxAge, r.Schemes, r.Revision,
+		r.Origins.Allow("https://example.com"), r.Origins.Allow("https://example.org"), r.MaxAge, r.Schemes, r.ChangeNumber,
 	})
 	want := fmt.Sprint([]any{
 		p.Name, p.Api, "users/1", "/a", "1", true, true,

@@ -20,13 +20,13 @@ type Route struct {
 
 // Info describes a session.
 type Info struct {
-	Ref         string // made by NewRef; also the session's id
-	Route       *Route
-	Grant       *grant.Grant   // nil if the API asks for no credential
-	ClientAddr  netip.AddrPort // the client's address
-	Subprotocol string         // that the backend chose; set by SetSubprotocol
-	Revision    uint64         // of the configuration that the session was admitted under
-	MaxAge      time.Duration  // 0: none
+	Ref               string // made by NewRef; also the session's id
+	Route             *Route
+	Grant             *grant.Grant   // nil if the API asks for no credential
+	ClientAddr        netip.AddrPort // the client's address
+	Subprotocol       string         // that the backend chose; set by SetSubprotocol
+	RouteChangeNumber uint64         // of the catalog's change that made the route
+	MaxAge            time.Duration  // 0: none
 }
 
 // state is where a session is in its life. It only moves forward.

@@ -216,7 +216,7 @@ func TestRecord(t *testing.T) {
 	b := newBench(t)
 	begin := time.Now()
 	info := Info{
-		Ref: "ref", Route: testRoute, Revision: 7,
+		Ref: "ref", Route: testRoute, RouteChangeNumber: 7,
 		Grant: &grant.Grant{Name: "grants/g", RestsOn: []string{"grants/g"}, Expires: time.Now().Add(time.Hour)},
 	}
 	s, err := b.New(nil, info)

@@ -38,7 +38,7 @@ func TestGatewayRefusals(t *testing.T) {
 		change(bad)
 		return call(w.gateway.metering.ReportUsage, &backplanev1.ReportUsageRequest{Batch: batch(1), Usage: []*usagev1.Usage{good, bad}})
 	}
-	causes := func(change func(*usagev1.SessionRecord)) func(context.Context) error {
+	records := func(change func(*usagev1.SessionRecord)) func(context.Context) error {
 		good := sessionRecord("R", "", "", v1, hour)
 		bad := proto.CloneOf(good)
 		bad.Name = "sessionRecords/S"
@@ -102,40 +102,40 @@ func TestGatewayRefusals(t *testing.T) {
 
 		{"report no records", none, call(w.gateway.metering.ReportSessionRecords, &backplanev1.ReportSessionRecordsRequest{Batch: batch(1)}), invalid,
 			"session_records: must contain at least 1 item(s)"},
-		{"report a record without a name", none, causes(func(r *usagev1.SessionRecord) { r.Name = "" }), invalid,
+		{"report a record without a name", none, records(func(r *usagev1.SessionRecord) { r.Name = "" }), invalid,
 			"session_records[1].name: must be sessionRecords/{session_record}"},
-		{"report a record of bad names", none, causes(func(r *usagev1.SessionRecord) {
+		{"report a record of bad names", none, records(func(r *usagev1.SessionRecord) {
 			r.Version, r.Application, r.Subscription = "v", "a", "s"
 		}), invalid, "session_records[1].version: must be apis/{api}/versions/{version}; " +
 			"session_records[1].application: must be applications/{application}; " +
 			"session_records[1].subscription: must be subscriptions/{subscription}"},
-		{"report a record without times", none, causes(func(r *usagev1.SessionRecord) { r.StartTime, r.EndTime = nil, nil }), invalid,
-			"session_records[1].start_time: is required; session_records[1].end_time: is required"},
-		{"report a record with the beginning of time", none, causes(func(r *usagev1.SessionRecord) {
+		{"report a record without an end", none, records(func(r *usagev1.SessionRecord) { r.StartTime, r.EndTime = nil, nil }), invalid,
+			"session_records[1].end_time: is required"},
+		{"report a record with the beginning of time", none, records(func(r *usagev1.SessionRecord) {
 			r.EndTime, r.LastInboundTime = &timestamppb.Timestamp{}, &timestamppb.Timestamp{Seconds: -1}
 		}), invalid, "session_records[1].end_time: " + badTime + "; session_records[1].last_inbound_time: " + badTime},
-		{"report a record with impossible times", none, causes(func(r *usagev1.SessionRecord) {
+		{"report a record with impossible times", none, records(func(r *usagev1.SessionRecord) {
 			r.EndTime.Nanos, r.LastOutboundTime = 1e9, &timestamppb.Timestamp{Seconds: 1e12}
 		}), invalid, "session_records[1].end_time: must be a time; session_records[1].last_outbound_time: must be a time"},
-		{"report a record with long texts", none, causes(func(r *usagev1.SessionRecord) {
-			r.Session, r.Grant, r.ClientAddress, r.Cause, r.Detail = long(256), long(256), long(256), long(256), long(256)
+		{"report a record with long texts", none, records(func(r *usagev1.SessionRecord) {
+			r.Session, r.Grant, r.ClientAddress, r.Detail = long(256), long(256), long(256), long(256)
 		}), invalid, "session_records[1].session: " + badText + "; session_records[1].grant: " + badText +
-			"; session_records[1].client_address: " + badText + "; session_records[1].cause: " + badText + "; session_records[1].detail: " + badText},
-		{"report a record with bad codes", none, causes(func(r *usagev1.SessionRecord) {
-			r.ClientCode, r.ClientSentCode, r.BackendCode, r.BackendSentCode = 65536, 65536, 65536, math.MaxUint32
-		}), invalid, "session_records[1].client_code: " + badCode + "; session_records[1].client_sent_code: " + badCode +
-			"; session_records[1].backend_code: " + badCode + "; session_records[1].backend_sent_code: " + badCode},
-		{"report a record ended by nobody known", none, causes(func(r *usagev1.SessionRecord) { r.EndedBy = 5 }), invalid,
-			"session_records[1].ended_by: is not one of the defined values"},
-		{"report a record of a huge revision", none, causes(func(r *usagev1.SessionRecord) { r.RouteRevision = 1e15 + 1 }), invalid,
-			"session_records[1].route_revision: " + badCount},
-		{"report a record with NUL", none, causes(func(r *usagev1.SessionRecord) { r.Cause = "\x00" }), invalid,
-			"session_records[1].cause: " + noNUL},
+			"; session_records[1].client_address: " + badText + "; session_records[1].detail: " + badText},
+		{"report a record with bad codes", none, records(func(r *usagev1.SessionRecord) {
+			r.CloseCodeFromClient, r.CloseCodeToClient, r.CloseCodeFromBackend, r.CloseCodeToBackend = 65536, 65536, 65536, math.MaxUint32
+		}), invalid, "session_records[1].close_code_from_client: " + badCode + "; session_records[1].close_code_to_client: " + badCode +
+			"; session_records[1].close_code_from_backend: " + badCode + "; session_records[1].close_code_to_backend: " + badCode},
+		{"report a record of a huge change number", none, records(func(r *usagev1.SessionRecord) { r.RouteChangeNumber = 1e15 + 1 }), invalid,
+			"session_records[1].route_change_number: " + badCount},
+		{"report a record with NUL", none, records(func(r *usagev1.SessionRecord) { r.Detail = "\x00" }), invalid,
+			"session_records[1].detail: " + noNUL},
 
 		{"get a record of a bad name", w.ann, call(w.usage.GetSessionRecord, &usagev1.GetSessionRecordRequest{Name: "x"}), invalid,
 			"name: must be sessionRecords/{session_record}"},
 		{"get an unknown record", w.ann, call(w.usage.GetSessionRecord, &usagev1.GetSessionRecordRequest{Name: "sessionRecords/X"}), codes.NotFound,
 			"sessionRecords/X not found"},
+		{"list records by a reason that is none", w.ann, call(w.usage.ListSessionRecords, &usagev1.ListSessionRecordsRequest{Filter: `end_reason = "TIRED"`}), invalid,
+			`filter: no end reason "TIRED": they are words as REVOKED`},
 		{"list usage by what is not there", w.ann, call(w.usage.ListUsage, &usagev1.ListUsageRequest{Filter: `hour = "1"`}), invalid,
 			`filter: no field "hour": there are subscription, application, version`},
 		{"list usage by a bad subscription", w.ann, call(w.usage.ListUsage, &usagev1.ListUsageRequest{Filter: `subscription = "1"`}), invalid,
@@ -146,7 +146,7 @@ func TestGatewayRefusals(t *testing.T) {
 			Filter: `version = "apis/a/versions/"`}), invalid, "filter: version must be apis/{api}/versions/{version}"},
 		{"list less than nothing of records", w.ann, call(w.usage.ListSessionRecords, &usagev1.ListSessionRecordsRequest{PageSize: -1}), invalid, badPageSize},
 		{"list records by a field twice", w.ann, call(w.usage.ListSessionRecords, &usagev1.ListSessionRecordsRequest{
-			Filter: `cause = "A" AND cause = "B"`}), invalid, `filter: has the field "cause" twice`},
+			Filter: `end_reason = "IDLE" AND end_reason = "SLOW"`}), invalid, `filter: has the field "end_reason" twice`},
 	})
 }
 

@@ -32,8 +32,9 @@ func sessionRecord(ref, app, sub, version string, end time.Time) *usagev1.Sessio
 	return &usagev1.SessionRecord{
 		Name: "sessionRecords/" + ref, Session: "gateways/gateway-1/sessions/s1", Version: version, Application: app, Subscription: sub,
 		Grant: "grants/t1", ClientAddress: "192.0.2.1:40000", StartTime: timestamppb.New(end.Add(-time.Minute)), EndTime: timestamppb.New(end),
-		EndedBy: usagev1.SessionRecord_PARTY_GATEWAY, Cause: "REVOKED", ClientCode: 1000, ClientSentCode: 4001, BackendSentCode: 1001,
-		Inbound: traffic(1), Outbound: traffic(2), LastInboundTime: timestamppb.New(end.Add(-time.Second)), Cut: true, RouteRevision: 7, Detail: "token revoked",
+		EndedBy: usagev1.SessionRecord_PARTY_GATEWAY, EndReason: usagev1.EndReason_END_REASON_REVOKED,
+		CloseCodeFromClient: 1000, CloseCodeToClient: 4001, CloseCodeToBackend: 1001,
+		Inbound: traffic(1), Outbound: traffic(2), LastInboundTime: timestamppb.New(end.Add(-time.Second)), Truncated: true, RouteChangeNumber: 7, Detail: "token revoked",
 	}
 }
 
@@ -60,7 +61,7 @@ func TestUsage(t *testing.T) {
 		}
 		end := w.now()
 		mine, open2 := sessionRecord("R-1", app, sub, v1, end), sessionRecord("R-2", "", "", v2, end.Add(time.Second))
-		open2.Grant, open2.LastInboundTime, open2.Cause = "", nil, "IDLE"
+		open2.Grant, open2.LastInboundTime, open2.EndReason = "", nil, usagev1.EndReason_END_REASON_IDLE
 		for _, duplicate := range []bool{false, true} {
 			resp, err := w.gateway.metering.ReportSessionRecords(t.Context(), &backplanev1.ReportSessionRecordsRequest{
 				Batch: batch(1), SessionRecords: []*usagev1.SessionRecord{mine, open2},
@@ -107,9 +108,11 @@ func TestUsage(t *testing.T) {
 		if diff := cmp.Diff(mine, got, protocmp.Transform()); err != nil || diff != "" {
 			t.Errorf("GetSessionRecord() = %v (-want +got):\n%s", err, diff)
 		}
-		idle, err := w.usage.ListSessionRecords(w.root, &usagev1.ListSessionRecordsRequest{Filter: `cause = "IDLE"`})
-		if err != nil || len(idle.GetSessionRecords()) != 1 {
-			t.Errorf("ListSessionRecords(IDLE) = %v, %v", idle, err)
+		for _, filter := range []string{`end_reason = "IDLE"`, `end_reason = "5"`} {
+			idle, err := w.usage.ListSessionRecords(w.root, &usagev1.ListSessionRecordsRequest{Filter: filter})
+			if err != nil || len(idle.GetSessionRecords()) != 1 {
+				t.Errorf("ListSessionRecords(%s) = %v, %v", filter, idle, err)
+			}
 		}
 		// Pages of one.
 		var hours []time.Time
@@ -130,6 +133,24 @@ func TestUsage(t *testing.T) {
 		second, err := w.usage.ListSessionRecords(w.root, &usagev1.ListSessionRecordsRequest{PageSize: 1, PageToken: first.GetNextPageToken()})
 		if err != nil || second.GetSessionRecords()[0].GetName() != mine.GetName() || second.GetNextPageToken() != "" {
 			t.Errorf("second page of records = %v, %v", second, err)
+		}
+	})
+}
+
+// TestRecordsOfNewerGateways takes in what a gateway knows and this service does
+// not: a party and a reason by number, and a session that had no version and no
+// start.
+func TestRecordsOfNewerGateways(t *testing.T) {
+	onBoth(t, func(t *testing.T, w *world) {
+		record := sessionRecord("R-1", "", "", "", w.now())
+		record.EndedBy, record.EndReason, record.StartTime = 42, 4711, nil
+		_, err := w.gateway.metering.ReportSessionRecords(t.Context(), &backplanev1.ReportSessionRecordsRequest{
+			Batch: batch(1), SessionRecords: []*usagev1.SessionRecord{record},
+		})
+		w.must(err)
+		list, err := w.usage.ListSessionRecords(w.root, &usagev1.ListSessionRecordsRequest{Filter: `end_reason = "4711"`})
+		if diff := cmp.Diff([]*usagev1.SessionRecord{record}, list.GetSessionRecords(), protocmp.Transform()); err != nil || diff != "" {
+			t.Errorf("ListSessionRecords() = %v (-want +got):\n%s", err, diff)
 		}
 	})
 }

@@ -23,17 +23,18 @@ type SessionRecord struct {
 	Application, Subscription string
 	ClientAddress             string
 	StartedAt, EndedAt        time.Time
-	// EndedBy is the number of a party in the API.
-	EndedBy int64
-	Cause   string
+	// EndedBy and EndReason are numbers of the API, of a party and of a reason. They
+	// may be newer than this service.
+	EndedBy, EndReason int64
 	// Close codes; 0 for none.
-	ClientCode, ClientSentCode, BackendCode, BackendSentCode int64
-	In, Out                                                  Traffic
+	CloseCodeFromClient, CloseCodeToClient, CloseCodeFromBackend, CloseCodeToBackend int64
+	In, Out                                                                          Traffic
 	// LastInAt and LastOutAt are zero for no frame.
 	LastInAt, LastOutAt time.Time
-	Cut                 bool
-	RouteRevision       int64
-	Detail              string
+	Truncated           bool
+	// RouteChangeNumber is that of the catalog's change that made the route.
+	RouteChangeNumber int64
+	Detail            string
 }
 
 // AddRecords takes in a batch of records, once. A record whose ref is there
@@ -64,37 +65,37 @@ func addRecord(ctx context.Context, tx *sqldb.Tx, owners *owners, r SessionRecor
 	}
 	_, err = tx.ExecContext(ctx, `
 		INSERT INTO session_record (ref, session, version, application, subscription, grant_name,
-			application_owner, version_owner, client_address, started_at, ended_at, ended_by, cause,
-			client_code, client_sent_code, backend_code, backend_sent_code,
+			application_owner, version_owner, client_address, started_at, ended_at, ended_by, end_reason,
+			close_code_from_client, close_code_to_client, close_code_from_backend, close_code_to_backend,
 			in_messages, in_frames, in_payload, in_wire, out_messages, out_frames, out_payload, out_wire,
-			last_in_at, last_out_at, cut, route_revision, detail)
+			last_in_at, last_out_at, truncated, route_change_number, detail)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17,
 			$18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30)
 		ON CONFLICT (ref) DO NOTHING`,
 		r.Ref, r.Session, r.Version, r.Application, r.Subscription, r.Grant,
-		appOwner, versionOwner, r.ClientAddress, micros(r.StartedAt), micros(r.EndedAt), r.EndedBy, r.Cause,
-		r.ClientCode, r.ClientSentCode, r.BackendCode, r.BackendSentCode,
+		appOwner, versionOwner, r.ClientAddress, micros(r.StartedAt), micros(r.EndedAt), r.EndedBy, r.EndReason,
+		r.CloseCodeFromClient, r.CloseCodeToClient, r.CloseCodeFromBackend, r.CloseCodeToBackend,
 		r.In.Messages, r.In.Frames, r.In.Payload, r.In.Wire, r.Out.Messages, r.Out.Frames, r.Out.Payload, r.Out.Wire,
-		micros(r.LastInAt), micros(r.LastOutAt), r.Cut, r.RouteRevision, r.Detail)
+		micros(r.LastInAt), micros(r.LastOutAt), r.Truncated, r.RouteChangeNumber, r.Detail)
 	return err
 }
 
 const selectRecord = `
 	SELECT ref, session, version, application, subscription, grant_name,
-		client_address, started_at, ended_at, ended_by, cause,
-		client_code, client_sent_code, backend_code, backend_sent_code,
+		client_address, started_at, ended_at, ended_by, end_reason,
+		close_code_from_client, close_code_to_client, close_code_from_backend, close_code_to_backend,
 		in_messages, in_frames, in_payload, in_wire, out_messages, out_frames, out_payload, out_wire,
-		last_in_at, last_out_at, cut, route_revision, detail
+		last_in_at, last_out_at, truncated, route_change_number, detail
 	FROM session_record `
 
 func scanRecord(row sqldb.Row) (SessionRecord, error) {
 	var r SessionRecord
 	var started, ended, lastIn, lastOut int64
 	err := row.Scan(&r.Ref, &r.Session, &r.Version, &r.Application, &r.Subscription, &r.Grant,
-		&r.ClientAddress, &started, &ended, &r.EndedBy, &r.Cause,
-		&r.ClientCode, &r.ClientSentCode, &r.BackendCode, &r.BackendSentCode,
+		&r.ClientAddress, &started, &ended, &r.EndedBy, &r.EndReason,
+		&r.CloseCodeFromClient, &r.CloseCodeToClient, &r.CloseCodeFromBackend, &r.CloseCodeToBackend,
 		&r.In.Messages, &r.In.Frames, &r.In.Payload, &r.In.Wire, &r.Out.Messages, &r.Out.Frames, &r.Out.Payload, &r.Out.Wire,
-		&lastIn, &lastOut, &r.Cut, &r.RouteRevision, &r.Detail)
+		&lastIn, &lastOut, &r.Truncated, &r.RouteChangeNumber, &r.Detail)
 	r.StartedAt, r.EndedAt, r.LastInAt, r.LastOutAt = maybe(started), maybe(ended), maybe(lastIn), maybe(lastOut)
 	return r, err
 }
@@ -124,7 +125,8 @@ type RecordFilter struct {
 	Version *string
 	// Application and Subscription are ids.
 	Application, Subscription *string
-	Cause                     *string
+	// EndReason is the number of a reason in the API.
+	EndReason *int64
 }
 
 // SessionRecords returns the records before a place that v sees, of v's
@@ -139,7 +141,7 @@ func (s *Store) SessionRecords(ctx context.Context, v identity.Viewer, f RecordF
 			AND (CAST($5 AS TEXT) IS NULL OR version = $5)
 			AND (CAST($6 AS TEXT) IS NULL OR application = $6)
 			AND (CAST($7 AS TEXT) IS NULL OR subscription = $7)
-			AND (CAST($8 AS TEXT) IS NULL OR cause = $8)
+			AND (CAST($8 AS BIGINT) IS NULL OR end_reason = $8)
 		ORDER BY ended_at DESC, ref DESC LIMIT $3`,
-		v.Owner(), f.Version, f.Application, f.Subscription, f.Cause)
+		v.Owner(), f.Version, f.Application, f.Subscription, f.EndReason)
 }

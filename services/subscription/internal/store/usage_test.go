@@ -166,10 +166,10 @@ func TestUsageIsSeenByOwners(t *testing.T) {
 func record(ref, version, app string, ended time.Time) store.SessionRecord {
 	return store.SessionRecord{
 		Ref: ref, Session: "gateways/g/sessions/" + ref, Version: version, Grant: "grants/t", Application: app, Subscription: "s",
-		ClientAddress: "192.0.2.1:4", StartedAt: ended.Add(-time.Minute), EndedAt: ended, EndedBy: 3, Cause: "REVOKED",
-		ClientCode: 1, ClientSentCode: 4001, BackendCode: 2, BackendSentCode: 1001,
+		ClientAddress: "192.0.2.1:4", StartedAt: ended.Add(-time.Minute), EndedAt: ended, EndedBy: 3, EndReason: 13,
+		CloseCodeFromClient: 1, CloseCodeToClient: 4001, CloseCodeFromBackend: 2, CloseCodeToBackend: 1001,
 		In: store.Traffic{Messages: 1, Frames: 2, Payload: 3, Wire: 4}, Out: store.Traffic{Messages: 5, Frames: 6, Payload: 7, Wire: 8},
-		LastInAt: ended.Add(-time.Second), Cut: true, RouteRevision: 9, Detail: "d",
+		LastInAt: ended.Add(-time.Second), Truncated: true, RouteChangeNumber: 9, Detail: "d",
 	}
 }
 
@@ -180,11 +180,11 @@ func TestRecords(t *testing.T) {
 		now := b.now().Truncate(time.Microsecond)
 		r1, r2 := record("R1", v1, app.ID, now), record("R2", v2, app.ID, now.Add(time.Second))
 		r3 := record("R3", v1, "", now.Add(time.Second))
-		r3.Cause, r3.LastInAt, r3.Grant, r3.Subscription = "IDLE", time.Time{}, "", ""
+		r3.EndReason, r3.LastInAt, r3.Grant, r3.Subscription = 5, time.Time{}, "", ""
 		_, err := b.AddRecords(t.Context(), batch("b", 1), []store.SessionRecord{r1, r2, r3})
 		ok(t, err)
 		again := r1
-		again.Cause = "CHANGED"
+		again.EndReason = 6
 		_, err = b.AddRecords(t.Context(), batch("b", 2), []store.SessionRecord{again})
 		ok(t, err)
 		got, err := b.SessionRecord(t.Context(), b.ann, "R1")
@@ -204,7 +204,7 @@ func TestRecords(t *testing.T) {
 			{"admin", b.admin, store.RecordFilter{}, first, []string{"R3", "R2", "R1"}},
 			{"application's owner", b.ann, store.RecordFilter{}, first, []string{"R2", "R1"}},
 			{"version's owner", b.bob, store.RecordFilter{}, first, []string{"R3", "R1"}},
-			{"by cause", b.admin, store.RecordFilter{Cause: new("IDLE")}, first, []string{"R3"}},
+			{"by end reason", b.admin, store.RecordFilter{EndReason: new(int64(5))}, first, []string{"R3"}},
 			{"by version and application", b.admin, store.RecordFilter{Version: new(v1), Application: &app.ID}, first, []string{"R1"}},
 			{"by subscription", b.admin, store.RecordFilter{Subscription: new("s")}, first, []string{"R2", "R1"}},
 			{"next page", b.admin, store.RecordFilter{}, r3.ListKey(), []string{"R2", "R1"}},

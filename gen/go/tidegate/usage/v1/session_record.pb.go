@@ -25,7 +25,116 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// Who ended a session first.
+// EndReason is why a session ended. Without its prefix a reason is the first word
+// of the close reason that peers see. docs/gateway.md says of each what it means and
+// which close codes go with it. A reader may meet a number that it does not know
+// yet.
+type EndReason int32
+
+const (
+	// Not set.
+	EndReason_END_REASON_UNSPECIFIED EndReason = 0
+	// The client or the backend closed.
+	EndReason_END_REASON_PEER_CLOSE EndReason = 1
+	// The client's connection ended without a close.
+	EndReason_END_REASON_CLIENT_GONE EndReason = 2
+	// The backend's connection ended without a close.
+	EndReason_END_REASON_BACKEND_GONE EndReason = 3
+	// A peer did not answer a close in time.
+	EndReason_END_REASON_CLOSE_TIMEOUT EndReason = 4
+	// A peer did not answer a ping in time.
+	EndReason_END_REASON_IDLE EndReason = 5
+	// The session reached its maximum age.
+	EndReason_END_REASON_MAX_AGE EndReason = 6
+	// A message was too big.
+	EndReason_END_REASON_TOO_BIG EndReason = 7
+	// A peer took no byte for too long.
+	EndReason_END_REASON_SLOW EndReason = 8
+	// A peer sent too many control or empty frames.
+	EndReason_END_REASON_FLOOD EndReason = 9
+	// A peer violated the protocol.
+	EndReason_END_REASON_PROTOCOL EndReason = 10
+	// The credential expired.
+	EndReason_END_REASON_EXPIRED EndReason = 12
+	// The credential was revoked.
+	EndReason_END_REASON_REVOKED EndReason = 13
+	// The subscription, application, user or version does not allow it any more.
+	EndReason_END_REASON_BLOCKED EndReason = 14
+	// An operator closed the session.
+	EndReason_END_REASON_OPERATOR_CLOSE EndReason = 15
+	// The gateway stopped.
+	EndReason_END_REASON_DRAIN EndReason = 16
+)
+
+// Enum value maps for EndReason.
+var (
+	EndReason_name = map[int32]string{
+		0:  "END_REASON_UNSPECIFIED",
+		1:  "END_REASON_PEER_CLOSE",
+		2:  "END_REASON_CLIENT_GONE",
+		3:  "END_REASON_BACKEND_GONE",
+		4:  "END_REASON_CLOSE_TIMEOUT",
+		5:  "END_REASON_IDLE",
+		6:  "END_REASON_MAX_AGE",
+		7:  "END_REASON_TOO_BIG",
+		8:  "END_REASON_SLOW",
+		9:  "END_REASON_FLOOD",
+		10: "END_REASON_PROTOCOL",
+		12: "END_REASON_EXPIRED",
+		13: "END_REASON_REVOKED",
+		14: "END_REASON_BLOCKED",
+		15: "END_REASON_OPERATOR_CLOSE",
+		16: "END_REASON_DRAIN",
+	}
+	EndReason_value = map[string]int32{
+		"END_REASON_UNSPECIFIED":    0,
+		"END_REASON_PEER_CLOSE":     1,
+		"END_REASON_CLIENT_GONE":    2,
+		"END_REASON_BACKEND_GONE":   3,
+		"END_REASON_CLOSE_TIMEOUT":  4,
+		"END_REASON_IDLE":           5,
+		"END_REASON_MAX_AGE":        6,
+		"END_REASON_TOO_BIG":        7,
+		"END_REASON_SLOW":           8,
+		"END_REASON_FLOOD":          9,
+		"END_REASON_PROTOCOL":       10,
+		"END_REASON_EXPIRED":        12,
+		"END_REASON_REVOKED":        13,
+		"END_REASON_BLOCKED":        14,
+		"END_REASON_OPERATOR_CLOSE": 15,
+		"END_REASON_DRAIN":          16,
+	}
+)
+
+func (x EndReason) Enum() *EndReason {
+	p := new(EndReason)
+	*p = x
+	return p
+}
+
+func (x EndReason) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (EndReason) Descriptor() protoreflect.EnumDescriptor {
+	return file_tidegate_usage_v1_session_record_proto_enumTypes[0].Descriptor()
+}
+
+func (EndReason) Type() protoreflect.EnumType {
+	return &file_tidegate_usage_v1_session_record_proto_enumTypes[0]
+}
+
+func (x EndReason) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use EndReason.Descriptor instead.
+func (EndReason) EnumDescriptor() ([]byte, []int) {
+	return file_tidegate_usage_v1_session_record_proto_rawDescGZIP(), []int{0}
+}
+
+// Who ended a session first. A reader may meet a number that it does not know
+// yet.
 type SessionRecord_Party int32
 
 const (
@@ -70,11 +179,11 @@ func (x SessionRecord_Party) String() string {
 }
 
 func (SessionRecord_Party) Descriptor() protoreflect.EnumDescriptor {
-	return file_tidegate_usage_v1_session_record_proto_enumTypes[0].Descriptor()
+	return file_tidegate_usage_v1_session_record_proto_enumTypes[1].Descriptor()
 }
 
 func (SessionRecord_Party) Type() protoreflect.EnumType {
-	return &file_tidegate_usage_v1_session_record_proto_enumTypes[0]
+	return &file_tidegate_usage_v1_session_record_proto_enumTypes[1]
 }
 
 func (x SessionRecord_Party) Number() protoreflect.EnumNumber {
@@ -93,7 +202,7 @@ type SessionRecord struct {
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	// The session, gateways/{gateway}/sessions/{session}. At most 255 characters.
 	Session string `protobuf:"bytes,2,opt,name=session,proto3" json:"session,omitempty"`
-	// The version, apis/{api}/versions/{version}.
+	// The version, apis/{api}/versions/{version}, or empty where none was found.
 	Version string `protobuf:"bytes,3,opt,name=version,proto3" json:"version,omitempty"`
 	// The application, or empty for the scheme none.
 	Application string `protobuf:"bytes,4,opt,name=application,proto3" json:"application,omitempty"`
@@ -104,23 +213,22 @@ type SessionRecord struct {
 	Grant string `protobuf:"bytes,6,opt,name=grant,proto3" json:"grant,omitempty"`
 	// The client's address, host:port. At most 255 characters.
 	ClientAddress string `protobuf:"bytes,7,opt,name=client_address,json=clientAddress,proto3" json:"client_address,omitempty"`
-	// When the handshake was answered.
+	// When the handshake was answered with 101; not set where it was not.
 	StartTime *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=start_time,json=startTime,proto3" json:"start_time,omitempty"`
 	// When both legs were closed.
 	EndTime *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=end_time,json=endTime,proto3" json:"end_time,omitempty"`
 	// Who ended the session first.
 	EndedBy SessionRecord_Party `protobuf:"varint,10,opt,name=ended_by,json=endedBy,proto3,enum=tidegate.usage.v1.SessionRecord_Party" json:"ended_by,omitempty"`
-	// Why, in one word as in the close reason: "CLOSED", "IDLE", "EXPIRED", …. At
-	// most 255 characters.
-	Cause string `protobuf:"bytes,11,opt,name=cause,proto3" json:"cause,omitempty"`
+	// Why the session ended.
+	EndReason EndReason `protobuf:"varint,11,opt,name=end_reason,json=endReason,proto3,enum=tidegate.usage.v1.EndReason" json:"end_reason,omitempty"`
 	// Close code that the client sent, at most 65535; 0 for none.
-	ClientCode uint32 `protobuf:"varint,12,opt,name=client_code,json=clientCode,proto3" json:"client_code,omitempty"`
+	CloseCodeFromClient uint32 `protobuf:"varint,12,opt,name=close_code_from_client,json=closeCodeFromClient,proto3" json:"close_code_from_client,omitempty"`
 	// Close code that was sent to the client, at most 65535; 0 for none.
-	ClientSentCode uint32 `protobuf:"varint,13,opt,name=client_sent_code,json=clientSentCode,proto3" json:"client_sent_code,omitempty"`
+	CloseCodeToClient uint32 `protobuf:"varint,13,opt,name=close_code_to_client,json=closeCodeToClient,proto3" json:"close_code_to_client,omitempty"`
 	// Close code that the backend sent, at most 65535; 0 for none.
-	BackendCode uint32 `protobuf:"varint,14,opt,name=backend_code,json=backendCode,proto3" json:"backend_code,omitempty"`
+	CloseCodeFromBackend uint32 `protobuf:"varint,14,opt,name=close_code_from_backend,json=closeCodeFromBackend,proto3" json:"close_code_from_backend,omitempty"`
 	// Close code that was sent to the backend, at most 65535; 0 for none.
-	BackendSentCode uint32 `protobuf:"varint,15,opt,name=backend_sent_code,json=backendSentCode,proto3" json:"backend_sent_code,omitempty"`
+	CloseCodeToBackend uint32 `protobuf:"varint,15,opt,name=close_code_to_backend,json=closeCodeToBackend,proto3" json:"close_code_to_backend,omitempty"`
 	// Traffic from the client to the backend.
 	Inbound *Traffic `protobuf:"bytes,16,opt,name=inbound,proto3" json:"inbound,omitempty"`
 	// Traffic from the backend to the client.
@@ -130,11 +238,12 @@ type SessionRecord struct {
 	// When the backend's last frame came; not set if there was none.
 	LastOutboundTime *timestamppb.Timestamp `protobuf:"bytes,19,opt,name=last_outbound_time,json=lastOutboundTime,proto3" json:"last_outbound_time,omitempty"`
 	// Whether a leg was cut in the middle of a frame.
-	Cut bool `protobuf:"varint,20,opt,name=cut,proto3" json:"cut,omitempty"`
-	// Revision of the route that the session began under, at most 10^15.
-	RouteRevision uint64 `protobuf:"varint,21,opt,name=route_revision,json=routeRevision,proto3" json:"route_revision,omitempty"`
-	// Details of the cause, for users to read: which side did not answer, what
-	// was deleted, or the reason that the client or the backend gave. At most 255
+	Truncated bool `protobuf:"varint,20,opt,name=truncated,proto3" json:"truncated,omitempty"`
+	// Number of the catalog's change that made the route that the session began
+	// under, at most 10^15.
+	RouteChangeNumber uint64 `protobuf:"varint,21,opt,name=route_change_number,json=routeChangeNumber,proto3" json:"route_change_number,omitempty"`
+	// Details of the end reason, for users to read: which side did not answer,
+	// what was deleted, or the reason that the client or the backend gave. At most 255
 	// characters; may be empty.
 	Detail        string `protobuf:"bytes,22,opt,name=detail,proto3" json:"detail,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -241,37 +350,37 @@ func (x *SessionRecord) GetEndedBy() SessionRecord_Party {
 	return SessionRecord_PARTY_UNSPECIFIED
 }
 
-func (x *SessionRecord) GetCause() string {
+func (x *SessionRecord) GetEndReason() EndReason {
 	if x != nil {
-		return x.Cause
+		return x.EndReason
 	}
-	return ""
+	return EndReason_END_REASON_UNSPECIFIED
 }
 
-func (x *SessionRecord) GetClientCode() uint32 {
+func (x *SessionRecord) GetCloseCodeFromClient() uint32 {
 	if x != nil {
-		return x.ClientCode
-	}
-	return 0
-}
-
-func (x *SessionRecord) GetClientSentCode() uint32 {
-	if x != nil {
-		return x.ClientSentCode
+		return x.CloseCodeFromClient
 	}
 	return 0
 }
 
-func (x *SessionRecord) GetBackendCode() uint32 {
+func (x *SessionRecord) GetCloseCodeToClient() uint32 {
 	if x != nil {
-		return x.BackendCode
+		return x.CloseCodeToClient
 	}
 	return 0
 }
 
-func (x *SessionRecord) GetBackendSentCode() uint32 {
+func (x *SessionRecord) GetCloseCodeFromBackend() uint32 {
 	if x != nil {
-		return x.BackendSentCode
+		return x.CloseCodeFromBackend
+	}
+	return 0
+}
+
+func (x *SessionRecord) GetCloseCodeToBackend() uint32 {
+	if x != nil {
+		return x.CloseCodeToBackend
 	}
 	return 0
 }
@@ -304,16 +413,16 @@ func (x *SessionRecord) GetLastOutboundTime() *timestamppb.Timestamp {
 	return nil
 }
 
-func (x *SessionRecord) GetCut() bool {
+func (x *SessionRecord) GetTruncated() bool {
 	if x != nil {
-		return x.Cut
+		return x.Truncated
 	}
 	return false
 }
 
-func (x *SessionRecord) GetRouteRevision() uint64 {
+func (x *SessionRecord) GetRouteChangeNumber() uint64 {
 	if x != nil {
-		return x.RouteRevision
+		return x.RouteChangeNumber
 	}
 	return 0
 }
@@ -329,37 +438,36 @@ var File_tidegate_usage_v1_session_record_proto protoreflect.FileDescriptor
 
 const file_tidegate_usage_v1_session_record_proto_rawDesc = "" +
 	"\n" +
-	"&tidegate/usage/v1/session_record.proto\x12\x11tidegate.usage.v1\x1a\x1bbuf/validate/validate.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dtidegate/rules/v1/rules.proto\x1a\x1dtidegate/usage/v1/usage.proto\"\xb9\n" +
-	"\n" +
+	"&tidegate/usage/v1/session_record.proto\x12\x11tidegate.usage.v1\x1a\x1bbuf/validate/validate.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dtidegate/rules/v1/rules.proto\x1a\x1dtidegate/usage/v1/usage.proto\"\x97\v\n" +
 	"\rSessionRecord\x12\x1d\n" +
 	"\x04name\x18\x01 \x01(\tB\t\xbaH\x06r\x04\xc8\xea0\x01R\x04name\x12\"\n" +
-	"\asession\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\xff\x01R\asession\x12#\n" +
-	"\aversion\x18\x03 \x01(\tB\t\xbaH\x06r\x04\x90\xea0\x01R\aversion\x12.\n" +
+	"\asession\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\xff\x01R\asession\x12&\n" +
+	"\aversion\x18\x03 \x01(\tB\f\xbaH\t\xd8\x01\x01r\x04\x90\xea0\x01R\aversion\x12.\n" +
 	"\vapplication\x18\x04 \x01(\tB\f\xbaH\t\xd8\x01\x01r\x04\xa8\xea0\x01R\vapplication\x120\n" +
 	"\fsubscription\x18\x05 \x01(\tB\f\xbaH\t\xd8\x01\x01r\x04\xc0\xea0\x01R\fsubscription\x12\x1e\n" +
 	"\x05grant\x18\x06 \x01(\tB\b\xbaH\x05r\x03\x18\xff\x01R\x05grant\x12/\n" +
-	"\x0eclient_address\x18\a \x01(\tB\b\xbaH\x05r\x03\x18\xff\x01R\rclientAddress\x12H\n" +
+	"\x0eclient_address\x18\a \x01(\tB\b\xbaH\x05r\x03\x18\xff\x01R\rclientAddress\x12E\n" +
 	"\n" +
-	"start_time\x18\b \x01(\v2\x1a.google.protobuf.TimestampB\r\xbaH\n" +
-	"\xc8\x01\x01\xb2\x01\x042\x02\b\x01R\tstartTime\x12D\n" +
+	"start_time\x18\b \x01(\v2\x1a.google.protobuf.TimestampB\n" +
+	"\xbaH\a\xb2\x01\x042\x02\b\x01R\tstartTime\x12D\n" +
 	"\bend_time\x18\t \x01(\v2\x1a.google.protobuf.TimestampB\r\xbaH\n" +
-	"\xc8\x01\x01\xb2\x01\x042\x02\b\x01R\aendTime\x12K\n" +
+	"\xc8\x01\x01\xb2\x01\x042\x02\b\x01R\aendTime\x12A\n" +
 	"\bended_by\x18\n" +
-	" \x01(\x0e2&.tidegate.usage.v1.SessionRecord.PartyB\b\xbaH\x05\x82\x01\x02\x10\x01R\aendedBy\x12\x1e\n" +
-	"\x05cause\x18\v \x01(\tB\b\xbaH\x05r\x03\x18\xff\x01R\x05cause\x12*\n" +
-	"\vclient_code\x18\f \x01(\rB\t\xbaH\x06*\x04\x18\xff\xff\x03R\n" +
-	"clientCode\x123\n" +
-	"\x10client_sent_code\x18\r \x01(\rB\t\xbaH\x06*\x04\x18\xff\xff\x03R\x0eclientSentCode\x12,\n" +
-	"\fbackend_code\x18\x0e \x01(\rB\t\xbaH\x06*\x04\x18\xff\xff\x03R\vbackendCode\x125\n" +
-	"\x11backend_sent_code\x18\x0f \x01(\rB\t\xbaH\x06*\x04\x18\xff\xff\x03R\x0fbackendSentCode\x124\n" +
+	" \x01(\x0e2&.tidegate.usage.v1.SessionRecord.PartyR\aendedBy\x12;\n" +
+	"\n" +
+	"end_reason\x18\v \x01(\x0e2\x1c.tidegate.usage.v1.EndReasonR\tendReason\x12>\n" +
+	"\x16close_code_from_client\x18\f \x01(\rB\t\xbaH\x06*\x04\x18\xff\xff\x03R\x13closeCodeFromClient\x12:\n" +
+	"\x14close_code_to_client\x18\r \x01(\rB\t\xbaH\x06*\x04\x18\xff\xff\x03R\x11closeCodeToClient\x12@\n" +
+	"\x17close_code_from_backend\x18\x0e \x01(\rB\t\xbaH\x06*\x04\x18\xff\xff\x03R\x14closeCodeFromBackend\x12<\n" +
+	"\x15close_code_to_backend\x18\x0f \x01(\rB\t\xbaH\x06*\x04\x18\xff\xff\x03R\x12closeCodeToBackend\x124\n" +
 	"\ainbound\x18\x10 \x01(\v2\x1a.tidegate.usage.v1.TrafficR\ainbound\x126\n" +
 	"\boutbound\x18\x11 \x01(\v2\x1a.tidegate.usage.v1.TrafficR\boutbound\x12R\n" +
 	"\x11last_inbound_time\x18\x12 \x01(\v2\x1a.google.protobuf.TimestampB\n" +
 	"\xbaH\a\xb2\x01\x042\x02\b\x01R\x0flastInboundTime\x12T\n" +
 	"\x12last_outbound_time\x18\x13 \x01(\v2\x1a.google.protobuf.TimestampB\n" +
-	"\xbaH\a\xb2\x01\x042\x02\b\x01R\x10lastOutboundTime\x12\x10\n" +
-	"\x03cut\x18\x14 \x01(\bR\x03cut\x125\n" +
-	"\x0eroute_revision\x18\x15 \x01(\x04B\x0e\xbaH\v2\t\x18\x80\x80\x9a\xa6\xea\xaf\xe3\x01R\rrouteRevision\x12 \n" +
+	"\xbaH\a\xb2\x01\x042\x02\b\x01R\x10lastOutboundTime\x12\x1c\n" +
+	"\ttruncated\x18\x14 \x01(\bR\ttruncated\x12>\n" +
+	"\x13route_change_number\x18\x15 \x01(\x04B\x0e\xbaH\v2\t\x18\x80\x80\x9a\xa6\xea\xaf\xe3\x01R\x11routeChangeNumber\x12 \n" +
 	"\x06detail\x18\x16 \x01(\tB\b\xbaH\x05r\x03\x18\xff\x01R\x06detail\"j\n" +
 	"\x05Party\x12\x15\n" +
 	"\x11PARTY_UNSPECIFIED\x10\x00\x12\x10\n" +
@@ -367,7 +475,25 @@ const file_tidegate_usage_v1_session_record_proto_rawDesc = "" +
 	"\rPARTY_BACKEND\x10\x02\x12\x11\n" +
 	"\rPARTY_GATEWAY\x10\x03\x12\x12\n" +
 	"\x0ePARTY_OPERATOR\x10\x04:[\xeaAX\n" +
-	"\x16tidegate/SessionRecord\x12\x1fsessionRecords/{session_record}*\x0esessionRecords2\rsessionRecordB\xd2\x01\n" +
+	"\x16tidegate/SessionRecord\x12\x1fsessionRecords/{session_record}*\x0esessionRecords2\rsessionRecord*\x9f\x03\n" +
+	"\tEndReason\x12\x1a\n" +
+	"\x16END_REASON_UNSPECIFIED\x10\x00\x12\x19\n" +
+	"\x15END_REASON_PEER_CLOSE\x10\x01\x12\x1a\n" +
+	"\x16END_REASON_CLIENT_GONE\x10\x02\x12\x1b\n" +
+	"\x17END_REASON_BACKEND_GONE\x10\x03\x12\x1c\n" +
+	"\x18END_REASON_CLOSE_TIMEOUT\x10\x04\x12\x13\n" +
+	"\x0fEND_REASON_IDLE\x10\x05\x12\x16\n" +
+	"\x12END_REASON_MAX_AGE\x10\x06\x12\x16\n" +
+	"\x12END_REASON_TOO_BIG\x10\a\x12\x13\n" +
+	"\x0fEND_REASON_SLOW\x10\b\x12\x14\n" +
+	"\x10END_REASON_FLOOD\x10\t\x12\x17\n" +
+	"\x13END_REASON_PROTOCOL\x10\n" +
+	"\x12\x16\n" +
+	"\x12END_REASON_EXPIRED\x10\f\x12\x16\n" +
+	"\x12END_REASON_REVOKED\x10\r\x12\x16\n" +
+	"\x12END_REASON_BLOCKED\x10\x0e\x12\x1d\n" +
+	"\x19END_REASON_OPERATOR_CLOSE\x10\x0f\x12\x14\n" +
+	"\x10END_REASON_DRAIN\x10\x10B\xd2\x01\n" +
 	"\x15com.tidegate.usage.v1B\x12SessionRecordProtoP\x01Z?github.com/tidegatehq/tidegate/gen/go/tidegate/usage/v1;usagev1\xa2\x02\x03TUX\xaa\x02\x11Tidegate.Usage.V1\xca\x02\x11Tidegate\\Usage\\V1\xe2\x02\x1dTidegate\\Usage\\V1\\GPBMetadata\xea\x02\x13Tidegate::Usage::V1b\x06proto3"
 
 var (
@@ -382,27 +508,29 @@ func file_tidegate_usage_v1_session_record_proto_rawDescGZIP() []byte {
 	return file_tidegate_usage_v1_session_record_proto_rawDescData
 }
 
-var file_tidegate_usage_v1_session_record_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
+var file_tidegate_usage_v1_session_record_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
 var file_tidegate_usage_v1_session_record_proto_msgTypes = make([]protoimpl.MessageInfo, 1)
 var file_tidegate_usage_v1_session_record_proto_goTypes = []any{
-	(SessionRecord_Party)(0),      // 0: tidegate.usage.v1.SessionRecord.Party
-	(*SessionRecord)(nil),         // 1: tidegate.usage.v1.SessionRecord
-	(*timestamppb.Timestamp)(nil), // 2: google.protobuf.Timestamp
-	(*Traffic)(nil),               // 3: tidegate.usage.v1.Traffic
+	(EndReason)(0),                // 0: tidegate.usage.v1.EndReason
+	(SessionRecord_Party)(0),      // 1: tidegate.usage.v1.SessionRecord.Party
+	(*SessionRecord)(nil),         // 2: tidegate.usage.v1.SessionRecord
+	(*timestamppb.Timestamp)(nil), // 3: google.protobuf.Timestamp
+	(*Traffic)(nil),               // 4: tidegate.usage.v1.Traffic
 }
 var file_tidegate_usage_v1_session_record_proto_depIdxs = []int32{
-	2, // 0: tidegate.usage.v1.SessionRecord.start_time:type_name -> google.protobuf.Timestamp
-	2, // 1: tidegate.usage.v1.SessionRecord.end_time:type_name -> google.protobuf.Timestamp
-	0, // 2: tidegate.usage.v1.SessionRecord.ended_by:type_name -> tidegate.usage.v1.SessionRecord.Party
-	3, // 3: tidegate.usage.v1.SessionRecord.inbound:type_name -> tidegate.usage.v1.Traffic
-	3, // 4: tidegate.usage.v1.SessionRecord.outbound:type_name -> tidegate.usage.v1.Traffic
-	2, // 5: tidegate.usage.v1.SessionRecord.last_inbound_time:type_name -> google.protobuf.Timestamp
-	2, // 6: tidegate.usage.v1.SessionRecord.last_outbound_time:type_name -> google.protobuf.Timestamp
-	7, // [7:7] is the sub-list for method output_type
-	7, // [7:7] is the sub-list for method input_type
-	7, // [7:7] is the sub-list for extension type_name
-	7, // [7:7] is the sub-list for extension extendee
-	0, // [0:7] is the sub-list for field type_name
+	3, // 0: tidegate.usage.v1.SessionRecord.start_time:type_name -> google.protobuf.Timestamp
+	3, // 1: tidegate.usage.v1.SessionRecord.end_time:type_name -> google.protobuf.Timestamp
+	1, // 2: tidegate.usage.v1.SessionRecord.ended_by:type_name -> tidegate.usage.v1.SessionRecord.Party
+	0, // 3: tidegate.usage.v1.SessionRecord.end_reason:type_name -> tidegate.usage.v1.EndReason
+	4, // 4: tidegate.usage.v1.SessionRecord.inbound:type_name -> tidegate.usage.v1.Traffic
+	4, // 5: tidegate.usage.v1.SessionRecord.outbound:type_name -> tidegate.usage.v1.Traffic
+	3, // 6: tidegate.usage.v1.SessionRecord.last_inbound_time:type_name -> google.protobuf.Timestamp
+	3, // 7: tidegate.usage.v1.SessionRecord.last_outbound_time:type_name -> google.protobuf.Timestamp
+	8, // [8:8] is the sub-list for method output_type
+	8, // [8:8] is the sub-list for method input_type
+	8, // [8:8] is the sub-list for extension type_name
+	8, // [8:8] is the sub-list for extension extendee
+	0, // [0:8] is the sub-list for field type_name
 }
 
 func init() { file_tidegate_usage_v1_session_record_proto_init() }
@@ -416,7 +544,7 @@ func file_tidegate_usage_v1_session_record_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tidegate_usage_v1_session_record_proto_rawDesc), len(file_tidegate_usage_v1_session_record_proto_rawDesc)),
-			NumEnums:      1,
+			NumEnums:      2,
 			NumMessages:   1,
 			NumExtensions: 0,
 			NumServices:   0,

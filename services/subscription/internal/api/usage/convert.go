@@ -30,12 +30,12 @@ func recordProto(r store.SessionRecord) *usagev1.SessionRecord {
 		Application: applicationName(r.Application), Subscription: subscriptionName(r.Subscription),
 		Grant: r.Grant, ClientAddress: r.ClientAddress,
 		StartTime: timeProto(r.StartedAt), EndTime: timeProto(r.EndedAt),
-		EndedBy: usagev1.SessionRecord_Party(r.EndedBy), Cause: r.Cause, Detail: r.Detail,
-		ClientCode: uint32(r.ClientCode), ClientSentCode: uint32(r.ClientSentCode),
-		BackendCode: uint32(r.BackendCode), BackendSentCode: uint32(r.BackendSentCode),
+		EndedBy: usagev1.SessionRecord_Party(r.EndedBy), EndReason: usagev1.EndReason(r.EndReason), Detail: r.Detail,
+		CloseCodeFromClient: uint32(r.CloseCodeFromClient), CloseCodeToClient: uint32(r.CloseCodeToClient),
+		CloseCodeFromBackend: uint32(r.CloseCodeFromBackend), CloseCodeToBackend: uint32(r.CloseCodeToBackend),
 		Inbound: trafficProto(r.In), Outbound: trafficProto(r.Out),
 		LastInboundTime: timeProto(r.LastInAt), LastOutboundTime: timeProto(r.LastOutAt),
-		Cut: r.Cut, RouteRevision: uint64(r.RouteRevision),
+		Truncated: r.Truncated, RouteChangeNumber: uint64(r.RouteChangeNumber),
 	}
 }
 

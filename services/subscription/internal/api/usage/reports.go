@@ -91,12 +91,12 @@ func (r *report) record(s *usagev1.SessionRecord) store.SessionRecord {
 		Grant:         s.GetGrant(),
 		ClientAddress: s.GetClientAddress(),
 		StartedAt:     r.time("start_time", s.GetStartTime()), EndedAt: r.time("end_time", s.GetEndTime()),
-		EndedBy: int64(s.GetEndedBy()), Cause: s.GetCause(),
-		ClientCode: int64(s.GetClientCode()), ClientSentCode: int64(s.GetClientSentCode()),
-		BackendCode: int64(s.GetBackendCode()), BackendSentCode: int64(s.GetBackendSentCode()),
+		EndedBy: int64(s.GetEndedBy()), EndReason: int64(s.GetEndReason()),
+		CloseCodeFromClient: int64(s.GetCloseCodeFromClient()), CloseCodeToClient: int64(s.GetCloseCodeToClient()),
+		CloseCodeFromBackend: int64(s.GetCloseCodeFromBackend()), CloseCodeToBackend: int64(s.GetCloseCodeToBackend()),
 		In: trafficRow(s.GetInbound()), Out: trafficRow(s.GetOutbound()),
 		LastInAt: r.time("last_inbound_time", s.GetLastInboundTime()), LastOutAt: r.time("last_outbound_time", s.GetLastOutboundTime()),
-		Cut: s.GetCut(), RouteRevision: int64(s.GetRouteRevision()), Detail: s.GetDetail(),
+		Truncated: s.GetTruncated(), RouteChangeNumber: int64(s.GetRouteChangeNumber()), Detail: s.GetDetail(),
 	}
 }
 

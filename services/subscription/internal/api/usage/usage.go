@@ -2,8 +2,10 @@ package usage
 
 import (
 	"context"
+	"strconv"
 
 	usagev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/usage/v1"
+	"github.com/tidegatehq/tidegate/services/kit/fault"
 	"github.com/tidegatehq/tidegate/services/kit/identity"
 	"github.com/tidegatehq/tidegate/services/kit/page"
 	"github.com/tidegatehq/tidegate/services/kit/resourcename"
@@ -48,6 +50,23 @@ func nameTerms(terms page.Terms) (subscription, application, version *string, er
 	return subscription, application, version, err
 }
 
+// reasonTerm reads the end reason in a filter: its word, or the number of one that
+// has none here.
+func reasonTerm(terms page.Terms) (*int64, error) {
+	word := terms.Value("end_reason")
+	if word == nil {
+		return nil, nil
+	}
+	if n, ok := usagev1.EndReason_value["END_REASON_"+*word]; ok {
+		return new(int64(n)), nil
+	}
+	n, err := strconv.ParseInt(*word, 10, 32)
+	if err != nil {
+		return nil, fault.Invalid("filter", "no end reason %q: they are words as REVOKED", *word)
+	}
+	return &n, nil
+}
+
 // GetSessionRecord returns the record of an ended session.
 func (a *API) GetSessionRecord(ctx context.Context, req *usagev1.GetSessionRecordRequest) (*usagev1.SessionRecord, error) {
 	r, err := a.store.SessionRecord(ctx, identity.From(ctx).Viewer(), recordRef(req.GetName()))
@@ -59,11 +78,14 @@ func (a *API) GetSessionRecord(ctx context.Context, req *usagev1.GetSessionRecor
 
 // ListSessionRecords returns a page of records.
 func (a *API) ListSessionRecords(ctx context.Context, req *usagev1.ListSessionRecordsRequest) (*usagev1.ListSessionRecordsResponse, error) {
-	terms, err := page.Filter(req.GetFilter(), "version", "application", "subscription", "cause")
+	terms, err := page.Filter(req.GetFilter(), "version", "application", "subscription", "end_reason")
 	if err != nil {
 		return nil, err
 	}
-	filter := store.RecordFilter{Cause: terms.Value("cause")}
+	var filter store.RecordFilter
+	if filter.EndReason, err = reasonTerm(terms); err != nil {
+		return nil, err
+	}
 	if filter.Subscription, filter.Application, filter.Version, err = nameTerms(terms); err != nil {
 		return nil, err
 	}

@@ -179,38 +179,40 @@ CREATE INDEX usage_application_owner ON usage (application_owner, hour);
 CREATE INDEX usage_version_owner ON usage (version_owner, hour);
 
 CREATE TABLE session_record (
-    ref                 TEXT COLLATE "C" PRIMARY KEY,
-    session             TEXT COLLATE "C" NOT NULL,
-    version             TEXT COLLATE "C" NOT NULL,
-    application         TEXT COLLATE "C" NOT NULL,
-    subscription        TEXT COLLATE "C" NOT NULL,
-    grant_name          TEXT COLLATE "C" NOT NULL,
-    application_owner   TEXT COLLATE "C" NOT NULL,
-    version_owner       TEXT COLLATE "C" NOT NULL,
-    client_address      TEXT COLLATE "C" NOT NULL,
-    started_at          BIGINT NOT NULL,
-    ended_at            BIGINT NOT NULL,
-    ended_by            BIGINT NOT NULL,
-    cause               TEXT COLLATE "C" NOT NULL,
-    client_code         BIGINT NOT NULL,
-    client_sent_code    BIGINT NOT NULL,
-    backend_code        BIGINT NOT NULL,
-    backend_sent_code   BIGINT NOT NULL,
-    in_messages         BIGINT NOT NULL,
-    in_frames           BIGINT NOT NULL,
-    in_payload          BIGINT NOT NULL,
-    in_wire             BIGINT NOT NULL,
-    out_messages        BIGINT NOT NULL,
-    out_frames          BIGINT NOT NULL,
-    out_payload         BIGINT NOT NULL,
-    out_wire            BIGINT NOT NULL,
+    ref                     TEXT COLLATE "C" PRIMARY KEY,
+    session                 TEXT COLLATE "C" NOT NULL,
+    version                 TEXT COLLATE "C" NOT NULL,
+    application             TEXT COLLATE "C" NOT NULL,
+    subscription            TEXT COLLATE "C" NOT NULL,
+    grant_name              TEXT COLLATE "C" NOT NULL,
+    application_owner       TEXT COLLATE "C" NOT NULL,
+    version_owner           TEXT COLLATE "C" NOT NULL,
+    client_address          TEXT COLLATE "C" NOT NULL,
+    -- 0 where the handshake was not answered with 101.
+    started_at              BIGINT NOT NULL,
+    ended_at                BIGINT NOT NULL,
+    -- Numbers of the API, which may be newer than this service.
+    ended_by                BIGINT NOT NULL,
+    end_reason              BIGINT NOT NULL,
+    close_code_from_client  BIGINT NOT NULL,
+    close_code_to_client    BIGINT NOT NULL,
+    close_code_from_backend BIGINT NOT NULL,
+    close_code_to_backend   BIGINT NOT NULL,
+    in_messages             BIGINT NOT NULL,
+    in_frames               BIGINT NOT NULL,
+    in_payload              BIGINT NOT NULL,
+    in_wire                 BIGINT NOT NULL,
+    out_messages            BIGINT NOT NULL,
+    out_frames              BIGINT NOT NULL,
+    out_payload             BIGINT NOT NULL,
+    out_wire                BIGINT NOT NULL,
     -- 0 for none.
-    last_in_at          BIGINT NOT NULL,
-    last_out_at         BIGINT NOT NULL,
-    cut                 BOOLEAN NOT NULL,
-    route_revision      BIGINT NOT NULL,
-    -- What the cause leaves open, in words.
-    detail              TEXT COLLATE "C" NOT NULL
+    last_in_at              BIGINT NOT NULL,
+    last_out_at             BIGINT NOT NULL,
+    truncated               BOOLEAN NOT NULL,
+    route_change_number     BIGINT NOT NULL,
+    -- What the end reason leaves open, in words.
+    detail                  TEXT COLLATE "C" NOT NULL
 );
 CREATE INDEX session_record_ended ON session_record (ended_at, ref);
 CREATE INDEX session_record_application_owner ON session_record (application_owner, ended_at);
