@@ -25,10 +25,9 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// EndReason is why a session ended. Without its prefix a reason is the first word
-// of the close reason that peers see. docs/gateway.md says of each what it means and
-// which close codes go with it. A reader may meet a number that it does not know
-// yet.
+// EndReason is why a session ended. Its name without the prefix is the first word
+// of the close reason that peers see; docs/gateway.md lists the close codes that go
+// with each. Later releases may add values: expect numbers that are not listed here.
 type EndReason int32
 
 const (
@@ -58,7 +57,8 @@ const (
 	EndReason_END_REASON_EXPIRED EndReason = 12
 	// The credential was revoked.
 	EndReason_END_REASON_REVOKED EndReason = 13
-	// The subscription, application, user or version does not allow it any more.
+	// The subscription, application or user was deleted, or the version demoted or
+	// deleted.
 	EndReason_END_REASON_BLOCKED EndReason = 14
 	// An operator closed the session.
 	EndReason_END_REASON_OPERATOR_CLOSE EndReason = 15
@@ -133,8 +133,7 @@ func (EndReason) EnumDescriptor() ([]byte, []int) {
 	return file_tidegate_usage_v1_session_record_proto_rawDescGZIP(), []int{0}
 }
 
-// Who ended a session first. A reader may meet a number that it does not know
-// yet.
+// Who ended a session first. Later releases may add values.
 type SessionRecord_Party int32
 
 const (
@@ -202,7 +201,7 @@ type SessionRecord struct {
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	// The session, gateways/{gateway}/sessions/{session}. At most 255 characters.
 	Session string `protobuf:"bytes,2,opt,name=session,proto3" json:"session,omitempty"`
-	// The version, apis/{api}/versions/{version}, or empty where none was found.
+	// The version, apis/{api}/versions/{version}, or empty if none was found.
 	Version string `protobuf:"bytes,3,opt,name=version,proto3" json:"version,omitempty"`
 	// The application, or empty for the scheme none.
 	Application string `protobuf:"bytes,4,opt,name=application,proto3" json:"application,omitempty"`
@@ -213,7 +212,7 @@ type SessionRecord struct {
 	Grant string `protobuf:"bytes,6,opt,name=grant,proto3" json:"grant,omitempty"`
 	// The client's address, host:port. At most 255 characters.
 	ClientAddress string `protobuf:"bytes,7,opt,name=client_address,json=clientAddress,proto3" json:"client_address,omitempty"`
-	// When the handshake was answered with 101; not set where it was not.
+	// When the handshake was answered with 101; not set if it was not.
 	StartTime *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=start_time,json=startTime,proto3" json:"start_time,omitempty"`
 	// When both legs were closed.
 	EndTime *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=end_time,json=endTime,proto3" json:"end_time,omitempty"`

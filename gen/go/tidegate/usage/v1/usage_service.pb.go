@@ -202,7 +202,8 @@ type ListSessionRecordsRequest struct {
 	// must be the same. At most 1024 characters.
 	PageToken string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
 	// Restricts the list: terms `field = "value"` joined by AND, on version,
-	// application, subscription and end_reason (as "REVOKED"). At most 1024 characters.
+	// application, subscription and end_reason (as "REVOKED"). At most 1024
+	// characters.
 	Filter        string `protobuf:"bytes,3,opt,name=filter,proto3" json:"filter,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
