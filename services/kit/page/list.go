@@ -46,20 +46,20 @@ func New[K any](req ListRequest) (Page[K], error) {
 
 // Sizes of a page.
 const (
-	DefaultSize = 50
-	MaxSize     = 1000
+	defaultSize = 50
+	maxSize     = 1000
 )
 
-// sizeOf returns how many items a page has: DefaultSize when asked for 0, at most
-// MaxSize.
+// sizeOf returns how many items a page has: defaultSize when asked for 0, at most
+// maxSize.
 func sizeOf(asked int32) (int, error) {
 	switch {
 	case asked < 0:
 		return 0, fault.Invalid("page_size", "must not be negative")
 	case asked == 0:
-		return DefaultSize, nil
+		return defaultSize, nil
 	}
-	return min(int(asked), MaxSize), nil
+	return min(int(asked), maxSize), nil
 }
 
 // scopeOf returns what a request's page tokens are bound to: its type, and all

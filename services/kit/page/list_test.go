@@ -32,7 +32,7 @@ func TestNew(t *testing.T) {
 	token := first.Token(want)
 	req.PageToken, req.PageSize = token, 9000
 	next, err := page.New[key](req)
-	if err != nil || next.Size != page.MaxSize || next.After != want {
+	if err != nil || next.Size != 1000 || next.After != want {
 		t.Errorf("New of the next page = %+v, %v, want 1000 after %v", next, err, want)
 	}
 	for asked, want := range map[int32]int{0: 50, 1: 1, 1000: 1000, 1001: 1000} {

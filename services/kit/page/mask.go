@@ -9,11 +9,11 @@ import (
 	"google.golang.org/protobuf/types/known/fieldmaskpb"
 )
 
-// Mask returns the fields that an update changes, out of those that it may: the
+// readMask returns the fields that an update changes, out of those that it may: the
 // paths of the mask, all of may for "*", and those that are set in m where there
 // is no mask; in the last two cases only whole fields, no parts of one (a.b). A
 // path of any other name is a fault.
-func Mask(mask *fieldmaskpb.FieldMask, m proto.Message, may ...string) ([]string, error) {
+func readMask(mask *fieldmaskpb.FieldMask, m proto.Message, may ...string) ([]string, error) {
 	var paths []string
 	if len(mask.GetPaths()) == 0 {
 		for _, path := range may {

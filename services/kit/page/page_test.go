@@ -100,12 +100,12 @@ func TestMask(t *testing.T) {
 		{[]string{"kind", ""}, nil, `update_mask: no field "": there are build, kind, features, features.sub`},
 		{[]string{"*", "kind"}, nil, `update_mask: no field "*": there are build, kind, features, features.sub`},
 	} {
-		got, err := page.Mask(&fieldmaskpb.FieldMask{Paths: tt.mask}, m, may...)
+		got, err := page.ReadMask(&fieldmaskpb.FieldMask{Paths: tt.mask}, m, may...)
 		if !slices.Equal(got, tt.want) || (err == nil) != (tt.err == "") || err != nil && err.Error() != tt.err {
 			t.Errorf("Mask(%q) = %q, %v, want %q, %q", tt.mask, got, err, tt.want, tt.err)
 		}
 	}
-	if got, err := page.Mask(nil, m, may...); err != nil || !slices.Equal(got, []string{"build", "features"}) {
+	if got, err := page.ReadMask(nil, m, may...); err != nil || !slices.Equal(got, []string{"build", "features"}) {
 		t.Errorf("Mask(nil) = %q, %v", got, err)
 	}
 }

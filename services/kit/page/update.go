@@ -40,7 +40,7 @@ func NewUpdate(mask *fieldmaskpb.FieldMask, from proto.Message, may ...string) (
 		return u, nil
 	}
 	var err error
-	u.paths, err = Mask(asked, from, may...)
+	u.paths, err = readMask(asked, from, may...)
 	return u, err
 }
 

@@ -14,7 +14,7 @@ const goodbyeTimeout = 2 * time.Second
 // Notify makes every Listen on the channel hear of this transaction once it is
 // committed, in other processes too. On SQLite it does nothing.
 func (t *Tx) Notify(ctx context.Context, channel string) error {
-	if t.engine != Postgres {
+	if t.engine != postgresEngine {
 		return nil
 	}
 	// Channels are shared by all schemas of a database; the payload tells whose

@@ -159,7 +159,7 @@ func provider(db *DB, part Part) (*goose.Provider, error) {
 	}
 	opts := []goose.ProviderOption{goose.WithDisableGlobalRegistry(true), goose.WithTableName(part.versionTable())}
 	dialect := goose.DialectSQLite3
-	if db.engine == Postgres {
+	if db.engine == postgresEngine {
 		dialect = goose.DialectPostgres
 		locker, err := lock.NewPostgresSessionLocker(lock.WithLockTimeout(1, 60))
 		if err != nil {

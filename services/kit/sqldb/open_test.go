@@ -249,8 +249,8 @@ func TestOwners(t *testing.T) {
 		{"another's", ours, theirs, "this database belongs to the test service"},
 	} {
 		urls := map[string]func(*testing.T) string{
-			sqldb.SQLite:   func(t *testing.T) string { return "sqlite:" + filepath.Join(t.TempDir(), "x.db") },
-			sqldb.Postgres: func(t *testing.T) string { return testdb.PostgresURL(t) },
+			"sqlite":   func(t *testing.T) string { return "sqlite:" + filepath.Join(t.TempDir(), "x.db") },
+			"postgres": func(t *testing.T) string { return testdb.PostgresURL(t) },
 		}
 		for engine, newURL := range urls {
 			t.Run(tt.name+"/"+engine, func(t *testing.T) {

@@ -58,7 +58,7 @@ func openPostgres(ctx context.Context, url string) (*DB, error) {
 		return nil, fmt.Errorf("open database at %s: %s", where, postgresProblem(err, cfg))
 	}
 	std := stdlib.OpenDBFromPool(pool)
-	return &DB{engine: Postgres, write: std, read: std, close: pool.Close, listener: cfg.ConnConfig}, nil
+	return &DB{engine: postgresEngine, write: std, read: std, close: pool.Close, listener: cfg.ConnConfig}, nil
 }
 
 // firstPing connects, and waits for a server that says that it is starting.

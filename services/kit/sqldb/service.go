@@ -75,7 +75,7 @@ func versionOf(ctx context.Context, db *DB, part Part) (int64, error) {
 // the one look at an engine's own catalog.
 func HasTable(ctx context.Context, db *DB, table string) (bool, error) {
 	query := `SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = $1)`
-	if db.engine == Postgres {
+	if db.engine == postgresEngine {
 		query = `SELECT EXISTS (SELECT 1 FROM pg_tables WHERE schemaname = current_schema() AND tablename = $1)`
 	}
 	var there bool

@@ -18,10 +18,10 @@ import (
 	"github.com/tidegatehq/tidegate/services/kit/retry"
 )
 
-// Names of the engines.
+// The engines.
 const (
-	SQLite   = "sqlite"
-	Postgres = "postgres"
+	sqliteEngine   = "sqlite"
+	postgresEngine = "postgres"
 )
 
 // schemes are what a URL may start with.
@@ -94,9 +94,6 @@ func Same(a, b string) bool {
 	return connA.Host == connB.Host && connA.Port == connB.Port && connA.Database == connB.Database &&
 		connA.User == connB.User && connA.RuntimeParams["search_path"] == connB.RuntimeParams["search_path"]
 }
-
-// Engine returns "sqlite" or "postgres".
-func (db *DB) Engine() string { return db.engine }
 
 // Close closes every connection.
 func (db *DB) Close() error {
@@ -186,7 +183,7 @@ func (db *DB) InTx(ctx context.Context, fn func(tx *Tx) error) error {
 // database throughout.
 func (db *DB) InReadTx(ctx context.Context, fn func(tx *Tx) error) error {
 	opts := &sql.TxOptions{ReadOnly: true}
-	if db.engine == Postgres {
+	if db.engine == postgresEngine {
 		opts.Isolation = sql.LevelRepeatableRead
 	}
 	return db.inTx(ctx, db.read, opts, fn)

@@ -38,7 +38,7 @@ func openSQLite(ctx context.Context, path string) (*DB, error) {
 		return nil, fmt.Errorf("open database %s: register collation: %w", path, err)
 	}
 	db := &DB{
-		engine: SQLite,
+		engine: sqliteEngine,
 		write:  sql.OpenDB(&connector{driver: drv, dsn: dsn(path, "_txlock=immediate", "_pragma=journal_mode(WAL)")}),
 		read:   sql.OpenDB(&connector{driver: drv, dsn: dsn(path, "_pragma=query_only(1)")}),
 	}

@@ -1,0 +1,4 @@
+package page
+
+// ReadMask is readMask.
+var ReadMask = readMask
