@@ -64,17 +64,17 @@ const (
 	maxToken = 8192
 )
 
-var (
-	// ErrMissing is returned when no place holds a credential.
-	ErrMissing = errors.New("no credential")
-	// ErrMalformed is returned when the first place that holds a credential
-	// holds several, or something that cannot be a token.
-	ErrMalformed = errors.New("malformed credential")
-)
+// ErrMissing is returned when no place holds a credential.
+var ErrMissing = errors.New("no credential")
+
+// errMalformed is returned when the first place that holds a credential holds
+// several, or something that cannot be a token.
+var errMalformed = errors.New("malformed credential")
 
 // Take finds the credential of a handshake. The schemes are tried in their order,
 // and the places of each in theirs; the first place that holds a credential
-// decides. When that credential is malformed, no other place is tried.
+// decides. If that credential is malformed, no other place is tried. The error is
+// ErrMissing or says that the credential is malformed.
 //
 // An Authorization header of another scheme and a parameter without a value hold
 // no credential (RFC 6749 section 3.1). A header line or a parameter that is
@@ -125,7 +125,7 @@ func fromHeader(lines []string) (string, error) {
 	case len(lines) == 0:
 		return "", ErrMissing
 	case len(lines) > 1:
-		return "", ErrMalformed
+		return "", errMalformed
 	}
 	scheme, token, _ := strings.Cut(strings.Trim(lines[0], " \t"), " ")
 	if !strings.EqualFold(scheme, "Bearer") {
@@ -138,11 +138,11 @@ func fromHeader(lines []string) (string, error) {
 func check(token string) (string, error) {
 	body := strings.TrimRight(token, "=")
 	if body == "" || len(token) > maxToken {
-		return "", ErrMalformed
+		return "", errMalformed
 	}
 	for i := range len(body) {
 		if !isTokenByte(body[i]) {
-			return "", ErrMalformed
+			return "", errMalformed
 		}
 	}
 	return token, nil

@@ -40,11 +40,11 @@ func (t *tokens) one() (string, error) {
 	case !t.held:
 		return "", ErrMissing
 	case t.count > 1:
-		return "", ErrMalformed
+		return "", errMalformed
 	}
 	token, ok := unescape(t.last)
 	if !ok {
-		return "", ErrMalformed
+		return "", errMalformed
 	}
 	return check(token)
 }

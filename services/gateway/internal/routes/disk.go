@@ -86,9 +86,9 @@ func (d *Disk) load() ([]*backplanev1.Route, error) {
 	return snapshot.GetRoutes(), nil
 }
 
-// Save leaves the list for Run to write. It takes over the list; the routes must
+// save leaves the list for Run to write. It takes over the list; the routes must
 // not change any more.
-func (d *Disk) Save(list []*backplanev1.Route) {
+func (d *Disk) save(list []*backplanev1.Route) {
 	d.mu.Lock()
 	d.next = slices.Clip(list)
 	if d.next == nil {
@@ -101,7 +101,7 @@ func (d *Disk) Save(list []*backplanev1.Route) {
 	}
 }
 
-// Run writes what Save was given until ctx ends, and once more then.
+// Run writes what save was given until ctx ends, and once more then.
 func (d *Disk) Run(ctx context.Context) error {
 	for ctx.Err() == nil {
 		select {

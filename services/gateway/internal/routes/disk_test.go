@@ -22,7 +22,7 @@ func TestDisk(t *testing.T) {
 	key := seal.New()
 	d := NewDisk(path, key, slog.New(slog.DiscardHandler))
 	list := []*backplanev1.Route{message("/b"), message("/a")}
-	d.Save(list)
+	d.save(list)
 	d.flush()
 	got := NewDisk(path, key, slog.New(slog.DiscardHandler)).Load()
 	if len(got) != 2 || !proto.Equal(got[0], message("/a")) || !proto.Equal(got[1], message("/b")) {
@@ -45,7 +45,7 @@ func TestDisk(t *testing.T) {
 func TestDiskIgnoresWhatItCannotRead(t *testing.T) {
 	good := func(path string, key *seal.Key) {
 		d := NewDisk(path, key, slog.New(slog.DiscardHandler))
-		d.Save([]*backplanev1.Route{message("/a")})
+		d.save([]*backplanev1.Route{message("/a")})
 		d.flush()
 	}
 	key := seal.New()
@@ -99,18 +99,18 @@ func TestDiskJoinsWritesAndWritesTheLast(t *testing.T) {
 		ctx, stop := context.WithCancel(t.Context())
 		done := make(chan error, 1)
 		go func() { done <- d.Run(ctx) }()
-		d.Save([]*backplanev1.Route{message("/a")})
+		d.save([]*backplanev1.Route{message("/a")})
 		time.Sleep(saveDelay / 2)
 		if _, err := os.Stat(path); err == nil {
 			t.Error("the file is written at once, want a delay")
 		}
-		d.Save([]*backplanev1.Route{message("/b")})
+		d.save([]*backplanev1.Route{message("/b")})
 		time.Sleep(saveDelay)
 		synctest.Wait()
 		if got := d.Load(); len(got) != 1 || got[0].GetContext() != "/b" {
 			t.Errorf("after the delay the file holds %v, want the last routes", got)
 		}
-		d.Save(nil)
+		d.save(nil)
 		stop()
 		if err := <-done; err != nil {
 			t.Errorf("Run = %v", err)
@@ -126,7 +126,7 @@ func TestDiskKeepsTheOldFileWhenItCannotWrite(t *testing.T) {
 	path := filepath.Join(dir, "gone", "routes.sealed")
 	var log bytes.Buffer
 	d := NewDisk(path, seal.New(), slog.New(slog.NewTextHandler(&log, nil)))
-	d.Save([]*backplanev1.Route{message("/a")})
+	d.save([]*backplanev1.Route{message("/a")})
 	d.flush()
 	if !strings.Contains(log.String(), "routes not written to disk") {
 		t.Errorf("the log is %q, want the failure", log.String())

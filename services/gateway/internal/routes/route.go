@@ -33,7 +33,7 @@ type Route struct {
 	Origins      Origins             // the zero value allows any
 	MaxAge       time.Duration       // of a session; 0: no bound
 	Requires     []string            // features that a gateway must have to serve it
-	ChangeNumber uint64              // number of the change that made it as it is
+	ChangeNumber uint64              // of the change that made the route what it is
 
 	shared *session.Route
 }

@@ -23,7 +23,7 @@ type Sessions interface {
 
 // saver keeps a copy of the routes for the next start; Disk does.
 type saver interface {
-	Save(list []*backplanev1.Route)
+	save(list []*backplanev1.Route)
 }
 
 // Watch is the watch of routes.
@@ -150,7 +150,7 @@ func (k *keeper) change(put []*backplanev1.Route, remove []string) (ended int, e
 	}
 	next, err := k.current.Load().With(c)
 	k.current.Swap(next)
-	k.disk.Save(slices.Collect(maps.Values(k.known)))
+	k.disk.save(slices.Collect(maps.Values(k.known)))
 	return k.end(c), errors.Join(append(wrong, err)...)
 }
 

@@ -47,7 +47,7 @@ func (e *ended) take() []string {
 // saved records what was saved.
 type saved struct{ lists [][]*backplanev1.Route }
 
-func (s *saved) Save(list []*backplanev1.Route) { s.lists = append(s.lists, list) }
+func (s *saved) save(list []*backplanev1.Route) { s.lists = append(s.lists, list) }
 
 // endpoint is a stage with one endpoint.
 func endpoint(url string) []*catalogv1.Endpoint {

@@ -8,14 +8,14 @@ import (
 	"syscall"
 )
 
-// AddressError says that a backend's address may not be dialled.
-type AddressError struct {
+// addressError says that a backend's address may not be dialled.
+type addressError struct {
 	Addr netip.Addr
 	Kind string // as "link-local"
 }
 
 // Error says why the address is refused.
-func (e *AddressError) Error() string {
+func (e *addressError) Error() string {
 	return fmt.Sprintf("%s address %s is not allowed", e.Kind, e.Addr)
 }
 
@@ -53,11 +53,11 @@ func (p *policy) control(_ context.Context, _, address string, _ syscall.RawConn
 func (p *policy) check(addr netip.Addr) error {
 	addr = addr.WithZone("").Unmap()
 	if kind := p.refused(addr); kind != "" {
-		return &AddressError{Addr: addr, Kind: kind}
+		return &addressError{Addr: addr, Kind: kind}
 	}
 	if inner, ok := embedded(addr); ok {
 		if kind := p.refused(inner); kind != "" {
-			return &AddressError{Addr: addr, Kind: kind}
+			return &addressError{Addr: addr, Kind: kind}
 		}
 	}
 	return nil

@@ -63,7 +63,7 @@ func TestAddresses(t *testing.T) {
 			want string
 		}{{"open", open, want.open}, {"loopback", loopback, want.loopback}, {"strict", strict, want.strict}} {
 			err := c.p.control(context.Background(), "tcp", netip.AddrPortFrom(netip.MustParseAddr(addr), 80).String(), nil)
-			var refused *AddressError
+			var refused *addressError
 			if errors.As(err, &refused); c.want == "" && err != nil || c.want != "" && (refused == nil || refused.Kind != c.want) {
 				t.Errorf("%s policy, %s: %v, want %q", c.name, addr, err, c.want)
 			}

@@ -257,9 +257,9 @@ func TestConnectionFails(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err = d.Dial(t.Context(), &Request{Endpoint: endpoint(t, "ws://"+ln.Addr().String()), Host: "h"})
-	var address *AddressError
+	var address *addressError
 	if !errors.As(err, &address) || address.Kind != "loopback" {
-		t.Errorf("Dial of loopback where it is not allowed = %v, want an *AddressError", err)
+		t.Errorf("Dial of loopback where it is not allowed = %v, want an *addressError", err)
 	}
 }
 

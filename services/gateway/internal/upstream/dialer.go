@@ -155,7 +155,7 @@ func failed(ctx context.Context, err error, kind Kind) error {
 		return context.Cause(ctx)
 	}
 	var ours *Error
-	var address *AddressError
+	var address *addressError
 	var timeout net.Error
 	switch {
 	case errors.As(err, &ours):
