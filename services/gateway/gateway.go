@@ -40,8 +40,8 @@ import (
 
 // Times of a stop.
 const (
-	// minCloseWait and maxCloseWait bound how long sessions may take to close after
-	// the drain time, which is as long as the drain time was.
+	// Sessions may take as long to close as they were spread over, within these
+	// bounds.
 	minCloseWait, maxCloseWait = 2 * time.Second, 10 * time.Second
 	// reportTime is how long the last reports are tried.
 	reportTime = 10 * time.Second
@@ -87,7 +87,7 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	g.watchRoutes = routes.NewWatch(backplanev1.NewRouteServiceClient(catalog), g.hello(routes.Features()),
 		routes.Target{Current: g.routes, Sessions: g.sessions, Disk: disk, MaxAge: cfg.MaxAge}, log, time.Now)
 	g.watchGrants = grant.NewWatch(backplanev1.NewGrantServiceClient(subscription), g.hello(nil), g.grants, log, time.Now)
-	g.listener, err = listener.Open(cfg.Listen, handshake.New(handshake.Parts{
+	g.listener, err = listener.Open(cfg.Listen, handshake.New(handshake.Dependencies{
 		Routes: g.routes, Grants: g.grants, Dialer: dialer, Sessions: g.sessions, Relay: g.relay,
 		Metrics: g.metrics, Log: log,
 	}), g.ready, g.metrics, log)

@@ -268,6 +268,15 @@ func TestEventsEvictWhatTheyTouch(t *testing.T) {
 	}
 }
 
+func TestCredentialsOfTwoTypesAreTwo(t *testing.T) {
+	r := newRig(t, grant.Default(), answers(good("a", 0)))
+	r.granted(t, "a", 1)
+	other := credential.Credential{Type: credential.OAuth2 + 100, Value: "a"}
+	if g, _, err := r.Verify(t.Context(), other, version1); err != nil || g == nil || r.source.calls.Load() != 2 {
+		t.Errorf("Verify of another type = %v, %v after %d questions, want a question of its own", g, err, r.source.calls.Load())
+	}
+}
+
 func TestAnswersThatAreVoidAreAskedForAgain(t *testing.T) {
 	var r *rig
 	n := uint64(0)

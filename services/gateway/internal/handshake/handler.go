@@ -29,8 +29,8 @@ type Granter interface {
 	Confirm(ctx context.Context, s grant.Session, p grant.Position) error
 }
 
-// Parts are what a Handler works with.
-type Parts struct {
+// Dependencies are what a Handler works with.
+type Dependencies struct {
 	Routes   *routes.Current
 	Grants   Granter
 	Dialer   *upstream.Dialer
@@ -42,15 +42,15 @@ type Parts struct {
 
 // Handler does handshakes. It is safe for concurrent use.
 type Handler struct {
-	Parts
+	Dependencies
 	upgrader *upgrader
-	// watchDelay is how long a handshake may take before its client is watched.
-	watchDelay time.Duration
+	// monitorDelay is how long a handshake may take before its client is monitored.
+	monitorDelay time.Duration
 }
 
 // New returns a handler.
-func New(p Parts) *Handler {
-	return &Handler{Parts: p, upgrader: newUpgrader(), watchDelay: 20 * time.Millisecond}
+func New(d Dependencies) *Handler {
+	return &Handler{Dependencies: d, upgrader: newUpgrader(), monitorDelay: 20 * time.Millisecond}
 }
 
 var (
@@ -61,11 +61,11 @@ var (
 // attempt is one handshake, with what the steps so far have found out.
 type attempt struct {
 	*listener.Request
-	cancel context.CancelCauseFunc
-	watch  watch
-	ref    string
-	match  routes.Match
-	query  string // without credentials
+	cancel  context.CancelCauseFunc
+	monitor monitor
+	ref     string
+	match   routes.Match
+	query   string // without credentials
 
 	grant    *grant.Grant // nil if the API asks for no credential
 	position grant.Position
@@ -78,9 +78,9 @@ func (h *Handler) Handle(ctx context.Context, r *listener.Request) {
 	deadline := time.AfterFunc(time.Until(r.Deadline), func() { cancel(errTooSlow) })
 	defer deadline.Stop()
 	a := &attempt{Request: r, ref: session.NewRef(), cancel: cancel}
-	a.watch.start(r, h.watchDelay, cancel)
+	a.monitor.start(r, h.monitorDelay, cancel)
 	if err := h.run(ctx, a); err != nil {
-		a.watch.stop()
+		a.monitor.stop()
 		h.refuse(ctx, a, err)
 	}
 }
@@ -198,7 +198,7 @@ func (a *attempt) endpoint() *routes.Endpoint {
 // finish answers the client with 101 and starts the session. An error means that
 // the client has not been sent anything yet.
 func (h *Handler) finish(ctx context.Context, a *attempt, s *session.Session, backend *upstream.Backend) error {
-	buffered := a.watch.stop()
+	buffered := a.monitor.stop()
 	if err := s.Err(); err != nil {
 		return err
 	}

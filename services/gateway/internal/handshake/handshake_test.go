@@ -311,7 +311,7 @@ func TestBytesWithTheHandshake(t *testing.T) {
 				}
 			})
 			w := newWorld(t, nil)
-			w.handler.watchDelay = 0
+			w.handler.monitorDelay = 0
 			w.serve(url)
 			conn := w.dial(secure)
 			first, second := strings.Repeat("1", size), strings.Repeat("2", size)

@@ -115,7 +115,7 @@ func newWorld(t testing.TB, edit func(*listener.Config)) *world {
 	}
 	w.dialer = newDialer(t, upstream.Default().Timeout)
 	m, log := metrics.New(prometheus.NewRegistry()), slog.New(slog.DiscardHandler)
-	w.handler = New(Parts{
+	w.handler = New(Dependencies{
 		Routes: w.routes, Grants: w.grants, Dialer: w.dialer, Sessions: w.sessions, Relay: w.relay, Metrics: m, Log: log,
 	})
 	cfg := listener.Default()
