@@ -24,6 +24,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/tidegatehq/tidegate/services/kit/resourcename"
+
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/proto"
 
@@ -130,7 +132,7 @@ func actor(c identity.Caller) string {
 	case c.Service == identity.AnyService:
 		return "services/unknown"
 	case c.Service != "":
-		return "services/" + c.Service
+		return resourcename.Service{Service: c.Service}.String()
 	}
 	return ""
 }

@@ -3,8 +3,9 @@ package identity
 import (
 	"context"
 	"errors"
-	"strings"
 	"time"
+
+	"github.com/tidegatehq/tidegate/services/kit/resourcename"
 
 	"github.com/go-jose/go-jose/v4"
 	"github.com/go-jose/go-jose/v4/jwt"
@@ -112,8 +113,7 @@ func (v *Verifier) checkClaims(c UserClaims) error {
 	default:
 		return fault.Wrap(fault.Unauthenticated("the token is not valid yet"), err)
 	}
-	id, ok := strings.CutPrefix(c.Subject, "users/")
-	if issuer == "" || c.Expiry == nil || !ok || id == "" {
+	if _, err := resourcename.ParseUser("sub", c.Subject); issuer == "" || c.Expiry == nil || err != nil {
 		return fault.Unauthenticated("the token lacks a claim")
 	}
 	return nil

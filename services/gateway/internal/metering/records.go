@@ -6,6 +6,8 @@ import (
 	"time"
 	"unicode"
 
+	"github.com/tidegatehq/tidegate/services/kit/resourcename"
+
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	usagev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/usage/v1"
@@ -86,8 +88,8 @@ func (t *Meter) takeRecords() []*usagev1.SessionRecord {
 // convert returns a record as it is reported.
 func (t *Meter) convert(r *session.Record) *usagev1.SessionRecord {
 	out := &usagev1.SessionRecord{
-		Name:                 "sessionRecords/" + r.Ref,
-		Session:              "gateways/" + t.cfg.Gateway + "/sessions/" + r.Ref,
+		Name:                 resourcename.SessionRecord{Ref: r.Ref}.String(),
+		Session:              resourcename.Session{Gateway: t.cfg.Gateway, Ref: r.Ref}.String(),
 		Version:              r.Route.Version,
 		ClientAddress:        r.ClientAddr.String(),
 		StartTime:            stamp(r.Started),

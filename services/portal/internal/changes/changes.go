@@ -42,8 +42,8 @@ var _ changev1.ChangeServiceServer = (*Server)(nil)
 // connections.
 func New(catalog, subscription grpc.ClientConnInterface) *Server {
 	return &Server{services: []service{ // in the order of their names
-		{"services/" + identity.Catalog, changev1.NewChangeServiceClient(catalog)},
-		{"services/" + identity.Subscription, changev1.NewChangeServiceClient(subscription)},
+		{resourcename.Service{Service: identity.Catalog}.String(), changev1.NewChangeServiceClient(catalog)},
+		{resourcename.Service{Service: identity.Subscription}.String(), changev1.NewChangeServiceClient(subscription)},
 	}}
 }
 

@@ -1,16 +1,18 @@
 package store
 
+import "github.com/tidegatehq/tidegate/services/kit/resourcename"
+
 // UserName returns users/{id}.
-func UserName(id string) string { return "users/" + id }
+func UserName(id string) string { return resourcename.User{User: id}.String() }
 
 // ApplicationName returns applications/{id}.
-func ApplicationName(id string) string { return "applications/" + id }
+func ApplicationName(id string) string { return resourcename.Application{Application: id}.String() }
 
 // SubscriptionName returns subscriptions/{id}.
-func SubscriptionName(id string) string { return "subscriptions/" + id }
+func SubscriptionName(id string) string { return resourcename.Subscription{Subscription: id}.String() }
 
 // GrantName returns grants/{token id}.
-func GrantName(tokenID string) string { return "grants/" + tokenID }
+func GrantName(tokenID string) string { return resourcename.Grant{Grant: tokenID}.String() }
 
 // PairName is what a missing subscription is known by: the application and the
 // version that it would join.
