@@ -99,12 +99,12 @@ func firstStart(ctx context.Context, cfg Config, st *store.Store, master *seal.K
 	if err != nil {
 		return fmt.Errorf("-%sadmin-password-file: %w", cfg.prefix, err)
 	}
-	turn, err := passwords.Turn(ctx)
+	slot, err := passwords.Acquire(ctx)
 	if err != nil {
 		return err
 	}
-	hash := turn.Hash(password)
-	turn.End()
+	hash := slot.Hash(password)
+	slot.Release()
 	return st.Install(ctx, store.Installation{
 		Issuer: cfg.Issuer, Canary: master.Seal([]byte(canary), []byte(canaryContext)),
 	}, hash)

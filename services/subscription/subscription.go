@@ -55,7 +55,7 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	}
 	lives := token.Lifetimes{Application: cfg.TokenLifetime, User: cfg.UserTokenLifetime}
 	keys := token.NewKeys(st, master,
-		token.Rotation{Every: cfg.SigningKeyRotate, Lead: cfg.SigningKeyLead, Longest: lives.Longest()}, time.Now, log)
+		token.Rotation{Every: cfg.SigningKeyRotate, Lead: cfg.SigningKeyLead, MaxLifetime: lives.Longest()}, time.Now, log)
 	if err := keys.Start(ctx); err != nil {
 		return err
 	}

@@ -1,6 +1,6 @@
 // Package api puts together what the subscription service serves. Each package of
-// the protos has a package here that serves it; what these share is in package
-// request. Rows are left to package store, secrets to package token.
+// the protos has a package here that serves it. Rows are left to package store,
+// secrets to package token.
 package api
 
 import (
@@ -12,11 +12,11 @@ import (
 
 	"github.com/tidegatehq/tidegate/services/kit/change"
 	"github.com/tidegatehq/tidegate/services/kit/identity"
+	"github.com/tidegatehq/tidegate/services/subscription/internal/api/applications"
 	"github.com/tidegatehq/tidegate/services/subscription/internal/api/grants"
-	identityapi "github.com/tidegatehq/tidegate/services/subscription/internal/api/identity"
 	"github.com/tidegatehq/tidegate/services/subscription/internal/api/oauth2"
-	"github.com/tidegatehq/tidegate/services/subscription/internal/api/subscription"
 	"github.com/tidegatehq/tidegate/services/subscription/internal/api/usage"
+	"github.com/tidegatehq/tidegate/services/subscription/internal/api/users"
 	"github.com/tidegatehq/tidegate/services/subscription/internal/catalogwatch"
 	"github.com/tidegatehq/tidegate/services/subscription/internal/store"
 	"github.com/tidegatehq/tidegate/services/subscription/internal/token"
@@ -37,20 +37,20 @@ type Parts struct {
 }
 
 // Register adds the services to the two faces of a server.
-func Register(p Parts, users, services grpc.ServiceRegistrar) {
+func Register(p Parts, forUsers, forServices grpc.ServiceRegistrar) {
 	reports := usage.New(p.Store, p.Log)
 	for _, api := range []interface{ Register(grpc.ServiceRegistrar) }{
-		identityapi.New(p.Store, p.Issuer, p.Passwords, p.RefreshLifetime, p.Now, p.Log),
+		users.New(p.Store, p.Issuer, p.Passwords, p.RefreshLifetime, p.Now, p.Log),
 		oauth2.New(p.Store, p.Issuer, p.Keys),
-		subscription.New(p.Store, p.Catalog, p.Now),
+		applications.New(p.Store, p.Catalog, p.Now),
 		reports,
 	} {
-		api.Register(users)
-		api.Register(services)
+		api.Register(forUsers)
+		api.Register(forServices)
 	}
-	reports.RegisterInternal(services)
-	grants.New(p.Store, p.Changes, p.Issuer, p.Now).RegisterInternal(services)
-	change.Register(p.Changes, users, services)
+	reports.RegisterInternal(forServices)
+	grants.New(p.Store, p.Changes, p.Issuer, p.Now).RegisterInternal(forServices)
+	change.Register(p.Changes, forUsers, forServices)
 }
 
 // Rules says who may call which method. What a user may do to one object is
@@ -58,7 +58,7 @@ func Register(p Parts, users, services grpc.ServiceRegistrar) {
 func Rules() identity.Rules {
 	rules := change.Rules()
 	for _, more := range []identity.Rules{
-		identityapi.Rules(), oauth2.Rules(), subscription.Rules(), usage.Rules(), grants.Rules(),
+		users.Rules(), oauth2.Rules(), applications.Rules(), usage.Rules(), grants.Rules(),
 	} {
 		maps.Copy(rules, more)
 	}

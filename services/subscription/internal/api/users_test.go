@@ -196,7 +196,7 @@ func TestRolesAtRefresh(t *testing.T) {
 // mustUser returns a token as it was issued before a user was removed.
 func mustUser(w *world, name string, roles ...string) string {
 	w.t.Helper()
-	raw, _, err := w.issuer.User(identity.User{Name: name, Roles: roles}, "s")
+	raw, _, err := w.issuer.SignUser(identity.User{Name: name, Roles: roles}, "s")
 	w.must(err)
 	return raw
 }
@@ -292,11 +292,11 @@ func TestUsers(t *testing.T) {
 // Whoever waits to hash a password holds no lock: others make changes meanwhile.
 func TestPasswordsAreHashedBeforeTheChange(t *testing.T) {
 	onBoth(t, func(t *testing.T, w *world) {
-		turns := []*token.Turn{}
+		slots := []*token.HashSlot{}
 		for range 2 {
-			turn, err := w.passwords.Turn(t.Context())
+			slot, err := w.passwords.Acquire(t.Context())
 			w.must(err)
-			turns = append(turns, turn)
+			slots = append(slots, slot)
 		}
 		begun, done := make(chan struct{}, 2), make(chan error, 2)
 		for _, call := range []func() error{
@@ -327,11 +327,11 @@ func TestPasswordsAreHashedBeforeTheChange(t *testing.T) {
 		}
 		select {
 		case err := <-done:
-			t.Fatalf("a call ended without a turn to hash its password: %v", err)
+			t.Fatalf("a call ended without a slot to hash its password: %v", err)
 		default:
 		}
-		for _, turn := range turns {
-			turn.End()
+		for _, slot := range slots {
+			slot.Release()
 		}
 		w.must(<-done)
 		w.must(<-done)

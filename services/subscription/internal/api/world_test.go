@@ -112,10 +112,10 @@ func newWorld(t *testing.T, db *sqldb.DB) *world {
 	users, internal, w.store, w.issuer = w.replica()
 	w.clients = newClients(w.dial(users, ""))
 	w.gateway, w.portal = newClients(w.dial(internal, identity.Gateway)), newClients(w.dial(internal, identity.Portal))
-	turn, err := w.passwords.Turn(t.Context())
+	slot, err := w.passwords.Acquire(t.Context())
 	w.must(err)
-	w.must(w.store.Install(t.Context(), store.Installation{Issuer: issuerURL, Canary: []byte{1}}, turn.Hash(adminPassword)))
-	turn.End()
+	w.must(w.store.Install(t.Context(), store.Installation{Issuer: issuerURL, Canary: []byte{1}}, slot.Hash(adminPassword)))
+	slot.Release()
 	admin, _, _, err := w.store.Password(t.Context(), "admin")
 	w.must(err)
 	w.rootName = store.UserName(admin.ID)
@@ -132,7 +132,7 @@ func (w *world) replica() (users, internal *memnet.Listener, st *store.Store, is
 	log := slog.New(slog.NewTextHandler(w.logs, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	changes := change.NewLog(identity.Subscription, w.db, log, w.now, 0)
 	st = store.New(w.db, changes, w.now)
-	keys := token.NewKeys(st, w.master, token.Rotation{Every: 24 * time.Hour, Lead: time.Hour, Longest: time.Hour}, w.now, log)
+	keys := token.NewKeys(st, w.master, token.Rotation{Every: 24 * time.Hour, Lead: time.Hour, MaxLifetime: time.Hour}, w.now, log)
 	w.must(keys.Start(w.t.Context()))
 	lives := token.Lifetimes{Application: time.Hour, User: 15 * time.Minute}
 	issuer = token.NewIssuer(issuerURL, keys, lives, w.now)
@@ -208,7 +208,7 @@ func (w *world) must(err error) {
 // as returns a context with a token of a user.
 func (w *world) as(name string, roles ...string) context.Context {
 	w.t.Helper()
-	raw, _, err := w.issuer.User(identity.User{Name: name, Roles: roles}, "no sign-in")
+	raw, _, err := w.issuer.SignUser(identity.User{Name: name, Roles: roles}, "no sign-in")
 	w.must(err)
 	return bearer(w.t.Context(), raw)
 }

@@ -18,19 +18,19 @@ type SigningKey struct {
 	Sealed []byte
 	// SignsAt is when it begins to sign; it stops when the next one begins.
 	SignsAt time.Time
-	// Longest is the longest life of the tokens that it signs.
-	Longest time.Duration
+	// MaxLifetime is the longest life of the tokens that it signs.
+	MaxLifetime time.Duration
 }
 
 // SigningKeys returns the keys, oldest first.
 func (s *Store) SigningKeys(ctx context.Context) ([]SigningKey, error) {
 	all, err := sqldb.All(ctx, s.db, func(row sqldb.Row) (SigningKey, error) {
 		var k SigningKey
-		var signsAt, longest int64
-		err := row.Scan(&k.Number, &k.ID, &k.Sealed, &signsAt, &longest)
-		k.SignsAt, k.Longest = sqldb.Time(signsAt), time.Duration(longest)*time.Microsecond
+		var signsAt, lifetime int64
+		err := row.Scan(&k.Number, &k.ID, &k.Sealed, &signsAt, &lifetime)
+		k.SignsAt, k.MaxLifetime = sqldb.Time(signsAt), time.Duration(lifetime)*time.Microsecond
 		return k, err
-	}, `SELECT number, id, sealed, signs_at, longest FROM signing_key ORDER BY number`)
+	}, `SELECT number, id, sealed, signs_at, max_lifetime FROM signing_key ORDER BY number`)
 	if err != nil {
 		return nil, fmt.Errorf("read signing keys: %w", err)
 	}
@@ -41,18 +41,18 @@ func (s *Store) SigningKeys(ctx context.Context) ([]SigningKey, error) {
 // another replica was first.
 func (s *Store) AddSigningKey(ctx context.Context, k SigningKey) (bool, error) {
 	added, err := sqldb.Changed(s.db.ExecContext(ctx, `
-		INSERT INTO signing_key (number, id, sealed, signs_at, longest) VALUES ($1, $2, $3, $4, $5)
+		INSERT INTO signing_key (number, id, sealed, signs_at, max_lifetime) VALUES ($1, $2, $3, $4, $5)
 		ON CONFLICT (number) DO NOTHING`,
-		k.Number, k.ID, k.Sealed, k.SignsAt.UnixMicro(), k.Longest.Microseconds()))
+		k.Number, k.ID, k.Sealed, k.SignsAt.UnixMicro(), k.MaxLifetime.Microseconds()))
 	if err != nil {
 		return false, fmt.Errorf("add signing key: %w", err)
 	}
 	return added, nil
 }
 
-// RaiseLongest says that from now on tokens may live this long.
-func (s *Store) RaiseLongest(ctx context.Context, longest time.Duration) error {
-	_, err := s.db.ExecContext(ctx, `UPDATE signing_key SET longest = $1 WHERE longest < $1`, longest.Microseconds())
+// RaiseMaxLifetime says that from now on tokens may live this long.
+func (s *Store) RaiseMaxLifetime(ctx context.Context, lifetime time.Duration) error {
+	_, err := s.db.ExecContext(ctx, `UPDATE signing_key SET max_lifetime = $1 WHERE max_lifetime < $1`, lifetime.Microseconds())
 	if err != nil {
 		return fmt.Errorf("note how long tokens live: %w", err)
 	}

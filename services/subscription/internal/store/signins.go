@@ -19,9 +19,9 @@ const (
 	failurePause   = 30 * time.Second
 )
 
-// Throttled returns how long a name has to wait before its next sign-in; 0 when
+// SignInDelay returns how long a name has to wait before its next sign-in; 0 when
 // it need not.
-func (s *Store) Throttled(ctx context.Context, username string) (time.Duration, error) {
+func (s *Store) SignInDelay(ctx context.Context, username string) (time.Duration, error) {
 	var until int64
 	err := s.db.QueryRowContext(ctx, `SELECT penalty_until FROM sign_in_failure WHERE username_fold = $1`, sqldb.Fold(username)).Scan(&until)
 	if errors.Is(err, sql.ErrNoRows) {

@@ -14,7 +14,7 @@ func TestThrottle(t *testing.T) {
 	each(t, func(t *testing.T, b *bench) {
 		wait := func() time.Duration {
 			t.Helper()
-			d, err := b.Throttled(t.Context(), "Ann")
+			d, err := b.SignInDelay(t.Context(), "Ann")
 			ok(t, err)
 			return d
 		}
@@ -39,7 +39,7 @@ func TestThrottle(t *testing.T) {
 		if d := wait(); d != 30*time.Second {
 			t.Errorf("wait after the 11th = %v, want 30s", d)
 		}
-		if d, err := b.Throttled(t.Context(), "bob"); d != 0 || err != nil {
+		if d, err := b.SignInDelay(t.Context(), "bob"); d != 0 || err != nil {
 			t.Errorf("another name waits %v, %v", d, err)
 		}
 		// A sign-in clears the name.

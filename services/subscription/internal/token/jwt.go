@@ -65,8 +65,8 @@ func (i *Issuer) URL() string { return i.url }
 // Audience returns the audience of applications' tokens.
 func (i *Issuer) Audience() string { return identity.GatewayAudience(i.url) }
 
-// Application is what an application's access token says (RFC 9068).
-type Application struct {
+// ApplicationClaims are what an application's access token says (RFC 9068).
+type ApplicationClaims struct {
 	// ID is the token's own id.
 	ID string
 	// ClientID is the client_id of the OAuth client that it was issued to.
@@ -77,8 +77,8 @@ type Application struct {
 	IssuedAt, ExpiresAt time.Time
 }
 
-// applicationClaims are the claims of RFC 9068 beside the registered ones.
-type applicationClaims struct {
+// rfc9068Claims are the claims of RFC 9068 beside the registered ones.
+type rfc9068Claims struct {
 	ClientID string `json:"client_id"`
 	Scope    string `json:"scope,omitempty"`
 }
@@ -89,29 +89,29 @@ type userClaims struct {
 	SignIn string `json:"sid"`
 }
 
-// Application signs an access token for the OAuth client with this client_id.
-func (i *Issuer) Application(clientID string, scopes []string) (string, Application, error) {
+// SignApplication signs an access token for the OAuth client with this client_id.
+func (i *Issuer) SignApplication(clientID string, scopes []string) (string, ApplicationClaims, error) {
 	issued := i.now().Truncate(time.Second)
-	t := Application{
+	t := ApplicationClaims{
 		ID: id.New(), ClientID: clientID, Scopes: scopes,
 		IssuedAt: issued, ExpiresAt: issued.Add(i.lives.Application),
 	}
 	key, err := i.keys.active()
 	if err != nil {
-		return "", Application{}, err
+		return "", ApplicationClaims{}, err
 	}
 	raw, err := jwt.Signed(key.app).Claims(jwt.Claims{
 		Issuer: i.url, Subject: clientID, Audience: jwt.Audience{i.Audience()},
 		Expiry: jwt.NewNumericDate(t.ExpiresAt), IssuedAt: jwt.NewNumericDate(issued), ID: t.ID,
-	}).Claims(applicationClaims{ClientID: clientID, Scope: strings.Join(scopes, " ")}).Serialize()
+	}).Claims(rfc9068Claims{ClientID: clientID, Scope: strings.Join(scopes, " ")}).Serialize()
 	if err != nil {
-		return "", Application{}, fmt.Errorf("sign access token: %w", err)
+		return "", ApplicationClaims{}, fmt.Errorf("sign access token: %w", err)
 	}
 	return raw, t, nil
 }
 
-// User signs an access token for a user, users/{id}, within a sign-in.
-func (i *Issuer) User(p identity.User, signIn string) (raw string, expires time.Time, err error) {
+// SignUser signs an access token for a user, users/{id}, within a sign-in.
+func (i *Issuer) SignUser(p identity.User, signIn string) (raw string, expires time.Time, err error) {
 	issued := i.now().Truncate(time.Second)
 	expires = issued.Add(i.lives.User)
 	key, err := i.keys.active()
@@ -134,17 +134,17 @@ func (i *Issuer) User(p identity.User, signIn string) (raw string, expires time.
 // ReadApplication checks an application's access token: type, signature,
 // issuer, audience and time. Its error is ErrInvalid, ErrExpired with what the
 // token said, or that of reading the keys.
-func (i *Issuer) ReadApplication(ctx context.Context, raw string) (Application, error) {
+func (i *Issuer) ReadApplication(ctx context.Context, raw string) (ApplicationClaims, error) {
 	var claims jwt.Claims
-	var more applicationClaims
+	var more rfc9068Claims
 	if err := i.read(ctx, raw, identity.ApplicationType, &claims, &more); err != nil {
-		return Application{}, err
+		return ApplicationClaims{}, err
 	}
 	complete := claims.ID != "" && claims.Expiry != nil && claims.IssuedAt != nil && more.ClientID != ""
 	if !complete || claims.Issuer != i.url || !claims.Audience.Contains(i.Audience()) {
-		return Application{}, ErrInvalid
+		return ApplicationClaims{}, ErrInvalid
 	}
-	t := Application{
+	t := ApplicationClaims{
 		ID: claims.ID, ClientID: more.ClientID, Scopes: strings.Fields(more.Scope),
 		IssuedAt: claims.IssuedAt.Time(), ExpiresAt: claims.Expiry.Time(),
 	}

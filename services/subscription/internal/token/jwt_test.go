@@ -47,7 +47,7 @@ func part(t *testing.T, raw string, n int) map[string]any {
 func TestApplicationTokenIsOfRFC9068(t *testing.T) {
 	c := newClock()
 	keys := newKeys(t, newStore(testdb.SQLite(t, store.Schema()), c.now), seal.New(), rotation(), c)
-	raw, made, err := newIssuer(keys, c).Application("tgci_X", []string{"default", "more"})
+	raw, made, err := newIssuer(keys, c).SignApplication("tgci_X", []string{"default", "more"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -68,7 +68,7 @@ func TestApplicationTokenIsOfRFC9068(t *testing.T) {
 func TestUserTokenClaims(t *testing.T) {
 	c := newClock()
 	keys := newKeys(t, newStore(testdb.SQLite(t, store.Schema()), c.now), seal.New(), rotation(), c)
-	raw, _, err := newIssuer(keys, c).User(identity.User{Name: "users/p", Roles: []string{"admin"}}, "s")
+	raw, _, err := newIssuer(keys, c).SignUser(identity.User{Name: "users/p", Roles: []string{"admin"}}, "s")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -98,7 +98,7 @@ func TestReadApplication(t *testing.T) {
 	foreignKeys := newKeys(t, newStore(testdb.SQLite(t, store.Schema()), c.now), seal.New(), rotation(), c)
 	lives := token.Lifetimes{Application: time.Hour, User: time.Minute}
 	elsewhere := token.NewIssuer("https://elsewhere.test", keys, lives, c.now)
-	user, _, err := issuer.User(identity.User{Name: "users/p"}, "s")
+	user, _, err := issuer.SignUser(identity.User{Name: "users/p"}, "s")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -30,9 +30,9 @@ type Rotation struct {
 	Every time.Duration
 	// Lead is how long a key is in the JWKS before it signs.
 	Lead time.Duration
-	// Longest is the longest life that a token may be given: so long is a key
+	// MaxLifetime is the longest life that a token may be given: so long is a key
 	// kept after it signed last.
-	Longest time.Duration
+	MaxLifetime time.Duration
 }
 
 // margin is how much longer than its last token a key is kept, for clocks that
@@ -132,9 +132,9 @@ func (k *Keys) Rotate(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if slices.ContainsFunc(rows, func(row store.SigningKey) bool { return row.Longest < k.rotate.Longest }) {
+	if slices.ContainsFunc(rows, func(row store.SigningKey) bool { return row.MaxLifetime < k.rotate.MaxLifetime }) {
 		// A replica whose tokens live shorter has made it.
-		if err := k.store.RaiseLongest(ctx, k.rotate.Longest); err != nil {
+		if err := k.store.RaiseMaxLifetime(ctx, k.rotate.MaxLifetime); err != nil {
 			return err
 		}
 		if rows, err = k.store.SigningKeys(ctx); err != nil {
@@ -185,7 +185,7 @@ func (k *Keys) add(ctx context.Context, rows []store.SigningKey, signsAt time.Ti
 	}
 	row := store.SigningKey{
 		Number: 1, ID: kid, Sealed: k.seal.Seal(plain, keyContext(kid)),
-		SignsAt: signsAt, Longest: k.rotate.Longest,
+		SignsAt: signsAt, MaxLifetime: k.rotate.MaxLifetime,
 	}
 	if len(rows) > 0 {
 		row.Number = rows[len(rows)-1].Number + 1
@@ -203,7 +203,7 @@ func (k *Keys) add(ctx context.Context, rows []store.SigningKey, signsAt time.Ti
 // drop removes the keys whose last token has ended.
 func (k *Keys) drop(ctx context.Context, rows []store.SigningKey) error {
 	for i, row := range rows[:max(0, len(rows)-1)] {
-		if k.now().Before(rows[i+1].SignsAt.Add(row.Longest + margin)) {
+		if k.now().Before(rows[i+1].SignsAt.Add(row.MaxLifetime + margin)) {
 			return nil
 		}
 		if err := k.store.DropSigningKey(ctx, row.Number); err != nil {

@@ -28,7 +28,7 @@ import (
 const issuerURL = "https://tidegate.test"
 
 func rotation() token.Rotation {
-	return token.Rotation{Every: 24 * time.Hour, Lead: 10 * time.Minute, Longest: time.Hour}
+	return token.Rotation{Every: 24 * time.Hour, Lead: 10 * time.Minute, MaxLifetime: time.Hour}
 }
 
 func newKeys(t *testing.T, st *store.Store, master *seal.Key, r token.Rotation, c *clock) *token.Keys {
@@ -56,7 +56,7 @@ func published(t *testing.T, keys *token.Keys) []string {
 
 func issue(t *testing.T, i *token.Issuer) string {
 	t.Helper()
-	raw, _, err := i.Application("tgci_TEST", []string{"default"})
+	raw, _, err := i.SignApplication("tgci_TEST", []string{"default"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -124,7 +124,7 @@ func TestLongerLifetimeKeepsKeys(t *testing.T) {
 	st, master := newStore(db, c.now), seal.New()
 	first := published(t, newKeys(t, st, master, rotation(), c))
 	long := rotation()
-	long.Longest = 100 * time.Hour
+	long.MaxLifetime = 100 * time.Hour
 	newKeys(t, st, master, long, c)
 	keys := newKeys(t, st, master, rotation(), c)
 	c.add(24 * time.Hour)
@@ -280,7 +280,7 @@ func withNewKey(t *testing.T, path string) *seal.Key {
 // TestRunRotates lets Run do what the other tests do by hand.
 func TestRunRotates(t *testing.T) {
 	c := newClock()
-	r := token.Rotation{Every: time.Hour, Lead: 15 * time.Millisecond, Longest: time.Hour}
+	r := token.Rotation{Every: time.Hour, Lead: 15 * time.Millisecond, MaxLifetime: time.Hour}
 	keys := newKeys(t, newStore(testdb.SQLite(t, store.Schema()), c.now), seal.New(), r, c)
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
@@ -302,7 +302,7 @@ func TestVerifierTakesUserTokens(t *testing.T) {
 	issuer := newIssuer(keys, c)
 	v := identity.NewVerifier(issuer.Keys(), c.now)
 	want := identity.User{Name: "users/p1", Roles: []string{"creator", "publisher"}}
-	raw, expires, err := issuer.User(want, "signin-1")
+	raw, expires, err := issuer.SignUser(want, "signin-1")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -31,44 +31,43 @@ const (
 // as any other.
 const noPassword = "$argon2id$v=19$m=19456,t=2,p=1$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
 
-// Passwords hashes passwords, at most two at once; up to 64 more wait for
-// their turn.
+// Passwords hashes passwords, at most two at once; up to 64 more wait for a slot.
 type Passwords struct {
-	turns   chan struct{}
+	slots   chan struct{}
 	waiting atomic.Int32
 }
 
 // NewPasswords returns a Passwords.
 func NewPasswords() *Passwords {
-	return &Passwords{turns: make(chan struct{}, hashesAtOnce)}
+	return &Passwords{slots: make(chan struct{}, hashesAtOnce)}
 }
 
-// Turn is the right to hash; End gives it back.
-type Turn struct{ of *Passwords }
+// HashSlot is the right to hash; Release gives it back.
+type HashSlot struct{ of *Passwords }
 
-// Turn waits for a turn. It fails with RESOURCE_EXHAUSTED when too many wait.
-func (p *Passwords) Turn(ctx context.Context) (*Turn, error) {
+// Acquire waits for a slot. It fails with RESOURCE_EXHAUSTED when too many wait.
+func (p *Passwords) Acquire(ctx context.Context) (*HashSlot, error) {
 	if p.waiting.Add(1) > hashesAtOnce+hashesWait {
 		p.waiting.Add(-1)
 		return nil, fault.WithReason(fault.Exhausted("too many sign-ins are under way; try again"), "TOO_MANY_SIGN_INS")
 	}
 	select {
-	case p.turns <- struct{}{}:
-		return &Turn{of: p}, nil
+	case p.slots <- struct{}{}:
+		return &HashSlot{of: p}, nil
 	case <-ctx.Done():
 		p.waiting.Add(-1)
 		return nil, fmt.Errorf("wait to hash a password: %w", ctx.Err())
 	}
 }
 
-// End gives the turn back.
-func (t *Turn) End() {
-	<-t.of.turns
-	t.of.waiting.Add(-1)
+// Release gives the slot back.
+func (s *HashSlot) Release() {
+	<-s.of.slots
+	s.of.waiting.Add(-1)
 }
 
 // Hash returns what is stored for a password.
-func (t *Turn) Hash(password string) string {
+func (s *HashSlot) Hash(password string) string {
 	salt := make([]byte, argonSalt)
 	rand.Read(salt)
 	return encodeHash(salt, argon2.IDKey([]byte(password), salt, argonTime, argonMemory, argonThreads, argonKey))
@@ -76,7 +75,7 @@ func (t *Turn) Hash(password string) string {
 
 // Matches reports whether stored is the hash of password. An empty stored is
 // no password's and takes as long.
-func (t *Turn) Matches(stored, password string) bool {
+func (s *HashSlot) Matches(stored, password string) bool {
 	known := stored != ""
 	if !known {
 		stored = noPassword

@@ -14,16 +14,16 @@ import (
 )
 
 func TestPassword(t *testing.T) {
-	turn, err := token.NewPasswords().Turn(t.Context())
+	slot, err := token.NewPasswords().Acquire(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer turn.End()
-	hash := turn.Hash("correct horse battery")
+	defer slot.Release()
+	hash := slot.Hash("correct horse battery")
 	if !strings.HasPrefix(hash, "$argon2id$v=19$m=19456,t=2,p=1$") {
 		t.Errorf("Hash() = %q, want argon2id with 19 MiB, t=2, p=1", hash)
 	}
-	if again := turn.Hash("correct horse battery"); again == hash {
+	if again := slot.Hash("correct horse battery"); again == hash {
 		t.Errorf("two hashes of one password are the same: %q", hash)
 	}
 	for _, tt := range []struct {
@@ -40,18 +40,18 @@ func TestPassword(t *testing.T) {
 		{hash[:len(hash)-1], "correct horse battery", false},
 		{"$argon2id$v=19$m=19456,t=2,p=1$!!$!!", "x", false},
 	} {
-		if got := turn.Matches(tt.stored, tt.password); got != tt.want {
+		if got := slot.Matches(tt.stored, tt.password); got != tt.want {
 			t.Errorf("Matches(%q, %q) = %v, want %v", tt.stored, tt.password, got, tt.want)
 		}
 	}
 }
 
-// TestTurns holds both turns, lets 64 wait and sees the next refused.
-func TestTurns(t *testing.T) {
+// TestHashSlots holds both slots, lets 64 wait and sees the next refused.
+func TestHashSlots(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := token.NewPasswords()
-		first, err1 := p.Turn(t.Context())
-		second, err2 := p.Turn(t.Context())
+		first, err1 := p.Acquire(t.Context())
+		second, err2 := p.Acquire(t.Context())
 		if err1 != nil || err2 != nil {
 			t.Fatal(err1, err2)
 		}
@@ -60,7 +60,7 @@ func TestTurns(t *testing.T) {
 		got, gone := 0, 0
 		for range 64 {
 			go func() {
-				turn, err := p.Turn(ctx)
+				slot, err := p.Acquire(ctx)
 				mu.Lock()
 				defer mu.Unlock()
 				if err != nil {
@@ -68,29 +68,29 @@ func TestTurns(t *testing.T) {
 					return
 				}
 				got++
-				turn.End()
+				slot.Release()
 			}()
 		}
 		synctest.Wait()
 		if got != 0 {
-			t.Errorf("%d got a turn while two hash, want none", got)
+			t.Errorf("%d got a slot while two hash, want none", got)
 		}
-		if _, err := p.Turn(t.Context()); !fault.Is(err, codes.ResourceExhausted) || fault.Reason(err) != "TOO_MANY_SIGN_INS" {
-			t.Errorf("Turn() of the 65th who waits = %v, want RESOURCE_EXHAUSTED, TOO_MANY_SIGN_INS", err)
+		if _, err := p.Acquire(t.Context()); !fault.Is(err, codes.ResourceExhausted) || fault.Reason(err) != "TOO_MANY_SIGN_INS" {
+			t.Errorf("Acquire() of the 65th who waits = %v, want RESOURCE_EXHAUSTED, TOO_MANY_SIGN_INS", err)
 		}
 		cancel()
 		synctest.Wait()
 		if gone != 64 {
 			t.Errorf("%d of 64 left with their context", gone)
 		}
-		first.End()
-		second.End()
+		first.Release()
+		second.Release()
 		for range 3 {
-			turn, err := p.Turn(t.Context())
+			slot, err := p.Acquire(t.Context())
 			if err != nil {
-				t.Fatalf("Turn() after all ended: %v", err)
+				t.Fatalf("Acquire() after all ended: %v", err)
 			}
-			turn.End()
+			slot.Release()
 		}
 	})
 }

@@ -38,7 +38,7 @@ func (a *API) IssueToken(ctx context.Context, req *oauth2v1.IssueTokenRequest) (
 	if err != nil {
 		return nil, err
 	}
-	raw, t, err := a.issuer.Application(req.GetClientCredentials().GetClientId(), scopes)
+	raw, t, err := a.issuer.SignApplication(req.GetClientCredentials().GetClientId(), scopes)
 	if err != nil {
 		return nil, err
 	}
@@ -83,20 +83,20 @@ func errClient() error {
 
 // ownToken returns an OAuth client's own token when it is good, apart from
 // revocation.
-func (a *API) ownToken(ctx context.Context, raw string, proof *oauth2v1.ClientCredentials) (store.OAuthClient, token.Application, bool, error) {
+func (a *API) ownToken(ctx context.Context, raw string, proof *oauth2v1.ClientCredentials) (store.OAuthClient, token.ApplicationClaims, bool, error) {
 	c, err := a.oauthClient(ctx, proof)
 	if err != nil {
-		return store.OAuthClient{}, token.Application{}, false, err
+		return store.OAuthClient{}, token.ApplicationClaims{}, false, err
 	}
 	if raw == "" {
-		return store.OAuthClient{}, token.Application{}, false, oauthcode.With(oauthcode.InvalidRequest, fault.Invalid("token", "is missing"))
+		return store.OAuthClient{}, token.ApplicationClaims{}, false, oauthcode.With(oauthcode.InvalidRequest, fault.Invalid("token", "is missing"))
 	}
 	t, err := a.issuer.ReadApplication(ctx, raw)
 	switch {
 	case errors.Is(err, token.ErrInvalid), errors.Is(err, token.ErrExpired):
-		return c, token.Application{}, false, nil
+		return c, token.ApplicationClaims{}, false, nil
 	case err != nil:
-		return store.OAuthClient{}, token.Application{}, false, err
+		return store.OAuthClient{}, token.ApplicationClaims{}, false, err
 	}
 	return c, t, t.ClientID == c.ClientID, nil
 }

@@ -10,12 +10,12 @@ CREATE TABLE installation (
 
 CREATE TABLE signing_key (
     -- 1, 2, 3, …: the key after number n is n + 1, whoever makes it.
-    number    BIGINT PRIMARY KEY,
-    id        TEXT COLLATE "C" NOT NULL UNIQUE,
-    sealed    BYTEA NOT NULL,
-    signs_at  BIGINT NOT NULL,
+    number       BIGINT PRIMARY KEY,
+    id           TEXT COLLATE "C" NOT NULL UNIQUE,
+    sealed       BYTEA NOT NULL,
+    signs_at     BIGINT NOT NULL,
     -- Longest life, in microseconds, of the tokens that it signs.
-    longest   BIGINT NOT NULL
+    max_lifetime BIGINT NOT NULL
 );
 
 CREATE TABLE users (

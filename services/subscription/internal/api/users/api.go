@@ -1,6 +1,6 @@
-// Package identity serves tidegate.identity.v1: the users of the installation and
+// Package users serves tidegate.identity.v1: the users of the installation and
 // their signing in.
-package identity
+package users
 
 import (
 	"log/slog"

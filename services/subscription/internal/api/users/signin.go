@@ -1,4 +1,4 @@
-package identity
+package users
 
 import (
 	"context"
@@ -47,13 +47,13 @@ func (a *API) prove(ctx context.Context, username, password string) (store.User,
 	if err := a.throttle(ctx, username); err != nil {
 		return store.User{}, "", err
 	}
-	turn, err := a.passwords.Turn(ctx)
+	slot, err := a.passwords.Acquire(ctx)
 	if err != nil {
 		return store.User{}, "", err
 	}
-	defer turn.End()
-	// Once more: while this one waited for its turn, others may have failed. So no
-	// more tries than there are turns can pass beyond what the name is allowed.
+	defer slot.Release()
+	// Once more: while this one waited for its slot, others may have failed. So no
+	// more tries than there are slots can pass beyond what the name is allowed.
 	if err := a.throttle(ctx, username); err != nil {
 		return store.User{}, "", err
 	}
@@ -61,7 +61,7 @@ func (a *API) prove(ctx context.Context, username, password string) (store.User,
 	if err != nil {
 		return store.User{}, "", err
 	}
-	if turn.Matches(hash, password) {
+	if slot.Matches(hash, password) {
 		return p, hash, nil
 	}
 	// Whoever hangs up does not get away with it.
@@ -73,7 +73,7 @@ func (a *API) prove(ctx context.Context, username, password string) (store.User,
 
 // throttle refuses a name with too many failures.
 func (a *API) throttle(ctx context.Context, username string) error {
-	wait, err := a.store.Throttled(ctx, username)
+	wait, err := a.store.SignInDelay(ctx, username)
 	if err != nil || wait == 0 {
 		return err
 	}
@@ -89,7 +89,7 @@ func (a *API) newRefreshToken() (string, store.RefreshToken) {
 
 // signedIn is the answer to a sign-in that is good.
 func (a *API) signedIn(p store.User, signIn, secret string, refresh store.RefreshToken) (*identityv1.SignInResponse, error) {
-	access, expires, err := a.issuer.User(identity.User{Name: store.UserName(p.ID), Roles: p.Roles}, signIn)
+	access, expires, err := a.issuer.SignUser(identity.User{Name: store.UserName(p.ID), Roles: p.Roles}, signIn)
 	if err != nil {
 		return nil, err
 	}
@@ -170,12 +170,12 @@ func (a *API) changeOwnPassword(ctx context.Context, u store.User, req *identity
 }
 
 func (a *API) changePassword(ctx context.Context, id string, old *string, password, keep string) error {
-	turn, err := a.passwords.Turn(ctx)
+	slot, err := a.passwords.Acquire(ctx)
 	if err != nil {
 		return err
 	}
-	hash := turn.Hash(password)
-	turn.End()
+	hash := slot.Hash(password)
+	slot.Release()
 	ok, err := a.store.ChangePassword(ctx, id, old, hash, keep)
 	switch {
 	case err != nil:

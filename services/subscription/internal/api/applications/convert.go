@@ -1,4 +1,4 @@
-package subscription
+package applications
 
 import (
 	"google.golang.org/protobuf/types/known/timestamppb"

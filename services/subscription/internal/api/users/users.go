@@ -1,4 +1,4 @@
-package identity
+package users
 
 import (
 	"context"
@@ -18,12 +18,12 @@ import (
 func (a *API) CreateUser(ctx context.Context, req *identityv1.CreateUserRequest) (*identityv1.User, error) {
 	hash := ""
 	if req.GetPassword() != "" {
-		turn, err := a.passwords.Turn(ctx)
+		slot, err := a.passwords.Acquire(ctx)
 		if err != nil {
 			return nil, err
 		}
-		hash = turn.Hash(req.GetPassword())
-		turn.End()
+		hash = slot.Hash(req.GetPassword())
+		slot.Release()
 	}
 	u, err := a.store.CreateUser(ctx, withUser(store.User{}, req.GetUser()), hash)
 	if err != nil {

@@ -1,6 +1,6 @@
-// Package subscription serves tidegate.subscription.v1: applications, their OAuth
+// Package applications serves tidegate.subscription.v1: applications, their OAuth
 // clients with secrets, and subscriptions.
-package subscription
+package applications
 
 import (
 	"time"
