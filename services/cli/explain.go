@@ -166,7 +166,7 @@ func (s *shell) unavailable(st *status.Status) error {
 	lost := s.client.lost
 	s.client.mu.Unlock()
 	if lost == nil || !strings.Contains(st.Message(), "connection error") {
-		return fmt.Errorf("%s; try again later", st.Message())
+		return fmt.Errorf("%s; try again later", strings.TrimSuffix(st.Message(), ", try again"))
 	}
 	return unreachable(s.client.address, "--server", lost)
 }

@@ -8,6 +8,7 @@ import (
 	"crypto/x509"
 	"fmt"
 	"io"
+	"maps"
 	"math/rand/v2"
 	"net"
 	"net/http"
@@ -132,6 +133,9 @@ func (f *fleet) port(name string) string {
 	}
 	for range 1000 {
 		addr := fmt.Sprintf("127.0.0.1:%d", 10000+rand.IntN(20000))
+		if slices.Contains(slices.Collect(maps.Values(f.ports)), addr) {
+			continue // kept for a listener that is not there yet
+		}
 		lis, err := net.Listen("tcp", addr)
 		if err == nil {
 			lis.Close()
