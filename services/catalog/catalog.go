@@ -69,8 +69,8 @@ func (c *Config) Flags(fs *flag.FlagSet, prefix string) {
 	c.prefix = prefix
 	fs.StringVar(&c.DB, prefix+"db", c.DB, "database `url`, postgres://… or sqlite:PATH")
 	fs.StringVar(&c.GatewayURLs, prefix+"gateway-urls", c.GatewayURLs,
-		"`addresses` of the gateways at which versions are advertised, separated by commas")
-	fs.DurationVar(&c.AuditKeep, prefix+"audit-keep", c.AuditKeep, "how `long` changes are kept as audit log, 168h at least")
+		"`addresses` of the gateways, separated by commas, from which versions' addresses are made")
+	fs.DurationVar(&c.AuditKeep, prefix+"audit-keep", c.AuditKeep, "how `long` changes are kept as the audit log, at least 168h")
 	c.GRPC.Flags(fs, prefix)
 	c.Subscription.Flags(fs, prefix, "subscription")
 	c.Ops.Flags(fs, prefix)

@@ -16,7 +16,7 @@ import (
 type apiCmds struct {
 	Create  apiCreateCmd  `cmd:"" help:"Create an API and its first version."`
 	Publish apiPublishCmd `cmd:"" help:"Publish a version."`
-	Demote  apiDemoteCmd  `cmd:"" help:"Take a version back from the gateways; its live sessions end."`
+	Demote  apiDemoteCmd  `cmd:"" help:"Withdraw a version from the gateways; its live sessions end."`
 	List    apiListCmd    `cmd:"" help:"List APIs."`
 	Get     apiGetCmd     `cmd:"" help:"Show an API and its versions."`
 	Update  apiUpdateCmd  `cmd:"" help:"Change an API."`
@@ -26,14 +26,14 @@ type apiCmds struct {
 
 // versionFlags say what a version is.
 type versionFlags struct {
-	Endpoint        string        `placeholder:"URL" help:"Backend for production keys: ws, wss, http or https."`
-	SandboxEndpoint string        `placeholder:"URL" help:"Backend for sandbox keys."`
-	Plan            []string      `sep:"none" placeholder:"PLAN" help:"Plan on offer; can be repeated."`
+	Endpoint        string        `placeholder:"URL" help:"Backend of the production stage: a ws, wss, http or https URL."`
+	SandboxEndpoint string        `placeholder:"URL" help:"Backend of the sandbox stage."`
+	Plan            []string      `sep:"none" placeholder:"PLAN" help:"Plan to offer; can be repeated."`
 	Security        string        `enum:"oauth2,none," default:"" help:"How clients prove who they are: oauth2 (the default) or none."`
-	Origin          []string      `sep:"none" placeholder:"ORIGIN" help:"Origin that may connect, as https://example.com; can be repeated. Default: any."`
+	Origin          []string      `sep:"none" placeholder:"ORIGIN" help:"Origin that may connect, such as https://example.com; can be repeated. Default: any."`
 	Tag             []string      `sep:"none" placeholder:"WORD" help:"Word to find the version by; can be repeated."`
 	Description     string        `placeholder:"TEXT" help:"What it is for."`
-	MaxSessionAge   time.Duration `placeholder:"DURATION" help:"How long a session may live, as 12h."`
+	MaxSessionAge   time.Duration `placeholder:"DURATION" help:"How long a session may live, such as 12h. Default: no limit."`
 }
 
 // message returns the version that the flags describe.
@@ -64,7 +64,7 @@ func (f *versionFlags) message(ctx context.Context, cl *client, version string) 
 	return v, nil
 }
 
-// endpoints are those of a stage that is led to a URL; empty for none.
+// endpoints returns the endpoints of a stage with this URL; none if it is empty.
 func endpoints(url string) []*catalogv1.Endpoint {
 	if url == "" {
 		return nil
@@ -72,24 +72,24 @@ func endpoints(url string) []*catalogv1.Endpoint {
 	return []*catalogv1.Endpoint{{Endpoint: &catalogv1.Endpoint_Url{Url: url}}}
 }
 
-// check says what a version lacks before anything is made.
+// check refuses a version that lacks something before anything is created.
 func (f *versionFlags) check(publish bool) error {
 	switch {
 	case f.Endpoint == "" && f.SandboxEndpoint == "":
 		return usagef("--endpoint: a backend is needed, as --endpoint ws://localhost:8080 (or --sandbox-endpoint)")
 	case publish && len(f.Plan) == 0 && f.Security != "none":
-		return usagef("--plan: a plan is needed with --publish, as --plan Gold (or --security none); they are listed by: tidegate plan list")
+		return usagef("--plan: a plan is needed with --publish, as --plan Gold (or --security none); list them with: tidegate plan list")
 	}
 	return nil
 }
 
 // apiCreateCmd creates an API.
 type apiCreateCmd struct {
-	Name         string `arg:"" help:"The API's name, as EchoWebSocket."`
-	Context      string `placeholder:"PATH" help:"First part of the address at the gateway, as /echo. Default: the name in lower case."`
+	Name         string `arg:"" help:"The API's name, such as EchoWebSocket."`
+	Context      string `placeholder:"PATH" help:"First part of the address at the gateway, such as /echo. Default: the name in lower case."`
 	Version      string `default:"1.0.0" help:"The first version."`
 	versionFlags `embed:""`
-	Default      bool `default:"true" negatable:"" help:"The version is what the address without a version leads to."`
+	Default      bool `default:"true" negatable:"" help:"Make it the version that the address without a version leads to."`
 	Publish      bool `help:"Publish it at once."`
 }
 
@@ -147,25 +147,25 @@ func (c *client) finishVersion(ctx context.Context, v *catalogv1.Version, byDefa
 	return v, nil
 }
 
-// undoTime is how long it may take to take back what a command has made.
+// undoTime is how long undo may take.
 const undoTime = 10 * time.Second
 
-// undo takes back what a command made before it was refused, so that it can be
-// given again. It has time of its own, for the command's may be over.
+// undo deletes what a command created before it failed, so that the command can be
+// repeated. It has a deadline of its own, because the command's may have passed.
 func (s *shell) undo(ctx context.Context, err error, label string, takeBack func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoTime)
 	defer cancel()
 	if undo := takeBack(ctx); undo != nil && !absent(undo) {
-		return fmt.Errorf("%w; %s was made and could not be taken back: %w", s.explain(err), label, s.explain(undo))
+		return fmt.Errorf("%w; %s was created and could not be deleted again: %w", s.explain(err), label, s.explain(undo))
 	}
 	return err
 }
 
-// takeBack takes a version back from the gateways if it was published. Whether it
-// was is unknown when the answer to publishing it was lost.
+// takeBack demotes a version if it was published. Whether it was is unknown when
+// the answer to publishing it was lost.
 func (c *client) takeBack(ctx context.Context, v *catalogv1.Version) {
 	if v != nil {
-		_, _ = c.demote(ctx, v) // what must be demoted is not deleted, and says so
+		_, _ = c.demote(ctx, v) // if this fails, the deletion fails too and says why
 	}
 }
 
@@ -195,7 +195,7 @@ func (c *client) demote(ctx context.Context, v *catalogv1.Version) (*catalogv1.V
 
 // apiPublishCmd publishes a version.
 type apiPublishCmd struct {
-	Version string `arg:"" help:"The version, as EchoWebSocket/1.0.0."`
+	Version string `arg:"" help:"The version, such as EchoWebSocket/1.0.0."`
 }
 
 // Run publishes the version.
@@ -205,7 +205,7 @@ func (c *apiPublishCmd) Run(ctx context.Context, s *shell) error {
 
 // apiDemoteCmd demotes a version.
 type apiDemoteCmd struct {
-	Version string `arg:"" help:"The version, as EchoWebSocket/1.0.0."`
+	Version string `arg:"" help:"The version, such as EchoWebSocket/1.0.0."`
 }
 
 // Run demotes the version.
@@ -246,7 +246,7 @@ func (s *shell) showVersion(v *catalogv1.Version, label, done string) error {
 
 // apiListCmd lists APIs.
 type apiListCmd struct {
-	Name string `arg:"" optional:"" help:"Show the API of this name only."`
+	Name string `arg:"" optional:"" help:"Show only the API of this name."`
 }
 
 // Run lists the APIs.
@@ -288,7 +288,7 @@ func (c *apiListCmd) Run(ctx context.Context, s *shell) error {
 
 // apiGetCmd shows an API.
 type apiGetCmd struct {
-	API string `arg:"" name:"api" help:"The API, as EchoWebSocket."`
+	API string `arg:"" name:"api" help:"The API, such as EchoWebSocket."`
 }
 
 // Run shows the API and its versions.
@@ -329,11 +329,11 @@ func (c *apiGetCmd) Run(ctx context.Context, s *shell) error {
 
 // apiUpdateCmd changes an API.
 type apiUpdateCmd struct {
-	API         string  `arg:"" name:"api" help:"The API, as EchoWebSocket."`
+	API         string  `arg:"" name:"api" help:"The API, such as EchoWebSocket."`
 	Rename      *string `placeholder:"NAME" help:"New name."`
 	Context     *string `placeholder:"PATH" help:"New first part of the address; fixed once a version is published."`
 	Description *string `placeholder:"TEXT" help:"What it is for."`
-	Default     *string `placeholder:"VERSION" help:"Version that the address without a version leads to, as 1.0.0; empty for none."`
+	Default     *string `placeholder:"VERSION" help:"Version that the address without a version leads to, such as 1.0.0; empty for none."`
 }
 
 // Run changes what is given.
@@ -380,8 +380,8 @@ func (c *apiUpdateCmd) Run(ctx context.Context, s *shell) error {
 
 // apiDeleteCmd deletes an API.
 type apiDeleteCmd struct {
-	API   string `arg:"" name:"api" help:"The API, as EchoWebSocket."`
-	Force bool   `help:"Delete its versions with it; none may be published."`
+	API   string `arg:"" name:"api" help:"The API, such as EchoWebSocket."`
+	Force bool   `help:"Delete its versions too, if none is published."`
 }
 
 // Run deletes the API.

@@ -182,8 +182,8 @@ func (c *appDeleteCmd) Run(ctx context.Context, s *shell) error {
 // subscribeCmd subscribes an application.
 type subscribeCmd struct {
 	App     string `arg:"" help:"The application."`
-	Version string `arg:"" help:"The version, as EchoWebSocket/1.0.0."`
-	Plan    string `placeholder:"PLAN" help:"One of the plans that the version offers. Default: the only one."`
+	Version string `arg:"" help:"The version, such as EchoWebSocket/1.0.0."`
+	Plan    string `placeholder:"PLAN" help:"One of the plans that the version offers. Default: the plan, if the version offers only one."`
 }
 
 // Run makes the subscription.
@@ -209,7 +209,7 @@ func (c *subscribeCmd) Run(ctx context.Context, s *shell) error {
 	})
 	label := cl.labels()
 	if status.Code(err) == codes.AlreadyExists {
-		return fmt.Errorf("%s is subscribed to %s already", app.GetDisplayName(), label.version(ctx, v.GetName()))
+		return fmt.Errorf("%s is already subscribed to %s", app.GetDisplayName(), label.version(ctx, v.GetName()))
 	}
 	if err != nil {
 		return err
@@ -236,7 +236,7 @@ func (c *client) choosePlan(ctx context.Context, v *catalogv1.Version, text stri
 	}
 	plan, err := c.plan(ctx, "--plan", text)
 	if err == nil && !slices.Contains(offered, plan) {
-		err = fmt.Errorf("--plan: %s does not offer it, but %s", labels.version(ctx, v.GetName()), strings.Join(all(ctx, offered, labels.plan), ", "))
+		err = fmt.Errorf("--plan: %s does not offer it; it offers %s", labels.version(ctx, v.GetName()), strings.Join(all(ctx, offered, labels.plan), ", "))
 	}
 	return plan, err
 }
@@ -249,8 +249,8 @@ type subscriptionCmds struct {
 
 // subscriptionListCmd lists subscriptions.
 type subscriptionListCmd struct {
-	App string `placeholder:"APP" help:"Show those of this application only."`
-	API string `name:"api" placeholder:"VERSION" help:"Show those to this version only, as EchoWebSocket/1.0.0."`
+	App string `placeholder:"APP" help:"Show only those of this application."`
+	API string `name:"api" placeholder:"VERSION" help:"Show only those to this version, such as EchoWebSocket/1.0.0."`
 }
 
 // Run lists the subscriptions.
@@ -317,7 +317,7 @@ func (c *client) subscriptions(ctx context.Context, filter string) ([]*subscript
 // subscriptionDeleteCmd deletes a subscription.
 type subscriptionDeleteCmd struct {
 	Subscription string `arg:"" help:"The subscription's name, subscriptions/…, or the application."`
-	Version      string `arg:"" optional:"" help:"The version, when the first argument is an application."`
+	Version      string `arg:"" optional:"" help:"The version, if the first argument is an application."`
 }
 
 // Run deletes the subscription.

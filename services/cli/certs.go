@@ -14,10 +14,10 @@ import (
 // certsCmd makes certificates.
 type certsCmd struct {
 	Dir       string   `arg:"" help:"Folder to write ca.pem, ca-key.pem, catalog.pem, catalog-key.pem, … to."`
-	Host      []string `sep:"none" placeholder:"NAME" help:"Further DNS name or IP address of every certificate; can be repeated."`
-	Days      int      `default:"365" help:"How long the certificates are good for."`
-	MasterKey bool     `help:"Make the master key too, as master-key."`
-	IfMissing bool     `help:"Do nothing when all the files are there."`
+	Host      []string `sep:"none" placeholder:"NAME" help:"Additional DNS name or IP address of every certificate; can be repeated."`
+	Days      int      `default:"365" help:"How many days the certificates are valid."`
+	MasterKey bool     `help:"Also create the master key, as master-key."`
+	IfMissing bool     `help:"Do nothing if all the files exist."`
 }
 
 // Run makes the files.

@@ -1,6 +1,6 @@
-// Package cli is Tidegate's command line: users' commands over the public
-// gRPC API, and those that need no server. What a command does stands in the
-// file of its noun. The server itself is started by a function that is given.
+// Package cli is Tidegate's command line: commands for users, over the public gRPC
+// API, and commands that need no server. Each noun has its file. The server itself is
+// started by a function that the caller passes in.
 package cli
 
 import (
@@ -33,7 +33,7 @@ type Program struct {
 	Env []string
 	// Stdin is read by connect and for passwords.
 	Stdin io.Reader
-	// Stdout takes what was asked for, Stderr everything else.
+	// Stdout receives results, Stderr everything else.
 	Stdout, Stderr io.Writer
 	// Serve starts the server with the arguments after "serve" and returns its
 	// exit code; nil where the server does not run.
@@ -54,10 +54,10 @@ func (p Program) env(name string) string {
 
 // global has the flags of every command.
 type global struct {
-	Server  string        `placeholder:"HOST:PORT" help:"Address of the server's gRPC. Default: the one signed in to last, or localhost:9090 ($$TIDEGATE_SERVER)."`
-	CA      string        `placeholder:"FILE" help:"PEM file of the authority to trust. Default: tidegate-data/ca.pem where there is one, else that of the sign-in, else the system's ($$TIDEGATE_CA)."`
-	Config  string        `placeholder:"DIR" help:"Folder of the sign-in and of secrets. Default: tidegate in the user's configuration folder ($$TIDEGATE_CONFIG)."`
-	Output  string        `short:"o" enum:"table,json" default:"table" help:"Form of the output: table or json."`
+	Server  string        `placeholder:"HOST:PORT" help:"The server's gRPC address. Default: the server of the last sign-in, or localhost:9090 ($$TIDEGATE_SERVER)."`
+	CA      string        `placeholder:"FILE" help:"PEM file of the certificate authority to trust. Default: tidegate-data/ca.pem if it exists, else that of the sign-in, else the system's ($$TIDEGATE_CA)."`
+	Config  string        `placeholder:"DIR" help:"Folder for the sign-in and secrets. Default: tidegate in the user's configuration folder ($$TIDEGATE_CONFIG)."`
+	Output  string        `short:"o" enum:"table,json" default:"table" help:"Output format: table or json."`
 	Timeout time.Duration `default:"30s" help:"How long a command may take."`
 }
 
@@ -65,7 +65,7 @@ type global struct {
 type grammar struct {
 	global `embed:""`
 
-	Serve serveCmd `cmd:"" passthrough:"" help:"Start the server (Linux and macOS), all services in one process; its flags: tidegate serve -help."`
+	Serve serveCmd `cmd:"" passthrough:"" help:"Start the server (Linux and macOS), all services in one process. tidegate serve -help lists its flags."`
 
 	Login  loginCmd  `cmd:"" help:"Sign in."`
 	Logout logoutCmd `cmd:"" help:"Sign out."`
@@ -76,44 +76,43 @@ type grammar struct {
 	App          appCmds          `cmd:"" help:"Applications."`
 	Subscribe    subscribeCmd     `cmd:"" help:"Subscribe an application to a version of an API."`
 	Subscription subscriptionCmds `cmd:"" help:"Subscriptions."`
-	OAuthClient  oauthClientCmds  `cmd:"" name:"oauth-client" help:"OAuth clients of an application: client id and secrets, which WSO2 API Manager calls consumer key and consumer secret."`
+	OAuthClient  oauthClientCmds  `cmd:"" name:"oauth-client" help:"OAuth clients of an application: a client_id and secrets (WSO2 API Manager: consumer key and consumer secret)."`
 	Token        tokenCmd         `cmd:"" help:"Get an access token of an application, or revoke one."`
-	Connect      connectCmd       `cmd:"" help:"Connect to an API: lines of the input are sent, messages are printed."`
+	Connect      connectCmd       `cmd:"" help:"Connect to an API: send the lines of the input, print the messages that come."`
 
 	Session sessionCmds `cmd:"" help:"Live sessions."`
 	Gateway gatewayCmds `cmd:"" help:"Gateways."`
 	Record  recordCmds  `cmd:"" help:"Records of ended sessions."`
-	Usage   usageCmd    `cmd:"" help:"What passed through gateways."`
+	Usage   usageCmd    `cmd:"" help:"Traffic of subscriptions through gateways."`
 	User    userCmds    `cmd:"" help:"Users."`
 
-	Certs   certsCmd   `cmd:"" help:"Make an authority, and a certificate and a key for each service."`
+	Certs   certsCmd   `cmd:"" help:"Create a certificate authority, and a certificate and key for each service."`
 	Version versionCmd `cmd:"" help:"Show the version."`
 }
 
 // usageError is a mistake in the command line.
 type usageError struct{ text string }
 
-// Error returns what is wrong.
 func (e *usageError) Error() string { return e.text }
 
-// usagef says what is wrong with the command line.
+// usagef returns a usageError.
 func usagef(format string, a ...any) error {
 	return &usageError{text: fmt.Sprintf(format, a...)}
 }
 
-// exitError is the exit code of a command that has said everything.
+// exitError is the exit code of a command that has printed its own errors.
 type exitError struct{ code int }
 
 // Error names the exit code.
 func (e *exitError) Error() string { return fmt.Sprintf("exit code %d", e.code) }
 
-// exited is what help panics with, for kong goes on parsing when its exit
+// exited is what help panics with, because kong goes on parsing when its exit
 // function returns.
 type exited int
 
-// Main runs one command and returns its exit code: 0 when it did what it was
-// told, 1 when it was refused or failed, 2 when the command line is wrong.
-// Every failure is one line on Stderr.
+// Main runs one command and returns its exit code: 0 on success, 1 when it was
+// refused or failed, 2 when the command line is wrong. Every failure is one line on
+// Stderr.
 func Main(ctx context.Context, p Program) (code int) {
 	defer func() {
 		if e := recover(); e != nil {
@@ -157,7 +156,7 @@ func Main(ctx context.Context, p Program) (code int) {
 	return exitOK
 }
 
-// habits turns what users type from habit into what it means here.
+// habits translates what users type out of habit, such as -version.
 func habits(args []string) []string {
 	switch args[0] {
 	case "help":
@@ -170,7 +169,7 @@ func habits(args []string) []string {
 	return args
 }
 
-// environment fills flags that are not given from variables.
+// environment sets missing flags from environment variables.
 func environment(p Program) kong.Resolver {
 	variables := map[string]string{
 		"server": "TIDEGATE_SERVER", "ca": "TIDEGATE_CA", "config": "TIDEGATE_CONFIG", "token": "TIDEGATE_TOKEN",
@@ -184,7 +183,7 @@ func environment(p Program) kong.Resolver {
 	})
 }
 
-// report prints why a command failed and returns the exit code.
+// report prints the error of a command and returns its exit code.
 func report(p Program, command string, err error) int {
 	if exit, ok := errors.AsType[*exitError](err); ok {
 		return exit.code
@@ -215,7 +214,7 @@ func commandName(path string) string {
 	return name
 }
 
-// oneLine joins lines.
+// oneLine joins lines with semicolons.
 func oneLine(text string) string {
 	return strings.Join(strings.FieldsFunc(text, func(r rune) bool { return r == '\n' || r == '\r' }), "; ")
 }
@@ -228,7 +227,7 @@ type shell struct {
 	lines  *bufio.Reader // of Stdin, made by input
 }
 
-// input returns the reader of Stdin; there is one, for it reads ahead.
+// input returns the reader of Stdin. There is only one, because it reads ahead.
 func (s *shell) input() *bufio.Reader {
 	if s.lines == nil {
 		s.lines = bufio.NewReader(s.Stdin)
@@ -236,8 +235,8 @@ func (s *shell) input() *bufio.Reader {
 	return s.lines
 }
 
-// deadline returns the context of a command: all but those that last have the
-// time of --timeout.
+// deadline returns the context of a command. --timeout applies to all but those that
+// run until they are stopped or wait for a password.
 func (s *shell) deadline(ctx context.Context, command string) (context.Context, context.CancelFunc) {
 	switch commandName(command) {
 	case "serve", "connect", "login":
@@ -268,10 +267,10 @@ func (s *shell) store() (*store, error) {
 	return &store{dir: filepath.Join(dir, "tidegate")}, nil
 }
 
-// json reports whether the output is to be JSON.
+// json reports whether the output is JSON.
 func (s *shell) json() bool { return s.global.Output == "json" }
 
-// note says something that is not part of the output.
+// note prints something that is not a result.
 func (s *shell) note(format string, a ...any) {
 	fmt.Fprintf(s.Stderr, format+"\n", a...)
 }

@@ -38,7 +38,7 @@ const (
 	defaultServer = "localhost:9090"
 	// defaultCA is where the standalone server keeps its authority.
 	defaultCA = "tidegate-data/ca.pem"
-	// fresh is how long an access token must still be good to be used.
+	// fresh is how long an access token must still be valid to be used.
 	fresh = 30 * time.Second
 )
 
@@ -107,8 +107,8 @@ func (s *shell) dial() (*client, error) {
 	return c, nil
 }
 
-// roots returns the authorities to trust, and their file where there is one.
-// signedIn is the file that the sign-in trusted.
+// roots returns the authorities to trust, and their file if there is one. signedIn
+// is the file that the sign-in trusted.
 func (s *shell) roots(signedIn string) (string, *x509.CertPool, error) {
 	path, given := s.global.CA, s.global.CA != ""
 	if !given {
@@ -163,7 +163,7 @@ func (c *client) connect() (*grpc.ClientConn, error) {
 	return conn, nil
 }
 
-// noteLost keeps why the connection failed, for gRPC tells it in many words.
+// noteLost keeps why the connection failed, because gRPC wraps it in many words.
 func (c *client) noteLost(err error) {
 	if err != nil {
 		c.mu.Lock()
@@ -172,13 +172,13 @@ func (c *client) noteLost(err error) {
 	}
 }
 
-// noting tells how each TLS handshake ended.
+// noting notes how each TLS handshake ended.
 type noting struct {
 	credentials.TransportCredentials
 	note func(error)
 }
 
-// ClientHandshake does the handshake.
+// ClientHandshake does the handshake and notes its error.
 func (n *noting) ClientHandshake(ctx context.Context, authority string, conn net.Conn) (net.Conn, credentials.AuthInfo, error) {
 	conn, info, err := n.TransportCredentials.ClientHandshake(ctx, authority, conn)
 	n.note(err)
@@ -202,9 +202,8 @@ func open(method string) bool {
 	return false
 }
 
-// intercept adds the token of the sign-in to a call and keeps the number of
-// the change that it made. A token that the server no longer takes is renewed
-// once.
+// intercept adds the sign-in's token to a call and notes the change that it made. A
+// token that the server no longer accepts is renewed once.
 func (c *client) intercept(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
 	if open(method) {
 		return invoke(ctx, method, req, reply, cc, opts...)
@@ -229,8 +228,8 @@ func (c *client) intercept(ctx context.Context, method string, req, reply any, c
 	}
 }
 
-// noteChange keeps the change that a call has made. The calls of a command follow
-// one another, so the last change of a service is its newest.
+// noteChange notes the change that a call has made. The calls of a command are made
+// one after another, so the last change of a service is its newest.
 func (c *client) noteChange(header metadata.MD) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -242,8 +241,8 @@ func (c *client) noteChange(header metadata.MD) {
 // errSignedOut says that nobody is signed in.
 var errSignedOut = errors.New("not signed in; sign in with: tidegate login")
 
-// token returns the access token of the sign-in; it is renewed when it is about
-// to end or is the one that the server refused.
+// token returns the access token of the sign-in. It renews a token that is about to
+// expire, or that the server has refused (stale).
 func (c *client) token(ctx context.Context, stale string) (string, error) {
 	usable := func(in *signIn) bool {
 		return in.AccessToken != stale && time.Until(in.Expires) > fresh
@@ -283,7 +282,7 @@ func (c *client) token(ctx context.Context, stale string) (string, error) {
 	return token, err
 }
 
-// newSignIn returns what is kept of a sign-in.
+// newSignIn returns what is stored of a sign-in.
 func newSignIn(answer *identityv1.SignInResponse) *signIn {
 	return &signIn{
 		Username:      answer.GetUser().GetUsername(),

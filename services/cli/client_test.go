@@ -283,7 +283,7 @@ func TestDamagedStore(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, stderr, code := command{dir: dir}.run(t, "whoami")
-	want := "tidegate: whoami: read the sign-in: " + path + " is damaged (remove it and sign in again): unexpected end of JSON input\n"
+	want := "tidegate: whoami: read the sign-in: " + path + " is damaged (delete it and sign in again): unexpected end of JSON input\n"
 	if stderr != want || code != 1 {
 		t.Errorf("whoami = %q, %d, want %q", stderr, code, want)
 	}

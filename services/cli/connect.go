@@ -24,17 +24,17 @@ const (
 
 // connectCmd is an interactive WebSocket client.
 type connectCmd struct {
-	Address  string   `arg:"" help:"A ws:// or wss:// URL, or a version, as EchoWebSocket/1.0.0, whose address is looked up."`
+	Address  string   `arg:"" help:"A ws:// or wss:// URL, or a version, such as EchoWebSocket/1.0.0, whose address is looked up."`
 	Token    string   `placeholder:"TOKEN" help:"Access token to send ($$TIDEGATE_TOKEN)."`
-	App      string   `placeholder:"APP" help:"Get a token of this application, whose OAuth client was created here."`
-	Sandbox  bool     `help:"With --app: a token for the sandbox endpoint."`
-	Portal   string   `placeholder:"URL" help:"With --app: the portal. Default: the server's issuer ($$TIDEGATE_PORTAL)."`
+	App      string   `placeholder:"APP" help:"Get a token for this application, whose OAuth client was created on this machine."`
+	Sandbox  bool     `help:"With --app: get a token for the sandbox endpoint."`
+	Portal   string   `placeholder:"URL" help:"With --app: the portal's URL. Default: the server's issuer ($$TIDEGATE_PORTAL)."`
 	Query    bool     `help:"Send the token as the query parameter access_token instead of in the header Authorization."`
 	Protocol string   `placeholder:"NAMES" help:"Sub-protocols to offer, separated by commas."`
-	Header   []string `short:"H" sep:"none" placeholder:"NAME:VALUE" help:"Further header; can be repeated."`
+	Header   []string `short:"H" sep:"none" placeholder:"NAME:VALUE" help:"Additional header; can be repeated."`
 }
 
-// Run connects, sends the lines of the input, and prints what comes.
+// Run connects, sends the lines of the input, and prints the messages that come.
 func (c *connectCmd) Run(ctx context.Context, s *shell) error {
 	if c.App != "" && c.Token != "" && c.Token != s.env("TIDEGATE_TOKEN") {
 		return usagef("--token and --app: give one of them")
@@ -104,7 +104,7 @@ func (c *connectCmd) target(ctx context.Context, s *shell) (*url.URL, error) {
 			return nil, err
 		}
 		if len(v.GetAddresses()) == 0 {
-			return nil, fmt.Errorf("ADDRESS: the server does not say where %s is; give a ws:// or wss:// URL", address)
+			return nil, fmt.Errorf("ADDRESS: the server has no address for %s; give a ws:// or wss:// URL", address)
 		}
 		address = v.GetAddresses()[0]
 		for _, a := range v.GetAddresses() {
@@ -130,7 +130,7 @@ func (c *connectCmd) dial(ctx context.Context, s *shell, target *url.URL, header
 		}
 	}
 	if target.Scheme == "wss" {
-		cl, err := s.dial() // calls nobody, but knows whom to trust
+		cl, err := s.dial() // makes no call, but knows which authorities to trust
 		if err != nil {
 			return nil, err
 		}
@@ -158,8 +158,8 @@ func (c *connectCmd) dial(ctx context.Context, s *shell, target *url.URL, header
 	return conn, nil
 }
 
-// refusal says how the handshake was refused, in the words of the answer's
-// problem document (RFC 9457) where it has one.
+// refusal returns the error of a refused handshake, with the details of the
+// response's problem document (RFC 9457) if it has one.
 func refusal(address string, res *http.Response) error {
 	var problem struct {
 		Detail string `json:"detail"`
@@ -177,9 +177,9 @@ func refusal(address string, res *http.Response) error {
 	return errors.New(text)
 }
 
-// talk sends the lines of the input and prints what comes, until one side
-// closes. The end of the input closes with 1000 and waits for the answer, so
-// that what is still on its way is printed.
+// talk sends the lines of the input and prints the messages that come, until one
+// side closes. At the end of the input it closes with 1000 and goes on reading, so
+// that messages still on their way are printed.
 func (s *shell) talk(ctx context.Context, conn *websocket.Conn) error {
 	closed := make(chan error, 1)
 	go func() { closed <- s.receive(conn) }()
@@ -210,7 +210,7 @@ func (s *shell) talk(ctx context.Context, conn *websocket.Conn) error {
 		case err := <-closed:
 			return s.over(err, sent)
 		case <-last:
-			return errors.New("the other side does not answer the close")
+			return errors.New("the other side did not answer the close")
 		}
 		if err != nil { // the reader knows why
 			return s.over(<-closed, sent)

@@ -108,7 +108,7 @@ func byArgument(message string) string {
 }
 
 func (s *shell) late() error {
-	return fmt.Errorf("no answer within %v; a longer wait: --timeout", s.global.Timeout)
+	return fmt.Errorf("no answer within %v; use --timeout to wait longer", s.global.Timeout)
 }
 
 // violations returns what is wrong with a request, by flag or argument.
@@ -156,7 +156,7 @@ func (s *shell) tooLarge() error {
 			what = s.Args[longest-1]
 		}
 	}
-	return fmt.Errorf("%s is larger than the server takes", what)
+	return fmt.Errorf("%s is larger than the server accepts", what)
 }
 
 // unavailable tells a server that is not there, or not trusted, from one that

@@ -16,7 +16,7 @@ import (
 // loginCmd signs in.
 type loginCmd struct {
 	Username     string `short:"u" default:"admin" help:"Name to sign in with."`
-	PasswordFile string `placeholder:"FILE" help:"File with the password. Default: it is asked for, or read from the input where that is no terminal."`
+	PasswordFile string `placeholder:"FILE" help:"File with the password. Default: a prompt, or standard input if it is not a terminal."`
 }
 
 // Run signs in and keeps the sign-in.
@@ -86,11 +86,11 @@ func (s *shell) secret(ctx context.Context, flag, path, prompt string) (string, 
 	if secret := strings.TrimRight(line, "\r\n"); secret != "" {
 		return secret, nil
 	}
-	return "", fmt.Errorf("no password was given: the input is empty; or give %s", flag)
+	return "", fmt.Errorf("no password was given: standard input is empty; use %s", flag)
 }
 
-// ask asks for a secret at the terminal without showing it. An interrupt gives
-// the terminal back as it was.
+// ask prompts for a secret at the terminal without showing it. An interrupt
+// restores the terminal.
 func (s *shell) ask(ctx context.Context, terminal int, prompt string) (string, error) {
 	before, err := term.GetState(terminal)
 	if err != nil {

@@ -19,7 +19,7 @@ import (
 
 // oauthClientCmds are the commands about OAuth clients.
 type oauthClientCmds struct {
-	Create oauthClientCreateCmd `cmd:"" help:"Create an OAuth client with a secret, which is shown once, and kept for tidegate token."`
+	Create oauthClientCreateCmd `cmd:"" help:"Create an OAuth client with a secret, which is shown once and stored for tidegate token."`
 	List   oauthClientListCmd   `cmd:"" help:"List the OAuth clients of an application."`
 	Delete oauthClientDeleteCmd `cmd:"" help:"Delete an OAuth client: its tokens and live sessions end."`
 	Secret secretCmds           `cmd:"" help:"Secrets of an OAuth client."`
@@ -27,15 +27,15 @@ type oauthClientCmds struct {
 
 // secretCmds are the commands about secrets.
 type secretCmds struct {
-	Create secretCreateCmd `cmd:"" help:"Create another secret, which is shown once, and kept for tidegate token; the others go on working."`
+	Create secretCreateCmd `cmd:"" help:"Create another secret, which is shown once and stored for tidegate token; the others stay valid."`
 	List   secretListCmd   `cmd:"" help:"List the secrets of an OAuth client, without their values."`
-	Delete secretDeleteCmd `cmd:"" help:"Delete a secret; tokens that were issued with it live on."`
+	Delete secretDeleteCmd `cmd:"" help:"Delete a secret; tokens that were issued with it stay valid."`
 }
 
 // oauthClientFlags name an OAuth client of an application.
 type oauthClientFlags struct {
 	App     string `arg:"" help:"The application."`
-	Sandbox bool   `help:"The OAuth client for the sandbox endpoint instead of the production one."`
+	Sandbox bool   `help:"Use the OAuth client of the sandbox stage instead of production."`
 }
 
 func (f *oauthClientFlags) stage() catalogv1.Stage {
@@ -64,7 +64,7 @@ func (f *oauthClientFlags) find(ctx context.Context, cl *client) (*subscriptionv
 	if f.Sandbox {
 		hint = " --sandbox"
 	}
-	return nil, nil, fmt.Errorf("APP: %s has no %s OAuth client; make one with: tidegate oauth-client create %s%s",
+	return nil, nil, fmt.Errorf("APP: %s has no %s OAuth client; create one with: tidegate oauth-client create %s%s",
 		app.GetDisplayName(), word(f.stage(), "STAGE_"), quote.Word(f.App), hint)
 }
 
@@ -79,12 +79,12 @@ func (c *client) oauthClients(ctx context.Context, app string) ([]*subscriptionv
 	return found, err
 }
 
-// lifetimeFlag says how long a new secret works.
+// lifetimeFlag says how long a new secret is valid.
 type lifetimeFlag struct {
-	Lifetime time.Duration `placeholder:"TIME" help:"How long the secret works, as 2160h. Without it the secret does not end."`
+	Lifetime time.Duration `placeholder:"TIME" help:"How long the secret is valid, such as 2160h. Default: for ever."`
 }
 
-// newSecret makes a secret of an OAuth client.
+// newSecret creates a secret of an OAuth client.
 func (f *lifetimeFlag) newSecret(ctx context.Context, cl *client, parent string) (*subscriptionv1.OAuthClientSecret, error) {
 	secret := &subscriptionv1.OAuthClientSecret{}
 	if f.Lifetime != 0 {

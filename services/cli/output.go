@@ -23,7 +23,7 @@ func (s *shell) printJSON(m proto.Message) error {
 	return s.printIndented(text)
 }
 
-// printValue prints a value that is no message as JSON.
+// printValue prints a value that is not a message as JSON.
 func (s *shell) printValue(v any) error {
 	text, err := json.Marshal(v)
 	if err != nil {
@@ -42,7 +42,7 @@ func (s *shell) printIndented(text []byte) error {
 	return err
 }
 
-// printTable prints rows below a line of titles.
+// printTable prints rows under a line of titles.
 func (s *shell) printTable(titles []string, rows [][]string) error {
 	w := tabwriter.NewWriter(s.Stdout, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, strings.Join(titles, "\t"))
@@ -55,7 +55,7 @@ func (s *shell) printTable(titles []string, rows [][]string) error {
 	return w.Flush()
 }
 
-// printFields prints one thing, a field a line.
+// printFields prints one thing, one field per line.
 func (s *shell) printFields(fields ...[2]string) error {
 	w := tabwriter.NewWriter(s.Stdout, 0, 0, 2, ' ', 0)
 	for _, f := range fields {
@@ -64,8 +64,8 @@ func (s *shell) printFields(fields ...[2]string) error {
 	return w.Flush()
 }
 
-// cell makes text that somebody else wrote safe to print: a control character
-// could speak to the terminal. An empty one becomes "-".
+// cell makes other users' text safe to print, because control characters could drive
+// the terminal. An empty text becomes "-".
 func cell(text string) string {
 	if text == "" {
 		return "-"

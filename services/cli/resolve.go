@@ -39,7 +39,7 @@ func named(text, collection string) bool {
 
 // unknown says that arg, a flag or an argument, names nothing.
 func unknown(arg, kind, text, list string) error {
-	return fmt.Errorf("%s: there is no %s %q that you may see; they are listed by: tidegate %s", arg, kind, text, list)
+	return fmt.Errorf("%s: there is no %s %q that you may see; list them with: tidegate %s", arg, kind, text, list)
 }
 
 // absent reports whether a look-up failed because there is no such thing: the

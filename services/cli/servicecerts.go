@@ -11,7 +11,7 @@ import (
 	"github.com/tidegatehq/tidegate/services/kit/certs"
 )
 
-// serviceNames returns the services that writeServices makes pairs for.
+// serviceNames returns the services that writeServices makes certificates for.
 func serviceNames() []string { return []string{"catalog", "subscription", "gateway", "portal"} }
 
 // serviceFiles returns the paths of the files that writeServices writes in dir.
@@ -23,11 +23,11 @@ func serviceFiles(dir string) []string {
 	return paths
 }
 
-// writeServices makes an authority and a pair for each service in dir, which it
-// makes too: ca.pem, ca-key.pem, catalog.pem, catalog-key.pem and so on, all
+// writeServices creates dir with an authority, and a certificate and key for each
+// service: ca.pem, ca-key.pem, catalog.pem, catalog-key.pem and so on, all
 // with mode 0600. A service's certificate has the service's name as its first
-// DNS name, then localhost, 127.0.0.1, ::1 and hosts. It replaces no file: when
-// one of them exists it makes none.
+// DNS name, then localhost, 127.0.0.1, ::1 and hosts. If any of the files
+// exists, it writes none.
 func writeServices(dir string, hosts []string, life time.Duration, now time.Time) error {
 	ca, pair, err := certs.NewAuthority("Tidegate services", now)
 	if err != nil {
@@ -65,7 +65,7 @@ func writeServices(dir string, hosts []string, life time.Duration, now time.Time
 	return nil
 }
 
-// create writes a new file that only its owner reads.
+// create writes a new file that only its owner can read.
 func create(path string, content []byte) error {
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {

@@ -15,7 +15,7 @@ import (
 // sessionCmds are the commands about live sessions.
 type sessionCmds struct {
 	List  sessionListCmd  `cmd:"" help:"List live sessions."`
-	Close sessionCloseCmd `cmd:"" help:"Close a live session: its client sees 4010."`
+	Close sessionCloseCmd `cmd:"" help:"Close a live session with 4010."`
 }
 
 // allGateways names all gateways (AIP-159).
@@ -23,8 +23,8 @@ const allGateways = "gateways/-"
 
 // sessionListCmd lists sessions.
 type sessionListCmd struct {
-	App string `placeholder:"APP" help:"Show those of this application only."`
-	API string `name:"api" placeholder:"VERSION" help:"Show those of this version only, as EchoWebSocket/1.0.0."`
+	App string `placeholder:"APP" help:"Show only those of this application."`
+	API string `name:"api" placeholder:"VERSION" help:"Show only those of this version, such as EchoWebSocket/1.0.0."`
 }
 
 // Run lists the sessions.
@@ -66,8 +66,8 @@ func (c *sessionListCmd) Run(ctx context.Context, s *shell) error {
 	return s.printTable([]string{"VERSION", "APPLICATION", "CLIENT", "SINCE", "IN", "OUT", "NAME"}, rows)
 }
 
-// noteUnreachable says which gateways could not be asked, and what is missing for
-// that.
+// noteUnreachable names the gateways that could not be reached, and says what is
+// missing from the output.
 func (s *shell) noteUnreachable(gateways []string, missing string) {
 	for _, name := range gateways {
 		s.note("tidegate: %s cannot be reached, %s", name, missing)
@@ -162,15 +162,15 @@ func (c *sessionCloseCmd) Run(ctx context.Context, s *shell) error {
 // recordCmds are the commands about records of ended sessions.
 type recordCmds struct {
 	List recordListCmd `cmd:"" help:"List the newest records."`
-	Get  recordGetCmd  `cmd:"" help:"Show the record of a ref, as it stands in the reason of a close."`
+	Get  recordGetCmd  `cmd:"" help:"Show the record of an ended session by the ref in its close reason."`
 }
 
 // recordListCmd lists records.
 type recordListCmd struct {
-	App    string `placeholder:"APP" help:"Show those of this application only."`
-	API    string `name:"api" placeholder:"VERSION" help:"Show those of this version only, as EchoWebSocket/1.0.0."`
-	Reason string `name:"end-reason" placeholder:"WORD" help:"Show those that ended for this reason only, as REVOKED."`
-	Limit  int32  `default:"50" help:"How many, 1 to 1000."`
+	App    string `placeholder:"APP" help:"Show only those of this application."`
+	API    string `name:"api" placeholder:"VERSION" help:"Show only those of this version, such as EchoWebSocket/1.0.0."`
+	Reason string `name:"end-reason" placeholder:"WORD" help:"Show only those with this end reason, such as REVOKED."`
+	Limit  int32  `default:"50" help:"How many to show, 1 to 1000."`
 }
 
 // Run lists the records.
@@ -217,7 +217,7 @@ func (c *recordListCmd) checkReason() error {
 	c.Reason = strings.ToUpper(c.Reason)
 	_, known := usagev1.EndReason_value["END_REASON_"+c.Reason]
 	if _, err := strconv.ParseInt(c.Reason, 10, 32); err != nil && !known && c.Reason != "" {
-		return usagef("--end-reason: there is no end reason %s; they are words as REVOKED", c.Reason)
+		return usagef("--end-reason: there is no end reason %s; use a word such as REVOKED", c.Reason)
 	}
 	return nil
 }
@@ -271,8 +271,8 @@ func (c *recordGetCmd) Run(ctx context.Context, s *shell) error {
 
 // usageCmd shows usage.
 type usageCmd struct {
-	App string `placeholder:"APP" help:"Show that of this application only."`
-	API string `name:"api" placeholder:"VERSION" help:"Show that of this version only, as EchoWebSocket/1.0.0."`
+	App string `placeholder:"APP" help:"Show only that of this application."`
+	API string `name:"api" placeholder:"VERSION" help:"Show only that of this version, such as EchoWebSocket/1.0.0."`
 }
 
 // Run lists the usage.

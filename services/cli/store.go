@@ -79,7 +79,7 @@ func (s *store) read() (*state, error) {
 	}
 	var st state
 	if err := json.Unmarshal(text, &st); err != nil {
-		return nil, fmt.Errorf("read the sign-in: %s is damaged (remove it and sign in again): %w", s.path(), err)
+		return nil, fmt.Errorf("read the sign-in: %s is damaged (delete it and sign in again): %w", s.path(), err)
 	}
 	return &st, nil
 }
@@ -88,11 +88,11 @@ func (s *store) read() (*state, error) {
 // meanwhile. When change fails nothing is written.
 func (s *store) update(change func(*state) error) error {
 	if err := os.MkdirAll(s.dir, 0o700); err != nil {
-		return fmt.Errorf("keep the sign-in: %w", err)
+		return fmt.Errorf("save the sign-in: %w", err)
 	}
 	lock := flock.New(filepath.Join(s.dir, "credentials.lock"))
 	if err := lock.Lock(); err != nil {
-		return fmt.Errorf("keep the sign-in: lock %s: %w", s.dir, err)
+		return fmt.Errorf("save the sign-in: lock %s: %w", s.dir, err)
 	}
 	defer lock.Close()
 	st, err := s.read()
@@ -108,11 +108,11 @@ func (s *store) update(change func(*state) error) error {
 func (s *store) write(st *state) error {
 	text, err := json.MarshalIndent(st, "", "  ")
 	if err != nil {
-		return fmt.Errorf("keep the sign-in: %w", err)
+		return fmt.Errorf("save the sign-in: %w", err)
 	}
 	f, err := os.CreateTemp(s.dir, "credentials-*.tmp") // mode 0600
 	if err != nil {
-		return fmt.Errorf("keep the sign-in: %w", err)
+		return fmt.Errorf("save the sign-in: %w", err)
 	}
 	_, err = f.Write(append(text, '\n'))
 	err = errors.Join(err, f.Close())
@@ -121,7 +121,7 @@ func (s *store) write(st *state) error {
 	}
 	if err != nil {
 		os.Remove(f.Name())
-		return fmt.Errorf("keep the sign-in: %w", err)
+		return fmt.Errorf("save the sign-in: %w", err)
 	}
 	return nil
 }

@@ -13,18 +13,18 @@ import (
 	"github.com/tidegatehq/tidegate/services/kit/quote"
 )
 
-// tokenFlags say in whose name a token is got.
+// tokenFlags say which OAuth client asks for a token.
 type tokenFlags struct {
-	Sandbox    bool   `help:"A token for the sandbox endpoint."`
-	ClientID   string `name:"client-id" placeholder:"ID" help:"Client id of an OAuth client, instead of an application's that is kept."`
-	Secret     string `placeholder:"SECRET" help:"A secret of it; --secret-file keeps it off the command line."`
-	SecretFile string `placeholder:"FILE" help:"File with the secret."`
-	Portal     string `placeholder:"URL" help:"The portal, which has the token endpoint. Default: the server's issuer ($$TIDEGATE_PORTAL)."`
+	Sandbox    bool   `help:"Get a token for the sandbox endpoint."`
+	ClientID   string `name:"client-id" placeholder:"ID" help:"The client_id of an OAuth client, instead of APP."`
+	Secret     string `placeholder:"SECRET" help:"A secret of that OAuth client; --secret-file keeps it off the command line."`
+	SecretFile string `placeholder:"FILE" help:"File with that secret."`
+	Portal     string `placeholder:"URL" help:"The portal's URL. Default: the server's issuer ($$TIDEGATE_PORTAL)."`
 }
 
 // tokenCmd gets or revokes a token.
 type tokenCmd struct {
-	App        string `arg:"" optional:"" help:"The application, whose OAuth client was created here."`
+	App        string `arg:"" optional:"" help:"An application whose OAuth client was created on this machine."`
 	tokenFlags `embed:""`
 	Revoke     string `placeholder:"TOKEN" help:"Revoke this token instead; its live sessions end."`
 }
@@ -49,12 +49,12 @@ func (c *tokenCmd) Run(ctx context.Context, s *shell) error {
 	if s.json() {
 		return s.printValue(token)
 	}
-	s.note("The token ends at %s.", time.Now().Add(token.Life()).Format(time.RFC3339))
+	s.note("The token expires at %s.", time.Now().Add(token.Life()).Format(time.RFC3339))
 	_, err = fmt.Fprintln(s.Stdout, token.AccessToken)
 	return err
 }
 
-// portalError says what helps when the portal cannot be reached.
+// portalError adds what to try when the portal cannot be reached.
 func (s *shell) portalError(portal string, err error) error {
 	if _, refused := errors.AsType[*oauth.Error](err); refused {
 		return err
@@ -65,8 +65,8 @@ func (s *shell) portalError(portal string, err error) error {
 	return err
 }
 
-// endpoint returns the OAuth2 endpoints and the credentials that the flags, or
-// what is kept of the application's OAuth client, give.
+// endpoint returns the OAuth2 endpoints and the credentials: those of the flags, or
+// of the application's OAuth client as stored.
 func (f *tokenFlags) endpoint(ctx context.Context, s *shell, app string) (*oauth.Client, oauth.Credentials, error) {
 	var none oauth.Credentials
 	secret, err := f.secret()
@@ -130,7 +130,7 @@ func (f *tokenFlags) stored(ctx context.Context, cl *client, app string) (oauth.
 	}
 	kept, ok := known.server(cl.address).OAuthClients[found.GetName()]
 	if !ok {
-		return oauth.Credentials{}, fmt.Errorf("APP: no secret of %s is kept here; give --client-id and --secret, or make another with: tidegate oauth-client secret create %s",
+		return oauth.Credentials{}, fmt.Errorf("APP: no secret of %s is stored on this machine; give --client-id and --secret, or create another with: tidegate oauth-client secret create %s",
 			app, quote.Word(app))
 	}
 	return oauth.Credentials{ClientID: kept.ClientID, Secret: kept.ClientSecret}, nil

@@ -88,7 +88,7 @@ func TestUndo(t *testing.T) {
 	}{
 		{create, false, "tidegate: api create: interrupted\n",
 			[]string{"CreateApi", "CreateVersion", "PublishVersion", "DemoteVersion", "delete apis/1"}},
-		{create, true, "tidegate: api create: interrupted; Slow was made and could not be taken back: it is stuck\n",
+		{create, true, "tidegate: api create: interrupted; Slow was created and could not be deleted again: it is stuck\n",
 			[]string{"CreateApi", "CreateVersion", "PublishVersion", "DemoteVersion", "delete apis/1"}},
 		{version, false, "tidegate: api version create: interrupted\n",
 			[]string{"CreateVersion", "PublishVersion", "DemoteVersion", "delete apis/1/versions/1"}},

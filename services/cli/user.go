@@ -13,9 +13,9 @@ type userCmds struct {
 	Create   userCreateCmd   `cmd:"" help:"Add a user."`
 	List     userListCmd     `cmd:"" help:"List users."`
 	Get      userGetCmd      `cmd:"" help:"Show a user."`
-	Roles    userRolesCmd    `cmd:"" help:"Give a user other roles."`
+	Roles    userRolesCmd    `cmd:"" help:"Replace a user's roles."`
 	Password userPasswordCmd `cmd:"" help:"Change a password."`
-	Delete   userDeleteCmd   `cmd:"" help:"Remove a user with all that is theirs; live sessions of it end."`
+	Delete   userDeleteCmd   `cmd:"" help:"Delete a user with its applications and subscriptions; their live sessions end."`
 }
 
 // roleValues turns roles as users write them into those of the protocol.
@@ -45,10 +45,10 @@ func (s *shell) printUser(p *identityv1.User, address string) error {
 // userCreateCmd adds a user.
 type userCreateCmd struct {
 	Username     string   `arg:"" help:"Name to sign in with."`
-	Role         []string `required:"" placeholder:"ROLE" help:"admin, creator, publisher or subscriber; can be repeated."`
+	Role         []string `required:"" placeholder:"ROLE" help:"Role: admin, creator, publisher or subscriber; can be repeated."`
 	DisplayName  string   `placeholder:"NAME" help:"Name for others to read."`
-	PasswordFile string   `placeholder:"FILE" help:"File with the password. Default: it is asked for, or read from the input where that is no terminal."`
-	NoPassword   bool     `help:"Give no password yet: the user cannot sign in until an administrator gives one."`
+	PasswordFile string   `placeholder:"FILE" help:"File with the password. Default: a prompt, or standard input if it is not a terminal."`
+	NoPassword   bool     `help:"Set no password: the user cannot sign in until an administrator sets one."`
 }
 
 // Run adds the user.
@@ -132,7 +132,7 @@ func (c *userGetCmd) Run(ctx context.Context, s *shell) error {
 // userRolesCmd changes a user's roles.
 type userRolesCmd struct {
 	Username string   `arg:"" help:"The user's username, or users/…."`
-	Role     []string `required:"" placeholder:"ROLE" help:"admin, creator, publisher or subscriber, instead of those now; can be repeated."`
+	Role     []string `required:"" placeholder:"ROLE" help:"New role: admin, creator, publisher or subscriber; can be repeated. Replaces all roles."`
 }
 
 // Run changes the roles.
@@ -165,8 +165,8 @@ func (c *userRolesCmd) Run(ctx context.Context, s *shell) error {
 // userPasswordCmd changes a password.
 type userPasswordCmd struct {
 	Username        string `arg:"" default:"me" help:"The user's username (${default})."`
-	CurrentFile     string `placeholder:"FILE" help:"File with the current password; needed for one's own. Default: it is asked for."`
-	NewPasswordFile string `name:"new-file" placeholder:"FILE" help:"File with the new password. Default: it is asked for."`
+	CurrentFile     string `placeholder:"FILE" help:"File with the current password; needed to change your own. Default: a prompt."`
+	NewPasswordFile string `name:"new-file" placeholder:"FILE" help:"File with the new password. Default: a prompt."`
 }
 
 // Run changes the password.
@@ -202,12 +202,12 @@ func (c *userPasswordCmd) Run(ctx context.Context, s *shell) error {
 	return nil
 }
 
-// userDeleteCmd removes a user.
+// userDeleteCmd deletes a user.
 type userDeleteCmd struct {
 	Username string `arg:"" help:"The user's username, or users/…."`
 }
 
-// Run removes the user.
+// Run deletes the user.
 func (c *userDeleteCmd) Run(ctx context.Context, s *shell) error {
 	cl, err := s.dial()
 	if err != nil {

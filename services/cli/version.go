@@ -23,10 +23,10 @@ type versionCmds struct {
 
 // versionCreateCmd creates a version.
 type versionCreateCmd struct {
-	API          string `arg:"" name:"api" help:"The API, as EchoWebSocket."`
-	Version      string `arg:"" help:"The version, as 1.1.0."`
+	API          string `arg:"" name:"api" help:"The API, such as EchoWebSocket."`
+	Version      string `arg:"" help:"The version, such as 1.1.0."`
 	versionFlags `embed:""`
-	Default      bool `help:"It becomes what the address without a version leads to."`
+	Default      bool `help:"Make it the version that the address without a version leads to."`
 	Publish      bool `help:"Publish it at once."`
 }
 
@@ -65,8 +65,8 @@ func (c *versionCreateCmd) Run(ctx context.Context, s *shell) error {
 // versionListCmd lists versions.
 type versionListCmd struct {
 	API   string `arg:"" name:"api" optional:"" help:"The API. Default: all."`
-	State string `enum:"created,published," default:"" help:"Show versions in this state only: created or published."`
-	Tag   string `placeholder:"WORD" help:"Show versions with this tag only."`
+	State string `enum:"created,published," default:"" help:"Show only versions in this state: created or published."`
+	Tag   string `placeholder:"WORD" help:"Show only versions with this tag."`
 }
 
 // Run lists the versions.
@@ -110,7 +110,7 @@ func (c *versionListCmd) Run(ctx context.Context, s *shell) error {
 
 // versionGetCmd shows a version.
 type versionGetCmd struct {
-	Version string `arg:"" help:"The version, as EchoWebSocket/1.0.0."`
+	Version string `arg:"" help:"The version, such as EchoWebSocket/1.0.0."`
 }
 
 // Run shows the version.
@@ -171,14 +171,14 @@ func schemeLabel(s *catalogv1.SecurityScheme) string {
 
 // versionUpdateCmd changes a version. What is not given stays.
 type versionUpdateCmd struct {
-	Version         string         `arg:"" help:"The version, as EchoWebSocket/1.0.0."`
-	Endpoint        *string        `placeholder:"URL" help:"Backend for production keys."`
-	SandboxEndpoint *string        `placeholder:"URL" help:"Backend for sandbox keys; empty for none."`
-	Plan            []string       `sep:"none" placeholder:"PLAN" help:"Plan on offer instead of those now; can be repeated."`
-	Origin          []string       `sep:"none" placeholder:"ORIGIN" help:"Origin that may connect instead of those now; can be repeated; empty for any."`
-	Tag             []string       `sep:"none" placeholder:"WORD" help:"Tag instead of those now; can be repeated; empty for none."`
+	Version         string         `arg:"" help:"The version, such as EchoWebSocket/1.0.0."`
+	Endpoint        *string        `placeholder:"URL" help:"Backend of the production stage."`
+	SandboxEndpoint *string        `placeholder:"URL" help:"Backend of the sandbox stage; empty for none."`
+	Plan            []string       `sep:"none" placeholder:"PLAN" help:"Plan to offer; can be repeated. Replaces all plans."`
+	Origin          []string       `sep:"none" placeholder:"ORIGIN" help:"Origin that may connect; can be repeated; empty for any. Replaces all origins."`
+	Tag             []string       `sep:"none" placeholder:"WORD" help:"Tag; can be repeated; empty for none. Replaces all tags."`
 	Description     *string        `placeholder:"TEXT" help:"What is particular to this version."`
-	MaxSessionAge   *time.Duration `placeholder:"DURATION" help:"How long a session may live; 0 for no bound."`
+	MaxSessionAge   *time.Duration `placeholder:"DURATION" help:"How long a session may live; 0 for no limit."`
 }
 
 // Run changes what is given.
@@ -250,7 +250,7 @@ func some(words []string) []string {
 
 // versionDeleteCmd deletes a version.
 type versionDeleteCmd struct {
-	Version string `arg:"" help:"The version, as EchoWebSocket/1.0.0."`
+	Version string `arg:"" help:"The version, such as EchoWebSocket/1.0.0."`
 }
 
 // Run deletes the version.

@@ -96,22 +96,22 @@ func Default() Config {
 func (c *Config) Flags(fs *flag.FlagSet, prefix string) {
 	c.prefix = prefix
 	fs.StringVar(&c.Instance, prefix+"instance", c.Instance,
-		"`name` of this gateway among all of the installation: a-z, 0-9 and -")
-	fs.StringVar(&c.Data, prefix+"data", c.Data, "`folder` of the routes and the self-signed certificate that are kept")
-	fs.StringVar(&c.RoutesFile, prefix+"routes-file", c.RoutesFile, "`file` where the last routes are kept, sealed; empty for routes in the folder -"+prefix+"data")
-	fs.StringVar(&c.MasterKeyFile, prefix+"master-key-file", c.MasterKeyFile, "`file` with the master key that seals what is kept; needed")
+		"`name` of this gateway, unique in the installation: a-z, 0-9 and -")
+	fs.StringVar(&c.Data, prefix+"data", c.Data, "`folder` for the last routes and the self-signed certificate")
+	fs.StringVar(&c.RoutesFile, prefix+"routes-file", c.RoutesFile, "`file` for the last routes, sealed; empty for the file routes in -"+prefix+"data")
+	fs.StringVar(&c.MasterKeyFile, prefix+"master-key-file", c.MasterKeyFile, "`file` with the master key, which seals the last routes; required")
 	c.Catalog.Flags(fs, prefix, "catalog")
 	c.Subscription.Flags(fs, prefix, "subscription")
 	c.Listen.Flags(fs, prefix)
 	c.Upstream.Flags(fs, prefix)
 	c.Relay.Flags(fs, prefix)
-	fs.DurationVar(&c.MaxAge, prefix+"max-age", c.MaxAge, "how `long` a session may live where its API does not say; 0 for ever")
+	fs.DurationVar(&c.MaxAge, prefix+"max-age", c.MaxAge, "how `long` a session may live if its version sets no limit; 0 for no limit")
 	c.Grants.Flags(fs, prefix)
 	c.Metering.Flags(fs, prefix)
-	fs.DurationVar(&c.Drain, prefix+"drain", c.Drain, "how `long` the end of live sessions is spread over at a stop")
+	fs.DurationVar(&c.Drain, prefix+"drain", c.Drain, "`time` over which live sessions are closed at a stop")
 	c.GRPC.Flags(fs, prefix)
 	fs.StringVar(&c.GRPCAdvertise, prefix+"grpc-advertise", c.GRPCAdvertise,
-		"`address` at which the portal reaches -"+prefix+"grpc-internal of this gateway, host:port; empty for that address itself")
+		"`address` at which the portal reaches this gateway's -"+prefix+"grpc-internal, host:port; empty for the same address")
 	c.Ops.Flags(fs, prefix)
 }
 

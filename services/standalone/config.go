@@ -131,7 +131,7 @@ func Default() Config {
 // it does not decide itself behind catalog., subscription., gateway. and
 // portal. What the Config holds is their default.
 func (c *Config) Flags(fs *flag.FlagSet) {
-	fs.StringVar(&c.Data, "data", c.Data, "`folder` of databases, keys and passwords; made where there is none")
+	fs.StringVar(&c.Data, "data", c.Data, "`folder` of databases, keys and passwords; created if missing")
 	fs.StringVar(&c.Host, "host", c.Host, "`host` to listen on; 0.0.0.0 for all interfaces")
 	fs.StringVar(&c.HTTPS, "https", c.HTTPS, "`address` of REST and OAuth2 over HTTPS, port or host:port")
 	fs.StringVar(&c.GRPC, "grpc", c.GRPC, "`address` of gRPC over TLS, port or host:port")
@@ -140,7 +140,7 @@ func (c *Config) Flags(fs *flag.FlagSet) {
 	fs.StringVar(&c.Ops, "ops", c.Ops, "`address` of metrics, health and profiles over HTTP, port (on loopback) or host:port; empty for none")
 	fs.BoolVar(&c.NoSample, "no-sample", c.NoSample, "start without the sample API and its backend")
 	fs.StringVar(&c.SampleListen, "sample-listen", c.SampleListen, "`address` of the sample's backend, host:port")
-	fs.DurationVar(&c.Drain, "drain", c.Drain, "how `long` live sessions have to end after a stop")
+	fs.DurationVar(&c.Drain, "drain", c.Drain, "`time` for live sessions to end after a stop")
 	services := flag.NewFlagSet("", flag.ContinueOnError)
 	c.catalog.Flags(services, "catalog.")
 	c.subscription.Flags(services, "subscription.")

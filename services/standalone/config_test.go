@@ -129,7 +129,7 @@ func TestServeHelp(t *testing.T) {
 	for _, want := range []string{
 		`  -data folder`, `(default "./tidegate-data")`, `  -no-sample`, `(default "9443")`, `(default 2s)`,
 		`  -catalog.db url`, `(default "sqlite:DATA/catalog.db")`, `  -subscription.issuer URL`, `  -gateway.max-message bytes`,
-		"  -portal.drain long\n    \thow long requests may go on after a stop (default 2s)", `  -log-format format`,
+		"  -portal.drain long\n    \thow long requests may continue after a stop (default 2s)", `  -log-format format`,
 	} {
 		if !strings.Contains(stdout.String(), want) {
 			t.Errorf("serve -h does not say %q:\n%s", want, stdout.String())

@@ -96,19 +96,19 @@ func Default() Config {
 func (c *Config) Flags(fs *flag.FlagSet, prefix string) {
 	c.prefix = prefix
 	fs.StringVar(&c.DB, prefix+"db", c.DB, "database `url`, postgres://… or sqlite:PATH")
-	fs.StringVar(&c.Issuer, prefix+"issuer", c.Issuer, "https `URL` of the OAuth2 endpoints, without a slash at its end; fixed at the first start")
+	fs.StringVar(&c.Issuer, prefix+"issuer", c.Issuer, "https `URL` of the OAuth2 endpoints, without a trailing slash; fixed at the first start")
 	fs.StringVar(&c.AdminPasswordFile, prefix+"admin-password-file", c.AdminPasswordFile,
-		"`file` with the password of the first administrator, admin, 12 characters at least; needed at the first start, not read later")
+		"`file` with the password of the first administrator, admin, at least 12 characters; required at the first start, not read later")
 	fs.StringVar(&c.MasterKeyFile, prefix+"master-key-file", c.MasterKeyFile, "`file` with the installation's master key, which seals the signing keys")
-	fs.StringVar(&c.Instance, prefix+"instance", c.Instance, "`name` of this replica among those who watch the catalog")
-	fs.DurationVar(&c.TokenLifetime, prefix+"token-lifetime", c.TokenLifetime, "how `long` access tokens of applications live")
+	fs.StringVar(&c.Instance, prefix+"instance", c.Instance, "`name` of this replica, unique among the catalog's watchers")
+	fs.DurationVar(&c.TokenLifetime, prefix+"token-lifetime", c.TokenLifetime, "how `long` access tokens of applications are valid")
 	fs.DurationVar(&c.UserTokenLifetime, prefix+"user-token-lifetime", c.UserTokenLifetime,
-		"how `long` access tokens of users live, 15m at most: so long may somebody go on who was removed or lost a role")
-	fs.DurationVar(&c.RefreshTokenLifetime, prefix+"refresh-token-lifetime", c.RefreshTokenLifetime, "how `long` a sign-in lasts without being refreshed")
-	fs.DurationVar(&c.SigningKeyRotate, prefix+"signing-key-rotate", c.SigningKeyRotate, "how `long` a signing key signs; 0 for ever")
+		"how `long` access tokens of users are valid, at most 15m; a deleted user or lost role keeps working that long")
+	fs.DurationVar(&c.RefreshTokenLifetime, prefix+"refresh-token-lifetime", c.RefreshTokenLifetime, "how `long` a sign-in lasts after its last refresh")
+	fs.DurationVar(&c.SigningKeyRotate, prefix+"signing-key-rotate", c.SigningKeyRotate, "how `long` a signing key is used to sign; 0 for ever")
 	fs.DurationVar(&c.SigningKeyLead, prefix+"signing-key-lead", c.SigningKeyLead, "how `long` a signing key is published before it signs")
-	fs.DurationVar(&c.AuditKeep, prefix+"audit-keep", c.AuditKeep, "how `long` changes are kept as audit log, 168h at least")
-	fs.DurationVar(&c.RecordsKeep, prefix+"records-keep", c.RecordsKeep, "how `long` records of sessions are kept")
+	fs.DurationVar(&c.AuditKeep, prefix+"audit-keep", c.AuditKeep, "how `long` changes are kept as the audit log, at least 168h")
+	fs.DurationVar(&c.RecordsKeep, prefix+"records-keep", c.RecordsKeep, "how `long` session records are kept")
 	fs.DurationVar(&c.UsageKeep, prefix+"usage-keep", c.UsageKeep, "how `long` usage is kept")
 	c.GRPC.Flags(fs, prefix)
 	c.Catalog.Flags(fs, prefix, "catalog")

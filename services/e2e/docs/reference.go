@@ -49,16 +49,16 @@ const preface = `# Configuration
 
 <!-- Made by services/e2e/docs/gen; a test compares it with the programs. -->
 
-Every option is a flag and also a variable of the environment, in upper case with
-TIDEGATE and the name of the program before it: 'catalog -audit-keep' is
-'TIDEGATE_CATALOG_AUDIT_KEEP', and 'tidegate serve -drain' is 'TIDEGATE_DRAIN'. The
-command line wins over the environment. All mistakes are reported at once, and
-the program ends with 2. Secrets are given as files. '-h' of each program prints
-the same tables.
+Every option is a flag and an environment variable. The variable is in upper case and
+begins with TIDEGATE and the name of the program: 'catalog -audit-keep' is
+'TIDEGATE_CATALOG_AUDIT_KEEP'; 'tidegate serve -drain' is 'TIDEGATE_DRAIN'. The command
+line takes precedence over the environment. All mistakes are reported at once, and the
+program exits with 2. Secrets are given as files. Each program prints these tables with
+'-h'.
 
-Durations are written as '300ms', '10s', '5m' or '24h'. A database is
-'postgres://USER:PASSWORD@HOST:PORT/DATABASE' or 'sqlite:PATH'. Which settings
-belong together is told in [deployment.md](deployment.md).
+Durations are written like '300ms', '10s', '5m' or '24h'. A database is
+'postgres://USER:PASSWORD@HOST:PORT/DATABASE' or 'sqlite:PATH'. For settings that
+belong together see [deployment.md](deployment.md).
 `
 
 // Reference returns docs/configuration.md.
@@ -66,7 +66,7 @@ func Reference() string {
 	var text strings.Builder
 	text.WriteString(strings.ReplaceAll(preface, "'", "`"))
 	section(&text, "tidegate", "tidegate serve",
-		"All four services in one process. A service's flag has the service's name and a dot\nbefore it; `tidegate serve` answers those that are missing here itself.")
+		"All four services in one process. A service's flag has the service's name and a dot\nbefore it; `tidegate serve` sets those that are missing here itself.")
 	section(&text, "catalog", "catalog", "")
 	section(&text, "subscription", "subscription", "")
 	section(&text, "gateway", "gateway", "")

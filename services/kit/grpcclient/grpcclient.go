@@ -59,9 +59,9 @@ func Default(target string) Config { return Config{Target: target} }
 func (c *Config) Flags(fs *flag.FlagSet, prefix, name string) {
 	c.flag = prefix + name
 	fs.StringVar(&c.Target, c.flag, c.Target, "`address` of the "+name+" service's internal gRPC, host:port")
-	fs.StringVar(&c.CA, c.flag+"-ca", c.CA, "PEM `file` of the authority of the "+name+" service's certificate; empty for plaintext on loopback")
-	fs.StringVar(&c.Cert, c.flag+"-cert", c.Cert, "PEM `file` of the certificate that is shown to the "+name+" service")
-	fs.StringVar(&c.Key, c.flag+"-key", c.Key, "PEM `file` of that certificate's key")
+	fs.StringVar(&c.CA, c.flag+"-ca", c.CA, "PEM `file` of the authority that signs the "+name+" service's certificate; empty for plaintext on loopback")
+	fs.StringVar(&c.Cert, c.flag+"-cert", c.Cert, "PEM `file` of the certificate to present to the "+name+" service")
+	fs.StringVar(&c.Key, c.flag+"-key", c.Key, "PEM `file` of the certificate's key")
 }
 
 // Check reports everything that is wrong with the configuration.

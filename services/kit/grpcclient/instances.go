@@ -29,9 +29,9 @@ func OfService(service string) Instances { return Instances{service: service, fl
 // the Instances hold is their default.
 func (i *Instances) Flags(fs *flag.FlagSet, prefix string) {
 	i.flag = prefix + i.service
-	fs.StringVar(&i.CA, i.flag+"-ca", i.CA, "PEM `file` of the authority of the "+i.service+"s' certificates; empty for plaintext on loopback")
-	fs.StringVar(&i.Cert, i.flag+"-cert", i.Cert, "PEM `file` of the certificate that is shown to "+i.service+"s")
-	fs.StringVar(&i.Key, i.flag+"-key", i.Key, "PEM `file` of that certificate's key")
+	fs.StringVar(&i.CA, i.flag+"-ca", i.CA, "PEM `file` of the authority that signs the "+i.service+"s' certificates; empty for plaintext on loopback")
+	fs.StringVar(&i.Cert, i.flag+"-cert", i.Cert, "PEM `file` of the certificate to present to "+i.service+"s")
+	fs.StringVar(&i.Key, i.flag+"-key", i.Key, "PEM `file` of the certificate's key")
 }
 
 // Check reports everything that is wrong with the configuration.

@@ -45,13 +45,13 @@ func Default(addr, internalAddr string) Config {
 // default.
 func (c *Config) Flags(fs *flag.FlagSet, prefix string) {
 	c.prefix = prefix
-	fs.StringVar(&c.Addr, prefix+"grpc", c.Addr, "`address` of the gRPC for users, host:port; empty for none")
-	fs.StringVar(&c.InternalAddr, prefix+"grpc-internal", c.InternalAddr, "`address` of the gRPC for services, host:port; empty for none")
-	fs.StringVar(&c.TLSCert, prefix+"grpc-cert", c.TLSCert, "PEM `file` of the certificate of both; empty for plaintext")
-	fs.StringVar(&c.TLSKey, prefix+"grpc-key", c.TLSKey, "PEM `file` of that certificate's key")
-	fs.StringVar(&c.TLSClientCA, prefix+"grpc-client-ca", c.TLSClientCA, "PEM `file` of the authority of the services' certificates; empty for plaintext on loopback")
-	fs.BoolVar(&c.Plaintext, prefix+"grpc-plaintext", c.Plaintext, "serve users without TLS beyond loopback too")
-	fs.DurationVar(&c.Drain, prefix+"grpc-drain", c.Drain, "how `long` calls may go on after a stop")
+	fs.StringVar(&c.Addr, prefix+"grpc", c.Addr, "`address` of gRPC for users, host:port; empty for none")
+	fs.StringVar(&c.InternalAddr, prefix+"grpc-internal", c.InternalAddr, "`address` of gRPC for services, host:port; empty for none")
+	fs.StringVar(&c.TLSCert, prefix+"grpc-cert", c.TLSCert, "PEM `file` of the certificate for both listeners; empty for plaintext")
+	fs.StringVar(&c.TLSKey, prefix+"grpc-key", c.TLSKey, "PEM `file` of the certificate's key")
+	fs.StringVar(&c.TLSClientCA, prefix+"grpc-client-ca", c.TLSClientCA, "PEM `file` of the authority that signs services' certificates; empty for plaintext on loopback")
+	fs.BoolVar(&c.Plaintext, prefix+"grpc-plaintext", c.Plaintext, "serve users without TLS even beyond loopback")
+	fs.DurationVar(&c.Drain, prefix+"grpc-drain", c.Drain, "how `long` calls may continue after a stop")
 }
 
 // Check reports everything that is wrong with the configuration.

@@ -57,8 +57,8 @@ func Exec(ctx context.Context, p Program, flags func(*flag.FlagSet), check func(
 	var format string
 	var version bool
 	fs := flag.NewFlagSet(p.Name, flag.ContinueOnError)
-	fs.TextVar(&level, "log-level", slog.LevelInfo, "least `level` that is logged: debug, info, warn or error")
-	fs.StringVar(&format, "log-format", "text", "`format` of the log: text or json")
+	fs.TextVar(&level, "log-level", slog.LevelInfo, "lowest `level` that is logged: debug, info, warn or error")
+	fs.StringVar(&format, "log-format", "text", "log `format`: text or json")
 	fs.BoolVar(&version, "version", false, "print the version and exit")
 	flags(fs)
 	err := Parse(p.Name, fs, p.Args, p.Env)

@@ -115,11 +115,11 @@ func Default() Config {
 // their default.
 func (c *Config) Flags(fs *flag.FlagSet, prefix string) {
 	c.prefix = prefix
-	fs.DurationVar(&c.GrantTTL, prefix+"grant-ttl", c.GrantTTL, "how `long` a grant is kept before it is asked for again")
-	fs.DurationVar(&c.DenialTTL, prefix+"denial-ttl", c.DenialTTL, "how `long` a denial is kept")
-	fs.DurationVar(&c.Timeout, prefix+"verify-timeout", c.Timeout, "`time` to ask what a credential is good for")
-	fs.IntVar(&c.MaxLookups, prefix+"max-lookups", c.MaxLookups, "`number` of credentials that are asked for at once; further ones are refused")
-	fs.IntVar(&c.MaxGrants, prefix+"max-grants", c.MaxGrants, "`number` of grants that are kept")
+	fs.DurationVar(&c.GrantTTL, prefix+"grant-ttl", c.GrantTTL, "how `long` a grant is cached before it is verified again")
+	fs.DurationVar(&c.DenialTTL, prefix+"denial-ttl", c.DenialTTL, "how `long` a denial is cached")
+	fs.DurationVar(&c.Timeout, prefix+"verify-timeout", c.Timeout, "`time` to verify a credential")
+	fs.IntVar(&c.MaxLookups, prefix+"max-lookups", c.MaxLookups, "`number` of credentials that are verified at once; further ones are refused")
+	fs.IntVar(&c.MaxGrants, prefix+"max-grants", c.MaxGrants, "`number` of grants that are cached")
 }
 
 // Check reports everything that is wrong with the configuration.

@@ -35,12 +35,12 @@ func Default() Config {
 // their default.
 func (c *Config) Flags(fs *flag.FlagSet, prefix string) {
 	c.prefix = prefix
-	fs.StringVar(&c.Addr, prefix+"ws", c.Addr, "plain WebSocket `address`, host:port; empty for none")
-	fs.StringVar(&c.TLSAddr, prefix+"wss", c.TLSAddr, "TLS WebSocket `address`, host:port; empty for none")
+	fs.StringVar(&c.Addr, prefix+"ws", c.Addr, "`address` of WebSocket without TLS, host:port; empty for none")
+	fs.StringVar(&c.TLSAddr, prefix+"wss", c.TLSAddr, "`address` of WebSocket over TLS, host:port; empty for none")
 	fs.StringVar(&c.CertFile, prefix+"tls-cert", c.CertFile, "PEM `file` of the certificate of -"+prefix+"wss, read again when it changes; empty for a self-signed one")
-	fs.StringVar(&c.KeyFile, prefix+"tls-key", c.KeyFile, "PEM `file` of that certificate's key")
-	fs.DurationVar(&c.Timeout, prefix+"handshake-timeout", c.Timeout, "`time` that a whole handshake has, its head included")
-	fs.IntVar(&c.MaxHandshakes, prefix+"max-handshakes", c.MaxHandshakes, "`number` of handshakes in progress at once; further clients are answered 503")
+	fs.StringVar(&c.KeyFile, prefix+"tls-key", c.KeyFile, "PEM `file` of the certificate's key")
+	fs.DurationVar(&c.Timeout, prefix+"handshake-timeout", c.Timeout, "`time` for a whole handshake, including its head")
+	fs.IntVar(&c.MaxHandshakes, prefix+"max-handshakes", c.MaxHandshakes, "`number` of handshakes in progress at once; further ones are answered with 503")
 }
 
 // Check reports everything that is wrong with the configuration.

@@ -60,7 +60,7 @@ func Default() Config {
 // their default.
 func (c *Config) Flags(fs *flag.FlagSet, prefix string) {
 	c.prefix = prefix
-	fs.DurationVar(&c.Every, prefix+"report-every", c.Every, "`time` between two reports of usage")
+	fs.DurationVar(&c.Every, prefix+"report-every", c.Every, "`time` between reports of usage")
 }
 
 // Check reports what is wrong with the configuration.

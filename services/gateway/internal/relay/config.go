@@ -45,13 +45,13 @@ func Default() Config {
 // their default.
 func (c *Config) Flags(fs *flag.FlagSet, prefix string) {
 	c.prefix = prefix
-	fs.DurationVar(&c.Ping, prefix+"ping", c.Ping, "`time` between two pings to a client or backend")
+	fs.DurationVar(&c.Ping, prefix+"ping", c.Ping, "`time` between pings to a client or backend")
 	fs.DurationVar(&c.Pong, prefix+"pong", c.Pong, "`time` to answer a ping")
 	fs.DurationVar(&c.Close, prefix+"close", c.Close, "`time` to answer a close")
-	fs.DurationVar(&c.Linger, prefix+"linger", c.Linger, "`time` to read on after the last frame was sent")
-	fs.DurationVar(&c.Write, prefix+"write", c.Write, "`time` after which a peer that takes no bytes is cut")
-	fs.Int64Var(&c.MaxMessage, prefix+"max-message", c.MaxMessage, "largest message in `bytes`, fragments summed")
-	fs.IntVar(&c.Flood, prefix+"flood", c.Flood, "`number` of control and empty frames that a peer may send in a second")
+	fs.DurationVar(&c.Linger, prefix+"linger", c.Linger, "`time` to go on reading after the last frame was sent")
+	fs.DurationVar(&c.Write, prefix+"write", c.Write, "`time` after which a peer that takes no bytes is cut off")
+	fs.Int64Var(&c.MaxMessage, prefix+"max-message", c.MaxMessage, "largest message in `bytes`, all fragments together")
+	fs.IntVar(&c.Flood, prefix+"flood", c.Flood, "`number` of control and empty frames that a peer may send per second")
 }
 
 // Check reports everything that is wrong with the configuration.

@@ -37,7 +37,7 @@ func (c *Config) Flags(fs *flag.FlagSet, prefix string) {
 	fs.DurationVar(&c.Timeout, prefix+"dial-timeout", c.Timeout, "`time` to connect to a backend, TLS included")
 	fs.BoolVar(&c.AllowLoopback, prefix+"dial-loopback", c.AllowLoopback, "backends may be on loopback addresses")
 	fs.BoolVar(&c.DenyPrivate, prefix+"dial-no-private", c.DenyPrivate, "backends must not be in private address ranges")
-	fs.StringVar(&c.CAFile, prefix+"backend-ca", c.CAFile, "`file` of certificate authorities for backends, PEM, beside the system's")
+	fs.StringVar(&c.CAFile, prefix+"backend-ca", c.CAFile, "PEM `file` of certificate authorities for backends, in addition to the system's")
 }
 
 // Check reports what is wrong with the configuration.
