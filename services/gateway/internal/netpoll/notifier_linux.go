@@ -57,7 +57,7 @@ func (n *notifier) arm(op int) error {
 func (n *notifier) run(serve func()) {
 	var events [1]unix.EpollEvent
 	_ = n.raw.Read(func(uintptr) bool {
-		for _, err := poll(n.fd, events[:]); err == unix.EINTR; {
+		for _, err := poll(n.fd, events[:]); err == unix.EINTR; { //nolint:errorlint // an errno, never wrapped
 			_, err = poll(n.fd, events[:])
 		}
 		serve()

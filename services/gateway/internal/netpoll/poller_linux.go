@@ -152,7 +152,7 @@ func (p *Poller) Requeue(h Handler) {
 func (p *Poller) serve(events []unix.EpollEvent) {
 	for {
 		n, err := poll(p.epoll, events)
-		if err == unix.EINTR {
+		if err == unix.EINTR { //nolint:errorlint // an errno, never wrapped
 			continue
 		}
 		if n <= 0 {
