@@ -1,7 +1,6 @@
-// Package catalog is the service that owns the catalog of WebSocket APIs: APIs,
-// their versions and plans, for users, and the routes that follow from them, for
-// gateways. Who users are and how they sign in belongs to the subscription
-// service, serving routes to the gateway.
+// Package catalog is the service that owns APIs, their versions and plans. It serves
+// them to users, and as routes to gateways. Users and their sign-ins belong to the
+// subscription service, and serving the routes to clients to the gateway.
 package catalog
 
 import (
@@ -29,29 +28,28 @@ import (
 	"github.com/tidegatehq/tidegate/services/kit/validate"
 )
 
-// Config is all that the service can be told. It is made by Default.
+// Config is the configuration of the service. Default makes it.
 type Config struct {
 	// DB is the URL of the database, postgres:// or sqlite:.
 	DB string
 	// GRPC says where users and services call.
 	GRPC grpcserver.Config
-	// Subscription is where the keys of users' tokens come from.
+	// Subscription is the service that has the signing keys of users' tokens.
 	Subscription grpcclient.Config
-	// GatewayURLs are the addresses of gateways that versions are advertised at,
-	// separated by commas; empty for none.
+	// GatewayURLs are the addresses of gateways, separated by commas, from which
+	// the addresses of versions are made; empty for none.
 	GatewayURLs string
 	// AuditKeep is how long changes are kept as audit log, at least 7 days.
 	AuditKeep time.Duration
 	// Ops says where metrics and health are served.
 	Ops ops.Config
-	// Metrics is where metrics are counted; nil is a registry of the service's
-	// own.
+	// Metrics is the registry for metrics; nil means a new one.
 	Metrics *prometheus.Registry
 
 	prefix string
 }
 
-// Default returns the configuration that holds where nothing else is said.
+// Default returns the default configuration.
 func Default() Config {
 	return Config{
 		DB:           "sqlite:catalog.db",
@@ -63,8 +61,8 @@ func Default() Config {
 	}
 }
 
-// Flags registers the options, behind prefix. What the Config holds is their
-// default.
+// Flags registers the options, with prefix before their names. Their defaults are
+// what the Config holds.
 func (c *Config) Flags(fs *flag.FlagSet, prefix string) {
 	c.prefix = prefix
 	fs.StringVar(&c.DB, prefix+"db", c.DB, "database `url`, postgres://… or sqlite:PATH")
@@ -91,7 +89,7 @@ func (c *Config) Check() error {
 	return errors.Join(append(wrong, c.GRPC.Check(), c.Subscription.Check(), c.Ops.Check())...)
 }
 
-// gatewayURLs reads the addresses of gateways, less a slash at their end.
+// gatewayURLs reads the addresses of gateways, without trailing slashes.
 func gatewayURLs(text string) ([]string, error) {
 	var all []string
 	for part := range strings.SplitSeq(text, ",") {

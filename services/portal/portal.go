@@ -1,7 +1,6 @@
-// Package portal is the face of Tidegate towards users and their programs:
-// REST, the OAuth2 endpoints, and one public gRPC. It owns nothing and has no
-// rights: calls go on to the services with the caller's token, and the services
-// decide.
+// Package portal is what users and their programs reach: REST, the OAuth2 endpoints
+// and the public gRPC. It stores nothing and has no rights: it passes calls to the
+// services with the caller's token, and the services decide.
 package portal
 
 import (
@@ -19,27 +18,26 @@ import (
 	"github.com/tidegatehq/tidegate/services/kit/ops"
 )
 
-// Config is all that the portal can be told. It is made by Default.
+// Config is the configuration of the portal. Default makes it.
 type Config struct {
 	// Listen is where HTTPS is served, host:port.
 	Listen string
 	// GRPC is where the public gRPC is served, host:port; empty for none.
 	GRPC string
-	// TLSCert and TLSKey are PEM files of the certificate of both; they are read
-	// again when they change.
+	// TLSCert and TLSKey are PEM files with the certificate of HTTPS and gRPC; they
+	// are read again when they change.
 	TLSCert, TLSKey string
-	// Plaintext serves both without TLS, for use behind a proxy that adds it.
+	// Plaintext serves HTTPS and gRPC without TLS, for use behind a proxy that adds it.
 	Plaintext bool
-	// Drain is how long requests may go on after a stop.
+	// Drain is how long requests may continue after a stop.
 	Drain time.Duration
 	// Catalog and Subscription are the services behind the portal.
 	Catalog, Subscription grpcclient.Config
 	// Gateways says how gateways are reached; the catalog knows where they are.
 	Gateways grpcclient.Instances
-	// Ops is where operations are served.
+	// Ops says where metrics and health are served.
 	Ops ops.Config
-	// Metrics is where metrics are counted; nil is a registry of the service's
-	// own.
+	// Metrics is the registry for metrics; nil means a new one.
 	Metrics *prometheus.Registry
 	// Listener and GRPCListener are used instead of Listen and GRPC when they
 	// are set.
@@ -48,8 +46,8 @@ type Config struct {
 	prefix string
 }
 
-// Default returns the configuration that holds where nothing else is said. A
-// certificate, or Plaintext, is needed besides.
+// Default returns the default configuration. A certificate or Plaintext must be set
+// as well.
 func Default() Config {
 	return Config{
 		Listen:       "127.0.0.1:9443",
@@ -62,8 +60,8 @@ func Default() Config {
 	}
 }
 
-// Flags registers the options, behind prefix. What the Config holds is their
-// default.
+// Flags registers the options, with prefix before their names. Their defaults are
+// what the Config holds.
 func (c *Config) Flags(fs *flag.FlagSet, prefix string) {
 	c.prefix = prefix
 	fs.StringVar(&c.Listen, prefix+"listen", c.Listen, "`address` of HTTPS: REST and OAuth2, host:port")

@@ -76,13 +76,13 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	return run.Group(ctx, operations.Run, public.Run, func(ctx context.Context) error { return https.serve(ctx, lis) })
 }
 
-// local is what the portal serves itself.
+// local has the services that the portal serves itself.
 type local struct {
 	changes  changev1.ChangeServiceServer
 	sessions gatewayv1.SessionServiceServer
 }
 
-// newHandler puts all that is served over HTTP together.
+// newHandler returns the handler of all that is served over HTTP.
 func newHandler(ctx context.Context, s *services, l local, log *slog.Logger, reg prometheus.Registerer) (http.Handler, error) {
 	api, err := rest.New(ctx, rest.Services{
 		Catalog: s.catalog, Subscription: s.subscription, Changes: l.changes, Sessions: l.sessions,
@@ -98,8 +98,8 @@ func newHandler(ctx context.Context, s *services, l local, log *slog.Logger, reg
 	return web.New(web.Parts{REST: api, OAuth2: tokens.Routes(), OpenAPI: doc}, log, reg)
 }
 
-// newGRPC returns the public gRPC: what it passes on, and what it serves itself,
-// stands here.
+// newGRPC returns the public gRPC server. This is the list of what it forwards and
+// what it serves itself.
 func newGRPC(cfg Config, s *services, l local, source *certs.Source, log *slog.Logger, reg prometheus.Registerer) *grpcserver.Server {
 	f := forward.New([]*grpc.ServiceDesc{&changev1.ChangeService_ServiceDesc, &gatewayv1.SessionService_ServiceDesc},
 		forward.Service{Desc: &catalogv1.CatalogService_ServiceDesc, Conn: s.catalog},
@@ -114,7 +114,7 @@ func newGRPC(cfg Config, s *services, l local, source *certs.Source, log *slog.L
 	if source != nil {
 		opts = append(opts, grpcserver.WithUsersOptions(grpc.Creds(credentials.NewTLS(source.Server(false, "h2")))))
 	}
-	// Whether plaintext is right was decided by Config.Check.
+	// Config.Check has decided whether plaintext is allowed.
 	served := grpcserver.Default(cfg.GRPC, "")
 	served.Listener, served.Plaintext, served.Drain = cfg.GRPCListener, true, cfg.Drain
 	srv := grpcserver.New(served, log, grpcserver.Auth{Rules: f.Rules()}, opts...)
@@ -158,8 +158,8 @@ func (s *services) close() {
 	}
 }
 
-// ready reports the services that cannot be reached. Gateways are not among them:
-// all but live sessions goes on without them.
+// ready reports the services that cannot be reached. Gateways are not among them,
+// because only live sessions need them.
 func (s *services) ready() error {
 	var away []error
 	for _, name := range []string{"catalog", "subscription"} {
@@ -175,22 +175,22 @@ func (s *services) ready() error {
 	return errors.Join(away...)
 }
 
-// httpsServer serves HTTP, over TLS where there is a certificate.
+// httpsServer serves HTTP, over TLS if there is a certificate.
 type httpsServer struct {
 	srv   *http.Server
 	drain time.Duration
 	log   *slog.Logger
 }
 
-// Bounds of a request in time and size. A handler has upstream.Timeout for its
-// call, and the rest to answer.
+// Limits of a request in time and size. Its handler has upstream.Timeout for the
+// call to a service, and the rest to answer.
 const (
 	readHeaderTimeout = 10 * time.Second
 	readTimeout       = 30 * time.Second
 	writeTimeout      = readTimeout + upstream.Timeout + 10*time.Second
 	idleTimeout       = 2 * time.Minute
 	maxHeader         = 64 << 10
-	// maxStreams is how many requests of HTTP/2 a connection may have under way.
+	// maxStreams is how many concurrent HTTP/2 requests a connection may have.
 	maxStreams = 100
 )
 
@@ -211,8 +211,8 @@ func newHTTPS(handler http.Handler, source *certs.Source, drain time.Duration, l
 	return &httpsServer{srv: srv, drain: drain, log: log}
 }
 
-// serve serves until ctx ends; then no request begins, and those that run have
-// the drain time to end.
+// serve serves until ctx ends. Then it accepts no more requests, and waits up to the
+// drain time for those in progress.
 func (s *httpsServer) serve(ctx context.Context, lis net.Listener) error {
 	s.log.Info("HTTP served", "address", lis.Addr().String(), "tls", s.srv.TLSConfig != nil)
 	done := make(chan error, 1)

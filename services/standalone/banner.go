@@ -11,16 +11,16 @@ import (
 	"github.com/tidegatehq/tidegate/services/standalone/internal/sample"
 )
 
-// banner is what a user is told once everything is served.
+// banner is what is printed once everything is served.
 type banner struct {
 	program  string // how the command line is called
 	data     string // folder, as it was given
-	again    bool   // it had data
+	again    bool   // the folder already had data
 	at       Addresses
 	password string // path of the file, or empty when it is gone
 	ca       string // path of the authority's certificate
 	sample   *sample.Result
-	noSample string // why there is none, or empty when none was asked for
+	noSample string // why there is no sample, or empty when -no-sample is set
 }
 
 // print writes the banner.
@@ -61,7 +61,7 @@ func (b *banner) print(w io.Writer) error {
 	return err
 }
 
-// login returns the command line that signs in.
+// login returns the command that signs in.
 func (b *banner) login() string {
 	line := quote.Word(b.program) + " login --password-file " + quote.Word(b.password)
 	if b.at.GRPC != "localhost:9090" {
@@ -73,7 +73,7 @@ func (b *banner) login() string {
 	return line
 }
 
-// lines says how to talk through the gateway to the sample.
+// lines returns the commands that reach the sample through the gateway.
 func (b *banner) lines(say func(string, ...any)) {
 	path, token := sample.APIContext+"/"+sample.APIVersion, b.sample.Token
 	say("")

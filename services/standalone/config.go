@@ -23,17 +23,17 @@ import (
 	"github.com/tidegatehq/tidegate/services/subscription"
 )
 
-// Config is all that the standalone server can be told. It is made by Default.
+// Config is the configuration of the standalone server. Default makes it.
 type Config struct {
 	// Data is the data folder.
 	Data string
-	// Host is what is listened on where one of the following has a port only.
+	// Host is the host to listen on where one of the following is only a port.
 	Host string
 	// HTTPS, GRPC, WS and WSS are where REST and OAuth2, the public gRPC, and
 	// WebSocket clients without and with TLS are served: PORT or HOST:PORT.
 	HTTPS, GRPC, WS, WSS string
-	// Ops is where operations are served; empty for none. A port only is on
-	// loopback whatever Host is.
+	// Ops is where metrics and health are served; empty for none. A port alone is on
+	// loopback, whatever Host is.
 	Ops string
 	// NoSample starts without the sample.
 	NoSample bool
@@ -41,10 +41,10 @@ type Config struct {
 	SampleListen string
 	// Drain is how long live sessions have to end after a stop.
 	Drain time.Duration
-	// Program is how the command line is called, for what is printed.
+	// Program is how the command line is called, for the banner.
 	Program string
-	// Stdout takes what is printed for the user who starts the server; nil
-	// prints nothing.
+	// Stdout receives the banner for the user who starts the server; nil prints
+	// nothing.
 	Stdout io.Writer
 	// Ready is called, when it is set, once everything is served.
 	Ready func(Addresses)
@@ -55,7 +55,7 @@ type Config struct {
 	subscription *subscription.Config
 	gateway      *gateway.Config
 	portal       *portal.Config
-	left         map[string]bool // flags of services that the user has left to standalone
+	left         map[string]bool // flags of services that the user did not set
 }
 
 // Files in the data folder.
@@ -67,8 +67,8 @@ const (
 	subscriptionDB    = "subscription.db"
 )
 
-// decided are the flags of services that standalone answers itself. A name
-// that ends in * stands for all that begin so.
+// decided are the flags of services that standalone sets itself. A name that ends in
+// * stands for all flags with that prefix.
 var decided = []string{
 	"catalog.grpc*", "catalog.ops", "catalog.subscription*",
 	"subscription.grpc*", "subscription.ops", "subscription.catalog*", "subscription.instance",
@@ -80,7 +80,7 @@ var decided = []string{
 	"portal.tls-*", "portal.plaintext",
 }
 
-// isDecided reports whether standalone answers a service's flag itself.
+// isDecided reports whether standalone sets a service's flag itself.
 func isDecided(name string) bool {
 	return slices.ContainsFunc(decided, func(pattern string) bool {
 		start, all := strings.CutSuffix(pattern, "*")
@@ -88,15 +88,16 @@ func isDecided(name string) bool {
 	})
 }
 
-// open is a flag of a service that the user may leave to standalone.
+// open is a flag of a service for which standalone has a default of its own.
 type open struct {
 	flag    string
 	value   *string
-	meaning string // what standalone makes of it, for the help
-	standIn string // its value until that is known
+	meaning string // that default, for the help
+	standIn string // its value until the default is known
 }
 
-// opens returns the flags that the user may leave to standalone: they are empty.
+// opens returns the flags for which standalone has a default of its own; they are
+// empty until then.
 func (c *Config) opens() []open {
 	return []open{
 		{"catalog.db", &c.catalog.DB, "sqlite:DATA/" + catalogDB, "sqlite:" + c.path(catalogDB)},
@@ -106,7 +107,7 @@ func (c *Config) opens() []open {
 	}
 }
 
-// Default returns the configuration that holds where nothing else is said.
+// Default returns the default configuration.
 func Default() Config {
 	c := Config{
 		Data: "./tidegate-data", Host: "127.0.0.1",
@@ -127,9 +128,9 @@ func Default() Config {
 	return c
 }
 
-// Flags registers the options: standalone's own, and those of the services that
-// it does not decide itself behind catalog., subscription., gateway. and
-// portal. What the Config holds is their default.
+// Flags registers the options: standalone's own, and those of the services that it
+// does not set itself, with the prefixes catalog., subscription., gateway. and
+// portal. Their defaults are what the Config holds.
 func (c *Config) Flags(fs *flag.FlagSet) {
 	fs.StringVar(&c.Data, "data", c.Data, "`folder` of databases, keys and passwords; created if missing")
 	fs.StringVar(&c.Host, "host", c.Host, "`host` to listen on; 0.0.0.0 for all interfaces")
@@ -188,8 +189,8 @@ func (c *Config) Check() error {
 	return errors.Join(wrong...)
 }
 
-// decide answers the flags that are not the user's, so that the services find
-// nothing wrong with them, and for the time being those that are left open.
+// decide sets the flags that are not the user's, and gives those left open a
+// stand-in, so that the services' checks pass.
 func (c *Config) decide() {
 	for _, o := range c.opens() {
 		if *o.value == "" || c.left[o.flag] {

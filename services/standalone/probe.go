@@ -19,12 +19,12 @@ import (
 const (
 	// startTime is how long everything may take to be served.
 	startTime = time.Minute
-	// probeEvery is how long is waited between two looks, and for one.
+	// probeEvery is the time between two probes, and the timeout of one.
 	probeEvery = 50 * time.Millisecond
 	probeTime  = 5 * time.Second
 )
 
-// probe asks the server's own addresses, as its users do, whether it serves.
+// probe finds out whether the server answers at its own addresses, as users reach it.
 type probe struct {
 	at   Addresses
 	http *http.Client
@@ -52,8 +52,8 @@ func newProbe(ca string, at Addresses) (*probe, error) {
 
 func (p *probe) close() { _ = p.grpc.Close() }
 
-// wait returns nil once everything is served, and an error when that takes too
-// long or ctx ends before.
+// wait returns nil once everything is served, or an error when that takes too long or
+// ctx ends first.
 func (p *probe) wait(ctx context.Context) error {
 	starting, cancel := context.WithTimeout(ctx, startTime)
 	defer cancel()
@@ -71,7 +71,7 @@ func (p *probe) wait(ctx context.Context) error {
 	}
 }
 
-// Now reports why not everything is served at the moment.
+// Now reports why something is not served at the moment, or nil.
 func (p *probe) Now() error {
 	ctx, cancel := context.WithTimeout(context.Background(), probeTime)
 	defer cancel()

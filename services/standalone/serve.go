@@ -7,9 +7,9 @@ import (
 	"github.com/tidegatehq/tidegate/services/kit/run"
 )
 
-// Options are what the command line adds to the flags.
+// Options has what the command line sets besides the flags.
 type Options struct {
-	// Program is how the command line is called, for what is printed.
+	// Program is how the command line is called, for the banner.
 	Program string
 	// Ready is called, when it is set, once everything is served.
 	Ready func(Addresses)

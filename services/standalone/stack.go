@@ -34,8 +34,8 @@ type stack struct {
 	conns []*grpc.ClientConn
 }
 
-// newStack wires the services: each has an in-memory listener, and those that
-// call it a connection on which it knows them.
+// newStack wires the services: each has an in-memory listener, and each of its callers
+// has a connection by which it is identified.
 func newStack(cfg *Config, data *folder.Folder, open sockets, at Addresses, again bool, log *slog.Logger) (*stack, error) {
 	s := &stack{cfg: cfg, data: data, at: at, again: again, log: log, open: open}
 	inside := map[string]*memnet.Listener{}
@@ -88,8 +88,8 @@ func newStack(cfg *Config, data *folder.Folder, open sockets, at Addresses, agai
 	return s, nil
 }
 
-// close ends the connections between the services, and the sockets that no
-// service has come to serve.
+// close closes the connections between the services, and the sockets that no service
+// has begun to serve.
 func (s *stack) close() {
 	s.open.close()
 	for _, c := range s.conns {
@@ -100,8 +100,7 @@ func (s *stack) close() {
 	}
 }
 
-// tasks returns all that runs, in the order of dependence: what stops first
-// stands last.
+// tasks returns all tasks in the order of dependence: the last one stops first.
 func (s *stack) tasks() []task {
 	cfg, log := s.cfg, s.log
 	tasks := []task{{"operations", s.ops.Run}}
@@ -126,7 +125,7 @@ func (s *stack) tasks() []task {
 	)
 }
 
-// renew keeps the server's certificate good; whoever serves it reads it again.
+// renew renews the server's certificate in time; the listeners read it again.
 func (s *stack) renew(ctx context.Context) error {
 	for retry.Sleep(ctx, renewEvery) {
 		if err := s.data.Certificates(s.cfg.names(), time.Now()); err != nil {
@@ -136,7 +135,7 @@ func (s *stack) renew(ctx context.Context) error {
 	return nil
 }
 
-// welcome waits until everything is served, makes the sample, and says so,
+// welcome waits until everything is served, makes the sample and prints the banner,
 // unless ctx ends before.
 func (s *stack) welcome(ctx context.Context) error {
 	err := s.ready.wait(ctx)
@@ -181,7 +180,7 @@ func (s *stack) prepareSample(ctx context.Context) (sample.Result, error) {
 	defer cancel()
 	password, err := s.data.Read(adminPasswordFile)
 	if err != nil {
-		password = nil // the sample needs it to be made, and can be used without
+		password = nil // needed only to make the sample, not to use it
 	}
 	return sample.Prepare(ctx, sample.Config{
 		Files: s.data, Conn: s.ready.grpc, Backend: s.echo.URL(),

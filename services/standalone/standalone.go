@@ -1,7 +1,6 @@
-// Package standalone is all of Tidegate in one process: the four services,
-// joined by gRPC in memory, on one data folder, with a sample to begin with. It
-// decides where things are and in which order they stop; what they do is left
-// to them.
+// Package standalone is all of Tidegate in one process: the four services, connected
+// by in-memory gRPC, on one data folder, with a sample to start with. It decides where
+// things are and in which order they stop; the rest is left to the services.
 package standalone
 
 import (
@@ -20,7 +19,7 @@ import (
 	"github.com/tidegatehq/tidegate/services/subscription"
 )
 
-// renewEvery is how often the server's certificate is looked at.
+// renewEvery is how often the server's certificate is checked.
 const renewEvery = 12 * time.Hour
 
 // Addresses are where users and programs reach the server.
@@ -28,14 +27,14 @@ type Addresses struct {
 	// Portal is the URL of REST and OAuth2, GRPC the host:port of gRPC, WS and
 	// WSS the URLs of WebSocket without and with TLS.
 	Portal, GRPC, WS, WSS string
-	// Ops is the URL of operations, or empty.
+	// Ops is the URL of metrics and health, or empty.
 	Ops string
 	// Sample is the URL of the sample's backend, or empty.
 	Sample string
 }
 
-// Run serves everything until ctx ends: then sessions drain and their last
-// usage is reported before portal, subscription and catalog stop.
+// Run serves everything until ctx ends. Then sessions drain, and their last usage is
+// reported before portal, subscription and catalog stop.
 func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	if err := cfg.Check(); err != nil {
 		return run.Misconfigured(err)
@@ -56,8 +55,8 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	return inOrder(ctx, s.tasks()...)
 }
 
-// prepare opens every socket, makes what is missing in the data folder, and
-// wires the services.
+// prepare opens every socket, creates what is missing in the data folder, and wires
+// the services.
 func prepare(ctx context.Context, cfg *Config, data *folder.Folder, log *slog.Logger) (*stack, error) {
 	open, err := cfg.listen(ctx)
 	if err != nil {
@@ -72,7 +71,7 @@ func prepare(ctx context.Context, cfg *Config, data *folder.Folder, log *slog.Lo
 	return newStack(cfg, data, open, at, again, log)
 }
 
-// sockets are what is listened on, by flag.
+// sockets are the listeners, by flag.
 type sockets map[string]net.Listener
 
 // listen opens every socket, or none.
@@ -93,7 +92,7 @@ func (c *Config) listen(ctx context.Context) (sockets, error) {
 	return all, nil
 }
 
-// taken says why an address cannot be listened on.
+// taken returns the error for an address that cannot be listened on.
 func taken(flag, address string, err error) error {
 	var errno syscall.Errno
 	switch {
@@ -107,14 +106,14 @@ func taken(flag, address string, err error) error {
 	return fmt.Errorf("-%s: cannot listen on %s: %w", flag, address, err)
 }
 
-// close closes what nobody has closed yet.
+// close closes the sockets that are still open.
 func (s sockets) close() {
 	for _, lis := range s {
 		_ = lis.Close()
 	}
 }
 
-// addresses returns where the sockets are reached.
+// addresses returns the addresses of the sockets.
 func (s sockets) addresses() Addresses {
 	at := Addresses{Portal: s.url("https", "https"), WS: s.url("ws", "ws"), WSS: s.url("wss", "wss"), Ops: s.url("http", "ops")}
 	at.GRPC = s.name("grpc")
@@ -131,8 +130,8 @@ func (s sockets) url(scheme, flag string) string {
 	return ""
 }
 
-// name returns host:port of a socket as users type it: what is on loopback or
-// on every interface is localhost.
+// name returns a socket's host:port as users type it: loopback and all interfaces
+// become localhost.
 func (s sockets) name(flag string) string {
 	if s[flag] == nil {
 		return ""
@@ -147,8 +146,7 @@ func (s sockets) name(flag string) string {
 	return addr.String()
 }
 
-// fill answers what the user has left open: files in the data folder, and
-// addresses.
+// fill sets what the user has left open: files in the data folder, and addresses.
 func (c *Config) fill(ctx context.Context, data *folder.Folder, at Addresses) error {
 	if c.left["catalog.gateway-urls"] {
 		c.catalog.GatewayURLs = at.WS + "," + at.WSS
@@ -168,8 +166,8 @@ func (c *Config) fill(ctx context.Context, data *folder.Folder, at Addresses) er
 	return subscription.CheckInstallation(ctx, *c.subscription)
 }
 
-// checkDatabases sees whether the databases can be served from before anything
-// is started. Its error names the flag that decides where a database is.
+// checkDatabases checks, before anything is started, that the databases can be used.
+// Its error names the flag that says where a database is.
 func (c *Config) checkDatabases(ctx context.Context) error {
 	for _, d := range []struct {
 		service string
@@ -190,8 +188,8 @@ func (c *Config) checkDatabases(ctx context.Context) error {
 	return nil
 }
 
-// fixIssuer answers who issues tokens: that is fixed at the first start,
-// whatever the portal's address is later.
+// fixIssuer sets the issuer, which is fixed at the first start, whatever the portal's
+// address is later.
 func (c *Config) fixIssuer(data *folder.Folder, portal string) error {
 	if !data.Has(issuerFile) {
 		issuer := portal

@@ -19,10 +19,9 @@ type running struct {
 	err  chan error
 }
 
-// inOrder runs tasks together. When ctx ends, or one of them does, they are
-// stopped one by one, the last first, and each is awaited before the next. It
-// returns the error of the task that ended first, or else of those that failed
-// to stop.
+// inOrder runs tasks together. When ctx or one of the tasks ends, it stops them one by
+// one, the last first, waiting for each before it stops the next. It returns the error
+// of the task that ended first, or else those of the tasks that failed to stop.
 func inOrder(ctx context.Context, tasks ...task) error {
 	ended := make(chan struct{}, len(tasks))
 	var all []running
@@ -53,8 +52,8 @@ func inOrder(ctx context.Context, tasks ...task) error {
 	return first
 }
 
-// firstError returns the error of a task that has ended already. What it takes
-// out it puts back.
+// firstError returns the error of a task that has already ended. It puts back what it
+// reads from the channel.
 func firstError(all []running) error {
 	var first error
 	for _, r := range all {

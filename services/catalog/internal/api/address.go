@@ -13,8 +13,8 @@ var (
 	errPort = errors.New("its port must be a number from 1 to 65535")
 )
 
-// checkEndpoint checks the URL of a backend as far as the proto's rules do not;
-// empty is none. What its host resolves to is checked when it is dialled.
+// checkEndpoint checks what the proto's rules do not about the URL of a backend; empty
+// means none. What its host resolves to is checked when it is dialled.
 func checkEndpoint(text string) error {
 	if text == "" {
 		return nil
@@ -32,7 +32,7 @@ func checkEndpoint(text string) error {
 	return checkHost(u)
 }
 
-// checkOrigin checks an origin as far as the proto's rules do not.
+// checkOrigin checks what the proto's rules do not about an origin.
 func checkOrigin(text string) error {
 	u, err := url.Parse(strings.Replace(text, "://*.", "://", 1))
 	if err != nil {
@@ -79,11 +79,11 @@ func dnsName(host string) bool {
 		}
 		last = label
 	}
-	// What ends in a number is read as an IPv4 address, and is none.
+	// A host that ends in a number is read as an IPv4 address, and this is not one.
 	return strings.Trim(last, "0123456789") != ""
 }
 
-// urlProblem is what url.Parse says, without the URL around it.
+// urlProblem returns the error of url.Parse without the URL.
 func urlProblem(err error) string {
 	if e, ok := errors.AsType[*url.Error](err); ok {
 		return e.Err.Error()

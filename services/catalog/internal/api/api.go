@@ -1,6 +1,6 @@
 // Package api serves the catalog: CatalogService and ChangeService for users,
-// RouteService for services. Checks of requests stand in check.go, conversions in convert.go; rows
-// and what must be unique in them are left to package store.
+// RouteService for services. Checks of requests are in check.go, conversions in
+// convert.go. Package store has the rows and what must be unique in them.
 package api
 
 import (
@@ -31,8 +31,8 @@ var (
 	_ backplanev1.DirectoryServiceServer = (*API)(nil)
 )
 
-// New returns the API of the catalog in a store, whose changes are in log. Gateways
-// are the addresses of gateways that versions are advertised at, as
+// New returns the API of the catalog in a store, whose changes are in log. The
+// addresses of versions are made from gateways, the addresses of gateways, such as
 // "ws://localhost:9099".
 func New(st *store.Store, log *change.Log, gateways []string) *API {
 	return &API{
@@ -41,7 +41,7 @@ func New(st *store.Store, log *change.Log, gateways []string) *API {
 	}
 }
 
-// Register adds the services to the two faces of a server.
+// Register adds the services to the two listeners of a server.
 func (a *API) Register(users, services grpc.ServiceRegistrar) {
 	catalogv1.RegisterCatalogServiceServer(users, a)
 	catalogv1.RegisterCatalogServiceServer(services, a)
@@ -50,8 +50,8 @@ func (a *API) Register(users, services grpc.ServiceRegistrar) {
 	change.Register(a.log, users, services)
 }
 
-// Rules says who may call which method. What a user may do to one object is
-// checked by its handler.
+// Rules says who may call which method. The handler checks what a user may do to one
+// resource.
 func Rules() identity.Rules {
 	admin := identity.Rule{Roles: []string{identity.RoleAdmin}}
 	services := identity.Rule{Services: []string{identity.Gateway, identity.Subscription}}

@@ -14,7 +14,7 @@ import (
 	"github.com/tidegatehq/tidegate/services/kit/validate"
 )
 
-// checkAPI checks what old becomes.
+// checkAPI checks the new values of old.
 func checkAPI(old store.API, next *catalogv1.Api) error {
 	if err := validate.Message(&catalogv1.CreateApiRequest{Api: next}); err != nil {
 		return err
@@ -25,11 +25,11 @@ func checkAPI(old store.API, next *catalogv1.Api) error {
 	return nil
 }
 
-// maxOrigins is how many characters all origins of a version have at most: an API
-// with the most versions still fits in one message of the watch.
+// maxOrigins is the largest number of characters in all origins of a version. With it,
+// an API with the most versions still fits in one message of the watch.
 const maxOrigins = 8192
 
-// checkVersion checks what the proto's rules do not say.
+// checkVersion checks what the proto's rules do not.
 func checkVersion(v *catalogv1.Version) error {
 	var wrong []fault.Violation
 	add := func(field string, err error) {
@@ -74,8 +74,8 @@ func checkState(state *string) error {
 	return fault.Invalid("filter", "no state %q: there are CREATED, PUBLISHED", *state)
 }
 
-// checkSecurity returns what is wrong with the alternatives of a version, whose
-// defaults are filled in, by field.
+// checkSecurity returns what is wrong with the alternatives of a version, by field.
+// Their defaults are filled in.
 func checkSecurity(schemes []*catalogv1.SecurityScheme) []fault.Violation {
 	var wrong []fault.Violation
 	taken := map[string]string{}
@@ -98,8 +98,8 @@ func checkSecurity(schemes []*catalogv1.SecurityScheme) []fault.Violation {
 	return wrong
 }
 
-// ownerTerm is the owner of a filter, the id of a user, nil where it has none;
-// users/me is the caller.
+// ownerTerm returns the owner in a filter, the id of a user, or nil; users/me is the
+// caller.
 func ownerTerm(terms page.Terms, v identity.Viewer) (*string, error) {
 	return page.Name(terms, "owner", resourcename.ParseUser, func(n resourcename.User) string {
 		if n.User == resourcename.Me {

@@ -15,7 +15,7 @@ import (
 
 // What routes and events have too is converted in package store.
 
-// apiProto is an API as a viewer sees it.
+// apiProto returns an API as a viewer sees it.
 func apiProto(row store.API, v identity.Viewer) *catalogv1.Api {
 	a := &catalogv1.Api{
 		Name:        row.Name().String(),
@@ -33,7 +33,7 @@ func apiProto(row store.API, v identity.Viewer) *catalogv1.Api {
 	return a
 }
 
-// withAPI returns the row with what it takes from an API.
+// withAPI returns the row with the values of an API.
 func withAPI(row store.API, a *catalogv1.Api) (store.API, error) {
 	row.DisplayName, row.Context, row.Description, row.DefaultVersion = a.GetDisplayName(), a.GetContext(), a.GetDescription(), ""
 	if a.GetDefaultVersion() == "" {
@@ -47,7 +47,7 @@ func withAPI(row store.API, a *catalogv1.Api) (store.API, error) {
 	return row, nil
 }
 
-// versionProto is a version with its addresses.
+// versionProto returns a version with its addresses.
 func (a *API) versionProto(row store.Version) *catalogv1.Version {
 	r := row.Route()
 	v := &catalogv1.Version{
@@ -71,8 +71,7 @@ func (a *API) versionProto(row store.Version) *catalogv1.Version {
 	return v
 }
 
-// withVersion returns the row with what it takes from a version; its version
-// string stays.
+// withVersion returns the row with the values of a version; its version string stays.
 func withVersion(row store.Version, v *catalogv1.Version) store.Version {
 	row.Description, row.Tags, row.Origins = v.GetDescription(), v.GetTags(), v.GetAllowedOrigins()
 	row.Production, row.Sandbox = endpointRows(v.GetEndpoints().GetProduction()), endpointRows(v.GetEndpoints().GetSandbox())
@@ -111,7 +110,7 @@ func endpointRows(endpoints []*catalogv1.Endpoint) []store.Endpoint {
 	return rows
 }
 
-// securityRows are the alternatives with their defaults filled in.
+// securityRows returns the alternatives with their defaults filled in.
 func securityRows(schemes []*catalogv1.SecurityScheme) []store.SecurityScheme {
 	var rows []store.SecurityScheme
 	for _, s := range filledIn(schemes) {
@@ -134,7 +133,7 @@ func placeRow(p *catalogv1.CredentialPlace) store.Place {
 	return store.Place{In: store.InHeader, Name: p.GetHeader().GetName()}
 }
 
-// withPlan returns the row with what it takes from a plan.
+// withPlan returns the row with the values of a plan.
 func withPlan(row store.Plan, p *catalogv1.Plan) store.Plan {
 	row.DisplayName, row.Description = p.GetDisplayName(), p.GetDescription()
 	row.QuotaMessages, row.QuotaWindow = 0, ""

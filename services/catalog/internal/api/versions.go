@@ -107,7 +107,7 @@ func (a *API) PublishVersion(ctx context.Context, req *catalogv1.PublishVersionR
 	return a.transition(ctx, req.GetName(), req.GetEtag(), store.Created, store.Published)
 }
 
-// DemoteVersion takes a version that the caller owns back from being published.
+// DemoteVersion demotes a published version that the caller owns.
 func (a *API) DemoteVersion(ctx context.Context, req *catalogv1.DemoteVersionRequest) (*catalogv1.Version, error) {
 	return a.transition(ctx, req.GetName(), req.GetEtag(), store.Published, store.Created)
 }

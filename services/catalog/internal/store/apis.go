@@ -56,8 +56,7 @@ func scanAPI(row sqldb.Row) (API, error) {
 	return a, err
 }
 
-// API returns an API that v sees, or a NotFound fault: what is published, and what
-// is v's own.
+// API returns an API that v may see, published or its own, or a NotFound fault.
 func (s *Store) API(ctx context.Context, v identity.Viewer, id string) (API, error) {
 	return readAPI(ctx, s.db, v, id)
 }
@@ -73,7 +72,7 @@ func readAPI(ctx context.Context, q sqldb.Querier, v identity.Viewer, id string)
 	return a, nil
 }
 
-// APIFilter restricts APIs; nil is no restriction.
+// APIFilter restricts APIs; nil does not.
 type APIFilter struct {
 	// DisplayName is compared without regard to case.
 	DisplayName *string
@@ -152,7 +151,7 @@ func (s *Store) UpdateAPI(ctx context.Context, v identity.Viewer, id string, edi
 	return a, err
 }
 
-// checkDefault refuses a default version that is none of the API's.
+// checkDefault refuses a default version that is not one of the API's.
 func checkDefault(ctx context.Context, tx *change.Tx, a API) error {
 	if a.DefaultVersion == "" {
 		return nil
@@ -199,8 +198,8 @@ func (s *Store) DeleteAPI(ctx context.Context, v identity.Viewer, id string, for
 	})
 }
 
-// checkFree returns an AlreadyExists fault when another API has the display name
-// or an address of the API. What a write reads holds until it is committed.
+// checkFree returns an AlreadyExists fault when another API has the display name or an
+// address of the API. What a write reads stays true until it commits.
 func checkFree(ctx context.Context, tx *change.Tx, a API) error {
 	taken, err := sqldb.Exists(ctx, tx, `
 		SELECT EXISTS (SELECT 1 FROM api WHERE display_fold = $1 AND id <> $2)`, sqldb.Fold(a.DisplayName), a.ID)

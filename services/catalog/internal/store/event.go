@@ -16,14 +16,14 @@ import (
 	"github.com/tidegatehq/tidegate/services/kit/sqldb"
 )
 
-// statePrefix and WindowPrefix begin the names of values of the protos; rows do
-// without.
+// statePrefix and WindowPrefix are prefixes of the protos' enum values, which rows
+// leave out.
 const (
 	statePrefix  = "STATE_"
 	WindowPrefix = "WINDOW_"
 )
 
-// Snapshot emits all plans and all routes, for those who watch.
+// Snapshot emits all plans and all routes, for watchers.
 func Snapshot(ctx context.Context, tx *sqldb.Tx, emit func(proto.Message)) error {
 	plans := change.NewBatch(func(all []*catalogv1.Plan) { emit(&backplanev1.RouteSnapshot{Plans: all}) })
 	for p, err := range listPlans(ctx, tx, PlanFilter{}, sqldb.TimeKey{}) {
@@ -44,8 +44,8 @@ func Snapshot(ctx context.Context, tx *sqldb.Tx, emit func(proto.Message)) error
 	return nil
 }
 
-// routesEvent returns what a change of an API and its versions does to their
-// routes; before are the versions as they were.
+// routesEvent returns the effect on routes of a change to an API and its versions;
+// before has the versions as they were.
 func routesEvent(ctx context.Context, tx *change.Tx, api string, before []Version) (*backplanev1.RouteEvent, error) {
 	after, err := readVersions(ctx, tx, api)
 	if err != nil {
@@ -70,8 +70,8 @@ func routesEvent(ctx context.Context, tx *change.Tx, api string, before []Versio
 	return event, nil
 }
 
-// routeEvent reads a version that has been changed again, and returns what that
-// does to its route; before is nil for a new version.
+// routeEvent reads a changed version again and returns the effect on its route; before
+// is nil for a new version.
 func routeEvent(ctx context.Context, tx *change.Tx, v, before *Version) (*backplanev1.RouteEvent, error) {
 	now, err := readVersion(ctx, tx, everything, v.Name())
 	if err != nil {
@@ -86,7 +86,7 @@ func routeEvent(ctx context.Context, tx *change.Tx, v, before *Version) (*backpl
 	return event, addRoute(ctx, tx, event, v, old)
 }
 
-// addRoute adds a version's route to an event unless it is as it was, and notes
+// addRoute adds a version's route to an event if it differs from before, and records
 // that this change made it.
 func addRoute(ctx context.Context, tx *change.Tx, event *backplanev1.RouteEvent, v *Version, old *backplanev1.Route) error {
 	if proto.Equal(v.Route(), old) {
@@ -100,7 +100,7 @@ func addRoute(ctx context.Context, tx *change.Tx, event *backplanev1.RouteEvent,
 	return nil
 }
 
-// Route returns what gateways need of a version.
+// Route returns a version as gateways need it.
 func (v Version) Route() *backplanev1.Route {
 	r := &backplanev1.Route{
 		Name:           v.Name().String(),
@@ -151,8 +151,8 @@ func (s SecurityScheme) Message() *catalogv1.SecurityScheme {
 	return &catalogv1.SecurityScheme{Scheme: &catalogv1.SecurityScheme_Oauth2{Oauth2: oauth2}}
 }
 
-// Message returns the plan as the API and routes have it. Gateways do not hold
-// sessions to limits yet.
+// Message returns the plan as the API and routes have it. Gateways do not enforce
+// limits yet.
 func (p Plan) Message() *catalogv1.Plan {
 	m := &catalogv1.Plan{
 		Name:           p.Name().String(),

@@ -20,7 +20,7 @@ type Plan struct {
 	ID          string
 	DisplayName string
 	Description string
-	// QuotaMessages are the messages per QuotaWindow; 0 for any number.
+	// QuotaMessages is the number of messages per QuotaWindow; 0 means no limit.
 	QuotaMessages int64
 	// QuotaWindow is MINUTE, HOUR or DAY, or empty without a quota.
 	QuotaWindow string
@@ -61,7 +61,7 @@ func readPlan(ctx context.Context, q sqldb.Querier, id string) (Plan, error) {
 	return p, nil
 }
 
-// PlanFilter restricts Plans; nil is no restriction.
+// PlanFilter restricts Plans; nil does not.
 type PlanFilter struct {
 	// DisplayName is compared without regard to case.
 	DisplayName *string
@@ -95,12 +95,12 @@ func (s *Store) CreatePlan(ctx context.Context, p Plan) (Plan, error) {
 	return p, err
 }
 
-// changed is the change of a plan that is as it is now.
+// changed returns the change that makes a plan what it is now.
 func changed(p Plan) change.Record {
 	return change.Record{Resource: p.Name().String(), Event: &backplanev1.RouteEvent{Plans: []*catalogv1.Plan{p.Message()}}}
 }
 
-// planError is the error of a write of a plan.
+// planError returns the error of a write of a plan.
 func planError(p Plan, err error) error {
 	if sqldb.IsUnique(err) {
 		return fault.AlreadyExists("plan.display_name: %q is taken", p.DisplayName)

@@ -1,7 +1,7 @@
 // Package store keeps APIs, versions and plans in a database, on either engine.
-// It knows the tables, what must be unique in them, and what a write does to
-// routes and plans. Who may do what is decided by its callers, in the functions
-// that they give to its methods; what a viewer may see is part of its queries.
+// It has the tables, what must be unique in them, and what a write does to routes and
+// plans. Its callers decide who may do what, in the functions that they pass to its
+// methods; what a viewer may see is part of its queries.
 package store
 
 import (
@@ -18,7 +18,7 @@ import (
 //go:embed migrations/*.sql
 var migrations embed.FS
 
-// Schema returns what the catalog's database has in it.
+// Schema returns the schema of the catalog's database.
 func Schema() sqldb.Schema {
 	return sqldb.Schema{Service: "catalog", Parts: []sqldb.Part{change.Schema(), {Name: "catalog", Files: migrations}}}
 }
@@ -32,10 +32,10 @@ type Store struct {
 // New returns a store on a migrated database whose changes are in log.
 func New(db *sqldb.DB, log *change.Log) *Store { return &Store{db: db, log: log} }
 
-// everything is the viewer of what the service itself reads.
+// everything is the viewer for what the service itself reads.
 var everything = identity.Viewer{All: true}
 
-// column is a list that is kept as JSON in a column of text.
+// column is a list that is stored as JSON in a text column.
 type column[T any] struct{ list *[]T }
 
 // text is the column of a list, to be written or scanned.

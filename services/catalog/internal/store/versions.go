@@ -21,7 +21,7 @@ const (
 	Published = "PUBLISHED"
 )
 
-// Version is a row of the table version, with what its API adds to it.
+// Version is a row of the table version, with some fields of its API.
 type Version struct {
 	ID          string
 	Version     string
@@ -34,7 +34,7 @@ type Version struct {
 	// Plans are ids of plans.
 	Plans   []string
 	Origins []string
-	// MaxSessionAge is 0 for no bound.
+	// MaxSessionAge is 0 for no limit.
 	MaxSessionAge time.Duration
 	State         string
 	// ChangeNumber is the number of the change that made the version's route as it
@@ -44,7 +44,7 @@ type Version struct {
 	CreatedAt    time.Time
 	UpdatedAt    time.Time
 
-	// APIID is the API's id; only it of the API's fields is written.
+	// APIID is the API's id, the only one of the API's fields that is written.
 	APIID string
 	// DisplayName, Context and Owner are the API's; Owner is the id of a user.
 	DisplayName, Context, Owner string
@@ -61,7 +61,7 @@ type Endpoint struct {
 type SecurityScheme struct {
 	// Type is SchemeOAuth2 or SchemeNone.
 	Type string `json:"type"`
-	// Places are where the credential may stand, in order.
+	// Places are where the credential may be, in order.
 	Places []Place `json:"places,omitempty"`
 }
 
@@ -71,7 +71,7 @@ const (
 	SchemeNone   = "none"
 )
 
-// Place is where in a handshake a credential may stand.
+// Place is where in a handshake a credential may be.
 type Place struct {
 	// In is InHeader or InQuery.
 	In   string `json:"in"`
@@ -117,8 +117,7 @@ func scanVersion(row sqldb.Row) (Version, error) {
 	return v, err
 }
 
-// Version returns a version that v sees, or a NotFound fault: what is published,
-// and what is v's own.
+// Version returns a version that v may see, published or its own, or a NotFound fault.
 func (s *Store) Version(ctx context.Context, v identity.Viewer, name resourcename.Version) (Version, error) {
 	return readVersion(ctx, s.db, v, name)
 }
@@ -143,7 +142,7 @@ func readVersions(ctx context.Context, tx *change.Tx, api string) ([]Version, er
 	return all, nil
 }
 
-// VersionFilter restricts Versions; nil is no restriction.
+// VersionFilter restricts Versions; nil does not.
 type VersionFilter struct {
 	// API is the id of the API whose versions are listed.
 	API     *string
@@ -206,8 +205,8 @@ func (s *Store) CreateVersion(ctx context.Context, viewer identity.Viewer, v Ver
 	return v, err
 }
 
-// checkNew refuses a version whose version string or address is taken, whose
-// plans do not exist, and one too many of its API.
+// checkNew refuses a version whose version string or address is taken or whose plans
+// do not exist, and one more than an API may have.
 func checkNew(ctx context.Context, tx *change.Tx, api API, v Version) error {
 	if err := checkPlans(ctx, tx, v); err != nil {
 		return err
@@ -255,8 +254,8 @@ func checkPlans(ctx context.Context, tx *change.Tx, v Version) error {
 	return fault.InvalidAll(wrong...)
 }
 
-// UpdateVersion makes a version that viewer sees what edit makes of it: all but
-// its version string, its API and what the server says of it.
+// UpdateVersion makes a version that viewer may see what edit makes of it: all but its
+// version string, its API and the fields that the server sets.
 func (s *Store) UpdateVersion(ctx context.Context, viewer identity.Viewer, name resourcename.Version, edit func(Version) (Version, error)) (v Version, err error) {
 	err = s.log.Write(ctx, "update version", func(tx *change.Tx) (change.Record, error) {
 		old, err := readVersion(ctx, tx, viewer, name)

@@ -1,6 +1,6 @@
-// Package changes serves ChangeService for all services: it asks those that a
-// request names, with the caller's token, and merges what several of them
-// answer. Who may ask is decided by the services.
+// Package changes serves ChangeService for all services: it calls those that a
+// request names, with the caller's token, and merges their answers. The services
+// decide who may ask.
 package changes
 
 import (
@@ -38,8 +38,7 @@ type service struct {
 
 var _ changev1.ChangeServiceServer = (*Server)(nil)
 
-// New returns a server that asks the services at the other ends of these
-// connections.
+// New returns a server that calls the services behind these connections.
 func New(catalog, subscription grpc.ClientConnInterface) *Server {
 	return &Server{services: []service{ // in the order of their names
 		{resourcename.Service{Service: identity.Catalog}.String(), changev1.NewChangeServiceClient(catalog)},
@@ -98,8 +97,8 @@ func (s *Server) listAll(ctx context.Context, req *changev1.ListChangesRequest) 
 	more := false
 	for i, p := range pages {
 		if len(p.GetChanges()) > 0 {
-			// Set for a service that gave nothing to this page too: what it changes
-			// from now on must not come on a later page.
+			// Also set for a service that gave nothing to this page: its changes from
+			// now on must not appear on a later page.
 			below[i] = p.GetChanges()[0].GetChangeNumber() + 1
 		} else if p.GetNextPageToken() == "" {
 			below[i] = 1 // there is no change 0
@@ -113,8 +112,8 @@ func (s *Server) listAll(ctx context.Context, req *changev1.ListChangesRequest) 
 	return resp, nil
 }
 
-// newest returns which of the pages has the newest change that was not taken yet,
-// -1 where none is left. The changes of one service stay in the order of their
+// newest returns which page has the newest change that was not taken yet, or -1 when
+// none is left. The changes of one service stay in the order of their
 // numbers.
 func newest(pages []*changev1.ListChangesResponse) int {
 	found := -1
@@ -126,7 +125,7 @@ func newest(pages []*changev1.ListChangesResponse) int {
 	return found
 }
 
-// timeOf returns when the first change of a page was made.
+// timeOf returns the time of a page's first change.
 func timeOf(p *changev1.ListChangesResponse) time.Time {
 	return p.GetChanges()[0].GetCreateTime().AsTime()
 }
@@ -151,7 +150,7 @@ func (s *Server) WaitChange(ctx context.Context, req *changev1.WaitChangeRequest
 	return resp, fault.Forward(err)
 }
 
-// ListWatchers lists who watches one service, or any.
+// ListWatchers lists the watchers of one service, or of all.
 func (s *Server) ListWatchers(ctx context.Context, req *changev1.ListWatchersRequest) (*changev1.ListWatchersResponse, error) {
 	ctx = upstream.Forwarded(ctx)
 	if req.GetParent() != all {
@@ -195,8 +194,7 @@ func (s *Server) owner(name string) (changev1.ChangeServiceClient, error) {
 	return s.client(n.Parent(), n)
 }
 
-// client returns the client of a service. A request that names none asked for
-// what does not exist.
+// client returns the client of a service, or NOT_FOUND when there is no such service.
 func (s *Server) client(n resourcename.Service, asked fmt.Stringer) (changev1.ChangeServiceClient, error) {
 	for _, svc := range s.services {
 		if svc.name == n.String() {
@@ -206,8 +204,8 @@ func (s *Server) client(n resourcename.Service, asked fmt.Stringer) (changev1.Ch
 	return nil, fault.NotFound("%s", asked)
 }
 
-// each asks all services at once. The first error is the caller's: a list without
-// some service would not be the list of all.
+// each calls all services at once and returns the first error: a list that lacks a
+// service would not be the list of all.
 func (s *Server) each(ctx context.Context, ask func(ctx context.Context, i int, svc service) error) error {
 	g, ctx := errgroup.WithContext(ctx)
 	for i, svc := range s.services {

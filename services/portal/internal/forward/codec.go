@@ -8,11 +8,11 @@ import (
 	"google.golang.org/grpc/mem"
 )
 
-// frame is a message as it came.
+// frame is an undecoded message.
 type frame struct{ data []byte }
 
-// codec passes frames as they are, and messages of the server's own services
-// through protobuf's codec. To the other side it is that codec.
+// codec passes frames unchanged, and encodes messages of the server's own services
+// with protobuf's codec, whose name it has.
 type codec struct{}
 
 // Name returns "proto".

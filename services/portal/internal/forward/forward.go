@@ -1,7 +1,7 @@
-// Package forward passes gRPC calls of users on to the services that serve
-// them, without looking into the messages. What is passed on is a fixed list;
-// who may do what is decided by the services, from the user's token. What the
-// portal serves itself is registered at its gRPC server; here it is only known.
+// Package forward forwards users' gRPC calls to the services that serve them, without
+// decoding the messages. It forwards a fixed list of methods; the services decide who
+// may do what, by the user's token. What the portal serves itself is registered at
+// its gRPC server, and is only let through here.
 package forward
 
 import (
@@ -32,7 +32,7 @@ type Service struct {
 	Conn grpc.ClientConnInterface
 }
 
-// Forwarder passes on the unary methods of its services.
+// Forwarder forwards the unary methods of its services.
 type Forwarder struct {
 	services []Service
 	local    []*grpc.ServiceDesc
@@ -60,7 +60,7 @@ func New(local []*grpc.ServiceDesc, services ...Service) *Forwarder {
 	return f
 }
 
-// ownServices are those that the server itself answers.
+// ownServices are those that the server answers itself.
 func ownServices() []*grpc.ServiceDesc {
 	return []*grpc.ServiceDesc{
 		&healthgrpc.Health_ServiceDesc,
@@ -73,7 +73,7 @@ func fullName(desc *grpc.ServiceDesc, method string) string {
 	return "/" + desc.ServiceName + "/" + method
 }
 
-// Options make a server pass calls on.
+// Options make a server forward calls.
 func (f *Forwarder) Options() []grpcserver.Option {
 	return []grpcserver.Option{
 		grpcserver.WithReflected(f),
@@ -85,7 +85,7 @@ func (f *Forwarder) Options() []grpcserver.Option {
 	}
 }
 
-// Rules admit everybody to the methods: the services judge the token.
+// Rules allow everybody to call the methods: the services check the token.
 func (f *Forwarder) Rules() identity.Rules {
 	rules := identity.Rules{}
 	for method := range f.methods {
@@ -111,8 +111,8 @@ func (f *Forwarder) GetServiceInfo() map[string]grpc.ServiceInfo {
 	return infos
 }
 
-// admit refuses methods that are not served before anything counts them: their
-// names are the caller's invention.
+// admit refuses unknown methods before they are counted: a caller could invent any
+// number of names.
 func (f *Forwarder) admit(ctx context.Context, call *tap.Info) (context.Context, error) {
 	if f.methods[call.FullMethodName] == nil && !f.own[call.FullMethodName] {
 		return nil, status.Errorf(codes.Unimplemented, "there is no method %.200q here", call.FullMethodName)
@@ -120,7 +120,7 @@ func (f *Forwarder) admit(ctx context.Context, call *tap.Info) (context.Context,
 	return ctx, nil
 }
 
-// handle passes one call on and its answer back.
+// handle forwards one call and returns its answer.
 func (f *Forwarder) handle(_ any, ss grpc.ServerStream) error {
 	method, _ := grpc.MethodFromServerStream(ss)
 	conn := f.methods[method]
@@ -146,7 +146,7 @@ func (f *Forwarder) handle(_ any, ss grpc.ServerStream) error {
 	return ss.SendMsg(&out)
 }
 
-// relayed is the metadata of an answer that the caller sees.
+// relayed returns the metadata of an answer that the caller may see.
 func relayed(md metadata.MD) metadata.MD {
 	out := metadata.MD{}
 	out.Append(gen.ChangeHeader, md.Get(gen.ChangeHeader)...)

@@ -1,6 +1,5 @@
-// Package gateways finds the gateways of the installation: the catalog knows them
-// and the addresses that they advertise. What they are asked belongs to package
-// sessions.
+// Package gateways finds the gateways of the installation, which the catalog knows
+// with the addresses that they advertise. Package sessions calls them.
 package gateways
 
 import (
@@ -25,16 +24,16 @@ import (
 	"github.com/tidegatehq/tidegate/services/portal/internal/upstream"
 )
 
-// unusedFor is how long a connection stays to an address at which no gateway is
-// any more.
+// unusedFor is how long a connection is kept after the last gateway at its address
+// has gone.
 const unusedFor = 10 * time.Minute
 
 // Gateway is one of the gateways.
 type Gateway struct {
 	// Name is gateways/{gateway}.
 	Name resourcename.Gateway
-	// Connected says whether the gateway watches the catalog now; else it did until
-	// lately.
+	// Connected says whether the gateway watches the catalog now; if not, it did
+	// recently.
 	Connected bool
 	// Sessions is its SessionService.
 	Sessions gatewayv1.SessionServiceClient

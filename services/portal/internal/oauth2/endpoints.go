@@ -13,8 +13,8 @@ import (
 	"github.com/tidegatehq/tidegate/services/kit/oauthcode"
 )
 
-// How long caches may keep what anybody may read. A new key is published well
-// before it signs.
+// How long caches may keep public answers. A new signing key is published well before
+// it signs.
 const (
 	keysCache     = "public, max-age=60"
 	metadataCache = "public, max-age=300"
@@ -46,7 +46,7 @@ func (h *Handler) revoke(r *http.Request, f *form) (answer, error) {
 	return nil, err
 }
 
-// introspectionBody explains a token (RFC 7662 section 2.2).
+// introspectionBody describes a token (RFC 7662 section 2.2).
 type introspectionBody struct {
 	Active    bool     `json:"active"`
 	Scope     string   `json:"scope,omitempty"`

@@ -10,7 +10,7 @@ import (
 	"github.com/tidegatehq/tidegate/services/kit/oauthcode"
 )
 
-// refusal is an error as an endpoint answers it.
+// refusal is an error response of an endpoint.
 type refusal struct {
 	status      int
 	code        oauthcode.Code
@@ -20,12 +20,12 @@ type refusal struct {
 // Error returns the description.
 func (r *refusal) Error() string { return r.description }
 
-// invalid is a refusal of a request that is not well made.
+// invalid refuses a malformed request.
 func invalid(description string) error {
 	return &refusal{status: http.StatusBadRequest, code: oauthcode.InvalidRequest, description: description}
 }
 
-// unknownClient is a refusal of an OAuth client that has not proved itself.
+// unknownClient refuses an OAuth client that has not authenticated.
 func unknownClient(description string) error {
 	return &refusal{status: http.StatusUnauthorized, code: oauthcode.InvalidClient, description: description}
 }
@@ -52,7 +52,7 @@ func (h *Handler) refuse(w http.ResponseWriter, req *http.Request, err error) {
 	h.write(w, r.status, errorBody{Error: r.code, Description: errorDescription(r.description)})
 }
 
-// fromStatus turns the status of OAuth2Service into a refusal: its reason is the
+// fromStatus turns a status of OAuth2Service into a refusal, with its reason as the
 // code.
 func fromStatus(err error) *refusal {
 	st := status.Convert(err)

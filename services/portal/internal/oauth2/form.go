@@ -16,7 +16,7 @@ import (
 	"github.com/tidegatehq/tidegate/services/kit/oauthcode"
 )
 
-// Bounds of a form.
+// Limits of a form.
 const (
 	maxForm       = 64 << 10
 	maxCredential = 128
@@ -31,8 +31,8 @@ type form struct {
 	credentials *oauth2v1.ClientCredentials
 }
 
-// get returns a parameter; one without a value is as good as none (RFC 6749
-// section 3.2).
+// get returns a parameter; one without a value counts as missing (RFC 6749 section
+// 3.2).
 func (f *form) get(name string) string { return f.values.Get(name) }
 
 // readForm reads a request's form and the OAuth client's credentials.
@@ -66,8 +66,7 @@ func readForm(w http.ResponseWriter, r *http.Request) (*form, error) {
 	return f, err
 }
 
-// parameters are those that mean something at one of the endpoints, and how
-// long they may be.
+// parameters are those that an endpoint uses, and how long they may be.
 func parameters() map[string]int {
 	return map[string]int{
 		"grant_type": maxCredential, "scope": maxParameter, "client_id": maxCredential, "client_secret": maxCredential,
@@ -75,8 +74,8 @@ func parameters() map[string]int {
 	}
 }
 
-// check refuses parameters that are given twice, not UTF-8, with a NUL or too
-// long; those that mean nothing here are only not repeated.
+// check refuses parameters that are repeated, too long, not UTF-8 or contain a NUL.
+// Parameters that no endpoint uses are refused only if they are repeated.
 func (f *form) check() error {
 	bounds := parameters()
 	for _, name := range slices.Sorted(maps.Keys(f.values)) {

@@ -1,7 +1,7 @@
 // Package oauth2 serves the OAuth2 endpoints: tokens (RFC 6749), revocation
 // (RFC 7009), introspection (RFC 7662), keys (RFC 7517) and metadata (RFC
-// 8414). It reads forms and writes JSON; what is asked is decided by the
-// subscription service's OAuth2Service.
+// 8414). It reads forms and writes JSON; the subscription service's OAuth2Service
+// decides.
 package oauth2
 
 import (
@@ -15,8 +15,8 @@ import (
 	"github.com/tidegatehq/tidegate/services/portal/internal/upstream"
 )
 
-// Paths of the endpoints. Metadata is also served below its path, where an
-// issuer that has a path itself is described (RFC 8414 section 3.1).
+// Paths of the endpoints. Metadata is also served under its path, for an issuer whose
+// URL has a path (RFC 8414 section 3.1).
 const (
 	TokenPath      = "/oauth2/token"
 	RevokePath     = "/oauth2/revoke"
@@ -31,7 +31,7 @@ type Handler struct {
 	log   *slog.Logger
 }
 
-// New returns a handler that asks oauth.
+// New returns a handler that calls oauth.
 func New(oauth oauth2v1.OAuth2ServiceClient, log *slog.Logger) *Handler {
 	return &Handler{oauth: oauth, log: log}
 }
@@ -48,10 +48,10 @@ func (h *Handler) Routes() map[string]http.Handler {
 	}
 }
 
-// answer is what an endpoint says: a body, or an empty one for nil.
+// answer is an endpoint's answer: a body, or an empty one if it is nil.
 type answer any
 
-// post wraps an endpoint that takes a form of an OAuth client's.
+// post wraps an endpoint that takes an OAuth client's form.
 func (h *Handler) post(serve func(*http.Request, *form) (answer, error)) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Cache-Control", "no-store")

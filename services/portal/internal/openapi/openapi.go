@@ -15,7 +15,7 @@ import (
 //go:embed oauth2.json
 var oauth2 []byte
 
-// document is an OpenAPI 2.0 document; what is not looked into stays as it is.
+// document is an OpenAPI 2.0 document; parts that are not needed here stay raw.
 type document struct {
 	Swagger             string                     `json:"swagger"`
 	Info                json.RawMessage            `json:"info"`
@@ -63,7 +63,7 @@ func Document() ([]byte, error) {
 	return out, nil
 }
 
-// correct says what the generator cannot know: an update needs no field of the
+// correct adds what the generator cannot know: an update requires no field of the
 // resource.
 func (d *document) correct() error {
 	for name, operations := range d.Paths {
@@ -92,8 +92,8 @@ func correctParameter(method string, parameter any) {
 	}
 }
 
-// usedTags returns the tags that operations carry: services without REST have
-// a tag too, which says nothing here.
+// usedTags returns the tags that operations use. The generator also makes tags for
+// services without REST.
 func (d *document) usedTags() (map[string]bool, error) {
 	used := map[string]bool{}
 	for name, operations := range d.Paths {

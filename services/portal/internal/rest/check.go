@@ -45,8 +45,8 @@ func (h *Handler) check(next runtime.HandlerFunc) runtime.HandlerFunc {
 	}
 }
 
-// misled reports whether the mux has matched what is no path of ours: ids have
-// no slash, and no colon, so what follows one is a verb that is not served.
+// misled reports whether the mux has matched a path that does not exist: ids have no
+// slash and no colon, so what follows a colon is a verb that is not served.
 func misled(u *url.URL, params map[string]string) bool {
 	if strings.Contains(strings.ToUpper(u.RawPath), "%2F") {
 		return true
@@ -59,7 +59,7 @@ func misled(u *url.URL, params map[string]string) bool {
 	return false
 }
 
-// check returns the request as the mux can take it, or what is wrong with it.
+// check returns the request in the form that the mux needs, or what is wrong with it.
 func (rt *route) check(w http.ResponseWriter, r *http.Request, params map[string]string) (*http.Request, error) {
 	var bad []fault.Violation
 	for name, value := range params {
@@ -131,7 +131,7 @@ func (rt *route) checkBody(w http.ResponseWriter, r *http.Request, query url.Val
 	return body, bad, nil
 }
 
-// checkContentType admits JSON only.
+// checkContentType allows only JSON.
 func checkContentType(h http.Header) error {
 	if encoding := h.Get("Content-Encoding"); encoding != "" && encoding != "identity" {
 		return withStatus(http.StatusUnsupportedMediaType, fault.Invalid("", "the body must be sent without a Content-Encoding"))

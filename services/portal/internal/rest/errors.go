@@ -34,7 +34,7 @@ func WriteNotFound(w http.ResponseWriter, r *http.Request) {
 	writeError(w, r, fault.NotFound("the path %s was not found", short(strings.ToValidUTF8(r.URL.Path, "?"))))
 }
 
-// WriteMethodNotAllowed answers a request whose path takes other methods.
+// WriteMethodNotAllowed answers a request whose path has other methods.
 func WriteMethodNotAllowed(w http.ResponseWriter, r *http.Request, allowed ...string) {
 	list := strings.Join(allowed, ", ")
 	w.Header().Set("Allow", list)
@@ -71,8 +71,8 @@ func writeError(w http.ResponseWriter, r *http.Request, err error) {
 	_, _ = w.Write(statusJSON(st.Proto()))
 }
 
-// challenge asks for a token; a request that came with one learns that it is
-// not good (RFC 6750 section 3).
+// challenge returns the WWW-Authenticate header. It tells a request that had a token
+// that the token is not valid (RFC 6750 section 3).
 func challenge(r *http.Request) string {
 	const realm = `Bearer realm="tidegate"`
 	if r.Header.Get("Authorization") == "" {
@@ -81,7 +81,7 @@ func challenge(r *http.Request) string {
 	return realm + `, error="invalid_token"`
 }
 
-// statusJSON is a status as JSON, without details whose type is not known here.
+// statusJSON returns a status as JSON, without details of unknown types.
 func statusJSON(st *spb.Status) []byte {
 	opts := protojson.MarshalOptions{EmitDefaultValues: true}
 	out, err := opts.Marshal(st)

@@ -17,12 +17,12 @@ import (
 	"github.com/tidegatehq/tidegate/services/kit/fault"
 )
 
-// object is what a body holds.
+// object describes a JSON body.
 type object struct {
 	// bad is what is wrong with it.
 	bad []fault.Violation
-	// paths are the fields that it names, and strings the values of those that
-	// are text, by their own names.
+	// paths are the fields that it sets, and strings the values of the string
+	// fields, by field name.
 	paths   []string
 	strings map[string]string
 }
@@ -52,8 +52,8 @@ type member struct {
 	value json.RawMessage
 }
 
-// split returns the members of an object in the order sent; false when the
-// value, which is valid JSON, is none.
+// split returns the members of an object in the order sent, or false when the value,
+// which is valid JSON, is not an object.
 func split(raw json.RawMessage) ([]member, bool) {
 	dec := json.NewDecoder(bytes.NewReader(raw))
 	if open, err := dec.Token(); err != nil || open != json.Delim('{') {
@@ -72,7 +72,7 @@ func split(raw json.RawMessage) ([]member, bool) {
 	return members, true
 }
 
-// maxViolations is how many mistakes of one body are named.
+// maxViolations is how many mistakes in one body are reported.
 const maxViolations = 20
 
 func (o *object) refuse(path, message string) {
@@ -82,7 +82,7 @@ func (o *object) refuse(path, message string) {
 	o.bad = append(o.bad, fault.Violation{Field: path, Message: message})
 }
 
-// message checks the members of an object; top is that of the body itself.
+// message checks the members of an object; top says that it is the body itself.
 func (o *object) message(desc protoreflect.MessageDescriptor, path string, members []member, top bool) {
 	seen := map[protoreflect.Name]bool{}
 	for _, m := range members {
@@ -121,8 +121,8 @@ func (o *object) note(fd protoreflect.FieldDescriptor, value json.RawMessage) {
 	}
 }
 
-// paths are what a member stands for in a mask: the fields of an object that it
-// names, since those that it does not name stay as they are, else the whole field.
+// paths returns the mask paths of a member: for an object those of the fields that it
+// sets, because the others stay as they are, else the whole field.
 func paths(fd protoreflect.FieldDescriptor, value json.RawMessage) []string {
 	name := string(fd.Name())
 	if fd.Message() == nil || fd.IsList() || fd.Message().ParentFile().Package() == "google.protobuf" {
@@ -134,7 +134,7 @@ func paths(fd protoreflect.FieldDescriptor, value json.RawMessage) []string {
 	}
 	var all []string
 	for _, m := range members {
-		// One that is not known is refused elsewhere.
+		// An unknown member is refused elsewhere.
 		if part := fieldOf(fd.Message(), m.name); part != nil {
 			for _, path := range paths(part, m.value) {
 				all = append(all, name+"."+path)
@@ -144,7 +144,7 @@ func paths(fd protoreflect.FieldDescriptor, value json.RawMessage) []string {
 	return all
 }
 
-// field checks the value of a field; null is as good as no value.
+// field checks the value of a field; null means no value.
 func (o *object) field(fd protoreflect.FieldDescriptor, path string, value json.RawMessage) {
 	if string(value) == "null" {
 		return
@@ -194,8 +194,8 @@ func (o *object) value(fd protoreflect.FieldDescriptor, path string, value json.
 	}
 }
 
-// torn reports whether a JSON string, which is valid, has one half of a
-// surrogate pair without the other; encoding/json replaces such a half.
+// torn reports whether a valid JSON string has an unpaired surrogate, which
+// encoding/json would replace.
 func torn(raw json.RawMessage) bool {
 	high := false
 	for i := 0; i < len(raw); i++ {
@@ -238,10 +238,10 @@ func (o *object) nested(desc protoreflect.MessageDescriptor, path string, value 
 	o.message(desc, path, members, false)
 }
 
-// mask names the fields of the body, less the name and the etag. Fields that no
-// update changes are among them: the service refuses them where their value is
-// not the current one, so a resource can be sent back as it was read, and no
-// change is dropped without a word.
+// mask returns the fields of the body, except the name and the etag. It includes
+// fields that no update can change: the service refuses them unless their value is
+// the current one. So a resource can be sent back as it was read, and no change is
+// dropped silently.
 func (o *object) mask() string {
 	changed := slices.DeleteFunc(slices.Clone(o.paths), func(path string) bool { return path == "name" || path == "etag" })
 	return strings.Join(changed, ",")
@@ -257,7 +257,7 @@ func enumNames(enum protoreflect.EnumDescriptor) string {
 	return strings.Join(names, ", ")
 }
 
-// join is the path of a field of the message at path.
+// join returns the path of a field of the message at path.
 func join(path, field string) string {
 	if path == "" {
 		return field
@@ -265,7 +265,7 @@ func join(path, field string) string {
 	return path + "." + field
 }
 
-// short is what a message repeats of a name that the caller made up.
+// short truncates a caller's invented name for an error message.
 func short(name string) string {
 	const most = 64
 	if r := []rune(name); len(r) > most {

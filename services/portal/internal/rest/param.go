@@ -19,7 +19,7 @@ const maskField = "update_mask"
 // fieldMask is the type of that field.
 const fieldMask protoreflect.FullName = "google.protobuf.FieldMask"
 
-// isParameter reports whether a field can stand in a path or a query.
+// isParameter reports whether a field can be in a path or a query.
 func isParameter(fd protoreflect.FieldDescriptor) bool {
 	if fd.Cardinality() == protoreflect.Repeated {
 		return false
@@ -107,7 +107,7 @@ func (rt *route) checkQuery(raw string) (url.Values, []fault.Violation, error) {
 	return query, bad[:min(len(bad), maxViolations)], nil
 }
 
-// snake turns the names of a mask as JSON has them into those of the fields.
+// snake turns the JSON names of a mask into field names.
 func snake(mask string) string {
 	var out strings.Builder
 	for _, c := range mask {

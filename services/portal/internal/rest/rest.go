@@ -1,7 +1,7 @@
-// Package rest serves the REST interface under /v1. grpc-gateway turns requests
-// into calls; this package checks a request before it does, so that every
-// mistake is named with its field, and gives every error the same shape. Rules
-// about values and rights belong to the services.
+// Package rest serves the REST interface under /v1. grpc-gateway turns requests into
+// calls. This package checks the requests first, so that every mistake is reported
+// with its field, and gives every error the same shape. Rules about values and
+// rights belong to the services.
 package rest
 
 import (
@@ -37,8 +37,7 @@ import (
 	"github.com/tidegatehq/tidegate/services/portal/internal/upstream"
 )
 
-// Services are the connections that calls go to, and what the portal serves
-// itself.
+// Services has the connections to the services, and what the portal serves itself.
 type Services struct {
 	Catalog, Subscription grpc.ClientConnInterface
 	Changes               changev1.ChangeServiceServer
@@ -111,7 +110,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.mux.ServeHTTP(w, stripped(r))
 }
 
-// stripped is a request with the headers that mean something here, and without
+// stripped returns the request with only the headers that are used here, and without
 // the addresses, which would become metadata.
 func stripped(r *http.Request) *http.Request {
 	kept := http.Header{}
@@ -129,7 +128,7 @@ func stripped(r *http.Request) *http.Request {
 	return s
 }
 
-// checkAuthorization refuses what cannot be passed on as it is.
+// checkAuthorization refuses an Authorization that cannot be passed on unchanged.
 func checkAuthorization(h http.Header) error {
 	values := h.Values("Authorization")
 	if len(values) > 1 {
@@ -143,17 +142,16 @@ func checkAuthorization(h http.Header) error {
 	return nil
 }
 
-// noHeader keeps all headers on their side. The mux passes Authorization on by
-// itself.
+// noHeader passes on no header. The mux passes on Authorization by itself.
 func noHeader(string) (string, bool) { return "", false }
 
-// trace is the metadata that leads a trace on.
+// trace returns the metadata that propagates a trace.
 func trace(ctx context.Context, r *http.Request) metadata.MD {
 	md, _ := metadata.FromOutgoingContext(upstream.WithTrace(ctx, r.Header))
 	return md
 }
 
-// relay copies the number of a change from a service's answer.
+// relay copies the name of the change from a service's answer.
 func relay(ctx context.Context, w http.ResponseWriter) {
 	if md, ok := runtime.ServerMetadataFromContext(ctx); ok {
 		for _, v := range md.HeaderMD.Get(gen.ChangeHeader) {
@@ -162,16 +160,15 @@ func relay(ctx context.Context, w http.ResponseWriter) {
 	}
 }
 
-// marshaler writes all fields but messages that are not set, and refuses fields
-// that it does not know.
+// marshaler writes all fields except unset messages, and refuses unknown fields.
 type marshaler struct{ runtime.JSONPb }
 
 func newMarshaler() *marshaler {
 	return &marshaler{runtime.JSONPb{MarshalOptions: protojson.MarshalOptions{EmitDefaultValues: true}}}
 }
 
-// NewDecoder returns a decoder whose errors are for callers. Mistakes are found
-// before it is asked; what it still refuses is too odd to be named.
+// NewDecoder returns a decoder whose errors may be shown to callers. The checks of
+// this package find nearly all mistakes before; for the rest there is one message.
 func (m *marshaler) NewDecoder(r io.Reader) runtime.Decoder {
 	d := m.JSONPb.NewDecoder(r)
 	return runtime.DecoderFunc(func(v any) error {

@@ -14,19 +14,19 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 )
 
-// routes has the route of each HTTP method and path template, as
+// routes has the route of each HTTP method and path template, such as
 // "GET /v1/{name=apis/*}".
 type routes map[string]*route
 
-// route says how a request becomes a message.
+// route says how an HTTP request becomes a gRPC request.
 type route struct {
 	input protoreflect.MessageDescriptor
-	// path has the fields that stand in the path, by their name there.
+	// path has the fields in the path, by their name there.
 	path map[string]protoreflect.FieldDescriptor
-	// query has the fields that may stand in the query, by both of their names.
+	// query has the fields that may be in the query, by both of their names.
 	query map[string]protoreflect.FieldDescriptor
-	// hasBody says whether there is a body; bodyField is the field that it is,
-	// nil when it is the message itself.
+	// hasBody says whether there is a body; bodyField is the field that it sets, or
+	// nil if it is the whole message.
 	hasBody   bool
 	bodyField protoreflect.FieldDescriptor
 }
@@ -84,7 +84,7 @@ func verb(rule *annotations.HttpRule) (method, template string) {
 	return "", ""
 }
 
-// bind says where each field of the input comes from.
+// bind sets where each field of the input comes from.
 func (rt *route) bind(body string, vars []string) error {
 	fields := rt.input.Fields()
 	taken := []string{body}
@@ -142,11 +142,11 @@ func variables(template string) []string {
 	return names
 }
 
-// probeKey marks a request that only asks whether there is a route.
+// probeKey marks a request that only finds out whether there is a route.
 type probeKey struct{}
 
-// handleRoutingError answers a request that has no route: other methods of the
-// path are named, where there are any.
+// handleRoutingError answers a request without a route. It names the methods that the
+// path has, if there are any.
 func (h *Handler) handleRoutingError(ctx context.Context, _ *runtime.ServeMux, _ runtime.Marshaler, w http.ResponseWriter, r *http.Request, _ int) {
 	if ctx.Value(probeKey{}) != nil {
 		return

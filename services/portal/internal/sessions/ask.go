@@ -19,11 +19,11 @@ import (
 // patience is how long a gateway has to answer.
 const patience = 2 * time.Second
 
-// question is what a gateway is asked.
+// question is a call to a gateway.
 type question[R any] func(ctx context.Context, g gateways.Gateway, opts ...grpc.CallOption) (R, error)
 
-// ask asks one gateway. One that watches the catalog is there: a connection to it
-// that was lost is waited for.
+// ask calls one gateway. If the gateway watches the catalog it is there, so ask waits
+// for a lost connection to come back.
 func (ask question[R]) ask(ctx context.Context, g gateways.Gateway) (R, error) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
@@ -47,14 +47,14 @@ func askOne[R any](ctx context.Context, s *Server, name resourcename.Gateway, as
 	return none, fault.NotFound("%s", name)
 }
 
-// answer is what a gateway answered.
+// answer is a gateway's answer.
 type answer[R any] struct {
 	from  resourcename.Gateway
 	value R
 	err   error
 }
 
-// askAll asks gateways at once and returns their answers in the gateways' order.
+// askAll calls all gateways at once and returns the answers in the same order.
 func askAll[R any](ctx context.Context, all []gateways.Gateway, ask question[R]) []answer[R] {
 	answers := make([]answer[R], len(all))
 	var wg sync.WaitGroup
@@ -68,9 +68,9 @@ func askAll[R any](ctx context.Context, all []gateways.Gateway, ask question[R])
 	return answers
 }
 
-// collect returns the values of answers. Gateways that gave none are unreachable if
-// partial admits that, and else make the call fail. What a gateway refuses, all do:
-// that is the answer of the whole call.
+// collect returns the values of answers. Gateways without an answer are unreachable
+// if partial allows that; otherwise they make the call fail. A refusal by one gateway
+// is the answer of the whole call, because all would refuse.
 func collect[R any](ctx context.Context, answers []answer[R], partial bool) (values []R, unreachable []string, err error) {
 	for _, a := range answers {
 		switch status.Code(a.err) {

@@ -1,6 +1,6 @@
-// Package sessions serves SessionService for all gateways: it asks those that a
-// request is about, with the caller's token, and merges what several of them
-// answer. Who may see and close what is decided by the gateways.
+// Package sessions serves SessionService for all gateways: it calls those that a
+// request is about, with the caller's token, and merges their answers. The gateways
+// decide who may see and close what.
 package sessions
 
 import (
@@ -34,7 +34,7 @@ type Server struct {
 
 var _ gatewayv1.SessionServiceServer = (*Server)(nil)
 
-// New returns a server that asks the gateways of a directory.
+// New returns a server that calls the gateways of a directory.
 func New(directory Directory) *Server { return &Server{directory: directory} }
 
 // ListGateways lists the gateways, by name.

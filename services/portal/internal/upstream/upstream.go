@@ -1,7 +1,7 @@
-// Package upstream calls the services behind the portal. It bounds every call
-// in time, sends along only what is meant for a service, and keeps what the
-// client library says about addresses and transports in the log. What a service
-// answers passes as it is.
+// Package upstream calls the services behind the portal. It gives every call a
+// deadline and sends only the metadata that services need. What the client library
+// says about addresses and transports goes to the log and not to the caller. A
+// service's answer is passed on unchanged.
 package upstream
 
 import (
@@ -17,10 +17,10 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// Timeout is how long a call may take where the caller gives it longer.
+// Timeout is how long a call may take at most, whatever the caller's deadline.
 const Timeout = 30 * time.Second
 
-// TraceHeaders are the headers that lead a trace on (W3C Trace Context).
+// TraceHeaders are the headers that propagate a trace (W3C Trace Context).
 func TraceHeaders() []string { return []string{"traceparent", "tracestate"} }
 
 // WithTrace returns a context whose calls carry the trace of a request.
@@ -35,8 +35,8 @@ func WithTrace(ctx context.Context, h http.Header) context.Context {
 	return ctx
 }
 
-// Forwarded returns the context of a call that is made for the caller of ctx: its
-// deadline, token and trace, and nothing else.
+// Forwarded returns the context of a call on behalf of the caller of ctx: with the
+// caller's deadline, token and trace, and nothing else.
 func Forwarded(ctx context.Context) context.Context {
 	md := metadata.MD{}
 	for _, name := range append(TraceHeaders(), "authorization") {
@@ -45,7 +45,7 @@ func Forwarded(ctx context.Context) context.Context {
 	return metadata.NewOutgoingContext(ctx, md)
 }
 
-// isMetadata reports whether gRPC takes a value as metadata.
+// isMetadata reports whether gRPC accepts a value as metadata.
 func isMetadata(s string) bool {
 	for i := range len(s) {
 		if s[i] < 0x20 || s[i] > 0x7e {
@@ -62,13 +62,14 @@ type Conn struct {
 	log  *slog.Logger
 }
 
-// New returns a connection to whoever messages call name, as "the catalog service".
+// New returns a connection to a service. Errors call it name, such as "the catalog
+// service".
 func New(name string, cc grpc.ClientConnInterface, log *slog.Logger) *Conn {
 	return &Conn{name: name, cc: cc, log: log}
 }
 
-// Invoke does one call. Its error has the service's status, or one of the
-// portal's own where no answer came.
+// Invoke does one call. Its error has the service's status, or one of the portal's
+// own if no answer came.
 func (c *Conn) Invoke(ctx context.Context, method string, args, reply any, opts ...grpc.CallOption) error {
 	ctx, cancel := context.WithTimeout(ctx, Timeout)
 	defer cancel()
@@ -86,8 +87,8 @@ func (c *Conn) NewStream(_ context.Context, _ *grpc.StreamDesc, method string, _
 	return nil, status.Errorf(codes.Unimplemented, "%s is a stream, which is not served here", method)
 }
 
-// answered reports whether a service sent this metadata: with an answer comes
-// its content type.
+// answered reports whether a service sent this metadata: an answer always has a
+// content type.
 func answered(md metadata.MD) bool { return len(md.Get("content-type")) > 0 }
 
 // unanswered returns the status of a call that no service answered.

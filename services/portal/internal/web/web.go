@@ -1,6 +1,5 @@
-// Package web puts the portal's HTTP together: which path leads where, the
-// headers of every answer, metrics, and what happens when a handler fails. The
-// answers themselves belong to the handlers.
+// Package web combines the portal's HTTP handlers: it has the paths, the headers of
+// every answer, the metrics and the recovery from panics.
 package web
 
 import (
@@ -32,8 +31,8 @@ const (
 type Parts struct {
 	// REST serves /v1/.
 	REST http.Handler
-	// OAuth2 has the handlers of the OAuth2 endpoints by path; one that ends in
-	// a slash takes what is below it too.
+	// OAuth2 has the handlers of the OAuth2 endpoints by path; a path that ends in a
+	// slash includes all paths under it.
 	OAuth2 map[string]http.Handler
 	// OpenAPI is the OpenAPI document.
 	OpenAPI []byte
@@ -69,9 +68,8 @@ func static(kind string, body []byte) http.Handler {
 	})
 }
 
-// secured sets the headers that every answer has. Strict-Transport-Security is
-// not among them: it counts for all ports of a host, and gateways serve plain
-// ws beside wss.
+// secured sets the headers that every answer has. Strict-Transport-Security is not
+// among them: it applies to all ports of a host, and gateways also serve plain ws.
 func secured(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
@@ -84,7 +82,7 @@ func secured(next http.Handler) http.Handler {
 	})
 }
 
-// recovered answers "internal error" where a handler panics.
+// recovered answers "internal error" when a handler panics.
 func recovered(next http.Handler, log *slog.Logger) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		defer func() {

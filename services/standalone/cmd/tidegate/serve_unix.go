@@ -22,7 +22,7 @@ func server() func(ctx context.Context, args []string) int {
 	}
 }
 
-// called returns what calls this program when it is pasted into a shell here.
+// called returns how to call this program from a shell in this folder.
 func called() string {
 	self, err := os.Executable()
 	if err != nil {

@@ -1,6 +1,6 @@
-// Package folder is the standalone server's data folder: the lock that keeps a
-// second server out, and the keys, certificates and passwords that are made at
-// the first start. What services keep in it is theirs.
+// Package folder is the standalone server's data folder: the lock that keeps a second
+// server out, and the keys, certificates and passwords that are made at the first
+// start. It does not touch the files of the services in it.
 package folder
 
 import (
@@ -19,21 +19,21 @@ import (
 )
 
 const (
-	// pairLife is how long the server's certificate is good for.
+	// pairLife is how long the server's certificate is valid.
 	pairLife = 90 * 24 * time.Hour
-	// renewBefore is how long before its end it is made anew.
+	// renewBefore is how long before its expiry it is renewed.
 	renewBefore = 30 * 24 * time.Hour
 )
 
-// Folder is a data folder that is ours until Close.
+// Folder is a data folder, locked until Close.
 type Folder struct {
 	path string
-	lock *flock.Flock // on the folder itself, so that no file is needed for it
+	lock *flock.Flock // on the folder itself, so that it needs no file
 	made bool         // by Open
 }
 
-// Open makes the folder where there is none, for its owner only, and locks it. A
-// folder that is there keeps its mode; every file in it is for its owner only.
+// Open creates the folder if it does not exist, for its owner only, and locks it. An
+// existing folder keeps its mode; every file in it is for its owner only.
 func Open(path string) (*Folder, error) {
 	f := &Folder{path: path, lock: flock.New(path, flock.SetFlag(os.O_RDONLY))}
 	err := os.Mkdir(path, 0o700)
@@ -55,7 +55,7 @@ func Open(path string) (*Folder, error) {
 	return f, nil
 }
 
-// take locks the folder and sees whether it can be written.
+// take locks the folder and checks that it is writable.
 func (f *Folder) take() error {
 	info, err := os.Stat(f.path)
 	if err != nil {
@@ -79,11 +79,11 @@ func (f *Folder) take() error {
 	return os.Remove(probe.Name())
 }
 
-// Close gives the folder back. One that Open made and that is still empty is
-// removed.
+// Close unlocks the folder. It removes a folder that Open created and that is still
+// empty.
 func (f *Folder) Close() error {
 	if f.made {
-		_ = os.Remove(f.path) // refused when there is something in it
+		_ = os.Remove(f.path) // fails if it is not empty
 	}
 	return f.lock.Close()
 }
@@ -97,7 +97,7 @@ func (f *Folder) Has(name string) bool {
 	return err == nil
 }
 
-// Read returns what is in a file.
+// Read returns the contents of a file.
 func (f *Folder) Read(name string) ([]byte, error) { return os.ReadFile(f.Path(name)) }
 
 // Write replaces a file as a whole; only its owner can read it.
@@ -121,10 +121,10 @@ func (f *Folder) Write(name string, content []byte) error {
 	return nil
 }
 
-// Secrets makes the master key and the first administrator's password, unless
-// the file installed says that an earlier start has: then what is stored cannot
-// be read without the key, and the password, which is no longer needed, may be
-// gone.
+// Secrets makes the master key and the first administrator's password. The file
+// installed says that an earlier start has done so. Then a missing key is an error,
+// because what is stored cannot be read without it; a missing password is not,
+// because it is no longer needed.
 func (f *Folder) Secrets(masterKey, password, installed string) error {
 	if f.Has(installed) {
 		if !f.Has(masterKey) {
@@ -143,7 +143,7 @@ func (f *Folder) Secrets(masterKey, password, installed string) error {
 	return f.Write(password, []byte(rand.Text()+"\n"))
 }
 
-// Names of the files with the authority and with the server's pair.
+// Names of the files with the authority, and with the server's certificate and key.
 const (
 	CACert     = "ca.pem"
 	CAKey      = "ca-key.pem"
@@ -151,9 +151,9 @@ const (
 	ServerKey  = "server-key.pem"
 )
 
-// Certificates makes the authority where there is none, and the server's pair
-// where there is none or where it is not good for all the names and for a month
-// more.
+// Certificates makes the authority if it does not exist. It makes the server's
+// certificate and key if they do not exist, or are not valid for all the names and for
+// another month.
 func (f *Folder) Certificates(names []string, now time.Time) error {
 	authority, err := f.authority(now)
 	if err != nil {
@@ -168,8 +168,8 @@ func (f *Folder) Certificates(names []string, now time.Time) error {
 	if err != nil {
 		return err
 	}
-	// Whoever reads between both writes gets a key that does not fit, and keeps
-	// the pair it has.
+	// A reader between the two writes gets a key that does not match, and keeps the
+	// certificate that it has.
 	if err := f.Write(ServerKey, pair.Key); err != nil {
 		return err
 	}
@@ -187,7 +187,7 @@ func (f *Folder) authority(now time.Time) (*certs.Authority, error) {
 			return nil, fmt.Errorf("%s and %s: %w", f.Path(CACert), f.Path(CAKey), err)
 		}
 		return authority, nil
-	case errors.Is(err1, fs.ErrNotExist): // the key is written first, and good for nothing without it
+	case errors.Is(err1, fs.ErrNotExist): // the key is written first, and is useless alone
 	case errors.Is(err2, fs.ErrNotExist):
 		return nil, fmt.Errorf("%s is gone: put it back, or remove %s too for a new authority", f.Path(CAKey), f.Path(CACert))
 	default:

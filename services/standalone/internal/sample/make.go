@@ -18,8 +18,8 @@ import (
 	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
 )
 
-// make makes what is not there yet. Every step finds what an earlier start that
-// was cut short has made.
+// make creates what does not exist yet. Every step finds what an earlier, interrupted
+// start has created.
 func (s *sample) make(ctx context.Context) error {
 	gold, err := s.plan(ctx, "Gold")
 	if err != nil {
@@ -47,13 +47,13 @@ func (s *sample) make(ctx context.Context) error {
 	return s.save()
 }
 
-// exists reports whether a creation was refused because the thing is there.
+// exists reports whether a creation was refused because the resource exists.
 func exists(err error) bool { return status.Code(err) == codes.AlreadyExists }
 
-// named is a filter for a display name.
+// named returns a filter for a display name.
 func named(name string) string { return fmt.Sprintf("display_name = %q", name) }
 
-// errTaken says that somebody else's thing is in the way.
+// errTaken says that another user's resource has the name or address.
 var errTaken = errors.New("its name or its address is taken")
 
 func (s *sample) plan(ctx context.Context, name string) (string, error) {
@@ -137,12 +137,12 @@ func (s *sample) findVersion(ctx context.Context, api *catalogv1.Api) (*catalogv
 	return list.GetVersions()[0], nil
 }
 
-// endpoints lead to one backend.
+// endpoints returns endpoints with one backend, for production.
 func endpoints(backend string) *catalogv1.Endpoints {
 	return &catalogv1.Endpoints{Production: []*catalogv1.Endpoint{{Endpoint: &catalogv1.Endpoint_Url{Url: backend}}}}
 }
 
-// backendOf is where the version leads, or empty.
+// backendOf returns the URL of the version's backend, or empty.
 func backendOf(v *catalogv1.Version) string {
 	if production := v.GetEndpoints().GetProduction(); len(production) > 0 {
 		return production[0].GetUrl()
@@ -150,8 +150,8 @@ func backendOf(v *catalogv1.Version) string {
 	return ""
 }
 
-// moveBackend leads the version to the backend's address when that is another
-// one than at the last start, and the user has not changed it.
+// moveBackend updates the version's endpoint if the backend's address has changed
+// since the last start and the user has not changed the endpoint.
 func (s *sample) moveBackend(ctx context.Context, v *catalogv1.Version) error {
 	if now := backendOf(v); now == s.Backend || now != s.kept.Backend {
 		return nil
@@ -169,8 +169,8 @@ func (s *sample) moveBackend(ctx context.Context, v *catalogv1.Version) error {
 	return s.save()
 }
 
-// await waits until the gateway has applied a change of the catalog, so that
-// the lines that are printed work at once.
+// await waits until the gateway has applied a change of the catalog, so that the
+// commands in the banner work at once.
 func (s *sample) await(ctx context.Context, header metadata.MD) {
 	for _, change := range header.Get(gen.ChangeHeader) {
 		answer, err := s.changes.WaitChange(ctx, &changev1.WaitChangeRequest{Name: change})
@@ -224,8 +224,8 @@ func (s *sample) subscription(ctx context.Context, plan string) (string, error) 
 	return list.GetSubscriptions()[0].GetName(), nil
 }
 
-// oauthClient makes the production OAuth client and a secret of it. Of one that
-// is there the secrets were lost, so it gets another in their place.
+// oauthClient creates the production OAuth client and a secret. If the OAuth client
+// exists, its secrets were lost, so a new one replaces them.
 func (s *sample) oauthClient(ctx context.Context) error {
 	c, err := s.apps.CreateOAuthClient(ctx, &subscriptionv1.CreateOAuthClientRequest{
 		Parent: s.kept.Application, OauthClient: &subscriptionv1.OAuthClient{Stage: catalogv1.Stage_STAGE_PRODUCTION},

@@ -1,10 +1,10 @@
 // Package sample makes what a newcomer tries first: an echo backend, an API
 // EchoWebSocket in front of it, an application that is subscribed to it, and a
-// token. It makes them through the public gRPC, as anybody would.
+// token. It makes them through the public gRPC, as a user would.
 //
-// The sample is made once. At later starts it is only looked after: its token
-// is fresh, and its endpoint follows the backend. What the user has changed or
-// deleted since stays so; without sample.json it is made again.
+// The sample is made once. Later starts get a new token and update the endpoint if
+// the backend's address has changed. What the user has changed or deleted since stays
+// so; without sample.json the sample is made again.
 package sample
 
 import (
@@ -29,7 +29,7 @@ import (
 	"github.com/tidegatehq/tidegate/services/kit/oauthcode"
 )
 
-// What the sample is called.
+// Names of the sample's resources.
 const (
 	APIName    = "EchoWebSocket"
 	APIContext = "/echowebsocket"
@@ -53,10 +53,10 @@ type Config struct {
 	Conn *grpc.ClientConn
 	// Backend is the URL of the echo backend.
 	Backend string
-	// Username and Password are an administrator's; the password is empty when
-	// it is not known any more.
+	// Username and Password are an administrator's; the password is empty when it is
+	// no longer known.
 	Username, Password string
-	// Log takes what is not told to the newcomer.
+	// Log receives the details that the banner leaves out.
 	Log *slog.Logger
 }
 
@@ -64,7 +64,7 @@ type Config struct {
 type Result struct {
 	// Token is an access token for the API.
 	Token string
-	// Expires is when it ends.
+	// Expires is when it expires.
 	Expires time.Time
 }
 
@@ -95,8 +95,8 @@ type sample struct {
 	oauth   oauth2v1.OAuth2ServiceClient
 }
 
-// Prepare makes the sample, or finds it, and gets a token. An error says in
-// plain words why there is none.
+// Prepare makes or finds the sample and gets a token. Its error is meant for the
+// newcomer.
 func Prepare(ctx context.Context, cfg Config) (Result, error) {
 	s := &sample{
 		Config:  cfg,
@@ -155,7 +155,7 @@ func (s *sample) save() error {
 	return s.Files.Write(file, append(text, '\n'))
 }
 
-// errSignIn says that the administrator's password is another one by now.
+// errSignIn says that the administrator's password has been changed.
 var errSignIn = errors.New("the administrator's password is not the one made at the first start")
 
 // asAdmin runs do signed in as the administrator.
@@ -180,8 +180,8 @@ func (s *sample) asAdmin(ctx context.Context, do func(context.Context) error) er
 // errGone says that the user has deleted the sample or a part of it.
 var errGone = errors.New("it was changed or deleted since it was made; remove " + file + " from the data folder and start again to have it made anew")
 
-// look sees whether the sample is still there, and leads it to the backend's
-// address if that has moved.
+// look checks that the sample is still there, and updates its endpoint if the
+// backend's address has changed.
 func (s *sample) look(ctx context.Context) error {
 	v, err := s.catalog.GetVersion(ctx, &catalogv1.GetVersionRequest{Name: s.kept.Version})
 	if status.Code(err) == codes.NotFound {

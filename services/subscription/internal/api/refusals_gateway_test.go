@@ -135,7 +135,7 @@ func TestGatewayRefusals(t *testing.T) {
 		{"get an unknown record", w.ann, call(w.usage.GetSessionRecord, &usagev1.GetSessionRecordRequest{Name: "sessionRecords/X"}), codes.NotFound,
 			"sessionRecords/X not found"},
 		{"list records by a reason that is none", w.ann, call(w.usage.ListSessionRecords, &usagev1.ListSessionRecordsRequest{Filter: `end_reason = "TIRED"`}), invalid,
-			`filter: no end reason "TIRED": they are words as REVOKED`},
+			`filter: no end reason "TIRED": use a word such as REVOKED`},
 		{"list usage by what is not there", w.ann, call(w.usage.ListUsage, &usagev1.ListUsageRequest{Filter: `hour = "1"`}), invalid,
 			`filter: no field "hour": there are subscription, application, version`},
 		{"list usage by a bad subscription", w.ann, call(w.usage.ListUsage, &usagev1.ListUsageRequest{Filter: `subscription = "1"`}), invalid,

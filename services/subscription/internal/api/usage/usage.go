@@ -62,7 +62,7 @@ func reasonTerm(terms page.Terms) (*int64, error) {
 	}
 	n, err := strconv.ParseInt(*word, 10, 32)
 	if err != nil {
-		return nil, fault.Invalid("filter", "no end reason %q: they are words as REVOKED", *word)
+		return nil, fault.Invalid("filter", "no end reason %q: use a word such as REVOKED", *word)
 	}
 	return &n, nil
 }
