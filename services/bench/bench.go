@@ -17,7 +17,7 @@ import (
 	"time"
 )
 
-// Config is what a run can be told. It is made by Default.
+// Config is the configuration of a run. Default makes it.
 type Config struct {
 	// Rounds is how often every target is measured; 0 for 5, or for 30 with
 	// Against. Medians are printed.
@@ -47,7 +47,7 @@ type Config struct {
 	Against string
 }
 
-// Default returns the configuration that holds where nothing else is said.
+// Default returns the default configuration.
 func Default() Config {
 	return Config{Span: time.Second, Conns: 50, Payload: 128, Dialers: 16, Idle: 4000, Settle: 10 * time.Second}
 }

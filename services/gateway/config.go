@@ -24,7 +24,7 @@ import (
 	"github.com/tidegatehq/tidegate/services/kit/watch"
 )
 
-// Config is all that the service can be told. It is made by Default.
+// Config is the configuration of the service. Default makes it.
 type Config struct {
 	// Instance names the gateway among those of the installation.
 	Instance string
@@ -58,8 +58,7 @@ type Config struct {
 	// Ops says where metrics and health are served.
 	Ops ops.Config
 
-	// Metrics is where metrics are counted; nil is a registry of the service's
-	// own.
+	// Metrics is the registry for metrics; nil means a new one.
 	Metrics *prometheus.Registry
 	// MasterKey is used instead of MasterKeyFile when it is set.
 	MasterKey *seal.Key
@@ -72,8 +71,7 @@ type Config struct {
 // Addrs are the addresses that clients connect to; nil where there is none.
 type Addrs struct{ Plain, TLS net.Addr }
 
-// Default returns the configuration that holds where nothing else is said. A
-// MasterKeyFile is needed besides.
+// Default returns the default configuration. MasterKeyFile must be set as well.
 func Default() Config {
 	return Config{
 		Instance:     watch.HostInstance("", "gateway"),
@@ -91,8 +89,8 @@ func Default() Config {
 	}
 }
 
-// Flags registers the options, behind prefix. What the Config holds is their
-// default.
+// Flags registers the options, with prefix before their names. Their defaults are
+// what the Config holds.
 func (c *Config) Flags(fs *flag.FlagSet, prefix string) {
 	c.prefix = prefix
 	fs.StringVar(&c.Instance, prefix+"instance", c.Instance,

@@ -18,7 +18,7 @@ import (
 	"github.com/tidegatehq/tidegate/services/kit/watch"
 )
 
-// Config is all that the service can be told. It is made by Default.
+// Config is the configuration of the service. Default makes it.
 type Config struct {
 	// DB is the URL of the database, postgres:// or sqlite:.
 	DB string
@@ -58,8 +58,7 @@ type Config struct {
 	Catalog grpcclient.Config
 	// Ops says where metrics and health are served.
 	Ops ops.Config
-	// Metrics is where metrics are counted; nil is a registry of the service's
-	// own.
+	// Metrics is the registry for metrics; nil means a new one.
 	Metrics *prometheus.Registry
 
 	prefix string
@@ -71,8 +70,8 @@ const (
 	maxUserToken = 15 * time.Minute
 )
 
-// Default returns the configuration that holds where nothing else is said. An
-// Issuer and a MasterKeyFile are needed besides.
+// Default returns the default configuration. Issuer and MasterKeyFile must be set as
+// well.
 func Default() Config {
 	return Config{
 		DB:                   "sqlite:subscription.db",
@@ -91,8 +90,8 @@ func Default() Config {
 	}
 }
 
-// Flags registers the options, behind prefix. What the Config holds is their
-// default.
+// Flags registers the options, with prefix before their names. Their defaults are
+// what the Config holds.
 func (c *Config) Flags(fs *flag.FlagSet, prefix string) {
 	c.prefix = prefix
 	fs.StringVar(&c.DB, prefix+"db", c.DB, "database `url`, postgres://… or sqlite:PATH")

@@ -54,8 +54,8 @@ type Config struct {
 // Default returns the configuration of a plaintext connection to target.
 func Default(target string) Config { return Config{Target: target} }
 
-// Flags registers -NAME, -NAME-ca, -NAME-cert and -NAME-key, behind prefix. What
-// the Config holds is their default.
+// Flags registers -NAME, -NAME-ca, -NAME-cert and -NAME-key, with prefix before
+// their names. Their defaults are what the Config holds.
 func (c *Config) Flags(fs *flag.FlagSet, prefix, name string) {
 	c.flag = prefix + name
 	fs.StringVar(&c.Target, c.flag, c.Target, "`address` of the "+name+" service's internal gRPC, host:port")

@@ -25,8 +25,8 @@ type Instances struct {
 // a service.
 func OfService(service string) Instances { return Instances{service: service, flag: service} }
 
-// Flags registers -SERVICE-ca, -SERVICE-cert and -SERVICE-key, behind prefix. What
-// the Instances hold is their default.
+// Flags registers -SERVICE-ca, -SERVICE-cert and -SERVICE-key, with prefix
+// before their names. Their defaults are what the Instances hold.
 func (i *Instances) Flags(fs *flag.FlagSet, prefix string) {
 	i.flag = prefix + i.service
 	fs.StringVar(&i.CA, i.flag+"-ca", i.CA, "PEM `file` of the authority that signs the "+i.service+"s' certificates; empty for plaintext on loopback")

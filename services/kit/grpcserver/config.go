@@ -41,8 +41,8 @@ func Default(addr, internalAddr string) Config {
 	return Config{Addr: addr, InternalAddr: internalAddr, Drain: 10 * time.Second}
 }
 
-// Flags registers the options, behind prefix. What the Config holds is their
-// default.
+// Flags registers the options, with prefix before their names. Their defaults are
+// what the Config holds.
 func (c *Config) Flags(fs *flag.FlagSet, prefix string) {
 	c.prefix = prefix
 	fs.StringVar(&c.Addr, prefix+"grpc", c.Addr, "`address` of gRPC for users, host:port; empty for none")

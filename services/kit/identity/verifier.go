@@ -107,7 +107,7 @@ func (v *Verifier) checkClaims(c UserClaims) error {
 	case errors.Is(err, jwt.ErrExpired):
 		return fault.WithReason(fault.Unauthenticated("the token has expired"), "TOKEN_EXPIRED")
 	case errors.Is(err, jwt.ErrInvalidIssuer):
-		return fault.Unauthenticated("the token was issued by somebody else")
+		return fault.Unauthenticated("the token has another issuer")
 	case errors.Is(err, jwt.ErrInvalidAudience):
 		return fault.Unauthenticated("the token is for another audience")
 	default:

@@ -32,10 +32,11 @@ type Config struct {
 	prefix string
 }
 
-// Default returns the configuration that holds where nothing else is said.
+// Default returns the default configuration.
 func Default() Config { return Config{Addr: "127.0.0.1:9091", HeadTimeout: 5 * time.Second} }
 
-// Flags registers -ops, behind prefix. What the Config holds is its default.
+// Flags registers -ops, with prefix before its name. Its default is what the Config
+// holds.
 func (c *Config) Flags(fs *flag.FlagSet, prefix string) {
 	c.prefix = prefix
 	fs.StringVar(&c.Addr, prefix+"ops", c.Addr,

@@ -96,7 +96,7 @@ type Config struct {
 	prefix string
 }
 
-// Default returns the configuration that holds where nothing else is said.
+// Default returns the default configuration.
 func Default() Config {
 	return Config{
 		GrantTTL:     5 * time.Minute,

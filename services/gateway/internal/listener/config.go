@@ -10,7 +10,7 @@ import (
 	"github.com/tidegatehq/tidegate/services/kit/netaddr"
 )
 
-// Config is all that the listener can be told. It is made by Default.
+// Config is the configuration of the listener. Default makes it.
 type Config struct {
 	Addr    string // for plain connections; empty: none
 	TLSAddr string // for TLS connections; empty: none
@@ -26,7 +26,7 @@ type Config struct {
 	prefix string
 }
 
-// Default returns the configuration that holds where nothing else is said.
+// Default returns the default configuration.
 func Default() Config {
 	return Config{Addr: "127.0.0.1:9099", TLSAddr: "127.0.0.1:8099", Timeout: 10 * time.Second, MaxHandshakes: 16384}
 }

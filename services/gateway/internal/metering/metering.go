@@ -50,8 +50,7 @@ type Config struct {
 	prefix string
 }
 
-// Default returns the configuration that holds where nothing else is said. Gateway
-// and BootID are needed besides.
+// Default returns the default configuration. Gateway and BootID must be set as well.
 func Default() Config {
 	return Config{Every: 5 * time.Second, Timeout: 5 * time.Second, Rows: 100_000, Records: 100_000}
 }

@@ -25,7 +25,7 @@ type Config struct {
 	prefix string
 }
 
-// Default returns the configuration that holds where nothing else is said.
+// Default returns the default configuration.
 func Default() Config {
 	return Config{
 		Ping:       30 * time.Second,

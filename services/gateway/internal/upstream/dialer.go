@@ -17,7 +17,7 @@ import (
 	"github.com/tidegatehq/tidegate/services/gateway/internal/netpoll"
 )
 
-// Config is all that a Dialer can be told. It is made by Default.
+// Config is the configuration of a Dialer. Default makes it.
 type Config struct {
 	Timeout       time.Duration // of a connection, TLS included
 	AllowLoopback bool
@@ -27,7 +27,7 @@ type Config struct {
 	prefix string
 }
 
-// Default returns the configuration that holds where nothing else is said.
+// Default returns the default configuration.
 func Default() Config { return Config{Timeout: 5 * time.Second} }
 
 // Flags registers the options, each name after prefix. What the Config holds is
