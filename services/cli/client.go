@@ -238,7 +238,7 @@ func (c *client) noteChange(header metadata.MD) {
 	}
 }
 
-// errSignedOut says that nobody is signed in.
+// errSignedOut is the error of a command that needs a sign-in.
 var errSignedOut = errors.New("not signed in; sign in with: tidegate login")
 
 // token returns the access token of the sign-in. It renews a token that is about to

@@ -48,8 +48,8 @@ var arguments = map[string]string{
 	"create_version_request.parent":       "API",
 }
 
-// argument returns the flag or argument of a field: of a list's element that of
-// the list, of an unknown one the field.
+// argument returns the flag or argument for a field: that of the list for a list's
+// element, and the field itself for an unknown field.
 func argument(field string) string {
 	bare, _, _ := strings.Cut(field, "[")
 	if name, ok := arguments[bare]; ok {
@@ -67,8 +67,7 @@ func statusOf(err error) (*status.Status, bool) {
 	return s.GRPCStatus(), true
 }
 
-// explain turns an error into one that says in plain words what happened and
-// what helps.
+// explain turns an error into one that says what happened and what to do.
 func (s *shell) explain(err error) error {
 	if errors.Is(err, context.DeadlineExceeded) {
 		return s.late()
@@ -138,8 +137,8 @@ func fieldViolations(st *status.Status) []*errdetails.BadRequest_FieldViolation 
 	return all
 }
 
-// tooLarge says that gRPC did not take the request, and names the flag whose
-// value is most of it.
+// tooLarge returns the error for a request that is too large for gRPC. It names the
+// flag whose value is most of it.
 func (s *shell) tooLarge() error {
 	total, longest := 0, 0
 	for i, arg := range s.Args {
@@ -171,8 +170,8 @@ func (s *shell) unavailable(st *status.Status) error {
 	return unreachable(s.client.address, "--server", lost)
 }
 
-// unreachable says why there is no connection to an address, and what helps.
-// flag names another server; it is empty where the address is no server's.
+// unreachable says why there is no connection to an address, and what to do. flag is
+// the flag that names another server; it is empty if the address is not a server's.
 func unreachable(address, flag string, err error) error {
 	var start, another string
 	if flag != "" {

@@ -8,8 +8,8 @@ import (
 	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
 )
 
-// labels finds the names that users gave for resource names, for tables. What
-// cannot be read keeps its resource name.
+// labels finds display names for resource names, for tables. A resource that cannot
+// be read keeps its resource name.
 type labels struct {
 	client *client
 	known  map[string]string

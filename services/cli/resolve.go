@@ -37,14 +37,14 @@ func named(text, collection string) bool {
 	return ok && id != "" && !strings.Contains(id, "/")
 }
 
-// unknown says that arg, a flag or an argument, names nothing.
+// unknown returns the error for a flag or argument that names nothing.
 func unknown(arg, kind, text, list string) error {
 	return fmt.Errorf("%s: there is no %s %q that you may see; list them with: tidegate %s", arg, kind, text, list)
 }
 
-// absent reports whether a look-up failed because there is no such thing: the
-// server has none, or can have none, for what was looked for is not a name, or
-// too long for a filter.
+// absent reports whether a look-up failed because there is no such thing: the server
+// has none, or cannot have one because the text is not a name or is too long for a
+// filter.
 func absent(err error) bool {
 	st, ok := statusOf(err)
 	if !ok || st.Code() != codes.InvalidArgument {
@@ -80,7 +80,7 @@ func (c *client) api(ctx context.Context, text string) (*catalogv1.Api, error) {
 	return api, err
 }
 
-// findAPI is api, but returns nil where there is none.
+// findAPI is like api, but returns nil when there is no such API.
 func (c *client) findAPI(ctx context.Context, text string) (*catalogv1.Api, error) {
 	if named(text, "apis") {
 		api, err := c.catalog.GetApi(ctx, &catalogv1.GetApiRequest{Name: text})

@@ -12,9 +12,9 @@ import (
 	"github.com/gofrs/flock"
 )
 
-// store is the folder in which sign-ins and secrets are kept between commands: one
-// file, read and written by its owner only, replaced as a whole under a lock, and
-// the lock's file.
+// store is the folder that keeps sign-ins and secrets between commands. It has one
+// file, accessible to its owner only and replaced as a whole under a lock, and the
+// lock's file.
 type store struct {
 	dir string
 }
@@ -47,7 +47,7 @@ type signIn struct {
 	RefreshExpire time.Time `json:"refresh_expires"`
 }
 
-// storedOAuthClient is an OAuth client with the newest secret that was made here.
+// storedOAuthClient is an OAuth client with the newest secret created on this machine.
 type storedOAuthClient struct {
 	ClientID string `json:"client_id"`
 	// Secret is the secret's resource name, ClientSecret its value.
@@ -84,8 +84,8 @@ func (s *store) read() (*state, error) {
 	return &st, nil
 }
 
-// update changes what is stored; no other command of this program does so
-// meanwhile. When change fails nothing is written.
+// update changes what is stored, under a lock that excludes other commands. If change
+// fails, nothing is written.
 func (s *store) update(change func(*state) error) error {
 	if err := os.MkdirAll(s.dir, 0o700); err != nil {
 		return fmt.Errorf("save the sign-in: %w", err)

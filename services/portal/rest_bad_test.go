@@ -75,16 +75,16 @@ func TestRESTRefusesRequests(t *testing.T) {
 // TestRESTRefusesBodies sends bodies that do not fit their method.
 func TestRESTRefusesBodies(t *testing.T) {
 	start(t).refuses(t, []badRequest{
-		{"no JSON", post("hello"), 400, codes.InvalidArgument, "the body is not valid JSON: the mistake is at byte 1"},
-		{"cut off", post(`{"displayName":`), 400, codes.InvalidArgument, "the body is not valid JSON: the mistake is at byte 15"},
-		{"more after the end", post(`{} {}`), 400, codes.InvalidArgument, "the body is not valid JSON: the mistake is at byte 4"},
+		{"no JSON", post("hello"), 400, codes.InvalidArgument, "the body is not valid JSON: syntax error at byte 1"},
+		{"cut off", post(`{"displayName":`), 400, codes.InvalidArgument, "the body is not valid JSON: syntax error at byte 15"},
+		{"more after the end", post(`{} {}`), 400, codes.InvalidArgument, "the body is not valid JSON: syntax error at byte 4"},
 		{"not UTF-8", post("{\"displayName\":\"\xff\"}"), 400, codes.InvalidArgument, "the body is not UTF-8"},
 		{"half a character", post(`{"displayName":"\ud800"}`), 400, codes.InvalidArgument, `api.display_name: has half a character, as \ud800`},
 		{"number with a sign", []string{"POST", "/v1/plans", `{"quota":{"messages":"+5"}}`}, 400, codes.InvalidArgument, "plan.quota.messages: must be a whole number"},
 		{"number with an exponent", []string{"POST", "/v1/plans", `{"quota":{"messages":1e3}}`}, 400, codes.InvalidArgument, "plan.quota.messages: must be a whole number"},
 		{"list", post("[]"), 400, codes.InvalidArgument, "the body must be a JSON object"},
 		{"null", post("null"), 400, codes.InvalidArgument, "the body must be a JSON object"},
-		{"too deep", post(strings.Repeat("[", 20000) + strings.Repeat("]", 20000)), 400, codes.InvalidArgument, "the body is not valid JSON: the mistake is at byte 10001"},
+		{"too deep", post(strings.Repeat("[", 20000) + strings.Repeat("]", 20000)), 400, codes.InvalidArgument, "the body is not valid JSON: syntax error at byte 10001"},
 		{"unknown field", post(`{"displayname":"x"}`), 400, codes.InvalidArgument, "api.displayname: unknown field"},
 		{"unknown field inside", patch(`{"endpoints":{"test":"x"}}`), 400, codes.InvalidArgument, "version.endpoints.test: unknown field"},
 		{"several mistakes", patch(`{"tags":"x","plans":[1],"nope":1}`), 400, codes.InvalidArgument, "version.tags: must be a list; version.plans[0]: must be a string; version.nope: unknown field"},

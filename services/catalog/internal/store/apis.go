@@ -37,7 +37,7 @@ type API struct {
 // Name returns the API's name.
 func (a API) Name() resourcename.API { return resourcename.API{API: a.ID} }
 
-// ListKey returns where the API stands in a list.
+// ListKey returns the API's place in a list.
 func (a API) ListKey() sqldb.TimeKey { return sqldb.TimeKey{Time: a.CreatedAt.UnixMicro(), ID: a.ID} }
 
 const selectAPI = `

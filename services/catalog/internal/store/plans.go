@@ -32,7 +32,7 @@ type Plan struct {
 // Name returns the plan's name.
 func (p Plan) Name() resourcename.Plan { return resourcename.Plan{Plan: p.ID} }
 
-// ListKey returns where the plan stands in a list.
+// ListKey returns the plan's place in a list.
 func (p Plan) ListKey() sqldb.TimeKey { return sqldb.TimeKey{Time: p.CreatedAt.UnixMicro(), ID: p.ID} }
 
 const selectPlan = `

@@ -94,7 +94,7 @@ func (v Version) Name() resourcename.Version {
 	return resourcename.Version{API: v.APIID, Version: v.ID}
 }
 
-// ListKey returns where the version stands in a list.
+// ListKey returns the version's place in a list.
 func (v Version) ListKey() sqldb.TimeKey {
 	return sqldb.TimeKey{Time: v.CreatedAt.UnixMicro(), ID: v.ID}
 }

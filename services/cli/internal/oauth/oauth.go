@@ -14,18 +14,18 @@ import (
 	"time"
 )
 
-// maxAnswer is how much of an answer is read.
+// maxAnswer is how many bytes of an answer are read.
 const maxAnswer = 64 << 10
 
-// Client calls the endpoints below one portal.
+// Client calls the endpoints of one portal.
 type Client struct {
-	// Portal is the portal's URL, as https://localhost:9443.
+	// Portal is the portal's URL, such as https://localhost:9443.
 	Portal string
 	// HTTP makes the calls.
 	HTTP *http.Client
 }
 
-// Credentials are what an OAuth client proves itself with.
+// Credentials are what an OAuth client authenticates with.
 type Credentials struct {
 	ClientID, Secret string
 }
@@ -36,18 +36,18 @@ type Token struct {
 	AccessToken string `json:"access_token"`
 	// Type is "Bearer".
 	Type string `json:"token_type"`
-	// ExpiresIn is how many seconds the token is good for.
+	// ExpiresIn is how many seconds the token is valid.
 	ExpiresIn int64 `json:"expires_in"`
 	// Scope has the scopes granted, separated by spaces.
 	Scope string `json:"scope,omitempty"`
 }
 
-// Life returns how long the token is good for.
+// Life returns how long the token is valid.
 func (t Token) Life() time.Duration { return time.Duration(t.ExpiresIn) * time.Second }
 
 // Error is a refusal of the token endpoint (RFC 6749 section 5.2).
 type Error struct {
-	// Code is the error code, as "invalid_client".
+	// Code is the error code, such as "invalid_client".
 	Code string `json:"error"`
 	// Description is for users.
 	Description string `json:"error_description"`
@@ -76,7 +76,7 @@ func (c *Client) Token(ctx context.Context, who Credentials) (Token, error) {
 	return token, nil
 }
 
-// Revoke takes a token back. One that is unknown or has ended is no error.
+// Revoke revokes a token. An unknown or expired token is not an error.
 func (c *Client) Revoke(ctx context.Context, who Credentials, token string) error {
 	if _, err := c.post(ctx, "/oauth2/revoke", who, url.Values{"token": {token}}); err != nil {
 		return fmt.Errorf("revoke the token: %w", err)
@@ -84,7 +84,7 @@ func (c *Client) Revoke(ctx context.Context, who Credentials, token string) erro
 	return nil
 }
 
-// post sends a form in the name of who and returns the body of a 200.
+// post sends a form with the credentials of who and returns the body of a 200.
 func (c *Client) post(ctx context.Context, path string, who Credentials, form url.Values) ([]byte, error) {
 	address := strings.TrimSuffix(c.Portal, "/") + path
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, address, strings.NewReader(form.Encode()))

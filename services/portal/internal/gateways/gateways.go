@@ -64,9 +64,9 @@ func New(catalog grpc.ClientConnInterface, dial *grpcclient.Instances, log *slog
 	}
 }
 
-// All returns the gateways that may have live sessions, by name. ctx is that of a
-// call to a service, with the user's token, which the catalog checks: whoever may
-// not ask a gateway hears so, even where there is none.
+// All returns the gateways that may have live sessions, by name. ctx has the user's
+// token, which the catalog checks: a token that is not valid is refused even if there
+// are no gateways.
 func (d *Directory) All(ctx context.Context) ([]Gateway, error) {
 	if md, _ := metadata.FromOutgoingContext(ctx); len(md.Get("authorization")) == 0 {
 		return nil, fault.Unauthenticated("sign in first: the call carries no token")

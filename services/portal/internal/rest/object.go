@@ -33,7 +33,7 @@ func readObject(body []byte, desc protoreflect.MessageDescriptor, path string) (
 	var whole json.RawMessage
 	if err := json.Unmarshal(body, &whole); err != nil {
 		if syntax, ok := errors.AsType[*json.SyntaxError](err); ok {
-			return nil, fault.Invalid("", "the body is not valid JSON: the mistake is at byte %d", syntax.Offset)
+			return nil, fault.Invalid("", "the body is not valid JSON: syntax error at byte %d", syntax.Offset)
 		}
 		return nil, fault.Invalid("", "the body is not valid JSON")
 	}
