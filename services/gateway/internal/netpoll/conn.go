@@ -132,7 +132,7 @@ func (c *Conn) CloseWrite() {
 }
 
 // Shutdown tells the peer that nothing more comes, though something may be missing.
-func (c *Conn) Shutdown() { _ = syscall.Shutdown(c.socket.fd, syscall.SHUT_WR) }
+func (c *Conn) Shutdown() { c.socket.shutdown() }
 
 // Reset makes the close of the socket drop what the peer has not read.
 func (c *Conn) Reset() {

@@ -24,6 +24,9 @@ func (d *descriptor) take(conn net.Conn, raw syscall.RawConn) error {
 // close leaves the connection alone: the poller or the caller closes it.
 func (d *descriptor) close() {}
 
+// shutdown closes the socket for writing.
+func (d *descriptor) shutdown() { _ = syscall.Shutdown(d.fd, syscall.SHUT_WR) }
+
 // release has nothing to do: the connection is used on.
 func release(net.Conn) {}
 
