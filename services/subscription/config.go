@@ -25,38 +25,39 @@ type Config struct {
 	// Issuer is the URL that tokens are issued under, the claim iss. It is fixed at
 	// the first start.
 	Issuer string
-	// AdminPasswordFile has the first administrator's password; it is needed at the
-	// first start and not read later.
+	// AdminPasswordFile holds the first administrator's password; it is needed at
+	// the first start and not read later.
 	AdminPasswordFile string
-	// MasterKeyFile has the key that signing keys are sealed with.
+	// MasterKeyFile holds the key that signing keys are sealed with.
 	MasterKeyFile string
-	// Instance is what the service is called as a watcher of the catalog; every
+	// Instance is the name of this process as a watcher of the catalog; every
 	// replica has its own.
 	Instance string
 	// TokenLifetime is how long an application's access token lives.
 	TokenLifetime time.Duration
 	// UserTokenLifetime is how long a user's access token lives, 15 minutes at
-	// most. So long may a user go on who was removed or has lost a role.
+	// most. A user who was removed or has lost a role keeps access that long.
 	UserTokenLifetime time.Duration
 	// RefreshTokenLifetime is how long a sign-in lasts without being refreshed.
 	RefreshTokenLifetime time.Duration
-	// SigningKeyRotate is how long a signing key signs; 0 is for ever.
+	// SigningKeyRotate is how long a signing key signs; 0 means for ever.
 	SigningKeyRotate time.Duration
-	// SigningKeyLead is how long a signing key is published before it signs. Those
-	// who check tokens may know a new key a second late, so with less than that they
+	// SigningKeyLead is how long a signing key is published before it signs.
+	// Services may learn of a new key up to a second late; with a shorter lead they
 	// refuse good tokens for a moment.
 	SigningKeyLead time.Duration
-	// AuditKeep is how long changes are kept as audit log, at least 7 days.
+	// AuditKeep is how long the audit log keeps changes, at least 7 days.
 	AuditKeep time.Duration
 	// RecordsKeep is how long records of sessions are kept.
 	RecordsKeep time.Duration
 	// UsageKeep is how long usage is kept.
 	UsageKeep time.Duration
-	// GRPC says where users and services call.
+	// GRPC configures the server that users and services call.
 	GRPC grpcserver.Config
-	// Catalog is where versions and plans come from.
+	// Catalog configures the connection to the catalog, where versions and plans
+	// come from.
 	Catalog grpcclient.Config
-	// Ops says where metrics and health are served.
+	// Ops configures the server of metrics and health.
 	Ops ops.Config
 	// Metrics is the registry for metrics; nil means a new one.
 	Metrics *prometheus.Registry
@@ -90,8 +91,8 @@ func Default() Config {
 	}
 }
 
-// Flags registers the options, with prefix before their names. Their defaults are
-// what the Config holds.
+// Flags registers the options, each name after prefix. Their defaults are what the
+// Config holds.
 func (c *Config) Flags(fs *flag.FlagSet, prefix string) {
 	c.prefix = prefix
 	fs.StringVar(&c.DB, prefix+"db", c.DB, "database `url`, postgres://… or sqlite:PATH")

@@ -24,14 +24,15 @@ const (
 	maxPassword = 256
 )
 
-// canary is what is sealed at the first start, to know the master key again.
+// canary is a known text, sealed at the first start: whoever can open it has the
+// right master key.
 const canary = "tidegate subscription"
 
-// canaryContext is what the canary is sealed for.
+// canaryContext is the purpose that the canary is sealed for.
 const canaryContext = "subscription canary"
 
-// install fixes the issuer and adds the first administrator at the first start;
-// later it checks that issuer and master key are still those.
+// install fixes the issuer and adds the first administrator at the first start; at
+// later starts it checks that the issuer and the master key are still the same.
 func install(ctx context.Context, cfg Config, st *store.Store, master *seal.Key, passwords *token.Passwords, log *slog.Logger) error {
 	found, known, err := st.Installation(ctx)
 	if err != nil {
@@ -56,7 +57,7 @@ func install(ctx context.Context, cfg Config, st *store.Store, master *seal.Key,
 	return nil
 }
 
-// refuse returns why an installation cannot be gone on with.
+// refuse returns why the service cannot continue with an installation, or nil.
 func refuse(cfg Config, master *seal.Key, found store.Installation) error {
 	if plain, err := master.Open(found.Canary, []byte(canaryContext)); err != nil || !bytes.Equal(plain, []byte(canary)) {
 		return fmt.Errorf("-%smaster-key-file: %s does not have the master key that this database was made with", cfg.prefix, cfg.MasterKeyFile)
@@ -67,9 +68,9 @@ func refuse(cfg Config, master *seal.Key, found store.Installation) error {
 	return nil
 }
 
-// CheckInstallation reports why the service would not go on with the
-// installation in its database, if there is one: its issuer or master key is
-// another. It is for a database that CheckDatabase finds right.
+// CheckInstallation reports why the service would refuse the installation in its
+// database, if there is one: its issuer or its master key differs. Call it for a
+// database that CheckDatabase accepts.
 func CheckInstallation(ctx context.Context, cfg Config) error {
 	master, err := seal.Load(cfg.MasterKeyFile)
 	if err != nil {
@@ -110,7 +111,7 @@ func firstStart(ctx context.Context, cfg Config, st *store.Store, master *seal.K
 	}, hash)
 }
 
-// readPassword reads a password; the end of the line after it is not part of it.
+// readPassword reads a password; a line end after it is not part of it.
 func readPassword(path string) (string, error) {
 	f, err := os.Open(path)
 	if err != nil {

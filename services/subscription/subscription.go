@@ -1,8 +1,8 @@
-// Package subscription is the service that knows who may use what: users and
-// their roles, applications with their OAuth clients and subscriptions, the
-// tokens that it issues to both, and what went through gateways. It judges
-// credentials for gateways and tells them of every change of a judgement.
-// Versions and plans are the catalog's; the service follows its watch.
+// Package subscription is the service that knows who may use what: users and their
+// roles, applications with their OAuth clients and subscriptions, the tokens that
+// it issues to both, and what went through gateways. It judges credentials for
+// gateways and tells them when a verdict changes. Versions and plans belong to the
+// catalog; the service follows its watch.
 package subscription
 
 import (
@@ -27,8 +27,8 @@ import (
 	"github.com/tidegatehq/tidegate/services/subscription/internal/token"
 )
 
-// CheckDatabase reports why the service would refuse its database, without
-// changing what is in it.
+// CheckDatabase reports why the service would refuse its database. It changes
+// nothing in it.
 func CheckDatabase(ctx context.Context, cfg Config) error {
 	return sqldb.CheckSchema(ctx, cfg.DB, store.Schema())
 }
@@ -80,7 +80,7 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	return run.Group(ctx, changes.Run, keys.Run, watch.Run, purge, srv.Run, operations.Run)
 }
 
-// servers makes the gRPC server of the APIs and that of operations.
+// servers makes the gRPC server of the APIs and the server of metrics and health.
 func servers(ctx context.Context, cfg Config, db *sqldb.DB, parts api.Parts, verifier *identity.Verifier, log *slog.Logger) (*grpcserver.Server, *ops.Server, error) {
 	checks, err := validate.New()
 	if err != nil {
@@ -103,10 +103,10 @@ func servers(ctx context.Context, cfg Config, db *sqldb.DB, parts api.Parts, ver
 // pingTimeout is how long the database may take before the service is not ready.
 const pingTimeout = 2 * time.Second
 
-// purgeEvery is how often what is kept no longer is deleted.
+// purgeEvery is how often expired rows are deleted.
 const purgeEvery = 10 * time.Minute
 
-// purge deletes what is kept no longer, now and then until ctx ends.
+// purge deletes expired rows every purgeEvery until ctx ends.
 func purge(ctx context.Context, st *store.Store, keep store.Retention, log *slog.Logger) error {
 	for {
 		if err := st.Purge(ctx, keep); err != nil && ctx.Err() == nil {

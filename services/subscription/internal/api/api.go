@@ -1,6 +1,6 @@
-// Package api puts together what the subscription service serves. Each package of
-// the protos has a package here that serves it. Rows are left to package store,
-// secrets to package token.
+// Package api puts together what the subscription service serves: one package below
+// it for each package of the protos. Package store keeps the rows, package token
+// handles the secrets.
 package api
 
 import (
@@ -22,7 +22,7 @@ import (
 	"github.com/tidegatehq/tidegate/services/subscription/internal/token"
 )
 
-// Parts is what the APIs work with.
+// Parts are what the APIs work with.
 type Parts struct {
 	Store     *store.Store
 	Changes   *change.Log
@@ -30,13 +30,14 @@ type Parts struct {
 	Keys      *token.Keys
 	Passwords *token.Passwords
 	Catalog   *catalogwatch.Watch
-	// RefreshLifetime is how long a refresh token works.
+	// RefreshLifetime is how long a refresh token is valid.
 	RefreshLifetime time.Duration
 	Now             func() time.Time
 	Log             *slog.Logger
 }
 
-// Register adds the services to the two faces of a server.
+// Register adds the services to a server's two listeners: for users and for
+// services.
 func Register(p Parts, forUsers, forServices grpc.ServiceRegistrar) {
 	reports := usage.New(p.Store, p.Log)
 	for _, api := range []interface{ Register(grpc.ServiceRegistrar) }{
@@ -53,8 +54,8 @@ func Register(p Parts, forUsers, forServices grpc.ServiceRegistrar) {
 	change.Register(p.Changes, forUsers, forServices)
 }
 
-// Rules says who may call which method. What a user may do to one object is
-// checked by its handler.
+// Rules says who may call which method. Handlers check what a user may do to a
+// given resource.
 func Rules() identity.Rules {
 	rules := change.Rules()
 	for _, more := range []identity.Rules{

@@ -1,5 +1,5 @@
-// Package catalogtest is a small catalog for tests: it serves RouteService with
-// the kit's own watch over routes that a test puts and removes.
+// Package catalogtest is a small catalog for tests: it serves RouteService, with
+// kit's watch, over routes that a test puts and removes.
 package catalogtest
 
 import (
@@ -37,7 +37,7 @@ type Catalog struct {
 	conn  *grpc.ClientConn
 	// Down makes GetRoute unavailable.
 	Down atomic.Bool
-	// Reads counts calls of GetRoute, and OnRead is called in each.
+	// Reads counts the calls of GetRoute; each of them calls OnRead.
 	Reads  atomic.Int64
 	OnRead func()
 }
@@ -80,7 +80,7 @@ func New(t *testing.T) *Catalog {
 	return c
 }
 
-// Conn returns a connection of the subscription service's.
+// Conn returns a connection to the catalog, as the subscription service has one.
 func (c *Catalog) Conn() *grpc.ClientConn { return c.conn }
 
 // Route returns a route with the usual fields.
@@ -127,7 +127,7 @@ func (c *Catalog) Remove(names ...string) uint64 {
 	})
 }
 
-// NewHistory makes the catalog one with another history, with no routes.
+// NewHistory gives the catalog another history, which begins without routes.
 func (c *Catalog) NewHistory() {
 	c.t.Helper()
 	for _, table := range []string{"route", "change"} {

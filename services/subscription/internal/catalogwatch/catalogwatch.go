@@ -1,7 +1,7 @@
-// Package catalogwatch follows the catalog's watch and keeps what the
-// subscription service needs to know of versions: their state, owner and plans.
-// What follows from a version's end for subscriptions is left to package store,
-// which does it in the transaction that moves the cursor.
+// Package catalogwatch follows the catalog's watch and keeps what the subscription
+// service needs to know of versions: their state, owner and plans. Package store
+// deletes the subscriptions of a version that has gone, in the transaction that
+// moves the cursor.
 package catalogwatch
 
 import (
@@ -21,18 +21,18 @@ import (
 	"github.com/tidegatehq/tidegate/services/subscription/internal/store"
 )
 
-// restartPause is how long a watch waits before it starts again where another
-// replica has got to.
+// restartPause is how long a watch waits before it resumes from where another
+// replica has moved the cursor.
 const restartPause = 100 * time.Millisecond
 
-// readTimeout bounds one reading of a version.
+// readTimeout bounds one read of a version.
 const readTimeout = 3 * time.Second
 
-// saveTries is how often a version is read again because the cursor moved.
+// saveTries is how often a version is read because the cursor moved meanwhile.
 const saveTries = 5
 
-// Watch follows the catalog. Replicas share the cursor in the database: whoever
-// hears a change first applies it, the others see that it is applied.
+// Watch follows the catalog. Replicas share the cursor in the database: the first
+// to receive a change applies it, and the others see that it has been applied.
 type Watch struct {
 	client backplanev1.RouteServiceClient
 	store  *store.Store
@@ -41,7 +41,7 @@ type Watch struct {
 	now    func() time.Time
 }
 
-// New returns a watch that says hello to the catalog.
+// New returns a watch that introduces itself to the catalog with hello.
 func New(client backplanev1.RouteServiceClient, st *store.Store, hello *backplanev1.Hello, log *slog.Logger, now func() time.Time) *Watch {
 	return &Watch{client: client, store: st, hello: hello, log: log, now: now}
 }
@@ -58,8 +58,9 @@ func (w *Watch) Run(ctx context.Context) error {
 	}
 }
 
-// follow follows from where the database is until ctx ends or another replica
-// has moved the cursor elsewhere.
+// follow follows the catalog from the cursor in the database. It returns when ctx
+// ends, or when another replica has moved the cursor to where this follower cannot
+// follow.
 func (w *Watch) follow(ctx context.Context) error {
 	start, err := w.store.ReadCursor(ctx)
 	if err != nil {
@@ -72,9 +73,9 @@ func (w *Watch) follow(ctx context.Context) error {
 	return f.Run(ctx)
 }
 
-// Read reads a version from the catalog now and keeps it, for a caller who would
-// else be refused by what is known. It reports whether the catalog has it; a
-// catalog that does not answer is an Unavailable fault.
+// Read reads a version from the catalog now and keeps it. It is for callers who
+// would otherwise be refused because of what is known. It reports whether the
+// catalog has it; a catalog that does not answer is an Unavailable fault.
 func (w *Watch) Read(ctx context.Context, name string) (bool, error) {
 	for range saveTries {
 		// The cursor first: what is read after it is no older than it.
@@ -103,7 +104,7 @@ func (w *Watch) route(ctx context.Context, name string) (*backplanev1.Route, err
 	return w.client.GetRoute(ctx, &backplanev1.GetRouteRequest{Name: name})
 }
 
-// version is what is kept of a route.
+// version returns what is kept of a route.
 func version(r *backplanev1.Route) store.Version {
 	return store.Version{
 		Name: r.GetName(), API: r.GetApi(), APIName: r.GetDisplayName(), Version: r.GetVersion(),
@@ -113,21 +114,20 @@ func version(r *backplanev1.Route) store.Version {
 	}
 }
 
-// sink puts what is heard into the store. Its methods are called by one
-// goroutine.
+// sink writes what the watch brings to the store. One goroutine calls its methods.
 type sink struct {
 	store *store.Store
 	log   *slog.Logger
-	// at is where this follower is.
+	// at is the cursor of this follower.
 	at store.Cursor
-	// elsewhere ends the follower: the cursor is where it cannot follow.
+	// elsewhere ends the follower: the cursor has moved to where it cannot follow.
 	elsewhere func()
 }
 
 // errElsewhere says that another replica has moved the cursor.
 var errElsewhere = errors.New("another replica has moved on")
 
-// Reset replaces what is known by a snapshot.
+// Reset replaces what is known with a snapshot.
 func (s *sink) Reset(ctx context.Context, to watch.At, why backplanev1.Begin_Reset, pieces []*backplanev1.WatchRoutesResponse) (watch.Result, error) {
 	var all []store.Version
 	for _, p := range pieces {
@@ -171,8 +171,7 @@ func (s *sink) Apply(ctx context.Context, to watch.At, m *backplanev1.WatchRoute
 	return watch.Result{}, nil
 }
 
-// ahead returns nil when another replica has applied the change before this one
-// came to it.
+// ahead returns nil when another replica has already applied the change.
 func (s *sink) ahead(ctx context.Context, after store.Cursor) error {
 	stored, err := s.store.ReadCursor(ctx)
 	if err != nil {

@@ -14,7 +14,7 @@ import (
 	"github.com/tidegatehq/tidegate/services/kit/sqldb"
 )
 
-// Application is a program of a user's.
+// Application is a user's program, which subscribes to versions.
 type Application struct {
 	ID string
 	// Owner is the id of a user.
@@ -26,7 +26,7 @@ type Application struct {
 	Etag        int64
 }
 
-// ListKey returns where the application stands in a list.
+// ListKey returns the application's key in lists.
 func (a Application) ListKey() sqldb.TimeKey {
 	return sqldb.TimeKey{Time: a.CreatedAt.UnixMicro(), ID: a.ID}
 }
@@ -60,7 +60,7 @@ func (s *Store) CreateApplication(ctx context.Context, a Application) (Applicati
 	return a, err
 }
 
-// applicationError is the error of a write of an application.
+// applicationError explains an error from writing an application.
 func applicationError(a Application, err error) error {
 	if sqldb.IsUnique(err) {
 		return fault.AlreadyExists("there is an application %q already", a.DisplayName)
@@ -68,7 +68,7 @@ func applicationError(a Application, err error) error {
 	return err
 }
 
-// Application returns an application that v sees, or a NotFound fault.
+// Application returns an application that v may see, or a NotFound fault.
 func (s *Store) Application(ctx context.Context, v identity.Viewer, id string) (Application, error) {
 	return readApplication(ctx, s.db, v, id)
 }
@@ -86,7 +86,7 @@ func readApplication(ctx context.Context, q sqldb.Querier, v identity.Viewer, id
 
 func errNoApplication(id string) error { return fault.NotFound("%s", ApplicationName(id)) }
 
-// ApplicationFilter restricts Applications; nil is no restriction.
+// ApplicationFilter restricts Applications; a nil field restricts nothing.
 type ApplicationFilter struct {
 	// DisplayName is compared without regard to case.
 	DisplayName *string
@@ -94,7 +94,7 @@ type ApplicationFilter struct {
 	Owner *string
 }
 
-// Applications returns the applications after a place that v sees, oldest first.
+// Applications returns the applications after a key that v may see, oldest first.
 func (s *Store) Applications(ctx context.Context, v identity.Viewer, f ApplicationFilter, after sqldb.TimeKey) iter.Seq2[Application, error] {
 	return sqldb.List(ctx, s.db, scanApplication, Application.ListKey, after, selectApplication+`
 		WHERE (created_at, id) > ($1, $2)
@@ -105,8 +105,8 @@ func (s *Store) Applications(ctx context.Context, v identity.Viewer, f Applicati
 		v.Owner(), sqldb.FoldFilter(f.DisplayName), f.Owner)
 }
 
-// UpdateApplication makes an application that v sees what edit makes of it: its
-// display name and description.
+// UpdateApplication writes an application that v may see as edit returns it; edit
+// may change the display name and description.
 func (s *Store) UpdateApplication(ctx context.Context, v identity.Viewer, id string, edit func(Application) (Application, error)) (a Application, err error) {
 	err = s.log.Write(ctx, "update application", func(tx *change.Tx) (change.Record, error) {
 		old, err := readApplication(ctx, tx, v, id)
@@ -125,8 +125,8 @@ func (s *Store) UpdateApplication(ctx context.Context, v identity.Viewer, id str
 	return a, err
 }
 
-// DeleteApplication removes an application that v sees and check allows to be
-// removed, with its OAuth clients and subscriptions.
+// DeleteApplication removes an application that v may see and that check lets the
+// caller remove, with its OAuth clients and subscriptions.
 func (s *Store) DeleteApplication(ctx context.Context, v identity.Viewer, id string, check func(Application) error) error {
 	return s.log.Write(ctx, "delete application", func(tx *change.Tx) (change.Record, error) {
 		a, err := readApplication(ctx, tx, v, id)
@@ -147,8 +147,8 @@ func (s *Store) DeleteApplication(ctx context.Context, v identity.Viewer, id str
 	})
 }
 
-// keepFormerOwner keeps the owner of what is being deleted, for what gateways
-// report about it afterwards.
+// keepFormerOwner remembers the owner of a resource that is being deleted, for
+// reports about it that gateways send later.
 func keepFormerOwner(ctx context.Context, tx *change.Tx, name, owner string) error {
 	_, err := tx.ExecContext(ctx, `
 		INSERT INTO former_owner (name, owner, ended_at) VALUES ($1, $2, $3)

@@ -13,7 +13,7 @@ import (
 	"github.com/tidegatehq/tidegate/services/kit/sqldb"
 )
 
-// Grant is what a token is good for: what its rows say.
+// Grant is what a token is valid for, according to its rows.
 type Grant struct {
 	// User, Application, OAuthClient and Subscription are ids.
 	User, Application, OAuthClient, Subscription string
@@ -22,23 +22,23 @@ type Grant struct {
 	Plan string
 }
 
-// TokenState is what is known of a token and a version.
+// TokenState is what is known of a token for a version.
 type TokenState struct {
-	// Revoked says that the token was taken back.
+	// Revoked says that the token was revoked.
 	Revoked bool
-	// Known says that its OAuth client exists; else Grant is empty.
+	// Known says that its OAuth client exists; otherwise Grant is empty.
 	Known bool
-	// Subscribed says that its application is subscribed; else Subscription and
-	// Plan are empty.
+	// Subscribed says that its application is subscribed; otherwise Subscription
+	// and Plan are empty.
 	Subscribed bool
 	Grant
-	// AsOf is the number of the newest change that these rows may be of: all of
-	// it was read in one snapshot.
+	// AsOf is the number of the newest change that these rows reflect: all were
+	// read in one snapshot.
 	AsOf uint64
 }
 
-// TokenState returns what is known of a token, which was issued to the OAuth client
-// with a client_id, and a version.
+// TokenState returns what is known of a token, issued to the OAuth client with this
+// client_id, for a version.
 func (s *Store) TokenState(ctx context.Context, tokenID, clientID, version string) (TokenState, error) {
 	var st TokenState
 	err := s.db.InReadTx(ctx, func(tx *sqldb.Tx) error {
@@ -67,7 +67,7 @@ func (s *Store) TokenState(ctx context.Context, tokenID, clientID, version strin
 	return st, nil
 }
 
-// GrantQuery names a grant that was given.
+// GrantQuery names a grant that a gateway holds.
 type GrantQuery struct {
 	TokenID     string
 	OAuthClient resourcename.OAuthClient
@@ -76,14 +76,15 @@ type GrantQuery struct {
 	ExpiresAt time.Time
 }
 
-// GrantState is a grant as it is now, or why it ended.
+// GrantState is the present state of a grant: the grant, or why it ended.
 type GrantState struct {
 	Grant
-	// Ended is why; unspecified while the grant holds.
+	// Ended is why it ended; unspecified while it is valid.
 	Ended backplanev1.GrantEvent_Cause
 }
 
-// Grants returns the state of each grant, in order, as of one change.
+// Grants returns the state of each grant, in the order of queries, all as of one
+// change.
 func (s *Store) Grants(ctx context.Context, queries []GrantQuery) (states []GrantState, asOf uint64, err error) {
 	err = s.db.InReadTx(ctx, func(tx *sqldb.Tx) error {
 		states = make([]GrantState, 0, len(queries))
@@ -134,7 +135,7 @@ func (s *Store) grant(ctx context.Context, tx *sqldb.Tx, q GrantQuery) (GrantSta
 	return GrantState{Grant: g}, nil
 }
 
-// ended tells by what is still there which deletion ended a grant.
+// ended finds, by what still exists, which deletion ended a grant.
 func ended(ctx context.Context, tx *sqldb.Tx, query, arg string, there, gone backplanev1.GrantEvent_Cause) (GrantState, error) {
 	exists, err := sqldb.Exists(ctx, tx, query, arg)
 	if err != nil || exists {
@@ -143,8 +144,8 @@ func ended(ctx context.Context, tx *sqldb.Tx, query, arg string, there, gone bac
 	return GrantState{Ended: gone}, nil
 }
 
-// Revoke takes a token of an OAuth client back until it would have ended. A
-// token that was taken back before stays so without a change.
+// Revoke revokes a token of an OAuth client until the token would have expired.
+// Revoking it again makes no change.
 func (s *Store) Revoke(ctx context.Context, c OAuthClient, tokenID string, expires time.Time) error {
 	return s.log.Write(ctx, "revoke token", func(tx *change.Tx) (change.Record, error) {
 		added, err := sqldb.Changed(tx.ExecContext(ctx, `
@@ -163,7 +164,7 @@ func (s *Store) Revoke(ctx context.Context, c OAuthClient, tokenID string, expir
 // Head returns the number of the newest change.
 func (s *Store) Head(ctx context.Context) (uint64, error) { return change.Head(ctx, s.db) }
 
-// Revoked reports whether a token was taken back.
+// Revoked reports whether a token was revoked.
 func (s *Store) Revoked(ctx context.Context, tokenID string) (bool, error) {
 	revoked, err := sqldb.Exists(ctx, s.db, `SELECT EXISTS (SELECT 1 FROM revocation WHERE id = $1)`, tokenID)
 	if err != nil {

@@ -14,8 +14,8 @@ func SubscriptionName(id string) string { return resourcename.Subscription{Subsc
 // GrantName returns grants/{token id}.
 func GrantName(tokenID string) string { return resourcename.Grant{Grant: tokenID}.String() }
 
-// PairName is what a missing subscription is known by: the application and the
-// version that it would join.
+// PairName names a subscription that does not exist: by its application and its
+// version.
 func PairName(application, version string) string {
 	return ApplicationName(application) + "@" + version
 }

@@ -15,7 +15,7 @@ import (
 	"github.com/tidegatehq/tidegate/services/kit/sqldb"
 )
 
-// Stage says which endpoint of a version a credential leads to.
+// Stage says which endpoints of a version a credential leads to.
 type Stage int64
 
 // The stages.
@@ -24,7 +24,7 @@ const (
 	Sandbox    Stage = 2
 )
 
-// String returns the stage in a word.
+// String returns the stage's name in lower case.
 func (s Stage) String() string {
 	if s == Sandbox {
 		return "sandbox"
@@ -36,7 +36,7 @@ func (s Stage) String() string {
 type OAuthClient struct {
 	Name  resourcename.OAuthClient
 	Stage Stage
-	// ClientID is what it is called at the token endpoint.
+	// ClientID identifies it at the token endpoint.
 	ClientID string
 	// Owner is the id of the user who owns the application.
 	Owner     string
@@ -45,7 +45,7 @@ type OAuthClient struct {
 	Etag      int64
 }
 
-// ListKey returns where the OAuth client stands in a list.
+// ListKey returns the OAuth client's key in lists.
 func (c OAuthClient) ListKey() sqldb.TimeKey {
 	return sqldb.TimeKey{Time: c.CreatedAt.UnixMicro(), ID: c.Name.OAuthClient}
 }
@@ -62,8 +62,9 @@ func scanOAuthClient(row sqldb.Row) (OAuthClient, error) {
 	return c, err
 }
 
-// CreateOAuthClient adds an OAuth client to the application that its name has,
-// which v sees and check allows to be changed; the rest of the name is made.
+// CreateOAuthClient adds an OAuth client to the application in its name, which v
+// may see and which check lets the caller change. It generates the rest of the
+// name.
 func (s *Store) CreateOAuthClient(ctx context.Context, v identity.Viewer, c OAuthClient, check func(Application) error) (OAuthClient, error) {
 	c.Name.OAuthClient, c.Etag = id.New(), 1
 	err := s.log.Write(ctx, "create OAuth client", func(tx *change.Tx) (change.Record, error) {
@@ -87,8 +88,8 @@ func (s *Store) CreateOAuthClient(ctx context.Context, v identity.Viewer, c OAut
 	return c, err
 }
 
-// OAuthClient returns an OAuth client of an application that v sees, or a NotFound
-// fault.
+// OAuthClient returns an OAuth client of an application that v may see, or a
+// NotFound fault.
 func (s *Store) OAuthClient(ctx context.Context, v identity.Viewer, name resourcename.OAuthClient) (OAuthClient, error) {
 	return readOAuthClient(ctx, s.db, v, name)
 }
@@ -105,16 +106,16 @@ func readOAuthClient(ctx context.Context, q sqldb.Querier, v identity.Viewer, na
 	return c, nil
 }
 
-// OAuthClients returns the OAuth clients of an application after a place that v
-// sees, oldest first.
+// OAuthClients returns the OAuth clients, after a key, of an application that v may
+// see, oldest first.
 func (s *Store) OAuthClients(ctx context.Context, v identity.Viewer, application string, after sqldb.TimeKey) iter.Seq2[OAuthClient, error] {
 	return sqldb.List(ctx, s.db, scanOAuthClient, OAuthClient.ListKey, after, selectOAuthClient+`
 		WHERE (c.created_at, c.id) > ($1, $2) AND c.application = $4 AND (CAST($5 AS TEXT) IS NULL OR a.owner = $5)
 		ORDER BY c.created_at, c.id LIMIT $3`, application, v.Owner())
 }
 
-// DeleteOAuthClient removes an OAuth client that v sees and check allows to be
-// removed, with its secrets.
+// DeleteOAuthClient removes an OAuth client that v may see and that check lets the
+// caller remove, with its secrets.
 func (s *Store) DeleteOAuthClient(ctx context.Context, v identity.Viewer, name resourcename.OAuthClient, check func(OAuthClient) error) error {
 	return s.log.Write(ctx, "delete OAuth client", func(tx *change.Tx) (change.Record, error) {
 		c, err := readOAuthClient(ctx, tx, v, name)

@@ -8,7 +8,7 @@ import (
 	"github.com/tidegatehq/tidegate/services/kit/sqldb"
 )
 
-// Retention is how long what nobody needs for ever is kept.
+// Retention is how long old rows are kept.
 type Retention struct {
 	// Records is for session records.
 	Records time.Duration
@@ -16,22 +16,22 @@ type Retention struct {
 	Usage time.Duration
 }
 
-// How long rows are kept that stop mattering by themselves.
+// How long rows are kept that no option is for.
 const (
-	// slack is how much longer than their end revocations, secrets and refresh
-	// tokens are kept, for clocks that differ.
+	// slack is how long revocations, secrets and refresh tokens are kept after they
+	// expire, because clocks differ.
 	slack = time.Hour
-	// batches is how long a start of a gateway is remembered after its last
-	// report. A batch that is sent again later than that would count twice.
+	// batches is how long a gateway's start is remembered after its last report. A
+	// batch that is sent again after that counts twice.
 	batches = 90 * 24 * time.Hour
 )
 
-// purgeRows is how many rows are deleted in one transaction, so that writers do
-// not wait long.
+// purgeRows is how many rows one transaction deletes, so that writers do not wait
+// long.
 const purgeRows = 1000
 
-// Purge deletes what is kept no longer. Each statement deletes some rows, those
-// with a time before $1, at most $2.
+// Purge deletes expired rows. Each of its statements deletes at most $2 rows whose
+// time is before $1.
 func (s *Store) Purge(ctx context.Context, keep Retention) error {
 	now := s.moment()
 	for _, step := range []struct {

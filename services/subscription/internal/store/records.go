@@ -14,31 +14,32 @@ import (
 
 // SessionRecord says how a session went and who ended it.
 type SessionRecord struct {
-	// Ref is the record's id; it stands in the close reason.
+	// Ref is the record's id, which the close reason has.
 	Ref string
-	// Session, Version and Grant are resource names; Grant is empty where no
-	// credential is asked.
+	// Session, Version and Grant are resource names; Grant is empty if no
+	// credential was required.
 	Session, Version, Grant string
 	// Application and Subscription are ids, or empty.
 	Application, Subscription string
 	ClientAddress             string
 	StartedAt, EndedAt        time.Time
-	// EndedBy and EndReason are numbers of the API, of a party and of a reason. They
-	// may be newer than this service.
+	// EndedBy and EndReason are the API's numbers of a party and of an end reason.
+	// A newer gateway may report numbers that this release does not know.
 	EndedBy, EndReason int64
-	// Close codes; 0 for none.
+	// Close codes; 0 means that there was none.
 	CloseCodeFromClient, CloseCodeToClient, CloseCodeFromBackend, CloseCodeToBackend int64
 	In, Out                                                                          Traffic
-	// LastInAt and LastOutAt are zero for no frame.
+	// LastInAt and LastOutAt are when the last frame came in and went out; the zero
+	// time if none did.
 	LastInAt, LastOutAt time.Time
 	Truncated           bool
-	// RouteChangeNumber is that of the catalog's change that made the route.
+	// RouteChangeNumber is the number of the catalog's change that made the route.
 	RouteChangeNumber int64
 	Detail            string
 }
 
-// AddRecords takes in a batch of records, once. A record whose ref is there
-// stays as it is.
+// AddRecords takes in a batch of records, once. If a ref has a record already, the
+// stored one stays as it is.
 func (s *Store) AddRecords(ctx context.Context, b Batch, records []SessionRecord) (result BatchResult, err error) {
 	err = s.db.InTx(ctx, func(tx *sqldb.Tx) error {
 		if result, err = s.take(ctx, tx, recordBatch, b); err != nil || result.Duplicate {
@@ -100,7 +101,7 @@ func scanRecord(row sqldb.Row) (SessionRecord, error) {
 	return r, err
 }
 
-// ListKey returns where the record stands in a list.
+// ListKey returns the record's key in lists.
 func (r SessionRecord) ListKey() sqldb.TimeKey {
 	return sqldb.TimeKey{Time: micros(r.EndedAt), ID: r.Ref}
 }
@@ -119,18 +120,19 @@ func (s *Store) SessionRecord(ctx context.Context, v identity.Viewer, ref string
 	return r, nil
 }
 
-// RecordFilter restricts SessionRecords; nil is no restriction.
+// RecordFilter restricts SessionRecords; a nil field restricts nothing.
 type RecordFilter struct {
 	// Version is a resource name.
 	Version *string
 	// Application and Subscription are ids.
 	Application, Subscription *string
-	// EndReason is the number of a reason in the API.
+	// EndReason is the API's number of an end reason.
 	EndReason *int64
 }
 
-// SessionRecords returns the records before a place that v sees, of v's
-// applications and v's versions, newest first; the zero place is the beginning.
+// SessionRecords returns the records before a key that v may see, which are those
+// of v's applications and v's versions, newest first. The zero key begins with the
+// newest.
 func (s *Store) SessionRecords(ctx context.Context, v identity.Viewer, f RecordFilter, before sqldb.TimeKey) iter.Seq2[SessionRecord, error] {
 	if before == (sqldb.TimeKey{}) {
 		before.Time = math.MaxInt64

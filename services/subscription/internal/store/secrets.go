@@ -14,18 +14,18 @@ import (
 	"github.com/tidegatehq/tidegate/services/kit/sqldb"
 )
 
-// maxSecrets is how many secrets of an OAuth client may work at a time.
+// maxSecrets is how many secrets of an OAuth client may be valid at a time.
 const maxSecrets = 5
 
-// Secret is a secret of an OAuth client; only the hash of its value is kept.
+// Secret is a secret of an OAuth client; only the hash of its value is stored.
 type Secret struct {
 	Name      resourcename.OAuthClientSecret
 	CreatedAt time.Time
-	// ExpiresAt is when it ends; zero for never.
+	// ExpiresAt is when it expires; the zero time means never.
 	ExpiresAt time.Time
 }
 
-// ListKey returns where the secret stands in a list.
+// ListKey returns the secret's key in lists.
 func (s Secret) ListKey() sqldb.TimeKey {
 	return sqldb.TimeKey{Time: s.CreatedAt.UnixMicro(), ID: s.Name.Secret}
 }
@@ -42,9 +42,9 @@ func scanSecret(row sqldb.Row) (Secret, error) {
 	return s, err
 }
 
-// CreateSecret adds a secret, of whose value it keeps the hash, to an OAuth
-// client that v sees and check allows to be changed. It ends at a time; the zero
-// time is never.
+// CreateSecret adds a secret, of which it stores only the hash, to an OAuth client
+// that v may see and that check lets the caller change. It expires at the time
+// given; the zero time means never.
 func (s *Store) CreateSecret(ctx context.Context, v identity.Viewer, client resourcename.OAuthClient, expires time.Time, hash []byte, check func(OAuthClient) error) (Secret, error) {
 	secret := Secret{
 		Name:      resourcename.OAuthClientSecret{Application: client.Application, OAuthClient: client.OAuthClient, Secret: id.New()},
@@ -77,7 +77,7 @@ func (s *Store) CreateSecret(ctx context.Context, v identity.Viewer, client reso
 	return secret, err
 }
 
-// Secret returns a secret of an OAuth client that v sees, or a NotFound fault.
+// Secret returns a secret of an OAuth client that v may see, or a NotFound fault.
 func (s *Store) Secret(ctx context.Context, v identity.Viewer, name resourcename.OAuthClientSecret) (Secret, error) {
 	return readSecret(ctx, s.db, v, name)
 }
@@ -95,16 +95,16 @@ func readSecret(ctx context.Context, q sqldb.Querier, v identity.Viewer, name re
 	return secret, nil
 }
 
-// Secrets returns the secrets of an OAuth client after a place that v sees, oldest
-// first.
+// Secrets returns the secrets, after a key, of an OAuth client that v may see,
+// oldest first.
 func (s *Store) Secrets(ctx context.Context, v identity.Viewer, client resourcename.OAuthClient, after sqldb.TimeKey) iter.Seq2[Secret, error] {
 	return sqldb.List(ctx, s.db, scanSecret, Secret.ListKey, after, selectSecret+`
 		WHERE (s.created_at, s.id) > ($1, $2) AND a.id = $4 AND c.id = $5 AND (CAST($6 AS TEXT) IS NULL OR a.owner = $6)
 		ORDER BY s.created_at, s.id LIMIT $3`, client.Application, client.OAuthClient, v.Owner())
 }
 
-// DeleteSecret removes a secret that v sees. Tokens that were issued with it stay
-// good.
+// DeleteSecret removes a secret that v may see. Tokens that were issued with it
+// stay valid.
 func (s *Store) DeleteSecret(ctx context.Context, v identity.Viewer, name resourcename.OAuthClientSecret) error {
 	return s.log.Write(ctx, "delete secret", func(tx *change.Tx) (change.Record, error) {
 		if _, err := readSecret(ctx, tx, v, name); err != nil {
@@ -115,9 +115,8 @@ func (s *Store) DeleteSecret(ctx context.Context, v identity.Viewer, name resour
 	})
 }
 
-// ClientSecrets returns the OAuth client with this client_id and the hashes of
-// those of its secrets that have not ended. Where there is no such client, or no
-// such secret, there are no hashes.
+// ClientSecrets returns the OAuth client with this client_id, and the hashes of its
+// secrets that have not expired. For an unknown client_id there are no hashes.
 func (s *Store) ClientSecrets(ctx context.Context, clientID string) (c OAuthClient, hashes [][]byte, err error) {
 	hashes, err = sqldb.All(ctx, s.db, func(row sqldb.Row) (hash []byte, err error) {
 		c, err = scanOAuthClient(sqldb.With(row, &hash))

@@ -15,7 +15,7 @@ import (
 // AdministratorName is the username of the first administrator.
 const AdministratorName = "admin"
 
-// Installation is what is fixed at the first start.
+// Installation is what the first start fixes.
 type Installation struct {
 	// Issuer is the URL that tokens are issued under.
 	Issuer string
@@ -23,8 +23,7 @@ type Installation struct {
 	Canary []byte
 }
 
-// Installation returns what was fixed at the first start; known is false before
-// it.
+// Installation returns what the first start fixed; known is false before that.
 func (s *Store) Installation(ctx context.Context) (i Installation, known bool, err error) {
 	err = s.db.QueryRowContext(ctx, `SELECT issuer, canary FROM installation WHERE id = 1`).Scan(&i.Issuer, &i.Canary)
 	if errors.Is(err, sql.ErrNoRows) {
@@ -36,8 +35,8 @@ func (s *Store) Installation(ctx context.Context) (i Installation, known bool, e
 	return i, true, nil
 }
 
-// Install fixes the installation and adds its first administrator, with the
-// hash of a password, unless another replica just did.
+// Install fixes the installation and adds its first administrator, with the hash of
+// a password, unless another replica has just done so.
 func (s *Store) Install(ctx context.Context, i Installation, password string) error {
 	return s.log.Write(ctx, "install", func(tx *change.Tx) (change.Record, error) {
 		first, err := sqldb.Changed(tx.ExecContext(ctx, `

@@ -10,13 +10,13 @@ import (
 
 // SigningKey is a key that tokens are signed with, sealed.
 type SigningKey struct {
-	// Number is 1 for the first key and one more for each after it.
+	// Number is 1 for the first key and rises by one.
 	Number int64
 	// ID is the key id that tokens carry.
 	ID string
 	// Sealed is the private key, sealed with the master key.
 	Sealed []byte
-	// SignsAt is when it begins to sign; it stops when the next one begins.
+	// SignsAt is when it starts to sign; it stops when the next key starts.
 	SignsAt time.Time
 	// MaxLifetime is the longest life of the tokens that it signs.
 	MaxLifetime time.Duration
@@ -37,8 +37,8 @@ func (s *Store) SigningKeys(ctx context.Context) ([]SigningKey, error) {
 	return all, nil
 }
 
-// AddSigningKey adds a key. It reports false when there is one of its number:
-// another replica was first.
+// AddSigningKey adds a key. It reports false when a key with its number exists
+// already: another replica was first.
 func (s *Store) AddSigningKey(ctx context.Context, k SigningKey) (bool, error) {
 	added, err := sqldb.Changed(s.db.ExecContext(ctx, `
 		INSERT INTO signing_key (number, id, sealed, signs_at, max_lifetime) VALUES ($1, $2, $3, $4, $5)
@@ -50,7 +50,7 @@ func (s *Store) AddSigningKey(ctx context.Context, k SigningKey) (bool, error) {
 	return added, nil
 }
 
-// RaiseMaxLifetime says that from now on tokens may live this long.
+// RaiseMaxLifetime notes that from now on tokens may live this long.
 func (s *Store) RaiseMaxLifetime(ctx context.Context, lifetime time.Duration) error {
 	_, err := s.db.ExecContext(ctx, `UPDATE signing_key SET max_lifetime = $1 WHERE max_lifetime < $1`, lifetime.Microseconds())
 	if err != nil {
@@ -67,8 +67,8 @@ func (s *Store) DropSigningKey(ctx context.Context, number int64) error {
 	return nil
 }
 
-// ResealSigningKey replaces what a key is sealed with, unless another replica
-// just did.
+// ResealSigningKey replaces the sealed form old of a key with sealed, unless
+// another replica has just done so.
 func (s *Store) ResealSigningKey(ctx context.Context, number int64, old, sealed []byte) error {
 	_, err := s.db.ExecContext(ctx, `UPDATE signing_key SET sealed = $1 WHERE number = $2 AND sealed = $3`, sealed, number, old)
 	if err != nil {

@@ -12,15 +12,15 @@ import (
 	"github.com/tidegatehq/tidegate/services/kit/sqldb"
 )
 
-// After failuresAtOnce failed sign-ins of a name in a row, it is refused but
-// for one try every failurePause; each pause without a failure forgives one.
+// After failuresAtOnce failed sign-ins in a row, a name may try only once every
+// failurePause. Each failurePause without a failure forgives one.
 const (
 	failuresAtOnce = 10
 	failurePause   = 30 * time.Second
 )
 
-// SignInDelay returns how long a name has to wait before its next sign-in; 0 when
-// it need not.
+// SignInDelay returns how long a name must wait before its next sign-in; 0 means
+// that it need not wait.
 func (s *Store) SignInDelay(ctx context.Context, username string) (time.Duration, error) {
 	var until int64
 	err := s.db.QueryRowContext(ctx, `SELECT penalty_until FROM sign_in_failure WHERE username_fold = $1`, sqldb.Fold(username)).Scan(&until)
@@ -33,7 +33,8 @@ func (s *Store) SignInDelay(ctx context.Context, username string) (time.Duration
 	return max(0, sqldb.Time(until).Sub(s.moment())-(failuresAtOnce-1)*failurePause), nil
 }
 
-// CountFailure counts a failed sign-in of a name, whether anybody has it or not.
+// CountFailure counts a failed sign-in of a name, whether or not a user has that
+// name.
 func (s *Store) CountFailure(ctx context.Context, username string) error {
 	now := s.moment().UnixMicro()
 	_, err := s.db.ExecContext(ctx, `
@@ -47,19 +48,19 @@ func (s *Store) CountFailure(ctx context.Context, username string) error {
 	return nil
 }
 
-// RefreshToken is one as it is stored.
+// RefreshToken is a refresh token as it is stored.
 type RefreshToken struct {
 	Hash      []byte
 	ExpiresAt time.Time
 }
 
-// CreateSignIn begins a sign-in of a user whose password had this hash a
-// moment ago. It reports false when that has changed since.
+// CreateSignIn begins a sign-in of a user whose password was just verified against
+// this hash. It reports false when the password has changed since.
 func (s *Store) CreateSignIn(ctx context.Context, user, password string, first RefreshToken) (signIn string, ok bool, err error) {
 	signIn = id.New()
 	err = s.db.InTx(ctx, func(tx *sqldb.Tx) error {
 		now := s.moment().UnixMicro()
-		// The write makes a change of the password at the same time wait.
+		// This write makes a concurrent change of the password wait.
 		ok, err = sqldb.Changed(tx.ExecContext(ctx, `UPDATE users SET signed_in_at = $1 WHERE id = $2 AND password = $3`, now, user, password))
 		if err != nil || !ok {
 			return err
@@ -87,26 +88,27 @@ func addRefreshToken(ctx context.Context, tx *sqldb.Tx, signIn string, t Refresh
 	return err
 }
 
-// Refreshed is what became of a refresh token that was used.
+// Refreshed is the outcome of using a refresh token.
 type Refreshed int
 
-// What may become of it.
+// The outcomes.
 const (
-	// Rotated: it is spent, and the next one is in its place.
+	// Rotated: the token is spent, and the next one replaces it.
 	Rotated Refreshed = iota
-	// Unknown: there is none, or it has ended.
+	// Unknown: there is no such token, or it has expired.
 	Unknown
-	// Reused: it was spent before, so its sign-in has been ended.
+	// Reused: the token was spent before, so its sign-in has been ended.
 	Reused
 )
 
-// RotateSignIn spends a refresh token and puts the next in its place. Only when
-// the token is Rotated the sign-in and its user are returned.
+// RotateSignIn spends a refresh token and replaces it with the next. It returns the
+// sign-in and its user only when the outcome is Rotated.
 func (s *Store) RotateSignIn(ctx context.Context, hash []byte, next RefreshToken) (signIn string, p User, what Refreshed, err error) {
 	err = s.db.InTx(ctx, func(tx *sqldb.Tx) error {
 		what = Unknown
 		now := s.moment().UnixMicro()
-		// The sign-in is locked before its tokens, as those who end it do.
+		// Lock the sign-in before its tokens, in the same order as the methods that
+		// end it.
 		err := tx.QueryRowContext(ctx, `
 			UPDATE sign_in SET used_at = $1
 			WHERE id = (SELECT sign_in FROM refresh_token WHERE hash = $2 AND expires_at > $1)
@@ -151,9 +153,9 @@ func (s *Store) EndSignIn(ctx context.Context, hash []byte) error {
 	return nil
 }
 
-// ChangePassword sets the hash of a user's password and ends their sign-ins
-// but for keep. The hash before must be old, or any when old is nil; else it
-// reports false.
+// ChangePassword sets the hash of a user's password and ends their sign-ins except
+// keep. It reports false, and changes nothing, when old is not nil and is not the
+// current hash.
 func (s *Store) ChangePassword(ctx context.Context, id string, old *string, hash, keep string) (ok bool, err error) {
 	err = s.log.Write(ctx, "change password", func(tx *change.Tx) (change.Record, error) {
 		ok, err = sqldb.Changed(tx.ExecContext(ctx, `

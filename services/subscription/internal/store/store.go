@@ -1,9 +1,9 @@
-// Package store keeps the subscription service's data: users, applications,
-// OAuth clients, subscriptions, what is known of the catalog's versions, signing
-// keys and usage. It is the only place with SQL, which is the same on both engines.
-// It sees no secret: only hashes, and what is sealed. Who may do what is decided by
-// its callers, in the functions that they give to its methods; what a viewer may
-// see is part of its queries.
+// Package store keeps the subscription service's data: users, applications, OAuth
+// clients, subscriptions, what is known of the catalog's versions, signing keys and
+// usage. Only this package has SQL, which is the same on both engines. It never
+// sees a secret, only hashes and sealed keys. Callers decide who may do what, in
+// the functions that they give to its methods; what a viewer may see is part of its
+// queries.
 package store
 
 import (
@@ -17,13 +17,13 @@ import (
 //go:embed migrations/*.sql
 var files embed.FS
 
-// Schema returns what the service's database has in it.
+// Schema returns the schema of the service's database.
 func Schema() sqldb.Schema {
 	return sqldb.Schema{Service: "subscription", Parts: []sqldb.Part{change.Schema(), {Name: "subscription", Files: files}}}
 }
 
-// Store reads and writes. A method that writes what others must see is one change;
-// what it writes that others need not see takes part in no change.
+// Store reads and writes the database. A method that writes what others must see
+// makes one change. Writes that nobody else must see make none.
 type Store struct {
 	db  *sqldb.DB
 	log *change.Log
@@ -35,11 +35,11 @@ func New(db *sqldb.DB, log *change.Log, now func() time.Time) *Store {
 	return &Store{db: db, log: log, now: now}
 }
 
-// moment is the time of a write that is no change, as exact as it is stored; that
-// of a change is its Tx's.
+// moment returns the time of a write that makes no change, as precise as it is
+// stored. A change takes its time from its Tx.
 func (s *Store) moment() time.Time { return s.now().UTC().Truncate(time.Microsecond) }
 
-// micros stores a time, 0 for none.
+// micros returns a time as it is stored: in microseconds, 0 for the zero time.
 func micros(t time.Time) int64 {
 	if t.IsZero() {
 		return 0
@@ -47,7 +47,7 @@ func micros(t time.Time) int64 {
 	return t.UnixMicro()
 }
 
-// maybe returns a stored time, zero for none.
+// maybe returns the time that micros stored, the zero time for 0.
 func maybe(micros int64) time.Time {
 	if micros == 0 {
 		return time.Time{}

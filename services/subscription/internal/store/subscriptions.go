@@ -28,7 +28,7 @@ type Subscription struct {
 	Etag      int64
 }
 
-// ListKey returns where the subscription stands in a list.
+// ListKey returns the subscription's key in lists.
 func (s Subscription) ListKey() sqldb.TimeKey {
 	return sqldb.TimeKey{Time: s.CreatedAt.UnixMicro(), ID: s.ID}
 }
@@ -45,8 +45,8 @@ func scanSubscription(row sqldb.Row) (Subscription, error) {
 	return s, err
 }
 
-// VersionRefusal is a refusal that follows from what is known of a version,
-// which may be older than what the catalog has. It unwraps to a fault.
+// VersionRefusal is a refusal that rests on what is known of a version, which may
+// be older than what the catalog has. It unwraps to a fault.
 type VersionRefusal struct {
 	// Version is the version's resource name.
 	Version string
@@ -59,7 +59,7 @@ func (e *VersionRefusal) Error() string { return e.fault.Error() }
 // Unwrap returns the fault.
 func (e *VersionRefusal) Unwrap() error { return e.fault }
 
-// checkVersion returns why an application of v's may not join a version.
+// checkVersion returns why an application of v's may not subscribe to a version.
 func checkVersion(ctx context.Context, q sqldb.Querier, v identity.Viewer, name string) (Version, error) {
 	version, known, err := readVersion(ctx, q, name)
 	switch {
@@ -82,8 +82,9 @@ func checkPlan(version Version, plan string) error {
 		fault: fault.WithReason(fault.Precondition("%s does not offer %s", version.Name, plan), "PLAN_NOT_OFFERED")}
 }
 
-// CreateSubscription subscribes an application, which v sees and check allows to
-// be changed, to a published version under a plan that it offers.
+// CreateSubscription subscribes an application, which v may see and which check
+// lets the caller change, to a published version under a plan that the version
+// offers.
 func (s *Store) CreateSubscription(ctx context.Context, v identity.Viewer, sub Subscription, check func(Application) error) (Subscription, error) {
 	sub.ID, sub.Etag = id.New(), 1
 	err := s.log.Write(ctx, "create subscription", func(tx *change.Tx) (change.Record, error) {
@@ -115,7 +116,7 @@ func (s *Store) CreateSubscription(ctx context.Context, v identity.Viewer, sub S
 	return sub, err
 }
 
-// Subscription returns a subscription whose application or version v sees, or a
+// Subscription returns a subscription whose application or version v may see, or a
 // NotFound fault.
 func (s *Store) Subscription(ctx context.Context, v identity.Viewer, id string) (Subscription, error) {
 	return readSubscription(ctx, s.db, v, id)
@@ -133,7 +134,7 @@ func readSubscription(ctx context.Context, q sqldb.Querier, v identity.Viewer, i
 	return sub, nil
 }
 
-// SubscriptionFilter restricts Subscriptions; nil is no restriction.
+// SubscriptionFilter restricts Subscriptions; a nil field restricts nothing.
 type SubscriptionFilter struct {
 	// Application is the id of an application.
 	Application *string
@@ -141,8 +142,8 @@ type SubscriptionFilter struct {
 	Version, Plan *string
 }
 
-// Subscriptions returns the subscriptions after a place whose application or
-// version v sees, oldest first.
+// Subscriptions returns the subscriptions after a key whose application or version
+// v may see, oldest first.
 func (s *Store) Subscriptions(ctx context.Context, v identity.Viewer, f SubscriptionFilter, after sqldb.TimeKey) iter.Seq2[Subscription, error] {
 	return sqldb.List(ctx, s.db, scanSubscription, Subscription.ListKey, after, selectSubscription+`
 		WHERE (s.created_at, s.id) > ($1, $2)
@@ -154,8 +155,8 @@ func (s *Store) Subscriptions(ctx context.Context, v identity.Viewer, f Subscrip
 		v.Owner(), f.Application, f.Version, f.Plan)
 }
 
-// UpdateSubscription makes a subscription that v sees what edit makes of it: its
-// plan, which is one that its version offers.
+// UpdateSubscription writes a subscription that v may see as edit returns it; edit
+// may change the plan to one that the version offers.
 func (s *Store) UpdateSubscription(ctx context.Context, v identity.Viewer, id string, edit func(Subscription) (Subscription, error)) (sub Subscription, err error) {
 	err = s.log.Write(ctx, "update subscription", func(tx *change.Tx) (change.Record, error) {
 		old, err := readSubscription(ctx, tx, v, id)
@@ -166,7 +167,7 @@ func (s *Store) UpdateSubscription(ctx context.Context, v identity.Viewer, id st
 			return change.Record{}, err
 		}
 		if sub.Plan != old.Plan {
-			version, _, err := readVersion(ctx, tx, old.Version) // the subscription refers to it
+			version, _, err := readVersion(ctx, tx, old.Version) // it exists: the subscription refers to it
 			if err != nil {
 				return change.Record{}, err
 			}
@@ -184,8 +185,8 @@ func (s *Store) UpdateSubscription(ctx context.Context, v identity.Viewer, id st
 	return sub, err
 }
 
-// DeleteSubscription removes a subscription that v sees and check allows to be
-// removed.
+// DeleteSubscription removes a subscription that v may see and that check lets the
+// caller remove.
 func (s *Store) DeleteSubscription(ctx context.Context, v identity.Viewer, id string, check func(Subscription) error) error {
 	return s.log.Write(ctx, "delete subscription", func(tx *change.Tx) (change.Record, error) {
 		sub, err := readSubscription(ctx, tx, v, id)

@@ -16,9 +16,9 @@ import (
 
 // Batch names a batch that a gateway reports.
 type Batch struct {
-	// Gateway is its instance, BootID one start of it.
+	// Gateway is the gateway's instance, BootID one start of it.
 	Gateway, BootID string
-	// Sequence counts the batches of a start, for each kind.
+	// Sequence numbers the batches of a start, separately for each kind.
 	Sequence int64
 }
 
@@ -28,17 +28,17 @@ const (
 	recordBatch = "records"
 )
 
-// BatchResult is what became of a batch.
+// BatchResult says what happened to a batch.
 type BatchResult struct {
-	// Duplicate says that it was counted before.
+	// Duplicate says that it had been counted before.
 	Duplicate bool
-	// Missing is how many batches before it were acknowledged and are not here,
-	// which only a database that lost its last commits explains.
+	// Missing is how many earlier batches were acknowledged but are not here. That
+	// happens only when the database has lost its last commits.
 	Missing int64
 }
 
-// take marks a batch as taken in. It holds the row of the gateway's start, so a
-// batch that is sent twice at once is counted once.
+// take marks a batch as taken in. It locks the row of the gateway's start, so a
+// batch that arrives twice at once is counted once.
 func (s *Store) take(ctx context.Context, tx *sqldb.Tx, kind string, b Batch) (BatchResult, error) {
 	var last int64
 	err := tx.QueryRowContext(ctx, `
@@ -64,12 +64,13 @@ func (s *Store) take(ctx context.Context, tx *sqldb.Tx, kind string, b Batch) (B
 // Traffic counts what passed in one direction.
 type Traffic struct{ Messages, Frames, Payload, Wire int64 }
 
-// Usage is what one subscription passed in one hour.
+// Usage is the traffic of one subscription, or of one version without credentials,
+// in one hour.
 type Usage struct {
 	Hour time.Time
 	// Version is a resource name.
 	Version string
-	// Subscription and Application are ids, empty where no credential is asked.
+	// Subscription and Application are ids, empty if no credential was required.
 	Subscription, Application string
 	Sessions                  int64
 	In, Out                   Traffic
@@ -77,7 +78,7 @@ type Usage struct {
 
 // AddUsage counts a batch of usage, once.
 func (s *Store) AddUsage(ctx context.Context, b Batch, rows []Usage) (result BatchResult, err error) {
-	// All batches touch rows in one order, so that two never wait for each other.
+	// All batches write their rows in the same order, so that two never deadlock.
 	rows = slices.Clone(rows)
 	slices.SortFunc(rows, func(a, b Usage) int {
 		return cmpFirst(a.Hour.Compare(b.Hour), strings.Compare(a.Version, b.Version),
@@ -130,7 +131,7 @@ func addUsage(ctx context.Context, tx *sqldb.Tx, owners *owners, u Usage) error 
 	return err
 }
 
-// owners finds whose applications and versions are, gone ones too.
+// owners finds the owners of applications and versions, deleted ones too.
 type owners struct {
 	tx    *sqldb.Tx
 	known map[string]string
@@ -138,8 +139,8 @@ type owners struct {
 
 func newOwners(tx *sqldb.Tx) *owners { return &owners{tx: tx, known: map[string]string{}} }
 
-// of returns the ids of the owners of an application, an id, and of a version, a
-// resource name; empty where nobody's is known.
+// of returns the ids of the owners of an application, given by id, and of a
+// version, given by resource name; "" for an unknown owner.
 func (o *owners) of(ctx context.Context, application, version string) (app, ver string, err error) {
 	if application != "" {
 		app, err = o.find(ctx, ApplicationName(application), `
@@ -168,7 +169,7 @@ func (o *owners) find(ctx context.Context, name, query string, args ...any) (str
 	return owner, nil
 }
 
-// UsageKey is where a row of usage stands in a list.
+// UsageKey is the key of a row of usage in lists.
 type UsageKey struct {
 	// Hour is in microseconds since 1970.
 	Hour                               int64
@@ -178,7 +179,7 @@ type UsageKey struct {
 // Args returns the hour and the names.
 func (p UsageKey) Args() []any { return []any{p.Hour, p.Version, p.Subscription, p.Application} }
 
-// ListKey returns where the row stands in a list.
+// ListKey returns the row's key in lists.
 func (u Usage) ListKey() UsageKey {
 	return UsageKey{Hour: u.Hour.UnixMicro(), Version: u.Version, Subscription: u.Subscription, Application: u.Application}
 }
@@ -192,7 +193,7 @@ func scanUsage(row sqldb.Row) (Usage, error) {
 	return u, err
 }
 
-// UsageFilter restricts Usage; nil is no restriction.
+// UsageFilter restricts Usage; a nil field restricts nothing.
 type UsageFilter struct {
 	// Subscription and Application are ids.
 	Subscription, Application *string
@@ -200,8 +201,8 @@ type UsageFilter struct {
 	Version *string
 }
 
-// Usage returns the rows after a place that v sees, of v's applications and v's
-// versions, oldest first.
+// Usage returns the rows after a key that v may see, which are those of v's
+// applications and v's versions, oldest first.
 func (s *Store) Usage(ctx context.Context, v identity.Viewer, f UsageFilter, after UsageKey) iter.Seq2[Usage, error] {
 	return sqldb.List(ctx, s.db, scanUsage, Usage.ListKey, after, `
 		SELECT hour, version, subscription, application, sessions,

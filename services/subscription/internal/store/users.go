@@ -21,17 +21,16 @@ type User struct {
 	ID          string
 	Username    string
 	DisplayName string
-	// Roles are words of package identity.
+	// Roles are the role names of package identity.
 	Roles     []string
 	CreatedAt time.Time
 	UpdatedAt time.Time
 	Etag      int64
 }
 
-// admin reports whether the user has the role.
 func (u User) admin() bool { return slices.Contains(u.Roles, identity.RoleAdmin) }
 
-// ListKey returns where the user stands in a list.
+// ListKey returns the user's key in lists.
 func (u User) ListKey() sqldb.TimeKey { return sqldb.TimeKey{Time: u.CreatedAt.UnixMicro(), ID: u.ID} }
 
 const selectUser = `
@@ -47,7 +46,7 @@ func scanUser(row sqldb.Row) (User, error) {
 	return u, err
 }
 
-// CreateUser adds a user with the hash of a password, or "" for none.
+// CreateUser adds a user with the hash of a password, or "" for no password.
 func (s *Store) CreateUser(ctx context.Context, u User, password string) (User, error) {
 	u.ID, u.Etag = id.New(), 1
 	err := s.log.Write(ctx, "create user", func(tx *change.Tx) (change.Record, error) {
@@ -66,7 +65,7 @@ func insertUser(ctx context.Context, tx *change.Tx, u User, password string) err
 	return userError(u, err)
 }
 
-// userError is the error of a write of a user.
+// userError explains an error from writing a user.
 func userError(u User, err error) error {
 	if sqldb.IsUnique(err) {
 		return fault.AlreadyExists("the username %q is taken", u.Username)
@@ -74,8 +73,8 @@ func userError(u User, err error) error {
 	return err
 }
 
-// User returns the user with this id, or a NotFound fault: v sees itself, and
-// others if it sees everything.
+// User returns the user with this id, or a NotFound fault. v may see itself, and
+// others only if it may see everything.
 func (s *Store) User(ctx context.Context, v identity.Viewer, id string) (User, error) {
 	return readUser(ctx, s.db, v, id)
 }
@@ -92,7 +91,7 @@ func readUser(ctx context.Context, q sqldb.Querier, v identity.Viewer, id string
 }
 
 // Password returns the user with this username and the hash of their password, ""
-// where they have none. Where there is no such user, known is false.
+// if they have none. known is false if there is no such user.
 func (s *Store) Password(ctx context.Context, username string) (u User, hash string, known bool, err error) {
 	u, known, err = sqldb.One(ctx, s.db, func(row sqldb.Row) (User, error) { return scanUser(sqldb.With(row, &hash)) }, `
 		SELECT id, username, display_name, roles, created_at, updated_at, etag, password
@@ -103,20 +102,20 @@ func (s *Store) Password(ctx context.Context, username string) (u User, hash str
 	return u, hash, known, nil
 }
 
-// UserFilter restricts Users; nil is no restriction.
+// UserFilter restricts Users; a nil field restricts nothing.
 type UserFilter struct {
 	// Username is compared without regard to case.
 	Username *string
 }
 
-// Users returns the users after a place, oldest first.
+// Users returns the users after a key, oldest first.
 func (s *Store) Users(ctx context.Context, f UserFilter, after sqldb.TimeKey) iter.Seq2[User, error] {
 	return sqldb.List(ctx, s.db, scanUser, User.ListKey, after, selectUser+`
 		WHERE (created_at, id) > ($1, $2) AND (CAST($4 AS TEXT) IS NULL OR username_fold = $4)
 		ORDER BY created_at, id LIMIT $3`, sqldb.FoldFilter(f.Username))
 }
 
-// checkAdmin refuses a change after which nobody is an administrator.
+// checkAdmin refuses a change that leaves no administrator.
 func checkAdmin(ctx context.Context, tx *change.Tx) error {
 	left, err := sqldb.Exists(ctx, tx, `SELECT EXISTS (SELECT 1 FROM users WHERE admin)`)
 	if err != nil {
@@ -128,8 +127,8 @@ func checkAdmin(ctx context.Context, tx *change.Tx) error {
 	return nil
 }
 
-// UpdateUser makes a user that v sees what edit makes of it: its username, display
-// name and roles.
+// UpdateUser writes a user that v may see as edit returns it; edit may change the
+// username, display name and roles.
 func (s *Store) UpdateUser(ctx context.Context, v identity.Viewer, id string, edit func(User) (User, error)) (u User, err error) {
 	err = s.log.Write(ctx, "update user", func(tx *change.Tx) (change.Record, error) {
 		old, err := readUser(ctx, tx, v, id)
@@ -152,8 +151,8 @@ func (s *Store) UpdateUser(ctx context.Context, v identity.Viewer, id string, ed
 	return u, err
 }
 
-// DeleteUser removes a user that v sees and check allows to be removed, with their
-// applications, OAuth clients, subscriptions and sign-ins.
+// DeleteUser removes a user that v may see and that check lets the caller remove,
+// with their applications, OAuth clients, subscriptions and sign-ins.
 func (s *Store) DeleteUser(ctx context.Context, v identity.Viewer, id string, check func(User) error) error {
 	return s.log.Write(ctx, "delete user", func(tx *change.Tx) (change.Record, error) {
 		u, err := readUser(ctx, tx, v, id)

@@ -20,22 +20,21 @@ type Version struct {
 	API, APIName, Version string
 	// Owner is the id of the user who owns the API.
 	Owner string
-	// Published says that it is open for subscriptions.
+	// Published says that applications may subscribe to it.
 	Published bool
-	// Plans are the resource names of the plans on offer.
+	// Plans are the resource names of the plans that it offers.
 	Plans []string
-	// ChangeNumber is that of the catalog's change that made it so.
+	// ChangeNumber is the number of the catalog's change that made it so.
 	ChangeNumber uint64
 }
 
-// offers reports whether a plan is on offer.
 func (v Version) offers(plan string) bool { return slices.Contains(v.Plans, plan) }
 
 // Cursor is how far the catalog's changes have been applied.
 type Cursor struct {
-	// Number is that of the last change.
+	// Number is the number of the last change applied.
 	Number uint64
-	// Text is where a watch resumes; empty before the first snapshot.
+	// Text is the watch's cursor; empty before the first snapshot.
 	Text string
 }
 
@@ -50,8 +49,8 @@ func (s *Store) ReadCursor(ctx context.Context) (Cursor, error) {
 	return c, nil
 }
 
-// advance moves the cursor from before, and reports false when another replica
-// has moved it. It holds the cursor's row until the transaction ends.
+// advance moves the cursor from before to after, and reports false when another
+// replica has moved it. It locks the cursor's row until the transaction ends.
 func advance(ctx context.Context, tx *sqldb.Tx, before, after Cursor) (bool, error) {
 	return sqldb.Changed(tx.ExecContext(ctx, `
 		UPDATE catalog_cursor SET number = $1, cursor = $2 WHERE id = 1 AND number = $3 AND cursor = $4`,
@@ -83,8 +82,8 @@ func scanVersion(row sqldb.Row) (Version, error) {
 }
 
 // SaveVersion keeps a version that was read from the catalog when the cursor was
-// asOf. It reports false, and keeps nothing, when the cursor has moved since:
-// what was read may be of the past, where a version existed that does not.
+// asOf. It reports false, and keeps nothing, when the cursor has moved since: the
+// version may have been deleted after it was read.
 func (s *Store) SaveVersion(ctx context.Context, v Version, asOf Cursor) (saved bool, err error) {
 	err = s.db.InTx(ctx, func(tx *sqldb.Tx) error {
 		if saved, err = advance(ctx, tx, asOf, asOf); err != nil || !saved {
@@ -98,7 +97,7 @@ func (s *Store) SaveVersion(ctx context.Context, v Version, asOf Cursor) (saved 
 	return saved, nil
 }
 
-// saveVersion keeps a version unless a newer state of it is kept.
+// saveVersion keeps a version unless a newer state of it is kept already.
 func saveVersion(ctx context.Context, tx *sqldb.Tx, v Version) error {
 	_, err := tx.ExecContext(ctx, `
 		INSERT INTO version (name, api, api_name, version, owner, published, plans, change_number)
@@ -114,13 +113,13 @@ func saveVersion(ctx context.Context, tx *sqldb.Tx, v Version) error {
 type CatalogChange struct {
 	// Versions are new or replaced.
 	Versions []Version
-	// Removed are the names of the versions that are gone.
+	// Removed are the names of the versions that were removed.
 	Removed []string
 }
 
 // ApplyCatalogChange applies a change and moves the cursor to after in one
-// transaction. It reports false, and does nothing, when the cursor is not at the
-// change before: another replica is ahead.
+// transaction. It reports false, and does nothing, when the cursor is not at
+// before: another replica has moved it.
 func (s *Store) ApplyCatalogChange(ctx context.Context, c CatalogChange, before, after Cursor) (applied bool, err error) {
 	apply := func(tx *sqldb.Tx) ([]string, error) {
 		for _, v := range c.Versions {
@@ -146,12 +145,12 @@ func (s *Store) ApplyCatalogChange(ctx context.Context, c CatalogChange, before,
 	return applied, nil
 }
 
-// ApplyCatalogSnapshot replaces all that is known by the state of the catalog at
-// after, and moves the cursor. It reports false, and does nothing, when the
-// cursor has moved from before. Versions that the snapshot lacks are deleted
-// with their subscriptions, except in another history of the catalog: that may
-// be a mistake (an empty database, an old backup), so versions that it lacks are
-// only closed for subscriptions.
+// ApplyCatalogSnapshot replaces all that is known with the state of the catalog at
+// after, and moves the cursor. It reports false, and does nothing, when the cursor
+// has moved from before. Versions that the snapshot lacks are deleted with their
+// subscriptions, unless the catalog has another history: that may be a mistake (an
+// empty database, an old backup), so then they are only closed to new
+// subscriptions.
 func (s *Store) ApplyCatalogSnapshot(ctx context.Context, all []Version, anotherHistory bool, before, after Cursor) (bool, error) {
 	return s.applyCatalog(ctx, before, after, func(tx *sqldb.Tx) ([]string, error) {
 		if anotherHistory {
@@ -170,7 +169,7 @@ func (s *Store) ApplyCatalogSnapshot(ctx context.Context, all []Version, another
 		if anotherHistory {
 			return nil, nil
 		}
-		// A version of a later change was read from the catalog after the
+		// A version with a later change number was read from the catalog after the
 		// snapshot.
 		known, err := sqldb.All(ctx, tx, func(row sqldb.Row) (name string, err error) {
 			err = row.Scan(&name)
@@ -180,9 +179,9 @@ func (s *Store) ApplyCatalogSnapshot(ctx context.Context, all []Version, another
 	})
 }
 
-// applyCatalog moves the cursor, applies, and deletes the versions that apply
-// returns. Only deletions are changes of this service: what cannot delete takes
-// no number.
+// applyCatalog moves the cursor, calls apply, and deletes the versions that apply
+// returns. Only deletions are changes of this service, so a call that cannot delete
+// takes no change number.
 func (s *Store) applyCatalog(ctx context.Context, before, after Cursor, apply func(*sqldb.Tx) ([]string, error)) (applied bool, err error) {
 	err = s.log.Write(ctx, "apply the catalog's changes", func(tx *change.Tx) (change.Record, error) {
 		if applied, err = advance(ctx, tx.Tx, before, after); err != nil || !applied {
@@ -201,8 +200,8 @@ func (s *Store) applyCatalog(ctx context.Context, before, after Cursor, apply fu
 	return applied && err == nil, err
 }
 
-// removeVersions deletes versions with their subscriptions, and returns the
-// names of those that were known.
+// removeVersions deletes versions with their subscriptions, and returns the names
+// of those that existed.
 func removeVersions(ctx context.Context, tx *change.Tx, names []string) ([]string, error) {
 	var removed []string
 	for _, name := range names {

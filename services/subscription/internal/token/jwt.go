@@ -14,15 +14,15 @@ import (
 	"github.com/tidegatehq/tidegate/services/kit/identity"
 )
 
-// What ReadApplication says about a token that is not good.
+// The errors of ReadApplication for a bad token.
 var (
-	// ErrInvalid says that it is not an application's token of this issuer.
+	// ErrInvalid says that it is not an application's token from this issuer.
 	ErrInvalid = errors.New("not an access token of this issuer")
-	// ErrExpired says that it was one and has ended.
+	// ErrExpired says that it was one and has expired.
 	ErrExpired = errors.New("the access token has expired")
 )
 
-// maxLength is the longest text, in bytes, that is looked at as a token.
+// maxLength is the longest text, in bytes, that is read as a token.
 const maxLength = 8 << 10
 
 // Lifetimes are how long tokens live.
@@ -33,7 +33,7 @@ type Lifetimes struct {
 	User time.Duration
 }
 
-// Longest returns the longer one.
+// Longest returns the longer of the two.
 func (l Lifetimes) Longest() time.Duration { return max(l.Application, l.User) }
 
 // Issuer signs and reads tokens.
@@ -55,8 +55,8 @@ func NewIssuer(url string, keys *Keys, lives Lifetimes, now func() time.Time) *I
 	return i
 }
 
-// Keys returns the keys that check the issuer's tokens, those of other replicas
-// too.
+// Keys returns the keys that verify the issuer's tokens, including those that other
+// replicas sign.
 func (i *Issuer) Keys() *identity.Keys { return i.public }
 
 // URL returns the issuer's URL, the claim iss.
@@ -65,7 +65,7 @@ func (i *Issuer) URL() string { return i.url }
 // Audience returns the audience of applications' tokens.
 func (i *Issuer) Audience() string { return identity.GatewayAudience(i.url) }
 
-// ApplicationClaims are what an application's access token says (RFC 9068).
+// ApplicationClaims are the claims of an application's access token (RFC 9068).
 type ApplicationClaims struct {
 	// ID is the token's own id.
 	ID string
@@ -73,23 +73,23 @@ type ApplicationClaims struct {
 	ClientID string
 	// Scopes are its scopes.
 	Scopes []string
-	// IssuedAt and ExpiresAt are when it begins and ends.
+	// IssuedAt and ExpiresAt are when it was issued and when it expires.
 	IssuedAt, ExpiresAt time.Time
 }
 
-// rfc9068Claims are the claims of RFC 9068 beside the registered ones.
+// rfc9068Claims are the claims of RFC 9068 in addition to the registered ones.
 type rfc9068Claims struct {
 	ClientID string `json:"client_id"`
 	Scope    string `json:"scope,omitempty"`
 }
 
-// userClaims are the claims of a user's token beside identity's: the
-// sign-in that it belongs to.
+// userClaims are the claims of a user's token in addition to those of package
+// identity: the sign-in that it belongs to.
 type userClaims struct {
 	SignIn string `json:"sid"`
 }
 
-// SignApplication signs an access token for the OAuth client with this client_id.
+// SignApplication issues an access token to the OAuth client with this client_id.
 func (i *Issuer) SignApplication(clientID string, scopes []string) (string, ApplicationClaims, error) {
 	issued := i.now().Truncate(time.Second)
 	t := ApplicationClaims{
@@ -131,9 +131,9 @@ func (i *Issuer) SignUser(p identity.User, signIn string) (raw string, expires t
 	return raw, expires, nil
 }
 
-// ReadApplication checks an application's access token: type, signature,
-// issuer, audience and time. Its error is ErrInvalid, ErrExpired with what the
-// token said, or that of reading the keys.
+// ReadApplication checks an application's access token: type, signature, issuer,
+// audience and time. The error is ErrInvalid, ErrExpired (the claims are returned
+// with it), or that of reading the keys.
 func (i *Issuer) ReadApplication(ctx context.Context, raw string) (ApplicationClaims, error) {
 	var claims jwt.Claims
 	var more rfc9068Claims
@@ -154,8 +154,8 @@ func (i *Issuer) ReadApplication(ctx context.Context, raw string) (ApplicationCl
 	return t, nil
 }
 
-// SignInOf returns the sign-in of a user's token that identity has checked,
-// or "" where the text is not one.
+// SignInOf returns the sign-in of a user's token that package identity has
+// verified, or "" if raw is no user's token.
 func (i *Issuer) SignInOf(ctx context.Context, raw string) string {
 	var claims userClaims
 	if err := i.read(ctx, raw, identity.UserType, &claims); err != nil {
@@ -164,7 +164,7 @@ func (i *Issuer) SignInOf(ctx context.Context, raw string) string {
 	return claims.SignIn
 }
 
-// read checks the form, the type and the signature, and reads the claims.
+// read verifies form, type and signature, and reads the claims.
 func (i *Issuer) read(ctx context.Context, raw, typ string, claims ...any) error {
 	if len(raw) > maxLength {
 		return ErrInvalid

@@ -26,30 +26,30 @@ import (
 
 // Rotation says when signing keys change.
 type Rotation struct {
-	// Every is how long a key signs; 0 is for ever.
+	// Every is how long a key signs; 0 means for ever.
 	Every time.Duration
-	// Lead is how long a key is in the JWKS before it signs.
+	// Lead is how long a key is in the JWK set before it signs.
 	Lead time.Duration
-	// MaxLifetime is the longest life that a token may be given: so long is a key
-	// kept after it signed last.
+	// MaxLifetime is the longest life that a token may have: a key is kept that
+	// long after it last signed.
 	MaxLifetime time.Duration
 }
 
-// margin is how much longer than its last token a key is kept, for clocks that
+// margin is how much longer than its last token a key is kept, because clocks
 // differ.
 const margin = 5 * time.Minute
 
-// Bounds of how often keys are looked at.
+// The longest and the shortest time between two reads of the keys.
 const (
 	maxLook = 30 * time.Second
 	minLook = 5 * time.Millisecond
 )
 
 // Keys are the signing keys. All replicas read the same rows, and time alone
-// says what a key is for: from its signs_at on it signs until the next key
-// does; before that it is in the JWKS only, and after that it stays there until
-// its last token has ended. So replicas need not agree on anything but the
-// rows, and the number of a key, which is unique, lets one replica add it.
+// decides what a key does. Before its signs_at it is only in the JWK set. From then
+// on it signs, until the next key's signs_at. After that it stays in the set until
+// its last token has expired. So replicas share nothing but the rows; a key's
+// number is unique, so only one replica can add it.
 type Keys struct {
 	store  *store.Store
 	seal   *seal.Key
@@ -61,10 +61,10 @@ type Keys struct {
 	loading sync.Mutex
 }
 
-// keySet is an immutable state of the keys, oldest first.
+// keySet is an immutable set of keys, oldest first.
 type keySet struct{ keys []*signingKey }
 
-// signingKey is an opened key.
+// signingKey is an unsealed key.
 type signingKey struct {
 	row     store.SigningKey
 	private *ecdsa.PrivateKey
@@ -72,7 +72,7 @@ type signingKey struct {
 	user    jose.Signer
 }
 
-// PublicKey is a key as others see it.
+// PublicKey is the public half of a signing key.
 type PublicKey struct {
 	// ID is the key's RFC 7638 thumbprint.
 	ID string
@@ -87,9 +87,9 @@ func NewKeys(st *store.Store, key *seal.Key, rotate Rotation, now func() time.Ti
 	return k
 }
 
-// Start reads the keys and makes the first one where there is none. It fails
-// when the master key is not the one that the keys are sealed with; those sealed
-// with one of its former keys are sealed again.
+// Start reads the keys, and makes the first if there are none. It fails when the
+// master key cannot open them. Keys that are sealed with a former master key are
+// sealed again with the newest.
 func (k *Keys) Start(ctx context.Context) error {
 	rows, err := k.store.SigningKeys(ctx)
 	if err != nil {
@@ -115,7 +115,7 @@ func (k *Keys) reseal(ctx context.Context, row store.SigningKey) error {
 	return k.store.ResealSigningKey(ctx, row.Number, row.Sealed, k.seal.Seal(plain, keyContext(row.ID)))
 }
 
-// Run looks after the keys until ctx ends.
+// Run rotates the keys when they are due until ctx ends.
 func (k *Keys) Run(ctx context.Context) error {
 	for retry.Sleep(ctx, max(minLook, min(maxLook, k.rotate.Lead/3))) {
 		if err := k.Rotate(ctx); err != nil && ctx.Err() == nil {
@@ -126,14 +126,14 @@ func (k *Keys) Run(ctx context.Context) error {
 }
 
 // Rotate makes the next key when it is due, drops those whose last token has
-// ended, and takes over what other replicas did.
+// expired, and reads what other replicas have changed.
 func (k *Keys) Rotate(ctx context.Context) error {
 	rows, err := k.store.SigningKeys(ctx)
 	if err != nil {
 		return err
 	}
 	if slices.ContainsFunc(rows, func(row store.SigningKey) bool { return row.MaxLifetime < k.rotate.MaxLifetime }) {
-		// A replica whose tokens live shorter has made it.
+		// It was made by a replica whose tokens have a shorter life.
 		if err := k.store.RaiseMaxLifetime(ctx, k.rotate.MaxLifetime); err != nil {
 			return err
 		}
@@ -152,7 +152,7 @@ func (k *Keys) Rotate(ctx context.Context) error {
 	return k.load(ctx)
 }
 
-// due reports whether a key has to be made now, and from when it signs.
+// due reports whether a key must be made now, and when it starts to sign.
 func (k *Keys) due(rows []store.SigningKey) (bool, time.Time) {
 	now := k.now()
 	if len(rows) == 0 {
@@ -200,7 +200,7 @@ func (k *Keys) add(ctx context.Context, rows []store.SigningKey, signsAt time.Ti
 	return nil
 }
 
-// drop removes the keys whose last token has ended.
+// drop removes the keys whose last token has expired.
 func (k *Keys) drop(ctx context.Context, rows []store.SigningKey) error {
 	for i, row := range rows[:max(0, len(rows)-1)] {
 		if k.now().Before(rows[i+1].SignsAt.Add(row.MaxLifetime + margin)) {
@@ -214,7 +214,8 @@ func (k *Keys) drop(ctx context.Context, rows []store.SigningKey) error {
 	return nil
 }
 
-// load takes the rows over; keys already open are not opened again.
+// load makes the rows the current keys. Keys that are open already are not opened
+// again.
 func (k *Keys) load(ctx context.Context) error {
 	k.loading.Lock()
 	defer k.loading.Unlock()
@@ -260,8 +261,8 @@ func (k *Keys) open(row store.SigningKey) (*signingKey, error) {
 	return key, nil
 }
 
-// Public returns the keys for the JWK set: those that sign, will sign and have
-// signed a token that has not ended.
+// Public returns the keys for the JWK set: the one that signs, those that will, and
+// those that signed a token that may still be valid.
 func (k *Keys) Public() []PublicKey {
 	var out []PublicKey
 	for _, key := range k.set.Load().keys {
@@ -270,7 +271,7 @@ func (k *Keys) Public() []PublicKey {
 	return out
 }
 
-// publicKeys reads the rows again and returns the public keys by id.
+// publicKeys reads the rows anew and returns the public keys by id.
 func (k *Keys) publicKeys(ctx context.Context) (map[string]*ecdsa.PublicKey, error) {
 	if err := k.load(ctx); err != nil {
 		return nil, err

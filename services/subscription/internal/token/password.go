@@ -14,7 +14,7 @@ import (
 	"github.com/tidegatehq/tidegate/services/kit/fault"
 )
 
-// Cost of a password's hash (argon2id), and how many are made at once: each
+// The cost of a password's hash (argon2id), and how many are computed at once: each
 // takes 19 MiB and about 30 ms of a core.
 const (
 	argonMemory  = 19 * 1024
@@ -26,9 +26,9 @@ const (
 	hashesWait   = 64
 )
 
-// noPassword is a hash that no password has. Users without a password, and
-// names that nobody has, are compared with it, so that an answer takes as long
-// as any other.
+// noPassword is a hash that no password has. It stands in for the hash of users
+// without a password and of unknown names, so that their answer takes as long as
+// any other.
 const noPassword = "$argon2id$v=19$m=19456,t=2,p=1$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
 
 // Passwords hashes passwords, at most two at once; up to 64 more wait for a slot.
@@ -42,10 +42,11 @@ func NewPasswords() *Passwords {
 	return &Passwords{slots: make(chan struct{}, hashesAtOnce)}
 }
 
-// HashSlot is the right to hash; Release gives it back.
+// HashSlot is the right to compute a hash; Release gives it back.
 type HashSlot struct{ of *Passwords }
 
-// Acquire waits for a slot. It fails with RESOURCE_EXHAUSTED when too many wait.
+// Acquire waits for a slot. It fails with RESOURCE_EXHAUSTED when too many callers
+// wait.
 func (p *Passwords) Acquire(ctx context.Context) (*HashSlot, error) {
 	if p.waiting.Add(1) > hashesAtOnce+hashesWait {
 		p.waiting.Add(-1)
@@ -73,8 +74,8 @@ func (s *HashSlot) Hash(password string) string {
 	return encodeHash(salt, argon2.IDKey([]byte(password), salt, argonTime, argonMemory, argonThreads, argonKey))
 }
 
-// Matches reports whether stored is the hash of password. An empty stored is
-// no password's and takes as long.
+// Matches reports whether stored is the hash of password. An empty stored matches
+// no password, and takes as long.
 func (s *HashSlot) Matches(stored, password string) bool {
 	known := stored != ""
 	if !known {
@@ -89,7 +90,7 @@ func (s *HashSlot) Matches(stored, password string) bool {
 	return subtle.ConstantTimeCompare(got, key) == 1 && known
 }
 
-// hashParams is how a stored hash starts: algorithm, version and cost.
+// hashParams is the beginning of a stored hash: algorithm, version and cost.
 const hashParams = "$argon2id$v=19$m=19456,t=2,p=1$"
 
 func encodeHash(salt, key []byte) string {

@@ -9,29 +9,29 @@ import (
 	"strings"
 )
 
-// Kind is the kind of a made secret; it is the prefix that secrets of the kind
-// carry, so that a leaked one is recognized for what it is.
+// Kind is the kind of a generated secret. It is also the prefix of secrets of that
+// kind, so that a leaked one can be recognized.
 type Kind string
 
-// Kinds of made secrets.
+// Kinds of generated secrets.
 const (
 	// ClientSecret is a secret of an OAuth client.
 	ClientSecret Kind = "tgcs_"
-	// RefreshToken is what a sign-in is refreshed with.
+	// RefreshToken refreshes a sign-in.
 	RefreshToken Kind = "tgrt_"
 )
 
-// clientIDs is the prefix of client_ids.
+// clientIDs is the prefix of every client_id.
 const clientIDs = "tgci_"
 
-// Sizes of made secrets.
+// Sizes of generated secrets.
 const (
 	secretBytes = 32
 	secretChars = 43
 	sumChars    = 6
 )
 
-// New makes a secret: the kind, 256 random bits and a checksum. Only the hash
+// New generates a secret: the kind, 256 random bits and a checksum. Only the hash
 // may be stored.
 func New(kind Kind) (secret string, hash []byte) {
 	raw := make([]byte, secretBytes)
@@ -41,8 +41,8 @@ func New(kind Kind) (secret string, hash []byte) {
 	return secret, digest(secret)
 }
 
-// Hash returns the hash of a secret, and false when s cannot be a secret of
-// the kind, which needs no look-up.
+// Hash returns the hash of a secret, or false when s cannot be a secret of the
+// kind, so that no look-up is needed.
 func Hash(kind Kind, s string) ([]byte, bool) {
 	rest, ok := strings.CutPrefix(s, string(kind))
 	if !ok || len(rest) != secretChars+sumChars {
@@ -55,20 +55,21 @@ func Hash(kind Kind, s string) ([]byte, bool) {
 	return digest(s), true
 }
 
-// Same reports, in constant time, whether two hashes are of the same secret.
+// Same reports whether two hashes are of the same secret. It takes constant time.
 func Same(a, b []byte) bool { return subtle.ConstantTimeCompare(a, b) == 1 }
 
-// NewClientID makes the client_id of an OAuth client. It is unique and no secret.
+// NewClientID generates the client_id of an OAuth client, which is unique and not
+// secret.
 func NewClientID() string { return clientIDs + rand.Text() }
 
-// digest is what stands for a secret in the database. A secret has 256 random
-// bits, so it needs no salt and no slow hash.
+// digest returns what the database keeps of a secret. A secret has 256 random bits,
+// so it needs no salt and no slow hash.
 func digest(s string) []byte {
 	sum := sha256.Sum256([]byte(s))
 	return sum[:]
 }
 
-// checksum tells a made secret from a mistyped one. It protects nothing.
+// checksum tells a generated secret from a mistyped one. It adds no security.
 func checksum(s string) string {
 	const digits = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 	n := crc32.ChecksumIEEE([]byte(s))

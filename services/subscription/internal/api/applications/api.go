@@ -39,8 +39,8 @@ func (a *API) Register(srv grpc.ServiceRegistrar) {
 	subscriptionv1.RegisterSubscriptionServiceServer(srv, a)
 }
 
-// Rules says who may call which method. What belongs to somebody else is not
-// found, whatever the role.
+// Rules says who may call which method. What belongs to somebody else is NOT_FOUND,
+// whatever the role.
 func Rules() identity.Rules {
 	owner := identity.Rule{OwnerRole: identity.RoleSubscriber}
 	return identity.Rules{

@@ -18,7 +18,8 @@ func applicationProto(a store.Application) *subscriptionv1.Application {
 	}
 }
 
-// withApplication returns the row with what it takes from an application.
+// withApplication returns the row with the fields that a request may set taken from
+// a.
 func withApplication(row store.Application, a *subscriptionv1.Application) store.Application {
 	row.DisplayName, row.Description = a.GetDisplayName(), a.GetDescription()
 	return row
@@ -31,7 +32,7 @@ func oauthClientProto(c store.OAuthClient) *subscriptionv1.OAuthClient {
 	}
 }
 
-// secretProto is a secret without its value.
+// secretProto returns a secret without its value.
 func secretProto(s store.Secret) *subscriptionv1.OAuthClientSecret {
 	out := &subscriptionv1.OAuthClientSecret{
 		Name: s.Name.String(), CreateTime: timestamppb.New(s.CreatedAt),
@@ -49,7 +50,8 @@ func subscriptionProto(s store.Subscription) *subscriptionv1.Subscription {
 	}
 }
 
-// subscriptionRow is what a row takes from a subscription.
+// subscriptionRow returns a row with the fields that a request may set taken from
+// s.
 func subscriptionRow(s *subscriptionv1.Subscription) (store.Subscription, error) {
 	app, err := resourcename.ParseApplication("subscription.application", s.GetApplication())
 	if err != nil {

@@ -17,7 +17,7 @@ import (
 	"github.com/tidegatehq/tidegate/services/subscription/internal/token"
 )
 
-// CreateOAuthClientSecret adds a secret to an OAuth client; the answer has its
+// CreateOAuthClientSecret adds a secret to an OAuth client. Only its answer has the
 // value.
 func (a *API) CreateOAuthClientSecret(ctx context.Context, req *subscriptionv1.CreateOAuthClientSecretRequest) (*subscriptionv1.OAuthClientSecret, error) {
 	c := identity.From(ctx)
@@ -41,7 +41,7 @@ func (a *API) CreateOAuthClientSecret(ctx context.Context, req *subscriptionv1.C
 	return out, nil
 }
 
-// secretExpiry reads when a new secret is to end; the zero time is never.
+// secretExpiry reads when a new secret expires; the zero time means never.
 func (a *API) secretExpiry(t *timestamppb.Timestamp) (time.Time, error) {
 	if t == nil {
 		return time.Time{}, nil

@@ -29,8 +29,9 @@ func (a *API) CreateSubscription(ctx context.Context, req *subscriptionv1.Create
 	})
 }
 
-// withVersion does what rests on a version; when that is refused for what is known of
-// the version, it reads the version from the catalog and tries once more.
+// withVersion calls do, which depends on what is known of a version. When that
+// knowledge, which may be old, makes do refuse, it reads the version from the
+// catalog and calls do once more.
 func (a *API) withVersion(ctx context.Context, do func() (store.Subscription, error)) (*subscriptionv1.Subscription, error) {
 	sub, err := do()
 	if refusal, ok := errors.AsType[*store.VersionRefusal](err); ok {

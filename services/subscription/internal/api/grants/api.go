@@ -1,5 +1,5 @@
 // Package grants serves GrantService of tidegate.backplane.v1: it judges
-// credentials for gateways, and tells them of what changes a judgement.
+// credentials for gateways, and tells them what changes a verdict.
 package grants
 
 import (
@@ -26,7 +26,7 @@ type API struct {
 
 var _ backplanev1.GrantServiceServer = (*API)(nil)
 
-// New returns the API. Gateways are told of what is in changes.
+// New returns the API. Gateways watch the log changes.
 func New(st *store.Store, changes *change.Log, issuer *token.Issuer, now func() time.Time) *API {
 	return &API{
 		store: st, issuer: issuer, now: now,
@@ -34,7 +34,7 @@ func New(st *store.Store, changes *change.Log, issuer *token.Issuer, now func() 
 	}
 }
 
-// RegisterInternal adds the service, which is for services, to a server.
+// RegisterInternal adds the service to a server that only services reach.
 func (a *API) RegisterInternal(srv grpc.ServiceRegistrar) {
 	backplanev1.RegisterGrantServiceServer(srv, a)
 }

@@ -15,9 +15,9 @@ import (
 	"github.com/tidegatehq/tidegate/services/subscription/internal/token"
 )
 
-// VerifyCredential judges a credential for a version. Every verdict names all
-// that it rests on: as long as no event touches any of these, the same
-// credential gets the same verdict.
+// VerifyCredential judges a credential for a version. Every verdict names all that
+// it rests on: until an event touches one of these names, the same credential gets
+// the same verdict.
 func (a *API) VerifyCredential(ctx context.Context, req *backplanev1.VerifyCredentialRequest) (*backplanev1.VerifyCredentialResponse, error) {
 	t, err := a.issuer.ReadApplication(ctx, req.GetCredential())
 	switch {
@@ -35,7 +35,7 @@ func (a *API) VerifyCredential(ctx context.Context, req *backplanev1.VerifyCrede
 	resp := &backplanev1.VerifyCredentialResponse{AsOfChangeNumber: st.AsOf, ServerTime: timestamppb.New(a.now())}
 	switch {
 	case !st.Known, st.Revoked:
-		// Neither a deleted OAuth client nor a revoked token comes back.
+		// Deleted OAuth clients and revoked tokens never come back.
 		resp.Verdict = deny(backplanev1.Denial_REASON_REVOKED, store.GrantName(t.ID))
 	case !st.Subscribed:
 		resp.Verdict = deny(backplanev1.Denial_REASON_NO_SUBSCRIPTION,
@@ -92,12 +92,11 @@ func (a *API) BatchGetGrants(ctx context.Context, req *backplanev1.BatchGetGrant
 	return resp, nil
 }
 
-// WatchGrants streams every change that grants and denials rest on.
+// WatchGrants streams every change to what grants and denials rest on.
 func (a *API) WatchGrants(stream grpc.BidiStreamingServer[backplanev1.WatchGrantsRequest, backplanev1.WatchGrantsResponse]) error {
 	return a.watch.Serve(stream)
 }
 
-// grantQueries reads the names of grants.
 func grantQueries(all []*backplanev1.GrantQuery) ([]store.GrantQuery, error) {
 	var out []store.GrantQuery
 	for i, q := range all {

@@ -1,4 +1,4 @@
-// Package oauth2 serves tidegate.oauth2.v1: it issues, revokes and explains the
+// Package oauth2 serves tidegate.oauth2.v1: it issues, revokes and introspects the
 // access tokens of applications.
 package oauth2
 
@@ -30,8 +30,8 @@ func New(st *store.Store, issuer *token.Issuer, keys *token.Keys) *API {
 // Register adds the service to a server.
 func (a *API) Register(srv grpc.ServiceRegistrar) { oauth2v1.RegisterOAuth2ServiceServer(srv, a) }
 
-// Rules says who may call which method: everybody, for OAuth clients prove
-// themselves with a secret.
+// Rules says who may call which method: everybody, because OAuth clients
+// authenticate with a secret in the request.
 func Rules() identity.Rules {
 	return identity.Rules{
 		oauth2v1.OAuth2Service_IssueToken_FullMethodName:       {Open: true},

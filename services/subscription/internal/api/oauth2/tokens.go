@@ -48,7 +48,7 @@ func (a *API) IssueToken(ctx context.Context, req *oauth2v1.IssueTokenRequest) (
 	}, nil
 }
 
-// readScopes reads the scopes that are wanted; none is the default.
+// readScopes reads the requested scopes; an empty text means the default.
 func readScopes(text string) ([]string, error) {
 	if text == "" {
 		return []string{defaultScope}, nil
@@ -60,8 +60,7 @@ func readScopes(text string) ([]string, error) {
 	return slices.Compact(scopes), nil
 }
 
-// oauthClient returns the OAuth client that proves itself with one of its
-// secrets.
+// oauthClient returns the OAuth client that the proof authenticates.
 func (a *API) oauthClient(ctx context.Context, proof *oauth2v1.ClientCredentials) (store.OAuthClient, error) {
 	hash, ok := token.Hash(token.ClientSecret, proof.GetClientSecret())
 	if !ok || proof.GetClientId() == "" {
@@ -81,8 +80,9 @@ func errClient() error {
 	return oauthcode.With(oauthcode.InvalidClient, fault.Unauthenticated("the OAuth client is not known, or its secret is wrong"))
 }
 
-// ownToken returns an OAuth client's own token when it is good, apart from
-// revocation.
+// ownToken reads a token for the OAuth client that it was issued to. The bool is
+// false when the token is invalid, expired or another OAuth client's; revocations
+// are not checked.
 func (a *API) ownToken(ctx context.Context, raw string, proof *oauth2v1.ClientCredentials) (store.OAuthClient, token.ApplicationClaims, bool, error) {
 	c, err := a.oauthClient(ctx, proof)
 	if err != nil {
@@ -101,7 +101,7 @@ func (a *API) ownToken(ctx context.Context, raw string, proof *oauth2v1.ClientCr
 	return c, t, t.ClientID == c.ClientID, nil
 }
 
-// RevokeToken takes a token back.
+// RevokeToken revokes a token (RFC 7009).
 func (a *API) RevokeToken(ctx context.Context, req *oauth2v1.RevokeTokenRequest) (*emptypb.Empty, error) {
 	c, t, good, err := a.ownToken(ctx, req.GetToken(), req.GetClientCredentials())
 	if err == nil && good {
@@ -113,7 +113,7 @@ func (a *API) RevokeToken(ctx context.Context, req *oauth2v1.RevokeTokenRequest)
 	return &emptypb.Empty{}, nil
 }
 
-// IntrospectToken explains a token.
+// IntrospectToken describes a token (RFC 7662).
 func (a *API) IntrospectToken(ctx context.Context, req *oauth2v1.IntrospectTokenRequest) (*oauth2v1.IntrospectTokenResponse, error) {
 	_, t, good, err := a.ownToken(ctx, req.GetToken(), req.GetClientCredentials())
 	if err != nil {

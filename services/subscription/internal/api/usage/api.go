@@ -1,4 +1,4 @@
-// Package usage serves tidegate.usage.v1, usage and session records, to users, and
+// Package usage serves usage and session records to users (tidegate.usage.v1), and
 // takes both in from gateways (MeteringService).
 package usage
 
@@ -30,10 +30,10 @@ var (
 // New returns the API.
 func New(st *store.Store, log *slog.Logger) *API { return &API{store: st, log: log} }
 
-// Register adds what is for users to a server.
+// Register adds UsageService to a server for users.
 func (a *API) Register(srv grpc.ServiceRegistrar) { usagev1.RegisterUsageServiceServer(srv, a) }
 
-// RegisterInternal adds what is for services to a server.
+// RegisterInternal adds MeteringService to a server that only services reach.
 func (a *API) RegisterInternal(srv grpc.ServiceRegistrar) {
 	backplanev1.RegisterMeteringServiceServer(srv, a)
 }

@@ -39,7 +39,7 @@ func recordProto(r store.SessionRecord) *usagev1.SessionRecord {
 	}
 }
 
-// timeProto is a time that may be none.
+// timeProto converts a time; the zero time is nil.
 func timeProto(t time.Time) *timestamppb.Timestamp {
 	if t.IsZero() {
 		return nil

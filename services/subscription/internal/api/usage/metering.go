@@ -37,10 +37,10 @@ func (a *API) ReportSessionRecords(ctx context.Context, req *backplanev1.ReportS
 	return &backplanev1.ReportSessionRecordsResponse{Duplicate: result.Duplicate}, nil
 }
 
-// missing logs a gap before a batch. The gateway sends a batch only once the one
-// before is acknowledged, so those in the gap were taken in and then lost with
-// the database's last commits. They cannot be had again, and refusing what comes
-// after them would lose that too.
+// missing logs a gap before a batch. A gateway sends a batch only after the
+// previous one was acknowledged, so the batches in the gap were taken in and then
+// lost with the database's last commits. Nobody can send them again, and refusing
+// the later ones would lose those too.
 func (a *API) missing(ctx context.Context, what string, b store.Batch, result store.BatchResult) {
 	if result.Missing > 0 {
 		a.log.WarnContext(ctx, "batches of a gateway are missing", "of", what, "gateway", b.Gateway, "boot", b.BootID,

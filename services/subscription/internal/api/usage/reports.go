@@ -19,12 +19,11 @@ type report struct {
 	wrong []fault.Violation
 }
 
-// fail notes what is wrong with a field.
 func (r *report) fail(field, message string) {
 	r.wrong = append(r.wrong, fault.Violation{Field: r.at + "." + field, Message: message})
 }
 
-// time reads a time; none is the zero time.
+// time reads a time; a missing one is the zero time.
 func (r *report) time(field string, t *timestamppb.Timestamp) time.Time {
 	if t == nil {
 		return time.Time{}
@@ -43,7 +42,6 @@ func trafficRow(t *usagev1.Traffic) store.Traffic {
 	}
 }
 
-// batchRow is the batch of a report.
 func batchRow(b *backplanev1.Batch) store.Batch {
 	return store.Batch{Gateway: b.GetGateway(), BootID: b.GetBootId(), Sequence: int64(b.GetSequence())}
 }
@@ -100,8 +98,8 @@ func (r *report) record(s *usagev1.SessionRecord) store.SessionRecord {
 	}
 }
 
-// The protos' rules check names before a handler runs, so that these are names or,
-// of some, empty.
+// The protos' rules check names before a handler runs, so each is either valid or,
+// where it is optional, empty.
 
 func recordRef(name string) string      { return strings.TrimPrefix(name, "sessionRecords/") }
 func applicationID(name string) string  { return strings.TrimPrefix(name, "applications/") }

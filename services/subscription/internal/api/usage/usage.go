@@ -35,8 +35,8 @@ func (a *API) ListUsage(ctx context.Context, req *usagev1.ListUsageRequest) (*us
 	return &usagev1.ListUsageResponse{Usage: usage, NextPageToken: next}, nil
 }
 
-// nameTerms reads the names in a filter: the ids of a subscription and of an
-// application, and a version.
+// nameTerms reads the names in a filter: it returns the ids of a subscription and
+// of an application, and the name of a version.
 func nameTerms(terms page.Terms) (subscription, application, version *string, err error) {
 	subscription, err = page.Name(terms, "subscription", resourcename.ParseSubscription, func(n resourcename.Subscription) string { return n.Subscription })
 	if err != nil {
@@ -50,8 +50,8 @@ func nameTerms(terms page.Terms) (subscription, application, version *string, er
 	return subscription, application, version, err
 }
 
-// reasonTerm reads the end reason in a filter: its word, or the number of one that
-// has none here.
+// reasonTerm reads the end reason in a filter: its word, or its number when this
+// release has no word for it.
 func reasonTerm(terms page.Terms) (*int64, error) {
 	word := terms.Value("end_reason")
 	if word == nil {

@@ -1,5 +1,5 @@
 // Package users serves tidegate.identity.v1: the users of the installation and
-// their signing in.
+// their sign-ins.
 package users
 
 import (
@@ -32,7 +32,7 @@ var (
 	_ identityv1.SignInServiceServer = (*API)(nil)
 )
 
-// New returns the API. Refresh tokens work for the time refresh.
+// New returns the API. A refresh token is valid for refresh.
 func New(st *store.Store, issuer *token.Issuer, passwords *token.Passwords, refresh time.Duration, now func() time.Time, log *slog.Logger) *API {
 	return &API{store: st, issuer: issuer, passwords: passwords, refresh: refresh, now: now, log: log}
 }

@@ -10,7 +10,7 @@ import (
 	"github.com/tidegatehq/tidegate/services/subscription/internal/store"
 )
 
-// rolePrefix is in the name of the proto's roles, which rows do without.
+// rolePrefix begins the names of the proto's roles; rows store them without it.
 const rolePrefix = "ROLE_"
 
 func userProto(p store.User) *identityv1.User {
@@ -25,7 +25,7 @@ func userProto(p store.User) *identityv1.User {
 	return out
 }
 
-// withUser returns the row with what it takes from a user.
+// withUser returns the row with the fields that a request may set taken from p.
 func withUser(row store.User, p *identityv1.User) store.User {
 	row.Username, row.DisplayName, row.Roles = p.GetUsername(), p.GetDisplayName(), nil
 	for _, role := range p.GetRoles() {

@@ -40,9 +40,9 @@ func errWrongPassword() error {
 	return fault.WithReason(fault.Unauthenticated("wrong username or password"), wrongPassword)
 }
 
-// prove returns the user whose name and password these are, with the
-// password's hash. A name that nobody has takes as long as a wrong password, and
-// both count as a failure of that name.
+// prove returns the user who has this name and password, and the password's hash.
+// An unknown name takes as long as a wrong password, and both count as a failure of
+// that name.
 func (a *API) prove(ctx context.Context, username, password string) (store.User, string, error) {
 	if err := a.throttle(ctx, username); err != nil {
 		return store.User{}, "", err
@@ -52,8 +52,8 @@ func (a *API) prove(ctx context.Context, username, password string) (store.User,
 		return store.User{}, "", err
 	}
 	defer slot.Release()
-	// Once more: while this one waited for its slot, others may have failed. So no
-	// more tries than there are slots can pass beyond what the name is allowed.
+	// Check again: other attempts may have failed while this one waited for its
+	// slot. So at most one attempt per slot can exceed what the name is allowed.
 	if err := a.throttle(ctx, username); err != nil {
 		return store.User{}, "", err
 	}
@@ -64,7 +64,7 @@ func (a *API) prove(ctx context.Context, username, password string) (store.User,
 	if slot.Matches(hash, password) {
 		return p, hash, nil
 	}
-	// Whoever hangs up does not get away with it.
+	// A caller who hangs up is counted too.
 	if err := a.store.CountFailure(context.WithoutCancel(ctx), username); err != nil {
 		return store.User{}, "", err
 	}
@@ -87,7 +87,7 @@ func (a *API) newRefreshToken() (string, store.RefreshToken) {
 	return secret, store.RefreshToken{Hash: hash, ExpiresAt: a.now().Add(a.refresh)}
 }
 
-// signedIn is the answer to a sign-in that is good.
+// signedIn returns the answer to a successful sign-in.
 func (a *API) signedIn(p store.User, signIn, secret string, refresh store.RefreshToken) (*identityv1.SignInResponse, error) {
 	access, expires, err := a.issuer.SignUser(identity.User{Name: store.UserName(p.ID), Roles: p.Roles}, signIn)
 	if err != nil {
@@ -156,8 +156,8 @@ func (a *API) ChangePassword(ctx context.Context, req *identityv1.ChangePassword
 	return &emptypb.Empty{}, nil
 }
 
-// changeOwnPassword needs the current password and leaves the sign-in that it
-// was called in.
+// changeOwnPassword requires the current password. It ends the user's sign-ins
+// except the one that the call belongs to.
 func (a *API) changeOwnPassword(ctx context.Context, u store.User, req *identityv1.ChangePasswordRequest) error {
 	_, hash, err := a.prove(ctx, u.Username, req.GetCurrentPassword())
 	if fault.Reason(err) == wrongPassword {
@@ -188,7 +188,7 @@ func (a *API) changePassword(ctx context.Context, id string, old *string, passwo
 	return nil
 }
 
-// signIn returns the sign-in that the call's token belongs to.
+// callersSignIn returns the sign-in that the call's token belongs to.
 func (a *API) callersSignIn(ctx context.Context) string {
 	values := metadata.ValueFromIncomingContext(ctx, "authorization")
 	if len(values) == 0 {

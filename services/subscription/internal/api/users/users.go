@@ -110,8 +110,8 @@ func (a *API) DeleteUser(ctx context.Context, req *identityv1.DeleteUserRequest)
 	return &emptypb.Empty{}, nil
 }
 
-// userID returns the id in the name of a user that a field has, the viewer's own for
-// users/me.
+// userID returns the id in a user's name, which is the value of field; for users/me
+// it is the viewer's own.
 func userID(v identity.Viewer, field, name string) (string, error) {
 	n, err := resourcename.ParseUser(field, name)
 	if err == nil && n.User == resourcename.Me {
