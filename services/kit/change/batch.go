@@ -2,8 +2,8 @@ package change
 
 import "google.golang.org/protobuf/proto"
 
-// batchBytes is how large the items of one piece are at most, together: less
-// than 1 MiB with what goes around them.
+// batchBytes is the largest total size of the items of one piece: with what
+// surrounds them it stays below 1 MiB.
 const batchBytes = 900 << 10
 
 // Batch groups the items of a snapshot into pieces under 1 MiB.
@@ -20,7 +20,7 @@ func NewBatch[T proto.Message](emit func([]T)) *Batch[T] {
 
 // Add adds an item.
 func (b *Batch[T]) Add(item T) {
-	// A tag and a length go before each item.
+	// A tag and a length precede each item.
 	size := proto.Size(item) + 8
 	if len(b.items) > 0 && b.size+size > batchBytes {
 		b.Flush()

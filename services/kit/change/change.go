@@ -1,7 +1,7 @@
-// Package change makes a service's writes follow one another, keeps the log of
-// them, and serves it as a watch. The log is the audit log too. It owns the tables
-// of Schema; what a change's event says, and what a snapshot has in it, belong to
-// the service. Following a watch belongs to package watch, which knows no database.
+// Package change runs a service's writes one at a time, keeps a log of them, and
+// serves the log as a watch. The log is the audit log too. The package owns the
+// tables of Schema; the service decides what a change's event says and what a
+// snapshot contains. Package watch, which knows no database, follows a watch.
 //
 // A write that others must see is one change, made by Log.Write:
 //
@@ -11,9 +11,9 @@
 //	INSERT INTO change (number, …)
 //	COMMIT                                              releases the lock
 //
-// The lock makes changes follow one another. So the order of numbers is that of
-// commits: a reader that has seen 8 never finds a 7 later. And what a change has
-// read holds until its commit.
+// Because of the lock only one change is made at a time. So numbers are in the
+// order of commits: a reader that has seen 8 never finds a 7 later. And what a
+// change has read stays true until its commit.
 package change
 
 import (
@@ -39,39 +39,40 @@ var migrations embed.FS
 // Schema returns the log's tables, for the schema of the service whose log it is.
 func Schema() sqldb.Part { return sqldb.Part{Name: "change", Files: migrations} }
 
-// Retention is how far back a watcher can resume, and the least time for which
+// Retention is how far back a watcher can resume, and the shortest time for which
 // changes are kept.
 const Retention = 7 * 24 * time.Hour
 
 // Tx is a transaction that makes one change.
 type Tx struct {
 	*sqldb.Tx
-	// Number is the change's.
+	// Number is the change's number.
 	Number uint64
-	// Time is when the change is made, as exact as databases keep it.
+	// Time is when the change is made, as precise as databases store it.
 	Time time.Time
 }
 
-// Record is what is said about a change.
+// Record describes a change.
 type Record struct {
-	// Actor is who made it: users/{id} or services/{service}. Empty is the
+	// Actor is who made it: users/{id} or services/{service}. Empty means the
 	// caller of the gRPC call.
 	Actor string
-	// Action is the short name of the RPC, for example "CreateApi". Empty is
+	// Action is the short name of the RPC, for example "CreateApi". Empty means
 	// that of the gRPC call.
 	Action string
 	// Resource is the name of what changed.
 	Resource string
-	// Event is what watchers are told, the event of the watch's change; nil tells
-	// them only that there was a change.
+	// Event is the event that watchers receive with the change; nil tells them only
+	// that there was a change.
 	Event proto.Message
-	// Skip makes Log.Write commit without a change: there was nothing to change
-	// that others must see.
+	// Skip makes Log.Write commit without a change: nothing changed that others
+	// must see.
 	Skip bool
 }
 
-// takeNumber takes the number of the next change, and with it the lock that only one
-// transaction holds at a time. The first change names the history.
+// takeNumber takes the number of the next change, and with it the lock that only
+// one transaction holds at a time. The first change also creates the history's
+// epoch.
 func takeNumber(ctx context.Context, tx *sqldb.Tx) (uint64, error) {
 	var n int64
 	err := tx.QueryRowContext(ctx, `
@@ -83,7 +84,8 @@ func takeNumber(ctx context.Context, tx *sqldb.Tx) (uint64, error) {
 	return uint64(n), nil
 }
 
-// returnNumber makes the number that tx has taken the next one's.
+// returnNumber gives back the number that tx has taken, so that the next change
+// gets it.
 func returnNumber(ctx context.Context, tx *sqldb.Tx) error {
 	if _, err := tx.ExecContext(ctx, `UPDATE change_counter SET n = n - 1 WHERE id = 1`); err != nil {
 		return fmt.Errorf("return number of a change: %w", err)
@@ -111,7 +113,7 @@ func add(ctx context.Context, tx *Tx, r Record) error {
 	return nil
 }
 
-// complete fills what the gRPC call says.
+// complete fills in what the gRPC call says.
 func complete(ctx context.Context, r Record) Record {
 	if r.Actor == "" {
 		r.Actor = actor(identity.From(ctx))
@@ -137,9 +139,9 @@ func actor(c identity.Caller) string {
 	return ""
 }
 
-// Head returns the number of the newest change that q sees, 0 when there is
-// none. Read in a transaction before other rows, it is a number that those rows
-// are not older than.
+// Head returns the number of the newest change that q sees, 0 before the first.
+// When it is read before other rows in a transaction, those rows are at least as
+// new as that change.
 func Head(ctx context.Context, q sqldb.Querier) (uint64, error) {
 	var n int64
 	if err := q.QueryRowContext(ctx, `SELECT n FROM change_counter WHERE id = 1`).Scan(&n); err != nil {

@@ -13,16 +13,16 @@ import (
 	"github.com/tidegatehq/tidegate/services/kit/sqldb"
 )
 
-// cursor is a point in a history: its epoch, the number of the last change
-// before it, and when that was made, 0 when that is not known. The time tells a
-// history from one that was restored to an earlier state and went on.
+// cursor is a point in a history: the epoch, the number of the last change before
+// the point, and when that change was made, 0 if unknown. The time tells a history
+// from one that was restored to an earlier state and then continued.
 type cursor struct {
 	epoch  string
 	number uint64
 	timeUS int64
 }
 
-// String returns the cursor as watchers carry it.
+// String returns the cursor as watchers store it.
 func (c cursor) String() string {
 	return c.epoch + ":" + strconv.FormatUint(c.number, 10) + ":" + strconv.FormatInt(c.timeUS, 36)
 }
@@ -43,8 +43,8 @@ func parseCursor(text string) (cursor, bool) {
 	return cursor{epoch: parts[0], number: number, timeUS: at}, true
 }
 
-// resume says where a watcher that has applied all up to since goes on, or why
-// it needs a snapshot.
+// resume returns where a watcher that has applied everything up to since continues,
+// or why it needs a snapshot.
 func (l *Log) resume(ctx context.Context, since string) (cursor, backplanev1.Begin_Reset, error) {
 	if since == "" {
 		return cursor{}, backplanev1.Begin_RESET_NO_CURSOR, nil
@@ -71,7 +71,7 @@ func (l *Log) resume(ctx context.Context, since string) (cursor, backplanev1.Beg
 	return c, reset, nil
 }
 
-// judge says whether all changes after c are still there.
+// judge reports whether all changes after c are still in the log.
 func (l *Log) judge(ctx context.Context, tx *sqldb.Tx, c cursor) (backplanev1.Begin_Reset, error) {
 	head, err := Head(ctx, tx)
 	if err != nil {
@@ -100,7 +100,7 @@ func (l *Log) judge(ctx context.Context, tx *sqldb.Tx, c cursor) (backplanev1.Be
 	return backplanev1.Begin_RESET_UNSPECIFIED, nil
 }
 
-// timeOf returns when a change was made, 0 when it is not kept.
+// timeOf returns when a change was made, 0 if the log no longer has it.
 func timeOf(ctx context.Context, q sqldb.Querier, number uint64) (int64, error) {
 	var at int64
 	err := q.QueryRowContext(ctx, `SELECT time_us FROM change WHERE number = $1`, int64(number)).Scan(&at)

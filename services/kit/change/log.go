@@ -19,21 +19,23 @@ import (
 	"github.com/tidegatehq/tidegate/services/kit/sqldb"
 )
 
-// channel is where the commit of a change is told to the other replicas.
+// channel is the Postgres channel that tells other replicas of the commit of a
+// change.
 const channel = "tidegate_change"
 
-// How often Run does what it repeats.
+// How often Run repeats its steps.
 const (
 	pollEvery  = 100 * time.Millisecond
 	sweepEvery = 10 * time.Second
 	purgeEvery = time.Hour
 	purgeBatch = 1000
-	// headTimeout bounds one reading of the head: a database that does not answer is
-	// asked again before watchers, who wait 6 s for a message, give up.
+	// headTimeout bounds one read of the head, so that a database that does not
+	// answer is asked again before watchers give up, which they do after 6 s
+	// without a message.
 	headTimeout = 4 * time.Second
 )
 
-// Pauses between two tries to listen for other replicas.
+// Pauses between attempts to listen for other replicas.
 const (
 	minListenPause = 100 * time.Millisecond
 	maxListenPause = 10 * time.Second
@@ -46,7 +48,7 @@ type Log struct {
 	log     *slog.Logger
 	now     func() time.Time
 	keep    time.Duration
-	// poll and listenTo are pollEvery and db.Listen, but in tests.
+	// poll and listenTo are pollEvery and db.Listen, except in tests.
 	poll     time.Duration
 	listenTo func(ctx context.Context, channel string, heard func()) error
 
@@ -60,8 +62,8 @@ type Log struct {
 	stopped chan struct{} // closed when Run ends
 }
 
-// NewLog returns the log of a service in db. Changes are kept for the time keep as
-// audit log, at least for Retention. Its watches live while Run runs.
+// NewLog returns the log of a service in db. The audit log keeps changes for keep,
+// and at least for Retention. Watches are served while Run runs.
 func NewLog(service string, db *sqldb.DB, log *slog.Logger, now func() time.Time, keep time.Duration) *Log {
 	return &Log{
 		service: service, db: db, log: log, now: now, keep: max(keep, Retention), poll: pollEvery, listenTo: db.Listen,
@@ -69,12 +71,12 @@ func NewLog(service string, db *sqldb.DB, log *slog.Logger, now func() time.Time
 	}
 }
 
-// Write runs fn in a transaction that makes one change, the one that fn returns,
-// and tells watchers. doing goes before the text of its error. It puts the change's
-// name in the header of the gRPC call's answer. Writes follow one another: from the beginning of fn until the
-// commit no other Write of any replica runs, so fn does nothing that takes time.
-// Hashing, signing and calls to other services are done before. fn may run more
-// than once; see sqldb.DB.InTx, which is for writes that nobody must see.
+// Write runs fn in a transaction that makes one change, which fn describes, and
+// tells watchers. It puts the change's name in the header of the gRPC call's
+// answer. Its error begins with doing. Writes run one at a time: from the beginning
+// of fn until the commit no other Write of any replica runs. So fn must be quick:
+// hash, sign and call other services before. fn may run more than once; see
+// sqldb.DB.InTx, which is for writes that nobody else must see.
 func (l *Log) Write(ctx context.Context, doing string, fn func(tx *Tx) (Record, error)) error {
 	var number uint64
 	err := l.db.InTx(ctx, func(tx *sqldb.Tx) error {
@@ -117,14 +119,14 @@ func (l *Log) name(number uint64) string {
 	return resourcename.Change{Service: l.service, Number: number}.String()
 }
 
-// setHeader puts a change's name in the header of the gRPC call that ctx belongs
-// to; outside a call it does nothing.
+// setHeader puts a change's name in the header of the answer to the gRPC call that
+// ctx belongs to; outside a call it does nothing.
 func (l *Log) setHeader(ctx context.Context, number uint64) {
-	// The only error is that ctx is of no call or that its header is sent.
+	// It fails only outside a call, or when the header has been sent already.
 	_ = grpc.SetHeader(ctx, metadata.Pairs(gen.ChangeHeader, l.name(number)))
 }
 
-// advance tells the watchers served here that a change was committed.
+// advance tells the watches served here that a change was committed.
 func (l *Log) advance(number uint64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -150,8 +152,8 @@ func (l *Log) Run(ctx context.Context) error {
 	return run.Group(ctx, l.listen, l.repeat)
 }
 
-// listen hears of the commits of other replicas as long as ctx lives. While it
-// cannot, they are found by looking.
+// listen hears of the commits of other replicas until ctx ends. While it cannot,
+// polling finds them.
 func (l *Log) listen(ctx context.Context) error {
 	pause, level := retry.Backoff{Min: minListenPause, Max: maxListenPause}, slog.LevelWarn
 	for {
@@ -175,7 +177,7 @@ func (l *Log) listen(ctx context.Context) error {
 	}
 }
 
-// repeat does the steps of Run, each when it is due, until ctx ends.
+// repeat runs the steps of Run, each when it is due, until ctx ends.
 func (l *Log) repeat(ctx context.Context) error {
 	poll := time.NewTicker(l.poll)
 	defer poll.Stop()
@@ -203,15 +205,15 @@ func (l *Log) repeat(ctx context.Context) error {
 	}
 }
 
-// step is one of those that Run repeats.
+// step is something that Run repeats.
 type step struct {
 	what   string
 	run    func(context.Context) error
 	failed bool
 }
 
-// try runs a step and logs when it begins to fail and when it works again: the
-// next round tries again.
+// try runs a step, and logs when it begins to fail and when it works again. The
+// next round tries a failed step again.
 func (l *Log) try(ctx context.Context, s *step) {
 	err := s.run(ctx)
 	switch {
@@ -231,7 +233,7 @@ func (l *Log) watched() bool {
 	return l.streams > 0
 }
 
-// readHead reads the number of the newest change, if anybody watches here.
+// readHead reads the number of the newest change, if any watch is served here.
 func (l *Log) readHead(ctx context.Context) error {
 	if !l.watched() {
 		return nil
@@ -246,7 +248,7 @@ func (l *Log) readHead(ctx context.Context) error {
 	return nil
 }
 
-// purge deletes changes that nobody needs any more, some at a time so that
+// purge deletes changes that are older than they are kept, some at a time so that
 // writers do not wait long.
 func (l *Log) purge(ctx context.Context) error {
 	before := l.now().Add(-l.keep).UnixMicro()
@@ -265,7 +267,7 @@ func (l *Log) purge(ctx context.Context) error {
 	}
 }
 
-// epochOf returns the name of this history, made at its first use.
+// epochOf returns the name of this history.
 func (l *Log) epochOf(ctx context.Context) (string, error) {
 	l.mu.Lock()
 	epoch := l.epoch
@@ -286,5 +288,5 @@ func (l *Log) epochOf(ctx context.Context) (string, error) {
 	return epoch, nil
 }
 
-// errStopped ends the watches of a log that does not run any more.
+// errStopped ends the watches of a log whose Run has ended.
 var errStopped = errors.New("the service is stopping")

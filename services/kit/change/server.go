@@ -20,16 +20,16 @@ import (
 // batch is how many changes are read at a time.
 const batch = 200
 
-// Server serves the watches of one log over a service's own messages Req and
-// Resp, which are made as package watch says.
+// Server serves the watches of one log over a service's own messages Req and Resp,
+// which have the form that package watch describes.
 type Server[Req, Resp any] struct {
 	log      *Log
 	snapshot Snapshot
 }
 
-// Snapshot emits the pieces of the service's state as tx sees it, parts of Resp,
-// each under 1 MiB (Batch helps); nil is an empty state. It may run more than
-// once.
+// Snapshot emits the service's state, as tx sees it, in pieces: parts of Resp, each
+// under 1 MiB (Batch makes such groups). A nil Snapshot means an empty state. It
+// may run more than once.
 type Snapshot func(ctx context.Context, tx *sqldb.Tx, emit func(piece proto.Message)) error
 
 // NewServer returns a server of the watches of a log.
@@ -37,14 +37,14 @@ func NewServer[Req, Resp any](log *Log, snapshot Snapshot) *Server[Req, Resp] {
 	return &Server[Req, Resp]{log: log, snapshot: snapshot}
 }
 
-// ServerStream is the service's end of a watch; the generated streams are such.
+// ServerStream is the service's end of a watch. Generated streams implement it.
 type ServerStream[Req, Resp any] interface {
 	Context() context.Context
 	Recv() (*Req, error)
 	Send(*Resp) error
 }
 
-// Serve serves one watch until the watcher goes or the log's Run ends.
+// Serve serves one watch until the watcher leaves or the log's Run ends.
 func (s *Server[Req, Resp]) Serve(peer ServerStream[Req, Resp]) error {
 	first, err := peer.Recv()
 	if err != nil {
@@ -60,7 +60,7 @@ func (s *Server[Req, Resp]) Serve(peer ServerStream[Req, Resp]) error {
 	return w.serve(peer.Context(), hello)
 }
 
-// enter counts a stream, and returns what takes it off.
+// enter counts a stream, and returns the function that uncounts it.
 func (l *Log) enter() func() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -97,8 +97,8 @@ func (w *stream[Req, Resp]) serve(ctx context.Context, hello *backplanev1.Hello)
 		defer close(recorded)
 		rec.run(ctx, acks)
 	}()
-	// Recv returns when the stream ends, which is after this function: nobody
-	// waits for it.
+	// Recv returns only when the stream ends, which is after this function has
+	// returned; so nothing waits for the goroutine.
 	go w.receive(ctx, cancel, acks)
 	err = w.send(ctx, reset)
 	cause := context.Cause(ctx)
@@ -113,7 +113,7 @@ func (w *stream[Req, Resp]) serve(ctx context.Context, hello *backplanev1.Hello)
 	return cause
 }
 
-// receive hands acknowledgements over until the watcher goes.
+// receive passes on acknowledgements until the watcher leaves.
 func (w *stream[Req, Resp]) receive(ctx context.Context, cancel context.CancelCauseFunc, acks chan<- *backplanev1.Ack) {
 	for {
 		m, err := w.peer.Recv()
@@ -142,7 +142,7 @@ func (w *stream[Req, Resp]) receive(ctx context.Context, cancel context.CancelCa
 	}
 }
 
-// send says all that there is to say, in order, until ctx ends.
+// send sends everything that the watcher needs, in order, until ctx ends.
 func (w *stream[Req, Resp]) send(ctx context.Context, reset backplanev1.Begin_Reset) error {
 	if err := w.say(&backplanev1.Begin{Reset_: reset}); err != nil {
 		return err
@@ -168,8 +168,8 @@ func (w *stream[Req, Resp]) send(ctx context.Context, reset backplanev1.Begin_Re
 		select {
 		case <-newer:
 		case <-beat.C:
-			// A watcher that nothing can be told must not believe that there is
-			// nothing new: another replica may be able to tell it.
+			// Without the database, end the watch: a mere heartbeat would say that
+			// nothing is new, and another replica may be able to serve the watcher.
 			if err := w.readHead(ctx); err != nil {
 				return err
 			}
@@ -188,20 +188,20 @@ func (w *stream[Req, Resp]) beat(head uint64) error {
 	return w.say(&backplanev1.Heartbeat{HeadChangeNumber: max(head, w.sent.Load()), Time: timestamppb.New(w.log.now())})
 }
 
-// say sends a part of a response.
+// say sends part as a response.
 func (w *stream[Req, Resp]) say(part proto.Message) error { return w.peer.Send(wrap[Resp](part)) }
 
-// wrap returns a response with a part.
+// wrap returns a response whose body is part.
 func wrap[Resp any](part proto.Message) *Resp {
 	m := new(Resp)
 	watch.SetBody(message(m), part)
 	return m
 }
 
-// message returns m, a *Req or *Resp, as the message that it is.
+// message returns m, which is a *Req or *Resp, as a proto.Message.
 func message(m any) proto.Message { return m.(proto.Message) }
 
-// pieces is a snapshot that was read, or why it was not.
+// pieces is a snapshot that was read, or the error of reading it.
 type pieces[Resp any] struct {
 	all []*Resp
 	at  cursor
@@ -278,7 +278,7 @@ type stored struct {
 	event  []byte
 }
 
-// changes sends the next changes.
+// changes reads and sends the next changes.
 func (w *stream[Req, Resp]) changes(ctx context.Context) error {
 	epoch, err := w.log.epochOf(ctx)
 	if err != nil {
@@ -312,7 +312,7 @@ func (w *stream[Req, Resp]) changes(ctx context.Context) error {
 	return nil
 }
 
-// after reads the changes after a number.
+// after reads up to batch changes that follow a number.
 func (l *Log) after(ctx context.Context, number uint64) ([]stored, error) {
 	rows, err := l.db.QueryContext(ctx, `
 		SELECT number, time_us, event FROM change

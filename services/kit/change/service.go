@@ -11,7 +11,8 @@ import (
 	"github.com/tidegatehq/tidegate/services/kit/resourcename"
 )
 
-// Register adds the ChangeService of a log to the two faces of a server.
+// Register adds the ChangeService of a log to a server's two listeners: for users
+// and for services.
 func Register(l *Log, users, services grpc.ServiceRegistrar) {
 	s := &service{log: l}
 	changev1.RegisterChangeServiceServer(users, s)
@@ -83,7 +84,7 @@ func (s *service) ListWatchers(ctx context.Context, req *changev1.ListWatchersRe
 	return &changev1.ListWatchersResponse{Watchers: watchers}, nil
 }
 
-// checkParent returns why a parent is not this service, or nil.
+// checkParent returns why a parent does not name this service, or nil.
 func (s *service) checkParent(parent string) error {
 	n, err := resourcename.ParseService("parent", parent)
 	own := resourcename.Service{Service: s.log.service}
@@ -96,7 +97,7 @@ func (s *service) checkParent(parent string) error {
 	return fault.NotFound("%s", n)
 }
 
-// parse returns the number of a change of this service.
+// parse reads the name of a change of this service and returns its number.
 func (s *service) parse(name string) (uint64, error) {
 	n, err := resourcename.ParseChange("name", name)
 	if err == nil && n.Service != s.log.service {

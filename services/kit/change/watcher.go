@@ -24,18 +24,19 @@ const (
 	recordEvery = 100 * time.Millisecond
 	// recordTimeout bounds a write.
 	recordTimeout = 5 * time.Second
-	// deadAfter is when a row whose replica has died is marked.
+	// deadAfter is when a row that its replica no longer writes is marked as
+	// disconnected.
 	deadAfter = time.Minute
-	// waitFor is how long WaitApplied waits at most.
+	// waitFor is the longest that WaitApplied waits.
 	waitFor = 5 * time.Second
-	// lostFor is how long Gateways returns a gateway whose stream has ended. It may
-	// be cut off from this service only, or this service may have restarted: its
-	// sessions live on.
+	// lostFor is how long Gateways still returns a gateway after its stream has
+	// ended. The gateway may be cut off from this service only, or this service may
+	// have restarted: the gateway's sessions live on.
 	lostFor = 30 * time.Second
 )
 
-// recorder keeps the row of one watcher. A newer stream of the same instance
-// takes the row over; then this one's writes find nothing.
+// recorder keeps the row of one watcher up to date. A newer stream of the same
+// instance takes the row over; from then on this recorder's writes match no row.
 type recorder struct {
 	l        *Log
 	instance string
@@ -43,7 +44,7 @@ type recorder struct {
 	row      backplanev1.Ack // what the acks said, taken together
 }
 
-// newRecorder writes the row of a watcher that has connected.
+// newRecorder writes the row of a watcher that has just connected.
 func (l *Log) newRecorder(ctx context.Context, hello *backplanev1.Hello, applied uint64) (*recorder, error) {
 	features := hello.GetFeatures()
 	if features == nil {
@@ -97,7 +98,7 @@ func (r *recorder) run(ctx context.Context, acks <-chan *backplanev1.Ack) {
 }
 
 // take adds an ack to the row. A failure stays until a later change is
-// acknowledged: the answer to a heartbeat does not repeat it.
+// acknowledged, because answers to heartbeats do not repeat it.
 func (r *recorder) take(ack *backplanev1.Ack) {
 	if ack.GetAppliedChangeNumber() > r.row.GetAppliedChangeNumber() || ack.GetFailure() != "" {
 		r.row.Failure = ack.GetFailure()
@@ -106,7 +107,7 @@ func (r *recorder) take(ack *backplanev1.Ack) {
 	r.row.SessionsClosed += ack.GetSessionsClosed()
 }
 
-// write writes the row and wakes those who wait for it.
+// write writes the row and wakes calls of WaitApplied.
 func (r *recorder) write(ctx context.Context, connected bool) {
 	ctx, cancel := context.WithTimeout(ctx, recordTimeout)
 	defer cancel()
@@ -126,8 +127,8 @@ func (r *recorder) write(ctx context.Context, connected bool) {
 	r.l.acked = make(chan struct{})
 }
 
-// sweep marks the watchers of replicas that have died and forgets those not
-// heard in the reach of the log.
+// sweep marks the watchers of replicas that have died, and deletes those not heard
+// within Retention.
 func (l *Log) sweep(ctx context.Context) error {
 	now := l.now()
 	_, err := l.db.ExecContext(ctx, `
@@ -144,7 +145,7 @@ func (l *Log) sweep(ctx context.Context) error {
 	return nil
 }
 
-// Watchers returns the watchers heard in the last 7 days, by instance.
+// Watchers returns the watchers heard in the last 7 days, ordered by instance.
 func (l *Log) Watchers(ctx context.Context) ([]*changev1.Watcher, error) {
 	now := l.now()
 	rows, err := l.db.QueryContext(ctx, `
@@ -180,8 +181,8 @@ func (l *Log) Watchers(ctx context.Context) ([]*changev1.Watcher, error) {
 	return all, nil
 }
 
-// Gateways returns the gateways that watch, and those that did within the last
-// 30 s, by instance.
+// Gateways returns the gateways that watch, and those that did within the last 30
+// s, ordered by instance.
 func (l *Log) Gateways(ctx context.Context) ([]*changev1.Watcher, error) {
 	all, err := l.Watchers(ctx)
 	since := l.now().Add(-lostFor)
@@ -190,9 +191,10 @@ func (l *Log) Gateways(ctx context.Context) ([]*changev1.Watcher, error) {
 	}), err
 }
 
-// WaitApplied waits, 5 s at most, until every connected gateway has applied a
-// change, on whichever replica it is connected; waiting are those that have not.
-// Other watchers hold nobody up: a service reads what it has not heard of yet.
+// WaitApplied waits, at most 5 s, until every gateway that is connected to any
+// replica has applied a change; waiting are the gateways that have not. It does not
+// wait for other watchers: a service reads from its source what it has not heard of
+// yet.
 func (l *Log) WaitApplied(ctx context.Context, number uint64) (applied bool, waiting []string, err error) {
 	head, err := Head(ctx, l.db)
 	if err != nil {

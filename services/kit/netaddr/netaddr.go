@@ -7,8 +7,8 @@ import (
 	"net"
 )
 
-// Check reports why addr is not host:port, or nil. The host may be empty, which
-// is every interface.
+// Check reports why addr is not host:port, or nil. An empty host means every
+// interface.
 func Check(addr string) error {
 	if _, _, err := net.SplitHostPort(addr); err != nil {
 		return fmt.Errorf("%q is not host:port", addr)
@@ -32,8 +32,8 @@ func CheckDialable(addr string) error {
 	return nil
 }
 
-// IsLoopback reports whether only this machine reaches addr. The only name for
-// which that holds is localhost.
+// IsLoopback reports whether only this machine can reach addr. Of names, only
+// localhost counts.
 func IsLoopback(addr string) bool {
 	host, _, err := net.SplitHostPort(addr)
 	if err != nil {
@@ -43,8 +43,8 @@ func IsLoopback(addr string) bool {
 	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
-// Listen returns given, or a TCP listener on addr where given is nil, or nil
-// where addr is empty too.
+// Listen returns given if it is not nil, otherwise a TCP listener on addr, or nil
+// if addr is empty too.
 func Listen(ctx context.Context, given net.Listener, addr string) (net.Listener, error) {
 	if given != nil || addr == "" {
 		return given, nil

@@ -6,12 +6,11 @@ import (
 	"github.com/tidegatehq/tidegate/services/kit/fault"
 )
 
-// Etag returns the text of a row's etag (AIP-154), which counts its changes.
+// Etag returns a row's etag (AIP-154). n counts the row's changes.
 func Etag(n int64) string { return strconv.FormatInt(n, 10) }
 
-// CheckEtag returns why a caller who has read a row with the etag given may not
-// write it, or nil: it must be that of the row now, or empty. The error is an
-// Aborted fault.
+// CheckEtag returns nil if given is empty or is the row's current etag, and an
+// Aborted fault otherwise: the row has changed since the caller read it.
 func CheckEtag(given string, now int64) error { return checkEtag(given, Etag(now)) }
 
 func checkEtag(given, now string) error {

@@ -14,7 +14,7 @@ const maxFilter = 4 << 10
 // Terms are the values of a filter's fields.
 type Terms map[string]string
 
-// Value returns the value of a field, nil when the filter has none.
+// Value returns the value of a field, nil when the filter does not have the field.
 func (t Terms) Value(field string) *string {
 	value, ok := t[field]
 	if !ok {
@@ -23,8 +23,9 @@ func (t Terms) Value(field string) *string {
 	return &value
 }
 
-// Name returns a part of the name of a resource that a field has, its id or the
-// whole, nil when the filter has none. parse is that of package resourcename.
+// Name reads a field whose value is a resource name with parse, a function of
+// package resourcename, and returns what part makes of it, such as the id. It is
+// nil when the filter does not have the field.
 func Name[N any](t Terms, field string, parse func(field, name string) (N, error), part func(N) string) (*string, error) {
 	value := t.Value(field)
 	if value == nil {
@@ -32,7 +33,7 @@ func Name[N any](t Terms, field string, parse func(field, name string) (N, error
 	}
 	n, err := parse(field, *value)
 	if err != nil {
-		// "owner: must be …" of the fault is "filter: owner must be …" here.
+		// The fault's "owner: must be …" becomes "filter: owner must be …".
 		return nil, fault.Invalid("filter", "%s", strings.Replace(err.Error(), ": ", " ", 1))
 	}
 	text := part(n)
@@ -40,8 +41,8 @@ func Name[N any](t Terms, field string, parse func(field, name string) (N, error
 }
 
 // Filter reads a filter: field = "value", joined by AND, each field once. In a
-// value \" is a quote and \\ a backslash. It returns the value of each field;
-// a field that is not among the known ones is a fault.
+// value \" is a quote and \\ a backslash. It returns the value of each field. A
+// field that is not known is a fault.
 func Filter(text string, known ...string) (Terms, error) {
 	values := Terms{}
 	if strings.TrimSpace(text) == "" {
@@ -72,7 +73,7 @@ func Filter(text string, known ...string) (Terms, error) {
 	}
 }
 
-// unknown says that a request names a field that does not exist.
+// unknown returns the fault for a field that does not exist.
 func unknown(in, field string, known []string) error {
 	if len(known) == 0 {
 		return fault.Invalid(in, "no field %q: there is none to choose from", field)
@@ -85,7 +86,7 @@ type scanner struct{ rest string }
 
 func (s *scanner) space() { s.rest = strings.TrimLeft(s.rest, " \t\r\n") }
 
-// done reports whether only space is left.
+// done reports whether only spaces are left.
 func (s *scanner) done() bool {
 	s.space()
 	return s.rest == ""
@@ -134,7 +135,7 @@ func (s *scanner) quoted() (string, bool) {
 	return "", false
 }
 
-// and reads the word AND with space around it.
+// and reads the word AND with spaces around it.
 func (s *scanner) and() bool {
 	s.space()
 	rest, ok := strings.CutPrefix(s.rest, "AND")

@@ -14,8 +14,8 @@ import (
 	"github.com/tidegatehq/tidegate/services/kit/fault"
 )
 
-// Page is the page that a list request asks for. K is what the list is ordered
-// by; it is encoded as JSON in page tokens, which is no secret.
+// Page is the page that a list request asks for. K is the key that the list is
+// ordered by. Page tokens contain it as JSON, which anybody can read.
 type Page[K any] struct {
 	// Size is how many items it has at most.
 	Size int
@@ -25,7 +25,7 @@ type Page[K any] struct {
 	scope string
 }
 
-// ListRequest is what the requests of all list methods have (AIP-158).
+// ListRequest is what the requests of all list methods have in common (AIP-158).
 type ListRequest interface {
 	proto.Message
 	GetPageSize() int32
@@ -33,7 +33,8 @@ type ListRequest interface {
 }
 
 // New reads the page that a request asks for. Its error is a fault. A token is
-// good for the request that it came from only, but for the size and the token.
+// valid only for the request that it came from; only page size and token may
+// differ.
 func New[K any](req ListRequest) (Page[K], error) {
 	size, err := sizeOf(req.GetPageSize())
 	if err != nil {
@@ -62,8 +63,9 @@ func sizeOf(asked int32) (int, error) {
 	return min(int(asked), maxSize), nil
 }
 
-// scopeOf returns what a request's page tokens are bound to: its type, and all
-// that it says but which page and whether it may lack something (AIP-217).
+// scopeOf returns what a request's page tokens are bound to: its type and all of
+// its fields, except those that choose the page and the one that allows a partial
+// answer (AIP-217).
 func scopeOf(req proto.Message) string {
 	m := proto.Clone(req).ProtoReflect()
 	for _, name := range []protoreflect.Name{"page_size", "page_token", "return_partial_success"} {
@@ -73,19 +75,19 @@ func scopeOf(req proto.Message) string {
 	}
 	text, err := proto.MarshalOptions{Deterministic: true}.Marshal(m.Interface())
 	if err != nil {
-		panic(err) // a request that was received encodes
+		panic(err) // a request that was received can be encoded
 	}
 	sum := sha256.Sum256(append([]byte(m.Descriptor().FullName()+" "), text...))
 	return base64.RawURLEncoding.EncodeToString(sum[:12])
 }
 
-// token is what a page token says.
+// token is the content of a page token.
 type token struct {
 	Scope string          `json:"s"`
 	Key   json.RawMessage `json:"k"`
 }
 
-// Token returns the token of the page after the item with this key.
+// Token returns the token of the page that begins after the item with this key.
 func (p Page[K]) Token(key K) string {
 	text, err := json.Marshal(key)
 	if err == nil {
@@ -100,7 +102,7 @@ func (p Page[K]) Token(key K) string {
 // maxToken is the longest page token that is read.
 const maxToken = 4 << 10
 
-// readToken returns the key in a page token, the zero key when there is none.
+// readToken returns the key in a page token, the zero key for an empty one.
 func readToken[K any](text, scope string) (key K, err error) {
 	if text == "" {
 		return key, nil
@@ -122,18 +124,18 @@ func readToken[K any](text, scope string) (key K, err error) {
 	return key, nil
 }
 
-// maxBytes is how large the items of a page are together, about: a message has
-// 4 MiB at most.
+// maxBytes is roughly the largest total size of a page's items: a message may have
+// 4 MiB.
 const maxBytes = 2 << 20
 
-// Collect takes as many of the rows after p.After as the page has and converts them.
-// It returns the token of the next page too, if there is one. A page ends before
-// its Size when its items are large.
+// Collect converts rows, which follow p.After, until the page is full. It also
+// returns the token of the next page, if there is one. A page of large items ends
+// before it has Size items.
 func Collect[Row, K any, M proto.Message](p Page[K], rows iter.Seq2[Row, error], key func(Row) K, convert func(Row) M) ([]M, string, error) {
 	var all []M
 	var last K
 	size := 0
-	// The row after the page's last tells that another page follows.
+	// A row after the last one that fits shows that another page follows.
 	for row, err := range rows {
 		if err != nil {
 			return nil, "", err

@@ -9,10 +9,9 @@ import (
 	"google.golang.org/protobuf/types/known/fieldmaskpb"
 )
 
-// readMask returns the fields that an update changes, out of those that it may: the
-// paths of the mask, all of may for "*", and those that are set in m where there
-// is no mask; in the last two cases only whole fields, no parts of one (a.b). A
-// path of any other name is a fault.
+// readMask returns which of the fields in may an update changes: the paths of the
+// mask; for "*" all of may; without a mask those that are set in m. The last two
+// name only whole fields, never a part (a.b). A path that is not in may is a fault.
 func readMask(mask *fieldmaskpb.FieldMask, m proto.Message, may ...string) ([]string, error) {
 	var paths []string
 	if len(mask.GetPaths()) == 0 {

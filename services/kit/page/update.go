@@ -18,11 +18,11 @@ type Update struct {
 	fixed []string // fields that were named and cannot change
 }
 
-// NewUpdate reads the update mask of a request with the new values in from. May
-// has the paths that an update may change: fields of the resource, and fields of
-// those with a dot. Another field of the resource may be named too, because a client that sends back all
-// that it read names them all; Apply refuses it when its value is not the
-// current one. Name and etag are never changed and never in the way.
+// NewUpdate reads the update mask of a request with the new values in from. may has
+// the paths that an update may change: fields of the resource, or with a dot fields
+// of those. The mask may name other fields too, because a caller who sends back the
+// whole resource names them all; Apply refuses those whose value is not the current
+// one. Name and etag are accepted and ignored.
 func NewUpdate(mask *fieldmaskpb.FieldMask, from proto.Message, may ...string) (*Update, error) {
 	u := &Update{from: from}
 	asked := &fieldmaskpb.FieldMask{}
@@ -44,16 +44,15 @@ func NewUpdate(mask *fieldmaskpb.FieldMask, from proto.Message, may ...string) (
 	return u, err
 }
 
-// Fix makes Apply refuse the update when the field's value is not the current
-// one.
+// Fix makes Apply refuse an update that would change the field.
 func (u *Update) Fix(path string) {
 	if !slices.Contains(u.fixed, path) {
 		u.fixed = append(u.fixed, path)
 	}
 }
 
-// Apply makes the update in the current resource, unless the request has an etag
-// that is not the current one. Its error is a fault.
+// Apply writes the update into the current resource. It refuses a request whose
+// etag is not the current one. Its error is a fault.
 func (u *Update) Apply(current proto.Message) error {
 	to, from := current.ProtoReflect(), u.from.ProtoReflect()
 	fields := to.Descriptor().Fields()
@@ -75,7 +74,7 @@ func (u *Update) Apply(current proto.Message) error {
 	return nil
 }
 
-// copyField copies the field at a path, set or not.
+// copyField copies the field at a path, or clears it if it is not set.
 func copyField(to, from protoreflect.Message, path string) {
 	name, rest, part := strings.Cut(path, ".")
 	fd := to.Descriptor().Fields().ByName(protoreflect.Name(name))

@@ -1,7 +1,6 @@
-// Package resourcename has the names of resources (AIP-122) as Go types: one table of
-// their forms, one way to read them and one way to write them. The rules that
-// protos set for names and the patterns that they declare are tested against the
-// table.
+// Package resourcename has the names of resources (AIP-122) as Go types: one table
+// of forms, one function that parses and one that formats. Tests hold the protos'
+// rules for names and their patterns to the table.
 //
 // To add the name of a resource, add its form to the constants and its type below,
 // its rule to proto/tidegate/rules/v1/rules.proto, and its pattern to its message;
@@ -34,18 +33,18 @@ const (
 	watcherForm      = "services/{service}/watchers/{watcher}"
 )
 
-// Any is the id that stands for all resources of a collection (AIP-159).
+// Any is the id that means all resources of a collection (AIP-159).
 const Any = "-"
 
 // Me is the id of the caller's own user.
 const Me = "me"
 
-// ValidID reports whether an id has the form of those that the server makes: 1 to
-// 64 characters of a-z, 0-9 and "-".
+// ValidID reports whether an id has the form of generated ones: 1 to 64 characters
+// of a-z, 0-9 and "-".
 func ValidID(id string) bool { return valid(id, "abcdefghijklmnopqrstuvwxyz0123456789-") }
 
-// validRef reports whether an id has the form of a session's: letters of both
-// cases.
+// validRef reports whether an id has the form of a session's, which may have
+// letters of both cases.
 func validRef(id string) bool {
 	return valid(id, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-")
 }
@@ -158,8 +157,9 @@ func (n Change) Parent() Service { return Service{n.Service} }
 // String returns the name.
 func (n Watcher) String() string { return format(watcherForm, n.Service, n.Watcher) }
 
-// ParseAPI reads the name of an API. Its error, as those of the other Parse
-// functions, is an Invalid fault that says what name, a field or a flag, must be.
+// ParseAPI reads the name of an API. Its error, like that of the other Parse
+// functions, is an Invalid fault that says what field, the name of a field or flag,
+// must be.
 func ParseAPI(field, name string) (n API, err error) {
 	err = parse(apiForm, field, name, ValidID, &n.API)
 	return n, err
@@ -177,7 +177,7 @@ func ParsePlan(field, name string) (n Plan, err error) {
 	return n, err
 }
 
-// ParseUser reads the name of a user; it may be that of the caller, users/me.
+// ParseUser reads the name of a user, which may be users/me for the caller.
 func ParseUser(field, name string) (n User, err error) {
 	err = parse(userForm, field, name, ValidID, &n.User)
 	return n, err
@@ -219,19 +219,19 @@ func ParseGrant(field, name string) (n Grant, err error) {
 	return n, err
 }
 
-// ParseGateway reads the name of a gateway; gateways/- is all of them.
+// ParseGateway reads the name of a gateway; gateways/- means all of them.
 func ParseGateway(field, name string) (n Gateway, err error) {
 	err = parse(gatewayForm, field, name, ValidID, &n.Gateway)
 	return n, err
 }
 
-// ParseSession reads the name of a live session, on a gateway or on any of them.
+// ParseSession reads the name of a live session; its gateway may be "-" for any.
 func ParseSession(field, name string) (n Session, err error) {
 	err = parse(sessionForm, field, name, validRef, &n.Gateway, &n.Ref)
 	return n, err
 }
 
-// ParseService reads the name of a service; services/- is all of them.
+// ParseService reads the name of a service; services/- means all of them.
 func ParseService(field, name string) (n Service, err error) {
 	err = parse(serviceForm, field, name, ValidID, &n.Service)
 	return n, err
@@ -250,7 +250,7 @@ func ParseChange(field, name string) (n Change, err error) {
 	return n, nil
 }
 
-// format puts ids into a form.
+// format returns the name that a form makes of ids.
 func format(form string, ids ...string) string {
 	var b strings.Builder
 	for i, segment := range strings.Split(form, "/") {
@@ -265,7 +265,7 @@ func format(form string, ids ...string) string {
 	return b.String()
 }
 
-// parse takes the ids out of a name of a form.
+// parse reads the ids out of a name that must have a form.
 func parse(form, field, name string, valid func(string) bool, ids ...*string) error {
 	segments, given := strings.Split(form, "/"), strings.Split(name, "/")
 	good := len(segments) == len(given)

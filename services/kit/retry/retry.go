@@ -1,5 +1,5 @@
-// Package retry waits between attempts. What is attempted, and when to give up,
-// stays in the caller's loop:
+// Package retry waits between attempts. The caller's loop decides what is attempted
+// and when to give up:
 //
 //	pause := retry.Backoff{Min: 100 * time.Millisecond, Max: time.Second}
 //	for {
@@ -16,10 +16,10 @@ import (
 	"time"
 )
 
-// Backoff gives the pauses between attempts: steps double from Min to Max, and
-// each pause is drawn between half a step and a whole one, so that those who
-// failed together do not all come back together. Min must be positive and at
-// most Max. A Backoff is not safe for concurrent use.
+// Backoff gives the pauses between attempts: steps double from Min to Max, and each
+// pause is drawn between half a step and a whole one, so that callers who failed
+// together do not all try again together. Min must be positive and at most Max. A
+// Backoff is not safe for concurrent use.
 type Backoff struct {
 	Min, Max time.Duration
 
@@ -32,7 +32,7 @@ func (b *Backoff) Next() time.Duration {
 	return b.step/2 + rand.N(b.step/2+1)
 }
 
-// Reset starts over from Min: an attempt has succeeded.
+// Reset starts over from Min, after an attempt that succeeded.
 func (b *Backoff) Reset() { b.step = 0 }
 
 // Wait sleeps for the next pause; see Sleep.

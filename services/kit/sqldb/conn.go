@@ -51,10 +51,10 @@ type rawConn interface {
 	driver.Validator
 }
 
-// conn is a SQLite connection with three manners of Postgres: a transaction in
-// which a statement failed is lost, a transaction takes no statement while rows
-// are open, and values that Postgres refuses are refused. database/sql never
-// uses a connection from two goroutines at once.
+// conn is a SQLite connection that behaves like Postgres in three ways: a
+// transaction is lost once a statement has failed, it takes no statement while rows
+// are open, and values that Postgres refuses are refused. database/sql never uses a
+// connection from two goroutines at once.
 type conn struct {
 	rawConn
 	inTx   bool
@@ -77,7 +77,7 @@ func (c *conn) BeginTx(ctx context.Context, opts driver.TxOptions) (driver.Tx, e
 	return &connTx{raw: tx, conn: c}, nil
 }
 
-// admit says whether a statement may run now.
+// admit returns why a statement may not run now, or nil.
 func (c *conn) admit() error {
 	switch {
 	case !c.inTx:
@@ -124,8 +124,8 @@ func (c *conn) QueryContext(ctx context.Context, query string, args []driver.Nam
 	return &connRows{Rows: rows, conn: c}, nil
 }
 
-// CheckNamedValue refuses what SQLite would store without a word and Postgres
-// refuses.
+// CheckNamedValue refuses values that Postgres refuses and SQLite would store
+// silently.
 func (c *conn) CheckNamedValue(nv *driver.NamedValue) error {
 	v, err := driver.DefaultParameterConverter.ConvertValue(nv.Value)
 	if err != nil {
@@ -149,7 +149,7 @@ type connTx struct {
 	conn *conn
 }
 
-// Commit commits, unless a statement failed: then it rolls back and says so.
+// Commit commits. If a statement has failed, it rolls back and returns an error.
 func (t *connTx) Commit() error {
 	if t.conn.failed {
 		return errors.Join(errFailed, t.Rollback())

@@ -22,8 +22,8 @@ const (
 	pgStarting            = "57P03"
 )
 
-// IsUnique reports whether err is the refusal of a row whose unique value is
-// taken.
+// IsUnique reports whether err is the refusal of a row whose unique value exists
+// already.
 func IsUnique(err error) bool {
 	switch sqliteCode(err) {
 	case sqlite3.SQLITE_CONSTRAINT_UNIQUE, sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY:
@@ -32,8 +32,8 @@ func IsUnique(err error) bool {
 	return pgCode(err) == pgUniqueViolation
 }
 
-// IsForeignKey reports whether err is the refusal of a row that refers to
-// nothing, or of a deletion of a row that is referred to.
+// IsForeignKey reports whether err is the refusal of a row that refers to a missing
+// row, or of the deletion of a row that others refer to.
 func IsForeignKey(err error) bool {
 	if sqliteCode(err) == sqlite3.SQLITE_CONSTRAINT_FOREIGNKEY {
 		return true

@@ -5,14 +5,14 @@ import (
 	"golang.org/x/text/unicode/norm"
 )
 
-// Fold returns what names are compared by: letters without case, and each
-// character in one of the several ways in which it can be written. SQLite and
-// Postgres fold differently, so a column of folded names stands beside the names.
+// Fold returns the form in which names are compared: without case, and with each
+// character in its Unicode normal form. SQLite and Postgres fold differently, so
+// tables store the folded name in a column of its own.
 func Fold(name string) string {
 	return norm.NFKC.String(cases.Fold().String(norm.NFKC.String(name)))
 }
 
-// FoldFilter folds the value of a filter; nil is no value.
+// FoldFilter folds the value of a filter; nil stays nil.
 func FoldFilter(name *string) *string {
 	if name == nil {
 		return nil

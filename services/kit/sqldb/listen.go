@@ -11,13 +11,13 @@ import (
 // goodbyeTimeout bounds the closing of a connection that listens.
 const goodbyeTimeout = 2 * time.Second
 
-// Notify makes every Listen on the channel hear of this transaction once it is
-// committed, in other processes too. On SQLite it does nothing.
+// Notify tells every Listen on the channel, also in other processes, of this
+// transaction once it is committed. On SQLite it does nothing.
 func (t *Tx) Notify(ctx context.Context, channel string) error {
 	if t.engine != postgresEngine {
 		return nil
 	}
-	// Channels are shared by all schemas of a database; the payload tells whose
+	// All schemas of a database share the channels; the payload says which schema
 	// this is.
 	if _, err := t.tx.ExecContext(ctx, `SELECT pg_notify($1, current_schema())`, channel); err != nil {
 		return fmt.Errorf("notify %s: %w", channel, err)
@@ -25,11 +25,10 @@ func (t *Tx) Notify(ctx context.Context, channel string) error {
 	return nil
 }
 
-// Listen calls heard once it listens to the channel, and from then on after each
-// commit of a transaction that called Notify, or after several. It keeps one
-// connection beside the pool, and returns an error when that breaks: what is
-// committed before the next Listen is not heard. On SQLite, where it hears
-// nothing, and else it returns nil when ctx ends.
+// Listen calls heard once it listens to the channel, and from then on after one or
+// more commits of transactions that called Notify. It holds one connection outside
+// the pool, and returns an error when that breaks; commits before the next Listen
+// are missed. It returns nil when ctx ends. On SQLite it hears nothing.
 func (db *DB) Listen(ctx context.Context, channel string, heard func()) error {
 	if db.listener == nil {
 		<-ctx.Done()
@@ -71,7 +70,7 @@ func listen(ctx context.Context, cfg *pgx.ConnConfig, channel string, heard func
 func hangUp(ctx context.Context, conn *pgx.Conn) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), goodbyeTimeout)
 	defer cancel()
-	_ = conn.Close(ctx) // it is of no use any more, however it ends
+	_ = conn.Close(ctx) // the connection is not used again, so its error does not matter
 	select {
 	case <-conn.PgConn().CleanupDone():
 	case <-ctx.Done():

@@ -12,20 +12,20 @@ import (
 
 // Schema is what a service keeps in its database.
 type Schema struct {
-	// Service is whose database it is, as "catalog".
+	// Service is the service that owns the database, such as "catalog".
 	Service string
 	// Parts are applied in order.
 	Parts []Part
 }
 
-// Part is a set of tables that one package owns: the service's store, or a
-// package of kit that keeps something in the service's database. Each part has a
-// version of its own.
+// Part is the set of tables that one package owns: the service's store, or a
+// package of kit that uses the service's database. Each part has a version of its
+// own.
 type Part struct {
 	// Name tells the parts of a schema apart; the part's version is kept in the
 	// table {Name}_schema_version.
 	Name string
-	// Files has a folder "migrations" of *.sql, numbered and with goose's marks.
+	// Files has a folder "migrations" with numbered *.sql files in goose's format.
 	Files fs.FS
 }
 
@@ -45,9 +45,9 @@ func OpenSchema(ctx context.Context, url string, schema Schema) (*DB, error) {
 	return db, nil
 }
 
-// CheckSchema reports why OpenSchema would refuse the database at url: it cannot
-// be opened, is another service's, its schema is newer, or it is from a release that
-// cannot be upgraded. It changes nothing in a database that is there.
+// CheckSchema reports why OpenSchema would refuse the database at url: it cannot be
+// opened, belongs to another service, has a newer schema, or is from a release that
+// cannot be upgraded. It changes nothing in an existing database.
 func CheckSchema(ctx context.Context, url string, schema Schema) error {
 	db, err := Open(ctx, url)
 	if err != nil {
@@ -60,15 +60,15 @@ func CheckSchema(ctx context.Context, url string, schema Schema) error {
 	return nil
 }
 
-// Migrate makes the database the service's and brings every part of the schema up
-// to the newest of its files. Several replicas may do so at once. Refused are a
-// database of another service, a schema that is newer than the files, and one of a
-// release that cannot be upgraded.
+// Migrate claims the database for the service and brings every part of the schema
+// up to its newest file. Several replicas may do so at once. It refuses a database
+// of another service, a schema that is newer than the files, and one from a release
+// that cannot be upgraded.
 func Migrate(ctx context.Context, db *DB, schema Schema) error {
 	err := migrate(ctx, db, schema)
 	if err != nil && !isRefusal(err) && ctx.Err() == nil {
-		// Replicas that start at once may collide on the tables of owners and
-		// versions.
+		// Replicas that start at once may collide when they create the tables of
+		// owner and versions: try once more.
 		err = migrate(ctx, db, schema)
 	}
 	if err != nil {
@@ -77,7 +77,7 @@ func Migrate(ctx context.Context, db *DB, schema Schema) error {
 	return nil
 }
 
-// refusal says why a sound database is not migrated.
+// refusal says why Migrate refuses a sound database.
 type refusal string
 
 // Error returns the reason.
@@ -107,10 +107,9 @@ func migrate(ctx context.Context, db *DB, schema Schema) error {
 	return nil
 }
 
-// inspect refuses what Migrate refuses and writes nothing.
+// inspect refuses what Migrate refuses. It writes nothing.
 func inspect(ctx context.Context, db *DB, schema Schema) error {
-	// goose's default table is what the releases before used whose schemas have no
-	// way to this one.
+	// Releases that cannot be upgraded used goose's default table.
 	old, err := HasTable(ctx, db, goose.DefaultTablename)
 	if err != nil {
 		return err
@@ -174,7 +173,7 @@ func provider(db *DB, part Part) (*goose.Provider, error) {
 	return p, nil
 }
 
-// migrateProblem is the cause in one line: the engine's code where it has one.
+// migrateProblem returns the cause in one line: the engine's code if it has one.
 func migrateProblem(ctx context.Context, doing string, err error) error {
 	if isRefusal(err) {
 		return err

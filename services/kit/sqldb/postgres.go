@@ -15,15 +15,15 @@ import (
 	"github.com/tidegatehq/tidegate/services/kit/retry"
 )
 
-// Times that a Postgres server is given: for a connection where the URL does not
-// say, and at Open.
+// How long a Postgres server may take: to connect, where the URL does not say, and
+// to start, at Open.
 const (
 	connectTimeout = 10 * time.Second
 	startTimeout   = 30 * time.Second
 	startPause     = 500 * time.Millisecond
 )
 
-// connections is how many connections a pool has where the URL does not say.
+// connections is the size of a pool whose URL does not say.
 const connections = 10
 
 func parsePostgres(url string) (*pgxpool.Config, error) {
@@ -61,7 +61,7 @@ func openPostgres(ctx context.Context, url string) (*DB, error) {
 	return &DB{engine: postgresEngine, write: std, read: std, close: pool.Close, listener: cfg.ConnConfig}, nil
 }
 
-// firstPing connects, and waits for a server that says that it is starting.
+// firstPing connects, and waits for a server that is still starting.
 func firstPing(ctx context.Context, pool *pgxpool.Pool) error {
 	starting, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
@@ -75,7 +75,7 @@ func firstPing(ctx context.Context, pool *pgxpool.Pool) error {
 	}
 }
 
-// postgresProblem says in words why a server is of no use.
+// postgresProblem says in words why a server cannot be used.
 func postgresProblem(err error, cfg *pgxpool.Config) string {
 	user, database := cfg.ConnConfig.User, cfg.ConnConfig.Database
 	switch pgCode(err) {

@@ -8,11 +8,11 @@ import (
 	"time"
 )
 
-// Row is what is scanned: *sql.Row and *sql.Rows have it.
+// Row is a row to scan: *sql.Row and *sql.Rows implement it.
 type Row interface{ Scan(dest ...any) error }
 
-// With returns row, whose Scan scans more after what it is given: columns that a
-// query has beside those of a scan function.
+// With returns a Row whose Scan appends more to its destinations: for a query that
+// has columns after those of a scan function.
 func With(row Row, more ...any) Row { return longer{row: row, more: more} }
 
 type longer struct {
@@ -23,7 +23,7 @@ type longer struct {
 // Scan scans dest and then more.
 func (l longer) Scan(dest ...any) error { return l.row.Scan(append(dest, l.more...)...) }
 
-// One returns the row of a query; found is false when there is none.
+// One returns the row of a query; found is false if it has none.
 func One[T any](ctx context.Context, q Querier, scan func(Row) (T, error), query string, args ...any) (row T, found bool, err error) {
 	row, err = scan(q.QueryRowContext(ctx, query, args...))
 	if errors.Is(err, sql.ErrNoRows) {
@@ -69,9 +69,9 @@ func Changed(res sql.Result, err error) (bool, error) {
 // Time returns a time that is kept in microseconds.
 func Time(micros int64) time.Time { return time.UnixMicro(micros).UTC() }
 
-// Key is where a row stands in a list: the values of the columns that the list is
-// ordered by, which no two rows share. The zero value of a Key is before the
-// first row.
+// Key is a row's place in a list: the values of the columns that the list is
+// ordered by. No two rows have the same key. The zero value comes before the first
+// row.
 type Key interface {
 	// Args returns the values, as parameters of a query.
 	Args() []any
@@ -87,18 +87,18 @@ type TimeKey struct {
 // Args returns the time and the id.
 func (k TimeKey) Args() []any { return []any{k.Time, k.ID} }
 
-// listRows is how many rows List reads at a time: a page of large rows ends long
-// before it has all that it may have.
+// listRows is how many rows List reads at a time. It is small because a page of
+// large rows ends early.
 const listRows = 100
 
-// List reads the rows of a list that come after a key, some at a time, in the
-// order of their keys. The first parameters of query are the columns of the key,
-// the next is the number of rows, and then come args:
+// List reads the rows that come after a key, some at a time, in the order of their
+// keys. The first parameters of query are the columns of the key, then comes the
+// number of rows, then args:
 //
 //	SELECT … WHERE (created_at, id) > ($1, $2) AND owner = $4
 //	ORDER BY created_at, id LIMIT $3
 //
-// Between two rows the transaction takes other statements. The error ends the
+// Between two rows the transaction can run other statements. An error ends the
 // list.
 func List[T any, K Key](ctx context.Context, q Querier, scan func(Row) (T, error), key func(T) K, after K, query string, args ...any) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {

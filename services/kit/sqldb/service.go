@@ -20,8 +20,8 @@ func ownerOf(ctx context.Context, db *DB) (string, error) {
 	return owner, nil
 }
 
-// claim writes down that a database belongs to a service. Of several that do so
-// at once the first wins.
+// claim records that a database belongs to a service. If several do so at once, the
+// first wins.
 func claim(ctx context.Context, db *DB, service string) error {
 	owner, err := ownerOf(ctx, db)
 	if err != nil {
@@ -57,7 +57,7 @@ func refuseOwner(owner, service string) error {
 	return refusal("this database belongs to the " + owner + " service")
 }
 
-// versionOf returns the version of a part, or 0 before its first step.
+// versionOf returns the version of a part, or 0 before its first migration.
 func versionOf(ctx context.Context, db *DB, part Part) (int64, error) {
 	there, err := HasTable(ctx, db, part.versionTable())
 	if err != nil || !there {
@@ -71,8 +71,8 @@ func versionOf(ctx context.Context, db *DB, part Part) (int64, error) {
 	return version, nil
 }
 
-// HasTable reports whether there is a table where new ones would be made. It is
-// the one look at an engine's own catalog.
+// HasTable reports whether a table exists in the schema in which new tables are
+// made. It alone reads the engine's own catalog.
 func HasTable(ctx context.Context, db *DB, table string) (bool, error) {
 	query := `SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = $1)`
 	if db.engine == postgresEngine {

@@ -1,7 +1,7 @@
-// Package sqldb is database/sql on the two engines that Tidegate runs on:
-// SQLite files and Postgres. It opens, migrates and runs transactions, and
-// makes the engines behave alike where they differ. SQL text belongs to those
-// who run it; it is the same on both engines.
+// Package sqldb is database/sql on the two engines that Tidegate runs on: SQLite
+// files and Postgres. It opens, migrates and runs transactions, and makes the
+// engines behave alike where they differ. Its users write the SQL, which is the
+// same on both engines.
 package sqldb
 
 import (
@@ -24,10 +24,10 @@ const (
 	postgresEngine = "postgres"
 )
 
-// schemes are what a URL may start with.
+// schemes lists what a URL may start with.
 const schemes = "postgres:// or sqlite:"
 
-// Querier runs statements. *DB and *Tx have it.
+// Querier runs statements. *DB and *Tx implement it.
 type Querier interface {
 	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
 	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
@@ -35,9 +35,9 @@ type Querier interface {
 }
 
 // DB is one service's database. On SQLite it has one connection that writes and
-// several that only read; Query goes to those, so a statement that writes and
-// returns rows belongs in InTx. Never use a DB inside a function given to InTx:
-// use its Tx.
+// several that only read. The Query methods use those that only read, so a
+// statement that writes and returns rows belongs in InTx. Never use a DB inside a
+// function given to InTx: use its Tx.
 type DB struct {
 	engine string
 	write  *sql.DB
@@ -75,8 +75,8 @@ func CheckURL(url string) error {
 	return fmt.Errorf("must start with %s", schemes)
 }
 
-// Same reports whether two URLs are of one database. It does not see through
-// two names of a file or of a server.
+// Same reports whether two URLs name the same database. It does not recognize two
+// names of one file or server.
 func Same(a, b string) bool {
 	fileA, okA := strings.CutPrefix(a, "sqlite:")
 	fileB, okB := strings.CutPrefix(b, "sqlite:")

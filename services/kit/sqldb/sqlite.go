@@ -16,10 +16,10 @@ import (
 	sqlite3 "modernc.org/sqlite/lib"
 )
 
-// readers is how many connections read beside the one that writes.
+// readers is how many connections only read, in addition to the one that writes.
 const readers = 8
 
-// checkBelow is the size up to which a file is read through when it is opened.
+// checkBelow is the size up to which a file is checked in full when it is opened.
 const checkBelow = 16 << 20
 
 func openSQLite(ctx context.Context, path string) (*DB, error) {
@@ -52,8 +52,8 @@ func openSQLite(ctx context.Context, path string) (*DB, error) {
 	return db, nil
 }
 
-// dsn is the name under which the driver opens the file: a URI, because in a
-// plain path SQLite's own parameters are ignored.
+// dsn returns the name under which the driver opens the file. It is a URI, because
+// SQLite ignores its own parameters in a plain path.
 func dsn(path string, params ...string) string {
 	u := url.URL{Scheme: "file", Path: filepath.ToSlash(path)}
 	params = append([]string{
@@ -66,8 +66,8 @@ func dsn(path string, params ...string) string {
 	return "file:" + u.EscapedPath() + "?" + strings.Join(params, "&")
 }
 
-// touch makes the file, readable by its owner only, where there is none, and
-// says why where that is not possible: SQLite says "unable to open" to all.
+// touch makes the file, readable by its owner only, if it does not exist, and says
+// why if that fails: SQLite says only "unable to open" whatever the reason.
 func touch(path string) error {
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
@@ -92,7 +92,7 @@ func fileProblem(path string, err error) string {
 	return errnoText(err)
 }
 
-// errnoText is the operating system's own word for what happened.
+// errnoText returns the operating system's own description of an error.
 func errnoText(err error) string {
 	if errno, ok := errors.AsType[syscall.Errno](err); ok {
 		return errno.Error()
@@ -100,8 +100,8 @@ func errnoText(err error) string {
 	return "the operating system refuses it"
 }
 
-// checkSQLite makes the first connections and reads a file of moderate size
-// through.
+// checkSQLite opens the first connections, and checks a file of moderate size in
+// full.
 func checkSQLite(ctx context.Context, db *DB, path string) error {
 	if err := db.write.PingContext(ctx); err != nil {
 		return err
@@ -126,7 +126,7 @@ func checkSQLite(ctx context.Context, db *DB, path string) error {
 
 var errDamaged = errors.New("damaged")
 
-// sqliteProblem says in words why a file is of no use.
+// sqliteProblem says in words why a file cannot be used.
 func sqliteProblem(err error) string {
 	if errors.Is(err, errDamaged) {
 		return "the file is damaged"
@@ -149,7 +149,7 @@ func sqliteProblem(err error) string {
 	return fmt.Sprintf("SQLite answers with code %d", code)
 }
 
-// oneLine is the text of an error without line ends.
+// oneLine returns the text of an error without line ends.
 func oneLine(err error) string {
 	return strings.Join(strings.Fields(err.Error()), " ")
 }

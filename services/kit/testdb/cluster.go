@@ -28,9 +28,9 @@ import (
 const startTimeout = 60 * time.Second
 
 // script runs a cluster in the folder $1 with the binaries in $2 until its stdin
-// ends, which the end of the test process brings about, however it comes. Then
-// it stops the server and removes the folder. The signal is repeated because a
-// server that has only just started does not hear it.
+// ends, as it does when the test process ends for whatever reason. Then it stops
+// the server and removes the folder. It repeats the signal because a server that
+// has only just started may miss it.
 const script = `
 "$2/initdb" -D "$1/data" -A trust -U tidegate -E UTF8 --locale=C --no-sync >"$1/log" 2>&1 || { touch "$1/failed"; cat >/dev/null; rm -rf "$1"; exit 1; }
 "$2/postgres" -D "$1/data" -k "$1" -c listen_addresses= -c fsync=off -c full_page_writes=off \
@@ -41,15 +41,15 @@ while kill -QUIT "$pid" 2>/dev/null; do sleep 0.05; done
 rm -rf "$1"
 `
 
-// server is the Postgres that tests use: one that was named, or a cluster of the
-// process's own.
+// server is the Postgres that tests use: one given by URL, or a cluster of this
+// process.
 type server struct {
 	url     string
 	cluster *cluster
 }
 
-// shared is the server of this process. It is package state because tests of a
-// process share a cluster and nothing else spans them.
+// shared is the server of this process. It is package state because the tests of a
+// process share one cluster, and nothing else spans them.
 var shared = sync.OnceValues(func() (server, error) {
 	if url := os.Getenv("TIDEGATE_TEST_POSTGRES_URL"); url != "" {
 		return server{url: url}, nil
@@ -58,7 +58,7 @@ var shared = sync.OnceValues(func() (server, error) {
 	return server{cluster: c}, err
 })
 
-// schema returns a URL of a new schema in the named server.
+// schema makes a schema in the server that was given, and returns its URL.
 func (s server) schema(t testing.TB) string {
 	t.Helper()
 	name := "test_" + strings.ToLower(rand.Text()[:16])
@@ -116,8 +116,8 @@ func start() (*cluster, error) {
 	return c, nil
 }
 
-// short is where the path of a unix socket stays short, and where another user
-// may go.
+// short returns a folder in which the path of a unix socket stays short and which
+// other users may enter.
 func short() string {
 	if info, err := os.Stat("/tmp"); err == nil && info.IsDir() {
 		return "/tmp"
@@ -166,8 +166,8 @@ func (c *cluster) url(database string) string {
 	return "postgres://tidegate@/" + database + "?host=" + url.QueryEscape(c.folder)
 }
 
-// database makes a database like template that goes away with the test, and
-// returns its URL.
+// database makes a copy of template that is dropped with the test, and returns its
+// URL.
 func (c *cluster) database(t testing.TB, template string) string {
 	t.Helper()
 	name := "test_" + strings.ToLower(rand.Text()[:16])
@@ -176,7 +176,8 @@ func (c *cluster) database(t testing.TB, template string) string {
 	return c.url(name)
 }
 
-// template returns the name of a database with this schema, made once.
+// template returns the name of a database with this schema, which is made at the
+// first call.
 func (c *cluster) template(ctx context.Context, schema sqldb.Schema) (string, error) {
 	if len(schema.Parts) == 0 {
 		return "template0", nil

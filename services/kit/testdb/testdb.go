@@ -1,6 +1,6 @@
 // Package testdb gives tests empty, migrated databases on both engines, which go
-// away with the test. The Postgres is that of TIDEGATE_TEST_POSTGRES_URL, or a
-// server that the test process starts from installed binaries.
+// away with the test. Postgres is the server at TIDEGATE_TEST_POSTGRES_URL, or one
+// that the test process starts from installed binaries.
 package testdb
 
 import (
@@ -13,9 +13,8 @@ import (
 )
 
 // Each runs a test on SQLite and on Postgres, as subtests, each in a database with
-// the schema; a schema without parts leaves it empty. Where there is no
-// Postgres its half is skipped and says why; with TIDEGATE_REQUIRE_POSTGRES=1
-// that is a failure.
+// the schema; a schema without parts leaves it empty. Without a Postgres its half
+// is skipped and says why; with TIDEGATE_REQUIRE_POSTGRES=1 it fails.
 func Each(t *testing.T, schema sqldb.Schema, test func(t *testing.T, db *sqldb.DB)) {
 	t.Helper()
 	t.Run("sqlite", func(t *testing.T) { test(t, SQLite(t, schema)) })
@@ -56,7 +55,7 @@ func PostgresURL(t testing.TB) string {
 	return s.cluster.database(t, "template0")
 }
 
-// Open opens a second handle to the database at url, closed with the test.
+// Open opens another handle to the database at url, which is closed with the test.
 func Open(t testing.TB, url string) *sqldb.DB {
 	t.Helper()
 	return open(t, url)

@@ -12,9 +12,9 @@ import (
 	"syscall"
 )
 
-// stepDown makes cmd run as another user where this process is root, because
-// Postgres refuses to, and outside of the terminal's process group, so that it
-// outlives an interrupt long enough to clean up.
+// stepDown makes cmd run as another user if this process is root, because Postgres
+// refuses to run as root. It also moves cmd out of the terminal's process group, so
+// that it outlives an interrupt long enough to clean up.
 func stepDown(cmd *exec.Cmd, folder string) error {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if os.Geteuid() != 0 {

@@ -9,8 +9,8 @@ import (
 	"github.com/tidegatehq/tidegate/services/kit/fault"
 )
 
-// nuls finds the texts in a message that have the character NUL: no database
-// keeps it, and it is never meant.
+// nuls finds the texts in a message that have the character NUL: Postgres cannot
+// store it, and nobody means it.
 func nuls(m protoreflect.Message, path string) []fault.Violation {
 	var all []fault.Violation
 	m.Range(func(fd protoreflect.FieldDescriptor, v protoreflect.Value) bool {
@@ -35,7 +35,7 @@ func nuls(m protoreflect.Message, path string) []fault.Violation {
 	return all
 }
 
-// nulIn looks at one value.
+// nulIn checks one value.
 func nulIn(fd protoreflect.FieldDescriptor, v protoreflect.Value, path string) []fault.Violation {
 	switch fd.Kind() {
 	case protoreflect.MessageKind, protoreflect.GroupKind:

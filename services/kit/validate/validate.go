@@ -1,7 +1,6 @@
-// Package validate checks requests against the rules that stand in the protos,
-// and that no text has a NUL.
-// It stands apart from grpcserver because the rules' engine is large and the
-// gateway does without it. Rules that a proto cannot say belong to handlers.
+// Package validate checks requests against the rules in the protos, and that no
+// text has a NUL. It is not part of grpcserver because the rules' engine is large
+// and the gateway does not need it. Handlers check what a proto cannot express.
 package validate
 
 import (
@@ -17,9 +16,9 @@ import (
 	"github.com/tidegatehq/tidegate/services/kit/grpcserver"
 )
 
-// New returns the option that makes a server check every message that it
-// receives. The violations of a message come back as one INVALID_ARGUMENT with
-// the path of each field and what is right.
+// New returns the option that makes a server check every message that it receives.
+// The violations of a message are answered with one INVALID_ARGUMENT that has the
+// path of each field and what would be right.
 func New() (grpcserver.Option, error) {
 	v, err := protovalidate.New()
 	if err != nil {
@@ -86,11 +85,11 @@ func check(v protovalidate.Validator, m any) error {
 	return fault.InvalidAll(all...)
 }
 
-// maxViolations is how many violations are reported: those of a long list of
-// wrong things would not fit in an answer's header.
+// maxViolations is how many violations are reported. All violations of a long list
+// might not fit into the answer's header.
 const maxViolations = 20
 
-// message is what is right, also where the engine's own words do not say it.
+// message says what would be right, also when the engine's own text does not.
 func message(v *protovalidate.Violation) string {
 	switch v.Proto.GetRuleId() {
 	case "required", "enum.not_in":

@@ -1,6 +1,6 @@
 // Package watch follows the watch of another service: it keeps a stream open,
-// collects snapshots, and gives every change to a sink once and in order. What a
-// change does belongs to the sink; serving watches belongs to package change.
+// collects snapshots, and gives every change to a sink once and in order. The sink
+// decides what a change does. Package change serves watches.
 package watch
 
 import (
@@ -22,8 +22,8 @@ const (
 	Silence   = 6 * time.Second
 )
 
-// Pauses between connections. A service that comes back is followed again within
-// a second or two, because changes are revocations too.
+// Pauses between connections. They are short because changes include revocations: a
+// service that returns is followed again within a second or two.
 const (
 	minPause = 100 * time.Millisecond
 	maxPause = time.Second
@@ -34,27 +34,27 @@ const maxFailure = 1024
 
 // At is a point in the history that is followed.
 type At struct {
-	// Number is that of the last change before it.
+	// Number is the number of the last change before it.
 	Number uint64
-	// Cursor resumes there.
+	// Cursor resumes a watch there.
 	Cursor string
 }
 
-// Result is what became of a snapshot or a change.
+// Result says how a snapshot or a change was applied.
 type Result struct {
 	// SessionsClosed is how many live sessions it closed.
 	SessionsClosed uint64
 	// Failure says what could not be applied, or is empty. The change counts as
-	// applied all the same.
+	// applied nevertheless.
 	Failure string
 }
 
-// Sink is where a follower puts what it hears. Its methods are called one at a
-// time, in order, by Run. An error ends the stream without moving on: the
-// follower connects again and hears the same once more.
+// Sink takes what a follower receives. Run calls its methods one at a time and in
+// order. An error ends the stream: the follower connects again and receives the
+// same once more.
 type Sink[Resp any] interface {
-	// Reset replaces all that there is by the pieces of a snapshot; why says what
-	// made the service send one.
+	// Reset replaces the whole state with the pieces of a snapshot; why is the
+	// service's reason for sending one.
 	Reset(ctx context.Context, at At, why backplanev1.Begin_Reset, pieces []*Resp) (Result, error)
 	// Apply applies one change.
 	Apply(ctx context.Context, at At, change *Resp) (Result, error)
@@ -74,12 +74,12 @@ type Follower[Req, Resp any] struct {
 	ready     bool
 	connected bool
 	heard     time.Time
-	pending   *backplanev1.Ack // what the next ack says beside the number
-	broken    int              // streams in a row that broke the order without progress
+	pending   *backplanev1.Ack // what the next ack says in addition to the number
+	broken    int              // streams in a row that broke the protocol's order without progress
 }
 
-// NewFollower returns a follower that says hello. start is the point that the
-// sink is at already, At{} for nothing.
+// NewFollower returns a follower that introduces itself with hello. start is the
+// point that the sink has already reached, At{} for none.
 func NewFollower[Req, Resp any](open Open[Req, Resp], hello *backplanev1.Hello, start At, sink Sink[Resp], log *slog.Logger, now func() time.Time) *Follower[Req, Resp] {
 	return &Follower[Req, Resp]{
 		open: open, hello: hello, sink: sink, log: log, now: now,
@@ -97,9 +97,9 @@ func (f *Follower[Req, Resp]) At() At {
 // Applied returns the number of the last change applied.
 func (f *Follower[Req, Resp]) Applied() uint64 { return f.At().Number }
 
-// Health returns nil while the sink has a state (the first snapshot is complete,
-// or the service has agreed to resume from where the sink was) and the service is
-// heard, else what is missing.
+// Health returns nil while the sink has a state (the first snapshot is complete, or
+// the service has agreed to resume from where the sink was) and the service is
+// heard. Otherwise it returns what is missing.
 func (f *Follower[Req, Resp]) Health() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -114,8 +114,8 @@ func (f *Follower[Req, Resp]) Health() error {
 	return nil
 }
 
-// Run follows until ctx ends. Nothing that the service does ends it. Of several
-// streams in a row that break at once, the log has the first.
+// Run follows until ctx ends; nothing that the service does ends it. When streams
+// keep breaking at once, it logs only the first.
 func (f *Follower[Req, Resp]) Run(ctx context.Context) error {
 	backoff, level := retry.Backoff{Min: minPause, Max: maxPause}, slog.LevelWarn
 	for {
@@ -137,7 +137,7 @@ func (f *Follower[Req, Resp]) Run(ctx context.Context) error {
 	}
 }
 
-// move goes on to a point that has been applied.
+// move records that a point has been applied.
 func (f *Follower[Req, Resp]) move(at At, r Result) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -7,13 +7,12 @@ import (
 	"strings"
 )
 
-// maxInstance is the longest name of a watcher, that of a DNS label.
+// maxInstance is the longest name of a watcher: as long as a DNS label.
 const maxInstance = 63
 
 var instancePattern = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
 
-// CheckInstance reports why a watcher may not be called name, the instance of a
-// Hello, or nil.
+// CheckInstance reports why name cannot be the instance in a Hello, or nil.
 func CheckInstance(name string) error {
 	if instancePattern.MatchString(name) {
 		return nil
@@ -21,8 +20,8 @@ func CheckInstance(name string) error {
 	return fmt.Errorf("%q is not 1 to 63 characters of a-z, 0-9 and - with a letter or digit at both ends", name)
 }
 
-// HostInstance returns a watcher's name made of prefix and the machine's name,
-// or fallback where the machine has none.
+// HostInstance returns a watcher's name: prefix and the machine's name, or fallback
+// if that cannot be found.
 func HostInstance(prefix, fallback string) string {
 	host, err := os.Hostname()
 	if err != nil {

@@ -11,17 +11,17 @@ import (
 	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
 )
 
-// Open opens a stream of a watch; the methods of generated clients are such.
+// Open opens a stream of a watch. It is a method of a generated client.
 type Open[Req, Resp any] func(context.Context, ...grpc.CallOption) (grpc.BidiStreamingClient[Req, Resp], error)
 
-// The messages of a watch belong to its service; what goes into them does not.
-// Each has a oneof "body" of messages, one of which is set:
+// The messages of a watch belong to its service, but they all have the same form: a
+// oneof "body" of messages, one of which is set:
 //
 //	request:   Hello | Ack
 //	response:  Begin | SnapshotEnd | Heartbeat | a piece of a snapshot | a change
 //
-// A change is a message with a position, which is a Position, and an event. The
-// pieces, events and the messages around them are the service's own types.
+// A change is a message with a Position and an event. The types of the pieces, the
+// events and the messages around them are the service's own.
 
 // Body returns what is set in the body of m, a message of a watch, or nil.
 func Body(m proto.Message) proto.Message {
@@ -33,8 +33,8 @@ func Body(m proto.Message) proto.Message {
 	return r.Get(fd).Message().Interface()
 }
 
-// SetBody makes part the body of m, a message of a watch. It panics where the body
-// has no such part.
+// SetBody makes part the body of m, a message of a watch. It panics if the body
+// cannot hold such a part.
 func SetBody(m, part proto.Message) {
 	r, p := m.ProtoReflect(), part.ProtoReflect()
 	fields := bodyOf(r).Fields()
@@ -47,8 +47,8 @@ func SetBody(m, part proto.Message) {
 	panic(fmt.Sprintf("a watch's message %s has no part %s", r.Descriptor().FullName(), p.Descriptor().FullName()))
 }
 
-// SetChange makes a change the body of m: its position and its event, encoded,
-// none when event is empty. It panics where the body has no change.
+// SetChange makes a change the body of m, with a position and an encoded event; an
+// empty event means none. It panics if the body cannot hold a change.
 func SetChange(m proto.Message, at *backplanev1.Position, event []byte) error {
 	r := m.ProtoReflect()
 	fields := bodyOf(r).Fields()
@@ -72,7 +72,7 @@ func SetChange(m proto.Message, at *backplanev1.Position, event []byte) error {
 	panic(fmt.Sprintf("a watch's message %s has no change", r.Descriptor().FullName()))
 }
 
-// bodyOf returns the oneof that a watch's message has.
+// bodyOf returns the oneof "body" of a watch's message.
 func bodyOf(m protoreflect.Message) protoreflect.OneofDescriptor {
 	fd := m.Descriptor().Oneofs().ByName("body")
 	if fd == nil {
@@ -81,7 +81,7 @@ func bodyOf(m protoreflect.Message) protoreflect.OneofDescriptor {
 	return fd
 }
 
-// positionOf returns the position of part, nil when it is no change.
+// positionOf returns the position of part, nil if it is not a change.
 func positionOf(part proto.Message) *backplanev1.Position {
 	if part == nil {
 		return nil
@@ -95,5 +95,5 @@ func positionOf(part proto.Message) *backplanev1.Position {
 	return at
 }
 
-// message returns m, a *Req or *Resp, as the message that it is.
+// message returns m, which is a *Req or *Resp, as a proto.Message.
 func message(m any) proto.Message { return m.(proto.Message) }

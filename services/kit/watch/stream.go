@@ -12,10 +12,10 @@ import (
 	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
 )
 
-// disorder is a message that may not come where it came.
+// disorder is the error of a message that came out of order.
 type disorder struct{ text string }
 
-// Error says what came.
+// Error says which message came.
 func (e *disorder) Error() string { return e.text }
 
 func disorderf(format string, a ...any) error {
@@ -24,7 +24,7 @@ func disorderf(format string, a ...any) error {
 
 var errSilent = errors.New("nothing heard for 6 s")
 
-// stream follows one stream until it breaks, and says why it did.
+// stream follows one stream until it breaks, and returns why.
 func (f *Follower[Req, Resp]) stream(parent context.Context) error {
 	ctx, cancel := context.WithCancelCause(parent)
 	defer cancel(nil)
@@ -41,8 +41,8 @@ func (f *Follower[Req, Resp]) stream(parent context.Context) error {
 	return err
 }
 
-// follow opens a stream and handles its messages. silent is reset by whatever is
-// heard and stands still while a message is handled.
+// follow opens a stream and handles its messages. Every message resets silent,
+// which is stopped while a message is handled.
 func (f *Follower[Req, Resp]) follow(ctx context.Context, cancel context.CancelCauseFunc, silent *time.Timer) error {
 	s, err := f.open(ctx)
 	if err != nil {
@@ -74,14 +74,14 @@ func say[Req, Resp any](s grpc.BidiStreamingClient[Req, Resp], part proto.Messag
 	return s.Send(m)
 }
 
-// inbox is what comes out of a stream.
+// inbox is the receiving side of a stream.
 type inbox[Resp any] struct {
 	messages chan *Resp
 	broken   chan struct{} // closed when nothing comes any more
 	err      error         // why, once broken is closed
 }
 
-// reason is why a Send failed: gRPC says it to Recv.
+// reason returns why a Send failed: gRPC tells only Recv.
 func (in *inbox[Resp]) reason(ctx context.Context, sendErr error) error {
 	for {
 		select {
@@ -94,8 +94,8 @@ func (in *inbox[Resp]) reason(ctx context.Context, sendErr error) error {
 	}
 }
 
-// cursor is the one to resume from. When two streams in a row broke the order,
-// only a snapshot helps.
+// cursor returns the cursor to resume from. It is empty when two streams in a row
+// broke the order: then only a snapshot helps.
 func (f *Follower[Req, Resp]) cursor() string {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -105,7 +105,7 @@ func (f *Follower[Req, Resp]) cursor() string {
 	return f.at.Cursor
 }
 
-// receive hands messages over until the stream breaks.
+// receive passes messages on until the stream breaks.
 func receive[Req, Resp any](ctx context.Context, s grpc.BidiStreamingClient[Req, Resp], messages chan<- *Resp, silent *time.Timer) error {
 	for {
 		m, err := s.Recv()
@@ -122,7 +122,7 @@ func receive[Req, Resp any](ctx context.Context, s grpc.BidiStreamingClient[Req,
 	}
 }
 
-// state is where a stream stands.
+// state is the state of a stream.
 type state[Resp any] struct {
 	resumed  bool // hello had a cursor
 	begun    bool
@@ -132,8 +132,8 @@ type state[Resp any] struct {
 	ack      bool // there is something to acknowledge
 }
 
-// handle takes messages until the stream breaks. It acknowledges when no further
-// message waits, so that one ack covers what came together.
+// handle takes messages until the stream breaks. It acknowledges once no further
+// message waits, so that one ack covers messages that came together.
 func (f *Follower[Req, Resp]) handle(ctx context.Context, s grpc.BidiStreamingClient[Req, Resp], st *state[Resp], in *inbox[Resp]) error {
 	for {
 		var m *Resp
@@ -157,7 +157,7 @@ func (f *Follower[Req, Resp]) handle(ctx context.Context, s grpc.BidiStreamingCl
 	}
 }
 
-// acknowledge sends what is to be acknowledged.
+// acknowledge sends an ack if one is due.
 func (f *Follower[Req, Resp]) acknowledge(s grpc.BidiStreamingClient[Req, Resp], st *state[Resp]) error {
 	if !st.ack {
 		return nil
