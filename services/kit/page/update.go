@@ -14,8 +14,8 @@ import (
 // Update is what an update request asks for.
 type Update struct {
 	from  proto.Message
-	paths []string // fields that change
-	fixed []string // fields that were named and cannot change
+	paths []string // fields to change
+	fixed []string // fields that are named and must not change
 }
 
 // NewUpdate reads the update mask of a request with the new values in from. may has

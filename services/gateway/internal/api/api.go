@@ -1,6 +1,6 @@
 // Package api serves SessionService: a gateway's live sessions, for operators and
-// for the owners of versions. Checks of requests stand in check.go, conversions
-// in convert.go; the sessions themselves belong to package session.
+// for the owners of versions. check.go checks requests, convert.go converts;
+// package session keeps the sessions.
 package api
 
 import (
@@ -21,20 +21,20 @@ import (
 	"github.com/tidegatehq/tidegate/services/kit/sessionorder"
 )
 
-// Sessions are the live sessions; session.Registry is.
+// Sessions are the live sessions. session.Registry implements it.
 type Sessions interface {
 	Get(ref string) *session.Session
 	List(after string, n int, keep func(*session.Session) bool) []*session.Session
 	Gauges() session.Gauges
 }
 
-// Gateway is what the API tells of the gateway itself.
+// Gateway is what the API says about the gateway itself.
 type Gateway struct {
 	Instance, Build string
 	Started         time.Time
 	// Ready returns why the gateway takes no new sessions, or nil.
 	Ready func() error
-	// RoutesApplied and GrantsApplied return the numbers of the last changes.
+	// RoutesApplied and GrantsApplied return the number of the last change applied.
 	RoutesApplied, GrantsApplied func() uint64
 }
 
@@ -50,19 +50,20 @@ type API struct {
 
 var _ gatewayv1.SessionServiceServer = (*API)(nil)
 
-// New returns the API of a gateway. The routes say who owns a version.
+// New returns the API of a gateway. It takes the owners of versions from routes.
 func New(gateway Gateway, sessions Sessions, routes *routes.Current, log *slog.Logger) *API {
 	return &API{gateway: gateway, sessions: sessions, routes: routes, log: log}
 }
 
-// Register adds the service to the two faces of a server.
+// Register adds the service to a server's two listeners: for users and for
+// services.
 func (a *API) Register(users, services grpc.ServiceRegistrar) {
 	gatewayv1.RegisterSessionServiceServer(users, a)
 	gatewayv1.RegisterSessionServiceServer(services, a)
 }
 
-// Rules says who may call which method: any user. What a user sees is
-// checked by the handlers.
+// Rules says who may call which method: any user. The handlers check which sessions
+// a user may see.
 func Rules() identity.Rules {
 	rules := identity.Rules{}
 	for _, m := range gatewayv1.SessionService_ServiceDesc.Methods {
@@ -71,7 +72,7 @@ func Rules() identity.Rules {
 	return rules
 }
 
-// ListGateways refuses: a gateway knows of no other.
+// ListGateways refuses, because a gateway knows of no other.
 func (a *API) ListGateways(context.Context, *gatewayv1.ListGatewaysRequest) (*gatewayv1.ListGatewaysResponse, error) {
 	return nil, fault.Unimplemented("only the portal lists gateways: this is %s", a.name())
 }
@@ -84,7 +85,7 @@ func (a *API) GetGateway(_ context.Context, req *gatewayv1.GetGatewayRequest) (*
 	return a.toGateway(), nil
 }
 
-// ListSessions lists the sessions that the caller sees, oldest first.
+// ListSessions lists the sessions that the caller may see, oldest first.
 func (a *API) ListSessions(ctx context.Context, req *gatewayv1.ListSessionsRequest) (*gatewayv1.ListSessionsResponse, error) {
 	if err := a.checkGateway("parent", req.GetParent()); err != nil {
 		return nil, err
@@ -134,7 +135,7 @@ func (a *API) CloseSession(ctx context.Context, req *gatewayv1.CloseSessionReque
 	return &emptypb.Empty{}, nil
 }
 
-// session returns the session of a name, if the caller sees it.
+// session returns the session with this name, if the caller may see it.
 func (a *API) session(ctx context.Context, name string) (*session.Session, error) {
 	ref, err := a.checkSession(name)
 	if err != nil {
@@ -147,8 +148,8 @@ func (a *API) session(ctx context.Context, name string) (*session.Session, error
 	return s, nil
 }
 
-// sees returns whether the caller sees the sessions of a version: an
-// administrator all, others those of versions that they own.
+// sees returns a function that reports whether the caller may see a version's
+// sessions: administrators see all, others those of versions that they own.
 func (a *API) sees(ctx context.Context) func(version string) bool {
 	user := identity.From(ctx).User
 	if user.Has(identity.RoleAdmin) {

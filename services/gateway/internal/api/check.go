@@ -21,7 +21,7 @@ const (
 // name is the gateway's resource name.
 func (a *API) name() resourcename.Gateway { return resourcename.Gateway{Gateway: a.gateway.Instance} }
 
-// checkGateway returns why a name is not that of this gateway, or nil.
+// checkGateway returns why a name is not this gateway's, or nil.
 func (a *API) checkGateway(field, name string) error {
 	n, err := resourcename.ParseGateway(field, name)
 	switch {
@@ -35,7 +35,7 @@ func (a *API) checkGateway(field, name string) error {
 	return nil
 }
 
-// checkSession returns the reference of a session's name.
+// checkSession returns the reference in a session's name.
 func (a *API) checkSession(name string) (ref string, err error) {
 	n, err := resourcename.ParseSession("name", name)
 	switch {
@@ -49,7 +49,7 @@ func (a *API) checkSession(name string) (ref string, err error) {
 	return n.Ref, nil
 }
 
-// fields are what sessions are filtered by.
+// fields are the fields of a filter of sessions.
 var fields = map[string]func(session.Info) string{
 	"version":      func(i session.Info) string { return i.Route.Version },
 	"application":  func(i session.Info) string { return grantOf(i).Application },
@@ -57,7 +57,7 @@ var fields = map[string]func(session.Info) string{
 	"user":         func(i session.Info) string { return grantOf(i).User },
 }
 
-// grantOf returns a session's grant, an empty one for the scheme NONE.
+// grantOf returns a session's grant; under the scheme none it is empty.
 func grantOf(i session.Info) *grant.Grant {
 	if i.Grant == nil {
 		return &grant.Grant{}
@@ -65,7 +65,7 @@ func grantOf(i session.Info) *grant.Grant {
 	return i.Grant
 }
 
-// checkFilter returns what a filter asks for.
+// checkFilter returns a function that reports whether a session matches a filter.
 func checkFilter(filter string) (func(session.Info) bool, error) {
 	if utf8.RuneCountInString(filter) > maxFilter {
 		return nil, fault.Invalid("filter", "must be at most %d characters", maxFilter)
@@ -84,7 +84,8 @@ func checkFilter(filter string) (func(session.Info) bool, error) {
 	}, nil
 }
 
-// checkToken returns why a page token is none that a list has returned, or nil.
+// checkToken returns why a page token cannot be one that a list has returned, or
+// nil.
 func checkToken(token string) error {
 	if utf8.RuneCountInString(token) > maxToken {
 		return fault.Invalid("page_token", "must be at most %d characters", maxToken)

@@ -24,7 +24,6 @@ func (a *API) toGateway() *gatewayv1.Gateway {
 	}
 }
 
-// sessionName returns the name of a session of this gateway.
 func (a *API) sessionName(ref string) resourcename.Session {
 	return resourcename.Session{Gateway: a.gateway.Instance, Ref: ref}
 }
@@ -51,7 +50,7 @@ func traffic(c ending.Count) *usagev1.Traffic {
 	return &usagev1.Traffic{Messages: c.Messages, Frames: c.Frames, PayloadBytes: c.Payload, WireBytes: c.Wire}
 }
 
-// stamp returns a time, nothing for the zero time.
+// stamp converts a time; the zero time is nil.
 func stamp(t time.Time) *timestamppb.Timestamp {
 	if t.IsZero() {
 		return nil

@@ -8,14 +8,13 @@ import (
 	"github.com/tidegatehq/tidegate/services/kit/sessionorder"
 )
 
-// entry is a session in a list, with its key.
 type entry struct {
 	key     sessionorder.Key
 	session *session.Session
 }
 
-// oldest returns the n oldest sessions after one that keep accepts, and
-// whether there are more. Sessions are in memory and few enough to look at all.
+// oldest returns the n oldest sessions after a key that keep accepts, and whether
+// there are more. It looks at all sessions, which are in memory.
 func (a *API) oldest(after sessionorder.Key, n int, keep func(session.Info) bool) (found []entry, more bool) {
 	a.sessions.List("", math.MaxInt, func(s *session.Session) bool {
 		key := sessionorder.NewKey(s.Started(), a.sessionName(s.Ref()))

@@ -1,6 +1,6 @@
-// Package credential takes the credential out of a handshake: it finds it where
-// the API says that it may stand, and removes it, so that the backend never sees
-// it. What a credential is good for is the business of package grant.
+// Package credential takes the credential out of a handshake: it finds it in the
+// places that the API allows, and removes it, so that the backend never sees it.
+// Package grant finds out what a credential is valid for.
 package credential
 
 import (
@@ -25,10 +25,10 @@ const (
 // Scheme is one way to authenticate that an API accepts.
 type Scheme struct {
 	Type   Type
-	Places []Place // where the credential may stand, in the order tried
+	Places []Place // where the credential may be, in the order tried
 }
 
-// Place is where a credential may stand in a handshake.
+// Place is where in a handshake a credential may be.
 type Place uint8
 
 // The places.
@@ -53,7 +53,7 @@ func (p Place) String() string {
 
 // Credential is what a client presented.
 type Credential struct {
-	Type  Type   // of the scheme at whose place it stood
+	Type  Type   // of the scheme in whose place it was found
 	Value string // "" for None
 }
 
@@ -64,17 +64,17 @@ const (
 	maxToken = 8192
 )
 
-// ErrMissing is returned when no place holds a credential.
+// ErrMissing means that no place holds a credential.
 var ErrMissing = errors.New("no credential")
 
-// errMalformed is returned when the first place that holds a credential holds
-// several, or something that cannot be a token.
+// errMalformed means that the first place that holds a credential holds several, or
+// something that cannot be a token.
 var errMalformed = errors.New("malformed credential")
 
-// Take finds the credential of a handshake. The schemes are tried in their order,
-// and the places of each in theirs; the first place that holds a credential
-// decides. If that credential is malformed, no other place is tried. The error is
-// ErrMissing or says that the credential is malformed.
+// Take finds the credential of a handshake. It tries the schemes in order, and the
+// places of each in order; the first place that holds a credential decides. If that
+// credential is malformed, no other place is tried. The error is ErrMissing or says
+// that the credential is malformed.
 //
 // An Authorization header of another scheme and a parameter without a value hold
 // no credential (RFC 6749 section 3.1). A header line or a parameter that is

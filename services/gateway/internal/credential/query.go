@@ -5,7 +5,8 @@ import (
 	"strings"
 )
 
-// tokens is what was cut out of a query: its parameters access_token.
+// tokens are the parameters access_token that were cut out of a query, and the rest
+// of it.
 type tokens struct {
 	count int
 	last  string // the value of the last one, escaped
@@ -60,8 +61,8 @@ func isParameter(piece string) bool {
 	return ok && decoded == parameter
 }
 
-// unescape undoes percent-encoding and nothing else: no token and no name that
-// matters here has a space in it, so a plus is a plus.
+// unescape undoes percent-encoding and nothing else. A plus stays a plus, because
+// no token and no name that matters here contains a space.
 func unescape(s string) (string, bool) {
 	if strings.IndexByte(s, '%') < 0 {
 		return s, true

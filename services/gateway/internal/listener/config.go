@@ -31,8 +31,8 @@ func Default() Config {
 	return Config{Addr: "127.0.0.1:9099", TLSAddr: "127.0.0.1:8099", Timeout: 10 * time.Second, MaxHandshakes: 16384}
 }
 
-// Flags registers the options, each name after prefix. What the Config holds is
-// their default.
+// Flags registers the options, each name after prefix. Their defaults are what the
+// Config holds.
 func (c *Config) Flags(fs *flag.FlagSet, prefix string) {
 	c.prefix = prefix
 	fs.StringVar(&c.Addr, prefix+"ws", c.Addr, "`address` of WebSocket without TLS, host:port; empty for none")

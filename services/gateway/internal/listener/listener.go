@@ -18,9 +18,8 @@ import (
 
 // Handler does handshakes.
 type Handler interface {
-	// Handle returns when the handshake is over: r's connection was closed or
-	// handed to a session. Once ctx ends, it refuses handshakes that it has not
-	// finished.
+	// Handle returns when the handshake is over: r's connection has been closed or
+	// handed to a session. When ctx ends, it refuses an unfinished handshake.
 	Handle(ctx context.Context, r *Request)
 }
 
@@ -45,8 +44,8 @@ type Listener struct {
 	wg      sync.WaitGroup
 }
 
-// Open starts listening; Run accepts. ready returns why the gateway takes no
-// sessions, nil if it does. A listener that is not run must be closed.
+// Open starts listening; Run accepts. ready returns why the gateway takes no new
+// sessions, or nil. A listener that is not run must be closed.
 func Open(cfg Config, h Handler, ready func() error, m *metrics.Metrics, log *slog.Logger) (*Listener, error) {
 	if err := cfg.Check(); err != nil {
 		return nil, err
@@ -106,9 +105,9 @@ func (l *Listener) InProgress() int { return int(l.progress.Load()) }
 // stopWait is how long handshakes may go on once the listener stops.
 const stopWait = time.Second
 
-// Run serves until ctx ends or Close is called. Then connections whose head has
-// not been read yet are cut, and handshakes have a second to finish before they
-// are refused. Run returns when all are over.
+// Run serves until ctx ends or Close is called. Then it cuts connections whose head
+// has not been read yet, gives handshakes a second to finish and refuses the rest.
+// It returns when all are over.
 func (l *Listener) Run(ctx context.Context) error {
 	handshakes, refuse := context.WithCancel(context.WithoutCancel(ctx))
 	defer refuse()
@@ -194,17 +193,16 @@ func (l *Listener) accept(ctx, handshakes context.Context, ln net.Listener) {
 }
 
 const (
-	// spareSlots is how many connections are served beyond MaxHandshakes. They get
-	// the gateway's own endpoints, so that health checks work under full load, and
-	// a 503 for everything else.
+	// spareSlots is how many connections are served beyond MaxHandshakes. They can
+	// reach the gateway's own endpoints, so that health checks work under full
+	// load, and get a 503 for everything else.
 	spareSlots = 256
-	// spareTimeout is how long such a connection has to send its head.
+	// spareTimeout is how long a connection in a spare slot has to send its head.
 	spareTimeout = 2 * time.Second
 )
 
-// takeSlot takes a slot for a connection, a spare one if there is no other, and
-// waits if there is none at all. It returns the channel that the slot is given
-// back to, nil once ctx has ended.
+// takeSlot takes a slot for a connection, or a spare one, or waits for either. It
+// returns the channel to give the slot back to, nil once ctx has ended.
 func (l *Listener) takeSlot(ctx context.Context) chan struct{} {
 	select {
 	case l.slots <- struct{}{}:

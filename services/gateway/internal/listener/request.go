@@ -14,8 +14,8 @@ import (
 	"github.com/tidegatehq/tidegate/services/gateway/internal/problem"
 )
 
-// Request is a well-formed WebSocket handshake. Whoever gets one owns its
-// connection; nobody else reads from it.
+// Request is a well-formed WebSocket handshake. Its receiver owns the connection,
+// from which nobody else reads.
 type Request struct {
 	Conn      net.Conn
 	Secure    bool           // TLS
@@ -26,7 +26,7 @@ type Request struct {
 	Header    http.Header // without Host
 	Key       string      // Sec-WebSocket-Key
 	Protocols []string    // sub-protocols offered, in the client's order
-	Buffered  []byte      // read already: what followed the head, at most head.MaxBuffered bytes
+	Buffered  []byte      // what was read after the head, at most head.MaxBuffered bytes
 	Deadline  time.Time   // of the whole handshake; the connection's too
 }
 
@@ -52,7 +52,7 @@ func (r *Request) fillTarget(h *http.Request) {
 	r.Path, r.Query, _ = strings.Cut(target, "?")
 }
 
-// checkHead refuses what is not valid HTTP/1 and net/http accepts.
+// checkHead refuses heads that net/http accepts although they are not valid HTTP/1.
 func checkHead(raw []byte, h *http.Request) *problem.Problem {
 	switch hosts := head.Count(raw, "Host"); {
 	case h.ProtoMajor != 1:

@@ -19,10 +19,10 @@ import (
 	"github.com/tidegatehq/tidegate/services/gateway/internal/session"
 )
 
-// growStack makes the goroutine's stack as large as a handshake needs, in one
-// step. Otherwise it would grow in three, each of which copies what is in use by
-// then; that took an eighth of the time of a handshake. n is any number: it keeps
-// the compiler from removing the array.
+// growStack grows the goroutine's stack to what a handshake needs in one step.
+// Otherwise it would grow in three steps, each of which copies what is in use; that
+// took an eighth of the time of a handshake. n can be any number: it keeps the
+// compiler from removing the array.
 //
 //go:noinline
 func growStack(n int) byte {
@@ -69,8 +69,7 @@ func (l *Listener) serve(ctx context.Context, conn net.Conn, secure bool, slot c
 	}
 }
 
-// recovered confines a panic to the handshake that it happened in: the sessions of
-// everybody else live on.
+// recovered confines a panic to its handshake: all sessions live on.
 func (l *Listener) recovered(conn net.Conn, v any) {
 	if v == nil {
 		return
@@ -80,8 +79,8 @@ func (l *Listener) recovered(conn net.Conn, v any) {
 	l.log.Error("handshake panicked", "panic", v, "stack", string(debug.Stack()))
 }
 
-// read reads and checks the head. An error means that there is nobody to answer:
-// the client left or was too slow. h is nil if there is no well-formed head.
+// read reads and checks the head. An error means that no answer can be sent: the
+// client left or was too slow. h is nil if there is no well-formed head.
 func (l *Listener) read(r *Request) (h *http.Request, refusal *problem.Problem, err error) {
 	if r.Secure {
 		if refusal, err := l.handshakeTLS(r); refusal != nil || err != nil {
@@ -124,8 +123,8 @@ func (l *Listener) check(r *Request, raw, buffered []byte, h *http.Request) *pro
 	return r.checkUpgrade(h)
 }
 
-// refusalOf returns the answer to a head that could not be read, nil if there is
-// nobody to answer.
+// refusalOf returns the answer to a head that could not be read, nil if no answer
+// can be sent.
 func refusalOf(err error) *problem.Problem {
 	switch {
 	case errors.Is(err, head.ErrLongLine):
@@ -143,8 +142,8 @@ func refusalOf(err error) *problem.Problem {
 	}
 }
 
-// handshakeTLS puts TLS on the connection. A client that sends plain HTTP is told
-// to use TLS.
+// handshakeTLS does the TLS handshake. A client that sends plain HTTP is told to
+// use TLS.
 func (l *Listener) handshakeTLS(r *Request) (*problem.Problem, error) {
 	conn := tls.Server(netpoll.UnderTLS(r.Conn), l.tls)
 	err := conn.Handshake()

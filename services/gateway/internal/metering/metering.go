@@ -1,9 +1,8 @@
 // Package metering reports what sessions relayed and how they ended to the
-// subscription service. Rows of usage and records of sessions wait here in
-// bounded memory, leave in batches, and each batch is sent, unchanged, until it
-// is acknowledged; the service takes a batch once, so nothing counts twice.
-// What a crash loses is what was not acknowledged. Counting the frames is left
-// to package session.
+// subscription service. Rows of usage and records of sessions wait here in bounded
+// memory, leave in batches, and each batch is sent, unchanged, until it is
+// acknowledged; the service takes a batch once, so nothing counts twice. A crash
+// loses what was not acknowledged. The sessions' transports count the traffic.
 package metering
 
 import (
@@ -31,14 +30,14 @@ const (
 	recordsBatch = 1_000 // records in a batch
 )
 
-// Collector counts what sessions relay; session.Registry is.
+// Collector collects what sessions relay. session.Registry implements it.
 type Collector interface {
 	// Collect calls fn for each session that relayed something since the last
 	// Collect, with what was added.
 	Collect(fn func(s *session.Session, added ending.Totals))
 }
 
-// Config is what a Meter is told. It is made by Default.
+// Config is the configuration of a Meter. Default makes it.
 type Config struct {
 	Gateway string        // the gateway's instance
 	BootID  string        // made anew at every start
@@ -55,8 +54,8 @@ func Default() Config {
 	return Config{Every: 5 * time.Second, Timeout: 5 * time.Second, Rows: 100_000, Records: 100_000}
 }
 
-// Flags registers the options, each name after prefix. What the Config holds is
-// their default.
+// Flags registers the options, each name after prefix. Their defaults are what the
+// Config holds.
 func (c *Config) Flags(fs *flag.FlagSet, prefix string) {
 	c.prefix = prefix
 	fs.DurationVar(&c.Every, prefix+"report-every", c.Every, "`time` between reports of usage")
@@ -104,14 +103,14 @@ func New(cfg Config, client backplanev1.MeteringServiceClient, m *metrics.Metric
 	return t
 }
 
-// Began counts a session that became live.
+// Began counts a session that has become live.
 func (t *Meter) Began(s *session.Session) {
 	info := s.Info()
 	t.add(&info, ending.Totals{}, 1)
 }
 
-// Record takes the record of a session that has ended. It never blocks: where
-// too many records wait, the oldest is dropped and counted.
+// Record takes the record of a session that has ended. It never blocks: when too
+// many records wait, the oldest is dropped and counted.
 func (t *Meter) Record(r session.Record) {
 	t.add(&r.Info, r.Uncollected, 0)
 	t.metrics.SessionEnded(r.Ending.Reason)
@@ -120,8 +119,8 @@ func (t *Meter) Record(r session.Record) {
 	}
 }
 
-// Run collects from sessions and reports until ctx ends. What waits then is left to
-// Flush.
+// Run collects from sessions and reports until ctx ends. Flush reports what waits
+// then.
 func (t *Meter) Run(ctx context.Context, sessions Collector) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error {
@@ -154,9 +153,9 @@ func (t *Meter) repeat(ctx context.Context, what string, report func(context.Con
 	return nil
 }
 
-// Flush collects once more and reports all that waits. It belongs to the stop
-// of the gateway, after Run has returned and all sessions have ended; it tries
-// until everything is acknowledged or ctx ends.
+// Flush collects once more and reports all that waits, until everything is
+// acknowledged or ctx ends. Call it when the gateway stops, after Run has returned
+// and all sessions have ended.
 func (t *Meter) Flush(ctx context.Context, sessions Collector) error {
 	t.collect(sessions)
 	g := errgroup.Group{}
@@ -169,7 +168,7 @@ func (t *Meter) Flush(ctx context.Context, sessions Collector) error {
 	return nil
 }
 
-// insist tries until report succeeds or ctx ends.
+// insist calls report until it succeeds or ctx ends.
 func (t *Meter) insist(ctx context.Context, report func(context.Context) error) error {
 	pause := retry.Backoff{Min: 50 * time.Millisecond, Max: time.Second}
 	for {
@@ -183,7 +182,7 @@ func (t *Meter) insist(ctx context.Context, report func(context.Context) error) 
 	}
 }
 
-// collect moves what sessions relayed since the last time into rows.
+// collect adds what sessions relayed since the last time to the rows.
 func (t *Meter) collect(sessions Collector) {
 	sessions.Collect(func(s *session.Session, added ending.Totals) {
 		info := s.Info()
@@ -191,8 +190,7 @@ func (t *Meter) collect(sessions Collector) {
 	})
 }
 
-// add counts what a session relayed, and whether it began, in the row of this
-// hour.
+// add adds what a session relayed, and whether it began, to the row of this hour.
 func (t *Meter) add(info *session.Info, added ending.Totals, begun uint64) {
 	t.metrics.Relayed(metrics.Inbound, added.FromClient.Messages, added.FromClient.Wire)
 	t.metrics.Relayed(metrics.Outbound, added.FromBackend.Messages, added.FromBackend.Wire)

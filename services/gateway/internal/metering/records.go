@@ -14,8 +14,8 @@ import (
 	"github.com/tidegatehq/tidegate/services/gateway/internal/session"
 )
 
-// records are the records that are in no batch yet, oldest first. They are
-// bounded; a new one drives out the oldest.
+// records are the records that are in no batch yet, oldest first. They are bounded:
+// when they are full, a new one displaces the oldest.
 type records struct {
 	max int
 
@@ -27,7 +27,7 @@ type records struct {
 
 func newRecords(bound int) *records { return &records{max: bound} }
 
-// add appends a record and reports whether the oldest was dropped for it.
+// add appends a record, and reports whether it displaced the oldest.
 func (r *records) add(rec session.Record) (dropped bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -114,7 +114,8 @@ func (t *Meter) convert(r *session.Record) *usagev1.SessionRecord {
 	return out
 }
 
-// line returns text, which may be a peer's, as one line of at most 255 characters.
+// line returns text, which may come from a peer, as one line of at most 255
+// characters.
 func line(text string) string {
 	runes := []rune(strings.ToValidUTF8(text, "\uFFFD"))
 	for i, c := range runes {
@@ -125,7 +126,7 @@ func line(text string) string {
 	return string(runes[:min(len(runes), 255)])
 }
 
-// stamp returns a time as it is reported, nothing for the zero time.
+// stamp converts a time; the zero time is nil.
 func stamp(t time.Time) *timestamppb.Timestamp {
 	if t.IsZero() {
 		return nil

@@ -8,11 +8,11 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// reporter sends batches of one kind, one after the other. A batch is frozen
-// when it is taken: it is sent again, with the same sequence and content, until
-// it is acknowledged. One that the service calls invalid would be so for ever,
-// and nothing of it was taken: its halves are sent as batches of their own, down
-// to the row that is wrong, which is dropped.
+// reporter sends batches of one kind, one after the other. A batch is frozen when
+// it is taken: it is sent, with the same sequence and content, until it is
+// acknowledged. A batch that the service calls invalid would stay invalid, and the
+// service has taken nothing of it. So its halves are sent as batches of their own,
+// and so on, down to the single wrong row, which is dropped.
 type reporter[T any] struct {
 	take func() []T // the next batch; empty when nothing waits
 	send func(ctx context.Context, sequence uint64, batch []T) error
@@ -21,12 +21,12 @@ type reporter[T any] struct {
 	flushing sync.Mutex // one flush at a time
 
 	mu       sync.Mutex
-	frozen   [][]T // the batch under way, and parts of refused ones before it
+	frozen   [][]T // the parts of refused batches to send later, then the batch under way
 	sequence uint64
 }
 
-// flush sends until nothing waits. An error leaves the batch frozen, unless it is
-// that of a row that was dropped.
+// flush sends until nothing waits. After an error the batch stays frozen, unless
+// the error is that of a dropped row.
 func (r *reporter[T]) flush(ctx context.Context) error {
 	r.flushing.Lock()
 	defer r.flushing.Unlock()
@@ -67,7 +67,7 @@ func (r *reporter[T]) next() ([]T, uint64) {
 	return r.frozen[len(r.frozen)-1], r.sequence
 }
 
-// done replaces the frozen batch by parts of it, the next one last.
+// done replaces the frozen batch with parts of it, of which the last is sent next.
 func (r *reporter[T]) done(parts ...[]T) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -17,7 +17,7 @@ type key struct {
 	hour                               int64 // Unix seconds of its start
 }
 
-// keyOf returns the row that a session's traffic of this moment belongs to.
+// keyOf returns the key of the row that a session's traffic at now belongs to.
 func keyOf(info *session.Info, now time.Time) key {
 	k := key{version: info.Route.Version, hour: now.Unix() - now.Unix()%3600}
 	if info.Grant != nil {
@@ -26,7 +26,7 @@ func keyOf(info *session.Info, now time.Time) key {
 	return k
 }
 
-// count is what a row holds.
+// count is what a row counts.
 type count struct {
 	sessions uint64
 	totals   ending.Totals
@@ -37,11 +37,11 @@ func (c *count) add(o count) {
 	c.totals.Add(&o.totals)
 }
 
-// rows are the rows of usage that are in no batch yet. They are bounded: when a
-// new row would be one too many, because the control plane has been away for
-// long, the rows of each subscription and version are joined in their newest
-// hour, which keeps the totals and loses the hours; only when even those are too
-// many is a row refused.
+// rows are the rows of usage that are in no batch yet. They are bounded. When a new
+// row would be one too many, because the control plane has been away for long, the
+// rows of each subscription and version are joined into their newest hour: that
+// keeps the totals and loses the hours. Only when those are still too many is a row
+// refused.
 type rows struct {
 	max int
 
@@ -51,7 +51,7 @@ type rows struct {
 
 func newRows(bound int) *rows { return &rows{max: bound, byID: map[key]*count{}} }
 
-// add counts in a row, and returns how many rows were lost.
+// add adds to the row of k, and returns how many rows were lost.
 func (r *rows) add(k key, totals ending.Totals, begun uint64) (lost int) {
 	added := count{sessions: begun, totals: totals}
 	if added == (count{}) {
@@ -73,7 +73,7 @@ func (r *rows) add(k key, totals ending.Totals, begun uint64) (lost int) {
 	return 0
 }
 
-// join moves all hours of a subscription and version into the newest.
+// join merges all hours of a subscription and version into the newest.
 func (r *rows) join() {
 	newest := map[key]int64{}
 	for k := range r.byID {

@@ -1,6 +1,6 @@
-// Package metrics names what a gateway measures. What is counted, and when, is
-// left to those who count; no metric has a label whose values grow with the
-// number of APIs, applications or sessions.
+// Package metrics names what a gateway measures. Its callers decide what is
+// counted, and when. No metric has a label whose values grow with the number of
+// APIs, applications or sessions.
 package metrics
 
 import (
@@ -11,13 +11,13 @@ import (
 	"github.com/tidegatehq/tidegate/services/gateway/internal/ending"
 )
 
-// Values of the label of the two watches.
+// Values of the label "watch".
 const (
 	Routes = "routes"
 	Grants = "grants"
 )
 
-// Values of the label of look-ups of grants.
+// Results of a look-up of a grant.
 const (
 	Hit         = "hit"         // a cached grant
 	HitDenial   = "hit_denial"  // a cached denial
@@ -26,7 +26,7 @@ const (
 	Unavailable = "unavailable" // the control plane gave no answer
 )
 
-// Values of the label of what was dropped.
+// Kinds of what is dropped.
 const (
 	Usage   = "usage"
 	Records = "records"
@@ -38,7 +38,7 @@ const (
 	Outbound = "outbound" // from backends to clients
 )
 
-// other is the value for what is not among the known ones.
+// other is the label's value for a status that is not among the known ones.
 const other = "other"
 
 // Metrics are the gateway's counters. They are safe for concurrent use.
@@ -70,8 +70,8 @@ func New(reg prometheus.Registerer) *Metrics {
 	}
 }
 
-// Gauges registers the gauges, which are read when they are asked for: live
-// sessions, handshakes in progress, dials of backends in progress.
+// Gauges registers the gauges, whose values are read at each scrape: live sessions,
+// handshakes in progress, dials of backends in progress.
 func (m *Metrics) Gauges(sessions, handshakes, dials func() int) {
 	gauge := func(name, help string, value func() int) {
 		m.reg.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help},
@@ -105,7 +105,7 @@ func (m *Metrics) Relayed(direction string, messages, bytes uint64) {
 // Lookup counts a look-up of a grant by its result.
 func (m *Metrics) Lookup(result string) { m.lookups.WithLabelValues(result).Inc() }
 
-// Dropped counts what was dropped instead of reported.
+// Dropped counts rows or records that were dropped instead of reported.
 func (m *Metrics) Dropped(kind string, n int) { m.dropped.WithLabelValues(kind).Add(float64(n)) }
 
 // Watch registers the gauges of a watch: health returns nil while it is open,

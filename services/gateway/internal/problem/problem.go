@@ -1,6 +1,5 @@
 // Package problem writes refusals: HTTP responses with a problem body (RFC 9457),
-// after which the connection is closed. When and why to refuse is up to the
-// callers.
+// after which the connection is closed. Callers decide when and why to refuse.
 package problem
 
 import (
@@ -19,7 +18,7 @@ import (
 type Problem struct {
 	Status int
 	Code   string       // for programs: upper case, fixed
-	Detail string       // a sentence to be read, without secrets
+	Detail string       // a sentence for humans, without secrets
 	Header []head.Field // in addition to those that every refusal has
 	Cause  error        // for the log only
 }
@@ -40,8 +39,8 @@ func RetryAfter(d time.Duration) head.Field {
 	return head.Field{Name: "Retry-After", Value: strconv.Itoa(max(1, int((d+time.Second-1)/time.Second)))}
 }
 
-// body is the JSON of a problem. The type is always about:blank; programs look at
-// the code.
+// body is the JSON of a problem. The type is always about:blank; programs read the
+// code.
 type body struct {
 	Type   string `json:"type"`
 	Title  string `json:"title"`
@@ -51,15 +50,15 @@ type body struct {
 	Ref    string `json:"ref"`
 }
 
-// Response returns the whole response. ref is also in the log; bodyless is for
-// answers to HEAD.
+// Response returns the whole response. ref is the reference that the log has too;
+// bodyless is for answers to HEAD.
 func (p *Problem) Response(ref string, bodyless bool) []byte {
 	// Marshalling strings and a number does not fail.
 	content, _ := json.Marshal(body{"about:blank", http.StatusText(p.Status), p.Status, p.Detail, p.Code, ref})
 	return Response(p.Status, "application/problem+json", append(content, '\n'), bodyless, p.Header...)
 }
 
-// Response returns a whole response after which the connection is to be closed.
+// Response returns a whole response, which says that the connection will be closed.
 func Response(status int, contentType string, content []byte, bodyless bool, header ...head.Field) []byte {
 	b := make([]byte, 0, 512+len(content))
 	b = fmt.Appendf(b, "HTTP/1.1 %d %s\r\nDate: %s\r\nContent-Type: %s\r\nContent-Length: %d\r\nCache-Control: no-store\r\n",
@@ -84,10 +83,10 @@ const (
 	maxDrain  = 256 << 10
 )
 
-// Send writes a response and closes the connection in a way that lets the peer
-// read it. Closing a socket that still holds unread bytes resets the connection,
-// and the peer may lose the response. So Send ends its own direction first, and
-// discards what the peer still sends, for a second at most.
+// Send writes a response and closes the connection in a way that lets the peer read
+// it. Closing a socket that still holds unread bytes resets the connection, and the
+// peer may lose the response. So Send closes its own direction first, then discards
+// what the peer still sends, for at most a second.
 func Send(conn net.Conn, response []byte) error {
 	defer func() { _ = conn.Close() }()
 	if err := conn.SetDeadline(time.Now().Add(writeWait)); err != nil {

@@ -11,8 +11,8 @@ import (
 	"github.com/tidegatehq/tidegate/services/gateway/internal/credential"
 )
 
-// Features returns the features of routes that this gateway has. It tells the
-// catalog in its hello.
+// Features returns the features of routes that this gateway supports. Its hello
+// tells them to the catalog.
 func Features() []string { return []string{} }
 
 // Missing returns the features that a route requires and this gateway lacks. Such
@@ -27,9 +27,9 @@ func (r *Route) Missing() []string {
 	return missing
 }
 
-// fromProto converts a route. What it says that this gateway does not know becomes
-// a required feature that it lacks, so that the route is not served with less than
-// it asks for, security first of all.
+// fromProto converts a route. Whatever this gateway does not understand in it
+// becomes a required feature that the gateway lacks. So the route is never served
+// with less than it asks for, such as less security.
 func fromProto(p *backplanev1.Route) (*Route, error) {
 	r := &Route{
 		Name:         p.GetName(),
@@ -59,7 +59,7 @@ func fromProto(p *backplanev1.Route) (*Route, error) {
 
 func published(p *backplanev1.Route) bool { return p.GetState() == catalogv1.Version_STATE_PUBLISHED }
 
-// endpoint takes the endpoint of a stage, nil for none.
+// endpoint converts the endpoint of a stage; a stage without one gives nil.
 func (r *Route) endpoint(stage []*catalogv1.Endpoint) (*Endpoint, error) {
 	if len(stage) == 0 {
 		return nil, nil
@@ -85,7 +85,8 @@ func (r *Route) secure(alternatives []*catalogv1.SecurityScheme) {
 		case *catalogv1.SecurityScheme_Oauth2:
 			r.Schemes = append(r.Schemes, credential.Scheme{Type: credential.OAuth2, Places: r.places(s.Oauth2.GetPlaces())})
 		case *catalogv1.SecurityScheme_None:
-			// A token that nobody asked for does not go to the backend either.
+			// A token that the API does not ask for is not passed to the backend
+			// either.
 			r.Schemes = append(r.Schemes, credential.Scheme{Type: credential.None, Places: defaultPlaces()})
 		default:
 			r.lacks("scheme")

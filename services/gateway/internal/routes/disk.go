@@ -20,8 +20,8 @@ import (
 	"github.com/tidegatehq/tidegate/services/kit/seal"
 )
 
-// purpose is authenticated with the file, so that no other sealed file passes for
-// it.
+// purpose is authenticated with the file, so that no other sealed file can take its
+// place.
 const purpose = "gateway/routes/1"
 
 // maxFile is the largest file that is read.
@@ -49,7 +49,7 @@ func NewDisk(path string, key *seal.Key, log *slog.Logger) *Disk {
 	return &Disk{path: path, key: key, log: log, delay: saveDelay, dirty: make(chan struct{}, 1)}
 }
 
-// Load returns the routes in the file, nil where there are none that can be used.
+// Load returns the routes in the file, nil if there are none that can be used.
 func (d *Disk) Load() []*backplanev1.Route {
 	list, err := d.load()
 	switch {
@@ -86,8 +86,8 @@ func (d *Disk) load() ([]*backplanev1.Route, error) {
 	return snapshot.GetRoutes(), nil
 }
 
-// save leaves the list for Run to write. It takes over the list; the routes must
-// not change any more.
+// save leaves the list to Run to write. It owns the list from then on; the routes
+// must not change any more.
 func (d *Disk) save(list []*backplanev1.Route) {
 	d.mu.Lock()
 	d.next = slices.Clip(list)
@@ -101,7 +101,7 @@ func (d *Disk) save(list []*backplanev1.Route) {
 	}
 }
 
-// Run writes what save was given until ctx ends, and once more then.
+// Run writes what save is given until ctx ends, and what is left then.
 func (d *Disk) Run(ctx context.Context) error {
 	for ctx.Err() == nil {
 		select {

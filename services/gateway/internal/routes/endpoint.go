@@ -10,7 +10,7 @@ import (
 // Endpoint is the address of a backend, parsed once.
 type Endpoint struct {
 	TLS   bool   // wss or https
-	Host  string // for the Host header, with the port where the URL has one
+	Host  string // for the Host header, with the port if the URL has one
 	Name  string // the host alone, without brackets
 	Addr  string // host:port to dial
 	Path  string // as in the URL, escaped; "" or starts with "/"
@@ -54,7 +54,7 @@ func orDefault(port, standard string) string {
 	return port
 }
 
-// printable reports whether s can be put into a request line as it is.
+// printable reports whether s can be written into a request line as it is.
 func printable(s string) bool {
 	for i := range len(s) {
 		if s[i] <= ' ' || s[i] >= 0x7f {

@@ -7,8 +7,7 @@ import (
 )
 
 var (
-	// ErrBadPath is returned for a path that backends could interpret in more
-	// than one way.
+	// ErrBadPath means that backends could interpret the path in more than one way.
 	ErrBadPath = errors.New("the path has a dot segment, an empty segment (as a slash at its end makes one), or an encoded slash, backslash or NUL")
 	errNoRoute = errors.New("no such API or version")
 )
@@ -20,10 +19,10 @@ type Match struct {
 }
 
 // Match finds the route of an undecoded path: the longest context that the path
-// starts with, then the version; the context alone is the address of the default
-// version. There is no backtracking: when the longest context has no such
-// version, shorter ones are not tried. Routes that are not published are not
-// found. The error is ErrBadPath or says that there is no such route.
+// starts with, then the version. The context alone is the address of the default
+// version. There is no backtracking: when the longest context has no such version,
+// shorter ones are not tried. Unpublished routes are not found. The error is
+// ErrBadPath or says that there is no such route.
 func (t *Table) Match(path string) (Match, error) {
 	if !cleanPath(path) {
 		return Match{}, ErrBadPath
@@ -67,8 +66,9 @@ func nextSegment(path string, i int) (string, int) {
 	return segment, i + 1 + len(segment)
 }
 
-// cleanPath reports whether all backends interpret the path as we do. The root
-// has no segments; a slash at the end of any other path starts an empty one.
+// cleanPath reports whether every backend interprets the path as the gateway does.
+// The root has no segments; a slash at the end of any other path starts an empty
+// one.
 func cleanPath(path string) bool {
 	if path == "/" {
 		return true
@@ -86,8 +86,8 @@ func cleanPath(path string) bool {
 	return true
 }
 
-// cleanSegment reports whether a segment is not empty, is no dot segment, with or
-// without parameters after the dots, and is soundly encoded.
+// cleanSegment reports whether a segment is not empty, is not a dot segment (even
+// one with parameters after the dots), and is soundly encoded.
 func cleanSegment(s string) bool {
 	name, _, _ := strings.Cut(s, ";")
 	return s != "" && !isDots(name) && soundlyEncoded(s)

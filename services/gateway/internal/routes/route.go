@@ -1,10 +1,9 @@
-// Package routes holds what the gateway serves: an immutable table of routes
-// behind an atomic pointer, how the path of a request is matched against it, and
-// the watch and the file on disk that fill it. Who may connect is decided in
-// package handshake.
+// Package routes holds what the gateway serves: an immutable table of routes behind
+// an atomic pointer, the matching of paths against it, and the watch and the file
+// on disk that fill it. Package handshake decides who may connect.
 //
-// While the catalog is away the last table stays in service; a gateway that starts
-// then serves the routes on disk (Disk), or is not ready.
+// While the catalog is away, the gateway serves its last table. A gateway that
+// starts then serves the routes on disk (Disk); without them it is not ready.
 package routes
 
 import (
@@ -25,7 +24,7 @@ type Route struct {
 	Context   string // as "/echo" or "/team/echo"
 	Segment   string // of the version in the path, as "1.0.0"
 	Default   bool   // /{context} without a version leads here
-	Published bool   // new handshakes are taken
+	Published bool   // new handshakes are accepted
 
 	Production   *Endpoint           // nil: none
 	Sandbox      *Endpoint           // nil: none
@@ -38,7 +37,7 @@ type Route struct {
 	shared *session.Route
 }
 
-// Shared returns the part of the route that its sessions hold on to.
+// Shared returns the part of the route that its sessions keep.
 func (r *Route) Shared() *session.Route { return r.shared }
 
 // check reports why a route cannot be in a table.

@@ -16,11 +16,11 @@ type Table struct {
 	mounts map[string]*mount // by context, as "/team/echo"
 	// depth is the largest number of segments of a context, length the largest
 	// number of bytes. Matching looks no further into a path. Both only grow, so
-	// they may be larger than the contexts that are left.
+	// they may exceed what the remaining contexts need.
 	depth, length int
 }
 
-// mount is what stands under one context. It is immutable too.
+// mount has the versions under one context. It is immutable too.
 type mount struct {
 	versions map[string]*Route // by segment
 	standard *Route            // the default version; nil: none
@@ -28,13 +28,13 @@ type mount struct {
 
 // Changes turn one table into another.
 type Changes struct {
-	Put    []*Route // added, or put in place of the route of the same name
+	Put    []*Route // added, or replacing the route of the same name
 	Remove []string // names
 }
 
-// With returns a new table with the changes made. A route that cannot be served
-// is left out, its predecessor of the same name is removed, and the error names
-// it; the table is usable all the same. The table takes over the routes put.
+// With returns a new table with the changes made. A route that cannot be served is
+// left out, its predecessor of the same name is removed, and the error names it;
+// the table is usable all the same. The table owns the routes in Put from then on.
 func (t *Table) With(c Changes) (*Table, error) {
 	next := &Table{
 		routes: maps.Clone(t.routes), mounts: maps.Clone(t.mounts),
@@ -59,10 +59,10 @@ func (t *Table) With(c Changes) (*Table, error) {
 	return next, errors.Join(errs...)
 }
 
-// edit changes a table that nobody else has yet.
+// edit builds a table that nobody else uses yet.
 type edit struct {
 	*Table
-	copied map[string]bool // contexts whose mount is no longer shared with the table before
+	copied map[string]bool // contexts whose mount is no longer shared with the previous table
 }
 
 func (e edit) remove(name string) {
@@ -93,8 +93,8 @@ func (e edit) put(r *Route) {
 	e.length = max(e.length, len(r.Context))
 }
 
-// mount returns the mount of a context, free to be changed: a new one, or a copy
-// of what the table before had.
+// mount returns the mount of a context, which may be changed: a new one, or a copy
+// of the previous table's.
 func (e edit) mount(context string) *mount {
 	m := e.mounts[context]
 	switch {
@@ -109,8 +109,8 @@ func (e edit) mount(context string) *mount {
 	return m
 }
 
-// choose finds the default version. While it is being changed from one version
-// to another, both can claim to be it: a published one wins, then the newer one.
+// choose finds the default version. While the default moves from one version to
+// another, both can claim it: a published one wins, then the newer one.
 func (m *mount) choose() {
 	m.standard = nil
 	for _, r := range m.versions {
@@ -142,7 +142,7 @@ func (c *Current) Load() *Table {
 	return new(Table)
 }
 
-// Loaded reports whether there has been a table at all.
+// Loaded reports whether a table has ever been set.
 func (c *Current) Loaded() bool { return c.table.Load() != nil }
 
 // Swap replaces the table.

@@ -16,12 +16,12 @@ import (
 	"github.com/tidegatehq/tidegate/services/kit/watch"
 )
 
-// Sessions ends the sessions of versions; session.Registry does.
+// Sessions ends the sessions of versions. session.Registry implements it.
 type Sessions interface {
 	EndAllOn(e ending.Ending, names ...string) int
 }
 
-// saver keeps a copy of the routes for the next start; Disk does.
+// saver keeps a copy of the routes for the next start. Disk implements it.
 type saver interface {
 	save(list []*backplanev1.Route)
 }
@@ -37,24 +37,24 @@ type Target struct {
 	MaxAge   time.Duration // of routes that have none of their own; 0: no bound
 }
 
-// NewWatch returns a watch whose Run follows the catalog. Until the catalog is
-// heard, the routes on disk are served.
+// NewWatch returns a watch whose Run follows the catalog. Until the catalog
+// answers, the routes on disk are served.
 func NewWatch(client backplanev1.RouteServiceClient, hello *backplanev1.Hello, t Target, log *slog.Logger, now func() time.Time) *Watch {
 	k := newKeeper(t.Current, t.Sessions, t.Disk, t.MaxAge, log)
 	k.preload(t.Disk.Load())
 	return watch.NewFollower(client.WatchRoutes, hello, watch.At{}, k, log, now)
 }
 
-// keeper makes the current table what the catalog says: it swaps the table once
-// for each snapshot and each change that says anything new, and ends the sessions
-// of versions that are no longer published. Its methods are called one at a time.
+// keeper keeps the current table as the catalog says: it swaps the table once for
+// each snapshot and each change that differs from it, and ends the sessions of
+// versions that are no longer published. Its methods are called one at a time.
 type keeper struct {
 	current  *Current
 	sessions Sessions
 	disk     saver
 	maxAge   time.Duration
 	log      *slog.Logger
-	known    map[string]*backplanev1.Route // by name, as they came
+	known    map[string]*backplanev1.Route // by name, as received
 }
 
 func newKeeper(current *Current, sessions Sessions, disk saver, maxAge time.Duration, log *slog.Logger) *keeper {
@@ -95,8 +95,8 @@ func (k *keeper) Apply(_ context.Context, at watch.At, m *backplanev1.WatchRoute
 	return k.result(at, ended, err), nil
 }
 
-// result is what the catalog is told. The event counts as applied even when some
-// of its routes cannot be served.
+// result returns what the catalog is told. The event counts as applied even when
+// some of its routes cannot be served.
 func (k *keeper) result(at watch.At, ended int, err error) watch.Result {
 	r := watch.Result{SessionsClosed: uint64(ended)}
 	if err != nil {
@@ -118,10 +118,10 @@ func (k *keeper) replace(list []*backplanev1.Route) (ended int, err error) {
 // change puts and removes routes in one swap. A route that has not changed stays
 // the same object.
 //
-// The table is swapped before sessions are looked for, so none slips through: a
-// handshake that sees the new table is refused by it; one that saw the old table
-// has either registered its session by now, where it is found, or will look at
-// the table once more after registering.
+// The table is swapped before sessions are looked for, so none slips through. A
+// handshake that sees the new table is refused by it. One that saw the old table
+// has either registered its session already, so that it is found, or will check the
+// table once more after registering.
 func (k *keeper) change(put []*backplanev1.Route, remove []string) (ended int, err error) {
 	var c Changes
 	var wrong []error

@@ -6,7 +6,7 @@ import (
 	"github.com/tidegatehq/tidegate/services/gateway/internal/ending"
 )
 
-// ErrDraining is what New returns once Drain was called.
+// ErrDraining is what New returns once Drain has been called.
 var ErrDraining = errors.New("gateway is draining")
 
 // EndedError is what the handshake of a session gets when the session was ended

@@ -108,7 +108,7 @@ func (x *index) remove(s *Session) {
 	})
 }
 
-// find returns the sessions that rest on any of the names, each once.
+// find returns the sessions that rest on any of the names, each of them once.
 func (x *index) find(names []string) []*Session {
 	var found []*Session
 	seen := map[*basis]bool{}

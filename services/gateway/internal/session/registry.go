@@ -38,9 +38,9 @@ type Gauges struct {
 }
 
 // NewRegistry returns an empty registry. began is called when a session becomes
-// live, before its record can come; it may be nil. sink is given each session's
-// record, exactly once, from a goroutine that serves all sessions or the caller's,
-// and must not block.
+// live, before its record; it may be nil. sink is given each session's record,
+// exactly once, from a goroutine that serves all sessions or the caller's, and must
+// not block.
 func NewRegistry(began func(*Session), sink func(Record)) *Registry {
 	return &Registry{began: began, sink: sink, sessions: map[string]*Session{}, index: newIndex()}
 }
@@ -59,8 +59,8 @@ func NewRef() string {
 }
 
 // New registers a session in its handshake, which must go on to Start or Abandon.
-// If the session is ended before that, cancel is called with an *EndedError; nil:
-// nobody is told. The error is ErrDraining.
+// If the session is ended before that, cancel is called with an *EndedError; cancel
+// may be nil. The error is ErrDraining.
 func (r *Registry) New(cancel context.CancelCauseFunc, info Info) (*Session, error) {
 	s := &Session{registry: r, state: registered, info: info, cancel: cancel}
 	if s.info.Ref == "" {
@@ -77,7 +77,7 @@ func (r *Registry) New(cancel context.CancelCauseFunc, info Info) (*Session, err
 	return s, nil
 }
 
-// remove takes a session out of what can be found.
+// remove takes a session out, so that it can no longer be found.
 func (r *Registry) remove(s *Session) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -85,7 +85,7 @@ func (r *Registry) remove(s *Session) {
 	r.index.remove(s)
 }
 
-// move puts a session under the names of another grant.
+// move indexes a session under the names of another grant.
 func (r *Registry) move(s *Session, route *Route, grant *grant.Grant) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -121,8 +121,8 @@ func (r *Registry) all() []*Session {
 	return list
 }
 
-// List returns the first n sessions after the given reference that keep accepts
-// (nil: all), ordered by reference.
+// List returns the first n sessions after the given reference that keep accepts,
+// ordered by reference. A nil keep accepts all.
 func (r *Registry) List(after string, n int, keep func(*Session) bool) []*Session {
 	list := slices.DeleteFunc(r.all(), func(s *Session) bool {
 		return s.Ref() <= after || keep != nil && !keep(s)
@@ -186,7 +186,7 @@ func (r *Registry) Collect(fn func(s *Session, added ending.Totals)) {
 	}
 }
 
-// drained is how sessions end when the gateway stops.
+// drained returns how a session ends when the gateway stops.
 func (r *Registry) drained() ending.Ending {
 	e := ending.New(ending.Drain, "")
 	e.Retry = retry()
@@ -201,7 +201,8 @@ func retry() time.Duration {
 
 // Drain refuses new sessions, ends those in their handshake at once and the live
 // ones spread over the given time, each with a retry hint, and waits until all have
-// left their record or ctx ends. Sessions that are live when ctx ends are aborted.
+// left their record or ctx ends. Sessions that are still live when ctx ends are
+// aborted.
 func (r *Registry) Drain(ctx context.Context, over time.Duration) error {
 	empty := r.close()
 	r.endAll(ctx, empty, over)
@@ -254,7 +255,8 @@ func (r *Registry) endAll(ctx context.Context, empty <-chan struct{}, over time.
 	}
 }
 
-// sleep waits, and returns false if ctx ends or all sessions have left before.
+// sleep waits for d, and returns false if before that ctx ends or all sessions have
+// left.
 func sleep(ctx context.Context, empty <-chan struct{}, d time.Duration) bool {
 	if d <= 0 {
 		return true

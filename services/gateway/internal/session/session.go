@@ -11,7 +11,7 @@ import (
 	"github.com/tidegatehq/tidegate/services/gateway/internal/grant"
 )
 
-// Route is what the sessions of a route hold on to. It is made once per route and
+// Route is what the sessions of a route keep of it. It is made once per route and
 // never changed, so that sessions share its strings.
 type Route struct {
 	API     string // apis/{api}
@@ -51,10 +51,11 @@ type Session struct {
 	cancel context.CancelCauseFunc // of the handshake; nil after it
 	info   Info
 
-	transport Transport // nil until Start, and for ever after Abandon
+	transport Transport // nil until Start; stays nil after Abandon
 }
 
-// Record is what a session leaves behind: exactly one.
+// Record is what a session leaves behind. Each session that started leaves exactly
+// one.
 type Record struct {
 	Info
 	ending.Outcome
@@ -97,7 +98,7 @@ func (s *Session) Started() time.Time {
 	return s.transport.Started()
 }
 
-// Totals returns what was relayed up to now.
+// Totals returns what was relayed so far.
 func (s *Session) Totals() ending.Totals {
 	if t := s.live(); t != nil {
 		return t.Totals()
@@ -105,7 +106,7 @@ func (s *Session) Totals() ending.Totals {
 	return ending.Totals{}
 }
 
-// collect returns what was relayed since it was called last.
+// collect returns what was relayed since its last call.
 func (s *Session) collect() ending.Totals {
 	if t := s.live(); t != nil {
 		return t.Collect()
@@ -154,10 +155,10 @@ func (s *Session) leave() {
 	s.registry.done()
 }
 
-// Start has the transport, which is not started, move the session's bytes from now
-// on, after the client was sent its 101, and returns at once. A session that was
-// ended before that gives both peers their closes, and a record. After an error the
-// transport is closed and the session abandoned.
+// Start starts the transport, which moves the session's bytes from now on, and
+// returns at once. The client must have been sent its 101 before. If the session
+// was ended in the meantime, both peers get their close frames, and there is a
+// record. After an error the transport is closed and the session abandoned.
 func (s *Session) Start(t Transport) error {
 	if began := s.registry.began; began != nil {
 		began(s)
@@ -198,8 +199,8 @@ func (o *observer) Ended(outcome ending.Outcome) {
 	s.registry.done()
 }
 
-// End ends the session: in its handshake by cancelling that, once it is live by
-// closing both legs. Only the first ending counts; End reports whether it was this one.
+// End ends the session: by cancelling its handshake, or once it is live by closing
+// both legs. Only the first ending counts; End reports whether it was this one.
 func (s *Session) End(e ending.Ending) bool {
 	s.mu.Lock()
 	switch {
@@ -218,7 +219,7 @@ func (s *Session) End(e ending.Ending) bool {
 	return true
 }
 
-// abort ends a live session without waiting for anybody.
+// abort ends a live session without waiting for its peers.
 func (s *Session) abort(e ending.Ending) {
 	s.mu.Lock()
 	isLive := s.state == live
@@ -228,7 +229,8 @@ func (s *Session) abort(e ending.Ending) {
 	}
 }
 
-// expiryOf returns when a session with this grant has to end, zero for never.
+// expiryOf returns when a session with this grant must end; the zero time means
+// never.
 func expiryOf(g *grant.Grant) time.Time {
 	if g == nil {
 		return time.Time{}
@@ -243,8 +245,8 @@ func (s *Session) SetSubprotocol(name string) {
 	s.info.Subprotocol = name
 }
 
-// SetGrant replaces the grant. From then on the session rests on what the new one
-// rests on, and ends when it expires.
+// SetGrant replaces the grant. From then on the session rests on what the new grant
+// rests on, and ends when that expires.
 func (s *Session) SetGrant(g *grant.Grant) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

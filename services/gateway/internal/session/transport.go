@@ -10,25 +10,27 @@ import (
 // backend is one. Its methods may be called from any goroutine.
 type Transport interface {
 	// Start sets the session going and returns at once; it is called once. After an
-	// error all that the transport holds is closed, and the terms' observer is not told.
-	// Otherwise the observer is told of the end, once, and never from within a call that
-	// a Session makes with its own lock held: Start, SetExpiry and what only reads.
+	// error all that the transport holds is closed, and the terms' observer is not
+	// told. Otherwise the observer is told of the end, once, and never from within
+	// a call that a Session makes while it holds its lock: Start, SetExpiry and the
+	// methods that only read.
 	Start(ending.Terms) error
-	// End ends the session with closes. It reports whether nothing had ended it
-	// before: only the first ending counts.
+	// End ends the session with close frames. It reports whether nothing had ended
+	// it before: only the first ending counts.
 	End(ending.Ending) (first bool)
-	// Abort ends the session without waiting for anybody. In place of Start it closes
-	// what the transport holds.
+	// Abort ends the session without waiting for its peers. Called instead of
+	// Start, it closes what the transport holds.
 	Abort(ending.Ending)
-	// SetExpiry sets when the session ends as EXPIRED; zero: never.
+	// SetExpiry sets when the session ends as EXPIRED; the zero time means never.
 	SetExpiry(time.Time)
 
 	// Ending returns who ended the session first and why; By is Nobody while it lives.
 	Ending() ending.Ending
 	// Started returns when Start was called.
 	Started() time.Time
-	// Totals returns what was relayed up to now, Collect what was since the last
-	// Collect. After the end Collect returns nothing: the outcome has the rest.
+	// Totals returns what was relayed so far, Collect what was relayed since the
+	// last Collect. After the end Collect returns nothing, because the outcome has
+	// the rest.
 	Totals() ending.Totals
 	Collect() ending.Totals
 }

@@ -8,7 +8,7 @@ import (
 	"syscall"
 )
 
-// addressError says that a backend's address may not be dialled.
+// addressError says that a backend's address must not be dialled.
 type addressError struct {
 	Addr netip.Addr
 	Kind string // as "link-local"
@@ -20,7 +20,7 @@ func (e *addressError) Error() string {
 }
 
 // metadata returns the addresses of the clouds' metadata services, from which a
-// machine gets its secrets, as far as they are not link-local anyway.
+// machine gets its secrets, except link-local ones, which are refused anyway.
 func metadata() []netip.Addr {
 	return []netip.Addr{
 		netip.MustParseAddr("fd00:ec2::254"),   // AWS
@@ -32,7 +32,7 @@ func metadata() []netip.Addr {
 	}
 }
 
-// policy is which addresses may be dialled.
+// policy says which addresses may be dialled.
 type policy struct {
 	loopback    bool
 	denyPrivate bool
@@ -90,7 +90,7 @@ func isShared(a netip.Addr) bool {
 
 // embedded returns the IPv4 address that an IPv6 one leads to: that of NAT64
 // (64:ff9b::/96, and 64:ff9b:1::/48 as networks use it), of 6to4 (2002::/16) and
-// the old compatible form (::/96).
+// the old IPv4-compatible form (::/96).
 func embedded(a netip.Addr) (netip.Addr, bool) {
 	if !a.Is6() {
 		return netip.Addr{}, false

@@ -30,8 +30,8 @@ type Config struct {
 // Default returns the default configuration.
 func Default() Config { return Config{Timeout: 5 * time.Second} }
 
-// Flags registers the options, each name after prefix. What the Config holds is
-// their default.
+// Flags registers the options, each name after prefix. Their defaults are what the
+// Config holds.
 func (c *Config) Flags(fs *flag.FlagSet, prefix string) {
 	c.prefix = prefix
 	fs.DurationVar(&c.Timeout, prefix+"dial-timeout", c.Timeout, "`time` to connect to a backend, TLS included")
@@ -78,8 +78,8 @@ func New(cfg Config) (*Dialer, error) {
 	}, nil
 }
 
-// rootsWith returns the system's authorities and those of a file, nil (the
-// system's) if there is no file.
+// rootsWith returns the system's authorities and those of a file. Without a file it
+// returns nil, which means the system's.
 func rootsWith(file string) (*x509.CertPool, error) {
 	if file == "" {
 		return nil, nil
@@ -131,7 +131,7 @@ func (d *Dialer) Dial(ctx context.Context, r *Request) (*Backend, error) {
 	return backend, nil
 }
 
-// connect opens the connection and puts TLS on it where the endpoint has it.
+// connect opens the connection, with TLS if the endpoint uses it.
 func (d *Dialer) connect(ctx context.Context, r *Request) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, d.timeout)
 	defer cancel()
@@ -149,7 +149,7 @@ func (d *Dialer) connect(ctx context.Context, r *Request) (net.Conn, error) {
 	return secure, nil
 }
 
-// failed gives an error its kind, unless it has one.
+// failed returns err as an *Error of this kind, unless it is one already.
 func failed(ctx context.Context, err error, kind Kind) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)

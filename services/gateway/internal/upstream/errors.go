@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// Kind tells apart what can go wrong with a backend.
+// Kind is the kind of a failure of a backend.
 type Kind uint8
 
 // The kinds.
@@ -25,7 +25,7 @@ const (
 	Broken
 )
 
-// Error says what went wrong with a backend.
+// Error is a failure of a backend.
 type Error struct {
 	Kind   Kind
 	Status int // of the backend's answer, if Kind is Refused

@@ -56,8 +56,8 @@ func (d *Dialer) send(conn net.Conn, r *Request, key string) error {
 	return err
 }
 
-// readError distinguishes an answer that is not a sound head from a connection
-// that gave no answer.
+// readError distinguishes an answer with a malformed head from a connection that
+// gave no answer.
 func readError(err error) error {
 	switch {
 	case errors.Is(err, head.ErrTooLarge), errors.Is(err, head.ErrLongLine):
@@ -99,9 +99,9 @@ func (r *Request) accept(conn net.Conn, resp *head.Response, key string, buffere
 	return b, nil
 }
 
-// clientHeader picks what the client gets of the backend's header: cookies and
-// whatever else is meant for it. Headers about the backend as a server, or about a
-// body, are dropped.
+// clientHeader picks the backend's headers that the client gets: cookies and
+// whatever else is meant for it. It drops headers about the backend itself or about
+// a body.
 func clientHeader(h http.Header) []head.Field {
 	var list []head.Field
 	connection := h["Connection"]

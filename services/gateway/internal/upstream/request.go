@@ -11,7 +11,7 @@ import (
 	"github.com/tidegatehq/tidegate/services/gateway/internal/routes"
 )
 
-// Request is what a backend is asked for on behalf of a client.
+// Request is the handshake that a backend gets on behalf of a client.
 type Request struct {
 	Endpoint  *routes.Endpoint
 	Suffix    string      // of the client's path, appended to the endpoint's
@@ -61,11 +61,12 @@ func (r *Request) appendTo(b []byte, key string) []byte {
 	return append(b, "\r\n"...)
 }
 
-// forwarded reports whether a header of the client goes on to the backend. Headers
-// that say who and where the client is do not: the gateway writes its own.
+// forwarded reports whether a header of the client is passed on to the backend.
+// Headers that say who and where the client is are not, because the gateway writes
+// its own.
 func forwarded(name string, connection []string) bool {
 	if strings.IndexByte(name, '_') >= 0 {
-		// Many servers read X_Tidegate_User as X-Tidegate-User (CGI).
+		// Many servers, following CGI, read X_Tidegate_User as X-Tidegate-User.
 		read := http.CanonicalHeaderKey(strings.ReplaceAll(name, "_", "-"))
 		return forwarded(read, connection) && head.EndToEnd(name, connection)
 	}
@@ -78,7 +79,7 @@ func forwarded(name string, connection []string) bool {
 }
 
 // appendForwarded appends the headers that say who the client is and what it asked
-// for: the customary ones and the one of RFC 7239.
+// for: the X-Forwarded ones and that of RFC 7239.
 func (r *Request) appendForwarded(b []byte) []byte {
 	proto, client := "http", "unknown"
 	if r.Secure {
