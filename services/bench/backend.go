@@ -62,7 +62,7 @@ func serveEcho(conn net.Conn) error {
 		}
 		n, err := r.Read(in[len(in):cap(in)])
 		if err != nil {
-			return nil // a client that is gone ends the echo
+			return nil // the client has gone, which ends the echo
 		}
 		in = in[:len(in)+n]
 		var used int
@@ -114,8 +114,8 @@ func answerFrames(out, in []byte) (_ []byte, used int, closed bool) {
 	return out, used, closed
 }
 
-// cutFrame returns the head's size and the payload of a masked frame of up to
-// 65535 bytes at the start of b, or false when it is not all there.
+// cutFrame returns the head's size and the payload of a masked frame of up to 65535
+// bytes at the start of b, or false if the frame is incomplete.
 func cutFrame(b []byte) (head int, payload []byte, ok bool) {
 	if len(b) < 2 {
 		return 0, nil, false

@@ -1,6 +1,6 @@
-// Package bench measures Tidegate's gateway, interleaved in one run, against
-// other proxies that are installed, or against the gateway of another commit, and
-// prints ratios. Nothing in it is asserted by time: machines differ and are shared.
+// Package bench measures Tidegate's gateway, interleaved in one run, against other
+// proxies that are installed, or against the gateway of another commit, and prints
+// ratios. It asserts no times, because machines differ and are shared.
 package bench
 
 import (
@@ -19,8 +19,8 @@ import (
 
 // Config is the configuration of a run. Default makes it.
 type Config struct {
-	// Rounds is how often every target is measured; 0 for 5, or for 30 with
-	// Against. Medians are printed.
+	// Rounds is how often every target is measured; 0 means 5, or 30 with Against.
+	// Medians are printed.
 	Rounds int
 	// Span is how long one measurement takes.
 	Span time.Duration
@@ -30,20 +30,20 @@ type Config struct {
 	Payload int
 	// Dialers is how many clients do handshakes at once.
 	Dialers int
-	// Idle is the number of idle sessions that memory is measured with.
+	// Idle is the number of idle sessions in the memory measurement.
 	Idle int
 	// Settle is how long the memory measurement waits after the last
 	// handshake.
 	Settle time.Duration
-	// Peers restricts the peers, as "nginx,haproxy"; empty for all that are
+	// Peers restricts the peers, such as "nginx,haproxy"; empty means all that are
 	// installed.
 	Peers string
-	// Shapes restricts the shapes, as "one"; empty for all.
+	// Shapes restricts the shapes, such as "one"; empty means all.
 	Shapes string
-	// Skip leaves out measurements, as "echo,handshake,memory".
+	// Skip leaves out measurements, such as "echo,memory".
 	Skip string
-	// Against is the folder of another commit's checkout, which is measured
-	// instead of the peers; empty for the peers.
+	// Against is the folder of another commit's checkout, which is measured instead
+	// of the peers.
 	Against string
 }
 
@@ -52,7 +52,7 @@ func Default() Config {
 	return Config{Span: time.Second, Conns: 50, Payload: 128, Dialers: 16, Idle: 4000, Settle: 10 * time.Second}
 }
 
-// Flags registers the options. What the Config holds is their default.
+// Flags registers the options. Their defaults are what the Config holds.
 func (c *Config) Flags(fs *flag.FlagSet) {
 	fs.IntVar(&c.Rounds, "rounds", c.Rounds, "how `often` every target is measured; medians are printed (default 5, with -against 30)")
 	fs.DurationVar(&c.Span, "span", c.Span, "`time` that one measurement takes")
@@ -91,7 +91,7 @@ func (c *Config) Check() error {
 	)
 }
 
-// checkList checks a list of words, of which there may be none.
+// checkList checks a list of words, which may be empty.
 func checkList(flag, list string, known []string) error {
 	for word := range strings.SplitSeq(list, ",") {
 		if list != "" && !slices.Contains(known, word) {
@@ -101,7 +101,7 @@ func checkList(flag, list string, known []string) error {
 	return nil
 }
 
-// has reports whether the list, or the absence of one, has the word.
+// has reports whether the list has the word; an empty list has every word.
 func has(list, word string) bool {
 	return list == "" || slices.Contains(strings.Split(list, ","), word)
 }

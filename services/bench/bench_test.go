@@ -53,8 +53,8 @@ func quick() Config {
 	return cfg
 }
 
-// TestRun is a short run of the whole benchmark: every target and every
-// measurement gives a row in each shape. What the figures are is not its business.
+// TestRun is a short run of the whole benchmark: every target and every measurement
+// gives a row in each shape. It does not check the figures.
 func TestRun(t *testing.T) {
 	for _, p := range peers() {
 		if _, err := p.find(t.Context(), t.TempDir()); err != nil {
@@ -85,7 +85,7 @@ func TestRun(t *testing.T) {
 	}
 }
 
-// TestAgainst compares this commit with itself, as another one would be.
+// TestAgainst compares this commit with itself as if it were another.
 func TestAgainst(t *testing.T) {
 	cfg := quick()
 	cfg.Against, cfg.Shapes = "../..", one
@@ -101,7 +101,7 @@ func TestAgainst(t *testing.T) {
 	}
 }
 
-// TestAgainstNothing names a folder in which there is no commit.
+// TestAgainstNothing names a folder that is not a checkout.
 func TestAgainstNothing(t *testing.T) {
 	cfg := quick()
 	cfg.Against = t.TempDir()
@@ -112,8 +112,8 @@ func TestAgainstNothing(t *testing.T) {
 }
 
 // TestDropped has a target that resets its connections in the second of three
-// rounds, and does not start in the third: that costs these rounds and no more,
-// and neither those of others.
+// rounds and does not start in the third. That costs the target these two rounds,
+// and the other targets none.
 func TestDropped(t *testing.T) {
 	echo := startEcho(t)
 	self := func() []int { return []int{os.Getpid()} }
@@ -123,7 +123,8 @@ func TestDropped(t *testing.T) {
 			return &target{addr: backend, path: "/", procs: []func() []int{self}}, func() {}, nil
 		}},
 		{"fake", func(context.Context, shape, string, string) (*target, func(), error) {
-			// The first is the try, and a round has one for memory and one for the rest.
+			// The first start is the trial; then each round has one for memory and
+			// one for the rest.
 			switch starts++; (starts - 2) / 2 {
 			case 1:
 				addr, stop := resetting(t)
@@ -191,8 +192,8 @@ func resetting(t *testing.T) (addr string, stop func()) {
 	return lis.Addr().String(), func() { lis.Close(); wg.Wait() }
 }
 
-// TestFails has a target that fails in every round, of which the tables are
-// printed all the same.
+// TestFails has a target that fails in every round; the tables are printed
+// nevertheless.
 func TestFails(t *testing.T) {
 	r := &runner{cfg: quick(), log: slog.New(slog.DiscardHandler), dir: t.TempDir(), backend: startEcho(t), starters: []starter{
 		{tidegate, func(_ context.Context, _ shape, _, backend string) (*target, func(), error) {
@@ -217,7 +218,7 @@ func TestFails(t *testing.T) {
 	}
 }
 
-// TestUnstartable ends a run at once, of which nothing would come.
+// TestUnstartable has a target that cannot start, which ends the run at once.
 func TestUnstartable(t *testing.T) {
 	starts := 0
 	r := &runner{cfg: quick(), log: slog.New(slog.DiscardHandler), dir: t.TempDir(), starters: []starter{
@@ -231,12 +232,12 @@ func TestUnstartable(t *testing.T) {
 	}
 }
 
-// TestInterval compares ranks with those of the tables of the sign test.
+// TestInterval compares ranks with published tables of the sign test.
 func TestInterval(t *testing.T) {
 	for n, rank := range map[int]int{0: 0, 5: 0, 6: 1, 8: 1, 9: 2, 12: 3, 15: 4, 20: 6, 25: 8, 30: 10, 50: 18, 100: 40} {
 		vs := make([]float64, n)
 		for i := range vs {
-			vs[i] = float64(n - i) // rank and value are the same
+			vs[i] = float64(n - i) // each value equals its rank
 		}
 		low, high, ok := interval(vs)
 		if ok != (rank > 0) || ok && (low != float64(rank) || high != float64(n+1-rank)) {
@@ -245,7 +246,7 @@ func TestInterval(t *testing.T) {
 	}
 }
 
-// TestVerdict calls slower only what has its whole interval above 1.03.
+// TestVerdict checks that only an interval wholly above 1.03 is called slower.
 func TestVerdict(t *testing.T) {
 	cpu, mem := &table{measurement: measurement{unit: message}}, &table{measurement: measurement{unit: session}}
 	for _, c := range []struct {
@@ -276,7 +277,7 @@ func TestMedian(t *testing.T) {
 	}
 }
 
-// TestGone has a process that is gone: what it used is not taken for nothing.
+// TestGone measures a process that has gone: that is an error, not zero.
 func TestGone(t *testing.T) {
 	cmd := exec.Command("true")
 	if err := cmd.Run(); err != nil {
@@ -334,7 +335,7 @@ func startEcho(t *testing.T) string {
 	return strings.TrimSpace(line)
 }
 
-// TestNothingDone measures handshakes in a span in which none is done.
+// TestNothingDone measures handshakes in a span that is too short for one.
 func TestNothingDone(t *testing.T) {
 	m, err := handshakes(t.Context(), &Config{Dialers: 2}, &target{addr: startEcho(t), path: "/"})
 	if err == nil || err.Error() != "nothing was done within the span" {
@@ -342,7 +343,7 @@ func TestNothingDone(t *testing.T) {
 	}
 }
 
-// TestPortTaken reads what the programs say of a port that is taken.
+// TestPortTaken reads what the programs log about a taken port.
 func TestPortTaken(t *testing.T) {
 	for text, want := range map[string]bool{
 		"listen tcp 127.0.0.1:9: bind: address already in use":              true,
@@ -358,7 +359,7 @@ func TestPortTaken(t *testing.T) {
 	}
 }
 
-// TestCheck tries options that cannot work.
+// TestCheck tries invalid options.
 func TestCheck(t *testing.T) {
 	good := quick()
 	good.Peers, good.Shapes, good.Skip = "relay,nginx", "cores,one", "echo"

@@ -23,8 +23,8 @@ func buildBench(ctx context.Context, checkout, dir string) (bin string, err erro
 	return bin, nil
 }
 
-// stackStarter starts the Tidegate of a checkout, the working folder if it is
-// empty, by the benchmark of that checkout (see ServeStack). Only the gateway's
+// stackStarter starts the Tidegate of a checkout (the working folder if it is
+// empty) with the benchmark of that checkout; see ServeStack. Only the gateway's
 // process counts; authentication and metering are on.
 func stackStarter(bench, checkout, dir string) func(context.Context, shape, string, string) (*target, func(), error) {
 	return func(ctx context.Context, s shape, _, backend string) (*target, func(), error) {
@@ -48,7 +48,7 @@ func stackStarter(bench, checkout, dir string) func(context.Context, shape, stri
 		p := &process{cmd: cmd}
 		t, err := readStack(out)
 		if err != nil {
-			p.stop() // said is complete then
+			p.stop() // after that, said is complete
 			return nil, none, fmt.Errorf("start Tidegate: %w\n%s", err, &said)
 		}
 		return t, p.stop, nil

@@ -15,14 +15,13 @@ import (
 	"time"
 )
 
-// target is something that clients connect to.
 type target struct {
 	name   string
 	addr   string         // host:port, plain TCP
 	path   string         // request target of the handshake
 	header string         // further header lines, each ended by CRLF
 	procs  []func() []int // process ids whose CPU and memory count; none for the backend alone
-	failed error          // it did not start
+	failed error          // why it did not start, or nil
 }
 
 // pids returns the processes of the target as they are now.
@@ -82,7 +81,8 @@ func isSwitching(line string) bool {
 	return len(line) > 12 && line[:12] == "HTTP/1.1 101"
 }
 
-// close ends the connection in order: a close frame there, one back, EOF.
+// close ends the connection properly: it sends a close frame, gets one back, and
+// then EOF.
 func (c *client) close() error {
 	defer c.conn.Close()
 	if err := c.conn.SetDeadline(time.Now().Add(30 * time.Second)); err != nil {
@@ -118,8 +118,8 @@ func answer(n int) int {
 	return 4 + n
 }
 
-// echo keeps depth messages in flight on every connection for the span, after a
-// tenth of it that does not count.
+// echo keeps depth messages in flight on every connection for the span. Before that
+// it warms up for a tenth of the span, which does not count.
 func echo(ctx context.Context, cfg *Config, t *target, depth int) (result, error) {
 	clients, err := dialAll(ctx, t, cfg.Conns)
 	if err != nil {
@@ -136,8 +136,8 @@ func echo(ctx context.Context, cfg *Config, t *target, depth int) (result, error
 	})
 }
 
-// timed runs load, which returns how long each of its turns took, and counts the
-// target's CPU for each thing done, of which a turn has so many.
+// timed runs load, which returns how long each turn took, and measures the target's
+// CPU time per item. A turn has each items.
 func timed(t *target, each int, load func() ([][]time.Duration, error)) (result, error) {
 	start := time.Now()
 	before, err := cpuOf(t.pids())
@@ -179,7 +179,7 @@ func pumpAll(clients []*client, payload, depth int, span time.Duration) ([][]tim
 	defer timer.Stop()
 	for i, c := range clients {
 		wg.Go(func() {
-			// A target that does not answer fails, instead of being waited for.
+			// A target that does not answer fails instead of blocking the run.
 			if errs[i] = c.conn.SetDeadline(time.Now().Add(span + 30*time.Second)); errs[i] == nil {
 				turns[i], errs[i] = c.pump(payload, depth, &stop)
 			}
@@ -189,8 +189,8 @@ func pumpAll(clients []*client, payload, depth int, span time.Duration) ([][]tim
 	return turns, errors.Join(errs...)
 }
 
-// pump writes depth messages at once, waits until all are back, and again; it
-// returns how long each turn took.
+// pump writes depth messages at once, waits until all are back, and repeats until
+// stop. It returns how long each turn took.
 func (c *client) pump(payload, depth int, stop *atomic.Bool) ([]time.Duration, error) {
 	var batch []byte
 	for range depth {
@@ -239,7 +239,7 @@ func dialAll(ctx context.Context, t *target, n int) ([]*client, error) {
 	return clients, first
 }
 
-// closeAll closes connections in order, at most 64 at once.
+// closeAll closes connections properly, at most 64 at once.
 func closeAll(clients []*client) {
 	var wg sync.WaitGroup
 	room := make(chan struct{}, 64)
@@ -247,7 +247,7 @@ func closeAll(clients []*client) {
 		room <- struct{}{}
 		wg.Go(func() {
 			defer func() { <-room }()
-			_ = c.close() // the measurement is over; a connection that is gone is closed
+			_ = c.close() // the measurement is over: nobody needs the error
 		})
 	}
 	wg.Wait()
@@ -293,7 +293,7 @@ func handshakes(ctx context.Context, cfg *Config, t *target) (result, error) {
 	})
 }
 
-// idle reads the target's memory without and with idle sessions.
+// idle reads the target's memory without idle sessions and with them.
 func idle(ctx context.Context, cfg *Config, t *target) (result, error) {
 	none, err := rssOf(t.pids())
 	if err != nil {

@@ -18,7 +18,7 @@ import (
 //go:embed peers/*.tmpl floor/relay.c
 var peerFiles embed.FS
 
-// peer is another proxy. All of them run in one shape or the other.
+// peer is another proxy. Every peer can run in every shape.
 type peer struct {
 	name string
 	// find returns the path of its binary, or errNotInstalled.
@@ -29,14 +29,14 @@ type peer struct {
 	args func(o peerOptions, config string) []string
 }
 
-// peerOptions is what a peer is told.
+// peerOptions are the options of a peer's command line and configuration.
 type peerOptions struct {
 	Dir         string // a folder of its own
 	Listen      string
 	Backend     string
 	Workers     int
-	Sessions    int // that it has room for, even if all are one worker's
-	Connections int // of these sessions
+	Sessions    int // that it has room for, even if one worker gets all of them
+	Connections int // that these sessions need
 }
 
 var errNotInstalled = errors.New("not installed")
@@ -63,7 +63,7 @@ func peerNames() []string {
 	return names
 }
 
-// installed finds a program, also where an ordinary user's PATH does not lead.
+// installed finds a program, also in folders that an ordinary user's PATH lacks.
 func installed(name string) func(context.Context, string) (string, error) {
 	return func(context.Context, string) (string, error) {
 		if bin, err := exec.LookPath(name); err == nil {
@@ -77,7 +77,7 @@ func installed(name string) func(context.Context, string) (string, error) {
 	}
 }
 
-// compiled compiles the relay that does nothing but read and write, into dir.
+// compiled compiles the relay in C, which only reads and writes, into dir.
 func compiled(ctx context.Context, dir string) (string, error) {
 	cc, err := exec.LookPath("cc")
 	if err != nil {
@@ -97,9 +97,9 @@ func compiled(ctx context.Context, dir string) (string, error) {
 	return bin, nil
 }
 
-// starter starts the peer's binary, with room for so many sessions and some more:
-// when a sixteenth of nginx's room is left, it ends clients that it has read no
-// request from yet.
+// starter starts the peer's binary with room for more than sessions, because nginx
+// drops clients that have sent no request yet when only a sixteenth of its room is
+// left.
 func (p peer) starter(bin string, sessions int) func(context.Context, shape, string, string) (*target, func(), error) {
 	return func(ctx context.Context, s shape, dir, backend string) (t *target, stop func(), err error) {
 		stop = func() {}

@@ -15,13 +15,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// cpuOf sums the CPU time that processes have used, user and system, to the
-// nanosecond: /proc counts in ticks of 10 ms. It fails if one is gone.
+// cpuOf sums the CPU time that processes have used, user and system. It is exact to
+// the nanosecond, whereas /proc counts in ticks of 10 ms. It fails if a process has
+// gone.
 func cpuOf(pids []int) (time.Duration, error) {
 	var sum time.Duration
 	for _, pid := range pids {
 		var t unix.Timespec
-		// The clock of a process is made of its id as clock_getcpuclockid(3) does.
+		// Derive the process's clock from its id, as clock_getcpuclockid(3) does.
 		if err := unix.ClockGettime(int32(^pid<<3|2), &t); err != nil {
 			return 0, fmt.Errorf("read the CPU time of process %d: %w", pid, err)
 		}
@@ -30,7 +31,8 @@ func cpuOf(pids []int) (time.Duration, error) {
 	return sum, nil
 }
 
-// statFields returns /proc/PID/stat after the command's name: state first.
+// statFields returns the fields of /proc/PID/stat that follow the command's name,
+// beginning with the state.
 func statFields(pid int) []string {
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
@@ -40,9 +42,9 @@ func statFields(pid int) []string {
 	return strings.Fields(s[strings.LastIndexByte(s, ')')+1:])
 }
 
-// rssOf sums the resident memory of processes in bytes, counted page by page:
-// the total in /proc/PID/status may be off by some hundred KiB. It fails if one
-// is gone.
+// rssOf sums the resident memory of processes in bytes, counted page by page,
+// because the total in /proc/PID/status may be off by some hundred KiB. It fails if
+// a process has gone.
 func rssOf(pids []int) (int64, error) {
 	var sum int64
 	for _, pid := range pids {
@@ -60,7 +62,7 @@ func rssOf(pids []int) (int64, error) {
 	return sum, nil
 }
 
-// family returns a process and its children.
+// family returns the ids of a process and its children.
 func family(pid int) []int {
 	ids := []int{pid}
 	stats, _ := filepath.Glob("/proc/[0-9]*/stat")
@@ -73,10 +75,10 @@ func family(pid int) []int {
 	return ids
 }
 
-// process is a child of the benchmark's.
+// process is a child process of the benchmark.
 type process struct {
 	cmd  *exec.Cmd
-	addr string // what it printed as its address, where it prints one
+	addr string // the address that it printed, if it prints one
 }
 
 // start runs a command that ends with the benchmark. Its output goes to log.
@@ -94,8 +96,8 @@ func start(ctx context.Context, log string, bin string, args ...string) (*proces
 	return &process{cmd: cmd}, nil
 }
 
-// command is exec.CommandContext for a child that dies with its parent, where the
-// system can do that.
+// command is exec.CommandContext for a child that dies with its parent, if the
+// system supports that.
 func command(ctx context.Context, bin string, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, bin, args...)
 	cmd.SysProcAttr = child()

@@ -19,17 +19,17 @@ const (
 	oldSide  = "old"
 )
 
-// table is what a measurement found in one shape, of all targets.
+// table has the results of one measurement in one shape, for all targets.
 type table struct {
 	measurement
 	shape shape
 	names []string             // of targets, in order
-	bare  map[string]bool      // those of which only the load is known
-	found map[string][]*result // by target, one for each round; nil: it was dropped
+	bare  map[string]bool      // targets without processes to measure
+	found map[string][]*result // by target, one for each round; nil: the target failed
 	drops map[string]dropped
 }
 
-// dropped is what is known of the rounds that a target failed in.
+// dropped says in how many rounds a target failed, and how.
 type dropped struct {
 	rounds int
 	last   error
@@ -45,7 +45,7 @@ func newTable(s shape, m measurement, targets []*target) *table {
 	return t
 }
 
-// add notes what the next round found of a target, or that it failed.
+// add records a target's result in the next round, or its failure.
 func (t *table) add(name string, r result, err error) {
 	if err != nil {
 		t.drops[name] = dropped{t.drops[name].rounds + 1, err}
@@ -55,7 +55,7 @@ func (t *table) add(name string, r result, err error) {
 	t.found[name] = append(t.found[name], &r)
 }
 
-// median returns the median of what f gives of the rounds of a target that count.
+// median returns the median of f over the rounds in which the target did not fail.
 func (t *table) median(name string, f func(*result) float64) float64 {
 	var vs []float64
 	for _, r := range t.found[name] {
@@ -70,9 +70,9 @@ func (t *table) cost(name string) float64 {
 	return t.median(name, func(r *result) float64 { return r.cost })
 }
 
-// ratios returns the ratios of the costs of two targets, of each round that both
-// were measured in. That was within seconds: what the machine does in minutes is
-// in both.
+// ratios returns the ratio of the costs of two targets for each round in which both
+// were measured. The two measurements are seconds apart, so slow changes of the
+// machine affect both alike.
 func (t *table) ratios(name, base string) []float64 {
 	var vs []float64
 	for i, r := range t.found[name] {
@@ -83,8 +83,8 @@ func (t *table) ratios(name, base string) []float64 {
 	return vs
 }
 
-// median returns the middle of the values, between two the mean of these; of none
-// it is NaN.
+// median returns the middle value, or the mean of the two middle values. It is NaN
+// if there are no values.
 func median(vs []float64) float64 {
 	n := len(vs)
 	if n == 0 {
@@ -94,14 +94,15 @@ func median(vs []float64) float64 {
 	return (vs[(n-1)/2] + vs[n/2]) / 2
 }
 
-// interval returns the smallest interval between two of the values, as many from
-// below as from above, that has the median of what they were drawn from with at
-// least 95 % probability, however that is distributed: the median is above each of
-// n values with one half, so that how many are below it is binomial. Of less than 6
-// values there is none.
+// interval returns a 95 % confidence interval of the median of the distribution
+// that the values come from, whatever that distribution is. Its bounds are two of
+// the values, with the same number of values outside on either side. A value is
+// below the median with probability one half, so the number of values below it is
+// binomial; interval counts in from both ends as far as 95 % allow. With fewer than
+// 6 values there is no interval.
 func interval(vs []float64) (low, high float64, ok bool) {
 	n := len(vs)
-	k, tail, term := 0, 0.0, math.Pow(0.5, float64(n)) // term is the chance that k are below
+	k, tail, term := 0, 0.0, math.Pow(0.5, float64(n)) // term is the probability that k values are below
 	for tail+term <= 0.025 {
 		tail += term
 		term *= float64(n-k) / float64(k+1)
@@ -114,8 +115,8 @@ func interval(vs []float64) (low, high float64, ok bool) {
 	return vs[k-1], vs[n-k], true
 }
 
-// print writes the tables as Markdown. It returns an error if there is nothing of
-// a target in one of them.
+// print writes the tables as Markdown. It returns an error if a target has no
+// result at all in one of them.
 func (r *runner) print(out io.Writer) error {
 	w := tabwriter.NewWriter(out, 0, 0, 1, ' ', 0)
 	fmt.Fprintf(w, "%d cores, %s, medians of %d rounds of %v\n\n", runtime.NumCPU(), runtime.Version(), r.cfg.Rounds, r.cfg.Span)
@@ -139,7 +140,8 @@ func (r *runner) print(out io.Writer) error {
 	return nil
 }
 
-// print writes one table of proxies. The ratios are those of Tidegate to each.
+// print writes one table of proxies. Its ratios are Tidegate's cost divided by that
+// of each proxy.
 func (t *table) print(w io.Writer) {
 	fmt.Fprintf(w, "%s; %s\n\n", t.title, t.shape.title)
 	columns := []string{"target", t.unit + "s/s", "CPU/" + t.unit, "Tidegate to it", "95 %", "p50", "p99"}
@@ -187,10 +189,10 @@ func printSides(w io.Writer, tables []*table) {
 	}
 }
 
-// tolerated is how much slower the new side may be before it is called so.
+// tolerated is the ratio above which the new side counts as slower.
 const tolerated = 1.03
 
-// verdict is what the ratios prove.
+// verdict says what the ratios prove.
 func (t *table) verdict(ratios []float64) string {
 	low, _, ok := interval(ratios)
 	switch {
@@ -218,7 +220,7 @@ func printRow(w io.Writer, cells ...string) {
 	fmt.Fprintf(w, "| %s\t|\n", strings.Join(cells, "\t| "))
 }
 
-// costText prints a target's cost; that of the backend alone is not known.
+// costText prints a target's cost, which is unknown for the backend alone.
 func (t *table) costText(name string) string {
 	switch {
 	case t.bare[name]:
@@ -230,7 +232,7 @@ func (t *table) costText(name string) string {
 	}
 }
 
-// ratioText prints the median of ratios and its interval, where there are some.
+// ratioText prints the median of ratios and its interval, if there are any.
 func ratioText(ratios []float64) (ratio, between string) {
 	ratio, between = number("%.2f", median(ratios)), "–"
 	if low, high, ok := interval(ratios); ok {
@@ -239,7 +241,7 @@ func ratioText(ratios []float64) (ratio, between string) {
 	return ratio, between
 }
 
-// number prints a number, or a dash where there is none.
+// number prints a number, or a dash for NaN.
 func number(format string, v float64) string {
 	if math.IsNaN(v) {
 		return "–"

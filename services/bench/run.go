@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// shape is how many workers, or threads that work at once, a proxy has.
+// shape is how many workers a proxy has, or how many threads that work at once.
 type shape struct {
 	flag    string // in -shapes
 	title   string
@@ -32,11 +32,11 @@ func shapes() []shape {
 type starter struct {
 	name string
 	// start runs the target in front of the backend, with dir as its own folder.
-	// stop is never nil, and ends what was started also after an error.
+	// stop is never nil, and ends whatever was started, even after an error.
 	start func(ctx context.Context, s shape, dir, backend string) (t *target, stop func(), err error)
 }
 
-// measurement is one thing that is measured of every target.
+// measurement is something that is measured for every target.
 type measurement struct {
 	kind  string // in -skip
 	unit  string // what costs something
@@ -45,22 +45,22 @@ type measurement struct {
 	run   func(context.Context, *Config, *target) (result, error)
 }
 
-// What costs something.
+// Units that a cost is counted for.
 const (
 	message   = "message"
 	handshake = "handshake"
 	session   = "session"
 )
 
-// result is what one measurement found of one target.
+// result is the result of one measurement of one target.
 type result struct {
 	perSecond float64
-	cost      float64       // of each: nanoseconds of CPU, or bytes of memory, of the proxy's processes
+	cost      float64       // per unit: nanoseconds of CPU or bytes of memory, of the proxy's processes
 	p50, p99  time.Duration // of a message there and back, or from connect to 101
 }
 
-// memory is measured on processes of its own: what earlier measurements left would
-// be counted as memory at none.
+// memory is measured on fresh processes: what earlier measurements left behind
+// would count as memory without sessions.
 func memory(c *Config) measurement {
 	return measurement{
 		"memory", session, "memory per idle session",
@@ -84,7 +84,7 @@ func loads(c *Config) []measurement {
 	})
 }
 
-// phases are the measurements that are wanted, by the processes that they share.
+// phases returns the chosen measurements, grouped by the processes that they share.
 func (c *Config) phases() [][]measurement {
 	var all [][]measurement
 	for _, phase := range [][]measurement{{memory(c)}, loads(c)} {
@@ -96,7 +96,7 @@ func (c *Config) phases() [][]measurement {
 	return all
 }
 
-// runner measures, and keeps what was found.
+// runner measures, and keeps the results.
 type runner struct {
 	cfg      Config
 	log      *slog.Logger
@@ -106,8 +106,8 @@ type runner struct {
 	tables   []*table // of each shape and measurement
 }
 
-// run does all rounds. A target that fails costs that measurement of the round,
-// not the run, unless it does not start at all.
+// run does all rounds. A target that fails loses that measurement of the round; the
+// run goes on. A target that cannot start at all ends the run.
 func (r *runner) run(ctx context.Context) error {
 	var shaped []shape
 	for _, s := range shapes() {
@@ -143,9 +143,9 @@ func (r *runner) run(ctx context.Context) error {
 	return nil
 }
 
-// phase starts all targets and does each measurement of all of them, one right
-// after the other, for a shared machine changes from one moment to the next. Who
-// comes first changes with the round.
+// phase starts all targets, and does each measurement for all of them, one right
+// after the other, because a shared machine changes from one moment to the next.
+// The order changes with the round.
 func (r *runner) phase(ctx context.Context, round int, s shape, tables []*table) error {
 	ts, stop := r.start(ctx, s)
 	defer stop()
@@ -190,8 +190,8 @@ func (r *runner) start(ctx context.Context, s shape) (ts []*target, stop func())
 	}
 }
 
-// startOne starts a target and waits until it answers. A start that finds a port
-// taken is tried again, twice.
+// startOne starts a target and waits until it answers. It tries again, twice, when
+// a port was taken.
 func (r *runner) startOne(ctx context.Context, s shape, st starter) (t *target, stop func(), err error) {
 	for range 3 {
 		var dir string
@@ -209,8 +209,8 @@ func (r *runner) startOne(ctx context.Context, s shape, st starter) (t *target, 
 	return nil, stop, err
 }
 
-// portTaken reports whether a start failed because a port that was free when it
-// was chosen no longer is: the programs say so in their logs.
+// portTaken reports whether a start failed because a port was taken after it had
+// been chosen, as the program's log shows.
 func portTaken(err error) bool {
 	return err != nil && strings.Contains(strings.ToLower(err.Error()), "address already in use")
 }

@@ -10,7 +10,7 @@ import (
 	"path/filepath"
 )
 
-// stackLine is what ServeStack prints of the Tidegate that it started.
+// stackLine is what ServeStack prints about the Tidegate that it has started.
 type stackLine struct {
 	Addr   string // where clients connect, host:port
 	Path   string // request target of the handshake
@@ -18,12 +18,12 @@ type stackLine struct {
 	PIDs   []int  // the gateway's process
 }
 
-// ServeStack starts Tidegate, as it is in the checkout that is the working folder,
-// in front of a backend at host:port, prints where it is as a line of JSON, and
-// ends it when ctx ends. The binaries are built into dir, unless they are there.
+// ServeStack starts the Tidegate of the checkout in the working folder in front of
+// a backend at host:port, prints its address as a line of JSON, and stops it when
+// ctx ends. It builds the binaries into dir unless they are there already.
 //
-// This is all that two commits' benchmarks know of each other: each one's flags
-// and protos stay its own.
+// The benchmarks of two commits share nothing else, so flags and protos may differ
+// between them.
 func ServeStack(ctx context.Context, dir, backend string, out io.Writer) error {
 	if _, err := os.Stat(filepath.Join(dir, "gateway")); errors.Is(err, os.ErrNotExist) {
 		if err := buildTidegate(ctx, dir); err != nil {

@@ -21,7 +21,7 @@ import (
 	"github.com/tidegatehq/tidegate/services/kit/seal"
 )
 
-// password is the administrator's for the length of a run.
+// password is the administrator's password during a run.
 const password = "only-for-this-benchmark"
 
 // stack is catalog, subscription and gateway as processes of their own on
@@ -33,10 +33,9 @@ type stack struct {
 	gateway                     *process
 }
 
-// startTidegate starts Tidegate, which was built into the folder above dir, in
-// front of the backend and returns the gateway with a token that it accepts. Only
-// the gateway's process counts; authentication and metering are on. stop is never
-// nil.
+// startTidegate starts Tidegate in front of the backend, from the binaries in the
+// folder above dir, and returns the gateway with a token that it accepts. Only the
+// gateway's process counts; authentication and metering are on. stop is never nil.
 func startTidegate(ctx context.Context, dir, backend string) (t *target, stop func(), err error) {
 	s := &stack{dir: dir}
 	stop = s.stop
@@ -125,7 +124,7 @@ func (s *stack) start(ctx context.Context) error {
 
 func (s *stack) logFile(name string) string { return filepath.Join(s.dir, name+".log") }
 
-// logs returns what the services said.
+// logs returns the logs of the services.
 func (s *stack) logs() string {
 	var all strings.Builder
 	for _, name := range []string{"catalog", "subscription", "gateway"} {
@@ -135,7 +134,7 @@ func (s *stack) logs() string {
 	return all.String()
 }
 
-// publish makes an API of the backend and returns an application's token for
+// publish publishes an API for the backend, and returns an application's token for
 // it.
 func (s *stack) publish(ctx context.Context, backend string) (token string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)

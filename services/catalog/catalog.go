@@ -84,7 +84,7 @@ func (c *Config) Check() error {
 		wrong = append(wrong, fmt.Errorf("-%sgateway-urls: %w", c.prefix, err))
 	}
 	if c.AuditKeep < change.Retention {
-		wrong = append(wrong, fmt.Errorf("-%saudit-keep: must be %s at least", c.prefix, change.Retention))
+		wrong = append(wrong, fmt.Errorf("-%saudit-keep: must be at least %s", c.prefix, change.Retention))
 	}
 	return errors.Join(append(wrong, c.GRPC.Check(), c.Subscription.Check(), c.Ops.Check())...)
 }

@@ -238,13 +238,13 @@ func TestConfig(t *testing.T) {
 	}{
 		{"-catalog.db mysql://x", "-catalog.db: must start with postgres:// or sqlite:"},
 		{"-catalog.db sqlite:", "-catalog.db: sqlite: needs the path of a file"},
-		{"-catalog.audit-keep 24h", "-catalog.audit-keep: must be 168h0m0s at least"},
+		{"-catalog.audit-keep 24h", "-catalog.audit-keep: must be at least 168h0m0s"},
 		{"-catalog.gateway-urls ws://a,http://b", badURL("http://b")},
 		{"-catalog.gateway-urls localhost:9099", badURL("localhost:9099")},
 		{"-catalog.gateway-urls ws://u@a", badURL("ws://u@a")},
 		{"-catalog.gateway-urls ws://a?b", badURL("ws://a?b")},
 		{"-catalog.ops x", `-catalog.ops: "x" is not host:port`},
-		{"-catalog.db x -catalog.audit-keep 0", "-catalog.db: must start with postgres:// or sqlite:\n-catalog.audit-keep: must be 168h0m0s at least"},
+		{"-catalog.db x -catalog.audit-keep 0", "-catalog.db: must start with postgres:// or sqlite:\n-catalog.audit-keep: must be at least 168h0m0s"},
 	} {
 		err := parse(strings.Fields(c.args)...)
 		if err == nil || err.Error() != c.want {
@@ -269,7 +269,7 @@ func TestWrongFlags(t *testing.T) {
 		return Run(ctx, cfg, log)
 	})
 	want := "catalog: invalid value \"soon\" for flag -grpc-drain: parse error\n" +
-		"catalog: -db: must start with postgres:// or sqlite:\ncatalog: -audit-keep: must be 168h0m0s at least\n"
+		"catalog: -db: must start with postgres:// or sqlite:\ncatalog: -audit-keep: must be at least 168h0m0s\n"
 	if code != 2 || out.String() != want {
 		t.Errorf("exit code %d and\n%s\nwant 2 and\n%s", code, out.String(), want)
 	}

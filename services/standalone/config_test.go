@@ -47,9 +47,9 @@ func TestConfiguration(t *testing.T) {
 			[]string{
 				"-catalog.db: must start with postgres:// or sqlite:",
 				`-catalog.gateway-urls: "http://x" is not a ws or wss URL such as ws://localhost:9099`,
-				"-catalog.audit-keep: must be 168h0m0s at least",
+				"-catalog.audit-keep: must be at least 168h0m0s",
 				`-subscription.issuer: "http://x" is not an https URL without user, query, fragment and a slash at its end`,
-				"-subscription.token-lifetime: must be 1s at least",
+				"-subscription.token-lifetime: must be at least 1s",
 				"-gateway.ping: must be more than 0",
 				"-portal.drain: must be more than 0",
 			},
@@ -57,7 +57,7 @@ func TestConfiguration(t *testing.T) {
 		{
 			"own flags and those of services", []string{"-data", "", "-drain", "-1s", "-catalog.audit-keep", "1h", "-portal.drain", "-1s"}, nil,
 			[]string{
-				"-data: a folder is needed", "-drain: must not be negative", "-catalog.audit-keep: must be 168h0m0s at least",
+				"-data: a folder is needed", "-drain: must not be negative", "-catalog.audit-keep: must be at least 168h0m0s",
 				"-portal.drain: must be more than 0",
 			},
 		},
@@ -72,7 +72,7 @@ func TestConfiguration(t *testing.T) {
 				"flag provided but not defined: -nonsense",
 				`-log-format: the format is text or json, not "xml"`,
 				`-host: "a b" is not a host name or an IP address`,
-				"-subscription.audit-keep: must be 168h0m0s at least",
+				"-subscription.audit-keep: must be at least 168h0m0s",
 				"-gateway.max-message: must be more than 0",
 			},
 		},

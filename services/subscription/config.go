@@ -146,9 +146,9 @@ func (c *Config) Check() error {
 	} {
 		switch {
 		case d.value < d.min:
-			fail(d.flag, "must be %s at least", d.min)
+			fail(d.flag, "must be at least %s", d.min)
 		case d.to > 0 && d.value > d.to:
-			fail(d.flag, "must be %s at most", d.to)
+			fail(d.flag, "must be at most %s", d.to)
 		}
 	}
 	if c.SigningKeyLead <= 0 {
@@ -163,7 +163,7 @@ func (c *Config) Check() error {
 // checkIssuer checks the form of an issuer (RFC 8414 section 2).
 func checkIssuer(issuer string) error {
 	if issuer == "" {
-		return errors.New("a URL is needed, as https://tidegate.example.com")
+		return errors.New("a URL is needed, such as https://tidegate.example.com")
 	}
 	u, err := url.Parse(issuer)
 	if err != nil || u.Scheme != "https" || u.Host == "" || u.User != nil || strings.ContainsAny(issuer, "?# \t\r\n") || strings.HasSuffix(issuer, "/") {

@@ -323,16 +323,16 @@ func TestCheck(t *testing.T) {
 		{[]string{"-issuer", "https://example.com:9443/path"}, ""},
 		{[]string{"-db", "mysql://x", "-issuer", "", "-master-key-file", "", "-instance", "A"},
 			"-db: must start with postgres:// or sqlite:\n" +
-				"-issuer: a URL is needed, as https://tidegate.example.com\n" +
+				"-issuer: a URL is needed, such as https://tidegate.example.com\n" +
 				"-master-key-file: a file is needed\n" +
 				`-instance: "A" is not 1 to 63 characters of a-z, 0-9 and - with a letter or digit at both ends`},
 		{[]string{"-token-lifetime", "0", "-user-token-lifetime", "16m", "-refresh-token-lifetime", "1m", "-audit-keep", "1h", "-records-keep", "1s", "-usage-keep", "1h"},
-			"-token-lifetime: must be 1s at least\n" +
-				"-user-token-lifetime: must be 15m0s at most\n" +
-				"-refresh-token-lifetime: must be 16m0s at least\n" +
-				"-audit-keep: must be 168h0m0s at least\n" +
-				"-records-keep: must be 1h0m0s at least\n" +
-				"-usage-keep: must be 24h0m0s at least"},
+			"-token-lifetime: must be at least 1s\n" +
+				"-user-token-lifetime: must be at most 15m0s\n" +
+				"-refresh-token-lifetime: must be at least 16m0s\n" +
+				"-audit-keep: must be at least 168h0m0s\n" +
+				"-records-keep: must be at least 1h0m0s\n" +
+				"-usage-keep: must be at least 24h0m0s"},
 		{[]string{"-signing-key-rotate", "10m"}, "-signing-key-rotate: must be 0, or longer than -signing-key-lead"},
 		{[]string{"-signing-key-lead", "0"}, "-signing-key-lead: must be more than 0"},
 		{[]string{"-issuer", "http://example.com"},
@@ -362,7 +362,7 @@ func TestWrongFlagsExitWith2(t *testing.T) {
 	}{
 		{[]string{"-db", "x"}, "subscription: -db: must start with postgres:// or sqlite:\nsubscription: -master-key-file: a file is needed\n"},
 		{[]string{"-audit-keep", "long", "-token-lifetime", "0"}, "subscription: invalid value \"long\" for flag -audit-keep: parse error\n" +
-			"subscription: -master-key-file: a file is needed\nsubscription: -token-lifetime: must be 1s at least\n"},
+			"subscription: -master-key-file: a file is needed\nsubscription: -token-lifetime: must be at least 1s\n"},
 	} {
 		var out bytes.Buffer
 		cfg := subscription.Default()

@@ -113,7 +113,7 @@ func parseProtocols(lines []string) ([]string, error) {
 			return nil, errors.New("a name in Sec-WebSocket-Protocol is not a token")
 		}
 		if slices.Contains(list, p) {
-			return nil, errors.New("a name stands twice in Sec-WebSocket-Protocol")
+			return nil, errors.New("a name appears twice in Sec-WebSocket-Protocol")
 		}
 		list = append(list, p)
 	}

@@ -118,7 +118,7 @@ func TestRefusals(t *testing.T) {
 		{"key not in base64", without(key) + "Sec-WebSocket-Key: !!!!!!!!!!!!!!!!!!!!!!==\r\n", 400, "BAD_REQUEST", "there must be exactly one Sec-WebSocket-Key header with 16 bytes in base64", nil},
 		{"key with loose bits", without(key) + "Sec-WebSocket-Key: AAECAwQFBgcICQoLDA0OD1==\r\n", 400, "BAD_REQUEST", "there must be exactly one Sec-WebSocket-Key header with 16 bytes in base64", nil},
 		{"protocol that is no token", get + sound + "Sec-WebSocket-Protocol: a b\r\n", 400, "BAD_REQUEST", "a name in Sec-WebSocket-Protocol is not a token", nil},
-		{"protocol twice", get + sound + "Sec-WebSocket-Protocol: a, b\r\nSec-WebSocket-Protocol: a\r\n", 400, "BAD_REQUEST", "a name stands twice in Sec-WebSocket-Protocol", nil},
+		{"protocol twice", get + sound + "Sec-WebSocket-Protocol: a, b\r\nSec-WebSocket-Protocol: a\r\n", 400, "BAD_REQUEST", "a name appears twice in Sec-WebSocket-Protocol", nil},
 		{"two versions", get + sound + "Sec-WebSocket-Version: 8\r\n", 400, "BAD_REQUEST", "there must be exactly one Sec-WebSocket-Version header", nil},
 
 		{"POST", "POST /a HTTP/1.1\r\n" + sound, 405, "METHOD_NOT_ALLOWED", "the method must be GET", map[string]string{"Allow": "GET"}},

@@ -8,7 +8,7 @@ import (
 
 var (
 	// ErrBadPath means that backends could interpret the path in more than one way.
-	ErrBadPath = errors.New("the path has a dot segment, an empty segment (as a slash at its end makes one), or an encoded slash, backslash or NUL")
+	ErrBadPath = errors.New("the path has a dot segment, an empty segment (a slash at the end makes one), or an encoded slash, backslash or NUL")
 	errNoRoute = errors.New("no such API or version")
 )
 

@@ -32,7 +32,7 @@ func (w *world) refresh(secret string) (*identityv1.SignInResponse, error) {
 
 const (
 	wrongPassword = "wrong username or password"
-	signInEnded   = "the refresh token is not good any more: sign in again"
+	signInEnded   = "the refresh token is no longer valid: sign in again"
 )
 
 func TestSignIn(t *testing.T) {

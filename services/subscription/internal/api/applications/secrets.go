@@ -47,7 +47,7 @@ func (a *API) secretExpiry(t *timestamppb.Timestamp) (time.Time, error) {
 		return time.Time{}, nil
 	}
 	if t.CheckValid() != nil || !t.AsTime().After(a.now()) {
-		return time.Time{}, fault.Invalid("oauth_client_secret.expire_time", "must lie in the future")
+		return time.Time{}, fault.Invalid("oauth_client_secret.expire_time", "must be in the future")
 	}
 	return t.AsTime(), nil
 }

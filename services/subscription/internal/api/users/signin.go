@@ -121,7 +121,7 @@ func (a *API) RefreshSignIn(ctx context.Context, req *identityv1.RefreshSignInRe
 }
 
 func errRefresh() error {
-	return fault.WithReason(fault.Unauthenticated("the refresh token is not good any more: sign in again"), "SIGN_IN_ENDED")
+	return fault.WithReason(fault.Unauthenticated("the refresh token is no longer valid: sign in again"), "SIGN_IN_ENDED")
 }
 
 // SignOut ends a sign-in.
