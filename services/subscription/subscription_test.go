@@ -71,7 +71,7 @@ func (p *place) write(name, text string) {
 	}
 }
 
-// config is what works; args are flags beside it.
+// config returns a valid configuration, with args as additional flags.
 func (p *place) config(args ...string) subscription.Config {
 	p.t.Helper()
 	cfg := subscription.Default()
@@ -89,7 +89,7 @@ func (p *place) config(args ...string) subscription.Config {
 	return cfg
 }
 
-// service is one that runs.
+// service is a running service.
 type service struct {
 	users   identityv1.UserServiceClient
 	signIns identityv1.SignInServiceClient
@@ -129,8 +129,8 @@ func (p *place) start(cfg subscription.Config) *service {
 	}
 }
 
-// TestStory runs the service twice: what was made with the first is there with
-// the second, and tokens of the first are good.
+// TestStory runs the service twice: what was made in the first run is there in the
+// second, and tokens of the first are valid.
 func TestStory(t *testing.T) {
 	for engine, url := range map[string]func(*testing.T) string{
 		"sqlite":   func(*testing.T) string { return "" },
@@ -164,7 +164,7 @@ func TestStory(t *testing.T) {
 			must(t, err)
 			s.stop()
 
-			must(t, os.Remove(p.path("password"))) // is not needed again
+			must(t, os.Remove(p.path("password"))) // later starts do not need it
 			s = p.start(p.config())
 			signIn(t, s)
 			verify := &backplanev1.VerifyCredentialRequest{Credential: tok.GetAccessToken(), Version: v1, Scheme: backplanev1.CredentialScheme_CREDENTIAL_SCHEME_OAUTH2}
@@ -213,7 +213,7 @@ func TestReplicasStartAtOnce(t *testing.T) {
 	}
 }
 
-// TestRotation runs with keys that sign for a second.
+// TestRotation runs the service with keys that sign for a second.
 func TestRotation(t *testing.T) {
 	p := newPlace(t, "")
 	s := p.start(p.config("-signing-key-rotate", "600ms", "-signing-key-lead", "300ms"))
@@ -228,8 +228,7 @@ func TestRotation(t *testing.T) {
 	}
 }
 
-// TestStartRefusals starts with what is wrong with the files or with the
-// database.
+// TestStartRefusals starts with bad files and bad databases.
 func TestStartRefusals(t *testing.T) {
 	p := newPlace(t, "")
 	s := p.start(p.config())
@@ -282,7 +281,7 @@ func TestStartRefusals(t *testing.T) {
 			}
 		})
 	}
-	// A password of exactly 12 characters with the end of a line of another system.
+	// A password of exactly 12 characters, with the line end of another system.
 	twelve := p.start(p.config("-db", fresh(), "-admin-password-file", p.path("twelve")))
 	if _, err := twelve.signIns.SignIn(t.Context(), &identityv1.SignInRequest{Username: "admin", Password: "twelve chars"}); err != nil {
 		t.Errorf("SignIn() = %v", err)

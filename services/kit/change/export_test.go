@@ -8,12 +8,12 @@ import (
 // Actor is actor.
 var Actor = actor
 
-// SetPoll makes l look for changes of other replicas at this interval. It comes
+// SetPoll makes l look for changes of other replicas at this interval. Call it
 // before Run.
 func SetPoll(l *Log, every time.Duration) { l.poll = every }
 
-// WrapListen makes l listen through wrap, which is given what it listens with. It
-// comes before Run.
+// WrapListen makes l listen through wrap, which gets the function that listens.
+// Call it before Run.
 func WrapListen(l *Log, wrap func(ctx context.Context, listen func() error) error) {
 	listen := l.listenTo
 	l.listenTo = func(ctx context.Context, channel string, heard func()) error {

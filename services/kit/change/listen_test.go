@@ -19,8 +19,8 @@ import (
 // never is an interval that no test waits for.
 const never = time.Hour
 
-// another is a log that somebody watches on another replica: it knows of a change
-// only what it hears and finds.
+// another returns the log of another replica, on which somebody watches: it knows
+// only the changes that it hears of or finds by polling.
 func another(db *sqldb.DB, log *slog.Logger, poll time.Duration) *change.Log {
 	l := change.NewLog("test", db, log, time.Now, 0)
 	change.SetPoll(l, poll)
@@ -42,7 +42,7 @@ func runLog(t *testing.T, l *change.Log) {
 	})
 }
 
-// knows waits until a log knows of a change.
+// knows waits until a log has learned of a change.
 func knows(t *testing.T, l *change.Log, number uint64) {
 	t.Helper()
 	eventually(t, func() error {
@@ -76,7 +76,7 @@ func listeners(t *testing.T, db *sqldb.DB) []int64 {
 	return all
 }
 
-// listening waits until so many connections listen.
+// listening waits until want connections listen.
 func listening(t *testing.T, db *sqldb.DB, want int) []int64 {
 	t.Helper()
 	var pids []int64
@@ -89,7 +89,7 @@ func listening(t *testing.T, db *sqldb.DB, want int) []int64 {
 	return pids
 }
 
-// On Postgres a replica hears of the commit of another one without looking.
+// On Postgres a replica hears of another one's commit without polling.
 func TestReplicaHearsOfCommits(t *testing.T) {
 	db := testdb.Postgres(t, schema)
 	writer, other := change.NewLog("test", db, quiet(), time.Now, 0), another(db, quiet(), never)
@@ -100,8 +100,8 @@ func TestReplicaHearsOfCommits(t *testing.T) {
 	}
 }
 
-// A connection that listens and breaks is made anew; what was committed in
-// between is found then. As long as there is none, looking finds it.
+// A broken connection that listened is replaced, and what was committed in between
+// is found then. Until it is replaced, polling finds it.
 func TestListenerIsKilled(t *testing.T) {
 	db := testdb.Postgres(t, schema)
 	writer := change.NewLog("test", db, quiet(), time.Now, 0)
@@ -136,7 +136,8 @@ func TestListenerIsKilled(t *testing.T) {
 	knows(t, reconnects, mustAdd(t, writer, "b"))
 }
 
-// A log that cannot listen says so once, tries again ever more seldom, and looks.
+// A log that cannot listen logs that once, tries again at growing intervals, and
+// polls.
 func TestLogThatCannotListen(t *testing.T) {
 	bubble(t, func(t *testing.T, db *sqldb.DB) {
 		var text bytes.Buffer
@@ -159,7 +160,7 @@ func TestLogThatCannotListen(t *testing.T) {
 		if err := <-done; err != nil {
 			t.Errorf("Run = %v, want nil", err)
 		}
-		// Pauses of 0.1, 0.2, … 10 s, of which up to a half is left out.
+		// Pauses of 0.1, 0.2, … 10 s, each shortened by up to a half.
 		if got := tries.Load(); got < 12 || got > 22 {
 			t.Errorf("%d tries in a minute, want 12 to 22", got)
 		}

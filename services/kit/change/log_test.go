@@ -57,8 +57,8 @@ func TestWriteNumbersWithoutGaps(t *testing.T) {
 	})
 }
 
-// A write that skips commits what it has written, and its number is the next
-// write's.
+// A write that skips commits what it has written, and leaves its number to the next
+// write.
 func TestWriteSkips(t *testing.T) {
 	testdb.Each(t, schema, func(t *testing.T, db *sqldb.DB) {
 		l := change.NewLog("test", db, quiet(), time.Now, 0)
@@ -179,7 +179,7 @@ func TestActor(t *testing.T) {
 	}
 }
 
-// Run purges what is older than it is told to keep, and 7 days at least.
+// Run purges what is older than it must keep, which is at least 7 days.
 func TestRunPurges(t *testing.T) {
 	for _, tt := range []struct {
 		keep time.Duration
@@ -223,6 +223,6 @@ func eventually(t *testing.T, check func() error) {
 		if time.Now().After(limit) {
 			t.Fatalf("after a minute: %v", err)
 		}
-		time.Sleep(5 * time.Millisecond) // real goroutines and files are waited for
+		time.Sleep(5 * time.Millisecond) // waits for real goroutines and files
 	}
 }

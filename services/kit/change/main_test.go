@@ -35,8 +35,8 @@ type (
 	follower = watch.Follower[request, response]
 )
 
-// newServer serves the words over the catalog's messages: a snapshot piece has
-// them as names of routes, an event adds one.
+// newServer serves the words in the catalog's messages: the pieces of a snapshot
+// have them as names of routes, an event adds one.
 func newServer(l *change.Log) *server { return change.NewServer[request, response](l, words) }
 
 func words(ctx context.Context, tx *sqldb.Tx, emit func(proto.Message)) error {
@@ -79,7 +79,7 @@ func mustAdd(t *testing.T, l *change.Log, word string) uint64 {
 	return n
 }
 
-// sink keeps the words that a follower hears, and checks that nothing comes
+// sink keeps the words that a follower receives, and checks that nothing comes
 // twice or out of order.
 type sink struct {
 	mu     sync.Mutex

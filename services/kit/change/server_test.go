@@ -34,7 +34,7 @@ type watcher struct {
 	result chan error
 }
 
-// attend lets s serve a watcher that has said hello.
+// attend makes s serve a watcher that has sent its hello.
 func attend(t *testing.T, s *server, cursor string) *watcher {
 	t.Helper()
 	h := hello()
@@ -54,10 +54,10 @@ func attendAs(t *testing.T, s *server, h *backplanev1.Hello) *watcher {
 	return w
 }
 
-// Context is the stream's.
+// Context returns the stream's context.
 func (w *watcher) Context() context.Context { return w.ctx }
 
-// Recv is what the watcher says.
+// Recv returns what the watcher sends.
 func (w *watcher) Recv() (*request, error) {
 	select {
 	case r, ok := <-w.says:
@@ -70,7 +70,7 @@ func (w *watcher) Recv() (*request, error) {
 	}
 }
 
-// Send is what it hears.
+// Send takes what the watcher receives.
 func (w *watcher) Send(r *response) error {
 	select {
 	case w.heard <- r:
@@ -84,7 +84,7 @@ func (w *watcher) ack(a *backplanev1.Ack) {
 	w.says <- &request{Body: &backplanev1.WatchRoutesRequest_Ack{Ack: a}}
 }
 
-// next hears the next message that is no heartbeat.
+// next receives the next message that is not a heartbeat.
 func (w *watcher) next() *response {
 	for {
 		if r := <-w.heard; r.GetHeartbeat() == nil {
@@ -93,7 +93,7 @@ func (w *watcher) next() *response {
 	}
 }
 
-// snapshot hears a whole snapshot and returns its words and its end.
+// snapshot receives a whole snapshot and returns its words and its end.
 func (w *watcher) snapshot(t *testing.T, reset backplanev1.Begin_Reset) ([]string, *backplanev1.SnapshotEnd) {
 	t.Helper()
 	if b := w.next().GetBegin(); b.GetReset_() != reset {
@@ -182,8 +182,8 @@ func TestServerDecidesWhereToResume(t *testing.T) {
 	})
 }
 
-// A database that was restored to an earlier state and went on has another
-// history under the same numbers.
+// A database that was restored to an earlier state and then continued has another
+// history with the same numbers.
 func TestServerKnowsARestoredHistory(t *testing.T) {
 	testdb.Each(t, schema, func(t *testing.T, db *sqldb.DB) {
 		c := newClock()
@@ -260,8 +260,8 @@ func TestServerBeatsWhileItReads(t *testing.T) {
 	})
 }
 
-// A watch whose changes cannot be read ends, so that its watcher knows; the log
-// says once that they cannot.
+// A watch whose changes cannot be read ends, so that its watcher knows; the failure
+// is logged once.
 func TestServerEndsWithoutItsDatabase(t *testing.T) {
 	bubble(t, func(t *testing.T, db *sqldb.DB) {
 		var log bytes.Buffer
@@ -321,8 +321,8 @@ func TestServerReportsAFailedSnapshot(t *testing.T) {
 	})
 }
 
-// A watcher that is not heard for 6 s holds nobody up, one that went away is
-// not connected, and one not heard for 7 days is forgotten.
+// A watcher that is not heard for 6 s is not waited for, one that has left is not
+// connected, and one not heard for 7 days is deleted.
 func TestWatchersAge(t *testing.T) {
 	bubble(t, func(t *testing.T, db *sqldb.DB) {
 		l := change.NewLog("test", db, quiet(), time.Now, 0)
@@ -335,7 +335,7 @@ func TestWatchersAge(t *testing.T) {
 		go func() {
 			for {
 				select {
-				case <-w.heard: // it hears, and says nothing
+				case <-w.heard: // it receives and sends nothing
 				case <-ctx.Done():
 					return
 				}
@@ -370,7 +370,7 @@ func TestWatchersAge(t *testing.T) {
 		if ws, err = l.Watchers(t.Context()); err != nil || len(ws) != 1 || ws[0].GetConnected() {
 			t.Errorf("Watchers = %v, %v, want one that is not connected", ws, err)
 		}
-		// For 30 s the gateway may be cut off from here only.
+		// For 30 s the gateway may only be cut off from this service.
 		for _, want := range []int{1, 0} {
 			if ws, err = l.Gateways(t.Context()); err != nil || len(ws) != want {
 				t.Errorf("Gateways = %v, %v, want %d", ws, err, want)
@@ -384,7 +384,7 @@ func TestWatchersAge(t *testing.T) {
 	})
 }
 
-// A watcher that is no gateway holds nobody up, and is listed all the same.
+// A watcher that is no gateway is not waited for, but listed.
 func TestOnlyGatewaysAreWaitedFor(t *testing.T) {
 	bubble(t, func(t *testing.T, db *sqldb.DB) {
 		l := change.NewLog("test", db, quiet(), time.Now, 0)
@@ -405,8 +405,8 @@ func TestOnlyGatewaysAreWaitedFor(t *testing.T) {
 	})
 }
 
-// What a watcher could not apply is seen until it acknowledges a later change,
-// though its answers to heartbeats do not repeat it.
+// A watcher's failure is shown until it acknowledges a later change, although its
+// answers to heartbeats do not repeat it.
 func TestFailureStays(t *testing.T) {
 	bubble(t, func(t *testing.T, db *sqldb.DB) {
 		l := change.NewLog("test", db, quiet(), time.Now, 0)
@@ -429,8 +429,7 @@ func TestFailureStays(t *testing.T) {
 	})
 }
 
-// Acknowledgements that come fast are written at most every 100 ms, and none is
-// lost.
+// Frequent acknowledgements are written at most every 100 ms, and none is lost.
 func TestAcksAreWrittenTogether(t *testing.T) {
 	bubble(t, func(t *testing.T, db *sqldb.DB) {
 		l := change.NewLog("test", db, quiet(), time.Now, 0)
@@ -454,8 +453,8 @@ func TestAcksAreWrittenTogether(t *testing.T) {
 	})
 }
 
-// A newer stream of an instance takes its row over; the end of the older one
-// does not touch it.
+// A newer stream of an instance takes its row over; the end of the older stream
+// does not touch the row.
 func TestNewerStreamOwnsTheRow(t *testing.T) {
 	bubble(t, func(t *testing.T, db *sqldb.DB) {
 		l := change.NewLog("test", db, quiet(), time.Now, 0)

@@ -28,7 +28,7 @@ import (
 	"github.com/tidegatehq/tidegate/services/kit/watch"
 )
 
-// routes is a replica of a service that serves the words.
+// routes is a service that serves the words.
 type routes struct {
 	backplanev1.UnimplementedRouteServiceServer
 	server *server
@@ -86,8 +86,8 @@ func serve(t *testing.T, db *sqldb.DB) replica {
 	return replica{log: l, client: backplanev1.NewRouteServiceClient(conn)}
 }
 
-// startFollower follows a replica until the test ends; cut, where it is not nil,
-// wraps each stream.
+// startFollower follows a replica until the test ends; cut, if it is not nil, wraps
+// each stream.
 func startFollower(t *testing.T, r replica, s *sink, cut func(grpc.BidiStreamingClient[request, response]) grpc.BidiStreamingClient[request, response]) (*follower, context.CancelFunc) {
 	t.Helper()
 	open := func(ctx context.Context, _ ...grpc.CallOption) (grpc.BidiStreamingClient[request, response], error) {
@@ -111,7 +111,7 @@ func startFollower(t *testing.T, r replica, s *sink, cut func(grpc.BidiStreaming
 	return f, stop
 }
 
-// reach waits until a follower has a snapshot, and has applied a change.
+// reach waits until a follower has a snapshot and has applied a change.
 func reach(t *testing.T, f *follower, number uint64) {
 	t.Helper()
 	eventually(t, func() error {
@@ -216,10 +216,10 @@ func (c *cutter) Recv() (*response, error) {
 	return c.BidiStreamingClient.Recv()
 }
 
-// perStream is how many messages a stream lives for on average.
+// perStream is how many messages a stream carries on average.
 const perStream = 25
 
-// A watcher that is cut at random moments, while several writers write on two
+// A watcher that is cut off at random moments, while several writers write on two
 // replicas, applies every change exactly once and in order.
 func TestCutWatcherLosesNothing(t *testing.T) {
 	seed := rand.Uint64()
@@ -276,7 +276,7 @@ func TestLargeSnapshot(t *testing.T) {
 	}
 }
 
-// A stream that says something else than it should is told so.
+// A stream that sends something out of order is refused.
 func TestServerRefusesWhatIsOutOfOrder(t *testing.T) {
 	r := serve(t, testdb.SQLite(t, schema))
 	ack := &request{Body: &backplanev1.WatchRoutesRequest_Ack{Ack: &backplanev1.Ack{AppliedChangeNumber: 9}}}

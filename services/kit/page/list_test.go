@@ -40,7 +40,7 @@ func TestNew(t *testing.T) {
 			t.Errorf("New of a page of %d = %d, %v, want %d", asked, p.Size, err, want)
 		}
 	}
-	// What may lack something is the same list.
+	// Allowing a partial answer does not change which list it is.
 	partial, err := page.New[key](&gatewayv1.ListSessionsRequest{Parent: "gateways/-", ReturnPartialSuccess: true})
 	if err != nil {
 		t.Fatal(err)
@@ -102,7 +102,7 @@ func rows(after int64) iter.Seq2[int64, error] {
 	}
 }
 
-// A page has what fits.
+// A page has as many items as fit.
 func TestCollect(t *testing.T) {
 	const maxBytes = 2 << 20
 	for _, tt := range []struct {

@@ -64,7 +64,7 @@ func stage(url string) []*catalogv1.Endpoint {
 	return []*catalogv1.Endpoint{{Endpoint: &catalogv1.Endpoint_Url{Url: url}}}
 }
 
-// A part of a field is changed alone, and a field can be fixed without a mask.
+// A part of a field can be changed alone, and a field can be fixed without a mask.
 func TestUpdateOfParts(t *testing.T) {
 	may := []string{"endpoints", "endpoints.sandbox", "max_session_age.seconds"}
 	current := &backplanev1.Route{
@@ -105,8 +105,7 @@ func TestUpdateOfParts(t *testing.T) {
 	}
 }
 
-// An update with an etag that is not the current one is refused before anything
-// else.
+// An update with an outdated etag is refused before anything else is checked.
 func TestUpdateChecksTheEtag(t *testing.T) {
 	for etag, want := range map[string]codes.Code{"": codes.OK, "7": codes.OK, "6": codes.Aborted} {
 		current := &catalogv1.Plan{DisplayName: "a", Etag: "7"}

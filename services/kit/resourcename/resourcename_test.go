@@ -22,7 +22,7 @@ import (
 	_ "github.com/tidegatehq/tidegate/gen/go/tidegate/usage/v1"
 )
 
-// names are a name of each type, and what reads it.
+// names has a name of each type, and the function that parses it.
 func names() map[string]struct {
 	name  fmt.Stringer
 	parse func(field, name string) (fmt.Stringer, error)
@@ -75,7 +75,7 @@ func TestNames(t *testing.T) {
 	}
 }
 
-// TestGrant is for the one name that no message declares a pattern for.
+// TestGrant tests the one name for which no message declares a pattern.
 func TestGrant(t *testing.T) {
 	want := Grant{"g-1"}
 	if got, err := ParseGrant("name", want.String()); err != nil || got != want {
@@ -109,8 +109,8 @@ func TestFormsAreThoseOfTheProtos(t *testing.T) {
 	}
 }
 
-// TestRulesAdmitWhatIsParsed gives each field that a rule of a name holds, of each
-// message, names that it must admit and refuse.
+// TestRulesAdmitWhatIsParsed gives each field of each message that has a rule for
+// names the names that it must admit and those that it must refuse.
 func TestRulesAdmitWhatIsParsed(t *testing.T) {
 	for _, tt := range []struct {
 		message, field string

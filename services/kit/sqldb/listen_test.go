@@ -18,8 +18,7 @@ func notify(t *testing.T, db *sqldb.DB, channel string) {
 	}
 }
 
-// Listen hears of what is committed on its channel in its schema, and of nothing
-// else.
+// Listen hears of commits that notify its channel in its schema, and of no others.
 func TestListen(t *testing.T) {
 	address := testdb.PostgresURL(t)
 	db := testdb.Open(t, address)

@@ -97,11 +97,11 @@ func clearLine(t *testing.T, err error, want string) {
 	}
 }
 
-// refused is an address that nobody listens on: a port that was given back may be
-// another process's in the next moment, and this one is nobody's.
+// refused is an address on which nobody listens. A free port could be taken by
+// another process at any moment; nobody takes port 1.
 const refused = "127.0.0.1:1"
 
-// damage returns a database file with a hole in it.
+// damage makes a database file with a hole in it, and returns its contents.
 func damage(t *testing.T, dir string) []byte {
 	t.Helper()
 	path := filepath.Join(dir, "sound.db")
@@ -211,8 +211,8 @@ func TestMigrateTwiceAndMore(t *testing.T) {
 	})
 }
 
-// A database of a release that cannot be upgraded is refused in one sentence, and
-// stays as it is.
+// A database from a release that cannot be upgraded is refused in one sentence, and
+// stays unchanged.
 func TestOlderReleaseIsRefused(t *testing.T) {
 	testdb.Each(t, sqldb.Schema{}, func(t *testing.T, db *sqldb.DB) {
 		_, err := db.ExecContext(t.Context(), `CREATE TABLE goose_db_version (id BIGINT PRIMARY KEY, version_id BIGINT NOT NULL)`)
@@ -232,8 +232,8 @@ func TestOlderReleaseIsRefused(t *testing.T) {
 	})
 }
 
-// TestOwners opens databases for services that they belong to and for others: a
-// refusal is told by CheckSchema too, and changes nothing.
+// TestOwners opens databases for the services that own them and for others.
+// CheckSchema refuses the same, and a refusal changes nothing.
 func TestOwners(t *testing.T) {
 	ours := schema
 	theirs := sqldb.Schema{Service: "other", Parts: []sqldb.Part{partOf("other",
@@ -293,7 +293,7 @@ func prepare(t *testing.T, url string, schema sqldb.Schema) {
 	}
 }
 
-// Two services start at once on one empty database: one of them has it.
+// Two services start at once on one empty database: one of them gets it.
 func TestTwoServicesMigrateAtOnce(t *testing.T) {
 	testdb.Each(t, sqldb.Schema{}, func(t *testing.T, db *sqldb.DB) {
 		errs := make(chan error, 2)
@@ -361,8 +361,7 @@ func migrateAtOnce(t *testing.T, url string) {
 	wg.Wait()
 }
 
-// modernc.org/libc must be exactly the version that modernc.org/sqlite was made
-// with.
+// modernc.org/libc must be exactly the version that modernc.org/sqlite requires.
 func TestLibcIsTheOneThatSQLiteNames(t *testing.T) {
 	version := func(module string, args ...string) string {
 		out, err := exec.Command("go", append([]string{"list", "-m", "-f", "{{.Version}}"}, append(args, module)...)...).Output()

@@ -90,8 +90,8 @@ func TestInTx(t *testing.T) {
 	})
 }
 
-// After a failed statement a transaction is lost on both engines, also when the
-// function goes on as if nothing had been.
+// After a failed statement a transaction is lost on both engines, even if the
+// function ignores the error.
 func TestTxIsLostAfterAnError(t *testing.T) {
 	testdb.Each(t, schema, func(t *testing.T, db *sqldb.DB) {
 		ctx := t.Context()
@@ -297,7 +297,7 @@ func TestCountersDoNotLoseUpdates(t *testing.T) {
 }
 
 // Two transactions that take two rows in opposite order deadlock on Postgres
-// (SQLite has one writer); InTx runs the one that was chosen again.
+// (SQLite has one writer); InTx runs the victim again.
 func TestInTxRunsADeadlockAgain(t *testing.T) {
 	db := testdb.Postgres(t, schema)
 	ctx := t.Context()
@@ -348,7 +348,7 @@ func TestNoRows(t *testing.T) {
 			if !errors.Is(err, sql.ErrNoRows) {
 				t.Errorf("Scan = %v, want %v", err, sql.ErrNoRows)
 			}
-			return add(t.Context(), tx, "a", 1) // no row is no failure
+			return add(t.Context(), tx, "a", 1) // changing no row is not a failure
 		})
 		if err != nil {
 			t.Errorf("InTx: %v", err)
@@ -356,7 +356,7 @@ func TestNoRows(t *testing.T) {
 	})
 }
 
-// thing is a row of the table parent, as a list of them has it.
+// thing is a row of the table parent.
 type thing struct {
 	id string
 	n  int64

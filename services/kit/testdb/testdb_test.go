@@ -59,7 +59,7 @@ func TestClusterEndsWithItsProcess(t *testing.T) {
 	if os.Getenv("TIDEGATE_TEST_POSTGRES_URL") != "" {
 		t.Skip("TIDEGATE_TEST_POSTGRES_URL is set: there is no cluster")
 	}
-	testdb.PostgresURL(t) // skips where there is none
+	testdb.PostgresURL(t) // skips without a Postgres
 	cmd := exec.Command(os.Args[0], "-test.run=^TestClusterEndsWithItsProcess$")
 	cmd.Env = append(os.Environ(), "TESTDB_CHILD=1")
 	out, err := cmd.StdoutPipe()
@@ -93,7 +93,7 @@ func TestClusterEndsWithItsProcess(t *testing.T) {
 		if _, err := os.Stat(folder); errors.Is(err, os.ErrNotExist) {
 			return
 		}
-		time.Sleep(10 * time.Millisecond) // another process is waited for
+		time.Sleep(10 * time.Millisecond) // waits for another process
 	}
 	t.Errorf("the folder %s of a killed process is still there, server %s", folder, pid)
 }

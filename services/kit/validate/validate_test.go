@@ -21,7 +21,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// routes takes whatever comes.
+// routes accepts every request.
 type routes struct {
 	backplanev1.UnimplementedRouteServiceServer
 }
@@ -123,7 +123,7 @@ func TestMessage(t *testing.T) {
 	}
 }
 
-// TestViolationsAreBounded sends many wrong things at once.
+// TestViolationsAreBounded sends a request with many violations.
 func TestViolationsAreBounded(t *testing.T) {
 	for name, wrong := range map[string]string{"rules": "", "NUL": "a\x00"} {
 		features := make([]string, 200)

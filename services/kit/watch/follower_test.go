@@ -28,7 +28,7 @@ type peer struct {
 	end               chan error
 }
 
-// Send is what the follower says.
+// Send takes what the follower sends.
 func (p *peer) Send(r *request) error {
 	select {
 	case p.said <- r:
@@ -38,7 +38,7 @@ func (p *peer) Send(r *request) error {
 	}
 }
 
-// Recv is what it hears.
+// Recv returns what the follower receives.
 func (p *peer) Recv() (*response, error) {
 	select {
 	case r := <-p.says:
@@ -68,7 +68,7 @@ func (p *peer) say(body any) {
 	}
 }
 
-// snapshot says a whole snapshot.
+// snapshot sends a whole snapshot.
 func (p *peer) snapshot(number uint64, words ...string) {
 	p.say(&backplanev1.Begin{Reset_: backplanev1.Begin_RESET_NO_CURSOR})
 	for _, w := range words {
@@ -164,9 +164,9 @@ func TestFollowerResumesAndCarriesItsAckOver(t *testing.T) {
 		wantAck(t, p, 1, 0, "")
 		s.set(watch.Result{SessionsClosed: 3, Failure: "x"}, nil)
 		p.say(uint64(2))
-		synctest.Wait() // the ack waits to be heard
+		synctest.Wait() // the ack waits to be received
 		p.end <- errors.New("cut")
-		// The stream ends before anybody hears the ack.
+		// The stream ends before anybody receives the ack.
 		time.Sleep(watch.Silence)
 		p = <-peers
 		wantHello(t, p, "e:2")
@@ -292,7 +292,7 @@ func TestFollowerBreaksOffWhatIsOutOfOrder(t *testing.T) {
 						t.Errorf("try %d: Applied = %d, want 5", try, f.Applied())
 					}
 				}
-				// The same again would not help: it asks for a snapshot.
+				// Resuming again would not help: it asks for a snapshot.
 				p := <-peers
 				wantHello(t, p, "")
 				p.snapshot(9, "z")

@@ -23,7 +23,7 @@ type (
 	follower = watch.Follower[request, response]
 )
 
-// sink keeps the words that a follower hears, and checks that nothing comes
+// sink keeps the words that a follower receives, and checks that nothing comes
 // twice or out of order.
 type sink struct {
 	mu     sync.Mutex

@@ -172,7 +172,7 @@ func TestListInPages(t *testing.T) {
 			break
 		}
 		if len(got) == 3 {
-			f.registry.Get("r1").Abandon() // it was shown already
+			f.registry.Get("r1").Abandon() // it is on an earlier page
 		}
 	}
 	if !slices.Equal(got, want) {

@@ -300,7 +300,7 @@ func (l served) takeAll(t *testing.T) (silent []net.Conn) {
 	return nil
 }
 
-// comesTo waits until n handshakes are in progress.
+// comesTo reports whether n handshakes are in progress within a time.
 func (l served) comesTo(n int, within time.Duration) bool {
 	for begin := time.Now(); l.InProgress() != n; runtime.Gosched() {
 		if time.Since(begin) > within {

@@ -30,9 +30,8 @@ import (
 	"github.com/tidegatehq/tidegate/services/gateway/internal/session"
 )
 
-// service takes reports as the subscription service does, and fails as the
-// network would: before a batch is taken in, or after it, when only the answer
-// is lost.
+// service takes in reports as the subscription service does, and fails as a network
+// does: before a batch is taken in, or after that, when only the answer is lost.
 type service struct {
 	backplanev1.MeteringServiceClient
 	t    *testing.T

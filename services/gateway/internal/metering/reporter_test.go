@@ -10,8 +10,8 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// TestWrongRows has two rows that the service refuses: they alone are lost, also
-// when the service is away in between.
+// TestWrongRows has two rows that the service refuses: only they are lost, even if
+// the service is away in between.
 func TestWrongRows(t *testing.T) {
 	var want, got, lost []int
 	for i := range 100 {

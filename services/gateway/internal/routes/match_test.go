@@ -106,7 +106,7 @@ func TestMatchBadPath(t *testing.T) {
 	}
 }
 
-// naive is the match written down without any thought for speed.
+// naive matches a path in the simplest way, without regard to speed.
 func naive(list []*Route, path string) (*Route, string, error) {
 	if path != "/" {
 		segments := strings.Split(path, "/")

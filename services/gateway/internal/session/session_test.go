@@ -114,8 +114,7 @@ func (b *bench) newCert() {
 	}
 }
 
-// secure puts TLS above both ends of a leg. The gateway is its client where it
-// dials.
+// secure puts TLS on both ends of a leg. The gateway is the TLS client if it dials.
 func (b *bench) secure(far, near net.Conn, dials bool) (_, _ net.Conn) {
 	b.t.Helper()
 	server, client := &tls.Config{Certificates: []tls.Certificate{b.cert}}, &tls.Config{InsecureSkipVerify: true}

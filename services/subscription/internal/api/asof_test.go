@@ -13,8 +13,8 @@ import (
 )
 
 // TestVerdictIsOfItsNumber judges a credential while its subscription comes and
-// goes: a verdict as of a number is what that change left, neither older nor
-// newer.
+// goes: a verdict as of a change reflects exactly that change, neither an older nor
+// a newer one.
 func TestVerdictIsOfItsNumber(t *testing.T) {
 	onBoth(t, func(t *testing.T, w *world) {
 		w.publish(v1)

@@ -48,9 +48,9 @@ type issued struct {
 	client *oauthClient
 }
 
-// TestCachedVerdictsHold makes random writes. A verdict that was read at some
-// number, and that no event since then touches, is what a fresh one says: that
-// is what gateways rely on.
+// TestCachedVerdictsHold makes random writes. A verdict that was read as of some
+// change, and that no event since has touched, must equal a fresh one: gateways
+// rely on that.
 func TestCachedVerdictsHold(t *testing.T) {
 	db := testdb.SQLite(t, store.Schema())
 	w := newWorld(t, db)
@@ -82,8 +82,8 @@ func TestCachedVerdictsHold(t *testing.T) {
 // maxCached is how many verdicts are cached.
 const maxCached = 12
 
-// begin makes something to begin with: two owners with an application each,
-// OAuth clients, subscriptions and tokens, all judged.
+// begin makes the initial state: two owners with an application each, OAuth
+// clients, subscriptions and tokens, all judged.
 func (m *model) begin() {
 	m.publishAll()
 	for range 2 {
@@ -106,8 +106,7 @@ func (m *model) begin() {
 	}
 }
 
-// publishAll tells the service of all versions, as the watch of the catalog
-// does.
+// publishAll tells the service of all versions, as its watch of the catalog would.
 func (m *model) publishAll() {
 	for _, name := range m.versions {
 		m.applyCatalog(store.CatalogChange{Versions: []store.Version{{Name: name, Published: true, Plans: []string{gold, silver}}}})
@@ -180,7 +179,7 @@ func (m *model) judge(rt *rapid.T) {
 	t, version := pick(rt, "token", m.tokens), pick(rt, "version", m.versions)
 	v := m.verify(t.raw, version)
 	m.cached = append(m.cached, judged{credential: t.raw, version: version, asOf: v.GetAsOfChangeNumber(), verdict: v})
-	// Some are enough, and each is judged again after every step.
+	// A few are enough, because each is judged again after every step.
 	m.cached = m.cached[max(0, len(m.cached)-maxCached):]
 }
 
@@ -255,7 +254,7 @@ func (m *model) deleteUser(rt *rapid.T) {
 	m.forget(func(app, _, _ string) bool { return slices.Contains(gone, app) })
 }
 
-// removeVersion deletes a version in the catalog and makes it anew.
+// removeVersion deletes a version in the catalog and creates it again.
 func (m *model) removeVersion(rt *rapid.T) {
 	name := pick(rt, "version", m.versions)
 	m.applyCatalog(store.CatalogChange{Removed: []string{name}})
@@ -263,14 +262,14 @@ func (m *model) removeVersion(rt *rapid.T) {
 	m.applyCatalog(store.CatalogChange{Versions: []store.Version{{Name: name, Published: true, Plans: []string{gold, silver}}}})
 }
 
-// forget drops the OAuth clients and subscriptions that are gone.
+// forget drops the OAuth clients and subscriptions that no longer exist.
 func (m *model) forget(gone func(app, client, sub string) bool) {
 	m.clients = slices.DeleteFunc(m.clients, func(c *oauthClient) bool { return gone(appOf(c), c.GetName(), "") })
 	m.subs = slices.DeleteFunc(m.subs, func(s *subscriptionv1.Subscription) bool { return gone(s.GetApplication(), "", s.GetName()) })
 }
 
-// check drops what the events since its number touch, and compares the rest with
-// fresh verdicts.
+// check drops the verdicts that events have touched since they were read, and
+// compares the rest with fresh ones.
 func (m *model) check(rt *rapid.T) {
 	touched := map[string]uint64{}
 	oldest := m.head()

@@ -69,7 +69,7 @@ func TestVerifyCredential(t *testing.T) {
 	})
 }
 
-// TestBatchGetGrants reads grants again that ended in every way.
+// TestBatchGetGrants reads grants that have ended in every way.
 func TestBatchGetGrants(t *testing.T) {
 	onBoth(t, func(t *testing.T, w *world) {
 		w.publish(v1, v2)

@@ -150,8 +150,8 @@ func TestGatewayRefusals(t *testing.T) {
 	})
 }
 
-// TestOAuthRefusals has what the rules of the protos refuse; TestTokenRefusals
-// has the rest.
+// TestOAuthRefusals covers what the rules of the protos refuse, TestTokenRefusals
+// the rest.
 func TestOAuthRefusals(t *testing.T) {
 	w := onSQLite(t)
 	c := &oauth2v1.ClientCredentials{ClientId: long(129), ClientSecret: long(129)}

@@ -34,7 +34,7 @@ func call[Req, Resp any](method func(context.Context, *Req, ...grpc.CallOption) 
 	}
 }
 
-// check makes the refused requests and sees that nothing was written.
+// check makes the refused requests and checks that nothing was written.
 func (w *world) check(t *testing.T, all []refusal) {
 	t.Helper()
 	for _, r := range all {
@@ -64,7 +64,7 @@ const (
 	badEtag        = "etag: must be at most 64 characters"
 	noNUL          = "must not have the character NUL"
 	stale          = "etag: somebody else changed it first, read it again"
-	hugePage       = 5000 // is lowered to the most
+	hugePage       = 5000 // is lowered to the maximum
 )
 
 func TestUsersRefusals(t *testing.T) {

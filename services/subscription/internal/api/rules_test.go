@@ -17,8 +17,8 @@ import (
 	"github.com/tidegatehq/tidegate/services/subscription/internal/api"
 )
 
-// TestEveryMethodRefusesWhoMayNotCall calls every method with nothing, as nobody,
-// as each kind of caller who may not.
+// TestEveryMethodRefusesWhoMayNotCall calls every method with an empty request,
+// without credentials and as each kind of caller who may not call it.
 func TestEveryMethodRefusesWhoMayNotCall(t *testing.T) {
 	w := onSQLite(t)
 	users, internal, _, _ := w.replica()
@@ -40,7 +40,7 @@ func TestEveryMethodRefusesWhoMayNotCall(t *testing.T) {
 	for method := range api.Rules() {
 		services := is(method, []string{"GrantService/", "MeteringService/"})
 		if services && strings.HasSuffix(method, "WatchGrants") {
-			continue // a stream; TestServicesOnly has it
+			continue // a stream; TestServicesOnly covers it
 		}
 		type want struct {
 			name string
@@ -84,7 +84,7 @@ func TestEveryMethodRefusesWhoMayNotCall(t *testing.T) {
 	}
 }
 
-// TestServicesOnly opens the watch as those who may not.
+// TestServicesOnly opens the watch as callers who may not.
 func TestServicesOnly(t *testing.T) {
 	w := onSQLite(t)
 	for _, tt := range []struct {

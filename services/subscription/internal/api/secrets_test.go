@@ -11,8 +11,8 @@ import (
 	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
 )
 
-// TestSecretsStayInside does everything that has a secret in it, rightly and
-// wrongly, and looks for the secrets in the log, in every error and in the
+// TestSecretsStayInside does everything that involves a secret, correctly and
+// incorrectly, and looks for the secrets in the log, in every error and in the
 // database.
 func TestSecretsStayInside(t *testing.T) {
 	onBoth(t, func(t *testing.T, w *world) {

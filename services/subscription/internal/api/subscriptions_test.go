@@ -70,7 +70,7 @@ func TestApplications(t *testing.T) {
 }
 
 // TestVersionIsReadBeforeItIsRefused subscribes to a version that the service has
-// not heard of, or has heard old news of.
+// not heard of, or knows only in an older state.
 func TestVersionIsReadBeforeItIsRefused(t *testing.T) {
 	onBoth(t, func(t *testing.T, w *world) {
 		chat, talk := w.application(w.ann, "Chat"), w.application(w.ann, "Talk")
@@ -151,8 +151,8 @@ func TestSubscriptionsAreSeenByBothSides(t *testing.T) {
 	})
 }
 
-// TestRolesComeAfterSight has somebody without the role subscriber: what is
-// another's is not found, what is their own is denied.
+// TestRolesComeAfterSight has a user without the role subscriber: what belongs to
+// others is not found, what is their own is denied.
 func TestRolesComeAfterSight(t *testing.T) {
 	w := onSQLite(t)
 	w.publish(v1)

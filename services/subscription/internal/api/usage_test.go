@@ -39,7 +39,7 @@ func sessionRecord(ref, app, sub, version string, end time.Time) *usagev1.Sessio
 }
 
 // TestUsage reports usage and records of Ann's application at Bob's version, and
-// reads them as everybody may.
+// reads them as every kind of caller.
 func TestUsage(t *testing.T) {
 	onBoth(t, func(t *testing.T, w *world) {
 		w.publish(v1)
@@ -137,9 +137,8 @@ func TestUsage(t *testing.T) {
 	})
 }
 
-// TestRecordsOfNewerGateways takes in what a gateway knows and this service does
-// not: a party and a reason by number, and a session that had no version and no
-// start.
+// TestRecordsOfNewerGateways takes in what only a newer gateway knows: a party and
+// an end reason by number, and a session without version and start.
 func TestRecordsOfNewerGateways(t *testing.T) {
 	onBoth(t, func(t *testing.T, w *world) {
 		record := sessionRecord("R-1", "", "", "", w.now())

@@ -60,8 +60,8 @@ func TestSignIn(t *testing.T) {
 	})
 }
 
-// TestThrottle fails for a name that exists and for one that does not: both are
-// refused alike, with the right password too.
+// TestThrottle fails to sign in with an existing name and with an unknown one: both
+// are refused alike, even with the right password.
 func TestThrottle(t *testing.T) {
 	w := onSQLite(t)
 	const throttled = "too many failed sign-ins for this name; try again in 30s"
@@ -89,7 +89,7 @@ func TestThrottle(t *testing.T) {
 }
 
 // TestThrottleHoldsAgainstManyAtOnce tries forty passwords at once: hardly more
-// than the ten that are allowed are looked at.
+// than the ten that are allowed are checked.
 func TestThrottleHoldsAgainstManyAtOnce(t *testing.T) {
 	w := onSQLite(t)
 	var wg sync.WaitGroup
@@ -154,8 +154,8 @@ func TestRefreshEnds(t *testing.T) {
 	refused(t, "RefreshSignIn(a day later)", err, codes.Unauthenticated, signInEnded)
 }
 
-// TestRolesAtRefresh changes a user's roles: the access token keeps the old
-// ones until it ends, the next one has the new.
+// TestRolesAtRefresh changes a user's roles: the access token keeps the old roles
+// until it expires, the next one has the new.
 func TestRolesAtRefresh(t *testing.T) {
 	w := onSQLite(t)
 	_, err := w.users.ChangePassword(w.root, &identityv1.ChangePasswordRequest{Name: w.annName, NewPassword: "a password of ann"})
@@ -179,9 +179,10 @@ func TestRolesAtRefresh(t *testing.T) {
 	w.must(err)
 	refused(t, "CreateApplication() with the new token", create(next.GetAccessToken(), "two"),
 		codes.PermissionDenied, "this needs the role subscriber")
-	w.add(15*time.Minute + 6*time.Second) // 5 s for clocks that differ
+	w.add(15*time.Minute + 6*time.Second) // 5 s because clocks may differ
 	refused(t, "CreateApplication() 15 minutes later", create(in.GetAccessToken(), "three"), codes.Unauthenticated, "the token has expired")
-	// One who is removed cannot refresh, and makes nothing with what is left.
+	// A removed user cannot refresh, and can create nothing with a token that is
+	// left.
 	next, err = w.refresh(next.GetRefreshToken())
 	w.must(err)
 	w.root = w.as(w.rootName, "admin")
@@ -193,7 +194,7 @@ func TestRolesAtRefresh(t *testing.T) {
 		codes.Unauthenticated, "the user whose token this is has been removed")
 }
 
-// mustUser returns a token as it was issued before a user was removed.
+// mustUser returns a token such as was issued before the user was removed.
 func mustUser(w *world, name string, roles ...string) string {
 	w.t.Helper()
 	raw, _, err := w.issuer.SignUser(identity.User{Name: name, Roles: roles}, "s")
@@ -289,7 +290,8 @@ func TestUsers(t *testing.T) {
 	})
 }
 
-// Whoever waits to hash a password holds no lock: others make changes meanwhile.
+// Whoever waits to hash a password holds no lock: others can make changes
+// meanwhile.
 func TestPasswordsAreHashedBeforeTheChange(t *testing.T) {
 	onBoth(t, func(t *testing.T, w *world) {
 		slots := []*token.HashSlot{}

@@ -26,7 +26,7 @@ type (
 	grantsResponse = backplanev1.WatchGrantsResponse
 )
 
-// gateway is a watcher of grants, as the gateway is one.
+// gateway watches grants as a gateway does.
 type gateway struct {
 	mu      sync.Mutex
 	at      watch.At
@@ -52,7 +52,7 @@ func (g *gateway) Reset(_ context.Context, at watch.At, _ backplanev1.Begin_Rese
 	return watch.Result{}, nil
 }
 
-// Apply notes a change.
+// Apply records a change.
 func (g *gateway) Apply(_ context.Context, at watch.At, m *grantsResponse) (watch.Result, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -96,9 +96,9 @@ func (g *gateway) follow(ctx context.Context, c backplanev1.GrantServiceClient, 
 	f.Run(ctx) //nolint:errcheck // it returns nil when ctx ends
 }
 
-// TestWatchCutAtRandom has a watcher that is cut at random moments and goes on at
-// one of two replicas, while eight writers write through both. It applies every
-// change once and in order.
+// TestWatchCutAtRandom has a watcher that is cut off at random moments and resumes
+// at one of two replicas, while eight writers write through both. It must apply
+// every change once and in order.
 func TestWatchCutAtRandom(t *testing.T) {
 	onBoth(t, func(t *testing.T, w *world) {
 		seed := rand.Uint64()
@@ -208,7 +208,7 @@ func (w *world) compare(g *gateway, start, head uint64) {
 	w.must(rows.Err())
 }
 
-// TestWatchRefusesDisorder says what a watcher must not say.
+// TestWatchRefusesDisorder sends what a watcher must not send.
 func TestWatchRefusesDisorder(t *testing.T) {
 	w := onSQLite(t)
 	hello := &grantsRequest{Body: &backplanev1.WatchGrantsRequest_Hello{Hello: &backplanev1.Hello{Instance: "g", Kind: "gateway"}}}
@@ -233,7 +233,7 @@ func TestWatchRefusesDisorder(t *testing.T) {
 		w.must(err)
 		for i, m := range tt.say {
 			if i == 1 && m.GetAck() != nil {
-				// After the snapshot, so that the number sent is known.
+				// Read past the snapshot, so that the number sent is known.
 				for end := false; !end; {
 					got, err := stream.Recv()
 					w.must(err)

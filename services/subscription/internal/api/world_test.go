@@ -85,8 +85,8 @@ type world struct {
 	store           *store.Store
 	issuer          *token.Issuer
 	catalog         *catalogtest.Catalog
-	clients                 // on the users' face
-	gateway, portal clients // on the services' face
+	clients                 // on the listener for users
+	gateway, portal clients // on the listener for services
 	master          *seal.Key
 	passwords       *token.Passwords
 	logs            *buffer
@@ -100,8 +100,8 @@ type world struct {
 	rootName, annName, bobName string
 }
 
-// newWorld starts the service on a database. The catalog is not followed: what
-// the service knows of it, it has read when it needed to.
+// newWorld starts the service on a database. It does not follow the catalog: it
+// reads from it when it needs to.
 func newWorld(t *testing.T, db *sqldb.DB) *world {
 	t.Helper()
 	w := &world{
@@ -126,7 +126,7 @@ func newWorld(t *testing.T, db *sqldb.DB) *world {
 	return w
 }
 
-// replica starts the service once more on the same database.
+// replica starts another replica of the service on the same database.
 func (w *world) replica() (users, internal *memnet.Listener, st *store.Store, issuer *token.Issuer) {
 	w.t.Helper()
 	log := slog.New(slog.NewTextHandler(w.logs, &slog.HandlerOptions{Level: slog.LevelDebug}))
@@ -160,7 +160,7 @@ func onBoth(t *testing.T, test func(t *testing.T, w *world)) {
 	testdb.Each(t, store.Schema(), func(t *testing.T, db *sqldb.DB) { test(t, newWorld(t, db)) })
 }
 
-// onSQLite returns a world.
+// onSQLite returns a world on SQLite.
 func onSQLite(t *testing.T) *world {
 	t.Helper()
 	return newWorld(t, testdb.SQLite(t, store.Schema()))
@@ -249,7 +249,7 @@ func (w *world) oauthClient(ctx context.Context, app string, stage catalogv1.Sta
 	return &oauthClient{OAuthClient: c, secret: w.secret(ctx, c.GetName(), nil)}
 }
 
-// secret makes a secret that ends at a time; nil is never.
+// secret makes a secret that expires at a time; nil means never.
 func (w *world) secret(ctx context.Context, client string, expires *timestamppb.Timestamp) *subscriptionv1.OAuthClientSecret {
 	w.t.Helper()
 	s, err := w.apps.CreateOAuthClientSecret(ctx, createSecret(client, expires))
@@ -311,7 +311,7 @@ func (w *world) head() uint64 {
 	return n
 }
 
-// dump returns all rows of the service's tables but failed sign-ins, to tell
+// dump returns all rows of the service's tables except failed sign-ins, to show
 // whether anything was written.
 func (w *world) dump() string {
 	w.t.Helper()
@@ -361,7 +361,7 @@ func refused(t *testing.T, what string, err error, code codes.Code, text string)
 	}
 }
 
-// buffer is a log that is read while it is written.
+// buffer is a log that can be read while it is written.
 type buffer struct {
 	mu sync.Mutex
 	b  bytes.Buffer

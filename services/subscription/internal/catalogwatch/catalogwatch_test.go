@@ -103,7 +103,7 @@ func TestFollow(t *testing.T) {
 			t.Errorf("ReadVersion() = %+v, %v, %v", got, known, err)
 		}
 		stop()
-		// What happens while nobody follows is caught up with.
+		// Changes that happen while nobody follows are applied later.
 		n := c.Remove(v2)
 		stop = start(t, newWatch(c, st, "one"))
 		reach(t, st, n)
@@ -114,9 +114,9 @@ func TestFollow(t *testing.T) {
 	})
 }
 
-// TestReplicasCutAtRandom has three replicas that follow one database and are
+// TestReplicasCutAtRandom has three replicas that share one database and are
 // stopped and started at random moments while the catalog changes: every change
-// is applied once and in order.
+// must be applied once and in order.
 func TestReplicasCutAtRandom(t *testing.T) {
 	testdb.Each(t, store.Schema(), func(t *testing.T, db *sqldb.DB) {
 		c, st := catalogtest.New(t), newStore(db)
@@ -168,8 +168,8 @@ func TestReplicasCutAtRandom(t *testing.T) {
 				t.Errorf("%s: plans %v, known %v; want %q, %v", name, got, known, want, wanted)
 			}
 		}
-		// A removal is one change each, unless a snapshot covered it and what came
-		// after it.
+		// Each removal makes one change, unless a snapshot covered it together with
+		// later ones.
 		head, err := st.Head(t.Context())
 		if err != nil || head > uint64(removed) {
 			t.Errorf("%d changes for %d removals, %v", head, removed, err)

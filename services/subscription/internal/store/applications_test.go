@@ -27,7 +27,7 @@ func TestApplication(t *testing.T) {
 		refused(t, "Application(of another)", err, codes.NotFound, "applications/"+made.ID+" not found")
 		_, err = b.CreateApplication(t.Context(), store.Application{Owner: b.ann.User, DisplayName: "MY ÜBUNG"})
 		refused(t, "CreateApplication(same name)", err, codes.AlreadyExists, `there is an application "MY ÜBUNG" already`)
-		b.application(b.bob, "My Übung") // another's may have the name
+		b.application(b.bob, "My Übung") // another user's may have the same name
 
 		rename := func(name, etag string) func(store.Application) (store.Application, error) {
 			return func(a store.Application) (store.Application, error) {
@@ -103,7 +103,7 @@ func TestApplicationsList(t *testing.T) {
 	})
 }
 
-// TestRaces makes the same thing 16 times at once: one is made.
+// TestRaces creates the same thing 16 times at once: only one is created.
 func TestRaces(t *testing.T) {
 	each(t, func(t *testing.T, b *bench) {
 		b.publish("owner", "apis/a/versions/v")

@@ -70,7 +70,7 @@ func TestRevokeOnce(t *testing.T) {
 	})
 }
 
-// TestGrants ends grants in every way and asks why.
+// TestGrants ends grants in every way and asks why they ended.
 func TestGrants(t *testing.T) {
 	each(t, func(t *testing.T, b *bench) {
 		const v3 = "apis/a/versions/v3"

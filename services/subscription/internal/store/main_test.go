@@ -45,7 +45,7 @@ const (
 	silver = "plans/silver"
 )
 
-// each runs a test on both engines.
+// each runs a test on each engine.
 func each(t *testing.T, test func(t *testing.T, b *bench)) {
 	t.Helper()
 	testdb.Each(t, store.Schema(), func(t *testing.T, db *sqldb.DB) { test(t, newBench(t, db)) })
@@ -105,7 +105,7 @@ func (b *bench) secret(v identity.Viewer, c store.OAuthClient, hash string, expi
 	return s
 }
 
-// publish makes the catalog say that versions are published under both plans.
+// publish makes versions published under both plans, as the catalog would say.
 func (b *bench) publish(owner string, names ...string) {
 	b.t.Helper()
 	var all []store.Version
@@ -214,7 +214,7 @@ func race(do func(i int) error) []error {
 	return errs
 }
 
-// one checks that one of several tries won and the others were refused.
+// one checks that one of several attempts succeeded and the others were refused.
 func one(t *testing.T, what string, errs []error, code codes.Code) {
 	t.Helper()
 	won := 0

@@ -70,7 +70,7 @@ func (b *bench) signIn(v identity.Viewer, password, hash string) string {
 	return id
 }
 
-// rotate spends a token and says what became of it.
+// rotate spends a token and returns the outcome.
 func (b *bench) rotate(hash, next string) store.Refreshed {
 	b.t.Helper()
 	signIn, p, what, err := b.RotateSignIn(b.t.Context(), []byte(hash), refresh(b, next))
@@ -92,8 +92,8 @@ func TestRefresh(t *testing.T) {
 			{"nothing", "x", store.Unknown},
 			{"r1", "r2", store.Rotated},
 			{"r2", "r3", store.Rotated},
-			{"r1", "x", store.Reused},  // ends the family
-			{"r3", "x", store.Unknown}, // which was the newest of it
+			{"r1", "x", store.Reused},  // ends the sign-in
+			{"r3", "x", store.Unknown}, // which was its newest token
 			{"r1", "x", store.Unknown},
 			{"other", "other2", store.Rotated}, // another sign-in goes on
 		} {
@@ -108,8 +108,8 @@ func TestRefresh(t *testing.T) {
 	})
 }
 
-// TestRefreshRace spends one token 16 times at once: one gets the next, and the
-// sign-in is ended because the others are reuse.
+// TestRefreshRace spends one token 16 times at once: one attempt gets the next
+// token, and the others end the sign-in, because they are reuse.
 func TestRefreshRace(t *testing.T) {
 	each(t, func(t *testing.T, b *bench) {
 		b.signIn(b.ann, "hash of ann", "r")
@@ -181,7 +181,7 @@ func TestChangePassword(t *testing.T) {
 }
 
 // TestSignInAgainstChangePassword signs in with the old password while it is
-// changed: no sign-in of the old password stays.
+// changed: no sign-in with the old password is left.
 func TestSignInAgainstChangePassword(t *testing.T) {
 	each(t, func(t *testing.T, b *bench) {
 		errs := race(func(i int) error {

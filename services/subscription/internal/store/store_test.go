@@ -9,7 +9,7 @@ import (
 // TestInstallOnce installs from 16 replicas at once, with an issuer each.
 func TestInstallOnce(t *testing.T) {
 	each(t, func(t *testing.T, b *bench) {
-		// The bench has installed; begin again.
+		// The bench has installed already: undo that.
 		for _, table := range []string{"users", "installation"} {
 			_, err := b.db.ExecContext(t.Context(), "DELETE FROM "+table)
 			ok(t, err)

@@ -122,7 +122,8 @@ func TestSubscriptionIsSeenByBothOwners(t *testing.T) {
 				}), tt.code, tt.text)
 			}
 		}
-		// The version's owner sees it; it is the application's that is asked about.
+		// The version's owner sees it, but check is asked about the application's
+		// owner.
 		stop := fault.Denied("stop")
 		_, err = b.UpdateSubscription(t.Context(), b.bob, s1.ID, func(s store.Subscription) (store.Subscription, error) {
 			if s.Owner != b.ann.User {

@@ -37,7 +37,7 @@ func TestUsageIsCountedOnce(t *testing.T) {
 			{batch("b1", 1), store.BatchResult{Duplicate: true}},
 			{batch("b2", 1), store.BatchResult{}},           // another start counts anew
 			{batch("b1", 6), store.BatchResult{Missing: 3}}, // the database has lost three
-			{batch("b3", 40), store.BatchResult{}},          // or all that it knew of a start
+			{batch("b3", 40), store.BatchResult{}},          // or everything about a start
 			{batch("b3", 39), store.BatchResult{Duplicate: true}},
 		} {
 			got, err := b.AddUsage(t.Context(), step.batch, row)

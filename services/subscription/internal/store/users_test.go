@@ -71,7 +71,8 @@ func TestUpdateUser(t *testing.T) {
 	})
 }
 
-// TestLastAdministrator lets 16 administrators give up the role, or go, at once.
+// TestLastAdministrator has 16 administrators give up the role, or removed, at
+// once.
 func TestLastAdministrator(t *testing.T) {
 	each(t, func(t *testing.T, b *bench) {
 		first, _, _, err := b.Password(t.Context(), "admin")
@@ -144,7 +145,7 @@ func TestUsersPages(t *testing.T) {
 		var want, got []string
 		for i := range 5 {
 			want = append(want, b.user(fmt.Sprintf("p%d", i), "creator"))
-			if i%2 == 0 { // two of a time
+			if i%2 == 0 { // two at the same time
 				b.add(1000)
 			}
 		}

@@ -79,13 +79,13 @@ func TestReplicasApplyOnce(t *testing.T) {
 func TestCatalogSnapshot(t *testing.T) {
 	each(t, func(t *testing.T, b *bench) {
 		const v3, v4 = "apis/a/versions/v3", "apis/a/versions/v4"
-		b.publish("o", v1, v2, v3) // revision 1
+		b.publish("o", v1, v2, v3) // change 1
 		app := b.application(b.ann, "a")
 		b.subscribe(b.ann, app.ID, v1)
 		b.subscribe(b.ann, app.ID, v2)
 		at, err := b.ReadCursor(t.Context())
 		ok(t, err)
-		// Read from the catalog after the snapshot was: newer than it.
+		// This was read from the catalog after the snapshot, so it is newer.
 		newer := version(v4, "o", true, gold)
 		newer.ChangeNumber = 8
 		saved, err := b.SaveVersion(t.Context(), newer, at)
@@ -121,8 +121,8 @@ func TestCatalogSnapshot(t *testing.T) {
 	})
 }
 
-// TestAnotherHistoryDeletesNothing follows a catalog that was started with an
-// empty database by mistake, and then with the right one again.
+// TestAnotherHistoryDeletesNothing follows a catalog that is started with an empty
+// database by mistake, and then with the right one.
 func TestAnotherHistoryDeletesNothing(t *testing.T) {
 	each(t, func(t *testing.T, b *bench) {
 		b.publish("o", v1)
@@ -168,7 +168,7 @@ func TestSaveVersionIsNotOfThePast(t *testing.T) {
 }
 
 // TestSubscribeAgainstRemoval subscribes while the version is removed: no
-// subscription to it stays.
+// subscription to it is left.
 func TestSubscribeAgainstRemoval(t *testing.T) {
 	each(t, func(t *testing.T, b *bench) {
 		b.publish("o", v1)

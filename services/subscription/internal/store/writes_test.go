@@ -10,12 +10,12 @@ import (
 	"github.com/tidegatehq/tidegate/services/subscription/internal/store"
 )
 
-// While a change is being made, what is no change is written: usage, session
-// records, sign-ins, signing keys, what the catalog says. SQLite has one writer, so
-// this is about Postgres.
+// Writes that make no change go through while a change is being made: usage,
+// session records, sign-ins, signing keys, what the catalog says. SQLite has one
+// writer, so this is about Postgres.
 func TestWritesWithoutAChangeDoNotWait(t *testing.T) {
 	b := newBench(t, testdb.Postgres(t, store.Schema()))
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute) // a write that waits waits for ever
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute) // a write that waited would wait for ever
 	defer cancel()
 	token := func(hash string) store.RefreshToken {
 		return store.RefreshToken{Hash: []byte(hash), ExpiresAt: b.now().Add(time.Hour)}

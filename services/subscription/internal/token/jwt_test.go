@@ -86,7 +86,7 @@ func TestUserTokenClaims(t *testing.T) {
 	}
 }
 
-// TestReadApplication reads tokens that are not good in every way.
+// TestReadApplication reads tokens that are bad in every way.
 func TestReadApplication(t *testing.T) {
 	c := newClock()
 	master := seal.New()

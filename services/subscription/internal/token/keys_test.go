@@ -44,7 +44,7 @@ func newIssuer(keys *token.Keys, c *clock) *token.Issuer {
 	return token.NewIssuer(issuerURL, keys, token.Lifetimes{Application: time.Hour, User: 15 * time.Minute}, c.now)
 }
 
-// published returns the ids of the keys in the JWKS.
+// published returns the ids of the keys in the JWK set.
 func published(t *testing.T, keys *token.Keys) []string {
 	t.Helper()
 	var ids []string
@@ -63,8 +63,8 @@ func issue(t *testing.T, i *token.Issuer) string {
 	return raw
 }
 
-// TestRotation follows a key from the JWKS to its end: it is published before it
-// signs, and stays until the last token that it signed has ended.
+// TestRotation follows a key from its publication to its end: it is published
+// before it signs, and stays until the last token that it signed has expired.
 func TestRotation(t *testing.T) {
 	testdb.Each(t, store.Schema(), func(t *testing.T, db *sqldb.DB) {
 		c := newClock()
@@ -116,8 +116,8 @@ func TestRotation(t *testing.T) {
 	})
 }
 
-// TestLongerLifetimeKeepsKeys starts again with tokens that live longer, and then
-// shorter: keys are kept for the longest that they may have signed.
+// TestLongerLifetimeKeepsKeys restarts with longer and then with shorter token
+// lifetimes: keys are kept for the longest lifetime that they may have signed for.
 func TestLongerLifetimeKeepsKeys(t *testing.T) {
 	c := newClock()
 	db := testdb.SQLite(t, store.Schema())
