@@ -94,7 +94,7 @@ func (l *Log) Write(ctx context.Context, doing string, fn func(tx *Tx) (Record, 
 	return nil
 }
 
-// write makes a change in tx and returns its number, 0 for none.
+// write makes a change in tx and returns its number, 0 if fn skips.
 func (l *Log) write(ctx context.Context, tx *sqldb.Tx, fn func(tx *Tx) (Record, error)) (uint64, error) {
 	number, err := takeNumber(ctx, tx)
 	if err != nil {

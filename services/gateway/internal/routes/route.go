@@ -21,7 +21,7 @@ type Route struct {
 	Name      string // apis/{api}/versions/{version}
 	API       string // apis/{api}
 	Owner     string // users/{user}
-	Context   string // as "/echo" or "/team/echo"
+	Context   string // such as "/echo" or "/team/echo"
 	Segment   string // of the version in the path, as "1.0.0"
 	Default   bool   // /{context} without a version leads here
 	Published bool   // new handshakes are accepted

@@ -13,7 +13,7 @@ import (
 // Table is an immutable set of routes. Its zero value is empty.
 type Table struct {
 	routes map[string]*Route // by name
-	mounts map[string]*mount // by context, as "/team/echo"
+	mounts map[string]*mount // by context, such as "/team/echo"
 	// depth is the largest number of segments of a context, length the largest
 	// number of bytes. Matching looks no further into a path. Both only grow, so
 	// they may exceed what the remaining contexts need.

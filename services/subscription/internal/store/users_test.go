@@ -71,7 +71,7 @@ func TestUpdateUser(t *testing.T) {
 	})
 }
 
-// TestLastAdministrator has 16 administrators give up the role, or removed, at
+// TestLastAdministrator has 16 administrators give up the role, or be removed, at
 // once.
 func TestLastAdministrator(t *testing.T) {
 	each(t, func(t *testing.T, b *bench) {

@@ -47,7 +47,7 @@ func timeProto(t time.Time) *timestamppb.Timestamp {
 	return timestamppb.New(t)
 }
 
-// applicationName is the name of an application, empty for none.
+// applicationName returns the name of an application, "" for an empty id.
 func applicationName(id string) string {
 	if id == "" {
 		return ""
@@ -55,7 +55,7 @@ func applicationName(id string) string {
 	return store.ApplicationName(id)
 }
 
-// subscriptionName is the name of a subscription, empty for none.
+// subscriptionName returns the name of a subscription, "" for an empty id.
 func subscriptionName(id string) string {
 	if id == "" {
 		return ""
