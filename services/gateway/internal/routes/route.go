@@ -22,7 +22,7 @@ type Route struct {
 	API       string // apis/{api}
 	Owner     string // users/{user}
 	Context   string // such as "/echo" or "/team/echo"
-	Segment   string // of the version in the path, as "1.0.0"
+	Segment   string // of the version in the path, such as "1.0.0"
 	Default   bool   // /{context} without a version leads here
 	Published bool   // new handshakes are accepted
 

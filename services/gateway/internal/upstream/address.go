@@ -11,7 +11,7 @@ import (
 // addressError says that a backend's address must not be dialled.
 type addressError struct {
 	Addr netip.Addr
-	Kind string // as "link-local"
+	Kind string // such as "link-local"
 }
 
 // Error says why the address is refused.
