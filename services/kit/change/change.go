@@ -1,4 +1,4 @@
-// Package change runs a service's writes one at a time, keeps a log of them, and
+// Package change makes a service's changes one at a time, keeps a log of them, and
 // serves the log as a watch. The log is the audit log too. The package owns the
 // tables of Schema; the service decides what a change's event says and what a
 // snapshot contains. Package watch, which knows no database, follows a watch.
