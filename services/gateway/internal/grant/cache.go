@@ -50,7 +50,7 @@ type States struct {
 	AsOf   uint64 // as in Answer
 }
 
-// State is a grant as it is now, or what ended it.
+// State is a grant as it is now, made for this answer, or what ended it.
 type State struct {
 	Grant *Grant
 	Ended EventKind

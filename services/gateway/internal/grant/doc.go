@@ -14,13 +14,14 @@
 // Answers and events reach the gateway on two connections, in any order. So an
 // answer can arrive after an event that it does not know of:
 //
-//	subscription ──── change 7 ───── change 8: token revoked ──────────────────
-//	                  ▲      ╲                  ╲
-//	                  │       ╲                  ╲
-//	             verify        ╲ grant, as of 7   ╲ event 8
-//	                  │         ╲·················╲···╲
-//	gateway      ─────┴──────────────────────────▼────▼─────────────────────────
-//	                                       apply 8    accept: replay 8, void, ask again
+//	gateway                                  subscription service
+//
+//	Verify ────────────────────────────────► the newest change is 7
+//	                                         the token is good
+//	                                         change 8: the token is revoked
+//	event 8, applied ◄──────────────────────
+//	a grant, as of 7 ◄──────────────────────
+//	replay 8: the answer is void, ask again
 //
 // Every answer says which change was the newest before anything was read for it:
 // its as-of. The cache keeps the events that it has applied lately, its history.

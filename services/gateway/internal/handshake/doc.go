@@ -2,7 +2,7 @@
 //
 //	route → credential → grant → origin → register the session → dial the backend → 101
 //
-// The client is answered 101 only when the backend has been, and then the session
-// owns both connections. Any step can refuse the handshake with an HTTP response,
-// after which the connection is closed.
+// The client is answered 101 only once the backend has answered 101, and then the
+// session owns both connections. Any step can refuse the handshake with an HTTP
+// response, after which the connection is closed.
 package handshake

@@ -1,8 +1,7 @@
 // Package head has what the gateway needs of HTTP/1.1, where a connection carries
-// one request and one response, and neither has a body: it reads heads of bounded
-// size, from clients and from backends, and knows which of their fields end at
-// the gateway. Heads are parsed by net/http; what they must say is checked by the
-// callers.
+// one request and its response: it reads heads of bounded size, from clients and
+// from backends, and knows which of their fields end at the gateway. Heads are
+// parsed by net/http; what they must say is checked by the callers.
 package head
 
 import (
