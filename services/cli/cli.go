@@ -152,7 +152,7 @@ func Main(ctx context.Context, p Program) (code int) {
 	if err := cmd.Run(s); err != nil {
 		return report(p, commandName(cmd.Command()), s.explain(err))
 	}
-	s.settle(ctx)
+	s.waitApplied(ctx)
 	return exitOK
 }
 

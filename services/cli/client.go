@@ -293,8 +293,8 @@ func newSignIn(answer *identityv1.SignInResponse) *signIn {
 	}
 }
 
-// settle waits until gateways have applied what the command changed.
-func (s *shell) settle(ctx context.Context) {
+// waitApplied waits until gateways have applied what the command changed.
+func (s *shell) waitApplied(ctx context.Context) {
 	if s.client == nil {
 		return
 	}

@@ -58,7 +58,7 @@ func (p *probe) wait(ctx context.Context) error {
 	starting, cancel := context.WithTimeout(ctx, startTime)
 	defer cancel()
 	for {
-		err := p.look(starting)
+		err := p.ask(starting)
 		switch {
 		case err == nil:
 			return nil
@@ -75,12 +75,12 @@ func (p *probe) wait(ctx context.Context) error {
 func (p *probe) Now() error {
 	ctx, cancel := context.WithTimeout(context.Background(), probeTime)
 	defer cancel()
-	return p.look(ctx)
+	return p.ask(ctx)
 }
 
-// look asks once: the gateway for its routes, the portal for the issuer, which
+// ask asks once: the gateway for its routes, the portal for the issuer, which
 // it gets from the subscription service, and gRPC for its health.
-func (p *probe) look(ctx context.Context) error {
+func (p *probe) ask(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, probeTime)
 	defer cancel()
 	if err := p.get(ctx, "http"+p.at.WS[len("ws"):]+"/-/readyz"); err != nil {

@@ -55,13 +55,14 @@ func (s *Server[Req, Resp]) Serve(peer ServerStream[Req, Resp]) error {
 		return fault.Invalid("hello", "must come first")
 	}
 	w := &stream[Req, Resp]{Server: s, peer: peer}
-	done := s.log.enter()
+	done := s.log.countStream()
 	defer done()
 	return w.serve(peer.Context(), hello)
 }
 
-// enter counts a stream, and returns the function that uncounts it.
-func (l *Log) enter() func() {
+// countStream counts a stream that is served, until the function that it returns is
+// called.
+func (l *Log) countStream() func() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.streams++

@@ -115,7 +115,7 @@ func Prepare(ctx context.Context, cfg Config) (Result, error) {
 		if err := s.asAdmin(ctx, s.make); err != nil {
 			return Result{}, fmt.Errorf("make the sample: %w", plain(err))
 		}
-	} else if err := s.asAdmin(ctx, s.look); err != nil {
+	} else if err := s.asAdmin(ctx, s.inspect); err != nil {
 		if !errors.Is(err, errSignIn) {
 			return Result{}, plain(err)
 		}
@@ -180,15 +180,15 @@ func (s *sample) asAdmin(ctx context.Context, do func(context.Context) error) er
 // errGone says that the user has deleted the sample or a part of it.
 var errGone = errors.New("it was changed or deleted since it was made; remove " + file + " from the data folder and start again to have it made anew")
 
-// look checks that the sample is still there, and updates its endpoint if the
+// inspect checks that the sample is still there, and updates its endpoint if the
 // backend's address has changed.
-func (s *sample) look(ctx context.Context) error {
+func (s *sample) inspect(ctx context.Context) error {
 	v, err := s.catalog.GetVersion(ctx, &catalogv1.GetVersionRequest{Name: s.kept.Version})
 	if status.Code(err) == codes.NotFound {
 		return errGone
 	}
 	if err != nil {
-		return fmt.Errorf("look at the sample: %w", err)
+		return fmt.Errorf("inspect the sample: %w", err)
 	}
 	if v.GetState() != catalogv1.Version_STATE_PUBLISHED {
 		return errGone
@@ -198,7 +198,7 @@ func (s *sample) look(ctx context.Context) error {
 		return errGone
 	}
 	if err != nil {
-		return fmt.Errorf("look at the sample: %w", err)
+		return fmt.Errorf("inspect the sample: %w", err)
 	}
 	return s.moveBackend(ctx, v)
 }

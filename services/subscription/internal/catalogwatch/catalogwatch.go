@@ -68,7 +68,7 @@ func (w *Watch) follow(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	s := &sink{store: w.store, log: w.log, at: start, elsewhere: cancel}
+	s := &sink{store: w.store, log: w.log, at: start, stop: cancel}
 	f := watch.NewFollower(w.client.WatchRoutes, w.hello, watch.At{Number: start.Number, Cursor: start.Text}, s, w.log, w.now)
 	return f.Run(ctx)
 }
@@ -120,12 +120,12 @@ type sink struct {
 	log   *slog.Logger
 	// at is the cursor of this follower.
 	at store.Cursor
-	// elsewhere ends the follower: the cursor has moved to where it cannot follow.
-	elsewhere func()
+	// stop ends the follower: the cursor has moved to where it cannot follow.
+	stop func()
 }
 
-// errElsewhere says that another replica has moved the cursor.
-var errElsewhere = errors.New("another replica has moved on")
+// errCursorMoved says that another replica has moved the cursor.
+var errCursorMoved = errors.New("another replica has moved on")
 
 // Reset replaces what is known with a snapshot.
 func (s *sink) Reset(ctx context.Context, to watch.At, why backplanev1.Begin_Reset, pieces []*backplanev1.WatchRoutesResponse) (watch.Result, error) {
@@ -142,8 +142,8 @@ func (s *sink) Reset(ctx context.Context, to watch.At, why backplanev1.Begin_Res
 		return watch.Result{}, err
 	}
 	if !applied {
-		s.elsewhere()
-		return watch.Result{}, errElsewhere
+		s.stop()
+		return watch.Result{}, errCursorMoved
 	}
 	s.at = after
 	s.log.Info("catalog read", "number", to.Number, "versions", len(all), "reason", why.String())
@@ -163,7 +163,7 @@ func (s *sink) Apply(ctx context.Context, to watch.At, m *backplanev1.WatchRoute
 		return watch.Result{}, err
 	}
 	if !applied {
-		if err := s.ahead(ctx, after); err != nil {
+		if err := s.checkApplied(ctx, after); err != nil {
 			return watch.Result{}, err
 		}
 	}
@@ -171,15 +171,15 @@ func (s *sink) Apply(ctx context.Context, to watch.At, m *backplanev1.WatchRoute
 	return watch.Result{}, nil
 }
 
-// ahead returns nil when another replica has already applied the change.
-func (s *sink) ahead(ctx context.Context, after store.Cursor) error {
+// checkApplied returns nil when another replica has already applied the change.
+func (s *sink) checkApplied(ctx context.Context, after store.Cursor) error {
 	stored, err := s.store.ReadCursor(ctx)
 	if err != nil {
 		return err
 	}
 	if stored.Number < after.Number {
-		s.elsewhere()
-		return errElsewhere
+		s.stop()
+		return errCursorMoved
 	}
 	return nil
 }

@@ -41,8 +41,8 @@ const margin = 5 * time.Minute
 
 // The longest and the shortest time between two reads of the keys.
 const (
-	maxLook = 30 * time.Second
-	minLook = 5 * time.Millisecond
+	maxPoll = 30 * time.Second
+	minPoll = 5 * time.Millisecond
 )
 
 // Keys are the signing keys. All replicas read the same rows, and time alone
@@ -117,7 +117,7 @@ func (k *Keys) reseal(ctx context.Context, row store.SigningKey) error {
 
 // Run rotates the keys when they are due until ctx ends.
 func (k *Keys) Run(ctx context.Context) error {
-	for retry.Sleep(ctx, max(minLook, min(maxLook, k.rotate.Lead/3))) {
+	for retry.Sleep(ctx, max(minPoll, min(maxPoll, k.rotate.Lead/3))) {
 		if err := k.Rotate(ctx); err != nil && ctx.Err() == nil {
 			k.log.Warn("signing keys not looked after", "error", err)
 		}
