@@ -23,11 +23,23 @@ const patience = 2 * time.Second
 type question[R any] func(ctx context.Context, g gateways.Gateway, opts ...grpc.CallOption) (R, error)
 
 // ask calls one gateway. If the gateway watches the catalog it is there, so ask waits
-// for a lost connection to come back.
+// for a lost connection to come back. A gateway that does not answer in time is
+// UNAVAILABLE; DEADLINE_EXCEEDED is the deadline of the caller.
 func (ask question[R]) ask(ctx context.Context, g gateways.Gateway) (R, error) {
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	limited, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	return ask(ctx, g, grpc.WaitForReady(g.Connected))
+	r, err := ask(limited, g, grpc.WaitForReady(g.Connected))
+	if status.Code(err) == codes.DeadlineExceeded && sooner(limited, ctx) {
+		err = fault.Unavailable("%s does not answer, try again", g.Name)
+	}
+	return r, err
+}
+
+// sooner reports whether a context ends before the one that it was made from.
+func sooner(ctx, parent context.Context) bool {
+	end, _ := ctx.Deadline()
+	limit, limited := parent.Deadline()
+	return !limited || end.Before(limit)
 }
 
 // askOne asks the gateway of a name.
@@ -76,7 +88,7 @@ func collect[R any](ctx context.Context, answers []answer[R], partial bool) (val
 		switch status.Code(a.err) {
 		case codes.OK:
 			values = append(values, a.value)
-		case codes.Unavailable, codes.DeadlineExceeded:
+		case codes.Unavailable:
 			unreachable = append(unreachable, a.from.String())
 		default:
 			return nil, nil, fault.Forward(a.err)
