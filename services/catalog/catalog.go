@@ -89,7 +89,8 @@ func (c *Config) Check() error {
 	return errors.Join(append(wrong, c.GRPC.Check(), c.Subscription.Check(), c.Ops.Check())...)
 }
 
-// gatewayURLs reads the addresses of gateways, without trailing slashes.
+// gatewayURLs reads the addresses of gateways, their schemes in lower case and without
+// trailing slashes.
 func gatewayURLs(text string) ([]string, error) {
 	var all []string
 	for part := range strings.SplitSeq(text, ",") {
@@ -100,7 +101,7 @@ func gatewayURLs(text string) ([]string, error) {
 		if err != nil || u.Scheme != "ws" && u.Scheme != "wss" || u.Host == "" || u.User != nil || strings.ContainsAny(part, "?#") {
 			return nil, fmt.Errorf("%q is not a ws or wss URL such as ws://localhost:9099", part)
 		}
-		all = append(all, strings.TrimRight(part, "/"))
+		all = append(all, strings.TrimRight(u.Scheme+part[len(u.Scheme):], "/"))
 	}
 	return all, nil
 }

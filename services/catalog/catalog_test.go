@@ -65,7 +65,7 @@ func start(t *testing.T, url string, subscription *grpc.ClientConn) *instance {
 	t.Helper()
 	users, services := memnet.Listen("users"), memnet.Listen("services")
 	cfg := Default()
-	cfg.DB, cfg.GatewayURLs, cfg.Ops.Addr = url, "ws://gw/", ""
+	cfg.DB, cfg.GatewayURLs, cfg.Ops.Addr = url, "WS://gw/", ""
 	cfg.GRPC.Listener, cfg.GRPC.InternalListener, cfg.GRPC.Drain = users, services, time.Second
 	cfg.Subscription.Conn = subscription
 	ctx, cancel := context.WithCancel(context.Background())

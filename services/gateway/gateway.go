@@ -68,6 +68,7 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 		return err
 	}
 	defer cfg.Subscription.Close(subscription)
+	cfg.Upstream.MaxHead = cfg.Listen.MaxHead
 	dialer, err := upstream.New(cfg.Upstream)
 	if err != nil {
 		return err

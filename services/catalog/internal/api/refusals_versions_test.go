@@ -66,7 +66,6 @@ func badFields() []struct {
 		{"empty endpoints", func(v *catalogv1.Version) { v.Endpoints = &catalogv1.Endpoints{} }, "version.endpoints: needs a production or a sandbox endpoint"},
 		{"a relative endpoint", production("/echo"), at + badEndpoint},
 		{"an endpoint of another scheme", production("ftp://backend"), at + badEndpoint},
-		{"an endpoint in upper case", production("WS://backend"), at + badEndpoint},
 		{"an endpoint without a host", production("ws:///x"), at + badEndpoint},
 		{"an endpoint with a user", production("ws://user:secret@backend"), at + badEndpoint},
 		{"an endpoint with a fragment", production("ws://backend/#x"), at + badEndpoint},

@@ -25,7 +25,7 @@ func TestVersion(t *testing.T) {
 	a := f.api("Echo")
 	asked := &catalogv1.Version{
 		Version: "1.0.0", Description: "First.", Tags: []string{"b", "a"},
-		Endpoints: &catalogv1.Endpoints{Production: endpoint("wss://backend.example/x?y=z"), Sandbox: endpoint("http://[::1]:8080")},
+		Endpoints: &catalogv1.Endpoints{Production: endpoint("WSS://backend.example/x?y=z"), Sandbox: endpoint("http://[::1]:8080")},
 		Security:  []*catalogv1.SecurityScheme{oauth2(inQuery("access_token"))},
 		Plans:     []string{"plans/silver", "plans/gold"}, AllowedOrigins: []string{"https://*.example.com", "http://localhost:3000"},
 		MaxSessionAge: durationpb.New(90*time.Minute + 1),

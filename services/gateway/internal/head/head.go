@@ -16,14 +16,16 @@ import (
 )
 
 const (
-	// Max is the largest size of a head.
-	Max = 16 << 10
+	// DefaultMax is how many bytes a head may have by default: as many as a token in
+	// the query, as long as the request target allows, another in a header, and
+	// several cookies need.
+	DefaultMax = 32 << 10
 	// MaxBuffered is the most bytes after a head that are read along with it.
 	MaxBuffered = 4 << 10
 )
 
 var (
-	// ErrTooLarge is returned for a head of more than Max bytes.
+	// ErrTooLarge is returned for a head of more bytes than its pool allows.
 	ErrTooLarge = errors.New("head is too large")
 	// ErrLongLine is returned for a first line that is longer than the caller allows.
 	ErrLongLine = errors.New("first line is too long")
@@ -34,39 +36,63 @@ var (
 // Reader reads and parses heads. The bytes that it returns are valid until it is
 // used again or put back into its pool; parsed heads are the caller's.
 type Reader struct {
+	max  int
 	buf  []byte
 	src  bytes.Reader
 	bufr *bufio.Reader
 }
 
-// Pool is a pool of readers. Its zero value is ready for use.
-type Pool struct{ p sync.Pool }
+// Pool is a pool of readers.
+type Pool struct {
+	max int
+	p   sync.Pool
+}
+
+// NewPool returns a pool whose readers take heads of at most max bytes.
+func NewPool(max int) *Pool { return &Pool{max: max} }
+
+// Max returns how many bytes a head may have.
+func (p *Pool) Max() int { return p.max }
 
 // Get returns a reader, to be given back with Put.
 func (p *Pool) Get() *Reader {
 	if r, ok := p.p.Get().(*Reader); ok {
 		return r
 	}
-	return &Reader{buf: make([]byte, 0, MaxBuffered), bufr: bufio.NewReaderSize(nil, MaxBuffered)}
+	return &Reader{max: p.max, buf: make([]byte, 0, MaxBuffered), bufr: bufio.NewReaderSize(nil, MaxBuffered)}
 }
 
 // Put gives a reader back.
 func (p *Pool) Put(r *Reader) { p.p.Put(r) }
 
-// Read reads from src until a head is complete, and returns its bytes, the empty
-// line included, and the bytes after it that were read along, at most
-// MaxBuffered. The first line may have maxLine bytes. The error is ErrTooLarge,
-// ErrLongLine, ErrMalformed, io.ErrUnexpectedEOF for a head that is cut off, or an
-// error of src as it is.
-func (r *Reader) Read(src io.Reader, maxLine int) (raw, buffered []byte, err error) {
+// ReadRequest reads the head of a request from src, and returns its bytes, the
+// empty line included, and the bytes after it that were read along, at most
+// MaxBuffered. The first line may have maxLine bytes; one empty line before it is
+// ignored (RFC 9112 section 2.2). The error is ErrTooLarge, ErrLongLine,
+// ErrMalformed, io.ErrUnexpectedEOF for a head that is cut off, or an error of src
+// as it is.
+func (r *Reader) ReadRequest(src io.Reader, maxLine int) (raw, buffered []byte, err error) {
+	return r.read(src, maxLine, true)
+}
+
+// ReadResponse reads the head of a response, as ReadRequest does that of a request,
+// but with no bound of its own for the first line, and no empty line before it.
+func (r *Reader) ReadResponse(src io.Reader) (raw, buffered []byte, err error) {
+	return r.read(src, r.max, false)
+}
+
+// read reads a head. While maybeEmpty is set, the first line may be an empty one
+// that is to be ignored.
+func (r *Reader) read(src io.Reader, maxLine int, maybeEmpty bool) (raw, buffered []byte, err error) {
 	r.buf = r.buf[:0]
 	for {
 		n, err := r.more(src)
-		if n == len(r.buf) && n > 0 && !isToken(r.buf[:1]) {
+		maybeEmpty = maybeEmpty && !r.skipEmptyLine()
+		if !maybeEmpty && len(r.buf) > 0 && !isToken(r.buf[:1]) {
 			return nil, nil, ErrMalformed
 		}
 		if raw, buffered, ok := r.cut(len(r.buf) - n); ok {
-			if len(raw) > Max {
+			if len(raw) > r.max {
 				return nil, nil, ErrTooLarge
 			}
 			return raw, buffered, r.firstLine(maxLine)
@@ -79,16 +105,29 @@ func (r *Reader) Read(src io.Reader, maxLine int) (raw, buffered []byte, err err
 			return nil, nil, io.ErrUnexpectedEOF
 		case err != nil:
 			return nil, nil, err
-		case len(r.buf) >= Max:
+		case len(r.buf) >= r.max:
 			return nil, nil, ErrTooLarge
 		}
 	}
 }
 
-// more reads once, at most MaxBuffered bytes.
+// skipEmptyLine removes an empty line from the start of what was read. It returns
+// false while more must be read to know whether there is one.
+func (r *Reader) skipEmptyLine() bool {
+	for _, end := range []string{"\r\n", "\n"} {
+		if rest, ok := bytes.CutPrefix(r.buf, []byte(end)); ok {
+			r.buf = append(r.buf[:0], rest...)
+			return true
+		}
+	}
+	return len(r.buf) > 0 && string(r.buf) != "\r"
+}
+
+// more reads once, at most MaxBuffered bytes. Most heads fit the buffer that a
+// reader begins with; it doubles for one that does not.
 func (r *Reader) more(src io.Reader) (int, error) {
 	if cap(r.buf)-len(r.buf) < MaxBuffered/2 {
-		grown := make([]byte, len(r.buf), Max+MaxBuffered)
+		grown := make([]byte, len(r.buf), min(2*cap(r.buf), r.max+MaxBuffered))
 		copy(grown, r.buf)
 		r.buf = grown
 	}

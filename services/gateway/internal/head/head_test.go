@@ -10,6 +10,9 @@ import (
 	"testing/iotest"
 )
 
+// maxHead is the bound of the heads here.
+const maxHead = 16 << 10
+
 const get = "GET /x HTTP/1.1\r\nHost: h\r\n\r\n"
 
 func sized(n int) string {
@@ -24,22 +27,25 @@ func TestRead(t *testing.T) {
 		head     string
 		err      error
 	}{
-		{"head alone", get, Max, get, nil},
-		{"with bytes after it", get + "\x81\x80abc", Max, get, nil},
-		{"with many bytes after it", get + many, Max, get, nil},
-		{"line feeds alone", "GET / HTTP/1.1\nHost: h\n\nx", Max, "GET / HTTP/1.1\nHost: h\n\n", nil},
-		{"no fields", "GET / HTTP/1.1\r\n\r\n", Max, "GET / HTTP/1.1\r\n\r\n", nil},
-		{"largest", sized(Max), Max, sized(Max), nil},
-		{"larger than a chunk", sized(3*MaxBuffered+7) + "zz", Max, sized(3*MaxBuffered + 7), nil},
-		{"too large", sized(Max + 1), Max, "", ErrTooLarge},
-		{"never ends", "GET / HTTP/1.1\r\nA: " + strings.Repeat("a", 2*Max), Max, "", ErrTooLarge},
+		{"head alone", get, maxHead, get, nil},
+		{"with bytes after it", get + "\x81\x80abc", maxHead, get, nil},
+		{"with many bytes after it", get + many, maxHead, get, nil},
+		{"line feeds alone", "GET / HTTP/1.1\nHost: h\n\nx", maxHead, "GET / HTTP/1.1\nHost: h\n\n", nil},
+		{"no fields", "GET / HTTP/1.1\r\n\r\n", maxHead, "GET / HTTP/1.1\r\n\r\n", nil},
+		{"largest", sized(maxHead), maxHead, sized(maxHead), nil},
+		{"larger than a chunk", sized(3*MaxBuffered+7) + "zz", maxHead, sized(3*MaxBuffered + 7), nil},
+		{"too large", sized(maxHead + 1), maxHead, "", ErrTooLarge},
+		{"never ends", "GET / HTTP/1.1\r\nA: " + strings.Repeat("a", 2*maxHead), maxHead, "", ErrTooLarge},
 		{"longest line", "GET /67890\nA: b\n\n", 10, "GET /67890\nA: b\n\n", nil},
 		{"line too long", "GET /678901\nA: b\n\n", 10, "", ErrLongLine},
 		{"line too long and never ends", "GET /678901", 10, "", ErrLongLine},
-		{"nothing", "", Max, "", io.EOF},
-		{"cut", "GET / HTTP/1.1\r\nHost:", Max, "", io.ErrUnexpectedEOF},
-		{"TLS", "\x16\x03\x01\x02\x00", Max, "", ErrMalformed},
-		{"empty line first", "\r\n" + get, Max, "", ErrMalformed},
+		{"nothing", "", maxHead, "", io.EOF},
+		{"cut", "GET / HTTP/1.1\r\nHost:", maxHead, "", io.ErrUnexpectedEOF},
+		{"TLS", "\x16\x03\x01\x02\x00", maxHead, "", ErrMalformed},
+		{"two empty lines first", "\r\n\r\n" + get, maxHead, "", ErrMalformed},
+		{"carriage return first", "\r" + get, maxHead, "", ErrMalformed},
+		{"empty line alone", "\r\n", maxHead, "", io.EOF},
+		{"half an empty line", "\r", maxHead, "", io.ErrUnexpectedEOF},
 	}
 	for _, tt := range tests {
 		for split, src := range map[string]io.Reader{
@@ -48,10 +54,10 @@ func TestRead(t *testing.T) {
 			"with EOF":    iotest.DataErrReader(strings.NewReader(tt.in)),
 		} {
 			t.Run(tt.name+"/"+split, func(t *testing.T) {
-				var p Pool
+				p := NewPool(maxHead)
 				r := p.Get()
 				defer p.Put(r)
-				raw, buffered, err := r.Read(src, tt.maxLine)
+				raw, buffered, err := r.ReadRequest(src, tt.maxLine)
 				if string(raw) != tt.head && err == nil || !errors.Is(err, tt.err) || tt.err != nil && err == nil {
 					t.Fatalf("Read(%.40q) = %.40q, %v, want %.40q, %v", tt.in, raw, err, tt.head, tt.err)
 				}
@@ -67,20 +73,42 @@ func TestRead(t *testing.T) {
 	}
 }
 
+// TestAnEmptyLineBeforeARequestIsIgnored: RFC 9112 section 2.2. Before a response it
+// is not.
+func TestAnEmptyLineBeforeARequestIsIgnored(t *testing.T) {
+	for _, empty := range []string{"\r\n", "\n"} {
+		for split, src := range map[string]func(string) io.Reader{
+			"at once":     func(in string) io.Reader { return strings.NewReader(in) },
+			"by the byte": func(in string) io.Reader { return iotest.OneByteReader(strings.NewReader(in)) },
+		} {
+			r := NewPool(maxHead).Get()
+			in := src(empty + get + "abc")
+			raw, buffered, err := r.ReadRequest(in, maxHead)
+			rest, _ := io.ReadAll(in)
+			if string(raw) != get || string(buffered)+string(rest) != "abc" || err != nil {
+				t.Errorf("%s: ReadRequest after %q = %q, %q, %v, want the head and what follows", split, empty, raw, buffered, err)
+			}
+			if raw, _, err := r.ReadResponse(src(empty + get)); !errors.Is(err, ErrMalformed) {
+				t.Errorf("%s: ReadResponse after %q = %q, %v, want %v", split, empty, raw, err, ErrMalformed)
+			}
+		}
+	}
+}
+
 func TestReadPassesErrorsOn(t *testing.T) {
-	var p Pool
+	p := NewPool(maxHead)
 	wrong := errors.New("wrong")
-	_, _, err := p.Get().Read(io.MultiReader(strings.NewReader("GET"), iotest.ErrReader(wrong)), Max)
+	_, _, err := p.Get().ReadRequest(io.MultiReader(strings.NewReader("GET"), iotest.ErrReader(wrong)), maxHead)
 	if !errors.Is(err, wrong) {
 		t.Errorf("Read = %v, want %v", err, wrong)
 	}
 }
 
 func TestReaderIsUsedAgain(t *testing.T) {
-	var p Pool
-	for _, in := range []string{sized(Max), get, sized(2 * MaxBuffered), get} {
+	p := NewPool(maxHead)
+	for _, in := range []string{sized(maxHead), get, sized(2 * MaxBuffered), get} {
 		r := p.Get()
-		raw, _, err := r.Read(strings.NewReader(in), Max)
+		raw, _, err := r.ReadRequest(strings.NewReader(in), maxHead)
 		if err != nil || string(raw) != in {
 			t.Errorf("Read(%.20q…) = %.20q…, %v, want what was sent", in, raw, err)
 		}
@@ -97,13 +125,13 @@ func TestRequestRefuses(t *testing.T) {
 		"Content-Length: x", "Content-Length: 1\r\nContent-Length: 2", "Host: a\r\nHost: b", "Content-Length: -1",
 	} {
 		raw := "GET / HTTP/1.1\r\n" + lines + "\r\n\r\n"
-		var p Pool
+		p := NewPool(maxHead)
 		if h, err := p.Get().Request([]byte(raw)); err == nil {
 			t.Errorf("Request(%q) = %v, want an error", raw, h)
 		}
 	}
 	for _, line := range []string{"GET /", "GET  / HTTP/1.1", "GET / HTTP/1", "GET / HTTP/x", "GE T / HTTP/1.1", "GET /%zz HTTP/1.1", "GET /\x01 HTTP/1.1"} {
-		var p Pool
+		p := NewPool(maxHead)
 		if h, err := p.Get().Request([]byte(line + "\r\nHost: h\r\n\r\n")); err == nil {
 			t.Errorf("Request(%q) = %v, want an error", line, h)
 		}
@@ -111,7 +139,7 @@ func TestRequestRefuses(t *testing.T) {
 }
 
 func TestResponse(t *testing.T) {
-	var p Pool
+	p := NewPool(maxHead)
 	r := p.Get()
 	resp, err := r.Response([]byte("HTTP/1.1 403 Nope\r\nContent-Length: 10\r\nSet-Cookie: a\r\nSet-Cookie: b\r\n\r\n"))
 	if err != nil || resp.Status != 403 || !slices.Equal(resp.Header["Set-Cookie"], []string{"a", "b"}) {
@@ -160,26 +188,31 @@ func TestEndToEnd(t *testing.T) {
 // FuzzRead checks that heads are found however the bytes are split, that no byte is
 // lost, and that nothing panics.
 func FuzzRead(f *testing.F) {
-	for _, in := range []string{get, get + "abc", "GET / HTTP/1.1\nA: b\n\n", "\r\n\r\n", "GET / HTTP/1.1\r\nA\r\n\r\n", "a\n\r\nb\n\n"} {
+	for _, in := range []string{get, get + "abc", "GET / HTTP/1.1\nA: b\n\n", "\r\n\r\n", "\r\n" + get, "\n" + get, "GET / HTTP/1.1\r\nA\r\n\r\n", "a\n\r\nb\n\n"} {
 		f.Add([]byte(in), 3)
 	}
-	var p Pool
+	p := NewPool(maxHead)
 	f.Fuzz(func(t *testing.T, in []byte, chunk int) {
 		whole, split := bytes.NewReader(in), &chunks{in: in, size: chunk&0xff + 1}
 		a, b := p.Get(), p.Get()
 		defer func() { p.Put(a); p.Put(b) }()
-		raw, buffered, err := a.Read(whole, Max)
-		raw2, buffered2, err2 := b.Read(split, Max)
+		raw, buffered, err := a.ReadRequest(whole, maxHead)
+		raw2, buffered2, err2 := b.ReadRequest(split, maxHead)
 		if (err == nil) != (err2 == nil) || !bytes.Equal(raw, raw2) {
 			t.Fatalf("Read(%q) = %q, %v, in chunks %q, %v", in, raw, err, raw2, err2)
 		}
 		if err != nil {
 			return
 		}
+		if rest, ok := bytes.CutPrefix(in, []byte("\r\n")); ok {
+			in = rest
+		} else {
+			in = bytes.TrimPrefix(in, []byte("\n"))
+		}
 		if !bytes.HasPrefix(in[len(raw):], buffered) || !bytes.Equal(slices.Concat(raw2, buffered2, split.in), in) {
 			t.Fatalf("Read(%q) = %q and %q, in chunks %q and %q: bytes are lost", in, raw, buffered, raw2, buffered2)
 		}
-		if len(raw) > Max || end(raw, 0) != len(raw) {
+		if len(raw) > maxHead || end(raw, 0) != len(raw) {
 			t.Fatalf("Read(%q) = %q, which is not a head", in, raw)
 		}
 		h, err := a.Request(raw)
@@ -211,11 +244,11 @@ func BenchmarkRequest(b *testing.B) {
 	raw := "GET /echo/1.0.0 HTTP/1.1\r\nHost: localhost:9099\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" +
 		"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\nUser-Agent: bench\r\n" +
 		"Authorization: Bearer " + strings.Repeat("abcdefgh", 100) + "\r\n\r\n"
-	var p Pool
+	p := NewPool(maxHead)
 	b.ReportAllocs()
 	for b.Loop() {
 		r := p.Get()
-		raw, _, err := r.Read(strings.NewReader(raw), Max)
+		raw, _, err := r.ReadRequest(strings.NewReader(raw), maxHead)
 		if err != nil {
 			b.Fatal(err)
 		}

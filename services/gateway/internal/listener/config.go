@@ -7,6 +7,7 @@ import (
 	"net"
 	"time"
 
+	"github.com/tidegatehq/tidegate/services/gateway/internal/head"
 	"github.com/tidegatehq/tidegate/services/kit/netaddr"
 )
 
@@ -20,15 +21,21 @@ type Config struct {
 	CertDir           string
 	Timeout           time.Duration // of a whole handshake, TLS and head included
 	MaxHandshakes     int           // in progress at once; further clients are refused
+	MaxHead           int           // bytes of a request's head
 	// Listener and TLSListener, if set, are used instead of the addresses.
 	Listener, TLSListener net.Listener
 
 	prefix string
 }
 
+// minHead and maxHead are the bounds of Config.MaxHead: what a browser without
+// cookies sends fits the least; the most is what all handshakes in progress may hold
+// at once.
+const minHead, maxHead = 4 << 10, 1 << 20
+
 // Default returns the default configuration.
 func Default() Config {
-	return Config{Addr: "127.0.0.1:9099", TLSAddr: "127.0.0.1:8099", Timeout: 10 * time.Second, MaxHandshakes: 16384}
+	return Config{Addr: "127.0.0.1:9099", TLSAddr: "127.0.0.1:8099", Timeout: 10 * time.Second, MaxHandshakes: 16384, MaxHead: head.DefaultMax}
 }
 
 // Flags registers the options, each name after prefix. Their defaults are what the
@@ -40,6 +47,7 @@ func (c *Config) Flags(fs *flag.FlagSet, prefix string) {
 	fs.StringVar(&c.CertFile, prefix+"tls-cert", c.CertFile, "PEM `file` of the certificate of -"+prefix+"wss, read again when it changes; empty for a self-signed one")
 	fs.StringVar(&c.KeyFile, prefix+"tls-key", c.KeyFile, "PEM `file` of the certificate's key")
 	fs.DurationVar(&c.Timeout, prefix+"handshake-timeout", c.Timeout, "`time` for a whole handshake, including its head")
+	fs.IntVar(&c.MaxHead, prefix+"max-head", c.MaxHead, "largest head of a request or of a backend's answer in `bytes`, 4096 to 1048576")
 	fs.IntVar(&c.MaxHandshakes, prefix+"max-handshakes", c.MaxHandshakes, "`number` of handshakes in progress at once; further ones are answered with 503")
 }
 
@@ -62,6 +70,9 @@ func (c *Config) Check() error {
 	}
 	if c.Timeout <= 0 {
 		fail("%shandshake-timeout: must be more than 0", p)
+	}
+	if c.MaxHead < minHead || c.MaxHead > maxHead {
+		fail("%smax-head: must be %d to %d bytes", p, minHead, maxHead)
 	}
 	if c.MaxHandshakes <= 0 {
 		fail("%smax-handshakes: must be more than 0", p)

@@ -21,11 +21,11 @@ func FuzzHead(f *testing.F) {
 	} {
 		f.Add([]byte(in))
 	}
-	l := new(Listener)
+	l := &Listener{cfg: Default(), heads: head.NewPool(head.DefaultMax)}
 	f.Fuzz(func(t *testing.T, in []byte) {
 		reader := l.heads.Get()
 		defer l.heads.Put(reader)
-		raw, buffered, err := reader.Read(bytes.NewReader(in), maxLine)
+		raw, buffered, err := reader.ReadRequest(bytes.NewReader(in), maxLine)
 		if err != nil {
 			return
 		}

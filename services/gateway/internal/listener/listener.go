@@ -35,7 +35,7 @@ type Listener struct {
 	tls           *tls.Config
 	slots         chan struct{} // one taken for each handshake in progress
 	spare         chan struct{} // one taken for each connection beyond those
-	heads         head.Pool
+	heads         *head.Pool
 	progress      atomic.Int64
 
 	mu      sync.Mutex
@@ -53,7 +53,7 @@ func Open(cfg Config, h Handler, ready func() error, m *metrics.Metrics, log *sl
 	l := &Listener{
 		cfg: cfg, handler: h, ready: ready, metrics: m, log: log,
 		slots: make(chan struct{}, cfg.MaxHandshakes), spare: make(chan struct{}, spareSlots),
-		reading: make(map[net.Conn]struct{}),
+		heads: head.NewPool(cfg.MaxHead), reading: make(map[net.Conn]struct{}),
 	}
 	var err error
 	if l.secure, err = listen(cfg.TLSListener, cfg.TLSAddr); err != nil {

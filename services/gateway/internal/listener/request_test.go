@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/tidegatehq/tidegate/services/gateway/internal/head"
 )
 
 func TestSoundRequests(t *testing.T) {
@@ -70,6 +72,59 @@ func TestSoundRequests(t *testing.T) {
 	}
 }
 
+// TestHeadsThatRealClientsSendAreTaken: what is not quite as the RFCs want it, but
+// clear.
+func TestHeadsThatRealClientsSendAreTaken(t *testing.T) {
+	caught := make(catcher)
+	l := serve(t, caught, nil)
+	const loose = "AAECAwQFBgcICQoLDA0OD1=="
+	for name, request := range map[string]string{
+		"an empty line first":         "\r\nGET /a HTTP/1.1\r\n" + sound,
+		"a key with loose bits":       "GET /a HTTP/1.1\r\n" + strings.Replace(sound, key, "Sec-WebSocket-Key: "+loose+"\r\n", 1),
+		"a scheme in capital letters": "GET WS://other/a HTTP/1.1\r\n" + sound,
+		"a head of 32 KiB":            sized("GET /a HTTP/1.1\r\n"+sound, head.DefaultMax-2),
+		"empty protocols":             "GET /a HTTP/1.1\r\n" + sound + "Sec-WebSocket-Protocol:\r\n",
+	} {
+		conn := dial(t, l.Addr())
+		send(t, conn, request+"\r\n")
+		select {
+		case r := <-caught:
+			if r.Path != "/a" || len(r.Protocols) > 0 || name == "a key with loose bits" && r.Key != loose {
+				t.Errorf("%s: got %+v, want the path /a", name, r)
+			}
+			_ = r.Conn.Close()
+		case <-time.After(10 * time.Second):
+			t.Errorf("%s: not taken", name)
+		}
+	}
+}
+
+// sized lengthens a request by a header to n bytes.
+func sized(request string, n int) string {
+	return request + "A: " + strings.Repeat("a", n-len(request)-len("A: \r\n")) + "\r\n"
+}
+
+// TestTheBoundOfTheHeadIsAFlag: and nothing of that flag makes a target longer.
+func TestTheBoundOfTheHeadIsAFlag(t *testing.T) {
+	caught := make(catcher, 1)
+	l := serve(t, caught, func(c *Config) { c.MaxHead = 64 << 10 })
+	conn := dial(t, l.Addr())
+	send(t, conn, sized("GET /a HTTP/1.1\r\n"+sound, 64<<10-2)+"\r\n")
+	_ = (<-caught).Conn.Close()
+	conn = dial(t, l.Addr())
+	send(t, conn, sized("GET /a HTTP/1.1\r\n"+sound, 64<<10-1)+"\r\n")
+	if a := receive(t, conn, "GET"); a.StatusCode != 431 || !strings.Contains(a.detail, "65536") {
+		t.Errorf("a head of 64 KiB and a byte: %d %q, want 431 and the bound", a.StatusCode, a.detail)
+	}
+	for _, n := range []int{0, -1, 4095, 1<<20 + 1} {
+		cfg := Default()
+		cfg.MaxHead = n
+		if err := cfg.Check(); err == nil || !strings.Contains(err.Error(), "-max-head: must be 4096 to 1048576 bytes") {
+			t.Errorf("Check with MaxHead %d = %v, want the bounds", n, err)
+		}
+	}
+}
+
 func TestRefusals(t *testing.T) {
 	l := serve(t, handlerFunc(func(_ context.Context, r *Request) {
 		t.Errorf("the handler was given %+v", r)
@@ -116,7 +171,6 @@ func TestRefusals(t *testing.T) {
 		{"short key", without(key) + "Sec-WebSocket-Key: AAAA\r\n", 400, "BAD_REQUEST", "there must be exactly one Sec-WebSocket-Key header with 16 bytes in base64", nil},
 		{"key of 17 bytes", without(key) + "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAAA=\r\n", 400, "BAD_REQUEST", "there must be exactly one Sec-WebSocket-Key header with 16 bytes in base64", nil},
 		{"key not in base64", without(key) + "Sec-WebSocket-Key: !!!!!!!!!!!!!!!!!!!!!!==\r\n", 400, "BAD_REQUEST", "there must be exactly one Sec-WebSocket-Key header with 16 bytes in base64", nil},
-		{"key with loose bits", without(key) + "Sec-WebSocket-Key: AAECAwQFBgcICQoLDA0OD1==\r\n", 400, "BAD_REQUEST", "there must be exactly one Sec-WebSocket-Key header with 16 bytes in base64", nil},
 		{"protocol that is no token", get + sound + "Sec-WebSocket-Protocol: a b\r\n", 400, "BAD_REQUEST", "a name in Sec-WebSocket-Protocol is not a token", nil},
 		{"protocol twice", get + sound + "Sec-WebSocket-Protocol: a, b\r\nSec-WebSocket-Protocol: a\r\n", 400, "BAD_REQUEST", "a name appears twice in Sec-WebSocket-Protocol", nil},
 		{"two versions", get + sound + "Sec-WebSocket-Version: 8\r\n", 400, "BAD_REQUEST", "there must be exactly one Sec-WebSocket-Version header", nil},
@@ -138,8 +192,8 @@ func TestRefusals(t *testing.T) {
 
 		{"target too long", "GET /" + strings.Repeat("a", maxTarget) + " HTTP/1.1\r\n" + sound, 414, "TARGET_TOO_LONG", "the request target has more than 8192 bytes", nil},
 		{"target much too long", "GET /" + strings.Repeat("a", 3*maxTarget) + " HTTP/1.1\r\n" + sound, 414, "TARGET_TOO_LONG", "the request target has more than 8192 bytes", nil},
-		{"head too large", get + sound + "A: " + strings.Repeat("a", 16<<10) + "\r\n", 431, "HEAD_TOO_LARGE", "the head of the request has more than 16384 bytes", nil},
-		{"head of too many lines", get + sound + strings.Repeat("A: a\r\n", 4000), 431, "HEAD_TOO_LARGE", "the head of the request has more than 16384 bytes", nil},
+		{"head too large", get + sound + "A: " + strings.Repeat("a", head.DefaultMax) + "\r\n", 431, "HEAD_TOO_LARGE", "the head of the request has more than 32768 bytes", nil},
+		{"head of too many lines", get + sound + strings.Repeat("A: a\r\n", 8000), 431, "HEAD_TOO_LARGE", "the head of the request has more than 32768 bytes", nil},
 		{"not HTTP", "\x16\x03\x01\x00\xff", 400, "BAD_REQUEST", "the head of the request is malformed", nil},
 	}
 	for _, tt := range tests {

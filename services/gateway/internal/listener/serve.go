@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
@@ -89,9 +90,9 @@ func (l *Listener) read(r *Request) (h *http.Request, refusal *problem.Problem, 
 	}
 	reader := l.heads.Get()
 	defer l.heads.Put(reader)
-	raw, buffered, err := reader.Read(r.Conn, maxLine)
+	raw, buffered, err := reader.ReadRequest(r.Conn, maxLine)
 	if err != nil {
-		refusal := refusalOf(err)
+		refusal := l.refusalOf(err)
 		if refusal != nil {
 			err = nil
 		}
@@ -107,7 +108,7 @@ func (l *Listener) read(r *Request) (h *http.Request, refusal *problem.Problem, 
 // check fills in the request, or refuses it.
 func (l *Listener) check(r *Request, raw, buffered []byte, h *http.Request) *problem.Problem {
 	if len(h.RequestURI) > maxTarget {
-		return refusalOf(head.ErrLongLine)
+		return l.refusalOf(head.ErrLongLine)
 	}
 	if refusal := checkHead(raw, h); refusal != nil {
 		return refusal
@@ -125,7 +126,7 @@ func (l *Listener) check(r *Request, raw, buffered []byte, h *http.Request) *pro
 
 // refusalOf returns the answer to a head that could not be read, nil if no answer
 // can be sent.
-func refusalOf(err error) *problem.Problem {
+func (l *Listener) refusalOf(err error) *problem.Problem {
 	switch {
 	case errors.Is(err, head.ErrLongLine):
 		return &problem.Problem{
@@ -133,7 +134,8 @@ func refusalOf(err error) *problem.Problem {
 		}
 	case errors.Is(err, head.ErrTooLarge):
 		return &problem.Problem{
-			Status: http.StatusRequestHeaderFieldsTooLarge, Code: "HEAD_TOO_LARGE", Detail: "the head of the request has more than 16384 bytes",
+			Status: http.StatusRequestHeaderFieldsTooLarge, Code: "HEAD_TOO_LARGE",
+			Detail: fmt.Sprintf("the head of the request has more than %d bytes", l.cfg.MaxHead),
 		}
 	case errors.Is(err, head.ErrMalformed):
 		return malformed("the head of the request is malformed")

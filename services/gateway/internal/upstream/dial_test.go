@@ -109,6 +109,8 @@ func TestAgreed(t *testing.T) {
 	}{
 		{"bare", "\r\n", "", nil, ""},
 		{"protocol", "Sec-WebSocket-Protocol: b\r\n\r\n", "b", nil, ""},
+		{"empty protocol", "Sec-WebSocket-Protocol:\r\n\r\n", "", nil, ""},
+		{"empty extensions", "Sec-WebSocket-Extensions: ,\r\n\r\n", "", nil, ""},
 		{"bytes behind", "\r\n\x81\x05hello", "", nil, "\x81\x05hello"},
 		{"many bytes behind", "\r\n" + big, "", nil, big},
 		{
@@ -193,8 +195,7 @@ func TestRefused(t *testing.T) {
 		{"protocol in another case", full("Sec-WebSocket-Protocol: A\r\n"), Incorrect, 0, "it has a sub-protocol that was not offered"},
 		{"two protocols", full("Sec-WebSocket-Protocol: a\r\nSec-WebSocket-Protocol: b\r\n"), Incorrect, 0, "it has a sub-protocol that was not offered"},
 		{"list of protocols", full("Sec-WebSocket-Protocol: a, b\r\n"), Incorrect, 0, "it has a sub-protocol that was not offered"},
-		{"empty protocol", full("Sec-WebSocket-Protocol:\r\n"), Incorrect, 0, "it has a sub-protocol that was not offered"},
-		{"head too large", full("X: " + strings.Repeat("x", head.Max) + "\r\n"), Incorrect, 0, "its head has more than 16384 bytes"},
+		{"head too large", full("X: " + strings.Repeat("x", head.DefaultMax) + "\r\n"), Incorrect, 0, "its head has more than 32768 bytes"},
 		{"continued line", full("X: a\r\n b\r\n"), Incorrect, 0, "it is malformed"},
 		{"name that is no token", full("X : a\r\n"), Incorrect, 0, "it is malformed"},
 		{"line without colon", full("X\r\n"), Incorrect, 0, "it is malformed"},

@@ -22,13 +22,14 @@ type Config struct {
 	Timeout       time.Duration // of a connection, TLS included
 	AllowLoopback bool
 	DenyPrivate   bool
+	MaxHead       int    // bytes of the head of an answer
 	CAFile        string // PEM file of authorities trusted in addition to the system's
 
 	prefix string
 }
 
 // Default returns the default configuration.
-func Default() Config { return Config{Timeout: 5 * time.Second} }
+func Default() Config { return Config{Timeout: 5 * time.Second, MaxHead: head.DefaultMax} }
 
 // Flags registers the options, each name after prefix. Their defaults are what the
 // Config holds.
@@ -45,6 +46,9 @@ func (c *Config) Check() error {
 	if c.Timeout <= 0 {
 		return fmt.Errorf("-%sdial-timeout: must be more than 0", c.prefix)
 	}
+	if c.MaxHead <= 0 {
+		return errors.New("backends: MaxHead must be more than 0")
+	}
 	return nil
 }
 
@@ -53,7 +57,7 @@ type Dialer struct {
 	timeout time.Duration
 	net     net.Dialer
 	tls     *tls.Config
-	heads   head.Pool
+	heads   *head.Pool
 	buffers sync.Pool // of *[]byte, for requests
 	dials   atomic.Int64
 }
@@ -70,6 +74,7 @@ func New(cfg Config) (*Dialer, error) {
 	p := &policy{loopback: cfg.AllowLoopback, denyPrivate: cfg.DenyPrivate, never: metadata()}
 	return &Dialer{
 		timeout: cfg.Timeout,
+		heads:   head.NewPool(cfg.MaxHead),
 		net:     net.Dialer{KeepAlive: -1, ControlContext: p.control},
 		tls: &tls.Config{
 			MinVersion: tls.VersionTLS12, RootCAs: roots, NextProtos: []string{"http/1.1"},

@@ -27,9 +27,9 @@ func (d *Dialer) handshake(conn net.Conn, r *Request) (*Backend, error) {
 	defer d.heads.Put(reader)
 	var src io.Reader = conn
 	for range maxInterim {
-		raw, buffered, err := reader.Read(src, head.Max)
+		raw, buffered, err := reader.ReadResponse(src)
 		if err != nil {
-			return nil, readError(err)
+			return nil, d.readError(err)
 		}
 		resp, err := reader.Response(raw)
 		switch {
@@ -58,10 +58,10 @@ func (d *Dialer) send(conn net.Conn, r *Request, key string) error {
 
 // readError distinguishes an answer with a malformed head from a connection that
 // gave no answer.
-func readError(err error) error {
+func (d *Dialer) readError(err error) error {
 	switch {
 	case errors.Is(err, head.ErrTooLarge), errors.Is(err, head.ErrLongLine):
-		return incorrect("its head has more than %d bytes", head.Max)
+		return incorrect("its head has more than %d bytes", d.heads.Max())
 	case errors.Is(err, head.ErrMalformed):
 		return incorrect("it is malformed")
 	default:
@@ -83,11 +83,11 @@ func (r *Request) accept(conn net.Conn, resp *head.Response, key string, buffere
 		return nil, incorrect("its Connection header lacks Upgrade")
 	case len(h["Sec-Websocket-Accept"]) != 1 || h["Sec-Websocket-Accept"][0] != head.AcceptKey(key):
 		return nil, incorrect("its Sec-WebSocket-Accept does not belong to the key")
-	case len(h["Sec-Websocket-Extensions"]) > 0:
+	case hasElement(h["Sec-Websocket-Extensions"]):
 		return nil, incorrect("it has an extension that was not offered")
 	}
 	b := &Backend{Conn: conn, Header: clientHeader(h)}
-	if chosen := h["Sec-Websocket-Protocol"]; len(chosen) > 0 {
+	if chosen := h["Sec-Websocket-Protocol"]; hasElement(chosen) {
 		if len(chosen) > 1 || !slices.Contains(r.Protocols, chosen[0]) {
 			return nil, incorrect("it has a sub-protocol that was not offered")
 		}
@@ -97,6 +97,15 @@ func (r *Request) accept(conn net.Conn, resp *head.Response, key string, buffere
 		b.Buffered = bytes.Clone(buffered)
 	}
 	return b, nil
+}
+
+// hasElement reports whether a header says anything: some servers send empty
+// headers for what they did not choose.
+func hasElement(lines []string) bool {
+	for range head.List(lines) {
+		return true
+	}
+	return false
 }
 
 // clientHeader picks the backend's headers that the client gets: cookies and
