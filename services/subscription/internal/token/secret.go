@@ -5,51 +5,31 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/base64"
-	"hash/crc32"
-	"strings"
-)
 
-// Kind is the kind of a generated secret. It is also the prefix of secrets of that
-// kind, so that a leaked one can be recognized.
-type Kind string
-
-// Kinds of generated secrets.
-const (
-	// ClientSecret is a secret of an OAuth client.
-	ClientSecret Kind = "tgcs_"
-	// RefreshToken refreshes a sign-in.
-	RefreshToken Kind = "tgrt_"
+	"github.com/tidegatehq/tidegate/services/kit/madesecret"
 )
 
 // clientIDs is the prefix of every client_id.
 const clientIDs = "tgci_"
 
-// Sizes of generated secrets.
+// Sizes of the body of a secret.
 const (
 	secretBytes = 32
 	secretChars = 43
-	sumChars    = 6
 )
 
-// New generates a secret: the kind, 256 random bits and a checksum. Only the hash
-// may be stored.
-func New(kind Kind) (secret string, hash []byte) {
+// New generates a secret, whose body is 256 random bits. Only the hash may be stored.
+func New(kind madesecret.Kind) (secret string, hash []byte) {
 	raw := make([]byte, secretBytes)
 	rand.Read(raw)
-	secret = string(kind) + base64.RawURLEncoding.EncodeToString(raw)
-	secret += checksum(secret)
+	secret = madesecret.Make(kind, base64.RawURLEncoding.EncodeToString(raw))
 	return secret, digest(secret)
 }
 
 // Hash returns the hash of a secret, or false when s cannot be a secret of the
 // kind, so that no look-up is needed.
-func Hash(kind Kind, s string) ([]byte, bool) {
-	rest, ok := strings.CutPrefix(s, string(kind))
-	if !ok || len(rest) != secretChars+sumChars {
-		return nil, false
-	}
-	at := len(s) - sumChars
-	if checksum(s[:at]) != s[at:] {
+func Hash(kind madesecret.Kind, s string) ([]byte, bool) {
+	if body, ok := madesecret.Body(kind, s); !ok || len(body) != secretChars {
 		return nil, false
 	}
 	return digest(s), true
@@ -67,16 +47,4 @@ func NewClientID() string { return clientIDs + rand.Text() }
 func digest(s string) []byte {
 	sum := sha256.Sum256([]byte(s))
 	return sum[:]
-}
-
-// checksum tells a generated secret from a mistyped one. It adds no security.
-func checksum(s string) string {
-	const digits = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-	n := crc32.ChecksumIEEE([]byte(s))
-	out := [sumChars]byte{}
-	for i := sumChars - 1; i >= 0; i-- {
-		out[i] = digits[n%62]
-		n /= 62
-	}
-	return string(out[:])
 }

@@ -10,6 +10,7 @@ import (
 	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
 	"github.com/tidegatehq/tidegate/services/kit/fault"
 	"github.com/tidegatehq/tidegate/services/kit/identity"
+	"github.com/tidegatehq/tidegate/services/kit/madesecret"
 	"github.com/tidegatehq/tidegate/services/kit/page"
 	"github.com/tidegatehq/tidegate/services/kit/resourcename"
 	"github.com/tidegatehq/tidegate/services/kit/sqldb"
@@ -29,7 +30,7 @@ func (a *API) CreateOAuthClientSecret(ctx context.Context, req *subscriptionv1.C
 	if err != nil {
 		return nil, err
 	}
-	value, hash := token.New(token.ClientSecret)
+	value, hash := token.New(madesecret.ClientSecret)
 	s, err := a.store.CreateSecret(ctx, c.Viewer(), client, expires, hash, func(row store.OAuthClient) error {
 		return c.MayChange(row.Owner)
 	})

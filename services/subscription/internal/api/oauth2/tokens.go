@@ -12,6 +12,7 @@ import (
 	oauth2v1 "github.com/tidegatehq/tidegate/gen/go/tidegate/oauth2/v1"
 	"github.com/tidegatehq/tidegate/services/kit/fault"
 	"github.com/tidegatehq/tidegate/services/kit/identity"
+	"github.com/tidegatehq/tidegate/services/kit/madesecret"
 	"github.com/tidegatehq/tidegate/services/kit/oauthcode"
 	"github.com/tidegatehq/tidegate/services/subscription/internal/store"
 	"github.com/tidegatehq/tidegate/services/subscription/internal/token"
@@ -62,7 +63,7 @@ func readScopes(text string) ([]string, error) {
 
 // oauthClient returns the OAuth client that the proof authenticates.
 func (a *API) oauthClient(ctx context.Context, proof *oauth2v1.ClientCredentials) (store.OAuthClient, error) {
-	hash, ok := token.Hash(token.ClientSecret, proof.GetClientSecret())
+	hash, ok := token.Hash(madesecret.ClientSecret, proof.GetClientSecret())
 	if !ok || proof.GetClientId() == "" {
 		return store.OAuthClient{}, errClient()
 	}

@@ -12,6 +12,7 @@ import (
 	identityv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/identity/v1"
 	"github.com/tidegatehq/tidegate/services/kit/fault"
 	"github.com/tidegatehq/tidegate/services/kit/identity"
+	"github.com/tidegatehq/tidegate/services/kit/madesecret"
 	"github.com/tidegatehq/tidegate/services/subscription/internal/store"
 	"github.com/tidegatehq/tidegate/services/subscription/internal/token"
 )
@@ -83,7 +84,7 @@ func (a *API) throttle(ctx context.Context, username string) error {
 }
 
 func (a *API) newRefreshToken() (string, store.RefreshToken) {
-	secret, hash := token.New(token.RefreshToken)
+	secret, hash := token.New(madesecret.RefreshToken)
 	return secret, store.RefreshToken{Hash: hash, ExpiresAt: a.now().Add(a.refresh)}
 }
 
@@ -102,7 +103,7 @@ func (a *API) signedIn(p store.User, signIn, secret string, refresh store.Refres
 
 // RefreshSignIn trades a refresh token for new tokens.
 func (a *API) RefreshSignIn(ctx context.Context, req *identityv1.RefreshSignInRequest) (*identityv1.SignInResponse, error) {
-	hash, ok := token.Hash(token.RefreshToken, req.GetRefreshToken())
+	hash, ok := token.Hash(madesecret.RefreshToken, req.GetRefreshToken())
 	if !ok {
 		return nil, errRefresh()
 	}
@@ -126,7 +127,7 @@ func errRefresh() error {
 
 // SignOut ends a sign-in.
 func (a *API) SignOut(ctx context.Context, req *identityv1.SignOutRequest) (*emptypb.Empty, error) {
-	if hash, ok := token.Hash(token.RefreshToken, req.GetRefreshToken()); ok {
+	if hash, ok := token.Hash(madesecret.RefreshToken, req.GetRefreshToken()); ok {
 		if err := a.store.EndSignIn(ctx, hash); err != nil {
 			return nil, err
 		}
