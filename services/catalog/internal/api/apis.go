@@ -24,7 +24,7 @@ func (a *API) CreateApi(ctx context.Context, req *catalogv1.CreateApiRequest) (*
 	if err != nil {
 		return nil, err
 	}
-	if row, err = a.store.CreateAPI(ctx, row); err != nil {
+	if row, err = a.store.CreateAPI(ctx, v, row); err != nil {
 		return nil, err
 	}
 	return apiProto(row, v), nil

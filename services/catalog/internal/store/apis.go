@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"iter"
-	"strings"
 	"time"
 
 	"github.com/tidegatehq/tidegate/services/kit/change"
@@ -94,18 +93,22 @@ func (s *Store) APIs(ctx context.Context, v identity.Viewer, f APIFilter, after 
 		sqldb.FoldFilter(f.DisplayName), f.Context, f.Owner, v.Owner())
 }
 
-// CreateAPI adds an API without versions.
-func (s *Store) CreateAPI(ctx context.Context, a API) (API, error) {
+// CreateAPI adds an API without versions. Its context may meet those of other owners
+// only if v sees everything.
+func (s *Store) CreateAPI(ctx context.Context, v identity.Viewer, a API) (API, error) {
 	a.ID, a.Etag = id.New(), 1
 	err := s.log.Write(ctx, "create API", func(tx *change.Tx) (change.Record, error) {
 		a.CreatedAt, a.UpdatedAt = tx.Time, tx.Time
 		if err := checkFree(ctx, tx, a); err != nil {
 			return change.Record{}, err
 		}
+		if err := checkNeighbours(ctx, tx, v, a); err != nil {
+			return change.Record{}, err
+		}
 		_, err := tx.ExecContext(ctx, `
-			INSERT INTO api (id, display_name, display_fold, context, description, owner, default_version, etag, created_at, updated_at)
-			VALUES ($1, $2, $3, $4, $5, $6, '', $7, $8, $9)`,
-			a.ID, a.DisplayName, sqldb.Fold(a.DisplayName), a.Context, a.Description, a.Owner,
+			INSERT INTO api (id, display_name, display_fold, context, context_fold, description, owner, default_version, etag, created_at, updated_at)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, '', $8, $9, $10)`,
+			a.ID, a.DisplayName, sqldb.Fold(a.DisplayName), a.Context, foldContext(a.Context), a.Description, a.Owner,
 			a.Etag, a.CreatedAt.UnixMicro(), a.UpdatedAt.UnixMicro())
 		return change.Record{Resource: a.Name().String()}, err
 	})
@@ -130,15 +133,21 @@ func (s *Store) UpdateAPI(ctx context.Context, v identity.Viewer, id string, edi
 		if err := checkFree(ctx, tx, a); err != nil {
 			return change.Record{}, err
 		}
+		if a.Context != old.Context {
+			if err := checkNeighbours(ctx, tx, v, a); err != nil {
+				return change.Record{}, err
+			}
+		}
 		routes, err := readVersions(ctx, tx, id)
 		if err != nil {
 			return change.Record{}, err
 		}
 		_, err = tx.ExecContext(ctx, `
-			UPDATE api SET display_name = $1, display_fold = $2, context = $3, description = $4, default_version = $5,
-				etag = etag + 1, updated_at = $6
-			WHERE id = $7`,
-			a.DisplayName, sqldb.Fold(a.DisplayName), a.Context, a.Description, a.DefaultVersion, tx.Time.UnixMicro(), id)
+			UPDATE api SET display_name = $1, display_fold = $2, context = $3, context_fold = $4, description = $5,
+				default_version = $6, etag = etag + 1, updated_at = $7
+			WHERE id = $8`,
+			a.DisplayName, sqldb.Fold(a.DisplayName), a.Context, foldContext(a.Context), a.Description,
+			a.DefaultVersion, tx.Time.UnixMicro(), id)
 		if err != nil {
 			return change.Record{}, err
 		}
@@ -209,46 +218,5 @@ func checkFree(ctx context.Context, tx *change.Tx, a API) error {
 	if taken {
 		return fault.AlreadyExists("api.display_name: %q is taken", a.DisplayName)
 	}
-	taken, err = sqldb.Exists(ctx, tx, `
-		SELECT EXISTS (SELECT 1 FROM api WHERE context = $1 AND id <> $2)`, a.Context, a.ID)
-	if err != nil {
-		return fmt.Errorf("look for the API's context: %w", err)
-	}
-	if taken {
-		return fault.AlreadyExists("api.context: %q is taken", a.Context)
-	}
 	return checkContext(ctx, tx, a)
-}
-
-// checkContext returns an AlreadyExists fault when the API's context would hide
-// a version of another API (as /team/1.0.0 hides version 1.0.0 of /team), or
-// hides one of its own versions behind another API.
-func checkContext(ctx context.Context, tx *change.Tx, a API) error {
-	for i := 1; i < len(a.Context); i++ {
-		if a.Context[i] != '/' {
-			continue
-		}
-		version, _, _ := strings.Cut(a.Context[i+1:], "/")
-		hides, err := sqldb.Exists(ctx, tx, `
-			SELECT EXISTS (SELECT 1 FROM version v JOIN api a ON a.id = v.api_id
-				WHERE a.context = $1 AND v.version = $2 AND a.id <> $3)`, a.Context[:i], version, a.ID)
-		if err != nil {
-			return fmt.Errorf("look for versions under the API's context: %w", err)
-		}
-		if hides {
-			return fault.AlreadyExists("api.context: %q lies under the address of another API's version", a.Context)
-		}
-	}
-	hidden, err := sqldb.Exists(ctx, tx, `
-		SELECT EXISTS (SELECT 1 FROM version v JOIN api o ON o.id <> v.api_id
-			WHERE v.api_id = $1 AND (o.context = CAST($2 AS TEXT) || '/' || v.version
-				OR o.context >= CAST($2 AS TEXT) || '/' || v.version || '/' AND o.context < CAST($2 AS TEXT) || '/' || v.version || '0'))`,
-		a.ID, a.Context)
-	if err != nil {
-		return fmt.Errorf("look for contexts under the API's versions: %w", err)
-	}
-	if hidden {
-		return fault.AlreadyExists("api.context: with %q a version's address would be that of another API", a.Context)
-	}
-	return nil
 }

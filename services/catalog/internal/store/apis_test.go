@@ -17,7 +17,7 @@ import (
 func TestAPI(t *testing.T) {
 	each(t, func(t *testing.T, b *bench) {
 		ctx := t.Context()
-		a, err := b.CreateAPI(ctx, API{DisplayName: "EchoWebSocket", Context: "/echo", Description: "Echoes.", Owner: "ann"})
+		a, err := b.CreateAPI(ctx, root, API{DisplayName: "EchoWebSocket", Context: "/echo", Description: "Echoes.", Owner: "ann"})
 		must(t, err)
 		if a.ID == "" || a.Etag != 1 || !a.CreatedAt.Equal(b.now()) || !a.UpdatedAt.Equal(b.now()) {
 			t.Errorf("CreateAPI = %+v, want an id, the etag 1 and the time", a)
@@ -109,7 +109,7 @@ func TestAPINamesAreUnique(t *testing.T) {
 		b.api("ann", "EchoWebSocket", "/echo")
 		other := b.api("bob", "Other", "/other")
 		create := func(name, context string) error {
-			_, err := b.CreateAPI(ctx, API{DisplayName: name, Context: context})
+			_, err := b.CreateAPI(ctx, root, API{DisplayName: name, Context: context})
 			return err
 		}
 		update := func(change func(*API)) error {
@@ -123,7 +123,8 @@ func TestAPINamesAreUnique(t *testing.T) {
 		refused(t, "CreateAPI", create("x", "/echo"), codes.AlreadyExists, `api.context: "/echo" is taken`)
 		refused(t, "UpdateAPI", update(func(a *API) { a.DisplayName = "ECHOwebsocket" }), codes.AlreadyExists, `api.display_name: "ECHOwebsocket" is taken`)
 		refused(t, "UpdateAPI", update(func(a *API) { a.Context = "/echo" }), codes.AlreadyExists, `api.context: "/echo" is taken`)
-		must(t, create("case", "/Echo"))
+		refused(t, "CreateAPI", create("case", "/Echo"), codes.AlreadyExists, `api.context: "/Echo" is taken`)
+		refused(t, "CreateAPI", create("x", "/OTHER"), codes.AlreadyExists, `api.context: "/OTHER" is taken`)
 	})
 }
 
@@ -146,17 +147,19 @@ func TestAddressesDoNotMeet(t *testing.T) {
 		a := b.api("ann", "Echo", "/echo")
 		b.version(a, "1.0.0")
 		create := func(context string) error {
-			_, err := b.CreateAPI(ctx, API{DisplayName: context, Context: context})
+			_, err := b.CreateAPI(ctx, root, API{DisplayName: context, Context: context})
 			return err
 		}
 		for _, context := range []string{"/echo/1.0.0", "/echo/1.0.0/rooms"} {
 			refused(t, "CreateAPI "+context, create(context), codes.AlreadyExists, "lies under the address of another API's version")
 		}
-		for _, context := range []string{"/echo/1.0.00", "/echo/1.0", "/echo/2.0.0/x"} {
+		b.version(a, "rc")
+		refused(t, "CreateAPI in another case", create("/ECHO/RC/x"), codes.AlreadyExists, "lies under the address of another API's version")
+		for _, context := range []string{"/echo/1.0.00", "/echo/1.0", "/echo/2.0.0/x", "/echo/beta"} {
 			must(t, create(context))
 		}
 		echo2 := b.api("ann", "Echo 2", "/echo2")
-		for _, taken := range []string{"1.0.00", "1.0", "2.0.0"} {
+		for _, taken := range []string{"1.0.00", "1.0", "2.0.0", "Beta"} {
 			_, err := b.CreateVersion(ctx, root, sample(a, taken), allow[API])
 			refused(t, "CreateVersion "+taken, err, codes.AlreadyExists, "is taken by another API's context")
 		}

@@ -66,7 +66,7 @@ func (b *bench) tick() time.Time {
 // api adds an API.
 func (b *bench) api(owner, name, context string) API {
 	b.t.Helper()
-	a, err := b.CreateAPI(b.t.Context(), API{DisplayName: name, Context: context, Owner: owner})
+	a, err := b.CreateAPI(b.t.Context(), root, API{DisplayName: name, Context: context, Owner: owner})
 	must(b.t, err)
 	return a
 }

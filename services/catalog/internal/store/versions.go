@@ -224,17 +224,7 @@ func checkNew(ctx context.Context, tx *change.Tx, api API, v Version) error {
 	case count >= MaxVersions:
 		return fault.Precondition("the API has %d versions, the most that it may have", MaxVersions)
 	}
-	address := api.Context + "/" + v.Version
-	taken, err = sqldb.Exists(ctx, tx, `
-		SELECT EXISTS (SELECT 1 FROM api WHERE id <> $1 AND (context = $2 OR context >= $3 AND context < $4))`,
-		api.ID, address, address+"/", address+"0")
-	if err != nil {
-		return fmt.Errorf("look for contexts under the version's address: %w", err)
-	}
-	if taken {
-		return fault.AlreadyExists("version.version: the address %q is taken by another API's context", address)
-	}
-	return nil
+	return checkAddress(ctx, tx, api, v.Version)
 }
 
 // checkPlans refuses a version with plans that do not exist.

@@ -37,10 +37,13 @@ type Api struct {
 	// case. 1 to 100 characters, without control characters and without a space
 	// at either end.
 	DisplayName string `protobuf:"bytes,2,opt,name=display_name,json=displayName,proto3" json:"display_name,omitempty"`
-	// First part of the address at the gateway, unique in the installation: 1 to
-	// 8 segments, each of 1 to 64 characters of A-Z, a-z, 0-9, "_", "." and "-"
-	// that starts with a letter, a digit or "_", such as "/echo" or "/team/echo".
-	// It must not be at or under the address of another API's version, such as
+	// First part of the address at the gateway, unique in the installation
+	// without regard to case: 1 to 8 segments, each of 1 to 64 characters of A-Z,
+	// a-z, 0-9, "_", "." and "-" that starts with a letter, a digit or "_", such
+	// as "/echo" or "/team/echo". Addresses below a context are its owner's: a
+	// context below that of another owner, or above one where a version of this
+	// API could be, is ALREADY_EXISTS to all but administrators. It must not be
+	// at or under the address of another API's version either, such as
 	// "/team/1.0.0" when "/team" has a version 1.0.0 (ALREADY_EXISTS). Cannot be
 	// changed while the API has a published version.
 	Context string `protobuf:"bytes,3,opt,name=context,proto3" json:"context,omitempty"`

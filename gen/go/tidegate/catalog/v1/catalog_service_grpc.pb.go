@@ -52,7 +52,8 @@ const (
 // ChangeService.WaitChange takes.
 type CatalogServiceClient interface {
 	// Creates an API; the caller becomes its owner. Needs the role creator.
-	// ALREADY_EXISTS when the display name or the context is taken.
+	// ALREADY_EXISTS when the display name or the context is taken, or the
+	// context is below or above that of another owner.
 	CreateApi(ctx context.Context, in *CreateApiRequest, opts ...grpc.CallOption) (*Api, error)
 	// Returns an API. An API without a published version is visible only to its
 	// owner and to administrators.
@@ -298,7 +299,8 @@ func (c *catalogServiceClient) DeletePlan(ctx context.Context, in *DeletePlanReq
 // ChangeService.WaitChange takes.
 type CatalogServiceServer interface {
 	// Creates an API; the caller becomes its owner. Needs the role creator.
-	// ALREADY_EXISTS when the display name or the context is taken.
+	// ALREADY_EXISTS when the display name or the context is taken, or the
+	// context is below or above that of another owner.
 	CreateApi(context.Context, *CreateApiRequest) (*Api, error)
 	// Returns an API. An API without a published version is visible only to its
 	// owner and to administrators.
