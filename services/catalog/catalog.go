@@ -30,8 +30,9 @@ import (
 
 // Config is the configuration of the service. Default makes it.
 type Config struct {
-	// DB is the URL of the database, postgres:// or sqlite:.
-	DB string
+	// DB is the URL of the database, postgres:// or sqlite:. DBFile, if it is not
+	// empty, is a file with the URL, which then takes the place of DB.
+	DB, DBFile string
 	// GRPC says where users and services call.
 	GRPC grpcserver.Config
 	// Subscription is the service that has the signing keys of users' tokens.
@@ -54,7 +55,7 @@ func Default() Config {
 	return Config{
 		DB:           "sqlite:catalog.db",
 		GRPC:         grpcserver.Default("127.0.0.1:9191", "127.0.0.1:9291"),
-		Subscription: grpcclient.Default("127.0.0.1:9292"),
+		Subscription: grpcclient.Default(identity.Subscription, "127.0.0.1:9292"),
 		GatewayURLs:  "ws://localhost:9099,wss://localhost:8099",
 		AuditKeep:    365 * 24 * time.Hour,
 		Ops:          ops.Default(),
@@ -65,20 +66,20 @@ func Default() Config {
 // what the Config holds.
 func (c *Config) Flags(fs *flag.FlagSet, prefix string) {
 	c.prefix = prefix
-	fs.StringVar(&c.DB, prefix+"db", c.DB, "database `url`, postgres://… or sqlite:PATH")
+	sqldb.Flags(fs, prefix, &c.DB, &c.DBFile)
 	fs.StringVar(&c.GatewayURLs, prefix+"gateway-urls", c.GatewayURLs,
 		"`addresses` of the gateways, separated by commas, from which versions' addresses are made")
 	fs.DurationVar(&c.AuditKeep, prefix+"audit-keep", c.AuditKeep, "how `long` changes are kept as the audit log, at least 168h")
 	c.GRPC.Flags(fs, prefix)
-	c.Subscription.Flags(fs, prefix, "subscription")
+	c.Subscription.Flags(fs, prefix)
 	c.Ops.Flags(fs, prefix)
 }
 
 // Check reports everything that is wrong with the configuration.
 func (c *Config) Check() error {
 	var wrong []error
-	if err := sqldb.CheckURL(c.DB); err != nil {
-		wrong = append(wrong, fmt.Errorf("-%sdb: %w", c.prefix, err))
+	if _, err := c.Database(); err != nil {
+		wrong = append(wrong, err)
 	}
 	if _, err := gatewayURLs(c.GatewayURLs); err != nil {
 		wrong = append(wrong, fmt.Errorf("-%sgateway-urls: %w", c.prefix, err))
@@ -88,6 +89,9 @@ func (c *Config) Check() error {
 	}
 	return errors.Join(append(wrong, c.GRPC.Check(), c.Subscription.Check(), c.Ops.Check())...)
 }
+
+// Database returns the URL of the database, from DBFile if there is one.
+func (c *Config) Database() (string, error) { return sqldb.URL(c.prefix, c.DB, c.DBFile) }
 
 // gatewayURLs reads the addresses of gateways, their schemes in lower case and without
 // trailing slashes.
@@ -109,7 +113,11 @@ func gatewayURLs(text string) ([]string, error) {
 // CheckDatabase reports why the service would refuse its database, without
 // changing what is in it.
 func CheckDatabase(ctx context.Context, cfg Config) error {
-	return sqldb.CheckSchema(ctx, cfg.DB, store.Schema())
+	url, err := cfg.Database()
+	if err != nil {
+		return err
+	}
+	return sqldb.CheckSchema(ctx, url, store.Schema())
 }
 
 // Run serves the catalog until ctx ends.
@@ -121,7 +129,11 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	if err != nil {
 		return run.Misconfigured(err)
 	}
-	db, err := sqldb.OpenSchema(ctx, cfg.DB, store.Schema())
+	url, err := cfg.Database()
+	if err != nil {
+		return run.Misconfigured(err)
+	}
+	db, err := sqldb.OpenSchema(ctx, url, store.Schema())
 	if err != nil {
 		return fmt.Errorf("-%sdb: %w", cfg.prefix, err)
 	}

@@ -30,6 +30,7 @@ import (
 	oauth2v1 "github.com/tidegatehq/tidegate/gen/go/tidegate/oauth2/v1"
 	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
 	usagev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/usage/v1"
+	"github.com/tidegatehq/tidegate/services/kit/certs"
 	"github.com/tidegatehq/tidegate/services/kit/netaddr"
 )
 
@@ -140,7 +141,9 @@ func (s *shell) roots(signedIn string) (string, *x509.CertPool, error) {
 
 // tls returns the configuration of TLS connections to this installation.
 func (c *client) tls() *tls.Config {
-	return &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: c.roots}
+	cfg := certs.Modern()
+	cfg.RootCAs = c.roots
+	return cfg
 }
 
 // http returns a client for the portal.

@@ -207,8 +207,12 @@ func TestBadDatabases(t *testing.T) {
 			"-catalog.db: open database /: it is a folder, not a file",
 		},
 		{
-			"elsewhere, no Postgres", func(*testing.T, string) {}, []string{"-subscription.db", "postgres://tidegate:secret@127.0.0.1:1/x"},
-			"-subscription.db: open database at 127.0.0.1:1: cannot connect: connection refused",
+			"elsewhere, no Postgres", func(t *testing.T, data string) {
+				if err := os.WriteFile(filepath.Join(data, "url"), []byte("postgres://tidegate:secret@127.0.0.1:1/x\n"), 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}, []string{"-subscription.db-file", "DATA/url"},
+			"-subscription.db-file: open database at 127.0.0.1:1: cannot connect: connection refused",
 		},
 		{
 			"master key gone", func(t *testing.T, data string) { remove(t, filepath.Join(data, "master-key")) }, nil,

@@ -18,6 +18,7 @@ import (
 	"github.com/tidegatehq/tidegate/services/gateway/internal/upstream"
 	"github.com/tidegatehq/tidegate/services/kit/grpcclient"
 	"github.com/tidegatehq/tidegate/services/kit/grpcserver"
+	"github.com/tidegatehq/tidegate/services/kit/identity"
 	"github.com/tidegatehq/tidegate/services/kit/netaddr"
 	"github.com/tidegatehq/tidegate/services/kit/ops"
 	"github.com/tidegatehq/tidegate/services/kit/seal"
@@ -76,8 +77,8 @@ func Default() Config {
 	return Config{
 		Instance:     watch.HostInstance("", "gateway"),
 		Data:         "gateway-data",
-		Catalog:      grpcclient.Default("127.0.0.1:9291"),
-		Subscription: grpcclient.Default("127.0.0.1:9292"),
+		Catalog:      grpcclient.Default(identity.Catalog, "127.0.0.1:9291"),
+		Subscription: grpcclient.Default(identity.Subscription, "127.0.0.1:9292"),
 		Listen:       listener.Default(),
 		Upstream:     upstream.Default(),
 		Relay:        relay.Default(),
@@ -98,8 +99,8 @@ func (c *Config) Flags(fs *flag.FlagSet, prefix string) {
 	fs.StringVar(&c.Data, prefix+"data", c.Data, "`folder` for the last routes and the self-signed certificate")
 	fs.StringVar(&c.RoutesFile, prefix+"routes-file", c.RoutesFile, "`file` for the last routes, sealed; empty for the file routes in -"+prefix+"data")
 	fs.StringVar(&c.MasterKeyFile, prefix+"master-key-file", c.MasterKeyFile, "`file` with the master key, which seals the last routes; required")
-	c.Catalog.Flags(fs, prefix, "catalog")
-	c.Subscription.Flags(fs, prefix, "subscription")
+	c.Catalog.Flags(fs, prefix)
+	c.Subscription.Flags(fs, prefix)
 	c.Listen.Flags(fs, prefix)
 	c.Upstream.Flags(fs, prefix)
 	c.Relay.Flags(fs, prefix)

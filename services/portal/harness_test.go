@@ -259,7 +259,7 @@ func (l *lockedLog) String() string {
 // port that was given back may be another process's in the next moment.
 func nowhere(t *testing.T) grpcclient.Config {
 	t.Helper()
-	return grpcclient.Default("unix:" + filepath.Join(t.TempDir(), "none"))
+	return grpcclient.Default("catalog", "unix:"+filepath.Join(t.TempDir(), "none"))
 }
 
 func listen(t *testing.T) net.Listener {

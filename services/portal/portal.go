@@ -53,8 +53,8 @@ func Default() Config {
 		Listen:       "127.0.0.1:9443",
 		GRPC:         "127.0.0.1:9090",
 		Drain:        10 * time.Second,
-		Catalog:      grpcclient.Default("127.0.0.1:9291"),
-		Subscription: grpcclient.Default("127.0.0.1:9292"),
+		Catalog:      grpcclient.Default(identity.Catalog, "127.0.0.1:9291"),
+		Subscription: grpcclient.Default(identity.Subscription, "127.0.0.1:9292"),
 		Gateways:     grpcclient.OfService(identity.Gateway),
 		Ops:          ops.Default(),
 	}
@@ -70,8 +70,8 @@ func (c *Config) Flags(fs *flag.FlagSet, prefix string) {
 	fs.StringVar(&c.TLSKey, prefix+"tls-key", c.TLSKey, "PEM `file` of the certificate's key")
 	fs.BoolVar(&c.Plaintext, prefix+"plaintext", c.Plaintext, "serve HTTPS and gRPC without TLS, behind a proxy that adds it")
 	fs.DurationVar(&c.Drain, prefix+"drain", c.Drain, "how `long` requests may continue after a stop")
-	c.Catalog.Flags(fs, prefix, "catalog")
-	c.Subscription.Flags(fs, prefix, "subscription")
+	c.Catalog.Flags(fs, prefix)
+	c.Subscription.Flags(fs, prefix)
 	c.Gateways.Flags(fs, prefix)
 	c.Ops.Flags(fs, prefix)
 }

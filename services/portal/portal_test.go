@@ -69,7 +69,7 @@ func TestCheck(t *testing.T) {
 
 func TestOnlyDefaultMakesAConfig(t *testing.T) {
 	err := new(portal.Config).Check()
-	for _, want := range []string{`-listen: "" is not host:port`, "-drain: must be more than 0", "target: an address is needed", "HeadTimeout"} {
+	for _, want := range []string{`-listen: "" is not host:port`, "-drain: must be more than 0", "a connection to no service: it is made by Default", "HeadTimeout"} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("Check of a Config that Default has not made = %v, want %q in it", err, want)
 		}

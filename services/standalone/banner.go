@@ -40,6 +40,9 @@ func (b *banner) print(w io.Writer) error {
 	if b.at.Ops != "" {
 		say("  metrics, health       %s", b.at.Ops)
 	}
+	if b.at.Pprof != "" {
+		say("  profiles              %s/debug/pprof/", b.at.Pprof)
+	}
 	say("")
 	if b.password != "" {
 		say("The first administrator is admin, the password is in %s. Sign in:", b.password)

@@ -32,9 +32,10 @@ type Config struct {
 	// HTTPS, GRPC, WS and WSS are where REST and OAuth2, the public gRPC, and
 	// WebSocket clients without and with TLS are served: PORT or HOST:PORT.
 	HTTPS, GRPC, WS, WSS string
-	// Ops is where metrics and health are served; empty for none. A port alone is on
-	// loopback, whatever Host is.
-	Ops string
+	// Ops is where metrics and health are served, and Pprof where profiles are; empty
+	// for none. A port alone is on loopback, whatever Host is. OpsHosts are the names
+	// by which both may be asked for.
+	Ops, Pprof, OpsHosts string
 	// NoSample starts without the sample.
 	NoSample bool
 	// SampleListen is where the sample's backend is served.
@@ -70,13 +71,13 @@ const (
 // decided are the flags of services that standalone sets itself. A name that ends in
 // * stands for all flags with that prefix.
 var decided = []string{
-	"catalog.grpc*", "catalog.ops", "catalog.subscription*",
-	"subscription.grpc*", "subscription.ops", "subscription.catalog*", "subscription.instance",
+	"catalog.grpc*", "catalog.ops*", "catalog.pprof", "catalog.subscription*",
+	"subscription.grpc*", "subscription.ops*", "subscription.pprof", "subscription.catalog*", "subscription.instance",
 	"subscription.master-key-file", "subscription.admin-password-file",
-	"gateway.grpc*", "gateway.ops", "gateway.catalog*", "gateway.subscription*", "gateway.instance",
+	"gateway.grpc*", "gateway.ops*", "gateway.pprof", "gateway.catalog*", "gateway.subscription*", "gateway.instance",
 	"gateway.ws", "gateway.wss", "gateway.tls-*", "gateway.drain", "gateway.data", "gateway.routes-file",
 	"gateway.master-key-file",
-	"portal.grpc", "portal.ops", "portal.listen", "portal.catalog*", "portal.subscription*", "portal.gateway*",
+	"portal.grpc", "portal.ops*", "portal.pprof", "portal.listen", "portal.catalog*", "portal.subscription*", "portal.gateway*",
 	"portal.tls-*", "portal.plaintext",
 }
 
@@ -111,7 +112,7 @@ func (c *Config) opens() []open {
 func Default() Config {
 	c := Config{
 		Data: "./tidegate-data", Host: "127.0.0.1",
-		HTTPS: "9443", GRPC: "9090", WS: "9099", WSS: "8099", Ops: "9091",
+		HTTPS: "9443", GRPC: "9090", WS: "9099", WSS: "8099", Ops: "9091", OpsHosts: ops.Default().Hosts,
 		SampleListen: "127.0.0.1:9098",
 		Drain:        2 * time.Second,
 		catalog:      new(catalog.Default()),
@@ -138,7 +139,9 @@ func (c *Config) Flags(fs *flag.FlagSet) {
 	fs.StringVar(&c.GRPC, "grpc", c.GRPC, "`address` of gRPC over TLS, port or host:port")
 	fs.StringVar(&c.WS, "ws", c.WS, "`address` of WebSocket, port or host:port")
 	fs.StringVar(&c.WSS, "wss", c.WSS, "`address` of WebSocket over TLS, port or host:port")
-	fs.StringVar(&c.Ops, "ops", c.Ops, "`address` of metrics, health and profiles over HTTP, port (on loopback) or host:port; empty for none")
+	fs.StringVar(&c.Ops, "ops", c.Ops, "`address` of metrics and health over HTTP, port (on loopback) or host:port; empty for none")
+	fs.StringVar(&c.OpsHosts, "ops-hosts", c.OpsHosts, ops.HostsHelp)
+	fs.StringVar(&c.Pprof, "pprof", c.Pprof, "`address` of Go's profiles over HTTP, port (on loopback) or host:port; empty for none")
 	fs.BoolVar(&c.NoSample, "no-sample", c.NoSample, "start without the sample API and its backend")
 	fs.StringVar(&c.SampleListen, "sample-listen", c.SampleListen, "`address` of the sample's backend, host:port")
 	fs.DurationVar(&c.Drain, "drain", c.Drain, "`time` for live sessions to end after a stop")
@@ -178,11 +181,16 @@ func (c *Config) Check() error {
 			wrong = append(wrong, err)
 		}
 	}
+	if err := (&ops.Config{Hosts: c.OpsHosts}).CheckHosts(); err != nil {
+		fail("-ops-hosts: %w", err)
+	}
 	if c.Drain < 0 {
 		fail("-drain: must not be negative")
 	}
 	c.decide()
-	if sqldb.Same(c.catalog.DB, c.subscription.DB) {
+	catalogURL, err1 := c.catalog.Database()
+	subscriptionURL, err2 := c.subscription.Database()
+	if errors.Join(err1, err2) == nil && sqldb.Same(catalogURL, subscriptionURL) {
 		fail("-subscription.db: is the database of -catalog.db, and each service needs its own")
 	}
 	wrong = append(wrong, c.catalog.Check(), c.subscription.Check(), c.gateway.Check(), c.portal.Check())
@@ -224,6 +232,9 @@ func (c *Config) listeners() []listener {
 	}
 	if c.Ops != "" {
 		all = append(all, listener{"ops", c.Ops, "127.0.0.1"})
+	}
+	if c.Pprof != "" {
+		all = append(all, listener{"pprof", c.Pprof, "127.0.0.1"})
 	}
 	if !c.NoSample {
 		all = append(all, listener{"sample-listen", c.SampleListen, "127.0.0.1"})

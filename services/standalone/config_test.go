@@ -26,7 +26,7 @@ func TestConfiguration(t *testing.T) {
 		{"not a duration", []string{"-drain", "soon"}, nil, []string{`invalid value "soon" for flag -drain: parse error`}},
 		{"not a duration, in a variable", nil, []string{"TIDEGATE_DRAIN=soon"}, []string{`TIDEGATE_DRAIN: invalid value "soon": parse error`}},
 		{
-			"own flags", []string{"-data", "", "-host", "a b", "-https", "many", "-ws", "70000", "-wss", "h:p", "-grpc", "", "-ops", "x", "-sample-listen", "y", "-drain", "-1s"}, nil,
+			"own flags", []string{"-data", "", "-host", "a b", "-https", "many", "-ws", "70000", "-wss", "h:p", "-grpc", "", "-ops", "x", "-pprof", "z", "-ops-hosts", "a:1", "-sample-listen", "y", "-drain", "-1s"}, nil,
 			[]string{
 				"-data: a folder is needed",
 				`-host: "a b" is not a host name or an IP address`,
@@ -35,7 +35,9 @@ func TestConfiguration(t *testing.T) {
 				`-ws: "70000" is not a port or host:port`,
 				`-wss: "h:p" is not a port or host:port`,
 				`-ops: "x" is not a port or host:port`,
+				`-pprof: "z" is not a port or host:port`,
 				`-sample-listen: "y" is not a port or host:port`,
+				`-ops-hosts: "a:1" is not a name without a port, such as gateway-1.example.com`,
 				"-drain: must not be negative",
 			},
 		},
@@ -75,6 +77,10 @@ func TestConfiguration(t *testing.T) {
 				"-subscription.audit-keep: must be at least 168h0m0s",
 				"-gateway.max-message: must be more than 0",
 			},
+		},
+		{
+			"a password on the command line", []string{"-catalog.db", "postgres://u:secret@h/x"}, nil,
+			[]string{"-catalog.db: a password does not belong on the command line, where every user of this machine can read it: give the URL in a file, with -catalog.db-file, or in the environment"},
 		},
 		{
 			"one database for two services", []string{"-catalog.db", "sqlite:x.db", "-subscription.db", "sqlite:./x.db"}, nil,
@@ -128,14 +134,14 @@ func TestServeHelp(t *testing.T) {
 	}
 	for _, want := range []string{
 		`  -data folder`, `(default "./tidegate-data")`, `  -no-sample`, `(default "9443")`, `(default 2s)`,
-		`  -catalog.db url`, `(default "sqlite:DATA/catalog.db")`, `  -subscription.issuer URL`, `  -gateway.max-message bytes`,
+		`  -catalog.db url`, `(default sqlite:DATA/catalog.db)`, `  -subscription.issuer URL`, `  -gateway.max-message bytes`,
 		"  -portal.drain long\n    \thow long requests may continue after a stop (default 2s)", `  -log-format format`,
 	} {
 		if !strings.Contains(stdout.String(), want) {
 			t.Errorf("serve -h does not say %q:\n%s", want, stdout.String())
 		}
 	}
-	for _, not := range []string{"-gateway.grpc", "-catalog.grpc", "-portal.tls-cert", "-subscription.master-key-file"} {
+	for _, not := range []string{"-gateway.grpc", "-catalog.grpc", "-gateway.pprof", "-catalog.ops-hosts", "-portal.tls-cert", "-subscription.master-key-file"} {
 		if strings.Contains(stdout.String(), not) {
 			t.Errorf("serve -h speaks of %s, which is not the user's", not)
 		}

@@ -2,7 +2,6 @@ package standalone
 
 import (
 	"context"
-	"crypto/tls"
 	"crypto/x509"
 	"fmt"
 	"net/http"
@@ -13,6 +12,7 @@ import (
 	"google.golang.org/grpc/credentials"
 	healthgrpc "google.golang.org/grpc/health/grpc_health_v1"
 
+	"github.com/tidegatehq/tidegate/services/kit/certs"
 	"github.com/tidegatehq/tidegate/services/kit/retry"
 )
 
@@ -41,7 +41,8 @@ func newProbe(ca string, at Addresses) (*probe, error) {
 	if !roots.AppendCertsFromPEM(text) {
 		return nil, fmt.Errorf("read the authority: %s has no certificate in it", ca)
 	}
-	trust := &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots}
+	trust := certs.Modern()
+	trust.RootCAs = roots
 	conn, err := grpc.NewClient("passthrough:///"+at.GRPC, grpc.WithTransportCredentials(credentials.NewTLS(trust)))
 	if err != nil {
 		return nil, fmt.Errorf("connect to gRPC: %w", err)

@@ -83,7 +83,7 @@ func newStack(cfg *Config, data *folder.Folder, open sockets, at Addresses, agai
 		return nil, err
 	}
 	served := ops.Default()
-	served.Addr, served.Listener = "", open["ops"]
+	served.Addr, served.Listener, served.PprofListener, served.Hosts = "", open["ops"], open["pprof"], cfg.OpsHosts
 	s.ops = ops.New(served, log, reg, s.ready.Now)
 	return s, nil
 }

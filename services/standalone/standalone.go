@@ -27,8 +27,8 @@ type Addresses struct {
 	// Portal is the URL of REST and OAuth2, GRPC the host:port of gRPC, WS and
 	// WSS the URLs of WebSocket without and with TLS.
 	Portal, GRPC, WS, WSS string
-	// Ops is the URL of metrics and health, or empty.
-	Ops string
+	// Ops is the URL of metrics and health, Pprof that of profiles, or empty.
+	Ops, Pprof string
 	// Sample is the URL of the sample's backend, or empty.
 	Sample string
 }
@@ -115,7 +115,7 @@ func (s sockets) close() {
 
 // addresses returns the addresses of the sockets.
 func (s sockets) addresses() Addresses {
-	at := Addresses{Portal: s.url("https", "https"), WS: s.url("ws", "ws"), WSS: s.url("wss", "wss"), Ops: s.url("http", "ops")}
+	at := Addresses{Portal: s.url("https", "https"), WS: s.url("ws", "ws"), WSS: s.url("wss", "wss"), Ops: s.url("http", "ops"), Pprof: s.url("http", "pprof")}
 	at.GRPC = s.name("grpc")
 	if lis := s["sample-listen"]; lis != nil {
 		at.Sample = "ws://" + lis.Addr().String()
@@ -170,15 +170,17 @@ func (c *Config) fill(ctx context.Context, data *folder.Folder, at Addresses) er
 // Its error names the flag that says where a database is.
 func (c *Config) checkDatabases(ctx context.Context) error {
 	for _, d := range []struct {
-		service string
-		check   func() error
+		service, file string
+		check         func() error
 	}{
-		{"catalog", func() error { return catalog.CheckDatabase(ctx, *c.catalog) }},
-		{"subscription", func() error { return subscription.CheckDatabase(ctx, *c.subscription) }},
+		{"catalog", c.catalog.DBFile, func() error { return catalog.CheckDatabase(ctx, *c.catalog) }},
+		{"subscription", c.subscription.DBFile, func() error { return subscription.CheckDatabase(ctx, *c.subscription) }},
 	} {
 		err := d.check()
 		switch flag := d.service + ".db"; {
 		case err == nil:
+		case d.file != "":
+			return fmt.Errorf("-%s-file: %w", flag, err)
 		case c.left[flag]:
 			return fmt.Errorf("-data: %s: %w", d.service, err)
 		default:

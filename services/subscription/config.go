@@ -13,6 +13,7 @@ import (
 	"github.com/tidegatehq/tidegate/services/kit/change"
 	"github.com/tidegatehq/tidegate/services/kit/grpcclient"
 	"github.com/tidegatehq/tidegate/services/kit/grpcserver"
+	"github.com/tidegatehq/tidegate/services/kit/identity"
 	"github.com/tidegatehq/tidegate/services/kit/ops"
 	"github.com/tidegatehq/tidegate/services/kit/sqldb"
 	"github.com/tidegatehq/tidegate/services/kit/watch"
@@ -20,8 +21,9 @@ import (
 
 // Config is the configuration of the service. Default makes it.
 type Config struct {
-	// DB is the URL of the database, postgres:// or sqlite:.
-	DB string
+	// DB is the URL of the database, postgres:// or sqlite:. DBFile, if it is not
+	// empty, is a file with the URL, which then takes the place of DB.
+	DB, DBFile string
 	// Issuer is the URL that tokens are issued under, the claim iss. It is fixed at
 	// the first start.
 	Issuer string
@@ -86,7 +88,7 @@ func Default() Config {
 		RecordsKeep:          90 * day,
 		UsageKeep:            400 * day,
 		GRPC:                 grpcserver.Default("127.0.0.1:9192", "127.0.0.1:9292"),
-		Catalog:              grpcclient.Default("127.0.0.1:9291"),
+		Catalog:              grpcclient.Default(identity.Catalog, "127.0.0.1:9291"),
 		Ops:                  ops.Default(),
 	}
 }
@@ -95,7 +97,7 @@ func Default() Config {
 // Config holds.
 func (c *Config) Flags(fs *flag.FlagSet, prefix string) {
 	c.prefix = prefix
-	fs.StringVar(&c.DB, prefix+"db", c.DB, "database `url`, postgres://… or sqlite:PATH")
+	sqldb.Flags(fs, prefix, &c.DB, &c.DBFile)
 	fs.StringVar(&c.Issuer, prefix+"issuer", c.Issuer, "https `URL` of the OAuth2 endpoints, without a trailing slash; fixed at the first start")
 	fs.StringVar(&c.AdminPasswordFile, prefix+"admin-password-file", c.AdminPasswordFile,
 		"`file` with the password of the first administrator, admin, at least 12 characters; required at the first start, not read later")
@@ -111,7 +113,7 @@ func (c *Config) Flags(fs *flag.FlagSet, prefix string) {
 	fs.DurationVar(&c.RecordsKeep, prefix+"records-keep", c.RecordsKeep, "how `long` session records are kept")
 	fs.DurationVar(&c.UsageKeep, prefix+"usage-keep", c.UsageKeep, "how `long` usage is kept")
 	c.GRPC.Flags(fs, prefix)
-	c.Catalog.Flags(fs, prefix, "catalog")
+	c.Catalog.Flags(fs, prefix)
 	c.Ops.Flags(fs, prefix)
 }
 
@@ -121,8 +123,8 @@ func (c *Config) Check() error {
 	fail := func(flag, format string, a ...any) {
 		wrong = append(wrong, fmt.Errorf("-%s%s: %w", c.prefix, flag, fmt.Errorf(format, a...)))
 	}
-	if err := sqldb.CheckURL(c.DB); err != nil {
-		fail("db", "%w", err)
+	if _, err := c.Database(); err != nil {
+		wrong = append(wrong, err)
 	}
 	if err := checkIssuer(c.Issuer); err != nil {
 		fail("issuer", "%w", err)
@@ -159,6 +161,9 @@ func (c *Config) Check() error {
 	}
 	return errors.Join(append(wrong, c.GRPC.Check(), c.Catalog.Check(), c.Ops.Check())...)
 }
+
+// Database returns the URL of the database, from DBFile if there is one.
+func (c *Config) Database() (string, error) { return sqldb.URL(c.prefix, c.DB, c.DBFile) }
 
 // checkIssuer checks the form of an issuer (RFC 8414 section 2).
 func checkIssuer(issuer string) error {

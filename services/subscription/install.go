@@ -76,7 +76,11 @@ func CheckInstallation(ctx context.Context, cfg Config) error {
 	if err != nil {
 		return err
 	}
-	db, err := sqldb.Open(ctx, cfg.DB)
+	url, err := cfg.Database()
+	if err != nil {
+		return err
+	}
+	db, err := sqldb.Open(ctx, url)
 	if err != nil {
 		return err
 	}

@@ -30,7 +30,11 @@ import (
 // CheckDatabase reports why the service would refuse its database. It changes
 // nothing in it.
 func CheckDatabase(ctx context.Context, cfg Config) error {
-	return sqldb.CheckSchema(ctx, cfg.DB, store.Schema())
+	url, err := cfg.Database()
+	if err != nil {
+		return err
+	}
+	return sqldb.CheckSchema(ctx, url, store.Schema())
 }
 
 // Run serves users, subscriptions and credentials until ctx ends.
@@ -42,7 +46,11 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
-	db, err := sqldb.OpenSchema(ctx, cfg.DB, store.Schema())
+	url, err := cfg.Database()
+	if err != nil {
+		return run.Misconfigured(err)
+	}
+	db, err := sqldb.OpenSchema(ctx, url, store.Schema())
 	if err != nil {
 		return fmt.Errorf("-%sdb: %w", cfg.prefix, err)
 	}

@@ -18,6 +18,20 @@ import (
 	"google.golang.org/grpc/credentials"
 )
 
+// Modern returns what every TLS configuration begins with: TLS 1.3 where the other
+// side has it, otherwise TLS 1.2 with suites that have forward secrecy and
+// authenticated encryption alone (RFC 9325 section 4.2).
+func Modern() *tls.Config {
+	return &tls.Config{
+		MinVersion: tls.VersionTLS12,
+		CipherSuites: []uint16{
+			tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256, tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
+			tls.TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384, tls.TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,
+			tls.TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256, tls.TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
+		},
+	}
+}
+
 // Files names PEM files.
 type Files struct {
 	Cert, Key string
@@ -66,9 +80,22 @@ func Open(files Files, log *slog.Logger) (*Source, error) {
 func (s *Source) current() (*tls.Certificate, *x509.CertPool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if stamps, err := s.stat(); err == nil && stamps == s.stamps {
-		return s.cert, s.pool
+	if stamps, err := s.stat(); err != nil || stamps != s.stamps {
+		_ = s.readAgain() // logged; what was read before stays in use
 	}
+	return s.cert, s.pool
+}
+
+// Reload reads the files at once, whether they look changed or not. Files that
+// cannot be used leave what was read before in use.
+func (s *Source) Reload() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.readAgain()
+}
+
+// readAgain reads and logs what came of it, the same failure once.
+func (s *Source) readAgain() error {
 	err := s.read()
 	switch {
 	case err == nil:
@@ -77,7 +104,7 @@ func (s *Source) current() (*tls.Certificate, *x509.CertPool) {
 		s.log.Error("TLS files cannot be read again; what they had before stays in use", "error", err)
 	}
 	s.failed = err
-	return s.cert, s.pool
+	return err
 }
 
 // read replaces everything that was read before, or nothing.
@@ -127,7 +154,8 @@ func (s *Source) stat() ([3]stamp, error) {
 // Server returns the configuration of a server that offers protos in ALPN. If
 // mutual is set, it admits only clients with a certificate that CA has signed.
 func (s *Source) Server(mutual bool, protos ...string) *tls.Config {
-	cfg := &tls.Config{MinVersion: tls.VersionTLS12, NextProtos: protos}
+	cfg := Modern()
+	cfg.NextProtos = protos
 	cfg.GetCertificate = func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 		cert, _ := s.current()
 		if cert == nil {
@@ -156,51 +184,46 @@ func (s *Source) Server(mutual bool, protos ...string) *tls.Config {
 
 // Client returns the configuration of a client that trusts CA, or the system's
 // authorities if there is none, and presents the certificate. It does not follow
-// the files; see ClientCredentials.
+// the files; see ServiceCredentials.
 func (s *Source) Client() *tls.Config {
 	cert, pool := s.current()
-	cfg := &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: pool}
+	cfg := Modern()
+	cfg.RootCAs = pool
 	if cert != nil {
 		cfg.Certificates = []tls.Certificate{*cert}
 	}
 	return cfg
 }
 
-// ClientCredentials returns a client's gRPC credentials, which follow the files.
-func (s *Source) ClientCredentials() credentials.TransportCredentials {
-	return &clientCredentials{TransportCredentials: credentials.NewTLS(s.Client()), source: s}
-}
-
 // ServiceCredentials returns a client's gRPC credentials, which follow the files
 // and trust a server by the name of its service alone, whatever its address: the
-// first DNS name of its certificate must be name.
+// first DNS name of its certificate must be name. Servers know their callers by the
+// same rule, so a certificate that has a service's name among others is nobody's.
 func (s *Source) ServiceCredentials(name string) credentials.TransportCredentials {
-	return &clientCredentials{TransportCredentials: credentials.NewTLS(s.Client()), source: s, service: name}
+	return &serviceCredentials{TransportCredentials: credentials.NewTLS(s.Client()), source: s, service: name}
 }
 
-// clientCredentials reads the files at each handshake.
-type clientCredentials struct {
+// serviceCredentials reads the files at each handshake.
+type serviceCredentials struct {
 	credentials.TransportCredentials
 	source  *Source
-	service string // what the server must be called first; empty for the name that is dialled
+	service string // what the server must be called first
 }
 
-// ClientHandshake performs the handshake of a connection.
-func (c *clientCredentials) ClientHandshake(ctx context.Context, authority string, conn net.Conn) (net.Conn, credentials.AuthInfo, error) {
+// ClientHandshake performs the handshake of a connection. The address that was dialled
+// does not matter.
+func (c *serviceCredentials) ClientHandshake(ctx context.Context, _ string, conn net.Conn) (net.Conn, credentials.AuthInfo, error) {
 	cfg := c.source.Client()
-	if c.service != "" {
-		cfg.ServerName = c.service
-		cfg.VerifyConnection = func(state tls.ConnectionState) error {
-			if names := state.PeerCertificates[0].DNSNames; len(names) == 0 || names[0] != c.service {
-				return fmt.Errorf("the certificate is for %q, not first for %s", names, c.service)
-			}
-			return nil
+	cfg.VerifyConnection = func(state tls.ConnectionState) error {
+		if names := state.PeerCertificates[0].DNSNames; len(names) == 0 || names[0] != c.service {
+			return fmt.Errorf("the certificate is for %q, not first for %s", names, c.service)
 		}
+		return nil
 	}
-	return credentials.NewTLS(cfg).ClientHandshake(ctx, authority, conn)
+	return credentials.NewTLS(cfg).ClientHandshake(ctx, c.service, conn)
 }
 
 // Clone returns a copy.
-func (c *clientCredentials) Clone() credentials.TransportCredentials {
-	return &clientCredentials{TransportCredentials: c.TransportCredentials.Clone(), source: c.source, service: c.service}
+func (c *serviceCredentials) Clone() credentials.TransportCredentials {
+	return &serviceCredentials{TransportCredentials: c.TransportCredentials.Clone(), source: c.source, service: c.service}
 }

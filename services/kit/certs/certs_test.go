@@ -210,3 +210,57 @@ func TestOpenRefuses(t *testing.T) {
 		}
 	}
 }
+
+// TestOldTLSIsRefused tries what clients and servers of ours must not agree to: TLS
+// before 1.2, and 1.2 with suites without AEAD.
+func TestOldTLSIsRefused(t *testing.T) {
+	ca := certtest.NewCA(t)
+	source := open(t, ca.Issue(t, "catalog"))
+	for _, tt := range []struct {
+		name  string
+		edit  func(*tls.Config)
+		want  uint16 // the version that is agreed on
+		agree bool
+	}{
+		{"everything", func(*tls.Config) {}, tls.VersionTLS13, true},
+		{"1.2 with AEAD", func(c *tls.Config) { c.MaxVersion = tls.VersionTLS12 }, tls.VersionTLS12, true},
+		{"1.2 with CBC", func(c *tls.Config) {
+			c.MaxVersion, c.CipherSuites = tls.VersionTLS12, []uint16{tls.TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA}
+		}, 0, false},
+		{"1.1", func(c *tls.Config) { c.MinVersion, c.MaxVersion = tls.VersionTLS10, tls.VersionTLS11 }, 0, false},
+	} {
+		other := &tls.Config{RootCAs: source.Client().RootCAs, Certificates: source.Client().Certificates}
+		tt.edit(other)
+		var agreed uint16
+		other.VerifyConnection = func(s tls.ConnectionState) error { agreed = s.Version; return nil }
+		if _, _, err := shake(t, source.Server(false), other.Clone()); (err == nil) != tt.agree || agreed != tt.want {
+			t.Errorf("a client with %s: %v, version %x, want agreement %v on %x", tt.name, err, agreed, tt.agree, tt.want)
+		}
+		if _, _, err := shake(t, other, source.Client()); (err == nil) != tt.agree {
+			t.Errorf("a server with %s: %v, want agreement %v", tt.name, err, tt.agree)
+		}
+	}
+}
+
+// TestEveryTLSConfigurationIsModern finds configurations that do not begin with
+// Modern.
+func TestEveryTLSConfigurationIsModern(t *testing.T) {
+	services := filepath.Join("..", "..")
+	err := filepath.WalkDir(services, func(path string, entry os.DirEntry, err error) error {
+		if err != nil || entry.IsDir() || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
+			return err
+		}
+		switch first, _, _ := strings.Cut(strings.TrimPrefix(path, services+string(filepath.Separator)), string(filepath.Separator)); {
+		case first == "bench", filepath.Base(path) == "certs.go" && filepath.Base(filepath.Dir(path)) == "certs":
+			return nil
+		}
+		text, err := os.ReadFile(path)
+		if strings.Contains(string(text), "tls.Config{") {
+			t.Errorf("%s makes a tls.Config, want certs.Modern", path)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}

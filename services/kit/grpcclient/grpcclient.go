@@ -36,7 +36,8 @@ const (
 	pingTimeout = 10 * time.Second
 )
 
-// Config says where a service is and how it is reached. It is made by Default.
+// Config says where a service is and how it is reached. It is made by Default. Over
+// TLS the service is trusted if its name is the first DNS name of its certificate.
 type Config struct {
 	// Target is host:port, or a gRPC target such as dns:///name:port.
 	Target string
@@ -48,15 +49,19 @@ type Config struct {
 	Conn *grpc.ClientConn
 
 	flag    string
-	service string // what the certificate must be for first; empty for the host in Target
+	service string // what the certificate must be for first
 }
 
-// Default returns the configuration of a plaintext connection to target.
-func Default(target string) Config { return Config{Target: target} }
+// Default returns the configuration of a plaintext connection to a service at
+// target.
+func Default(service, target string) Config {
+	return Config{Target: target, flag: service, service: service}
+}
 
-// Flags registers -NAME, -NAME-ca, -NAME-cert and -NAME-key, with prefix before
-// their names. Their defaults are what the Config holds.
-func (c *Config) Flags(fs *flag.FlagSet, prefix, name string) {
+// Flags registers -SERVICE, -SERVICE-ca, -SERVICE-cert and -SERVICE-key, with prefix
+// before their names. Their defaults are what the Config holds.
+func (c *Config) Flags(fs *flag.FlagSet, prefix string) {
+	name := c.service
 	c.flag = prefix + name
 	fs.StringVar(&c.Target, c.flag, c.Target, "`address` of the "+name+" service's internal gRPC, host:port")
 	fs.StringVar(&c.CA, c.flag+"-ca", c.CA, "PEM `file` of the authority that signs the "+name+" service's certificate; empty for plaintext on loopback")
@@ -69,10 +74,10 @@ func (c *Config) Check() error {
 	if c.Conn != nil {
 		return nil
 	}
-	name := "-" + c.flag
-	if c.flag == "" {
-		name = "target"
+	if c.service == "" {
+		return errors.New("a connection to no service: it is made by Default")
 	}
+	name := "-" + c.flag
 	var wrong []error
 	if c.Target == "" {
 		wrong = append(wrong, fmt.Errorf("%s: an address is needed", name))
@@ -105,9 +110,7 @@ func (c *Config) Dial(opts ...grpc.DialOption) (*grpc.ClientConn, error) {
 		if err != nil {
 			return nil, fmt.Errorf("dial %s: %w", c.Target, err)
 		}
-		if creds = source.ClientCredentials(); c.service != "" {
-			creds = source.ServiceCredentials(c.service)
-		}
+		creds = source.ServiceCredentials(c.service)
 	}
 	opts = append([]grpc.DialOption{
 		grpc.WithTransportCredentials(creds),

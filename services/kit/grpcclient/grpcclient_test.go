@@ -13,10 +13,15 @@ import (
 
 	"go.uber.org/goleak"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/connectivity"
+	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/health"
 	healthgrpc "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/status"
 
+	"github.com/tidegatehq/tidegate/services/kit/certs"
+	"github.com/tidegatehq/tidegate/services/kit/certs/certtest"
 	"github.com/tidegatehq/tidegate/services/kit/grpcclient"
 	"github.com/tidegatehq/tidegate/services/kit/memnet"
 )
@@ -40,9 +45,9 @@ func TestConfig(t *testing.T) {
 		{"-catalog=catalog:1 -catalog-ca=a -catalog-cert=c -catalog-key=k", nil},
 		{"-catalog-cert=c", []string{"-catalog-cert and -catalog-key go together", "-catalog-cert needs -catalog-ca"}},
 	} {
-		cfg := grpcclient.Default("127.0.0.1:9191")
+		cfg := grpcclient.Default("catalog", "127.0.0.1:9191")
 		fs := flag.NewFlagSet("x", flag.ContinueOnError)
-		cfg.Flags(fs, "", "catalog")
+		cfg.Flags(fs, "")
 		if err := fs.Parse(strings.Fields(tt.args)); err != nil {
 			t.Fatalf("%q: %v", tt.args, err)
 		}
@@ -54,13 +59,56 @@ func TestConfig(t *testing.T) {
 			t.Errorf("Check of %q = %q, want %q", tt.args, got, want)
 		}
 	}
-	cfg := grpcclient.Default("far:1")
+	cfg := grpcclient.Default("catalog", "far:1")
 	if _, err := cfg.Dial(); err == nil {
 		t.Error("Dial without TLS beyond loopback = nil, want an error")
 	}
 	cfg.CA, cfg.Cert, cfg.Key = "/nowhere", "/nowhere", "/nowhere"
 	if _, err := cfg.Dial(); err == nil || !strings.Contains(err.Error(), "/nowhere") {
 		t.Errorf("Dial with files that are not there = %v, want their name", err)
+	}
+}
+
+// TestServerIsKnownByItsFirstName calls servers whose certificates have the name of
+// the service that is called: only the one that has it first is called.
+func TestServerIsKnownByItsFirstName(t *testing.T) {
+	ca := certtest.NewCA(t)
+	for _, tt := range []struct {
+		names []string
+		want  codes.Code
+	}{
+		{[]string{"catalog"}, codes.OK},
+		{[]string{"catalog", "localhost"}, codes.OK},
+		{[]string{"portal", "catalog", "localhost"}, codes.Unavailable},
+		{[]string{"localhost"}, codes.Unavailable},
+		{nil, codes.Unavailable},
+	} {
+		files := ca.Issue(t, tt.names...)
+		source, err := certs.Open(files, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		link := &away{lis: memnet.Listen("x")}
+		srv := grpc.NewServer(grpc.Creds(credentials.NewTLS(source.Server(true, "h2"))))
+		healthgrpc.RegisterHealthServer(srv, health.NewServer())
+		served := make(chan error, 1)
+		go func() { served <- srv.Serve(link.lis) }()
+		cfg := grpcclient.Default("catalog", "passthrough:///localhost:1")
+		own := ca.Issue(t, "gateway")
+		cfg.CA, cfg.Cert, cfg.Key = own.CA, own.Cert, own.Key
+		conn, err := cfg.Dial(grpc.WithContextDialer(link.dial))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = healthgrpc.NewHealthClient(conn).Check(t.Context(), &healthgrpc.HealthCheckRequest{})
+		if status.Code(err) != tt.want {
+			t.Errorf("a server for %q: %v, want %v", tt.names, err, tt.want)
+		}
+		conn.Close()
+		srv.Stop()
+		if err := <-served; err != nil {
+			t.Errorf("Serve = %v", err)
+		}
 	}
 }
 
@@ -72,7 +120,7 @@ func TestGivenConnection(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer given.Close()
-	cfg := grpcclient.Default("far:1")
+	cfg := grpcclient.Default("catalog", "far:1")
 	cfg.Conn = given
 	conn, err := cfg.Dial()
 	if err != nil || conn != given {
@@ -122,7 +170,7 @@ func (a *away) connect(t *testing.T) (*grpc.ClientConn, func()) {
 	healthgrpc.RegisterHealthServer(srv, health.NewServer())
 	served := make(chan error, 1)
 	go func() { served <- srv.Serve(a.lis) }()
-	cfg := grpcclient.Default("passthrough:///127.0.0.1:1")
+	cfg := grpcclient.Default("catalog", "passthrough:///127.0.0.1:1")
 	conn, err := cfg.Dial(grpc.WithContextDialer(a.dial))
 	if err != nil {
 		t.Fatal(err)

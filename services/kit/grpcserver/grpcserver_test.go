@@ -170,7 +170,7 @@ func TestCallersOverTLS(t *testing.T) {
 	cfg.TLSCert, cfg.TLSKey, cfg.TLSClientCA = own.Cert, own.Key, ca.File
 	front, back := startTCP(t, cfg)
 	gateway, nameless, stranger := ca.Issue(t, "gateway", "catalog"), ca.Issue(t), other.Issue(t, "gateway")
-	users := grpcclient.Default(front)
+	users := grpcclient.Default("catalog", front)
 	users.CA = ca.File
 	if got, err := who(t, dial(t, users)); got != "" || err != nil {
 		t.Errorf("on the users' face: %q, %v, want no service", got, err)
@@ -189,7 +189,7 @@ func TestCallersOverTLS(t *testing.T) {
 		{"another authority", stranger.Cert, stranger.Key, "", codes.Unavailable},
 		{"no certificate", "", "", "", codes.Unavailable},
 	} {
-		service := grpcclient.Default(back)
+		service := grpcclient.Default("catalog", back)
 		service.CA, service.Cert, service.Key = ca.File, tt.cert, tt.key
 		conn := dial(t, service)
 		got, err := backplanev1.NewRouteServiceClient(conn).GetRoute(t.Context(), &backplanev1.GetRouteRequest{})
@@ -197,7 +197,7 @@ func TestCallersOverTLS(t *testing.T) {
 			t.Errorf("%s: %q, %v, want %q, %v", tt.name, got.GetName(), err, tt.want, tt.code)
 		}
 	}
-	plain := dial(t, grpcclient.Default(back))
+	plain := dial(t, grpcclient.Default("catalog", back))
 	if _, err := backplanev1.NewRouteServiceClient(plain).GetRoute(t.Context(), &backplanev1.GetRouteRequest{}); status.Code(err) != codes.Unavailable {
 		t.Errorf("plaintext on a TLS face: %v, want UNAVAILABLE", err)
 	}
@@ -205,10 +205,10 @@ func TestCallersOverTLS(t *testing.T) {
 
 func TestCallersInPlaintext(t *testing.T) {
 	front, back := startTCP(t, grpcserver.Default("", ""))
-	if got, err := who(t, dial(t, grpcclient.Default(front))); got != "" || err != nil {
+	if got, err := who(t, dial(t, grpcclient.Default("catalog", front))); got != "" || err != nil {
 		t.Errorf("users' face: %q, %v, want no service", got, err)
 	}
-	if got, err := who(t, dial(t, grpcclient.Default(back))); got != identity.AnyService || err != nil {
+	if got, err := who(t, dial(t, grpcclient.Default("catalog", back))); got != identity.AnyService || err != nil {
 		t.Errorf("services' face: %q, %v, want %q", got, err, identity.AnyService)
 	}
 }

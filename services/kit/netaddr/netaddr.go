@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"strings"
 )
 
 // Check reports why addr is not host:port, or nil. An empty host means every
@@ -30,6 +31,19 @@ func CheckDialable(addr string) error {
 		return fmt.Errorf("%s has no port", addr)
 	}
 	return nil
+}
+
+// Host returns the host of host, host:port or [host]:port, without brackets.
+func Host(addr string) string {
+	if host, _, err := net.SplitHostPort(addr); err == nil {
+		return host
+	}
+	if inner, ok := strings.CutPrefix(addr, "["); ok {
+		if inner, ok = strings.CutSuffix(inner, "]"); ok {
+			return inner
+		}
+	}
+	return addr
 }
 
 // IsLoopback reports whether only this machine can reach addr. Of names, only

@@ -65,3 +65,13 @@ func TestListen(t *testing.T) {
 		t.Error("Listen on a taken address = nil error, want one")
 	}
 }
+
+func TestHost(t *testing.T) {
+	for addr, want := range map[string]string{
+		"a.example": "a.example", "a.example:80": "a.example", "127.0.0.1:80": "127.0.0.1", "[::1]:80": "::1", "[::1]": "::1", "::1": "::1", "": "", ":80": "",
+	} {
+		if got := netaddr.Host(addr); got != want {
+			t.Errorf("Host(%q) = %q, want %q", addr, got, want)
+		}
+	}
+}

@@ -11,6 +11,9 @@ import (
 	"net"
 	"net/http"
 	"net/http/pprof"
+	"net/netip"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -18,43 +21,82 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/tidegatehq/tidegate/services/kit/netaddr"
+	"github.com/tidegatehq/tidegate/services/kit/run"
 )
 
 // Config says where operators' endpoints are served. It is made by Default.
 type Config struct {
-	// Addr is host:port; empty serves nothing.
+	// Addr is host:port of metrics and health; empty serves neither.
 	Addr string
+	// Pprof is host:port of Go's profiles; empty serves none. They have a listener of
+	// their own because they show what is in memory, which a monitor has no need of.
+	Pprof string
+	// Hosts are names, separated by commas, by which both may be asked for. IP
+	// addresses may always. Other names are refused: a web page elsewhere can make its
+	// own name lead here, and read what its visitor's machine serves (DNS rebinding).
+	Hosts string
 	// HeadTimeout is how long a request's head may take.
 	HeadTimeout time.Duration
-	// Listener is used instead of Addr when it is set.
-	Listener net.Listener
+	// Listener and PprofListener are used instead of Addr and Pprof when they are set.
+	Listener, PprofListener net.Listener
 
 	prefix string
 }
 
 // Default returns the default configuration.
-func Default() Config { return Config{Addr: "127.0.0.1:9091", HeadTimeout: 5 * time.Second} }
-
-// Flags registers -ops, with prefix before its name. Its default is what the Config
-// holds.
-func (c *Config) Flags(fs *flag.FlagSet, prefix string) {
-	c.prefix = prefix
-	fs.StringVar(&c.Addr, prefix+"ops", c.Addr,
-		"`address` of metrics, health and profiles over HTTP; empty for none")
+func Default() Config {
+	return Config{Addr: "127.0.0.1:9091", Hosts: "localhost", HeadTimeout: 5 * time.Second}
 }
 
-// Check reports what is wrong with the configuration.
+// HostsHelp is the help of -ops-hosts, which tidegate serve has too.
+const HostsHelp = "`names`, separated by commas, by which -ops and -pprof may be asked for; IP addresses always may"
+
+// Flags registers -ops, -ops-hosts and -pprof, with prefix before their names. Their
+// defaults are what the Config holds.
+func (c *Config) Flags(fs *flag.FlagSet, prefix string) {
+	c.prefix = prefix
+	fs.StringVar(&c.Addr, prefix+"ops", c.Addr, "`address` of metrics and health over HTTP, host:port; empty for none")
+	fs.StringVar(&c.Hosts, prefix+"ops-hosts", c.Hosts, HostsHelp)
+	fs.StringVar(&c.Pprof, prefix+"pprof", c.Pprof, "`address` of Go's profiles over HTTP, host:port; empty for none")
+}
+
+// Check reports everything that is wrong with the configuration.
 func (c *Config) Check() error {
+	var wrong []error
 	if c.HeadTimeout <= 0 {
-		return errors.New("operations: HeadTimeout must be more than 0")
+		wrong = append(wrong, errors.New("operations: HeadTimeout must be more than 0"))
 	}
-	if c.Addr == "" || c.Listener != nil {
-		return nil
+	if err := netaddr.Check(c.Addr); err != nil && c.Addr != "" && c.Listener == nil {
+		wrong = append(wrong, fmt.Errorf("-%sops: %w", c.prefix, err))
 	}
-	if err := netaddr.Check(c.Addr); err != nil {
-		return fmt.Errorf("-%sops: %w", c.prefix, err)
+	if err := c.CheckHosts(); err != nil {
+		wrong = append(wrong, fmt.Errorf("-%sops-hosts: %w", c.prefix, err))
+	}
+	if err := netaddr.Check(c.Pprof); err != nil && c.Pprof != "" && c.PprofListener == nil {
+		wrong = append(wrong, fmt.Errorf("-%spprof: %w", c.prefix, err))
+	}
+	return errors.Join(wrong...)
+}
+
+// CheckHosts reports what is wrong with Hosts, or nil.
+func (c *Config) CheckHosts() error {
+	for _, name := range c.hosts() {
+		if strings.ContainsAny(name, ":/*[] ") {
+			return fmt.Errorf("%q is not a name without a port, such as gateway-1.example.com", name)
+		}
 	}
 	return nil
+}
+
+// hosts returns the names in Hosts, in lower case.
+func (c *Config) hosts() []string {
+	var all []string
+	for name := range strings.SplitSeq(c.Hosts, ",") {
+		if name = strings.ToLower(strings.TrimSpace(name)); name != "" {
+			all = append(all, name)
+		}
+	}
+	return all
 }
 
 // NewRegistry returns a registry with the metrics of the process and of Go's
@@ -83,7 +125,7 @@ func New(cfg Config, log *slog.Logger, reg *prometheus.Registry, ready func() er
 	return &Server{cfg: cfg, log: log, reg: reg, ready: ready}
 }
 
-// Handler returns the handler of all endpoints.
+// Handler returns the handler of metrics and health.
 func (s *Server) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(s.reg, promhttp.HandlerOpts{Registry: s.reg}))
@@ -91,13 +133,33 @@ func (s *Server) Handler() http.Handler {
 		fmt.Fprintln(w, "ok")
 	})
 	mux.HandleFunc("GET /readyz", s.readyz)
+	return s.named(mux)
+}
+
+// PprofHandler returns the handler of profiles.
+func (s *Server) PprofHandler() http.Handler {
+	mux := http.NewServeMux()
 	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
 	mux.HandleFunc("GET /debug/pprof/cmdline", pprof.Cmdline)
 	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
 	mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
 	mux.HandleFunc("POST /debug/pprof/symbol", pprof.Symbol)
 	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
-	return mux
+	return s.named(mux)
+}
+
+// named refuses requests for a Host that is neither an IP address nor listed. One
+// without Host passes: it is HTTP/1.0, which no browser speaks.
+func (s *Server) named(next http.Handler) http.Handler {
+	names := s.cfg.hosts()
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		host := strings.ToLower(strings.TrimSuffix(netaddr.Host(r.Host), "."))
+		if _, err := netip.ParseAddr(host); err != nil && host != "" && !slices.Contains(names, host) {
+			http.Error(w, "this host name is not listed in -"+s.cfg.prefix+"ops-hosts", http.StatusMisdirectedRequest)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
 }
 
 func (s *Server) readyz(w http.ResponseWriter, _ *http.Request) {
@@ -112,26 +174,37 @@ func (s *Server) readyz(w http.ResponseWriter, _ *http.Request) {
 
 // Run serves until ctx ends. Without an address it only waits for that.
 func (s *Server) Run(ctx context.Context) error {
-	lis, err := netaddr.Listen(ctx, s.cfg.Listener, s.cfg.Addr)
+	return run.Group(ctx,
+		func(ctx context.Context) error {
+			return s.serve(ctx, "operations", s.cfg.Listener, s.cfg.Addr, s.Handler())
+		},
+		func(ctx context.Context) error {
+			return s.serve(ctx, "profiles", s.cfg.PprofListener, s.cfg.Pprof, s.PprofHandler())
+		})
+}
+
+// serve serves what is at one address.
+func (s *Server) serve(ctx context.Context, what string, given net.Listener, addr string, handler http.Handler) error {
+	lis, err := netaddr.Listen(ctx, given, addr)
 	if err != nil {
-		return fmt.Errorf("serve operations: %w", err)
+		return fmt.Errorf("serve %s: %w", what, err)
 	}
 	if lis == nil {
 		<-ctx.Done()
 		return nil
 	}
 	srv := &http.Server{
-		Handler:           s.Handler(),
+		Handler:           handler,
 		ReadHeaderTimeout: s.cfg.HeadTimeout,
 		IdleTimeout:       time.Minute,
 		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 	}
-	s.log.Info("operations served", "address", lis.Addr().String())
+	s.log.Info(what+" served", "address", lis.Addr().String())
 	done := make(chan error, 1)
 	go func() { done <- srv.Serve(lis) }()
 	select {
 	case err := <-done:
-		return fmt.Errorf("serve operations: %w", err)
+		return fmt.Errorf("serve %s: %w", what, err)
 	case <-ctx.Done():
 	}
 	err = srv.Close()
@@ -139,7 +212,7 @@ func (s *Server) Run(ctx context.Context) error {
 		err = errors.Join(err, served)
 	}
 	if err != nil {
-		return fmt.Errorf("stop operations: %w", err)
+		return fmt.Errorf("stop %s: %w", what, err)
 	}
 	return nil
 }

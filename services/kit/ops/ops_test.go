@@ -28,10 +28,14 @@ func TestHandler(t *testing.T) {
 	reg.MustRegister(sessions)
 	sessions.Set(3)
 	var ready error
-	h := ops.New(ops.Default(), quiet(), reg, func() error { return ready }).Handler()
+	srv := ops.New(ops.Default(), quiet(), reg, func() error { return ready })
 	get := func(path string) (int, string) {
+		h := srv.Handler()
+		if rest, ok := strings.CutPrefix(path, "/profiles"); ok {
+			h, path = srv.PprofHandler(), rest
+		}
 		rec := httptest.NewRecorder()
-		h.ServeHTTP(rec, httptest.NewRequestWithContext(t.Context(), http.MethodGet, path, nil))
+		h.ServeHTTP(rec, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "http://127.0.0.1"+path, nil))
 		return rec.Code, rec.Body.String()
 	}
 	for _, tt := range []struct {
@@ -43,8 +47,11 @@ func TestHandler(t *testing.T) {
 		{"/readyz", 200, "ok\n"},
 		{"/metrics", 200, "tidegate_sessions 3\n"},
 		{"/metrics", 200, "go_goroutines"},
-		{"/debug/pprof/", 200, "goroutine"},
-		{"/debug/pprof/goroutine?debug=1", 200, "goroutine profile"},
+		{"/profiles/debug/pprof/", 200, "goroutine"},
+		{"/profiles/debug/pprof/goroutine?debug=1", 200, "goroutine profile"},
+		{"/profiles/metrics", 404, ""},
+		{"/debug/pprof/", 404, ""},
+		{"/debug/pprof/cmdline", 404, ""},
 		{"/nothing", 404, ""},
 	} {
 		if code, body := get(tt.path); code != tt.code || !strings.Contains(body, tt.want) {
@@ -57,6 +64,62 @@ func TestHandler(t *testing.T) {
 	}
 	if code, _ := get("/healthz"); code != 200 {
 		t.Errorf("GET /healthz = %d while not ready, want 200", code)
+	}
+}
+
+// TestHost asks under names: what a web page of a stranger's can make lead here is
+// refused, whichever endpoint it asks for.
+func TestHost(t *testing.T) {
+	cfg := ops.Default()
+	cfg.Hosts = "localhost, Gateway-1.example.com"
+	srv := ops.New(cfg, quiet(), ops.NewRegistry(), nil)
+	for host, want := range map[string]int{
+		"127.0.0.1": 200, "127.0.0.1:9091": 200, "[::1]:9091": 200, "[::1]": 200, "10.0.0.7:9091": 200,
+		"localhost": 200, "LOCALHOST:9091": 200, "gateway-1.example.com": 200, "gateway-1.example.com.:9091": 200, "": 200,
+		"attacker.example": 421, "attacker.example:9091": 421, "127.0.0.1.attacker.example": 421, "localhost.attacker.example": 421,
+		"gateway-2.example.com": 421, "127.0.0.1@attacker.example": 421,
+	} {
+		for path, h := range map[string]http.Handler{"/metrics": srv.Handler(), "/healthz": srv.Handler(), "/debug/pprof/": srv.PprofHandler()} {
+			rec := httptest.NewRecorder()
+			req := httptest.NewRequestWithContext(t.Context(), http.MethodGet, path, nil)
+			req.Host = host
+			h.ServeHTTP(rec, req)
+			if rec.Code != want {
+				t.Errorf("GET %s with Host %q = %d, want %d", path, host, rec.Code, want)
+			}
+		}
+	}
+}
+
+// TestProfilesAreOffByDefault runs what Default returns beside profiles that were
+// asked for, on a listener of their own.
+func TestProfilesAreOffByDefault(t *testing.T) {
+	if cfg := ops.Default(); cfg.Pprof != "" {
+		t.Errorf("profiles are at %q by default, want nowhere", cfg.Pprof)
+	}
+	lis, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg := ops.Default()
+	cfg.Addr, cfg.PprofListener = "", lis
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- ops.New(cfg, quiet(), ops.NewRegistry(), nil).Run(ctx) }()
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	for path, want := range map[string]int{"/debug/pprof/cmdline": 200, "/metrics": 404} {
+		resp, err := client.Get("http://" + lis.Addr().String() + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		if resp.StatusCode != want {
+			t.Errorf("GET %s of profiles = %d, want %d", path, resp.StatusCode, want)
+		}
+	}
+	cancel()
+	if err := <-done; err != nil {
+		t.Errorf("Run = %v, want nil", err)
 	}
 }
 
@@ -125,9 +188,12 @@ func TestCheck(t *testing.T) {
 	}
 	c := ops.Default()
 	c.Flags(flag.NewFlagSet("x", flag.ContinueOnError), "catalog.")
-	c.Addr = "x"
-	if err := c.Check(); err == nil || err.Error() != `-catalog.ops: "x" is not host:port` {
-		t.Errorf("Check = %v, want the flag's whole name", err)
+	c.Addr, c.Pprof, c.Hosts = "x", "y", "a:1"
+	want := `-catalog.ops: "x" is not host:port
+-catalog.ops-hosts: "a:1" is not a name without a port, such as gateway-1.example.com
+-catalog.pprof: "y" is not host:port`
+	if err := c.Check(); err == nil || err.Error() != want {
+		t.Errorf("Check = %v, want\n%s", err, want)
 	}
 	if err := new(ops.Config).Check(); err == nil || !strings.Contains(err.Error(), "HeadTimeout") {
 		t.Errorf("Check of a Config that Default has not made = %v, want the field", err)

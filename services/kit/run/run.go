@@ -84,12 +84,33 @@ func Exec(ctx context.Context, p Program, flags func(*flag.FlagSet), check func(
 	return fail(p, err)
 }
 
+// Public is a flag's value that is seen by others on the command line: every user of
+// a machine can list what its processes were started with. The environment of a
+// process is its owner's.
+type Public interface {
+	flag.Value
+	// CheckPublic reports why text must not be given on the command line, or nil.
+	CheckPublic(text string) error
+}
+
 // Parse sets the flags of fs from the environment, then from args; Variable names
 // a flag's variable. All mistakes are returned at once, joined. A flag that is
-// given an invalid value keeps the one it had.
+// given an invalid value keeps the one it had, and one that is Public and must not
+// stand in args is not quoted.
 func Parse(name string, fs *flag.FlagSet, args, env []string) error {
-	defer keep(fs)()
 	var wrong []error
+	onCommandLine := false
+	defer keep(fs, func(f *flag.Flag, text string) bool {
+		public, ok := f.Value.(Public)
+		if !ok || !onCommandLine {
+			return true
+		}
+		err := public.CheckPublic(text)
+		if err != nil {
+			wrong = append(wrong, fmt.Errorf("-%s: %w", f.Name, err))
+		}
+		return err == nil
+	})()
 	values := map[string]string{}
 	for _, kv := range env {
 		k, v, _ := strings.Cut(kv, "=")
@@ -107,6 +128,7 @@ func Parse(name string, fs *flag.FlagSet, args, env []string) error {
 	})
 	fs.SetOutput(io.Discard)
 	fs.Usage = func() {}
+	onCommandLine = true
 	for {
 		err := fs.Parse(args)
 		if errors.Is(err, flag.ErrHelp) {
@@ -126,16 +148,28 @@ func Parse(name string, fs *flag.FlagSet, args, env []string) error {
 		}
 		// After an unknown flag it is probably that flag's value.
 		if len(wrong) == 0 {
-			wrong = append(wrong, fmt.Errorf("unexpected argument %q", args[0]))
+			wrong = append(wrong, unexpected(args[0]))
 		}
 		args = args[1:]
 	}
 }
 
-// keep makes the flags of fs keep their values when they are set to invalid ones,
-// until undo is called.
-func keep(fs *flag.FlagSet) (undo func()) {
-	fs.VisitAll(func(f *flag.Flag) { f.Value = keeper{f.Value} })
+// unexpected returns the error for an argument that is no flag's. One that may be a
+// URL with a password in it is not quoted.
+func unexpected(arg string) error {
+	if strings.Contains(arg, "@") {
+		return errors.New("unexpected argument, which is not shown because it may have a password in it")
+	}
+	return fmt.Errorf("unexpected argument %q", arg)
+}
+
+// keep makes the flags of fs keep their values when they are set to invalid ones, or
+// to ones that may not be set, until undo is called.
+func keep(fs *flag.FlagSet, may func(f *flag.Flag, text string) bool) (undo func()) {
+	fs.VisitAll(func(f *flag.Flag) {
+		inner := *f
+		f.Value = keeper{Value: f.Value, may: func(text string) bool { return may(&inner, text) }}
+	})
 	return func() {
 		fs.VisitAll(func(f *flag.Flag) {
 			if k, ok := f.Value.(keeper); ok {
@@ -146,10 +180,17 @@ func keep(fs *flag.FlagSet) (undo func()) {
 }
 
 // keeper is a flag's value that survives an invalid one.
-type keeper struct{ flag.Value }
+type keeper struct {
+	flag.Value
+	may func(text string) bool
+}
 
-// Set sets the value, or leaves it and returns an error.
+// Set sets the value, or leaves it and returns an error. What may not be set is left
+// without an error: the flag package would quote the text in it.
 func (k keeper) Set(text string) error {
+	if !k.may(text) {
+		return nil
+	}
 	before := k.String()
 	err := k.Value.Set(text)
 	if err != nil {

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -372,6 +373,43 @@ func TestTLSBackend(t *testing.T) {
 	var got *Error
 	if !errors.As(err, &got) || got.Kind != Unreachable {
 		t.Errorf("Dial with the system's authorities = %v, want Unreachable", err)
+	}
+}
+
+// TestOldTLSNeedsItsFlag dials backends that speak only TLS 1.1, or 1.2 with a suite
+// without AEAD.
+func TestOldTLSNeedsItsFlag(t *testing.T) {
+	for name, old := range map[string]*tls.Config{
+		"1.1":          {MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS11},
+		"1.2 with CBC": {MaxVersion: tls.VersionTLS12, CipherSuites: []uint16{tls.TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA}},
+	} {
+		srv := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Sec-WebSocket-Accept", head.AcceptKey(r.Header.Get("Sec-WebSocket-Key")))
+			w.Header().Set("Upgrade", "websocket")
+			w.Header().Set("Connection", "Upgrade")
+			w.WriteHeader(http.StatusSwitchingProtocols)
+		}))
+		srv.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelInfo)
+		srv.TLS = old
+		srv.StartTLS()
+		defer srv.Close()
+		ca := filepath.Join(t.TempDir(), "ca.pem")
+		block := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: srv.Certificate().Raw})
+		if err := os.WriteFile(ca, block, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		e := endpoint(t, strings.Replace(srv.URL, "https:", "wss:", 1))
+		cfg := trusting(ca)
+		if _, err := dialer(t, cfg).Dial(t.Context(), &Request{Endpoint: e, Host: "h"}); err == nil {
+			t.Errorf("Dial of a backend with TLS %s = nil, want an error", name)
+		}
+		cfg.OldTLS = true
+		b, err := dialer(t, cfg).Dial(t.Context(), &Request{Endpoint: e, Host: "h"})
+		if err != nil {
+			t.Errorf("Dial of a backend with TLS %s, with the flag = %v, want nil", name, err)
+			continue
+		}
+		_ = b.Conn.Close()
 	}
 }
 

@@ -15,6 +15,7 @@ import (
 
 	"github.com/tidegatehq/tidegate/services/gateway/internal/head"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/netpoll"
+	"github.com/tidegatehq/tidegate/services/kit/certs"
 )
 
 // Config is the configuration of a Dialer. Default makes it.
@@ -24,6 +25,7 @@ type Config struct {
 	DenyPrivate   bool
 	MaxHead       int    // bytes of the head of an answer
 	CAFile        string // PEM file of authorities trusted in addition to the system's
+	OldTLS        bool   // TLS 1.0 and 1.1, and suites without authenticated encryption, are spoken too
 
 	prefix string
 }
@@ -38,6 +40,7 @@ func (c *Config) Flags(fs *flag.FlagSet, prefix string) {
 	fs.DurationVar(&c.Timeout, prefix+"dial-timeout", c.Timeout, "`time` to connect to a backend, TLS included")
 	fs.BoolVar(&c.AllowLoopback, prefix+"dial-loopback", c.AllowLoopback, "backends may be on loopback addresses")
 	fs.BoolVar(&c.DenyPrivate, prefix+"dial-no-private", c.DenyPrivate, "backends must not be in private address ranges")
+	fs.BoolVar(&c.OldTLS, prefix+"backend-tls-old", c.OldTLS, "backends may speak TLS 1.0 and 1.1, and 1.2 with suites without AEAD")
 	fs.StringVar(&c.CAFile, prefix+"backend-ca", c.CAFile, "PEM `file` of certificate authorities for backends, in addition to the system's")
 }
 
@@ -71,16 +74,29 @@ func New(cfg Config) (*Dialer, error) {
 	if err != nil {
 		return nil, err
 	}
+	secure := certs.Modern()
+	if cfg.OldTLS {
+		secure.MinVersion, secure.CipherSuites = tls.VersionTLS10, oldSuites()
+	}
+	secure.RootCAs, secure.NextProtos = roots, []string{"http/1.1"}
+	secure.ClientSessionCache = tls.NewLRUClientSessionCache(256)
 	p := &policy{loopback: cfg.AllowLoopback, denyPrivate: cfg.DenyPrivate, never: metadata()}
 	return &Dialer{
 		timeout: cfg.Timeout,
 		heads:   head.NewPool(cfg.MaxHead),
 		net:     net.Dialer{KeepAlive: -1, ControlContext: p.control},
-		tls: &tls.Config{
-			MinVersion: tls.VersionTLS12, RootCAs: roots, NextProtos: []string{"http/1.1"},
-			ClientSessionCache: tls.NewLRUClientSessionCache(256),
-		},
+		tls:     secure,
 	}, nil
+}
+
+// oldSuites returns every suite that Go has for TLS 1.2 and before, those that it does
+// not offer by itself included.
+func oldSuites() []uint16 {
+	var all []uint16
+	for _, s := range append(tls.CipherSuites(), tls.InsecureCipherSuites()...) {
+		all = append(all, s.ID)
+	}
+	return all
 }
 
 // rootsWith returns the system's authorities and those of a file. Without a file it
