@@ -37,10 +37,10 @@ var endings = []struct {
 	{"client closes", "echo", "PEER_CLOSE", 0, func(v *visit) error { return v.say(1000) }},
 	{"backend closes", "close", "PEER_CLOSE", 0, func(v *visit) error { return v.sees(1000) }},
 	{"client resets", "echo", "CLIENT_GONE", 0, func(v *visit) error { v.reset(); return nil }},
-	{"backend resets", "reset", "BACKEND_GONE", 0, func(v *visit) error { return v.sees(1014) }},
+	{"backend resets", "reset", "BACKEND_GONE", 0, func(v *visit) error { return v.sees(1013) }},
 	{"client ends", "echo", "CLIENT_GONE", 0, func(v *visit) error { return v.Close() }},
 	{"client half-closes", "echo", "CLIENT_GONE", 0, func(v *visit) error { return v.halfClose() }},
-	{"backend ends", "end", "BACKEND_GONE", 0, func(v *visit) error { return v.sees(1014) }},
+	{"backend ends", "end", "BACKEND_GONE", 0, func(v *visit) error { return v.sees(1013) }},
 	{"revoked", "echo", "REVOKED", 0, func(v *visit) error {
 		v.w.plane.touch(backplanev1.GrantEvent_CAUSE_TOKEN_REVOKED, "grants/"+v.token)
 		return v.sees(4001)

@@ -52,6 +52,25 @@ func (c *Conn) setLive(live bool) {
 	}
 }
 
+// KeepAlive has TCP ask whether the peer of a connection that Attach takes is still
+// there. Other connections than TCP's are left as they are.
+func KeepAlive(conn net.Conn, c net.KeepAliveConfig) error {
+	if t, ok := conn.(*tls.Conn); ok {
+		conn = t.NetConn()
+	}
+	if under, ok := conn.(*underTLS); ok {
+		conn = under.Conn
+	}
+	tcp, ok := conn.(*net.TCPConn)
+	if !ok {
+		return nil
+	}
+	if err := tcp.SetKeepAliveConfig(c); err != nil {
+		return fmt.Errorf("ask for keep-alives: %w", err)
+	}
+	return nil
+}
+
 // CloseOriginal closes the net.Conn that a Conn has taken over with Attach, as far as
 // it is not needed any more, and without a word of TLS: the Conn lives on.
 func CloseOriginal(conn net.Conn) {

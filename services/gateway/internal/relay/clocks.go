@@ -10,7 +10,7 @@ import (
 
 // schedule asks the wheel to call onTick at the time at or before.
 func (r *Relay) schedule(at int64) {
-	if r.over || r.deadline != 0 && r.deadline <= at {
+	if r.over || at == never || r.deadline != 0 && r.deadline <= at {
 		return
 	}
 	r.deadline = at
@@ -68,14 +68,16 @@ func (r *Relay) checkLeg(l *leg, now int64) {
 	switch pinged := l.out.pingSent != 0; {
 	case pinged && now >= l.pongBy(cfg) && !l.takesBytes(now):
 		r.end(ending.New(ending.Idle, "no pong from the "+l.party().String()))
-	case !pinged && now >= l.out.nextPing:
+	case !pinged && l.out.nextPing != 0 && now >= l.out.nextPing:
 		r.ping(l, now)
 	}
 }
 
-// pongBy is when the awaited pong is late.
+// pongBy is when the awaited pong is late. Whatever the peer sends shows that it is
+// there, as a pong to the last ping would have: some answer no pings and send frames
+// of their own.
 func (l *leg) pongBy(cfg *Config) int64 {
-	return max(l.out.pingSent, l.in.lastLife) + int64(cfg.Pong)
+	return max(l.out.pingSent, l.in.lastLife+int64(cfg.Ping)) + int64(cfg.Pong)
 }
 
 // takesBytes reports whether the peer still takes what was sent to it before the
@@ -126,9 +128,12 @@ func (r *Relay) checkCloses(now int64) {
 	}
 }
 
+// never is a time that does not come.
+const never int64 = math.MaxInt64
+
 // nextDeadline is when something may become due by time alone.
 func (r *Relay) nextDeadline() int64 {
-	at := int64(math.MaxInt64)
+	at := never
 	sooner := func(t int64) {
 		if t != 0 {
 			at = min(at, t)
@@ -148,7 +153,7 @@ func (r *Relay) nextDeadline() int64 {
 // nextDeadline is when something of the leg's may become due.
 func (l *leg) nextDeadline() int64 {
 	r := l.relay
-	at := int64(math.MaxInt64)
+	at := never
 	cfg := &r.engine.cfg
 	switch {
 	case l.out.state == closeQueued:
@@ -158,7 +163,7 @@ func (l *leg) nextDeadline() int64 {
 	case r.ended != nil:
 	case l.out.pingSent != 0:
 		at = l.pongBy(cfg)
-	default:
+	case l.out.nextPing != 0:
 		at = l.out.nextPing
 	}
 	if l.out.stalled != 0 {

@@ -193,10 +193,10 @@ func TestDeath(t *testing.T) {
 				if name == "data, end" {
 					r.client.expect(text("x"))
 				}
-				r.client.expectClose(1014, "BACKEND_GONE")
-				r.client.send(closing(1014, ""))
+				r.client.expectClose(1013, "BACKEND_GONE")
+				r.client.send(closing(1013, ""))
 				r.client.expectEnd()
-				if o := r.check(t, ending.Backend, ending.BackendGone, 1014, 1014, 0, 0); o.Ending.Detail != detail {
+				if o := r.check(t, ending.Backend, ending.BackendGone, 1013, 1013, 0, 0); o.Ending.Detail != detail {
 					t.Errorf("detail = %q, want %q", o.Ending.Detail, detail)
 				}
 			})
@@ -225,7 +225,7 @@ func TestDeathOfFullLeg(t *testing.T) {
 				if full == ending.Client {
 					from.expectClose(1001, "CLIENT_GONE")
 				} else {
-					from.expectClose(1014, "BACKEND_GONE")
+					from.expectClose(1013, "BACKEND_GONE")
 				}
 				close(stop)
 				from.Close()

@@ -16,6 +16,7 @@ func (r *Relay) handleControl(c *chunk, src, dst *leg) {
 	if h.Masked {
 		frame.Unmask(payload, h.MaskKey)
 	}
+	src.in.lastLife = r.engine.now()
 	switch {
 	case h.Opcode == frame.Close:
 		r.handleClose(src, dst, payload)
@@ -47,7 +48,6 @@ func (r *Relay) answerPing(l *leg, payload []byte) {
 
 // handlePong notes the answer to a ping of ours.
 func (r *Relay) handlePong(l *leg) {
-	l.in.lastLife = r.engine.now()
 	if l.out.pingSent != 0 {
 		l.out.nextPing, l.out.pingSent = l.out.pingSent+int64(r.engine.cfg.Ping), 0
 		r.schedule(l.out.nextPing)

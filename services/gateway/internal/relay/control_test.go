@@ -2,7 +2,10 @@ package relay
 
 import (
 	"bytes"
+	"net"
+	"os"
 	"strings"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -161,7 +164,7 @@ func TestOwnPings(t *testing.T) {
 						return l.out.nextPing != sent // the next ping may be under way
 					})
 				}
-				for { // without answers of ours, and answers that are none
+				for { // without answers of ours
 					f, err := idle.next()
 					if err != nil {
 						t.Fatal(err)
@@ -172,7 +175,6 @@ func TestOwnPings(t *testing.T) {
 						}
 						break
 					}
-					idle.send(pong("12345678"))
 				}
 				<-over
 				r.hangUp()
@@ -258,22 +260,112 @@ func answerPings(p *peer) {
 	}
 }
 
-// TestDataIsLife has a leg that sends data and answers no ping.
-func TestDataIsLife(t *testing.T) {
-	r := newRig(t, slowClocks(), mode{}, ending.Terms{})
-	l := &r.Relay.client
-	r.pingNow(t, l)
-	r.until(t, "the ping has arrived", func() bool { return l.conn.Unacked() == 0 })
-	shown := l.out.pingSent
-	for range 3 {
-		r.until(t, "data has come", func() bool { r.client.send(text("alive")); return l.in.lastLife > shown })
-		if r.overdue(l, shown); r.Ending().By != ending.Nobody {
-			t.Fatalf("a session with traffic was ended: %+v", r.Ending())
+// TestAnyFrameIsLife has a peer that answers no ping, but goes on sending something
+// else: it is there until that ends.
+func TestAnyFrameIsLife(t *testing.T) {
+	for name, f := range map[string]wireFrame{
+		"messages": text("alive"), "empty parts": {0x01, nil}, "pings": ping("there?"), "pongs of its own": pong("unasked"),
+	} {
+		for _, by := range []ending.Party{ending.Client, ending.Backend} {
+			t.Run(name+" of the "+by.String(), func(t *testing.T) {
+				r := newRig(t, slowClocks(), mode{}, ending.Terms{})
+				f, l, from := f, &r.Relay.client, r.client
+				if by == ending.Backend {
+					l, from = &r.Relay.backend, r.backend
+				}
+				r.pingNow(t, l)
+				r.until(t, "the ping has arrived", func() bool { return l.conn.Unacked() == 0 })
+				for range 3 {
+					r.mu.Lock()
+					shown, late := l.in.lastLife, l.pongBy(&r.engine.cfg)
+					r.mu.Unlock()
+					r.until(t, "the clock has moved on", func() bool { return r.engine.coarse() > shown })
+					from.send(f)
+					if f.first == 0x01 {
+						f.first = 0 // the next part
+					}
+					r.until(t, "the frame has come", func() bool { return l.in.lastLife > shown })
+					r.mu.Lock()
+					r.checkLeg(l, late)
+					r.unlock()
+					if r.Ending().By != ending.Nobody {
+						t.Fatalf("a session with a live peer was ended: %+v", r.Ending())
+					}
+				}
+				r.until(t, "the answers have arrived", func() bool { return l.conn.Unacked() == 0 })
+				r.overdue(l)
+				from.isClose(skipTo(t, from, wireFrame{first: 0x88}), 1001, "IDLE")
+			})
 		}
-		r.mu.Lock()
-		shown = l.in.lastLife
-		r.mu.Unlock()
 	}
-	r.overdue(l, 0)
-	r.backend.isClose(skipTo(t, r.backend, wireFrame{first: 0x88}), 1001, "IDLE")
+}
+
+// TestNoPings has legs that are sent no pings, and are kept though they never show
+// that they are there. TCP asks for them.
+func TestNoPings(t *testing.T) {
+	cfg := quick()
+	cfg.Ping, cfg.Pong = time.Nanosecond, time.Nanosecond
+	off := quick()
+	off.Ping = 0
+	for name, tt := range map[string]struct {
+		cfg             Config
+		client, backend bool
+	}{
+		"to neither": {cfg, false, false}, "to the client": {cfg, true, false}, "to the backend": {cfg, false, true}, "to nobody at all": {off, false, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := &rig{engine: NewEngine(tt.cfg), ended: make(chan ending.Outcome, 2)}
+			c, client := connect(t, false, false)
+			b, backend := connect(t, false, true)
+			sockets := [2]*os.File{withoutKeepAlive(t, client), withoutKeepAlive(t, backend)}
+			r.Relay = New(r.engine, Leg{Conn: client, NoPings: !tt.client}, Leg{Conn: backend, NoPings: !tt.backend})
+			if err := r.Start(ending.Terms{Observer: observerFunc(func(o ending.Outcome) { r.ended <- o })}); err != nil {
+				t.Fatal(err)
+			}
+			r.mu.Lock()
+			for i, want := range []bool{tt.client, tt.backend} {
+				l := r.legs()[i]
+				if pinged := l.out.nextPing != 0 || l.out.pingSent != 0; pinged != want {
+					t.Errorf("pings to the %s: %t, want %t", l.party(), pinged, want)
+				}
+				if on := keepsAlive(t, sockets[i]); on == want {
+					t.Errorf("TCP asks for the %s: %t, want %t", l.party(), on, !want)
+				}
+			}
+			if at := r.nextDeadline(); !tt.client && !tt.backend && at != never {
+				t.Errorf("something is due at %d, want never", at)
+			}
+			r.mu.Unlock()
+			r.Abort(ending.New(ending.Drain, ""))
+			c.Close()
+			b.Close()
+			<-r.ended
+		})
+	}
+}
+
+// withoutKeepAlive turns off what Go turns on, and returns the socket, which is open
+// until the test ends.
+func withoutKeepAlive(t *testing.T, conn net.Conn) *os.File {
+	t.Helper()
+	tcp := conn.(*net.TCPConn)
+	if err := tcp.SetKeepAlive(false); err != nil {
+		t.Fatal(err)
+	}
+	f, err := tcp.File()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { f.Close() })
+	return f
+}
+
+// keepsAlive reports whether TCP asks for the peer of a socket.
+func keepsAlive(t *testing.T, socket *os.File) bool {
+	t.Helper()
+	on, err := syscall.GetsockoptInt(int(socket.Fd()), syscall.SOL_SOCKET, syscall.SO_KEEPALIVE)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return on != 0
 }

@@ -194,7 +194,7 @@ func (r *rig) stalled(t *testing.T, party ending.Party) {
 	r.mu.Lock()
 	now := r.engine.now()
 	for _, l := range r.legs() {
-		l.out.nextPing = now
+		l.out.nextPing, l.in.lastLife = now, now-int64(r.engine.cfg.Ping)
 	}
 	r.schedule(now)
 	r.mu.Unlock()
@@ -218,15 +218,11 @@ func (r *rig) pingNow(t *testing.T, l *leg) {
 	r.until(t, "a ping is sent", func() bool { return l.out.pingSent != 0 })
 }
 
-// overdue has a leg's clocks looked at when it has had the time of a pong since
-// then; 0: since the ping, or since it showed life.
-func (r *rig) overdue(l *leg, since int64) {
+// overdue has a leg's clocks looked at when its pong is late.
+func (r *rig) overdue(l *leg) {
 	r.mu.Lock()
 	defer r.unlock()
-	if since == 0 {
-		since = max(l.out.pingSent, l.in.lastLife)
-	}
-	r.checkLeg(l, since+int64(r.engine.cfg.Pong))
+	r.checkLeg(l, l.pongBy(&r.engine.cfg))
 }
 
 // TestBuffered has bytes that came with the handshakes, cut at every place.

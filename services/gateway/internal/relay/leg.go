@@ -3,6 +3,7 @@ package relay
 import (
 	"fmt"
 	"net"
+	"time"
 
 	"github.com/tidegatehq/tidegate/services/gateway/internal/ending"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/frame"
@@ -15,7 +16,14 @@ import (
 type Leg struct {
 	Conn     net.Conn
 	Buffered []byte
+	NoPings  bool // the peer is sent no pings
 }
+
+// unpinged reports whether the leg has no pings.
+func (l *Leg) unpinged(e *Engine) bool { return l.NoPings || e.cfg.Ping == 0 }
+
+// keepAlive is how TCP finds out that the peer of a leg without pings is gone.
+var keepAlive = net.KeepAliveConfig{Enable: true, Idle: 30 * time.Second, Interval: 10 * time.Second, Count: 3}
 
 // leg is one side of a session. All that can change is guarded by Relay.mu. The
 // package comment has its states.
@@ -89,7 +97,7 @@ type writer struct {
 	midFrame bool   // what was written ends inside a frame
 	code     uint16 // of the close that is queued or was sent; 0: none
 	unacked  int32  // bytes before the awaited pong's ping that the peer's kernel lacked when it was last asked
-	nextPing int64  // when the next ping is due
+	nextPing int64  // when the next ping is due; 0: never
 	pingSent int64  // when the ping was sent whose pong is awaited; 0: none is
 	stalled  int64  // since when the socket takes no byte of what is to be sent; 0: it takes all
 	pong     []byte // payload of a pong that waits to be sent; nil: none does
@@ -108,6 +116,11 @@ func (l *leg) takesControl() bool {
 // attach takes over a connection, whose frames must be masked or must not.
 func (l *leg) attach(r *Relay, c Leg, masked bool) error {
 	l.relay = r
+	if c.unpinged(r.engine) {
+		if err := netpoll.KeepAlive(c.Conn, keepAlive); err != nil {
+			return fmt.Errorf("relay the %s: %w", l.party(), err)
+		}
+	}
 	if err := l.conn.Attach(c.Conn); err != nil {
 		return fmt.Errorf("relay the %s: %w", l.party(), err)
 	}

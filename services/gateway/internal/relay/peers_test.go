@@ -77,7 +77,7 @@ func (p *proxy) serve(c net.Conn) error {
 	if _, err := c.Write(response); err != nil {
 		return err
 	}
-	r := New(p.engine, Leg{c, fromClient}, Leg{b, fromBackend})
+	r := New(p.engine, Leg{Conn: c, Buffered: fromClient}, Leg{Conn: b, Buffered: fromBackend})
 	return r.Start(ending.Terms{Ref: "REF", Observer: observerFunc(func(o ending.Outcome) { p.ended <- o })})
 }
 

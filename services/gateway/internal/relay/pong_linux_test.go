@@ -22,7 +22,7 @@ func TestSlowPong(t *testing.T) {
 	}
 	r.pingNow(t, l)
 	for range 3 {
-		if r.overdue(l, 0); r.Ending().By != ending.Nobody {
+		if r.overdue(l); r.Ending().By != ending.Nobody {
 			t.Fatalf("ended though bytes were moving: %+v", r.Ending())
 		}
 		until(t, "the leg takes some of the bytes", func() bool {
@@ -33,6 +33,6 @@ func TestSlowPong(t *testing.T) {
 			return l.conn.Unacked() < int(l.out.unacked)
 		})
 	}
-	until(t, "the leg that takes no more is idle", func() bool { r.overdue(l, 0); return r.Ending().By != ending.Nobody })
+	until(t, "the leg that takes no more is idle", func() bool { r.overdue(l); return r.Ending().By != ending.Nobody })
 	r.backend.expectClose(1001, "IDLE")
 }

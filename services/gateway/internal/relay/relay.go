@@ -61,7 +61,7 @@ func (r *Relay) Start(t ending.Terms) error {
 	}
 	netpoll.CloseOriginal(legs[0].Conn)
 	netpoll.CloseOriginal(legs[1].Conn)
-	r.begin(t)
+	r.begin(t, legs)
 	return nil
 }
 
@@ -89,13 +89,15 @@ func closeAll(legs *[2]Leg) {
 }
 
 // begin sets the clocks.
-func (r *Relay) begin(t ending.Terms) {
+func (r *Relay) begin(t ending.Terms, legs *[2]Leg) {
 	e := r.engine
 	now := e.now()
 	r.observer, r.ref, r.retry = t.Observer, t.Ref, t.Retry
 	r.mark, r.started = rand.Uint64(), time.Now().UnixNano()
-	for _, l := range r.legs() {
-		l.in.lastLife, l.out.nextPing = now, now+int64(e.cfg.Ping)
+	for i, l := range r.legs() {
+		if l.in.lastLife = now; !legs[i].unpinged(e) {
+			l.out.nextPing = now + int64(e.cfg.Ping)
+		}
 		if l.in.held != nil { // of which no event tells
 			e.poller.Requeue(l)
 		}

@@ -105,7 +105,7 @@ func startRig(t testing.TB, e *Engine, m mode, a admission, terms ending.Terms, 
 	r.backend = &peer{Conn: b, t: t, name: "backend", in: bufio.NewReader(b)}
 	terms.Ref = "REF"
 	terms.Observer = observerFunc(func(o ending.Outcome) { r.ended <- o })
-	r.Relay = New(e, Leg{client, fromClient}, Leg{backend, fromBackend})
+	r.Relay = New(e, Leg{Conn: client, Buffered: fromClient}, Leg{Conn: backend, Buffered: fromBackend})
 	r.admission = a
 	if err := r.Start(terms); err != nil {
 		t.Fatal(err)

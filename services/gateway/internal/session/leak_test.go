@@ -93,7 +93,7 @@ func (p *peer) halfClose(other *peer, s *Session) {
 	if p.mask {
 		other.expectClose(1001)
 	} else {
-		other.expectClose(1014)
+		other.expectClose(1013)
 	}
 	_ = other.Close()
 	eventually(p.t, "session has not ended", 0, func() int { return int(over - s.current()) })
