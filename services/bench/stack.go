@@ -103,7 +103,7 @@ func (s *stack) start(ctx context.Context) error {
 		}},
 		{"catalog", []string{
 			"-db", "sqlite:" + filepath.Join(s.dir, "catalog.db"),
-			"-subscription", s.subscription, "-grpc", free[4], "-grpc-internal", s.catalog, "-ops", "",
+			"-master-key-file", master, "-subscription", s.subscription, "-grpc", free[4], "-grpc-internal", s.catalog, "-ops", "",
 		}},
 		{"gateway", []string{
 			"-ws", s.edge, "-wss", "", "-catalog", s.catalog, "-subscription", s.subscription,

@@ -24,6 +24,7 @@ import (
 	"github.com/tidegatehq/tidegate/services/kit/identity"
 	"github.com/tidegatehq/tidegate/services/kit/ops"
 	"github.com/tidegatehq/tidegate/services/kit/run"
+	"github.com/tidegatehq/tidegate/services/kit/seal"
 	"github.com/tidegatehq/tidegate/services/kit/sqldb"
 	"github.com/tidegatehq/tidegate/services/kit/validate"
 )
@@ -33,6 +34,8 @@ type Config struct {
 	// DB is the URL of the database, postgres:// or sqlite:. DBFile, if it is not
 	// empty, is a file with the URL, which then takes the place of DB.
 	DB, DBFile string
+	// MasterKeyFile has the key that seals endpoints, which may have secrets.
+	MasterKeyFile string
 	// GRPC says where users and services call.
 	GRPC grpcserver.Config
 	// Subscription is the service that has the signing keys of users' tokens.
@@ -67,6 +70,8 @@ func Default() Config {
 func (c *Config) Flags(fs *flag.FlagSet, prefix string) {
 	c.prefix = prefix
 	sqldb.Flags(fs, prefix, &c.DB, &c.DBFile)
+	fs.StringVar(&c.MasterKeyFile, prefix+"master-key-file", c.MasterKeyFile,
+		"`file` with the installation's master key, which seals the endpoints of versions; required")
 	fs.StringVar(&c.GatewayURLs, prefix+"gateway-urls", c.GatewayURLs,
 		"`addresses` of the gateways, separated by commas, from which versions' addresses are made")
 	fs.DurationVar(&c.AuditKeep, prefix+"audit-keep", c.AuditKeep, "how `long` changes are kept as the audit log, at least 168h")
@@ -80,6 +85,9 @@ func (c *Config) Check() error {
 	var wrong []error
 	if _, err := c.Database(); err != nil {
 		wrong = append(wrong, err)
+	}
+	if c.MasterKeyFile == "" {
+		wrong = append(wrong, fmt.Errorf("-%smaster-key-file: a file is needed", c.prefix))
 	}
 	if _, err := gatewayURLs(c.GatewayURLs); err != nil {
 		wrong = append(wrong, fmt.Errorf("-%sgateway-urls: %w", c.prefix, err))
@@ -120,6 +128,16 @@ func CheckDatabase(ctx context.Context, cfg Config) error {
 	return sqldb.CheckSchema(ctx, url, store.Schema())
 }
 
+// reseal seals what is stored with the first key of the file, and refuses a file that
+// does not have the key of what is stored.
+func reseal(ctx context.Context, cfg Config, st *store.Store) error {
+	err := st.Reseal(ctx)
+	if errors.Is(err, seal.ErrOpen) {
+		return fmt.Errorf("-%smaster-key-file: %s does not have the master key that this database was made with", cfg.prefix, cfg.MasterKeyFile)
+	}
+	return err
+}
+
 // Run serves the catalog until ctx ends.
 func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	if err := cfg.Check(); err != nil {
@@ -133,11 +151,20 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	if err != nil {
 		return run.Misconfigured(err)
 	}
+	master, err := seal.Load(cfg.MasterKeyFile)
+	if err != nil {
+		return fmt.Errorf("-%smaster-key-file: %w", cfg.prefix, err)
+	}
 	db, err := sqldb.OpenSchema(ctx, url, store.Schema())
 	if err != nil {
 		return fmt.Errorf("-%sdb: %w", cfg.prefix, err)
 	}
 	defer db.Close()
+	changes := change.NewLog(identity.Catalog, db, log, time.Now, cfg.AuditKeep)
+	st := store.New(db, changes, master)
+	if err := reseal(ctx, cfg, st); err != nil {
+		return err
+	}
 	subscription, err := cfg.Subscription.Dial()
 	if err != nil {
 		return err
@@ -152,12 +179,11 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	if reg == nil {
 		reg = ops.NewRegistry()
 	}
-	changes := change.NewLog(identity.Catalog, db, log, time.Now, cfg.AuditKeep)
 	srv := grpcserver.New(cfg.GRPC, log, grpcserver.Auth{
 		Verifier: identity.NewVerifier(keys, time.Now),
 		Rules:    api.Rules(),
 	}, checks, grpcserver.WithMetrics(reg))
-	api.New(store.New(db, changes), changes, gateways).Register(srv.Public(), srv.Internal())
+	api.New(st, changes, gateways).Register(srv.Public(), srv.Internal())
 	ready := func() error { return db.Ping(ctx) }
 	operations := ops.New(cfg.Ops, log, reg, ready)
 	return run.Group(ctx, changes.Run, srv.Run, operations.Run)

@@ -2,10 +2,12 @@ package catalog
 
 import (
 	"context"
+	"encoding/base64"
 	"flag"
 	"fmt"
 	"io"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -52,6 +54,17 @@ func signing(t *testing.T) (*identitytest.Signer, *grpc.ClientConn) {
 	return signer, conn
 }
 
+// testKey is a file with a key that is always the same.
+func testKey(t *testing.T) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "master-key")
+	line := "tidegate-master-key-v1:" + base64.StdEncoding.EncodeToString(make([]byte, 32)) + "\n"
+	if err := os.WriteFile(path, []byte(line), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
 // instance is a running catalog.
 type instance struct {
 	catalog catalogv1.CatalogServiceClient
@@ -60,14 +73,19 @@ type instance struct {
 	stop    func()
 }
 
-// start runs a catalog with the database at url until stop or the test's end.
-func start(t *testing.T, url string, subscription *grpc.ClientConn) *instance {
+// start runs a catalog with the database at url until stop or the test's end. Edits
+// change its configuration.
+func start(t *testing.T, url string, subscription *grpc.ClientConn, edits ...func(*Config)) *instance {
 	t.Helper()
 	users, services := memnet.Listen("users"), memnet.Listen("services")
 	cfg := Default()
 	cfg.DB, cfg.GatewayURLs, cfg.Ops.Addr = url, "WS://gw/", ""
 	cfg.GRPC.Listener, cfg.GRPC.InternalListener, cfg.GRPC.Drain = users, services, time.Second
 	cfg.Subscription.Conn = subscription
+	cfg.MasterKeyFile = testKey(t)
+	for _, edit := range edits {
+		edit(&cfg)
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- Run(ctx, cfg, quiet()) }()
@@ -215,6 +233,7 @@ func TestReplicas(t *testing.T) {
 func TestConfig(t *testing.T) {
 	parse := func(args ...string) error {
 		cfg := Default()
+		cfg.MasterKeyFile = "key"
 		fs := flag.NewFlagSet("catalog", flag.ContinueOnError)
 		fs.SetOutput(io.Discard)
 		cfg.Flags(fs, "catalog.")
@@ -238,6 +257,7 @@ func TestConfig(t *testing.T) {
 	}{
 		{"-catalog.db mysql://x", "-catalog.db: must start with postgres:// or sqlite:"},
 		{"-catalog.db sqlite:", "-catalog.db: sqlite: needs the path of a file"},
+		{"-catalog.master-key-file=", "-catalog.master-key-file: a file is needed"},
 		{"-catalog.audit-keep 24h", "-catalog.audit-keep: must be at least 168h0m0s"},
 		{"-catalog.gateway-urls ws://a,http://b", badURL("http://b")},
 		{"-catalog.gateway-urls localhost:9099", badURL("localhost:9099")},
@@ -264,7 +284,7 @@ func TestWrongFlags(t *testing.T) {
 	var out strings.Builder
 	cfg := Default()
 	code := run.Exec(t.Context(), run.Program{
-		Name: "catalog", Args: []string{"-audit-keep", "1h", "-grpc-drain", "soon"}, Env: []string{"TIDEGATE_CATALOG_DB=x"}, Stdout: io.Discard, Stderr: &out,
+		Name: "catalog", Args: []string{"-audit-keep", "1h", "-grpc-drain", "soon", "-master-key-file", "key"}, Env: []string{"TIDEGATE_CATALOG_DB=x"}, Stdout: io.Discard, Stderr: &out,
 	}, func(fs *flag.FlagSet) { cfg.Flags(fs, "") }, cfg.Check, func(ctx context.Context, log *slog.Logger) error {
 		return Run(ctx, cfg, log)
 	})
@@ -290,7 +310,7 @@ func TestRunRefuses(t *testing.T) {
 		other:                                "-db: this database belongs to the subscription service",
 	} {
 		cfg := Default()
-		cfg.DB, cfg.Ops.Addr = url, ""
+		cfg.DB, cfg.Ops.Addr, cfg.MasterKeyFile = url, "", testKey(t)
 		cfg.GRPC.Listener, cfg.GRPC.InternalListener = memnet.Listen("users"), memnet.Listen("services")
 		cfg.Subscription.Conn = conn
 		if err := Run(t.Context(), cfg, quiet()); err == nil || err.Error() != want {

@@ -71,7 +71,7 @@ const (
 // decided are the flags of services that standalone sets itself. A name that ends in
 // * stands for all flags with that prefix.
 var decided = []string{
-	"catalog.grpc*", "catalog.ops*", "catalog.pprof", "catalog.subscription*",
+	"catalog.grpc*", "catalog.ops*", "catalog.pprof", "catalog.subscription*", "catalog.master-key-file",
 	"subscription.grpc*", "subscription.ops*", "subscription.pprof", "subscription.catalog*", "subscription.instance",
 	"subscription.master-key-file", "subscription.admin-password-file",
 	"gateway.grpc*", "gateway.ops*", "gateway.pprof", "gateway.catalog*", "gateway.subscription*", "gateway.instance",
@@ -212,7 +212,8 @@ func (c *Config) decide() {
 	for _, served := range []*ops.Config{&c.catalog.Ops, &c.subscription.Ops, &c.gateway.Ops, &c.portal.Ops} {
 		served.Addr = ""
 	}
-	c.subscription.MasterKeyFile, c.gateway.MasterKeyFile = c.path(masterKeyFile), c.path(masterKeyFile)
+	master := c.path(masterKeyFile)
+	c.catalog.MasterKeyFile, c.subscription.MasterKeyFile, c.gateway.MasterKeyFile = master, master, master
 	c.subscription.AdminPasswordFile = c.path(adminPasswordFile)
 	c.gateway.Data, c.gateway.Drain = filepath.Clean(c.Data), max(c.Drain, 0)
 	cert, key := c.path(folder.ServerCert), c.path(folder.ServerKey)

@@ -94,7 +94,7 @@ func returnNumber(ctx context.Context, tx *sqldb.Tx) error {
 }
 
 // add adds a change to the log.
-func add(ctx context.Context, tx *Tx, r Record) error {
+func (l *Log) add(ctx context.Context, tx *Tx, r Record) error {
 	r = complete(ctx, r)
 	var event []byte
 	if r.Event != nil {
@@ -102,6 +102,7 @@ func add(ctx context.Context, tx *Tx, r Record) error {
 		if event, err = proto.Marshal(r.Event); err != nil {
 			return fmt.Errorf("encode event of %s: %w", r.Resource, err)
 		}
+		event = l.sealed(tx.Number, event)
 	}
 	_, err := tx.ExecContext(ctx, `
 		INSERT INTO change (number, actor, action, resource, time_us, event)

@@ -16,6 +16,7 @@ import (
 	"github.com/tidegatehq/tidegate/services/kit/resourcename"
 	"github.com/tidegatehq/tidegate/services/kit/retry"
 	"github.com/tidegatehq/tidegate/services/kit/run"
+	"github.com/tidegatehq/tidegate/services/kit/seal"
 	"github.com/tidegatehq/tidegate/services/kit/sqldb"
 )
 
@@ -48,6 +49,8 @@ type Log struct {
 	log     *slog.Logger
 	now     func() time.Time
 	keep    time.Duration
+	// key seals events; nil leaves them as they are.
+	key *seal.Key
 	// poll and listenTo are pollEvery and db.Listen, except in tests.
 	poll     time.Duration
 	listenTo func(ctx context.Context, channel string, heard func()) error
@@ -108,7 +111,7 @@ func (l *Log) write(ctx context.Context, tx *sqldb.Tx, fn func(tx *Tx) (Record, 
 	if r.Skip {
 		return 0, returnNumber(ctx, tx)
 	}
-	if err := add(ctx, c, r); err != nil {
+	if err := l.add(ctx, c, r); err != nil {
 		return 0, err
 	}
 	return number, tx.Notify(ctx, channel)

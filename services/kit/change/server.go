@@ -330,6 +330,9 @@ func (l *Log) after(ctx context.Context, number uint64) ([]stored, error) {
 			return nil, fmt.Errorf("read changes after %d: %w", number, err)
 		}
 		c.number = uint64(n)
+		if c.event, err = l.opened(c.number, c.event); err != nil {
+			return nil, err
+		}
 		all = append(all, c)
 	}
 	if err := rows.Err(); err != nil {

@@ -37,7 +37,7 @@ var (
 func New(st *store.Store, log *change.Log, gateways []string) *API {
 	return &API{
 		store: st, log: log, gateways: gateways,
-		watch: change.NewServer[backplanev1.WatchRoutesRequest, backplanev1.WatchRoutesResponse](log, store.Snapshot),
+		watch: change.NewServer[backplanev1.WatchRoutesRequest, backplanev1.WatchRoutesResponse](log, st.Snapshot),
 	}
 }
 

@@ -27,6 +27,7 @@ import (
 	"github.com/tidegatehq/tidegate/services/kit/identity/identitytest"
 	"github.com/tidegatehq/tidegate/services/kit/memnet"
 	"github.com/tidegatehq/tidegate/services/kit/run"
+	"github.com/tidegatehq/tidegate/services/kit/seal"
 	"github.com/tidegatehq/tidegate/services/kit/sqldb"
 	"github.com/tidegatehq/tidegate/services/kit/testdb"
 	"github.com/tidegatehq/tidegate/services/kit/validate"
@@ -67,7 +68,7 @@ func newFixture(t *testing.T, db *sqldb.DB) *fixture {
 	cfg.Listener, cfg.InternalListener, cfg.Drain = f.users, f.services, time.Second
 	srv := grpcserver.New(cfg, quiet(),
 		grpcserver.Auth{Verifier: f.signer.Verifier(), Rules: Rules()}, checks)
-	f.store = store.New(db, log)
+	f.store = store.New(db, log, seal.New())
 	New(f.store, log, []string{"ws://gw:9099", "wss://gw:8099"}).Register(srv.Public(), srv.Internal())
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)

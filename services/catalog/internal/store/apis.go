@@ -138,7 +138,7 @@ func (s *Store) UpdateAPI(ctx context.Context, v identity.Viewer, id string, edi
 				return change.Record{}, err
 			}
 		}
-		routes, err := readVersions(ctx, tx, id)
+		routes, err := s.readVersions(ctx, tx, id)
 		if err != nil {
 			return change.Record{}, err
 		}
@@ -154,7 +154,7 @@ func (s *Store) UpdateAPI(ctx context.Context, v identity.Viewer, id string, edi
 		if a, err = readAPI(ctx, tx, everything, id); err != nil {
 			return change.Record{}, err
 		}
-		event, err := routesEvent(ctx, tx, id, routes)
+		event, err := s.routesEvent(ctx, tx, id, routes)
 		return change.Record{Resource: a.Name().String(), Event: event}, err
 	})
 	return a, err
@@ -187,7 +187,7 @@ func (s *Store) DeleteAPI(ctx context.Context, v identity.Viewer, id string, for
 		if err := check(a); err != nil {
 			return change.Record{}, err
 		}
-		routes, err := readVersions(ctx, tx, id)
+		routes, err := s.readVersions(ctx, tx, id)
 		switch {
 		case err != nil:
 			return change.Record{}, err
@@ -202,7 +202,7 @@ func (s *Store) DeleteAPI(ctx context.Context, v identity.Viewer, id string, for
 		if _, err := tx.ExecContext(ctx, `DELETE FROM api WHERE id = $1`, id); err != nil {
 			return change.Record{}, err
 		}
-		event, err := routesEvent(ctx, tx, id, routes)
+		event, err := s.routesEvent(ctx, tx, id, routes)
 		return change.Record{Resource: a.Name().String(), Event: event}, err
 	})
 }

@@ -24,7 +24,7 @@ const (
 )
 
 // Snapshot emits all plans and all routes, for watchers.
-func Snapshot(ctx context.Context, tx *sqldb.Tx, emit func(proto.Message)) error {
+func (s *Store) Snapshot(ctx context.Context, tx *sqldb.Tx, emit func(proto.Message)) error {
 	plans := change.NewBatch(func(all []*catalogv1.Plan) { emit(&backplanev1.RouteSnapshot{Plans: all}) })
 	for p, err := range listPlans(ctx, tx, PlanFilter{}, sqldb.TimeKey{}) {
 		if err != nil {
@@ -34,7 +34,7 @@ func Snapshot(ctx context.Context, tx *sqldb.Tx, emit func(proto.Message)) error
 	}
 	plans.Flush()
 	routes := change.NewBatch(func(all []*backplanev1.Route) { emit(&backplanev1.RouteSnapshot{Routes: all}) })
-	for v, err := range listVersions(ctx, tx, everything, VersionFilter{}, sqldb.TimeKey{}) {
+	for v, err := range s.listVersions(ctx, tx, everything, VersionFilter{}, sqldb.TimeKey{}) {
 		if err != nil {
 			return fmt.Errorf("read versions: %w", err)
 		}
@@ -46,8 +46,8 @@ func Snapshot(ctx context.Context, tx *sqldb.Tx, emit func(proto.Message)) error
 
 // routesEvent returns the effect on routes of a change to an API and its versions;
 // before has the versions as they were.
-func routesEvent(ctx context.Context, tx *change.Tx, api string, before []Version) (*backplanev1.RouteEvent, error) {
-	after, err := readVersions(ctx, tx, api)
+func (s *Store) routesEvent(ctx context.Context, tx *change.Tx, api string, before []Version) (*backplanev1.RouteEvent, error) {
+	after, err := s.readVersions(ctx, tx, api)
 	if err != nil {
 		return nil, err
 	}
@@ -72,8 +72,8 @@ func routesEvent(ctx context.Context, tx *change.Tx, api string, before []Versio
 
 // routeEvent reads a changed version again and returns the effect on its route; before
 // is nil for a new version.
-func routeEvent(ctx context.Context, tx *change.Tx, v, before *Version) (*backplanev1.RouteEvent, error) {
-	now, err := readVersion(ctx, tx, everything, v.Name())
+func (s *Store) routeEvent(ctx context.Context, tx *change.Tx, v, before *Version) (*backplanev1.RouteEvent, error) {
+	now, err := s.readVersion(ctx, tx, everything, v.Name())
 	if err != nil {
 		return nil, err
 	}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/tidegatehq/tidegate/services/kit/change"
 	"github.com/tidegatehq/tidegate/services/kit/identity"
+	"github.com/tidegatehq/tidegate/services/kit/seal"
 	"github.com/tidegatehq/tidegate/services/kit/sqldb"
 )
 
@@ -27,10 +28,15 @@ func Schema() sqldb.Schema {
 type Store struct {
 	db  *sqldb.DB
 	log *change.Log
+	key *seal.Key
 }
 
-// New returns a store on a migrated database whose changes are in log.
-func New(db *sqldb.DB, log *change.Log) *Store { return &Store{db: db, log: log} }
+// New returns a store on a migrated database whose changes are in log. Endpoints may
+// have secrets: key seals them in both.
+func New(db *sqldb.DB, log *change.Log, key *seal.Key) *Store {
+	log.SealEvents(key)
+	return &Store{db: db, log: log, key: key}
+}
 
 // everything is the viewer for what the service itself reads.
 var everything = identity.Viewer{All: true}

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"fmt"
 	"log/slog"
 	"strings"
 	"sync"
@@ -18,6 +19,7 @@ import (
 	"github.com/tidegatehq/tidegate/services/kit/change"
 	"github.com/tidegatehq/tidegate/services/kit/fault"
 	"github.com/tidegatehq/tidegate/services/kit/identity"
+	"github.com/tidegatehq/tidegate/services/kit/seal"
 	"github.com/tidegatehq/tidegate/services/kit/sqldb"
 	"github.com/tidegatehq/tidegate/services/kit/testdb"
 )
@@ -44,7 +46,7 @@ func each(t *testing.T, test func(t *testing.T, b *bench)) {
 	t.Helper()
 	testdb.Each(t, Schema(), func(t *testing.T, db *sqldb.DB) {
 		b := &bench{t: t, clock: time.Date(2027, 1, 2, 3, 4, 5, 6000, time.UTC)}
-		b.Store = New(db, change.NewLog(identity.Catalog, db, slog.New(slog.DiscardHandler), b.now, 0))
+		b.Store = New(db, change.NewLog(identity.Catalog, db, slog.New(slog.DiscardHandler), b.now, 0), seal.New())
 		test(t, b)
 	})
 }
@@ -104,10 +106,14 @@ func (b *bench) publish(v Version) Version {
 func (b *bench) event() (*backplanev1.RouteEvent, uint64) {
 	b.t.Helper()
 	var number int64
-	var text []byte
-	must(b.t, b.db.QueryRowContext(b.t.Context(), `SELECT number, event FROM change ORDER BY number DESC LIMIT 1`).Scan(&number, &text))
+	var sealed []byte
+	must(b.t, b.db.QueryRowContext(b.t.Context(), `SELECT number, event FROM change ORDER BY number DESC LIMIT 1`).Scan(&number, &sealed))
 	e := &backplanev1.RouteEvent{}
-	must(b.t, proto.Unmarshal(text, e))
+	if sealed != nil {
+		text, err := b.key.Open(sealed, fmt.Appendf(nil, "event/catalog/%d", number))
+		must(b.t, err)
+		must(b.t, proto.Unmarshal(text, e))
+	}
 	return e, uint64(number)
 }
 

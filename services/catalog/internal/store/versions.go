@@ -52,11 +52,6 @@ type Version struct {
 	Default bool
 }
 
-// Endpoint is where a backend is reached.
-type Endpoint struct {
-	URL string `json:"url"`
-}
-
 // SecurityScheme is a way in which a client proves who it is.
 type SecurityScheme struct {
 	// Type is SchemeOAuth2 or SchemeNone.
@@ -100,18 +95,22 @@ func (v Version) ListKey() sqldb.TimeKey {
 }
 
 const selectVersion = `
-	SELECT v.id, v.version, v.description, v.tags, v.production, v.sandbox, v.security, v.plans, v.origins,
+	SELECT v.id, v.version, v.description, v.tags, v.endpoints, v.security, v.plans, v.origins,
 		v.max_session_age, v.state, v.change_number, v.etag, v.created_at, v.updated_at,
 		v.api_id, a.display_name, a.context, a.owner, (a.default_version = v.id)
 	FROM version v JOIN api a ON a.id = v.api_id `
 
-func scanVersion(row sqldb.Row) (Version, error) {
+func (s *Store) scanVersion(row sqldb.Row) (Version, error) {
 	var v Version
+	var sealed []byte
 	var created, updated, age int64
-	err := row.Scan(&v.ID, &v.Version, &v.Description, text(&v.Tags), text(&v.Production), text(&v.Sandbox),
+	err := row.Scan(&v.ID, &v.Version, &v.Description, text(&v.Tags), &sealed,
 		text(&v.Security), text(&v.Plans), text(&v.Origins),
 		&age, &v.State, &v.ChangeNumber, &v.Etag, &created, &updated,
 		&v.APIID, &v.DisplayName, &v.Context, &v.Owner, &v.Default)
+	if err == nil {
+		err = s.openEndpoints(&v, sealed)
+	}
 	v.MaxSessionAge = time.Duration(age)
 	v.CreatedAt, v.UpdatedAt = sqldb.Time(created), sqldb.Time(updated)
 	return v, err
@@ -119,11 +118,11 @@ func scanVersion(row sqldb.Row) (Version, error) {
 
 // Version returns a version that v may see, published or its own, or a NotFound fault.
 func (s *Store) Version(ctx context.Context, v identity.Viewer, name resourcename.Version) (Version, error) {
-	return readVersion(ctx, s.db, v, name)
+	return s.readVersion(ctx, s.db, v, name)
 }
 
-func readVersion(ctx context.Context, q sqldb.Querier, v identity.Viewer, name resourcename.Version) (Version, error) {
-	row, found, err := sqldb.One(ctx, q, scanVersion, selectVersion+`WHERE v.id = $1 AND v.api_id = $2`, name.Version, name.API)
+func (s *Store) readVersion(ctx context.Context, q sqldb.Querier, v identity.Viewer, name resourcename.Version) (Version, error) {
+	row, found, err := sqldb.One(ctx, q, s.scanVersion, selectVersion+`WHERE v.id = $1 AND v.api_id = $2`, name.Version, name.API)
 	switch {
 	case err != nil:
 		return Version{}, fmt.Errorf("read version %q: %w", name, err)
@@ -134,8 +133,8 @@ func readVersion(ctx context.Context, q sqldb.Querier, v identity.Viewer, name r
 }
 
 // readVersions returns all versions of an API, oldest first.
-func readVersions(ctx context.Context, tx *change.Tx, api string) ([]Version, error) {
-	all, err := sqldb.All(ctx, tx, scanVersion, selectVersion+`WHERE v.api_id = $1 ORDER BY v.created_at, v.id`, api)
+func (s *Store) readVersions(ctx context.Context, tx *change.Tx, api string) ([]Version, error) {
+	all, err := sqldb.All(ctx, tx, s.scanVersion, selectVersion+`WHERE v.api_id = $1 ORDER BY v.created_at, v.id`, api)
 	if err != nil {
 		return nil, fmt.Errorf("read versions of %q: %w", api, err)
 	}
@@ -154,11 +153,11 @@ type VersionFilter struct {
 
 // Versions returns the versions after a place that v sees, oldest first.
 func (s *Store) Versions(ctx context.Context, v identity.Viewer, f VersionFilter, after sqldb.TimeKey) iter.Seq2[Version, error] {
-	return listVersions(ctx, s.db, v, f, after)
+	return s.listVersions(ctx, s.db, v, f, after)
 }
 
-func listVersions(ctx context.Context, q sqldb.Querier, v identity.Viewer, f VersionFilter, after sqldb.TimeKey) iter.Seq2[Version, error] {
-	return sqldb.List(ctx, q, scanVersion, Version.ListKey, after, selectVersion+`
+func (s *Store) listVersions(ctx context.Context, q sqldb.Querier, v identity.Viewer, f VersionFilter, after sqldb.TimeKey) iter.Seq2[Version, error] {
+	return sqldb.List(ctx, q, s.scanVersion, Version.ListKey, after, selectVersion+`
 		WHERE (v.created_at, v.id) > ($1, $2)
 		  AND (CAST($4 AS TEXT) IS NULL OR v.api_id = $4)
 		  AND (CAST($5 AS TEXT) IS NULL OR v.version = $5)
@@ -187,11 +186,15 @@ func (s *Store) CreateVersion(ctx context.Context, viewer identity.Viewer, v Ver
 		if err := checkNew(ctx, tx, api, v); err != nil {
 			return change.Record{}, err
 		}
+		sealed, err := s.sealEndpoints(v)
+		if err != nil {
+			return change.Record{}, err
+		}
 		_, err = tx.ExecContext(ctx, `
-			INSERT INTO version (id, api_id, version, description, tags, production, sandbox, security, plans, origins,
+			INSERT INTO version (id, api_id, version, description, tags, endpoints, security, plans, origins,
 				max_session_age, state, change_number, etag, created_at, updated_at)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, 0, 1, $13, $13)`,
-			v.ID, v.APIID, v.Version, v.Description, text(&v.Tags), text(&v.Production), text(&v.Sandbox),
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, 0, 1, $12, $12)`,
+			v.ID, v.APIID, v.Version, v.Description, text(&v.Tags), sealed,
 			text(&v.Security), text(&v.Plans), text(&v.Origins), int64(v.MaxSessionAge), v.State, tx.Time.UnixMicro())
 		if err != nil {
 			return change.Record{}, err
@@ -199,7 +202,7 @@ func (s *Store) CreateVersion(ctx context.Context, viewer identity.Viewer, v Ver
 		if err := link(ctx, tx, v); err != nil {
 			return change.Record{}, err
 		}
-		event, err := routeEvent(ctx, tx, &v, nil)
+		event, err := s.routeEvent(ctx, tx, &v, nil)
 		return change.Record{Resource: v.Name().String(), Event: event}, err
 	})
 	return v, err
@@ -248,7 +251,7 @@ func checkPlans(ctx context.Context, tx *change.Tx, v Version) error {
 // version string, its API and the fields that the server sets.
 func (s *Store) UpdateVersion(ctx context.Context, viewer identity.Viewer, name resourcename.Version, edit func(Version) (Version, error)) (v Version, err error) {
 	err = s.log.Write(ctx, "update version", func(tx *change.Tx) (change.Record, error) {
-		old, err := readVersion(ctx, tx, viewer, name)
+		old, err := s.readVersion(ctx, tx, viewer, name)
 		if err != nil {
 			return change.Record{}, err
 		}
@@ -259,11 +262,15 @@ func (s *Store) UpdateVersion(ctx context.Context, viewer identity.Viewer, name 
 		if err := checkPlans(ctx, tx, v); err != nil {
 			return change.Record{}, err
 		}
+		sealed, err := s.sealEndpoints(v)
+		if err != nil {
+			return change.Record{}, err
+		}
 		_, err = tx.ExecContext(ctx, `
-			UPDATE version SET description = $1, tags = $2, production = $3, sandbox = $4, security = $5,
-				plans = $6, origins = $7, max_session_age = $8, state = $9, etag = etag + 1, updated_at = $10
-			WHERE id = $11`,
-			v.Description, text(&v.Tags), text(&v.Production), text(&v.Sandbox), text(&v.Security),
+			UPDATE version SET description = $1, tags = $2, endpoints = $3, security = $4,
+				plans = $5, origins = $6, max_session_age = $7, state = $8, etag = etag + 1, updated_at = $9
+			WHERE id = $10`,
+			v.Description, text(&v.Tags), sealed, text(&v.Security),
 			text(&v.Plans), text(&v.Origins), int64(v.MaxSessionAge), v.State, tx.Time.UnixMicro(), v.ID)
 		if err != nil {
 			return change.Record{}, err
@@ -274,7 +281,7 @@ func (s *Store) UpdateVersion(ctx context.Context, viewer identity.Viewer, name 
 		if err := link(ctx, tx, v); err != nil {
 			return change.Record{}, err
 		}
-		event, err := routeEvent(ctx, tx, &v, &old)
+		event, err := s.routeEvent(ctx, tx, &v, &old)
 		return change.Record{Resource: name.String(), Event: event}, err
 	})
 	return v, err
@@ -312,7 +319,7 @@ func unlink(ctx context.Context, tx *change.Tx, id string) error {
 // its API no longer has it as the default.
 func (s *Store) DeleteVersion(ctx context.Context, viewer identity.Viewer, name resourcename.Version, check func(Version) error) error {
 	return s.log.Write(ctx, "delete version", func(tx *change.Tx) (change.Record, error) {
-		v, err := readVersion(ctx, tx, viewer, name)
+		v, err := s.readVersion(ctx, tx, viewer, name)
 		if err != nil {
 			return change.Record{}, err
 		}

@@ -196,7 +196,7 @@ func TestSnapshot(t *testing.T) {
 		}
 		got := &backplanev1.RouteSnapshot{}
 		must(t, b.db.InReadTx(t.Context(), func(tx *sqldb.Tx) error {
-			return Snapshot(t.Context(), tx, func(piece proto.Message) { proto.Merge(got, piece) })
+			return b.Snapshot(t.Context(), tx, func(piece proto.Message) { proto.Merge(got, piece) })
 		}))
 		if diff := cmp.Diff(want, got, protocmp.Transform()); diff != "" {
 			t.Errorf("Snapshot (-want +got):\n%s", diff)

@@ -37,8 +37,7 @@ CREATE TABLE version (
 	version TEXT COLLATE "C" NOT NULL,
 	description TEXT COLLATE "C" NOT NULL,
 	tags TEXT COLLATE "C" NOT NULL,
-	production TEXT COLLATE "C" NOT NULL,
-	sandbox TEXT COLLATE "C" NOT NULL,
+	endpoints BYTEA NOT NULL, -- sealed
 	security TEXT COLLATE "C" NOT NULL,
 	plans TEXT COLLATE "C" NOT NULL,
 	origins TEXT COLLATE "C" NOT NULL,
