@@ -25,7 +25,7 @@ func (h *Handler) refuse(ctx context.Context, a *attempt, err error) {
 	p := h.problemOf(a, err)
 	h.Metrics.Handshake(p.Status)
 	level := slog.LevelDebug
-	if p.Status >= http.StatusInternalServerError {
+	if p.Status >= http.StatusInternalServerError || p.Code == "BACKEND_REFUSED" {
 		level = slog.LevelInfo
 	}
 	if h.Log.Enabled(ctx, level) {
@@ -89,6 +89,9 @@ func problemOfBackend(e *upstream.Error) *problem.Problem {
 		p.Status, p.Code = http.StatusGatewayTimeout, "BACKEND_TIMEOUT"
 	case upstream.Refused:
 		p.Code = "BACKEND_REFUSED"
+		if isForClient(e.Status) {
+			p.Status, p.Header = e.Status, e.Header
+		}
 	case upstream.Forbidden:
 		p.Code = "BACKEND_FORBIDDEN"
 	case upstream.Incorrect:
@@ -99,6 +102,17 @@ func problemOfBackend(e *upstream.Error) *problem.Problem {
 		p.Code = "BACKEND_UNREACHABLE"
 	}
 	return p
+}
+
+// isForClient reports whether a status with which a backend refuses tells the client
+// what to do: to authenticate, to go away, or to come back later.
+func isForClient(status int) bool {
+	switch status {
+	case http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound, http.StatusGone,
+		http.StatusTooManyRequests, http.StatusServiceUnavailable:
+		return true
+	}
+	return false
 }
 
 func notFound() *problem.Problem {

@@ -3,9 +3,11 @@ package handshake
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -122,6 +124,25 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
+// TestABackendsRefusalReachesTheClient: with its status where that is for the client,
+// and with what that says about trying again and authenticating, but in a body of the
+// gateway's.
+func TestABackendsRefusalReachesTheClient(t *testing.T) {
+	w := newWorld(t, nil)
+	for _, status := range []int{401, 403, 404, 410, 429, 503} {
+		w.serve(saying(t, fmt.Sprintf("HTTP/1.1 %d X\r\nRetry-After: 7\r\nWWW-Authenticate: Basic realm=\"a\"\r\nwww-authenticate: Bearer\r\n"+
+			"Set-Cookie: a=b\r\nX-Other: x\r\nContent-Type: text/html\r\nContent-Length: 3\r\n\r\nno!", status)))
+		a := w.ask("/echo/1.0.0", good)
+		if a.StatusCode != status || a.Code != "BACKEND_REFUSED" || !strings.HasPrefix(a.Detail, fmt.Sprintf("the backend answered %d ", status)) {
+			t.Errorf("a backend's %d: %d %s %q, want the same and BACKEND_REFUSED", status, a.StatusCode, a.Code, a.Detail)
+		}
+		if got := a.Header; got.Get("Retry-After") != "7" || !slices.Equal(got.Values("WWW-Authenticate"), []string{`Basic realm="a"`, "Bearer"}) ||
+			got.Get("Set-Cookie") != "" || got.Get("X-Other") != "" || got.Get("Content-Type") != "application/problem+json" {
+			t.Errorf("a backend's %d: %v, want when to try again and how to authenticate, and no more", status, got)
+		}
+	}
+}
+
 func TestNotReady(t *testing.T) {
 	w := newWorld(t, nil)
 	if a := w.ask("/echo/1.0.0", good); a.StatusCode != 503 || a.Code != "NOT_READY" || a.Header.Get("Retry-After") != "1" {
@@ -138,7 +159,8 @@ func TestBackendRefuses(t *testing.T) {
 		status       int
 		code, detail string
 	}{
-		{"401", saying(t, "HTTP/1.1 401 Unauthorized\r\nWWW-Authenticate: Basic\r\nContent-Length: 3\r\n\r\nno!"), 502, "BACKEND_REFUSED", "the backend answered 401 Unauthorized"},
+		{"400", saying(t, "HTTP/1.1 400 X\r\n\r\n"), 502, "BACKEND_REFUSED", "the backend answered 400 Bad Request"},
+		{"302", saying(t, "HTTP/1.1 302 X\r\nLocation: /\r\n\r\n"), 502, "BACKEND_REFUSED", "the backend answered 302 Found"},
 		{"500", saying(t, "HTTP/1.1 500 X\r\n\r\n"), 502, "BACKEND_REFUSED", "the backend answered 500 Internal Server Error"},
 		{"200", saying(t, "HTTP/1.1 200 OK\r\n\r\n"), 502, "BACKEND_REFUSED", "the backend answered 200 OK"},
 		{"wrong proof", saying(t, "HTTP/1.1 101 X\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: x\r\n\r\n"), 502, "BACKEND_INCORRECT", "the backend's answer is not a correct 101: its Sec-WebSocket-Accept does not belong to the key"},

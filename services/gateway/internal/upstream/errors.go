@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+
+	"github.com/tidegatehq/tidegate/services/gateway/internal/head"
 )
 
 // Kind is the kind of a failure of a backend.
@@ -28,7 +30,8 @@ const (
 // Error is a failure of a backend.
 type Error struct {
 	Kind   Kind
-	Status int // of the backend's answer, if Kind is Refused
+	Status int          // of the backend's answer, if Kind is Refused
+	Header []head.Field // of that answer: when to try again, and how to authenticate
 	err    error
 }
 
@@ -56,8 +59,14 @@ func (e *Error) Detail() string {
 	}
 }
 
-func refused(status int) error {
-	return &Error{Kind: Refused, Status: status, err: fmt.Errorf("backend answered %d", status)}
+func refused(resp *head.Response) error {
+	e := &Error{Kind: Refused, Status: resp.Status, err: fmt.Errorf("backend answered %d", resp.Status)}
+	for _, name := range []string{"Retry-After", "Www-Authenticate"} {
+		for _, v := range resp.Header[name] {
+			e.Header = append(e.Header, head.Field{Name: name, Value: v})
+		}
+	}
+	return e
 }
 
 func incorrect(format string, a ...any) error {
