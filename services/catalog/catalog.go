@@ -25,6 +25,7 @@ import (
 	"github.com/tidegatehq/tidegate/services/kit/ops"
 	"github.com/tidegatehq/tidegate/services/kit/run"
 	"github.com/tidegatehq/tidegate/services/kit/seal"
+	"github.com/tidegatehq/tidegate/services/kit/securitylog"
 	"github.com/tidegatehq/tidegate/services/kit/sqldb"
 	"github.com/tidegatehq/tidegate/services/kit/validate"
 )
@@ -47,6 +48,8 @@ type Config struct {
 	AuditKeep time.Duration
 	// Ops says where metrics and health are served.
 	Ops ops.Config
+	// Security says where security events are written.
+	Security securitylog.Config
 	// Metrics is the registry for metrics; nil means a new one.
 	Metrics *prometheus.Registry
 
@@ -78,6 +81,7 @@ func (c *Config) Flags(fs *flag.FlagSet, prefix string) {
 	c.GRPC.Flags(fs, prefix)
 	c.Subscription.Flags(fs, prefix)
 	c.Ops.Flags(fs, prefix)
+	c.Security.Flags(fs, prefix)
 }
 
 // Check reports everything that is wrong with the configuration.
@@ -147,6 +151,11 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	if err != nil {
 		return run.Misconfigured(err)
 	}
+	security, err := cfg.Security.Open(log)
+	if err != nil {
+		return err
+	}
+	defer cfg.Security.Close(security)
 	url, err := cfg.Database()
 	if err != nil {
 		return run.Misconfigured(err)
@@ -182,9 +191,10 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	srv := grpcserver.New(cfg.GRPC, log, grpcserver.Auth{
 		Verifier: identity.NewVerifier(keys, time.Now),
 		Rules:    api.Rules(),
+		Security: security,
 	}, checks, grpcserver.WithMetrics(reg))
 	api.New(st, changes, gateways).Register(srv.Public(), srv.Internal())
 	ready := func() error { return db.Ping(ctx) }
 	operations := ops.New(cfg.Ops, log, reg, ready)
-	return run.Group(ctx, changes.Run, srv.Run, operations.Run)
+	return run.Group(ctx, security.Run, changes.Run, srv.Run, operations.Run)
 }

@@ -22,6 +22,7 @@ import (
 	"github.com/tidegatehq/tidegate/services/kit/netaddr"
 	"github.com/tidegatehq/tidegate/services/kit/ops"
 	"github.com/tidegatehq/tidegate/services/kit/seal"
+	"github.com/tidegatehq/tidegate/services/kit/securitylog"
 	"github.com/tidegatehq/tidegate/services/kit/watch"
 )
 
@@ -58,6 +59,8 @@ type Config struct {
 	GRPCAdvertise string
 	// Ops says where metrics and health are served.
 	Ops ops.Config
+	// Security says where security events are written.
+	Security securitylog.Config
 
 	// Metrics is the registry for metrics; nil means a new one.
 	Metrics *prometheus.Registry
@@ -112,6 +115,7 @@ func (c *Config) Flags(fs *flag.FlagSet, prefix string) {
 	fs.StringVar(&c.GRPCAdvertise, prefix+"grpc-advertise", c.GRPCAdvertise,
 		"`address` at which the portal reaches this gateway's -"+prefix+"grpc-internal, host:port; empty for the same address")
 	c.Ops.Flags(fs, prefix)
+	c.Security.Flags(fs, prefix)
 }
 
 // advertised returns the address at which the portal reaches this gateway. In

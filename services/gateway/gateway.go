@@ -36,6 +36,7 @@ import (
 	"github.com/tidegatehq/tidegate/services/kit/ops"
 	"github.com/tidegatehq/tidegate/services/kit/run"
 	"github.com/tidegatehq/tidegate/services/kit/seal"
+	"github.com/tidegatehq/tidegate/services/kit/securitylog"
 )
 
 // Times of a stop.
@@ -58,6 +59,11 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
+	security, err := cfg.Security.Open(log)
+	if err != nil {
+		return err
+	}
+	defer cfg.Security.Close(security)
 	catalog, err := cfg.Catalog.Dial()
 	if err != nil {
 		return err
@@ -78,7 +84,7 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 		reg = ops.NewRegistry()
 	}
 	g := &gateway{
-		cfg: cfg, log: log, routes: &routes.Current{}, relay: relay.NewEngine(cfg.Relay), metrics: metrics.New(reg), started: time.Now(),
+		cfg: cfg, log: log, routes: &routes.Current{}, relay: relay.NewEngine(cfg.Relay), metrics: metrics.New(reg), security: security, started: time.Now(),
 	}
 	cfg.Metering.Gateway, cfg.Metering.BootID = cfg.Instance, id.New()
 	g.meter = metering.New(cfg.Metering, backplanev1.NewMeteringServiceClient(subscription), g.metrics, log)
@@ -96,7 +102,7 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 		return err
 	}
 	g.measure(dialer)
-	return g.serve(ctx, disk.Run, g.watchRoutes.Run, g.watchGrants.Run, g.grants.Run, g.report,
+	return g.serve(ctx, security.Run, disk.Run, g.watchRoutes.Run, g.watchGrants.Run, g.grants.Run, g.report,
 		g.newServer(subscription, reg).Run, ops.New(cfg.Ops, log, reg, g.ready).Run)
 }
 
@@ -109,6 +115,7 @@ type gateway struct {
 
 	routes      *routes.Current
 	metrics     *metrics.Metrics
+	security    *securitylog.Log
 	meter       *metering.Meter
 	sessions    *session.Registry
 	relay       *relay.Engine
@@ -149,11 +156,12 @@ func (g *gateway) newServer(subscription grpc.ClientConnInterface, reg *promethe
 	srv := grpcserver.New(g.cfg.GRPC, g.log, grpcserver.Auth{
 		Verifier: identity.NewVerifier(keys, time.Now),
 		Rules:    api.Rules(),
+		Security: g.security,
 	}, grpcserver.WithMetrics(reg))
 	api.New(api.Gateway{
 		Instance: g.cfg.Instance, Build: run.Version(), Started: g.started, Ready: g.ready,
 		RoutesApplied: g.watchRoutes.Applied, GrantsApplied: g.watchGrants.Applied,
-	}, g.sessions, g.routes, g.log).Register(srv.Public(), srv.Internal())
+	}, g.sessions, g.routes, g.security).Register(srv.Public(), srv.Internal())
 	return srv
 }
 

@@ -36,6 +36,8 @@ type Config struct {
 	// for none. A port alone is on loopback, whatever Host is. OpsHosts are the names
 	// by which both may be asked for.
 	Ops, Pprof, OpsHosts string
+	// SecurityLog is a file for security events, besides the log; empty for none.
+	SecurityLog string
 	// NoSample starts without the sample.
 	NoSample bool
 	// SampleListen is where the sample's backend is served.
@@ -73,6 +75,7 @@ const (
 var decided = []string{
 	"catalog.grpc*", "catalog.ops*", "catalog.pprof", "catalog.subscription*", "catalog.master-key-file",
 	"subscription.grpc*", "subscription.ops*", "subscription.pprof", "subscription.catalog*", "subscription.instance",
+	"catalog.security-log", "subscription.security-log", "gateway.security-log",
 	"subscription.master-key-file", "subscription.admin-password-file",
 	"gateway.grpc*", "gateway.ops*", "gateway.pprof", "gateway.catalog*", "gateway.subscription*", "gateway.instance",
 	"gateway.ws", "gateway.wss", "gateway.tls-*", "gateway.drain", "gateway.data", "gateway.routes-file",
@@ -142,6 +145,8 @@ func (c *Config) Flags(fs *flag.FlagSet) {
 	fs.StringVar(&c.Ops, "ops", c.Ops, "`address` of metrics and health over HTTP, port (on loopback) or host:port; empty for none")
 	fs.StringVar(&c.OpsHosts, "ops-hosts", c.OpsHosts, ops.HostsHelp)
 	fs.StringVar(&c.Pprof, "pprof", c.Pprof, "`address` of Go's profiles over HTTP, port (on loopback) or host:port; empty for none")
+	fs.StringVar(&c.SecurityLog, "security-log", c.SecurityLog,
+		"`file` to which security events are appended as JSON, besides the log; empty for none")
 	fs.BoolVar(&c.NoSample, "no-sample", c.NoSample, "start without the sample API and its backend")
 	fs.StringVar(&c.SampleListen, "sample-listen", c.SampleListen, "`address` of the sample's backend, host:port")
 	fs.DurationVar(&c.Drain, "drain", c.Drain, "`time` for live sessions to end after a stop")

@@ -2,6 +2,7 @@ package standalone
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"log/slog"
 	"strings"
@@ -14,6 +15,7 @@ import (
 	"github.com/tidegatehq/tidegate/services/kit/memnet"
 	"github.com/tidegatehq/tidegate/services/kit/ops"
 	"github.com/tidegatehq/tidegate/services/kit/retry"
+	"github.com/tidegatehq/tidegate/services/kit/securitylog"
 	"github.com/tidegatehq/tidegate/services/portal"
 	"github.com/tidegatehq/tidegate/services/standalone/internal/folder"
 	"github.com/tidegatehq/tidegate/services/standalone/internal/sample"
@@ -32,6 +34,8 @@ type stack struct {
 	ready *probe
 	open  sockets
 	conns []*grpc.ClientConn
+	// security is the log of security events that the services share.
+	security *securitylog.Log
 }
 
 // newStack wires the services: each has an in-memory listener, and each of its callers
@@ -72,12 +76,17 @@ func newStack(cfg *Config, data *folder.Folder, open sockets, at Addresses, agai
 	cfg.gateway.GRPC.InternalListener = inside["gateway"]
 	cfg.gateway.Listen.Listener, cfg.gateway.Listen.TLSListener = open["ws"], open["wss"]
 	cfg.portal.Listener, cfg.portal.GRPCListener = open["https"], open["grpc"]
+	var err error
+	if s.security, err = securitylog.Open(cfg.SecurityLog, log, time.Now); err != nil {
+		s.close()
+		return nil, fmt.Errorf("-security-log: %w", err)
+	}
+	cfg.catalog.Security.Log, cfg.subscription.Security.Log, cfg.gateway.Security.Log = s.security, s.security, s.security
 	reg := ops.NewRegistry()
 	cfg.catalog.Metrics, cfg.subscription.Metrics, cfg.gateway.Metrics, cfg.portal.Metrics = reg, reg, reg, reg
 	if lis := open["sample-listen"]; lis != nil {
 		s.echo = sample.NewEcho(lis, log)
 	}
-	var err error
 	if s.ready, err = newProbe(data.Path(folder.CACert), at); err != nil {
 		s.close()
 		return nil, err
@@ -98,6 +107,7 @@ func (s *stack) close() {
 	if s.ready != nil {
 		s.ready.close()
 	}
+	_ = s.security.Close()
 }
 
 // tasks returns all tasks in the order of dependence: the last one stops first.

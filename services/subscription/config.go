@@ -15,6 +15,7 @@ import (
 	"github.com/tidegatehq/tidegate/services/kit/grpcserver"
 	"github.com/tidegatehq/tidegate/services/kit/identity"
 	"github.com/tidegatehq/tidegate/services/kit/ops"
+	"github.com/tidegatehq/tidegate/services/kit/securitylog"
 	"github.com/tidegatehq/tidegate/services/kit/sqldb"
 	"github.com/tidegatehq/tidegate/services/kit/watch"
 )
@@ -61,6 +62,8 @@ type Config struct {
 	Catalog grpcclient.Config
 	// Ops configures the server of metrics and health.
 	Ops ops.Config
+	// Security says where security events are written.
+	Security securitylog.Config
 	// Metrics is the registry for metrics; nil means a new one.
 	Metrics *prometheus.Registry
 
@@ -115,6 +118,7 @@ func (c *Config) Flags(fs *flag.FlagSet, prefix string) {
 	c.GRPC.Flags(fs, prefix)
 	c.Catalog.Flags(fs, prefix)
 	c.Ops.Flags(fs, prefix)
+	c.Security.Flags(fs, prefix)
 }
 
 // Check reports everything that is wrong with the configuration.

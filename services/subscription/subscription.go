@@ -46,6 +46,11 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
+	security, err := cfg.Security.Open(log)
+	if err != nil {
+		return err
+	}
+	defer cfg.Security.Close(security)
 	url, err := cfg.Database()
 	if err != nil {
 		return run.Misconfigured(err)
@@ -77,7 +82,7 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	issuer := token.NewIssuer(cfg.Issuer, keys, lives, time.Now)
 	srv, operations, err := servers(ctx, cfg, db, api.Parts{
 		Store: st, Changes: changes, Issuer: issuer, Keys: keys, Passwords: passwords, Catalog: watch,
-		RefreshLifetime: cfg.RefreshTokenLifetime, Now: time.Now, Log: log,
+		RefreshLifetime: cfg.RefreshTokenLifetime, Now: time.Now, Log: log, Security: security,
 	}, identity.NewVerifier(issuer.Keys(), time.Now), log)
 	if err != nil {
 		return err
@@ -85,7 +90,7 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	purge := func(ctx context.Context) error {
 		return purge(ctx, st, store.Retention{Records: cfg.RecordsKeep, Usage: cfg.UsageKeep}, log)
 	}
-	return run.Group(ctx, changes.Run, keys.Run, watch.Run, purge, srv.Run, operations.Run)
+	return run.Group(ctx, security.Run, changes.Run, keys.Run, watch.Run, purge, srv.Run, operations.Run)
 }
 
 // servers makes the gRPC server of the APIs and the server of metrics and health.
@@ -98,7 +103,7 @@ func servers(ctx context.Context, cfg Config, db *sqldb.DB, parts api.Parts, ver
 	if reg == nil {
 		reg = ops.NewRegistry()
 	}
-	srv := grpcserver.New(cfg.GRPC, log, grpcserver.Auth{Verifier: verifier, Rules: api.Rules()}, checks, grpcserver.WithMetrics(reg))
+	srv := grpcserver.New(cfg.GRPC, log, grpcserver.Auth{Verifier: verifier, Rules: api.Rules(), Security: parts.Security}, checks, grpcserver.WithMetrics(reg))
 	api.Register(parts, srv.Public(), srv.Internal())
 	ready := func() error {
 		ctx, cancel := context.WithTimeout(ctx, pingTimeout)

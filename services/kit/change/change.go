@@ -24,8 +24,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/tidegatehq/tidegate/services/kit/resourcename"
-
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/proto"
 
@@ -117,7 +115,7 @@ func (l *Log) add(ctx context.Context, tx *Tx, r Record) error {
 // complete fills in what the gRPC call says.
 func complete(ctx context.Context, r Record) Record {
 	if r.Actor == "" {
-		r.Actor = actor(identity.From(ctx))
+		r.Actor = identity.From(ctx).Actor()
 	}
 	if r.Action == "" {
 		if method, ok := grpc.Method(ctx); ok {
@@ -125,19 +123,6 @@ func complete(ctx context.Context, r Record) Record {
 		}
 	}
 	return r
-}
-
-// actor returns how the log names a caller, "" for nobody.
-func actor(c identity.Caller) string {
-	switch {
-	case c.User.Name != "":
-		return c.User.Name
-	case c.Service == identity.AnyService:
-		return "services/unknown"
-	case c.Service != "":
-		return resourcename.Service{Service: c.Service}.String()
-	}
-	return ""
 }
 
 // Head returns the number of the newest change that q sees, 0 before the first.

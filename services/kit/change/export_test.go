@@ -5,9 +5,6 @@ import (
 	"time"
 )
 
-// Actor is actor.
-var Actor = actor
-
 // SetPoll makes l look for changes of other replicas at this interval. Call it
 // before Run.
 func SetPoll(l *Log, every time.Duration) { l.poll = every }

@@ -17,7 +17,6 @@ import (
 	changev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/change/v1"
 	"github.com/tidegatehq/tidegate/services/kit/change"
 	"github.com/tidegatehq/tidegate/services/kit/fault"
-	"github.com/tidegatehq/tidegate/services/kit/identity"
 	"github.com/tidegatehq/tidegate/services/kit/sqldb"
 	"github.com/tidegatehq/tidegate/services/kit/testdb"
 )
@@ -161,22 +160,6 @@ func TestListPages(t *testing.T) {
 			t.Errorf("List of -1 = %v, want INVALID_ARGUMENT", err)
 		}
 	})
-}
-
-func TestActor(t *testing.T) {
-	for _, tt := range []struct {
-		caller identity.Caller
-		want   string
-	}{
-		{identity.Caller{}, ""},
-		{identity.Caller{Service: "gateway"}, "services/gateway"},
-		{identity.Caller{Service: "portal", User: identity.User{Name: "users/a"}}, "users/a"},
-		{identity.Caller{Service: identity.AnyService}, "services/unknown"},
-	} {
-		if got := change.Actor(tt.caller); got != tt.want {
-			t.Errorf("Actor(%v) = %q, want %q", tt.caller, got, tt.want)
-		}
-	}
 }
 
 // Run purges what is older than it must keep, which is at least 7 days.

@@ -31,6 +31,7 @@ import (
 	"github.com/tidegatehq/tidegate/services/kit/fault"
 	"github.com/tidegatehq/tidegate/services/kit/identity"
 	"github.com/tidegatehq/tidegate/services/kit/netaddr"
+	"github.com/tidegatehq/tidegate/services/kit/securitylog"
 )
 
 // maxMessage is the largest message, in bytes, that a server sends, or accepts
@@ -68,6 +69,8 @@ type Auth struct {
 	Verifier *identity.Verifier
 	// Rules has a rule for every registered method, except health and reflection.
 	Rules identity.Rules
+	// Security is told of refused calls; it may be nil.
+	Security *securitylog.Log
 }
 
 // Option is an option of New.
@@ -131,8 +134,8 @@ func New(cfg Config, log *slog.Logger, auth Auth, opts ...Option) *Server {
 		s.source, s.err = certs.Open(certs.Files{Cert: cfg.TLSCert, Key: cfg.TLSKey, CA: cfg.TLSClientCA}, log)
 	}
 	metrics := s.serverMetrics()
-	s.users = grpc.NewServer(append(s.chain(auth.Verifier, metrics, nil), s.usersOptions()...)...)
-	s.internal = grpc.NewServer(append(s.chain(auth.Verifier, metrics, identity.ServiceOf), s.internalTLS()...)...)
+	s.users = grpc.NewServer(append(s.chain(auth, metrics, nil), s.usersOptions()...)...)
+	s.internal = grpc.NewServer(append(s.chain(auth, metrics, identity.ServiceOf), s.internalTLS()...)...)
 	healthgrpc.RegisterHealthServer(s.users, healthServer{stopping: s.stopping})
 	healthgrpc.RegisterHealthServer(s.internal, healthServer{stopping: s.stopping})
 	var provider reflection.ServiceInfoProvider = s.users
@@ -247,9 +250,10 @@ func withOwnRules(rules identity.Rules) identity.Rules {
 }
 
 // chain returns the options that both faces share.
-func (s *Server) chain(v *identity.Verifier, metrics *grpcprom.ServerMetrics, service func(context.Context) string) []grpc.ServerOption {
-	unary := []grpc.UnaryServerInterceptor{logUnary(s.log), fault.UnaryInterceptor(s.log), identity.UnaryInterceptor(v, s.rules, service)}
-	stream := []grpc.StreamServerInterceptor{logStream(s.log), fault.StreamInterceptor(s.log), identity.StreamInterceptor(v, s.rules, service), s.endReflection}
+func (s *Server) chain(auth Auth, metrics *grpcprom.ServerMetrics, service func(context.Context) string) []grpc.ServerOption {
+	guard := identity.Guard{Verifier: auth.Verifier, Rules: s.rules, Service: service, Refused: auth.Security.Refused}
+	unary := []grpc.UnaryServerInterceptor{logUnary(s.log), fault.UnaryInterceptor(s.log), guard.Unary}
+	stream := []grpc.StreamServerInterceptor{logStream(s.log), fault.StreamInterceptor(s.log), guard.Stream, s.endReflection}
 	if metrics != nil {
 		unary = slices.Insert(unary, 0, metrics.UnaryServerInterceptor())
 		stream = slices.Insert(stream, 0, metrics.StreamServerInterceptor())

@@ -14,6 +14,7 @@ import (
 
 	"github.com/tidegatehq/tidegate/services/kit/fault"
 	"github.com/tidegatehq/tidegate/services/kit/memnet"
+	"github.com/tidegatehq/tidegate/services/kit/resourcename"
 )
 
 // Roles of users.
@@ -44,6 +45,20 @@ type Caller struct {
 	User User
 
 	ownerRole string // that the method's rule asks of an owner; empty: none
+}
+
+// Actor returns how logs name the caller: users/{id} or services/{service}, "" for
+// nobody.
+func (c Caller) Actor() string {
+	switch {
+	case c.User.Name != "":
+		return c.User.Name
+	case c.Service == AnyService:
+		return "services/unknown"
+	case c.Service != "":
+		return resourcename.Service{Service: c.Service}.String()
+	}
+	return ""
 }
 
 // Viewer returns the caller as one on whose behalf rows are read.

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
 
 	"github.com/tidegatehq/tidegate/services/kit/fault"
@@ -31,26 +32,54 @@ type Rule struct {
 // A method without a rule is refused.
 type Rules map[string]Rule
 
-// UnaryInterceptor admits calls by rules. service returns the calling service; it is nil on
-// the users' face, where no service calls.
-func UnaryInterceptor(v *Verifier, rules Rules, service func(context.Context) string) grpc.UnaryServerInterceptor {
-	return func(ctx context.Context, req any, info *grpc.UnaryServerInfo, next grpc.UnaryHandler) (any, error) {
-		ctx, err := admit(ctx, v, rules, service, info.FullMethod)
-		if err != nil {
-			return nil, err
-		}
-		return next(ctx, req)
-	}
+// Guard admits calls by rules.
+type Guard struct {
+	// Verifier checks users' tokens; nil refuses all of them.
+	Verifier *Verifier
+	Rules    Rules
+	// Service returns the calling service; it is nil on the users' face, where no
+	// service calls.
+	Service func(context.Context) string
+	// Refused is told of calls that the rules or their handlers refused: those with a
+	// bad token, and those that their caller may not make. ctx has the caller, and
+	// req is nil for a stream. It may be nil.
+	Refused func(ctx context.Context, req any, err error)
 }
 
-// StreamInterceptor does for streams what UnaryInterceptor does for calls.
-func StreamInterceptor(v *Verifier, rules Rules, service func(context.Context) string) grpc.StreamServerInterceptor {
-	return func(srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo, next grpc.StreamHandler) error {
-		ctx, err := admit(ss.Context(), v, rules, service, info.FullMethod)
-		if err != nil {
-			return err
-		}
-		return next(srv, &stream{ServerStream: ss, ctx: ctx})
+// Unary is the interceptor of calls.
+func (g Guard) Unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, next grpc.UnaryHandler) (any, error) {
+	ctx, err := g.admit(ctx, info.FullMethod)
+	if err != nil {
+		g.report(ctx, req, err)
+		return nil, err
+	}
+	resp, err := next(ctx, req)
+	if fault.Is(err, codes.PermissionDenied) {
+		g.report(ctx, req, err)
+	}
+	return resp, err
+}
+
+// Stream does for streams what Unary does for calls.
+func (g Guard) Stream(srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo, next grpc.StreamHandler) error {
+	ctx, err := g.admit(ss.Context(), info.FullMethod)
+	if err != nil {
+		g.report(ctx, nil, err)
+		return err
+	}
+	err = next(srv, &stream{ServerStream: ss, ctx: ctx})
+	if fault.Is(err, codes.PermissionDenied) {
+		g.report(ctx, nil, err)
+	}
+	return err
+}
+
+// report tells Refused of a refusal, unless it says only that a token is missing, or
+// that a service is away.
+func (g Guard) report(ctx context.Context, req any, err error) {
+	bad := fault.Is(err, codes.Unauthenticated) && len(metadata.ValueFromIncomingContext(ctx, "authorization")) > 0
+	if g.Refused != nil && (bad || fault.Is(err, codes.PermissionDenied)) {
+		g.Refused(ctx, req, err)
 	}
 }
 
@@ -63,33 +92,31 @@ type stream struct {
 // Context returns the context that has the caller.
 func (s *stream) Context() context.Context { return s.ctx }
 
-// admit returns the context of a call that the rules admit, or a fault.
-func admit(ctx context.Context, v *Verifier, rules Rules, service func(context.Context) string, method string) (context.Context, error) {
-	rule, ok := rules[method]
+// admit returns the context of a call, which has the caller, and the fault of a call
+// that the rules refuse.
+func (g Guard) admit(ctx context.Context, method string) (context.Context, error) {
+	rule, ok := g.Rules[method]
 	if !ok {
-		return nil, fault.Unimplemented("unknown method %s", method)
+		return ctx, fault.Unimplemented("unknown method %s", method)
 	}
 	var c Caller
-	if service != nil {
-		c.Service = service(ctx)
+	if g.Service != nil {
+		c.Service = g.Service(ctx)
 	}
 	if rule.Open {
 		return with(ctx, c), nil
 	}
 	token, err := bearer(ctx)
 	if err != nil {
-		return nil, err
+		return with(ctx, c), err
 	}
 	if token != "" {
-		if c.User, err = v.Verify(ctx, token); err != nil {
-			return nil, err
+		if c.User, err = g.Verifier.Verify(ctx, token); err != nil {
+			return with(ctx, c), err
 		}
 	}
-	if err := rule.check(c); err != nil {
-		return nil, err
-	}
 	c.ownerRole = rule.OwnerRole
-	return with(ctx, c), nil
+	return with(ctx, c), rule.check(c)
 }
 
 // check returns why the rule refuses a caller, or nil.

@@ -73,15 +73,14 @@ func TestRules(t *testing.T) {
 			service = func(context.Context) string { return tt.service }
 		}
 		var got identity.Caller
-		unary := identity.UnaryInterceptor(v, rules, service)
-		_, err := unary(ctx, nil, &grpc.UnaryServerInfo{FullMethod: tt.method}, func(ctx context.Context, _ any) (any, error) {
+		guard := identity.Guard{Verifier: v, Rules: rules, Service: service}
+		_, err := guard.Unary(ctx, nil, &grpc.UnaryServerInfo{FullMethod: tt.method}, func(ctx context.Context, _ any) (any, error) {
 			got = identity.From(ctx)
 			return nil, nil
 		})
 		check(t, tt.method, tt.service, tt.auth, err, tt.code, got, tt.user)
 		got = identity.Caller{}
-		stream := identity.StreamInterceptor(v, rules, service)
-		err = stream(nil, &contextStream{ctx: ctx}, &grpc.StreamServerInfo{FullMethod: tt.method}, func(_ any, s grpc.ServerStream) error {
+		err = guard.Stream(nil, &contextStream{ctx: ctx}, &grpc.StreamServerInfo{FullMethod: tt.method}, func(_ any, s grpc.ServerStream) error {
 			got = identity.From(s.Context())
 			return nil
 		})
@@ -167,3 +166,62 @@ type tcpAddr struct{}
 
 func (tcpAddr) Network() string { return "tcp" }
 func (tcpAddr) String() string  { return "127.0.0.1:1" }
+
+func TestActor(t *testing.T) {
+	for _, tt := range []struct {
+		caller identity.Caller
+		want   string
+	}{
+		{identity.Caller{}, ""},
+		{identity.Caller{Service: "gateway"}, "services/gateway"},
+		{identity.Caller{Service: "portal", User: identity.User{Name: "users/a"}}, "users/a"},
+		{identity.Caller{Service: identity.AnyService}, "services/unknown"},
+	} {
+		if got := tt.caller.Actor(); got != tt.want {
+			t.Errorf("Actor of %v = %q, want %q", tt.caller, got, tt.want)
+		}
+	}
+}
+
+// Refused is told of bad tokens and of what callers may not do, with the caller; not of
+// calls without a token, and not of what handlers refuse for another reason.
+func TestRefusedIsTold(t *testing.T) {
+	k := newKeyring(t, "k1")
+	creator := "Bearer " + k.sign(t, "k1", func(x *token) { x.claims.Roles = []string{identity.RoleCreator} })
+	rules := identity.Rules{"/any": {}, "/admin": {Roles: []string{identity.RoleAdmin}}, "/open": {Open: true}}
+	for _, tt := range []struct {
+		method, auth string
+		handler      error
+		want         string // the caller that Refused is told of; "no" for none
+	}{
+		{"/any", "", nil, "no"},
+		{"/any", creator, nil, "no"},
+		{"/any", "Bearer nonsense", nil, ""},
+		{"/admin", creator, nil, "users/ada"},
+		{"/any", creator, fault.Denied("not yours"), "users/ada"},
+		{"/any", creator, fault.NotFound("it"), "no"},
+		{"/open", creator, fault.Unauthenticated("wrong password"), "no"},
+		{"/missing", creator, nil, "no"},
+	} {
+		got := "no"
+		guard := identity.Guard{Verifier: newVerifier(k), Rules: rules, Refused: func(ctx context.Context, _ any, err error) {
+			got = identity.From(ctx).User.Name
+			if err == nil {
+				t.Errorf("%s by %.20q: refused without an error", tt.method, tt.auth)
+			}
+		}}
+		ctx := t.Context()
+		if tt.auth != "" {
+			ctx = metadata.NewIncomingContext(ctx, metadata.MD{"authorization": {tt.auth}})
+		}
+		_, _ = guard.Unary(ctx, nil, &grpc.UnaryServerInfo{FullMethod: tt.method}, func(context.Context, any) (any, error) { return nil, tt.handler })
+		if got != tt.want {
+			t.Errorf("%s by %.20q told %q, want %q", tt.method, tt.auth, got, tt.want)
+		}
+		got = "no"
+		_ = guard.Stream(nil, &contextStream{ctx: ctx}, &grpc.StreamServerInfo{FullMethod: tt.method}, func(any, grpc.ServerStream) error { return tt.handler })
+		if got != tt.want {
+			t.Errorf("stream %s by %.20q told %q, want %q", tt.method, tt.auth, got, tt.want)
+		}
+	}
+}

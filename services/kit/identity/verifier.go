@@ -19,6 +19,9 @@ const (
 	ApplicationType = "at+jwt"
 )
 
+// TokenExpired is the reason of the refusal of a token that has expired.
+const TokenExpired = "TOKEN_EXPIRED"
+
 // maxToken is the longest token, in bytes, that is parsed. leeway is how far the
 // issuer's clock may differ.
 const (
@@ -105,7 +108,7 @@ func (v *Verifier) checkClaims(c UserClaims) error {
 	switch {
 	case err == nil:
 	case errors.Is(err, jwt.ErrExpired):
-		return fault.WithReason(fault.Unauthenticated("the token has expired"), "TOKEN_EXPIRED")
+		return fault.WithReason(fault.Unauthenticated("the token has expired"), TokenExpired)
 	case errors.Is(err, jwt.ErrInvalidIssuer):
 		return fault.Unauthenticated("the token has another issuer")
 	case errors.Is(err, jwt.ErrInvalidAudience):

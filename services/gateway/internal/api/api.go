@@ -5,7 +5,6 @@ package api
 
 import (
 	"context"
-	"log/slog"
 	"time"
 
 	"google.golang.org/grpc"
@@ -18,6 +17,7 @@ import (
 	"github.com/tidegatehq/tidegate/services/kit/fault"
 	"github.com/tidegatehq/tidegate/services/kit/identity"
 	"github.com/tidegatehq/tidegate/services/kit/page"
+	"github.com/tidegatehq/tidegate/services/kit/securitylog"
 	"github.com/tidegatehq/tidegate/services/kit/sessionorder"
 )
 
@@ -45,14 +45,15 @@ type API struct {
 	gateway  Gateway
 	sessions Sessions
 	routes   *routes.Current
-	log      *slog.Logger
+	security *securitylog.Log
 }
 
 var _ gatewayv1.SessionServiceServer = (*API)(nil)
 
-// New returns the API of a gateway. It takes the owners of versions from routes.
-func New(gateway Gateway, sessions Sessions, routes *routes.Current, log *slog.Logger) *API {
-	return &API{gateway: gateway, sessions: sessions, routes: routes, log: log}
+// New returns the API of a gateway. It takes the owners of versions from routes, and
+// writes to security which sessions were closed.
+func New(gateway Gateway, sessions Sessions, routes *routes.Current, security *securitylog.Log) *API {
+	return &API{gateway: gateway, sessions: sessions, routes: routes, security: security}
 }
 
 // Register adds the service to a server's two listeners: for users and for
@@ -130,7 +131,7 @@ func (a *API) CloseSession(ctx context.Context, req *gatewayv1.CloseSessionReque
 	}
 	user := identity.From(ctx).User.Name
 	if s.End(ending.New(ending.OperatorClose, "by "+user)) {
-		a.log.InfoContext(ctx, "session closed by an operator", "ref", s.Ref(), "user", user)
+		a.security.Write(ctx, securitylog.Event{Kind: securitylog.SessionClosed, What: req.GetName()})
 	}
 	return &emptypb.Empty{}, nil
 }

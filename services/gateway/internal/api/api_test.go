@@ -63,7 +63,7 @@ func newFixture(t *testing.T) *fixture {
 	New(Gateway{
 		Instance: "gateway-1", Build: "v1", Started: time.Unix(1000, 0), Ready: func() error { return f.ready },
 		RoutesApplied: func() uint64 { return 7 }, GrantsApplied: func() uint64 { return 8 },
-	}, f.registry, current, slog.New(slog.DiscardHandler)).Register(srv.Public(), srv.Internal())
+	}, f.registry, current, nil).Register(srv.Public(), srv.Internal())
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- srv.Run(ctx) }()

@@ -12,6 +12,7 @@ import (
 
 	"github.com/tidegatehq/tidegate/services/kit/change"
 	"github.com/tidegatehq/tidegate/services/kit/identity"
+	"github.com/tidegatehq/tidegate/services/kit/securitylog"
 	"github.com/tidegatehq/tidegate/services/subscription/internal/api/applications"
 	"github.com/tidegatehq/tidegate/services/subscription/internal/api/grants"
 	"github.com/tidegatehq/tidegate/services/subscription/internal/api/oauth2"
@@ -34,6 +35,8 @@ type Parts struct {
 	RefreshLifetime time.Duration
 	Now             func() time.Time
 	Log             *slog.Logger
+	// Security is told who signed in, who did not, and who changed what others may do.
+	Security *securitylog.Log
 }
 
 // Register adds the services to a server's two listeners: for users and for
@@ -41,9 +44,9 @@ type Parts struct {
 func Register(p Parts, forUsers, forServices grpc.ServiceRegistrar) {
 	reports := usage.New(p.Store, p.Log)
 	for _, api := range []interface{ Register(grpc.ServiceRegistrar) }{
-		users.New(p.Store, p.Issuer, p.Passwords, p.RefreshLifetime, p.Now, p.Log),
-		oauth2.New(p.Store, p.Issuer, p.Keys),
-		applications.New(p.Store, p.Catalog, p.Now),
+		users.New(p.Store, p.Issuer, p.Passwords, p.RefreshLifetime, p.Now, p.Security),
+		oauth2.New(p.Store, p.Issuer, p.Keys, p.Security),
+		applications.New(p.Store, p.Catalog, p.Now, p.Security),
 		reports,
 	} {
 		api.Register(forUsers)

@@ -70,7 +70,7 @@ func TestSecretsStayInside(t *testing.T) {
 		note(err)
 
 		logs, dump := w.logs.String(), w.dump()
-		if !strings.Contains(logs, "refresh token used twice") || !strings.Contains(logs, "/RevokeToken") || strings.Count(errs.String(), "\n") < 8 {
+		if !strings.Contains(logs, "its refresh token was used twice") || !strings.Contains(logs, "/RevokeToken") || strings.Count(errs.String(), "\n") < 8 {
 			t.Fatalf("the log or the errors miss what was done:\n%s\n%s", logs, errs.String())
 		}
 		for name, secret := range map[string]string{

@@ -32,6 +32,7 @@ import (
 	"github.com/tidegatehq/tidegate/services/kit/memnet"
 	"github.com/tidegatehq/tidegate/services/kit/run"
 	"github.com/tidegatehq/tidegate/services/kit/seal"
+	"github.com/tidegatehq/tidegate/services/kit/securitylog"
 	"github.com/tidegatehq/tidegate/services/kit/sqldb"
 	"github.com/tidegatehq/tidegate/services/kit/testdb"
 	"github.com/tidegatehq/tidegate/services/kit/validate"
@@ -130,6 +131,8 @@ func newWorld(t *testing.T, db *sqldb.DB) *world {
 func (w *world) replica() (users, internal *memnet.Listener, st *store.Store, issuer *token.Issuer) {
 	w.t.Helper()
 	log := slog.New(slog.NewTextHandler(w.logs, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	security, err := securitylog.Open("", log, w.now)
+	w.must(err)
 	changes := change.NewLog(identity.Subscription, w.db, log, w.now, 0)
 	st = store.New(w.db, changes, w.now)
 	keys := token.NewKeys(st, w.master, token.Rotation{Every: 24 * time.Hour, Lead: time.Hour, MaxLifetime: time.Hour}, w.now, log)
@@ -143,12 +146,12 @@ func (w *world) replica() (users, internal *memnet.Listener, st *store.Store, is
 	cfg := grpcserver.Default("", "")
 	cfg.Listener, cfg.InternalListener = users, internal
 	srv := grpcserver.New(cfg, log, grpcserver.Auth{
-		Verifier: identity.NewVerifier(issuer.Keys(), w.now), Rules: api.Rules(),
+		Verifier: identity.NewVerifier(issuer.Keys(), w.now), Rules: api.Rules(), Security: security,
 	}, checks)
 	api.Register(api.Parts{
 		Store: st, Changes: changes, Issuer: issuer, Keys: keys, Passwords: w.passwords,
 		Catalog:         catalogwatch.New(backplanev1.NewRouteServiceClient(w.catalog.Conn()), st, hello, log, w.now),
-		RefreshLifetime: 24 * time.Hour, Now: w.now, Log: log,
+		RefreshLifetime: 24 * time.Hour, Now: w.now, Log: log, Security: security,
 	}, srv.Public(), srv.Internal())
 	w.serve(changes.Run, srv.Run)
 	return users, internal, st, issuer

@@ -9,6 +9,7 @@ import (
 
 	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
 	"github.com/tidegatehq/tidegate/services/kit/identity"
+	"github.com/tidegatehq/tidegate/services/kit/securitylog"
 	"github.com/tidegatehq/tidegate/services/subscription/internal/catalogwatch"
 	"github.com/tidegatehq/tidegate/services/subscription/internal/store"
 )
@@ -18,9 +19,10 @@ type API struct {
 	subscriptionv1.UnsafeApplicationServiceServer
 	subscriptionv1.UnsafeSubscriptionServiceServer
 
-	store   *store.Store
-	catalog *catalogwatch.Watch
-	now     func() time.Time
+	store    *store.Store
+	catalog  *catalogwatch.Watch
+	now      func() time.Time
+	security *securitylog.Log
 }
 
 var (
@@ -29,8 +31,8 @@ var (
 )
 
 // New returns the API.
-func New(st *store.Store, catalog *catalogwatch.Watch, now func() time.Time) *API {
-	return &API{store: st, catalog: catalog, now: now}
+func New(st *store.Store, catalog *catalogwatch.Watch, now func() time.Time, security *securitylog.Log) *API {
+	return &API{store: st, catalog: catalog, now: now, security: security}
 }
 
 // Register adds the services to a server.

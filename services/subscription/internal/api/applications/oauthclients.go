@@ -9,6 +9,7 @@ import (
 	"github.com/tidegatehq/tidegate/services/kit/identity"
 	"github.com/tidegatehq/tidegate/services/kit/page"
 	"github.com/tidegatehq/tidegate/services/kit/resourcename"
+	"github.com/tidegatehq/tidegate/services/kit/securitylog"
 	"github.com/tidegatehq/tidegate/services/kit/sqldb"
 	"github.com/tidegatehq/tidegate/services/subscription/internal/store"
 	"github.com/tidegatehq/tidegate/services/subscription/internal/token"
@@ -85,5 +86,6 @@ func (a *API) DeleteOAuthClient(ctx context.Context, req *subscriptionv1.DeleteO
 	if err != nil {
 		return nil, err
 	}
+	a.security.Write(ctx, securitylog.Event{Kind: securitylog.Revoked, What: name.String()})
 	return &emptypb.Empty{}, nil
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/tidegatehq/tidegate/services/kit/madesecret"
 	"github.com/tidegatehq/tidegate/services/kit/page"
 	"github.com/tidegatehq/tidegate/services/kit/resourcename"
+	"github.com/tidegatehq/tidegate/services/kit/securitylog"
 	"github.com/tidegatehq/tidegate/services/kit/sqldb"
 	"github.com/tidegatehq/tidegate/services/subscription/internal/store"
 	"github.com/tidegatehq/tidegate/services/subscription/internal/token"
@@ -37,6 +38,7 @@ func (a *API) CreateOAuthClientSecret(ctx context.Context, req *subscriptionv1.C
 	if err != nil {
 		return nil, err
 	}
+	a.security.Write(ctx, securitylog.Event{Kind: securitylog.SecretMade, What: s.Name.String()})
 	out := secretProto(s)
 	out.Secret = value
 	return out, nil
@@ -97,5 +99,6 @@ func (a *API) DeleteOAuthClientSecret(ctx context.Context, req *subscriptionv1.D
 	if err := a.store.DeleteSecret(ctx, identity.From(ctx).Viewer(), name); err != nil {
 		return nil, err
 	}
+	a.security.Write(ctx, securitylog.Event{Kind: securitylog.Revoked, What: name.String()})
 	return &emptypb.Empty{}, nil
 }

@@ -7,6 +7,7 @@ import (
 
 	oauth2v1 "github.com/tidegatehq/tidegate/gen/go/tidegate/oauth2/v1"
 	"github.com/tidegatehq/tidegate/services/kit/identity"
+	"github.com/tidegatehq/tidegate/services/kit/securitylog"
 	"github.com/tidegatehq/tidegate/services/subscription/internal/store"
 	"github.com/tidegatehq/tidegate/services/subscription/internal/token"
 )
@@ -15,16 +16,17 @@ import (
 type API struct {
 	oauth2v1.UnsafeOAuth2ServiceServer
 
-	store  *store.Store
-	issuer *token.Issuer
-	keys   *token.Keys
+	store    *store.Store
+	issuer   *token.Issuer
+	keys     *token.Keys
+	security *securitylog.Log
 }
 
 var _ oauth2v1.OAuth2ServiceServer = (*API)(nil)
 
 // New returns the API.
-func New(st *store.Store, issuer *token.Issuer, keys *token.Keys) *API {
-	return &API{store: st, issuer: issuer, keys: keys}
+func New(st *store.Store, issuer *token.Issuer, keys *token.Keys, security *securitylog.Log) *API {
+	return &API{store: st, issuer: issuer, keys: keys, security: security}
 }
 
 // Register adds the service to a server.

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/emptypb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
@@ -14,6 +15,7 @@ import (
 	"github.com/tidegatehq/tidegate/services/kit/identity"
 	"github.com/tidegatehq/tidegate/services/kit/madesecret"
 	"github.com/tidegatehq/tidegate/services/kit/oauthcode"
+	"github.com/tidegatehq/tidegate/services/kit/securitylog"
 	"github.com/tidegatehq/tidegate/services/subscription/internal/store"
 	"github.com/tidegatehq/tidegate/services/subscription/internal/token"
 )
@@ -63,6 +65,16 @@ func readScopes(text string) ([]string, error) {
 
 // oauthClient returns the OAuth client that the proof authenticates.
 func (a *API) oauthClient(ctx context.Context, proof *oauth2v1.ClientCredentials) (store.OAuthClient, error) {
+	c, err := a.prove(ctx, proof)
+	if oauthcode.Of(err) == oauthcode.InvalidClient {
+		a.security.Write(ctx, securitylog.Event{
+			Kind: securitylog.ClientRefused, Who: proof.GetClientId(), Why: status.Convert(err).Message(),
+		})
+	}
+	return c, err
+}
+
+func (a *API) prove(ctx context.Context, proof *oauth2v1.ClientCredentials) (store.OAuthClient, error) {
 	hash, ok := token.Hash(madesecret.ClientSecret, proof.GetClientSecret())
 	if !ok || proof.GetClientId() == "" {
 		return store.OAuthClient{}, errClient()
@@ -106,7 +118,9 @@ func (a *API) ownToken(ctx context.Context, raw string, proof *oauth2v1.ClientCr
 func (a *API) RevokeToken(ctx context.Context, req *oauth2v1.RevokeTokenRequest) (*emptypb.Empty, error) {
 	c, t, good, err := a.ownToken(ctx, req.GetToken(), req.GetClientCredentials())
 	if err == nil && good {
-		err = a.store.Revoke(ctx, c, t.ID, t.ExpiresAt)
+		if err = a.store.Revoke(ctx, c, t.ID, t.ExpiresAt); err == nil {
+			a.security.Write(ctx, securitylog.Event{Kind: securitylog.Revoked, Who: c.Name.String(), What: store.GrantName(t.ID)})
+		}
 	}
 	if err != nil {
 		return nil, err

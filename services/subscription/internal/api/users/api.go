@@ -3,13 +3,13 @@
 package users
 
 import (
-	"log/slog"
 	"time"
 
 	"google.golang.org/grpc"
 
 	identityv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/identity/v1"
 	"github.com/tidegatehq/tidegate/services/kit/identity"
+	"github.com/tidegatehq/tidegate/services/kit/securitylog"
 	"github.com/tidegatehq/tidegate/services/subscription/internal/store"
 	"github.com/tidegatehq/tidegate/services/subscription/internal/token"
 )
@@ -24,7 +24,7 @@ type API struct {
 	passwords *token.Passwords
 	refresh   time.Duration
 	now       func() time.Time
-	log       *slog.Logger
+	security  *securitylog.Log
 }
 
 var (
@@ -33,8 +33,8 @@ var (
 )
 
 // New returns the API. A refresh token is valid for refresh.
-func New(st *store.Store, issuer *token.Issuer, passwords *token.Passwords, refresh time.Duration, now func() time.Time, log *slog.Logger) *API {
-	return &API{store: st, issuer: issuer, passwords: passwords, refresh: refresh, now: now, log: log}
+func New(st *store.Store, issuer *token.Issuer, passwords *token.Passwords, refresh time.Duration, now func() time.Time, security *securitylog.Log) *API {
+	return &API{store: st, issuer: issuer, passwords: passwords, refresh: refresh, now: now, security: security}
 }
 
 // Register adds the services to a server.

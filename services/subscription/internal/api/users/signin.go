@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/emptypb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
@@ -13,6 +14,7 @@ import (
 	"github.com/tidegatehq/tidegate/services/kit/fault"
 	"github.com/tidegatehq/tidegate/services/kit/identity"
 	"github.com/tidegatehq/tidegate/services/kit/madesecret"
+	"github.com/tidegatehq/tidegate/services/kit/securitylog"
 	"github.com/tidegatehq/tidegate/services/subscription/internal/store"
 	"github.com/tidegatehq/tidegate/services/subscription/internal/token"
 )
@@ -21,6 +23,7 @@ import (
 func (a *API) SignIn(ctx context.Context, req *identityv1.SignInRequest) (*identityv1.SignInResponse, error) {
 	p, hash, err := a.prove(ctx, req.GetUsername(), req.GetPassword())
 	if err != nil {
+		a.failed(ctx, req.GetUsername(), err)
 		return nil, err
 	}
 	secret, next := a.newRefreshToken()
@@ -31,11 +34,28 @@ func (a *API) SignIn(ctx context.Context, req *identityv1.SignInRequest) (*ident
 	if !ok {
 		return nil, errWrongPassword()
 	}
+	a.security.Write(ctx, securitylog.Event{Kind: securitylog.SignedIn, Who: store.UserName(p.ID), What: p.Username})
 	return a.signedIn(p, signIn, secret, next)
 }
 
-// wrongPassword is the reason of a refused sign-in.
-const wrongPassword = "WRONG_PASSWORD"
+// failed writes that a proof by password was refused.
+func (a *API) failed(ctx context.Context, username string, err error) {
+	e := securitylog.Event{Kind: securitylog.SignInFailed, What: username, Why: status.Convert(err).Message()}
+	switch fault.Reason(err) {
+	case tooManyFailures:
+		e.Kind = securitylog.LockedOut
+	case wrongPassword:
+	default:
+		return // no fault of whoever signs in
+	}
+	a.security.Write(ctx, e)
+}
+
+// Reasons of refused sign-ins.
+const (
+	wrongPassword   = "WRONG_PASSWORD"
+	tooManyFailures = "TOO_MANY_FAILURES"
+)
 
 func errWrongPassword() error {
 	return fault.WithReason(fault.Unauthenticated("wrong username or password"), wrongPassword)
@@ -80,7 +100,7 @@ func (a *API) throttle(ctx context.Context, username string) error {
 	}
 	wait = (wait + time.Second - 1).Truncate(time.Second)
 	return fault.WithReason(
-		fault.Exhausted("too many failed sign-ins for this name; try again in %s", wait), "TOO_MANY_FAILURES")
+		fault.Exhausted("too many failed sign-ins for this name; try again in %s", wait), tooManyFailures)
 }
 
 func (a *API) newRefreshToken() (string, store.RefreshToken) {
@@ -116,7 +136,9 @@ func (a *API) RefreshSignIn(ctx context.Context, req *identityv1.RefreshSignInRe
 	case store.Rotated:
 		return a.signedIn(p, signIn, secret, next)
 	case store.Reused:
-		a.log.WarnContext(ctx, "refresh token used twice, sign-in ended", "sign_in", signIn)
+		a.security.Write(ctx, securitylog.Event{
+			Kind: securitylog.SignInEnded, What: "signIns/" + signIn, Why: "its refresh token was used twice, so it may be stolen",
+		})
 	}
 	return nil, errRefresh()
 }
@@ -131,6 +153,7 @@ func (a *API) SignOut(ctx context.Context, req *identityv1.SignOutRequest) (*emp
 		if err := a.store.EndSignIn(ctx, hash); err != nil {
 			return nil, err
 		}
+		a.security.Write(ctx, securitylog.Event{Kind: securitylog.SignInEnded, Why: "signed out"})
 	}
 	return &emptypb.Empty{}, nil
 }
@@ -161,6 +184,9 @@ func (a *API) ChangePassword(ctx context.Context, req *identityv1.ChangePassword
 // except the one that the call belongs to.
 func (a *API) changeOwnPassword(ctx context.Context, u store.User, req *identityv1.ChangePasswordRequest) error {
 	_, hash, err := a.prove(ctx, u.Username, req.GetCurrentPassword())
+	if err != nil {
+		a.failed(ctx, u.Username, err)
+	}
 	if fault.Reason(err) == wrongPassword {
 		return fault.Invalid("current_password", "is wrong")
 	}
@@ -186,6 +212,7 @@ func (a *API) changePassword(ctx context.Context, id string, old *string, passwo
 	case !ok:
 		return fault.NotFound("%s", store.UserName(id))
 	}
+	a.security.Write(ctx, securitylog.Event{Kind: securitylog.PasswordChanged, What: store.UserName(id)})
 	return nil
 }
 

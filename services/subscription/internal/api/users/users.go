@@ -2,6 +2,7 @@ package users
 
 import (
 	"context"
+	"strings"
 
 	"google.golang.org/protobuf/types/known/emptypb"
 
@@ -9,6 +10,7 @@ import (
 	"github.com/tidegatehq/tidegate/services/kit/identity"
 	"github.com/tidegatehq/tidegate/services/kit/page"
 	"github.com/tidegatehq/tidegate/services/kit/resourcename"
+	"github.com/tidegatehq/tidegate/services/kit/securitylog"
 	"github.com/tidegatehq/tidegate/services/kit/sqldb"
 	"github.com/tidegatehq/tidegate/services/kit/validate"
 	"github.com/tidegatehq/tidegate/services/subscription/internal/store"
@@ -29,6 +31,9 @@ func (a *API) CreateUser(ctx context.Context, req *identityv1.CreateUserRequest)
 	if err != nil {
 		return nil, err
 	}
+	a.security.Write(ctx, securitylog.Event{
+		Kind: securitylog.UserChanged, What: store.UserName(u.ID), Why: "created as " + u.Username + " with the roles " + roles(u),
+	})
 	return userProto(u), nil
 }
 
@@ -75,7 +80,9 @@ func (a *API) UpdateUser(ctx context.Context, req *identityv1.UpdateUserRequest)
 	if err != nil {
 		return nil, err
 	}
+	before := ""
 	user, err := a.store.UpdateUser(ctx, c.Viewer(), id, func(old store.User) (store.User, error) {
+		before = roles(old)
 		if err := c.MayChange(old.ID); err != nil {
 			return old, err
 		}
@@ -88,8 +95,16 @@ func (a *API) UpdateUser(ctx context.Context, req *identityv1.UpdateUserRequest)
 	if err != nil {
 		return nil, err
 	}
+	if after := roles(user); after != before {
+		a.security.Write(ctx, securitylog.Event{
+			Kind: securitylog.RolesChanged, What: store.UserName(id), Why: "from " + before + " to " + after,
+		})
+	}
 	return userProto(user), nil
 }
+
+// roles lists a user's roles for the security log.
+func roles(u store.User) string { return strings.Join(u.Roles, ", ") }
 
 // DeleteUser removes a user.
 func (a *API) DeleteUser(ctx context.Context, req *identityv1.DeleteUserRequest) (*emptypb.Empty, error) {
@@ -107,6 +122,7 @@ func (a *API) DeleteUser(ctx context.Context, req *identityv1.DeleteUserRequest)
 	if err != nil {
 		return nil, err
 	}
+	a.security.Write(ctx, securitylog.Event{Kind: securitylog.UserChanged, What: store.UserName(id), Why: "deleted"})
 	return &emptypb.Empty{}, nil
 }
 

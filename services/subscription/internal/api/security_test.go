@@ -1,0 +1,92 @@
+package api_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
+	identityv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/identity/v1"
+	oauth2v1 "github.com/tidegatehq/tidegate/gen/go/tidegate/oauth2/v1"
+	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
+)
+
+// events returns the security events that were logged, without their time.
+func (w *world) events() (all []string) {
+	for line := range strings.Lines(w.logs.String()) {
+		if _, event, ok := strings.Cut(line, `msg="security event" `); ok {
+			all = append(all, strings.TrimSpace(event))
+		}
+	}
+	return all
+}
+
+// TestSecurityLog does what operators want to hear of, and reads who did it, what it was
+// done to, and why it was refused. No secret is in it.
+func TestSecurityLog(t *testing.T) {
+	w := onSQLite(t)
+	ctx := t.Context()
+	_, err := w.signIn("admin", "not the password")
+	if err == nil {
+		t.Error("a wrong password signs in")
+	}
+	in, err := w.signIn("admin", adminPassword)
+	w.must(err)
+	_, _ = w.users.ListUsers(w.ann, &identityv1.ListUsersRequest{})
+	_, _ = w.users.ListUsers(bearer(ctx, "nonsense"), &identityv1.ListUsersRequest{})
+	_, _ = w.users.ListUsers(ctx, &identityv1.ListUsersRequest{})
+	eve, err := w.users.CreateUser(w.root, &identityv1.CreateUserRequest{
+		User: &identityv1.User{Username: "eve", Roles: []identityv1.User_Role{identityv1.User_ROLE_CREATOR}},
+	})
+	w.must(err)
+	_, err = w.users.ChangePassword(w.root, &identityv1.ChangePasswordRequest{Name: eve.GetName(), NewPassword: "a long enough one"})
+	w.must(err)
+	_, err = w.users.UpdateUser(w.root, &identityv1.UpdateUserRequest{
+		User: &identityv1.User{Name: eve.GetName(), Roles: []identityv1.User_Role{identityv1.User_ROLE_PUBLISHER, identityv1.User_ROLE_SUBSCRIBER}},
+	})
+	w.must(err)
+	c := w.oauthClient(w.ann, w.application(w.ann, "app").GetName(), catalogv1.Stage_STAGE_PRODUCTION)
+	raw := w.token(c)
+	_, _ = w.oauth.IssueToken(ctx, &oauth2v1.IssueTokenRequest{
+		GrantType: "client_credentials", ClientCredentials: &oauth2v1.ClientCredentials{ClientId: c.GetClientId(), ClientSecret: "guess"},
+	})
+	_, err = w.oauth.RevokeToken(ctx, &oauth2v1.RevokeTokenRequest{Token: raw, ClientCredentials: credentials(c)})
+	w.must(err)
+	_, err = w.apps.DeleteOAuthClientSecret(w.ann, &subscriptionv1.DeleteOAuthClientSecretRequest{Name: c.secret.GetName()})
+	w.must(err)
+	_, err = w.users.DeleteUser(w.root, &identityv1.DeleteUserRequest{Name: eve.GetName()})
+	w.must(err)
+	_, err = w.signIns.SignOut(ctx, &identityv1.SignOutRequest{RefreshToken: in.GetRefreshToken()})
+	w.must(err)
+
+	var got []string
+	for _, event := range w.events() {
+		kind, _, _ := strings.Cut(event, " what=grants/")
+		got = append(got, kind)
+	}
+	want := []string{
+		`event=SIGN_IN_FAILED method=SignIn what=admin why="wrong username or password"`,
+		`event=SIGNED_IN who=` + w.rootName + ` method=SignIn what=admin`,
+		`event=DENIED who=` + w.annName + ` method=ListUsers why="this needs the role admin"`,
+		`event=TOKEN_REFUSED method=ListUsers why="the token is not a user's access token"`,
+		`event=USER_CHANGED who=` + w.rootName + ` method=CreateUser what=` + eve.GetName() + ` why="created as eve with the roles creator"`,
+		`event=PASSWORD_CHANGED who=` + w.rootName + ` method=ChangePassword what=` + eve.GetName(),
+		`event=ROLES_CHANGED who=` + w.rootName + ` method=UpdateUser what=` + eve.GetName() + ` why="from creator to publisher, subscriber"`,
+		`event=SECRET_MADE who=` + w.annName + ` method=CreateOAuthClientSecret what=` + c.secret.GetName(),
+		`event=CLIENT_REFUSED who=` + c.GetClientId() + ` method=IssueToken why="the OAuth client is not known, or its secret is wrong"`,
+		`event=REVOKED who=` + c.GetName() + ` method=RevokeToken`,
+		`event=REVOKED who=` + w.annName + ` method=DeleteOAuthClientSecret what=` + c.secret.GetName(),
+		`event=USER_CHANGED who=` + w.rootName + ` method=DeleteUser what=` + eve.GetName() + ` why=deleted`,
+		`event=SIGN_IN_ENDED method=SignOut why="signed out"`,
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("security events (-want +got):\n%s", diff)
+	}
+	log := strings.Join(w.events(), "\n")
+	for _, secret := range []string{adminPassword, "not the password", "a long enough one", "guess", raw, c.secret.GetSecret(), in.GetRefreshToken()} {
+		if strings.Contains(log, secret) {
+			t.Errorf("the security log has the secret %q", secret)
+		}
+	}
+}
