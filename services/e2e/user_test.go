@@ -114,12 +114,25 @@ func (p *user) publish(t *testing.T, name, backend string) *product {
 	}})
 	try("CreateVersion")
 	x.version = p.publishVersion(t, x.version.GetName())
-	x.app, err = p.apps.CreateApplication(ctx, &subscriptionv1.CreateApplicationRequest{Application: &subscriptionv1.Application{DisplayName: name + " client"}})
+	of := p.application(t, name+" client")
+	x.app, x.oauthClient, x.secret = of.app, of.oauthClient, of.secret
+	x.subscription = p.subscribe(t, x.app.GetName(), x.version.GetName())
+	return x
+}
+
+// application makes an application with an OAuth client.
+func (p *user) application(t *testing.T, name string) *product {
+	t.Helper()
+	ctx, x := p.ctx(t), &product{}
+	var err error
+	try := func(what string) {
+		t.Helper()
+		if err != nil {
+			t.Fatalf("%s: %v", what, err)
+		}
+	}
+	x.app, err = p.apps.CreateApplication(ctx, &subscriptionv1.CreateApplicationRequest{Application: &subscriptionv1.Application{DisplayName: name}})
 	try("CreateApplication")
-	x.subscription, err = p.subs.CreateSubscription(ctx, &subscriptionv1.CreateSubscriptionRequest{Subscription: &subscriptionv1.Subscription{
-		Application: x.app.GetName(), Version: x.version.GetName(), Plan: gold,
-	}})
-	try("CreateSubscription")
 	x.oauthClient, err = p.apps.CreateOAuthClient(ctx, &subscriptionv1.CreateOAuthClientRequest{
 		Parent: x.app.GetName(), OauthClient: &subscriptionv1.OAuthClient{Stage: catalogv1.Stage_STAGE_PRODUCTION},
 	})
@@ -129,6 +142,18 @@ func (p *user) publish(t *testing.T, name, backend string) *product {
 	})
 	try("CreateOAuthClientSecret")
 	return x
+}
+
+// subscribe subscribes an application to a version.
+func (p *user) subscribe(t *testing.T, app, version string) *subscriptionv1.Subscription {
+	t.Helper()
+	subscription, err := p.subs.CreateSubscription(p.ctx(t), &subscriptionv1.CreateSubscriptionRequest{Subscription: &subscriptionv1.Subscription{
+		Application: app, Version: version, Plan: p.plan(t, "Gold"),
+	}})
+	if err != nil {
+		t.Fatalf("CreateSubscription: %v", err)
+	}
+	return subscription
 }
 
 // plan returns the resource name of a plan.

@@ -1,0 +1,249 @@
+package e2e
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
+)
+
+// applications are APIs in front of the servers of testdata/node/applications.mjs.
+type applications struct {
+	user     *user
+	backends map[string]string
+	origins  []string // of what is published next
+	client   *product // an application
+}
+
+// newApplications starts the servers.
+func newApplications(t *testing.T, p *user) *applications {
+	t.Helper()
+	a := &applications{user: p, backends: map[string]string{}}
+	cmd := exec.CommandContext(context.WithoutCancel(t.Context()), "node", "applications.mjs")
+	cmd.Dir, cmd.Stderr = node(t), os.Stderr
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		stdin.Close()
+		if err := cmd.Wait(); err != nil {
+			t.Errorf("node applications.mjs: %v", err)
+		}
+	})
+	line, err := bufio.NewReader(stdout).ReadString('\n')
+	if err != nil {
+		t.Fatalf("node applications.mjs: %v", err)
+	}
+	ports := map[string]int{}
+	if err := json.Unmarshal([]byte(line), &ports); err != nil {
+		t.Fatalf("node applications.mjs says %q: %v", line, err)
+	}
+	for name, port := range ports {
+		a.backends[name] = fmt.Sprintf("ws://127.0.0.1:%d", port)
+	}
+	return a
+}
+
+// publish publishes an API in front of a server with an application that is
+// subscribed to it, and returns its address and a token.
+func (a *applications) publish(t *testing.T, name, context, backend string, security ...*catalogv1.SecurityScheme) (address, token string) {
+	t.Helper()
+	p := a.user
+	api, err := p.catalog.CreateApi(p.ctx(t), &catalogv1.CreateApiRequest{Api: &catalogv1.Api{DisplayName: name, Context: context}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	version, err := p.catalog.CreateVersion(p.ctx(t), &catalogv1.CreateVersionRequest{Parent: api.GetName(), Version: &catalogv1.Version{
+		Version: "1.0.0", Endpoints: &catalogv1.Endpoints{Production: endpoint(backend)}, Plans: []string{p.plan(t, "Gold")}, Security: security,
+		AllowedOrigins: a.origins,
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.publishVersion(t, version.GetName())
+	if len(security) > 0 {
+		return p.stack.WS + context + "/1.0.0", ""
+	}
+	if a.client == nil {
+		a.client = p.application(t, "Clients")
+	}
+	p.subscribe(t, a.client.app.GetName(), version.GetName())
+	return p.stack.WS + context + "/1.0.0", p.accessToken(t, a.client)
+}
+
+// anonymous is the security scheme none.
+func anonymous() *catalogv1.SecurityScheme {
+	return &catalogv1.SecurityScheme{Scheme: &catalogv1.SecurityScheme_None{None: &catalogv1.NoneScheme{}}}
+}
+
+// TestApplications lets the clients of real applications talk to their servers: those
+// from npm, Debian's package of Python, and a page in a browser.
+func TestApplications(t *testing.T) {
+	t.Parallel()
+	node(t)
+	a := newApplications(t, onSQLite(t).admin(t))
+	t.Run("node", a.nodeClients)
+	t.Run("python", a.pythonClient)
+	t.Run("browser", a.browserPage)
+}
+
+// nodeClients runs testdata/node/clients.mjs.
+func (a *applications) nodeClients(t *testing.T) {
+	type to struct {
+		URL     string `json:"url"`
+		Token   string `json:"token,omitempty"`
+		Path    string `json:"path,omitempty"`
+		Foreign string `json:"foreign,omitempty"`
+	}
+	addresses := map[string]to{}
+	for name, backend := range map[string]string{
+		"graphql-ws": "graphql", "mqtt": "mqtt", "actioncable": "actioncable", "node WebSocket": "echo",
+	} {
+		url, token := a.publish(t, backend, "/"+backend, a.backends[backend])
+		addresses[name] = to{URL: url, Token: token}
+	}
+	hub, _ := a.publish(t, "signalr", "/signalr", a.backends["signalr"], anonymous())
+	addresses["signalr"] = to{URL: hub}
+	text, err := json.Marshal(addresses)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Parallel()
+	cmd := exec.CommandContext(within(t), "node", "clients.mjs")
+	cmd.Dir = node(t)
+	cmd.Env = append(os.Environ(), "ADDRESSES="+string(text))
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Errorf("node clients.mjs: %v", err)
+	}
+	for name := range addresses {
+		if !strings.Contains("\n"+string(out), "\n"+name+": ok\n") {
+			t.Errorf("%s is not ok:\n%s", name, out)
+		}
+	}
+}
+
+// pythonClient runs testdata/python/client.py.
+func (a *applications) pythonClient(t *testing.T) {
+	python := ""
+	for _, p := range []string{"python3", "/usr/bin/python3"} {
+		if exec.CommandContext(within(t), p, "-c", "import websockets").Run() == nil {
+			python = p
+		}
+	}
+	if python == "" {
+		missing(t, "TIDEGATE_REQUIRE_PYTHON", "no Python with websockets: install python3-websockets")
+	}
+	url, token := a.publish(t, "Python", "/python", a.backends["echo"])
+	t.Parallel()
+	out, err := exec.CommandContext(within(t), python, filepath.Join("testdata", "python", "client.py"), url, token).CombinedOutput()
+	want := "protocol one\ntext hello\nbinary 00ff\nfragments one two three\npong\nclosed 4321 as you said\n"
+	if err != nil || string(out) != want {
+		t.Errorf("client.py: %v\n%s\nwant\n%s", err, out, want)
+	}
+}
+
+// browserPage opens a page in a browser, which talks to an API that takes its origin,
+// and is refused by one that takes another.
+func (a *applications) browserPage(t *testing.T) {
+	chromium, err := exec.LookPath("chromium")
+	if err != nil {
+		missing(t, "TIDEGATE_REQUIRE_BROWSER", "no chromium on the path")
+	}
+	var addresses struct {
+		Address string `json:"address"`
+		Refused string `json:"refused"`
+	}
+	said := make(chan string, 1)
+	site := newSite(t, &addresses, said)
+	a.origins = []string{site}
+	url, token := a.publish(t, "Page", "/page", a.backends["echo"])
+	addresses.Address = url + "?access_token=" + token
+	a.origins = []string{"https://another.example"}
+	url, token = a.publish(t, "Other", "/other", a.backends["echo"])
+	addresses.Refused = url + "?access_token=" + token
+	a.origins = nil
+	t.Parallel()
+	ended := openPage(t, chromium, site+"/")
+	want := "protocol one\ntext hello\nbinary 0,255\nlarge true\nclosed 4321 as you said true\nrefused 1006\n"
+	select {
+	case got := <-said:
+		if got != want {
+			t.Errorf("the page says\n%s\nwant\n%s", got, want)
+		}
+	case log := <-ended:
+		t.Errorf("chromium ended before the page said anything:\n%s", log)
+	case <-within(t).Done():
+		t.Error("the page says nothing")
+	}
+}
+
+// openPage opens a page in a browser that reaches nothing but loopback and ends
+// with the test. The channel has the browser's log, should it end before.
+func openPage(t *testing.T, chromium, url string) <-chan string {
+	t.Helper()
+	ctx, stop := context.WithCancel(context.WithoutCancel(t.Context()))
+	cmd := exec.CommandContext(ctx, chromium, "--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run",
+		"--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage",
+		"--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost", "--remote-debugging-port=0",
+		"--user-data-dir="+t.TempDir(), url)
+	var log strings.Builder
+	cmd.Stdout, cmd.Stderr = &log, &log
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // it has children
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
+	cmd.WaitDelay = patience
+	if err := cmd.Start(); err != nil {
+		stop()
+		t.Fatal(err)
+	}
+	ended := make(chan string, 1)
+	go func() {
+		_ = cmd.Wait()
+		ended <- log.String()
+		close(ended)
+	}()
+	t.Cleanup(func() {
+		stop()
+		for range ended {
+		}
+	})
+	return ended
+}
+
+// newSite serves the page, and the addresses that it asks for.
+func newSite(t *testing.T, addresses any, said chan<- string) string {
+	t.Helper()
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) {
+		http.ServeFile(w, r, filepath.Join("testdata", "browser", "page.html"))
+	})
+	mux.HandleFunc("GET /addresses", func(w http.ResponseWriter, _ *http.Request) {
+		_ = json.NewEncoder(w).Encode(addresses)
+	})
+	mux.HandleFunc("POST /said", func(_ http.ResponseWriter, r *http.Request) {
+		text, _ := io.ReadAll(r.Body)
+		said <- string(text)
+	})
+	srv := httptest.NewServer(mux)
+	t.Cleanup(srv.Close)
+	return srv.URL
+}
