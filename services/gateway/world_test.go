@@ -152,7 +152,14 @@ func (w *world) get(path string) int {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	resp, err := (&http.Transport{DisableKeepAlives: true}).RoundTrip(req)
+	transport := &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
+		conn, err := (&net.Dialer{}).DialContext(ctx, network, addr)
+		if err == nil {
+			err = w.cfg.Listen.Proxies.Greet(conn)
+		}
+		return conn, err
+	}}
+	resp, err := transport.RoundTrip(req)
 	if err != nil {
 		return 0
 	}

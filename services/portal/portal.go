@@ -16,6 +16,7 @@ import (
 	"github.com/tidegatehq/tidegate/services/kit/identity"
 	"github.com/tidegatehq/tidegate/services/kit/netaddr"
 	"github.com/tidegatehq/tidegate/services/kit/ops"
+	"github.com/tidegatehq/tidegate/services/kit/proxies"
 )
 
 // Config is the configuration of the portal. Default makes it.
@@ -35,6 +36,8 @@ type Config struct {
 	Catalog, Subscription grpcclient.Config
 	// Gateways says how gateways are reached; the catalog knows where they are.
 	Gateways grpcclient.Instances
+	// Proxies are believed about the clients of HTTPS and gRPC.
+	Proxies proxies.Config
 	// Ops says where metrics and health are served.
 	Ops ops.Config
 	// Metrics is the registry for metrics; nil means a new one.
@@ -73,6 +76,7 @@ func (c *Config) Flags(fs *flag.FlagSet, prefix string) {
 	c.Catalog.Flags(fs, prefix)
 	c.Subscription.Flags(fs, prefix)
 	c.Gateways.Flags(fs, prefix)
+	c.Proxies.Flags(fs, prefix)
 	c.Ops.Flags(fs, prefix)
 }
 
@@ -98,6 +102,6 @@ func (c *Config) Check() error {
 	if c.Drain <= 0 {
 		fail("%sdrain: must be more than 0", p)
 	}
-	wrong = append(wrong, c.Catalog.Check(), c.Subscription.Check(), c.Gateways.Check(), c.Ops.Check())
+	wrong = append(wrong, c.Catalog.Check(), c.Subscription.Check(), c.Gateways.Check(), c.Proxies.Check(), c.Ops.Check())
 	return errors.Join(wrong...)
 }

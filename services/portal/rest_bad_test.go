@@ -271,7 +271,7 @@ func TestRESTMetadata(t *testing.T) {
 		}
 	}
 	raw, err := json.Marshal(got)
-	if want := `{"authorization":["Bearer token"],"traceparent":["00-1-2-01"],"tracestate":["a=b"]}`; err != nil || string(raw) != want {
+	if want := `{"authorization":["Bearer token"],"tidegate-client-address":["127.0.0.1"],"traceparent":["00-1-2-01"],"tracestate":["a=b"]}`; err != nil || string(raw) != want {
 		t.Errorf("metadata = %s, %v, want %s", raw, err, want)
 	}
 	if left := time.Until(c.deadline); left <= 0 || left > 30*time.Second {

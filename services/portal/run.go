@@ -25,6 +25,7 @@ import (
 	"github.com/tidegatehq/tidegate/services/kit/grpcserver"
 	"github.com/tidegatehq/tidegate/services/kit/netaddr"
 	"github.com/tidegatehq/tidegate/services/kit/ops"
+	"github.com/tidegatehq/tidegate/services/kit/proxies"
 	"github.com/tidegatehq/tidegate/services/kit/run"
 	"github.com/tidegatehq/tidegate/services/portal/internal/changes"
 	"github.com/tidegatehq/tidegate/services/portal/internal/forward"
@@ -62,7 +63,7 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 		changes:  changes.New(services.catalog, services.subscription),
 		sessions: sessions.New(services.gateways),
 	}
-	handler, err := newHandler(ctx, services, local, log, reg)
+	handler, err := newHandler(ctx, services, local, &cfg.Proxies, log, reg)
 	if err != nil {
 		return err
 	}
@@ -73,7 +74,7 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 		return fmt.Errorf("serve HTTPS: %w", err)
 	}
 	https := newHTTPS(handler, source, cfg.Drain, log)
-	return run.Group(ctx, operations.Run, public.Run, func(ctx context.Context) error { return https.serve(ctx, lis) })
+	return run.Group(ctx, operations.Run, public.Run, func(ctx context.Context) error { return https.serve(ctx, cfg.Proxies.Listener(lis)) })
 }
 
 // local has the services that the portal serves itself.
@@ -83,7 +84,9 @@ type local struct {
 }
 
 // newHandler returns the handler of all that is served over HTTP.
-func newHandler(ctx context.Context, s *services, l local, log *slog.Logger, reg prometheus.Registerer) (http.Handler, error) {
+func newHandler(
+	ctx context.Context, s *services, l local, p *proxies.Config, log *slog.Logger, reg prometheus.Registerer,
+) (http.Handler, error) {
 	api, err := rest.New(ctx, rest.Services{
 		Catalog: s.catalog, Subscription: s.subscription, Changes: l.changes, Sessions: l.sessions,
 	})
@@ -95,7 +98,7 @@ func newHandler(ctx context.Context, s *services, l local, log *slog.Logger, reg
 		return nil, err
 	}
 	tokens := oauth2.New(oauth2v1.NewOAuth2ServiceClient(s.subscription), log)
-	return web.New(web.Parts{REST: api, OAuth2: tokens.Routes(), OpenAPI: doc}, log, reg)
+	return web.New(web.Parts{REST: api, OAuth2: tokens.Routes(), OpenAPI: doc, Proxies: p}, log, reg)
 }
 
 // newGRPC returns the public gRPC server. This is the list of what it forwards and
@@ -110,7 +113,7 @@ func newGRPC(cfg Config, s *services, l local, source *certs.Source, log *slog.L
 		forward.Service{Desc: &oauth2v1.OAuth2Service_ServiceDesc, Conn: s.subscription},
 		forward.Service{Desc: &usagev1.UsageService_ServiceDesc, Conn: s.subscription},
 	)
-	opts := append(f.Options(), grpcserver.WithMetrics(reg))
+	opts := append(f.Options(), grpcserver.WithMetrics(reg), grpcserver.WithProxies(&cfg.Proxies))
 	if source != nil {
 		opts = append(opts, grpcserver.WithUsersOptions(grpc.Creds(credentials.NewTLS(source.Server(false, "h2")))))
 	}

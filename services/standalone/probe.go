@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/x509"
 	"fmt"
+	"net"
 	"net/http"
 	"os"
 	"time"
@@ -13,6 +14,7 @@ import (
 	healthgrpc "google.golang.org/grpc/health/grpc_health_v1"
 
 	"github.com/tidegatehq/tidegate/services/kit/certs"
+	"github.com/tidegatehq/tidegate/services/kit/proxies"
 	"github.com/tidegatehq/tidegate/services/kit/retry"
 )
 
@@ -32,7 +34,9 @@ type probe struct {
 }
 
 // newProbe returns a probe that trusts the authority in the file ca.
-func newProbe(ca string, at Addresses) (*probe, error) {
+// Where the listeners of the gateway or the portal expect PROXY headers from here, it
+// sends them.
+func newProbe(ca string, at Addresses, gateway, portal *proxies.Config) (*probe, error) {
 	text, err := os.ReadFile(ca)
 	if err != nil {
 		return nil, fmt.Errorf("read the authority: %w", err)
@@ -43,12 +47,32 @@ func newProbe(ca string, at Addresses) (*probe, error) {
 	}
 	trust := certs.Modern()
 	trust.RootCAs = roots
-	conn, err := grpc.NewClient("passthrough:///"+at.GRPC, grpc.WithTransportCredentials(credentials.NewTLS(trust)))
+	conn, err := grpc.NewClient("passthrough:///"+at.GRPC, grpc.WithTransportCredentials(credentials.NewTLS(trust)),
+		grpc.WithContextDialer(func(ctx context.Context, addr string) (net.Conn, error) { return greet(ctx, addr, portal) }))
 	if err != nil {
 		return nil, fmt.Errorf("connect to gRPC: %w", err)
 	}
 	transport := &http.Transport{TLSClientConfig: trust, DisableKeepAlives: true}
+	transport.DialContext = func(ctx context.Context, _, addr string) (net.Conn, error) {
+		if addr == at.WS[len("ws://"):] {
+			return greet(ctx, addr, gateway)
+		}
+		return greet(ctx, addr, portal)
+	}
 	return &probe{at: at, http: &http.Client{Transport: transport}, grpc: conn}, nil
+}
+
+// greet connects to a listener that believes p.
+func greet(ctx context.Context, addr string, p *proxies.Config) (net.Conn, error) {
+	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", addr)
+	if err != nil {
+		return nil, err
+	}
+	if err := p.Greet(conn); err != nil {
+		conn.Close()
+		return nil, err
+	}
+	return conn, nil
 }
 
 func (p *probe) close() { _ = p.grpc.Close() }

@@ -87,7 +87,7 @@ func newStack(cfg *Config, data *folder.Folder, open sockets, at Addresses, agai
 	if lis := open["sample-listen"]; lis != nil {
 		s.echo = sample.NewEcho(lis, log)
 	}
-	if s.ready, err = newProbe(data.Path(folder.CACert), at); err != nil {
+	if s.ready, err = newProbe(data.Path(folder.CACert), at, &cfg.gateway.Listen.Proxies, &cfg.portal.Proxies); err != nil {
 		s.close()
 		return nil, err
 	}

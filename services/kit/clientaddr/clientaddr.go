@@ -31,3 +31,7 @@ func Network(addr netip.Addr) netip.Prefix {
 	network, _ := addr.Prefix(64) // fails for an invalid address only, whose network is invalid too
 	return network
 }
+
+// Metadata is the metadata of a gRPC call in which the portal passes on a client's
+// address. Package grpcserver believes it from the portal only.
+const Metadata = "tidegate-client-address"

@@ -31,6 +31,7 @@ import (
 	"github.com/tidegatehq/tidegate/services/kit/fault"
 	"github.com/tidegatehq/tidegate/services/kit/identity"
 	"github.com/tidegatehq/tidegate/services/kit/netaddr"
+	"github.com/tidegatehq/tidegate/services/kit/proxies"
 	"github.com/tidegatehq/tidegate/services/kit/securitylog"
 )
 
@@ -82,6 +83,7 @@ type options struct {
 	users     []grpc.ServerOption
 	metrics   prometheus.Registerer
 	reflected reflection.ServiceInfoProvider
+	proxies   *proxies.Config
 }
 
 // WithInterceptors adds interceptors that run once the caller is admitted.
@@ -107,6 +109,11 @@ func WithUsersOptions(opts ...grpc.ServerOption) Option {
 // are registered.
 func WithReflected(p reflection.ServiceInfoProvider) Option {
 	return func(o *options) { o.reflected = p }
+}
+
+// WithProxies believes the proxies of p about the clients of the users' face.
+func WithProxies(p *proxies.Config) Option {
+	return func(o *options) { o.proxies = p }
 }
 
 // Server is a gRPC server with two faces.
@@ -172,7 +179,7 @@ func (s *Server) Run(ctx context.Context) error {
 		return fmt.Errorf("serve gRPC for services: %w", err)
 	}
 	g, ctx := errgroup.WithContext(ctx)
-	s.serve(ctx, g, s.users, users, "users")
+	s.serve(ctx, g, s.users, s.opts.proxies.Listener(users), "users")
 	s.serve(ctx, g, s.internal, internal, "services")
 	g.Go(func() error {
 		<-ctx.Done()
@@ -252,8 +259,8 @@ func withOwnRules(rules identity.Rules) identity.Rules {
 // chain returns the options that both faces share.
 func (s *Server) chain(auth Auth, metrics *grpcprom.ServerMetrics, service func(context.Context) string) []grpc.ServerOption {
 	guard := identity.Guard{Verifier: auth.Verifier, Rules: s.rules, Service: service, Refused: auth.Security.Refused}
-	unary := []grpc.UnaryServerInterceptor{logUnary(s.log), fault.UnaryInterceptor(s.log), guard.Unary}
-	stream := []grpc.StreamServerInterceptor{logStream(s.log), fault.StreamInterceptor(s.log), guard.Stream, s.endReflection}
+	unary := []grpc.UnaryServerInterceptor{logUnary(s.log), fault.UnaryInterceptor(s.log), s.clientUnary(service != nil), guard.Unary}
+	stream := []grpc.StreamServerInterceptor{logStream(s.log), fault.StreamInterceptor(s.log), s.clientStream(service != nil), guard.Stream, s.endReflection}
 	if metrics != nil {
 		unary = slices.Insert(unary, 0, metrics.UnaryServerInterceptor())
 		stream = slices.Insert(stream, 0, metrics.StreamServerInterceptor())

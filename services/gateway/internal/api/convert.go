@@ -33,7 +33,7 @@ func (a *API) toSession(s *session.Session) *gatewayv1.Session {
 	out := &gatewayv1.Session{
 		Name:          a.sessionName(info.Ref).String(),
 		Version:       info.Route.Version,
-		ClientAddress: info.ClientAddr.String(),
+		ClientAddress: info.ClientAddress(),
 		StartTime:     stamp(s.Started()),
 		Inbound:       traffic(totals.FromClient),
 		Outbound:      traffic(totals.FromBackend),

@@ -172,7 +172,7 @@ func (h *Handler) register(ctx context.Context, a *attempt) (*session.Session, e
 func (h *Handler) dial(ctx context.Context, a *attempt) (*upstream.Backend, error) {
 	return h.Dialer.Dial(ctx, &upstream.Request{
 		Endpoint: a.endpoint(), Suffix: a.match.Suffix, Query: a.query, Header: a.Header, Protocols: a.Protocols,
-		Client: a.Remote.Addr(), Secure: a.Secure, Host: a.Host,
+		Way: a.Way, Secure: a.Secure, Host: a.Host,
 	})
 }
 

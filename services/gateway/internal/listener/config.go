@@ -9,6 +9,7 @@ import (
 
 	"github.com/tidegatehq/tidegate/services/gateway/internal/head"
 	"github.com/tidegatehq/tidegate/services/kit/netaddr"
+	"github.com/tidegatehq/tidegate/services/kit/proxies"
 )
 
 // Config is the configuration of the listener. Default makes it.
@@ -22,6 +23,7 @@ type Config struct {
 	Timeout           time.Duration // of a whole handshake, TLS and head included
 	MaxHandshakes     int           // in progress at once; further clients are refused
 	MaxHead           int           // bytes of a request's head
+	Proxies           proxies.Config
 	// Listener and TLSListener, if set, are used instead of the addresses.
 	Listener, TLSListener net.Listener
 
@@ -49,6 +51,7 @@ func (c *Config) Flags(fs *flag.FlagSet, prefix string) {
 	fs.DurationVar(&c.Timeout, prefix+"handshake-timeout", c.Timeout, "`time` for a whole handshake, including its head")
 	fs.IntVar(&c.MaxHead, prefix+"max-head", c.MaxHead, "largest head of a request or of a backend's answer in `bytes`, 4096 to 1048576")
 	fs.IntVar(&c.MaxHandshakes, prefix+"max-handshakes", c.MaxHandshakes, "`number` of handshakes in progress at once; further ones are answered with 503")
+	c.Proxies.Flags(fs, prefix)
 }
 
 // Check reports everything that is wrong with the configuration.
@@ -77,5 +80,5 @@ func (c *Config) Check() error {
 	if c.MaxHandshakes <= 0 {
 		fail("%smax-handshakes: must be more than 0", p)
 	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, c.Proxies.Check())...)
 }

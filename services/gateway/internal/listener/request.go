@@ -12,6 +12,7 @@ import (
 
 	"github.com/tidegatehq/tidegate/services/gateway/internal/head"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/problem"
+	"github.com/tidegatehq/tidegate/services/kit/proxies"
 )
 
 // Request is a well-formed WebSocket handshake. Its receiver owns the connection,
@@ -19,7 +20,8 @@ import (
 type Request struct {
 	Conn      net.Conn
 	Secure    bool           // TLS
-	Remote    netip.AddrPort // the client's address
+	Remote    netip.AddrPort // the client's address; the port is 0 where a trusted proxy does not say it
+	Way       proxies.Chain  // how the request has come, from the client to whoever connected
 	Host      string
 	Path      string      // undecoded
 	Query     string      // undecoded, without "?"

@@ -9,7 +9,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"net/netip"
 	"runtime/debug"
 	"strings"
 	"time"
@@ -18,6 +17,7 @@ import (
 	"github.com/tidegatehq/tidegate/services/gateway/internal/netpoll"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/problem"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/session"
+	"github.com/tidegatehq/tidegate/services/kit/proxies"
 )
 
 // growStack grows the goroutine's stack to what a handshake needs in one step.
@@ -45,7 +45,7 @@ func (l *Listener) serve(ctx context.Context, conn net.Conn, secure bool, slot c
 	if slot == l.spare {
 		timeout = min(timeout, spareTimeout)
 	}
-	r := &Request{Conn: conn, Secure: secure, Remote: remoteOf(conn), Deadline: time.Now().Add(timeout)}
+	r := &Request{Conn: conn, Secure: secure, Remote: proxies.AddrOf(conn.RemoteAddr()), Deadline: time.Now().Add(timeout)}
 	if !l.beginRead(conn, r.Deadline) {
 		_ = conn.Close()
 		return
@@ -83,6 +83,9 @@ func (l *Listener) recovered(conn net.Conn, v any) {
 // read reads and checks the head. An error means that no answer can be sent: the
 // client left or was too slow. h is nil if there is no well-formed head.
 func (l *Listener) read(r *Request) (h *http.Request, refusal *problem.Problem, err error) {
+	if r.Conn, err = l.readProxy(r); err != nil {
+		return nil, nil, err
+	}
 	if r.Secure {
 		if refusal, err := l.handshakeTLS(r); refusal != nil || err != nil {
 			return nil, refusal, err
@@ -105,6 +108,20 @@ func (l *Listener) read(r *Request) (h *http.Request, refusal *problem.Problem, 
 	return h, l.check(r, raw, buffered, h), nil
 }
 
+// readProxy reads the PROXY header with which a trusted proxy's connection begins.
+// The bytes that are read along with it are fewer than the reader of heads takes at
+// once, and come before all that a TLS handshake needs: none of them is left for the
+// relay, which reads the socket itself.
+func (l *Listener) readProxy(r *Request) (net.Conn, error) {
+	conn, err := l.cfg.Proxies.ReadHeader(r.Conn)
+	if err != nil {
+		l.log.Info("a trusted proxy's connection has no PROXY header", "proxy", r.Remote, "error", err)
+		return r.Conn, err
+	}
+	r.Remote = proxies.AddrOf(conn.RemoteAddr())
+	return conn, nil
+}
+
 // check fills in the request, or refuses it.
 func (l *Listener) check(r *Request, raw, buffered []byte, h *http.Request) *problem.Problem {
 	if len(h.RequestURI) > maxTarget {
@@ -115,6 +132,11 @@ func (l *Listener) check(r *Request, raw, buffered []byte, h *http.Request) *pro
 	}
 	r.fillTarget(h)
 	r.Header = h.Header
+	var err error
+	if r.Way, err = l.cfg.Proxies.Chain(r.Remote, h.Header); err != nil {
+		return malformed(err.Error())
+	}
+	r.Remote = r.Way.Client()
 	if len(buffered) > 0 {
 		r.Buffered = bytes.Clone(buffered)
 	}
@@ -197,12 +219,4 @@ func (l *Listener) serveOwn(r *Request, h *http.Request) {
 		return
 	}
 	l.send(r, problem.Response(http.StatusOK, "text/plain; charset=utf-8", []byte("ok\n"), isHead(h)))
-}
-
-func remoteOf(conn net.Conn) netip.AddrPort {
-	if tcp, ok := conn.RemoteAddr().(*net.TCPAddr); ok {
-		addr := tcp.AddrPort()
-		return netip.AddrPortFrom(addr.Addr().Unmap().WithZone(""), addr.Port())
-	}
-	return netip.AddrPort{}
 }

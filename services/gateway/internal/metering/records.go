@@ -91,7 +91,7 @@ func (t *Meter) convert(r *session.Record) *usagev1.SessionRecord {
 		Name:                 resourcename.SessionRecord{Ref: r.Ref}.String(),
 		Session:              resourcename.Session{Gateway: t.cfg.Gateway, Ref: r.Ref}.String(),
 		Version:              r.Route.Version,
-		ClientAddress:        r.ClientAddr.String(),
+		ClientAddress:        r.ClientAddress(),
 		StartTime:            stamp(r.Started),
 		EndTime:              stamp(r.Ended),
 		EndedBy:              usagev1.SessionRecord_Party(r.Ending.By), // the numbers are the same

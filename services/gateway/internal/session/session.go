@@ -23,10 +23,19 @@ type Info struct {
 	Ref               string // made by NewRef; also the session's id
 	Route             *Route
 	Grant             *grant.Grant   // nil if the API asks for no credential
-	ClientAddr        netip.AddrPort // the client's address
+	ClientAddr        netip.AddrPort // the client's address; the port is 0 where it is not known
 	Subprotocol       string         // that the backend chose; set by SetSubprotocol
 	RouteChangeNumber uint64         // of the catalog's change that made the route
 	MaxAge            time.Duration  // 0: none
+}
+
+// ClientAddress returns the client's address as text, with its port where that is
+// known.
+func (i *Info) ClientAddress() string {
+	if i.ClientAddr.Port() == 0 && i.ClientAddr.IsValid() {
+		return i.ClientAddr.Addr().String()
+	}
+	return i.ClientAddr.String()
 }
 
 // state is where a session is in its life. It only moves forward.

@@ -25,6 +25,7 @@ import (
 
 	"github.com/tidegatehq/tidegate/services/gateway/internal/head"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/routes"
+	"github.com/tidegatehq/tidegate/services/kit/proxies"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -284,6 +285,15 @@ func TestCancel(t *testing.T) {
 	}
 }
 
+// wayOf returns the way of a request over these addresses.
+func wayOf(addrs ...string) (way proxies.Chain) {
+	for _, a := range addrs {
+		way.Addrs = append(way.Addrs, netip.MustParseAddrPort(a))
+	}
+	return way
+}
+
+// TestRequestAsSent compares what a backend gets with what its client sent.
 func TestRequestAsSent(t *testing.T) {
 	var got *http.Request
 	var raw string
@@ -303,7 +313,7 @@ func TestRequestAsSent(t *testing.T) {
 	d := dialer(t, Default())
 	b, err := d.Dial(t.Context(), &Request{
 		Endpoint: e, Suffix: "/rooms/%20x", Query: "q=%2B&q&z", Header: client, Protocols: []string{"p1", "p2"},
-		Client: netip.MustParseAddr("2001:db8::7"), Secure: true, Host: "api.example:8099",
+		Way: wayOf("[2001:db8::7]:5"), Secure: true, Host: "api.example:8099",
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -323,7 +333,7 @@ func TestRequestAsSent(t *testing.T) {
 	if fmt.Sprint(got.Header) != fmt.Sprint(want) || got.Host != e.Host {
 		t.Errorf("the backend was sent\n%s\nas %v, want %v", raw, got.Header, want)
 	}
-	b, err = d.Dial(t.Context(), &Request{Endpoint: e, Header: nil, Client: netip.MustParseAddr("192.0.2.1"), Host: "h"})
+	b, err = d.Dial(t.Context(), &Request{Endpoint: e, Header: nil, Way: wayOf("192.0.2.1:7"), Host: "h"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -333,6 +343,20 @@ func TestRequestAsSent(t *testing.T) {
 	}
 	if got.Header.Get("Sec-WebSocket-Protocol") != "" || len(got.Header) != 8 {
 		t.Errorf("a client without headers gave %v", got.Header)
+	}
+	way := wayOf("192.0.2.1:0", "[2001:db8::8]:0", "10.0.0.1:443")
+	way.Proto, way.Host = "https", "asked.example"
+	if b, err = d.Dial(t.Context(), &Request{Endpoint: e, Header: client, Way: way, Host: "h"}); err != nil {
+		t.Fatal(err)
+	}
+	_ = b.Conn.Close()
+	for name, want := range map[string]string{
+		"X-Forwarded-For": "192.0.2.1, 2001:db8::8, 10.0.0.1", "X-Forwarded-Proto": "https", "X-Forwarded-Host": "asked.example",
+		"Forwarded": `for=192.0.2.1;host="asked.example";proto=https, for="[2001:db8::8]", for=10.0.0.1;host="h";proto=http`,
+	} {
+		if values := got.Header[name]; len(values) != 1 || values[0] != want {
+			t.Errorf("behind two trusted proxies %s = %q, want %s", name, values, want)
+		}
 	}
 }
 

@@ -1,6 +1,7 @@
 package upstream
 
 import (
+	"cmp"
 	"crypto/rand"
 	"encoding/base64"
 	"net/http"
@@ -9,18 +10,19 @@ import (
 
 	"github.com/tidegatehq/tidegate/services/gateway/internal/head"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/routes"
+	"github.com/tidegatehq/tidegate/services/kit/proxies"
 )
 
 // Request is the handshake that a backend gets on behalf of a client.
 type Request struct {
 	Endpoint  *routes.Endpoint
-	Suffix    string      // of the client's path, appended to the endpoint's
-	Query     string      // the client's, without credentials
-	Header    http.Header // the client's, without credentials
-	Protocols []string    // offered by the client
-	Client    netip.Addr  // the client's address
-	Secure    bool        // the client came over TLS
-	Host      string      // the Host that the client asked for
+	Suffix    string        // of the client's path, appended to the endpoint's
+	Query     string        // the client's, without credentials
+	Header    http.Header   // the client's, without credentials
+	Protocols []string      // offered by the client
+	Way       proxies.Chain // how the client's request has come
+	Secure    bool          // it came over TLS
+	Host      string        // the Host that it asked for
 }
 
 // newKey returns a new Sec-WebSocket-Key.
@@ -79,24 +81,59 @@ func forwarded(name string, connection []string) bool {
 }
 
 // appendForwarded appends the headers that say who the client is and what it asked
-// for: the X-Forwarded ones and that of RFC 7239.
+// for: the X-Forwarded ones and that of RFC 7239. They begin with the client, as far
+// as trusted proxies say who that is, and end with whoever connected.
 func (r *Request) appendForwarded(b []byte) []byte {
-	proto, client := "http", "unknown"
+	proto := "http"
 	if r.Secure {
 		proto = "https"
 	}
-	if r.Client.IsValid() {
-		client = r.Client.String()
+	b = append(b, "X-Forwarded-For: "...)
+	for i, from := range r.Way.Addrs {
+		if i > 0 {
+			b = append(b, ", "...)
+		}
+		b = appendAddr(b, from.Addr())
 	}
-	b = head.AppendField(b, "X-Forwarded-For", client)
-	b = head.AppendField(b, "X-Forwarded-Proto", proto)
-	b = head.AppendField(b, "X-Forwarded-Host", r.Host)
-	b = append(b, "Forwarded: for="...)
-	if r.Client.Is6() {
-		b = append(append(append(b, `"[`...), client...), `]"`...)
-	} else {
-		b = append(b, client...)
+	b = append(b, "\r\n"...)
+	b = head.AppendField(b, "X-Forwarded-Proto", cmp.Or(r.Way.Proto, proto))
+	b = head.AppendField(b, "X-Forwarded-Host", cmp.Or(r.Way.Host, r.Host))
+	b = append(b, "Forwarded: "...)
+	last := len(r.Way.Addrs) - 1
+	for i, from := range r.Way.Addrs {
+		if i > 0 {
+			b = append(b, ", "...)
+		}
+		b = append(b, "for="...)
+		if from.Addr().Is6() {
+			b = append(appendAddr(append(b, `"[`...), from.Addr()), `]"`...)
+		} else {
+			b = appendAddr(b, from.Addr())
+		}
+		switch i {
+		case last:
+			b = appendAsked(b, r.Host, proto)
+		case 0:
+			b = appendAsked(b, r.Way.Host, r.Way.Proto)
+		}
 	}
-	b = append(append(b, `;host="`...), r.Host...)
-	return append(append(append(b, `";proto=`...), proto...), "\r\n"...)
+	return append(b, "\r\n"...)
+}
+
+func appendAddr(b []byte, addr netip.Addr) []byte {
+	if !addr.IsValid() {
+		return append(b, "unknown"...)
+	}
+	return addr.AppendTo(b)
+}
+
+// appendAsked appends what the one before was asked for, as far as that is known.
+func appendAsked(b []byte, host, proto string) []byte {
+	if host != "" {
+		b = append(append(append(b, `;host="`...), host...), '"')
+	}
+	if proto != "" {
+		b = append(append(b, ";proto="...), proto...)
+	}
+	return b
 }

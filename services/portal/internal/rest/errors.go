@@ -42,6 +42,11 @@ func WriteMethodNotAllowed(w http.ResponseWriter, r *http.Request, allowed ...st
 		fault.Unimplemented("the method %s is not allowed here, only %s", r.Method, list)))
 }
 
+// WriteInvalid answers a request that is wrong as a whole; err says how.
+func WriteInvalid(w http.ResponseWriter, r *http.Request, err error) {
+	writeError(w, r, fault.Invalid("", "%s", err))
+}
+
 // WriteInternal answers a request whose handler failed.
 func WriteInternal(w http.ResponseWriter, r *http.Request) {
 	writeError(w, r, status.Error(codes.Internal, "internal error"))

@@ -15,6 +15,8 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
+
+	"github.com/tidegatehq/tidegate/services/kit/clientaddr"
 )
 
 // Timeout is how long a call may take at most, whatever the caller's deadline.
@@ -68,11 +70,14 @@ func New(name string, cc grpc.ClientConnInterface, log *slog.Logger) *Conn {
 	return &Conn{name: name, cc: cc, log: log}
 }
 
-// Invoke does one call. Its error has the service's status, or one of the portal's
+// Invoke does one call, and passes on the address of the client of ctx. Its error has the service's status, or one of the portal's
 // own if no answer came.
 func (c *Conn) Invoke(ctx context.Context, method string, args, reply any, opts ...grpc.CallOption) error {
 	ctx, cancel := context.WithTimeout(ctx, Timeout)
 	defer cancel()
+	if client := clientaddr.From(ctx); client.IsValid() {
+		ctx = metadata.AppendToOutgoingContext(ctx, clientaddr.Metadata, client.String())
+	}
 	var header, trailer metadata.MD
 	opts = append(slices.Clip(opts), grpc.Header(&header), grpc.Trailer(&trailer))
 	err := c.cc.Invoke(ctx, method, args, reply, opts...)

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"path"
 	"runtime/debug"
 	"time"
@@ -15,6 +16,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"github.com/tidegatehq/tidegate/services/kit/clientaddr"
+	"github.com/tidegatehq/tidegate/services/kit/proxies"
 	"github.com/tidegatehq/tidegate/services/portal/internal/rest"
 )
 
@@ -36,6 +39,8 @@ type Parts struct {
 	OAuth2 map[string]http.Handler
 	// OpenAPI is the OpenAPI document.
 	OpenAPI []byte
+	// Proxies are believed about the clients of requests; nil is nobody.
+	Proxies *proxies.Config
 }
 
 // New returns the handler of all parts; it counts requests in reg.
@@ -52,7 +57,7 @@ func New(parts Parts, log *slog.Logger, reg prometheus.Registerer) (http.Handler
 	mux.Handle(OpenAPIPath, m.count("openapi", static("application/json", parts.OpenAPI)))
 	mux.Handle("/{$}", m.count("index", static("text/html; charset=utf-8", index)))
 	mux.Handle("/", m.count("other", http.HandlerFunc(rest.WriteNotFound)))
-	return secured(recovered(mux, log)), nil
+	return secured(recovered(identified(mux, parts.Proxies), log)), nil
 }
 
 // static serves one document.
@@ -79,6 +84,19 @@ func secured(next http.Handler) http.Handler {
 		h.Set("Cross-Origin-Resource-Policy", "same-origin")
 		h.Set("Content-Security-Policy", "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
 		next.ServeHTTP(w, r)
+	})
+}
+
+// identified puts the client's address into the context of a request.
+func identified(next http.Handler, p *proxies.Config) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		peer, _ := netip.ParseAddrPort(r.RemoteAddr) // not valid for what is no TCP address
+		chain, err := p.Chain(netip.AddrPortFrom(peer.Addr().Unmap().WithZone(""), peer.Port()), r.Header)
+		if err != nil {
+			rest.WriteInvalid(w, r, err)
+			return
+		}
+		next.ServeHTTP(w, r.WithContext(clientaddr.With(r.Context(), chain.Client().Addr())))
 	})
 }
 
