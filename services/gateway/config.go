@@ -30,10 +30,11 @@ import (
 type Config struct {
 	// Instance names the gateway among those of the installation.
 	Instance string
-	// Data is the folder of what the gateway keeps: its last routes and its
+	// Data is the folder of what the gateway keeps: its last routes, the issuer and its
 	// self-signed certificate.
 	Data string
-	// RoutesFile is the file of the last routes; empty is "routes" in Data.
+	// RoutesFile is the file of the last routes; empty is "routes" in Data. The issuer
+	// is in the file "issuer" beside it.
 	RoutesFile string
 	// MasterKeyFile has the key that the routes on disk are sealed with.
 	MasterKeyFile string

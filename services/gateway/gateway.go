@@ -16,7 +16,6 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"google.golang.org/grpc"
 
 	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
 	oauth2v1 "github.com/tidegatehq/tidegate/gen/go/tidegate/oauth2/v1"
@@ -55,7 +54,7 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	if err := cfg.Check(); err != nil {
 		return run.Misconfigured(err)
 	}
-	disk, err := openDisk(&cfg, log)
+	disk, known, err := openDisk(&cfg, log)
 	if err != nil {
 		return err
 	}
@@ -95,15 +94,16 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 		routes.Target{Current: g.routes, Sessions: g.sessions, Disk: disk, MaxAge: cfg.MaxAge}, log, time.Now)
 	g.watchGrants = grant.NewWatch(backplanev1.NewGrantServiceClient(subscription), g.hello(nil), g.grants, log, time.Now)
 	g.listener, err = listener.Open(cfg.Listen, handshake.New(handshake.Dependencies{
-		Routes: g.routes, Grants: g.grants, Dialer: dialer, Sessions: g.sessions, Relay: g.relay,
+		Routes: g.routes, Grants: g.grants, Ours: known.ours, Dialer: dialer, Sessions: g.sessions, Relay: g.relay,
 		Metrics: g.metrics, Log: log,
 	}), g.ready, g.metrics, log)
 	if err != nil {
 		return err
 	}
 	g.measure(dialer)
-	return g.serve(ctx, security.Run, disk.Run, g.watchRoutes.Run, g.watchGrants.Run, g.grants.Run, g.report,
-		g.newServer(subscription, reg).Run, ops.New(cfg.Ops, log, reg, g.ready).Run)
+	keySet := identity.RemoteKeySet(oauth2v1.NewOAuth2ServiceClient(subscription))
+	return g.serve(ctx, security.Run, disk.Run, known.learn(keySet), g.watchRoutes.Run, g.watchGrants.Run, g.grants.Run, g.report,
+		g.newServer(keySet, reg).Run, ops.New(cfg.Ops, log, reg, g.ready).Run)
 }
 
 // gateway is the service while it runs.
@@ -125,21 +125,22 @@ type gateway struct {
 	listener    *listener.Listener
 }
 
-// openDisk makes the folder of what is kept and returns the copy of the routes
-// in it.
-func openDisk(cfg *Config, log *slog.Logger) (*routes.Disk, error) {
+// openDisk makes the folder of what is kept and returns what is in it: the copy of
+// the routes, and the issuer.
+func openDisk(cfg *Config, log *slog.Logger) (*routes.Disk, *issuer, error) {
 	key := cfg.MasterKey
 	if key == nil {
 		var err error
 		if key, err = seal.Load(cfg.MasterKeyFile); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 	}
 	cfg.Listen.CertDir = cfg.Data
-	if err := os.MkdirAll(filepath.Dir(cfg.routesFile()), 0o700); err != nil {
-		return nil, fmt.Errorf("make the folder of the routes: %w", err)
+	dir := filepath.Dir(cfg.routesFile())
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, nil, fmt.Errorf("make the folder of the routes: %w", err)
 	}
-	return routes.NewDisk(cfg.routesFile(), key, log), nil
+	return routes.NewDisk(cfg.routesFile(), key, log), openIssuer(filepath.Join(dir, "issuer"), key, log), nil
 }
 
 // hello is how the gateway names itself to a service that it watches.
@@ -150,9 +151,9 @@ func (g *gateway) hello(features []string) *backplanev1.Hello {
 	}
 }
 
-// newServer returns the gRPC of the sessions.
-func (g *gateway) newServer(subscription grpc.ClientConnInterface, reg *prometheus.Registry) *grpcserver.Server {
-	keys := identity.NewKeys(identity.RemoteKeySet(oauth2v1.NewOAuth2ServiceClient(subscription)), time.Now)
+// newServer returns the gRPC of the sessions, for users whose tokens keySet verifies.
+func (g *gateway) newServer(keySet func(context.Context) (identity.KeySet, error), reg *prometheus.Registry) *grpcserver.Server {
+	keys := identity.NewKeys(keySet, time.Now)
 	srv := grpcserver.New(g.cfg.GRPC, g.log, grpcserver.Auth{
 		Verifier: identity.NewVerifier(keys, time.Now),
 		Rules:    api.Rules(),

@@ -6,6 +6,9 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -17,6 +20,7 @@ import (
 	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
 	gatewayv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/gateway/v1"
+	"github.com/tidegatehq/tidegate/services/kit/identity"
 	"github.com/tidegatehq/tidegate/services/kit/seal"
 )
 
@@ -207,6 +211,41 @@ func TestRestartFromDisk(t *testing.T) {
 		}
 		return status == http.StatusSwitchingProtocols
 	})
+}
+
+// TestIssuerIsKnownAfterARestart restarts the gateway while the control plane is away:
+// it still tells tokens of the installation from foreign ones, which pass.
+func TestIssuerIsKnownAfterARestart(t *testing.T) {
+	w := newWorld(t)
+	sent := make(chan http.Header, 1)
+	backend := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		sent <- r.Header
+		http.Error(rw, "no", http.StatusTeapot)
+	}))
+	t.Cleanup(backend.Close)
+	r := w.open()
+	r.Endpoints.Production = endpoint("ws" + strings.TrimPrefix(backend.URL, "http"))
+	w.plane.put(r)
+	w.start()
+	eventually(t, "the issuer is kept", func() bool {
+		_, err := os.Stat(filepath.Join(w.cfg.Data, "issuer"))
+		return err == nil
+	})
+	if err := w.shut(); err != nil {
+		t.Fatalf("Run = %v", err)
+	}
+	w.plane.away()
+	w.start()
+	ours := w.plane.signer.Token("pat")
+	foreign := w.plane.signer.Sign(identity.UserType, map[string]any{"iss": "https://another.test"})
+	w.refused("open", ours, http.StatusBadGateway)
+	if got := (<-sent)["Authorization"]; len(got) > 0 {
+		t.Errorf("the backend was sent %q, want no token of the installation", got)
+	}
+	w.refused("open", foreign, http.StatusBadGateway)
+	if got := (<-sent).Get("Authorization"); got != "Bearer "+foreign {
+		t.Errorf("the backend was sent %q, want the foreign token", got)
+	}
 }
 
 func TestRestartWithoutACopy(t *testing.T) {

@@ -1,5 +1,6 @@
-// Package credential takes the credential out of a handshake: it finds it in the
-// places that the API allows, and removes it, so that the backend never sees it.
+// Package credential takes the credential out of a handshake, so that the backend
+// never sees it: Take finds it in the places that the API allows, and removes it there;
+// a Recognizer removes what is a credential of this installation at any other place.
 // Package grant finds out what a credential is valid for.
 package credential
 

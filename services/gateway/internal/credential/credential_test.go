@@ -107,8 +107,7 @@ func TestTakeNamesTheScheme(t *testing.T) {
 		{"other order", []Scheme{query, header}, "Bearer h", "a&access_token=q", Credential{otherType, "q"}, "a", nil},
 		{"malformed in the first", []Scheme{header, query}, "Bearer a b", "access_token=q", Credential{}, "", errMalformed},
 		{"in neither", []Scheme{header, query}, "Basic x", "a", Credential{}, "a", ErrMissing},
-		{"none", []Scheme{{Type: None, Places: both}}, "Bearer h", "access_token=q&a", Credential{Type: None}, "a", nil},
-		{"none without places", []Scheme{{Type: None}}, "", "access_token=q", Credential{Type: None}, "access_token=q", nil},
+		{"none", []Scheme{{Type: None}}, "", "access_token=q", Credential{Type: None}, "access_token=q", nil},
 		{"no scheme", nil, "", "access_token=q", Credential{}, "access_token=q", ErrMissing},
 	} {
 		h := http.Header{}

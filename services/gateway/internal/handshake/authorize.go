@@ -12,12 +12,12 @@ import (
 	"github.com/tidegatehq/tidegate/services/gateway/internal/problem"
 )
 
-// authorize takes the credential out of the request, so that the backend does not
-// see it, and asks what it is good for.
+// authorize takes the credential out of the request, and whatever else is a credential
+// of ours, so that the backend does not see it, and asks what it is good for.
 func (h *Handler) authorize(ctx context.Context, a *attempt) error {
 	r := a.match.Route
 	c, query, err := credential.Take(r.Schemes, a.Header, a.Query)
-	a.query = query
+	a.Protocols, a.query = h.Ours.Remove(a.Header, a.Protocols, query)
 	switch {
 	case errors.Is(err, credential.ErrMissing):
 		return missing(r.Schemes)

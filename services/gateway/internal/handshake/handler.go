@@ -33,6 +33,7 @@ type Granter interface {
 type Dependencies struct {
 	Routes   *routes.Current
 	Grants   Granter
+	Ours     *credential.Recognizer
 	Dialer   *upstream.Dialer
 	Sessions *session.Registry
 	Relay    *relay.Engine

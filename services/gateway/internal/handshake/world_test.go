@@ -116,7 +116,7 @@ func newWorld(t testing.TB, edit func(*listener.Config)) *world {
 	w.dialer = newDialer(t, upstream.Default().Timeout)
 	m, log := metrics.New(prometheus.NewRegistry()), slog.New(slog.DiscardHandler)
 	w.handler = New(Dependencies{
-		Routes: w.routes, Grants: w.grants, Dialer: w.dialer, Sessions: w.sessions, Relay: w.relay, Metrics: m, Log: log,
+		Routes: w.routes, Grants: w.grants, Ours: credential.NewRecognizer(issuer), Dialer: w.dialer, Sessions: w.sessions, Relay: w.relay, Metrics: m, Log: log,
 	})
 	cfg := listener.Default()
 	cfg.Addr, cfg.TLSAddr, cfg.CertDir = "127.0.0.1:0", "127.0.0.1:0", t.TempDir()
@@ -165,6 +165,9 @@ func (w *world) end() {
 		w.t.Errorf("at the end: %d handshakes, %d dials, sessions %+v, want none", n, d, g)
 	}
 }
+
+// issuer is the installation's issuer of tokens.
+const issuer = "https://issuer.test"
 
 // bothPlaces are the places where a credential is looked for by default.
 func bothPlaces() []credential.Place {

@@ -85,9 +85,7 @@ func (r *Route) secure(alternatives []*catalogv1.SecurityScheme) {
 		case *catalogv1.SecurityScheme_Oauth2:
 			r.Schemes = append(r.Schemes, credential.Scheme{Type: credential.OAuth2, Places: r.places(s.Oauth2.GetPlaces())})
 		case *catalogv1.SecurityScheme_None:
-			// A token that the API does not ask for is not passed to the backend
-			// either.
-			r.Schemes = append(r.Schemes, credential.Scheme{Type: credential.None, Places: defaultPlaces()})
+			r.Schemes = append(r.Schemes, credential.Scheme{Type: credential.None})
 		default:
 			r.lacks("scheme")
 		}

@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -16,16 +14,13 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
+	"github.com/tidegatehq/tidegate/services/gateway/internal/sealedfile"
 	"github.com/tidegatehq/tidegate/services/kit/retry"
 	"github.com/tidegatehq/tidegate/services/kit/seal"
 )
 
-// purpose is authenticated with the file, so that no other sealed file can take its
-// place.
+// purpose is what the file is sealed for.
 const purpose = "gateway/routes/1"
-
-// maxFile is the largest file that is read.
-const maxFile = 1 << 30
 
 // saveDelay gathers changes that come close together into one write.
 const saveDelay = time.Second
@@ -34,8 +29,7 @@ const saveDelay = time.Second
 // away. Grants are never written to it. Failures to read or write it are logged
 // and have no other effect.
 type Disk struct {
-	path  string
-	key   *seal.Key
+	file  sealedfile.File
 	log   *slog.Logger
 	delay time.Duration
 
@@ -46,7 +40,7 @@ type Disk struct {
 
 // NewDisk returns a Disk that uses the file at path.
 func NewDisk(path string, key *seal.Key, log *slog.Logger) *Disk {
-	return &Disk{path: path, key: key, log: log, delay: saveDelay, dirty: make(chan struct{}, 1)}
+	return &Disk{file: sealedfile.File{Path: path, Key: key, Purpose: purpose}, log: log, delay: saveDelay, dirty: make(chan struct{}, 1)}
 }
 
 // Load returns the routes in the file, nil if there are none that can be used.
@@ -54,28 +48,17 @@ func (d *Disk) Load() []*backplanev1.Route {
 	list, err := d.load()
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		d.log.Info("no routes on disk yet", "file", d.path)
+		d.log.Info("no routes on disk yet", "file", d.file.Path)
 	case err != nil:
-		d.log.Warn("routes on disk not used", "file", d.path, "error", err)
+		d.log.Warn("routes on disk not used", "file", d.file.Path, "error", err)
 	default:
-		d.log.Info("routes read from disk", "file", d.path, "routes", len(list))
+		d.log.Info("routes read from disk", "file", d.file.Path, "routes", len(list))
 	}
 	return list
 }
 
 func (d *Disk) load() ([]*backplanev1.Route, error) {
-	info, err := os.Stat(d.path)
-	if err != nil {
-		return nil, err
-	}
-	if !info.Mode().IsRegular() || info.Size() > maxFile {
-		return nil, errors.New("not a file of routes")
-	}
-	text, err := os.ReadFile(d.path)
-	if err != nil {
-		return nil, err
-	}
-	plain, err := d.key.Open(text, []byte(purpose))
+	plain, err := d.file.Read()
 	if err != nil {
 		return nil, err
 	}
@@ -123,41 +106,16 @@ func (d *Disk) flush() {
 		return
 	}
 	if err := d.write(list); err != nil {
-		d.log.Error("routes not written to disk", "file", d.path, "error", err)
+		d.log.Error("routes not written to disk", "file", d.file.Path, "error", err)
 	}
 }
 
-// write replaces the file atomically.
+// write replaces the file.
 func (d *Disk) write(list []*backplanev1.Route) error {
 	slices.SortFunc(list, func(a, b *backplanev1.Route) int { return strings.Compare(a.GetName(), b.GetName()) })
 	plain, err := proto.Marshal(&backplanev1.RouteSnapshot{Routes: list})
 	if err != nil {
 		return fmt.Errorf("encode: %w", err)
 	}
-	dir := filepath.Dir(d.path)
-	f, err := os.CreateTemp(dir, filepath.Base(d.path)+".*.tmp") // mode 0600
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(d.key.Seal(plain, []byte(purpose)))
-	if err == nil {
-		err = f.Sync()
-	}
-	if err = errors.Join(err, f.Close()); err == nil {
-		err = os.Rename(f.Name(), d.path)
-	}
-	if err != nil {
-		os.Remove(f.Name())
-		return err
-	}
-	return syncDir(dir)
-}
-
-// syncDir makes a rename within the folder durable.
-func syncDir(path string) error {
-	dir, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	return errors.Join(dir.Sync(), dir.Close())
+	return d.file.Write(plain)
 }

@@ -120,6 +120,12 @@ func TestAgreed(t *testing.T) {
 				"Content-Type: text/plain\r\nContent-Length: 0\r\nKeep-Alive: 1\r\nAlt-Svc: h3\r\nX-Tidegate-Ref: x\r\nSec-WebSocket-Version: 13\r\n\r\n",
 			"", []string{"Set-Cookie: a=1; Path=/", "Set-Cookie: b=2", "X-Mine: 1"}, "",
 		},
+		{
+			"cookies of our pages", "Set-Cookie: __Host-tidegate=x; Path=/; Secure\r\nSet-Cookie: a=tidegate\r\nSet-Cookie: TIDEGATE-theme=x\r\n" +
+				"Set-Cookie:  tidegate =x\r\nSet-Cookie: =__Host-tidegate=x\r\nSet-Cookie: = \ttidegate\r\nSet-Cookie: __secure-tidegate; b\r\n" +
+				"set-cookie: __Host-Http-tidegate=x\r\nSet-Cookie: b=1; tidegate=2\r\nClear-Site-Data: \"cookies\"\r\n\r\n",
+			"", []string{"Set-Cookie: a=tidegate", "Set-Cookie: b=1; tidegate=2"}, "",
+		},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/tidegatehq/tidegate/services/gateway/internal/head"
+	"github.com/tidegatehq/tidegate/services/kit/cookiename"
 )
 
 // maxInterim is how many interim responses, such as 103 Early Hints, may precede
@@ -110,21 +111,33 @@ func hasElement(lines []string) bool {
 
 // clientHeader picks the backend's headers that the client gets: cookies and
 // whatever else is meant for it. It drops headers about the backend itself or about
-// a body.
+// a body, and what would set or clear the cookies of Tidegate's pages.
 func clientHeader(h http.Header) []head.Field {
 	var list []head.Field
 	connection := h["Connection"]
 	for name, values := range h {
 		switch name {
-		case "Date", "Server", "Alt-Svc", "Strict-Transport-Security":
+		case "Date", "Server", "Alt-Svc", "Strict-Transport-Security", "Clear-Site-Data":
 			continue
 		}
 		if strings.HasPrefix(name, "Content-") || strings.HasPrefix(name, "X-Tidegate-") || !head.EndToEnd(name, connection) {
 			continue
 		}
 		for _, v := range values {
+			if name == "Set-Cookie" && setsReserved(v) {
+				continue
+			}
 			list = append(list, head.Field{Name: name, Value: v})
 		}
 	}
 	return list
+}
+
+// setsReserved reports whether a Set-Cookie line sets a cookie that is reserved for
+// Tidegate's pages. A cookie without a name is sent back as its value alone, which
+// then reads as name and value.
+func setsReserved(line string) bool {
+	pair, _, _ := strings.Cut(line, ";")
+	name, _, _ := strings.Cut(strings.TrimLeft(pair, " \t="), "=")
+	return cookiename.Reserved(strings.TrimRight(name, " \t"))
 }

@@ -1,0 +1,179 @@
+package credential
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"strings"
+	"sync/atomic"
+
+	"github.com/tidegatehq/tidegate/services/kit/identity"
+	"github.com/tidegatehq/tidegate/services/kit/madesecret"
+)
+
+// Recognizer tells credentials of this installation from everything else by their
+// form: JWTs of the installation's issuer, expired or forged ones too, and made
+// secrets. It is safe for concurrent use.
+type Recognizer struct{ issuer atomic.Pointer[string] }
+
+// NewRecognizer returns a recognizer of an issuer's tokens. While the issuer is not
+// known, "", every JWT of a type that Tidegate issues counts as one of ours.
+func NewRecognizer(issuer string) *Recognizer {
+	r := &Recognizer{}
+	r.Learn(issuer)
+	return r
+}
+
+// Learn sets the issuer.
+func (r *Recognizer) Learn(issuer string) { r.issuer.Store(&issuer) }
+
+// Issuer returns the issuer, "" while it is not known.
+func (r *Recognizer) Issuer() string { return *r.issuer.Load() }
+
+// Holds reports whether a whole value is a credential of ours: as it is,
+// percent-decoded, or decoded once from base64 of either alphabet, padded or not; bare,
+// quoted, or after the name of an authentication scheme such as Bearer, and for Basic
+// as the user name or the password. Most values are told by their length or their
+// first characters, without allocating.
+func (r *Recognizer) Holds(value string) bool {
+	if len(value) < madesecret.MinLength {
+		return false
+	}
+	if r.holds(value) {
+		return true
+	}
+	decoded, ok := unescape(value)
+	return ok && len(decoded) < len(value) && r.holds(decoded)
+}
+
+// holds is Holds for a value that is not percent-encoded.
+func (r *Recognizer) holds(value string) bool {
+	value = trim(value)
+	if r.is(value) || r.is(fromBase64(value)) {
+		return true
+	}
+	scheme, rest := cutScheme(value)
+	switch {
+	case rest == "":
+		return false
+	case strings.EqualFold(scheme, "Basic"):
+		user, password, _ := strings.Cut(decodeBase64(rest), ":")
+		return r.is(trim(user)) || r.is(trim(password))
+	default:
+		return r.is(rest) || r.is(fromBase64(rest))
+	}
+}
+
+// is reports whether s is a credential of ours as it was made.
+func (r *Recognizer) is(s string) bool {
+	return madesecret.Recognized(s) || strings.HasPrefix(s, jwtPrefix) && r.isToken(s)
+}
+
+// jwtPrefix begins every JWT: it is `{"` in base64.
+const jwtPrefix = "eyJ"
+
+func (r *Recognizer) isToken(s string) bool {
+	header, rest, _ := strings.Cut(s, ".")
+	payload, signature, ok := strings.Cut(rest, ".")
+	if !ok || !decodes(signature) {
+		return false
+	}
+	if issuer := r.Issuer(); issuer != "" {
+		var claims struct {
+			Issuer string `json:"iss"`
+		}
+		return readPart(payload, &claims) && claims.Issuer == issuer
+	}
+	var head struct {
+		Type string `json:"typ"`
+	}
+	return readPart(header, &head) && (head.Type == identity.ApplicationType || head.Type == identity.UserType)
+}
+
+// readPart reads a part of a JWT, and reports whether it could.
+func readPart(part string, into any) bool {
+	text, err := base64.RawURLEncoding.DecodeString(part)
+	return err == nil && json.Unmarshal(text, into) == nil
+}
+
+func decodes(part string) bool {
+	_, err := base64.RawURLEncoding.DecodeString(part)
+	return err == nil
+}
+
+// trim removes what programs leave around a credential: white space, such as the end
+// of the line in a file, and quotes.
+func trim(s string) string { return strings.Trim(s, " \t\r\n\"'") }
+
+// kubernetes begins the sub-protocol in which browsers send a token to Kubernetes and
+// to what follows it.
+const kubernetes = "base64url.bearer.authorization.k8s.io."
+
+// cutScheme cuts the name of an authentication scheme off (RFC 9110 section 11.4).
+// In a form, its space is a plus. Both results are "" where there is none.
+func cutScheme(value string) (scheme, rest string) {
+	if rest, ok := strings.CutPrefix(value, kubernetes); ok {
+		return kubernetes, rest
+	}
+	i := 0
+	for i < len(value) && isLetter(value[i]) {
+		i++
+	}
+	if i == 0 || i == len(value) || strings.IndexByte(" \t+", value[i]) < 0 {
+		return "", ""
+	}
+	return value[:i], trim(strings.TrimLeft(value[i:], " \t+"))
+}
+
+func isLetter(c byte) bool { return 'a' <= c|0x20 && c|0x20 <= 'z' }
+
+// fromBase64 decodes s if it can be base64 of a credential, which its first
+// characters tell, and cuts a scheme off the result; otherwise it returns "".
+func fromBase64(s string) string {
+	if len(s) < base64.RawStdEncoding.EncodedLen(madesecret.MinLength) || !beginsAsCredential(s) {
+		return ""
+	}
+	decoded := trim(decodeBase64(s))
+	if _, rest := cutScheme(decoded); rest != "" {
+		return rest
+	}
+	return decoded
+}
+
+// beginsAsCredential reports whether what s encodes begins with a JWT, a made secret,
+// one of both in quotes, or Bearer.
+func beginsAsCredential(s string) bool {
+	var encoded [8]byte
+	var start [6]byte
+	n := copy(encoded[:], s)
+	toStandard(encoded[:n])
+	n, err := base64.RawStdEncoding.Decode(start[:], encoded[:n])
+	if err != nil || n < len(start) {
+		return false
+	}
+	text := strings.TrimLeft(string(start[:]), " \t\r\n\"'")
+	return strings.HasPrefix(text, jwtPrefix[:2]) || strings.HasPrefix(text, "tg") || strings.EqualFold(text, "bearer"[:len(text)])
+}
+
+// decodeBase64 decodes base64 of either alphabet, or both at once, padded or not. It
+// returns "" for anything else.
+func decodeBase64(s string) string {
+	encoded := []byte(strings.TrimRight(s, "="))
+	toStandard(encoded)
+	n, err := base64.RawStdEncoding.Decode(encoded, encoded)
+	if err != nil {
+		return ""
+	}
+	return string(encoded[:n])
+}
+
+// toStandard replaces the characters that the alphabet for addresses has of its own.
+func toStandard(b []byte) {
+	for i, c := range b {
+		switch c {
+		case '-':
+			b[i] = '+'
+		case '_':
+			b[i] = '/'
+		}
+	}
+}

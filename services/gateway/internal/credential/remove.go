@@ -1,0 +1,142 @@
+package credential
+
+import (
+	"iter"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/tidegatehq/tidegate/services/kit/cookiename"
+	"github.com/tidegatehq/tidegate/services/kit/madesecret"
+)
+
+// Remove removes whatever is recognizably a credential of this installation from what
+// a backend would get, wherever the client put it: header lines from h, cookies from
+// its Cookie lines, and from the values that are returned sub-protocols and pieces of
+// the query. Cookies whose names are reserved for Tidegate's pages go too. What is
+// left is as it was, byte for byte and in order; the path and messages are not
+// searched. protocols is not changed.
+func (r *Recognizer) Remove(h http.Header, protocols []string, query string) (restProtocols []string, restQuery string) {
+	for name, lines := range h {
+		switch {
+		case name == "Cookie":
+			if slices.ContainsFunc(lines, func(line string) bool { return anyPiece(line, ";", r.inCookie) }) {
+				keep(h, name, r.cutCookies(lines))
+			}
+		case slices.ContainsFunc(lines, r.inLine):
+			keep(h, name, slices.DeleteFunc(slices.Clone(lines), r.inLine))
+		}
+	}
+	if slices.ContainsFunc(protocols, r.Holds) {
+		protocols = slices.DeleteFunc(slices.Clone(protocols), r.Holds)
+	}
+	return protocols, cut(query, "&;", r.inPiece)
+}
+
+// keep sets what is left of a header's lines.
+func keep(h http.Header, name string, lines []string) {
+	if len(lines) == 0 {
+		delete(h, name)
+		return
+	}
+	h[name] = lines
+}
+
+// inLine reports whether a header line holds a credential of ours, whole or as one
+// of the values in a list: proxies join lines with commas (RFC 9110 section 5.3).
+func (r *Recognizer) inLine(line string) bool {
+	if len(line) < madesecret.MinLength {
+		return false
+	}
+	if r.Holds(line) {
+		return true
+	}
+	for strings.IndexByte(line, ',') >= 0 {
+		var element string
+		if element, line, _ = strings.Cut(line, ","); r.Holds(element) {
+			return true
+		}
+		if strings.IndexByte(line, ',') < 0 {
+			return r.Holds(line)
+		}
+	}
+	return false
+}
+
+// inPiece reports whether a piece of a query or of cookies, NAME=VALUE, has a
+// credential of ours for a value, or for a name.
+func (r *Recognizer) inPiece(piece string) bool {
+	if len(piece) < madesecret.MinLength {
+		return false
+	}
+	name, value, _ := strings.Cut(piece, "=")
+	return r.Holds(value) || r.Holds(name)
+}
+
+// cutCookies returns Cookie lines without the cookies that must not reach a backend.
+func (r *Recognizer) cutCookies(lines []string) []string {
+	var kept []string
+	for _, line := range lines {
+		if rest := strings.TrimLeft(cut(line, ";", r.inCookie), " \t"); rest != "" {
+			kept = append(kept, rest)
+		}
+	}
+	return kept
+}
+
+// inCookie reports whether a cookie must not reach a backend.
+func (r *Recognizer) inCookie(cookie string) bool {
+	name, _, _ := strings.Cut(cookie, "=")
+	return cookiename.Reserved(strings.Trim(name, " \t")) || r.inPiece(cookie)
+}
+
+// cut removes from s the pieces that drop is true for. Pieces are separated by any of
+// the characters in separators, in the order of their strength: where pieces are gone
+// between two that are kept, the strongest separator there stays.
+func cut(s, separators string, drop func(piece string) bool) string {
+	if !anyPiece(s, separators, drop) {
+		return s
+	}
+	kept, begun, strongest := make([]byte, 0, len(s)), false, byte(0)
+	for separator, piece := range pieces(s, separators) {
+		if strongest == 0 || strings.IndexByte(separators, separator) < strings.IndexByte(separators, strongest) {
+			strongest = separator
+		}
+		if drop(piece) {
+			continue
+		}
+		if begun {
+			kept = append(kept, strongest)
+		}
+		kept, begun, strongest = append(kept, piece...), true, 0
+	}
+	return string(kept)
+}
+
+func anyPiece(s, separators string, is func(piece string) bool) bool {
+	for _, piece := range pieces(s, separators) {
+		if is(piece) {
+			return true
+		}
+	}
+	return false
+}
+
+// pieces iterates over the pieces of s, each with the separator before it; the first
+// has none, 0.
+func pieces(s, separators string) iter.Seq2[byte, string] {
+	return func(yield func(byte, string) bool) {
+		separator, rest := byte(0), s
+		for {
+			end := strings.IndexAny(rest, separators)
+			if end < 0 {
+				yield(separator, rest)
+				return
+			}
+			if !yield(separator, rest[:end]) {
+				return
+			}
+			separator, rest = rest[end], rest[end+1:]
+		}
+	}
+}

@@ -1,0 +1,70 @@
+// Package sealedfile keeps what a gateway must know at its next start, when the
+// control plane may be away, in sealed files.
+package sealedfile
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+
+	"github.com/tidegatehq/tidegate/services/kit/seal"
+)
+
+// maxSize is the largest file that is read.
+const maxSize = 1 << 30
+
+// File is a sealed file.
+type File struct {
+	Path string
+	Key  *seal.Key
+	// Purpose is authenticated with the file, so that no other sealed file can take
+	// its place.
+	Purpose string
+}
+
+// Read returns what was written last. The error is one of the file system, such as
+// fs.ErrNotExist, or says that the file cannot be opened.
+func (f *File) Read() ([]byte, error) {
+	info, err := os.Stat(f.Path)
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() || info.Size() > maxSize {
+		return nil, errors.New("not a sealed file")
+	}
+	text, err := os.ReadFile(f.Path)
+	if err != nil {
+		return nil, err
+	}
+	return f.Key.Open(text, []byte(f.Purpose))
+}
+
+// Write replaces the file atomically.
+func (f *File) Write(plain []byte) error {
+	dir := filepath.Dir(f.Path)
+	temporary, err := os.CreateTemp(dir, filepath.Base(f.Path)+".*.tmp") // mode 0600
+	if err != nil {
+		return err
+	}
+	_, err = temporary.Write(f.Key.Seal(plain, []byte(f.Purpose)))
+	if err == nil {
+		err = temporary.Sync()
+	}
+	if err = errors.Join(err, temporary.Close()); err == nil {
+		err = os.Rename(temporary.Name(), f.Path)
+	}
+	if err != nil {
+		os.Remove(temporary.Name())
+		return err
+	}
+	return syncDir(dir)
+}
+
+// syncDir makes a rename within the folder durable.
+func syncDir(path string) error {
+	dir, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(dir.Sync(), dir.Close())
+}
