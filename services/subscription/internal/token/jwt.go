@@ -144,6 +144,9 @@ func (i *Issuer) ReadApplication(ctx context.Context, raw string) (ApplicationCl
 	if !complete || claims.Issuer != i.url || !claims.Audience.Contains(i.Audience()) {
 		return ApplicationClaims{}, ErrInvalid
 	}
+	if claims.NotBefore != nil && i.now().Before(claims.NotBefore.Time()) {
+		return ApplicationClaims{}, ErrInvalid
+	}
 	t := ApplicationClaims{
 		ID: claims.ID, ClientID: more.ClientID, Scopes: strings.Fields(more.Scope),
 		IssuedAt: claims.IssuedAt.Time(), ExpiresAt: claims.Expiry.Time(),
