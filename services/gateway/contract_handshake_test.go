@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -264,6 +265,48 @@ func TestBackendRefusesBeforeTheAnswer(t *testing.T) {
 
 // TestEditsTouchNoOthers: whatever happens to one API, the sessions of another
 // stay the same ones, and what is applied again touches nothing at all.
+// TestGatewayDialsNoListenerOfItsOwn has backends at every port that the gateway listens
+// on, though backends may be on loopback.
+func TestGatewayDialsNoListenerOfItsOwn(t *testing.T) {
+	w := newWorld(t)
+	ports := map[string]net.Addr{}
+	listen := func(name string) net.Listener {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		ports[name] = l.Addr()
+		return l
+	}
+	w.cfg.GRPC.Listener, w.cfg.Ops.Listener, w.cfg.Ops.PprofListener = listen("grpc"), listen("ops"), listen("pprof")
+	w.cfg.Listen.TLSListener = listen("wss")
+	w.plane.put(w.open())
+	w.start()
+	ports["ws"] = addressOf(t, w.plain)
+	for name, port := range ports {
+		r := w.open()
+		r.Name, r.Version = "apis/x/versions/"+name, name
+		r.Endpoints.Production = endpoint("ws://" + port.String())
+		w.plane.put(r)
+		url := w.plain + "/x/" + name
+		eventually(t, "the version is known", func() bool { _, r := w.ask(url, nil); return r.status != http.StatusNotFound })
+		if _, r := w.ask(url, nil); r.status != http.StatusBadGateway || !strings.Contains(r.body, "the backend's address is not allowed here") {
+			t.Errorf("a backend at -%s: %d %s, want that its address is not allowed", name, r.status, r.body)
+		}
+	}
+}
+
+// addressOf returns the address in a URL.
+func addressOf(t *testing.T, url string) net.Addr {
+	t.Helper()
+	_, at, _ := strings.Cut(url, "://")
+	addr, err := net.ResolveTCPAddr("tcp", at)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return addr
+}
+
 func TestEditsTouchNoOthers(t *testing.T) {
 	w := started(t)
 	other := w.open()

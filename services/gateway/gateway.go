@@ -100,10 +100,13 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
+	dialer.Own(g.listener.Addr())
+	dialer.Own(g.listener.TLSAddr())
+	g.cfg.GRPC.Listening, g.cfg.Ops.Listening = dialer.Own, dialer.Own
 	g.measure(dialer)
 	keySet := identity.RemoteKeySet(oauth2v1.NewOAuth2ServiceClient(subscription))
 	return g.serve(ctx, security.Run, disk.Run, known.learn(keySet), g.watchRoutes.Run, g.watchGrants.Run, g.grants.Run, g.report,
-		g.newServer(keySet, reg).Run, ops.New(cfg.Ops, log, reg, g.ready).Run)
+		g.newServer(keySet, reg).Run, ops.New(g.cfg.Ops, log, reg, g.ready).Run)
 }
 
 // gateway is the service while it runs.

@@ -68,7 +68,7 @@ func (b *banner) print(w io.Writer) error {
 func (b *banner) login() string {
 	line := quote.Word(b.program) + " login --password-file " + quote.Word(b.password)
 	if b.at.GRPC != "localhost:9090" {
-		line += " --server " + b.at.GRPC
+		line += " --server " + quote.Word(b.at.GRPC)
 	}
 	if b.data != "tidegate-data" && b.data != "./tidegate-data" {
 		line += " --ca " + quote.Word(b.ca)
@@ -82,12 +82,12 @@ func (b *banner) lines(say func(string, ...any)) {
 	say("")
 	say("The sample API %s is published. Talk to it, with a token that ends at %s:", sample.APIName, b.sample.Expires.Format(time.RFC3339))
 	say("")
-	say(`    wscat -c %s%s -H "Authorization: Bearer %s"`, b.at.WS, path, token)
-	say(`    wscat -n -c %s%s -H "Authorization: Bearer %s"`, b.at.WSS, path, token)
+	say(`    wscat -c %s -H "Authorization: Bearer %s"`, quote.Word(b.at.WS+path), token)
+	say(`    wscat -n -c %s -H "Authorization: Bearer %s"`, quote.Word(b.at.WSS+path), token)
 	say(`    wscat -c "%s%s?access_token=%s"`, b.at.WS, path, token)
 	say(`    wscat -n -c "%s%s?access_token=%s"`, b.at.WSS, path, token)
 	say("")
 	say("or without wscat:")
 	say("")
-	say("    %s connect %s%s --token %s", quote.Word(b.program), b.at.WS, path, token)
+	say("    %s connect %s --token %s", quote.Word(b.program), quote.Word(b.at.WS+path), token)
 }

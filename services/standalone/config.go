@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -59,6 +60,7 @@ type Config struct {
 	gateway      *gateway.Config
 	portal       *portal.Config
 	left         map[string]bool // flags of services that the user did not set
+	loopback     bool            // the user has said whether backends may be on loopback
 }
 
 // Files in the data folder.
@@ -127,7 +129,6 @@ func Default() Config {
 	for _, o := range c.opens() {
 		*o.value = ""
 	}
-	c.gateway.Upstream.AllowLoopback = true
 	c.portal.Drain = c.Drain
 	return c
 }
@@ -137,7 +138,7 @@ func Default() Config {
 // portal. Their defaults are what the Config holds.
 func (c *Config) Flags(fs *flag.FlagSet) {
 	fs.StringVar(&c.Data, "data", c.Data, "`folder` of databases, keys and passwords; created if missing")
-	fs.StringVar(&c.Host, "host", c.Host, "`host` to listen on; 0.0.0.0 for all interfaces")
+	fs.StringVar(&c.Host, "host", c.Host, "`host` to listen on, a name or an IPv4 or IPv6 address; 0.0.0.0 for all interfaces of IPv4, :: for all")
 	fs.StringVar(&c.HTTPS, "https", c.HTTPS, "`address` of REST and OAuth2 over HTTPS, port or host:port")
 	fs.StringVar(&c.GRPC, "grpc", c.GRPC, "`address` of gRPC over TLS, port or host:port")
 	fs.StringVar(&c.WS, "ws", c.WS, "`address` of WebSocket, port or host:port")
@@ -148,7 +149,7 @@ func (c *Config) Flags(fs *flag.FlagSet) {
 	fs.StringVar(&c.SecurityLog, "security-log", c.SecurityLog,
 		"`file` to which security events are appended as JSON, besides the log; empty for none")
 	fs.BoolVar(&c.NoSample, "no-sample", c.NoSample, "start without the sample API and its backend")
-	fs.StringVar(&c.SampleListen, "sample-listen", c.SampleListen, "`address` of the sample's backend, host:port")
+	fs.StringVar(&c.SampleListen, sampleFlag, c.SampleListen, "`address` of the sample's backend, host:port")
 	fs.DurationVar(&c.Drain, "drain", c.Drain, "`time` for live sessions to end after a stop")
 	services := flag.NewFlagSet("", flag.ContinueOnError)
 	c.catalog.Flags(services, "catalog.")
@@ -160,10 +161,36 @@ func (c *Config) Flags(fs *flag.FlagSet) {
 			fs.Var(f.Value, f.Name, f.Usage)
 		}
 	})
+	loopback := fs.Lookup("gateway.dial-loopback")
+	loopback.Value = noting{loopback.Value, &c.loopback}
+	loopback.DefValue = "while every listener is on loopback"
 	for _, o := range c.opens() {
 		fs.Lookup(o.flag).DefValue = o.meaning
 	}
 }
+
+// noting is a boolean flag that notes that it was set.
+type noting struct {
+	flag.Value
+	set *bool
+}
+
+// Set sets the flag.
+func (n noting) Set(text string) error {
+	*n.set = true
+	return n.Value.Set(text)
+}
+
+// String returns the value.
+func (n noting) String() string {
+	if n.Value == nil {
+		return ""
+	}
+	return n.Value.String()
+}
+
+// IsBoolFlag says that the flag needs no value.
+func (n noting) IsBoolFlag() bool { return true }
 
 // path returns the path of a file in the data folder.
 func (c *Config) path(name string) string { return filepath.Join(c.Data, name) }
@@ -243,7 +270,7 @@ func (c *Config) listeners() []listener {
 		all = append(all, listener{"pprof", c.Pprof, "127.0.0.1"})
 	}
 	if !c.NoSample {
-		all = append(all, listener{"sample-listen", c.SampleListen, "127.0.0.1"})
+		all = append(all, listener{sampleFlag, c.SampleListen, "127.0.0.1"})
 	}
 	return all
 }
@@ -264,6 +291,9 @@ func (c *Config) address(l listener) (string, error) {
 func (c *Config) names() []string {
 	names := []string{"localhost", "127.0.0.1", "::1"}
 	add := func(name string) {
+		if ip, err := netip.ParseAddr(name); err == nil {
+			name = ip.WithZone("").Unmap().String()
+		}
 		if ip := net.ParseIP(name); ip != nil && ip.IsUnspecified() || name == "" || slices.Contains(names, name) {
 			return
 		}

@@ -24,11 +24,13 @@ const (
 	// probeEvery is the time between two probes, and the timeout of one.
 	probeEvery = 50 * time.Millisecond
 	probeTime  = 5 * time.Second
+	// probeName is a name that the server's certificate has, wherever it listens.
+	probeName = "localhost"
 )
 
-// probe finds out whether the server answers at its own addresses, as users reach it.
+// probe finds out whether the server answers at the addresses that it listens on.
 type probe struct {
-	at   Addresses
+	open sockets
 	http *http.Client
 	grpc *grpc.ClientConn
 }
@@ -36,7 +38,7 @@ type probe struct {
 // newProbe returns a probe that trusts the authority in the file ca.
 // Where the listeners of the gateway or the portal expect PROXY headers from here, it
 // sends them.
-func newProbe(ca string, at Addresses, gateway, portal *proxies.Config) (*probe, error) {
+func newProbe(ca string, open sockets, gateway, portal *proxies.Config) (*probe, error) {
 	text, err := os.ReadFile(ca)
 	if err != nil {
 		return nil, fmt.Errorf("read the authority: %w", err)
@@ -46,20 +48,21 @@ func newProbe(ca string, at Addresses, gateway, portal *proxies.Config) (*probe,
 		return nil, fmt.Errorf("read the authority: %s has no certificate in it", ca)
 	}
 	trust := certs.Modern()
-	trust.RootCAs = roots
-	conn, err := grpc.NewClient("passthrough:///"+at.GRPC, grpc.WithTransportCredentials(credentials.NewTLS(trust)),
+	trust.RootCAs, trust.ServerName = roots, probeName
+	conn, err := grpc.NewClient("passthrough:///"+open.local("grpc"), grpc.WithAuthority(probeName),
+		grpc.WithTransportCredentials(credentials.NewTLS(trust)),
 		grpc.WithContextDialer(func(ctx context.Context, addr string) (net.Conn, error) { return greet(ctx, addr, portal) }))
 	if err != nil {
 		return nil, fmt.Errorf("connect to gRPC: %w", err)
 	}
 	transport := &http.Transport{TLSClientConfig: trust, DisableKeepAlives: true}
 	transport.DialContext = func(ctx context.Context, _, addr string) (net.Conn, error) {
-		if addr == at.WS[len("ws://"):] {
+		if addr == open.local("ws") {
 			return greet(ctx, addr, gateway)
 		}
 		return greet(ctx, addr, portal)
 	}
-	return &probe{at: at, http: &http.Client{Transport: transport}, grpc: conn}, nil
+	return &probe{open: open, http: &http.Client{Transport: transport}, grpc: conn}, nil
 }
 
 // greet connects to a listener that believes p.
@@ -108,18 +111,18 @@ func (p *probe) Now() error {
 func (p *probe) ask(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, probeTime)
 	defer cancel()
-	if err := p.get(ctx, "http"+p.at.WS[len("ws"):]+"/-/readyz"); err != nil {
+	if err := p.get(ctx, "http://"+p.open.local("ws")+"/-/readyz"); err != nil {
 		return err
 	}
-	if err := p.get(ctx, p.at.Portal+"/.well-known/oauth-authorization-server"); err != nil {
+	if err := p.get(ctx, "https://"+p.open.local("https")+"/.well-known/oauth-authorization-server"); err != nil {
 		return err
 	}
 	answer, err := healthgrpc.NewHealthClient(p.grpc).Check(ctx, &healthgrpc.HealthCheckRequest{})
 	if err != nil {
-		return fmt.Errorf("ask gRPC at %s: %w", p.at.GRPC, err)
+		return fmt.Errorf("ask gRPC at %s: %w", p.open.local("grpc"), err)
 	}
 	if answer.GetStatus() != healthgrpc.HealthCheckResponse_SERVING {
-		return fmt.Errorf("gRPC at %s is %s", p.at.GRPC, answer.GetStatus())
+		return fmt.Errorf("gRPC at %s is %s", p.open.local("grpc"), answer.GetStatus())
 	}
 	return nil
 }

@@ -84,10 +84,10 @@ func newStack(cfg *Config, data *folder.Folder, open sockets, at Addresses, agai
 	cfg.catalog.Security.Log, cfg.subscription.Security.Log, cfg.gateway.Security.Log = s.security, s.security, s.security
 	reg := ops.NewRegistry()
 	cfg.catalog.Metrics, cfg.subscription.Metrics, cfg.gateway.Metrics, cfg.portal.Metrics = reg, reg, reg, reg
-	if lis := open["sample-listen"]; lis != nil {
+	if lis := open[sampleFlag]; lis != nil {
 		s.echo = sample.NewEcho(lis, log)
 	}
-	if s.ready, err = newProbe(data.Path(folder.CACert), at, &cfg.gateway.Listen.Proxies, &cfg.portal.Proxies); err != nil {
+	if s.ready, err = newProbe(data.Path(folder.CACert), open, &cfg.gateway.Listen.Proxies, &cfg.portal.Proxies); err != nil {
 		s.close()
 		return nil, err
 	}

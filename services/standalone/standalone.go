@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/tidegatehq/tidegate/services/catalog"
+	"github.com/tidegatehq/tidegate/services/kit/netaddr"
 	"github.com/tidegatehq/tidegate/services/kit/run"
 	"github.com/tidegatehq/tidegate/services/standalone/internal/folder"
 	"github.com/tidegatehq/tidegate/services/subscription"
@@ -63,13 +64,34 @@ func prepare(ctx context.Context, cfg *Config, data *folder.Folder, log *slog.Lo
 		return nil, err
 	}
 	again := data.Has(issuerFile)
-	at := open.addresses()
+	at := cfg.addresses(open)
+	cfg.reach(open, log)
 	if err := cfg.fill(ctx, data, at); err != nil {
 		open.close()
 		return nil, err
 	}
 	return newStack(cfg, data, open, at, again, log)
 }
+
+// reach says which addresses of this machine the gateway may dial: never the server's
+// own, always that of the sample's backend, and others on loopback if the user says so,
+// or where only this machine can reach the server.
+func (c *Config) reach(open sockets, log *slog.Logger) {
+	c.gateway.Upstream.Own = open.own()
+	if lis := open[sampleFlag]; lis != nil {
+		c.gateway.Upstream.Sample = lis.Addr()
+	}
+	if c.loopback {
+		return
+	}
+	c.gateway.Upstream.AllowLoopback = open.onLoopback()
+	if !c.gateway.Upstream.AllowLoopback {
+		log.Info("backends on loopback are not dialled, because the server is reached from other machines; -gateway.dial-loopback allows them")
+	}
+}
+
+// sampleFlag says where the sample's backend is served.
+const sampleFlag = "sample-listen"
 
 // sockets are the listeners, by flag.
 type sockets map[string]net.Listener
@@ -113,35 +135,69 @@ func (s sockets) close() {
 	}
 }
 
-// addresses returns the addresses of the sockets.
-func (s sockets) addresses() Addresses {
-	at := Addresses{Portal: s.url("https", "https"), WS: s.url("ws", "ws"), WSS: s.url("wss", "wss"), Ops: s.url("http", "ops"), Pprof: s.url("http", "pprof")}
-	at.GRPC = s.name("grpc")
-	if lis := s["sample-listen"]; lis != nil {
-		at.Sample = "ws://" + lis.Addr().String()
+// onLoopback reports whether only this machine can reach the server.
+func (s sockets) onLoopback() bool {
+	for _, lis := range s {
+		if addr, ok := lis.Addr().(*net.TCPAddr); !ok || !addr.IP.IsLoopback() {
+			return false
+		}
+	}
+	return true
+}
+
+// own returns the addresses of the server's own listeners, without that of the
+// sample's backend.
+func (s sockets) own() []net.Addr {
+	var all []net.Addr
+	for flag, lis := range s {
+		if flag != sampleFlag {
+			all = append(all, lis.Addr())
+		}
+	}
+	return all
+}
+
+// local returns host:port at which this machine reaches a socket.
+func (s sockets) local(flag string) string { return netaddr.Local(s[flag].Addr()) }
+
+// addresses returns where users reach the sockets.
+func (c *Config) addresses(open sockets) Addresses {
+	names := map[string]string{}
+	for _, l := range c.listeners() {
+		if lis := open[l.flag]; lis != nil {
+			names[l.flag] = c.typed(l, lis.Addr())
+		}
+	}
+	url := func(scheme, flag string) string {
+		if names[flag] == "" {
+			return ""
+		}
+		return scheme + "://" + names[flag]
+	}
+	at := Addresses{
+		Portal: url("https", "https"), GRPC: names["grpc"], WS: url("ws", "ws"), WSS: url("wss", "wss"),
+		Ops: url("http", "ops"), Pprof: url("http", "pprof"),
+	}
+	if lis := open[sampleFlag]; lis != nil {
+		at.Sample = "ws://" + netaddr.Local(lis.Addr())
 	}
 	return at
 }
 
-func (s sockets) url(scheme, flag string) string {
-	if name := s.name(flag); name != "" {
-		return scheme + "://" + name
-	}
-	return ""
-}
-
-// name returns a socket's host:port as users type it: loopback and all interfaces
-// become localhost.
-func (s sockets) name(flag string) string {
-	if s[flag] == nil {
-		return ""
-	}
-	addr, ok := s[flag].Addr().(*net.TCPAddr)
+// typed returns a socket's host:port as users type it: by the name or address that it
+// was told to listen on. Every interface, and IPv4's loopback, are localhost.
+func (c *Config) typed(l listener, addr net.Addr) string {
+	tcp, ok := addr.(*net.TCPAddr)
 	if !ok {
-		return s[flag].Addr().String()
+		return addr.String()
 	}
-	if addr.IP.IsUnspecified() || addr.IP.Equal(net.IPv4(127, 0, 0, 1)) || addr.IP.IsLoopback() && addr.IP.To4() == nil {
-		return fmt.Sprintf("localhost:%d", addr.Port)
+	if tcp.IP.IsUnspecified() || tcp.IP.Equal(net.IPv4(127, 0, 0, 1)) {
+		return fmt.Sprintf("localhost:%d", tcp.Port)
+	}
+	if told, err := c.address(l); err == nil {
+		if host := netaddr.Host(told); hostname(host) && net.ParseIP(host) == nil && host != "localhost" {
+			return fmt.Sprintf("%s:%d", host, tcp.Port)
+		}
 	}
 	return addr.String()
 }

@@ -31,6 +31,8 @@ type Config struct {
 	// Listener and InternalListener, if set, are used instead of Addr and
 	// InternalAddr, without TLS.
 	Listener, InternalListener net.Listener
+	// Listening, if set, is called with the address of each listener.
+	Listening func(net.Addr)
 
 	prefix string
 }

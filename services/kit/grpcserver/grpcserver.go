@@ -194,6 +194,9 @@ func (s *Server) serve(ctx context.Context, g *errgroup.Group, srv *grpc.Server,
 	if lis == nil {
 		return
 	}
+	if s.cfg.Listening != nil {
+		s.cfg.Listening(lis.Addr())
+	}
 	s.log.Info("gRPC served", "for", face, "address", lis.Addr().String())
 	opening := newOpeningListener(lis)
 	g.Go(func() error {

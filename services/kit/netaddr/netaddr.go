@@ -5,6 +5,9 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"net/netip"
+	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -55,6 +58,34 @@ func IsLoopback(addr string) bool {
 	}
 	ip := net.ParseIP(host)
 	return host == "localhost" || ip != nil && ip.IsLoopback()
+}
+
+// Local returns host:port at which this machine reaches a listener at addr. One on
+// every interface is reached on loopback, over IPv4 if it has that.
+func Local(addr net.Addr) string {
+	tcp, ok := addr.(*net.TCPAddr)
+	if !ok || !tcp.IP.IsUnspecified() {
+		return addr.String()
+	}
+	// Go's listeners on [::] take IPv4 too.
+	return net.JoinHostPort("127.0.0.1", strconv.Itoa(tcp.Port))
+}
+
+// OnThisMachine reports whether an address is one of this machine's. It is when that
+// cannot be found out.
+func OnThisMachine(addr netip.Addr) bool {
+	addr = addr.WithZone("").Unmap()
+	if addr.IsLoopback() || addr.IsUnspecified() {
+		return true
+	}
+	all, err := net.InterfaceAddrs()
+	if err != nil {
+		return true
+	}
+	return slices.ContainsFunc(all, func(a net.Addr) bool {
+		prefix, err := netip.ParsePrefix(a.String())
+		return err == nil && prefix.Addr().WithZone("").Unmap() == addr
+	})
 }
 
 // Listen returns given if it is not nil, otherwise a TCP listener on addr, or nil

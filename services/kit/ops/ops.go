@@ -39,6 +39,8 @@ type Config struct {
 	HeadTimeout time.Duration
 	// Listener and PprofListener are used instead of Addr and Pprof when they are set.
 	Listener, PprofListener net.Listener
+	// Listening, if set, is called with the address of each listener.
+	Listening func(net.Addr)
 
 	prefix string
 }
@@ -192,6 +194,9 @@ func (s *Server) serve(ctx context.Context, what string, given net.Listener, add
 	if lis == nil {
 		<-ctx.Done()
 		return nil
+	}
+	if s.cfg.Listening != nil {
+		s.cfg.Listening(lis.Addr())
 	}
 	srv := &http.Server{
 		Handler:           handler,

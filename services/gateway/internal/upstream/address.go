@@ -3,9 +3,13 @@ package upstream
 import (
 	"context"
 	"fmt"
+	"net"
 	"net/netip"
 	"slices"
+	"sync"
 	"syscall"
+
+	"github.com/tidegatehq/tidegate/services/kit/netaddr"
 )
 
 // addressError says that a backend's address must not be dialled.
@@ -37,6 +41,44 @@ type policy struct {
 	loopback    bool
 	denyPrivate bool
 	never       []netip.Addr
+	sample      netip.AddrPort // dialled whatever the rest says; zero for none
+
+	mu  sync.Mutex
+	own map[uint16]struct{} // ports of this process's listeners
+}
+
+// addOwn makes a port of this process's one that is never dialled.
+func (p *policy) addOwn(listener net.Addr) {
+	tcp, ok := listener.(*net.TCPAddr)
+	if !ok {
+		return // in memory, or none
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.own[tcp.AddrPort().Port()] = struct{}{}
+}
+
+// isOwn reports whether an address is this process's. A listener on one address of
+// this machine makes its port own on all of them: by which of its names, networks and
+// forwardings the machine leads back to it is not for a publisher to find out.
+func (p *policy) isOwn(target netip.AddrPort) bool {
+	p.mu.Lock()
+	_, known := p.own[target.Port()]
+	p.mu.Unlock()
+	if !known {
+		return false
+	}
+	inner, ok := embedded(target.Addr())
+	return netaddr.OnThisMachine(target.Addr()) || ok && netaddr.OnThisMachine(inner)
+}
+
+// isSample reports whether an address is that of the sample's backend.
+func (p *policy) isSample(target netip.AddrPort) bool {
+	if !p.sample.IsValid() || target.Port() != p.sample.Port() {
+		return false
+	}
+	at := p.sample.Addr().Unmap()
+	return at == target.Addr() || at.IsUnspecified() && netaddr.OnThisMachine(target.Addr())
 }
 
 // control checks the address that is actually dialled, after name resolution.
@@ -45,7 +87,14 @@ func (p *policy) control(_ context.Context, _, address string, _ syscall.RawConn
 	if err != nil {
 		return fmt.Errorf("check address %q: %w", address, err)
 	}
-	return p.check(ap.Addr())
+	target := netip.AddrPortFrom(ap.Addr().WithZone("").Unmap(), ap.Port())
+	switch {
+	case p.isSample(target):
+		return nil
+	case p.isOwn(target):
+		return &addressError{Addr: target.Addr(), Kind: "own"}
+	}
+	return p.check(target.Addr())
 }
 
 // check refuses an address that must not be dialled. An IPv6 address that leads to

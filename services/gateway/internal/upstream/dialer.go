@@ -25,7 +25,12 @@ type Config struct {
 	DenyPrivate   bool
 	MaxHead       int    // bytes of the head of an answer
 	CAFile        string // PEM file of authorities trusted in addition to the system's
-	OldTLS        bool   // TLS 1.0 and 1.1, and suites without authenticated encryption, are spoken too
+	// Own are listeners of this process, which are never dialled; Dialer.Own adds more.
+	// Sample is the listener of the sample's backend, which is dialled whatever the
+	// other fields say; nil for none.
+	Own    []net.Addr
+	Sample net.Addr
+	OldTLS bool // TLS 1.0 and 1.1, and suites without authenticated encryption, are spoken too
 
 	prefix string
 }
@@ -58,6 +63,7 @@ func (c *Config) Check() error {
 // Dialer opens connections to backends. It is safe for concurrent use.
 type Dialer struct {
 	timeout time.Duration
+	policy  *policy
 	net     net.Dialer
 	tls     *tls.Config
 	heads   *head.Pool
@@ -80,8 +86,15 @@ func New(cfg Config) (*Dialer, error) {
 	}
 	secure.RootCAs, secure.NextProtos = roots, []string{"http/1.1"}
 	secure.ClientSessionCache = tls.NewLRUClientSessionCache(256)
-	p := &policy{loopback: cfg.AllowLoopback, denyPrivate: cfg.DenyPrivate, never: metadata()}
+	p := &policy{loopback: cfg.AllowLoopback, denyPrivate: cfg.DenyPrivate, never: metadata(), own: map[uint16]struct{}{}}
+	if tcp, ok := cfg.Sample.(*net.TCPAddr); ok {
+		p.sample = tcp.AddrPort()
+	}
+	for _, listener := range cfg.Own {
+		p.addOwn(listener)
+	}
 	return &Dialer{
+		policy:  p,
 		timeout: cfg.Timeout,
 		heads:   head.NewPool(cfg.MaxHead),
 		net:     net.Dialer{KeepAlive: -1, ControlContext: p.control},
@@ -98,6 +111,9 @@ func oldSuites() []uint16 {
 	}
 	return all
 }
+
+// Own adds a listener of this process, which is never dialled; nil is none.
+func (d *Dialer) Own(listener net.Addr) { d.policy.addOwn(listener) }
 
 // rootsWith returns the system's authorities and those of a file. Without a file it
 // returns nil, which means the system's.

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/gorilla/websocket"
+
+	"github.com/tidegatehq/tidegate/services/kit/netaddr"
 )
 
 // echoLimit is the largest message, in bytes, that the backend sends back.
@@ -30,7 +32,7 @@ func NewEcho(lis net.Listener, log *slog.Logger) *Echo {
 }
 
 // URL returns where the server is.
-func (e *Echo) URL() string { return "ws://" + e.listener.Addr().String() }
+func (e *Echo) URL() string { return "ws://" + netaddr.Local(e.listener.Addr()) }
 
 // Run serves until ctx ends and returns when every connection is closed.
 func (e *Echo) Run(ctx context.Context) error {
