@@ -1,8 +1,9 @@
 package credential
 
 import (
-	"strconv"
 	"strings"
+
+	"github.com/tidegatehq/tidegate/services/gateway/internal/pieces"
 )
 
 // tokens are the parameters access_token that were cut out of a query, and the rest
@@ -43,7 +44,7 @@ func (t *tokens) one() (string, error) {
 	case t.count > 1:
 		return "", errMalformed
 	}
-	token, ok := unescape(t.last)
+	token, ok := pieces.Unescape(t.last)
 	if !ok {
 		return "", errMalformed
 	}
@@ -57,31 +58,6 @@ func isParameter(piece string) bool {
 	if strings.IndexByte(name, '%') < 0 {
 		return name == parameter
 	}
-	decoded, ok := unescape(name)
+	decoded, ok := pieces.Unescape(name)
 	return ok && decoded == parameter
-}
-
-// unescape undoes percent-encoding and nothing else. A plus stays a plus, because
-// no token and no name that matters here contains a space.
-func unescape(s string) (string, bool) {
-	if strings.IndexByte(s, '%') < 0 {
-		return s, true
-	}
-	out := make([]byte, 0, len(s))
-	for i := 0; i < len(s); i++ {
-		if s[i] != '%' {
-			out = append(out, s[i])
-			continue
-		}
-		if i+2 >= len(s) {
-			return "", false
-		}
-		c, err := strconv.ParseUint(s[i+1:i+3], 16, 8)
-		if err != nil {
-			return "", false
-		}
-		out = append(out, byte(c))
-		i += 2
-	}
-	return string(out), true
 }

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"sync/atomic"
 
+	"github.com/tidegatehq/tidegate/services/gateway/internal/pieces"
 	"github.com/tidegatehq/tidegate/services/kit/identity"
 	"github.com/tidegatehq/tidegate/services/kit/madesecret"
 )
@@ -41,7 +42,7 @@ func (r *Recognizer) Holds(value string) bool {
 	if r.holds(value) {
 		return true
 	}
-	decoded, ok := unescape(value)
+	decoded, ok := pieces.Unescape(value)
 	return ok && len(decoded) < len(value) && r.holds(decoded)
 }
 

@@ -1,11 +1,11 @@
 package credential
 
 import (
-	"iter"
 	"net/http"
 	"slices"
 	"strings"
 
+	"github.com/tidegatehq/tidegate/services/gateway/internal/pieces"
 	"github.com/tidegatehq/tidegate/services/kit/cookiename"
 	"github.com/tidegatehq/tidegate/services/kit/madesecret"
 )
@@ -20,7 +20,7 @@ func (r *Recognizer) Remove(h http.Header, protocols []string, query string) (re
 	for name, lines := range h {
 		switch {
 		case name == "Cookie":
-			if slices.ContainsFunc(lines, func(line string) bool { return anyPiece(line, ";", r.inCookie) }) {
+			if slices.ContainsFunc(lines, func(line string) bool { return pieces.Any(line, pieces.OfCookies, r.inCookie) }) {
 				keep(h, name, r.cutCookies(lines))
 			}
 		case slices.ContainsFunc(lines, r.inLine):
@@ -30,7 +30,7 @@ func (r *Recognizer) Remove(h http.Header, protocols []string, query string) (re
 	if slices.ContainsFunc(protocols, r.Holds) {
 		protocols = slices.DeleteFunc(slices.Clone(protocols), r.Holds)
 	}
-	return protocols, cut(query, "&;", r.inPiece)
+	return protocols, pieces.Cut(query, pieces.OfQuery, r.inPiece)
 }
 
 // keep sets what is left of a header's lines.
@@ -77,7 +77,7 @@ func (r *Recognizer) inPiece(piece string) bool {
 func (r *Recognizer) cutCookies(lines []string) []string {
 	var kept []string
 	for _, line := range lines {
-		if rest := strings.TrimLeft(cut(line, ";", r.inCookie), " \t"); rest != "" {
+		if rest := strings.TrimLeft(pieces.Cut(line, pieces.OfCookies, r.inCookie), " \t"); rest != "" {
 			kept = append(kept, rest)
 		}
 	}
@@ -88,55 +88,4 @@ func (r *Recognizer) cutCookies(lines []string) []string {
 func (r *Recognizer) inCookie(cookie string) bool {
 	name, _, _ := strings.Cut(cookie, "=")
 	return cookiename.Reserved(strings.Trim(name, " \t")) || r.inPiece(cookie)
-}
-
-// cut removes from s the pieces that drop is true for. Pieces are separated by any of
-// the characters in separators, in the order of their strength: where pieces are gone
-// between two that are kept, the strongest separator there stays.
-func cut(s, separators string, drop func(piece string) bool) string {
-	if !anyPiece(s, separators, drop) {
-		return s
-	}
-	kept, begun, strongest := make([]byte, 0, len(s)), false, byte(0)
-	for separator, piece := range pieces(s, separators) {
-		if strongest == 0 || strings.IndexByte(separators, separator) < strings.IndexByte(separators, strongest) {
-			strongest = separator
-		}
-		if drop(piece) {
-			continue
-		}
-		if begun {
-			kept = append(kept, strongest)
-		}
-		kept, begun, strongest = append(kept, piece...), true, 0
-	}
-	return string(kept)
-}
-
-func anyPiece(s, separators string, is func(piece string) bool) bool {
-	for _, piece := range pieces(s, separators) {
-		if is(piece) {
-			return true
-		}
-	}
-	return false
-}
-
-// pieces iterates over the pieces of s, each with the separator before it; the first
-// has none, 0.
-func pieces(s, separators string) iter.Seq2[byte, string] {
-	return func(yield func(byte, string) bool) {
-		separator, rest := byte(0), s
-		for {
-			end := strings.IndexAny(rest, separators)
-			if end < 0 {
-				yield(separator, rest)
-				return
-			}
-			if !yield(separator, rest[:end]) {
-				return
-			}
-			separator, rest = rest[end], rest[end+1:]
-		}
-	}
 }

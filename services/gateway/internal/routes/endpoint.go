@@ -4,7 +4,10 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"slices"
 	"strings"
+
+	"github.com/tidegatehq/tidegate/services/gateway/internal/pieces"
 )
 
 // Endpoint is the address of a backend, parsed once.
@@ -15,6 +18,8 @@ type Endpoint struct {
 	Addr  string // host:port to dial
 	Path  string // as in the URL, escaped; "" or starts with "/"
 	Query string // as in the URL, without "?"
+
+	own []string // names of the parameters in Query, as parameterName gives them
 }
 
 // ParseEndpoint parses an absolute ws, wss, http or https URL.
@@ -44,7 +49,37 @@ func ParseEndpoint(raw string) (*Endpoint, error) {
 		return nil, fmt.Errorf("endpoint %q has a space or a character outside ASCII", raw)
 	}
 	e.Addr = net.JoinHostPort(e.Name, port)
+	for _, piece := range pieces.All(e.Query, pieces.OfQuery) {
+		if piece != "" {
+			e.own = append(e.own, parameterName(piece))
+		}
+	}
 	return e, nil
+}
+
+// parameterName returns the name of a parameter as a backend reads it. What follows a
+// bracket is left out: many read a[]=1 and a[b]=1 as more of a, or instead of it.
+func parameterName(piece string) string {
+	name, _, _ := strings.Cut(piece, "=")
+	if strings.IndexByte(name, '%') >= 0 || strings.IndexByte(name, '+') >= 0 {
+		if decoded, ok := pieces.Unescape(strings.ReplaceAll(name, "+", " ")); ok {
+			name = decoded
+		}
+	}
+	if at := strings.IndexByte(name, '['); at > 0 {
+		name = name[:at]
+	}
+	return name
+}
+
+// owns reports whether the endpoint's own query has a parameter of a piece's name,
+// without regard to case.
+func (e *Endpoint) owns(piece string) bool {
+	if piece == "" {
+		return false
+	}
+	name := parameterName(piece)
+	return slices.ContainsFunc(e.own, func(own string) bool { return strings.EqualFold(own, name) })
 }
 
 func orDefault(port, standard string) string {
@@ -65,8 +100,13 @@ func printable(s string) bool {
 }
 
 // AppendTarget appends the request target for the backend to dst: the endpoint's
-// path followed by the suffix of the client's, and both queries.
+// path followed by the suffix of the client's, and both queries. Of the client's query
+// the parameters whose names the endpoint's has are left out: what a publisher put
+// there, such as a key, no client overrides or adds to.
 func (e *Endpoint) AppendTarget(dst []byte, suffix, query string) []byte {
+	if len(e.own) > 0 && query != "" {
+		query = pieces.Cut(query, pieces.OfQuery, e.owns)
+	}
 	path := e.Path
 	if suffix != "" {
 		path = strings.TrimSuffix(path, "/")

@@ -68,6 +68,37 @@ func TestCurrent(t *testing.T) {
 	}
 }
 
+// What a publisher put into the endpoint's query reaches the backend as it is, and
+// nothing of the client's beside it that a backend could read for it.
+func TestClientsDoNotOverrideTheEndpointsQuery(t *testing.T) {
+	for _, tt := range []struct{ name, own, client, want string }{
+		{"another name", "key=s", "a=1&b", "key=s&a=1&b"},
+		{"the same name", "key=s", "key=mine", "key=s"},
+		{"among others", "key=s", "a=%2B+%zz&key=mine&&b=&key", "key=s&a=%2B+%zz&&b="},
+		{"in another case", "Key=s", "kEY=mine&a", "Key=s&a"},
+		{"escaped by the client", "key=s", "%6b%65%79=mine&a", "key=s&a"},
+		{"escaped by the publisher", "%6Bey=s", "key=mine&a", "%6Bey=s&a"},
+		{"a space in both forms", "my+key=s", "my%20key=mine&my+key=mine&my%2Bkey=1", "my+key=s&my%2Bkey=1"},
+		{"outside ASCII", "schl%C3%BCssel=s", "SCHL%C3%9CSSEL=mine&a", "schl%C3%BCssel=s&a"},
+		{"as an array", "key=s", "key[]=mine&key%5Ba%5D=mine&a", "key=s&a"},
+		{"behind a semicolon", "key=s", "a=1;key=mine&b", "key=s&a=1&b"},
+		{"without a value", "key", "key=mine&a", "key&a"},
+		{"several", "v=1&key=s&", "key=a&v=2&w=3", "v=1&key=s&&w=3"},
+		{"longer and shorter names", "key=s", "keys=1&ke=2&=3", "key=s&keys=1&ke=2&=3"},
+		{"escapes that are none", "100%=s", "100%=mine&10%=1", "100%=s&10%=1"},
+		{"no query of the endpoint's", "", "key=mine", "key=mine"},
+	} {
+		e, err := ParseEndpoint("ws://h/p?" + tt.own)
+		if err != nil {
+			t.Errorf("%s: %v", tt.name, err)
+			continue
+		}
+		if got := string(e.AppendTarget(nil, "", tt.client)); got != "/p?"+tt.want {
+			t.Errorf("%s: of %q the backend is asked for %q, want /p?%s", tt.name, tt.client, got, tt.want)
+		}
+	}
+}
+
 func TestParseEndpoint(t *testing.T) {
 	tests := []struct {
 		url, addr, host string

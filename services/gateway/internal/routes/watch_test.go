@@ -69,7 +69,7 @@ func message(context string, more ...func(*backplanev1.Route)) *backplanev1.Rout
 
 func demoted(r *backplanev1.Route) { r.State = catalogv1.Version_STATE_CREATED }
 
-func pieces(lists ...[]*backplanev1.Route) []*backplanev1.WatchRoutesResponse {
+func snapshotOf(lists ...[]*backplanev1.Route) []*backplanev1.WatchRoutesResponse {
 	var all []*backplanev1.WatchRoutesResponse
 	for _, list := range lists {
 		all = append(all, &backplanev1.WatchRoutesResponse{Body: &backplanev1.WatchRoutesResponse_Snapshot{
@@ -95,7 +95,7 @@ func testKeeper(t *testing.T) (*keeper, *Current, *ended, *saved) {
 
 func (k *keeper) mustReset(t *testing.T, lists ...[]*backplanev1.Route) watch.Result {
 	t.Helper()
-	r, err := k.Reset(t.Context(), watch.At{Number: 7}, backplanev1.Begin_RESET_NO_CURSOR, pieces(lists...))
+	r, err := k.Reset(t.Context(), watch.At{Number: 7}, backplanev1.Begin_RESET_NO_CURSOR, snapshotOf(lists...))
 	if err != nil {
 		t.Fatalf("Reset: %v", err)
 	}
