@@ -123,6 +123,7 @@ func (a *applications) nodeClients(t *testing.T) {
 	}
 	hub, _ := a.publish(t, "signalr", "/signalr", a.backends["signalr"], anonymous())
 	addresses["signalr"] = to{URL: hub}
+	addresses["signalr, token of its own"] = to{URL: hub, Foreign: "a token of the hub's own"}
 	text, err := json.Marshal(addresses)
 	if err != nil {
 		t.Fatal(err)
