@@ -174,6 +174,9 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	if err := reseal(ctx, cfg, st); err != nil {
 		return err
 	}
+	if err := st.NameInstallation(ctx); err != nil {
+		return err
+	}
 	subscription, err := cfg.Subscription.Dial()
 	if err != nil {
 		return err

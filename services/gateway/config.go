@@ -43,6 +43,9 @@ type Config struct {
 	// Listen says where clients connect, Upstream how backends are dialled.
 	Listen   listener.Config
 	Upstream upstream.Config
+	// MaxHandshakesPerVersion is how many handshakes of one version may be with its
+	// backend or on the way there at once; at most half of all, which 0 means too.
+	MaxHandshakesPerVersion int
 	// Relay is how sessions are kept alive and bounded, MaxAge how long one may
 	// live where its API does not say; 0 is no bound.
 	Relay  relay.Config
@@ -79,18 +82,19 @@ type Addrs struct{ Plain, TLS net.Addr }
 // Default returns the default configuration. MasterKeyFile must be set as well.
 func Default() Config {
 	return Config{
-		Instance:     watch.HostInstance("", "gateway"),
-		Data:         "gateway-data",
-		Catalog:      grpcclient.Default(identity.Catalog, "127.0.0.1:9291"),
-		Subscription: grpcclient.Default(identity.Subscription, "127.0.0.1:9292"),
-		Listen:       listener.Default(),
-		Upstream:     upstream.Default(),
-		Relay:        relay.Default(),
-		Grants:       grant.Default(),
-		Metering:     metering.Default(),
-		Drain:        25 * time.Second,
-		GRPC:         grpcserver.Default("127.0.0.1:9193", "127.0.0.1:9293"),
-		Ops:          ops.Default(),
+		Instance:                watch.HostInstance("", "gateway"),
+		Data:                    "gateway-data",
+		Catalog:                 grpcclient.Default(identity.Catalog, "127.0.0.1:9291"),
+		Subscription:            grpcclient.Default(identity.Subscription, "127.0.0.1:9292"),
+		Listen:                  listener.Default(),
+		MaxHandshakesPerVersion: 4096,
+		Upstream:                upstream.Default(),
+		Relay:                   relay.Default(),
+		Grants:                  grant.Default(),
+		Metering:                metering.Default(),
+		Drain:                   25 * time.Second,
+		GRPC:                    grpcserver.Default("127.0.0.1:9193", "127.0.0.1:9293"),
+		Ops:                     ops.Default(),
 	}
 }
 
@@ -106,6 +110,8 @@ func (c *Config) Flags(fs *flag.FlagSet, prefix string) {
 	c.Catalog.Flags(fs, prefix)
 	c.Subscription.Flags(fs, prefix)
 	c.Listen.Flags(fs, prefix)
+	fs.IntVar(&c.MaxHandshakesPerVersion, prefix+"max-handshakes-per-version", c.MaxHandshakesPerVersion,
+		"`number` of handshakes of one version that may wait for its backend at once, at most half of -"+prefix+"max-handshakes, which is also what 0 means; further ones are answered with 503")
 	c.Upstream.Flags(fs, prefix)
 	c.Relay.Flags(fs, prefix)
 	fs.DurationVar(&c.MaxAge, prefix+"max-age", c.MaxAge, "how `long` a session may live if its version sets no limit; 0 for no limit")
@@ -157,6 +163,9 @@ func (c *Config) Check() error {
 	if err := c.checkAdvertised(); err != nil {
 		fail("grpc-advertise", err.Error())
 	}
+	if c.MaxHandshakesPerVersion < 0 {
+		fail("max-handshakes-per-version", "must not be negative")
+	}
 	if c.Drain < 0 {
 		fail("drain", "must not be negative")
 	}
@@ -165,6 +174,16 @@ func (c *Config) Check() error {
 	}
 	return errors.Join(append(wrong, c.Catalog.Check(), c.Subscription.Check(), c.Listen.Check(), c.Upstream.Check(),
 		c.Relay.Check(), c.Grants.Check(), c.Metering.Check(), c.GRPC.Check(), c.Ops.Check())...)
+}
+
+// perVersion is how many handshakes of one version may wait for its backend: however
+// few handshakes there may be in all, one slow backend leaves half of them to others.
+func (c *Config) perVersion() int {
+	half := max(c.Listen.MaxHandshakes/2, 1)
+	if c.MaxHandshakesPerVersion == 0 {
+		return half
+	}
+	return min(c.MaxHandshakesPerVersion, half)
 }
 
 // routesFile is where the routes are kept.

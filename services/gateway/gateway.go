@@ -95,7 +95,7 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	g.watchGrants = grant.NewWatch(backplanev1.NewGrantServiceClient(subscription), g.hello(nil), g.grants, log, time.Now)
 	g.listener, err = listener.Open(cfg.Listen, handshake.New(handshake.Dependencies{
 		Routes: g.routes, Grants: g.grants, Ours: known.ours, Dialer: dialer, Sessions: g.sessions, Relay: g.relay,
-		Metrics: g.metrics, Log: log,
+		Metrics: g.metrics, Log: log, MaxPerVersion: cfg.perVersion(),
 	}), g.ready, g.metrics, log)
 	if err != nil {
 		return err

@@ -142,7 +142,7 @@ func (p *plane) WatchRoutes(s grpc.BidiStreamingServer[backplanev1.WatchRoutesRe
 		snapshot: func() *backplanev1.WatchRoutesResponse {
 			p.mu.Lock()
 			defer p.mu.Unlock()
-			all := &backplanev1.RouteSnapshot{}
+			all := &backplanev1.RouteSnapshot{Installation: "tidegate-test"}
 			for _, r := range p.versions {
 				all.Routes = append(all.Routes, proto.CloneOf(r))
 			}

@@ -69,6 +69,9 @@ func newFixture(t *testing.T, db *sqldb.DB) *fixture {
 	srv := grpcserver.New(cfg, quiet(),
 		grpcserver.Auth{Verifier: f.signer.Verifier(), Rules: Rules()}, checks)
 	f.store = store.New(db, log, seal.New())
+	if err := f.store.NameInstallation(t.Context()); err != nil {
+		t.Fatal(err)
+	}
 	New(f.store, log, []string{"ws://gw:9099", "wss://gw:8099"}).Register(srv.Public(), srv.Internal())
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)

@@ -23,8 +23,14 @@ const (
 	WindowPrefix = "WINDOW_"
 )
 
-// Snapshot emits all plans and all routes, for watchers.
+// Snapshot emits what the installation is called, all plans and all routes, for
+// watchers.
 func (s *Store) Snapshot(ctx context.Context, tx *sqldb.Tx, emit func(proto.Message)) error {
+	installation, err := readInstallation(ctx, tx)
+	if err != nil {
+		return err
+	}
+	emit(&backplanev1.RouteSnapshot{Installation: installation})
 	plans := change.NewBatch(func(all []*catalogv1.Plan) { emit(&backplanev1.RouteSnapshot{Plans: all}) })
 	for p, err := range listPlans(ctx, tx, PlanFilter{}, sqldb.TimeKey{}) {
 		if err != nil {

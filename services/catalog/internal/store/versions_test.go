@@ -185,7 +185,10 @@ func TestVersions(t *testing.T) {
 
 func TestSnapshot(t *testing.T) {
 	each(t, func(t *testing.T, b *bench) {
-		want := &backplanev1.RouteSnapshot{}
+		must(t, b.NameInstallation(t.Context()))
+		name, err := readInstallation(t.Context(), b.db)
+		must(t, err)
+		want := &backplanev1.RouteSnapshot{Installation: name}
 		for _, p := range list(t, b.Plans(t.Context(), PlanFilter{}, sqldb.TimeKey{})) {
 			want.Plans = append(want.Plans, p.Message())
 		}

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/tidegatehq/tidegate/services/gateway/internal/bound"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/credential"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/grant"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/listener"
@@ -39,19 +40,25 @@ type Dependencies struct {
 	Relay    *relay.Engine
 	Metrics  *metrics.Metrics
 	Log      *slog.Logger
+	// MaxPerVersion is how many handshakes of a version may be with its backend or on
+	// the way there at once; 0 is any number.
+	MaxPerVersion int
 }
 
 // Handler does handshakes. It is safe for concurrent use.
 type Handler struct {
 	Dependencies
 	upgrader *upgrader
+	versions *bound.ByKey[string] // handshakes by version
 	// monitorDelay is how long a handshake may take before its client is monitored.
 	monitorDelay time.Duration
 }
 
 // New returns a handler.
 func New(d Dependencies) *Handler {
-	return &Handler{Dependencies: d, upgrader: newUpgrader(), monitorDelay: 20 * time.Millisecond}
+	return &Handler{
+		Dependencies: d, upgrader: newUpgrader(), versions: bound.NewByKey[string](d.MaxPerVersion), monitorDelay: 20 * time.Millisecond,
+	}
 }
 
 var (
@@ -98,6 +105,10 @@ func (h *Handler) run(ctx context.Context, a *attempt) error {
 	if err := a.origin(); err != nil {
 		return err
 	}
+	if !h.versions.Take(a.match.Route.Name) {
+		return unavailable("VERSION_BUSY", "too many handshakes of this version are in progress", time.Second, nil)
+	}
+	defer h.versions.Give(a.match.Route.Name)
 	s, err := h.register(ctx, a)
 	if err != nil {
 		return err
@@ -118,6 +129,11 @@ func (h *Handler) run(ctx context.Context, a *attempt) error {
 func (h *Handler) route(a *attempt) error {
 	if !h.Routes.Loaded() {
 		return unavailable("NOT_READY", "the gateway has no routes yet", time.Second, nil)
+	}
+	if upstream.Passed(a.Header, h.Routes.Installation()) {
+		return &problem.Problem{
+			Status: http.StatusLoopDetected, Code: "LOOP", Detail: "the handshake came through this installation already: a backend leads back to it",
+		}
 	}
 	m, err := h.Routes.Load().Match(a.Path)
 	switch {
@@ -174,6 +190,7 @@ func (h *Handler) dial(ctx context.Context, a *attempt) (*upstream.Backend, erro
 	return h.Dialer.Dial(ctx, &upstream.Request{
 		Endpoint: a.endpoint(), Suffix: a.match.Suffix, Query: a.query, Header: a.Header, Protocols: a.Protocols,
 		Way: a.Way, Secure: a.Secure, Host: a.Host,
+		Installation: h.Routes.Installation(),
 	})
 }
 

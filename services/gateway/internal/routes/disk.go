@@ -34,7 +34,7 @@ type Disk struct {
 	delay time.Duration
 
 	mu    sync.Mutex
-	next  []*backplanev1.Route // to be written; nil: nothing
+	next  *backplanev1.RouteSnapshot // to be written; nil: nothing
 	dirty chan struct{}
 }
 
@@ -43,21 +43,21 @@ func NewDisk(path string, key *seal.Key, log *slog.Logger) *Disk {
 	return &Disk{file: sealedfile.File{Path: path, Key: key, Purpose: purpose}, log: log, delay: saveDelay, dirty: make(chan struct{}, 1)}
 }
 
-// Load returns the routes in the file, nil if there are none that can be used.
-func (d *Disk) Load() []*backplanev1.Route {
-	list, err := d.load()
+// Load returns what is in the file, nil if there is nothing that can be used.
+func (d *Disk) Load() *backplanev1.RouteSnapshot {
+	last, err := d.load()
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		d.log.Info("no routes on disk yet", "file", d.file.Path)
 	case err != nil:
 		d.log.Warn("routes on disk not used", "file", d.file.Path, "error", err)
 	default:
-		d.log.Info("routes read from disk", "file", d.file.Path, "routes", len(list))
+		d.log.Info("routes read from disk", "file", d.file.Path, "routes", len(last.GetRoutes()))
 	}
-	return list
+	return last
 }
 
-func (d *Disk) load() ([]*backplanev1.Route, error) {
+func (d *Disk) load() (*backplanev1.RouteSnapshot, error) {
 	plain, err := d.file.Read()
 	if err != nil {
 		return nil, err
@@ -66,17 +66,14 @@ func (d *Disk) load() ([]*backplanev1.Route, error) {
 	if err := proto.Unmarshal(plain, snapshot); err != nil {
 		return nil, fmt.Errorf("decode: %w", err)
 	}
-	return snapshot.GetRoutes(), nil
+	return snapshot, nil
 }
 
-// save leaves the list to Run to write. It owns the list from then on; the routes
-// must not change any more.
-func (d *Disk) save(list []*backplanev1.Route) {
+// save leaves a snapshot to Run to write. It owns the snapshot from then on; the
+// routes must not change any more.
+func (d *Disk) save(snapshot *backplanev1.RouteSnapshot) {
 	d.mu.Lock()
-	d.next = slices.Clip(list)
-	if d.next == nil {
-		d.next = []*backplanev1.Route{}
-	}
+	d.next = snapshot
 	d.mu.Unlock()
 	select {
 	case d.dirty <- struct{}{}:
@@ -99,21 +96,21 @@ func (d *Disk) Run(ctx context.Context) error {
 
 func (d *Disk) flush() {
 	d.mu.Lock()
-	list := d.next
+	next := d.next
 	d.next = nil
 	d.mu.Unlock()
-	if list == nil {
+	if next == nil {
 		return
 	}
-	if err := d.write(list); err != nil {
+	if err := d.write(next); err != nil {
 		d.log.Error("routes not written to disk", "file", d.file.Path, "error", err)
 	}
 }
 
 // write replaces the file.
-func (d *Disk) write(list []*backplanev1.Route) error {
-	slices.SortFunc(list, func(a, b *backplanev1.Route) int { return strings.Compare(a.GetName(), b.GetName()) })
-	plain, err := proto.Marshal(&backplanev1.RouteSnapshot{Routes: list})
+func (d *Disk) write(snapshot *backplanev1.RouteSnapshot) error {
+	slices.SortFunc(snapshot.Routes, func(a, b *backplanev1.Route) int { return strings.Compare(a.GetName(), b.GetName()) })
+	plain, err := proto.Marshal(snapshot)
 	if err != nil {
 		return fmt.Errorf("encode: %w", err)
 	}

@@ -22,10 +22,13 @@ func TestDisk(t *testing.T) {
 	key := seal.New()
 	d := NewDisk(path, key, slog.New(slog.DiscardHandler))
 	list := []*backplanev1.Route{message("/b"), message("/a")}
-	d.save(list)
+	d.save(&backplanev1.RouteSnapshot{Routes: list, Installation: "tidegate-x"})
 	d.flush()
 	got := NewDisk(path, key, slog.New(slog.DiscardHandler)).Load()
-	if len(got) != 2 || !proto.Equal(got[0], message("/a")) || !proto.Equal(got[1], message("/b")) {
+	if got.GetInstallation() != "tidegate-x" {
+		t.Errorf("the installation is %q after a start, want what was saved", got.GetInstallation())
+	}
+	if got := got.GetRoutes(); len(got) != 2 || !proto.Equal(got[0], message("/a")) || !proto.Equal(got[1], message("/b")) {
 		t.Errorf("Load() = %v, want both routes", got)
 	}
 	info, err := os.Stat(path)
@@ -45,7 +48,7 @@ func TestDisk(t *testing.T) {
 func TestDiskIgnoresWhatItCannotRead(t *testing.T) {
 	good := func(path string, key *seal.Key) {
 		d := NewDisk(path, key, slog.New(slog.DiscardHandler))
-		d.save([]*backplanev1.Route{message("/a")})
+		d.save(&backplanev1.RouteSnapshot{Routes: []*backplanev1.Route{message("/a")}})
 		d.flush()
 	}
 	key := seal.New()
@@ -99,23 +102,23 @@ func TestDiskJoinsWritesAndWritesTheLast(t *testing.T) {
 		ctx, stop := context.WithCancel(t.Context())
 		done := make(chan error, 1)
 		go func() { done <- d.Run(ctx) }()
-		d.save([]*backplanev1.Route{message("/a")})
+		d.save(&backplanev1.RouteSnapshot{Routes: []*backplanev1.Route{message("/a")}})
 		time.Sleep(saveDelay / 2)
 		if _, err := os.Stat(path); err == nil {
 			t.Error("the file is written at once, want a delay")
 		}
-		d.save([]*backplanev1.Route{message("/b")})
+		d.save(&backplanev1.RouteSnapshot{Routes: []*backplanev1.Route{message("/b")}})
 		time.Sleep(saveDelay)
 		synctest.Wait()
-		if got := d.Load(); len(got) != 1 || got[0].GetContext() != "/b" {
+		if got := d.Load().GetRoutes(); len(got) != 1 || got[0].GetContext() != "/b" {
 			t.Errorf("after the delay the file holds %v, want the last routes", got)
 		}
-		d.save(nil)
+		d.save(&backplanev1.RouteSnapshot{})
 		stop()
 		if err := <-done; err != nil {
 			t.Errorf("Run = %v", err)
 		}
-		if got, err := d.load(); err != nil || len(got) != 0 {
+		if got, err := d.load(); err != nil || len(got.GetRoutes()) != 0 {
 			t.Errorf("after the stop the file holds %v, %v, want no routes", got, err)
 		}
 	})
@@ -126,7 +129,7 @@ func TestDiskKeepsTheOldFileWhenItCannotWrite(t *testing.T) {
 	path := filepath.Join(dir, "gone", "routes.sealed")
 	var log bytes.Buffer
 	d := NewDisk(path, seal.New(), slog.New(slog.NewTextHandler(&log, nil)))
-	d.save([]*backplanev1.Route{message("/a")})
+	d.save(&backplanev1.RouteSnapshot{Routes: []*backplanev1.Route{message("/a")}})
 	d.flush()
 	if !strings.Contains(log.String(), "routes not written to disk") {
 		t.Errorf("the log is %q, want the failure", log.String())

@@ -132,7 +132,26 @@ func (t *Table) Get(name string) *Route { return t.routes[name] }
 
 // Current holds the table that is being served. Its zero value holds an empty
 // one.
-type Current struct{ table atomic.Pointer[Table] }
+type Current struct {
+	table        atomic.Pointer[Table]
+	installation atomic.Pointer[string]
+}
+
+// Installation returns what the installation is called in Via and CDN-Loop, "" before
+// that is known, which it is once a table is set.
+func (c *Current) Installation() string {
+	if name := c.installation.Load(); name != nil {
+		return *name
+	}
+	return ""
+}
+
+// name sets what the installation is called, if name says it.
+func (c *Current) name(name string) {
+	if name != "" {
+		c.installation.Store(&name)
+	}
+}
 
 // Load returns the table, never nil.
 func (c *Current) Load() *Table {

@@ -23,7 +23,7 @@ type Sessions interface {
 
 // saver keeps a copy of the routes for the next start. Disk implements it.
 type saver interface {
-	save(list []*backplanev1.Route)
+	save(snapshot *backplanev1.RouteSnapshot)
 }
 
 // Watch is the watch of routes.
@@ -65,11 +65,12 @@ func newKeeper(current *Current, sessions Sessions, disk saver, maxAge time.Dura
 }
 
 // preload serves the routes of an earlier run.
-func (k *keeper) preload(list []*backplanev1.Route) {
-	if len(list) == 0 {
+func (k *keeper) preload(last *backplanev1.RouteSnapshot) {
+	if len(last.GetRoutes()) == 0 {
 		return
 	}
-	if _, err := k.replace(list); err != nil {
+	k.current.name(last.GetInstallation())
+	if _, err := k.replace(last.GetRoutes()); err != nil {
 		k.log.Warn("routes from disk left out", "error", err)
 	}
 }
@@ -79,6 +80,7 @@ func (k *keeper) Reset(_ context.Context, at watch.At, _ backplanev1.Begin_Reset
 	var list []*backplanev1.Route
 	for _, p := range pieces {
 		list = append(list, p.GetSnapshot().GetRoutes()...)
+		k.current.name(p.GetSnapshot().GetInstallation())
 	}
 	ended, err := k.replace(list)
 	k.log.Info("routes reset", "number", at.Number, "routes", len(list))
@@ -150,7 +152,7 @@ func (k *keeper) change(put []*backplanev1.Route, remove []string) (ended int, e
 	}
 	next, err := k.current.Load().With(c)
 	k.current.Swap(next)
-	k.disk.save(slices.Collect(maps.Values(k.known)))
+	k.disk.save(&backplanev1.RouteSnapshot{Routes: slices.Collect(maps.Values(k.known)), Installation: k.current.Installation()})
 	return k.end(c), errors.Join(append(wrong, err)...)
 }
 

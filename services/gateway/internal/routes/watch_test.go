@@ -45,9 +45,14 @@ func (e *ended) take() []string {
 }
 
 // saved records what was saved.
-type saved struct{ lists [][]*backplanev1.Route }
+type saved struct {
+	lists        [][]*backplanev1.Route
+	installation string
+}
 
-func (s *saved) save(list []*backplanev1.Route) { s.lists = append(s.lists, list) }
+func (s *saved) save(last *backplanev1.RouteSnapshot) {
+	s.lists, s.installation = append(s.lists, last.GetRoutes()), last.GetInstallation()
+}
 
 // endpoint is a stage with one endpoint.
 func endpoint(url string) []*catalogv1.Endpoint {

@@ -23,6 +23,9 @@ type Request struct {
 	Way       proxies.Chain // how the client's request has come
 	Secure    bool          // it came over TLS
 	Host      string        // the Host that it asked for
+
+	// Installation is what this installation is called in Via and CDN-Loop.
+	Installation string
 }
 
 // newKey returns a new Sec-WebSocket-Key.
@@ -50,7 +53,7 @@ func (r *Request) appendTo(b []byte, key string) []byte {
 		}
 		b = append(b, "\r\n"...)
 	}
-	b = r.appendForwarded(b)
+	b = r.appendVia(r.appendForwarded(b))
 	connection := r.Header["Connection"]
 	for name, values := range r.Header {
 		if !forwarded(name, connection) {
@@ -73,7 +76,7 @@ func forwarded(name string, connection []string) bool {
 		return forwarded(read, connection) && head.EndToEnd(name, connection)
 	}
 	switch {
-	case name == "Host", name == "Forwarded", name == "Expect",
+	case name == "Host", name == "Forwarded", name == "Expect", name == "Via", name == "Cdn-Loop",
 		strings.HasPrefix(name, "X-Forwarded-"), strings.HasPrefix(name, "X-Tidegate-"):
 		return false
 	}

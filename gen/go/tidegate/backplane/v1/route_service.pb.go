@@ -303,7 +303,11 @@ type RouteSnapshot struct {
 	// Routes.
 	Routes []*Route `protobuf:"bytes,1,rep,name=routes,proto3" json:"routes,omitempty"`
 	// Plans.
-	Plans         []*v1.Plan `protobuf:"bytes,2,rep,name=plans,proto3" json:"plans,omitempty"`
+	Plans []*v1.Plan `protobuf:"bytes,2,rep,name=plans,proto3" json:"plans,omitempty"`
+	// What this installation is called in Via (RFC 9110) and CDN-Loop (RFC 8586), a
+	// token that no other installation has. It is in one of the pieces, and never
+	// changes.
+	Installation  string `protobuf:"bytes,3,opt,name=installation,proto3" json:"installation,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -350,6 +354,13 @@ func (x *RouteSnapshot) GetPlans() []*v1.Plan {
 		return x.Plans
 	}
 	return nil
+}
+
+func (x *RouteSnapshot) GetInstallation() string {
+	if x != nil {
+		return x.Installation
+	}
+	return ""
 }
 
 // RouteChange is one change and its effect on routes and plans.
@@ -671,10 +682,11 @@ const file_tidegate_backplane_v1_route_service_proto_rawDesc = "" +
 	"\fsnapshot_end\x18\x03 \x01(\v2\".tidegate.backplane.v1.SnapshotEndH\x00R\vsnapshotEnd\x12<\n" +
 	"\x06change\x18\x04 \x01(\v2\".tidegate.backplane.v1.RouteChangeH\x00R\x06change\x12@\n" +
 	"\theartbeat\x18\x05 \x01(\v2 .tidegate.backplane.v1.HeartbeatH\x00R\theartbeatB\x06\n" +
-	"\x04body\"v\n" +
+	"\x04body\"\x9a\x01\n" +
 	"\rRouteSnapshot\x124\n" +
 	"\x06routes\x18\x01 \x03(\v2\x1c.tidegate.backplane.v1.RouteR\x06routes\x12/\n" +
-	"\x05plans\x18\x02 \x03(\v2\x19.tidegate.catalog.v1.PlanR\x05plans\"\x83\x01\n" +
+	"\x05plans\x18\x02 \x03(\v2\x19.tidegate.catalog.v1.PlanR\x05plans\x12\"\n" +
+	"\finstallation\x18\x03 \x01(\tR\finstallation\"\x83\x01\n" +
 	"\vRouteChange\x12;\n" +
 	"\bposition\x18\x01 \x01(\v2\x1f.tidegate.backplane.v1.PositionR\bposition\x127\n" +
 	"\x05event\x18\x02 \x01(\v2!.tidegate.backplane.v1.RouteEventR\x05event\"\xbf\x01\n" +

@@ -52,6 +52,12 @@ CREATE TABLE version (
 CREATE INDEX version_created ON version (created_at, id);
 CREATE INDEX version_api ON version (api_id, created_at, id);
 
+-- What the installation is called in Via and CDN-Loop: one row, made at the first start.
+CREATE TABLE installation (
+	one BIGINT PRIMARY KEY CHECK (one = 1),
+	name TEXT COLLATE "C" NOT NULL
+);
+
 -- What versions are found by; the version's own row has the same in order.
 CREATE TABLE version_tag (
 	version_id TEXT COLLATE "C" NOT NULL REFERENCES version (id) ON DELETE CASCADE,
