@@ -15,9 +15,11 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
 	oauth2v1 "github.com/tidegatehq/tidegate/gen/go/tidegate/oauth2/v1"
 	"github.com/tidegatehq/tidegate/services/catalog/internal/api"
 	"github.com/tidegatehq/tidegate/services/catalog/internal/store"
+	"github.com/tidegatehq/tidegate/services/kit/access"
 	"github.com/tidegatehq/tidegate/services/kit/change"
 	"github.com/tidegatehq/tidegate/services/kit/grpcclient"
 	"github.com/tidegatehq/tidegate/services/kit/grpcserver"
@@ -28,6 +30,7 @@ import (
 	"github.com/tidegatehq/tidegate/services/kit/securitylog"
 	"github.com/tidegatehq/tidegate/services/kit/sqldb"
 	"github.com/tidegatehq/tidegate/services/kit/validate"
+	"github.com/tidegatehq/tidegate/services/kit/watch"
 )
 
 // Config is the configuration of the service. Default makes it.
@@ -39,7 +42,11 @@ type Config struct {
 	MasterKeyFile string
 	// GRPC says where users and services call.
 	GRPC grpcserver.Config
-	// Subscription is the service that has the signing keys of users' tokens.
+	// Instance is the name of this process as a watcher of the subscription
+	// service; every replica has its own.
+	Instance string
+	// Subscription is the service that has the signing keys of users' tokens, and
+	// tells whose access has ended.
 	Subscription grpcclient.Config
 	// GatewayURLs are the addresses of gateways, separated by commas, from which
 	// the addresses of versions are made; empty for none.
@@ -60,6 +67,7 @@ type Config struct {
 func Default() Config {
 	return Config{
 		DB:           "sqlite:catalog.db",
+		Instance:     watch.HostInstance("catalog-", "catalog"),
 		GRPC:         grpcserver.Default("127.0.0.1:9191", "127.0.0.1:9291"),
 		Subscription: grpcclient.Default(identity.Subscription, "127.0.0.1:9292"),
 		GatewayURLs:  "ws://localhost:9099,wss://localhost:8099",
@@ -75,6 +83,7 @@ func (c *Config) Flags(fs *flag.FlagSet, prefix string) {
 	sqldb.Flags(fs, prefix, &c.DB, &c.DBFile)
 	fs.StringVar(&c.MasterKeyFile, prefix+"master-key-file", c.MasterKeyFile,
 		"`file` with the installation's master key, which seals the endpoints of versions; required")
+	fs.StringVar(&c.Instance, prefix+"instance", c.Instance, "`name` of this replica, unique among the watchers of the subscription service")
 	fs.StringVar(&c.GatewayURLs, prefix+"gateway-urls", c.GatewayURLs,
 		"`addresses` of the gateways, separated by commas, from which versions' addresses are made")
 	fs.DurationVar(&c.AuditKeep, prefix+"audit-keep", c.AuditKeep, "how `long` changes are kept as the audit log, at least 168h")
@@ -92,6 +101,9 @@ func (c *Config) Check() error {
 	}
 	if c.MasterKeyFile == "" {
 		wrong = append(wrong, fmt.Errorf("-%smaster-key-file: a file is needed", c.prefix))
+	}
+	if err := watch.CheckInstance(c.Instance); err != nil {
+		wrong = append(wrong, fmt.Errorf("-%sinstance: %w", c.prefix, err))
 	}
 	if _, err := gatewayURLs(c.GatewayURLs); err != nil {
 		wrong = append(wrong, fmt.Errorf("-%sgateway-urls: %w", c.prefix, err))
@@ -183,6 +195,7 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	}
 	defer cfg.Subscription.Close(subscription)
 	keys := identity.NewKeys(identity.RemoteKeySet(oauth2v1.NewOAuth2ServiceClient(subscription)), time.Now)
+	users := access.New(backplanev1.NewAccessServiceClient(subscription), identity.Catalog, cfg.Instance, log, time.Now)
 	checks, err := validate.New()
 	if err != nil {
 		return err
@@ -192,12 +205,12 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 		reg = ops.NewRegistry()
 	}
 	srv := grpcserver.New(cfg.GRPC, log, grpcserver.Auth{
-		Verifier: identity.NewVerifier(keys, time.Now),
+		Verifier: identity.NewVerifier(keys, users, time.Now),
 		Rules:    api.Rules(),
 		Security: security,
 	}, checks, grpcserver.WithMetrics(reg))
 	api.New(st, changes, gateways).Register(srv.Public(), srv.Internal())
 	ready := func() error { return db.Ping(ctx) }
 	operations := ops.New(cfg.Ops, log, reg, ready)
-	return run.Group(ctx, security.Run, changes.Run, srv.Run, operations.Run)
+	return run.Group(ctx, security.Run, changes.Run, users.Run, srv.Run, operations.Run)
 }

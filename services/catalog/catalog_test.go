@@ -130,14 +130,14 @@ func TestRestart(t *testing.T) {
 	if err != nil || !slices.Equal(v.GetAddresses(), []string{"ws://gw/echo/1"}) {
 		t.Fatalf("CreateVersion = %v, %v", v, err)
 	}
-	cursor := watch(t, first, "").cursor
+	cursor := watching(t, first, "").cursor
 	first.stop()
 	second := start(t, url, conn)
 	got, err := second.catalog.GetApi(t.Context(), &catalogv1.GetApiRequest{Name: made.GetName()}, ann)
 	if err != nil || got.GetEtag() != made.GetEtag() || got.GetDisplayName() != "Echo" {
 		t.Errorf("GetApi after a restart = %v, %v", got, err)
 	}
-	if w := watch(t, second, cursor); w.reset != backplanev1.Begin_RESET_UNSPECIFIED {
+	if w := watching(t, second, cursor); w.reset != backplanev1.Begin_RESET_UNSPECIFIED {
 		t.Errorf("a watch after a restart begins with %v, want no snapshot", w.reset)
 	}
 }
@@ -150,8 +150,8 @@ type begun struct {
 	number uint64
 }
 
-// watch begins a watch and reads its snapshot, where there is one.
-func watch(t *testing.T, i *instance, since string) *begun {
+// watching begins a watch and reads its snapshot, where there is one.
+func watching(t *testing.T, i *instance, since string) *begun {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	t.Cleanup(cancel)
@@ -187,7 +187,7 @@ func TestReplicas(t *testing.T) {
 	signer, conn := signing(t)
 	ann := identitytest.Bearer(signer.Token("ann", identity.RoleCreator, identity.RolePublisher))
 	one, two := start(t, url, conn), start(t, url, conn)
-	w := watch(t, two, "")
+	w := watching(t, two, "")
 	made, err := one.catalog.CreateApi(t.Context(), &catalogv1.CreateApiRequest{Api: &catalogv1.Api{DisplayName: "Echo", Context: "/echo"}}, ann)
 	if err != nil {
 		t.Fatal(err)

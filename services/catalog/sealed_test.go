@@ -158,7 +158,7 @@ func TestMasterKeyIsReplaced(t *testing.T) {
 		return func(cfg *Config) { cfg.MasterKeyFile = file }
 	}
 	first := start(t, url, conn, with(keys[0]))
-	before := watch(t, first, "")
+	before := watching(t, first, "")
 	_, v := withSecret(t, first, ann)
 	first.stop()
 
@@ -181,7 +181,7 @@ func TestMasterKeyIsReplaced(t *testing.T) {
 			t.Fatalf("GetVersion = %v, %v", got, err)
 		}
 	}
-	w := watch(t, last, before.cursor)
+	w := watching(t, last, before.cursor)
 	if w.reset != backplanev1.Begin_RESET_UNSPECIFIED {
 		t.Fatalf("a watch with the new key begins with %v, want the changes of before", w.reset)
 	}

@@ -15,6 +15,8 @@ type userCmds struct {
 	Get      userGetCmd      `cmd:"" help:"Show a user."`
 	Roles    userRolesCmd    `cmd:"" help:"Replace a user's roles."`
 	Password userPasswordCmd `cmd:"" help:"Change a password."`
+	Suspend  userSuspendCmd  `cmd:"" help:"Suspend a user: sign-ins end, and live sessions of the user's applications."`
+	Restore  userRestoreCmd  `cmd:"" help:"Restore a suspended user."`
 	Delete   userDeleteCmd   `cmd:"" help:"Delete a user with its applications and subscriptions; their live sessions end."`
 }
 
@@ -35,6 +37,9 @@ func (s *shell) printUser(p *identityv1.User, address string) error {
 	fields := [][2]string{{"User", p.GetUsername()}, {"Name", p.GetName()}, {"Roles", roles(p)}}
 	if p.GetDisplayName() != "" {
 		fields = append(fields, [2]string{"Called", p.GetDisplayName()})
+	}
+	if p.GetState() == identityv1.User_STATE_SUSPENDED {
+		fields = append(fields, [2]string{"State", "suspended"})
 	}
 	if address != "" {
 		fields = append(fields, [2]string{"Server", address})
@@ -103,9 +108,9 @@ func (c *userListCmd) Run(ctx context.Context, s *shell) error {
 	}
 	var rows [][]string
 	for _, p := range list.GetUsers() {
-		rows = append(rows, []string{p.GetUsername(), p.GetDisplayName(), roles(p), p.GetName()})
+		rows = append(rows, []string{p.GetUsername(), p.GetDisplayName(), roles(p), userState(p), p.GetName()})
 	}
-	return s.printTable([]string{"USER", "CALLED", "ROLES", "NAME"}, rows)
+	return s.printTable([]string{"USER", "CALLED", "ROLES", "STATE", "NAME"}, rows)
 }
 
 // userGetCmd shows a user.
@@ -141,25 +146,12 @@ func (c *userRolesCmd) Run(ctx context.Context, s *shell) error {
 	if err != nil {
 		return err
 	}
-	cl, err := s.dial()
-	if err != nil {
-		return err
-	}
-	p, err := cl.user(ctx, c.Username)
-	if err != nil {
-		return err
-	}
-	p, err = cl.users.UpdateUser(ctx, &identityv1.UpdateUserRequest{
-		User:       &identityv1.User{Name: p.GetName(), Roles: roles, Etag: p.GetEtag()},
-		UpdateMask: &fieldmaskpb.FieldMask{Paths: []string{"roles"}},
+	return s.changeUser(ctx, c.Username, func(cl *client, p *identityv1.User) (*identityv1.User, error) {
+		return cl.users.UpdateUser(ctx, &identityv1.UpdateUserRequest{
+			User:       &identityv1.User{Name: p.GetName(), Roles: roles, Etag: p.GetEtag()},
+			UpdateMask: &fieldmaskpb.FieldMask{Paths: []string{"roles"}},
+		})
 	})
-	if err != nil {
-		return err
-	}
-	if s.json() {
-		return s.printJSON(p)
-	}
-	return s.printUser(p, "")
 }
 
 // userPasswordCmd changes a password.
@@ -200,6 +192,54 @@ func (c *userPasswordCmd) Run(ctx context.Context, s *shell) error {
 	}
 	s.note("The password of %s is changed; other sign-ins have ended.", p.GetUsername())
 	return nil
+}
+
+// userState returns the state of a user as users read it.
+func userState(p *identityv1.User) string {
+	return strings.ToLower(strings.TrimPrefix(p.GetState().String(), "STATE_"))
+}
+
+// userSuspendCmd suspends a user.
+type userSuspendCmd struct {
+	Username string `arg:"" help:"The user's username, or users/…."`
+}
+
+// Run suspends the user.
+func (c *userSuspendCmd) Run(ctx context.Context, s *shell) error {
+	return s.changeUser(ctx, c.Username, func(cl *client, p *identityv1.User) (*identityv1.User, error) {
+		return cl.users.SuspendUser(ctx, &identityv1.SuspendUserRequest{Name: p.GetName(), Etag: p.GetEtag()})
+	})
+}
+
+// userRestoreCmd restores a suspended user.
+type userRestoreCmd struct {
+	Username string `arg:"" help:"The user's username, or users/…."`
+}
+
+// Run restores the user.
+func (c *userRestoreCmd) Run(ctx context.Context, s *shell) error {
+	return s.changeUser(ctx, c.Username, func(cl *client, p *identityv1.User) (*identityv1.User, error) {
+		return cl.users.RestoreUser(ctx, &identityv1.RestoreUserRequest{Name: p.GetName(), Etag: p.GetEtag()})
+	})
+}
+
+// changeUser changes a user as change does, and prints the result.
+func (s *shell) changeUser(ctx context.Context, username string, change func(*client, *identityv1.User) (*identityv1.User, error)) error {
+	cl, err := s.dial()
+	if err != nil {
+		return err
+	}
+	p, err := cl.user(ctx, username)
+	if err != nil {
+		return err
+	}
+	if p, err = change(cl, p); err != nil {
+		return err
+	}
+	if s.json() {
+		return s.printJSON(p)
+	}
+	return s.printUser(p, "")
 }
 
 // userDeleteCmd deletes a user.

@@ -52,10 +52,8 @@ func TestRoles(t *testing.T) {
 		}
 	}
 	root.says(t, []string{"creator, publisher"}, "user", "roles", "creator", "--role", "creator", "--role", "publisher")
-	// Roles are those of the token, which is fetched anew at a sign-in.
-	if _, stderr, code := users["creator"].try(t, "creator has a long password\n", "login", "-u", "creator"); code != 0 {
-		t.Fatalf("login = %d, %q", code, stderr)
-	}
+	// The token with the old roles is no longer accepted, so the command line gets one
+	// with the new.
 	users["creator"].says(t, []string{"Published"}, "api", "publish", "Mine")
 	users["subscriber"].says(t, []string{"Subscribed"}, "subscribe", "Mine", "Mine/1.0.0")
 	users["subscriber"].run(t, "oauth-client", "create", "Mine")
@@ -67,13 +65,36 @@ func TestRoles(t *testing.T) {
 		t.Errorf("login with the new password = %d", code)
 	}
 
+	// Whoever is suspended is out, wherever it is tried, and their live sessions end.
+	token := strings.TrimSpace(users["subscriber"].run(t, "token", "Mine"))
+	conn := s.connect(t, s.WS+"/mine", token)
+	echo(t, conn, websocket.MessageText, "here")
+	root.says(t, []string{"suspended"}, "user", "suspend", "subscriber")
+	if code, reason := closed(t, conn); code != 4006 {
+		t.Errorf("closed with %d %q, want 4006", code, reason)
+	}
+	if got := s.refused(t, s.WS+"/mine", token); got != 403 {
+		t.Errorf("a handshake for a suspended user is answered %d, want 403", got)
+	}
+	for _, args := range [][]string{{"api", "list"}, {"app", "list"}} {
+		if _, stderr, code := users["subscriber"].try(t, "", args...); code != 1 || !strings.Contains(stderr, "the sign-in has ended") {
+			t.Errorf("suspended: tidegate %q = %d, %q, want that the sign-in has ended", args, code, stderr)
+		}
+	}
+	if _, stderr, code := users["subscriber"].try(t, "subscriber has another one\n", "login", "-u", "subscriber"); code != 1 || !strings.Contains(stderr, "suspended") {
+		t.Errorf("login while suspended = %d, %q, want the reason", code, stderr)
+	}
+	root.says(t, []string{"subscriber"}, "user", "restore", "subscriber")
+	if _, stderr, code := users["subscriber"].try(t, "subscriber has another one\n", "login", "-u", "subscriber"); code != 0 {
+		t.Errorf("login after the restore = %d, %q", code, stderr)
+	}
+
 	// A user who is removed takes their live sessions along.
 	stdout, stderr, code := users["subscriber"].try(t, "still here\n", "connect", s.WS+"/mine", "--app", "Mine")
 	if code != 0 || stdout != "still here\n" {
 		t.Errorf("connect = %q, %q, %d, want an echo", stdout, stderr, code)
 	}
-	token := strings.TrimSpace(users["subscriber"].run(t, "token", "Mine"))
-	conn := s.connect(t, s.WS+"/mine", token)
+	conn = s.connect(t, s.WS+"/mine", token)
 	echo(t, conn, websocket.MessageText, "here")
 	root.says(t, []string{"Deleted  subscriber"}, "user", "delete", "subscriber")
 	if code, reason := closed(t, conn); code != 4006 {

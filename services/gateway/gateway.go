@@ -29,6 +29,7 @@ import (
 	"github.com/tidegatehq/tidegate/services/gateway/internal/routes"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/session"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/upstream"
+	"github.com/tidegatehq/tidegate/services/kit/access"
 	"github.com/tidegatehq/tidegate/services/kit/grpcserver"
 	"github.com/tidegatehq/tidegate/services/kit/id"
 	"github.com/tidegatehq/tidegate/services/kit/identity"
@@ -93,6 +94,7 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	g.watchRoutes = routes.NewWatch(backplanev1.NewRouteServiceClient(catalog), g.hello(routes.Features()),
 		routes.Target{Current: g.routes, Sessions: g.sessions, Disk: disk, MaxAge: cfg.MaxAge}, log, time.Now)
 	g.watchGrants = grant.NewWatch(backplanev1.NewGrantServiceClient(subscription), g.hello(nil), g.grants, log, time.Now)
+	g.watchUsers = access.New(backplanev1.NewAccessServiceClient(subscription), identity.Gateway, cfg.Instance, log, time.Now)
 	g.listener, err = listener.Open(cfg.Listen, handshake.New(handshake.Dependencies{
 		Routes: g.routes, Grants: g.grants, Ours: known.ours, Dialer: dialer, Sessions: g.sessions, Relay: g.relay,
 		Metrics: g.metrics, Log: log, MaxPerVersion: cfg.perVersion(),
@@ -105,8 +107,8 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	g.cfg.GRPC.Listening, g.cfg.Ops.Listening = dialer.Own, dialer.Own
 	g.measure(dialer)
 	keySet := identity.RemoteKeySet(oauth2v1.NewOAuth2ServiceClient(subscription))
-	return g.serve(ctx, security.Run, disk.Run, known.learn(keySet), g.watchRoutes.Run, g.watchGrants.Run, g.grants.Run, g.report,
-		g.newServer(keySet, reg).Run, ops.New(g.cfg.Ops, log, reg, g.ready).Run)
+	return g.serve(ctx, security.Run, disk.Run, known.learn(keySet), g.watchRoutes.Run, g.watchGrants.Run, g.watchUsers.Run, g.grants.Run,
+		g.report, g.newServer(keySet, reg).Run, ops.New(g.cfg.Ops, log, reg, g.ready).Run)
 }
 
 // gateway is the service while it runs.
@@ -125,6 +127,7 @@ type gateway struct {
 	grants      *grant.Cache
 	watchRoutes *routes.Watch
 	watchGrants *grant.Watch
+	watchUsers  *access.Watch
 	listener    *listener.Listener
 }
 
@@ -158,7 +161,7 @@ func (g *gateway) hello(features []string) *backplanev1.Hello {
 func (g *gateway) newServer(keySet func(context.Context) (identity.KeySet, error), reg *prometheus.Registry) *grpcserver.Server {
 	keys := identity.NewKeys(keySet, time.Now)
 	srv := grpcserver.New(g.cfg.GRPC, g.log, grpcserver.Auth{
-		Verifier: identity.NewVerifier(keys, time.Now),
+		Verifier: identity.NewVerifier(keys, g.watchUsers, time.Now),
 		Rules:    api.Rules(),
 		Security: g.security,
 	}, grpcserver.WithMetrics(reg))
@@ -174,6 +177,7 @@ func (g *gateway) measure(dialer *upstream.Dialer) {
 	g.metrics.Gauges(func() int { return g.sessions.Gauges().Live }, g.listener.InProgress, dialer.Dials)
 	g.metrics.Watch(metrics.Routes, g.watchRoutes.Health, g.watchRoutes.Applied)
 	g.metrics.Watch(metrics.Grants, g.watchGrants.Health, g.watchGrants.Applied)
+	g.metrics.Watch(metrics.Users, g.watchUsers.Health, g.watchUsers.Applied)
 }
 
 // ready returns why the gateway takes no new sessions, or nil.

@@ -76,6 +76,7 @@ func TestSessionsEndWithTheirGrants(t *testing.T) {
 		}, 4006, "BLOCKED"},
 		"application deleted": {func(p *plane) { p.touch(backplanev1.GrantEvent_CAUSE_APPLICATION_DELETED, "applications/a") }, 4006, "BLOCKED"},
 		"user deleted":        {func(p *plane) { p.touch(backplanev1.GrantEvent_CAUSE_USER_DELETED, "users/sue") }, 4006, "BLOCKED"},
+		"user suspended":      {func(p *plane) { p.touch(backplanev1.GrantEvent_CAUSE_USER_SUSPENDED, "users/sue") }, 4006, "BLOCKED"},
 		"version deleted":     {func(p *plane) { p.touch(backplanev1.GrantEvent_CAUSE_VERSION_DELETED, "apis/x/versions/1") }, 4006, "BLOCKED"},
 		"something changed":   {func(p *plane) { p.touch(backplanev1.GrantEvent_CAUSE_UNSPECIFIED, "subscriptions/1") }, 4006, "BLOCKED"},
 		"another history":     {func(p *plane) { p.grants.restart() }, 4006, "BLOCKED"},

@@ -75,7 +75,7 @@ const (
 // decided are the flags of services that standalone sets itself. A name that ends in
 // * stands for all flags with that prefix.
 var decided = []string{
-	"catalog.grpc*", "catalog.ops*", "catalog.pprof", "catalog.subscription*", "catalog.master-key-file",
+	"catalog.grpc*", "catalog.ops*", "catalog.pprof", "catalog.subscription*", "catalog.instance", "catalog.master-key-file",
 	"subscription.grpc*", "subscription.ops*", "subscription.pprof", "subscription.catalog*", "subscription.instance",
 	"catalog.security-log", "subscription.security-log", "gateway.security-log",
 	"subscription.master-key-file", "subscription.admin-password-file",

@@ -83,7 +83,7 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	srv, operations, err := servers(ctx, cfg, db, api.Parts{
 		Store: st, Changes: changes, Issuer: issuer, Keys: keys, Passwords: passwords, Catalog: watch,
 		RefreshLifetime: cfg.RefreshTokenLifetime, Now: time.Now, Log: log, Security: security,
-	}, identity.NewVerifier(issuer.Keys(), time.Now), log)
+	}, identity.NewVerifier(issuer.Keys(), st, time.Now), log)
 	if err != nil {
 		return err
 	}

@@ -29,6 +29,7 @@ import (
 
 	"github.com/tidegatehq/tidegate/services/kit/identity"
 	"github.com/tidegatehq/tidegate/services/kit/sqldb"
+	"github.com/tidegatehq/tidegate/services/kit/watch"
 )
 
 //go:embed migrations/*.sql
@@ -63,6 +64,9 @@ type Record struct {
 	// Event is the event that watchers receive with the change; nil tells them only
 	// that there was a change.
 	Event proto.Message
+	// Others are events of other types: where a log has several watches, the
+	// watchers of each receive the event of its type.
+	Others []proto.Message
 	// Skip makes Log.Write commit without a change: nothing changed that others
 	// must see.
 	Skip bool
@@ -94,22 +98,33 @@ func returnNumber(ctx context.Context, tx *sqldb.Tx) error {
 // add adds a change to the log.
 func (l *Log) add(ctx context.Context, tx *Tx, r Record) error {
 	r = complete(ctx, r)
-	var event []byte
-	if r.Event != nil {
+	var events []byte
+	if all := r.events(); len(all) > 0 {
 		var err error
-		if event, err = proto.Marshal(r.Event); err != nil {
-			return fmt.Errorf("encode event of %s: %w", r.Resource, err)
+		if events, err = watch.EncodeEvents(all...); err != nil {
+			return fmt.Errorf("events of %s: %w", r.Resource, err)
 		}
-		event = l.sealed(tx.Number, event)
+		events = l.sealed(tx.Number, events)
 	}
 	_, err := tx.ExecContext(ctx, `
-		INSERT INTO change (number, actor, action, resource, time_us, event)
+		INSERT INTO change (number, actor, action, resource, time_us, events)
 		VALUES ($1, $2, $3, $4, $5, $6)`,
-		int64(tx.Number), r.Actor, r.Action, r.Resource, tx.Time.UnixMicro(), event)
+		int64(tx.Number), r.Actor, r.Action, r.Resource, tx.Time.UnixMicro(), events)
 	if err != nil {
 		return fmt.Errorf("add change %d: %w", tx.Number, err)
 	}
 	return nil
+}
+
+// events returns the events that the record has. One that says nothing is none.
+func (r Record) events() []proto.Message {
+	var all []proto.Message
+	for _, event := range append([]proto.Message{r.Event}, r.Others...) {
+		if event != nil && proto.Size(event) > 0 {
+			all = append(all, event)
+		}
+	}
+	return all
 }
 
 // complete fills in what the gRPC call says.

@@ -46,7 +46,7 @@ func (l *Log) ResealEvents(ctx context.Context) error {
 	var last int64
 	for {
 		events, err := sqldb.All(ctx, l.db, scanStored, `
-			SELECT number, event FROM change WHERE number > $1 AND time_us >= $2 AND event IS NOT NULL
+			SELECT number, events FROM change WHERE number > $1 AND time_us >= $2 AND events IS NOT NULL
 			ORDER BY number LIMIT $3`, last, l.now().Add(-Retention).UnixMicro(), int64(batch))
 		if err != nil {
 			return fmt.Errorf("read events to seal them again: %w", err)
@@ -65,14 +65,14 @@ func (l *Log) ResealEvents(ctx context.Context) error {
 
 // reseal seals an event again, if the first key did not seal it.
 func (l *Log) reseal(ctx context.Context, e stored) error {
-	if !l.key.Stale(e.event) {
+	if !l.key.Stale(e.events) {
 		return nil
 	}
-	event, err := l.opened(e.number, e.event)
+	event, err := l.opened(e.number, e.events)
 	if err != nil {
 		return err
 	}
-	_, err = l.db.ExecContext(ctx, `UPDATE change SET event = $1 WHERE number = $2`, l.sealed(e.number, event), int64(e.number))
+	_, err = l.db.ExecContext(ctx, `UPDATE change SET events = $1 WHERE number = $2`, l.sealed(e.number, event), int64(e.number))
 	if err != nil {
 		return fmt.Errorf("seal event of change %d again: %w", e.number, err)
 	}
@@ -82,7 +82,7 @@ func (l *Log) reseal(ctx context.Context, e stored) error {
 func scanStored(row sqldb.Row) (stored, error) {
 	var number int64
 	var s stored
-	err := row.Scan(&number, &s.event)
+	err := row.Scan(&number, &s.events)
 	s.number = uint64(number)
 	return s, err
 }

@@ -276,7 +276,7 @@ func (w *stream[Req, Resp]) read(ctx context.Context) pieces[Resp] {
 type stored struct {
 	number uint64
 	timeUS int64
-	event  []byte
+	events []byte
 }
 
 // changes reads and sends the next changes.
@@ -301,7 +301,7 @@ func (w *stream[Req, Resp]) changes(ctx context.Context) error {
 			ChangeNumber: c.number,
 			Cursor:       cursor{epoch: epoch, number: c.number, timeUS: c.timeUS}.String(),
 			CreateTime:   timestamppb.New(time.UnixMicro(c.timeUS)),
-		}, c.event)
+		}, c.events)
 		if err != nil {
 			return fmt.Errorf("read change %d: %w", c.number, err)
 		}
@@ -316,7 +316,7 @@ func (w *stream[Req, Resp]) changes(ctx context.Context) error {
 // after reads up to batch changes that follow a number.
 func (l *Log) after(ctx context.Context, number uint64) ([]stored, error) {
 	rows, err := l.db.QueryContext(ctx, `
-		SELECT number, time_us, event FROM change
+		SELECT number, time_us, events FROM change
 		WHERE number > $1 ORDER BY number LIMIT $2`, int64(number), int64(batch))
 	if err != nil {
 		return nil, fmt.Errorf("read changes after %d: %w", number, err)
@@ -326,11 +326,11 @@ func (l *Log) after(ctx context.Context, number uint64) ([]stored, error) {
 	for rows.Next() {
 		var c stored
 		var n int64
-		if err := rows.Scan(&n, &c.timeUS, &c.event); err != nil {
+		if err := rows.Scan(&n, &c.timeUS, &c.events); err != nil {
 			return nil, fmt.Errorf("read changes after %d: %w", number, err)
 		}
 		c.number = uint64(n)
-		if c.event, err = l.opened(c.number, c.event); err != nil {
+		if c.events, err = l.opened(c.number, c.events); err != nil {
 			return nil, err
 		}
 		all = append(all, c)

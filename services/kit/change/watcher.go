@@ -191,10 +191,10 @@ func (l *Log) Gateways(ctx context.Context) ([]*changev1.Watcher, error) {
 	}), err
 }
 
-// WaitApplied waits, at most 5 s, until every gateway that is connected to any
-// replica has applied a change; waiting are the gateways that have not. It does not
-// wait for other watchers: a service reads from its source what it has not heard of
-// yet.
+// WaitApplied waits, at most 5 s, until every gateway and catalog that is connected
+// to any replica has applied a change; waiting are those that have not. It does not
+// wait for the subscription service, which reads from the catalog what it has not
+// heard of yet.
 func (l *Log) WaitApplied(ctx context.Context, number uint64) (applied bool, waiting []string, err error) {
 	head, err := Head(ctx, l.db)
 	if err != nil {
@@ -226,12 +226,12 @@ func (l *Log) WaitApplied(ctx context.Context, number uint64) (applied bool, wai
 	}
 }
 
-// waiting returns the connected gateways that have not applied a change.
+// waiting returns the connected gateways and catalogs that have not applied a change.
 func (l *Log) waiting(ctx context.Context, number uint64) ([]string, error) {
 	rows, err := l.db.QueryContext(ctx, `
 		SELECT instance FROM change_watcher
-		WHERE kind = $1 AND connected AND seen_us > $2 AND applied < $3 ORDER BY instance`,
-		identity.Gateway, l.now().Add(-watch.Silence).UnixMicro(), int64(number))
+		WHERE kind IN ($1, $2) AND connected AND seen_us > $3 AND applied < $4 ORDER BY instance`,
+		identity.Gateway, identity.Catalog, l.now().Add(-watch.Silence).UnixMicro(), int64(number))
 	if err != nil {
 		return nil, fmt.Errorf("read who has not applied change %d: %w", number, err)
 	}

@@ -115,6 +115,11 @@ type User struct {
 	Name string
 	// Roles are those that the token has.
 	Roles []string
+	// SignIn is the id of the sign-in that the token belongs to.
+	SignIn string
+	// AsOf is the number of the newest change of the subscription service before it
+	// read the user to issue the token.
+	AsOf uint64
 }
 
 // ID returns the id in the user's name, "" for nobody.

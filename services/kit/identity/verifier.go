@@ -40,21 +40,36 @@ type UserClaims struct {
 	jwt.Claims
 	// Roles are those that the user had when the token was issued.
 	Roles []string `json:"roles,omitempty"`
+	// SignIn and AsOf are those of User.
+	SignIn string `json:"sid,omitempty"`
+	AsOf   uint64 `json:"tidegate_change,omitempty"`
+}
+
+// Ended knows whose access has ended before its tokens expire. It is safe for
+// concurrent use.
+type Ended interface {
+	// Ended reports whether the access that u's token gave has ended: u was deleted,
+	// suspended or given other roles, or the sign-in was ended, after the token was
+	// issued.
+	Ended(ctx context.Context, u User) (bool, error)
 }
 
 // Verifier checks users' tokens. It is safe for concurrent use.
 type Verifier struct {
-	keys *Keys
-	now  func() time.Time
+	keys  *Keys
+	ended Ended
+	now   func() time.Time
 }
 
-// NewVerifier returns a verifier of the tokens of keys' issuer.
-func NewVerifier(keys *Keys, now func() time.Time) *Verifier {
-	return &Verifier{keys: keys, now: now}
+// NewVerifier returns a verifier of the tokens of keys' issuer. With a nil ended, a
+// token gives access until it expires.
+func NewVerifier(keys *Keys, ended Ended, now func() time.Time) *Verifier {
+	return &Verifier{keys: keys, ended: ended, now: now}
 }
 
 // Verify returns the user that the token was issued to, or a fault:
-// Unauthenticated for a bad token, Unavailable when the keys cannot be read.
+// Unauthenticated for a bad token or one whose access has ended, Unavailable when
+// the keys cannot be read.
 func (v *Verifier) Verify(ctx context.Context, token string) (User, error) {
 	if v == nil {
 		return User{}, fault.Unauthenticated("tokens are not accepted here")
@@ -84,7 +99,26 @@ func (v *Verifier) Verify(ctx context.Context, token string) (User, error) {
 	if err := v.checkClaims(claims); err != nil {
 		return User{}, err
 	}
-	return User{Name: claims.Subject, Roles: claims.Roles}, nil
+	u := User{Name: claims.Subject, Roles: claims.Roles, SignIn: claims.SignIn, AsOf: claims.AsOf}
+	if err := v.checkEnded(ctx, u); err != nil {
+		return User{}, err
+	}
+	return u, nil
+}
+
+// AccessEnded is the reason of a refused token whose access has ended. Refreshing
+// the sign-in, or signing in again, gives another.
+const AccessEnded = "ACCESS_ENDED"
+
+func (v *Verifier) checkEnded(ctx context.Context, u User) error {
+	if v.ended == nil {
+		return nil
+	}
+	ended, err := v.ended.Ended(ctx, u)
+	if err != nil || !ended {
+		return err
+	}
+	return fault.WithReason(fault.Unauthenticated("the access that this token gave has ended: refresh it, or sign in again"), AccessEnded)
 }
 
 func checkType(head jose.Header) error {

@@ -137,7 +137,7 @@ func (k *keyring) sign(t *testing.T, kid string, change func(*token)) string {
 }
 
 func newVerifier(k *keyring) *identity.Verifier {
-	return identity.NewVerifier(identity.NewKeys(k.read, time.Now), time.Now)
+	return identity.NewVerifier(identity.NewKeys(k.read, time.Now), nil, time.Now)
 }
 
 func TestVerify(t *testing.T) {
@@ -218,7 +218,7 @@ func TestVerifyNeedsAnIssuer(t *testing.T) {
 		set, err := k.read(ctx)
 		set.Issuer = ""
 		return set, err
-	}, time.Now), time.Now)
+	}, time.Now), nil, time.Now)
 	text := k.sign(t, "k1", func(x *token) {
 		x.claims.Issuer, x.claims.Audience = "", jwt.Audience{identity.ControlAudience("")}
 	})

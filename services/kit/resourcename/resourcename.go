@@ -20,6 +20,7 @@ const (
 	versionForm      = "apis/{api}/versions/{version}"
 	planForm         = "plans/{plan}"
 	userForm         = "users/{user}"
+	signInForm       = "users/{user}/signIns/{sign_in}"
 	applicationForm  = "applications/{application}"
 	oauthClientForm  = "applications/{application}/oauthClients/{oauth_client}"
 	secretForm       = "applications/{application}/oauthClients/{oauth_client}/secrets/{secret}"
@@ -64,6 +65,9 @@ type Plan struct{ Plan string }
 
 // User is users/{user}.
 type User struct{ User string }
+
+// SignIn is users/{user}/signIns/{sign_in}.
+type SignIn struct{ User, SignIn string }
 
 // Application is applications/{application}.
 type Application struct{ Application string }
@@ -116,6 +120,9 @@ func (n Plan) String() string { return format(planForm, n.Plan) }
 
 // String returns the name.
 func (n User) String() string { return format(userForm, n.User) }
+
+// String returns the name.
+func (n SignIn) String() string { return format(signInForm, n.User, n.SignIn) }
 
 // String returns the name.
 func (n Application) String() string { return format(applicationForm, n.Application) }
@@ -180,6 +187,12 @@ func ParsePlan(field, name string) (n Plan, err error) {
 // ParseUser reads the name of a user, which may be users/me for the caller.
 func ParseUser(field, name string) (n User, err error) {
 	err = parse(userForm, field, name, ValidID, &n.User)
+	return n, err
+}
+
+// ParseSignIn reads the name of a sign-in, whose user may be users/me.
+func ParseSignIn(field, name string) (n SignIn, err error) {
+	err = parse(signInForm, field, name, ValidID, &n.User, &n.SignIn)
 	return n, err
 }
 

@@ -43,3 +43,11 @@ func hostInstance(prefix, host, fallback string) string {
 	}
 	return name
 }
+
+// Beside returns the name under which an instance that watches a service already
+// also follows another watch of the same service. Of a long name the beginning is
+// left out, because replicas differ at the end.
+func Beside(instance, other string) string {
+	room := maxInstance - len("-"+other)
+	return strings.TrimLeft(instance[max(0, len(instance)-room):], "-") + "-" + other
+}

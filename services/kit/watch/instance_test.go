@@ -36,3 +36,18 @@ func TestHostInstance(t *testing.T) {
 		}
 	}
 }
+
+func TestBeside(t *testing.T) {
+	long := strings.Repeat("a", 40) + "-" + strings.Repeat("b", 22)
+	for instance, want := range map[string]string{
+		"gateway-1":        "gateway-1-users",
+		long:               strings.Repeat("a", 34) + "-" + strings.Repeat("b", 22) + "-users",
+		"a-" + long[:61]:   strings.Repeat("a", 36) + "-" + strings.Repeat("b", 20) + "-users",
+		"aaaaa-" + "-bbbb": "aaaaa--bbbb-users",
+	} {
+		got := Beside(instance, "users")
+		if got != want || CheckInstance(got) != nil {
+			t.Errorf("Beside(%q) = %q, want %q", instance, got, want)
+		}
+	}
+}

@@ -7,6 +7,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/types/known/anypb"
 
 	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
 )
@@ -47,9 +48,24 @@ func SetBody(m, part proto.Message) {
 	panic(fmt.Sprintf("a watch's message %s has no part %s", r.Descriptor().FullName(), p.Descriptor().FullName()))
 }
 
-// SetChange makes a change the body of m, with a position and an encoded event; an
-// empty event means none. It panics if the body cannot hold a change.
-func SetChange(m proto.Message, at *backplanev1.Position, event []byte) error {
+// EncodeEvents returns the events of a change, each of another type, as they are
+// stored for SetChange.
+func EncodeEvents(events ...proto.Message) ([]byte, error) {
+	all := &backplanev1.Events{}
+	for _, event := range events {
+		packed, err := anypb.New(event)
+		if err != nil {
+			return nil, fmt.Errorf("encode event: %w", err)
+		}
+		all.Events = append(all.Events, packed)
+	}
+	return proto.Marshal(all)
+}
+
+// SetChange makes a change the body of m, with a position and, of what EncodeEvents
+// returned, the event of the type that m takes, if there is one. It panics if the
+// body cannot hold a change.
+func SetChange(m proto.Message, at *backplanev1.Position, events []byte) error {
 	r := m.ProtoReflect()
 	fields := bodyOf(r).Fields()
 	for i := range fields.Len() {
@@ -60,16 +76,30 @@ func SetChange(m proto.Message, at *backplanev1.Position, event []byte) error {
 		}
 		c := r.Mutable(fd).Message()
 		c.Set(position, protoreflect.ValueOfMessage(at.ProtoReflect()))
-		if len(event) == 0 {
-			return nil
+		slot := fd.Message().Fields().ByName("event")
+		event := c.NewField(slot).Message()
+		found, err := DecodeEvent(events, event.Interface())
+		if found {
+			c.Set(slot, protoreflect.ValueOfMessage(event))
 		}
-		e := c.Mutable(fd.Message().Fields().ByName("event")).Message().Interface()
-		if err := proto.Unmarshal(event, e); err != nil {
-			return fmt.Errorf("decode event: %w", err)
-		}
-		return nil
+		return err
 	}
 	panic(fmt.Sprintf("a watch's message %s has no change", r.Descriptor().FullName()))
+}
+
+// DecodeEvent reads the event of into's type from what EncodeEvents returned, and
+// reports whether there is one.
+func DecodeEvent(events []byte, into proto.Message) (found bool, err error) {
+	stored := &backplanev1.Events{}
+	if err := proto.Unmarshal(events, stored); err != nil {
+		return false, fmt.Errorf("decode events: %w", err)
+	}
+	for _, event := range stored.GetEvents() {
+		if event.MessageIs(into) {
+			return true, event.UnmarshalTo(into)
+		}
+	}
+	return false, nil
 }
 
 // bodyOf returns the oneof "body" of a watch's message.

@@ -11,7 +11,7 @@ import (
 
 // Every message of a watch has the parts that package watch puts into it.
 func TestParts(t *testing.T) {
-	for _, m := range []proto.Message{&backplanev1.WatchRoutesRequest{}, &backplanev1.WatchGrantsRequest{}} {
+	for _, m := range []proto.Message{&backplanev1.WatchRoutesRequest{}, &backplanev1.WatchGrantsRequest{}, &backplanev1.WatchUsersRequest{}} {
 		if part := watch.Body(m); part != nil {
 			t.Errorf("Body of an empty %T = %v, want nil", m, part)
 		}
@@ -31,18 +31,25 @@ func TestParts(t *testing.T) {
 			&backplanev1.GrantChange{Position: at, Event: &backplanev1.GrantEvent{Names: []string{"x"}}},
 			&backplanev1.GrantChange{Position: at},
 		},
+		{
+			&backplanev1.WatchUsersResponse{}, &backplanev1.UserEvent{Ended: []*backplanev1.EndedAccess{{Name: "x"}}},
+			&backplanev1.UserChange{Position: at, Event: &backplanev1.UserEvent{Ended: []*backplanev1.EndedAccess{{Name: "x"}}}},
+			&backplanev1.UserChange{Position: at},
+		},
 	} {
 		for _, part := range []proto.Message{&backplanev1.Begin{}, &backplanev1.SnapshotEnd{}, &backplanev1.Heartbeat{}} {
 			wantPart(t, tt.m, part)
 		}
-		event, err := proto.Marshal(tt.event)
-		if err != nil {
-			t.Fatal(err)
-		}
+		other := &backplanev1.Ack{Failure: "of another watch"}
 		for _, c := range []struct {
 			event []byte
 			want  proto.Message
-		}{{event, tt.change}, {nil, tt.empty}} {
+		}{
+			{encoded(t, tt.event), tt.change},
+			{encoded(t, other, tt.event), tt.change},
+			{encoded(t, other), tt.empty},
+			{nil, tt.empty},
+		} {
 			proto.Reset(tt.m)
 			if err := watch.SetChange(tt.m, at, c.event); err != nil || !proto.Equal(watch.Body(tt.m), c.want) {
 				t.Errorf("SetChange, Body of %T = %v, %v, want %v", tt.m, err, watch.Body(tt.m), c.want)
@@ -52,6 +59,15 @@ func TestParts(t *testing.T) {
 			t.Errorf("SetChange of an event that is none in %T = nil, want an error", tt.m)
 		}
 	}
+}
+
+func encoded(t *testing.T, events ...proto.Message) []byte {
+	t.Helper()
+	all, err := watch.EncodeEvents(events...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all
 }
 
 func wantPart(t *testing.T, m, part proto.Message) {

@@ -161,7 +161,7 @@ func TestWatchRoutesRefuses(t *testing.T) {
 		{"without anything", watch(&request{}), codes.InvalidArgument, "body: is required"},
 		{"with an ack first", watch(ack(0)), codes.InvalidArgument, "hello: must come first"},
 		{"without an instance", watch(hello("", "gateway")), codes.InvalidArgument, "hello.instance: must be 1 to 63 characters of a-z, 0-9 and -, the first and the last a letter or a digit"},
-		{"as a portal", watch(hello("p", "portal")), codes.InvalidArgument, "hello.kind: must be in list [gateway, subscription]"},
+		{"as a portal", watch(hello("p", "portal")), codes.InvalidArgument, "hello.kind: must be in list [catalog, gateway, subscription]"},
 		{"with two hellos", watch(hello("g", "gateway"), hello("g", "gateway")), codes.InvalidArgument, "hello: must come once"},
 	})
 }

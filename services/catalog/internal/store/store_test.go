@@ -11,7 +11,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"go.uber.org/goleak"
 	"google.golang.org/grpc/codes"
-	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/testing/protocmp"
 
 	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
@@ -22,6 +21,7 @@ import (
 	"github.com/tidegatehq/tidegate/services/kit/seal"
 	"github.com/tidegatehq/tidegate/services/kit/sqldb"
 	"github.com/tidegatehq/tidegate/services/kit/testdb"
+	"github.com/tidegatehq/tidegate/services/kit/watch"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -107,12 +107,13 @@ func (b *bench) event() (*backplanev1.RouteEvent, uint64) {
 	b.t.Helper()
 	var number int64
 	var sealed []byte
-	must(b.t, b.db.QueryRowContext(b.t.Context(), `SELECT number, event FROM change ORDER BY number DESC LIMIT 1`).Scan(&number, &sealed))
+	must(b.t, b.db.QueryRowContext(b.t.Context(), `SELECT number, events FROM change ORDER BY number DESC LIMIT 1`).Scan(&number, &sealed))
 	e := &backplanev1.RouteEvent{}
 	if sealed != nil {
 		text, err := b.key.Open(sealed, fmt.Appendf(nil, "event/catalog/%d", number))
 		must(b.t, err)
-		must(b.t, proto.Unmarshal(text, e))
+		_, err = watch.DecodeEvent(text, e)
+		must(b.t, err)
 	}
 	return e, uint64(number)
 }

@@ -21,6 +21,7 @@ const (
 	UserDeleted
 	VersionDeleted
 	Expired
+	UserSuspended
 )
 
 // String describes the kind to the reader of a session record.
@@ -42,6 +43,8 @@ func (k EventKind) String() string {
 		return "version deleted"
 	case Expired:
 		return "credential expired"
+	case UserSuspended:
+		return "user suspended"
 	}
 	return fmt.Sprintf("event %d", uint8(k))
 }

@@ -52,7 +52,7 @@ func (g *Grant) Expired(now time.Time) bool {
 
 // Denial is the judgement that a credential is not good for a version.
 type Denial struct {
-	Reason  error    // ErrUnauthenticated or ErrNotSubscribed
+	Reason  error    // ErrUnauthenticated, ErrNotSubscribed or ErrSuspended
 	RestsOn []string // the names that the judgement rests on
 }
 
@@ -64,6 +64,9 @@ var (
 	// ErrNotSubscribed says that the credential is good, but that its application
 	// has no subscription to the version.
 	ErrNotSubscribed = errors.New("application is not subscribed to the version")
+	// ErrSuspended says that the credential is good, but that its application's owner
+	// is suspended.
+	ErrSuspended = errors.New("application's owner is suspended")
 )
 
 // Why there is no judgement.

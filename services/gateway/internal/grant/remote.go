@@ -64,10 +64,14 @@ func toAnswer(resp *backplanev1.VerifyCredentialResponse, version string) (Answe
 // reasonOf returns the reason of a denial. One that is not known counts as a bad
 // credential.
 func reasonOf(r backplanev1.Denial_Reason) error {
-	if r == backplanev1.Denial_REASON_NO_SUBSCRIPTION {
+	switch r {
+	case backplanev1.Denial_REASON_NO_SUBSCRIPTION:
 		return ErrNotSubscribed
+	case backplanev1.Denial_REASON_SUSPENDED:
+		return ErrSuspended
+	default:
+		return ErrUnauthenticated
 	}
-	return ErrUnauthenticated
 }
 
 // toGrant converts a grant, and refuses one that lacks what the gateway relies on.
@@ -164,6 +168,8 @@ func kindOf(c backplanev1.GrantEvent_Cause) EventKind {
 		return VersionDeleted
 	case backplanev1.GrantEvent_CAUSE_EXPIRED:
 		return Expired
+	case backplanev1.GrantEvent_CAUSE_USER_SUSPENDED:
+		return UserSuspended
 	default:
 		return Changed
 	}

@@ -90,6 +90,7 @@ func TestRemoteVerify(t *testing.T) {
 		"invalid":       {denial(backplanev1.Denial_REASON_INVALID), Answer{Denial: &Denial{Reason: ErrUnauthenticated, RestsOn: []string{"a"}}, AsOf: 9}},
 		"revoked":       {denial(backplanev1.Denial_REASON_REVOKED), Answer{Denial: &Denial{Reason: ErrUnauthenticated, RestsOn: []string{"a"}}, AsOf: 9}},
 		"not heard of":  {denial(77), Answer{Denial: &Denial{Reason: ErrUnauthenticated, RestsOn: []string{"a"}}, AsOf: 9}},
+		"suspended":     {denial(backplanev1.Denial_REASON_SUSPENDED), Answer{Denial: &Denial{Reason: ErrSuspended, RestsOn: []string{"a"}}, AsOf: 9}},
 		"no subscriber": {denial(backplanev1.Denial_REASON_NO_SUBSCRIPTION), Answer{Denial: &Denial{Reason: ErrNotSubscribed, RestsOn: []string{"a"}}, AsOf: 9}},
 	} {
 		s.verdict = tt.verdict
@@ -171,7 +172,8 @@ func TestEventKinds(t *testing.T) {
 		backplanev1.GrantEvent_CAUSE_USER_DELETED:         {UserDeleted, 4006},
 		backplanev1.GrantEvent_CAUSE_VERSION_DELETED:      {VersionDeleted, 4006},
 		backplanev1.GrantEvent_CAUSE_EXPIRED:              {Expired, 4001},
-		99:                                                {Changed, 4006},
+		backplanev1.GrantEvent_CAUSE_USER_SUSPENDED:       {UserSuspended, 4006},
+		99: {Changed, 4006},
 	} {
 		k := kindOf(wire)
 		if end := k.ending([]string{"n"}); k != want.kind || end.ClientCode != want.code {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/tidegatehq/tidegate/services/gateway/internal/credential"
+	"github.com/tidegatehq/tidegate/services/gateway/internal/ending"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/grant"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/head"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/problem"
@@ -46,6 +47,8 @@ func refusedGrant(err error) error {
 		return invalid(err)
 	case errors.Is(err, grant.ErrNotSubscribed):
 		return forbidden("NOT_SUBSCRIBED", "the application is not subscribed to this version of the API")
+	case errors.Is(err, grant.ErrSuspended):
+		return forbidden(ending.Blocked.String(), "the application's owner is suspended")
 	case errors.Is(err, grant.ErrBusy):
 		return unavailable("BUSY", "too many credentials are being checked", time.Second, err)
 	case errors.Is(err, grant.ErrUnavailable):

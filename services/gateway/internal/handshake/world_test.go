@@ -106,6 +106,7 @@ func newWorld(t testing.TB, edit func(*listener.Config)) *world {
 			},
 			errs: map[string]error{
 				"unsubscribed": grant.ErrNotSubscribed,
+				"suspended":    grant.ErrSuspended,
 				"away":         grant.ErrUnavailable,
 				"busy":         grant.ErrBusy,
 				"broken":       errors.New("broken"),

@@ -15,6 +15,7 @@ import (
 const (
 	Routes = "routes"
 	Grants = "grants"
+	Users  = "users"
 )
 
 // Results of a look-up of a grant.

@@ -15,7 +15,8 @@ CREATE TABLE change (
     action   TEXT COLLATE "C" NOT NULL,
     resource TEXT COLLATE "C" NOT NULL,
     time_us  BIGINT NOT NULL,
-    event    BYTEA
+    -- What watchers receive, or null.
+    events   BYTEA
 );
 CREATE INDEX change_time_us ON change (time_us);
 

@@ -54,7 +54,7 @@ func New(t testing.TB) *Signer {
 // Verifier returns a verifier of the signer's tokens.
 func (s *Signer) Verifier() *identity.Verifier {
 	set := identity.KeySet{Issuer: issuer, Keys: map[string]*ecdsa.PublicKey{s.kid: &s.key.PublicKey}}
-	return identity.NewVerifier(identity.NewKeys(func(context.Context) (identity.KeySet, error) { return set, nil }, time.Now), time.Now)
+	return identity.NewVerifier(identity.NewKeys(func(context.Context) (identity.KeySet, error) { return set, nil }, time.Now), nil, time.Now)
 }
 
 // Token returns a token of users/{id} that is valid for 15 minutes.

@@ -13,6 +13,7 @@ import (
 	"github.com/tidegatehq/tidegate/services/kit/change"
 	"github.com/tidegatehq/tidegate/services/kit/identity"
 	"github.com/tidegatehq/tidegate/services/kit/securitylog"
+	"github.com/tidegatehq/tidegate/services/subscription/internal/api/access"
 	"github.com/tidegatehq/tidegate/services/subscription/internal/api/applications"
 	"github.com/tidegatehq/tidegate/services/subscription/internal/api/grants"
 	"github.com/tidegatehq/tidegate/services/subscription/internal/api/oauth2"
@@ -54,6 +55,7 @@ func Register(p Parts, forUsers, forServices grpc.ServiceRegistrar) {
 	}
 	reports.RegisterInternal(forServices)
 	grants.New(p.Store, p.Changes, p.Issuer, p.Now).RegisterInternal(forServices)
+	access.New(p.Changes).RegisterInternal(forServices)
 	change.Register(p.Changes, forUsers, forServices)
 }
 
@@ -62,7 +64,7 @@ func Register(p Parts, forUsers, forServices grpc.ServiceRegistrar) {
 func Rules() identity.Rules {
 	rules := change.Rules()
 	for _, more := range []identity.Rules{
-		users.Rules(), oauth2.Rules(), applications.Rules(), usage.Rules(), grants.Rules(),
+		users.Rules(), oauth2.Rules(), applications.Rules(), usage.Rules(), grants.Rules(), access.Rules(),
 	} {
 		maps.Copy(rules, more)
 	}

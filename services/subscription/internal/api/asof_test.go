@@ -5,11 +5,10 @@ import (
 	"sync"
 	"testing"
 
-	"google.golang.org/protobuf/proto"
-
 	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
 	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
+	"github.com/tidegatehq/tidegate/services/kit/watch"
 )
 
 // TestVerdictIsOfItsNumber judges a credential while its subscription comes and
@@ -53,7 +52,7 @@ func TestVerdictIsOfItsNumber(t *testing.T) {
 		readers.Wait()
 
 		left := map[uint64]bool{}
-		rows, err := w.db.QueryContext(t.Context(), `SELECT number, event FROM change ORDER BY number`)
+		rows, err := w.db.QueryContext(t.Context(), `SELECT number, events FROM change ORDER BY number`)
 		w.must(err)
 		defer rows.Close()
 		subscribed := false
@@ -61,9 +60,10 @@ func TestVerdictIsOfItsNumber(t *testing.T) {
 			var n int64
 			var text []byte
 			w.must(rows.Scan(&n, &text))
-			if len(text) > 0 {
-				e := &backplanev1.GrantEvent{}
-				w.must(proto.Unmarshal(text, e))
+			e := &backplanev1.GrantEvent{}
+			found, err := watch.DecodeEvent(text, e)
+			w.must(err)
+			if found {
 				subscribed = strings.Contains(e.GetNames()[0], "@")
 			}
 			left[uint64(n)] = subscribed

@@ -14,6 +14,7 @@ import (
 	oauth2v1 "github.com/tidegatehq/tidegate/gen/go/tidegate/oauth2/v1"
 	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
 	"github.com/tidegatehq/tidegate/services/kit/testdb"
+	"github.com/tidegatehq/tidegate/services/kit/watch"
 	"github.com/tidegatehq/tidegate/services/subscription/internal/store"
 )
 
@@ -276,18 +277,16 @@ func (m *model) check(rt *rapid.T) {
 	for _, j := range m.cached {
 		oldest = min(oldest, j.asOf)
 	}
-	rows, err := m.db.QueryContext(m.t.Context(), `SELECT number, event FROM change WHERE number > $1 ORDER BY number`, int64(oldest))
+	rows, err := m.db.QueryContext(m.t.Context(), `SELECT number, events FROM change WHERE number > $1 ORDER BY number`, int64(oldest))
 	m.must(err)
 	defer rows.Close()
 	for rows.Next() {
 		var n int64
 		var text []byte
 		m.must(rows.Scan(&n, &text))
-		if len(text) == 0 {
-			continue
-		}
 		e := &backplanev1.GrantEvent{}
-		m.must(proto.Unmarshal(text, e))
+		_, err := watch.DecodeEvent(text, e)
+		m.must(err)
 		for _, name := range e.GetNames() {
 			touched[name] = uint64(n)
 		}

@@ -47,7 +47,7 @@ func TestVerifyCredential(t *testing.T) {
 		if diff := cmp.Diff(wantDenied, denied, protocmp.Transform()); diff != "" {
 			t.Errorf("VerifyCredential(not subscribed) (-want +got):\n%s", diff)
 		}
-		user := mustUser(w, w.annName, "admin")
+		user := w.userToken(w.annName, "admin")
 		for name, tt := range map[string]struct {
 			credential string
 			want       backplanev1.Denial_Reason

@@ -38,8 +38,8 @@ func TestEveryMethodRefusesWhoMayNotCall(t *testing.T) {
 	}
 	before := w.dump()
 	for method := range api.Rules() {
-		services := is(method, []string{"GrantService/", "MeteringService/"})
-		if services && strings.HasSuffix(method, "WatchGrants") {
+		services := is(method, []string{"GrantService/", "MeteringService/", "AccessService/"})
+		if services && strings.Contains(method, "/Watch") {
 			continue // a stream; TestServicesOnly covers it
 		}
 		type want struct {
@@ -84,7 +84,7 @@ func TestEveryMethodRefusesWhoMayNotCall(t *testing.T) {
 	}
 }
 
-// TestServicesOnly opens the watch as callers who may not.
+// TestServicesOnly opens the watches as callers who may not.
 func TestServicesOnly(t *testing.T) {
 	w := onSQLite(t)
 	for _, tt := range []struct {
@@ -94,13 +94,23 @@ func TestServicesOnly(t *testing.T) {
 		code codes.Code
 		text string
 	}{
-		{"an administrator", w.root, w.clients, codes.Unimplemented, "unknown service tidegate.backplane.v1.GrantService"},
+		{"an administrator", w.root, w.clients, codes.Unimplemented, "unknown service tidegate.backplane.v1."},
 		{"the portal", w.root, w.portal, codes.PermissionDenied, "only services call this method"},
 	} {
-		stream, err := tt.c.tokens.WatchGrants(tt.ctx)
+		text := func(service string) string {
+			if tt.code == codes.Unimplemented {
+				return tt.text + service
+			}
+			return tt.text
+		}
+		grants, err := tt.c.tokens.WatchGrants(tt.ctx)
 		w.must(err)
-		_, err = stream.Recv()
-		refused(t, tt.name, err, tt.code, tt.text)
+		_, err = grants.Recv()
+		refused(t, tt.name, err, tt.code, text("GrantService"))
+		users, err := backplanev1.NewAccessServiceClient(tt.c.conn).WatchUsers(tt.ctx)
+		w.must(err)
+		_, err = users.Recv()
+		refused(t, tt.name, err, tt.code, text("AccessService"))
 	}
 }
 
@@ -117,7 +127,7 @@ func TestApplicationTokensAreNotUserss(t *testing.T) {
 		_, err := w.users.GetUser(bearer(t.Context(), tt.token), &identityv1.GetUserRequest{Name: "users/me"})
 		refused(t, tt.name, err, codes.Unauthenticated, tt.text)
 	}
-	if got := w.verify(mustUser(w, w.annName, "admin"), v1).GetDenial().GetReason(); got != backplanev1.Denial_REASON_INVALID {
+	if got := w.verify(w.userToken(w.annName, "admin"), v1).GetDenial().GetReason(); got != backplanev1.Denial_REASON_INVALID {
 		t.Errorf("a user's token at the gateway: %v, want INVALID", got)
 	}
 }

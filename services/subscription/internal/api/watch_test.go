@@ -12,8 +12,6 @@ import (
 
 	"google.golang.org/grpc/codes"
 
-	"google.golang.org/protobuf/proto"
-
 	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
 	changev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/change/v1"
 	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
@@ -188,7 +186,7 @@ func (w *world) compare(g *gateway, start, head uint64) {
 			w.t.Fatalf("change %d came as number %d after the start at %d", n, i+1, start)
 		}
 	}
-	rows, err := w.db.QueryContext(w.t.Context(), `SELECT number, event FROM change WHERE number > $1`, int64(start))
+	rows, err := w.db.QueryContext(w.t.Context(), `SELECT number, events FROM change WHERE number > $1`, int64(start))
 	w.must(err)
 	defer rows.Close()
 	for rows.Next() {
@@ -196,9 +194,10 @@ func (w *world) compare(g *gateway, start, head uint64) {
 		var text []byte
 		w.must(rows.Scan(&n, &text))
 		want := ""
-		if len(text) > 0 {
-			e := &backplanev1.GrantEvent{}
-			w.must(proto.Unmarshal(text, e))
+		e := &backplanev1.GrantEvent{}
+		found, err := watch.DecodeEvent(text, e)
+		w.must(err)
+		if found {
 			want = fmt.Sprintf("%v %v", e.GetCause(), e.GetNames())
 		}
 		if got := g.events[uint64(n)]; got != want {

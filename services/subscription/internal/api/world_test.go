@@ -58,6 +58,7 @@ const (
 
 // clients are the services as one caller reaches them.
 type clients struct {
+	conn     *grpc.ClientConn
 	users    identityv1.UserServiceClient
 	signIns  identityv1.SignInServiceClient
 	apps     subscriptionv1.ApplicationServiceClient
@@ -71,6 +72,7 @@ type clients struct {
 
 func newClients(conn *grpc.ClientConn) clients {
 	return clients{
+		conn:  conn,
 		users: identityv1.NewUserServiceClient(conn), signIns: identityv1.NewSignInServiceClient(conn),
 		apps: subscriptionv1.NewApplicationServiceClient(conn), subs: subscriptionv1.NewSubscriptionServiceClient(conn),
 		changes: changev1.NewChangeServiceClient(conn),
@@ -146,7 +148,7 @@ func (w *world) replica() (users, internal *memnet.Listener, st *store.Store, is
 	cfg := grpcserver.Default("", "")
 	cfg.Listener, cfg.InternalListener = users, internal
 	srv := grpcserver.New(cfg, log, grpcserver.Auth{
-		Verifier: identity.NewVerifier(issuer.Keys(), w.now), Rules: api.Rules(), Security: security,
+		Verifier: identity.NewVerifier(issuer.Keys(), st, w.now), Rules: api.Rules(), Security: security,
 	}, checks)
 	api.Register(api.Parts{
 		Store: st, Changes: changes, Issuer: issuer, Keys: keys, Passwords: w.passwords,
@@ -211,9 +213,15 @@ func (w *world) must(err error) {
 // as returns a context with a token of a user.
 func (w *world) as(name string, roles ...string) context.Context {
 	w.t.Helper()
-	raw, _, err := w.issuer.SignUser(identity.User{Name: name, Roles: roles}, "no sign-in")
+	return bearer(w.t.Context(), w.userToken(name, roles...))
+}
+
+// userToken returns an access token of a user.
+func (w *world) userToken(name string, roles ...string) string {
+	w.t.Helper()
+	raw, _, err := w.issuer.SignUser(identity.User{Name: name, Roles: roles, SignIn: "none", AsOf: w.head()})
 	w.must(err)
-	return bearer(w.t.Context(), raw)
+	return raw
 }
 
 func bearer(ctx context.Context, raw string) context.Context {

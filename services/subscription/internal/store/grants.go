@@ -28,6 +28,8 @@ type TokenState struct {
 	Revoked bool
 	// Known says that its OAuth client exists; otherwise Grant is empty.
 	Known bool
+	// Suspended says that the application's owner is suspended.
+	Suspended bool
 	// Subscribed says that its application is subscribed; otherwise Subscription
 	// and Plan are empty.
 	Subscribed bool
@@ -48,13 +50,14 @@ func (s *Store) TokenState(ctx context.Context, tokenID, clientID, version strin
 			return err
 		}
 		err = tx.QueryRowContext(ctx, `
-			SELECT c.id, c.stage, a.id, a.owner, COALESCE(s.id, ''), COALESCE(s.plan, ''),
+			SELECT c.id, c.stage, a.id, a.owner, u.suspended, COALESCE(s.id, ''), COALESCE(s.plan, ''),
 				EXISTS (SELECT 1 FROM revocation r WHERE r.id = $1)
 			FROM oauth_client c
 			JOIN application a ON a.id = c.application
+			JOIN users u ON u.id = a.owner
 			LEFT JOIN subscription s ON s.application = a.id AND s.version = $2
 			WHERE c.client_id = $3`, tokenID, version, clientID).
-			Scan(&st.OAuthClient, &st.Stage, &st.Application, &st.User, &st.Subscription, &st.Plan, &st.Revoked)
+			Scan(&st.OAuthClient, &st.Stage, &st.Application, &st.User, &st.Suspended, &st.Subscription, &st.Plan, &st.Revoked)
 		if errors.Is(err, sql.ErrNoRows) {
 			return nil
 		}
@@ -111,15 +114,16 @@ func (s *Store) grant(ctx context.Context, tx *sqldb.Tx, q GrantQuery) (GrantSta
 		return GrantState{Ended: backplanev1.GrantEvent_CAUSE_EXPIRED}, nil
 	}
 	var g Grant
-	var revoked bool
+	var revoked, suspended bool
 	err := tx.QueryRowContext(ctx, `
-		SELECT c.id, c.stage, a.id, a.owner, COALESCE(s.id, ''), COALESCE(s.plan, ''),
+		SELECT c.id, c.stage, a.id, a.owner, u.suspended, COALESCE(s.id, ''), COALESCE(s.plan, ''),
 			EXISTS (SELECT 1 FROM revocation r WHERE r.id = $1)
 		FROM oauth_client c
 		JOIN application a ON a.id = c.application
+		JOIN users u ON u.id = a.owner
 		LEFT JOIN subscription s ON s.application = a.id AND s.version = $2
 		WHERE c.application = $3 AND c.id = $4`, q.TokenID, q.Version, q.OAuthClient.Application, q.OAuthClient.OAuthClient).
-		Scan(&g.OAuthClient, &g.Stage, &g.Application, &g.User, &g.Subscription, &g.Plan, &revoked)
+		Scan(&g.OAuthClient, &g.Stage, &g.Application, &g.User, &suspended, &g.Subscription, &g.Plan, &revoked)
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
 		return ended(ctx, tx, `SELECT EXISTS (SELECT 1 FROM application WHERE id = $1)`, q.OAuthClient.Application,
@@ -128,6 +132,8 @@ func (s *Store) grant(ctx context.Context, tx *sqldb.Tx, q GrantQuery) (GrantSta
 		return GrantState{}, err
 	case revoked:
 		return GrantState{Ended: backplanev1.GrantEvent_CAUSE_TOKEN_REVOKED}, nil
+	case suspended:
+		return GrantState{Ended: backplanev1.GrantEvent_CAUSE_USER_SUSPENDED}, nil
 	case g.Subscription == "":
 		return ended(ctx, tx, `SELECT EXISTS (SELECT 1 FROM version WHERE name = $1)`, q.Version,
 			backplanev1.GrantEvent_CAUSE_SUBSCRIPTION_DELETED, backplanev1.GrantEvent_CAUSE_VERSION_DELETED)

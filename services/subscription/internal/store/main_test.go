@@ -11,7 +11,6 @@ import (
 
 	"go.uber.org/goleak"
 	"google.golang.org/grpc/codes"
-	"google.golang.org/protobuf/proto"
 
 	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
 	"github.com/tidegatehq/tidegate/services/kit/change"
@@ -20,6 +19,7 @@ import (
 	"github.com/tidegatehq/tidegate/services/kit/resourcename"
 	"github.com/tidegatehq/tidegate/services/kit/sqldb"
 	"github.com/tidegatehq/tidegate/services/kit/testdb"
+	"github.com/tidegatehq/tidegate/services/kit/watch"
 	"github.com/tidegatehq/tidegate/services/subscription/internal/store"
 )
 
@@ -149,7 +149,7 @@ func (b *bench) subscribe(v identity.Viewer, app, name string) store.Subscriptio
 // events returns what the change log has after a number, as "cause name name".
 func (b *bench) events(after uint64) []string {
 	b.t.Helper()
-	rows, err := b.db.QueryContext(b.t.Context(), `SELECT resource, event FROM change WHERE number > $1 ORDER BY number`, int64(after))
+	rows, err := b.db.QueryContext(b.t.Context(), `SELECT resource, events FROM change WHERE number > $1 ORDER BY number`, int64(after))
 	ok(b.t, err)
 	defer rows.Close()
 	var all []string
@@ -157,12 +157,13 @@ func (b *bench) events(after uint64) []string {
 		var resource string
 		var event []byte
 		ok(b.t, rows.Scan(&resource, &event))
-		if len(event) == 0 {
+		e := &backplanev1.GrantEvent{}
+		found, err := watch.DecodeEvent(event, e)
+		ok(b.t, err)
+		if !found {
 			all = append(all, "- "+resource)
 			continue
 		}
-		e := &backplanev1.GrantEvent{}
-		ok(b.t, proto.Unmarshal(event, e))
 		cause := ""
 		if e.GetCause() != backplanev1.GrantEvent_CAUSE_UNSPECIFIED {
 			cause = strings.TrimPrefix(e.GetCause().String(), "CAUSE_") + " "

@@ -5,6 +5,9 @@ import "github.com/tidegatehq/tidegate/services/kit/resourcename"
 // UserName returns users/{id}.
 func UserName(id string) string { return resourcename.User{User: id}.String() }
 
+// SignInName returns users/{user}/signIns/{id}.
+func SignInName(user, id string) string { return resourcename.SignIn{User: user, SignIn: id}.String() }
+
 // ApplicationName returns applications/{id}.
 func ApplicationName(id string) string { return resourcename.Application{Application: id}.String() }
 

@@ -50,6 +50,8 @@ func (s *Store) Purge(ctx context.Context, keep Retention) error {
 			DELETE FROM sign_in WHERE id IN (
 				SELECT s.id FROM sign_in s
 				WHERE s.used_at < $1 AND NOT EXISTS (SELECT 1 FROM refresh_token t WHERE t.sign_in = s.id) LIMIT $2)`},
+		{"ended access", now, `
+			DELETE FROM ended_access WHERE name IN (SELECT name FROM ended_access WHERE expires_at < $1 LIMIT $2)`},
 		{"failed sign-ins", now, `
 			DELETE FROM sign_in_failure WHERE username_fold IN (SELECT username_fold FROM sign_in_failure WHERE penalty_until < $1 LIMIT $2)`},
 		{"session records", now.Add(-keep.Records), `

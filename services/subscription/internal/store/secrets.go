@@ -116,7 +116,8 @@ func (s *Store) DeleteSecret(ctx context.Context, v identity.Viewer, name resour
 }
 
 // ClientSecrets returns the OAuth client with this client_id, and the hashes of its
-// secrets that have not expired. For an unknown client_id there are no hashes.
+// secrets that have not expired. For an unknown client_id, and for a suspended
+// owner's, there are no hashes.
 func (s *Store) ClientSecrets(ctx context.Context, clientID string) (c OAuthClient, hashes [][]byte, err error) {
 	hashes, err = sqldb.All(ctx, s.db, func(row sqldb.Row) (hash []byte, err error) {
 		c, err = scanOAuthClient(sqldb.With(row, &hash))
@@ -124,7 +125,8 @@ func (s *Store) ClientSecrets(ctx context.Context, clientID string) (c OAuthClie
 	}, `
 		SELECT c.id, c.application, c.stage, c.client_id, a.owner, c.created_at, c.updated_at, c.etag, s.hash
 		FROM oauth_client c JOIN application a ON a.id = c.application JOIN oauth_client_secret s ON s.oauth_client = c.id
-		WHERE c.client_id = $1 AND (s.expires_at = 0 OR s.expires_at > $2)`, clientID, s.moment().UnixMicro())
+			JOIN users u ON u.id = a.owner
+		WHERE c.client_id = $1 AND NOT u.suspended AND (s.expires_at = 0 OR s.expires_at > $2)`, clientID, s.moment().UnixMicro())
 	if err != nil {
 		return OAuthClient{}, nil, fmt.Errorf("read secrets of an OAuth client: %w", err)
 	}

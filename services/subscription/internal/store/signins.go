@@ -54,14 +54,32 @@ type RefreshToken struct {
 	ExpiresAt time.Time
 }
 
+// SignedIn is a sign-in that was just begun or refreshed.
+type SignedIn struct {
+	ID   string
+	User User
+	// AsOf is the number of the newest change before the user was read.
+	AsOf uint64
+}
+
+// read reads the user of the sign-in.
+func (in *SignedIn) read(ctx context.Context, tx *sqldb.Tx, user string) (err error) {
+	if in.AsOf, err = change.Head(ctx, tx); err != nil {
+		return err
+	}
+	in.User, err = scanUser(tx.QueryRowContext(ctx, selectUser+`WHERE id = $1`, user))
+	return err
+}
+
 // CreateSignIn begins a sign-in of a user whose password was just verified against
-// this hash. It reports false when the password has changed since.
-func (s *Store) CreateSignIn(ctx context.Context, user, password string, first RefreshToken) (signIn string, ok bool, err error) {
-	signIn = id.New()
+// this hash. It reports false when the password has changed since, or the user is
+// suspended.
+func (s *Store) CreateSignIn(ctx context.Context, user, password string, first RefreshToken) (in SignedIn, ok bool, err error) {
 	err = s.db.InTx(ctx, func(tx *sqldb.Tx) error {
+		in = SignedIn{ID: id.New()}
 		now := s.moment().UnixMicro()
 		// This write makes a concurrent change of the password wait.
-		ok, err = sqldb.Changed(tx.ExecContext(ctx, `UPDATE users SET signed_in_at = $1 WHERE id = $2 AND password = $3`, now, user, password))
+		ok, err = sqldb.Changed(tx.ExecContext(ctx, `UPDATE users SET signed_in_at = $1 WHERE id = $2 AND password = $3 AND NOT suspended`, now, user, password))
 		if err != nil || !ok {
 			return err
 		}
@@ -70,16 +88,19 @@ func (s *Store) CreateSignIn(ctx context.Context, user, password string, first R
 		if err != nil {
 			return err
 		}
-		_, err = tx.ExecContext(ctx, `INSERT INTO sign_in (id, user_id, created_at, used_at) VALUES ($1, $2, $3, $3)`, signIn, user, now)
+		_, err = tx.ExecContext(ctx, `INSERT INTO sign_in (id, user_id, created_at, used_at) VALUES ($1, $2, $3, $3)`, in.ID, user, now)
 		if err != nil {
 			return err
 		}
-		return addRefreshToken(ctx, tx, signIn, first)
+		if err := addRefreshToken(ctx, tx, in.ID, first); err != nil {
+			return err
+		}
+		return in.read(ctx, tx, user)
 	})
 	if err != nil {
-		return "", false, fmt.Errorf("begin sign-in: %w", err)
+		return SignedIn{}, false, fmt.Errorf("begin sign-in: %w", err)
 	}
-	return signIn, ok, nil
+	return in, ok, nil
 }
 
 func addRefreshToken(ctx context.Context, tx *sqldb.Tx, signIn string, t RefreshToken) error {
@@ -102,17 +123,18 @@ const (
 )
 
 // RotateSignIn spends a refresh token and replaces it with the next. It returns the
-// sign-in and its user only when the outcome is Rotated.
-func (s *Store) RotateSignIn(ctx context.Context, hash []byte, next RefreshToken) (signIn string, p User, what Refreshed, err error) {
+// sign-in only when the outcome is Rotated.
+func (s *Store) RotateSignIn(ctx context.Context, hash []byte, next RefreshToken) (in SignedIn, what Refreshed, err error) {
 	err = s.db.InTx(ctx, func(tx *sqldb.Tx) error {
-		what = Unknown
+		var user string
+		in, what = SignedIn{}, Unknown
 		now := s.moment().UnixMicro()
 		// Lock the sign-in before its tokens, in the same order as the methods that
 		// end it.
 		err := tx.QueryRowContext(ctx, `
 			UPDATE sign_in SET used_at = $1
 			WHERE id = (SELECT sign_in FROM refresh_token WHERE hash = $2 AND expires_at > $1)
-			RETURNING id`, now, hash).Scan(&signIn)
+			RETURNING id, user_id`, now, hash).Scan(&in.ID, &user)
 		if errors.Is(err, sql.ErrNoRows) {
 			return nil
 		}
@@ -125,22 +147,19 @@ func (s *Store) RotateSignIn(ctx context.Context, hash []byte, next RefreshToken
 		}
 		if !first {
 			what = Reused
-			_, err = tx.ExecContext(ctx, `DELETE FROM sign_in WHERE id = $1`, signIn)
+			_, err = tx.ExecContext(ctx, `DELETE FROM sign_in WHERE id = $1`, in.ID)
 			return err
 		}
-		if err := addRefreshToken(ctx, tx, signIn, next); err != nil {
+		if err := addRefreshToken(ctx, tx, in.ID, next); err != nil {
 			return err
 		}
 		what = Rotated
-		p, err = scanUser(tx.QueryRowContext(ctx, `
-			SELECT id, username, display_name, roles, created_at, updated_at, etag
-			FROM users WHERE id = (SELECT user_id FROM sign_in WHERE id = $1)`, signIn))
-		return err
+		return in.read(ctx, tx, user)
 	})
 	if err != nil {
-		return "", User{}, Unknown, fmt.Errorf("refresh sign-in: %w", err)
+		return SignedIn{}, Unknown, fmt.Errorf("refresh sign-in: %w", err)
 	}
-	return signIn, p, what, nil
+	return in, what, nil
 }
 
 // EndSignIn ends the sign-in of a refresh token, spent or not.

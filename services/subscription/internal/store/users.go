@@ -8,6 +8,8 @@ import (
 	"strings"
 	"time"
 
+	"google.golang.org/protobuf/proto"
+
 	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
 	"github.com/tidegatehq/tidegate/services/kit/change"
 	"github.com/tidegatehq/tidegate/services/kit/fault"
@@ -22,7 +24,10 @@ type User struct {
 	Username    string
 	DisplayName string
 	// Roles are the role names of package identity.
-	Roles     []string
+	Roles []string
+	// Suspended says that the user may not come in, and that the credentials of the
+	// user's applications are refused.
+	Suspended bool
 	CreatedAt time.Time
 	UpdatedAt time.Time
 	Etag      int64
@@ -34,14 +39,14 @@ func (u User) admin() bool { return slices.Contains(u.Roles, identity.RoleAdmin)
 func (u User) ListKey() sqldb.TimeKey { return sqldb.TimeKey{Time: u.CreatedAt.UnixMicro(), ID: u.ID} }
 
 const selectUser = `
-	SELECT id, username, display_name, roles, created_at, updated_at, etag
+	SELECT id, username, display_name, roles, suspended, created_at, updated_at, etag
 	FROM users `
 
 func scanUser(row sqldb.Row) (User, error) {
 	var u User
 	var roles string
 	var created, updated int64
-	err := row.Scan(&u.ID, &u.Username, &u.DisplayName, &roles, &created, &updated, &u.Etag)
+	err := row.Scan(&u.ID, &u.Username, &u.DisplayName, &roles, &u.Suspended, &created, &updated, &u.Etag)
 	u.Roles, u.CreatedAt, u.UpdatedAt = strings.Fields(roles), sqldb.Time(created), sqldb.Time(updated)
 	return u, err
 }
@@ -58,8 +63,8 @@ func (s *Store) CreateUser(ctx context.Context, u User, password string) (User, 
 
 func insertUser(ctx context.Context, tx *change.Tx, u User, password string) error {
 	_, err := tx.ExecContext(ctx, `
-		INSERT INTO users (id, username, username_fold, display_name, roles, admin, password, signed_in_at, created_at, updated_at, etag)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, 0, $8, $9, $10)`,
+		INSERT INTO users (id, username, username_fold, display_name, roles, admin, suspended, password, signed_in_at, created_at, updated_at, etag)
+		VALUES ($1, $2, $3, $4, $5, $6, FALSE, $7, 0, $8, $9, $10)`,
 		u.ID, u.Username, sqldb.Fold(u.Username), u.DisplayName, strings.Join(u.Roles, " "), u.admin(), password,
 		u.CreatedAt.UnixMicro(), u.UpdatedAt.UnixMicro(), u.Etag)
 	return userError(u, err)
@@ -94,7 +99,7 @@ func readUser(ctx context.Context, q sqldb.Querier, v identity.Viewer, id string
 // if they have none. known is false if there is no such user.
 func (s *Store) Password(ctx context.Context, username string) (u User, hash string, known bool, err error) {
 	u, known, err = sqldb.One(ctx, s.db, func(row sqldb.Row) (User, error) { return scanUser(sqldb.With(row, &hash)) }, `
-		SELECT id, username, display_name, roles, created_at, updated_at, etag, password
+		SELECT id, username, display_name, roles, suspended, created_at, updated_at, etag, password
 		FROM users WHERE username_fold = $1`, sqldb.Fold(username))
 	if err != nil {
 		return User{}, "", false, fmt.Errorf("read user by username: %w", err)
@@ -115,20 +120,22 @@ func (s *Store) Users(ctx context.Context, f UserFilter, after sqldb.TimeKey) it
 		ORDER BY created_at, id LIMIT $3`, sqldb.FoldFilter(f.Username))
 }
 
-// checkAdmin refuses a change that leaves no administrator.
+// checkAdmin refuses a change that leaves no administrator who can sign in. Changes
+// are made one at a time, so two of them cannot each count on the other's user.
 func checkAdmin(ctx context.Context, tx *change.Tx) error {
-	left, err := sqldb.Exists(ctx, tx, `SELECT EXISTS (SELECT 1 FROM users WHERE admin)`)
+	left, err := sqldb.Exists(ctx, tx, `SELECT EXISTS (SELECT 1 FROM users WHERE admin AND NOT suspended AND password <> '')`)
 	if err != nil {
 		return fmt.Errorf("look for an administrator: %w", err)
 	}
 	if !left {
-		return fault.WithReason(fault.Precondition("this is the last administrator"), "LAST_ADMINISTRATOR")
+		return fault.WithReason(fault.Precondition("this is the last administrator who can sign in"), "LAST_ADMINISTRATOR")
 	}
 	return nil
 }
 
 // UpdateUser writes a user that v may see as edit returns it; edit may change the
-// username, display name and roles.
+// username, display name and roles. Other roles end the access that tokens with the
+// old ones give.
 func (s *Store) UpdateUser(ctx context.Context, v identity.Viewer, id string, edit func(User) (User, error)) (u User, err error) {
 	err = s.log.Write(ctx, "update user", func(tx *change.Tx) (change.Record, error) {
 		old, err := readUser(ctx, tx, v, id)
@@ -146,9 +153,20 @@ func (s *Store) UpdateUser(ctx context.Context, v identity.Viewer, id string, ed
 		if err != nil {
 			return change.Record{}, userError(u, err)
 		}
-		return change.Record{Resource: UserName(id)}, checkAdmin(ctx, tx)
+		record := change.Record{Resource: UserName(id)}
+		if !sameRoles(old.Roles, u.Roles) {
+			if record.Event, err = endAccess(ctx, tx, UserName(id)); err != nil {
+				return change.Record{}, err
+			}
+		}
+		return record, checkAdmin(ctx, tx)
 	})
 	return u, err
+}
+
+// sameRoles reports whether two lists have the same roles, in any order.
+func sameRoles(a, b []string) bool {
+	return slices.Equal(slices.Sorted(slices.Values(a)), slices.Sorted(slices.Values(b)))
 }
 
 // DeleteUser removes a user that v may see and that check lets the caller remove,
@@ -166,6 +184,61 @@ func (s *Store) DeleteUser(ctx context.Context, v identity.Viewer, id string, ch
 			return change.Record{}, err
 		}
 		name := UserName(id)
-		return change.Record{Resource: name, Event: event(backplanev1.GrantEvent_CAUSE_USER_DELETED, name)}, checkAdmin(ctx, tx)
+		ended, err := endAccess(ctx, tx, name)
+		if err != nil {
+			return change.Record{}, err
+		}
+		return change.Record{
+			Resource: name, Event: event(backplanev1.GrantEvent_CAUSE_USER_DELETED, name), Others: []proto.Message{ended},
+		}, checkAdmin(ctx, tx)
 	})
+}
+
+// SuspendUser suspends a user that v may see and that check lets the caller suspend.
+// It ends the user's sign-ins and access, and the grants of the user's applications.
+func (s *Store) SuspendUser(ctx context.Context, v identity.Viewer, id string, check func(User) error) (u User, err error) {
+	err = s.log.Write(ctx, "suspend user", func(tx *change.Tx) (change.Record, error) {
+		if u, err = setSuspended(ctx, tx, v, id, true, check); err != nil {
+			return change.Record{}, err
+		}
+		if _, err := tx.ExecContext(ctx, `DELETE FROM sign_in WHERE user_id = $1`, id); err != nil {
+			return change.Record{}, err
+		}
+		name := UserName(id)
+		ended, err := endAccess(ctx, tx, name)
+		if err != nil {
+			return change.Record{}, err
+		}
+		return change.Record{
+			Resource: name, Event: event(backplanev1.GrantEvent_CAUSE_USER_SUSPENDED, name), Others: []proto.Message{ended},
+		}, checkAdmin(ctx, tx)
+	})
+	return u, err
+}
+
+// RestoreUser restores a suspended user that v may see and that check lets the
+// caller restore.
+func (s *Store) RestoreUser(ctx context.Context, v identity.Viewer, id string, check func(User) error) (u User, err error) {
+	err = s.log.Write(ctx, "restore user", func(tx *change.Tx) (change.Record, error) {
+		if u, err = setSuspended(ctx, tx, v, id, false, check); err != nil {
+			return change.Record{}, err
+		}
+		name := UserName(id)
+		return change.Record{Resource: name, Event: event(backplanev1.GrantEvent_CAUSE_UNSPECIFIED, name)}, nil
+	})
+	return u, err
+}
+
+func setSuspended(ctx context.Context, tx *change.Tx, v identity.Viewer, id string, suspended bool, check func(User) error) (User, error) {
+	u, err := readUser(ctx, tx, v, id)
+	if err != nil {
+		return User{}, err
+	}
+	if err := check(u); err != nil {
+		return User{}, err
+	}
+	u.Suspended, u.Etag, u.UpdatedAt = suspended, u.Etag+1, tx.Time
+	_, err = tx.ExecContext(ctx, `UPDATE users SET suspended = $1, updated_at = $2, etag = $3 WHERE id = $4`,
+		u.Suspended, u.UpdatedAt.UnixMicro(), u.Etag, u.ID)
+	return u, err
 }

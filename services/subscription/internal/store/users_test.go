@@ -71,8 +71,8 @@ func TestUpdateUser(t *testing.T) {
 	})
 }
 
-// TestLastAdministrator has 16 administrators give up the role, or be removed, at
-// once.
+// TestLastAdministrator has 16 administrators give up the role, be removed or be
+// suspended at once. Others that cannot sign in do not count.
 func TestLastAdministrator(t *testing.T) {
 	each(t, func(t *testing.T, b *bench) {
 		first, _, _, err := b.Password(t.Context(), "admin")
@@ -81,9 +81,17 @@ func TestLastAdministrator(t *testing.T) {
 		for i := range 14 {
 			ids = append(ids, b.user(fmt.Sprintf("admin%d", i), "admin", "creator"))
 		}
+		_, err = b.CreateUser(t.Context(), store.User{Username: "without a password", Roles: []string{"admin"}}, "")
+		ok(t, err)
+		_, err = b.SuspendUser(t.Context(), b.admin, b.user("suspended", "admin"), allow[store.User])
+		ok(t, err)
 		errs := race(func(i int) error {
-			if i%2 == 0 {
+			switch i % 3 {
+			case 0:
 				return b.DeleteUser(t.Context(), b.admin, ids[i], allow[store.User])
+			case 1:
+				_, err := b.SuspendUser(t.Context(), b.admin, ids[i], allow[store.User])
+				return err
 			}
 			_, err := b.UpdateUser(t.Context(), b.admin, ids[i], func(u store.User) (store.User, error) {
 				u.Roles = []string{"creator"}
@@ -97,11 +105,11 @@ func TestLastAdministrator(t *testing.T) {
 				continue
 			}
 			failed++
-			refused(t, "the last one", err, codes.FailedPrecondition, "this is the last administrator")
+			refused(t, "the last one", err, codes.FailedPrecondition, "this is the last administrator who can sign in")
 			if fault.Reason(err) != "LAST_ADMINISTRATOR" {
 				t.Errorf("reason = %q, want LAST_ADMINISTRATOR", fault.Reason(err))
 			}
-			if p, err := b.User(t.Context(), b.admin, ids[i]); err != nil || !slices.Contains(p.Roles, "admin") {
+			if p, err := b.User(t.Context(), b.admin, ids[i]); err != nil || !slices.Contains(p.Roles, "admin") || p.Suspended {
 				t.Errorf("the last one is %v, %v, want an administrator", p, err)
 			}
 		}

@@ -38,7 +38,7 @@ func TestWritesWithoutAChangeDoNotWait(t *testing.T) {
 			if _, _, err := b.CreateSignIn(ctx, b.ann.User, "hash of ann", token("1")); err != nil {
 				return err
 			}
-			if _, _, _, err := b.RotateSignIn(ctx, []byte("1"), token("2")); err != nil {
+			if _, _, err := b.RotateSignIn(ctx, []byte("1"), token("2")); err != nil {
 				return err
 			}
 			return b.EndSignIn(ctx, []byte("2"))

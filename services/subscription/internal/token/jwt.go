@@ -83,12 +83,6 @@ type rfc9068Claims struct {
 	Scope    string `json:"scope,omitempty"`
 }
 
-// userClaims are the claims of a user's token in addition to those of package
-// identity: the sign-in that it belongs to.
-type userClaims struct {
-	SignIn string `json:"sid"`
-}
-
 // SignApplication issues an access token to the OAuth client with this client_id.
 func (i *Issuer) SignApplication(clientID string, scopes []string) (string, ApplicationClaims, error) {
 	issued := i.now().Truncate(time.Second)
@@ -110,8 +104,8 @@ func (i *Issuer) SignApplication(clientID string, scopes []string) (string, Appl
 	return raw, t, nil
 }
 
-// SignUser signs an access token for a user, users/{id}, within a sign-in.
-func (i *Issuer) SignUser(p identity.User, signIn string) (raw string, expires time.Time, err error) {
+// SignUser signs an access token for a user within a sign-in.
+func (i *Issuer) SignUser(u identity.User) (raw string, expires time.Time, err error) {
 	issued := i.now().Truncate(time.Second)
 	expires = issued.Add(i.lives.User)
 	key, err := i.keys.active()
@@ -120,11 +114,11 @@ func (i *Issuer) SignUser(p identity.User, signIn string) (raw string, expires t
 	}
 	raw, err = jwt.Signed(key.user).Claims(identity.UserClaims{
 		Claims: jwt.Claims{
-			Issuer: i.url, Subject: p.Name, Audience: jwt.Audience{identity.ControlAudience(i.url)},
+			Issuer: i.url, Subject: u.Name, Audience: jwt.Audience{identity.ControlAudience(i.url)},
 			Expiry: jwt.NewNumericDate(expires), IssuedAt: jwt.NewNumericDate(issued), ID: id.New(),
 		},
-		Roles: p.Roles,
-	}).Claims(userClaims{SignIn: signIn}).Serialize()
+		Roles: u.Roles, SignIn: u.SignIn, AsOf: u.AsOf,
+	}).Serialize()
 	if err != nil {
 		return "", time.Time{}, fmt.Errorf("sign user's token: %w", err)
 	}
@@ -155,16 +149,6 @@ func (i *Issuer) ReadApplication(ctx context.Context, raw string) (ApplicationCl
 		return t, ErrExpired
 	}
 	return t, nil
-}
-
-// SignInOf returns the sign-in of a user's token that package identity has
-// verified, or "" if raw is no user's token.
-func (i *Issuer) SignInOf(ctx context.Context, raw string) string {
-	var claims userClaims
-	if err := i.read(ctx, raw, identity.UserType, &claims); err != nil {
-		return ""
-	}
-	return claims.SignIn
 }
 
 // read verifies form, type and signature, and reads the claims.

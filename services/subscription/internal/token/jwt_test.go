@@ -68,7 +68,7 @@ func TestApplicationTokenIsOfRFC9068(t *testing.T) {
 func TestUserTokenClaims(t *testing.T) {
 	c := newClock()
 	keys := newKeys(t, newStore(testdb.SQLite(t, store.Schema()), c.now), seal.New(), rotation(), c)
-	raw, _, err := newIssuer(keys, c).SignUser(identity.User{Name: "users/p", Roles: []string{"admin"}}, "s")
+	raw, _, err := newIssuer(keys, c).SignUser(identity.User{Name: "users/p", Roles: []string{"admin"}, SignIn: "s", AsOf: 7})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -76,7 +76,7 @@ func TestUserTokenClaims(t *testing.T) {
 	now := float64(c.now().Unix())
 	want := map[string]any{
 		"iss": issuerURL, "sub": "users/p", "aud": issuerURL + "/control", "iat": now, "exp": now + 900,
-		"jti": got["jti"], "roles": []any{"admin"}, "sid": "s",
+		"jti": got["jti"], "roles": []any{"admin"}, "sid": "s", "tidegate_change": 7.0,
 	}
 	if diff := cmp.Diff(want, got); diff != "" || got["jti"] == "" {
 		t.Errorf("claims (-want +got):\n%s", diff)
@@ -98,7 +98,7 @@ func TestReadApplication(t *testing.T) {
 	foreignKeys := newKeys(t, newStore(testdb.SQLite(t, store.Schema()), c.now), seal.New(), rotation(), c)
 	lives := token.Lifetimes{Application: time.Hour, User: time.Minute}
 	elsewhere := token.NewIssuer("https://elsewhere.test", keys, lives, c.now)
-	user, _, err := issuer.SignUser(identity.User{Name: "users/p"}, "s")
+	user, _, err := issuer.SignUser(identity.User{Name: "users/p"})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -90,6 +90,8 @@ const (
 	Denial_REASON_REVOKED Denial_Reason = 3
 	// Its application has no subscription to the version.
 	Denial_REASON_NO_SUBSCRIPTION Denial_Reason = 4
+	// Its application's owner is suspended.
+	Denial_REASON_SUSPENDED Denial_Reason = 5
 )
 
 // Enum value maps for Denial_Reason.
@@ -100,6 +102,7 @@ var (
 		2: "REASON_EXPIRED",
 		3: "REASON_REVOKED",
 		4: "REASON_NO_SUBSCRIPTION",
+		5: "REASON_SUSPENDED",
 	}
 	Denial_Reason_value = map[string]int32{
 		"REASON_UNSPECIFIED":     0,
@@ -107,6 +110,7 @@ var (
 		"REASON_EXPIRED":         2,
 		"REASON_REVOKED":         3,
 		"REASON_NO_SUBSCRIPTION": 4,
+		"REASON_SUSPENDED":       5,
 	}
 )
 
@@ -160,6 +164,8 @@ const (
 	// The credential has expired: live sessions end with 4001. Used in
 	// GrantState only.
 	GrantEvent_CAUSE_EXPIRED GrantEvent_Cause = 7
+	// The user was suspended: live sessions end with 4006.
+	GrantEvent_CAUSE_USER_SUSPENDED GrantEvent_Cause = 8
 )
 
 // Enum value maps for GrantEvent_Cause.
@@ -173,6 +179,7 @@ var (
 		5: "CAUSE_USER_DELETED",
 		6: "CAUSE_VERSION_DELETED",
 		7: "CAUSE_EXPIRED",
+		8: "CAUSE_USER_SUSPENDED",
 	}
 	GrantEvent_Cause_value = map[string]int32{
 		"CAUSE_UNSPECIFIED":          0,
@@ -183,6 +190,7 @@ var (
 		"CAUSE_USER_DELETED":         5,
 		"CAUSE_VERSION_DELETED":      6,
 		"CAUSE_EXPIRED":              7,
+		"CAUSE_USER_SUSPENDED":       8,
 	}
 )
 
@@ -1202,16 +1210,17 @@ const file_tidegate_backplane_v1_grant_service_proto_rawDesc = "" +
 	"\vexpire_time\x18\n" +
 	" \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"expireTime\x12\x19\n" +
-	"\brests_on\x18\v \x03(\tR\arestsOn\"\xdb\x01\n" +
+	"\brests_on\x18\v \x03(\tR\arestsOn\"\xf2\x01\n" +
 	"\x06Denial\x12<\n" +
 	"\x06reason\x18\x01 \x01(\x0e2$.tidegate.backplane.v1.Denial.ReasonR\x06reason\x12\x19\n" +
-	"\brests_on\x18\x02 \x03(\tR\arestsOn\"x\n" +
+	"\brests_on\x18\x02 \x03(\tR\arestsOn\"\x8e\x01\n" +
 	"\x06Reason\x12\x16\n" +
 	"\x12REASON_UNSPECIFIED\x10\x00\x12\x12\n" +
 	"\x0eREASON_INVALID\x10\x01\x12\x12\n" +
 	"\x0eREASON_EXPIRED\x10\x02\x12\x12\n" +
 	"\x0eREASON_REVOKED\x10\x03\x12\x1a\n" +
-	"\x16REASON_NO_SUBSCRIPTION\x10\x04\"_\n" +
+	"\x16REASON_NO_SUBSCRIPTION\x10\x04\x12\x14\n" +
+	"\x10REASON_SUSPENDED\x10\x05\"_\n" +
 	"\x15BatchGetGrantsRequest\x12F\n" +
 	"\x06grants\x18\x01 \x03(\v2!.tidegate.backplane.v1.GrantQueryB\v\xbaH\b\x92\x01\x05\b\x01\x10\xe8\aR\x06grants\"\xe6\x01\n" +
 	"\n" +
@@ -1243,11 +1252,11 @@ const file_tidegate_backplane_v1_grant_service_proto_rawDesc = "" +
 	"\x04body\"\x83\x01\n" +
 	"\vGrantChange\x12;\n" +
 	"\bposition\x18\x01 \x01(\v2\x1f.tidegate.backplane.v1.PositionR\bposition\x127\n" +
-	"\x05event\x18\x02 \x01(\v2!.tidegate.backplane.v1.GrantEventR\x05event\"\xc0\x02\n" +
+	"\x05event\x18\x02 \x01(\v2!.tidegate.backplane.v1.GrantEventR\x05event\"\xda\x02\n" +
 	"\n" +
 	"GrantEvent\x12=\n" +
 	"\x05cause\x18\x01 \x01(\x0e2'.tidegate.backplane.v1.GrantEvent.CauseR\x05cause\x12\x14\n" +
-	"\x05names\x18\x02 \x03(\tR\x05names\"\xdc\x01\n" +
+	"\x05names\x18\x02 \x03(\tR\x05names\"\xf6\x01\n" +
 	"\x05Cause\x12\x15\n" +
 	"\x11CAUSE_UNSPECIFIED\x10\x00\x12\x17\n" +
 	"\x13CAUSE_TOKEN_REVOKED\x10\x01\x12\x1e\n" +
@@ -1256,7 +1265,8 @@ const file_tidegate_backplane_v1_grant_service_proto_rawDesc = "" +
 	"\x1aCAUSE_SUBSCRIPTION_DELETED\x10\x04\x12\x16\n" +
 	"\x12CAUSE_USER_DELETED\x10\x05\x12\x19\n" +
 	"\x15CAUSE_VERSION_DELETED\x10\x06\x12\x11\n" +
-	"\rCAUSE_EXPIRED\x10\a*S\n" +
+	"\rCAUSE_EXPIRED\x10\a\x12\x18\n" +
+	"\x14CAUSE_USER_SUSPENDED\x10\b*S\n" +
 	"\x10CredentialScheme\x12!\n" +
 	"\x1dCREDENTIAL_SCHEME_UNSPECIFIED\x10\x00\x12\x1c\n" +
 	"\x18CREDENTIAL_SCHEME_OAUTH2\x10\x012\xdc\x02\n" +

@@ -21,6 +21,7 @@ import (
 	_ "github.com/tidegatehq/tidegate/gen/go/tidegate/rules/v1"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	anypb "google.golang.org/protobuf/types/known/anypb"
 	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	sync "sync"
@@ -103,7 +104,7 @@ type Hello struct {
 	// the watchers of the service, for example "gateway-1". 1 to 63 characters
 	// of a-z, 0-9 and "-".
 	Instance string `protobuf:"bytes,1,opt,name=instance,proto3" json:"instance,omitempty"`
-	// What kind of service watches: "gateway" or "subscription".
+	// What kind of service watches: "catalog", "gateway" or "subscription".
 	Kind string `protobuf:"bytes,2,opt,name=kind,proto3" json:"kind,omitempty"`
 	// Build of the watcher, as printed by -version. At most 128 characters.
 	Build string `protobuf:"bytes,3,opt,name=build,proto3" json:"build,omitempty"`
@@ -479,14 +480,61 @@ func (x *Heartbeat) GetTime() *timestamppb.Timestamp {
 	return nil
 }
 
+// Events are the events of one change as a service stores them. A service may
+// have several watches: each sends the event of its own type.
+type Events struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The events, each of another type.
+	Events        []*anypb.Any `protobuf:"bytes,1,rep,name=events,proto3" json:"events,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Events) Reset() {
+	*x = Events{}
+	mi := &file_tidegate_backplane_v1_watch_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Events) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Events) ProtoMessage() {}
+
+func (x *Events) ProtoReflect() protoreflect.Message {
+	mi := &file_tidegate_backplane_v1_watch_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Events.ProtoReflect.Descriptor instead.
+func (*Events) Descriptor() ([]byte, []int) {
+	return file_tidegate_backplane_v1_watch_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *Events) GetEvents() []*anypb.Any {
+	if x != nil {
+		return x.Events
+	}
+	return nil
+}
+
 var File_tidegate_backplane_v1_watch_proto protoreflect.FileDescriptor
 
 const file_tidegate_backplane_v1_watch_proto_rawDesc = "" +
 	"\n" +
-	"!tidegate/backplane/v1/watch.proto\x12\x15tidegate.backplane.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dtidegate/rules/v1/rules.proto\"\xf5\x01\n" +
+	"!tidegate/backplane/v1/watch.proto\x12\x15tidegate.backplane.v1\x1a\x1bbuf/validate/validate.proto\x1a\x19google/protobuf/any.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dtidegate/rules/v1/rules.proto\"\xfe\x01\n" +
 	"\x05Hello\x12%\n" +
-	"\binstance\x18\x01 \x01(\tB\t\xbaH\x06r\x04\xd8\xea0\x01R\binstance\x120\n" +
-	"\x04kind\x18\x02 \x01(\tB\x1c\xbaH\x19r\x17R\agatewayR\fsubscriptionR\x04kind\x12\x1e\n" +
+	"\binstance\x18\x01 \x01(\tB\t\xbaH\x06r\x04\xd8\xea0\x01R\binstance\x129\n" +
+	"\x04kind\x18\x02 \x01(\tB%\xbaH\"r R\acatalogR\agatewayR\fsubscriptionR\x04kind\x12\x1e\n" +
 	"\x05build\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x01R\x05build\x12\"\n" +
 	"\aaddress\x18\x04 \x01(\tB\b\xbaH\x05r\x03\x18\xff\x01R\aaddress\x12-\n" +
 	"\bfeatures\x18\x05 \x03(\tB\x11\xbaH\x0e\x92\x01\v\x10\x80\x02\"\x06r\x04\x10\x01\x18@R\bfeatures\x12 \n" +
@@ -513,7 +561,9 @@ const file_tidegate_backplane_v1_watch_proto_rawDesc = "" +
 	"createTime\"i\n" +
 	"\tHeartbeat\x12,\n" +
 	"\x12head_change_number\x18\x01 \x01(\x04R\x10headChangeNumber\x12.\n" +
-	"\x04time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x04timeB\xe6\x01\n" +
+	"\x04time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\"6\n" +
+	"\x06Events\x12,\n" +
+	"\x06events\x18\x01 \x03(\v2\x14.google.protobuf.AnyR\x06eventsB\xe6\x01\n" +
 	"\x19com.tidegate.backplane.v1B\n" +
 	"WatchProtoP\x01ZGgithub.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1;backplanev1\xa2\x02\x03TBX\xaa\x02\x15Tidegate.Backplane.V1\xca\x02\x15Tidegate\\Backplane\\V1\xe2\x02!Tidegate\\Backplane\\V1\\GPBMetadata\xea\x02\x17Tidegate::Backplane::V1b\x06proto3"
 
@@ -530,7 +580,7 @@ func file_tidegate_backplane_v1_watch_proto_rawDescGZIP() []byte {
 }
 
 var file_tidegate_backplane_v1_watch_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_tidegate_backplane_v1_watch_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
+var file_tidegate_backplane_v1_watch_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
 var file_tidegate_backplane_v1_watch_proto_goTypes = []any{
 	(Begin_Reset)(0),              // 0: tidegate.backplane.v1.Begin.Reset
 	(*Hello)(nil),                 // 1: tidegate.backplane.v1.Hello
@@ -539,17 +589,20 @@ var file_tidegate_backplane_v1_watch_proto_goTypes = []any{
 	(*SnapshotEnd)(nil),           // 4: tidegate.backplane.v1.SnapshotEnd
 	(*Position)(nil),              // 5: tidegate.backplane.v1.Position
 	(*Heartbeat)(nil),             // 6: tidegate.backplane.v1.Heartbeat
-	(*timestamppb.Timestamp)(nil), // 7: google.protobuf.Timestamp
+	(*Events)(nil),                // 7: tidegate.backplane.v1.Events
+	(*timestamppb.Timestamp)(nil), // 8: google.protobuf.Timestamp
+	(*anypb.Any)(nil),             // 9: google.protobuf.Any
 }
 var file_tidegate_backplane_v1_watch_proto_depIdxs = []int32{
 	0, // 0: tidegate.backplane.v1.Begin.reset:type_name -> tidegate.backplane.v1.Begin.Reset
-	7, // 1: tidegate.backplane.v1.Position.create_time:type_name -> google.protobuf.Timestamp
-	7, // 2: tidegate.backplane.v1.Heartbeat.time:type_name -> google.protobuf.Timestamp
-	3, // [3:3] is the sub-list for method output_type
-	3, // [3:3] is the sub-list for method input_type
-	3, // [3:3] is the sub-list for extension type_name
-	3, // [3:3] is the sub-list for extension extendee
-	0, // [0:3] is the sub-list for field type_name
+	8, // 1: tidegate.backplane.v1.Position.create_time:type_name -> google.protobuf.Timestamp
+	8, // 2: tidegate.backplane.v1.Heartbeat.time:type_name -> google.protobuf.Timestamp
+	9, // 3: tidegate.backplane.v1.Events.events:type_name -> google.protobuf.Any
+	4, // [4:4] is the sub-list for method output_type
+	4, // [4:4] is the sub-list for method input_type
+	4, // [4:4] is the sub-list for extension type_name
+	4, // [4:4] is the sub-list for extension extendee
+	0, // [0:4] is the sub-list for field type_name
 }
 
 func init() { file_tidegate_backplane_v1_watch_proto_init() }
@@ -563,7 +616,7 @@ func file_tidegate_backplane_v1_watch_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tidegate_backplane_v1_watch_proto_rawDesc), len(file_tidegate_backplane_v1_watch_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   6,
+			NumMessages:   7,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -243,7 +243,7 @@ func (x *WaitChangeRequest) GetName() string {
 // WaitChangeResponse says who has applied a change.
 type WaitChangeResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// True when every connected gateway has acknowledged the change.
+	// True when every connected gateway and catalog has acknowledged the change.
 	Applied bool `protobuf:"varint,1,opt,name=applied,proto3" json:"applied,omitempty"`
 	// The watchers that have not, services/{service}/watchers/{watcher}.
 	PendingWatchers []string `protobuf:"bytes,2,rep,name=pending_watchers,json=pendingWatchers,proto3" json:"pending_watchers,omitempty"`

@@ -43,8 +43,8 @@ type ChangeServiceClient interface {
 	ListChanges(ctx context.Context, in *ListChangesRequest, opts ...grpc.CallOption) (*ListChangesResponse, error)
 	// Returns a change. Needs the role admin.
 	GetChange(ctx context.Context, in *GetChangeRequest, opts ...grpc.CallOption) (*Change, error)
-	// Waits until every connected gateway has applied a change, but at most 5
-	// seconds. Any user may wait. NOT_FOUND when there is no such change yet.
+	// Waits until every connected gateway and catalog has applied a change, but
+	// at most 5 seconds. Any user may wait. NOT_FOUND when there is no such change yet.
 	WaitChange(ctx context.Context, in *WaitChangeRequest, opts ...grpc.CallOption) (*WaitChangeResponse, error)
 	// Lists who watches a service: gateways, and services that follow it. Needs
 	// the role admin.
@@ -115,8 +115,8 @@ type ChangeServiceServer interface {
 	ListChanges(context.Context, *ListChangesRequest) (*ListChangesResponse, error)
 	// Returns a change. Needs the role admin.
 	GetChange(context.Context, *GetChangeRequest) (*Change, error)
-	// Waits until every connected gateway has applied a change, but at most 5
-	// seconds. Any user may wait. NOT_FOUND when there is no such change yet.
+	// Waits until every connected gateway and catalog has applied a change, but
+	// at most 5 seconds. Any user may wait. NOT_FOUND when there is no such change yet.
 	WaitChange(context.Context, *WaitChangeRequest) (*WaitChangeResponse, error)
 	// Lists who watches a service: gateways, and services that follow it. Needs
 	// the role admin.

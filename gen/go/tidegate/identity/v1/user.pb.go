@@ -88,6 +88,60 @@ func (User_Role) EnumDescriptor() ([]byte, []int) {
 	return file_tidegate_identity_v1_user_proto_rawDescGZIP(), []int{0, 0}
 }
 
+// Whether a user may come in.
+type User_State int32
+
+const (
+	// Not set.
+	User_STATE_UNSPECIFIED User_State = 0
+	// The user can sign in.
+	User_STATE_ACTIVE User_State = 1
+	// An administrator has suspended the user: sign-ins are refused, and so are
+	// the credentials of the user's applications.
+	User_STATE_SUSPENDED User_State = 2
+)
+
+// Enum value maps for User_State.
+var (
+	User_State_name = map[int32]string{
+		0: "STATE_UNSPECIFIED",
+		1: "STATE_ACTIVE",
+		2: "STATE_SUSPENDED",
+	}
+	User_State_value = map[string]int32{
+		"STATE_UNSPECIFIED": 0,
+		"STATE_ACTIVE":      1,
+		"STATE_SUSPENDED":   2,
+	}
+)
+
+func (x User_State) Enum() *User_State {
+	p := new(User_State)
+	*p = x
+	return p
+}
+
+func (x User_State) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (User_State) Descriptor() protoreflect.EnumDescriptor {
+	return file_tidegate_identity_v1_user_proto_enumTypes[1].Descriptor()
+}
+
+func (User_State) Type() protoreflect.EnumType {
+	return &file_tidegate_identity_v1_user_proto_enumTypes[1]
+}
+
+func (x User_State) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use User_State.Descriptor instead.
+func (User_State) EnumDescriptor() ([]byte, []int) {
+	return file_tidegate_identity_v1_user_proto_rawDescGZIP(), []int{0, 1}
+}
+
 // User is somebody who signs in.
 type User struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -110,7 +164,9 @@ type User struct {
 	// Changes whenever the user changes. If it is sent with an update or a
 	// deletion, it must be the current one (else ABORTED); empty is accepted. At
 	// most 64 characters.
-	Etag          string `protobuf:"bytes,7,opt,name=etag,proto3" json:"etag,omitempty"`
+	Etag string `protobuf:"bytes,7,opt,name=etag,proto3" json:"etag,omitempty"`
+	// Whether the user may come in; SuspendUser and RestoreUser change it.
+	State         User_State `protobuf:"varint,8,opt,name=state,proto3,enum=tidegate.identity.v1.User_State" json:"state,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -194,11 +250,18 @@ func (x *User) GetEtag() string {
 	return ""
 }
 
+func (x *User) GetState() User_State {
+	if x != nil {
+		return x.State
+	}
+	return User_STATE_UNSPECIFIED
+}
+
 var File_tidegate_identity_v1_user_proto protoreflect.FileDescriptor
 
 const file_tidegate_identity_v1_user_proto_rawDesc = "" +
 	"\n" +
-	"\x1ftidegate/identity/v1/user.proto\x12\x14tidegate.identity.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd5\x06\n" +
+	"\x1ftidegate/identity/v1/user.proto\x12\x14tidegate.identity.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd9\a\n" +
 	"\x04User\x12\x1e\n" +
 	"\x04name\x18\x01 \x01(\tB\n" +
 	"\xe0A\b\xbaH\x04r\x02\x18dR\x04name\x12\xbf\x01\n" +
@@ -211,14 +274,19 @@ const file_tidegate_identity_v1_user_proto_rawDesc = "" +
 	"createTime\x12@\n" +
 	"\vupdate_time\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\n" +
 	"updateTime\x12\x1b\n" +
-	"\x04etag\x18\a \x01(\tB\a\xbaH\x04r\x02\x18@R\x04etag\"g\n" +
+	"\x04etag\x18\a \x01(\tB\a\xbaH\x04r\x02\x18@R\x04etag\x12;\n" +
+	"\x05state\x18\b \x01(\x0e2 .tidegate.identity.v1.User.StateB\x03\xe0A\x03R\x05state\"g\n" +
 	"\x04Role\x12\x14\n" +
 	"\x10ROLE_UNSPECIFIED\x10\x00\x12\x0e\n" +
 	"\n" +
 	"ROLE_ADMIN\x10\x01\x12\x10\n" +
 	"\fROLE_CREATOR\x10\x02\x12\x12\n" +
 	"\x0eROLE_PUBLISHER\x10\x03\x12\x13\n" +
-	"\x0fROLE_SUBSCRIBER\x10\x04:-\xeaA*\n" +
+	"\x0fROLE_SUBSCRIBER\x10\x04\"E\n" +
+	"\x05State\x12\x15\n" +
+	"\x11STATE_UNSPECIFIED\x10\x00\x12\x10\n" +
+	"\fSTATE_ACTIVE\x10\x01\x12\x13\n" +
+	"\x0fSTATE_SUSPENDED\x10\x02:-\xeaA*\n" +
 	"\rtidegate/User\x12\fusers/{user}*\x05users2\x04userB\xde\x01\n" +
 	"\x18com.tidegate.identity.v1B\tUserProtoP\x01ZEgithub.com/tidegatehq/tidegate/gen/go/tidegate/identity/v1;identityv1\xa2\x02\x03TIX\xaa\x02\x14Tidegate.Identity.V1\xca\x02\x14Tidegate\\Identity\\V1\xe2\x02 Tidegate\\Identity\\V1\\GPBMetadata\xea\x02\x16Tidegate::Identity::V1b\x06proto3"
 
@@ -234,22 +302,24 @@ func file_tidegate_identity_v1_user_proto_rawDescGZIP() []byte {
 	return file_tidegate_identity_v1_user_proto_rawDescData
 }
 
-var file_tidegate_identity_v1_user_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
+var file_tidegate_identity_v1_user_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
 var file_tidegate_identity_v1_user_proto_msgTypes = make([]protoimpl.MessageInfo, 1)
 var file_tidegate_identity_v1_user_proto_goTypes = []any{
 	(User_Role)(0),                // 0: tidegate.identity.v1.User.Role
-	(*User)(nil),                  // 1: tidegate.identity.v1.User
-	(*timestamppb.Timestamp)(nil), // 2: google.protobuf.Timestamp
+	(User_State)(0),               // 1: tidegate.identity.v1.User.State
+	(*User)(nil),                  // 2: tidegate.identity.v1.User
+	(*timestamppb.Timestamp)(nil), // 3: google.protobuf.Timestamp
 }
 var file_tidegate_identity_v1_user_proto_depIdxs = []int32{
 	0, // 0: tidegate.identity.v1.User.roles:type_name -> tidegate.identity.v1.User.Role
-	2, // 1: tidegate.identity.v1.User.create_time:type_name -> google.protobuf.Timestamp
-	2, // 2: tidegate.identity.v1.User.update_time:type_name -> google.protobuf.Timestamp
-	3, // [3:3] is the sub-list for method output_type
-	3, // [3:3] is the sub-list for method input_type
-	3, // [3:3] is the sub-list for extension type_name
-	3, // [3:3] is the sub-list for extension extendee
-	0, // [0:3] is the sub-list for field type_name
+	3, // 1: tidegate.identity.v1.User.create_time:type_name -> google.protobuf.Timestamp
+	3, // 2: tidegate.identity.v1.User.update_time:type_name -> google.protobuf.Timestamp
+	1, // 3: tidegate.identity.v1.User.state:type_name -> tidegate.identity.v1.User.State
+	4, // [4:4] is the sub-list for method output_type
+	4, // [4:4] is the sub-list for method input_type
+	4, // [4:4] is the sub-list for extension type_name
+	4, // [4:4] is the sub-list for extension extendee
+	0, // [0:4] is the sub-list for field type_name
 }
 
 func init() { file_tidegate_identity_v1_user_proto_init() }
@@ -262,7 +332,7 @@ func file_tidegate_identity_v1_user_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tidegate_identity_v1_user_proto_rawDesc), len(file_tidegate_identity_v1_user_proto_rawDesc)),
-			NumEnums:      1,
+			NumEnums:      2,
 			NumMessages:   1,
 			NumExtensions: 0,
 			NumServices:   0,

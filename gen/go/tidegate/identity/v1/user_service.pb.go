@@ -426,6 +426,116 @@ func (x *DeleteUserRequest) GetEtag() string {
 	return ""
 }
 
+// SuspendUserRequest names a user to suspend.
+type SuspendUserRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// users/{user}.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// The current etag, or empty. At most 64 characters.
+	Etag          string `protobuf:"bytes,2,opt,name=etag,proto3" json:"etag,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SuspendUserRequest) Reset() {
+	*x = SuspendUserRequest{}
+	mi := &file_tidegate_identity_v1_user_service_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SuspendUserRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SuspendUserRequest) ProtoMessage() {}
+
+func (x *SuspendUserRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_tidegate_identity_v1_user_service_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SuspendUserRequest.ProtoReflect.Descriptor instead.
+func (*SuspendUserRequest) Descriptor() ([]byte, []int) {
+	return file_tidegate_identity_v1_user_service_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *SuspendUserRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *SuspendUserRequest) GetEtag() string {
+	if x != nil {
+		return x.Etag
+	}
+	return ""
+}
+
+// RestoreUserRequest names a suspended user.
+type RestoreUserRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// users/{user}.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// The current etag, or empty. At most 64 characters.
+	Etag          string `protobuf:"bytes,2,opt,name=etag,proto3" json:"etag,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RestoreUserRequest) Reset() {
+	*x = RestoreUserRequest{}
+	mi := &file_tidegate_identity_v1_user_service_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RestoreUserRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RestoreUserRequest) ProtoMessage() {}
+
+func (x *RestoreUserRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_tidegate_identity_v1_user_service_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RestoreUserRequest.ProtoReflect.Descriptor instead.
+func (*RestoreUserRequest) Descriptor() ([]byte, []int) {
+	return file_tidegate_identity_v1_user_service_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *RestoreUserRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *RestoreUserRequest) GetEtag() string {
+	if x != nil {
+		return x.Etag
+	}
+	return ""
+}
+
 var File_tidegate_identity_v1_user_service_proto protoreflect.FileDescriptor
 
 const file_tidegate_identity_v1_user_service_proto_rawDesc = "" +
@@ -455,7 +565,13 @@ const file_tidegate_identity_v1_user_service_proto_rawDesc = "" +
 	"updateMask\"R\n" +
 	"\x11DeleteUserRequest\x12 \n" +
 	"\x04name\x18\x01 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\xa0\xea0\x01R\x04name\x12\x1b\n" +
-	"\x04etag\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x18@R\x04etag2\xbb\x05\n" +
+	"\x04etag\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x18@R\x04etag\"S\n" +
+	"\x12SuspendUserRequest\x12 \n" +
+	"\x04name\x18\x01 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\xa0\xea0\x01R\x04name\x12\x1b\n" +
+	"\x04etag\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x18@R\x04etag\"S\n" +
+	"\x12RestoreUserRequest\x12 \n" +
+	"\x04name\x18\x01 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\xa0\xea0\x01R\x04name\x12\x1b\n" +
+	"\x04etag\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x18@R\x04etag2\xb3\a\n" +
 	"\vUserService\x12\x83\x01\n" +
 	"\x0eChangePassword\x12+.tidegate.identity.v1.ChangePasswordRequest\x1a\x16.google.protobuf.Empty\",\x82\xd3\xe4\x93\x02&:\x01*\"!/v1/{name=users/*}:changePassword\x12g\n" +
 	"\n" +
@@ -465,7 +581,9 @@ const file_tidegate_identity_v1_user_service_proto_rawDesc = "" +
 	"\n" +
 	"UpdateUser\x12'.tidegate.identity.v1.UpdateUserRequest\x1a\x1a.tidegate.identity.v1.User\"%\x82\xd3\xe4\x93\x02\x1f:\x04user2\x17/v1/{user.name=users/*}\x12i\n" +
 	"\n" +
-	"DeleteUser\x12'.tidegate.identity.v1.DeleteUserRequest\x1a\x16.google.protobuf.Empty\"\x1a\x82\xd3\xe4\x93\x02\x14*\x12/v1/{name=users/*}B\xe5\x01\n" +
+	"DeleteUser\x12'.tidegate.identity.v1.DeleteUserRequest\x1a\x16.google.protobuf.Empty\"\x1a\x82\xd3\xe4\x93\x02\x14*\x12/v1/{name=users/*}\x12z\n" +
+	"\vSuspendUser\x12(.tidegate.identity.v1.SuspendUserRequest\x1a\x1a.tidegate.identity.v1.User\"%\x82\xd3\xe4\x93\x02\x1f:\x01*\"\x1a/v1/{name=users/*}:suspend\x12z\n" +
+	"\vRestoreUser\x12(.tidegate.identity.v1.RestoreUserRequest\x1a\x1a.tidegate.identity.v1.User\"%\x82\xd3\xe4\x93\x02\x1f:\x01*\"\x1a/v1/{name=users/*}:restoreB\xe5\x01\n" +
 	"\x18com.tidegate.identity.v1B\x10UserServiceProtoP\x01ZEgithub.com/tidegatehq/tidegate/gen/go/tidegate/identity/v1;identityv1\xa2\x02\x03TIX\xaa\x02\x14Tidegate.Identity.V1\xca\x02\x14Tidegate\\Identity\\V1\xe2\x02 Tidegate\\Identity\\V1\\GPBMetadata\xea\x02\x16Tidegate::Identity::V1b\x06proto3"
 
 var (
@@ -480,7 +598,7 @@ func file_tidegate_identity_v1_user_service_proto_rawDescGZIP() []byte {
 	return file_tidegate_identity_v1_user_service_proto_rawDescData
 }
 
-var file_tidegate_identity_v1_user_service_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
+var file_tidegate_identity_v1_user_service_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
 var file_tidegate_identity_v1_user_service_proto_goTypes = []any{
 	(*ChangePasswordRequest)(nil), // 0: tidegate.identity.v1.ChangePasswordRequest
 	(*CreateUserRequest)(nil),     // 1: tidegate.identity.v1.CreateUserRequest
@@ -489,29 +607,35 @@ var file_tidegate_identity_v1_user_service_proto_goTypes = []any{
 	(*ListUsersResponse)(nil),     // 4: tidegate.identity.v1.ListUsersResponse
 	(*UpdateUserRequest)(nil),     // 5: tidegate.identity.v1.UpdateUserRequest
 	(*DeleteUserRequest)(nil),     // 6: tidegate.identity.v1.DeleteUserRequest
-	(*User)(nil),                  // 7: tidegate.identity.v1.User
-	(*fieldmaskpb.FieldMask)(nil), // 8: google.protobuf.FieldMask
-	(*emptypb.Empty)(nil),         // 9: google.protobuf.Empty
+	(*SuspendUserRequest)(nil),    // 7: tidegate.identity.v1.SuspendUserRequest
+	(*RestoreUserRequest)(nil),    // 8: tidegate.identity.v1.RestoreUserRequest
+	(*User)(nil),                  // 9: tidegate.identity.v1.User
+	(*fieldmaskpb.FieldMask)(nil), // 10: google.protobuf.FieldMask
+	(*emptypb.Empty)(nil),         // 11: google.protobuf.Empty
 }
 var file_tidegate_identity_v1_user_service_proto_depIdxs = []int32{
-	7,  // 0: tidegate.identity.v1.CreateUserRequest.user:type_name -> tidegate.identity.v1.User
-	7,  // 1: tidegate.identity.v1.ListUsersResponse.users:type_name -> tidegate.identity.v1.User
-	7,  // 2: tidegate.identity.v1.UpdateUserRequest.user:type_name -> tidegate.identity.v1.User
-	8,  // 3: tidegate.identity.v1.UpdateUserRequest.update_mask:type_name -> google.protobuf.FieldMask
+	9,  // 0: tidegate.identity.v1.CreateUserRequest.user:type_name -> tidegate.identity.v1.User
+	9,  // 1: tidegate.identity.v1.ListUsersResponse.users:type_name -> tidegate.identity.v1.User
+	9,  // 2: tidegate.identity.v1.UpdateUserRequest.user:type_name -> tidegate.identity.v1.User
+	10, // 3: tidegate.identity.v1.UpdateUserRequest.update_mask:type_name -> google.protobuf.FieldMask
 	0,  // 4: tidegate.identity.v1.UserService.ChangePassword:input_type -> tidegate.identity.v1.ChangePasswordRequest
 	1,  // 5: tidegate.identity.v1.UserService.CreateUser:input_type -> tidegate.identity.v1.CreateUserRequest
 	2,  // 6: tidegate.identity.v1.UserService.GetUser:input_type -> tidegate.identity.v1.GetUserRequest
 	3,  // 7: tidegate.identity.v1.UserService.ListUsers:input_type -> tidegate.identity.v1.ListUsersRequest
 	5,  // 8: tidegate.identity.v1.UserService.UpdateUser:input_type -> tidegate.identity.v1.UpdateUserRequest
 	6,  // 9: tidegate.identity.v1.UserService.DeleteUser:input_type -> tidegate.identity.v1.DeleteUserRequest
-	9,  // 10: tidegate.identity.v1.UserService.ChangePassword:output_type -> google.protobuf.Empty
-	7,  // 11: tidegate.identity.v1.UserService.CreateUser:output_type -> tidegate.identity.v1.User
-	7,  // 12: tidegate.identity.v1.UserService.GetUser:output_type -> tidegate.identity.v1.User
-	4,  // 13: tidegate.identity.v1.UserService.ListUsers:output_type -> tidegate.identity.v1.ListUsersResponse
-	7,  // 14: tidegate.identity.v1.UserService.UpdateUser:output_type -> tidegate.identity.v1.User
-	9,  // 15: tidegate.identity.v1.UserService.DeleteUser:output_type -> google.protobuf.Empty
-	10, // [10:16] is the sub-list for method output_type
-	4,  // [4:10] is the sub-list for method input_type
+	7,  // 10: tidegate.identity.v1.UserService.SuspendUser:input_type -> tidegate.identity.v1.SuspendUserRequest
+	8,  // 11: tidegate.identity.v1.UserService.RestoreUser:input_type -> tidegate.identity.v1.RestoreUserRequest
+	11, // 12: tidegate.identity.v1.UserService.ChangePassword:output_type -> google.protobuf.Empty
+	9,  // 13: tidegate.identity.v1.UserService.CreateUser:output_type -> tidegate.identity.v1.User
+	9,  // 14: tidegate.identity.v1.UserService.GetUser:output_type -> tidegate.identity.v1.User
+	4,  // 15: tidegate.identity.v1.UserService.ListUsers:output_type -> tidegate.identity.v1.ListUsersResponse
+	9,  // 16: tidegate.identity.v1.UserService.UpdateUser:output_type -> tidegate.identity.v1.User
+	11, // 17: tidegate.identity.v1.UserService.DeleteUser:output_type -> google.protobuf.Empty
+	9,  // 18: tidegate.identity.v1.UserService.SuspendUser:output_type -> tidegate.identity.v1.User
+	9,  // 19: tidegate.identity.v1.UserService.RestoreUser:output_type -> tidegate.identity.v1.User
+	12, // [12:20] is the sub-list for method output_type
+	4,  // [4:12] is the sub-list for method input_type
 	4,  // [4:4] is the sub-list for extension type_name
 	4,  // [4:4] is the sub-list for extension extendee
 	0,  // [0:4] is the sub-list for field type_name
@@ -529,7 +653,7 @@ func file_tidegate_identity_v1_user_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tidegate_identity_v1_user_service_proto_rawDesc), len(file_tidegate_identity_v1_user_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   7,
+			NumMessages:   9,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

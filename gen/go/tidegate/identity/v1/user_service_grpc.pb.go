@@ -26,6 +26,8 @@ const (
 	UserService_ListUsers_FullMethodName      = "/tidegate.identity.v1.UserService/ListUsers"
 	UserService_UpdateUser_FullMethodName     = "/tidegate.identity.v1.UserService/UpdateUser"
 	UserService_DeleteUser_FullMethodName     = "/tidegate.identity.v1.UserService/DeleteUser"
+	UserService_SuspendUser_FullMethodName    = "/tidegate.identity.v1.UserService/SuspendUser"
+	UserService_RestoreUser_FullMethodName    = "/tidegate.identity.v1.UserService/RestoreUser"
 )
 
 // UserServiceClient is the client API for UserService service.
@@ -46,14 +48,26 @@ type UserServiceClient interface {
 	// Lists users, oldest first. Needs the role admin.
 	ListUsers(ctx context.Context, in *ListUsersRequest, opts ...grpc.CallOption) (*ListUsersResponse, error)
 	// Changes a user. Needs the role admin. FAILED_PRECONDITION when it takes the
-	// role from the last administrator. Roles take effect with the next access
-	// token, so within 15 minutes.
+	// role from the last administrator who can sign in. When the roles change,
+	// the user's access tokens end within a second; refreshing the sign-in gives
+	// one with the new roles.
 	UpdateUser(ctx context.Context, in *UpdateUserRequest, opts ...grpc.CallOption) (*User, error)
 	// Deletes a user with the user's applications, OAuth clients and
 	// subscriptions; live sessions that depend on these end with 4006. The user's
-	// access token expires within 15 minutes. Needs the role admin.
-	// FAILED_PRECONDITION for the last administrator.
+	// sign-ins and access tokens end within a second. APIs of the user stay, and
+	// administrators change them. Needs the role admin. FAILED_PRECONDITION for
+	// the last administrator who can sign in.
 	DeleteUser(ctx context.Context, in *DeleteUserRequest, opts ...grpc.CallOption) (*emptypb.Empty, error)
+	// Suspends a user: within a second, the user's sign-ins and access tokens
+	// end, and live sessions of the user's applications end with 4006; their
+	// credentials are refused. APIs of the user go on. Needs the role admin.
+	// FAILED_PRECONDITION for one who is suspended, and for the last
+	// administrator who can sign in.
+	SuspendUser(ctx context.Context, in *SuspendUserRequest, opts ...grpc.CallOption) (*User, error)
+	// Restores a suspended user, who can then sign in again, and whose
+	// applications can connect again. Needs the role admin. FAILED_PRECONDITION
+	// for one who is not suspended.
+	RestoreUser(ctx context.Context, in *RestoreUserRequest, opts ...grpc.CallOption) (*User, error)
 }
 
 type userServiceClient struct {
@@ -124,6 +138,26 @@ func (c *userServiceClient) DeleteUser(ctx context.Context, in *DeleteUserReques
 	return out, nil
 }
 
+func (c *userServiceClient) SuspendUser(ctx context.Context, in *SuspendUserRequest, opts ...grpc.CallOption) (*User, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(User)
+	err := c.cc.Invoke(ctx, UserService_SuspendUser_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *userServiceClient) RestoreUser(ctx context.Context, in *RestoreUserRequest, opts ...grpc.CallOption) (*User, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(User)
+	err := c.cc.Invoke(ctx, UserService_RestoreUser_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // UserServiceServer is the server API for UserService service.
 // All implementations must embed UnimplementedUserServiceServer
 // for forward compatibility.
@@ -142,14 +176,26 @@ type UserServiceServer interface {
 	// Lists users, oldest first. Needs the role admin.
 	ListUsers(context.Context, *ListUsersRequest) (*ListUsersResponse, error)
 	// Changes a user. Needs the role admin. FAILED_PRECONDITION when it takes the
-	// role from the last administrator. Roles take effect with the next access
-	// token, so within 15 minutes.
+	// role from the last administrator who can sign in. When the roles change,
+	// the user's access tokens end within a second; refreshing the sign-in gives
+	// one with the new roles.
 	UpdateUser(context.Context, *UpdateUserRequest) (*User, error)
 	// Deletes a user with the user's applications, OAuth clients and
 	// subscriptions; live sessions that depend on these end with 4006. The user's
-	// access token expires within 15 minutes. Needs the role admin.
-	// FAILED_PRECONDITION for the last administrator.
+	// sign-ins and access tokens end within a second. APIs of the user stay, and
+	// administrators change them. Needs the role admin. FAILED_PRECONDITION for
+	// the last administrator who can sign in.
 	DeleteUser(context.Context, *DeleteUserRequest) (*emptypb.Empty, error)
+	// Suspends a user: within a second, the user's sign-ins and access tokens
+	// end, and live sessions of the user's applications end with 4006; their
+	// credentials are refused. APIs of the user go on. Needs the role admin.
+	// FAILED_PRECONDITION for one who is suspended, and for the last
+	// administrator who can sign in.
+	SuspendUser(context.Context, *SuspendUserRequest) (*User, error)
+	// Restores a suspended user, who can then sign in again, and whose
+	// applications can connect again. Needs the role admin. FAILED_PRECONDITION
+	// for one who is not suspended.
+	RestoreUser(context.Context, *RestoreUserRequest) (*User, error)
 	mustEmbedUnimplementedUserServiceServer()
 }
 
@@ -177,6 +223,12 @@ func (UnimplementedUserServiceServer) UpdateUser(context.Context, *UpdateUserReq
 }
 func (UnimplementedUserServiceServer) DeleteUser(context.Context, *DeleteUserRequest) (*emptypb.Empty, error) {
 	return nil, status.Error(codes.Unimplemented, "method DeleteUser not implemented")
+}
+func (UnimplementedUserServiceServer) SuspendUser(context.Context, *SuspendUserRequest) (*User, error) {
+	return nil, status.Error(codes.Unimplemented, "method SuspendUser not implemented")
+}
+func (UnimplementedUserServiceServer) RestoreUser(context.Context, *RestoreUserRequest) (*User, error) {
+	return nil, status.Error(codes.Unimplemented, "method RestoreUser not implemented")
 }
 func (UnimplementedUserServiceServer) mustEmbedUnimplementedUserServiceServer() {}
 func (UnimplementedUserServiceServer) testEmbeddedByValue()                     {}
@@ -307,6 +359,42 @@ func _UserService_DeleteUser_Handler(srv interface{}, ctx context.Context, dec f
 	return interceptor(ctx, in, info, handler)
 }
 
+func _UserService_SuspendUser_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(SuspendUserRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(UserServiceServer).SuspendUser(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: UserService_SuspendUser_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(UserServiceServer).SuspendUser(ctx, req.(*SuspendUserRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _UserService_RestoreUser_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RestoreUserRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(UserServiceServer).RestoreUser(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: UserService_RestoreUser_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(UserServiceServer).RestoreUser(ctx, req.(*RestoreUserRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // UserService_ServiceDesc is the grpc.ServiceDesc for UserService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -337,6 +425,14 @@ var UserService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "DeleteUser",
 			Handler:    _UserService_DeleteUser_Handler,
+		},
+		{
+			MethodName: "SuspendUser",
+			Handler:    _UserService_SuspendUser_Handler,
+		},
+		{
+			MethodName: "RestoreUser",
+			Handler:    _UserService_RestoreUser_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

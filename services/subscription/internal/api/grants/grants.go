@@ -37,6 +37,9 @@ func (a *API) VerifyCredential(ctx context.Context, req *backplanev1.VerifyCrede
 	case !st.Known, st.Revoked:
 		// Deleted OAuth clients and revoked tokens never come back.
 		resp.Verdict = deny(backplanev1.Denial_REASON_REVOKED, store.GrantName(t.ID))
+	case st.Suspended:
+		resp.Verdict = deny(backplanev1.Denial_REASON_SUSPENDED,
+			store.GrantName(t.ID), oauthClientName(st.Grant), store.ApplicationName(st.Application), store.UserName(st.User))
 	case !st.Subscribed:
 		resp.Verdict = deny(backplanev1.Denial_REASON_NO_SUBSCRIPTION,
 			store.PairName(st.Application, req.GetVersion()), store.GrantName(t.ID), oauthClientName(st.Grant),

@@ -56,5 +56,7 @@ func Rules() identity.Rules {
 		identityv1.UserService_ListUsers_FullMethodName:       admin,
 		identityv1.UserService_UpdateUser_FullMethodName:      {OwnerRole: identity.RoleAdmin},
 		identityv1.UserService_DeleteUser_FullMethodName:      {OwnerRole: identity.RoleAdmin},
+		identityv1.UserService_SuspendUser_FullMethodName:     {OwnerRole: identity.RoleAdmin},
+		identityv1.UserService_RestoreUser_FullMethodName:     {OwnerRole: identity.RoleAdmin},
 	}
 }

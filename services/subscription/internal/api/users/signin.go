@@ -2,10 +2,8 @@ package users
 
 import (
 	"context"
-	"strings"
 	"time"
 
-	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/emptypb"
 	"google.golang.org/protobuf/types/known/timestamppb"
@@ -26,8 +24,12 @@ func (a *API) SignIn(ctx context.Context, req *identityv1.SignInRequest) (*ident
 		a.failed(ctx, req.GetUsername(), err)
 		return nil, err
 	}
+	if p.Suspended {
+		a.failed(ctx, p.Username, errSuspended())
+		return nil, errSuspended()
+	}
 	secret, next := a.newRefreshToken()
-	signIn, ok, err := a.store.CreateSignIn(ctx, p.ID, hash, next)
+	in, ok, err := a.store.CreateSignIn(ctx, p.ID, hash, next)
 	if err != nil {
 		return nil, err
 	}
@@ -35,7 +37,11 @@ func (a *API) SignIn(ctx context.Context, req *identityv1.SignInRequest) (*ident
 		return nil, errWrongPassword()
 	}
 	a.security.Write(ctx, securitylog.Event{Kind: securitylog.SignedIn, Who: store.UserName(p.ID), What: p.Username})
-	return a.signedIn(p, signIn, secret, next)
+	return a.signedIn(in, secret, next)
+}
+
+func errSuspended() error {
+	return fault.WithReason(fault.Denied("the user is suspended: ask an administrator"), userSuspended)
 }
 
 // failed writes that a proof by password was refused.
@@ -44,7 +50,7 @@ func (a *API) failed(ctx context.Context, username string, err error) {
 	switch fault.Reason(err) {
 	case tooManyFailures:
 		e.Kind = securitylog.LockedOut
-	case wrongPassword:
+	case wrongPassword, userSuspended:
 	default:
 		return // no fault of whoever signs in
 	}
@@ -55,6 +61,7 @@ func (a *API) failed(ctx context.Context, username string, err error) {
 const (
 	wrongPassword   = "WRONG_PASSWORD"
 	tooManyFailures = "TOO_MANY_FAILURES"
+	userSuspended   = "USER_SUSPENDED"
 )
 
 func errWrongPassword() error {
@@ -109,15 +116,17 @@ func (a *API) newRefreshToken() (string, store.RefreshToken) {
 }
 
 // signedIn returns the answer to a successful sign-in.
-func (a *API) signedIn(p store.User, signIn, secret string, refresh store.RefreshToken) (*identityv1.SignInResponse, error) {
-	access, expires, err := a.issuer.SignUser(identity.User{Name: store.UserName(p.ID), Roles: p.Roles}, signIn)
+func (a *API) signedIn(in store.SignedIn, secret string, refresh store.RefreshToken) (*identityv1.SignInResponse, error) {
+	access, expires, err := a.issuer.SignUser(identity.User{
+		Name: store.UserName(in.User.ID), Roles: in.User.Roles, SignIn: in.ID, AsOf: in.AsOf,
+	})
 	if err != nil {
 		return nil, err
 	}
 	return &identityv1.SignInResponse{
 		AccessToken: access, ExpireTime: timestamppb.New(expires),
 		RefreshToken: secret, RefreshExpireTime: timestamppb.New(refresh.ExpiresAt),
-		User: userProto(p),
+		User: userProto(in.User),
 	}, nil
 }
 
@@ -128,16 +137,16 @@ func (a *API) RefreshSignIn(ctx context.Context, req *identityv1.RefreshSignInRe
 		return nil, errRefresh()
 	}
 	secret, next := a.newRefreshToken()
-	signIn, p, what, err := a.store.RotateSignIn(ctx, hash, next)
+	in, what, err := a.store.RotateSignIn(ctx, hash, next)
 	if err != nil {
 		return nil, err
 	}
 	switch what {
 	case store.Rotated:
-		return a.signedIn(p, signIn, secret, next)
+		return a.signedIn(in, secret, next)
 	case store.Reused:
 		a.security.Write(ctx, securitylog.Event{
-			Kind: securitylog.SignInEnded, What: "signIns/" + signIn, Why: "its refresh token was used twice, so it may be stolen",
+			Kind: securitylog.SignInEnded, What: "signIns/" + in.ID, Why: "its refresh token was used twice, so it may be stolen",
 		})
 	}
 	return nil, errRefresh()
@@ -193,7 +202,7 @@ func (a *API) changeOwnPassword(ctx context.Context, u store.User, req *identity
 	if err != nil {
 		return err
 	}
-	return a.changePassword(ctx, u.ID, &hash, req.GetNewPassword(), a.callersSignIn(ctx))
+	return a.changePassword(ctx, u.ID, &hash, req.GetNewPassword(), identity.From(ctx).User.SignIn)
 }
 
 func (a *API) changePassword(ctx context.Context, id string, old *string, password, keep string) error {
@@ -214,14 +223,4 @@ func (a *API) changePassword(ctx context.Context, id string, old *string, passwo
 	}
 	a.security.Write(ctx, securitylog.Event{Kind: securitylog.PasswordChanged, What: store.UserName(id)})
 	return nil
-}
-
-// callersSignIn returns the sign-in that the call's token belongs to.
-func (a *API) callersSignIn(ctx context.Context) string {
-	values := metadata.ValueFromIncomingContext(ctx, "authorization")
-	if len(values) == 0 {
-		return ""
-	}
-	_, raw, _ := strings.Cut(values[0], " ")
-	return a.issuer.SignInOf(ctx, strings.TrimSpace(raw))
 }

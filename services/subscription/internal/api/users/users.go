@@ -7,6 +7,7 @@ import (
 	"google.golang.org/protobuf/types/known/emptypb"
 
 	identityv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/identity/v1"
+	"github.com/tidegatehq/tidegate/services/kit/fault"
 	"github.com/tidegatehq/tidegate/services/kit/identity"
 	"github.com/tidegatehq/tidegate/services/kit/page"
 	"github.com/tidegatehq/tidegate/services/kit/resourcename"
@@ -124,6 +125,59 @@ func (a *API) DeleteUser(ctx context.Context, req *identityv1.DeleteUserRequest)
 	}
 	a.security.Write(ctx, securitylog.Event{Kind: securitylog.UserChanged, What: store.UserName(id), Why: "deleted"})
 	return &emptypb.Empty{}, nil
+}
+
+// SuspendUser suspends a user.
+func (a *API) SuspendUser(ctx context.Context, req *identityv1.SuspendUserRequest) (*identityv1.User, error) {
+	return a.change(ctx, req, "suspended", a.store.SuspendUser, func(u store.User) error {
+		if u.Suspended {
+			return fault.Precondition("the user is suspended already")
+		}
+		return nil
+	})
+}
+
+// RestoreUser restores a suspended user.
+func (a *API) RestoreUser(ctx context.Context, req *identityv1.RestoreUserRequest) (*identityv1.User, error) {
+	return a.change(ctx, req, "restored", a.store.RestoreUser, func(u store.User) error {
+		if !u.Suspended {
+			return fault.Precondition("the user is not suspended")
+		}
+		return nil
+	})
+}
+
+// transition is a request that changes the state of a user.
+type transition interface {
+	GetName() string
+	GetEtag() string
+}
+
+// change changes the state of a user, who must be in the right one for it. The
+// security log says what was done.
+func (a *API) change(
+	ctx context.Context, req transition, done string,
+	write func(context.Context, identity.Viewer, string, func(store.User) error) (store.User, error), inState func(store.User) error,
+) (*identityv1.User, error) {
+	c := identity.From(ctx)
+	id, err := userID(c.Viewer(), "name", req.GetName())
+	if err != nil {
+		return nil, err
+	}
+	u, err := write(ctx, c.Viewer(), id, func(u store.User) error {
+		if err := c.MayChange(u.ID); err != nil {
+			return err
+		}
+		if err := page.CheckEtag(req.GetEtag(), u.Etag); err != nil {
+			return err
+		}
+		return inState(u)
+	})
+	if err != nil {
+		return nil, err
+	}
+	a.security.Write(ctx, securitylog.Event{Kind: securitylog.UserChanged, What: store.UserName(id), Why: done})
+	return userProto(u), nil
 }
 
 // userID returns the id in a user's name, which is the value of field; for users/me

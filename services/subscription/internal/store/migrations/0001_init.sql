@@ -26,6 +26,7 @@ CREATE TABLE users (
     -- Words of admin, creator, publisher, subscriber, with a space between.
     roles         TEXT COLLATE "C" NOT NULL,
     admin         BOOLEAN NOT NULL,
+    suspended     BOOLEAN NOT NULL,
     -- argon2id with its parameters; empty for nobody's.
     password      TEXT COLLATE "C" NOT NULL,
     signed_in_at  BIGINT NOT NULL,
@@ -34,6 +35,16 @@ CREATE TABLE users (
     etag          BIGINT NOT NULL
 );
 CREATE INDEX users_created ON users (created_at, id);
+
+-- Access that ended before its tokens expire: of a user (users/…) or a sign-in
+-- (users/…/signIns/…). Tokens that were issued before the change give none.
+CREATE TABLE ended_access (
+    name          TEXT COLLATE "C" PRIMARY KEY,
+    change_number BIGINT NOT NULL,
+    -- When the last of these tokens has expired.
+    expires_at    BIGINT NOT NULL
+);
+CREATE INDEX ended_access_expires ON ended_access (expires_at);
 
 -- Failed sign-ins of a name, as the time until which they count.
 CREATE TABLE sign_in_failure (
