@@ -138,8 +138,8 @@ func isShared(a netip.Addr) bool {
 }
 
 // embedded returns the IPv4 address that an IPv6 one leads to: that of NAT64
-// (64:ff9b::/96, and 64:ff9b:1::/48 as networks use it), of 6to4 (2002::/16) and
-// the old IPv4-compatible form (::/96).
+// (64:ff9b::/96, and 64:ff9b:1::/48 as networks use it), of SIIT (::ffff:0:0:0/96),
+// of 6to4 (2002::/16) and the old IPv4-compatible form (::/96).
 func embedded(a netip.Addr) (netip.Addr, bool) {
 	if !a.Is6() {
 		return netip.Addr{}, false
@@ -147,6 +147,7 @@ func embedded(a netip.Addr) (netip.Addr, bool) {
 	b := a.As16()
 	switch {
 	case netip.MustParsePrefix("64:ff9b::/96").Contains(a), netip.MustParsePrefix("64:ff9b:1::/48").Contains(a),
+		netip.MustParsePrefix("::ffff:0:0:0/96").Contains(a),
 		netip.MustParsePrefix("::/96").Contains(a) && !a.IsLoopback() && !a.IsUnspecified():
 		return netip.AddrFrom4([4]byte(b[12:16])), true
 	case b[0] == 0x20 && b[1] == 0x02:
