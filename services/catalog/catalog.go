@@ -189,6 +189,13 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	if err := st.NameInstallation(ctx); err != nil {
 		return err
 	}
+	run.OnReload(ctx, security.Reopen)
+	run.OnReload(ctx, func() error {
+		if err := master.Reload(); err != nil {
+			return err
+		}
+		return reseal(ctx, cfg, st)
+	})
 	subscription, err := cfg.Subscription.Dial()
 	if err != nil {
 		return err

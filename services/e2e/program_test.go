@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -117,6 +118,12 @@ func TestRealProgram(t *testing.T) {
 		t.Errorf("%s: %s", connect, out)
 	}
 
+	// It belongs to no terminal here: a hangup ends nothing.
+	if err := cmd.Process.Signal(syscall.SIGHUP); err != nil {
+		t.Fatal(err)
+	}
+	stderr.await(t, ctx, `msg="files read again"`)
+
 	line := sampleLine.FindStringSubmatch(sampleLines(t, stdout.String())[0])
 	s := &Stack{CA: filepath.Join(dir, "tidegate-data", "ca.pem")}
 	conn := s.connect(t, line[2], line[4])
@@ -135,5 +142,28 @@ func TestRealProgram(t *testing.T) {
 		}
 	case <-time.After(time.Until(interrupted.Add(stopTime))):
 		t.Errorf("the server still runs %v after Ctrl-C:\n%s", stopTime, stderr.String())
+	}
+}
+
+// TestHangupOfATerminal starts the real server in a terminal, which hangs up: the
+// server stops in order.
+func TestHangupOfATerminal(t *testing.T) {
+	t.Parallel()
+	ctx := within(t)
+	dir := t.TempDir()
+	cmd := exec.CommandContext(ctx, buildTidegate(t, dir), append([]string{"serve", "-no-sample"}, freePorts()...)...)
+	cmd.Dir = dir
+	stdout, stderr := newLineBuffer(), newLineBuffer()
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = terminal(t), stdout, stderr
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = cmd.Process.Kill() }()
+	stdout.await(t, ctx, `Ctrl-C stops\.\n`)
+	if err := cmd.Process.Signal(syscall.SIGHUP); err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Wait(); err != nil || !strings.Contains(stderr.String(), "the terminal is gone; stopping") {
+		t.Errorf("after a hangup: %v, want 0 and why it stopped:\n%s", err, stderr.String())
 	}
 }

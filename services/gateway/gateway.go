@@ -55,7 +55,7 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	if err := cfg.Check(); err != nil {
 		return run.Misconfigured(err)
 	}
-	disk, known, err := openDisk(&cfg, log)
+	disk, known, err := openDisk(ctx, &cfg, log)
 	if err != nil {
 		return err
 	}
@@ -102,6 +102,9 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
+	run.OnReload(ctx, security.Reopen)
+	run.OnReload(ctx, dialer.Reload)
+	run.OnReload(ctx, g.listener.Reload)
 	dialer.Own(g.listener.Addr())
 	dialer.Own(g.listener.TLSAddr())
 	g.cfg.GRPC.Listening, g.cfg.Ops.Listening = dialer.Own, dialer.Own
@@ -133,7 +136,7 @@ type gateway struct {
 
 // openDisk makes the folder of what is kept and returns what is in it: the copy of
 // the routes, and the issuer.
-func openDisk(cfg *Config, log *slog.Logger) (*routes.Disk, *issuer, error) {
+func openDisk(ctx context.Context, cfg *Config, log *slog.Logger) (*routes.Disk, *issuer, error) {
 	key := cfg.MasterKey
 	if key == nil {
 		var err error
@@ -146,7 +149,14 @@ func openDisk(cfg *Config, log *slog.Logger) (*routes.Disk, *issuer, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, nil, fmt.Errorf("make the folder of the routes: %w", err)
 	}
-	return routes.NewDisk(cfg.routesFile(), key, log), openIssuer(filepath.Join(dir, "issuer"), key, log), nil
+	disk, known := routes.NewDisk(cfg.routesFile(), key, log), openIssuer(filepath.Join(dir, "issuer"), key, log)
+	run.OnReload(ctx, func() error {
+		if err := key.Reload(); err != nil {
+			return err
+		}
+		return errors.Join(disk.Reseal(), known.file.Reseal())
+	})
+	return disk, known, nil
 }
 
 // hello is how the gateway names itself to a service that it watches.

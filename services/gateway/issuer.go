@@ -20,13 +20,13 @@ import (
 // within an installation.
 type issuer struct {
 	ours *credential.Recognizer
-	file sealedfile.File
+	file *sealedfile.File
 	log  *slog.Logger
 }
 
 // openIssuer returns the issuer as the file at path says, or one that is not known yet.
 func openIssuer(path string, key *seal.Key, log *slog.Logger) *issuer {
-	i := &issuer{file: sealedfile.File{Path: path, Key: key, Purpose: "gateway/issuer/1"}, log: log}
+	i := &issuer{file: &sealedfile.File{Path: path, Key: key, Purpose: "gateway/issuer/1"}, log: log}
 	url, err := i.file.Read()
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		log.Warn("issuer on disk not used", "file", path, "error", err)

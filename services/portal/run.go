@@ -49,6 +49,7 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 		if source, err = certs.Open(certs.Files{Cert: cfg.TLSCert, Key: cfg.TLSKey}, log); err != nil {
 			return err
 		}
+		run.OnReload(ctx, source.Reload)
 	}
 	services, err := dial(&cfg, log)
 	if err != nil {

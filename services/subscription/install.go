@@ -51,10 +51,16 @@ func install(ctx context.Context, cfg Config, st *store.Store, master *seal.Key,
 	if err := refuse(cfg, master, found); err != nil {
 		return err
 	}
-	if master.Stale(found.Canary) {
-		return st.SetCanary(ctx, master.Seal([]byte(canary), []byte(canaryContext)))
+	return resealCanary(ctx, st, master)
+}
+
+// resealCanary seals the canary with the newest master key, if it is not.
+func resealCanary(ctx context.Context, st *store.Store, master *seal.Key) error {
+	found, _, err := st.Installation(ctx)
+	if err != nil || !master.Stale(found.Canary) {
+		return err
 	}
-	return nil
+	return st.SetCanary(ctx, master.Seal([]byte(canary), []byte(canaryContext)))
 }
 
 // refuse returns why the service cannot continue with an installation, or nil.

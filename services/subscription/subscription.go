@@ -7,6 +7,7 @@ package subscription
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"time"
@@ -72,6 +73,13 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	if err := keys.Start(ctx); err != nil {
 		return err
 	}
+	run.OnReload(ctx, security.Reopen)
+	run.OnReload(ctx, func() error {
+		if err := master.Reload(); err != nil {
+			return err
+		}
+		return errors.Join(resealCanary(ctx, st, master), keys.Reseal(ctx))
+	})
 	catalog, err := cfg.Catalog.Dial()
 	if err != nil {
 		return err

@@ -98,6 +98,7 @@ type service struct {
 	oauth   oauth2v1.OAuth2ServiceClient
 	tokens  backplanev1.GrantServiceClient
 	stop    func()
+	ctx     context.Context // of the service's run
 }
 
 // start runs a service over in-memory connections.
@@ -105,7 +106,7 @@ func (p *place) start(cfg subscription.Config) *service {
 	p.t.Helper()
 	users, internal := memnet.Listen("users"), memnet.Listen("internal")
 	cfg.GRPC.Listener, cfg.GRPC.InternalListener = users, internal
-	ctx, cancel := context.WithCancel(context.Background())
+	ctx, cancel := context.WithCancel(run.Reloading(context.Background()))
 	done := make(chan error, 1)
 	go func() { done <- subscription.Run(ctx, cfg, slog.New(slog.DiscardHandler)) }()
 	conn, err1 := users.Dial("")
@@ -125,7 +126,7 @@ func (p *place) start(cfg subscription.Config) *service {
 	return &service{
 		users: identityv1.NewUserServiceClient(conn), signIns: identityv1.NewSignInServiceClient(conn),
 		apps: subscriptionv1.NewApplicationServiceClient(conn), subs: subscriptionv1.NewSubscriptionServiceClient(conn),
-		oauth: oauth2v1.NewOAuth2ServiceClient(conn), tokens: backplanev1.NewGrantServiceClient(gateway), stop: stop,
+		oauth: oauth2v1.NewOAuth2ServiceClient(conn), tokens: backplanev1.NewGrantServiceClient(gateway), stop: stop, ctx: ctx,
 	}
 }
 
@@ -308,6 +309,32 @@ func TestMasterKeyRotation(t *testing.T) {
 		signIn(t, s)
 		s.stop()
 	}
+}
+
+// TestMasterKeyIsReadAgain replaces the master key of a running service in the same
+// steps. A file without the key that is in use changes nothing.
+func TestMasterKeyIsReadAgain(t *testing.T) {
+	p := newPlace(t, "")
+	s := p.start(p.config())
+	signIn(t, s)
+	if _, err := seal.Create(p.path("new")); err != nil {
+		t.Fatal(err)
+	}
+	old, err := os.ReadFile(p.path("master"))
+	must(t, err)
+	fresh, err := os.ReadFile(p.path("new"))
+	must(t, err)
+	p.write("master", string(fresh))
+	if err := run.Reload(s.ctx); err == nil || !strings.Contains(err.Error(), "does not have the key that is in use") {
+		t.Errorf("Reload of another key = %v, want a refusal", err)
+	}
+	for _, text := range [][]byte{append(bytes.Clone(old), fresh...), append(bytes.Clone(fresh), old...), fresh} {
+		p.write("master", string(text))
+		must(t, run.Reload(s.ctx))
+		signIn(t, s)
+	}
+	s.stop()
+	signIn(t, p.start(p.config()))
 }
 
 // TestCheck reports all mistakes at once.

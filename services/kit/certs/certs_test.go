@@ -153,6 +153,36 @@ func TestFilesAreReadAgain(t *testing.T) {
 	}
 }
 
+// TestReload reads files again that look as they did before.
+func TestReload(t *testing.T) {
+	ca := certtest.NewCA(t)
+	files := ca.Issue(t, "old")
+	server := open(t, files)
+	info, err := os.Stat(files.Cert)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ca.IssueTo(t, files, "new")
+	for _, path := range []string{files.Cert, files.Key} {
+		if err := os.Chtimes(path, info.ModTime(), info.ModTime()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := server.Reload(); err != nil {
+		t.Fatal(err)
+	}
+	names, _, err := shake(t, server.Server(false), open(t, certs.Files{CA: ca.File}).Client())
+	if err != nil || names[0] != "new" {
+		t.Errorf("server is %q, %v, want new", names, err)
+	}
+	if err := os.Remove(files.Key); err != nil {
+		t.Fatal(err)
+	}
+	if err := server.Reload(); err == nil {
+		t.Error("Reload without a key = nil, want an error")
+	}
+}
+
 // An authority is replaced as certificates are, for clients and for servers.
 func TestAuthorityIsReadAgain(t *testing.T) {
 	old, new := certtest.NewCA(t), certtest.NewCA(t)

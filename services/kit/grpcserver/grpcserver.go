@@ -32,6 +32,7 @@ import (
 	"github.com/tidegatehq/tidegate/services/kit/identity"
 	"github.com/tidegatehq/tidegate/services/kit/netaddr"
 	"github.com/tidegatehq/tidegate/services/kit/proxies"
+	"github.com/tidegatehq/tidegate/services/kit/run"
 	"github.com/tidegatehq/tidegate/services/kit/securitylog"
 )
 
@@ -177,6 +178,9 @@ func (s *Server) Run(ctx context.Context) error {
 			users.Close()
 		}
 		return fmt.Errorf("serve gRPC for services: %w", err)
+	}
+	if s.source != nil {
+		run.OnReload(ctx, s.source.Reload)
 	}
 	g, ctx := errgroup.WithContext(ctx)
 	s.serve(ctx, g, s.users, s.opts.proxies.Listener(users), "users")

@@ -29,11 +29,14 @@ const (
 // with 1 and a line on stderr when fn fails, with 2 when the configuration is
 // wrong. fn checks its own configuration; check is called only if flags cannot be
 // parsed, so that all mistakes are reported together. SIGINT and SIGTERM end ctx;
-// a second signal kills the process.
+// a second signal kills the process. SIGHUP calls what fn gave to OnReload and ends
+// nothing.
 func Main(name string, flags func(*flag.FlagSet), check func() error, fn func(ctx context.Context, log *slog.Logger) error) {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	unhook := context.AfterFunc(ctx, stop)
-	code := Exec(ctx, Program{Name: name, Args: os.Args[1:], Env: os.Environ(), Stdout: os.Stdout, Stderr: os.Stderr}, flags, check, fn)
+	code := Exec(ctx, Program{
+		Name: name, Args: os.Args[1:], Env: os.Environ(), Stdout: os.Stdout, Stderr: os.Stderr, Hangups: Hangups(),
+	}, flags, check, fn)
 	unhook()
 	stop()
 	os.Exit(code)
@@ -49,6 +52,20 @@ type Program struct {
 	Env []string
 	// Stdout is for the output, Stderr for the log and errors.
 	Stdout, Stderr io.Writer
+	// Hangups are the SIGHUPs that the program gets; nil for none.
+	Hangups <-chan os.Signal
+	// HangupStops says that a hangup is the end of the terminal that the program was
+	// started in, and stops it in order, rather than a wish that it reads its files
+	// again.
+	HangupStops bool
+}
+
+// Hangups returns the SIGHUPs that the process gets from now on, which then no longer
+// end it.
+func Hangups() <-chan os.Signal {
+	c := make(chan os.Signal, 1)
+	signal.Notify(c, syscall.SIGHUP)
+	return c
 }
 
 // Exec is Main without signals and exit: it returns the exit code.
@@ -77,11 +94,44 @@ func Exec(ctx context.Context, p Program, flags func(*flag.FlagSet), check func(
 	if err != nil {
 		return fail(p, Misconfigured(errors.Join(err, check())))
 	}
-	err = fn(ctx, slog.New(handler))
-	if err == nil || (ctx.Err() != nil && errors.Is(err, context.Canceled)) {
+	ctx, stop := context.WithCancel(Reloading(ctx))
+	log := slog.New(handler)
+	heeded := make(chan struct{})
+	go func() {
+		defer close(heeded)
+		p.heed(ctx, stop, log)
+	}()
+	err = fn(ctx, log)
+	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		err = nil
+	}
+	stop()
+	<-heeded
+	if err == nil {
 		return 0
 	}
 	return fail(p, err)
+}
+
+// heed does what hangups ask for until ctx ends.
+func (p *Program) heed(ctx context.Context, stop func(), log *slog.Logger) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-p.Hangups:
+		}
+		if p.HangupStops {
+			log.Info("the terminal is gone; stopping")
+			stop()
+			return
+		}
+		if err := Reload(ctx); err != nil {
+			log.Error("not all files could be read again; what was read before stays in use", "error", err)
+			continue
+		}
+		log.Info("files read again")
+	}
 }
 
 // Public is a flag's value that is seen by others on the command line: every user of

@@ -22,6 +22,7 @@ import (
 func TestMain(m *testing.M) {
 	if os.Getenv("RUN_CHILD") == "1" {
 		run.Main("child", func(*flag.FlagSet) {}, nothing, func(ctx context.Context, _ *slog.Logger) error {
+			run.OnReload(ctx, func() error { fmt.Println("reading"); return nil })
 			fmt.Println("running")
 			<-ctx.Done()
 			return ctx.Err()
@@ -150,7 +151,8 @@ func TestExec(t *testing.T) {
 	}
 }
 
-// A signal ends the context, and the program ends with 0.
+// A signal ends the context, and the program ends with 0. A hangup before reads files
+// again and ends nothing.
 func TestMainEndsBySignal(t *testing.T) {
 	for _, sig := range []os.Signal{os.Interrupt, syscall.SIGTERM} {
 		cmd := exec.CommandContext(t.Context(), os.Args[0])
@@ -166,12 +168,69 @@ func TestMainEndsBySignal(t *testing.T) {
 		if n, err := out.Read(buf); err != nil || string(buf[:n]) != "running\n" {
 			t.Errorf("child says %q, %v", buf[:n], err)
 		}
+		if err := cmd.Process.Signal(syscall.SIGHUP); err != nil {
+			t.Fatal(err)
+		}
+		if n, err := out.Read(buf); err != nil || string(buf[:n]) != "reading\n" {
+			t.Errorf("after a hangup the child says %q, %v, want that it reads and goes on", buf[:n], err)
+		}
 		if err := cmd.Process.Signal(sig); err != nil {
 			t.Fatal(err)
 		}
 		if err := cmd.Wait(); err != nil {
 			t.Errorf("after %v: %v, want exit code 0", sig, err)
 		}
+	}
+}
+
+// TestHangups sends hangups to a program: its files are read again, also after a
+// failure, by whoever still runs.
+func TestHangups(t *testing.T) {
+	hangups, read := make(chan os.Signal), make(chan string)
+	var stderr bytes.Buffer
+	fail := errors.New("half a file")
+	code := run.Exec(t.Context(), run.Program{Name: "prog", Hangups: hangups, Stderr: &stderr}, func(*flag.FlagSet) {}, nothing,
+		func(ctx context.Context, _ *slog.Logger) error {
+			part, end := context.WithCancel(ctx)
+			run.OnReload(part, func() error { read <- "part"; return fail })
+			run.OnReload(ctx, func() error { read <- "all"; return nil })
+			for range 2 {
+				hangups <- syscall.SIGHUP
+				if got := []string{<-read, <-read}; got[0] != "part" || got[1] != "all" {
+					t.Errorf("a hangup reads %q, want part and all", got)
+				}
+			}
+			gone := make(chan struct{})
+			context.AfterFunc(part, func() { close(gone) })
+			end()
+			<-gone
+			for { // what part registered goes away at some time
+				hangups <- syscall.SIGHUP
+				if <-read == "all" {
+					break
+				}
+				<-read
+			}
+			return ctx.Err()
+		})
+	if code != 0 || strings.Count(stderr.String(), `error="half a file"`) < 2 || !strings.Contains(stderr.String(), "files read again") {
+		t.Errorf("Exec = %d, want 0 and a log of what failed and what did not:\n%s", code, stderr.String())
+	}
+}
+
+// TestHangupOfATerminalStops hangs up on a program that belongs to a terminal.
+func TestHangupOfATerminalStops(t *testing.T) {
+	hangups := make(chan os.Signal, 1)
+	hangups <- syscall.SIGHUP
+	var stderr bytes.Buffer
+	code := run.Exec(t.Context(), run.Program{Name: "prog", Hangups: hangups, HangupStops: true, Stderr: &stderr}, func(*flag.FlagSet) {}, nothing,
+		func(ctx context.Context, _ *slog.Logger) error {
+			run.OnReload(ctx, func() error { t.Error("files are read again, want a stop"); return nil })
+			<-ctx.Done()
+			return ctx.Err()
+		})
+	if code != 0 || !strings.Contains(stderr.String(), "the terminal is gone") {
+		t.Errorf("Exec = %d, %q, want 0 and why it stopped", code, stderr.String())
 	}
 }
 

@@ -12,7 +12,9 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
+	"sync/atomic"
 
 	"golang.org/x/crypto/chacha20poly1305"
 )
@@ -32,7 +34,19 @@ const (
 var ErrOpen = errors.New("the sealed value cannot be opened with this master key")
 
 // Key seals and opens. It is safe for concurrent use.
-type Key struct{ keys []one }
+type Key struct {
+	path string // empty for a key that is not stored
+	keys atomic.Pointer[[]one]
+}
+
+// of returns the keys; there is at least one.
+func (k *Key) of() []one { return *k.keys.Load() }
+
+func with(path string, keys []one) *Key {
+	k := &Key{path: path}
+	k.keys.Store(&keys)
+	return k
+}
 
 // one is a line of a key file.
 type one struct {
@@ -43,6 +57,34 @@ type one struct {
 // Load reads a key file, which has a key on each line: the first seals, all of
 // them open. A file that anybody but its owner can read is refused.
 func Load(path string) (*Key, error) {
+	keys, err := read(path)
+	if err != nil {
+		return nil, err
+	}
+	return with(path, keys), nil
+}
+
+// Reload reads the file again. A file without the key that seals now leaves the keys
+// as they are: what they have sealed could not be opened any more. What is Stale after
+// it is for the caller to seal again.
+func (k *Key) Reload() error {
+	if k.path == "" {
+		return nil
+	}
+	keys, err := read(k.path)
+	if err != nil {
+		return err
+	}
+	sealing := k.of()[0]
+	if !slices.Contains(keys, sealing) {
+		return fmt.Errorf("read master key: %s does not have the key that is in use; put the new key before it, and remove it later", k.path)
+	}
+	k.keys.Store(&keys)
+	return nil
+}
+
+// read reads a key file.
+func read(path string) ([]one, error) {
 	info, err := os.Stat(path)
 	if err != nil {
 		return nil, fmt.Errorf("read master key: %w", err)
@@ -57,7 +99,7 @@ func Load(path string) (*Key, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read master key: %w", err)
 	}
-	k := &Key{}
+	var keys []one
 	for n, line := range strings.Split(string(text), "\n") {
 		line = strings.TrimSpace(line)
 		if line == "" {
@@ -67,12 +109,12 @@ func Load(path string) (*Key, error) {
 		if err != nil {
 			return nil, fmt.Errorf("read master key: %s line %d: %w", path, n+1, err)
 		}
-		k.keys = append(k.keys, key)
+		keys = append(keys, key)
 	}
-	if len(k.keys) == 0 {
+	if len(keys) == 0 {
 		return nil, fmt.Errorf("read master key: %s is empty", path)
 	}
-	return k, nil
+	return keys, nil
 }
 
 // parse reads a line. Its error does not quote the line, which may be a key.
@@ -96,12 +138,12 @@ func newOne(key [chacha20poly1305.KeySize]byte) one {
 // Create makes a key and writes it to a new file that only its owner can read. An
 // existing file is left alone, and the error is fs.ErrExist.
 func Create(path string) (*Key, error) {
-	k := New()
+	k := with(path, New().of())
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("make master key: %w", err)
 	}
-	line := prefix + base64.StdEncoding.EncodeToString(k.keys[0].key[:]) + "\n"
+	line := prefix + base64.StdEncoding.EncodeToString(k.of()[0].key[:]) + "\n"
 	_, err = f.WriteString(line)
 	if err == nil {
 		err = f.Sync()
@@ -117,14 +159,14 @@ func Create(path string) (*Key, error) {
 func New() *Key {
 	var key [chacha20poly1305.KeySize]byte
 	rand.Read(key[:])
-	return &Key{keys: []one{newOne(key)}}
+	return with("", []one{newOne(key)})
 }
 
 // Seal encrypts plain. The context says what the bytes are, for example
 // "signing-key/" and its id; Open needs the same one, so that sealed bytes cannot
 // be moved to another place.
 func (k *Key) Seal(plain, context []byte) []byte {
-	key := k.keys[0]
+	key := k.of()[0]
 	out := make([]byte, headLen, headLen+len(plain)+chacha20poly1305.Overhead)
 	out[0] = version
 	copy(out[1:], key.id[:])
@@ -139,7 +181,7 @@ func (k *Key) Open(sealed, context []byte) ([]byte, error) {
 		return nil, ErrOpen
 	}
 	head, nonce, text := sealed[:1+idLen], sealed[1+idLen:headLen], sealed[headLen:]
-	for _, key := range k.keys {
+	for _, key := range k.of() {
 		if !bytes.Equal(key.id[:], head[1:]) {
 			continue
 		}
@@ -153,7 +195,7 @@ func (k *Key) Open(sealed, context []byte) ([]byte, error) {
 // Stale reports whether the bytes were not sealed with the first key, and should be
 // sealed again.
 func (k *Key) Stale(sealed []byte) bool {
-	return len(sealed) < headLen || !bytes.Equal(sealed[1:1+idLen], k.keys[0].id[:])
+	return len(sealed) < headLen || !bytes.Equal(sealed[1:1+idLen], k.of()[0].id[:])
 }
 
 // bound returns the additional data that is authenticated with the ciphertext.

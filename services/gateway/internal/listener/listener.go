@@ -13,6 +13,7 @@ import (
 
 	"github.com/tidegatehq/tidegate/services/gateway/internal/head"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/metrics"
+	"github.com/tidegatehq/tidegate/services/kit/certs"
 	"github.com/tidegatehq/tidegate/services/kit/retry"
 )
 
@@ -32,6 +33,7 @@ type Listener struct {
 	log     *slog.Logger
 
 	plain, secure net.Listener
+	source        *certs.Source // nil without TLS
 	tls           *tls.Config
 	slots         chan struct{} // one taken for each handshake in progress
 	spare         chan struct{} // one taken for each connection beyond those
@@ -60,10 +62,12 @@ func Open(cfg Config, h Handler, ready func() error, m *metrics.Metrics, log *sl
 		return nil, err
 	}
 	if l.secure != nil {
-		if l.tls, err = tlsConfig(cfg, log); err != nil {
+		if l.source, err = openCertificate(cfg, log); err != nil {
 			_ = l.secure.Close()
 			return nil, err
 		}
+		// HTTP/1.1 alone, because WebSocket over HTTP/2 (RFC 8441) is not served.
+		l.tls = l.source.Server(false, "http/1.1")
 	}
 	if l.plain, err = listen(cfg.Listener, cfg.Addr); err != nil && l.secure != nil {
 		_ = l.secure.Close()
@@ -83,6 +87,14 @@ func listen(given net.Listener, addr string) (net.Listener, error) {
 		return nil, fmt.Errorf("listen for clients: %w", err)
 	}
 	return ln, nil
+}
+
+// Reload reads the certificate again.
+func (l *Listener) Reload() error {
+	if l.source == nil {
+		return nil
+	}
+	return l.source.Reload()
 }
 
 // Addr returns the address for plain connections, nil if there is none.

@@ -29,7 +29,7 @@ const saveDelay = time.Second
 // away. Grants are never written to it. Failures to read or write it are logged
 // and have no other effect.
 type Disk struct {
-	file  sealedfile.File
+	file  *sealedfile.File
 	log   *slog.Logger
 	delay time.Duration
 
@@ -40,7 +40,7 @@ type Disk struct {
 
 // NewDisk returns a Disk that uses the file at path.
 func NewDisk(path string, key *seal.Key, log *slog.Logger) *Disk {
-	return &Disk{file: sealedfile.File{Path: path, Key: key, Purpose: purpose}, log: log, delay: saveDelay, dirty: make(chan struct{}, 1)}
+	return &Disk{file: &sealedfile.File{Path: path, Key: key, Purpose: purpose}, log: log, delay: saveDelay, dirty: make(chan struct{}, 1)}
 }
 
 // Load returns what is in the file, nil if there is nothing that can be used.
@@ -80,6 +80,9 @@ func (d *Disk) save(snapshot *backplanev1.RouteSnapshot) {
 	default:
 	}
 }
+
+// Reseal seals the file with the newest master key, if it is not.
+func (d *Disk) Reseal() error { return d.file.Reseal() }
 
 // Run writes what save is given until ctx ends, and what is left then.
 func (d *Disk) Run(ctx context.Context) error {

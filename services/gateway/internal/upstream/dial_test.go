@@ -25,6 +25,7 @@ import (
 
 	"github.com/tidegatehq/tidegate/services/gateway/internal/head"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/routes"
+	"github.com/tidegatehq/tidegate/services/kit/certs"
 	"github.com/tidegatehq/tidegate/services/kit/proxies"
 )
 
@@ -403,6 +404,44 @@ func TestTLSBackend(t *testing.T) {
 	var got *Error
 	if !errors.As(err, &got) || got.Kind != Unreachable {
 		t.Errorf("Dial with the system's authorities = %v, want Unreachable", err)
+	}
+}
+
+// TestAuthoritiesAreReadAgain replaces the file of authorities under a dialer: what
+// cannot be used leaves the authorities as they are.
+func TestAuthoritiesAreReadAgain(t *testing.T) {
+	srv := httptest.NewTLSServer(http.NotFoundHandler())
+	defer srv.Close()
+	srv.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelInfo)
+	good := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: srv.Certificate().Raw})
+	_, pair, err := certs.NewAuthority("another", time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	ca := filepath.Join(t.TempDir(), "ca.pem")
+	write := func(text []byte) {
+		if err := os.WriteFile(ca, text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(pair.Cert)
+	d := dialer(t, trusting(ca))
+	e := endpoint(t, strings.Replace(srv.URL, "https:", "wss:", 1))
+	trusted := func() bool {
+		_, err := d.Dial(t.Context(), &Request{Endpoint: e, Host: "h"})
+		var got *Error
+		return errors.As(err, &got) && got.Kind == Refused // with a 404, over TLS
+	}
+	if trusted() {
+		t.Error("the backend is trusted with another authority")
+	}
+	write(good)
+	if err := d.Reload(); err != nil || !trusted() {
+		t.Errorf("Reload = %v, want that the backend is trusted", err)
+	}
+	write([]byte("half"))
+	if err := d.Reload(); err == nil || !trusted() {
+		t.Errorf("Reload of half a file = %v, want an error, and the authorities of before", err)
 	}
 }
 

@@ -65,7 +65,8 @@ type Dialer struct {
 	timeout time.Duration
 	policy  *policy
 	net     net.Dialer
-	tls     *tls.Config
+	cfg     Config
+	tls     atomic.Pointer[tls.Config]
 	heads   *head.Pool
 	buffers sync.Pool // of *[]byte, for requests
 	dials   atomic.Int64
@@ -76,16 +77,6 @@ func New(cfg Config) (*Dialer, error) {
 	if err := cfg.Check(); err != nil {
 		return nil, err
 	}
-	roots, err := rootsWith(cfg.CAFile)
-	if err != nil {
-		return nil, err
-	}
-	secure := certs.Modern()
-	if cfg.OldTLS {
-		secure.MinVersion, secure.CipherSuites = tls.VersionTLS10, oldSuites()
-	}
-	secure.RootCAs, secure.NextProtos = roots, []string{"http/1.1"}
-	secure.ClientSessionCache = tls.NewLRUClientSessionCache(256)
 	p := &policy{loopback: cfg.AllowLoopback, denyPrivate: cfg.DenyPrivate, never: metadata(), own: map[uint16]struct{}{}}
 	if tcp, ok := cfg.Sample.(*net.TCPAddr); ok {
 		p.sample = tcp.AddrPort()
@@ -93,13 +84,31 @@ func New(cfg Config) (*Dialer, error) {
 	for _, listener := range cfg.Own {
 		p.addOwn(listener)
 	}
-	return &Dialer{
+	d := &Dialer{
+		cfg:     cfg,
 		policy:  p,
 		timeout: cfg.Timeout,
 		heads:   head.NewPool(cfg.MaxHead),
 		net:     net.Dialer{KeepAlive: -1, ControlContext: p.control},
-		tls:     secure,
-	}, nil
+	}
+	return d, d.Reload()
+}
+
+// Reload reads the file of authorities again, for the connections that follow.
+func (d *Dialer) Reload() error {
+	roots, err := rootsWith(d.cfg.CAFile)
+	if err != nil {
+		return err
+	}
+	secure := certs.Modern()
+	if d.cfg.OldTLS {
+		secure.MinVersion, secure.CipherSuites = tls.VersionTLS10, oldSuites()
+	}
+	secure.RootCAs, secure.NextProtos = roots, []string{"http/1.1"}
+	// A new cache: a resumed session is not checked against the authorities.
+	secure.ClientSessionCache = tls.NewLRUClientSessionCache(256)
+	d.tls.Store(secure)
+	return nil
 }
 
 // oldSuites returns every suite that Go has for TLS 1.2 and before, those that it does
@@ -176,7 +185,7 @@ func (d *Dialer) connect(ctx context.Context, r *Request) (net.Conn, error) {
 	if err != nil || !r.Endpoint.TLS {
 		return conn, err
 	}
-	cfg := d.tls.Clone()
+	cfg := d.tls.Load().Clone()
 	cfg.ServerName = r.Endpoint.Name
 	secure := tls.Client(netpoll.UnderTLS(conn), cfg)
 	if err := secure.HandshakeContext(ctx); err != nil {

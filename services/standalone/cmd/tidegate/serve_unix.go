@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"strings"
 
+	"golang.org/x/term"
+
 	"github.com/tidegatehq/tidegate/services/kit/run"
 	"github.com/tidegatehq/tidegate/services/standalone"
 )
@@ -18,8 +20,15 @@ func server() func(ctx context.Context, args []string) int {
 	return func(ctx context.Context, args []string) int {
 		return standalone.Serve(ctx, run.Program{
 			Name: "tidegate", Args: args, Env: os.Environ(), Stdout: os.Stdout, Stderr: os.Stderr,
+			Hangups: run.Hangups(), HangupStops: inTerminal(),
 		}, standalone.Options{Program: called()})
 	}
+}
+
+// inTerminal reports whether the program belongs to a terminal, which hangs up when it
+// is closed.
+func inTerminal() bool {
+	return term.IsTerminal(int(os.Stdin.Fd())) || term.IsTerminal(int(os.Stdout.Fd())) || term.IsTerminal(int(os.Stderr.Fd()))
 }
 
 // called returns how to call this program from a shell in this folder.

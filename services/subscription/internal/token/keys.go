@@ -91,6 +91,14 @@ func NewKeys(st *store.Store, key *seal.Key, rotate Rotation, now func() time.Ti
 // master key cannot open them. Keys that are sealed with a former master key are
 // sealed again with the newest.
 func (k *Keys) Start(ctx context.Context) error {
+	if err := k.Reseal(ctx); err != nil {
+		return err
+	}
+	return k.Rotate(ctx)
+}
+
+// Reseal seals the keys again that are not sealed with the newest of the master keys.
+func (k *Keys) Reseal(ctx context.Context) error {
 	rows, err := k.store.SigningKeys(ctx)
 	if err != nil {
 		return err
@@ -100,7 +108,7 @@ func (k *Keys) Start(ctx context.Context) error {
 			return err
 		}
 	}
-	return k.Rotate(ctx)
+	return nil
 }
 
 // reseal seals a key with the newest of the master keys.
