@@ -2,9 +2,12 @@ package api
 
 import (
 	"context"
+	"encoding/base64"
 	"fmt"
 	"io"
 	"log/slog"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -68,7 +71,7 @@ func newFixture(t *testing.T, db *sqldb.DB) *fixture {
 	cfg.Listener, cfg.InternalListener, cfg.Drain = f.users, f.services, time.Second
 	srv := grpcserver.New(cfg, quiet(),
 		grpcserver.Auth{Verifier: f.signer.Verifier(), Rules: Rules()}, checks)
-	f.store = store.New(db, log, seal.New())
+	f.store = store.New(db, log, masterKey(t))
 	if err := f.store.NameInstallation(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -92,6 +95,21 @@ func newFixture(t *testing.T, db *sqldb.DB) *fixture {
 	f.sue = f.as("sue", identity.RoleSubscriber)
 	f.root = f.as("root", identity.RoleAdmin)
 	return f
+}
+
+// masterKey is the same in all fixtures, as in all replicas.
+func masterKey(t *testing.T) *seal.Key {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "master-key")
+	line := "tidegate-master-key-v1:" + base64.StdEncoding.EncodeToString(make([]byte, 32)) + "\n"
+	if err := os.WriteFile(path, []byte(line), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	key, err := seal.Load(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return key
 }
 
 // onSQLite is newFixture on a database of its own.
