@@ -50,7 +50,7 @@ var endings = []struct {
 		_, err := v.Write([]byte{0xff, 0x80, 0, 0, 0, 0})
 		return errors.Join(err, v.sees(1002))
 	}},
-	{"backend refuses", "refuse", "", http.StatusBadGateway, nil},
+	{"backend refuses", "refuse", "", http.StatusForbidden, nil},
 	{"no such token", "echo", "", http.StatusUnauthorized, nil},
 	{"client leaves during the dial", "silence", "", 0, nil},
 }
