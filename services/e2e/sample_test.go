@@ -125,6 +125,10 @@ func TestFiles(t *testing.T) {
 	if err := json.Unmarshal(text, &kept); err != nil || kept["made"] != true {
 		t.Errorf("sample.json = %s, %v, want a sample that was made", text, err)
 	}
+	eventually(t, func() error { // the gateway asks for it once it serves
+		_, err := os.Stat(filepath.Join(data, "token-issuer"))
+		return err
+	})
 	s.stop()
 	s.wait(t)
 	var names []string
@@ -140,7 +144,7 @@ func TestFiles(t *testing.T) {
 	}
 	want := []string{
 		"admin-password", "ca-key.pem", "ca.pem", "catalog.db", "issuer", "master-key", "routes",
-		"sample.json", "server-key.pem", "server.pem", "subscription.db",
+		"sample.json", "server-key.pem", "server.pem", "subscription.db", "token-issuer",
 	}
 	if !slices.Equal(names, want) {
 		t.Errorf("files = %q, want %q", names, want)

@@ -34,7 +34,7 @@ type Config struct {
 	// self-signed certificate.
 	Data string
 	// RoutesFile is the file of the last routes; empty is "routes" in Data. The issuer
-	// is in the file "issuer" beside it.
+	// is in the file "token-issuer" beside it.
 	RoutesFile string
 	// MasterKeyFile has the key that the routes on disk are sealed with.
 	MasterKeyFile string

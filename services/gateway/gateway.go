@@ -149,7 +149,7 @@ func openDisk(ctx context.Context, cfg *Config, log *slog.Logger) (*routes.Disk,
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, nil, fmt.Errorf("make the folder of the routes: %w", err)
 	}
-	disk, known := routes.NewDisk(cfg.routesFile(), key, log), openIssuer(filepath.Join(dir, "issuer"), key, log)
+	disk, known := routes.NewDisk(cfg.routesFile(), key, log), openIssuer(filepath.Join(dir, "token-issuer"), key, log)
 	run.OnReload(ctx, func() error {
 		if err := key.Reload(); err != nil {
 			return err

@@ -229,7 +229,7 @@ func TestIssuerIsKnownAfterARestart(t *testing.T) {
 	w.plane.put(r)
 	w.start()
 	eventually(t, "the issuer is kept", func() bool {
-		_, err := os.Stat(filepath.Join(w.cfg.Data, "issuer"))
+		_, err := os.Stat(filepath.Join(w.cfg.Data, "token-issuer"))
 		return err == nil
 	})
 	if err := w.shut(); err != nil {
