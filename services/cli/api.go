@@ -90,6 +90,7 @@ type apiCreateCmd struct {
 	Version      string `default:"1.0.0" help:"The first version."`
 	versionFlags `embed:""`
 	Default      bool `default:"true" negatable:"" help:"Make it the version that the address without a version leads to."`
+	DefaultPaths bool `help:"The default version also gets the paths that name no version, such as /CONTEXT/socket.io/."`
 	Publish      bool `help:"Publish it at once."`
 }
 
@@ -110,7 +111,7 @@ func (c *apiCreateCmd) Run(ctx context.Context, s *shell) error {
 		return err
 	}
 	api, err := cl.catalog.CreateApi(ctx, &catalogv1.CreateApiRequest{Api: &catalogv1.Api{
-		DisplayName: c.Name, Context: c.Context, Description: c.Description,
+		DisplayName: c.Name, Context: c.Context, Description: c.Description, DefaultVersionPaths: c.DefaultPaths,
 	}})
 	if err != nil {
 		return err
@@ -312,6 +313,7 @@ func (c *apiGetCmd) Run(ctx context.Context, s *shell) error {
 	fields := [][2]string{
 		{"API", api.GetDisplayName()}, {"Name", api.GetName()}, {"Context", api.GetContext()},
 		{"Owner", label.user(ctx, api.GetOwner())}, {"Description", api.GetDescription()},
+		{"Default version's paths", defaultPaths(api)},
 		{"Created", when(api.GetCreateTime())}, {"Changed", when(api.GetUpdateTime())},
 	}
 	for _, v := range versions {
@@ -327,6 +329,15 @@ func (c *apiGetCmd) Run(ctx context.Context, s *shell) error {
 	return s.printFields(fields...)
 }
 
+// defaultPaths says which paths the default version gets beside its own; empty for
+// none.
+func defaultPaths(api *catalogv1.Api) string {
+	if !api.GetDefaultVersionPaths() {
+		return ""
+	}
+	return "all that name no version"
+}
+
 // apiUpdateCmd changes an API.
 type apiUpdateCmd struct {
 	API         string  `arg:"" name:"api" help:"The API, such as EchoWebSocket."`
@@ -334,6 +345,8 @@ type apiUpdateCmd struct {
 	Context     *string `placeholder:"PATH" help:"New first part of the address; fixed once a version is published."`
 	Description *string `placeholder:"TEXT" help:"What it is for."`
 	Default     *string `placeholder:"VERSION" help:"Version that the address without a version leads to, such as 1.0.0; empty for none."`
+
+	DefaultPaths *bool `negatable:"" help:"Whether the default version also gets the paths that name no version, such as /CONTEXT/socket.io/."`
 }
 
 // Run changes what is given.
@@ -366,8 +379,12 @@ func (c *apiUpdateCmd) Run(ctx context.Context, s *shell) error {
 		}
 		set("default_version", &change.DefaultVersion, &name)
 	}
+	if c.DefaultPaths != nil {
+		change.DefaultVersionPaths = *c.DefaultPaths
+		mask.Paths = append(mask.Paths, "default_version_paths")
+	}
 	if len(mask.Paths) == 0 {
-		return usagef("nothing to change: give --rename, --context, --description or --default")
+		return usagef("nothing to change: give --rename, --context, --description, --default or --default-paths")
 	}
 	if api, err = cl.catalog.UpdateApi(ctx, &catalogv1.UpdateApiRequest{Api: change, UpdateMask: mask}); err != nil {
 		return err

@@ -100,7 +100,7 @@ func TestRefusedCommands(t *testing.T) {
 		{"api create Other --publish --security oauth2 --endpoint " + backend, `api create: --plan: a plan is needed with --publish, as --plan Gold (or --security none); list them with: tidegate plan list`, 2},
 		{"api version create Echo 3.0.0 --publish --endpoint " + backend, `api version create: --plan: a plan is needed with --publish, as --plan Gold (or --security none); list them with: tidegate plan list`, 2},
 		{"api version create Echo 1.0.0 --endpoint " + backend, `api version create: --version: the API has a version "1.0.0"`, 1},
-		{"api update Echo", `api update: nothing to change: give --rename, --context, --description or --default`, 2},
+		{"api update Echo", `api update: nothing to change: give --rename, --context, --description, --default or --default-paths`, 2},
 		{"api update Echo --context /moved", `api update: --context: is fixed while the API has a published version`, 1},
 		{"api update Echo --default 9", `api update: --default: there is no version "Echo/9" that you may see; list them with: tidegate api version list Echo`, 1},
 		{"api version update Echo/1.0.0", `api version update: nothing to change: give --endpoint, --sandbox-endpoint, --plan, --origin, --tag, --description or --max-session-age`, 2},

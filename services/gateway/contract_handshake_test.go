@@ -340,3 +340,37 @@ func TestEditsTouchNoOthers(t *testing.T) {
 		t.Errorf("the backend has served %d sessions, want 2", got)
 	}
 }
+
+// TestPathsAsTheyCame: a slash at the end reaches the backend, and with
+// default_version_paths what names no version does too.
+func TestPathsAsTheyCame(t *testing.T) {
+	w := newWorld(t)
+	asked := make(chan string, 1)
+	recording := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		asked <- r.RequestURI
+		rw.WriteHeader(http.StatusTeapot)
+	}))
+	t.Cleanup(recording.Close)
+	r := w.open()
+	r.Endpoints = &catalogv1.Endpoints{Production: endpoint("ws" + strings.TrimPrefix(recording.URL, "http") + "/base/")}
+	r.Default, r.DefaultVersionPaths, r.VersionStrings = true, true, []string{"gone", "open"}
+	w.plane.put(r)
+	w.start()
+	for path, want := range map[string]string{
+		"/x/open": "/base/", "/x/open/": "/base/", "/x/open/a": "/base/a", "/x/open/a/": "/base/a/",
+		"/x": "/base/", "/x/": "/base/", "/x/socket.io/?EIO=4": "/base/socket.io/?EIO=4", "/x/hub/open": "/base/hub/open",
+	} {
+		if _, resp := w.ask(w.plain+path, nil); resp.status != 502 {
+			t.Errorf("%s: %d, want the backend's refusal as 502", path, resp.status)
+			continue
+		}
+		if got := <-asked; got != want {
+			t.Errorf("%s: the backend was asked for %s, want %s", path, got, want)
+		}
+	}
+	for path, want := range map[string]int{"/x/gone": 404, "/x/gone/a": 404, "/x/open//a": 400, "/x//": 400} {
+		if _, resp := w.ask(w.plain+path, nil); resp.status != want || len(asked) > 0 {
+			t.Errorf("%s: %d, and the backend was asked: %t, want %d", path, resp.status, len(asked) > 0, want)
+		}
+	}
+}

@@ -75,7 +75,7 @@ func (a *API) UpdateApi(ctx context.Context, req *catalogv1.UpdateApiRequest) (*
 	if err != nil {
 		return nil, err
 	}
-	u, err := page.NewUpdate(req.GetUpdateMask(), req.GetApi(), "display_name", "context", "description", "default_version")
+	u, err := page.NewUpdate(req.GetUpdateMask(), req.GetApi(), "display_name", "context", "description", "default_version", "default_version_paths")
 	if err != nil {
 		return nil, err
 	}

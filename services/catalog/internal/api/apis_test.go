@@ -22,7 +22,7 @@ func TestApi(t *testing.T) {
 	var header metadata.MD
 	asked := &catalogv1.Api{
 		Name: "apis/mine", DisplayName: "EchoWebSocket", Context: "/echowebsocket", Description: "Echoes.",
-		Owner: "users/bob", Etag: "77",
+		Owner: "users/bob", Etag: "77", DefaultVersionPaths: true,
 	}
 	made, err := f.CreateApi(ctx, &catalogv1.CreateApiRequest{Api: asked}, f.ann, grpc.Header(&header))
 	if err != nil {
@@ -33,7 +33,7 @@ func TestApi(t *testing.T) {
 	}
 	want := &catalogv1.Api{
 		Name: made.GetName(), DisplayName: "EchoWebSocket", Context: "/echowebsocket", Description: "Echoes.",
-		Owner: "users/ann", CreateTime: made.GetCreateTime(), UpdateTime: made.GetCreateTime(), Etag: "1",
+		Owner: "users/ann", CreateTime: made.GetCreateTime(), UpdateTime: made.GetCreateTime(), Etag: "1", DefaultVersionPaths: true,
 	}
 	if diff := cmp.Diff(want, made, protocmp.Transform()); diff != "" || made.GetName() == asked.GetName() || made.GetCreateTime() == nil {
 		t.Errorf("CreateApi (-want +got):\n%s", diff)
@@ -45,9 +45,10 @@ func TestApi(t *testing.T) {
 	v := f.version(made, "1.0.0")
 	changed, err := f.UpdateApi(ctx, &catalogv1.UpdateApiRequest{
 		Api:        &catalogv1.Api{Name: made.GetName(), DefaultVersion: v.GetName(), DisplayName: "not in the mask", Etag: "1"},
-		UpdateMask: &fieldmaskpb.FieldMask{Paths: []string{"default_version", "description"}},
+		UpdateMask: &fieldmaskpb.FieldMask{Paths: []string{"default_version", "default_version_paths", "description"}},
 	}, f.ann, grpc.Header(&header))
 	want.Description, want.DefaultVersion, want.Etag, want.UpdateTime = "", v.GetName(), "2", changed.GetUpdateTime()
+	want.DefaultVersionPaths = false
 	if diff := cmp.Diff(want, changed, protocmp.Transform()); err != nil || diff != "" {
 		t.Errorf("UpdateApi with a mask: %v (-want +got):\n%s", err, diff)
 	}

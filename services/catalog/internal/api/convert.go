@@ -26,6 +26,8 @@ func apiProto(row store.API, v identity.Viewer) *catalogv1.Api {
 		CreateTime:  timestamppb.New(row.CreatedAt),
 		UpdateTime:  timestamppb.New(row.UpdatedAt),
 		Etag:        page.Etag(row.Etag),
+
+		DefaultVersionPaths: row.DefaultVersionPaths,
 	}
 	if row.DefaultVersion != "" && (row.DefaultPublished || v.Sees(row.Owner)) {
 		a.DefaultVersion = resourcename.Version{API: row.ID, Version: row.DefaultVersion}.String()
@@ -36,6 +38,7 @@ func apiProto(row store.API, v identity.Viewer) *catalogv1.Api {
 // withAPI returns the row with the values of an API.
 func withAPI(row store.API, a *catalogv1.Api) (store.API, error) {
 	row.DisplayName, row.Context, row.Description, row.DefaultVersion = a.GetDisplayName(), a.GetContext(), a.GetDescription(), ""
+	row.DefaultVersionPaths = a.GetDefaultVersionPaths()
 	if a.GetDefaultVersion() == "" {
 		return row, nil
 	}

@@ -218,7 +218,7 @@ func (f *fixture) dump() string {
 	f.t.Helper()
 	var b strings.Builder
 	for _, table := range []string{
-		"plan", "api", "version", "version_tag", "version_plan", "change", "change_counter",
+		"plan", "api", "version", "version_tag", "version_plan", "version_string", "change", "change_counter",
 	} {
 		rows, err := f.db.QueryContext(f.t.Context(), `SELECT * FROM `+table+` ORDER BY 1, 2`)
 		if err != nil {

@@ -24,6 +24,9 @@ type API struct {
 	Owner string
 	// DefaultVersion is the id of the default version, or empty.
 	DefaultVersion string
+	// DefaultVersionPaths is whether that version also gets the paths that name no
+	// version.
+	DefaultVersionPaths bool
 	// DefaultPublished is whether that version is published.
 	DefaultPublished bool
 	// Published is whether any version is published.
@@ -36,11 +39,16 @@ type API struct {
 // Name returns the API's name.
 func (a API) Name() resourcename.API { return resourcename.API{API: a.ID} }
 
+// defaultName returns the name of the default version, if there is one.
+func (a API) defaultName() resourcename.Version {
+	return resourcename.Version{API: a.ID, Version: a.DefaultVersion}
+}
+
 // ListKey returns the API's place in a list.
 func (a API) ListKey() sqldb.TimeKey { return sqldb.TimeKey{Time: a.CreatedAt.UnixMicro(), ID: a.ID} }
 
 const selectAPI = `
-	SELECT a.id, a.display_name, a.context, a.description, a.owner, a.default_version,
+	SELECT a.id, a.display_name, a.context, a.description, a.owner, a.default_version, a.default_version_paths,
 		EXISTS (SELECT 1 FROM version v WHERE v.id = a.default_version AND v.state = 'PUBLISHED'),
 		EXISTS (SELECT 1 FROM version v WHERE v.api_id = a.id AND v.state = 'PUBLISHED'),
 		a.etag, a.created_at, a.updated_at
@@ -49,7 +57,7 @@ const selectAPI = `
 func scanAPI(row sqldb.Row) (API, error) {
 	var a API
 	var created, updated int64
-	err := row.Scan(&a.ID, &a.DisplayName, &a.Context, &a.Description, &a.Owner, &a.DefaultVersion,
+	err := row.Scan(&a.ID, &a.DisplayName, &a.Context, &a.Description, &a.Owner, &a.DefaultVersion, &a.DefaultVersionPaths,
 		&a.DefaultPublished, &a.Published, &a.Etag, &created, &updated)
 	a.CreatedAt, a.UpdatedAt = sqldb.Time(created), sqldb.Time(updated)
 	return a, err
@@ -106,17 +114,18 @@ func (s *Store) CreateAPI(ctx context.Context, v identity.Viewer, a API) (API, e
 			return change.Record{}, err
 		}
 		_, err := tx.ExecContext(ctx, `
-			INSERT INTO api (id, display_name, display_fold, context, context_fold, description, owner, default_version, etag, created_at, updated_at)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, '', $8, $9, $10)`,
+			INSERT INTO api (id, display_name, display_fold, context, context_fold, description, owner, default_version,
+				default_version_paths, etag, created_at, updated_at)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, '', $8, $9, $10, $11)`,
 			a.ID, a.DisplayName, sqldb.Fold(a.DisplayName), a.Context, foldContext(a.Context), a.Description, a.Owner,
-			a.Etag, a.CreatedAt.UnixMicro(), a.UpdatedAt.UnixMicro())
+			a.DefaultVersionPaths, a.Etag, a.CreatedAt.UnixMicro(), a.UpdatedAt.UnixMicro())
 		return change.Record{Resource: a.Name().String()}, err
 	})
 	return a, err
 }
 
 // UpdateAPI makes an API that v sees what edit makes of it: its display name,
-// context, description and default version.
+// context, description, default version and what that gets.
 func (s *Store) UpdateAPI(ctx context.Context, v identity.Viewer, id string, edit func(API) (API, error)) (a API, err error) {
 	err = s.log.Write(ctx, "update API", func(tx *change.Tx) (change.Record, error) {
 		old, err := readAPI(ctx, tx, v, id)
@@ -144,10 +153,10 @@ func (s *Store) UpdateAPI(ctx context.Context, v identity.Viewer, id string, edi
 		}
 		_, err = tx.ExecContext(ctx, `
 			UPDATE api SET display_name = $1, display_fold = $2, context = $3, context_fold = $4, description = $5,
-				default_version = $6, etag = etag + 1, updated_at = $7
-			WHERE id = $8`,
+				default_version = $6, default_version_paths = $7, etag = etag + 1, updated_at = $8
+			WHERE id = $9`,
 			a.DisplayName, sqldb.Fold(a.DisplayName), a.Context, foldContext(a.Context), a.Description,
-			a.DefaultVersion, tx.Time.UnixMicro(), id)
+			a.DefaultVersion, a.DefaultVersionPaths, tx.Time.UnixMicro(), id)
 		if err != nil {
 			return change.Record{}, err
 		}

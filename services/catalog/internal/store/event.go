@@ -120,6 +120,9 @@ func (v Version) Route() *backplanev1.Route {
 		Endpoints:      &catalogv1.Endpoints{Production: endpoints(v.Production), Sandbox: endpoints(v.Sandbox)},
 		AllowedOrigins: v.Origins,
 		ChangeNumber:   uint64(v.ChangeNumber),
+
+		DefaultVersionPaths: v.DefaultPaths,
+		VersionStrings:      v.Strings,
 	}
 	for _, s := range v.Security {
 		r.Security = append(r.Security, s.Message())

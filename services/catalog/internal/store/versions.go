@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"iter"
+	"strings"
 	"time"
 
 	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
@@ -50,6 +51,10 @@ type Version struct {
 	DisplayName, Context, Owner string
 	// Default is whether this is the API's default version.
 	Default bool
+	// DefaultPaths is whether it is and also gets the paths that name no version. Then
+	// Strings has what is or ever was the version string of a version of the API.
+	DefaultPaths bool
+	Strings      []string
 }
 
 // SecurityScheme is a way in which a client proves who it is.
@@ -97,19 +102,27 @@ func (v Version) ListKey() sqldb.TimeKey {
 const selectVersion = `
 	SELECT v.id, v.version, v.description, v.tags, v.endpoints, v.security, v.plans, v.origins,
 		v.max_session_age, v.state, v.change_number, v.etag, v.created_at, v.updated_at,
-		v.api_id, a.display_name, a.context, a.owner, (a.default_version = v.id)
+		v.api_id, a.display_name, a.context, a.owner, (a.default_version = v.id),
+		(a.default_version = v.id AND a.default_version_paths),
+		CASE WHEN a.default_version = v.id AND a.default_version_paths
+			THEN (SELECT string_agg(s.version, ' ' ORDER BY s.version) FROM version_string s WHERE s.api_id = a.id)
+			ELSE '' END
 	FROM version v JOIN api a ON a.id = v.api_id `
 
 func (s *Store) scanVersion(row sqldb.Row) (Version, error) {
 	var v Version
 	var sealed []byte
+	var strs string
 	var created, updated, age int64
 	err := row.Scan(&v.ID, &v.Version, &v.Description, text(&v.Tags), &sealed,
 		text(&v.Security), text(&v.Plans), text(&v.Origins),
 		&age, &v.State, &v.ChangeNumber, &v.Etag, &created, &updated,
-		&v.APIID, &v.DisplayName, &v.Context, &v.Owner, &v.Default)
+		&v.APIID, &v.DisplayName, &v.Context, &v.Owner, &v.Default, &v.DefaultPaths, &strs)
 	if err == nil {
 		err = s.openEndpoints(&v, sealed)
+	}
+	if strs != "" {
+		v.Strings = strings.Split(strs, " ") // none has a space
 	}
 	v.MaxSessionAge = time.Duration(age)
 	v.CreatedAt, v.UpdatedAt = sqldb.Time(created), sqldb.Time(updated)
@@ -186,6 +199,10 @@ func (s *Store) CreateVersion(ctx context.Context, viewer identity.Viewer, v Ver
 		if err := checkNew(ctx, tx, api, v); err != nil {
 			return change.Record{}, err
 		}
+		standard, err := s.readDefault(ctx, tx, api)
+		if err != nil {
+			return change.Record{}, err
+		}
 		sealed, err := s.sealEndpoints(v)
 		if err != nil {
 			return change.Record{}, err
@@ -202,7 +219,14 @@ func (s *Store) CreateVersion(ctx context.Context, viewer identity.Viewer, v Ver
 		if err := link(ctx, tx, v); err != nil {
 			return change.Record{}, err
 		}
+		if err := keepString(ctx, tx, v.APIID, v.Version); err != nil {
+			return change.Record{}, err
+		}
 		event, err := s.routeEvent(ctx, tx, &v, nil)
+		if err != nil {
+			return change.Record{}, err
+		}
+		err = s.addDefault(ctx, tx, event, standard)
 		return change.Record{Resource: v.Name().String(), Event: event}, err
 	})
 	return v, err

@@ -59,7 +59,7 @@ func TestRefusals(t *testing.T) {
 		{"dot segment", "/echo/../1.0.0", good, 400, "BAD_PATH", routes.ErrBadPath.Error(), "", ""},
 		{"encoded dot segment", "/echo/1.0.0/%2e%2E", good, 400, "BAD_PATH", routes.ErrBadPath.Error(), "", ""},
 		{"empty segment", "/echo//1.0.0", good, 400, "BAD_PATH", routes.ErrBadPath.Error(), "", ""},
-		{"empty segment at the end", "/echo/1.0.0/", good, 400, "BAD_PATH", routes.ErrBadPath.Error(), "", ""},
+		{"empty segments at the end", "/echo/1.0.0//", good, 400, "BAD_PATH", routes.ErrBadPath.Error(), "", ""},
 		{"encoded slash", "/echo/1.0.0/a%2Fb", good, 400, "BAD_PATH", routes.ErrBadPath.Error(), "", ""},
 		{"encoded backslash", "/echo/1.0.0/a%5cb", good, 400, "BAD_PATH", routes.ErrBadPath.Error(), "", ""},
 		{"encoded NUL", "/echo/1.0.0/%00", good, 400, "BAD_PATH", routes.ErrBadPath.Error(), "", ""},

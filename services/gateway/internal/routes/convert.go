@@ -43,6 +43,12 @@ func fromProto(p *backplanev1.Route) (*Route, error) {
 		Requires:     slices.Clone(p.GetRequires()),
 		ChangeNumber: p.GetChangeNumber(),
 	}
+	if r.DefaultPaths = p.GetDefaultVersionPaths(); r.DefaultPaths {
+		r.VersionStrings = make(map[string]struct{}, len(p.GetVersionStrings()))
+		for _, s := range p.GetVersionStrings() {
+			r.VersionStrings[s] = struct{}{}
+		}
+	}
 	var errs [4]error
 	r.Production, errs[0] = r.endpoint(p.GetEndpoints().GetProduction())
 	r.Sandbox, errs[1] = r.endpoint(p.GetEndpoints().GetSandbox())

@@ -2,27 +2,31 @@ package routes
 
 import (
 	"errors"
+	"net/url"
 	"strconv"
 	"strings"
 )
 
 var (
 	// ErrBadPath means that backends could interpret the path in more than one way.
-	ErrBadPath = errors.New("the path has a dot segment, an empty segment (a slash at the end makes one), or an encoded slash, backslash or NUL")
+	ErrBadPath = errors.New("the path has a dot segment, an empty segment in its middle, or an encoded slash, backslash or NUL")
 	errNoRoute = errors.New("no such API or version")
 )
 
 // Match is where a path leads to.
 type Match struct {
 	Route  *Route
-	Suffix string // the path after the version, undecoded: "" or "/…"
+	Suffix string // the path after the version or, of the default version, after the context, undecoded: "" or "/…"
 }
 
 // Match finds the route of an undecoded path: the longest context that the path
-// starts with, then the version. The context alone is the address of the default
-// version. There is no backtracking: when the longest context has no such version,
-// shorter ones are not tried. Unpublished routes are not found. The error is
-// ErrBadPath or says that there is no such route.
+// starts with, then the version. The context alone, with or without a slash at its
+// end, is the address of the default version. If that takes paths, it gets what
+// follows the context, too, unless it begins with what ever was a version string:
+// what was meant for one version must not reach another. There is no backtracking:
+// when the longest context has no such version, shorter ones are not tried.
+// Unpublished routes are not found. The error is ErrBadPath or says that there is no
+// such route.
 func (t *Table) Match(path string) (Match, error) {
 	if !cleanPath(path) {
 		return Match{}, ErrBadPath
@@ -31,15 +35,32 @@ func (t *Table) Match(path string) (Match, error) {
 	if found == nil {
 		return Match{}, errNoRoute
 	}
-	m := Match{Route: found.standard}
-	if end < len(path) {
+	m := Match{Route: found.standard, Suffix: path[end:]}
+	if end < len(path)-1 {
 		segment, after := nextSegment(path, end)
-		m = Match{Route: found.versions[segment], Suffix: path[after:]}
+		if r := found.versions[segment]; r != nil || !found.standard.takes(segment) {
+			m = Match{Route: r, Suffix: path[after:]}
+		}
 	}
 	if m.Route == nil || !m.Route.Published {
 		return Match{}, errNoRoute
 	}
 	return m, nil
+}
+
+// takes reports whether a path after the context that begins with this segment is
+// the default version's.
+func (r *Route) takes(segment string) bool {
+	if r == nil || !r.DefaultPaths {
+		return false
+	}
+	if strings.IndexByte(segment, '%') >= 0 {
+		if plain, err := url.PathUnescape(segment); err == nil {
+			segment = plain
+		}
+	}
+	_, isVersion := r.VersionStrings[segment]
+	return !isVersion
 }
 
 // longest returns what is mounted under the longest context that the path starts
@@ -67,8 +88,8 @@ func nextSegment(path string, i int) (string, int) {
 }
 
 // cleanPath reports whether every backend interprets the path as the gateway does.
-// The root has no segments; a slash at the end of any other path starts an empty
-// one.
+// The root has no segments. The last segment of any other path may be empty: then
+// the path ends in a slash.
 func cleanPath(path string) bool {
 	if path == "/" {
 		return true
@@ -78,7 +99,7 @@ func cleanPath(path string) bool {
 	}
 	for i := 0; i < len(path); {
 		segment, end := nextSegment(path, i)
-		if !cleanSegment(segment) {
+		if slashAtEnd := i > 0 && end == len(path) && segment == ""; !slashAtEnd && !cleanSegment(segment) {
 			return false
 		}
 		i = end

@@ -44,6 +44,9 @@ func TestMatch(t *testing.T) {
 		{"/echo/1.0.0", "/echo 1.0.0", ""},
 		{"/echo/2.0.0", "/echo 2.0.0", ""},
 		{"/echo", "/echo 1.0.0", ""},
+		{"/echo/", "/echo 1.0.0", "/"},
+		{"/echo/1.0.0/", "/echo 1.0.0", "/"},
+		{"/echo/1.0.0/rooms/7/", "/echo 1.0.0", "/rooms/7/"},
 		{"/echo/1.0.0/rooms/7", "/echo 1.0.0", "/rooms/7"},
 		{"/echo/1.0.0/a%20b/%2e%2e%2e/..a/a..", "/echo 1.0.0", "/a%20b/%2e%2e%2e/..a/a.."},
 		{"/echo/1.0.0/ä/~;v=1", "/echo 1.0.0", "/ä/~;v=1"},
@@ -57,6 +60,7 @@ func TestMatch(t *testing.T) {
 		{"/echo/9.9.9", "", ""},      // no such version
 		{"/echo/rooms", "", ""},      // a version is needed before anything else
 		{"/team", "", ""},            // no default version
+		{"/team/", "", ""},           // no default version
 		{"/team/echo/v3", "", ""},    // no falling back to /team
 		{"/ECHO/1.0.0", "", ""},      // case counts
 		{"/ech%6f/1.0.0", "", ""},    // as it came
@@ -90,7 +94,7 @@ func TestMatchBadPath(t *testing.T) {
 	tab := table(t, route("/echo", "1.0.0", standard))
 	for _, rest := range []string{
 		"/.", "/..", "/./x", "/../x", "/%2e", "/%2E%2e", "/.%2e/x", "/..;x", "/.;", "/%2e%2e;a=b/x",
-		"//", "//x", "/", "/x/", "/x//y",
+		"//", "//x", "/x//", "/x//y", "/x/%2e/", "/../",
 		"/a%2fb", "/a%2Fb", "/a%5cb", "/a%5Cb", "/%00", `/a\b`,
 		"/%", "/%2", "/%zz", "/%+1", "/a b", "/a\x00", "/a\x7f", "/a\tb", "/a?b", "/a#b",
 	} {
@@ -99,9 +103,49 @@ func TestMatchBadPath(t *testing.T) {
 			t.Errorf("Match(%q) = %v, want %v", path, err, ErrBadPath)
 		}
 	}
-	for _, path := range []string{"", "echo", "*", "//", "/.", "/..", "//echo/1.0.0", "/echo//1.0.0", "/echo/", "http://x/echo"} {
+	for _, path := range []string{"", "echo", "*", "//", "/.", "/..", "//echo/1.0.0", "/echo//1.0.0", "/echo//", "http://x/echo"} {
 		if _, err := tab.Match(path); !errors.Is(err, ErrBadPath) {
 			t.Errorf("Match(%q) = %v, want %v", path, err, ErrBadPath)
+		}
+	}
+}
+
+// TestPathsOfTheDefaultVersion: with default_version_paths, the default version gets
+// what names no version. What names one, be it published or not, of today or of
+// before, never gets to another.
+func TestPathsOfTheDefaultVersion(t *testing.T) {
+	paths := func(r *Route) {
+		r.DefaultPaths, r.VersionStrings = true, map[string]struct{}{"1": {}, "2": {}, "3": {}, "0.9": {}}
+	}
+	tab := table(t, route("/app", "1", standard, paths), route("/app", "2"), route("/app", "3", hidden),
+		route("/app/rooms", "1", standard), route("/draft", "1", standard, hidden, paths))
+	for _, tt := range []struct{ path, want, suffix string }{
+		{"/app", "/app 1", ""},
+		{"/app/", "/app 1", "/"},
+		{"/app/socket.io/", "/app 1", "/socket.io/"},
+		{"/app/hub", "/app 1", "/hub"},
+		{"/app/hub/1", "/app 1", "/hub/1"},
+		{"/app/%20/1", "/app 1", "/%20/1"},
+		{"/app/1/x", "/app 1", "/x"},
+		{"/app/2/x", "/app 2", "/x"},
+		{"/app/4", "/app 1", "/4"},
+		{"/app/3", "", ""},          // not published
+		{"/app/3/x", "", ""},        // not published
+		{"/app/0.9", "", ""},        // deleted
+		{"/app/0%2e9/x", "", ""},    // deleted, and encoded
+		{"/app/%31", "", ""},        // encoded
+		{"/app/rooms/9", "", ""},    // another API's, which has no such paths
+		{"/draft/anything", "", ""}, // its default version is not published
+	} {
+		m, err := tab.Match(tt.path)
+		if tt.want == "" {
+			if !errors.Is(err, errNoRoute) {
+				t.Errorf("Match(%q) = %v, %v, want %v", tt.path, m, err, errNoRoute)
+			}
+			continue
+		}
+		if err != nil || m.Route.Context+" "+m.Route.Segment != tt.want || m.Suffix != tt.suffix {
+			t.Errorf("Match(%q) = %v, %v, want %s and %q", tt.path, m, err, tt.want, tt.suffix)
 		}
 	}
 }
@@ -113,7 +157,10 @@ func naive(list []*Route, path string) (*Route, string, error) {
 		if segments[0] != "" || len(segments) < 2 {
 			return nil, "", ErrBadPath
 		}
-		for _, s := range segments[1:] {
+		for i, s := range segments[1:] {
+			if s == "" && i > 0 && i == len(segments)-2 {
+				continue
+			}
 			name, _, _ := strings.Cut(strings.ReplaceAll(strings.ToLower(s), "%2e", "."), ";")
 			if s == "" || name == "." || name == ".." || !naiveEncoding(s) {
 				return nil, "", ErrBadPath
@@ -130,8 +177,8 @@ func naive(list []*Route, path string) (*Route, string, error) {
 		address := r.Context + "/" + r.Segment
 		switch {
 		case r.Context != best || !r.Published:
-		case r.Default && path == best:
-			return r, "", nil
+		case r.Default && (path == best || path == best+"/"):
+			return r, path[len(best):], nil
 		case path == address || strings.HasPrefix(path, address+"/"):
 			return r, path[len(address):], nil
 		}

@@ -25,6 +25,11 @@ type Route struct {
 	Segment   string // of the version in the path, such as "1.0.0"
 	Default   bool   // /{context} without a version leads here
 	Published bool   // new handshakes are accepted
+	// DefaultPaths is whether the default version also gets the paths that name no
+	// version; VersionStrings has what was ever the version string of a version of
+	// the API.
+	DefaultPaths   bool
+	VersionStrings map[string]struct{}
 
 	Production   *Endpoint           // nil: none
 	Sandbox      *Endpoint           // nil: none

@@ -525,9 +525,16 @@ type Route struct {
 	// one answers 503.
 	Requires []string `protobuf:"bytes,14,rep,name=requires,proto3" json:"requires,omitempty"`
 	// Number of the change that made the route what it is.
-	ChangeNumber  uint64 `protobuf:"varint,15,opt,name=change_number,json=changeNumber,proto3" json:"change_number,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	ChangeNumber uint64 `protobuf:"varint,15,opt,name=change_number,json=changeNumber,proto3" json:"change_number,omitempty"`
+	// Whether the version also gets the paths below /{context} that name no
+	// version; set on the default version only.
+	DefaultVersionPaths bool `protobuf:"varint,20,opt,name=default_version_paths,json=defaultVersionPaths,proto3" json:"default_version_paths,omitempty"`
+	// With default_version_paths: what is or ever was the version string of a
+	// version of the API. A path whose first segment is one of them names a
+	// version.
+	VersionStrings []string `protobuf:"bytes,21,rep,name=version_strings,json=versionStrings,proto3" json:"version_strings,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *Route) Reset() {
@@ -665,6 +672,20 @@ func (x *Route) GetChangeNumber() uint64 {
 	return 0
 }
 
+func (x *Route) GetDefaultVersionPaths() bool {
+	if x != nil {
+		return x.DefaultVersionPaths
+	}
+	return false
+}
+
+func (x *Route) GetVersionStrings() []string {
+	if x != nil {
+		return x.VersionStrings
+	}
+	return nil
+}
+
 var File_tidegate_backplane_v1_route_service_proto protoreflect.FileDescriptor
 
 const file_tidegate_backplane_v1_route_service_proto_rawDesc = "" +
@@ -695,7 +716,7 @@ const file_tidegate_backplane_v1_route_service_proto_rawDesc = "" +
 	"\x06routes\x18\x01 \x03(\v2\x1c.tidegate.backplane.v1.RouteR\x06routes\x12%\n" +
 	"\x0eremoved_routes\x18\x02 \x03(\tR\rremovedRoutes\x12/\n" +
 	"\x05plans\x18\x03 \x03(\v2\x19.tidegate.catalog.v1.PlanR\x05plans\x12#\n" +
-	"\rremoved_plans\x18\x04 \x03(\tR\fremovedPlans\"\xb0\x04\n" +
+	"\rremoved_plans\x18\x04 \x03(\tR\fremovedPlans\"\x8d\x05\n" +
 	"\x05Route\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x10\n" +
 	"\x03api\x18\x02 \x01(\tR\x03api\x12!\n" +
@@ -712,7 +733,9 @@ const file_tidegate_backplane_v1_route_service_proto_rawDesc = "" +
 	"\x0fallowed_origins\x18\f \x03(\tR\x0eallowedOrigins\x12A\n" +
 	"\x0fmax_session_age\x18\r \x01(\v2\x19.google.protobuf.DurationR\rmaxSessionAge\x12\x1a\n" +
 	"\brequires\x18\x0e \x03(\tR\brequires\x12#\n" +
-	"\rchange_number\x18\x0f \x01(\x04R\fchangeNumber2\xca\x01\n" +
+	"\rchange_number\x18\x0f \x01(\x04R\fchangeNumber\x122\n" +
+	"\x15default_version_paths\x18\x14 \x01(\bR\x13defaultVersionPaths\x12'\n" +
+	"\x0fversion_strings\x18\x15 \x03(\tR\x0eversionStrings2\xca\x01\n" +
 	"\fRouteService\x12h\n" +
 	"\vWatchRoutes\x12).tidegate.backplane.v1.WatchRoutesRequest\x1a*.tidegate.backplane.v1.WatchRoutesResponse(\x010\x01\x12P\n" +
 	"\bGetRoute\x12&.tidegate.backplane.v1.GetRouteRequest\x1a\x1c.tidegate.backplane.v1.RouteB\xed\x01\n" +

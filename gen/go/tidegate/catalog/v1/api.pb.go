@@ -63,9 +63,15 @@ type Api struct {
 	// Changes whenever the API changes. If it is sent with an update or a
 	// deletion, it must be the current one (else ABORTED); empty is accepted. At
 	// most 64 characters.
-	Etag          string `protobuf:"bytes,9,opt,name=etag,proto3" json:"etag,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Etag string `protobuf:"bytes,9,opt,name=etag,proto3" json:"etag,omitempty"`
+	// Whether the default version also gets the paths below /{context} that name
+	// no version, with all that follows the context, such as
+	// /{context}/socket.io/. A path whose first segment is the version string of
+	// a version of this API, or was that of one that is deleted, is never the
+	// default version's.
+	DefaultVersionPaths bool `protobuf:"varint,10,opt,name=default_version_paths,json=defaultVersionPaths,proto3" json:"default_version_paths,omitempty"`
+	unknownFields       protoimpl.UnknownFields
+	sizeCache           protoimpl.SizeCache
 }
 
 func (x *Api) Reset() {
@@ -161,11 +167,18 @@ func (x *Api) GetEtag() string {
 	return ""
 }
 
+func (x *Api) GetDefaultVersionPaths() bool {
+	if x != nil {
+		return x.DefaultVersionPaths
+	}
+	return false
+}
+
 var File_tidegate_catalog_v1_api_proto protoreflect.FileDescriptor
 
 const file_tidegate_catalog_v1_api_proto_rawDesc = "" +
 	"\n" +
-	"\x1dtidegate/catalog/v1/api.proto\x12\x13tidegate.catalog.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dtidegate/rules/v1/rules.proto\"\xff\x04\n" +
+	"\x1dtidegate/catalog/v1/api.proto\x12\x13tidegate.catalog.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dtidegate/rules/v1/rules.proto\"\xb3\x05\n" +
 	"\x03Api\x12\x1e\n" +
 	"\x04name\x18\x01 \x01(\tB\n" +
 	"\xe0A\b\xbaH\x04r\x02\x18dR\x04name\x12/\n" +
@@ -179,7 +192,9 @@ const file_tidegate_catalog_v1_api_proto_rawDesc = "" +
 	"createTime\x12@\n" +
 	"\vupdate_time\x18\b \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\n" +
 	"updateTime\x12\x1b\n" +
-	"\x04etag\x18\t \x01(\tB\a\xbaH\x04r\x02\x18@R\x04etag:(\xeaA%\n" +
+	"\x04etag\x18\t \x01(\tB\a\xbaH\x04r\x02\x18@R\x04etag\x122\n" +
+	"\x15default_version_paths\x18\n" +
+	" \x01(\bR\x13defaultVersionPaths:(\xeaA%\n" +
 	"\ftidegate/Api\x12\n" +
 	"apis/{api}*\x04apis2\x03apiB\xd6\x01\n" +
 	"\x17com.tidegate.catalog.v1B\bApiProtoP\x01ZCgithub.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1;catalogv1\xa2\x02\x03TCX\xaa\x02\x13Tidegate.Catalog.V1\xca\x02\x13Tidegate\\Catalog\\V1\xe2\x02\x1fTidegate\\Catalog\\V1\\GPBMetadata\xea\x02\x15Tidegate::Catalog::V1b\x06proto3"

@@ -246,8 +246,9 @@ type UpdateApiRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The API, identified by its name, with the new values.
 	Api *Api `protobuf:"bytes,1,opt,name=api,proto3" json:"api,omitempty"`
-	// Fields to change: display_name, context, description, default_version.
-	// Empty means those that are not empty in api, "*" means all. Other fields of
+	// Fields to change: display_name, context, description, default_version,
+	// default_version_paths. Empty means those that are not empty in api, "*" means
+	// all. Other fields of
 	// the API may be named if their value is the current one.
 	UpdateMask    *fieldmaskpb.FieldMask `protobuf:"bytes,2,opt,name=update_mask,json=updateMask,proto3" json:"update_mask,omitempty"`
 	unknownFields protoimpl.UnknownFields

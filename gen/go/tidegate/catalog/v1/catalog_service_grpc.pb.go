@@ -71,7 +71,7 @@ type CatalogServiceClient interface {
 	// creator, or an administrator. ALREADY_EXISTS when the API has a version
 	// with that version string, or another API's context is at or under the
 	// address of the new version; FAILED_PRECONDITION when the API has 200
-	// versions.
+	// versions, or has had 1000 version strings.
 	CreateVersion(ctx context.Context, in *CreateVersionRequest, opts ...grpc.CallOption) (*Version, error)
 	// Returns a version.
 	GetVersion(ctx context.Context, in *GetVersionRequest, opts ...grpc.CallOption) (*Version, error)
@@ -318,7 +318,7 @@ type CatalogServiceServer interface {
 	// creator, or an administrator. ALREADY_EXISTS when the API has a version
 	// with that version string, or another API's context is at or under the
 	// address of the new version; FAILED_PRECONDITION when the API has 200
-	// versions.
+	// versions, or has had 1000 version strings.
 	CreateVersion(context.Context, *CreateVersionRequest) (*Version, error)
 	// Returns a version.
 	GetVersion(context.Context, *GetVersionRequest) (*Version, error)

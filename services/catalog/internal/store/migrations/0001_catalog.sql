@@ -24,6 +24,7 @@ CREATE TABLE api (
 	description TEXT COLLATE "C" NOT NULL,
 	owner TEXT COLLATE "C" NOT NULL,
 	default_version TEXT COLLATE "C" NOT NULL,
+	default_version_paths BOOLEAN NOT NULL,
 	etag BIGINT NOT NULL,
 	created_at BIGINT NOT NULL,
 	updated_at BIGINT NOT NULL
@@ -56,6 +57,13 @@ CREATE INDEX version_api ON version (api_id, created_at, id);
 CREATE TABLE installation (
 	one BIGINT PRIMARY KEY CHECK (one = 1),
 	name TEXT COLLATE "C" NOT NULL
+);
+
+-- What is or ever was the version string of a version of an API.
+CREATE TABLE version_string (
+	api_id TEXT COLLATE "C" NOT NULL REFERENCES api (id) ON DELETE CASCADE,
+	version TEXT COLLATE "C" NOT NULL,
+	PRIMARY KEY (api_id, version)
 );
 
 -- What versions are found by; the version's own row has the same in order.
