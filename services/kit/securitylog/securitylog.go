@@ -165,7 +165,7 @@ func (l *Log) Write(ctx context.Context, e Event) {
 func attributes(ctx context.Context, e Event) []any {
 	caller := identity.From(ctx)
 	if e.Who == "" {
-		e.Who = caller.Actor()
+		e.Who = nameOf(caller)
 	}
 	from := ""
 	if addr := clientaddr.From(ctx); addr.IsValid() {
@@ -180,6 +180,15 @@ func attributes(ctx context.Context, e Event) []any {
 		}
 	}
 	return all
+}
+
+// nameOf names the caller. Whoever comes through the portal without a token is nobody:
+// the portal does nothing of its own accord there.
+func nameOf(c identity.Caller) string {
+	if c.User.Name == "" && c.Service == identity.Portal {
+		return ""
+	}
+	return c.Actor()
 }
 
 // clip shortens a text that a caller may have made long.

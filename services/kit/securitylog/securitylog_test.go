@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"google.golang.org/grpc"
 
 	"github.com/tidegatehq/tidegate/services/kit/clientaddr"
 	"github.com/tidegatehq/tidegate/services/kit/fault"
@@ -54,6 +55,25 @@ func TestEventIsOneLine(t *testing.T) {
 msg="security event" event=SECRET_MADE who=users/ada from=192.0.2.7 what=` + strings.Repeat("ü", 128) + "…\n"
 	if diff := cmp.Diff(want, out.String()); diff != "" {
 		t.Errorf("log (-want +got):\n%s", diff)
+	}
+}
+
+// Who comes through the portal without a token is nobody, and not the portal.
+func TestStrangerIsNotThePortal(t *testing.T) {
+	for service, want := range map[string]string{
+		identity.Portal:  "msg=\"security event\" event=SIGN_IN_FAILED what=ada\n",
+		identity.Gateway: "msg=\"security event\" event=SIGN_IN_FAILED who=services/gateway what=ada\n",
+	} {
+		var out bytes.Buffer
+		l := open(t, "", &out)
+		guard := identity.Guard{Rules: identity.Rules{"/m": {Open: true}}, Service: func(context.Context) string { return service }}
+		_, err := guard.Unary(t.Context(), nil, &grpc.UnaryServerInfo{FullMethod: "/m"}, func(ctx context.Context, _ any) (any, error) {
+			l.Write(ctx, securitylog.Event{Kind: securitylog.SignInFailed, What: "ada"})
+			return nil, nil
+		})
+		if got := out.String(); err != nil || got != want {
+			t.Errorf("by way of %s: %q, %v, want %q", service, got, err, want)
+		}
 	}
 }
 
