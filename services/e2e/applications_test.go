@@ -15,6 +15,9 @@ import (
 	"syscall"
 	"testing"
 
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/metadata"
+
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
 )
 
@@ -63,9 +66,8 @@ func newApplications(t *testing.T, p *user) *applications {
 	return a
 }
 
-// publish publishes an API in front of a server with an application that is
-// subscribed to it, and returns its address and a token.
-func (a *applications) publish(t *testing.T, name, context, backend string, security ...*catalogv1.SecurityScheme) (address, token string) {
+// version publishes a version of a new API in front of a server.
+func (a *applications) version(t *testing.T, name, context, backend string, security ...*catalogv1.SecurityScheme) *catalogv1.Version {
 	t.Helper()
 	p := a.user
 	api, err := p.catalog.CreateApi(p.ctx(t), &catalogv1.CreateApiRequest{Api: &catalogv1.Api{DisplayName: name, Context: context}})
@@ -79,7 +81,14 @@ func (a *applications) publish(t *testing.T, name, context, backend string, secu
 	if err != nil {
 		t.Fatal(err)
 	}
-	p.publishVersion(t, version.GetName())
+	return p.publishVersion(t, version.GetName())
+}
+
+// publish publishes an API in front of a server, and returns its address and, unless
+// it needs none, a token of an application that is subscribed to it.
+func (a *applications) publish(t *testing.T, name, context, backend string, security ...*catalogv1.SecurityScheme) (address, token string) {
+	t.Helper()
+	p, version := a.user, a.version(t, name, context, backend, security...)
 	if len(security) > 0 {
 		return p.stack.WS + context + "/1.0.0", ""
 	}
@@ -88,6 +97,19 @@ func (a *applications) publish(t *testing.T, name, context, backend string, secu
 	}
 	p.subscribe(t, a.client.app.GetName(), version.GetName())
 	return p.stack.WS + context + "/1.0.0", p.accessToken(t, a.client)
+}
+
+// publishAll publishes an API that needs no token, and whose default version gets all
+// paths below the context.
+func (a *applications) publishAll(t *testing.T, name, context, backend string) {
+	t.Helper()
+	p, version := a.user, a.version(t, name, context, backend, anonymous())
+	api, _, _ := strings.Cut(version.GetName(), "/versions/")
+	var header metadata.MD
+	_, err := p.catalog.UpdateApi(p.ctx(t), &catalogv1.UpdateApiRequest{
+		Api: &catalogv1.Api{Name: api, DefaultVersion: version.GetName(), DefaultVersionPaths: true},
+	}, grpc.Header(&header))
+	p.moved(t, version, header, err)
 }
 
 // anonymous is the security scheme none.
@@ -124,6 +146,12 @@ func (a *applications) nodeClients(t *testing.T) {
 	hub, _ := a.publish(t, "signalr", "/signalr", a.backends["signalr"], anonymous())
 	addresses["signalr"] = to{URL: hub}
 	addresses["signalr, token of its own"] = to{URL: hub, Foreign: "a token of the hub's own"}
+	url, token := a.publish(t, "socketio", "/socketio", a.backends["socketio"])
+	addresses["socket.io"] = to{URL: url, Token: token}
+	a.publishAll(t, "socket.io", "/socket.io", a.backends["socketio"]+"/socket.io")
+	addresses["socket.io, default path"] = to{URL: a.user.stack.WS}
+	a.publishAll(t, "Below", "/below", a.backends["socketio"])
+	addresses["socket.io, default version"] = to{URL: a.user.stack.WS + "/below"}
 	text, err := json.Marshal(addresses)
 	if err != nil {
 		t.Fatal(err)

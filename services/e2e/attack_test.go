@@ -88,7 +88,9 @@ func (v *victim) endedRecord(t *testing.T) (name string) {
 // liveSession returns the name of a session that was opened for it.
 func (v *victim) liveSession(t *testing.T) string {
 	t.Helper()
-	echo(t, v.stack.connect(t, v.stack.WS+v.product.path, v.app), websocket.MessageText, "live")
+	conn := v.stack.connect(t, v.stack.WS+v.product.path, v.app)
+	echo(t, conn, websocket.MessageText, "live")
+	conn.CloseRead(t.Context()) // answers pings
 	sessions := v.admin.liveSessions(t, v.product)
 	if len(sessions) == 0 {
 		t.Fatal("there is no live session")

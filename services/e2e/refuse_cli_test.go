@@ -124,8 +124,8 @@ func TestRefusedCommands(t *testing.T) {
 		{"subscribe Tablet Echo/2.0.0 --plan Gold", `subscribe: VERSION: Echo/2.0.0 offers no plan to subscribe to`, 1},
 		{"oauth-client create Phone", `oauth-client create: the application has an OAuth client for production already`, 1},
 		{"user create bob --role admin --no-password", `user create: the username "bob" is taken`, 1},
-		{"user delete admin", `user delete: this is the last administrator`, 1},
-		{"user roles admin --role creator", `user roles: this is the last administrator`, 1},
+		{"user delete admin", `user delete: this is the last administrator who can sign in`, 1},
+		{"user roles admin --role creator", `user roles: this is the last administrator who can sign in`, 1},
 	} {
 		stdout, stderr, code := sh.try(t, "", strings.Fields(c.args)...)
 		stderr = ref.ReplaceAllString(stderr, "(ref R)")

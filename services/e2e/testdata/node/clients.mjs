@@ -25,11 +25,12 @@ const once = (emitter, event, failure = 'error') =>
 
 const withToken = ({ url, token }) => (token ? `${url}?access_token=${token}` : url);
 
-// socket.io over its own path below the address of a version.
-const socketIO = async ({ url, token, path }) => {
-  const { origin, pathname } = new URL(url);
-  const socket = io(origin.replace('null', url.split('/').slice(0, 3).join('/')), {
-    path: path ?? `${pathname}/socket.io/`,
+// socket.io at its default path below an address, which is an address of a version, a
+// context, or the gateway's own.
+const socketIO = async ({ url, token }) => {
+  const { host, pathname } = new URL(url);
+  const socket = io(`ws://${host}`, {
+    ...(pathname === '/' ? {} : { path: `${pathname}/socket.io/` }),
     transports: ['websocket'],
     reconnection: false,
     extraHeaders: token ? { Authorization: `Bearer ${token}` } : {},
@@ -132,6 +133,7 @@ const nodeOwn = async (to) => {
 const clients = {
   'socket.io': socketIO,
   'socket.io, default path': socketIO,
+  'socket.io, default version': socketIO,
   'graphql-ws': graphQL,
   mqtt: overMQTT,
   signalr: signalRHub,
