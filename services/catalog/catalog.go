@@ -182,6 +182,7 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	}
 	defer db.Close()
 	changes := change.NewLog(identity.Catalog, db, log, time.Now, cfg.AuditKeep)
+	changes.Describe(api.Resource)
 	st := store.New(db, changes, master)
 	if err := reseal(ctx, cfg, st); err != nil {
 		return err

@@ -22,8 +22,8 @@ import (
 )
 
 // history answers ListChanges for a service as kit/change does: change n was made
-// at the second seconds[n-1].
-func history(seconds map[string][]int64) reply {
+// at the second seconds[n-1]. No page has more than most.
+func history(seconds map[string][]int64, most int) reply {
 	return func(_ context.Context, m proto.Message) (proto.Message, error) {
 		req, ok := m.(*changev1.ListChangesRequest)
 		if !ok {
@@ -36,7 +36,7 @@ func history(seconds map[string][]int64) reply {
 		resp := &changev1.ListChangesResponse{}
 		times := seconds[req.GetParent()]
 		for n := min(uint64(len(times)), p.After-1); n > 0; n-- {
-			if len(resp.GetChanges()) == int(req.GetPageSize()) {
+			if len(resp.GetChanges()) == min(most, int(req.GetPageSize())) {
 				resp.NextPageToken = p.Token(n + 1)
 				break
 			}
@@ -50,19 +50,25 @@ func history(seconds map[string][]int64) reply {
 }
 
 // TestChangesOfAllServices merges two histories by time, over pages, while changes
-// are added: pages neither repeat nor leave out what was there at the beginning.
+// are added: pages neither repeat nor leave out what was there at the beginning, even if
+// the services' pages are shorter than they were asked to be.
 func TestChangesOfAllServices(t *testing.T) {
 	s := start(t)
 	seconds := map[string][]int64{
 		"services/catalog": {10, 20, 20, 30, 90}, "services/subscription": {5, 20, 21, 22, 23, 24},
 	}
-	s.on(changev1.ChangeService_ListChanges_FullMethodName, history(seconds))
+	s.on(changev1.ChangeService_ListChanges_FullMethodName, history(seconds, 12))
 	client := changev1.NewChangeServiceClient(s.dial(t))
 	want := []string{
 		"catalog 5", "catalog 4", "subscription 6", "subscription 5", "subscription 4", "subscription 3",
 		"catalog 3", "catalog 2", "subscription 2", "catalog 1", "subscription 1",
 	}
-	for size := int32(1); size <= 12; size++ {
+	for size := int32(1); size <= 24; size++ {
+		most := 12
+		if size > 12 {
+			most = int(size) - 12 // a page is as large as fits into an answer
+		}
+		s.on(changev1.ChangeService_ListChanges_FullMethodName, history(seconds, most))
 		var got []string
 		req := &changev1.ListChangesRequest{Parent: "services/-", PageSize: size}
 		for range 20 {
@@ -79,9 +85,8 @@ func TestChangesOfAllServices(t *testing.T) {
 			s.on(changev1.ChangeService_ListChanges_FullMethodName, history(map[string][]int64{
 				"services/catalog":      append(slices.Clone(seconds["services/catalog"]), 100, 101),
 				"services/subscription": append(slices.Clone(seconds["services/subscription"]), 100),
-			}))
+			}, most))
 		}
-		s.on(changev1.ChangeService_ListChanges_FullMethodName, history(seconds))
 		if !slices.Equal(got, want) {
 			t.Errorf("by %d: %q, want %q", size, got, want)
 		}
@@ -188,7 +193,7 @@ func TestChangesRefuse(t *testing.T) {
 		t.Errorf("GET /v1/services/x/changes = %d %s", got.status, got.body)
 	}
 	away := start(t, func(cfg *portal.Config) { cfg.Subscription = nowhere(t) })
-	away.on(changev1.ChangeService_ListChanges_FullMethodName, history(nil))
+	away.on(changev1.ChangeService_ListChanges_FullMethodName, history(nil, 12))
 	got = away.do(t, "GET", "/v1/services/-/changes", "")
 	if st := statusOf(t, got); got.status != 503 || st.GetMessage() != "the subscription service cannot be reached, try again" {
 		t.Errorf("changes of all services without one of them = %d %s, want 503", got.status, got.body)

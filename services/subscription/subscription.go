@@ -62,6 +62,7 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	}
 	defer db.Close()
 	changes := change.NewLog(identity.Subscription, db, log, time.Now, cfg.AuditKeep)
+	changes.Describe(api.Resource)
 	st := store.New(db, changes, time.Now)
 	passwords := token.NewPasswords()
 	if err := install(ctx, cfg, st, master, passwords, log); err != nil {

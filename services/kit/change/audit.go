@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	changev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/change/v1"
@@ -27,11 +28,24 @@ func (l *Log) List(ctx context.Context, req *changev1.ListChangesRequest) (*chan
 	if err != nil {
 		return nil, err
 	}
-	resp := &changev1.ListChangesResponse{Changes: changes[:min(p.Size, len(changes))]}
-	if len(changes) > p.Size {
-		resp.NextPageToken = p.Token(changes[p.Size-1].GetChangeNumber())
+	n := min(p.Size, fitting(changes))
+	resp := &changev1.ListChangesResponse{Changes: changes[:n]}
+	if len(changes) > n {
+		resp.NextPageToken = p.Token(changes[n-1].GetChangeNumber())
 	}
 	return resp, nil
+}
+
+// fitting returns how many of the changes fit into one answer, at least one: a page may
+// be shorter than it was asked to be (AIP-158).
+func fitting(changes []*changev1.Change) int {
+	size := 0
+	for i, c := range changes {
+		if size += proto.Size(c) + 8; size > batchBytes && i > 0 {
+			return i
+		}
+	}
+	return len(changes)
 }
 
 // Get returns one change of the audit log.
@@ -49,7 +63,7 @@ func (l *Log) Get(ctx context.Context, number uint64) (*changev1.Change, error) 
 // below reads up to n changes below a number, newest first.
 func (l *Log) below(ctx context.Context, number uint64, n int) ([]*changev1.Change, error) {
 	changes, err := sqldb.All(ctx, l.db, l.scanChange, `
-		SELECT number, actor, action, resource, time_us FROM change
+		SELECT number, actor, action, resource, time_us, fields FROM change
 		WHERE number < $1 ORDER BY number DESC LIMIT $2`, int64(min(number, math.MaxInt64)), int64(n))
 	if err != nil {
 		return nil, fmt.Errorf("list changes: %w", err)
@@ -60,8 +74,15 @@ func (l *Log) below(ctx context.Context, number uint64, n int) ([]*changev1.Chan
 func (l *Log) scanChange(row sqldb.Row) (*changev1.Change, error) {
 	c := &changev1.Change{}
 	var number, at int64
-	err := row.Scan(&number, &c.Actor, &c.Action, &c.Resource, &at)
-	c.ChangeNumber, c.CreateTime = uint64(number), timestamppb.New(sqldb.Time(at))
-	c.Name = l.name(c.GetChangeNumber())
-	return c, err
+	var actor, action, resource string
+	var fields []byte
+	if err := row.Scan(&number, &actor, &action, &resource, &at, &fields); err != nil {
+		return nil, err
+	}
+	if err := proto.Unmarshal(fields, c); err != nil {
+		return nil, fmt.Errorf("read fields of change %d: %w", number, err)
+	}
+	c.Name, c.ChangeNumber = l.name(uint64(number)), uint64(number)
+	c.Actor, c.Action, c.Resource, c.CreateTime = actor, action, resource, timestamppb.New(sqldb.Time(at))
+	return c, nil
 }

@@ -27,6 +27,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/proto"
 
+	changev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/change/v1"
 	"github.com/tidegatehq/tidegate/services/kit/identity"
 	"github.com/tidegatehq/tidegate/services/kit/sqldb"
 	"github.com/tidegatehq/tidegate/services/kit/watch"
@@ -61,6 +62,13 @@ type Record struct {
 	Action string
 	// Resource is the name of what changed.
 	Resource string
+	// Before and After are the rows of the resource before and after the change, nil
+	// where it does not exist: the audit log says how they differ, as the function
+	// given to Log.Describe shows them.
+	Before, After any
+	// Secrets are the names of secrets that changed and that no resource shows, such
+	// as "password".
+	Secrets []string
 	// Event is the event that watchers receive with the change; nil tells them only
 	// that there was a change.
 	Event proto.Message
@@ -106,10 +114,14 @@ func (l *Log) add(ctx context.Context, tx *Tx, r Record) error {
 		}
 		events = l.sealed(tx.Number, events)
 	}
-	_, err := tx.ExecContext(ctx, `
-		INSERT INTO change (number, actor, action, resource, time_us, events)
-		VALUES ($1, $2, $3, $4, $5, $6)`,
-		int64(tx.Number), r.Actor, r.Action, r.Resource, tx.Time.UnixMicro(), events)
+	fields, err := l.fields(r)
+	if err != nil {
+		return fmt.Errorf("compare %s: %w", r.Resource, err)
+	}
+	_, err = tx.ExecContext(ctx, `
+		INSERT INTO change (number, actor, action, resource, time_us, events, fields)
+		VALUES ($1, $2, $3, $4, $5, $6, $7)`,
+		int64(tx.Number), r.Actor, r.Action, r.Resource, tx.Time.UnixMicro(), events, fields)
 	if err != nil {
 		return fmt.Errorf("add change %d: %w", tx.Number, err)
 	}
@@ -125,6 +137,22 @@ func (r Record) events() []proto.Message {
 		}
 	}
 	return all
+}
+
+// fields returns what a change did to the fields of its resource: a Change that has
+// only these, encoded, or nil.
+func (l *Log) fields(r Record) ([]byte, error) {
+	all, err := fieldChanges(l.describe(r.Before), l.describe(r.After))
+	if err != nil {
+		return nil, err
+	}
+	for _, secret := range r.Secrets {
+		all = append(all, &changev1.FieldChange{Field: secret, Secret: true})
+	}
+	if len(all) == 0 {
+		return nil, nil
+	}
+	return proto.Marshal(&changev1.Change{FieldChanges: all})
 }
 
 // complete fills in what the gRPC call says.

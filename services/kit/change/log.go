@@ -11,6 +11,7 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/metadata"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/tidegatehq/tidegate/gen"
 	"github.com/tidegatehq/tidegate/services/kit/resourcename"
@@ -49,6 +50,8 @@ type Log struct {
 	log     *slog.Logger
 	now     func() time.Time
 	keep    time.Duration
+	// describe returns the resource that a row is, nil for nil.
+	describe func(row any) proto.Message
 	// key seals events; nil leaves them as they are.
 	key *seal.Key
 	// poll and listenTo are pollEvery and db.Listen, except in tests.
@@ -69,8 +72,23 @@ type Log struct {
 // and at least for Retention. Watches are served while Run runs.
 func NewLog(service string, db *sqldb.DB, log *slog.Logger, now func() time.Time, keep time.Duration) *Log {
 	return &Log{
-		service: service, db: db, log: log, now: now, keep: max(keep, Retention), poll: pollEvery, listenTo: db.Listen,
+		service: service, db: db, log: log, now: now, keep: max(keep, Retention), describe: nothing, poll: pollEvery, listenTo: db.Listen,
 		heard: make(chan struct{}, 1), wake: make(chan struct{}), acked: make(chan struct{}), stopped: make(chan struct{}),
+	}
+}
+
+// nothing describes no row.
+func nothing(any) proto.Message { return nil }
+
+// Describe makes the audit log say what changes did to the fields of resources. describe
+// returns the resource that a row of a Record is, as users see it, or nil. It is called
+// before the first Write.
+func (l *Log) Describe(describe func(row any) proto.Message) {
+	l.describe = func(row any) proto.Message {
+		if row == nil {
+			return nil
+		}
+		return describe(row)
 	}
 }
 

@@ -3,6 +3,7 @@ package api
 import (
 	"strings"
 
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
@@ -50,10 +51,33 @@ func withAPI(row store.API, a *catalogv1.Api) (store.API, error) {
 	return row, nil
 }
 
+// Resource returns what a row of the store is to whoever sees everything, for the audit
+// log; nil for any other value.
+func Resource(row any) proto.Message {
+	switch row := row.(type) {
+	case store.API:
+		return apiProto(row, identity.Viewer{All: true})
+	case store.Version:
+		return versionProto(row)
+	case store.Plan:
+		return row.Message()
+	}
+	return nil
+}
+
 // versionProto returns a version with its addresses.
 func (a *API) versionProto(row store.Version) *catalogv1.Version {
+	v := versionProto(row)
+	for _, gateway := range a.gateways {
+		v.Addresses = append(v.Addresses, gateway+row.Context+"/"+row.Version)
+	}
+	return v
+}
+
+// versionProto returns a version without its addresses.
+func versionProto(row store.Version) *catalogv1.Version {
 	r := row.Route()
-	v := &catalogv1.Version{
+	return &catalogv1.Version{
 		Name:           r.GetName(),
 		Version:        r.GetVersion(),
 		Description:    row.Description,
@@ -68,10 +92,6 @@ func (a *API) versionProto(row store.Version) *catalogv1.Version {
 		UpdateTime:     timestamppb.New(row.UpdatedAt),
 		Etag:           page.Etag(row.Etag),
 	}
-	for _, gateway := range a.gateways {
-		v.Addresses = append(v.Addresses, gateway+row.Context+"/"+row.Version)
-	}
-	return v
 }
 
 // withVersion returns the row with the values of a version; its version string stays.

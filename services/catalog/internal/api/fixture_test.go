@@ -67,6 +67,7 @@ func newFixture(t *testing.T, db *sqldb.DB) *fixture {
 		t.Fatal(err)
 	}
 	log := change.NewLog(identity.Catalog, db, quiet(), time.Now, 0)
+	log.Describe(Resource)
 	cfg := grpcserver.Default("", "")
 	cfg.Listener, cfg.InternalListener, cfg.Drain = f.users, f.services, time.Second
 	srv := grpcserver.New(cfg, quiet(),

@@ -3,6 +3,8 @@ package api
 import (
 	"context"
 	"fmt"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -245,6 +247,56 @@ func TestListChanges(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("changes (-want +got):\n%s", diff)
+	}
+}
+
+// TestAuditSaysWhatChanged makes, changes and removes resources: the audit log says what
+// each field was and is. Of endpoints it says only that they changed.
+func TestAuditSaysWhatChanged(t *testing.T) {
+	f, ctx := onSQLite(t), t.Context()
+	a := f.api("Echo")
+	v := f.version(a, "1")
+	f.publish(v)
+	f.must(f.UpdateVersion(ctx, &catalogv1.UpdateVersionRequest{Version: &catalogv1.Version{
+		Name: v.GetName(), Tags: []string{"a", "b"}, Endpoints: &catalogv1.Endpoints{Production: endpoint("ws://elsewhere:1/key=top-secret")},
+	}}, f.ann))
+	f.must(f.UpdateApi(ctx, &catalogv1.UpdateApiRequest{Api: &catalogv1.Api{Name: a.GetName(), DisplayName: "Echo 2"}}, f.ann))
+	f.must(f.UpdatePlan(ctx, &catalogv1.UpdatePlanRequest{Plan: &catalogv1.Plan{
+		Name: "plans/gold", Quota: &catalogv1.Quota{Messages: 5, Window: catalogv1.Quota_WINDOW_DAY},
+	}}, f.root))
+	f.demote(v)
+	f.must(f.DeleteVersion(ctx, &catalogv1.DeleteVersionRequest{Name: v.GetName()}, f.ann))
+	list, err := f.ListChanges(ctx, &changev1.ListChangesRequest{Parent: "services/catalog"}, f.root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, c := range slices.Backward(list.GetChanges()) {
+		line := c.GetAction() + ":"
+		for _, field := range c.GetFieldChanges() {
+			line += fmt.Sprintf(" %s %s>%s", field.GetField(), field.GetOldValue(), field.GetNewValue())
+			if field.GetSecret() {
+				line += "secret"
+			}
+		}
+		got = append(got, line)
+	}
+	security := `[{"oauth2":{"places":[{"header":{"name":"Authorization"}},{"query":{"name":"access_token"}}]}}]`
+	want := []string{
+		"CreateApi: display_name >Echo context >/echo owner >users/ann",
+		`CreateVersion: version >1 endpoints.production >secret security >` + security + ` plans >["plans/gold"] state >STATE_CREATED`,
+		"PublishVersion: state STATE_CREATED>STATE_PUBLISHED",
+		`UpdateVersion: tags >["a","b"] endpoints.production >secret`,
+		"UpdateApi: display_name Echo>Echo 2",
+		"UpdatePlan: quota.messages 5000>5 quota.window WINDOW_MINUTE>WINDOW_DAY",
+		"DemoteVersion: state STATE_PUBLISHED>STATE_CREATED",
+		`DeleteVersion: version 1> tags ["a","b"]> endpoints.production >secret security ` + security + `> plans ["plans/gold"]> state STATE_CREATED>`,
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("changes (-want +got):\n%s", diff)
+	}
+	if dump := f.dump(); strings.Contains(dump, "top-secret") {
+		t.Error("the database has the endpoint's secret in plain")
 	}
 }
 

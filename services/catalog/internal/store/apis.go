@@ -119,7 +119,7 @@ func (s *Store) CreateAPI(ctx context.Context, v identity.Viewer, a API) (API, e
 			VALUES ($1, $2, $3, $4, $5, $6, $7, '', $8, $9, $10, $11)`,
 			a.ID, a.DisplayName, sqldb.Fold(a.DisplayName), a.Context, foldContext(a.Context), a.Description, a.Owner,
 			a.DefaultVersionPaths, a.Etag, a.CreatedAt.UnixMicro(), a.UpdatedAt.UnixMicro())
-		return change.Record{Resource: a.Name().String()}, err
+		return change.Record{Resource: a.Name().String(), After: a}, err
 	})
 	return a, err
 }
@@ -164,7 +164,7 @@ func (s *Store) UpdateAPI(ctx context.Context, v identity.Viewer, id string, edi
 			return change.Record{}, err
 		}
 		event, err := s.routesEvent(ctx, tx, id, routes)
-		return change.Record{Resource: a.Name().String(), Event: event}, err
+		return change.Record{Resource: a.Name().String(), Before: old, After: a, Event: event}, err
 	})
 	return a, err
 }
@@ -212,7 +212,7 @@ func (s *Store) DeleteAPI(ctx context.Context, v identity.Viewer, id string, for
 			return change.Record{}, err
 		}
 		event, err := s.routesEvent(ctx, tx, id, routes)
-		return change.Record{Resource: a.Name().String(), Event: event}, err
+		return change.Record{Resource: a.Name().String(), Before: a, Event: event}, err
 	})
 }
 

@@ -90,14 +90,15 @@ func (s *Store) CreatePlan(ctx context.Context, p Plan) (Plan, error) {
 			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)`,
 			p.ID, p.DisplayName, sqldb.Fold(p.DisplayName), p.Description, p.QuotaMessages, p.QuotaWindow,
 			p.Etag, p.CreatedAt.UnixMicro(), p.UpdatedAt.UnixMicro())
-		return changed(p), planError(p, err)
+		return changed(nil, p), planError(p, err)
 	})
 	return p, err
 }
 
-// changed returns the change that makes a plan what it is now.
-func changed(p Plan) change.Record {
-	return change.Record{Resource: p.Name().String(), Event: &backplanev1.RouteEvent{Plans: []*catalogv1.Plan{p.Message()}}}
+// changed returns the change that makes a plan, which was before or did not exist, what
+// it is now.
+func changed(before any, p Plan) change.Record {
+	return change.Record{Resource: p.Name().String(), Before: before, After: p, Event: &backplanev1.RouteEvent{Plans: []*catalogv1.Plan{p.Message()}}}
 }
 
 // planError returns the error of a write of a plan.
@@ -126,7 +127,7 @@ func (s *Store) UpdatePlan(ctx context.Context, id string, edit func(Plan) (Plan
 			WHERE id = $8`,
 			p.DisplayName, sqldb.Fold(p.DisplayName), p.Description, p.QuotaMessages, p.QuotaWindow,
 			p.Etag, p.UpdatedAt.UnixMicro(), id)
-		return changed(p), planError(p, err)
+		return changed(old, p), planError(p, err)
 	})
 	return p, err
 }
@@ -147,6 +148,6 @@ func (s *Store) DeletePlan(ctx context.Context, id string, check func(Plan) erro
 			return change.Record{}, fault.Precondition("a version offers %s: take it from all versions first", p.Name())
 		}
 		name := p.Name().String()
-		return change.Record{Resource: name, Event: &backplanev1.RouteEvent{RemovedPlans: []string{name}}}, err
+		return change.Record{Resource: name, Before: p, Event: &backplanev1.RouteEvent{RemovedPlans: []string{name}}}, err
 	})
 }

@@ -227,7 +227,7 @@ func (s *Store) CreateVersion(ctx context.Context, viewer identity.Viewer, v Ver
 			return change.Record{}, err
 		}
 		err = s.addDefault(ctx, tx, event, standard)
-		return change.Record{Resource: v.Name().String(), Event: event}, err
+		return change.Record{Resource: v.Name().String(), After: v, Event: event}, err
 	})
 	return v, err
 }
@@ -306,7 +306,7 @@ func (s *Store) UpdateVersion(ctx context.Context, viewer identity.Viewer, name 
 			return change.Record{}, err
 		}
 		event, err := s.routeEvent(ctx, tx, &v, &old)
-		return change.Record{Resource: name.String(), Event: event}, err
+		return change.Record{Resource: name.String(), Before: old, After: v, Event: event}, err
 	})
 	return v, err
 }
@@ -359,6 +359,6 @@ func (s *Store) DeleteVersion(ctx context.Context, viewer identity.Viewer, name 
 		if _, err := tx.ExecContext(ctx, `DELETE FROM version WHERE id = $1`, v.ID); err != nil {
 			return change.Record{}, err
 		}
-		return change.Record{Resource: name.String(), Event: &backplanev1.RouteEvent{RemovedRoutes: []string{name.String()}}}, nil
+		return change.Record{Resource: name.String(), Before: v, Event: &backplanev1.RouteEvent{RemovedRoutes: []string{name.String()}}}, nil
 	})
 }

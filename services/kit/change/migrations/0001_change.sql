@@ -16,7 +16,9 @@ CREATE TABLE change (
     resource TEXT COLLATE "C" NOT NULL,
     time_us  BIGINT NOT NULL,
     -- What watchers receive, or null.
-    events   BYTEA
+    events   BYTEA,
+    -- A tidegate.change.v1.Change that has only field_changes, or null.
+    fields   BYTEA
 );
 CREATE INDEX change_time_us ON change (time_us);
 

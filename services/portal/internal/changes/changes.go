@@ -113,11 +113,14 @@ func (s *Server) listAll(ctx context.Context, req *changev1.ListChangesRequest) 
 }
 
 // newest returns which page has the newest change that was not taken yet, or -1 when
-// none is left. The changes of one service stay in the order of their
-// numbers.
+// none is left, or when a service has more than it gave, which may be newer. The
+// changes of one service stay in the order of their numbers.
 func newest(pages []*changev1.ListChangesResponse) int {
 	found := -1
 	for i, p := range pages {
+		if len(p.GetChanges()) == 0 && p.GetNextPageToken() != "" {
+			return -1
+		}
 		if len(p.GetChanges()) > 0 && (found < 0 || timeOf(p).After(timeOf(pages[found]))) {
 			found = i
 		}

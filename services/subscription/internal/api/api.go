@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/tidegatehq/tidegate/services/kit/change"
 	"github.com/tidegatehq/tidegate/services/kit/identity"
@@ -57,6 +58,17 @@ func Register(p Parts, forUsers, forServices grpc.ServiceRegistrar) {
 	grants.New(p.Store, p.Changes, p.Issuer, p.Now).RegisterInternal(forServices)
 	access.New(p.Changes).RegisterInternal(forServices)
 	change.Register(p.Changes, forUsers, forServices)
+}
+
+// Resource returns the resource that a row of the store is, for the audit log; nil for any
+// other value.
+func Resource(row any) proto.Message {
+	switch row := row.(type) {
+	case store.User:
+		return users.Resource(row)
+	default:
+		return applications.Resource(row)
+	}
 }
 
 // Rules says who may call which method. Handlers check what a user may do to a

@@ -136,6 +136,7 @@ func (w *world) replica() (users, internal *memnet.Listener, st *store.Store, is
 	security, err := securitylog.Open("", log, w.now)
 	w.must(err)
 	changes := change.NewLog(identity.Subscription, w.db, log, w.now, 0)
+	changes.Describe(api.Resource)
 	st = store.New(w.db, changes, w.now)
 	keys := token.NewKeys(st, w.master, token.Rotation{Every: 24 * time.Hour, Lead: time.Hour, MaxLifetime: time.Hour}, w.now, log)
 	w.must(keys.Start(w.t.Context()))

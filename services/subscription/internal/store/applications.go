@@ -55,7 +55,7 @@ func (s *Store) CreateApplication(ctx context.Context, a Application) (Applicati
 		if sqldb.IsForeignKey(err) {
 			return change.Record{}, fault.Unauthenticated("the user whose token this is has been removed")
 		}
-		return change.Record{Resource: ApplicationName(a.ID)}, applicationError(a, err)
+		return change.Record{Resource: ApplicationName(a.ID), After: a}, applicationError(a, err)
 	})
 	return a, err
 }
@@ -120,7 +120,7 @@ func (s *Store) UpdateApplication(ctx context.Context, v identity.Viewer, id str
 		_, err = tx.ExecContext(ctx, `
 			UPDATE application SET display_name = $1, name_fold = $2, description = $3, updated_at = $4, etag = $5 WHERE id = $6`,
 			a.DisplayName, sqldb.Fold(a.DisplayName), a.Description, a.UpdatedAt.UnixMicro(), a.Etag, a.ID)
-		return change.Record{Resource: ApplicationName(id)}, applicationError(a, err)
+		return change.Record{Resource: ApplicationName(id), Before: old, After: a}, applicationError(a, err)
 	})
 	return a, err
 }
@@ -143,7 +143,7 @@ func (s *Store) DeleteApplication(ctx context.Context, v identity.Viewer, id str
 		if _, err := tx.ExecContext(ctx, `DELETE FROM application WHERE id = $1`, id); err != nil {
 			return change.Record{}, err
 		}
-		return change.Record{Resource: name, Event: event(backplanev1.GrantEvent_CAUSE_APPLICATION_DELETED, name)}, nil
+		return change.Record{Resource: name, Before: a, Event: event(backplanev1.GrantEvent_CAUSE_APPLICATION_DELETED, name)}, nil
 	})
 }
 

@@ -83,7 +83,7 @@ func (s *Store) CreateOAuthClient(ctx context.Context, v identity.Viewer, c OAut
 		if sqldb.IsUnique(err) {
 			return change.Record{}, fault.AlreadyExists("the application has an OAuth client for %s already", c.Stage)
 		}
-		return change.Record{Resource: c.Name.String()}, err
+		return change.Record{Resource: c.Name.String(), After: c}, err
 	})
 	return c, err
 }
@@ -127,7 +127,7 @@ func (s *Store) DeleteOAuthClient(ctx context.Context, v identity.Viewer, name r
 		}
 		_, err = tx.ExecContext(ctx, `DELETE FROM oauth_client WHERE id = $1`, name.OAuthClient)
 		return change.Record{
-			Resource: name.String(), Event: event(backplanev1.GrantEvent_CAUSE_OAUTH_CLIENT_DELETED, name.String()),
+			Resource: name.String(), Before: c, Event: event(backplanev1.GrantEvent_CAUSE_OAUTH_CLIENT_DELETED, name.String()),
 		}, err
 	})
 }

@@ -72,7 +72,7 @@ func (s *Store) CreateSecret(ctx context.Context, v identity.Viewer, client reso
 		_, err = tx.ExecContext(ctx, `
 			INSERT INTO oauth_client_secret (id, oauth_client, hash, created_at, expires_at) VALUES ($1, $2, $3, $4, $5)`,
 			secret.Name.Secret, client.OAuthClient, hash, secret.CreatedAt.UnixMicro(), micros(secret.ExpiresAt))
-		return change.Record{Resource: secret.Name.String()}, err
+		return change.Record{Resource: secret.Name.String(), After: secret, Secrets: []string{"secret"}}, err
 	})
 	return secret, err
 }
@@ -107,11 +107,12 @@ func (s *Store) Secrets(ctx context.Context, v identity.Viewer, client resourcen
 // stay valid.
 func (s *Store) DeleteSecret(ctx context.Context, v identity.Viewer, name resourcename.OAuthClientSecret) error {
 	return s.log.Write(ctx, "delete secret", func(tx *change.Tx) (change.Record, error) {
-		if _, err := readSecret(ctx, tx, v, name); err != nil {
+		secret, err := readSecret(ctx, tx, v, name)
+		if err != nil {
 			return change.Record{}, err
 		}
-		_, err := tx.ExecContext(ctx, `DELETE FROM oauth_client_secret WHERE id = $1`, name.Secret)
-		return change.Record{Resource: name.String()}, err
+		_, err = tx.ExecContext(ctx, `DELETE FROM oauth_client_secret WHERE id = $1`, name.Secret)
+		return change.Record{Resource: name.String(), Before: secret, Secrets: []string{"secret"}}, err
 	})
 }
 

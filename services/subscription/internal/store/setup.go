@@ -52,7 +52,7 @@ func (s *Store) Install(ctx context.Context, i Installation, password string) er
 		if err := insertUser(ctx, tx, admin, password); err != nil {
 			return change.Record{}, err
 		}
-		return change.Record{Actor: "services/subscription", Action: "CreateUser", Resource: UserName(admin.ID)}, nil
+		return change.Record{Actor: "services/subscription", Action: "CreateUser", Resource: UserName(admin.ID), After: admin, Secrets: passwordOf(password)}, nil
 	})
 }
 

@@ -189,7 +189,7 @@ func (s *Store) ChangePassword(ctx context.Context, id string, old *string, hash
 		if _, err := tx.ExecContext(ctx, `DELETE FROM sign_in WHERE user_id = $1 AND id <> $2`, id, keep); err != nil {
 			return change.Record{}, err
 		}
-		return change.Record{Resource: UserName(id)}, nil
+		return change.Record{Resource: UserName(id), Secrets: []string{passwordSecret}}, nil
 	})
 	return ok, err
 }

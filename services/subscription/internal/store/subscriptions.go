@@ -111,7 +111,7 @@ func (s *Store) CreateSubscription(ctx context.Context, v identity.Viewer, sub S
 			return change.Record{}, fault.AlreadyExists("%s is subscribed to %s already", ApplicationName(sub.Application), sub.Version)
 		}
 		pair := PairName(sub.Application, sub.Version)
-		return change.Record{Resource: SubscriptionName(sub.ID), Event: event(backplanev1.GrantEvent_CAUSE_UNSPECIFIED, pair)}, err
+		return change.Record{Resource: SubscriptionName(sub.ID), After: sub, Event: event(backplanev1.GrantEvent_CAUSE_UNSPECIFIED, pair)}, err
 	})
 	return sub, err
 }
@@ -180,7 +180,7 @@ func (s *Store) UpdateSubscription(ctx context.Context, v identity.Viewer, id st
 			UPDATE subscription SET plan = $1, updated_at = $2, etag = $3 WHERE id = $4`,
 			sub.Plan, sub.UpdatedAt.UnixMicro(), sub.Etag, id)
 		name := SubscriptionName(id)
-		return change.Record{Resource: name, Event: event(backplanev1.GrantEvent_CAUSE_UNSPECIFIED, name)}, err
+		return change.Record{Resource: name, Before: old, After: sub, Event: event(backplanev1.GrantEvent_CAUSE_UNSPECIFIED, name)}, err
 	})
 	return sub, err
 }
@@ -198,6 +198,6 @@ func (s *Store) DeleteSubscription(ctx context.Context, v identity.Viewer, id st
 		}
 		_, err = tx.ExecContext(ctx, `DELETE FROM subscription WHERE id = $1`, id)
 		name := SubscriptionName(id)
-		return change.Record{Resource: name, Event: event(backplanev1.GrantEvent_CAUSE_SUBSCRIPTION_DELETED, name)}, err
+		return change.Record{Resource: name, Before: sub, Event: event(backplanev1.GrantEvent_CAUSE_SUBSCRIPTION_DELETED, name)}, err
 	})
 }

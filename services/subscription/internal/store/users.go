@@ -56,10 +56,21 @@ func (s *Store) CreateUser(ctx context.Context, u User, password string) (User, 
 	u.ID, u.Etag = id.New(), 1
 	err := s.log.Write(ctx, "create user", func(tx *change.Tx) (change.Record, error) {
 		u.CreatedAt, u.UpdatedAt = tx.Time, tx.Time
-		return change.Record{Resource: UserName(u.ID)}, insertUser(ctx, tx, u, password)
+		return change.Record{Resource: UserName(u.ID), After: u, Secrets: passwordOf(password)}, insertUser(ctx, tx, u, password)
 	})
 	return u, err
 }
+
+// passwordOf names the secret that a user got with the hash of a password, if any.
+func passwordOf(hash string) []string {
+	if hash == "" {
+		return nil
+	}
+	return []string{passwordSecret}
+}
+
+// passwordSecret is how the audit log calls a user's password.
+const passwordSecret = "password"
 
 func insertUser(ctx context.Context, tx *change.Tx, u User, password string) error {
 	_, err := tx.ExecContext(ctx, `
@@ -153,7 +164,7 @@ func (s *Store) UpdateUser(ctx context.Context, v identity.Viewer, id string, ed
 		if err != nil {
 			return change.Record{}, userError(u, err)
 		}
-		record := change.Record{Resource: UserName(id)}
+		record := change.Record{Resource: UserName(id), Before: old, After: u}
 		if !sameRoles(old.Roles, u.Roles) {
 			if record.Event, err = endAccess(ctx, tx, UserName(id)); err != nil {
 				return change.Record{}, err
@@ -189,7 +200,7 @@ func (s *Store) DeleteUser(ctx context.Context, v identity.Viewer, id string, ch
 			return change.Record{}, err
 		}
 		return change.Record{
-			Resource: name, Event: event(backplanev1.GrantEvent_CAUSE_USER_DELETED, name), Others: []proto.Message{ended},
+			Resource: name, Before: u, Event: event(backplanev1.GrantEvent_CAUSE_USER_DELETED, name), Others: []proto.Message{ended},
 		}, checkAdmin(ctx, tx)
 	})
 }
@@ -198,7 +209,8 @@ func (s *Store) DeleteUser(ctx context.Context, v identity.Viewer, id string, ch
 // It ends the user's sign-ins and access, and the grants of the user's applications.
 func (s *Store) SuspendUser(ctx context.Context, v identity.Viewer, id string, check func(User) error) (u User, err error) {
 	err = s.log.Write(ctx, "suspend user", func(tx *change.Tx) (change.Record, error) {
-		if u, err = setSuspended(ctx, tx, v, id, true, check); err != nil {
+		var old User
+		if old, u, err = setSuspended(ctx, tx, v, id, true, check); err != nil {
 			return change.Record{}, err
 		}
 		if _, err := tx.ExecContext(ctx, `DELETE FROM sign_in WHERE user_id = $1`, id); err != nil {
@@ -210,7 +222,7 @@ func (s *Store) SuspendUser(ctx context.Context, v identity.Viewer, id string, c
 			return change.Record{}, err
 		}
 		return change.Record{
-			Resource: name, Event: event(backplanev1.GrantEvent_CAUSE_USER_SUSPENDED, name), Others: []proto.Message{ended},
+			Resource: name, Before: old, After: u, Event: event(backplanev1.GrantEvent_CAUSE_USER_SUSPENDED, name), Others: []proto.Message{ended},
 		}, checkAdmin(ctx, tx)
 	})
 	return u, err
@@ -220,25 +232,27 @@ func (s *Store) SuspendUser(ctx context.Context, v identity.Viewer, id string, c
 // caller restore.
 func (s *Store) RestoreUser(ctx context.Context, v identity.Viewer, id string, check func(User) error) (u User, err error) {
 	err = s.log.Write(ctx, "restore user", func(tx *change.Tx) (change.Record, error) {
-		if u, err = setSuspended(ctx, tx, v, id, false, check); err != nil {
+		var old User
+		if old, u, err = setSuspended(ctx, tx, v, id, false, check); err != nil {
 			return change.Record{}, err
 		}
 		name := UserName(id)
-		return change.Record{Resource: name, Event: event(backplanev1.GrantEvent_CAUSE_UNSPECIFIED, name)}, nil
+		return change.Record{Resource: name, Before: old, After: u, Event: event(backplanev1.GrantEvent_CAUSE_UNSPECIFIED, name)}, nil
 	})
 	return u, err
 }
 
-func setSuspended(ctx context.Context, tx *change.Tx, v identity.Viewer, id string, suspended bool, check func(User) error) (User, error) {
-	u, err := readUser(ctx, tx, v, id)
-	if err != nil {
-		return User{}, err
+// setSuspended returns the user before and after.
+func setSuspended(ctx context.Context, tx *change.Tx, v identity.Viewer, id string, suspended bool, check func(User) error) (old, u User, err error) {
+	if old, err = readUser(ctx, tx, v, id); err != nil {
+		return User{}, User{}, err
 	}
-	if err := check(u); err != nil {
-		return User{}, err
+	if err := check(old); err != nil {
+		return User{}, User{}, err
 	}
+	u = old
 	u.Suspended, u.Etag, u.UpdatedAt = suspended, u.Etag+1, tx.Time
 	_, err = tx.ExecContext(ctx, `UPDATE users SET suspended = $1, updated_at = $2, etag = $3 WHERE id = $4`,
 		u.Suspended, u.UpdatedAt.UnixMicro(), u.Etag, u.ID)
-	return u, err
+	return old, u, err
 }

@@ -214,10 +214,10 @@ const file_tidegate_catalog_v1_endpoint_proto_rawDesc = "" +
 	"production\x18\x01 \x03(\v2\x1d.tidegate.catalog.v1.EndpointB\b\xbaH\x05\x92\x01\x02\x10\x01R\n" +
 	"production\x12A\n" +
 	"\asandbox\x18\x02 \x03(\v2\x1d.tidegate.catalog.v1.EndpointB\b\xbaH\x05\x92\x01\x02\x10\x01R\asandbox:j\xbaHg\x1ae\n" +
-	"\tendpoints\x12(needs a production or a sandbox endpoint\x1a.size(this.production) + size(this.sandbox) > 0\"\x92\x02\n" +
-	"\bEndpoint\x12\xf2\x01\n" +
-	"\x03url\x18\x01 \x01(\tB\xdd\x01\xbaH\xd9\x01\xba\x01\xd5\x01\n" +
-	"\bendpoint\x12kmust be a ws, wss, http or https URL of at most 2048 characters with a host, without user info and fragment\x1a\\this.size() <= 2048 && this.matches('^(?i:ws|wss|http|https)://[^\\\\s#@/?]+([/?][^\\\\s#]*)?$')H\x00R\x03urlB\x11\n" +
+	"\tendpoints\x12(needs a production or a sandbox endpoint\x1a.size(this.production) + size(this.sandbox) > 0\"\x95\x02\n" +
+	"\bEndpoint\x12\xf5\x01\n" +
+	"\x03url\x18\x01 \x01(\tB\xe0\x01\xbaH\xd9\x01\xba\x01\xd5\x01\n" +
+	"\bendpoint\x12kmust be a ws, wss, http or https URL of at most 2048 characters with a host, without user info and fragment\x1a\\this.size() <= 2048 && this.matches('^(?i:ws|wss|http|https)://[^\\\\s#@/?]+([/?][^\\\\s#]*)?$')\x80\x01\x01H\x00R\x03urlB\x11\n" +
 	"\bendpoint\x12\x05\xbaH\x02\b\x01*G\n" +
 	"\x05Stage\x12\x15\n" +
 	"\x11STAGE_UNSPECIFIED\x10\x00\x12\x14\n" +

@@ -37,7 +37,10 @@ type Change struct {
 	// The resource that it changed.
 	Resource string `protobuf:"bytes,5,opt,name=resource,proto3" json:"resource,omitempty"`
 	// When it was made.
-	CreateTime    *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
+	CreateTime *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
+	// What it changed, in the order of the resource's fields: at most 64. A resource
+	// that was made has new values only, and one that was deleted old ones.
+	FieldChanges  []*FieldChange `protobuf:"bytes,7,rep,name=field_changes,json=fieldChanges,proto3" json:"field_changes,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -114,6 +117,88 @@ func (x *Change) GetCreateTime() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *Change) GetFieldChanges() []*FieldChange {
+	if x != nil {
+		return x.FieldChanges
+	}
+	return nil
+}
+
+// FieldChange is what a change did to one field of its resource.
+type FieldChange struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Path of the field in the resource, such as "plans" or "quota.messages".
+	Field string `protobuf:"bytes,1,opt,name=field,proto3" json:"field,omitempty"`
+	// What it was: a text as it is, all else as JSON. Empty where it was not set.
+	// What is longer than 256 characters ends in "…".
+	OldValue string `protobuf:"bytes,2,opt,name=old_value,json=oldValue,proto3" json:"old_value,omitempty"`
+	// What it is since, in the same form. Empty where it is not set.
+	NewValue string `protobuf:"bytes,3,opt,name=new_value,json=newValue,proto3" json:"new_value,omitempty"`
+	// True where the values are secret: both are empty, and only that they changed
+	// is known.
+	Secret        bool `protobuf:"varint,4,opt,name=secret,proto3" json:"secret,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FieldChange) Reset() {
+	*x = FieldChange{}
+	mi := &file_tidegate_change_v1_change_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FieldChange) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FieldChange) ProtoMessage() {}
+
+func (x *FieldChange) ProtoReflect() protoreflect.Message {
+	mi := &file_tidegate_change_v1_change_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FieldChange.ProtoReflect.Descriptor instead.
+func (*FieldChange) Descriptor() ([]byte, []int) {
+	return file_tidegate_change_v1_change_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *FieldChange) GetField() string {
+	if x != nil {
+		return x.Field
+	}
+	return ""
+}
+
+func (x *FieldChange) GetOldValue() string {
+	if x != nil {
+		return x.OldValue
+	}
+	return ""
+}
+
+func (x *FieldChange) GetNewValue() string {
+	if x != nil {
+		return x.NewValue
+	}
+	return ""
+}
+
+func (x *FieldChange) GetSecret() bool {
+	if x != nil {
+		return x.Secret
+	}
+	return false
+}
+
 // Watcher is what a service knows about one of its watchers.
 type Watcher struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -148,7 +233,7 @@ type Watcher struct {
 
 func (x *Watcher) Reset() {
 	*x = Watcher{}
-	mi := &file_tidegate_change_v1_change_proto_msgTypes[1]
+	mi := &file_tidegate_change_v1_change_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -160,7 +245,7 @@ func (x *Watcher) String() string {
 func (*Watcher) ProtoMessage() {}
 
 func (x *Watcher) ProtoReflect() protoreflect.Message {
-	mi := &file_tidegate_change_v1_change_proto_msgTypes[1]
+	mi := &file_tidegate_change_v1_change_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -173,7 +258,7 @@ func (x *Watcher) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Watcher.ProtoReflect.Descriptor instead.
 func (*Watcher) Descriptor() ([]byte, []int) {
-	return file_tidegate_change_v1_change_proto_rawDescGZIP(), []int{1}
+	return file_tidegate_change_v1_change_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *Watcher) GetName() string {
@@ -257,7 +342,7 @@ var File_tidegate_change_v1_change_proto protoreflect.FileDescriptor
 
 const file_tidegate_change_v1_change_proto_rawDesc = "" +
 	"\n" +
-	"\x1ftidegate/change/v1/change.proto\x12\x12tidegate.change.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa0\x02\n" +
+	"\x1ftidegate/change/v1/change.proto\x12\x12tidegate.change.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xe6\x02\n" +
 	"\x06Change\x12\x17\n" +
 	"\x04name\x18\x01 \x01(\tB\x03\xe0A\bR\x04name\x12#\n" +
 	"\rchange_number\x18\x02 \x01(\x04R\fchangeNumber\x12\x14\n" +
@@ -265,8 +350,14 @@ const file_tidegate_change_v1_change_proto_rawDesc = "" +
 	"\x06action\x18\x04 \x01(\tR\x06action\x12\x1a\n" +
 	"\bresource\x18\x05 \x01(\tR\bresource\x12;\n" +
 	"\vcreate_time\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"createTime:Q\xeaAN\n" +
-	"\x0ftidegate/Change\x12*services/{service}/changes/{change_number}*\achanges2\x06change\"\xbd\x03\n" +
+	"createTime\x12D\n" +
+	"\rfield_changes\x18\a \x03(\v2\x1f.tidegate.change.v1.FieldChangeR\ffieldChanges:Q\xeaAN\n" +
+	"\x0ftidegate/Change\x12*services/{service}/changes/{change_number}*\achanges2\x06change\"u\n" +
+	"\vFieldChange\x12\x14\n" +
+	"\x05field\x18\x01 \x01(\tR\x05field\x12\x1b\n" +
+	"\told_value\x18\x02 \x01(\tR\boldValue\x12\x1b\n" +
+	"\tnew_value\x18\x03 \x01(\tR\bnewValue\x12\x16\n" +
+	"\x06secret\x18\x04 \x01(\bR\x06secret\"\xbd\x03\n" +
 	"\aWatcher\x12\x17\n" +
 	"\x04name\x18\x01 \x01(\tB\x03\xe0A\bR\x04name\x12\x1a\n" +
 	"\binstance\x18\x02 \x01(\tR\binstance\x12\x12\n" +
@@ -295,20 +386,22 @@ func file_tidegate_change_v1_change_proto_rawDescGZIP() []byte {
 	return file_tidegate_change_v1_change_proto_rawDescData
 }
 
-var file_tidegate_change_v1_change_proto_msgTypes = make([]protoimpl.MessageInfo, 2)
+var file_tidegate_change_v1_change_proto_msgTypes = make([]protoimpl.MessageInfo, 3)
 var file_tidegate_change_v1_change_proto_goTypes = []any{
 	(*Change)(nil),                // 0: tidegate.change.v1.Change
-	(*Watcher)(nil),               // 1: tidegate.change.v1.Watcher
-	(*timestamppb.Timestamp)(nil), // 2: google.protobuf.Timestamp
+	(*FieldChange)(nil),           // 1: tidegate.change.v1.FieldChange
+	(*Watcher)(nil),               // 2: tidegate.change.v1.Watcher
+	(*timestamppb.Timestamp)(nil), // 3: google.protobuf.Timestamp
 }
 var file_tidegate_change_v1_change_proto_depIdxs = []int32{
-	2, // 0: tidegate.change.v1.Change.create_time:type_name -> google.protobuf.Timestamp
-	2, // 1: tidegate.change.v1.Watcher.seen_time:type_name -> google.protobuf.Timestamp
-	2, // [2:2] is the sub-list for method output_type
-	2, // [2:2] is the sub-list for method input_type
-	2, // [2:2] is the sub-list for extension type_name
-	2, // [2:2] is the sub-list for extension extendee
-	0, // [0:2] is the sub-list for field type_name
+	3, // 0: tidegate.change.v1.Change.create_time:type_name -> google.protobuf.Timestamp
+	1, // 1: tidegate.change.v1.Change.field_changes:type_name -> tidegate.change.v1.FieldChange
+	3, // 2: tidegate.change.v1.Watcher.seen_time:type_name -> google.protobuf.Timestamp
+	3, // [3:3] is the sub-list for method output_type
+	3, // [3:3] is the sub-list for method input_type
+	3, // [3:3] is the sub-list for extension type_name
+	3, // [3:3] is the sub-list for extension extendee
+	0, // [0:3] is the sub-list for field type_name
 }
 
 func init() { file_tidegate_change_v1_change_proto_init() }
@@ -322,7 +415,7 @@ func file_tidegate_change_v1_change_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tidegate_change_v1_change_proto_rawDesc), len(file_tidegate_change_v1_change_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   2,
+			NumMessages:   3,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

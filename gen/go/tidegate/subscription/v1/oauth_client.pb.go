@@ -215,10 +215,10 @@ const file_tidegate_subscription_v1_oauth_client_proto_rawDesc = "" +
 	"\vupdate_time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\n" +
 	"updateTime\x12\x1b\n" +
 	"\x04etag\x18\x06 \x01(\tB\a\xbaH\x04r\x02\x18@R\x04etag:l\xeaAi\n" +
-	"\x14tidegate/OAuthClient\x126applications/{application}/oauthClients/{oauth_client}*\foauthClients2\voauthClient\"\xd0\x02\n" +
+	"\x14tidegate/OAuthClient\x126applications/{application}/oauthClients/{oauth_client}*\foauthClients2\voauthClient\"\xd3\x02\n" +
 	"\x11OAuthClientSecret\x12\x1f\n" +
-	"\x04name\x18\x01 \x01(\tB\v\xe0A\b\xbaH\x05r\x03\x18\xac\x02R\x04name\x12\x1b\n" +
-	"\x06secret\x18\x02 \x01(\tB\x03\xe0A\x03R\x06secret\x12@\n" +
+	"\x04name\x18\x01 \x01(\tB\v\xe0A\b\xbaH\x05r\x03\x18\xac\x02R\x04name\x12\x1e\n" +
+	"\x06secret\x18\x02 \x01(\tB\x06\xe0A\x03\x80\x01\x01R\x06secret\x12@\n" +
 	"\vcreate_time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\n" +
 	"createTime\x12@\n" +
 	"\vexpire_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x05R\n" +

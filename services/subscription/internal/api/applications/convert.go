@@ -1,6 +1,7 @@
 package applications
 
 import (
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
@@ -9,6 +10,22 @@ import (
 	"github.com/tidegatehq/tidegate/services/kit/resourcename"
 	"github.com/tidegatehq/tidegate/services/subscription/internal/store"
 )
+
+// Resource returns the resource that a row of this package's resources is, nil for any
+// other value.
+func Resource(row any) proto.Message {
+	switch row := row.(type) {
+	case store.Application:
+		return applicationProto(row)
+	case store.OAuthClient:
+		return oauthClientProto(row)
+	case store.Secret:
+		return secretProto(row)
+	case store.Subscription:
+		return subscriptionProto(row)
+	}
+	return nil
+}
 
 func applicationProto(a store.Application) *subscriptionv1.Application {
 	return &subscriptionv1.Application{

@@ -3,6 +3,7 @@ package users
 import (
 	"strings"
 
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	identityv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/identity/v1"
@@ -12,6 +13,9 @@ import (
 
 // rolePrefix begins the names of the proto's roles; rows store them without it.
 const rolePrefix = "ROLE_"
+
+// Resource returns a user as administrators see it.
+func Resource(u store.User) proto.Message { return userProto(u) }
 
 func userProto(p store.User) *identityv1.User {
 	out := &identityv1.User{
