@@ -53,7 +53,7 @@ func (c *connectCmd) Run(ctx context.Context, s *shell) error {
 		if err != nil {
 			return err
 		}
-		got, err := endpoint.Token(ctx, who)
+		got, err := endpoint.Token(ctx, who, "")
 		if err != nil {
 			return s.portalError(endpoint.Portal, err)
 		}
@@ -103,15 +103,8 @@ func (c *connectCmd) target(ctx context.Context, s *shell) (*url.URL, error) {
 		if err != nil {
 			return nil, err
 		}
-		if len(v.GetAddresses()) == 0 {
-			return nil, fmt.Errorf("ADDRESS: the server has no address for %s; give a ws:// or wss:// URL", address)
-		}
-		address = v.GetAddresses()[0]
-		for _, a := range v.GetAddresses() {
-			if strings.HasPrefix(a, "wss://") {
-				address = a
-				break
-			}
+		if address = addressOf(v); address == "" {
+			return nil, fmt.Errorf("ADDRESS: the server has no address for %s; give a ws:// or wss:// URL", c.Address)
 		}
 	}
 	target, err := url.Parse(address)

@@ -175,6 +175,49 @@ func (c *client) onlyVersion(ctx context.Context, arg string, api *catalogv1.Api
 	return nil, fmt.Errorf("%s: %q has the versions %s; name one, as %s", arg, label, strings.Join(strs, ", "), quote.Word(label+"/"+strs[0]))
 }
 
+// addressOf returns the address of a version that clients should use: one with TLS,
+// where there is one; "" where there is none.
+func addressOf(v *catalogv1.Version) string {
+	all := v.GetAddresses()
+	if at := slices.IndexFunc(all, func(a string) bool { return strings.HasPrefix(a, "wss://") }); at >= 0 {
+		return all[at]
+	}
+	if len(all) == 0 {
+		return ""
+	}
+	return all[0]
+}
+
+// addressOfAll returns the address of what text names: that of an API, which is that of
+// all its versions, or that of one version.
+func (c *client) addressOfAll(ctx context.Context, arg, text string) (string, error) {
+	api, err := c.findAPI(ctx, text)
+	if err != nil {
+		return "", err
+	}
+	address := ""
+	if api == nil {
+		v, err := c.version(ctx, arg, text)
+		if err != nil {
+			return "", err
+		}
+		address = addressOf(v)
+	} else {
+		all, err := c.versions(ctx, api.GetName(), "")
+		if err != nil {
+			return "", err
+		}
+		if len(all) == 0 {
+			return "", unknown(arg, "version", text, "api version list")
+		}
+		address = strings.TrimSuffix(addressOf(all[0]), "/"+all[0].GetVersion())
+	}
+	if address == "" {
+		return "", fmt.Errorf("%s: the server has no address for %s; give a ws:// or wss:// URL", arg, text)
+	}
+	return address, nil
+}
+
 // plan returns the name of the plan that text names: its resource name or
 // display name.
 func (c *client) plan(ctx context.Context, arg, text string) (string, error) {

@@ -26,6 +26,7 @@ type tokenFlags struct {
 type tokenCmd struct {
 	App        string `arg:"" optional:"" help:"An application whose OAuth client was created on this machine."`
 	tokenFlags `embed:""`
+	API        string `name:"api" placeholder:"API" help:"Get a token that is good there only: for an API or one of its versions, such as EchoWebSocket/1.0.0, or at an address as it is advertised."`
 	Revoke     string `placeholder:"TOKEN" help:"Revoke this token instead; its live sessions end."`
 }
 
@@ -35,6 +36,9 @@ func (c *tokenCmd) Run(ctx context.Context, s *shell) error {
 	if err != nil {
 		return err
 	}
+	if c.Revoke != "" && c.API != "" {
+		return usagef("--api and --revoke: give one of them")
+	}
 	if c.Revoke != "" {
 		if err := endpoint.Revoke(ctx, who, c.Revoke); err != nil {
 			return s.portalError(endpoint.Portal, err)
@@ -42,7 +46,11 @@ func (c *tokenCmd) Run(ctx context.Context, s *shell) error {
 		s.note("Revoked.")
 		return nil
 	}
-	token, err := endpoint.Token(ctx, who)
+	resource, err := c.resource(ctx, s)
+	if err != nil {
+		return err
+	}
+	token, err := endpoint.Token(ctx, who, resource)
 	if err != nil {
 		return s.portalError(endpoint.Portal, err)
 	}
@@ -52,6 +60,18 @@ func (c *tokenCmd) Run(ctx context.Context, s *shell) error {
 	s.note("The token expires at %s.", time.Now().Add(token.Life()).Format(time.RFC3339))
 	_, err = fmt.Fprintln(s.Stdout, token.AccessToken)
 	return err
+}
+
+// resource returns the address that the token is to be narrowed to, "" for none.
+func (c *tokenCmd) resource(ctx context.Context, s *shell) (string, error) {
+	if c.API == "" || strings.Contains(c.API, "://") {
+		return c.API, nil
+	}
+	cl, err := s.dial()
+	if err != nil {
+		return "", err
+	}
+	return cl.addressOfAll(ctx, "--api", c.API)
 }
 
 // portalError adds what to try when the portal cannot be reached.

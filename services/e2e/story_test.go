@@ -81,6 +81,26 @@ func (sh *shell) says(t *testing.T, words []string, args ...string) {
 	}
 }
 
+// storyNarrowedTokens gets tokens of Phone for one address, which are good nowhere else.
+func storyNarrowedTokens(t *testing.T, s *Stack, sh *shell) {
+	for api, good := range map[string]bool{"Tide": true, "Tide/1.0.0": true, s.WSS + "/tide": true, "Ebb/2.1": false, s.WS + "/ebb/flow": false} {
+		token := strings.TrimSpace(sh.run(t, "token", "Phone", "--api", api))
+		stdout, stderr, code := sh.try(t, "narrow\n", "connect", s.WS+"/tide/1.0.0", "--token", token)
+		if good && stdout != "narrow\n" || !good && !strings.Contains(stderr, "refused: 401 Unauthorized: ") {
+			t.Errorf("connect with a token for %s = %q, %q, %d, want an echo: %v", api, stdout, stderr, code, good)
+		}
+	}
+	for api, want := range map[string]string{
+		"Nothing":              `--api: there is no version "Nothing"`,
+		s.WS + "/tide/9.9.9":   "invalid_target: resource: must be an address as it is advertised",
+		"wss://elsewhere/tide": "invalid_target: ",
+	} {
+		if _, stderr, code := sh.try(t, "", "token", "Phone", "--api", api); code != 1 || !strings.Contains(stderr, want) {
+			t.Errorf("token --api %s = %q, %d, want %s", api, stderr, code, want)
+		}
+	}
+}
+
 func storyCommandLine(t *testing.T, s *Stack) {
 	sh, backend := s.newShell(t), newBackend(t)
 	sh.says(t, []string{"as admin (admin)"}, "login", "--password-file", s.PasswordFile)
@@ -118,6 +138,7 @@ func storyCommandLine(t *testing.T, s *Stack) {
 	if code != 1 || !strings.Contains(stderr, "refused: 403 Forbidden: ") {
 		t.Errorf("connect without a subscription = %q, %d, want 403", stderr, code)
 	}
+	storyNarrowedTokens(t, s, sh)
 	if _, stderr, code := sh.try(t, "", "token", "Phone", "--revoke", token); code != 0 {
 		t.Errorf("token --revoke = %d, %q", code, stderr)
 	}

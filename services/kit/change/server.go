@@ -25,6 +25,9 @@ const batch = 200
 type Server[Req, Resp any] struct {
 	log      *Log
 	snapshot Snapshot
+
+	// GatewayAddresses are told to every watcher at the beginning; nil for none.
+	GatewayAddresses []string
 }
 
 // Snapshot emits the service's state, as tx sees it, in pieces: parts of Resp, each
@@ -145,7 +148,7 @@ func (w *stream[Req, Resp]) receive(ctx context.Context, cancel context.CancelCa
 
 // send sends everything that the watcher needs, in order, until ctx ends.
 func (w *stream[Req, Resp]) send(ctx context.Context, reset backplanev1.Begin_Reset) error {
-	if err := w.say(&backplanev1.Begin{Reset_: reset}); err != nil {
+	if err := w.say(&backplanev1.Begin{Reset_: reset, GatewayAddresses: w.GatewayAddresses}); err != nil {
 		return err
 	}
 	beat := time.NewTicker(watch.Heartbeat)

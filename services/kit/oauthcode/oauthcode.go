@@ -23,9 +23,10 @@ const (
 	InvalidScope         Code = "invalid_scope"
 )
 
-// Codes of other sections: of RFC 7009 section 2.2.1 the first, the others of RFC
-// 6749 section 4.1.2.1.
+// Codes of other sections: of RFC 8707 section 2 the first, of RFC 7009 section 2.2.1
+// the second, the others of RFC 6749 section 4.1.2.1.
 const (
+	InvalidTarget          Code = "invalid_target"
 	UnsupportedTokenType   Code = "unsupported_token_type"
 	TemporarilyUnavailable Code = "temporarily_unavailable"
 	ServerError            Code = "server_error"
@@ -33,7 +34,8 @@ const (
 
 // reasons are the codes that OAuth2Service sends.
 var reasons = []Code{
-	InvalidRequest, InvalidClient, InvalidGrant, UnauthorizedClient, UnsupportedGrantType, InvalidScope, UnsupportedTokenType,
+	InvalidRequest, InvalidClient, InvalidGrant, UnauthorizedClient, UnsupportedGrantType, InvalidScope, InvalidTarget,
+	UnsupportedTokenType,
 }
 
 // With returns a fault whose reason is the code in upper case, as AIP-193 writes

@@ -60,6 +60,12 @@ type Sink[Resp any] interface {
 	Apply(ctx context.Context, at At, change *Resp) (Result, error)
 }
 
+// Beginner is a Sink that is also told what a stream begins with, before anything else
+// that comes on it.
+type Beginner interface {
+	Begin(ctx context.Context, b *backplanev1.Begin) error
+}
+
 // Follower follows the watch of another service: every change once and in order,
 // over any number of streams.
 type Follower[Req, Resp any] struct {

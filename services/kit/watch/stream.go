@@ -180,7 +180,7 @@ func (f *Follower[Req, Resp]) take(ctx context.Context, st *state[Resp], resp *R
 	part := Body(message(resp))
 	b, isBegin := part.(*backplanev1.Begin)
 	if isBegin {
-		return f.begin(st, b)
+		return f.begin(ctx, st, b)
 	}
 	if !st.begun {
 		return disorderf("the watch did not start with begin")
@@ -202,7 +202,7 @@ func (f *Follower[Req, Resp]) take(ctx context.Context, st *state[Resp], resp *R
 	return nil
 }
 
-func (f *Follower[Req, Resp]) begin(st *state[Resp], b *backplanev1.Begin) error {
+func (f *Follower[Req, Resp]) begin(ctx context.Context, st *state[Resp], b *backplanev1.Begin) error {
 	if st.begun {
 		return disorderf("the watch began twice")
 	}
@@ -211,6 +211,11 @@ func (f *Follower[Req, Resp]) begin(st *state[Resp], b *backplanev1.Begin) error
 	st.snapshot = st.why != backplanev1.Begin_RESET_UNSPECIFIED
 	if !st.snapshot && !st.resumed {
 		return disorderf("the watch began without the snapshot that it needs")
+	}
+	if sink, ok := f.sink.(Beginner); ok {
+		if err := sink.Begin(ctx, b); err != nil {
+			return fmt.Errorf("begin the watch: %w", err)
+		}
 	}
 	if st.snapshot {
 		f.log.Info("watch begins with a snapshot", "reason", st.why.String())

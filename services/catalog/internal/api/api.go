@@ -35,10 +35,9 @@ var (
 // addresses of versions are made from gateways, the addresses of gateways, such as
 // "ws://localhost:9099".
 func New(st *store.Store, log *change.Log, gateways []string) *API {
-	return &API{
-		store: st, log: log, gateways: gateways,
-		watch: change.NewServer[backplanev1.WatchRoutesRequest, backplanev1.WatchRoutesResponse](log, st.Snapshot),
-	}
+	watch := change.NewServer[backplanev1.WatchRoutesRequest, backplanev1.WatchRoutesResponse](log, st.Snapshot)
+	watch.GatewayAddresses = gateways
+	return &API{store: st, log: log, gateways: gateways, watch: watch}
 }
 
 // Register adds the services to the two listeners of a server.

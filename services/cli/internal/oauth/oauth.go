@@ -63,9 +63,14 @@ func (e *Error) Error() string {
 	return e.Code + ": " + e.Description
 }
 
-// Token gets an access token with client credentials.
-func (c *Client) Token(ctx context.Context, who Credentials) (Token, error) {
-	body, err := c.post(ctx, "/oauth2/token", who, url.Values{"grant_type": {"client_credentials"}})
+// Token gets an access token with client credentials. Unless resource is empty, the
+// token is good for that address only (RFC 8707).
+func (c *Client) Token(ctx context.Context, who Credentials, resource string) (Token, error) {
+	form := url.Values{"grant_type": {"client_credentials"}}
+	if resource != "" {
+		form.Set("resource", resource)
+	}
+	body, err := c.post(ctx, "/oauth2/token", who, form)
 	if err != nil {
 		return Token{}, fmt.Errorf("get a token: %w", err)
 	}

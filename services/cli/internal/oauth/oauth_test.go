@@ -30,6 +30,8 @@ func TestToken(t *testing.T) {
 		case key != "k:+%" || secret != "s e&c=ret":
 			w.WriteHeader(http.StatusUnauthorized)
 			fmt.Fprint(w, `{"error":"invalid_client","error_description":"who is that?"}`)
+		case r.FormValue("resource") != "":
+			fmt.Fprintf(w, `{"access_token":%q,"token_type":"Bearer","expires_in":60}`, "for "+r.FormValue("resource"))
 		case r.URL.Path == "/oauth2/token" && r.FormValue("grant_type") == "client_credentials":
 			fmt.Fprint(w, `{"access_token":"t","token_type":"Bearer","expires_in":60,"scope":"default"}`)
 		case r.URL.Path == "/oauth2/revoke" && r.FormValue("token") == "t":
@@ -40,17 +42,20 @@ func TestToken(t *testing.T) {
 	t.Cleanup(srv.Close)
 	c := &Client{Portal: srv.URL + "/", HTTP: srv.Client()}
 	good := Credentials{ClientID: "k:+%", Secret: "s e&c=ret"}
-	token, err := c.Token(t.Context(), good)
+	token, err := c.Token(t.Context(), good, "")
 	if want := (Token{AccessToken: "t", Type: "Bearer", ExpiresIn: 60, Scope: "default"}); err != nil || token != want {
 		t.Errorf("Token = %+v, %v, want %+v", token, err, want)
 	}
 	if token.Life() != time.Minute {
 		t.Errorf("Life = %v, want 1m", token.Life())
 	}
+	if narrow, err := c.Token(t.Context(), good, "wss://h/a?b"); err != nil || narrow.AccessToken != "for wss://h/a?b" {
+		t.Errorf("Token for an address = %+v, %v", narrow, err)
+	}
 	if err := c.Revoke(t.Context(), good, "t"); err != nil {
 		t.Errorf("Revoke = %v", err)
 	}
-	_, err = c.Token(t.Context(), Credentials{ClientID: "x", Secret: "y"})
+	_, err = c.Token(t.Context(), Credentials{ClientID: "x", Secret: "y"}, "")
 	var refused *Error
 	if !errors.As(err, &refused) || refused.Code != "invalid_client" || refused.Status != 401 ||
 		err.Error() != "get a token: invalid_client: who is that?" {
@@ -60,12 +65,12 @@ func TestToken(t *testing.T) {
 		"html":     "get a token: " + srv.URL + "/oauth2/token answers 502 Bad Gateway",
 		"nonsense": "get a token: " + srv.URL + "/ does not answer as a token endpoint",
 	} {
-		if _, err := c.Token(t.Context(), Credentials{ClientID: key}); err == nil || err.Error() != want {
+		if _, err := c.Token(t.Context(), Credentials{ClientID: key}, ""); err == nil || err.Error() != want {
 			t.Errorf("Token from %s = %v, want %s", key, err, want)
 		}
 	}
 	c.Portal = "https://127.0.0.1:1"
-	if _, err := c.Token(t.Context(), good); err == nil || !strings.HasPrefix(err.Error(), "get a token: call https://127.0.0.1:1/oauth2/token: ") {
+	if _, err := c.Token(t.Context(), good, ""); err == nil || !strings.HasPrefix(err.Error(), "get a token: call https://127.0.0.1:1/oauth2/token: ") {
 		t.Errorf("Token from nowhere = %v", err)
 	}
 }

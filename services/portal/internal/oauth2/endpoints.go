@@ -30,7 +30,7 @@ type tokenBody struct {
 
 func (h *Handler) token(r *http.Request, f *form) (answer, error) {
 	resp, err := h.oauth.IssueToken(r.Context(), &oauth2v1.IssueTokenRequest{
-		GrantType: f.get("grant_type"), ClientCredentials: f.credentials, Scope: f.get("scope"),
+		GrantType: f.get("grant_type"), ClientCredentials: f.credentials, Scope: f.get("scope"), Resource: f.get("resource"),
 	})
 	if err != nil {
 		return nil, err

@@ -70,7 +70,7 @@ func readForm(w http.ResponseWriter, r *http.Request) (*form, error) {
 func parameters() map[string]int {
 	return map[string]int{
 		"grant_type": maxCredential, "scope": maxParameter, "client_id": maxCredential, "client_secret": maxCredential,
-		"token": maxToken, "token_type_hint": maxParameter,
+		"token": maxToken, "token_type_hint": maxParameter, "resource": maxParameter,
 	}
 }
 
@@ -83,6 +83,10 @@ func (f *form) check() error {
 		known := name
 		if bounds[name] == 0 {
 			known = "a parameter"
+		}
+		if len(values) > 1 && name == "resource" {
+			// RFC 8707 allows several, and a server to refuse what it does not give.
+			return &refusal{http.StatusBadRequest, oauthcode.InvalidTarget, "resource is given more than once: a token is for one, get a token for each"}
 		}
 		if len(values) > 1 {
 			return invalid(known + " is given more than once")

@@ -1,6 +1,8 @@
 package api_test
 
 import (
+	"cmp"
+	"slices"
 	"testing"
 	"time"
 
@@ -15,6 +17,7 @@ import (
 	changev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/change/v1"
 	oauth2v1 "github.com/tidegatehq/tidegate/gen/go/tidegate/oauth2/v1"
 	"github.com/tidegatehq/tidegate/services/kit/fault"
+	"github.com/tidegatehq/tidegate/services/subscription/internal/catalogtest"
 )
 
 const unknownClient = "the OAuth client is not known, or its secret is wrong"
@@ -60,6 +63,52 @@ func TestIssueToken(t *testing.T) {
 	})
 }
 
+// TestNarrowedToken narrows tokens to addresses, and tries them at every version.
+func TestNarrowedToken(t *testing.T) {
+	onBoth(t, func(t *testing.T, w *world) {
+		other := catalogtest.Route("apis/b/versions/v1", w.bobName, true, gold)
+		other.Context = "/echo/more"
+		second := catalogtest.Route(v2, w.bobName, true, gold)
+		second.Version = "2.0.0"
+		w.catalog.Put(catalogtest.Route(v1, w.bobName, true, gold), second, other)
+		w.must(w.store.SaveGateways(t.Context(), []string{"ws://gw.test:9099", "wss://gw.test/base"}))
+		app := w.application(w.ann, "Chat").GetName()
+		c := w.oauthClient(w.ann, app, catalogv1.Stage_STAGE_PRODUCTION)
+		for _, version := range []string{v1, v2, other.GetName()} {
+			w.subscribe(w.ann, app, version)
+		}
+		for resource, good := range map[string][]string{
+			"":                              {v1, v2, other.GetName()},
+			"wss://gw.test/base/echo":       {v1, v2},
+			"wss://gw.test/base/echo/1.0.0": {v1},
+			"ws://gw.test:9099/echo/2.0.0":  {v2},
+			"ws://gw.test:9099/echo/more":   {other.GetName()},
+		} {
+			resp, err := w.oauth.IssueToken(t.Context(), &oauth2v1.IssueTokenRequest{
+				GrantType: "client_credentials", ClientCredentials: credentials(c), Resource: resource,
+			})
+			w.must(err)
+			for _, version := range []string{v1, v2, other.GetName()} {
+				got := w.verify(resp.GetAccessToken(), version)
+				if want := slices.Contains(good, version); want != (got.GetGrant() != nil) || !want && got.GetDenial().GetReason() != backplanev1.Denial_REASON_INVALID {
+					t.Errorf("a token for %q at %s: %v, want a grant: %v", resource, version, got, want)
+				}
+			}
+			described, err := w.oauth.IntrospectToken(t.Context(), &oauth2v1.IntrospectTokenRequest{Token: resp.GetAccessToken(), ClientCredentials: credentials(c)})
+			if want := cmp.Or(resource, issuerURL+"/gateway"); err != nil || !described.GetActive() || !slices.Equal(described.GetAudience(), []string{want}) {
+				t.Errorf("IntrospectToken(for %q) = %v, %v, want it active with that audience", resource, described, err)
+			}
+			if resource != "" {
+				_, err = w.oauth.RevokeToken(t.Context(), &oauth2v1.RevokeTokenRequest{Token: resp.GetAccessToken(), ClientCredentials: credentials(c)})
+				w.must(err)
+				if got := w.verify(resp.GetAccessToken(), good[0]).GetDenial().GetReason(); got != backplanev1.Denial_REASON_REVOKED {
+					t.Errorf("a revoked token for %q: %v, want REVOKED", resource, got)
+				}
+			}
+		}
+	})
+}
+
 func TestTokenRefusals(t *testing.T) {
 	w := onSQLite(t)
 	app := w.application(w.ann, "Chat").GetName()
@@ -99,6 +148,8 @@ func TestTokenRefusals(t *testing.T) {
 			codes.InvalidArgument, "scope: no API asks for a scope: leave it out or ask for default", "INVALID_SCOPE"},
 		{"two spaces", &oauth2v1.IssueTokenRequest{GrantType: "client_credentials", ClientCredentials: good, Scope: "default  default"},
 			codes.InvalidArgument, "scope: no API asks for a scope: leave it out or ask for default", "INVALID_SCOPE"},
+		{"no address of ours", &oauth2v1.IssueTokenRequest{GrantType: "client_credentials", ClientCredentials: good, Resource: "wss://gw.test/echo"},
+			codes.InvalidArgument, "resource: must be an address as it is advertised: of a published version, wss://HOST/CONTEXT/VERSION, or of its API, wss://HOST/CONTEXT", "INVALID_TARGET"},
 	} {
 		_, err := w.oauth.IssueToken(t.Context(), tt.req)
 		refused(t, tt.name, err, tt.code, tt.text)

@@ -80,6 +80,9 @@ func New(t *testing.T) *Catalog {
 	return c
 }
 
+// Advertise sets the addresses of the gateways, for watches that begin after it.
+func (c *Catalog) Advertise(gateways ...string) { c.watch.GatewayAddresses = gateways }
+
 // Conn returns a connection to the catalog, as the subscription service has one.
 func (c *Catalog) Conn() *grpc.ClientConn { return c.conn }
 

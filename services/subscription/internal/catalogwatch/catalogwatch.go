@@ -107,7 +107,8 @@ func (w *Watch) route(ctx context.Context, name string) (*backplanev1.Route, err
 // version returns what is kept of a route.
 func version(r *backplanev1.Route) store.Version {
 	return store.Version{
-		Name: r.GetName(), API: r.GetApi(), APIName: r.GetDisplayName(), Version: r.GetVersion(),
+		Name: r.GetName(), API: r.GetApi(), APIName: r.GetDisplayName(),
+		Context: r.GetContext(), Version: r.GetVersion(),
 		Owner:     strings.TrimPrefix(r.GetOwner(), "users/"),
 		Published: r.GetState() == catalogv1.Version_STATE_PUBLISHED,
 		Plans:     r.GetPlans(), ChangeNumber: r.GetChangeNumber(),
@@ -126,6 +127,11 @@ type sink struct {
 
 // errCursorMoved says that another replica has moved the cursor.
 var errCursorMoved = errors.New("another replica has moved on")
+
+// Begin keeps the addresses of the gateways.
+func (s *sink) Begin(ctx context.Context, b *backplanev1.Begin) error {
+	return s.store.SaveGateways(ctx, b.GetGatewayAddresses())
+}
 
 // Reset replaces what is known with a snapshot.
 func (s *sink) Reset(ctx context.Context, to watch.At, why backplanev1.Begin_Reset, pieces []*backplanev1.WatchRoutesResponse) (watch.Result, error) {

@@ -83,6 +83,28 @@ func reach(t *testing.T, st *store.Store, number uint64) {
 	})
 }
 
+// TestGatewaysAreKept: an address is one of the gateways that the catalog named last.
+func TestGatewaysAreKept(t *testing.T) {
+	st, c := newStore(testdb.SQLite(t, store.Schema())), catalogtest.New(t)
+	number := c.Put(catalogtest.Route(v1, "users/bob", true, gold))
+	for _, gateway := range []string{"wss://one.test", "wss://two.test"} {
+		c.Advertise(gateway)
+		stop := start(t, newWatch(c, st, "s1"))
+		reach(t, st, number)
+		eventually(t, func() error {
+			got, err := st.AdvertisedAddress(t.Context(), gateway+"/echo")
+			if err == nil && got != gateway+"/echo" {
+				err = fmt.Errorf("AdvertisedAddress = %q, want one at %s", got, gateway)
+			}
+			return err
+		})
+		stop()
+	}
+	if got, err := st.AdvertisedAddress(t.Context(), "wss://one.test/echo"); got != "" || err != nil {
+		t.Errorf("AdvertisedAddress at a former gateway = %q, %v, want none", got, err)
+	}
+}
+
 func plans(t *testing.T, st *store.Store, name string) (list []string, known bool) {
 	t.Helper()
 	v, known, err := st.ReadVersion(t.Context(), name)

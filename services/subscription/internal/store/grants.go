@@ -30,6 +30,8 @@ type TokenState struct {
 	Known bool
 	// Suspended says that the application's owner is suspended.
 	Suspended bool
+	// Elsewhere says that it is narrowed to an address that is not the version's.
+	Elsewhere bool
 	// Subscribed says that its application is subscribed; otherwise Subscription
 	// and Plan are empty.
 	Subscribed bool
@@ -40,8 +42,9 @@ type TokenState struct {
 }
 
 // TokenState returns what is known of a token, issued to the OAuth client with this
-// client_id, for a version.
-func (s *Store) TokenState(ctx context.Context, tokenID, clientID, version string) (TokenState, error) {
+// client_id, for a version. resource is the address that the token is narrowed to, ""
+// for none.
+func (s *Store) TokenState(ctx context.Context, tokenID, clientID, resource, version string) (TokenState, error) {
 	var st TokenState
 	err := s.db.InReadTx(ctx, func(tx *sqldb.Tx) error {
 		st = TokenState{}
@@ -61,7 +64,13 @@ func (s *Store) TokenState(ctx context.Context, tokenID, clientID, version strin
 		if errors.Is(err, sql.ErrNoRows) {
 			return nil
 		}
-		st.Known, st.Subscribed = err == nil, st.Subscription != ""
+		if err != nil {
+			return err
+		}
+		st.Known, st.Subscribed = true, st.Subscription != ""
+		if resource != "" {
+			st.Elsewhere, err = elsewhere(ctx, tx, resource, version)
+		}
 		return err
 	})
 	if err != nil {

@@ -33,7 +33,7 @@ func TestTokenState(t *testing.T) {
 			{"revoked", "revoked", c.ClientID, v1, store.TokenState{Revoked: true, Known: true, Subscribed: true, Grant: grant, AsOf: head}},
 			{"no such client_id", "t", "none", v1, store.TokenState{AsOf: head}},
 		} {
-			got, err := b.TokenState(t.Context(), tt.token, tt.clientID, tt.version)
+			got, err := b.TokenState(t.Context(), tt.token, tt.clientID, "", tt.version)
 			if diff := cmp.Diff(tt.want, got); err != nil || diff != "" {
 				t.Errorf("%s: TokenState() = %v (-want +got):\n%s", tt.name, err, diff)
 			}

@@ -15,9 +15,9 @@ import (
 type Version struct {
 	// Name is the resource name, apis/{api}/versions/{version}.
 	Name string
-	// API is the resource name of the API, APIName its display name and Version
-	// the version's string.
-	API, APIName, Version string
+	// API is the resource name of the API, APIName its display name, Context its
+	// context and Version the version's string.
+	API, APIName, Context, Version string
 	// Owner is the id of the user who owns the API.
 	Owner string
 	// Published says that applications may subscribe to it.
@@ -64,7 +64,7 @@ func (s *Store) ReadVersion(ctx context.Context, name string) (v Version, known 
 
 func readVersion(ctx context.Context, q sqldb.Querier, name string) (v Version, known bool, err error) {
 	v, known, err = sqldb.One(ctx, q, scanVersion, `
-		SELECT name, api, api_name, version, owner, published, plans, change_number
+		SELECT name, api, api_name, context, version, owner, published, plans, change_number
 		FROM version WHERE name = $1`, name)
 	if err != nil {
 		return Version{}, false, fmt.Errorf("read version %q: %w", name, err)
@@ -76,7 +76,7 @@ func scanVersion(row sqldb.Row) (Version, error) {
 	var v Version
 	var plans string
 	var number int64
-	err := row.Scan(&v.Name, &v.API, &v.APIName, &v.Version, &v.Owner, &v.Published, &plans, &number)
+	err := row.Scan(&v.Name, &v.API, &v.APIName, &v.Context, &v.Version, &v.Owner, &v.Published, &plans, &number)
 	v.Plans, v.ChangeNumber = strings.Fields(plans), uint64(number)
 	return v, err
 }
@@ -100,12 +100,12 @@ func (s *Store) SaveVersion(ctx context.Context, v Version, asOf Cursor) (saved 
 // saveVersion keeps a version unless a newer state of it is kept already.
 func saveVersion(ctx context.Context, tx *sqldb.Tx, v Version) error {
 	_, err := tx.ExecContext(ctx, `
-		INSERT INTO version (name, api, api_name, version, owner, published, plans, change_number)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
-		ON CONFLICT (name) DO UPDATE SET api = excluded.api, api_name = excluded.api_name, version = excluded.version,
-			owner = excluded.owner, published = excluded.published, plans = excluded.plans, change_number = excluded.change_number
+		INSERT INTO version (name, api, api_name, context, version, owner, published, plans, change_number)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+		ON CONFLICT (name) DO UPDATE SET api = excluded.api, api_name = excluded.api_name,
+			context = excluded.context, version = excluded.version, owner = excluded.owner, published = excluded.published, plans = excluded.plans, change_number = excluded.change_number
 		WHERE version.change_number <= excluded.change_number`,
-		v.Name, v.API, v.APIName, v.Version, v.Owner, v.Published, strings.Join(v.Plans, " "), int64(v.ChangeNumber))
+		v.Name, v.API, v.APIName, v.Context, v.Version, v.Owner, v.Published, strings.Join(v.Plans, " "), int64(v.ChangeNumber))
 	return err
 }
 

@@ -1,6 +1,7 @@
 package token
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -62,8 +63,11 @@ func (i *Issuer) Keys() *identity.Keys { return i.public }
 // URL returns the issuer's URL, the claim iss.
 func (i *Issuer) URL() string { return i.url }
 
-// Audience returns the audience of applications' tokens.
-func (i *Issuer) Audience() string { return identity.GatewayAudience(i.url) }
+// AudienceOf returns the audience of an application's token: the address that it is
+// narrowed to, or all gateways.
+func (i *Issuer) AudienceOf(t ApplicationClaims) string {
+	return cmp.Or(t.Resource, identity.GatewayAudience(i.url))
+}
 
 // ApplicationClaims are the claims of an application's access token (RFC 9068).
 type ApplicationClaims struct {
@@ -73,6 +77,8 @@ type ApplicationClaims struct {
 	ClientID string
 	// Scopes are its scopes.
 	Scopes []string
+	// Resource is the address that it is narrowed to (RFC 8707), "" for none.
+	Resource string
 	// IssuedAt and ExpiresAt are when it was issued and when it expires.
 	IssuedAt, ExpiresAt time.Time
 }
@@ -83,11 +89,12 @@ type rfc9068Claims struct {
 	Scope    string `json:"scope,omitempty"`
 }
 
-// SignApplication issues an access token to the OAuth client with this client_id.
-func (i *Issuer) SignApplication(clientID string, scopes []string) (string, ApplicationClaims, error) {
+// SignApplication issues an access token to the OAuth client with this client_id,
+// narrowed to the address resource unless that is empty.
+func (i *Issuer) SignApplication(clientID string, scopes []string, resource string) (string, ApplicationClaims, error) {
 	issued := i.now().Truncate(time.Second)
 	t := ApplicationClaims{
-		ID: id.New(), ClientID: clientID, Scopes: scopes,
+		ID: id.New(), ClientID: clientID, Scopes: scopes, Resource: resource,
 		IssuedAt: issued, ExpiresAt: issued.Add(i.lives.Application),
 	}
 	key, err := i.keys.active()
@@ -95,7 +102,7 @@ func (i *Issuer) SignApplication(clientID string, scopes []string) (string, Appl
 		return "", ApplicationClaims{}, err
 	}
 	raw, err := jwt.Signed(key.app).Claims(jwt.Claims{
-		Issuer: i.url, Subject: clientID, Audience: jwt.Audience{i.Audience()},
+		Issuer: i.url, Subject: clientID, Audience: jwt.Audience{i.AudienceOf(t)},
 		Expiry: jwt.NewNumericDate(t.ExpiresAt), IssuedAt: jwt.NewNumericDate(issued), ID: t.ID,
 	}).Claims(rfc9068Claims{ClientID: clientID, Scope: strings.Join(scopes, " ")}).Serialize()
 	if err != nil {
@@ -135,20 +142,34 @@ func (i *Issuer) ReadApplication(ctx context.Context, raw string) (ApplicationCl
 		return ApplicationClaims{}, err
 	}
 	complete := claims.ID != "" && claims.Expiry != nil && claims.IssuedAt != nil && more.ClientID != ""
-	if !complete || claims.Issuer != i.url || !claims.Audience.Contains(i.Audience()) {
+	resource, ok := i.resource(claims.Audience)
+	if !complete || claims.Issuer != i.url || !ok {
 		return ApplicationClaims{}, ErrInvalid
 	}
 	if claims.NotBefore != nil && i.now().Before(claims.NotBefore.Time()) {
 		return ApplicationClaims{}, ErrInvalid
 	}
 	t := ApplicationClaims{
-		ID: claims.ID, ClientID: more.ClientID, Scopes: strings.Fields(more.Scope),
+		ID: claims.ID, ClientID: more.ClientID, Scopes: strings.Fields(more.Scope), Resource: resource,
 		IssuedAt: claims.IssuedAt.Time(), ExpiresAt: claims.Expiry.Time(),
 	}
 	if !i.now().Before(t.ExpiresAt) {
 		return t, ErrExpired
 	}
 	return t, nil
+}
+
+// resource returns the address that a token with this audience is narrowed to, ""
+// for none, and whether applications' tokens have such an audience.
+func (i *Issuer) resource(audience jwt.Audience) (string, bool) {
+	switch {
+	case audience.Contains(identity.GatewayAudience(i.url)):
+		return "", true
+	case len(audience) == 1 && (strings.HasPrefix(audience[0], "wss://") || strings.HasPrefix(audience[0], "ws://")):
+		return audience[0], true
+	default:
+		return "", false
+	}
 }
 
 // read verifies form, type and signature, and reads the claims.

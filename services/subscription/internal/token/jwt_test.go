@@ -47,7 +47,7 @@ func part(t *testing.T, raw string, n int) map[string]any {
 func TestApplicationTokenIsOfRFC9068(t *testing.T) {
 	c := newClock()
 	keys := newKeys(t, newStore(testdb.SQLite(t, store.Schema()), c.now), seal.New(), rotation(), c)
-	raw, made, err := newIssuer(keys, c).SignApplication("tgci_X", []string{"default", "more"})
+	raw, made, err := newIssuer(keys, c).SignApplication("tgci_X", []string{"default", "more"}, "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -62,6 +62,34 @@ func TestApplicationTokenIsOfRFC9068(t *testing.T) {
 	}
 	if diff := cmp.Diff(wantBody, part(t, raw, 1)); diff != "" {
 		t.Errorf("claims (-want +got):\n%s", diff)
+	}
+}
+
+// TestTokenIsNarrowedToItsAudience: the audience is the address, and nothing but one
+// address or all gateways is an audience of an application's token.
+func TestTokenIsNarrowedToItsAudience(t *testing.T) {
+	c := newClock()
+	keys := newKeys(t, newStore(testdb.SQLite(t, store.Schema()), c.now), seal.New(), rotation(), c)
+	issuer := newIssuer(keys, c)
+	for resource, good := range map[string]bool{
+		"": true, "wss://gw.test/echo": true, "ws://gw.test/echo/1.0.0": true,
+		"https://gw.test/echo": false, issuerURL + "/control": false, "urn:x": false,
+	} {
+		raw, made, err := issuer.SignApplication("tgci_X", []string{"default"}, resource)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := resource
+		if want == "" {
+			want = issuerURL + "/gateway"
+		}
+		if got := part(t, raw, 1)["aud"]; got != want || issuer.AudienceOf(made) != want {
+			t.Errorf("%q: aud = %v, AudienceOf = %q, want %q", resource, got, issuer.AudienceOf(made), want)
+		}
+		read, err := issuer.ReadApplication(t.Context(), raw)
+		if good && (err != nil || read.Resource != resource) || !good && !errors.Is(err, token.ErrInvalid) {
+			t.Errorf("%q: ReadApplication() = %+v, %v, want it good: %v", resource, read, err, good)
+		}
 	}
 }
 

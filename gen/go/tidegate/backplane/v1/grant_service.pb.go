@@ -82,7 +82,8 @@ const (
 	// Not set.
 	Denial_REASON_UNSPECIFIED Denial_Reason = 0
 	// Not a credential of this installation: malformed, unknown, wrong
-	// signature, wrong audience.
+	// signature, wrong audience, also that of a token that is narrowed to
+	// another address.
 	Denial_REASON_INVALID Denial_Reason = 1
 	// It has expired.
 	Denial_REASON_EXPIRED Denial_Reason = 2

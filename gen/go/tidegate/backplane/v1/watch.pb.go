@@ -263,9 +263,12 @@ func (x *Ack) GetFailure() string {
 type Begin struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Why a snapshot follows; RESET_UNSPECIFIED when none does.
-	Reset_        Begin_Reset `protobuf:"varint,1,opt,name=reset,proto3,enum=tidegate.backplane.v1.Begin_Reset" json:"reset,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Reset_ Begin_Reset `protobuf:"varint,1,opt,name=reset,proto3,enum=tidegate.backplane.v1.Begin_Reset" json:"reset,omitempty"`
+	// The catalog's: addresses of the gateways, from which the addresses of
+	// versions are made, such as "wss://gateway.example".
+	GatewayAddresses []string `protobuf:"bytes,2,rep,name=gateway_addresses,json=gatewayAddresses,proto3" json:"gateway_addresses,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
 }
 
 func (x *Begin) Reset() {
@@ -303,6 +306,13 @@ func (x *Begin) GetReset_() Begin_Reset {
 		return x.Reset_
 	}
 	return Begin_RESET_UNSPECIFIED
+}
+
+func (x *Begin) GetGatewayAddresses() []string {
+	if x != nil {
+		return x.GatewayAddresses
+	}
+	return nil
 }
 
 // SnapshotEnd ends a snapshot; the snapshot replaces all that the watcher had.
@@ -542,9 +552,10 @@ const file_tidegate_backplane_v1_watch_proto_rawDesc = "" +
 	"\x03Ack\x122\n" +
 	"\x15applied_change_number\x18\x01 \x01(\x04R\x13appliedChangeNumber\x12'\n" +
 	"\x0fsessions_closed\x18\x02 \x01(\x04R\x0esessionsClosed\x12\"\n" +
-	"\afailure\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\x80\bR\afailure\"\xab\x01\n" +
+	"\afailure\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\x80\bR\afailure\"\xd8\x01\n" +
 	"\x05Begin\x128\n" +
-	"\x05reset\x18\x01 \x01(\x0e2\".tidegate.backplane.v1.Begin.ResetR\x05reset\"h\n" +
+	"\x05reset\x18\x01 \x01(\x0e2\".tidegate.backplane.v1.Begin.ResetR\x05reset\x12+\n" +
+	"\x11gateway_addresses\x18\x02 \x03(\tR\x10gatewayAddresses\"h\n" +
 	"\x05Reset\x12\x15\n" +
 	"\x11RESET_UNSPECIFIED\x10\x00\x12\x13\n" +
 	"\x0fRESET_NO_CURSOR\x10\x01\x12\x0f\n" +

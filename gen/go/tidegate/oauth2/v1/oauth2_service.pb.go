@@ -94,7 +94,12 @@ type IssueTokenRequest struct {
 	ClientCredentials *ClientCredentials `protobuf:"bytes,2,opt,name=client_credentials,json=clientCredentials,proto3" json:"client_credentials,omitempty"`
 	// Requested scopes, separated by spaces, or empty. No API needs a scope, so
 	// any but "default" is INVALID_SCOPE. At most 1024 characters.
-	Scope         string `protobuf:"bytes,3,opt,name=scope,proto3" json:"scope,omitempty"`
+	Scope string `protobuf:"bytes,3,opt,name=scope,proto3" json:"scope,omitempty"`
+	// Where alone the token is to be good (RFC 8707), or empty: the address of a
+	// published version as it is advertised, wss://HOST/CONTEXT/VERSION, or that
+	// of an API, wss://HOST/CONTEXT, for all its versions. The token's audience is
+	// that address. Anything else is INVALID_TARGET. At most 1024 characters.
+	Resource      string `protobuf:"bytes,4,opt,name=resource,proto3" json:"resource,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -146,6 +151,13 @@ func (x *IssueTokenRequest) GetClientCredentials() *ClientCredentials {
 func (x *IssueTokenRequest) GetScope() string {
 	if x != nil {
 		return x.Scope
+	}
+	return ""
+}
+
+func (x *IssueTokenRequest) GetResource() string {
+	if x != nil {
+		return x.Resource
 	}
 	return ""
 }
@@ -349,7 +361,7 @@ type IntrospectTokenResponse struct {
 	IssueTime *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=issue_time,json=issueTime,proto3" json:"issue_time,omitempty"`
 	// Subject (RFC 9068 section 2.2).
 	Subject string `protobuf:"bytes,6,opt,name=subject,proto3" json:"subject,omitempty"`
-	// Audiences.
+	// Audiences: the address that it is narrowed to, or the gateways'.
 	Audience []string `protobuf:"bytes,7,rep,name=audience,proto3" json:"audience,omitempty"`
 	// Issuer.
 	Issuer string `protobuf:"bytes,8,opt,name=issuer,proto3" json:"issuer,omitempty"`
@@ -672,12 +684,13 @@ const file_tidegate_oauth2_v1_oauth2_service_proto_rawDesc = "" +
 	"'tidegate/oauth2/v1/oauth2_service.proto\x12\x12tidegate.oauth2.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"o\n" +
 	"\x11ClientCredentials\x12(\n" +
 	"\tclient_id\x18\x01 \x01(\tB\v\xe0A\x02\xbaH\x05r\x03\x18\x80\x01R\bclientId\x120\n" +
-	"\rclient_secret\x18\x02 \x01(\tB\v\xe0A\x02\xbaH\x05r\x03\x18\x80\x01R\fclientSecret\"\xba\x01\n" +
+	"\rclient_secret\x18\x02 \x01(\tB\v\xe0A\x02\xbaH\x05r\x03\x18\x80\x01R\fclientSecret\"\xe0\x01\n" +
 	"\x11IssueTokenRequest\x12*\n" +
 	"\n" +
 	"grant_type\x18\x01 \x01(\tB\v\xe0A\x02\xbaH\x05r\x03\x18\x80\x01R\tgrantType\x12Y\n" +
 	"\x12client_credentials\x18\x02 \x01(\v2%.tidegate.oauth2.v1.ClientCredentialsB\x03\xe0A\x02R\x11clientCredentials\x12\x1e\n" +
-	"\x05scope\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\x80\bR\x05scope\"\x8b\x01\n" +
+	"\x05scope\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\x80\bR\x05scope\x12$\n" +
+	"\bresource\x18\x04 \x01(\tB\b\xbaH\x05r\x03\x18\x80\bR\bresource\"\x8b\x01\n" +
 	"\x12IssueTokenResponse\x12!\n" +
 	"\faccess_token\x18\x01 \x01(\tR\vaccessToken\x12\x1d\n" +
 	"\n" +

@@ -41,7 +41,8 @@ const (
 // (RFC 7009 section 2.2.1) in upper case, such as INVALID_CLIENT.
 type OAuth2ServiceClient interface {
 	// Issues an access token (RFC 6749 section 4.4): a JWT of RFC 9068, signed
-	// with ES256.
+	// with ES256. It is good for all that the application is subscribed to, or for
+	// one resource only (RFC 8707).
 	IssueToken(ctx context.Context, in *IssueTokenRequest, opts ...grpc.CallOption) (*IssueTokenResponse, error)
 	// Revokes one of the OAuth client's own access tokens (RFC 7009). A token
 	// that is unknown, expired or another OAuth client's is accepted without
@@ -114,7 +115,8 @@ func (c *oAuth2ServiceClient) GetJsonWebKeySet(ctx context.Context, in *GetJsonW
 // (RFC 7009 section 2.2.1) in upper case, such as INVALID_CLIENT.
 type OAuth2ServiceServer interface {
 	// Issues an access token (RFC 6749 section 4.4): a JWT of RFC 9068, signed
-	// with ES256.
+	// with ES256. It is good for all that the application is subscribed to, or for
+	// one resource only (RFC 8707).
 	IssueToken(context.Context, *IssueTokenRequest) (*IssueTokenResponse, error)
 	// Revokes one of the OAuth client's own access tokens (RFC 7009). A token
 	// that is unknown, expired or another OAuth client's is accepted without

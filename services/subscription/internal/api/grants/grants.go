@@ -28,7 +28,7 @@ func (a *API) VerifyCredential(ctx context.Context, req *backplanev1.VerifyCrede
 	case err != nil:
 		return nil, err
 	}
-	st, err := a.store.TokenState(ctx, t.ID, t.ClientID, req.GetVersion())
+	st, err := a.store.TokenState(ctx, t.ID, t.ClientID, t.Resource, req.GetVersion())
 	if err != nil {
 		return nil, err
 	}
@@ -40,6 +40,8 @@ func (a *API) VerifyCredential(ctx context.Context, req *backplanev1.VerifyCrede
 	case st.Suspended:
 		resp.Verdict = deny(backplanev1.Denial_REASON_SUSPENDED,
 			store.GrantName(t.ID), oauthClientName(st.Grant), store.ApplicationName(st.Application), store.UserName(st.User))
+	case st.Elsewhere:
+		resp.Verdict = deny(backplanev1.Denial_REASON_INVALID, store.GrantName(t.ID))
 	case !st.Subscribed:
 		resp.Verdict = deny(backplanev1.Denial_REASON_NO_SUBSCRIPTION,
 			store.PairName(st.Application, req.GetVersion()), store.GrantName(t.ID), oauthClientName(st.Grant),

@@ -41,7 +41,11 @@ func (a *API) IssueToken(ctx context.Context, req *oauth2v1.IssueTokenRequest) (
 	if err != nil {
 		return nil, err
 	}
-	raw, t, err := a.issuer.SignApplication(req.GetClientCredentials().GetClientId(), scopes)
+	resource, err := a.readResource(ctx, req.GetResource())
+	if err != nil {
+		return nil, err
+	}
+	raw, t, err := a.issuer.SignApplication(req.GetClientCredentials().GetClientId(), scopes, resource)
 	if err != nil {
 		return nil, err
 	}
@@ -61,6 +65,20 @@ func readScopes(text string) ([]string, error) {
 		return nil, oauthcode.With(oauthcode.InvalidScope, fault.Invalid("scope", "no API asks for a scope: leave it out or ask for %s", defaultScope))
 	}
 	return slices.Compact(scopes), nil
+}
+
+// readResource returns the address that a token is to be narrowed to, as it is
+// advertised, or "" for none.
+func (a *API) readResource(ctx context.Context, text string) (string, error) {
+	if text == "" {
+		return "", nil
+	}
+	address, err := a.store.AdvertisedAddress(ctx, text)
+	if err == nil && address == "" {
+		err = oauthcode.With(oauthcode.InvalidTarget, fault.Invalid("resource",
+			"must be an address as it is advertised: of a published version, wss://HOST/CONTEXT/VERSION, or of its API, wss://HOST/CONTEXT"))
+	}
+	return address, err
 }
 
 // oauthClient returns the OAuth client that the proof authenticates.
@@ -144,7 +162,7 @@ func (a *API) IntrospectToken(ctx context.Context, req *oauth2v1.IntrospectToken
 	return &oauth2v1.IntrospectTokenResponse{
 		Active: true, Scope: strings.Join(t.Scopes, " "), ClientId: t.ClientID,
 		ExpireTime: timestamppb.New(t.ExpiresAt), IssueTime: timestamppb.New(t.IssuedAt),
-		Subject: t.ClientID, Audience: []string{a.issuer.Audience()}, Issuer: a.issuer.URL(), TokenId: t.ID,
+		Subject: t.ClientID, Audience: []string{a.issuer.AudienceOf(t)}, Issuer: a.issuer.URL(), TokenId: t.ID,
 	}, nil
 }
 

@@ -111,6 +111,8 @@ CREATE TABLE version (
     api       TEXT COLLATE "C" NOT NULL,
     api_name  TEXT COLLATE "C" NOT NULL,
     version   TEXT COLLATE "C" NOT NULL,
+    -- That of the API.
+    context   TEXT COLLATE "C" NOT NULL,
     owner     TEXT COLLATE "C" NOT NULL,
     published BOOLEAN NOT NULL,
     -- Names of the plans on offer, with a space between.
@@ -119,14 +121,17 @@ CREATE TABLE version (
     change_number BIGINT NOT NULL
 );
 CREATE INDEX version_owner ON version (owner);
+CREATE INDEX version_context ON version (context);
 
--- One row: how far the catalog's changes have been applied.
+-- One row: how far the catalog's changes have been applied, and the addresses of the
+-- gateways, with a space between.
 CREATE TABLE catalog_cursor (
     id     BIGINT PRIMARY KEY CHECK (id = 1),
     number BIGINT NOT NULL,
-    cursor TEXT COLLATE "C" NOT NULL
+    cursor TEXT COLLATE "C" NOT NULL,
+    gateways TEXT COLLATE "C" NOT NULL
 );
-INSERT INTO catalog_cursor (id, number, cursor) VALUES (1, 0, '');
+INSERT INTO catalog_cursor (id, number, cursor, gateways) VALUES (1, 0, '', '');
 
 CREATE TABLE subscription (
     id          TEXT COLLATE "C" PRIMARY KEY,
