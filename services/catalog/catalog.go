@@ -86,7 +86,7 @@ func (c *Config) Flags(fs *flag.FlagSet, prefix string) {
 	fs.StringVar(&c.Instance, prefix+"instance", c.Instance, "`name` of this replica, unique among the watchers of the subscription service")
 	fs.StringVar(&c.GatewayURLs, prefix+"gateway-urls", c.GatewayURLs,
 		"`addresses` of the gateways, separated by commas, from which versions' addresses are made")
-	fs.DurationVar(&c.AuditKeep, prefix+"audit-keep", c.AuditKeep, "how `long` changes are kept as the audit log, at least 168h")
+	fs.DurationVar(&c.AuditKeep, prefix+"audit-keep", c.AuditKeep, "how `long` changes are kept as the audit log, at least 168h; 0 for ever")
 	c.GRPC.Flags(fs, prefix)
 	c.Subscription.Flags(fs, prefix)
 	c.Ops.Flags(fs, prefix)
@@ -108,8 +108,8 @@ func (c *Config) Check() error {
 	if _, err := gatewayURLs(c.GatewayURLs); err != nil {
 		wrong = append(wrong, fmt.Errorf("-%sgateway-urls: %w", c.prefix, err))
 	}
-	if c.AuditKeep < change.Retention {
-		wrong = append(wrong, fmt.Errorf("-%saudit-keep: must be at least %s", c.prefix, change.Retention))
+	if c.AuditKeep != 0 && c.AuditKeep < change.Retention {
+		wrong = append(wrong, fmt.Errorf("-%saudit-keep: must be 0, or at least %s", c.prefix, change.Retention))
 	}
 	return errors.Join(append(wrong, c.GRPC.Check(), c.Subscription.Check(), c.Ops.Check())...)
 }

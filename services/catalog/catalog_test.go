@@ -258,13 +258,13 @@ func TestConfig(t *testing.T) {
 		{"-catalog.db mysql://x", "-catalog.db: must start with postgres:// or sqlite:"},
 		{"-catalog.db sqlite:", "-catalog.db: sqlite: needs the path of a file"},
 		{"-catalog.master-key-file=", "-catalog.master-key-file: a file is needed"},
-		{"-catalog.audit-keep 24h", "-catalog.audit-keep: must be at least 168h0m0s"},
+		{"-catalog.audit-keep 24h", "-catalog.audit-keep: must be 0, or at least 168h0m0s"},
 		{"-catalog.gateway-urls ws://a,http://b", badURL("http://b")},
 		{"-catalog.gateway-urls localhost:9099", badURL("localhost:9099")},
 		{"-catalog.gateway-urls ws://u@a", badURL("ws://u@a")},
 		{"-catalog.gateway-urls ws://a?b", badURL("ws://a?b")},
 		{"-catalog.ops x", `-catalog.ops: "x" is not host:port`},
-		{"-catalog.db x -catalog.audit-keep 0", "-catalog.db: must start with postgres:// or sqlite:\n-catalog.audit-keep: must be at least 168h0m0s"},
+		{"-catalog.db x -catalog.audit-keep 1h", "-catalog.db: must start with postgres:// or sqlite:\n-catalog.audit-keep: must be 0, or at least 168h0m0s"},
 	} {
 		err := parse(strings.Fields(c.args)...)
 		if err == nil || err.Error() != c.want {
@@ -272,7 +272,7 @@ func TestConfig(t *testing.T) {
 		}
 	}
 	err := Run(t.Context(), Config{}, quiet())
-	for _, want := range []string{"-db: must start with", "-audit-keep: must be", "-grpc-drain: must be more than 0"} {
+	for _, want := range []string{"-db: must start with", "the gRPC of no service"} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("Run with a Config that Default has not made = %v, want %q in it", err, want)
 		}
@@ -289,7 +289,7 @@ func TestWrongFlags(t *testing.T) {
 		return Run(ctx, cfg, log)
 	})
 	want := "catalog: invalid value \"soon\" for flag -grpc-drain: parse error\n" +
-		"catalog: -db: must start with postgres:// or sqlite:\ncatalog: -audit-keep: must be at least 168h0m0s\n"
+		"catalog: -db: must start with postgres:// or sqlite:\ncatalog: -audit-keep: must be 0, or at least 168h0m0s\n"
 	if code != 2 || out.String() != want {
 		t.Errorf("exit code %d and\n%s\nwant 2 and\n%s", code, out.String(), want)
 	}

@@ -117,7 +117,7 @@ func (c *Config) Flags(fs *flag.FlagSet, prefix string) {
 	fs.DurationVar(&c.MaxAge, prefix+"max-age", c.MaxAge, "how `long` a session may live if its version sets no limit; 0 for no limit")
 	c.Grants.Flags(fs, prefix)
 	c.Metering.Flags(fs, prefix)
-	fs.DurationVar(&c.Drain, prefix+"drain", c.Drain, "`time` over which live sessions are closed at a stop")
+	fs.DurationVar(&c.Drain, prefix+"drain", c.Drain, "`time` over which live sessions are closed at a stop; 0 for at once")
 	c.GRPC.Flags(fs, prefix)
 	fs.StringVar(&c.GRPCAdvertise, prefix+"grpc-advertise", c.GRPCAdvertise,
 		"`address` at which the portal reaches this gateway's -"+prefix+"grpc-internal, host:port; empty for the same address")
@@ -179,6 +179,9 @@ func (c *Config) Check() error {
 // perVersion is how many handshakes of one version may wait for its backend: however
 // few handshakes there may be in all, one slow backend leaves half of them to others.
 func (c *Config) perVersion() int {
+	if c.Listen.MaxHandshakes == 0 {
+		return c.MaxHandshakesPerVersion // 0 for no limit here too
+	}
 	half := max(c.Listen.MaxHandshakes/2, 1)
 	if c.MaxHandshakesPerVersion == 0 {
 		return half

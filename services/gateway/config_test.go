@@ -67,11 +67,11 @@ func TestProgram(t *testing.T) {
 			"-subscription: an address is needed",
 			"-tls-cert and -tls-key go together",
 			`-ws: "9099" is not host:port`,
-			"-dial-timeout: must be more than 0",
-			"-ping: must be more than 0",
-			"-pong: must be more than 0",
-			"-max-message: must be more than 0",
-			"-flood: must be more than 0",
+			"-dial-timeout: must be more than 0, or no backend could be connected to",
+			"-ping: must not be negative",
+			"-pong: must not be negative",
+			"-max-message: must not be negative",
+			"-flood: must not be negative",
 			"-grpc: 0.0.0.0:9193 is not on loopback: give -grpc-cert and -grpc-key, or -grpc-plaintext",
 			`-ops: "here" is not host:port`,
 		}},
@@ -106,7 +106,7 @@ func TestOnlyDefaultMakesAConfig(t *testing.T) {
 	}
 	err := new(Config).Check()
 	for _, want := range []string{
-		`-instance: ""`, "-data: is needed", "-handshake-timeout: must be", "-dial-timeout: must be", "-ping: must be", "Buffer must be", "-grant-ttl: must be", "RefreshPause", "-report-every: must be", "-grpc-drain: must be",
+		`-instance: ""`, "-data: is needed", "-handshake-timeout: must be", "-dial-timeout: must be", "-close: must be", "Buffer must be", "-grant-ttl: must be", "RefreshPause", "-report-every: must be", "the gRPC of no service",
 	} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("Check of a Config that Default has not made = %v, want %q in it", err, want)

@@ -72,7 +72,7 @@ func (c *Config) Flags(fs *flag.FlagSet, prefix string) {
 	fs.StringVar(&c.TLSCert, prefix+"tls-cert", c.TLSCert, "PEM `file` of the certificate for HTTPS and gRPC")
 	fs.StringVar(&c.TLSKey, prefix+"tls-key", c.TLSKey, "PEM `file` of the certificate's key")
 	fs.BoolVar(&c.Plaintext, prefix+"plaintext", c.Plaintext, "serve HTTPS and gRPC without TLS, behind a proxy that adds it")
-	fs.DurationVar(&c.Drain, prefix+"drain", c.Drain, "how `long` requests may continue after a stop")
+	fs.DurationVar(&c.Drain, prefix+"drain", c.Drain, "how `long` requests may continue after a stop; 0 for not at all")
 	c.Catalog.Flags(fs, prefix)
 	c.Subscription.Flags(fs, prefix)
 	c.Gateways.Flags(fs, prefix)
@@ -99,8 +99,8 @@ func (c *Config) Check() error {
 	case c.TLSCert != "" && c.Plaintext:
 		fail("%splaintext and %stls-cert exclude each other", p, p)
 	}
-	if c.Drain <= 0 {
-		fail("%sdrain: must be more than 0", p)
+	if c.Drain < 0 {
+		fail("%sdrain: must not be negative", p)
 	}
 	wrong = append(wrong, c.Catalog.Check(), c.Subscription.Check(), c.Gateways.Check(), c.Proxies.Check(), c.Ops.Check())
 	return errors.Join(wrong...)

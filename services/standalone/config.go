@@ -150,7 +150,7 @@ func (c *Config) Flags(fs *flag.FlagSet) {
 		"`file` to which security events are appended as JSON, besides the log; empty for none")
 	fs.BoolVar(&c.NoSample, "no-sample", c.NoSample, "start without the sample API and its backend")
 	fs.StringVar(&c.SampleListen, sampleFlag, c.SampleListen, "`address` of the sample's backend, host:port")
-	fs.DurationVar(&c.Drain, "drain", c.Drain, "`time` for live sessions to end after a stop")
+	fs.DurationVar(&c.Drain, "drain", c.Drain, "`time` for live sessions to end after a stop; 0 for at once")
 	services := flag.NewFlagSet("", flag.ContinueOnError)
 	c.catalog.Flags(services, "catalog.")
 	c.subscription.Flags(services, "subscription.")

@@ -49,18 +49,18 @@ func TestConfiguration(t *testing.T) {
 			[]string{
 				"-catalog.db: must start with postgres:// or sqlite:",
 				`-catalog.gateway-urls: "http://x" is not a ws or wss URL such as ws://localhost:9099`,
-				"-catalog.audit-keep: must be at least 168h0m0s",
+				"-catalog.audit-keep: must be 0, or at least 168h0m0s",
 				`-subscription.issuer: "http://x" is not an https URL without user, query, fragment and a slash at its end`,
 				"-subscription.token-lifetime: must be at least 1s",
-				"-gateway.ping: must be more than 0",
-				"-portal.drain: must be more than 0",
+				"-gateway.ping: must not be negative",
+				"-portal.drain: must not be negative",
 			},
 		},
 		{
 			"own flags and those of services", []string{"-data", "", "-drain", "-1s", "-catalog.audit-keep", "1h", "-portal.drain", "-1s"}, nil,
 			[]string{
-				"-data: a folder is needed", "-drain: must not be negative", "-catalog.audit-keep: must be at least 168h0m0s",
-				"-portal.drain: must be more than 0",
+				"-data: a folder is needed", "-drain: must not be negative", "-catalog.audit-keep: must be 0, or at least 168h0m0s",
+				"-portal.drain: must not be negative",
 			},
 		},
 		{
@@ -74,8 +74,8 @@ func TestConfiguration(t *testing.T) {
 				"flag provided but not defined: -nonsense",
 				`-log-format: the format is text or json, not "xml"`,
 				`-host: "a b" is not a host name or an IP address`,
-				"-subscription.audit-keep: must be at least 168h0m0s",
-				"-gateway.max-message: must be more than 0",
+				"-subscription.audit-keep: must be 0, or at least 168h0m0s",
+				"-gateway.max-message: must not be negative",
 			},
 		},
 		{
@@ -135,7 +135,7 @@ func TestServeHelp(t *testing.T) {
 	for _, want := range []string{
 		`  -data folder`, `(default "./tidegate-data")`, `  -no-sample`, `(default "9443")`, `(default 2s)`,
 		`  -catalog.db url`, `(default sqlite:DATA/catalog.db)`, `  -subscription.issuer URL`, `  -gateway.max-message bytes`,
-		"  -portal.drain long\n    \thow long requests may continue after a stop (default 2s)", `  -log-format format`,
+		"  -portal.drain long\n    \thow long requests may continue after a stop; 0 for not at all (default 2s)", `  -log-format format`,
 	} {
 		if !strings.Contains(stdout.String(), want) {
 			t.Errorf("serve -h does not say %q:\n%s", want, stdout.String())

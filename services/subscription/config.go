@@ -112,9 +112,9 @@ func (c *Config) Flags(fs *flag.FlagSet, prefix string) {
 	fs.DurationVar(&c.RefreshTokenLifetime, prefix+"refresh-token-lifetime", c.RefreshTokenLifetime, "how `long` a sign-in lasts after its last refresh")
 	fs.DurationVar(&c.SigningKeyRotate, prefix+"signing-key-rotate", c.SigningKeyRotate, "how `long` a signing key is used to sign; 0 for ever")
 	fs.DurationVar(&c.SigningKeyLead, prefix+"signing-key-lead", c.SigningKeyLead, "how `long` a signing key is published before it signs")
-	fs.DurationVar(&c.AuditKeep, prefix+"audit-keep", c.AuditKeep, "how `long` changes are kept as the audit log, at least 168h")
-	fs.DurationVar(&c.RecordsKeep, prefix+"records-keep", c.RecordsKeep, "how `long` session records are kept")
-	fs.DurationVar(&c.UsageKeep, prefix+"usage-keep", c.UsageKeep, "how `long` usage is kept")
+	fs.DurationVar(&c.AuditKeep, prefix+"audit-keep", c.AuditKeep, "how `long` changes are kept as the audit log, at least 168h; 0 for ever")
+	fs.DurationVar(&c.RecordsKeep, prefix+"records-keep", c.RecordsKeep, "how `long` session records are kept; 0 for ever")
+	fs.DurationVar(&c.UsageKeep, prefix+"usage-keep", c.UsageKeep, "how `long` usage is kept; 0 for ever")
 	c.GRPC.Flags(fs, prefix)
 	c.Catalog.Flags(fs, prefix)
 	c.Ops.Flags(fs, prefix)
@@ -142,15 +142,19 @@ func (c *Config) Check() error {
 	for _, d := range []struct {
 		flag           string
 		value, min, to time.Duration
+		orNone         bool // 0 is no bound
 	}{
-		{"token-lifetime", c.TokenLifetime, time.Second, 30 * day},
-		{"user-token-lifetime", c.UserTokenLifetime, time.Second, maxUserToken},
-		{"refresh-token-lifetime", c.RefreshTokenLifetime, c.UserTokenLifetime, 366 * day},
-		{"audit-keep", c.AuditKeep, change.Retention, 0},
-		{"records-keep", c.RecordsKeep, time.Hour, 0},
-		{"usage-keep", c.UsageKeep, day, 0},
+		{"token-lifetime", c.TokenLifetime, time.Second, 30 * day, false},
+		{"user-token-lifetime", c.UserTokenLifetime, time.Second, maxUserToken, false},
+		{"refresh-token-lifetime", c.RefreshTokenLifetime, c.UserTokenLifetime, 366 * day, false},
+		{"audit-keep", c.AuditKeep, change.Retention, 0, true},
+		{"records-keep", c.RecordsKeep, time.Hour, 0, true},
+		{"usage-keep", c.UsageKeep, day, 0, true},
 	} {
 		switch {
+		case d.orNone && d.value == 0:
+		case d.orNone && d.value < d.min:
+			fail(d.flag, "must be 0, or at least %s", d.min)
 		case d.value < d.min:
 			fail(d.flag, "must be at least %s", d.min)
 		case d.to > 0 && d.value > d.to:
@@ -158,7 +162,7 @@ func (c *Config) Check() error {
 		}
 	}
 	if c.SigningKeyLead <= 0 {
-		fail("signing-key-lead", "must be more than 0")
+		fail("signing-key-lead", "must be more than 0, or tokens would be signed with a key that nobody knows yet")
 	}
 	if c.SigningKeyRotate < 0 || c.SigningKeyRotate > 0 && c.SigningKeyRotate <= c.SigningKeyLead {
 		fail("signing-key-rotate", "must be 0, or longer than -%ssigning-key-lead", c.prefix)

@@ -356,11 +356,11 @@ func TestCheck(t *testing.T) {
 			"-token-lifetime: must be at least 1s\n" +
 				"-user-token-lifetime: must be at most 15m0s\n" +
 				"-refresh-token-lifetime: must be at least 16m0s\n" +
-				"-audit-keep: must be at least 168h0m0s\n" +
-				"-records-keep: must be at least 1h0m0s\n" +
-				"-usage-keep: must be at least 24h0m0s"},
+				"-audit-keep: must be 0, or at least 168h0m0s\n" +
+				"-records-keep: must be 0, or at least 1h0m0s\n" +
+				"-usage-keep: must be 0, or at least 24h0m0s"},
 		{[]string{"-signing-key-rotate", "10m"}, "-signing-key-rotate: must be 0, or longer than -signing-key-lead"},
-		{[]string{"-signing-key-lead", "0"}, "-signing-key-lead: must be more than 0"},
+		{[]string{"-signing-key-lead", "0"}, "-signing-key-lead: must be more than 0, or tokens would be signed with a key that nobody knows yet"},
 		{[]string{"-issuer", "http://example.com"},
 			`-issuer: "http://example.com" is not an https URL without user, query, fragment and a slash at its end`},
 		{[]string{"-issuer", "https://example.com/"},
@@ -405,7 +405,7 @@ func TestWrongFlagsExitWith2(t *testing.T) {
 
 func TestOnlyDefaultMakesAConfig(t *testing.T) {
 	err := new(subscription.Config).Check()
-	for _, want := range []string{"-db: must start with", "-token-lifetime: must be", "-signing-key-lead: must be", "-grpc-drain: must be more than 0"} {
+	for _, want := range []string{"-db: must start with", "-token-lifetime: must be", "-signing-key-lead: must be", "the gRPC of no service"} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("Check of a Config that Default has not made = %v, want %q in it", err, want)
 		}

@@ -53,12 +53,13 @@ Every option is a flag and an environment variable. The variable is in upper cas
 begins with TIDEGATE and the name of the program: 'catalog -audit-keep' is
 'TIDEGATE_CATALOG_AUDIT_KEEP'; 'tidegate serve -drain' is 'TIDEGATE_DRAIN'. The command
 line takes precedence over the environment. All mistakes are reported at once, and the
-program exits with 2. Secrets are given as files. Each program prints these tables with
-'-h'.
+program exits with 2. Secrets are given as files, or in the environment. Each program
+prints these tables with '-h'.
 
-Durations are written like '300ms', '10s', '5m' or '24h'. A database is
-'postgres://USER:PASSWORD@HOST:PORT/DATABASE' or 'sqlite:PATH'. For settings that
-belong together see [deployment.md](deployment.md).
+0 is off or unlimited where the table says so, and refused elsewhere. Durations are
+written like '300ms', '10s', '5m' or '24h'. A database is
+'postgres://USER:PASSWORD@HOST:PORT/DATABASE' or 'sqlite:PATH'. For settings that belong
+together see [deployment.md](deployment.md).
 `
 
 // Reference returns docs/configuration.md.

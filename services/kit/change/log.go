@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"sync"
 	"time"
 
@@ -68,11 +69,19 @@ type Log struct {
 	stopped chan struct{} // closed when Run ends
 }
 
+// lasting returns how long changes are kept: at least for their watchers.
+func lasting(keep time.Duration) time.Duration {
+	if keep == 0 {
+		return math.MaxInt64
+	}
+	return max(keep, Retention)
+}
+
 // NewLog returns the log of a service in db. The audit log keeps changes for keep,
 // and at least for Retention. Watches are served while Run runs.
 func NewLog(service string, db *sqldb.DB, log *slog.Logger, now func() time.Time, keep time.Duration) *Log {
 	return &Log{
-		service: service, db: db, log: log, now: now, keep: max(keep, Retention), describe: nothing, poll: pollEvery, listenTo: db.Listen,
+		service: service, db: db, log: log, now: now, keep: lasting(keep), describe: nothing, poll: pollEvery, listenTo: db.Listen,
 		heard: make(chan struct{}, 1), wake: make(chan struct{}), acked: make(chan struct{}), stopped: make(chan struct{}),
 	}
 }

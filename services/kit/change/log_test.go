@@ -162,12 +162,13 @@ func TestListPages(t *testing.T) {
 	})
 }
 
-// Run purges what is older than it must keep, which is at least 7 days.
+// Run purges what is older than it must keep, which is at least 7 days, and nothing
+// where it keeps for ever.
 func TestRunPurges(t *testing.T) {
 	for _, tt := range []struct {
 		keep time.Duration
 		left int
-	}{{0, 2}, {20 * 24 * time.Hour, 3}} {
+	}{{time.Second, 2}, {20 * 24 * time.Hour, 3}, {0, 3}} {
 		testdb.Each(t, schema, func(t *testing.T, db *sqldb.DB) {
 			c := newClock()
 			old := change.NewLog("test", db, quiet(), c.now, 0)

@@ -187,7 +187,7 @@ func TestServerDecidesWhereToResume(t *testing.T) {
 func TestServerKnowsARestoredHistory(t *testing.T) {
 	testdb.Each(t, schema, func(t *testing.T, db *sqldb.DB) {
 		c := newClock()
-		l := change.NewLog("test", db, quiet(), c.now, 0)
+		l := change.NewLog("test", db, quiet(), c.now, time.Second)
 		mustAdd(t, l, "a")
 		mustAdd(t, l, "b")
 		w := attend(t, newServer(l), "")
@@ -201,7 +201,7 @@ func TestServerKnowsARestoredHistory(t *testing.T) {
 			}
 		}
 		c.add(time.Minute)
-		restored := change.NewLog("test", db, quiet(), c.now, 0)
+		restored := change.NewLog("test", db, quiet(), c.now, time.Second)
 		mustAdd(t, restored, "x")
 		mustAdd(t, restored, "y")
 		w = attend(t, newServer(restored), end.GetCursor())

@@ -35,12 +35,13 @@ type Config struct {
 	Listening func(net.Addr)
 
 	prefix string
+	made   bool // by Default
 }
 
 // Default returns the configuration of a server for users at addr and for
 // services at internalAddr, each host:port or empty.
 func Default(addr, internalAddr string) Config {
-	return Config{Addr: addr, InternalAddr: internalAddr, Drain: 10 * time.Second}
+	return Config{Addr: addr, InternalAddr: internalAddr, Drain: 10 * time.Second, made: true}
 }
 
 // Flags registers the options, with prefix before their names. Their defaults are
@@ -53,7 +54,7 @@ func (c *Config) Flags(fs *flag.FlagSet, prefix string) {
 	fs.StringVar(&c.TLSKey, prefix+"grpc-key", c.TLSKey, "PEM `file` of the certificate's key")
 	fs.StringVar(&c.TLSClientCA, prefix+"grpc-client-ca", c.TLSClientCA, "PEM `file` of the authority that signs services' certificates; empty for plaintext on loopback")
 	fs.BoolVar(&c.Plaintext, prefix+"grpc-plaintext", c.Plaintext, "serve users without TLS even beyond loopback")
-	fs.DurationVar(&c.Drain, prefix+"grpc-drain", c.Drain, "how `long` calls may continue after a stop")
+	fs.DurationVar(&c.Drain, prefix+"grpc-drain", c.Drain, "how `long` calls may continue after a stop; 0 for not at all")
 }
 
 // Check reports everything that is wrong with the configuration.
@@ -61,14 +62,17 @@ func (c *Config) Check() error {
 	p := "-" + c.prefix
 	var wrong []error
 	fail := func(format string, a ...any) { wrong = append(wrong, fmt.Errorf(format, a...)) }
+	if !c.made {
+		fail("the gRPC of no service: its configuration is made by Default")
+	}
 	if (c.TLSCert == "") != (c.TLSKey == "") {
 		fail("%sgrpc-cert and %sgrpc-key go together", p, p)
 	}
 	if c.TLSClientCA != "" && c.TLSCert == "" {
 		fail("%sgrpc-client-ca needs %sgrpc-cert and %sgrpc-key", p, p, p)
 	}
-	if c.Drain <= 0 {
-		fail("%sgrpc-drain: must be more than 0", p)
+	if c.Drain < 0 {
+		fail("%sgrpc-drain: must not be negative", p)
 	}
 	if c.Listener == nil && c.Addr != "" {
 		if err := netaddr.Check(c.Addr); err != nil {

@@ -22,7 +22,7 @@ func TestConfig(t *testing.T) {
 		{"-x.grpc=127.0.0.1:1 -x.grpc-internal=[::1]:1", nil, nil},
 		{"-x.grpc=localhost:1", nil, nil},
 		{"-x.grpc=:1 -x.grpc-internal=0.0.0.0:1 -x.grpc-drain=-1s", nil, []string{
-			"-x.grpc-drain: must be more than 0",
+			"-x.grpc-drain: must not be negative",
 			"-x.grpc: :1 is not on loopback: give -x.grpc-cert and -x.grpc-key, or -x.grpc-plaintext",
 			"-x.grpc-internal: 0.0.0.0:1 is not on loopback: give -x.grpc-client-ca, -x.grpc-cert and -x.grpc-key"}},
 		{"-x.grpc=:1 -x.grpc-plaintext", nil, nil},
@@ -61,7 +61,7 @@ func TestFlagsKeepDefaults(t *testing.T) {
 }
 
 func TestOnlyDefaultMakesAConfig(t *testing.T) {
-	if err := new(grpcserver.Config).Check(); err == nil || err.Error() != "-grpc-drain: must be more than 0" {
+	if err := new(grpcserver.Config).Check(); err == nil || err.Error() != "the gRPC of no service: its configuration is made by Default" {
 		t.Errorf("Check of a Config that Default has not made = %v, want the field", err)
 	}
 }

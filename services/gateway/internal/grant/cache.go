@@ -6,6 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"log/slog"
+	"math"
 	"math/rand/v2"
 	"sync"
 	"time"
@@ -84,11 +85,11 @@ type Sessions interface {
 // Config is how a Cache works. It is made by Default.
 type Config struct {
 	GrantTTL     time.Duration // how long a grant is kept
-	DenialTTL    time.Duration // how long a denial is kept
+	DenialTTL    time.Duration // how long a denial is kept; 0 for not at all
 	Timeout      time.Duration // of one question to the source
-	MaxGrants    int           // kept
+	MaxGrants    int           // kept; 0 for any number
 	MaxDenials   int           // kept
-	MaxLookups   int           // under way at once
+	MaxLookups   int           // under way at once; 0 for any number
 	EventTTL     time.Duration // how long events are kept
 	MaxEvents    int           // kept
 	RefreshPause time.Duration // between two batches of a refresh
@@ -116,10 +117,10 @@ func Default() Config {
 func (c *Config) Flags(fs *flag.FlagSet, prefix string) {
 	c.prefix = prefix
 	fs.DurationVar(&c.GrantTTL, prefix+"grant-ttl", c.GrantTTL, "how `long` a grant is cached before it is verified again")
-	fs.DurationVar(&c.DenialTTL, prefix+"denial-ttl", c.DenialTTL, "how `long` a denial is cached")
+	fs.DurationVar(&c.DenialTTL, prefix+"denial-ttl", c.DenialTTL, "how `long` a denial is cached; 0 for not at all")
 	fs.DurationVar(&c.Timeout, prefix+"verify-timeout", c.Timeout, "`time` to verify a credential")
-	fs.IntVar(&c.MaxLookups, prefix+"max-lookups", c.MaxLookups, "`number` of credentials that are verified at once; further ones are refused")
-	fs.IntVar(&c.MaxGrants, prefix+"max-grants", c.MaxGrants, "`number` of grants that are cached")
+	fs.IntVar(&c.MaxLookups, prefix+"max-lookups", c.MaxLookups, "`number` of credentials that are verified at once; further ones are refused; 0 for no limit")
+	fs.IntVar(&c.MaxGrants, prefix+"max-grants", c.MaxGrants, "`number` of grants that are cached; 0 for no limit")
 }
 
 // Check reports everything that is wrong with the configuration.
@@ -129,17 +130,30 @@ func (c *Config) Check() error {
 		name  string
 		value int64
 	}{
-		{"grant-ttl", int64(c.GrantTTL)}, {"denial-ttl", int64(c.DenialTTL)}, {"verify-timeout", int64(c.Timeout)},
-		{"max-lookups", int64(c.MaxLookups)}, {"max-grants", int64(c.MaxGrants)},
+		{"denial-ttl", int64(c.DenialTTL)}, {"max-lookups", int64(c.MaxLookups)}, {"max-grants", int64(c.MaxGrants)},
 	} {
-		if f.value <= 0 {
-			wrong = append(wrong, fmt.Errorf("-%s%s: must be more than 0", c.prefix, f.name))
+		if f.value < 0 {
+			wrong = append(wrong, fmt.Errorf("-%s%s: must not be negative", c.prefix, f.name))
 		}
+	}
+	if c.GrantTTL <= 0 {
+		wrong = append(wrong, fmt.Errorf("-%sgrant-ttl: must be more than 0, or every handshake would wait for the control plane", c.prefix))
+	}
+	if c.Timeout <= 0 {
+		wrong = append(wrong, fmt.Errorf("-%sverify-timeout: must be more than 0, or no credential could be verified", c.prefix))
 	}
 	if c.MaxDenials <= 0 || c.EventTTL <= 0 || c.MaxEvents <= 0 || c.RefreshPause <= 0 {
 		wrong = append(wrong, errors.New("grants: MaxDenials, EventTTL, MaxEvents and RefreshPause must be more than 0"))
 	}
 	return errors.Join(wrong...)
+}
+
+// unlimited returns a limit, or the largest number for 0.
+func unlimited(limit int) int {
+	if limit == 0 {
+		return math.MaxInt
+	}
+	return limit
 }
 
 // Cache keeps grants and denials. It is safe for concurrent use.
@@ -178,7 +192,7 @@ func New(cfg Config, source Source, sessions Sessions, m *metrics.Metrics, log *
 		queue: newRefreshQueue(), refreshing: make(chan struct{}, 1),
 		jitter: func(d time.Duration) time.Duration { return d/2 + rand.N(d/2+1) },
 		base:   base, stop: stop,
-		grants: newLRU(cfg.MaxGrants), denials: newLRU(cfg.MaxDenials),
+		grants: newLRU(unlimited(cfg.MaxGrants)), denials: newLRU(cfg.MaxDenials),
 		lookups: map[key]*lookup{}, history: newHistory(cfg.EventTTL, cfg.MaxEvents),
 	}
 }

@@ -186,6 +186,41 @@ func TestLookupsUnderWayAreBounded(t *testing.T) {
 	})
 }
 
+// TestZeroLimitsAreNone has many lookups under way, many grants and a denial, each with
+// a limit of 0.
+func TestZeroLimitsAreNone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		release := make(chan struct{})
+		cfg := grant.Default()
+		cfg.MaxLookups, cfg.MaxGrants, cfg.DenialTTL = 0, 0, 0
+		if err := cfg.Check(); err != nil {
+			t.Errorf("Check = %v, want nil", err)
+		}
+		r := newRig(t, cfg, &source{verify: func(_ context.Context, credential, _ string) (grant.Answer, error) {
+			<-release
+			if credential == "bad" {
+				return grant.Answer{Denial: &grant.Denial{Reason: grant.ErrUnauthenticated}}, nil
+			}
+			return good(credential, 0), nil
+		}})
+		const many = 500
+		var wg sync.WaitGroup
+		for i := range many {
+			wg.Go(func() {
+				if _, _, err := r.Verify(t.Context(), bearer(fmt.Sprint(i)), version1); err != nil {
+					t.Errorf("Verify(%d) = %v", i, err)
+				}
+			})
+		}
+		synctest.Wait()
+		close(release)
+		wg.Wait()
+		r.granted(t, "0", many) // from the cache
+		r.refused(t, "bad", grant.ErrUnauthenticated, many+1)
+		r.refused(t, "bad", grant.ErrUnauthenticated, many+2) // asked again
+	})
+}
+
 func TestLookupHasATimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, grant.Default(), &source{verify: func(ctx context.Context, _, _ string) (grant.Answer, error) {

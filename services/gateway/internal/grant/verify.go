@@ -63,7 +63,7 @@ func (c *Cache) find(cred credential.Credential, version string) (*lookup, *Gran
 	case l != nil:
 	case c.closed:
 		return nil, nil, 0, ErrUnavailable
-	case len(c.lookups) >= c.cfg.MaxLookups:
+	case len(c.lookups) >= unlimited(c.cfg.MaxLookups):
 		c.metrics.Lookup(metrics.Busy)
 		return nil, nil, 0, ErrBusy
 	default:

@@ -21,7 +21,7 @@ type Config struct {
 	CertFile, KeyFile string
 	CertDir           string
 	Timeout           time.Duration // of a whole handshake, TLS and head included
-	MaxHandshakes     int           // in progress at once; further clients are refused
+	MaxHandshakes     int           // in progress at once, 0 for any number; further clients are refused
 	MaxHead           int           // bytes of a request's head
 	Proxies           proxies.Config
 	// Listener and TLSListener, if set, are used instead of the addresses.
@@ -50,7 +50,7 @@ func (c *Config) Flags(fs *flag.FlagSet, prefix string) {
 	fs.StringVar(&c.KeyFile, prefix+"tls-key", c.KeyFile, "PEM `file` of the certificate's key")
 	fs.DurationVar(&c.Timeout, prefix+"handshake-timeout", c.Timeout, "`time` for a whole handshake, including its head")
 	fs.IntVar(&c.MaxHead, prefix+"max-head", c.MaxHead, "largest head of a request or of a backend's answer in `bytes`, 4096 to 1048576")
-	fs.IntVar(&c.MaxHandshakes, prefix+"max-handshakes", c.MaxHandshakes, "`number` of handshakes in progress at once; further ones are answered with 503")
+	fs.IntVar(&c.MaxHandshakes, prefix+"max-handshakes", c.MaxHandshakes, "`number` of handshakes in progress at once; further ones are answered with 503; 0 for no limit")
 	c.Proxies.Flags(fs, prefix)
 }
 
@@ -72,13 +72,13 @@ func (c *Config) Check() error {
 		fail("%swss: %w", p, err)
 	}
 	if c.Timeout <= 0 {
-		fail("%shandshake-timeout: must be more than 0", p)
+		fail("%shandshake-timeout: must be more than 0, or silent clients would stay for ever", p)
 	}
 	if c.MaxHead < minHead || c.MaxHead > maxHead {
 		fail("%smax-head: must be %d to %d bytes", p, minHead, maxHead)
 	}
-	if c.MaxHandshakes <= 0 {
-		fail("%smax-handshakes: must be more than 0", p)
+	if c.MaxHandshakes < 0 {
+		fail("%smax-handshakes: must not be negative", p)
 	}
 	return errors.Join(append(errs, c.Proxies.Check())...)
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -54,7 +55,7 @@ func Open(cfg Config, h Handler, ready func() error, m *metrics.Metrics, log *sl
 	}
 	l := &Listener{
 		cfg: cfg, handler: h, ready: ready, metrics: m, log: log,
-		slots: make(chan struct{}, cfg.MaxHandshakes), spare: make(chan struct{}, spareSlots),
+		slots: make(chan struct{}, slotsOf(cfg)), spare: make(chan struct{}, spareSlots),
 		heads: head.NewPool(cfg.MaxHead), reading: make(map[net.Conn]struct{}),
 	}
 	var err error
@@ -73,6 +74,15 @@ func Open(cfg Config, h Handler, ready func() error, m *metrics.Metrics, log *sl
 		_ = l.secure.Close()
 	}
 	return l, err
+}
+
+// slotsOf returns how many handshakes may be in progress. A channel of values without
+// size takes no memory for them.
+func slotsOf(cfg Config) int {
+	if cfg.MaxHandshakes == 0 {
+		return math.MaxInt
+	}
+	return cfg.MaxHandshakes
 }
 
 // listen returns the given listener, or one at addr, without TCP keep-alives:

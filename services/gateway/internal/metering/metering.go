@@ -64,7 +64,7 @@ func (c *Config) Flags(fs *flag.FlagSet, prefix string) {
 // Check reports what is wrong with the configuration.
 func (c *Config) Check() error {
 	if c.Every <= 0 {
-		return fmt.Errorf("-%sreport-every: must be more than 0", c.prefix)
+		return fmt.Errorf("-%sreport-every: must be more than 0, or usage would never be reported", c.prefix)
 	}
 	if c.Timeout <= 0 || c.Rows <= 0 || c.Records <= 0 {
 		return errors.New("reports of usage: Timeout, Rows and Records must be more than 0")

@@ -57,7 +57,7 @@ func (r *Relay) checkLeg(l *leg, now int64) {
 	if l.in.lingerBy != 0 && now >= l.in.lingerBy {
 		l.in.drain()
 	}
-	if l.out.stalled != 0 && now-l.out.stalled >= int64(cfg.Write) {
+	if l.out.stalled != 0 && cfg.Write != 0 && now-l.out.stalled >= int64(cfg.Write) {
 		l.abort()
 		l.conn.Reset()
 		r.end(ending.New(ending.Slow, l.party().String()+" takes no bytes"))
@@ -101,6 +101,10 @@ func (r *Relay) ping(l *leg, now int64) {
 	binary.BigEndian.PutUint64(mark[:], r.mark)
 	if err := r.sendPingOrPong(l, frame.Ping, mark[:]); err != nil {
 		r.writeFailed(l)
+		return
+	}
+	if r.engine.cfg.Pong == 0 {
+		l.out.nextPing = now + int64(r.engine.cfg.Ping)
 		return
 	}
 	l.out.pingSent, l.out.unacked = now, 0
@@ -166,7 +170,7 @@ func (l *leg) nextDeadline() int64 {
 	case l.out.nextPing != 0:
 		at = l.out.nextPing
 	}
-	if l.out.stalled != 0 {
+	if l.out.stalled != 0 && cfg.Write != 0 {
 		at = min(at, l.out.stalled+int64(cfg.Write))
 	}
 	return at

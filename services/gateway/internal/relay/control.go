@@ -35,7 +35,7 @@ func (in *reader) flooded(e *Engine) bool {
 		in.floodSince, in.flood = now, 0
 	}
 	in.flood++
-	return int(in.flood) > e.cfg.Flood
+	return e.cfg.Flood != 0 && int(in.flood) > e.cfg.Flood
 }
 
 // answerPing sends a pong. If it has to wait, the newest one is sent.

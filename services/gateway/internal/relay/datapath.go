@@ -270,7 +270,9 @@ func (r *Relay) stall(dst *leg, someSent bool) {
 	switch {
 	case dst.out.stalled == 0:
 		dst.out.stalled = now
-		r.schedule(now + int64(r.engine.cfg.Write))
+		if wait := r.engine.cfg.Write; wait != 0 {
+			r.schedule(now + int64(wait))
+		}
 	case someSent:
 		dst.out.stalled, dst.in.lastLife = now, now
 	}

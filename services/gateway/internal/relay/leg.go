@@ -124,7 +124,11 @@ func (l *leg) attach(r *Relay, c Leg, masked bool) error {
 	if err := l.conn.Attach(c.Conn); err != nil {
 		return fmt.Errorf("relay the %s: %w", l.party(), err)
 	}
-	l.in.frames = frame.NewWalker(masked, r.engine.cfg.MaxMessage)
+	limit := r.engine.cfg.MaxMessage
+	if limit == 0 {
+		limit = -1
+	}
+	l.in.frames = frame.NewWalker(masked, limit)
 	if len(c.Buffered) > 0 {
 		l.in.held = &chunk{rest: c.Buffered}
 	}

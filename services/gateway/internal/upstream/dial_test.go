@@ -490,7 +490,7 @@ func trusting(file string) Config {
 }
 
 func TestNewRefuses(t *testing.T) {
-	if _, err := New(Config{}); err == nil || err.Error() != "-dial-timeout: must be more than 0" {
+	if _, err := New(Config{}); err == nil || !strings.HasPrefix(err.Error(), "-dial-timeout: must be more than 0") {
 		t.Errorf("New of a Config that Default has not made = %v, want the field", err)
 	}
 	empty := filepath.Join(t.TempDir(), "empty.pem")

@@ -52,7 +52,7 @@ func (c *Config) Flags(fs *flag.FlagSet, prefix string) {
 // Check reports what is wrong with the configuration.
 func (c *Config) Check() error {
 	if c.Timeout <= 0 {
-		return fmt.Errorf("-%sdial-timeout: must be more than 0", c.prefix)
+		return fmt.Errorf("-%sdial-timeout: must be more than 0, or no backend could be connected to", c.prefix)
 	}
 	if c.MaxHead <= 0 {
 		return errors.New("backends: MaxHead must be more than 0")

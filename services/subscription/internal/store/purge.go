@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/tidegatehq/tidegate/services/kit/sqldb"
@@ -30,6 +31,14 @@ const (
 // long.
 const purgeRows = 1000
 
+// lasting returns a time to keep something, or the longest for 0.
+func lasting(keep time.Duration) time.Duration {
+	if keep == 0 {
+		return math.MaxInt64
+	}
+	return keep
+}
+
 // Purge deletes expired rows. Each of its statements deletes at most $2 rows whose
 // time is before $1.
 func (s *Store) Purge(ctx context.Context, keep Retention) error {
@@ -54,11 +63,11 @@ func (s *Store) Purge(ctx context.Context, keep Retention) error {
 			DELETE FROM ended_access WHERE name IN (SELECT name FROM ended_access WHERE expires_at < $1 LIMIT $2)`},
 		{"failed sign-ins", now, `
 			DELETE FROM sign_in_failure WHERE username_fold IN (SELECT username_fold FROM sign_in_failure WHERE penalty_until < $1 LIMIT $2)`},
-		{"session records", now.Add(-keep.Records), `
+		{"session records", now.Add(-lasting(keep.Records)), `
 			DELETE FROM session_record WHERE ref IN (SELECT ref FROM session_record WHERE ended_at < $1 LIMIT $2)`},
-		{"usage", now.Add(-keep.Usage), `
+		{"usage", now.Add(-lasting(keep.Usage)), `
 			DELETE FROM usage WHERE hour IN (SELECT hour FROM usage WHERE hour < $1 ORDER BY hour LIMIT $2) AND hour < $1`},
-		{"former owners", now.Add(-keep.Records), `
+		{"former owners", now.Add(-lasting(keep.Records)), `
 			DELETE FROM former_owner WHERE name IN (SELECT name FROM former_owner WHERE ended_at < $1 LIMIT $2)`},
 		{"batches", now.Add(-batches), `
 			DELETE FROM batch WHERE boot_id IN (SELECT boot_id FROM batch WHERE taken_at < $1 LIMIT $2) AND taken_at < $1`},
