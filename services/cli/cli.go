@@ -85,6 +85,7 @@ type grammar struct {
 	Record  recordCmds  `cmd:"" help:"Records of ended sessions."`
 	Usage   usageCmd    `cmd:"" help:"Traffic of subscriptions through gateways."`
 	User    userCmds    `cmd:"" help:"Users."`
+	SignIn  signInCmds  `cmd:"" name:"sign-in" help:"Sign-ins of users."`
 
 	Certs   certsCmd   `cmd:"" help:"Create a certificate authority, and a certificate and key for each service."`
 	Version versionCmd `cmd:"" help:"Show the version."`

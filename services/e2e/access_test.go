@@ -65,6 +65,18 @@ func TestRoles(t *testing.T) {
 		t.Errorf("login with the new password = %d", code)
 	}
 
+	// A sign-in on another machine is seen and ended; this one goes on.
+	elsewhere := s.newShell(t)
+	if _, _, code := elsewhere.try(t, "subscriber has another one\n", "login", "-u", "subscriber"); code != 0 {
+		t.Errorf("login elsewhere = %d", code)
+	}
+	elsewhere.says(t, []string{"this one"}, "sign-in", "list")
+	root.says(t, []string{"ENDS"}, "sign-in", "list", "subscriber")
+	users["subscriber"].says(t, []string{"Ended"}, "sign-in", "end", "--all")
+	if _, stderr, code := elsewhere.try(t, "", "api", "list"); code != 1 || !strings.Contains(stderr, "the sign-in has ended") {
+		t.Errorf("api list in a sign-in that was ended = %d, %q", code, stderr)
+	}
+
 	// Whoever is suspended is out, wherever it is tried, and their live sessions end.
 	token := strings.TrimSpace(users["subscriber"].run(t, "token", "Mine"))
 	conn := s.connect(t, s.WS+"/mine", token)

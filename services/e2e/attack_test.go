@@ -62,6 +62,7 @@ func (s *Stack) newVictim(t *testing.T) *victim {
 		"sessionRecords/*": v.endedRecord(t), "gateways/*/sessions/*": v.liveSession(t),
 		"services/*": "services/catalog", "services/*/changes/*": "services/catalog/changes/1",
 	}
+	v.hidden["users/*/signIns/*"] = v.signInElsewhere(t)
 	v.hidden["gateways/*"], _, _ = strings.Cut(v.hidden["gateways/*/sessions/*"], "/sessions/")
 	v.published = maps.Clone(v.hidden)
 	v.published["apis/*"], v.published["apis/*/versions/*"] = x.api.GetName(), x.version.GetName()
@@ -96,6 +97,17 @@ func (v *victim) liveSession(t *testing.T) string {
 		t.Fatal("there is no live session")
 	}
 	return sessions[len(sessions)-1].GetName()
+}
+
+// signInElsewhere signs the owner in once more, and returns the name of that sign-in.
+func (v *victim) signInElsewhere(t *testing.T) string {
+	t.Helper()
+	v.stack.signIn(t, "owner", v.password)
+	all, err := v.admin.signIns.ListSignIns(v.admin.ctx(t), &identityv1.ListSignInsRequest{Parent: v.name})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all.GetSignIns()[len(all.GetSignIns())-1].GetName()
 }
 
 // makeUser makes a user with roles.
@@ -151,6 +163,7 @@ func (v *victim) renew(t *testing.T) {
 	}
 	v.hidden["applications/*/oauthClients/*/secrets/*"] = secret.GetName()
 	v.hidden["gateways/*/sessions/*"] = v.liveSession(t)
+	v.hidden["users/*/signIns/*"] = v.signInElsewhere(t)
 }
 
 // state is everything that belongs to the owner, and how many changes there were.
@@ -172,6 +185,7 @@ func (v *victim) state(t *testing.T) string {
 	}
 	add(p.catalog.ListPlans(ctx, &catalogv1.ListPlansRequest{}))
 	add(p.users.GetUser(ctx, &identityv1.GetUserRequest{Name: v.name}))
+	add(p.signIns.GetSignIn(ctx, &identityv1.GetSignInRequest{Name: v.hidden["users/*/signIns/*"]}))
 	add(p.users.ListUsers(ctx, &identityv1.ListUsersRequest{}))
 	add(p.apps.GetApplication(ctx, &subscriptionv1.GetApplicationRequest{Name: v.hidden["applications/*"]}))
 	add(p.apps.ListOAuthClients(ctx, &subscriptionv1.ListOAuthClientsRequest{Parent: v.hidden["applications/*"]}))

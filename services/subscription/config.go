@@ -39,10 +39,14 @@ type Config struct {
 	// TokenLifetime is how long an application's access token lives.
 	TokenLifetime time.Duration
 	// UserTokenLifetime is how long a user's access token lives, 15 minutes at
-	// most. A user who was removed or has lost a role keeps access that long.
+	// most. A user whose access has ended keeps it that long where the subscription
+	// service is not heard.
 	UserTokenLifetime time.Duration
 	// RefreshTokenLifetime is how long a sign-in lasts without being refreshed.
 	RefreshTokenLifetime time.Duration
+	// SignInLifetime is how long a sign-in lasts at most, however often it is
+	// refreshed.
+	SignInLifetime time.Duration
 	// SigningKeyRotate is how long a signing key signs; 0 means for ever.
 	SigningKeyRotate time.Duration
 	// SigningKeyLead is how long a signing key is published before it signs.
@@ -85,6 +89,7 @@ func Default() Config {
 		TokenLifetime:        time.Hour,
 		UserTokenLifetime:    maxUserToken,
 		RefreshTokenLifetime: 7 * day,
+		SignInLifetime:       30 * day,
 		SigningKeyRotate:     30 * day,
 		SigningKeyLead:       10 * time.Minute,
 		AuditKeep:            365 * day,
@@ -108,8 +113,9 @@ func (c *Config) Flags(fs *flag.FlagSet, prefix string) {
 	fs.StringVar(&c.Instance, prefix+"instance", c.Instance, "`name` of this replica, unique among the catalog's watchers")
 	fs.DurationVar(&c.TokenLifetime, prefix+"token-lifetime", c.TokenLifetime, "how `long` access tokens of applications are valid")
 	fs.DurationVar(&c.UserTokenLifetime, prefix+"user-token-lifetime", c.UserTokenLifetime,
-		"how `long` access tokens of users are valid, at most 15m; a deleted user or lost role keeps working that long")
+		"how `long` access tokens of users are valid, at most 15m; where this service is not heard, a deleted user keeps access that long")
 	fs.DurationVar(&c.RefreshTokenLifetime, prefix+"refresh-token-lifetime", c.RefreshTokenLifetime, "how `long` a sign-in lasts after its last refresh")
+	fs.DurationVar(&c.SignInLifetime, prefix+"sign-in-lifetime", c.SignInLifetime, "how `long` a sign-in lasts at most, however often it is refreshed")
 	fs.DurationVar(&c.SigningKeyRotate, prefix+"signing-key-rotate", c.SigningKeyRotate, "how `long` a signing key is used to sign; 0 for ever")
 	fs.DurationVar(&c.SigningKeyLead, prefix+"signing-key-lead", c.SigningKeyLead, "how `long` a signing key is published before it signs")
 	fs.DurationVar(&c.AuditKeep, prefix+"audit-keep", c.AuditKeep, "how `long` changes are kept as the audit log, at least 168h; 0 for ever")
@@ -147,6 +153,7 @@ func (c *Config) Check() error {
 		{"token-lifetime", c.TokenLifetime, time.Second, 30 * day, false},
 		{"user-token-lifetime", c.UserTokenLifetime, time.Second, maxUserToken, false},
 		{"refresh-token-lifetime", c.RefreshTokenLifetime, c.UserTokenLifetime, 366 * day, false},
+		{"sign-in-lifetime", c.SignInLifetime, c.UserTokenLifetime, 366 * day, false},
 		{"audit-keep", c.AuditKeep, change.Retention, 0, true},
 		{"records-keep", c.RecordsKeep, time.Hour, 0, true},
 		{"usage-keep", c.UsageKeep, day, 0, true},

@@ -28,39 +28,61 @@ const (
 // right master key.
 const canary = "tidegate subscription"
 
-// canaryContext is the purpose that the canary is sealed for.
-const canaryContext = "subscription canary"
+// The purposes that the canary and the key of refresh tokens are sealed for.
+const (
+	canaryContext     = "subscription canary"
+	refreshKeyContext = "subscription refresh key"
+)
 
 // install fixes the issuer and adds the first administrator at the first start; at
-// later starts it checks that the issuer and the master key are still the same.
-func install(ctx context.Context, cfg Config, st *store.Store, master *seal.Key, passwords *token.Passwords, log *slog.Logger) error {
+// later starts it checks that the issuer and the master key are still the same. It
+// returns the refresh tokens of the installation.
+func install(ctx context.Context, cfg Config, st *store.Store, master *seal.Key, passwords *token.Passwords, log *slog.Logger) (*token.RefreshTokens, error) {
 	found, known, err := st.Installation(ctx)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if !known {
 		if err := firstStart(ctx, cfg, st, master, passwords); err != nil {
-			return err
+			return nil, err
 		}
 		// Another replica may have been first.
 		if found, _, err = st.Installation(ctx); err != nil {
-			return err
+			return nil, err
 		}
 		log.Info("installation made", "issuer", found.Issuer, "administrator", store.AdministratorName)
 	}
 	if err := refuse(cfg, master, found); err != nil {
-		return err
+		return nil, err
 	}
-	return resealCanary(ctx, st, master)
+	refreshKey, err := master.Open(found.RefreshKey, []byte(refreshKeyContext))
+	if err != nil {
+		return nil, fmt.Errorf("read the key of refresh tokens: %w", err)
+	}
+	return token.NewRefreshTokens(refreshKey), reseal(ctx, st, master)
 }
 
-// resealCanary seals the canary with the newest master key, if it is not.
-func resealCanary(ctx context.Context, st *store.Store, master *seal.Key) error {
+// reseal seals what the first start fixed with the newest master key, if it is not.
+func reseal(ctx context.Context, st *store.Store, master *seal.Key) error {
 	found, _, err := st.Installation(ctx)
-	if err != nil || !master.Stale(found.Canary) {
+	if err != nil || !master.Stale(found.Canary) && !master.Stale(found.RefreshKey) {
 		return err
 	}
-	return st.SetCanary(ctx, master.Seal([]byte(canary), []byte(canaryContext)))
+	refreshKey, err := master.Open(found.RefreshKey, []byte(refreshKeyContext))
+	if err != nil {
+		return fmt.Errorf("read the key of refresh tokens: %w", err)
+	}
+	sealed := installation(found.Issuer, master, refreshKey)
+	return st.Reseal(ctx, sealed.Canary, sealed.RefreshKey)
+}
+
+// installation returns what the first start fixes.
+func installation(issuer string, master *seal.Key, refreshKey []byte) store.Installation {
+	return store.Installation{
+		Issuer:     issuer,
+		Canary:     master.Seal([]byte(canary), []byte(canaryContext)),
+		RefreshKey: master.Seal(refreshKey, []byte(refreshKeyContext)),
+	}
 }
 
 // refuse returns why the service cannot continue with an installation, or nil.
@@ -116,9 +138,7 @@ func firstStart(ctx context.Context, cfg Config, st *store.Store, master *seal.K
 	}
 	hash := slot.Hash(password)
 	slot.Release()
-	return st.Install(ctx, store.Installation{
-		Issuer: cfg.Issuer, Canary: master.Seal([]byte(canary), []byte(canaryContext)),
-	}, hash)
+	return st.Install(ctx, installation(cfg.Issuer, master, token.NewRefreshKey()), hash)
 }
 
 // readPassword reads a password; a line end after it is not part of it.

@@ -65,7 +65,8 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	changes.Describe(api.Resource)
 	st := store.New(db, changes, time.Now)
 	passwords := token.NewPasswords()
-	if err := install(ctx, cfg, st, master, passwords, log); err != nil {
+	refreshTokens, err := install(ctx, cfg, st, master, passwords, log)
+	if err != nil {
 		return err
 	}
 	lives := token.Lifetimes{Application: cfg.TokenLifetime, User: cfg.UserTokenLifetime}
@@ -79,7 +80,7 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 		if err := master.Reload(); err != nil {
 			return err
 		}
-		return errors.Join(resealCanary(ctx, st, master), keys.Reseal(ctx))
+		return errors.Join(reseal(ctx, st, master), keys.Reseal(ctx))
 	})
 	catalog, err := cfg.Catalog.Dial()
 	if err != nil {
@@ -91,7 +92,7 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	issuer := token.NewIssuer(cfg.Issuer, keys, lives, time.Now)
 	srv, operations, err := servers(ctx, cfg, db, api.Parts{
 		Store: st, Changes: changes, Issuer: issuer, Keys: keys, Passwords: passwords, Catalog: watch,
-		RefreshLifetime: cfg.RefreshTokenLifetime, Now: time.Now, Log: log, Security: security,
+		RefreshTokens: refreshTokens, SignIns: store.Lasting{Idle: cfg.RefreshTokenLifetime, Most: cfg.SignInLifetime}, Now: time.Now, Log: log, Security: security,
 	}, identity.NewVerifier(issuer.Keys(), st, time.Now), log)
 	if err != nil {
 		return err

@@ -113,7 +113,7 @@ func TestOtherServicesHearWhoIsOut(t *testing.T) {
 		first := w.watchUsers("catalog-1")
 		var header metadata.MD
 		// Each ends the access of a user; who wants to know is given the last change.
-		for what, end := range map[string]func(name string, id string) error{
+		for what, end := range map[string]func(name, signIn string) error{
 			"roles": func(name, _ string) error {
 				_, err := w.users.UpdateUser(w.root, &identityv1.UpdateUserRequest{
 					User: &identityv1.User{Name: name, Roles: []identityv1.User_Role{identityv1.User_ROLE_PUBLISHER}},
@@ -128,11 +128,21 @@ func TestOtherServicesHearWhoIsOut(t *testing.T) {
 				_, err := w.users.DeleteUser(w.root, &identityv1.DeleteUserRequest{Name: name}, grpc.Header(&header))
 				return err
 			},
+			"password": func(name, _ string) error {
+				_, err := w.users.ChangePassword(w.root, &identityv1.ChangePasswordRequest{Name: name, NewPassword: "some other password"}, grpc.Header(&header))
+				return err
+			},
+			"sign-in": func(name, signIn string) error {
+				_, err := w.signIns.DeleteSignIn(w.root, &identityv1.DeleteSignInRequest{Name: name + "/signIns/" + signIn}, grpc.Header(&header))
+				return err
+			},
 		} {
-			p, err := w.store.CreateUser(t.Context(), store.User{Username: what, Roles: []string{"creator"}}, "")
+			p, err := w.store.CreateUser(t.Context(), store.User{Username: what, Roles: []string{"creator"}}, "hash")
 			w.must(err)
-			before := identity.User{Name: store.UserName(p.ID), SignIn: "s", AsOf: w.head()}
-			w.must(end(before.Name, p.ID))
+			in, _, err := w.store.CreateSignIn(t.Context(), p.ID, "hash", "", store.Lasting{Idle: time.Hour, Most: time.Hour})
+			w.must(err)
+			before := identity.User{Name: store.UserName(p.ID), SignIn: in.ID, AsOf: in.AsOf}
+			w.must(end(before.Name, in.ID))
 			w.applied(header)
 			after := before
 			after.AsOf = w.head()

@@ -33,10 +33,11 @@ type Parts struct {
 	Keys      *token.Keys
 	Passwords *token.Passwords
 	Catalog   *catalogwatch.Watch
-	// RefreshLifetime is how long a refresh token is valid.
-	RefreshLifetime time.Duration
-	Now             func() time.Time
-	Log             *slog.Logger
+	// RefreshTokens makes refresh tokens, and SignIns is how long sign-ins last.
+	RefreshTokens *token.RefreshTokens
+	SignIns       store.Lasting
+	Now           func() time.Time
+	Log           *slog.Logger
 	// Security is told who signed in, who did not, and who changed what others may do.
 	Security *securitylog.Log
 }
@@ -46,7 +47,7 @@ type Parts struct {
 func Register(p Parts, forUsers, forServices grpc.ServiceRegistrar) {
 	reports := usage.New(p.Store, p.Log)
 	for _, api := range []interface{ Register(grpc.ServiceRegistrar) }{
-		users.New(p.Store, p.Issuer, p.Passwords, p.RefreshLifetime, p.Now, p.Security),
+		users.New(p.Store, p.Issuer, p.Passwords, p.RefreshTokens, p.SignIns, p.Security),
 		oauth2.New(p.Store, p.Issuer, p.Keys, p.Security),
 		applications.New(p.Store, p.Catalog, p.Now, p.Security),
 		reports,

@@ -4,6 +4,7 @@ import (
 	"encoding/hex"
 	"strings"
 	"testing"
+	"time"
 
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
 	identityv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/identity/v1"
@@ -32,8 +33,8 @@ func TestSecretsStayInside(t *testing.T) {
 		second, err := w.refresh(first.GetRefreshToken())
 		w.must(err)
 		newPassword, wrongPassword := "a new password of ann", "the wrong password of ann"
-		_, err = w.users.ChangePassword(w.root, &identityv1.ChangePasswordRequest{Name: w.annName, NewPassword: newPassword})
-		w.must(err)
+		w.password(w.annName, newPassword)
+		w.ann = w.as(w.annName, "subscriber")
 		_, err = w.users.ChangePassword(w.ann, &identityv1.ChangePasswordRequest{
 			Name: w.annName, CurrentPassword: wrongPassword, NewPassword: newPassword,
 		})
@@ -60,6 +61,7 @@ func TestSecretsStayInside(t *testing.T) {
 		note(err)
 		_, err = w.signIn("nobody", wrongPassword)
 		note(err)
+		w.add(time.Minute)
 		_, err = w.refresh(first.GetRefreshToken())
 		note(err)
 		_, err = w.refresh(second.GetRefreshToken() + "x")

@@ -124,19 +124,28 @@ func TestRefresh(t *testing.T) {
 		if _, err := w.users.GetUser(bearer(t.Context(), second.GetAccessToken()), &identityv1.GetUserRequest{Name: "users/me"}); err != nil {
 			t.Errorf("GetUser() with the new token = %v", err)
 		}
+		again, err := w.refresh(first.GetRefreshToken())
+		if err != nil || again.GetRefreshToken() != second.GetRefreshToken() {
+			t.Errorf("RefreshSignIn() again = %v, %v, want the same refresh token", again, err)
+		}
+		w.must(w.me(second.GetAccessToken()))
+		w.add(31 * time.Second)
 		_, err = w.refresh(first.GetRefreshToken())
-		refused(t, "RefreshSignIn(spent)", err, codes.Unauthenticated, signInEnded)
+		refused(t, "RefreshSignIn(stolen)", err, codes.Unauthenticated, signInEnded)
 		if fault.Reason(err) != "SIGN_IN_ENDED" {
 			t.Errorf("reason = %q, want SIGN_IN_ENDED", fault.Reason(err))
 		}
 		_, err = w.refresh(second.GetRefreshToken())
-		refused(t, "RefreshSignIn(of the ended family)", err, codes.Unauthenticated, signInEnded)
+		refused(t, "RefreshSignIn(its successor)", err, codes.Unauthenticated, signInEnded)
+		refused(t, "a call with the access token", w.me(second.GetAccessToken()), codes.Unauthenticated, accessEnded)
 		other, err = w.refresh(other.GetRefreshToken())
 		w.must(err)
+		w.must(w.me(other.GetAccessToken()))
 		_, err = w.signIns.SignOut(t.Context(), &identityv1.SignOutRequest{RefreshToken: other.GetRefreshToken()})
 		w.must(err)
 		_, err = w.refresh(other.GetRefreshToken())
 		refused(t, "RefreshSignIn(after SignOut)", err, codes.Unauthenticated, signInEnded)
+		refused(t, "a call after SignOut", w.me(other.GetAccessToken()), codes.Unauthenticated, accessEnded)
 		for _, secret := range []string{other.GetRefreshToken(), "nonsense"} {
 			if _, err := w.signIns.SignOut(t.Context(), &identityv1.SignOutRequest{RefreshToken: secret}); err != nil {
 				t.Errorf("SignOut(unknown) = %v, want it accepted", err)

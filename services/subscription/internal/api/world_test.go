@@ -92,6 +92,7 @@ type world struct {
 	gateway, portal clients // on the listener for services
 	master          *seal.Key
 	passwords       *token.Passwords
+	refreshKey      []byte
 	logs            *buffer
 
 	mu    sync.Mutex
@@ -108,7 +109,7 @@ type world struct {
 func newWorld(t *testing.T, db *sqldb.DB) *world {
 	t.Helper()
 	w := &world{
-		t: t, db: db, catalog: catalogtest.New(t), logs: &buffer{}, master: seal.New(), passwords: token.NewPasswords(),
+		t: t, db: db, catalog: catalogtest.New(t), logs: &buffer{}, master: seal.New(), passwords: token.NewPasswords(), refreshKey: token.NewRefreshKey(),
 		clock: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC),
 	}
 	var users, internal *memnet.Listener
@@ -117,7 +118,7 @@ func newWorld(t *testing.T, db *sqldb.DB) *world {
 	w.gateway, w.portal = newClients(w.dial(internal, identity.Gateway)), newClients(w.dial(internal, identity.Portal))
 	slot, err := w.passwords.Acquire(t.Context())
 	w.must(err)
-	w.must(w.store.Install(t.Context(), store.Installation{Issuer: issuerURL, Canary: []byte{1}}, slot.Hash(adminPassword)))
+	w.must(w.store.Install(t.Context(), store.Installation{Issuer: issuerURL, Canary: []byte{1}, RefreshKey: []byte{1}}, slot.Hash(adminPassword)))
 	slot.Release()
 	admin, _, _, err := w.store.Password(t.Context(), "admin")
 	w.must(err)
@@ -153,8 +154,8 @@ func (w *world) replica() (users, internal *memnet.Listener, st *store.Store, is
 	}, checks)
 	api.Register(api.Parts{
 		Store: st, Changes: changes, Issuer: issuer, Keys: keys, Passwords: w.passwords,
-		Catalog:         catalogwatch.New(backplanev1.NewRouteServiceClient(w.catalog.Conn()), st, hello, log, w.now),
-		RefreshLifetime: 24 * time.Hour, Now: w.now, Log: log, Security: security,
+		Catalog:       catalogwatch.New(backplanev1.NewRouteServiceClient(w.catalog.Conn()), st, hello, log, w.now),
+		RefreshTokens: token.NewRefreshTokens(w.refreshKey), SignIns: store.Lasting{Idle: 24 * time.Hour, Most: 72 * time.Hour}, Now: w.now, Log: log, Security: security,
 	}, srv.Public(), srv.Internal())
 	w.serve(changes.Run, srv.Run)
 	return users, internal, st, issuer
@@ -220,7 +221,7 @@ func (w *world) as(name string, roles ...string) context.Context {
 // userToken returns an access token of a user.
 func (w *world) userToken(name string, roles ...string) string {
 	w.t.Helper()
-	raw, _, err := w.issuer.SignUser(identity.User{Name: name, Roles: roles, SignIn: "none", AsOf: w.head()})
+	raw, _, err := w.issuer.SignUser(identity.User{Name: name, Roles: roles, SignIn: "none", AsOf: w.head()}, w.now().Add(time.Hour))
 	w.must(err)
 	return raw
 }
@@ -329,7 +330,7 @@ func (w *world) dump() string {
 	w.t.Helper()
 	var out strings.Builder
 	for _, table := range []string{
-		"installation", "signing_key", "users", "sign_in", "refresh_token", "application", "oauth_client", "oauth_client_secret",
+		"installation", "signing_key", "users", "sign_in", "application", "oauth_client", "oauth_client_secret",
 		"version", "catalog_cursor", "subscription", "revocation", "former_owner", "batch", "usage", "session_record", "change",
 	} {
 		rows, err := w.db.QueryContext(w.t.Context(), "SELECT * FROM "+table+" ORDER BY 1")

@@ -56,7 +56,7 @@ func newBench(t *testing.T, db *sqldb.DB) *bench {
 	b := &bench{t: t, db: db, clock: time.Date(2026, 1, 2, 3, 4, 5, 6000, time.UTC)}
 	b.log = change.NewLog(identity.Subscription, db, slog.New(slog.DiscardHandler), b.now, 0)
 	b.Store = store.New(db, b.log, b.now)
-	ok(t, b.Install(t.Context(), store.Installation{Issuer: "https://x.test", Canary: []byte{1}}, "hash"))
+	ok(t, b.Install(t.Context(), store.Installation{Issuer: "https://x.test", Canary: []byte{1}, RefreshKey: []byte{1}}, "hash"))
 	_, _, _, err := b.Password(t.Context(), "admin")
 	ok(t, err)
 	b.admin = identity.Viewer{User: b.user("root", "admin"), All: true}

@@ -19,7 +19,7 @@ type Retention struct {
 
 // How long rows are kept that no option is for.
 const (
-	// slack is how long revocations, secrets and refresh tokens are kept after they
+	// slack is how long revocations, secrets and sign-ins are kept after they
 	// expire, because clocks differ.
 	slack = time.Hour
 	// batches is how long a gateway's start is remembered after its last report. A
@@ -53,12 +53,8 @@ func (s *Store) Purge(ctx context.Context, keep Retention) error {
 		{"secrets", now.Add(-slack), `
 			DELETE FROM oauth_client_secret WHERE id IN (
 				SELECT id FROM oauth_client_secret WHERE expires_at > 0 AND expires_at < $1 LIMIT $2)`},
-		{"refresh tokens", now.Add(-slack), `
-			DELETE FROM refresh_token WHERE hash IN (SELECT hash FROM refresh_token WHERE expires_at < $1 LIMIT $2)`},
 		{"sign-ins", now.Add(-slack), `
-			DELETE FROM sign_in WHERE id IN (
-				SELECT s.id FROM sign_in s
-				WHERE s.used_at < $1 AND NOT EXISTS (SELECT 1 FROM refresh_token t WHERE t.sign_in = s.id) LIMIT $2)`},
+			DELETE FROM sign_in WHERE id IN (SELECT id FROM sign_in WHERE expires_at < $1 LIMIT $2)`},
 		{"ended access", now, `
 			DELETE FROM ended_access WHERE name IN (SELECT name FROM ended_access WHERE expires_at < $1 LIMIT $2)`},
 		{"failed sign-ins", now, `

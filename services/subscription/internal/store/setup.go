@@ -21,11 +21,14 @@ type Installation struct {
 	Issuer string
 	// Canary is a known text, sealed with the master key.
 	Canary []byte
+	// RefreshKey is what refresh tokens are authenticated with, sealed.
+	RefreshKey []byte
 }
 
 // Installation returns what the first start fixed; known is false before that.
 func (s *Store) Installation(ctx context.Context) (i Installation, known bool, err error) {
-	err = s.db.QueryRowContext(ctx, `SELECT issuer, canary FROM installation WHERE id = 1`).Scan(&i.Issuer, &i.Canary)
+	err = s.db.QueryRowContext(ctx, `SELECT issuer, canary, refresh_key FROM installation WHERE id = 1`).
+		Scan(&i.Issuer, &i.Canary, &i.RefreshKey)
 	if errors.Is(err, sql.ErrNoRows) {
 		return Installation{}, false, nil
 	}
@@ -40,8 +43,9 @@ func (s *Store) Installation(ctx context.Context) (i Installation, known bool, e
 func (s *Store) Install(ctx context.Context, i Installation, password string) error {
 	return s.log.Write(ctx, "install", func(tx *change.Tx) (change.Record, error) {
 		first, err := sqldb.Changed(tx.ExecContext(ctx, `
-			INSERT INTO installation (id, issuer, canary, created_at) VALUES (1, $1, $2, $3) ON CONFLICT (id) DO NOTHING`,
-			i.Issuer, i.Canary, tx.Time.UnixMicro()))
+			INSERT INTO installation (id, issuer, canary, refresh_key, created_at) VALUES (1, $1, $2, $3, $4)
+			ON CONFLICT (id) DO NOTHING`,
+			i.Issuer, i.Canary, i.RefreshKey, tx.Time.UnixMicro()))
 		if err != nil || !first {
 			return change.Record{Skip: true}, err
 		}
@@ -56,10 +60,11 @@ func (s *Store) Install(ctx context.Context, i Installation, password string) er
 	})
 }
 
-// SetCanary replaces the sealed canary.
-func (s *Store) SetCanary(ctx context.Context, canary []byte) error {
-	if _, err := s.db.ExecContext(ctx, `UPDATE installation SET canary = $1 WHERE id = 1`, canary); err != nil {
-		return fmt.Errorf("reseal canary: %w", err)
+// Reseal replaces what is sealed.
+func (s *Store) Reseal(ctx context.Context, canary, refreshKey []byte) error {
+	_, err := s.db.ExecContext(ctx, `UPDATE installation SET canary = $1, refresh_key = $2 WHERE id = 1`, canary, refreshKey)
+	if err != nil {
+		return fmt.Errorf("seal what the first start fixed again: %w", err)
 	}
 	return nil
 }

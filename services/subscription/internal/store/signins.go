@@ -5,10 +5,14 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"iter"
 	"time"
 
 	"github.com/tidegatehq/tidegate/services/kit/change"
+	"github.com/tidegatehq/tidegate/services/kit/fault"
 	"github.com/tidegatehq/tidegate/services/kit/id"
+	"github.com/tidegatehq/tidegate/services/kit/identity"
+	"github.com/tidegatehq/tidegate/services/kit/resourcename"
 	"github.com/tidegatehq/tidegate/services/kit/sqldb"
 )
 
@@ -48,38 +52,79 @@ func (s *Store) CountFailure(ctx context.Context, username string) error {
 	return nil
 }
 
-// RefreshToken is a refresh token as it is stored.
-type RefreshToken struct {
-	Hash      []byte
+// SignIn is what a user's password opened.
+type SignIn struct {
+	ID, User string // ids
+	// Generation is that of the newest refresh token.
+	Generation uint32
+	// ClientAddress is the IP address that the user signed in from, or empty.
+	ClientAddress string
+	CreatedAt     time.Time
+	RefreshedAt   time.Time
+	// ExpiresAt is when it ends unless it is refreshed before.
 	ExpiresAt time.Time
+}
+
+// ListKey returns the sign-in's key in lists.
+func (in SignIn) ListKey() sqldb.TimeKey {
+	return sqldb.TimeKey{Time: in.CreatedAt.UnixMicro(), ID: in.ID}
+}
+
+const selectSignIn = `SELECT id, user_id, generation, client_address, created_at, refreshed_at, expires_at FROM sign_in `
+
+func scanSignIn(row sqldb.Row) (SignIn, error) {
+	var in SignIn
+	var generation, created, refreshed, expires int64
+	err := row.Scan(&in.ID, &in.User, &generation, &in.ClientAddress, &created, &refreshed, &expires)
+	in.Generation = uint32(generation)
+	in.CreatedAt, in.RefreshedAt, in.ExpiresAt = sqldb.Time(created), sqldb.Time(refreshed), sqldb.Time(expires)
+	return in, err
+}
+
+// Lasting is how long sign-ins last.
+type Lasting struct {
+	// Idle is how long after the last refresh, and Most how long in all.
+	Idle, Most time.Duration
+}
+
+// until returns when a sign-in that began at a time and is refreshed now ends.
+func (l Lasting) until(began, now time.Time) time.Time {
+	idle, most := now.Add(l.Idle), began.Add(l.Most)
+	if most.Before(idle) {
+		return most
+	}
+	return idle
 }
 
 // SignedIn is a sign-in that was just begun or refreshed.
 type SignedIn struct {
-	ID   string
-	User User
+	SignIn
+	Who User
 	// AsOf is the number of the newest change before the user was read.
 	AsOf uint64
 }
 
 // read reads the user of the sign-in.
-func (in *SignedIn) read(ctx context.Context, tx *sqldb.Tx, user string) (err error) {
+func (in *SignedIn) read(ctx context.Context, tx *sqldb.Tx) (err error) {
 	if in.AsOf, err = change.Head(ctx, tx); err != nil {
 		return err
 	}
-	in.User, err = scanUser(tx.QueryRowContext(ctx, selectUser+`WHERE id = $1`, user))
+	in.Who, err = scanUser(tx.QueryRowContext(ctx, selectUser+`WHERE id = $1`, in.User))
 	return err
 }
 
-// CreateSignIn begins a sign-in of a user whose password was just verified against
-// this hash. It reports false when the password has changed since, or the user is
-// suspended.
-func (s *Store) CreateSignIn(ctx context.Context, user, password string, first RefreshToken) (in SignedIn, ok bool, err error) {
+// CreateSignIn begins a sign-in, from a client's address, of a user whose password
+// was just verified against this hash. It reports false when the password has
+// changed since, or the user is suspended.
+func (s *Store) CreateSignIn(ctx context.Context, user, password, address string, last Lasting) (in SignedIn, ok bool, err error) {
 	err = s.db.InTx(ctx, func(tx *sqldb.Tx) error {
-		in = SignedIn{ID: id.New()}
-		now := s.moment().UnixMicro()
+		now := s.moment()
+		in = SignedIn{SignIn: SignIn{
+			ID: id.New(), User: user, ClientAddress: address, CreatedAt: now, RefreshedAt: now, ExpiresAt: last.until(now, now),
+		}}
 		// This write makes a concurrent change of the password wait.
-		ok, err = sqldb.Changed(tx.ExecContext(ctx, `UPDATE users SET signed_in_at = $1 WHERE id = $2 AND password = $3 AND NOT suspended`, now, user, password))
+		ok, err = sqldb.Changed(tx.ExecContext(ctx, `
+			UPDATE users SET signed_in_at = $1 WHERE id = $2 AND password = $3 AND NOT suspended`, now.UnixMicro(), user, password))
 		if err != nil || !ok {
 			return err
 		}
@@ -88,14 +133,13 @@ func (s *Store) CreateSignIn(ctx context.Context, user, password string, first R
 		if err != nil {
 			return err
 		}
-		_, err = tx.ExecContext(ctx, `INSERT INTO sign_in (id, user_id, created_at, used_at) VALUES ($1, $2, $3, $3)`, in.ID, user, now)
+		_, err = tx.ExecContext(ctx, `
+			INSERT INTO sign_in (id, user_id, generation, client_address, created_at, refreshed_at, expires_at)
+			VALUES ($1, $2, 0, $3, $4, $4, $5)`, in.ID, user, address, now.UnixMicro(), in.ExpiresAt.UnixMicro())
 		if err != nil {
 			return err
 		}
-		if err := addRefreshToken(ctx, tx, in.ID, first); err != nil {
-			return err
-		}
-		return in.read(ctx, tx, user)
+		return in.read(ctx, tx)
 	})
 	if err != nil {
 		return SignedIn{}, false, fmt.Errorf("begin sign-in: %w", err)
@@ -103,77 +147,128 @@ func (s *Store) CreateSignIn(ctx context.Context, user, password string, first R
 	return in, ok, nil
 }
 
-func addRefreshToken(ctx context.Context, tx *sqldb.Tx, signIn string, t RefreshToken) error {
-	_, err := tx.ExecContext(ctx, `INSERT INTO refresh_token (hash, sign_in, expires_at, spent) VALUES ($1, $2, $3, FALSE)`,
-		t.Hash, signIn, t.ExpiresAt.UnixMicro())
-	return err
-}
+// refreshGrace is how long after a refresh the refresh token that was used may be
+// used again, because the answer may have been lost.
+const refreshGrace = 30 * time.Second
 
 // Refreshed is the outcome of using a refresh token.
 type Refreshed int
 
 // The outcomes.
 const (
-	// Rotated: the token is spent, and the next one replaces it.
-	Rotated Refreshed = iota
-	// Unknown: there is no such token, or it has expired.
-	Unknown
-	// Reused: the token was spent before, so its sign-in has been ended.
+	// Renewed: the sign-in has the generation that follows the token's.
+	Renewed Refreshed = iota
+	// Over: the sign-in has ended.
+	Over
+	// Reused: the token was used before, and not just now. It may be stolen.
 	Reused
 )
 
-// RotateSignIn spends a refresh token and replaces it with the next. It returns the
-// sign-in only when the outcome is Rotated.
-func (s *Store) RotateSignIn(ctx context.Context, hash []byte, next RefreshToken) (in SignedIn, what Refreshed, err error) {
+// RefreshSignIn uses the refresh token of a generation of a sign-in:
+//
+//	the newest generation      → the sign-in gets the next generation
+//	the one before it,
+//	  at most 30 s after that  → nothing changes; the answer that was lost is
+//	                             given again: the newest generation
+//	any other                  → Reused
+//
+// The outcome is Renewed with the sign-in as it is then, or Reused or Over with the
+// ids of the sign-in at most.
+func (s *Store) RefreshSignIn(ctx context.Context, signIn string, generation uint32, last Lasting) (in SignedIn, what Refreshed, err error) {
 	err = s.db.InTx(ctx, func(tx *sqldb.Tx) error {
-		var user string
-		in, what = SignedIn{}, Unknown
-		now := s.moment().UnixMicro()
-		// Lock the sign-in before its tokens, in the same order as the methods that
-		// end it.
-		err := tx.QueryRowContext(ctx, `
-			UPDATE sign_in SET used_at = $1
-			WHERE id = (SELECT sign_in FROM refresh_token WHERE hash = $2 AND expires_at > $1)
-			RETURNING id, user_id`, now, hash).Scan(&in.ID, &user)
-		if errors.Is(err, sql.ErrNoRows) {
+		in, what = SignedIn{SignIn: SignIn{ID: signIn}}, Over
+		now := s.moment()
+		// Lock the row; whoever uses the same token waits.
+		_, err := tx.ExecContext(ctx, `UPDATE sign_in SET generation = generation WHERE id = $1`, signIn)
+		if err != nil {
+			return err
+		}
+		row, found, err := sqldb.One(ctx, tx, scanSignIn, selectSignIn+`WHERE id = $1`, signIn)
+		if err != nil || !found || !now.Before(row.ExpiresAt) {
+			return err
+		}
+		in.SignIn = row
+		switch {
+		case generation == row.Generation:
+			in.Generation, in.RefreshedAt, in.ExpiresAt = generation+1, now, last.until(row.CreatedAt, now)
+			_, err = tx.ExecContext(ctx, `UPDATE sign_in SET generation = $1, refreshed_at = $2, expires_at = $3 WHERE id = $4`,
+				int64(in.Generation), now.UnixMicro(), in.ExpiresAt.UnixMicro(), signIn)
+			if err != nil {
+				return err
+			}
+		case generation+1 == row.Generation && now.Sub(row.RefreshedAt) <= refreshGrace:
+		default:
+			what = Reused
 			return nil
 		}
-		if err != nil {
-			return err
+		if !now.Before(in.ExpiresAt) {
+			return nil // the most that a sign-in may last was lowered
 		}
-		first, err := sqldb.Changed(tx.ExecContext(ctx, `UPDATE refresh_token SET spent = TRUE WHERE hash = $1 AND NOT spent`, hash))
-		if err != nil {
-			return err
-		}
-		if !first {
-			what = Reused
-			_, err = tx.ExecContext(ctx, `DELETE FROM sign_in WHERE id = $1`, in.ID)
-			return err
-		}
-		if err := addRefreshToken(ctx, tx, in.ID, next); err != nil {
-			return err
-		}
-		what = Rotated
-		return in.read(ctx, tx, user)
+		what = Renewed
+		return in.read(ctx, tx)
 	})
 	if err != nil {
-		return SignedIn{}, Unknown, fmt.Errorf("refresh sign-in: %w", err)
+		return SignedIn{}, Over, fmt.Errorf("refresh sign-in: %w", err)
 	}
 	return in, what, nil
 }
 
-// EndSignIn ends the sign-in of a refresh token, spent or not.
-func (s *Store) EndSignIn(ctx context.Context, hash []byte) error {
-	_, err := s.db.ExecContext(ctx, `
-		DELETE FROM sign_in WHERE id = (SELECT sign_in FROM refresh_token WHERE hash = $1)`, hash)
-	if err != nil {
-		return fmt.Errorf("end sign-in: %w", err)
+// EndSignIn ends a sign-in and the access of its tokens, on behalf of an actor as a
+// change.Record has it. One that has ended stays so, without a change.
+func (s *Store) EndSignIn(ctx context.Context, actor, signIn string) error {
+	_, err := s.endSignIn(ctx, signIn, func(string) string { return actor })
+	return err
+}
+
+// SignOut does the same on behalf of the user whose sign-in it is. It returns the id
+// of the user, "" if the sign-in had ended.
+func (s *Store) SignOut(ctx context.Context, signIn string) (user string, err error) {
+	return s.endSignIn(ctx, signIn, UserName)
+}
+
+func (s *Store) endSignIn(ctx context.Context, signIn string, actor func(user string) string) (user string, err error) {
+	err = s.log.Write(ctx, "end sign-in", func(tx *change.Tx) (change.Record, error) {
+		var found bool
+		user, found, err = sqldb.One(ctx, tx, scanID, `DELETE FROM sign_in WHERE id = $1 RETURNING user_id`, signIn)
+		if err != nil || !found {
+			return change.Record{Skip: true}, err
+		}
+		name := SignInName(user, signIn)
+		ended, err := endAccess(ctx, tx, name)
+		return change.Record{Actor: actor(user), Resource: name, Event: ended}, err
+	})
+	return user, err
+}
+
+func scanID(row sqldb.Row) (id string, err error) {
+	err = row.Scan(&id)
+	return id, err
+}
+
+// SignIn returns a sign-in of a user that v may see and that has not ended, or a
+// NotFound fault.
+func (s *Store) SignIn(ctx context.Context, v identity.Viewer, name resourcename.SignIn) (SignIn, error) {
+	in, found, err := sqldb.One(ctx, s.db, scanSignIn, selectSignIn+`WHERE user_id = $1 AND id = $2 AND expires_at > $3`,
+		name.User, name.SignIn, s.moment().UnixMicro())
+	switch {
+	case err != nil:
+		return SignIn{}, fmt.Errorf("read %s: %w", name, err)
+	case !found, !v.Sees(name.User):
+		return SignIn{}, fault.NotFound("%s", name)
 	}
-	return nil
+	return in, nil
+}
+
+// SignIns returns the sign-ins of a user, after a key, that have not ended, oldest
+// first.
+func (s *Store) SignIns(ctx context.Context, user string, after sqldb.TimeKey) iter.Seq2[SignIn, error] {
+	return sqldb.List(ctx, s.db, scanSignIn, SignIn.ListKey, after, selectSignIn+`
+		WHERE (created_at, id) > ($1, $2) AND user_id = $4 AND expires_at > $5
+		ORDER BY created_at, id LIMIT $3`, user, s.moment().UnixMicro())
 }
 
 // ChangePassword sets the hash of a user's password and ends their sign-ins except
-// keep. It reports false, and changes nothing, when old is not nil and is not the
+// keep, and the access of the tokens of those. It reports false, and changes nothing, when old is not nil and is not the
 // current hash.
 func (s *Store) ChangePassword(ctx context.Context, id string, old *string, hash, keep string) (ok bool, err error) {
 	err = s.log.Write(ctx, "change password", func(tx *change.Tx) (change.Record, error) {
@@ -186,10 +281,18 @@ func (s *Store) ChangePassword(ctx context.Context, id string, old *string, hash
 		if !ok {
 			return change.Record{Skip: true}, nil
 		}
-		if _, err := tx.ExecContext(ctx, `DELETE FROM sign_in WHERE user_id = $1 AND id <> $2`, id, keep); err != nil {
+		names, err := sqldb.All(ctx, tx, scanID, `DELETE FROM sign_in WHERE user_id = $1 AND id <> $2 RETURNING id`, id, keep)
+		if err != nil {
 			return change.Record{}, err
 		}
-		return change.Record{Resource: UserName(id), Secrets: []string{passwordSecret}}, nil
+		for i, signIn := range names {
+			names[i] = SignInName(id, signIn)
+		}
+		if keep == "" {
+			names = []string{UserName(id)}
+		}
+		ended, err := endAccess(ctx, tx, names...)
+		return change.Record{Resource: UserName(id), Event: ended, Secrets: []string{passwordSecret}}, err
 	})
 	return ok, err
 }

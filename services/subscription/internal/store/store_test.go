@@ -16,7 +16,7 @@ func TestInstallOnce(t *testing.T) {
 		}
 		before := b.head()
 		errs := race(func(i int) error {
-			return b.Install(t.Context(), store.Installation{Issuer: string(rune('a' + i)), Canary: []byte{byte(i)}}, "hash")
+			return b.Install(t.Context(), store.Installation{Issuer: string(rune('a' + i)), Canary: []byte{byte(i)}, RefreshKey: []byte{1}}, "hash")
 		})
 		for _, err := range errs {
 			if err != nil {

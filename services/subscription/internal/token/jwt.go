@@ -111,10 +111,14 @@ func (i *Issuer) SignApplication(clientID string, scopes []string, resource stri
 	return raw, t, nil
 }
 
-// SignUser signs an access token for a user within a sign-in.
-func (i *Issuer) SignUser(u identity.User) (raw string, expires time.Time, err error) {
+// SignUser signs an access token for a user within a sign-in, which it does not
+// outlive.
+func (i *Issuer) SignUser(u identity.User, signInEnds time.Time) (raw string, expires time.Time, err error) {
 	issued := i.now().Truncate(time.Second)
 	expires = issued.Add(i.lives.User)
+	if signInEnds.Before(expires) {
+		expires = signInEnds
+	}
 	key, err := i.keys.active()
 	if err != nil {
 		return "", time.Time{}, err

@@ -96,7 +96,7 @@ func TestTokenIsNarrowedToItsAudience(t *testing.T) {
 func TestUserTokenClaims(t *testing.T) {
 	c := newClock()
 	keys := newKeys(t, newStore(testdb.SQLite(t, store.Schema()), c.now), seal.New(), rotation(), c)
-	raw, _, err := newIssuer(keys, c).SignUser(identity.User{Name: "users/p", Roles: []string{"admin"}, SignIn: "s", AsOf: 7})
+	raw, _, err := newIssuer(keys, c).SignUser(identity.User{Name: "users/p", Roles: []string{"admin"}, SignIn: "s", AsOf: 7}, c.now().Add(time.Hour))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -114,6 +114,17 @@ func TestUserTokenClaims(t *testing.T) {
 	}
 }
 
+// TestUserTokenEndsWithItsSignIn signs a token shortly before the sign-in ends.
+func TestUserTokenEndsWithItsSignIn(t *testing.T) {
+	c := newClock()
+	keys := newKeys(t, newStore(testdb.SQLite(t, store.Schema()), c.now), seal.New(), rotation(), c)
+	ends := c.now().Add(time.Minute)
+	raw, expires, err := newIssuer(keys, c).SignUser(identity.User{Name: "users/p"}, ends)
+	if err != nil || !expires.Equal(ends) || part(t, raw, 1)["exp"] != float64(ends.Unix()) {
+		t.Errorf("SignUser() = %v, %v, %v, want a token until %v", part(t, raw, 1), expires, err, ends)
+	}
+}
+
 // TestReadApplication reads tokens that are bad in every way.
 func TestReadApplication(t *testing.T) {
 	c := newClock()
@@ -126,7 +137,7 @@ func TestReadApplication(t *testing.T) {
 	foreignKeys := newKeys(t, newStore(testdb.SQLite(t, store.Schema()), c.now), seal.New(), rotation(), c)
 	lives := token.Lifetimes{Application: time.Hour, User: time.Minute}
 	elsewhere := token.NewIssuer("https://elsewhere.test", keys, lives, c.now)
-	user, _, err := issuer.SignUser(identity.User{Name: "users/p"})
+	user, _, err := issuer.SignUser(identity.User{Name: "users/p"}, c.now().Add(time.Hour))
 	if err != nil {
 		t.Fatal(err)
 	}

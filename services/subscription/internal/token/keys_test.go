@@ -303,7 +303,7 @@ func TestVerifierTakesUserTokens(t *testing.T) {
 	issuer := newIssuer(keys, c)
 	v := identity.NewVerifier(issuer.Keys(), nil, c.now)
 	want := identity.User{Name: "users/p1", Roles: []string{"creator", "publisher"}, SignIn: "signin-1", AsOf: 1 << 60}
-	raw, expires, err := issuer.SignUser(want)
+	raw, expires, err := issuer.SignUser(want, c.now().Add(time.Hour))
 	if err != nil {
 		t.Fatal(err)
 	}

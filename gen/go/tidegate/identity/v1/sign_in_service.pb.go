@@ -8,6 +8,7 @@ package identityv1
 
 import (
 	_ "buf.build/gen/go/bufbuild/protovalidate/protocolbuffers/go/buf/validate"
+	_ "github.com/tidegatehq/tidegate/gen/go/tidegate/rules/v1"
 	_ "google.golang.org/genproto/googleapis/api/annotations"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
@@ -87,7 +88,7 @@ type SignInResponse struct {
 	AccessToken string `protobuf:"bytes,1,opt,name=access_token,json=accessToken,proto3" json:"access_token,omitempty"`
 	// When the access token expires, at most 15 minutes from now.
 	ExpireTime *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
-	// Token for RefreshSignIn; it works once.
+	// Token for RefreshSignIn.
 	RefreshToken string `protobuf:"bytes,3,opt,name=refresh_token,json=refreshToken,proto3" json:"refresh_token,omitempty"`
 	// When the refresh token expires.
 	RefreshExpireTime *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=refresh_expire_time,json=refreshExpireTime,proto3" json:"refresh_expire_time,omitempty"`
@@ -254,11 +255,224 @@ func (x *SignOutRequest) GetRefreshToken() string {
 	return ""
 }
 
+// GetSignInRequest names a sign-in.
+type GetSignInRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// users/{user}/signIns/{sign_in}, or users/me/signIns/{sign_in}.
+	Name          string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetSignInRequest) Reset() {
+	*x = GetSignInRequest{}
+	mi := &file_tidegate_identity_v1_sign_in_service_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetSignInRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetSignInRequest) ProtoMessage() {}
+
+func (x *GetSignInRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_tidegate_identity_v1_sign_in_service_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetSignInRequest.ProtoReflect.Descriptor instead.
+func (*GetSignInRequest) Descriptor() ([]byte, []int) {
+	return file_tidegate_identity_v1_sign_in_service_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *GetSignInRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+// ListSignInsRequest asks for a page of sign-ins.
+type ListSignInsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// users/{user} or users/me.
+	Parent string `protobuf:"bytes,1,opt,name=parent,proto3" json:"parent,omitempty"`
+	// Sign-ins per page: 0 means 50, more than 1000 means 1000, a negative number
+	// is refused (AIP-158).
+	PageSize int32 `protobuf:"varint,2,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	// next_page_token of the previous page, or empty for the first. The parent
+	// must be the same. At most 1024 characters.
+	PageToken     string `protobuf:"bytes,3,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListSignInsRequest) Reset() {
+	*x = ListSignInsRequest{}
+	mi := &file_tidegate_identity_v1_sign_in_service_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListSignInsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListSignInsRequest) ProtoMessage() {}
+
+func (x *ListSignInsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_tidegate_identity_v1_sign_in_service_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListSignInsRequest.ProtoReflect.Descriptor instead.
+func (*ListSignInsRequest) Descriptor() ([]byte, []int) {
+	return file_tidegate_identity_v1_sign_in_service_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *ListSignInsRequest) GetParent() string {
+	if x != nil {
+		return x.Parent
+	}
+	return ""
+}
+
+func (x *ListSignInsRequest) GetPageSize() int32 {
+	if x != nil {
+		return x.PageSize
+	}
+	return 0
+}
+
+func (x *ListSignInsRequest) GetPageToken() string {
+	if x != nil {
+		return x.PageToken
+	}
+	return ""
+}
+
+// ListSignInsResponse is a page of sign-ins.
+type ListSignInsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The sign-ins.
+	SignIns []*SignIn `protobuf:"bytes,1,rep,name=sign_ins,json=signIns,proto3" json:"sign_ins,omitempty"`
+	// Token of the next page; empty on the last page.
+	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListSignInsResponse) Reset() {
+	*x = ListSignInsResponse{}
+	mi := &file_tidegate_identity_v1_sign_in_service_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListSignInsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListSignInsResponse) ProtoMessage() {}
+
+func (x *ListSignInsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_tidegate_identity_v1_sign_in_service_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListSignInsResponse.ProtoReflect.Descriptor instead.
+func (*ListSignInsResponse) Descriptor() ([]byte, []int) {
+	return file_tidegate_identity_v1_sign_in_service_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *ListSignInsResponse) GetSignIns() []*SignIn {
+	if x != nil {
+		return x.SignIns
+	}
+	return nil
+}
+
+func (x *ListSignInsResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
+}
+
+// DeleteSignInRequest names a sign-in to end.
+type DeleteSignInRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// users/{user}/signIns/{sign_in}, or users/me/signIns/{sign_in}.
+	Name          string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeleteSignInRequest) Reset() {
+	*x = DeleteSignInRequest{}
+	mi := &file_tidegate_identity_v1_sign_in_service_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeleteSignInRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeleteSignInRequest) ProtoMessage() {}
+
+func (x *DeleteSignInRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_tidegate_identity_v1_sign_in_service_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeleteSignInRequest.ProtoReflect.Descriptor instead.
+func (*DeleteSignInRequest) Descriptor() ([]byte, []int) {
+	return file_tidegate_identity_v1_sign_in_service_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *DeleteSignInRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
 var File_tidegate_identity_v1_sign_in_service_proto protoreflect.FileDescriptor
 
 const file_tidegate_identity_v1_sign_in_service_proto_rawDesc = "" +
 	"\n" +
-	"*tidegate/identity/v1/sign_in_service.proto\x12\x14tidegate.identity.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1ftidegate/identity/v1/user.proto\"d\n" +
+	"*tidegate/identity/v1/sign_in_service.proto\x12\x14tidegate.identity.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\"tidegate/identity/v1/sign_in.proto\x1a\x1ftidegate/identity/v1/user.proto\x1a\x1dtidegate/rules/v1/rules.proto\"d\n" +
 	"\rSignInRequest\x12(\n" +
 	"\busername\x18\x01 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\x10\x01\x18@R\busername\x12)\n" +
 	"\bpassword\x18\x02 \x01(\tB\r\xe0A\x02\xbaH\ar\x05\x10\x01\x18\x80\x02R\bpassword\"\x91\x02\n" +
@@ -272,11 +486,26 @@ const file_tidegate_identity_v1_sign_in_service_proto_rawDesc = "" +
 	"\x14RefreshSignInRequest\x122\n" +
 	"\rrefresh_token\x18\x01 \x01(\tB\r\xe0A\x02\xbaH\ar\x05\x10\x01\x18\x80\x02R\frefreshToken\"D\n" +
 	"\x0eSignOutRequest\x122\n" +
-	"\rrefresh_token\x18\x01 \x01(\tB\r\xe0A\x02\xbaH\ar\x05\x10\x01\x18\x80\x02R\frefreshToken2\xe9\x02\n" +
+	"\rrefresh_token\x18\x01 \x01(\tB\r\xe0A\x02\xbaH\ar\x05\x10\x01\x18\x80\x02R\frefreshToken\"4\n" +
+	"\x10GetSignInRequest\x12 \n" +
+	"\x04name\x18\x01 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\xf0\xea0\x01R\x04name\"\x80\x01\n" +
+	"\x12ListSignInsRequest\x12$\n" +
+	"\x06parent\x18\x01 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\xa0\xea0\x01R\x06parent\x12\x1b\n" +
+	"\tpage_size\x18\x02 \x01(\x05R\bpageSize\x12'\n" +
+	"\n" +
+	"page_token\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\x80\bR\tpageToken\"v\n" +
+	"\x13ListSignInsResponse\x127\n" +
+	"\bsign_ins\x18\x01 \x03(\v2\x1c.tidegate.identity.v1.SignInR\asignIns\x12&\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"7\n" +
+	"\x13DeleteSignInRequest\x12 \n" +
+	"\x04name\x18\x01 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\xf0\xea0\x01R\x04name2\xe6\x05\n" +
 	"\rSignInService\x12p\n" +
 	"\x06SignIn\x12#.tidegate.identity.v1.SignInRequest\x1a$.tidegate.identity.v1.SignInResponse\"\x1b\x82\xd3\xe4\x93\x02\x15:\x01*\"\x10/v1/users:signIn\x12\x7f\n" +
 	"\rRefreshSignIn\x12*.tidegate.identity.v1.RefreshSignInRequest\x1a$.tidegate.identity.v1.SignInResponse\"\x1c\x82\xd3\xe4\x93\x02\x16:\x01*\"\x11/v1/users:refresh\x12e\n" +
-	"\aSignOut\x12$.tidegate.identity.v1.SignOutRequest\x1a\x16.google.protobuf.Empty\"\x1c\x82\xd3\xe4\x93\x02\x16:\x01*\"\x11/v1/users:signOutB\xe7\x01\n" +
+	"\aSignOut\x12$.tidegate.identity.v1.SignOutRequest\x1a\x16.google.protobuf.Empty\"\x1c\x82\xd3\xe4\x93\x02\x16:\x01*\"\x11/v1/users:signOut\x12w\n" +
+	"\tGetSignIn\x12&.tidegate.identity.v1.GetSignInRequest\x1a\x1c.tidegate.identity.v1.SignIn\"$\x82\xd3\xe4\x93\x02\x1e\x12\x1c/v1/{name=users/*/signIns/*}\x12\x88\x01\n" +
+	"\vListSignIns\x12(.tidegate.identity.v1.ListSignInsRequest\x1a).tidegate.identity.v1.ListSignInsResponse\"$\x82\xd3\xe4\x93\x02\x1e\x12\x1c/v1/{parent=users/*}/signIns\x12w\n" +
+	"\fDeleteSignIn\x12).tidegate.identity.v1.DeleteSignInRequest\x1a\x16.google.protobuf.Empty\"$\x82\xd3\xe4\x93\x02\x1e*\x1c/v1/{name=users/*/signIns/*}B\xe7\x01\n" +
 	"\x18com.tidegate.identity.v1B\x12SignInServiceProtoP\x01ZEgithub.com/tidegatehq/tidegate/gen/go/tidegate/identity/v1;identityv1\xa2\x02\x03TIX\xaa\x02\x14Tidegate.Identity.V1\xca\x02\x14Tidegate\\Identity\\V1\xe2\x02 Tidegate\\Identity\\V1\\GPBMetadata\xea\x02\x16Tidegate::Identity::V1b\x06proto3"
 
 var (
@@ -291,31 +520,43 @@ func file_tidegate_identity_v1_sign_in_service_proto_rawDescGZIP() []byte {
 	return file_tidegate_identity_v1_sign_in_service_proto_rawDescData
 }
 
-var file_tidegate_identity_v1_sign_in_service_proto_msgTypes = make([]protoimpl.MessageInfo, 4)
+var file_tidegate_identity_v1_sign_in_service_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
 var file_tidegate_identity_v1_sign_in_service_proto_goTypes = []any{
 	(*SignInRequest)(nil),         // 0: tidegate.identity.v1.SignInRequest
 	(*SignInResponse)(nil),        // 1: tidegate.identity.v1.SignInResponse
 	(*RefreshSignInRequest)(nil),  // 2: tidegate.identity.v1.RefreshSignInRequest
 	(*SignOutRequest)(nil),        // 3: tidegate.identity.v1.SignOutRequest
-	(*timestamppb.Timestamp)(nil), // 4: google.protobuf.Timestamp
-	(*User)(nil),                  // 5: tidegate.identity.v1.User
-	(*emptypb.Empty)(nil),         // 6: google.protobuf.Empty
+	(*GetSignInRequest)(nil),      // 4: tidegate.identity.v1.GetSignInRequest
+	(*ListSignInsRequest)(nil),    // 5: tidegate.identity.v1.ListSignInsRequest
+	(*ListSignInsResponse)(nil),   // 6: tidegate.identity.v1.ListSignInsResponse
+	(*DeleteSignInRequest)(nil),   // 7: tidegate.identity.v1.DeleteSignInRequest
+	(*timestamppb.Timestamp)(nil), // 8: google.protobuf.Timestamp
+	(*User)(nil),                  // 9: tidegate.identity.v1.User
+	(*SignIn)(nil),                // 10: tidegate.identity.v1.SignIn
+	(*emptypb.Empty)(nil),         // 11: google.protobuf.Empty
 }
 var file_tidegate_identity_v1_sign_in_service_proto_depIdxs = []int32{
-	4, // 0: tidegate.identity.v1.SignInResponse.expire_time:type_name -> google.protobuf.Timestamp
-	4, // 1: tidegate.identity.v1.SignInResponse.refresh_expire_time:type_name -> google.protobuf.Timestamp
-	5, // 2: tidegate.identity.v1.SignInResponse.user:type_name -> tidegate.identity.v1.User
-	0, // 3: tidegate.identity.v1.SignInService.SignIn:input_type -> tidegate.identity.v1.SignInRequest
-	2, // 4: tidegate.identity.v1.SignInService.RefreshSignIn:input_type -> tidegate.identity.v1.RefreshSignInRequest
-	3, // 5: tidegate.identity.v1.SignInService.SignOut:input_type -> tidegate.identity.v1.SignOutRequest
-	1, // 6: tidegate.identity.v1.SignInService.SignIn:output_type -> tidegate.identity.v1.SignInResponse
-	1, // 7: tidegate.identity.v1.SignInService.RefreshSignIn:output_type -> tidegate.identity.v1.SignInResponse
-	6, // 8: tidegate.identity.v1.SignInService.SignOut:output_type -> google.protobuf.Empty
-	6, // [6:9] is the sub-list for method output_type
-	3, // [3:6] is the sub-list for method input_type
-	3, // [3:3] is the sub-list for extension type_name
-	3, // [3:3] is the sub-list for extension extendee
-	0, // [0:3] is the sub-list for field type_name
+	8,  // 0: tidegate.identity.v1.SignInResponse.expire_time:type_name -> google.protobuf.Timestamp
+	8,  // 1: tidegate.identity.v1.SignInResponse.refresh_expire_time:type_name -> google.protobuf.Timestamp
+	9,  // 2: tidegate.identity.v1.SignInResponse.user:type_name -> tidegate.identity.v1.User
+	10, // 3: tidegate.identity.v1.ListSignInsResponse.sign_ins:type_name -> tidegate.identity.v1.SignIn
+	0,  // 4: tidegate.identity.v1.SignInService.SignIn:input_type -> tidegate.identity.v1.SignInRequest
+	2,  // 5: tidegate.identity.v1.SignInService.RefreshSignIn:input_type -> tidegate.identity.v1.RefreshSignInRequest
+	3,  // 6: tidegate.identity.v1.SignInService.SignOut:input_type -> tidegate.identity.v1.SignOutRequest
+	4,  // 7: tidegate.identity.v1.SignInService.GetSignIn:input_type -> tidegate.identity.v1.GetSignInRequest
+	5,  // 8: tidegate.identity.v1.SignInService.ListSignIns:input_type -> tidegate.identity.v1.ListSignInsRequest
+	7,  // 9: tidegate.identity.v1.SignInService.DeleteSignIn:input_type -> tidegate.identity.v1.DeleteSignInRequest
+	1,  // 10: tidegate.identity.v1.SignInService.SignIn:output_type -> tidegate.identity.v1.SignInResponse
+	1,  // 11: tidegate.identity.v1.SignInService.RefreshSignIn:output_type -> tidegate.identity.v1.SignInResponse
+	11, // 12: tidegate.identity.v1.SignInService.SignOut:output_type -> google.protobuf.Empty
+	10, // 13: tidegate.identity.v1.SignInService.GetSignIn:output_type -> tidegate.identity.v1.SignIn
+	6,  // 14: tidegate.identity.v1.SignInService.ListSignIns:output_type -> tidegate.identity.v1.ListSignInsResponse
+	11, // 15: tidegate.identity.v1.SignInService.DeleteSignIn:output_type -> google.protobuf.Empty
+	10, // [10:16] is the sub-list for method output_type
+	4,  // [4:10] is the sub-list for method input_type
+	4,  // [4:4] is the sub-list for extension type_name
+	4,  // [4:4] is the sub-list for extension extendee
+	0,  // [0:4] is the sub-list for field type_name
 }
 
 func init() { file_tidegate_identity_v1_sign_in_service_proto_init() }
@@ -323,6 +564,7 @@ func file_tidegate_identity_v1_sign_in_service_proto_init() {
 	if File_tidegate_identity_v1_sign_in_service_proto != nil {
 		return
 	}
+	file_tidegate_identity_v1_sign_in_proto_init()
 	file_tidegate_identity_v1_user_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -330,7 +572,7 @@ func file_tidegate_identity_v1_sign_in_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tidegate_identity_v1_sign_in_service_proto_rawDesc), len(file_tidegate_identity_v1_sign_in_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   4,
+			NumMessages:   8,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -23,14 +23,17 @@ const (
 	SignInService_SignIn_FullMethodName        = "/tidegate.identity.v1.SignInService/SignIn"
 	SignInService_RefreshSignIn_FullMethodName = "/tidegate.identity.v1.SignInService/RefreshSignIn"
 	SignInService_SignOut_FullMethodName       = "/tidegate.identity.v1.SignInService/SignOut"
+	SignInService_GetSignIn_FullMethodName     = "/tidegate.identity.v1.SignInService/GetSignIn"
+	SignInService_ListSignIns_FullMethodName   = "/tidegate.identity.v1.SignInService/ListSignIns"
+	SignInService_DeleteSignIn_FullMethodName  = "/tidegate.identity.v1.SignInService/DeleteSignIn"
 )
 
 // SignInServiceClient is the client API for SignInService service.
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
-// SignInService signs users in and out. None of its methods needs an access
-// token.
+// SignInService signs users in and out, for which no access token is needed,
+// and shows and ends sign-ins.
 type SignInServiceClient interface {
 	// Signs a user in. UNAUTHENTICATED for a wrong name or password, without
 	// saying which. RESOURCE_EXHAUSTED while too many sign-ins are under way (two
@@ -38,13 +41,25 @@ type SignInServiceClient interface {
 	// After ten failures in a row one attempt is allowed every 30 seconds; each
 	// 30 seconds forgive one failure, and a successful sign-in forgives all.
 	SignIn(ctx context.Context, in *SignInRequest, opts ...grpc.CallOption) (*SignInResponse, error)
-	// Exchanges a refresh token for a new access token and a new refresh token.
-	// The old refresh token no longer works; using it again ends the whole
-	// sign-in. The new access token has the user's current roles.
+	// Exchanges a refresh token for a new access token and the next refresh
+	// token. The new access token has the user's current roles. If the answer is
+	// lost, the same refresh token can be used again within 30 seconds, and gives
+	// the same successor. Using it later, or after its successor, ends the whole
+	// sign-in, because it may be stolen. A sign-in ends 7 days after it was last
+	// refreshed, and 30 days after it began.
 	RefreshSignIn(ctx context.Context, in *RefreshSignInRequest, opts ...grpc.CallOption) (*SignInResponse, error)
-	// Ends a sign-in: its refresh token no longer works. An unknown refresh token
-	// is accepted.
+	// Ends the sign-in of a refresh token, with its access tokens. An unknown
+	// refresh token is accepted.
 	SignOut(ctx context.Context, in *SignOutRequest, opts ...grpc.CallOption) (*emptypb.Empty, error)
+	// Returns a sign-in. Users see their own, administrators those of all.
+	GetSignIn(ctx context.Context, in *GetSignInRequest, opts ...grpc.CallOption) (*SignIn, error)
+	// Lists the sign-ins of a user that have not ended, oldest first. Users see
+	// their own, administrators those of all.
+	ListSignIns(ctx context.Context, in *ListSignInsRequest, opts ...grpc.CallOption) (*ListSignInsResponse, error)
+	// Ends a sign-in: its refresh token no longer works, and its access tokens
+	// give no access, here at once and at other services within a second. Users
+	// end their own, administrators those of all.
+	DeleteSignIn(ctx context.Context, in *DeleteSignInRequest, opts ...grpc.CallOption) (*emptypb.Empty, error)
 }
 
 type signInServiceClient struct {
@@ -85,12 +100,42 @@ func (c *signInServiceClient) SignOut(ctx context.Context, in *SignOutRequest, o
 	return out, nil
 }
 
+func (c *signInServiceClient) GetSignIn(ctx context.Context, in *GetSignInRequest, opts ...grpc.CallOption) (*SignIn, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(SignIn)
+	err := c.cc.Invoke(ctx, SignInService_GetSignIn_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *signInServiceClient) ListSignIns(ctx context.Context, in *ListSignInsRequest, opts ...grpc.CallOption) (*ListSignInsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListSignInsResponse)
+	err := c.cc.Invoke(ctx, SignInService_ListSignIns_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *signInServiceClient) DeleteSignIn(ctx context.Context, in *DeleteSignInRequest, opts ...grpc.CallOption) (*emptypb.Empty, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(emptypb.Empty)
+	err := c.cc.Invoke(ctx, SignInService_DeleteSignIn_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // SignInServiceServer is the server API for SignInService service.
 // All implementations must embed UnimplementedSignInServiceServer
 // for forward compatibility.
 //
-// SignInService signs users in and out. None of its methods needs an access
-// token.
+// SignInService signs users in and out, for which no access token is needed,
+// and shows and ends sign-ins.
 type SignInServiceServer interface {
 	// Signs a user in. UNAUTHENTICATED for a wrong name or password, without
 	// saying which. RESOURCE_EXHAUSTED while too many sign-ins are under way (two
@@ -98,13 +143,25 @@ type SignInServiceServer interface {
 	// After ten failures in a row one attempt is allowed every 30 seconds; each
 	// 30 seconds forgive one failure, and a successful sign-in forgives all.
 	SignIn(context.Context, *SignInRequest) (*SignInResponse, error)
-	// Exchanges a refresh token for a new access token and a new refresh token.
-	// The old refresh token no longer works; using it again ends the whole
-	// sign-in. The new access token has the user's current roles.
+	// Exchanges a refresh token for a new access token and the next refresh
+	// token. The new access token has the user's current roles. If the answer is
+	// lost, the same refresh token can be used again within 30 seconds, and gives
+	// the same successor. Using it later, or after its successor, ends the whole
+	// sign-in, because it may be stolen. A sign-in ends 7 days after it was last
+	// refreshed, and 30 days after it began.
 	RefreshSignIn(context.Context, *RefreshSignInRequest) (*SignInResponse, error)
-	// Ends a sign-in: its refresh token no longer works. An unknown refresh token
-	// is accepted.
+	// Ends the sign-in of a refresh token, with its access tokens. An unknown
+	// refresh token is accepted.
 	SignOut(context.Context, *SignOutRequest) (*emptypb.Empty, error)
+	// Returns a sign-in. Users see their own, administrators those of all.
+	GetSignIn(context.Context, *GetSignInRequest) (*SignIn, error)
+	// Lists the sign-ins of a user that have not ended, oldest first. Users see
+	// their own, administrators those of all.
+	ListSignIns(context.Context, *ListSignInsRequest) (*ListSignInsResponse, error)
+	// Ends a sign-in: its refresh token no longer works, and its access tokens
+	// give no access, here at once and at other services within a second. Users
+	// end their own, administrators those of all.
+	DeleteSignIn(context.Context, *DeleteSignInRequest) (*emptypb.Empty, error)
 	mustEmbedUnimplementedSignInServiceServer()
 }
 
@@ -123,6 +180,15 @@ func (UnimplementedSignInServiceServer) RefreshSignIn(context.Context, *RefreshS
 }
 func (UnimplementedSignInServiceServer) SignOut(context.Context, *SignOutRequest) (*emptypb.Empty, error) {
 	return nil, status.Error(codes.Unimplemented, "method SignOut not implemented")
+}
+func (UnimplementedSignInServiceServer) GetSignIn(context.Context, *GetSignInRequest) (*SignIn, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetSignIn not implemented")
+}
+func (UnimplementedSignInServiceServer) ListSignIns(context.Context, *ListSignInsRequest) (*ListSignInsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListSignIns not implemented")
+}
+func (UnimplementedSignInServiceServer) DeleteSignIn(context.Context, *DeleteSignInRequest) (*emptypb.Empty, error) {
+	return nil, status.Error(codes.Unimplemented, "method DeleteSignIn not implemented")
 }
 func (UnimplementedSignInServiceServer) mustEmbedUnimplementedSignInServiceServer() {}
 func (UnimplementedSignInServiceServer) testEmbeddedByValue()                       {}
@@ -199,6 +265,60 @@ func _SignInService_SignOut_Handler(srv interface{}, ctx context.Context, dec fu
 	return interceptor(ctx, in, info, handler)
 }
 
+func _SignInService_GetSignIn_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetSignInRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(SignInServiceServer).GetSignIn(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: SignInService_GetSignIn_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(SignInServiceServer).GetSignIn(ctx, req.(*GetSignInRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _SignInService_ListSignIns_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListSignInsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(SignInServiceServer).ListSignIns(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: SignInService_ListSignIns_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(SignInServiceServer).ListSignIns(ctx, req.(*ListSignInsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _SignInService_DeleteSignIn_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DeleteSignInRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(SignInServiceServer).DeleteSignIn(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: SignInService_DeleteSignIn_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(SignInServiceServer).DeleteSignIn(ctx, req.(*DeleteSignInRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // SignInService_ServiceDesc is the grpc.ServiceDesc for SignInService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -217,6 +337,18 @@ var SignInService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "SignOut",
 			Handler:    _SignInService_SignOut_Handler,
+		},
+		{
+			MethodName: "GetSignIn",
+			Handler:    _SignInService_GetSignIn_Handler,
+		},
+		{
+			MethodName: "ListSignIns",
+			Handler:    _SignInService_ListSignIns_Handler,
+		},
+		{
+			MethodName: "DeleteSignIn",
+			Handler:    _SignInService_DeleteSignIn_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

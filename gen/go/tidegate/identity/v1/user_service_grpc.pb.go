@@ -36,7 +36,8 @@ const (
 //
 // UserService manages the users of the installation.
 type UserServiceClient interface {
-	// Changes a user's password and ends all the user's other sign-ins. Users
+	// Changes a user's password and ends all the user's other sign-ins, with
+	// their access tokens. Users
 	// change their own password, giving the current one; administrators can
 	// change that of others.
 	ChangePassword(ctx context.Context, in *ChangePasswordRequest, opts ...grpc.CallOption) (*emptypb.Empty, error)
@@ -164,7 +165,8 @@ func (c *userServiceClient) RestoreUser(ctx context.Context, in *RestoreUserRequ
 //
 // UserService manages the users of the installation.
 type UserServiceServer interface {
-	// Changes a user's password and ends all the user's other sign-ins. Users
+	// Changes a user's password and ends all the user's other sign-ins, with
+	// their access tokens. Users
 	// change their own password, giving the current one; administrators can
 	// change that of others.
 	ChangePassword(context.Context, *ChangePasswordRequest) (*emptypb.Empty, error)

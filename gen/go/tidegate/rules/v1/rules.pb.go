@@ -130,6 +130,14 @@ var file_tidegate_rules_v1_rules_proto_extTypes = []protoimpl.ExtensionInfo{
 		Tag:           "varint,100013,opt,name=change_name",
 		Filename:      "tidegate/rules/v1/rules.proto",
 	},
+	{
+		ExtendedType:  (*validate.StringRules)(nil),
+		ExtensionType: (*bool)(nil),
+		Field:         100014,
+		Name:          "tidegate.rules.v1.sign_in_name",
+		Tag:           "varint,100014,opt,name=sign_in_name",
+		Filename:      "tidegate/rules/v1/rules.proto",
+	},
 }
 
 // Extension fields to validate.StringRules.
@@ -187,6 +195,10 @@ var (
 	//
 	// optional bool change_name = 100013;
 	E_ChangeName = &file_tidegate_rules_v1_rules_proto_extTypes[12]
+	// The name of a sign-in, users/{user}/signIns/{sign_in}.
+	//
+	// optional bool sign_in_name = 100014;
+	E_SignInName = &file_tidegate_rules_v1_rules_proto_extTypes[13]
 )
 
 var File_tidegate_rules_v1_rules_proto protoreflect.FileDescriptor
@@ -233,7 +245,11 @@ const file_tidegate_rules_v1_rules_proto_rawDesc = "" +
 	"\vchange_name\x12\x19.buf.validate.StringRules\x18\xad\x8d\x06 \x01(\bB\x9d\x01\xc2H\x99\x01\n" +
 	"\x96\x01\n" +
 	"\x12string.change_name\x122must be services/{service}/changes/{change_number}\x1aL!rule || this.matches('^services/[a-z0-9-]{1,64}/changes/[1-9][0-9]{0,18}$')R\n" +
-	"changeNameB\xca\x01\n" +
+	"changeName:\xce\x01\n" +
+	"\fsign_in_name\x12\x19.buf.validate.StringRules\x18\xae\x8d\x06 \x01(\bB\x8e\x01\xc2H\x8a\x01\n" +
+	"\x87\x01\n" +
+	"\x13string.sign_in_name\x12&must be users/{user}/signIns/{sign_in}\x1aH!rule || this.matches('^users/[a-z0-9-]{1,64}/signIns/[a-z0-9-]{1,64}$')R\n" +
+	"signInNameB\xca\x01\n" +
 	"\x15com.tidegate.rules.v1B\n" +
 	"RulesProtoP\x01Z?github.com/tidegatehq/tidegate/gen/go/tidegate/rules/v1;rulesv1\xa2\x02\x03TRX\xaa\x02\x11Tidegate.Rules.V1\xca\x02\x11Tidegate\\Rules\\V1\xe2\x02\x1dTidegate\\Rules\\V1\\GPBMetadata\xea\x02\x13Tidegate::Rules::V1"
 
@@ -254,10 +270,11 @@ var file_tidegate_rules_v1_rules_proto_depIdxs = []int32{
 	0,  // 10: tidegate.rules.v1.instance:extendee -> buf.validate.StringRules
 	0,  // 11: tidegate.rules.v1.service_name:extendee -> buf.validate.StringRules
 	0,  // 12: tidegate.rules.v1.change_name:extendee -> buf.validate.StringRules
-	13, // [13:13] is the sub-list for method output_type
-	13, // [13:13] is the sub-list for method input_type
-	13, // [13:13] is the sub-list for extension type_name
-	0,  // [0:13] is the sub-list for extension extendee
+	0,  // 13: tidegate.rules.v1.sign_in_name:extendee -> buf.validate.StringRules
+	14, // [14:14] is the sub-list for method output_type
+	14, // [14:14] is the sub-list for method input_type
+	14, // [14:14] is the sub-list for extension type_name
+	0,  // [0:14] is the sub-list for extension extendee
 	0,  // [0:0] is the sub-list for field type_name
 }
 
@@ -273,7 +290,7 @@ func file_tidegate_rules_v1_rules_proto_init() {
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tidegate_rules_v1_rules_proto_rawDesc), len(file_tidegate_rules_v1_rules_proto_rawDesc)),
 			NumEnums:      0,
 			NumMessages:   0,
-			NumExtensions: 13,
+			NumExtensions: 14,
 			NumServices:   0,
 		},
 		GoTypes:           file_tidegate_rules_v1_rules_proto_goTypes,

@@ -3,8 +3,6 @@
 package users
 
 import (
-	"time"
-
 	"google.golang.org/grpc"
 
 	identityv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/identity/v1"
@@ -22,8 +20,8 @@ type API struct {
 	store     *store.Store
 	issuer    *token.Issuer
 	passwords *token.Passwords
-	refresh   time.Duration
-	now       func() time.Time
+	refresh   *token.RefreshTokens
+	last      store.Lasting
 	security  *securitylog.Log
 }
 
@@ -32,9 +30,9 @@ var (
 	_ identityv1.SignInServiceServer = (*API)(nil)
 )
 
-// New returns the API. A refresh token is valid for refresh.
-func New(st *store.Store, issuer *token.Issuer, passwords *token.Passwords, refresh time.Duration, now func() time.Time, security *securitylog.Log) *API {
-	return &API{store: st, issuer: issuer, passwords: passwords, refresh: refresh, now: now, security: security}
+// New returns the API. Sign-ins last as last says.
+func New(st *store.Store, issuer *token.Issuer, passwords *token.Passwords, refresh *token.RefreshTokens, last store.Lasting, security *securitylog.Log) *API {
+	return &API{store: st, issuer: issuer, passwords: passwords, refresh: refresh, last: last, security: security}
 }
 
 // Register adds the services to a server.
@@ -50,6 +48,9 @@ func Rules() identity.Rules {
 		identityv1.SignInService_SignIn_FullMethodName:        {Open: true},
 		identityv1.SignInService_RefreshSignIn_FullMethodName: {Open: true},
 		identityv1.SignInService_SignOut_FullMethodName:       {Open: true},
+		identityv1.SignInService_GetSignIn_FullMethodName:     {},
+		identityv1.SignInService_ListSignIns_FullMethodName:   {},
+		identityv1.SignInService_DeleteSignIn_FullMethodName:  {},
 		identityv1.UserService_ChangePassword_FullMethodName:  {},
 		identityv1.UserService_CreateUser_FullMethodName:      admin,
 		identityv1.UserService_GetUser_FullMethodName:         {},

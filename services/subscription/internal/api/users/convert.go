@@ -1,12 +1,14 @@
 package users
 
 import (
+	"context"
 	"strings"
 
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	identityv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/identity/v1"
+	"github.com/tidegatehq/tidegate/services/kit/identity"
 	"github.com/tidegatehq/tidegate/services/kit/page"
 	"github.com/tidegatehq/tidegate/services/subscription/internal/store"
 )
@@ -40,4 +42,13 @@ func withUser(row store.User, p *identityv1.User) store.User {
 		row.Roles = append(row.Roles, strings.ToLower(strings.TrimPrefix(role.String(), rolePrefix)))
 	}
 	return row
+}
+
+// signInProto converts a sign-in for the caller of ctx.
+func signInProto(ctx context.Context, in store.SignIn) *identityv1.SignIn {
+	return &identityv1.SignIn{
+		Name: store.SignInName(in.User, in.ID), ClientAddress: in.ClientAddress,
+		CreateTime: timestamppb.New(in.CreatedAt), RefreshTime: timestamppb.New(in.RefreshedAt), ExpireTime: timestamppb.New(in.ExpiresAt),
+		Current: in.ID == identity.From(ctx).User.SignIn,
+	}
 }

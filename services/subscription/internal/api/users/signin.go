@@ -9,12 +9,11 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	identityv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/identity/v1"
+	"github.com/tidegatehq/tidegate/services/kit/clientaddr"
 	"github.com/tidegatehq/tidegate/services/kit/fault"
 	"github.com/tidegatehq/tidegate/services/kit/identity"
-	"github.com/tidegatehq/tidegate/services/kit/madesecret"
 	"github.com/tidegatehq/tidegate/services/kit/securitylog"
 	"github.com/tidegatehq/tidegate/services/subscription/internal/store"
-	"github.com/tidegatehq/tidegate/services/subscription/internal/token"
 )
 
 // SignIn signs a user in.
@@ -28,8 +27,7 @@ func (a *API) SignIn(ctx context.Context, req *identityv1.SignInRequest) (*ident
 		a.failed(ctx, p.Username, errSuspended())
 		return nil, errSuspended()
 	}
-	secret, next := a.newRefreshToken()
-	in, ok, err := a.store.CreateSignIn(ctx, p.ID, hash, next)
+	in, ok, err := a.store.CreateSignIn(ctx, p.ID, hash, clientAddress(ctx), a.last)
 	if err != nil {
 		return nil, err
 	}
@@ -37,7 +35,15 @@ func (a *API) SignIn(ctx context.Context, req *identityv1.SignInRequest) (*ident
 		return nil, errWrongPassword()
 	}
 	a.security.Write(ctx, securitylog.Event{Kind: securitylog.SignedIn, Who: store.UserName(p.ID), What: p.Username})
-	return a.signedIn(in, secret, next)
+	return a.signedIn(in)
+}
+
+// clientAddress returns the address that a call came from, "" if it is not known.
+func clientAddress(ctx context.Context) string {
+	if address := clientaddr.From(ctx); address.IsValid() {
+		return address.String()
+	}
+	return ""
 }
 
 func errSuspended() error {
@@ -110,47 +116,47 @@ func (a *API) throttle(ctx context.Context, username string) error {
 		fault.Exhausted("too many failed sign-ins for this name; try again in %s", wait), tooManyFailures)
 }
 
-func (a *API) newRefreshToken() (string, store.RefreshToken) {
-	secret, hash := token.New(madesecret.RefreshToken)
-	return secret, store.RefreshToken{Hash: hash, ExpiresAt: a.now().Add(a.refresh)}
-}
-
-// signedIn returns the answer to a successful sign-in.
-func (a *API) signedIn(in store.SignedIn, secret string, refresh store.RefreshToken) (*identityv1.SignInResponse, error) {
+// signedIn returns the answer to a successful sign-in or refresh.
+func (a *API) signedIn(in store.SignedIn) (*identityv1.SignInResponse, error) {
 	access, expires, err := a.issuer.SignUser(identity.User{
-		Name: store.UserName(in.User.ID), Roles: in.User.Roles, SignIn: in.ID, AsOf: in.AsOf,
-	})
+		Name: store.UserName(in.User), Roles: in.Who.Roles, SignIn: in.ID, AsOf: in.AsOf,
+	}, in.ExpiresAt)
 	if err != nil {
 		return nil, err
 	}
 	return &identityv1.SignInResponse{
 		AccessToken: access, ExpireTime: timestamppb.New(expires),
-		RefreshToken: secret, RefreshExpireTime: timestamppb.New(refresh.ExpiresAt),
-		User: userProto(in.User),
+		RefreshToken: a.refresh.Make(in.ID, in.Generation), RefreshExpireTime: timestamppb.New(in.ExpiresAt),
+		User: userProto(in.Who),
 	}, nil
 }
 
 // RefreshSignIn trades a refresh token for new tokens.
 func (a *API) RefreshSignIn(ctx context.Context, req *identityv1.RefreshSignInRequest) (*identityv1.SignInResponse, error) {
-	hash, ok := token.Hash(madesecret.RefreshToken, req.GetRefreshToken())
+	signIn, generation, ok := a.refresh.Read(req.GetRefreshToken())
 	if !ok {
 		return nil, errRefresh()
 	}
-	secret, next := a.newRefreshToken()
-	in, what, err := a.store.RotateSignIn(ctx, hash, next)
+	in, what, err := a.store.RefreshSignIn(ctx, signIn, generation, a.last)
 	if err != nil {
 		return nil, err
 	}
 	switch what {
-	case store.Rotated:
-		return a.signedIn(in, secret, next)
+	case store.Renewed:
+		return a.signedIn(in)
 	case store.Reused:
+		if err := a.store.EndSignIn(context.WithoutCancel(ctx), itself, signIn); err != nil {
+			return nil, err
+		}
 		a.security.Write(ctx, securitylog.Event{
-			Kind: securitylog.SignInEnded, What: "signIns/" + in.ID, Why: "its refresh token was used twice, so it may be stolen",
+			Kind: securitylog.SignInEnded, What: store.SignInName(in.User, signIn), Why: "its refresh token was used twice, so it may be stolen",
 		})
 	}
 	return nil, errRefresh()
 }
+
+// itself is this service as the one who made a change.
+const itself = "services/" + identity.Subscription
 
 func errRefresh() error {
 	return fault.WithReason(fault.Unauthenticated("the refresh token is no longer valid: sign in again"), "SIGN_IN_ENDED")
@@ -158,11 +164,18 @@ func errRefresh() error {
 
 // SignOut ends a sign-in.
 func (a *API) SignOut(ctx context.Context, req *identityv1.SignOutRequest) (*emptypb.Empty, error) {
-	if hash, ok := token.Hash(madesecret.RefreshToken, req.GetRefreshToken()); ok {
-		if err := a.store.EndSignIn(ctx, hash); err != nil {
-			return nil, err
-		}
-		a.security.Write(ctx, securitylog.Event{Kind: securitylog.SignInEnded, Why: "signed out"})
+	signIn, _, ok := a.refresh.Read(req.GetRefreshToken())
+	if !ok {
+		return &emptypb.Empty{}, nil
+	}
+	user, err := a.store.SignOut(ctx, signIn)
+	if err != nil {
+		return nil, err
+	}
+	if user != "" {
+		a.security.Write(ctx, securitylog.Event{
+			Kind: securitylog.SignInEnded, Who: store.UserName(user), What: store.SignInName(user, signIn), Why: "signed out",
+		})
 	}
 	return &emptypb.Empty{}, nil
 }

@@ -5,6 +5,8 @@ CREATE TABLE installation (
     issuer     TEXT COLLATE "C" NOT NULL,
     -- A known text, sealed: tells the right master key from a wrong one.
     canary     BYTEA NOT NULL,
+    -- What refresh tokens are authenticated with, sealed.
+    refresh_key BYTEA NOT NULL,
     created_at BIGINT NOT NULL
 );
 
@@ -53,21 +55,17 @@ CREATE TABLE sign_in_failure (
 );
 
 CREATE TABLE sign_in (
-    id         TEXT COLLATE "C" PRIMARY KEY,
-    user_id    TEXT COLLATE "C" NOT NULL REFERENCES users (id) ON DELETE CASCADE,
-    created_at BIGINT NOT NULL,
-    used_at    BIGINT NOT NULL
+    id             TEXT COLLATE "C" PRIMARY KEY,
+    user_id        TEXT COLLATE "C" NOT NULL REFERENCES users (id) ON DELETE CASCADE,
+    -- How often it was refreshed: the refresh token of this generation is the newest.
+    generation     BIGINT NOT NULL,
+    client_address TEXT COLLATE "C" NOT NULL,
+    created_at     BIGINT NOT NULL,
+    refreshed_at   BIGINT NOT NULL,
+    expires_at     BIGINT NOT NULL
 );
-CREATE INDEX sign_in_user ON sign_in (user_id);
-
-CREATE TABLE refresh_token (
-    hash       BYTEA PRIMARY KEY,
-    sign_in    TEXT COLLATE "C" NOT NULL REFERENCES sign_in (id) ON DELETE CASCADE,
-    expires_at BIGINT NOT NULL,
-    spent      BOOLEAN NOT NULL
-);
-CREATE INDEX refresh_token_sign_in ON refresh_token (sign_in);
-CREATE INDEX refresh_token_expires ON refresh_token (expires_at);
+CREATE INDEX sign_in_user ON sign_in (user_id, created_at, id);
+CREATE INDEX sign_in_expires ON sign_in (expires_at);
 
 CREATE TABLE application (
     id           TEXT COLLATE "C" PRIMARY KEY,
