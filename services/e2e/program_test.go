@@ -149,9 +149,10 @@ func TestRealProgram(t *testing.T) {
 // server stops in order.
 func TestHangupOfATerminal(t *testing.T) {
 	t.Parallel()
-	ctx := within(t)
 	dir := t.TempDir()
-	cmd := exec.CommandContext(ctx, buildTidegate(t, dir), append([]string{"serve", "-no-sample"}, freePorts()...)...)
+	program := buildTidegate(t, dir)
+	ctx := within(t) // building may take as long
+	cmd := exec.CommandContext(ctx, program, append([]string{"serve", "-no-sample"}, freePorts()...)...)
 	cmd.Dir = dir
 	stdout, stderr := newLineBuffer(), newLineBuffer()
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = terminal(t), stdout, stderr
