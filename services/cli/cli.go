@@ -173,7 +173,7 @@ func habits(args []string) []string {
 // environment sets missing flags from environment variables.
 func environment(p Program) kong.Resolver {
 	variables := map[string]string{
-		"server": "TIDEGATE_SERVER", "ca": "TIDEGATE_CA", "config": "TIDEGATE_CONFIG", "token": "TIDEGATE_TOKEN",
+		"server": "TIDEGATE_SERVER", "ca": "TIDEGATE_CA", "config": "TIDEGATE_CONFIG", "token": "TIDEGATE_TOKEN", "secret": "TIDEGATE_CLIENT_SECRET",
 		"portal": "TIDEGATE_PORTAL",
 	}
 	return kong.ResolverFunc(func(_ *kong.Context, _ *kong.Path, flag *kong.Flag) (any, error) {

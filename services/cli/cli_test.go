@@ -43,6 +43,10 @@ func (c command) run(t *testing.T, args ...string) (stdout, stderr string, code 
 func TestUsage(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
+	secret := filepath.Join(dir, "secret")
+	if err := os.WriteFile(secret, []byte("s\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	for _, c := range []struct {
 		args   []string
 		stderr string
@@ -62,11 +66,18 @@ func TestUsage(t *testing.T) {
 		{[]string{"api", "version", "list", "--state", "lost"}, `tidegate: api version list: --state must be one of "created","published","" but got "lost"`, 2},
 		{[]string{"subscribe", "App"}, `tidegate: subscribe: expected "<version>"`, 2},
 		{[]string{"token"}, "tidegate: token: give an application, or --client-id and --secret", 2},
-		{[]string{"token", "App", "--client-id", "k", "--secret", "s"}, "tidegate: token: give an application, or --client-id and --secret", 2},
+		{[]string{"token", "App", "--client-id", "k", "--secret-file", secret}, "tidegate: token: give an application, or --client-id and --secret", 2},
 		{[]string{"token", "--client-id", "k"}, "tidegate: token: --client-id and --secret (or --secret-file) go together", 2},
 		{[]string{"token", "--client-id", "k", "--secret", "s", "--secret-file", "f"}, "tidegate: token: --secret and --secret-file: give one of them", 2},
 		{[]string{"token", "--client-id", "k", "--secret-file", filepath.Join(dir, "none")}, "tidegate: token: --secret-file: open " + filepath.Join(dir, "none") + ": no such file or directory", 1},
-		{[]string{"token", "--client-id", "k", "--secret", "s", "--portal", "http://localhost"}, `tidegate: token: --portal: "http://localhost" is not an https:// URL`, 2},
+		{[]string{"token", "--client-id", "k", "--secret", "@" + secret, "--portal", "http://localhost"}, `tidegate: token: --portal: "http://localhost" is not an https:// URL`, 2},
+		{[]string{"token", "--client-id", "k", "--secret", "s3cret"}, "tidegate: token: --secret: a secret does not belong on the command line, where every user of this machine can read it: give it in TIDEGATE_CLIENT_SECRET, as @FILE, or - for standard input", 2},
+		{[]string{"token", "App", "--revoke", "s3cret"}, "tidegate: token: --revoke: a secret does not belong on the command line, where every user of this machine can read it: give it as @FILE, or - for standard input", 2},
+		{[]string{"token", "App", "--revoke", "-"}, "tidegate: token: --revoke: standard input is empty", 1},
+		{[]string{"token", "--client-id", "k", "--secret", "@" + filepath.Join(dir, "none")}, "tidegate: token: --secret: open " + filepath.Join(dir, "none") + ": no such file or directory", 1},
+		{[]string{"connect", "ws://localhost/x", "--token", "s3cret"}, "tidegate: connect: --token: a secret does not belong on the command line, where every user of this machine can read it: give it in TIDEGATE_TOKEN, as @FILE, or - for standard input", 2},
+		{[]string{"connect", "ws://localhost/x", "-H", "authorization: Basic s3cret"}, "tidegate: connect: --header: authorization does not belong on the command line, where every user of this machine can read it: give a file with it, as @FILE", 2},
+		{[]string{"connect", "ws://localhost/x?access_token=s3cret"}, "tidegate: connect: ADDRESS: a token does not belong on the command line, where every user of this machine can read it: give --token and --query", 2},
 		{[]string{"record", "list", "--limit", "0"}, "tidegate: record list: --limit: 0 is not between 1 and 1000", 2},
 		{[]string{"record", "list", "--limit", "many"}, `tidegate: record list: --limit: expected a valid 32 bit int but got "many"`, 2},
 		{[]string{"user", "create", "bob"}, "tidegate: user create: missing flags: --role=ROLE,...", 2},
@@ -162,5 +173,38 @@ func TestCerts(t *testing.T) {
 	}
 	if _, stderr, code := c.run(t, "certs", "/dev/null/certs"); code != 1 || stderr != "tidegate: certs: DIR: make the folder: mkdir /dev/null: not a directory\n" {
 		t.Errorf("certs below a file = %q, %d, want a refusal", stderr, code)
+	}
+}
+
+// TestSecrets gives a token and a secret in each way but on the command line.
+func TestSecrets(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "secret")
+	if err := os.WriteFile(file, []byte("Authorization: Bearer from a file\nX-Test: two\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	address := newEcho(t) + "/x"
+	token := filepath.Join(t.TempDir(), "token")
+	if err := os.WriteFile(token, []byte("filed\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		name  string
+		args  []string
+		env   []string
+		stdin string
+		want  string
+	}{
+		{"environment", nil, []string{"TIDEGATE_TOKEN=env"}, "", "/x auth=Bearer env x=\n"},
+		{"file", []string{"--token", "@" + token}, nil, "", "/x auth=Bearer filed x=\n"},
+		{"file before environment", []string{"--token", "@" + token}, []string{"TIDEGATE_TOKEN=env"}, "", "/x auth=Bearer filed x=\n"},
+		{"standard input", []string{"--token", "-"}, nil, "typed\n", "/x auth=Bearer typed x=\n"},
+		{"headers in a file", []string{"-H", "@" + file}, nil, "", "/x auth=Bearer from a file x=two\n"},
+	} {
+		cmd := command{dir: t.TempDir(), env: c.env, stdin: strings.NewReader(c.stdin)}
+		stdout, stderr, code := cmd.run(t, append([]string{"connect", address}, c.args...)...)
+		if stdout != c.want || code != 0 {
+			t.Errorf("%s: %q, %q, %d, want %q", c.name, stdout, stderr, code, c.want)
+		}
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"os"
 	"strings"
 	"time"
 
@@ -25,13 +26,13 @@ const (
 // connectCmd is an interactive WebSocket client.
 type connectCmd struct {
 	Address  string   `arg:"" help:"A ws:// or wss:// URL, or a version, such as EchoWebSocket/1.0.0, whose address is looked up."`
-	Token    string   `placeholder:"TOKEN" help:"Access token to send ($$TIDEGATE_TOKEN)."`
+	Token    string   `placeholder:"@FILE" help:"Access token to send: @FILE, or - for the first line of standard input ($$TIDEGATE_TOKEN)."`
 	App      string   `placeholder:"APP" help:"Get a token for this application, whose OAuth client was created on this machine."`
 	Sandbox  bool     `help:"With --app: get a token for the sandbox endpoint."`
 	Portal   string   `placeholder:"URL" help:"With --app: the portal's URL. Default: the server's issuer ($$TIDEGATE_PORTAL)."`
 	Query    bool     `help:"Send the token as the query parameter access_token instead of in the header Authorization."`
 	Protocol string   `placeholder:"NAMES" help:"Sub-protocols to offer, separated by commas."`
-	Header   []string `short:"H" sep:"none" placeholder:"NAME:VALUE" help:"Additional header; can be repeated."`
+	Header   []string `short:"H" sep:"none" placeholder:"NAME:VALUE" help:"Additional header, or @FILE with one in each line, which is the way for Authorization and Cookie; can be repeated."`
 }
 
 // Run connects, sends the lines of the input, and prints the messages that come.
@@ -47,7 +48,10 @@ func (c *connectCmd) Run(ctx context.Context, s *shell) error {
 	if err != nil {
 		return err
 	}
-	token := c.Token
+	token, err := s.given("--token", c.Token, "TIDEGATE_TOKEN")
+	if err != nil {
+		return err
+	}
 	if c.App != "" {
 		endpoint, who, err := (&tokenFlags{Sandbox: c.Sandbox, Portal: c.Portal}).endpoint(ctx, s, c.App)
 		if err != nil {
@@ -79,14 +83,43 @@ func (c *connectCmd) Run(ctx context.Context, s *shell) error {
 // headers reads the flag -H.
 func (c *connectCmd) headers() (http.Header, error) {
 	header := http.Header{}
-	for _, line := range c.Header {
-		name, value, ok := strings.Cut(line, ":")
-		if name = strings.TrimSpace(name); !ok || name == "" || strings.ContainsAny(line, "\r\n") {
-			return nil, usagef("--header: %q is not NAME:VALUE", line)
+	for _, given := range c.Header {
+		lines, err := headerLines(given)
+		if err != nil {
+			return nil, err
 		}
-		header.Add(name, strings.TrimSpace(value))
+		for _, line := range lines {
+			name, value, ok := strings.Cut(line, ":")
+			name = strings.TrimSpace(name)
+			switch {
+			case ok && hasSecret(name) && line == given:
+				return nil, usagef("--header: %s does not belong on the command line, where every user of this machine can read it: give a file with it, as @FILE", name)
+			case !ok || name == "" || strings.ContainsAny(line, "\r\n"):
+				return nil, usagef("--header: %q is not NAME:VALUE", line)
+			}
+			header.Add(name, strings.TrimSpace(value))
+		}
 	}
 	return header, nil
+}
+
+// headerLines returns the headers of one -H: itself, or the lines of a file.
+func headerLines(given string) ([]string, error) {
+	path, ok := strings.CutPrefix(given, "@")
+	if !ok {
+		return []string{given}, nil
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("--header: %w", err)
+	}
+	var lines []string
+	for line := range strings.Lines(string(text)) {
+		if line = strings.TrimRight(line, "\r\n"); line != "" {
+			lines = append(lines, line)
+		}
+	}
+	return lines, nil
 }
 
 // target returns the URL to connect to.
@@ -108,6 +141,9 @@ func (c *connectCmd) target(ctx context.Context, s *shell) (*url.URL, error) {
 		}
 	}
 	target, err := url.Parse(address)
+	if err == nil && target.Query().Has("access_token") {
+		return nil, usagef("ADDRESS: a token does not belong on the command line, where every user of this machine can read it: give --token and --query")
+	}
 	if err != nil || target.Host == "" || target.Scheme != "ws" && target.Scheme != "wss" {
 		return nil, usagef("ADDRESS: %q is not a ws:// or wss:// URL", c.Address)
 	}

@@ -83,13 +83,13 @@ func TestConnect(t *testing.T) {
 		code           int
 	}{
 		{
-			"lines, then the end of the input", []string{"--token", "tok", "-H", "X-Test: yes", "--protocol", "other, chat"},
-			"hello\nbinary\nlast, without an end",
+			"lines, then the end of the input", []string{"--token", "-", "-H", "X-Test: yes", "--protocol", "other, chat"},
+			"tok\nhello\nbinary\nlast, without an end",
 			"/x auth=Bearer tok x=yes\nhello\n(binary, 2 bytes) 01ff\nlast, without an end\n",
 			"Connected to " + url + "/x (chat). Ctrl-D closes.\nClosed: 1000\n", 0,
 		},
 		{
-			"token in the query", []string{"--token", "t+k", "--query"}, "",
+			"token in the query", []string{"--token", "-", "--query"}, "t+k\n",
 			"/x?access_token=t%2Bk auth= x=\n", "Connected to " + url + "/x. Ctrl-D closes.\nClosed: 1000\n", 0,
 		},
 		{

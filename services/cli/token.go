@@ -17,7 +17,7 @@ import (
 type tokenFlags struct {
 	Sandbox    bool   `help:"Get a token for the sandbox endpoint."`
 	ClientID   string `name:"client-id" placeholder:"ID" help:"The client_id of an OAuth client, instead of APP."`
-	Secret     string `placeholder:"SECRET" help:"A secret of that OAuth client; --secret-file keeps it off the command line."`
+	Secret     string `placeholder:"@FILE" help:"A secret of that OAuth client: @FILE, or - for standard input ($$TIDEGATE_CLIENT_SECRET)."`
 	SecretFile string `placeholder:"FILE" help:"File with that secret."`
 	Portal     string `placeholder:"URL" help:"The portal's URL. Default: the server's issuer ($$TIDEGATE_PORTAL)."`
 }
@@ -27,20 +27,24 @@ type tokenCmd struct {
 	App        string `arg:"" optional:"" help:"An application whose OAuth client was created on this machine."`
 	tokenFlags `embed:""`
 	API        string `name:"api" placeholder:"API" help:"Get a token that is good there only: for an API or one of its versions, such as EchoWebSocket/1.0.0, or at an address as it is advertised."`
-	Revoke     string `placeholder:"TOKEN" help:"Revoke this token instead; its live sessions end."`
+	Revoke     string `placeholder:"@FILE" help:"Revoke a token instead: @FILE, or - for standard input; its live sessions end."`
 }
 
 // Run gets the token, or revokes one.
 func (c *tokenCmd) Run(ctx context.Context, s *shell) error {
+	if c.Revoke != "" && c.API != "" {
+		return usagef("--api and --revoke: give one of them")
+	}
+	revoked, err := s.given("--revoke", c.Revoke, "")
+	if err != nil {
+		return err
+	}
 	endpoint, who, err := c.endpoint(ctx, s, c.App)
 	if err != nil {
 		return err
 	}
-	if c.Revoke != "" && c.API != "" {
-		return usagef("--api and --revoke: give one of them")
-	}
 	if c.Revoke != "" {
-		if err := endpoint.Revoke(ctx, who, c.Revoke); err != nil {
+		if err := endpoint.Revoke(ctx, who, revoked); err != nil {
 			return s.portalError(endpoint.Portal, err)
 		}
 		s.note("Revoked.")
@@ -89,7 +93,7 @@ func (s *shell) portalError(portal string, err error) error {
 // of the application's OAuth client as stored.
 func (f *tokenFlags) endpoint(ctx context.Context, s *shell, app string) (*oauth.Client, oauth.Credentials, error) {
 	var none oauth.Credentials
-	secret, err := f.secret()
+	secret, err := f.secret(s)
 	if err != nil {
 		return nil, none, err
 	}
@@ -124,11 +128,16 @@ func (f *tokenFlags) endpoint(ctx context.Context, s *shell, app string) (*oauth
 }
 
 // secret returns the secret that the flags give.
-func (f *tokenFlags) secret() (string, error) {
+func (f *tokenFlags) secret(s *shell) (string, error) {
+	const variable = "TIDEGATE_CLIENT_SECRET"
+	fromEnvironment := f.Secret == s.env(variable)
 	if f.SecretFile == "" {
-		return f.Secret, nil
+		if f.ClientID == "" && fromEnvironment {
+			return "", nil // it is for whoever gives --client-id
+		}
+		return s.given("--secret", f.Secret, variable)
 	}
-	if f.Secret != "" {
+	if f.Secret != "" && !fromEnvironment {
 		return "", usagef("--secret and --secret-file: give one of them")
 	}
 	text, err := os.ReadFile(f.SecretFile)

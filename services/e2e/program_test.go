@@ -113,7 +113,7 @@ func TestRealProgram(t *testing.T) {
 	if out := tidegate("./tidegate api list"); !strings.Contains(out, "EchoWebSocket  /echowebsocket  1.0.0 published") {
 		t.Errorf("api list: %s", out)
 	}
-	connect := stdout.await(t, ctx, `(?m)^    (\S+ connect \S+ --token \S+)$`)[1]
+	connect := stdout.await(t, ctx, `(?m)^    (TIDEGATE_TOKEN=\S+ \S+ connect \S+)$`)[1]
 	if out := tidegate("echo pasted | " + connect); !strings.Contains(out, "pasted\n") || !strings.Contains(out, "Closed: 1000") {
 		t.Errorf("%s: %s", connect, out)
 	}

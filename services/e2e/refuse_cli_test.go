@@ -82,7 +82,7 @@ func TestRefusedCommands(t *testing.T) {
 		{"oauth-client create Phone --sandbox --lifetime=-1s", `oauth-client create: --lifetime: must be in the future`, 1},
 		{"oauth-client secret delete nothing", `oauth-client secret delete: SECRET: there is no secret "nothing" that you may see; list them with: tidegate oauth-client secret list`, 1},
 		{"token Nothing", `token: APP: there is no application "Nothing" that you may see; list them with: tidegate app list`, 1},
-		{"token --client-id k --secret s", `token: get a token: invalid_client: the OAuth client is not known, or its secret is wrong`, 1},
+		{"token --client-id k --secret-file " + s.PasswordFile, `token: get a token: invalid_client: the OAuth client is not known, or its secret is wrong`, 1},
 		{"connect Nothing/1.0.0", `connect: ADDRESS: there is no version "Nothing/1.0.0" that you may see; list them with: tidegate api version list`, 1},
 		{"connect " + s.WS + "/echo/1.0.0", `connect: ` + s.WS + `/echo/1.0.0 refused: 401 Unauthorized: the API needs a credential; it is looked for in the header Authorization: Bearer, then in the query parameter access_token (ref R)`, 1},
 		{"connect " + s.WS + "/bare", `connect: ` + s.WS + `/bare refused: 404 Not Found: no such API or version (ref R)`, 1},

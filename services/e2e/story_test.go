@@ -85,7 +85,7 @@ func (sh *shell) says(t *testing.T, words []string, args ...string) {
 func storyNarrowedTokens(t *testing.T, s *Stack, sh *shell) {
 	for api, good := range map[string]bool{"Tide": true, "Tide/1.0.0": true, s.WSS + "/tide": true, "Ebb/2.1": false, s.WS + "/ebb/flow": false} {
 		token := strings.TrimSpace(sh.run(t, "token", "Phone", "--api", api))
-		stdout, stderr, code := sh.try(t, "narrow\n", "connect", s.WS+"/tide/1.0.0", "--token", token)
+		stdout, stderr, code := sh.try(t, token+"\nnarrow\n", "connect", s.WS+"/tide/1.0.0", "--token", "-")
 		if good && stdout != "narrow\n" || !good && !strings.Contains(stderr, "refused: 401 Unauthorized: ") {
 			t.Errorf("connect with a token for %s = %q, %q, %d, want an echo: %v", api, stdout, stderr, code, good)
 		}
@@ -120,11 +120,11 @@ func storyCommandLine(t *testing.T, s *Stack) {
 
 	for _, address := range []string{s.WS + "/tide/1.0.0", s.WSS + "/tide/1.0.0", s.WS + "/tide"} {
 		for _, how := range []string{"--query", "--no-query"} {
-			args := []string{"connect", address, "--token", token}
+			args := []string{"connect", address, "--token", "-"}
 			if how == "--query" {
 				args = append(args, how)
 			}
-			stdout, stderr, code := sh.try(t, "hello\nthere\n", args...)
+			stdout, stderr, code := sh.try(t, token+"\nhello\nthere\n", args...)
 			if stdout != "hello\nthere\n" || code != 0 {
 				t.Errorf("connect %s %s = %q, %q, %d, want an echo", address, how, stdout, stderr, code)
 			}
@@ -134,16 +134,16 @@ func storyCommandLine(t *testing.T, s *Stack) {
 	if stdout != "by name\n" || code != 0 {
 		t.Errorf("connect Tide/1.0.0 --app Phone = %q, %q, %d, want an echo", stdout, stderr, code)
 	}
-	_, stderr, code = sh.try(t, "", "connect", s.WS+"/ebb/flow/2.1", "--token", token)
+	_, stderr, code = sh.try(t, token, "connect", s.WS+"/ebb/flow/2.1", "--token", "-")
 	if code != 1 || !strings.Contains(stderr, "refused: 403 Forbidden: ") {
 		t.Errorf("connect without a subscription = %q, %d, want 403", stderr, code)
 	}
 	storyNarrowedTokens(t, s, sh)
-	if _, stderr, code := sh.try(t, "", "token", "Phone", "--revoke", token); code != 0 {
+	if _, stderr, code := sh.try(t, token, "token", "Phone", "--revoke", "-"); code != 0 {
 		t.Errorf("token --revoke = %d, %q", code, stderr)
 	}
 	eventually(t, func() error { // a cached judgement ends within a second
-		_, stderr, code := sh.try(t, "", "connect", s.WS+"/tide/1.0.0", "--token", token)
+		_, stderr, code := sh.try(t, token, "connect", s.WS+"/tide/1.0.0", "--token", "-")
 		if code != 1 || !strings.Contains(stderr, "refused: 401 Unauthorized: ") {
 			return fmt.Errorf("connect with a revoked token = %q, %d, want 401", stderr, code)
 		}

@@ -87,7 +87,8 @@ func (b *banner) lines(say func(string, ...any)) {
 	say(`    wscat -c "%s%s?access_token=%s"`, b.at.WS, path, token)
 	say(`    wscat -n -c "%s%s?access_token=%s"`, b.at.WSS, path, token)
 	say("")
-	say("or without wscat:")
+	say("These are for trials: every user of this machine can read the command line of wscat,")
+	say("and the token in it. Without wscat the token stays in the environment:")
 	say("")
-	say("    %s connect %s --token %s", quote.Word(b.program), quote.Word(b.at.WS+path), token)
+	say("    TIDEGATE_TOKEN=%s %s connect %s", token, quote.Word(b.program), quote.Word(b.at.WS+path))
 }

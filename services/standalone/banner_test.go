@@ -35,7 +35,7 @@ func TestBannerCanBePasted(t *testing.T) {
 	}
 	want := [][]string{
 		{"./my tidegate", "login", "--password-file", "/my data/admin-password", "--server", "localhost:1", "--ca", "/my data/ca.pem"},
-		{"./my tidegate", "connect", "ws://localhost:2/echowebsocket/1.0.0", "--token", "t"},
+		{"TIDEGATE_TOKEN=t", "./my tidegate", "connect", "ws://localhost:2/echowebsocket/1.0.0"},
 	}
 	if !slices.EqualFunc(got, want, slices.Equal) {
 		t.Errorf("a shell reads %q, want %q in\n%s", got, want, text.String())
