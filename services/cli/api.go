@@ -14,14 +14,15 @@ import (
 
 // apiCmds are the commands about APIs.
 type apiCmds struct {
-	Create  apiCreateCmd  `cmd:"" help:"Create an API and its first version."`
-	Publish apiPublishCmd `cmd:"" help:"Publish a version."`
-	Demote  apiDemoteCmd  `cmd:"" help:"Withdraw a version from the gateways; its live sessions end."`
-	List    apiListCmd    `cmd:"" help:"List APIs."`
-	Get     apiGetCmd     `cmd:"" help:"Show an API and its versions."`
-	Update  apiUpdateCmd  `cmd:"" help:"Change an API."`
-	Delete  apiDeleteCmd  `cmd:"" help:"Delete an API."`
-	Version versionCmds   `cmd:"" help:"Versions of an API."`
+	Create   apiCreateCmd   `cmd:"" help:"Create an API and its first version."`
+	Publish  apiPublishCmd  `cmd:"" help:"Publish a version."`
+	Demote   apiDemoteCmd   `cmd:"" help:"Withdraw a version from the gateways; its live sessions end."`
+	List     apiListCmd     `cmd:"" help:"List APIs."`
+	Get      apiGetCmd      `cmd:"" help:"Show an API and its versions."`
+	Update   apiUpdateCmd   `cmd:"" help:"Change an API."`
+	Transfer apiTransferCmd `cmd:"" help:"Give an API to another user."`
+	Delete   apiDeleteCmd   `cmd:"" help:"Delete an API."`
+	Version  versionCmds    `cmd:"" help:"Versions of an API."`
 }
 
 // versionFlags say what a version is.
@@ -393,6 +394,37 @@ func (c *apiUpdateCmd) Run(ctx context.Context, s *shell) error {
 		return s.printJSON(api)
 	}
 	return s.printFields([2]string{"Changed", api.GetDisplayName()})
+}
+
+// apiTransferCmd gives an API to another user.
+type apiTransferCmd struct {
+	API      string `arg:"" name:"api" help:"The API, such as EchoWebSocket."`
+	Username string `arg:"" help:"The new owner; me for yourself, which an administrator can do."`
+}
+
+// Run gives the API to the user.
+func (c *apiTransferCmd) Run(ctx context.Context, s *shell) error {
+	cl, err := s.dial()
+	if err != nil {
+		return err
+	}
+	api, err := cl.api(ctx, c.API)
+	if err != nil {
+		return err
+	}
+	// Only administrators can look users up, so the server does.
+	owner := c.Username
+	if owner == "me" {
+		owner = "users/me"
+	}
+	api, err = cl.catalog.TransferOwnership(ctx, &catalogv1.TransferOwnershipRequest{Name: api.GetName(), Owner: owner, Etag: api.GetEtag()})
+	if err != nil {
+		return err
+	}
+	if s.json() {
+		return s.printJSON(api)
+	}
+	return s.printFields([2]string{"Given", api.GetDisplayName()}, [2]string{"Owner", c.Username})
 }
 
 // apiDeleteCmd deletes an API.

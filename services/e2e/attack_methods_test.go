@@ -87,6 +87,7 @@ func attackBodies() map[string]string {
 		"CatalogService.CreateApi":                   `{"api": {"displayName": "Attacker's", "context": "/attackers"}}`,
 		"CatalogService.CreatePlan":                  `{"plan": {"displayName": "Attacker's"}}`,
 		"CatalogService.CreateVersion":               `{"version": {"version": "6.6.6", "endpoints": {"production": [{"url": "ws://192.0.2.1/"}]}}}`,
+		"CatalogService.TransferOwnership":           `{"owner": "users/me"}`,
 		"CatalogService.UpdateApi":                   `{"api": {"description": "attacked"}}`,
 		"CatalogService.UpdatePlan":                  `{"plan": {"description": "attacked"}}`,
 		"CatalogService.UpdateVersion":               `{"version": {"description": "attacked"}}`,
@@ -215,11 +216,14 @@ func setField(m protoreflect.Message, path, value string) {
 type attacker struct {
 	name  string
 	token string
-	sees  bool   // what the attacks are about
-	under string // the paths of the methods to call, all without
-	conn  *grpc.ClientConn
-	http  *http.Client
-	stack *Stack
+	sees  bool // what the attacks are about
+	// publishes says that the attacker sees the APIs and versions of others, to
+	// publish them.
+	publishes bool
+	under     string // the paths of the methods to call, all without
+	conn      *grpc.ClientConn
+	http      *http.Client
+	stack     *Stack
 }
 
 // overGRPC returns how a call ends, and the answer.
@@ -338,6 +342,14 @@ func (a *attack) byUser(role string) verdict {
 	}
 }
 
+// byAnother is byUser, but for whoever publishes sees the APIs of others.
+func (a *attack) byAnother(role string) verdict {
+	if role == identity.RolePublisher && strings.HasPrefix(a.path, "/v1/apis/") {
+		return a.byUserOfPublished(role)
+	}
+	return a.byUser(role)
+}
+
 // byUserOfPublished is byUser about an API that all users see, and only its owner
 // changes.
 func (a *attack) byUserOfPublished(role string) verdict {
@@ -436,6 +448,10 @@ func (c *attacker) tellsNothing(t *testing.T, a *attack, of objects, answer stri
 			continue
 		case "users/*": // stands in APIs that all see
 			continue
+		case "apis/*", "apis/*/versions/*":
+			if c.publishes {
+				continue
+			}
 		}
 		if strings.Contains(answer, fmt.Sprintf("%q", name)) {
 			t.Errorf("%s by %s has %s of somebody else's: %s", a.name, c.name, name, answer)

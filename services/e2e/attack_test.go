@@ -28,8 +28,8 @@ type victim struct {
 	*user
 	admin    *user
 	password string
-	// hidden are objects that only their owner and administrators see; published
-	// are those that all users see.
+	// hidden are objects that only their owner, administrators and, of versions,
+	// publishers see; published are those that all users see.
 	hidden, published objects
 	product           *product // the published one
 	app               string   // a token of the application
@@ -229,7 +229,8 @@ func TestEveryMethodByEveryCaller(t *testing.T) {
 			t.Run(role, func(t *testing.T) {
 				t.Parallel()
 				c := s.attacker(t, "another "+role, others[role])
-				c.run(t, v.hidden, func(a *attack) verdict { return a.byUser(role) }, exceptions(role, false))
+				c.publishes = role == identity.RolePublisher
+				c.run(t, v.hidden, func(a *attack) verdict { return a.byAnother(role) }, exceptions(role, false))
 				c.sees, c.under, c.name = true, "/v1/apis/", c.name+", of what is published"
 				c.run(t, v.published, func(a *attack) verdict { return a.byUserOfPublished(role) }, exceptions(role, false))
 			})

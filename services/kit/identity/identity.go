@@ -63,18 +63,23 @@ func (c Caller) Actor() string {
 
 // Viewer returns the caller as one on whose behalf rows are read.
 func (c Caller) Viewer() Viewer {
-	return Viewer{User: c.User.ID(), All: c.User.Has(RoleAdmin)}
+	return Viewer{User: c.User.ID(), All: c.User.Has(RoleAdmin), Publishes: c.User.Has(RolePublisher)}
 }
 
 // MayChange returns why the caller may not do to what belongs to owner, the id of
 // a user, what the method does, or nil: it takes the owner with the OwnerRole of
 // the method's rule, or an administrator.
-func (c Caller) MayChange(owner string) error {
+func (c Caller) MayChange(owner string) error { return c.MayActAs(c.ownerRole, owner) }
+
+// MayActAs returns why the caller may not do to what belongs to owner, the id of a
+// user, what takes the owner with a role, or an administrator; nil if the caller may.
+// An empty role is none.
+func (c Caller) MayActAs(role, owner string) error {
 	switch {
 	case !c.Viewer().Sees(owner):
 		return fault.Denied("only its owner and administrators may do this")
-	case c.ownerRole != "" && !c.User.Has(c.ownerRole):
-		return fault.Denied("this needs the role %s", c.ownerRole)
+	case role != "" && !c.User.Has(role):
+		return fault.Denied("this needs the role %s", role)
 	}
 	return nil
 }
@@ -85,6 +90,9 @@ type Viewer struct {
 	User string
 	// All says that the viewer sees what belongs to anybody.
 	All bool
+	// Publishes says that the viewer publishes what others have made, and so sees
+	// what waits for it.
+	Publishes bool
 }
 
 // Sees reports whether the viewer sees what only its owner, the id of a user, and

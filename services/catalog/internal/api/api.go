@@ -21,6 +21,7 @@ type API struct {
 
 	store    *store.Store
 	log      *change.Log
+	users    backplanev1.UserDirectoryServiceClient
 	gateways []string
 	watch    *change.Server[backplanev1.WatchRoutesRequest, backplanev1.WatchRoutesResponse]
 }
@@ -31,13 +32,13 @@ var (
 	_ backplanev1.DirectoryServiceServer = (*API)(nil)
 )
 
-// New returns the API of the catalog in a store, whose changes are in log. The
-// addresses of versions are made from gateways, the addresses of gateways, such as
-// "ws://localhost:9099".
-func New(st *store.Store, log *change.Log, gateways []string) *API {
+// New returns the API of the catalog in a store, whose changes are in log. users knows
+// to whom APIs can be given. The addresses of versions are made from gateways, the
+// addresses of gateways, such as "ws://localhost:9099".
+func New(st *store.Store, log *change.Log, users backplanev1.UserDirectoryServiceClient, gateways []string) *API {
 	watch := change.NewServer[backplanev1.WatchRoutesRequest, backplanev1.WatchRoutesResponse](log, st.Snapshot)
 	watch.GatewayAddresses = gateways
-	return &API{store: st, log: log, gateways: gateways, watch: watch}
+	return &API{store: st, log: log, users: users, gateways: gateways, watch: watch}
 }
 
 // Register adds the services to the two listeners of a server.
@@ -66,7 +67,8 @@ func Rules() identity.Rules {
 	} {
 		rules[method] = identity.Rule{OwnerRole: identity.RoleCreator}
 	}
-	rules[catalogv1.CatalogService_PublishVersion_FullMethodName] = identity.Rule{OwnerRole: identity.RolePublisher}
+	// One user may create and another publish: this takes the role, not the owner.
+	rules[catalogv1.CatalogService_PublishVersion_FullMethodName] = identity.Rule{Roles: []string{identity.RolePublisher}}
 	rules[catalogv1.CatalogService_DemoteVersion_FullMethodName] = identity.Rule{OwnerRole: identity.RolePublisher}
 	rules[catalogv1.CatalogService_CreatePlan_FullMethodName] = admin
 	rules[catalogv1.CatalogService_UpdatePlan_FullMethodName] = admin

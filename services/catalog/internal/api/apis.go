@@ -3,8 +3,10 @@ package api
 import (
 	"context"
 
+	"google.golang.org/grpc/codes"
 	"google.golang.org/protobuf/types/known/emptypb"
 
+	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
 	"github.com/tidegatehq/tidegate/services/catalog/internal/store"
 	"github.com/tidegatehq/tidegate/services/kit/fault"
@@ -96,6 +98,60 @@ func (a *API) UpdateApi(ctx context.Context, req *catalogv1.UpdateApiRequest) (*
 		return nil, err
 	}
 	return apiProto(row, c.Viewer()), nil
+}
+
+// TransferOwnership gives an API that the caller owns to another user.
+func (a *API) TransferOwnership(ctx context.Context, req *catalogv1.TransferOwnershipRequest) (*catalogv1.Api, error) {
+	c := identity.From(ctx)
+	name, err := resourcename.ParseAPI("name", req.GetName())
+	if err != nil {
+		return nil, err
+	}
+	// Whether there is such a user is told only to those who may give the API away.
+	row, err := a.store.API(ctx, c.Viewer(), name.API)
+	if err != nil {
+		return nil, err
+	}
+	if err := c.MayChange(row.Owner); err != nil {
+		return nil, err
+	}
+	owner, err := a.findUser(ctx, c, req.GetOwner())
+	if err != nil {
+		return nil, err
+	}
+	row, err = a.store.UpdateAPI(ctx, c.Viewer(), name.API, func(old store.API) (store.API, error) {
+		if err := c.MayChange(old.Owner); err != nil {
+			return old, err
+		}
+		if err := page.CheckEtag(req.GetEtag(), old.Etag); err != nil {
+			return old, err
+		}
+		old.Owner = owner
+		return old, nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return apiProto(row, c.Viewer()), nil
+}
+
+// findUser returns the id of the user that text names: users/{user}, users/me or a
+// username. The subscription service knows the users.
+func (a *API) findUser(ctx context.Context, c identity.Caller, text string) (string, error) {
+	if me := (resourcename.User{User: resourcename.Me}); text == me.String() {
+		return c.Viewer().User, nil
+	}
+	found, err := a.users.FindUser(ctx, &backplanev1.FindUserRequest{User: text})
+	switch {
+	case fault.Is(err, codes.NotFound):
+		return "", fault.Invalid("owner", "there is no user %q: must be users/{user} or a username", text)
+	case err != nil:
+		return "", fault.Wrap(fault.Unavailable("the subscription service, which knows the users, does not answer now"), err)
+	case found.GetSuspended():
+		return "", fault.Precondition("the user %q is suspended: restore the user first, or name another", text)
+	}
+	name, err := resourcename.ParseUser("owner", found.GetName())
+	return name.User, err
 }
 
 // DeleteApi removes an API that the caller owns.

@@ -30,7 +30,7 @@ func apiProto(row store.API, v identity.Viewer) *catalogv1.Api {
 
 		DefaultVersionPaths: row.DefaultVersionPaths,
 	}
-	if row.DefaultVersion != "" && (row.DefaultPublished || v.Sees(row.Owner)) {
+	if row.DefaultVersion != "" && (row.DefaultPublished || v.Publishes || v.Sees(row.Owner)) {
 		a.DefaultVersion = resourcename.Version{API: row.ID, Version: row.DefaultVersion}.String()
 	}
 	return a
@@ -65,9 +65,15 @@ func Resource(row any) proto.Message {
 	return nil
 }
 
-// versionProto returns a version with its addresses.
-func (a *API) versionProto(row store.Version) *catalogv1.Version {
+// versionProto returns a version with its addresses, as a viewer sees it: without the
+// endpoints, which may have secrets, if it is not the viewer's own and not there for
+// the viewer to publish.
+func (a *API) versionProto(row store.Version, viewer identity.Viewer) *catalogv1.Version {
 	v := versionProto(row)
+	publishes := viewer.Publishes && row.State == store.Created
+	if !publishes && !viewer.Sees(row.Owner) {
+		v.Endpoints = nil
+	}
 	for _, gateway := range a.gateways {
 		v.Addresses = append(v.Addresses, gateway+row.Context+"/"+row.Version)
 	}

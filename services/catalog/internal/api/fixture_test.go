@@ -52,7 +52,7 @@ type fixture struct {
 	changev1.ChangeServiceClient
 	routes backplanev1.RouteServiceClient
 
-	// ann and bob may create and publish, cara only creates, pete only
+	// ann may create and publish, bob and cara only create, pete only
 	// publishes, sue only subscribes, root is an administrator.
 	ann, bob, cara, pete, sue, root grpc.CallOption
 	signer                          *identitytest.Signer
@@ -76,7 +76,7 @@ func newFixture(t *testing.T, db *sqldb.DB) *fixture {
 	if err := f.store.NameInstallation(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	New(f.store, log, []string{"ws://gw:9099", "wss://gw:8099"}).Register(srv.Public(), srv.Internal())
+	New(f.store, log, directory{}, []string{"ws://gw:9099", "wss://gw:8099"}).Register(srv.Public(), srv.Internal())
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- run.Group(ctx, log.Run, srv.Run) }()
@@ -90,7 +90,7 @@ func newFixture(t *testing.T, db *sqldb.DB) *fixture {
 	f.ChangeServiceClient = changev1.NewChangeServiceClient(f.dial(f.users, ""))
 	f.routes = backplanev1.NewRouteServiceClient(f.dial(f.services, identity.Gateway))
 	f.ann = f.as("ann", identity.RoleCreator, identity.RolePublisher)
-	f.bob = f.as("bob", identity.RoleCreator, identity.RolePublisher)
+	f.bob = f.as("bob", identity.RoleCreator)
 	f.cara = f.as("cara", identity.RoleCreator)
 	f.pete = f.as("pete", identity.RolePublisher)
 	f.sue = f.as("sue", identity.RoleSubscriber)
@@ -111,6 +111,23 @@ func masterKey(t *testing.T) *seal.Key {
 		t.Fatal(err)
 	}
 	return key
+}
+
+// directory knows the users ann, bob, pete and zoe, who is suspended, and is away when
+// it is asked for "away".
+type directory struct{}
+
+func (directory) FindUser(_ context.Context, req *backplanev1.FindUserRequest, _ ...grpc.CallOption) (*backplanev1.FindUserResponse, error) {
+	id := strings.ToLower(strings.TrimPrefix(req.GetUser(), "users/"))
+	switch id {
+	case "ann", "bob", "pete":
+		return &backplanev1.FindUserResponse{Name: "users/" + id}, nil
+	case "zoe":
+		return &backplanev1.FindUserResponse{Name: "users/zoe", Suspended: true}, nil
+	case "away":
+		return nil, status.Error(codes.Unavailable, "no connection")
+	}
+	return nil, status.Error(codes.NotFound, "user not found")
 }
 
 // onSQLite is newFixture on a database of its own.

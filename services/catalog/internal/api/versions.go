@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/emptypb"
 
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
@@ -32,7 +33,7 @@ func (a *API) CreateVersion(ctx context.Context, req *catalogv1.CreateVersionReq
 	if err != nil {
 		return nil, err
 	}
-	return a.versionProto(row), nil
+	return a.versionProto(row, c.Viewer()), nil
 }
 
 // GetVersion returns a version that the caller may see.
@@ -41,11 +42,12 @@ func (a *API) GetVersion(ctx context.Context, req *catalogv1.GetVersionRequest) 
 	if err != nil {
 		return nil, err
 	}
-	row, err := a.store.Version(ctx, identity.From(ctx).Viewer(), name)
+	v := identity.From(ctx).Viewer()
+	row, err := a.store.Version(ctx, v, name)
 	if err != nil {
 		return nil, err
 	}
-	return a.versionProto(row), nil
+	return a.versionProto(row, v), nil
 }
 
 // ListVersions returns a page of the versions that the caller may see.
@@ -73,14 +75,16 @@ func (a *API) ListVersions(ctx context.Context, req *catalogv1.ListVersionsReque
 		}
 		filter.API = &parent.API
 	}
-	versions, next, err := page.Collect(p, a.store.Versions(ctx, v, filter, p.After), store.Version.ListKey, a.versionProto)
+	versions, next, err := page.Collect(p, a.store.Versions(ctx, v, filter, p.After), store.Version.ListKey,
+		func(row store.Version) *catalogv1.Version { return a.versionProto(row, v) })
 	if err != nil {
 		return nil, err
 	}
 	return &catalogv1.ListVersionsResponse{Versions: versions, NextPageToken: next}, nil
 }
 
-// UpdateVersion changes a version that the caller owns; its state stays.
+// UpdateVersion changes a version that the caller owns; its state stays. What gateways
+// serve of a published version is changed by publishers.
 func (a *API) UpdateVersion(ctx context.Context, req *catalogv1.UpdateVersionRequest) (*catalogv1.Version, error) {
 	u, err := page.NewUpdate(req.GetUpdateMask(), req.GetVersion(), "description", "tags", "endpoints", "security", "plans",
 		"allowed_origins", "max_session_age", "endpoints.production", "endpoints.sandbox")
@@ -90,44 +94,77 @@ func (a *API) UpdateVersion(ctx context.Context, req *catalogv1.UpdateVersionReq
 	if len(req.GetUpdateMask().GetPaths()) == 0 && req.GetVersion().GetVersion() != "" {
 		u.Fix("version")
 	}
+	c := identity.From(ctx)
 	return a.changeVersion(ctx, "version.name", req.GetVersion().GetName(), func(old store.Version) (store.Version, error) {
-		next := a.versionProto(old)
-		if err := u.Apply(next); err != nil {
+		if err := mayUpdate(c, old); err != nil {
 			return old, err
 		}
-		if err := validate.Message(&catalogv1.CreateVersionRequest{Parent: old.Name().Parent().String(), Version: next}); err != nil {
+		v := a.versionProto(old, c.Viewer())
+		if err := u.Apply(v); err != nil {
 			return old, err
 		}
-		return withVersion(old, next), checkVersion(next)
+		if err := validate.Message(&catalogv1.CreateVersionRequest{Parent: old.Name().Parent().String(), Version: v}); err != nil {
+			return old, err
+		}
+		next := withVersion(old, v)
+		if err := mayServe(c, old, next); err != nil {
+			return old, err
+		}
+		return next, checkVersion(v)
 	})
 }
 
-// PublishVersion publishes a version that the caller owns.
+// mayUpdate returns why the caller may not update a version, or nil: it takes the owner
+// with the role creator, or of a published version with the role publisher.
+func mayUpdate(c identity.Caller, v store.Version) error {
+	if v.State == store.Published && c.MayActAs(identity.RolePublisher, v.Owner) == nil {
+		return nil
+	}
+	return c.MayChange(v.Owner)
+}
+
+// mayServe returns why the caller, who may update a version, may not make it next, or
+// nil: what gateways serve of a published version is changed by publishers.
+func mayServe(c identity.Caller, old, next store.Version) error {
+	if old.State != store.Published || c.User.Has(identity.RolePublisher) || proto.Equal(old.Route(), next.Route()) {
+		return nil
+	}
+	return fault.Denied("this needs the role publisher: without it, only the description and the tags of a published version can be changed")
+}
+
+// PublishVersion publishes a version, which need not be the caller's: the rule of the
+// method asks for the role publisher.
 func (a *API) PublishVersion(ctx context.Context, req *catalogv1.PublishVersionRequest) (*catalogv1.Version, error) {
-	return a.transition(ctx, req.GetName(), req.GetEtag(), store.Created, store.Published)
+	return a.changeVersion(ctx, "name", req.GetName(), func(v store.Version) (store.Version, error) {
+		return transition(v, req.GetEtag(), store.Created, store.Published)
+	})
 }
 
 // DemoteVersion demotes a published version that the caller owns.
 func (a *API) DemoteVersion(ctx context.Context, req *catalogv1.DemoteVersionRequest) (*catalogv1.Version, error) {
-	return a.transition(ctx, req.GetName(), req.GetEtag(), store.Published, store.Created)
-}
-
-// transition moves a version from one state to another.
-func (a *API) transition(ctx context.Context, name, etag, from, to string) (*catalogv1.Version, error) {
-	return a.changeVersion(ctx, "name", name, func(v store.Version) (store.Version, error) {
-		if err := page.CheckEtag(etag, v.Etag); err != nil {
+	c := identity.From(ctx)
+	return a.changeVersion(ctx, "name", req.GetName(), func(v store.Version) (store.Version, error) {
+		if err := c.MayChange(v.Owner); err != nil {
 			return v, err
 		}
-		if v.State != from {
-			return v, fault.Precondition("the version is %s: only one that is %s becomes %s", v.State, from, to)
-		}
-		v.State = to
-		return v, nil
+		return transition(v, req.GetEtag(), store.Published, store.Created)
 	})
 }
 
-// changeVersion makes a version that the caller may change, whose name a field
-// has, what edit makes of it.
+// transition moves a version from one state to another.
+func transition(v store.Version, etag, from, to string) (store.Version, error) {
+	if err := page.CheckEtag(etag, v.Etag); err != nil {
+		return v, err
+	}
+	if v.State != from {
+		return v, fault.Precondition("the version is %s: only one that is %s becomes %s", v.State, from, to)
+	}
+	v.State = to
+	return v, nil
+}
+
+// changeVersion makes a version that the caller sees, whose name a field has, what edit
+// makes of it, which also decides whether the caller may.
 func (a *API) changeVersion(ctx context.Context, field, text string, edit func(store.Version) (store.Version, error)) (*catalogv1.Version, error) {
 	c := identity.From(ctx)
 	name, err := resourcename.ParseVersion(field, text)
@@ -135,9 +172,6 @@ func (a *API) changeVersion(ctx context.Context, field, text string, edit func(s
 		return nil, err
 	}
 	row, err := a.store.UpdateVersion(ctx, c.Viewer(), name, func(old store.Version) (store.Version, error) {
-		if err := c.MayChange(old.Owner); err != nil {
-			return old, err
-		}
 		next, err := edit(old)
 		if err != nil {
 			return old, err
@@ -147,7 +181,7 @@ func (a *API) changeVersion(ctx context.Context, field, text string, edit func(s
 	if err != nil {
 		return nil, err
 	}
-	return a.versionProto(row), nil
+	return a.versionProto(row, c.Viewer()), nil
 }
 
 // DeleteVersion removes a version that the caller owns and that is not

@@ -29,11 +29,11 @@ type API struct {
 	DefaultVersionPaths bool
 	// DefaultPublished is whether that version is published.
 	DefaultPublished bool
-	// Published is whether any version is published.
-	Published bool
-	Etag      int64
-	CreatedAt time.Time
-	UpdatedAt time.Time
+	// Published and Created are whether any version is in that state.
+	Published, Created bool
+	Etag               int64
+	CreatedAt          time.Time
+	UpdatedAt          time.Time
 }
 
 // Name returns the API's name.
@@ -51,6 +51,7 @@ const selectAPI = `
 	SELECT a.id, a.display_name, a.context, a.description, a.owner, a.default_version, a.default_version_paths,
 		EXISTS (SELECT 1 FROM version v WHERE v.id = a.default_version AND v.state = 'PUBLISHED'),
 		EXISTS (SELECT 1 FROM version v WHERE v.api_id = a.id AND v.state = 'PUBLISHED'),
+		EXISTS (SELECT 1 FROM version v WHERE v.api_id = a.id AND v.state = 'CREATED'),
 		a.etag, a.created_at, a.updated_at
 	FROM api a `
 
@@ -58,22 +59,24 @@ func scanAPI(row sqldb.Row) (API, error) {
 	var a API
 	var created, updated int64
 	err := row.Scan(&a.ID, &a.DisplayName, &a.Context, &a.Description, &a.Owner, &a.DefaultVersion, &a.DefaultVersionPaths,
-		&a.DefaultPublished, &a.Published, &a.Etag, &created, &updated)
+		&a.DefaultPublished, &a.Published, &a.Created, &a.Etag, &created, &updated)
 	a.CreatedAt, a.UpdatedAt = sqldb.Time(created), sqldb.Time(updated)
 	return a, err
 }
 
-// API returns an API that v may see, published or its own, or a NotFound fault.
+// API returns an API that v may see, or a NotFound fault: its own, and one with a
+// version that it may see.
 func (s *Store) API(ctx context.Context, v identity.Viewer, id string) (API, error) {
 	return readAPI(ctx, s.db, v, id)
 }
 
 func readAPI(ctx context.Context, q sqldb.Querier, v identity.Viewer, id string) (API, error) {
 	a, found, err := sqldb.One(ctx, q, scanAPI, selectAPI+`WHERE a.id = $1`, id)
+	sees := a.Published || v.Publishes && a.Created || v.Sees(a.Owner)
 	switch {
 	case err != nil:
 		return API{}, fmt.Errorf("read API %q: %w", id, err)
-	case !found, !a.Published && !v.Sees(a.Owner):
+	case !found, !sees:
 		return API{}, fault.NotFound("%s", resourcename.API{API: id})
 	}
 	return a, nil
@@ -96,9 +99,9 @@ func (s *Store) APIs(ctx context.Context, v identity.Viewer, f APIFilter, after 
 		  AND (CAST($5 AS TEXT) IS NULL OR a.context = $5)
 		  AND (CAST($6 AS TEXT) IS NULL OR a.owner = $6)
 		  AND (CAST($7 AS TEXT) IS NULL OR a.owner = $7
-		       OR EXISTS (SELECT 1 FROM version v WHERE v.api_id = a.id AND v.state = 'PUBLISHED'))
+		       OR EXISTS (SELECT 1 FROM version v WHERE v.api_id = a.id AND v.state IN ('PUBLISHED', $8)))
 		ORDER BY a.created_at, a.id LIMIT $3`,
-		sqldb.FoldFilter(f.DisplayName), f.Context, f.Owner, v.Owner())
+		sqldb.FoldFilter(f.DisplayName), f.Context, f.Owner, v.Owner(), alsoSeen(v))
 }
 
 // CreateAPI adds an API without versions. Its context may meet those of other owners
@@ -125,7 +128,7 @@ func (s *Store) CreateAPI(ctx context.Context, v identity.Viewer, a API) (API, e
 }
 
 // UpdateAPI makes an API that v sees what edit makes of it: its display name,
-// context, description, default version and what that gets.
+// context, description, default version, what that gets, and owner.
 func (s *Store) UpdateAPI(ctx context.Context, v identity.Viewer, id string, edit func(API) (API, error)) (a API, err error) {
 	err = s.log.Write(ctx, "update API", func(tx *change.Tx) (change.Record, error) {
 		old, err := readAPI(ctx, tx, v, id)
@@ -153,10 +156,10 @@ func (s *Store) UpdateAPI(ctx context.Context, v identity.Viewer, id string, edi
 		}
 		_, err = tx.ExecContext(ctx, `
 			UPDATE api SET display_name = $1, display_fold = $2, context = $3, context_fold = $4, description = $5,
-				default_version = $6, default_version_paths = $7, etag = etag + 1, updated_at = $8
-			WHERE id = $9`,
+				default_version = $6, default_version_paths = $7, owner = $8, etag = etag + 1, updated_at = $9
+			WHERE id = $10`,
 			a.DisplayName, sqldb.Fold(a.DisplayName), a.Context, foldContext(a.Context), a.Description,
-			a.DefaultVersion, a.DefaultVersionPaths, tx.Time.UnixMicro(), id)
+			a.DefaultVersion, a.DefaultVersionPaths, a.Owner, tx.Time.UnixMicro(), id)
 		if err != nil {
 			return change.Record{}, err
 		}

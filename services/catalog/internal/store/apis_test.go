@@ -31,6 +31,7 @@ func TestAPI(t *testing.T) {
 		check("when made")
 		b.wantEvent("a new API", &backplanev1.RouteEvent{})
 		v := b.version(a, "1.0.0")
+		a.Created = true
 		b.tick()
 		got, err := b.UpdateAPI(ctx, ann, a.ID, func(old API) (API, error) {
 			if old != a {
@@ -52,7 +53,7 @@ func TestAPI(t *testing.T) {
 			t.Errorf("the route was made by change %d, want %d", v.ChangeNumber, n)
 		}
 		v = b.publish(v)
-		a.Published, a.DefaultPublished = true, true
+		a.Published, a.DefaultPublished, a.Created = true, true, false
 		check("with a published version")
 		refused(t, "DeleteAPI of one that is published", b.DeleteAPI(ctx, ann, a.ID, true, allow[API]), codes.FailedPrecondition, "demote it first")
 		_, err = b.UpdateVersion(ctx, ann, v.Name(), func(old Version) (Version, error) {
@@ -60,7 +61,7 @@ func TestAPI(t *testing.T) {
 			return old, nil
 		})
 		must(t, err)
-		a.Published, a.DefaultPublished = false, false
+		a.Published, a.DefaultPublished, a.Created = false, false, true
 		stop := fault.Aborted("stop")
 		refused(t, "DeleteAPI of one with versions", b.DeleteAPI(ctx, ann, a.ID, false, allow[API]), codes.FailedPrecondition, "set force")
 		refused(t, "DeleteAPI that check refuses", b.DeleteAPI(ctx, ann, a.ID, true, func(API) error { return stop }), codes.Aborted, "stop")

@@ -129,7 +129,8 @@ func (s *Store) scanVersion(row sqldb.Row) (Version, error) {
 	return v, err
 }
 
-// Version returns a version that v may see, published or its own, or a NotFound fault.
+// Version returns a version that v may see, or a NotFound fault: its own, a published
+// one, and one in the state CREATED if v publishes.
 func (s *Store) Version(ctx context.Context, v identity.Viewer, name resourcename.Version) (Version, error) {
 	return s.readVersion(ctx, s.db, v, name)
 }
@@ -139,7 +140,7 @@ func (s *Store) readVersion(ctx context.Context, q sqldb.Querier, v identity.Vie
 	switch {
 	case err != nil:
 		return Version{}, fmt.Errorf("read version %q: %w", name, err)
-	case !found, row.State != Published && !v.Sees(row.Owner):
+	case !found, row.State != Published && row.State != alsoSeen(v) && !v.Sees(row.Owner):
 		return Version{}, fault.NotFound("%s", name)
 	}
 	return row, nil
@@ -176,9 +177,18 @@ func (s *Store) listVersions(ctx context.Context, q sqldb.Querier, v identity.Vi
 		  AND (CAST($5 AS TEXT) IS NULL OR v.version = $5)
 		  AND (CAST($6 AS TEXT) IS NULL OR v.state = $6)
 		  AND (CAST($7 AS TEXT) IS NULL OR EXISTS (SELECT 1 FROM version_tag t WHERE t.version_id = v.id AND t.tag = $7))
-		  AND (CAST($8 AS TEXT) IS NULL OR a.owner = $8 OR v.state = 'PUBLISHED')
+		  AND (CAST($8 AS TEXT) IS NULL OR a.owner = $8 OR v.state IN ('PUBLISHED', $9))
 		ORDER BY v.created_at, v.id LIMIT $3`,
-		f.API, f.Version, f.State, f.Tag, v.Owner())
+		f.API, f.Version, f.State, f.Tag, v.Owner(), alsoSeen(v))
+}
+
+// alsoSeen is the state in which v sees versions of others, beside PUBLISHED; PUBLISHED
+// itself for none.
+func alsoSeen(v identity.Viewer) string {
+	if v.Publishes {
+		return Created
+	}
+	return Published
 }
 
 // MaxVersions is how many versions an API may have.

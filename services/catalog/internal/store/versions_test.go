@@ -183,6 +183,25 @@ func TestVersions(t *testing.T) {
 	})
 }
 
+// Who publishes sees what is created too, and its API; nobody else but its owner does.
+func TestWhoPublishesSeesWhatIsCreated(t *testing.T) {
+	each(t, func(t *testing.T, b *bench) {
+		ctx, pete := t.Context(), identity.Viewer{User: "pete", Publishes: true}
+		empty, a := b.api("ann", "Empty", "/empty"), b.api("ann", "Echo", "/echo")
+		v := b.version(a, "1")
+		for viewer, sees := range map[identity.Viewer]bool{root: true, ann: true, pete: true, bob: false} {
+			_, err := b.API(ctx, viewer, a.ID)
+			_, err2 := b.Version(ctx, viewer, v.Name())
+			apis, versions := list(t, b.APIs(ctx, viewer, APIFilter{Context: &a.Context}, sqldb.TimeKey{})), list(t, b.Versions(ctx, viewer, VersionFilter{}, sqldb.TimeKey{}))
+			if (err == nil) != sees || (err2 == nil) != sees || (len(apis) == 1) != sees || (len(versions) == 1) != sees {
+				t.Errorf("%+v reads %v, %v and lists %v, %v, want to see them: %v", viewer, err, err2, apis, versions, sees)
+			}
+		}
+		_, err := b.API(ctx, pete, empty.ID)
+		refused(t, "API without a version", err, codes.NotFound, empty.Name().String())
+	})
+}
+
 func TestSnapshot(t *testing.T) {
 	each(t, func(t *testing.T, b *bench) {
 		must(t, b.NameInstallation(t.Context()))

@@ -46,8 +46,9 @@ type Parts struct {
 // services.
 func Register(p Parts, forUsers, forServices grpc.ServiceRegistrar) {
 	reports := usage.New(p.Store, p.Log)
+	usersAPI := users.New(p.Store, p.Issuer, p.Passwords, p.RefreshTokens, p.SignIns, p.Security)
 	for _, api := range []interface{ Register(grpc.ServiceRegistrar) }{
-		users.New(p.Store, p.Issuer, p.Passwords, p.RefreshTokens, p.SignIns, p.Security),
+		usersAPI,
 		oauth2.New(p.Store, p.Issuer, p.Keys, p.Security),
 		applications.New(p.Store, p.Catalog, p.Now, p.Security),
 		reports,
@@ -56,6 +57,7 @@ func Register(p Parts, forUsers, forServices grpc.ServiceRegistrar) {
 		api.Register(forServices)
 	}
 	reports.RegisterInternal(forServices)
+	usersAPI.RegisterInternal(forServices)
 	grants.New(p.Store, p.Changes, p.Issuer, p.Now).RegisterInternal(forServices)
 	access.New(p.Changes).RegisterInternal(forServices)
 	change.Register(p.Changes, forUsers, forServices)

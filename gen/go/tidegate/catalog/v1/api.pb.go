@@ -49,7 +49,9 @@ type Api struct {
 	Context string `protobuf:"bytes,3,opt,name=context,proto3" json:"context,omitempty"`
 	// What the API is for. At most 4096 characters.
 	Description string `protobuf:"bytes,4,opt,name=description,proto3" json:"description,omitempty"`
-	// The user who owns the API, users/{user}: the one who created it.
+	// The user who owns the API, users/{user}: the one who created it, or to whom
+	// TransferOwnership gave it. The API of an owner who was suspended or deleted
+	// goes on; administrators may do everything with it.
 	Owner string `protobuf:"bytes,5,opt,name=owner,proto3" json:"owner,omitempty"`
 	// The version that /{context} without a version leads to while that version
 	// is published: apis/{api}/versions/{version} of this API, or empty for none.

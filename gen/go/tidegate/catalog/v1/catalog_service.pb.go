@@ -363,6 +363,71 @@ func (x *DeleteApiRequest) GetForce() bool {
 	return false
 }
 
+// TransferOwnershipRequest gives an API to a user.
+type TransferOwnershipRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// apis/{api}.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// The new owner: users/{user}, users/me for the caller, or a username. At most
+	// 100 characters.
+	Owner string `protobuf:"bytes,2,opt,name=owner,proto3" json:"owner,omitempty"`
+	// The current etag, or empty. At most 64 characters.
+	Etag          string `protobuf:"bytes,3,opt,name=etag,proto3" json:"etag,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TransferOwnershipRequest) Reset() {
+	*x = TransferOwnershipRequest{}
+	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TransferOwnershipRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TransferOwnershipRequest) ProtoMessage() {}
+
+func (x *TransferOwnershipRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TransferOwnershipRequest.ProtoReflect.Descriptor instead.
+func (*TransferOwnershipRequest) Descriptor() ([]byte, []int) {
+	return file_tidegate_catalog_v1_catalog_service_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *TransferOwnershipRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *TransferOwnershipRequest) GetOwner() string {
+	if x != nil {
+		return x.Owner
+	}
+	return ""
+}
+
+func (x *TransferOwnershipRequest) GetEtag() string {
+	if x != nil {
+		return x.Etag
+	}
+	return ""
+}
+
 // CreateVersionRequest asks for a new version.
 type CreateVersionRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -376,7 +441,7 @@ type CreateVersionRequest struct {
 
 func (x *CreateVersionRequest) Reset() {
 	*x = CreateVersionRequest{}
-	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[6]
+	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -388,7 +453,7 @@ func (x *CreateVersionRequest) String() string {
 func (*CreateVersionRequest) ProtoMessage() {}
 
 func (x *CreateVersionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[6]
+	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -401,7 +466,7 @@ func (x *CreateVersionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateVersionRequest.ProtoReflect.Descriptor instead.
 func (*CreateVersionRequest) Descriptor() ([]byte, []int) {
-	return file_tidegate_catalog_v1_catalog_service_proto_rawDescGZIP(), []int{6}
+	return file_tidegate_catalog_v1_catalog_service_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *CreateVersionRequest) GetParent() string {
@@ -429,7 +494,7 @@ type GetVersionRequest struct {
 
 func (x *GetVersionRequest) Reset() {
 	*x = GetVersionRequest{}
-	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[7]
+	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -441,7 +506,7 @@ func (x *GetVersionRequest) String() string {
 func (*GetVersionRequest) ProtoMessage() {}
 
 func (x *GetVersionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[7]
+	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -454,7 +519,7 @@ func (x *GetVersionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetVersionRequest.ProtoReflect.Descriptor instead.
 func (*GetVersionRequest) Descriptor() ([]byte, []int) {
-	return file_tidegate_catalog_v1_catalog_service_proto_rawDescGZIP(), []int{7}
+	return file_tidegate_catalog_v1_catalog_service_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *GetVersionRequest) GetName() string {
@@ -485,7 +550,7 @@ type ListVersionsRequest struct {
 
 func (x *ListVersionsRequest) Reset() {
 	*x = ListVersionsRequest{}
-	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[8]
+	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -497,7 +562,7 @@ func (x *ListVersionsRequest) String() string {
 func (*ListVersionsRequest) ProtoMessage() {}
 
 func (x *ListVersionsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[8]
+	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -510,7 +575,7 @@ func (x *ListVersionsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListVersionsRequest.ProtoReflect.Descriptor instead.
 func (*ListVersionsRequest) Descriptor() ([]byte, []int) {
-	return file_tidegate_catalog_v1_catalog_service_proto_rawDescGZIP(), []int{8}
+	return file_tidegate_catalog_v1_catalog_service_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *ListVersionsRequest) GetParent() string {
@@ -554,7 +619,7 @@ type ListVersionsResponse struct {
 
 func (x *ListVersionsResponse) Reset() {
 	*x = ListVersionsResponse{}
-	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[9]
+	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -566,7 +631,7 @@ func (x *ListVersionsResponse) String() string {
 func (*ListVersionsResponse) ProtoMessage() {}
 
 func (x *ListVersionsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[9]
+	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -579,7 +644,7 @@ func (x *ListVersionsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListVersionsResponse.ProtoReflect.Descriptor instead.
 func (*ListVersionsResponse) Descriptor() ([]byte, []int) {
-	return file_tidegate_catalog_v1_catalog_service_proto_rawDescGZIP(), []int{9}
+	return file_tidegate_catalog_v1_catalog_service_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *ListVersionsResponse) GetVersions() []*Version {
@@ -613,7 +678,7 @@ type UpdateVersionRequest struct {
 
 func (x *UpdateVersionRequest) Reset() {
 	*x = UpdateVersionRequest{}
-	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[10]
+	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -625,7 +690,7 @@ func (x *UpdateVersionRequest) String() string {
 func (*UpdateVersionRequest) ProtoMessage() {}
 
 func (x *UpdateVersionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[10]
+	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -638,7 +703,7 @@ func (x *UpdateVersionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateVersionRequest.ProtoReflect.Descriptor instead.
 func (*UpdateVersionRequest) Descriptor() ([]byte, []int) {
-	return file_tidegate_catalog_v1_catalog_service_proto_rawDescGZIP(), []int{10}
+	return file_tidegate_catalog_v1_catalog_service_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *UpdateVersionRequest) GetVersion() *Version {
@@ -668,7 +733,7 @@ type DeleteVersionRequest struct {
 
 func (x *DeleteVersionRequest) Reset() {
 	*x = DeleteVersionRequest{}
-	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[11]
+	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -680,7 +745,7 @@ func (x *DeleteVersionRequest) String() string {
 func (*DeleteVersionRequest) ProtoMessage() {}
 
 func (x *DeleteVersionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[11]
+	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -693,7 +758,7 @@ func (x *DeleteVersionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteVersionRequest.ProtoReflect.Descriptor instead.
 func (*DeleteVersionRequest) Descriptor() ([]byte, []int) {
-	return file_tidegate_catalog_v1_catalog_service_proto_rawDescGZIP(), []int{11}
+	return file_tidegate_catalog_v1_catalog_service_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *DeleteVersionRequest) GetName() string {
@@ -723,7 +788,7 @@ type PublishVersionRequest struct {
 
 func (x *PublishVersionRequest) Reset() {
 	*x = PublishVersionRequest{}
-	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[12]
+	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -735,7 +800,7 @@ func (x *PublishVersionRequest) String() string {
 func (*PublishVersionRequest) ProtoMessage() {}
 
 func (x *PublishVersionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[12]
+	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -748,7 +813,7 @@ func (x *PublishVersionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PublishVersionRequest.ProtoReflect.Descriptor instead.
 func (*PublishVersionRequest) Descriptor() ([]byte, []int) {
-	return file_tidegate_catalog_v1_catalog_service_proto_rawDescGZIP(), []int{12}
+	return file_tidegate_catalog_v1_catalog_service_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *PublishVersionRequest) GetName() string {
@@ -778,7 +843,7 @@ type DemoteVersionRequest struct {
 
 func (x *DemoteVersionRequest) Reset() {
 	*x = DemoteVersionRequest{}
-	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[13]
+	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -790,7 +855,7 @@ func (x *DemoteVersionRequest) String() string {
 func (*DemoteVersionRequest) ProtoMessage() {}
 
 func (x *DemoteVersionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[13]
+	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -803,7 +868,7 @@ func (x *DemoteVersionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DemoteVersionRequest.ProtoReflect.Descriptor instead.
 func (*DemoteVersionRequest) Descriptor() ([]byte, []int) {
-	return file_tidegate_catalog_v1_catalog_service_proto_rawDescGZIP(), []int{13}
+	return file_tidegate_catalog_v1_catalog_service_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *DemoteVersionRequest) GetName() string {
@@ -831,7 +896,7 @@ type CreatePlanRequest struct {
 
 func (x *CreatePlanRequest) Reset() {
 	*x = CreatePlanRequest{}
-	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[14]
+	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -843,7 +908,7 @@ func (x *CreatePlanRequest) String() string {
 func (*CreatePlanRequest) ProtoMessage() {}
 
 func (x *CreatePlanRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[14]
+	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -856,7 +921,7 @@ func (x *CreatePlanRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreatePlanRequest.ProtoReflect.Descriptor instead.
 func (*CreatePlanRequest) Descriptor() ([]byte, []int) {
-	return file_tidegate_catalog_v1_catalog_service_proto_rawDescGZIP(), []int{14}
+	return file_tidegate_catalog_v1_catalog_service_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *CreatePlanRequest) GetPlan() *Plan {
@@ -877,7 +942,7 @@ type GetPlanRequest struct {
 
 func (x *GetPlanRequest) Reset() {
 	*x = GetPlanRequest{}
-	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[15]
+	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -889,7 +954,7 @@ func (x *GetPlanRequest) String() string {
 func (*GetPlanRequest) ProtoMessage() {}
 
 func (x *GetPlanRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[15]
+	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -902,7 +967,7 @@ func (x *GetPlanRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetPlanRequest.ProtoReflect.Descriptor instead.
 func (*GetPlanRequest) Descriptor() ([]byte, []int) {
-	return file_tidegate_catalog_v1_catalog_service_proto_rawDescGZIP(), []int{15}
+	return file_tidegate_catalog_v1_catalog_service_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *GetPlanRequest) GetName() string {
@@ -930,7 +995,7 @@ type ListPlansRequest struct {
 
 func (x *ListPlansRequest) Reset() {
 	*x = ListPlansRequest{}
-	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[16]
+	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -942,7 +1007,7 @@ func (x *ListPlansRequest) String() string {
 func (*ListPlansRequest) ProtoMessage() {}
 
 func (x *ListPlansRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[16]
+	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -955,7 +1020,7 @@ func (x *ListPlansRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListPlansRequest.ProtoReflect.Descriptor instead.
 func (*ListPlansRequest) Descriptor() ([]byte, []int) {
-	return file_tidegate_catalog_v1_catalog_service_proto_rawDescGZIP(), []int{16}
+	return file_tidegate_catalog_v1_catalog_service_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *ListPlansRequest) GetPageSize() int32 {
@@ -992,7 +1057,7 @@ type ListPlansResponse struct {
 
 func (x *ListPlansResponse) Reset() {
 	*x = ListPlansResponse{}
-	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[17]
+	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1004,7 +1069,7 @@ func (x *ListPlansResponse) String() string {
 func (*ListPlansResponse) ProtoMessage() {}
 
 func (x *ListPlansResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[17]
+	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1017,7 +1082,7 @@ func (x *ListPlansResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListPlansResponse.ProtoReflect.Descriptor instead.
 func (*ListPlansResponse) Descriptor() ([]byte, []int) {
-	return file_tidegate_catalog_v1_catalog_service_proto_rawDescGZIP(), []int{17}
+	return file_tidegate_catalog_v1_catalog_service_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *ListPlansResponse) GetPlans() []*Plan {
@@ -1050,7 +1115,7 @@ type UpdatePlanRequest struct {
 
 func (x *UpdatePlanRequest) Reset() {
 	*x = UpdatePlanRequest{}
-	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[18]
+	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1062,7 +1127,7 @@ func (x *UpdatePlanRequest) String() string {
 func (*UpdatePlanRequest) ProtoMessage() {}
 
 func (x *UpdatePlanRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[18]
+	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1075,7 +1140,7 @@ func (x *UpdatePlanRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdatePlanRequest.ProtoReflect.Descriptor instead.
 func (*UpdatePlanRequest) Descriptor() ([]byte, []int) {
-	return file_tidegate_catalog_v1_catalog_service_proto_rawDescGZIP(), []int{18}
+	return file_tidegate_catalog_v1_catalog_service_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *UpdatePlanRequest) GetPlan() *Plan {
@@ -1105,7 +1170,7 @@ type DeletePlanRequest struct {
 
 func (x *DeletePlanRequest) Reset() {
 	*x = DeletePlanRequest{}
-	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[19]
+	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1117,7 +1182,7 @@ func (x *DeletePlanRequest) String() string {
 func (*DeletePlanRequest) ProtoMessage() {}
 
 func (x *DeletePlanRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[19]
+	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1130,7 +1195,7 @@ func (x *DeletePlanRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeletePlanRequest.ProtoReflect.Descriptor instead.
 func (*DeletePlanRequest) Descriptor() ([]byte, []int) {
-	return file_tidegate_catalog_v1_catalog_service_proto_rawDescGZIP(), []int{19}
+	return file_tidegate_catalog_v1_catalog_service_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *DeletePlanRequest) GetName() string {
@@ -1171,7 +1236,11 @@ const file_tidegate_catalog_v1_catalog_service_proto_rawDesc = "" +
 	"\x10DeleteApiRequest\x12 \n" +
 	"\x04name\x18\x01 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\x88\xea0\x01R\x04name\x12\x1b\n" +
 	"\x04etag\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x18@R\x04etag\x12\x14\n" +
-	"\x05force\x18\x03 \x01(\bR\x05force\"\x7f\n" +
+	"\x05force\x18\x03 \x01(\bR\x05force\"~\n" +
+	"\x18TransferOwnershipRequest\x12 \n" +
+	"\x04name\x18\x01 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\x88\xea0\x01R\x04name\x12#\n" +
+	"\x05owner\x18\x02 \x01(\tB\r\xe0A\x02\xbaH\a\xc8\x01\x01r\x02\x18dR\x05owner\x12\x1b\n" +
+	"\x04etag\x18\x03 \x01(\tB\a\xbaH\x04r\x02\x18@R\x04etag\"\x7f\n" +
 	"\x14CreateVersionRequest\x12$\n" +
 	"\x06parent\x18\x01 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\x88\xea0\x01R\x06parent\x12A\n" +
 	"\aversion\x18\x02 \x01(\v2\x1c.tidegate.catalog.v1.VersionB\t\xe0A\x02\xbaH\x03\xc8\x01\x01R\aversion\"5\n" +
@@ -1217,14 +1286,15 @@ const file_tidegate_catalog_v1_catalog_service_proto_rawDesc = "" +
 	"updateMask\"R\n" +
 	"\x11DeletePlanRequest\x12 \n" +
 	"\x04name\x18\x01 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\x98\xea0\x01R\x04name\x12\x1b\n" +
-	"\x04etag\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x18@R\x04etag2\xf3\x0f\n" +
+	"\x04etag\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x18@R\x04etag2\x82\x11\n" +
 	"\x0eCatalogService\x12c\n" +
 	"\tCreateApi\x12%.tidegate.catalog.v1.CreateApiRequest\x1a\x18.tidegate.catalog.v1.Api\"\x15\x82\xd3\xe4\x93\x02\x0f:\x03api\"\b/v1/apis\x12a\n" +
 	"\x06GetApi\x12\".tidegate.catalog.v1.GetApiRequest\x1a\x18.tidegate.catalog.v1.Api\"\x19\x82\xd3\xe4\x93\x02\x13\x12\x11/v1/{name=apis/*}\x12i\n" +
 	"\bListApis\x12$.tidegate.catalog.v1.ListApisRequest\x1a%.tidegate.catalog.v1.ListApisResponse\"\x10\x82\xd3\xe4\x93\x02\n" +
 	"\x12\b/v1/apis\x12p\n" +
 	"\tUpdateApi\x12%.tidegate.catalog.v1.UpdateApiRequest\x1a\x18.tidegate.catalog.v1.Api\"\"\x82\xd3\xe4\x93\x02\x1c:\x03api2\x15/v1/{api.name=apis/*}\x12e\n" +
-	"\tDeleteApi\x12%.tidegate.catalog.v1.DeleteApiRequest\x1a\x16.google.protobuf.Empty\"\x19\x82\xd3\xe4\x93\x02\x13*\x11/v1/{name=apis/*}\x12\x87\x01\n" +
+	"\tDeleteApi\x12%.tidegate.catalog.v1.DeleteApiRequest\x1a\x16.google.protobuf.Empty\"\x19\x82\xd3\xe4\x93\x02\x13*\x11/v1/{name=apis/*}\x12\x8c\x01\n" +
+	"\x11TransferOwnership\x12-.tidegate.catalog.v1.TransferOwnershipRequest\x1a\x18.tidegate.catalog.v1.Api\".\x82\xd3\xe4\x93\x02(:\x01*\"#/v1/{name=apis/*}:transferOwnership\x12\x87\x01\n" +
 	"\rCreateVersion\x12).tidegate.catalog.v1.CreateVersionRequest\x1a\x1c.tidegate.catalog.v1.Version\"-\x82\xd3\xe4\x93\x02':\aversion\"\x1c/v1/{parent=apis/*}/versions\x12x\n" +
 	"\n" +
 	"GetVersion\x12&.tidegate.catalog.v1.GetVersionRequest\x1a\x1c.tidegate.catalog.v1.Version\"$\x82\xd3\xe4\x93\x02\x1e\x12\x1c/v1/{name=apis/*/versions/*}\x12\x89\x01\n" +
@@ -1255,83 +1325,86 @@ func file_tidegate_catalog_v1_catalog_service_proto_rawDescGZIP() []byte {
 	return file_tidegate_catalog_v1_catalog_service_proto_rawDescData
 }
 
-var file_tidegate_catalog_v1_catalog_service_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
+var file_tidegate_catalog_v1_catalog_service_proto_msgTypes = make([]protoimpl.MessageInfo, 21)
 var file_tidegate_catalog_v1_catalog_service_proto_goTypes = []any{
-	(*CreateApiRequest)(nil),      // 0: tidegate.catalog.v1.CreateApiRequest
-	(*GetApiRequest)(nil),         // 1: tidegate.catalog.v1.GetApiRequest
-	(*ListApisRequest)(nil),       // 2: tidegate.catalog.v1.ListApisRequest
-	(*ListApisResponse)(nil),      // 3: tidegate.catalog.v1.ListApisResponse
-	(*UpdateApiRequest)(nil),      // 4: tidegate.catalog.v1.UpdateApiRequest
-	(*DeleteApiRequest)(nil),      // 5: tidegate.catalog.v1.DeleteApiRequest
-	(*CreateVersionRequest)(nil),  // 6: tidegate.catalog.v1.CreateVersionRequest
-	(*GetVersionRequest)(nil),     // 7: tidegate.catalog.v1.GetVersionRequest
-	(*ListVersionsRequest)(nil),   // 8: tidegate.catalog.v1.ListVersionsRequest
-	(*ListVersionsResponse)(nil),  // 9: tidegate.catalog.v1.ListVersionsResponse
-	(*UpdateVersionRequest)(nil),  // 10: tidegate.catalog.v1.UpdateVersionRequest
-	(*DeleteVersionRequest)(nil),  // 11: tidegate.catalog.v1.DeleteVersionRequest
-	(*PublishVersionRequest)(nil), // 12: tidegate.catalog.v1.PublishVersionRequest
-	(*DemoteVersionRequest)(nil),  // 13: tidegate.catalog.v1.DemoteVersionRequest
-	(*CreatePlanRequest)(nil),     // 14: tidegate.catalog.v1.CreatePlanRequest
-	(*GetPlanRequest)(nil),        // 15: tidegate.catalog.v1.GetPlanRequest
-	(*ListPlansRequest)(nil),      // 16: tidegate.catalog.v1.ListPlansRequest
-	(*ListPlansResponse)(nil),     // 17: tidegate.catalog.v1.ListPlansResponse
-	(*UpdatePlanRequest)(nil),     // 18: tidegate.catalog.v1.UpdatePlanRequest
-	(*DeletePlanRequest)(nil),     // 19: tidegate.catalog.v1.DeletePlanRequest
-	(*Api)(nil),                   // 20: tidegate.catalog.v1.Api
-	(*fieldmaskpb.FieldMask)(nil), // 21: google.protobuf.FieldMask
-	(*Version)(nil),               // 22: tidegate.catalog.v1.Version
-	(*Plan)(nil),                  // 23: tidegate.catalog.v1.Plan
-	(*emptypb.Empty)(nil),         // 24: google.protobuf.Empty
+	(*CreateApiRequest)(nil),         // 0: tidegate.catalog.v1.CreateApiRequest
+	(*GetApiRequest)(nil),            // 1: tidegate.catalog.v1.GetApiRequest
+	(*ListApisRequest)(nil),          // 2: tidegate.catalog.v1.ListApisRequest
+	(*ListApisResponse)(nil),         // 3: tidegate.catalog.v1.ListApisResponse
+	(*UpdateApiRequest)(nil),         // 4: tidegate.catalog.v1.UpdateApiRequest
+	(*DeleteApiRequest)(nil),         // 5: tidegate.catalog.v1.DeleteApiRequest
+	(*TransferOwnershipRequest)(nil), // 6: tidegate.catalog.v1.TransferOwnershipRequest
+	(*CreateVersionRequest)(nil),     // 7: tidegate.catalog.v1.CreateVersionRequest
+	(*GetVersionRequest)(nil),        // 8: tidegate.catalog.v1.GetVersionRequest
+	(*ListVersionsRequest)(nil),      // 9: tidegate.catalog.v1.ListVersionsRequest
+	(*ListVersionsResponse)(nil),     // 10: tidegate.catalog.v1.ListVersionsResponse
+	(*UpdateVersionRequest)(nil),     // 11: tidegate.catalog.v1.UpdateVersionRequest
+	(*DeleteVersionRequest)(nil),     // 12: tidegate.catalog.v1.DeleteVersionRequest
+	(*PublishVersionRequest)(nil),    // 13: tidegate.catalog.v1.PublishVersionRequest
+	(*DemoteVersionRequest)(nil),     // 14: tidegate.catalog.v1.DemoteVersionRequest
+	(*CreatePlanRequest)(nil),        // 15: tidegate.catalog.v1.CreatePlanRequest
+	(*GetPlanRequest)(nil),           // 16: tidegate.catalog.v1.GetPlanRequest
+	(*ListPlansRequest)(nil),         // 17: tidegate.catalog.v1.ListPlansRequest
+	(*ListPlansResponse)(nil),        // 18: tidegate.catalog.v1.ListPlansResponse
+	(*UpdatePlanRequest)(nil),        // 19: tidegate.catalog.v1.UpdatePlanRequest
+	(*DeletePlanRequest)(nil),        // 20: tidegate.catalog.v1.DeletePlanRequest
+	(*Api)(nil),                      // 21: tidegate.catalog.v1.Api
+	(*fieldmaskpb.FieldMask)(nil),    // 22: google.protobuf.FieldMask
+	(*Version)(nil),                  // 23: tidegate.catalog.v1.Version
+	(*Plan)(nil),                     // 24: tidegate.catalog.v1.Plan
+	(*emptypb.Empty)(nil),            // 25: google.protobuf.Empty
 }
 var file_tidegate_catalog_v1_catalog_service_proto_depIdxs = []int32{
-	20, // 0: tidegate.catalog.v1.CreateApiRequest.api:type_name -> tidegate.catalog.v1.Api
-	20, // 1: tidegate.catalog.v1.ListApisResponse.apis:type_name -> tidegate.catalog.v1.Api
-	20, // 2: tidegate.catalog.v1.UpdateApiRequest.api:type_name -> tidegate.catalog.v1.Api
-	21, // 3: tidegate.catalog.v1.UpdateApiRequest.update_mask:type_name -> google.protobuf.FieldMask
-	22, // 4: tidegate.catalog.v1.CreateVersionRequest.version:type_name -> tidegate.catalog.v1.Version
-	22, // 5: tidegate.catalog.v1.ListVersionsResponse.versions:type_name -> tidegate.catalog.v1.Version
-	22, // 6: tidegate.catalog.v1.UpdateVersionRequest.version:type_name -> tidegate.catalog.v1.Version
-	21, // 7: tidegate.catalog.v1.UpdateVersionRequest.update_mask:type_name -> google.protobuf.FieldMask
-	23, // 8: tidegate.catalog.v1.CreatePlanRequest.plan:type_name -> tidegate.catalog.v1.Plan
-	23, // 9: tidegate.catalog.v1.ListPlansResponse.plans:type_name -> tidegate.catalog.v1.Plan
-	23, // 10: tidegate.catalog.v1.UpdatePlanRequest.plan:type_name -> tidegate.catalog.v1.Plan
-	21, // 11: tidegate.catalog.v1.UpdatePlanRequest.update_mask:type_name -> google.protobuf.FieldMask
+	21, // 0: tidegate.catalog.v1.CreateApiRequest.api:type_name -> tidegate.catalog.v1.Api
+	21, // 1: tidegate.catalog.v1.ListApisResponse.apis:type_name -> tidegate.catalog.v1.Api
+	21, // 2: tidegate.catalog.v1.UpdateApiRequest.api:type_name -> tidegate.catalog.v1.Api
+	22, // 3: tidegate.catalog.v1.UpdateApiRequest.update_mask:type_name -> google.protobuf.FieldMask
+	23, // 4: tidegate.catalog.v1.CreateVersionRequest.version:type_name -> tidegate.catalog.v1.Version
+	23, // 5: tidegate.catalog.v1.ListVersionsResponse.versions:type_name -> tidegate.catalog.v1.Version
+	23, // 6: tidegate.catalog.v1.UpdateVersionRequest.version:type_name -> tidegate.catalog.v1.Version
+	22, // 7: tidegate.catalog.v1.UpdateVersionRequest.update_mask:type_name -> google.protobuf.FieldMask
+	24, // 8: tidegate.catalog.v1.CreatePlanRequest.plan:type_name -> tidegate.catalog.v1.Plan
+	24, // 9: tidegate.catalog.v1.ListPlansResponse.plans:type_name -> tidegate.catalog.v1.Plan
+	24, // 10: tidegate.catalog.v1.UpdatePlanRequest.plan:type_name -> tidegate.catalog.v1.Plan
+	22, // 11: tidegate.catalog.v1.UpdatePlanRequest.update_mask:type_name -> google.protobuf.FieldMask
 	0,  // 12: tidegate.catalog.v1.CatalogService.CreateApi:input_type -> tidegate.catalog.v1.CreateApiRequest
 	1,  // 13: tidegate.catalog.v1.CatalogService.GetApi:input_type -> tidegate.catalog.v1.GetApiRequest
 	2,  // 14: tidegate.catalog.v1.CatalogService.ListApis:input_type -> tidegate.catalog.v1.ListApisRequest
 	4,  // 15: tidegate.catalog.v1.CatalogService.UpdateApi:input_type -> tidegate.catalog.v1.UpdateApiRequest
 	5,  // 16: tidegate.catalog.v1.CatalogService.DeleteApi:input_type -> tidegate.catalog.v1.DeleteApiRequest
-	6,  // 17: tidegate.catalog.v1.CatalogService.CreateVersion:input_type -> tidegate.catalog.v1.CreateVersionRequest
-	7,  // 18: tidegate.catalog.v1.CatalogService.GetVersion:input_type -> tidegate.catalog.v1.GetVersionRequest
-	8,  // 19: tidegate.catalog.v1.CatalogService.ListVersions:input_type -> tidegate.catalog.v1.ListVersionsRequest
-	10, // 20: tidegate.catalog.v1.CatalogService.UpdateVersion:input_type -> tidegate.catalog.v1.UpdateVersionRequest
-	11, // 21: tidegate.catalog.v1.CatalogService.DeleteVersion:input_type -> tidegate.catalog.v1.DeleteVersionRequest
-	12, // 22: tidegate.catalog.v1.CatalogService.PublishVersion:input_type -> tidegate.catalog.v1.PublishVersionRequest
-	13, // 23: tidegate.catalog.v1.CatalogService.DemoteVersion:input_type -> tidegate.catalog.v1.DemoteVersionRequest
-	14, // 24: tidegate.catalog.v1.CatalogService.CreatePlan:input_type -> tidegate.catalog.v1.CreatePlanRequest
-	15, // 25: tidegate.catalog.v1.CatalogService.GetPlan:input_type -> tidegate.catalog.v1.GetPlanRequest
-	16, // 26: tidegate.catalog.v1.CatalogService.ListPlans:input_type -> tidegate.catalog.v1.ListPlansRequest
-	18, // 27: tidegate.catalog.v1.CatalogService.UpdatePlan:input_type -> tidegate.catalog.v1.UpdatePlanRequest
-	19, // 28: tidegate.catalog.v1.CatalogService.DeletePlan:input_type -> tidegate.catalog.v1.DeletePlanRequest
-	20, // 29: tidegate.catalog.v1.CatalogService.CreateApi:output_type -> tidegate.catalog.v1.Api
-	20, // 30: tidegate.catalog.v1.CatalogService.GetApi:output_type -> tidegate.catalog.v1.Api
-	3,  // 31: tidegate.catalog.v1.CatalogService.ListApis:output_type -> tidegate.catalog.v1.ListApisResponse
-	20, // 32: tidegate.catalog.v1.CatalogService.UpdateApi:output_type -> tidegate.catalog.v1.Api
-	24, // 33: tidegate.catalog.v1.CatalogService.DeleteApi:output_type -> google.protobuf.Empty
-	22, // 34: tidegate.catalog.v1.CatalogService.CreateVersion:output_type -> tidegate.catalog.v1.Version
-	22, // 35: tidegate.catalog.v1.CatalogService.GetVersion:output_type -> tidegate.catalog.v1.Version
-	9,  // 36: tidegate.catalog.v1.CatalogService.ListVersions:output_type -> tidegate.catalog.v1.ListVersionsResponse
-	22, // 37: tidegate.catalog.v1.CatalogService.UpdateVersion:output_type -> tidegate.catalog.v1.Version
-	24, // 38: tidegate.catalog.v1.CatalogService.DeleteVersion:output_type -> google.protobuf.Empty
-	22, // 39: tidegate.catalog.v1.CatalogService.PublishVersion:output_type -> tidegate.catalog.v1.Version
-	22, // 40: tidegate.catalog.v1.CatalogService.DemoteVersion:output_type -> tidegate.catalog.v1.Version
-	23, // 41: tidegate.catalog.v1.CatalogService.CreatePlan:output_type -> tidegate.catalog.v1.Plan
-	23, // 42: tidegate.catalog.v1.CatalogService.GetPlan:output_type -> tidegate.catalog.v1.Plan
-	17, // 43: tidegate.catalog.v1.CatalogService.ListPlans:output_type -> tidegate.catalog.v1.ListPlansResponse
-	23, // 44: tidegate.catalog.v1.CatalogService.UpdatePlan:output_type -> tidegate.catalog.v1.Plan
-	24, // 45: tidegate.catalog.v1.CatalogService.DeletePlan:output_type -> google.protobuf.Empty
-	29, // [29:46] is the sub-list for method output_type
-	12, // [12:29] is the sub-list for method input_type
+	6,  // 17: tidegate.catalog.v1.CatalogService.TransferOwnership:input_type -> tidegate.catalog.v1.TransferOwnershipRequest
+	7,  // 18: tidegate.catalog.v1.CatalogService.CreateVersion:input_type -> tidegate.catalog.v1.CreateVersionRequest
+	8,  // 19: tidegate.catalog.v1.CatalogService.GetVersion:input_type -> tidegate.catalog.v1.GetVersionRequest
+	9,  // 20: tidegate.catalog.v1.CatalogService.ListVersions:input_type -> tidegate.catalog.v1.ListVersionsRequest
+	11, // 21: tidegate.catalog.v1.CatalogService.UpdateVersion:input_type -> tidegate.catalog.v1.UpdateVersionRequest
+	12, // 22: tidegate.catalog.v1.CatalogService.DeleteVersion:input_type -> tidegate.catalog.v1.DeleteVersionRequest
+	13, // 23: tidegate.catalog.v1.CatalogService.PublishVersion:input_type -> tidegate.catalog.v1.PublishVersionRequest
+	14, // 24: tidegate.catalog.v1.CatalogService.DemoteVersion:input_type -> tidegate.catalog.v1.DemoteVersionRequest
+	15, // 25: tidegate.catalog.v1.CatalogService.CreatePlan:input_type -> tidegate.catalog.v1.CreatePlanRequest
+	16, // 26: tidegate.catalog.v1.CatalogService.GetPlan:input_type -> tidegate.catalog.v1.GetPlanRequest
+	17, // 27: tidegate.catalog.v1.CatalogService.ListPlans:input_type -> tidegate.catalog.v1.ListPlansRequest
+	19, // 28: tidegate.catalog.v1.CatalogService.UpdatePlan:input_type -> tidegate.catalog.v1.UpdatePlanRequest
+	20, // 29: tidegate.catalog.v1.CatalogService.DeletePlan:input_type -> tidegate.catalog.v1.DeletePlanRequest
+	21, // 30: tidegate.catalog.v1.CatalogService.CreateApi:output_type -> tidegate.catalog.v1.Api
+	21, // 31: tidegate.catalog.v1.CatalogService.GetApi:output_type -> tidegate.catalog.v1.Api
+	3,  // 32: tidegate.catalog.v1.CatalogService.ListApis:output_type -> tidegate.catalog.v1.ListApisResponse
+	21, // 33: tidegate.catalog.v1.CatalogService.UpdateApi:output_type -> tidegate.catalog.v1.Api
+	25, // 34: tidegate.catalog.v1.CatalogService.DeleteApi:output_type -> google.protobuf.Empty
+	21, // 35: tidegate.catalog.v1.CatalogService.TransferOwnership:output_type -> tidegate.catalog.v1.Api
+	23, // 36: tidegate.catalog.v1.CatalogService.CreateVersion:output_type -> tidegate.catalog.v1.Version
+	23, // 37: tidegate.catalog.v1.CatalogService.GetVersion:output_type -> tidegate.catalog.v1.Version
+	10, // 38: tidegate.catalog.v1.CatalogService.ListVersions:output_type -> tidegate.catalog.v1.ListVersionsResponse
+	23, // 39: tidegate.catalog.v1.CatalogService.UpdateVersion:output_type -> tidegate.catalog.v1.Version
+	25, // 40: tidegate.catalog.v1.CatalogService.DeleteVersion:output_type -> google.protobuf.Empty
+	23, // 41: tidegate.catalog.v1.CatalogService.PublishVersion:output_type -> tidegate.catalog.v1.Version
+	23, // 42: tidegate.catalog.v1.CatalogService.DemoteVersion:output_type -> tidegate.catalog.v1.Version
+	24, // 43: tidegate.catalog.v1.CatalogService.CreatePlan:output_type -> tidegate.catalog.v1.Plan
+	24, // 44: tidegate.catalog.v1.CatalogService.GetPlan:output_type -> tidegate.catalog.v1.Plan
+	18, // 45: tidegate.catalog.v1.CatalogService.ListPlans:output_type -> tidegate.catalog.v1.ListPlansResponse
+	24, // 46: tidegate.catalog.v1.CatalogService.UpdatePlan:output_type -> tidegate.catalog.v1.Plan
+	25, // 47: tidegate.catalog.v1.CatalogService.DeletePlan:output_type -> google.protobuf.Empty
+	30, // [30:48] is the sub-list for method output_type
+	12, // [12:30] is the sub-list for method input_type
 	12, // [12:12] is the sub-list for extension type_name
 	12, // [12:12] is the sub-list for extension extendee
 	0,  // [0:12] is the sub-list for field type_name
@@ -1351,7 +1424,7 @@ func file_tidegate_catalog_v1_catalog_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tidegate_catalog_v1_catalog_service_proto_rawDesc), len(file_tidegate_catalog_v1_catalog_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   20,
+			NumMessages:   21,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -20,23 +20,24 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	CatalogService_CreateApi_FullMethodName      = "/tidegate.catalog.v1.CatalogService/CreateApi"
-	CatalogService_GetApi_FullMethodName         = "/tidegate.catalog.v1.CatalogService/GetApi"
-	CatalogService_ListApis_FullMethodName       = "/tidegate.catalog.v1.CatalogService/ListApis"
-	CatalogService_UpdateApi_FullMethodName      = "/tidegate.catalog.v1.CatalogService/UpdateApi"
-	CatalogService_DeleteApi_FullMethodName      = "/tidegate.catalog.v1.CatalogService/DeleteApi"
-	CatalogService_CreateVersion_FullMethodName  = "/tidegate.catalog.v1.CatalogService/CreateVersion"
-	CatalogService_GetVersion_FullMethodName     = "/tidegate.catalog.v1.CatalogService/GetVersion"
-	CatalogService_ListVersions_FullMethodName   = "/tidegate.catalog.v1.CatalogService/ListVersions"
-	CatalogService_UpdateVersion_FullMethodName  = "/tidegate.catalog.v1.CatalogService/UpdateVersion"
-	CatalogService_DeleteVersion_FullMethodName  = "/tidegate.catalog.v1.CatalogService/DeleteVersion"
-	CatalogService_PublishVersion_FullMethodName = "/tidegate.catalog.v1.CatalogService/PublishVersion"
-	CatalogService_DemoteVersion_FullMethodName  = "/tidegate.catalog.v1.CatalogService/DemoteVersion"
-	CatalogService_CreatePlan_FullMethodName     = "/tidegate.catalog.v1.CatalogService/CreatePlan"
-	CatalogService_GetPlan_FullMethodName        = "/tidegate.catalog.v1.CatalogService/GetPlan"
-	CatalogService_ListPlans_FullMethodName      = "/tidegate.catalog.v1.CatalogService/ListPlans"
-	CatalogService_UpdatePlan_FullMethodName     = "/tidegate.catalog.v1.CatalogService/UpdatePlan"
-	CatalogService_DeletePlan_FullMethodName     = "/tidegate.catalog.v1.CatalogService/DeletePlan"
+	CatalogService_CreateApi_FullMethodName         = "/tidegate.catalog.v1.CatalogService/CreateApi"
+	CatalogService_GetApi_FullMethodName            = "/tidegate.catalog.v1.CatalogService/GetApi"
+	CatalogService_ListApis_FullMethodName          = "/tidegate.catalog.v1.CatalogService/ListApis"
+	CatalogService_UpdateApi_FullMethodName         = "/tidegate.catalog.v1.CatalogService/UpdateApi"
+	CatalogService_DeleteApi_FullMethodName         = "/tidegate.catalog.v1.CatalogService/DeleteApi"
+	CatalogService_TransferOwnership_FullMethodName = "/tidegate.catalog.v1.CatalogService/TransferOwnership"
+	CatalogService_CreateVersion_FullMethodName     = "/tidegate.catalog.v1.CatalogService/CreateVersion"
+	CatalogService_GetVersion_FullMethodName        = "/tidegate.catalog.v1.CatalogService/GetVersion"
+	CatalogService_ListVersions_FullMethodName      = "/tidegate.catalog.v1.CatalogService/ListVersions"
+	CatalogService_UpdateVersion_FullMethodName     = "/tidegate.catalog.v1.CatalogService/UpdateVersion"
+	CatalogService_DeleteVersion_FullMethodName     = "/tidegate.catalog.v1.CatalogService/DeleteVersion"
+	CatalogService_PublishVersion_FullMethodName    = "/tidegate.catalog.v1.CatalogService/PublishVersion"
+	CatalogService_DemoteVersion_FullMethodName     = "/tidegate.catalog.v1.CatalogService/DemoteVersion"
+	CatalogService_CreatePlan_FullMethodName        = "/tidegate.catalog.v1.CatalogService/CreatePlan"
+	CatalogService_GetPlan_FullMethodName           = "/tidegate.catalog.v1.CatalogService/GetPlan"
+	CatalogService_ListPlans_FullMethodName         = "/tidegate.catalog.v1.CatalogService/ListPlans"
+	CatalogService_UpdatePlan_FullMethodName        = "/tidegate.catalog.v1.CatalogService/UpdatePlan"
+	CatalogService_DeletePlan_FullMethodName        = "/tidegate.catalog.v1.CatalogService/DeletePlan"
 )
 
 // CatalogServiceClient is the client API for CatalogService service.
@@ -56,7 +57,8 @@ type CatalogServiceClient interface {
 	// context is below or above that of another owner.
 	CreateApi(ctx context.Context, in *CreateApiRequest, opts ...grpc.CallOption) (*Api, error)
 	// Returns an API. An API without a published version is visible only to its
-	// owner and to administrators.
+	// owner, to administrators, and to users with the role publisher if it has a
+	// version for them to publish.
 	GetApi(ctx context.Context, in *GetApiRequest, opts ...grpc.CallOption) (*Api, error)
 	// Lists the APIs that the caller may see, oldest first.
 	ListApis(ctx context.Context, in *ListApisRequest, opts ...grpc.CallOption) (*ListApisResponse, error)
@@ -67,6 +69,10 @@ type CatalogServiceClient interface {
 	// set and none of them is published. Needs its owner with the role creator,
 	// or an administrator.
 	DeleteApi(ctx context.Context, in *DeleteApiRequest, opts ...grpc.CallOption) (*emptypb.Empty, error)
+	// Gives an API to another user; its routes and sessions go on. Needs its owner,
+	// or an administrator. INVALID_ARGUMENT when there is no such user,
+	// FAILED_PRECONDITION when the user is suspended.
+	TransferOwnership(ctx context.Context, in *TransferOwnershipRequest, opts ...grpc.CallOption) (*Api, error)
 	// Creates a version in the state CREATED. Needs the API's owner with the role
 	// creator, or an administrator. ALREADY_EXISTS when the API has a version
 	// with that version string, or another API's context is at or under the
@@ -80,15 +86,17 @@ type CatalogServiceClient interface {
 	ListVersions(ctx context.Context, in *ListVersionsRequest, opts ...grpc.CallOption) (*ListVersionsResponse, error)
 	// Changes a version. A published version may be changed; its live sessions
 	// go on as they began. Needs the owner with the role creator, or an
-	// administrator.
+	// administrator; for all but the description and tags of a published version
+	// the owner with the role publisher, or an administrator.
 	UpdateVersion(ctx context.Context, in *UpdateVersionRequest, opts ...grpc.CallOption) (*Version, error)
 	// Deletes a version in the state CREATED; else FAILED_PRECONDITION. If it was
 	// the default version, its API has none from then on. Needs the owner with
 	// the role creator, or an administrator.
 	DeleteVersion(ctx context.Context, in *DeleteVersionRequest, opts ...grpc.CallOption) (*emptypb.Empty, error)
-	// Publishes a version: CREATED becomes PUBLISHED (AIP-216). Needs the owner
-	// with the role publisher, or an administrator. FAILED_PRECONDITION when the
-	// version is in another state, or offers no plan and asks for a credential.
+	// Publishes a version: CREATED becomes PUBLISHED (AIP-216). Needs the role
+	// publisher, not the owner: one user can create and another publish.
+	// FAILED_PRECONDITION when the version is in another state, or offers no plan
+	// and asks for a credential.
 	PublishVersion(ctx context.Context, in *PublishVersionRequest, opts ...grpc.CallOption) (*Version, error)
 	// Demotes a version: PUBLISHED becomes CREATED again. New handshakes are
 	// answered 404 and live sessions end with 4006. Needs the owner with the role
@@ -160,6 +168,16 @@ func (c *catalogServiceClient) DeleteApi(ctx context.Context, in *DeleteApiReque
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(emptypb.Empty)
 	err := c.cc.Invoke(ctx, CatalogService_DeleteApi_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *catalogServiceClient) TransferOwnership(ctx context.Context, in *TransferOwnershipRequest, opts ...grpc.CallOption) (*Api, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Api)
+	err := c.cc.Invoke(ctx, CatalogService_TransferOwnership_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -303,7 +321,8 @@ type CatalogServiceServer interface {
 	// context is below or above that of another owner.
 	CreateApi(context.Context, *CreateApiRequest) (*Api, error)
 	// Returns an API. An API without a published version is visible only to its
-	// owner and to administrators.
+	// owner, to administrators, and to users with the role publisher if it has a
+	// version for them to publish.
 	GetApi(context.Context, *GetApiRequest) (*Api, error)
 	// Lists the APIs that the caller may see, oldest first.
 	ListApis(context.Context, *ListApisRequest) (*ListApisResponse, error)
@@ -314,6 +333,10 @@ type CatalogServiceServer interface {
 	// set and none of them is published. Needs its owner with the role creator,
 	// or an administrator.
 	DeleteApi(context.Context, *DeleteApiRequest) (*emptypb.Empty, error)
+	// Gives an API to another user; its routes and sessions go on. Needs its owner,
+	// or an administrator. INVALID_ARGUMENT when there is no such user,
+	// FAILED_PRECONDITION when the user is suspended.
+	TransferOwnership(context.Context, *TransferOwnershipRequest) (*Api, error)
 	// Creates a version in the state CREATED. Needs the API's owner with the role
 	// creator, or an administrator. ALREADY_EXISTS when the API has a version
 	// with that version string, or another API's context is at or under the
@@ -327,15 +350,17 @@ type CatalogServiceServer interface {
 	ListVersions(context.Context, *ListVersionsRequest) (*ListVersionsResponse, error)
 	// Changes a version. A published version may be changed; its live sessions
 	// go on as they began. Needs the owner with the role creator, or an
-	// administrator.
+	// administrator; for all but the description and tags of a published version
+	// the owner with the role publisher, or an administrator.
 	UpdateVersion(context.Context, *UpdateVersionRequest) (*Version, error)
 	// Deletes a version in the state CREATED; else FAILED_PRECONDITION. If it was
 	// the default version, its API has none from then on. Needs the owner with
 	// the role creator, or an administrator.
 	DeleteVersion(context.Context, *DeleteVersionRequest) (*emptypb.Empty, error)
-	// Publishes a version: CREATED becomes PUBLISHED (AIP-216). Needs the owner
-	// with the role publisher, or an administrator. FAILED_PRECONDITION when the
-	// version is in another state, or offers no plan and asks for a credential.
+	// Publishes a version: CREATED becomes PUBLISHED (AIP-216). Needs the role
+	// publisher, not the owner: one user can create and another publish.
+	// FAILED_PRECONDITION when the version is in another state, or offers no plan
+	// and asks for a credential.
 	PublishVersion(context.Context, *PublishVersionRequest) (*Version, error)
 	// Demotes a version: PUBLISHED becomes CREATED again. New handshakes are
 	// answered 404 and live sessions end with 4006. Needs the owner with the role
@@ -377,6 +402,9 @@ func (UnimplementedCatalogServiceServer) UpdateApi(context.Context, *UpdateApiRe
 }
 func (UnimplementedCatalogServiceServer) DeleteApi(context.Context, *DeleteApiRequest) (*emptypb.Empty, error) {
 	return nil, status.Error(codes.Unimplemented, "method DeleteApi not implemented")
+}
+func (UnimplementedCatalogServiceServer) TransferOwnership(context.Context, *TransferOwnershipRequest) (*Api, error) {
+	return nil, status.Error(codes.Unimplemented, "method TransferOwnership not implemented")
 }
 func (UnimplementedCatalogServiceServer) CreateVersion(context.Context, *CreateVersionRequest) (*Version, error) {
 	return nil, status.Error(codes.Unimplemented, "method CreateVersion not implemented")
@@ -521,6 +549,24 @@ func _CatalogService_DeleteApi_Handler(srv interface{}, ctx context.Context, dec
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(CatalogServiceServer).DeleteApi(ctx, req.(*DeleteApiRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _CatalogService_TransferOwnership_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(TransferOwnershipRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(CatalogServiceServer).TransferOwnership(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: CatalogService_TransferOwnership_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(CatalogServiceServer).TransferOwnership(ctx, req.(*TransferOwnershipRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -767,6 +813,10 @@ var CatalogService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "DeleteApi",
 			Handler:    _CatalogService_DeleteApi_Handler,
+		},
+		{
+			MethodName: "TransferOwnership",
+			Handler:    _CatalogService_TransferOwnership_Handler,
 		},
 		{
 			MethodName: "CreateVersion",

@@ -32,8 +32,8 @@ type Version_State int32
 const (
 	// Not set.
 	Version_STATE_UNSPECIFIED Version_State = 0
-	// Created, and visible to its owner and administrators only. Gateways
-	// answer 404.
+	// Created, and visible only to its owner, users with the role publisher,
+	// who can publish it, and administrators. Gateways answer 404.
 	Version_STATE_CREATED Version_State = 1
 	// Served by gateways and open for subscriptions.
 	Version_STATE_PUBLISHED Version_State = 2
@@ -95,7 +95,10 @@ type Version struct {
 	// Words to find the version by: at most 20, each of 1 to 50 characters,
 	// without control characters and without a space at either end.
 	Tags []string `protobuf:"bytes,4,rep,name=tags,proto3" json:"tags,omitempty"`
-	// Where the backends are reached. At least one endpoint is needed.
+	// Where the backends are reached. At least one endpoint is needed. They are
+	// shown to the owner, to users with the role publisher while the version is
+	// CREATED and theirs to publish, and to administrators; for others they are
+	// not set.
 	Endpoints *Endpoints `protobuf:"bytes,5,opt,name=endpoints,proto3" json:"endpoints,omitempty"`
 	// How clients prove who they are: 1 to 8 alternatives, in the order of the
 	// search. The first place that holds a credential decides. Two alternatives

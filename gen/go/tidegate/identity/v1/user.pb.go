@@ -37,7 +37,8 @@ const (
 	User_ROLE_ADMIN User_Role = 1
 	// Create and change their own APIs and versions.
 	User_ROLE_CREATOR User_Role = 2
-	// Publish and demote versions of their own APIs.
+	// Publish versions, also those of others; demote and change published
+	// versions of their own APIs.
 	User_ROLE_PUBLISHER User_Role = 3
 	// Create applications, OAuth clients and subscriptions.
 	User_ROLE_SUBSCRIBER User_Role = 4

@@ -5,6 +5,7 @@ package users
 import (
 	"google.golang.org/grpc"
 
+	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
 	identityv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/identity/v1"
 	"github.com/tidegatehq/tidegate/services/kit/identity"
 	"github.com/tidegatehq/tidegate/services/kit/securitylog"
@@ -12,10 +13,11 @@ import (
 	"github.com/tidegatehq/tidegate/services/subscription/internal/token"
 )
 
-// API serves UserService and SignInService.
+// API serves UserService, SignInService and UserDirectoryService.
 type API struct {
 	identityv1.UnsafeUserServiceServer
 	identityv1.UnsafeSignInServiceServer
+	backplanev1.UnsafeUserDirectoryServiceServer
 
 	store     *store.Store
 	issuer    *token.Issuer
@@ -26,8 +28,9 @@ type API struct {
 }
 
 var (
-	_ identityv1.UserServiceServer   = (*API)(nil)
-	_ identityv1.SignInServiceServer = (*API)(nil)
+	_ identityv1.UserServiceServer           = (*API)(nil)
+	_ identityv1.SignInServiceServer         = (*API)(nil)
+	_ backplanev1.UserDirectoryServiceServer = (*API)(nil)
 )
 
 // New returns the API. Sign-ins last as last says.
@@ -39,6 +42,11 @@ func New(st *store.Store, issuer *token.Issuer, passwords *token.Passwords, refr
 func (a *API) Register(srv grpc.ServiceRegistrar) {
 	identityv1.RegisterUserServiceServer(srv, a)
 	identityv1.RegisterSignInServiceServer(srv, a)
+}
+
+// RegisterInternal adds what only services call.
+func (a *API) RegisterInternal(srv grpc.ServiceRegistrar) {
+	backplanev1.RegisterUserDirectoryServiceServer(srv, a)
 }
 
 // Rules says who may call which method.
@@ -59,5 +67,7 @@ func Rules() identity.Rules {
 		identityv1.UserService_DeleteUser_FullMethodName:      {OwnerRole: identity.RoleAdmin},
 		identityv1.UserService_SuspendUser_FullMethodName:     {OwnerRole: identity.RoleAdmin},
 		identityv1.UserService_RestoreUser_FullMethodName:     {OwnerRole: identity.RoleAdmin},
+
+		backplanev1.UserDirectoryService_FindUser_FullMethodName: {Services: []string{identity.Catalog}},
 	}
 }

@@ -249,6 +249,51 @@ func local_request_CatalogService_DeleteApi_0(ctx context.Context, marshaler run
 	return msg, metadata, err
 }
 
+func request_CatalogService_TransferOwnership_0(ctx context.Context, marshaler runtime.Marshaler, client extCatalogv1.CatalogServiceClient, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
+	var (
+		protoReq extCatalogv1.TransferOwnershipRequest
+		metadata runtime.ServerMetadata
+		err      error
+	)
+	if err := marshaler.NewDecoder(req.Body).Decode(&protoReq); err != nil && !errors.Is(err, io.EOF) {
+		return nil, metadata, status.Errorf(codes.InvalidArgument, "%v", err)
+	}
+	val, ok := pathParams["name"]
+	if !ok {
+		return nil, metadata, status.Errorf(codes.InvalidArgument, "missing parameter %s", "name")
+	}
+	protoReq.Name, err = runtime.String(val)
+	if err != nil {
+		return nil, metadata, status.Errorf(codes.InvalidArgument, "type mismatch, parameter: %s, error: %v", "name", err)
+	}
+	if req.Body != nil {
+		_, _ = io.Copy(io.Discard, req.Body)
+	}
+	msg, err := client.TransferOwnership(ctx, &protoReq, grpc.Header(&metadata.HeaderMD), grpc.Trailer(&metadata.TrailerMD))
+	return msg, metadata, err
+}
+
+func local_request_CatalogService_TransferOwnership_0(ctx context.Context, marshaler runtime.Marshaler, server extCatalogv1.CatalogServiceServer, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
+	var (
+		protoReq extCatalogv1.TransferOwnershipRequest
+		metadata runtime.ServerMetadata
+		err      error
+	)
+	if err := marshaler.NewDecoder(req.Body).Decode(&protoReq); err != nil && !errors.Is(err, io.EOF) {
+		return nil, metadata, status.Errorf(codes.InvalidArgument, "%v", err)
+	}
+	val, ok := pathParams["name"]
+	if !ok {
+		return nil, metadata, status.Errorf(codes.InvalidArgument, "missing parameter %s", "name")
+	}
+	protoReq.Name, err = runtime.String(val)
+	if err != nil {
+		return nil, metadata, status.Errorf(codes.InvalidArgument, "type mismatch, parameter: %s, error: %v", "name", err)
+	}
+	msg, err := server.TransferOwnership(ctx, &protoReq)
+	return msg, metadata, err
+}
+
 func request_CatalogService_CreateVersion_0(ctx context.Context, marshaler runtime.Marshaler, client extCatalogv1.CatalogServiceClient, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
 	var (
 		protoReq extCatalogv1.CreateVersionRequest
@@ -907,6 +952,26 @@ func RegisterCatalogServiceHandlerServer(ctx context.Context, mux *runtime.Serve
 		}
 		forward_CatalogService_DeleteApi_0(annotatedContext, mux, outboundMarshaler, w, req, resp, mux.GetForwardResponseOptions()...)
 	})
+	mux.Handle(http.MethodPost, pattern_CatalogService_TransferOwnership_0, func(w http.ResponseWriter, req *http.Request, pathParams map[string]string) {
+		ctx, cancel := context.WithCancel(req.Context())
+		defer cancel()
+		var stream runtime.ServerTransportStream
+		ctx = grpc.NewContextWithServerTransportStream(ctx, &stream)
+		inboundMarshaler, outboundMarshaler := runtime.MarshalerForRequest(mux, req)
+		annotatedContext, err := runtime.AnnotateIncomingContext(ctx, mux, req, "/tidegate.catalog.v1.CatalogService/TransferOwnership", runtime.WithHTTPPathPattern("/v1/{name=apis/*}:transferOwnership"))
+		if err != nil {
+			runtime.HTTPError(ctx, mux, outboundMarshaler, w, req, err)
+			return
+		}
+		resp, md, err := local_request_CatalogService_TransferOwnership_0(annotatedContext, inboundMarshaler, server, req, pathParams)
+		md.HeaderMD, md.TrailerMD = metadata.Join(md.HeaderMD, stream.Header()), metadata.Join(md.TrailerMD, stream.Trailer())
+		annotatedContext = runtime.NewServerMetadataContext(annotatedContext, md)
+		if err != nil {
+			runtime.HTTPError(annotatedContext, mux, outboundMarshaler, w, req, err)
+			return
+		}
+		forward_CatalogService_TransferOwnership_0(annotatedContext, mux, outboundMarshaler, w, req, resp, mux.GetForwardResponseOptions()...)
+	})
 	mux.Handle(http.MethodPost, pattern_CatalogService_CreateVersion_0, func(w http.ResponseWriter, req *http.Request, pathParams map[string]string) {
 		ctx, cancel := context.WithCancel(req.Context())
 		defer cancel()
@@ -1272,6 +1337,23 @@ func RegisterCatalogServiceHandlerClient(ctx context.Context, mux *runtime.Serve
 		}
 		forward_CatalogService_DeleteApi_0(annotatedContext, mux, outboundMarshaler, w, req, resp, mux.GetForwardResponseOptions()...)
 	})
+	mux.Handle(http.MethodPost, pattern_CatalogService_TransferOwnership_0, func(w http.ResponseWriter, req *http.Request, pathParams map[string]string) {
+		ctx, cancel := context.WithCancel(req.Context())
+		defer cancel()
+		inboundMarshaler, outboundMarshaler := runtime.MarshalerForRequest(mux, req)
+		annotatedContext, err := runtime.AnnotateContext(ctx, mux, req, "/tidegate.catalog.v1.CatalogService/TransferOwnership", runtime.WithHTTPPathPattern("/v1/{name=apis/*}:transferOwnership"))
+		if err != nil {
+			runtime.HTTPError(ctx, mux, outboundMarshaler, w, req, err)
+			return
+		}
+		resp, md, err := request_CatalogService_TransferOwnership_0(annotatedContext, inboundMarshaler, client, req, pathParams)
+		annotatedContext = runtime.NewServerMetadataContext(annotatedContext, md)
+		if err != nil {
+			runtime.HTTPError(annotatedContext, mux, outboundMarshaler, w, req, err)
+			return
+		}
+		forward_CatalogService_TransferOwnership_0(annotatedContext, mux, outboundMarshaler, w, req, resp, mux.GetForwardResponseOptions()...)
+	})
 	mux.Handle(http.MethodPost, pattern_CatalogService_CreateVersion_0, func(w http.ResponseWriter, req *http.Request, pathParams map[string]string) {
 		ctx, cancel := context.WithCancel(req.Context())
 		defer cancel()
@@ -1480,41 +1562,43 @@ func RegisterCatalogServiceHandlerClient(ctx context.Context, mux *runtime.Serve
 }
 
 var (
-	pattern_CatalogService_CreateApi_0      = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1}, []string{"v1", "apis"}, ""))
-	pattern_CatalogService_GetApi_0         = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 4, 2, 5, 2}, []string{"v1", "apis", "name"}, ""))
-	pattern_CatalogService_ListApis_0       = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1}, []string{"v1", "apis"}, ""))
-	pattern_CatalogService_UpdateApi_0      = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 4, 2, 5, 2}, []string{"v1", "apis", "api.name"}, ""))
-	pattern_CatalogService_DeleteApi_0      = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 4, 2, 5, 2}, []string{"v1", "apis", "name"}, ""))
-	pattern_CatalogService_CreateVersion_0  = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 4, 2, 5, 2, 2, 3}, []string{"v1", "apis", "parent", "versions"}, ""))
-	pattern_CatalogService_GetVersion_0     = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 2, 2, 1, 0, 4, 4, 5, 3}, []string{"v1", "apis", "versions", "name"}, ""))
-	pattern_CatalogService_ListVersions_0   = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 4, 2, 5, 2, 2, 3}, []string{"v1", "apis", "parent", "versions"}, ""))
-	pattern_CatalogService_UpdateVersion_0  = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 2, 2, 1, 0, 4, 4, 5, 3}, []string{"v1", "apis", "versions", "version.name"}, ""))
-	pattern_CatalogService_DeleteVersion_0  = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 2, 2, 1, 0, 4, 4, 5, 3}, []string{"v1", "apis", "versions", "name"}, ""))
-	pattern_CatalogService_PublishVersion_0 = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 2, 2, 1, 0, 4, 4, 5, 3}, []string{"v1", "apis", "versions", "name"}, "publish"))
-	pattern_CatalogService_DemoteVersion_0  = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 2, 2, 1, 0, 4, 4, 5, 3}, []string{"v1", "apis", "versions", "name"}, "demote"))
-	pattern_CatalogService_CreatePlan_0     = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1}, []string{"v1", "plans"}, ""))
-	pattern_CatalogService_GetPlan_0        = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 4, 2, 5, 2}, []string{"v1", "plans", "name"}, ""))
-	pattern_CatalogService_ListPlans_0      = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1}, []string{"v1", "plans"}, ""))
-	pattern_CatalogService_UpdatePlan_0     = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 4, 2, 5, 2}, []string{"v1", "plans", "plan.name"}, ""))
-	pattern_CatalogService_DeletePlan_0     = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 4, 2, 5, 2}, []string{"v1", "plans", "name"}, ""))
+	pattern_CatalogService_CreateApi_0         = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1}, []string{"v1", "apis"}, ""))
+	pattern_CatalogService_GetApi_0            = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 4, 2, 5, 2}, []string{"v1", "apis", "name"}, ""))
+	pattern_CatalogService_ListApis_0          = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1}, []string{"v1", "apis"}, ""))
+	pattern_CatalogService_UpdateApi_0         = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 4, 2, 5, 2}, []string{"v1", "apis", "api.name"}, ""))
+	pattern_CatalogService_DeleteApi_0         = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 4, 2, 5, 2}, []string{"v1", "apis", "name"}, ""))
+	pattern_CatalogService_TransferOwnership_0 = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 4, 2, 5, 2}, []string{"v1", "apis", "name"}, "transferOwnership"))
+	pattern_CatalogService_CreateVersion_0     = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 4, 2, 5, 2, 2, 3}, []string{"v1", "apis", "parent", "versions"}, ""))
+	pattern_CatalogService_GetVersion_0        = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 2, 2, 1, 0, 4, 4, 5, 3}, []string{"v1", "apis", "versions", "name"}, ""))
+	pattern_CatalogService_ListVersions_0      = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 4, 2, 5, 2, 2, 3}, []string{"v1", "apis", "parent", "versions"}, ""))
+	pattern_CatalogService_UpdateVersion_0     = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 2, 2, 1, 0, 4, 4, 5, 3}, []string{"v1", "apis", "versions", "version.name"}, ""))
+	pattern_CatalogService_DeleteVersion_0     = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 2, 2, 1, 0, 4, 4, 5, 3}, []string{"v1", "apis", "versions", "name"}, ""))
+	pattern_CatalogService_PublishVersion_0    = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 2, 2, 1, 0, 4, 4, 5, 3}, []string{"v1", "apis", "versions", "name"}, "publish"))
+	pattern_CatalogService_DemoteVersion_0     = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 2, 2, 1, 0, 4, 4, 5, 3}, []string{"v1", "apis", "versions", "name"}, "demote"))
+	pattern_CatalogService_CreatePlan_0        = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1}, []string{"v1", "plans"}, ""))
+	pattern_CatalogService_GetPlan_0           = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 4, 2, 5, 2}, []string{"v1", "plans", "name"}, ""))
+	pattern_CatalogService_ListPlans_0         = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1}, []string{"v1", "plans"}, ""))
+	pattern_CatalogService_UpdatePlan_0        = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 4, 2, 5, 2}, []string{"v1", "plans", "plan.name"}, ""))
+	pattern_CatalogService_DeletePlan_0        = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 4, 2, 5, 2}, []string{"v1", "plans", "name"}, ""))
 )
 
 var (
-	forward_CatalogService_CreateApi_0      = runtime.ForwardResponseMessage
-	forward_CatalogService_GetApi_0         = runtime.ForwardResponseMessage
-	forward_CatalogService_ListApis_0       = runtime.ForwardResponseMessage
-	forward_CatalogService_UpdateApi_0      = runtime.ForwardResponseMessage
-	forward_CatalogService_DeleteApi_0      = runtime.ForwardResponseMessage
-	forward_CatalogService_CreateVersion_0  = runtime.ForwardResponseMessage
-	forward_CatalogService_GetVersion_0     = runtime.ForwardResponseMessage
-	forward_CatalogService_ListVersions_0   = runtime.ForwardResponseMessage
-	forward_CatalogService_UpdateVersion_0  = runtime.ForwardResponseMessage
-	forward_CatalogService_DeleteVersion_0  = runtime.ForwardResponseMessage
-	forward_CatalogService_PublishVersion_0 = runtime.ForwardResponseMessage
-	forward_CatalogService_DemoteVersion_0  = runtime.ForwardResponseMessage
-	forward_CatalogService_CreatePlan_0     = runtime.ForwardResponseMessage
-	forward_CatalogService_GetPlan_0        = runtime.ForwardResponseMessage
-	forward_CatalogService_ListPlans_0      = runtime.ForwardResponseMessage
-	forward_CatalogService_UpdatePlan_0     = runtime.ForwardResponseMessage
-	forward_CatalogService_DeletePlan_0     = runtime.ForwardResponseMessage
+	forward_CatalogService_CreateApi_0         = runtime.ForwardResponseMessage
+	forward_CatalogService_GetApi_0            = runtime.ForwardResponseMessage
+	forward_CatalogService_ListApis_0          = runtime.ForwardResponseMessage
+	forward_CatalogService_UpdateApi_0         = runtime.ForwardResponseMessage
+	forward_CatalogService_DeleteApi_0         = runtime.ForwardResponseMessage
+	forward_CatalogService_TransferOwnership_0 = runtime.ForwardResponseMessage
+	forward_CatalogService_CreateVersion_0     = runtime.ForwardResponseMessage
+	forward_CatalogService_GetVersion_0        = runtime.ForwardResponseMessage
+	forward_CatalogService_ListVersions_0      = runtime.ForwardResponseMessage
+	forward_CatalogService_UpdateVersion_0     = runtime.ForwardResponseMessage
+	forward_CatalogService_DeleteVersion_0     = runtime.ForwardResponseMessage
+	forward_CatalogService_PublishVersion_0    = runtime.ForwardResponseMessage
+	forward_CatalogService_DemoteVersion_0     = runtime.ForwardResponseMessage
+	forward_CatalogService_CreatePlan_0        = runtime.ForwardResponseMessage
+	forward_CatalogService_GetPlan_0           = runtime.ForwardResponseMessage
+	forward_CatalogService_ListPlans_0         = runtime.ForwardResponseMessage
+	forward_CatalogService_UpdatePlan_0        = runtime.ForwardResponseMessage
+	forward_CatalogService_DeletePlan_0        = runtime.ForwardResponseMessage
 )
