@@ -11,6 +11,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/tidegatehq/tidegate/services/gateway/internal/descriptors"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/grant"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/listener"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/metering"
@@ -43,6 +44,10 @@ type Config struct {
 	// Listen says where clients connect, Upstream how backends are dialled.
 	Listen   listener.Config
 	Upstream upstream.Config
+	// MaxSessions is how many sessions there may be at once; 0 is as many as the
+	// limit of open files has room for. MaxSessionsPerAddress is how many of them one
+	// address may have; 0 is any number.
+	MaxSessions, MaxSessionsPerAddress int
 	// MaxHandshakesPerVersion is how many handshakes of one version may be with its
 	// backend or on the way there at once; at most half of all, which 0 means too.
 	MaxHandshakesPerVersion int
@@ -68,6 +73,11 @@ type Config struct {
 
 	// Metrics is the registry for metrics; nil means a new one.
 	Metrics *prometheus.Registry
+	// OpenFiles is how many descriptors the process has open without any client, and
+	// FilesPerSession how many each session adds: 3 where its backend is in the same
+	// process, else 2.
+	OpenFiles, FilesPerSession int
+
 	// MasterKey is used instead of MasterKeyFile when it is set.
 	MasterKey *seal.Key
 	// Ready, when set, is called once clients can connect.
@@ -88,13 +98,14 @@ func Default() Config {
 		Subscription:            grpcclient.Default(identity.Subscription, "127.0.0.1:9292"),
 		Listen:                  listener.Default(),
 		MaxHandshakesPerVersion: 4096,
-		Upstream:                upstream.Default(),
-		Relay:                   relay.Default(),
-		Grants:                  grant.Default(),
-		Metering:                metering.Default(),
-		Drain:                   25 * time.Second,
-		GRPC:                    grpcserver.Default("127.0.0.1:9193", "127.0.0.1:9293"),
-		Ops:                     ops.Default(),
+		OpenFiles:               24, FilesPerSession: descriptors.PerSession,
+		Upstream: upstream.Default(),
+		Relay:    relay.Default(),
+		Grants:   grant.Default(),
+		Metering: metering.Default(),
+		Drain:    25 * time.Second,
+		GRPC:     grpcserver.Default("127.0.0.1:9193", "127.0.0.1:9293"),
+		Ops:      ops.Default(),
 	}
 }
 
@@ -110,6 +121,10 @@ func (c *Config) Flags(fs *flag.FlagSet, prefix string) {
 	c.Catalog.Flags(fs, prefix)
 	c.Subscription.Flags(fs, prefix)
 	c.Listen.Flags(fs, prefix)
+	fs.IntVar(&c.MaxSessions, prefix+"max-sessions", c.MaxSessions,
+		"`number` of sessions at once; further ones are answered with 503; 0 for as many as the limit of open files allows")
+	fs.IntVar(&c.MaxSessionsPerAddress, prefix+"max-sessions-per-address", c.MaxSessionsPerAddress,
+		"`number` of sessions of one address (IPv6: /64) at once; further ones are answered with 429; 0 for any number")
 	fs.IntVar(&c.MaxHandshakesPerVersion, prefix+"max-handshakes-per-version", c.MaxHandshakesPerVersion,
 		"`number` of handshakes of one version that may wait for its backend at once, at most half of -"+prefix+"max-handshakes, which is also what 0 means; further ones are answered with 503")
 	c.Upstream.Flags(fs, prefix)
@@ -163,8 +178,13 @@ func (c *Config) Check() error {
 	if err := c.checkAdvertised(); err != nil {
 		fail("grpc-advertise", err.Error())
 	}
-	if c.MaxHandshakesPerVersion < 0 {
-		fail("max-handshakes-per-version", "must not be negative")
+	for name, n := range map[string]int{
+		"max-handshakes-per-version": c.MaxHandshakesPerVersion, "max-sessions": c.MaxSessions,
+		"max-sessions-per-address": c.MaxSessionsPerAddress,
+	} {
+		if n < 0 {
+			fail(name, "must not be negative")
+		}
 	}
 	if c.Drain < 0 {
 		fail("drain", "must not be negative")
@@ -182,11 +202,41 @@ func (c *Config) perVersion() int {
 	if c.Listen.MaxHandshakes == 0 {
 		return c.MaxHandshakesPerVersion // 0 for no limit here too
 	}
+	if c.Listen.MaxHandshakes == 0 {
+		return c.MaxHandshakesPerVersion
+	}
 	half := max(c.Listen.MaxHandshakes/2, 1)
 	if c.MaxHandshakesPerVersion == 0 {
 		return half
 	}
 	return min(c.MaxHandshakesPerVersion, half)
+}
+
+// CheckOpenFiles reports, before anything is opened, why the limit of open files is too
+// low for the gateway.
+func CheckOpenFiles(cfg Config) error {
+	_, err := cfg.divide()
+	return err
+}
+
+// divide divides the descriptors that the process may have.
+func (c *Config) divide() (descriptors.Shares, error) {
+	need := descriptors.Need{
+		Open: max(descriptors.Open(), c.OpenFiles), PerSession: c.FilesPerSession,
+		Sessions: c.MaxSessions, Handshakes: c.Listen.MaxHandshakes,
+	}
+	limit, limited := descriptors.Limit()
+	if !limited {
+		return descriptors.Unlimited(need), nil
+	}
+	shares, err := descriptors.Divide(limit, need)
+	switch {
+	case err != nil && c.MaxSessions > 0:
+		err = fmt.Errorf("-%smax-sessions: %w: raise it with ulimit -n or LimitNOFILE=, or lower the flag", c.prefix, err)
+	case err != nil:
+		err = fmt.Errorf("%w: raise it with ulimit -n or LimitNOFILE=", err)
+	}
+	return shares, err
 }
 
 // routesFile is where the routes are kept.

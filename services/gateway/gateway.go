@@ -83,12 +83,19 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	if reg == nil {
 		reg = ops.NewRegistry()
 	}
+	shares, err := cfg.divide()
+	if err != nil {
+		return run.Misconfigured(err)
+	}
+	cfg.Listen.MaxHandshakes, cfg.Listen.Spare = shares.Handshakes, shares.Spare
+	log.Info("descriptors divided", "sessions", shares.Sessions, "handshakes", shares.Handshakes)
 	g := &gateway{
 		cfg: cfg, log: log, routes: &routes.Current{}, relay: relay.NewEngine(cfg.Relay), metrics: metrics.New(reg), security: security, started: time.Now(),
 	}
 	cfg.Metering.Gateway, cfg.Metering.BootID = cfg.Instance, id.New()
 	g.meter = metering.New(cfg.Metering, backplanev1.NewMeteringServiceClient(subscription), g.metrics, log)
 	g.sessions = session.NewRegistry(g.meter.Began, g.meter.Record)
+	g.sessions.Bound(shares.Sessions, cfg.MaxSessionsPerAddress)
 	g.grants = grant.New(cfg.Grants, grant.NewRemote(backplanev1.NewGrantServiceClient(subscription)), g.sessions, g.metrics, log)
 	defer g.grants.Close()
 	g.watchRoutes = routes.NewWatch(backplanev1.NewRouteServiceClient(catalog), g.hello(routes.Features()),
@@ -184,7 +191,7 @@ func (g *gateway) newServer(keySet func(context.Context) (identity.KeySet, error
 
 // measure registers the gauges.
 func (g *gateway) measure(dialer *upstream.Dialer) {
-	g.metrics.Gauges(func() int { return g.sessions.Gauges().Live }, g.listener.InProgress, dialer.Dials)
+	g.metrics.Gauges(func() int { return g.sessions.Gauges().Live }, func() int { return g.sessions.Most() }, g.listener.InProgress, dialer.Dials)
 	g.metrics.Watch(metrics.Routes, g.watchRoutes.Health, g.watchRoutes.Applied)
 	g.metrics.Watch(metrics.Grants, g.watchGrants.Health, g.watchGrants.Applied)
 	g.metrics.Watch(metrics.Users, g.watchUsers.Health, g.watchUsers.Applied)

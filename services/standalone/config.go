@@ -63,6 +63,10 @@ type Config struct {
 	loopback     bool            // the user has said whether backends may be on loopback
 }
 
+// openFiles is how many descriptors all services together have open without any
+// client: those of the gateway alone, and their databases.
+const openFiles = 32
+
 // Files in the data folder.
 const (
 	masterKeyFile     = "master-key"
@@ -130,6 +134,7 @@ func Default() Config {
 		*o.value = ""
 	}
 	c.portal.Drain = c.Drain
+	c.gateway.OpenFiles = openFiles
 	return c
 }
 
@@ -247,6 +252,9 @@ func (c *Config) decide() {
 	master := c.path(masterKeyFile)
 	c.catalog.MasterKeyFile, c.subscription.MasterKeyFile, c.gateway.MasterKeyFile = master, master, master
 	c.subscription.AdminPasswordFile = c.path(adminPasswordFile)
+	if c.gateway.FilesPerSession = gateway.Default().FilesPerSession; !c.NoSample {
+		c.gateway.FilesPerSession++ // the sample's backend has its end of a session in this process
+	}
 	c.gateway.Data, c.gateway.Drain = filepath.Clean(c.Data), max(c.Drain, 0)
 	cert, key := c.path(folder.ServerCert), c.path(folder.ServerKey)
 	c.gateway.Listen.CertFile, c.gateway.Listen.KeyFile = cert, key

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/tidegatehq/tidegate/services/catalog"
+	"github.com/tidegatehq/tidegate/services/gateway"
 	"github.com/tidegatehq/tidegate/services/kit/netaddr"
 	"github.com/tidegatehq/tidegate/services/kit/run"
 	"github.com/tidegatehq/tidegate/services/standalone/internal/folder"
@@ -38,6 +39,9 @@ type Addresses struct {
 // reported before portal, subscription and catalog stop.
 func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	if err := cfg.Check(); err != nil {
+		return run.Misconfigured(err)
+	}
+	if err := gateway.CheckOpenFiles(*cfg.gateway); err != nil {
 		return run.Misconfigured(err)
 	}
 	data, err := folder.Open(cfg.Data)

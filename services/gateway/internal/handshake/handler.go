@@ -50,6 +50,7 @@ type Handler struct {
 	Dependencies
 	upgrader *upgrader
 	versions *bound.ByKey[string] // handshakes by version
+	starts   chan struct{}        // taken while a session starts
 	// monitorDelay is how long a handshake may take before its client is monitored.
 	monitorDelay time.Duration
 }
@@ -57,9 +58,15 @@ type Handler struct {
 // New returns a handler.
 func New(d Dependencies) *Handler {
 	return &Handler{
-		Dependencies: d, upgrader: newUpgrader(), versions: bound.NewByKey[string](d.MaxPerVersion), monitorDelay: 20 * time.Millisecond,
+		Dependencies: d, upgrader: newUpgrader(), versions: bound.NewByKey[string](d.MaxPerVersion),
+		starts: make(chan struct{}, maxStarts), monitorDelay: 20 * time.Millisecond,
 	}
 }
+
+// maxStarts is how many sessions may start at once. A start copies the descriptors of
+// both connections for a moment; what is kept of the process's descriptors has room for
+// so many copies.
+const maxStarts = 8
 
 var (
 	errClientGone = errors.New("client left during the handshake")
@@ -167,7 +174,7 @@ func (a *attempt) origin() error {
 func (h *Handler) register(ctx context.Context, a *attempt) (*session.Session, error) {
 	r := a.match.Route
 	s, err := h.Sessions.New(a.cancel, session.Info{
-		Ref: a.ref, Route: r.Shared(), Grant: a.grant, ClientAddr: a.Remote,
+		Ref: a.ref, Route: r.Shared(), Grant: a.grant, ClientAddr: a.Remote, Proxy: a.Proxy,
 		RouteChangeNumber: r.ChangeNumber, MaxAge: r.MaxAge,
 	})
 	if err != nil {
@@ -236,6 +243,8 @@ func (h *Handler) finish(ctx context.Context, a *attempt, s *session.Session, ba
 	}
 	h.Metrics.Handshake(http.StatusSwitchingProtocols)
 	between := relay.New(h.Relay, relay.Leg{Conn: a.Conn, Buffered: buffered}, relay.Leg{Conn: backend.Conn, Buffered: backend.Buffered})
+	h.starts <- struct{}{}
+	defer func() { <-h.starts }()
 	if err := s.Start(between); err != nil {
 		h.Log.Error("session not started", "ref", a.ref, "error", err)
 	}

@@ -53,6 +53,13 @@ func (h *Handler) problemOf(a *attempt, err error) *problem.Problem {
 		return h.problemOfEnd(a, ended)
 	case errors.As(err, &backend):
 		return problemOfBackend(backend)
+	case errors.Is(err, session.ErrFull):
+		return unavailable("SESSIONS_FULL", "the gateway has as many sessions as it can", 5*time.Second, err)
+	case errors.Is(err, session.ErrAddressFull):
+		return &problem.Problem{
+			Status: http.StatusTooManyRequests, Code: "ADDRESS_FULL", Detail: "there are too many sessions of this address", Cause: err,
+			Header: []head.Field{problem.RetryAfter(5 * time.Second)},
+		}
 	case errors.Is(err, session.ErrDraining), errors.Is(err, context.Canceled):
 		return draining(err)
 	case errors.Is(err, errTooSlow), errors.Is(err, context.DeadlineExceeded):
@@ -83,6 +90,9 @@ func (h *Handler) problemOfEnd(a *attempt, e *session.EndedError) *problem.Probl
 }
 
 func problemOfBackend(e *upstream.Error) *problem.Problem {
+	if e.Kind == upstream.Exhausted {
+		return unavailable("OUT_OF_DESCRIPTORS", e.Detail(), 5*time.Second, e)
+	}
 	p := &problem.Problem{Status: http.StatusBadGateway, Detail: e.Detail(), Cause: e}
 	switch e.Kind {
 	case upstream.Timeout:

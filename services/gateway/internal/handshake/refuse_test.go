@@ -17,6 +17,7 @@ import (
 	"github.com/tidegatehq/tidegate/services/gateway/internal/grant"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/listener"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/routes"
+	"github.com/tidegatehq/tidegate/services/gateway/internal/upstream"
 )
 
 func origins(t *testing.T, list ...string) routes.Origins {
@@ -335,5 +336,14 @@ func TestHalfClosedClient(t *testing.T) {
 	<-left
 	if got, err := io.ReadAll(conn); len(got) > 0 || err != nil {
 		t.Errorf("the client got %q, %v, want EOF", got, err)
+	}
+}
+
+// TestOutOfDescriptorsIsNotTheBackend: the answer is 503 with Retry-After, and does not
+// blame the backend.
+func TestOutOfDescriptorsIsNotTheBackend(t *testing.T) {
+	p := problemOfBackend(&upstream.Error{Kind: upstream.Exhausted})
+	if p.Status != http.StatusServiceUnavailable || p.Code != "OUT_OF_DESCRIPTORS" || len(p.Header) != 1 || p.Header[0].Name != "Retry-After" {
+		t.Errorf("problemOfBackend = %+v, want 503 OUT_OF_DESCRIPTORS with Retry-After", p)
 	}
 }

@@ -22,6 +22,8 @@ type Config struct {
 	CertDir           string
 	Timeout           time.Duration // of a whole handshake, TLS and head included
 	MaxHandshakes     int           // in progress at once, 0 for any number; further clients are refused
+	MaxPerAddress     int           // of these, of one address; at most half of them, which 0 means too
+	Spare             int           // connections beyond these, which are only refused
 	MaxHead           int           // bytes of a request's head
 	Proxies           proxies.Config
 	// Listener and TLSListener, if set, are used instead of the addresses.
@@ -37,7 +39,10 @@ const minHead, maxHead = 4 << 10, 1 << 20
 
 // Default returns the default configuration.
 func Default() Config {
-	return Config{Addr: "127.0.0.1:9099", TLSAddr: "127.0.0.1:8099", Timeout: 10 * time.Second, MaxHandshakes: 16384, MaxHead: head.DefaultMax}
+	return Config{
+		Addr: "127.0.0.1:9099", TLSAddr: "127.0.0.1:8099", Timeout: 10 * time.Second, MaxHandshakes: 16384, MaxPerAddress: 1024, Spare: 256,
+		MaxHead: head.DefaultMax,
+	}
 }
 
 // Flags registers the options, each name after prefix. Their defaults are what the
@@ -51,6 +56,8 @@ func (c *Config) Flags(fs *flag.FlagSet, prefix string) {
 	fs.DurationVar(&c.Timeout, prefix+"handshake-timeout", c.Timeout, "`time` for a whole handshake, including its head")
 	fs.IntVar(&c.MaxHead, prefix+"max-head", c.MaxHead, "largest head of a request or of a backend's answer in `bytes`, 4096 to 1048576")
 	fs.IntVar(&c.MaxHandshakes, prefix+"max-handshakes", c.MaxHandshakes, "`number` of handshakes in progress at once; further ones are answered with 503; 0 for no limit")
+	fs.IntVar(&c.MaxPerAddress, prefix+"max-handshakes-per-address", c.MaxPerAddress,
+		"`number` of handshakes of one address (IPv6: /64) in progress at once, at most half of -"+prefix+"max-handshakes, which is also what 0 means; further ones are answered with 429")
 	c.Proxies.Flags(fs, prefix)
 }
 
@@ -79,6 +86,9 @@ func (c *Config) Check() error {
 	}
 	if c.MaxHandshakes < 0 {
 		fail("%smax-handshakes: must not be negative", p)
+	}
+	if c.MaxPerAddress < 0 {
+		fail("%smax-handshakes-per-address: must not be negative", p)
 	}
 	return errors.Join(append(errs, c.Proxies.Check())...)
 }

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"math"
 	"net"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -15,6 +16,8 @@ import (
 	"github.com/tidegatehq/tidegate/services/gateway/internal/head"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/metrics"
 	"github.com/tidegatehq/tidegate/services/kit/certs"
+	"github.com/tidegatehq/tidegate/services/kit/clientaddr"
+	"github.com/tidegatehq/tidegate/services/kit/proxies"
 	"github.com/tidegatehq/tidegate/services/kit/retry"
 )
 
@@ -36,8 +39,7 @@ type Listener struct {
 	plain, secure net.Listener
 	source        *certs.Source // nil without TLS
 	tls           *tls.Config
-	slots         chan struct{} // one taken for each handshake in progress
-	spare         chan struct{} // one taken for each connection beyond those
+	gate          *gate
 	heads         *head.Pool
 	progress      atomic.Int64
 
@@ -55,7 +57,7 @@ func Open(cfg Config, h Handler, ready func() error, m *metrics.Metrics, log *sl
 	}
 	l := &Listener{
 		cfg: cfg, handler: h, ready: ready, metrics: m, log: log,
-		slots: make(chan struct{}, slotsOf(cfg)), spare: make(chan struct{}, spareSlots),
+		gate:  newGate(slotsOf(cfg), cfg.Spare, cfg.MaxPerAddress, time.Now),
 		heads: head.NewPool(cfg.MaxHead), reading: make(map[net.Conn]struct{}),
 	}
 	var err error
@@ -76,11 +78,10 @@ func Open(cfg Config, h Handler, ready func() error, m *metrics.Metrics, log *sl
 	return l, err
 }
 
-// slotsOf returns how many handshakes may be in progress. A channel of values without
-// size takes no memory for them.
+// slotsOf returns how many handshakes may be in progress.
 func slotsOf(cfg Config) int {
 	if cfg.MaxHandshakes == 0 {
-		return math.MaxInt
+		return math.MaxInt32
 	}
 	return cfg.MaxHandshakes
 }
@@ -185,24 +186,18 @@ func (l *Listener) endRead(conn net.Conn) {
 	delete(l.reading, conn)
 }
 
-// accept accepts connections. Errors such as too many open files are temporary:
-// it waits and tries again.
+// accept accepts connections, each only once there is a slot for it. Errors such as
+// too many open files are temporary: it waits and tries again.
 func (l *Listener) accept(ctx, handshakes context.Context, ln net.Listener) {
 	backoff := retry.Backoff{Min: 5 * time.Millisecond, Max: time.Second}
-	for {
+	for l.gate.reserve(ctx) {
 		conn, err := ln.Accept()
 		if err == nil {
 			backoff.Reset()
-			slot := l.takeSlot(ctx)
-			if slot == nil {
-				_ = conn.Close()
-				return
-			}
-			l.progress.Add(1)
-			l.wg.Add(1)
-			go l.serve(handshakes, conn, ln == l.secure, slot)
+			l.admit(ctx, handshakes, conn, ln == l.secure)
 			continue
 		}
+		l.gate.giveUp()
 		if errors.Is(err, net.ErrClosed) {
 			return
 		}
@@ -214,29 +209,27 @@ func (l *Listener) accept(ctx, handshakes context.Context, ln net.Listener) {
 	}
 }
 
-const (
-	// spareSlots is how many connections are served beyond MaxHandshakes. They can
-	// reach the gateway's own endpoints, so that health checks work under full
-	// load, and get a 503 for everything else.
-	spareSlots = 256
-	// spareTimeout is how long a connection in a spare slot has to send its head.
-	spareTimeout = 2 * time.Second
-)
-
-// takeSlot takes a slot for a connection, or a spare one, or waits for either. It
-// returns the channel to give the slot back to, nil once ctx has ended.
-func (l *Listener) takeSlot(ctx context.Context) chan struct{} {
-	select {
-	case l.slots <- struct{}{}:
-		return l.slots
-	default:
+// admit has a connection served, or closes it.
+func (l *Listener) admit(ctx, handshakes context.Context, conn net.Conn, secure bool) {
+	s := l.gate.admit(ctx, l.networkOf(conn))
+	if s == nil {
+		_ = conn.Close()
+		return
 	}
-	select {
-	case l.slots <- struct{}{}:
-		return l.slots
-	case l.spare <- struct{}{}:
-		return l.spare
-	case <-ctx.Done():
-		return nil
-	}
+	l.progress.Add(1)
+	l.wg.Add(1)
+	go l.serve(handshakes, conn, secure, s)
 }
+
+// networkOf returns what a connection counts for: not valid if it is a trusted
+// proxy's, which stands for many clients.
+func (l *Listener) networkOf(conn net.Conn) netip.Prefix {
+	addr := proxies.AddrOf(conn.RemoteAddr()).Addr()
+	if l.cfg.Proxies.Trusts(addr) {
+		return netip.Prefix{}
+	}
+	return clientaddr.Network(addr)
+}
+
+// spareTimeout is how long a connection in a spare slot has to send its head.
+const spareTimeout = 2 * time.Second

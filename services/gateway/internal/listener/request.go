@@ -21,6 +21,7 @@ type Request struct {
 	Conn      net.Conn
 	Secure    bool           // TLS
 	Remote    netip.AddrPort // the client's address; the port is 0 where a trusted proxy does not say it
+	Proxy     bool           // the client is a trusted proxy itself
 	Way       proxies.Chain  // how the request has come, from the client to whoever connected
 	Host      string
 	Path      string      // undecoded

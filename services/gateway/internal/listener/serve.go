@@ -17,6 +17,7 @@ import (
 	"github.com/tidegatehq/tidegate/services/gateway/internal/netpoll"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/problem"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/session"
+	"github.com/tidegatehq/tidegate/services/kit/clientaddr"
 	"github.com/tidegatehq/tidegate/services/kit/proxies"
 )
 
@@ -33,16 +34,16 @@ func growStack(n int) byte {
 }
 
 // serve sees a connection through its handshake, and gives back its slot.
-func (l *Listener) serve(ctx context.Context, conn net.Conn, secure bool, slot chan struct{}) {
-	growStack(len(slot))
+func (l *Listener) serve(ctx context.Context, conn net.Conn, secure bool, s *slot) {
+	growStack(s.gate.slots)
 	defer func() {
 		l.recovered(conn, recover())
-		<-slot
+		s.leave()
 		l.progress.Add(-1)
 		l.wg.Done()
 	}()
 	timeout := l.cfg.Timeout
-	if slot == l.spare {
+	if s.spare {
 		timeout = min(timeout, spareTimeout)
 	}
 	r := &Request{Conn: conn, Secure: secure, Remote: proxies.AddrOf(conn.RemoteAddr()), Deadline: time.Now().Add(timeout)}
@@ -52,6 +53,11 @@ func (l *Listener) serve(ctx context.Context, conn net.Conn, secure bool, slot c
 	}
 	h, refusal, err := l.read(r)
 	l.endRead(conn)
+	s.headRead()
+	r.Proxy = l.cfg.Proxies.Trusts(r.Remote.Addr())
+	if err == nil && refusal == nil && !r.Proxy {
+		refusal = s.attribute(clientaddr.Network(r.Remote.Addr()))
+	}
 	switch {
 	case err != nil:
 		_ = conn.Close()
@@ -60,11 +66,8 @@ func (l *Listener) serve(ctx context.Context, conn net.Conn, secure bool, slot c
 		l.refuse(r, h, refusal)
 	case strings.HasPrefix(r.Path, "/-/"):
 		l.serveOwn(r, h)
-	case slot == l.spare:
-		l.refuse(r, h, &problem.Problem{
-			Status: http.StatusServiceUnavailable, Code: "BUSY", Detail: "too many handshakes are in progress",
-			Header: []head.Field{problem.RetryAfter(time.Second)},
-		})
+	case s.spare:
+		l.refuse(r, h, s.refusal)
 	default:
 		l.handler.Handle(ctx, r)
 	}

@@ -71,14 +71,15 @@ func New(reg prometheus.Registerer) *Metrics {
 	}
 }
 
-// Gauges registers the gauges, whose values are read at each scrape: live sessions,
-// handshakes in progress, dials of backends in progress.
-func (m *Metrics) Gauges(sessions, handshakes, dials func() int) {
+// Gauges registers the gauges, whose values are read at each scrape: live sessions and
+// how many there may be, handshakes in progress, dials of backends in progress.
+func (m *Metrics) Gauges(sessions, most, handshakes, dials func() int) {
 	gauge := func(name, help string, value func() int) {
 		m.reg.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help},
 			func() float64 { return float64(value()) }))
 	}
 	gauge("tidegate_sessions", "Live sessions, each with a connection to its client and one to its backend.", sessions)
+	gauge("tidegate_sessions_max", "Sessions that there may be at once; 0 is any number.", most)
 	gauge("tidegate_handshakes_in_progress", "Handshakes that are not answered yet.", handshakes)
 	gauge("tidegate_backend_dials", "Connections to backends that are being opened.", dials)
 }

@@ -14,7 +14,7 @@ import (
 func TestMetrics(t *testing.T) {
 	reg := prometheus.NewPedanticRegistry()
 	m := New(reg)
-	m.Gauges(func() int { return 3 }, func() int { return 2 }, func() int { return 1 })
+	m.Gauges(func() int { return 3 }, func() int { return 9 }, func() int { return 2 }, func() int { return 1 })
 	m.Watch(Routes, func() error { return nil }, func() uint64 { return 9 })
 	m.Watch(Grants, func() error { return errors.New("away") }, func() uint64 { return 4 })
 	m.Handshake(101)
@@ -56,6 +56,9 @@ tidegate_sessions 3
 # TYPE tidegate_sessions_ended_total counter
 tidegate_sessions_ended_total{reason="REVOKED"} 1
 tidegate_sessions_ended_total{reason="other"} 1
+# HELP tidegate_sessions_max Sessions that there may be at once; 0 is any number.
+# TYPE tidegate_sessions_max gauge
+tidegate_sessions_max 9
 # HELP tidegate_watch_applied Number of the last change that a watch applied.
 # TYPE tidegate_watch_applied gauge
 tidegate_watch_applied{watch="grants"} 4

@@ -4,14 +4,17 @@ import (
 	"context"
 	"crypto/rand"
 	mathrand "math/rand/v2"
+	"net/netip"
 	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"github.com/tidegatehq/tidegate/services/gateway/internal/bound"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/ending"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/grant"
+	"github.com/tidegatehq/tidegate/services/kit/clientaddr"
 )
 
 // Registry holds the sessions of one gateway.
@@ -24,8 +27,11 @@ type Registry struct {
 	sessions map[string]*Session
 	index    index
 	draining bool
+	most     int           // of open; 0: any number
 	open     int           // sessions that have neither left their record nor been abandoned
 	empty    chan struct{} // closed when open becomes 0; made by Drain
+
+	addresses *bound.ByKey[netip.Prefix] // open sessions by address; nil: not counted
 }
 
 // maxRetry is the longest retry hint of a 1012.
@@ -45,6 +51,19 @@ func NewRegistry(began func(*Session), sink func(Record)) *Registry {
 	return &Registry{began: began, sink: sink, sessions: map[string]*Session{}, index: newIndex()}
 }
 
+// Bound bounds how many sessions there may be at once, those in their handshake
+// included, and how many of one address. It is called before the first New; 0 is any
+// number.
+func (r *Registry) Bound(sessions, perAddress int) {
+	r.most = sessions
+	if perAddress > 0 {
+		r.addresses = bound.NewByKey[netip.Prefix](perAddress)
+	}
+}
+
+// Most returns how many sessions there may be at once; 0 is any number.
+func (r *Registry) Most() int { return r.most }
+
 // refAlphabet is base32 without letters that look like digits.
 const refAlphabet = "0123456789abcdefghjkmnpqrstvwxyz"
 
@@ -60,7 +79,7 @@ func NewRef() string {
 
 // New registers a session in its handshake, which must go on to Start or Abandon.
 // If the session is ended before that, cancel is called with an *EndedError; cancel
-// may be nil. The error is ErrDraining.
+// may be nil. The error is ErrDraining, ErrFull or ErrAddressFull.
 func (r *Registry) New(cancel context.CancelCauseFunc, info Info) (*Session, error) {
 	s := &Session{registry: r, state: registered, info: info, cancel: cancel}
 	if s.info.Ref == "" {
@@ -71,10 +90,27 @@ func (r *Registry) New(cancel context.CancelCauseFunc, info Info) (*Session, err
 	if r.draining {
 		return nil, ErrDraining
 	}
+	if r.most > 0 && r.open >= r.most {
+		return nil, ErrFull
+	}
+	if !r.countIn(s) {
+		return nil, ErrAddressFull
+	}
 	r.open++
 	r.sessions[s.info.Ref] = s
 	r.index.add(s, info.Route, info.Grant)
 	return s, nil
+}
+
+// countIn counts a session for its client's address, if that is counted. It returns
+// false if that address has as many as it may.
+func (r *Registry) countIn(s *Session) bool {
+	network := clientaddr.Network(s.info.ClientAddr.Addr())
+	if r.addresses == nil || s.info.Proxy || !network.IsValid() {
+		return true
+	}
+	s.counted = r.addresses.Take(network)
+	return s.counted
 }
 
 // remove takes a session out, so that it can no longer be found.
@@ -94,7 +130,10 @@ func (r *Registry) move(s *Session, route *Route, grant *grant.Grant) {
 }
 
 // done notes that a session has left its record or was abandoned.
-func (r *Registry) done() {
+func (r *Registry) done(s *Session) {
+	if s.counted {
+		r.addresses.Give(clientaddr.Network(s.info.ClientAddr.Addr()))
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.open--; r.open == 0 && r.empty != nil {

@@ -24,6 +24,7 @@ type Info struct {
 	Route             *Route
 	Grant             *grant.Grant   // nil if the API asks for no credential
 	ClientAddr        netip.AddrPort // the client's address; the port is 0 where it is not known
+	Proxy             bool           // that is a trusted proxy's own address
 	Subprotocol       string         // that the backend chose; set by SetSubprotocol
 	RouteChangeNumber uint64         // of the catalog's change that made the route
 	MaxAge            time.Duration  // 0: none
@@ -53,6 +54,7 @@ type Session struct {
 	registry *Registry
 	basis    *basis // guarded by Registry.mu
 	index    int32  // place in the basis, guarded by Registry.mu
+	counted  bool   // for its client's address; set by New
 
 	mu     sync.Mutex
 	state  state
@@ -161,7 +163,7 @@ func (s *Session) Abandon() {
 func (s *Session) leave() {
 	s.state, s.cancel = over, nil
 	s.registry.remove(s)
-	s.registry.done()
+	s.registry.done(s)
 }
 
 // Start starts the transport, which moves the session's bytes from now on, and
@@ -205,7 +207,7 @@ func (o *observer) Ended(outcome ending.Outcome) {
 	s.registry.live.Add(-1)
 	s.registry.remove(s)
 	s.registry.sink(Record{info, outcome})
-	s.registry.done()
+	s.registry.done(s)
 }
 
 // End ends the session: by cancelling its handshake, or once it is live by closing

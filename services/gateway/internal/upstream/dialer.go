@@ -11,6 +11,7 @@ import (
 	"os"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/tidegatehq/tidegate/services/gateway/internal/head"
@@ -208,6 +209,8 @@ func failed(ctx context.Context, err error, kind Kind) error {
 		return err
 	case errors.As(err, &address):
 		return &Error{Kind: Forbidden, err: err}
+	case errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE):
+		return &Error{Kind: Exhausted, err: err}
 	case errors.As(err, &timeout) && timeout.Timeout(), errors.Is(err, context.DeadlineExceeded):
 		return &Error{Kind: Timeout, err: err}
 	default:

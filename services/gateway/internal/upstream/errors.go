@@ -23,6 +23,8 @@ const (
 	Refused
 	// Incorrect: it answered, but not with a correct 101.
 	Incorrect
+	// Exhausted: this process, or its machine, has no descriptor left for a connection.
+	Exhausted
 	// Broken: the connection ended during the handshake.
 	Broken
 )
@@ -46,6 +48,8 @@ func (e *Error) Detail() string {
 	switch e.Kind {
 	case Unreachable:
 		return "the backend cannot be reached"
+	case Exhausted:
+		return "the gateway has no file descriptor left"
 	case Forbidden:
 		return "the backend's address is not allowed here"
 	case Timeout:
