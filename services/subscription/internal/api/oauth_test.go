@@ -17,6 +17,7 @@ import (
 	changev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/change/v1"
 	oauth2v1 "github.com/tidegatehq/tidegate/gen/go/tidegate/oauth2/v1"
 	"github.com/tidegatehq/tidegate/services/kit/fault"
+	"github.com/tidegatehq/tidegate/services/kit/oauthcode"
 	"github.com/tidegatehq/tidegate/services/subscription/internal/catalogtest"
 )
 
@@ -194,13 +195,20 @@ func TestRevokeAndIntrospect(t *testing.T) {
 				t.Errorf("IntrospectToken(%s) = %v, want inactive and nothing else", name, got)
 			}
 		}
+		revokeAs := func(c *oauthClient, raw string) error {
+			_, err := w.oauth.RevokeToken(t.Context(), &oauth2v1.RevokeTokenRequest{Token: raw, ClientCredentials: credentials(c)})
+			return err
+		}
 		revoke := func(raw string) {
 			t.Helper()
-			_, err := w.oauth.RevokeToken(t.Context(), &oauth2v1.RevokeTokenRequest{Token: raw, ClientCredentials: credentials(c)})
-			w.must(err)
+			w.must(revokeAs(c, raw))
 		}
 		before := w.head()
-		revoke(another)
+		err := revokeAs(c, another)
+		refused(t, "RevokeToken(another's)", err, codes.InvalidArgument, "token: was issued to another OAuth client")
+		if got := oauthcode.Of(err); got != oauthcode.InvalidGrant {
+			t.Errorf("the error code is %q, want %s", got, oauthcode.InvalidGrant)
+		}
 		revoke("nonsense")
 		if w.head() != before || w.verify(another, v1).GetGrant() == nil {
 			t.Error("revoking what is not one's own has had an effect")
@@ -221,9 +229,11 @@ func TestRevokeAndIntrospect(t *testing.T) {
 		if made := changes.GetChanges()[0]; made.GetActor() != c.GetName() || made.GetAction() != "RevokeToken" || made.GetResource() != "grants/"+got.GetTokenId() {
 			t.Errorf("change = %v, want the OAuth client's revocation", made)
 		}
-		late := w.token(c)
+		w.must(revokeAs(other, raw)) // another's that has ended already
+		late, lateOther := w.token(c), w.token(other)
 		w.add(time.Hour)
 		revoke(late)
+		revoke(lateOther)
 		if got := introspect(late); !proto.Equal(got, inactive) || w.head() != before+1 {
 			t.Errorf("IntrospectToken(expired) = %v, want inactive, and revoking it without effect", got)
 		}

@@ -45,8 +45,8 @@ type OAuth2ServiceClient interface {
 	// one resource only (RFC 8707).
 	IssueToken(ctx context.Context, in *IssueTokenRequest, opts ...grpc.CallOption) (*IssueTokenResponse, error)
 	// Revokes one of the OAuth client's own access tokens (RFC 7009). A token
-	// that is unknown, expired or another OAuth client's is accepted without
-	// effect. Live sessions under the token end with 4001.
+	// that is unknown or has ended is accepted without effect, and another OAuth
+	// client's is INVALID_GRANT. Live sessions under the token end with 4001.
 	RevokeToken(ctx context.Context, in *RevokeTokenRequest, opts ...grpc.CallOption) (*emptypb.Empty, error)
 	// Says whether a token is active and what it contains (RFC 7662). To an OAuth
 	// client, other OAuth clients' tokens are inactive.
@@ -119,8 +119,8 @@ type OAuth2ServiceServer interface {
 	// one resource only (RFC 8707).
 	IssueToken(context.Context, *IssueTokenRequest) (*IssueTokenResponse, error)
 	// Revokes one of the OAuth client's own access tokens (RFC 7009). A token
-	// that is unknown, expired or another OAuth client's is accepted without
-	// effect. Live sessions under the token end with 4001.
+	// that is unknown or has ended is accepted without effect, and another OAuth
+	// client's is INVALID_GRANT. Live sessions under the token end with 4001.
 	RevokeToken(context.Context, *RevokeTokenRequest) (*emptypb.Empty, error)
 	// Says whether a token is active and what it contains (RFC 7662). To an OAuth
 	// client, other OAuth clients' tokens are inactive.

@@ -111,10 +111,10 @@ func errClient() error {
 	return oauthcode.With(oauthcode.InvalidClient, fault.Unauthenticated("the OAuth client is not known, or its secret is wrong"))
 }
 
-// ownToken reads a token for the OAuth client that it was issued to. The bool is
-// false when the token is invalid, expired or another OAuth client's; revocations
-// are not checked.
-func (a *API) ownToken(ctx context.Context, raw string, proof *oauth2v1.ClientCredentials) (store.OAuthClient, token.ApplicationClaims, bool, error) {
+// readToken authenticates an OAuth client and reads the token that it asks about. The
+// bool is false when the token is invalid or expired; revocations, and whose token it
+// is, are not checked.
+func (a *API) readToken(ctx context.Context, raw string, proof *oauth2v1.ClientCredentials) (store.OAuthClient, token.ApplicationClaims, bool, error) {
 	c, err := a.oauthClient(ctx, proof)
 	if err != nil {
 		return store.OAuthClient{}, token.ApplicationClaims{}, false, err
@@ -129,30 +129,47 @@ func (a *API) ownToken(ctx context.Context, raw string, proof *oauth2v1.ClientCr
 	case err != nil:
 		return store.OAuthClient{}, token.ApplicationClaims{}, false, err
 	}
-	return c, t, t.ClientID == c.ClientID, nil
+	return c, t, true, nil
 }
 
-// RevokeToken revokes a token (RFC 7009).
+// RevokeToken revokes a token (RFC 7009). A token that is invalid or has ended needs
+// no revocation, whoever asks; another OAuth client's is refused (section 2.1).
 func (a *API) RevokeToken(ctx context.Context, req *oauth2v1.RevokeTokenRequest) (*emptypb.Empty, error) {
-	c, t, good, err := a.ownToken(ctx, req.GetToken(), req.GetClientCredentials())
-	if err == nil && good {
-		if err = a.store.Revoke(ctx, c, t.ID, t.ExpiresAt); err == nil {
-			a.security.Write(ctx, securitylog.Event{Kind: securitylog.Revoked, Who: c.Name.String(), What: store.GrantName(t.ID)})
-		}
+	c, t, valid, err := a.readToken(ctx, req.GetToken(), req.GetClientCredentials())
+	switch {
+	case err != nil:
+		return nil, err
+	case !valid:
+		return &emptypb.Empty{}, nil
+	case t.ClientID != c.ClientID:
+		return &emptypb.Empty{}, a.refuseForeign(ctx, c, t)
 	}
-	if err != nil {
+	if err := a.store.Revoke(ctx, c, t.ID, t.ExpiresAt); err != nil {
 		return nil, err
 	}
+	a.security.Write(ctx, securitylog.Event{Kind: securitylog.Revoked, Who: c.Name.String(), What: store.GrantName(t.ID)})
 	return &emptypb.Empty{}, nil
+}
+
+// refuseForeign refuses to revoke a token of another OAuth client than c, unless it
+// has ended.
+func (a *API) refuseForeign(ctx context.Context, c store.OAuthClient, t token.ApplicationClaims) error {
+	st, err := a.store.TokenState(ctx, t.ID, t.ClientID, "", "")
+	if err != nil || !st.Known || st.Revoked {
+		return err
+	}
+	const why = "was issued to another OAuth client"
+	a.security.Write(ctx, securitylog.Event{Kind: securitylog.ClientRefused, Who: c.ClientID, What: store.GrantName(t.ID), Why: "the token " + why})
+	return oauthcode.With(oauthcode.InvalidGrant, fault.Invalid("token", why))
 }
 
 // IntrospectToken describes a token (RFC 7662).
 func (a *API) IntrospectToken(ctx context.Context, req *oauth2v1.IntrospectTokenRequest) (*oauth2v1.IntrospectTokenResponse, error) {
-	_, t, good, err := a.ownToken(ctx, req.GetToken(), req.GetClientCredentials())
+	c, t, valid, err := a.readToken(ctx, req.GetToken(), req.GetClientCredentials())
 	if err != nil {
 		return nil, err
 	}
-	if !good {
+	if !valid || t.ClientID != c.ClientID {
 		return &oauth2v1.IntrospectTokenResponse{}, nil
 	}
 	revoked, err := a.store.Revoked(ctx, t.ID)
