@@ -51,13 +51,12 @@ func (r *Recognizer) inLine(line string) bool {
 	if r.Holds(line) {
 		return true
 	}
-	for strings.IndexByte(line, ',') >= 0 {
-		var element string
-		if element, line, _ = strings.Cut(line, ","); r.Holds(element) {
+	if strings.IndexByte(line, ',') < 0 {
+		return false
+	}
+	for element := range strings.SplitSeq(line, ",") {
+		if r.Holds(element) {
 			return true
-		}
-		if strings.IndexByte(line, ',') < 0 {
-			return r.Holds(line)
 		}
 	}
 	return false
