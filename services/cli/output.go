@@ -65,13 +65,14 @@ func (s *shell) printFields(fields ...[2]string) error {
 }
 
 // cell makes other users' text safe to print, because control characters could drive
-// the terminal. An empty text becomes "-".
+// the terminal, and those that turn the direction of writing make one text look like
+// another. An empty text becomes "-".
 func cell(text string) string {
 	if text == "" {
 		return "-"
 	}
 	return strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) {
+		if unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r) {
 			return unicode.ReplacementChar
 		}
 		return r
