@@ -21,7 +21,7 @@ func TestRoles(t *testing.T) {
 	backend := newBackend(t)
 	users := map[string]*shell{}
 	for _, role := range []string{"creator", "publisher", "subscriber"} {
-		password := role + " has a long password\n"
+		const password = "everybody has a long password\n"
 		if _, stderr, code := root.try(t, password, "user", "create", role, "--role", role); code != 0 {
 			t.Fatalf("user create %s = %d, %q", role, code, stderr)
 		}
@@ -67,10 +67,10 @@ func TestRoles(t *testing.T) {
 	users["subscriber"].says(t, []string{"Subscribed"}, "subscribe", "Mine", "Mine/1.0.0")
 	users["subscriber"].run(t, "oauth-client", "create", "Mine")
 
-	if _, stderr, code := users["subscriber"].try(t, "subscriber has a long password\nsubscriber has another one\n", "user", "password"); code != 0 {
+	if _, stderr, code := users["subscriber"].try(t, "everybody has a long password\neverybody has another one\n", "user", "password"); code != 0 {
 		t.Errorf("user password = %d, %q", code, stderr)
 	}
-	if _, _, code := users["subscriber"].try(t, "subscriber has another one\n", "login", "-u", "subscriber"); code != 0 {
+	if _, _, code := users["subscriber"].try(t, "everybody has another one\n", "login", "-u", "subscriber"); code != 0 {
 		t.Errorf("login with the new password = %d", code)
 	}
 
@@ -102,11 +102,11 @@ func TestRoles(t *testing.T) {
 			t.Errorf("suspended: tidegate %q = %d, %q, want that the sign-in has ended", args, code, stderr)
 		}
 	}
-	if _, stderr, code := users["subscriber"].try(t, "subscriber has another one\n", "login", "-u", "subscriber"); code != 1 || !strings.Contains(stderr, "suspended") {
+	if _, stderr, code := users["subscriber"].try(t, "everybody has another one\n", "login", "-u", "subscriber"); code != 1 || !strings.Contains(stderr, "suspended") {
 		t.Errorf("login while suspended = %d, %q, want the reason", code, stderr)
 	}
 	root.says(t, []string{"subscriber"}, "user", "restore", "subscriber")
-	if _, stderr, code := users["subscriber"].try(t, "subscriber has another one\n", "login", "-u", "subscriber"); code != 0 {
+	if _, stderr, code := users["subscriber"].try(t, "everybody has another one\n", "login", "-u", "subscriber"); code != 0 {
 		t.Errorf("login after the restore = %d, %q", code, stderr)
 	}
 

@@ -38,7 +38,7 @@ type victim struct {
 // newVictim makes the user and the objects.
 func (s *Stack) newVictim(t *testing.T) *victim {
 	t.Helper()
-	v := &victim{admin: s.admin(t), password: "the owner has a long password"}
+	v := &victim{admin: s.admin(t), password: "somebody has a long password"}
 	s.makeUser(t, v.admin, "owner", v.password, identity.RoleCreator, identity.RolePublisher, identity.RoleSubscriber)
 	v.user = s.signIn(t, "owner", v.password)
 	x := v.publish(t, "Published", newBackend(t))

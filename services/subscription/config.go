@@ -18,6 +18,7 @@ import (
 	"github.com/tidegatehq/tidegate/services/kit/securitylog"
 	"github.com/tidegatehq/tidegate/services/kit/sqldb"
 	"github.com/tidegatehq/tidegate/services/kit/watch"
+	"github.com/tidegatehq/tidegate/services/subscription/internal/token"
 )
 
 // Config is the configuration of the service. Default makes it.
@@ -47,6 +48,8 @@ type Config struct {
 	// SignInLifetime is how long a sign-in lasts at most, however often it is
 	// refreshed.
 	SignInLifetime time.Duration
+	// SignInsWaiting bounds how many sign-ins wait for their password to be checked.
+	SignInsWaiting token.Waiting
 	// SigningKeyRotate is how long a signing key signs; 0 means for ever.
 	SigningKeyRotate time.Duration
 	// SigningKeyLead is how long a signing key is published before it signs.
@@ -90,6 +93,7 @@ func Default() Config {
 		UserTokenLifetime:    maxUserToken,
 		RefreshTokenLifetime: 7 * day,
 		SignInLifetime:       30 * day,
+		SignInsWaiting:       token.DefaultWaiting(),
 		SigningKeyRotate:     30 * day,
 		SigningKeyLead:       10 * time.Minute,
 		AuditKeep:            365 * day,
@@ -108,7 +112,7 @@ func (c *Config) Flags(fs *flag.FlagSet, prefix string) {
 	sqldb.Flags(fs, prefix, &c.DB, &c.DBFile)
 	fs.StringVar(&c.Issuer, prefix+"issuer", c.Issuer, "https `URL` of the OAuth2 endpoints, without a trailing slash; fixed at the first start")
 	fs.StringVar(&c.AdminPasswordFile, prefix+"admin-password-file", c.AdminPasswordFile,
-		"`file` with the password of the first administrator, admin, at least 12 characters; required at the first start, not read later")
+		"`file` with the password of the first administrator, admin, 12 to 128 characters; required at the first start, not read later")
 	fs.StringVar(&c.MasterKeyFile, prefix+"master-key-file", c.MasterKeyFile, "`file` with the installation's master key, which seals the signing keys")
 	fs.StringVar(&c.Instance, prefix+"instance", c.Instance, "`name` of this replica, unique among the catalog's watchers")
 	fs.DurationVar(&c.TokenLifetime, prefix+"token-lifetime", c.TokenLifetime, "how `long` access tokens of applications are valid")
@@ -116,6 +120,10 @@ func (c *Config) Flags(fs *flag.FlagSet, prefix string) {
 		"how `long` access tokens of users are valid, at most 15m; where this service is not heard, a deleted user keeps access that long")
 	fs.DurationVar(&c.RefreshTokenLifetime, prefix+"refresh-token-lifetime", c.RefreshTokenLifetime, "how `long` a sign-in lasts after its last refresh")
 	fs.DurationVar(&c.SignInLifetime, prefix+"sign-in-lifetime", c.SignInLifetime, "how `long` a sign-in lasts at most, however often it is refreshed")
+	fs.IntVar(&c.SignInsWaiting.All, prefix+"sign-ins-waiting", c.SignInsWaiting.All,
+		"`number` of sign-ins that wait for their password to be checked; further ones are refused; 0 for no limit")
+	fs.IntVar(&c.SignInsWaiting.Each, prefix+"sign-ins-waiting-each", c.SignInsWaiting.Each,
+		"`number` of them that may come from one IPv4 address or IPv6 /64; 0 for no limit")
 	fs.DurationVar(&c.SigningKeyRotate, prefix+"signing-key-rotate", c.SigningKeyRotate, "how `long` a signing key is used to sign; 0 for ever")
 	fs.DurationVar(&c.SigningKeyLead, prefix+"signing-key-lead", c.SigningKeyLead, "how `long` a signing key is published before it signs")
 	fs.DurationVar(&c.AuditKeep, prefix+"audit-keep", c.AuditKeep, "how `long` changes are kept as the audit log, at least 168h; 0 for ever")
@@ -167,6 +175,12 @@ func (c *Config) Check() error {
 		case d.to > 0 && d.value > d.to:
 			fail(d.flag, "must be at most %s", d.to)
 		}
+	}
+	if c.SignInsWaiting.All < 0 {
+		fail("sign-ins-waiting", "must not be negative")
+	}
+	if c.SignInsWaiting.Each < 0 {
+		fail("sign-ins-waiting-each", "must not be negative")
 	}
 	if c.SigningKeyLead <= 0 {
 		fail("signing-key-lead", "must be more than 0, or tokens would be signed with a key that nobody knows yet")

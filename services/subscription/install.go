@@ -3,26 +3,22 @@ package subscription
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"os"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/tidegatehq/tidegate/services/kit/seal"
 	"github.com/tidegatehq/tidegate/services/kit/sqldb"
+	"github.com/tidegatehq/tidegate/services/subscription/internal/password"
 	"github.com/tidegatehq/tidegate/services/subscription/internal/store"
 	"github.com/tidegatehq/tidegate/services/subscription/internal/token"
 )
 
-// Bounds of a password, in characters.
-const (
-	minPassword = 12
-	maxPassword = 256
-)
+// maxPasswordFile is the size of the largest file of a password, in bytes.
+const maxPasswordFile = 4 << 10
 
 // canary is a known text, sealed at the first start: whoever can open it has the
 // right master key.
@@ -37,13 +33,13 @@ const (
 // install fixes the issuer and adds the first administrator at the first start; at
 // later starts it checks that the issuer and the master key are still the same. It
 // returns the refresh tokens of the installation.
-func install(ctx context.Context, cfg Config, st *store.Store, master *seal.Key, passwords *token.Passwords, log *slog.Logger) (*token.RefreshTokens, error) {
+func install(ctx context.Context, cfg Config, st *store.Store, master *seal.Key, passwords *token.Passwords, rules *password.Rules, log *slog.Logger) (*token.RefreshTokens, error) {
 	found, known, err := st.Installation(ctx)
 	if err != nil {
 		return nil, err
 	}
 	if !known {
-		if err := firstStart(ctx, cfg, st, master, passwords); err != nil {
+		if err := firstStart(ctx, cfg, st, master, passwords, rules); err != nil {
 			return nil, err
 		}
 		// Another replica may have been first.
@@ -124,19 +120,22 @@ func CheckInstallation(ctx context.Context, cfg Config) error {
 	return refuse(cfg, master, found)
 }
 
-func firstStart(ctx context.Context, cfg Config, st *store.Store, master *seal.Key, passwords *token.Passwords) error {
+func firstStart(ctx context.Context, cfg Config, st *store.Store, master *seal.Key, passwords *token.Passwords, rules *password.Rules) error {
 	if cfg.AdminPasswordFile == "" {
 		return fmt.Errorf("-%sadmin-password-file: at the first start a file with the administrator's password is needed", cfg.prefix)
 	}
-	password, err := readPassword(cfg.AdminPasswordFile)
+	chosen, err := readPassword(cfg.AdminPasswordFile)
 	if err != nil {
 		return fmt.Errorf("-%sadmin-password-file: %w", cfg.prefix, err)
 	}
-	slot, err := passwords.Acquire(ctx)
+	if err := rules.Check(chosen, store.AdministratorName); err != nil {
+		return fmt.Errorf("-%sadmin-password-file: the password %w", cfg.prefix, err)
+	}
+	slot, err := passwords.Acquire(ctx, "")
 	if err != nil {
 		return err
 	}
-	hash := slot.Hash(password)
+	hash := slot.Hash(chosen)
 	slot.Release()
 	return st.Install(ctx, installation(cfg.Issuer, master, token.NewRefreshKey()), hash)
 }
@@ -148,16 +147,9 @@ func readPassword(path string) (string, error) {
 		return "", fmt.Errorf("read password: %w", err)
 	}
 	defer f.Close()
-	text, err := io.ReadAll(io.LimitReader(f, 8*maxPassword))
+	text, err := io.ReadAll(io.LimitReader(f, maxPasswordFile))
 	if err != nil {
 		return "", fmt.Errorf("read password: %w", err)
 	}
-	password := strings.TrimSuffix(strings.TrimSuffix(string(text), "\n"), "\r")
-	if !utf8.ValidString(password) {
-		return "", errors.New("the password is not UTF-8")
-	}
-	if n := utf8.RuneCountInString(password); n < minPassword || n > maxPassword {
-		return "", fmt.Errorf("the password must have %d to %d characters", minPassword, maxPassword)
-	}
-	return password, nil
+	return strings.TrimSuffix(strings.TrimSuffix(string(text), "\n"), "\r"), nil
 }

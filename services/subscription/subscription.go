@@ -24,6 +24,7 @@ import (
 	"github.com/tidegatehq/tidegate/services/kit/validate"
 	"github.com/tidegatehq/tidegate/services/subscription/internal/api"
 	"github.com/tidegatehq/tidegate/services/subscription/internal/catalogwatch"
+	"github.com/tidegatehq/tidegate/services/subscription/internal/password"
 	"github.com/tidegatehq/tidegate/services/subscription/internal/store"
 	"github.com/tidegatehq/tidegate/services/subscription/internal/token"
 )
@@ -64,8 +65,12 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	changes := change.NewLog(identity.Subscription, db, log, time.Now, cfg.AuditKeep)
 	changes.Describe(api.Resource)
 	st := store.New(db, changes, time.Now)
-	passwords := token.NewPasswords()
-	refreshTokens, err := install(ctx, cfg, st, master, passwords, log)
+	rules, err := password.NewRules()
+	if err != nil {
+		return err
+	}
+	passwords := token.NewPasswords(cfg.SignInsWaiting)
+	refreshTokens, err := install(ctx, cfg, st, master, passwords, rules, log)
 	if err != nil {
 		return err
 	}
@@ -91,7 +96,7 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	watch := catalogwatch.New(backplanev1.NewRouteServiceClient(catalog), st, hello, log, time.Now)
 	issuer := token.NewIssuer(cfg.Issuer, keys, lives, time.Now)
 	srv, operations, err := servers(ctx, cfg, db, api.Parts{
-		Store: st, Changes: changes, Issuer: issuer, Keys: keys, Passwords: passwords, Catalog: watch,
+		Store: st, Changes: changes, Issuer: issuer, Keys: keys, Passwords: passwords, PasswordRules: rules, Catalog: watch,
 		RefreshTokens: refreshTokens, SignIns: store.Lasting{Idle: cfg.RefreshTokenLifetime, Most: cfg.SignInLifetime}, Now: time.Now, Log: log, Security: security,
 	}, identity.NewVerifier(issuer.Keys(), st, time.Now), log)
 	if err != nil {

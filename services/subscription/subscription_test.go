@@ -240,7 +240,9 @@ func TestStartRefusals(t *testing.T) {
 		t.Fatal(err)
 	}
 	p.write("short", "elevenchars\n")
-	p.write("long", strings.Repeat("x", 257))
+	p.write("long", strings.Repeat("x", 129))
+	p.write("guessed", "Qwerty123456\n")
+	p.write("named", "the admin's own one\n")
 	p.write("twelve", "twelve chars\r\n")
 	p.write("latin1", "caf\xe9 caf\xe9 caf\xe9")
 	p.write("open", "x")
@@ -267,11 +269,15 @@ func TestStartRefusals(t *testing.T) {
 		{"no such password file", []string{"-db", fresh(), "-admin-password-file", p.path("none")},
 			"-admin-password-file: read password: open " + p.path("none") + ": no such file or directory"},
 		{"a short password", []string{"-db", fresh(), "-admin-password-file", p.path("short")},
-			"-admin-password-file: the password must have 12 to 256 characters"},
+			"-admin-password-file: the password must have 12 to 128 characters"},
 		{"a long password", []string{"-db", fresh(), "-admin-password-file", p.path("long")},
-			"-admin-password-file: the password must have 12 to 256 characters"},
+			"-admin-password-file: the password must have 12 to 128 characters"},
+		{"a password that is guessed first", []string{"-db", fresh(), "-admin-password-file", p.path("guessed")},
+			"-admin-password-file: the password is one of those that are guessed first: choose another"},
+		{"a password with the administrator's name", []string{"-db", fresh(), "-admin-password-file", p.path("named")},
+			"-admin-password-file: the password must not contain the user name"},
 		{"a password that is not UTF-8", []string{"-db", fresh(), "-admin-password-file", p.path("latin1")},
-			"-admin-password-file: the password is not UTF-8"},
+			"-admin-password-file: the password must be UTF-8"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			cfg := p.config(tt.args...)

@@ -44,8 +44,8 @@ func TestSuspendedUserIsOut(t *testing.T) {
 		client := w.oauthClient(w.ann, app, catalogv1.Stage_STAGE_PRODUCTION)
 		w.subscribe(w.ann, app, v1)
 		credential := w.token(client)
-		w.password(w.annName, "a password of ann")
-		in, err := w.signIn("ann", "a password of ann")
+		w.password(w.annName, "a password of hers")
+		in, err := w.signIn("ann", "a password of hers")
 		w.must(err)
 
 		u, err := w.users.SuspendUser(w.root, &identityv1.SuspendUserRequest{Name: w.annName})
@@ -56,7 +56,7 @@ func TestSuspendedUserIsOut(t *testing.T) {
 		refused(t, "a call", w.me(in.GetAccessToken()), codes.Unauthenticated, accessEnded)
 		_, err = w.refresh(in.GetRefreshToken())
 		refused(t, "RefreshSignIn", err, codes.Unauthenticated, signInEnded)
-		_, err = w.signIn("ann", "a password of ann")
+		_, err = w.signIn("ann", "a password of hers")
 		refused(t, "SignIn", err, codes.PermissionDenied, "the user is suspended: ask an administrator")
 		_, err = w.signIn("ann", "not the password")
 		refused(t, "SignIn(wrong password)", err, codes.Unauthenticated, wrongPassword)
@@ -76,7 +76,7 @@ func TestSuspendedUserIsOut(t *testing.T) {
 		_, err = w.users.RestoreUser(w.root, &identityv1.RestoreUserRequest{Name: w.annName})
 		refused(t, "RestoreUser again", err, codes.FailedPrecondition, "the user is not suspended")
 		refused(t, "a call with the token from before", w.me(in.GetAccessToken()), codes.Unauthenticated, accessEnded)
-		in, err = w.signIn("ann", "a password of ann")
+		in, err = w.signIn("ann", "a password of hers")
 		w.must(err)
 		w.must(w.me(in.GetAccessToken()))
 		if got := w.verify(credential, v1); got.GetGrant() == nil {

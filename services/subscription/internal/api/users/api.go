@@ -9,6 +9,7 @@ import (
 	identityv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/identity/v1"
 	"github.com/tidegatehq/tidegate/services/kit/identity"
 	"github.com/tidegatehq/tidegate/services/kit/securitylog"
+	"github.com/tidegatehq/tidegate/services/subscription/internal/password"
 	"github.com/tidegatehq/tidegate/services/subscription/internal/store"
 	"github.com/tidegatehq/tidegate/services/subscription/internal/token"
 )
@@ -22,6 +23,7 @@ type API struct {
 	store     *store.Store
 	issuer    *token.Issuer
 	passwords *token.Passwords
+	rules     *password.Rules
 	refresh   *token.RefreshTokens
 	last      store.Lasting
 	security  *securitylog.Log
@@ -34,8 +36,8 @@ var (
 )
 
 // New returns the API. Sign-ins last as last says.
-func New(st *store.Store, issuer *token.Issuer, passwords *token.Passwords, refresh *token.RefreshTokens, last store.Lasting, security *securitylog.Log) *API {
-	return &API{store: st, issuer: issuer, passwords: passwords, refresh: refresh, last: last, security: security}
+func New(st *store.Store, issuer *token.Issuer, passwords *token.Passwords, rules *password.Rules, refresh *token.RefreshTokens, last store.Lasting, security *securitylog.Log) *API {
+	return &API{store: st, issuer: issuer, passwords: passwords, rules: rules, refresh: refresh, last: last, security: security}
 }
 
 // Register adds the services to a server.

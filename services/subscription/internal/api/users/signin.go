@@ -81,7 +81,7 @@ func (a *API) prove(ctx context.Context, username, password string) (store.User,
 	if err := a.throttle(ctx, username); err != nil {
 		return store.User{}, "", err
 	}
-	slot, err := a.passwords.Acquire(ctx)
+	slot, err := a.passwords.Acquire(ctx, place(ctx))
 	if err != nil {
 		return store.User{}, "", err
 	}
@@ -103,6 +103,18 @@ func (a *API) prove(ctx context.Context, username, password string) (store.User,
 		return store.User{}, "", err
 	}
 	return store.User{}, "", errWrongPassword()
+}
+
+// place says where a call comes from: those of one place wait for each other when
+// passwords are hashed. Strangers share their network, who is signed in waits alone.
+func place(ctx context.Context) string {
+	if user := identity.From(ctx).User.Name; user != "" {
+		return user
+	}
+	if address := clientaddr.From(ctx); address.IsValid() {
+		return clientaddr.Network(address).String()
+	}
+	return ""
 }
 
 // throttle refuses a name with too many failures.
@@ -191,6 +203,9 @@ func (a *API) ChangePassword(ctx context.Context, req *identityv1.ChangePassword
 	if err != nil {
 		return nil, err
 	}
+	if err := a.rules.Check(req.GetNewPassword(), u.Username); err != nil {
+		return nil, fault.Invalid("new_password", "%s", err)
+	}
 	if u.ID == v.User {
 		err = a.changeOwnPassword(ctx, u, req)
 	} else {
@@ -219,7 +234,7 @@ func (a *API) changeOwnPassword(ctx context.Context, u store.User, req *identity
 }
 
 func (a *API) changePassword(ctx context.Context, id string, old *string, password, keep string) error {
-	slot, err := a.passwords.Acquire(ctx)
+	slot, err := a.passwords.Acquire(ctx, place(ctx))
 	if err != nil {
 		return err
 	}

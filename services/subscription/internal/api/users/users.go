@@ -21,7 +21,10 @@ import (
 func (a *API) CreateUser(ctx context.Context, req *identityv1.CreateUserRequest) (*identityv1.User, error) {
 	hash := ""
 	if req.GetPassword() != "" {
-		slot, err := a.passwords.Acquire(ctx)
+		if err := a.rules.Check(req.GetPassword(), req.GetUser().GetUsername()); err != nil {
+			return nil, fault.Invalid("password", "%s", err)
+		}
+		slot, err := a.passwords.Acquire(ctx, place(ctx))
 		if err != nil {
 			return nil, err
 		}
