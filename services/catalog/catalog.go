@@ -134,6 +134,21 @@ func gatewayURLs(text string) ([]string, error) {
 	return all, nil
 }
 
+// hosts returns the hosts of gateways' addresses as clients ask for them: in lower
+// case, without the port that the scheme implies.
+func hosts(gateways []string) []string {
+	var all []string
+	for _, gateway := range gateways {
+		u, err := url.Parse(gateway)
+		if err != nil {
+			continue // gatewayURLs has parsed it
+		}
+		port := map[string]string{"ws": ":80", "wss": ":443"}[u.Scheme]
+		all = append(all, strings.TrimSuffix(strings.ToLower(u.Host), port))
+	}
+	return all
+}
+
 // CheckDatabase reports why the service would refuse its database, without
 // changing what is in it.
 func CheckDatabase(ctx context.Context, cfg Config) error {
@@ -188,6 +203,9 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 		return err
 	}
 	if err := st.NameInstallation(ctx); err != nil {
+		return err
+	}
+	if err := st.Advertise(ctx, hosts(gateways)); err != nil {
 		return err
 	}
 	run.OnReload(ctx, security.Reopen)

@@ -31,10 +31,11 @@ type versionFlags struct {
 	SandboxEndpoint string        `placeholder:"URL" help:"Backend of the sandbox stage."`
 	Plan            []string      `sep:"none" placeholder:"PLAN" help:"Plan to offer; can be repeated."`
 	Security        string        `enum:"oauth2,none," default:"" help:"How clients prove who they are: oauth2 (the default) or none."`
-	Origin          []string      `sep:"none" placeholder:"ORIGIN" help:"Origin that may connect, such as https://example.com; can be repeated. Default: any."`
+	Origin          []string      `sep:"none" placeholder:"ORIGIN" help:"Origin that may connect, such as https://example.com, app://localhost, file:// or null; can be repeated. Default: any."`
 	Tag             []string      `sep:"none" placeholder:"WORD" help:"Word to find the version by; can be repeated."`
 	Description     string        `placeholder:"TEXT" help:"What it is for."`
 	MaxSessionAge   time.Duration `placeholder:"DURATION" help:"How long a session may live, such as 12h. Default: no limit."`
+	backendFlags    `embed:""`
 }
 
 // message returns the version that the flags describe.
@@ -62,6 +63,7 @@ func (f *versionFlags) message(ctx context.Context, cl *client, version string) 
 	if f.MaxSessionAge != 0 {
 		v.MaxSessionAge = durationpb.New(f.MaxSessionAge)
 	}
+	f.set(v)
 	return v, nil
 }
 
@@ -243,7 +245,15 @@ func (s *shell) showVersion(v *catalogv1.Version, label, done string) error {
 	for _, a := range v.GetAddresses() {
 		fields = append(fields, [2]string{"Address", a})
 	}
-	return s.printFields(fields...)
+	return s.printFields(append(fields, warnings(v)...)...)
+}
+
+// warnings are what is risky in a version.
+func warnings(v *catalogv1.Version) (fields [][2]string) {
+	for _, w := range v.GetWarnings() {
+		fields = append(fields, [2]string{"Warning", w})
+	}
+	return fields
 }
 
 // apiListCmd lists APIs.

@@ -31,6 +31,8 @@ var arguments = map[string]string{
 	"version.allowed_origins":             "--origin",
 	"version.tags":                        "--tag",
 	"version.max_session_age":             "--max-session-age",
+	"version.backend_options":             "--backend-host",
+	"version.backend_options.fixed_host":  "--backend-host",
 	"application.display_name":            "NAME",
 	"application.description":             "--description",
 	"oauth_client_secret.expire_time":     "--lifetime",

@@ -140,13 +140,15 @@ func (c *versionGetCmd) Run(ctx context.Context, s *shell) error {
 		{"Endpoint", urls(v.GetEndpoints().GetProduction())}, {"Sandbox endpoint", urls(v.GetEndpoints().GetSandbox())},
 		{"Security", strings.Join(schemes, ", ")}, {"Plans", strings.Join(all(ctx, v.GetPlans(), label.plan), ", ")},
 		{"Origins", strings.Join(v.GetAllowedOrigins(), ", ")}, {"Tags", strings.Join(v.GetTags(), ", ")},
-		{"Longest session", age}, {"Description", v.GetDescription()},
+		{"Longest session", age}, {"Host for backends", backendHost(v.GetBackendOptions())},
+		{"Origin for backends", option(v.GetBackendOptions().GetOrigin() == 0, v.GetBackendOptions().GetOrigin(), "ORIGIN_")},
+		{"Pings", option(v.GetPings() == 0, v.GetPings(), "PINGS_")}, {"Description", v.GetDescription()},
 		{"Created", when(v.GetCreateTime())}, {"Changed", when(v.GetUpdateTime())},
 	}
 	for _, a := range v.GetAddresses() {
 		fields = append(fields, [2]string{"Address", a})
 	}
-	return s.printFields(fields...)
+	return s.printFields(append(fields, warnings(v)...)...)
 }
 
 // urls are the endpoints of a stage in words.
@@ -179,6 +181,7 @@ type versionUpdateCmd struct {
 	Tag             []string       `sep:"none" placeholder:"WORD" help:"Tag; can be repeated; empty for none. Replaces all tags."`
 	Description     *string        `placeholder:"TEXT" help:"What is particular to this version."`
 	MaxSessionAge   *time.Duration `placeholder:"DURATION" help:"How long a session may live; 0 for no limit."`
+	backendFlags    `embed:""`
 }
 
 // Run changes what is given.
@@ -197,7 +200,7 @@ func (c *versionUpdateCmd) Run(ctx context.Context, s *shell) error {
 	}
 	change, mask := c.change(v, plans)
 	if len(mask.Paths) == 0 {
-		return usagef("nothing to change: give --endpoint, --sandbox-endpoint, --plan, --origin, --tag, --description or --max-session-age")
+		return usagef("nothing to change: give --endpoint, --sandbox-endpoint, --plan, --origin, --tag, --description, --max-session-age, --backend-host, --backend-origin or --pings")
 	}
 	if v, err = cl.catalog.UpdateVersion(ctx, &catalogv1.UpdateVersionRequest{Version: change, UpdateMask: mask}); err != nil {
 		return err
@@ -240,6 +243,7 @@ func (c *versionUpdateCmd) change(v *catalogv1.Version, plans []string) (*catalo
 		}
 		given("max_session_age")
 	}
+	mask.Paths = append(mask.Paths, c.set(change)...)
 	return change, mask
 }
 

@@ -12,6 +12,7 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
+	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
 	usagev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/usage/v1"
 )
 
@@ -294,4 +295,31 @@ func (w *world) listenerEnds(b *rawBackend, token, word string, end func(token s
 	_ = backend.Close()
 	<-busy
 	return took
+}
+
+// TestPingsOfTheVersion: a version chooses who is sent pings; who is sent none may be
+// silent for as long as it likes.
+func TestPingsOfTheVersion(t *testing.T) {
+	w, b, _ := frames(t, func(c *Config) { c.Relay.Ping, c.Relay.Pong = 20*time.Millisecond, 10*time.Second })
+	for pings, toClient := range map[catalogv1.Version_Pings]bool{catalogv1.Version_PINGS_CLIENTS: true, catalogv1.Version_PINGS_BACKENDS: false} {
+		r := w.open()
+		r.Name, r.Version, r.Pings = "apis/x/versions/"+pings.String(), pings.String(), pings
+		r.Endpoints = &catalogv1.Endpoints{Production: endpoint("ws://" + b.Addr().String())}
+		w.plane.put(r)
+		w.settled()
+		client, backend := w.pair(b, w.plain+"/x/"+r.GetVersion(), nil)
+		pinged, silent := client, backend
+		if !toClient {
+			pinged, silent = backend, client
+		}
+		for range 3 {
+			f, err := pinged.next()
+			if err != nil || f.Header.OpCode != ws.OpPing {
+				t.Fatalf("%v: the %s reads %v, %v, want a ping", pings, pinged.name, f.Header, err)
+			}
+			pinged.send(ws.NewPongFrame(f.Payload))
+		}
+		pinged.send(ws.NewTextFrame([]byte("through")))
+		silent.expect(ws.NewTextFrame([]byte("through")))
+	}
 }

@@ -32,17 +32,36 @@ func checkEndpoint(text string) error {
 	return checkHost(u)
 }
 
-// checkOrigin checks what the proto's rules do not about an origin.
+// checkOrigin checks what the proto's rules do not about an origin. What is a host
+// where the scheme is not one of the web is for those to say who define the scheme.
 func checkOrigin(text string) error {
+	if text == "null" || text == "file://" {
+		return nil
+	}
 	u, err := url.Parse(strings.Replace(text, "://*.", "://", 1))
-	if err != nil {
+	switch {
+	case err != nil:
 		return errors.New("must be an origin: " + urlProblem(err))
+	case u.Scheme != "http" && u.Scheme != "https":
+		return checkPort(u)
 	}
 	return checkHost(u)
 }
 
-// checkHost checks a URL's host and port.
-func checkHost(u *url.URL) error {
+// checkFixedHost checks what the proto's rules do not about the Host for backends.
+func checkFixedHost(host string) error {
+	if host == "" {
+		return nil
+	}
+	u, err := url.Parse("ws://" + host)
+	if err != nil {
+		return errHost
+	}
+	return checkHost(u)
+}
+
+// checkPort checks a URL's port.
+func checkPort(u *url.URL) error {
 	if strings.HasSuffix(u.Host, ":") {
 		return errPort
 	}
@@ -50,6 +69,14 @@ func checkHost(u *url.URL) error {
 		if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
 			return errPort
 		}
+	}
+	return nil
+}
+
+// checkHost checks a URL's host and port.
+func checkHost(u *url.URL) error {
+	if err := checkPort(u); err != nil {
+		return err
 	}
 	host, bracketed := u.Hostname(), strings.HasPrefix(u.Host, "[")
 	ip, err := netip.ParseAddr(host)

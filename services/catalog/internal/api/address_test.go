@@ -13,9 +13,16 @@ func TestGoodAddresses(t *testing.T) {
 	}
 	for _, origin := range []string{
 		"https://example.com", "https://*.example.com", "http://localhost:3000", "http://127.0.0.1:8080",
+		"http://[::1]:3000", "https://[2001:db8::1]", "null", "file://", "app://localhost", "app://.", "chrome-extension://abcdefghijklmnop",
+		"capacitor://localhost:8080", "vscode-webview://a_b-c",
 	} {
 		if err := checkOrigin(origin); err != nil {
 			t.Errorf("checkOrigin(%q) = %v, want nil", origin, err)
+		}
+	}
+	for _, host := range []string{"", "app.example.com", "APP:8443", "10.0.0.1:80", "[::1]", "[2001:db8::1]:8080"} {
+		if err := checkFixedHost(host); err != nil {
+			t.Errorf("checkFixedHost(%q) = %v, want nil", host, err)
 		}
 	}
 }

@@ -52,6 +52,7 @@ func checkVersion(v *catalogv1.Version) error {
 	if size > maxOrigins {
 		add("allowed_origins", fmt.Errorf("must have at most %d characters together", maxOrigins))
 	}
+	add("backend_options.fixed_host", checkFixedHost(v.GetBackendOptions().GetFixedHost()))
 	for _, w := range checkSecurity(filledIn(v.GetSecurity())) {
 		add(w.Field, errors.New(w.Message))
 	}

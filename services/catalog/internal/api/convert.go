@@ -1,6 +1,7 @@
 package api
 
 import (
+	"slices"
 	"strings"
 
 	"google.golang.org/protobuf/proto"
@@ -66,13 +67,13 @@ func Resource(row any) proto.Message {
 }
 
 // versionProto returns a version with its addresses, as a viewer sees it: without the
-// endpoints, which may have secrets, if it is not the viewer's own and not there for
+// endpoints, which may have secrets, and how they are spoken to, if it is not the viewer's own and not there for
 // the viewer to publish.
 func (a *API) versionProto(row store.Version, viewer identity.Viewer) *catalogv1.Version {
 	v := versionProto(row)
 	publishes := viewer.Publishes && row.State == store.Created
 	if !publishes && !viewer.Sees(row.Owner) {
-		v.Endpoints = nil
+		v.Endpoints, v.BackendOptions = nil, nil
 	}
 	for _, gateway := range a.gateways {
 		v.Addresses = append(v.Addresses, gateway+row.Context+"/"+row.Version)
@@ -93,6 +94,9 @@ func versionProto(row store.Version) *catalogv1.Version {
 		Plans:          r.GetPlans(),
 		AllowedOrigins: r.GetAllowedOrigins(),
 		MaxSessionAge:  r.GetMaxSessionAge(),
+		BackendOptions: r.GetBackendOptions(),
+		Pings:          r.GetPings(),
+		Warnings:       warnings(row),
 		State:          r.GetState(),
 		CreateTime:     timestamppb.New(row.CreatedAt),
 		UpdateTime:     timestamppb.New(row.UpdatedAt),
@@ -106,12 +110,35 @@ func withVersion(row store.Version, v *catalogv1.Version) store.Version {
 	row.Production, row.Sandbox = endpointRows(v.GetEndpoints().GetProduction()), endpointRows(v.GetEndpoints().GetSandbox())
 	row.Security = securityRows(v.GetSecurity())
 	row.MaxSessionAge = v.GetMaxSessionAge().AsDuration()
+	options := v.GetBackendOptions()
+	row.BackendHost, row.FixedHost = enumRow(options.GetHost(), store.HostPrefix), options.GetFixedHost()
+	row.BackendOrigin, row.Pings = enumRow(options.GetOrigin(), store.OriginPrefix), enumRow(v.GetPings(), store.PingsPrefix)
 	row.Plans = nil
 	for _, plan := range v.GetPlans() {
 		name, _ := resourcename.ParsePlan("version.plans", plan) // the proto's rules have checked it
 		row.Plans = append(row.Plans, name.Plan)
 	}
 	return row
+}
+
+// enumRow returns the value of an enum as rows have it; empty if it is not set.
+func enumRow[E interface {
+	~int32
+	String() string
+}](value E, prefix string) string {
+	if value == 0 {
+		return ""
+	}
+	return strings.TrimPrefix(value.String(), prefix)
+}
+
+// warnings says what is allowed in a version and risky.
+func warnings(v store.Version) []string {
+	if slices.Contains(v.Origins, "null") {
+		return []string{"allowed_origins: null is what pages in sandboxed frames and pages from files send, " +
+			"so any website can have its visitors' browsers connect"}
+	}
+	return nil
 }
 
 // filledIn returns the security with its defaults: oauth2, and its two places.

@@ -17,6 +17,12 @@ func TestEndpointsAreShownToFew(t *testing.T) {
 	f, ctx := onSQLite(t), t.Context()
 	a := f.api("Echo")
 	v := f.version(a, "1")
+	_, err := f.UpdateVersion(ctx, &catalogv1.UpdateVersionRequest{Version: &catalogv1.Version{
+		Name: v.GetName(), BackendOptions: &catalogv1.BackendOptions{Host: catalogv1.BackendOptions_HOST_FIXED, FixedHost: "inside.example"},
+	}}, f.ann)
+	if err != nil {
+		t.Fatal(err)
+	}
 	everyone := map[string]grpc.CallOption{"ann": f.ann, "bob": f.bob, "cara": f.cara, "pete": f.pete, "sue": f.sue, "root": f.root}
 	check := func(when string, shown ...string) {
 		t.Helper()
@@ -32,6 +38,9 @@ func TestEndpointsAreShownToFew(t *testing.T) {
 			for _, got := range found {
 				if (got.GetEndpoints() != nil) != slices.Contains(shown, name) {
 					t.Errorf("%s: %s gets the endpoints %v", when, name, got.GetEndpoints())
+				}
+				if (got.GetBackendOptions() != nil) != slices.Contains(shown, name) {
+					t.Errorf("%s: %s gets the options of the backends %v", when, name, got.GetBackendOptions())
 				}
 				if got.GetSecurity() == nil || got.GetPlans() == nil {
 					t.Errorf("%s: %s gets no security or plans", when, name)

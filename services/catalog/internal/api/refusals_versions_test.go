@@ -19,10 +19,19 @@ const (
 	badHost        = "its host must be a DNS name or an IP address"
 	badPort        = "its port must be a number from 1 to 65535"
 	badAge         = "version.max_session_age: must be greater than or equal to 1s and less than or equal to 2592000s"
-	badOrigin      = "must be an origin, as https://example.com, https://*.example.com or http://localhost:3000"
+	badOrigin      = "must be an origin, as https://example.com, https://*.example.com, http://[::1]:3000, app://localhost, file:// or null"
+	optionsField   = "version.backend_options"
+	badFixed       = ": fixed_host is needed with HOST_FIXED, and must be empty without it"
+	badFixedHost   = "must be a host with or without a port, as app.example.com:8443, of at most 255 characters"
+	fixed          = catalogv1.BackendOptions_HOST_FIXED
 	badTag         = "must have 1 to 50 characters, no control characters and no space at either end"
 	badVersionName = "name: must be apis/{api}/versions/{version}"
 )
+
+// options are those of a version with a fixed host.
+func options(host catalogv1.BackendOptions_Host, fixed string) func(*catalogv1.Version) {
+	return func(v *catalogv1.Version) { v.BackendOptions = &catalogv1.BackendOptions{Host: host, FixedHost: fixed} }
+}
 
 // badFields are versions of which one field is wrong, for creating and updating.
 func badFields() []struct {
@@ -112,6 +121,14 @@ func badFields() []struct {
 		{"any origin", origins("*"), origin + badOrigin},
 		{"an origin with a star inside", origins("https://a.*.example.com"), origin + badOrigin},
 		{"a long origin", origins("https://" + strings.Repeat("a", 248)), origin + badOrigin},
+		{"an origin of another scheme with a path", origins("app://a/b"), origin + badOrigin},
+		{"an origin of another scheme with a star", origins("app://*.a"), origin + badOrigin},
+		{"an origin of a file", origins("file:///index.html"), origin + badOrigin},
+		{"an origin that is null in capital letters", origins("NULL"), origin + badOrigin},
+		{"an origin that is null with a scheme", origins("https://null/"), origin + badOrigin},
+		{"an origin with an IPv6 address without brackets", origins("http://::1"), origin + badOrigin},
+		{"an origin with a large port beside an IPv6 address", origins("http://[::1]:70000"), origin + badPort},
+		{"an origin of another scheme with port 0", origins("app://a:0"), origin + badPort},
 		{"an origin with a large port", origins("https://a:70000"), origin + badPort},
 		{"an origin with an empty label", origins("https://a..b"), origin + badHost},
 		{"an origin twice", origins("https://a", "https://a"), "version.allowed_origins: must not have the same value twice"},
@@ -119,6 +136,16 @@ func badFields() []struct {
 		{"long origins", origins(many(90, "https://"+strings.Repeat("a.", 50)+"o%d")...), "version.allowed_origins: must have at most 8192 characters together"},
 		{"a short session", func(v *catalogv1.Version) { v.MaxSessionAge = durationpb.New(time.Millisecond) }, badAge},
 		{"a long session", func(v *catalogv1.Version) { v.MaxSessionAge = durationpb.New(30*24*time.Hour + 1) }, badAge},
+		{"a fixed host that is none", options(fixed, ""), optionsField + badFixed},
+		{"a fixed host for another option", options(catalogv1.BackendOptions_HOST_CLIENT, "a"), optionsField + badFixed},
+		{"a fixed host with a scheme", options(fixed, "https://a"), optionsField + ".fixed_host: " + badFixedHost},
+		{"a fixed host with a line break", options(fixed, "a\r\nX: y"), optionsField + ".fixed_host: " + badFixedHost},
+		{"a long fixed host", options(fixed, strings.Repeat("a.", 128)), optionsField + ".fixed_host: " + badFixedHost},
+		{"a fixed host with an empty label", options(fixed, "a..b"), optionsField + ".fixed_host: " + badHost},
+		{"a fixed host with port 0", options(fixed, "a:0"), optionsField + ".fixed_host: " + badPort},
+		{"an unknown host option", options(9, ""), optionsField + ".host: is not one of the defined values"},
+		{"an unknown origin option", func(v *catalogv1.Version) { v.BackendOptions = &catalogv1.BackendOptions{Origin: 9} }, optionsField + ".origin: is not one of the defined values"},
+		{"unknown pings", func(v *catalogv1.Version) { v.Pings = 9 }, "version.pings: is not one of the defined values"},
 		{"a long etag", func(v *catalogv1.Version) { v.Etag = strings.Repeat("1", 65) }, "version.etag: must be at most 64 characters"},
 	}
 }
@@ -214,7 +241,7 @@ func TestUpdateVersionRefuses(t *testing.T) {
 	nothing := func(*catalogv1.Version) {}
 	badName := "version.name: must be apis/{api}/versions/{version}"
 	known := "there are description, tags, endpoints, security, plans, allowed_origins, max_session_age, " +
-		"endpoints.production, endpoints.sandbox"
+		"endpoints.production, endpoints.sandbox, backend_options, backend_options.host, backend_options.fixed_host, backend_options.origin, pings"
 	all := []refusal{
 		{"without a token", refuse(ctx, w.UpdateVersion, &catalogv1.UpdateVersionRequest{Version: w.created}), codes.Unauthenticated, notSignedIn},
 		{"without a version", update(nil, w.ann), codes.InvalidArgument, badName},

@@ -87,7 +87,8 @@ func (a *API) ListVersions(ctx context.Context, req *catalogv1.ListVersionsReque
 // serve of a published version is changed by publishers.
 func (a *API) UpdateVersion(ctx context.Context, req *catalogv1.UpdateVersionRequest) (*catalogv1.Version, error) {
 	u, err := page.NewUpdate(req.GetUpdateMask(), req.GetVersion(), "description", "tags", "endpoints", "security", "plans",
-		"allowed_origins", "max_session_age", "endpoints.production", "endpoints.sandbox")
+		"allowed_origins", "max_session_age", "endpoints.production", "endpoints.sandbox",
+		"backend_options", "backend_options.host", "backend_options.fixed_host", "backend_options.origin", "pings")
 	if err != nil {
 		return nil, err
 	}

@@ -20,6 +20,25 @@ import (
 	"github.com/tidegatehq/tidegate/services/kit/identity"
 )
 
+// TestNullIsWarnedOf: the origin null is taken, and the version says what that means
+// for as long as it is listed.
+func TestNullIsWarnedOf(t *testing.T) {
+	f, ctx := onSQLite(t), t.Context()
+	v := f.version(f.api("Echo"), "1")
+	for _, tt := range []struct {
+		origins []string
+		want    int
+	}{{[]string{"https://example.com", "null"}, 1}, {[]string{"https://example.com"}, 0}} {
+		got, err := f.UpdateVersion(ctx, &catalogv1.UpdateVersionRequest{
+			Version:    &catalogv1.Version{Name: v.GetName(), AllowedOrigins: tt.origins, Warnings: []string{"mine"}},
+			UpdateMask: &fieldmaskpb.FieldMask{Paths: []string{"allowed_origins"}},
+		}, f.ann)
+		if err != nil || len(got.GetWarnings()) != tt.want || tt.want > 0 && !strings.HasPrefix(got.GetWarnings()[0], "allowed_origins: null is ") {
+			t.Errorf("UpdateVersion to the origins %q = warnings %q, %v, want %d", tt.origins, got.GetWarnings(), err, tt.want)
+		}
+	}
+}
+
 func TestVersion(t *testing.T) {
 	f, ctx := onSQLite(t), t.Context()
 	a := f.api("Echo")
@@ -27,7 +46,11 @@ func TestVersion(t *testing.T) {
 		Version: "1.0.0", Description: "First.", Tags: []string{"b", "a"},
 		Endpoints: &catalogv1.Endpoints{Production: endpoint("WSS://backend.example/x?y=z"), Sandbox: endpoint("http://[::1]:8080")},
 		Security:  []*catalogv1.SecurityScheme{oauth2(inQuery("access_token"))},
-		Plans:     []string{"plans/silver", "plans/gold"}, AllowedOrigins: []string{"https://*.example.com", "http://localhost:3000"},
+		Plans:     []string{"plans/silver", "plans/gold"}, AllowedOrigins: []string{"https://*.example.com", "http://[::1]:3000", "app://.", "file://"},
+		BackendOptions: &catalogv1.BackendOptions{
+			Host: catalogv1.BackendOptions_HOST_FIXED, FixedHost: "app.example.com:8443", Origin: catalogv1.BackendOptions_ORIGIN_ENDPOINT,
+		},
+		Pings:         catalogv1.Version_PINGS_CLIENTS,
 		MaxSessionAge: durationpb.New(90*time.Minute + 1),
 		State:         catalogv1.Version_STATE_PUBLISHED, Addresses: []string{"ws://elsewhere"}, Etag: "9",
 	}
@@ -53,9 +76,12 @@ func TestVersion(t *testing.T) {
 	check("GetVersion", got, err)
 
 	got, err = f.UpdateVersion(ctx, &catalogv1.UpdateVersionRequest{
-		Version:    &catalogv1.Version{Name: made.GetName(), Etag: "1", Endpoints: &catalogv1.Endpoints{Sandbox: endpoint("not in the mask")}},
-		UpdateMask: &fieldmaskpb.FieldMask{Paths: []string{"endpoints.production", "security", "tags"}},
+		Version: &catalogv1.Version{Name: made.GetName(), Etag: "1", Endpoints: &catalogv1.Endpoints{Sandbox: endpoint("not in the mask")}},
+		UpdateMask: &fieldmaskpb.FieldMask{Paths: []string{
+			"endpoints.production", "security", "tags", "backend_options.host", "backend_options.fixed_host",
+		}},
 	}, f.ann)
+	want.BackendOptions.Host, want.BackendOptions.FixedHost = 0, ""
 	defaults := []*catalogv1.SecurityScheme{oauth2(inHeader("Authorization"), inQuery("access_token"))}
 	want.Endpoints.Production, want.Security, want.Tags = nil, defaults, nil
 	check("UpdateVersion with parts of fields", got, err)
@@ -71,7 +97,7 @@ func TestVersion(t *testing.T) {
 		UpdateMask: &fieldmaskpb.FieldMask{Paths: []string{"*"}},
 	}, f.ann)
 	want.Description, want.Endpoints, want.Security, want.Plans = "", &catalogv1.Endpoints{Production: endpoint("ws://c")}, defaults, nil
-	want.AllowedOrigins, want.MaxSessionAge = nil, nil
+	want.AllowedOrigins, want.MaxSessionAge, want.BackendOptions, want.Pings = nil, nil, nil, 0
 	check("UpdateVersion of everything", got, err)
 
 	if _, err := f.DeleteVersion(ctx, &catalogv1.DeleteVersionRequest{Name: made.GetName(), Etag: want.GetEtag()}, f.ann); err != nil {

@@ -16,11 +16,13 @@ import (
 	"github.com/tidegatehq/tidegate/services/kit/sqldb"
 )
 
-// statePrefix and WindowPrefix are prefixes of the protos' enum values, which rows
-// leave out.
+// Prefixes of the protos' enum values, which rows leave out.
 const (
 	statePrefix  = "STATE_"
 	WindowPrefix = "WINDOW_"
+	HostPrefix   = "HOST_"
+	OriginPrefix = "ORIGIN_"
+	PingsPrefix  = "PINGS_"
 )
 
 // Snapshot emits what the installation is called, all plans and all routes, for
@@ -123,6 +125,9 @@ func (v Version) Route() *backplanev1.Route {
 
 		DefaultVersionPaths: v.DefaultPaths,
 		VersionStrings:      v.Strings,
+		BackendOptions:      v.backendOptions(),
+		Pings:               catalogv1.Version_Pings(catalogv1.Version_Pings_value[PingsPrefix+v.Pings]),
+		AdvertisedHosts:     v.AdvertisedHosts,
 	}
 	for _, s := range v.Security {
 		r.Security = append(r.Security, s.Message())
@@ -134,6 +139,19 @@ func (v Version) Route() *backplanev1.Route {
 		r.MaxSessionAge = durationpb.New(v.MaxSessionAge)
 	}
 	return r
+}
+
+// backendOptions returns the options as the API and routes have them; nil if none is
+// set.
+func (v Version) backendOptions() *catalogv1.BackendOptions {
+	if v.BackendHost == "" && v.BackendOrigin == "" {
+		return nil
+	}
+	return &catalogv1.BackendOptions{
+		Host:      catalogv1.BackendOptions_Host(catalogv1.BackendOptions_Host_value[HostPrefix+v.BackendHost]),
+		FixedHost: v.FixedHost,
+		Origin:    catalogv1.BackendOptions_Origin(catalogv1.BackendOptions_Origin_value[OriginPrefix+v.BackendOrigin]),
+	}
 }
 
 func endpoints(rows []Endpoint) []*catalogv1.Endpoint {

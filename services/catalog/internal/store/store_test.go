@@ -80,6 +80,7 @@ func sample(api API, version string) Version {
 		Production: []Endpoint{{URL: "ws://backend"}}, Sandbox: []Endpoint{{URL: "ws://sandbox"}},
 		Security: []SecurityScheme{{Type: SchemeOAuth2, Places: []Place{{In: InQuery, Name: "access_token"}}}},
 		Plans:    []string{"silver", "gold"}, Origins: []string{"https://example.com"}, MaxSessionAge: time.Hour + 1,
+		BackendHost: "FIXED", FixedHost: "app.example", BackendOrigin: "NONE", Pings: "OFF",
 	}
 }
 

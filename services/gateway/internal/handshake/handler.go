@@ -195,7 +195,7 @@ func (h *Handler) register(ctx context.Context, a *attempt) (*session.Session, e
 // dial connects to the backend.
 func (h *Handler) dial(ctx context.Context, a *attempt) (*upstream.Backend, error) {
 	return h.Dialer.Dial(ctx, &upstream.Request{
-		Endpoint: a.endpoint(), Suffix: a.match.Suffix, Query: a.query, Header: a.Header, Protocols: a.Protocols,
+		Endpoint: a.endpoint(), Backends: a.match.Route.Backends, Suffix: a.match.Suffix, Query: a.query, Header: a.Header, Protocols: a.Protocols,
 		Way: a.Way, Secure: a.Secure, Host: a.Host,
 		Installation: h.Routes.Installation(),
 	})
@@ -242,7 +242,9 @@ func (h *Handler) finish(ctx context.Context, a *attempt, s *session.Session, ba
 		return nil
 	}
 	h.Metrics.Handshake(http.StatusSwitchingProtocols)
-	between := relay.New(h.Relay, relay.Leg{Conn: a.Conn, Buffered: buffered}, relay.Leg{Conn: backend.Conn, Buffered: backend.Buffered})
+	pings := a.match.Route.Pings
+	between := relay.New(h.Relay, relay.Leg{Conn: a.Conn, Buffered: buffered, NoPings: pings.NoClient},
+		relay.Leg{Conn: backend.Conn, Buffered: backend.Buffered, NoPings: pings.NoBackend})
 	h.starts <- struct{}{}
 	defer func() { <-h.starts }()
 	if err := s.Start(between); err != nil {

@@ -57,6 +57,8 @@ func fromProto(p *backplanev1.Route) (*Route, error) {
 		errs[3] = errors.New("no endpoint")
 	}
 	r.secure(p.GetSecurity())
+	r.speak(p.GetBackendOptions(), p.GetAdvertisedHosts())
+	r.ping(p.GetPings())
 	if err := errors.Join(errs[:]...); err != nil {
 		return nil, fmt.Errorf("route %s: %w", r.Name, err)
 	}
@@ -95,6 +97,43 @@ func (r *Route) secure(alternatives []*catalogv1.SecurityScheme) {
 		default:
 			r.lacks("scheme")
 		}
+	}
+}
+
+// speak sets how backends are spoken to.
+func (r *Route) speak(o *catalogv1.BackendOptions, advertised []string) {
+	switch o.GetHost() {
+	case catalogv1.BackendOptions_HOST_UNSPECIFIED, catalogv1.BackendOptions_HOST_ENDPOINT:
+	case catalogv1.BackendOptions_HOST_CLIENT:
+		r.Backends.ClientHosts = advertised
+	case catalogv1.BackendOptions_HOST_FIXED:
+		r.Backends.FixedHost = o.GetFixedHost()
+	default:
+		r.lacks("host for backends")
+	}
+	switch o.GetOrigin() {
+	case catalogv1.BackendOptions_ORIGIN_UNSPECIFIED, catalogv1.BackendOptions_ORIGIN_CLIENT:
+	case catalogv1.BackendOptions_ORIGIN_NONE:
+		r.Backends.Origin = NoOrigin
+	case catalogv1.BackendOptions_ORIGIN_ENDPOINT:
+		r.Backends.Origin = EndpointOrigin
+	default:
+		r.lacks("origin for backends")
+	}
+}
+
+// ping sets whom the gateway sends pings.
+func (r *Route) ping(p catalogv1.Version_Pings) {
+	switch p {
+	case catalogv1.Version_PINGS_UNSPECIFIED, catalogv1.Version_PINGS_BOTH:
+	case catalogv1.Version_PINGS_CLIENTS:
+		r.Pings.NoBackend = true
+	case catalogv1.Version_PINGS_BACKENDS:
+		r.Pings.NoClient = true
+	case catalogv1.Version_PINGS_OFF:
+		r.Pings = Pings{NoClient: true, NoBackend: true}
+	default:
+		r.lacks("pings")
 	}
 }
 

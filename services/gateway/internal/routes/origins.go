@@ -2,6 +2,7 @@ package routes
 
 import (
 	"fmt"
+	"net/netip"
 	"net/url"
 	"slices"
 	"strings"
@@ -10,7 +11,7 @@ import (
 // Origins are the values of the Origin header that may connect. The zero value
 // allows any.
 type Origins struct {
-	exact      []string    // scheme://host[:port], lower case, no default port
+	exact      []string    // scheme://host[:port], lower case, no default port; or null or file://
 	subdomains []subdomain // at any depth
 }
 
@@ -23,11 +24,15 @@ type subdomain struct{ scheme, suffix string }
 func ParseOrigins(list []string) (Origins, error) {
 	var o Origins
 	for _, s := range list {
-		scheme, host, ok := strings.Cut(s, "://")
+		scheme, host, _ := strings.Cut(s, "://")
 		wild, isWild := strings.CutPrefix(host, "*.")
-		norm, valid := normalOrigin(scheme + "://" + wild)
+		plain := s
+		if isWild {
+			plain = scheme + "://" + wild
+		}
+		norm, valid := normalOrigin(plain)
 		switch {
-		case !ok || !valid:
+		case !valid:
 			return Origins{}, fmt.Errorf("%q is not an origin", s)
 		case isWild:
 			_, host, _ := strings.Cut(norm, "://")
@@ -60,19 +65,32 @@ func (o Origins) Allow(origin string) bool {
 }
 
 // normalOrigin returns an origin as browsers write it (RFC 6454 section 6.2).
-// Anything that has more than a scheme, a host and a port is not an origin.
+// Anything that has more than a scheme, a host and a port is not an origin, but for
+// "null" and "file://", which browsers send for pages that have none and for those
+// from files.
 func normalOrigin(s string) (string, bool) {
+	if s == "null" || s == "file://" {
+		return s, true
+	}
 	u, err := url.Parse(s)
-	if err != nil || u.Host == "" || u.Hostname() == "" || u.User != nil || u.Path != "" || u.RawQuery != "" || u.Fragment != "" ||
-		u.ForceQuery || strings.HasPrefix(u.Hostname(), ".") {
+	if err != nil || u.Hostname() == "" || u.User != nil || u.Path != "" || u.RawQuery != "" || u.Fragment != "" || u.ForceQuery {
 		return "", false
 	}
-	host := strings.ToLower(u.Host)
-	switch u.Scheme {
-	case "https":
-		host = strings.TrimSuffix(host, ":443")
-	case "http":
-		host = strings.TrimSuffix(host, ":80")
+	host := strings.ToLower(u.Hostname())
+	web := u.Scheme == "https" || u.Scheme == "http"
+	if web && strings.HasPrefix(host, ".") {
+		return "", false
 	}
-	return u.Scheme + "://" + strings.TrimSuffix(host, ":"), true
+	if strings.HasPrefix(u.Host, "[") {
+		ip, err := netip.ParseAddr(host)
+		if err != nil {
+			return "", false
+		}
+		host = "[" + ip.String() + "]"
+	}
+	standard := map[string]string{"https": "443", "http": "80"}[u.Scheme]
+	if port := u.Port(); port != "" && port != standard {
+		host += ":" + port
+	}
+	return u.Scheme + "://" + host, true
 }

@@ -35,11 +35,18 @@ type Route struct {
 	Sandbox      *Endpoint           // nil: none
 	Schemes      []credential.Scheme // how clients authenticate, in the order tried
 	Origins      Origins             // the zero value allows any
+	Backends     Backends            // how they are spoken to
+	Pings        Pings               // whom the gateway sends pings
 	MaxAge       time.Duration       // of a session; 0: no bound
 	Requires     []string            // features that a gateway must have to serve it
 	ChangeNumber uint64              // of the change that made the route what it is
 
 	shared *session.Route
+}
+
+// Pings says whom the gateway sends pings; the zero value is both peers.
+type Pings struct {
+	NoClient, NoBackend bool
 }
 
 // Shared returns the part of the route that its sessions keep.

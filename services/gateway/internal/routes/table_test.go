@@ -184,5 +184,55 @@ func TestOrigins(t *testing.T) {
 	}
 }
 
+// TestOriginsOfAllKindsOfClients: pages without an origin and from files, applications
+// with schemes of their own, and addresses.
+func TestOriginsOfAllKindsOfClients(t *testing.T) {
+	listed := []string{"null", "file://", "app://.", "app://Obsidian.md", "chrome-extension://abcd", "capacitor://localhost:8080", "http://[::1]:3000", "https://[2001:DB8:0::1]"}
+	o, err := ParseOrigins(listed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for origin, want := range map[string]bool{
+		"null":                              true,
+		"file://":                           true,
+		"app://.":                           true,
+		"app://obsidian.md":                 true,
+		"chrome-extension://abcd":           true,
+		"capacitor://localhost:8080":        true,
+		"http://[::1]:3000":                 true,
+		"http://[0:0:0:0:0:0:0:1]:3000":     true,
+		"https://[2001:db8::1]":             true,
+		"https://[2001:db8::1]:443":         true,
+		"NULL":                              false,
+		"file:///x":                         false,
+		"app://":                            false,
+		"app://other":                       false,
+		"https://obsidian.md":               false,
+		"chrome-extension://abcd:1":         false,
+		"chrome-extension://abcde":          false,
+		"capacitor://localhost":             false,
+		"http://[::1]":                      false,
+		"http://[::2]:3000":                 false,
+		"http://::1:3000":                   false,
+		"http://[2001:db8::1]":              false,
+		"http://[::1%25lo]:3000":            false,
+		"https://[::ffff:2001:db8:0:1]":     false,
+		"https://null":                      false,
+		"null, https://example.com":         false,
+		"file://, null":                     false,
+		"chrome-extension://abcd/page.html": false,
+	} {
+		if got := o.Allow(origin); got != want {
+			t.Errorf("Allow(%q) = %t, want %t", origin, got, want)
+		}
+	}
+	for _, s := range listed {
+		o, err := ParseOrigins([]string{"https://example.com"})
+		if err != nil || o.Allow(s) {
+			t.Errorf("Allow(%q) where another origin is listed = true, %v, want false", s, err)
+		}
+	}
+}
+
 // newTable returns a table of these routes.
 func newTable(list []*Route) (*Table, error) { return new(Table).With(Changes{Put: list}) }

@@ -292,6 +292,29 @@ func TestFromProto(t *testing.T) {
 	if err != nil || !slices.Equal(later.Missing(), []string{"unknown endpoint"}) {
 		t.Errorf("fromProto of an endpoint of another kind = %+v, %v, want that it is missing here", later, err)
 	}
+	options, err := fromProto(message("/a", func(r *backplanev1.Route) {
+		r.BackendOptions = &catalogv1.BackendOptions{
+			Host: catalogv1.BackendOptions_HOST_FIXED, FixedHost: "fixed.example", Origin: catalogv1.BackendOptions_ORIGIN_ENDPOINT,
+		}
+		r.Pings = catalogv1.Version_PINGS_CLIENTS
+	}))
+	if err != nil || !reflect.DeepEqual(options.Backends, Backends{FixedHost: "fixed.example", Origin: EndpointOrigin}) || options.Pings != (Pings{NoBackend: true}) {
+		t.Errorf("fromProto of a route with options = %+v, %v", options, err)
+	}
+	options, err = fromProto(message("/a", func(r *backplanev1.Route) {
+		r.BackendOptions = &catalogv1.BackendOptions{Host: catalogv1.BackendOptions_HOST_CLIENT, Origin: catalogv1.BackendOptions_ORIGIN_NONE}
+		r.AdvertisedHosts, r.Pings = []string{"gw.example"}, catalogv1.Version_PINGS_OFF
+	}))
+	if err != nil || !reflect.DeepEqual(options.Backends, Backends{ClientHosts: []string{"gw.example"}, Origin: NoOrigin}) ||
+		options.Pings != (Pings{NoClient: true, NoBackend: true}) {
+		t.Errorf("fromProto of a route with other options = %+v, %v", options, err)
+	}
+	unknown, err := fromProto(message("/a", func(r *backplanev1.Route) {
+		r.BackendOptions, r.Pings = &catalogv1.BackendOptions{Host: 99, Origin: 99}, 99
+	}))
+	if err != nil || !slices.Equal(unknown.Missing(), []string{"unknown host for backends", "unknown origin for backends", "unknown pings"}) {
+		t.Errorf("fromProto of a route with unknown options = %+v, %v, want that they are missing here", unknown, err)
+	}
 	for name, spoil := range map[string]func(*backplanev1.Route){
 		"no endpoint": func(r *backplanev1.Route) { r.Endpoints = nil },
 		"bad sandbox": func(r *backplanev1.Route) { r.Endpoints.Sandbox = endpoint("ws://") },

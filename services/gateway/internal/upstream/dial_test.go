@@ -186,7 +186,7 @@ func TestRefused(t *testing.T) {
 		status int
 		detail string
 	}{
-		{"403", text("HTTP/1.1 403 Forbidden\r\nContent-Length: 3\r\n\r\nno!"), Refused, 403, "the backend answered 403 Forbidden"},
+		{"403", text("HTTP/1.1 403 Forbidden\r\nContent-Length: 3\r\n\r\nno!"), Refused, 403, "many backends do so for a Host or an Origin that they do not know, which the version's backend_options set"},
 		{"200", text("HTTP/1.1 200 OK\r\n\r\n"), Refused, 200, "the backend answered 200 OK"},
 		{"299", text("HTTP/1.1 299 Odd\r\n\r\n"), Refused, 299, "the backend answered 299"},
 		{"302", text("HTTP/1.1 302 Found\r\nLocation: http://169.254.169.254/\r\n\r\n"), Refused, 302, "the backend answered 302 Found"},
@@ -298,6 +298,63 @@ func wayOf(addrs ...string) (way proxies.Chain) {
 		way.Addrs = append(way.Addrs, netip.MustParseAddrPort(a))
 	}
 	return way
+}
+
+// TestHostAndOriginAsTheVersionSays: what the backend is asked with, and what the log
+// says where it answers 403.
+func TestHostAndOriginAsTheVersionSays(t *testing.T) {
+	var got *http.Request
+	refusing := func(_ string, h *http.Request, _ string) string { got = h; return "HTTP/1.1 403 Forbidden\r\n\r\n" }
+	plain := backend(t, refusing)
+	named := *plain
+	named.Host = "backend.example"
+	advertised := routes.Backends{ClientHosts: []string{"gw.example", "gw.example:8099", "[2001:db8::1]"}}
+	for name, tt := range map[string]struct {
+		backends     routes.Backends
+		asked        string // for as Host
+		secure       bool
+		way          proxies.Chain
+		origin       string // the client's
+		host, wanted string
+	}{
+		"by default":                        {asked: "gw.example", origin: "https://page", host: "backend.example", wanted: "https://page"},
+		"by default, without an origin":     {asked: "gw.example", host: "backend.example"},
+		"the client's":                      {backends: advertised, asked: "GW.example:8099", secure: true, host: "GW.example:8099"},
+		"the client's with the plain port":  {backends: advertised, asked: "gw.example:80", host: "gw.example:80"},
+		"the client's with the secure port": {backends: advertised, asked: "gw.example:443", secure: true, host: "gw.example:443"},
+		"the client's address":              {backends: advertised, asked: "[2001:db8::1]", host: "[2001:db8::1]"},
+		"the client's, as a proxy says": {
+			backends: advertised, asked: "10.0.0.1", way: proxies.Chain{Host: "gw.example:443", Proto: "https"}, host: "gw.example:443",
+		},
+		"the client's, which is not ours":   {backends: advertised, asked: "evil.example", host: "backend.example"},
+		"the client's with another port":    {backends: advertised, asked: "gw.example:1234", host: "backend.example"},
+		"the client's with the other port":  {backends: advertised, asked: "gw.example:443", host: "backend.example"},
+		"fixed":                             {backends: routes.Backends{FixedHost: "fixed.example:1"}, asked: "gw.example", host: "fixed.example:1"},
+		"no origin":                         {backends: routes.Backends{Origin: routes.NoOrigin}, origin: "https://page", host: "backend.example"},
+		"the endpoint's origin":             {backends: routes.Backends{Origin: routes.EndpointOrigin}, origin: "https://page", host: "backend.example", wanted: "http://backend.example"},
+		"the endpoint's origin for no page": {backends: routes.Backends{Origin: routes.EndpointOrigin}, host: "backend.example", wanted: "http://backend.example"},
+		"fixed, and its origin": {
+			backends: routes.Backends{FixedHost: "fixed.example", Origin: routes.EndpointOrigin}, origin: "null", host: "fixed.example", wanted: "http://fixed.example",
+		},
+	} {
+		header := http.Header{}
+		if tt.origin != "" {
+			header.Set("Origin", tt.origin)
+		}
+		_, err := dialer(t, Default()).Dial(t.Context(), &Request{
+			Endpoint: &named, Backends: tt.backends, Header: header, Host: tt.asked, Secure: tt.secure, Way: tt.way,
+		})
+		if got.Host != tt.host || strings.Join(got.Header["Origin"], "|") != tt.wanted {
+			t.Errorf("%s: the backend was asked with the Host %q and the Origin %q, want %q and %q", name, got.Host, got.Header["Origin"], tt.host, tt.wanted)
+		}
+		if want := fmt.Sprintf("asked with the Host %q and the Origin %q: see the version's backend_options", tt.host, tt.wanted); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: Dial = %v, want %q in it", name, err, want)
+		}
+	}
+	named.TLS = true
+	if got, want := named.OriginFor("h"), "https://h"; got != want {
+		t.Errorf("OriginFor of an endpoint with TLS = %q, want %q", got, want)
+	}
 }
 
 // TestRequestAsSent compares what a backend gets with what its client sent.

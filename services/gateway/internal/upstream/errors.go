@@ -55,7 +55,11 @@ func (e *Error) Detail() string {
 	case Timeout:
 		return "the backend did not answer in time"
 	case Refused:
-		return strings.TrimSpace(fmt.Sprintf("the backend answered %d %s", e.Status, http.StatusText(e.Status)))
+		detail := strings.TrimSpace(fmt.Sprintf("the backend answered %d %s", e.Status, http.StatusText(e.Status)))
+		if e.Status == http.StatusForbidden {
+			detail += "; many backends do so for a Host or an Origin that they do not know, which the version's backend_options set"
+		}
+		return detail
 	case Incorrect:
 		return "the backend's answer is not a correct 101: " + e.err.Error()
 	default:
@@ -63,8 +67,11 @@ func (e *Error) Detail() string {
 	}
 }
 
-func refused(resp *head.Response) error {
+func (r *Request) refused(resp *head.Response) error {
 	e := &Error{Kind: Refused, Status: resp.Status, err: fmt.Errorf("backend answered %d", resp.Status)}
+	if host := r.host(); resp.Status == http.StatusForbidden {
+		e.err = fmt.Errorf("backend answered 403, asked with the Host %q and the Origin %.255q: see the version's backend_options", host, r.origin(host))
+	}
 	for _, name := range []string{"Retry-After", "Www-Authenticate"} {
 		for _, v := range resp.Header[name] {
 			e.Header = append(e.Header, head.Field{Name: name, Value: v})

@@ -75,7 +75,7 @@ func (r *Request) accept(conn net.Conn, resp *head.Response, key string, buffere
 	h := resp.Header
 	switch {
 	case resp.Status != http.StatusSwitchingProtocols:
-		return nil, refused(resp)
+		return nil, r.refused(resp)
 	case resp.Major != 1 || resp.Minor < 1:
 		return nil, incorrect("its version of HTTP is not 1.1")
 	case len(h["Upgrade"]) != 1 || !strings.EqualFold(h["Upgrade"][0], "websocket"):

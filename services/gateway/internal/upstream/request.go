@@ -16,13 +16,14 @@ import (
 // Request is the handshake that a backend gets on behalf of a client.
 type Request struct {
 	Endpoint  *routes.Endpoint
-	Suffix    string        // of the client's path, appended to the endpoint's
-	Query     string        // the client's, without credentials
-	Header    http.Header   // the client's, without credentials
-	Protocols []string      // offered by the client
-	Way       proxies.Chain // how the client's request has come
-	Secure    bool          // it came over TLS
-	Host      string        // the Host that it asked for
+	Backends  routes.Backends // what the backend gets as Host and Origin
+	Suffix    string          // of the client's path, appended to the endpoint's
+	Query     string          // the client's, without credentials
+	Header    http.Header     // the client's, without credentials
+	Protocols []string        // offered by the client
+	Way       proxies.Chain   // how the client's request has come
+	Secure    bool            // it came over TLS
+	Host      string          // the Host that it asked for
 
 	// Installation is what this installation is called in Via and CDN-Loop.
 	Installation string
@@ -39,8 +40,9 @@ func newKey() string {
 func (r *Request) appendTo(b []byte, key string) []byte {
 	b = append(b, "GET "...)
 	b = r.Endpoint.AppendTarget(b, r.Suffix, r.Query)
+	host := r.host()
 	b = append(b, " HTTP/1.1\r\nHost: "...)
-	b = append(b, r.Endpoint.Host...)
+	b = append(b, host...)
 	b = append(b, "\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: "...)
 	b = append(append(b, key...), "\r\n"...)
 	if len(r.Protocols) > 0 {
@@ -54,9 +56,12 @@ func (r *Request) appendTo(b []byte, key string) []byte {
 		b = append(b, "\r\n"...)
 	}
 	b = r.appendVia(r.appendForwarded(b))
+	if origin := r.origin(host); origin != "" {
+		b = head.AppendField(b, "Origin", origin)
+	}
 	connection := r.Header["Connection"]
 	for name, values := range r.Header {
-		if !forwarded(name, connection) {
+		if !forwarded(name, connection) || name == "Origin" {
 			continue
 		}
 		for _, v := range values {
@@ -64,6 +69,28 @@ func (r *Request) appendTo(b []byte, key string) []byte {
 		}
 	}
 	return append(b, "\r\n"...)
+}
+
+// host returns what the backend gets as Host.
+func (r *Request) host() string {
+	secure := r.Secure
+	if r.Way.Proto != "" {
+		secure = r.Way.Proto == "https" || r.Way.Proto == "wss"
+	}
+	return r.Backends.HostFor(r.Endpoint, cmp.Or(r.Way.Host, r.Host), secure)
+}
+
+// origin returns what the backend that gets this Host gets as Origin; empty for
+// nothing. A client's second Origin was refused before.
+func (r *Request) origin(host string) string {
+	switch r.Backends.Origin {
+	case routes.EndpointOrigin:
+		return r.Endpoint.OriginFor(host)
+	case routes.ClientOrigin:
+		return r.Header.Get("Origin")
+	default:
+		return ""
+	}
 }
 
 // forwarded reports whether a header of the client is passed on to the backend.

@@ -533,8 +533,15 @@ type Route struct {
 	// version of the API. A path whose first segment is one of them names a
 	// version.
 	VersionStrings []string `protobuf:"bytes,21,rep,name=version_strings,json=versionStrings,proto3" json:"version_strings,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// How to speak to the backends.
+	BackendOptions *v1.BackendOptions `protobuf:"bytes,22,opt,name=backend_options,json=backendOptions,proto3" json:"backend_options,omitempty"`
+	// Whom to send pings.
+	Pings v1.Version_Pings `protobuf:"varint,23,opt,name=pings,proto3,enum=tidegate.catalog.v1.Version_Pings" json:"pings,omitempty"`
+	// With HOST_CLIENT: the hosts of the gateway addresses that the installation
+	// advertises, in lower case, without the port that their scheme implies.
+	AdvertisedHosts []string `protobuf:"bytes,24,rep,name=advertised_hosts,json=advertisedHosts,proto3" json:"advertised_hosts,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
 }
 
 func (x *Route) Reset() {
@@ -686,11 +693,32 @@ func (x *Route) GetVersionStrings() []string {
 	return nil
 }
 
+func (x *Route) GetBackendOptions() *v1.BackendOptions {
+	if x != nil {
+		return x.BackendOptions
+	}
+	return nil
+}
+
+func (x *Route) GetPings() v1.Version_Pings {
+	if x != nil {
+		return x.Pings
+	}
+	return v1.Version_Pings(0)
+}
+
+func (x *Route) GetAdvertisedHosts() []string {
+	if x != nil {
+		return x.AdvertisedHosts
+	}
+	return nil
+}
+
 var File_tidegate_backplane_v1_route_service_proto protoreflect.FileDescriptor
 
 const file_tidegate_backplane_v1_route_service_proto_rawDesc = "" +
 	"\n" +
-	")tidegate/backplane/v1/route_service.proto\x12\x15tidegate.backplane.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\x1a!tidegate/backplane/v1/watch.proto\x1a\"tidegate/catalog/v1/endpoint.proto\x1a\x1etidegate/catalog/v1/plan.proto\x1a\"tidegate/catalog/v1/security.proto\x1a!tidegate/catalog/v1/version.proto\x1a\x1dtidegate/rules/v1/rules.proto\"3\n" +
+	")tidegate/backplane/v1/route_service.proto\x12\x15tidegate.backplane.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\x1a!tidegate/backplane/v1/watch.proto\x1a)tidegate/catalog/v1/backend_options.proto\x1a\"tidegate/catalog/v1/endpoint.proto\x1a\x1etidegate/catalog/v1/plan.proto\x1a\"tidegate/catalog/v1/security.proto\x1a!tidegate/catalog/v1/version.proto\x1a\x1dtidegate/rules/v1/rules.proto\"3\n" +
 	"\x0fGetRouteRequest\x12 \n" +
 	"\x04name\x18\x01 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\x90\xea0\x01R\x04name\"\x89\x01\n" +
 	"\x12WatchRoutesRequest\x124\n" +
@@ -716,7 +744,7 @@ const file_tidegate_backplane_v1_route_service_proto_rawDesc = "" +
 	"\x06routes\x18\x01 \x03(\v2\x1c.tidegate.backplane.v1.RouteR\x06routes\x12%\n" +
 	"\x0eremoved_routes\x18\x02 \x03(\tR\rremovedRoutes\x12/\n" +
 	"\x05plans\x18\x03 \x03(\v2\x19.tidegate.catalog.v1.PlanR\x05plans\x12#\n" +
-	"\rremoved_plans\x18\x04 \x03(\tR\fremovedPlans\"\x8d\x05\n" +
+	"\rremoved_plans\x18\x04 \x03(\tR\fremovedPlans\"\xc0\x06\n" +
 	"\x05Route\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x10\n" +
 	"\x03api\x18\x02 \x01(\tR\x03api\x12!\n" +
@@ -735,7 +763,10 @@ const file_tidegate_backplane_v1_route_service_proto_rawDesc = "" +
 	"\brequires\x18\x0e \x03(\tR\brequires\x12#\n" +
 	"\rchange_number\x18\x0f \x01(\x04R\fchangeNumber\x122\n" +
 	"\x15default_version_paths\x18\x14 \x01(\bR\x13defaultVersionPaths\x12'\n" +
-	"\x0fversion_strings\x18\x15 \x03(\tR\x0eversionStrings2\xca\x01\n" +
+	"\x0fversion_strings\x18\x15 \x03(\tR\x0eversionStrings\x12L\n" +
+	"\x0fbackend_options\x18\x16 \x01(\v2#.tidegate.catalog.v1.BackendOptionsR\x0ebackendOptions\x128\n" +
+	"\x05pings\x18\x17 \x01(\x0e2\".tidegate.catalog.v1.Version.PingsR\x05pings\x12)\n" +
+	"\x10advertised_hosts\x18\x18 \x03(\tR\x0fadvertisedHosts2\xca\x01\n" +
 	"\fRouteService\x12h\n" +
 	"\vWatchRoutes\x12).tidegate.backplane.v1.WatchRoutesRequest\x1a*.tidegate.backplane.v1.WatchRoutesResponse(\x010\x01\x12P\n" +
 	"\bGetRoute\x12&.tidegate.backplane.v1.GetRouteRequest\x1a\x1c.tidegate.backplane.v1.RouteB\xed\x01\n" +
@@ -773,6 +804,8 @@ var file_tidegate_backplane_v1_route_service_proto_goTypes = []any{
 	(*v1.Endpoints)(nil),        // 15: tidegate.catalog.v1.Endpoints
 	(*v1.SecurityScheme)(nil),   // 16: tidegate.catalog.v1.SecurityScheme
 	(*durationpb.Duration)(nil), // 17: google.protobuf.Duration
+	(*v1.BackendOptions)(nil),   // 18: tidegate.catalog.v1.BackendOptions
+	(v1.Version_Pings)(0),       // 19: tidegate.catalog.v1.Version.Pings
 }
 var file_tidegate_backplane_v1_route_service_proto_depIdxs = []int32{
 	7,  // 0: tidegate.backplane.v1.WatchRoutesRequest.hello:type_name -> tidegate.backplane.v1.Hello
@@ -792,15 +825,17 @@ var file_tidegate_backplane_v1_route_service_proto_depIdxs = []int32{
 	15, // 14: tidegate.backplane.v1.Route.endpoints:type_name -> tidegate.catalog.v1.Endpoints
 	16, // 15: tidegate.backplane.v1.Route.security:type_name -> tidegate.catalog.v1.SecurityScheme
 	17, // 16: tidegate.backplane.v1.Route.max_session_age:type_name -> google.protobuf.Duration
-	1,  // 17: tidegate.backplane.v1.RouteService.WatchRoutes:input_type -> tidegate.backplane.v1.WatchRoutesRequest
-	0,  // 18: tidegate.backplane.v1.RouteService.GetRoute:input_type -> tidegate.backplane.v1.GetRouteRequest
-	2,  // 19: tidegate.backplane.v1.RouteService.WatchRoutes:output_type -> tidegate.backplane.v1.WatchRoutesResponse
-	6,  // 20: tidegate.backplane.v1.RouteService.GetRoute:output_type -> tidegate.backplane.v1.Route
-	19, // [19:21] is the sub-list for method output_type
-	17, // [17:19] is the sub-list for method input_type
-	17, // [17:17] is the sub-list for extension type_name
-	17, // [17:17] is the sub-list for extension extendee
-	0,  // [0:17] is the sub-list for field type_name
+	18, // 17: tidegate.backplane.v1.Route.backend_options:type_name -> tidegate.catalog.v1.BackendOptions
+	19, // 18: tidegate.backplane.v1.Route.pings:type_name -> tidegate.catalog.v1.Version.Pings
+	1,  // 19: tidegate.backplane.v1.RouteService.WatchRoutes:input_type -> tidegate.backplane.v1.WatchRoutesRequest
+	0,  // 20: tidegate.backplane.v1.RouteService.GetRoute:input_type -> tidegate.backplane.v1.GetRouteRequest
+	2,  // 21: tidegate.backplane.v1.RouteService.WatchRoutes:output_type -> tidegate.backplane.v1.WatchRoutesResponse
+	6,  // 22: tidegate.backplane.v1.RouteService.GetRoute:output_type -> tidegate.backplane.v1.Route
+	21, // [21:23] is the sub-list for method output_type
+	19, // [19:21] is the sub-list for method input_type
+	19, // [19:19] is the sub-list for extension type_name
+	19, // [19:19] is the sub-list for extension extendee
+	0,  // [0:19] is the sub-list for field type_name
 }
 
 func init() { file_tidegate_backplane_v1_route_service_proto_init() }

@@ -667,10 +667,12 @@ type UpdateVersionRequest struct {
 	// The version, identified by its name, with the new values.
 	Version *Version `protobuf:"bytes,1,opt,name=version,proto3" json:"version,omitempty"`
 	// Fields to change: description, tags, endpoints, endpoints.production,
-	// endpoints.sandbox, security, plans, allowed_origins, max_session_age. Empty
-	// means those that are set in version, each as a whole (over REST: those in
-	// the body, with objects merged), "*" means all. Other fields of the version
-	// may be named if their value is the current one.
+	// endpoints.sandbox, security, plans, allowed_origins, max_session_age,
+	// backend_options, backend_options.host, backend_options.fixed_host,
+	// backend_options.origin, pings. Empty means those that are set in version,
+	// each as a whole (over REST: those in the body, with objects merged), "*"
+	// means all. Other fields of the version may be named if their value is the
+	// current one.
 	UpdateMask    *fieldmaskpb.FieldMask `protobuf:"bytes,2,opt,name=update_mask,json=updateMask,proto3" json:"update_mask,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

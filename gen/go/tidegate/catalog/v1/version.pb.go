@@ -80,6 +80,67 @@ func (Version_State) EnumDescriptor() ([]byte, []int) {
 	return file_tidegate_catalog_v1_version_proto_rawDescGZIP(), []int{0, 0}
 }
 
+// Whom gateways send pings.
+type Version_Pings int32
+
+const (
+	// Not set: both peers.
+	Version_PINGS_UNSPECIFIED Version_Pings = 0
+	// Clients and backends.
+	Version_PINGS_BOTH Version_Pings = 1
+	// Clients only.
+	Version_PINGS_CLIENTS Version_Pings = 2
+	// Backends only.
+	Version_PINGS_BACKENDS Version_Pings = 3
+	// Nobody.
+	Version_PINGS_OFF Version_Pings = 4
+)
+
+// Enum value maps for Version_Pings.
+var (
+	Version_Pings_name = map[int32]string{
+		0: "PINGS_UNSPECIFIED",
+		1: "PINGS_BOTH",
+		2: "PINGS_CLIENTS",
+		3: "PINGS_BACKENDS",
+		4: "PINGS_OFF",
+	}
+	Version_Pings_value = map[string]int32{
+		"PINGS_UNSPECIFIED": 0,
+		"PINGS_BOTH":        1,
+		"PINGS_CLIENTS":     2,
+		"PINGS_BACKENDS":    3,
+		"PINGS_OFF":         4,
+	}
+)
+
+func (x Version_Pings) Enum() *Version_Pings {
+	p := new(Version_Pings)
+	*p = x
+	return p
+}
+
+func (x Version_Pings) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Version_Pings) Descriptor() protoreflect.EnumDescriptor {
+	return file_tidegate_catalog_v1_version_proto_enumTypes[1].Descriptor()
+}
+
+func (Version_Pings) Type() protoreflect.EnumType {
+	return &file_tidegate_catalog_v1_version_proto_enumTypes[1]
+}
+
+func (x Version_Pings) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Version_Pings.Descriptor instead.
+func (Version_Pings) EnumDescriptor() ([]byte, []int) {
+	return file_tidegate_catalog_v1_version_proto_rawDescGZIP(), []int{0, 1}
+}
+
 // Version is one version of an API: a backend, who may reach it, and a state.
 type Version struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -110,9 +171,13 @@ type Version struct {
 	// existing. A published version has at least one, unless its security is
 	// none.
 	Plans []string `protobuf:"bytes,7,rep,name=plans,proto3" json:"plans,omitempty"`
-	// Allowed values of the Origin header, such as "https://example.com" or
-	// "https://*.example.com"; empty allows any. A client that sends no Origin is
-	// let in. At most 100, with at most 8192 characters in total.
+	// Allowed values of the Origin header; empty allows any. A client that sends
+	// no Origin is let in. An origin is a scheme, a host and maybe a port, such as
+	// "https://example.com", "http://[::1]:3000", "app://localhost" or
+	// "chrome-extension://ID"; with http and https, "*." before the host stands for
+	// all subdomains. "file://" is for pages from files, and "null" for pages
+	// without an origin (see warnings). At most 100, with at most 8192 characters
+	// in total.
 	AllowedOrigins []string `protobuf:"bytes,8,rep,name=allowed_origins,json=allowedOrigins,proto3" json:"allowed_origins,omitempty"`
 	// How long a session may live, 1 second to 30 days; not set means no limit.
 	// The gateway then closes it with 1012.
@@ -129,7 +194,16 @@ type Version struct {
 	// Changes whenever the version changes. If it is sent with an update, a
 	// deletion or a change of state, it must be the current one (else ABORTED);
 	// empty is accepted. At most 64 characters.
-	Etag          string `protobuf:"bytes,14,opt,name=etag,proto3" json:"etag,omitempty"`
+	Etag string `protobuf:"bytes,14,opt,name=etag,proto3" json:"etag,omitempty"`
+	// How gateways speak to the backends. It is shown to those who see the
+	// endpoints.
+	BackendOptions *BackendOptions `protobuf:"bytes,15,opt,name=backend_options,json=backendOptions,proto3" json:"backend_options,omitempty"`
+	// Whom gateways send pings. A peer that is sent none is not idle for sending
+	// nothing; TCP finds out when it is gone.
+	Pings Version_Pings `protobuf:"varint,16,opt,name=pings,proto3,enum=tidegate.catalog.v1.Version_Pings" json:"pings,omitempty"`
+	// What is allowed and risky in this version, each a sentence that begins with
+	// the field.
+	Warnings      []string `protobuf:"bytes,17,rep,name=warnings,proto3" json:"warnings,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -262,11 +336,32 @@ func (x *Version) GetEtag() string {
 	return ""
 }
 
+func (x *Version) GetBackendOptions() *BackendOptions {
+	if x != nil {
+		return x.BackendOptions
+	}
+	return nil
+}
+
+func (x *Version) GetPings() Version_Pings {
+	if x != nil {
+		return x.Pings
+	}
+	return Version_PINGS_UNSPECIFIED
+}
+
+func (x *Version) GetWarnings() []string {
+	if x != nil {
+		return x.Warnings
+	}
+	return nil
+}
+
 var File_tidegate_catalog_v1_version_proto protoreflect.FileDescriptor
 
 const file_tidegate_catalog_v1_version_proto_rawDesc = "" +
 	"\n" +
-	"!tidegate/catalog/v1/version.proto\x12\x13tidegate.catalog.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\"tidegate/catalog/v1/endpoint.proto\x1a\"tidegate/catalog/v1/security.proto\x1a\x1dtidegate/rules/v1/rules.proto\"\x9c\v\n" +
+	"!tidegate/catalog/v1/version.proto\x12\x13tidegate.catalog.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a)tidegate/catalog/v1/backend_options.proto\x1a\"tidegate/catalog/v1/endpoint.proto\x1a\"tidegate/catalog/v1/security.proto\x1a\x1dtidegate/rules/v1/rules.proto\"\xb7\x0e\n" +
 	"\aVersion\x12\x1f\n" +
 	"\x04name\x18\x01 \x01(\tB\v\xe0A\b\xbaH\x05r\x03\x18\xc8\x01R\x04name\x12\xc3\x01\n" +
 	"\aversion\x18\x02 \x01(\tB\xa8\x01\xe0A\x02\xe0A\x05\xbaH\x9e\x01\xba\x01\x9a\x01\n" +
@@ -276,9 +371,9 @@ const file_tidegate_catalog_v1_version_proto_rawDesc = "" +
 	"\x03tag\x12Nmust have 1 to 50 characters, no control characters and no space at either end\x1aBthis.matches('^[^\\\\p{Z}\\\\p{C}]([^\\\\p{C}]{0,48}[^\\\\p{Z}\\\\p{C}])?$')R\x04tags\x12G\n" +
 	"\tendpoints\x18\x05 \x01(\v2\x1e.tidegate.catalog.v1.EndpointsB\t\xe0A\x02\xbaH\x03\xc8\x01\x01R\tendpoints\x12I\n" +
 	"\bsecurity\x18\x06 \x03(\v2#.tidegate.catalog.v1.SecuritySchemeB\b\xbaH\x05\x92\x01\x02\x10\bR\bsecurity\x12(\n" +
-	"\x05plans\x18\a \x03(\tB\x12\xbaH\x0f\x92\x01\f\x102\x18\x01\"\x06r\x04\x98\xea0\x01R\x05plans\x12\x91\x02\n" +
-	"\x0fallowed_origins\x18\b \x03(\tB\xe7\x01\xbaH\xe3\x01\x92\x01\xdf\x01\x10d\x18\x01\"\xd8\x01\xba\x01\xd4\x01\n" +
-	"\x06origin\x12Ymust be an origin, as https://example.com, https://*.example.com or http://localhost:3000\x1aothis.size() <= 255 && this.matches('^https?://(\\\\*\\\\.)?[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?(:[0-9]{1,5})?$')R\x0eallowedOrigins\x12T\n" +
+	"\x05plans\x18\a \x03(\tB\x12\xbaH\x0f\x92\x01\f\x102\x18\x01\"\x06r\x04\x98\xea0\x01R\x05plans\x12\x93\x03\n" +
+	"\x0fallowed_origins\x18\b \x03(\tB\xe9\x02\xbaH\xe5\x02\x92\x01\xe1\x02\x10d\x18\x01\"\xda\x02\xba\x01\xd6\x02\n" +
+	"\x06origin\x12umust be an origin, as https://example.com, https://*.example.com, http://[::1]:3000, app://localhost, file:// or null\x1a\xd4\x01this.size() <= 255 && this.matches('^(null|file://|(?i:https?)://((\\\\*\\\\.)?[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?|\\\\[[0-9A-Fa-f:.]+\\\\])(:[0-9]{1,5})?|[A-Za-z][A-Za-z0-9+.-]*://[A-Za-z0-9._~-]+(:[0-9]{1,5})?)$')R\x0eallowedOrigins\x12T\n" +
 	"\x0fmax_session_age\x18\t \x01(\v2\x19.google.protobuf.DurationB\x11\xbaH\x0e\xaa\x01\v\"\x05\b\x80\x9a\x9e\x012\x02\b\x01R\rmaxSessionAge\x12=\n" +
 	"\x05state\x18\n" +
 	" \x01(\x0e2\".tidegate.catalog.v1.Version.StateB\x03\xe0A\x03R\x05state\x12!\n" +
@@ -287,11 +382,21 @@ const file_tidegate_catalog_v1_version_proto_rawDesc = "" +
 	"createTime\x12@\n" +
 	"\vupdate_time\x18\r \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\n" +
 	"updateTime\x12\x1b\n" +
-	"\x04etag\x18\x0e \x01(\tB\a\xbaH\x04r\x02\x18@R\x04etag\"F\n" +
+	"\x04etag\x18\x0e \x01(\tB\a\xbaH\x04r\x02\x18@R\x04etag\x12L\n" +
+	"\x0fbackend_options\x18\x0f \x01(\v2#.tidegate.catalog.v1.BackendOptionsR\x0ebackendOptions\x12B\n" +
+	"\x05pings\x18\x10 \x01(\x0e2\".tidegate.catalog.v1.Version.PingsB\b\xbaH\x05\x82\x01\x02\x10\x01R\x05pings\x12\x1f\n" +
+	"\bwarnings\x18\x11 \x03(\tB\x03\xe0A\x03R\bwarnings\"F\n" +
 	"\x05State\x12\x15\n" +
 	"\x11STATE_UNSPECIFIED\x10\x00\x12\x11\n" +
 	"\rSTATE_CREATED\x10\x01\x12\x13\n" +
-	"\x0fSTATE_PUBLISHED\x10\x02:G\xeaAD\n" +
+	"\x0fSTATE_PUBLISHED\x10\x02\"d\n" +
+	"\x05Pings\x12\x15\n" +
+	"\x11PINGS_UNSPECIFIED\x10\x00\x12\x0e\n" +
+	"\n" +
+	"PINGS_BOTH\x10\x01\x12\x11\n" +
+	"\rPINGS_CLIENTS\x10\x02\x12\x12\n" +
+	"\x0ePINGS_BACKENDS\x10\x03\x12\r\n" +
+	"\tPINGS_OFF\x10\x04:G\xeaAD\n" +
 	"\x10tidegate/Version\x12\x1dapis/{api}/versions/{version}*\bversions2\aversionB\xda\x01\n" +
 	"\x17com.tidegate.catalog.v1B\fVersionProtoP\x01ZCgithub.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1;catalogv1\xa2\x02\x03TCX\xaa\x02\x13Tidegate.Catalog.V1\xca\x02\x13Tidegate\\Catalog\\V1\xe2\x02\x1fTidegate\\Catalog\\V1\\GPBMetadata\xea\x02\x15Tidegate::Catalog::V1b\x06proto3"
 
@@ -307,28 +412,32 @@ func file_tidegate_catalog_v1_version_proto_rawDescGZIP() []byte {
 	return file_tidegate_catalog_v1_version_proto_rawDescData
 }
 
-var file_tidegate_catalog_v1_version_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
+var file_tidegate_catalog_v1_version_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
 var file_tidegate_catalog_v1_version_proto_msgTypes = make([]protoimpl.MessageInfo, 1)
 var file_tidegate_catalog_v1_version_proto_goTypes = []any{
 	(Version_State)(0),            // 0: tidegate.catalog.v1.Version.State
-	(*Version)(nil),               // 1: tidegate.catalog.v1.Version
-	(*Endpoints)(nil),             // 2: tidegate.catalog.v1.Endpoints
-	(*SecurityScheme)(nil),        // 3: tidegate.catalog.v1.SecurityScheme
-	(*durationpb.Duration)(nil),   // 4: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil), // 5: google.protobuf.Timestamp
+	(Version_Pings)(0),            // 1: tidegate.catalog.v1.Version.Pings
+	(*Version)(nil),               // 2: tidegate.catalog.v1.Version
+	(*Endpoints)(nil),             // 3: tidegate.catalog.v1.Endpoints
+	(*SecurityScheme)(nil),        // 4: tidegate.catalog.v1.SecurityScheme
+	(*durationpb.Duration)(nil),   // 5: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil), // 6: google.protobuf.Timestamp
+	(*BackendOptions)(nil),        // 7: tidegate.catalog.v1.BackendOptions
 }
 var file_tidegate_catalog_v1_version_proto_depIdxs = []int32{
-	2, // 0: tidegate.catalog.v1.Version.endpoints:type_name -> tidegate.catalog.v1.Endpoints
-	3, // 1: tidegate.catalog.v1.Version.security:type_name -> tidegate.catalog.v1.SecurityScheme
-	4, // 2: tidegate.catalog.v1.Version.max_session_age:type_name -> google.protobuf.Duration
+	3, // 0: tidegate.catalog.v1.Version.endpoints:type_name -> tidegate.catalog.v1.Endpoints
+	4, // 1: tidegate.catalog.v1.Version.security:type_name -> tidegate.catalog.v1.SecurityScheme
+	5, // 2: tidegate.catalog.v1.Version.max_session_age:type_name -> google.protobuf.Duration
 	0, // 3: tidegate.catalog.v1.Version.state:type_name -> tidegate.catalog.v1.Version.State
-	5, // 4: tidegate.catalog.v1.Version.create_time:type_name -> google.protobuf.Timestamp
-	5, // 5: tidegate.catalog.v1.Version.update_time:type_name -> google.protobuf.Timestamp
-	6, // [6:6] is the sub-list for method output_type
-	6, // [6:6] is the sub-list for method input_type
-	6, // [6:6] is the sub-list for extension type_name
-	6, // [6:6] is the sub-list for extension extendee
-	0, // [0:6] is the sub-list for field type_name
+	6, // 4: tidegate.catalog.v1.Version.create_time:type_name -> google.protobuf.Timestamp
+	6, // 5: tidegate.catalog.v1.Version.update_time:type_name -> google.protobuf.Timestamp
+	7, // 6: tidegate.catalog.v1.Version.backend_options:type_name -> tidegate.catalog.v1.BackendOptions
+	1, // 7: tidegate.catalog.v1.Version.pings:type_name -> tidegate.catalog.v1.Version.Pings
+	8, // [8:8] is the sub-list for method output_type
+	8, // [8:8] is the sub-list for method input_type
+	8, // [8:8] is the sub-list for extension type_name
+	8, // [8:8] is the sub-list for extension extendee
+	0, // [0:8] is the sub-list for field type_name
 }
 
 func init() { file_tidegate_catalog_v1_version_proto_init() }
@@ -336,6 +445,7 @@ func file_tidegate_catalog_v1_version_proto_init() {
 	if File_tidegate_catalog_v1_version_proto != nil {
 		return
 	}
+	file_tidegate_catalog_v1_backend_options_proto_init()
 	file_tidegate_catalog_v1_endpoint_proto_init()
 	file_tidegate_catalog_v1_security_proto_init()
 	type x struct{}
@@ -343,7 +453,7 @@ func file_tidegate_catalog_v1_version_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tidegate_catalog_v1_version_proto_rawDesc), len(file_tidegate_catalog_v1_version_proto_rawDesc)),
-			NumEnums:      1,
+			NumEnums:      2,
 			NumMessages:   1,
 			NumExtensions: 0,
 			NumServices:   0,

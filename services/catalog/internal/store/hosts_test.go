@@ -1,0 +1,42 @@
+package store
+
+import (
+	"slices"
+	"testing"
+
+	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
+)
+
+// TestAdvertise: routes whose backends may get the client's host have the hosts of the
+// installation, and are changed with them.
+func TestAdvertise(t *testing.T) {
+	each(t, func(t *testing.T, b *bench) {
+		ctx := t.Context()
+		a := b.api("ann", "Echo", "/echo")
+		b.version(a, "1")
+		v := sample(a, "2")
+		v.BackendHost, v.FixedHost = "CLIENT", ""
+		v, err := b.CreateVersion(ctx, ann, v, allow[API])
+		must(t, err)
+		advertise := func(hosts ...string) (uint64, *backplanev1.RouteEvent) {
+			t.Helper()
+			must(t, b.Advertise(ctx, hosts))
+			e, number := b.event()
+			return number, e
+		}
+		first, e := advertise("gw.example", "gw.example:9099", "gw.example")
+		want := []string{"gw.example", "gw.example:9099"}
+		if len(e.GetRoutes()) != 1 || !slices.Equal(e.GetRoutes()[0].GetAdvertisedHosts(), want) || e.GetRoutes()[0].GetChangeNumber() != first {
+			t.Errorf("event = %v, want the route of the version 2 with %q", e, want)
+		}
+		if again, _ := advertise("gw.example:9099", "gw.example"); again != first {
+			t.Error("the same hosts are a change")
+		}
+		if next, e := advertise(); next != first+1 || len(e.GetRoutes()) != 1 || len(e.GetRoutes()[0].GetAdvertisedHosts()) != 0 {
+			t.Errorf("event = %v, want the route of the version 2 without hosts", e)
+		}
+		if got, err := b.Version(ctx, ann, v.Name()); err != nil || len(got.AdvertisedHosts) != 0 {
+			t.Errorf("Version = %v, %v, want one without hosts", got.AdvertisedHosts, err)
+		}
+	})
+}

@@ -1,0 +1,59 @@
+package routes
+
+import "strings"
+
+// Backends says what a version's backends get as Host and Origin. The zero value is
+// the endpoint's host, and the client's origin.
+type Backends struct {
+	// FixedHost is what they get as Host, whatever else is said; empty: none.
+	FixedHost string
+	// ClientHosts are the hosts that they get as Host when the client asked for one
+	// of them: lower case, without the port that the scheme implies.
+	ClientHosts []string
+	// Origin is what they get as Origin.
+	Origin Origin
+}
+
+// Origin says what a backend gets as Origin.
+type Origin uint8
+
+// What a backend can get as Origin.
+const (
+	ClientOrigin   Origin = iota // what the client sent
+	NoOrigin                     // nothing
+	EndpointOrigin               // that of a page of the backend's own
+)
+
+// HostFor returns what the backend at an endpoint gets as Host when the client asked
+// for host, over TLS or not.
+func (b *Backends) HostFor(e *Endpoint, host string, secure bool) string {
+	switch {
+	case b.FixedHost != "":
+		return b.FixedHost
+	case b.isClientHost(host, secure):
+		return host
+	}
+	return e.Host
+}
+
+func (b *Backends) isClientHost(host string, secure bool) bool {
+	port := ":80"
+	if secure {
+		port = ":443"
+	}
+	host = strings.TrimSuffix(host, port)
+	for _, h := range b.ClientHosts {
+		if strings.EqualFold(h, host) {
+			return true
+		}
+	}
+	return false
+}
+
+// OriginFor returns the origin of a page of the backend's own, which gets this Host.
+func (e *Endpoint) OriginFor(host string) string {
+	if e.TLS {
+		return "https://" + host
+	}
+	return "http://" + host
+}
