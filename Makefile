@@ -6,6 +6,7 @@ export PATH := $(BIN):$(PATH)
 TOOLS := $(BIN)/.stamp
 LINT := $(BIN)/golangci-lint
 GOTESTSUM := $(BIN)/gotestsum
+AUDIT := $(BIN)/govulncheck
 # One set of build flags for everything, so that each package is compiled once.
 export GOFLAGS := $(GOFLAGS) -trimpath
 export CGO_ENABLED := $(if $(RACE),1,0)
@@ -75,6 +76,10 @@ check: gen-check lint ## All that CI checks
 	cd services && GOWORK=off go build ./...
 	$(MAKE) cross
 
+.PHONY: audit
+audit: $(AUDIT) ## Look up known vulnerabilities, where their database can be reached
+	@./.ci/audit $(AUDIT)
+
 .PHONY: cross
 cross: ## Check that macOS has everything, and Windows the command line
 	GOOS=darwin go vet ./services/...
@@ -108,4 +113,9 @@ $(GOTESTSUM): tools/test/go.mod tools/test/go.sum
 $(LINT): tools/lint/go.mod tools/lint/go.sum
 	@mkdir -p $(BIN)
 	GOWORK=off go -C tools/lint build -o $(BIN)/ tool
+	@touch $@
+
+$(AUDIT): tools/audit/go.mod tools/audit/go.sum
+	@mkdir -p $(BIN)
+	GOWORK=off go -C tools/audit build -o $(BIN)/ tool
 	@touch $@
