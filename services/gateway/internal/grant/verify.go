@@ -3,10 +3,12 @@ package grant
 import (
 	"context"
 	"fmt"
+	"net/netip"
 	"time"
 
 	"github.com/tidegatehq/tidegate/services/gateway/internal/credential"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/metrics"
+	"github.com/tidegatehq/tidegate/services/kit/clientaddr"
 )
 
 // tries bounds how often a question is asked whose answers are void.
@@ -18,6 +20,7 @@ type lookup struct {
 	key        key
 	credential credential.Credential
 	version    string
+	client     netip.Prefix // for whom it began; not valid: nobody known
 
 	done     chan struct{} // closed once the rest is set
 	grant    *Grant
@@ -27,10 +30,11 @@ type lookup struct {
 
 // Verify returns what a credential is good for, and how far that takes events into
 // account. The error is one of this package's, or wraps the cause of ctx: then the
-// lookup goes on for the others. Nothing may be done with a grant before its
+// lookup goes on for the others. Of the lookups under way, the client of ctx may have
+// half: made-up credentials of one address keep nobody else's from being verified. Nothing may be done with a grant before its
 // session is registered and confirmed.
 func (c *Cache) Verify(ctx context.Context, cred credential.Credential, version string) (*Grant, Position, error) {
-	l, g, position, err := c.find(cred, version)
+	l, g, position, err := c.find(cred, version, clientaddr.Network(clientaddr.From(ctx)))
 	if l == nil {
 		return g, position, err
 	}
@@ -43,7 +47,7 @@ func (c *Cache) Verify(ctx context.Context, cred credential.Credential, version 
 }
 
 // find returns what is kept, or the lookup to wait for.
-func (c *Cache) find(cred credential.Credential, version string) (*lookup, *Grant, Position, error) {
+func (c *Cache) find(cred credential.Credential, version string, client netip.Prefix) (*lookup, *Grant, Position, error) {
 	k, now := keyOf(cred, version), time.Now()
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -63,11 +67,11 @@ func (c *Cache) find(cred credential.Credential, version string) (*lookup, *Gran
 	case l != nil:
 	case c.closed:
 		return nil, nil, 0, ErrUnavailable
-	case len(c.lookups) >= unlimited(c.cfg.MaxLookups):
+	case len(c.lookups) >= unlimited(c.cfg.MaxLookups), client.IsValid() && !c.clients.Take(client):
 		c.metrics.Lookup(metrics.Busy)
 		return nil, nil, 0, ErrBusy
 	default:
-		l = &lookup{key: k, credential: cred, version: version, done: make(chan struct{})}
+		l = &lookup{key: k, credential: cred, version: version, client: client, done: make(chan struct{})}
 		c.lookups[k] = l
 		c.running.Go(func() { c.run(l) })
 	}
@@ -113,6 +117,9 @@ func (c *Cache) fail(l *lookup, err error) {
 // finish lets those go on who wait for a lookup. The lock is held.
 func (c *Cache) finish(l *lookup) {
 	delete(c.lookups, l.key)
+	if l.client.IsValid() {
+		c.clients.Give(l.client)
+	}
 	close(l.done)
 }
 

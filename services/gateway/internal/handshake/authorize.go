@@ -11,6 +11,7 @@ import (
 	"github.com/tidegatehq/tidegate/services/gateway/internal/grant"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/head"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/problem"
+	"github.com/tidegatehq/tidegate/services/kit/clientaddr"
 )
 
 // authorize takes the credential out of the request, and whatever else is a credential
@@ -27,10 +28,19 @@ func (h *Handler) authorize(ctx context.Context, a *attempt) error {
 	case c.Type == credential.None:
 		return a.checkEndpoint()
 	}
-	if a.grant, a.position, err = h.Grants.Verify(ctx, c, r.Name); err != nil {
+	if a.grant, a.position, err = h.Grants.Verify(a.client(ctx), c, r.Name); err != nil {
 		return refusedGrant(err)
 	}
 	return a.checkEndpoint()
+}
+
+// client returns ctx with the client's address, unless that is a trusted proxy's, which
+// stands for many clients.
+func (a *attempt) client(ctx context.Context) context.Context {
+	if a.Proxy {
+		return ctx
+	}
+	return clientaddr.With(ctx, a.Remote.Addr())
 }
 
 func (a *attempt) checkEndpoint() error {
