@@ -38,6 +38,9 @@ type Program struct {
 	// Serve starts the server with the arguments after "serve" and returns its
 	// exit code; nil where the server does not run.
 	Serve func(ctx context.Context, args []string) int
+	// Recover lets an administrator sign in again, by a change of the database; nil
+	// where the server does not run.
+	Recover func(ctx context.Context, r Recovery) error
 	// Version is what the command version prints.
 	Version string
 }
@@ -86,6 +89,7 @@ type grammar struct {
 	Usage   usageCmd    `cmd:"" help:"Traffic of subscriptions through gateways."`
 	User    userCmds    `cmd:"" help:"Users."`
 	SignIn  signInCmds  `cmd:"" name:"sign-in" help:"Sign-ins of users."`
+	Admin   adminCmds   `cmd:"" help:"What needs the database instead of a server."`
 
 	Certs   certsCmd   `cmd:"" help:"Create a certificate authority, and a certificate and key for each service."`
 	Version versionCmd `cmd:"" help:"Show the version."`

@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -12,6 +13,7 @@ import (
 	"github.com/coder/websocket"
 
 	"github.com/tidegatehq/tidegate/services/cli"
+	"github.com/tidegatehq/tidegate/services/standalone"
 )
 
 // TestStory goes the way from nothing to an echo through the gateway, with each
@@ -55,6 +57,9 @@ func (sh *shell) try(t *testing.T, stdin string, args ...string) (stdout, stderr
 		Env: []string{
 			"TIDEGATE_CONFIG=" + sh.config, "TIDEGATE_SERVER=" + sh.stack.GRPC, "TIDEGATE_CA=" + sh.stack.CA,
 			"TIDEGATE_PORTAL=" + sh.stack.Portal,
+		},
+		Recover: func(ctx context.Context, r cli.Recovery) error {
+			return standalone.Recover(ctx, standalone.Recovery(r))
 		},
 	})
 	return out.String(), err.String(), code

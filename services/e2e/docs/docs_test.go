@@ -222,6 +222,7 @@ func TestErrors(t *testing.T) {
 func TestNames(t *testing.T) {
 	flags, variables := map[string]bool{"-h": true, "-help": true, "--help": true}, map[string]bool{
 		"TIDEGATE_SERVER": true, "TIDEGATE_CA": true, "TIDEGATE_CONFIG": true, "TIDEGATE_TOKEN": true, "TIDEGATE_CLIENT_SECRET": true, "TIDEGATE_PORTAL": true,
+		"TIDEGATE_NEW_PASSWORD": true,
 	}
 	for _, program := range append(Services(), "tidegate") {
 		Flags(program).VisitAll(func(f *flag.Flag) {

@@ -17,7 +17,7 @@ func main() {
 	unhook := context.AfterFunc(ctx, stop) // a second signal ends the process
 	code := cli.Main(ctx, cli.Program{
 		Args: os.Args[1:], Env: os.Environ(), Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr,
-		Serve: server(), Version: run.Version(),
+		Serve: server(), Recover: recovery(), Version: run.Version(),
 	})
 	unhook()
 	stop()

@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/term"
 
+	"github.com/tidegatehq/tidegate/services/cli"
 	"github.com/tidegatehq/tidegate/services/kit/run"
 	"github.com/tidegatehq/tidegate/services/standalone"
 )
@@ -22,6 +23,13 @@ func server() func(ctx context.Context, args []string) int {
 			Name: "tidegate", Args: args, Env: os.Environ(), Stdout: os.Stdout, Stderr: os.Stderr,
 			Hangups: run.Hangups(), HangupStops: inTerminal(),
 		}, standalone.Options{Program: called()})
+	}
+}
+
+// recovery returns what lets an administrator sign in again.
+func recovery() func(ctx context.Context, r cli.Recovery) error {
+	return func(ctx context.Context, r cli.Recovery) error {
+		return standalone.Recover(ctx, standalone.Recovery(r))
 	}
 }
 

@@ -5,8 +5,14 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 
+	"google.golang.org/protobuf/proto"
+
+	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
 	"github.com/tidegatehq/tidegate/services/kit/change"
+	"github.com/tidegatehq/tidegate/services/kit/fault"
 	"github.com/tidegatehq/tidegate/services/kit/id"
 	"github.com/tidegatehq/tidegate/services/kit/identity"
 	"github.com/tidegatehq/tidegate/services/kit/sqldb"
@@ -67,4 +73,56 @@ func (s *Store) Reseal(ctx context.Context, canary, refreshKey []byte) error {
 		return fmt.Errorf("seal what the first start fixed again: %w", err)
 	}
 	return nil
+}
+
+// Recover makes the user with this username an administrator who can sign in: it sets
+// the hash of a new password, gives the role, restores the user, and ends the user's
+// sign-ins and what failed sign-ins have held up. The service may run meanwhile; the
+// change tells it.
+func (s *Store) Recover(ctx context.Context, username, password string) error {
+	return s.log.Write(ctx, "recover administrator", func(tx *change.Tx) (change.Record, error) {
+		old, found, err := sqldb.One(ctx, tx, scanUser, selectUser+`WHERE username_fold = $1`, sqldb.Fold(username))
+		if err != nil {
+			return change.Record{}, fmt.Errorf("read user by username: %w", err)
+		}
+		if !found {
+			return change.Record{}, noSuchUser(ctx, tx, username)
+		}
+		u := old
+		if u.Suspended = false; !u.admin() {
+			u.Roles = append(slices.Clip(u.Roles), identity.RoleAdmin)
+		}
+		u.Etag, u.UpdatedAt = old.Etag+1, tx.Time
+		_, err = tx.ExecContext(ctx, `
+			UPDATE users SET roles = $1, admin = TRUE, suspended = FALSE, password = $2, updated_at = $3, etag = $4 WHERE id = $5`,
+			strings.Join(u.Roles, " "), password, u.UpdatedAt.UnixMicro(), u.Etag, u.ID)
+		if err != nil {
+			return change.Record{}, err
+		}
+		if _, err := tx.ExecContext(ctx, `DELETE FROM sign_in WHERE user_id = $1`, u.ID); err != nil {
+			return change.Record{}, err
+		}
+		if err := forgetFailures(ctx, tx, u.ID); err != nil {
+			return change.Record{}, err
+		}
+		name := UserName(u.ID)
+		ended, err := endAccess(ctx, tx, name)
+		return change.Record{
+			Actor: "services/subscription", Action: "RecoverAdministrator", Resource: name,
+			Before: old, After: u, Secrets: []string{passwordSecret},
+			Event: event(backplanev1.GrantEvent_CAUSE_UNSPECIFIED, name), Others: []proto.Message{ended},
+		}, err
+	})
+}
+
+// shownAdministrators is how many administrators noSuchUser names.
+const shownAdministrators = 5
+
+// noSuchUser says that nobody has a username, and who the administrators are.
+func noSuchUser(ctx context.Context, tx *change.Tx, username string) error {
+	names, err := sqldb.All(ctx, tx, scanID, `SELECT username FROM users WHERE admin ORDER BY created_at, id LIMIT $1`, shownAdministrators)
+	if err != nil {
+		return fmt.Errorf("read administrators: %w", err)
+	}
+	return fault.Precondition("there is no user %q; administrators are %s", username, strings.Join(names, ", "))
 }

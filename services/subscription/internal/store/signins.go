@@ -52,6 +52,13 @@ func (s *Store) CountFailure(ctx context.Context, username string) error {
 	return nil
 }
 
+// forgetFailures forgets the failed sign-ins of a user's name.
+func forgetFailures(ctx context.Context, q sqldb.Querier, user string) error {
+	_, err := q.ExecContext(ctx, `
+		DELETE FROM sign_in_failure WHERE username_fold = (SELECT username_fold FROM users WHERE id = $1)`, user)
+	return err
+}
+
 // SignIn is what a user's password opened.
 type SignIn struct {
 	ID, User string // ids
@@ -128,9 +135,7 @@ func (s *Store) CreateSignIn(ctx context.Context, user, password, address string
 		if err != nil || !ok {
 			return err
 		}
-		_, err = tx.ExecContext(ctx, `
-			DELETE FROM sign_in_failure WHERE username_fold = (SELECT username_fold FROM users WHERE id = $1)`, user)
-		if err != nil {
+		if err := forgetFailures(ctx, tx, user); err != nil {
 			return err
 		}
 		_, err = tx.ExecContext(ctx, `
