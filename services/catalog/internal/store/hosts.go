@@ -39,7 +39,10 @@ func (s *Store) Advertise(ctx context.Context, hosts []string) error {
 				return change.Record{}, err
 			}
 		}
-		return change.Record{Actor: "services/catalog", Action: "AdvertiseGateways", Resource: "services/catalog", Event: event}, nil
+		return change.Record{
+			Actor: "services/catalog", Action: "AdvertiseGateways", Resource: "services/catalog", Event: event,
+			Skip: len(event.GetRoutes()) == 0,
+		}, nil
 	})
 }
 

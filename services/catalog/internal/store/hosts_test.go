@@ -14,10 +14,18 @@ func TestAdvertise(t *testing.T) {
 		ctx := t.Context()
 		a := b.api("ann", "Echo", "/echo")
 		b.version(a, "1")
+		_, before := b.event()
+		must(t, b.Advertise(ctx, []string{"old.example"}))
+		if _, after := b.event(); after != before {
+			t.Error("hosts that no route has are a change")
+		}
 		v := sample(a, "2")
 		v.BackendHost, v.FixedHost = "CLIENT", ""
 		v, err := b.CreateVersion(ctx, ann, v, allow[API])
 		must(t, err)
+		if !slices.Equal(v.AdvertisedHosts, []string{"old.example"}) {
+			t.Errorf("CreateVersion = %q, want the hosts of before", v.AdvertisedHosts)
+		}
 		advertise := func(hosts ...string) (uint64, *backplanev1.RouteEvent) {
 			t.Helper()
 			must(t, b.Advertise(ctx, hosts))
