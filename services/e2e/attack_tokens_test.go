@@ -294,11 +294,11 @@ func TestForgedTokens(t *testing.T) {
 	p := s.admin(t)
 	x := p.publish(t, "Forged", newBackend(t))
 	application := p.accessToken(t, x)
-	key := signingKey(t, data)
+	key, client := signingKey(t, data), s.http(t)
 	users, applications := newForger(t, key, p.token), newForger(t, key, application)
 	issuer := fmt.Sprint(users.claims["iss"])
 	for name, good := range map[string]string{"users": users.good(t), "applications": applications.good(t)} {
-		if got := s.doors(t, p, x, good); got[name] != "taken" {
+		if got := s.doors(t, client, p, x, good); got[name] != "taken" {
 			t.Fatalf("a good token of %s is %v", name, got)
 		}
 	}
@@ -310,7 +310,7 @@ func TestForgedTokens(t *testing.T) {
 		forged["application, "+name] = token
 	}
 	for name, token := range forged {
-		for door, got := range s.doors(t, p, x, token) {
+		for door, got := range s.doors(t, client, p, x, token) {
 			if own := map[string]string{"users": "a user's token", "applications": "an application's token"}; got != "refused" && own[door] != name {
 				t.Errorf("%s: %s at the door of %s, want it refused: %s", name, got, door, token)
 			}
@@ -320,7 +320,7 @@ func TestForgedTokens(t *testing.T) {
 
 // doors shows a token to all that take tokens: gRPC and REST, the gateway and
 // introspection. What they say must agree.
-func (s *server) doors(t *testing.T, p *user, x *product, token string) map[string]string {
+func (s *server) doors(t *testing.T, client *http.Client, p *user, x *product, token string) map[string]string {
 	t.Helper()
 	as := *p
 	as.token = token
@@ -331,7 +331,7 @@ func (s *server) doors(t *testing.T, p *user, x *product, token string) map[stri
 	} else if err != nil {
 		t.Errorf("GetUser with %.60q: %v, want UNAUTHENTICATED", token, err)
 	}
-	if got := s.getMe(t, token); (got == http.StatusUnauthorized) != (said["users"] == "refused") {
+	if got := s.getMe(t, client, token); (got == http.StatusUnauthorized) != (said["users"] == "refused") {
 		t.Errorf("%.60q is %s over gRPC, and answered %d over REST", token, said["users"], got)
 	}
 	header, query := s.refused(t, s.WS+x.path, token), s.refused(t, s.WS+x.path+"?access_token="+url.QueryEscape(token), "")
@@ -346,14 +346,14 @@ func (s *server) doors(t *testing.T, p *user, x *product, token string) map[stri
 }
 
 // getMe returns the status of GET /v1/users/me.
-func (s *server) getMe(t *testing.T, token string) int {
+func (s *server) getMe(t *testing.T, client *http.Client, token string) int {
 	t.Helper()
 	req, err := http.NewRequestWithContext(within(t), http.MethodGet, s.Portal+"/v1/users/me", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	req.Header.Set("Authorization", "Bearer "+token)
-	res, err := s.http(t).Do(req)
+	res, err := client.Do(req)
 	if err != nil {
 		t.Fatal(err)
 	}
