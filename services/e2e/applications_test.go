@@ -15,6 +15,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/coder/websocket"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/metadata"
 
@@ -26,6 +27,7 @@ type applications struct {
 	user     *user
 	backends map[string]string
 	origins  []string // of what is published next
+	options  *catalogv1.BackendOptions
 	client   *product // an application
 }
 
@@ -76,7 +78,7 @@ func (a *applications) version(t *testing.T, name, context, backend string, secu
 	}
 	version, err := p.catalog.CreateVersion(p.ctx(t), &catalogv1.CreateVersionRequest{Parent: api.GetName(), Version: &catalogv1.Version{
 		Version: "1.0.0", Endpoints: &catalogv1.Endpoints{Production: endpoint(backend)}, Plans: []string{p.plan(t, "Gold")}, Security: security,
-		AllowedOrigins: a.origins,
+		AllowedOrigins: a.origins, BackendOptions: a.options,
 	}})
 	if err != nil {
 		t.Fatal(err)
@@ -201,6 +203,7 @@ func (a *applications) browserPage(t *testing.T) {
 	var addresses struct {
 		Address string `json:"address"`
 		Refused string `json:"refused"`
+		Strict  string `json:"strict"`
 	}
 	said := make(chan string, 1)
 	site := newSite(t, &addresses, said)
@@ -210,10 +213,12 @@ func (a *applications) browserPage(t *testing.T) {
 	a.origins = []string{"https://another.example"}
 	url, token = a.publish(t, "Other", "/other", a.backends["echo"])
 	addresses.Refused = url + "?access_token=" + token
-	a.origins = nil
+	a.origins, a.options = nil, &catalogv1.BackendOptions{Origin: catalogv1.BackendOptions_ORIGIN_ENDPOINT}
+	addresses.Strict, _ = a.publish(t, "Strict", "/strict", newStrictBackend(t), anonymous())
+	a.options = nil
 	t.Parallel()
 	ended := openPage(t, chromium, site+"/")
-	want := "protocol one\ntext hello\nbinary 0,255\nlarge true\nclosed 4321 as you said true\nrefused 1006\n"
+	want := "protocol one\ntext hello\nbinary 0,255\nlarge true\nclosed 4321 as you said true\nrefused 1006\nstrict own origin\n"
 	select {
 	case got := <-said:
 		if got != want {
@@ -224,6 +229,27 @@ func (a *applications) browserPage(t *testing.T) {
 	case <-within(t).Done():
 		t.Error("the page says nothing")
 	}
+}
+
+// newStrictBackend starts a backend that checks the origin as its library does by
+// default: it must be of the host that is asked for.
+func newStrictBackend(t *testing.T) string {
+	t.Helper()
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		conn, err := websocket.Accept(w, r, nil)
+		if err != nil {
+			return
+		}
+		defer func() { _ = conn.CloseNow() }()
+		said := "another origin"
+		if r.Header.Get("Origin") == "http://"+r.Host {
+			said = "own origin"
+		}
+		_ = conn.Write(r.Context(), websocket.MessageText, []byte(said))
+		_ = conn.Close(websocket.StatusNormalClosure, "")
+	}))
+	t.Cleanup(srv.Close)
+	return "ws" + strings.TrimPrefix(srv.URL, "http")
 }
 
 // openPage opens a page in a browser that reaches nothing but loopback and ends
