@@ -38,6 +38,7 @@ func TestFloodAtARestart(t *testing.T) {
 		TLSClientConfig: s.trust(t), DisableKeepAlives: true,
 		DialContext: (&net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 2)}}).DialContext,
 	}
+	rest := s.http(t)
 	stop := flood(t, s, &http.Client{Transport: transport})
 	for i := range 20 {
 		conn, status, err := s.tryConnect(t, []string{s.WS, s.WSS}[i%2]+"/echowebsocket/1.0.0", token)
@@ -46,7 +47,7 @@ func TestFloodAtARestart(t *testing.T) {
 		}
 		echo(t, conn, websocket.MessageText, "hello")
 		_ = conn.CloseNow()
-		if status := s.getMe(t, admin.token); status != http.StatusOK {
+		if status := s.getMe(t, rest, admin.token); status != http.StatusOK {
 			t.Fatalf("REST request %d beside the flood: %d", i, status)
 		}
 	}
