@@ -63,7 +63,7 @@ func (c *Config) Flags(fs *flag.FlagSet) {
 	fs.DurationVar(&c.Settle, "settle", c.Settle, "`time` to wait after the last handshake before memory is read")
 	fs.StringVar(&c.Peers, "peers", c.Peers, "peers to measure, of `nginx,haproxy,relay`; empty for all that are installed")
 	fs.StringVar(&c.Shapes, "shapes", c.Shapes, "shapes to measure, of `one,cores`: one worker, or one for each core; empty for both")
-	fs.StringVar(&c.Skip, "skip", c.Skip, "measurements to leave out, of `echo,handshake,memory`")
+	fs.StringVar(&c.Skip, "skip", c.Skip, "measurements to leave out, of `echo,handshake,memory,flood`")
 	fs.StringVar(&c.Against, "against", c.Against, "`folder` of a checkout of another commit: compare the gateway with that commit's instead of with the peers. "+
 		"Each round starts both anew. Printed are the medians of the rounds' ratios and their 95 % intervals, which are two of the "+
 		"sorted ratios (order statistics) and assume nothing about how these are distributed; 6 rounds is the least that gives one. "+
@@ -87,7 +87,7 @@ func (c *Config) Check() error {
 	return errors.Join(
 		checkList("-peers", c.Peers, peerNames()),
 		checkList("-shapes", c.Shapes, []string{one, cores}),
-		checkList("-skip", c.Skip, []string{"echo", "handshake", "memory"}),
+		checkList("-skip", c.Skip, []string{"echo", "handshake", "memory", "flood"}),
 	)
 }
 
@@ -141,7 +141,10 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger, out io.Writer) error
 	if err := r.run(ctx); err != nil {
 		return err
 	}
-	return r.print(out)
+	if err := r.print(out); err != nil || cfg.Against != "" || cfg.skips("flood") {
+		return err
+	}
+	return r.underFlood(ctx, out)
 }
 
 // proxies returns what is measured without -against: the backend alone, Tidegate,

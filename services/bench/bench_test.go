@@ -74,6 +74,11 @@ func TestRun(t *testing.T) {
 			t.Errorf("%q has %d rows, want %d:\n%s", target, got, rows, &out)
 		}
 	}
+	for _, f := range floods() {
+		if row := regexp.MustCompile(`(?m)^\| ` + f.name + ` *\| \d+\.\d\d`); !row.MatchString(out.String()) {
+			t.Errorf("no row of the flood %q with a ratio:\n%s", f.name, &out)
+		}
+	}
 	ratio := regexp.MustCompile(`(?m)^\| nginx .*µs +\| \d+\.\d\d +\|`)
 	if got := len(ratio.FindAllString(out.String(), -1)); got != 6 {
 		t.Errorf("%d ratios of Tidegate's CPU to nginx's, want 6:\n%s", got, &out)
