@@ -12,6 +12,7 @@ import (
 	"github.com/tidegatehq/tidegate/services/kit/identity"
 	"github.com/tidegatehq/tidegate/services/kit/resourcename"
 	"github.com/tidegatehq/tidegate/services/kit/sqldb"
+	"github.com/tidegatehq/tidegate/services/kit/uniquename"
 )
 
 // API is a row of the table api.
@@ -108,6 +109,7 @@ func (s *Store) APIs(ctx context.Context, v identity.Viewer, f APIFilter, after 
 // only if v sees everything.
 func (s *Store) CreateAPI(ctx context.Context, v identity.Viewer, a API) (API, error) {
 	a.ID, a.Etag = id.New(), 1
+	name := uniquename.Of(a.DisplayName)
 	err := s.log.Write(ctx, "create API", func(tx *change.Tx) (change.Record, error) {
 		a.CreatedAt, a.UpdatedAt = tx.Time, tx.Time
 		if err := checkFree(ctx, tx, a); err != nil {
@@ -117,10 +119,10 @@ func (s *Store) CreateAPI(ctx context.Context, v identity.Viewer, a API) (API, e
 			return change.Record{}, err
 		}
 		_, err := tx.ExecContext(ctx, `
-			INSERT INTO api (id, display_name, display_fold, context, context_fold, description, owner, default_version,
+			INSERT INTO api (id, display_name, display_fold, display_skeleton, display_ascii, context, context_fold, description, owner, default_version,
 				default_version_paths, etag, created_at, updated_at)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, '', $8, $9, $10, $11)`,
-			a.ID, a.DisplayName, sqldb.Fold(a.DisplayName), a.Context, foldContext(a.Context), a.Description, a.Owner,
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, '', $10, $11, $12, $13)`,
+			a.ID, a.DisplayName, name.Fold, name.Skeleton, name.ASCII, a.Context, foldContext(a.Context), a.Description, a.Owner,
 			a.DefaultVersionPaths, a.Etag, a.CreatedAt.UnixMicro(), a.UpdatedAt.UnixMicro())
 		return change.Record{Resource: a.Name().String(), After: a}, err
 	})
@@ -154,11 +156,13 @@ func (s *Store) UpdateAPI(ctx context.Context, v identity.Viewer, id string, edi
 		if err != nil {
 			return change.Record{}, err
 		}
+		name := uniquename.Of(a.DisplayName)
 		_, err = tx.ExecContext(ctx, `
-			UPDATE api SET display_name = $1, display_fold = $2, context = $3, context_fold = $4, description = $5,
-				default_version = $6, default_version_paths = $7, owner = $8, etag = etag + 1, updated_at = $9
-			WHERE id = $10`,
-			a.DisplayName, sqldb.Fold(a.DisplayName), a.Context, foldContext(a.Context), a.Description,
+			UPDATE api SET display_name = $1, display_fold = $2, display_skeleton = $3, display_ascii = $4,
+				context = $5, context_fold = $6, description = $7,
+				default_version = $8, default_version_paths = $9, owner = $10, etag = etag + 1, updated_at = $11
+			WHERE id = $12`,
+			a.DisplayName, name.Fold, name.Skeleton, name.ASCII, a.Context, foldContext(a.Context), a.Description,
 			a.DefaultVersion, a.DefaultVersionPaths, a.Owner, tx.Time.UnixMicro(), id)
 		if err != nil {
 			return change.Record{}, err
@@ -219,16 +223,24 @@ func (s *Store) DeleteAPI(ctx context.Context, v identity.Viewer, id string, for
 	})
 }
 
-// checkFree returns an AlreadyExists fault when another API has the display name or an
-// address of the API. What a write reads stays true until it commits.
+// checkFree returns a fault when the display name cannot be one that must be unique, or
+// when another API has it, or an address of the API. What a write reads stays true until
+// it commits.
 func checkFree(ctx context.Context, tx *change.Tx, a API) error {
-	taken, err := sqldb.Exists(ctx, tx, `
-		SELECT EXISTS (SELECT 1 FROM api WHERE display_fold = $1 AND id <> $2)`, sqldb.Fold(a.DisplayName), a.ID)
+	if err := uniquename.Check("api.display_name", a.DisplayName); err != nil {
+		return err
+	}
+	name := uniquename.Of(a.DisplayName)
+	var like uniquename.Likeness
+	err := tx.QueryRowContext(ctx, `
+		SELECT COALESCE(max(CASE WHEN display_fold = $1 THEN 2 ELSE 1 END), 0) FROM api
+		WHERE id <> $2 AND (display_fold = $1 OR display_skeleton = $3 AND NOT (display_ascii AND CAST($4 AS BOOLEAN)))`,
+		name.Fold, a.ID, name.Skeleton, name.ASCII).Scan(&like)
 	if err != nil {
 		return fmt.Errorf("look for the API's name: %w", err)
 	}
-	if taken {
-		return fault.AlreadyExists("api.display_name: %q is taken", a.DisplayName)
+	if err := like.Fault("api.display_name", a.DisplayName); err != nil {
+		return err
 	}
 	return checkContext(ctx, tx, a)
 }

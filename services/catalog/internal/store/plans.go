@@ -13,6 +13,7 @@ import (
 	"github.com/tidegatehq/tidegate/services/kit/id"
 	"github.com/tidegatehq/tidegate/services/kit/resourcename"
 	"github.com/tidegatehq/tidegate/services/kit/sqldb"
+	"github.com/tidegatehq/tidegate/services/kit/uniquename"
 )
 
 // Plan is a row of the table plan.
@@ -85,12 +86,17 @@ func (s *Store) CreatePlan(ctx context.Context, p Plan) (Plan, error) {
 	p.ID, p.Etag = id.New(), 1
 	err := s.log.Write(ctx, "create plan", func(tx *change.Tx) (change.Record, error) {
 		p.CreatedAt, p.UpdatedAt = tx.Time, tx.Time
+		name := uniquename.Of(p.DisplayName)
+		if err := checkPlanName(ctx, tx, p, name); err != nil {
+			return change.Record{}, err
+		}
 		_, err := tx.ExecContext(ctx, `
-			INSERT INTO plan (id, display_name, display_fold, description, quota_messages, quota_window, etag, created_at, updated_at)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)`,
-			p.ID, p.DisplayName, sqldb.Fold(p.DisplayName), p.Description, p.QuotaMessages, p.QuotaWindow,
+			INSERT INTO plan (id, display_name, display_fold, display_skeleton, display_ascii, description,
+				quota_messages, quota_window, etag, created_at, updated_at)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)`,
+			p.ID, p.DisplayName, name.Fold, name.Skeleton, name.ASCII, p.Description, p.QuotaMessages, p.QuotaWindow,
 			p.Etag, p.CreatedAt.UnixMicro(), p.UpdatedAt.UnixMicro())
-		return changed(nil, p), planError(p, err)
+		return changed(nil, p), err
 	})
 	return p, err
 }
@@ -101,12 +107,21 @@ func changed(before any, p Plan) change.Record {
 	return change.Record{Resource: p.Name().String(), Before: before, After: p, Event: &backplanev1.RouteEvent{Plans: []*catalogv1.Plan{p.Message()}}}
 }
 
-// planError returns the error of a write of a plan.
-func planError(p Plan, err error) error {
-	if sqldb.IsUnique(err) {
-		return fault.AlreadyExists("plan.display_name: %q is taken", p.DisplayName)
+// checkPlanName returns a fault when the display name cannot be one that must be unique,
+// or when another plan has it, or one that looks like it.
+func checkPlanName(ctx context.Context, tx *change.Tx, p Plan, name uniquename.Forms) error {
+	if err := uniquename.Check("plan.display_name", p.DisplayName); err != nil {
+		return err
 	}
-	return err
+	var like uniquename.Likeness
+	err := tx.QueryRowContext(ctx, `
+		SELECT COALESCE(max(CASE WHEN display_fold = $1 THEN 2 ELSE 1 END), 0) FROM plan
+		WHERE id <> $2 AND (display_fold = $1 OR display_skeleton = $3 AND NOT (display_ascii AND CAST($4 AS BOOLEAN)))`,
+		name.Fold, p.ID, name.Skeleton, name.ASCII).Scan(&like)
+	if err != nil {
+		return fmt.Errorf("look for the plan's name: %w", err)
+	}
+	return like.Fault("plan.display_name", p.DisplayName)
 }
 
 // UpdatePlan makes a plan what edit makes of it: its display name, description
@@ -121,13 +136,17 @@ func (s *Store) UpdatePlan(ctx context.Context, id string, edit func(Plan) (Plan
 			return change.Record{}, err
 		}
 		p.ID, p.Etag, p.UpdatedAt = old.ID, old.Etag+1, tx.Time
+		name := uniquename.Of(p.DisplayName)
+		if err := checkPlanName(ctx, tx, p, name); err != nil {
+			return change.Record{}, err
+		}
 		_, err = tx.ExecContext(ctx, `
-			UPDATE plan SET display_name = $1, display_fold = $2, description = $3, quota_messages = $4, quota_window = $5,
-				etag = $6, updated_at = $7
-			WHERE id = $8`,
-			p.DisplayName, sqldb.Fold(p.DisplayName), p.Description, p.QuotaMessages, p.QuotaWindow,
+			UPDATE plan SET display_name = $1, display_fold = $2, display_skeleton = $3, display_ascii = $4,
+				description = $5, quota_messages = $6, quota_window = $7, etag = $8, updated_at = $9
+			WHERE id = $10`,
+			p.DisplayName, name.Fold, name.Skeleton, name.ASCII, p.Description, p.QuotaMessages, p.QuotaWindow,
 			p.Etag, p.UpdatedAt.UnixMicro(), id)
-		return changed(old, p), planError(p, err)
+		return changed(old, p), err
 	})
 	return p, err
 }

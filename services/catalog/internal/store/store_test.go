@@ -21,6 +21,7 @@ import (
 	"github.com/tidegatehq/tidegate/services/kit/seal"
 	"github.com/tidegatehq/tidegate/services/kit/sqldb"
 	"github.com/tidegatehq/tidegate/services/kit/testdb"
+	"github.com/tidegatehq/tidegate/services/kit/uniquename"
 	"github.com/tidegatehq/tidegate/services/kit/watch"
 )
 
@@ -166,6 +167,12 @@ func TestSeededPlans(t *testing.T) {
 		}
 		var got []row
 		for _, p := range list(t, b.Plans(t.Context(), PlanFilter{}, sqldb.TimeKey{})) {
+			var forms uniquename.Forms
+			must(t, b.db.QueryRowContext(t.Context(), `SELECT display_fold, display_skeleton, display_ascii FROM plan WHERE id = $1`, p.ID).
+				Scan(&forms.Fold, &forms.Skeleton, &forms.ASCII))
+			if want := uniquename.Of(p.DisplayName); forms != want {
+				t.Errorf("the forms of %s are %+v, want %+v", p.DisplayName, forms, want)
+			}
 			got = append(got, row{p.ID, p.DisplayName, p.QuotaMessages, p.QuotaWindow})
 			name := strings.ToUpper(p.DisplayName)
 			if found := list(t, b.Plans(t.Context(), PlanFilter{DisplayName: &name}, sqldb.TimeKey{})); len(found) != 1 || found[0] != p {
@@ -205,7 +212,13 @@ func TestPlan(t *testing.T) {
 		}
 		check("when made")
 		_, err = b.CreatePlan(ctx, Plan{DisplayName: "PLATINUM"})
-		refused(t, "CreatePlan of a name that is taken", err, codes.AlreadyExists, `"PLATINUM" is taken`)
+		refused(t, "CreatePlan of a name that is taken", err, codes.AlreadyExists, `plan.display_name: "PLATINUM" is taken`)
+		_, err = b.CreatePlan(ctx, Plan{DisplayName: "Gоld"})
+		refused(t, "CreatePlan of a name in two scripts", err, codes.InvalidArgument, "plan.display_name: must be in one script")
+		_, err = b.CreatePlan(ctx, Plan{DisplayName: "Соре"})
+		must(t, err)
+		_, err = b.CreatePlan(ctx, Plan{DisplayName: "cope"})
+		refused(t, "CreatePlan of a name that looks like one", err, codes.AlreadyExists, `plan.display_name: "cope" looks like a name that is taken`)
 		rename := func(name string) (Plan, error) {
 			return b.UpdatePlan(ctx, p.ID, func(old Plan) (Plan, error) {
 				old.DisplayName, old.QuotaMessages, old.QuotaWindow = name, 0, ""

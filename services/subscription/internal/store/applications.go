@@ -12,6 +12,7 @@ import (
 	"github.com/tidegatehq/tidegate/services/kit/id"
 	"github.com/tidegatehq/tidegate/services/kit/identity"
 	"github.com/tidegatehq/tidegate/services/kit/sqldb"
+	"github.com/tidegatehq/tidegate/services/kit/uniquename"
 )
 
 // Application is a user's program, which subscribes to versions.
@@ -48,24 +49,37 @@ func (s *Store) CreateApplication(ctx context.Context, a Application) (Applicati
 	a.ID, a.Etag = id.New(), 1
 	err := s.log.Write(ctx, "create application", func(tx *change.Tx) (change.Record, error) {
 		a.CreatedAt, a.UpdatedAt = tx.Time, tx.Time
+		name := uniquename.Of(a.DisplayName)
+		if err := checkApplicationName(ctx, tx, a, name); err != nil {
+			return change.Record{}, err
+		}
 		_, err := tx.ExecContext(ctx, `
-			INSERT INTO application (id, owner, display_name, name_fold, description, created_at, updated_at, etag)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`,
-			a.ID, a.Owner, a.DisplayName, sqldb.Fold(a.DisplayName), a.Description, a.CreatedAt.UnixMicro(), a.UpdatedAt.UnixMicro(), a.Etag)
+			INSERT INTO application (id, owner, display_name, name_fold, name_skeleton, name_ascii, description, created_at, updated_at, etag)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)`,
+			a.ID, a.Owner, a.DisplayName, name.Fold, name.Skeleton, name.ASCII, a.Description, a.CreatedAt.UnixMicro(), a.UpdatedAt.UnixMicro(), a.Etag)
 		if sqldb.IsForeignKey(err) {
 			return change.Record{}, fault.Unauthenticated("the user whose token this is has been removed")
 		}
-		return change.Record{Resource: ApplicationName(a.ID), After: a}, applicationError(a, err)
+		return change.Record{Resource: ApplicationName(a.ID), After: a}, err
 	})
 	return a, err
 }
 
-// applicationError explains an error from writing an application.
-func applicationError(a Application, err error) error {
-	if sqldb.IsUnique(err) {
-		return fault.AlreadyExists("there is an application %q already", a.DisplayName)
+// checkApplicationName returns a fault when the display name cannot be one that must be
+// unique, or when another application of the owner has it, or one that looks like it.
+func checkApplicationName(ctx context.Context, tx *change.Tx, a Application, name uniquename.Forms) error {
+	if err := uniquename.Check("application.display_name", a.DisplayName); err != nil {
+		return err
 	}
-	return err
+	var like uniquename.Likeness
+	err := tx.QueryRowContext(ctx, `
+		SELECT COALESCE(max(CASE WHEN name_fold = $1 THEN 2 ELSE 1 END), 0) FROM application
+		WHERE owner = $2 AND id <> $3 AND (name_fold = $1 OR name_skeleton = $4 AND NOT (name_ascii AND CAST($5 AS BOOLEAN)))`,
+		name.Fold, a.Owner, a.ID, name.Skeleton, name.ASCII).Scan(&like)
+	if err != nil {
+		return fmt.Errorf("look for the application's name: %w", err)
+	}
+	return like.Fault("application.display_name", a.DisplayName)
 }
 
 // Application returns an application that v may see, or a NotFound fault.
@@ -117,10 +131,16 @@ func (s *Store) UpdateApplication(ctx context.Context, v identity.Viewer, id str
 			return change.Record{}, err
 		}
 		a.ID, a.Etag, a.UpdatedAt = old.ID, old.Etag+1, tx.Time
+		name := uniquename.Of(a.DisplayName)
+		if err := checkApplicationName(ctx, tx, a, name); err != nil {
+			return change.Record{}, err
+		}
 		_, err = tx.ExecContext(ctx, `
-			UPDATE application SET display_name = $1, name_fold = $2, description = $3, updated_at = $4, etag = $5 WHERE id = $6`,
-			a.DisplayName, sqldb.Fold(a.DisplayName), a.Description, a.UpdatedAt.UnixMicro(), a.Etag, a.ID)
-		return change.Record{Resource: ApplicationName(id), Before: old, After: a}, applicationError(a, err)
+			UPDATE application SET display_name = $1, name_fold = $2, name_skeleton = $3, name_ascii = $4, description = $5,
+				updated_at = $6, etag = $7
+			WHERE id = $8`,
+			a.DisplayName, name.Fold, name.Skeleton, name.ASCII, a.Description, a.UpdatedAt.UnixMicro(), a.Etag, a.ID)
+		return change.Record{Resource: ApplicationName(id), Before: old, After: a}, err
 	})
 	return a, err
 }

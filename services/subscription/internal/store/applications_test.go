@@ -14,6 +14,28 @@ import (
 	"github.com/tidegatehq/tidegate/services/subscription/internal/store"
 )
 
+// Of one owner's names that look alike, the second is refused; names in two scripts are.
+func TestApplicationNamesThatLookAlike(t *testing.T) {
+	each(t, func(t *testing.T, b *bench) {
+		ctx := t.Context()
+		b.application(b.ann, "cocoa")
+		other := b.application(b.ann, "Other")
+		create := func(owner identity.Viewer, name string) error {
+			_, err := b.CreateApplication(ctx, store.Application{Owner: owner.User, DisplayName: name})
+			return err
+		}
+		refused(t, "CreateApplication", create(b.ann, "СОСОА"), codes.AlreadyExists, `application.display_name: "СОСОА" looks like a name that is taken`)
+		refused(t, "CreateApplication", create(b.ann, "cocоa"), codes.InvalidArgument, "application.display_name: must be in one script")
+		refused(t, "CreateApplication", create(b.ann, "co\ufe0fcoa"), codes.InvalidArgument, "application.display_name: must have no invisible characters: it has U+FE0F")
+		_, err := b.UpdateApplication(ctx, b.ann, other.ID, func(a store.Application) (store.Application, error) {
+			a.DisplayName = "сосоа"
+			return a, nil
+		})
+		refused(t, "UpdateApplication", err, codes.AlreadyExists, `application.display_name: "сосоа" looks like a name that is taken`)
+		ok(t, create(b.bob, "сосоа")) // another user's may have the same name
+	})
+}
+
 func TestApplication(t *testing.T) {
 	each(t, func(t *testing.T, b *bench) {
 		made := b.application(b.ann, "My Übung")
@@ -26,7 +48,7 @@ func TestApplication(t *testing.T) {
 		_, err = b.Application(t.Context(), b.bob, made.ID)
 		refused(t, "Application(of another)", err, codes.NotFound, "applications/"+made.ID+" not found")
 		_, err = b.CreateApplication(t.Context(), store.Application{Owner: b.ann.User, DisplayName: "MY ÜBUNG"})
-		refused(t, "CreateApplication(same name)", err, codes.AlreadyExists, `there is an application "MY ÜBUNG" already`)
+		refused(t, "CreateApplication(same name)", err, codes.AlreadyExists, `application.display_name: "MY ÜBUNG" is taken`)
 		b.application(b.bob, "My Übung") // another user's may have the same name
 
 		rename := func(name, etag string) func(store.Application) (store.Application, error) {

@@ -35,7 +35,8 @@ type Api struct {
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	// The API's name for users, unique in the installation without regard to
 	// case. 1 to 100 characters, without control characters and without a space
-	// at either end.
+	// at either end. A name that is not in ASCII is in one script, has no
+	// invisible characters, and does not look like another name (UTS 39).
 	DisplayName string `protobuf:"bytes,2,opt,name=display_name,json=displayName,proto3" json:"display_name,omitempty"`
 	// First part of the address at the gateway, unique in the installation
 	// without regard to case: 1 to 8 segments, each of 1 to 64 characters of A-Z,

@@ -90,7 +90,8 @@ type Plan struct {
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	// The plan's name for users, such as "Gold", unique in the installation
 	// without regard to case. 1 to 100 characters, without control characters and
-	// without a space at either end.
+	// without a space at either end. A name that is not in ASCII is in one
+	// script, has no invisible characters, and does not look like another plan's.
 	DisplayName string `protobuf:"bytes,2,opt,name=display_name,json=displayName,proto3" json:"display_name,omitempty"`
 	// What the plan is for. At most 4096 characters.
 	Description string `protobuf:"bytes,3,opt,name=description,proto3" json:"description,omitempty"`

@@ -37,7 +37,9 @@ type Application struct {
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	// The application's name for users, unique among its owner's applications
 	// without regard to case. 1 to 100 characters, without control characters and
-	// without a space at either end.
+	// without a space at either end. A name that is not in ASCII is in one
+	// script, has no invisible characters, and does not look like that of another
+	// of these applications.
 	DisplayName string `protobuf:"bytes,2,opt,name=display_name,json=displayName,proto3" json:"display_name,omitempty"`
 	// What the application does. At most 4096 characters.
 	Description string `protobuf:"bytes,3,opt,name=description,proto3" json:"description,omitempty"`

@@ -1,11 +1,14 @@
 -- +goose Up
 -- Times are microseconds since 1970 in UTC, lists are JSON, an empty text or a 0
--- is "not set". Etags rise by one.
+-- is "not set". Etags rise by one. Names that look alike have the same skeleton (package
+-- uniquename).
 
 CREATE TABLE plan (
 	id TEXT COLLATE "C" PRIMARY KEY,
 	display_name TEXT COLLATE "C" NOT NULL,
 	display_fold TEXT COLLATE "C" NOT NULL UNIQUE,
+	display_skeleton TEXT COLLATE "C" NOT NULL,
+	display_ascii BOOLEAN NOT NULL,
 	description TEXT COLLATE "C" NOT NULL,
 	quota_messages BIGINT NOT NULL,
 	quota_window TEXT COLLATE "C" NOT NULL,
@@ -13,12 +16,15 @@ CREATE TABLE plan (
 	created_at BIGINT NOT NULL,
 	updated_at BIGINT NOT NULL
 );
+CREATE INDEX plan_skeleton ON plan (display_skeleton);
 CREATE INDEX plan_created ON plan (created_at, id);
 
 CREATE TABLE api (
 	id TEXT COLLATE "C" PRIMARY KEY,
 	display_name TEXT COLLATE "C" NOT NULL,
 	display_fold TEXT COLLATE "C" NOT NULL UNIQUE,
+	display_skeleton TEXT COLLATE "C" NOT NULL,
+	display_ascii BOOLEAN NOT NULL,
 	context TEXT COLLATE "C" NOT NULL,
 	context_fold TEXT COLLATE "C" NOT NULL UNIQUE,
 	description TEXT COLLATE "C" NOT NULL,
@@ -29,6 +35,7 @@ CREATE TABLE api (
 	created_at BIGINT NOT NULL,
 	updated_at BIGINT NOT NULL
 );
+CREATE INDEX api_skeleton ON api (display_skeleton);
 CREATE INDEX api_created ON api (created_at, id);
 CREATE INDEX api_owner ON api (owner, created_at, id);
 
@@ -90,13 +97,13 @@ CREATE TABLE version_plan (
 );
 CREATE INDEX version_plan_plan ON version_plan (plan_id, version_id);
 
-INSERT INTO plan (id, display_name, display_fold, description, quota_messages, quota_window, etag, created_at, updated_at)
+INSERT INTO plan (id, display_name, display_fold, display_skeleton, display_ascii, description, quota_messages, quota_window, etag, created_at, updated_at)
 VALUES
-	('unlimited', 'Unlimited', 'unlimited', 'Any number of messages.', 0, '', 1, 1793491200000001, 1793491200000001),
-	('gold', 'Gold', 'gold', '5000 messages a minute.', 5000, 'MINUTE', 1, 1793491200000002, 1793491200000002),
-	('silver', 'Silver', 'silver', '2000 messages a minute.', 2000, 'MINUTE', 1, 1793491200000003, 1793491200000003),
-	('bronze', 'Bronze', 'bronze', '1000 messages a minute.', 1000, 'MINUTE', 1, 1793491200000004, 1793491200000004),
-	('async-unlimited', 'AsyncUnlimited', 'asyncunlimited', 'Any number of events.', 0, '', 1, 1793491200000005, 1793491200000005),
-	('async-gold', 'AsyncGold', 'asyncgold', '50000 events a day.', 50000, 'DAY', 1, 1793491200000006, 1793491200000006),
-	('async-silver', 'AsyncSilver', 'asyncsilver', '25000 events a day.', 25000, 'DAY', 1, 1793491200000007, 1793491200000007),
-	('async-bronze', 'AsyncBronze', 'asyncbronze', '5000 events a day.', 5000, 'DAY', 1, 1793491200000008, 1793491200000008);
+	('unlimited', 'Unlimited', 'unlimited', 'unlirnited', TRUE, 'Any number of messages.', 0, '', 1, 1793491200000001, 1793491200000001),
+	('gold', 'Gold', 'gold', 'gold', TRUE, '5000 messages a minute.', 5000, 'MINUTE', 1, 1793491200000002, 1793491200000002),
+	('silver', 'Silver', 'silver', 'silver', TRUE, '2000 messages a minute.', 2000, 'MINUTE', 1, 1793491200000003, 1793491200000003),
+	('bronze', 'Bronze', 'bronze', 'bronze', TRUE, '1000 messages a minute.', 1000, 'MINUTE', 1, 1793491200000004, 1793491200000004),
+	('async-unlimited', 'AsyncUnlimited', 'asyncunlimited', 'asyncunlirnited', TRUE, 'Any number of events.', 0, '', 1, 1793491200000005, 1793491200000005),
+	('async-gold', 'AsyncGold', 'asyncgold', 'asyncgold', TRUE, '50000 events a day.', 50000, 'DAY', 1, 1793491200000006, 1793491200000006),
+	('async-silver', 'AsyncSilver', 'asyncsilver', 'asyncsilver', TRUE, '25000 events a day.', 25000, 'DAY', 1, 1793491200000007, 1793491200000007),
+	('async-bronze', 'AsyncBronze', 'asyncbronze', 'asyncbronze', TRUE, '5000 events a day.', 5000, 'DAY', 1, 1793491200000008, 1793491200000008);

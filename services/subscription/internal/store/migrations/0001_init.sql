@@ -72,6 +72,9 @@ CREATE TABLE application (
     owner        TEXT COLLATE "C" NOT NULL REFERENCES users (id) ON DELETE CASCADE,
     display_name TEXT COLLATE "C" NOT NULL,
     name_fold    TEXT COLLATE "C" NOT NULL,
+    -- Names that look alike have the same skeleton (package uniquename).
+    name_skeleton TEXT COLLATE "C" NOT NULL,
+    name_ascii   BOOLEAN NOT NULL,
     description  TEXT COLLATE "C" NOT NULL,
     created_at   BIGINT NOT NULL,
     updated_at   BIGINT NOT NULL,
