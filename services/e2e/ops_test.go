@@ -14,12 +14,28 @@ import (
 	"github.com/tidegatehq/tidegate/services/standalone"
 )
 
+// asked returns the status of a GET, under another host name if host is one.
+func asked(t *testing.T, url, host string) int {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Host = host
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	res.Body.Close()
+	return res.StatusCode
+}
+
 // TestOps asks the server for metrics, health and readiness.
 func TestOps(t *testing.T) {
 	t.Parallel()
 	ready := make(chan standalone.Addresses, 1)
 	data := newData(t)
-	s := launch(t, data, func(a standalone.Addresses) { ready <- a }, append(quick(), "-ops", "0")...)
+	s := launch(t, data, func(a standalone.Addresses) { ready <- a }, append(quick(), "-ops", "0", "-pprof", "0", "-ops-hosts", "localhost,monitor.example")...)
 	t.Cleanup(func() {
 		s.stop()
 		s.wait(t)
@@ -36,6 +52,19 @@ func TestOps(t *testing.T) {
 		}
 		defer res.Body.Close()
 		return res.StatusCode, body(t, res)
+	}
+	for url, want := range map[string]int{
+		at.Ops + "/debug/pprof/": 404, at.Pprof + "/debug/pprof/cmdline": 200, at.Pprof + "/metrics": 404,
+	} {
+		if code := asked(t, url, ""); code != want {
+			t.Errorf("%s = %d, want %d", url, code, want)
+		}
+		if code := asked(t, url, "attacker.example"); code != http.StatusMisdirectedRequest {
+			t.Errorf("%s as attacker.example = %d, want 421", url, code)
+		}
+		if code := asked(t, url, "monitor.example:9091"); code != want {
+			t.Errorf("%s as monitor.example = %d, want %d", url, code, want)
+		}
 	}
 	for _, path := range []string{"/healthz", "/readyz"} {
 		if code, text := get(path); code != 200 {
