@@ -10,59 +10,60 @@ import (
 	"github.com/tidegatehq/tidegate/services/kit/sqldb"
 )
 
-// Advertise keeps the hosts under which gateways are advertised to clients. If they
-// are others than before, that is a change of the routes whose backends may get them.
+// HostClient is the BackendHost of versions whose backends may get the host that the
+// client asked for.
+const HostClient = "CLIENT"
+
+// advertiseBatch is how many routes one change of the hosts has, so that even the
+// largest routes fit in one message of the watch.
+const advertiseBatch = 50
+
+// Advertise sets the hosts under which gateways are advertised to clients, and gives
+// them to the routes whose backends may get them: in several changes where these are
+// many. It is called before anything else uses the store, and again at each start: what
+// is left of one that was cut off is done then.
 func (s *Store) Advertise(ctx context.Context, hosts []string) error {
-	hosts = slices.Compact(slices.Sorted(slices.Values(hosts)))
-	return s.log.Write(ctx, "advertise gateways", func(tx *change.Tx) (change.Record, error) {
-		known, err := sqldb.All(ctx, tx, scanText, `SELECT host FROM advertised_host ORDER BY host`)
-		if err != nil {
-			return change.Record{}, fmt.Errorf("read the hosts of gateways: %w", err)
+	s.hosts = slices.Compact(slices.Sorted(slices.Values(hosts)))
+	for {
+		n := 0
+		err := s.log.Write(ctx, "advertise gateways", func(tx *change.Tx) (change.Record, error) {
+			event, err := s.advertise(ctx, tx)
+			n = len(event.GetRoutes())
+			return change.Record{
+				Actor: "services/catalog", Action: "AdvertiseGateways", Resource: "services/catalog", Event: event, Skip: n == 0,
+			}, err
+		})
+		if err != nil || n < advertiseBatch {
+			return err
 		}
-		if slices.Equal(known, hosts) {
-			return change.Record{Skip: true}, nil
-		}
-		before, err := s.readOnClientHost(ctx, tx)
-		if err != nil {
-			return change.Record{}, err
-		}
-		if err := replaceHosts(ctx, tx, hosts); err != nil {
-			return change.Record{}, err
-		}
-		after, err := s.readOnClientHost(ctx, tx)
-		if err != nil {
-			return change.Record{}, err
-		}
-		event := &backplanev1.RouteEvent{}
-		for i := range after {
-			if err := addRoute(ctx, tx, event, &after[i], before[i].Route()); err != nil {
-				return change.Record{}, err
-			}
-		}
-		return change.Record{
-			Actor: "services/catalog", Action: "AdvertiseGateways", Resource: "services/catalog", Event: event,
-			Skip: len(event.GetRoutes()) == 0,
-		}, nil
-	})
+	}
 }
 
-// readOnClientHost returns the versions whose backends may get the client's host.
-func (s *Store) readOnClientHost(ctx context.Context, tx *change.Tx) ([]Version, error) {
-	all, err := sqldb.All(ctx, tx, s.scanVersion, selectVersion+`WHERE v.backend_host = 'CLIENT' ORDER BY v.id`)
+// advertise gives the hosts to as many routes that have others as one change may have.
+func (s *Store) advertise(ctx context.Context, tx *change.Tx) (*backplanev1.RouteEvent, error) {
+	stale, err := sqldb.All(ctx, tx, s.scanVersion, selectVersion+`
+		WHERE v.backend_host = $1 AND v.advertised_hosts <> $2 ORDER BY v.id LIMIT $3`, HostClient, text(&s.hosts), advertiseBatch)
 	if err != nil {
-		return nil, fmt.Errorf("read versions that pass the client's host on: %w", err)
+		return nil, fmt.Errorf("read versions with other hosts: %w", err)
 	}
-	return all, nil
-}
-
-func replaceHosts(ctx context.Context, tx *change.Tx, hosts []string) error {
-	if _, err := tx.ExecContext(ctx, `DELETE FROM advertised_host`); err != nil {
-		return fmt.Errorf("forget the hosts of gateways: %w", err)
-	}
-	for _, host := range hosts {
-		if _, err := tx.ExecContext(ctx, `INSERT INTO advertised_host (host) VALUES ($1)`, host); err != nil {
-			return fmt.Errorf("keep the host of a gateway: %w", err)
+	event := &backplanev1.RouteEvent{}
+	for _, v := range stale {
+		before := v.Route()
+		v.AdvertisedHosts = s.hosts
+		if _, err := tx.ExecContext(ctx, `UPDATE version SET advertised_hosts = $1 WHERE id = $2`, text(&s.hosts), v.ID); err != nil {
+			return nil, fmt.Errorf("keep the hosts of gateways: %w", err)
+		}
+		if err := addRoute(ctx, tx, event, &v, before); err != nil {
+			return nil, err
 		}
 	}
-	return nil
+	return event, nil
+}
+
+// hostsOf returns the column with the hosts that a version has.
+func (s *Store) hostsOf(v Version) column[string] {
+	if v.BackendHost != HostClient {
+		return text(new([]string))
+	}
+	return text(&s.hosts)
 }

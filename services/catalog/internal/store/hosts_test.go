@@ -1,11 +1,38 @@
 package store
 
 import (
+	"fmt"
 	"slices"
 	"testing"
 
+	"github.com/tidegatehq/tidegate/services/kit/sqldb"
+
 	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
 )
+
+// TestAdvertiseInSeveralChanges: more routes than one change may have.
+func TestAdvertiseInSeveralChanges(t *testing.T) {
+	each(t, func(t *testing.T, b *bench) {
+		ctx := t.Context()
+		a := b.api("ann", "Echo", "/echo")
+		const versions = 2*advertiseBatch + 1
+		for i := range versions {
+			_, err := b.CreateVersion(ctx, ann, Version{APIID: a.ID, Version: fmt.Sprint(i), BackendHost: HostClient}, allow[API])
+			must(t, err)
+		}
+		_, before := b.event()
+		must(t, b.Advertise(ctx, []string{"gw.example"}))
+		last, after := b.event()
+		if after != before+3 || len(last.GetRoutes()) != 1 {
+			t.Errorf("%d changes, the last of %d routes, want 3 and 1", after-before, len(last.GetRoutes()))
+		}
+		for _, v := range list(t, b.Versions(ctx, root, VersionFilter{}, sqldb.TimeKey{})) {
+			if !slices.Equal(v.AdvertisedHosts, []string{"gw.example"}) {
+				t.Errorf("version %s has the hosts %q", v.Version, v.AdvertisedHosts)
+			}
+		}
+	})
+}
 
 // TestAdvertise: routes whose backends may get the client's host have the hosts of the
 // installation, and are changed with them.

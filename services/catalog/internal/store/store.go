@@ -29,6 +29,9 @@ type Store struct {
 	db  *sqldb.DB
 	log *change.Log
 	key *seal.Key
+	// hosts are those under which gateways are advertised, in order; Advertise sets
+	// them.
+	hosts []string
 }
 
 // New returns a store on a migrated database whose changes are in log. Endpoints may

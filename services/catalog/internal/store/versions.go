@@ -109,10 +109,7 @@ func (v Version) ListKey() sqldb.TimeKey {
 
 const selectVersion = `
 	SELECT v.id, v.version, v.description, v.tags, v.endpoints, v.security, v.plans, v.origins,
-		v.max_session_age, v.backend_host, v.fixed_host, v.backend_origin, v.pings,
-		CASE WHEN v.backend_host = 'CLIENT' THEN (SELECT COALESCE(string_agg(h.host, ' ' ORDER BY h.host), '') FROM advertised_host h)
-			ELSE '' END,
-		v.state, v.change_number, v.etag, v.created_at, v.updated_at,
+		v.max_session_age, v.backend_host, v.fixed_host, v.advertised_hosts, v.backend_origin, v.pings, v.state, v.change_number, v.etag, v.created_at, v.updated_at,
 		v.api_id, a.display_name, a.context, a.owner, (a.default_version = v.id),
 		(a.default_version = v.id AND a.default_version_paths),
 		CASE WHEN a.default_version = v.id AND a.default_version_paths
@@ -123,28 +120,21 @@ const selectVersion = `
 func (s *Store) scanVersion(row sqldb.Row) (Version, error) {
 	var v Version
 	var sealed []byte
-	var strs, hosts string
+	var strs string
 	var created, updated, age int64
 	err := row.Scan(&v.ID, &v.Version, &v.Description, text(&v.Tags), &sealed,
 		text(&v.Security), text(&v.Plans), text(&v.Origins),
-		&age, &v.BackendHost, &v.FixedHost, &v.BackendOrigin, &v.Pings, &hosts,
-		&v.State, &v.ChangeNumber, &v.Etag, &created, &updated,
+		&age, &v.BackendHost, &v.FixedHost, text(&v.AdvertisedHosts), &v.BackendOrigin, &v.Pings, &v.State, &v.ChangeNumber, &v.Etag, &created, &updated,
 		&v.APIID, &v.DisplayName, &v.Context, &v.Owner, &v.Default, &v.DefaultPaths, &strs)
 	if err == nil {
 		err = s.openEndpoints(&v, sealed)
 	}
-	v.Strings, v.AdvertisedHosts = words(strs), words(hosts)
+	if strs != "" {
+		v.Strings = strings.Split(strs, " ") // none has a space
+	}
 	v.MaxSessionAge = time.Duration(age)
 	v.CreatedAt, v.UpdatedAt = sqldb.Time(created), sqldb.Time(updated)
 	return v, err
-}
-
-// words splits what SQL has joined by spaces; nil for nothing.
-func words(s string) []string {
-	if s == "" {
-		return nil
-	}
-	return strings.Split(s, " ")
 }
 
 // Version returns a version that v may see, or a NotFound fault: its own, a published
@@ -237,11 +227,12 @@ func (s *Store) CreateVersion(ctx context.Context, viewer identity.Viewer, v Ver
 		}
 		_, err = tx.ExecContext(ctx, `
 			INSERT INTO version (id, api_id, version, description, tags, endpoints, security, plans, origins,
-				max_session_age, backend_host, fixed_host, backend_origin, pings, state, change_number, etag, created_at, updated_at)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, 0, 1, $16, $16)`,
+				max_session_age, backend_host, fixed_host, advertised_hosts, backend_origin, pings, state, change_number,
+				etag, created_at, updated_at)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, 0, 1, $17, $17)`,
 			v.ID, v.APIID, v.Version, v.Description, text(&v.Tags), sealed,
 			text(&v.Security), text(&v.Plans), text(&v.Origins), int64(v.MaxSessionAge),
-			v.BackendHost, v.FixedHost, v.BackendOrigin, v.Pings, v.State, tx.Time.UnixMicro())
+			v.BackendHost, v.FixedHost, s.hostsOf(v), v.BackendOrigin, v.Pings, v.State, tx.Time.UnixMicro())
 		if err != nil {
 			return change.Record{}, err
 		}
@@ -321,12 +312,12 @@ func (s *Store) UpdateVersion(ctx context.Context, viewer identity.Viewer, name 
 		}
 		_, err = tx.ExecContext(ctx, `
 			UPDATE version SET description = $1, tags = $2, endpoints = $3, security = $4,
-				plans = $5, origins = $6, max_session_age = $7, backend_host = $8, fixed_host = $9, backend_origin = $10,
-				pings = $11, state = $12, etag = etag + 1, updated_at = $13
-			WHERE id = $14`,
+				plans = $5, origins = $6, max_session_age = $7, backend_host = $8, fixed_host = $9,
+				advertised_hosts = $10, backend_origin = $11, pings = $12, state = $13, etag = etag + 1, updated_at = $14
+			WHERE id = $15`,
 			v.Description, text(&v.Tags), sealed, text(&v.Security),
-			text(&v.Plans), text(&v.Origins), int64(v.MaxSessionAge), v.BackendHost, v.FixedHost, v.BackendOrigin,
-			v.Pings, v.State, tx.Time.UnixMicro(), v.ID)
+			text(&v.Plans), text(&v.Origins), int64(v.MaxSessionAge), v.BackendHost, v.FixedHost,
+			s.hostsOf(v), v.BackendOrigin, v.Pings, v.State, tx.Time.UnixMicro(), v.ID)
 		if err != nil {
 			return change.Record{}, err
 		}

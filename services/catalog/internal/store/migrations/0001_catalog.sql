@@ -52,6 +52,7 @@ CREATE TABLE version (
 	max_session_age BIGINT NOT NULL, -- nanoseconds
 	backend_host TEXT COLLATE "C" NOT NULL,
 	fixed_host TEXT COLLATE "C" NOT NULL,
+	advertised_hosts TEXT COLLATE "C" NOT NULL,
 	backend_origin TEXT COLLATE "C" NOT NULL,
 	pings TEXT COLLATE "C" NOT NULL,
 	state TEXT COLLATE "C" NOT NULL,
@@ -68,11 +69,6 @@ CREATE INDEX version_api ON version (api_id, created_at, id);
 CREATE TABLE installation (
 	one BIGINT PRIMARY KEY CHECK (one = 1),
 	name TEXT COLLATE "C" NOT NULL
-);
-
--- The hosts under which gateways are advertised to clients.
-CREATE TABLE advertised_host (
-	host TEXT COLLATE "C" PRIMARY KEY
 );
 
 -- What is or ever was the version string of a version of an API.
