@@ -81,6 +81,19 @@ func TestSnapshotReplaces(t *testing.T) {
 	}
 }
 
+// TestUnheardTokensGoOn follows a service that is away: tokens are good until they
+// expire, and what was heard before stays known.
+func TestUnheardTokensGoOn(t *testing.T) {
+	w := newWatch(identity.Catalog, "catalog-1")
+	if err := w.Health(); err == nil {
+		t.Error("Health() of a watch that hears nothing = nil, want what is missing")
+	}
+	w.check(t, "before anything was heard", identity.User{Name: "users/a"}, false)
+	apply(t, w, ended("users/a", 7, time.Now().Add(time.Hour)))
+	w.check(t, "after the stream broke", identity.User{Name: "users/a"}, true)
+	w.check(t, "after the stream broke", identity.User{Name: "users/b"}, false)
+}
+
 // TestForgetsWhatHasExpired holds what is kept to what tokens may still be valid.
 func TestForgetsWhatHasExpired(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
