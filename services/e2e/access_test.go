@@ -76,7 +76,7 @@ func TestRoles(t *testing.T) {
 
 	// A sign-in on another machine is seen and ended; this one goes on.
 	elsewhere := s.newShell(t)
-	if _, _, code := elsewhere.try(t, "subscriber has another one\n", "login", "-u", "subscriber"); code != 0 {
+	if _, _, code := elsewhere.try(t, "everybody has another one\n", "login", "-u", "subscriber"); code != 0 {
 		t.Errorf("login elsewhere = %d", code)
 	}
 	elsewhere.says(t, []string{"this one"}, "sign-in", "list")
