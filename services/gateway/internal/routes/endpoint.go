@@ -1,6 +1,7 @@
 package routes
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"net/url"
@@ -22,11 +23,12 @@ type Endpoint struct {
 	own []string // names of the parameters in Query, as parameterName gives them
 }
 
-// ParseEndpoint parses an absolute ws, wss, http or https URL.
+// ParseEndpoint parses an absolute ws, wss, http or https URL. Its error, which is
+// logged, has nothing of the URL but the host: the rest may have secrets.
 func ParseEndpoint(raw string) (*Endpoint, error) {
 	u, err := url.Parse(raw)
 	if err != nil {
-		return nil, fmt.Errorf("endpoint %q is not a URL", raw)
+		return nil, errors.New("the endpoint is not a URL")
 	}
 	e := &Endpoint{Host: u.Host, Name: u.Hostname(), Path: u.EscapedPath(), Query: u.RawQuery}
 	port := u.Port()
@@ -36,17 +38,17 @@ func ParseEndpoint(raw string) (*Endpoint, error) {
 	case "wss", "https":
 		e.TLS, port = true, orDefault(port, "443")
 	default:
-		return nil, fmt.Errorf("endpoint %q: the scheme must be ws, wss, http or https", raw)
+		return nil, fmt.Errorf("endpoint of host %q: the scheme must be ws, wss, http or https", u.Host)
 	}
 	switch {
 	case e.Name == "" || !printable(u.Host):
-		return nil, fmt.Errorf("endpoint %q needs a host in ASCII", raw)
+		return nil, fmt.Errorf("endpoint of host %q needs a host in ASCII", u.Host)
 	case u.User != nil:
 		return nil, fmt.Errorf("endpoint of host %q must not have user info", u.Host)
 	case u.Fragment != "":
-		return nil, fmt.Errorf("endpoint %q must not have a fragment", raw)
+		return nil, fmt.Errorf("endpoint of host %q must not have a fragment", u.Host)
 	case !printable(e.Path) || !printable(e.Query):
-		return nil, fmt.Errorf("endpoint %q has a space or a character outside ASCII", raw)
+		return nil, fmt.Errorf("endpoint of host %q has a space or a character outside ASCII", u.Host)
 	}
 	e.Addr = net.JoinHostPort(e.Name, port)
 	for _, piece := range pieces.All(e.Query, pieces.OfQuery) {

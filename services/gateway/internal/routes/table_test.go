@@ -99,6 +99,17 @@ func TestClientsDoNotOverrideTheEndpointsQuery(t *testing.T) {
 	}
 }
 
+// What is wrong with an endpoint is logged, and its secrets are not.
+func TestWrongEndpointsAreNotQuoted(t *testing.T) {
+	for _, bad := range []string{
+		"ws://h/s3cret%zz", "ftp://h/s3cret", "ws:///s3cret", "ws://u:s3cret@h/", "ws://h/?key=s3cret#f", "ws://h/s3cret?a b", "ws://h:s3cret/",
+	} {
+		if _, err := ParseEndpoint(bad); err == nil || strings.Contains(err.Error(), "s3cret") {
+			t.Errorf("ParseEndpoint(%q) = %v, want an error without the secret", bad, err)
+		}
+	}
+}
+
 func TestParseEndpoint(t *testing.T) {
 	tests := []struct {
 		url, addr, host string
