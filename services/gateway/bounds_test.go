@@ -69,12 +69,12 @@ func TestMoreSessionsThanFiles(t *testing.T) {
 	w := newWorld(t)
 	w.cfg.MaxSessions = 1 << 29
 	w.cfg.Listen.Addr = "127.0.0.1:0"
-	err := CheckOpenFiles(w.cfg)
+	_, err := OpenFilesOfOthers(w.cfg)
 	if err == nil || !strings.Contains(err.Error(), "-max-sessions: the limit of open files is ") || !strings.Contains(err.Error(), "at least 1073762") {
-		t.Errorf("CheckOpenFiles = %v, want what is needed", err)
+		t.Errorf("OpenFilesOfOthers = %v, want what is needed", err)
 	}
 	w.cfg.MaxSessions = 0
-	if err := CheckOpenFiles(w.cfg); err != nil {
+	if _, err := OpenFilesOfOthers(w.cfg); err != nil {
 		t.Errorf("CheckOpenFiles with as many as fit = %v", err)
 	}
 }

@@ -212,11 +212,12 @@ func (c *Config) perVersion() int {
 	return min(c.MaxHandshakesPerVersion, half)
 }
 
-// CheckOpenFiles reports, before anything is opened, why the limit of open files is too
-// low for the gateway.
-func CheckOpenFiles(cfg Config) error {
-	_, err := cfg.divide()
-	return err
+// OpenFilesOfOthers returns, before anything is opened, how many descriptors the gateway
+// leaves to others in the process, beyond Config.OpenFiles; 0 is any number. The error
+// says why the limit of open files is too low.
+func OpenFilesOfOthers(cfg Config) (int, error) {
+	shares, err := cfg.divide()
+	return shares.Else, err
 }
 
 // divide divides the descriptors that the process may have.

@@ -12,6 +12,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/tidegatehq/tidegate/services/kit/connlimit"
 	"github.com/tidegatehq/tidegate/services/kit/grpcclient"
 	"github.com/tidegatehq/tidegate/services/kit/identity"
 	"github.com/tidegatehq/tidegate/services/kit/netaddr"
@@ -38,6 +39,8 @@ type Config struct {
 	Gateways grpcclient.Instances
 	// Proxies are believed about the clients of HTTPS and gRPC.
 	Proxies proxies.Config
+	// Connections bounds those of HTTPS and gRPC together.
+	Connections connlimit.Config
 	// Ops says where metrics and health are served.
 	Ops ops.Config
 	// Metrics is the registry for metrics; nil means a new one.
@@ -59,6 +62,7 @@ func Default() Config {
 		Catalog:      grpcclient.Default(identity.Catalog, "127.0.0.1:9291"),
 		Subscription: grpcclient.Default(identity.Subscription, "127.0.0.1:9292"),
 		Gateways:     grpcclient.OfService(identity.Gateway),
+		Connections:  connlimit.Default(),
 		Ops:          ops.Default(),
 	}
 }
@@ -77,6 +81,7 @@ func (c *Config) Flags(fs *flag.FlagSet, prefix string) {
 	c.Subscription.Flags(fs, prefix)
 	c.Gateways.Flags(fs, prefix)
 	c.Proxies.Flags(fs, prefix)
+	c.Connections.Flags(fs, prefix)
 	c.Ops.Flags(fs, prefix)
 }
 
@@ -102,6 +107,6 @@ func (c *Config) Check() error {
 	if c.Drain < 0 {
 		fail("%sdrain: must not be negative", p)
 	}
-	wrong = append(wrong, c.Catalog.Check(), c.Subscription.Check(), c.Gateways.Check(), c.Proxies.Check(), c.Ops.Check())
+	wrong = append(wrong, c.Catalog.Check(), c.Subscription.Check(), c.Gateways.Check(), c.Proxies.Check(), c.Connections.Check(), c.Ops.Check())
 	return errors.Join(wrong...)
 }

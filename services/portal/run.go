@@ -22,6 +22,7 @@ import (
 	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
 	usagev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/usage/v1"
 	"github.com/tidegatehq/tidegate/services/kit/certs"
+	"github.com/tidegatehq/tidegate/services/kit/connlimit"
 	"github.com/tidegatehq/tidegate/services/kit/grpcserver"
 	"github.com/tidegatehq/tidegate/services/kit/netaddr"
 	"github.com/tidegatehq/tidegate/services/kit/ops"
@@ -68,14 +69,15 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
-	public := newGRPC(cfg, services, local, source, log, reg)
+	limit := connlimit.New(cfg.Connections, &cfg.Proxies)
+	public := newGRPC(cfg, limit, services, local, source, log, reg)
 	operations := ops.New(cfg.Ops, log, reg, services.ready)
 	lis, err := netaddr.Listen(ctx, cfg.Listener, cfg.Listen)
 	if err != nil {
 		return fmt.Errorf("serve HTTPS: %w", err)
 	}
 	https := newHTTPS(handler, source, cfg.Drain, log)
-	return run.Group(ctx, operations.Run, public.Run, func(ctx context.Context) error { return https.serve(ctx, cfg.Proxies.Listener(lis)) })
+	return run.Group(ctx, operations.Run, public.Run, func(ctx context.Context) error { return https.serve(ctx, cfg.Proxies.Listener(limit.Listener(lis))) })
 }
 
 // local has the services that the portal serves itself.
@@ -104,7 +106,7 @@ func newHandler(
 
 // newGRPC returns the public gRPC server. This is the list of what it forwards and
 // what it serves itself.
-func newGRPC(cfg Config, s *services, l local, source *certs.Source, log *slog.Logger, reg prometheus.Registerer) *grpcserver.Server {
+func newGRPC(cfg Config, limit *connlimit.Limit, s *services, l local, source *certs.Source, log *slog.Logger, reg prometheus.Registerer) *grpcserver.Server {
 	f := forward.New([]*grpc.ServiceDesc{&changev1.ChangeService_ServiceDesc, &gatewayv1.SessionService_ServiceDesc},
 		forward.Service{Desc: &catalogv1.CatalogService_ServiceDesc, Conn: s.catalog},
 		forward.Service{Desc: &identityv1.SignInService_ServiceDesc, Conn: s.subscription},
@@ -114,7 +116,7 @@ func newGRPC(cfg Config, s *services, l local, source *certs.Source, log *slog.L
 		forward.Service{Desc: &oauth2v1.OAuth2Service_ServiceDesc, Conn: s.subscription},
 		forward.Service{Desc: &usagev1.UsageService_ServiceDesc, Conn: s.subscription},
 	)
-	opts := append(f.Options(), grpcserver.WithMetrics(reg), grpcserver.WithProxies(&cfg.Proxies))
+	opts := append(f.Options(), grpcserver.WithMetrics(reg), grpcserver.WithProxies(&cfg.Proxies), grpcserver.WithLimit(limit))
 	if source != nil {
 		opts = append(opts, grpcserver.WithUsersOptions(grpc.Creds(credentials.NewTLS(source.Server(false, "h2")))))
 	}

@@ -41,7 +41,7 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	if err := cfg.Check(); err != nil {
 		return run.Misconfigured(err)
 	}
-	if err := gateway.CheckOpenFiles(*cfg.gateway); err != nil {
+	if err := cfg.boundConnections(); err != nil {
 		return run.Misconfigured(err)
 	}
 	data, err := folder.Open(cfg.Data)
@@ -58,6 +58,24 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	}
 	defer s.close()
 	return inOrder(ctx, s.tasks()...)
+}
+
+// databaseFiles is how many descriptors the databases open under load, beyond those that
+// they have open anyway.
+const databaseFiles = 20
+
+// boundConnections keeps the portal's connections within half of what the gateway and
+// the databases leave of the descriptors; the other half is for whatever else there is.
+func (c *Config) boundConnections() error {
+	left, err := gateway.OpenFilesOfOthers(*c.gateway)
+	if err != nil || left == 0 {
+		return err
+	}
+	room := max((left-databaseFiles)/2, 1)
+	if most := &c.portal.Connections.Max; *most == 0 || *most > room {
+		*most = room
+	}
+	return nil
 }
 
 // prepare opens every socket, creates what is missing in the data folder, and wires

@@ -28,6 +28,7 @@ import (
 	reflectionv1alpha "google.golang.org/grpc/reflection/grpc_reflection_v1alpha"
 
 	"github.com/tidegatehq/tidegate/services/kit/certs"
+	"github.com/tidegatehq/tidegate/services/kit/connlimit"
 	"github.com/tidegatehq/tidegate/services/kit/fault"
 	"github.com/tidegatehq/tidegate/services/kit/identity"
 	"github.com/tidegatehq/tidegate/services/kit/netaddr"
@@ -85,6 +86,7 @@ type options struct {
 	metrics   prometheus.Registerer
 	reflected reflection.ServiceInfoProvider
 	proxies   *proxies.Config
+	limit     *connlimit.Limit
 }
 
 // WithInterceptors adds interceptors that run once the caller is admitted.
@@ -115,6 +117,11 @@ func WithReflected(p reflection.ServiceInfoProvider) Option {
 // WithProxies believes the proxies of p about the clients of the users' face.
 func WithProxies(p *proxies.Config) Option {
 	return func(o *options) { o.proxies = p }
+}
+
+// WithLimit bounds the connections of the users' face.
+func WithLimit(l *connlimit.Limit) Option {
+	return func(o *options) { o.limit = l }
 }
 
 // Server is a gRPC server with two faces.
@@ -183,7 +190,7 @@ func (s *Server) Run(ctx context.Context) error {
 		run.OnReload(ctx, s.source.Reload)
 	}
 	g, ctx := errgroup.WithContext(ctx)
-	s.serve(ctx, g, s.users, s.opts.proxies.Listener(users), "users")
+	s.serve(ctx, g, s.users, s.opts.proxies.Listener(s.opts.limit.Listener(users)), "users")
 	s.serve(ctx, g, s.internal, internal, "services")
 	g.Go(func() error {
 		<-ctx.Done()

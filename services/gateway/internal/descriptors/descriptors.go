@@ -37,6 +37,7 @@ type Shares struct {
 	Sessions   int // 0: any number
 	Handshakes int // 0: any number
 	Spare      int // connections that are only refused, beyond the handshakes
+	Else       int // descriptors for everything else; 0: any number
 }
 
 // Unlimited returns the shares where there is no limit.
@@ -53,7 +54,7 @@ func Divide(limit int, n Need) (Shares, error) {
 	kept := keptOf(limit)
 	spare := min(kept/8, maxSpare)
 	rest := min(max(kept/4, minElse), maxElse)
-	s := Shares{Spare: spare, Handshakes: kept - spare - rest, Sessions: n.Sessions}
+	s := Shares{Spare: spare, Else: rest, Handshakes: kept - spare - rest, Sessions: n.Sessions}
 	if n.Handshakes > 0 {
 		s.Handshakes = min(s.Handshakes, n.Handshakes)
 	}

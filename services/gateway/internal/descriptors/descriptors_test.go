@@ -14,12 +14,12 @@ func TestDivide(t *testing.T) {
 		need  Need
 		want  Shares
 	}{
-		{86, Need{Open: 20, PerSession: 2, Handshakes: 16384}, Shares{Sessions: 1, Handshakes: 16, Spare: 8}},
-		{100, Need{Open: 20, PerSession: 2, Handshakes: 16384}, Shares{Sessions: 8, Handshakes: 16, Spare: 8}},
-		{110, Need{Open: 30, PerSession: 3, Handshakes: 16384}, Shares{Sessions: 5, Handshakes: 16, Spare: 8}},
-		{1024, Need{Open: 20, PerSession: 2, Handshakes: 16384}, Shares{Sessions: 374, Handshakes: 160, Spare: 32}},
-		{1024, Need{Open: 20, PerSession: 2, Handshakes: 100, Sessions: 7}, Shares{Sessions: 7, Handshakes: 100, Spare: 32}},
-		{1048576, Need{Open: 20, PerSession: 2, Handshakes: 16384}, Shares{Sessions: 514038, Handshakes: 16384, Spare: 256}},
+		{86, Need{Open: 20, PerSession: 2, Handshakes: 16384}, Shares{Sessions: 1, Handshakes: 16, Spare: 8, Else: 40}},
+		{100, Need{Open: 20, PerSession: 2, Handshakes: 16384}, Shares{Sessions: 8, Handshakes: 16, Spare: 8, Else: 40}},
+		{110, Need{Open: 30, PerSession: 3, Handshakes: 16384}, Shares{Sessions: 5, Handshakes: 16, Spare: 8, Else: 40}},
+		{1024, Need{Open: 20, PerSession: 2, Handshakes: 16384}, Shares{Sessions: 374, Handshakes: 160, Spare: 32, Else: 64}},
+		{1024, Need{Open: 20, PerSession: 2, Handshakes: 100, Sessions: 7}, Shares{Sessions: 7, Handshakes: 100, Spare: 32, Else: 64}},
+		{1048576, Need{Open: 20, PerSession: 2, Handshakes: 16384}, Shares{Sessions: 514038, Handshakes: 16384, Spare: 256, Else: 3840}},
 	} {
 		got, err := Divide(test.limit, test.need)
 		if err != nil || got != test.want {
@@ -41,7 +41,7 @@ func TestDivideFits(t *testing.T) {
 			if (err == nil) != (limit >= least) {
 				t.Fatalf("Divide(%d, %+v) = %v, and the least limit is %d", limit, need, err, least)
 			}
-			if used := need.Open + s.Sessions*need.PerSession + s.Handshakes + s.Spare; err == nil && (used+minElse > limit || s.Sessions < 1 || s.Handshakes < 1) {
+			if used := need.Open + s.Sessions*need.PerSession + s.Handshakes + s.Spare + s.Else; err == nil && (used > limit || s.Else < minElse || s.Sessions < 1 || s.Handshakes < 1) {
 				t.Fatalf("Divide(%d, %+v) = %+v: %d of them are taken", limit, need, s, used)
 			}
 		}
