@@ -119,7 +119,7 @@ func TestRefusedCommands(t *testing.T) {
 		{"api delete Echo --force", `api delete: a version of the API is published: demote it first`, 1},
 		{"api delete Bare", `api delete: the API has versions: delete them first, or set force`, 1},
 		{"api version delete Echo/1.0.0", `api version delete: the version is PUBLISHED: demote it first`, 1},
-		{"app create Phone", `app create: application.display_name: "Phone" is taken`, 1},
+		{"app create Phone", `app create: NAME: "Phone" is taken`, 1},
 		{"subscribe Phone Echo/1.0.0 --plan Gold", `subscribe: Phone is already subscribed to Echo/1.0.0`, 1},
 		{"subscribe Tablet Echo/1.0.0 --plan Bronze", `subscribe: --plan: Echo/1.0.0 does not offer it; it offers Gold, Silver`, 1},
 		{"subscribe Tablet Echo/2.0.0 --plan Gold", `subscribe: VERSION: Echo/2.0.0 offers no plan to subscribe to`, 1},
