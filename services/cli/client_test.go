@@ -38,14 +38,15 @@ type fakeServer struct {
 	addr, ca string
 	cert     tls.Certificate
 
-	mu        sync.Mutex
-	life      time.Duration // of access tokens
-	access    string        // the newest access token
-	refresh   string        // the refresh token that works
-	refreshes int
-	waited    []string
-	applied   bool
-	deleted   []string
+	mu         sync.Mutex
+	life       time.Duration // of access tokens
+	access     string        // the newest access token
+	refresh    string        // the refresh token that works
+	refreshes  int
+	waited     []string
+	applied    bool
+	deleted    []string
+	deviceKeys []string // that sign-ins brought
 }
 
 // newFakeServer starts the server over TLS, with more services.
@@ -107,7 +108,10 @@ func (f *fakeServer) SignIn(_ context.Context, req *identityv1.SignInRequest) (*
 	if req.GetPassword() != "secret" {
 		return nil, status.Error(codes.Unauthenticated, "the name or the password is wrong")
 	}
-	return f.tokens(), nil
+	f.deviceKeys = append(f.deviceKeys, req.GetDeviceKey())
+	answer := f.tokens()
+	answer.DeviceKey = "key of " + req.GetUsername()
+	return answer, nil
 }
 
 func (f *fakeServer) RefreshSignIn(_ context.Context, req *identityv1.RefreshSignInRequest) (*identityv1.SignInResponse, error) {
@@ -186,6 +190,16 @@ func TestLogin(t *testing.T) {
 	}
 	if _, stderr, code := c.run(t, "whoami"); code != 1 || stderr != "tidegate: whoami: not signed in; sign in with: tidegate login\n" {
 		t.Errorf("whoami after logout = %q, %d", stderr, code)
+	}
+	// The key of this device is kept, for each user, and sent with the next sign-in.
+	for _, user := range []string{"Admin", "other"} {
+		c.stdin = strings.NewReader("secret\n")
+		if _, stderr, code := c.run(t, "login", "-u", user); code != 0 {
+			t.Errorf("login as %s = %d, %q", user, code, stderr)
+		}
+	}
+	if want := []string{"", "key of admin", ""}; !slices.Equal(f.deviceKeys, want) {
+		t.Errorf("keys of the device = %q, want %q", f.deviceKeys, want)
 	}
 }
 

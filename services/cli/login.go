@@ -29,9 +29,15 @@ func (c *loginCmd) Run(ctx context.Context, s *shell) error {
 	if err != nil {
 		return err
 	}
+	kept, err := cl.store.read()
+	if err != nil {
+		return err
+	}
 	ctx, cancel := context.WithTimeout(ctx, s.global.Timeout)
 	defer cancel()
-	answer, err := cl.signIns.SignIn(ctx, &identityv1.SignInRequest{Username: c.Username, Password: password})
+	answer, err := cl.signIns.SignIn(ctx, &identityv1.SignInRequest{
+		Username: c.Username, Password: password, DeviceKey: kept.server(cl.address).deviceKey(c.Username),
+	})
 	if err != nil {
 		if st, ok := statusOf(err); ok && st.Code().String() == "Unauthenticated" {
 			return errors.New(st.Message())
@@ -41,6 +47,7 @@ func (c *loginCmd) Run(ctx context.Context, s *shell) error {
 	err = cl.store.update(func(st *state) error {
 		server := st.server(cl.address)
 		server.CA, server.SignIn = cl.ca, newSignIn(answer)
+		server.keepDeviceKey(c.Username, answer.GetDeviceKey())
 		st.Current = cl.address
 		return nil
 	})

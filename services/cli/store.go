@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/gofrs/flock"
@@ -34,6 +35,9 @@ type serverState struct {
 	CA string `json:"ca,omitempty"`
 	// SignIn is the sign-in, or nil.
 	SignIn *signIn `json:"sign_in,omitempty"`
+	// DeviceKeys are the keys of this device that sign-ins returned, by username. They
+	// stay after a sign-out.
+	DeviceKeys map[string]string `json:"device_keys,omitempty"`
 	// OAuthClients has what is kept of OAuth clients, by their resource names.
 	OAuthClients map[string]storedOAuthClient `json:"oauth_clients,omitempty"`
 }
@@ -64,6 +68,22 @@ func (s *state) server(address string) *serverState {
 		s.Servers[address] = &serverState{}
 	}
 	return s.Servers[address]
+}
+
+// deviceKey returns the key of this device that a user's last sign-in returned, or "".
+func (s *serverState) deviceKey(username string) string {
+	return s.DeviceKeys[strings.ToLower(username)]
+}
+
+// keepDeviceKey keeps the key for the user's next sign-in.
+func (s *serverState) keepDeviceKey(username, key string) {
+	if key == "" {
+		return
+	}
+	if s.DeviceKeys == nil {
+		s.DeviceKeys = map[string]string{}
+	}
+	s.DeviceKeys[strings.ToLower(username)] = key
 }
 
 func (s *store) path() string { return filepath.Join(s.dir, "credentials.json") }

@@ -17,6 +17,7 @@ type userCmds struct {
 	Password userPasswordCmd `cmd:"" help:"Change a password."`
 	Suspend  userSuspendCmd  `cmd:"" help:"Suspend a user: sign-ins end, and live sessions of the user's applications."`
 	Restore  userRestoreCmd  `cmd:"" help:"Restore a suspended user."`
+	Unlock   userUnlockCmd   `cmd:"" help:"Lift what failed sign-ins of a user have locked."`
 	Delete   userDeleteCmd   `cmd:"" help:"Delete a user with its applications and subscriptions; their live sessions end."`
 }
 
@@ -220,6 +221,18 @@ type userRestoreCmd struct {
 func (c *userRestoreCmd) Run(ctx context.Context, s *shell) error {
 	return s.changeUser(ctx, c.Username, func(cl *client, p *identityv1.User) (*identityv1.User, error) {
 		return cl.users.RestoreUser(ctx, &identityv1.RestoreUserRequest{Name: p.GetName(), Etag: p.GetEtag()})
+	})
+}
+
+// userUnlockCmd lets a user sign in again after failed sign-ins.
+type userUnlockCmd struct {
+	Username string `arg:"" help:"The user's username, or users/…."`
+}
+
+// Run unlocks the user.
+func (c *userUnlockCmd) Run(ctx context.Context, s *shell) error {
+	return s.changeUser(ctx, c.Username, func(cl *client, p *identityv1.User) (*identityv1.User, error) {
+		return cl.users.UnlockUser(ctx, &identityv1.UnlockUserRequest{Name: p.GetName()})
 	})
 }
 

@@ -48,6 +48,14 @@ type Config struct {
 	// SignInLifetime is how long a sign-in lasts at most, however often it is
 	// refreshed.
 	SignInLifetime time.Duration
+	// MaxSignIns is how many sign-ins a user may have; with another, the one that was
+	// refreshed longest ago ends. 0 is no bound.
+	MaxSignIns int
+	// SignInFailures is how many failed sign-ins in a row a name may have from one IPv4
+	// address or IPv6 /64, and SignInFailuresPerName from all; 0 is no bound. After
+	// that one sign-in is tried each SignInFailurePause, which also forgives one.
+	SignInFailures, SignInFailuresPerName int
+	SignInFailurePause                    time.Duration
 	// SignInsWaiting bounds how many sign-ins wait for their password to be checked.
 	SignInsWaiting token.Waiting
 	// SigningKeyRotate is how long a signing key signs; 0 means for ever.
@@ -93,15 +101,17 @@ func Default() Config {
 		UserTokenLifetime:    maxUserToken,
 		RefreshTokenLifetime: 7 * day,
 		SignInLifetime:       30 * day,
-		SignInsWaiting:       token.DefaultWaiting(),
-		SigningKeyRotate:     30 * day,
-		SigningKeyLead:       10 * time.Minute,
-		AuditKeep:            365 * day,
-		RecordsKeep:          90 * day,
-		UsageKeep:            400 * day,
-		GRPC:                 grpcserver.Default("127.0.0.1:9192", "127.0.0.1:9292"),
-		Catalog:              grpcclient.Default(identity.Catalog, "127.0.0.1:9291"),
-		Ops:                  ops.Default(),
+		MaxSignIns:           100,
+		SignInFailures:       10, SignInFailuresPerName: 100, SignInFailurePause: 30 * time.Second,
+		SignInsWaiting:   token.DefaultWaiting(),
+		SigningKeyRotate: 30 * day,
+		SigningKeyLead:   10 * time.Minute,
+		AuditKeep:        365 * day,
+		RecordsKeep:      90 * day,
+		UsageKeep:        400 * day,
+		GRPC:             grpcserver.Default("127.0.0.1:9192", "127.0.0.1:9292"),
+		Catalog:          grpcclient.Default(identity.Catalog, "127.0.0.1:9291"),
+		Ops:              ops.Default(),
 	}
 }
 
@@ -120,6 +130,14 @@ func (c *Config) Flags(fs *flag.FlagSet, prefix string) {
 		"how `long` access tokens of users are valid, at most 15m; where this service is not heard, a deleted user keeps access that long")
 	fs.DurationVar(&c.RefreshTokenLifetime, prefix+"refresh-token-lifetime", c.RefreshTokenLifetime, "how `long` a sign-in lasts after its last refresh")
 	fs.DurationVar(&c.SignInLifetime, prefix+"sign-in-lifetime", c.SignInLifetime, "how `long` a sign-in lasts at most, however often it is refreshed")
+	fs.IntVar(&c.MaxSignIns, prefix+"max-sign-ins", c.MaxSignIns,
+		"`number` of sign-ins that a user may have; with another, the one refreshed longest ago ends; 0 for no limit")
+	fs.IntVar(&c.SignInFailures, prefix+"sign-in-failures", c.SignInFailures,
+		"`number` of failed sign-ins in a row of a name from one IPv4 address or IPv6 /64; 0 for no limit")
+	fs.IntVar(&c.SignInFailuresPerName, prefix+"sign-in-failures-per-name", c.SignInFailuresPerName,
+		"`number` of failed sign-ins in a row of a name from all addresses; 0 for no limit")
+	fs.DurationVar(&c.SignInFailurePause, prefix+"sign-in-failure-pause", c.SignInFailurePause,
+		"`time` between sign-ins after too many failures, which also forgives one")
 	fs.IntVar(&c.SignInsWaiting.All, prefix+"sign-ins-waiting", c.SignInsWaiting.All,
 		"`number` of sign-ins that wait for their password to be checked; further ones are refused; 0 for no limit")
 	fs.IntVar(&c.SignInsWaiting.Each, prefix+"sign-ins-waiting-each", c.SignInsWaiting.Each,
@@ -162,6 +180,7 @@ func (c *Config) Check() error {
 		{"user-token-lifetime", c.UserTokenLifetime, time.Second, maxUserToken, false},
 		{"refresh-token-lifetime", c.RefreshTokenLifetime, c.UserTokenLifetime, 366 * day, false},
 		{"sign-in-lifetime", c.SignInLifetime, c.UserTokenLifetime, 366 * day, false},
+		{"sign-in-failure-pause", c.SignInFailurePause, time.Second, day, false},
 		{"audit-keep", c.AuditKeep, change.Retention, 0, true},
 		{"records-keep", c.RecordsKeep, time.Hour, 0, true},
 		{"usage-keep", c.UsageKeep, day, 0, true},
@@ -176,11 +195,16 @@ func (c *Config) Check() error {
 			fail(d.flag, "must be at most %s", d.to)
 		}
 	}
-	if c.SignInsWaiting.All < 0 {
-		fail("sign-ins-waiting", "must not be negative")
-	}
-	if c.SignInsWaiting.Each < 0 {
-		fail("sign-ins-waiting-each", "must not be negative")
+	for _, n := range []struct {
+		flag  string
+		value int
+	}{
+		{"sign-ins-waiting", c.SignInsWaiting.All}, {"sign-ins-waiting-each", c.SignInsWaiting.Each},
+		{"max-sign-ins", c.MaxSignIns}, {"sign-in-failures", c.SignInFailures}, {"sign-in-failures-per-name", c.SignInFailuresPerName},
+	} {
+		if n.value < 0 {
+			fail(n.flag, "must not be negative; 0 is no limit")
+		}
 	}
 	if c.SigningKeyLead <= 0 {
 		fail("signing-key-lead", "must be more than 0, or tokens would be signed with a key that nobody knows yet")

@@ -53,8 +53,10 @@ func testRecover(t *testing.T, url string) {
 	all := identity.Viewer{All: true}
 	_, err = st.SuspendUser(ctx, all, ann.ID, func(store.User) error { return nil })
 	must(err)
+	attempt := store.Attempt{Username: "ann", From: "192.0.2.1/32"}
+	lockout := store.Lockout{Each: 10, Name: 10, Pause: 30 * time.Second}
 	for range 20 {
-		must(st.CountFailure(ctx, "ann"))
+		must(st.CountFailure(ctx, attempt, lockout))
 	}
 	before, err := st.Head(ctx)
 	must(err)
@@ -69,7 +71,7 @@ func testRecover(t *testing.T, url string) {
 	if strings.Join(got.Roles, " ") != "subscriber admin" || got.Suspended || !slot.Matches(hash, password) {
 		t.Errorf("recovered: %v, want an active administrator with the new password", got)
 	}
-	if wait, err := st.SignInDelay(ctx, "ann"); wait != 0 || err != nil {
+	if wait, err := st.SignInDelay(ctx, attempt, lockout); wait != 0 || err != nil {
 		t.Errorf("the next sign-in must wait %v, %v", wait, err)
 	}
 	if ended, err := st.Ended(ctx, identity.User{Name: store.UserName(ann.ID), SignIn: in.ID, AsOf: before}); !ended || err != nil {

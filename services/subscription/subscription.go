@@ -97,7 +97,8 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	issuer := token.NewIssuer(cfg.Issuer, keys, lives, time.Now)
 	srv, operations, err := servers(ctx, cfg, db, api.Parts{
 		Store: st, Changes: changes, Issuer: issuer, Keys: keys, Passwords: passwords, PasswordRules: rules, Catalog: watch,
-		RefreshTokens: refreshTokens, SignIns: store.Lasting{Idle: cfg.RefreshTokenLifetime, Most: cfg.SignInLifetime}, Now: time.Now, Log: log, Security: security,
+		RefreshTokens: refreshTokens, SignIns: store.Lasting{Idle: cfg.RefreshTokenLifetime, Most: cfg.SignInLifetime, Alive: cfg.MaxSignIns},
+		Lockout: store.Lockout{Each: cfg.SignInFailures, Name: cfg.SignInFailuresPerName, Pause: cfg.SignInFailurePause}, Now: time.Now, Log: log, Security: security,
 	}, identity.NewVerifier(issuer.Keys(), st, time.Now), log)
 	if err != nil {
 		return err

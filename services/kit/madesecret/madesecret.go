@@ -20,6 +20,8 @@ const (
 	ClientSecret Kind = "tgcs_"
 	// RefreshToken refreshes a sign-in.
 	RefreshToken Kind = "tgrt_"
+	// DeviceKey shows that a user has signed in from a device before.
+	DeviceKey Kind = "tgdk_"
 )
 
 // Sizes of the parts of a secret, in characters.

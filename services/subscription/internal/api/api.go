@@ -39,8 +39,10 @@ type Parts struct {
 	// RefreshTokens makes refresh tokens, and SignIns is how long sign-ins last.
 	RefreshTokens *token.RefreshTokens
 	SignIns       store.Lasting
-	Now           func() time.Time
-	Log           *slog.Logger
+	// Lockout says when failed sign-ins lock out.
+	Lockout store.Lockout
+	Now     func() time.Time
+	Log     *slog.Logger
 	// Security is told who signed in, who did not, and who changed what others may do.
 	Security *securitylog.Log
 }
@@ -49,7 +51,7 @@ type Parts struct {
 // services.
 func Register(p Parts, forUsers, forServices grpc.ServiceRegistrar) {
 	reports := usage.New(p.Store, p.Log)
-	usersAPI := users.New(p.Store, p.Issuer, p.Passwords, p.PasswordRules, p.RefreshTokens, p.SignIns, p.Security)
+	usersAPI := users.New(p.Store, p.Issuer, p.Passwords, p.PasswordRules, p.RefreshTokens, p.SignIns, p.Lockout, p.Security)
 	for _, api := range []interface{ Register(grpc.ServiceRegistrar) }{
 		usersAPI,
 		oauth2.New(p.Store, p.Issuer, p.Keys, p.Security),

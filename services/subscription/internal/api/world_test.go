@@ -158,7 +158,8 @@ func (w *world) replica() (users, internal *memnet.Listener, st *store.Store, is
 	api.Register(api.Parts{
 		Store: st, Changes: changes, Issuer: issuer, Keys: keys, Passwords: w.passwords, PasswordRules: rules,
 		Catalog:       catalogwatch.New(backplanev1.NewRouteServiceClient(w.catalog.Conn()), st, hello, log, w.now),
-		RefreshTokens: token.NewRefreshTokens(w.refreshKey), SignIns: store.Lasting{Idle: 24 * time.Hour, Most: 72 * time.Hour}, Now: w.now, Log: log, Security: security,
+		RefreshTokens: token.NewRefreshTokens(w.refreshKey), SignIns: store.Lasting{Idle: 24 * time.Hour, Most: 72 * time.Hour, Alive: 20},
+		Lockout: store.Lockout{Each: 10, Name: 25, Pause: 30 * time.Second}, Now: w.now, Log: log, Security: security,
 	}, srv.Public(), srv.Internal())
 	w.serve(changes.Run, srv.Run)
 	return users, internal, st, issuer
@@ -334,7 +335,7 @@ func (w *world) dump() string {
 	var out strings.Builder
 	for _, table := range []string{
 		"installation", "signing_key", "users", "sign_in", "application", "oauth_client", "oauth_client_secret",
-		"version", "catalog_cursor", "subscription", "revocation", "former_owner", "batch", "usage", "session_record", "change",
+		"device", "version", "catalog_cursor", "subscription", "revocation", "former_owner", "batch", "usage", "session_record", "change",
 	} {
 		rows, err := w.db.QueryContext(w.t.Context(), "SELECT * FROM "+table+" ORDER BY 1")
 		w.must(err)

@@ -25,6 +25,8 @@ const (
 	// batches is how long a gateway's start is remembered after its last report. A
 	// batch that is sent again after that counts twice.
 	batches = 90 * 24 * time.Hour
+	// devices is how long a device is remembered after it was last signed in from.
+	devices = 180 * 24 * time.Hour
 )
 
 // purgeRows is how many rows one transaction deletes, so that writers do not wait
@@ -58,7 +60,10 @@ func (s *Store) Purge(ctx context.Context, keep Retention) error {
 		{"ended access", now, `
 			DELETE FROM ended_access WHERE name IN (SELECT name FROM ended_access WHERE expires_at < $1 LIMIT $2)`},
 		{"failed sign-ins", now, `
-			DELETE FROM sign_in_failure WHERE username_fold IN (SELECT username_fold FROM sign_in_failure WHERE penalty_until < $1 LIMIT $2)`},
+			DELETE FROM sign_in_failure WHERE penalty_until < $1 AND username_fold IN (
+				SELECT username_fold FROM sign_in_failure WHERE penalty_until < $1 LIMIT $2)`},
+		{"devices", now.Add(-devices), `
+			DELETE FROM device WHERE hash IN (SELECT hash FROM device WHERE used_at < $1 LIMIT $2)`},
 		{"session records", now.Add(-lasting(keep.Records)), `
 			DELETE FROM session_record WHERE ref IN (SELECT ref FROM session_record WHERE ended_at < $1 LIMIT $2)`},
 		{"usage", now.Add(-lasting(keep.Usage)), `

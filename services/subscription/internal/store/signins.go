@@ -2,8 +2,6 @@ package store
 
 import (
 	"context"
-	"database/sql"
-	"errors"
 	"fmt"
 	"iter"
 	"time"
@@ -15,49 +13,6 @@ import (
 	"github.com/tidegatehq/tidegate/services/kit/resourcename"
 	"github.com/tidegatehq/tidegate/services/kit/sqldb"
 )
-
-// After failuresAtOnce failed sign-ins in a row, a name may try only once every
-// failurePause. Each failurePause without a failure forgives one.
-const (
-	failuresAtOnce = 10
-	failurePause   = 30 * time.Second
-)
-
-// SignInDelay returns how long a name must wait before its next sign-in; 0 means
-// that it need not wait.
-func (s *Store) SignInDelay(ctx context.Context, username string) (time.Duration, error) {
-	var until int64
-	err := s.db.QueryRowContext(ctx, `SELECT penalty_until FROM sign_in_failure WHERE username_fold = $1`, sqldb.Fold(username)).Scan(&until)
-	if errors.Is(err, sql.ErrNoRows) {
-		return 0, nil
-	}
-	if err != nil {
-		return 0, fmt.Errorf("read failed sign-ins: %w", err)
-	}
-	return max(0, sqldb.Time(until).Sub(s.moment())-(failuresAtOnce-1)*failurePause), nil
-}
-
-// CountFailure counts a failed sign-in of a name, whether or not a user has that
-// name.
-func (s *Store) CountFailure(ctx context.Context, username string) error {
-	now := s.moment().UnixMicro()
-	_, err := s.db.ExecContext(ctx, `
-		INSERT INTO sign_in_failure (username_fold, penalty_until) VALUES ($1, $2)
-		ON CONFLICT (username_fold) DO UPDATE SET penalty_until =
-			CASE WHEN sign_in_failure.penalty_until > $3 THEN sign_in_failure.penalty_until + $4 ELSE excluded.penalty_until END`,
-		sqldb.Fold(username), now+failurePause.Microseconds(), now, failurePause.Microseconds())
-	if err != nil {
-		return fmt.Errorf("count failed sign-in: %w", err)
-	}
-	return nil
-}
-
-// forgetFailures forgets the failed sign-ins of a user's name.
-func forgetFailures(ctx context.Context, q sqldb.Querier, user string) error {
-	_, err := q.ExecContext(ctx, `
-		DELETE FROM sign_in_failure WHERE username_fold = (SELECT username_fold FROM users WHERE id = $1)`, user)
-	return err
-}
 
 // SignIn is what a user's password opened.
 type SignIn struct {
@@ -92,6 +47,9 @@ func scanSignIn(row sqldb.Row) (SignIn, error) {
 type Lasting struct {
 	// Idle is how long after the last refresh, and Most how long in all.
 	Idle, Most time.Duration
+	// Alive is how many of one user there may be: with another, the one that was
+	// refreshed longest ago ends. 0 is no bound.
+	Alive int
 }
 
 // until returns when a sign-in that began at a time and is refreshed now ends.
@@ -135,13 +93,13 @@ func (s *Store) CreateSignIn(ctx context.Context, user, password, address string
 		if err != nil || !ok {
 			return err
 		}
-		if err := forgetFailures(ctx, tx, user); err != nil {
-			return err
-		}
 		_, err = tx.ExecContext(ctx, `
 			INSERT INTO sign_in (id, user_id, generation, client_address, created_at, refreshed_at, expires_at)
 			VALUES ($1, $2, 0, $3, $4, $4, $5)`, in.ID, user, address, now.UnixMicro(), in.ExpiresAt.UnixMicro())
 		if err != nil {
+			return err
+		}
+		if err := endOldest(ctx, tx, user, last.Alive); err != nil {
 			return err
 		}
 		return in.read(ctx, tx)
@@ -150,6 +108,19 @@ func (s *Store) CreateSignIn(ctx context.Context, user, password, address string
 		return SignedIn{}, false, fmt.Errorf("begin sign-in: %w", err)
 	}
 	return in, ok, nil
+}
+
+// endOldest ends the sign-ins of a user that were refreshed longest ago, until as many as
+// may be alive are left. Their access tokens still expire by themselves. The user's row
+// is locked, so no other sign-in begins meanwhile.
+func endOldest(ctx context.Context, tx *sqldb.Tx, user string, alive int) error {
+	if alive == 0 {
+		return nil
+	}
+	_, err := tx.ExecContext(ctx, `
+		DELETE FROM sign_in WHERE user_id = $1 AND id NOT IN (
+			SELECT id FROM sign_in WHERE user_id = $1 ORDER BY refreshed_at DESC, id DESC LIMIT $2)`, user, int64(alive))
+	return err
 }
 
 // refreshGrace is how long after a refresh the refresh token that was used may be
@@ -273,8 +244,9 @@ func (s *Store) SignIns(ctx context.Context, user string, after sqldb.TimeKey) i
 }
 
 // ChangePassword sets the hash of a user's password and ends their sign-ins except
-// keep, and the access of the tokens of those. It reports false, and changes nothing, when old is not nil and is not the
-// current hash.
+// keep, and the access of the tokens of those. It reports false, and changes nothing,
+// when old is not nil and is not the current hash. Without old it is a reset, which also
+// forgives failed sign-ins.
 func (s *Store) ChangePassword(ctx context.Context, id string, old *string, hash, keep string) (ok bool, err error) {
 	err = s.log.Write(ctx, "change password", func(tx *change.Tx) (change.Record, error) {
 		ok, err = sqldb.Changed(tx.ExecContext(ctx, `
@@ -295,6 +267,11 @@ func (s *Store) ChangePassword(ctx context.Context, id string, old *string, hash
 		}
 		if keep == "" {
 			names = []string{UserName(id)}
+		}
+		if old == nil {
+			if err := forgetFailures(ctx, tx, id); err != nil {
+				return change.Record{}, err
+			}
 		}
 		ended, err := endAccess(ctx, tx, names...)
 		return change.Record{Resource: UserName(id), Event: ended, Secrets: []string{passwordSecret}}, err

@@ -15,46 +15,149 @@ import (
 // TestThrottle fails ten times at once, then once every thirty seconds.
 func TestThrottle(t *testing.T) {
 	each(t, func(t *testing.T, b *bench) {
-		wait := func() time.Duration {
+		lockout := store.Lockout{Each: 10, Name: 25, Pause: 30 * time.Second}
+		from := func(place string) store.Attempt { return store.Attempt{Username: "aNN", From: place} }
+		known := store.Attempt{Username: "ann", From: "device", Known: true}
+		wait := func(a store.Attempt) time.Duration {
 			t.Helper()
-			d, err := b.SignInDelay(t.Context(), "Ann")
+			d, err := b.SignInDelay(t.Context(), a, lockout)
 			ok(t, err)
 			return d
 		}
+		fail := func(a store.Attempt, times int) {
+			t.Helper()
+			for range times {
+				ok(t, b.CountFailure(t.Context(), a, lockout))
+			}
+		}
 		for i := range 10 {
-			if d := wait(); d != 0 {
+			if d := wait(from("a")); d != 0 {
 				t.Fatalf("wait after %d failures = %v, want none", i, d)
 			}
-			ok(t, b.CountFailure(t.Context(), "aNN"))
+			fail(from("a"), 1)
 		}
-		if d := wait(); d != 30*time.Second {
+		if d := wait(from("a")); d != 30*time.Second {
 			t.Errorf("wait after 10 failures = %v, want 30s", d)
 		}
+		if a, b := wait(from("b")), wait(known); a != 0 || b != 0 {
+			t.Errorf("another network waits %v, and a known device %v, want none", a, b)
+		}
 		b.add(29 * time.Second)
-		if d := wait(); d != time.Second {
+		if d := wait(from("a")); d != time.Second {
 			t.Errorf("wait 29 s later = %v, want 1s", d)
 		}
 		b.add(time.Second)
-		if d := wait(); d != 0 {
+		if d := wait(from("a")); d != 0 {
 			t.Errorf("wait 30 s later = %v, want none", d)
 		}
-		ok(t, b.CountFailure(t.Context(), "ann"))
-		if d := wait(); d != 30*time.Second {
+		fail(from("a"), 1)
+		if d := wait(from("a")); d != 30*time.Second {
 			t.Errorf("wait after the 11th = %v, want 30s", d)
 		}
-		if d, err := b.SignInDelay(t.Context(), "bob"); d != 0 || err != nil {
-			t.Errorf("another name waits %v, %v", d, err)
+		if d := wait(store.Attempt{Username: "bob", From: "a"}); d != 0 {
+			t.Errorf("another name waits %v", d)
 		}
-		// A sign-in clears the name.
-		b.signIn(b.ann, "hash of ann")
-		if d := wait(); d != 0 {
-			t.Errorf("wait after a sign-in = %v, want none", d)
+		// 10 of network a count for the name, 15 more make 25.
+		fail(from("b"), 8)
+		fail(from("c"), 7)
+		if d := wait(from("d")); d != 30*time.Second {
+			t.Errorf("wait of a network without failures = %v, want 30s: the name has too many", d)
 		}
-		ok(t, b.CountFailure(t.Context(), "ann"))
+		if d := wait(known); d != 0 {
+			t.Errorf("wait of a known device = %v, want none", d)
+		}
+		fail(known, 10)
+		if d := wait(known); d != 30*time.Second {
+			t.Errorf("wait of a known device after 10 failures of its own = %v, want 30s", d)
+		}
+		// A success forgives its place, an administrator all.
+		ok(t, b.ForgetFailures(t.Context(), from("a")))
+		lockout.Name = 0
+		if d := wait(from("a")); d != 0 {
+			t.Errorf("wait after a success = %v, want none", d)
+		}
+		if n := b.count("sign_in_failure"); n != 4 {
+			t.Errorf("failures of %d places are left, want those of b, c, the device and the name", n)
+		}
+		_, err := b.UnlockUser(t.Context(), b.admin, b.ann.User, allow[store.User])
+		ok(t, err)
+		if n := b.count("sign_in_failure"); n != 0 {
+			t.Errorf("failures of %d places are left after an administrator's reset", n)
+		}
+		fail(from("a"), 1)
 		b.add(time.Minute)
 		ok(t, b.Purge(t.Context(), store.Retention{Records: time.Hour, Usage: time.Hour}))
 		if n := b.count("sign_in_failure"); n != 0 {
-			t.Errorf("%d names are kept that owe nothing", n)
+			t.Errorf("%d rows are kept that say nothing", n)
+		}
+	})
+}
+
+// TestDevices remembers the last sixteen devices of a user, and no others'.
+func TestDevices(t *testing.T) {
+	each(t, func(t *testing.T, b *bench) {
+		for i := range 20 {
+			b.add(time.Second)
+			ok(t, b.RememberDevice(t.Context(), b.ann.User, []byte{byte(i)}))
+		}
+		for i, want := range map[byte]bool{0: false, 3: false, 4: true, 19: true} {
+			if got, err := b.KnownDevice(t.Context(), "ANN", []byte{i}); got != want || err != nil {
+				t.Errorf("device %d is known: %v, %v, want %v", i, got, err, want)
+			}
+		}
+		if got, err := b.KnownDevice(t.Context(), "bob", []byte{19}); got || err != nil {
+			t.Errorf("a device of another user is known: %v, %v", got, err)
+		}
+		b.add(181 * 24 * time.Hour)
+		ok(t, b.Purge(t.Context(), store.Retention{Records: time.Hour, Usage: time.Hour}))
+		if n := b.count("device"); n != 0 {
+			t.Errorf("%d devices are kept half a year later", n)
+		}
+		ok(t, b.RememberDevice(t.Context(), b.ann.User, []byte{1}))
+		ok(t, b.DeleteUser(t.Context(), b.admin, b.ann.User, allow[store.User]))
+		if n := b.count("device"); n != 0 {
+			t.Errorf("%d devices of a user who is gone", n)
+		}
+	})
+}
+
+// TestSignInsAliveAreBounded signs in again and again: the sign-in that was refreshed
+// longest ago ends, also when many begin at once.
+func TestSignInsAliveAreBounded(t *testing.T) {
+	each(t, func(t *testing.T, b *bench) {
+		bounded := last
+		bounded.Alive = 3
+		var all []store.SignedIn
+		for i := range 3 {
+			b.add(time.Second)
+			in, _, err := b.CreateSignIn(t.Context(), b.ann.User, "hash of ann", "", bounded)
+			ok(t, err)
+			if all = append(all, in); i == 2 {
+				b.add(time.Second)
+				_, _, err := b.RefreshSignIn(t.Context(), all[0].ID, 0, bounded)
+				ok(t, err)
+			}
+		}
+		_, _, err := b.CreateSignIn(t.Context(), b.ann.User, "hash of ann", "", bounded)
+		ok(t, err)
+		if _, what, err := b.RefreshSignIn(t.Context(), all[1].ID, 0, bounded); what == store.Renewed || err != nil {
+			t.Errorf("the sign-in refreshed longest ago = %v, %v, want ended", what, err)
+		}
+		if _, what, err := b.RefreshSignIn(t.Context(), all[0].ID, 1, bounded); what != store.Renewed || err != nil {
+			t.Errorf("an older one that was refreshed = %v, %v, want renewed", what, err)
+		}
+		errs := make(chan error, 8)
+		for range 8 {
+			go func() {
+				_, _, err := b.CreateSignIn(t.Context(), b.ann.User, "hash of ann", "", bounded)
+				errs <- err
+			}()
+		}
+		for range 8 {
+			ok(t, <-errs)
+		}
+		if n := b.count("sign_in"); n != 3 {
+			t.Errorf("%d sign-ins are alive, want 3", n)
 		}
 	})
 }

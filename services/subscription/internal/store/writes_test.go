@@ -39,7 +39,17 @@ func TestWritesWithoutAChangeDoNotWait(t *testing.T) {
 			_, _, err = b.RefreshSignIn(ctx, in.ID, 0, last)
 			return err
 		},
-		"CountFailure": func() error { return b.CountFailure(ctx, "ann") },
+		"CountFailure": func() error {
+			a, l := store.Attempt{Username: "ann", From: "a"}, store.Lockout{Each: 10, Name: 100, Pause: time.Second}
+			if _, err := b.SignInDelay(ctx, a, l); err != nil {
+				return err
+			}
+			if err := b.CountFailure(ctx, a, l); err != nil {
+				return err
+			}
+			return b.ForgetFailures(ctx, a)
+		},
+		"RememberDevice": func() error { return b.RememberDevice(ctx, b.ann.User, []byte{1}) },
 		"AddSigningKey": func() error {
 			_, err := b.AddSigningKey(ctx, store.SigningKey{Number: 1, ID: "k", Sealed: []byte{1}})
 			return err

@@ -32,7 +32,10 @@ type SignInRequest struct {
 	// The username, 1 to 64 characters.
 	Username string `protobuf:"bytes,1,opt,name=username,proto3" json:"username,omitempty"`
 	// The password, 1 to 256 characters.
-	Password      string `protobuf:"bytes,2,opt,name=password,proto3" json:"password,omitempty"`
+	Password string `protobuf:"bytes,2,opt,name=password,proto3" json:"password,omitempty"`
+	// The device_key of the user's last sign-in from this device, or empty. One
+	// that is not known is ignored. At most 256 characters.
+	DeviceKey     string `protobuf:"bytes,3,opt,name=device_key,json=deviceKey,proto3" json:"device_key,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -81,6 +84,13 @@ func (x *SignInRequest) GetPassword() string {
 	return ""
 }
 
+func (x *SignInRequest) GetDeviceKey() string {
+	if x != nil {
+		return x.DeviceKey
+	}
+	return ""
+}
+
 // SignInResponse has the tokens of a sign-in.
 type SignInResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -93,7 +103,10 @@ type SignInResponse struct {
 	// When the refresh token expires.
 	RefreshExpireTime *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=refresh_expire_time,json=refreshExpireTime,proto3" json:"refresh_expire_time,omitempty"`
 	// Who signed in.
-	User          *User `protobuf:"bytes,5,opt,name=user,proto3" json:"user,omitempty"`
+	User *User `protobuf:"bytes,5,opt,name=user,proto3" json:"user,omitempty"`
+	// Of SignIn only: a key to keep on this device, for the next sign-in of this
+	// user. It gives no access. 180 days after the last sign-in it is forgotten.
+	DeviceKey     string `protobuf:"bytes,6,opt,name=device_key,json=deviceKey,proto3" json:"device_key,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -161,6 +174,13 @@ func (x *SignInResponse) GetUser() *User {
 		return x.User
 	}
 	return nil
+}
+
+func (x *SignInResponse) GetDeviceKey() string {
+	if x != nil {
+		return x.DeviceKey
+	}
+	return ""
 }
 
 // RefreshSignInRequest has a refresh token.
@@ -472,17 +492,21 @@ var File_tidegate_identity_v1_sign_in_service_proto protoreflect.FileDescriptor
 
 const file_tidegate_identity_v1_sign_in_service_proto_rawDesc = "" +
 	"\n" +
-	"*tidegate/identity/v1/sign_in_service.proto\x12\x14tidegate.identity.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\"tidegate/identity/v1/sign_in.proto\x1a\x1ftidegate/identity/v1/user.proto\x1a\x1dtidegate/rules/v1/rules.proto\"d\n" +
+	"*tidegate/identity/v1/sign_in_service.proto\x12\x14tidegate.identity.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\"tidegate/identity/v1/sign_in.proto\x1a\x1ftidegate/identity/v1/user.proto\x1a\x1dtidegate/rules/v1/rules.proto\"\x90\x01\n" +
 	"\rSignInRequest\x12(\n" +
 	"\busername\x18\x01 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\x10\x01\x18@R\busername\x12)\n" +
-	"\bpassword\x18\x02 \x01(\tB\r\xe0A\x02\xbaH\ar\x05\x10\x01\x18\x80\x02R\bpassword\"\x91\x02\n" +
+	"\bpassword\x18\x02 \x01(\tB\r\xe0A\x02\xbaH\ar\x05\x10\x01\x18\x80\x02R\bpassword\x12*\n" +
+	"\n" +
+	"device_key\x18\x03 \x01(\tB\v\xbaH\x05r\x03\x18\x80\x02\x80\x01\x01R\tdeviceKey\"\xb5\x02\n" +
 	"\x0eSignInResponse\x12!\n" +
 	"\faccess_token\x18\x01 \x01(\tR\vaccessToken\x12;\n" +
 	"\vexpire_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"expireTime\x12#\n" +
 	"\rrefresh_token\x18\x03 \x01(\tR\frefreshToken\x12J\n" +
 	"\x13refresh_expire_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x11refreshExpireTime\x12.\n" +
-	"\x04user\x18\x05 \x01(\v2\x1a.tidegate.identity.v1.UserR\x04user\"J\n" +
+	"\x04user\x18\x05 \x01(\v2\x1a.tidegate.identity.v1.UserR\x04user\x12\"\n" +
+	"\n" +
+	"device_key\x18\x06 \x01(\tB\x03\x80\x01\x01R\tdeviceKey\"J\n" +
 	"\x14RefreshSignInRequest\x122\n" +
 	"\rrefresh_token\x18\x01 \x01(\tB\r\xe0A\x02\xbaH\ar\x05\x10\x01\x18\x80\x02R\frefreshToken\"D\n" +
 	"\x0eSignOutRequest\x122\n" +

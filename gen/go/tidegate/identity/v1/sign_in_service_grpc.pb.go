@@ -36,10 +36,13 @@ const (
 // and shows and ends sign-ins.
 type SignInServiceClient interface {
 	// Signs a user in. UNAUTHENTICATED for a wrong name or password, without
-	// saying which. RESOURCE_EXHAUSTED while too many sign-ins are under way (two
-	// are checked at once, 64 wait), or after too many failures for that name.
-	// After ten failures in a row one attempt is allowed every 30 seconds; each
-	// 30 seconds forgive one failure, and a successful sign-in forgives all.
+	// saying which. RESOURCE_EXHAUSTED while too many sign-ins are under way, or
+	// after too many failures. After ten in a row for a name from one IPv4 address
+	// or IPv6 /64, or a hundred from all, one attempt is allowed every 30 seconds,
+	// and each 30 seconds forgive one failure; a successful sign-in forgives those
+	// from its address. The key of a device that the user has signed in from lets
+	// the device in whatever others have failed to do; ten failures of its own lock
+	// it out too. Administrators lift all of it by UnlockUser or a new password.
 	SignIn(ctx context.Context, in *SignInRequest, opts ...grpc.CallOption) (*SignInResponse, error)
 	// Exchanges a refresh token for a new access token and the next refresh
 	// token. The new access token has the user's current roles. If the answer is
@@ -138,10 +141,13 @@ func (c *signInServiceClient) DeleteSignIn(ctx context.Context, in *DeleteSignIn
 // and shows and ends sign-ins.
 type SignInServiceServer interface {
 	// Signs a user in. UNAUTHENTICATED for a wrong name or password, without
-	// saying which. RESOURCE_EXHAUSTED while too many sign-ins are under way (two
-	// are checked at once, 64 wait), or after too many failures for that name.
-	// After ten failures in a row one attempt is allowed every 30 seconds; each
-	// 30 seconds forgive one failure, and a successful sign-in forgives all.
+	// saying which. RESOURCE_EXHAUSTED while too many sign-ins are under way, or
+	// after too many failures. After ten in a row for a name from one IPv4 address
+	// or IPv6 /64, or a hundred from all, one attempt is allowed every 30 seconds,
+	// and each 30 seconds forgive one failure; a successful sign-in forgives those
+	// from its address. The key of a device that the user has signed in from lets
+	// the device in whatever others have failed to do; ten failures of its own lock
+	// it out too. Administrators lift all of it by UnlockUser or a new password.
 	SignIn(context.Context, *SignInRequest) (*SignInResponse, error)
 	// Exchanges a refresh token for a new access token and the next refresh
 	// token. The new access token has the user's current roles. If the answer is

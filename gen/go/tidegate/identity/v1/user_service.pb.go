@@ -538,6 +538,52 @@ func (x *RestoreUserRequest) GetEtag() string {
 	return ""
 }
 
+// UnlockUserRequest names a user to unlock.
+type UnlockUserRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// users/{user}.
+	Name          string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UnlockUserRequest) Reset() {
+	*x = UnlockUserRequest{}
+	mi := &file_tidegate_identity_v1_user_service_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UnlockUserRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UnlockUserRequest) ProtoMessage() {}
+
+func (x *UnlockUserRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_tidegate_identity_v1_user_service_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UnlockUserRequest.ProtoReflect.Descriptor instead.
+func (*UnlockUserRequest) Descriptor() ([]byte, []int) {
+	return file_tidegate_identity_v1_user_service_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *UnlockUserRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
 var File_tidegate_identity_v1_user_service_proto protoreflect.FileDescriptor
 
 const file_tidegate_identity_v1_user_service_proto_rawDesc = "" +
@@ -573,7 +619,9 @@ const file_tidegate_identity_v1_user_service_proto_rawDesc = "" +
 	"\x04etag\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x18@R\x04etag\"S\n" +
 	"\x12RestoreUserRequest\x12 \n" +
 	"\x04name\x18\x01 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\xa0\xea0\x01R\x04name\x12\x1b\n" +
-	"\x04etag\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x18@R\x04etag2\xb3\a\n" +
+	"\x04etag\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x18@R\x04etag\"5\n" +
+	"\x11UnlockUserRequest\x12 \n" +
+	"\x04name\x18\x01 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\xa0\xea0\x01R\x04name2\xac\b\n" +
 	"\vUserService\x12\x83\x01\n" +
 	"\x0eChangePassword\x12+.tidegate.identity.v1.ChangePasswordRequest\x1a\x16.google.protobuf.Empty\",\x82\xd3\xe4\x93\x02&:\x01*\"!/v1/{name=users/*}:changePassword\x12g\n" +
 	"\n" +
@@ -585,7 +633,9 @@ const file_tidegate_identity_v1_user_service_proto_rawDesc = "" +
 	"\n" +
 	"DeleteUser\x12'.tidegate.identity.v1.DeleteUserRequest\x1a\x16.google.protobuf.Empty\"\x1a\x82\xd3\xe4\x93\x02\x14*\x12/v1/{name=users/*}\x12z\n" +
 	"\vSuspendUser\x12(.tidegate.identity.v1.SuspendUserRequest\x1a\x1a.tidegate.identity.v1.User\"%\x82\xd3\xe4\x93\x02\x1f:\x01*\"\x1a/v1/{name=users/*}:suspend\x12z\n" +
-	"\vRestoreUser\x12(.tidegate.identity.v1.RestoreUserRequest\x1a\x1a.tidegate.identity.v1.User\"%\x82\xd3\xe4\x93\x02\x1f:\x01*\"\x1a/v1/{name=users/*}:restoreB\xe5\x01\n" +
+	"\vRestoreUser\x12(.tidegate.identity.v1.RestoreUserRequest\x1a\x1a.tidegate.identity.v1.User\"%\x82\xd3\xe4\x93\x02\x1f:\x01*\"\x1a/v1/{name=users/*}:restore\x12w\n" +
+	"\n" +
+	"UnlockUser\x12'.tidegate.identity.v1.UnlockUserRequest\x1a\x1a.tidegate.identity.v1.User\"$\x82\xd3\xe4\x93\x02\x1e:\x01*\"\x19/v1/{name=users/*}:unlockB\xe5\x01\n" +
 	"\x18com.tidegate.identity.v1B\x10UserServiceProtoP\x01ZEgithub.com/tidegatehq/tidegate/gen/go/tidegate/identity/v1;identityv1\xa2\x02\x03TIX\xaa\x02\x14Tidegate.Identity.V1\xca\x02\x14Tidegate\\Identity\\V1\xe2\x02 Tidegate\\Identity\\V1\\GPBMetadata\xea\x02\x16Tidegate::Identity::V1b\x06proto3"
 
 var (
@@ -600,7 +650,7 @@ func file_tidegate_identity_v1_user_service_proto_rawDescGZIP() []byte {
 	return file_tidegate_identity_v1_user_service_proto_rawDescData
 }
 
-var file_tidegate_identity_v1_user_service_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
+var file_tidegate_identity_v1_user_service_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
 var file_tidegate_identity_v1_user_service_proto_goTypes = []any{
 	(*ChangePasswordRequest)(nil), // 0: tidegate.identity.v1.ChangePasswordRequest
 	(*CreateUserRequest)(nil),     // 1: tidegate.identity.v1.CreateUserRequest
@@ -611,15 +661,16 @@ var file_tidegate_identity_v1_user_service_proto_goTypes = []any{
 	(*DeleteUserRequest)(nil),     // 6: tidegate.identity.v1.DeleteUserRequest
 	(*SuspendUserRequest)(nil),    // 7: tidegate.identity.v1.SuspendUserRequest
 	(*RestoreUserRequest)(nil),    // 8: tidegate.identity.v1.RestoreUserRequest
-	(*User)(nil),                  // 9: tidegate.identity.v1.User
-	(*fieldmaskpb.FieldMask)(nil), // 10: google.protobuf.FieldMask
-	(*emptypb.Empty)(nil),         // 11: google.protobuf.Empty
+	(*UnlockUserRequest)(nil),     // 9: tidegate.identity.v1.UnlockUserRequest
+	(*User)(nil),                  // 10: tidegate.identity.v1.User
+	(*fieldmaskpb.FieldMask)(nil), // 11: google.protobuf.FieldMask
+	(*emptypb.Empty)(nil),         // 12: google.protobuf.Empty
 }
 var file_tidegate_identity_v1_user_service_proto_depIdxs = []int32{
-	9,  // 0: tidegate.identity.v1.CreateUserRequest.user:type_name -> tidegate.identity.v1.User
-	9,  // 1: tidegate.identity.v1.ListUsersResponse.users:type_name -> tidegate.identity.v1.User
-	9,  // 2: tidegate.identity.v1.UpdateUserRequest.user:type_name -> tidegate.identity.v1.User
-	10, // 3: tidegate.identity.v1.UpdateUserRequest.update_mask:type_name -> google.protobuf.FieldMask
+	10, // 0: tidegate.identity.v1.CreateUserRequest.user:type_name -> tidegate.identity.v1.User
+	10, // 1: tidegate.identity.v1.ListUsersResponse.users:type_name -> tidegate.identity.v1.User
+	10, // 2: tidegate.identity.v1.UpdateUserRequest.user:type_name -> tidegate.identity.v1.User
+	11, // 3: tidegate.identity.v1.UpdateUserRequest.update_mask:type_name -> google.protobuf.FieldMask
 	0,  // 4: tidegate.identity.v1.UserService.ChangePassword:input_type -> tidegate.identity.v1.ChangePasswordRequest
 	1,  // 5: tidegate.identity.v1.UserService.CreateUser:input_type -> tidegate.identity.v1.CreateUserRequest
 	2,  // 6: tidegate.identity.v1.UserService.GetUser:input_type -> tidegate.identity.v1.GetUserRequest
@@ -628,16 +679,18 @@ var file_tidegate_identity_v1_user_service_proto_depIdxs = []int32{
 	6,  // 9: tidegate.identity.v1.UserService.DeleteUser:input_type -> tidegate.identity.v1.DeleteUserRequest
 	7,  // 10: tidegate.identity.v1.UserService.SuspendUser:input_type -> tidegate.identity.v1.SuspendUserRequest
 	8,  // 11: tidegate.identity.v1.UserService.RestoreUser:input_type -> tidegate.identity.v1.RestoreUserRequest
-	11, // 12: tidegate.identity.v1.UserService.ChangePassword:output_type -> google.protobuf.Empty
-	9,  // 13: tidegate.identity.v1.UserService.CreateUser:output_type -> tidegate.identity.v1.User
-	9,  // 14: tidegate.identity.v1.UserService.GetUser:output_type -> tidegate.identity.v1.User
-	4,  // 15: tidegate.identity.v1.UserService.ListUsers:output_type -> tidegate.identity.v1.ListUsersResponse
-	9,  // 16: tidegate.identity.v1.UserService.UpdateUser:output_type -> tidegate.identity.v1.User
-	11, // 17: tidegate.identity.v1.UserService.DeleteUser:output_type -> google.protobuf.Empty
-	9,  // 18: tidegate.identity.v1.UserService.SuspendUser:output_type -> tidegate.identity.v1.User
-	9,  // 19: tidegate.identity.v1.UserService.RestoreUser:output_type -> tidegate.identity.v1.User
-	12, // [12:20] is the sub-list for method output_type
-	4,  // [4:12] is the sub-list for method input_type
+	9,  // 12: tidegate.identity.v1.UserService.UnlockUser:input_type -> tidegate.identity.v1.UnlockUserRequest
+	12, // 13: tidegate.identity.v1.UserService.ChangePassword:output_type -> google.protobuf.Empty
+	10, // 14: tidegate.identity.v1.UserService.CreateUser:output_type -> tidegate.identity.v1.User
+	10, // 15: tidegate.identity.v1.UserService.GetUser:output_type -> tidegate.identity.v1.User
+	4,  // 16: tidegate.identity.v1.UserService.ListUsers:output_type -> tidegate.identity.v1.ListUsersResponse
+	10, // 17: tidegate.identity.v1.UserService.UpdateUser:output_type -> tidegate.identity.v1.User
+	12, // 18: tidegate.identity.v1.UserService.DeleteUser:output_type -> google.protobuf.Empty
+	10, // 19: tidegate.identity.v1.UserService.SuspendUser:output_type -> tidegate.identity.v1.User
+	10, // 20: tidegate.identity.v1.UserService.RestoreUser:output_type -> tidegate.identity.v1.User
+	10, // 21: tidegate.identity.v1.UserService.UnlockUser:output_type -> tidegate.identity.v1.User
+	13, // [13:22] is the sub-list for method output_type
+	4,  // [4:13] is the sub-list for method input_type
 	4,  // [4:4] is the sub-list for extension type_name
 	4,  // [4:4] is the sub-list for extension extendee
 	0,  // [0:4] is the sub-list for field type_name
@@ -655,7 +708,7 @@ func file_tidegate_identity_v1_user_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tidegate_identity_v1_user_service_proto_rawDesc), len(file_tidegate_identity_v1_user_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   9,
+			NumMessages:   10,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

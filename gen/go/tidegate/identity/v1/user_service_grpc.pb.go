@@ -28,6 +28,7 @@ const (
 	UserService_DeleteUser_FullMethodName     = "/tidegate.identity.v1.UserService/DeleteUser"
 	UserService_SuspendUser_FullMethodName    = "/tidegate.identity.v1.UserService/SuspendUser"
 	UserService_RestoreUser_FullMethodName    = "/tidegate.identity.v1.UserService/RestoreUser"
+	UserService_UnlockUser_FullMethodName     = "/tidegate.identity.v1.UserService/UnlockUser"
 )
 
 // UserServiceClient is the client API for UserService service.
@@ -69,6 +70,10 @@ type UserServiceClient interface {
 	// applications can connect again. Needs the role admin. FAILED_PRECONDITION
 	// for one who is not suspended.
 	RestoreUser(ctx context.Context, in *RestoreUserRequest, opts ...grpc.CallOption) (*User, error)
+	// Lifts what failed sign-ins of a user have locked, from all addresses and
+	// devices. A new password set by an administrator does the same. Needs the role
+	// admin.
+	UnlockUser(ctx context.Context, in *UnlockUserRequest, opts ...grpc.CallOption) (*User, error)
 }
 
 type userServiceClient struct {
@@ -159,6 +164,16 @@ func (c *userServiceClient) RestoreUser(ctx context.Context, in *RestoreUserRequ
 	return out, nil
 }
 
+func (c *userServiceClient) UnlockUser(ctx context.Context, in *UnlockUserRequest, opts ...grpc.CallOption) (*User, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(User)
+	err := c.cc.Invoke(ctx, UserService_UnlockUser_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // UserServiceServer is the server API for UserService service.
 // All implementations must embed UnimplementedUserServiceServer
 // for forward compatibility.
@@ -198,6 +213,10 @@ type UserServiceServer interface {
 	// applications can connect again. Needs the role admin. FAILED_PRECONDITION
 	// for one who is not suspended.
 	RestoreUser(context.Context, *RestoreUserRequest) (*User, error)
+	// Lifts what failed sign-ins of a user have locked, from all addresses and
+	// devices. A new password set by an administrator does the same. Needs the role
+	// admin.
+	UnlockUser(context.Context, *UnlockUserRequest) (*User, error)
 	mustEmbedUnimplementedUserServiceServer()
 }
 
@@ -231,6 +250,9 @@ func (UnimplementedUserServiceServer) SuspendUser(context.Context, *SuspendUserR
 }
 func (UnimplementedUserServiceServer) RestoreUser(context.Context, *RestoreUserRequest) (*User, error) {
 	return nil, status.Error(codes.Unimplemented, "method RestoreUser not implemented")
+}
+func (UnimplementedUserServiceServer) UnlockUser(context.Context, *UnlockUserRequest) (*User, error) {
+	return nil, status.Error(codes.Unimplemented, "method UnlockUser not implemented")
 }
 func (UnimplementedUserServiceServer) mustEmbedUnimplementedUserServiceServer() {}
 func (UnimplementedUserServiceServer) testEmbeddedByValue()                     {}
@@ -397,6 +419,24 @@ func _UserService_RestoreUser_Handler(srv interface{}, ctx context.Context, dec 
 	return interceptor(ctx, in, info, handler)
 }
 
+func _UserService_UnlockUser_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(UnlockUserRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(UserServiceServer).UnlockUser(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: UserService_UnlockUser_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(UserServiceServer).UnlockUser(ctx, req.(*UnlockUserRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // UserService_ServiceDesc is the grpc.ServiceDesc for UserService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -435,6 +475,10 @@ var UserService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "RestoreUser",
 			Handler:    _UserService_RestoreUser_Handler,
+		},
+		{
+			MethodName: "UnlockUser",
+			Handler:    _UserService_UnlockUser_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

@@ -26,6 +26,7 @@ type API struct {
 	rules     *password.Rules
 	refresh   *token.RefreshTokens
 	last      store.Lasting
+	lockout   store.Lockout
 	security  *securitylog.Log
 }
 
@@ -35,9 +36,10 @@ var (
 	_ backplanev1.UserDirectoryServiceServer = (*API)(nil)
 )
 
-// New returns the API. Sign-ins last as last says.
-func New(st *store.Store, issuer *token.Issuer, passwords *token.Passwords, rules *password.Rules, refresh *token.RefreshTokens, last store.Lasting, security *securitylog.Log) *API {
-	return &API{store: st, issuer: issuer, passwords: passwords, rules: rules, refresh: refresh, last: last, security: security}
+// New returns the API. Sign-ins last as last says, and failed ones lock out as lockout
+// says.
+func New(st *store.Store, issuer *token.Issuer, passwords *token.Passwords, rules *password.Rules, refresh *token.RefreshTokens, last store.Lasting, lockout store.Lockout, security *securitylog.Log) *API {
+	return &API{store: st, issuer: issuer, passwords: passwords, rules: rules, refresh: refresh, last: last, lockout: lockout, security: security}
 }
 
 // Register adds the services to a server.
@@ -69,6 +71,7 @@ func Rules() identity.Rules {
 		identityv1.UserService_DeleteUser_FullMethodName:      {OwnerRole: identity.RoleAdmin},
 		identityv1.UserService_SuspendUser_FullMethodName:     {OwnerRole: identity.RoleAdmin},
 		identityv1.UserService_RestoreUser_FullMethodName:     {OwnerRole: identity.RoleAdmin},
+		identityv1.UserService_UnlockUser_FullMethodName:      {OwnerRole: identity.RoleAdmin},
 
 		backplanev1.UserDirectoryService_FindUser_FullMethodName: {Services: []string{identity.Catalog}},
 	}

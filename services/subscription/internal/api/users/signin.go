@@ -1,7 +1,9 @@
 package users
 
 import (
+	"cmp"
 	"context"
+	"encoding/hex"
 	"time"
 
 	"google.golang.org/grpc/status"
@@ -12,13 +14,19 @@ import (
 	"github.com/tidegatehq/tidegate/services/kit/clientaddr"
 	"github.com/tidegatehq/tidegate/services/kit/fault"
 	"github.com/tidegatehq/tidegate/services/kit/identity"
+	"github.com/tidegatehq/tidegate/services/kit/madesecret"
 	"github.com/tidegatehq/tidegate/services/kit/securitylog"
 	"github.com/tidegatehq/tidegate/services/subscription/internal/store"
+	"github.com/tidegatehq/tidegate/services/subscription/internal/token"
 )
 
 // SignIn signs a user in.
 func (a *API) SignIn(ctx context.Context, req *identityv1.SignInRequest) (*identityv1.SignInResponse, error) {
-	p, hash, err := a.prove(ctx, req.GetUsername(), req.GetPassword())
+	attempt, device, err := a.attempt(ctx, req)
+	if err != nil {
+		return nil, err
+	}
+	p, hash, err := a.prove(ctx, attempt, req.GetPassword())
 	if err != nil {
 		a.failed(ctx, req.GetUsername(), err)
 		return nil, err
@@ -34,8 +42,40 @@ func (a *API) SignIn(ctx context.Context, req *identityv1.SignInRequest) (*ident
 	if !ok {
 		return nil, errWrongPassword()
 	}
+	if err := a.store.RememberDevice(ctx, p.ID, device.hash); err != nil {
+		return nil, err
+	}
 	a.security.Write(ctx, securitylog.Event{Kind: securitylog.SignedIn, Who: store.UserName(p.ID), What: p.Username})
-	return a.signedIn(in)
+	resp, err := a.signedIn(in)
+	if err != nil {
+		return nil, err
+	}
+	resp.DeviceKey = device.key
+	return resp, nil
+}
+
+// device is a device that somebody signs in from.
+type device struct {
+	key  string
+	hash []byte
+}
+
+// attempt returns what a sign-in counts as, and the device that it comes from: a new one,
+// unless it brings the key of one that its user has signed in from.
+func (a *API) attempt(ctx context.Context, req *identityv1.SignInRequest) (store.Attempt, device, error) {
+	if hash, ok := token.Hash(madesecret.DeviceKey, req.GetDeviceKey()); ok {
+		known, err := a.store.KnownDevice(ctx, req.GetUsername(), hash)
+		if err != nil {
+			return store.Attempt{}, device{}, err
+		}
+		if known {
+			from := "device " + hex.EncodeToString(hash)
+			return store.Attempt{Username: req.GetUsername(), From: from, Known: true}, device{req.GetDeviceKey(), hash}, nil
+		}
+	}
+	key, hash := token.New(madesecret.DeviceKey)
+	from := cmp.Or(place(ctx), "an unknown network")
+	return store.Attempt{Username: req.GetUsername(), From: from}, device{key, hash}, nil
 }
 
 // clientAddress returns the address that a call came from, "" if it is not known.
@@ -77,29 +117,33 @@ func errWrongPassword() error {
 // prove returns the user who has this name and password, and the password's hash.
 // An unknown name takes as long as a wrong password, and both count as a failure of
 // that name.
-func (a *API) prove(ctx context.Context, username, password string) (store.User, string, error) {
-	if err := a.throttle(ctx, username); err != nil {
+func (a *API) prove(ctx context.Context, attempt store.Attempt, password string) (store.User, string, error) {
+	if err := a.throttle(ctx, attempt); err != nil {
 		return store.User{}, "", err
 	}
-	slot, err := a.passwords.Acquire(ctx, place(ctx))
+	from := place(ctx)
+	if attempt.Known {
+		from = attempt.From
+	}
+	slot, err := a.passwords.Acquire(ctx, from)
 	if err != nil {
 		return store.User{}, "", err
 	}
 	defer slot.Release()
 	// Check again: other attempts may have failed while this one waited for its
 	// slot. So at most one attempt per slot can exceed what the name is allowed.
-	if err := a.throttle(ctx, username); err != nil {
+	if err := a.throttle(ctx, attempt); err != nil {
 		return store.User{}, "", err
 	}
-	p, hash, _, err := a.store.Password(ctx, username)
+	p, hash, _, err := a.store.Password(ctx, attempt.Username)
 	if err != nil {
 		return store.User{}, "", err
 	}
 	if slot.Matches(hash, password) {
-		return p, hash, nil
+		return p, hash, a.store.ForgetFailures(ctx, attempt)
 	}
 	// A caller who hangs up is counted too.
-	if err := a.store.CountFailure(context.WithoutCancel(ctx), username); err != nil {
+	if err := a.store.CountFailure(context.WithoutCancel(ctx), attempt, a.lockout); err != nil {
 		return store.User{}, "", err
 	}
 	return store.User{}, "", errWrongPassword()
@@ -117,9 +161,9 @@ func place(ctx context.Context) string {
 	return ""
 }
 
-// throttle refuses a name with too many failures.
-func (a *API) throttle(ctx context.Context, username string) error {
-	wait, err := a.store.SignInDelay(ctx, username)
+// throttle refuses an attempt after too many failures.
+func (a *API) throttle(ctx context.Context, attempt store.Attempt) error {
+	wait, err := a.store.SignInDelay(ctx, attempt, a.lockout)
 	if err != nil || wait == 0 {
 		return err
 	}
@@ -218,9 +262,11 @@ func (a *API) ChangePassword(ctx context.Context, req *identityv1.ChangePassword
 }
 
 // changeOwnPassword requires the current password. It ends the user's sign-ins
-// except the one that the call belongs to.
+// except the one that the call belongs to. Guesses by whoever has stolen a token are
+// counted apart, so that strangers cannot keep the user from it.
 func (a *API) changeOwnPassword(ctx context.Context, u store.User, req *identityv1.ChangePasswordRequest) error {
-	_, hash, err := a.prove(ctx, u.Username, req.GetCurrentPassword())
+	attempt := store.Attempt{Username: u.Username, From: store.UserName(u.ID), Known: true}
+	_, hash, err := a.prove(ctx, attempt, req.GetCurrentPassword())
 	if err != nil {
 		a.failed(ctx, u.Username, err)
 	}

@@ -150,6 +150,21 @@ func (a *API) RestoreUser(ctx context.Context, req *identityv1.RestoreUserReques
 	})
 }
 
+// UnlockUser lifts what failed sign-ins of a user have locked.
+func (a *API) UnlockUser(ctx context.Context, req *identityv1.UnlockUserRequest) (*identityv1.User, error) {
+	c := identity.From(ctx)
+	id, err := userID(c.Viewer(), "name", req.GetName())
+	if err != nil {
+		return nil, err
+	}
+	u, err := a.store.UnlockUser(ctx, c.Viewer(), id, func(u store.User) error { return c.MayChange(u.ID) })
+	if err != nil {
+		return nil, err
+	}
+	a.security.Write(ctx, securitylog.Event{Kind: securitylog.Unlocked, What: store.UserName(id)})
+	return userProto(u), nil
+}
+
 // transition is a request that changes the state of a user.
 type transition interface {
 	GetName() string

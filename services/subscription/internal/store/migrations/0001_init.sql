@@ -48,11 +48,24 @@ CREATE TABLE ended_access (
 );
 CREATE INDEX ended_access_expires ON ended_access (expires_at);
 
--- Failed sign-ins of a name, as the time until which they count.
+-- Failed sign-ins of a name from a place, or from all networks where the place is
+-- empty, as the time until which they count.
 CREATE TABLE sign_in_failure (
-    username_fold TEXT COLLATE "C" PRIMARY KEY,
-    penalty_until BIGINT NOT NULL
+    username_fold TEXT COLLATE "C" NOT NULL,
+    place         TEXT COLLATE "C" NOT NULL,
+    penalty_until BIGINT NOT NULL,
+    PRIMARY KEY (username_fold, place)
 );
+CREATE INDEX sign_in_failure_until ON sign_in_failure (penalty_until);
+
+-- Devices that users have signed in from; only the hash of a device's key is stored.
+CREATE TABLE device (
+    hash    BYTEA PRIMARY KEY,
+    user_id TEXT COLLATE "C" NOT NULL REFERENCES users (id) ON DELETE CASCADE,
+    used_at BIGINT NOT NULL
+);
+CREATE INDEX device_user ON device (user_id, used_at);
+CREATE INDEX device_used ON device (used_at);
 
 CREATE TABLE sign_in (
     id             TEXT COLLATE "C" PRIMARY KEY,
