@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
@@ -68,6 +69,18 @@ func TestABackendThatChecksOrigins(t *testing.T) {
 		})
 	}
 	becomes("by default", "/strict", foreign, 403, "backend_options")
+	_, answer := s.page(t, s.WS+"/strict", foreign)
+	var problem struct{ Ref string }
+	if err := json.Unmarshal([]byte(answer), &problem); err != nil {
+		t.Fatalf("%s: %v", answer, err)
+	}
+	eventually(t, func() error {
+		record, _, _ := sh.try(t, "", "record", "get", problem.Ref)
+		if !strings.Contains(record, "BACKEND_REFUSED") || !strings.Contains(record, "the version's backend_options set") {
+			return fmt.Errorf("the record of %s is\n%s", problem.Ref, record)
+		}
+		return nil
+	})
 	sh.run(t, "api", "version", "update", "Strict/1.0.0", "--backend-origin", "endpoint")
 	becomes("with the endpoint's origin", "/strict", foreign, 101, "")
 	sh.run(t, "api", "version", "update", "Strict/1.0.0", "--backend-origin", "client", "--backend-host", "client")

@@ -221,7 +221,7 @@ func TestIssuerIsKnownAfterARestart(t *testing.T) {
 	sent := make(chan http.Header, 1)
 	backend := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		sent <- r.Header
-		http.Error(rw, "no", http.StatusTeapot)
+		rw.WriteHeader(http.StatusSwitchingProtocols) // an incorrect one: a refusal would leave a record to report
 	}))
 	t.Cleanup(backend.Close)
 	r := w.open()

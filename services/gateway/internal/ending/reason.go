@@ -25,6 +25,8 @@ const (
 	Blocked       Reason = 14
 	OperatorClose Reason = 15
 	Drain         Reason = 16
+	// BackendRefused is that of a session whose backend refused its handshake.
+	BackendRefused Reason = 17
 )
 
 // entry is all that there is to know about a reason.
@@ -70,6 +72,8 @@ var reasons = [...]entry{
 		"An operator closed the session."},
 	Drain: {"DRAIN", Gateway, 1012, 1001,
 		"The gateway stops. Closes are spread over the drain time and have a retry hint."},
+	BackendRefused: {"BACKEND_REFUSED", Backend, 0, 0,
+		"The backend refused the handshake: there was no 101 and no session, but there is a record of it."},
 }
 
 // row returns what the table has on r. An unknown number has an empty row.

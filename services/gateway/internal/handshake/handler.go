@@ -9,6 +9,7 @@ import (
 
 	"github.com/tidegatehq/tidegate/services/gateway/internal/bound"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/credential"
+	"github.com/tidegatehq/tidegate/services/gateway/internal/ending"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/grant"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/listener"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/metrics"
@@ -123,6 +124,9 @@ func (h *Handler) run(ctx context.Context, a *attempt) error {
 	defer s.Abandon()
 	backend, err := h.dial(ctx, a)
 	if err != nil {
+		if refused, ok := errors.AsType[*upstream.Error](err); ok && refused.Kind == upstream.Refused {
+			s.Refuse(ending.New(ending.BackendRefused, refused.Detail()))
+		}
 		return err
 	}
 	if err := h.finish(ctx, a, s, backend); err != nil {

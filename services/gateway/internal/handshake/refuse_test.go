@@ -142,6 +142,14 @@ func TestABackendsRefusalReachesTheClient(t *testing.T) {
 			got.Get("Set-Cookie") != "" || got.Get("X-Other") != "" || got.Get("Content-Type") != "application/problem+json" {
 			t.Errorf("a backend's %d: %v, want when to try again and how to authenticate, and no more", status, got)
 		}
+		r := <-w.records
+		if r.Ref != a.Ref || r.Ending != ending.New(ending.BackendRefused, a.Detail) || r.Started.IsZero() || r.Ended != r.Started {
+			t.Errorf("a backend's %d: the record is %+v, want one of %s with the same detail", status, r, a.Ref)
+		}
+	}
+	w.serve("ws://127.0.0.1:1")
+	if a := w.ask("/echo/1.0.0", good); a.StatusCode != 502 || len(w.records) > 0 {
+		t.Errorf("a backend that is not there: %d, and %d records, want 502 and none", a.StatusCode, len(w.records))
 	}
 }
 

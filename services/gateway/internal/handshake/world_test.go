@@ -88,6 +88,7 @@ type world struct {
 	dialer   *upstream.Dialer
 	listener *listener.Listener
 	stop     func()
+	records  chan session.Record
 }
 
 func newWorld(t testing.TB, edit func(*listener.Config)) *world {
@@ -112,8 +113,9 @@ func newWorld(t testing.TB, edit func(*listener.Config)) *world {
 				"broken":       errors.New("broken"),
 			},
 		},
-		sessions: session.NewRegistry(nil, func(session.Record) {}), relay: relay.NewEngine(relay.Default()),
+		records: make(chan session.Record, 1000), relay: relay.NewEngine(relay.Default()),
 	}
+	w.sessions = session.NewRegistry(nil, func(r session.Record) { w.records <- r })
 	w.dialer = newDialer(t, upstream.Default().Timeout)
 	m, log := metrics.New(prometheus.NewRegistry()), slog.New(slog.DiscardHandler)
 	w.handler = New(Dependencies{

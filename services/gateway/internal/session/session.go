@@ -159,6 +159,23 @@ func (s *Session) Abandon() {
 	}
 }
 
+// Refuse removes a session whose backend has refused its handshake. Unlike Abandon it
+// leaves a record, by which the refusal can be looked up.
+func (s *Session) Refuse(e ending.Ending) {
+	s.mu.Lock()
+	if s.state != registered {
+		s.mu.Unlock()
+		return
+	}
+	s.state, s.cancel = over, nil
+	info := s.info
+	s.mu.Unlock()
+	now := time.Now()
+	s.registry.remove(s)
+	s.registry.sink(Record{info, ending.Outcome{Ending: e, Started: now, Ended: now}})
+	s.registry.done(s)
+}
+
 // leave removes a session that is in its handshake.
 func (s *Session) leave() {
 	s.state, s.cancel = over, nil

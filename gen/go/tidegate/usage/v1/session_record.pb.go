@@ -64,6 +64,9 @@ const (
 	EndReason_END_REASON_OPERATOR_CLOSE EndReason = 15
 	// The gateway stopped.
 	EndReason_END_REASON_DRAIN EndReason = 16
+	// The backend refused the handshake, so that there was no session; detail says
+	// with which status.
+	EndReason_END_REASON_BACKEND_REFUSED EndReason = 17
 )
 
 // Enum value maps for EndReason.
@@ -85,24 +88,26 @@ var (
 		14: "END_REASON_BLOCKED",
 		15: "END_REASON_OPERATOR_CLOSE",
 		16: "END_REASON_DRAIN",
+		17: "END_REASON_BACKEND_REFUSED",
 	}
 	EndReason_value = map[string]int32{
-		"END_REASON_UNSPECIFIED":    0,
-		"END_REASON_PEER_CLOSE":     1,
-		"END_REASON_CLIENT_GONE":    2,
-		"END_REASON_BACKEND_GONE":   3,
-		"END_REASON_CLOSE_TIMEOUT":  4,
-		"END_REASON_IDLE":           5,
-		"END_REASON_MAX_AGE":        6,
-		"END_REASON_TOO_BIG":        7,
-		"END_REASON_SLOW":           8,
-		"END_REASON_FLOOD":          9,
-		"END_REASON_PROTOCOL":       10,
-		"END_REASON_EXPIRED":        12,
-		"END_REASON_REVOKED":        13,
-		"END_REASON_BLOCKED":        14,
-		"END_REASON_OPERATOR_CLOSE": 15,
-		"END_REASON_DRAIN":          16,
+		"END_REASON_UNSPECIFIED":     0,
+		"END_REASON_PEER_CLOSE":      1,
+		"END_REASON_CLIENT_GONE":     2,
+		"END_REASON_BACKEND_GONE":    3,
+		"END_REASON_CLOSE_TIMEOUT":   4,
+		"END_REASON_IDLE":            5,
+		"END_REASON_MAX_AGE":         6,
+		"END_REASON_TOO_BIG":         7,
+		"END_REASON_SLOW":            8,
+		"END_REASON_FLOOD":           9,
+		"END_REASON_PROTOCOL":        10,
+		"END_REASON_EXPIRED":         12,
+		"END_REASON_REVOKED":         13,
+		"END_REASON_BLOCKED":         14,
+		"END_REASON_OPERATOR_CLOSE":  15,
+		"END_REASON_DRAIN":           16,
+		"END_REASON_BACKEND_REFUSED": 17,
 	}
 )
 
@@ -474,7 +479,7 @@ const file_tidegate_usage_v1_session_record_proto_rawDesc = "" +
 	"\rPARTY_BACKEND\x10\x02\x12\x11\n" +
 	"\rPARTY_GATEWAY\x10\x03\x12\x12\n" +
 	"\x0ePARTY_OPERATOR\x10\x04:[\xeaAX\n" +
-	"\x16tidegate/SessionRecord\x12\x1fsessionRecords/{session_record}*\x0esessionRecords2\rsessionRecord*\x9f\x03\n" +
+	"\x16tidegate/SessionRecord\x12\x1fsessionRecords/{session_record}*\x0esessionRecords2\rsessionRecord*\xbf\x03\n" +
 	"\tEndReason\x12\x1a\n" +
 	"\x16END_REASON_UNSPECIFIED\x10\x00\x12\x19\n" +
 	"\x15END_REASON_PEER_CLOSE\x10\x01\x12\x1a\n" +
@@ -492,7 +497,8 @@ const file_tidegate_usage_v1_session_record_proto_rawDesc = "" +
 	"\x12END_REASON_REVOKED\x10\r\x12\x16\n" +
 	"\x12END_REASON_BLOCKED\x10\x0e\x12\x1d\n" +
 	"\x19END_REASON_OPERATOR_CLOSE\x10\x0f\x12\x14\n" +
-	"\x10END_REASON_DRAIN\x10\x10B\xd2\x01\n" +
+	"\x10END_REASON_DRAIN\x10\x10\x12\x1e\n" +
+	"\x1aEND_REASON_BACKEND_REFUSED\x10\x11B\xd2\x01\n" +
 	"\x15com.tidegate.usage.v1B\x12SessionRecordProtoP\x01Z?github.com/tidegatehq/tidegate/gen/go/tidegate/usage/v1;usagev1\xa2\x02\x03TUX\xaa\x02\x11Tidegate.Usage.V1\xca\x02\x11Tidegate\\Usage\\V1\xe2\x02\x1dTidegate\\Usage\\V1\\GPBMetadata\xea\x02\x13Tidegate::Usage::V1b\x06proto3"
 
 var (
