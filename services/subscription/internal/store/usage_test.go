@@ -163,6 +163,34 @@ func TestUsageIsSeenByOwners(t *testing.T) {
 	})
 }
 
+// An API that is given to another user takes its usage and its session records along.
+func TestUsageFollowsANewOwner(t *testing.T) {
+	each(t, func(t *testing.T, b *bench) {
+		ctx := t.Context()
+		b.publish(b.bob.User, v1, v2)
+		_, err := b.AddUsage(ctx, batch("b", 1), []store.Usage{usage(hour, v1, "", "", 1), usage(hour, v2, "", "", 2)})
+		ok(t, err)
+		_, err = b.AddRecords(ctx, batch("r", 1), []store.SessionRecord{record("R1", v1, "", b.now()), record("R2", v2, "", b.now())})
+		ok(t, err)
+		b.publish(b.ann.User, v1)
+		for viewer, want := range map[identity.Viewer][2]string{b.ann: {v1, "R1"}, b.bob: {v2, "R2"}} {
+			rows := list(t, b.Usage(ctx, viewer, store.UsageFilter{}, store.UsageKey{}))
+			if len(rows) != 1 || rows[0].Version != want[0] {
+				t.Errorf("Usage() for %v = %v, want that of %s", viewer, rows, want[0])
+			}
+			records := list(t, b.SessionRecords(ctx, viewer, store.RecordFilter{}, sqldb.TimeKey{}))
+			if len(records) != 1 || records[0].Ref != want[1] {
+				t.Errorf("SessionRecords() for %v = %v, want %s", viewer, records, want[1])
+			}
+		}
+		_, err = b.AddUsage(ctx, batch("b", 2), []store.Usage{usage(hour, v1, "", "", 3)})
+		ok(t, err)
+		if rows := list(t, b.Usage(ctx, b.ann, store.UsageFilter{}, store.UsageKey{})); len(rows) != 1 || rows[0].Sessions != 4 {
+			t.Errorf("Usage() for the new owner = %v, want all of the hour", rows)
+		}
+	})
+}
+
 func record(ref, version, app string, ended time.Time) store.SessionRecord {
 	return store.SessionRecord{
 		Ref: ref, Session: "gateways/g/sessions/" + ref, Version: version, Grant: "grants/t", Application: app, Subscription: "s",

@@ -69,7 +69,8 @@ type CatalogServiceClient interface {
 	// set and none of them is published. Needs its owner with the role creator,
 	// or an administrator.
 	DeleteApi(ctx context.Context, in *DeleteApiRequest, opts ...grpc.CallOption) (*emptypb.Empty, error)
-	// Gives an API to another user; its routes and sessions go on. Needs its owner,
+	// Gives an API to another user, with its usage and session records; live
+	// sessions go on. Needs its owner,
 	// or an administrator. INVALID_ARGUMENT when there is no such user,
 	// FAILED_PRECONDITION when the user is suspended.
 	TransferOwnership(ctx context.Context, in *TransferOwnershipRequest, opts ...grpc.CallOption) (*Api, error)
@@ -333,7 +334,8 @@ type CatalogServiceServer interface {
 	// set and none of them is published. Needs its owner with the role creator,
 	// or an administrator.
 	DeleteApi(context.Context, *DeleteApiRequest) (*emptypb.Empty, error)
-	// Gives an API to another user; its routes and sessions go on. Needs its owner,
+	// Gives an API to another user, with its usage and session records; live
+	// sessions go on. Needs its owner,
 	// or an administrator. INVALID_ARGUMENT when there is no such user,
 	// FAILED_PRECONDITION when the user is suspended.
 	TransferOwnership(context.Context, *TransferOwnershipRequest) (*Api, error)
