@@ -108,8 +108,11 @@ func (g *gate) admit(ctx context.Context, network netip.Prefix) *slot {
 			u.used++
 			return s
 		}
-		if refusal.Status == http.StatusServiceUnavailable && g.used < g.slots && g.wait(ctx, u) {
-			continue // a slot of this address was given back
+		if refusal.Status == http.StatusServiceUnavailable && g.used < g.slots {
+			if g.wait(ctx, u) {
+				continue // a slot was given back
+			}
+			u = g.usage(network) // it may have been forgotten meanwhile
 		}
 		s.spare, s.refusal = true, refusal
 		if network.IsValid() && u.spare >= max(g.spare/2, 1) {
