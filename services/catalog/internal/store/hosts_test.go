@@ -5,9 +5,8 @@ import (
 	"slices"
 	"testing"
 
-	"github.com/tidegatehq/tidegate/services/kit/sqldb"
-
 	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
+	"github.com/tidegatehq/tidegate/services/kit/sqldb"
 )
 
 // TestAdvertiseInSeveralChanges: more routes than one change may have.

@@ -35,9 +35,10 @@ const (
 type UsageServiceClient interface {
 	// Lists usage by subscription, version and hour, oldest first.
 	ListUsage(ctx context.Context, in *ListUsageRequest, opts ...grpc.CallOption) (*ListUsageResponse, error)
-	// Returns the record of an ended session, by the ref in its close reason.
+	// Returns the record of an ended session, by the ref in its close reason, or of
+	// one that its backend refused, by the ref in the answer.
 	GetSessionRecord(ctx context.Context, in *GetSessionRecordRequest, opts ...grpc.CallOption) (*SessionRecord, error)
-	// Lists the records of ended sessions, newest first.
+	// Lists the records of ended and refused sessions, newest first.
 	ListSessionRecords(ctx context.Context, in *ListSessionRecordsRequest, opts ...grpc.CallOption) (*ListSessionRecordsResponse, error)
 }
 
@@ -90,9 +91,10 @@ func (c *usageServiceClient) ListSessionRecords(ctx context.Context, in *ListSes
 type UsageServiceServer interface {
 	// Lists usage by subscription, version and hour, oldest first.
 	ListUsage(context.Context, *ListUsageRequest) (*ListUsageResponse, error)
-	// Returns the record of an ended session, by the ref in its close reason.
+	// Returns the record of an ended session, by the ref in its close reason, or of
+	// one that its backend refused, by the ref in the answer.
 	GetSessionRecord(context.Context, *GetSessionRecordRequest) (*SessionRecord, error)
-	// Lists the records of ended sessions, newest first.
+	// Lists the records of ended and refused sessions, newest first.
 	ListSessionRecords(context.Context, *ListSessionRecordsRequest) (*ListSessionRecordsResponse, error)
 	mustEmbedUnimplementedUsageServiceServer()
 }
