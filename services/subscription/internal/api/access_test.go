@@ -129,7 +129,7 @@ func TestOtherServicesHearWhoIsOut(t *testing.T) {
 				return err
 			},
 			"password": func(name, _ string) error {
-				_, err := w.users.ChangePassword(w.root, &identityv1.ChangePasswordRequest{Name: name, NewPassword: "some other password"}, grpc.Header(&header))
+				_, err := w.users.ChangePassword(w.root, &identityv1.ChangePasswordRequest{Name: name, NewPassword: "something else entirely"}, grpc.Header(&header))
 				return err
 			},
 			"sign-in": func(name, signIn string) error {

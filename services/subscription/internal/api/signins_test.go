@@ -22,11 +22,11 @@ func (w *world) signInsOf(ctx context.Context, parent string) []*identityv1.Sign
 // administrator the other. Others see and end neither.
 func TestSignInsAreListedAndEnded(t *testing.T) {
 	onBoth(t, func(t *testing.T, w *world) {
-		w.password(w.annName, "a password of ann")
-		lost, err := w.signIn("ann", "a password of ann")
+		w.password(w.annName, "a long secret for it")
+		lost, err := w.signIn("ann", "a long secret for it")
 		w.must(err)
 		w.add(time.Minute)
-		here, err := w.signIn("ann", "a password of ann")
+		here, err := w.signIn("ann", "a long secret for it")
 		w.must(err)
 		ann := bearer(t.Context(), here.GetAccessToken())
 		all := w.signInsOf(ann, "users/me")
