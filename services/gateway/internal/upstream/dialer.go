@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -209,11 +210,23 @@ func failed(ctx context.Context, err error, kind Kind) error {
 		return err
 	case errors.As(err, &address):
 		return &Error{Kind: Forbidden, err: err}
-	case errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE):
+	case exhausted(err):
 		return &Error{Kind: Exhausted, err: err}
 	case errors.As(err, &timeout) && timeout.Timeout(), errors.Is(err, context.DeadlineExceeded):
 		return &Error{Kind: Timeout, err: err}
 	default:
 		return &Error{Kind: kind, err: err}
 	}
+}
+
+// exhausted reports whether there was no descriptor for a connection or for looking up
+// its name. The errors of look-ups have the cause as text only.
+func exhausted(err error) bool {
+	var lookup *net.DNSError
+	for _, errno := range []syscall.Errno{syscall.EMFILE, syscall.ENFILE} {
+		if errors.Is(err, errno) || errors.As(err, &lookup) && strings.Contains(lookup.Err, errno.Error()) {
+			return true
+		}
+	}
+	return false
 }
