@@ -51,6 +51,8 @@ type Config struct {
 	// GatewayURLs are the addresses of gateways, separated by commas, from which
 	// the addresses of versions are made; empty for none.
 	GatewayURLs string
+	// MaxAPIs is how many APIs a user may own; 0 is no bound.
+	MaxAPIs int
 	// AuditKeep is how long changes are kept as audit log, at least 7 days.
 	AuditKeep time.Duration
 	// Ops says where metrics and health are served.
@@ -71,6 +73,7 @@ func Default() Config {
 		GRPC:         grpcserver.Default("127.0.0.1:9191", "127.0.0.1:9291"),
 		Subscription: grpcclient.Default(identity.Subscription, "127.0.0.1:9292"),
 		GatewayURLs:  "ws://localhost:9099,wss://localhost:8099",
+		MaxAPIs:      1000,
 		AuditKeep:    365 * 24 * time.Hour,
 		Ops:          ops.Default(),
 	}
@@ -86,6 +89,7 @@ func (c *Config) Flags(fs *flag.FlagSet, prefix string) {
 	fs.StringVar(&c.Instance, prefix+"instance", c.Instance, "`name` of this replica, unique among the watchers of the subscription service")
 	fs.StringVar(&c.GatewayURLs, prefix+"gateway-urls", c.GatewayURLs,
 		"`addresses` of the gateways, separated by commas, from which versions' addresses are made")
+	fs.IntVar(&c.MaxAPIs, prefix+"max-apis", c.MaxAPIs, "`number` of APIs that a user may own; 0 for no limit")
 	fs.DurationVar(&c.AuditKeep, prefix+"audit-keep", c.AuditKeep, "how `long` changes are kept as the audit log, at least 168h; 0 for ever")
 	c.GRPC.Flags(fs, prefix)
 	c.Subscription.Flags(fs, prefix)
@@ -107,6 +111,9 @@ func (c *Config) Check() error {
 	}
 	if _, err := gatewayURLs(c.GatewayURLs); err != nil {
 		wrong = append(wrong, fmt.Errorf("-%sgateway-urls: %w", c.prefix, err))
+	}
+	if c.MaxAPIs < 0 {
+		wrong = append(wrong, fmt.Errorf("-%smax-apis: must not be negative; 0 is no limit", c.prefix))
 	}
 	if c.AuditKeep != 0 && c.AuditKeep < change.Retention {
 		wrong = append(wrong, fmt.Errorf("-%saudit-keep: must be 0, or at least %s", c.prefix, change.Retention))
@@ -199,6 +206,7 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	changes := change.NewLog(identity.Catalog, db, log, time.Now, cfg.AuditKeep)
 	changes.Describe(api.Resource)
 	st := store.New(db, changes, master)
+	st.BoundAPIs(cfg.MaxAPIs)
 	if err := reseal(ctx, cfg, st); err != nil {
 		return err
 	}

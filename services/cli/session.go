@@ -266,7 +266,16 @@ func (c *recordGetCmd) Run(ctx context.Context, s *shell) error {
 		[2]string{"Ended by", word(r.GetEndedBy(), "PARTY_")}, [2]string{"Reason", reason(r)}, [2]string{"Detail", r.GetDetail()},
 		[2]string{"Code from client", code(r.GetCloseCodeFromClient())}, [2]string{"Code to client", code(r.GetCloseCodeToClient())},
 		[2]string{"Code from backend", code(r.GetCloseCodeFromBackend())}, [2]string{"Code to backend", code(r.GetCloseCodeToBackend())},
-		[2]string{"In", traffic(r.GetInbound())}, [2]string{"Out", traffic(r.GetOutbound())})
+		[2]string{"In", traffic(r.GetInbound())}, [2]string{"Out", traffic(r.GetOutbound())},
+		[2]string{"Left out", leftOut(r)})
+}
+
+// leftOut says how many records of the same credential were not kept after this one.
+func leftOut(r *usagev1.SessionRecord) string {
+	if r.GetLeftOut() == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%d later records of this credential", r.GetLeftOut())
 }
 
 // usageCmd shows usage.

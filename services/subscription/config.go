@@ -48,6 +48,9 @@ type Config struct {
 	// SignInLifetime is how long a sign-in lasts at most, however often it is
 	// refreshed.
 	SignInLifetime time.Duration
+	// MaxApplications is how many applications a user may own, and MaxRecords how many
+	// session records of one credential are kept for an hour; 0 is no bound.
+	MaxApplications, MaxRecords int
 	// MaxSignIns is how many sign-ins a user may have; with another, the one that was
 	// refreshed longest ago ends. 0 is no bound.
 	MaxSignIns int
@@ -101,8 +104,9 @@ func Default() Config {
 		UserTokenLifetime:    maxUserToken,
 		RefreshTokenLifetime: 7 * day,
 		SignInLifetime:       30 * day,
-		MaxSignIns:           100,
-		SignInFailures:       10, SignInFailuresPerName: 100, SignInFailurePause: 30 * time.Second,
+		MaxApplications:      1000, MaxRecords: 1000,
+		MaxSignIns:     100,
+		SignInFailures: 10, SignInFailuresPerName: 100, SignInFailurePause: 30 * time.Second,
 		SignInsWaiting:   token.DefaultWaiting(),
 		SigningKeyRotate: 30 * day,
 		SigningKeyLead:   10 * time.Minute,
@@ -130,6 +134,10 @@ func (c *Config) Flags(fs *flag.FlagSet, prefix string) {
 		"how `long` access tokens of users are valid, at most 15m; where this service is not heard, a deleted user keeps access that long")
 	fs.DurationVar(&c.RefreshTokenLifetime, prefix+"refresh-token-lifetime", c.RefreshTokenLifetime, "how `long` a sign-in lasts after its last refresh")
 	fs.DurationVar(&c.SignInLifetime, prefix+"sign-in-lifetime", c.SignInLifetime, "how `long` a sign-in lasts at most, however often it is refreshed")
+	fs.IntVar(&c.MaxApplications, prefix+"max-applications", c.MaxApplications,
+		"`number` of applications that a user may own; 0 for no limit")
+	fs.IntVar(&c.MaxRecords, prefix+"max-records", c.MaxRecords,
+		"`number` of session records of one credential that are kept for an hour, and the rest counted; 0 for no limit")
 	fs.IntVar(&c.MaxSignIns, prefix+"max-sign-ins", c.MaxSignIns,
 		"`number` of sign-ins that a user may have; with another, the one refreshed longest ago ends; 0 for no limit")
 	fs.IntVar(&c.SignInFailures, prefix+"sign-in-failures", c.SignInFailures,
@@ -200,7 +208,7 @@ func (c *Config) Check() error {
 		value int
 	}{
 		{"sign-ins-waiting", c.SignInsWaiting.All}, {"sign-ins-waiting-each", c.SignInsWaiting.Each},
-		{"max-sign-ins", c.MaxSignIns}, {"sign-in-failures", c.SignInFailures}, {"sign-in-failures-per-name", c.SignInFailuresPerName},
+		{"max-sign-ins", c.MaxSignIns}, {"max-applications", c.MaxApplications}, {"max-records", c.MaxRecords}, {"sign-in-failures", c.SignInFailures}, {"sign-in-failures-per-name", c.SignInFailuresPerName},
 	} {
 		if n.value < 0 {
 			fail(n.flag, "must not be negative; 0 is no limit")

@@ -65,6 +65,7 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	changes := change.NewLog(identity.Subscription, db, log, time.Now, cfg.AuditKeep)
 	changes.Describe(api.Resource)
 	st := store.New(db, changes, time.Now)
+	st.Bound(store.Bounds{Applications: cfg.MaxApplications, Records: cfg.MaxRecords})
 	rules, err := password.NewRules()
 	if err != nil {
 		return err

@@ -118,6 +118,9 @@ func (s *Store) CreateAPI(ctx context.Context, v identity.Viewer, a API) (API, e
 		if err := checkNeighbours(ctx, tx, v, a); err != nil {
 			return change.Record{}, err
 		}
+		if err := s.checkRoom(ctx, tx, a.Owner); err != nil {
+			return change.Record{}, err
+		}
 		_, err := tx.ExecContext(ctx, `
 			INSERT INTO api (id, display_name, display_fold, display_skeleton, display_ascii, context, context_fold, description, owner, default_version,
 				default_version_paths, etag, created_at, updated_at)
@@ -127,6 +130,21 @@ func (s *Store) CreateAPI(ctx context.Context, v identity.Viewer, a API) (API, e
 		return change.Record{Resource: a.Name().String(), After: a}, err
 	})
 	return a, err
+}
+
+// checkRoom refuses an API of an owner who has as many as there may be.
+func (s *Store) checkRoom(ctx context.Context, tx *change.Tx, owner string) error {
+	if s.maxAPIs == 0 {
+		return nil
+	}
+	var n int
+	if err := tx.QueryRowContext(ctx, `SELECT count(*) FROM api WHERE owner = $1`, owner).Scan(&n); err != nil {
+		return fmt.Errorf("count APIs: %w", err)
+	}
+	if n >= s.maxAPIs {
+		return fault.Exhausted("you have %d APIs, as many as a user may have: delete one first", n)
+	}
+	return nil
 }
 
 // UpdateAPI makes an API that v sees what edit makes of it: its display name,

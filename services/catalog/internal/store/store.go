@@ -32,6 +32,8 @@ type Store struct {
 	// hosts are those under which gateways are advertised, in order; Advertise sets
 	// them.
 	hosts []string
+	// maxAPIs is how many APIs a user may own; 0 is no bound.
+	maxAPIs int
 }
 
 // New returns a store on a migrated database whose changes are in log. Endpoints may
@@ -40,6 +42,10 @@ func New(db *sqldb.DB, log *change.Log, key *seal.Key) *Store {
 	log.SealEvents(key)
 	return &Store{db: db, log: log, key: key}
 }
+
+// BoundAPIs sets how many APIs a user may own; 0 is no bound. It is called before
+// anything is written.
+func (s *Store) BoundAPIs(most int) { s.maxAPIs = most }
 
 // everything is the viewer for what the service itself reads.
 var everything = identity.Viewer{All: true}

@@ -53,6 +53,9 @@ func (s *Store) CreateApplication(ctx context.Context, a Application) (Applicati
 		if err := checkApplicationName(ctx, tx, a, name); err != nil {
 			return change.Record{}, err
 		}
+		if err := s.checkRoom(ctx, tx, a.Owner); err != nil {
+			return change.Record{}, err
+		}
 		_, err := tx.ExecContext(ctx, `
 			INSERT INTO application (id, owner, display_name, name_fold, name_skeleton, name_ascii, description, created_at, updated_at, etag)
 			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)`,
@@ -80,6 +83,21 @@ func checkApplicationName(ctx context.Context, tx *change.Tx, a Application, nam
 		return fmt.Errorf("look for the application's name: %w", err)
 	}
 	return like.Fault("application.display_name", a.DisplayName)
+}
+
+// checkRoom refuses an application of an owner who has as many as there may be.
+func (s *Store) checkRoom(ctx context.Context, tx *change.Tx, owner string) error {
+	if s.bounds.Applications == 0 {
+		return nil
+	}
+	var n int
+	if err := tx.QueryRowContext(ctx, `SELECT count(*) FROM application WHERE owner = $1`, owner).Scan(&n); err != nil {
+		return fmt.Errorf("count applications: %w", err)
+	}
+	if n >= s.bounds.Applications {
+		return fault.Exhausted("you have %d applications, as many as a user may have: delete one first", n)
+	}
+	return nil
 }
 
 // Application returns an application that v may see, or a NotFound fault.

@@ -25,6 +25,8 @@ const (
 	// batches is how long a gateway's start is remembered after its last report. A
 	// batch that is sent again after that counts twice.
 	batches = 90 * 24 * time.Hour
+	// counts is how long it is known how many session records of an hour are kept.
+	counts = 48 * time.Hour
 	// devices is how long a device is remembered after it was last signed in from.
 	devices = 180 * 24 * time.Hour
 )
@@ -66,6 +68,8 @@ func (s *Store) Purge(ctx context.Context, keep Retention) error {
 			DELETE FROM device WHERE hash IN (SELECT hash FROM device WHERE used_at < $1 LIMIT $2)`},
 		{"session records", now.Add(-lasting(keep.Records)), `
 			DELETE FROM session_record WHERE ref IN (SELECT ref FROM session_record WHERE ended_at < $1 LIMIT $2)`},
+		{"counts of session records", now.Add(-counts), `
+			DELETE FROM record_count WHERE hour < $1 AND hour IN (SELECT hour FROM record_count WHERE hour < $1 ORDER BY hour LIMIT $2)`},
 		{"usage", now.Add(-lasting(keep.Usage)), `
 			DELETE FROM usage WHERE hour IN (SELECT hour FROM usage WHERE hour < $1 ORDER BY hour LIMIT $2) AND hour < $1`},
 		{"former owners", now.Add(-lasting(keep.Records)), `

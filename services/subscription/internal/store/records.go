@@ -1,12 +1,17 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"iter"
+	"maps"
 	"math"
+	"net/netip"
+	"slices"
 	"time"
 
+	"github.com/tidegatehq/tidegate/services/kit/clientaddr"
 	"github.com/tidegatehq/tidegate/services/kit/fault"
 	"github.com/tidegatehq/tidegate/services/kit/identity"
 	"github.com/tidegatehq/tidegate/services/kit/sqldb"
@@ -36,6 +41,8 @@ type SessionRecord struct {
 	// RouteChangeNumber is the number of the catalog's change that made the route.
 	RouteChangeNumber int64
 	Detail            string
+	// LeftOut is how many later records of the same credential and hour were not kept.
+	LeftOut int64
 }
 
 // AddRecords takes in a batch of records, once. If a ref has a record already, the
@@ -46,8 +53,10 @@ func (s *Store) AddRecords(ctx context.Context, b Batch, records []SessionRecord
 			return err
 		}
 		owners := newOwners(tx)
-		for _, r := range records {
-			if err := addRecord(ctx, tx, owners, r); err != nil {
+		// In one order, so that batches of two gateways do not wait for each other.
+		groups := byCredential(records)
+		for _, group := range slices.SortedFunc(maps.Keys(groups), recordGroup.compare) {
+			if err := s.addGroup(ctx, tx, owners, group, groups[group]); err != nil {
 				return err
 			}
 		}
@@ -57,6 +66,87 @@ func (s *Store) AddRecords(ctx context.Context, b Batch, records []SessionRecord
 		return BatchResult{}, fmt.Errorf("add session records: %w", err)
 	}
 	return result, nil
+}
+
+// recordGroup is what session records are bounded by: a credential, or a client's
+// network where a version requires none, and the hour in which the sessions ended.
+type recordGroup struct {
+	hour       int64
+	credential string
+}
+
+func (g recordGroup) compare(other recordGroup) int {
+	return cmp.Or(cmp.Compare(g.hour, other.hour), cmp.Compare(g.credential, other.credential))
+}
+
+// byCredential groups records, each group in the order in which they came.
+func byCredential(records []SessionRecord) map[recordGroup][]SessionRecord {
+	groups := map[recordGroup][]SessionRecord{}
+	for _, r := range records {
+		g := recordGroup{hour: micros(r.EndedAt.Truncate(time.Hour)), credential: r.Grant}
+		if g.credential == "" {
+			g.credential = r.Version + " " + network(r.ClientAddress)
+		}
+		groups[g] = append(groups[g], r)
+	}
+	return groups
+}
+
+// network returns the network of an address, with or without a port.
+func network(address string) string {
+	if at, err := netip.ParseAddrPort(address); err == nil {
+		return clientaddr.Network(at.Addr()).String()
+	}
+	if addr, err := netip.ParseAddr(address); err == nil {
+		return clientaddr.Network(addr).String()
+	}
+	return address
+}
+
+// addGroup adds as many records of a group as there is room for. The last of them says
+// how many were left out.
+func (s *Store) addGroup(ctx context.Context, tx *sqldb.Tx, owners *owners, g recordGroup, records []SessionRecord) error {
+	if s.bounds.Records == 0 {
+		return addAll(ctx, tx, owners, records)
+	}
+	var kept int
+	var last string
+	// The write locks the row until the commit, so that two batches cannot both take
+	// the last room.
+	err := tx.QueryRowContext(ctx, `
+		INSERT INTO record_count (hour, credential, kept, last_ref) VALUES ($1, $2, 0, '')
+		ON CONFLICT (hour, credential) DO UPDATE SET kept = record_count.kept
+		RETURNING kept, last_ref`, g.hour, g.credential).Scan(&kept, &last)
+	if err != nil {
+		return fmt.Errorf("count session records: %w", err)
+	}
+	fitting := records[:min(len(records), max(0, s.bounds.Records-kept))]
+	if err := addAll(ctx, tx, owners, fitting); err != nil {
+		return err
+	}
+	if len(fitting) > 0 {
+		last = fitting[len(fitting)-1].Ref
+		_, err := tx.ExecContext(ctx, `UPDATE record_count SET kept = $1, last_ref = $2 WHERE hour = $3 AND credential = $4`,
+			int64(kept+len(fitting)), last, g.hour, g.credential)
+		if err != nil {
+			return fmt.Errorf("count session records: %w", err)
+		}
+	}
+	if left := len(records) - len(fitting); left > 0 {
+		if _, err := tx.ExecContext(ctx, `UPDATE session_record SET left_out = left_out + $1 WHERE ref = $2`, int64(left), last); err != nil {
+			return fmt.Errorf("count session records left out: %w", err)
+		}
+	}
+	return nil
+}
+
+func addAll(ctx context.Context, tx *sqldb.Tx, owners *owners, records []SessionRecord) error {
+	for _, r := range records {
+		if err := addRecord(ctx, tx, owners, r); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func addRecord(ctx context.Context, tx *sqldb.Tx, owners *owners, r SessionRecord) error {
@@ -69,9 +159,9 @@ func addRecord(ctx context.Context, tx *sqldb.Tx, owners *owners, r SessionRecor
 			application_owner, version_owner, client_address, started_at, ended_at, ended_by, end_reason,
 			close_code_from_client, close_code_to_client, close_code_from_backend, close_code_to_backend,
 			in_messages, in_frames, in_payload, in_wire, out_messages, out_frames, out_payload, out_wire,
-			last_in_at, last_out_at, truncated, route_change_number, detail)
+			last_in_at, last_out_at, truncated, route_change_number, detail, left_out)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17,
-			$18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30)
+			$18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, 0)
 		ON CONFLICT (ref) DO NOTHING`,
 		r.Ref, r.Session, r.Version, r.Application, r.Subscription, r.Grant,
 		appOwner, versionOwner, r.ClientAddress, micros(r.StartedAt), micros(r.EndedAt), r.EndedBy, r.EndReason,
@@ -86,7 +176,7 @@ const selectRecord = `
 		client_address, started_at, ended_at, ended_by, end_reason,
 		close_code_from_client, close_code_to_client, close_code_from_backend, close_code_to_backend,
 		in_messages, in_frames, in_payload, in_wire, out_messages, out_frames, out_payload, out_wire,
-		last_in_at, last_out_at, truncated, route_change_number, detail
+		last_in_at, last_out_at, truncated, route_change_number, detail, left_out
 	FROM session_record `
 
 func scanRecord(row sqldb.Row) (SessionRecord, error) {
@@ -96,7 +186,7 @@ func scanRecord(row sqldb.Row) (SessionRecord, error) {
 		&r.ClientAddress, &started, &ended, &r.EndedBy, &r.EndReason,
 		&r.CloseCodeFromClient, &r.CloseCodeToClient, &r.CloseCodeFromBackend, &r.CloseCodeToBackend,
 		&r.In.Messages, &r.In.Frames, &r.In.Payload, &r.In.Wire, &r.Out.Messages, &r.Out.Frames, &r.Out.Payload, &r.Out.Wire,
-		&lastIn, &lastOut, &r.Truncated, &r.RouteChangeNumber, &r.Detail)
+		&lastIn, &lastOut, &r.Truncated, &r.RouteChangeNumber, &r.Detail, &r.LeftOut)
 	r.StartedAt, r.EndedAt, r.LastInAt, r.LastOutAt = maybe(started), maybe(ended), maybe(lastIn), maybe(lastOut)
 	return r, err
 }

@@ -25,10 +25,23 @@ func Schema() sqldb.Schema {
 // Store reads and writes the database. A method that writes what others must see
 // makes one change. Writes that nobody else must see make none.
 type Store struct {
-	db  *sqldb.DB
-	log *change.Log
-	now func() time.Time
+	db     *sqldb.DB
+	log    *change.Log
+	now    func() time.Time
+	bounds Bounds
 }
+
+// Bounds bound what one user or credential can make; 0 is no bound.
+type Bounds struct {
+	// Applications is how many applications a user may own.
+	Applications int
+	// Records is how many session records of one credential are kept for an hour.
+	Records int
+}
+
+// Bound sets the bounds. It is called before anything is written; without it there are
+// none.
+func (s *Store) Bound(b Bounds) { s.bounds = b }
 
 // New returns a store on a migrated database whose changes are in log.
 func New(db *sqldb.DB, log *change.Log, now func() time.Time) *Store {

@@ -54,7 +54,8 @@ const (
 type CatalogServiceClient interface {
 	// Creates an API; the caller becomes its owner. Needs the role creator.
 	// ALREADY_EXISTS when the display name or the context is taken, or the
-	// context is below or above that of another owner.
+	// context is below or above that of another owner. RESOURCE_EXHAUSTED when the
+	// caller has as many as a user may have, 1000 by default.
 	CreateApi(ctx context.Context, in *CreateApiRequest, opts ...grpc.CallOption) (*Api, error)
 	// Returns an API. An API without a published version is visible only to its
 	// owner, to administrators, and to users with the role publisher if it has a
@@ -319,7 +320,8 @@ func (c *catalogServiceClient) DeletePlan(ctx context.Context, in *DeletePlanReq
 type CatalogServiceServer interface {
 	// Creates an API; the caller becomes its owner. Needs the role creator.
 	// ALREADY_EXISTS when the display name or the context is taken, or the
-	// context is below or above that of another owner.
+	// context is below or above that of another owner. RESOURCE_EXHAUSTED when the
+	// caller has as many as a user may have, 1000 by default.
 	CreateApi(context.Context, *CreateApiRequest) (*Api, error)
 	// Returns an API. An API without a published version is visible only to its
 	// owner, to administrators, and to users with the role publisher if it has a

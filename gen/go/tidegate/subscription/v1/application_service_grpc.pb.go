@@ -49,7 +49,8 @@ const (
 // which ChangeService.WaitChange takes.
 type ApplicationServiceClient interface {
 	// Creates an application; the caller becomes its owner. ALREADY_EXISTS when
-	// the caller has one with that display name.
+	// the caller has one with that display name. RESOURCE_EXHAUSTED when the caller
+	// has as many as a user may have, 1000 by default.
 	CreateApplication(ctx context.Context, in *CreateApplicationRequest, opts ...grpc.CallOption) (*Application, error)
 	// Returns an application.
 	GetApplication(ctx context.Context, in *GetApplicationRequest, opts ...grpc.CallOption) (*Application, error)
@@ -236,7 +237,8 @@ func (c *applicationServiceClient) DeleteOAuthClientSecret(ctx context.Context, 
 // which ChangeService.WaitChange takes.
 type ApplicationServiceServer interface {
 	// Creates an application; the caller becomes its owner. ALREADY_EXISTS when
-	// the caller has one with that display name.
+	// the caller has one with that display name. RESOURCE_EXHAUSTED when the caller
+	// has as many as a user may have, 1000 by default.
 	CreateApplication(context.Context, *CreateApplicationRequest) (*Application, error)
 	// Returns an application.
 	GetApplication(context.Context, *GetApplicationRequest) (*Application, error)

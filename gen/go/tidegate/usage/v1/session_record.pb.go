@@ -249,7 +249,10 @@ type SessionRecord struct {
 	// Details of the end reason, for users to read: which side did not answer,
 	// what was deleted, or the reason that the client or the backend gave. At most 255
 	// characters; may be empty.
-	Detail        string `protobuf:"bytes,22,opt,name=detail,proto3" json:"detail,omitempty"`
+	Detail string `protobuf:"bytes,22,opt,name=detail,proto3" json:"detail,omitempty"`
+	// How many later records of the same credential were not kept, because only so
+	// many are for each hour; their traffic is in the usage. Gateways do not set it.
+	LeftOut       int64 `protobuf:"varint,23,opt,name=left_out,json=leftOut,proto3" json:"left_out,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -438,11 +441,18 @@ func (x *SessionRecord) GetDetail() string {
 	return ""
 }
 
+func (x *SessionRecord) GetLeftOut() int64 {
+	if x != nil {
+		return x.LeftOut
+	}
+	return 0
+}
+
 var File_tidegate_usage_v1_session_record_proto protoreflect.FileDescriptor
 
 const file_tidegate_usage_v1_session_record_proto_rawDesc = "" +
 	"\n" +
-	"&tidegate/usage/v1/session_record.proto\x12\x11tidegate.usage.v1\x1a\x1bbuf/validate/validate.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dtidegate/rules/v1/rules.proto\x1a\x1dtidegate/usage/v1/usage.proto\"\x97\v\n" +
+	"&tidegate/usage/v1/session_record.proto\x12\x11tidegate.usage.v1\x1a\x1bbuf/validate/validate.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dtidegate/rules/v1/rules.proto\x1a\x1dtidegate/usage/v1/usage.proto\"\xb2\v\n" +
 	"\rSessionRecord\x12\x1d\n" +
 	"\x04name\x18\x01 \x01(\tB\t\xbaH\x06r\x04\xc8\xea0\x01R\x04name\x12\"\n" +
 	"\asession\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\xff\x01R\asession\x12&\n" +
@@ -472,7 +482,8 @@ const file_tidegate_usage_v1_session_record_proto_rawDesc = "" +
 	"\xbaH\a\xb2\x01\x042\x02\b\x01R\x10lastOutboundTime\x12\x1c\n" +
 	"\ttruncated\x18\x14 \x01(\bR\ttruncated\x12>\n" +
 	"\x13route_change_number\x18\x15 \x01(\x04B\x0e\xbaH\v2\t\x18\x80\x80\x9a\xa6\xea\xaf\xe3\x01R\x11routeChangeNumber\x12 \n" +
-	"\x06detail\x18\x16 \x01(\tB\b\xbaH\x05r\x03\x18\xff\x01R\x06detail\"j\n" +
+	"\x06detail\x18\x16 \x01(\tB\b\xbaH\x05r\x03\x18\xff\x01R\x06detail\x12\x19\n" +
+	"\bleft_out\x18\x17 \x01(\x03R\aleftOut\"j\n" +
 	"\x05Party\x12\x15\n" +
 	"\x11PARTY_UNSPECIFIED\x10\x00\x12\x10\n" +
 	"\fPARTY_CLIENT\x10\x01\x12\x11\n" +

@@ -35,7 +35,7 @@ func recordProto(r store.SessionRecord) *usagev1.SessionRecord {
 		CloseCodeFromBackend: uint32(r.CloseCodeFromBackend), CloseCodeToBackend: uint32(r.CloseCodeToBackend),
 		Inbound: trafficProto(r.In), Outbound: trafficProto(r.Out),
 		LastInboundTime: timeProto(r.LastInAt), LastOutboundTime: timeProto(r.LastOutAt),
-		Truncated: r.Truncated, RouteChangeNumber: uint64(r.RouteChangeNumber),
+		Truncated: r.Truncated, RouteChangeNumber: uint64(r.RouteChangeNumber), LeftOut: r.LeftOut,
 	}
 }
 

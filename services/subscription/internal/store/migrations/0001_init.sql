@@ -208,6 +208,16 @@ CREATE TABLE usage (
 CREATE INDEX usage_application_owner ON usage (application_owner, hour);
 CREATE INDEX usage_version_owner ON usage (version_owner, hour);
 
+-- How many session records of a credential, or of a network where none is required,
+-- are kept for an hour, and the ref of the last.
+CREATE TABLE record_count (
+    hour       BIGINT NOT NULL,
+    credential TEXT COLLATE "C" NOT NULL,
+    kept       BIGINT NOT NULL,
+    last_ref   TEXT COLLATE "C" NOT NULL,
+    PRIMARY KEY (hour, credential)
+);
+
 CREATE TABLE session_record (
     ref                     TEXT COLLATE "C" PRIMARY KEY,
     session                 TEXT COLLATE "C" NOT NULL,
@@ -242,7 +252,9 @@ CREATE TABLE session_record (
     truncated               BOOLEAN NOT NULL,
     route_change_number     BIGINT NOT NULL,
     -- What the end reason leaves open, in words.
-    detail                  TEXT COLLATE "C" NOT NULL
+    detail                  TEXT COLLATE "C" NOT NULL,
+    -- How many later records of the same credential and hour were not kept.
+    left_out                BIGINT NOT NULL
 );
 CREATE INDEX session_record_ended ON session_record (ended_at, ref);
 CREATE INDEX session_record_application_owner ON session_record (application_owner, ended_at);
