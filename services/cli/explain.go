@@ -19,6 +19,7 @@ var arguments = map[string]string{
 	"api.display_name":                    "NAME",
 	"api.context":                         "--context",
 	"api.description":                     "--description",
+	"owner":                               "USERNAME",
 	"version.version":                     "--version",
 	"version.description":                 "--description",
 	"version.endpoints":                   "--endpoint",

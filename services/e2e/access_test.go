@@ -45,7 +45,7 @@ func TestRoles(t *testing.T) {
 		{"creator", []string{"api", "demote", "Mine"}, "needs the role"},
 		{"creator", []string{"api", "version", "update", "Mine", "--endpoint", "ws://other"}, "needs the role publisher"},
 		{"publisher", []string{"api", "transfer", "Mine", "publisher"}, "only its owner and administrators may do this"},
-		{"creator", []string{"api", "transfer", "Mine", "nobody"}, `there is no user "nobody"`},
+		{"creator", []string{"api", "transfer", "Mine", "nobody"}, `USERNAME: there is no user "nobody"`},
 		{"creator", []string{"api", "transfer", "Mine", "publisher"}, ""},
 		{"publisher", []string{"api", "demote", "Mine"}, ""},
 		{"creator", []string{"api", "get", "Mine"}, `API: there is no API "Mine" that you may see`},

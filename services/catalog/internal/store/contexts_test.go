@@ -1,9 +1,12 @@
 package store
 
 import (
+	"fmt"
 	"testing"
 
 	"google.golang.org/grpc/codes"
+
+	"github.com/tidegatehq/tidegate/services/kit/fault"
 )
 
 // What another owner has is around a context in any way that would make one address
@@ -58,5 +61,41 @@ func TestContextsOfOneOwnerAreArrangedByIt(t *testing.T) {
 			must(t, err)
 		}
 		must(t, move("/hidden", "Guest"))
+	})
+}
+
+// Of two owners who want addresses of one another at the same time, one gets them.
+func TestContextsThatMeetAreDecidedOneByOne(t *testing.T) {
+	each(t, func(t *testing.T, b *bench) {
+		type made struct {
+			owner string
+			err   error
+		}
+		const callers = 8
+		results := make(chan made, callers)
+		start := make(chan struct{})
+		for i := range callers {
+			who, context := ann, "/race"
+			if i%2 == 1 {
+				who, context = bob, "/race/1.0.0"
+			}
+			go func() {
+				<-start
+				_, err := b.CreateAPI(t.Context(), who, API{DisplayName: fmt.Sprint("Race ", i), Context: context, Owner: who.User})
+				results <- made{who.User, err}
+			}()
+		}
+		close(start)
+		var won []string
+		for range callers {
+			if r := <-results; r.err == nil {
+				won = append(won, r.owner)
+			} else if !fault.Is(r.err, codes.AlreadyExists) {
+				t.Errorf("CreateAPI = %v, want ALREADY_EXISTS", r.err)
+			}
+		}
+		if len(won) != 1 {
+			t.Errorf("%v have got addresses of one another, want one", won)
+		}
 	})
 }
