@@ -27,7 +27,8 @@ import (
 
 // endings are the ways in which a session or its handshake ends. do is what the
 // backend is asked for; how does the client's part and returns what it saw
-// wrong. Those without a record never were sessions.
+// wrong. Those without a record never were sessions; of those that the backend
+// refused there is a record, too.
 var endings = []struct {
 	name, do string
 	record   string // its cause
@@ -50,7 +51,7 @@ var endings = []struct {
 		_, err := v.Write([]byte{0xff, 0x80, 0, 0, 0, 0})
 		return errors.Join(err, v.sees(1002))
 	}},
-	{"backend refuses", "refuse", "", http.StatusForbidden, nil},
+	{"backend refuses", "refuse", "BACKEND_REFUSED", http.StatusForbidden, nil},
 	{"no such token", "echo", "", http.StatusUnauthorized, nil},
 	{"client leaves during the dial", "silence", "", 0, nil},
 }
@@ -206,7 +207,7 @@ func (v *visit) run(way int) error {
 	}
 	d := ws.Dialer{TLSConfig: &tls.Config{InsecureSkipVerify: true}, Header: ws.HandshakeHeaderHTTP(bearer(v.token))}
 	conn, br, _, err := d.Dial(v.w.t.Context(), v.url+"/x/1?do="+e.do)
-	if e.record == "" {
+	if e.status != 0 {
 		if !errors.Is(err, ws.StatusError(e.status)) {
 			return fmt.Errorf("dial = %w, want status %d", err, e.status)
 		}
