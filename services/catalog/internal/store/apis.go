@@ -142,7 +142,7 @@ func (s *Store) checkRoom(ctx context.Context, tx *change.Tx, owner string) erro
 		return fmt.Errorf("count APIs: %w", err)
 	}
 	if n >= s.maxAPIs {
-		return fault.Exhausted("you have %d APIs, as many as a user may have: delete one first", n)
+		return fault.Exhausted("the owner has %d APIs, as many as a user may have: delete one first", n)
 	}
 	return nil
 }
@@ -164,6 +164,11 @@ func (s *Store) UpdateAPI(ctx context.Context, v identity.Viewer, id string, edi
 		}
 		if err := checkFree(ctx, tx, a); err != nil {
 			return change.Record{}, err
+		}
+		if a.Owner != old.Owner && !v.All {
+			if err := s.checkRoom(ctx, tx, a.Owner); err != nil {
+				return change.Record{}, err
+			}
 		}
 		if a.Context != old.Context {
 			if err := checkNeighbours(ctx, tx, v, a); err != nil {

@@ -7,6 +7,7 @@ import (
 	"google.golang.org/grpc/codes"
 
 	"github.com/tidegatehq/tidegate/services/kit/fault"
+	"github.com/tidegatehq/tidegate/services/kit/identity"
 )
 
 // Of many APIs that one user makes at once, as many are made as the user may have;
@@ -33,7 +34,16 @@ func TestAPIsOfAUserAreBounded(t *testing.T) {
 		if made != 3 {
 			t.Errorf("%d APIs were made, want 3", made)
 		}
-		_, err := b.CreateAPI(t.Context(), root, API{DisplayName: "another", Context: "/b", Owner: "bob"})
+		another, err := b.CreateAPI(t.Context(), root, API{DisplayName: "another", Context: "/b", Owner: "bob"})
 		must(t, err)
+		give := func(v identity.Viewer) error {
+			_, err := b.UpdateAPI(t.Context(), v, another.ID, func(old API) (API, error) {
+				old.Owner = "ann"
+				return old, nil
+			})
+			return err
+		}
+		refused(t, "UpdateAPI that gives one more", give(bob), codes.ResourceExhausted, "the owner has 3 APIs, as many as a user may have")
+		must(t, give(root))
 	})
 }
