@@ -99,31 +99,39 @@ func (g *gate) admit(ctx context.Context, network netip.Prefix) *slot {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.reserved--
-	s := &slot{gate: g, network: network}
 	for {
 		u := g.usage(network)
 		refusal := g.refusal(u)
-		if refusal == nil {
-			g.used++
-			u.used++
-			return s
+		if refusal == nil || refusal.Status != http.StatusServiceUnavailable || g.used >= g.slots || !g.wait(ctx, u) {
+			break
 		}
-		if refusal.Status == http.StatusServiceUnavailable && g.used < g.slots {
-			if g.wait(ctx, u) {
-				continue // a slot was given back
-			}
-			u = g.usage(network) // it may have been forgotten meanwhile
-		}
-		s.spare, s.refusal = true, refusal
-		if network.IsValid() && u.spare >= max(g.spare/2, 1) {
-			g.forget(network, u)
-			g.wake()
-			return nil
-		}
+	}
+	s := &slot{gate: g}
+	if !g.place(s, network) {
+		g.wake()
+		return nil
+	}
+	return s
+}
+
+// place gives s a slot for a network, or a spare slot. It returns false if the network
+// has its share of both.
+func (g *gate) place(s *slot, network netip.Prefix) bool {
+	u := g.usage(network)
+	s.refusal = g.refusal(u)
+	switch {
+	case s.refusal == nil:
+		g.used++
+		u.used++
+	case network.IsValid() && u.spare >= max(g.spare/2, 1):
+		g.forget(network, u)
+		return false
+	default:
 		g.usedSpare++
 		u.spare++
-		return s
 	}
+	s.network, s.spare = network, s.refusal != nil
+	return true
 }
 
 // usage returns what a network has, which is added if there is nothing yet.
@@ -201,25 +209,27 @@ func (g *gate) wake() {
 }
 
 // attribute counts a connection that came from a trusted proxy for its client's
-// network. It returns the refusal if that has its share already.
-func (s *slot) attribute(network netip.Prefix) *problem.Problem {
+// network, once that is known: it may get a spare slot instead of its slot, or the other
+// way round. It returns false, and keeps what it has, if the network has its share of both;
+// then it is to be refused or closed.
+func (s *slot) attribute(network netip.Prefix) bool {
 	g := s.gate
-	if s.network.IsValid() || !network.IsValid() || s.spare {
-		return nil
+	if s.network.IsValid() || !network.IsValid() {
+		return true
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	u := g.usage(network)
-	g.used-- // its own slot does not count against it
-	refusal := g.refusal(u)
-	g.used++
-	if refusal != nil {
-		g.forget(network, u)
-		return refusal
+	had := &g.used
+	if s.spare {
+		had = &g.usedSpare
 	}
-	u.used++
-	s.network = network
-	return nil
+	*had-- // what it has does not count against it
+	if !g.place(s, network) {
+		*had++
+		return false
+	}
+	g.wake()
+	return true
 }
 
 // headRead notes that the connection's head is complete.

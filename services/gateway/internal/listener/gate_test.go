@@ -2,6 +2,7 @@ package listener
 
 import (
 	"context"
+	"crypto/tls"
 	"io"
 	"net"
 	"net/http"
@@ -145,6 +146,42 @@ func TestShareBehindProxies(t *testing.T) {
 	defer l.gate.mu.Unlock()
 	if n := len(l.gate.addresses); n != 0 {
 		t.Errorf("%d addresses are remembered, want none", n)
+	}
+}
+
+// TestSilentBehindProxyProtocol: one client behind a proxy that speaks the PROXY protocol
+// opens as many connections as it can and says nothing. Another client of that proxy is
+// answered, over ws and wss.
+func TestSilentBehindProxyProtocol(t *testing.T) {
+	const share, flood = 16, 400
+	l := serve(t, answering(), func(c *Config) {
+		c.MaxHandshakes, c.MaxPerAddress, c.Proxies.Protocol = 64, share, true
+		if err := c.Proxies.Trusted.Set("127.0.0.1"); err != nil {
+			t.Fatal(err)
+		}
+	})
+	for range flood {
+		send(t, dial(t, l.Addr()), "PROXY TCP4 192.0.2.1 192.0.2.9 5000 80\r\n")
+	}
+	const other = "PROXY TCP4 192.0.2.2 192.0.2.9 5000 80\r\n"
+	for range 20 {
+		conn := dial(t, l.Addr())
+		send(t, conn, other+legitimate)
+		if a := receive(t, conn, "GET"); a.StatusCode != http.StatusNoContent {
+			t.Fatalf("beside silent connections: %d %s, want that it is let in", a.StatusCode, a.code)
+		}
+		raw := dial(t, l.TLSAddr())
+		send(t, raw, other)
+		secure := tls.Client(raw, &tls.Config{InsecureSkipVerify: true})
+		send(t, secure, legitimate)
+		if got, err := io.ReadAll(secure); !strings.HasPrefix(string(got), "HTTP/1.1 204") {
+			t.Fatalf("beside silent connections over TLS: %q, %v, want that it is let in", got, err)
+		}
+	}
+	l.gate.mu.Lock()
+	defer l.gate.mu.Unlock()
+	if u := l.gate.addresses[netip.MustParsePrefix("192.0.2.1/32")]; u == nil || u.used != share || u.spare > l.cfg.Spare/2 {
+		t.Errorf("the silent address has %+v, want %d slots and at most %d spare ones", u, share, l.cfg.Spare/2)
 	}
 }
 

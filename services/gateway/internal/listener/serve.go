@@ -42,21 +42,17 @@ func (l *Listener) serve(ctx context.Context, conn net.Conn, secure bool, s *slo
 		l.progress.Add(-1)
 		l.wg.Done()
 	}()
-	timeout := l.cfg.Timeout
-	if s.spare {
-		timeout = min(timeout, spareTimeout)
-	}
-	r := &Request{Conn: conn, Secure: secure, Remote: proxies.AddrOf(conn.RemoteAddr()), Deadline: time.Now().Add(timeout)}
+	r := &Request{Conn: conn, Secure: secure, Remote: proxies.AddrOf(conn.RemoteAddr()), Deadline: l.deadline(s)}
 	if !l.beginRead(conn, r.Deadline) {
 		_ = conn.Close()
 		return
 	}
-	h, refusal, err := l.read(r)
+	h, refusal, err := l.read(r, s)
 	l.endRead(conn)
 	s.headRead()
 	r.Proxy = l.cfg.Proxies.Trusts(r.Remote.Addr())
-	if err == nil && refusal == nil && !r.Proxy {
-		refusal = s.attribute(clientaddr.Network(r.Remote.Addr()))
+	if err == nil && refusal == nil && !l.attribute(r, s) {
+		refusal = s.refusal
 	}
 	switch {
 	case err != nil:
@@ -73,6 +69,21 @@ func (l *Listener) serve(ctx context.Context, conn net.Conn, secure bool, s *slo
 	}
 }
 
+// deadline returns when a connection that begins now must have its handshake done.
+func (l *Listener) deadline(s *slot) time.Time {
+	timeout := l.cfg.Timeout
+	if s.spare {
+		timeout = min(timeout, spareTimeout)
+	}
+	return time.Now().Add(timeout)
+}
+
+// attribute counts a connection for the client that is known by now. It returns false if
+// the client's address has its share. A trusted proxy is nobody's client.
+func (l *Listener) attribute(r *Request, s *slot) bool {
+	return l.cfg.Proxies.Trusts(r.Remote.Addr()) || s.attribute(clientaddr.Network(r.Remote.Addr()))
+}
+
 // recovered confines a panic to its handshake: all sessions live on.
 func (l *Listener) recovered(conn net.Conn, v any) {
 	if v == nil {
@@ -85,8 +96,8 @@ func (l *Listener) recovered(conn net.Conn, v any) {
 
 // read reads and checks the head. An error means that no answer can be sent: the
 // client left or was too slow. h is nil if there is no well-formed head.
-func (l *Listener) read(r *Request) (h *http.Request, refusal *problem.Problem, err error) {
-	if r.Conn, err = l.readProxy(r); err != nil {
+func (l *Listener) read(r *Request, s *slot) (h *http.Request, refusal *problem.Problem, err error) {
+	if r.Conn, err = l.readProxy(r, s); err != nil {
 		return nil, nil, err
 	}
 	if r.Secure {
@@ -111,17 +122,31 @@ func (l *Listener) read(r *Request) (h *http.Request, refusal *problem.Problem, 
 	return h, l.check(r, raw, buffered, h), nil
 }
 
-// readProxy reads the PROXY header with which a trusted proxy's connection begins.
+// errCrowded is why a connection is closed without an answer.
+var errCrowded = errors.New("the client's address has too many connections")
+
+// readProxy reads the PROXY header with which a trusted proxy's connection begins. From
+// then on the connection counts for the client, however silent that is.
 // The bytes that are read along with it are fewer than the reader of heads takes at
 // once, and come before all that a TLS handshake needs: none of them is left for the
 // relay, which reads the socket itself.
-func (l *Listener) readProxy(r *Request) (net.Conn, error) {
-	conn, err := l.cfg.Proxies.ReadHeader(r.Conn)
+func (l *Listener) readProxy(r *Request, s *slot) (net.Conn, error) {
+	accepted := r.Conn
+	conn, err := l.cfg.Proxies.ReadHeader(accepted)
 	if err != nil {
 		l.log.Info("a trusted proxy's connection has no PROXY header", "proxy", r.Remote, "error", err)
 		return r.Conn, err
 	}
+	if conn == accepted {
+		return conn, nil
+	}
 	r.Remote = proxies.AddrOf(conn.RemoteAddr())
+	if !l.attribute(r, s) {
+		return conn, errCrowded
+	}
+	if r.Deadline = l.deadline(s); !l.beginRead(accepted, r.Deadline) {
+		return conn, net.ErrClosed
+	}
 	return conn, nil
 }
 
