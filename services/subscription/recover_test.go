@@ -48,7 +48,7 @@ func testRecover(t *testing.T, url string) {
 	must(st.Install(ctx, store.Installation{Issuer: "https://x.test", Canary: []byte{1}, RefreshKey: []byte{1}}, "hash"))
 	ann, err := st.CreateUser(ctx, store.User{Username: "ann", Roles: []string{"subscriber"}}, "hash")
 	must(err)
-	in, _, err := st.CreateSignIn(ctx, ann.ID, "hash", "", store.Lasting{Idle: time.Hour, Most: time.Hour})
+	in, _, err := st.CreateSignIn(ctx, ann.ID, "hash", store.Device{}, store.Lasting{Idle: time.Hour, Most: time.Hour})
 	must(err)
 	all := identity.Viewer{All: true}
 	_, err = st.SuspendUser(ctx, all, ann.ID, func(store.User) error { return nil })

@@ -139,7 +139,7 @@ func TestOtherServicesHearWhoIsOut(t *testing.T) {
 		} {
 			p, err := w.store.CreateUser(t.Context(), store.User{Username: what, Roles: []string{"creator"}}, "hash")
 			w.must(err)
-			in, _, err := w.store.CreateSignIn(t.Context(), p.ID, "hash", "", store.Lasting{Idle: time.Hour, Most: time.Hour})
+			in, _, err := w.store.CreateSignIn(t.Context(), p.ID, "hash", store.Device{}, store.Lasting{Idle: time.Hour, Most: time.Hour})
 			w.must(err)
 			before := identity.User{Name: store.UserName(p.ID), SignIn: in.ID, AsOf: in.AsOf}
 			w.must(end(before.Name, in.ID))

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/tidegatehq/tidegate/services/kit/change"
-	"github.com/tidegatehq/tidegate/services/kit/fault"
 	"github.com/tidegatehq/tidegate/services/kit/identity"
 	"github.com/tidegatehq/tidegate/services/kit/sqldb"
 )
@@ -137,25 +136,36 @@ func (s *Store) KnownDevice(ctx context.Context, username string, device []byte)
 	return known, nil
 }
 
-// RememberDevice remembers that a user has signed in from a device.
-func (s *Store) RememberDevice(ctx context.Context, user string, device []byte) error {
-	err := s.db.InTx(ctx, func(tx *sqldb.Tx) error {
-		_, err := tx.ExecContext(ctx, `
-			INSERT INTO device (hash, user_id, used_at) VALUES ($1, $2, $3)
-			ON CONFLICT (hash) DO UPDATE SET used_at = excluded.used_at`, device, user, s.moment().UnixMicro())
-		if err != nil {
-			return err
-		}
-		_, err = tx.ExecContext(ctx, `
-			DELETE FROM device WHERE user_id = $1 AND hash NOT IN (
-				SELECT hash FROM device WHERE user_id = $1 ORDER BY used_at DESC, hash LIMIT $2)`, user, int64(devicesPerUser))
-		return err
-	})
-	if sqldb.IsForeignKey(err) {
-		return fault.NotFound("%s", UserName(user))
+// rememberDevice remembers that a user signs in from the device with this hash, if it
+// has one. The user's row is locked, so that a device of before a change of the password
+// is not remembered after it.
+func rememberDevice(ctx context.Context, tx *sqldb.Tx, user string, device []byte, now time.Time) error {
+	if len(device) == 0 {
+		return nil
 	}
+	_, err := tx.ExecContext(ctx, `
+		INSERT INTO device (hash, user_id, used_at) VALUES ($1, $2, $3)
+		ON CONFLICT (hash) DO UPDATE SET used_at = excluded.used_at`, device, user, now.UnixMicro())
 	if err != nil {
 		return fmt.Errorf("remember device: %w", err)
+	}
+	_, err = tx.ExecContext(ctx, `
+		DELETE FROM device WHERE user_id = $1 AND hash NOT IN (
+			SELECT hash FROM device WHERE user_id = $1 ORDER BY used_at DESC, hash LIMIT $2)`, user, int64(devicesPerUser))
+	if err != nil {
+		return fmt.Errorf("forget devices: %w", err)
+	}
+	return nil
+}
+
+// forgetDevices forgets the devices of a user, except those of the sign-ins that the
+// user has still: whoever knew the password of before must not pass as known.
+func forgetDevices(ctx context.Context, tx *change.Tx, user string) error {
+	_, err := tx.ExecContext(ctx, `
+		DELETE FROM device WHERE user_id = $1 AND NOT EXISTS (
+			SELECT 1 FROM sign_in WHERE user_id = $1 AND sign_in.device = device.hash)`, user)
+	if err != nil {
+		return fmt.Errorf("forget devices: %w", err)
 	}
 	return nil
 }

@@ -99,7 +99,7 @@ func (s *Store) Recover(ctx context.Context, username, password string) error {
 		if err != nil {
 			return change.Record{}, err
 		}
-		if _, err := tx.ExecContext(ctx, `DELETE FROM sign_in WHERE user_id = $1`, u.ID); err != nil {
+		if err := endSignIns(ctx, tx, u.ID); err != nil {
 			return change.Record{}, err
 		}
 		if err := forgetFailures(ctx, tx, u.ID); err != nil {

@@ -67,6 +67,16 @@ type SignedIn struct {
 	Who User
 	// AsOf is the number of the newest change before the user was read.
 	AsOf uint64
+	// Displaced are the names of those that ended because this one is one too many.
+	Displaced []string
+}
+
+// Device is what a user signs in from.
+type Device struct {
+	// Address is its IP address, or empty.
+	Address string
+	// Hash is that of the key by which it is known, or empty.
+	Hash []byte
 }
 
 // read reads the user of the sign-in.
@@ -78,14 +88,14 @@ func (in *SignedIn) read(ctx context.Context, tx *sqldb.Tx) (err error) {
 	return err
 }
 
-// CreateSignIn begins a sign-in, from a client's address, of a user whose password
-// was just verified against this hash. It reports false when the password has
-// changed since, or the user is suspended.
-func (s *Store) CreateSignIn(ctx context.Context, user, password, address string, last Lasting) (in SignedIn, ok bool, err error) {
+// CreateSignIn begins a sign-in, from a device, which is known from then on, of a user
+// whose password was just verified against this hash. It reports false when the password
+// has changed since, or the user is suspended.
+func (s *Store) CreateSignIn(ctx context.Context, user, password string, from Device, last Lasting) (in SignedIn, ok bool, err error) {
 	err = s.db.InTx(ctx, func(tx *sqldb.Tx) error {
 		now := s.moment()
 		in = SignedIn{SignIn: SignIn{
-			ID: id.New(), User: user, ClientAddress: address, CreatedAt: now, RefreshedAt: now, ExpiresAt: last.until(now, now),
+			ID: id.New(), User: user, ClientAddress: from.Address, CreatedAt: now, RefreshedAt: now, ExpiresAt: last.until(now, now),
 		}}
 		// This write makes a concurrent change of the password wait.
 		ok, err = sqldb.Changed(tx.ExecContext(ctx, `
@@ -94,12 +104,12 @@ func (s *Store) CreateSignIn(ctx context.Context, user, password, address string
 			return err
 		}
 		_, err = tx.ExecContext(ctx, `
-			INSERT INTO sign_in (id, user_id, generation, client_address, created_at, refreshed_at, expires_at)
-			VALUES ($1, $2, 0, $3, $4, $4, $5)`, in.ID, user, address, now.UnixMicro(), in.ExpiresAt.UnixMicro())
+			INSERT INTO sign_in (id, user_id, generation, client_address, device, created_at, refreshed_at, expires_at)
+			VALUES ($1, $2, 0, $3, $4, $5, $5, $6)`, in.ID, user, from.Address, from.Hash, now.UnixMicro(), in.ExpiresAt.UnixMicro())
 		if err != nil {
 			return err
 		}
-		if err := endOldest(ctx, tx, user, last.Alive); err != nil {
+		if err := rememberDevice(ctx, tx, user, from.Hash, now); err != nil {
 			return err
 		}
 		return in.read(ctx, tx)
@@ -107,20 +117,47 @@ func (s *Store) CreateSignIn(ctx context.Context, user, password, address string
 	if err != nil {
 		return SignedIn{}, false, fmt.Errorf("begin sign-in: %w", err)
 	}
-	return in, ok, nil
+	if ok {
+		in.Displaced, err = s.endOldest(ctx, user, last.Alive)
+	}
+	return in, ok, err
 }
 
-// endOldest ends the sign-ins of a user that were refreshed longest ago, until as many as
-// may be alive are left. Their access tokens still expire by themselves. The user's row
-// is locked, so no other sign-in begins meanwhile.
-func endOldest(ctx context.Context, tx *sqldb.Tx, user string, alive int) error {
+// endOldest ends the sign-ins of a user that were refreshed longest ago, and the access
+// of their tokens, until as many as may be alive are left; 0 is no bound. It returns
+// their names. Only where there are too many is it a change: sign-ins must not wait for
+// other changes.
+func (s *Store) endOldest(ctx context.Context, user string, alive int) (names []string, err error) {
 	if alive == 0 {
-		return nil
+		return nil, nil
 	}
-	_, err := tx.ExecContext(ctx, `
-		DELETE FROM sign_in WHERE user_id = $1 AND id NOT IN (
-			SELECT id FROM sign_in WHERE user_id = $1 ORDER BY refreshed_at DESC, id DESC LIMIT $2)`, user, int64(alive))
-	return err
+	const oldest = `FROM sign_in WHERE user_id = $1 AND id NOT IN (
+		SELECT id FROM sign_in WHERE user_id = $1 ORDER BY refreshed_at DESC, id DESC LIMIT $2)`
+	tooMany, err := sqldb.Exists(ctx, s.db, `SELECT EXISTS (SELECT 1 `+oldest+`)`, user, int64(alive))
+	if err != nil {
+		return nil, fmt.Errorf("count sign-ins: %w", err)
+	}
+	if !tooMany {
+		return nil, nil
+	}
+	err = s.log.Write(ctx, "end oldest sign-ins", func(tx *change.Tx) (change.Record, error) {
+		names, err = signInNames(ctx, tx, user, `DELETE `+oldest+` RETURNING id`, user, int64(alive))
+		if err != nil || len(names) == 0 {
+			return change.Record{Skip: true}, err
+		}
+		ended, err := endAccess(ctx, tx, names...)
+		return change.Record{Actor: UserName(user), Resource: names[0], Event: ended}, err
+	})
+	return names, err
+}
+
+// signInNames returns the names of the sign-ins of a user whose ids a statement returns.
+func signInNames(ctx context.Context, tx *change.Tx, user, statement string, args ...any) ([]string, error) {
+	names, err := sqldb.All(ctx, tx, scanID, statement, args...)
+	for i, signIn := range names {
+		names[i] = SignInName(user, signIn)
+	}
+	return names, err
 }
 
 // refreshGrace is how long after a refresh the refresh token that was used may be
@@ -216,6 +253,14 @@ func (s *Store) endSignIn(ctx context.Context, signIn string, actor func(user st
 	return user, err
 }
 
+// endSignIns ends all sign-ins of a user, and forgets the user's devices.
+func endSignIns(ctx context.Context, tx *change.Tx, user string) error {
+	if _, err := tx.ExecContext(ctx, `DELETE FROM sign_in WHERE user_id = $1`, user); err != nil {
+		return err
+	}
+	return forgetDevices(ctx, tx, user)
+}
+
 func scanID(row sqldb.Row) (id string, err error) {
 	err = row.Scan(&id)
 	return id, err
@@ -244,10 +289,11 @@ func (s *Store) SignIns(ctx context.Context, user string, after sqldb.TimeKey) i
 }
 
 // ChangePassword sets the hash of a user's password and ends their sign-ins except
-// keep, and the access of the tokens of those. It reports false, and changes nothing,
-// when old is not nil and is not the current hash. Without old it is a reset, which also
-// forgives failed sign-ins.
-func (s *Store) ChangePassword(ctx context.Context, id string, old *string, hash, keep string) (ok bool, err error) {
+// keep, and the access of the tokens of those; it forgets their devices except that of
+// keep. It returns the names of the sign-ins that ended. It reports false, and changes
+// nothing, when old is not nil and is not the current hash. Without old it is a reset,
+// which also forgives failed sign-ins.
+func (s *Store) ChangePassword(ctx context.Context, id string, old *string, hash, keep string) (names []string, ok bool, err error) {
 	err = s.log.Write(ctx, "change password", func(tx *change.Tx) (change.Record, error) {
 		ok, err = sqldb.Changed(tx.ExecContext(ctx, `
 			UPDATE users SET password = $1, updated_at = $2, etag = etag + 1
@@ -258,23 +304,24 @@ func (s *Store) ChangePassword(ctx context.Context, id string, old *string, hash
 		if !ok {
 			return change.Record{Skip: true}, nil
 		}
-		names, err := sqldb.All(ctx, tx, scanID, `DELETE FROM sign_in WHERE user_id = $1 AND id <> $2 RETURNING id`, id, keep)
+		names, err = signInNames(ctx, tx, id, `DELETE FROM sign_in WHERE user_id = $1 AND id <> $2 RETURNING id`, id, keep)
 		if err != nil {
 			return change.Record{}, err
 		}
-		for i, signIn := range names {
-			names[i] = SignInName(id, signIn)
+		if err := forgetDevices(ctx, tx, id); err != nil {
+			return change.Record{}, err
 		}
+		over := names
 		if keep == "" {
-			names = []string{UserName(id)}
+			over = []string{UserName(id)}
 		}
 		if old == nil {
 			if err := forgetFailures(ctx, tx, id); err != nil {
 				return change.Record{}, err
 			}
 		}
-		ended, err := endAccess(ctx, tx, names...)
+		ended, err := endAccess(ctx, tx, over...)
 		return change.Record{Resource: UserName(id), Event: ended, Secrets: []string{passwordSecret}}, err
 	})
-	return ok, err
+	return names, ok, err
 }

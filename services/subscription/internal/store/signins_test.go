@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/tidegatehq/tidegate/services/kit/identity"
 	"github.com/tidegatehq/tidegate/services/kit/resourcename"
 	"github.com/tidegatehq/tidegate/services/kit/sqldb"
@@ -98,7 +100,7 @@ func TestDevices(t *testing.T) {
 	each(t, func(t *testing.T, b *bench) {
 		for i := range 20 {
 			b.add(time.Second)
-			ok(t, b.RememberDevice(t.Context(), b.ann.User, []byte{byte(i)}))
+			b.signInFrom(b.ann, "hash of ann", byte(i))
 		}
 		for i, want := range map[byte]bool{0: false, 3: false, 4: true, 19: true} {
 			if got, err := b.KnownDevice(t.Context(), "ANN", []byte{i}); got != want || err != nil {
@@ -113,10 +115,78 @@ func TestDevices(t *testing.T) {
 		if n := b.count("device"); n != 0 {
 			t.Errorf("%d devices are kept half a year later", n)
 		}
-		ok(t, b.RememberDevice(t.Context(), b.ann.User, []byte{1}))
+		b.signInFrom(b.ann, "hash of ann", 1)
 		ok(t, b.DeleteUser(t.Context(), b.admin, b.ann.User, allow[store.User]))
 		if n := b.count("device"); n != 0 {
 			t.Errorf("%d devices of a user who is gone", n)
+		}
+	})
+}
+
+// TestDevicesAreForgotten has a user out, or with another password: whoever knew the
+// password of before does not pass as a known device. An own change of the password keeps
+// the device that it is made from.
+func TestDevicesAreForgotten(t *testing.T) {
+	each(t, func(t *testing.T, b *bench) {
+		old := "hash of ann"
+		change := func(old *string, hash, keep string) error {
+			_, changed, err := b.ChangePassword(t.Context(), b.ann.User, old, hash, keep)
+			if err == nil && !changed {
+				err = errors.New("the password was not changed")
+			}
+			return err
+		}
+		for _, c := range []struct {
+			what   string
+			do     func(keep string) error
+			before string // the hash of the password before
+			keeps  bool
+		}{
+			{"an own change", func(keep string) error { return change(&old, "second", keep) }, old, true},
+			{"a reset", func(string) error { return change(nil, "third", "") }, "second", false},
+			{"recovering", func(string) error { return b.Recover(t.Context(), "ann", "fourth") }, "third", false},
+			{"suspending", func(string) error {
+				_, err := b.SuspendUser(t.Context(), b.admin, b.ann.User, allow[store.User])
+				return err
+			}, "fourth", false},
+		} {
+			b.signInFrom(b.ann, c.before, 1)
+			keep := b.signInFrom(b.ann, c.before, 2)
+			b.signInFrom(b.bob, "hash of bob", 3)
+			ok(t, c.do(keep))
+			for name, want := range map[string][]bool{"ann": {false, c.keeps, false}, "bob": {false, false, true}} {
+				for i, want := range want {
+					if known, err := b.KnownDevice(t.Context(), name, []byte{byte(i + 1)}); known != want || err != nil {
+						t.Errorf("after %s: device %d of %s is known: %v, %v, want %v", c.what, i+1, name, known, err, want)
+					}
+				}
+			}
+		}
+	})
+}
+
+// TestDisplacedSignInGivesNoAccess begins one sign-in too many: the access of the oldest
+// ends with it, so that none is left that a change of the password cannot end.
+func TestDisplacedSignInGivesNoAccess(t *testing.T) {
+	each(t, func(t *testing.T, b *bench) {
+		bounded := last
+		bounded.Alive = 1
+		begin := func() (store.SignedIn, identity.User) {
+			b.add(time.Second)
+			in, _, err := b.CreateSignIn(t.Context(), b.ann.User, "hash of ann", store.Device{}, bounded)
+			ok(t, err)
+			return in, identity.User{Name: store.UserName(b.ann.User), SignIn: in.ID, AsOf: in.AsOf}
+		}
+		first, firsts := begin()
+		second, seconds := begin()
+		b.isOut("the token of the first", firsts, true)
+		b.isOut("the token of the second", seconds, false)
+		if diff := cmp.Diff([]string{store.SignInName(b.ann.User, first.ID)}, second.Displaced); diff != "" {
+			t.Errorf("displaced (-want +got):\n%s", diff)
+		}
+		before := b.head()
+		if again, _ := begin(); len(again.Displaced) != 1 || b.head() != before+1 {
+			t.Errorf("the third displaces %v in %d changes, want one in one", again.Displaced, b.head()-before)
 		}
 	})
 }
@@ -130,7 +200,7 @@ func TestSignInsAliveAreBounded(t *testing.T) {
 		var all []store.SignedIn
 		for i := range 3 {
 			b.add(time.Second)
-			in, _, err := b.CreateSignIn(t.Context(), b.ann.User, "hash of ann", "", bounded)
+			in, _, err := b.CreateSignIn(t.Context(), b.ann.User, "hash of ann", store.Device{}, bounded)
 			ok(t, err)
 			if all = append(all, in); i == 2 {
 				b.add(time.Second)
@@ -138,7 +208,7 @@ func TestSignInsAliveAreBounded(t *testing.T) {
 				ok(t, err)
 			}
 		}
-		_, _, err := b.CreateSignIn(t.Context(), b.ann.User, "hash of ann", "", bounded)
+		_, _, err := b.CreateSignIn(t.Context(), b.ann.User, "hash of ann", store.Device{}, bounded)
 		ok(t, err)
 		if _, what, err := b.RefreshSignIn(t.Context(), all[1].ID, 0, bounded); what == store.Renewed || err != nil {
 			t.Errorf("the sign-in refreshed longest ago = %v, %v, want ended", what, err)
@@ -149,7 +219,7 @@ func TestSignInsAliveAreBounded(t *testing.T) {
 		errs := make(chan error, 8)
 		for range 8 {
 			go func() {
-				_, _, err := b.CreateSignIn(t.Context(), b.ann.User, "hash of ann", "", bounded)
+				_, _, err := b.CreateSignIn(t.Context(), b.ann.User, "hash of ann", store.Device{}, bounded)
 				errs <- err
 			}()
 		}
@@ -168,7 +238,17 @@ var last = store.Lasting{Idle: time.Hour, Most: 3 * time.Hour}
 // signIn signs a user in, and returns the id of the sign-in.
 func (b *bench) signIn(v identity.Viewer, password string) string {
 	b.t.Helper()
-	in, signedIn, err := b.CreateSignIn(b.t.Context(), v.User, password, "192.0.2.1", last)
+	in, signedIn, err := b.CreateSignIn(b.t.Context(), v.User, password, store.Device{Address: "192.0.2.1"}, last)
+	if err != nil || !signedIn {
+		b.t.Fatal(signedIn, err)
+	}
+	return in.ID
+}
+
+// signInFrom does the same from a device.
+func (b *bench) signInFrom(v identity.Viewer, password string, device byte) string {
+	b.t.Helper()
+	in, signedIn, err := b.CreateSignIn(b.t.Context(), v.User, password, store.Device{Hash: []byte{device}}, last)
 	if err != nil || !signedIn {
 		b.t.Fatal(signedIn, err)
 	}
@@ -308,15 +388,15 @@ func TestChangePassword(t *testing.T) {
 		keeps, ends, bobs := token(b.ann, keep), token(b.ann, end), token(b.bob, bob)
 		old, wrong := "hash of ann", "hash of bob"
 		before := b.head()
-		changed, err := b.ChangePassword(t.Context(), b.ann.User, &wrong, "new", keep)
+		_, changed, err := b.ChangePassword(t.Context(), b.ann.User, &wrong, "new", keep)
 		if err != nil || changed || b.head() != before {
 			t.Errorf("ChangePassword(from another) = %v, %v, want no change", changed, err)
 		}
-		changed, err = b.ChangePassword(t.Context(), b.ann.User, &old, "new", keep)
+		_, changed, err = b.ChangePassword(t.Context(), b.ann.User, &old, "new", keep)
 		if err != nil || !changed || b.head() != before+1 {
 			t.Errorf("ChangePassword() = %v, %v, want a change", changed, err)
 		}
-		if _, signedIn, err := b.CreateSignIn(t.Context(), b.ann.User, old, "", last); signedIn || err != nil {
+		if _, signedIn, err := b.CreateSignIn(t.Context(), b.ann.User, old, store.Device{}, last); signedIn || err != nil {
 			t.Errorf("CreateSignIn(old password) = %v, %v, want refused", signedIn, err)
 		}
 		b.refreshes("the one that is kept", keep, 0, store.Renewed, 1)
@@ -324,13 +404,13 @@ func TestChangePassword(t *testing.T) {
 		b.refreshes("another user's", bob, 0, store.Renewed, 1)
 		b.isOut("a token of the one that is kept", keeps, false)
 		b.isOut("a token of the other one", ends, true)
-		if changed, err = b.ChangePassword(t.Context(), b.ann.User, nil, "newer", ""); err != nil || !changed {
+		if _, changed, err = b.ChangePassword(t.Context(), b.ann.User, nil, "newer", ""); err != nil || !changed {
 			t.Errorf("ChangePassword(by an administrator) = %v, %v", changed, err)
 		}
 		b.refreshes("after an administrator's change", keep, 1, store.Over, 0)
 		b.isOut("a token, after an administrator's change", keeps, true)
 		b.isOut("another user's token", bobs, false)
-		if changed, err = b.ChangePassword(t.Context(), "nobody", nil, "x", ""); err != nil || changed {
+		if _, changed, err = b.ChangePassword(t.Context(), "nobody", nil, "x", ""); err != nil || changed {
 			t.Errorf("ChangePassword(nobody) = %v, %v, want false", changed, err)
 		}
 	})
@@ -342,10 +422,10 @@ func TestSignInAgainstChangePassword(t *testing.T) {
 	each(t, func(t *testing.T, b *bench) {
 		errs := race(func(i int) error {
 			if i == 7 {
-				_, err := b.ChangePassword(t.Context(), b.ann.User, nil, "new", "")
+				_, _, err := b.ChangePassword(t.Context(), b.ann.User, nil, "new", "")
 				return err
 			}
-			_, _, err := b.CreateSignIn(t.Context(), b.ann.User, "hash of ann", "", last)
+			_, _, err := b.CreateSignIn(t.Context(), b.ann.User, "hash of ann", store.Device{}, last)
 			return err
 		})
 		ok(t, errors.Join(errs...))

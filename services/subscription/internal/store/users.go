@@ -213,7 +213,7 @@ func (s *Store) SuspendUser(ctx context.Context, v identity.Viewer, id string, c
 		if old, u, err = setSuspended(ctx, tx, v, id, true, check); err != nil {
 			return change.Record{}, err
 		}
-		if _, err := tx.ExecContext(ctx, `DELETE FROM sign_in WHERE user_id = $1`, id); err != nil {
+		if err := endSignIns(ctx, tx, id); err != nil {
 			return change.Record{}, err
 		}
 		name := UserName(id)

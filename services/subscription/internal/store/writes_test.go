@@ -32,7 +32,7 @@ func TestWritesWithoutAChangeDoNotWait(t *testing.T) {
 			return err
 		},
 		"CreateSignIn, RefreshSignIn": func() error {
-			in, _, err := b.CreateSignIn(ctx, b.ann.User, "hash of ann", "", last)
+			in, _, err := b.CreateSignIn(ctx, b.ann.User, "hash of ann", store.Device{Hash: []byte{1}}, last)
 			if err != nil {
 				return err
 			}
@@ -49,7 +49,6 @@ func TestWritesWithoutAChangeDoNotWait(t *testing.T) {
 			}
 			return b.ForgetFailures(ctx, a)
 		},
-		"RememberDevice": func() error { return b.RememberDevice(ctx, b.ann.User, []byte{1}) },
 		"AddSigningKey": func() error {
 			_, err := b.AddSigningKey(ctx, store.SigningKey{Number: 1, ID: "k", Sealed: []byte{1}})
 			return err

@@ -35,17 +35,15 @@ func (a *API) SignIn(ctx context.Context, req *identityv1.SignInRequest) (*ident
 		a.failed(ctx, p.Username, errSuspended())
 		return nil, errSuspended()
 	}
-	in, ok, err := a.store.CreateSignIn(ctx, p.ID, hash, clientAddress(ctx), a.last)
+	in, ok, err := a.store.CreateSignIn(ctx, p.ID, hash, store.Device{Address: clientAddress(ctx), Hash: device.hash}, a.last)
 	if err != nil {
 		return nil, err
 	}
 	if !ok {
 		return nil, errWrongPassword()
 	}
-	if err := a.store.RememberDevice(ctx, p.ID, device.hash); err != nil {
-		return nil, err
-	}
 	a.security.Write(ctx, securitylog.Event{Kind: securitylog.SignedIn, Who: store.UserName(p.ID), What: p.Username})
+	a.ended(ctx, in.Displaced, store.UserName(p.ID), "the user has signed in too often since")
 	resp, err := a.signedIn(in)
 	if err != nil {
 		return nil, err
@@ -286,7 +284,7 @@ func (a *API) changePassword(ctx context.Context, id string, old *string, passwo
 	}
 	hash := slot.Hash(password)
 	slot.Release()
-	ok, err := a.store.ChangePassword(ctx, id, old, hash, keep)
+	ended, ok, err := a.store.ChangePassword(ctx, id, old, hash, keep)
 	switch {
 	case err != nil:
 		return err
@@ -296,5 +294,13 @@ func (a *API) changePassword(ctx context.Context, id string, old *string, passwo
 		return fault.NotFound("%s", store.UserName(id))
 	}
 	a.security.Write(ctx, securitylog.Event{Kind: securitylog.PasswordChanged, What: store.UserName(id)})
+	a.ended(ctx, ended, "", "the password was changed")
 	return nil
+}
+
+// ended writes which sign-ins have ended, by whom (empty for the caller) and why.
+func (a *API) ended(ctx context.Context, names []string, who, why string) {
+	for _, name := range names {
+		a.security.Write(ctx, securitylog.Event{Kind: securitylog.SignInEnded, Who: who, What: name, Why: why})
+	}
 }

@@ -73,6 +73,8 @@ CREATE TABLE sign_in (
     -- How often it was refreshed: the refresh token of this generation is the newest.
     generation     BIGINT NOT NULL,
     client_address TEXT COLLATE "C" NOT NULL,
+    -- The hash of the device that the user signed in from, or NULL.
+    device         BYTEA,
     created_at     BIGINT NOT NULL,
     refreshed_at   BIGINT NOT NULL,
     expires_at     BIGINT NOT NULL
