@@ -92,12 +92,26 @@ func (a *API) UpdateApi(ctx context.Context, req *catalogv1.UpdateApiRequest) (*
 		if err := checkAPI(old, next); err != nil {
 			return old, err
 		}
-		return withAPI(old, next)
+		row, err := withAPI(old, next)
+		if err != nil {
+			return old, err
+		}
+		return row, mayLead(c, old, row)
 	})
 	if err != nil {
 		return nil, err
 	}
 	return apiProto(row, c.Viewer()), nil
+}
+
+// mayLead returns why the caller, who may update an API, may not make it next, or nil:
+// where the addresses of an API with a published version lead is changed by publishers.
+func mayLead(c identity.Caller, old, next store.API) error {
+	same := next.DefaultVersion == old.DefaultVersion && next.DefaultVersionPaths == old.DefaultVersionPaths
+	if same || !old.Published || c.User.Has(identity.RolePublisher) {
+		return nil
+	}
+	return fault.Denied("this needs the role publisher: without it, default_version and default_version_paths of an API with a published version cannot be changed")
 }
 
 // TransferOwnership gives an API that the caller owns to another user.

@@ -6,6 +6,7 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/protobuf/types/known/fieldmaskpb"
 
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
 	changev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/change/v1"
@@ -136,6 +137,36 @@ func TestWhatIsPublishedIsChangedByPublishers(t *testing.T) {
 		if err := update(to, publisher); err != nil {
 			t.Errorf("UpdateVersion of %s by a publisher = %v", field, err)
 		}
+	}
+}
+
+// Where the addresses of an API lead is what gateways serve of it: while a version is
+// published, its owner changes that with the role publisher.
+func TestTheDefaultOfWhatIsPublishedIsChangedByPublishers(t *testing.T) {
+	f, ctx := onSQLite(t), t.Context()
+	a := f.api("Echo")
+	v, second := f.version(a, "1"), f.version(a, "2")
+	creator, both := f.as("ann", "creator"), f.as("ann", "creator", "publisher")
+	update := func(to *catalogv1.Api, field string, who grpc.CallOption) error {
+		to.Name = a.GetName()
+		_, err := f.UpdateApi(ctx, &catalogv1.UpdateApiRequest{Api: to, UpdateMask: &fieldmaskpb.FieldMask{Paths: []string{field}}}, who)
+		return err
+	}
+	if err := update(&catalogv1.Api{DefaultVersion: v.GetName()}, "default_version", creator); err != nil {
+		t.Errorf("UpdateApi of the default version by a creator before one is published = %v", err)
+	}
+	f.publish(v)
+	const denied = "this needs the role publisher: without it, default_version and default_version_paths of an API with a published version cannot be changed"
+	for field, to := range map[string]*catalogv1.Api{
+		"default_version": {DefaultVersion: second.GetName()}, "default_version_paths": {DefaultVersionPaths: true},
+	} {
+		wantError(t, "UpdateApi of "+field+" by a creator", update(to, field, creator), codes.PermissionDenied, denied)
+		if err := update(to, field, both); err != nil {
+			t.Errorf("UpdateApi of %s by a publisher = %v", field, err)
+		}
+	}
+	if err := update(&catalogv1.Api{Description: "New."}, "description", creator); err != nil {
+		t.Errorf("UpdateApi of the description by a creator = %v", err)
 	}
 }
 

@@ -118,10 +118,14 @@ func (s *Store) CreateAPI(ctx context.Context, v identity.Viewer, a API) (API, e
 		if err := checkNeighbours(ctx, tx, v, a); err != nil {
 			return change.Record{}, err
 		}
-		if err := s.checkRoom(ctx, tx, a.Owner); err != nil {
+		n, full, err := s.owns(ctx, tx, a.Owner, s.maxAPIs)
+		if err != nil {
 			return change.Record{}, err
 		}
-		_, err := tx.ExecContext(ctx, `
+		if full {
+			return change.Record{}, fault.Exhausted("you have %d APIs, as many as a user may have: delete one first", n)
+		}
+		_, err = tx.ExecContext(ctx, `
 			INSERT INTO api (id, display_name, display_fold, display_skeleton, display_ascii, context, context_fold, description, owner, default_version,
 				default_version_paths, etag, created_at, updated_at)
 			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, '', $10, $11, $12, $13)`,
@@ -132,19 +136,30 @@ func (s *Store) CreateAPI(ctx context.Context, v identity.Viewer, a API) (API, e
 	return a, err
 }
 
-// checkRoom refuses an API of an owner who has as many as there may be.
-func (s *Store) checkRoom(ctx context.Context, tx *change.Tx, owner string) error {
+// owns returns how many APIs a user has, and whether that is as many as there may be.
+func (s *Store) owns(ctx context.Context, tx *change.Tx, owner string, most int) (n int, full bool, err error) {
 	if s.maxAPIs == 0 {
+		return 0, false, nil
+	}
+	if err := tx.QueryRowContext(ctx, `SELECT count(*) FROM api WHERE owner = $1`, owner).Scan(&n); err != nil {
+		return 0, false, fmt.Errorf("count APIs: %w", err)
+	}
+	return n, n >= most, nil
+}
+
+// checkGift refuses to give an API to an owner who has half of what a user may have:
+// whoever is given APIs has not asked for them, and can still make as many. Viewers who
+// see everything give as many as they like, so that what people leave behind finds an
+// owner.
+func (s *Store) checkGift(ctx context.Context, tx *change.Tx, v identity.Viewer, owner string) error {
+	if v.All {
 		return nil
 	}
-	var n int
-	if err := tx.QueryRowContext(ctx, `SELECT count(*) FROM api WHERE owner = $1`, owner).Scan(&n); err != nil {
-		return fmt.Errorf("count APIs: %w", err)
+	n, full, err := s.owns(ctx, tx, owner, (s.maxAPIs+1)/2)
+	if err == nil && full {
+		err = fault.Exhausted("the new owner has %d APIs, and may be given none from half of %d, the most of a user: an administrator can give more", n, s.maxAPIs)
 	}
-	if n >= s.maxAPIs {
-		return fault.Exhausted("the owner has %d APIs, as many as a user may have: delete one first", n)
-	}
-	return nil
+	return err
 }
 
 // UpdateAPI makes an API that v sees what edit makes of it: its display name,
@@ -165,8 +180,8 @@ func (s *Store) UpdateAPI(ctx context.Context, v identity.Viewer, id string, edi
 		if err := checkFree(ctx, tx, a); err != nil {
 			return change.Record{}, err
 		}
-		if a.Owner != old.Owner && !v.All {
-			if err := s.checkRoom(ctx, tx, a.Owner); err != nil {
+		if a.Owner != old.Owner {
+			if err := s.checkGift(ctx, tx, v, a.Owner); err != nil {
 				return change.Record{}, err
 			}
 		}

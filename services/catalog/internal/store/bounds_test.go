@@ -43,7 +43,35 @@ func TestAPIsOfAUserAreBounded(t *testing.T) {
 			})
 			return err
 		}
-		refused(t, "UpdateAPI that gives one more", give(bob), codes.ResourceExhausted, "the owner has 3 APIs, as many as a user may have")
+		refused(t, "UpdateAPI that gives one more", give(bob), codes.ResourceExhausted, "the new owner has 3 APIs, and may be given none from half of 3")
 		must(t, give(root))
+	})
+}
+
+// APIs given by others take no more than half of what a user may have, so that nobody
+// fills another's room; administrators give what they like.
+func TestAPIsGivenToAUserAreBounded(t *testing.T) {
+	each(t, func(t *testing.T, b *bench) {
+		b.BoundAPIs(4)
+		give := func(v identity.Viewer, a API, to string) error {
+			_, err := b.UpdateAPI(t.Context(), v, a.ID, func(old API) (API, error) {
+				old.Owner = to
+				return old, nil
+			})
+			return err
+		}
+		var all []API
+		for i := range 4 {
+			all = append(all, b.api("ann", fmt.Sprint("api ", i), fmt.Sprint("/a", i)))
+		}
+		must(t, give(ann, all[0], "bob"))
+		must(t, give(ann, all[1], "bob"))
+		refused(t, "one more given", give(ann, all[2], "bob"), codes.ResourceExhausted,
+			"the new owner has 2 APIs, and may be given none from half of 4")
+		must(t, give(ann, all[2], "ann"))
+		must(t, give(root, all[2], "bob"))
+		must(t, give(root, all[3], "bob"))
+		_, err := b.CreateAPI(t.Context(), identity.Viewer{User: "bob"}, API{DisplayName: "full", Context: "/full", Owner: "bob"})
+		refused(t, "one more made", err, codes.ResourceExhausted, "you have 4 APIs")
 	})
 }

@@ -64,7 +64,8 @@ type CatalogServiceClient interface {
 	// Lists the APIs that the caller may see, oldest first.
 	ListApis(ctx context.Context, in *ListApisRequest, opts ...grpc.CallOption) (*ListApisResponse, error)
 	// Changes an API. Needs its owner with the role creator, or an
-	// administrator.
+	// administrator; default_version and default_version_paths of an API with a
+	// published version also need the role publisher.
 	UpdateApi(ctx context.Context, in *UpdateApiRequest, opts ...grpc.CallOption) (*Api, error)
 	// Deletes an API. FAILED_PRECONDITION while it has versions, unless force is
 	// set and none of them is published. Needs its owner with the role creator,
@@ -73,7 +74,9 @@ type CatalogServiceClient interface {
 	// Gives an API to another user, with its usage and session records; live
 	// sessions go on. Needs its owner,
 	// or an administrator. INVALID_ARGUMENT when there is no such user,
-	// FAILED_PRECONDITION when the user is suspended.
+	// FAILED_PRECONDITION when the user is suspended, RESOURCE_EXHAUSTED when the
+	// user has half as many APIs as a user may have, unless an administrator
+	// gives it.
 	TransferOwnership(ctx context.Context, in *TransferOwnershipRequest, opts ...grpc.CallOption) (*Api, error)
 	// Creates a version in the state CREATED. Needs the API's owner with the role
 	// creator, or an administrator. ALREADY_EXISTS when the API has a version
@@ -330,7 +333,8 @@ type CatalogServiceServer interface {
 	// Lists the APIs that the caller may see, oldest first.
 	ListApis(context.Context, *ListApisRequest) (*ListApisResponse, error)
 	// Changes an API. Needs its owner with the role creator, or an
-	// administrator.
+	// administrator; default_version and default_version_paths of an API with a
+	// published version also need the role publisher.
 	UpdateApi(context.Context, *UpdateApiRequest) (*Api, error)
 	// Deletes an API. FAILED_PRECONDITION while it has versions, unless force is
 	// set and none of them is published. Needs its owner with the role creator,
@@ -339,7 +343,9 @@ type CatalogServiceServer interface {
 	// Gives an API to another user, with its usage and session records; live
 	// sessions go on. Needs its owner,
 	// or an administrator. INVALID_ARGUMENT when there is no such user,
-	// FAILED_PRECONDITION when the user is suspended.
+	// FAILED_PRECONDITION when the user is suspended, RESOURCE_EXHAUSTED when the
+	// user has half as many APIs as a user may have, unless an administrator
+	// gives it.
 	TransferOwnership(context.Context, *TransferOwnershipRequest) (*Api, error)
 	// Creates a version in the state CREATED. Needs the API's owner with the role
 	// creator, or an administrator. ALREADY_EXISTS when the API has a version
