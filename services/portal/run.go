@@ -77,7 +77,7 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 		return fmt.Errorf("serve HTTPS: %w", err)
 	}
 	https := newHTTPS(handler, source, cfg.Drain, log)
-	return run.Group(ctx, operations.Run, public.Run, func(ctx context.Context) error { return https.serve(ctx, cfg.Proxies.Listener(limit.Listener(lis))) })
+	return run.Group(ctx, operations.Run, public.Run, func(ctx context.Context) error { return https.serve(ctx, limit.Listener(lis)) })
 }
 
 // local has the services that the portal serves itself.

@@ -3,11 +3,14 @@
 package connlimit
 
 import (
+	"errors"
 	"flag"
 	"fmt"
 	"net"
 	"net/netip"
 	"sync"
+
+	"github.com/pires/go-proxyproto"
 
 	"github.com/tidegatehq/tidegate/services/kit/clientaddr"
 	"github.com/tidegatehq/tidegate/services/kit/proxies"
@@ -18,8 +21,9 @@ type Config struct {
 	// Max is how many there may be at once; 0 is any number. Further ones wait to be
 	// accepted.
 	Max int
-	// PerAddress is how many of one address there may be; 0 is any number. Further ones
-	// are closed. Trusted proxies have no such bound.
+	// PerAddress is how many of one address there may be, at most half of Max; 0 is any
+	// number. Further ones are closed. Trusted proxies have no such bound, but the clients
+	// have that their PROXY headers name.
 	PerAddress int
 
 	prefix string
@@ -35,7 +39,7 @@ func (c *Config) Flags(fs *flag.FlagSet, prefix string) {
 	fs.IntVar(&c.Max, prefix+"max-connections", c.Max,
 		"`number` of connections at once; further ones wait; 0 for any number")
 	fs.IntVar(&c.PerAddress, prefix+"max-connections-per-address", c.PerAddress,
-		"`number` of connections of one address (IPv6: /64) at once, not of trusted proxies; further ones are closed; 0 for any number")
+		"`number` of connections of one address (IPv6: /64) at once, at most half of all, not of trusted proxies; further ones are closed; 0 for any number")
 }
 
 // Check reports what is wrong with the configuration.
@@ -63,17 +67,22 @@ func New(cfg Config, trusted *proxies.Config) *Limit {
 	l := &Limit{cfg: cfg, proxies: trusted, addresses: map[netip.Prefix]int{}}
 	if cfg.Max > 0 {
 		l.room = make(chan struct{}, cfg.Max)
+		l.cfg.PerAddress = min(cfg.PerAddress, max(cfg.Max/2, 1))
 	}
 	return l
 }
 
-// Listener returns a listener whose connections count; lis itself if it or the limit is
-// nil.
+// Listener returns a listener whose connections count, and which reads the PROXY headers
+// of trusted proxies; lis itself if it or the limit is nil.
 func (l *Limit) Listener(lis net.Listener) net.Listener {
 	if l == nil || lis == nil {
 		return lis
 	}
-	return &listener{Listener: lis, limit: l, closed: make(chan struct{})}
+	below := &listener{Listener: lis, limit: l, closed: make(chan struct{})}
+	if above := l.proxies.Listener(below); above != below {
+		return &proxied{Listener: above, limit: l}
+	}
+	return below
 }
 
 // take counts a connection of an address. It returns false if the address has as many
@@ -122,46 +131,130 @@ func (l *listener) Close() error {
 	return l.Listener.Close()
 }
 
-// Accept waits until there is room, and returns the next connection of an address that
-// may have one more.
+// Accept returns the next connection of an address that may have one more, once there is
+// room for it. The room is taken only then: listeners that have no client keep none from
+// each other.
 func (l *listener) Accept() (net.Conn, error) {
-	if l.limit.room != nil {
-		select {
-		case l.limit.room <- struct{}{}:
-		case <-l.closed:
-			return nil, net.ErrClosed
-		}
-	}
 	for {
 		accepted, err := l.Listener.Accept()
 		if err != nil {
-			l.limit.leave()
 			return nil, err
 		}
-		addr := proxies.AddrOf(accepted.RemoteAddr()).Addr()
-		network := clientaddr.Network(addr)
-		if l.limit.proxies.Trusts(addr) {
-			network = netip.Prefix{}
+		network := l.limit.networkOf(accepted)
+		if !l.limit.take(network) {
+			_ = accepted.Close()
+			continue
 		}
-		if l.limit.take(network) {
-			return &conn{Conn: accepted, limit: l.limit, network: network}, nil
+		if !l.enter() {
+			l.limit.give(network)
+			_ = accepted.Close()
+			return nil, net.ErrClosed
 		}
-		_ = accepted.Close()
+		return &conn{Conn: accepted, limit: l.limit, network: network}, nil
 	}
+}
+
+// enter waits for room. It returns false once the listener is closed.
+func (l *listener) enter() bool {
+	if l.limit.room == nil {
+		return true
+	}
+	select {
+	case l.limit.room <- struct{}{}:
+		return true
+	case <-l.closed:
+		return false
+	}
+}
+
+// networkOf returns what a connection counts for: not valid if it is a trusted proxy's,
+// which stands for many clients. Of a connection with a PROXY header it waits for that.
+func (l *Limit) networkOf(c net.Conn) netip.Prefix {
+	addr := proxies.AddrOf(c.RemoteAddr()).Addr()
+	if l.proxies.Trusts(addr) {
+		return netip.Prefix{}
+	}
+	return clientaddr.Network(addr)
 }
 
 type conn struct {
 	net.Conn
-	limit   *Limit
-	network netip.Prefix
-	once    sync.Once
+	limit *Limit
+
+	mu      sync.Mutex
+	closed  bool
+	network netip.Prefix // it counts for
 }
 
 // Close closes the connection, which counts no more.
 func (c *conn) Close() error {
-	c.once.Do(func() {
+	c.mu.Lock()
+	if !c.closed {
+		c.closed = true
 		c.limit.give(c.network)
 		c.limit.leave()
-	})
+	}
+	c.mu.Unlock()
 	return c.Conn.Close()
+}
+
+// count counts a trusted proxy's connection for its client. It returns false if that has
+// as many as it may, or the connection is closed.
+func (c *conn) count(network netip.Prefix) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed || !c.limit.take(network) {
+		return false
+	}
+	c.network = network
+	return true
+}
+
+// proxied is a listener above one that reads PROXY headers, which is above ours.
+type proxied struct {
+	net.Listener
+	limit *Limit
+}
+
+// Accept returns the next connection. It does not wait for its header.
+func (l *proxied) Accept() (net.Conn, error) {
+	accepted, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	with, ok := accepted.(*proxyproto.Conn)
+	if !ok {
+		return accepted, nil // from nobody's proxy
+	}
+	below, ok := with.Raw().(*conn)
+	if !ok {
+		_ = accepted.Close()
+		return nil, fmt.Errorf("accept: %T is not one of ours", with.Raw())
+	}
+	return &client{Conn: with, below: below}, nil
+}
+
+// client is a connection that a trusted proxy made for a client.
+type client struct {
+	net.Conn
+	below *conn
+	once  sync.Once
+	err   error
+}
+
+// errShare is what reading from a connection leads to whose address has its share.
+var errShare = errors.New("the client's address has as many connections as it may")
+
+// Read reads, the first time not before the connection counts for its client.
+func (c *client) Read(p []byte) (int, error) {
+	c.once.Do(func() {
+		if !c.below.count(c.below.limit.networkOf(c.Conn)) {
+			c.err = errShare
+			_ = c.Close()
+		}
+	})
+	if c.err != nil {
+		return 0, c.err
+	}
+	return c.Conn.Read(p)
 }

@@ -107,6 +107,55 @@ func TestTrustedProxies(t *testing.T) {
 	}
 }
 
+// TestClientsBehindProxyProtocol: what a client behind a trusted proxy has open counts for
+// the client from the PROXY header on, even if nothing comes after it.
+func TestClientsBehindProxyProtocol(t *testing.T) {
+	trusted := &proxies.Config{Protocol: true}
+	if err := trusted.Trusted.Set("127.0.0.2"); err != nil {
+		t.Fatal(err)
+	}
+	lis := echo(t, connlimit.New(connlimit.Config{Max: 10, PerAddress: 3}, trusted))
+	from := func(client string) net.Conn {
+		conn := dial(t, "127.0.0.2", lis)
+		if _, err := io.WriteString(conn, "PROXY TCP4 "+client+" 192.0.2.9 5000 443\r\n"); err != nil {
+			t.Fatal(err)
+		}
+		return conn
+	}
+	var silent []net.Conn
+	for range 20 {
+		silent = append(silent, from("192.0.2.1"))
+	}
+	if !works(from("192.0.2.2")) {
+		t.Fatal("another client of the proxy is not served")
+	}
+	open := 0
+	for _, conn := range silent {
+		if works(conn) {
+			open++
+		}
+	}
+	if open > 3 {
+		t.Errorf("a client has %d connections, want at most 3", open)
+	}
+	if !works(dial(t, "127.0.0.3", lis)) {
+		t.Error("a client without a proxy is not served")
+	}
+}
+
+// TestIdleListenerTakesNoRoom: of two listeners with room for one connection, each serves
+// its client when the other has none.
+func TestIdleListenerTakesNoRoom(t *testing.T) {
+	limit := connlimit.New(connlimit.Config{Max: 1}, nil)
+	for _, lis := range []net.Listener{echo(t, limit), echo(t, limit)} {
+		conn := dial(t, "127.0.0.1", lis)
+		if !works(conn) {
+			t.Fatal("a listener's only client is not served")
+		}
+		conn.Close()
+	}
+}
+
 // TestMax: connections beyond the bound wait until there is room.
 func TestMax(t *testing.T) {
 	lis := echo(t, connlimit.New(connlimit.Config{Max: 2}, nil))

@@ -119,7 +119,8 @@ func WithProxies(p *proxies.Config) Option {
 	return func(o *options) { o.proxies = p }
 }
 
-// WithLimit bounds the connections of the users' face.
+// WithLimit bounds the connections of the users' face, which are bounded by
+// connlimit.Default otherwise, and reads the PROXY headers of the limit's proxies.
 func WithLimit(l *connlimit.Limit) Option {
 	return func(o *options) { o.limit = l }
 }
@@ -143,6 +144,9 @@ func New(cfg Config, log *slog.Logger, auth Auth, opts ...Option) *Server {
 	s := &Server{cfg: cfg, log: log, rules: withOwnRules(auth.Rules), stopping: make(chan struct{})}
 	for _, o := range opts {
 		o(&s.opts)
+	}
+	if s.opts.limit == nil {
+		s.opts.limit = connlimit.New(connlimit.Default(), s.opts.proxies)
 	}
 	s.err = cfg.Check()
 	if s.err == nil && cfg.TLSCert != "" {
@@ -190,7 +194,7 @@ func (s *Server) Run(ctx context.Context) error {
 		run.OnReload(ctx, s.source.Reload)
 	}
 	g, ctx := errgroup.WithContext(ctx)
-	s.serve(ctx, g, s.users, s.opts.proxies.Listener(s.opts.limit.Listener(users)), "users")
+	s.serve(ctx, g, s.users, s.opts.limit.Listener(users), "users")
 	s.serve(ctx, g, s.internal, internal, "services")
 	g.Go(func() error {
 		<-ctx.Done()
