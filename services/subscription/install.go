@@ -131,7 +131,7 @@ func firstStart(ctx context.Context, cfg Config, st *store.Store, master *seal.K
 	if err := rules.Check(chosen, store.AdministratorName); err != nil {
 		return fmt.Errorf("-%sadmin-password-file: the password %w", cfg.prefix, err)
 	}
-	slot, err := passwords.Acquire(ctx, "")
+	slot, err := passwords.Acquire(ctx, token.Place{})
 	if err != nil {
 		return err
 	}

@@ -43,7 +43,7 @@ func Recover(ctx context.Context, url, username, chosen string) error {
 	if !made {
 		return errors.New("the database has no users yet: the first start of the server makes an administrator")
 	}
-	slot, err := token.NewPasswords(token.DefaultWaiting()).Acquire(ctx, "")
+	slot, err := token.NewPasswords(token.DefaultWaiting()).Acquire(ctx, token.Place{})
 	if err != nil {
 		return err
 	}

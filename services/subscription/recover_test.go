@@ -65,13 +65,13 @@ func testRecover(t *testing.T, url string) {
 
 	got, hash, _, err := st.Password(ctx, "ann")
 	must(err)
-	slot, err := token.NewPasswords(token.DefaultWaiting()).Acquire(ctx, "")
+	slot, err := token.NewPasswords(token.DefaultWaiting()).Acquire(ctx, token.Place{})
 	must(err)
 	defer slot.Release()
 	if strings.Join(got.Roles, " ") != "subscriber admin" || got.Suspended || !slot.Matches(hash, password) {
 		t.Errorf("recovered: %v, want an active administrator with the new password", got)
 	}
-	if wait, err := st.SignInDelay(ctx, attempt, lockout); wait != 0 || err != nil {
+	if wait, _, err := st.SignInDelay(ctx, attempt, lockout); wait != 0 || err != nil {
 		t.Errorf("the next sign-in must wait %v, %v", wait, err)
 	}
 	if ended, err := st.Ended(ctx, identity.User{Name: store.UserName(ann.ID), SignIn: in.ID, AsOf: before}); !ended || err != nil {

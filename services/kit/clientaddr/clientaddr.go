@@ -32,6 +32,18 @@ func Network(addr netip.Addr) netip.Prefix {
 	return network
 }
 
+// Wider returns the network that may be one owner's: the /24 of an IPv4 address, the /48
+// of an IPv6 address.
+func Wider(addr netip.Addr) netip.Prefix {
+	addr = addr.Unmap().WithZone("")
+	bits := 48
+	if addr.Is4() {
+		bits = 24
+	}
+	network, _ := addr.Prefix(bits) // as in Network
+	return network
+}
+
 // Metadata is the metadata of a gRPC call in which the portal passes on a client's
 // address. Package grpcserver believes it from the portal only.
 const Metadata = "tidegate-client-address"

@@ -11,6 +11,8 @@ import (
 
 	identityv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/identity/v1"
 	"github.com/tidegatehq/tidegate/services/kit/clientaddr"
+	"github.com/tidegatehq/tidegate/services/kit/sqldb"
+	"github.com/tidegatehq/tidegate/services/subscription/internal/token"
 )
 
 // at returns a context of a call that the portal passes on from an address.
@@ -114,4 +116,46 @@ func TestAdministratorLiftsTheLock(t *testing.T) {
 	if _, err := w.signInAt("198.51.0.1", "ann", second, ""); err != nil {
 		t.Errorf("SignIn with a password that an administrator has set = %v", err)
 	}
+}
+
+// Failed sign-ins that the database does not count yet, because others write, keep nobody
+// from having a password checked.
+func TestNoPasswordWaitsForTheDatabase(t *testing.T) {
+	onBoth(t, func(t *testing.T, w *world) {
+		errs, begun := make(chan error, 2), make(chan struct{}, 2)
+		w.must(w.db.InTx(t.Context(), func(tx *sqldb.Tx) error {
+			_, err := tx.ExecContext(t.Context(), `INSERT INTO sign_in_failure (username_fold, place, penalty_until) VALUES ('admin', '', 1)`)
+			if err != nil {
+				return err
+			}
+			for i := range 2 {
+				go func() {
+					begun <- struct{}{}
+					_, err := w.signInAt(fmt.Sprintf("198.51.%d.1", i), "admin", "a guess", "")
+					errs <- err
+				}()
+				<-begun
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second) // a slot that is kept would be waited for for ever
+			defer cancel()
+			for range 4 { // longer than the two take to hash
+				slots := []*token.HashSlot{}
+				for range 2 {
+					slot, err := w.passwords.Acquire(ctx, token.Place{})
+					if err != nil {
+						return err
+					}
+					slot.Hash("another password")
+					slots = append(slots, slot)
+				}
+				for _, slot := range slots {
+					slot.Release()
+				}
+			}
+			return nil
+		}))
+		for range 2 {
+			refused(t, "a guess", <-errs, codes.Unauthenticated, wrongPassword)
+		}
+	})
 }

@@ -300,7 +300,7 @@ func TestPasswordsAreHashedBeforeTheChange(t *testing.T) {
 	onBoth(t, func(t *testing.T, w *world) {
 		slots := []*token.HashSlot{}
 		for range 2 {
-			slot, err := w.passwords.Acquire(t.Context(), "")
+			slot, err := w.passwords.Acquire(t.Context(), token.Place{})
 			w.must(err)
 			slots = append(slots, slot)
 		}

@@ -117,7 +117,7 @@ func newWorld(t *testing.T, db *sqldb.DB) *world {
 	users, internal, w.store, w.issuer = w.replica()
 	w.clients = newClients(w.dial(users, ""))
 	w.gateway, w.portal = newClients(w.dial(internal, identity.Gateway)), newClients(w.dial(internal, identity.Portal))
-	slot, err := w.passwords.Acquire(t.Context(), "")
+	slot, err := w.passwords.Acquire(t.Context(), token.Place{})
 	w.must(err)
 	w.must(w.store.Install(t.Context(), store.Installation{Issuer: issuerURL, Canary: []byte{1}, RefreshKey: []byte{1}}, slot.Hash(adminPassword)))
 	slot.Release()

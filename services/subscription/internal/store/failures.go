@@ -48,8 +48,9 @@ func (l Lockout) of(place string) int {
 	return l.Each
 }
 
-// SignInDelay returns how long an attempt must wait; 0 means that it need not wait.
-func (s *Store) SignInDelay(ctx context.Context, a Attempt, l Lockout) (time.Duration, error) {
+// SignInDelay returns how long an attempt must wait; 0 means that it need not wait. It
+// reports whether there are failures that ForgetFailures forgets.
+func (s *Store) SignInDelay(ctx context.Context, a Attempt, l Lockout) (wait time.Duration, failed bool, err error) {
 	places := a.places()
 	type penalty struct {
 		place string
@@ -61,29 +62,35 @@ func (s *Store) SignInDelay(ctx context.Context, a Attempt, l Lockout) (time.Dur
 	}, `SELECT place, penalty_until FROM sign_in_failure WHERE username_fold = $1 AND place IN ($2, $3)`,
 		sqldb.Fold(a.Username), places[0], places[len(places)-1])
 	if err != nil {
-		return 0, fmt.Errorf("read failed sign-ins: %w", err)
+		return 0, false, fmt.Errorf("read failed sign-ins: %w", err)
 	}
-	wait := time.Duration(0)
 	for _, p := range found {
+		failed = failed || p.place == a.From
 		if most := l.of(p.place); most > 0 {
 			wait = max(wait, sqldb.Time(p.until).Sub(s.moment())-time.Duration(most-1)*l.Pause)
 		}
 	}
-	return wait, nil
+	return wait, failed, nil
 }
 
 // CountFailure counts a failed attempt, whether or not a user has that name.
 func (s *Store) CountFailure(ctx context.Context, a Attempt, l Lockout) error {
-	now, pause := s.moment().UnixMicro(), l.Pause.Microseconds()
-	for _, place := range a.places() {
-		_, err := s.db.ExecContext(ctx, `
-			INSERT INTO sign_in_failure (username_fold, place, penalty_until) VALUES ($1, $2, $3)
-			ON CONFLICT (username_fold, place) DO UPDATE SET penalty_until =
-				CASE WHEN sign_in_failure.penalty_until > $4 THEN sign_in_failure.penalty_until + $5 ELSE excluded.penalty_until END`,
-			sqldb.Fold(a.Username), place, now+pause, now, pause)
-		if err != nil {
-			return fmt.Errorf("count failed sign-in: %w", err)
+	err := s.db.InTx(ctx, func(tx *sqldb.Tx) error {
+		now, pause := s.moment().UnixMicro(), l.Pause.Microseconds()
+		for _, place := range a.places() {
+			_, err := tx.ExecContext(ctx, `
+				INSERT INTO sign_in_failure (username_fold, place, penalty_until) VALUES ($1, $2, $3)
+				ON CONFLICT (username_fold, place) DO UPDATE SET penalty_until =
+					CASE WHEN sign_in_failure.penalty_until > $4 THEN sign_in_failure.penalty_until + $5 ELSE excluded.penalty_until END`,
+				sqldb.Fold(a.Username), place, now+pause, now, pause)
+			if err != nil {
+				return err
+			}
 		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("count failed sign-in: %w", err)
 	}
 	return nil
 }

@@ -22,7 +22,7 @@ func TestThrottle(t *testing.T) {
 		known := store.Attempt{Username: "ann", From: "device", Known: true}
 		wait := func(a store.Attempt) time.Duration {
 			t.Helper()
-			d, err := b.SignInDelay(t.Context(), a, lockout)
+			d, _, err := b.SignInDelay(t.Context(), a, lockout)
 			ok(t, err)
 			return d
 		}
@@ -73,6 +73,11 @@ func TestThrottle(t *testing.T) {
 			t.Errorf("wait of a known device after 10 failures of its own = %v, want 30s", d)
 		}
 		// A success forgives its place, an administrator all.
+		for a, want := range map[store.Attempt]bool{from("a"): true, from("d"): false} {
+			if _, failed, err := b.SignInDelay(t.Context(), a, lockout); failed != want || err != nil {
+				t.Errorf("there are failures from %s to forget: %v, %v, want %v", a.From, failed, err, want)
+			}
+		}
 		ok(t, b.ForgetFailures(t.Context(), from("a")))
 		lockout.Name = 0
 		if d := wait(from("a")); d != 0 {

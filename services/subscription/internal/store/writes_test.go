@@ -41,7 +41,7 @@ func TestWritesWithoutAChangeDoNotWait(t *testing.T) {
 		},
 		"CountFailure": func() error {
 			a, l := store.Attempt{Username: "ann", From: "a"}, store.Lockout{Each: 10, Name: 100, Pause: time.Second}
-			if _, err := b.SignInDelay(ctx, a, l); err != nil {
+			if _, _, err := b.SignInDelay(ctx, a, l); err != nil {
 				return err
 			}
 			if err := b.CountFailure(ctx, a, l); err != nil {

@@ -8,7 +8,7 @@ import (
 )
 
 func TestPassword(t *testing.T) {
-	slot, err := token.NewPasswords(token.DefaultWaiting()).Acquire(t.Context(), "")
+	slot, err := token.NewPasswords(token.DefaultWaiting()).Acquire(t.Context(), token.Place{})
 	if err != nil {
 		t.Fatal(err)
 	}

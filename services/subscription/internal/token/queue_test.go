@@ -3,6 +3,7 @@ package token_test
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -29,7 +30,7 @@ func newCrowd(t *testing.T, bound token.Waiting) *crowd {
 	t.Helper()
 	c := &crowd{t: t, p: token.NewPasswords(bound)}
 	for range 2 {
-		slot, err := c.p.Acquire(t.Context(), "before")
+		slot, err := c.p.Acquire(t.Context(), token.Place{From: "before"})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -40,6 +41,11 @@ func newCrowd(t *testing.T, bound token.Waiting) *crowd {
 
 // come lets somebody come from a place, and waits until they wait or are refused.
 func (c *crowd) come(ctx context.Context, from, name string) {
+	c.comeFrom(ctx, token.Place{From: from, Within: "near " + from}, name)
+}
+
+// comeFrom does the same for a place within others.
+func (c *crowd) comeFrom(ctx context.Context, from token.Place, name string) {
 	go func() {
 		slot, err := c.p.Acquire(ctx, from)
 		c.mu.Lock()
@@ -103,11 +109,57 @@ func TestHashQueueIsFair(t *testing.T) {
 	})
 }
 
+// Whoever has a whole /48 has 256 networks in it, and delays others by one turn, and
+// refuses none of them. A quarter of the places is left to those who are known.
+func TestHashQueueIsFairToOtherNetworks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCrowd(t, token.Waiting{All: 64, Each: 16})
+		for i := range 256 {
+			name := fmt.Sprint("flood ", i)
+			c.comeFrom(t.Context(), token.Place{From: name, Within: "flood"}, name)
+		}
+		if len(c.refused) != 208 {
+			t.Errorf("%d of the flood are refused, want all but 48", len(c.refused))
+		}
+		c.come(t.Context(), "ann", "ann")
+		for i := range 16 {
+			name := fmt.Sprint("known ", i)
+			c.comeFrom(t.Context(), token.Place{From: name, Within: name, Known: true}, name)
+		}
+		if len(c.refused) != 209 || c.refused[208] != "flood 47" {
+			t.Errorf("refused in favour of others: %v, want flood 47", c.refused[208:])
+		}
+		// Known ones of one user do not refuse others either.
+		for i := range 100 {
+			name := fmt.Sprint("mine ", i)
+			c.comeFrom(t.Context(), token.Place{From: name, Within: "mine", Known: true}, name)
+		}
+		c.come(t.Context(), "bob", "bob")
+		c.serve()
+		alone := newCrowd(t, token.Waiting{All: 64, Each: 16})
+		for i := range 100 {
+			name := fmt.Sprint("mine ", i)
+			alone.comeFrom(t.Context(), token.Place{From: name, Within: "mine", Known: true}, name)
+		}
+		alone.come(t.Context(), "bob", "bob")
+		alone.serve()
+		alone.check("first served", alone.got[:2], []string{"mine 0", "bob"})
+		for _, name := range append([]string{"ann", "bob"}, "known 0", "known 15", "mine 0", "flood 0") {
+			if !slices.Contains(c.got[:21], name) {
+				t.Errorf("%s is not among the first served, %v", name, c.got[:21])
+			}
+		}
+		if len(c.got) != 64 {
+			t.Errorf("%d were served, want 64", len(c.got))
+		}
+	})
+}
+
 // When too many wait in all, the longest line loses its last. Who comes from a place that
 // waits as long as any other is refused.
 func TestFullHashQueueRefusesTheLongestLine(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c := newCrowd(t, token.Waiting{All: 6, Each: 5})
+		c := newCrowd(t, token.Waiting{All: 8, Each: 5})
 		for i := range 6 {
 			c.come(t.Context(), "a", fmt.Sprint("a", i))
 		}
@@ -141,7 +193,7 @@ func TestHashQueueForgetsWhoHangsUp(t *testing.T) {
 		again := newCrowd(t, token.DefaultWaiting())
 		again.serve()
 		for range 2 {
-			if _, err := c.p.Acquire(t.Context(), ""); err != nil {
+			if _, err := c.p.Acquire(t.Context(), token.Place{}); err != nil {
 				t.Errorf("Acquire after all = %v", err)
 			}
 		}

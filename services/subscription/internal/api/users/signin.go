@@ -16,6 +16,7 @@ import (
 	"github.com/tidegatehq/tidegate/services/kit/identity"
 	"github.com/tidegatehq/tidegate/services/kit/madesecret"
 	"github.com/tidegatehq/tidegate/services/kit/securitylog"
+	"github.com/tidegatehq/tidegate/services/kit/sqldb"
 	"github.com/tidegatehq/tidegate/services/subscription/internal/store"
 	"github.com/tidegatehq/tidegate/services/subscription/internal/token"
 )
@@ -72,7 +73,7 @@ func (a *API) attempt(ctx context.Context, req *identityv1.SignInRequest) (store
 		}
 	}
 	key, hash := token.New(madesecret.DeviceKey)
-	from := cmp.Or(place(ctx), "an unknown network")
+	from := cmp.Or(place(ctx).From, "an unknown network")
 	return store.Attempt{Username: req.GetUsername(), From: from}, device{key, hash}, nil
 }
 
@@ -94,9 +95,9 @@ func (a *API) failed(ctx context.Context, username string, err error) {
 	switch fault.Reason(err) {
 	case tooManyFailures:
 		e.Kind = securitylog.LockedOut
-	case wrongPassword, userSuspended:
+	case wrongPassword, userSuspended, token.Busy:
 	default:
-		return // no fault of whoever signs in
+		return // no fault of whoever signs in, and no flood
 	}
 	a.security.Write(ctx, e)
 }
@@ -116,57 +117,72 @@ func errWrongPassword() error {
 // An unknown name takes as long as a wrong password, and both count as a failure of
 // that name.
 func (a *API) prove(ctx context.Context, attempt store.Attempt, password string) (store.User, string, error) {
-	if err := a.throttle(ctx, attempt); err != nil {
+	if _, err := a.throttle(ctx, attempt); err != nil {
 		return store.User{}, "", err
 	}
+	p, hash, matches, failed, err := a.match(ctx, attempt, password)
+	if err != nil {
+		return store.User{}, "", err
+	}
+	if !matches {
+		// A caller who hangs up is counted too.
+		if err := a.store.CountFailure(context.WithoutCancel(ctx), attempt, a.lockout); err != nil {
+			return store.User{}, "", err
+		}
+		return store.User{}, "", errWrongPassword()
+	}
+	if failed {
+		err = a.store.ForgetFailures(ctx, attempt)
+	}
+	return p, hash, err
+}
+
+// match returns the user of an attempt, the hash of the user's password and whether the
+// password matches it, and whether there are failures to forget then. The slot is given
+// back before anything is written, which may take as long as others write.
+func (a *API) match(ctx context.Context, attempt store.Attempt, password string) (p store.User, hash string, matches, failed bool, err error) {
 	from := place(ctx)
 	if attempt.Known {
-		from = attempt.From
+		from = token.Place{From: attempt.From, Within: "the user " + sqldb.Fold(attempt.Username), Known: true}
 	}
 	slot, err := a.passwords.Acquire(ctx, from)
 	if err != nil {
-		return store.User{}, "", err
+		return p, "", false, false, err
 	}
 	defer slot.Release()
-	// Check again: other attempts may have failed while this one waited for its
-	// slot. So at most one attempt per slot can exceed what the name is allowed.
-	if err := a.throttle(ctx, attempt); err != nil {
-		return store.User{}, "", err
+	// Check again: other attempts may have failed while this one waited for its slot. So
+	// only attempts whose failure is being written can exceed what the name is allowed.
+	if failed, err = a.throttle(ctx, attempt); err != nil {
+		return p, "", false, false, err
 	}
-	p, hash, _, err := a.store.Password(ctx, attempt.Username)
+	p, hash, _, err = a.store.Password(ctx, attempt.Username)
 	if err != nil {
-		return store.User{}, "", err
+		return p, "", false, false, err
 	}
-	if slot.Matches(hash, password) {
-		return p, hash, a.store.ForgetFailures(ctx, attempt)
-	}
-	// A caller who hangs up is counted too.
-	if err := a.store.CountFailure(context.WithoutCancel(ctx), attempt, a.lockout); err != nil {
-		return store.User{}, "", err
-	}
-	return store.User{}, "", errWrongPassword()
+	return p, hash, slot.Matches(hash, password), failed, nil
 }
 
 // place says where a call comes from: those of one place wait for each other when
 // passwords are hashed. Strangers share their network, who is signed in waits alone.
-func place(ctx context.Context) string {
+func place(ctx context.Context) token.Place {
 	if user := identity.From(ctx).User.Name; user != "" {
-		return user
+		return token.Place{From: user, Within: user, Known: true}
 	}
 	if address := clientaddr.From(ctx); address.IsValid() {
-		return clientaddr.Network(address).String()
+		return token.Place{From: clientaddr.Network(address).String(), Within: clientaddr.Wider(address).String()}
 	}
-	return ""
+	return token.Place{}
 }
 
-// throttle refuses an attempt after too many failures.
-func (a *API) throttle(ctx context.Context, attempt store.Attempt) error {
-	wait, err := a.store.SignInDelay(ctx, attempt, a.lockout)
+// throttle refuses an attempt after too many failures. It reports whether there are any
+// that a success forgets.
+func (a *API) throttle(ctx context.Context, attempt store.Attempt) (failed bool, err error) {
+	wait, failed, err := a.store.SignInDelay(ctx, attempt, a.lockout)
 	if err != nil || wait == 0 {
-		return err
+		return failed, err
 	}
 	wait = (wait + time.Second - 1).Truncate(time.Second)
-	return fault.WithReason(
+	return failed, fault.WithReason(
 		fault.Exhausted("too many failed sign-ins for this name; try again in %s", wait), tooManyFailures)
 }
 
