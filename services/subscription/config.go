@@ -49,7 +49,7 @@ type Config struct {
 	// refreshed.
 	SignInLifetime time.Duration
 	// MaxApplications is how many applications a user may own, and MaxRecords how many
-	// session records of one credential are kept for an hour; 0 is no bound.
+	// session records of one application are kept for an hour; 0 is no bound.
 	MaxApplications, MaxRecords int
 	// MaxSignIns is how many sign-ins a user may have; with another, the one that was
 	// refreshed longest ago ends. 0 is no bound.
@@ -137,7 +137,7 @@ func (c *Config) Flags(fs *flag.FlagSet, prefix string) {
 	fs.IntVar(&c.MaxApplications, prefix+"max-applications", c.MaxApplications,
 		"`number` of applications that a user may own; 0 for no limit")
 	fs.IntVar(&c.MaxRecords, prefix+"max-records", c.MaxRecords,
-		"`number` of session records of one credential that are kept for an hour, and the rest counted; 0 for no limit")
+		"`number` of session records of one application that are kept for an hour, and the rest counted; 0 for no limit")
 	fs.IntVar(&c.MaxSignIns, prefix+"max-sign-ins", c.MaxSignIns,
 		"`number` of sign-ins that a user may have; with another, the one refreshed longest ago ends; 0 for no limit")
 	fs.IntVar(&c.SignInFailures, prefix+"sign-in-failures", c.SignInFailures,

@@ -40,10 +40,11 @@ func TestApplicationsOfAUserAreBounded(t *testing.T) {
 	})
 }
 
-// Of each credential only so many session records are kept for an hour, also when two
+// Of each application only so many session records are kept for an hour, whatever tokens it
+// gets, also when two
 // gateways report at once; the last one that is kept says how many were left out.
 // Sessions without a credential are bounded by version and network.
-func TestRecordsOfACredentialAreBounded(t *testing.T) {
+func TestRecordsOfAnApplicationAreBounded(t *testing.T) {
 	each(t, func(t *testing.T, b *bench) {
 		b.Bound(store.Bounds{Records: 5})
 		hour := b.now().Truncate(time.Hour)
@@ -51,7 +52,7 @@ func TestRecordsOfACredentialAreBounded(t *testing.T) {
 			var records []store.SessionRecord
 			for i := range n {
 				r := store.SessionRecord{
-					Ref: fmt.Sprint(gateway, " ", from+i), Version: "apis/a/versions/v", Grant: "grants/g",
+					Ref: fmt.Sprint(gateway, " ", from+i), Version: "apis/a/versions/v", Application: "app", Grant: fmt.Sprint("grants/", gateway, from+i),
 					ClientAddress: fmt.Sprintf("[2001:db8::%x]:9", i+1), EndedAt: hour.Add(time.Minute),
 				}
 				edit(&r)
@@ -70,13 +71,13 @@ func TestRecordsOfACredentialAreBounded(t *testing.T) {
 		ok(t, <-errs)
 		ok(t, <-errs)
 		ok(t, batch("one", 1, 10, func(r *store.SessionRecord) { r.Ref += " more" })())
-		kept, left := recordsOf(t, b, "grants/g")
+		kept, left := recordsOf(t, b, "app")
 		if kept != 5 || left != 13 {
 			t.Errorf("%d records are kept and %d counted, want 5 and 13", kept, left)
 		}
-		ok(t, batch("other", 0, 2, func(r *store.SessionRecord) { r.Grant = "grants/other" })())
+		ok(t, batch("other", 0, 2, func(r *store.SessionRecord) { r.Application = "other" })())
 		ok(t, batch("later", 0, 2, func(r *store.SessionRecord) { r.EndedAt = hour.Add(time.Hour) })())
-		ok(t, batch("nobody", 0, 9, func(r *store.SessionRecord) { r.Grant = "" })())
+		ok(t, batch("nobody", 0, 9, func(r *store.SessionRecord) { r.Application, r.Grant = "", "" })())
 		if kept, left := recordsOf(t, b, ""); kept != 5 || left != 4 {
 			t.Errorf("without a credential %d records are kept and %d counted, want 5 and 4", kept, left)
 		}
@@ -91,13 +92,13 @@ func TestRecordsOfACredentialAreBounded(t *testing.T) {
 	})
 }
 
-// recordsOf returns how many records of a grant are kept, and how many their last says
+// recordsOf returns how many records of an application are kept, and how many their last says
 // were left out.
-func recordsOf(t *testing.T, b *bench, grant string) (kept int, left int64) {
+func recordsOf(t *testing.T, b *bench, application string) (kept int, left int64) {
 	t.Helper()
 	for r, err := range b.SessionRecords(t.Context(), b.admin, store.RecordFilter{}, store.SessionRecord{}.ListKey()) {
 		ok(t, err)
-		if r.Grant == grant {
+		if r.Application == application {
 			kept, left = kept+1, left+r.LeftOut
 		}
 	}

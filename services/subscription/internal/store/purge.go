@@ -25,6 +25,9 @@ const (
 	// batches is how long a gateway's start is remembered after its last report. A
 	// batch that is sent again after that counts twice.
 	batches = 90 * 24 * time.Hour
+	// reports is how long after the end of a version or application gateways may still
+	// report about it, while they could not before.
+	reports = 48 * time.Hour
 	// counts is how long it is known how many session records of an hour are kept.
 	counts = 48 * time.Hour
 	// devices is how long a device is remembered after it was last signed in from.
@@ -69,10 +72,11 @@ func (s *Store) Purge(ctx context.Context, keep Retention) error {
 		{"session records", now.Add(-lasting(keep.Records)), `
 			DELETE FROM session_record WHERE ref IN (SELECT ref FROM session_record WHERE ended_at < $1 LIMIT $2)`},
 		{"counts of session records", now.Add(-counts), `
-			DELETE FROM record_count WHERE hour < $1 AND hour IN (SELECT hour FROM record_count WHERE hour < $1 ORDER BY hour LIMIT $2)`},
+			DELETE FROM record_count WHERE (hour, bounded) IN (
+				SELECT hour, bounded FROM record_count WHERE hour < $1 ORDER BY hour, bounded LIMIT $2)`},
 		{"usage", now.Add(-lasting(keep.Usage)), `
 			DELETE FROM usage WHERE hour IN (SELECT hour FROM usage WHERE hour < $1 ORDER BY hour LIMIT $2) AND hour < $1`},
-		{"former owners", now.Add(-lasting(keep.Records)), `
+		{"former owners", now.Add(-max(lasting(keep.Records), lasting(keep.Usage))).Add(-reports), `
 			DELETE FROM former_owner WHERE name IN (SELECT name FROM former_owner WHERE ended_at < $1 LIMIT $2)`},
 		{"batches", now.Add(-batches), `
 			DELETE FROM batch WHERE boot_id IN (SELECT boot_id FROM batch WHERE taken_at < $1 LIMIT $2) AND taken_at < $1`},

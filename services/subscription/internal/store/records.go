@@ -41,7 +41,7 @@ type SessionRecord struct {
 	// RouteChangeNumber is the number of the catalog's change that made the route.
 	RouteChangeNumber int64
 	Detail            string
-	// LeftOut is how many later records of the same credential and hour were not kept.
+	// LeftOut is how many later records of the same application and hour were not kept.
 	LeftOut int64
 }
 
@@ -54,11 +54,13 @@ func (s *Store) AddRecords(ctx context.Context, b Batch, records []SessionRecord
 		}
 		owners := newOwners(tx)
 		// In one order, so that batches of two gateways do not wait for each other.
-		groups := byCredential(records)
+		groups := byGroup(records)
 		for _, group := range slices.SortedFunc(maps.Keys(groups), recordGroup.compare) {
-			if err := s.addGroup(ctx, tx, owners, group, groups[group]); err != nil {
+			left, err := s.addGroup(ctx, tx, owners, group, groups[group])
+			if err != nil {
 				return err
 			}
+			result.LeftOut += left
 		}
 		return nil
 	})
@@ -68,24 +70,25 @@ func (s *Store) AddRecords(ctx context.Context, b Batch, records []SessionRecord
 	return result, nil
 }
 
-// recordGroup is what session records are bounded by: a credential, or a client's
-// network where a version requires none, and the hour in which the sessions ended.
+// recordGroup is what session records are bounded by: an application, or a version and
+// a client's network where none is required, and the hour in which the sessions ended.
+// Tokens are no bound: whoever has an application's secret gets as many as it likes.
 type recordGroup struct {
-	hour       int64
-	credential string
+	hour int64
+	of   string
 }
 
 func (g recordGroup) compare(other recordGroup) int {
-	return cmp.Or(cmp.Compare(g.hour, other.hour), cmp.Compare(g.credential, other.credential))
+	return cmp.Or(cmp.Compare(g.hour, other.hour), cmp.Compare(g.of, other.of))
 }
 
-// byCredential groups records, each group in the order in which they came.
-func byCredential(records []SessionRecord) map[recordGroup][]SessionRecord {
+// byGroup groups records, each group in the order in which they came.
+func byGroup(records []SessionRecord) map[recordGroup][]SessionRecord {
 	groups := map[recordGroup][]SessionRecord{}
 	for _, r := range records {
-		g := recordGroup{hour: micros(r.EndedAt.Truncate(time.Hour)), credential: r.Grant}
-		if g.credential == "" {
-			g.credential = r.Version + " " + network(r.ClientAddress)
+		g := recordGroup{hour: micros(r.EndedAt.Truncate(time.Hour)), of: r.Application}
+		if g.of == "" {
+			g.of = r.Version + " " + network(r.ClientAddress)
 		}
 		groups[g] = append(groups[g], r)
 	}
@@ -104,40 +107,40 @@ func network(address string) string {
 }
 
 // addGroup adds as many records of a group as there is room for. The last of them says
-// how many were left out.
-func (s *Store) addGroup(ctx context.Context, tx *sqldb.Tx, owners *owners, g recordGroup, records []SessionRecord) error {
+// how many were left out, as addGroup does.
+func (s *Store) addGroup(ctx context.Context, tx *sqldb.Tx, owners *owners, g recordGroup, records []SessionRecord) (left int, err error) {
 	if s.bounds.Records == 0 {
-		return addAll(ctx, tx, owners, records)
+		return 0, addAll(ctx, tx, owners, records)
 	}
 	var kept int
 	var last string
 	// The write locks the row until the commit, so that two batches cannot both take
 	// the last room.
-	err := tx.QueryRowContext(ctx, `
-		INSERT INTO record_count (hour, credential, kept, last_ref) VALUES ($1, $2, 0, '')
-		ON CONFLICT (hour, credential) DO UPDATE SET kept = record_count.kept
-		RETURNING kept, last_ref`, g.hour, g.credential).Scan(&kept, &last)
+	err = tx.QueryRowContext(ctx, `
+		INSERT INTO record_count (hour, bounded, kept, last_ref) VALUES ($1, $2, 0, '')
+		ON CONFLICT (hour, bounded) DO UPDATE SET kept = record_count.kept
+		RETURNING kept, last_ref`, g.hour, g.of).Scan(&kept, &last)
 	if err != nil {
-		return fmt.Errorf("count session records: %w", err)
+		return 0, fmt.Errorf("count session records: %w", err)
 	}
 	fitting := records[:min(len(records), max(0, s.bounds.Records-kept))]
 	if err := addAll(ctx, tx, owners, fitting); err != nil {
-		return err
+		return 0, err
 	}
 	if len(fitting) > 0 {
 		last = fitting[len(fitting)-1].Ref
-		_, err := tx.ExecContext(ctx, `UPDATE record_count SET kept = $1, last_ref = $2 WHERE hour = $3 AND credential = $4`,
-			int64(kept+len(fitting)), last, g.hour, g.credential)
+		_, err := tx.ExecContext(ctx, `UPDATE record_count SET kept = $1, last_ref = $2 WHERE hour = $3 AND bounded = $4`,
+			int64(kept+len(fitting)), last, g.hour, g.of)
 		if err != nil {
-			return fmt.Errorf("count session records: %w", err)
+			return 0, fmt.Errorf("count session records: %w", err)
 		}
 	}
-	if left := len(records) - len(fitting); left > 0 {
+	if left = len(records) - len(fitting); left > 0 {
 		if _, err := tx.ExecContext(ctx, `UPDATE session_record SET left_out = left_out + $1 WHERE ref = $2`, int64(left), last); err != nil {
-			return fmt.Errorf("count session records left out: %w", err)
+			return 0, fmt.Errorf("count session records left out: %w", err)
 		}
 	}
-	return nil
+	return left, nil
 }
 
 func addAll(ctx context.Context, tx *sqldb.Tx, owners *owners, records []SessionRecord) error {
@@ -150,21 +153,21 @@ func addAll(ctx context.Context, tx *sqldb.Tx, owners *owners, records []Session
 }
 
 func addRecord(ctx context.Context, tx *sqldb.Tx, owners *owners, r SessionRecord) error {
-	appOwner, versionOwner, err := owners.of(ctx, r.Application, r.Version)
+	owner, err := owners.of(ctx, r.Application)
 	if err != nil {
 		return err
 	}
 	_, err = tx.ExecContext(ctx, `
 		INSERT INTO session_record (ref, session, version, application, subscription, grant_name,
-			application_owner, version_owner, client_address, started_at, ended_at, ended_by, end_reason,
+			application_owner, client_address, started_at, ended_at, ended_by, end_reason,
 			close_code_from_client, close_code_to_client, close_code_from_backend, close_code_to_backend,
 			in_messages, in_frames, in_payload, in_wire, out_messages, out_frames, out_payload, out_wire,
 			last_in_at, last_out_at, truncated, route_change_number, detail, left_out)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17,
-			$18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, 0)
+			$18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, 0)
 		ON CONFLICT (ref) DO NOTHING`,
 		r.Ref, r.Session, r.Version, r.Application, r.Subscription, r.Grant,
-		appOwner, versionOwner, r.ClientAddress, micros(r.StartedAt), micros(r.EndedAt), r.EndedBy, r.EndReason,
+		owner, r.ClientAddress, micros(r.StartedAt), micros(r.EndedAt), r.EndedBy, r.EndReason,
 		r.CloseCodeFromClient, r.CloseCodeToClient, r.CloseCodeFromBackend, r.CloseCodeToBackend,
 		r.In.Messages, r.In.Frames, r.In.Payload, r.In.Wire, r.Out.Messages, r.Out.Frames, r.Out.Payload, r.Out.Wire,
 		micros(r.LastInAt), micros(r.LastOutAt), r.Truncated, r.RouteChangeNumber, r.Detail)
@@ -200,7 +203,7 @@ func (r SessionRecord) ListKey() sqldb.TimeKey {
 // fault.
 func (s *Store) SessionRecord(ctx context.Context, v identity.Viewer, ref string) (SessionRecord, error) {
 	r, found, err := sqldb.One(ctx, s.db, scanRecord, selectRecord+`
-		WHERE ref = $1 AND (CAST($2 AS TEXT) IS NULL OR application_owner = $2 OR version_owner = $2)`, ref, v.Owner())
+		WHERE ref = $1 AND `+ofViewer(v, "session_record", "ref", "$2"), ref, v.Owner())
 	switch {
 	case err != nil:
 		return SessionRecord{}, fmt.Errorf("read session record %q: %w", ref, err)
@@ -229,7 +232,7 @@ func (s *Store) SessionRecords(ctx context.Context, v identity.Viewer, f RecordF
 	}
 	return sqldb.List(ctx, s.db, scanRecord, SessionRecord.ListKey, before, selectRecord+`
 		WHERE (ended_at, ref) < ($1, $2)
-			AND (CAST($4 AS TEXT) IS NULL OR application_owner = $4 OR version_owner = $4)
+			AND `+ofViewer(v, "session_record", "ref", "$4")+`
 			AND (CAST($5 AS TEXT) IS NULL OR version = $5)
 			AND (CAST($6 AS TEXT) IS NULL OR application = $6)
 			AND (CAST($7 AS TEXT) IS NULL OR subscription = $7)

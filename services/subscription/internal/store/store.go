@@ -31,11 +31,11 @@ type Store struct {
 	bounds Bounds
 }
 
-// Bounds bound what one user or credential can make; 0 is no bound.
+// Bounds bound what one user or application can make; 0 is no bound.
 type Bounds struct {
 	// Applications is how many applications a user may own.
 	Applications int
-	// Records is how many session records of one credential are kept for an hour.
+	// Records is how many session records of one application are kept for an hour.
 	Records int
 }
 

@@ -32,6 +32,9 @@ const (
 type BatchResult struct {
 	// Duplicate says that it had been counted before.
 	Duplicate bool
+	// LeftOut is how many session records of it were not kept, because their application
+	// or network has as many of the hour as there may be.
+	LeftOut int
 	// Missing is how many earlier batches were acknowledged but are not here. That
 	// happens only when the database has lost its last commits.
 	Missing int64
@@ -112,26 +115,26 @@ func cmpFirst(results ...int) int {
 }
 
 func addUsage(ctx context.Context, tx *sqldb.Tx, owners *owners, u Usage) error {
-	appOwner, versionOwner, err := owners.of(ctx, u.Application, u.Version)
+	owner, err := owners.of(ctx, u.Application)
 	if err != nil {
 		return err
 	}
 	_, err = tx.ExecContext(ctx, `
-		INSERT INTO usage (hour, version, subscription, application, application_owner, version_owner, sessions,
+		INSERT INTO usage (hour, version, subscription, application, application_owner, sessions,
 			in_messages, in_frames, in_payload, in_wire, out_messages, out_frames, out_payload, out_wire)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
 		ON CONFLICT (hour, version, subscription, application) DO UPDATE SET
 			sessions = usage.sessions + excluded.sessions,
 			in_messages = usage.in_messages + excluded.in_messages, in_frames = usage.in_frames + excluded.in_frames,
 			in_payload = usage.in_payload + excluded.in_payload, in_wire = usage.in_wire + excluded.in_wire,
 			out_messages = usage.out_messages + excluded.out_messages, out_frames = usage.out_frames + excluded.out_frames,
 			out_payload = usage.out_payload + excluded.out_payload, out_wire = usage.out_wire + excluded.out_wire`,
-		u.Hour.UnixMicro(), u.Version, u.Subscription, u.Application, appOwner, versionOwner, u.Sessions,
+		u.Hour.UnixMicro(), u.Version, u.Subscription, u.Application, owner, u.Sessions,
 		u.In.Messages, u.In.Frames, u.In.Payload, u.In.Wire, u.Out.Messages, u.Out.Frames, u.Out.Payload, u.Out.Wire)
 	return err
 }
 
-// owners finds the owners of applications and versions, deleted ones too.
+// owners finds the owners of applications, deleted ones too.
 type owners struct {
 	tx    *sqldb.Tx
 	known map[string]string
@@ -139,34 +142,42 @@ type owners struct {
 
 func newOwners(tx *sqldb.Tx) *owners { return &owners{tx: tx, known: map[string]string{}} }
 
-// of returns the ids of the owners of an application, given by id, and of a
-// version, given by resource name; "" for an unknown owner.
-func (o *owners) of(ctx context.Context, application, version string) (app, ver string, err error) {
-	if application != "" {
-		app, err = o.find(ctx, ApplicationName(application), `
-			SELECT owner FROM application WHERE id = $1 UNION ALL SELECT owner FROM former_owner WHERE name = $2`,
-			application, ApplicationName(application))
-		if err != nil {
-			return "", "", err
-		}
+// of returns the id of the owner of an application, given by id; "" for an unknown one.
+func (o *owners) of(ctx context.Context, application string) (string, error) {
+	if application == "" {
+		return "", nil
 	}
-	ver, err = o.find(ctx, version, `
-		SELECT owner FROM version WHERE name = $1 UNION ALL SELECT owner FROM former_owner WHERE name = $2`,
-		version, version)
-	return app, ver, err
-}
-
-func (o *owners) find(ctx context.Context, name, query string, args ...any) (string, error) {
-	if owner, ok := o.known[name]; ok {
+	if owner, ok := o.known[application]; ok {
 		return owner, nil
 	}
-	var owner string
-	err := o.tx.QueryRowContext(ctx, query, args...).Scan(&owner)
-	if err != nil && !errors.Is(err, sql.ErrNoRows) {
-		return "", err
+	owner, _, err := sqldb.One(ctx, o.tx, scanOwner, `
+		SELECT owner FROM application WHERE id = $1 UNION ALL SELECT owner FROM former_owner WHERE name = $2`,
+		application, ApplicationName(application))
+	if err != nil {
+		return "", fmt.Errorf("look for the owner of an application: %w", err)
 	}
-	o.known[name] = owner
+	o.known[application] = owner
 	return owner, nil
+}
+
+func scanOwner(row sqldb.Row) (owner string, err error) {
+	err = row.Scan(&owner)
+	return owner, err
+}
+
+// ofViewer returns the condition under which a row of a table is one that v may see: of
+// v's applications, or of v's versions, those that are gone too. Versions are looked up
+// when rows are read, so that what is known of a version follows it to another owner.
+// The condition is on the table's key, so that all of it is found by indexes; owner is
+// the parameter that has v.Owner().
+func ofViewer(v identity.Viewer, table, key, owner string) string {
+	if v.Owner() == nil {
+		return "CAST(" + owner + " AS TEXT) IS NULL"
+	}
+	return "(" + key + ") IN (SELECT " + key + " FROM " + table + " WHERE application_owner = " + owner + `
+		UNION ALL SELECT ` + key + " FROM " + table + " WHERE version IN (SELECT name FROM version WHERE owner = " + owner + `)
+		UNION ALL SELECT ` + key + " FROM " + table + " WHERE version IN (SELECT name FROM former_owner WHERE owner = " + owner + `
+			AND name NOT IN (SELECT name FROM version)))`
 }
 
 // UsageKey is the key of a row of usage in lists.
@@ -209,7 +220,7 @@ func (s *Store) Usage(ctx context.Context, v identity.Viewer, f UsageFilter, aft
 			in_messages, in_frames, in_payload, in_wire, out_messages, out_frames, out_payload, out_wire
 		FROM usage
 		WHERE (hour, version, subscription, application) > ($1, $2, $3, $4)
-			AND (CAST($6 AS TEXT) IS NULL OR application_owner = $6 OR version_owner = $6)
+			AND `+ofViewer(v, "usage", "hour, version, subscription, application", "$6")+`
 			AND (CAST($7 AS TEXT) IS NULL OR subscription = $7)
 			AND (CAST($8 AS TEXT) IS NULL OR application = $8)
 			AND (CAST($9 AS TEXT) IS NULL OR version = $9)

@@ -188,6 +188,15 @@ func TestUsageFollowsANewOwner(t *testing.T) {
 		if rows := list(t, b.Usage(ctx, b.ann, store.UsageFilter{}, store.UsageKey{})); len(rows) != 1 || rows[0].Sessions != 4 {
 			t.Errorf("Usage() for the new owner = %v, want all of the hour", rows)
 		}
+		b.catalog(store.CatalogChange{Removed: []string{v1}})
+		if rows := list(t, b.Usage(ctx, b.ann, store.UsageFilter{}, store.UsageKey{})); len(rows) != 1 {
+			t.Errorf("Usage() for the last owner of a deleted version = %v", rows)
+		}
+		for viewer, seen := range map[identity.Viewer]bool{b.ann: true, b.bob: false, b.admin: true} {
+			if _, err := b.SessionRecord(ctx, viewer, "R1"); (err == nil) != seen {
+				t.Errorf("SessionRecord() of a deleted version for %v = %v", viewer, err)
+			}
+		}
 	})
 }
 
@@ -270,9 +279,10 @@ func TestPurge(t *testing.T) {
 			want []int
 		}{
 			{9 * 24 * time.Hour, []int{2500, 1, 1, 2}},
-			{2 * 24 * time.Hour, []int{0, 0, 1, 2}},
-			{10 * 24 * time.Hour, []int{0, 0, 0, 2}},
-			{70 * 24 * time.Hour, []int{0, 0, 0, 0}},
+			{2 * 24 * time.Hour, []int{0, 1, 1, 2}},
+			{10 * 24 * time.Hour, []int{0, 1, 0, 2}},
+			{2 * 24 * time.Hour, []int{0, 0, 0, 2}},
+			{68 * 24 * time.Hour, []int{0, 0, 0, 0}},
 		} {
 			b.add(step.add)
 			if step.want[3] > 0 { // batches are not what Retention is about

@@ -99,9 +99,6 @@ func (s *Store) SaveVersion(ctx context.Context, v Version, asOf Cursor) (saved 
 
 // saveVersion keeps a version unless a newer state of it is kept already.
 func saveVersion(ctx context.Context, tx *sqldb.Tx, v Version) error {
-	if err := transferUsage(ctx, tx, v); err != nil {
-		return err
-	}
 	_, err := tx.ExecContext(ctx, `
 		INSERT INTO version (name, api, api_name, context, version, owner, published, plans, change_number)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
@@ -110,30 +107,6 @@ func saveVersion(ctx context.Context, tx *sqldb.Tx, v Version) error {
 		WHERE version.change_number <= excluded.change_number`,
 		v.Name, v.API, v.APIName, v.Context, v.Version, v.Owner, v.Published, strings.Join(v.Plans, " "), int64(v.ChangeNumber))
 	return err
-}
-
-// transferUsage gives the usage and the session records of a version to its new owner,
-// when its API was given to one.
-func transferUsage(ctx context.Context, tx *sqldb.Tx, v Version) error {
-	old, changed, err := sqldb.One(ctx, tx, scanOwner, `
-		SELECT owner FROM version WHERE name = $1 AND owner <> $2 AND change_number <= $3`, v.Name, v.Owner, int64(v.ChangeNumber))
-	if err != nil || !changed {
-		return err
-	}
-	for _, query := range []string{
-		`UPDATE usage SET version_owner = $1 WHERE version_owner = $2 AND version = $3`,
-		`UPDATE session_record SET version_owner = $1 WHERE version_owner = $2 AND version = $3`,
-	} {
-		if _, err := tx.ExecContext(ctx, query, v.Owner, old, v.Name); err != nil {
-			return fmt.Errorf("give the usage of %q to its new owner: %w", v.Name, err)
-		}
-	}
-	return nil
-}
-
-func scanOwner(row sqldb.Row) (owner string, err error) {
-	err = row.Scan(&owner)
-	return owner, err
 }
 
 // CatalogChange is a change of the catalog.

@@ -250,7 +250,7 @@ type SessionRecord struct {
 	// what was deleted, or the reason that the client or the backend gave. At most 255
 	// characters; may be empty.
 	Detail string `protobuf:"bytes,22,opt,name=detail,proto3" json:"detail,omitempty"`
-	// How many later records of the same credential were not kept, because only so
+	// How many later records of the same application were not kept, because only so
 	// many are for each hour; their traffic is in the usage. Gateways do not set it.
 	LeftOut       int64 `protobuf:"varint,23,opt,name=left_out,json=leftOut,proto3" json:"left_out,omitempty"`
 	unknownFields protoimpl.UnknownFields

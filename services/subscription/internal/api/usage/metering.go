@@ -34,6 +34,9 @@ func (a *API) ReportSessionRecords(ctx context.Context, req *backplanev1.ReportS
 		return nil, err
 	}
 	a.missing(ctx, "session records", b, result)
+	if result.LeftOut > 0 {
+		a.log.WarnContext(ctx, "session records left out", "gateway", b.Gateway, "count", result.LeftOut)
+	}
 	return &backplanev1.ReportSessionRecordsResponse{Duplicate: result.Duplicate}, nil
 }
 

@@ -170,13 +170,14 @@ CREATE TABLE revocation (
 CREATE INDEX revocation_expires ON revocation (expires_at);
 
 -- Owners of applications and versions that are gone, for what gateways report
--- about them afterwards.
+-- about them afterwards, and for the usage and session records of such versions.
 CREATE TABLE former_owner (
     name     TEXT COLLATE "C" PRIMARY KEY,
     owner    TEXT COLLATE "C" NOT NULL,
     ended_at BIGINT NOT NULL
 );
 CREATE INDEX former_owner_ended ON former_owner (ended_at);
+CREATE INDEX former_owner_owner ON former_owner (owner);
 
 -- The last batch taken in, of each start of each gateway.
 CREATE TABLE batch (
@@ -189,13 +190,13 @@ CREATE TABLE batch (
 );
 CREATE INDEX batch_taken ON batch (taken_at);
 
+-- Who owns a version is not written here, where it would have to follow its owner.
 CREATE TABLE usage (
     hour              BIGINT NOT NULL,
     version           TEXT COLLATE "C" NOT NULL,
     subscription      TEXT COLLATE "C" NOT NULL,
     application       TEXT COLLATE "C" NOT NULL,
     application_owner TEXT COLLATE "C" NOT NULL,
-    version_owner     TEXT COLLATE "C" NOT NULL,
     sessions          BIGINT NOT NULL,
     in_messages       BIGINT NOT NULL,
     in_frames         BIGINT NOT NULL,
@@ -208,16 +209,16 @@ CREATE TABLE usage (
     PRIMARY KEY (hour, version, subscription, application)
 );
 CREATE INDEX usage_application_owner ON usage (application_owner, hour);
-CREATE INDEX usage_version_owner ON usage (version_owner, hour);
+CREATE INDEX usage_version ON usage (version, hour);
 
--- How many session records of a credential, or of a network where none is required,
--- are kept for an hour, and the ref of the last.
+-- How many session records of an application, or of a version and a network where none is
+-- required, are kept for an hour, and the ref of the last.
 CREATE TABLE record_count (
-    hour       BIGINT NOT NULL,
-    credential TEXT COLLATE "C" NOT NULL,
-    kept       BIGINT NOT NULL,
-    last_ref   TEXT COLLATE "C" NOT NULL,
-    PRIMARY KEY (hour, credential)
+    hour     BIGINT NOT NULL,
+    bounded  TEXT COLLATE "C" NOT NULL,
+    kept     BIGINT NOT NULL,
+    last_ref TEXT COLLATE "C" NOT NULL,
+    PRIMARY KEY (hour, bounded)
 );
 
 CREATE TABLE session_record (
@@ -228,7 +229,6 @@ CREATE TABLE session_record (
     subscription            TEXT COLLATE "C" NOT NULL,
     grant_name              TEXT COLLATE "C" NOT NULL,
     application_owner       TEXT COLLATE "C" NOT NULL,
-    version_owner           TEXT COLLATE "C" NOT NULL,
     client_address          TEXT COLLATE "C" NOT NULL,
     -- 0 where the handshake was not answered with 101.
     started_at              BIGINT NOT NULL,
@@ -255,9 +255,9 @@ CREATE TABLE session_record (
     route_change_number     BIGINT NOT NULL,
     -- What the end reason leaves open, in words.
     detail                  TEXT COLLATE "C" NOT NULL,
-    -- How many later records of the same credential and hour were not kept.
+    -- How many later records of the same application and hour were not kept.
     left_out                BIGINT NOT NULL
 );
 CREATE INDEX session_record_ended ON session_record (ended_at, ref);
 CREATE INDEX session_record_application_owner ON session_record (application_owner, ended_at);
-CREATE INDEX session_record_version_owner ON session_record (version_owner, ended_at);
+CREATE INDEX session_record_version ON session_record (version, ended_at);
