@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"github.com/coder/websocket"
+
+	"github.com/tidegatehq/tidegate/services/gateway/internal/descriptors"
 )
 
 // TestSessionsAreBounded: beyond the bound, a handshake is answered 503 before any
@@ -76,5 +78,15 @@ func TestMoreSessionsThanFiles(t *testing.T) {
 	w.cfg.MaxSessions = 0
 	if _, err := OpenFilesOfOthers(w.cfg); err != nil {
 		t.Errorf("CheckOpenFiles with as many as fit = %v", err)
+	}
+}
+
+// TestConnectionsToGRPC: users' connections to the gRPC of sessions take a quarter of what
+// there is for everything but clients of WebSocket.
+func TestConnectionsToGRPC(t *testing.T) {
+	for rest, want := range map[int]int{40: 10, 3840: 960, 0: 4096} {
+		if c := connectionsOf(descriptors.Shares{Else: rest}); c.Max != want {
+			t.Errorf("with %d for everything else: at most %d connections, want %d", rest, c.Max, want)
+		}
 	}
 }

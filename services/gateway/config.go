@@ -21,6 +21,7 @@ import (
 	"github.com/tidegatehq/tidegate/services/kit/grpcserver"
 	"github.com/tidegatehq/tidegate/services/kit/identity"
 	"github.com/tidegatehq/tidegate/services/kit/netaddr"
+	"github.com/tidegatehq/tidegate/services/kit/openfiles"
 	"github.com/tidegatehq/tidegate/services/kit/ops"
 	"github.com/tidegatehq/tidegate/services/kit/seal"
 	"github.com/tidegatehq/tidegate/services/kit/securitylog"
@@ -202,9 +203,6 @@ func (c *Config) perVersion() int {
 	if c.Listen.MaxHandshakes == 0 {
 		return c.MaxHandshakesPerVersion // 0 for no limit here too
 	}
-	if c.Listen.MaxHandshakes == 0 {
-		return c.MaxHandshakesPerVersion
-	}
 	half := max(c.Listen.MaxHandshakes/2, 1)
 	if c.MaxHandshakesPerVersion == 0 {
 		return half
@@ -223,10 +221,10 @@ func OpenFilesOfOthers(cfg Config) (int, error) {
 // divide divides the descriptors that the process may have.
 func (c *Config) divide() (descriptors.Shares, error) {
 	need := descriptors.Need{
-		Open: max(descriptors.Open(), c.OpenFiles), PerSession: c.FilesPerSession,
+		Open: max(openfiles.Open(), c.OpenFiles), PerSession: c.FilesPerSession,
 		Sessions: c.MaxSessions, Handshakes: c.Listen.MaxHandshakes,
 	}
-	limit, limited := descriptors.Limit()
+	limit, limited := openfiles.Limit()
 	if !limited {
 		return descriptors.Unlimited(need), nil
 	}

@@ -20,6 +20,7 @@ import (
 	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
 	oauth2v1 "github.com/tidegatehq/tidegate/gen/go/tidegate/oauth2/v1"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/api"
+	"github.com/tidegatehq/tidegate/services/gateway/internal/descriptors"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/grant"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/handshake"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/listener"
@@ -30,6 +31,7 @@ import (
 	"github.com/tidegatehq/tidegate/services/gateway/internal/session"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/upstream"
 	"github.com/tidegatehq/tidegate/services/kit/access"
+	"github.com/tidegatehq/tidegate/services/kit/connlimit"
 	"github.com/tidegatehq/tidegate/services/kit/grpcserver"
 	"github.com/tidegatehq/tidegate/services/kit/id"
 	"github.com/tidegatehq/tidegate/services/kit/identity"
@@ -118,7 +120,7 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	g.measure(dialer)
 	keySet := identity.RemoteKeySet(oauth2v1.NewOAuth2ServiceClient(subscription))
 	return g.serve(ctx, security.Run, disk.Run, known.learn(keySet), g.watchRoutes.Run, g.watchGrants.Run, g.watchUsers.Run, g.grants.Run,
-		g.report, g.newServer(keySet, reg).Run, ops.New(g.cfg.Ops, log, reg, g.ready).Run)
+		g.report, g.newServer(keySet, reg, connectionsOf(shares)).Run, ops.New(g.cfg.Ops, log, reg, g.ready).Run)
 }
 
 // gateway is the service while it runs.
@@ -175,18 +177,28 @@ func (g *gateway) hello(features []string) *backplanev1.Hello {
 }
 
 // newServer returns the gRPC of the sessions, for users whose tokens keySet verifies.
-func (g *gateway) newServer(keySet func(context.Context) (identity.KeySet, error), reg *prometheus.Registry) *grpcserver.Server {
+func (g *gateway) newServer(keySet func(context.Context) (identity.KeySet, error), reg *prometheus.Registry, connections connlimit.Config) *grpcserver.Server {
 	keys := identity.NewKeys(keySet, time.Now)
 	srv := grpcserver.New(g.cfg.GRPC, g.log, grpcserver.Auth{
 		Verifier: identity.NewVerifier(keys, g.watchUsers, time.Now),
 		Rules:    api.Rules(),
 		Security: g.security,
-	}, grpcserver.WithMetrics(reg))
+	}, grpcserver.WithMetrics(reg), grpcserver.WithLimit(connlimit.New(connections, nil)))
 	api.New(api.Gateway{
 		Instance: g.cfg.Instance, Build: run.Version(), Started: g.started, Ready: g.ready,
 		RoutesApplied: g.watchRoutes.Applied, GrantsApplied: g.watchGrants.Applied,
 	}, g.sessions, g.routes, g.security).Register(srv.Public(), srv.Internal())
 	return srv
+}
+
+// connectionsOf bounds users' connections to the gRPC of the sessions by a quarter of what
+// there is for everything but clients of WebSocket.
+func connectionsOf(shares descriptors.Shares) connlimit.Config {
+	c := connlimit.Default()
+	if shares.Else > 0 {
+		c.Max = min(c.Max, shares.Else/4)
+	}
+	return c
 }
 
 // measure registers the gauges.

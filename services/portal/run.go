@@ -69,6 +69,11 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
+	if cfg.Listener == nil { // otherwise the program divides what it may have open
+		if err := cfg.Connections.Fit(); err != nil {
+			return run.Misconfigured(err)
+		}
+	}
 	limit := connlimit.New(cfg.Connections, &cfg.Proxies)
 	public := newGRPC(cfg, limit, services, local, source, log, reg)
 	operations := ops.New(cfg.Ops, log, reg, services.ready)

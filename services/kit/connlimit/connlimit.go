@@ -13,6 +13,7 @@ import (
 	"github.com/pires/go-proxyproto"
 
 	"github.com/tidegatehq/tidegate/services/kit/clientaddr"
+	"github.com/tidegatehq/tidegate/services/kit/openfiles"
 	"github.com/tidegatehq/tidegate/services/kit/proxies"
 )
 
@@ -48,6 +49,35 @@ func (c *Config) Check() error {
 		if n < 0 {
 			return fmt.Errorf("-%s%s: must not be negative", c.prefix, name)
 		}
+	}
+	return nil
+}
+
+// others is how many descriptors a process keeps for what it opens beside users'
+// connections: its database, other services, operators.
+const others = 64
+
+// Fit keeps Max within what the process may have open. Call it when nothing is open yet
+// that users cause. The error says why the limit of open files is too low.
+func (c *Config) Fit() error {
+	limit, limited := openfiles.Limit()
+	if !limited {
+		return nil
+	}
+	return c.within(limit, openfiles.Open()+others)
+}
+
+// minRoom is the least room for connections with which a service starts.
+const minRoom = 8
+
+// within keeps Max within a limit of open files of which some are taken.
+func (c *Config) within(limit, taken int) error {
+	room := limit - taken
+	if room < minRoom {
+		return fmt.Errorf("the limit of open files is %d, and at least %d are needed: raise it with ulimit -n or LimitNOFILE=", limit, taken+minRoom)
+	}
+	if c.Max == 0 || c.Max > room {
+		c.Max = room
 	}
 	return nil
 }

@@ -120,7 +120,7 @@ func WithProxies(p *proxies.Config) Option {
 }
 
 // WithLimit bounds the connections of the users' face, which are bounded by
-// connlimit.Default otherwise, and reads the PROXY headers of the limit's proxies.
+// connlimit.Default and the open files otherwise, and reads the PROXY headers of the limit's proxies.
 func WithLimit(l *connlimit.Limit) Option {
 	return func(o *options) { o.limit = l }
 }
@@ -144,9 +144,6 @@ func New(cfg Config, log *slog.Logger, auth Auth, opts ...Option) *Server {
 	s := &Server{cfg: cfg, log: log, rules: withOwnRules(auth.Rules), stopping: make(chan struct{})}
 	for _, o := range opts {
 		o(&s.opts)
-	}
-	if s.opts.limit == nil {
-		s.opts.limit = connlimit.New(connlimit.Default(), s.opts.proxies)
 	}
 	s.err = cfg.Check()
 	if s.err == nil && cfg.TLSCert != "" {
@@ -176,7 +173,7 @@ func (s *Server) Internal() grpc.ServiceRegistrar { return s.internal }
 // Run serves until ctx ends. Then it accepts no more calls, says NOT_SERVING to
 // those who watch its health, and gives running calls Config.Drain to end.
 func (s *Server) Run(ctx context.Context) error {
-	if err := errors.Join(s.err, s.checkRules()); err != nil {
+	if err := errors.Join(s.err, s.checkRules(), s.bound()); err != nil {
 		return fmt.Errorf("serve gRPC: %w", err)
 	}
 	users, err := netaddr.Listen(ctx, s.cfg.Listener, s.cfg.Addr)
@@ -202,6 +199,20 @@ func (s *Server) Run(ctx context.Context) error {
 		return nil
 	})
 	return g.Wait()
+}
+
+// bound makes the limit of users' connections, unless one was given or there will be
+// none over the network.
+func (s *Server) bound() error {
+	if s.opts.limit != nil || s.cfg.Addr == "" || s.cfg.Listener != nil {
+		return nil
+	}
+	connections := connlimit.Default()
+	if err := connections.Fit(); err != nil {
+		return run.Misconfigured(err)
+	}
+	s.opts.limit = connlimit.New(connections, s.opts.proxies)
+	return nil
 }
 
 // serve runs one face and stops it when ctx ends.

@@ -20,6 +20,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"github.com/tidegatehq/tidegate/services/kit/connlimit"
 	"github.com/tidegatehq/tidegate/services/kit/netaddr"
 	"github.com/tidegatehq/tidegate/services/kit/run"
 )
@@ -174,19 +175,23 @@ func (s *Server) readyz(w http.ResponseWriter, _ *http.Request) {
 	fmt.Fprintln(w, "ok")
 }
 
+// Connections of operators and their monitors at once, in all and of one address.
+const maxConnections, maxPerAddress = 16, 8
+
 // Run serves until ctx ends. Without an address it only waits for that.
 func (s *Server) Run(ctx context.Context) error {
+	limit := connlimit.New(connlimit.Config{Max: maxConnections, PerAddress: maxPerAddress}, nil)
 	return run.Group(ctx,
 		func(ctx context.Context) error {
-			return s.serve(ctx, "operations", s.cfg.Listener, s.cfg.Addr, s.Handler())
+			return s.serve(ctx, limit, "operations", s.cfg.Listener, s.cfg.Addr, s.Handler())
 		},
 		func(ctx context.Context) error {
-			return s.serve(ctx, "profiles", s.cfg.PprofListener, s.cfg.Pprof, s.PprofHandler())
+			return s.serve(ctx, limit, "profiles", s.cfg.PprofListener, s.cfg.Pprof, s.PprofHandler())
 		})
 }
 
 // serve serves what is at one address.
-func (s *Server) serve(ctx context.Context, what string, given net.Listener, addr string, handler http.Handler) error {
+func (s *Server) serve(ctx context.Context, limit *connlimit.Limit, what string, given net.Listener, addr string, handler http.Handler) error {
 	lis, err := netaddr.Listen(ctx, given, addr)
 	if err != nil {
 		return fmt.Errorf("serve %s: %w", what, err)
@@ -206,7 +211,7 @@ func (s *Server) serve(ctx context.Context, what string, given net.Listener, add
 	}
 	s.log.Info(what+" served", "address", lis.Addr().String())
 	done := make(chan error, 1)
-	go func() { done <- srv.Serve(lis) }()
+	go func() { done <- srv.Serve(limit.Listener(lis)) }()
 	select {
 	case err := <-done:
 		return fmt.Errorf("serve %s: %w", what, err)

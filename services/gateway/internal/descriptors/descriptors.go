@@ -21,9 +21,6 @@ const (
 	minElse, maxElse = 40, 3840
 )
 
-// assumed is how many descriptors are open where they cannot be counted.
-const assumed = 32
-
 // Need is what is asked for.
 type Need struct {
 	Open       int // descriptors that are open already

@@ -1,7 +1,6 @@
 package descriptors
 
 import (
-	"os"
 	"strings"
 	"testing"
 )
@@ -53,18 +52,5 @@ func TestDivideRefuses(t *testing.T) {
 	_, err := Divide(64, Need{Open: 20, PerSession: 2, Handshakes: 1})
 	if err == nil || !strings.Contains(err.Error(), "is 64") || !strings.Contains(err.Error(), "at least 86") {
 		t.Errorf("Divide(64) = %v, want both numbers", err)
-	}
-}
-
-// TestOpen counts what is open.
-func TestOpen(t *testing.T) {
-	before := Open()
-	f, err := os.Open(t.TempDir())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	if _, limited := Limit(); limited && before != assumed && Open() != before+1 {
-		t.Errorf("Open() = %d after %d and one more", Open(), before)
 	}
 }

@@ -1,6 +1,6 @@
 //go:build !unix
 
-package descriptors
+package openfiles
 
 // Limit returns the limit of open files; false means that there is none that matters.
 func Limit() (int, bool) { return 0, false }
