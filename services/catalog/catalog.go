@@ -243,7 +243,7 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 		Rules:    api.Rules(),
 		Security: security,
 	}, checks, grpcserver.WithMetrics(reg))
-	api.New(st, changes, backplanev1.NewUserDirectoryServiceClient(subscription), gateways).Register(srv.Public(), srv.Internal())
+	api.New(st, changes, backplanev1.NewUserDirectoryServiceClient(subscription), gateways, security).Register(srv.Public(), srv.Internal())
 	ready := func() error { return db.Ping(ctx) }
 	operations := ops.New(cfg.Ops, log, reg, ready)
 	return run.Group(ctx, security.Run, changes.Run, users.Run, srv.Run, operations.Run)

@@ -47,6 +47,8 @@ const (
 	RolesChanged    Kind = "ROLES_CHANGED"
 	UserChanged     Kind = "USER_CHANGED"
 	SecretMade      Kind = "SECRET_MADE"
+	OwnerChanged    Kind = "OWNER_CHANGED"
+	Published       Kind = "PUBLISHED"
 	SessionClosed   Kind = "SESSION_CLOSED"
 )
 

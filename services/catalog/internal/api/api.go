@@ -11,6 +11,7 @@ import (
 	"github.com/tidegatehq/tidegate/services/catalog/internal/store"
 	"github.com/tidegatehq/tidegate/services/kit/change"
 	"github.com/tidegatehq/tidegate/services/kit/identity"
+	"github.com/tidegatehq/tidegate/services/kit/securitylog"
 )
 
 // API serves CatalogService and RouteService.
@@ -23,6 +24,7 @@ type API struct {
 	log      *change.Log
 	users    backplanev1.UserDirectoryServiceClient
 	gateways []string
+	security *securitylog.Log
 	watch    *change.Server[backplanev1.WatchRoutesRequest, backplanev1.WatchRoutesResponse]
 }
 
@@ -34,11 +36,12 @@ var (
 
 // New returns the API of the catalog in a store, whose changes are in log. users knows
 // to whom APIs can be given. The addresses of versions are made from gateways, the
-// addresses of gateways, such as "ws://localhost:9099".
-func New(st *store.Store, log *change.Log, users backplanev1.UserDirectoryServiceClient, gateways []string) *API {
+// addresses of gateways, such as "ws://localhost:9099". security hears of what one user
+// does to another's.
+func New(st *store.Store, log *change.Log, users backplanev1.UserDirectoryServiceClient, gateways []string, security *securitylog.Log) *API {
 	watch := change.NewServer[backplanev1.WatchRoutesRequest, backplanev1.WatchRoutesResponse](log, st.Snapshot)
 	watch.GatewayAddresses = gateways
-	return &API{store: st, log: log, users: users, gateways: gateways, watch: watch}
+	return &API{store: st, log: log, users: users, gateways: gateways, security: security, watch: watch}
 }
 
 // Register adds the services to the two listeners of a server.

@@ -13,6 +13,7 @@ import (
 	"github.com/tidegatehq/tidegate/services/kit/identity"
 	"github.com/tidegatehq/tidegate/services/kit/page"
 	"github.com/tidegatehq/tidegate/services/kit/resourcename"
+	"github.com/tidegatehq/tidegate/services/kit/securitylog"
 	"github.com/tidegatehq/tidegate/services/kit/sqldb"
 )
 
@@ -133,6 +134,7 @@ func (a *API) TransferOwnership(ctx context.Context, req *catalogv1.TransferOwne
 	if err != nil {
 		return nil, err
 	}
+	before := ""
 	row, err = a.store.UpdateAPI(ctx, c.Viewer(), name.API, func(old store.API) (store.API, error) {
 		if err := c.MayChange(old.Owner); err != nil {
 			return old, err
@@ -140,12 +142,16 @@ func (a *API) TransferOwnership(ctx context.Context, req *catalogv1.TransferOwne
 		if err := page.CheckEtag(req.GetEtag(), old.Etag); err != nil {
 			return old, err
 		}
-		old.Owner = owner
+		before, old.Owner = old.Owner, owner
 		return old, nil
 	})
 	if err != nil {
 		return nil, err
 	}
+	a.security.Write(ctx, securitylog.Event{
+		Kind: securitylog.OwnerChanged, What: name.String(),
+		Why: "from " + resourcename.User{User: before}.String() + " to " + resourcename.User{User: owner}.String(),
+	})
 	return apiProto(row, c.Viewer()), nil
 }
 

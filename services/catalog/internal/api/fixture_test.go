@@ -1,6 +1,7 @@
 package api
 
 import (
+	"bytes"
 	"context"
 	"encoding/base64"
 	"fmt"
@@ -31,6 +32,7 @@ import (
 	"github.com/tidegatehq/tidegate/services/kit/memnet"
 	"github.com/tidegatehq/tidegate/services/kit/run"
 	"github.com/tidegatehq/tidegate/services/kit/seal"
+	"github.com/tidegatehq/tidegate/services/kit/securitylog"
 	"github.com/tidegatehq/tidegate/services/kit/sqldb"
 	"github.com/tidegatehq/tidegate/services/kit/testdb"
 	"github.com/tidegatehq/tidegate/services/kit/validate"
@@ -56,6 +58,8 @@ type fixture struct {
 	// publishes, sue only subscribes, root is an administrator.
 	ann, bob, cara, pete, sue, root grpc.CallOption
 	signer                          *identitytest.Signer
+	// logs has the security events.
+	logs bytes.Buffer
 }
 
 // newFixture serves the catalog in db until the test ends.
@@ -76,7 +80,11 @@ func newFixture(t *testing.T, db *sqldb.DB) *fixture {
 	if err := f.store.NameInstallation(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	New(f.store, log, directory{}, []string{"ws://gw:9099", "wss://gw:8099"}).Register(srv.Public(), srv.Internal())
+	security, err := securitylog.Open("", slog.New(slog.NewTextHandler(&f.logs, nil)), time.Now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	New(f.store, log, directory{}, []string{"ws://gw:9099", "wss://gw:8099"}, security).Register(srv.Public(), srv.Internal())
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- run.Group(ctx, log.Run, srv.Run) }()

@@ -2,8 +2,10 @@ package api
 
 import (
 	"slices"
+	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/protobuf/types/known/fieldmaskpb"
@@ -263,5 +265,33 @@ func TestApisOfAnOwnerWhoIsGoneAreAdministrators(t *testing.T) {
 	}
 	if got, err := f.TransferOwnership(ctx, &catalogv1.TransferOwnershipRequest{Name: a.GetName(), Owner: "bob"}, f.root); err != nil || got.GetOwner() != "users/bob" {
 		t.Errorf("TransferOwnership by an administrator = %v, %v", got, err)
+	}
+}
+
+// What one user does to another's is told to operators: an API is given away, a version
+// is published by somebody else. What owners do to their own is not.
+func TestSecurityLog(t *testing.T) {
+	f, ctx := onSQLite(t), t.Context()
+	a := f.api("Echo")
+	own, others := f.version(a, "1"), f.version(a, "2")
+	for v, who := range map[*catalogv1.Version]grpc.CallOption{own: f.ann, others: f.pete} {
+		if _, err := f.PublishVersion(ctx, &catalogv1.PublishVersionRequest{Name: v.GetName()}, who); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := f.TransferOwnership(ctx, &catalogv1.TransferOwnershipRequest{Name: a.GetName(), Owner: "bob"}, f.ann); err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for line := range strings.Lines(f.logs.String()) {
+		_, event, _ := strings.Cut(strings.TrimSpace(line), `msg="security event" `)
+		got = append(got, event)
+	}
+	want := []string{
+		"event=PUBLISHED who=users/pete method=PublishVersion what=" + others.GetName() + ` why="it is owned by users/ann"`,
+		"event=OWNER_CHANGED who=users/ann method=TransferOwnership what=" + a.GetName() + ` why="from users/ann to users/bob"`,
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("security events (-want +got):\n%s", diff)
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/tidegatehq/tidegate/services/kit/identity"
 	"github.com/tidegatehq/tidegate/services/kit/page"
 	"github.com/tidegatehq/tidegate/services/kit/resourcename"
+	"github.com/tidegatehq/tidegate/services/kit/securitylog"
 	"github.com/tidegatehq/tidegate/services/kit/sqldb"
 	"github.com/tidegatehq/tidegate/services/kit/validate"
 )
@@ -136,9 +137,17 @@ func mayServe(c identity.Caller, old, next store.Version) error {
 // PublishVersion publishes a version, which need not be the caller's: the rule of the
 // method asks for the role publisher.
 func (a *API) PublishVersion(ctx context.Context, req *catalogv1.PublishVersionRequest) (*catalogv1.Version, error) {
-	return a.changeVersion(ctx, "name", req.GetName(), func(v store.Version) (store.Version, error) {
+	owner := ""
+	v, err := a.changeVersion(ctx, "name", req.GetName(), func(v store.Version) (store.Version, error) {
+		owner = v.Owner
 		return transition(v, req.GetEtag(), store.Created, store.Published)
 	})
+	if err == nil && owner != identity.From(ctx).Viewer().User {
+		a.security.Write(ctx, securitylog.Event{
+			Kind: securitylog.Published, What: v.GetName(), Why: "it is owned by " + resourcename.User{User: owner}.String(),
+		})
+	}
+	return v, err
 }
 
 // DemoteVersion demotes a published version that the caller owns.

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"google.golang.org/grpc/codes"
 
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
 	identityv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/identity/v1"
@@ -50,7 +51,8 @@ func TestSecurityLog(t *testing.T) {
 		User: &identityv1.User{Name: eve.GetName(), Roles: []identityv1.User_Role{identityv1.User_ROLE_PUBLISHER, identityv1.User_ROLE_SUBSCRIBER}},
 	})
 	w.must(err)
-	c := w.oauthClient(w.ann, w.application(w.ann, "app").GetName(), catalogv1.Stage_STAGE_PRODUCTION)
+	app := w.application(w.ann, "app")
+	c := w.oauthClient(w.ann, app.GetName(), catalogv1.Stage_STAGE_PRODUCTION)
 	raw := w.token(c)
 	_, _ = w.oauth.IssueToken(ctx, &oauth2v1.IssueTokenRequest{
 		GrantType: "client_credentials", ClientCredentials: &oauth2v1.ClientCredentials{ClientId: c.GetClientId(), ClientSecret: "guess"},
@@ -58,6 +60,8 @@ func TestSecurityLog(t *testing.T) {
 	_, err = w.oauth.RevokeToken(ctx, &oauth2v1.RevokeTokenRequest{Token: raw, ClientCredentials: credentials(c)})
 	w.must(err)
 	_, err = w.apps.DeleteOAuthClientSecret(w.ann, &subscriptionv1.DeleteOAuthClientSecretRequest{Name: c.secret.GetName()})
+	w.must(err)
+	_, err = w.apps.DeleteApplication(w.ann, &subscriptionv1.DeleteApplicationRequest{Name: app.GetName()})
 	w.must(err)
 	_, err = w.users.DeleteUser(w.root, &identityv1.DeleteUserRequest{Name: eve.GetName()})
 	w.must(err)
@@ -82,6 +86,7 @@ func TestSecurityLog(t *testing.T) {
 		`event=CLIENT_REFUSED who=` + c.GetClientId() + ` method=IssueToken why="the OAuth client is not known, or its secret is wrong"`,
 		`event=REVOKED who=` + c.GetName() + ` method=RevokeToken`,
 		`event=REVOKED who=` + w.annName + ` method=DeleteOAuthClientSecret what=` + c.secret.GetName(),
+		`event=REVOKED who=` + w.annName + ` method=DeleteApplication what=` + app.GetName(),
 		`event=USER_CHANGED who=` + w.rootName + ` method=DeleteUser what=` + eve.GetName() + ` why=deleted`,
 		`event=SIGN_IN_ENDED who=` + w.rootName + ` method=SignOut what=` + w.rootName + `/signIns/… why="signed out"`,
 	}
@@ -93,5 +98,31 @@ func TestSecurityLog(t *testing.T) {
 		if strings.Contains(log, secret) {
 			t.Errorf("the security log has the secret %q", secret)
 		}
+	}
+}
+
+// TestSecurityLogOfSignInsThatEndTogether changes a password: operators hear which
+// sign-ins have ended by it.
+func TestSecurityLogOfSignInsThatEndTogether(t *testing.T) {
+	w := onSQLite(t)
+	lost, err := w.signIn("admin", adminPassword)
+	w.must(err)
+	here, err := w.signIn("admin", adminPassword)
+	w.must(err)
+	admin := bearer(t.Context(), here.GetAccessToken())
+	ended := ""
+	for _, in := range w.signInsOf(admin, "users/me") {
+		if !in.GetCurrent() {
+			ended = in.GetName()
+		}
+	}
+	_, err = w.users.ChangePassword(admin, &identityv1.ChangePasswordRequest{
+		Name: "users/me", CurrentPassword: adminPassword, NewPassword: "correct horse battery",
+	})
+	w.must(err)
+	refused(t, "a call with the token of the other", w.me(lost.GetAccessToken()), codes.Unauthenticated, accessEnded)
+	log := strings.Join(w.events(), "\n")
+	if want := "event=SIGN_IN_ENDED who=" + w.rootName + " method=ChangePassword what=" + ended + ` why="the password was changed"`; !strings.Contains(log, want) {
+		t.Errorf("security events:\n%s\nwant %s", log, want)
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/tidegatehq/tidegate/services/kit/identity"
 	"github.com/tidegatehq/tidegate/services/kit/page"
 	"github.com/tidegatehq/tidegate/services/kit/resourcename"
+	"github.com/tidegatehq/tidegate/services/kit/securitylog"
 	"github.com/tidegatehq/tidegate/services/kit/sqldb"
 	"github.com/tidegatehq/tidegate/services/kit/validate"
 	"github.com/tidegatehq/tidegate/services/subscription/internal/store"
@@ -108,5 +109,6 @@ func (a *API) DeleteApplication(ctx context.Context, req *subscriptionv1.DeleteA
 	if err != nil {
 		return nil, err
 	}
+	a.security.Write(ctx, securitylog.Event{Kind: securitylog.Revoked, What: name.String()})
 	return &emptypb.Empty{}, nil
 }
