@@ -169,7 +169,9 @@ func (s *shell) undo(ctx context.Context, err error, label string, takeBack func
 // the answer to publishing it was lost.
 func (c *client) takeBack(ctx context.Context, v *catalogv1.Version) {
 	if v != nil {
-		_, _ = c.demote(ctx, v) // if this fails, the deletion fails too and says why
+		// If this fails, the deletion fails too and says why. The etag from before the
+		// publishing is not that of what was published.
+		_, _ = c.demote(ctx, &catalogv1.Version{Name: v.GetName()})
 	}
 }
 
@@ -189,12 +191,19 @@ func parent(name string) string {
 	return strings.Join(parts[:max(0, len(parts)-2)], "/")
 }
 
+// publish publishes a version as it was seen: with its etag, nobody can put other
+// endpoints into it in between. Who publishes what others own does not see the endpoints
+// of the answer, which are those seen before.
 func (c *client) publish(ctx context.Context, v *catalogv1.Version) (*catalogv1.Version, error) {
-	return c.catalog.PublishVersion(ctx, &catalogv1.PublishVersionRequest{Name: v.GetName()})
+	published, err := c.catalog.PublishVersion(ctx, &catalogv1.PublishVersionRequest{Name: v.GetName(), Etag: v.GetEtag()})
+	if err == nil && published.GetEndpoints() == nil {
+		published.Endpoints = v.GetEndpoints()
+	}
+	return published, err
 }
 
 func (c *client) demote(ctx context.Context, v *catalogv1.Version) (*catalogv1.Version, error) {
-	return c.catalog.DemoteVersion(ctx, &catalogv1.DemoteVersionRequest{Name: v.GetName()})
+	return c.catalog.DemoteVersion(ctx, &catalogv1.DemoteVersionRequest{Name: v.GetName(), Etag: v.GetEtag()})
 }
 
 // apiPublishCmd publishes a version.
@@ -244,6 +253,13 @@ func (s *shell) showVersion(v *catalogv1.Version, label, done string) error {
 	fields := [][2]string{{done, label}, {"State", word(v.GetState(), "STATE_")}, {"Name", v.GetName()}}
 	for _, a := range v.GetAddresses() {
 		fields = append(fields, [2]string{"Address", a})
+	}
+	for _, stage := range [][2]string{
+		{"Endpoint", urls(v.GetEndpoints().GetProduction())}, {"Sandbox endpoint", urls(v.GetEndpoints().GetSandbox())},
+	} {
+		if stage[1] != "" {
+			fields = append(fields, stage)
+		}
 	}
 	return s.printFields(append(fields, warnings(v)...)...)
 }

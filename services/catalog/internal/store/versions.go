@@ -259,15 +259,15 @@ func checkNew(ctx context.Context, tx *change.Tx, api API, v Version) error {
 		return err
 	}
 	var count int64
-	var taken bool
+	var taken string
 	err := tx.QueryRowContext(ctx, `
-		SELECT count(*), COALESCE(sum(CASE WHEN version = $1 THEN 1 ELSE 0 END), 0) > 0
+		SELECT count(*), COALESCE(max(CASE WHEN lower(version) = lower($1) THEN version ELSE '' END), '')
 		FROM version WHERE api_id = $2`, v.Version, api.ID).Scan(&count, &taken)
 	switch {
 	case err != nil:
 		return fmt.Errorf("count the API's versions: %w", err)
-	case taken:
-		return fault.AlreadyExists("version.version: the API has a version %q", v.Version)
+	case taken != "":
+		return fault.AlreadyExists("version.version: the API has a version %q", taken)
 	case count >= MaxVersions:
 		return fault.Precondition("the API has %d versions, the most that it may have", MaxVersions)
 	}

@@ -117,6 +117,9 @@ func TestVersionRefusals(t *testing.T) {
 			return err
 		}
 		refused(t, "CreateVersion", create(sample(a, "1.0.0")), codes.AlreadyExists, `the API has a version "1.0.0"`)
+		beta := b.version(a, "Beta")
+		refused(t, "CreateVersion that differs in case", create(sample(a, "beta")), codes.AlreadyExists, `the API has a version "Beta"`)
+		must(t, b.DeleteVersion(ctx, ann, beta.Name(), allow[Version]))
 		bad := sample(a, "2")
 		bad.Plans = []string{"gold", "nonesuch"}
 		refused(t, "CreateVersion", create(bad), codes.InvalidArgument, "version.plans[1]: there is no plans/nonesuch")

@@ -46,7 +46,7 @@ func fromProto(p *backplanev1.Route) (*Route, error) {
 	if r.DefaultPaths = p.GetDefaultVersionPaths(); r.DefaultPaths {
 		r.VersionStrings = make(map[string]struct{}, len(p.GetVersionStrings()))
 		for _, s := range p.GetVersionStrings() {
-			r.VersionStrings[s] = struct{}{}
+			r.VersionStrings[strings.ToLower(s)] = struct{}{}
 		}
 	}
 	var errs [4]error

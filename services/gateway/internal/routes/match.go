@@ -59,7 +59,7 @@ func (r *Route) takes(segment string) bool {
 			segment = plain
 		}
 	}
-	_, isVersion := r.VersionStrings[segment]
+	_, isVersion := r.VersionStrings[strings.ToLower(segment)]
 	return !isVersion
 }
 

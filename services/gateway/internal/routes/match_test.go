@@ -9,6 +9,9 @@ import (
 	"testing"
 
 	"pgregory.net/rapid"
+
+	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
+	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
 )
 
 func route(context, version string, more ...func(*Route)) *Route {
@@ -115,7 +118,7 @@ func TestMatchBadPath(t *testing.T) {
 // before, never gets to another.
 func TestPathsOfTheDefaultVersion(t *testing.T) {
 	paths := func(r *Route) {
-		r.DefaultPaths, r.VersionStrings = true, map[string]struct{}{"1": {}, "2": {}, "3": {}, "0.9": {}}
+		r.DefaultPaths, r.VersionStrings = true, map[string]struct{}{"1": {}, "2": {}, "3": {}, "0.9": {}, "beta": {}}
 	}
 	tab := table(t, route("/app", "1", standard, paths), route("/app", "2"), route("/app", "3", hidden),
 		route("/app/rooms", "1", standard), route("/draft", "1", standard, hidden, paths))
@@ -134,6 +137,8 @@ func TestPathsOfTheDefaultVersion(t *testing.T) {
 		{"/app/0.9", "", ""},        // deleted
 		{"/app/0%2e9/x", "", ""},    // deleted, and encoded
 		{"/app/%31", "", ""},        // encoded
+		{"/app/Beta/x", "", ""},     // a version string but for case
+		{"/app/%42eta", "", ""},     // the same, and encoded
 		{"/app/rooms/9", "", ""},    // another API's, which has no such paths
 		{"/draft/anything", "", ""}, // its default version is not published
 	} {
@@ -311,6 +316,23 @@ func BenchmarkWith(b *testing.B) {
 	for b.Loop() {
 		if _, err := tab.With(Changes{Put: []*Route{route("/team-x7/api7", "1.0.0", standard)}}); err != nil {
 			b.Fatal(err)
+		}
+	}
+}
+
+// TestVersionStringsOfARouteHaveNoCase: a version Beta keeps /beta from the default
+// version.
+func TestVersionStringsOfARouteHaveNoCase(t *testing.T) {
+	r, err := fromProto(&backplanev1.Route{
+		Name: "apis/a/versions/v", Context: "/app", Version: "1", DefaultVersionPaths: true, VersionStrings: []string{"1", "Beta"},
+		Endpoints: &catalogv1.Endpoints{Production: []*catalogv1.Endpoint{{Endpoint: &catalogv1.Endpoint_Url{Url: "ws://b"}}}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, segment := range []string{"beta", "Beta", "%42ETA"} {
+		if r.takes(segment) {
+			t.Errorf("the default version takes /app/%s", segment)
 		}
 	}
 }

@@ -27,7 +27,8 @@ type Route struct {
 	Published bool   // new handshakes are accepted
 	// DefaultPaths is whether the default version also gets the paths that name no
 	// version; VersionStrings has what was ever the version string of a version of
-	// the API.
+	// the API, in lower case: a version's address in another case is not that of the
+	// version, but must not lead to another one either.
 	DefaultPaths   bool
 	VersionStrings map[string]struct{}
 

@@ -71,7 +71,9 @@ type Api struct {
 	// no version, with all that follows the context, such as
 	// /{context}/socket.io/. A path whose first segment is the version string of
 	// a version of this API, or was that of one that is deleted, is never the
-	// default version's.
+	// default version's, in whatever case it is written. The version strings are
+	// those of this API only: another one with the same context, made after it is
+	// deleted, starts without any.
 	DefaultVersionPaths bool `protobuf:"varint,10,opt,name=default_version_paths,json=defaultVersionPaths,proto3" json:"default_version_paths,omitempty"`
 	unknownFields       protoimpl.UnknownFields
 	sizeCache           protoimpl.SizeCache

@@ -80,7 +80,7 @@ type CatalogServiceClient interface {
 	TransferOwnership(ctx context.Context, in *TransferOwnershipRequest, opts ...grpc.CallOption) (*Api, error)
 	// Creates a version in the state CREATED. Needs the API's owner with the role
 	// creator, or an administrator. ALREADY_EXISTS when the API has a version
-	// with that version string, or another API's context is at or under the
+	// with that version string, in any case, or another API's context is at or under the
 	// address of the new version; FAILED_PRECONDITION when the API has 200
 	// versions, or has had 1000 version strings.
 	CreateVersion(ctx context.Context, in *CreateVersionRequest, opts ...grpc.CallOption) (*Version, error)
@@ -349,7 +349,7 @@ type CatalogServiceServer interface {
 	TransferOwnership(context.Context, *TransferOwnershipRequest) (*Api, error)
 	// Creates a version in the state CREATED. Needs the API's owner with the role
 	// creator, or an administrator. ALREADY_EXISTS when the API has a version
-	// with that version string, or another API's context is at or under the
+	// with that version string, in any case, or another API's context is at or under the
 	// address of the new version; FAILED_PRECONDITION when the API has 200
 	// versions, or has had 1000 version strings.
 	CreateVersion(context.Context, *CreateVersionRequest) (*Version, error)

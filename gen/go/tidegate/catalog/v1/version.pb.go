@@ -147,7 +147,8 @@ type Version struct {
 	// Resource name, apis/{api}/versions/{version}; assigned by the server. At
 	// most 200 characters.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	// The version string, such as "1.0.0", unique within the API and fixed. The
+	// The version string, such as "1.0.0", unique within the API, whatever its
+	// case, and fixed. The
 	// address at the gateway is /{context}/{version}. 1 to 30 characters of A-Z,
 	// a-z, 0-9, "_", "." and "-" that start with a letter or a digit.
 	Version string `protobuf:"bytes,2,opt,name=version,proto3" json:"version,omitempty"`

@@ -62,6 +62,8 @@ CREATE TABLE version (
 	updated_at BIGINT NOT NULL,
 	UNIQUE (api_id, version)
 );
+-- To users, versions that differ only in case are one.
+CREATE UNIQUE INDEX version_fold ON version (api_id, lower(version));
 CREATE INDEX version_created ON version (created_at, id);
 CREATE INDEX version_api ON version (api_id, created_at, id);
 
