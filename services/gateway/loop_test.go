@@ -176,3 +176,40 @@ func TestSlowBackend(t *testing.T) {
 		return resp.status != http.StatusServiceUnavailable
 	})
 }
+
+// TestSlowBackendOfManyVersions takes no more handshakes than that of one version, however
+// many versions lead to it; a healthy backend's clients get in beside it.
+func TestSlowBackendOfManyVersions(t *testing.T) {
+	const share = 2
+	w := newWorld(t)
+	w.cfg.MaxHandshakesPerVersion = share
+	reached, hang := make(chan struct{}, 2*share), make(chan struct{})
+	slow := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+		reached <- struct{}{}
+		<-hang
+	}))
+	t.Cleanup(slow.Close)
+	w.plane.put(w.open())
+	for _, version := range []string{"a", "b", "c"} {
+		w.plane.put(w.at(version, "ws"+strings.TrimPrefix(slow.URL, "http")+"/"+version))
+	}
+	w.start()
+	ctx, giveUp := context.WithCancel(t.Context())
+	var all sync.WaitGroup
+	for _, version := range []string{"a", "b"} {
+		all.Go(func() {
+			_, _, _ = websocket.Dial(ctx, w.plain+"/x/"+version, nil) //nolint:bodyclose // it fails
+		})
+		<-reached
+	}
+	for _, version := range []string{"a", "b", "c"} {
+		_, resp := w.ask(w.plain+"/x/"+version, nil)
+		if resp.status != http.StatusServiceUnavailable || resp.header.Get("Retry-After") == "" || !strings.Contains(resp.body, "BACKEND_BUSY") {
+			t.Errorf("version %s of the slow backend: %d %v %s, want 503 BACKEND_BUSY with Retry-After", version, resp.status, resp.header, resp.body)
+		}
+	}
+	echoes(t, w.connect("open", ""), "hello")
+	giveUp()
+	close(hang)
+	all.Wait()
+}

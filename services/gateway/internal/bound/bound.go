@@ -20,10 +20,13 @@ func NewByKey[K comparable](limit int) *ByKey[K] {
 
 // Take takes one of a key's, to be given back with Give. It returns false if the
 // limit is reached.
-func (b *ByKey[K]) Take(key K) bool {
+func (b *ByKey[K]) Take(key K) bool { return b.TakeWithin(key, b.limit) }
+
+// TakeWithin is as Take, with a limit that holds now.
+func (b *ByKey[K]) TakeWithin(key K, limit int) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.limit > 0 && b.used[key] >= b.limit {
+	if limit > 0 && b.used[key] >= limit {
 		return false
 	}
 	b.used[key]++

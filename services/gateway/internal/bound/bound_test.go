@@ -34,3 +34,16 @@ func TestByKey(t *testing.T) {
 		}
 	}
 }
+
+// TestTakeWithin goes by the limit that holds now.
+func TestTakeWithin(t *testing.T) {
+	b := bound.NewByKey[string](0)
+	for i, step := range []struct {
+		limit int
+		want  bool
+	}{{2, true}, {1, false}, {2, true}, {2, false}, {3, true}} {
+		if got := b.TakeWithin("a", step.limit); got != step.want {
+			t.Errorf("step %d, TakeWithin(%d) = %v, want %v", i, step.limit, got, step.want)
+		}
+	}
+}

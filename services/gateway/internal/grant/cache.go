@@ -121,7 +121,7 @@ func (c *Config) Flags(fs *flag.FlagSet, prefix string) {
 	fs.DurationVar(&c.GrantTTL, prefix+"grant-ttl", c.GrantTTL, "how `long` a grant is cached before it is verified again")
 	fs.DurationVar(&c.DenialTTL, prefix+"denial-ttl", c.DenialTTL, "how `long` a denial is cached; 0 for not at all")
 	fs.DurationVar(&c.Timeout, prefix+"verify-timeout", c.Timeout, "`time` to verify a credential")
-	fs.IntVar(&c.MaxLookups, prefix+"max-lookups", c.MaxLookups, "`number` of credentials that are verified at once, half of them for one address; further ones are refused; 0 for no limit")
+	fs.IntVar(&c.MaxLookups, prefix+"max-lookups", c.MaxLookups, "`number` of credentials that are verified at once, of which an address gets no more than are left free; further ones are refused; 0 for no limit")
 	fs.IntVar(&c.MaxGrants, prefix+"max-grants", c.MaxGrants, "`number` of grants that are cached; 0 for no limit")
 }
 
@@ -196,7 +196,7 @@ func New(cfg Config, source Source, sessions Sessions, m *metrics.Metrics, log *
 		jitter: func(d time.Duration) time.Duration { return d/2 + rand.N(d/2+1) },
 		base:   base, stop: stop,
 		grants: newLRU(unlimited(cfg.MaxGrants)), denials: newLRU(cfg.MaxDenials),
-		lookups: map[key]*lookup{}, clients: bound.NewByKey[netip.Prefix]((cfg.MaxLookups + 1) / 2), history: newHistory(cfg.EventTTL, cfg.MaxEvents),
+		lookups: map[key]*lookup{}, clients: bound.NewByKey[netip.Prefix](0), history: newHistory(cfg.EventTTL, cfg.MaxEvents),
 	}
 }
 

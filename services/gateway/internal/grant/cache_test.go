@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -19,6 +20,7 @@ import (
 	"github.com/tidegatehq/tidegate/services/gateway/internal/grant"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/metrics"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/session"
+	"github.com/tidegatehq/tidegate/services/kit/clientaddr"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -183,6 +185,38 @@ func TestLookupsUnderWayAreBounded(t *testing.T) {
 		close(release)
 		wg.Wait()
 		r.granted(t, "c", 3)
+	})
+}
+
+// TestAddressesLeaveLookupsFree: of addresses that each have as many credentials verified as
+// they can, each one more gets less, and the next one still gets one.
+func TestAddressesLeaveLookupsFree(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		release := make(chan struct{})
+		cfg := grant.Default()
+		cfg.MaxLookups = 12
+		r := newRig(t, cfg, &source{verify: func(_ context.Context, credential, _ string) (grant.Answer, error) {
+			<-release
+			return good(credential, 0), nil
+		}})
+		var wg sync.WaitGroup
+		for i, want := range []int{4, 3, 2, 1, 1} {
+			ctx := clientaddr.With(t.Context(), netip.AddrFrom4([4]byte{192, 0, 2, byte(i)}))
+			var busy atomic.Int64
+			for n := range cfg.MaxLookups {
+				wg.Go(func() {
+					if _, _, err := r.Verify(ctx, bearer(fmt.Sprint(i, "-", n)), version1); errors.Is(err, grant.ErrBusy) {
+						busy.Add(1)
+					}
+				})
+			}
+			synctest.Wait()
+			if got := cfg.MaxLookups - int(busy.Load()); got != want {
+				t.Errorf("address %d has %d credentials verified, want %d", i, got, want)
+			}
+		}
+		close(release)
+		wg.Wait()
 	})
 }
 

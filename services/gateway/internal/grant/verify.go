@@ -30,9 +30,8 @@ type lookup struct {
 
 // Verify returns what a credential is good for, and how far that takes events into
 // account. The error is one of this package's, or wraps the cause of ctx: then the
-// lookup goes on for the others. Of the lookups under way, the client of ctx may have
-// half: made-up credentials of one address keep nobody else's from being verified. Nothing may be done with a grant before its
-// session is registered and confirmed.
+// lookup goes on for the others. Nothing may be done with a grant before its session is
+// registered and confirmed.
 func (c *Cache) Verify(ctx context.Context, cred credential.Credential, version string) (*Grant, Position, error) {
 	l, g, position, err := c.find(cred, version, clientaddr.Network(clientaddr.From(ctx)))
 	if l == nil {
@@ -67,7 +66,7 @@ func (c *Cache) find(cred credential.Credential, version string, client netip.Pr
 	case l != nil:
 	case c.closed:
 		return nil, nil, 0, ErrUnavailable
-	case len(c.lookups) >= unlimited(c.cfg.MaxLookups), client.IsValid() && !c.clients.Take(client):
+	case len(c.lookups) >= unlimited(c.cfg.MaxLookups), !c.admits(client):
 		c.metrics.Lookup(metrics.Busy)
 		return nil, nil, 0, ErrBusy
 	default:
@@ -77,6 +76,18 @@ func (c *Cache) find(cred credential.Credential, version string, client netip.Pr
 	}
 	c.metrics.Lookup(metrics.Miss)
 	return l, nil, 0, nil
+}
+
+// admits counts a lookup for a client's address, unless that has as many as there are
+// free ones left. So made-up credentials of one address keep nobody else's from being
+// verified, and of several addresses each one more takes less. Everybody may have one. The
+// lock is held.
+func (c *Cache) admits(client netip.Prefix) bool {
+	if !client.IsValid() || c.cfg.MaxLookups == 0 {
+		return true
+	}
+	free := c.cfg.MaxLookups - len(c.lookups)
+	return c.clients.TakeWithin(client, max(free/2, 1))
 }
 
 // run asks until there is an answer that is not void.
@@ -117,7 +128,7 @@ func (c *Cache) fail(l *lookup, err error) {
 // finish lets those go on who wait for a lookup. The lock is held.
 func (c *Cache) finish(l *lookup) {
 	delete(c.lookups, l.key)
-	if l.client.IsValid() {
+	if l.client.IsValid() && c.cfg.MaxLookups > 0 {
 		c.clients.Give(l.client)
 	}
 	close(l.done)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/tidegatehq/tidegate/services/gateway/internal/bound"
@@ -41,8 +42,8 @@ type Dependencies struct {
 	Relay    *relay.Engine
 	Metrics  *metrics.Metrics
 	Log      *slog.Logger
-	// MaxPerVersion is how many handshakes of a version may be with its backend or on
-	// the way there at once; 0 is any number.
+	// MaxPerVersion is how many handshakes of a version, and how many for the same address
+	// of a backend, may be with the backend or on the way there at once; 0 is any number.
 	MaxPerVersion int
 }
 
@@ -51,7 +52,9 @@ type Handler struct {
 	Dependencies
 	upgrader *upgrader
 	versions *bound.ByKey[string] // handshakes by version
-	starts   chan struct{}        // taken while a session starts
+	backends *bound.ByKey[string] // handshakes by the backend's address
+	refusals sampler
+	starts   chan struct{} // taken while a session starts
 	// monitorDelay is how long a handshake may take before its client is monitored.
 	monitorDelay time.Duration
 }
@@ -59,8 +62,8 @@ type Handler struct {
 // New returns a handler.
 func New(d Dependencies) *Handler {
 	return &Handler{
-		Dependencies: d, upgrader: newUpgrader(), versions: bound.NewByKey[string](d.MaxPerVersion),
-		starts: make(chan struct{}, maxStarts), monitorDelay: 20 * time.Millisecond,
+		Dependencies: d, upgrader: newUpgrader(), versions: bound.NewByKey[string](d.MaxPerVersion), backends: bound.NewByKey[string](d.MaxPerVersion),
+		refusals: sampler{codes: map[string]*sample{}}, starts: make(chan struct{}, maxStarts), monitorDelay: 20 * time.Millisecond,
 	}
 }
 
@@ -113,10 +116,11 @@ func (h *Handler) run(ctx context.Context, a *attempt) error {
 	if err := a.origin(); err != nil {
 		return err
 	}
-	if !h.versions.Take(a.match.Route.Name) {
-		return unavailable("VERSION_BUSY", "too many handshakes of this version are in progress", time.Second, nil)
+	leave, err := h.enter(a)
+	if err != nil {
+		return err
 	}
-	defer h.versions.Give(a.match.Route.Name)
+	defer leave()
 	s, err := h.register(ctx, a)
 	if err != nil {
 		return err
@@ -134,6 +138,26 @@ func (h *Handler) run(ctx context.Context, a *attempt) error {
 		return err
 	}
 	return nil
+}
+
+// enter counts the handshake for its version and for its backend, which one publisher can
+// have many versions lead to, until leave is called.
+func (h *Handler) enter(a *attempt) (leave func(), err error) {
+	version, backend := a.match.Route.Name, ""
+	if e := a.endpoint(); e != nil {
+		backend = strings.ToLower(e.Addr)
+	}
+	if !h.versions.Take(version) {
+		return nil, unavailable("VERSION_BUSY", "too many handshakes of this version are in progress", time.Second, nil)
+	}
+	if !h.backends.Take(backend) {
+		h.versions.Give(version)
+		return nil, unavailable("BACKEND_BUSY", "too many handshakes for this backend are in progress", time.Second, nil)
+	}
+	return func() {
+		h.backends.Give(backend)
+		h.versions.Give(version)
+	}, nil
 }
 
 // route finds the version of the API that the path leads to.

@@ -24,21 +24,34 @@ func (h *Handler) refuse(ctx context.Context, a *attempt, err error) {
 	}
 	p := h.problemOf(a, err)
 	h.Metrics.Handshake(p.Status)
-	level := slog.LevelDebug
-	if p.Status >= http.StatusInternalServerError || p.Code == "BACKEND_REFUSED" {
-		level = slog.LevelInfo
-	}
-	if h.Log.Enabled(ctx, level) {
-		var route string
-		if r := a.match.Route; r != nil {
-			route = r.Name
-		}
-		h.Log.Log(ctx, level, "handshake refused", "ref", a.ref, "client", a.Remote, "version", route,
-			"status", p.Status, "code", p.Code, "error", err)
-	}
+	h.logRefusal(ctx, a, p, err)
 	if err := problem.Send(a.Conn, p.Response(a.ref, false)); err != nil {
 		h.Log.Debug("refusal not sent", "ref", a.ref, "error", err)
 	}
+}
+
+// logRefusal logs what operators or publishers may have to act on; of the same code only
+// so many lines in a second, with the number of those left out.
+func (h *Handler) logRefusal(ctx context.Context, a *attempt, p *problem.Problem, err error) {
+	level, left := slog.LevelDebug, 0
+	if p.Status >= http.StatusInternalServerError || p.Code == "BACKEND_REFUSED" {
+		level = slog.LevelInfo
+	}
+	if !h.Log.Enabled(ctx, level) {
+		return
+	}
+	if level == slog.LevelInfo {
+		var ok bool
+		if left, ok = h.refusals.log(p.Code, time.Now()); !ok {
+			return
+		}
+	}
+	var route string
+	if r := a.match.Route; r != nil {
+		route = r.Name
+	}
+	h.Log.Log(ctx, level, "handshake refused", "ref", a.ref, "client", a.Remote, "version", route,
+		"status", p.Status, "code", p.Code, "error", err, "left_out", left)
 }
 
 // problemOf returns the answer to what went wrong.
