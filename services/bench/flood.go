@@ -10,6 +10,11 @@ import (
 	"sync"
 	"text/tabwriter"
 	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+
+	identityv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/identity/v1"
 )
 
 // flood is what one address does beside the clients that are measured.
@@ -32,6 +37,7 @@ func floods() []flood {
 	return []flood{
 		{fmt.Sprintf("silent connections, %d", silentConns), silence},
 		{fmt.Sprintf("made-up tokens, %d clients", flooders), madeUpTokens},
+		{fmt.Sprintf("sign-ins, %d clients", flooders), guessPasswords},
 	}
 }
 
@@ -136,6 +142,22 @@ func madeUpTokens(ctx context.Context, t *target) {
 		_, _ = fmt.Fprintf(conn, "GET %s HTTP/1.1\r\nHost: %s\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"+
 			"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\nAuthorization: Bearer %s\r\n\r\n", t.path, t.addr, token)
 		_, _ = io.Copy(io.Discard, conn)
+	})
+}
+
+// guessPasswords signs in with wrong passwords, of the administrator and of names that
+// nobody has, as fast as it is refused.
+func guessPasswords(ctx context.Context, t *target) {
+	conn, err := grpc.NewClient("passthrough:///"+t.signIn, grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithContextDialer(dialFlood))
+	if err != nil {
+		return
+	}
+	defer conn.Close()
+	signIns := identityv1.NewSignInServiceClient(conn)
+	each(ctx, flooders, func() {
+		for _, name := range []string{"admin", rand.Text()} {
+			_, _ = signIns.SignIn(ctx, &identityv1.SignInRequest{Username: name, Password: "a guess"})
+		}
 	})
 }
 

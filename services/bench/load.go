@@ -21,6 +21,7 @@ type target struct {
 	path   string         // request target of the handshake
 	header string         // further header lines, each ended by CRLF
 	procs  []func() []int // process ids whose CPU and memory count; none for the backend alone
+	signIn string         // host:port of gRPC where users sign in, or empty
 	failed error          // why it did not start, or nil
 }
 

@@ -29,6 +29,7 @@ const password = "only-for-this-benchmark"
 type stack struct {
 	dir                         string
 	catalog, subscription, edge string // addresses
+	signIn                      string // address of the subscription service for users
 	procs                       []*process
 	gateway                     *process
 }
@@ -49,6 +50,7 @@ func startTidegate(ctx context.Context, dir, backend string) (t *target, stop fu
 	t = &target{
 		name: "Tidegate", addr: s.edge, path: "/bench/1.0.0",
 		header: "Authorization: Bearer " + token + "\r\n",
+		signIn: s.signIn,
 		procs:  []func() []int{func() []int { return []int{s.gateway.cmd.Process.Pid} }},
 	}
 	if err := waitEcho(ctx, t); err != nil {
@@ -91,7 +93,7 @@ func (s *stack) start(ctx context.Context) error {
 		}
 		free[i] = addr
 	}
-	s.catalog, s.subscription, s.edge = free[0], free[1], free[2]
+	s.catalog, s.subscription, s.edge, s.signIn = free[0], free[1], free[2], free[3]
 	services := []struct {
 		name string
 		args []string
@@ -99,7 +101,7 @@ func (s *stack) start(ctx context.Context) error {
 		{"subscription", []string{
 			"-db", "sqlite:" + filepath.Join(s.dir, "subscription.db"), "-issuer", "https://localhost:9443",
 			"-admin-password-file", admin, "-master-key-file", master,
-			"-catalog", s.catalog, "-grpc", free[3], "-grpc-internal", s.subscription, "-ops", "",
+			"-catalog", s.catalog, "-grpc", s.signIn, "-grpc-internal", s.subscription, "-ops", "",
 		}},
 		{"catalog", []string{
 			"-db", "sqlite:" + filepath.Join(s.dir, "catalog.db"),
