@@ -242,17 +242,13 @@ func (s *shell) transition(ctx context.Context, text string,
 	if err != nil {
 		return err
 	}
-	return s.showVersion(v, cl.labels().version(ctx, v.GetName()), done)
+	return s.showVersion(v, cl.labels().version(ctx, v.GetName()), done, stages(v)...)
 }
 
-// showVersion says what was done to a version and where it is.
-func (s *shell) showVersion(v *catalogv1.Version, label, done string) error {
-	if s.json() {
-		return s.printJSON(v)
-	}
-	fields := [][2]string{{done, label}, {"State", word(v.GetState(), "STATE_")}, {"Name", v.GetName()}}
-	for _, a := range v.GetAddresses() {
-		fields = append(fields, [2]string{"Address", a})
+// stages are the endpoints of a version that is published.
+func stages(v *catalogv1.Version) (fields [][2]string) {
+	if v.GetState() != catalogv1.Version_STATE_PUBLISHED {
+		return nil
 	}
 	for _, stage := range [][2]string{
 		{"Endpoint", urls(v.GetEndpoints().GetProduction())}, {"Sandbox endpoint", urls(v.GetEndpoints().GetSandbox())},
@@ -261,6 +257,19 @@ func (s *shell) showVersion(v *catalogv1.Version, label, done string) error {
 			fields = append(fields, stage)
 		}
 	}
+	return fields
+}
+
+// showVersion says what was done to a version and where it is, and more.
+func (s *shell) showVersion(v *catalogv1.Version, label, done string, more ...[2]string) error {
+	if s.json() {
+		return s.printJSON(v)
+	}
+	fields := [][2]string{{done, label}, {"State", word(v.GetState(), "STATE_")}, {"Name", v.GetName()}}
+	for _, a := range v.GetAddresses() {
+		fields = append(fields, [2]string{"Address", a})
+	}
+	fields = append(fields, more...)
 	return s.printFields(append(fields, warnings(v)...)...)
 }
 

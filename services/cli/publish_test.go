@@ -27,7 +27,7 @@ func (s *seenCatalog) GetVersion(context.Context, *catalogv1.GetVersionRequest) 
 
 func (s *seenCatalog) PublishVersion(_ context.Context, req *catalogv1.PublishVersionRequest) (*catalogv1.Version, error) {
 	s.etags = append(s.etags, "publish "+req.GetEtag())
-	return &catalogv1.Version{Name: req.GetName(), Version: "1.0.0"}, nil
+	return &catalogv1.Version{Name: req.GetName(), Version: "1.0.0", State: catalogv1.Version_STATE_PUBLISHED}, nil
 }
 
 func (s *seenCatalog) DemoteVersion(_ context.Context, req *catalogv1.DemoteVersionRequest) (*catalogv1.Version, error) {
