@@ -66,7 +66,7 @@ func readStack(r io.Reader) (*target, error) {
 		return nil, fmt.Errorf("read where it is: %w", err)
 	}
 	return &target{
-		addr: s.Addr, path: s.Path, header: s.Header,
+		addr: s.Addr, path: s.Path, header: s.Header, signIn: s.SignIn,
 		procs: []func() []int{func() []int { return s.PIDs }},
 	}, nil
 }

@@ -16,6 +16,7 @@ type stackLine struct {
 	Path   string // request target of the handshake
 	Header string // further header lines of the handshake, each ended by CRLF
 	PIDs   []int  // the gateway's process
+	SignIn string // gRPC where users sign in, host:port
 }
 
 // ServeStack starts the Tidegate of the checkout in the working folder in front of
@@ -40,7 +41,7 @@ func ServeStack(ctx context.Context, dir, backend string, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	if err := json.NewEncoder(out).Encode(stackLine{t.addr, t.path, t.header, t.pids()}); err != nil {
+	if err := json.NewEncoder(out).Encode(stackLine{t.addr, t.path, t.header, t.pids(), t.signIn}); err != nil {
 		return err
 	}
 	<-ctx.Done()

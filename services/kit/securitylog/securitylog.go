@@ -6,6 +6,11 @@
 // A flood of events must not fill disks, or hide events of another kind: of each kind
 // the first few of a second are written, and the rest of that second is one line with
 // their count.
+//
+// An event is written before the call that it is about is answered, as in a database's
+// log: what a crash cuts off is what operators look for. A disk that is full only loses
+// the file's lines; one that hangs holds up the calls, so docs/deployment.md asks for a
+// local one.
 package securitylog
 
 import (
