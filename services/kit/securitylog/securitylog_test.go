@@ -5,11 +5,13 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -24,7 +26,7 @@ import (
 )
 
 // plain returns a logger whose lines have neither time nor level.
-func plain(out *bytes.Buffer) *slog.Logger {
+func plain(out io.Writer) *slog.Logger {
 	return slog.New(slog.NewTextHandler(out, &slog.HandlerOptions{ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
 		if a.Key == slog.TimeKey || a.Key == slog.LevelKey {
 			return slog.Attr{}
@@ -33,7 +35,7 @@ func plain(out *bytes.Buffer) *slog.Logger {
 	}}))
 }
 
-func open(t *testing.T, path string, out *bytes.Buffer) *securitylog.Log {
+func open(t *testing.T, path string, out io.Writer) *securitylog.Log {
 	t.Helper()
 	l, err := securitylog.Open(path, plain(out), time.Now)
 	if err != nil {
@@ -77,11 +79,35 @@ func TestStrangerIsNotThePortal(t *testing.T) {
 	}
 }
 
+// lines is a log that is read while others write it.
+type lines struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (l *lines) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(p)
+}
+
+func (l *lines) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
+}
+
+func (l *lines) Reset() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.text.Reset()
+}
+
 // A flood of one kind is ten lines a second and the count of the rest; it hides no
 // event of another kind.
 func TestFloodIsCounted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var out bytes.Buffer
+		var out lines
 		l := open(t, "", &out)
 		ctx, stop := context.WithCancel(t.Context())
 		done := make(chan error, 1)
