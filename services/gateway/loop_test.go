@@ -34,7 +34,7 @@ func TestLoopEnds(t *testing.T) {
 	public := "ws://" + forwarder(t, strings.TrimPrefix(w.plain, "ws://"))
 	w.plane.put(w.at("a", public+"/x/b"))
 	w.plane.put(w.at("b", public+"/x/a"))
-	eventually(t, "the routes are there", func() bool { _, resp := w.ask(w.plain+"/x/b", nil); return resp.status != http.StatusNotFound })
+	eventually(t, "the routes are there", func() bool { _, resp := w.ask(w.plain+"/x/b", nil); return resp.status == http.StatusBadGateway })
 	seen := measure(t, reg).sums["tidegate_handshakes_total"]
 	_, resp := w.ask(w.plain+"/x/a", nil)
 	if resp.status != http.StatusBadGateway || !strings.Contains(resp.body, "508") {
