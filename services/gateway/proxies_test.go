@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"bufio"
 	"context"
 	"net"
 	"net/http"
@@ -23,9 +24,7 @@ func (w *world) through(url string, version byte, h http.Header) (*websocket.Con
 		if err != nil || version == 0 {
 			return conn, err
 		}
-		source := &net.TCPAddr{IP: net.ParseIP("2001:db8::7"), Port: 5000}
-		_, err = proxyproto.HeaderProxyFromAddrs(version, source, &net.TCPAddr{IP: net.ParseIP("2001:db8::1"), Port: 443}).WriteTo(conn)
-		return conn, err
+		return conn, greet(conn, version)
 	}
 	//nolint:bodyclose // the library documents that the body of this response need not be closed
 	c, resp, err := websocket.Dial(w.t.Context(), url, &websocket.DialOptions{HTTPHeader: h, HTTPClient: client})
@@ -36,6 +35,13 @@ func (w *world) through(url string, version byte, h http.Header) (*websocket.Con
 		w.t.Cleanup(func() { _ = c.CloseNow() })
 	}
 	return c, resp.StatusCode
+}
+
+// greet sends a PROXY header of a version.
+func greet(conn net.Conn, version byte) error {
+	source := &net.TCPAddr{IP: net.ParseIP("2001:db8::7"), Port: 5000}
+	_, err := proxyproto.HeaderProxyFromAddrs(version, source, &net.TCPAddr{IP: net.ParseIP("2001:db8::1"), Port: 443}).WriteTo(conn)
+	return err
 }
 
 // clients returns the addresses of the live sessions' clients.
@@ -91,10 +97,27 @@ func TestProxyProtocolOfStrangers(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.start()
-	for version, want := range map[byte]int{0: 101, 1: 400, 2: 400} {
-		if _, status := w.through(w.plain+"/x/open", version, nil); status != want {
-			t.Errorf("version %d from elsewhere: %d, want %d", version, status, want)
+	if _, status := w.through(w.plain+"/x/open", 0, nil); status != http.StatusSwitchingProtocols {
+		t.Errorf("without a header: %d, want 101", status)
+	}
+	for _, version := range []byte{1, 2} {
+		// No request follows the header: a client that has not sent one yet would take
+		// the answer for a broken connection.
+		conn, err := net.Dial("tcp", strings.TrimPrefix(w.plain, "ws://"))
+		if err != nil {
+			t.Fatal(err)
 		}
+		if err := greet(conn, version); err != nil {
+			t.Fatal(err)
+		}
+		resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+		if err != nil || resp.StatusCode != http.StatusBadRequest {
+			t.Errorf("version %d from elsewhere: %v, %v, want 400", version, resp, err)
+		}
+		if err == nil {
+			resp.Body.Close()
+		}
+		conn.Close()
 	}
 	if got := w.clients(); len(got) != 1 || !strings.HasPrefix(got[0], "127.0.0.1:") {
 		t.Errorf("clients = %v, want who connects", got)
