@@ -3,6 +3,7 @@ package gateway
 import (
 	"bufio"
 	"context"
+	"io"
 	"net"
 	"net/http"
 	"strings"
@@ -100,14 +101,17 @@ func TestProxyProtocolOfStrangers(t *testing.T) {
 	if _, status := w.through(w.plain+"/x/open", 0, nil); status != http.StatusSwitchingProtocols {
 		t.Errorf("without a header: %d, want 101", status)
 	}
-	for _, version := range []byte{1, 2} {
-		// No request follows the header: a client that has not sent one yet would take
-		// the answer for a broken connection.
+	// What ends the head follows the text of version 1, and nothing that of version 2: the
+	// answer comes before a client would have sent its request.
+	for version, rest := range map[byte]string{1: "\r\n", 2: ""} {
 		conn, err := net.Dial("tcp", strings.TrimPrefix(w.plain, "ws://"))
 		if err != nil {
 			t.Fatal(err)
 		}
 		if err := greet(conn, version); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.WriteString(conn, rest); err != nil {
 			t.Fatal(err)
 		}
 		resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
