@@ -23,6 +23,7 @@ import (
 	"github.com/tidegatehq/tidegate/services/gateway/internal/grant"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/metrics"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/session"
+	"github.com/tidegatehq/tidegate/services/kit/ref"
 )
 
 // interleavings is how many are played in a run.
@@ -74,7 +75,7 @@ func (w *world) connect(h *handshake) {
 	h.restsOn, h.expires = g.RestsOn, g.Expires
 	w.pause(at("has its grant"))
 	s, err := w.registry.New(nil, session.Info{
-		Ref: session.NewRef(), Route: &session.Route{API: "apis/x", Version: h.version}, Grant: g,
+		Ref: ref.New(time.Now()), Route: &session.Route{API: "apis/x", Version: h.version}, Grant: g,
 	})
 	if err != nil {
 		w.failf("handshake %d: New = %v", h.id, err)

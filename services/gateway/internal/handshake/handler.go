@@ -19,6 +19,7 @@ import (
 	"github.com/tidegatehq/tidegate/services/gateway/internal/routes"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/session"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/upstream"
+	"github.com/tidegatehq/tidegate/services/kit/ref"
 )
 
 // Granter says what credentials are good for; grant.Cache does.
@@ -96,7 +97,7 @@ func (h *Handler) Handle(ctx context.Context, r *listener.Request) {
 	defer cancel(nil)
 	deadline := time.AfterFunc(time.Until(r.Deadline), func() { cancel(errTooSlow) })
 	defer deadline.Stop()
-	a := &attempt{Request: r, ref: session.NewRef(), cancel: cancel}
+	a := &attempt{Request: r, ref: ref.New(time.Now()), cancel: cancel}
 	a.monitor.start(r, h.monitorDelay, cancel)
 	if err := h.run(ctx, a); err != nil {
 		a.monitor.stop()

@@ -16,9 +16,9 @@ import (
 	"github.com/tidegatehq/tidegate/services/gateway/internal/head"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/netpoll"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/problem"
-	"github.com/tidegatehq/tidegate/services/gateway/internal/session"
 	"github.com/tidegatehq/tidegate/services/kit/clientaddr"
 	"github.com/tidegatehq/tidegate/services/kit/proxies"
+	"github.com/tidegatehq/tidegate/services/kit/ref"
 )
 
 // growStack grows the goroutine's stack to what a handshake needs in one step.
@@ -212,7 +212,7 @@ func (l *Listener) handshakeTLS(r *Request) (*problem.Problem, error) {
 
 // refuse answers a request that leads to no handshake.
 func (l *Listener) refuse(r *Request, h *http.Request, p *problem.Problem) {
-	ref := session.NewRef()
+	ref := ref.New(time.Now())
 	l.metrics.Handshake(p.Status)
 	l.log.Debug("handshake refused", "ref", ref, "client", r.Remote, "status", p.Status, "code", p.Code, "detail", p.Detail)
 	l.send(r, p.Response(ref, isHead(h)))
@@ -243,7 +243,7 @@ func (l *Listener) serveOwn(r *Request, h *http.Request) {
 		}
 	}
 	if p != nil {
-		l.send(r, p.Response(session.NewRef(), isHead(h)))
+		l.send(r, p.Response(ref.New(time.Now()), isHead(h)))
 		return
 	}
 	l.send(r, problem.Response(http.StatusOK, "text/plain; charset=utf-8", []byte("ok\n"), isHead(h)))

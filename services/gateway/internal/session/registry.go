@@ -2,7 +2,6 @@ package session
 
 import (
 	"context"
-	"crypto/rand"
 	mathrand "math/rand/v2"
 	"net/netip"
 	"slices"
@@ -15,6 +14,7 @@ import (
 	"github.com/tidegatehq/tidegate/services/gateway/internal/ending"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/grant"
 	"github.com/tidegatehq/tidegate/services/kit/clientaddr"
+	"github.com/tidegatehq/tidegate/services/kit/ref"
 )
 
 // Registry holds the sessions of one gateway.
@@ -64,26 +64,13 @@ func (r *Registry) Bound(sessions, perAddress int) {
 // Most returns how many sessions there may be at once; 0 is any number.
 func (r *Registry) Most() int { return r.most }
 
-// refAlphabet is base32 without letters that look like digits.
-const refAlphabet = "0123456789abcdefghjkmnpqrstvwxyz"
-
-// NewRef returns a new unguessable reference of 16 characters.
-func NewRef() string {
-	var b [16]byte
-	_, _ = rand.Read(b[:]) // never fails
-	for i, c := range b {
-		b[i] = refAlphabet[c%32]
-	}
-	return string(b[:])
-}
-
 // New registers a session in its handshake, which must go on to Start or Abandon.
 // If the session is ended before that, cancel is called with an *EndedError; cancel
 // may be nil. The error is ErrDraining, ErrFull or ErrAddressFull.
 func (r *Registry) New(cancel context.CancelCauseFunc, info Info) (*Session, error) {
 	s := &Session{registry: r, state: registered, info: info, cancel: cancel}
 	if s.info.Ref == "" {
-		s.info.Ref = NewRef()
+		s.info.Ref = ref.New(time.Now())
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()

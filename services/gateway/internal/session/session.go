@@ -20,7 +20,7 @@ type Route struct {
 
 // Info describes a session.
 type Info struct {
-	Ref               string // made by NewRef; also the session's id
+	Ref               string // made by kit/ref; also the session's id
 	Route             *Route
 	Grant             *grant.Grant   // nil if the API asks for no credential
 	ClientAddr        netip.AddrPort // the client's address; the port is 0 where it is not known

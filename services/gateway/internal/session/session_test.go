@@ -18,6 +18,7 @@ import (
 	"github.com/tidegatehq/tidegate/services/gateway/internal/netpoll"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/relay"
 	"github.com/tidegatehq/tidegate/services/kit/certs/certtest"
+	"github.com/tidegatehq/tidegate/services/kit/ref"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -60,7 +61,7 @@ func newBenchOn(t testing.TB, cfg relay.Config) *bench {
 func (b *bench) register(names ...string) *Session {
 	b.t.Helper()
 	s, err := b.New(nil, Info{
-		Ref: NewRef(), Route: testRoute, Grant: &grant.Grant{Name: "grants/g", RestsOn: names},
+		Ref: ref.New(time.Now()), Route: testRoute, Grant: &grant.Grant{Name: "grants/g", RestsOn: names},
 	})
 	if err != nil {
 		b.t.Fatal(err)
@@ -488,16 +489,5 @@ func TestDrainCuts(t *testing.T) {
 	}
 	if len(b.records) != 3 || b.Gauges() != (Gauges{}) {
 		t.Errorf("%d records, gauges %+v, want 3, none", len(b.records), b.Gauges())
-	}
-}
-
-func TestNewRef(t *testing.T) {
-	seen := map[string]bool{}
-	for range 1000 {
-		ref := NewRef()
-		if len(ref) != 16 || strings.Trim(ref, refAlphabet) != "" || seen[ref] {
-			t.Fatalf("NewRef = %q", ref)
-		}
-		seen[ref] = true
 	}
 }
