@@ -9,9 +9,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"time"
 
@@ -59,7 +61,7 @@ func (p Program) env(name string) string {
 type global struct {
 	Server  string        `placeholder:"HOST:PORT" help:"The server's gRPC address. Default: the server of the last sign-in, or localhost:9090 ($$TIDEGATE_SERVER)."`
 	CA      string        `placeholder:"FILE" help:"PEM file of the certificate authority to trust. Default: tidegate-data/ca.pem if it exists, else that of the sign-in, else the system's ($$TIDEGATE_CA)."`
-	Config  string        `placeholder:"DIR" help:"Folder for the sign-in and secrets. Default: tidegate in the user's configuration folder ($$TIDEGATE_CONFIG)."`
+	Home    string        `placeholder:"DIR" help:"Folder for the sign-in and secrets. Default: tidegate in the user's configuration folder ($$TIDEGATE_HOME)."`
 	Output  string        `short:"o" enum:"table,json" default:"table" help:"Output format: table or json."`
 	Timeout time.Duration `default:"30s" help:"How long a command may take."`
 }
@@ -174,12 +176,23 @@ func habits(args []string) []string {
 	return args
 }
 
-// environment sets missing flags from environment variables.
-func environment(p Program) kong.Resolver {
-	variables := map[string]string{
-		"server": "TIDEGATE_SERVER", "ca": "TIDEGATE_CA", "config": "TIDEGATE_CONFIG", "token": "TIDEGATE_TOKEN", "secret": "TIDEGATE_CLIENT_SECRET",
+// variables returns, by flag, the environment variables that set missing flags.
+func variables() map[string]string {
+	return map[string]string{
+		"server": "TIDEGATE_SERVER", "ca": "TIDEGATE_CA", "home": "TIDEGATE_HOME", "token": "TIDEGATE_TOKEN", "secret": "TIDEGATE_CLIENT_SECRET",
 		"portal": "TIDEGATE_PORTAL",
 	}
+}
+
+// Variables returns the names of all environment variables that the command line
+// reads.
+func Variables() []string {
+	return append(slices.Sorted(maps.Values(variables())), newPassword)
+}
+
+// environment sets missing flags from environment variables.
+func environment(p Program) kong.Resolver {
+	variables := variables()
 	return kong.ResolverFunc(func(_ *kong.Context, _ *kong.Path, flag *kong.Flag) (any, error) {
 		if v := p.env(variables[flag.Name]); v != "" {
 			return v, nil
@@ -259,15 +272,15 @@ func (s *shell) close() {
 
 // store returns where sign-ins are kept.
 func (s *shell) store() (*store, error) {
-	if s.global.Config != "" {
-		return &store{dir: s.global.Config}, nil
+	if s.global.Home != "" {
+		return &store{dir: s.global.Home}, nil
 	}
 	if dir := s.env("XDG_CONFIG_HOME"); dir != "" {
 		return &store{dir: filepath.Join(dir, "tidegate")}, nil
 	}
 	dir, err := os.UserConfigDir()
 	if err != nil {
-		return nil, fmt.Errorf("no folder for the sign-in: %w; give --config", err)
+		return nil, fmt.Errorf("no folder for the sign-in: %w; give --home", err)
 	}
 	return &store{dir: filepath.Join(dir, "tidegate")}, nil
 }

@@ -32,7 +32,7 @@ func (c command) run(t *testing.T, args ...string) (stdout, stderr string, code 
 		ctx = t.Context()
 	}
 	code = Main(ctx, Program{
-		Args: args, Env: append([]string{"TIDEGATE_CONFIG=" + c.dir}, c.env...), Stdin: stdin, Stdout: &out, Stderr: &err,
+		Args: args, Env: append([]string{"TIDEGATE_HOME=" + c.dir}, c.env...), Stdin: stdin, Stdout: &out, Stderr: &err,
 		Serve:   func(_ context.Context, args []string) int { out.WriteString(strings.Join(args, "|")); return 7 },
 		Version: "v1.2.3",
 	})

@@ -55,7 +55,7 @@ func (sh *shell) try(t *testing.T, stdin string, args ...string) (stdout, stderr
 	code = cli.Main(within(t), cli.Program{
 		Args: args, Stdin: strings.NewReader(stdin), Stdout: &out, Stderr: &err,
 		Env: []string{
-			"TIDEGATE_CONFIG=" + sh.config, "TIDEGATE_SERVER=" + sh.stack.GRPC, "TIDEGATE_CA=" + sh.stack.CA,
+			"TIDEGATE_HOME=" + sh.config, "TIDEGATE_SERVER=" + sh.stack.GRPC, "TIDEGATE_CA=" + sh.stack.CA,
 			"TIDEGATE_PORTAL=" + sh.stack.Portal,
 		},
 		Recover: func(ctx context.Context, r cli.Recovery) error {

@@ -20,6 +20,7 @@ import (
 	"google.golang.org/grpc/codes"
 
 	"github.com/tidegatehq/tidegate/services/bench"
+	"github.com/tidegatehq/tidegate/services/cli"
 	"github.com/tidegatehq/tidegate/services/kit/run"
 )
 
@@ -223,9 +224,9 @@ func TestErrors(t *testing.T) {
 // TestNames looks up the flags, variables, commands and files that documents
 // name in their lines.
 func TestNames(t *testing.T) {
-	flags, variables := map[string]bool{"-h": true, "-help": true, "--help": true}, map[string]bool{
-		"TIDEGATE_SERVER": true, "TIDEGATE_CA": true, "TIDEGATE_CONFIG": true, "TIDEGATE_TOKEN": true, "TIDEGATE_CLIENT_SECRET": true, "TIDEGATE_PORTAL": true,
-		"TIDEGATE_NEW_PASSWORD": true,
+	flags, variables := map[string]bool{"-h": true, "-help": true, "--help": true}, map[string]bool{}
+	for _, name := range cli.Variables() {
+		variables[name] = true
 	}
 	for _, program := range append(Services(), "tidegate") {
 		Flags(program).VisitAll(func(f *flag.Flag) {

@@ -118,7 +118,7 @@ func newPlace(t *testing.T) *place {
 		t.Fatal(err)
 	}
 	home := t.TempDir()
-	p.env = []string{"HOME=" + home, "TIDEGATE_CONFIG=" + filepath.Join(home, "tidegate")}
+	p.env = []string{"HOME=" + home, "TIDEGATE_HOME=" + filepath.Join(home, "tidegate")}
 	return p
 }
 
@@ -227,7 +227,7 @@ func together(t *testing.T) *place {
 // sampleBackend asks where the backend of the sample is.
 func sampleBackend(t *testing.T, p *place) string {
 	t.Helper()
-	env := environ(append(p.env, "TIDEGATE_CONFIG="+t.TempDir())...)
+	env := environ(append(p.env, "TIDEGATE_HOME="+t.TempDir())...)
 	ask := func(args ...string) []byte {
 		cmd := exec.Command(filepath.Join(bin(t), "tidegate"), args...)
 		cmd.Dir, cmd.Env = p.dir, env

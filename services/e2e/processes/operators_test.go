@@ -24,7 +24,7 @@ func (w *world) command(stdin string, args ...string) (stdout, stderr string) {
 	cmd.Dir = w.dir
 	cmd.Env = []string{
 		"TIDEGATE_SERVER=" + w.port("portal:9090"), "TIDEGATE_CA=" + filepath.Join(w.dir, "certs/ca.pem"),
-		"TIDEGATE_CONFIG=" + filepath.Join(w.dir, "operator"),
+		"TIDEGATE_HOME=" + filepath.Join(w.dir, "operator"),
 	}
 	cmd.Stdin = strings.NewReader(stdin)
 	var out, errs bytes.Buffer
