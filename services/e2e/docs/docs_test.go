@@ -67,7 +67,10 @@ func TestDocuments(t *testing.T) {
 				if name != "alone" {
 					p = product.another
 				}
-				p(t).run(t, scripts[name])
+				at := p(t)
+				before := untracked(t, at.dir)
+				at.run(t, scripts[name])
+				at.leavesNothingNew(t, before)
 			})
 		}
 	}
