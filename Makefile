@@ -4,6 +4,9 @@ BIN := $(CURDIR)/.bin
 CALLER := $(PATH)
 export PATH := $(BIN):$(PATH)
 TOOLS := $(BIN)/.stamp
+# buf, and the generator for TypeScript: built, they would take minutes, and half a
+# container engine.
+NODE_TOOLS := $(BIN)/node/.stamp
 LINT := $(BIN)/golangci-lint
 GOTESTSUM := $(BIN)/gotestsum
 AUDIT := $(BIN)/govulncheck
@@ -40,16 +43,16 @@ test: $(GOTESTSUM) ## Run all tests; skipped ones are listed at the end
 	$(call gotest,$(TESTFLAGS) work)
 
 .PHONY: gen
-gen: $(TOOLS) ## Generate code from proto/
+gen: $(TOOLS) $(NODE_TOOLS) ## Generate code from proto/
 	buf generate
 
 .PHONY: fmt
-fmt: $(TOOLS) ## Format Go code and protos
+fmt: $(NODE_TOOLS) ## Format Go code and protos
 	buf format -w --path proto/tidegate
 	gofmt -w services
 
 .PHONY: lint
-lint: $(TOOLS) $(LINT) ## Lint protos and Go code
+lint: $(NODE_TOOLS) $(LINT) ## Lint protos and Go code
 	buf lint
 	buf format -d --exit-code --path proto/tidegate
 	./.ci/breaking
@@ -103,6 +106,15 @@ release: ## Tag a release, as VERSION=v0.1.0, and say what to push
 $(TOOLS): tools/go.mod tools/go.sum
 	@mkdir -p $(BIN)
 	GOWORK=off go -C tools build -o $(BIN)/ tool
+	@touch $@
+
+$(NODE_TOOLS): tools/node/package.json tools/node/package-lock.json
+	@command -v npm >/dev/null && node --version >/dev/null || \
+	  { echo "make gen, fmt and lint need Node 18 or later, with npm, for buf: install nodejs and npm" >&2; exit 1; }
+	@mkdir -p $(BIN)/node
+	cp tools/node/package.json tools/node/package-lock.json $(BIN)/node/
+	cd $(BIN)/node && npm ci --ignore-scripts --no-audit --no-fund
+	ln -sf node/node_modules/.bin/buf node/node_modules/.bin/protoc-gen-es $(BIN)/
 	@touch $@
 
 $(GOTESTSUM): tools/test/go.mod tools/test/go.sum
