@@ -67,6 +67,15 @@ func (c *adminRecoverCmd) Run(ctx context.Context, s *shell) error {
 	if err := c.recover(ctx, s, password); err != nil {
 		return err
 	}
+	if s.whole() {
+		result := map[string]string{"recovered": c.Username}
+		if c.WriteTo != "" {
+			result["passwordFile"] = c.WriteTo
+		} else if made {
+			result["password"] = password
+		}
+		return s.printValue(result)
+	}
 	fields := [][2]string{{"Recovered", c.Username}}
 	switch {
 	case c.WriteTo != "":

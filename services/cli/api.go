@@ -262,8 +262,8 @@ func stages(v *catalogv1.Version) (fields [][2]string) {
 
 // showVersion says what was done to a version and where it is, and more.
 func (s *shell) showVersion(v *catalogv1.Version, label, done string, more ...[2]string) error {
-	if s.json() {
-		return s.printJSON(v)
+	if s.whole() {
+		return s.printWhole(v)
 	}
 	fields := [][2]string{{done, label}, {"State", word(v.GetState(), "STATE_")}, {"Name", v.GetName()}}
 	for _, a := range v.GetAddresses() {
@@ -305,8 +305,8 @@ func (c *apiListCmd) Run(ctx context.Context, s *shell) error {
 	if err != nil && !absent(err) {
 		return err
 	}
-	if s.json() {
-		return s.printJSON(list)
+	if s.whole() {
+		return s.printWhole(list)
 	}
 	versions, err := cl.versions(ctx, "apis/-", "")
 	if err != nil {
@@ -338,8 +338,8 @@ func (c *apiGetCmd) Run(ctx context.Context, s *shell) error {
 	if err != nil {
 		return err
 	}
-	if s.json() {
-		return s.printJSON(api)
+	if s.whole() {
+		return s.printWhole(api)
 	}
 	versions, err := cl.versions(ctx, api.GetName(), "")
 	if err != nil {
@@ -425,8 +425,8 @@ func (c *apiUpdateCmd) Run(ctx context.Context, s *shell) error {
 	if api, err = cl.catalog.UpdateApi(ctx, &catalogv1.UpdateApiRequest{Api: change, UpdateMask: mask}); err != nil {
 		return err
 	}
-	if s.json() {
-		return s.printJSON(api)
+	if s.whole() {
+		return s.printWhole(api)
 	}
 	return s.printFields([2]string{"Changed", api.GetDisplayName()})
 }
@@ -456,8 +456,8 @@ func (c *apiTransferCmd) Run(ctx context.Context, s *shell) error {
 	if err != nil {
 		return err
 	}
-	if s.json() {
-		return s.printJSON(api)
+	if s.whole() {
+		return s.printWhole(api)
 	}
 	return s.printFields([2]string{"Given", api.GetDisplayName()}, [2]string{"Owner", c.Username})
 }
@@ -487,7 +487,7 @@ func (c *apiDeleteCmd) Run(ctx context.Context, s *shell) error {
 
 // deleted says that something was deleted.
 func (s *shell) deleted(name, label string) error {
-	if s.json() {
+	if s.whole() {
 		return s.printValue(map[string]string{"deleted": name})
 	}
 	return s.printFields([2]string{"Deleted", label})

@@ -36,8 +36,8 @@ func (c *planListCmd) Run(ctx context.Context, s *shell) error {
 	if err != nil {
 		return err
 	}
-	if s.json() {
-		return s.printJSON(list)
+	if s.whole() {
+		return s.printWhole(list)
 	}
 	var rows [][]string
 	for _, p := range list.GetPlans() {
@@ -80,8 +80,8 @@ func (c *appCreateCmd) Run(ctx context.Context, s *shell) error {
 	if err != nil {
 		return err
 	}
-	if s.json() {
-		return s.printJSON(app)
+	if s.whole() {
+		return s.printWhole(app)
 	}
 	return s.printFields([2]string{"Created", app.GetDisplayName()}, [2]string{"Name", app.GetName()})
 }
@@ -104,8 +104,8 @@ func (c *appListCmd) Run(ctx context.Context, s *shell) error {
 	if err != nil {
 		return err
 	}
-	if s.json() {
-		return s.printJSON(list)
+	if s.whole() {
+		return s.printWhole(list)
 	}
 	label := cl.labels()
 	var rows [][]string
@@ -130,8 +130,8 @@ func (c *appGetCmd) Run(ctx context.Context, s *shell) error {
 	if err != nil {
 		return err
 	}
-	if s.json() {
-		return s.printJSON(app)
+	if s.whole() {
+		return s.printWhole(app)
 	}
 	clients, err := cl.oauthClients(ctx, app.GetName())
 	if err != nil {
@@ -214,8 +214,8 @@ func (c *subscribeCmd) Run(ctx context.Context, s *shell) error {
 	if err != nil {
 		return err
 	}
-	if s.json() {
-		return s.printJSON(sub)
+	if s.whole() {
+		return s.printWhole(sub)
 	}
 	return s.printFields([2]string{"Subscribed", app.GetDisplayName()}, [2]string{"To", label.version(ctx, v.GetName())},
 		[2]string{"Plan", label.plan(ctx, plan)}, [2]string{"Name", sub.GetName()})
@@ -267,8 +267,8 @@ func (c *subscriptionListCmd) Run(ctx context.Context, s *shell) error {
 	if err != nil {
 		return err
 	}
-	if s.json() {
-		return s.printJSON(&subscriptionv1.ListSubscriptionsResponse{Subscriptions: subs})
+	if s.whole() {
+		return s.printWhole(&subscriptionv1.ListSubscriptionsResponse{Subscriptions: subs})
 	}
 	label := cl.labels()
 	var rows [][]string

@@ -37,6 +37,9 @@ func (c *certsCmd) Run(s *shell) error {
 		}
 	}
 	if missing == 0 && c.IfMissing {
+		if s.whole() {
+			return s.printValue(map[string][]string{"files": paths})
+		}
 		s.note("All files are in %s.", c.Dir)
 		return nil
 	}
@@ -51,7 +54,7 @@ func (c *certsCmd) Run(s *shell) error {
 			return fmt.Errorf("DIR: %w", err)
 		}
 	}
-	if s.json() {
+	if s.whole() {
 		return s.printValue(map[string][]string{"files": paths})
 	}
 	for _, path := range paths {

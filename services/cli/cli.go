@@ -62,7 +62,7 @@ type global struct {
 	Server  string        `placeholder:"HOST:PORT" help:"The server's gRPC address. Default: the server of the last sign-in, or localhost:9090 ($$TIDEGATE_SERVER)."`
 	CA      string        `placeholder:"FILE" help:"PEM file of the certificate authority to trust. Default: tidegate-data/ca.pem if it exists, else that of the sign-in, else the system's ($$TIDEGATE_CA)."`
 	Home    string        `placeholder:"DIR" help:"Folder for the sign-in and secrets. Default: tidegate in the user's configuration folder ($$TIDEGATE_HOME)."`
-	Output  string        `short:"o" enum:"table,json" default:"table" help:"Output format: table or json."`
+	Output  string        `short:"o" enum:"table,json,yaml" default:"table" help:"Output format: table, or json or yaml for the whole object, errors included."`
 	Timeout time.Duration `default:"30s" help:"How long a command may take."`
 }
 
@@ -119,7 +119,7 @@ type exited int
 
 // Main runs one command and returns its exit code: 0 on success, 1 when it was
 // refused or failed, 2 when the command line is wrong. Every failure is one line on
-// Stderr.
+// Stderr, or with --output json or yaml a google.rpc.Status.
 func Main(ctx context.Context, p Program) (code int) {
 	defer func() {
 		if e := recover(); e != nil {
@@ -144,12 +144,11 @@ func Main(ctx context.Context, p Program) (code int) {
 		return exitFailed
 	}
 	if len(p.Args) == 0 {
-		fmt.Fprintln(p.Stderr, "tidegate: a command is needed; tidegate --help lists them")
-		return exitUsage
+		return report(p, formatTable, "", usagef("a command is needed; tidegate --help lists them"))
 	}
 	cmd, err := parser.Parse(habits(p.Args))
 	if err != nil {
-		return report(p, commandOf(err), usagef("%s", oneLine(err.Error())))
+		return report(p, formatOf(p.Args), commandOf(err), usagef("%s", oneLine(err.Error())))
 	}
 	s := &shell{Program: p, global: &g.global}
 	defer s.close()
@@ -157,7 +156,7 @@ func Main(ctx context.Context, p Program) (code int) {
 	defer cancel()
 	cmd.BindTo(ctx, (*context.Context)(nil))
 	if err := cmd.Run(s); err != nil {
-		return report(p, commandName(cmd.Command()), s.explain(err))
+		return report(p, g.Output, commandName(cmd.Command()), s.explain(err))
 	}
 	s.waitApplied(ctx)
 	return exitOK
@@ -201,19 +200,42 @@ func environment(p Program) kong.Resolver {
 	})
 }
 
-// report prints the error of a command and returns its exit code.
-func report(p Program, command string, err error) int {
+// report prints the error of a command, in one line or as a whole object, and returns
+// its exit code.
+func report(p Program, format, command string, err error) int {
 	if exit, ok := errors.AsType[*exitError](err); ok {
 		return exit.code
 	}
-	if command != "" {
-		command += ": "
+	if format == formatTable || printFailure(p.Stderr, format, err) != nil {
+		if command != "" {
+			command += ": "
+		}
+		fmt.Fprintf(p.Stderr, "tidegate: %s%s\n", command, oneLine(err.Error()))
 	}
-	fmt.Fprintf(p.Stderr, "tidegate: %s%s\n", command, oneLine(err.Error()))
 	if _, ok := errors.AsType[*usageError](err); ok {
 		return exitUsage
 	}
 	return exitFailed
+}
+
+// formatOf returns the output format that a command line asks for. It is for one that
+// cannot be parsed.
+func formatOf(args []string) string {
+	for i, arg := range args {
+		value, ok := strings.CutPrefix(arg, "--output=")
+		switch {
+		case ok:
+		case arg == "--output" || arg == "-o":
+			value = strings.Join(args[i+1:min(i+2, len(args))], "")
+		default:
+			value, _ = strings.CutPrefix(arg, "-o")
+			value = strings.TrimPrefix(value, "=")
+		}
+		if arg != value && (value == formatJSON || value == formatYAML) {
+			return value
+		}
+	}
+	return formatTable
 }
 
 // commandOf returns the command in which parsing failed.
@@ -285,12 +307,17 @@ func (s *shell) store() (*store, error) {
 	return &store{dir: filepath.Join(dir, "tidegate")}, nil
 }
 
-// json reports whether the output is JSON.
-func (s *shell) json() bool { return s.global.Output == "json" }
-
-// note prints something that is not a result.
+// note tells people something that is not a result; programs, which ask for whole
+// objects, are not told.
 func (s *shell) note(format string, a ...any) {
-	fmt.Fprintf(s.Stderr, format+"\n", a...)
+	if !s.whole() {
+		fmt.Fprintf(s.Stderr, format+"\n", a...)
+	}
+}
+
+// warn tells everybody something that is not a result.
+func (s *shell) warn(format string, a ...any) {
+	fmt.Fprintf(s.Stderr, "tidegate: "+format+"\n", a...)
 }
 
 // serveCmd starts the server.
@@ -314,6 +341,9 @@ type versionCmd struct{}
 
 // Run prints the version.
 func (c *versionCmd) Run(s *shell) error {
+	if s.whole() {
+		return s.printValue(map[string]string{"version": s.Version})
+	}
 	_, err := fmt.Fprintln(s.Stdout, "tidegate", s.Version)
 	return err
 }

@@ -57,7 +57,7 @@ func TestUsage(t *testing.T) {
 		{[]string{"--nonsense"}, "tidegate: unknown flag --nonsense", 2},
 		{[]string{"api"}, `tidegate: api: expected one of "create", "publish", "demote", "list", "get", ...`, 2},
 		{[]string{"api", "list", "--outptu", "json"}, "tidegate: api list: unknown flag --outptu, did you mean \"--output\"?", 2},
-		{[]string{"api", "list", "-o", "xml"}, `tidegate: api list: --output must be one of "table","json" but got "xml"`, 2},
+		{[]string{"api", "list", "-o", "xml"}, `tidegate: api list: --output must be one of "table","json","yaml" but got "xml"`, 2},
 		{[]string{"api", "list", "--timeout", "soon"}, `tidegate: api list: --timeout: expected duration but got "soon": time: invalid duration "soon"`, 2},
 		{[]string{"api", "create"}, `tidegate: api create: expected "<name>"`, 2},
 		{[]string{"api", "create", "Echo"}, "tidegate: api create: --endpoint: a backend is needed, as --endpoint ws://localhost:8080 (or --sandbox-endpoint)", 2},

@@ -242,7 +242,7 @@ func (c *client) noteChange(header metadata.MD) {
 }
 
 // errSignedOut is the error of a command that needs a sign-in.
-var errSignedOut = errors.New("not signed in; sign in with: tidegate login")
+var errSignedOut = failed(codes.Unauthenticated, "not signed in; sign in with: tidegate login")
 
 // token returns the access token of the sign-in. It renews a token that is about to
 // expire, or that the server has refused (stale).
@@ -273,7 +273,7 @@ func (c *client) token(ctx context.Context, stale string) (string, error) {
 		}
 		answer, err := c.signIns.RefreshSignIn(ctx, &identityv1.RefreshSignInRequest{RefreshToken: server.SignIn.RefreshToken})
 		if status.Code(err) == codes.Unauthenticated {
-			return errors.New("the sign-in has ended; sign in again with: tidegate login")
+			return failed(codes.Unauthenticated, "the sign-in has ended; sign in again with: tidegate login")
 		}
 		if err != nil {
 			return err
@@ -303,7 +303,7 @@ func (s *shell) waitApplied(ctx context.Context) {
 	}
 	for _, change := range s.client.written {
 		if err := s.client.applied(ctx, change); err != nil {
-			s.note("tidegate: done, but %s", oneLine(s.explain(err).Error()))
+			s.warn("done, but %s", oneLine(s.explain(err).Error()))
 		}
 	}
 }

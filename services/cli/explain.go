@@ -5,13 +5,16 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"strings"
 
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	statuspb "google.golang.org/genproto/googleapis/rpc/status"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/types/known/anypb"
 )
 
 // arguments names the flag or argument that gives a field of a request.
@@ -70,7 +73,50 @@ func statusOf(err error) (*status.Status, bool) {
 	return s.GRPCStatus(), true
 }
 
-// explain turns an error into one that says what happened and what to do.
+// failure is an error with what programs need to know of it.
+type failure struct {
+	error
+	code codes.Code
+	// details are those of the server's status; nil when it is not the server's error.
+	details []*anypb.Any
+}
+
+// Unwrap returns the error alone.
+func (f *failure) Unwrap() error { return f.error }
+
+// failed returns a failure that is not the server's.
+func failed(code codes.Code, format string, a ...any) error {
+	return &failure{error: fmt.Errorf(format, a...), code: code}
+}
+
+// answered returns the failure that a server answered, with words for people.
+func answered(st *status.Status, words error) error {
+	return &failure{error: words, code: st.Code(), details: st.Proto().GetDetails()}
+}
+
+// printFailure prints an error as a google.rpc.Status: what kind it is, its message,
+// and the server's details.
+func printFailure(w io.Writer, format string, err error) error {
+	st := &statuspb.Status{Code: int32(codes.Unknown), Message: oneLine(err.Error())}
+	if f, ok := errors.AsType[*failure](err); ok {
+		st.Code = int32(f.code)
+		for _, detail := range f.details {
+			if _, err := detail.UnmarshalNew(); err == nil { // others cannot be printed
+				st.Details = append(st.Details, detail)
+			}
+		}
+	} else if _, ok := errors.AsType[*usageError](err); ok {
+		st.Code = int32(codes.InvalidArgument)
+	}
+	text, err := marshal(st)
+	if err != nil {
+		return fmt.Errorf("print: %w", err)
+	}
+	return printText(w, format, text)
+}
+
+// explain turns an error into one that says what happened and what to do. What the
+// server said to programs stays.
 func (s *shell) explain(err error) error {
 	if errors.Is(err, context.DeadlineExceeded) {
 		return s.late()
@@ -79,6 +125,11 @@ func (s *shell) explain(err error) error {
 	if !ok {
 		return err
 	}
+	return answered(st, s.words(st))
+}
+
+// words returns what a status says to people.
+func (s *shell) words(st *status.Status) error {
 	switch st.Code() {
 	case codes.InvalidArgument:
 		return errors.New(violations(st))
@@ -110,7 +161,7 @@ func byArgument(message string) string {
 }
 
 func (s *shell) late() error {
-	return fmt.Errorf("no answer within %v; use --timeout to wait longer", s.global.Timeout)
+	return failed(codes.DeadlineExceeded, "no answer within %v; use --timeout to wait longer", s.global.Timeout)
 }
 
 // violations returns what is wrong with a request, by flag or argument.
@@ -186,17 +237,17 @@ func unreachable(address, flag string, err error) error {
 	var dns *net.DNSError
 	switch {
 	case errors.As(err, &unknown):
-		return fmt.Errorf("the certificate of %s is not trusted: it is signed by an unknown authority; give its file with --ca", address)
+		return failed(codes.Unavailable, "the certificate of %s is not trusted: it is signed by an unknown authority; give its file with --ca", address)
 	case errors.As(err, &host):
-		return fmt.Errorf("the certificate of %s is not trusted: %w", address, host)
+		return failed(codes.Unavailable, "the certificate of %s is not trusted: %w", address, host)
 	case errors.As(err, &invalid):
-		return fmt.Errorf("the certificate of %s is not trusted: %w", address, invalid)
+		return failed(codes.Unavailable, "the certificate of %s is not trusted: %w", address, invalid)
 	case errors.Is(err, connectionRefused):
-		return fmt.Errorf("no server answers at %s%s", address, start)
+		return failed(codes.Unavailable, "no server answers at %s%s", address, start)
 	case errors.As(err, &dns):
-		return fmt.Errorf("no such host: %s%s", dns.Name, another)
+		return failed(codes.Unavailable, "no such host: %s%s", dns.Name, another)
 	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, context.DeadlineExceeded):
-		return fmt.Errorf("no server answers at %s in time", address)
+		return failed(codes.Unavailable, "no server answers at %s in time", address)
 	}
-	return fmt.Errorf("cannot connect to %s: %w", address, err)
+	return failed(codes.Unavailable, "cannot connect to %s: %w", address, err)
 }

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"golang.org/x/term"
+	"google.golang.org/grpc/codes"
 
 	identityv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/identity/v1"
 )
@@ -39,8 +40,8 @@ func (c *loginCmd) Run(ctx context.Context, s *shell) error {
 		Username: c.Username, Password: password, DeviceKey: kept.server(cl.address).deviceKey(c.Username),
 	})
 	if err != nil {
-		if st, ok := statusOf(err); ok && st.Code().String() == "Unauthenticated" {
-			return errors.New(st.Message())
+		if st, ok := statusOf(err); ok && st.Code() == codes.Unauthenticated {
+			return answered(st, errors.New(st.Message()))
 		}
 		return err
 	}
@@ -54,8 +55,8 @@ func (c *loginCmd) Run(ctx context.Context, s *shell) error {
 	if err != nil {
 		return err
 	}
-	if s.json() {
-		return s.printJSON(answer.GetUser())
+	if s.whole() {
+		return s.printWhole(answer.GetUser())
 	}
 	_, err = fmt.Fprintf(s.Stdout, "Signed in to %s as %s (%s).\n", cl.address, answer.GetUser().GetUsername(), roles(answer.GetUser()))
 	return err
@@ -146,14 +147,17 @@ func (c *logoutCmd) Run(ctx context.Context, s *shell) error {
 	if err != nil {
 		return err
 	}
-	if ended == nil {
-		s.note("Nobody was signed in to %s.", cl.address)
-		return nil
+	said := "Nobody was signed in to %s."
+	if ended != nil {
+		if _, err := cl.signIns.SignOut(ctx, &identityv1.SignOutRequest{RefreshToken: ended.RefreshToken}); err != nil {
+			return fmt.Errorf("signed out here, but not at the server: %w", s.explain(err))
+		}
+		said = "Signed out of %s."
 	}
-	if _, err := cl.signIns.SignOut(ctx, &identityv1.SignOutRequest{RefreshToken: ended.RefreshToken}); err != nil {
-		return fmt.Errorf("signed out here, but not at the server: %w", s.explain(err))
+	if s.whole() {
+		return s.printValue(map[string]any{"server": cl.address, "signedOut": ended != nil})
 	}
-	s.note("Signed out of %s.", cl.address)
+	s.note(said, cl.address)
 	return nil
 }
 
@@ -170,8 +174,8 @@ func (c *whoamiCmd) Run(ctx context.Context, s *shell) error {
 	if err != nil {
 		return err
 	}
-	if s.json() {
-		return s.printJSON(p)
+	if s.whole() {
+		return s.printWhole(p)
 	}
 	return s.printUser(p, cl.address)
 }

@@ -9,7 +9,6 @@ import (
 	"strings"
 	"time"
 
-	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
@@ -106,7 +105,7 @@ func (s *shell) showSecret(cl *client, app *subscriptionv1.Application, c *subsc
 		return nil
 	})
 	var err error
-	if s.json() {
+	if s.whole() {
 		err = s.printSecret(c, secret)
 	} else {
 		fields := [][2]string{
@@ -124,11 +123,10 @@ func (s *shell) showSecret(cl *client, app *subscriptionv1.Application, c *subsc
 	return errors.Join(kept, err)
 }
 
-// printSecret prints an OAuth client and a secret as JSON.
+// printSecret prints an OAuth client and a secret as one object.
 func (s *shell) printSecret(c *subscriptionv1.OAuthClient, secret *subscriptionv1.OAuthClientSecret) error {
-	options := protojson.MarshalOptions{EmitUnpopulated: true}
-	client, err1 := options.Marshal(c)
-	value, err2 := options.Marshal(secret)
+	client, err1 := marshal(c)
+	value, err2 := marshal(secret)
 	if err := errors.Join(err1, err2); err != nil {
 		return fmt.Errorf("print: %w", err)
 	}
@@ -186,8 +184,8 @@ func (c *oauthClientListCmd) Run(ctx context.Context, s *shell) error {
 	if err != nil {
 		return err
 	}
-	if s.json() {
-		return s.printJSON(&subscriptionv1.ListOAuthClientsResponse{OauthClients: all})
+	if s.whole() {
+		return s.printWhole(&subscriptionv1.ListOAuthClientsResponse{OauthClients: all})
 	}
 	var rows [][]string
 	for _, c := range all {
@@ -269,8 +267,8 @@ func (c *secretListCmd) Run(ctx context.Context, s *shell) error {
 	if err != nil {
 		return err
 	}
-	if s.json() {
-		return s.printJSON(list)
+	if s.whole() {
+		return s.printWhole(list)
 	}
 	var rows [][]string
 	for _, secret := range list.GetOauthClientSecrets() {

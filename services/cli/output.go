@@ -4,42 +4,106 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"io"
+	"regexp"
 	"strings"
 	"text/tabwriter"
 	"time"
 	"unicode"
+	"unicode/utf8"
 
+	"go.yaml.in/yaml/v3"
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 )
 
-// printJSON prints a message as REST would send it.
-func (s *shell) printJSON(m proto.Message) error {
-	text, err := protojson.MarshalOptions{EmitUnpopulated: true}.Marshal(m)
+// Output formats. The table is for people; the others have the whole object.
+const (
+	formatTable = "table"
+	formatJSON  = "json"
+	formatYAML  = "yaml"
+)
+
+// whole reports whether results are printed as whole objects, in JSON or YAML.
+func (s *shell) whole() bool { return s.global.Output != formatTable }
+
+// printWhole prints a message as REST has it, in JSON or YAML.
+func (s *shell) printWhole(m proto.Message) error {
+	text, err := marshal(m)
 	if err != nil {
 		return fmt.Errorf("print: %w", err)
 	}
-	return s.printIndented(text)
+	return printText(s.Stdout, s.global.Output, text)
 }
 
-// printValue prints a value that is not a message as JSON.
+// printValue prints a value that is not a message in JSON or YAML.
 func (s *shell) printValue(v any) error {
 	text, err := json.Marshal(v)
 	if err != nil {
 		return fmt.Errorf("print: %w", err)
 	}
-	return s.printIndented(text)
+	return printText(s.Stdout, s.global.Output, text)
 }
 
-func (s *shell) printIndented(text []byte) error {
+// marshal returns a message as JSON, with the fields that are not set.
+func marshal(m proto.Message) ([]byte, error) {
+	return protojson.MarshalOptions{EmitUnpopulated: true}.Marshal(m)
+}
+
+// printText prints JSON text, indented or as YAML with its fields in the same order.
+func printText(w io.Writer, format string, text []byte) error {
 	var b bytes.Buffer
-	if err := json.Indent(&b, text, "", "  "); err != nil {
+	if err := json.Indent(&b, escape(text), "", "  "); err != nil {
 		return fmt.Errorf("print: %w", err)
 	}
 	b.WriteByte('\n')
-	_, err := s.Stdout.Write(b.Bytes())
+	if format == formatYAML {
+		var doc yaml.Node // JSON is YAML
+		if err := yaml.Unmarshal(b.Bytes(), &doc); err != nil {
+			return fmt.Errorf("print: %w", err)
+		}
+		b.Reset()
+		encoder := yaml.NewEncoder(&b)
+		encoder.SetIndent(2)
+		if err := encoder.Encode(plainStyle(&doc)); err != nil {
+			return fmt.Errorf("print: %w", err)
+		}
+	}
+	_, err := w.Write(escape(b.Bytes())) // once more, for YAML writes as they are what JSON has escaped
 	return err
+}
+
+// escape writes characters of strings in JSON as \u… that could drive the terminal, turn
+// the direction of writing, or are not allowed in YAML.
+func escape(text []byte) []byte {
+	var b []byte
+	for _, r := range string(text) {
+		if r >= ' ' && (drives(r) || r >= 0xfffe && r <= 0xffff) || r == '\ufeff' {
+			b = fmt.Appendf(b, `\u%04x`, r)
+		} else {
+			b = utf8.AppendRune(b, r)
+		}
+	}
+	return b
+}
+
+// plainText is text that every version of YAML reads as text without quotes, but for the
+// words of notText.
+var (
+	plainText = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_./-]*( [A-Za-z0-9_./-]+)*$`)
+	notText   = regexp.MustCompile(`(?i)^(y|yes|n|no|on|off|true|false|null)$`)
+)
+
+// plainStyle takes JSON's brackets from a node, and its quotes where YAML needs none.
+func plainStyle(n *yaml.Node) *yaml.Node {
+	if n.Style = 0; n.Tag == "!!str" && (!plainText.MatchString(n.Value) || notText.MatchString(n.Value)) {
+		n.Style = yaml.DoubleQuotedStyle
+	}
+	for _, inner := range n.Content {
+		plainStyle(inner)
+	}
+	return n
 }
 
 // printTable prints rows under a line of titles.
@@ -72,11 +136,17 @@ func cell(text string) string {
 		return "-"
 	}
 	return strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r) {
+		if drives(r) {
 			return unicode.ReplacementChar
 		}
 		return r
 	}, text)
+}
+
+// drives reports whether a character could drive the terminal, or turns the direction of
+// writing.
+func drives(r rune) bool {
+	return unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r)
 }
 
 // when prints a time.

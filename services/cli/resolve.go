@@ -39,7 +39,7 @@ func named(text, collection string) bool {
 
 // unknown returns the error for a flag or argument that names nothing.
 func unknown(arg, kind, text, list string) error {
-	return fmt.Errorf("%s: there is no %s %q that you may see; list them with: tidegate %s", arg, kind, text, list)
+	return failed(codes.NotFound, "%s: there is no %s %q that you may see; list them with: tidegate %s", arg, kind, text, list)
 }
 
 // absent reports whether a look-up failed because there is no such thing: the server

@@ -52,8 +52,8 @@ func (c *sessionListCmd) Run(ctx context.Context, s *shell) error {
 	slices.Sort(list.GetUnreachable())
 	list.Unreachable = slices.Compact(list.GetUnreachable())
 	s.noteUnreachable(list.GetUnreachable(), "its sessions are not shown")
-	if s.json() {
-		return s.printJSON(list)
+	if s.whole() {
+		return s.printWhole(list)
 	}
 	label := cl.labels()
 	var rows [][]string
@@ -70,7 +70,7 @@ func (c *sessionListCmd) Run(ctx context.Context, s *shell) error {
 // missing from the output.
 func (s *shell) noteUnreachable(gateways []string, missing string) {
 	for _, name := range gateways {
-		s.note("tidegate: %s cannot be reached, %s", name, missing)
+		s.warn("%s cannot be reached, %s", name, missing)
 	}
 }
 
@@ -101,8 +101,8 @@ func (c *gatewayListCmd) Run(ctx context.Context, s *shell) error {
 		return err
 	}
 	s.noteUnreachable(list.GetUnreachable(), "its state is not shown")
-	if s.json() {
-		return s.printJSON(list)
+	if s.whole() {
+		return s.printWhole(list)
 	}
 	var rows [][]string
 	for _, g := range list.GetGateways() {
@@ -153,7 +153,7 @@ func (c *sessionCloseCmd) Run(ctx context.Context, s *shell) error {
 	if err != nil {
 		return err
 	}
-	if s.json() {
+	if s.whole() {
 		return s.printValue(map[string]string{"closed": name})
 	}
 	return s.printFields([2]string{"Closed", name})
@@ -196,8 +196,8 @@ func (c *recordListCmd) Run(ctx context.Context, s *shell) error {
 	if err != nil && !absent(err) {
 		return err
 	}
-	if s.json() {
-		return s.printJSON(list)
+	if s.whole() {
+		return s.printWhole(list)
 	}
 	label := cl.labels()
 	var rows [][]string
@@ -255,8 +255,8 @@ func (c *recordGetCmd) Run(ctx context.Context, s *shell) error {
 	if err != nil {
 		return err
 	}
-	if s.json() {
-		return s.printJSON(r)
+	if s.whole() {
+		return s.printWhole(r)
 	}
 	label := cl.labels()
 	return s.printFields(
@@ -303,8 +303,8 @@ func (c *usageCmd) Run(ctx context.Context, s *shell) error {
 	if err != nil {
 		return err
 	}
-	if s.json() {
-		return s.printJSON(list)
+	if s.whole() {
+		return s.printWhole(list)
 	}
 	label := cl.labels()
 	var rows [][]string

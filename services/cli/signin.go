@@ -28,8 +28,8 @@ func (c *signInListCmd) Run(ctx context.Context, s *shell) error {
 	if err != nil {
 		return err
 	}
-	if s.json() {
-		return s.printJSON(&identityv1.ListSignInsResponse{SignIns: all})
+	if s.whole() {
+		return s.printWhole(&identityv1.ListSignInsResponse{SignIns: all})
 	}
 	var rows [][]string
 	for _, in := range all {
@@ -93,7 +93,7 @@ func (c *signInEndCmd) Run(ctx context.Context, s *shell) error {
 	if len(ended) == 0 && !c.All {
 		return usagef("SIGN-IN: %q is none of the user's sign-ins; tidegate sign-in list shows them", c.SignIn)
 	}
-	if s.json() {
+	if s.whole() {
 		return s.printValue(map[string][]string{"ended": ended})
 	}
 	fields := make([][2]string, 0, len(ended))

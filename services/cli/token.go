@@ -47,6 +47,9 @@ func (c *tokenCmd) Run(ctx context.Context, s *shell) error {
 		if err := endpoint.Revoke(ctx, who, revoked); err != nil {
 			return s.portalError(endpoint.Portal, err)
 		}
+		if s.whole() {
+			return s.printValue(map[string]bool{"revoked": true})
+		}
 		s.note("Revoked.")
 		return nil
 	}
@@ -58,7 +61,7 @@ func (c *tokenCmd) Run(ctx context.Context, s *shell) error {
 	if err != nil {
 		return s.portalError(endpoint.Portal, err)
 	}
-	if s.json() {
+	if s.whole() {
 		return s.printValue(token)
 	}
 	s.note("The token expires at %s.", time.Now().Add(token.Life()).Format(time.RFC3339))

@@ -80,8 +80,8 @@ func (c *userCreateCmd) Run(ctx context.Context, s *shell) error {
 	if err != nil {
 		return err
 	}
-	if s.json() {
-		return s.printJSON(p)
+	if s.whole() {
+		return s.printWhole(p)
 	}
 	return s.printUser(p, "")
 }
@@ -104,8 +104,8 @@ func (c *userListCmd) Run(ctx context.Context, s *shell) error {
 	if err != nil {
 		return err
 	}
-	if s.json() {
-		return s.printJSON(list)
+	if s.whole() {
+		return s.printWhole(list)
 	}
 	var rows [][]string
 	for _, p := range list.GetUsers() {
@@ -129,8 +129,8 @@ func (c *userGetCmd) Run(ctx context.Context, s *shell) error {
 	if err != nil {
 		return err
 	}
-	if s.json() {
-		return s.printJSON(p)
+	if s.whole() {
+		return s.printWhole(p)
 	}
 	return s.printUser(p, "")
 }
@@ -191,6 +191,9 @@ func (c *userPasswordCmd) Run(ctx context.Context, s *shell) error {
 	}); err != nil {
 		return err
 	}
+	if s.whole() {
+		return s.printWhole(p)
+	}
 	s.note("The password of %s is changed; other sign-ins have ended.", p.GetUsername())
 	return nil
 }
@@ -249,8 +252,8 @@ func (s *shell) changeUser(ctx context.Context, username string, change func(*cl
 	if p, err = change(cl, p); err != nil {
 		return err
 	}
-	if s.json() {
-		return s.printJSON(p)
+	if s.whole() {
+		return s.printWhole(p)
 	}
 	return s.printUser(p, "")
 }

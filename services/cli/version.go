@@ -94,8 +94,8 @@ func (c *versionListCmd) Run(ctx context.Context, s *shell) error {
 	if err != nil && !absent(err) {
 		return err
 	}
-	if s.json() {
-		return s.printJSON(&catalogv1.ListVersionsResponse{Versions: versions})
+	if s.whole() {
+		return s.printWhole(&catalogv1.ListVersionsResponse{Versions: versions})
 	}
 	label := cl.labels()
 	var rows [][]string
@@ -123,8 +123,8 @@ func (c *versionGetCmd) Run(ctx context.Context, s *shell) error {
 	if err != nil {
 		return err
 	}
-	if s.json() {
-		return s.printJSON(v)
+	if s.whole() {
+		return s.printWhole(v)
 	}
 	label := cl.labels()
 	var schemes []string
