@@ -91,9 +91,24 @@ func TestChangesOfAllServices(t *testing.T) {
 			t.Errorf("by %d: %q, want %q", size, got, want)
 		}
 	}
+	restricted := &changev1.ListChangesRequest{
+		Parent: "services/-", Filter: `action = "CreateApi"`, StartTime: &timestamppb.Timestamp{Seconds: 1}, EndTime: &timestamppb.Timestamp{Seconds: 2},
+	}
+	if _, err := client.ListChanges(t.Context(), restricted, identitytest.Bearer("token")); err != nil {
+		t.Error(err)
+	}
+	if c, _ := s.last(); !sameRestriction(c.request, restricted) {
+		t.Errorf("a service was asked %v for %v", c.request, restricted)
+	}
 	if c, _ := s.last(); !slices.Equal(c.metadata.Get("authorization"), []string{"Bearer token"}) {
 		t.Errorf("a service was asked with %v, want the caller's token", c.metadata)
 	}
+}
+
+// sameRestriction reports whether a request has the filter and the times of another.
+func sameRestriction(m proto.Message, want *changev1.ListChangesRequest) bool {
+	got, ok := m.(*changev1.ListChangesRequest)
+	return ok && got.GetFilter() == want.GetFilter() && proto.Equal(got.GetStartTime(), want.GetStartTime()) && proto.Equal(got.GetEndTime(), want.GetEndTime())
 }
 
 // TestChangesAreRouted asks for what one service has, over gRPC and REST.

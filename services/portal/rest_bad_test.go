@@ -122,6 +122,7 @@ func TestRESTRefusesParameters(t *testing.T) {
 		{"no number in the query", get("/v1/apis?pageSize=ten"), 400, codes.InvalidArgument, "page_size: must be a whole number of 32 bits"},
 		{"empty number in the query", get("/v1/apis?pageSize="), 400, codes.InvalidArgument, "page_size: must be a whole number of 32 bits"},
 		{"too large a number in the query", get("/v1/apis?pageSize=2147483648"), 400, codes.InvalidArgument, "page_size: must be a whole number of 32 bits"},
+		{"no time in the query", get("/v1/usage?startTime=yesterday"), 400, codes.InvalidArgument, "start_time: must be a time, as 2026-01-31T23:59:59Z"},
 		{"no truth in the query", []string{"DELETE", "/v1/apis/a1?force=yes", ""}, 400, codes.InvalidArgument, "force: must be true or false"},
 		{"not UTF-8 in the query", get("/v1/apis?filter=%ff"), 400, codes.InvalidArgument, "filter: must be UTF-8"},
 		{"not UTF-8 in a parameter's name", get("/v1/apis?%ff=1"), 400, codes.InvalidArgument, "?: is not a parameter of this method"},

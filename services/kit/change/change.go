@@ -57,11 +57,17 @@ type Record struct {
 	// Actor is who made it: users/{id} or services/{service}. Empty means the
 	// caller of the gRPC call.
 	Actor string
+	// ActorLabel is what users call the actor. Empty means the username of the caller,
+	// or the name of the service.
+	ActorLabel string
 	// Action is the short name of the RPC, for example "CreateApi". Empty means
 	// that of the gRPC call.
 	Action string
 	// Resource is the name of what changed.
 	Resource string
+	// Label is what users call the resource. Empty means what After says, or Before
+	// where there is no After, if it is a Labelled.
+	Label string
 	// Before and After are the rows of the resource before and after the change, nil
 	// where it does not exist: the audit log says how they differ, as the function
 	// given to Log.Describe shows them.
@@ -79,6 +85,9 @@ type Record struct {
 	// must see.
 	Skip bool
 }
+
+// Labelled is a row that knows what users call its resource.
+type Labelled interface{ Label() string }
 
 // takeNumber takes the number of the next change, and with it the lock that only
 // one transaction holds at a time. The first change also creates the history's
@@ -119,9 +128,9 @@ func (l *Log) add(ctx context.Context, tx *Tx, r Record) error {
 		return fmt.Errorf("compare %s: %w", r.Resource, err)
 	}
 	_, err = tx.ExecContext(ctx, `
-		INSERT INTO change (number, actor, action, resource, time_us, events, fields)
-		VALUES ($1, $2, $3, $4, $5, $6, $7)`,
-		int64(tx.Number), r.Actor, r.Action, r.Resource, tx.Time.UnixMicro(), events, fields)
+		INSERT INTO change (number, actor, action, resource, actor_label, resource_label, time_us, events, fields)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)`,
+		int64(tx.Number), r.Actor, r.Action, r.Resource, r.ActorLabel, r.Label, tx.Time.UnixMicro(), events, fields)
 	if err != nil {
 		return fmt.Errorf("add change %d: %w", tx.Number, err)
 	}
@@ -155,10 +164,18 @@ func (l *Log) fields(r Record) ([]byte, error) {
 	return proto.Marshal(&changev1.Change{FieldChanges: all})
 }
 
-// complete fills in what the gRPC call says.
+// complete fills in what the gRPC call and the rows say.
 func complete(ctx context.Context, r Record) Record {
 	if r.Actor == "" {
-		r.Actor = identity.From(ctx).Actor()
+		r.Actor, r.ActorLabel = identity.From(ctx).Actor(), identity.From(ctx).User.Username
+	}
+	if service, ok := strings.CutPrefix(r.Actor, "services/"); ok && r.ActorLabel == "" {
+		r.ActorLabel = service
+	}
+	for _, row := range []any{r.After, r.Before} {
+		if l, ok := row.(Labelled); ok && r.Label == "" {
+			r.Label = l.Label()
+		}
 	}
 	if r.Action == "" {
 		if method, ok := grpc.Method(ctx); ok {

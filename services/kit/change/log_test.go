@@ -146,6 +146,7 @@ func TestListPages(t *testing.T) {
 		}
 		want := &changev1.Change{
 			Name: "services/test/changes/5", ChangeNumber: 5, Actor: "users/a", Action: "AddWord", Resource: "words/4",
+			ActorDisplayName: "ann", ResourceDisplayName: "word 4",
 			CreateTime: timestamppb.New(c.now()),
 		}
 		if diff := cmp.Diff(want, first, protocmp.Transform()); diff != "" {
@@ -158,6 +159,49 @@ func TestListPages(t *testing.T) {
 		}
 		if _, err := l.List(t.Context(), &changev1.ListChangesRequest{PageSize: -1}); !fault.Is(err, codes.InvalidArgument) {
 			t.Errorf("List of -1 = %v, want INVALID_ARGUMENT", err)
+		}
+	})
+}
+
+// A list has what its filter and its time range admit, whose end is not in it.
+func TestListFilters(t *testing.T) {
+	testdb.Each(t, schema, func(t *testing.T, db *sqldb.DB) {
+		c := newClock()
+		l := change.NewLog("test", db, quiet(), c.now, 0)
+		at := map[int]*timestamppb.Timestamp{}
+		for i := 1; i <= 5; i++ {
+			c.add(time.Second)
+			at[i] = timestamppb.New(c.now())
+			mustAdd(t, l, fmt.Sprint(i))
+		}
+		for _, tt := range []struct {
+			req  *changev1.ListChangesRequest
+			want []uint64
+		}{
+			{&changev1.ListChangesRequest{StartTime: at[2], EndTime: at[4]}, []uint64{3, 2}},
+			{&changev1.ListChangesRequest{StartTime: at[4]}, []uint64{5, 4}},
+			{&changev1.ListChangesRequest{EndTime: at[2]}, []uint64{1}},
+			{&changev1.ListChangesRequest{Filter: `resource = "words/3"`}, []uint64{3}},
+			{&changev1.ListChangesRequest{Filter: `resource_display_name = "word 3"`}, []uint64{3}},
+			{&changev1.ListChangesRequest{Filter: `actor = "users/a" AND action = "AddWord"`, StartTime: at[5]}, []uint64{5}},
+			{&changev1.ListChangesRequest{Filter: `actor = "users/b"`}, nil},
+			{&changev1.ListChangesRequest{Filter: `action = "RemoveWord"`}, nil},
+		} {
+			resp, err := l.List(t.Context(), tt.req)
+			var got []uint64
+			for _, c := range resp.GetChanges() {
+				got = append(got, c.GetChangeNumber())
+			}
+			if err != nil || !slices.Equal(got, tt.want) {
+				t.Errorf("List(%v) = %v, %v, want %v", tt.req, got, err, tt.want)
+			}
+		}
+		for _, bad := range []*changev1.ListChangesRequest{
+			{StartTime: at[2], EndTime: at[2]}, {StartTime: &timestamppb.Timestamp{Nanos: -1}}, {Filter: `who = "x"`},
+		} {
+			if _, err := l.List(t.Context(), bad); !fault.Is(err, codes.InvalidArgument) {
+				t.Errorf("List(%v) = %v, want INVALID_ARGUMENT", bad, err)
+			}
 		}
 	})
 }

@@ -59,13 +59,19 @@ func words(ctx context.Context, tx *sqldb.Tx, emit func(proto.Message)) error {
 	return rows.Err()
 }
 
+// labelled is a word as the audit log names it.
+type labelled string
+
+// Label returns what users call the word.
+func (l labelled) Label() string { return "word " + string(l) }
+
 // addWord writes one word.
 func addWord(ctx context.Context, l *change.Log, word string) (number uint64, err error) {
 	err = l.Write(ctx, "add word", func(tx *change.Tx) (change.Record, error) {
 		number = tx.Number
 		_, err := tx.ExecContext(ctx, `INSERT INTO word (text) VALUES ($1)`, word)
 		event := &backplanev1.RouteEvent{Routes: []*backplanev1.Route{{Name: word}}}
-		return change.Record{Actor: "users/a", Action: "AddWord", Resource: "words/" + word, Event: event}, err
+		return change.Record{Actor: "users/a", ActorLabel: "ann", Action: "AddWord", Resource: "words/" + word, After: labelled(word), Event: event}, err
 	})
 	return number, err
 }

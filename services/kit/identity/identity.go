@@ -121,6 +121,8 @@ func (c Caller) Is(services ...string) bool {
 type User struct {
 	// Name is the resource name, users/{id}.
 	Name string
+	// Username is the name that the user had when the token was issued.
+	Username string
 	// Roles are those that the token has.
 	Roles []string
 	// SignIn is the id of the sign-in that the token belongs to.

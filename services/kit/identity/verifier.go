@@ -38,6 +38,8 @@ func GatewayAudience(issuer string) string { return issuer + "/gateway" }
 // UserClaims are the claims of a user's token; sub is users/{id}.
 type UserClaims struct {
 	jwt.Claims
+	// Username is that of User (OpenID Connect Core 5.1).
+	Username string `json:"preferred_username,omitempty"`
 	// Roles are those that the user had when the token was issued.
 	Roles []string `json:"roles,omitempty"`
 	// SignIn and AsOf are those of User.
@@ -99,7 +101,7 @@ func (v *Verifier) Verify(ctx context.Context, token string) (User, error) {
 	if err := v.checkClaims(claims); err != nil {
 		return User{}, err
 	}
-	u := User{Name: claims.Subject, Roles: claims.Roles, SignIn: claims.SignIn, AsOf: claims.AsOf}
+	u := User{Name: claims.Subject, Username: claims.Username, Roles: claims.Roles, SignIn: claims.SignIn, AsOf: claims.AsOf}
 	if err := v.checkEnded(ctx, u); err != nil {
 		return User{}, err
 	}

@@ -89,7 +89,7 @@ func (f *fixture) wantChange(action, actor, resource string) {
 	if err != nil {
 		f.t.Fatal(err)
 	}
-	if c := list.GetChanges()[0]; c.GetAction() != action || c.GetActor() != actor || c.GetResource() != resource {
+	if c := list.GetChanges()[0]; c.GetAction() != action || c.GetActor() != actor || "users/"+c.GetActorDisplayName() != actor || c.GetResource() != resource {
 		f.t.Errorf("the newest change is %v, want %s of %s by %s", c, action, resource, actor)
 	}
 }

@@ -272,7 +272,7 @@ func TestAuditSaysWhatChanged(t *testing.T) {
 	}
 	var got []string
 	for _, c := range slices.Backward(list.GetChanges()) {
-		line := c.GetAction() + ":"
+		line := c.GetAction() + " " + c.GetResourceDisplayName() + ":"
 		for _, field := range c.GetFieldChanges() {
 			line += fmt.Sprintf(" %s %s>%s", field.GetField(), field.GetOldValue(), field.GetNewValue())
 			if field.GetSecret() {
@@ -283,14 +283,14 @@ func TestAuditSaysWhatChanged(t *testing.T) {
 	}
 	security := `[{"oauth2":{"places":[{"header":{"name":"Authorization"}},{"query":{"name":"access_token"}}]}}]`
 	want := []string{
-		"CreateApi: display_name >Echo context >/echo owner >users/ann",
-		`CreateVersion: version >1 endpoints.production >secret security >` + security + ` plans >["plans/gold"] state >STATE_CREATED`,
-		"PublishVersion: state STATE_CREATED>STATE_PUBLISHED",
-		`UpdateVersion: tags >["a","b"] endpoints.production >secret`,
-		"UpdateApi: display_name Echo>Echo 2",
-		"UpdatePlan: quota.messages 5000>5 quota.window WINDOW_MINUTE>WINDOW_DAY",
-		"DemoteVersion: state STATE_PUBLISHED>STATE_CREATED",
-		`DeleteVersion: version 1> tags ["a","b"]> endpoints.production >secret security ` + security + `> plans ["plans/gold"]> state STATE_CREATED>`,
+		"CreateApi Echo: display_name >Echo context >/echo owner >users/ann",
+		`CreateVersion Echo/1: version >1 endpoints.production >secret security >` + security + ` plans >["plans/gold"] state >STATE_CREATED`,
+		"PublishVersion Echo/1: state STATE_CREATED>STATE_PUBLISHED",
+		`UpdateVersion Echo/1: tags >["a","b"] endpoints.production >secret`,
+		"UpdateApi Echo 2: display_name Echo>Echo 2",
+		"UpdatePlan Gold: quota.messages 5000>5 quota.window WINDOW_MINUTE>WINDOW_DAY",
+		"DemoteVersion Echo 2/1: state STATE_PUBLISHED>STATE_CREATED",
+		`DeleteVersion Echo 2/1: version 1> tags ["a","b"]> endpoints.production >secret security ` + security + `> plans ["plans/gold"]> state STATE_CREATED>`,
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("changes (-want +got):\n%s", diff)

@@ -40,6 +40,9 @@ type API struct {
 // Name returns the API's name.
 func (a API) Name() resourcename.API { return resourcename.API{API: a.ID} }
 
+// Label returns what users call the API.
+func (a API) Label() string { return a.DisplayName }
+
 // defaultName returns the name of the default version, if there is one.
 func (a API) defaultName() resourcename.Version {
 	return resourcename.Version{API: a.ID, Version: a.DefaultVersion}

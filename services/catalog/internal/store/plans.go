@@ -33,6 +33,9 @@ type Plan struct {
 // Name returns the plan's name.
 func (p Plan) Name() resourcename.Plan { return resourcename.Plan{Plan: p.ID} }
 
+// Label returns what users call the plan.
+func (p Plan) Label() string { return p.DisplayName }
+
 // ListKey returns the plan's place in a list.
 func (p Plan) ListKey() sqldb.TimeKey { return sqldb.TimeKey{Time: p.CreatedAt.UnixMicro(), ID: p.ID} }
 

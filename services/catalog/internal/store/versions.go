@@ -102,6 +102,9 @@ func (v Version) Name() resourcename.Version {
 	return resourcename.Version{API: v.APIID, Version: v.ID}
 }
 
+// Label returns what users call the version.
+func (v Version) Label() string { return v.DisplayName + "/" + v.Version }
+
 // ListKey returns the version's place in a list.
 func (v Version) ListKey() sqldb.TimeKey {
 	return sqldb.TimeKey{Time: v.CreatedAt.UnixMicro(), ID: v.ID}

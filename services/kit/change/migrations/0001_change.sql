@@ -14,6 +14,9 @@ CREATE TABLE change (
     actor    TEXT COLLATE "C" NOT NULL,
     action   TEXT COLLATE "C" NOT NULL,
     resource TEXT COLLATE "C" NOT NULL,
+    -- What users called the two then: they may be gone since.
+    actor_label    TEXT COLLATE "C" NOT NULL,
+    resource_label TEXT COLLATE "C" NOT NULL,
     time_us  BIGINT NOT NULL,
     -- What watchers receive, or null.
     events   BYTEA,
@@ -21,6 +24,9 @@ CREATE TABLE change (
     fields   BYTEA
 );
 CREATE INDEX change_time_us ON change (time_us);
+CREATE INDEX change_actor ON change (actor, number);
+CREATE INDEX change_resource ON change (resource, number);
+CREATE INDEX change_resource_label ON change (resource_label, number);
 
 -- Who watches: one row for each instance.
 CREATE TABLE change_watcher (

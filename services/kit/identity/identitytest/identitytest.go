@@ -57,7 +57,7 @@ func (s *Signer) Verifier() *identity.Verifier {
 	return identity.NewVerifier(identity.NewKeys(func(context.Context) (identity.KeySet, error) { return set, nil }, time.Now), nil, time.Now)
 }
 
-// Token returns a token of users/{id} that is valid for 15 minutes.
+// Token returns a token of users/{id}, whose username is the id too, that is valid for 15 minutes.
 func (s *Signer) Token(id string, roles ...string) string {
 	s.t.Helper()
 	now := time.Now()
@@ -70,7 +70,7 @@ func (s *Signer) Token(id string, roles ...string) string {
 			Expiry:   jwt.NewNumericDate(now.Add(15 * time.Minute)),
 			ID:       rand.Text(),
 		},
-		Roles: roles,
+		Username: id, Roles: roles,
 	})
 }
 

@@ -76,7 +76,9 @@ func (s *Server) listAll(ctx context.Context, req *changev1.ListChangesRequest) 
 	}
 	pages := make([]*changev1.ListChangesResponse, len(s.services))
 	err = s.each(ctx, func(ctx context.Context, i int, svc service) (err error) {
-		ask := &changev1.ListChangesRequest{Parent: svc.name}
+		ask := &changev1.ListChangesRequest{
+			Parent: svc.name, StartTime: req.GetStartTime(), EndTime: req.GetEndTime(), Filter: req.GetFilter(),
+		}
 		of, err := page.New[uint64](ask)
 		if err != nil {
 			return err

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 	"unicode"
 	"unicode/utf8"
 
@@ -16,8 +17,11 @@ import (
 // maskField is the field of an update that says what is changed.
 const maskField = "update_mask"
 
-// fieldMask is the type of that field.
-const fieldMask protoreflect.FullName = "google.protobuf.FieldMask"
+// Types of messages that a parameter may be.
+const (
+	fieldMask protoreflect.FullName = "google.protobuf.FieldMask"
+	timestamp protoreflect.FullName = "google.protobuf.Timestamp"
+)
 
 // isParameter reports whether a field can be in a path or a query.
 func isParameter(fd protoreflect.FieldDescriptor) bool {
@@ -28,7 +32,7 @@ func isParameter(fd protoreflect.FieldDescriptor) bool {
 	case protoreflect.StringKind, protoreflect.BoolKind, protoreflect.Int32Kind:
 		return true
 	case protoreflect.MessageKind:
-		return fd.Message().FullName() == fieldMask
+		return fd.Message().FullName() == fieldMask || fd.Message().FullName() == timestamp
 	default:
 		return false
 	}
@@ -47,9 +51,21 @@ func checkParameter(fd protoreflect.FieldDescriptor, text string) string {
 	case protoreflect.Int32Kind:
 		return checkNumber(fd.Kind(), text)
 	case protoreflect.MessageKind:
-		if slices.Contains(strings.Split(text, ","), "") {
-			return "must be field names separated by commas"
+		return checkMessage(fd.Message().FullName(), text)
+	}
+	return ""
+}
+
+// checkMessage says what is wrong with the text of a message, or "".
+func checkMessage(name protoreflect.FullName, text string) string {
+	if name == timestamp {
+		if _, err := time.Parse(time.RFC3339Nano, text); err != nil {
+			return "must be a time, as 2026-01-31T23:59:59Z"
 		}
+		return ""
+	}
+	if slices.Contains(strings.Split(text, ","), "") {
+		return "must be field names separated by commas"
 	}
 	return ""
 }
@@ -98,7 +114,7 @@ func (rt *route) checkQuery(raw string) (url.Values, []fault.Violation, error) {
 			bad = append(bad, fault.Violation{Field: name, Message: message})
 			continue
 		}
-		if fd.Kind() == protoreflect.MessageKind {
+		if fd.Kind() == protoreflect.MessageKind && fd.Message().FullName() == fieldMask {
 			values = []string{snake(values[0])}
 		}
 		query.Set(name, values[0])

@@ -24,7 +24,7 @@ func (w *world) audit(after uint64) (all []string) {
 		if c.GetChangeNumber() <= after {
 			continue
 		}
-		line := c.GetAction() + ":"
+		line := c.GetAction() + " " + c.GetResourceDisplayName() + ":"
 		for _, field := range c.GetFieldChanges() {
 			if line += " " + field.GetField(); field.GetSecret() {
 				line += " is secret"
@@ -75,23 +75,40 @@ func TestAuditSaysWhatChanged(t *testing.T) {
 		_, err = w.subs.DeleteSubscription(w.ann, &subscriptionv1.DeleteSubscriptionRequest{Name: sub.GetName()})
 		w.must(err)
 		want := []string{
-			`CreateUser: username >eve roles >["ROLE_CREATOR"] state >STATE_ACTIVE password is secret`,
-			`UpdateUser: display_name >Eve roles ["ROLE_CREATOR"]>["ROLE_CREATOR","ROLE_PUBLISHER"]`,
-			`ChangePassword: password is secret`,
-			`SuspendUser: state STATE_ACTIVE>STATE_SUSPENDED`,
-			`DeleteUser: username eve> display_name Eve> roles ["ROLE_CREATOR","ROLE_PUBLISHER"]> state STATE_SUSPENDED>`,
-			`CreateApplication: display_name >app owner >` + w.annName,
-			`UpdateApplication: description >What for.`,
-			`CreateOAuthClient: stage >STAGE_SANDBOX client_id >` + c.GetClientId(),
-			`CreateOAuthClientSecret: secret is secret`,
-			`CreateOAuthClientSecret: expire_time >2027-01-02T03:04:05Z secret is secret`,
-			`DeleteOAuthClientSecret: expire_time 2027-01-02T03:04:05Z> secret is secret`,
-			`CreateSubscription: application >` + app.GetName() + ` version >` + v1 + ` plan >` + gold,
-			`UpdateSubscription: plan ` + gold + `>` + silver,
-			`DeleteSubscription: application ` + app.GetName() + `> version ` + v1 + `> plan ` + silver + `>`,
+			`CreateUser eve: username >eve roles >["ROLE_CREATOR"] state >STATE_ACTIVE password is secret`,
+			`UpdateUser eve: display_name >Eve roles ["ROLE_CREATOR"]>["ROLE_CREATOR","ROLE_PUBLISHER"]`,
+			`ChangePassword eve: password is secret`,
+			`SuspendUser eve: state STATE_ACTIVE>STATE_SUSPENDED`,
+			`DeleteUser eve: username eve> display_name Eve> roles ["ROLE_CREATOR","ROLE_PUBLISHER"]> state STATE_SUSPENDED>`,
+			`CreateApplication app: display_name >app owner >` + w.annName,
+			`UpdateApplication app: description >What for.`,
+			`CreateOAuthClient app (sandbox): stage >STAGE_SANDBOX client_id >` + c.GetClientId(),
+			`CreateOAuthClientSecret app (sandbox): secret is secret`,
+			`CreateOAuthClientSecret app (sandbox): expire_time >2027-01-02T03:04:05Z secret is secret`,
+			`DeleteOAuthClientSecret app (sandbox): expire_time 2027-01-02T03:04:05Z> secret is secret`,
+			`CreateSubscription app to Echo/1.0.0: application >` + app.GetName() + ` version >` + v1 + ` plan >` + gold,
+			`UpdateSubscription app to Echo/1.0.0: plan ` + gold + `>` + silver,
+			`DeleteSubscription app to Echo/1.0.0: application ` + app.GetName() + `> version ` + v1 + `> plan ` + silver + `>`,
 		}
 		if diff := cmp.Diff(want, w.audit(before)); diff != "" {
 			t.Errorf("changes (-want +got):\n%s", diff)
 		}
 	})
+}
+
+// TestAuditSaysWhoItWas has an administrator sign in and make a change: the audit log
+// has the username of then.
+func TestAuditSaysWhoItWas(t *testing.T) {
+	w := onSQLite(t)
+	in, err := w.signIn("admin", adminPassword)
+	w.must(err)
+	_, err = w.apps.CreateApplication(bearer(t.Context(), in.GetAccessToken()), &subscriptionv1.CreateApplicationRequest{
+		Application: &subscriptionv1.Application{DisplayName: "app"},
+	})
+	w.must(err)
+	list, err := w.changes.ListChanges(w.root, &changev1.ListChangesRequest{Parent: "services/subscription", PageSize: 1})
+	w.must(err)
+	if c := list.GetChanges()[0]; c.GetActor() != w.rootName || c.GetActorDisplayName() != "admin" {
+		t.Errorf("the newest change is by %q, called %q, want %s, called admin", c.GetActor(), c.GetActorDisplayName(), w.rootName)
+	}
 }

@@ -27,6 +27,9 @@ type Application struct {
 	Etag        int64
 }
 
+// Label returns what users call the application.
+func (a Application) Label() string { return a.DisplayName }
+
 // ListKey returns the application's key in lists.
 func (a Application) ListKey() sqldb.TimeKey {
 	return sqldb.TimeKey{Time: a.CreatedAt.UnixMicro(), ID: a.ID}

@@ -115,7 +115,7 @@ func (s *Store) UnlockUser(ctx context.Context, v identity.Viewer, id string, ch
 		if err := check(u); err != nil {
 			return change.Record{}, err
 		}
-		return change.Record{Resource: UserName(id)}, forgetFailures(ctx, tx, id)
+		return change.Record{Resource: UserName(id), Label: u.Label()}, forgetFailures(ctx, tx, id)
 	})
 	return u, err
 }

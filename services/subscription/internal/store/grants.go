@@ -171,7 +171,7 @@ func (s *Store) Revoke(ctx context.Context, c OAuthClient, tokenID string, expir
 		}
 		name := GrantName(tokenID)
 		return change.Record{
-			Actor: c.Name.String(), Resource: name, Event: event(backplanev1.GrantEvent_CAUSE_TOKEN_REVOKED, name), Skip: !added,
+			Actor: c.Name.String(), ActorLabel: c.Label(), Resource: name, Event: event(backplanev1.GrantEvent_CAUSE_TOKEN_REVOKED, name), Skip: !added,
 		}, nil
 	})
 }

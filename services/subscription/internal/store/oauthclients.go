@@ -39,11 +39,16 @@ type OAuthClient struct {
 	// ClientID identifies it at the token endpoint.
 	ClientID string
 	// Owner is the id of the user who owns the application.
-	Owner     string
-	CreatedAt time.Time
-	UpdatedAt time.Time
-	Etag      int64
+	Owner string
+	// ApplicationLabel is what users call the application.
+	ApplicationLabel string
+	CreatedAt        time.Time
+	UpdatedAt        time.Time
+	Etag             int64
 }
+
+// Label returns what users call the OAuth client.
+func (c OAuthClient) Label() string { return c.ApplicationLabel + " (" + c.Stage.String() + ")" }
 
 // ListKey returns the OAuth client's key in lists.
 func (c OAuthClient) ListKey() sqldb.TimeKey {
@@ -51,13 +56,13 @@ func (c OAuthClient) ListKey() sqldb.TimeKey {
 }
 
 const selectOAuthClient = `
-	SELECT c.id, c.application, c.stage, c.client_id, a.owner, c.created_at, c.updated_at, c.etag
+	SELECT c.id, c.application, c.stage, c.client_id, a.owner, a.display_name, c.created_at, c.updated_at, c.etag
 	FROM oauth_client c JOIN application a ON a.id = c.application `
 
 func scanOAuthClient(row sqldb.Row) (OAuthClient, error) {
 	var c OAuthClient
 	var created, updated int64
-	err := row.Scan(&c.Name.OAuthClient, &c.Name.Application, &c.Stage, &c.ClientID, &c.Owner, &created, &updated, &c.Etag)
+	err := row.Scan(&c.Name.OAuthClient, &c.Name.Application, &c.Stage, &c.ClientID, &c.Owner, &c.ApplicationLabel, &created, &updated, &c.Etag)
 	c.CreatedAt, c.UpdatedAt = sqldb.Time(created), sqldb.Time(updated)
 	return c, err
 }
@@ -75,7 +80,7 @@ func (s *Store) CreateOAuthClient(ctx context.Context, v identity.Viewer, c OAut
 		if err := check(app); err != nil {
 			return change.Record{}, err
 		}
-		c.Owner, c.CreatedAt, c.UpdatedAt = app.Owner, tx.Time, tx.Time
+		c.Owner, c.ApplicationLabel, c.CreatedAt, c.UpdatedAt = app.Owner, app.DisplayName, tx.Time, tx.Time
 		_, err = tx.ExecContext(ctx, `
 			INSERT INTO oauth_client (id, application, stage, client_id, created_at, updated_at, etag)
 			VALUES ($1, $2, $3, $4, $5, $6, $7)`,

@@ -19,11 +19,16 @@ const maxSecrets = 5
 
 // Secret is a secret of an OAuth client; only the hash of its value is stored.
 type Secret struct {
-	Name      resourcename.OAuthClientSecret
-	CreatedAt time.Time
+	Name resourcename.OAuthClientSecret
+	// ClientLabel is what users call the OAuth client.
+	ClientLabel string
+	CreatedAt   time.Time
 	// ExpiresAt is when it expires; the zero time means never.
 	ExpiresAt time.Time
 }
+
+// Label returns what users call the OAuth client: a secret has no name of its own.
+func (s Secret) Label() string { return s.ClientLabel }
 
 // ListKey returns the secret's key in lists.
 func (s Secret) ListKey() sqldb.TimeKey {
@@ -31,13 +36,15 @@ func (s Secret) ListKey() sqldb.TimeKey {
 }
 
 const selectSecret = `
-	SELECT s.id, c.application, c.id, s.created_at, s.expires_at
+	SELECT s.id, c.application, c.id, a.display_name, c.stage, s.created_at, s.expires_at
 	FROM oauth_client_secret s JOIN oauth_client c ON c.id = s.oauth_client JOIN application a ON a.id = c.application `
 
 func scanSecret(row sqldb.Row) (Secret, error) {
 	var s Secret
 	var created, expires int64
-	err := row.Scan(&s.Name.Secret, &s.Name.Application, &s.Name.OAuthClient, &created, &expires)
+	var c OAuthClient
+	err := row.Scan(&s.Name.Secret, &s.Name.Application, &s.Name.OAuthClient, &c.ApplicationLabel, &c.Stage, &created, &expires)
+	s.ClientLabel = c.Label()
 	s.CreatedAt, s.ExpiresAt = sqldb.Time(created), maybe(expires)
 	return s, err
 }
@@ -58,7 +65,7 @@ func (s *Store) CreateSecret(ctx context.Context, v identity.Viewer, client reso
 		if err := check(c); err != nil {
 			return change.Record{}, err
 		}
-		secret.CreatedAt = tx.Time
+		secret.ClientLabel, secret.CreatedAt = c.Label(), tx.Time
 		var n int
 		err = tx.QueryRowContext(ctx, `
 			SELECT count(*) FROM oauth_client_secret WHERE oauth_client = $1 AND (expires_at = 0 OR expires_at > $2)`,
@@ -124,7 +131,7 @@ func (s *Store) ClientSecrets(ctx context.Context, clientID string) (c OAuthClie
 		c, err = scanOAuthClient(sqldb.With(row, &hash))
 		return hash, err
 	}, `
-		SELECT c.id, c.application, c.stage, c.client_id, a.owner, c.created_at, c.updated_at, c.etag, s.hash
+		SELECT c.id, c.application, c.stage, c.client_id, a.owner, a.display_name, c.created_at, c.updated_at, c.etag, s.hash
 		FROM oauth_client c JOIN application a ON a.id = c.application JOIN oauth_client_secret s ON s.oauth_client = c.id
 			JOIN users u ON u.id = a.owner
 		WHERE c.client_id = $1 AND NOT u.suspended AND (s.expires_at = 0 OR s.expires_at > $2)`, clientID, s.moment().UnixMicro())

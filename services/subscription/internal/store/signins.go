@@ -295,9 +295,10 @@ func (s *Store) SignIns(ctx context.Context, user string, after sqldb.TimeKey) i
 // which also forgives failed sign-ins.
 func (s *Store) ChangePassword(ctx context.Context, id string, old *string, hash, keep string) (names []string, ok bool, err error) {
 	err = s.log.Write(ctx, "change password", func(tx *change.Tx) (change.Record, error) {
-		ok, err = sqldb.Changed(tx.ExecContext(ctx, `
+		var username string
+		username, ok, err = sqldb.One(ctx, tx, scanID, `
 			UPDATE users SET password = $1, updated_at = $2, etag = etag + 1
-			WHERE id = $3 AND (CAST($4 AS TEXT) IS NULL OR password = $4)`, hash, tx.Time.UnixMicro(), id, old))
+			WHERE id = $3 AND (CAST($4 AS TEXT) IS NULL OR password = $4) RETURNING username`, hash, tx.Time.UnixMicro(), id, old)
 		if err != nil {
 			return change.Record{}, err
 		}
@@ -321,7 +322,7 @@ func (s *Store) ChangePassword(ctx context.Context, id string, old *string, hash
 			}
 		}
 		ended, err := endAccess(ctx, tx, over...)
-		return change.Record{Resource: UserName(id), Event: ended, Secrets: []string{passwordSecret}}, err
+		return change.Record{Resource: UserName(id), Label: username, Event: ended, Secrets: []string{passwordSecret}}, err
 	})
 	return names, ok, err
 }

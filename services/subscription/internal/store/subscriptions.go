@@ -22,11 +22,16 @@ type Subscription struct {
 	// Version and Plan are resource names.
 	Version, Plan string
 	// Owner is the id of the user who owns the application.
-	Owner     string
-	CreatedAt time.Time
-	UpdatedAt time.Time
-	Etag      int64
+	Owner string
+	// ApplicationLabel and VersionLabel are what users call the two.
+	ApplicationLabel, VersionLabel string
+	CreatedAt                      time.Time
+	UpdatedAt                      time.Time
+	Etag                           int64
 }
+
+// Label returns what users call the subscription.
+func (s Subscription) Label() string { return s.ApplicationLabel + " to " + s.VersionLabel }
 
 // ListKey returns the subscription's key in lists.
 func (s Subscription) ListKey() sqldb.TimeKey {
@@ -34,13 +39,13 @@ func (s Subscription) ListKey() sqldb.TimeKey {
 }
 
 const selectSubscription = `
-	SELECT s.id, s.application, s.version, s.plan, a.owner, s.created_at, s.updated_at, s.etag
+	SELECT s.id, s.application, s.version, s.plan, a.owner, a.display_name, v.api_name || '/' || v.version, s.created_at, s.updated_at, s.etag
 	FROM subscription s JOIN application a ON a.id = s.application JOIN version v ON v.name = s.version `
 
 func scanSubscription(row sqldb.Row) (Subscription, error) {
 	var s Subscription
 	var created, updated int64
-	err := row.Scan(&s.ID, &s.Application, &s.Version, &s.Plan, &s.Owner, &created, &updated, &s.Etag)
+	err := row.Scan(&s.ID, &s.Application, &s.Version, &s.Plan, &s.Owner, &s.ApplicationLabel, &s.VersionLabel, &created, &updated, &s.Etag)
 	s.CreatedAt, s.UpdatedAt = sqldb.Time(created), sqldb.Time(updated)
 	return s, err
 }
@@ -103,6 +108,7 @@ func (s *Store) CreateSubscription(ctx context.Context, v identity.Viewer, sub S
 			return change.Record{}, err
 		}
 		sub.Owner, sub.CreatedAt, sub.UpdatedAt = app.Owner, tx.Time, tx.Time
+		sub.ApplicationLabel, sub.VersionLabel = app.DisplayName, version.Label()
 		_, err = tx.ExecContext(ctx, `
 			INSERT INTO subscription (id, application, version, plan, created_at, updated_at, etag)
 			VALUES ($1, $2, $3, $4, $5, $6, $7)`,

@@ -35,6 +35,9 @@ type User struct {
 
 func (u User) admin() bool { return slices.Contains(u.Roles, identity.RoleAdmin) }
 
+// Label returns what users call the user.
+func (u User) Label() string { return u.Username }
+
 // ListKey returns the user's key in lists.
 func (u User) ListKey() sqldb.TimeKey { return sqldb.TimeKey{Time: u.CreatedAt.UnixMicro(), ID: u.ID} }
 

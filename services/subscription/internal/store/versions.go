@@ -28,6 +28,9 @@ type Version struct {
 	ChangeNumber uint64
 }
 
+// Label returns what users call the version.
+func (v Version) Label() string { return v.APIName + "/" + v.Version }
+
 func (v Version) offers(plan string) bool { return slices.Contains(v.Plans, plan) }
 
 // Cursor is how far the catalog's changes have been applied.
@@ -195,15 +198,22 @@ func (s *Store) applyCatalog(ctx context.Context, before, after Cursor, apply fu
 		if err != nil || len(removed) == 0 {
 			return change.Record{Skip: true}, err
 		}
-		return change.Record{Actor: "services/catalog", Action: "DeleteVersion", Resource: removed[0], Event: event(backplanev1.GrantEvent_CAUSE_VERSION_DELETED, removed...)}, nil
+		names := make([]string, len(removed))
+		for i, v := range removed {
+			names[i] = v.Name
+		}
+		return change.Record{
+			Actor: "services/catalog", Action: "DeleteVersion", Resource: names[0], Label: removed[0].Label(),
+			Event: event(backplanev1.GrantEvent_CAUSE_VERSION_DELETED, names...),
+		}, nil
 	})
 	return applied && err == nil, err
 }
 
-// removeVersions deletes versions with their subscriptions, and returns the names
-// of those that existed.
-func removeVersions(ctx context.Context, tx *change.Tx, names []string) ([]string, error) {
-	var removed []string
+// removeVersions deletes versions with their subscriptions, and returns those that
+// existed.
+func removeVersions(ctx context.Context, tx *change.Tx, names []string) ([]Version, error) {
+	var removed []Version
 	for _, name := range names {
 		v, known, err := readVersion(ctx, tx, name)
 		if err != nil {
@@ -218,7 +228,7 @@ func removeVersions(ctx context.Context, tx *change.Tx, names []string) ([]strin
 		if _, err := tx.ExecContext(ctx, `DELETE FROM version WHERE name = $1`, name); err != nil {
 			return nil, err
 		}
-		removed = append(removed, name)
+		removed = append(removed, v)
 	}
 	return removed, nil
 }

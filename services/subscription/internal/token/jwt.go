@@ -128,7 +128,7 @@ func (i *Issuer) SignUser(u identity.User, signInEnds time.Time) (raw string, ex
 			Issuer: i.url, Subject: u.Name, Audience: jwt.Audience{identity.ControlAudience(i.url)},
 			Expiry: jwt.NewNumericDate(expires), IssuedAt: jwt.NewNumericDate(issued), ID: id.New(),
 		},
-		Roles: u.Roles, SignIn: u.SignIn, AsOf: u.AsOf,
+		Username: u.Username, Roles: u.Roles, SignIn: u.SignIn, AsOf: u.AsOf,
 	}).Serialize()
 	if err != nil {
 		return "", time.Time{}, fmt.Errorf("sign user's token: %w", err)

@@ -302,7 +302,7 @@ func TestVerifierTakesUserTokens(t *testing.T) {
 	keys := newKeys(t, newStore(testdb.SQLite(t, store.Schema()), c.now), seal.New(), rotation(), c)
 	issuer := newIssuer(keys, c)
 	v := identity.NewVerifier(issuer.Keys(), nil, c.now)
-	want := identity.User{Name: "users/p1", Roles: []string{"creator", "publisher"}, SignIn: "signin-1", AsOf: 1 << 60}
+	want := identity.User{Name: "users/p1", Username: "pia", Roles: []string{"creator", "publisher"}, SignIn: "signin-1", AsOf: 1 << 60}
 	raw, expires, err := issuer.SignUser(want, c.now().Add(time.Hour))
 	if err != nil {
 		t.Fatal(err)

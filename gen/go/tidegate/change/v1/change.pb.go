@@ -40,9 +40,15 @@ type Change struct {
 	CreateTime *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
 	// What it changed, in the order of the resource's fields: at most 64. A resource
 	// that was made has new values only, and one that was deleted old ones.
-	FieldChanges  []*FieldChange `protobuf:"bytes,7,rep,name=field_changes,json=fieldChanges,proto3" json:"field_changes,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	FieldChanges []*FieldChange `protobuf:"bytes,7,rep,name=field_changes,json=fieldChanges,proto3" json:"field_changes,omitempty"`
+	// What users called the actor when it made the change: the username, or the
+	// service's name.
+	ActorDisplayName string `protobuf:"bytes,8,opt,name=actor_display_name,json=actorDisplayName,proto3" json:"actor_display_name,omitempty"`
+	// What users called the resource after the change, or before it was deleted, such
+	// as "Ferry/1.0.0" for a version. Empty for what has no name of its own.
+	ResourceDisplayName string `protobuf:"bytes,9,opt,name=resource_display_name,json=resourceDisplayName,proto3" json:"resource_display_name,omitempty"`
+	unknownFields       protoimpl.UnknownFields
+	sizeCache           protoimpl.SizeCache
 }
 
 func (x *Change) Reset() {
@@ -122,6 +128,20 @@ func (x *Change) GetFieldChanges() []*FieldChange {
 		return x.FieldChanges
 	}
 	return nil
+}
+
+func (x *Change) GetActorDisplayName() string {
+	if x != nil {
+		return x.ActorDisplayName
+	}
+	return ""
+}
+
+func (x *Change) GetResourceDisplayName() string {
+	if x != nil {
+		return x.ResourceDisplayName
+	}
+	return ""
 }
 
 // FieldChange is what a change did to one field of its resource.
@@ -342,7 +362,7 @@ var File_tidegate_change_v1_change_proto protoreflect.FileDescriptor
 
 const file_tidegate_change_v1_change_proto_rawDesc = "" +
 	"\n" +
-	"\x1ftidegate/change/v1/change.proto\x12\x12tidegate.change.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xe6\x02\n" +
+	"\x1ftidegate/change/v1/change.proto\x12\x12tidegate.change.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd2\x03\n" +
 	"\x06Change\x12\x17\n" +
 	"\x04name\x18\x01 \x01(\tB\x03\xe0A\bR\x04name\x12#\n" +
 	"\rchange_number\x18\x02 \x01(\x04R\fchangeNumber\x12\x14\n" +
@@ -351,7 +371,9 @@ const file_tidegate_change_v1_change_proto_rawDesc = "" +
 	"\bresource\x18\x05 \x01(\tR\bresource\x12;\n" +
 	"\vcreate_time\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"createTime\x12D\n" +
-	"\rfield_changes\x18\a \x03(\v2\x1f.tidegate.change.v1.FieldChangeR\ffieldChanges:Q\xeaAN\n" +
+	"\rfield_changes\x18\a \x03(\v2\x1f.tidegate.change.v1.FieldChangeR\ffieldChanges\x121\n" +
+	"\x12actor_display_name\x18\b \x01(\tB\x03\xe0A\x03R\x10actorDisplayName\x127\n" +
+	"\x15resource_display_name\x18\t \x01(\tB\x03\xe0A\x03R\x13resourceDisplayName:Q\xeaAN\n" +
 	"\x0ftidegate/Change\x12*services/{service}/changes/{change_number}*\achanges2\x06change\"u\n" +
 	"\vFieldChange\x12\x14\n" +
 	"\x05field\x18\x01 \x01(\tR\x05field\x12\x1b\n" +

@@ -14,6 +14,7 @@ import (
 	_ "google.golang.org/genproto/googleapis/api/annotations"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	sync "sync"
 	unsafe "unsafe"
@@ -34,9 +35,17 @@ type ListChangesRequest struct {
 	// Changes per page: 0 means 50, more than 1000 means 1000, a negative number
 	// is refused (AIP-158).
 	PageSize int32 `protobuf:"varint,2,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
-	// next_page_token of the previous page, or empty for the first. The parent
-	// must be the same. At most 1024 characters.
-	PageToken     string `protobuf:"bytes,3,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	// next_page_token of the previous page, or empty for the first. All but the
+	// page size must be the same. At most 1024 characters.
+	PageToken string `protobuf:"bytes,3,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	// Only changes made at or after this time; not set for all.
+	StartTime *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=start_time,json=startTime,proto3" json:"start_time,omitempty"`
+	// Only changes made before this time, which must be after start_time; not set for all.
+	EndTime *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=end_time,json=endTime,proto3" json:"end_time,omitempty"`
+	// Restricts the list: terms `field = "value"` joined by AND, on actor, action (as
+	// "PublishVersion"), resource, which is a resource name, and
+	// resource_display_name. At most 1024 characters.
+	Filter        string `protobuf:"bytes,6,opt,name=filter,proto3" json:"filter,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -88,6 +97,27 @@ func (x *ListChangesRequest) GetPageSize() int32 {
 func (x *ListChangesRequest) GetPageToken() string {
 	if x != nil {
 		return x.PageToken
+	}
+	return ""
+}
+
+func (x *ListChangesRequest) GetStartTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.StartTime
+	}
+	return nil
+}
+
+func (x *ListChangesRequest) GetEndTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.EndTime
+	}
+	return nil
+}
+
+func (x *ListChangesRequest) GetFilter() string {
+	if x != nil {
+		return x.Filter
 	}
 	return ""
 }
@@ -392,12 +422,16 @@ var File_tidegate_change_v1_change_service_proto protoreflect.FileDescriptor
 
 const file_tidegate_change_v1_change_service_proto_rawDesc = "" +
 	"\n" +
-	"'tidegate/change/v1/change_service.proto\x12\x12tidegate.change.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1ftidegate/change/v1/change.proto\x1a\x1dtidegate/rules/v1/rules.proto\"\x80\x01\n" +
+	"'tidegate/change/v1/change_service.proto\x12\x12tidegate.change.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1ftidegate/change/v1/change.proto\x1a\x1dtidegate/rules/v1/rules.proto\"\x94\x02\n" +
 	"\x12ListChangesRequest\x12$\n" +
 	"\x06parent\x18\x01 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\xe0\xea0\x01R\x06parent\x12\x1b\n" +
 	"\tpage_size\x18\x02 \x01(\x05R\bpageSize\x12'\n" +
 	"\n" +
-	"page_token\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\x80\bR\tpageToken\"s\n" +
+	"page_token\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\x80\bR\tpageToken\x129\n" +
+	"\n" +
+	"start_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\tstartTime\x125\n" +
+	"\bend_time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\aendTime\x12 \n" +
+	"\x06filter\x18\x06 \x01(\tB\b\xbaH\x05r\x03\x18\x80\bR\x06filter\"s\n" +
 	"\x13ListChangesResponse\x124\n" +
 	"\achanges\x18\x01 \x03(\v2\x1a.tidegate.change.v1.ChangeR\achanges\x12&\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"4\n" +
@@ -434,32 +468,35 @@ func file_tidegate_change_v1_change_service_proto_rawDescGZIP() []byte {
 
 var file_tidegate_change_v1_change_service_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
 var file_tidegate_change_v1_change_service_proto_goTypes = []any{
-	(*ListChangesRequest)(nil),   // 0: tidegate.change.v1.ListChangesRequest
-	(*ListChangesResponse)(nil),  // 1: tidegate.change.v1.ListChangesResponse
-	(*GetChangeRequest)(nil),     // 2: tidegate.change.v1.GetChangeRequest
-	(*WaitChangeRequest)(nil),    // 3: tidegate.change.v1.WaitChangeRequest
-	(*WaitChangeResponse)(nil),   // 4: tidegate.change.v1.WaitChangeResponse
-	(*ListWatchersRequest)(nil),  // 5: tidegate.change.v1.ListWatchersRequest
-	(*ListWatchersResponse)(nil), // 6: tidegate.change.v1.ListWatchersResponse
-	(*Change)(nil),               // 7: tidegate.change.v1.Change
-	(*Watcher)(nil),              // 8: tidegate.change.v1.Watcher
+	(*ListChangesRequest)(nil),    // 0: tidegate.change.v1.ListChangesRequest
+	(*ListChangesResponse)(nil),   // 1: tidegate.change.v1.ListChangesResponse
+	(*GetChangeRequest)(nil),      // 2: tidegate.change.v1.GetChangeRequest
+	(*WaitChangeRequest)(nil),     // 3: tidegate.change.v1.WaitChangeRequest
+	(*WaitChangeResponse)(nil),    // 4: tidegate.change.v1.WaitChangeResponse
+	(*ListWatchersRequest)(nil),   // 5: tidegate.change.v1.ListWatchersRequest
+	(*ListWatchersResponse)(nil),  // 6: tidegate.change.v1.ListWatchersResponse
+	(*timestamppb.Timestamp)(nil), // 7: google.protobuf.Timestamp
+	(*Change)(nil),                // 8: tidegate.change.v1.Change
+	(*Watcher)(nil),               // 9: tidegate.change.v1.Watcher
 }
 var file_tidegate_change_v1_change_service_proto_depIdxs = []int32{
-	7, // 0: tidegate.change.v1.ListChangesResponse.changes:type_name -> tidegate.change.v1.Change
-	8, // 1: tidegate.change.v1.ListWatchersResponse.watchers:type_name -> tidegate.change.v1.Watcher
-	0, // 2: tidegate.change.v1.ChangeService.ListChanges:input_type -> tidegate.change.v1.ListChangesRequest
-	2, // 3: tidegate.change.v1.ChangeService.GetChange:input_type -> tidegate.change.v1.GetChangeRequest
-	3, // 4: tidegate.change.v1.ChangeService.WaitChange:input_type -> tidegate.change.v1.WaitChangeRequest
-	5, // 5: tidegate.change.v1.ChangeService.ListWatchers:input_type -> tidegate.change.v1.ListWatchersRequest
-	1, // 6: tidegate.change.v1.ChangeService.ListChanges:output_type -> tidegate.change.v1.ListChangesResponse
-	7, // 7: tidegate.change.v1.ChangeService.GetChange:output_type -> tidegate.change.v1.Change
-	4, // 8: tidegate.change.v1.ChangeService.WaitChange:output_type -> tidegate.change.v1.WaitChangeResponse
-	6, // 9: tidegate.change.v1.ChangeService.ListWatchers:output_type -> tidegate.change.v1.ListWatchersResponse
-	6, // [6:10] is the sub-list for method output_type
-	2, // [2:6] is the sub-list for method input_type
-	2, // [2:2] is the sub-list for extension type_name
-	2, // [2:2] is the sub-list for extension extendee
-	0, // [0:2] is the sub-list for field type_name
+	7, // 0: tidegate.change.v1.ListChangesRequest.start_time:type_name -> google.protobuf.Timestamp
+	7, // 1: tidegate.change.v1.ListChangesRequest.end_time:type_name -> google.protobuf.Timestamp
+	8, // 2: tidegate.change.v1.ListChangesResponse.changes:type_name -> tidegate.change.v1.Change
+	9, // 3: tidegate.change.v1.ListWatchersResponse.watchers:type_name -> tidegate.change.v1.Watcher
+	0, // 4: tidegate.change.v1.ChangeService.ListChanges:input_type -> tidegate.change.v1.ListChangesRequest
+	2, // 5: tidegate.change.v1.ChangeService.GetChange:input_type -> tidegate.change.v1.GetChangeRequest
+	3, // 6: tidegate.change.v1.ChangeService.WaitChange:input_type -> tidegate.change.v1.WaitChangeRequest
+	5, // 7: tidegate.change.v1.ChangeService.ListWatchers:input_type -> tidegate.change.v1.ListWatchersRequest
+	1, // 8: tidegate.change.v1.ChangeService.ListChanges:output_type -> tidegate.change.v1.ListChangesResponse
+	8, // 9: tidegate.change.v1.ChangeService.GetChange:output_type -> tidegate.change.v1.Change
+	4, // 10: tidegate.change.v1.ChangeService.WaitChange:output_type -> tidegate.change.v1.WaitChangeResponse
+	6, // 11: tidegate.change.v1.ChangeService.ListWatchers:output_type -> tidegate.change.v1.ListWatchersResponse
+	8, // [8:12] is the sub-list for method output_type
+	4, // [4:8] is the sub-list for method input_type
+	4, // [4:4] is the sub-list for extension type_name
+	4, // [4:4] is the sub-list for extension extendee
+	0, // [0:4] is the sub-list for field type_name
 }
 
 func init() { file_tidegate_change_v1_change_service_proto_init() }

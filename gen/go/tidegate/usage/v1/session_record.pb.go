@@ -252,7 +252,18 @@ type SessionRecord struct {
 	Detail string `protobuf:"bytes,22,opt,name=detail,proto3" json:"detail,omitempty"`
 	// How many later records of the same application were not kept, because only so
 	// many are for each hour; their traffic is in the usage. Gateways do not set it.
-	LeftOut       int64 `protobuf:"varint,23,opt,name=left_out,json=leftOut,proto3" json:"left_out,omitempty"`
+	LeftOut int64 `protobuf:"varint,23,opt,name=left_out,json=leftOut,proto3" json:"left_out,omitempty"`
+	// What users call the API, the last display name of one that was deleted; empty if
+	// no version was found.
+	ApiDisplayName string `protobuf:"bytes,30,opt,name=api_display_name,json=apiDisplayName,proto3" json:"api_display_name,omitempty"`
+	// The version's version string, such as 1.0.0; of one that was deleted too.
+	VersionString string `protobuf:"bytes,31,opt,name=version_string,json=versionString,proto3" json:"version_string,omitempty"`
+	// What users call the application, the last display name of one that was deleted;
+	// empty for the scheme none.
+	ApplicationDisplayName string `protobuf:"bytes,32,opt,name=application_display_name,json=applicationDisplayName,proto3" json:"application_display_name,omitempty"`
+	// The username of the application's owner, the last one of a user that was
+	// deleted; empty for the scheme none.
+	Username      string `protobuf:"bytes,33,opt,name=username,proto3" json:"username,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -448,11 +459,39 @@ func (x *SessionRecord) GetLeftOut() int64 {
 	return 0
 }
 
+func (x *SessionRecord) GetApiDisplayName() string {
+	if x != nil {
+		return x.ApiDisplayName
+	}
+	return ""
+}
+
+func (x *SessionRecord) GetVersionString() string {
+	if x != nil {
+		return x.VersionString
+	}
+	return ""
+}
+
+func (x *SessionRecord) GetApplicationDisplayName() string {
+	if x != nil {
+		return x.ApplicationDisplayName
+	}
+	return ""
+}
+
+func (x *SessionRecord) GetUsername() string {
+	if x != nil {
+		return x.Username
+	}
+	return ""
+}
+
 var File_tidegate_usage_v1_session_record_proto protoreflect.FileDescriptor
 
 const file_tidegate_usage_v1_session_record_proto_rawDesc = "" +
 	"\n" +
-	"&tidegate/usage/v1/session_record.proto\x12\x11tidegate.usage.v1\x1a\x1bbuf/validate/validate.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dtidegate/rules/v1/rules.proto\x1a\x1dtidegate/usage/v1/usage.proto\"\xb2\v\n" +
+	"&tidegate/usage/v1/session_record.proto\x12\x11tidegate.usage.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dtidegate/rules/v1/rules.proto\x1a\x1dtidegate/usage/v1/usage.proto\"\xed\f\n" +
 	"\rSessionRecord\x12\x1d\n" +
 	"\x04name\x18\x01 \x01(\tB\t\xbaH\x06r\x04\xc8\xea0\x01R\x04name\x12\"\n" +
 	"\asession\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\xff\x01R\asession\x12&\n" +
@@ -483,7 +522,11 @@ const file_tidegate_usage_v1_session_record_proto_rawDesc = "" +
 	"\ttruncated\x18\x14 \x01(\bR\ttruncated\x12>\n" +
 	"\x13route_change_number\x18\x15 \x01(\x04B\x0e\xbaH\v2\t\x18\x80\x80\x9a\xa6\xea\xaf\xe3\x01R\x11routeChangeNumber\x12 \n" +
 	"\x06detail\x18\x16 \x01(\tB\b\xbaH\x05r\x03\x18\xff\x01R\x06detail\x12\x19\n" +
-	"\bleft_out\x18\x17 \x01(\x03R\aleftOut\"j\n" +
+	"\bleft_out\x18\x17 \x01(\x03R\aleftOut\x12-\n" +
+	"\x10api_display_name\x18\x1e \x01(\tB\x03\xe0A\x03R\x0eapiDisplayName\x12*\n" +
+	"\x0eversion_string\x18\x1f \x01(\tB\x03\xe0A\x03R\rversionString\x12=\n" +
+	"\x18application_display_name\x18  \x01(\tB\x03\xe0A\x03R\x16applicationDisplayName\x12\x1f\n" +
+	"\busername\x18! \x01(\tB\x03\xe0A\x03R\busername\"j\n" +
 	"\x05Party\x12\x15\n" +
 	"\x11PARTY_UNSPECIFIED\x10\x00\x12\x10\n" +
 	"\fPARTY_CLIENT\x10\x01\x12\x11\n" +

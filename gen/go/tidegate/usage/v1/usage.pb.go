@@ -13,6 +13,7 @@ package usagev1
 import (
 	_ "buf.build/gen/go/bufbuild/protovalidate/protocolbuffers/go/buf/validate"
 	_ "github.com/tidegatehq/tidegate/gen/go/tidegate/rules/v1"
+	_ "google.golang.org/genproto/googleapis/api/annotations"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
@@ -117,7 +118,17 @@ type Usage struct {
 	// Traffic from clients to the backend.
 	Inbound *Traffic `protobuf:"bytes,6,opt,name=inbound,proto3" json:"inbound,omitempty"`
 	// Traffic from the backend to clients.
-	Outbound      *Traffic `protobuf:"bytes,7,opt,name=outbound,proto3" json:"outbound,omitempty"`
+	Outbound *Traffic `protobuf:"bytes,7,opt,name=outbound,proto3" json:"outbound,omitempty"`
+	// What users call the API, the last display name of one that was deleted.
+	ApiDisplayName string `protobuf:"bytes,8,opt,name=api_display_name,json=apiDisplayName,proto3" json:"api_display_name,omitempty"`
+	// The version's version string, such as 1.0.0; of one that was deleted too.
+	VersionString string `protobuf:"bytes,9,opt,name=version_string,json=versionString,proto3" json:"version_string,omitempty"`
+	// What users call the application, the last display name of one that was deleted;
+	// empty for the scheme none.
+	ApplicationDisplayName string `protobuf:"bytes,10,opt,name=application_display_name,json=applicationDisplayName,proto3" json:"application_display_name,omitempty"`
+	// The username of the application's owner, the last one of a user that was
+	// deleted; empty for the scheme none.
+	Username      string `protobuf:"bytes,11,opt,name=username,proto3" json:"username,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -201,17 +212,45 @@ func (x *Usage) GetOutbound() *Traffic {
 	return nil
 }
 
+func (x *Usage) GetApiDisplayName() string {
+	if x != nil {
+		return x.ApiDisplayName
+	}
+	return ""
+}
+
+func (x *Usage) GetVersionString() string {
+	if x != nil {
+		return x.VersionString
+	}
+	return ""
+}
+
+func (x *Usage) GetApplicationDisplayName() string {
+	if x != nil {
+		return x.ApplicationDisplayName
+	}
+	return ""
+}
+
+func (x *Usage) GetUsername() string {
+	if x != nil {
+		return x.Username
+	}
+	return ""
+}
+
 var File_tidegate_usage_v1_usage_proto protoreflect.FileDescriptor
 
 const file_tidegate_usage_v1_usage_proto_rawDesc = "" +
 	"\n" +
-	"\x1dtidegate/usage/v1/usage.proto\x12\x11tidegate.usage.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dtidegate/rules/v1/rules.proto\"\xc1\x01\n" +
+	"\x1dtidegate/usage/v1/usage.proto\x12\x11tidegate.usage.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dtidegate/rules/v1/rules.proto\"\xc1\x01\n" +
 	"\aTraffic\x12*\n" +
 	"\bmessages\x18\x01 \x01(\x04B\x0e\xbaH\v2\t\x18\x80\x80\x9a\xa6\xea\xaf\xe3\x01R\bmessages\x12&\n" +
 	"\x06frames\x18\x02 \x01(\x04B\x0e\xbaH\v2\t\x18\x80\x80\x9a\xa6\xea\xaf\xe3\x01R\x06frames\x123\n" +
 	"\rpayload_bytes\x18\x03 \x01(\x04B\x0e\xbaH\v2\t\x18\x80\x80\x9a\xa6\xea\xaf\xe3\x01R\fpayloadBytes\x12-\n" +
 	"\n" +
-	"wire_bytes\x18\x04 \x01(\x04B\x0e\xbaH\v2\t\x18\x80\x80\x9a\xa6\xea\xaf\xe3\x01R\twireBytes\"\xe7\x02\n" +
+	"wire_bytes\x18\x04 \x01(\x04B\x0e\xbaH\v2\t\x18\x80\x80\x9a\xa6\xea\xaf\xe3\x01R\twireBytes\"\xa2\x04\n" +
 	"\x05Usage\x120\n" +
 	"\fsubscription\x18\x01 \x01(\tB\f\xbaH\t\xd8\x01\x01r\x04\xc0\xea0\x01R\fsubscription\x12.\n" +
 	"\vapplication\x18\x02 \x01(\tB\f\xbaH\t\xd8\x01\x01r\x04\xa8\xea0\x01R\vapplication\x12#\n" +
@@ -220,7 +259,12 @@ const file_tidegate_usage_v1_usage_proto_rawDesc = "" +
 	"\xc8\x01\x01\xb2\x01\x042\x02\b\x01R\x04hour\x12*\n" +
 	"\bsessions\x18\x05 \x01(\x04B\x0e\xbaH\v2\t\x18\x80\x80\x9a\xa6\xea\xaf\xe3\x01R\bsessions\x124\n" +
 	"\ainbound\x18\x06 \x01(\v2\x1a.tidegate.usage.v1.TrafficR\ainbound\x126\n" +
-	"\boutbound\x18\a \x01(\v2\x1a.tidegate.usage.v1.TrafficR\boutboundB\xca\x01\n" +
+	"\boutbound\x18\a \x01(\v2\x1a.tidegate.usage.v1.TrafficR\boutbound\x12-\n" +
+	"\x10api_display_name\x18\b \x01(\tB\x03\xe0A\x03R\x0eapiDisplayName\x12*\n" +
+	"\x0eversion_string\x18\t \x01(\tB\x03\xe0A\x03R\rversionString\x12=\n" +
+	"\x18application_display_name\x18\n" +
+	" \x01(\tB\x03\xe0A\x03R\x16applicationDisplayName\x12\x1f\n" +
+	"\busername\x18\v \x01(\tB\x03\xe0A\x03R\busernameB\xca\x01\n" +
 	"\x15com.tidegate.usage.v1B\n" +
 	"UsageProtoP\x01Z?github.com/tidegatehq/tidegate/gen/go/tidegate/usage/v1;usagev1\xa2\x02\x03TUX\xaa\x02\x11Tidegate.Usage.V1\xca\x02\x11Tidegate\\Usage\\V1\xe2\x02\x1dTidegate\\Usage\\V1\\GPBMetadata\xea\x02\x13Tidegate::Usage::V1b\x06proto3"
 

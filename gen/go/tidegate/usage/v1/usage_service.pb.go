@@ -12,6 +12,7 @@ import (
 	_ "google.golang.org/genproto/googleapis/api/annotations"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	sync "sync"
 	unsafe "unsafe"
@@ -34,8 +35,13 @@ type ListUsageRequest struct {
 	// must be the same. At most 1024 characters.
 	PageToken string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
 	// Restricts the list: terms `field = "value"` joined by AND, on
-	// subscription, application and version. At most 1024 characters.
-	Filter        string `protobuf:"bytes,3,opt,name=filter,proto3" json:"filter,omitempty"`
+	// subscription, application and version. NOT_FOUND when there is no such thing,
+	// and was none that has usage. At most 1024 characters.
+	Filter string `protobuf:"bytes,3,opt,name=filter,proto3" json:"filter,omitempty"`
+	// Only hours that begin at or after this time; not set for all.
+	StartTime *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=start_time,json=startTime,proto3" json:"start_time,omitempty"`
+	// Only hours that begin before this time, which must be after start_time; not set for all.
+	EndTime       *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=end_time,json=endTime,proto3" json:"end_time,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -89,6 +95,20 @@ func (x *ListUsageRequest) GetFilter() string {
 		return x.Filter
 	}
 	return ""
+}
+
+func (x *ListUsageRequest) GetStartTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.StartTime
+	}
+	return nil
+}
+
+func (x *ListUsageRequest) GetEndTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.EndTime
+	}
+	return nil
 }
 
 // ListUsageResponse is a page of usage.
@@ -202,9 +222,14 @@ type ListSessionRecordsRequest struct {
 	// must be the same. At most 1024 characters.
 	PageToken string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
 	// Restricts the list: terms `field = "value"` joined by AND, on version,
-	// application, subscription and end_reason (as "REVOKED"). At most 1024
-	// characters.
-	Filter        string `protobuf:"bytes,3,opt,name=filter,proto3" json:"filter,omitempty"`
+	// application, subscription and end_reason (as "REVOKED"). NOT_FOUND when there is
+	// no such thing, and was none that has records; INVALID_ARGUMENT when there is no
+	// such end reason. At most 1024 characters.
+	Filter string `protobuf:"bytes,3,opt,name=filter,proto3" json:"filter,omitempty"`
+	// Only sessions that ended at or after this time; not set for all.
+	StartTime *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=start_time,json=startTime,proto3" json:"start_time,omitempty"`
+	// Only sessions that ended before this time, which must be after start_time; not set for all.
+	EndTime       *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=end_time,json=endTime,proto3" json:"end_time,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -258,6 +283,20 @@ func (x *ListSessionRecordsRequest) GetFilter() string {
 		return x.Filter
 	}
 	return ""
+}
+
+func (x *ListSessionRecordsRequest) GetStartTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.StartTime
+	}
+	return nil
+}
+
+func (x *ListSessionRecordsRequest) GetEndTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.EndTime
+	}
+	return nil
 }
 
 // ListSessionRecordsResponse is a page of records.
@@ -319,22 +358,28 @@ var File_tidegate_usage_v1_usage_service_proto protoreflect.FileDescriptor
 
 const file_tidegate_usage_v1_usage_service_proto_rawDesc = "" +
 	"\n" +
-	"%tidegate/usage/v1/usage_service.proto\x12\x11tidegate.usage.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1dtidegate/rules/v1/rules.proto\x1a&tidegate/usage/v1/session_record.proto\x1a\x1dtidegate/usage/v1/usage.proto\"z\n" +
+	"%tidegate/usage/v1/usage_service.proto\x12\x11tidegate.usage.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dtidegate/rules/v1/rules.proto\x1a&tidegate/usage/v1/session_record.proto\x1a\x1dtidegate/usage/v1/usage.proto\"\xec\x01\n" +
 	"\x10ListUsageRequest\x12\x1b\n" +
 	"\tpage_size\x18\x01 \x01(\x05R\bpageSize\x12'\n" +
 	"\n" +
 	"page_token\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80\bR\tpageToken\x12 \n" +
-	"\x06filter\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\x80\bR\x06filter\"k\n" +
+	"\x06filter\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\x80\bR\x06filter\x129\n" +
+	"\n" +
+	"start_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\tstartTime\x125\n" +
+	"\bend_time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\aendTime\"k\n" +
 	"\x11ListUsageResponse\x12.\n" +
 	"\x05usage\x18\x01 \x03(\v2\x18.tidegate.usage.v1.UsageR\x05usage\x12&\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\";\n" +
 	"\x17GetSessionRecordRequest\x12 \n" +
-	"\x04name\x18\x01 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\xc8\xea0\x01R\x04name\"\x83\x01\n" +
+	"\x04name\x18\x01 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\xc8\xea0\x01R\x04name\"\xf5\x01\n" +
 	"\x19ListSessionRecordsRequest\x12\x1b\n" +
 	"\tpage_size\x18\x01 \x01(\x05R\bpageSize\x12'\n" +
 	"\n" +
 	"page_token\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80\bR\tpageToken\x12 \n" +
-	"\x06filter\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\x80\bR\x06filter\"\x8f\x01\n" +
+	"\x06filter\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\x80\bR\x06filter\x129\n" +
+	"\n" +
+	"start_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\tstartTime\x125\n" +
+	"\bend_time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\aendTime\"\x8f\x01\n" +
 	"\x1aListSessionRecordsResponse\x12I\n" +
 	"\x0fsession_records\x18\x01 \x03(\v2 .tidegate.usage.v1.SessionRecordR\x0esessionRecords\x12&\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken2\x91\x03\n" +
@@ -363,23 +408,28 @@ var file_tidegate_usage_v1_usage_service_proto_goTypes = []any{
 	(*GetSessionRecordRequest)(nil),    // 2: tidegate.usage.v1.GetSessionRecordRequest
 	(*ListSessionRecordsRequest)(nil),  // 3: tidegate.usage.v1.ListSessionRecordsRequest
 	(*ListSessionRecordsResponse)(nil), // 4: tidegate.usage.v1.ListSessionRecordsResponse
-	(*Usage)(nil),                      // 5: tidegate.usage.v1.Usage
-	(*SessionRecord)(nil),              // 6: tidegate.usage.v1.SessionRecord
+	(*timestamppb.Timestamp)(nil),      // 5: google.protobuf.Timestamp
+	(*Usage)(nil),                      // 6: tidegate.usage.v1.Usage
+	(*SessionRecord)(nil),              // 7: tidegate.usage.v1.SessionRecord
 }
 var file_tidegate_usage_v1_usage_service_proto_depIdxs = []int32{
-	5, // 0: tidegate.usage.v1.ListUsageResponse.usage:type_name -> tidegate.usage.v1.Usage
-	6, // 1: tidegate.usage.v1.ListSessionRecordsResponse.session_records:type_name -> tidegate.usage.v1.SessionRecord
-	0, // 2: tidegate.usage.v1.UsageService.ListUsage:input_type -> tidegate.usage.v1.ListUsageRequest
-	2, // 3: tidegate.usage.v1.UsageService.GetSessionRecord:input_type -> tidegate.usage.v1.GetSessionRecordRequest
-	3, // 4: tidegate.usage.v1.UsageService.ListSessionRecords:input_type -> tidegate.usage.v1.ListSessionRecordsRequest
-	1, // 5: tidegate.usage.v1.UsageService.ListUsage:output_type -> tidegate.usage.v1.ListUsageResponse
-	6, // 6: tidegate.usage.v1.UsageService.GetSessionRecord:output_type -> tidegate.usage.v1.SessionRecord
-	4, // 7: tidegate.usage.v1.UsageService.ListSessionRecords:output_type -> tidegate.usage.v1.ListSessionRecordsResponse
-	5, // [5:8] is the sub-list for method output_type
-	2, // [2:5] is the sub-list for method input_type
-	2, // [2:2] is the sub-list for extension type_name
-	2, // [2:2] is the sub-list for extension extendee
-	0, // [0:2] is the sub-list for field type_name
+	5, // 0: tidegate.usage.v1.ListUsageRequest.start_time:type_name -> google.protobuf.Timestamp
+	5, // 1: tidegate.usage.v1.ListUsageRequest.end_time:type_name -> google.protobuf.Timestamp
+	6, // 2: tidegate.usage.v1.ListUsageResponse.usage:type_name -> tidegate.usage.v1.Usage
+	5, // 3: tidegate.usage.v1.ListSessionRecordsRequest.start_time:type_name -> google.protobuf.Timestamp
+	5, // 4: tidegate.usage.v1.ListSessionRecordsRequest.end_time:type_name -> google.protobuf.Timestamp
+	7, // 5: tidegate.usage.v1.ListSessionRecordsResponse.session_records:type_name -> tidegate.usage.v1.SessionRecord
+	0, // 6: tidegate.usage.v1.UsageService.ListUsage:input_type -> tidegate.usage.v1.ListUsageRequest
+	2, // 7: tidegate.usage.v1.UsageService.GetSessionRecord:input_type -> tidegate.usage.v1.GetSessionRecordRequest
+	3, // 8: tidegate.usage.v1.UsageService.ListSessionRecords:input_type -> tidegate.usage.v1.ListSessionRecordsRequest
+	1, // 9: tidegate.usage.v1.UsageService.ListUsage:output_type -> tidegate.usage.v1.ListUsageResponse
+	7, // 10: tidegate.usage.v1.UsageService.GetSessionRecord:output_type -> tidegate.usage.v1.SessionRecord
+	4, // 11: tidegate.usage.v1.UsageService.ListSessionRecords:output_type -> tidegate.usage.v1.ListSessionRecordsResponse
+	9, // [9:12] is the sub-list for method output_type
+	6, // [6:9] is the sub-list for method input_type
+	6, // [6:6] is the sub-list for extension type_name
+	6, // [6:6] is the sub-list for extension extendee
+	0, // [0:6] is the sub-list for field type_name
 }
 
 func init() { file_tidegate_usage_v1_usage_service_proto_init() }

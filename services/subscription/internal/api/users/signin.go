@@ -189,7 +189,7 @@ func (a *API) throttle(ctx context.Context, attempt store.Attempt) (failed bool,
 // signedIn returns the answer to a successful sign-in or refresh.
 func (a *API) signedIn(in store.SignedIn) (*identityv1.SignInResponse, error) {
 	access, expires, err := a.issuer.SignUser(identity.User{
-		Name: store.UserName(in.User), Roles: in.Who.Roles, SignIn: in.ID, AsOf: in.AsOf,
+		Name: store.UserName(in.User), Username: in.Who.Username, Roles: in.Who.Roles, SignIn: in.ID, AsOf: in.AsOf,
 	}, in.ExpiresAt)
 	if err != nil {
 		return nil, err
