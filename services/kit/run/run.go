@@ -52,6 +52,8 @@ type Program struct {
 	Env []string
 	// Stdout is for the output, Stderr for the log and errors.
 	Stdout, Stderr io.Writer
+	// LogLevel is the lowest level that is logged when none is asked for; its zero is info.
+	LogLevel slog.Level
 	// Hangups are the SIGHUPs that the program gets; nil for none.
 	Hangups <-chan os.Signal
 	// HangupStops says that a hangup is the end of the terminal that the program was
@@ -74,7 +76,7 @@ func Exec(ctx context.Context, p Program, flags func(*flag.FlagSet), check func(
 	var format string
 	var version bool
 	fs := flag.NewFlagSet(p.Name, flag.ContinueOnError)
-	fs.TextVar(&level, "log-level", slog.LevelInfo, "lowest `level` that is logged: debug, info, warn or error")
+	fs.TextVar(&level, "log-level", p.LogLevel, "lowest `level` that is logged: debug, info, warn or error")
 	fs.StringVar(&format, "log-format", "text", "log `format`: text or json")
 	fs.BoolVar(&version, "version", false, "print the version and exit")
 	flags(fs)

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"os/exec"
+	"regexp"
 	"strings"
 	"syscall"
 	"testing"
@@ -91,6 +92,34 @@ func TestParse(t *testing.T) {
 				t.Errorf("Parse(%s, %q, %q) = %q, want %q", tt.name, tt.args, tt.env, lines, tt.err)
 				break
 			}
+		}
+	}
+}
+
+// TestLogLevel starts a program that logs little unless it is told otherwise.
+func TestLogLevel(t *testing.T) {
+	for _, tt := range []struct {
+		args, env []string
+		logged    string
+	}{
+		{nil, nil, "WARN"},
+		{[]string{"-log-level=info"}, nil, "INFO WARN"},
+		{nil, []string{"TIDEGATE_PROG_LOG_LEVEL=info"}, "INFO WARN"},
+		{[]string{"-log-level=error"}, nil, ""},
+	} {
+		var stderr bytes.Buffer
+		p := run.Program{Name: "prog", Args: tt.args, Env: tt.env, Stderr: &stderr, LogLevel: slog.LevelWarn}
+		run.Exec(t.Context(), p, func(*flag.FlagSet) {}, func() error { return nil }, func(_ context.Context, log *slog.Logger) error {
+			log.Info("a")
+			log.Warn("b")
+			return nil
+		})
+		var logged []string
+		for _, m := range regexp.MustCompile(`level=(\S+)`).FindAllStringSubmatch(stderr.String(), -1) {
+			logged = append(logged, m[1])
+		}
+		if got := strings.Join(logged, " "); got != tt.logged {
+			t.Errorf("%q %q logs %q, want %q", tt.args, tt.env, got, tt.logged)
 		}
 	}
 }

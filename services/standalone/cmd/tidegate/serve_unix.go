@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"log/slog"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -21,7 +22,7 @@ func server() func(ctx context.Context, args []string) int {
 	return func(ctx context.Context, args []string) int {
 		return standalone.Serve(ctx, run.Program{
 			Name: "tidegate", Args: args, Env: os.Environ(), Stdout: os.Stdout, Stderr: os.Stderr,
-			Hangups: run.Hangups(), HangupStops: inTerminal(),
+			Hangups: run.Hangups(), HangupStops: inTerminal(), LogLevel: logLevel(),
 		}, standalone.Options{Program: called()})
 	}
 }
@@ -31,6 +32,15 @@ func recovery() func(ctx context.Context, r cli.Recovery) error {
 	return func(ctx context.Context, r cli.Recovery) error {
 		return standalone.Recover(ctx, standalone.Recovery(r))
 	}
+}
+
+// logLevel returns what is logged when nothing else is asked for: to a user at a terminal
+// only what is wrong.
+func logLevel() slog.Level {
+	if term.IsTerminal(int(os.Stderr.Fd())) {
+		return slog.LevelWarn
+	}
+	return slog.LevelInfo
 }
 
 // inTerminal reports whether the program belongs to a terminal, which hangs up when it
