@@ -106,7 +106,7 @@ images: ## Build the container image, where docker or podman runs
 release: ## Tag a release, as VERSION=v0.1.0, and say what to push
 	@./.ci/release "$(VERSION)"
 
-$(TOOLS): tools/go.mod tools/go.sum
+$(TOOLS): tools/go.mod tools/go.sum $(wildcard tools/protoc-gen-package/*.go)
 	@mkdir -p $(BIN)
 	GOWORK=off go -C tools build -o $(BIN)/ tool
 	@touch $@

@@ -20,11 +20,12 @@ import (
 // of the three tools that the README shows.
 func TestStory(t *testing.T) {
 	t.Parallel()
-	eachEngine(t, stories)
+	examples := buildExamples(t)
+	eachEngine(t, func(t *testing.T, s *Stack) { stories(t, s, examples) })
 }
 
 // stories tells all of them on one stack.
-func stories(t *testing.T, s *Stack) {
+func stories(t *testing.T, s *Stack, examples string) {
 	t.Run("command line", func(t *testing.T) {
 		t.Parallel()
 		storyCommandLine(t, s)
@@ -35,7 +36,7 @@ func stories(t *testing.T, s *Stack) {
 	})
 	t.Run("go", func(t *testing.T) {
 		t.Parallel()
-		storyGo(t, s)
+		storyGo(t, s, examples)
 	})
 }
 

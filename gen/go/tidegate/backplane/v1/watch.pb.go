@@ -7,7 +7,7 @@
 // Package tidegate.backplane.v1 is what the services serve to each other, on
 // internal listeners only. It is not part of the SDK's promise.
 //
-// This file has the messages that every watch shares. A watch is a
+// The file watch.proto has the messages that every watch shares. A watch is a
 // bidirectional stream. The watcher sends Hello once and then acknowledgements.
 // The service answers with Begin, a snapshot where one is needed, and then
 // every change in order, with a Heartbeat every 2 seconds. A watcher that
