@@ -51,6 +51,9 @@ type Config struct {
 	// MaxApplications is how many applications a user may own, and MaxRecords how many
 	// session records of one application are kept for an hour; 0 is no bound.
 	MaxApplications, MaxRecords int
+	// MaxRefusals is how many records of refused handshakes of one API and code are kept
+	// for an hour; 0 is no bound.
+	MaxRefusals int
 	// MaxSignIns is how many sign-ins a user may have; with another, the one that was
 	// refreshed longest ago ends. 0 is no bound.
 	MaxSignIns int
@@ -71,6 +74,8 @@ type Config struct {
 	AuditKeep time.Duration
 	// RecordsKeep is how long records of sessions are kept.
 	RecordsKeep time.Duration
+	// RefusalsKeep is how long records of refused handshakes are kept.
+	RefusalsKeep time.Duration
 	// UsageKeep is how long usage is kept.
 	UsageKeep time.Duration
 	// GRPC configures the server that users and services call.
@@ -104,7 +109,7 @@ func Default() Config {
 		UserTokenLifetime:    maxUserToken,
 		RefreshTokenLifetime: 7 * day,
 		SignInLifetime:       30 * day,
-		MaxApplications:      1000, MaxRecords: 1000,
+		MaxApplications:      1000, MaxRecords: 1000, MaxRefusals: 200,
 		MaxSignIns:     100,
 		SignInFailures: 10, SignInFailuresPerName: 100, SignInFailurePause: 30 * time.Second,
 		SignInsWaiting:   token.DefaultWaiting(),
@@ -112,6 +117,7 @@ func Default() Config {
 		SigningKeyLead:   10 * time.Minute,
 		AuditKeep:        365 * day,
 		RecordsKeep:      90 * day,
+		RefusalsKeep:     7 * day,
 		UsageKeep:        400 * day,
 		GRPC:             grpcserver.Default("127.0.0.1:9192", "127.0.0.1:9292"),
 		Catalog:          grpcclient.Default(identity.Catalog, "127.0.0.1:9291"),
@@ -138,6 +144,8 @@ func (c *Config) Flags(fs *flag.FlagSet, prefix string) {
 		"`number` of applications that a user may own; 0 for no limit")
 	fs.IntVar(&c.MaxRecords, prefix+"max-records", c.MaxRecords,
 		"`number` of session records of one application that are kept for an hour, and the rest counted; 0 for no limit")
+	fs.IntVar(&c.MaxRefusals, prefix+"max-refusals", c.MaxRefusals,
+		"`number` of records of refused handshakes of one API and code that are kept for an hour, and the rest counted; 0 for no limit")
 	fs.IntVar(&c.MaxSignIns, prefix+"max-sign-ins", c.MaxSignIns,
 		"`number` of sign-ins that a user may have; with another, the one refreshed longest ago ends; 0 for no limit")
 	fs.IntVar(&c.SignInFailures, prefix+"sign-in-failures", c.SignInFailures,
@@ -154,6 +162,7 @@ func (c *Config) Flags(fs *flag.FlagSet, prefix string) {
 	fs.DurationVar(&c.SigningKeyLead, prefix+"signing-key-lead", c.SigningKeyLead, "how `long` a signing key is published before it signs")
 	fs.DurationVar(&c.AuditKeep, prefix+"audit-keep", c.AuditKeep, "how `long` changes are kept as the audit log, at least 168h; 0 for ever")
 	fs.DurationVar(&c.RecordsKeep, prefix+"records-keep", c.RecordsKeep, "how `long` session records are kept; 0 for ever")
+	fs.DurationVar(&c.RefusalsKeep, prefix+"refusals-keep", c.RefusalsKeep, "how `long` records of refused handshakes are kept; 0 for ever")
 	fs.DurationVar(&c.UsageKeep, prefix+"usage-keep", c.UsageKeep, "how `long` usage is kept; 0 for ever")
 	c.GRPC.Flags(fs, prefix)
 	c.Catalog.Flags(fs, prefix)
@@ -191,6 +200,7 @@ func (c *Config) Check() error {
 		{"sign-in-failure-pause", c.SignInFailurePause, time.Second, day, false},
 		{"audit-keep", c.AuditKeep, change.Retention, 0, true},
 		{"records-keep", c.RecordsKeep, time.Hour, 0, true},
+		{"refusals-keep", c.RefusalsKeep, time.Hour, 0, true},
 		{"usage-keep", c.UsageKeep, day, 0, true},
 	} {
 		switch {
@@ -208,7 +218,7 @@ func (c *Config) Check() error {
 		value int
 	}{
 		{"sign-ins-waiting", c.SignInsWaiting.All}, {"sign-ins-waiting-each", c.SignInsWaiting.Each},
-		{"max-sign-ins", c.MaxSignIns}, {"max-applications", c.MaxApplications}, {"max-records", c.MaxRecords}, {"sign-in-failures", c.SignInFailures}, {"sign-in-failures-per-name", c.SignInFailuresPerName},
+		{"max-sign-ins", c.MaxSignIns}, {"max-applications", c.MaxApplications}, {"max-records", c.MaxRecords}, {"max-refusals", c.MaxRefusals}, {"sign-in-failures", c.SignInFailures}, {"sign-in-failures-per-name", c.SignInFailuresPerName},
 	} {
 		if n.value < 0 {
 			fail(n.flag, "must not be negative; 0 is no limit")

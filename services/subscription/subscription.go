@@ -65,7 +65,7 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	changes := change.NewLog(identity.Subscription, db, log, time.Now, cfg.AuditKeep)
 	changes.Describe(api.Resource)
 	st := store.New(db, changes, time.Now)
-	st.Bound(store.Bounds{Applications: cfg.MaxApplications, Records: cfg.MaxRecords})
+	st.Bound(store.Bounds{Applications: cfg.MaxApplications, Records: cfg.MaxRecords, Refusals: cfg.MaxRefusals})
 	rules, err := password.NewRules()
 	if err != nil {
 		return err
@@ -105,7 +105,7 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 		return err
 	}
 	purge := func(ctx context.Context) error {
-		return purge(ctx, st, store.Retention{Records: cfg.RecordsKeep, Usage: cfg.UsageKeep}, log)
+		return purge(ctx, st, store.Retention{Records: cfg.RecordsKeep, Refusals: cfg.RefusalsKeep, Usage: cfg.UsageKeep}, log)
 	}
 	return run.Group(ctx, security.Run, changes.Run, keys.Run, watch.Run, purge, srv.Run, operations.Run)
 }

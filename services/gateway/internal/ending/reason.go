@@ -25,8 +25,10 @@ const (
 	Blocked       Reason = 14
 	OperatorClose Reason = 15
 	Drain         Reason = 16
-	// BackendRefused is that of a session whose backend refused its handshake.
+	// BackendRefused is that of a handshake which the backend refused.
 	BackendRefused Reason = 17
+	// Refused is that of a handshake which the gateway refused.
+	Refused Reason = 18
 )
 
 // entry is all that there is to know about a reason.
@@ -74,6 +76,8 @@ var reasons = [...]entry{
 		"The gateway stops. Closes are spread over the drain time and have a retry hint."},
 	BackendRefused: {"BACKEND_REFUSED", Backend, 0, 0,
 		"The backend refused the handshake: there was no 101 and no session, but there is a record of it."},
+	Refused: {"REFUSED", Gateway, 0, 0,
+		"The gateway refused the handshake: there was no session, but there is a record of it, with the code of the answer."},
 }
 
 // row returns what the table has on r. An unknown number has an empty row.

@@ -6,11 +6,15 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/testing/protocmp"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
 	usagev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/usage/v1"
+	"github.com/tidegatehq/tidegate/services/kit/ref"
 )
 
 func traffic(n uint64) *usagev1.Traffic {
@@ -150,6 +154,104 @@ func TestRecordsOfNewerGateways(t *testing.T) {
 		list, err := w.usage.ListSessionRecords(w.root, &usagev1.ListSessionRecordsRequest{Filter: `end_reason = "4711"`})
 		if diff := cmp.Diff([]*usagev1.SessionRecord{record}, list.GetSessionRecords(), protocmp.Transform()); err != nil || diff != "" {
 			t.Errorf("ListSessionRecords() = %v (-want +got):\n%s", err, diff)
+		}
+	})
+}
+
+// TestRecordsLeftOut: whoever asks for a record of an hour of which records were left out
+// is told so, with how many there were by reason, of those that the caller may see.
+func TestRecordsLeftOut(t *testing.T) {
+	onBoth(t, func(t *testing.T, w *world) {
+		w.publish(v1)
+		w.subscribe(w.ann, w.application(w.ann, "Chat").GetName(), v1) // which makes the version known
+		hour := w.now().Truncate(time.Hour)
+		left := func(version, code string, reason usagev1.EndReason, n uint64) *backplanev1.LeftOut {
+			return &backplanev1.LeftOut{Hour: timestamppb.New(hour), Version: version, EndReason: reason, Code: code, Count: n}
+		}
+		req := &backplanev1.ReportLeftOutRequest{Batch: batch(1), LeftOut: []*backplanev1.LeftOut{
+			left(v1, "CREDENTIAL_INVALID", usagev1.EndReason_END_REASON_REFUSED, 4000),
+			left(v1, "CREDENTIAL_INVALID", usagev1.EndReason_END_REASON_REFUSED, 21),
+			left("", "NOT_FOUND", usagev1.EndReason_END_REASON_REFUSED, 3),
+			left(v1, "", usagev1.EndReason_END_REASON_IDLE, 1),
+			left(v1, "", 4711, 1), // of a newer gateway
+		}}
+		for _, duplicate := range []bool{false, true} {
+			resp, err := w.gateway.metering.ReportLeftOut(t.Context(), req)
+			if err != nil || resp.GetDuplicate() != duplicate {
+				t.Errorf("ReportLeftOut() = %v, %v, want duplicate %t", resp, err, duplicate)
+			}
+		}
+		made := ref.New(hour.Add(time.Minute))
+		name := "sessionRecords/" + made
+		from := hour.Format(time.RFC3339)
+		for _, tt := range []struct {
+			name, record string
+			as           context.Context
+			want, list   string
+		}{
+			{"administrator", name, w.root, "4021 CREDENTIAL_INVALID, 3 NOT_FOUND, 1 IDLE, 1 4711", "CREDENTIAL_INVALID=4021,NOT_FOUND=3,IDLE=1,4711=1"},
+			{"version's owner", name, w.bob, "4021 CREDENTIAL_INVALID, 1 IDLE, 1 4711", "CREDENTIAL_INVALID=4021,IDLE=1,4711=1"},
+			{"stranger", name, w.guest, "", ""},
+			{"another hour", "sessionRecords/" + ref.New(hour.Add(-time.Second)), w.root, "", ""},
+			{"no ref", "sessionRecords/R-1", w.root, "", ""},
+		} {
+			_, err := w.usage.GetSessionRecord(tt.as, &usagev1.GetSessionRecordRequest{Name: tt.record})
+			s := status.Convert(err)
+			want := tt.record + " not found"
+			if tt.want != "" {
+				want = "of the hour from " + from + ", these records were left out, as there were more than are kept: " + tt.want + "; " + name + " is one of them, or was never given: it is not found"
+			}
+			if s.Code() != codes.NotFound || s.Message() != want {
+				t.Errorf("%s: GetSessionRecord() = %v %q, want NOT_FOUND %q", tt.name, s.Code(), s.Message(), want)
+			}
+			meta := map[string]string{}
+			for _, d := range s.Details() {
+				if info, ok := d.(*errdetails.ErrorInfo); ok && info.GetReason() == "RECORD_LEFT_OUT" {
+					meta = info.GetMetadata()
+				}
+			}
+			if meta["leftOut"] != tt.list || tt.list != "" && meta["hour"] != from {
+				t.Errorf("%s: GetSessionRecord() has the metadata %v, want %s and %s", tt.name, meta, from, tt.list)
+			}
+		}
+		req.Batch, req.LeftOut[0].Hour = batch(2), timestamppb.New(hour.Add(time.Minute))
+		if _, err := w.gateway.metering.ReportLeftOut(t.Context(), req); status.Code(err) != codes.InvalidArgument {
+			t.Errorf("ReportLeftOut() of no hour = %v, want INVALID_ARGUMENT", err)
+		}
+	})
+}
+
+// TestRefusalsAreRead reports a refused handshake and reads it whole, alone and by filters.
+func TestRefusalsAreRead(t *testing.T) {
+	onBoth(t, func(t *testing.T, w *world) {
+		w.publish(v1)
+		w.subscribe(w.ann, w.application(w.ann, "Chat").GetName(), v1) // which makes the version known
+		refused := &usagev1.SessionRecord{
+			Name: "sessionRecords/" + ref.New(w.now()), Session: "gateways/gateway-1/sessions/s1", Api: "apis/a", ClientAddress: "192.0.2.1:40000",
+			EndTime: timestamppb.New(w.now()), EndedBy: usagev1.SessionRecord_PARTY_GATEWAY, EndReason: usagev1.EndReason_END_REASON_REFUSED,
+			Status: 404, Code: "NOT_FOUND", Host: "api.example", Path: "/a/9", UserAgent: "curl/8", Detail: "no such API or version",
+			Inbound: &usagev1.Traffic{}, Outbound: &usagev1.Traffic{},
+		}
+		_, err := w.gateway.metering.ReportSessionRecords(t.Context(), &backplanev1.ReportSessionRecordsRequest{
+			Batch: batch(1), SessionRecords: []*usagev1.SessionRecord{refused, sessionRecord("R-1", "", "", v1, w.now().Add(time.Second))},
+		})
+		w.must(err)
+		got, err := w.usage.GetSessionRecord(w.bob, &usagev1.GetSessionRecordRequest{Name: refused.GetName()})
+		if diff := cmp.Diff(refused, got, protocmp.Transform()); err != nil || diff != "" {
+			t.Errorf("GetSessionRecord() = %v (-want +got):\n%s", err, diff)
+		}
+		for filter, want := range map[string]string{
+			`refused = "true"`: refused.GetName(), `refused = "false"`: "sessionRecords/R-1", `code = "NOT_FOUND"`: refused.GetName(),
+			`end_reason = "REFUSED"`: refused.GetName(),
+		} {
+			list, err := w.usage.ListSessionRecords(w.bob, &usagev1.ListSessionRecordsRequest{Filter: filter})
+			if all := list.GetSessionRecords(); err != nil || len(all) != 1 || all[0].GetName() != want {
+				t.Errorf("ListSessionRecords(%s) = %v, %v, want %s alone", filter, list, err, want)
+			}
+		}
+		_, err = w.usage.ListSessionRecords(w.bob, &usagev1.ListSessionRecordsRequest{Filter: `refused = "maybe"`})
+		if s := status.Convert(err); s.Message() != `filter: refused must be "true" or "false"` {
+			t.Errorf("ListSessionRecords(maybe refused) = %v", err)
 		}
 	})
 }

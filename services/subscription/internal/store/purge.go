@@ -11,8 +11,8 @@ import (
 
 // Retention is how long old rows are kept.
 type Retention struct {
-	// Records is for session records.
-	Records time.Duration
+	// Records is for session records, Refusals for those of refused handshakes.
+	Records, Refusals time.Duration
 	// Usage is for rows of usage.
 	Usage time.Duration
 }
@@ -70,13 +70,21 @@ func (s *Store) Purge(ctx context.Context, keep Retention) error {
 		{"devices", now.Add(-devices), `
 			DELETE FROM device WHERE hash IN (SELECT hash FROM device WHERE used_at < $1 LIMIT $2)`},
 		{"session records", now.Add(-lasting(keep.Records)), `
-			DELETE FROM session_record WHERE ref IN (SELECT ref FROM session_record WHERE ended_at < $1 LIMIT $2)`},
+			DELETE FROM session_record WHERE ref IN (SELECT ref FROM session_record WHERE ended_at < $1 AND code = '' LIMIT $2)`},
+		{"records of refused handshakes", now.Add(-lasting(keep.Refusals)), `
+			DELETE FROM session_record WHERE ref IN (SELECT ref FROM session_record WHERE ended_at < $1 AND code <> '' LIMIT $2)`},
+		{"session records left out", now.Add(-lasting(keep.Records)), `
+			DELETE FROM record_left_out WHERE (hour, api, version, application, end_reason, code) IN (
+				SELECT hour, api, version, application, end_reason, code FROM record_left_out WHERE hour < $1 AND code = '' LIMIT $2)`},
+		{"refused handshakes left out", now.Add(-lasting(keep.Refusals)), `
+			DELETE FROM record_left_out WHERE (hour, api, version, application, end_reason, code) IN (
+				SELECT hour, api, version, application, end_reason, code FROM record_left_out WHERE hour < $1 AND code <> '' LIMIT $2)`},
 		{"counts of session records", now.Add(-counts), `
 			DELETE FROM record_count WHERE (hour, bounded) IN (
 				SELECT hour, bounded FROM record_count WHERE hour < $1 ORDER BY hour, bounded LIMIT $2)`},
 		{"usage", now.Add(-lasting(keep.Usage)), `
 			DELETE FROM usage WHERE hour IN (SELECT hour FROM usage WHERE hour < $1 ORDER BY hour LIMIT $2) AND hour < $1`},
-		{"former owners", now.Add(-max(lasting(keep.Records), lasting(keep.Usage))).Add(-reports), `
+		{"former owners", now.Add(-max(lasting(keep.Records), lasting(keep.Refusals), lasting(keep.Usage))).Add(-reports), `
 			DELETE FROM former_owner WHERE name IN (SELECT name FROM former_owner WHERE ended_at < $1 LIMIT $2)`},
 		{"batches", now.Add(-batches), `
 			DELETE FROM batch WHERE boot_id IN (SELECT boot_id FROM batch WHERE taken_at < $1 LIMIT $2) AND taken_at < $1`},

@@ -9,6 +9,7 @@ import (
 	"math"
 	"net/netip"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/tidegatehq/tidegate/services/kit/clientaddr"
@@ -17,9 +18,9 @@ import (
 	"github.com/tidegatehq/tidegate/services/kit/sqldb"
 )
 
-// SessionRecord says how a session went and who ended it.
+// SessionRecord says how a session went and who ended it, or why a handshake was refused.
 type SessionRecord struct {
-	// Ref is the record's id, which the close reason has.
+	// Ref is the record's id, which the close reason has, or the answer to the handshake.
 	Ref string
 	// Session, Version and Grant are resource names; Grant is empty if no
 	// credential was required.
@@ -41,7 +42,12 @@ type SessionRecord struct {
 	// RouteChangeNumber is the number of the catalog's change that made the route.
 	RouteChangeNumber int64
 	Detail            string
-	// LeftOut is how many later records of the same application and hour were not kept.
+	// Status and Code are what a refused handshake was answered with; 0 and empty for a
+	// session. API is a resource name, where a refused handshake led to an API but to no
+	// version. Host, Path and UserAgent are what it asked for.
+	Status                           int64
+	Code, API, Host, Path, UserAgent string
+	// LeftOut is how many later records of the same kind and hour were not kept.
 	LeftOut int64
 }
 
@@ -54,15 +60,18 @@ func (s *Store) AddRecords(ctx context.Context, b Batch, records []SessionRecord
 		}
 		owners := newOwners(tx)
 		// In one order, so that batches of two gateways do not wait for each other.
-		groups := byGroup(records)
+		groups, counts := byGroup(records), map[LeftOut]int64{}
 		for _, group := range slices.SortedFunc(maps.Keys(groups), recordGroup.compare) {
 			left, err := s.addGroup(ctx, tx, owners, group, groups[group])
 			if err != nil {
 				return err
 			}
-			result.LeftOut += left
+			result.LeftOut += len(left)
+			for _, r := range left {
+				counts[r.leftOut()]++
+			}
 		}
-		return nil
+		return addLeftOut(ctx, tx, counts)
 	})
 	if err != nil {
 		return BatchResult{}, fmt.Errorf("add session records: %w", err)
@@ -73,9 +82,21 @@ func (s *Store) AddRecords(ctx context.Context, b Batch, records []SessionRecord
 // recordGroup is what session records are bounded by: an application, or a version and
 // a client's network where none is required, and the hour in which the sessions ended.
 // Tokens are no bound: whoever has an application's secret gets as many as it likes.
+// Refused handshakes are bounded by API, code and the hour in which they began, so that a
+// flood of one kind does not hide the others; those that led to no API are together.
 type recordGroup struct {
-	hour int64
-	of   string
+	hour    int64
+	of      string
+	refused bool
+}
+
+// refusals returns the group of refused handshakes.
+func refusals(l LeftOut) recordGroup {
+	api := l.API
+	if l.Version != "" {
+		api, _, _ = strings.Cut(l.Version, "/versions/")
+	}
+	return recordGroup{hour: micros(l.Hour), of: api + " refused " + l.Code, refused: true}
 }
 
 func (g recordGroup) compare(other recordGroup) int {
@@ -87,7 +108,10 @@ func byGroup(records []SessionRecord) map[recordGroup][]SessionRecord {
 	groups := map[recordGroup][]SessionRecord{}
 	for _, r := range records {
 		g := recordGroup{hour: micros(r.EndedAt.Truncate(time.Hour)), of: r.Application}
-		if g.of == "" {
+		switch {
+		case r.Code != "":
+			g = refusals(r.leftOut())
+		case g.of == "":
 			g.of = r.Version + " " + network(r.ClientAddress)
 		}
 		groups[g] = append(groups[g], r)
@@ -106,11 +130,15 @@ func network(address string) string {
 	return address
 }
 
-// addGroup adds as many records of a group as there is room for. The last of them says
-// how many were left out, as addGroup does.
-func (s *Store) addGroup(ctx context.Context, tx *sqldb.Tx, owners *owners, g recordGroup, records []SessionRecord) (left int, err error) {
-	if s.bounds.Records == 0 {
-		return 0, addAll(ctx, tx, owners, records)
+// addGroup adds as many records of a group as there is room for, and returns those that
+// are left out. The last of the others says how many.
+func (s *Store) addGroup(ctx context.Context, tx *sqldb.Tx, owners *owners, g recordGroup, records []SessionRecord) (left []SessionRecord, err error) {
+	most := s.bounds.Records
+	if g.refused {
+		most = s.bounds.Refusals
+	}
+	if most == 0 {
+		return nil, addAll(ctx, tx, owners, records)
 	}
 	var kept int
 	var last string
@@ -121,23 +149,23 @@ func (s *Store) addGroup(ctx context.Context, tx *sqldb.Tx, owners *owners, g re
 		ON CONFLICT (hour, bounded) DO UPDATE SET kept = record_count.kept
 		RETURNING kept, last_ref`, g.hour, g.of).Scan(&kept, &last)
 	if err != nil {
-		return 0, fmt.Errorf("count session records: %w", err)
+		return nil, fmt.Errorf("count session records: %w", err)
 	}
-	fitting := records[:min(len(records), max(0, s.bounds.Records-kept))]
+	fitting := records[:min(len(records), max(0, most-kept))]
 	if err := addAll(ctx, tx, owners, fitting); err != nil {
-		return 0, err
+		return nil, err
 	}
 	if len(fitting) > 0 {
 		last = fitting[len(fitting)-1].Ref
 		_, err := tx.ExecContext(ctx, `UPDATE record_count SET kept = $1, last_ref = $2 WHERE hour = $3 AND bounded = $4`,
 			int64(kept+len(fitting)), last, g.hour, g.of)
 		if err != nil {
-			return 0, fmt.Errorf("count session records: %w", err)
+			return nil, fmt.Errorf("count session records: %w", err)
 		}
 	}
-	if left = len(records) - len(fitting); left > 0 {
-		if _, err := tx.ExecContext(ctx, `UPDATE session_record SET left_out = left_out + $1 WHERE ref = $2`, int64(left), last); err != nil {
-			return 0, fmt.Errorf("count session records left out: %w", err)
+	if left = records[len(fitting):]; len(left) > 0 {
+		if _, err := tx.ExecContext(ctx, `UPDATE session_record SET left_out = left_out + $1 WHERE ref = $2`, int64(len(left)), last); err != nil {
+			return nil, fmt.Errorf("count session records left out: %w", err)
 		}
 	}
 	return left, nil
@@ -162,15 +190,17 @@ func addRecord(ctx context.Context, tx *sqldb.Tx, owners *owners, r SessionRecor
 			application_owner, client_address, started_at, ended_at, ended_by, end_reason,
 			close_code_from_client, close_code_to_client, close_code_from_backend, close_code_to_backend,
 			in_messages, in_frames, in_payload, in_wire, out_messages, out_frames, out_payload, out_wire,
-			last_in_at, last_out_at, truncated, route_change_number, detail, left_out)
+			last_in_at, last_out_at, truncated, route_change_number, detail, left_out,
+			status, code, api, host, path, user_agent)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17,
-			$18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, 0)
+			$18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, 0, $30, $31, $32, $33, $34, $35)
 		ON CONFLICT (ref) DO NOTHING`,
 		r.Ref, r.Session, r.Version, r.Application, r.Subscription, r.Grant,
 		owner, r.ClientAddress, micros(r.StartedAt), micros(r.EndedAt), r.EndedBy, r.EndReason,
 		r.CloseCodeFromClient, r.CloseCodeToClient, r.CloseCodeFromBackend, r.CloseCodeToBackend,
 		r.In.Messages, r.In.Frames, r.In.Payload, r.In.Wire, r.Out.Messages, r.Out.Frames, r.Out.Payload, r.Out.Wire,
-		micros(r.LastInAt), micros(r.LastOutAt), r.Truncated, r.RouteChangeNumber, r.Detail)
+		micros(r.LastInAt), micros(r.LastOutAt), r.Truncated, r.RouteChangeNumber, r.Detail,
+		r.Status, r.Code, r.API, r.Host, r.Path, r.UserAgent)
 	return err
 }
 
@@ -179,7 +209,8 @@ const selectRecord = `
 		client_address, started_at, ended_at, ended_by, end_reason,
 		close_code_from_client, close_code_to_client, close_code_from_backend, close_code_to_backend,
 		in_messages, in_frames, in_payload, in_wire, out_messages, out_frames, out_payload, out_wire,
-		last_in_at, last_out_at, truncated, route_change_number, detail, left_out
+		last_in_at, last_out_at, truncated, route_change_number, detail, left_out,
+		status, code, api, host, path, user_agent
 	FROM session_record `
 
 func scanRecord(row sqldb.Row) (SessionRecord, error) {
@@ -189,7 +220,8 @@ func scanRecord(row sqldb.Row) (SessionRecord, error) {
 		&r.ClientAddress, &started, &ended, &r.EndedBy, &r.EndReason,
 		&r.CloseCodeFromClient, &r.CloseCodeToClient, &r.CloseCodeFromBackend, &r.CloseCodeToBackend,
 		&r.In.Messages, &r.In.Frames, &r.In.Payload, &r.In.Wire, &r.Out.Messages, &r.Out.Frames, &r.Out.Payload, &r.Out.Wire,
-		&lastIn, &lastOut, &r.Truncated, &r.RouteChangeNumber, &r.Detail, &r.LeftOut)
+		&lastIn, &lastOut, &r.Truncated, &r.RouteChangeNumber, &r.Detail, &r.LeftOut,
+		&r.Status, &r.Code, &r.API, &r.Host, &r.Path, &r.UserAgent)
 	r.StartedAt, r.EndedAt, r.LastInAt, r.LastOutAt = maybe(started), maybe(ended), maybe(lastIn), maybe(lastOut)
 	return r, err
 }
@@ -203,7 +235,7 @@ func (r SessionRecord) ListKey() sqldb.TimeKey {
 // fault.
 func (s *Store) SessionRecord(ctx context.Context, v identity.Viewer, ref string) (SessionRecord, error) {
 	r, found, err := sqldb.One(ctx, s.db, scanRecord, selectRecord+`
-		WHERE ref = $1 AND `+ofViewer(v, "session_record", "ref", "$2"), ref, v.Owner())
+		WHERE ref = $1 AND `+ofViewer(v, "session_record", "ref", "$2", ofAPI), ref, v.Owner())
 	switch {
 	case err != nil:
 		return SessionRecord{}, fmt.Errorf("read session record %q: %w", ref, err)
@@ -221,6 +253,10 @@ type RecordFilter struct {
 	Application, Subscription *string
 	// EndReason is the API's number of an end reason.
 	EndReason *int64
+	// Code is that of refused handshakes.
+	Code *string
+	// Refused is true for refused handshakes, false for sessions.
+	Refused *bool
 }
 
 // SessionRecords returns the records before a key that v may see, which are those
@@ -232,11 +268,13 @@ func (s *Store) SessionRecords(ctx context.Context, v identity.Viewer, f RecordF
 	}
 	return sqldb.List(ctx, s.db, scanRecord, SessionRecord.ListKey, before, selectRecord+`
 		WHERE (ended_at, ref) < ($1, $2)
-			AND `+ofViewer(v, "session_record", "ref", "$4")+`
+			AND `+ofViewer(v, "session_record", "ref", "$4", ofAPI)+`
 			AND (CAST($5 AS TEXT) IS NULL OR version = $5)
 			AND (CAST($6 AS TEXT) IS NULL OR application = $6)
 			AND (CAST($7 AS TEXT) IS NULL OR subscription = $7)
 			AND (CAST($8 AS BIGINT) IS NULL OR end_reason = $8)
+			AND (CAST($9 AS TEXT) IS NULL OR code = $9)
+			AND (CAST($10 AS BOOLEAN) IS NULL OR (code <> '') = $10)
 		ORDER BY ended_at DESC, ref DESC LIMIT $3`,
-		v.Owner(), f.Version, f.Application, f.Subscription, f.EndReason)
+		v.Owner(), f.Version, f.Application, f.Subscription, f.EndReason, f.Code, f.Refused)
 }

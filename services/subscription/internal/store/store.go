@@ -37,6 +37,9 @@ type Bounds struct {
 	Applications int
 	// Records is how many session records of one application are kept for an hour.
 	Records int
+	// Refusals is how many records of refused handshakes of one API and code are kept for
+	// an hour.
+	Refusals int
 }
 
 // Bound sets the bounds. It is called before anything is written; without it there are

@@ -24,16 +24,17 @@ type Batch struct {
 
 // Kinds of batches.
 const (
-	usageBatch  = "usage"
-	recordBatch = "records"
+	usageBatch   = "usage"
+	recordBatch  = "records"
+	leftOutBatch = "left out"
 )
 
 // BatchResult says what happened to a batch.
 type BatchResult struct {
 	// Duplicate says that it had been counted before.
 	Duplicate bool
-	// LeftOut is how many session records of it were not kept, because their application
-	// or network has as many of the hour as there may be.
+	// LeftOut is how many session records of it were not kept, because there are as many
+	// of their kind and hour as there may be.
 	LeftOut int
 	// Missing is how many earlier batches were acknowledged but are not here. That
 	// happens only when the database has lost its last commits.
@@ -169,15 +170,25 @@ func scanOwner(row sqldb.Row) (owner string, err error) {
 // v's applications, or of v's versions, those that are gone too. Versions are looked up
 // when rows are read, so that what is known of a version follows it to another owner.
 // The condition is on the table's key, so that all of it is found by indexes; owner is
-// the parameter that has v.Owner().
-func ofViewer(v identity.Viewer, table, key, owner string) string {
+// the parameter that has v.Owner(). Also are further conditions under which v may see a row.
+func ofViewer(v identity.Viewer, table, key, owner string, also ...func(owner string) string) string {
 	if v.Owner() == nil {
 		return "CAST(" + owner + " AS TEXT) IS NULL"
+	}
+	more := ""
+	for _, condition := range also {
+		more += `
+		UNION ALL SELECT ` + key + " FROM " + table + " WHERE " + condition(owner)
 	}
 	return "(" + key + ") IN (SELECT " + key + " FROM " + table + " WHERE application_owner = " + owner + `
 		UNION ALL SELECT ` + key + " FROM " + table + " WHERE version IN (SELECT name FROM version WHERE owner = " + owner + `)
 		UNION ALL SELECT ` + key + " FROM " + table + " WHERE version IN (SELECT name FROM former_owner WHERE owner = " + owner + `
-			AND name NOT IN (SELECT name FROM version)))`
+			AND name NOT IN (SELECT name FROM version))` + more + ")"
+}
+
+// ofAPI is the condition under which a row has no version, but an API of the owner's.
+func ofAPI(owner string) string {
+	return "api <> '' AND api IN (SELECT api FROM version WHERE owner = " + owner + ")"
 }
 
 // UsageKey is the key of a row of usage in lists.

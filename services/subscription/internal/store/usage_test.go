@@ -260,7 +260,7 @@ func TestRecords(t *testing.T) {
 
 func TestPurge(t *testing.T) {
 	each(t, func(t *testing.T, b *bench) {
-		keep := store.Retention{Records: 10 * 24 * time.Hour, Usage: 20 * 24 * time.Hour}
+		keep := store.Retention{Records: 10 * 24 * time.Hour, Refusals: 24 * time.Hour, Usage: 20 * 24 * time.Hour}
 		app := b.application(b.ann, "a")
 		ok(t, b.DeleteApplication(t.Context(), b.ann, app.ID, allow[store.Application]))
 		var records []store.SessionRecord

@@ -12,6 +12,7 @@ import (
 	v1 "github.com/tidegatehq/tidegate/gen/go/tidegate/usage/v1"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	sync "sync"
 	unsafe "unsafe"
@@ -24,7 +25,7 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// Batch identifies a batch of a gateway. The two kinds of report are numbered
+// Batch identifies a batch of a gateway. The three kinds of report are numbered
 // separately.
 type Batch struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -294,11 +295,213 @@ func (x *ReportSessionRecordsResponse) GetDuplicate() bool {
 	return false
 }
 
+// LeftOut counts records of sessions and refused handshakes that were not kept. What it
+// says of them is what the records would have said.
+type LeftOut struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Start of the hour of their refs, UTC.
+	Hour *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=hour,proto3" json:"hour,omitempty"`
+	// The API, or empty where there is a version or nothing was found.
+	Api string `protobuf:"bytes,2,opt,name=api,proto3" json:"api,omitempty"`
+	// The version, or empty if none was found.
+	Version string `protobuf:"bytes,3,opt,name=version,proto3" json:"version,omitempty"`
+	// The application, or empty where none is known.
+	Application string `protobuf:"bytes,4,opt,name=application,proto3" json:"application,omitempty"`
+	// Why the sessions ended, or that there were none.
+	EndReason v1.EndReason `protobuf:"varint,5,opt,name=end_reason,json=endReason,proto3,enum=tidegate.usage.v1.EndReason" json:"end_reason,omitempty"`
+	// Why the handshakes were refused; empty for sessions.
+	Code string `protobuf:"bytes,6,opt,name=code,proto3" json:"code,omitempty"`
+	// How many there were, 1 to 10^15.
+	Count         uint64 `protobuf:"varint,7,opt,name=count,proto3" json:"count,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LeftOut) Reset() {
+	*x = LeftOut{}
+	mi := &file_tidegate_backplane_v1_metering_service_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LeftOut) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LeftOut) ProtoMessage() {}
+
+func (x *LeftOut) ProtoReflect() protoreflect.Message {
+	mi := &file_tidegate_backplane_v1_metering_service_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LeftOut.ProtoReflect.Descriptor instead.
+func (*LeftOut) Descriptor() ([]byte, []int) {
+	return file_tidegate_backplane_v1_metering_service_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *LeftOut) GetHour() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Hour
+	}
+	return nil
+}
+
+func (x *LeftOut) GetApi() string {
+	if x != nil {
+		return x.Api
+	}
+	return ""
+}
+
+func (x *LeftOut) GetVersion() string {
+	if x != nil {
+		return x.Version
+	}
+	return ""
+}
+
+func (x *LeftOut) GetApplication() string {
+	if x != nil {
+		return x.Application
+	}
+	return ""
+}
+
+func (x *LeftOut) GetEndReason() v1.EndReason {
+	if x != nil {
+		return x.EndReason
+	}
+	return v1.EndReason(0)
+}
+
+func (x *LeftOut) GetCode() string {
+	if x != nil {
+		return x.Code
+	}
+	return ""
+}
+
+func (x *LeftOut) GetCount() uint64 {
+	if x != nil {
+		return x.Count
+	}
+	return 0
+}
+
+// ReportLeftOutRequest is a batch of counts.
+type ReportLeftOutRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Which batch.
+	Batch *Batch `protobuf:"bytes,1,opt,name=batch,proto3" json:"batch,omitempty"`
+	// The counts: 1 to 1000.
+	LeftOut       []*LeftOut `protobuf:"bytes,2,rep,name=left_out,json=leftOut,proto3" json:"left_out,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReportLeftOutRequest) Reset() {
+	*x = ReportLeftOutRequest{}
+	mi := &file_tidegate_backplane_v1_metering_service_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReportLeftOutRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReportLeftOutRequest) ProtoMessage() {}
+
+func (x *ReportLeftOutRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_tidegate_backplane_v1_metering_service_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReportLeftOutRequest.ProtoReflect.Descriptor instead.
+func (*ReportLeftOutRequest) Descriptor() ([]byte, []int) {
+	return file_tidegate_backplane_v1_metering_service_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *ReportLeftOutRequest) GetBatch() *Batch {
+	if x != nil {
+		return x.Batch
+	}
+	return nil
+}
+
+func (x *ReportLeftOutRequest) GetLeftOut() []*LeftOut {
+	if x != nil {
+		return x.LeftOut
+	}
+	return nil
+}
+
+// ReportLeftOutResponse acknowledges a batch.
+type ReportLeftOutResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// True when the batch had been accepted before.
+	Duplicate     bool `protobuf:"varint,1,opt,name=duplicate,proto3" json:"duplicate,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReportLeftOutResponse) Reset() {
+	*x = ReportLeftOutResponse{}
+	mi := &file_tidegate_backplane_v1_metering_service_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReportLeftOutResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReportLeftOutResponse) ProtoMessage() {}
+
+func (x *ReportLeftOutResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_tidegate_backplane_v1_metering_service_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReportLeftOutResponse.ProtoReflect.Descriptor instead.
+func (*ReportLeftOutResponse) Descriptor() ([]byte, []int) {
+	return file_tidegate_backplane_v1_metering_service_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *ReportLeftOutResponse) GetDuplicate() bool {
+	if x != nil {
+		return x.Duplicate
+	}
+	return false
+}
+
 var File_tidegate_backplane_v1_metering_service_proto protoreflect.FileDescriptor
 
 const file_tidegate_backplane_v1_metering_service_proto_rawDesc = "" +
 	"\n" +
-	",tidegate/backplane/v1/metering_service.proto\x12\x15tidegate.backplane.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1dtidegate/rules/v1/rules.proto\x1a&tidegate/usage/v1/session_record.proto\x1a\x1dtidegate/usage/v1/usage.proto\"\x7f\n" +
+	",tidegate/backplane/v1/metering_service.proto\x12\x15tidegate.backplane.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dtidegate/rules/v1/rules.proto\x1a&tidegate/usage/v1/session_record.proto\x1a\x1dtidegate/usage/v1/usage.proto\"\x7f\n" +
 	"\x05Batch\x12#\n" +
 	"\agateway\x18\x01 \x01(\tB\t\xbaH\x06r\x04\xd8\xea0\x01R\agateway\x12\"\n" +
 	"\aboot_id\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x06bootId\x12-\n" +
@@ -312,10 +515,26 @@ const file_tidegate_backplane_v1_metering_service_proto_rawDesc = "" +
 	"\x05batch\x18\x01 \x01(\v2\x1c.tidegate.backplane.v1.BatchB\x06\xbaH\x03\xc8\x01\x01R\x05batch\x12V\n" +
 	"\x0fsession_records\x18\x02 \x03(\v2 .tidegate.usage.v1.SessionRecordB\v\xbaH\b\x92\x01\x05\b\x01\x10\xe8\aR\x0esessionRecords\"<\n" +
 	"\x1cReportSessionRecordsResponse\x12\x1c\n" +
-	"\tduplicate\x18\x01 \x01(\bR\tduplicate2\xf8\x01\n" +
+	"\tduplicate\x18\x01 \x01(\bR\tduplicate\"\xdb\x02\n" +
+	"\aLeftOut\x12=\n" +
+	"\x04hour\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampB\r\xbaH\n" +
+	"\xc8\x01\x01\xb2\x01\x042\x02\b\x01R\x04hour\x12\x1e\n" +
+	"\x03api\x18\x02 \x01(\tB\f\xbaH\t\xd8\x01\x01r\x04\x88\xea0\x01R\x03api\x12&\n" +
+	"\aversion\x18\x03 \x01(\tB\f\xbaH\t\xd8\x01\x01r\x04\x90\xea0\x01R\aversion\x12.\n" +
+	"\vapplication\x18\x04 \x01(\tB\f\xbaH\t\xd8\x01\x01r\x04\xa8\xea0\x01R\vapplication\x12;\n" +
+	"\n" +
+	"end_reason\x18\x05 \x01(\x0e2\x1c.tidegate.usage.v1.EndReasonR\tendReason\x124\n" +
+	"\x04code\x18\x06 \x01(\tB \xbaH\x1d\xd8\x01\x01r\x182\x16^[A-Z][A-Z0-9_]{0,63}$R\x04code\x12&\n" +
+	"\x05count\x18\a \x01(\x04B\x10\xbaH\r2\v\x18\x80\x80\x9a\xa6\xea\xaf\xe3\x01(\x01R\x05count\"\x9a\x01\n" +
+	"\x14ReportLeftOutRequest\x12:\n" +
+	"\x05batch\x18\x01 \x01(\v2\x1c.tidegate.backplane.v1.BatchB\x06\xbaH\x03\xc8\x01\x01R\x05batch\x12F\n" +
+	"\bleft_out\x18\x02 \x03(\v2\x1e.tidegate.backplane.v1.LeftOutB\v\xbaH\b\x92\x01\x05\b\x01\x10\xe8\aR\aleftOut\"5\n" +
+	"\x15ReportLeftOutResponse\x12\x1c\n" +
+	"\tduplicate\x18\x01 \x01(\bR\tduplicate2\xe4\x02\n" +
 	"\x0fMeteringService\x12d\n" +
 	"\vReportUsage\x12).tidegate.backplane.v1.ReportUsageRequest\x1a*.tidegate.backplane.v1.ReportUsageResponse\x12\x7f\n" +
-	"\x14ReportSessionRecords\x122.tidegate.backplane.v1.ReportSessionRecordsRequest\x1a3.tidegate.backplane.v1.ReportSessionRecordsResponseB\xf0\x01\n" +
+	"\x14ReportSessionRecords\x122.tidegate.backplane.v1.ReportSessionRecordsRequest\x1a3.tidegate.backplane.v1.ReportSessionRecordsResponse\x12j\n" +
+	"\rReportLeftOut\x12+.tidegate.backplane.v1.ReportLeftOutRequest\x1a,.tidegate.backplane.v1.ReportLeftOutResponseB\xf0\x01\n" +
 	"\x19com.tidegate.backplane.v1B\x14MeteringServiceProtoP\x01ZGgithub.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1;backplanev1\xa2\x02\x03TBX\xaa\x02\x15Tidegate.Backplane.V1\xca\x02\x15Tidegate\\Backplane\\V1\xe2\x02!Tidegate\\Backplane\\V1\\GPBMetadata\xea\x02\x17Tidegate::Backplane::V1b\x06proto3"
 
 var (
@@ -330,30 +549,41 @@ func file_tidegate_backplane_v1_metering_service_proto_rawDescGZIP() []byte {
 	return file_tidegate_backplane_v1_metering_service_proto_rawDescData
 }
 
-var file_tidegate_backplane_v1_metering_service_proto_msgTypes = make([]protoimpl.MessageInfo, 5)
+var file_tidegate_backplane_v1_metering_service_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
 var file_tidegate_backplane_v1_metering_service_proto_goTypes = []any{
 	(*Batch)(nil),                        // 0: tidegate.backplane.v1.Batch
 	(*ReportUsageRequest)(nil),           // 1: tidegate.backplane.v1.ReportUsageRequest
 	(*ReportUsageResponse)(nil),          // 2: tidegate.backplane.v1.ReportUsageResponse
 	(*ReportSessionRecordsRequest)(nil),  // 3: tidegate.backplane.v1.ReportSessionRecordsRequest
 	(*ReportSessionRecordsResponse)(nil), // 4: tidegate.backplane.v1.ReportSessionRecordsResponse
-	(*v1.Usage)(nil),                     // 5: tidegate.usage.v1.Usage
-	(*v1.SessionRecord)(nil),             // 6: tidegate.usage.v1.SessionRecord
+	(*LeftOut)(nil),                      // 5: tidegate.backplane.v1.LeftOut
+	(*ReportLeftOutRequest)(nil),         // 6: tidegate.backplane.v1.ReportLeftOutRequest
+	(*ReportLeftOutResponse)(nil),        // 7: tidegate.backplane.v1.ReportLeftOutResponse
+	(*v1.Usage)(nil),                     // 8: tidegate.usage.v1.Usage
+	(*v1.SessionRecord)(nil),             // 9: tidegate.usage.v1.SessionRecord
+	(*timestamppb.Timestamp)(nil),        // 10: google.protobuf.Timestamp
+	(v1.EndReason)(0),                    // 11: tidegate.usage.v1.EndReason
 }
 var file_tidegate_backplane_v1_metering_service_proto_depIdxs = []int32{
-	0, // 0: tidegate.backplane.v1.ReportUsageRequest.batch:type_name -> tidegate.backplane.v1.Batch
-	5, // 1: tidegate.backplane.v1.ReportUsageRequest.usage:type_name -> tidegate.usage.v1.Usage
-	0, // 2: tidegate.backplane.v1.ReportSessionRecordsRequest.batch:type_name -> tidegate.backplane.v1.Batch
-	6, // 3: tidegate.backplane.v1.ReportSessionRecordsRequest.session_records:type_name -> tidegate.usage.v1.SessionRecord
-	1, // 4: tidegate.backplane.v1.MeteringService.ReportUsage:input_type -> tidegate.backplane.v1.ReportUsageRequest
-	3, // 5: tidegate.backplane.v1.MeteringService.ReportSessionRecords:input_type -> tidegate.backplane.v1.ReportSessionRecordsRequest
-	2, // 6: tidegate.backplane.v1.MeteringService.ReportUsage:output_type -> tidegate.backplane.v1.ReportUsageResponse
-	4, // 7: tidegate.backplane.v1.MeteringService.ReportSessionRecords:output_type -> tidegate.backplane.v1.ReportSessionRecordsResponse
-	6, // [6:8] is the sub-list for method output_type
-	4, // [4:6] is the sub-list for method input_type
-	4, // [4:4] is the sub-list for extension type_name
-	4, // [4:4] is the sub-list for extension extendee
-	0, // [0:4] is the sub-list for field type_name
+	0,  // 0: tidegate.backplane.v1.ReportUsageRequest.batch:type_name -> tidegate.backplane.v1.Batch
+	8,  // 1: tidegate.backplane.v1.ReportUsageRequest.usage:type_name -> tidegate.usage.v1.Usage
+	0,  // 2: tidegate.backplane.v1.ReportSessionRecordsRequest.batch:type_name -> tidegate.backplane.v1.Batch
+	9,  // 3: tidegate.backplane.v1.ReportSessionRecordsRequest.session_records:type_name -> tidegate.usage.v1.SessionRecord
+	10, // 4: tidegate.backplane.v1.LeftOut.hour:type_name -> google.protobuf.Timestamp
+	11, // 5: tidegate.backplane.v1.LeftOut.end_reason:type_name -> tidegate.usage.v1.EndReason
+	0,  // 6: tidegate.backplane.v1.ReportLeftOutRequest.batch:type_name -> tidegate.backplane.v1.Batch
+	5,  // 7: tidegate.backplane.v1.ReportLeftOutRequest.left_out:type_name -> tidegate.backplane.v1.LeftOut
+	1,  // 8: tidegate.backplane.v1.MeteringService.ReportUsage:input_type -> tidegate.backplane.v1.ReportUsageRequest
+	3,  // 9: tidegate.backplane.v1.MeteringService.ReportSessionRecords:input_type -> tidegate.backplane.v1.ReportSessionRecordsRequest
+	6,  // 10: tidegate.backplane.v1.MeteringService.ReportLeftOut:input_type -> tidegate.backplane.v1.ReportLeftOutRequest
+	2,  // 11: tidegate.backplane.v1.MeteringService.ReportUsage:output_type -> tidegate.backplane.v1.ReportUsageResponse
+	4,  // 12: tidegate.backplane.v1.MeteringService.ReportSessionRecords:output_type -> tidegate.backplane.v1.ReportSessionRecordsResponse
+	7,  // 13: tidegate.backplane.v1.MeteringService.ReportLeftOut:output_type -> tidegate.backplane.v1.ReportLeftOutResponse
+	11, // [11:14] is the sub-list for method output_type
+	8,  // [8:11] is the sub-list for method input_type
+	8,  // [8:8] is the sub-list for extension type_name
+	8,  // [8:8] is the sub-list for extension extendee
+	0,  // [0:8] is the sub-list for field type_name
 }
 
 func init() { file_tidegate_backplane_v1_metering_service_proto_init() }
@@ -367,7 +597,7 @@ func file_tidegate_backplane_v1_metering_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tidegate_backplane_v1_metering_service_proto_rawDesc), len(file_tidegate_backplane_v1_metering_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   5,
+			NumMessages:   8,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -21,6 +21,7 @@ const _ = grpc.SupportPackageIsVersion9
 const (
 	MeteringService_ReportUsage_FullMethodName          = "/tidegate.backplane.v1.MeteringService/ReportUsage"
 	MeteringService_ReportSessionRecords_FullMethodName = "/tidegate.backplane.v1.MeteringService/ReportSessionRecords"
+	MeteringService_ReportLeftOut_FullMethodName        = "/tidegate.backplane.v1.MeteringService/ReportLeftOut"
 )
 
 // MeteringServiceClient is the client API for MeteringService service.
@@ -33,9 +34,12 @@ type MeteringServiceClient interface {
 	// Takes a batch of usage. A batch that is sent again is acknowledged and not
 	// counted again.
 	ReportUsage(ctx context.Context, in *ReportUsageRequest, opts ...grpc.CallOption) (*ReportUsageResponse, error)
-	// Takes a batch of records of ended sessions. A batch that is sent again is
-	// acknowledged and not stored again.
+	// Takes a batch of records of ended sessions and refused handshakes. A batch that is
+	// sent again is acknowledged and not stored again.
 	ReportSessionRecords(ctx context.Context, in *ReportSessionRecordsRequest, opts ...grpc.CallOption) (*ReportSessionRecordsResponse, error)
+	// Takes a batch of counts of records that the gateway did not keep. A batch that is
+	// sent again is acknowledged and not counted again.
+	ReportLeftOut(ctx context.Context, in *ReportLeftOutRequest, opts ...grpc.CallOption) (*ReportLeftOutResponse, error)
 }
 
 type meteringServiceClient struct {
@@ -66,6 +70,16 @@ func (c *meteringServiceClient) ReportSessionRecords(ctx context.Context, in *Re
 	return out, nil
 }
 
+func (c *meteringServiceClient) ReportLeftOut(ctx context.Context, in *ReportLeftOutRequest, opts ...grpc.CallOption) (*ReportLeftOutResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ReportLeftOutResponse)
+	err := c.cc.Invoke(ctx, MeteringService_ReportLeftOut_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // MeteringServiceServer is the server API for MeteringService service.
 // All implementations must embed UnimplementedMeteringServiceServer
 // for forward compatibility.
@@ -76,9 +90,12 @@ type MeteringServiceServer interface {
 	// Takes a batch of usage. A batch that is sent again is acknowledged and not
 	// counted again.
 	ReportUsage(context.Context, *ReportUsageRequest) (*ReportUsageResponse, error)
-	// Takes a batch of records of ended sessions. A batch that is sent again is
-	// acknowledged and not stored again.
+	// Takes a batch of records of ended sessions and refused handshakes. A batch that is
+	// sent again is acknowledged and not stored again.
 	ReportSessionRecords(context.Context, *ReportSessionRecordsRequest) (*ReportSessionRecordsResponse, error)
+	// Takes a batch of counts of records that the gateway did not keep. A batch that is
+	// sent again is acknowledged and not counted again.
+	ReportLeftOut(context.Context, *ReportLeftOutRequest) (*ReportLeftOutResponse, error)
 	mustEmbedUnimplementedMeteringServiceServer()
 }
 
@@ -94,6 +111,9 @@ func (UnimplementedMeteringServiceServer) ReportUsage(context.Context, *ReportUs
 }
 func (UnimplementedMeteringServiceServer) ReportSessionRecords(context.Context, *ReportSessionRecordsRequest) (*ReportSessionRecordsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ReportSessionRecords not implemented")
+}
+func (UnimplementedMeteringServiceServer) ReportLeftOut(context.Context, *ReportLeftOutRequest) (*ReportLeftOutResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ReportLeftOut not implemented")
 }
 func (UnimplementedMeteringServiceServer) mustEmbedUnimplementedMeteringServiceServer() {}
 func (UnimplementedMeteringServiceServer) testEmbeddedByValue()                         {}
@@ -152,6 +172,24 @@ func _MeteringService_ReportSessionRecords_Handler(srv interface{}, ctx context.
 	return interceptor(ctx, in, info, handler)
 }
 
+func _MeteringService_ReportLeftOut_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ReportLeftOutRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(MeteringServiceServer).ReportLeftOut(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: MeteringService_ReportLeftOut_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(MeteringServiceServer).ReportLeftOut(ctx, req.(*ReportLeftOutRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // MeteringService_ServiceDesc is the grpc.ServiceDesc for MeteringService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -166,6 +204,10 @@ var MeteringService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ReportSessionRecords",
 			Handler:    _MeteringService_ReportSessionRecords_Handler,
+		},
+		{
+			MethodName: "ReportLeftOut",
+			Handler:    _MeteringService_ReportLeftOut_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

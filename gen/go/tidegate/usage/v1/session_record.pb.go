@@ -67,6 +67,8 @@ const (
 	// The backend refused the handshake, so that there was no session; detail says
 	// with which status.
 	EndReason_END_REASON_BACKEND_REFUSED EndReason = 17
+	// The gateway refused the handshake, so that there was no session; code says why.
+	EndReason_END_REASON_REFUSED EndReason = 18
 )
 
 // Enum value maps for EndReason.
@@ -89,6 +91,7 @@ var (
 		15: "END_REASON_OPERATOR_CLOSE",
 		16: "END_REASON_DRAIN",
 		17: "END_REASON_BACKEND_REFUSED",
+		18: "END_REASON_REFUSED",
 	}
 	EndReason_value = map[string]int32{
 		"END_REASON_UNSPECIFIED":     0,
@@ -108,6 +111,7 @@ var (
 		"END_REASON_OPERATOR_CLOSE":  15,
 		"END_REASON_DRAIN":           16,
 		"END_REASON_BACKEND_REFUSED": 17,
+		"END_REASON_REFUSED":         18,
 	}
 )
 
@@ -199,12 +203,15 @@ func (SessionRecord_Party) EnumDescriptor() ([]byte, []int) {
 	return file_tidegate_usage_v1_session_record_proto_rawDescGZIP(), []int{0, 0}
 }
 
-// SessionRecord says how one session through a gateway went, and who ended it.
+// SessionRecord says how one session through a gateway went and who ended it, or why a
+// handshake was refused, so that there was no session.
 type SessionRecord struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Resource name, sessionRecords/{ref}; the close reason has the ref.
+	// Resource name, sessionRecords/{ref}; the close reason has the ref, or the answer to
+	// the handshake.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	// The session, gateways/{gateway}/sessions/{session}. At most 255 characters.
+	// The session, gateways/{gateway}/sessions/{session}; of a refused handshake, what it
+	// would have been. At most 255 characters.
 	Session string `protobuf:"bytes,2,opt,name=session,proto3" json:"session,omitempty"`
 	// The version, apis/{api}/versions/{version}, or empty if none was found.
 	Version string `protobuf:"bytes,3,opt,name=version,proto3" json:"version,omitempty"`
@@ -219,9 +226,9 @@ type SessionRecord struct {
 	ClientAddress string `protobuf:"bytes,7,opt,name=client_address,json=clientAddress,proto3" json:"client_address,omitempty"`
 	// When the handshake was answered with 101; not set if it was not.
 	StartTime *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=start_time,json=startTime,proto3" json:"start_time,omitempty"`
-	// When both legs were closed.
+	// When both legs were closed, or the handshake was refused.
 	EndTime *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=end_time,json=endTime,proto3" json:"end_time,omitempty"`
-	// Who ended the session first.
+	// Who ended the session first, or refused the handshake.
 	EndedBy SessionRecord_Party `protobuf:"varint,10,opt,name=ended_by,json=endedBy,proto3,enum=tidegate.usage.v1.SessionRecord_Party" json:"ended_by,omitempty"`
 	// Why the session ended.
 	EndReason EndReason `protobuf:"varint,11,opt,name=end_reason,json=endReason,proto3,enum=tidegate.usage.v1.EndReason" json:"end_reason,omitempty"`
@@ -251,8 +258,28 @@ type SessionRecord struct {
 	// characters; may be empty.
 	Detail string `protobuf:"bytes,22,opt,name=detail,proto3" json:"detail,omitempty"`
 	// How many later records of the same application were not kept, because only so
-	// many are for each hour; their traffic is in the usage. Gateways do not set it.
+	// many are for each hour; their traffic is in the usage. Of a refused handshake: how
+	// many later ones of the same API and code. Gateways do not set it.
 	LeftOut int64 `protobuf:"varint,23,opt,name=left_out,json=leftOut,proto3" json:"left_out,omitempty"`
+	// The HTTP status that a refused handshake was answered with, at most 599; 0 for a
+	// session.
+	Status uint32 `protobuf:"varint,24,opt,name=status,proto3" json:"status,omitempty"`
+	// Why a handshake was refused: the code in the answer's body, such as
+	// "CREDENTIAL_INVALID"; empty for a session. docs/gateway.md lists the codes. Later
+	// releases may add some.
+	Code string `protobuf:"bytes,25,opt,name=code,proto3" json:"code,omitempty"`
+	// The API, apis/{api}, that the path of a refused handshake led to where it led to no
+	// version; otherwise empty.
+	Api string `protobuf:"bytes,26,opt,name=api,proto3" json:"api,omitempty"`
+	// The Host that a refused handshake was for. At most 255 characters; empty for a
+	// session, and where there was none.
+	Host string `protobuf:"bytes,27,opt,name=host,proto3" json:"host,omitempty"`
+	// The path that a refused handshake was for, without the query. At most 255
+	// characters; empty for a session, and where there was none.
+	Path string `protobuf:"bytes,28,opt,name=path,proto3" json:"path,omitempty"`
+	// The User-Agent of a refused handshake. At most 255 characters; empty for a session,
+	// and where there was none.
+	UserAgent string `protobuf:"bytes,29,opt,name=user_agent,json=userAgent,proto3" json:"user_agent,omitempty"`
 	// What users call the API, the last display name of one that was deleted; empty if
 	// no version was found.
 	ApiDisplayName string `protobuf:"bytes,30,opt,name=api_display_name,json=apiDisplayName,proto3" json:"api_display_name,omitempty"`
@@ -459,6 +486,48 @@ func (x *SessionRecord) GetLeftOut() int64 {
 	return 0
 }
 
+func (x *SessionRecord) GetStatus() uint32 {
+	if x != nil {
+		return x.Status
+	}
+	return 0
+}
+
+func (x *SessionRecord) GetCode() string {
+	if x != nil {
+		return x.Code
+	}
+	return ""
+}
+
+func (x *SessionRecord) GetApi() string {
+	if x != nil {
+		return x.Api
+	}
+	return ""
+}
+
+func (x *SessionRecord) GetHost() string {
+	if x != nil {
+		return x.Host
+	}
+	return ""
+}
+
+func (x *SessionRecord) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
+}
+
+func (x *SessionRecord) GetUserAgent() string {
+	if x != nil {
+		return x.UserAgent
+	}
+	return ""
+}
+
 func (x *SessionRecord) GetApiDisplayName() string {
 	if x != nil {
 		return x.ApiDisplayName
@@ -491,7 +560,7 @@ var File_tidegate_usage_v1_session_record_proto protoreflect.FileDescriptor
 
 const file_tidegate_usage_v1_session_record_proto_rawDesc = "" +
 	"\n" +
-	"&tidegate/usage/v1/session_record.proto\x12\x11tidegate.usage.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dtidegate/rules/v1/rules.proto\x1a\x1dtidegate/usage/v1/usage.proto\"\xed\f\n" +
+	"&tidegate/usage/v1/session_record.proto\x12\x11tidegate.usage.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dtidegate/rules/v1/rules.proto\x1a\x1dtidegate/usage/v1/usage.proto\"\xca\x0e\n" +
 	"\rSessionRecord\x12\x1d\n" +
 	"\x04name\x18\x01 \x01(\tB\t\xbaH\x06r\x04\xc8\xea0\x01R\x04name\x12\"\n" +
 	"\asession\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\xff\x01R\asession\x12&\n" +
@@ -522,7 +591,14 @@ const file_tidegate_usage_v1_session_record_proto_rawDesc = "" +
 	"\ttruncated\x18\x14 \x01(\bR\ttruncated\x12>\n" +
 	"\x13route_change_number\x18\x15 \x01(\x04B\x0e\xbaH\v2\t\x18\x80\x80\x9a\xa6\xea\xaf\xe3\x01R\x11routeChangeNumber\x12 \n" +
 	"\x06detail\x18\x16 \x01(\tB\b\xbaH\x05r\x03\x18\xff\x01R\x06detail\x12\x19\n" +
-	"\bleft_out\x18\x17 \x01(\x03R\aleftOut\x12-\n" +
+	"\bleft_out\x18\x17 \x01(\x03R\aleftOut\x12 \n" +
+	"\x06status\x18\x18 \x01(\rB\b\xbaH\x05*\x03\x18\xd7\x04R\x06status\x124\n" +
+	"\x04code\x18\x19 \x01(\tB \xbaH\x1d\xd8\x01\x01r\x182\x16^[A-Z][A-Z0-9_]{0,63}$R\x04code\x12\x1e\n" +
+	"\x03api\x18\x1a \x01(\tB\f\xbaH\t\xd8\x01\x01r\x04\x88\xea0\x01R\x03api\x12\x1c\n" +
+	"\x04host\x18\x1b \x01(\tB\b\xbaH\x05r\x03\x18\xff\x01R\x04host\x12\x1c\n" +
+	"\x04path\x18\x1c \x01(\tB\b\xbaH\x05r\x03\x18\xff\x01R\x04path\x12'\n" +
+	"\n" +
+	"user_agent\x18\x1d \x01(\tB\b\xbaH\x05r\x03\x18\xff\x01R\tuserAgent\x12-\n" +
 	"\x10api_display_name\x18\x1e \x01(\tB\x03\xe0A\x03R\x0eapiDisplayName\x12*\n" +
 	"\x0eversion_string\x18\x1f \x01(\tB\x03\xe0A\x03R\rversionString\x12=\n" +
 	"\x18application_display_name\x18  \x01(\tB\x03\xe0A\x03R\x16applicationDisplayName\x12\x1f\n" +
@@ -533,7 +609,7 @@ const file_tidegate_usage_v1_session_record_proto_rawDesc = "" +
 	"\rPARTY_BACKEND\x10\x02\x12\x11\n" +
 	"\rPARTY_GATEWAY\x10\x03\x12\x12\n" +
 	"\x0ePARTY_OPERATOR\x10\x04:[\xeaAX\n" +
-	"\x16tidegate/SessionRecord\x12\x1fsessionRecords/{session_record}*\x0esessionRecords2\rsessionRecord*\xbf\x03\n" +
+	"\x16tidegate/SessionRecord\x12\x1fsessionRecords/{session_record}*\x0esessionRecords2\rsessionRecord*\xd7\x03\n" +
 	"\tEndReason\x12\x1a\n" +
 	"\x16END_REASON_UNSPECIFIED\x10\x00\x12\x19\n" +
 	"\x15END_REASON_PEER_CLOSE\x10\x01\x12\x1a\n" +
@@ -552,7 +628,8 @@ const file_tidegate_usage_v1_session_record_proto_rawDesc = "" +
 	"\x12END_REASON_BLOCKED\x10\x0e\x12\x1d\n" +
 	"\x19END_REASON_OPERATOR_CLOSE\x10\x0f\x12\x14\n" +
 	"\x10END_REASON_DRAIN\x10\x10\x12\x1e\n" +
-	"\x1aEND_REASON_BACKEND_REFUSED\x10\x11B\xd2\x01\n" +
+	"\x1aEND_REASON_BACKEND_REFUSED\x10\x11\x12\x16\n" +
+	"\x12END_REASON_REFUSED\x10\x12B\xd2\x01\n" +
 	"\x15com.tidegate.usage.v1B\x12SessionRecordProtoP\x01Z?github.com/tidegatehq/tidegate/gen/go/tidegate/usage/v1;usagev1\xa2\x02\x03TUX\xaa\x02\x11Tidegate.Usage.V1\xca\x02\x11Tidegate\\Usage\\V1\xe2\x02\x1dTidegate\\Usage\\V1\\GPBMetadata\xea\x02\x13Tidegate::Usage::V1b\x06proto3"
 
 var (

@@ -5,8 +5,7 @@
 // source: tidegate/usage/v1/usage.proto
 
 // Package tidegate.usage.v1 says what passed through gateways: usage by the
-// hour, and a record of each ended session and
-// of each that its backend refused.
+// hour, and a record of each ended session and of each refused handshake.
 
 package usagev1
 

@@ -222,13 +222,15 @@ type ListSessionRecordsRequest struct {
 	// must be the same. At most 1024 characters.
 	PageToken string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
 	// Restricts the list: terms `field = "value"` joined by AND, on version,
-	// application, subscription and end_reason (as "REVOKED"). NOT_FOUND when there is
-	// no such thing, and was none that has records; INVALID_ARGUMENT when there is no
-	// such end reason. At most 1024 characters.
+	// application, subscription, end_reason (as "REVOKED"), code (as "NOT_SUBSCRIBED")
+	// and refused ("true" for refused handshakes, "false" for sessions). NOT_FOUND when
+	// there is no such thing, and was none that has records; INVALID_ARGUMENT when there is
+	// no such end reason. At most 1024 characters.
 	Filter string `protobuf:"bytes,3,opt,name=filter,proto3" json:"filter,omitempty"`
-	// Only sessions that ended at or after this time; not set for all.
+	// Only records of sessions that ended, and of handshakes that were refused, at or after
+	// this time; not set for all.
 	StartTime *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=start_time,json=startTime,proto3" json:"start_time,omitempty"`
-	// Only sessions that ended before this time, which must be after start_time; not set for all.
+	// Only those before this time, which must be after start_time; not set for all.
 	EndTime       *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=end_time,json=endTime,proto3" json:"end_time,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

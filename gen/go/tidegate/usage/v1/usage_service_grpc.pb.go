@@ -31,14 +31,18 @@ const (
 // UsageService shows what passed through gateways. Users see the traffic of
 // their own applications and of the versions that they own, even after these
 // are deleted; administrators see everything. By default usage is kept for 400
-// days and records for 90.
+// days, records of sessions for 90 and records of refused handshakes for 7. Of one
+// application, and of one API and reason of refusals, only so many records of an hour
+// are kept.
 type UsageServiceClient interface {
 	// Lists usage by subscription, version and hour, oldest first.
 	ListUsage(ctx context.Context, in *ListUsageRequest, opts ...grpc.CallOption) (*ListUsageResponse, error)
-	// Returns the record of an ended session, by the ref in its close reason, or of
-	// one that its backend refused, by the ref in the answer.
+	// Returns the record of an ended session, by the ref in its close reason, or of a
+	// refused handshake, by the ref in the answer. Where records of the hour of the ref
+	// were left out, NOT_FOUND has the reason RECORD_LEFT_OUT, and says how many the
+	// caller may see, by end reason and code.
 	GetSessionRecord(ctx context.Context, in *GetSessionRecordRequest, opts ...grpc.CallOption) (*SessionRecord, error)
-	// Lists the records of ended and refused sessions, newest first.
+	// Lists the records of ended sessions and refused handshakes, newest first.
 	ListSessionRecords(ctx context.Context, in *ListSessionRecordsRequest, opts ...grpc.CallOption) (*ListSessionRecordsResponse, error)
 }
 
@@ -87,14 +91,18 @@ func (c *usageServiceClient) ListSessionRecords(ctx context.Context, in *ListSes
 // UsageService shows what passed through gateways. Users see the traffic of
 // their own applications and of the versions that they own, even after these
 // are deleted; administrators see everything. By default usage is kept for 400
-// days and records for 90.
+// days, records of sessions for 90 and records of refused handshakes for 7. Of one
+// application, and of one API and reason of refusals, only so many records of an hour
+// are kept.
 type UsageServiceServer interface {
 	// Lists usage by subscription, version and hour, oldest first.
 	ListUsage(context.Context, *ListUsageRequest) (*ListUsageResponse, error)
-	// Returns the record of an ended session, by the ref in its close reason, or of
-	// one that its backend refused, by the ref in the answer.
+	// Returns the record of an ended session, by the ref in its close reason, or of a
+	// refused handshake, by the ref in the answer. Where records of the hour of the ref
+	// were left out, NOT_FOUND has the reason RECORD_LEFT_OUT, and says how many the
+	// caller may see, by end reason and code.
 	GetSessionRecord(context.Context, *GetSessionRecordRequest) (*SessionRecord, error)
-	// Lists the records of ended and refused sessions, newest first.
+	// Lists the records of ended sessions and refused handshakes, newest first.
 	ListSessionRecords(context.Context, *ListSessionRecordsRequest) (*ListSessionRecordsResponse, error)
 	mustEmbedUnimplementedUsageServiceServer()
 }

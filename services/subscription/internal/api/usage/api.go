@@ -47,5 +47,6 @@ func Rules() identity.Rules {
 		usagev1.UsageService_ListSessionRecords_FullMethodName:          {},
 		backplanev1.MeteringService_ReportUsage_FullMethodName:          gateway,
 		backplanev1.MeteringService_ReportSessionRecords_FullMethodName: gateway,
+		backplanev1.MeteringService_ReportLeftOut_FullMethodName:        gateway,
 	}
 }

@@ -1,6 +1,7 @@
 package usage
 
 import (
+	"strings"
 	"time"
 
 	"google.golang.org/protobuf/types/known/timestamppb"
@@ -36,7 +37,14 @@ func recordProto(r store.SessionRecord) *usagev1.SessionRecord {
 		Inbound: trafficProto(r.In), Outbound: trafficProto(r.Out),
 		LastInboundTime: timeProto(r.LastInAt), LastOutboundTime: timeProto(r.LastOutAt),
 		Truncated: r.Truncated, RouteChangeNumber: uint64(r.RouteChangeNumber), LeftOut: r.LeftOut,
+		Status: uint32(r.Status), Code: r.Code, Api: r.API, Host: r.Host, Path: r.Path, UserAgent: r.UserAgent,
 	}
+}
+
+// endReasonWord returns the word of an end reason, or its number where this release has
+// no word for it.
+func endReasonWord(number int64) string {
+	return strings.TrimPrefix(usagev1.EndReason(number).String(), "END_REASON_")
 }
 
 // timeProto converts a time; the zero time is nil.

@@ -40,6 +40,24 @@ func (a *API) ReportSessionRecords(ctx context.Context, req *backplanev1.ReportS
 	return &backplanev1.ReportSessionRecordsResponse{Duplicate: result.Duplicate}, nil
 }
 
+// ReportLeftOut takes in a batch of counts of records that a gateway did not keep, once.
+func (a *API) ReportLeftOut(ctx context.Context, req *backplanev1.ReportLeftOutRequest) (*backplanev1.ReportLeftOutResponse, error) {
+	b := batchRow(req.GetBatch())
+	counts, total, err := leftOutRows(req.GetLeftOut())
+	if err != nil {
+		return nil, err
+	}
+	result, err := a.store.AddLeftOut(ctx, b, counts)
+	if err != nil {
+		return nil, err
+	}
+	a.missing(ctx, "counts of records left out", b, result)
+	if !result.Duplicate {
+		a.log.WarnContext(ctx, "session records left out", "gateway", b.Gateway, "count", total)
+	}
+	return &backplanev1.ReportLeftOutResponse{Duplicate: result.Duplicate}, nil
+}
+
 // missing logs a gap before a batch. A gateway sends a batch only after the
 // previous one was acknowledged, so the batches in the gap were taken in and then
 // lost with the database's last commits. Nobody can send them again, and refusing

@@ -81,6 +81,27 @@ func recordRows(all []*usagev1.SessionRecord) ([]store.SessionRecord, error) {
 	return out, nil
 }
 
+// leftOutRows converts counts, and adds them up.
+func leftOutRows(all []*backplanev1.LeftOut) (counts map[store.LeftOut]int64, total int64, err error) {
+	counts = map[store.LeftOut]int64{}
+	for i, l := range all {
+		r := &report{at: fmt.Sprintf("left_out[%d]", i)}
+		hour := r.time("hour", l.GetHour())
+		if !hour.Equal(hour.Truncate(time.Hour)) {
+			r.fail("hour", "must be the start of an hour")
+		}
+		if err := fault.InvalidAll(r.wrong...); err != nil {
+			return nil, 0, err
+		}
+		counts[store.LeftOut{
+			Hour: hour, API: l.GetApi(), Version: l.GetVersion(), Application: applicationID(l.GetApplication()),
+			EndReason: int64(l.GetEndReason()), Code: l.GetCode(),
+		}] += int64(l.GetCount())
+		total += int64(l.GetCount())
+	}
+	return counts, total, nil
+}
+
 func (r *report) record(s *usagev1.SessionRecord) store.SessionRecord {
 	return store.SessionRecord{
 		Ref: recordRef(s.GetName()), Session: s.GetSession(), Version: s.GetVersion(),
@@ -95,6 +116,7 @@ func (r *report) record(s *usagev1.SessionRecord) store.SessionRecord {
 		In: trafficRow(s.GetInbound()), Out: trafficRow(s.GetOutbound()),
 		LastInAt: r.time("last_inbound_time", s.GetLastInboundTime()), LastOutAt: r.time("last_outbound_time", s.GetLastOutboundTime()),
 		Truncated: s.GetTruncated(), RouteChangeNumber: int64(s.GetRouteChangeNumber()), Detail: s.GetDetail(),
+		Status: int64(s.GetStatus()), Code: s.GetCode(), API: s.GetApi(), Host: s.GetHost(), Path: s.GetPath(), UserAgent: s.GetUserAgent(),
 	}
 }
 

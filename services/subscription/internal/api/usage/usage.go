@@ -1,13 +1,20 @@
 package usage
 
 import (
+	"cmp"
 	"context"
+	"fmt"
 	"strconv"
+	"strings"
+	"time"
+
+	"google.golang.org/grpc/codes"
 
 	usagev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/usage/v1"
 	"github.com/tidegatehq/tidegate/services/kit/fault"
 	"github.com/tidegatehq/tidegate/services/kit/identity"
 	"github.com/tidegatehq/tidegate/services/kit/page"
+	"github.com/tidegatehq/tidegate/services/kit/ref"
 	"github.com/tidegatehq/tidegate/services/kit/resourcename"
 	"github.com/tidegatehq/tidegate/services/kit/sqldb"
 	"github.com/tidegatehq/tidegate/services/subscription/internal/store"
@@ -67,23 +74,75 @@ func reasonTerm(terms page.Terms) (*int64, error) {
 	return &n, nil
 }
 
-// GetSessionRecord returns the record of an ended session.
+// refusedTerm reads in a filter whether records are of refused handshakes.
+func refusedTerm(terms page.Terms) (*bool, error) {
+	switch word := terms.Value("refused"); {
+	case word == nil:
+		return nil, nil
+	case *word == "true" || *word == "false":
+		return new(*word == "true"), nil
+	default:
+		return nil, fault.Invalid("filter", `refused must be "true" or "false"`)
+	}
+}
+
+// GetSessionRecord returns the record of an ended session or a refused handshake.
 func (a *API) GetSessionRecord(ctx context.Context, req *usagev1.GetSessionRecordRequest) (*usagev1.SessionRecord, error) {
-	r, err := a.store.SessionRecord(ctx, identity.From(ctx).Viewer(), recordRef(req.GetName()))
+	viewer := identity.From(ctx).Viewer()
+	r, err := a.store.SessionRecord(ctx, viewer, recordRef(req.GetName()))
+	if fault.Is(err, codes.NotFound) {
+		return nil, a.leftOut(ctx, viewer, req.GetName(), err)
+	}
 	if err != nil {
 		return nil, err
 	}
 	return recordProto(r), nil
 }
 
+// RecordLeftOut is the reason of the error for a record that may have been left out,
+// whose metadata has the hour of the ref and, as CODE=NUMBER with a comma between, how
+// many were.
+const RecordLeftOut = "RECORD_LEFT_OUT"
+
+// leftOut returns why there is no record of this name: notFound, unless records of its
+// hour that the viewer may see were left out. Its ref may be made up: only the hour is
+// known, and nothing that the viewer may not know of the hour.
+func (a *API) leftOut(ctx context.Context, viewer identity.Viewer, name string, notFound error) error {
+	hour, ok := ref.Hour(recordRef(name))
+	if !ok {
+		return notFound
+	}
+	reasons, err := a.store.ReasonsLeftOut(ctx, viewer, hour)
+	if err != nil {
+		return err
+	}
+	if len(reasons) == 0 {
+		return notFound
+	}
+	var text, list []string
+	for _, r := range reasons {
+		word := cmp.Or(r.Code, endReasonWord(r.EndReason))
+		text = append(text, fmt.Sprintf("%d %s", r.Number, word))
+		list = append(list, fmt.Sprintf("%s=%d", word, r.Number))
+	}
+	from := hour.Format(time.RFC3339)
+	return fault.WithReason(fault.NotFound(
+		"of the hour from %s, these records were left out, as there were more than are kept: %s; %s is one of them, or was never given: it is not found",
+		from, strings.Join(text, ", "), name), RecordLeftOut, "hour", from, "leftOut", strings.Join(list, ","))
+}
+
 // ListSessionRecords returns a page of records.
 func (a *API) ListSessionRecords(ctx context.Context, req *usagev1.ListSessionRecordsRequest) (*usagev1.ListSessionRecordsResponse, error) {
-	terms, err := page.Filter(req.GetFilter(), "version", "application", "subscription", "end_reason")
+	terms, err := page.Filter(req.GetFilter(), "version", "application", "subscription", "end_reason", "code", "refused")
 	if err != nil {
 		return nil, err
 	}
 	var filter store.RecordFilter
+	filter.Code = terms.Value("code")
 	if filter.EndReason, err = reasonTerm(terms); err != nil {
+		return nil, err
+	}
+	if filter.Refused, err = refusedTerm(terms); err != nil {
 		return nil, err
 	}
 	if filter.Subscription, filter.Application, filter.Version, err = nameTerms(terms); err != nil {

@@ -212,13 +212,28 @@ CREATE INDEX usage_application_owner ON usage (application_owner, hour);
 CREATE INDEX usage_version ON usage (version, hour);
 
 -- How many session records of an application, or of a version and a network where none is
--- required, are kept for an hour, and the ref of the last.
+-- required, or of refused handshakes of an API and code, are kept for an hour, and the ref
+-- of the last.
 CREATE TABLE record_count (
     hour     BIGINT NOT NULL,
     bounded  TEXT COLLATE "C" NOT NULL,
     kept     BIGINT NOT NULL,
     last_ref TEXT COLLATE "C" NOT NULL,
     PRIMARY KEY (hour, bounded)
+);
+
+-- How many session records of an hour were not kept. The hour is that of their refs.
+CREATE TABLE record_left_out (
+    hour              BIGINT NOT NULL,
+    -- Empty where there is a version.
+    api               TEXT COLLATE "C" NOT NULL,
+    version           TEXT COLLATE "C" NOT NULL,
+    application       TEXT COLLATE "C" NOT NULL,
+    application_owner TEXT COLLATE "C" NOT NULL,
+    end_reason        BIGINT NOT NULL,
+    code              TEXT COLLATE "C" NOT NULL,
+    number            BIGINT NOT NULL,
+    PRIMARY KEY (hour, api, version, application, end_reason, code)
 );
 
 CREATE TABLE session_record (
@@ -255,9 +270,19 @@ CREATE TABLE session_record (
     route_change_number     BIGINT NOT NULL,
     -- What the end reason leaves open, in words.
     detail                  TEXT COLLATE "C" NOT NULL,
-    -- How many later records of the same application and hour were not kept.
-    left_out                BIGINT NOT NULL
+    -- How many later records of the same kind and hour were not kept.
+    left_out                BIGINT NOT NULL,
+    -- Of refused handshakes: 0 and empty for a session.
+    status                  BIGINT NOT NULL,
+    code                    TEXT COLLATE "C" NOT NULL,
+    -- Empty where there is a version.
+    api                     TEXT COLLATE "C" NOT NULL,
+    host                    TEXT COLLATE "C" NOT NULL,
+    path                    TEXT COLLATE "C" NOT NULL,
+    user_agent              TEXT COLLATE "C" NOT NULL
 );
 CREATE INDEX session_record_ended ON session_record (ended_at, ref);
 CREATE INDEX session_record_application_owner ON session_record (application_owner, ended_at);
 CREATE INDEX session_record_version ON session_record (version, ended_at);
+CREATE INDEX session_record_api ON session_record (api, ended_at) WHERE api <> '';
+CREATE INDEX session_record_refused ON session_record (ended_at) WHERE code <> '';
