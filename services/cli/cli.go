@@ -59,8 +59,8 @@ func (p Program) env(name string) string {
 
 // global has the flags of every command.
 type global struct {
-	Server  string        `placeholder:"HOST:PORT" help:"The server's gRPC address. Default: the server of the last sign-in, or localhost:9090 ($$TIDEGATE_SERVER)."`
-	CA      string        `placeholder:"FILE" help:"PEM file of the certificate authority to trust. Default: tidegate-data/ca.pem if it exists, else that of the sign-in, else the system's ($$TIDEGATE_CA)."`
+	Server  string        `placeholder:"HOST:PORT" help:"The server's gRPC address. Default: that of the last sign-in or of tidegate server use, or localhost:9090 ($$TIDEGATE_SERVER)."`
+	CA      string        `placeholder:"FILE" help:"PEM file of the certificate authority to trust. Default: that given at the sign-in, else tidegate-data/ca.pem if it exists, else the system's ($$TIDEGATE_CA)."`
 	Home    string        `placeholder:"DIR" help:"Folder for the sign-in and secrets. Default: tidegate in the user's configuration folder ($$TIDEGATE_HOME)."`
 	Output  string        `short:"o" enum:"table,json,yaml" default:"table" help:"Output format: table, or json or yaml for the whole object, errors included."`
 	Timeout time.Duration `default:"30s" help:"How long a command may take."`
@@ -72,9 +72,10 @@ type grammar struct {
 
 	Serve serveCmd `cmd:"" passthrough:"" help:"Start the server (Linux and macOS), all services in one process. tidegate serve -help lists its flags."`
 
-	Login  loginCmd  `cmd:"" help:"Sign in."`
-	Logout logoutCmd `cmd:"" help:"Sign out."`
-	Whoami whoamiCmd `cmd:"" help:"Show who is signed in."`
+	Login   loginCmd   `cmd:"" help:"Sign in."`
+	Logout  logoutCmd  `cmd:"" help:"Sign out."`
+	Whoami  whoamiCmd  `cmd:"" help:"Show who is signed in."`
+	Servers serverCmds `cmd:"" name:"server" help:"Servers that you have signed in to."`
 
 	API          apiCmds          `cmd:"" name:"api" help:"APIs and their versions."`
 	Plan         planCmds         `cmd:"" help:"Plans."`

@@ -90,7 +90,7 @@ func TestUsage(t *testing.T) {
 		{[]string{"certs", dir, "--days", "0"}, "tidegate: certs: --days: 0 is not between 1 and 3650", 2},
 		{[]string{"whoami", "--server", "localhost"}, `tidegate: whoami: --server: "localhost" is not host:port`, 2},
 		{[]string{"whoami", "--ca", filepath.Join(dir, "none")}, "tidegate: whoami: --ca: open " + filepath.Join(dir, "none") + ": no such file or directory", 1},
-		{[]string{"whoami"}, "tidegate: whoami: not signed in; sign in with: tidegate login", 1},
+		{[]string{"whoami"}, "tidegate: whoami: not signed in to localhost:9090; sign in with: tidegate login", 1},
 		{[]string{"login"}, "tidegate: login: no password was given: standard input is empty; use --password-file", 1},
 		{[]string{"login", "--password-file", filepath.Join(dir, "none")}, "tidegate: login: --password-file: open " + filepath.Join(dir, "none") + ": no such file or directory", 1},
 		{[]string{"login", "--password-file", os.DevNull}, "tidegate: login: --password-file: /dev/null is empty", 1},

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -32,6 +33,7 @@ import (
 	usagev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/usage/v1"
 	"github.com/tidegatehq/tidegate/services/kit/certs"
 	"github.com/tidegatehq/tidegate/services/kit/netaddr"
+	"github.com/tidegatehq/tidegate/services/kit/quote"
 )
 
 const (
@@ -46,10 +48,13 @@ const (
 // client calls one server in the name of the user who is signed in there.
 type client struct {
 	address string
-	ca      string // file, or ""
-	roots   *x509.CertPool
+	trust   trust
 	store   *store
 	conn    *grpc.ClientConn
+	// usual is the server of commands that name none, others whether more servers than
+	// this one are known.
+	usual  string
+	others bool
 
 	catalog  catalogv1.CatalogServiceClient
 	signIns  identityv1.SignInServiceClient
@@ -79,17 +84,15 @@ func (s *shell) dial() (*client, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &client{address: s.global.Server, store: st, written: map[string]string{}}
-	if c.address == "" {
-		c.address = known.Current
-	}
-	if c.address == "" {
-		c.address = defaultServer
-	}
+	usual := cmp.Or(known.Current, defaultServer)
+	c := &client{address: cmp.Or(s.global.Server, usual), usual: usual, store: st, written: map[string]string{}}
 	if err := netaddr.Check(c.address); err != nil {
 		return nil, usagef("--server: %v", err)
 	}
-	if c.ca, c.roots, err = s.roots(known.server(c.address).CA); err != nil {
+	for address := range known.Servers {
+		c.others = c.others || address != c.address
+	}
+	if c.trust, err = s.trust(known.server(c.address)); err != nil {
 		return nil, err
 	}
 	if c.conn, err = c.connect(); err != nil {
@@ -108,41 +111,56 @@ func (s *shell) dial() (*client, error) {
 	return c, nil
 }
 
-// roots returns the authorities to trust, and their file if there is one. signedIn
-// is the file that the sign-in trusted.
-func (s *shell) roots(signedIn string) (string, *x509.CertPool, error) {
-	path, given := s.global.CA, s.global.CA != ""
-	if !given {
-		for _, path = range []string{defaultCA, signedIn, ""} {
-			if path == "" {
-				continue
-			}
-			if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
+// trust is whose certificates a client trusts.
+type trust struct {
+	// file is the authorities' file, "" for the system's authorities.
+	file string
+	// found says that nobody gave the file: it is that of the folder.
+	found bool
+	roots *x509.CertPool
+}
+
+// trust returns whom to trust. What was given beats what is found: --ca, then what was
+// given at the sign-in. After that come the data folder in this one, and the one that
+// was found at the sign-in.
+func (s *shell) trust(known *serverState) (trust, error) {
+	flag, t := "--ca", trust{file: s.global.CA}
+	if t.file == "" && !known.CAFound && (known.CA != "" || known.SignIn != nil) {
+		if t.file = known.CA; t.file == "" {
+			return t, nil
+		}
+		flag = "the authority that was given at the sign-in (another with --ca)"
+	}
+	if t.file == "" {
+		t.found = true
+		for _, path := range []string{defaultCA, known.CA} {
+			if _, err := os.Stat(path); path != "" && !errors.Is(err, fs.ErrNotExist) {
+				t.file = path
 				break
 			}
 		}
 	}
-	if path == "" {
-		return "", nil, nil
+	if t.file == "" {
+		return trust{}, nil
 	}
-	text, err := os.ReadFile(path)
+	text, err := os.ReadFile(t.file)
 	if err != nil {
-		return "", nil, fmt.Errorf("--ca: %w", err)
+		return t, fmt.Errorf("%s: %w", flag, err)
 	}
-	pool := x509.NewCertPool()
-	if !pool.AppendCertsFromPEM(text) {
-		return "", nil, fmt.Errorf("--ca: %s has no certificate in it", path)
+	t.roots = x509.NewCertPool()
+	if !t.roots.AppendCertsFromPEM(text) {
+		return t, fmt.Errorf("%s: %s has no certificate in it", flag, t.file)
 	}
-	if path, err = filepath.Abs(path); err != nil {
-		return "", nil, fmt.Errorf("--ca: %w", err)
+	if t.file, err = filepath.Abs(t.file); err != nil {
+		return t, fmt.Errorf("%s: %w", flag, err)
 	}
-	return path, pool, nil
+	return t, nil
 }
 
 // tls returns the configuration of TLS connections to this installation.
 func (c *client) tls() *tls.Config {
 	cfg := certs.Modern()
-	cfg.RootCAs = c.roots
+	cfg.RootCAs = c.trust.roots
 	return cfg
 }
 
@@ -241,8 +259,18 @@ func (c *client) noteChange(header metadata.MD) {
 	}
 }
 
-// errSignedOut is the error of a command that needs a sign-in.
-var errSignedOut = failed(codes.Unauthenticated, "not signed in; sign in with: tidegate login")
+// signedOut is the error of a command that needs a sign-in.
+func (c *client) signedOut() error {
+	return failed(codes.Unauthenticated, "not signed in to %s; sign in with: %s", c.address, c.login())
+}
+
+// login returns the command that signs in to this server.
+func (c *client) login() string {
+	if c.address == c.usual {
+		return "tidegate login"
+	}
+	return "tidegate login --server " + quote.Word(c.address)
+}
 
 // token returns the access token of the sign-in. It renews a token that is about to
 // expire, or that the server has refused (stale).
@@ -256,7 +284,7 @@ func (c *client) token(ctx context.Context, stale string) (string, error) {
 	}
 	in := known.server(c.address).SignIn
 	if in == nil {
-		return "", errSignedOut
+		return "", c.signedOut()
 	}
 	if usable(in) {
 		return in.AccessToken, nil
@@ -265,7 +293,7 @@ func (c *client) token(ctx context.Context, stale string) (string, error) {
 	err = c.store.update(func(st *state) error {
 		server := st.server(c.address)
 		if server.SignIn == nil {
-			return errSignedOut
+			return c.signedOut()
 		}
 		if usable(server.SignIn) { // another command was first
 			token = server.SignIn.AccessToken
@@ -273,7 +301,7 @@ func (c *client) token(ctx context.Context, stale string) (string, error) {
 		}
 		answer, err := c.signIns.RefreshSignIn(ctx, &identityv1.RefreshSignInRequest{RefreshToken: server.SignIn.RefreshToken})
 		if status.Code(err) == codes.Unauthenticated {
-			return failed(codes.Unauthenticated, "the sign-in has ended; sign in again with: tidegate login")
+			return failed(codes.Unauthenticated, "the sign-in has ended at %s; sign in again with: %s", c.address, c.login())
 		}
 		if err != nil {
 			return err

@@ -37,6 +37,7 @@ type fakeServer struct {
 
 	addr, ca string
 	cert     tls.Certificate
+	stop     func()
 
 	mu         sync.Mutex
 	life       time.Duration // of access tokens
@@ -74,6 +75,7 @@ func newFakeServer(t *testing.T, more ...func(*grpc.Server)) *fakeServer {
 	}
 	f := &fakeServer{addr: lis.Addr().String(), ca: ca, cert: cert, life: time.Hour, applied: true}
 	srv := grpc.NewServer(grpc.Creds(credentials.NewServerTLSFromCert(&cert)))
+	f.stop = srv.Stop
 	identityv1.RegisterSignInServiceServer(srv, f)
 	identityv1.RegisterUserServiceServer(srv, f)
 	subscriptionv1.RegisterApplicationServiceServer(srv, f)
@@ -188,7 +190,7 @@ func TestLogin(t *testing.T) {
 	if _, stderr, code := c.run(t, "logout"); code != 0 || stderr != "Signed out of "+f.addr+".\n" {
 		t.Errorf("logout = %q, %d, want 0", stderr, code)
 	}
-	if _, stderr, code := c.run(t, "whoami"); code != 1 || stderr != "tidegate: whoami: not signed in; sign in with: tidegate login\n" {
+	if _, stderr, code := c.run(t, "whoami"); code != 1 || stderr != "tidegate: whoami: not signed in to "+f.addr+"; sign in with: tidegate login\n" {
 		t.Errorf("whoami after logout = %q, %d", stderr, code)
 	}
 	// The key of this device is kept, for each user, and sent with the next sign-in.
@@ -237,7 +239,7 @@ func TestRefresh(t *testing.T) {
 	f.mu.Lock()
 	f.access, f.refresh = "other", "other"
 	f.mu.Unlock()
-	want := "tidegate: whoami: the sign-in has ended; sign in again with: tidegate login\n"
+	want := "tidegate: whoami: the sign-in has ended at " + f.addr + "; sign in again with: tidegate login\n"
 	if _, stderr, code := c.run(t, "whoami"); code != 1 || stderr != want {
 		t.Errorf("whoami after the end of the sign-in = %q, %d, want %q", stderr, code, want)
 	}

@@ -119,13 +119,22 @@ func printFailure(w io.Writer, format string, err error) error {
 // server said to programs stays.
 func (s *shell) explain(err error) error {
 	if errors.Is(err, context.DeadlineExceeded) {
-		return s.late()
+		return s.place(s.late())
 	}
 	st, ok := statusOf(err)
 	if !ok {
+		return s.place(err)
+	}
+	return s.place(answered(st, s.words(st)))
+}
+
+// place adds to an error which server it is about, where the user knows several.
+func (s *shell) place(err error) error {
+	f, ok := errors.AsType[*failure](err)
+	if !ok || s.client == nil || !s.client.others || strings.Contains(err.Error(), s.client.address) {
 		return err
 	}
-	return answered(st, s.words(st))
+	return &failure{error: fmt.Errorf("%w (at %s)", err, s.client.address), code: f.code, details: f.details}
 }
 
 // words returns what a status says to people.
@@ -134,7 +143,7 @@ func (s *shell) words(st *status.Status) error {
 	case codes.InvalidArgument:
 		return errors.New(violations(st))
 	case codes.Unauthenticated:
-		return fmt.Errorf("%s; sign in with: tidegate login", st.Message())
+		return fmt.Errorf("%s; sign in with: %s", st.Message(), s.client.login())
 	case codes.DeadlineExceeded:
 		return s.late()
 	case codes.Canceled:

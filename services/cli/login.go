@@ -47,7 +47,7 @@ func (c *loginCmd) Run(ctx context.Context, s *shell) error {
 	}
 	err = cl.store.update(func(st *state) error {
 		server := st.server(cl.address)
-		server.CA, server.SignIn = cl.ca, newSignIn(answer)
+		server.CA, server.CAFound, server.SignIn = cl.trust.file, cl.trust.found, newSignIn(answer)
 		server.keepDeviceKey(c.Username, answer.GetDeviceKey())
 		st.Current = cl.address
 		return nil
@@ -140,8 +140,9 @@ func (c *logoutCmd) Run(ctx context.Context, s *shell) error {
 	}
 	var ended *signIn
 	err = cl.store.update(func(st *state) error {
-		server := st.server(cl.address)
-		ended, server.SignIn = server.SignIn, nil
+		if server := st.Servers[cl.address]; server != nil {
+			ended, server.SignIn = server.SignIn, nil
+		}
 		return nil
 	})
 	if err != nil {

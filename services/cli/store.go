@@ -24,15 +24,17 @@ type store struct {
 type state struct {
 	// Servers has what is known about each server, by its address.
 	Servers map[string]*serverState `json:"servers"`
-	// Current is the server that was signed in to last.
+	// Current is the server of commands that name none: the one that was signed in to
+	// last, or was chosen since.
 	Current string `json:"current,omitempty"`
 }
 
 // serverState is what is known about one server.
 type serverState struct {
 	// CA is the authority's file that the sign-in trusted; empty for the
-	// system's authorities.
-	CA string `json:"ca,omitempty"`
+	// system's authorities. CAFound says that it was not given, but found in the folder.
+	CA      string `json:"ca,omitempty"`
+	CAFound bool   `json:"ca_found,omitempty"`
 	// SignIn is the sign-in, or nil.
 	SignIn *signIn `json:"sign_in,omitempty"`
 	// DeviceKeys are the keys of this device that sign-ins returned, by username. They
