@@ -166,14 +166,16 @@ func CheckDatabase(ctx context.Context, cfg Config) error {
 	return sqldb.CheckSchema(ctx, url, store.Schema())
 }
 
-// reseal seals what is stored with the first key of the file, and refuses a file that
-// does not have the key of what is stored.
-func reseal(ctx context.Context, cfg Config, st *store.Store) error {
-	err := st.Reseal(ctx)
-	if errors.Is(err, seal.ErrOpen) {
-		return fmt.Errorf("-%smaster-key-file: %s does not have the master key that this database was made with", cfg.prefix, cfg.MasterKeyFile)
-	}
-	return err
+// sealed is what the catalog has sealed. It refuses a file that does not have the key of
+// what is stored.
+func sealed(cfg Config, st *store.Store, changes *change.Log) seal.Stored {
+	return seal.Stored{Service: identity.Catalog, Settle: changes.Settle, Reseal: func(ctx context.Context) (int, error) {
+		n, err := st.Reseal(ctx)
+		if errors.Is(err, seal.ErrOpen) {
+			err = fmt.Errorf("-%smaster-key-file: %s does not have the master key that this database was made with", cfg.prefix, cfg.MasterKeyFile)
+		}
+		return n, err
+	}}
 }
 
 // Run serves the catalog until ctx ends.
@@ -207,7 +209,8 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	changes.Describe(api.Resource)
 	st := store.New(db, changes, master)
 	st.BoundAPIs(cfg.MaxAPIs)
-	if err := reseal(ctx, cfg, st); err != nil {
+	keeper := seal.NewKeeper(master, sealed(cfg, st, changes), log)
+	if err := keeper.Start(ctx); err != nil {
 		return err
 	}
 	if err := st.NameInstallation(ctx); err != nil {
@@ -217,12 +220,7 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 		return err
 	}
 	run.OnReload(ctx, security.Reopen)
-	run.OnReload(ctx, func() error {
-		if err := master.Reload(); err != nil {
-			return err
-		}
-		return reseal(ctx, cfg, st)
-	})
+	run.OnReload(ctx, func() error { return keeper.Reload(ctx) })
 	subscription, err := cfg.Subscription.Dial()
 	if err != nil {
 		return err
@@ -238,6 +236,9 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	if reg == nil {
 		reg = ops.NewRegistry()
 	}
+	if err := reg.Register(keeper.Metrics()); err != nil {
+		return err
+	}
 	srv := grpcserver.New(cfg.GRPC, log, grpcserver.Auth{
 		Verifier: identity.NewVerifier(keys, users, time.Now),
 		Rules:    api.Rules(),
@@ -246,5 +247,5 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	api.New(st, changes, backplanev1.NewUserDirectoryServiceClient(subscription), gateways, security).Register(srv.Public(), srv.Internal())
 	ready := func() error { return db.Ping(ctx) }
 	operations := ops.New(cfg.Ops, log, reg, ready)
-	return run.Group(ctx, security.Run, changes.Run, users.Run, srv.Run, operations.Run)
+	return run.Group(ctx, security.Run, keeper.Run, changes.Run, users.Run, srv.Run, operations.Run)
 }

@@ -57,7 +57,7 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	if err := cfg.Check(); err != nil {
 		return run.Misconfigured(err)
 	}
-	disk, known, err := openDisk(ctx, &cfg, log)
+	disk, known, keeper, err := openDisk(ctx, &cfg, log)
 	if err != nil {
 		return err
 	}
@@ -84,6 +84,9 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	reg := cfg.Metrics
 	if reg == nil {
 		reg = ops.NewRegistry()
+	}
+	if err := reg.Register(keeper.Metrics()); err != nil {
+		return err
 	}
 	shares, err := cfg.divide()
 	if err != nil {
@@ -119,7 +122,7 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	g.cfg.GRPC.Listening, g.cfg.Ops.Listening = dialer.Own, dialer.Own
 	g.measure(dialer)
 	keySet := identity.RemoteKeySet(oauth2v1.NewOAuth2ServiceClient(subscription))
-	return g.serve(ctx, security.Run, disk.Run, known.learn(keySet), g.watchRoutes.Run, g.watchGrants.Run, g.watchUsers.Run, g.grants.Run,
+	return g.serve(ctx, security.Run, keeper.Run, disk.Run, known.learn(keySet), g.watchRoutes.Run, g.watchGrants.Run, g.watchUsers.Run, g.grants.Run,
 		g.report, g.newServer(keySet, reg, connectionsOf(shares)).Run, ops.New(g.cfg.Ops, log, reg, g.ready).Run)
 }
 
@@ -143,29 +146,45 @@ type gateway struct {
 	listener    *listener.Listener
 }
 
-// openDisk makes the folder of what is kept and returns what is in it: the copy of
-// the routes, and the issuer.
-func openDisk(ctx context.Context, cfg *Config, log *slog.Logger) (*routes.Disk, *issuer, error) {
+// openDisk makes the folder of what is kept and returns what is in it, the copy of
+// the routes and the issuer, and the keeper of the key that seals them.
+func openDisk(ctx context.Context, cfg *Config, log *slog.Logger) (*routes.Disk, *issuer, *seal.Keeper, error) {
 	key := cfg.MasterKey
 	if key == nil {
 		var err error
 		if key, err = seal.Load(cfg.MasterKeyFile); err != nil {
-			return nil, nil, err
+			return nil, nil, nil, err
 		}
 	}
 	cfg.Listen.CertDir = cfg.Data
 	dir := filepath.Dir(cfg.routesFile())
 	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, nil, fmt.Errorf("make the folder of the routes: %w", err)
+		return nil, nil, nil, fmt.Errorf("make the folder of the routes: %w", err)
 	}
 	disk, known := routes.NewDisk(cfg.routesFile(), key, log), openIssuer(filepath.Join(dir, "token-issuer"), key, log)
-	run.OnReload(ctx, func() error {
-		if err := key.Reload(); err != nil {
-			return err
+	keeper := seal.NewKeeper(key, sealed(disk.Reseal, known.file.Reseal), log)
+	if err := keeper.Start(ctx); err != nil {
+		log.Warn("files not sealed with the first master key yet", "error", err)
+	}
+	run.OnReload(ctx, func() error { return keeper.Reload(ctx) })
+	return disk, known, keeper, nil
+}
+
+// sealed is what the gateway has sealed: files, each of which is sealed again by a
+// function. One that no key opens is of no use, and is written anew in time.
+func sealed(files ...func() (bool, error)) seal.Stored {
+	return seal.Stored{Service: identity.Gateway, Reseal: func(context.Context) (n int, failed error) {
+		for _, reseal := range files {
+			again, err := reseal()
+			if again {
+				n++
+			}
+			if !errors.Is(err, seal.ErrOpen) {
+				failed = errors.Join(failed, err)
+			}
 		}
-		return errors.Join(disk.Reseal(), known.file.Reseal())
-	})
-	return disk, known, nil
+		return n, failed
+	}}
 }
 
 // hello is how the gateway names itself to a service that it watches.

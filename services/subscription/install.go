@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/tidegatehq/tidegate/services/kit/identity"
 	"github.com/tidegatehq/tidegate/services/kit/seal"
 	"github.com/tidegatehq/tidegate/services/kit/sqldb"
 	"github.com/tidegatehq/tidegate/services/subscription/internal/password"
@@ -55,21 +56,35 @@ func install(ctx context.Context, cfg Config, st *store.Store, master *seal.Key,
 	if err != nil {
 		return nil, fmt.Errorf("read the key of refresh tokens: %w", err)
 	}
-	return token.NewRefreshTokens(refreshKey), reseal(ctx, st, master)
+	return token.NewRefreshTokens(refreshKey), nil
 }
 
-// reseal seals what the first start fixed with the newest master key, if it is not.
-func reseal(ctx context.Context, st *store.Store, master *seal.Key) error {
+// sealed is what the service has sealed: what the first start fixed, and the signing
+// keys.
+func sealed(st *store.Store, master *seal.Key, keys *token.Keys) seal.Stored {
+	return seal.Stored{Service: identity.Subscription, Reseal: func(ctx context.Context) (int, error) {
+		fixed, err := reseal(ctx, st, master)
+		if err != nil {
+			return fixed, err
+		}
+		signing, err := keys.Reseal(ctx)
+		return fixed + signing, err
+	}}
+}
+
+// reseal seals what the first start fixed with the first master key of the file, and
+// returns how many values were not.
+func reseal(ctx context.Context, st *store.Store, master *seal.Key) (int, error) {
 	found, _, err := st.Installation(ctx)
 	if err != nil || !master.Stale(found.Canary) && !master.Stale(found.RefreshKey) {
-		return err
+		return 0, err
 	}
 	refreshKey, err := master.Open(found.RefreshKey, []byte(refreshKeyContext))
 	if err != nil {
-		return fmt.Errorf("read the key of refresh tokens: %w", err)
+		return 0, fmt.Errorf("read the key of refresh tokens: %w", err)
 	}
 	sealed := installation(found.Issuer, master, refreshKey)
-	return st.Reseal(ctx, sealed.Canary, sealed.RefreshKey)
+	return 2, st.Reseal(ctx, sealed.Canary, sealed.RefreshKey)
 }
 
 // installation returns what the first start fixes.

@@ -7,7 +7,6 @@ package subscription
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"time"
@@ -78,16 +77,15 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	lives := token.Lifetimes{Application: cfg.TokenLifetime, User: cfg.UserTokenLifetime}
 	keys := token.NewKeys(st, master,
 		token.Rotation{Every: cfg.SigningKeyRotate, Lead: cfg.SigningKeyLead, MaxLifetime: lives.Longest()}, time.Now, log)
+	keeper := seal.NewKeeper(master, sealed(st, master, keys), log)
+	if err := keeper.Start(ctx); err != nil {
+		return err
+	}
 	if err := keys.Start(ctx); err != nil {
 		return err
 	}
 	run.OnReload(ctx, security.Reopen)
-	run.OnReload(ctx, func() error {
-		if err := master.Reload(); err != nil {
-			return err
-		}
-		return errors.Join(reseal(ctx, st, master), keys.Reseal(ctx))
-	})
+	run.OnReload(ctx, func() error { return keeper.Reload(ctx) })
 	catalog, err := cfg.Catalog.Dial()
 	if err != nil {
 		return err

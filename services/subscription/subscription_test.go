@@ -263,7 +263,7 @@ func TestStartRefusals(t *testing.T) {
 			"-master-key-file: " + p.path("other") + " does not have the master key that this database was made with"},
 		{"no master key", []string{"-master-key-file", p.path("none")}, "read master key: stat " + p.path("none") + ": no such file or directory"},
 		{"an open master key", []string{"-master-key-file", p.path("open")},
-			"read master key: " + p.path("open") + " has mode 0644, others can read it: chmod 600 it"},
+			"read master key: " + p.path("open") + " has mode 0644, others can read it: chmod 600 it, or 640 for a group of this process"},
 		{"no password", []string{"-db", fresh(), "-admin-password-file", ""},
 			"-admin-password-file: at the first start a file with the administrator's password is needed"},
 		{"no such password file", []string{"-db", fresh(), "-admin-password-file", p.path("none")},

@@ -12,10 +12,12 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"slices"
 	"sync"
-	"time"
 
 	"google.golang.org/grpc/credentials"
+
+	"github.com/tidegatehq/tidegate/services/kit/filestamp"
 )
 
 // Modern returns what every TLS configuration begins with: TLS 1.3 where the other
@@ -46,16 +48,10 @@ type Source struct {
 	log   *slog.Logger
 
 	mu     sync.Mutex
-	stamps [3]stamp
+	stamps [3]filestamp.Stamp
 	cert   *tls.Certificate
 	pool   *x509.CertPool
 	failed error // why the files cannot be read again
-}
-
-// stamp changes when a file does.
-type stamp struct {
-	modified time.Time
-	size     int64
 }
 
 // Open reads the files. Cert and Key go together; either they or CA may be
@@ -80,7 +76,7 @@ func Open(files Files, log *slog.Logger) (*Source, error) {
 func (s *Source) current() (*tls.Certificate, *x509.CertPool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if stamps, err := s.stat(); err != nil || stamps != s.stamps {
+	if stamps, err := s.stat(); err != nil || !slices.EqualFunc(stamps[:], s.stamps[:], filestamp.Stamp.Same) {
 		_ = s.readAgain() // logged; what was read before stays in use
 	}
 	return s.cert, s.pool
@@ -136,17 +132,16 @@ func (s *Source) read() error {
 	return nil
 }
 
-func (s *Source) stat() ([3]stamp, error) {
-	var stamps [3]stamp
+func (s *Source) stat() ([3]filestamp.Stamp, error) {
+	var stamps [3]filestamp.Stamp
 	for i, path := range []string{s.files.Cert, s.files.Key, s.files.CA} {
 		if path == "" {
 			continue
 		}
-		info, err := os.Stat(path)
-		if err != nil {
+		var err error
+		if stamps[i], err = filestamp.Of(path); err != nil {
 			return stamps, fmt.Errorf("read TLS files: %w", err)
 		}
-		stamps[i] = stamp{modified: info.ModTime(), size: info.Size()}
 	}
 	return stamps, nil
 }

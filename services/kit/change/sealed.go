@@ -39,35 +39,43 @@ func (l *Log) opened(number uint64, stored []byte) ([]byte, error) {
 	return event, nil
 }
 
+// Settle waits until the writes of all instances that have begun have ended, so that
+// what they have sealed is seen.
+func (l *Log) Settle(ctx context.Context) error {
+	return l.Write(ctx, "wait for writes", func(*Tx) (Record, error) { return Record{Skip: true}, nil })
+}
+
 // ResealEvents seals with the first key of the file what another one sealed, as far
-// back as watchers can resume; older events are not read again. Its error is
-// seal.ErrOpen when no key of the file opens an event. Other instances may run.
-func (l *Log) ResealEvents(ctx context.Context) error {
+// back as watchers can resume, and returns how many events that were; older ones are
+// not read again. Its error is seal.ErrOpen when no key of the file opens an event.
+// Other instances may run.
+func (l *Log) ResealEvents(ctx context.Context) (sealed int, err error) {
 	var last int64
 	for {
 		events, err := sqldb.All(ctx, l.db, scanStored, `
 			SELECT number, events FROM change WHERE number > $1 AND time_us >= $2 AND events IS NOT NULL
 			ORDER BY number LIMIT $3`, last, l.now().Add(-Retention).UnixMicro(), int64(batch))
 		if err != nil {
-			return fmt.Errorf("read events to seal them again: %w", err)
+			return sealed, fmt.Errorf("read events to seal them again: %w", err)
 		}
 		for _, e := range events {
-			if err := l.reseal(ctx, e); err != nil {
-				return err
-			}
 			last = int64(e.number)
+			if !l.key.Stale(e.events) {
+				continue
+			}
+			if err := l.reseal(ctx, e); err != nil {
+				return sealed, err
+			}
+			sealed++
 		}
 		if len(events) < batch {
-			return nil
+			return sealed, nil
 		}
 	}
 }
 
-// reseal seals an event again, if the first key did not seal it.
+// reseal seals an event again.
 func (l *Log) reseal(ctx context.Context, e stored) error {
-	if !l.key.Stale(e.events) {
-		return nil
-	}
 	event, err := l.opened(e.number, e.events)
 	if err != nil {
 		return err

@@ -68,16 +68,16 @@ func TestEventsAreSealed(t *testing.T) {
 				t.Errorf("event %d is stored as %q", i+1, event)
 			}
 		}
-		if err := sealed(keyFile(t, next)).ResealEvents(t.Context()); !errors.Is(err, seal.ErrOpen) {
+		if _, err := sealed(keyFile(t, next)).ResealEvents(t.Context()); !errors.Is(err, seal.ErrOpen) {
 			t.Errorf("ResealEvents with another key = %v, want %v", err, seal.ErrOpen)
 		}
-		if err := sealed(keyFile(t, next, old)).ResealEvents(t.Context()); err != nil {
-			t.Errorf("ResealEvents = %v", err)
+		if n, err := sealed(keyFile(t, next, old)).ResealEvents(t.Context()); err != nil || n != len(words) {
+			t.Errorf("ResealEvents = %d, %v, want %d", n, err, len(words))
 		}
 		again := events(t, db)
 		last := sealed(keyFile(t, next))
-		if err := last.ResealEvents(t.Context()); err != nil {
-			t.Errorf("ResealEvents with the new key alone = %v", err)
+		if n, err := last.ResealEvents(t.Context()); err != nil || n != 0 {
+			t.Errorf("ResealEvents with the new key alone = %d, %v, want none", n, err)
 		}
 		if !slices.EqualFunc(again, events(t, db), bytes.Equal) || slices.EqualFunc(again, stored, bytes.Equal) {
 			t.Error("events are not sealed again once")

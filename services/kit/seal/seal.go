@@ -9,8 +9,10 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
+	"encoding/hex"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"slices"
 	"strings"
@@ -55,7 +57,8 @@ type one struct {
 }
 
 // Load reads a key file, which has a key on each line: the first seals, all of
-// them open. A file that anybody but its owner can read is refused.
+// them open. A file that anybody but its owner can read is refused, unless that is a
+// group of this process, as in a volume of Kubernetes.
 func Load(path string) (*Key, error) {
 	keys, err := read(path)
 	if err != nil {
@@ -64,24 +67,22 @@ func Load(path string) (*Key, error) {
 	return with(path, keys), nil
 }
 
-// Reload reads the file again. A file without the key that seals now leaves the keys
-// as they are: what they have sealed could not be opened any more. What is Stale after
-// it is for the caller to seal again.
-func (k *Key) Reload() error {
-	if k.path == "" {
-		return nil
-	}
+// readAgain returns the keys that the file has now. A file without the key that seals
+// at the moment is refused: what this process and others have sealed could not be opened
+// any more.
+func (k *Key) readAgain() ([]one, error) {
 	keys, err := read(k.path)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	sealing := k.of()[0]
-	if !slices.Contains(keys, sealing) {
-		return fmt.Errorf("read master key: %s does not have the key that is in use; put the new key before it, and remove it later", k.path)
+	if !slices.Contains(keys, k.of()[0]) {
+		return nil, fmt.Errorf("read master key: %s does not have the key that is in use; put the new key before it, and remove it later", k.path)
 	}
-	k.keys.Store(&keys)
-	return nil
+	return keys, nil
 }
+
+// ID names the key that seals, and tells nothing of it.
+func (k *Key) ID() string { return hex.EncodeToString(k.of()[0].id[:]) }
 
 // read reads a key file.
 func read(path string) ([]one, error) {
@@ -92,8 +93,8 @@ func read(path string) ([]one, error) {
 	if !info.Mode().IsRegular() {
 		return nil, fmt.Errorf("read master key: %s is not a file", path)
 	}
-	if mode := info.Mode().Perm(); mode&0o077 != 0 {
-		return nil, fmt.Errorf("read master key: %s has mode %04o, others can read it: chmod 600 it", path, mode)
+	if err := checkAccess(info.Mode().Perm(), func() bool { return ofOurGroup(info) }); err != nil {
+		return nil, fmt.Errorf("read master key: %s %w", path, err)
 	}
 	text, err := os.ReadFile(path)
 	if err != nil {
@@ -115,6 +116,20 @@ func read(path string) ([]one, error) {
 		return nil, fmt.Errorf("read master key: %s is empty", path)
 	}
 	return keys, nil
+}
+
+// checkAccess reports why a file with this mode may have been read, or written, by
+// others than this process.
+func checkAccess(mode fs.FileMode, ours func() bool) error {
+	switch {
+	case mode&0o007 != 0:
+		return fmt.Errorf("has mode %04o, others can read it: chmod 600 it, or 640 for a group of this process", mode)
+	case mode&0o030 != 0:
+		return fmt.Errorf("has mode %04o, its group can do more than read it: chmod 640 it", mode)
+	case mode&0o040 != 0 && !ours():
+		return fmt.Errorf("has mode %04o, and its group, which this process is not in, can read it: chmod 600 it, or give it to a group of this process", mode)
+	}
+	return nil
 }
 
 // parse reads a line. Its error does not quote the line, which may be a key.

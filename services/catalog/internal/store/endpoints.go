@@ -46,10 +46,10 @@ func (s *Store) openEndpoints(v *Version, sealed []byte) error {
 	return nil
 }
 
-// Reseal seals with the first key of the key file what another one sealed. Its error
-// is seal.ErrOpen when no key of the file opens what is stored. Other instances may
-// run.
-func (s *Store) Reseal(ctx context.Context) error {
+// Reseal seals with the first key of the key file what another one sealed, and returns
+// how many rows that were. Its error is seal.ErrOpen when no key of the file opens what
+// is stored. Other instances may run.
+func (s *Store) Reseal(ctx context.Context) (sealed int, err error) {
 	type row struct {
 		id     string
 		sealed []byte
@@ -59,7 +59,7 @@ func (s *Store) Reseal(ctx context.Context) error {
 		return v, err
 	}, `SELECT id, endpoints FROM version`)
 	if err != nil {
-		return fmt.Errorf("read endpoints to seal them again: %w", err)
+		return sealed, fmt.Errorf("read endpoints to seal them again: %w", err)
 	}
 	for _, r := range all {
 		if !s.key.Stale(r.sealed) {
@@ -67,14 +67,16 @@ func (s *Store) Reseal(ctx context.Context) error {
 		}
 		plain, err := s.key.Open(r.sealed, endpointsOf(r.id))
 		if err != nil {
-			return fmt.Errorf("read endpoints of version %q: %w", r.id, err)
+			return sealed, fmt.Errorf("read endpoints of version %q: %w", r.id, err)
 		}
 		// Where the row was changed meanwhile, that sealed it again.
 		_, err = s.db.ExecContext(ctx, `UPDATE version SET endpoints = $1 WHERE id = $2 AND endpoints = $3`,
 			s.key.Seal(plain, endpointsOf(r.id)), r.id, r.sealed)
 		if err != nil {
-			return fmt.Errorf("seal endpoints of version %q again: %w", r.id, err)
+			return sealed, fmt.Errorf("seal endpoints of version %q again: %w", r.id, err)
 		}
+		sealed++
 	}
-	return s.log.ResealEvents(ctx)
+	events, err := s.log.ResealEvents(ctx)
+	return sealed + events, err
 }

@@ -81,8 +81,9 @@ func (d *Disk) save(snapshot *backplanev1.RouteSnapshot) {
 	}
 }
 
-// Reseal seals the file with the newest master key, if it is not.
-func (d *Disk) Reseal() error { return d.file.Reseal() }
+// Reseal seals the file with the first master key, if it is not, and reports whether it
+// was not.
+func (d *Disk) Reseal() (bool, error) { return d.file.Reseal() }
 
 // Run writes what save is given until ctx ends, and what is left then.
 func (d *Disk) Run(ctx context.Context) error {

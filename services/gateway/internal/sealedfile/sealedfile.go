@@ -48,23 +48,23 @@ func (f *File) read() ([]byte, error) {
 	return os.ReadFile(f.Path)
 }
 
-// Reseal seals the file with the newest key, if it is not. A file that does not exist
-// stays away.
-func (f *File) Reseal() error {
+// Reseal seals the file with the first key, if it is not, and reports whether it was
+// not. A file that does not exist stays away.
+func (f *File) Reseal() (bool, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	text, err := f.read()
 	if errors.Is(err, fs.ErrNotExist) || err == nil && !f.Key.Stale(text) {
-		return nil
+		return false, nil
 	}
 	if err != nil {
-		return err
+		return false, err
 	}
 	plain, err := f.Key.Open(text, []byte(f.Purpose))
 	if err != nil {
-		return fmt.Errorf("open %s: %w", f.Path, err)
+		return false, fmt.Errorf("open %s: %w", f.Path, err)
 	}
-	return f.write(plain)
+	return true, f.write(plain)
 }
 
 // Write replaces the file atomically.

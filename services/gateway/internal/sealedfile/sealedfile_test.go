@@ -1,6 +1,8 @@
 package sealedfile
 
 import (
+	"context"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"testing"
@@ -28,8 +30,8 @@ func TestReseal(t *testing.T) {
 		t.Fatal(err)
 	}
 	f := &File{Path: filepath.Join(dir, "file"), Key: key, Purpose: "test"}
-	if err := f.Reseal(); err != nil {
-		t.Errorf("Reseal without a file = %v, want nil", err)
+	if again, err := f.Reseal(); err != nil || again {
+		t.Errorf("Reseal without a file = %v, %v, want nothing", again, err)
 	}
 	if err := f.Write([]byte("routes")); err != nil {
 		t.Fatal(err)
@@ -38,10 +40,11 @@ func TestReseal(t *testing.T) {
 		if err := os.WriteFile(filepath.Join(dir, "key"), text, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if err := key.Reload(); err != nil {
-			t.Fatal(err)
-		}
-		if err := f.Reseal(); err != nil {
+		stored := seal.Stored{Service: "test", Reseal: func(context.Context) (int, error) {
+			_, err := f.Reseal()
+			return 0, err
+		}}
+		if err := seal.NewKeeper(key, stored, slog.New(slog.DiscardHandler)).Reload(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		if got, err := f.Read(); err != nil || string(got) != "routes" {

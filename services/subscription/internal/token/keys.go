@@ -57,6 +57,9 @@ type Keys struct {
 	now    func() time.Time
 	log    *slog.Logger
 
+	// making is held while a key is made or sealed again, so that none is left that was
+	// sealed with a former master key meanwhile.
+	making  sync.Mutex
 	set     atomic.Pointer[keySet]
 	loading sync.Mutex
 }
@@ -88,34 +91,32 @@ func NewKeys(st *store.Store, key *seal.Key, rotate Rotation, now func() time.Ti
 }
 
 // Start reads the keys, and makes the first if there are none. It fails when the
-// master key cannot open them. Keys that are sealed with a former master key are
-// sealed again with the newest.
-func (k *Keys) Start(ctx context.Context) error {
-	if err := k.Reseal(ctx); err != nil {
-		return err
-	}
-	return k.Rotate(ctx)
-}
+// master key cannot open them.
+func (k *Keys) Start(ctx context.Context) error { return k.Rotate(ctx) }
 
-// Reseal seals the keys again that are not sealed with the newest of the master keys.
-func (k *Keys) Reseal(ctx context.Context) error {
+// Reseal seals the keys again that are not sealed with the first of the master keys, and
+// returns how many these were.
+func (k *Keys) Reseal(ctx context.Context) (sealed int, err error) {
+	k.making.Lock()
+	defer k.making.Unlock()
 	rows, err := k.store.SigningKeys(ctx)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	for _, row := range rows {
-		if err := k.reseal(ctx, row); err != nil {
-			return err
+		if !k.seal.Stale(row.Sealed) {
+			continue
 		}
+		if err := k.reseal(ctx, row); err != nil {
+			return sealed, err
+		}
+		sealed++
 	}
-	return nil
+	return sealed, nil
 }
 
-// reseal seals a key with the newest of the master keys.
+// reseal seals a key with the first of the master keys.
 func (k *Keys) reseal(ctx context.Context, row store.SigningKey) error {
-	if !k.seal.Stale(row.Sealed) {
-		return nil
-	}
 	plain, err := k.seal.Open(row.Sealed, keyContext(row.ID))
 	if err != nil {
 		return fmt.Errorf("open signing key %s: %w", row.ID, err)

@@ -243,10 +243,13 @@ func TestSealed(t *testing.T) {
 		t.Error("Start() with another master key = nil, want an error")
 	}
 	both := withNewKey(t, path)
-	newKeys(t, st, both, rotation(), c)
+	again, err := newKeys(t, st, both, rotation(), c).Reseal(t.Context())
+	if err != nil || again != 1 {
+		t.Errorf("Reseal() with a new master key = %d, %v, want 1", again, err)
+	}
 	moved, err := st.SigningKeys(t.Context())
 	if err != nil || both.Stale(moved[0].Sealed) {
-		t.Errorf("after a start with a new master key the signing key is sealed with the old one (%v)", err)
+		t.Errorf("with a new master key the signing key is sealed with the old one (%v)", err)
 	}
 	if _, err := newIssuer(newKeys(t, st, both, rotation(), c), c).ReadApplication(t.Context(), raw); err != nil {
 		t.Errorf("token from before the new master key: %v", err)
