@@ -30,9 +30,9 @@ import _ "embed"
 // change that a write has made.
 const ChangeHeader = "tidegate-change"
 
-//go:embed openapi/tidegate.swagger.json
+//go:embed openapi/tidegate.json
 var openAPI string
 
-// OpenAPI returns the OpenAPI 2.0 document of the REST interface, JSON. It has
-// what stands in the protos; the OAuth2 endpoints are not in it.
+// OpenAPI returns the OpenAPI 3.0 document of the REST interface and the OAuth2
+// endpoints, JSON.
 func OpenAPI() string { return openAPI }

@@ -209,7 +209,8 @@ type answer struct {
 	proto  string
 }
 
-// do sends a request; headers are names and values in turn.
+// do sends a request, and compares the answer with the OpenAPI document; headers are
+// names and values in turn.
 func (s *site) do(t *testing.T, method, path, body string, headers ...string) answer {
 	t.Helper()
 	var reader io.Reader
@@ -232,7 +233,9 @@ func (s *site) do(t *testing.T, method, path, body string, headers ...string) an
 	if err != nil {
 		t.Fatalf("%s %s: %v", method, path, err)
 	}
-	return answer{status: resp.StatusCode, header: resp.Header, body: string(got), proto: resp.Proto}
+	a := answer{status: resp.StatusCode, header: resp.Header, body: string(got), proto: resp.Proto}
+	conforms(t, req, a)
+	return a
 }
 
 // lockedLog is a log that is read while it is written.

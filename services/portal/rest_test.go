@@ -84,6 +84,9 @@ func (s *site) shape(t *testing.T, m protoreflect.MethodDescriptor) shape {
 	method, path, body := request(t, m)
 	output := filled(t, m.Output(), false).Interface()
 	s.on(full, func(ctx context.Context, _ proto.Message) (proto.Message, error) {
+		if method == http.MethodGet {
+			return output, grpc.SetHeader(ctx, metadata.Pairs("secret", "x"))
+		}
 		return output, grpc.SetHeader(ctx, metadata.Pairs(gen.ChangeHeader, "42", "secret", "x"))
 	})
 	headers := []string{"Authorization", "Bearer token"}
@@ -95,8 +98,12 @@ func (s *site) shape(t *testing.T, m protoreflect.MethodDescriptor) shape {
 	if c.method != full {
 		t.Fatalf("%s %s called %s, want %s; answer %d %s", method, path, c.method, full, got.status, got.body)
 	}
-	if got.header.Get("Tidegate-Change") != "42" || got.header.Get("Secret") != "" || got.header.Get("Grpc-Metadata-Secret") != "" {
-		t.Errorf("%s %s: header = %v, want Tidegate-Change 42 and no secret", method, path, got.header)
+	change := "42"
+	if method == http.MethodGet {
+		change = ""
+	}
+	if got.header.Get("Tidegate-Change") != change || got.header.Get("Secret") != "" || got.header.Get("Grpc-Metadata-Secret") != "" {
+		t.Errorf("%s %s: header = %v, want Tidegate-Change %q and no secret", method, path, got.header, change)
 	}
 	return shape{
 		RPC: full, Sent: method + " " + path, Body: json.RawMessage(body),

@@ -14,6 +14,7 @@ import (
 	"google.golang.org/grpc/connectivity"
 	"google.golang.org/grpc/credentials"
 
+	"github.com/tidegatehq/tidegate/gen"
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
 	changev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/change/v1"
 	gatewayv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/gateway/v1"
@@ -32,7 +33,6 @@ import (
 	"github.com/tidegatehq/tidegate/services/portal/internal/forward"
 	"github.com/tidegatehq/tidegate/services/portal/internal/gateways"
 	"github.com/tidegatehq/tidegate/services/portal/internal/oauth2"
-	"github.com/tidegatehq/tidegate/services/portal/internal/openapi"
 	"github.com/tidegatehq/tidegate/services/portal/internal/rest"
 	"github.com/tidegatehq/tidegate/services/portal/internal/sessions"
 	"github.com/tidegatehq/tidegate/services/portal/internal/upstream"
@@ -101,12 +101,8 @@ func newHandler(
 	if err != nil {
 		return nil, err
 	}
-	doc, err := openapi.Document()
-	if err != nil {
-		return nil, err
-	}
 	tokens := oauth2.New(oauth2v1.NewOAuth2ServiceClient(s.subscription), log)
-	return web.New(web.Parts{REST: api, OAuth2: tokens.Routes(), OpenAPI: doc, Proxies: p}, log, reg)
+	return web.New(web.Parts{REST: api, OAuth2: tokens.Routes(), OpenAPI: []byte(gen.OpenAPI()), Proxies: p}, log, reg)
 }
 
 // newGRPC returns the public gRPC server. This is the list of what it forwards and

@@ -93,6 +93,7 @@ func identified(next http.Handler, p *proxies.Config) http.Handler {
 		peer, _ := netip.ParseAddrPort(r.RemoteAddr) // not valid for what is no TCP address
 		chain, err := p.Chain(netip.AddrPortFrom(peer.Addr().Unmap().WithZone(""), peer.Port()), r.Header)
 		if err != nil {
+			w.Header().Set("Cache-Control", "no-store")
 			rest.WriteInvalid(w, r, err)
 			return
 		}
@@ -113,6 +114,7 @@ func recovered(next http.Handler, log *slog.Logger) http.Handler {
 			}
 			log.ErrorContext(r.Context(), "request panicked", "method", r.Method, "path", r.URL.Path,
 				"panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+			w.Header().Set("Cache-Control", "no-store")
 			rest.WriteInternal(w, r)
 		}()
 		next.ServeHTTP(w, r)

@@ -1,0 +1,199 @@
+package portal_test
+
+import (
+	"bytes"
+	"io"
+	"maps"
+	"net/http"
+	"net/url"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/getkin/kin-openapi/openapi3"
+	"github.com/getkin/kin-openapi/openapi3filter"
+	"github.com/getkin/kin-openapi/routers"
+	"google.golang.org/protobuf/reflect/protoreflect"
+
+	"github.com/tidegatehq/tidegate/gen"
+)
+
+// document reads the OpenAPI document.
+var document = sync.OnceValues(func() (*openapi3.T, error) {
+	return openapi3.NewLoader().LoadFromData([]byte(gen.OpenAPI()))
+})
+
+func openAPI(t *testing.T) *openapi3.T {
+	t.Helper()
+	doc, err := document()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return doc
+}
+
+// operationOf finds the operation that a request is for, or nil.
+func operationOf(doc *openapi3.T, method, path string) *routers.Route {
+	if method == http.MethodHead {
+		method = http.MethodGet
+	}
+	for template, item := range doc.Paths.Map() {
+		pattern := "^" + regexp.MustCompile(`\\\{[a-zA-Z]+\\\}`).ReplaceAllString(regexp.QuoteMeta(template), "[^/:]+") + "$"
+		if op := item.GetOperation(method); op != nil && regexp.MustCompile(pattern).MatchString(path) {
+			return &routers.Route{Spec: doc, Path: template, PathItem: item, Method: method, Operation: op}
+		}
+	}
+	return nil
+}
+
+// conforms compares an answer with what the document says of it: status, headers and
+// body. What is no operation of the document is not compared.
+func conforms(t *testing.T, req *http.Request, got answer) {
+	t.Helper()
+	at, err := url.PathUnescape(req.URL.EscapedPath())
+	route := operationOf(openAPI(t), req.Method, at)
+	if err != nil || route == nil || got.proto == "" || req.Method == http.MethodHead {
+		return
+	}
+	err = openapi3filter.ValidateResponse(req.Context(), &openapi3filter.ResponseValidationInput{
+		RequestValidationInput: &openapi3filter.RequestValidationInput{Request: req, Route: route},
+		Status:                 got.status, Header: got.header, Body: io.NopCloser(bytes.NewReader([]byte(got.body))),
+		Options: &openapi3filter.Options{IncludeResponseStatus: true},
+	})
+	if err != nil {
+		t.Errorf("%s %s: the document does not know the answer %d %v %s: %v", req.Method, at, got.status, got.header, got.body, err)
+		return
+	}
+	ref := route.Operation.Responses.Status(got.status)
+	if ref == nil {
+		ref = route.Operation.Responses.Default()
+	}
+	if len(ref.Value.Content) == 0 && got.body != "" {
+		t.Errorf("%s %s: the answer has the body %q, and none in the document", req.Method, at, got.body)
+	}
+	for _, name := range []string{gen.ChangeHeader, "WWW-Authenticate", "Retry-After", "Location", "Link"} {
+		documented := slices.ContainsFunc(slices.Collect(maps.Keys(ref.Value.Headers)), func(n string) bool { return strings.EqualFold(n, name) })
+		if got.header.Get(name) != "" && !documented {
+			t.Errorf("%s %s: the answer %d has the header %s, which the document does not know", req.Method, at, got.status, name)
+		}
+	}
+}
+
+// TestOpenAPIHasEveryMethod finds the operation of each method that REST has, and no
+// other under /v1.
+func TestOpenAPIHasEveryMethod(t *testing.T) {
+	doc := openAPI(t)
+	if doc.OpenAPI != "3.0.3" || doc.Info.Title != "Tidegate" || doc.Info.Version != "v1" {
+		t.Errorf("the document is %s %s %s, want 3.0.3 Tidegate v1", doc.OpenAPI, doc.Info.Title, doc.Info.Version)
+	}
+	known := map[string]bool{}
+	for name, inREST := range served() {
+		methods := service(t, name).Methods()
+		for i := range methods.Len() {
+			if m := methods.Get(i); inREST {
+				known[checkOperation(t, doc, m)] = true
+			}
+		}
+	}
+	for path, item := range doc.Paths.Map() {
+		for _, op := range item.Operations() {
+			if strings.HasPrefix(path, "/v1/") && !known[op.OperationID] {
+				t.Errorf("%s has the operation %s, which is no method", path, op.OperationID)
+			}
+		}
+	}
+}
+
+// checkOperation checks the operation of a method and returns its id.
+func checkOperation(t *testing.T, doc *openapi3.T, m protoreflect.MethodDescriptor) string {
+	t.Helper()
+	verb, path, body := request(t, m)
+	path, _, _ = strings.Cut(path, "?")
+	route := operationOf(doc, verb, path)
+	id := string(m.Parent().Name()) + "_" + string(m.Name())
+	if route == nil {
+		t.Errorf("%s %s is not in the document", verb, path)
+		return id
+	}
+	op := route.Operation
+	if op.OperationID != id || op.Summary == "" || len(op.Tags) != 1 || doc.Tags.Get(op.Tags[0]) == nil || doc.Tags.Get(op.Tags[0]).Description == "" {
+		t.Errorf("%s %s is %q, summary %q, tags %v; want %q, a summary and a tag that is described", verb, route.Path, op.OperationID, op.Summary, op.Tags, id)
+	}
+	for _, p := range op.Parameters {
+		if p.Value.In == openapi3.ParameterInPath && (!strings.Contains(route.Path, "{"+p.Value.Name+"}") || p.Value.Description == "") {
+			t.Errorf("%s %s has a parameter %q (%q), want one of the path that is described", verb, route.Path, p.Value.Name, p.Value.Description)
+		}
+	}
+	if takes := op.RequestBody != nil; takes != (body != "") {
+		t.Errorf("%s %s takes a body: %v, want %v", verb, route.Path, takes, body != "")
+	}
+	if op.RequestBody != nil && verb == http.MethodPatch && op.RequestBody.Value.Content["application/json"].Schema.Value.Required != nil {
+		t.Errorf("%s %s needs %v, want no field", verb, route.Path, op.RequestBody.Value.Content["application/json"].Schema.Value.Required)
+	}
+	return id
+}
+
+// TestOpenAPIIsServed asks for every path of the document: none may be unknown.
+func TestOpenAPIIsServed(t *testing.T) {
+	s := start(t)
+	got := s.do(t, "GET", "/openapi.json", "")
+	if got.status != 200 || got.header.Get("Content-Type") != jsonType || got.body != gen.OpenAPI() {
+		t.Fatalf("GET /openapi.json = %d %q, want the document", got.status, got.header.Get("Content-Type"))
+	}
+	for path, item := range openAPI(t).Paths.Map() {
+		concrete := strings.Replace(path, "/services/{service}/", "/services/catalog/", 1)
+		concrete = regexp.MustCompile(`\{[a-zA-Z]+\}`).ReplaceAllString(concrete, "x1")
+		for method, op := range item.Operations() {
+			if got := s.do(t, method, concrete, ""); got.status == 404 || got.status == 405 {
+				t.Errorf("%s %s (%s) = %d %s, want that it is served", method, concrete, op.OperationID, got.status, got.body)
+			}
+		}
+	}
+	for _, path := range []string{"/oauth2/token", "/oauth2/revoke", "/oauth2/introspect", "/oauth2/jwks", "/.well-known/oauth-authorization-server"} {
+		if openAPI(t).Paths.Value(path) == nil {
+			t.Errorf("the document lacks %s", path)
+		}
+	}
+}
+
+// TestOpenAPIExamples has an example for every body, of a list in what it lists, and
+// every field of an answer described.
+func TestOpenAPIExamples(t *testing.T) {
+	doc := openAPI(t)
+	for path, item := range doc.Paths.Map() {
+		for verb, op := range item.Operations() {
+			bodies := map[string]openapi3.Content{}
+			for code, r := range op.Responses.Map() {
+				bodies[code] = r.Value.Content
+			}
+			if op.RequestBody != nil {
+				bodies["request"] = op.RequestBody.Value.Content
+			}
+			for of, content := range bodies {
+				for _, m := range content {
+					if m.Example == nil && !exemplified(m.Schema.Value) {
+						t.Errorf("%s %s: %s has no example", verb, path, of)
+					}
+				}
+			}
+		}
+	}
+}
+
+// exemplified reports whether tools can show an example of a schema.
+func exemplified(s *openapi3.Schema) bool {
+	if s.Example != nil || len(s.Properties) == 0 {
+		return true
+	}
+	for name, p := range s.Properties {
+		if p.Value.Items != nil && p.Value.Items.Value.Example != nil {
+			return true
+		}
+		if name == "etag" && len(s.Properties) == 1 {
+			return true
+		}
+	}
+	return false
+}
