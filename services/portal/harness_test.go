@@ -99,7 +99,7 @@ func (b *backend) answer(ctx context.Context, req any, info *grpc.UnaryServerInf
 // serve starts a gRPC server for the backend and returns a connection to it.
 func (b *backend) serve(t *testing.T) *grpc.ClientConn {
 	t.Helper()
-	srv := grpc.NewServer(grpc.ChainUnaryInterceptor(fault.UnaryInterceptor(slog.New(slog.DiscardHandler)), b.answer))
+	srv := grpc.NewServer(grpc.ChainUnaryInterceptor(fault.UnaryInterceptor(slog.New(slog.DiscardHandler), nil), b.answer))
 	catalogv1.RegisterCatalogServiceServer(srv, catalogv1.UnimplementedCatalogServiceServer{})
 	backplanev1.RegisterRouteServiceServer(srv, backplanev1.UnimplementedRouteServiceServer{})
 	backplanev1.RegisterDirectoryServiceServer(srv, backplanev1.UnimplementedDirectoryServiceServer{})

@@ -149,6 +149,10 @@ func (s *site) refuses(t *testing.T, tests []badRequest) {
 				t.Errorf("%s %s = %d %v %q, want %d %v %q", tt.request[0], tt.request[1],
 					got.status, codes.Code(st.GetCode()), st.GetMessage(), tt.status, tt.code, tt.message)
 			}
+			reason := fault.Reason(status.FromProto(st).Err())
+			if want := reasonOf(tt); reason != want {
+				t.Errorf("%s %s has the reason %q, want %q", tt.request[0], tt.request[1], reason, want)
+			}
 			if got.status == http.StatusMethodNotAllowed && !strings.HasSuffix(st.GetMessage(), "only "+got.header.Get("Allow")) {
 				t.Errorf("Allow = %q, want what the message says: %q", got.header.Get("Allow"), st.GetMessage())
 			}
@@ -157,6 +161,27 @@ func (s *site) refuses(t *testing.T, tests []badRequest) {
 	if c, n := s.last(); n > 0 {
 		t.Errorf("%d calls reached a service, the last was %s %v; want none", n, c.method, c.request)
 	}
+}
+
+// reasonOf returns the reason that a refusal of the portal's own has.
+func reasonOf(b badRequest) string {
+	switch {
+	case b.status == http.StatusRequestEntityTooLarge:
+		return fault.ReasonBodyTooLarge
+	case b.status == http.StatusUnsupportedMediaType:
+		return fault.ReasonUnsupportedMediaType
+	case b.status == http.StatusMethodNotAllowed:
+		return fault.ReasonMethodNotAllowed
+	case strings.HasPrefix(b.message, "the path "):
+		return fault.ReasonPathNotFound
+	case strings.HasPrefix(b.message, "the body "):
+		return fault.ReasonMalformedBody
+	case b.code == codes.InvalidArgument:
+		return "INVALID_ARGUMENT"
+	case b.code == codes.Unauthenticated:
+		return "UNAUTHENTICATED"
+	}
+	return "NOT_FOUND"
 }
 
 // many is an object with n unknown members.
@@ -185,8 +210,8 @@ func TestRESTViolations(t *testing.T) {
 		{Field: "api.display_name", Description: "must be a string"}, {Field: "api.nope", Description: "unknown field"},
 	}}
 	details := statusOf(t, got).GetDetails()
-	if len(details) != 1 {
-		t.Fatalf("details = %v, want one", details)
+	if len(details) != 2 {
+		t.Fatalf("details = %v, want the violations and the reason", details)
 	}
 	m, err := details[0].UnmarshalNew()
 	if err != nil || !proto.Equal(m, want) {
@@ -249,8 +274,8 @@ func TestRESTUnknownDetail(t *testing.T) {
 		}).Err())
 	})
 	got := s.do(t, "GET", "/v1/apis/a1", "")
-	if st := statusOf(t, got); got.status != 404 || st.GetMessage() != "gone" || len(st.GetDetails()) != 0 {
-		t.Errorf("GET = %d %v, want 404, gone, no details", got.status, st)
+	if st := statusOf(t, got); got.status != 404 || st.GetMessage() != "gone" || len(st.GetDetails()) != 1 || fault.Reason(status.FromProto(st).Err()) != "NOT_FOUND" {
+		t.Errorf("GET = %d %v, want 404, gone, and the reason alone", got.status, st)
 	}
 }
 

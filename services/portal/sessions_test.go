@@ -50,7 +50,7 @@ func startNode(t *testing.T, instance string, opts ...grpc.ServerOption) *node {
 	t.Helper()
 	lis := listen(t)
 	n := &node{instance: instance, addr: lis.Addr().String()}
-	srv := grpc.NewServer(append(opts, grpc.ChainUnaryInterceptor(fault.UnaryInterceptor(slog.New(slog.DiscardHandler)), n.admit))...)
+	srv := grpc.NewServer(append(opts, grpc.ChainUnaryInterceptor(fault.UnaryInterceptor(slog.New(slog.DiscardHandler), nil), n.admit))...)
 	gatewayv1.RegisterSessionServiceServer(srv, n)
 	done := make(chan error, 1)
 	go func() { done <- srv.Serve(lis) }()

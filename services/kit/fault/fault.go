@@ -17,9 +17,6 @@ import (
 	"google.golang.org/protobuf/protoadapt"
 )
 
-// domain is that of every ErrorInfo that Tidegate returns.
-const domain = "tidegate"
-
 // Violation says what is wrong with one field of a request.
 type Violation struct {
 	// Field is the path of the field, for example "version.endpoints[0].url".
@@ -50,14 +47,11 @@ func (f *fault) Unwrap() error { return f.cause }
 // GRPCStatus returns what the caller sees.
 func (f *fault) GRPCStatus() *status.Status {
 	s := status.New(f.code, f.message)
-	if len(f.details) == 0 {
-		return s
-	}
 	with, err := s.WithDetails(f.details...)
 	if err != nil {
-		return s
+		with = s
 	}
-	return with
+	return Complete(with)
 }
 
 func newf(code codes.Code, format string, a []any) *fault {
@@ -127,22 +121,26 @@ func InvalidAll(violations ...Violation) error {
 	}
 }
 
-// WithReason adds a google.rpc.ErrorInfo to a fault. The reason is in
-// UPPER_SNAKE_CASE, and meta alternates keys and values. An error that is not a
-// fault is returned unchanged.
+// WithReason gives a fault a reason of its own instead of its code's. The reason is
+// one of Reasons, and meta alternates keys and values. An error that is not a fault is
+// returned unchanged.
 func WithReason(err error, reason string, meta ...string) error {
 	f := find(err)
 	if f == nil {
 		return err
 	}
-	info := &errdetails.ErrorInfo{Reason: reason, Domain: domain}
+	info := &errdetails.ErrorInfo{Reason: reason, Domain: Domain}
 	for i := 0; i+1 < len(meta); i += 2 {
 		if info.Metadata == nil {
 			info.Metadata = map[string]string{}
 		}
 		info.Metadata[meta[i]] = meta[i+1]
 	}
-	details := append(slices.Clip(f.details), protoadapt.MessageV1Of(info))
+	details := slices.DeleteFunc(slices.Clone(f.details), func(d protoadapt.MessageV1) bool {
+		_, old := d.(*errdetails.ErrorInfo)
+		return old
+	})
+	details = append(details, protoadapt.MessageV1Of(info))
 	return &fault{code: f.code, message: f.message, details: details, cause: f.cause}
 }
 
@@ -159,7 +157,7 @@ func Wrap(err, cause error) error {
 }
 
 // Forward lets a status from another service reach the caller as it came: code,
-// message and details. It is only for handlers that forward a call; anywhere else
+// message and details, and a reason where it has none. It is only for handlers that forward a call; anywhere else
 // a received status is an ordinary error.
 func Forward(err error) error {
 	if err == nil || find(err) != nil {
@@ -178,8 +176,8 @@ type forwarded struct{ status *status.Status }
 // Error returns the text of the status.
 func (f *forwarded) Error() string { return f.status.Err().Error() }
 
-// GRPCStatus returns the status.
-func (f *forwarded) GRPCStatus() *status.Status { return f.status }
+// GRPCStatus returns the status, with a reason.
+func (f *forwarded) GRPCStatus() *status.Status { return Complete(f.status) }
 
 // Is reports whether err is a fault or a received status with this code.
 func Is(err error, c codes.Code) bool {
@@ -191,21 +189,6 @@ func Is(err error, c codes.Code) bool {
 	}
 	s, ok := status.FromError(err)
 	return ok && s.Code() == c
-}
-
-// Reason returns the reason that WithReason gave, or "". It works for faults and
-// for received statuses.
-func Reason(err error) string {
-	s, ok := status.FromError(err)
-	if !ok {
-		return ""
-	}
-	for _, d := range s.Details() {
-		if info, ok := d.(*errdetails.ErrorInfo); ok && info.Domain == domain {
-			return info.Reason
-		}
-	}
-	return ""
 }
 
 func find(err error) *fault {

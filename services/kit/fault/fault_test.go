@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -26,7 +27,7 @@ var errCause = errors.New("secret cause")
 func call(t *testing.T, ctx context.Context, handle func() error) (*status.Status, string) {
 	t.Helper()
 	var log bytes.Buffer
-	unary := fault.UnaryInterceptor(slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelWarn})))
+	unary := fault.UnaryInterceptor(slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelWarn})), nil)
 	_, err := unary(ctx, nil, &grpc.UnaryServerInfo{FullMethod: "/a.B/C"}, func(context.Context, any) (any, error) {
 		return "answer", handle()
 	})
@@ -173,7 +174,7 @@ func (b *brokenStream) SendMsg(any) error        { return b.err }
 // What gRPC says about a stream passes; what a handler makes of io.EOF is its
 // own matter.
 func TestStreamPassesWhatGRPCSays(t *testing.T) {
-	intercept := fault.StreamInterceptor(slog.New(slog.DiscardHandler))
+	intercept := fault.StreamInterceptor(slog.New(slog.DiscardHandler), nil)
 	for _, tt := range []struct {
 		err  error
 		want codes.Code
@@ -194,6 +195,98 @@ func TestStreamPassesWhatGRPCSays(t *testing.T) {
 			if status.Code(err) != tt.want {
 				t.Errorf("%s that gives %v: %v, want %v", name, tt.err, err, tt.want)
 			}
+		}
+	}
+}
+
+// TestEveryErrorHasAReason makes an error of each kind: its reason is one of Reasons,
+// with that code, and each reason has the form of AIP-193.
+func TestEveryErrorHasAReason(t *testing.T) {
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	late, cancelLate := context.WithTimeout(t.Context(), 0)
+	defer cancelLate()
+	for _, tt := range []struct {
+		ctx  context.Context
+		err  error
+		want string
+	}{
+		{t.Context(), fault.NotFound("x"), "NOT_FOUND"},
+		{t.Context(), fault.AlreadyExists("x"), "ALREADY_EXISTS"},
+		{t.Context(), fault.Denied("x"), "PERMISSION_DENIED"},
+		{t.Context(), fault.Unauthenticated("x"), "UNAUTHENTICATED"},
+		{t.Context(), fault.Precondition("x"), "FAILED_PRECONDITION"},
+		{t.Context(), fault.Aborted("x"), "ABORTED"},
+		{t.Context(), fault.Exhausted("x"), "RESOURCE_EXHAUSTED"},
+		{t.Context(), fault.Unavailable("x"), "UNAVAILABLE"},
+		{t.Context(), fault.Unimplemented("x"), "UNIMPLEMENTED"},
+		{t.Context(), fault.Invalid("a", "x"), "INVALID_ARGUMENT"},
+		{t.Context(), errCause, "INTERNAL"},
+		{ended, errCause, "CANCELLED"},
+		{late, errCause, "DEADLINE_EXCEEDED"},
+		{t.Context(), fault.Forward(status.Error(codes.NotFound, "of a service")), "NOT_FOUND"},
+		{t.Context(), fault.WithReason(fault.WithReason(fault.Aborted("x"), fault.ReasonEtagMismatch), fault.ReasonServiceUnreachable), "SERVICE_UNREACHABLE"},
+	} {
+		s, _ := call(t, tt.ctx, func() error { return tt.err })
+		infos := 0
+		for _, d := range s.Details() {
+			if info, ok := d.(*errdetails.ErrorInfo); ok {
+				infos++
+				if info.GetReason() != tt.want || info.GetDomain() != fault.Domain {
+					t.Errorf("%v: reason %s of %s, want %s of %s", tt.err, info.GetReason(), info.GetDomain(), tt.want, fault.Domain)
+				}
+			}
+		}
+		if infos != 1 {
+			t.Errorf("%v has %d reasons, want 1", tt.err, infos)
+		}
+		if known(tt.want) == codes.OK {
+			t.Errorf("%s is not one of Reasons", tt.want)
+		}
+	}
+	if s, _ := call(t, t.Context(), func() error { panic("x") }); fault.Reason(s.Err()) != "INTERNAL" {
+		t.Errorf("a panic has the reason %q, want INTERNAL", fault.Reason(s.Err()))
+	}
+	for _, k := range fault.Reasons() {
+		if !regexp.MustCompile(`^[A-Z][A-Z0-9_]{0,61}[A-Z0-9]$`).MatchString(k.Reason) {
+			t.Errorf("%q does not have the form of a reason", k.Reason)
+		}
+	}
+}
+
+// known returns the code of a reason, OK for none.
+func known(reason string) codes.Code {
+	for _, k := range fault.Reasons() {
+		if k.Reason == reason {
+			return k.Code
+		}
+	}
+	return codes.OK
+}
+
+// TestClassify shows when the kind of an error is asked for: of one that is no fault,
+// and of one that says only that something is not available.
+func TestClassify(t *testing.T) {
+	classify := func(err error) error {
+		if errors.Is(err, errCause) {
+			return fault.WithReason(fault.Unavailable("away"), fault.ReasonServiceUnreachable)
+		}
+		return nil
+	}
+	unary := fault.UnaryInterceptor(slog.New(slog.DiscardHandler), classify)
+	for _, tt := range []struct {
+		err  error
+		want string
+	}{
+		{fmt.Errorf("write: %w", errCause), fault.ReasonServiceUnreachable},
+		{fault.Wrap(fault.Unavailable("the keys cannot be read"), errCause), fault.ReasonServiceUnreachable},
+		{fault.Wrap(fault.Aborted("stale"), errCause), "ABORTED"},
+		{fault.WithReason(fault.Wrap(fault.Unavailable("x"), errCause), fault.ReasonTooManyAPIs), fault.ReasonTooManyAPIs},
+		{io.EOF, "INTERNAL"},
+	} {
+		_, err := unary(t.Context(), nil, &grpc.UnaryServerInfo{}, func(context.Context, any) (any, error) { return nil, tt.err })
+		if got := fault.Reason(err); got != tt.want {
+			t.Errorf("%v: reason %q, want %q", tt.err, got, tt.want)
 		}
 	}
 }

@@ -87,6 +87,7 @@ type options struct {
 	reflected reflection.ServiceInfoProvider
 	proxies   *proxies.Config
 	limit     *connlimit.Limit
+	classify  fault.Classify
 }
 
 // WithInterceptors adds interceptors that run once the caller is admitted.
@@ -108,10 +109,17 @@ func WithUsersOptions(opts ...grpc.ServerOption) Option {
 	return func(o *options) { o.users = append(o.users, opts...) }
 }
 
-// WithReflected makes reflection list the services of p instead of those that
-// are registered.
+// WithReflected makes reflection and the health of the users' face know the services
+// of p instead of those that are registered: for a server that forwards calls. It serves
+// every method that has a rule.
 func WithReflected(p reflection.ServiceInfoProvider) Option {
 	return func(o *options) { o.reflected = p }
+}
+
+// WithClassify makes faults of errors that handlers pass on from a library, such as
+// those of a database that is away. It is asked only about errors that are no faults.
+func WithClassify(classify fault.Classify) Option {
+	return func(o *options) { o.classify = classify }
 }
 
 // WithProxies believes the proxies of p about the clients of the users' face.
@@ -151,13 +159,13 @@ func New(cfg Config, log *slog.Logger, auth Auth, opts ...Option) *Server {
 	}
 	metrics := s.serverMetrics()
 	s.users = grpc.NewServer(append(s.chain(auth, metrics, nil), s.usersOptions()...)...)
-	s.internal = grpc.NewServer(append(s.chain(auth, metrics, identity.ServiceOf), s.internalTLS()...)...)
-	healthgrpc.RegisterHealthServer(s.users, healthServer{stopping: s.stopping})
-	healthgrpc.RegisterHealthServer(s.internal, healthServer{stopping: s.stopping})
+	s.internal = grpc.NewServer(append(s.chain(auth, metrics, identity.ServiceOf), s.internalOptions()...)...)
 	var provider reflection.ServiceInfoProvider = s.users
 	if s.opts.reflected != nil {
 		provider = s.opts.reflected
 	}
+	healthgrpc.RegisterHealthServer(s.users, newHealth(s.stopping, provider))
+	healthgrpc.RegisterHealthServer(s.internal, newHealth(s.stopping, s.internal))
 	reflectionv1.RegisterServerReflectionServer(s.users, reflection.NewServerV1(reflection.ServerOptions{Services: provider}))
 	reflectionv1alpha.RegisterServerReflectionServer(s.users, reflection.NewServer(reflection.ServerOptions{Services: provider}))
 	return s
@@ -288,8 +296,8 @@ func withOwnRules(rules identity.Rules) identity.Rules {
 // chain returns the options that both faces share.
 func (s *Server) chain(auth Auth, metrics *grpcprom.ServerMetrics, service func(context.Context) string) []grpc.ServerOption {
 	guard := identity.Guard{Verifier: auth.Verifier, Rules: s.rules, Service: service, Refused: auth.Security.Refused}
-	unary := []grpc.UnaryServerInterceptor{logUnary(s.log), fault.UnaryInterceptor(s.log), s.clientUnary(service != nil), guard.Unary}
-	stream := []grpc.StreamServerInterceptor{logStream(s.log), fault.StreamInterceptor(s.log), s.clientStream(service != nil), guard.Stream, s.endReflection}
+	unary := []grpc.UnaryServerInterceptor{logUnary(s.log), fault.UnaryInterceptor(s.log, s.opts.classify), s.clientUnary(service != nil), guard.Unary}
+	stream := []grpc.StreamServerInterceptor{logStream(s.log), fault.StreamInterceptor(s.log, s.opts.classify), s.clientStream(service != nil), guard.Stream, s.endReflection}
 	if metrics != nil {
 		unary = slices.Insert(unary, 0, metrics.UnaryServerInterceptor())
 		stream = slices.Insert(stream, 0, metrics.StreamServerInterceptor())
@@ -329,6 +337,7 @@ func (s *Server) serverMetrics() *grpcprom.ServerMetrics {
 // strangers can cost.
 func (s *Server) usersOptions() []grpc.ServerOption {
 	opts := append([]grpc.ServerOption{
+		s.onlyServed(func() *grpc.Server { return s.users }, s.opts.reflected != nil),
 		grpc.MaxRecvMsgSize(maxRequest),
 		grpc.MaxConcurrentStreams(maxStreams),
 		grpc.KeepaliveParams(keepalive.ServerParameters{
@@ -342,11 +351,13 @@ func (s *Server) usersOptions() []grpc.ServerOption {
 	return opts
 }
 
-func (s *Server) internalTLS() []grpc.ServerOption {
-	if s.source == nil || s.cfg.TLSClientCA == "" || s.cfg.InternalListener != nil {
-		return nil
+// internalOptions returns the options of the services' face alone.
+func (s *Server) internalOptions() []grpc.ServerOption {
+	opts := []grpc.ServerOption{s.onlyServed(func() *grpc.Server { return s.internal }, false)}
+	if s.source != nil && s.cfg.TLSClientCA != "" && s.cfg.InternalListener == nil {
+		opts = append(opts, withTLS(s.source.Server(true, "h2")))
 	}
-	return []grpc.ServerOption{withTLS(s.source.Server(true, "h2"))}
+	return opts
 }
 
 func withTLS(cfg *tls.Config) grpc.ServerOption {

@@ -23,6 +23,7 @@ import (
 
 	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
 	"github.com/tidegatehq/tidegate/services/kit/certs/certtest"
+	"github.com/tidegatehq/tidegate/services/kit/fault"
 	"github.com/tidegatehq/tidegate/services/kit/grpcclient"
 	"github.com/tidegatehq/tidegate/services/kit/grpcserver"
 	"github.com/tidegatehq/tidegate/services/kit/identity"
@@ -283,13 +284,49 @@ func TestRunReportsBadFiles(t *testing.T) {
 	}
 }
 
-func TestHealthAndReflection(t *testing.T) {
+// TestHealth asks for the server, for each service that is registered, and for one that
+// is not; nothing of it is logged.
+func TestHealth(t *testing.T) {
+	var buf bytes.Buffer
+	log := slog.New(slog.NewTextHandler(&buf, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	lis, conn := memory(t, "")
+	srv := grpcserver.New(on(lis, nil), log, auth)
+	backplanev1.RegisterRouteServiceServer(srv.Public(), &routes{})
+	stop := run(t, srv)
+	client := healthgrpc.NewHealthClient(conn)
+	for _, name := range []string{"", "tidegate.backplane.v1.RouteService", "grpc.health.v1.Health", "grpc.reflection.v1.ServerReflection"} {
+		h, err := client.Check(t.Context(), &healthgrpc.HealthCheckRequest{Service: name})
+		if err != nil || h.GetStatus() != healthgrpc.HealthCheckResponse_SERVING {
+			t.Errorf("health of %q = %v, %v, want SERVING", name, h, err)
+		}
+	}
+	for _, name := range []string{"tidegate.catalog.v1.CatalogService", "RouteService", "tidegate.backplane.v1.RouteService/GetRoute"} {
+		if _, err := client.Check(t.Context(), &healthgrpc.HealthCheckRequest{Service: name}); status.Code(err) != codes.NotFound {
+			t.Errorf("health of %q: %v, want NOT_FOUND", name, err)
+		}
+		w, err := client.Watch(t.Context(), &healthgrpc.HealthCheckRequest{Service: name})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if h, err := w.Recv(); err != nil || h.GetStatus() != healthgrpc.HealthCheckResponse_SERVICE_UNKNOWN {
+			t.Errorf("watch of %q = %v, %v, want SERVICE_UNKNOWN", name, h, err)
+		}
+	}
+	all, err := client.List(t.Context(), &healthgrpc.HealthListRequest{})
+	if got := all.GetStatuses()["tidegate.backplane.v1.RouteService"]; err != nil || got.GetStatus() != healthgrpc.HealthCheckResponse_SERVING || len(all.GetStatuses()) != 5 {
+		t.Errorf("list = %v, %v, want all SERVING: the server, two reflections, health and routes", all, err)
+	}
+	if err := stop(); err != nil {
+		t.Fatal(err)
+	}
+	if strings.Contains(buf.String(), "health") || strings.Contains(buf.String(), "call") {
+		t.Errorf("log = %s, want no line for a probe", buf.String())
+	}
+}
+
+func TestReflection(t *testing.T) {
 	lis, conn := memory(t, "")
 	start(t, on(lis, nil), &routes{})
-	h, err := healthgrpc.NewHealthClient(conn).Check(t.Context(), &healthgrpc.HealthCheckRequest{})
-	if err != nil || h.GetStatus() != healthgrpc.HealthCheckResponse_SERVING {
-		t.Errorf("health = %v, %v, want SERVING", h, err)
-	}
 	stream, err := reflectiongrpc.NewServerReflectionClient(conn).ServerReflectionInfo(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -356,20 +393,35 @@ func TestCallsAreLogged(t *testing.T) {
 	}
 }
 
+// A method that is not served is refused with a reason, on both faces, also when it has
+// a rule because the other face serves it.
+func TestNoMethod(t *testing.T) {
+	lis, conn := memory(t, "")
+	srv := grpcserver.New(on(lis, nil), quiet(), auth)
+	backplanev1.RegisterRouteServiceServer(srv.Internal(), &routes{})
+	run(t, srv)
+	for _, method := range []string{"/a.B/Other", backplanev1.RouteService_GetRoute_FullMethodName} {
+		err := conn.Invoke(t.Context(), method, &backplanev1.GetRouteRequest{}, &backplanev1.Route{})
+		if want := `there is no method "` + method + `" here`; status.Convert(err).Message() != want || fault.Reason(err) != "UNIMPLEMENTED" {
+			t.Errorf("%s: %v with reason %q, want %q and UNIMPLEMENTED", method, err, fault.Reason(err), want)
+		}
+	}
+}
+
 // A handler of unknown services forwards only methods that have a rule.
 func TestUnknownServices(t *testing.T) {
 	lis, conn := memory(t, "")
 	forwarded := auth
 	forwarded.Rules = identity.Rules{"/a.B/Known": {Open: true}}
-	srv := grpcserver.New(on(lis, nil), quiet(), forwarded, grpcserver.WithUsersOptions(
+	srv := grpcserver.New(on(lis, nil), quiet(), forwarded, grpcserver.WithReflected(grpc.NewServer()), grpcserver.WithUsersOptions(
 		grpc.UnknownServiceHandler(func(any, grpc.ServerStream) error { return status.Error(codes.DataLoss, "x") })))
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error)
 	go func() { done <- srv.Run(ctx) }()
 	for method, want := range map[string]codes.Code{"/a.B/Known": codes.Internal, "/a.B/Other": codes.Unimplemented} {
 		err := conn.Invoke(t.Context(), method, &backplanev1.GetRouteRequest{}, &backplanev1.Route{})
-		if status.Code(err) != want {
-			t.Errorf("%s: %v, want %v", method, err, want)
+		if status.Code(err) != want || fault.Reason(err) == "" {
+			t.Errorf("%s: %v with reason %q, want %v and a reason", method, err, fault.Reason(err), want)
 		}
 	}
 	cancel()

@@ -3,25 +3,41 @@ package grpcserver
 import (
 	"context"
 	"strings"
+	"sync"
 
 	"google.golang.org/grpc"
 	healthgrpc "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/reflection"
 
 	"github.com/tidegatehq/tidegate/services/kit/fault"
 )
 
-// healthServer says SERVING until the server stops. Then its watches end, which
-// those of the library's health.Server never do: a graceful stop would wait for
-// them.
+// healthServer says SERVING of the server and of each of its services until the
+// server stops. Then its watches end, which those of the library's health.Server
+// never do: a graceful stop would wait for them.
 type healthServer struct {
 	healthgrpc.UnsafeHealthServer
 	stopping <-chan struct{}
+	// services has the names of the services, and "" for the server as a whole.
+	services func() map[string]bool
 }
 
 var _ healthgrpc.HealthServer = healthServer{}
 
+// newHealth returns the health of the services of p, which are all there when the first
+// call comes.
+func newHealth(stopping <-chan struct{}, p reflection.ServiceInfoProvider) healthServer {
+	return healthServer{stopping: stopping, services: sync.OnceValue(func() map[string]bool {
+		names := map[string]bool{"": true}
+		for name := range p.GetServiceInfo() {
+			names[name] = true
+		}
+		return names
+	})}
+}
+
 func (h healthServer) status(service string) healthgrpc.HealthCheckResponse_ServingStatus {
-	if service != "" {
+	if !h.services()[service] {
 		return healthgrpc.HealthCheckResponse_SERVICE_UNKNOWN
 	}
 	select {
@@ -32,18 +48,22 @@ func (h healthServer) status(service string) healthgrpc.HealthCheckResponse_Serv
 	}
 }
 
-// Check returns the status of the server; no service has one of its own.
+// Check returns the status of the server or of a service.
 func (h healthServer) Check(_ context.Context, req *healthgrpc.HealthCheckRequest) (*healthgrpc.HealthCheckResponse, error) {
 	status := h.status(req.GetService())
 	if status == healthgrpc.HealthCheckResponse_SERVICE_UNKNOWN {
-		return nil, fault.NotFound("service %q", req.GetService())
+		return nil, fault.NotFound("service %.200q", req.GetService())
 	}
 	return &healthgrpc.HealthCheckResponse{Status: status}, nil
 }
 
-// List returns the status of the server.
+// List returns the statuses of the server and of all services.
 func (h healthServer) List(context.Context, *healthgrpc.HealthListRequest) (*healthgrpc.HealthListResponse, error) {
-	return &healthgrpc.HealthListResponse{Statuses: map[string]*healthgrpc.HealthCheckResponse{"": {Status: h.status("")}}}, nil
+	all := map[string]*healthgrpc.HealthCheckResponse{}
+	for name := range h.services() {
+		all[name] = &healthgrpc.HealthCheckResponse{Status: h.status(name)}
+	}
+	return &healthgrpc.HealthListResponse{Statuses: all}, nil
 }
 
 // Watch sends the status now, and once more when the server stops.

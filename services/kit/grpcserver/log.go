@@ -3,12 +3,17 @@ package grpcserver
 import (
 	"context"
 	"log/slog"
+	"strings"
 	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/status"
 )
+
+// probes are the methods of health, whose calls are not logged: a probe comes every few
+// seconds for ever.
+const probes = "/grpc.health.v1.Health/"
 
 // logUnary logs each call at debug.
 func logUnary(log *slog.Logger) grpc.UnaryServerInterceptor {
@@ -31,7 +36,7 @@ func logStream(log *slog.Logger) grpc.StreamServerInterceptor {
 }
 
 func logCall(ctx context.Context, log *slog.Logger, method string, begin time.Time, err error) {
-	if !log.Enabled(ctx, slog.LevelDebug) {
+	if strings.HasPrefix(method, probes) || !log.Enabled(ctx, slog.LevelDebug) {
 		return
 	}
 	attrs := []any{"method", method, "code", status.Code(err).String(), "took", time.Since(begin)}

@@ -128,12 +128,17 @@ func (r Rule) check(c Caller) error {
 		return fault.Denied("only services call this method")
 	}
 	if c.User.Name == "" {
-		return fault.Unauthenticated("sign in first: the call carries no token")
+		return NoToken()
 	}
 	if len(r.Roles) == 0 || slices.ContainsFunc(r.Roles, c.User.Has) {
 		return nil
 	}
 	return fault.Denied("this needs the role %s", strings.Join(r.Roles, " or "))
+}
+
+// NoToken is the fault of a call that a user must make, and that has no token.
+func NoToken() error {
+	return fault.WithReason(fault.Unauthenticated("sign in first: the call carries no token"), fault.ReasonTokenMissing)
 }
 
 // bearer returns the token that came with a call, or "".

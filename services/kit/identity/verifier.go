@@ -19,9 +19,6 @@ const (
 	ApplicationType = "at+jwt"
 )
 
-// TokenExpired is the reason of the refusal of a token that has expired.
-const TokenExpired = "TOKEN_EXPIRED"
-
 // maxToken is the longest token, in bytes, that is parsed. leeway is how far the
 // issuer's clock may differ.
 const (
@@ -108,10 +105,6 @@ func (v *Verifier) Verify(ctx context.Context, token string) (User, error) {
 	return u, nil
 }
 
-// AccessEnded is the reason of a refused token whose access has ended. Refreshing
-// the sign-in, or signing in again, gives another.
-const AccessEnded = "ACCESS_ENDED"
-
 func (v *Verifier) checkEnded(ctx context.Context, u User) error {
 	if v.ended == nil {
 		return nil
@@ -120,7 +113,7 @@ func (v *Verifier) checkEnded(ctx context.Context, u User) error {
 	if err != nil || !ended {
 		return err
 	}
-	return fault.WithReason(fault.Unauthenticated("the access that this token gave has ended: refresh it, or sign in again"), AccessEnded)
+	return fault.WithReason(fault.Unauthenticated("the access that this token gave has ended: refresh it, or sign in again"), fault.ReasonAccessEnded)
 }
 
 func checkType(head jose.Header) error {
@@ -144,7 +137,7 @@ func (v *Verifier) checkClaims(c UserClaims) error {
 	switch {
 	case err == nil:
 	case errors.Is(err, jwt.ErrExpired):
-		return fault.WithReason(fault.Unauthenticated("the token has expired"), TokenExpired)
+		return fault.WithReason(fault.Unauthenticated("the token has expired"), fault.ReasonTokenExpired)
 	case errors.Is(err, jwt.ErrInvalidIssuer):
 		return fault.Unauthenticated("the token has another issuer")
 	case errors.Is(err, jwt.ErrInvalidAudience):

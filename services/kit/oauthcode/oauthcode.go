@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 
+	"google.golang.org/grpc/codes"
+
 	"github.com/tidegatehq/tidegate/services/kit/fault"
 )
 
@@ -23,24 +25,35 @@ const (
 	InvalidScope         Code = "invalid_scope"
 )
 
-// Codes of other sections: of RFC 8707 section 2 the first, of RFC 7009 section 2.2.1
-// the second, the others of RFC 6749 section 4.1.2.1.
+// Codes of other sections: of RFC 8707 section 2 the first, the others of RFC 6749
+// section 4.1.2.1.
 const (
 	InvalidTarget          Code = "invalid_target"
-	UnsupportedTokenType   Code = "unsupported_token_type"
 	TemporarilyUnavailable Code = "temporarily_unavailable"
 	ServerError            Code = "server_error"
 )
 
 // reasons are the codes that OAuth2Service sends.
-var reasons = []Code{
-	InvalidRequest, InvalidClient, InvalidGrant, UnauthorizedClient, UnsupportedGrantType, InvalidScope, InvalidTarget,
-	UnsupportedTokenType,
+var reasons = []Code{InvalidRequest, InvalidClient, InvalidGrant, UnsupportedGrantType, InvalidScope, InvalidTarget}
+
+// Reasons returns the reasons that With gives.
+func Reasons() []fault.Known {
+	var all []fault.Known
+	for _, c := range reasons {
+		known := fault.Known{Reason: c.reason(), Code: codes.InvalidArgument}
+		if c == InvalidClient {
+			known.Code = codes.Unauthenticated
+		}
+		all = append(all, known)
+	}
+	return all
 }
 
-// With returns a fault whose reason is the code in upper case, as AIP-193 writes
-// reasons.
-func With(c Code, err error) error { return fault.WithReason(err, strings.ToUpper(string(c))) }
+// reason returns the code in upper case, as AIP-193 writes reasons.
+func (c Code) reason() string { return strings.ToUpper(string(c)) }
+
+// With returns a fault whose reason is the code.
+func With(c Code, err error) error { return fault.WithReason(err, c.reason()) }
 
 // Of returns the code that err, a fault or what a gRPC call returned, has for a
 // reason, or "" where it has none.

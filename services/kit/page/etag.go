@@ -15,7 +15,7 @@ func CheckEtag(given string, now int64) error { return checkEtag(given, Etag(now
 
 func checkEtag(given, now string) error {
 	if given != "" && given != now {
-		return fault.Aborted("etag: somebody else changed it first, read it again")
+		return fault.WithReason(fault.Aborted("etag: somebody else changed it first, read it again"), fault.ReasonEtagMismatch)
 	}
 	return nil
 }

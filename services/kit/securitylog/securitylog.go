@@ -260,7 +260,7 @@ func (l *Log) Refused(ctx context.Context, req any, err error) {
 	e := Event{Kind: Denied, What: subject(req), Why: status.Convert(err).Message()}
 	if fault.Is(err, codes.Unauthenticated) {
 		e.Kind = TokenRefused
-		if fault.Reason(err) == identity.TokenExpired {
+		if fault.Reason(err) == fault.ReasonTokenExpired {
 			return
 		}
 	}

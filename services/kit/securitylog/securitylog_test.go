@@ -195,7 +195,7 @@ func TestRefused(t *testing.T) {
 	l := open(t, "", &out)
 	l.Refused(t.Context(), nil, fault.Denied("this needs the role admin"))
 	l.Refused(t.Context(), nil, fault.Unauthenticated("the token's signature is wrong"))
-	l.Refused(t.Context(), nil, fault.WithReason(fault.Unauthenticated("the token has expired"), identity.TokenExpired))
+	l.Refused(t.Context(), nil, fault.WithReason(fault.Unauthenticated("the token has expired"), fault.ReasonTokenExpired))
 	want := `msg="security event" event=DENIED why="this needs the role admin"
 msg="security event" event=TOKEN_REFUSED why="the token's signature is wrong"
 `

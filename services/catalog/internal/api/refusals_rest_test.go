@@ -207,7 +207,7 @@ func TestGarbageIsRefused(t *testing.T) {
 		// Field 1 is a message of 3 bytes whose field 2 is the text "\xff".
 		{"text that is not UTF-8", send(create, "\x0a\x03\x12\x01\xff"), codes.Internal, "grpc: failed to unmarshal the received message: string field contains invalid UTF-8"},
 		{"half a message", send(create, "\x0a\x7f"), codes.Internal, "grpc: failed to unmarshal the received message: proto: cannot parse invalid wire-format data"},
-		{"an unknown method", send("/tidegate.catalog.v1.CatalogService/Nonesuch", ""), codes.Unimplemented, "unknown method Nonesuch for service tidegate.catalog.v1.CatalogService"},
+		{"an unknown method", send("/tidegate.catalog.v1.CatalogService/Nonesuch", ""), codes.Unimplemented, "there is no method \"/tidegate.catalog.v1.CatalogService/Nonesuch\" here"},
 		{"a large message", send(create, strings.Repeat("x", 5<<20)), codes.ResourceExhausted, "grpc: received message larger than max (5242880 vs. 1048576)"},
 	})
 }

@@ -310,7 +310,7 @@ func TestWhoWatches(t *testing.T) {
 	wantError(t, "GetRoute by an administrator", err, codes.PermissionDenied, "only services call this method")
 	users := backplanev1.NewRouteServiceClient(f.dial(f.users, ""))
 	_, err = users.GetRoute(ctx, get, f.root)
-	wantError(t, "GetRoute on the users' face", err, codes.Unimplemented, "unknown service tidegate.backplane.v1.RouteService")
+	wantError(t, "GetRoute on the users' face", err, codes.Unimplemented, "there is no method \"/tidegate.backplane.v1.RouteService/GetRoute\" here")
 	// Only the portal is told where gateways are, and with no token or a good one.
 	f.watch("gateway-1", "").snapshot()
 	where := func(caller string, opts ...grpc.CallOption) (*backplanev1.ListGatewaysResponse, error) {

@@ -126,7 +126,7 @@ func (s *Store) CreateAPI(ctx context.Context, v identity.Viewer, a API) (API, e
 			return change.Record{}, err
 		}
 		if full {
-			return change.Record{}, fault.Exhausted("you have %d APIs, as many as a user may have: delete one first", n)
+			return change.Record{}, fault.WithReason(fault.Exhausted("you have %d APIs, as many as a user may have: delete one first", n), fault.ReasonTooManyAPIs)
 		}
 		_, err = tx.ExecContext(ctx, `
 			INSERT INTO api (id, display_name, display_fold, display_skeleton, display_ascii, context, context_fold, description, owner, default_version,
@@ -160,7 +160,8 @@ func (s *Store) checkGift(ctx context.Context, tx *change.Tx, v identity.Viewer,
 	}
 	n, full, err := s.owns(ctx, tx, owner, (s.maxAPIs+1)/2)
 	if err == nil && full {
-		err = fault.Exhausted("the new owner has %d APIs, and may be given none from half of %d, the most of a user: an administrator can give more", n, s.maxAPIs)
+		err = fault.WithReason(fault.Exhausted(
+			"the new owner has %d APIs, and may be given none from half of %d, the most of a user: an administrator can give more", n, s.maxAPIs), fault.ReasonTooManyAPIs)
 	}
 	return err
 }

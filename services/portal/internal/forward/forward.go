@@ -5,19 +5,15 @@
 package forward
 
 import (
-	"context"
 	"errors"
 	"io"
 	"slices"
 
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/codes"
 	healthgrpc "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/metadata"
 	reflectionv1 "google.golang.org/grpc/reflection/grpc_reflection_v1"
 	reflectionv1alpha "google.golang.org/grpc/reflection/grpc_reflection_v1alpha"
-	"google.golang.org/grpc/status"
-	"google.golang.org/grpc/tap"
 
 	"github.com/tidegatehq/tidegate/gen"
 	"github.com/tidegatehq/tidegate/services/kit/fault"
@@ -37,24 +33,15 @@ type Forwarder struct {
 	services []Service
 	local    []*grpc.ServiceDesc
 	methods  map[string]grpc.ClientConnInterface
-	own      map[string]bool
 }
 
 // New returns a forwarder of services. Those of local are registered at the
 // portal's server: their calls are let through to it.
 func New(local []*grpc.ServiceDesc, services ...Service) *Forwarder {
-	f := &Forwarder{services: services, local: local, methods: map[string]grpc.ClientConnInterface{}, own: map[string]bool{}}
+	f := &Forwarder{services: services, local: local, methods: map[string]grpc.ClientConnInterface{}}
 	for _, s := range services {
 		for _, m := range s.Desc.Methods {
 			f.methods[fullName(s.Desc, m.MethodName)] = s.Conn
-		}
-	}
-	for _, desc := range slices.Concat(local, ownServices()) {
-		for _, m := range desc.Methods {
-			f.own[fullName(desc, m.MethodName)] = true
-		}
-		for _, m := range desc.Streams {
-			f.own[fullName(desc, m.StreamName)] = true
 		}
 	}
 	return f
@@ -80,7 +67,6 @@ func (f *Forwarder) Options() []grpcserver.Option {
 		grpcserver.WithUsersOptions(
 			grpc.UnknownServiceHandler(f.handle),
 			grpc.ForceServerCodecV2(codec{}),
-			grpc.InTapHandle(f.admit),
 		),
 	}
 }
@@ -111,21 +97,12 @@ func (f *Forwarder) GetServiceInfo() map[string]grpc.ServiceInfo {
 	return infos
 }
 
-// admit refuses unknown methods before they are counted: a caller could invent any
-// number of names.
-func (f *Forwarder) admit(ctx context.Context, call *tap.Info) (context.Context, error) {
-	if f.methods[call.FullMethodName] == nil && !f.own[call.FullMethodName] {
-		return nil, status.Errorf(codes.Unimplemented, "there is no method %.200q here", call.FullMethodName)
-	}
-	return ctx, nil
-}
-
 // handle forwards one call and returns its answer.
 func (f *Forwarder) handle(_ any, ss grpc.ServerStream) error {
 	method, _ := grpc.MethodFromServerStream(ss)
 	conn := f.methods[method]
 	if conn == nil {
-		return fault.Unimplemented("there is no method %.200q here", method)
+		return grpcserver.NoMethod(method)
 	}
 	var in, out frame
 	if err := ss.RecvMsg(&in); errors.Is(err, io.EOF) {

@@ -12,14 +12,13 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
-	"google.golang.org/grpc/status"
 
 	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
 	gatewayv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/gateway/v1"
 	"github.com/tidegatehq/tidegate/services/kit/fault"
 	"github.com/tidegatehq/tidegate/services/kit/grpcclient"
+	"github.com/tidegatehq/tidegate/services/kit/identity"
 	"github.com/tidegatehq/tidegate/services/kit/resourcename"
 	"github.com/tidegatehq/tidegate/services/portal/internal/upstream"
 )
@@ -69,7 +68,7 @@ func New(catalog grpc.ClientConnInterface, dial *grpcclient.Instances, log *slog
 // are no gateways.
 func (d *Directory) All(ctx context.Context) ([]Gateway, error) {
 	if md, _ := metadata.FromOutgoingContext(ctx); len(md.Get("authorization")) == 0 {
-		return nil, fault.Unauthenticated("sign in first: the call carries no token")
+		return nil, identity.NoToken()
 	}
 	resp, err := d.catalog.ListGateways(ctx, &backplanev1.ListGatewaysRequest{})
 	if err != nil {
@@ -133,10 +132,14 @@ type refusing struct{ err error }
 
 // Invoke says that the gateway is not reached, and why.
 func (r refusing) Invoke(context.Context, string, any, any, ...grpc.CallOption) error {
-	return status.Error(codes.Unavailable, r.err.Error())
+	return r.unreachable()
 }
 
 // NewStream says the same.
 func (r refusing) NewStream(context.Context, *grpc.StreamDesc, string, ...grpc.CallOption) (grpc.ClientStream, error) {
-	return nil, status.Error(codes.Unavailable, r.err.Error())
+	return nil, r.unreachable()
+}
+
+func (r refusing) unreachable() error {
+	return fault.WithReason(fault.Unavailable("%s", r.err), fault.ReasonServiceUnreachable)
 }

@@ -6,10 +6,8 @@ import (
 	"net/url"
 	"strings"
 
-	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/status"
-
 	oauth2v1 "github.com/tidegatehq/tidegate/gen/go/tidegate/oauth2/v1"
+	"github.com/tidegatehq/tidegate/services/kit/fault"
 	"github.com/tidegatehq/tidegate/services/kit/oauthcode"
 )
 
@@ -139,7 +137,7 @@ func (h *Handler) metadata(w http.ResponseWriter, r *http.Request) (answer, erro
 		return nil, &refusal{http.StatusNotFound, oauthcode.InvalidRequest, "the issuer has no such path"}
 	}
 	if issuer == "" {
-		return nil, status.Error(codes.Unavailable, "the issuer is not known yet")
+		return nil, fault.Unavailable("the issuer is not known yet")
 	}
 	methods := []string{"client_secret_basic", "client_secret_post"}
 	w.Header().Set("Cache-Control", metadataCache)

@@ -93,9 +93,10 @@ func (rt *route) checkBody(w http.ResponseWriter, r *http.Request, query url.Val
 	_, tooLarge := errors.AsType[*http.MaxBytesError](err)
 	switch {
 	case tooLarge:
-		return nil, nil, withStatus(http.StatusRequestEntityTooLarge, fault.Invalid("", "the body must have at most %d bytes", MaxBody))
+		return nil, nil, withStatus(http.StatusRequestEntityTooLarge,
+			fault.WithReason(fault.Invalid("", "the body must have at most %d bytes", MaxBody), fault.ReasonBodyTooLarge))
 	case err != nil:
-		return nil, nil, fault.Invalid("", "the body could not be read to its end")
+		return nil, nil, malformed("the body could not be read to its end")
 	case len(body) == 0:
 		return nil, nil, nil
 	case !rt.hasBody:
@@ -105,7 +106,7 @@ func (rt *route) checkBody(w http.ResponseWriter, r *http.Request, query url.Val
 		return nil, nil, err
 	}
 	if !utf8.Valid(body) {
-		return nil, nil, fault.Invalid("", "the body is not UTF-8")
+		return nil, nil, malformed("the body is not UTF-8")
 	}
 	desc, path := rt.input, ""
 	if rt.bodyField != nil {
@@ -131,19 +132,29 @@ func (rt *route) checkBody(w http.ResponseWriter, r *http.Request, query url.Val
 	return body, bad, nil
 }
 
+// malformed is the fault of a body that is no JSON object.
+func malformed(format string, a ...any) error {
+	return fault.WithReason(fault.Invalid("", format, a...), fault.ReasonMalformedBody)
+}
+
+// unsupported is the fault of a body that is said to be something else than JSON.
+func unsupported(format string, a ...any) error {
+	return withStatus(http.StatusUnsupportedMediaType, fault.WithReason(fault.Invalid("", format, a...), fault.ReasonUnsupportedMediaType))
+}
+
 // checkContentType allows only JSON.
 func checkContentType(h http.Header) error {
 	if encoding := h.Get("Content-Encoding"); encoding != "" && encoding != "identity" {
-		return withStatus(http.StatusUnsupportedMediaType, fault.Invalid("", "the body must be sent without a Content-Encoding"))
+		return unsupported("the body must be sent without a Content-Encoding")
 	}
 	sent := h.Values("Content-Type")
 	if len(sent) != 1 {
-		return withStatus(http.StatusUnsupportedMediaType, fault.Invalid("", "the body needs one Content-Type: application/json"))
+		return unsupported("the body needs one Content-Type: application/json")
 	}
 	kind, params, err := mime.ParseMediaType(sent[0])
 	charset, ok := params["charset"]
 	if err != nil || kind != "application/json" || ok && !strings.EqualFold(charset, "utf-8") {
-		return withStatus(http.StatusUnsupportedMediaType, fault.Invalid("", "the Content-Type must be application/json, not %.100q", sent[0]))
+		return unsupported("the Content-Type must be application/json, not %.100q", sent[0])
 	}
 	return nil
 }

@@ -31,15 +31,16 @@ func handleError(ctx context.Context, _ *runtime.ServeMux, _ runtime.Marshaler, 
 
 // WriteNotFound answers a request for a path that does not exist.
 func WriteNotFound(w http.ResponseWriter, r *http.Request) {
-	writeError(w, r, fault.NotFound("the path %s was not found", short(strings.ToValidUTF8(r.URL.Path, "?"))))
+	writeError(w, r, fault.WithReason(
+		fault.NotFound("the path %s was not found", short(strings.ToValidUTF8(r.URL.Path, "?"))), fault.ReasonPathNotFound))
 }
 
 // WriteMethodNotAllowed answers a request whose path has other methods.
 func WriteMethodNotAllowed(w http.ResponseWriter, r *http.Request, allowed ...string) {
 	list := strings.Join(allowed, ", ")
 	w.Header().Set("Allow", list)
-	writeError(w, r, withStatus(http.StatusMethodNotAllowed,
-		fault.Unimplemented("the method %s is not allowed here, only %s", r.Method, list)))
+	writeError(w, r, withStatus(http.StatusMethodNotAllowed, fault.WithReason(
+		fault.Unimplemented("the method %s is not allowed here, only %s", r.Method, list), fault.ReasonMethodNotAllowed)))
 }
 
 // WriteInvalid answers a request that is wrong as a whole; err says how.
@@ -62,6 +63,7 @@ func writeError(w http.ResponseWriter, r *http.Request, err error) {
 	if !known {
 		st = status.New(codes.Internal, "internal error")
 	}
+	st = fault.Complete(st)
 	httpStatus := runtime.HTTPStatusFromCode(st.Code())
 	if ok {
 		httpStatus = custom.HTTPStatus
@@ -100,7 +102,7 @@ func statusJSON(st *spb.Status) []byte {
 	})
 	out, err = opts.Marshal(st)
 	if err != nil {
-		return []byte(`{"code":13,"message":"internal error","details":[]}`)
+		return []byte(`{"code":13,"message":"internal error","details":[{"@type":"type.googleapis.com/google.rpc.ErrorInfo","reason":"INTERNAL","domain":"tidegate"}]}`)
 	}
 	return out
 }

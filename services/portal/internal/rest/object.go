@@ -33,14 +33,14 @@ func readObject(body []byte, desc protoreflect.MessageDescriptor, path string) (
 	var whole json.RawMessage
 	if err := json.Unmarshal(body, &whole); err != nil {
 		if syntax, ok := errors.AsType[*json.SyntaxError](err); ok {
-			return nil, fault.Invalid("", "the body is not valid JSON: syntax error at byte %d", syntax.Offset)
+			return nil, malformed("the body is not valid JSON: syntax error at byte %d", syntax.Offset)
 		}
-		return nil, fault.Invalid("", "the body is not valid JSON")
+		return nil, malformed("the body is not valid JSON")
 	}
 	o := &object{strings: map[string]string{}}
 	members, ok := split(whole)
 	if !ok {
-		return nil, fault.Invalid("", "the body must be a JSON object")
+		return nil, malformed("the body must be a JSON object")
 	}
 	o.message(desc, path, members, true)
 	return o, nil

@@ -30,9 +30,14 @@ func (ask question[R]) ask(ctx context.Context, g gateways.Gateway) (R, error) {
 	defer cancel()
 	r, err := ask(limited, g, grpc.WaitForReady(g.Connected))
 	if status.Code(err) == codes.DeadlineExceeded && sooner(limited, ctx) {
-		err = fault.Unavailable("%s does not answer, try again", g.Name)
+		err = errUnreachable("%s does not answer, try again", g.Name)
 	}
 	return r, err
+}
+
+// errUnreachable says which gateways do not answer.
+func errUnreachable(format string, a ...any) error {
+	return fault.WithReason(fault.Unavailable(format, a...), fault.ReasonServiceUnreachable)
 }
 
 // sooner reports whether a context ends before the one that it was made from.
@@ -98,7 +103,7 @@ func collect[R any](ctx context.Context, answers []answer[R], partial bool) (val
 	case ctx.Err() != nil:
 		return nil, nil, fault.Forward(status.FromContextError(ctx.Err()).Err())
 	case len(unreachable) > 0 && !partial:
-		return nil, nil, fault.Unavailable("%s cannot be reached, try again", strings.Join(unreachable, " and "))
+		return nil, nil, errUnreachable("%s cannot be reached, try again", strings.Join(unreachable, " and "))
 	}
 	return values, unreachable, nil
 }

@@ -17,6 +17,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/tidegatehq/tidegate/services/kit/clientaddr"
+	"github.com/tidegatehq/tidegate/services/kit/fault"
 )
 
 // Timeout is how long a call may take at most, whatever the caller's deadline.
@@ -89,7 +90,7 @@ func (c *Conn) Invoke(ctx context.Context, method string, args, reply any, opts 
 
 // NewStream refuses: no method that the portal serves is a stream.
 func (c *Conn) NewStream(_ context.Context, _ *grpc.StreamDesc, method string, _ ...grpc.CallOption) (grpc.ClientStream, error) {
-	return nil, status.Errorf(codes.Unimplemented, "%s is a stream, which is not served here", method)
+	return nil, fault.Unimplemented("%s is a stream, which is not served here", method)
 }
 
 // answered reports whether a service sent this metadata: an answer always has a
@@ -111,5 +112,8 @@ func (c *Conn) unanswered(ctx context.Context, method string, err error) error {
 		code = codes.Internal
 	}
 	c.log.Log(ctx, level, "call was not answered", "by", c.name, "method", method, "error", err)
-	return status.Error(code, message)
+	if code == codes.Unavailable {
+		return fault.WithReason(fault.Unavailable("%s", message), fault.ReasonServiceUnreachable)
+	}
+	return fault.Complete(status.New(code, message)).Err()
 }

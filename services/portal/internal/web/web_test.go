@@ -21,9 +21,10 @@ func TestPanic(t *testing.T) {
 		t.Fatal(err)
 	}
 	with = "oops"
+	const info = `{"@type":"type.googleapis.com/google.rpc.ErrorInfo","reason":"INTERNAL","domain":"tidegate","metadata":{}}`
 	w := httptest.NewRecorder()
 	h.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), "GET", "/v1/x", nil))
-	if body := strings.ReplaceAll(w.Body.String(), " ", ""); w.Code != 500 || body != `{"code":13,"message":"internalerror","details":[]}` {
+	if body := strings.ReplaceAll(w.Body.String(), " ", ""); w.Code != 500 || body != `{"code":13,"message":"internalerror","details":[`+info+`]}` {
 		t.Errorf("answer = %d %s, want 500 and an internal error", w.Code, body)
 	}
 	if !strings.Contains(log.String(), "panic=oops") {

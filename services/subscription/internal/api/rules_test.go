@@ -96,23 +96,23 @@ func TestServicesOnly(t *testing.T) {
 		code codes.Code
 		text string
 	}{
-		{"an administrator", w.root, w.clients, codes.Unimplemented, "unknown service tidegate.backplane.v1."},
+		{"an administrator", w.root, w.clients, codes.Unimplemented, "there is no method \"/tidegate.backplane.v1."},
 		{"the portal", w.root, w.portal, codes.PermissionDenied, "only services call this method"},
 	} {
-		text := func(service string) string {
+		text := func(method string) string {
 			if tt.code == codes.Unimplemented {
-				return tt.text + service
+				return tt.text + method + `" here`
 			}
 			return tt.text
 		}
 		grants, err := tt.c.tokens.WatchGrants(tt.ctx)
 		w.must(err)
 		_, err = grants.Recv()
-		refused(t, tt.name, err, tt.code, text("GrantService"))
+		refused(t, tt.name, err, tt.code, text("GrantService/WatchGrants"))
 		users, err := backplanev1.NewAccessServiceClient(tt.c.conn).WatchUsers(tt.ctx)
 		w.must(err)
 		_, err = users.Recv()
-		refused(t, tt.name, err, tt.code, text("AccessService"))
+		refused(t, tt.name, err, tt.code, text("AccessService/WatchUsers"))
 	}
 }
 

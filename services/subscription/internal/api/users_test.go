@@ -18,7 +18,6 @@ import (
 	identityv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/identity/v1"
 	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
 	"github.com/tidegatehq/tidegate/services/kit/fault"
-	"github.com/tidegatehq/tidegate/services/kit/identity"
 	"github.com/tidegatehq/tidegate/services/subscription/internal/token"
 )
 
@@ -185,8 +184,8 @@ func TestRolesAtRefresh(t *testing.T) {
 	w.must(err)
 	err = create(in.GetAccessToken(), "one")
 	refused(t, "CreateApplication() with the token from before", err, codes.Unauthenticated, accessEnded)
-	if fault.Reason(err) != identity.AccessEnded {
-		t.Errorf("reason = %q, want %s", fault.Reason(err), identity.AccessEnded)
+	if fault.Reason(err) != fault.ReasonAccessEnded {
+		t.Errorf("reason = %q, want %s", fault.Reason(err), fault.ReasonAccessEnded)
 	}
 	next, err := w.refresh(in.GetRefreshToken())
 	w.must(err)

@@ -98,7 +98,7 @@ func (s *Store) checkRoom(ctx context.Context, tx *change.Tx, owner string) erro
 		return fmt.Errorf("count applications: %w", err)
 	}
 	if n >= s.bounds.Applications {
-		return fault.Exhausted("you have %d applications, as many as a user may have: delete one first", n)
+		return fault.WithReason(fault.Exhausted("you have %d applications, as many as a user may have: delete one first", n), fault.ReasonTooManyApplications)
 	}
 	return nil
 }

@@ -74,7 +74,7 @@ func checkVersion(ctx context.Context, q sqldb.Querier, v identity.Viewer, name 
 		return Version{}, &VersionRefusal{Version: name, fault: fault.NotFound("%s", name)}
 	case !version.Published:
 		return Version{}, &VersionRefusal{Version: name,
-			fault: fault.WithReason(fault.Precondition("%s is not published", name), "VERSION_NOT_PUBLISHED")}
+			fault: fault.WithReason(fault.Precondition("%s is not published", name), fault.ReasonVersionNotPublished)}
 	}
 	return version, nil
 }
@@ -84,7 +84,7 @@ func checkPlan(version Version, plan string) error {
 		return nil
 	}
 	return &VersionRefusal{Version: version.Name,
-		fault: fault.WithReason(fault.Precondition("%s does not offer %s", version.Name, plan), "PLAN_NOT_OFFERED")}
+		fault: fault.WithReason(fault.Precondition("%s does not offer %s", version.Name, plan), fault.ReasonPlanNotOffered)}
 }
 
 // CreateSubscription subscribes an application, which v may see and which check

@@ -34,9 +34,9 @@ func TestCreateSubscription(t *testing.T) {
 			text, reason     string
 			aboutTheVersions bool
 		}{
-			{"another's application", b.bob, annApp.ID, v1, gold, codes.NotFound, "applications/" + annApp.ID, "", false},
-			{"an unknown version", b.ann, annApp.ID, "apis/a/versions/no", gold, codes.NotFound, "apis/a/versions/no not found", "", true},
-			{"a hidden version", b.ann, annApp.ID, v2, gold, codes.NotFound, v2 + " not found", "", true},
+			{"another's application", b.bob, annApp.ID, v1, gold, codes.NotFound, "applications/" + annApp.ID, "NOT_FOUND", false},
+			{"an unknown version", b.ann, annApp.ID, "apis/a/versions/no", gold, codes.NotFound, "apis/a/versions/no not found", "NOT_FOUND", true},
+			{"a hidden version", b.ann, annApp.ID, v2, gold, codes.NotFound, v2 + " not found", "NOT_FOUND", true},
 			{"an own version, not published", b.bob, bobApp.ID, v2, gold, codes.FailedPrecondition, "is not published", "VERSION_NOT_PUBLISHED", true},
 			{"a plan not on offer", b.ann, annApp.ID, v1, silver, codes.FailedPrecondition, v1 + " does not offer " + silver, "PLAN_NOT_OFFERED", true},
 		} {

@@ -142,7 +142,7 @@ func checkAdmin(ctx context.Context, tx *change.Tx) error {
 		return fmt.Errorf("look for an administrator: %w", err)
 	}
 	if !left {
-		return fault.WithReason(fault.Precondition("this is the last administrator who can sign in"), "LAST_ADMINISTRATOR")
+		return fault.WithReason(fault.Precondition("this is the last administrator who can sign in"), fault.ReasonLastAdministrator)
 	}
 	return nil
 }

@@ -77,11 +77,8 @@ func NewPasswords(bound Waiting) *Passwords {
 // HashSlot is the right to compute a hash; Release gives it back.
 type HashSlot struct{ of *Passwords }
 
-// Busy is the reason of a refusal because too many wait.
-const Busy = "TOO_MANY_SIGN_INS"
-
 func errBusy() error {
-	return fault.WithReason(fault.Exhausted("too many sign-ins are under way; try again"), Busy)
+	return fault.WithReason(fault.Exhausted("too many sign-ins are under way; try again"), fault.ReasonTooManySignIns)
 }
 
 // Acquire waits for a slot. Callers of one place wait for each other first. It fails

@@ -86,31 +86,24 @@ func clientAddress(ctx context.Context) string {
 }
 
 func errSuspended() error {
-	return fault.WithReason(fault.Denied("the user is suspended: ask an administrator"), userSuspended)
+	return fault.WithReason(fault.Denied("the user is suspended: ask an administrator"), fault.ReasonUserSuspended)
 }
 
 // failed writes that a proof by password was refused.
 func (a *API) failed(ctx context.Context, username string, err error) {
 	e := securitylog.Event{Kind: securitylog.SignInFailed, What: username, Why: status.Convert(err).Message()}
 	switch fault.Reason(err) {
-	case tooManyFailures:
+	case fault.ReasonTooManyFailures:
 		e.Kind = securitylog.LockedOut
-	case wrongPassword, userSuspended, token.Busy:
+	case fault.ReasonWrongPassword, fault.ReasonUserSuspended, fault.ReasonTooManySignIns:
 	default:
 		return // no fault of whoever signs in, and no flood
 	}
 	a.security.Write(ctx, e)
 }
 
-// Reasons of refused sign-ins.
-const (
-	wrongPassword   = "WRONG_PASSWORD"
-	tooManyFailures = "TOO_MANY_FAILURES"
-	userSuspended   = "USER_SUSPENDED"
-)
-
 func errWrongPassword() error {
-	return fault.WithReason(fault.Unauthenticated("wrong username or password"), wrongPassword)
+	return fault.WithReason(fault.Unauthenticated("wrong username or password"), fault.ReasonWrongPassword)
 }
 
 // prove returns the user who has this name and password, and the password's hash.
@@ -183,7 +176,7 @@ func (a *API) throttle(ctx context.Context, attempt store.Attempt) (failed bool,
 	}
 	wait = (wait + time.Second - 1).Truncate(time.Second)
 	return failed, fault.WithReason(
-		fault.Exhausted("too many failed sign-ins for this name; try again in %s", wait), tooManyFailures)
+		fault.Exhausted("too many failed sign-ins for this name; try again in %s", wait), fault.ReasonTooManyFailures)
 }
 
 // signedIn returns the answer to a successful sign-in or refresh.
@@ -229,7 +222,7 @@ func (a *API) RefreshSignIn(ctx context.Context, req *identityv1.RefreshSignInRe
 const itself = "services/" + identity.Subscription
 
 func errRefresh() error {
-	return fault.WithReason(fault.Unauthenticated("the refresh token is no longer valid: sign in again"), "SIGN_IN_ENDED")
+	return fault.WithReason(fault.Unauthenticated("the refresh token is no longer valid: sign in again"), fault.ReasonSignInEnded)
 }
 
 // SignOut ends a sign-in.
@@ -284,7 +277,7 @@ func (a *API) changeOwnPassword(ctx context.Context, u store.User, req *identity
 	if err != nil {
 		a.failed(ctx, u.Username, err)
 	}
-	if fault.Reason(err) == wrongPassword {
+	if fault.Reason(err) == fault.ReasonWrongPassword {
 		return fault.Invalid("current_password", "is wrong")
 	}
 	if err != nil {
