@@ -18,6 +18,7 @@ import (
 	"github.com/tidegatehq/tidegate/services/kit/netaddr"
 	"github.com/tidegatehq/tidegate/services/kit/ops"
 	"github.com/tidegatehq/tidegate/services/kit/proxies"
+	"github.com/tidegatehq/tidegate/services/portal/internal/cors"
 )
 
 // Config is the configuration of the portal. Default makes it.
@@ -39,6 +40,8 @@ type Config struct {
 	Gateways grpcclient.Instances
 	// Proxies are believed about the clients of HTTPS and gRPC.
 	Proxies proxies.Config
+	// Origins are the origins of pages that may use REST and OAuth2.
+	Origins cors.Origins
 	// Connections bounds those of HTTPS and gRPC together.
 	Connections connlimit.Config
 	// Ops says where metrics and health are served.
@@ -81,6 +84,8 @@ func (c *Config) Flags(fs *flag.FlagSet, prefix string) {
 	c.Subscription.Flags(fs, prefix)
 	c.Gateways.Flags(fs, prefix)
 	c.Proxies.Flags(fs, prefix)
+	fs.Var(&c.Origins, prefix+"cors-origins",
+		"`origins` of web pages that may use REST and OAuth2 (CORS), such as https://app.example.com,http://localhost:3000; empty for none")
 	c.Connections.Flags(fs, prefix)
 	c.Ops.Flags(fs, prefix)
 }

@@ -27,7 +27,6 @@ import (
 	"github.com/tidegatehq/tidegate/services/kit/grpcserver"
 	"github.com/tidegatehq/tidegate/services/kit/netaddr"
 	"github.com/tidegatehq/tidegate/services/kit/ops"
-	"github.com/tidegatehq/tidegate/services/kit/proxies"
 	"github.com/tidegatehq/tidegate/services/kit/run"
 	"github.com/tidegatehq/tidegate/services/portal/internal/changes"
 	"github.com/tidegatehq/tidegate/services/portal/internal/forward"
@@ -65,7 +64,7 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 		changes:  changes.New(services.catalog, services.subscription),
 		sessions: sessions.New(services.gateways),
 	}
-	handler, err := newHandler(ctx, services, local, &cfg.Proxies, log, reg)
+	handler, err := newHandler(ctx, services, local, &cfg, log, reg)
 	if err != nil {
 		return err
 	}
@@ -93,7 +92,7 @@ type local struct {
 
 // newHandler returns the handler of all that is served over HTTP.
 func newHandler(
-	ctx context.Context, s *services, l local, p *proxies.Config, log *slog.Logger, reg prometheus.Registerer,
+	ctx context.Context, s *services, l local, cfg *Config, log *slog.Logger, reg prometheus.Registerer,
 ) (http.Handler, error) {
 	api, err := rest.New(ctx, rest.Services{
 		Catalog: s.catalog, Subscription: s.subscription, Changes: l.changes, Sessions: l.sessions,
@@ -102,7 +101,7 @@ func newHandler(
 		return nil, err
 	}
 	tokens := oauth2.New(oauth2v1.NewOAuth2ServiceClient(s.subscription), log)
-	return web.New(web.Parts{REST: api, OAuth2: tokens.Routes(), OpenAPI: []byte(gen.OpenAPI()), Proxies: p}, log, reg)
+	return web.New(web.Parts{REST: api, OAuth2: tokens.Routes(), OpenAPI: []byte(gen.OpenAPI()), Proxies: &cfg.Proxies, Origins: cfg.Origins}, log, reg)
 }
 
 // newGRPC returns the public gRPC server. This is the list of what it forwards and

@@ -43,8 +43,8 @@ func TestGenerateRefuses(t *testing.T) {
 			"responses":{"200":{"description":"x","schema":{"type":"object"}}}}}}}`
 	}
 	for swagger, want := range map[string]string{
-		"nonsense":             "read the generated document: ",
-		operation("No_Method"): "describe operations: GET /v1/x: there is no method No_Method",
+		"nonsense":                          "read the generated document: ",
+		operation("No_Method"):              "describe operations: GET /v1/x: there is no method No_Method",
 		operation("CatalogService_GetPlan"): "add examples: examples.yaml: there is no schema ",
 	} {
 		if _, err := Generate([]byte(swagger)); err == nil || !strings.HasPrefix(err.Error(), want) {

@@ -18,6 +18,7 @@ import (
 
 	"github.com/tidegatehq/tidegate/services/kit/clientaddr"
 	"github.com/tidegatehq/tidegate/services/kit/proxies"
+	"github.com/tidegatehq/tidegate/services/portal/internal/cors"
 	"github.com/tidegatehq/tidegate/services/portal/internal/rest"
 )
 
@@ -41,6 +42,8 @@ type Parts struct {
 	OpenAPI []byte
 	// Proxies are believed about the clients of requests; nil is nobody.
 	Proxies *proxies.Config
+	// Origins are those of pages that may use all this.
+	Origins cors.Origins
 }
 
 // New returns the handler of all parts; it counts requests in reg.
@@ -57,7 +60,7 @@ func New(parts Parts, log *slog.Logger, reg prometheus.Registerer) (http.Handler
 	mux.Handle(OpenAPIPath, m.count("openapi", static("application/json", parts.OpenAPI)))
 	mux.Handle("/{$}", m.count("index", static("text/html; charset=utf-8", index)))
 	mux.Handle("/", m.count("other", http.HandlerFunc(rest.WriteNotFound)))
-	return secured(recovered(identified(mux, parts.Proxies), log)), nil
+	return secured(parts.Origins.Handler(recovered(identified(mux, parts.Proxies), log))), nil
 }
 
 // static serves one document.
