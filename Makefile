@@ -48,6 +48,7 @@ test: $(GOTESTSUM) ## Run all tests; skipped ones are listed at the end
 .PHONY: gen
 gen: $(TOOLS) $(NODE_TOOLS) ## Generate code from proto/
 	buf generate
+	buf generate --template buf.gen.ts.yaml
 	go run ./services/portal/internal/openapi/gen
 
 .PHONY: fmt

@@ -89,7 +89,7 @@ func TestRelease(t *testing.T) {
 	c.must("rm", notes)
 
 	head := c.must("git", "rev-parse", "HEAD")
-	if out := c.must(".ci/release", "v0.1.0"); !strings.HasSuffix(out, "\n    git push origin gen/v0.1.0 services/v0.1.0 v0.1.0") {
+	if out := c.must(".ci/release", "v0.1.0"); !strings.Contains(out, "\n    git push origin gen/v0.1.0 services/v0.1.0 v0.1.0\n") {
 		t.Errorf(".ci/release said %q, want what to push", out)
 	}
 	if now, state := c.must("git", "rev-parse", "HEAD"), c.must("git", "status", "--porcelain"); now != head || state != "" {
@@ -99,6 +99,9 @@ func TestRelease(t *testing.T) {
 		if got := c.must("git", "rev-parse", tag); got != want {
 			t.Errorf("%s = %s, want %s", tag, got, want)
 		}
+	}
+	if sdk := c.must("git", "show", "v0.1.0:gen/ts/package.json"); !strings.Contains(sdk, `"version": "0.1.0"`) {
+		t.Errorf("the SDK for TypeScript is released as\n%s\nwant the version 0.1.0", sdk)
 	}
 	c.buildsReleased("v0.1.0")
 	c.refuse("v0.1.0", "the tag gen/v0.1.0 exists")

@@ -1,0 +1,1 @@
+export const changeHeader = "tidegate-change";
