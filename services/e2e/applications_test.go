@@ -253,14 +253,14 @@ func newStrictBackend(t *testing.T) string {
 }
 
 // openPage opens a page in a browser that reaches nothing but loopback and ends
-// with the test. The channel has the browser's log, should it end before.
-func openPage(t *testing.T, chromium, url string) <-chan string {
+// with the test; flags are further ones. The channel has the browser's log, should it end before.
+func openPage(t *testing.T, chromium, url string, flags ...string) <-chan string {
 	t.Helper()
 	ctx, stop := context.WithCancel(context.WithoutCancel(t.Context()))
-	cmd := exec.CommandContext(ctx, chromium, "--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run",
+	cmd := exec.CommandContext(ctx, chromium, append(append([]string{"--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run",
 		"--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage",
 		"--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost", "--remote-debugging-port=0",
-		"--user-data-dir="+t.TempDir(), url)
+		"--user-data-dir=" + t.TempDir()}, flags...), url)...)
 	var log strings.Builder
 	cmd.Stdout, cmd.Stderr = &log, &log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // it has children

@@ -107,8 +107,8 @@ func TestProgram(t *testing.T) {
 // TestFirstPage leads to what there is.
 func TestFirstPage(t *testing.T) {
 	page := start(t).do(t, "GET", "/", "")
-	if page.status != 200 || page.header.Get("Content-Type") != "text/html; charset=utf-8" || !strings.Contains(page.body, `href="/openapi.json"`) {
-		t.Errorf("GET / = %d %q %s, want a page that leads to /openapi.json", page.status, page.header.Get("Content-Type"), page.body)
+	if page.status != 200 || page.header.Get("Content-Type") != "text/html; charset=utf-8" || !strings.Contains(page.body, `href="/openapi.json"`) || !strings.Contains(page.body, `href="/docs"`) {
+		t.Errorf("GET / = %d %q %s, want a page that leads to /docs and /openapi.json", page.status, page.header.Get("Content-Type"), page.body)
 	}
 }
 

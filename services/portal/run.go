@@ -28,6 +28,7 @@ import (
 	"github.com/tidegatehq/tidegate/services/kit/netaddr"
 	"github.com/tidegatehq/tidegate/services/kit/ops"
 	"github.com/tidegatehq/tidegate/services/kit/run"
+	"github.com/tidegatehq/tidegate/services/portal/internal/apidocs"
 	"github.com/tidegatehq/tidegate/services/portal/internal/changes"
 	"github.com/tidegatehq/tidegate/services/portal/internal/forward"
 	"github.com/tidegatehq/tidegate/services/portal/internal/gateways"
@@ -100,8 +101,12 @@ func newHandler(
 	if err != nil {
 		return nil, err
 	}
+	docs, err := apidocs.Routes()
+	if err != nil {
+		return nil, err
+	}
 	tokens := oauth2.New(oauth2v1.NewOAuth2ServiceClient(s.subscription), log)
-	return web.New(web.Parts{REST: api, OAuth2: tokens.Routes(), OpenAPI: []byte(gen.OpenAPI()), Proxies: &cfg.Proxies, Origins: cfg.Origins}, log, reg)
+	return web.New(web.Parts{REST: api, OAuth2: tokens.Routes(), OpenAPI: []byte(gen.OpenAPI()), Docs: docs, Proxies: &cfg.Proxies, Origins: cfg.Origins}, log, reg)
 }
 
 // newGRPC returns the public gRPC server. This is the list of what it forwards and

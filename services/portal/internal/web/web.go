@@ -3,7 +3,6 @@
 package web
 
 import (
-	"bytes"
 	_ "embed"
 	"fmt"
 	"log/slog"
@@ -11,7 +10,6 @@ import (
 	"net/netip"
 	"path"
 	"runtime/debug"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
@@ -20,6 +18,7 @@ import (
 	"github.com/tidegatehq/tidegate/services/kit/proxies"
 	"github.com/tidegatehq/tidegate/services/portal/internal/cors"
 	"github.com/tidegatehq/tidegate/services/portal/internal/rest"
+	"github.com/tidegatehq/tidegate/services/portal/internal/static"
 )
 
 //go:embed index.html
@@ -40,6 +39,8 @@ type Parts struct {
 	OAuth2 map[string]http.Handler
 	// OpenAPI is the OpenAPI document.
 	OpenAPI []byte
+	// Docs has the handlers of the page that shows it, by path.
+	Docs map[string]http.Handler
 	// Proxies are believed about the clients of requests; nil is nobody.
 	Proxies *proxies.Config
 	// Origins are those of pages that may use all this.
@@ -57,23 +58,13 @@ func New(parts Parts, log *slog.Logger, reg prometheus.Registerer) (http.Handler
 	for p, h := range parts.OAuth2 {
 		mux.Handle(p, m.count(path.Base(p), h))
 	}
-	mux.Handle(OpenAPIPath, m.count("openapi", static("application/json", parts.OpenAPI)))
-	mux.Handle("/{$}", m.count("index", static("text/html; charset=utf-8", index)))
+	mux.Handle(OpenAPIPath, m.count("openapi", static.New("application/json", static.Fresh, parts.OpenAPI)))
+	for p, h := range parts.Docs {
+		mux.Handle(p, m.count("docs", h))
+	}
+	mux.Handle("/{$}", m.count("index", static.New("text/html; charset=utf-8", static.Fresh, index)))
 	mux.Handle("/", m.count("other", http.HandlerFunc(rest.WriteNotFound)))
 	return secured(parts.Origins.Handler(recovered(identified(mux, parts.Proxies), log))), nil
-}
-
-// static serves one document.
-func static(kind string, body []byte) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.Method != http.MethodGet && r.Method != http.MethodHead {
-			rest.WriteMethodNotAllowed(w, r, http.MethodGet, http.MethodHead)
-			return
-		}
-		w.Header().Set("Content-Type", kind)
-		w.Header().Set("Cache-Control", "no-cache")
-		http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(body))
-	})
 }
 
 // secured sets the headers that every answer has. Strict-Transport-Security is not
