@@ -10,8 +10,8 @@ import (
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
 )
 
-// An error has a code, and details that programs can read: here, which field of the
-// request is wrong.
+// An error has details that programs can read: a reason that never changes, and here
+// the field of the request that is wrong.
 func Example_errors() {
 	ctx, conn, err := signedIn(context.Background())
 	if err != nil {
@@ -22,16 +22,17 @@ func Example_errors() {
 	_, err = catalogv1.NewCatalogServiceClient(conn).CreateApi(ctx, &catalogv1.CreateApiRequest{
 		Api: &catalogv1.Api{DisplayName: "Harbour", Context: "no slash"},
 	})
-	problem := status.Convert(err)
-	fmt.Println(problem.Code())
-	for _, detail := range problem.Details() {
-		if request, ok := detail.(*errdetails.BadRequest); ok {
-			for _, violation := range request.FieldViolations {
+	for _, detail := range status.Convert(err).Details() {
+		switch detail := detail.(type) {
+		case *errdetails.ErrorInfo:
+			fmt.Println(detail.Domain, detail.Reason)
+		case *errdetails.BadRequest:
+			for _, violation := range detail.FieldViolations {
 				fmt.Println(violation.Field)
 			}
 		}
 	}
-	// Output:
-	// InvalidArgument
+	// Unordered output:
+	// tidegate INVALID_ARGUMENT
 	// api.context
 }

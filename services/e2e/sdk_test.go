@@ -24,8 +24,8 @@ func TestTypeScriptSDK(t *testing.T) {
 	p.imports(t, modules)
 	s := start(t, newData(t), append(quick(), "-no-sample")...)
 	for example, want := range map[string]string{
-		"grpc": "hello\nmessages to clients: 1\nInvalidArgument api.context\n",
-		"rest": "hello\nmessages to clients: 1\n",
+		"grpc": "hello\nmessages to clients: 1\nINVALID_ARGUMENT api.context\n",
+		"rest": "hello\nmessages to clients: 1\nINVALID_ARGUMENT\n",
 	} {
 		t.Run(example, func(t *testing.T) {
 			t.Parallel()

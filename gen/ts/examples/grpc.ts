@@ -3,12 +3,12 @@
 import { readFileSync } from "node:fs";
 import { setTimeout } from "node:timers/promises";
 
-import { Code, ConnectError, createClient, type Interceptor } from "@connectrpc/connect";
+import { ConnectError, createClient, type Interceptor } from "@connectrpc/connect";
 import { createGrpcTransport } from "@connectrpc/connect-node";
 import { changeHeader } from "@tidegate/sdk";
 import { CatalogService, Stage, type Version } from "@tidegate/sdk/catalog/v1";
 import { ChangeService } from "@tidegate/sdk/change/v1";
-import { BadRequestSchema } from "@tidegate/sdk/google/rpc";
+import { BadRequestSchema, ErrorInfoSchema } from "@tidegate/sdk/google/rpc";
 import { SignInService } from "@tidegate/sdk/identity/v1";
 import { OAuth2Service } from "@tidegate/sdk/oauth2/v1";
 import { ApplicationService, SubscriptionService } from "@tidegate/sdk/subscription/v1";
@@ -91,13 +91,14 @@ async function usageOf(application: string): Promise<Usage[]> {
   throw new Error("there is no usage after 30 seconds");
 }
 
-/** Shows what an error says: its code, and which field is wrong. */
+/** Shows what programs can read in an error: its reason, and which field is wrong. */
 async function refused(): Promise<void> {
   try {
     await createClient(CatalogService, transport).createApi({ api: { displayName: "Harbour", context: "no slash" } });
   } catch (error) {
     const problem = ConnectError.from(error);
-    const fields = problem.findDetails(BadRequestSchema).flatMap((request) => request.fieldViolations);
-    console.log(Code[problem.code], fields.map((violation) => violation.field).join(", "));
+    const [info] = problem.findDetails(ErrorInfoSchema);
+    const violations = problem.findDetails(BadRequestSchema).flatMap((request) => request.fieldViolations);
+    console.log(info?.reason, violations.map((violation) => violation.field).join(", "));
   }
 }

@@ -7,6 +7,7 @@ import { setTimeout } from "node:timers/promises";
 import { changeHeader } from "@tidegate/sdk";
 import type { ApiJson, VersionJson } from "@tidegate/sdk/catalog/v1";
 import type { WaitChangeResponseJson } from "@tidegate/sdk/change/v1";
+import type { StatusJson } from "@tidegate/sdk/google/rpc";
 import type { SignInRequestJson, SignInResponseJson } from "@tidegate/sdk/identity/v1";
 import type { ApplicationJson, OAuthClientJson, OAuthClientSecretJson, SubscriptionJson } from "@tidegate/sdk/subscription/v1";
 import type { ListUsageResponseJson, UsageJson } from "@tidegate/sdk/usage/v1";
@@ -19,7 +20,17 @@ const password = readFileSync(process.env.PASSWORD_FILE ?? "tidegate-data/admin-
 
 let accessToken = "";
 
-/** Calls a method of REST; an answer that is no success is an error with its message. */
+/** What REST answers where it refuses. Programs read the reason, people the message. */
+class Refusal extends Error {
+  readonly reason: unknown;
+
+  constructor(status: StatusJson) {
+    super(status.message);
+    this.reason = status.details?.find((detail) => "reason" in detail)?.reason;
+  }
+}
+
+/** Calls a method of REST. */
 async function call<Answer>(method: "GET" | "POST", path: string, body?: object): Promise<{ answer: Answer; headers: Headers }> {
   const response = await fetch(`${portal}/v1/${path}`, {
     method,
@@ -29,9 +40,8 @@ async function call<Answer>(method: "GET" | "POST", path: string, body?: object)
     },
     body: body ? JSON.stringify(body) : null,
   });
-  const answer = (await response.json()) as Answer & { message?: string };
-  if (!response.ok) throw new Error(`${method} ${path}: ${response.status} ${answer.message}`);
-  return { answer, headers: response.headers };
+  if (!response.ok) throw new Refusal((await response.json()) as StatusJson);
+  return { answer: (await response.json()) as Answer, headers: response.headers };
 }
 
 const credentials: SignInRequestJson = { username: "admin", password };
@@ -44,6 +54,7 @@ console.log(await talk(version.addresses?.[0] ?? "", token, "hello"));
 for (const usage of await usageOf(application)) {
   console.log(`messages to clients: ${usage.outbound?.messages}`);
 }
+await call("POST", "apis", { displayName: "Harbour", context: "no slash" }).catch((error: Refusal) => console.log(error.reason));
 
 /** Makes an API in front of the backend and waits until gateways serve it. */
 async function publish(): Promise<VersionJson> {
