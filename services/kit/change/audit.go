@@ -46,9 +46,6 @@ type filter struct {
 	made                           page.TimeRange
 }
 
-// everything restricts nothing.
-var everything = filter{made: page.AllTime}
-
 // newFilter reads the filter and the time range of a request.
 func newFilter(req *changev1.ListChangesRequest) (filter, error) {
 	terms, err := page.Filter(req.GetFilter(), "actor", "action", "resource", "resource_display_name")
@@ -76,7 +73,7 @@ func fitting(changes []*changev1.Change) int {
 
 // Get returns one change of the audit log.
 func (l *Log) Get(ctx context.Context, number uint64) (*changev1.Change, error) {
-	changes, err := l.below(ctx, number+1, 1, everything)
+	changes, err := l.below(ctx, number+1, 1, filter{})
 	if err != nil {
 		return nil, err
 	}
@@ -91,7 +88,8 @@ func (l *Log) below(ctx context.Context, number uint64, n int, f filter) ([]*cha
 	changes, err := sqldb.All(ctx, l.db, l.scanChange, `
 		SELECT number, actor, action, resource, actor_label, resource_label, time_us, fields FROM change
 		WHERE number < $1
-			AND time_us >= $3 AND time_us < $4
+			AND (CAST($3 AS BIGINT) IS NULL OR time_us >= $3)
+			AND (CAST($4 AS BIGINT) IS NULL OR time_us < $4)
 			AND (CAST($5 AS TEXT) IS NULL OR actor = $5)
 			AND (CAST($6 AS TEXT) IS NULL OR action = $6)
 			AND (CAST($7 AS TEXT) IS NULL OR resource = $7)

@@ -1,7 +1,6 @@
 package page
 
 import (
-	"math"
 	"time"
 
 	"google.golang.org/protobuf/types/known/timestamppb"
@@ -10,11 +9,8 @@ import (
 )
 
 // TimeRange is a half-open range of times, in microseconds since 1970: Start belongs to
-// it, End does not.
-type TimeRange struct{ Start, End int64 }
-
-// AllTime is the range of all times.
-var AllTime = TimeRange{Start: math.MinInt64, End: math.MaxInt64}
+// it, End does not. nil restricts nothing.
+type TimeRange struct{ Start, End *int64 }
 
 // RangeRequest is what the requests of lists with a time range have in common.
 type RangeRequest interface {
@@ -25,11 +21,11 @@ type RangeRequest interface {
 // NewTimeRange reads the time range of a request, which is open where a time is not set.
 // Its error is a fault.
 func NewTimeRange(req RangeRequest) (TimeRange, error) {
-	r := AllTime
+	var r TimeRange
 	for _, bound := range []struct {
 		field string
 		t     *timestamppb.Timestamp
-		to    *int64
+		to    **int64
 	}{{"start_time", req.GetStartTime(), &r.Start}, {"end_time", req.GetEndTime(), &r.End}} {
 		if bound.t == nil {
 			continue
@@ -38,9 +34,9 @@ func NewTimeRange(req RangeRequest) (TimeRange, error) {
 			return TimeRange{}, fault.Invalid(bound.field, "must be a time of the years 1 to 9999")
 		}
 		// Rows have microseconds, so a bound between two of them is the later one.
-		*bound.to = bound.t.AsTime().Add(time.Microsecond - 1).UnixMicro()
+		*bound.to = new(bound.t.AsTime().Add(time.Microsecond - 1).UnixMicro())
 	}
-	if r.Start >= r.End {
+	if r.Start != nil && r.End != nil && *r.Start >= *r.End {
 		return TimeRange{}, fault.Invalid("end_time", "must be after start_time")
 	}
 	return r, nil

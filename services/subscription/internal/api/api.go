@@ -50,7 +50,7 @@ type Parts struct {
 // Register adds the services to a server's two listeners: for users and for
 // services.
 func Register(p Parts, forUsers, forServices grpc.ServiceRegistrar) {
-	reports := usage.New(p.Store, p.Log)
+	reports := usage.New(p.Store, p.Catalog, p.Log)
 	usersAPI := users.New(p.Store, p.Issuer, p.Passwords, p.PasswordRules, p.RefreshTokens, p.SignIns, p.Lockout, p.Security)
 	for _, api := range []interface{ Register(grpc.ServiceRegistrar) }{
 		usersAPI,

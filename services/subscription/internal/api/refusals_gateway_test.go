@@ -2,7 +2,10 @@ package api_test
 
 import (
 	"context"
+	"maps"
 	"math"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -12,6 +15,7 @@ import (
 
 	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
 	oauth2v1 "github.com/tidegatehq/tidegate/gen/go/tidegate/oauth2/v1"
+	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
 	usagev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/usage/v1"
 )
 
@@ -23,8 +27,18 @@ const (
 	badTime     = "must be greater than or equal to 1970-01-01T00:00:01Z"
 )
 
+// endReasons are the words of all end reasons, and what else may be asked for.
+func endReasons() string {
+	text := ""
+	for _, n := range slices.Sorted(maps.Keys(usagev1.EndReason_name))[1:] {
+		text += strings.TrimPrefix(usagev1.EndReason_name[n], "END_REASON_") + ", "
+	}
+	return text + "and the numbers of newer gateways"
+}
+
 func TestGatewayRefusals(t *testing.T) {
 	w := onSQLite(t)
+	at := func(seconds int64) *timestamppb.Timestamp { return &timestamppb.Timestamp{Seconds: seconds} }
 	none := t.Context()
 	invalid := codes.InvalidArgument
 	hour := w.now().Truncate(time.Hour)
@@ -135,7 +149,19 @@ func TestGatewayRefusals(t *testing.T) {
 		{"get an unknown record", w.ann, call(w.usage.GetSessionRecord, &usagev1.GetSessionRecordRequest{Name: "sessionRecords/X"}), codes.NotFound,
 			"sessionRecords/X not found"},
 		{"list records by a reason that is none", w.ann, call(w.usage.ListSessionRecords, &usagev1.ListSessionRecordsRequest{Filter: `end_reason = "TIRED"`}), invalid,
-			`filter: no end reason "TIRED": use a word such as REVOKED`},
+			`filter: no end_reason "TIRED": there are ` + endReasons()},
+		{"list records by the reason that is not set", w.ann, call(w.usage.ListSessionRecords, &usagev1.ListSessionRecordsRequest{Filter: `end_reason = "UNSPECIFIED"`}), invalid,
+			`filter: no end_reason "UNSPECIFIED": there are ` + endReasons()},
+		{"list records that end before they begin", w.ann, call(w.usage.ListSessionRecords, &usagev1.ListSessionRecordsRequest{StartTime: at(2), EndTime: at(1)}), invalid,
+			"end_time: must be after start_time"},
+		{"list usage of no time", w.ann, call(w.usage.ListUsage, &usagev1.ListUsageRequest{StartTime: at(1), EndTime: at(1)}), invalid,
+			"end_time: must be after start_time"},
+		{"list usage of a version that is not there", w.ann, call(w.usage.ListUsage, &usagev1.ListUsageRequest{Filter: `version = "apis/a/versions/none"`}), codes.NotFound,
+			"apis/a/versions/none not found"},
+		{"list records of an application that is not there", w.ann, call(w.usage.ListSessionRecords, &usagev1.ListSessionRecordsRequest{Filter: `application = "applications/none"`}), codes.NotFound,
+			"applications/none not found"},
+		{"list subscriptions of an application that is not there", w.ann, call(w.subs.ListSubscriptions, &subscriptionv1.ListSubscriptionsRequest{Filter: `application = "applications/none"`}), codes.NotFound,
+			"applications/none not found"},
 		{"list usage by what is not there", w.ann, call(w.usage.ListUsage, &usagev1.ListUsageRequest{Filter: `hour = "1"`}), invalid,
 			`filter: no field "hour": there are subscription, application, version`},
 		{"list usage by a bad subscription", w.ann, call(w.usage.ListUsage, &usagev1.ListUsageRequest{Filter: `subscription = "1"`}), invalid,

@@ -42,11 +42,18 @@ func sessionRecord(ref, app, sub, version string, end time.Time) *usagev1.Sessio
 	}
 }
 
+// unlabelled leaves out what users call what a record is about.
+var unlabelled = protocmp.IgnoreFields(&usagev1.SessionRecord{}, "api_display_name", "version_string", "application_display_name", "username")
+
 // TestUsage reports usage and records of Ann's application at Bob's version, and
 // reads them as every kind of caller.
 func TestUsage(t *testing.T) {
 	onBoth(t, func(t *testing.T, w *world) {
 		w.publish(v1)
+		// Nothing has told of the version yet: the catalog is asked.
+		if list, err := w.usage.ListUsage(w.guest, &usagev1.ListUsageRequest{Filter: `version = "` + v1 + `"`}); err != nil || len(list.GetUsage()) > 0 {
+			t.Errorf("ListUsage() of a version that is new = %v, %v, want none", list, err)
+		}
 		app := w.application(w.ann, "Chat").GetName()
 		sub := w.subscribe(w.ann, app, v1).GetName()
 		hour := w.now().Truncate(time.Hour)
@@ -96,18 +103,20 @@ func TestUsage(t *testing.T) {
 				t.Errorf("%s: ListUsage() = %v, %v, want %d rows", tt.name, usage, err, tt.rows)
 			}
 			records, err := w.usage.ListSessionRecords(tt.as, &usagev1.ListSessionRecordsRequest{Filter: tt.filter})
-			if diff := cmp.Diff(tt.records, records.GetSessionRecords(), protocmp.Transform()); err != nil || diff != "" {
+			if diff := cmp.Diff(tt.records, records.GetSessionRecords(), protocmp.Transform(), unlabelled); err != nil || diff != "" {
 				t.Errorf("%s: ListSessionRecords() = %v (-want +got):\n%s", tt.name, err, diff)
 			}
 		}
 		usage, err := w.usage.ListUsage(w.ann, &usagev1.ListUsageRequest{})
 		w.must(err)
 		sum := usageRow(hour, app, sub, v1, 2)
+		sum.ApiDisplayName, sum.VersionString, sum.ApplicationDisplayName, sum.Username = "Echo", "1.0.0", "Chat", "ann"
 		sum.Inbound = &usagev1.Traffic{Messages: 2, Frames: 4, PayloadBytes: 6, WireBytes: 8}
 		sum.Outbound = &usagev1.Traffic{Messages: 20, Frames: 22, PayloadBytes: 24, WireBytes: 26}
 		if diff := cmp.Diff([]*usagev1.Usage{sum}, usage.GetUsage(), protocmp.Transform()); diff != "" {
 			t.Errorf("the sum of two batches (-want +got):\n%s", diff)
 		}
+		mine.ApiDisplayName, mine.VersionString, mine.ApplicationDisplayName, mine.Username = "Echo", "1.0.0", "Chat", "ann"
 		got, err := w.usage.GetSessionRecord(w.ann, &usagev1.GetSessionRecordRequest{Name: mine.GetName()})
 		if diff := cmp.Diff(mine, got, protocmp.Transform()); err != nil || diff != "" {
 			t.Errorf("GetSessionRecord() = %v (-want +got):\n%s", err, diff)
@@ -117,6 +126,20 @@ func TestUsage(t *testing.T) {
 			if err != nil || len(idle.GetSessionRecords()) != 1 {
 				t.Errorf("ListSessionRecords(%s) = %v, %v", filter, idle, err)
 			}
+		}
+		for _, tt := range []struct {
+			start, end time.Time
+			rows       int
+		}{{hour, hour.Add(time.Hour), 1}, {hour.Add(-time.Hour), hour, 1}, {hour.Add(-time.Hour), hour.Add(1), 2}} {
+			usage, err := w.usage.ListUsage(w.root, &usagev1.ListUsageRequest{StartTime: timestamppb.New(tt.start), EndTime: timestamppb.New(tt.end)})
+			if err != nil || len(usage.GetUsage()) != tt.rows {
+				t.Errorf("ListUsage(%v to %v) = %v, %v, want %d rows", tt.start, tt.end, usage, err, tt.rows)
+			}
+		}
+		at := timestamppb.New(end)
+		ended, err := w.usage.ListSessionRecords(w.root, &usagev1.ListSessionRecordsRequest{StartTime: at, EndTime: timestamppb.New(end.Add(time.Second))})
+		if err != nil || len(ended.GetSessionRecords()) != 1 || ended.GetSessionRecords()[0].GetName() != mine.GetName() {
+			t.Errorf("ListSessionRecords(a second) = %v, %v, want %s", ended, err, mine.GetName())
 		}
 		// Pages of one.
 		var hours []time.Time
@@ -236,6 +259,7 @@ func TestRefusalsAreRead(t *testing.T) {
 			Batch: batch(1), SessionRecords: []*usagev1.SessionRecord{refused, sessionRecord("R-1", "", "", v1, w.now().Add(time.Second))},
 		})
 		w.must(err)
+		refused.ApiDisplayName = "Echo" // that of the API, as there is no version
 		got, err := w.usage.GetSessionRecord(w.bob, &usagev1.GetSessionRecordRequest{Name: refused.GetName()})
 		if diff := cmp.Diff(refused, got, protocmp.Transform()); err != nil || diff != "" {
 			t.Errorf("GetSessionRecord() = %v (-want +got):\n%s", err, diff)

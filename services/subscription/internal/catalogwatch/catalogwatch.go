@@ -16,6 +16,7 @@ import (
 	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
 	"github.com/tidegatehq/tidegate/services/kit/fault"
+	"github.com/tidegatehq/tidegate/services/kit/identity"
 	"github.com/tidegatehq/tidegate/services/kit/retry"
 	"github.com/tidegatehq/tidegate/services/kit/watch"
 	"github.com/tidegatehq/tidegate/services/subscription/internal/store"
@@ -96,6 +97,24 @@ func (w *Watch) Read(ctx context.Context, name string) (bool, error) {
 		}
 	}
 	return false, fault.Unavailable("the catalog changes too fast now, try again")
+}
+
+// CheckNamed does what the store's does, but knows a version that the catalog has and
+// that was not heard of yet. While the catalog does not answer, every version is known.
+func (w *Watch) CheckNamed(ctx context.Context, v identity.Viewer, n store.Named) error {
+	err := w.store.CheckNamed(ctx, v, n)
+	if n.Version == nil || !fault.Is(err, codes.NotFound) {
+		return err
+	}
+	switch found, readErr := w.Read(ctx, *n.Version); {
+	case fault.Is(readErr, codes.Unavailable):
+		n.Version = nil
+	case readErr != nil:
+		return readErr
+	case !found:
+		return err
+	}
+	return w.store.CheckNamed(ctx, v, n)
 }
 
 func (w *Watch) route(ctx context.Context, name string) (*backplanev1.Route, error) {

@@ -181,6 +181,9 @@ func (s *Store) DeleteApplication(ctx context.Context, v identity.Viewer, id str
 		if err := keepFormerOwner(ctx, tx, name, a.Owner); err != nil {
 			return change.Record{}, err
 		}
+		if err := keepFormerName(ctx, tx, name, a.DisplayName, ""); err != nil {
+			return change.Record{}, err
+		}
 		if _, err := tx.ExecContext(ctx, `DELETE FROM application WHERE id = $1`, id); err != nil {
 			return change.Record{}, err
 		}

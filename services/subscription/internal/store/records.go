@@ -15,6 +15,7 @@ import (
 	"github.com/tidegatehq/tidegate/services/kit/clientaddr"
 	"github.com/tidegatehq/tidegate/services/kit/fault"
 	"github.com/tidegatehq/tidegate/services/kit/identity"
+	"github.com/tidegatehq/tidegate/services/kit/page"
 	"github.com/tidegatehq/tidegate/services/kit/sqldb"
 )
 
@@ -49,6 +50,8 @@ type SessionRecord struct {
 	Code, API, Host, Path, UserAgent string
 	// LeftOut is how many later records of the same kind and hour were not kept.
 	LeftOut int64
+	// Labels are read, not written.
+	Labels Labels
 }
 
 // AddRecords takes in a batch of records, once. If a ref has a record already, the
@@ -210,13 +213,13 @@ const selectRecord = `
 		close_code_from_client, close_code_to_client, close_code_from_backend, close_code_to_backend,
 		in_messages, in_frames, in_payload, in_wire, out_messages, out_frames, out_payload, out_wire,
 		last_in_at, last_out_at, truncated, route_change_number, detail, left_out,
-		status, code, api, host, path, user_agent
-	FROM session_record `
+		status, code, api, host, path, user_agent, ` + recordLabels + `
+	FROM session_record r `
 
 func scanRecord(row sqldb.Row) (SessionRecord, error) {
 	var r SessionRecord
 	var started, ended, lastIn, lastOut int64
-	err := row.Scan(&r.Ref, &r.Session, &r.Version, &r.Application, &r.Subscription, &r.Grant,
+	err := sqldb.With(row, r.Labels.dests()...).Scan(&r.Ref, &r.Session, &r.Version, &r.Application, &r.Subscription, &r.Grant,
 		&r.ClientAddress, &started, &ended, &r.EndedBy, &r.EndReason,
 		&r.CloseCodeFromClient, &r.CloseCodeToClient, &r.CloseCodeFromBackend, &r.CloseCodeToBackend,
 		&r.In.Messages, &r.In.Frames, &r.In.Payload, &r.In.Wire, &r.Out.Messages, &r.Out.Frames, &r.Out.Payload, &r.Out.Wire,
@@ -257,6 +260,8 @@ type RecordFilter struct {
 	Code *string
 	// Refused is true for refused handshakes, false for sessions.
 	Refused *bool
+	// Ended is when the sessions ended.
+	Ended page.TimeRange
 }
 
 // SessionRecords returns the records before a key that v may see, which are those
@@ -275,6 +280,8 @@ func (s *Store) SessionRecords(ctx context.Context, v identity.Viewer, f RecordF
 			AND (CAST($8 AS BIGINT) IS NULL OR end_reason = $8)
 			AND (CAST($9 AS TEXT) IS NULL OR code = $9)
 			AND (CAST($10 AS BOOLEAN) IS NULL OR (code <> '') = $10)
+			AND (CAST($11 AS BIGINT) IS NULL OR ended_at >= $11)
+			AND (CAST($12 AS BIGINT) IS NULL OR ended_at < $12)
 		ORDER BY ended_at DESC, ref DESC LIMIT $3`,
-		v.Owner(), f.Version, f.Application, f.Subscription, f.EndReason, f.Code, f.Refused)
+		v.Owner(), f.Version, f.Application, f.Subscription, f.EndReason, f.Code, f.Refused, f.Ended.Start, f.Ended.End)
 }

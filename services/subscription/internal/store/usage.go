@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/tidegatehq/tidegate/services/kit/identity"
+	"github.com/tidegatehq/tidegate/services/kit/page"
 	"github.com/tidegatehq/tidegate/services/kit/sqldb"
 )
 
@@ -78,6 +79,8 @@ type Usage struct {
 	Subscription, Application string
 	Sessions                  int64
 	In, Out                   Traffic
+	// Labels are read, not written.
+	Labels Labels
 }
 
 // AddUsage counts a batch of usage, once.
@@ -209,7 +212,7 @@ func (u Usage) ListKey() UsageKey {
 func scanUsage(row sqldb.Row) (Usage, error) {
 	var u Usage
 	var hour int64
-	err := row.Scan(&hour, &u.Version, &u.Subscription, &u.Application, &u.Sessions,
+	err := sqldb.With(row, u.Labels.dests()...).Scan(&hour, &u.Version, &u.Subscription, &u.Application, &u.Sessions,
 		&u.In.Messages, &u.In.Frames, &u.In.Payload, &u.In.Wire, &u.Out.Messages, &u.Out.Frames, &u.Out.Payload, &u.Out.Wire)
 	u.Hour = sqldb.Time(hour)
 	return u, err
@@ -221,6 +224,8 @@ type UsageFilter struct {
 	Subscription, Application *string
 	// Version is a resource name.
 	Version *string
+	// Begun is when the hours of the rows begin.
+	Begun page.TimeRange
 }
 
 // Usage returns the rows after a key that v may see, which are those of v's
@@ -228,13 +233,15 @@ type UsageFilter struct {
 func (s *Store) Usage(ctx context.Context, v identity.Viewer, f UsageFilter, after UsageKey) iter.Seq2[Usage, error] {
 	return sqldb.List(ctx, s.db, scanUsage, Usage.ListKey, after, `
 		SELECT hour, version, subscription, application, sessions,
-			in_messages, in_frames, in_payload, in_wire, out_messages, out_frames, out_payload, out_wire
-		FROM usage
+			in_messages, in_frames, in_payload, in_wire, out_messages, out_frames, out_payload, out_wire, `+usageLabels+`
+		FROM usage r
 		WHERE (hour, version, subscription, application) > ($1, $2, $3, $4)
 			AND `+ofViewer(v, "usage", "hour, version, subscription, application", "$6")+`
 			AND (CAST($7 AS TEXT) IS NULL OR subscription = $7)
 			AND (CAST($8 AS TEXT) IS NULL OR application = $8)
 			AND (CAST($9 AS TEXT) IS NULL OR version = $9)
+			AND (CAST($10 AS BIGINT) IS NULL OR hour >= $10)
+			AND (CAST($11 AS BIGINT) IS NULL OR hour < $11)
 		ORDER BY hour, version, subscription, application LIMIT $5`,
-		v.Owner(), f.Subscription, f.Application, f.Version)
+		v.Owner(), f.Subscription, f.Application, f.Version, f.Begun.Start, f.Begun.End)
 }

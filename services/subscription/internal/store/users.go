@@ -194,6 +194,9 @@ func (s *Store) DeleteUser(ctx context.Context, v identity.Viewer, id string, ch
 		if err := check(u); err != nil {
 			return change.Record{}, err
 		}
+		if err := keepFormerUser(ctx, tx, u); err != nil {
+			return change.Record{}, err
+		}
 		if _, err := tx.ExecContext(ctx, `DELETE FROM users WHERE id = $1`, id); err != nil {
 			return change.Record{}, err
 		}

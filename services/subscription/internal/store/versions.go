@@ -225,6 +225,9 @@ func removeVersions(ctx context.Context, tx *change.Tx, names []string) ([]Versi
 		if err := keepFormerOwner(ctx, tx, name, v.Owner); err != nil {
 			return nil, err
 		}
+		if err := keepFormerName(ctx, tx, name, v.APIName, v.Version); err != nil {
+			return nil, err
+		}
 		if _, err := tx.ExecContext(ctx, `DELETE FROM version WHERE name = $1`, name); err != nil {
 			return nil, err
 		}

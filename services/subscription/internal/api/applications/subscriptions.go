@@ -74,6 +74,9 @@ func (a *API) ListSubscriptions(ctx context.Context, req *subscriptionv1.ListSub
 	}
 	rows := a.store.Subscriptions(ctx, identity.From(ctx).Viewer(), filter, p.After)
 	subs, next, err := page.Collect(p, rows, store.Subscription.ListKey, subscriptionProto)
+	if err == nil && len(subs) == 0 {
+		err = a.catalog.CheckNamed(ctx, identity.From(ctx).Viewer(), store.Named{Application: filter.Application, Version: filter.Version})
+	}
 	if err != nil {
 		return nil, err
 	}

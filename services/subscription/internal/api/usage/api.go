@@ -10,6 +10,7 @@ import (
 	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
 	usagev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/usage/v1"
 	"github.com/tidegatehq/tidegate/services/kit/identity"
+	"github.com/tidegatehq/tidegate/services/subscription/internal/catalogwatch"
 	"github.com/tidegatehq/tidegate/services/subscription/internal/store"
 )
 
@@ -18,8 +19,9 @@ type API struct {
 	usagev1.UnsafeUsageServiceServer
 	backplanev1.UnsafeMeteringServiceServer
 
-	store *store.Store
-	log   *slog.Logger
+	store   *store.Store
+	catalog *catalogwatch.Watch
+	log     *slog.Logger
 }
 
 var (
@@ -28,7 +30,9 @@ var (
 )
 
 // New returns the API.
-func New(st *store.Store, log *slog.Logger) *API { return &API{store: st, log: log} }
+func New(st *store.Store, catalog *catalogwatch.Watch, log *slog.Logger) *API {
+	return &API{store: st, catalog: catalog, log: log}
+}
 
 // Register adds UsageService to a server for users.
 func (a *API) Register(srv grpc.ServiceRegistrar) { usagev1.RegisterUsageServiceServer(srv, a) }

@@ -16,6 +16,8 @@ func usageProto(u store.Usage) *usagev1.Usage {
 		Subscription: subscriptionName(u.Subscription), Application: applicationName(u.Application),
 		Version: u.Version, Hour: timestamppb.New(u.Hour), Sessions: uint64(u.Sessions),
 		Inbound: trafficProto(u.In), Outbound: trafficProto(u.Out),
+		ApiDisplayName: u.Labels.API, VersionString: u.Labels.Version,
+		ApplicationDisplayName: u.Labels.Application, Username: u.Labels.Owner,
 	}
 }
 
@@ -38,6 +40,8 @@ func recordProto(r store.SessionRecord) *usagev1.SessionRecord {
 		LastInboundTime: timeProto(r.LastInAt), LastOutboundTime: timeProto(r.LastOutAt),
 		Truncated: r.Truncated, RouteChangeNumber: uint64(r.RouteChangeNumber), LeftOut: r.LeftOut,
 		Status: uint32(r.Status), Code: r.Code, Api: r.API, Host: r.Host, Path: r.Path, UserAgent: r.UserAgent,
+		ApiDisplayName: r.Labels.API, VersionString: r.Labels.Version,
+		ApplicationDisplayName: r.Labels.Application, Username: r.Labels.Owner,
 	}
 }
 

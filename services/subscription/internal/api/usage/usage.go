@@ -27,6 +27,9 @@ func (a *API) ListUsage(ctx context.Context, req *usagev1.ListUsageRequest) (*us
 		return nil, err
 	}
 	var filter store.UsageFilter
+	if filter.Begun, err = page.NewTimeRange(req); err != nil {
+		return nil, err
+	}
 	if filter.Subscription, filter.Application, filter.Version, err = nameTerms(terms); err != nil {
 		return nil, err
 	}
@@ -36,6 +39,11 @@ func (a *API) ListUsage(ctx context.Context, req *usagev1.ListUsageRequest) (*us
 	}
 	rows := a.store.Usage(ctx, identity.From(ctx).Viewer(), filter, p.After)
 	usage, next, err := page.Collect(p, rows, store.Usage.ListKey, usageProto)
+	if err == nil && len(usage) == 0 {
+		err = a.catalog.CheckNamed(ctx, identity.From(ctx).Viewer(), store.Named{
+			Application: filter.Application, Subscription: filter.Subscription, Version: filter.Version,
+		})
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -64,12 +72,12 @@ func reasonTerm(terms page.Terms) (*int64, error) {
 	if word == nil {
 		return nil, nil
 	}
-	if n, ok := usagev1.EndReason_value["END_REASON_"+*word]; ok {
+	if n := usagev1.EndReason_value["END_REASON_"+*word]; n != 0 {
 		return new(int64(n)), nil
 	}
 	n, err := strconv.ParseInt(*word, 10, 32)
-	if err != nil {
-		return nil, fault.Invalid("filter", "no end reason %q: use a word such as REVOKED", *word)
+	if err != nil || n <= 0 {
+		return nil, fault.Invalid("filter", "no end_reason %q: there are %s, and the numbers of newer gateways", *word, strings.Join(reasonWords(), ", "))
 	}
 	return &n, nil
 }
@@ -84,6 +92,17 @@ func refusedTerm(terms page.Terms) (*bool, error) {
 	default:
 		return nil, fault.Invalid("filter", `refused must be "true" or "false"`)
 	}
+}
+
+// reasonWords returns the words of all end reasons, in the order of their numbers.
+func reasonWords() (words []string) {
+	values := usagev1.EndReason(0).Descriptor().Values()
+	for i := range values.Len() {
+		if v := values.Get(i); v.Number() != 0 {
+			words = append(words, strings.TrimPrefix(string(v.Name()), "END_REASON_"))
+		}
+	}
+	return words
 }
 
 // GetSessionRecord returns the record of an ended session or a refused handshake.
@@ -145,6 +164,9 @@ func (a *API) ListSessionRecords(ctx context.Context, req *usagev1.ListSessionRe
 	if filter.Refused, err = refusedTerm(terms); err != nil {
 		return nil, err
 	}
+	if filter.Ended, err = page.NewTimeRange(req); err != nil {
+		return nil, err
+	}
 	if filter.Subscription, filter.Application, filter.Version, err = nameTerms(terms); err != nil {
 		return nil, err
 	}
@@ -154,6 +176,11 @@ func (a *API) ListSessionRecords(ctx context.Context, req *usagev1.ListSessionRe
 	}
 	rows := a.store.SessionRecords(ctx, identity.From(ctx).Viewer(), filter, p.After)
 	records, next, err := page.Collect(p, rows, store.SessionRecord.ListKey, recordProto)
+	if err == nil && len(records) == 0 {
+		err = a.catalog.CheckNamed(ctx, identity.From(ctx).Viewer(), store.Named{
+			Application: filter.Application, Subscription: filter.Subscription, Version: filter.Version,
+		})
+	}
 	if err != nil {
 		return nil, err
 	}

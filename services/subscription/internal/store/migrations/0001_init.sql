@@ -179,6 +179,18 @@ CREATE TABLE former_owner (
 CREATE INDEX former_owner_ended ON former_owner (ended_at);
 CREATE INDEX former_owner_owner ON former_owner (owner);
 
+-- What users called users, applications and versions that are gone, for the usage and
+-- session records of them.
+CREATE TABLE former_name (
+    name           TEXT COLLATE "C" PRIMARY KEY,
+    -- Of a version, that of its API.
+    display_name   TEXT COLLATE "C" NOT NULL,
+    -- Empty where it is no version.
+    version_string TEXT COLLATE "C" NOT NULL,
+    ended_at       BIGINT NOT NULL
+);
+CREATE INDEX former_name_ended ON former_name (ended_at);
+
 -- The last batch taken in, of each start of each gateway.
 CREATE TABLE batch (
     gateway  TEXT COLLATE "C" NOT NULL,
