@@ -2,15 +2,20 @@ package cli
 
 import (
 	"context"
+	"encoding/base64"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
 	"strings"
 	"time"
 
+	"google.golang.org/grpc/codes"
+
 	oauth2v1 "github.com/tidegatehq/tidegate/gen/go/tidegate/oauth2/v1"
 	"github.com/tidegatehq/tidegate/services/cli/internal/oauth"
 	"github.com/tidegatehq/tidegate/services/kit/quote"
+	"github.com/tidegatehq/tidegate/services/kit/samplefile"
 )
 
 // tokenFlags say which OAuth client asks for a token.
@@ -27,7 +32,7 @@ type tokenCmd struct {
 	App        string `arg:"" optional:"" help:"An application whose OAuth client was created on this machine."`
 	tokenFlags `embed:""`
 	API        string `name:"api" placeholder:"API" help:"Get a token that is good there only: for an API or one of its versions, such as EchoWebSocket/1.0.0, or at an address as it is advertised."`
-	Revoke     string `placeholder:"@FILE" help:"Revoke a token instead: @FILE, or - for standard input; its live sessions end."`
+	Revoke     string `placeholder:"@FILE" help:"Revoke a token instead: @FILE, or - for standard input; its live sessions end. Needs no APP where the secret of its OAuth client is stored."`
 }
 
 // Run gets the token, or revokes one.
@@ -39,7 +44,7 @@ func (c *tokenCmd) Run(ctx context.Context, s *shell) error {
 	if err != nil {
 		return err
 	}
-	endpoint, who, err := c.endpoint(ctx, s, c.App)
+	endpoint, who, err := c.endpoint(ctx, s, c.App, revoked)
 	if err != nil {
 		return err
 	}
@@ -93,8 +98,9 @@ func (s *shell) portalError(portal string, err error) error {
 }
 
 // endpoint returns the OAuth2 endpoints and the credentials: those of the flags, or
-// of the application's OAuth client as stored.
-func (f *tokenFlags) endpoint(ctx context.Context, s *shell, app string) (*oauth.Client, oauth.Credentials, error) {
+// of the application's OAuth client as stored, or of the one that a token to revoke was
+// issued to.
+func (f *tokenFlags) endpoint(ctx context.Context, s *shell, app, revoked string) (*oauth.Client, oauth.Credentials, error) {
 	var none oauth.Credentials
 	secret, err := f.secret(s)
 	if err != nil {
@@ -103,20 +109,26 @@ func (f *tokenFlags) endpoint(ctx context.Context, s *shell, app string) (*oauth
 	if (f.ClientID == "") != (secret == "") {
 		return nil, none, usagef("--client-id and --secret (or --secret-file) go together")
 	}
-	if (app == "") == (f.ClientID == "") {
+	if app != "" && f.ClientID != "" || app == "" && f.ClientID == "" && revoked == "" {
 		return nil, none, usagef("give an application, or --client-id and --secret")
 	}
 	cl, err := s.dial()
 	if err != nil {
 		return nil, none, err
 	}
-	who := oauth.Credentials{ClientID: f.ClientID, Secret: secret}
-	if app != "" {
-		if who, err = f.stored(ctx, cl, app); err != nil {
-			return nil, none, err
-		}
+	who, portal := oauth.Credentials{ClientID: f.ClientID, Secret: secret}, f.Portal
+	switch {
+	case app != "":
+		who, err = f.stored(ctx, cl, app)
+	case f.ClientID == "":
+		who, err = cl.issuedTo(revoked)
 	}
-	portal := f.Portal
+	if err != nil {
+		return nil, none, err
+	}
+	if sample := cl.sample(); portal == "" && sample != nil && who.ClientID == sample.ClientID {
+		portal = sample.Portal // where it is now; the issuer is where it was at the first start
+	}
 	if portal == "" {
 		keys, err := cl.oauth.GetJsonWebKeySet(ctx, &oauth2v1.GetJsonWebKeySetRequest{})
 		if err != nil {
@@ -150,9 +162,17 @@ func (f *tokenFlags) secret(s *shell) (string, error) {
 	return strings.TrimSpace(string(text)), nil
 }
 
-// stored returns what is kept of an application's OAuth client.
+// stored returns what is kept of an application's OAuth client: by the command that made
+// it, or of the sample beside the authority's certificate, which needs no sign-in.
 func (f *tokenFlags) stored(ctx context.Context, cl *client, app string) (oauth.Credentials, error) {
+	sample := cl.sample()
+	if f.Sandbox {
+		sample = nil // it is for production
+	}
 	_, found, err := (&oauthClientFlags{App: app, Sandbox: f.Sandbox}).find(ctx, cl)
+	if sample != nil && app == sample.App && hidden(err) {
+		return oauth.Credentials{ClientID: sample.ClientID, Secret: sample.ClientSecret}, nil
+	}
 	if err != nil {
 		return oauth.Credentials{}, err
 	}
@@ -160,10 +180,51 @@ func (f *tokenFlags) stored(ctx context.Context, cl *client, app string) (oauth.
 	if err != nil {
 		return oauth.Credentials{}, err
 	}
-	kept, ok := known.server(cl.address).OAuthClients[found.GetName()]
-	if !ok {
-		return oauth.Credentials{}, fmt.Errorf("APP: no secret of %s is stored on this machine; give --client-id and --secret, or create another with: tidegate oauth-client secret create %s",
-			app, quote.Word(app))
+	if kept, ok := known.server(cl.address).OAuthClients[found.GetName()]; ok {
+		return oauth.Credentials{ClientID: kept.ClientID, Secret: kept.ClientSecret}, nil
 	}
-	return oauth.Credentials{ClientID: kept.ClientID, Secret: kept.ClientSecret}, nil
+	if sample != nil && found.GetName() == sample.OAuthClient {
+		return oauth.Credentials{ClientID: sample.ClientID, Secret: sample.ClientSecret}, nil
+	}
+	return oauth.Credentials{}, fmt.Errorf("APP: no secret of %s is stored on this machine; give --client-id and --secret, or create another with: tidegate oauth-client secret create %s",
+		app, quote.Word(app))
+}
+
+// sample returns the sample of the server, or nil.
+func (c *client) sample() *samplefile.File { return samplefile.Of(c.address, c.trust.file) }
+
+// hidden reports whether a look-up failed because nobody is signed in, or because who is
+// does not see such a thing.
+func hidden(err error) bool {
+	if f, ok := errors.AsType[*failure](err); ok {
+		return f.code == codes.Unauthenticated || f.code == codes.NotFound
+	}
+	st, ok := statusOf(err)
+	return ok && (st.Code() == codes.Unauthenticated || st.Code() == codes.PermissionDenied)
+}
+
+// issuedTo returns what is kept of the OAuth client that a token was issued to: its
+// client_id is in the token (RFC 9068).
+func (c *client) issuedTo(token string) (oauth.Credentials, error) {
+	var claims struct {
+		ClientID string `json:"client_id"`
+	}
+	parts := strings.Split(token, ".")
+	text, err := base64.RawURLEncoding.DecodeString(parts[min(1, len(parts)-1)])
+	if err != nil || len(parts) != 3 || json.Unmarshal(text, &claims) != nil || claims.ClientID == "" {
+		return oauth.Credentials{}, errors.New("--revoke: this is not an access token of an application")
+	}
+	known, err := c.store.read()
+	if err != nil {
+		return oauth.Credentials{}, err
+	}
+	for _, kept := range known.server(c.address).OAuthClients {
+		if kept.ClientID == claims.ClientID {
+			return oauth.Credentials{ClientID: kept.ClientID, Secret: kept.ClientSecret}, nil
+		}
+	}
+	if sample := c.sample(); sample != nil && sample.ClientID == claims.ClientID {
+		return oauth.Credentials{ClientID: sample.ClientID, Secret: sample.ClientSecret}, nil
+	}
+	return oauth.Credentials{}, fmt.Errorf("--revoke: no secret of the token's OAuth client is stored on this machine; give --client-id %s and --secret", quote.Word(claims.ClientID))
 }

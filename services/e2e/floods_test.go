@@ -28,7 +28,7 @@ func TestFloodAtARestart(t *testing.T) {
 	data := newData(t)
 	s := start(t, data, quick()...)
 	admin := s.admin(t)
-	token := sampleLine.FindStringSubmatch(sampleLines(t, s.banner())[0])[4]
+	token := s.sampleToken(t)
 	s.stop()
 	if code := s.wait(t); code != 0 {
 		t.Fatalf("the server ended with %d", code)

@@ -29,9 +29,9 @@ func TestIPv6(t *testing.T) {
 	sh := s.newShell(t)
 	sh.says(t, []string{"Signed in to " + s.GRPC + " as admin"}, "login", "--password-file", s.PasswordFile)
 	sh.says(t, []string{s.WS + "/echowebsocket/1.0.0", s.WSS + "/echowebsocket/1.0.0"}, "api", "get", "EchoWebSocket")
-	line := sampleLine.FindStringSubmatch(strings.ReplaceAll(sampleLines(t, s.banner())[0], "'", ""))
-	if stdout, stderr, code := sh.try(t, line[4]+"\nby the command line\n", "connect", line[2], "--token", "-"); stdout != "by the command line\n" || code != 0 {
-		t.Errorf("connect %s = %q, %q, %d, want an echo", line[2], stdout, stderr, code)
+	url := s.WS + samplePath
+	if stdout, stderr, code := sh.try(t, s.sampleToken(t)+"\nby the command line\n", "connect", url, "--token", "-"); stdout != "by the command line\n" || code != 0 {
+		t.Errorf("connect %s = %q, %q, %d, want an echo", url, stdout, stderr, code)
 	}
 	for i, backend := range []string{newBackend(t), s.WS, s.Portal, strings.Replace(s.WS, "[::1]", "localhost", 1), "ws://" + s.GRPC} {
 		x := admin.publish(t, string(rune('A'+i))+"IPv6", strings.Replace(backend, "https", "wss", 1))

@@ -15,11 +15,11 @@ func TestNothingLeft(t *testing.T) {
 	t.Run("use", func(t *testing.T) {
 		s := start(t, newData(t), quick()...)
 		p := s.admin(t)
-		for i, line := range sampleLines(t, s.banner()) {
-			m := sampleLine.FindStringSubmatch(line)
-			conn := s.connect(t, trimQuotes(m[2]), m[4])
+		token := s.sampleToken(t)
+		for i, base := range []string{s.WS, s.WSS, s.WS, s.WSS} {
+			conn := s.connect(t, base+samplePath, token)
 			echo(t, conn, websocket.MessageText, "hello")
-			if i%2 == 0 {
+			if i < 2 {
 				_ = conn.CloseNow()
 			}
 		}

@@ -84,12 +84,9 @@ func roomFor80(t *testing.T, program string) {
 	l.stdout.await(t, ctx, `Ctrl-C stops\.\n`)
 	const without, kept, each = 32, 64, 3 // of docs/deployment.md; the sample is in the same process
 	want := (limit - without - kept) / each
-	var urls, tokens []string
-	for _, line := range sampleLines(t, l.stdout.String())[:2] {
-		m := sampleLine.FindStringSubmatch(line)
-		urls, tokens = append(urls, m[2]), append(tokens, m[4])
-	}
-	sessions, refused := l.crowd(t, 200, urls, tokens[0])
+	l.Stack = stackOf(t, l.stdout.String(), l.CA)
+	urls, token := []string{l.WS + samplePath, l.WSS + samplePath}, l.sampleToken(t)
+	sessions, refused := l.crowd(t, 200, urls, token)
 	if len(sessions) != want || len(sessions)+refused != 200 {
 		t.Errorf("with a limit of %d: %d sessions and %d answers of 503, want %d sessions and 503 for all others\n%s",
 			limit, len(sessions), refused, want, l.stderr)
@@ -99,7 +96,7 @@ func roomFor80(t *testing.T, program string) {
 	}
 	_ = sessions[0].Close(websocket.StatusNormalClosure, "")
 	eventually(t, func() error {
-		conn, status, err := l.tryConnect(t, urls[0], tokens[0])
+		conn, status, err := l.tryConnect(t, urls[0], token)
 		if err != nil {
 			return fmt.Errorf("after one has left: %d, %w", status, err)
 		}
@@ -149,8 +146,8 @@ func tooFew(t *testing.T, program string) {
 	}
 	l = serveLimited(t, program, dir, 99)
 	l.stdout.await(t, within(t), `Ctrl-C stops\.\n`)
-	m := sampleLine.FindStringSubmatch(sampleLines(t, l.stdout.String())[0])
-	if sessions, refused := l.crowd(t, 10, []string{m[2]}, m[4]); len(sessions) != 1 || refused != 9 {
+	l.Stack = stackOf(t, l.stdout.String(), l.CA)
+	if sessions, refused := l.crowd(t, 10, []string{l.WS + samplePath}, l.sampleToken(t)); len(sessions) != 1 || refused != 9 {
 		t.Errorf("with a limit of 99: %d sessions and %d answers of 503, want 1 and 9\n%s", len(sessions), refused, l.stderr)
 	}
 }

@@ -41,9 +41,9 @@ func TestOps(t *testing.T) {
 		s.wait(t)
 	})
 	at := await(t, ready)
-	s.Stack = &Stack{CA: data + "/ca.pem"}
-	line := sampleLine.FindStringSubmatch(sampleLines(t, s.banner())[0])
-	echo(t, s.connect(t, line[2], line[4]), websocket.MessageText, "counted")
+	s.Stack = stackOf(t, s.banner(), data+"/ca.pem")
+	token := s.sampleToken(t)
+	echo(t, s.connect(t, s.WS+samplePath, token), websocket.MessageText, "counted")
 	get := func(path string) (int, string) {
 		t.Helper()
 		res, err := http.Get(at.Ops + path)
@@ -82,10 +82,10 @@ func TestOps(t *testing.T) {
 		}
 		return err
 	})
-	if strings.Contains(text, line[4]) {
+	if strings.Contains(text, token) {
 		t.Error("/metrics has the token")
 	}
-	if _, stderr := s.output(); strings.Contains(stderr, line[4]) || strings.Contains(stderr, strings.Split(line[4], ".")[2]) {
+	if _, stderr := s.output(); strings.Contains(stderr, token) || strings.Contains(stderr, strings.Split(token, ".")[2]) {
 		t.Error("the log has the token")
 	}
 }
@@ -115,9 +115,8 @@ func TestHost(t *testing.T) {
 			t.Errorf("address %s, want one on 127.0.0.2", url)
 		}
 	}
-	for _, line := range sampleLines(t, s.banner()) {
-		pasteGo(t, s.Stack, line)
-	}
+	pasteConnect(t, s.banner())
+	s.trySample(t)
 	if v := s.admin(t).onlyVersion(t); len(v.GetAddresses()) != 2 || v.GetAddresses()[1] != s.WSS+"/echowebsocket/1.0.0" {
 		t.Errorf("addresses = %q, want those on 127.0.0.2", v.GetAddresses())
 	}

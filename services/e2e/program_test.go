@@ -94,7 +94,7 @@ func TestRealProgram(t *testing.T) {
 	go func() { done <- cmd.Wait() }()
 	defer func() { _ = cmd.Process.Kill() }()
 	stdout.await(t, ctx, `Ctrl-C stops\.\n`)
-	login := stdout.await(t, ctx, `(?m)^    (\S+ login --password-file tidegate-data/admin-password --server \S+)$`)[1]
+	login := stdout.await(t, ctx, `(?m)^  (\S+ login --password-file tidegate-data/admin-password --server \S+)$`)[1]
 
 	tidegate := func(line string) string {
 		t.Helper()
@@ -107,26 +107,24 @@ func TestRealProgram(t *testing.T) {
 		}
 		return string(out)
 	}
+	connect := stdout.await(t, ctx, `(?m)^  (\S+ connect EchoWebSocket/1.0.0 --app EchoSample --server \S+)$`)[1]
+	if out := tidegate("echo pasted | " + connect); !strings.Contains(out, "pasted\n") || !strings.Contains(out, "Closed: 1000") {
+		t.Errorf("%s, before anybody signs in: %s", connect, out)
+	}
 	if out := tidegate(login); !strings.Contains(out, "as admin (admin)") {
 		t.Errorf("%s: %s", login, out)
 	}
 	if out := tidegate("./tidegate api list"); !strings.Contains(out, "EchoWebSocket  /echowebsocket  1.0.0 published") {
 		t.Errorf("api list: %s", out)
 	}
-	connect := stdout.await(t, ctx, `(?m)^    (TIDEGATE_TOKEN=\S+ \S+ connect \S+)$`)[1]
-	if out := tidegate("echo pasted | " + connect); !strings.Contains(out, "pasted\n") || !strings.Contains(out, "Closed: 1000") {
-		t.Errorf("%s: %s", connect, out)
-	}
-
 	// It belongs to no terminal here: a hangup ends nothing.
 	if err := cmd.Process.Signal(syscall.SIGHUP); err != nil {
 		t.Fatal(err)
 	}
 	stderr.await(t, ctx, `msg="files read again"`)
 
-	line := sampleLine.FindStringSubmatch(sampleLines(t, stdout.String())[0])
-	s := &Stack{CA: filepath.Join(dir, "tidegate-data", "ca.pem")}
-	conn := s.connect(t, line[2], line[4])
+	s := stackOf(t, stdout.String(), filepath.Join(dir, "tidegate-data", "ca.pem"))
+	conn := s.connect(t, s.WS+samplePath, s.sampleToken(t))
 	echo(t, conn, websocket.MessageText, "alive")
 	interrupted := time.Now()
 	if err := cmd.Process.Signal(os.Interrupt); err != nil {
@@ -140,13 +138,16 @@ func TestRealProgram(t *testing.T) {
 		if err != nil {
 			t.Errorf("the server ends with %v, want 0\n%s", err, stderr.String())
 		}
+		if want := "Stopping: live sessions have 2s to end.\nTidegate has stopped.\n"; !strings.HasSuffix(stdout.String(), want) {
+			t.Errorf("at its end the server says\n%s\nwant\n%s", stdout.String(), want)
+		}
 	case <-time.After(time.Until(interrupted.Add(stopTime))):
 		t.Errorf("the server still runs %v after Ctrl-C:\n%s", stopTime, stderr.String())
 	}
 }
 
 // TestHangupOfATerminal starts the real server in a terminal, which hangs up: the
-// server stops in order.
+// server stops in order. Nothing that is only information is logged to the terminal.
 func TestHangupOfATerminal(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -154,8 +155,9 @@ func TestHangupOfATerminal(t *testing.T) {
 	ctx := within(t) // building may take as long
 	cmd := exec.CommandContext(ctx, program, append([]string{"serve", "-no-sample"}, freePorts()...)...)
 	cmd.Dir = dir
-	stdout, stderr := newLineBuffer(), newLineBuffer()
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = terminal(t), stdout, stderr
+	stdout := newLineBuffer()
+	screen, logged := terminal(t)
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = screen, stdout, screen
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -164,7 +166,11 @@ func TestHangupOfATerminal(t *testing.T) {
 	if err := cmd.Process.Signal(syscall.SIGHUP); err != nil {
 		t.Fatal(err)
 	}
-	if err := cmd.Wait(); err != nil || !strings.Contains(stderr.String(), "the terminal is gone; stopping") {
-		t.Errorf("after a hangup: %v, want 0 and why it stopped:\n%s", err, stderr.String())
+	if err := cmd.Wait(); err != nil || !strings.HasSuffix(stdout.String(), "Tidegate has stopped.\n") {
+		t.Errorf("after a hangup: %v, want 0 and that it stopped:\n%s", err, stdout.String())
+	}
+	screen.Close()
+	if text := logged(); text != "" {
+		t.Errorf("the terminal shows what nobody has asked for:\n%s", text)
 	}
 }

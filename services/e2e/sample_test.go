@@ -3,7 +3,6 @@ package e2e
 import (
 	"bytes"
 	"encoding/json"
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -11,26 +10,57 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/coder/websocket"
 
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
 	identityv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/identity/v1"
 	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
+	"github.com/tidegatehq/tidegate/services/cli"
 )
 
-// sampleLine is a line of the banner that can be pasted.
-var sampleLine = regexp.MustCompile(`(?m)^    wscat (-n )?-c (\S+|"[^"]+")( -H "Authorization: Bearer (\S+)")?$`)
+// samplePath is where the gateway has the sample.
+const samplePath = "/echowebsocket/1.0.0"
 
-// sampleLines returns the four lines of the banner that talk to the sample.
-func sampleLines(t *testing.T, banner string) []string {
+// bannerLine returns the line of the banner that begins like this, with the lines that
+// it is continued on.
+func bannerLine(t *testing.T, banner, start string) string {
 	t.Helper()
-	lines := sampleLine.FindAllString(banner, -1)
-	if len(lines) != 4 {
-		t.Fatalf("the banner has %d lines to paste, want 4:\n%s", len(lines), banner)
+	banner = strings.ReplaceAll(banner, "\\\n", "")
+	m := regexp.MustCompile(`(?m)^  (` + regexp.QuoteMeta(start) + `.*)$`).FindStringSubmatch(banner)
+	if m == nil {
+		t.Fatalf("the banner has no line %q:\n%s", start, banner)
 	}
-	return lines
+	return m[1]
+}
+
+// stackOf returns the server that has printed a banner.
+func stackOf(t *testing.T, banner, ca string) *Stack {
+	t.Helper()
+	m := regexp.MustCompile(`portal +(\S+) .*\n +WebSocket +(\S+), (\S+)\n +gRPC +(\S+)\n`).FindStringSubmatch(banner)
+	if m == nil {
+		t.Fatalf("the banner does not say where the server is:\n%s", banner)
+	}
+	return &Stack{Portal: m[1], WS: m[2], WSS: m[3], GRPC: m[4], CA: ca}
+}
+
+// sampleToken gets a token of the sample, as somebody who has not signed in.
+func (s *Stack) sampleToken(t *testing.T) string {
+	t.Helper()
+	return strings.TrimSpace(s.newShell(t).run(t, "token", "EchoSample"))
+}
+
+// trySample talks to the sample by every way to it.
+func (s *Stack) trySample(t *testing.T) {
+	t.Helper()
+	token := s.sampleToken(t)
+	for _, base := range []string{s.WS, s.WSS} {
+		for url, header := range map[string]string{base + samplePath: token, base + samplePath + "?access_token=" + token: ""} {
+			conn := s.connect(t, url, header)
+			echo(t, conn, websocket.MessageText, "hello")
+			echo(t, conn, websocket.MessageBinary, "\x00\x01")
+		}
+	}
 }
 
 // banner returns what a server has printed for the user who started it.
@@ -39,51 +69,24 @@ func (s *server) banner() string {
 	return stdout
 }
 
-// pasteGo does what a line does, with a client in Go.
-func pasteGo(t *testing.T, s *Stack, line string) {
-	t.Helper()
-	m := sampleLine.FindStringSubmatch(line)
-	conn := s.connect(t, trimQuotes(m[2]), m[4])
-	echo(t, conn, websocket.MessageText, "hello")
-	echo(t, conn, websocket.MessageBinary, "\x00\x01")
-}
-
-// TestSample pastes the lines that a first and a second start print.
+// TestSample pastes the lines that a first and a second start print: they work for
+// somebody who has not signed in, and no token is printed.
 func TestSample(t *testing.T) {
 	t.Parallel()
 	data := newData(t)
 	s := start(t, data, quick()...)
 	banner := s.banner()
-	if want := "has made its data folder, " + data; !strings.Contains(banner, want) {
-		t.Errorf("the first banner does not say %q:\n%s", want, banner)
-	}
-	lines := sampleLines(t, banner)
-	path := "/echowebsocket/1.0.0"
-	token := sampleLine.FindStringSubmatch(lines[0])[4]
-	want := []string{
-		fmt.Sprintf(`    wscat -c %s%s -H "Authorization: Bearer %s"`, s.WS, path, token),
-		fmt.Sprintf(`    wscat -n -c %s%s -H "Authorization: Bearer %s"`, s.WSS, path, token),
-		fmt.Sprintf(`    wscat -c "%s%s?access_token=%s"`, s.WS, path, token),
-		fmt.Sprintf(`    wscat -n -c "%s%s?access_token=%s"`, s.WSS, path, token),
-	}
-	if !slices.Equal(lines, want) {
-		t.Errorf("lines = %q, want %q", lines, want)
-	}
-	for _, line := range lines {
-		pasteGo(t, s.Stack, line)
-	}
-	for _, word := range []string{s.Portal, s.WS, s.WSS, s.GRPC, filepath.Join(data, "admin-password"), filepath.Join(data, "ca.pem")} {
+	for _, word := range []string{s.Portal, s.WS, s.WSS, s.GRPC, filepath.Join(data, "admin-password"), filepath.Join(data, "ca.pem"), data + ", made now\n"} {
 		if !strings.Contains(banner, word) {
 			t.Errorf("the banner does not say %q:\n%s", word, banner)
 		}
 	}
-	ends := regexp.MustCompile(`a token that ends at (\S+):`).FindStringSubmatch(banner)
-	if ends == nil {
-		t.Fatalf("the banner does not say when the token ends:\n%s", banner)
+	if strings.Contains(banner, "eyJ") {
+		t.Errorf("the banner has a token in it:\n%s", banner)
 	}
-	if at, err := time.Parse(time.RFC3339, ends[1]); err != nil || time.Until(at) > time.Hour || time.Until(at) < 50*time.Minute {
-		t.Errorf("the token ends at %s, %v, want in an hour", ends[1], err)
-	}
+	pasteConnect(t, banner)
+	s.trySample(t)
+	token := s.sampleToken(t)
 	p := s.admin(t)
 	plans, err := p.catalog.ListVersions(p.ctx(t), &catalogv1.ListVersionsRequest{Parent: "apis/-"})
 	if err != nil || len(plans.GetVersions()) != 1 || !slices.Equal(plans.GetVersions()[0].GetPlans(), []string{p.plan(t, "Gold"), p.plan(t, "Silver")}) {
@@ -94,18 +97,40 @@ func TestSample(t *testing.T) {
 	if code := s.wait(t); code != 0 {
 		t.Errorf("the server ended with %d, want 0", code)
 	}
+	if want := "Ctrl-C stops.\nStopping: live sessions have 100ms to end.\nTidegate has stopped.\n"; !strings.HasSuffix(s.banner(), want) {
+		t.Errorf("at its end the server says\n%s\nwant\n%s", s.banner(), want)
+	}
 
 	again := start(t, data, quick()...)
-	if want := "found its data again in " + data; !strings.Contains(again.banner(), want) {
+	if want := data + ", found again\n"; !strings.Contains(again.banner(), want) {
 		t.Errorf("the second banner does not say %q:\n%s", want, again.banner())
 	}
-	for _, line := range sampleLines(t, again.banner()) {
-		if strings.Contains(line, token) {
-			t.Errorf("the second start prints the first one's token: %s", line)
-		}
-		pasteGo(t, again.Stack, line)
+	pasteConnect(t, again.banner())
+	echo(t, again.connect(t, again.WS+samplePath, token), websocket.MessageText, "the first token")
+	// Signed in, the same line works, though another command made no secret of the sample's.
+	sh := again.newShell(t)
+	sh.run(t, "login", "--password-file", again.PasswordFile)
+	if stdout, stderr, code := sh.try(t, "signed in\n", "connect", "EchoWebSocket/1.0.0", "--app", "EchoSample"); stdout != "signed in\n" || code != 0 {
+		t.Errorf("connect = %q, %q, %d, want an echo", stdout, stderr, code)
 	}
-	echo(t, again.connect(t, again.WS+path, token), websocket.MessageText, "the first token")
+	if _, stderr, code := sh.try(t, token, "token", "--revoke", "-"); code != 0 {
+		t.Errorf("token --revoke = %q, %d", stderr, code)
+	}
+}
+
+// pasteConnect runs the banner's line for the command line, as somebody who has never
+// run it before.
+func pasteConnect(t *testing.T, banner string) {
+	t.Helper()
+	line := bannerLine(t, banner, "tidegate connect EchoWebSocket/1.0.0 --app EchoSample")
+	var stdout, stderr bytes.Buffer
+	code := cli.Main(within(t), cli.Program{
+		Args: strings.Fields(line)[1:], Env: []string{"TIDEGATE_HOME=" + t.TempDir()},
+		Stdin: strings.NewReader("pasted\n"), Stdout: &stdout, Stderr: &stderr,
+	})
+	if code != 0 || stdout.String() != "pasted\n" {
+		t.Errorf("%s = %q, %q, %d, want an echo", line, stdout.String(), stderr.String(), code)
+	}
 }
 
 // TestFiles looks at what a start leaves in the data folder: nobody else can
@@ -171,9 +196,7 @@ func TestNoSample(t *testing.T) {
 	s.wait(t)
 	// Wanted later, it is made then.
 	later := start(t, data, quick()...)
-	for _, line := range sampleLines(t, later.banner()) {
-		pasteGo(t, later.Stack, line)
-	}
+	later.trySample(t)
 }
 
 // TestSampleChanged starts again after the user has changed the sample.
@@ -207,12 +230,11 @@ func TestSampleChanged(t *testing.T) {
 			}, "",
 		},
 		{
-			"password changed", func(t *testing.T, p *user, data string) {
-				if _, err := p.users.ChangePassword(p.ctx(t), &identityv1.ChangePasswordRequest{
-					Name: "users/me", CurrentPassword: p.stack.password(t), NewPassword: "another long password",
-				}); err != nil {
-					t.Fatal(err)
-				}
+			"password changed", func(t *testing.T, p *user, _ string) { p.newPassword(t) }, "",
+		},
+		{
+			"password changed and its file removed", func(t *testing.T, p *user, data string) {
+				p.newPassword(t)
 				if err := os.Remove(filepath.Join(data, "admin-password")); err != nil {
 					t.Fatal(err)
 				}
@@ -264,21 +286,33 @@ func TestSampleChanged(t *testing.T) {
 				}
 				return
 			}
-			lines := sampleLines(t, again.banner())
-			if c.name == "password changed" {
+			if strings.HasPrefix(c.name, "password changed") {
+				if strings.Contains(again.banner(), "login") {
+					t.Errorf("the banner speaks of a password that was changed:\n%s", again.banner())
+				}
+				if _, log := again.output(); strings.Contains(log, "SIGN_IN_FAILED") {
+					t.Errorf("the start has tried a password that was changed:\n%s", log)
+				}
 				// Nobody could lead the sample to the backend's new port; all else works.
-				token := sampleLine.FindStringSubmatch(lines[0])[4]
-				switch got := again.refused(t, again.WS+"/echowebsocket/1.0.0", token); got {
+				switch got := again.refused(t, again.WS+samplePath, again.sampleToken(t)); got {
 				case 502, 101: // somebody else may have the old port by now
 				default:
 					t.Errorf("connect = %d, want 502", got)
 				}
 				return
 			}
-			for _, line := range lines {
-				pasteGo(t, again.Stack, line)
-			}
+			pasteConnect(t, again.banner())
 		})
+	}
+}
+
+// newPassword changes the user's password.
+func (p *user) newPassword(t *testing.T) {
+	t.Helper()
+	if _, err := p.users.ChangePassword(p.ctx(t), &identityv1.ChangePasswordRequest{
+		Name: "users/me", CurrentPassword: p.stack.password(t), NewPassword: "another long password",
+	}); err != nil {
+		t.Fatal(err)
 	}
 }
 
@@ -310,30 +344,49 @@ func node(t *testing.T) (dir string) {
 	return dir
 }
 
-// TestSampleWscat pastes the lines of the banner into a shell, where wscat is
-// the real one.
+// TestSampleWscat pastes the banner's line for wscat into a shell, where wscat is the
+// real one and tidegate the real program.
 func TestSampleWscat(t *testing.T) {
+	t.Parallel()
+	dir, bin := node(t), t.TempDir()
+	buildTidegate(t, bin)
+	s := start(t, newData(t), quick()...)
+	line := bannerLine(t, s.banner(), "wscat ")
+	// wscat sends the argument of -x, waits, and ends; it ends at once when its input
+	// does.
+	cmd := exec.CommandContext(within(t), "sh", "-c", line+" -x 'hello from wscat' -w 4")
+	path := []string{filepath.Join(dir, "node_modules", ".bin"), bin, os.Getenv("PATH")}
+	cmd.Env = append(os.Environ(), "PATH="+strings.Join(path, string(os.PathListSeparator)), "TIDEGATE_HOME="+t.TempDir())
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stdin.Close()
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	if err := cmd.Run(); err != nil || !strings.Contains(out.String(), "hello from wscat") {
+		t.Errorf("%s: %v\n%s", line, err, out.String())
+	}
+}
+
+// TestSampleBrowser runs the banner's lines for a browser's console in Node, with its
+// names for the socket, the prompt and the console.
+func TestSampleBrowser(t *testing.T) {
 	t.Parallel()
 	dir := node(t)
 	s := start(t, newData(t), quick()...)
-	for i, line := range sampleLines(t, s.banner()) {
-		t.Run([]string{"ws", "wss", "ws, query", "wss, query"}[i], func(t *testing.T) {
-			t.Parallel()
-			// wscat sends the argument of -x, waits, and ends; it ends at once when
-			// its input does.
-			cmd := exec.CommandContext(within(t), "sh", "-c", strings.TrimSpace(line)+" -x 'hello from wscat' -w 4")
-			cmd.Env = append(os.Environ(), "PATH="+filepath.Join(dir, "node_modules", ".bin")+string(os.PathListSeparator)+os.Getenv("PATH"))
-			stdin, err := cmd.StdinPipe()
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer stdin.Close()
-			var out bytes.Buffer
-			cmd.Stdout, cmd.Stderr = &out, &out
-			if err := cmd.Run(); err != nil || !strings.Contains(out.String(), "hello from wscat") {
-				t.Errorf("%s: %v\n%s", line, err, out.String())
-			}
-		})
+	_, after, _ := strings.Cut(s.banner(), "  w = new WebSocket(")
+	line, _, _ := strings.Cut("w = new WebSocket("+after, "Ctrl-C")
+	const around = `
+		import WebSocket from 'ws';
+		globalThis.WebSocket = WebSocket;
+		globalThis.prompt = () => process.env.TOKEN;
+		console.log = (message) => { process.stdout.write(message.data); w.close(); };
+		(0, eval)(process.env.LINE);`
+	cmd := exec.CommandContext(within(t), "node", "--input-type=module", "--eval", around)
+	cmd.Dir, cmd.Env = dir, append(os.Environ(), "TOKEN="+s.sampleToken(t), "LINE="+line)
+	if out, err := cmd.CombinedOutput(); err != nil || string(out) != "hello" {
+		t.Errorf("%s: %v, %s, want hello", line, err, out)
 	}
 }
 
@@ -342,7 +395,7 @@ func TestSampleWs(t *testing.T) {
 	t.Parallel()
 	dir := node(t)
 	s := start(t, newData(t), quick()...)
-	token := sampleLine.FindStringSubmatch(sampleLines(t, s.banner())[0])[4]
+	token := s.sampleToken(t)
 	for _, base := range []string{s.WS, s.WSS} {
 		cmd := exec.CommandContext(within(t), "node", "echo.mjs", base+"/echowebsocket/1.0.0", token)
 		cmd.Dir = dir
@@ -354,6 +407,3 @@ func TestSampleWs(t *testing.T) {
 		}
 	}
 }
-
-// trimQuotes takes the quotes from an argument of a shell.
-func trimQuotes(arg string) string { return strings.Trim(arg, `"`) }

@@ -145,7 +145,7 @@ func storyCommandLine(t *testing.T, s *Stack) {
 		t.Errorf("connect without a subscription = %q, %d, want 403", stderr, code)
 	}
 	storyNarrowedTokens(t, s, sh)
-	if _, stderr, code := sh.try(t, token, "token", "Phone", "--revoke", "-"); code != 0 {
+	if _, stderr, code := sh.try(t, token, "token", "--revoke", "-"); code != 0 {
 		t.Errorf("token --revoke = %d, %q", code, stderr)
 	}
 	eventually(t, func() error { // a cached judgement ends within a second

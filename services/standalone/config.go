@@ -197,6 +197,17 @@ func (n noting) String() string {
 // IsBoolFlag says that the flag needs no value.
 func (n noting) IsBoolFlag() bool { return true }
 
+// out returns what receives the banner.
+func (c *Config) out() io.Writer {
+	if c.Stdout == nil {
+		return io.Discard
+	}
+	return c.Stdout
+}
+
+// say tells the user who started the server something.
+func (c *Config) say(format string, a ...any) { fmt.Fprintf(c.out(), format+"\n", a...) }
+
 // path returns the path of a file in the data folder.
 func (c *Config) path(name string) string { return filepath.Join(c.Data, name) }
 

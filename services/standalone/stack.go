@@ -3,7 +3,6 @@ package standalone
 import (
 	"context"
 	"fmt"
-	"io"
 	"log/slog"
 	"strings"
 	"time"
@@ -110,16 +109,18 @@ func (s *stack) close() {
 	_ = s.security.Close()
 }
 
-// tasks returns all tasks in the order of dependence: the last one stops first.
-func (s *stack) tasks() []task {
+// tasks returns all tasks in the order of dependence: the last one stops first, once
+// stopping is closed.
+func (s *stack) tasks(stopping <-chan struct{}) []task {
 	cfg, log := s.cfg, s.log
+	last := slog.New(calm{log.Handler(), stopping})
 	tasks := []task{{"operations", s.ops.Run}}
 	if s.echo != nil {
 		tasks = append(tasks, task{"sample backend", s.echo.Run})
 	}
 	return append(tasks,
 		task{"catalog", func(ctx context.Context) error {
-			return catalog.Run(ctx, *cfg.catalog, log.With("service", "catalog"))
+			return catalog.Run(ctx, *cfg.catalog, last.With("service", "catalog"))
 		}},
 		task{"subscription", func(ctx context.Context) error {
 			return subscription.Run(ctx, *cfg.subscription, log.With("service", "subscription"))
@@ -156,44 +157,51 @@ func (s *stack) welcome(ctx context.Context) error {
 		return err
 	}
 	b := &banner{program: s.cfg.Program, data: s.cfg.Data, again: s.again, at: s.at, ca: s.data.Path(folder.CACert)}
-	if s.data.Has(adminPasswordFile) {
+	holds, err := subscription.HoldsAdminPassword(ctx, *s.cfg.subscription)
+	if ctx.Err() != nil {
+		return nil
+	}
+	if err != nil {
+		s.log.Warn("whether the first password is still good is not known", "error", err)
+	}
+	if holds {
 		b.password = s.data.Path(adminPasswordFile)
 	}
 	if s.echo != nil {
-		result, err := s.prepareSample(ctx)
+		err := s.prepareSample(ctx, holds)
 		if ctx.Err() != nil {
 			return nil
 		}
-		if err != nil {
+		if b.sample = err == nil; err != nil {
 			b.noSample = err.Error()
-		} else {
-			b.sample = &result
 		}
 	}
-	out := s.cfg.Stdout
-	if out == nil {
-		out = io.Discard
-	}
-	if err := b.print(out); err != nil {
+	if err := b.print(s.cfg.out()); err != nil {
 		s.log.Warn("the welcome is not printed", "error", err)
 	}
 	if s.cfg.Ready != nil {
 		s.cfg.Ready(s.at)
 	}
 	<-ctx.Done()
+	s.cfg.say("Stopping: live sessions have %v to end.", s.cfg.Drain)
 	return nil
 }
 
-// prepareSample makes or finds the sample.
-func (s *stack) prepareSample(ctx context.Context) (sample.Result, error) {
+// prepareSample makes or finds the sample. It signs in only with a password that is good:
+// others would count as failed sign-ins.
+func (s *stack) prepareSample(ctx context.Context, good bool) error {
 	ctx, cancel := context.WithTimeout(ctx, startTime)
 	defer cancel()
-	password, err := s.data.Read(adminPasswordFile)
-	if err != nil {
-		password = nil // needed only to make the sample, not to use it
+	var password []byte // needed to make the sample, and to look after it
+	if good {
+		var err error
+		if password, err = s.data.Read(adminPasswordFile); err != nil {
+			return err
+		}
 	}
 	return sample.Prepare(ctx, sample.Config{
 		Files: s.data, Conn: s.ready.grpc, Backend: s.echo.URL(),
+		Server: s.at.GRPC, Portal: s.at.Portal, Address: s.at.WSS + sample.APIContext + "/" + sample.APIVersion,
 		Username: "admin", Password: strings.TrimSpace(string(password)), Log: s.log,
 	})
 }

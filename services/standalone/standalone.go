@@ -50,14 +50,16 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	}
 	defer data.Close()
 	s, err := prepare(ctx, &cfg, data, log)
-	if ctx.Err() != nil && err != nil {
-		return nil // stopped while it was starting
+	if err == nil {
+		defer s.close()
+		err = inOrder(ctx, s.tasks(ctx.Done())...)
+	} else if ctx.Err() != nil {
+		err = nil // stopped while it was starting
 	}
-	if err != nil {
-		return err
+	if err == nil {
+		cfg.say("Tidegate has stopped.")
 	}
-	defer s.close()
-	return inOrder(ctx, s.tasks()...)
+	return err
 }
 
 // databaseFiles is how many descriptors the databases open under load, beyond those that

@@ -3,8 +3,10 @@ package subscription
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"os"
 	"strings"
@@ -153,6 +155,38 @@ func firstStart(ctx context.Context, cfg Config, st *store.Store, master *seal.K
 	hash := slot.Hash(chosen)
 	slot.Release()
 	return st.Install(ctx, installation(cfg.Issuer, master, token.NewRefreshKey()), hash)
+}
+
+// HoldsAdminPassword reports whether the file of the first administrator's password still
+// has the administrator's password. It asks the database, so that nothing is counted as a
+// failed sign-in. A file that is gone is no error. Call it once the service runs.
+func HoldsAdminPassword(ctx context.Context, cfg Config) (bool, error) {
+	chosen, err := readPassword(cfg.AdminPasswordFile)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	url, err := cfg.Database()
+	if err != nil {
+		return false, err
+	}
+	db, err := sqldb.Open(ctx, url)
+	if err != nil {
+		return false, err
+	}
+	defer db.Close()
+	u, hash, known, err := store.New(db, nil, time.Now).Password(ctx, store.AdministratorName)
+	if err != nil || !known || hash == "" || u.Suspended {
+		return false, err
+	}
+	slot, err := token.NewPasswords(token.DefaultWaiting()).Acquire(ctx, token.Place{})
+	if err != nil {
+		return false, err
+	}
+	defer slot.Release()
+	return slot.Matches(hash, chosen), nil
 }
 
 // readPassword reads a password; a line end after it is not part of it.

@@ -187,10 +187,20 @@ func free(data string) []string {
 	return []string{"-data", data, "-https", "0", "-grpc", "0", "-ws", "0", "-wss", "0", "-ops", "0", "-sample-listen", "127.0.0.1:0"}
 }
 
-// address finds the address that a banner has behind a label.
+// secondAddress finds the address of WebSocket over TLS in a banner.
+func secondAddress(t *testing.T, banner string) string {
+	t.Helper()
+	m := regexp.MustCompile(`(?m)^  WebSocket .*wss://(\S+)$`).FindStringSubmatch(banner)
+	if m == nil {
+		t.Fatalf("the banner has no address of WebSocket over TLS:\n%s", banner)
+	}
+	return m[1]
+}
+
+// address finds the address that a banner has behind a label, the first of several.
 func address(t *testing.T, banner, label string) string {
 	t.Helper()
-	m := regexp.MustCompile(`(?m)^  ` + regexp.QuoteMeta(label) + ` +(?:[a-z]+://)?(\S+)$`).FindStringSubmatch(banner)
+	m := regexp.MustCompile(`(?m)^  ` + regexp.QuoteMeta(label) + ` +(?:[a-z]+://)?([^\s,]+)(?:,? .*)?$`).FindStringSubmatch(banner)
 	if m == nil {
 		t.Fatalf("the banner has no %q:\n%s", label, banner)
 	}
@@ -208,11 +218,12 @@ func together(t *testing.T) *place {
 	banner := s.banner()
 	defaults := Flags("tidegate")
 	for flag, label := range map[string]string{
-		"https": "portal, REST, OAuth2", "grpc": "gRPC", "ws": "WebSocket", "wss": "WebSocket over TLS",
+		"https": "portal", "grpc": "gRPC", "ws": "WebSocket",
 	} {
 		p.at["localhost:"+defaults.Lookup(flag).DefValue] = address(t, banner, label)
 	}
-	ops := address(t, banner, "metrics, health")
+	p.at["localhost:"+defaults.Lookup("wss").DefValue] = secondAddress(t, banner)
+	ops := address(t, banner, "metrics")
 	p.at["127.0.0.1:"+defaults.Lookup("ops").DefValue] = strings.Replace(ops, "localhost", "127.0.0.1", 1)
 	p.env = append(p.env, "TIDEGATE_SERVER="+address(t, banner, "gRPC"))
 	_, port, err := net.SplitHostPort(defaults.Lookup("sample-listen").DefValue)

@@ -183,7 +183,7 @@ func (s *sample) await(ctx context.Context, header metadata.MD) {
 // application returns the application's name.
 func (s *sample) application(ctx context.Context) (string, error) {
 	app, err := s.apps.CreateApplication(ctx, &subscriptionv1.CreateApplicationRequest{Application: &subscriptionv1.Application{
-		DisplayName: appName, Description: "Uses the sample API.",
+		DisplayName: AppName, Description: "Uses the sample API.",
 	}})
 	if !exists(err) {
 		return app.GetName(), err
@@ -193,10 +193,10 @@ func (s *sample) application(ctx context.Context) (string, error) {
 		return "", err
 	}
 	list, err := s.apps.ListApplications(ctx, &subscriptionv1.ListApplicationsRequest{
-		Filter: named(appName) + fmt.Sprintf(" AND owner = %q", me.GetName()),
+		Filter: named(AppName) + fmt.Sprintf(" AND owner = %q", me.GetName()),
 	})
 	if err != nil {
-		return "", fmt.Errorf("find the application %s: %w", appName, err)
+		return "", fmt.Errorf("find the application %s: %w", AppName, err)
 	}
 	if len(list.GetApplications()) == 0 {
 		return "", errTaken

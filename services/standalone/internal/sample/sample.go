@@ -1,9 +1,9 @@
 // Package sample makes what a newcomer tries first: an echo backend, an API
-// EchoWebSocket in front of it, an application that is subscribed to it, and a
-// token. It makes them through the public gRPC, as a user would.
+// EchoWebSocket in front of it, and an application EchoSample that is subscribed to it.
+// It makes them through the public gRPC, as a user would.
 //
-// The sample is made once. Later starts get a new token and update the endpoint if
-// the backend's address has changed. What the user has changed or deleted since stays
+// The sample is made once. Later starts update the endpoint if the backend's address has
+// changed. What the user has changed or deleted since stays
 // so; without sample.json the sample is made again.
 package sample
 
@@ -14,7 +14,6 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
-	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -27,6 +26,7 @@ import (
 	oauth2v1 "github.com/tidegatehq/tidegate/gen/go/tidegate/oauth2/v1"
 	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
 	"github.com/tidegatehq/tidegate/services/kit/oauthcode"
+	"github.com/tidegatehq/tidegate/services/kit/samplefile"
 )
 
 // Names of the sample's resources.
@@ -34,9 +34,9 @@ const (
 	APIName    = "EchoWebSocket"
 	APIContext = "/echowebsocket"
 	APIVersion = "1.0.0"
-	appName    = "EchoSample"
+	AppName    = "EchoSample"
 	// file is where the sample's secret is kept, in the data folder.
-	file = "sample.json"
+	file = samplefile.Name
 )
 
 // Files keeps the sample's file.
@@ -51,6 +51,9 @@ type Config struct {
 	Files Files
 	// Conn leads to the public gRPC.
 	Conn *grpc.ClientConn
+	// Server is the address of that gRPC, Portal the portal's URL and Address where
+	// clients reach the sample, as users know them.
+	Server, Portal, Address string
 	// Backend is the URL of the echo backend.
 	Backend string
 	// Username and Password are an administrator's; the password is empty when it is
@@ -60,31 +63,10 @@ type Config struct {
 	Log *slog.Logger
 }
 
-// Result is what a newcomer needs.
-type Result struct {
-	// Token is an access token for the API.
-	Token string
-	// Expires is when it expires.
-	Expires time.Time
-}
-
-// kept is what sample.json holds.
-type kept struct {
-	// Made says that the sample was complete.
-	Made         bool   `json:"made"`
-	Version      string `json:"version"`
-	Backend      string `json:"backend"`
-	Application  string `json:"application"`
-	Subscription string `json:"subscription"`
-	OAuthClient  string `json:"oauth_client"`
-	ClientID     string `json:"client_id"`
-	ClientSecret string `json:"client_secret"`
-}
-
 // sample makes the sample.
 type sample struct {
 	Config
-	kept kept
+	kept samplefile.File
 
 	catalog catalogv1.CatalogServiceClient
 	changes changev1.ChangeServiceClient
@@ -95,9 +77,9 @@ type sample struct {
 	oauth   oauth2v1.OAuth2ServiceClient
 }
 
-// Prepare makes or finds the sample and gets a token. Its error is meant for the
-// newcomer.
-func Prepare(ctx context.Context, cfg Config) (Result, error) {
+// Prepare makes or finds the sample, checks that it gets tokens, and keeps where it is.
+// Its error is meant for the newcomer.
+func Prepare(ctx context.Context, cfg Config) error {
 	s := &sample{
 		Config:  cfg,
 		catalog: catalogv1.NewCatalogServiceClient(cfg.Conn),
@@ -109,19 +91,32 @@ func Prepare(ctx context.Context, cfg Config) (Result, error) {
 		oauth:   oauth2v1.NewOAuth2ServiceClient(cfg.Conn),
 	}
 	if err := s.load(); err != nil {
-		return Result{}, err
+		return err
 	}
 	if !s.kept.Made {
 		if err := s.asAdmin(ctx, s.make); err != nil {
-			return Result{}, fmt.Errorf("make the sample: %w", plain(err))
+			return fmt.Errorf("make the sample: %w", plain(err))
 		}
 	} else if err := s.asAdmin(ctx, s.inspect); err != nil {
 		if !errors.Is(err, errSignIn) {
-			return Result{}, plain(err)
+			return plain(err)
 		}
 		cfg.Log.Info("the sample is not looked after: the administrator's password is no longer the one made at the first start")
 	}
-	return s.token(ctx)
+	if err := s.token(ctx); err != nil {
+		return err
+	}
+	return s.place()
+}
+
+// place keeps where the sample is and what it is called, for the command line.
+func (s *sample) place() error {
+	before := s.kept
+	s.kept.Server, s.kept.Portal, s.kept.Address, s.kept.API, s.kept.App = s.Server, s.Portal, s.Address, APIName+"/"+APIVersion, AppName
+	if s.kept == before {
+		return nil
+	}
+	return s.save()
 }
 
 // plain returns the message of a status without gRPC's words around it.
@@ -203,18 +198,17 @@ func (s *sample) inspect(ctx context.Context) error {
 	return s.moveBackend(ctx, v)
 }
 
-// token gets a token for the sample's OAuth client.
-func (s *sample) token(ctx context.Context) (Result, error) {
-	token, err := s.oauth.IssueToken(ctx, &oauth2v1.IssueTokenRequest{
+// token checks that the sample's OAuth client gets a token.
+func (s *sample) token(ctx context.Context) error {
+	_, err := s.oauth.IssueToken(ctx, &oauth2v1.IssueTokenRequest{
 		GrantType:         "client_credentials",
 		ClientCredentials: &oauth2v1.ClientCredentials{ClientId: s.kept.ClientID, ClientSecret: s.kept.ClientSecret},
 	})
 	if oauthcode.Of(err) == oauthcode.InvalidClient {
-		return Result{}, errGone
+		return errGone
 	}
 	if err != nil {
-		return Result{}, fmt.Errorf("get a token: %w", plain(err))
+		return fmt.Errorf("get a token: %w", plain(err))
 	}
-	life := time.Duration(token.GetExpiresIn()) * time.Second
-	return Result{Token: token.GetAccessToken(), Expires: time.Now().Add(life)}, nil
+	return nil
 }
