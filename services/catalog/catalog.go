@@ -4,6 +4,7 @@
 package catalog
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -205,6 +206,13 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 		return fmt.Errorf("-%sdb: %w", cfg.prefix, err)
 	}
 	defer db.Close()
+	reg := cfg.Metrics
+	if reg == nil {
+		reg = ops.NewRegistry()
+	}
+	if err := db.Observe(identity.Catalog, log, reg); err != nil {
+		return err
+	}
 	changes := change.NewLog(identity.Catalog, db, log, time.Now, cfg.AuditKeep)
 	changes.Describe(api.Resource)
 	st := store.New(db, changes, master)
@@ -232,10 +240,6 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
-	reg := cfg.Metrics
-	if reg == nil {
-		reg = ops.NewRegistry()
-	}
 	if err := reg.Register(keeper.Metrics()); err != nil {
 		return err
 	}
@@ -243,9 +247,9 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 		Verifier: identity.NewVerifier(keys, users, time.Now),
 		Rules:    api.Rules(),
 		Security: security,
-	}, checks, grpcserver.WithMetrics(reg))
+	}, checks, grpcserver.WithMetrics(reg), grpcserver.WithClassify(sqldb.Fault))
 	api.New(st, changes, backplanev1.NewUserDirectoryServiceClient(subscription), gateways, security).Register(srv.Public(), srv.Internal())
-	ready := func() error { return db.Ping(ctx) }
+	ready := func() error { return cmp.Or(db.Ping(ctx), ops.Degraded(db.Writable())) }
 	operations := ops.New(cfg.Ops, log, reg, ready)
 	return run.Group(ctx, security.Run, keeper.Run, changes.Run, users.Run, srv.Run, operations.Run)
 }

@@ -1,6 +1,7 @@
 package standalone
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -92,7 +93,9 @@ func newStack(cfg *Config, data *folder.Folder, open sockets, at Addresses, agai
 	}
 	served := ops.Default()
 	served.Addr, served.Listener, served.PprofListener, served.Hosts = "", open["ops"], open["pprof"], cfg.OpsHosts
-	s.ops = ops.New(served, log, reg, s.ready.Now)
+	parts := &readiness{}
+	cfg.catalog.Ops.Tell, cfg.subscription.Ops.Tell = parts.of("catalog"), parts.of("subscription")
+	s.ops = ops.New(served, log, reg, func() error { return cmp.Or(s.ready.Now(), parts.now()) })
 	return s, nil
 }
 

@@ -6,6 +6,7 @@
 package subscription
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -61,6 +62,12 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 		return fmt.Errorf("-%sdb: %w", cfg.prefix, err)
 	}
 	defer db.Close()
+	if cfg.Metrics == nil {
+		cfg.Metrics = ops.NewRegistry()
+	}
+	if err := db.Observe(identity.Subscription, log, cfg.Metrics); err != nil {
+		return err
+	}
 	changes := change.NewLog(identity.Subscription, db, log, time.Now, cfg.AuditKeep)
 	changes.Describe(api.Resource)
 	st := store.New(db, changes, time.Now)
@@ -114,22 +121,11 @@ func servers(ctx context.Context, cfg Config, db *sqldb.DB, parts api.Parts, ver
 	if err != nil {
 		return nil, nil, err
 	}
-	reg := cfg.Metrics
-	if reg == nil {
-		reg = ops.NewRegistry()
-	}
-	srv := grpcserver.New(cfg.GRPC, log, grpcserver.Auth{Verifier: verifier, Rules: api.Rules(), Security: parts.Security}, checks, grpcserver.WithMetrics(reg))
+	srv := grpcserver.New(cfg.GRPC, log, grpcserver.Auth{Verifier: verifier, Rules: api.Rules(), Security: parts.Security}, checks, grpcserver.WithMetrics(cfg.Metrics), grpcserver.WithClassify(sqldb.Fault))
 	api.Register(parts, srv.Public(), srv.Internal())
-	ready := func() error {
-		ctx, cancel := context.WithTimeout(ctx, pingTimeout)
-		defer cancel()
-		return db.Ping(ctx)
-	}
-	return srv, ops.New(cfg.Ops, log, reg, ready), nil
+	ready := func() error { return cmp.Or(db.Ping(ctx), ops.Degraded(db.Writable())) }
+	return srv, ops.New(cfg.Ops, log, cfg.Metrics, ready), nil
 }
-
-// pingTimeout is how long the database may take before the service is not ready.
-const pingTimeout = 2 * time.Second
 
 // purgeEvery is how often expired rows are deleted.
 const purgeEvery = 10 * time.Minute

@@ -41,6 +41,9 @@ const (
 	ReasonVersionNotPublished = "VERSION_NOT_PUBLISHED"
 	ReasonPlanNotOffered      = "PLAN_NOT_OFFERED"
 
+	ReasonDatabaseUnreachable = "DATABASE_UNREACHABLE"
+	ReasonDatabaseFull        = "DATABASE_FULL"
+	ReasonDatabaseReadOnly    = "DATABASE_READ_ONLY"
 	ReasonServiceUnreachable  = "SERVICE_UNREACHABLE"
 )
 
@@ -73,6 +76,9 @@ func Reasons() []Known {
 		{ReasonLastAdministrator, codes.FailedPrecondition},
 		{ReasonVersionNotPublished, codes.FailedPrecondition},
 		{ReasonPlanNotOffered, codes.FailedPrecondition},
+		{ReasonDatabaseUnreachable, codes.Unavailable},
+		{ReasonDatabaseFull, codes.Unavailable},
+		{ReasonDatabaseReadOnly, codes.Unavailable},
 		{ReasonServiceUnreachable, codes.Unavailable},
 	}
 	for _, code := range []codes.Code{

@@ -8,6 +8,7 @@ import (
 	"flag"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/pprof"
@@ -42,6 +43,9 @@ type Config struct {
 	Listener, PprofListener net.Listener
 	// Listening, if set, is called with the address of each listener.
 	Listening func(net.Addr)
+	// Tell, if set, is called with the readiness of the service, for a program that
+	// runs several services and answers for all of them.
+	Tell func(ready func() error)
 
 	prefix string
 }
@@ -122,9 +126,46 @@ type Server struct {
 	ready func() error
 }
 
+// degraded is what is wrong with a program that is ready nevertheless.
+type degraded struct{ error }
+
+// Degraded returns what ready returns for a program that serves, but not all that it
+// should: /readyz says what is wrong, and that the program is ready. It is nil for nil.
+func Degraded(err error) error {
+	if err == nil {
+		return nil
+	}
+	return degraded{err}
+}
+
+// Join returns what is wrong with the services of a program, by name: as Degraded if
+// all of them are ready nevertheless.
+func Join(services map[string]error) error {
+	var wrong, limited []error
+	for _, name := range slices.Sorted(maps.Keys(services)) {
+		err := services[name]
+		if err == nil {
+			continue
+		}
+		named := fmt.Errorf("%s: %w", name, err)
+		if _, ok := err.(degraded); ok { //nolint:errorlint // as in readyz
+			limited = append(limited, named)
+			continue
+		}
+		wrong = append(wrong, named)
+	}
+	if len(wrong) > 0 {
+		return errors.Join(wrong...)
+	}
+	return Degraded(errors.Join(limited...))
+}
+
 // New returns a server of the metrics in reg. ready returns why the program is not
-// ready, or nil; it may be nil itself for a program that always is.
+// ready, an error of Degraded, or nil; it may be nil itself for a program that always is.
 func New(cfg Config, log *slog.Logger, reg *prometheus.Registry, ready func() error) *Server {
+	if cfg.Tell != nil && ready != nil {
+		cfg.Tell(ready)
+	}
 	return &Server{cfg: cfg, log: log, reg: reg, ready: ready}
 }
 
@@ -166,13 +207,19 @@ func (s *Server) named(next http.Handler) http.Handler {
 }
 
 func (s *Server) readyz(w http.ResponseWriter, _ *http.Request) {
+	var err error
 	if s.ready != nil {
-		if err := s.ready(); err != nil {
-			http.Error(w, "not ready: "+err.Error(), http.StatusServiceUnavailable)
-			return
-		}
+		err = s.ready()
 	}
-	fmt.Fprintln(w, "ok")
+	only, isDegraded := err.(degraded) //nolint:errorlint // joined with others, it is not all that is wrong
+	switch {
+	case err == nil:
+		fmt.Fprintln(w, "ok")
+	case isDegraded:
+		fmt.Fprintln(w, "ok, but "+only.Error())
+	default:
+		http.Error(w, "not ready: "+err.Error(), http.StatusServiceUnavailable)
+	}
 }
 
 // Connections of operators and their monitors at once, in all and of one address.

@@ -22,6 +22,38 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func quiet() *slog.Logger { return slog.New(slog.DiscardHandler) }
 
+// TestReadyz shows which readiness is which answer, of one service and of several.
+func TestReadyz(t *testing.T) {
+	full, away := ops.Degraded(errors.New("the disk is full")), errors.New("no database")
+	for _, tt := range []struct {
+		ready error
+		code  int
+		body  string
+	}{
+		{nil, 200, "ok\n"},
+		{full, 200, "ok, but the disk is full\n"},
+		{away, 503, "not ready: no database\n"},
+		{errors.Join(full, away), 503, "not ready: the disk is full\nno database\n"},
+		{ops.Degraded(nil), 200, "ok\n"},
+		{ops.Join(map[string]error{"a": nil, "b": nil}), 200, "ok\n"},
+		{ops.Join(map[string]error{"b": full, "a": full}), 200, "ok, but a: the disk is full\nb: the disk is full\n"},
+		{ops.Join(map[string]error{"a": full, "b": away}), 503, "not ready: b: no database\n"},
+	} {
+		var told func() error
+		cfg := ops.Default()
+		cfg.Tell = func(ready func() error) { told = ready }
+		srv := ops.New(cfg, quiet(), ops.NewRegistry(), func() error { return tt.ready })
+		rec := httptest.NewRecorder()
+		srv.Handler().ServeHTTP(rec, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "http://127.0.0.1/readyz", nil))
+		if rec.Code != tt.code || rec.Body.String() != tt.body {
+			t.Errorf("with %v: %d %q, want %d %q", tt.ready, rec.Code, rec.Body, tt.code, tt.body)
+		}
+		if got := told(); !errors.Is(got, tt.ready) {
+			t.Errorf("Tell was told %v, want %v", got, tt.ready)
+		}
+	}
+}
+
 func TestHandler(t *testing.T) {
 	reg := ops.NewRegistry()
 	sessions := prometheus.NewGauge(prometheus.GaugeOpts{Name: "tidegate_sessions", Help: "Live sessions."})

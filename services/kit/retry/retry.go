@@ -8,6 +8,9 @@
 //			return err
 //		}
 //	}
+//
+// A loop without an end notes each outcome in a Streak, which logs failures without
+// filling the log.
 package retry
 
 import (

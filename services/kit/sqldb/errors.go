@@ -20,6 +20,13 @@ const (
 	pgNoDatabase          = "3D000"
 	pgTooMany             = "53300"
 	pgStarting            = "57P03"
+	pgStopping            = "57P01"
+	pgCrashed             = "57P02"
+	pgDiskFull            = "53100"
+	pgReadOnly            = "25006"
+	pgIOError             = "58030"
+	// pgConnectionClass begins the codes of broken connections.
+	pgConnectionClass = "08"
 )
 
 // IsUnique reports whether err is the refusal of a row whose unique value exists

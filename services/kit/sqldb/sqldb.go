@@ -45,6 +45,8 @@ type DB struct {
 	close  func()
 	// listener is how to connect for Listen; nil on SQLite.
 	listener *pgx.ConnConfig
+
+	reads, writes health
 }
 
 // Open connects to the database at url: postgres://… or sqlite:PATH. Its errors
@@ -113,12 +115,17 @@ func (db *DB) Close() error {
 // pingTimeout bounds a Ping.
 const pingTimeout = 2 * time.Second
 
-// Ping reports whether the database answers, within 2 s. Its error does not say
+// Ping reports whether the database can be read, within 2 s. Its error does not say
 // why not, because probes show it.
 func (db *DB) Ping(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, pingTimeout)
 	defer cancel()
-	if err := db.read.PingContext(ctx); err != nil {
+	query := `SELECT count(*) FROM sqlite_schema`
+	if db.engine == postgresEngine {
+		query = `SELECT 1`
+	}
+	var n int64
+	if err := db.QueryRowContext(ctx, query).Scan(&n); err != nil {
 		return errors.New("the database does not answer")
 	}
 	return nil
@@ -126,30 +133,65 @@ func (db *DB) Ping(ctx context.Context) error {
 
 // ExecContext runs a statement that returns no rows.
 func (db *DB) ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error) {
-	return db.write.ExecContext(ctx, query, args...)
+	res, err := db.write.ExecContext(ctx, query, args...)
+	db.wrote(ctx, changed(res, err), err)
+	return res, err
 }
 
 // QueryContext runs a statement that reads.
 func (db *DB) QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
-	return db.read.QueryContext(ctx, query, args...)
+	rows, err := db.read.QueryContext(ctx, query, args...)
+	db.didRead(ctx, err)
+	return rows, err
 }
 
 // QueryRowContext runs a statement that reads one row.
 func (db *DB) QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row {
-	return db.read.QueryRowContext(ctx, query, args...)
+	row := db.read.QueryRowContext(ctx, query, args...)
+	db.didRead(ctx, row.Err())
+	return row
+}
+
+// didRead notes the outcome of reading.
+func (db *DB) didRead(ctx context.Context, err error) {
+	if err != nil {
+		db.reads.fail(ctx, err)
+		return
+	}
+	db.reads.work(ctx)
+}
+
+// wrote notes the outcome of writing. A success that changed nothing shows nothing: it
+// takes no space.
+func (db *DB) wrote(ctx context.Context, changed bool, err error) {
+	switch {
+	case err != nil:
+		db.writes.fail(ctx, err)
+	case changed:
+		db.writes.work(ctx)
+	}
+}
+
+// changed reports whether a statement changed a row.
+func changed(res sql.Result, err error) bool {
+	did, err := Changed(res, err)
+	return err == nil && did
 }
 
 // Tx is a running transaction. After the first statement that fails, every
 // later one and the commit fail too, on both engines; while rows are open it
 // takes no other statement.
 type Tx struct {
-	tx     *sql.Tx
-	engine string
+	tx      *sql.Tx
+	engine  string
+	changed bool
 }
 
 // ExecContext runs a statement that returns no rows.
 func (t *Tx) ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error) {
-	return t.tx.ExecContext(ctx, query, args...)
+	res, err := t.tx.ExecContext(ctx, query, args...)
+	t.changed = t.changed || changed(res, err)
+	return res, err
 }
 
 // QueryContext runs a statement that returns rows.
@@ -172,7 +214,8 @@ const tries = 10
 func (db *DB) InTx(ctx context.Context, fn func(tx *Tx) error) error {
 	pause := retry.Backoff{Min: 5 * time.Millisecond, Max: 50 * time.Millisecond}
 	for try := 1; ; try++ {
-		err := db.inTx(ctx, db.write, nil, fn)
+		changed, err := db.inTx(ctx, db.write, nil, fn)
+		db.wrote(ctx, changed, err)
 		if err == nil || try == tries || !isRetry(err) || !pause.Wait(ctx) {
 			return err
 		}
@@ -186,20 +229,24 @@ func (db *DB) InReadTx(ctx context.Context, fn func(tx *Tx) error) error {
 	if db.engine == postgresEngine {
 		opts.Isolation = sql.LevelRepeatableRead
 	}
-	return db.inTx(ctx, db.read, opts, fn)
+	_, err := db.inTx(ctx, db.read, opts, fn)
+	db.didRead(ctx, err)
+	return err
 }
 
-func (db *DB) inTx(ctx context.Context, pool *sql.DB, opts *sql.TxOptions, fn func(tx *Tx) error) error {
-	tx, err := pool.BeginTx(ctx, opts)
+// inTx reports whether the transaction changed rows.
+func (db *DB) inTx(ctx context.Context, pool *sql.DB, opts *sql.TxOptions, fn func(tx *Tx) error) (bool, error) {
+	begun, err := pool.BeginTx(ctx, opts)
 	if err != nil {
-		return fmt.Errorf("begin transaction: %w", err)
+		return false, fmt.Errorf("begin transaction: %w", err)
 	}
-	defer tx.Rollback()
-	if err := fn(&Tx{tx: tx, engine: db.engine}); err != nil {
-		return err
+	defer begun.Rollback()
+	tx := &Tx{tx: begun, engine: db.engine}
+	if err := fn(tx); err != nil {
+		return false, err
 	}
-	if err := tx.Commit(); err != nil {
-		return fmt.Errorf("commit: %w", err)
+	if err := begun.Commit(); err != nil {
+		return false, fmt.Errorf("commit: %w", err)
 	}
-	return nil
+	return tx.changed, nil
 }
