@@ -87,8 +87,8 @@ func (c *Config) Flags(fs *flag.FlagSet, prefix string) {
 	sqldb.Flags(fs, prefix, &c.DB, &c.DBFile)
 	fs.StringVar(&c.MasterKeyFile, prefix+"master-key-file", c.MasterKeyFile,
 		"`file` with the installation's master key, which seals the endpoints of versions; required")
-	fs.StringVar(&c.Instance, prefix+"instance", c.Instance, "`name` of this replica, unique among the watchers of the subscription service")
-	fs.StringVar(&c.GatewayURLs, prefix+"gateway-urls", c.GatewayURLs,
+	watch.InstanceFlag(fs, prefix, &c.Instance, "catalog-", "`name` of this replica, unique among the watchers of the subscription service")
+	run.ListVar(fs, &c.GatewayURLs, prefix+"gateway-urls", c.GatewayURLs,
 		"`addresses` of the gateways, separated by commas, from which versions' addresses are made")
 	fs.IntVar(&c.MaxAPIs, prefix+"max-apis", c.MaxAPIs, "`number` of APIs that a user may own; 0 for no limit")
 	fs.DurationVar(&c.AuditKeep, prefix+"audit-keep", c.AuditKeep, "how `long` changes are kept as the audit log, at least 168h; 0 for ever")

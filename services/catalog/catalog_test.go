@@ -288,8 +288,8 @@ func TestWrongFlags(t *testing.T) {
 	}, func(fs *flag.FlagSet) { cfg.Flags(fs, "") }, cfg.Check, func(ctx context.Context, log *slog.Logger) error {
 		return Run(ctx, cfg, log)
 	})
-	want := "catalog: invalid value \"soon\" for flag -grpc-drain: parse error\n" +
-		"catalog: -db: must start with postgres:// or sqlite:\ncatalog: -audit-keep: must be 0, or at least 168h0m0s\n"
+	want := "catalog: -grpc-drain: invalid value \"soon\": want a duration with its unit, such as 300ms, 10s, 5m or 24h\n" +
+		"catalog: -db: must start with postgres:// or sqlite: (set by TIDEGATE_CATALOG_DB)\ncatalog: -audit-keep: must be 0, or at least 168h0m0s\n"
 	if code != 2 || out.String() != want {
 		t.Errorf("exit code %d and\n%s\nwant 2 and\n%s", code, out.String(), want)
 	}

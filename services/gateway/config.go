@@ -114,7 +114,7 @@ func Default() Config {
 // what the Config holds.
 func (c *Config) Flags(fs *flag.FlagSet, prefix string) {
 	c.prefix = prefix
-	fs.StringVar(&c.Instance, prefix+"instance", c.Instance,
+	watch.InstanceFlag(fs, prefix, &c.Instance, "",
 		"`name` of this gateway, unique in the installation: a-z, 0-9 and -")
 	fs.StringVar(&c.Data, prefix+"data", c.Data, "`folder` for the last routes and the self-signed certificate")
 	fs.StringVar(&c.RoutesFile, prefix+"routes-file", c.RoutesFile, "`file` for the last routes, sealed; empty for the file routes in -"+prefix+"data")

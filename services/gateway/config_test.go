@@ -78,10 +78,10 @@ func TestProgram(t *testing.T) {
 		"no address to advertise": {nil, append(slices.Clip(good), "-grpc-internal", ":9293", "-grpc-cert", "c", "-grpc-key", "k", "-grpc-client-ca", "ca"), 2, []string{
 			"-grpc-advertise: is needed, as gateway-1.example:9293: -grpc-internal :9293 is every interface, not one host",
 		}},
-		"unknown flag": {nil, append(slices.Clip(good), "-colour"), 2, []string{"flag provided but not defined: -colour"}},
+		"unknown flag": {nil, append(slices.Clip(good), "-colour"), 2, []string{"unknown flag -colour"}},
 		"no numbers, and more": {[]string{"TIDEGATE_GATEWAY_PING=often"}, append(slices.Clip(good), "-max-message", "large", "-drain", "-1s"), 2, []string{
-			`TIDEGATE_GATEWAY_PING: invalid value "often": parse error`,
-			`invalid value "large" for flag -max-message: parse error`,
+			`TIDEGATE_GATEWAY_PING: invalid value "often": want a duration with its unit, such as 300ms, 10s, 5m or 24h`,
+			`-max-message: invalid value "large": want a whole number`,
 			"-drain: must not be negative",
 		}},
 	} {

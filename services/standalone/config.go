@@ -18,6 +18,7 @@ import (
 	"github.com/tidegatehq/tidegate/services/gateway"
 	"github.com/tidegatehq/tidegate/services/kit/grpcserver"
 	"github.com/tidegatehq/tidegate/services/kit/ops"
+	"github.com/tidegatehq/tidegate/services/kit/run"
 	"github.com/tidegatehq/tidegate/services/kit/sqldb"
 	"github.com/tidegatehq/tidegate/services/portal"
 	"github.com/tidegatehq/tidegate/services/standalone/internal/folder"
@@ -149,7 +150,7 @@ func (c *Config) Flags(fs *flag.FlagSet) {
 	fs.StringVar(&c.WS, "ws", c.WS, "`address` of WebSocket, port or host:port")
 	fs.StringVar(&c.WSS, "wss", c.WSS, "`address` of WebSocket over TLS, port or host:port")
 	fs.StringVar(&c.Ops, "ops", c.Ops, "`address` of metrics and health over HTTP, port (on loopback) or host:port; empty for none")
-	fs.StringVar(&c.OpsHosts, "ops-hosts", c.OpsHosts, ops.HostsHelp)
+	run.ListVar(fs, &c.OpsHosts, "ops-hosts", c.OpsHosts, ops.HostsHelp)
 	fs.StringVar(&c.Pprof, "pprof", c.Pprof, "`address` of Go's profiles over HTTP, port (on loopback) or host:port; empty for none")
 	fs.StringVar(&c.SecurityLog, "security-log", c.SecurityLog,
 		"`file` to which security events are appended as JSON, besides the log; empty for none")

@@ -21,10 +21,10 @@ func TestConfiguration(t *testing.T) {
 		env  []string
 		want []string
 	}{
-		{"unknown flag", []string{"-nonsense"}, nil, []string{"flag provided but not defined: -nonsense"}},
+		{"unknown flag", []string{"-nonsense"}, nil, []string{"unknown flag -nonsense"}},
 		{"argument", []string{"more"}, nil, []string{`unexpected argument "more"`}},
-		{"not a duration", []string{"-drain", "soon"}, nil, []string{`invalid value "soon" for flag -drain: parse error`}},
-		{"not a duration, in a variable", nil, []string{"TIDEGATE_DRAIN=soon"}, []string{`TIDEGATE_DRAIN: invalid value "soon": parse error`}},
+		{"not a duration", []string{"-drain", "soon"}, nil, []string{`-drain: invalid value "soon": want a duration with its unit, such as 300ms, 10s, 5m or 24h`}},
+		{"not a duration, in a variable", nil, []string{"TIDEGATE_DRAIN=soon"}, []string{`TIDEGATE_DRAIN: invalid value "soon": want a duration with its unit, such as 300ms, 10s, 5m or 24h`}},
 		{
 			"own flags", []string{"-data", "", "-host", "a b", "-https", "many", "-ws", "70000", "-wss", "h:p", "-grpc", "", "-ops", "x", "-pprof", "z", "-ops-hosts", "a:1", "-sample-listen", "y", "-drain", "-1s"}, nil,
 			[]string{
@@ -49,7 +49,7 @@ func TestConfiguration(t *testing.T) {
 			[]string{
 				"-catalog.db: must start with postgres:// or sqlite:",
 				`-catalog.gateway-urls: "http://x" is not a ws or wss URL such as ws://localhost:9099`,
-				"-catalog.audit-keep: must be 0, or at least 168h0m0s",
+				"-catalog.audit-keep: must be 0, or at least 168h0m0s (set by TIDEGATE_CATALOG_AUDIT_KEEP)",
 				`-subscription.issuer: "http://x" is not an https URL without user, query, fragment and a slash at its end`,
 				"-subscription.token-lifetime: must be at least 1s",
 				"-gateway.ping: must not be negative",
@@ -68,19 +68,19 @@ func TestConfiguration(t *testing.T) {
 			[]string{"-drain", "soon", "-catalog.audit-keep", "long", "-host", "a b", "-nonsense", "-subscription.audit-keep", "1h"},
 			[]string{"TIDEGATE_GATEWAY_PING=often", "TIDEGATE_GATEWAY_MAX_MESSAGE=-1", "TIDEGATE_LOG_FORMAT=xml"},
 			[]string{
-				`TIDEGATE_GATEWAY_PING: invalid value "often": parse error`,
-				`invalid value "soon" for flag -drain: parse error`,
-				`invalid value "long" for flag -catalog.audit-keep: parse error`,
-				"flag provided but not defined: -nonsense",
-				`-log-format: the format is text or json, not "xml"`,
+				"unknown flag -nonsense",
+				`TIDEGATE_GATEWAY_PING: invalid value "often": want a duration with its unit, such as 300ms, 10s, 5m or 24h`,
+				`TIDEGATE_LOG_FORMAT: invalid value "xml": want text or json`,
+				`-drain: invalid value "soon": want a duration with its unit, such as 300ms, 10s, 5m or 24h`,
+				`-catalog.audit-keep: invalid value "long": want a duration with its unit, such as 300ms, 10s, 5m or 24h`,
 				`-host: "a b" is not a host name or an IP address`,
 				"-subscription.audit-keep: must be 0, or at least 168h0m0s",
-				"-gateway.max-message: must not be negative",
+				"-gateway.max-message: must not be negative (set by TIDEGATE_GATEWAY_MAX_MESSAGE)",
 			},
 		},
 		{
 			"a password on the command line", []string{"-catalog.db", "postgres://u:secret@h/x"}, nil,
-			[]string{"-catalog.db: a password does not belong on the command line, where every user of this machine can read it: give the URL in a file, with -catalog.db-file, or in the environment"},
+			[]string{"-catalog.db: a password does not belong on the command line or in a file that others can read: give the URL in a file of its own, with -catalog.db-file, or in the environment"},
 		},
 		{
 			"one database for two services", []string{"-catalog.db", "sqlite:x.db", "-subscription.db", "sqlite:./x.db"}, nil,
@@ -90,8 +90,8 @@ func TestConfiguration(t *testing.T) {
 			"one Postgres for two services", []string{"-catalog.db", "postgres://h/x", "-subscription.db", "postgresql://h:5432/x?sslmode=disable"}, nil,
 			[]string{"-subscription.db: is the database of -catalog.db, and each service needs its own"},
 		},
-		{"flags that are standalone's own", []string{"-gateway.ws", ":1"}, nil, []string{"flag provided but not defined: -gateway.ws"}},
-		{"log", []string{"-log-format", "xml"}, nil, []string{`-log-format: the format is text or json, not "xml"`}},
+		{"flags that are standalone's own", []string{"-gateway.ws", ":1"}, nil, []string{"unknown flag -gateway.ws; did you mean -ws?"}},
+		{"log", []string{"-log-format", "xml"}, nil, []string{`-log-format: invalid value "xml": want text or json`}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()

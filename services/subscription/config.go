@@ -134,7 +134,7 @@ func (c *Config) Flags(fs *flag.FlagSet, prefix string) {
 	fs.StringVar(&c.AdminPasswordFile, prefix+"admin-password-file", c.AdminPasswordFile,
 		"`file` with the password of the first administrator, admin, 12 to 128 characters; required at the first start, not read later")
 	fs.StringVar(&c.MasterKeyFile, prefix+"master-key-file", c.MasterKeyFile, "`file` with the installation's master key, which seals the signing keys")
-	fs.StringVar(&c.Instance, prefix+"instance", c.Instance, "`name` of this replica, unique among the catalog's watchers")
+	watch.InstanceFlag(fs, prefix, &c.Instance, "subscription-", "`name` of this replica, unique among the catalog's watchers")
 	fs.DurationVar(&c.TokenLifetime, prefix+"token-lifetime", c.TokenLifetime, "how `long` access tokens of applications are valid")
 	fs.DurationVar(&c.UserTokenLifetime, prefix+"user-token-lifetime", c.UserTokenLifetime,
 		"how `long` access tokens of users are valid, at most 15m; where this service is not heard, a deleted user keeps access that long")

@@ -393,7 +393,7 @@ func TestWrongFlagsExitWith2(t *testing.T) {
 		want string
 	}{
 		{[]string{"-db", "x"}, "subscription: -db: must start with postgres:// or sqlite:\nsubscription: -master-key-file: a file is needed\n"},
-		{[]string{"-audit-keep", "long", "-token-lifetime", "0"}, "subscription: invalid value \"long\" for flag -audit-keep: parse error\n" +
+		{[]string{"-audit-keep", "long", "-token-lifetime", "0"}, "subscription: -audit-keep: invalid value \"long\": want a duration with its unit, such as 300ms, 10s, 5m or 24h\n" +
 			"subscription: -master-key-file: a file is needed\nsubscription: -token-lifetime: must be at least 1s\n"},
 	} {
 		var out bytes.Buffer

@@ -16,12 +16,14 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"go.yaml.in/yaml/v3"
 
 	"github.com/tidegatehq/tidegate/services/catalog"
 	"github.com/tidegatehq/tidegate/services/gateway"
 	"github.com/tidegatehq/tidegate/services/kit/run"
 	"github.com/tidegatehq/tidegate/services/portal"
+	"github.com/tidegatehq/tidegate/services/standalone"
 	"github.com/tidegatehq/tidegate/services/subscription"
 )
 
@@ -105,8 +107,100 @@ func TestSamples(t *testing.T) {
 	}
 }
 
-// configuration returns how a service reads and checks its flags.
-func configuration(service string) (check func() error, register func(*flag.FlagSet)) {
+// printed returns the configuration that a program runs with, without what gave each
+// value.
+func printed(t *testing.T, program string, env []string, args ...string) string {
+	t.Helper()
+	var stdout, stderr strings.Builder
+	check, register := configuration(program)
+	p := run.Program{Name: program, Args: append(args, "-print-config"), Env: env, Stdout: &stdout, Stderr: &stderr}
+	if code := run.Exec(t.Context(), p, register, check, nil); code != 0 {
+		t.Errorf("%s %q with %q = %d: %s", program, args, env, code, stderr.String())
+	}
+	return regexp.MustCompile(`(?m) # .*$`).ReplaceAllString(stdout.String(), "")
+}
+
+// TestConfigurationSamples gives the sample files to the programs: a service's file says
+// what its sample of the environment says.
+func TestConfigurationSamples(t *testing.T) {
+	for _, service := range Services() {
+		path := filepath.Join(root, "deploy/config", service+".yaml")
+		var all, database []string
+		for name, value := range environment(t, "env/"+service+".env") {
+			all = append(all, name+"="+value)
+			if name == run.Variable(service, "db") {
+				database = all[len(all)-1:]
+			}
+		}
+		args := []string{"-config", path}
+		if database != nil {
+			args = append(args, "-db-file=") // there is no such file here
+		}
+		if file, env := printed(t, service, database, args...), printed(t, service, all); file != env {
+			t.Errorf("deploy/config/%s.yaml is not what deploy/env/%s.env is:\n%s", service, service, cmp.Diff(env, file))
+		}
+	}
+	if got := printed(t, "tidegate", nil, "-config", filepath.Join(root, "deploy/config/tidegate.yaml")); !strings.Contains(got, "\ngateway.ping: 1m0s\n") {
+		t.Errorf("tidegate serve -config deploy/config/tidegate.yaml -print-config has no gateway.ping:\n%s", got)
+	}
+}
+
+// TestPrintedConfiguration gives what each program prints of its configuration to the
+// program again.
+func TestPrintedConfiguration(t *testing.T) {
+	needed := map[string][]string{
+		"catalog": {"-master-key-file=key"}, "gateway": {"-master-key-file=key"}, "portal": {"-plaintext"},
+		"subscription": {"-master-key-file=key", "-issuer=https://localhost"}, "tidegate": {"-gateway.dial-loopback", "-portal.trusted-proxies=10.0.0.0/8,::1"},
+	}
+	for program, args := range needed {
+		first := printed(t, program, nil, args...)
+		path := filepath.Join(t.TempDir(), "printed.yaml")
+		if err := os.WriteFile(path, []byte(first), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if again := printed(t, program, nil, "-config", path); again != first {
+			t.Errorf("%s -print-config is read as something else:\n%s", program, cmp.Diff(first, again))
+		}
+		Flags(program).VisitAll(func(f *flag.Flag) {
+			if f.Name != "config" && f.Name != "version" && f.Name != "print-config" && !strings.Contains(first, f.Name+":") {
+				t.Errorf("%s -print-config leaves out %s", program, f.Name)
+			}
+		})
+	}
+}
+
+// TestServiceLinks has a look at the names of all variables: none looks like one that
+// Kubernetes makes for a Service, which programs ignore.
+func TestServiceLinks(t *testing.T) {
+	link := regexp.MustCompile(`_(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\d+_(TCP|UDP|SCTP)\w*)?)$`)
+	for _, program := range append(Services(), "tidegate") {
+		Flags(program).VisitAll(func(f *flag.Flag) {
+			if name := run.Variable(program, f.Name); link.MatchString(name) {
+				t.Errorf("%s has the form of a variable that Kubernetes makes", name)
+			}
+		})
+	}
+}
+
+// TestLists looks for flags whose help says that commas separate what they hold: a file
+// can have a list there.
+func TestLists(t *testing.T) {
+	commas := regexp.MustCompile(`separated by commas|such as \S+,\S`)
+	for _, program := range append(Services(), "tidegate") {
+		Flags(program).VisitAll(func(f *flag.Flag) {
+			if _, isList := f.Value.(run.List); isList != commas.MatchString(f.Usage) {
+				t.Errorf("%s -%s: is a list in files: %v; its help: %s", program, f.Name, isList, f.Usage)
+			}
+		})
+	}
+}
+
+// configuration returns how a program reads and checks its flags.
+func configuration(program string) (check func() error, register func(*flag.FlagSet)) {
+	if program == "tidegate" {
+		c := standalone.Default()
+		return c.Check, c.Flags
+	}
 	type config interface {
 		Flags(fs *flag.FlagSet, prefix string)
 		Check() error
@@ -114,7 +208,7 @@ func configuration(service string) (check func() error, register func(*flag.Flag
 	c := map[string]config{
 		"catalog": new(catalog.Default()), "subscription": new(subscription.Default()),
 		"gateway": new(gateway.Default()), "portal": new(portal.Default()),
-	}[service]
+	}[program]
 	return c.Check, func(fs *flag.FlagSet) { c.Flags(fs, "") }
 }
 

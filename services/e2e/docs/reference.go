@@ -49,12 +49,15 @@ const preface = `# Configuration
 
 <!-- Made by services/e2e/docs/gen; a test compares it with the programs. -->
 
-Every option is a flag and an environment variable. The variable is in upper case and
-begins with TIDEGATE and the name of the program: 'catalog -audit-keep' is
-'TIDEGATE_CATALOG_AUDIT_KEEP'; 'tidegate serve -drain' is 'TIDEGATE_DRAIN'. The command
-line takes precedence over the environment. All mistakes are reported at once, and the
-program exits with 2. Secrets are given as files, or in the environment. Each program
-prints these tables with '-h'.
+Every option is a flag, a key of the configuration file and an environment variable. The
+file is YAML ('-config FILE'), and its keys are the names of flags: '-audit-keep 8760h' is
+'audit-keep: 8760h' there. The variable is in upper case and begins with TIDEGATE and the
+name of the program: 'catalog -audit-keep' is 'TIDEGATE_CATALOG_AUDIT_KEEP'; 'tidegate
+serve -drain' is 'TIDEGATE_DRAIN'. The environment takes precedence over the file, and the
+command line over both. All mistakes are reported at once, each with the line, variable or
+flag that made it, and the program exits with 2. Secrets are given as files, or in the
+environment. Each program prints these tables with '-h', and with '-print-config' what it
+runs with. [deployment.md](deployment.md#configuration) says more.
 
 0 is off or unlimited where the table says so, and refused elsewhere. Durations are
 written like '300ms', '10s', '5m' or '24h'. A database is
@@ -85,12 +88,7 @@ func section(text *strings.Builder, program, title, about string) {
 	Flags(program).VisitAll(func(f *flag.Flag) {
 		_, usage := flag.UnquoteUsage(f)
 		value := f.DefValue
-		switch {
-		case program == "gateway" && f.Name == "instance":
-			value = "the machine's name"
-		case program == "subscription" && f.Name == "instance":
-			value = "`subscription-` and the machine's name"
-		case value != "":
+		if value != "" {
 			value = "`" + value + "`"
 		}
 		fmt.Fprintf(text, "| `-%s` | %s | %s |\n", f.Name, value, usage)

@@ -63,7 +63,7 @@ const HostsHelp = "`names`, separated by commas, by which -ops and -pprof may be
 func (c *Config) Flags(fs *flag.FlagSet, prefix string) {
 	c.prefix = prefix
 	fs.StringVar(&c.Addr, prefix+"ops", c.Addr, "`address` of metrics and health over HTTP, host:port; empty for none")
-	fs.StringVar(&c.Hosts, prefix+"ops-hosts", c.Hosts, HostsHelp)
+	run.ListVar(fs, &c.Hosts, prefix+"ops-hosts", c.Hosts, HostsHelp)
 	fs.StringVar(&c.Pprof, prefix+"pprof", c.Pprof, "`address` of Go's profiles over HTTP, host:port; empty for none")
 }
 

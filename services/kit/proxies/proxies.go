@@ -64,6 +64,9 @@ func (n *Networks) String() string {
 	return strings.Join(names, ",")
 }
 
+// IsList says that it is a list (run.List).
+func (*Networks) IsList() {}
+
 // Set reads networks that are separated by commas. An address alone is the network
 // of that address.
 func (n *Networks) Set(text string) error {

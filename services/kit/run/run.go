@@ -14,6 +14,7 @@ import (
 	"runtime/debug"
 	"strings"
 	"syscall"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 )
@@ -24,8 +25,8 @@ const (
 	exitUsage  = 2
 )
 
-// Main runs fn as the program name. It reads the flags from the environment, then
-// from the command line, makes the log, and exits: with 0 when fn returns nil,
+// Main runs fn as the program name. It reads the flags from the configuration file, then
+// from the environment, then from the command line, makes the log, and exits: with 0 when fn returns nil,
 // with 1 and a line on stderr when fn fails, with 2 when the configuration is
 // wrong. fn checks its own configuration; check is called only if flags cannot be
 // parsed, so that all mistakes are reported together. SIGINT and SIGTERM end ctx;
@@ -50,6 +51,9 @@ type Program struct {
 	Args []string
 	// Env is the environment, KEY=value.
 	Env []string
+	// OtherVariables are the names of variables that begin as the program's own do and
+	// are read by another.
+	OtherVariables []string
 	// Stdout is for the output, Stderr for the log and errors.
 	Stdout, Stderr io.Writer
 	// LogLevel is the lowest level that is logged when none is asked for; its zero is info.
@@ -72,36 +76,36 @@ func Hangups() <-chan os.Signal {
 
 // Exec is Main without signals and exit: it returns the exit code.
 func Exec(ctx context.Context, p Program, flags func(*flag.FlagSet), check func() error, fn func(ctx context.Context, log *slog.Logger) error) int {
-	var level slog.Level
-	var format string
-	var version bool
+	var o options
 	fs := flag.NewFlagSet(p.Name, flag.ContinueOnError)
-	fs.TextVar(&level, "log-level", p.LogLevel, "lowest `level` that is logged: debug, info, warn or error")
-	fs.StringVar(&format, "log-format", "text", "log `format`: text or json")
-	fs.BoolVar(&version, "version", false, "print the version and exit")
+	o.level.Set(p.LogLevel)
+	o.flags(fs)
 	flags(fs)
-	err := Parse(p.Name, fs, p.Args, p.Env)
-	switch {
-	case errors.Is(err, flag.ErrHelp):
+	s, err := parse(&p, fs)
+	if errors.Is(err, flag.ErrHelp) {
 		usage(p, fs)
 		return 0
-	case err == nil && version:
+	}
+	if err == nil && o.version {
 		fmt.Fprintf(p.Stdout, "%s %s\n", p.Name, Version())
 		return 0
 	}
-	handler, logErr := newLogHandler(p.Stderr, format, level)
-	if logErr != nil {
-		err = errors.Join(err, fmt.Errorf("-log-format: %w", logErr))
-	}
 	if err != nil {
-		return fail(p, Misconfigured(errors.Join(err, check())))
+		return fail(p, s, Misconfigured(errors.Join(err, check())))
+	}
+	if o.print {
+		if err := s.print(p.Stdout); err != nil {
+			return fail(p, s, err)
+		}
+		return fail(p, s, Misconfigured(check()))
 	}
 	ctx, stop := context.WithCancel(Reloading(ctx))
-	log := slog.New(handler)
+	log := slog.New(newLogHandler(p.Stderr, o.format, &o.level))
+	OnReload(ctx, func() error { return s.readAgain(&o.level, log) })
 	heeded := make(chan struct{})
 	go func() {
 		defer close(heeded)
-		p.heed(ctx, stop, log)
+		p.heed(ctx, stop, log, func() { s.readIfChanged(&o.level, log) })
 	}()
 	err = fn(ctx, log)
 	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
@@ -109,18 +113,39 @@ func Exec(ctx context.Context, p Program, flags func(*flag.FlagSet), check func(
 	}
 	stop()
 	<-heeded
-	if err == nil {
-		return 0
-	}
-	return fail(p, err)
+	return fail(p, s, err)
 }
 
-// heed does what hangups ask for until ctx ends.
-func (p *Program) heed(ctx context.Context, stop func(), log *slog.Logger) {
+// options are the options that every program has.
+type options struct {
+	level          slog.LevelVar
+	format         logFormat
+	config         string
+	version, print bool
+}
+
+// flags registers the options.
+func (o *options) flags(fs *flag.FlagSet) {
+	o.format = "text"
+	fs.StringVar(&o.config, configFlag, "", "YAML `file` of flags, which environment and command line take precedence over; empty for none")
+	fs.Var(logLevel{&o.level}, levelFlag, "lowest `level` that is logged: debug, info, warn or error; can change in the file of -config while the program runs")
+	fs.Var(&o.format, "log-format", "log `format`: text or json")
+	fs.BoolVar(&o.print, printFlag, false, "print the configuration as a file for -config, with what gave each value, and exit")
+	fs.BoolVar(&o.version, versionFlag, false, "print the version and exit")
+}
+
+// heed does what hangups ask for until ctx ends, and looks at the configuration file
+// from time to time.
+func (p *Program) heed(ctx context.Context, stop func(), log *slog.Logger, lookAtFile func()) {
+	tick := time.NewTicker(look)
+	defer tick.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
+		case <-tick.C:
+			lookAtFile()
+			continue
 		case <-p.Hangups:
 		}
 		if p.HangupStops {
@@ -134,138 +159,6 @@ func (p *Program) heed(ctx context.Context, stop func(), log *slog.Logger) {
 		}
 		log.Info("files read again")
 	}
-}
-
-// Public is a flag's value that is seen by others on the command line: every user of
-// a machine can list what its processes were started with. The environment of a
-// process is its owner's.
-type Public interface {
-	flag.Value
-	// CheckPublic reports why text must not be given on the command line, or nil.
-	CheckPublic(text string) error
-}
-
-// Parse sets the flags of fs from the environment, then from args; Variable names
-// a flag's variable. All mistakes are returned at once, joined. A flag that is
-// given an invalid value keeps the one it had, and one that is Public and must not
-// stand in args is not quoted.
-func Parse(name string, fs *flag.FlagSet, args, env []string) error {
-	var wrong []error
-	onCommandLine := false
-	defer keep(fs, func(f *flag.Flag, text string) bool {
-		public, ok := f.Value.(Public)
-		if !ok || !onCommandLine {
-			return true
-		}
-		err := public.CheckPublic(text)
-		if err != nil {
-			wrong = append(wrong, fmt.Errorf("-%s: %w", f.Name, err))
-		}
-		return err == nil
-	})()
-	values := map[string]string{}
-	for _, kv := range env {
-		k, v, _ := strings.Cut(kv, "=")
-		values[k] = v
-	}
-	fs.VisitAll(func(f *flag.Flag) {
-		key := Variable(name, f.Name)
-		v, ok := values[key]
-		if !ok {
-			return
-		}
-		if err := fs.Set(f.Name, v); err != nil {
-			wrong = append(wrong, fmt.Errorf("%s: invalid value %q: %w", key, v, err))
-		}
-	})
-	fs.SetOutput(io.Discard)
-	fs.Usage = func() {}
-	onCommandLine = true
-	for {
-		err := fs.Parse(args)
-		if errors.Is(err, flag.ErrHelp) {
-			return err
-		}
-		rest := fs.Args()
-		if err != nil {
-			wrong = append(wrong, err)
-			if len(rest) == len(args) {
-				rest = rest[1:] // Parse does not skip what can be no flag at all, such as ---x
-			}
-			args = rest
-			continue
-		}
-		if args = rest; len(args) == 0 {
-			return errors.Join(wrong...)
-		}
-		// After an unknown flag it is probably that flag's value.
-		if len(wrong) == 0 {
-			wrong = append(wrong, unexpected(args[0]))
-		}
-		args = args[1:]
-	}
-}
-
-// unexpected returns the error for an argument that is no flag's. One that may be a
-// URL with a password in it is not quoted.
-func unexpected(arg string) error {
-	if strings.Contains(arg, "@") {
-		return errors.New("unexpected argument, which is not shown because it may have a password in it")
-	}
-	return fmt.Errorf("unexpected argument %q", arg)
-}
-
-// keep makes the flags of fs keep their values when they are set to invalid ones, or
-// to ones that may not be set, until undo is called.
-func keep(fs *flag.FlagSet, may func(f *flag.Flag, text string) bool) (undo func()) {
-	fs.VisitAll(func(f *flag.Flag) {
-		inner := *f
-		f.Value = keeper{Value: f.Value, may: func(text string) bool { return may(&inner, text) }}
-	})
-	return func() {
-		fs.VisitAll(func(f *flag.Flag) {
-			if k, ok := f.Value.(keeper); ok {
-				f.Value = k.Value
-			}
-		})
-	}
-}
-
-// keeper is a flag's value that survives an invalid one.
-type keeper struct {
-	flag.Value
-	may func(text string) bool
-}
-
-// Set sets the value, or leaves it and returns an error. What may not be set is left
-// without an error: the flag package would quote the text in it.
-func (k keeper) Set(text string) error {
-	if !k.may(text) {
-		return nil
-	}
-	before := k.String()
-	err := k.Value.Set(text)
-	if err != nil {
-		_ = k.Value.Set(before) // cannot fail: it was the value before
-	}
-	return err
-}
-
-// IsBoolFlag reports whether the flag needs no value.
-func (k keeper) IsBoolFlag() bool {
-	b, ok := k.Value.(interface{ IsBoolFlag() bool })
-	return ok && b.IsBoolFlag()
-}
-
-// Variable returns the environment variable of a program's flag, TIDEGATE_NAME_FLAG
-// in upper case and with "_" for "-" and ".". NAME_ is left out where the program
-// is "tidegate".
-func Variable(name, flagName string) string {
-	prefix := "TIDEGATE_"
-	if name != "tidegate" {
-		prefix += name + "_"
-	}
-	return strings.ToUpper(strings.NewReplacer("-", "_", ".", "_").Replace(prefix + flagName))
 }
 
 // Misconfigured marks err as a mistake in the configuration: the exit code is 2,
@@ -285,11 +178,15 @@ func (e *configError) Error() string { return e.err.Error() }
 // Unwrap returns the joined mistakes.
 func (e *configError) Unwrap() error { return e.err }
 
-// fail prints err and returns the exit code.
-func fail(p Program, err error) int {
+// fail prints err and returns the exit code. Mistakes in the configuration name what
+// made them.
+func fail(p Program, s *settings, err error) int {
+	if err == nil {
+		return 0
+	}
 	if config, ok := errors.AsType[*configError](err); ok {
 		for line := range strings.SplitSeq(config.Error(), "\n") {
-			fmt.Fprintf(p.Stderr, "%s: %s\n", p.Name, line)
+			fmt.Fprintf(p.Stderr, "%s: %s\n", p.Name, s.explain(line))
 		}
 		return exitUsage
 	}

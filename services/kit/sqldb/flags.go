@@ -12,7 +12,7 @@ import (
 // database, or a file that has it. Their defaults are what text and file hold.
 func Flags(fs *flag.FlagSet, prefix string, text, file *string) {
 	fs.Var(&address{text: text, file: "-" + prefix + "db-file"}, prefix+"db",
-		"database `url`, postgres://… or sqlite:PATH; one with a password is refused on the command line")
+		"database `url`, postgres://… or sqlite:PATH; one with a password is refused on the command line and in a file that others can read")
 	fs.StringVar(file, prefix+"db-file", *file, "`file` with the database's URL, which then takes the place of -"+prefix+"db")
 }
 
@@ -41,7 +41,7 @@ func (a *address) CheckPublic(text string) error {
 	if !hasPassword(text) {
 		return nil
 	}
-	return fmt.Errorf("a password does not belong on the command line, where every user of this machine can read it: give the URL in a file, with %s, or in the environment", a.file)
+	return fmt.Errorf("a password does not belong on the command line or in a file that others can read: give the URL in a file of its own, with %s, or in the environment", a.file)
 }
 
 // hasPassword reports whether a URL, or what was to be one, has a password in it.

@@ -19,8 +19,8 @@ func TestPasswordIsRefusedOnTheCommandLine(t *testing.T) {
 	if err := os.WriteFile(file, []byte("postgres://u:secret@h/file\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	const refusal = "-catalog.db: a password does not belong on the command line, where every user of this machine can read it: " +
-		"give the URL in a file, with -catalog.db-file, or in the environment"
+	const refusal = "-catalog.db: a password does not belong on the command line or in a file that others can read: " +
+		"give the URL in a file of its own, with -catalog.db-file, or in the environment"
 	for _, tt := range []struct {
 		args, env []string
 		url, err  string

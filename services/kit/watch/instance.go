@@ -1,6 +1,7 @@
 package watch
 
 import (
+	"flag"
 	"fmt"
 	"os"
 	"regexp"
@@ -18,6 +19,16 @@ func CheckInstance(name string) error {
 		return nil
 	}
 	return fmt.Errorf("%q is not 1 to 63 characters of a-z, 0-9 and - with a letter or digit at both ends", name)
+}
+
+// InstanceFlag registers -instance, with prefix before its name. Its default is what
+// name holds; that of HostInstance is shown with HOSTNAME in it, because a name is
+// good for one machine.
+func InstanceFlag(fs *flag.FlagSet, prefix string, name *string, host, usage string) {
+	fs.StringVar(name, prefix+"instance", *name, usage)
+	if *name == HostInstance(host, *name) {
+		fs.Lookup(prefix + "instance").DefValue = host + "HOSTNAME"
+	}
 }
 
 // HostInstance returns a watcher's name: prefix and the machine's name, or fallback

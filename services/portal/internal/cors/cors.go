@@ -21,6 +21,9 @@ type Origins []string
 // String returns the origins as Set takes them.
 func (o Origins) String() string { return strings.Join(o, ",") }
 
+// IsList says that it is a list (run.List).
+func (Origins) IsList() {}
+
 // Set reads origins separated by commas. Each is written as browsers send it:
 // scheme://host, with the port where it is not that of the scheme.
 func (o *Origins) Set(text string) error {

@@ -23,6 +23,7 @@ func server() func(ctx context.Context, args []string) int {
 		return standalone.Serve(ctx, run.Program{
 			Name: "tidegate", Args: args, Env: os.Environ(), Stdout: os.Stdout, Stderr: os.Stderr,
 			Hangups: run.Hangups(), HangupStops: inTerminal(), LogLevel: logLevel(),
+			OtherVariables: cli.Variables(),
 		}, standalone.Options{Program: called()})
 	}
 }
