@@ -1,84 +1,25 @@
 package portal_test
 
 import (
-	"bytes"
-	"io"
-	"maps"
 	"net/http"
-	"net/url"
 	"regexp"
-	"slices"
 	"strings"
-	"sync"
 	"testing"
 
 	"github.com/getkin/kin-openapi/openapi3"
-	"github.com/getkin/kin-openapi/openapi3filter"
-	"github.com/getkin/kin-openapi/routers"
 	"google.golang.org/protobuf/reflect/protoreflect"
 
 	"github.com/tidegatehq/tidegate/gen"
+	"github.com/tidegatehq/tidegate/services/portal/openapitest"
 )
-
-// document reads the OpenAPI document.
-var document = sync.OnceValues(func() (*openapi3.T, error) {
-	return openapi3.NewLoader().LoadFromData([]byte(gen.OpenAPI()))
-})
 
 func openAPI(t *testing.T) *openapi3.T {
 	t.Helper()
-	doc, err := document()
+	doc, err := openapitest.Document()
 	if err != nil {
 		t.Fatal(err)
 	}
 	return doc
-}
-
-// operationOf finds the operation that a request is for, or nil.
-func operationOf(doc *openapi3.T, method, path string) *routers.Route {
-	if method == http.MethodHead {
-		method = http.MethodGet
-	}
-	for template, item := range doc.Paths.Map() {
-		pattern := "^" + regexp.MustCompile(`\\\{[a-zA-Z]+\\\}`).ReplaceAllString(regexp.QuoteMeta(template), "[^/:]+") + "$"
-		if op := item.GetOperation(method); op != nil && regexp.MustCompile(pattern).MatchString(path) {
-			return &routers.Route{Spec: doc, Path: template, PathItem: item, Method: method, Operation: op}
-		}
-	}
-	return nil
-}
-
-// conforms compares an answer with what the document says of it: status, headers and
-// body. What is no operation of the document is not compared.
-func conforms(t *testing.T, req *http.Request, got answer) {
-	t.Helper()
-	at, err := url.PathUnescape(req.URL.EscapedPath())
-	route := operationOf(openAPI(t), req.Method, at)
-	if err != nil || route == nil || got.proto == "" || req.Method == http.MethodHead {
-		return
-	}
-	err = openapi3filter.ValidateResponse(req.Context(), &openapi3filter.ResponseValidationInput{
-		RequestValidationInput: &openapi3filter.RequestValidationInput{Request: req, Route: route},
-		Status:                 got.status, Header: got.header, Body: io.NopCloser(bytes.NewReader([]byte(got.body))),
-		Options: &openapi3filter.Options{IncludeResponseStatus: true},
-	})
-	if err != nil {
-		t.Errorf("%s %s: the document does not know the answer %d %v %s: %v", req.Method, at, got.status, got.header, got.body, err)
-		return
-	}
-	ref := route.Operation.Responses.Status(got.status)
-	if ref == nil {
-		ref = route.Operation.Responses.Default()
-	}
-	if len(ref.Value.Content) == 0 && got.body != "" {
-		t.Errorf("%s %s: the answer has the body %q, and none in the document", req.Method, at, got.body)
-	}
-	for _, name := range []string{gen.ChangeHeader, "WWW-Authenticate", "Retry-After", "Location", "Link"} {
-		documented := slices.ContainsFunc(slices.Collect(maps.Keys(ref.Value.Headers)), func(n string) bool { return strings.EqualFold(n, name) })
-		if got.header.Get(name) != "" && !documented {
-			t.Errorf("%s %s: the answer %d has the header %s, which the document does not know", req.Method, at, got.status, name)
-		}
-	}
 }
 
 // TestOpenAPIHasEveryMethod finds the operation of each method that REST has, and no
@@ -111,7 +52,7 @@ func checkOperation(t *testing.T, doc *openapi3.T, m protoreflect.MethodDescript
 	t.Helper()
 	verb, path, body := request(t, m)
 	path, _, _ = strings.Cut(path, "?")
-	route := operationOf(doc, verb, path)
+	route := openapitest.Route(doc, verb, path)
 	id := string(m.Parent().Name()) + "_" + string(m.Name())
 	if route == nil {
 		t.Errorf("%s %s is not in the document", verb, path)
