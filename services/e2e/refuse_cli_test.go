@@ -112,9 +112,7 @@ func TestRefusedCommands(t *testing.T) {
 		{"user create b!b --role admin --no-password", `user create: USERNAME: must be 1 to 64 characters of A-Z a-z 0-9 _ . @ + - and start with a letter or a digit`, 1},
 
 		// States that do not allow it.
-		{"api publish Echo/1.0.0", `api publish: the version is PUBLISHED: only one that is CREATED becomes PUBLISHED`, 1},
 		{"api publish Bare", `api publish: --plan: a published version needs a plan, unless its security is none`, 1},
-		{"api demote Bare", `api demote: the version is CREATED: only one that is PUBLISHED becomes CREATED`, 1},
 		{"api delete Echo", `api delete: a version of the API is published: demote it first`, 1},
 		{"api delete Echo --force", `api delete: a version of the API is published: demote it first`, 1},
 		{"api delete Bare", `api delete: the API has versions: delete them first, or set force`, 1},

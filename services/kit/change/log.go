@@ -101,6 +101,17 @@ func (l *Log) Describe(describe func(row any) proto.Message) {
 	}
 }
 
+// unchanged says that there is nothing to change.
+type unchanged struct{ number uint64 }
+
+// Error says so.
+func (*unchanged) Error() string { return "nothing changes" }
+
+// Unchanged is the error of a function given to Write that finds its resource as it would
+// make it: Write makes no change, and succeeds. The change with the number, 0 for none
+// that is known, is the one that made the resource so; its name goes into the header.
+func Unchanged(number uint64) error { return &unchanged{number} }
+
 // Write runs fn in a transaction that makes one change, which fn describes, and
 // tells watchers. It puts the change's name in the header of the gRPC call's
 // answer. Its error begins with doing. Writes run one at a time: from the beginning
@@ -114,6 +125,9 @@ func (l *Log) Write(ctx context.Context, doing string, fn func(tx *Tx) (Record, 
 		number, err = l.write(ctx, tx, fn)
 		return err
 	})
+	if same, ok := errors.AsType[*unchanged](err); ok {
+		number, err = same.number, nil
+	}
 	if err != nil {
 		return fmt.Errorf("%s: %w", doing, err)
 	}

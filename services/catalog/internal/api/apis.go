@@ -9,6 +9,7 @@ import (
 	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
 	"github.com/tidegatehq/tidegate/services/catalog/internal/store"
+	"github.com/tidegatehq/tidegate/services/kit/change"
 	"github.com/tidegatehq/tidegate/services/kit/fault"
 	"github.com/tidegatehq/tidegate/services/kit/identity"
 	"github.com/tidegatehq/tidegate/services/kit/page"
@@ -50,7 +51,7 @@ func (a *API) GetApi(ctx context.Context, req *catalogv1.GetApiRequest) (*catalo
 // ListApis returns a page of the APIs that the caller may see.
 func (a *API) ListApis(ctx context.Context, req *catalogv1.ListApisRequest) (*catalogv1.ListApisResponse, error) {
 	v := identity.From(ctx).Viewer()
-	terms, err := page.Filter(req.GetFilter(), "display_name", "context", "owner")
+	terms, err := page.Filter(req.GetFilter(), "display_name", "context", "owner", "state", "tags")
 	if err != nil {
 		return nil, err
 	}
@@ -62,7 +63,13 @@ func (a *API) ListApis(ctx context.Context, req *catalogv1.ListApisRequest) (*ca
 	if err != nil {
 		return nil, err
 	}
-	filter := store.APIFilter{DisplayName: terms.Value("display_name"), Context: terms.Value("context"), Owner: owner}
+	filter := store.APIFilter{
+		DisplayName: terms.Value("display_name"), Context: terms.Value("context"), Owner: owner,
+		State: terms.Value("state"), Tag: terms.Value("tags"),
+	}
+	if err := checkState(filter.State); err != nil {
+		return nil, err
+	}
 	apis, next, err := page.Collect(p, a.store.APIs(ctx, v, filter, p.After), store.API.ListKey,
 		func(row store.API) *catalogv1.Api { return apiProto(row, v) })
 	if err != nil {
@@ -142,16 +149,21 @@ func (a *API) TransferOwnership(ctx context.Context, req *catalogv1.TransferOwne
 		if err := page.CheckEtag(req.GetEtag(), old.Etag); err != nil {
 			return old, err
 		}
-		before, old.Owner = old.Owner, owner
+		if before = old.Owner; before == owner {
+			return old, change.Unchanged(0)
+		}
+		old.Owner = owner
 		return old, nil
 	})
 	if err != nil {
 		return nil, err
 	}
-	a.security.Write(ctx, securitylog.Event{
-		Kind: securitylog.OwnerChanged, What: name.String(),
-		Why: "from " + resourcename.User{User: before}.String() + " to " + resourcename.User{User: owner}.String(),
-	})
+	if before != owner {
+		a.security.Write(ctx, securitylog.Event{
+			Kind: securitylog.OwnerChanged, What: name.String(),
+			Why: "from " + resourcename.User{User: before}.String() + " to " + resourcename.User{User: owner}.String(),
+		})
+	}
 	return apiProto(row, c.Viewer()), nil
 }
 

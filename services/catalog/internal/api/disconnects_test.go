@@ -240,8 +240,12 @@ func (s *scribe) write(shared *catalogv1.Api) {
 	case 7:
 		_, err = f.CreateApi(ctx, &catalogv1.CreateApiRequest{Api: &catalogv1.Api{DisplayName: unique, Context: "/" + unique}}, with...)
 	}
+	published := v.GetState() == catalogv1.Version_STATE_PUBLISHED
 	switch status.Code(err) {
 	case codes.OK:
+		if what == 3 && published || what == 4 && !published {
+			return // it was so: the header has the change that made it so
+		}
 		s.numbers = append(s.numbers, number(s.t, header))
 	case codes.NotFound, codes.Aborted, codes.FailedPrecondition, codes.InvalidArgument:
 	default:

@@ -291,15 +291,14 @@ func TestTransitionsRefuse(t *testing.T) {
 		{"with a bad name", publish(w.echo.GetName(), "", w.ann), codes.InvalidArgument, badVersionName},
 		{"of none", publish("apis/none/versions/none", "", w.root), codes.NotFound, "apis/none/versions/none not found"},
 		{"of what is hidden", publish(w.created.GetName(), "", w.bob), codes.PermissionDenied, "this needs the role publisher"},
-		{"by a publisher of what is published", publish(w.published.GetName(), "", w.pete), codes.FailedPrecondition, "the version is PUBLISHED: only one that is CREATED becomes PUBLISHED"},
+		{"of what is published with a stale etag", publish(w.published.GetName(), "9", w.pete), codes.Aborted, staleEtag},
 		{"demote by a publisher who is not the owner", demote(w.published.GetName(), "", w.pete), codes.PermissionDenied, notOwner},
 		{"of somebody else's", demote(w.published.GetName(), "", w.bob), codes.PermissionDenied, notOwner},
 		{"by a subscriber", demote(w.published.GetName(), "", w.sue), codes.PermissionDenied, notOwner},
 		{"publish by a creator", publish(w.created.GetName(), "stale", w.trainee), codes.PermissionDenied, "this needs the role publisher"},
 		{"demote by a creator", demote(w.published.GetName(), "", w.trainee), codes.PermissionDenied, "this needs the role publisher"},
 		{"with a stale etag", publish(w.created.GetName(), "9", w.ann), codes.Aborted, staleEtag},
-		{"publish of what is published", publish(w.published.GetName(), "", w.ann), codes.FailedPrecondition, "the version is PUBLISHED: only one that is CREATED becomes PUBLISHED"},
-		{"demote of what is not published", demote(w.created.GetName(), "", w.ann), codes.FailedPrecondition, "the version is CREATED: only one that is PUBLISHED becomes CREATED"},
+		{"demote of what is not published, somebody else's", demote(w.created.GetName(), "", w.pete), codes.PermissionDenied, notOwner},
 		{"publish without a plan", publish(bare.GetName(), "", w.root), codes.FailedPrecondition, "version.plans: a published version needs a plan, unless its security is none"},
 	})
 }

@@ -8,6 +8,7 @@ import (
 
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
 	"github.com/tidegatehq/tidegate/services/catalog/internal/store"
+	"github.com/tidegatehq/tidegate/services/kit/change"
 	"github.com/tidegatehq/tidegate/services/kit/fault"
 	"github.com/tidegatehq/tidegate/services/kit/identity"
 	"github.com/tidegatehq/tidegate/services/kit/page"
@@ -137,12 +138,12 @@ func mayServe(c identity.Caller, old, next store.Version) error {
 // PublishVersion publishes a version, which need not be the caller's: the rule of the
 // method asks for the role publisher.
 func (a *API) PublishVersion(ctx context.Context, req *catalogv1.PublishVersionRequest) (*catalogv1.Version, error) {
-	owner := ""
+	owner, changed := "", false
 	v, err := a.changeVersion(ctx, "name", req.GetName(), func(v store.Version) (store.Version, error) {
-		owner = v.Owner
-		return transition(v, req.GetEtag(), store.Created, store.Published)
+		owner, changed = v.Owner, v.State != store.Published
+		return transition(v, req.GetEtag(), store.Published)
 	})
-	if err == nil && owner != identity.From(ctx).Viewer().User {
+	if err == nil && changed && owner != identity.From(ctx).Viewer().User {
 		a.security.Write(ctx, securitylog.Event{
 			Kind: securitylog.Published, What: v.GetName(), Why: "it is owned by " + resourcename.User{User: owner}.String(),
 		})
@@ -157,17 +158,18 @@ func (a *API) DemoteVersion(ctx context.Context, req *catalogv1.DemoteVersionReq
 		if err := c.MayChange(v.Owner); err != nil {
 			return v, err
 		}
-		return transition(v, req.GetEtag(), store.Published, store.Created)
+		return transition(v, req.GetEtag(), store.Created)
 	})
 }
 
-// transition moves a version from one state to another.
-func transition(v store.Version, etag, from, to string) (store.Version, error) {
+// transition moves a version to a state. One that is in it stays as it is: the change
+// that made its route, then, is the one that the caller would wait for.
+func transition(v store.Version, etag, to string) (store.Version, error) {
 	if err := page.CheckEtag(etag, v.Etag); err != nil {
 		return v, err
 	}
-	if v.State != from {
-		return v, fault.Precondition("the version is %s: only one that is %s becomes %s", v.State, from, to)
+	if v.State == to {
+		return v, change.Unchanged(uint64(v.ChangeNumber))
 	}
 	v.State = to
 	return v, nil

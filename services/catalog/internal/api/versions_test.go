@@ -10,6 +10,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/testing/protocmp"
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/fieldmaskpb"
@@ -119,8 +120,16 @@ func TestVersionState(t *testing.T) {
 	if n := number(t, header); n != 3 {
 		t.Errorf("the third change has the number %d", n)
 	}
-	_, err = f.PublishVersion(ctx, &catalogv1.PublishVersionRequest{Name: v.GetName()}, f.ann)
-	wantError(t, "publishing twice", err, codes.FailedPrecondition, "the version is PUBLISHED: only one that is CREATED becomes PUBLISHED")
+	// Again, also with the current etag: the same answer, and the change that it was.
+	for _, etag := range []string{"", published.GetEtag()} {
+		header = nil
+		again, err := f.PublishVersion(ctx, &catalogv1.PublishVersionRequest{Name: v.GetName(), Etag: etag}, f.ann, grpc.Header(&header))
+		if err != nil || !proto.Equal(again, published) || number(t, header) != 3 {
+			t.Errorf("PublishVersion again = %v, %v with %v, want %v with change 3", again, err, header, published)
+		}
+	}
+	_, err = f.PublishVersion(ctx, &catalogv1.PublishVersionRequest{Name: v.GetName(), Etag: v.GetEtag()}, f.ann)
+	wantError(t, "publishing again what was seen before", err, codes.Aborted, staleEtag)
 	edited, err := f.UpdateVersion(ctx, &catalogv1.UpdateVersionRequest{
 		Version: &catalogv1.Version{Name: v.GetName(), Description: "Edited."},
 	}, f.ann)
@@ -130,8 +139,12 @@ func TestVersionState(t *testing.T) {
 	if demoted := f.demote(v); demoted.GetState() != catalogv1.Version_STATE_CREATED {
 		t.Errorf("DemoteVersion = %v", demoted)
 	}
-	_, err = f.DemoteVersion(ctx, &catalogv1.DemoteVersionRequest{Name: v.GetName()}, f.root)
-	wantError(t, "demoting twice", err, codes.FailedPrecondition, "the version is CREATED: only one that is PUBLISHED becomes CREATED")
+	header = nil
+	again, err := f.DemoteVersion(ctx, &catalogv1.DemoteVersionRequest{Name: v.GetName()}, f.root, grpc.Header(&header))
+	if err != nil || again.GetState() != catalogv1.Version_STATE_CREATED || number(t, header) != 5 {
+		t.Errorf("DemoteVersion again = %v, %v with %v, want it CREATED with change 5", again, err, header)
+	}
+	f.wantChange("DemoteVersion", "users/ann", v.GetName()) // root's is none
 	// Whoever has no plan to offer publishes without credentials only.
 	open, err := f.CreateVersion(ctx, &catalogv1.CreateVersionRequest{Parent: a.GetName(), Version: &catalogv1.Version{
 		Version: "open", Endpoints: &catalogv1.Endpoints{Sandbox: endpoint("ws://b")},
@@ -220,6 +233,43 @@ func TestListVersionsFilters(t *testing.T) {
 		}
 		if strings.Join(got, " ") != want {
 			t.Errorf("ListVersions(%s) = %v, want %s", filter, got, want)
+		}
+	}
+}
+
+// APIs are found by the state and the tags of a version that the caller sees: both of
+// one version.
+func TestListApisByTheirVersions(t *testing.T) {
+	f, ctx := onSQLite(t), t.Context()
+	f.publish(f.version(f.api("Echo"), "1"))
+	chat := f.api("Chat")
+	f.publish(f.version(chat, "1"))
+	if _, err := f.CreateVersion(ctx, &catalogv1.CreateVersionRequest{Parent: chat.GetName(), Version: &catalogv1.Version{
+		Version: "2", Tags: []string{"live"}, Endpoints: &catalogv1.Endpoints{Production: endpoint("ws://b")},
+	}}, f.ann); err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		filter string
+		who    grpc.CallOption
+		want   string
+	}{
+		{`state = "PUBLISHED"`, f.ann, "Echo Chat"},
+		{`state = "CREATED"`, f.ann, "Chat"},
+		{`state = "CREATED"`, f.sue, ""},
+		{`tags = "live"`, f.ann, "Chat"},
+		{`tags = "live"`, f.sue, ""},
+		{`tags = "live" AND state = "CREATED"`, f.pete, "Chat"},
+		{`tags = "live" AND state = "PUBLISHED"`, f.ann, ""},
+		{`state = "PUBLISHED" AND display_name = "echo"`, f.sue, "Echo"},
+	} {
+		list, err := f.ListApis(ctx, &catalogv1.ListApisRequest{Filter: tt.filter}, tt.who)
+		var got []string
+		for _, a := range list.GetApis() {
+			got = append(got, a.GetDisplayName())
+		}
+		if err != nil || strings.Join(got, " ") != tt.want {
+			t.Errorf("ListApis(%s) = %v, %v, want %q", tt.filter, got, err, tt.want)
 		}
 	}
 }

@@ -93,6 +93,8 @@ type APIFilter struct {
 	Context     *string
 	// Owner is the id of a user.
 	Owner *string
+	// State and Tag are those of one of the API's versions, which the viewer sees.
+	State, Tag *string
 }
 
 // APIs returns the APIs after a place that v sees, oldest first.
@@ -104,8 +106,13 @@ func (s *Store) APIs(ctx context.Context, v identity.Viewer, f APIFilter, after 
 		  AND (CAST($6 AS TEXT) IS NULL OR a.owner = $6)
 		  AND (CAST($7 AS TEXT) IS NULL OR a.owner = $7
 		       OR EXISTS (SELECT 1 FROM version v WHERE v.api_id = a.id AND v.state IN ('PUBLISHED', $8)))
+		  AND (CAST($9 AS TEXT) IS NULL AND CAST($10 AS TEXT) IS NULL
+		       OR EXISTS (SELECT 1 FROM version v WHERE v.api_id = a.id
+		           AND (CAST($7 AS TEXT) IS NULL OR a.owner = $7 OR v.state IN ('PUBLISHED', $8))
+		           AND (CAST($9 AS TEXT) IS NULL OR v.state = $9)
+		           AND (CAST($10 AS TEXT) IS NULL OR EXISTS (SELECT 1 FROM version_tag t WHERE t.version_id = v.id AND t.tag = $10))))
 		ORDER BY a.created_at, a.id LIMIT $3`,
-		sqldb.FoldFilter(f.DisplayName), f.Context, f.Owner, v.Owner(), alsoSeen(v))
+		sqldb.FoldFilter(f.DisplayName), f.Context, f.Owner, v.Owner(), alsoSeen(v), f.State, f.Tag)
 }
 
 // CreateAPI adds an API without versions. Its context may meet those of other owners

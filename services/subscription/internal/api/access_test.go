@@ -10,6 +10,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
+	"google.golang.org/protobuf/proto"
 
 	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
@@ -66,15 +67,21 @@ func TestSuspendedUserIsOut(t *testing.T) {
 		}
 		_, err = w.oauth.IssueToken(t.Context(), &oauth2v1.IssueTokenRequest{GrantType: "client_credentials", ClientCredentials: credentials(client)})
 		refused(t, "IssueToken", err, codes.Unauthenticated, "the OAuth client is not known, or its secret is wrong")
-		_, err = w.users.SuspendUser(w.root, &identityv1.SuspendUserRequest{Name: w.annName})
-		refused(t, "SuspendUser again", err, codes.FailedPrecondition, "the user is suspended already")
+		before := w.head()
+		again, err := w.users.SuspendUser(w.root, &identityv1.SuspendUserRequest{Name: w.annName})
+		if err != nil || !proto.Equal(again, u) || w.head() != before {
+			t.Errorf("SuspendUser again = %v, %v, want %v and no change", again, err, u)
+		}
 
 		u, err = w.users.RestoreUser(w.root, &identityv1.RestoreUserRequest{Name: w.annName, Etag: u.GetEtag()})
 		if err != nil || u.GetState() != identityv1.User_STATE_ACTIVE {
 			t.Errorf("RestoreUser() = %v, %v, want active", u, err)
 		}
-		_, err = w.users.RestoreUser(w.root, &identityv1.RestoreUserRequest{Name: w.annName})
-		refused(t, "RestoreUser again", err, codes.FailedPrecondition, "the user is not suspended")
+		before = w.head()
+		again, err = w.users.RestoreUser(w.root, &identityv1.RestoreUserRequest{Name: w.annName})
+		if err != nil || !proto.Equal(again, u) || w.head() != before {
+			t.Errorf("RestoreUser again = %v, %v, want %v and no change", again, err, u)
+		}
 		refused(t, "a call with the token from before", w.me(in.GetAccessToken()), codes.Unauthenticated, accessEnded)
 		in, err = w.signIn("ann", "a password of hers")
 		w.must(err)

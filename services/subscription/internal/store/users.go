@@ -254,7 +254,7 @@ func setSuspended(ctx context.Context, tx *change.Tx, v identity.Viewer, id stri
 		return User{}, User{}, err
 	}
 	if err := check(old); err != nil {
-		return User{}, User{}, err
+		return old, old, err
 	}
 	u = old
 	u.Suspended, u.Etag, u.UpdatedAt = suspended, u.Etag+1, tx.Time

@@ -128,8 +128,9 @@ type ListApisRequest struct {
 	// must be the same. At most 1024 characters.
 	PageToken string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
 	// Restricts the list: terms `field = "value"` joined by AND, each field once,
-	// on display_name (without regard to case), context and owner
-	// (users/{user}, or users/me for the caller). At most 1024 characters.
+	// on display_name (without regard to case), context, owner (users/{user}, or
+	// users/me for the caller), and state and tags, which one of the versions that
+	// the caller may see has. At most 1024 characters.
 	Filter        string `protobuf:"bytes,3,opt,name=filter,proto3" json:"filter,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -100,13 +100,14 @@ type CatalogServiceClient interface {
 	DeleteVersion(ctx context.Context, in *DeleteVersionRequest, opts ...grpc.CallOption) (*emptypb.Empty, error)
 	// Publishes a version: CREATED becomes PUBLISHED (AIP-216). Needs the role
 	// publisher, not the owner: one user can create and another publish.
-	// FAILED_PRECONDITION when the version is in another state, or offers no plan
-	// and asks for a credential.
+	// A version that is PUBLISHED stays as it is: that makes no change, and the
+	// answer names the one that did. FAILED_PRECONDITION when the version offers no
+	// plan and asks for a credential.
 	PublishVersion(ctx context.Context, in *PublishVersionRequest, opts ...grpc.CallOption) (*Version, error)
 	// Demotes a version: PUBLISHED becomes CREATED again. New handshakes are
-	// answered 404 and live sessions end with 4006. Needs the owner with the role
-	// publisher, or an administrator. FAILED_PRECONDITION when the version is in
-	// another state.
+	// answered 404 and live sessions end with 4006. A version that is CREATED stays
+	// as it is, without a change. Needs the owner with the role publisher, or an
+	// administrator.
 	DemoteVersion(ctx context.Context, in *DemoteVersionRequest, opts ...grpc.CallOption) (*Version, error)
 	// Creates a plan. Needs the role admin.
 	CreatePlan(ctx context.Context, in *CreatePlanRequest, opts ...grpc.CallOption) (*Plan, error)
@@ -369,13 +370,14 @@ type CatalogServiceServer interface {
 	DeleteVersion(context.Context, *DeleteVersionRequest) (*emptypb.Empty, error)
 	// Publishes a version: CREATED becomes PUBLISHED (AIP-216). Needs the role
 	// publisher, not the owner: one user can create and another publish.
-	// FAILED_PRECONDITION when the version is in another state, or offers no plan
-	// and asks for a credential.
+	// A version that is PUBLISHED stays as it is: that makes no change, and the
+	// answer names the one that did. FAILED_PRECONDITION when the version offers no
+	// plan and asks for a credential.
 	PublishVersion(context.Context, *PublishVersionRequest) (*Version, error)
 	// Demotes a version: PUBLISHED becomes CREATED again. New handshakes are
-	// answered 404 and live sessions end with 4006. Needs the owner with the role
-	// publisher, or an administrator. FAILED_PRECONDITION when the version is in
-	// another state.
+	// answered 404 and live sessions end with 4006. A version that is CREATED stays
+	// as it is, without a change. Needs the owner with the role publisher, or an
+	// administrator.
 	DemoteVersion(context.Context, *DemoteVersionRequest) (*Version, error)
 	// Creates a plan. Needs the role admin.
 	CreatePlan(context.Context, *CreatePlanRequest) (*Plan, error)

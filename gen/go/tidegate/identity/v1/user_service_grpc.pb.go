@@ -63,12 +63,12 @@ type UserServiceClient interface {
 	// Suspends a user: within a second, the user's sign-ins and access tokens
 	// end, and live sessions of the user's applications end with 4006; their
 	// credentials are refused. APIs of the user go on. Needs the role admin.
-	// FAILED_PRECONDITION for one who is suspended, and for the last
-	// administrator who can sign in.
+	// One who is suspended stays so, without a change. FAILED_PRECONDITION for the
+	// last administrator who can sign in.
 	SuspendUser(ctx context.Context, in *SuspendUserRequest, opts ...grpc.CallOption) (*User, error)
 	// Restores a suspended user, who can then sign in again, and whose
-	// applications can connect again. Needs the role admin. FAILED_PRECONDITION
-	// for one who is not suspended.
+	// applications can connect again. One who is not suspended stays as they are,
+	// without a change. Needs the role admin.
 	RestoreUser(ctx context.Context, in *RestoreUserRequest, opts ...grpc.CallOption) (*User, error)
 	// Lifts what failed sign-ins of a user have locked, from all addresses and
 	// devices. A new password set by an administrator does the same. Needs the role
@@ -206,12 +206,12 @@ type UserServiceServer interface {
 	// Suspends a user: within a second, the user's sign-ins and access tokens
 	// end, and live sessions of the user's applications end with 4006; their
 	// credentials are refused. APIs of the user go on. Needs the role admin.
-	// FAILED_PRECONDITION for one who is suspended, and for the last
-	// administrator who can sign in.
+	// One who is suspended stays so, without a change. FAILED_PRECONDITION for the
+	// last administrator who can sign in.
 	SuspendUser(context.Context, *SuspendUserRequest) (*User, error)
 	// Restores a suspended user, who can then sign in again, and whose
-	// applications can connect again. Needs the role admin. FAILED_PRECONDITION
-	// for one who is not suspended.
+	// applications can connect again. One who is not suspended stays as they are,
+	// without a change. Needs the role admin.
 	RestoreUser(context.Context, *RestoreUserRequest) (*User, error)
 	// Lifts what failed sign-ins of a user have locked, from all addresses and
 	// devices. A new password set by an administrator does the same. Needs the role

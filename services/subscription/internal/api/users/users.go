@@ -7,6 +7,7 @@ import (
 	"google.golang.org/protobuf/types/known/emptypb"
 
 	identityv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/identity/v1"
+	"github.com/tidegatehq/tidegate/services/kit/change"
 	"github.com/tidegatehq/tidegate/services/kit/fault"
 	"github.com/tidegatehq/tidegate/services/kit/identity"
 	"github.com/tidegatehq/tidegate/services/kit/page"
@@ -134,7 +135,7 @@ func (a *API) DeleteUser(ctx context.Context, req *identityv1.DeleteUserRequest)
 func (a *API) SuspendUser(ctx context.Context, req *identityv1.SuspendUserRequest) (*identityv1.User, error) {
 	return a.change(ctx, req, "suspended", a.store.SuspendUser, func(u store.User) error {
 		if u.Suspended {
-			return fault.Precondition("the user is suspended already")
+			return change.Unchanged(0)
 		}
 		return nil
 	})
@@ -144,7 +145,7 @@ func (a *API) SuspendUser(ctx context.Context, req *identityv1.SuspendUserReques
 func (a *API) RestoreUser(ctx context.Context, req *identityv1.RestoreUserRequest) (*identityv1.User, error) {
 	return a.change(ctx, req, "restored", a.store.RestoreUser, func(u store.User) error {
 		if !u.Suspended {
-			return fault.Precondition("the user is not suspended")
+			return change.Unchanged(0)
 		}
 		return nil
 	})
@@ -171,8 +172,8 @@ type transition interface {
 	GetEtag() string
 }
 
-// change changes the state of a user, who must be in the right one for it. The
-// security log says what was done.
+// change changes the state of a user; one who is in it stays as they are, as inState
+// says. The security log says what was done.
 func (a *API) change(
 	ctx context.Context, req transition, done string,
 	write func(context.Context, identity.Viewer, string, func(store.User) error) (store.User, error), inState func(store.User) error,
@@ -182,6 +183,7 @@ func (a *API) change(
 	if err != nil {
 		return nil, err
 	}
+	changed := false
 	u, err := write(ctx, c.Viewer(), id, func(u store.User) error {
 		if err := c.MayChange(u.ID); err != nil {
 			return err
@@ -189,10 +191,15 @@ func (a *API) change(
 		if err := page.CheckEtag(req.GetEtag(), u.Etag); err != nil {
 			return err
 		}
-		return inState(u)
+		err := inState(u)
+		changed = err == nil
+		return err
 	})
 	if err != nil {
 		return nil, err
+	}
+	if !changed {
+		return userProto(u), nil
 	}
 	a.security.Write(ctx, securitylog.Event{Kind: securitylog.UserChanged, What: store.UserName(id), Why: done})
 	return userProto(u), nil

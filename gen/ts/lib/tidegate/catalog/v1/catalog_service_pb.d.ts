@@ -106,8 +106,9 @@ export declare type ListApisRequest = Message<"tidegate.catalog.v1.ListApisReque
 
   /**
    * Restricts the list: terms `field = "value"` joined by AND, each field once,
-   * on display_name (without regard to case), context and owner
-   * (users/{user}, or users/me for the caller). At most 1024 characters.
+   * on display_name (without regard to case), context, owner (users/{user}, or
+   * users/me for the caller), and state and tags, which one of the versions that
+   * the caller may see has. At most 1024 characters.
    *
    * @generated from field: string filter = 3;
    */
@@ -138,8 +139,9 @@ export declare type ListApisRequestJson = {
 
   /**
    * Restricts the list: terms `field = "value"` joined by AND, each field once,
-   * on display_name (without regard to case), context and owner
-   * (users/{user}, or users/me for the caller). At most 1024 characters.
+   * on display_name (without regard to case), context, owner (users/{user}, or
+   * users/me for the caller), and state and tags, which one of the versions that
+   * the caller may see has. At most 1024 characters.
    *
    * @generated from field: string filter = 3;
    */
@@ -1233,8 +1235,9 @@ export declare const CatalogService: GenService<{
   /**
    * Publishes a version: CREATED becomes PUBLISHED (AIP-216). Needs the role
    * publisher, not the owner: one user can create and another publish.
-   * FAILED_PRECONDITION when the version is in another state, or offers no plan
-   * and asks for a credential.
+   * A version that is PUBLISHED stays as it is: that makes no change, and the
+   * answer names the one that did. FAILED_PRECONDITION when the version offers no
+   * plan and asks for a credential.
    *
    * @generated from rpc tidegate.catalog.v1.CatalogService.PublishVersion
    */
@@ -1245,9 +1248,9 @@ export declare const CatalogService: GenService<{
   },
   /**
    * Demotes a version: PUBLISHED becomes CREATED again. New handshakes are
-   * answered 404 and live sessions end with 4006. Needs the owner with the role
-   * publisher, or an administrator. FAILED_PRECONDITION when the version is in
-   * another state.
+   * answered 404 and live sessions end with 4006. A version that is CREATED stays
+   * as it is, without a change. Needs the owner with the role publisher, or an
+   * administrator.
    *
    * @generated from rpc tidegate.catalog.v1.CatalogService.DemoteVersion
    */

@@ -589,8 +589,8 @@ export declare const UserService: GenService<{
    * Suspends a user: within a second, the user's sign-ins and access tokens
    * end, and live sessions of the user's applications end with 4006; their
    * credentials are refused. APIs of the user go on. Needs the role admin.
-   * FAILED_PRECONDITION for one who is suspended, and for the last
-   * administrator who can sign in.
+   * One who is suspended stays so, without a change. FAILED_PRECONDITION for the
+   * last administrator who can sign in.
    *
    * @generated from rpc tidegate.identity.v1.UserService.SuspendUser
    */
@@ -601,8 +601,8 @@ export declare const UserService: GenService<{
   },
   /**
    * Restores a suspended user, who can then sign in again, and whose
-   * applications can connect again. Needs the role admin. FAILED_PRECONDITION
-   * for one who is not suspended.
+   * applications can connect again. One who is not suspended stays as they are,
+   * without a change. Needs the role admin.
    *
    * @generated from rpc tidegate.identity.v1.UserService.RestoreUser
    */
