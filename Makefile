@@ -4,8 +4,8 @@ BIN := $(CURDIR)/.bin
 CALLER := $(PATH)
 export PATH := $(BIN):$(PATH)
 TOOLS := $(BIN)/.stamp
-# buf, and the generator for TypeScript: built, they would take minutes, and half a
-# container engine.
+# What npm has: the generator for TypeScript, and buf, which would take minutes to build,
+# and half a container engine.
 NODE_TOOLS := $(BIN)/node/.stamp
 LINT := $(BIN)/golangci-lint
 GOTESTSUM := $(BIN)/gotestsum
