@@ -94,8 +94,10 @@ type grammar struct {
 	SignIn  signInCmds  `cmd:"" name:"sign-in" help:"Sign-ins of users."`
 	Admin   adminCmds   `cmd:"" help:"What needs the database instead of a server."`
 
-	Certs   certsCmd   `cmd:"" help:"Create a certificate authority, and a certificate and key for each service."`
-	Version versionCmd `cmd:"" help:"Show the version."`
+	Certs      certsCmd      `cmd:"" help:"Create a certificate authority, and a certificate and key for each service."`
+	Completion completionCmd `cmd:"" help:"Print a script that completes command lines in bash, zsh or fish."`
+	Complete   completeCmd   `cmd:"" name:"__complete" hidden:"" passthrough:""`
+	Version    versionCmd    `cmd:"" help:"Show the version."`
 }
 
 // usageError is a mistake in the command line.
@@ -144,10 +146,10 @@ func Main(ctx context.Context, p Program) (code int) {
 		fmt.Fprintf(p.Stderr, "tidegate: %v\n", err)
 		return exitFailed
 	}
-	if len(p.Args) == 0 {
-		return report(p, formatTable, "", usagef("a command is needed; tidegate --help lists them"))
-	}
 	cmd, err := parser.Parse(habits(p.Args))
+	if group := groupAlone(err); group != nil && formatOf(p.Args) == formatTable {
+		return shown(p, group.PrintUsage(false))
+	}
 	if err != nil {
 		return report(p, formatOf(p.Args), commandOf(err), usagef("%s", oneLine(err.Error())))
 	}
@@ -156,6 +158,7 @@ func Main(ctx context.Context, p Program) (code int) {
 	ctx, cancel := s.deadline(ctx, cmd.Command())
 	defer cancel()
 	cmd.BindTo(ctx, (*context.Context)(nil))
+	cmd.Bind(parser)
 	if err := cmd.Run(s); err != nil {
 		return report(p, g.Output, commandName(cmd.Command()), s.explain(err))
 	}
@@ -165,6 +168,9 @@ func Main(ctx context.Context, p Program) (code int) {
 
 // habits translates what users type out of habit, such as -version.
 func habits(args []string) []string {
+	if len(args) == 0 {
+		return []string{"--help"}
+	}
 	switch args[0] {
 	case "help":
 		return append(args[1:len(args):len(args)], "--help")
@@ -237,6 +243,25 @@ func formatOf(args []string) string {
 		}
 	}
 	return formatTable
+}
+
+// groupAlone returns where parsing failed because a group of commands was given without
+// one of them, or nil.
+func groupAlone(err error) *kong.Context {
+	var parse *kong.ParseError
+	if !errors.As(err, &parse) || parse.Context == nil || !strings.HasPrefix(err.Error(), "expected one of ") {
+		return nil
+	}
+	return parse.Context
+}
+
+// shown returns the exit code of a command line that was answered with help.
+func shown(p Program, err error) int {
+	if err != nil {
+		fmt.Fprintf(p.Stderr, "tidegate: %v\n", err)
+		return exitFailed
+	}
+	return exitOK
 }
 
 // commandOf returns the command in which parsing failed.

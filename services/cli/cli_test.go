@@ -52,10 +52,8 @@ func TestUsage(t *testing.T) {
 		stderr string
 		code   int
 	}{
-		{nil, "tidegate: a command is needed; tidegate --help lists them", 2},
 		{[]string{"frobnicate"}, "tidegate: unexpected argument frobnicate", 2},
 		{[]string{"--nonsense"}, "tidegate: unknown flag --nonsense", 2},
-		{[]string{"api"}, `tidegate: api: expected one of "create", "publish", "demote", "list", "get", ...`, 2},
 		{[]string{"api", "list", "--outptu", "json"}, "tidegate: api list: unknown flag --outptu, did you mean \"--output\"?", 2},
 		{[]string{"api", "list", "-o", "xml"}, `tidegate: api list: --output must be one of "table","json","yaml" but got "xml"`, 2},
 		{[]string{"api", "list", "--timeout", "soon"}, `tidegate: api list: --timeout: expected duration but got "soon": time: invalid duration "soon"`, 2},
@@ -130,6 +128,9 @@ func TestHelp(t *testing.T) {
 		"api create --help":   {"--context=PATH", "--[no-]default", "--publish", "--plan=PLAN"},
 		"help api create":     {"--context=PATH"},
 		"help":                {"serve"},
+		"":                    {"Usage: tidegate <command>", "serve"},
+		"api":                 {"Usage: tidegate api <command>", "api create", "api version create"},
+		"api version":         {"api version create"},
 		"version":             {"tidegate v1.2.3\n"},
 		"--version":           {"tidegate v1.2.3\n"},
 	} {

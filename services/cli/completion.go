@@ -1,0 +1,184 @@
+package cli
+
+import (
+	"cmp"
+	_ "embed"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/alecthomas/kong"
+)
+
+// The scripts by which shells ask for completions; what they show comes from complete.
+var (
+	//go:embed completion/bash
+	bashCompletion string
+	//go:embed completion/zsh
+	zshCompletion string
+	//go:embed completion/fish
+	fishCompletion string
+)
+
+// completionCmd prints a shell's script.
+type completionCmd struct {
+	Shell string `arg:"" enum:"bash,zsh,fish" help:"The shell: bash, zsh or fish."`
+}
+
+// Help says how each shell takes the script.
+func (completionCmd) Help() string {
+	return "bash: source <(tidegate completion bash)\n\nzsh: source <(tidegate completion zsh), after compinit\n\nfish: tidegate completion fish | source"
+}
+
+// Run prints the script.
+func (c *completionCmd) Run(s *shell) error {
+	_, err := fmt.Fprint(s.Stdout, map[string]string{"bash": bashCompletion, "zsh": zshCompletion, "fish": fishCompletion}[c.Shell])
+	return err
+}
+
+// completeCmd is what the scripts call: it prints what the last word may become, a
+// candidate in each line, with a tab and its help behind it. No line means a file.
+type completeCmd struct {
+	Words []string `arg:"" optional:"" help:"The words after the program's name, to the one that is completed."`
+}
+
+// Run prints the candidates.
+func (c *completeCmd) Run(s *shell, parser *kong.Kong) error {
+	words := c.Words
+	if len(words) > 0 && words[0] == "--" {
+		words = words[1:]
+	}
+	for _, found := range complete(parser.Model, words, s.servers) {
+		if _, err := fmt.Fprintf(s.Stdout, "%s\t%s\n", found.word, found.help); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// servers returns the servers that the user has signed in to.
+func (s *shell) servers() []string {
+	st, err := s.store()
+	if err != nil {
+		return nil
+	}
+	known, err := st.read()
+	if err != nil {
+		return nil
+	}
+	return slices.Sorted(maps.Keys(known.Servers))
+}
+
+// candidate is a word that another may become.
+type candidate struct{ word, help string }
+
+// complete returns what the last of the words may become. servers returns the servers
+// that are known.
+func complete(model *kong.Application, words []string, servers func() []string) []candidate {
+	if len(words) == 0 {
+		words = []string{""}
+	}
+	node, flags, argument := model.Node, slices.Clone(model.Flags), 0
+	var pending *kong.Flag // its value is next
+	last := words[len(words)-1]
+	for _, word := range words[:len(words)-1] {
+		switch child := childOf(node, word); {
+		case node.Passthrough:
+			return nil
+		case pending != nil:
+			pending = nil
+		case strings.HasPrefix(word, "-"):
+			pending = valueOf(flags, word)
+		case child != nil:
+			node, flags, argument = child, append(flags, child.Flags...), 0
+		default:
+			argument++
+		}
+	}
+	var all []candidate
+	switch {
+	case node.Passthrough:
+	case pending != nil && pending.Name == "server":
+		all = plain(servers())
+	case pending != nil:
+		all = plain(values(pending.Value))
+	case strings.HasPrefix(last, "-"):
+		all = flagsOf(flags)
+	case len(node.Children) > 0:
+		all = childrenOf(node)
+	case argument < len(node.Positional):
+		all = plain(values(node.Positional[argument]))
+		if node.Parent != nil && node.Parent.Name == "server" {
+			all = plain(servers())
+		}
+	}
+	return slices.DeleteFunc(all, func(c candidate) bool { return !strings.HasPrefix(c.word, last) })
+}
+
+// childOf returns the command of a group with this name, or nil.
+func childOf(group *kong.Node, name string) *kong.Node {
+	for _, child := range group.Children {
+		if child.Name == name {
+			return child
+		}
+	}
+	return nil
+}
+
+// childrenOf returns the commands of a group.
+func childrenOf(group *kong.Node) []candidate {
+	var all []candidate
+	for _, child := range group.Children {
+		if !child.Hidden {
+			all = append(all, candidate{child.Name, child.Help})
+		}
+	}
+	return all
+}
+
+// valueOf returns the flag that a word is, if its value is in the next word.
+func valueOf(flags []*kong.Flag, word string) *kong.Flag {
+	for _, f := range flags {
+		if word == "--"+f.Name || f.Short != 0 && word == "-"+string(f.Short) {
+			if f.IsBool() {
+				return nil
+			}
+			return f
+		}
+	}
+	return nil
+}
+
+// flagsOf returns flags by their names.
+func flagsOf(flags []*kong.Flag) []candidate {
+	var all []candidate
+	for _, f := range flags {
+		if f.Hidden {
+			continue
+		}
+		all = append(all, candidate{"--" + f.Name, f.Help})
+		if f.Tag.Negatable != "" {
+			all = append(all, candidate{"--no-" + f.Name, f.Help})
+		}
+	}
+	slices.SortFunc(all, func(a, b candidate) int { return cmp.Compare(a.word, b.word) })
+	return all
+}
+
+// values returns the values that a flag or argument may have, if they are known.
+func values(v *kong.Value) []string {
+	if v.Enum == "" {
+		return nil
+	}
+	return slices.DeleteFunc(v.EnumSlice(), func(value string) bool { return value == "" })
+}
+
+// plain returns candidates without help.
+func plain(words []string) []candidate {
+	var all []candidate
+	for _, word := range words {
+		all = append(all, candidate{word: word})
+	}
+	return all
+}

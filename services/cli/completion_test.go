@@ -1,0 +1,95 @@
+package cli
+
+import (
+	"context"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// TestComplete asks for the completions of command lines.
+func TestComplete(t *testing.T) {
+	t.Parallel()
+	f := newFakeServer(t)
+	c := f.signIn(t)
+	for line, want := range map[string]string{
+		"ap":                                "api app",
+		"oauth-client sec":                  "secret",
+		"oauth-client secret ":              "create list delete",
+		"--timeout 1s oauth-client secret ": "create list delete",
+		"api list -o ":                      "table json yaml",
+		"api list --output y":               "yaml",
+		"completion ":                       "bash zsh fish",
+		"login --password":                  "--password-file",
+		"token --s":                         "--sandbox --secret --secret-file --server",
+		"server use ":                       f.addr,
+		"--server ":                         f.addr,
+		"login --password-file ":            "", // a file
+		"serve -":                           "", // the server's flags
+		"__comp":                            "",
+	} {
+		stdout, stderr, code := c.run(t, append([]string{"__complete", "--"}, strings.Split(line, " ")...)...)
+		var got []string
+		for row := range strings.Lines(stdout) {
+			word, _, _ := strings.Cut(row, "\t")
+			got = append(got, word)
+		}
+		if strings.Join(got, " ") != want || code != 0 {
+			t.Errorf("completions of %q = %q, %q, %d, want %q", line, got, stderr, code, want)
+		}
+	}
+}
+
+// TestMain is the program that shells complete, when it is told to be.
+func TestMain(m *testing.M) {
+	if os.Getenv("CLI_IS_TIDEGATE") == "1" {
+		os.Exit(Main(context.Background(), Program{Args: os.Args[1:], Env: os.Environ(), Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr}))
+	}
+	os.Exit(m.Run())
+}
+
+// TestShells has the shells that are here complete a command line with their scripts.
+func TestShells(t *testing.T) {
+	t.Parallel()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	bin := t.TempDir()
+	if err := os.Symlink(self, filepath.Join(bin, "tidegate")); err != nil {
+		t.Fatal(err)
+	}
+	for shell, x := range map[string]struct {
+		args []string
+		try  string
+	}{
+		"bash": {[]string{"--norc", "-c"}, `source <(tidegate completion bash)
+			complete -p tidegate >/dev/null || exit
+			COMP_WORDS=(tidegate oauth-client secret "") COMP_CWORD=3; _tidegate; echo "${COMPREPLY[*]}"
+			COMP_WORDS=(tidegate --output j) COMP_CWORD=2; _tidegate; echo "${COMPREPLY[*]}"`},
+		"zsh": {[]string{"-f", "-c"}, `compdef() { [[ $1 = _tidegate ]] }; _describe() { print ${${(P)2}%%:*} }; _files() { print files }
+			source <(tidegate completion zsh)
+			words=(tidegate oauth-client secret ""); CURRENT=4; _tidegate
+			words=(tidegate --output j); CURRENT=3; _tidegate`},
+		"fish": {[]string{"--no-config", "-c"}, `tidegate completion fish | source
+			complete -C "tidegate oauth-client secret " | cut -f 1 | sort -r | string join " "
+			complete -C "tidegate --output j" | cut -f 1`},
+	} {
+		path, err := exec.LookPath(shell)
+		if err != nil {
+			t.Logf("there is no %s here", shell)
+			continue
+		}
+		cmd := exec.CommandContext(t.Context(), path, append(x.args, x.try)...)
+		cmd.Env = append(os.Environ(), "PATH="+bin+string(os.PathListSeparator)+os.Getenv("PATH"), "CLI_IS_TIDEGATE=1", "TIDEGATE_HOME="+t.TempDir(), "HOME="+t.TempDir())
+		out, err := cmd.CombinedOutput()
+		got := strings.Fields(string(out))
+		slices.Sort(got)
+		if want := []string{"create", "delete", "json", "list"}; err != nil || !slices.Equal(got, want) {
+			t.Errorf("%s: %v\n%s", shell, err, out)
+		}
+	}
+}
