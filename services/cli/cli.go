@@ -86,13 +86,14 @@ type grammar struct {
 	Token        tokenCmd         `cmd:"" help:"Get an access token of an application, or revoke one."`
 	Connect      connectCmd       `cmd:"" help:"Connect to an API: send the lines of the input, print the messages that come."`
 
-	Session sessionCmds `cmd:"" help:"Live sessions."`
-	Gateway gatewayCmds `cmd:"" help:"Gateways."`
-	Record  recordCmds  `cmd:"" help:"Records of ended sessions."`
-	Usage   usageCmd    `cmd:"" help:"Traffic of subscriptions through gateways."`
-	User    userCmds    `cmd:"" help:"Users."`
-	SignIn  signInCmds  `cmd:"" name:"sign-in" help:"Sign-ins of users."`
-	Admin   adminCmds   `cmd:"" help:"What needs the database instead of a server."`
+	Session sessionCmds    `cmd:"" help:"Live sessions."`
+	Gateway gatewayCmds    `cmd:"" help:"Gateways."`
+	Record  recordCmds     `cmd:"" help:"Records of ended sessions."`
+	Usage   usageCmd       `cmd:"" help:"Traffic of subscriptions through gateways."`
+	User    userCmds       `cmd:"" help:"Users."`
+	SignIn  signInCmds     `cmd:"" name:"sign-in" help:"Sign-ins of users."`
+	Keys    signingKeyCmds `cmd:"" name:"signing-key" help:"Keys that access tokens are signed with."`
+	Admin   adminCmds      `cmd:"" help:"What needs the database instead of a server."`
 
 	Certs      certsCmd      `cmd:"" help:"Create a certificate authority, and a certificate and key for each service."`
 	Completion completionCmd `cmd:"" help:"Print a script that completes command lines in bash, zsh or fish."`

@@ -62,6 +62,7 @@ type client struct {
 	apps     subscriptionv1.ApplicationServiceClient
 	subs     subscriptionv1.SubscriptionServiceClient
 	oauth    oauth2v1.OAuth2ServiceClient
+	keys     oauth2v1.SigningKeyServiceClient
 	usage    usagev1.UsageServiceClient
 	sessions gatewayv1.SessionServiceClient
 	changes  changev1.ChangeServiceClient
@@ -104,6 +105,7 @@ func (s *shell) dial() (*client, error) {
 	c.apps = subscriptionv1.NewApplicationServiceClient(c.conn)
 	c.subs = subscriptionv1.NewSubscriptionServiceClient(c.conn)
 	c.oauth = oauth2v1.NewOAuth2ServiceClient(c.conn)
+	c.keys = oauth2v1.NewSigningKeyServiceClient(c.conn)
 	c.usage = usagev1.NewUsageServiceClient(c.conn)
 	c.sessions = gatewayv1.NewSessionServiceClient(c.conn)
 	c.changes = changev1.NewChangeServiceClient(c.conn)

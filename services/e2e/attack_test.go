@@ -60,7 +60,7 @@ func (s *Stack) newVictim(t *testing.T) *victim {
 		"applications/*": x.app.GetName(), "applications/*/oauthClients/*": x.oauthClient.GetName(),
 		"applications/*/oauthClients/*/secrets/*": x.secret.GetName(), "subscriptions/*": x.subscription.GetName(),
 		"sessionRecords/*": v.endedRecord(t), "gateways/*/sessions/*": v.liveSession(t),
-		"services/*": "services/catalog", "services/*/changes/*": "services/catalog/changes/1",
+		"signingKeys/*": "signingKeys/1", "services/*": "services/catalog", "services/*/changes/*": "services/catalog/changes/1",
 	}
 	v.hidden["users/*/signIns/*"] = v.signInElsewhere(t)
 	v.hidden["gateways/*"], _, _ = strings.Cut(v.hidden["gateways/*/sessions/*"], "/sessions/")

@@ -25,6 +25,7 @@ const (
 	oauthClientForm  = "applications/{application}/oauthClients/{oauth_client}"
 	secretForm       = "applications/{application}/oauthClients/{oauth_client}/secrets/{secret}"
 	subscriptionForm = "subscriptions/{subscription}"
+	signingKeyForm   = "signingKeys/{signing_key}"
 	recordForm       = "sessionRecords/{session_record}"
 	grantForm        = "grants/{grant}"
 	gatewayForm      = "gateways/{gateway}"
@@ -82,6 +83,9 @@ type OAuthClientSecret struct{ Application, OAuthClient, Secret string }
 // Subscription is subscriptions/{subscription}.
 type Subscription struct{ Subscription string }
 
+// SigningKey is signingKeys/{signing_key}.
+type SigningKey struct{ SigningKey string }
+
 // SessionRecord is sessionRecords/{session_record}.
 type SessionRecord struct{ Ref string }
 
@@ -137,6 +141,9 @@ func (n OAuthClientSecret) String() string {
 
 // String returns the name.
 func (n Subscription) String() string { return format(subscriptionForm, n.Subscription) }
+
+// String returns the name.
+func (n SigningKey) String() string { return format(signingKeyForm, n.SigningKey) }
 
 // String returns the name.
 func (n SessionRecord) String() string { return format(recordForm, n.Ref) }
@@ -217,6 +224,12 @@ func ParseOAuthClientSecret(field, name string) (n OAuthClientSecret, err error)
 // ParseSubscription reads the name of a subscription.
 func ParseSubscription(field, name string) (n Subscription, err error) {
 	err = parse(subscriptionForm, field, name, ValidID, &n.Subscription)
+	return n, err
+}
+
+// ParseSigningKey reads the name of a signing key.
+func ParseSigningKey(field, name string) (n SigningKey, err error) {
+	err = parse(signingKeyForm, field, name, ValidID, &n.SigningKey)
 	return n, err
 }
 

@@ -18,6 +18,7 @@ import (
 	_ "github.com/tidegatehq/tidegate/gen/go/tidegate/change/v1"
 	_ "github.com/tidegatehq/tidegate/gen/go/tidegate/gateway/v1"
 	_ "github.com/tidegatehq/tidegate/gen/go/tidegate/identity/v1"
+	_ "github.com/tidegatehq/tidegate/gen/go/tidegate/oauth2/v1"
 	_ "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
 	_ "github.com/tidegatehq/tidegate/gen/go/tidegate/usage/v1"
 )
@@ -41,6 +42,7 @@ func names() map[string]struct {
 		oauthClientForm:  {OAuthClient{"a", "c"}, reader(ParseOAuthClient)},
 		secretForm:       {OAuthClientSecret{"a", "c", "s"}, reader(ParseOAuthClientSecret)},
 		subscriptionForm: {Subscription{"s"}, reader(ParseSubscription)},
+		signingKeyForm:   {SigningKey{"7"}, reader(ParseSigningKey)},
 		recordForm:       {SessionRecord{"Ref-1"}, reader(ParseSessionRecord)},
 		gatewayForm:      {Gateway{Any}, reader(ParseGateway)},
 		sessionForm:      {Session{"g", "Ref-1"}, reader(ParseSession)},

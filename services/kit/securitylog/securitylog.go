@@ -52,6 +52,7 @@ const (
 	RolesChanged    Kind = "ROLES_CHANGED"
 	UserChanged     Kind = "USER_CHANGED"
 	SecretMade      Kind = "SECRET_MADE"
+	KeyRotated      Kind = "KEY_ROTATED"
 	OwnerChanged    Kind = "OWNER_CHANGED"
 	Published       Kind = "PUBLISHED"
 	SessionClosed   Kind = "SESSION_CLOSED"

@@ -53,6 +53,8 @@ func pathExample(parameter string) string {
 		return "catalog"
 	case "change":
 		return "42"
+	case "signingKey":
+		return "2"
 	case "gateway":
 		return "gateway-1"
 	case "plan":

@@ -32,6 +32,7 @@ import (
 	_ "github.com/tidegatehq/tidegate/gen/go/tidegate/change/v1"
 	_ "github.com/tidegatehq/tidegate/gen/go/tidegate/gateway/v1"
 	_ "github.com/tidegatehq/tidegate/gen/go/tidegate/identity/v1"
+	_ "github.com/tidegatehq/tidegate/gen/go/tidegate/oauth2/v1"
 	_ "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
 	_ "github.com/tidegatehq/tidegate/gen/go/tidegate/usage/v1"
 )

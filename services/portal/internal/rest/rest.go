@@ -25,12 +25,14 @@ import (
 	changerest "github.com/tidegatehq/tidegate/gen/go/rest/tidegate/change/v1"
 	gatewayrest "github.com/tidegatehq/tidegate/gen/go/rest/tidegate/gateway/v1"
 	identityrest "github.com/tidegatehq/tidegate/gen/go/rest/tidegate/identity/v1"
+	oauth2rest "github.com/tidegatehq/tidegate/gen/go/rest/tidegate/oauth2/v1"
 	subscriptionrest "github.com/tidegatehq/tidegate/gen/go/rest/tidegate/subscription/v1"
 	usagerest "github.com/tidegatehq/tidegate/gen/go/rest/tidegate/usage/v1"
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
 	changev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/change/v1"
 	gatewayv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/gateway/v1"
 	identityv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/identity/v1"
+	oauth2v1 "github.com/tidegatehq/tidegate/gen/go/tidegate/oauth2/v1"
 	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
 	usagev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/usage/v1"
 	"github.com/tidegatehq/tidegate/services/kit/fault"
@@ -58,6 +60,7 @@ func New(ctx context.Context, s Services) (*Handler, error) {
 		catalogv1.File_tidegate_catalog_v1_catalog_service_proto,
 		identityv1.File_tidegate_identity_v1_sign_in_service_proto,
 		identityv1.File_tidegate_identity_v1_user_service_proto,
+		oauth2v1.File_tidegate_oauth2_v1_signing_key_service_proto,
 		subscriptionv1.File_tidegate_subscription_v1_application_service_proto,
 		subscriptionv1.File_tidegate_subscription_v1_subscription_service_proto,
 		usagev1.File_tidegate_usage_v1_usage_service_proto,
@@ -88,6 +91,7 @@ func New(ctx context.Context, s Services) (*Handler, error) {
 		catalogrest.RegisterCatalogServiceHandlerClient(ctx, h.mux, catalogv1.NewCatalogServiceClient(s.Catalog)),
 		identityrest.RegisterSignInServiceHandlerClient(ctx, h.mux, identityv1.NewSignInServiceClient(s.Subscription)),
 		identityrest.RegisterUserServiceHandlerClient(ctx, h.mux, identityv1.NewUserServiceClient(s.Subscription)),
+		oauth2rest.RegisterSigningKeyServiceHandlerClient(ctx, h.mux, oauth2v1.NewSigningKeyServiceClient(s.Subscription)),
 		subscriptionrest.RegisterApplicationServiceHandlerClient(ctx, h.mux, subscriptionv1.NewApplicationServiceClient(s.Subscription)),
 		subscriptionrest.RegisterSubscriptionServiceHandlerClient(ctx, h.mux, subscriptionv1.NewSubscriptionServiceClient(s.Subscription)),
 		usagerest.RegisterUsageServiceHandlerClient(ctx, h.mux, usagev1.NewUsageServiceClient(s.Subscription)),

@@ -74,6 +74,8 @@ func Resource(row any) proto.Message {
 	switch row := row.(type) {
 	case store.User:
 		return users.Resource(row)
+	case store.SigningKey:
+		return oauth2.Resource(row)
 	default:
 		return applications.Resource(row)
 	}

@@ -3,8 +3,11 @@ package store
 import (
 	"context"
 	"fmt"
+	"strconv"
 	"time"
 
+	"github.com/tidegatehq/tidegate/services/kit/change"
+	"github.com/tidegatehq/tidegate/services/kit/resourcename"
 	"github.com/tidegatehq/tidegate/services/kit/sqldb"
 )
 
@@ -22,6 +25,11 @@ type SigningKey struct {
 	MaxLifetime time.Duration
 }
 
+// Name returns the key's resource name.
+func (k SigningKey) Name() resourcename.SigningKey {
+	return resourcename.SigningKey{SigningKey: strconv.FormatInt(k.Number, 10)}
+}
+
 // SigningKeys returns the keys, oldest first.
 func (s *Store) SigningKeys(ctx context.Context) ([]SigningKey, error) {
 	all, err := sqldb.All(ctx, s.db, func(row sqldb.Row) (SigningKey, error) {
@@ -37,10 +45,26 @@ func (s *Store) SigningKeys(ctx context.Context) ([]SigningKey, error) {
 	return all, nil
 }
 
-// AddSigningKey adds a key. It reports false when a key with its number exists
-// already: another replica was first.
+// RotateSigningKey adds a key that a user asked for. It reports false when a key with
+// its number exists already: another replica was first.
+func (s *Store) RotateSigningKey(ctx context.Context, k SigningKey) (added bool, err error) {
+	err = s.log.Write(ctx, "rotate signing key", func(tx *change.Tx) (change.Record, error) {
+		if added, err = addSigningKey(ctx, tx, k); err != nil {
+			return change.Record{}, err
+		}
+		return change.Record{Resource: k.Name().String(), After: k, Skip: !added}, nil
+	})
+	return added && err == nil, err
+}
+
+// AddSigningKey adds a key that is due, of which nobody else must know. It reports false
+// as RotateSigningKey does.
 func (s *Store) AddSigningKey(ctx context.Context, k SigningKey) (bool, error) {
-	added, err := sqldb.Changed(s.db.ExecContext(ctx, `
+	return addSigningKey(ctx, s.db, k)
+}
+
+func addSigningKey(ctx context.Context, q sqldb.Querier, k SigningKey) (bool, error) {
+	added, err := sqldb.Changed(q.ExecContext(ctx, `
 		INSERT INTO signing_key (number, id, sealed, signs_at, max_lifetime) VALUES ($1, $2, $3, $4, $5)
 		ON CONFLICT (number) DO NOTHING`,
 		k.Number, k.ID, k.Sealed, k.SignsAt.UnixMicro(), k.MaxLifetime.Microseconds()))

@@ -18,6 +18,7 @@ import (
 
 	"github.com/go-jose/go-jose/v4"
 
+	"github.com/tidegatehq/tidegate/services/kit/fault"
 	"github.com/tidegatehq/tidegate/services/kit/identity"
 	"github.com/tidegatehq/tidegate/services/kit/retry"
 	"github.com/tidegatehq/tidegate/services/kit/seal"
@@ -39,11 +40,20 @@ type Rotation struct {
 // differ.
 const margin = 5 * time.Minute
 
-// The longest and the shortest time between two reads of the keys.
+// The longest and the shortest time between two reads of the keys, by which replicas
+// learn of each other's.
 const (
-	maxPoll = 30 * time.Second
+	maxPoll = 2 * time.Second
 	minPoll = 5 * time.Millisecond
 )
+
+// soon is how long a key that a user asked for is in the JWK set before it signs, if the
+// lead is not shorter. The portal lets caches keep the set for 60 seconds; 10 more are
+// for replicas to learn of the key, and for their clocks.
+const soon = 70 * time.Second
+
+// maxKeys is how many keys there may be before a user may not ask for more.
+const maxKeys = 20
 
 // Keys are the signing keys. All replicas read the same rows, and time alone
 // decides what a key does. Before its signs_at it is only in the JWK set. From then
@@ -126,10 +136,18 @@ func (k *Keys) reseal(ctx context.Context, row store.SigningKey) error {
 
 // Run rotates the keys when they are due until ctx ends.
 func (k *Keys) Run(ctx context.Context) error {
+	failed := false
 	for retry.Sleep(ctx, max(minPoll, min(maxPoll, k.rotate.Lead/3))) {
-		if err := k.Rotate(ctx); err != nil && ctx.Err() == nil {
+		err := k.Rotate(ctx)
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case err != nil && !failed:
 			k.log.Warn("signing keys not looked after", "error", err)
+		case err == nil && failed:
+			k.log.Info("signing keys looked after again")
 		}
+		failed = err != nil
 	}
 	return nil
 }
@@ -137,6 +155,8 @@ func (k *Keys) Run(ctx context.Context) error {
 // Rotate makes the next key when it is due, drops those whose last token has
 // expired, and reads what other replicas have changed.
 func (k *Keys) Rotate(ctx context.Context) error {
+	k.making.Lock()
+	defer k.making.Unlock()
 	rows, err := k.store.SigningKeys(ctx)
 	if err != nil {
 		return err
@@ -151,7 +171,7 @@ func (k *Keys) Rotate(ctx context.Context) error {
 		}
 	}
 	if due, at := k.due(rows); due {
-		if err := k.add(ctx, rows, at); err != nil {
+		if _, err := k.add(ctx, rows, at, k.store.AddSigningKey); err != nil {
 			return err
 		}
 	}
@@ -159,6 +179,35 @@ func (k *Keys) Rotate(ctx context.Context) error {
 		return err
 	}
 	return k.load(ctx)
+}
+
+// RotateNow makes the next key before it is due, for the caller of a gRPC call, and
+// returns its number. It signs soon, or after the lead if that is shorter; tokens of
+// the key before are good until they expire. Where the newest key will sign no later than
+// that, it is returned and none is made; made is false then.
+func (k *Keys) RotateNow(ctx context.Context) (number int64, made bool, err error) {
+	k.making.Lock()
+	defer k.making.Unlock()
+	rows, err := k.store.SigningKeys(ctx)
+	if err != nil {
+		return 0, false, err
+	}
+	now := k.now()
+	at := now.Add(min(soon, k.rotate.Lead))
+	if n := len(rows); n > 0 && rows[n-1].SignsAt.After(now) && !rows[n-1].SignsAt.After(at) {
+		return rows[n-1].Number, false, k.load(ctx)
+	}
+	if len(rows) >= maxKeys {
+		return 0, false, fault.Exhausted("there are %d signing keys already; the oldest goes at %s", len(rows), dropTime(rows[0], rows[1]).UTC().Format(time.RFC3339))
+	}
+	added, err := k.add(ctx, rows, at, k.store.RotateSigningKey)
+	if err != nil {
+		return 0, false, err
+	}
+	if !added {
+		return 0, false, fault.Aborted("another call has rotated the signing key at the same time; list the signing keys")
+	}
+	return rows[len(rows)-1].Number + 1, true, k.load(ctx)
 }
 
 // due reports whether a key must be made now, and when it starts to sign.
@@ -178,19 +227,20 @@ func (k *Keys) due(rows []store.SigningKey) (bool, time.Time) {
 	return true, earliest
 }
 
-// add makes the key after the newest of rows, unless another replica just did.
-func (k *Keys) add(ctx context.Context, rows []store.SigningKey, signsAt time.Time) error {
+// add makes the key after the newest of rows and gives it to keep, which reports false
+// where another replica was first.
+func (k *Keys) add(ctx context.Context, rows []store.SigningKey, signsAt time.Time, keep func(context.Context, store.SigningKey) (bool, error)) (bool, error) {
 	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
-		return fmt.Errorf("make signing key: %w", err)
+		return false, fmt.Errorf("make signing key: %w", err)
 	}
 	kid, err := thumbprint(&private.PublicKey)
 	if err != nil {
-		return err
+		return false, err
 	}
 	plain, err := x509.MarshalPKCS8PrivateKey(private)
 	if err != nil {
-		return fmt.Errorf("encode signing key: %w", err)
+		return false, fmt.Errorf("encode signing key: %w", err)
 	}
 	row := store.SigningKey{
 		Number: 1, ID: kid, Sealed: k.seal.Seal(plain, keyContext(kid)),
@@ -199,20 +249,17 @@ func (k *Keys) add(ctx context.Context, rows []store.SigningKey, signsAt time.Ti
 	if len(rows) > 0 {
 		row.Number = rows[len(rows)-1].Number + 1
 	}
-	added, err := k.store.AddSigningKey(ctx, row)
-	if err != nil {
-		return err
-	}
+	added, err := keep(ctx, row)
 	if added {
 		k.log.Info("signing key made", "key", kid, "signs_at", signsAt)
 	}
-	return nil
+	return added, err
 }
 
 // drop removes the keys whose last token has expired.
 func (k *Keys) drop(ctx context.Context, rows []store.SigningKey) error {
 	for i, row := range rows[:max(0, len(rows)-1)] {
-		if k.now().Before(rows[i+1].SignsAt.Add(row.MaxLifetime + margin)) {
+		if k.now().Before(dropTime(row, rows[i+1])) {
 			return nil
 		}
 		if err := k.store.DropSigningKey(ctx, row.Number); err != nil {
@@ -221,6 +268,12 @@ func (k *Keys) drop(ctx context.Context, rows []store.SigningKey) error {
 		k.log.Info("signing key dropped", "key", row.ID)
 	}
 	return nil
+}
+
+// dropTime returns when a key goes: after its last token has expired. next is the key
+// after it.
+func dropTime(row, next store.SigningKey) time.Time {
+	return next.SignsAt.Add(row.MaxLifetime + margin)
 }
 
 // load makes the rows the current keys. Keys that are open already are not opened

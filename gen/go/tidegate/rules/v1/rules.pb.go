@@ -138,6 +138,14 @@ var file_tidegate_rules_v1_rules_proto_extTypes = []protoimpl.ExtensionInfo{
 		Tag:           "varint,100014,opt,name=sign_in_name",
 		Filename:      "tidegate/rules/v1/rules.proto",
 	},
+	{
+		ExtendedType:  (*validate.StringRules)(nil),
+		ExtensionType: (*bool)(nil),
+		Field:         100015,
+		Name:          "tidegate.rules.v1.signing_key_name",
+		Tag:           "varint,100015,opt,name=signing_key_name",
+		Filename:      "tidegate/rules/v1/rules.proto",
+	},
 }
 
 // Extension fields to validate.StringRules.
@@ -199,6 +207,10 @@ var (
 	//
 	// optional bool sign_in_name = 100014;
 	E_SignInName = &file_tidegate_rules_v1_rules_proto_extTypes[13]
+	// The name of a signing key, signingKeys/{signing_key}.
+	//
+	// optional bool signing_key_name = 100015;
+	E_SigningKeyName = &file_tidegate_rules_v1_rules_proto_extTypes[14]
 )
 
 var File_tidegate_rules_v1_rules_proto protoreflect.FileDescriptor
@@ -249,7 +261,10 @@ const file_tidegate_rules_v1_rules_proto_rawDesc = "" +
 	"\fsign_in_name\x12\x19.buf.validate.StringRules\x18\xae\x8d\x06 \x01(\bB\x8e\x01\xc2H\x8a\x01\n" +
 	"\x87\x01\n" +
 	"\x13string.sign_in_name\x12&must be users/{user}/signIns/{sign_in}\x1aH!rule || this.matches('^users/[a-z0-9-]{1,64}/signIns/[a-z0-9-]{1,64}$')R\n" +
-	"signInNameB\xca\x01\n" +
+	"signInName:\xc0\x01\n" +
+	"\x10signing_key_name\x12\x19.buf.validate.StringRules\x18\xaf\x8d\x06 \x01(\bBy\xc2Hv\n" +
+	"t\n" +
+	"\x17string.signing_key_name\x12!must be signingKeys/{signing_key}\x1a6!rule || this.matches('^signingKeys/[a-z0-9-]{1,64}$')R\x0esigningKeyNameB\xca\x01\n" +
 	"\x15com.tidegate.rules.v1B\n" +
 	"RulesProtoP\x01Z?github.com/tidegatehq/tidegate/gen/go/tidegate/rules/v1;rulesv1\xa2\x02\x03TRX\xaa\x02\x11Tidegate.Rules.V1\xca\x02\x11Tidegate\\Rules\\V1\xe2\x02\x1dTidegate\\Rules\\V1\\GPBMetadata\xea\x02\x13Tidegate::Rules::V1"
 
@@ -271,10 +286,11 @@ var file_tidegate_rules_v1_rules_proto_depIdxs = []int32{
 	0,  // 11: tidegate.rules.v1.service_name:extendee -> buf.validate.StringRules
 	0,  // 12: tidegate.rules.v1.change_name:extendee -> buf.validate.StringRules
 	0,  // 13: tidegate.rules.v1.sign_in_name:extendee -> buf.validate.StringRules
-	14, // [14:14] is the sub-list for method output_type
-	14, // [14:14] is the sub-list for method input_type
-	14, // [14:14] is the sub-list for extension type_name
-	0,  // [0:14] is the sub-list for extension extendee
+	0,  // 14: tidegate.rules.v1.signing_key_name:extendee -> buf.validate.StringRules
+	15, // [15:15] is the sub-list for method output_type
+	15, // [15:15] is the sub-list for method input_type
+	15, // [15:15] is the sub-list for extension type_name
+	0,  // [0:15] is the sub-list for extension extendee
 	0,  // [0:0] is the sub-list for field type_name
 }
 
@@ -290,7 +306,7 @@ func file_tidegate_rules_v1_rules_proto_init() {
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tidegate_rules_v1_rules_proto_rawDesc), len(file_tidegate_rules_v1_rules_proto_rawDesc)),
 			NumEnums:      0,
 			NumMessages:   0,
-			NumExtensions: 14,
+			NumExtensions: 15,
 			NumServices:   0,
 		},
 		GoTypes:           file_tidegate_rules_v1_rules_proto_goTypes,

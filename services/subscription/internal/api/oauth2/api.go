@@ -12,9 +12,10 @@ import (
 	"github.com/tidegatehq/tidegate/services/subscription/internal/token"
 )
 
-// API serves OAuth2Service.
+// API serves OAuth2Service and SigningKeyService.
 type API struct {
 	oauth2v1.UnsafeOAuth2ServiceServer
+	oauth2v1.UnsafeSigningKeyServiceServer
 
 	store    *store.Store
 	issuer   *token.Issuer
@@ -22,20 +23,31 @@ type API struct {
 	security *securitylog.Log
 }
 
-var _ oauth2v1.OAuth2ServiceServer = (*API)(nil)
+var (
+	_ oauth2v1.OAuth2ServiceServer     = (*API)(nil)
+	_ oauth2v1.SigningKeyServiceServer = (*API)(nil)
+)
 
 // New returns the API.
 func New(st *store.Store, issuer *token.Issuer, keys *token.Keys, security *securitylog.Log) *API {
 	return &API{store: st, issuer: issuer, keys: keys, security: security}
 }
 
-// Register adds the service to a server.
-func (a *API) Register(srv grpc.ServiceRegistrar) { oauth2v1.RegisterOAuth2ServiceServer(srv, a) }
+// Register adds the services to a server.
+func (a *API) Register(srv grpc.ServiceRegistrar) {
+	oauth2v1.RegisterOAuth2ServiceServer(srv, a)
+	oauth2v1.RegisterSigningKeyServiceServer(srv, a)
+}
 
-// Rules says who may call which method: everybody, because OAuth clients
-// authenticate with a secret in the request.
+// Rules says who may call which method: those of OAuth2Service everybody, because OAuth
+// clients authenticate with a secret in the request.
 func Rules() identity.Rules {
+	admin := identity.Rule{Roles: []string{identity.RoleAdmin}}
 	return identity.Rules{
+		oauth2v1.SigningKeyService_GetSigningKey_FullMethodName:    admin,
+		oauth2v1.SigningKeyService_ListSigningKeys_FullMethodName:  admin,
+		oauth2v1.SigningKeyService_RotateSigningKey_FullMethodName: admin,
+
 		oauth2v1.OAuth2Service_IssueToken_FullMethodName:       {Open: true},
 		oauth2v1.OAuth2Service_RevokeToken_FullMethodName:      {Open: true},
 		oauth2v1.OAuth2Service_IntrospectToken_FullMethodName:  {Open: true},

@@ -8,3 +8,4 @@
  */
 
 export * from "./oauth2_service_pb.js";
+export * from "./signing_key_service_pb.js";
