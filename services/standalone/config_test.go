@@ -133,9 +133,9 @@ func TestServeHelp(t *testing.T) {
 		t.Errorf("serve -h = %d, %q, want 0", code, stderr.String())
 	}
 	for _, want := range []string{
-		`  -data folder`, `(default "./tidegate-data")`, `  -no-sample`, `(default "9443")`, `(default 2s)`,
-		`  -catalog.db url`, `(default sqlite:DATA/catalog.db)`, `  -subscription.issuer URL`, `  -gateway.max-message bytes`,
-		"  -portal.drain long\n    \thow long requests may continue after a stop; 0 for not at all (default 2s)", `  -log-format format`,
+		`  -data folder`, `default ./tidegate-data; TIDEGATE_DATA`, "  -no-sample\n", `default 9443; `, `default 2s; `,
+		"\n-catalog.…\n\n  -catalog.", "\n-portal.…\n\n  -portal.", `  -catalog.db url`, `default sqlite:DATA/catalog.db; TIDEGATE_CATALOG_DB`, `  -subscription.issuer URL`, `  -gateway.max-message bytes`,
+		"  -portal.drain long\n      how long requests may continue after a stop; 0 for not at all\n      default 2s; TIDEGATE_PORTAL_DRAIN\n", `  -log-format format`,
 	} {
 		if !strings.Contains(stdout.String(), want) {
 			t.Errorf("serve -h does not say %q:\n%s", want, stdout.String())

@@ -228,6 +228,40 @@ ops-hosts: [a, b.example] # FILE:3
 	}
 }
 
+// TestHelp prints the help: by area, in lines that fit a terminal.
+func TestHelp(t *testing.T) {
+	flags := func(fs *flag.FlagSet) {
+		fs.Duration("drain", time.Second, "how `long` sessions have to end after the program was asked to stop, which is never too long")
+		for _, name := range []string{"grpc", "grpc-cert", "grpc-key", "ops", "ops-hosts"} {
+			fs.String(name, "", "`text`")
+		}
+	}
+	var out bytes.Buffer
+	if code := run.Exec(t.Context(), run.Program{Name: "prog", Args: []string{"-x", "-help"}, Stdout: &out}, flags, nothing, nil); code != 0 {
+		t.Errorf("-help = %d, want 0", code)
+	}
+	want := `
+  -drain long
+      how long sessions have to end after the program was asked to stop, which
+      is never too long
+      default 1s; TIDEGATE_PROG_DRAIN
+  -log-format format
+      log format: text or json
+      default text; TIDEGATE_PROG_LOG_FORMAT
+`
+	if !strings.Contains(out.String(), want) {
+		t.Errorf("-help prints\n%s\nwant in it\n%s", out.String(), want)
+	}
+	if want := "  -version\n      print the version and exit\n\n-grpc…\n\n  -grpc text\n      text\n      TIDEGATE_PROG_GRPC\n  -grpc-cert"; !strings.Contains(out.String(), want) {
+		t.Errorf("-help prints\n%s\nwant in it\n%s", out.String(), want)
+	}
+	for line := range strings.Lines(out.String()) {
+		if len([]rune(line)) > 81 {
+			t.Errorf("-help prints a line that is too long: %s", line)
+		}
+	}
+}
+
 // TestVariables gives variables that are not the program's.
 func TestVariables(t *testing.T) {
 	links := strings.Fields(`TIDEGATE_PROG_SERVICE_HOST=10.0.0.1 TIDEGATE_PROG_SERVICE_PORT=9090 TIDEGATE_PROG_SERVICE_PORT_WSS=8099

@@ -194,13 +194,6 @@ func fail(p Program, s *settings, err error) int {
 	return exitFailed
 }
 
-func usage(p Program, fs *flag.FlagSet) {
-	fmt.Fprintf(p.Stdout, "Usage of %s: each flag can be given as an environment variable too,\nfor example -log-level as %s.\n\n",
-		p.Name, Variable(p.Name, "log-level"))
-	fs.SetOutput(p.Stdout)
-	fs.PrintDefaults()
-}
-
 // version is set by deploy/build with -ldflags -X, which can only set a
 // package-level variable.
 var version string

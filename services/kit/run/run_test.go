@@ -154,7 +154,7 @@ func TestExec(t *testing.T) {
 		{name: "bad level", args: []string{"-log-level=loud"}, code: 2, stderr: `prog: -log-level: invalid value "loud": want debug, info, warn or error`},
 		{name: "bad format", args: []string{"-log-format=xml"}, code: 2, stderr: `prog: -log-format: invalid value "xml": want text or json`},
 		{name: "version", args: []string{"-version"}, code: 0, stdout: "prog " + run.Version() + "\n"},
-		{name: "help", args: []string{"-h"}, code: 0, stdout: "-db url\n    \tdatabase url (default \"default.db\")"},
+		{name: "help", args: []string{"-h"}, code: 0, stdout: "\n  -db url\n      database url\n      default default.db; TIDEGATE_PROG_DB\n"},
 	} {
 		var stdout, stderr bytes.Buffer
 		ctx := tt.ctx
