@@ -328,7 +328,7 @@ func TestStopUnderStreams(t *testing.T) {
 }
 
 // TestStopEarly stops a server that is still starting, at once or when its
-// services have begun: it ends in order and welcomes nobody.
+// services have begun: it ends in order, says so, and welcomes nobody.
 func TestStopEarly(t *testing.T) {
 	t.Parallel()
 	for _, args := range [][]string{nil, {"-no-sample"}} {
@@ -341,8 +341,8 @@ func TestStopEarly(t *testing.T) {
 			var stdout bytes.Buffer
 			p := run.Program{Name: "tidegate", Args: append(append([]string{"-data", newData(t)}, freePorts()...), args...), Stdout: &stdout, Stderr: log}
 			ready := func(standalone.Addresses) { t.Errorf("serve %q, stopped at %q, says that it serves", args, at) }
-			if code := standalone.Serve(ctx, p, standalone.Options{Ready: ready}); code != 0 || stdout.Len() > 0 || ctx.Err() == nil {
-				t.Errorf("serve %q, stopped at %q (%v) = %d, want 0 and nothing printed:\n%s%s", args, at, ctx.Err(), code, &stdout, &log.text)
+			if code := standalone.Serve(ctx, p, standalone.Options{Ready: ready}); code != 0 || stdout.String() != "Tidegate has stopped.\n" || ctx.Err() == nil {
+				t.Errorf("serve %q, stopped at %q (%v) = %d, want 0 and only that it has stopped:\n%s%s", args, at, ctx.Err(), code, &stdout, &log.text)
 			}
 			stop()
 		}
