@@ -219,8 +219,14 @@ func refusal(address string, res *http.Response) error {
 // side closes. At the end of the input it closes with 1000 and goes on reading, so
 // that messages still on their way are printed.
 func (s *shell) talk(ctx context.Context, conn *websocket.Conn) error {
+	shown := s.screen()
+	shown.begin()
 	closed := make(chan error, 1)
-	go func() { closed <- s.receive(conn) }()
+	go func() {
+		err := receive(conn, shown)
+		shown.end()
+		closed <- err
+	}()
 	lines := make(chan string)
 	ended := make(chan struct{}) // ends the reader of the input, once it reads something
 	defer close(ended)
@@ -238,6 +244,7 @@ func (s *shell) talk(ctx context.Context, conn *websocket.Conn) error {
 		select {
 		case line, ok := <-lines:
 			if ok {
+				shown.sent(line)
 				err = conn.WriteMessage(websocket.TextMessage, []byte(line))
 			} else {
 				err = stop(websocket.CloseNormalClosure)
@@ -275,19 +282,18 @@ func (s *shell) readLines(lines chan<- string, ended <-chan struct{}) {
 	}
 }
 
-// receive prints messages until the connection ends and returns why it did.
-func (s *shell) receive(conn *websocket.Conn) error {
+// receive shows messages until the connection ends and returns why it did.
+func receive(conn *websocket.Conn, shown *screen) error {
 	for {
 		kind, message, err := conn.ReadMessage()
 		if err != nil {
 			return err
 		}
+		text := string(message)
 		if kind == websocket.BinaryMessage {
-			_, err = fmt.Fprintf(s.Stdout, "(binary, %d bytes) %s\n", len(message), hex.EncodeToString(message))
-		} else {
-			_, err = fmt.Fprintf(s.Stdout, "%s\n", message)
+			text = fmt.Sprintf("(binary, %d bytes) %s", len(message), hex.EncodeToString(message))
 		}
-		if err != nil {
+		if err := shown.received(text); err != nil {
 			return err
 		}
 	}
