@@ -274,7 +274,6 @@ func TestVariables(t *testing.T) {
 	}{
 		{links, ""},
 		{[]string{"TIDEGATE_SERVER=a", "TIDEGATE_PROGRAM=x", "PATH=/", "TIDEGATE_PROG_SHARED=x"}, ""},
-		{[]string{"TIDEGATE_REQUIRE_NODE=1", "TIDEGATE_TEST_POSTGRES_URL=x", "TIDEGATE_SEED=1"}, ""},
 		{[]string{"TIDEGATE_PROG_PORT=9090"}, "prog: TIDEGATE_PROG_PORT: unknown variable\n"},
 		{[]string{"TIDEGATE_PROG_SERVICE_HOST=soon"}, "prog: TIDEGATE_PROG_SERVICE_HOST: unknown variable\n"},
 		{[]string{"TIDEGATE_PROG_GATEWAY_DRAIN=1s"}, "prog: TIDEGATE_PROG_GATEWAY_DRAIN: unknown variable; did you mean TIDEGATE_PROG_DRAIN?\n"},
@@ -286,6 +285,16 @@ func TestVariables(t *testing.T) {
 		code, _, stderr := c.start(t, run.Program{Env: tt.env, OtherVariables: []string{"TIDEGATE_PROG_SHARED"}}, nil)
 		if stderr != tt.want || (code == 0) != (tt.want == "") {
 			t.Errorf("%q = %d, %q, want %q", tt.env, code, stderr, tt.want)
+		}
+	}
+	for env, want := range map[string]string{
+		"TIDEGATE_REQUIRE_NODE=1": "", "TIDEGATE_TEST_POSTGRES_URL=x": "", "TIDEGATE_SEED=1": "", "TIDEGATE_GATEWAY_PORT=tcp://10.0.0.1:9099": "",
+		"TIDEGATE_SEEDS=1": "TIDEGATE_SEEDS: unknown variable", "TIDEGATE_GATEWAY_DRAIN=1s": "TIDEGATE_GATEWAY_DRAIN: unknown variable; did you mean TIDEGATE_DRAIN?",
+	} {
+		fs := flag.NewFlagSet("", flag.ContinueOnError)
+		new(configured).flags(fs)
+		if err := run.Parse("tidegate", fs, nil, []string{env}); (err == nil) != (want == "") || err != nil && err.Error() != want {
+			t.Errorf("tidegate with %s = %v, want %q", env, err, want)
 		}
 	}
 }

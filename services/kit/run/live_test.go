@@ -42,7 +42,7 @@ func TestLogLevelChanges(t *testing.T) {
 			{"drain: 1s\nlog-level: loud\n", waited, nil, []string{"error="}}, // said once
 			{"drain: 1s\nlog-level: loud\n", hungUp, []string{"log-level: want debug"}, []string{"one info"}},
 			{"drian: 2s\nlog-level: debug\n", waited, []string{`drian: unknown key`}, []string{"one info"}},
-			{"db: u@h\nlog-level: info\n", waited, []string{"one info", "needs a restart", "flag=db"}, []string{"u@h"}},
+			{"db: u@h\nlog-level: info\n", waited, []string{"one info", "from=WARN to=INFO", "needs a restart", "flag=db"}, []string{"u@h"}},
 			{"gateway.ping: 9s\ndrain: 9s\n", waited, []string{"one info", "flag=drain", "flag=gateway.ping"}, []string{"flag=db"}},
 			{"no-sample: true\ndrain: 1s\n", waited, []string{"one info"}, []string{"flag="}}, // the variable takes precedence
 		}
