@@ -132,10 +132,9 @@ const purgeEvery = 10 * time.Minute
 
 // purge deletes expired rows every purgeEvery until ctx ends.
 func purge(ctx context.Context, st *store.Store, keep store.Retention, log *slog.Logger) error {
+	purging := retry.NewStreak(log, slog.LevelWarn, "old rows not deleted")
 	for {
-		if err := st.Purge(ctx, keep); err != nil && ctx.Err() == nil {
-			log.WarnContext(ctx, "old rows not deleted", "error", err)
-		}
+		purging.Note(ctx, st.Purge(ctx, keep))
 		if !retry.Sleep(ctx, purgeEvery) {
 			return nil
 		}

@@ -59,6 +59,9 @@ type Log struct {
 	poll     time.Duration
 	listenTo func(ctx context.Context, channel string, heard func()) error
 
+	// recording is how writing the rows of watchers goes.
+	recording *retry.Streak
+
 	heard   chan struct{} // has one element when a replica may have written
 	mu      sync.Mutex
 	epoch   string
@@ -82,7 +85,8 @@ func lasting(keep time.Duration) time.Duration {
 func NewLog(service string, db *sqldb.DB, log *slog.Logger, now func() time.Time, keep time.Duration) *Log {
 	return &Log{
 		service: service, db: db, log: log, now: now, keep: lasting(keep), describe: nothing, poll: pollEvery, listenTo: db.Listen,
-		heard: make(chan struct{}, 1), wake: make(chan struct{}), acked: make(chan struct{}), stopped: make(chan struct{}),
+		recording: retry.NewStreak(log, slog.LevelWarn, "watchers are not recorded"),
+		heard:     make(chan struct{}, 1), wake: make(chan struct{}), acked: make(chan struct{}), stopped: make(chan struct{}),
 	}
 }
 
@@ -199,11 +203,12 @@ func (l *Log) Run(ctx context.Context) error {
 // listen hears of the commits of other replicas until ctx ends. While it cannot,
 // polling finds them.
 func (l *Log) listen(ctx context.Context) error {
-	pause, level := retry.Backoff{Min: minListenPause, Max: maxListenPause}, slog.LevelWarn
+	pause := retry.Backoff{Min: minListenPause, Max: maxListenPause}
+	listening := retry.NewStreak(l.log, slog.LevelWarn, "changes of other replicas are not notified, only polled")
 	for {
 		err := l.listenTo(ctx, channel, func() {
 			pause.Reset()
-			level = slog.LevelWarn
+			listening.Note(ctx, nil)
 			select {
 			case l.heard <- struct{}{}:
 			default:
@@ -213,8 +218,7 @@ func (l *Log) listen(ctx context.Context) error {
 			return nil
 		}
 		wait := pause.Next()
-		l.log.Log(ctx, level, "changes of other replicas are not notified, only polled", "error", err, "retry_in", wait)
-		level = slog.LevelDebug
+		listening.Note(ctx, err, "retry_in", wait)
 		if !retry.Sleep(ctx, wait) {
 			return nil
 		}
@@ -229,46 +233,31 @@ func (l *Log) repeat(ctx context.Context) error {
 	defer sweep.Stop()
 	purge := time.NewTicker(purgeEvery)
 	defer purge.Stop()
-	polls := step{what: "look for changes", run: l.readHead}
-	sweeps := step{what: "forget dead watchers", run: l.sweep}
-	purges := step{what: "purge old changes", run: l.purge}
-	l.try(ctx, &purges)
+	polls := l.step("changes cannot be looked for", l.readHead)
+	sweeps := l.step("dead watchers are not forgotten", l.sweep)
+	purges := l.step("old changes are not purged", l.purge)
+	purges(ctx)
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-poll.C:
-			l.try(ctx, &polls)
+			polls(ctx)
 		case <-l.heard:
-			l.try(ctx, &polls)
+			polls(ctx)
 		case <-sweep.C:
-			l.try(ctx, &sweeps)
+			sweeps(ctx)
 		case <-purge.C:
-			l.try(ctx, &purges)
+			purges(ctx)
 		}
 	}
 }
 
-// step is something that Run repeats.
-type step struct {
-	what   string
-	run    func(context.Context) error
-	failed bool
-}
-
-// try runs a step, and logs when it begins to fail and when it works again. The
-// next round tries a failed step again.
-func (l *Log) try(ctx context.Context, s *step) {
-	err := s.run(ctx)
-	switch {
-	case ctx.Err() != nil:
-		return
-	case err != nil && !s.failed:
-		l.log.WarnContext(ctx, "change log", "failed", s.what, "error", err)
-	case err == nil && s.failed:
-		l.log.InfoContext(ctx, "change log", "works again", s.what)
-	}
-	s.failed = err != nil
+// step returns something that Run repeats; the next round tries again what failed.
+// failed says what does not happen then.
+func (l *Log) step(failed string, run func(context.Context) error) func(context.Context) {
+	streak := retry.NewStreak(l.log, slog.LevelWarn, failed)
+	return func(ctx context.Context) { streak.Note(ctx, run(ctx)) }
 }
 
 func (l *Log) watched() bool {

@@ -283,8 +283,50 @@ func TestServerEndsWithoutItsDatabase(t *testing.T) {
 		if err := <-done; err != nil {
 			t.Errorf("Run = %v, want nil", err)
 		}
-		if n := strings.Count(log.String(), `failed="look for changes"`); n != 1 {
+		if n := strings.Count(log.String(), `msg="changes cannot be looked for"`); n != 1 {
 			t.Errorf("the log has %d lines, want one:\n%s", n, log.String())
+		}
+	})
+}
+
+// A database that takes no writes makes few lines, though each ack of a watcher is a
+// write that fails.
+func TestReadOnlyDatabaseIsLoggedRarely(t *testing.T) {
+	bubble(t, func(t *testing.T, db *sqldb.DB) {
+		var log bytes.Buffer
+		l := change.NewLog("test", db, slog.New(slog.NewTextHandler(&log, nil)), time.Now, 0)
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error)
+		go func() { done <- l.Run(ctx) }()
+		w := attend(t, newServer(l), "")
+		w.snapshot(t, backplanev1.Begin_RESET_NO_CURSOR)
+		synctest.Wait()
+		if _, err := db.ExecContext(t.Context(), `PRAGMA query_only = 1`); err != nil {
+			t.Fatal(err)
+		}
+		for began := time.Now(); time.Since(began) < 15*time.Minute; {
+			<-w.heard // a heartbeat every 2 s
+			w.ack(&backplanev1.Ack{})
+		}
+		for _, line := range []string{"watchers are not recorded", "dead watchers are not forgotten"} {
+			if n := strings.Count(log.String(), line); n != 2 {
+				t.Errorf("%q is logged %d times in 15 minutes, want 2:\n%s", line, n, log.String())
+			}
+		}
+		if _, err := db.ExecContext(t.Context(), `PRAGMA query_only = 0`); err != nil {
+			t.Fatal(err)
+		}
+		for range 8 { // until the next sweep, every 10 s
+			<-w.heard
+			w.ack(&backplanev1.Ack{})
+		}
+		if n := strings.Count(log.String(), "works again"); n != 2 {
+			t.Errorf("%d lines say that it works again, want 2:\n%s", n, log.String())
+		}
+		w.leave(t)
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("Run = %v, want nil", err)
 		}
 	})
 }

@@ -117,8 +117,8 @@ func (r *recorder) write(ctx context.Context, connected bool) {
 		WHERE instance = $6 AND stream = $7`,
 		int64(r.row.GetAppliedChangeNumber()), int64(r.row.GetSessionsClosed()), r.row.GetFailure(),
 		connected, r.l.now().UnixMicro(), r.instance, r.stream)
+	r.l.recording.Note(ctx, err, "instance", r.instance)
 	if err != nil {
-		r.l.log.WarnContext(ctx, "watcher not recorded", "instance", r.instance, "error", err)
 		return
 	}
 	r.l.mu.Lock()

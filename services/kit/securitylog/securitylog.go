@@ -85,11 +85,12 @@ type Log struct {
 	now  func() time.Time
 	path string
 
-	mu     sync.Mutex
-	file   *os.File // nil without a path
-	json   *slog.Logger
-	kinds  map[Kind]*count
-	failed bool // the last write to the file failed
+	mu    sync.Mutex
+	file  *os.File // nil without a path
+	json  *slog.Logger
+	kinds map[Kind]*count
+	// writing is how writing to the file goes.
+	writing *retry.Streak
 }
 
 // count is what was written and left out of a kind in one second.
@@ -102,7 +103,8 @@ type count struct {
 // file at path, which it makes for its owner only; an empty path is no file. Run writes
 // the counts of events that were left out. Close closes the file.
 func Open(path string, log *slog.Logger, now func() time.Time) (*Log, error) {
-	l := &Log{log: log, now: now, path: path, kinds: map[Kind]*count{}}
+	l := &Log{log: log, now: now, path: path, kinds: map[Kind]*count{},
+		writing: retry.NewStreak(log, slog.LevelError, "the security log cannot be written")}
 	if err := l.Reopen(); err != nil {
 		return nil, err
 	}
@@ -216,8 +218,7 @@ func (l *Log) flush(ctx context.Context, kind Kind, c *count) {
 }
 
 // line writes a line to the log and to the file. A file that cannot be written to,
-// such as on a full disk, must not stop what the line is about: the first failure is
-// logged.
+// such as on a full disk, must not stop what the line is about.
 func (l *Log) line(ctx context.Context, message string, attrs []any) {
 	l.log.InfoContext(ctx, message, attrs...)
 	if l.json == nil {
@@ -226,10 +227,7 @@ func (l *Log) line(ctx context.Context, message string, attrs []any) {
 	record := slog.NewRecord(l.now(), slog.LevelInfo, message, 0)
 	record.Add(attrs...)
 	err := l.json.Handler().Handle(ctx, record)
-	if err != nil && !l.failed {
-		l.log.ErrorContext(ctx, "the security log cannot be written", "error", err)
-	}
-	l.failed = err != nil
+	l.writing.Note(context.WithoutCancel(ctx), err) // a call that has ended counts too
 }
 
 // Run writes, each second, how many events were left out, until ctx ends.

@@ -74,6 +74,9 @@ type Follower[Req, Resp any] struct {
 	sink  Sink[Resp]
 	log   *slog.Logger
 	now   func() time.Time
+	// breaking is how streams break. One works once something was applied, or there is
+	// nothing to apply.
+	breaking *retry.Streak
 
 	mu        sync.Mutex
 	at        At
@@ -89,7 +92,7 @@ type Follower[Req, Resp any] struct {
 func NewFollower[Req, Resp any](open Open[Req, Resp], hello *backplanev1.Hello, start At, sink Sink[Resp], log *slog.Logger, now func() time.Time) *Follower[Req, Resp] {
 	return &Follower[Req, Resp]{
 		open: open, hello: hello, sink: sink, log: log, now: now,
-		at: start, pending: &backplanev1.Ack{},
+		at: start, pending: &backplanev1.Ack{}, breaking: retry.NewStreak(log, slog.LevelWarn, "watch broken"),
 	}
 }
 
@@ -120,10 +123,9 @@ func (f *Follower[Req, Resp]) Health() error {
 	return nil
 }
 
-// Run follows until ctx ends; nothing that the service does ends it. When streams
-// keep breaking at once, it logs only the first.
+// Run follows until ctx ends; nothing that the service does ends it.
 func (f *Follower[Req, Resp]) Run(ctx context.Context) error {
-	backoff, level := retry.Backoff{Min: minPause, Max: maxPause}, slog.LevelWarn
+	backoff := retry.Backoff{Min: minPause, Max: maxPause}
 	for {
 		before, began := f.At(), f.now()
 		err := f.stream(ctx)
@@ -132,11 +134,9 @@ func (f *Follower[Req, Resp]) Run(ctx context.Context) error {
 		}
 		if f.At() != before || f.now().Sub(began) > Silence { // it works, apart from breaking
 			backoff.Reset()
-			level = slog.LevelWarn
 		}
 		pause := backoff.Next()
-		f.log.Log(ctx, level, "watch broken", "error", err, "retry_in", pause)
-		level = slog.LevelDebug
+		f.breaking.Note(ctx, err, "retry_in", pause)
 		if !retry.Sleep(ctx, pause) {
 			return nil
 		}

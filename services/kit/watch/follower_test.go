@@ -80,6 +80,11 @@ func (p *peer) snapshot(number uint64, words ...string) {
 // follow runs a follower in a bubble of fake time; each connection comes out of
 // the channel.
 func follow(t *testing.T, start watch.At, test func(t *testing.T, f *follower, s *sink, peers <-chan *peer)) {
+	followTo(t, quiet(), start, test)
+}
+
+// followTo does so with a log.
+func followTo(t *testing.T, log *slog.Logger, start watch.At, test func(t *testing.T, f *follower, s *sink, peers <-chan *peer)) {
 	synctest.Test(t, func(t *testing.T) {
 		peers := make(chan *peer)
 		s := &sink{number: start.Number}
@@ -92,7 +97,7 @@ func follow(t *testing.T, start watch.At, test func(t *testing.T, f *follower, s
 				return nil, context.Cause(ctx)
 			}
 		}
-		f := watch.NewFollower(open, hello(), start, s, quiet(), time.Now)
+		f := watch.NewFollower(open, hello(), start, s, log, time.Now)
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error)
 		go func() { done <- f.Run(ctx) }()
@@ -360,6 +365,36 @@ func TestFollowerBacksOff(t *testing.T) {
 		}
 		if n := strings.Count(log.String(), "watch broken"); n != 1 {
 			t.Errorf("the log has %d lines, want the first failure alone", n)
+		}
+	})
+}
+
+// A sink that cannot store anything, as on a full disk, is logged once for a long time,
+// however often the watch begins again; and once that it works again.
+func TestFollowerLogsAFullSinkOnce(t *testing.T) {
+	var buf bytes.Buffer
+	followTo(t, slog.New(slog.NewTextHandler(&buf, nil)), watch.At{Number: 1, Cursor: "e:1"}, func(t *testing.T, _ *follower, s *sink, peers <-chan *peer) {
+		s.set(watch.Result{}, errors.New("disk full"))
+		begin := time.Now()
+		for time.Since(begin) < 9*time.Minute {
+			p := <-peers
+			wantHello(t, p, "e:1")
+			p.say(&backplanev1.Begin{})
+			wantAck(t, p, 1, 0, "")
+			p.say(uint64(2))
+		}
+		if n := strings.Count(buf.String(), "\n"); n != 1 || !strings.Contains(buf.String(), "disk full") {
+			t.Errorf("the log has %d lines, want one: %s", n, buf.String())
+		}
+		p := <-peers
+		s.set(watch.Result{}, nil)
+		wantHello(t, p, "e:1")
+		p.say(&backplanev1.Begin{})
+		wantAck(t, p, 1, 0, "")
+		p.say(uint64(2))
+		wantAck(t, p, 2, 0, "")
+		if got := buf.String(); strings.Count(got, "\n") != 2 || !strings.Contains(got, `msg="works again" what="watch broken"`) {
+			t.Errorf("the log is %s, want that it works again", got)
 		}
 	})
 }

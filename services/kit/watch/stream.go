@@ -188,6 +188,9 @@ func (f *Follower[Req, Resp]) take(ctx context.Context, st *state[Resp], resp *R
 	switch part := part.(type) {
 	case *backplanev1.Heartbeat:
 		st.ack = !st.snapshot
+		if st.ack {
+			f.breaking.Note(ctx, nil)
+		}
 		return nil
 	case *backplanev1.SnapshotEnd:
 		return f.reset(ctx, st, At{Number: part.GetAsOfChangeNumber(), Cursor: part.GetCursor()})
@@ -236,6 +239,7 @@ func (f *Follower[Req, Resp]) reset(ctx context.Context, st *state[Resp], at At)
 	}
 	st.snapshot, st.pieces, st.ack = false, nil, true
 	f.move(at, r)
+	f.breaking.Note(ctx, nil)
 	return nil
 }
 
@@ -252,5 +256,6 @@ func (f *Follower[Req, Resp]) apply(ctx context.Context, st *state[Resp], at At,
 	}
 	st.ack = true
 	f.move(at, r)
+	f.breaking.Note(ctx, nil)
 	return nil
 }

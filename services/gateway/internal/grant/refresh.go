@@ -3,12 +3,14 @@ package grant
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"maps"
 	"slices"
 	"sync"
 	"time"
 
 	"github.com/tidegatehq/tidegate/services/gateway/internal/ending"
+	"github.com/tidegatehq/tidegate/services/kit/retry"
 )
 
 // batchSize is how many grants are read at once, at most.
@@ -95,6 +97,7 @@ func (q *refreshQueue) takeEnded() int {
 // live on meanwhile.
 func (c *Cache) Run(ctx context.Context) error {
 	backoff := minBackoff
+	refreshing := retry.NewStreak(c.log, slog.LevelWarn, "grants of live sessions not refreshed")
 	for {
 		select {
 		case <-ctx.Done():
@@ -102,13 +105,13 @@ func (c *Cache) Run(ctx context.Context) error {
 		case <-c.queue.added:
 		}
 		more, err := c.refreshBatch(ctx)
+		refreshing.Note(ctx, err)
 		pause := c.cfg.RefreshPause
 		switch {
 		case ctx.Err() != nil:
 			return nil
 		case err != nil:
 			pause, backoff = c.jitter(backoff), min(2*backoff, maxBackoff)
-			c.log.Warn("grants of live sessions not refreshed", "error", err, "retry_in", pause)
 		case !more:
 			backoff = minBackoff
 			continue

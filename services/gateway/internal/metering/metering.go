@@ -78,6 +78,9 @@ type Meter struct {
 	client  backplanev1.MeteringServiceClient
 	metrics *metrics.Metrics
 	log     *slog.Logger
+	// losing is how reports of each kind are lost: because too many wait, or one is
+	// refused.
+	losing map[string]*retry.Streak
 
 	rows    *rows
 	records *records
@@ -87,7 +90,10 @@ type Meter struct {
 
 // New returns a meter that reports to client.
 func New(cfg Config, client backplanev1.MeteringServiceClient, m *metrics.Metrics, log *slog.Logger) *Meter {
-	t := &Meter{cfg: cfg, client: client, metrics: m, log: log}
+	t := &Meter{cfg: cfg, client: client, metrics: m, log: log, losing: map[string]*retry.Streak{}}
+	for _, kind := range []string{metrics.Usage, metrics.Records} {
+		t.losing[kind] = retry.NewStreak(log, slog.LevelError, "reports dropped", "kind", kind)
+	}
 	t.rows = newRows(cfg.Rows)
 	t.records = newRecords(cfg.Records)
 	t.usage = &reporter[*usagev1.Usage]{
@@ -124,31 +130,25 @@ func (t *Meter) Record(r session.Record) {
 func (t *Meter) Run(ctx context.Context, sessions Collector) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error {
-		return t.repeat(ctx, "usage", func(ctx context.Context) error {
+		return t.repeat(ctx, metrics.Usage, func(ctx context.Context) error {
 			t.collect(sessions)
 			return t.usage.flush(ctx)
 		})
 	})
-	g.Go(func() error { return t.repeat(ctx, "session records", t.ended.flush) })
+	g.Go(func() error { return t.repeat(ctx, metrics.Records, t.ended.flush) })
 	return g.Wait()
 }
 
 // repeat reports again and again until ctx ends, at moments that differ between
-// gateways. It logs the first of several failures, and the first success after
-// them.
-func (t *Meter) repeat(ctx context.Context, what string, report func(context.Context) error) error {
-	failing := false
+// gateways.
+func (t *Meter) repeat(ctx context.Context, kind string, report func(context.Context) error) error {
+	reporting := retry.NewStreak(t.log, slog.LevelWarn, "report failed", "kind", kind)
 	for retry.Sleep(ctx, t.cfg.Every-t.cfg.Every/10+rand.N(t.cfg.Every/5+1)) {
 		err := report(ctx)
-		switch {
-		case ctx.Err() != nil:
-			return nil
-		case err != nil && !failing:
-			t.log.Warn("report failed", "what", what, "error", err)
-		case err == nil && failing:
-			t.log.Info("report taken again", "what", what)
+		reporting.Note(ctx, err)
+		if err == nil {
+			t.losing[kind].Note(ctx, nil)
 		}
-		failing = err != nil
 	}
 	return nil
 }
@@ -203,7 +203,7 @@ var errTooMany = errors.New("too many rows wait")
 
 func (t *Meter) dropped(kind string, n int, why error) {
 	t.metrics.Dropped(kind, n)
-	t.log.Error("reports dropped", "kind", kind, "count", n, "error", why)
+	t.losing[kind].Note(context.Background(), why, "count", n) // also when the gateway stops
 }
 
 func (t *Meter) batch(sequence uint64) *backplanev1.Batch {

@@ -32,6 +32,8 @@ type Disk struct {
 	file  *sealedfile.File
 	log   *slog.Logger
 	delay time.Duration
+	// writing is how writing the file goes.
+	writing *retry.Streak
 
 	mu    sync.Mutex
 	next  *backplanev1.RouteSnapshot // to be written; nil: nothing
@@ -40,7 +42,10 @@ type Disk struct {
 
 // NewDisk returns a Disk that uses the file at path.
 func NewDisk(path string, key *seal.Key, log *slog.Logger) *Disk {
-	return &Disk{file: &sealedfile.File{Path: path, Key: key, Purpose: purpose}, log: log, delay: saveDelay, dirty: make(chan struct{}, 1)}
+	return &Disk{
+		file: &sealedfile.File{Path: path, Key: key, Purpose: purpose}, log: log, delay: saveDelay, dirty: make(chan struct{}, 1),
+		writing: retry.NewStreak(log, slog.LevelError, "routes not written to disk", "file", path),
+	}
 }
 
 // Load returns what is in the file, nil if there is nothing that can be used.
@@ -93,12 +98,12 @@ func (d *Disk) Run(ctx context.Context) error {
 		case <-d.dirty:
 			retry.Sleep(ctx, d.delay)
 		}
-		d.flush()
+		d.flush(context.WithoutCancel(ctx)) // also what is left at the end
 	}
 	return nil
 }
 
-func (d *Disk) flush() {
+func (d *Disk) flush(ctx context.Context) {
 	d.mu.Lock()
 	next := d.next
 	d.next = nil
@@ -106,9 +111,7 @@ func (d *Disk) flush() {
 	if next == nil {
 		return
 	}
-	if err := d.write(next); err != nil {
-		d.log.Error("routes not written to disk", "file", d.file.Path, "error", err)
-	}
+	d.writing.Note(ctx, d.write(next))
 }
 
 // write replaces the file.

@@ -23,7 +23,7 @@ func TestDisk(t *testing.T) {
 	d := NewDisk(path, key, slog.New(slog.DiscardHandler))
 	list := []*backplanev1.Route{message("/b"), message("/a")}
 	d.save(&backplanev1.RouteSnapshot{Routes: list, Installation: "tidegate-x"})
-	d.flush()
+	d.flush(t.Context())
 	got := NewDisk(path, key, slog.New(slog.DiscardHandler)).Load()
 	if got.GetInstallation() != "tidegate-x" {
 		t.Errorf("the installation is %q after a start, want what was saved", got.GetInstallation())
@@ -49,7 +49,7 @@ func TestDiskIgnoresWhatItCannotRead(t *testing.T) {
 	good := func(path string, key *seal.Key) {
 		d := NewDisk(path, key, slog.New(slog.DiscardHandler))
 		d.save(&backplanev1.RouteSnapshot{Routes: []*backplanev1.Route{message("/a")}})
-		d.flush()
+		d.flush(t.Context())
 	}
 	key := seal.New()
 	for name, spoil := range map[string]func(t *testing.T, path string){
@@ -129,9 +129,19 @@ func TestDiskKeepsTheOldFileWhenItCannotWrite(t *testing.T) {
 	path := filepath.Join(dir, "gone", "routes.sealed")
 	var log bytes.Buffer
 	d := NewDisk(path, seal.New(), slog.New(slog.NewTextHandler(&log, nil)))
+	for range 3 {
+		d.save(&backplanev1.RouteSnapshot{Routes: []*backplanev1.Route{message("/a")}})
+		d.flush(t.Context())
+	}
+	if n := strings.Count(log.String(), "routes not written to disk"); n != 1 {
+		t.Errorf("the log is %q, want the failure once", log.String())
+	}
+	if err := os.Mkdir(filepath.Dir(path), 0o700); err != nil {
+		t.Fatal(err)
+	}
 	d.save(&backplanev1.RouteSnapshot{Routes: []*backplanev1.Route{message("/a")}})
-	d.flush()
-	if !strings.Contains(log.String(), "routes not written to disk") {
-		t.Errorf("the log is %q, want the failure", log.String())
+	d.flush(t.Context())
+	if !strings.Contains(log.String(), "works again") {
+		t.Errorf("the log is %q, want that it works again", log.String())
 	}
 }

@@ -49,10 +49,9 @@ func New(client backplanev1.RouteServiceClient, st *store.Store, hello *backplan
 
 // Run follows until ctx ends.
 func (w *Watch) Run(ctx context.Context) error {
+	following := retry.NewStreak(w.log, slog.LevelWarn, "catalog not followed")
 	for {
-		if err := w.follow(ctx); err != nil && ctx.Err() == nil {
-			w.log.WarnContext(ctx, "catalog not followed", "error", err)
-		}
+		following.Note(ctx, w.follow(ctx))
 		if !retry.Sleep(ctx, restartPause) {
 			return nil
 		}

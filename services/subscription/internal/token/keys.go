@@ -136,18 +136,9 @@ func (k *Keys) reseal(ctx context.Context, row store.SigningKey) error {
 
 // Run rotates the keys when they are due until ctx ends.
 func (k *Keys) Run(ctx context.Context) error {
-	failed := false
+	rotating := retry.NewStreak(k.log, slog.LevelWarn, "signing keys not looked after")
 	for retry.Sleep(ctx, max(minPoll, min(maxPoll, k.rotate.Lead/3))) {
-		err := k.Rotate(ctx)
-		switch {
-		case ctx.Err() != nil:
-			return nil
-		case err != nil && !failed:
-			k.log.Warn("signing keys not looked after", "error", err)
-		case err == nil && failed:
-			k.log.Info("signing keys looked after again")
-		}
-		failed = err != nil
+		rotating.Note(ctx, k.Rotate(ctx))
 	}
 	return nil
 }
