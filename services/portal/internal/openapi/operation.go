@@ -67,6 +67,7 @@ func (d *document) describe(verb string, op *openapi3.Operation, m protoreflect.
 		return err
 	}
 	d.describePath(op, m)
+	d.describeQuery(op, m)
 	ok := op.Responses.Status(http.StatusOK).Value
 	ok.Description = new(d.answer(m))
 	ok.Headers = openapi3.Headers{"Cache-Control": {Ref: "#/components/headers/NoStore"}}
@@ -144,6 +145,16 @@ func (d *document) describePath(op *openapi3.Operation, m protoreflect.MethodDes
 		parts[at] = "{" + p.Value.Name + "}"
 		p.Value.Description = "Part of the name " + strings.Join(parts[:at+1], "/") + "."
 		p.Value.Schema.Value.Pattern = segmentPattern(parts[at-1])
+	}
+}
+
+// describeQuery sets the bounds of parameters in the query.
+func (d *document) describeQuery(op *openapi3.Operation, m protoreflect.MethodDescriptor) {
+	for _, p := range op.Parameters {
+		fd := m.Input().Fields().ByJSONName(p.Value.Name)
+		if p.Value.In == openapi3.ParameterInQuery && fd != nil && !fd.IsList() {
+			boundValue(p.Value.Schema.Value, rulesOf(fd))
+		}
 	}
 }
 

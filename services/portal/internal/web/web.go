@@ -28,6 +28,7 @@ var index []byte
 const (
 	RESTPath    = "/v1/"
 	OpenAPIPath = "/openapi.json"
+	yamlPath    = "/openapi.yaml"
 )
 
 // Parts are what the portal serves.
@@ -59,6 +60,7 @@ func New(parts Parts, log *slog.Logger, reg prometheus.Registerer) (http.Handler
 		mux.Handle(p, m.count(path.Base(p), h))
 	}
 	mux.Handle(OpenAPIPath, m.count("openapi", static.New("application/json", static.Fresh, parts.OpenAPI)))
+	mux.Handle(yamlPath, m.count("openapi", inYAML(parts.OpenAPI)))
 	for p, h := range parts.Docs {
 		mux.Handle(p, m.count("docs", h))
 	}
