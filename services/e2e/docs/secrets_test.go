@@ -20,8 +20,8 @@ func exposed(text string) []string {
 	var found []string
 	for command := range strings.FieldsFuncSeq(strings.ReplaceAll(text, "$(", "\n"), func(r rune) bool { return strings.ContainsRune("\n|;&", r) }) {
 		command = regexp.MustCompile(`^\s*(\w+=\S*\s+)*`).ReplaceAllString(command, "")
-		if regexp.MustCompile(`^(echo|printf|sed|field|\w+=)`).MatchString(command) {
-			continue // a builtin, what filters text, or an assignment alone
+		if regexp.MustCompile(`^(echo|printf|sed|field|date|\w+=)`).MatchString(command) {
+			continue // a builtin, what filters text, the clock, or an assignment alone
 		}
 		if secretWord.MatchString(command) {
 			found = append(found, command)
