@@ -1,7 +1,6 @@
 package e2e
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -119,61 +118,5 @@ func TestHost(t *testing.T) {
 	s.trySample(t)
 	if v := s.admin(t).onlyVersion(t); len(v.GetAddresses()) != 2 || v.GetAddresses()[1] != s.WSS+"/echowebsocket/1.0.0" {
 		t.Errorf("addresses = %q, want those on 127.0.0.2", v.GetAddresses())
-	}
-}
-
-// TestJSON reads what the command line prints with -o json.
-func TestJSON(t *testing.T) {
-	t.Parallel()
-	s := onSQLite(t)
-	p, sh := s.admin(t), s.newShell(t)
-	x := p.publish(t, "Json", newBackend(t))
-	conn := s.connect(t, s.WS+x.path, p.accessToken(t, x))
-	echo(t, conn, websocket.MessageText, "hello")
-	for _, c := range []struct{ args, field string }{
-		{"login --password-file " + s.PasswordFile, "username"},
-		{"whoami", "username"},
-		{"plan list", "plans"},
-		{"api create Other --endpoint ws://localhost:1 --plan Gold", "state"},
-		{"api list", "apis"},
-		{"api get Json", "displayName"},
-		{"api update Other --rename Renamed --description changed", "description"},
-		{"api version list", "versions"},
-		{"api version get Json/1.0.0", "endpoints"},
-		{"api version update Renamed --tag one --tag two --max-session-age 1h --origin https://example.com", "maxSessionAge"},
-		{"api version update Renamed --backend-host client --backend-origin endpoint --pings clients", "backendOptions"},
-		{"api version update Renamed --backend-host app.example:8443 --backend-origin client --pings both --origin null", "warnings"},
-		{"api update Renamed --default-paths", "defaultVersionPaths"},
-		{"api publish Renamed", "state"},
-		{"api demote Renamed", "state"},
-		{"app create Phone --description calls", "owner"},
-		{"app list", "applications"},
-		{"app get Phone", "description"},
-		{"subscribe Phone Json --plan Gold", "plan"},
-		{"subscription list --app Phone --api Json", "subscriptions"},
-		{"oauth-client create Phone --lifetime 1h", "oauthClient"},
-		{"oauth-client list Phone", "oauthClients"},
-		{"oauth-client secret create Phone", "oauthClientSecret"},
-		{"oauth-client secret list Phone", "oauthClientSecrets"},
-		{"token Phone", "access_token"},
-		{"session list", "sessions"},
-		{"record list", "sessionRecords"},
-		{"usage", "usage"},
-		{"user create bob --role creator --no-password", "roles"},
-		{"user list", "users"},
-		{"user get bob", "username"},
-		{"user roles bob --role publisher", "roles"},
-		{"user delete bob", "deleted"},
-		{"oauth-client delete Phone", "deleted"},
-		{"subscription delete Phone Json", "deleted"},
-		{"app delete Phone", "deleted"},
-		{"api version delete Renamed", "deleted"},
-		{"api delete Renamed", "deleted"},
-	} {
-		out := sh.run(t, append([]string{"-o", "json"}, strings.Fields(c.args)...)...)
-		var answer map[string]any
-		if err := json.Unmarshal([]byte(out), &answer); err != nil || answer[c.field] == nil {
-			t.Errorf("tidegate -o json %s has no %s (%v):\n%s", c.args, c.field, err, out)
-		}
 	}
 }

@@ -1,0 +1,148 @@
+package e2e
+
+import (
+	"encoding/json"
+	"errors"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/coder/websocket"
+)
+
+// printed is a command line and a field that its result has. A word in capitals stands
+// for a name that only the server knows.
+type printed struct{ args, field string }
+
+// everyCommand has each command at least once.
+func everyCommand(s *Stack, dir, password string) []printed {
+	return []printed{
+		{"login --password-file " + s.PasswordFile, "username"},
+		{"whoami", "username"},
+		{"plan list", "plans"},
+		{"api create Other --endpoint ws://localhost:1 --plan Gold", "state"},
+		{"api list", "apis"},
+		{"api get Json", "displayName"},
+		{"api update Other --rename Renamed --description changed", "description"},
+		{"api version list", "versions"},
+		{"api version get Json/1.0.0", "endpoints"},
+		{"api version update Renamed --tag one --tag two --max-session-age 1h --origin https://example.com", "maxSessionAge"},
+		{"api version update Renamed --backend-host client --backend-origin endpoint --pings clients", "backendOptions"},
+		{"api version update Renamed --backend-host app.example:8443 --backend-origin client --pings both --origin null", "warnings"},
+		{"api update Renamed --default-paths", "defaultVersionPaths"},
+		{"api publish Renamed", "state"},
+		{"api demote Renamed", "state"},
+		{"app create Phone --description calls", "owner"},
+		{"app list", "applications"},
+		{"app get Phone", "description"},
+		{"subscribe Phone Json --plan Gold", "plan"},
+		{"subscription list --app Phone --api Json", "subscriptions"},
+		{"oauth-client create Phone --lifetime 1h", "oauthClient"},
+		{"oauth-client list Phone", "oauthClients"},
+		{"oauth-client secret create Phone", "oauthClientSecret"},
+		{"oauth-client secret list Phone", "oauthClientSecrets"},
+		{"token Phone", "access_token"},
+		{"session list", "sessions"},
+		{"record list", "sessionRecords"},
+		{"usage", "usage"},
+		{"user create bob --role creator --no-password", "roles"},
+		{"user list", "users"},
+		{"user get bob", "username"},
+		{"user roles bob --role publisher", "roles"},
+		{"user password bob --new-file " + password, "username"},
+		{"user suspend bob", "state"},
+		{"user restore bob", "state"},
+		{"user unlock bob", "state"},
+		{"api transfer Renamed bob", "owner"},
+		{"api transfer Renamed me", "owner"},
+		{"sign-in list", "signIns"},
+		{"sign-in end --all", "ended"},
+		{"oauth-client secret delete SECRET", "deleted"},
+		{"session close SESSION", "closed"},
+		{"record get SESSION", "endReason"},
+		{"gateway list", "gateways"},
+		{"server list", "servers"},
+		{"server use " + s.GRPC, "current"},
+		{"signing-key list", "signingKeys"},
+		{"signing-key rotate", "name"},
+		{"certs " + filepath.Join(dir, "certs"), "files"},
+		{"admin recover bob --data " + filepath.Dir(s.CA), "recovered"},
+		{"version", "version"},
+		{"user delete bob", "deleted"},
+		{"oauth-client delete Phone", "deleted"},
+		{"subscription delete Phone Json", "deleted"},
+		{"app delete Phone", "deleted"},
+		{"api version create Renamed 2.0.0 --endpoint ws://localhost:1", "state"},
+		{"api version delete Renamed/2.0.0", "deleted"},
+		{"api version delete Renamed", "deleted"},
+		{"api delete Renamed", "deleted"},
+		{"logout", "signedOut"},
+		{"server remove " + s.GRPC, "removed"},
+	}
+}
+
+// TestJSON reads what every command of the command line prints with -o json.
+func TestJSON(t *testing.T) {
+	t.Parallel()
+	s := onSQLite(t)
+	p, sh := s.admin(t), s.newShell(t)
+	x := p.publish(t, "Json", newBackend(t))
+	echo(t, s.connect(t, s.WS+x.path, p.accessToken(t, x)), websocket.MessageText, "hello")
+	dir := t.TempDir()
+	password := filepath.Join(dir, "password")
+	if err := os.WriteFile(password, []byte("a long password of another user"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	tried := []string{"serve ", "connect ", "completion "} // what they print is no object
+	names := strings.NewReplacer()
+	for _, c := range everyCommand(s, dir, password) {
+		switch c.args {
+		case "oauth-client secret delete SECRET":
+			names = strings.NewReplacer("SECRET", sh.name(t, "oauth-client secret list Phone"))
+		case "session close SESSION":
+			session := sh.name(t, "session list")
+			names = strings.NewReplacer("SESSION", session[strings.LastIndexByte(session, '/')+1:])
+		}
+		tried = append(tried, c.args+" ")
+		out := sh.prints(t, names.Replace(c.args))
+		var answer map[string]any
+		if err := json.Unmarshal([]byte(out), &answer); err != nil || answer[c.field] == nil {
+			t.Errorf("tidegate -o json %s has no %s (%v):\n%s", c.args, c.field, err, out)
+		}
+	}
+	_, list, _ := strings.Cut(sh.run(t, "--help"), "\nCommands:\n")
+	for _, m := range regexp.MustCompile(`(?m)^  ([a-z-]+(?: [a-z-]+)*)(?:  |$)`).FindAllStringSubmatch(list, -1) {
+		if !strings.Contains("\n"+strings.Join(tried, "\n"), "\n"+m[1]+" ") {
+			t.Errorf("whether tidegate %s prints a whole object is not tried", m[1])
+		}
+	}
+}
+
+// name returns the name of the first object of a list.
+func (sh *shell) name(t *testing.T, list string) string {
+	t.Helper()
+	m := regexp.MustCompile(`"name": "(\S+)"`).FindStringSubmatch(sh.prints(t, list))
+	if m == nil {
+		t.Fatalf("tidegate %s shows none", list)
+	}
+	return m[1]
+}
+
+// prints returns what a command prints with -o json. The record of a session takes a
+// moment to be reported.
+func (sh *shell) prints(t *testing.T, line string) (out string) {
+	t.Helper()
+	eventually(t, func() error {
+		stdout, stderr, code := sh.try(t, "", append([]string{"-o", "json"}, strings.Fields(line)...)...)
+		if out = stdout; code != 0 && strings.HasPrefix(line, "record get") {
+			return errors.New(stderr)
+		}
+		if code != 0 {
+			t.Fatalf("tidegate %s = %d, %s", line, code, stderr)
+		}
+		return nil
+	})
+	return out
+}
