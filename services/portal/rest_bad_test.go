@@ -79,33 +79,33 @@ func TestRESTRefusesBodies(t *testing.T) {
 		{"cut off", post(`{"displayName":`), 400, codes.InvalidArgument, "the body is not valid JSON: syntax error at byte 15"},
 		{"more after the end", post(`{} {}`), 400, codes.InvalidArgument, "the body is not valid JSON: syntax error at byte 4"},
 		{"not UTF-8", post("{\"displayName\":\"\xff\"}"), 400, codes.InvalidArgument, "the body is not UTF-8"},
-		{"half a character", post(`{"displayName":"\ud800"}`), 400, codes.InvalidArgument, `api.display_name: has half a character, as \ud800`},
-		{"number with a sign", []string{"POST", "/v1/plans", `{"quota":{"messages":"+5"}}`}, 400, codes.InvalidArgument, "plan.quota.messages: must be a whole number"},
-		{"number with an exponent", []string{"POST", "/v1/plans", `{"quota":{"messages":1e3}}`}, 400, codes.InvalidArgument, "plan.quota.messages: must be a whole number"},
+		{"half a character", post(`{"displayName":"\ud800"}`), 400, codes.InvalidArgument, `displayName: has half a character, as \ud800`},
+		{"number with a sign", []string{"POST", "/v1/plans", `{"quota":{"messages":"+5"}}`}, 400, codes.InvalidArgument, "quota.messages: must be a whole number"},
+		{"number with an exponent", []string{"POST", "/v1/plans", `{"quota":{"messages":1e3}}`}, 400, codes.InvalidArgument, "quota.messages: must be a whole number"},
 		{"list", post("[]"), 400, codes.InvalidArgument, "the body must be a JSON object"},
 		{"null", post("null"), 400, codes.InvalidArgument, "the body must be a JSON object"},
 		{"too deep", post(strings.Repeat("[", 20000) + strings.Repeat("]", 20000)), 400, codes.InvalidArgument, "the body is not valid JSON: syntax error at byte 10001"},
-		{"unknown field", post(`{"displayname":"x"}`), 400, codes.InvalidArgument, "api.displayname: unknown field"},
-		{"unknown field inside", patch(`{"endpoints":{"test":"x"}}`), 400, codes.InvalidArgument, "version.endpoints.test: unknown field"},
-		{"several mistakes", patch(`{"tags":"x","plans":[1],"nope":1}`), 400, codes.InvalidArgument, "version.tags: must be a list; version.plans[0]: must be a string; version.nope: unknown field"},
-		{"many mistakes", post(many(1000)), 400, codes.InvalidArgument, strings.TrimSuffix(strings.Repeat("api.x: unknown field; ", 20), "; ")},
-		{"long unknown field", post(`{"` + strings.Repeat("é", 100) + `":1}`), 400, codes.InvalidArgument, "api." + strings.Repeat("é", 64) + "…: unknown field"},
-		{"field twice", post(`{"displayName":"x","displayName":"y"}`), 400, codes.InvalidArgument, "api.display_name: is given more than once"},
-		{"field twice by both names", post(`{"displayName":"x","display_name":"y"}`), 400, codes.InvalidArgument, "api.display_name: is given more than once"},
-		{"number for a string", post(`{"displayName":5}`), 400, codes.InvalidArgument, "api.display_name: must be a string"},
-		{"object for a string", post(`{"displayName":{}}`), 400, codes.InvalidArgument, "api.display_name: must be a string"},
-		{"null in a list", patch(`{"tags":[null]}`), 400, codes.InvalidArgument, "version.tags[0]: must be a string"},
-		{"string for an object", patch(`{"endpoints":"ws://x"}`), 400, codes.InvalidArgument, "version.endpoints: must be an object"},
+		{"unknown field", post(`{"displayname":"x"}`), 400, codes.InvalidArgument, "displayname: unknown field"},
+		{"unknown field inside", patch(`{"endpoints":{"test":"x"}}`), 400, codes.InvalidArgument, "endpoints.test: unknown field"},
+		{"several mistakes", patch(`{"tags":"x","plans":[1],"nope":1}`), 400, codes.InvalidArgument, "tags: must be a list; plans[0]: must be a string; nope: unknown field"},
+		{"many mistakes", post(many(1000)), 400, codes.InvalidArgument, strings.TrimSuffix(strings.Repeat("x: unknown field; ", 20), "; ")},
+		{"long unknown field", post(`{"` + strings.Repeat("é", 100) + `":1}`), 400, codes.InvalidArgument, strings.Repeat("é", 64) + "…: unknown field"},
+		{"field twice", post(`{"displayName":"x","displayName":"y"}`), 400, codes.InvalidArgument, "displayName: is given more than once"},
+		{"field twice by both names", post(`{"displayName":"x","display_name":"y"}`), 400, codes.InvalidArgument, "displayName: is given more than once"},
+		{"number for a string", post(`{"displayName":5}`), 400, codes.InvalidArgument, "displayName: must be a string"},
+		{"object for a string", post(`{"displayName":{}}`), 400, codes.InvalidArgument, "displayName: must be a string"},
+		{"null in a list", patch(`{"tags":[null]}`), 400, codes.InvalidArgument, "tags[0]: must be a string"},
+		{"string for an object", patch(`{"endpoints":"ws://x"}`), 400, codes.InvalidArgument, "endpoints: must be an object"},
 		{"unknown word", []string{"POST", "/v1/users", `{"user":{"roles":["ADMIN"]}}`}, 400, codes.InvalidArgument,
 			"user.roles[0]: must be one of ROLE_ADMIN, ROLE_CREATOR, ROLE_PUBLISHER, ROLE_SUBSCRIBER"},
 		{"number for a word", []string{"POST", "/v1/users", `{"user":{"roles":[1]}}`}, 400, codes.InvalidArgument,
 			"user.roles[0]: must be one of ROLE_ADMIN, ROLE_CREATOR, ROLE_PUBLISHER, ROLE_SUBSCRIBER"},
-		{"no duration", patch(`{"maxSessionAge":"1h"}`), 400, codes.InvalidArgument, `version.max_session_age: must be a number of seconds, as "90s"`},
-		{"no time", patch(`{"createTime":"yesterday"}`), 400, codes.InvalidArgument, `version.create_time: must be a time, as "2026-01-31T23:59:59Z"`},
-		{"no number", []string{"POST", "/v1/plans", `{"quota":{"messages":"many"}}`}, 400, codes.InvalidArgument, "plan.quota.messages: must be a whole number"},
-		{"part of a number", []string{"POST", "/v1/plans", `{"quota":{"messages":1.5}}`}, 400, codes.InvalidArgument, "plan.quota.messages: must be a whole number"},
-		{"too large a number", []string{"POST", "/v1/plans", `{"quota":{"messages":9223372036854775808}}`}, 400, codes.InvalidArgument, "plan.quota.messages: must be a whole number"},
-		{"another name in the body", patch(`{"name":"apis/a2/versions/v1"}`), 400, codes.InvalidArgument, "version.name: differs from the one in the path"},
+		{"no duration", patch(`{"maxSessionAge":"1h"}`), 400, codes.InvalidArgument, `maxSessionAge: must be a number of seconds, as "90s"`},
+		{"no time", patch(`{"createTime":"yesterday"}`), 400, codes.InvalidArgument, `createTime: must be a time, as "2026-01-31T23:59:59Z"`},
+		{"no number", []string{"POST", "/v1/plans", `{"quota":{"messages":"many"}}`}, 400, codes.InvalidArgument, "quota.messages: must be a whole number"},
+		{"part of a number", []string{"POST", "/v1/plans", `{"quota":{"messages":1.5}}`}, 400, codes.InvalidArgument, "quota.messages: must be a whole number"},
+		{"too large a number", []string{"POST", "/v1/plans", `{"quota":{"messages":9223372036854775808}}`}, 400, codes.InvalidArgument, "quota.messages: must be a whole number"},
+		{"another name in the body", patch(`{"name":"apis/a2/versions/v1"}`), 400, codes.InvalidArgument, "name: differs from the one in the path"},
 		{"another name in a verb's body", []string{"POST", "/v1/apis/a1/versions/v1:publish", `{"name":"x"}`}, 400, codes.InvalidArgument, "name: differs from the one in the path"},
 	})
 }
@@ -116,19 +116,19 @@ func TestRESTRefusesParameters(t *testing.T) {
 		{"unknown parameter", get("/v1/apis?limit=5"), 400, codes.InvalidArgument, "limit: is not a parameter of this method"},
 		{"parameter beside a body", []string{"POST", "/v1/apis?displayName=x", "{}"}, 400, codes.InvalidArgument, "displayName: is not a parameter of this method"},
 		{"field of the path as a parameter", get("/v1/apis/a1?name=apis/a2"), 400, codes.InvalidArgument, "name: is not a parameter of this method"},
-		{"parameter twice", get("/v1/apis?pageSize=5&pageSize=6"), 400, codes.InvalidArgument, "page_size: is given more than once"},
-		{"parameter twice by both names", get("/v1/apis?pageSize=5&page_size=6"), 400, codes.InvalidArgument, "page_size: is given more than once"},
+		{"parameter twice", get("/v1/apis?pageSize=5&pageSize=6"), 400, codes.InvalidArgument, "pageSize: is given more than once"},
+		{"parameter twice by both names", get("/v1/apis?pageSize=5&page_size=6"), 400, codes.InvalidArgument, "pageSize: is given more than once"},
 		{"parameter in brackets", get("/v1/apis?filter[a]=b"), 400, codes.InvalidArgument, "filter[a]: is not a parameter of this method"},
-		{"no number in the query", get("/v1/apis?pageSize=ten"), 400, codes.InvalidArgument, "page_size: must be a whole number of 32 bits"},
-		{"empty number in the query", get("/v1/apis?pageSize="), 400, codes.InvalidArgument, "page_size: must be a whole number of 32 bits"},
-		{"too large a number in the query", get("/v1/apis?pageSize=2147483648"), 400, codes.InvalidArgument, "page_size: must be a whole number of 32 bits"},
-		{"no time in the query", get("/v1/usage?startTime=yesterday"), 400, codes.InvalidArgument, "start_time: must be a time, as 2026-01-31T23:59:59Z"},
+		{"no number in the query", get("/v1/apis?pageSize=ten"), 400, codes.InvalidArgument, "pageSize: must be a whole number of 32 bits"},
+		{"empty number in the query", get("/v1/apis?pageSize="), 400, codes.InvalidArgument, "pageSize: must be a whole number of 32 bits"},
+		{"too large a number in the query", get("/v1/apis?pageSize=2147483648"), 400, codes.InvalidArgument, "pageSize: must be a whole number of 32 bits"},
+		{"no time in the query", get("/v1/usage?startTime=yesterday"), 400, codes.InvalidArgument, "startTime: must be a time, as 2026-01-31T23:59:59Z"},
 		{"no truth in the query", []string{"DELETE", "/v1/apis/a1?force=yes", ""}, 400, codes.InvalidArgument, "force: must be true or false"},
 		{"not UTF-8 in the query", get("/v1/apis?filter=%ff"), 400, codes.InvalidArgument, "filter: must be UTF-8"},
 		{"not UTF-8 in a parameter's name", get("/v1/apis?%ff=1"), 400, codes.InvalidArgument, "?: is not a parameter of this method"},
 		{"malformed query", get("/v1/apis?filter=%zz"), 400, codes.InvalidArgument, "the query is malformed"},
 		{"semicolon in the query", get("/v1/apis?a=1;b=2"), 400, codes.InvalidArgument, "the query is malformed"},
-		{"hole in a mask", []string{"PATCH", "/v1/apis/a1?updateMask=description,", "{}"}, 400, codes.InvalidArgument, "update_mask: must be field names separated by commas"},
+		{"hole in a mask", []string{"PATCH", "/v1/apis/a1?updateMask=description,", "{}"}, 400, codes.InvalidArgument, "updateMask: must be field names separated by commas"},
 		{"no service in the path", get("/v1/services/gateway/watchers"), 404, codes.NotFound, "services/gateway not found"},
 		{"not UTF-8 in the path", get("/v1/apis/%ff"), 400, codes.InvalidArgument, "name: must be UTF-8"},
 	})
@@ -207,7 +207,7 @@ func TestRESTViolations(t *testing.T) {
 	s := start(t)
 	got := s.do(t, "POST", "/v1/apis", `{"displayName":1,"nope":2}`, "Content-Type", jsonType)
 	want := &errdetails.BadRequest{FieldViolations: []*errdetails.BadRequest_FieldViolation{
-		{Field: "api.display_name", Description: "must be a string"}, {Field: "api.nope", Description: "unknown field"},
+		{Field: "displayName", Description: "must be a string"}, {Field: "nope", Description: "unknown field"},
 	}}
 	details := statusOf(t, got).GetDetails()
 	if len(details) != 2 {
@@ -216,6 +216,32 @@ func TestRESTViolations(t *testing.T) {
 	m, err := details[0].UnmarshalNew()
 	if err != nil || !proto.Equal(m, want) {
 		t.Errorf("details = %v, %v, want %v", m, err, want)
+	}
+}
+
+// TestRESTNamesFields has a service find a mistake: REST names the field as its client
+// has sent it.
+func TestRESTNamesFields(t *testing.T) {
+	s := start(t)
+	s.on(catalogv1.CatalogService_CreateVersion_FullMethodName, func(context.Context, proto.Message) (proto.Message, error) {
+		return nil, fault.InvalidAll(
+			fault.Violation{Field: "version.endpoints.production[0].url", Message: "must be a ws:// or wss:// URL"},
+			fault.Violation{Field: "version.max_session_age", Message: "must not be negative"})
+	})
+	got := s.do(t, "POST", "/v1/apis/a1/versions", `{"endpoints":{"production":[{"url":"http://b"}]}}`, "Content-Type", jsonType)
+	want := &errdetails.BadRequest{FieldViolations: []*errdetails.BadRequest_FieldViolation{
+		{Field: "endpoints.production[0].url", Description: "must be a ws:// or wss:// URL"}, {Field: "maxSessionAge", Description: "must not be negative"},
+	}}
+	st := statusOf(t, got)
+	m, err := st.GetDetails()[0].UnmarshalNew()
+	if err != nil || !proto.Equal(m, want) || st.GetMessage() != "endpoints.production[0].url: must be a ws:// or wss:// URL; maxSessionAge: must not be negative" {
+		t.Errorf("POST = %v, %v, want %v and its message", st, err, want)
+	}
+	s.on(catalogv1.CatalogService_ListApis_FullMethodName, func(context.Context, proto.Message) (proto.Message, error) {
+		return nil, fault.Invalid("page_token", "belongs to another list or filter")
+	})
+	if st := statusOf(t, s.do(t, "GET", "/v1/apis?page_token=x", "")); st.GetMessage() != "pageToken: belongs to another list or filter" {
+		t.Errorf("GET = %q, want REST's name of the parameter", st.GetMessage())
 	}
 }
 

@@ -2,6 +2,7 @@ package rest
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"io"
 	"mime"
@@ -36,6 +37,7 @@ func (h *Handler) check(next runtime.HandlerFunc) runtime.HandlerFunc {
 			WriteInternal(w, r)
 			return
 		}
+		r = r.WithContext(context.WithValue(r.Context(), routeKey{}, rt))
 		checked, err := rt.check(w, r, params)
 		if err != nil {
 			writeError(w, r, err)

@@ -63,7 +63,7 @@ func writeError(w http.ResponseWriter, r *http.Request, err error) {
 	if !known {
 		st = status.New(codes.Internal, "internal error")
 	}
-	st = fault.Complete(st)
+	st = routeOf(r.Context()).status(fault.Complete(st))
 	httpStatus := runtime.HTTPStatusFromCode(st.Code())
 	if ok {
 		httpStatus = custom.HTTPStatus

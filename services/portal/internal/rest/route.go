@@ -29,6 +29,8 @@ type route struct {
 	// nil if it is the whole message.
 	hasBody   bool
 	bodyField protoreflect.FieldDescriptor
+	// known has the names of two words and more that fields in the input have.
+	known map[string]bool
 }
 
 // newRoutes reads the routes of all services of files.
@@ -61,7 +63,9 @@ func (all routes) add(m protoreflect.MethodDescriptor) error {
 		input: m.Input(),
 		path:  map[string]protoreflect.FieldDescriptor{},
 		query: map[string]protoreflect.FieldDescriptor{},
+		known: map[string]bool{},
 	}
+	collect(rt.input, rt.known, map[protoreflect.FullName]bool{})
 	if err := rt.bind(rule.GetBody(), variables(template)); err != nil {
 		return err
 	}
