@@ -27,8 +27,8 @@ import (
 
 // endings are the ways in which a session or its handshake ends. do is what the
 // backend is asked for; how does the client's part and returns what it saw
-// wrong. Those without a record never were sessions; of those that the backend
-// refused there is a record, too.
+// wrong. Refused handshakes have a record too; a client that left before its answer has
+// none.
 var endings = []struct {
 	name, do string
 	record   string // its cause
@@ -52,7 +52,7 @@ var endings = []struct {
 		return errors.Join(err, v.sees(1002))
 	}},
 	{"backend refuses", "refuse", "BACKEND_REFUSED", http.StatusForbidden, nil},
-	{"no such token", "echo", "", http.StatusUnauthorized, nil},
+	{"no such token", "echo", "REFUSED", http.StatusUnauthorized, nil},
 	{"client leaves during the dial", "silence", "", 0, nil},
 }
 

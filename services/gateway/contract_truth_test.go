@@ -216,7 +216,11 @@ func TestCredentialsAreNotLogged(t *testing.T) {
 	if err := <-done; err != nil {
 		t.Errorf("Run = %v", err)
 	}
-	for name, text := range map[string]string{"log": log.String(), "metrics": metrics} {
+	var records string
+	for _, r := range w.plane.records {
+		records += fmt.Sprintln(r.GetDetail(), r.GetHost(), r.GetPath(), r.GetUserAgent())
+	}
+	for name, text := range map[string]string{"log": log.String(), "metrics": metrics, "records": records} {
 		if i := strings.Index(text, "SECRET"); i >= 0 {
 			t.Errorf("the %s has a credential: %s", name, text[max(0, i-200):min(len(text), i+100)])
 		}

@@ -26,6 +26,7 @@ import (
 	"github.com/tidegatehq/tidegate/services/gateway/internal/listener"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/metering"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/metrics"
+	"github.com/tidegatehq/tidegate/services/gateway/internal/refusal"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/relay"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/routes"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/session"
@@ -97,7 +98,7 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	g := &gateway{
 		cfg: cfg, log: log, routes: &routes.Current{}, relay: relay.NewEngine(cfg.Relay), metrics: metrics.New(reg), security: security, started: time.Now(),
 	}
-	cfg.Metering.Gateway, cfg.Metering.BootID = cfg.Instance, id.New()
+	cfg.Metering.Gateway, cfg.Metering.BootID, cfg.Metering.Hide = cfg.Instance, id.New(), known.ours.Hide
 	g.meter = metering.New(cfg.Metering, backplanev1.NewMeteringServiceClient(subscription), g.metrics, log)
 	g.sessions = session.NewRegistry(g.meter.Began, g.meter.Record)
 	g.sessions.Bound(shares.Sessions, cfg.MaxSessionsPerAddress)
@@ -107,10 +108,11 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 		routes.Target{Current: g.routes, Sessions: g.sessions, Disk: disk, MaxAge: cfg.MaxAge}, log, time.Now)
 	g.watchGrants = grant.NewWatch(backplanev1.NewGrantServiceClient(subscription), g.hello(nil), g.grants, log, time.Now)
 	g.watchUsers = access.New(backplanev1.NewAccessServiceClient(subscription), identity.Gateway, cfg.Instance, log, time.Now)
+	refused := refusal.New(g.metrics, g.meter, log)
 	g.listener, err = listener.Open(cfg.Listen, handshake.New(handshake.Dependencies{
 		Routes: g.routes, Grants: g.grants, Ours: known.ours, Dialer: dialer, Sessions: g.sessions, Relay: g.relay,
-		Metrics: g.metrics, Log: log, MaxPerVersion: cfg.perVersion(),
-	}), g.ready, g.metrics, log)
+		Refused: refused, Metrics: g.metrics, Log: log, MaxPerVersion: cfg.perVersion(),
+	}), g.ready, refused, log)
 	if err != nil {
 		return err
 	}
@@ -123,7 +125,7 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	g.measure(dialer)
 	keySet := identity.RemoteKeySet(oauth2v1.NewOAuth2ServiceClient(subscription))
 	return g.serve(ctx, security.Run, keeper.Run, disk.Run, known.learn(keySet), g.watchRoutes.Run, g.watchGrants.Run, g.watchUsers.Run, g.grants.Run,
-		g.report, g.newServer(keySet, reg, connectionsOf(shares)).Run, ops.New(g.cfg.Ops, log, reg, g.ready).Run)
+		g.report, refused.Run, g.newServer(keySet, reg, connectionsOf(shares)).Run, ops.New(g.cfg.Ops, log, reg, g.ready).Run)
 }
 
 // gateway is the service while it runs.

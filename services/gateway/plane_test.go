@@ -47,6 +47,7 @@ type plane struct {
 	verified int
 	usage    map[string]*backplanev1.ReportUsageRequest
 	records  []*usagev1.SessionRecord
+	leftOut  []*backplanev1.LeftOut
 }
 
 // token is a credential and what became of it.
@@ -274,6 +275,14 @@ func (p *plane) ReportSessionRecords(_ context.Context, req *backplanev1.ReportS
 	defer p.mu.Unlock()
 	p.records = append(p.records, req.GetSessionRecords()...)
 	return &backplanev1.ReportSessionRecordsResponse{}, nil
+}
+
+// ReportLeftOut is the subscription service's.
+func (p *plane) ReportLeftOut(_ context.Context, req *backplanev1.ReportLeftOutRequest) (*backplanev1.ReportLeftOutResponse, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.leftOut = append(p.leftOut, req.GetLeftOut()...)
+	return &backplanev1.ReportLeftOutResponse{}, nil
 }
 
 // totals sums up what was reported: sessions, and messages each way.

@@ -72,6 +72,29 @@ func (r *Recognizer) inPiece(piece string) bool {
 	return r.Holds(value) || r.Holds(name)
 }
 
+// Hide returns text that is shown to users, such as a path, with "…" for each piece of it
+// that is recognizably a credential of this installation.
+func (r *Recognizer) Hide(text string) string {
+	if len(text) < madesecret.MinLength {
+		return text
+	}
+	var shown strings.Builder
+	for text != "" {
+		end := strings.IndexAny(text, "/ ,;:=&()\"'")
+		if end < 0 {
+			end = len(text)
+		}
+		piece := text[:end]
+		if r.Holds(piece) {
+			piece = "…"
+		}
+		shown.WriteString(piece)
+		shown.WriteString(text[end:min(end+1, len(text))])
+		text = text[min(end+1, len(text)):]
+	}
+	return shown.String()
+}
+
 // cutCookies returns Cookie lines without the cookies that must not reach a backend.
 func (r *Recognizer) cutCookies(lines []string) []string {
 	var kept []string

@@ -2,6 +2,7 @@ package credential
 
 import (
 	"encoding/base64"
+	"fmt"
 	"maps"
 	"net/http"
 	"slices"
@@ -268,5 +269,26 @@ func BenchmarkRemove(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		r.Remove(h, nil, "room=12&since=2026-01-01T00%3A00%3A00Z")
+	}
+}
+
+// TestHide: of what is shown to users, the pieces that are credentials of ours are cut out,
+// in every encoding that is recognized.
+func TestHide(t *testing.T) {
+	r := NewRecognizer("https://issuer.test")
+	secret := madesecret.Make(madesecret.ClientSecret, strings.Repeat("Ab-_", 10))
+	for text, want := range map[string]string{
+		"":                             "",
+		"/echo/1.0.0/rooms/9":          "/echo/1.0.0/rooms/9",
+		"/echo/1.0.0/" + secret + "/x": "/echo/1.0.0/…/x",
+		"/echo/1.0.0/token=" + secret:  "/echo/1.0.0/token=…",
+		"/" + base64.RawURLEncoding.EncodeToString([]byte(secret)) + "/": "/…/",
+		"/%" + fmt.Sprintf("%02X", secret[0]) + secret[1:]:               "/…",
+		"curl/8 (Bearer " + secret + ")":                                 "curl/8 (Bearer …)",
+		strings.Repeat("/a-path-of-others", 9):                           strings.Repeat("/a-path-of-others", 9),
+	} {
+		if got := r.Hide(text); got != want {
+			t.Errorf("Hide(%q) = %q, want %q", text, got, want)
+		}
 	}
 }

@@ -2,6 +2,7 @@ package grant
 
 import (
 	"errors"
+	"fmt"
 	"time"
 )
 
@@ -52,7 +53,7 @@ func (g *Grant) Expired(now time.Time) bool {
 
 // Denial is the judgement that a credential is not good for a version.
 type Denial struct {
-	Reason  error    // ErrUnauthenticated, ErrNotSubscribed or ErrSuspended
+	Reason  error    // ErrUnauthenticated, also as ErrExpired or ErrRevoked; ErrNotSubscribed or ErrSuspended
 	RestsOn []string // the names that the judgement rests on
 }
 
@@ -61,6 +62,10 @@ var (
 	// ErrUnauthenticated says that the credential is malformed, unknown, expired or
 	// revoked. Clients are not told which.
 	ErrUnauthenticated = errors.New("credential is not valid")
+	// ErrExpired and ErrRevoked are ErrUnauthenticated of which more is known, for the
+	// record.
+	ErrExpired = fmt.Errorf("%w: it has expired", ErrUnauthenticated)
+	ErrRevoked = fmt.Errorf("%w: it was revoked, or its OAuth client deleted", ErrUnauthenticated)
 	// ErrNotSubscribed says that the credential is good, but that its application
 	// has no subscription to the version.
 	ErrNotSubscribed = errors.New("application is not subscribed to the version")

@@ -69,6 +69,10 @@ func reasonOf(r backplanev1.Denial_Reason) error {
 		return ErrNotSubscribed
 	case backplanev1.Denial_REASON_SUSPENDED:
 		return ErrSuspended
+	case backplanev1.Denial_REASON_EXPIRED:
+		return ErrExpired
+	case backplanev1.Denial_REASON_REVOKED:
+		return ErrRevoked
 	default:
 		return ErrUnauthenticated
 	}

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/tidegatehq/tidegate/services/gateway/internal/credential"
-	"github.com/tidegatehq/tidegate/services/gateway/internal/ending"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/grant"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/head"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/problem"
@@ -45,7 +44,7 @@ func (a *attempt) client(ctx context.Context) context.Context {
 
 func (a *attempt) checkEndpoint() error {
 	if a.endpoint() == nil {
-		return forbidden("NO_ENDPOINT", "the API has no endpoint of the stage "+a.grant.Stage.String())
+		return forbidden(problem.NoEndpoint, "the API has no endpoint of the stage "+a.grant.Stage.String())
 	}
 	return nil
 }
@@ -56,13 +55,13 @@ func refusedGrant(err error) error {
 	case errors.Is(err, grant.ErrUnauthenticated):
 		return invalid(err)
 	case errors.Is(err, grant.ErrNotSubscribed):
-		return forbidden("NOT_SUBSCRIBED", "the application is not subscribed to this version of the API")
+		return forbidden(problem.NotSubscribed, "the application is not subscribed to this version of the API")
 	case errors.Is(err, grant.ErrSuspended):
-		return forbidden(ending.Blocked.String(), "the application's owner is suspended")
+		return forbidden(problem.Blocked, "the application's owner is suspended")
 	case errors.Is(err, grant.ErrBusy):
-		return unavailable("BUSY", "too many credentials are being checked", time.Second, err)
+		return unavailable(problem.Busy, "too many credentials are being checked", time.Second, err)
 	case errors.Is(err, grant.ErrUnavailable):
-		return unavailable("CREDENTIAL_UNCHECKED", "the credential cannot be checked now", 2*time.Second, err)
+		return unavailable(problem.CredentialUnchecked, "the credential cannot be checked now", 2*time.Second, err)
 	default:
 		return err
 	}
@@ -81,16 +80,16 @@ func missing(schemes []credential.Scheme) *problem.Problem {
 		}
 	}
 	return &problem.Problem{
-		Status: 401, Code: "CREDENTIAL_MISSING", Detail: "the API needs a credential; it is looked for in " + strings.Join(names, ", then in "),
+		Status: 401, Code: problem.CredentialMissing, Detail: "the API needs a credential; it is looked for in " + strings.Join(names, ", then in "),
 		Header: []head.Field{{Name: "WWW-Authenticate", Value: realm}},
 	}
 }
 
 // invalid is the answer to a credential that is not valid, whatever is wrong with
-// it.
+// it: only the record says that.
 func invalid(cause error) *problem.Problem {
 	return &problem.Problem{
-		Status: 401, Code: "CREDENTIAL_INVALID", Detail: "the credential is not valid", Cause: cause,
+		Status: 401, Code: problem.CredentialInvalid, Detail: "the credential is not valid", Why: cause.Error(), Cause: cause,
 		Header: []head.Field{{Name: "WWW-Authenticate", Value: realm + `, error="invalid_token"`}},
 	}
 }

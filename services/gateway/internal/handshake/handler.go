@@ -10,11 +10,11 @@ import (
 
 	"github.com/tidegatehq/tidegate/services/gateway/internal/bound"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/credential"
-	"github.com/tidegatehq/tidegate/services/gateway/internal/ending"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/grant"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/listener"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/metrics"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/problem"
+	"github.com/tidegatehq/tidegate/services/gateway/internal/refusal"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/relay"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/routes"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/session"
@@ -41,6 +41,7 @@ type Dependencies struct {
 	Dialer   *upstream.Dialer
 	Sessions *session.Registry
 	Relay    *relay.Engine
+	Refused  *refusal.Recorder
 	Metrics  *metrics.Metrics
 	Log      *slog.Logger
 	// MaxPerVersion is how many handshakes of a version, and how many for the same address
@@ -54,8 +55,7 @@ type Handler struct {
 	upgrader *upgrader
 	versions *bound.ByKey[string] // handshakes by version
 	backends *bound.ByKey[string] // handshakes by the backend's address
-	refusals sampler
-	starts   chan struct{} // taken while a session starts
+	starts   chan struct{}        // taken while a session starts
 	// monitorDelay is how long a handshake may take before its client is monitored.
 	monitorDelay time.Duration
 }
@@ -64,7 +64,7 @@ type Handler struct {
 func New(d Dependencies) *Handler {
 	return &Handler{
 		Dependencies: d, upgrader: newUpgrader(), versions: bound.NewByKey[string](d.MaxPerVersion), backends: bound.NewByKey[string](d.MaxPerVersion),
-		refusals: sampler{codes: map[string]*sample{}}, starts: make(chan struct{}, maxStarts), monitorDelay: 20 * time.Millisecond,
+		starts: make(chan struct{}, maxStarts), monitorDelay: 20 * time.Millisecond,
 	}
 }
 
@@ -85,7 +85,8 @@ type attempt struct {
 	monitor monitor
 	ref     string
 	match   routes.Match
-	query   string // without credentials
+	near    *session.Route // what the path leads to, also where that is refused
+	query   string         // without credentials
 
 	grant    *grant.Grant // nil if the API asks for no credential
 	position grant.Position
@@ -129,9 +130,6 @@ func (h *Handler) run(ctx context.Context, a *attempt) error {
 	defer s.Abandon()
 	backend, err := h.dial(ctx, a)
 	if err != nil {
-		if refused, ok := errors.AsType[*upstream.Error](err); ok && refused.Kind == upstream.Refused {
-			s.Refuse(ending.New(ending.BackendRefused, refused.Detail()))
-		}
 		return err
 	}
 	if err := h.finish(ctx, a, s, backend); err != nil {
@@ -149,11 +147,11 @@ func (h *Handler) enter(a *attempt) (leave func(), err error) {
 		backend = strings.ToLower(e.Addr)
 	}
 	if !h.versions.Take(version) {
-		return nil, unavailable("VERSION_BUSY", "too many handshakes of this version are in progress", time.Second, nil)
+		return nil, unavailable(problem.VersionBusy, "too many handshakes of this version are in progress", time.Second, nil)
 	}
 	if !h.backends.Take(backend) {
 		h.versions.Give(version)
-		return nil, unavailable("BACKEND_BUSY", "too many handshakes for this backend are in progress", time.Second, nil)
+		return nil, unavailable(problem.BackendBusy, "too many handshakes for this backend are in progress", time.Second, nil)
 	}
 	return func() {
 		h.backends.Give(backend)
@@ -164,23 +162,24 @@ func (h *Handler) enter(a *attempt) (leave func(), err error) {
 // route finds the version of the API that the path leads to.
 func (h *Handler) route(a *attempt) error {
 	if !h.Routes.Loaded() {
-		return unavailable("NOT_READY", "the gateway has no routes yet", time.Second, nil)
+		return unavailable(problem.NotReady, "the gateway has no routes yet", time.Second, nil)
 	}
 	if upstream.Passed(a.Header, h.Routes.Installation()) {
 		return &problem.Problem{
-			Status: http.StatusLoopDetected, Code: "LOOP", Detail: "the handshake came through this installation already: a backend leads back to it",
+			Status: http.StatusLoopDetected, Code: problem.Loop, Detail: "the handshake came through this installation already: a backend leads back to it",
 		}
 	}
 	m, err := h.Routes.Load().Match(a.Path)
+	a.near = m.Near
 	switch {
 	case errors.Is(err, routes.ErrBadPath):
-		return &problem.Problem{Status: http.StatusBadRequest, Code: "BAD_PATH", Detail: err.Error()}
+		return &problem.Problem{Status: http.StatusBadRequest, Code: problem.BadPath, Detail: err.Error()}
 	case err != nil:
-		return notFound()
+		return notFound(err.Error())
 	}
-	a.match = m
+	a.match, a.near = m, m.Route.Shared()
 	if missing := m.Route.Missing(); len(missing) > 0 {
-		return unavailable("FEATURE_MISSING", "this gateway cannot serve the API: it lacks the feature "+missing[0], time.Minute, nil)
+		return unavailable(problem.FeatureMissing, "this gateway cannot serve the API: it lacks the feature "+missing[0], time.Minute, nil)
 	}
 	return nil
 }
@@ -194,7 +193,9 @@ func (a *attempt) origin() error {
 	case len(lines) == 1 && a.match.Route.Origins.Allow(lines[0]):
 		return nil
 	default:
-		return forbidden("ORIGIN_REFUSED", "the API does not take connections from this origin")
+		p := forbidden(problem.OriginRefused, "the API does not take connections from this origin")
+		p.Why = strings.Join(lines, ", ")
+		return p
 	}
 }
 
@@ -210,7 +211,7 @@ func (h *Handler) register(ctx context.Context, a *attempt) (*session.Session, e
 		return nil, err
 	}
 	if now := h.Routes.Load().Get(r.Name); now == nil || !now.Published {
-		err = notFound()
+		err = notFound(noLonger)
 	} else if a.grant != nil {
 		err = h.Grants.Confirm(ctx, s, a.position)
 	}

@@ -23,6 +23,7 @@ import (
 	"github.com/tidegatehq/tidegate/services/gateway/internal/grant"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/listener"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/metrics"
+	"github.com/tidegatehq/tidegate/services/gateway/internal/refusal"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/relay"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/routes"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/session"
@@ -89,7 +90,14 @@ type world struct {
 	listener *listener.Listener
 	stop     func()
 	records  chan session.Record
+	noted    *noted
 }
+
+// noted are the refusals that were noted, by ref.
+type noted struct{ sync.Map }
+
+// Refused implements refusal.Sink.
+func (n *noted) Refused(f *refusal.Refusal) { n.Store(f.Ref, *f) }
 
 func newWorld(t testing.TB, edit func(*listener.Config)) *world {
 	t.Helper()
@@ -113,13 +121,14 @@ func newWorld(t testing.TB, edit func(*listener.Config)) *world {
 				"broken":       errors.New("broken"),
 			},
 		},
-		records: make(chan session.Record, 1000), relay: relay.NewEngine(relay.Default()),
+		records: make(chan session.Record, 1000), relay: relay.NewEngine(relay.Default()), noted: &noted{},
 	}
 	w.sessions = session.NewRegistry(nil, func(r session.Record) { w.records <- r })
 	w.dialer = newDialer(t, upstream.Default().Timeout)
 	m, log := metrics.New(prometheus.NewRegistry()), slog.New(slog.DiscardHandler)
+	refused := refusal.New(m, w.noted, log)
 	w.handler = New(Dependencies{
-		Routes: w.routes, Grants: w.grants, Ours: credential.NewRecognizer(issuer), Dialer: w.dialer, Sessions: w.sessions, Relay: w.relay, Metrics: m, Log: log,
+		Routes: w.routes, Grants: w.grants, Ours: credential.NewRecognizer(issuer), Dialer: w.dialer, Sessions: w.sessions, Relay: w.relay, Refused: refused, Metrics: m, Log: log,
 	})
 	cfg := listener.Default()
 	cfg.Addr, cfg.TLSAddr, cfg.CertDir = "127.0.0.1:0", "127.0.0.1:0", t.TempDir()
@@ -127,7 +136,7 @@ func newWorld(t testing.TB, edit func(*listener.Config)) *world {
 		edit(&cfg)
 	}
 	var err error
-	if w.listener, err = listener.Open(cfg, w.handler, func() error { return nil }, m, log); err != nil {
+	if w.listener, err = listener.Open(cfg, w.handler, func() error { return nil }, refused, log); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
@@ -271,10 +280,22 @@ func (w *world) receive(conn net.Conn) answer {
 		w.t.Errorf("body %q (%s): %v, want a problem of status %d", body, a.Header, err, a.StatusCode)
 	}
 	a.Code, a.Detail, a.Ref = p.Code, p.Detail, p.Ref
+	w.explained(a)
 	if rest, err := io.ReadAll(a.br); err != nil || len(rest) > 0 {
 		w.t.Errorf("after the refusal: %q, %v, want EOF", rest, err)
 	}
 	return a
+}
+
+// explained returns what was noted of a refusal, which must say what the answer says.
+func (w *world) explained(a answer) refusal.Refusal {
+	w.t.Helper()
+	v, ok := w.noted.Load(a.Ref)
+	f, _ := v.(refusal.Refusal)
+	if !ok || f.Problem.Status != a.StatusCode || f.Problem.Code.String() != a.Code || f.Problem.Detail != a.Detail {
+		w.t.Errorf("of the answer %d %s %q nothing is noted but %+v", a.StatusCode, a.Code, a.Detail, f)
+	}
+	return f
 }
 
 // ask sends one handshake and returns the answer.

@@ -35,7 +35,7 @@ func FuzzHead(f *testing.F) {
 		}
 		var r Request
 		if refusal := l.check(&r, raw, buffered, h); refusal != nil {
-			if refusal.Status < 400 || refusal.Status > 499 || refusal.Code == "" || refusal.Detail == "" {
+			if refusal.Status < 400 || refusal.Status > 499 || refusal.Code == 0 || refusal.Detail == "" {
 				t.Fatalf("check(%q) = %+v, want a 4xx", in, refusal)
 			}
 			return

@@ -158,12 +158,12 @@ func (g *gate) refusal(u *usage) *problem.Problem {
 	switch {
 	case g.limit > 0 && u.used >= g.limit:
 		return &problem.Problem{
-			Status: http.StatusTooManyRequests, Code: "ADDRESS_BUSY", Detail: "too many handshakes of this address are in progress",
+			Status: http.StatusTooManyRequests, Code: problem.AddressBusy, Detail: "too many handshakes of this address are in progress",
 			Header: []head.Field{problem.RetryAfter(time.Second)},
 		}
 	case g.used >= g.slots || u.used >= g.share:
 		return &problem.Problem{
-			Status: http.StatusServiceUnavailable, Code: "BUSY", Detail: "too many handshakes are in progress",
+			Status: http.StatusServiceUnavailable, Code: problem.Busy, Detail: "too many handshakes are in progress",
 			Header: []head.Field{problem.RetryAfter(time.Second)},
 		}
 	}

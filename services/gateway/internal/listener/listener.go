@@ -14,7 +14,7 @@ import (
 	"time"
 
 	"github.com/tidegatehq/tidegate/services/gateway/internal/head"
-	"github.com/tidegatehq/tidegate/services/gateway/internal/metrics"
+	"github.com/tidegatehq/tidegate/services/gateway/internal/refusal"
 	"github.com/tidegatehq/tidegate/services/kit/certs"
 	"github.com/tidegatehq/tidegate/services/kit/clientaddr"
 	"github.com/tidegatehq/tidegate/services/kit/proxies"
@@ -33,7 +33,7 @@ type Listener struct {
 	cfg     Config
 	handler Handler
 	ready   func() error
-	metrics *metrics.Metrics
+	refused *refusal.Recorder
 	log     *slog.Logger
 
 	plain, secure net.Listener
@@ -50,13 +50,14 @@ type Listener struct {
 }
 
 // Open starts listening; Run accepts. ready returns why the gateway takes no new
-// sessions, or nil. A listener that is not run must be closed.
-func Open(cfg Config, h Handler, ready func() error, m *metrics.Metrics, log *slog.Logger) (*Listener, error) {
+// sessions, or nil; refused notes what is refused here. A listener that is not run must be
+// closed.
+func Open(cfg Config, h Handler, ready func() error, refused *refusal.Recorder, log *slog.Logger) (*Listener, error) {
 	if err := cfg.Check(); err != nil {
 		return nil, err
 	}
 	l := &Listener{
-		cfg: cfg, handler: h, ready: ready, metrics: m, log: log,
+		cfg: cfg, handler: h, ready: ready, refused: refused, log: log,
 		gate:  newGate(slotsOf(cfg), cfg.Spare, cfg.MaxPerAddress, time.Now),
 		heads: head.NewPool(cfg.MaxHead), reading: make(map[net.Conn]struct{}),
 	}

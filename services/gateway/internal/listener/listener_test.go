@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"runtime"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -20,6 +21,8 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/tidegatehq/tidegate/services/gateway/internal/metrics"
+	"github.com/tidegatehq/tidegate/services/gateway/internal/problem"
+	"github.com/tidegatehq/tidegate/services/gateway/internal/refusal"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -40,6 +43,18 @@ type served struct {
 	stop func()
 }
 
+// noted are the refusals that were noted, by ref.
+var noted sync.Map
+
+// sink is a refusal.Sink that keeps them all.
+type sink struct{}
+
+func (sink) Refused(f *refusal.Refusal) { noted.Store(f.Ref, f.Problem) }
+
+func newRecorder() *refusal.Recorder {
+	return refusal.New(metrics.New(prometheus.NewRegistry()), sink{}, slog.New(slog.DiscardHandler))
+}
+
 // serve runs a listener on loopback, plain and TLS, until the test ends.
 func serve(t testing.TB, h Handler, edit func(*Config)) served {
 	t.Helper()
@@ -49,7 +64,7 @@ func serve(t testing.TB, h Handler, edit func(*Config)) served {
 		edit(&cfg)
 	}
 	ready := func() error { return nil }
-	l, err := Open(cfg, h, ready, metrics.New(prometheus.NewRegistry()), slog.New(slog.DiscardHandler))
+	l, err := Open(cfg, h, ready, newRecorder(), slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatalf("Open: %v", err)
 	}
@@ -152,6 +167,10 @@ func receive(t testing.TB, conn net.Conn, method string) answer {
 			t.Errorf("body %q: %v, want the problem of status %d", body, err, resp.StatusCode)
 		}
 		a.code, a.detail, a.ref = p.Code, p.Detail, p.Ref
+		v, _ := noted.Load(a.ref)
+		if p, ok := v.(*problem.Problem); a.ref != "" && (!ok || p.Status != a.StatusCode || p.Code.String() != a.code) {
+			t.Errorf("of the answer %d %s with the ref %s nothing is noted but %v", a.StatusCode, a.code, a.ref, v)
+		}
 	}
 	return a
 }
@@ -166,7 +185,7 @@ func TestOwnEndpoints(t *testing.T) {
 		}
 		return nil
 	}
-	l, err := Open(cfg, make(catcher), ready, metrics.New(prometheus.NewRegistry()), slog.New(slog.DiscardHandler))
+	l, err := Open(cfg, make(catcher), ready, newRecorder(), slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -404,7 +423,7 @@ func TestOpenRefuses(t *testing.T) {
 	} {
 		cfg := Default()
 		tt.edit(&cfg)
-		l, err := Open(cfg, make(catcher), nil, metrics.New(prometheus.NewRegistry()), slog.New(slog.DiscardHandler))
+		l, err := Open(cfg, make(catcher), nil, newRecorder(), slog.New(slog.DiscardHandler))
 		if err == nil {
 			l.Close()
 		}

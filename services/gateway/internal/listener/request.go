@@ -139,19 +139,19 @@ func validHost(s string) bool {
 }
 
 func malformed(detail string) *problem.Problem {
-	return &problem.Problem{Status: http.StatusBadRequest, Code: "BAD_REQUEST", Detail: detail}
+	return &problem.Problem{Status: http.StatusBadRequest, Code: problem.BadRequest, Detail: detail}
 }
 
 func methodNotAllowed(allow string) *problem.Problem {
 	return &problem.Problem{
-		Status: http.StatusMethodNotAllowed, Code: "METHOD_NOT_ALLOWED", Detail: "the method must be " + allow,
+		Status: http.StatusMethodNotAllowed, Code: problem.MethodNotAllowed, Detail: "the method must be " + allow,
 		Header: []head.Field{{Name: "Allow", Value: allow}},
 	}
 }
 
 func upgradeRequired(detail string) *problem.Problem {
 	return &problem.Problem{
-		Status: http.StatusUpgradeRequired, Code: "UPGRADE_REQUIRED", Detail: detail,
+		Status: http.StatusUpgradeRequired, Code: problem.UpgradeRequired, Detail: detail,
 		Header: []head.Field{{Name: "Upgrade", Value: "websocket"}, {Name: "Sec-WebSocket-Version", Value: "13"}},
 	}
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/tidegatehq/tidegate/services/gateway/internal/head"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/netpoll"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/problem"
+	"github.com/tidegatehq/tidegate/services/gateway/internal/refusal"
 	"github.com/tidegatehq/tidegate/services/kit/clientaddr"
 	"github.com/tidegatehq/tidegate/services/kit/proxies"
 	"github.com/tidegatehq/tidegate/services/kit/ref"
@@ -180,11 +181,11 @@ func (l *Listener) refusalOf(err error) *problem.Problem {
 	switch {
 	case errors.Is(err, head.ErrLongLine):
 		return &problem.Problem{
-			Status: http.StatusRequestURITooLong, Code: "TARGET_TOO_LONG", Detail: "the request target has more than 8192 bytes",
+			Status: http.StatusRequestURITooLong, Code: problem.TargetTooLong, Detail: "the request target has more than 8192 bytes",
 		}
 	case errors.Is(err, head.ErrTooLarge):
 		return &problem.Problem{
-			Status: http.StatusRequestHeaderFieldsTooLarge, Code: "HEAD_TOO_LARGE",
+			Status: http.StatusRequestHeaderFieldsTooLarge, Code: problem.HeadTooLarge,
 			Detail: fmt.Sprintf("the head of the request has more than %d bytes", l.cfg.MaxHead),
 		}
 	case errors.Is(err, head.ErrMalformed):
@@ -212,10 +213,13 @@ func (l *Listener) handshakeTLS(r *Request) (*problem.Problem, error) {
 
 // refuse answers a request that leads to no handshake.
 func (l *Listener) refuse(r *Request, h *http.Request, p *problem.Problem) {
-	ref := ref.New(time.Now())
-	l.metrics.Handshake(p.Status)
-	l.log.Debug("handshake refused", "ref", ref, "client", r.Remote, "status", p.Status, "code", p.Code, "detail", p.Detail)
-	l.send(r, p.Response(ref, isHead(h)))
+	now := time.Now()
+	f := &refusal.Refusal{Ref: ref.New(now), Problem: p, At: now, From: r.Remote, Host: r.Host, Path: r.Path}
+	if h != nil {
+		f.UserAgent = h.UserAgent()
+	}
+	l.refused.Note(context.Background(), f)
+	l.send(r, p.Response(f.Ref, isHead(h)))
 }
 
 func (l *Listener) send(r *Request, response []byte) {
@@ -231,19 +235,19 @@ func (l *Listener) serveOwn(r *Request, h *http.Request) {
 	var p *problem.Problem
 	switch {
 	case r.Path != "/-/healthz" && r.Path != "/-/readyz":
-		p = &problem.Problem{Status: http.StatusNotFound, Code: "NOT_FOUND", Detail: "no such endpoint"}
+		p = &problem.Problem{Status: http.StatusNotFound, Code: problem.NotFound, Detail: "no such endpoint"}
 	case h.Method != http.MethodGet && h.Method != http.MethodHead:
 		p = methodNotAllowed("GET, HEAD")
 	case r.Path == "/-/readyz":
 		if err := l.ready(); err != nil {
 			p = &problem.Problem{
-				Status: http.StatusServiceUnavailable, Code: "NOT_READY", Detail: err.Error(),
+				Status: http.StatusServiceUnavailable, Code: problem.NotReady, Detail: err.Error(),
 				Header: []head.Field{problem.RetryAfter(time.Second)},
 			}
 		}
 	}
 	if p != nil {
-		l.send(r, p.Response(ref.New(time.Now()), isHead(h)))
+		l.send(r, p.Response("", isHead(h))) // no handshake, so no record
 		return
 	}
 	l.send(r, problem.Response(http.StatusOK, "text/plain; charset=utf-8", []byte("ok\n"), isHead(h)))

@@ -1,6 +1,6 @@
-// Package metering reports what sessions relayed and how they ended to the
-// subscription service. Rows of usage and records of sessions wait here in bounded
-// memory, leave in batches, and each batch is sent, unchanged, until it is
+// Package metering reports what sessions relayed, how they ended, and which handshakes were
+// refused to the subscription service. Rows of usage and records wait here in bounded
+// memory; records that there is no room for are counted. All of it leaves in batches, and each batch is sent, unchanged, until it is
 // acknowledged; the service takes a batch once, so nothing counts twice. A crash
 // loses what was not acknowledged. The sessions' transports count the traffic.
 package metering
@@ -20,6 +20,7 @@ import (
 	usagev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/usage/v1"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/ending"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/metrics"
+	"github.com/tidegatehq/tidegate/services/gateway/internal/refusal"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/session"
 	"github.com/tidegatehq/tidegate/services/kit/retry"
 )
@@ -27,7 +28,7 @@ import (
 // Bounds of what waits and of a batch.
 const (
 	usageBatch   = 5_000 // rows of usage in a batch
-	recordsBatch = 1_000 // records in a batch
+	recordsBatch = 1_000 // records, or counts of those left out, in a batch
 )
 
 // Collector collects what sessions relay. session.Registry implements it.
@@ -44,14 +45,23 @@ type Config struct {
 	Every   time.Duration // between two reports
 	Timeout time.Duration // of one report
 	Rows    int           // of usage that wait
-	Records int           // that wait
+	Records int           // of sessions that wait
+	// Refusals is how many records of refused handshakes wait, and MaxRefusals how many
+	// of one API and code are kept of an hour; 0 is any number. LeftOut is how many
+	// counts of records that were not kept wait.
+	Refusals, MaxRefusals, LeftOut int
+	// Hide takes the installation's credentials out of what clients sent; nil is not at all.
+	Hide func(text string) string
 
 	prefix string
 }
 
-// Default returns the default configuration. Gateway and BootID must be set as well.
+// Default returns the default configuration. Gateway, BootID and Hide must be set as well.
 func Default() Config {
-	return Config{Every: 5 * time.Second, Timeout: 5 * time.Second, Rows: 100_000, Records: 100_000}
+	return Config{
+		Every: 5 * time.Second, Timeout: 5 * time.Second, Rows: 100_000, Records: 100_000,
+		Refusals: 10_000, MaxRefusals: 200, LeftOut: 10_000,
+	}
 }
 
 // Flags registers the options, each name after prefix. Their defaults are what the
@@ -59,6 +69,8 @@ func Default() Config {
 func (c *Config) Flags(fs *flag.FlagSet, prefix string) {
 	c.prefix = prefix
 	fs.DurationVar(&c.Every, prefix+"report-every", c.Every, "`time` between reports of usage")
+	fs.IntVar(&c.MaxRefusals, prefix+"max-refusals", c.MaxRefusals,
+		"`number` of refused handshakes of one API and code in an hour that are reported one by one, and the rest counted; 0 for no limit")
 }
 
 // Check reports what is wrong with the configuration.
@@ -66,8 +78,11 @@ func (c *Config) Check() error {
 	if c.Every <= 0 {
 		return fmt.Errorf("-%sreport-every: must be more than 0, or usage would never be reported", c.prefix)
 	}
-	if c.Timeout <= 0 || c.Rows <= 0 || c.Records <= 0 {
-		return errors.New("reports of usage: Timeout, Rows and Records must be more than 0")
+	if c.MaxRefusals < 0 {
+		return fmt.Errorf("-%smax-refusals: must not be negative; 0 is no limit", c.prefix)
+	}
+	if c.Timeout <= 0 || c.Rows <= 0 || c.Records <= 0 || c.Refusals <= 0 || c.LeftOut <= 0 {
+		return errors.New("reports of usage: Timeout, Rows, Records, Refusals and LeftOut must be more than 0")
 	}
 	return nil
 }
@@ -82,20 +97,26 @@ type Meter struct {
 	// refused.
 	losing map[string]*retry.Streak
 
-	rows    *rows
-	records *records
-	usage   *reporter[*usagev1.Usage]
-	ended   *reporter[*usagev1.SessionRecord]
+	rows     *rows
+	records  *ring[session.Record]
+	refusals *ring[refusal.Refusal]
+	kinds    *kinds
+	leftOut  *leftOut
+
+	usage *reporter[*usagev1.Usage]
+	ended *reporter[*usagev1.SessionRecord]
+	left  *reporter[*backplanev1.LeftOut]
 }
 
 // New returns a meter that reports to client.
 func New(cfg Config, client backplanev1.MeteringServiceClient, m *metrics.Metrics, log *slog.Logger) *Meter {
 	t := &Meter{cfg: cfg, client: client, metrics: m, log: log, losing: map[string]*retry.Streak{}}
-	for _, kind := range []string{metrics.Usage, metrics.Records} {
+	for _, kind := range []string{metrics.Usage, metrics.Records, metrics.LeftOut} {
 		t.losing[kind] = retry.NewStreak(log, slog.LevelError, "reports dropped", "kind", kind)
 	}
 	t.rows = newRows(cfg.Rows)
-	t.records = newRecords(cfg.Records)
+	t.records, t.refusals = newRing[session.Record](cfg.Records), newRing[refusal.Refusal](cfg.Refusals)
+	t.kinds, t.leftOut = newKinds(cfg.MaxRefusals), newLeftOut(cfg.LeftOut)
 	t.usage = &reporter[*usagev1.Usage]{
 		take: func() []*usagev1.Usage { return t.rows.take(usageBatch) },
 		send: t.sendUsage,
@@ -105,6 +126,11 @@ func New(cfg Config, client backplanev1.MeteringServiceClient, m *metrics.Metric
 		take: t.takeRecords,
 		send: t.sendRecords,
 		drop: func(n int, err error) { t.dropped(metrics.Records, n, err) },
+	}
+	t.left = &reporter[*backplanev1.LeftOut]{
+		take: func() []*backplanev1.LeftOut { return t.leftOut.take(recordsBatch) },
+		send: t.sendLeftOut,
+		drop: func(n int, err error) { t.dropped(metrics.LeftOut, n, err) },
 	}
 	return t
 }
@@ -116,12 +142,17 @@ func (t *Meter) Began(s *session.Session) {
 }
 
 // Record takes the record of a session that has ended. It never blocks: when too
-// many records wait, the oldest is dropped and counted.
+// many records wait, the oldest is left out and counted.
 func (t *Meter) Record(r session.Record) {
 	t.add(&r.Info, r.Uncollected, 0)
 	t.metrics.SessionEnded(r.Ending.Reason)
-	if t.records.add(r) {
+	if old, was := t.records.add(r); was {
 		t.metrics.Dropped(metrics.Records, 1)
+		k := left{hour: hourOf(old.Ref, old.Ended), version: old.Route.Version, reason: old.Ending.Reason}
+		if old.Grant != nil {
+			k.application = old.Grant.Application
+		}
+		t.leftOut.add(k, 1)
 	}
 }
 
@@ -135,8 +166,38 @@ func (t *Meter) Run(ctx context.Context, sessions Collector) error {
 			return t.usage.flush(ctx)
 		})
 	})
-	g.Go(func() error { return t.repeat(ctx, metrics.Records, t.ended.flush) })
+	g.Go(func() error { return t.repeat(ctx, metrics.Records, t.flushRecords) })
 	return g.Wait()
+}
+
+// flushRecords reports records, and then how many were left out, which the service adds
+// to the last of them.
+func (t *Meter) flushRecords(ctx context.Context) error {
+	if err := t.ended.flush(ctx); err != nil {
+		return err
+	}
+	err := t.left.flush(ctx)
+	if err == nil {
+		t.losing[metrics.LeftOut].Note(ctx, nil)
+	}
+	return err
+}
+
+// flushSessions reports records and fails only while those of sessions wait: while the
+// control plane is away there are refusals at every gateway, and none of them is worth
+// holding up its stop.
+func (t *Meter) flushSessions(ctx context.Context) error {
+	err := t.flushRecords(ctx)
+	if err == nil || t.sessionsWait() > 0 {
+		return err
+	}
+	t.log.Warn("refused handshakes not reported", "records", t.refusals.len()+t.ended.len(), "error", err)
+	return nil
+}
+
+// sessionsWait returns how many records of sessions wait.
+func (t *Meter) sessionsWait() int {
+	return t.records.len() + t.ended.count(func(r *usagev1.SessionRecord) bool { return r.GetCode() == "" })
 }
 
 // repeat reports again and again until ctx ends, at moments that differ between
@@ -154,16 +215,16 @@ func (t *Meter) repeat(ctx context.Context, kind string, report func(context.Con
 }
 
 // Flush collects once more and reports all that waits, until everything is
-// acknowledged or ctx ends. Call it when the gateway stops, after Run has returned
-// and all sessions have ended.
+// acknowledged or ctx ends; refused handshakes are worth one try. Call it when the gateway
+// stops, after Run has returned and all sessions have ended.
 func (t *Meter) Flush(ctx context.Context, sessions Collector) error {
 	t.collect(sessions)
 	g := errgroup.Group{}
 	g.Go(func() error { return t.insist(ctx, t.usage.flush) })
-	g.Go(func() error { return t.insist(ctx, t.ended.flush) })
+	g.Go(func() error { return t.insist(ctx, t.flushSessions) })
 	if err := g.Wait(); err != nil {
 		return fmt.Errorf("report the last %d rows of usage and %d session records: %w",
-			t.rows.len()+t.usage.len(), t.records.len()+t.ended.len(), err)
+			t.rows.len()+t.usage.len(), t.sessionsWait(), err)
 	}
 	return nil
 }
@@ -226,6 +287,16 @@ func (t *Meter) sendRecords(ctx context.Context, sequence uint64, records []*usa
 	_, err := t.client.ReportSessionRecords(ctx, &backplanev1.ReportSessionRecordsRequest{Batch: t.batch(sequence), SessionRecords: records})
 	if err != nil {
 		return fmt.Errorf("report session records, batch %d of %d: %w", sequence, len(records), err)
+	}
+	return nil
+}
+
+func (t *Meter) sendLeftOut(ctx context.Context, sequence uint64, counts []*backplanev1.LeftOut) error {
+	ctx, cancel := context.WithTimeout(ctx, t.cfg.Timeout)
+	defer cancel()
+	_, err := t.client.ReportLeftOut(ctx, &backplanev1.ReportLeftOutRequest{Batch: t.batch(sequence), LeftOut: counts})
+	if err != nil {
+		return fmt.Errorf("report records left out, batch %d of %d: %w", sequence, len(counts), err)
 	}
 	return nil
 }

@@ -42,6 +42,8 @@ type service struct {
 	ended   map[uint64]*backplanev1.ReportSessionRecordsRequest
 	rows    map[key]count
 	records []*usagev1.SessionRecord
+	leftOut []*backplanev1.LeftOut
+	counts  uint64 // the newest batch of leftOut
 }
 
 func newService(t *testing.T) *service {
@@ -108,6 +110,20 @@ func (s *service) ReportSessionRecords(_ context.Context, req *backplanev1.Repor
 		s.records = append(s.records, req.GetSessionRecords()...)
 	}
 	return &backplanev1.ReportSessionRecordsResponse{Duplicate: first != nil}, after
+}
+
+func (s *service) ReportLeftOut(_ context.Context, req *backplanev1.ReportLeftOutRequest, _ ...grpc.CallOption) (*backplanev1.ReportLeftOutResponse, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	before, after := s.fail()
+	if before != nil {
+		return nil, before
+	}
+	if n := req.GetBatch().GetSequence(); n > s.counts {
+		s.counts = n
+		s.leftOut = append(s.leftOut, req.GetLeftOut()...)
+	}
+	return &backplanev1.ReportLeftOutResponse{}, after
 }
 
 // nothing is a registry without sessions.

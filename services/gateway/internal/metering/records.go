@@ -2,7 +2,6 @@ package metering
 
 import (
 	"strings"
-	"sync"
 	"time"
 	"unicode"
 
@@ -14,73 +13,16 @@ import (
 	"github.com/tidegatehq/tidegate/services/gateway/internal/session"
 )
 
-// records are the records that are in no batch yet, oldest first. They are bounded:
-// when they are full, a new one displaces the oldest.
-type records struct {
-	max int
-
-	mu    sync.Mutex
-	queue []session.Record // a ring: n records from head on
-	head  int
-	n     int
-}
-
-func newRecords(bound int) *records { return &records{max: bound} }
-
-// add appends a record, and reports whether it displaced the oldest.
-func (r *records) add(rec session.Record) (dropped bool) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.n == len(r.queue) && r.n < r.max {
-		r.grow()
-	}
-	if r.n == r.max {
-		r.queue[r.head] = rec
-		r.head = (r.head + 1) % len(r.queue)
-		return true
-	}
-	r.queue[(r.head+r.n)%len(r.queue)] = rec
-	r.n++
-	return false
-}
-
-// grow doubles the ring.
-func (r *records) grow() {
-	bigger := make([]session.Record, min(max(64, 2*len(r.queue)), r.max))
-	for i := range r.n {
-		bigger[i] = r.queue[(r.head+i)%len(r.queue)]
-	}
-	r.queue, r.head = bigger, 0
-}
-
-func (r *records) len() int {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.n
-}
-
-// take removes and returns up to n records.
-func (r *records) take(n int) []session.Record {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	out := make([]session.Record, min(n, r.n))
-	for i := range out {
-		out[i] = r.queue[r.head]
-		r.queue[r.head] = session.Record{}
-		r.head = (r.head + 1) % len(r.queue)
-	}
-	if r.n -= len(out); r.n == 0 {
-		r.queue, r.head = nil, 0
-	}
-	return out
-}
-
-// takeRecords takes a batch of records as they are reported.
+// takeRecords takes a batch of records as they are reported, those of sessions first.
 func (t *Meter) takeRecords() []*usagev1.SessionRecord {
-	taken := t.records.take(recordsBatch)
-	out := make([]*usagev1.SessionRecord, len(taken))
-	for i := range taken {
-		out[i] = t.convert(&taken[i])
+	sessions := t.records.take(recordsBatch)
+	refusals := t.refusals.take(recordsBatch - len(sessions))
+	out := make([]*usagev1.SessionRecord, 0, len(sessions)+len(refusals))
+	for i := range sessions {
+		out = append(out, t.convert(&sessions[i]))
+	}
+	for i := range refusals {
+		out = append(out, t.convertRefusal(&refusals[i]))
 	}
 	return out
 }
@@ -123,7 +65,7 @@ func line(text string) string {
 			runes[i] = ' '
 		}
 	}
-	return string(runes[:min(len(runes), 255)])
+	return string(runes[:min(len(runes), maxText)])
 }
 
 // stamp converts a time; the zero time is nil.

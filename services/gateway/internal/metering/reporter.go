@@ -78,11 +78,18 @@ func (r *reporter[T]) done(parts ...[]T) {
 }
 
 // len returns the number of frozen rows.
-func (r *reporter[T]) len() (n int) {
+func (r *reporter[T]) len() int { return r.count(func(T) bool { return true }) }
+
+// count returns the number of frozen rows that are such.
+func (r *reporter[T]) count(is func(T) bool) (n int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, batch := range r.frozen {
-		n += len(batch)
+		for _, row := range batch {
+			if is(row) {
+				n++
+			}
+		}
 	}
 	return n
 }

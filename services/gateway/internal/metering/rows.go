@@ -19,7 +19,7 @@ type key struct {
 
 // keyOf returns the key of the row that a session's traffic at now belongs to.
 func keyOf(info *session.Info, now time.Time) key {
-	k := key{version: info.Route.Version, hour: now.Unix() - now.Unix()%3600}
+	k := key{version: info.Route.Version, hour: now.Unix() - now.Unix()%hourSeconds}
 	if info.Grant != nil {
 		k.subscription, k.application = info.Grant.Subscription, info.Grant.Application
 	}

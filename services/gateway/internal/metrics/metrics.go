@@ -31,6 +31,7 @@ const (
 const (
 	Usage   = "usage"
 	Records = "records"
+	LeftOut = "left_out" // counts of records
 )
 
 // Directions of traffic.
@@ -45,6 +46,7 @@ const other = "other"
 // Metrics are the gateway's counters. They are safe for concurrent use.
 type Metrics struct {
 	handshakes *prometheus.CounterVec
+	refused    *prometheus.CounterVec
 	ended      *prometheus.CounterVec
 	messages   *prometheus.CounterVec
 	bytes      *prometheus.CounterVec
@@ -63,6 +65,7 @@ func New(reg prometheus.Registerer) *Metrics {
 	return &Metrics{
 		reg:        reg,
 		handshakes: counter("tidegate_handshakes_total", "Handshakes answered, by HTTP status; 0 is a client that left.", "status"),
+		refused:    counter("tidegate_handshakes_refused_total", "Handshakes refused, by the code of the answer.", "code"),
 		ended:      counter("tidegate_sessions_ended_total", "Sessions ended, by end reason.", "reason"),
 		messages:   counter("tidegate_messages_total", "Data messages relayed, by direction.", "direction"),
 		bytes:      counter("tidegate_bytes_total", "Bytes of data frames relayed, headers too, by direction.", "direction"),
@@ -91,6 +94,12 @@ func (m *Metrics) Handshake(status int) {
 		label = strconv.Itoa(status)
 	}
 	m.handshakes.WithLabelValues(label).Inc()
+}
+
+// Refused counts a handshake that was refused, by the status and the code of the answer.
+func (m *Metrics) Refused(status int, code string) {
+	m.Handshake(status)
+	m.refused.WithLabelValues(code).Inc()
 }
 
 // SessionEnded counts the end of a session.

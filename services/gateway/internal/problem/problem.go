@@ -17,8 +17,9 @@ import (
 // Problem is a refusal.
 type Problem struct {
 	Status int
-	Code   string       // for programs: upper case, fixed
+	Code   Code         // for programs
 	Detail string       // a sentence for humans, without secrets
+	Why    string       // more than clients are told, for the record: without secrets, and without what is the gateway's own
 	Header []head.Field // in addition to those that every refusal has
 	Cause  error        // for the log only
 }
@@ -47,14 +48,14 @@ type body struct {
 	Status int    `json:"status"`
 	Detail string `json:"detail"`
 	Code   string `json:"code"`
-	Ref    string `json:"ref"`
+	Ref    string `json:"ref,omitempty"`
 }
 
-// Response returns the whole response. ref is the reference that the log has too;
-// bodyless is for answers to HEAD.
+// Response returns the whole response. ref is the reference that the record and the log
+// have too, or empty where there is neither; bodyless is for answers to HEAD.
 func (p *Problem) Response(ref string, bodyless bool) []byte {
 	// Marshalling strings and a number does not fail.
-	content, _ := json.Marshal(body{"about:blank", http.StatusText(p.Status), p.Status, p.Detail, p.Code, ref})
+	content, _ := json.Marshal(body{"about:blank", http.StatusText(p.Status), p.Status, p.Detail, p.Code.String(), ref})
 	return Response(p.Status, "application/problem+json", append(content, '\n'), bodyless, p.Header...)
 }
 

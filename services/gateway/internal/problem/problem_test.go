@@ -31,7 +31,7 @@ func parse(t *testing.T, response []byte, method string) (status int, h http.Hea
 
 func TestResponse(t *testing.T) {
 	p := &Problem{
-		Status: 429, Code: "SLOW_DOWN", Detail: `say "please" <now>`,
+		Status: 429, Code: AddressBusy, Detail: `say "please" <now>`,
 		Header: []head.Field{RetryAfter(1500 * time.Millisecond), {Name: "X-More", Value: "yes"}},
 	}
 	status, h, content := parse(t, p.Response("ref1", false), "GET")
@@ -48,7 +48,7 @@ func TestResponse(t *testing.T) {
 	}
 	want := map[string]any{
 		"type": "about:blank", "title": "Too Many Requests", "status": 429.0,
-		"detail": `say "please" <now>`, "code": "SLOW_DOWN", "ref": "ref1",
+		"detail": `say "please" <now>`, "code": "ADDRESS_BUSY", "ref": "ref1",
 	}
 	for k, v := range want {
 		if got[k] != v {
@@ -61,7 +61,7 @@ func TestResponse(t *testing.T) {
 }
 
 func TestResponseToHead(t *testing.T) {
-	p := &Problem{Status: 405, Code: "X"}
+	p := &Problem{Status: 405, Code: MethodNotAllowed}
 	response := p.Response("r", true)
 	if !bytes.HasSuffix(response, []byte("\r\n\r\n")) {
 		t.Errorf("Response to HEAD = %q, want no body", response)
@@ -80,11 +80,11 @@ func TestUpgradeIsListedInConnection(t *testing.T) {
 
 func TestError(t *testing.T) {
 	cause := errors.New("cause")
-	p := &Problem{Status: 502, Code: "C", Detail: "d", Cause: cause}
-	if got := p.Error(); got != "502 C: cause" || !errors.Is(p, cause) {
+	p := &Problem{Status: 502, Code: NotFound, Detail: "d", Cause: cause}
+	if got := p.Error(); got != "502 NOT_FOUND: cause" || !errors.Is(p, cause) {
 		t.Errorf("Error() = %q, want the cause in it", got)
 	}
-	if got := (&Problem{Status: 404, Code: "C", Detail: "d"}).Error(); got != "404 C: d" {
+	if got := (&Problem{Status: 404, Code: NotFound, Detail: "d"}).Error(); got != "404 NOT_FOUND: d" {
 		t.Errorf("Error() = %q, want the detail in it", got)
 	}
 }

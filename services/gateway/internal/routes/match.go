@@ -5,18 +5,27 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+
+	"github.com/tidegatehq/tidegate/services/gateway/internal/session"
 )
 
+// ErrBadPath means that backends could interpret the path in more than one way.
+var ErrBadPath = errors.New("the path has a dot segment, an empty segment in its middle, or an encoded slash, backslash or NUL")
+
+// Why there is no route.
 var (
-	// ErrBadPath means that backends could interpret the path in more than one way.
-	ErrBadPath = errors.New("the path has a dot segment, an empty segment in its middle, or an encoded slash, backslash or NUL")
-	errNoRoute = errors.New("no such API or version")
+	errNoAPI        = errors.New("no API has a context that the path begins with")
+	errNoVersion    = errors.New("the API has no version with this version string, and no default version that takes the path")
+	errNotPublished = errors.New("the version is not published")
 )
 
 // Match is where a path leads to.
 type Match struct {
 	Route  *Route
 	Suffix string // the path after the version or, of the default version, after the context, undecoded: "" or "/…"
+	// Near is what was found where there is no such route: the API, and a version that is
+	// not published; nil for neither. It is for the record of the refusal.
+	Near *session.Route
 }
 
 // Match finds the route of an undecoded path: the longest context that the path
@@ -25,15 +34,15 @@ type Match struct {
 // follows the context, too, unless it begins with what ever was a version string:
 // what was meant for one version must not reach another. There is no backtracking:
 // when the longest context has no such version, shorter ones are not tried.
-// Unpublished routes are not found. The error is ErrBadPath or says that there is no
-// such route.
+// Unpublished routes are not found. The error is ErrBadPath or says, for the record, why
+// there is no such route; then only Near is set.
 func (t *Table) Match(path string) (Match, error) {
 	if !cleanPath(path) {
 		return Match{}, ErrBadPath
 	}
 	found, end := t.longest(path)
 	if found == nil {
-		return Match{}, errNoRoute
+		return Match{}, errNoAPI
 	}
 	m := Match{Route: found.standard, Suffix: path[end:]}
 	if end < len(path)-1 {
@@ -42,8 +51,11 @@ func (t *Table) Match(path string) (Match, error) {
 			m = Match{Route: r, Suffix: path[after:]}
 		}
 	}
-	if m.Route == nil || !m.Route.Published {
-		return Match{}, errNoRoute
+	switch {
+	case m.Route == nil:
+		return Match{Near: found.api}, errNoVersion
+	case !m.Route.Published:
+		return Match{Near: m.Route.Shared()}, errNotPublished
 	}
 	return m, nil
 }

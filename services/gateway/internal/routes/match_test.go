@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/tidegatehq/tidegate/services/gateway/internal/session"
+
 	"pgregory.net/rapid"
 
 	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
@@ -82,7 +84,7 @@ func TestMatch(t *testing.T) {
 	for _, tt := range tests {
 		m, err := tab.Match(tt.path)
 		if tt.want == "" {
-			if !errors.Is(err, errNoRoute) || m.Route != nil {
+			if !isNoRoute(err) || m.Route != nil {
 				t.Errorf("Match(%q) = %v, %v, want %v", tt.path, m, err, errNoRoute)
 			}
 			continue
@@ -144,7 +146,7 @@ func TestPathsOfTheDefaultVersion(t *testing.T) {
 	} {
 		m, err := tab.Match(tt.path)
 		if tt.want == "" {
-			if !errors.Is(err, errNoRoute) {
+			if !isNoRoute(err) {
 				t.Errorf("Match(%q) = %v, %v, want %v", tt.path, m, err, errNoRoute)
 			}
 			continue
@@ -212,7 +214,7 @@ func sameAsNaive(t interface {
 	t.Helper()
 	m, err := tab.Match(path)
 	want, rest, wantErr := naive(list, path)
-	if m.Route != want || m.Suffix != rest || !errors.Is(err, wantErr) {
+	if m.Route != want || m.Suffix != rest || !errors.Is(err, wantErr) && (wantErr != errNoRoute || !isNoRoute(err)) { //nolint:errorlint // the matcher's own error
 		t.Fatalf("Match(%q) = %v, %v, want %v %q %v", path, m, err, want, rest, wantErr)
 	}
 }
@@ -333,6 +335,43 @@ func TestVersionStringsOfARouteHaveNoCase(t *testing.T) {
 	for _, segment := range []string{"beta", "Beta", "%42ETA"} {
 		if r.takes(segment) {
 			t.Errorf("the default version takes /app/%s", segment)
+		}
+	}
+}
+
+// errNoRoute is what the naive matcher says where Match says why there is no route.
+var errNoRoute = errors.New("no route")
+
+// isNoRoute reports whether Match found no route.
+func isNoRoute(err error) bool {
+	return errors.Is(err, errNoAPI) || errors.Is(err, errNoVersion) || errors.Is(err, errNotPublished)
+}
+
+// TestNear: where there is no route, it is said what the path came near to, and why it is
+// not that.
+func TestNear(t *testing.T) {
+	version := func(name, segment string, published bool) *Route {
+		return &Route{Name: name, API: "apis/a", Context: "/a", Segment: segment, Published: published, Production: &Endpoint{}}
+	}
+	tab, err := new(Table).With(Changes{Put: []*Route{version("apis/a/versions/1", "1", true), version("apis/a/versions/2", "2", false)}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for path, want := range map[string]struct {
+		near *session.Route
+		err  error
+	}{
+		"/a/1": {nil, nil},
+		"/a/2": {&session.Route{API: "apis/a", Version: "apis/a/versions/2"}, errNotPublished},
+		"/a/3": {&session.Route{API: "apis/a"}, errNoVersion},
+		"/a":   {&session.Route{API: "apis/a"}, errNoVersion},
+		"/b/1": {nil, errNoAPI},
+		"/":    {nil, errNoAPI},
+		"/a//": {nil, ErrBadPath},
+	} {
+		m, err := tab.Match(path)
+		if !errors.Is(err, want.err) || (m.Near == nil) != (want.near == nil) || m.Near != nil && *m.Near != *want.near {
+			t.Errorf("Match(%q) is near to %v, %v, want %v, %v", path, m.Near, err, want.near, want.err)
 		}
 	}
 }

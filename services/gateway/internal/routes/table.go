@@ -24,6 +24,7 @@ type Table struct {
 type mount struct {
 	versions map[string]*Route // by segment
 	standard *Route            // the default version; nil: none
+	api      *session.Route    // the API, without a version
 }
 
 // Changes turn one table into another.
@@ -88,6 +89,9 @@ func (e edit) put(r *Route) {
 	e.routes[r.Name] = r
 	m := e.mount(r.Context)
 	m.versions[r.Segment] = r
+	if m.api == nil || m.api.API != r.API {
+		m.api = &session.Route{API: r.API}
+	}
 	m.choose()
 	e.depth = max(e.depth, strings.Count(r.Context, "/"))
 	e.length = max(e.length, len(r.Context))
@@ -103,7 +107,7 @@ func (e edit) mount(context string) *mount {
 	case e.copied[context]:
 		return m
 	default:
-		m = &mount{versions: maps.Clone(m.versions)}
+		m = &mount{versions: maps.Clone(m.versions), api: m.api}
 	}
 	e.mounts[context], e.copied[context] = m, true
 	return m

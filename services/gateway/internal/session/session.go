@@ -15,7 +15,7 @@ import (
 // never changed, so that sessions share its strings.
 type Route struct {
 	API     string // apis/{api}
-	Version string // apis/{api}/versions/{version}
+	Version string // apis/{api}/versions/{version}; empty for what is known of a refused handshake that led to none
 }
 
 // Info describes a session.
@@ -149,31 +149,14 @@ func (s *Session) Err() error {
 	return nil
 }
 
-// Abandon removes a session whose handshake was refused. It leaves no record. After
-// Start it does nothing, so it can be deferred.
+// Abandon removes a session whose handshake was refused. It leaves no record of its own:
+// package refusal notes the handshake. After Start it does nothing, so it can be deferred.
 func (s *Session) Abandon() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.state == registered {
 		s.leave()
 	}
-}
-
-// Refuse removes a session whose backend has refused its handshake. Unlike Abandon it
-// leaves a record, by which the refusal can be looked up.
-func (s *Session) Refuse(e ending.Ending) {
-	s.mu.Lock()
-	if s.state != registered {
-		s.mu.Unlock()
-		return
-	}
-	s.state, s.cancel = over, nil
-	info := s.info
-	s.mu.Unlock()
-	now := time.Now()
-	s.registry.remove(s)
-	s.registry.sink(Record{info, ending.Outcome{Ending: e, Started: now, Ended: now}})
-	s.registry.done(s)
 }
 
 // leave removes a session that is in its handshake.

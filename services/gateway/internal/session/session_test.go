@@ -314,28 +314,6 @@ func TestEndInHandshake(t *testing.T) {
 	}
 }
 
-// TestRefuse: a session that its backend refuses is gone like one that is abandoned,
-// but leaves a record, once.
-func TestRefuse(t *testing.T) {
-	b := newBench(t)
-	s := b.register("grants/g")
-	e := ending.New(ending.BackendRefused, "the backend answered 403")
-	s.Refuse(e)
-	s.Refuse(e)
-	s.Abandon()
-	if r := b.record(); r.Ref != s.Ref() || r.Ending != e || r.Ended.IsZero() || r.Client != (ending.LegEnd{}) || r.Totals != (ending.Totals{}) {
-		t.Errorf("record = %+v, want that of the refusal", r)
-	}
-	if len(b.records) != 0 || b.Gauges() != (Gauges{}) || b.Get(s.Ref()) != nil {
-		t.Errorf("afterwards: %d more records, gauges %+v", len(b.records), b.Gauges())
-	}
-	abandoned := b.register("grants/g")
-	abandoned.Abandon()
-	if abandoned.Refuse(e); len(b.records) != 0 {
-		t.Error("an abandoned session leaves a record")
-	}
-}
-
 // TestEndBeforeStart ends a session between its 101 and its start.
 func TestEndBeforeStart(t *testing.T) {
 	b := newBench(t)

@@ -1,0 +1,358 @@
+package gateway
+
+import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
+	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
+	usagev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/usage/v1"
+	"github.com/tidegatehq/tidegate/services/gateway/internal/problem"
+	"github.com/tidegatehq/tidegate/services/kit/ref"
+)
+
+// refusedAnswer is what a client is shown.
+type refusedAnswer struct {
+	Status    int
+	Code, Ref string
+}
+
+// refuses sends a head, reads the refusal, and returns what the client is shown.
+func (w *world) refuses(head string) refusedAnswer {
+	w.t.Helper()
+	return w.read(w.sends(head))
+}
+
+// headOf is the head of a handshake with a version.
+func headOf(path, more string) string {
+	return "GET " + path + " HTTP/1.1\r\nHost: api.example\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n" +
+		"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nUser-Agent: contract\r\n" + more + "\r\n"
+}
+
+// sends connects and sends a head.
+func (w *world) sends(head string) net.Conn {
+	w.t.Helper()
+	conn, err := net.Dial("tcp", strings.TrimPrefix(w.plain, "ws://"))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.t.Cleanup(func() { _ = conn.Close() })
+	_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
+	if _, err := io.WriteString(conn, head); err != nil {
+		w.t.Fatal(err)
+	}
+	return conn
+}
+
+// read reads a refusal.
+func (w *world) read(conn net.Conn) (a refusedAnswer) {
+	w.t.Helper()
+	resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil {
+		w.t.Fatalf("read the answer: %v", err)
+	}
+	defer resp.Body.Close()
+	if err := json.NewDecoder(resp.Body).Decode(&a); err != nil || a.Status != resp.StatusCode || a.Ref == "" {
+		w.t.Errorf("the answer is %d %+v, %v, want a refusal with a ref", resp.StatusCode, a, err)
+	}
+	return a
+}
+
+// backendAt is a backend that does something with each connection, and tells of it.
+func backendAt(t *testing.T, do func(net.Conn)) (url string, connected <-chan struct{}) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	came := make(chan struct{}, 100)
+	go func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			came <- struct{}{}
+			go func() { defer conn.Close(); do(conn) }()
+		}
+	}()
+	t.Cleanup(func() { _ = l.Close() })
+	return "ws://" + l.Addr().String(), came
+}
+
+func silentBackend(conn net.Conn) { _, _ = io.Copy(io.Discard, conn) }
+
+func saying(answer string) func(net.Conn) {
+	return func(conn net.Conn) {
+		if _, err := http.ReadRequest(bufio.NewReader(conn)); err == nil {
+			_, _ = io.WriteString(conn, answer)
+		}
+	}
+}
+
+// leads puts a version that asks for no credential and leads to a backend.
+func (w *world) leads(version, url string, edit ...func(*backplanev1.Route)) {
+	r := w.open()
+	r.Name, r.Version, r.Endpoints = "apis/x/versions/"+version, version, &catalogv1.Endpoints{Production: endpoint(url)}
+	for _, f := range edit {
+		f(r)
+	}
+	w.plane.put(r)
+}
+
+// TestEveryRefusalIsExplained provokes the refusals of every code, and wants a record of
+// each ref that a client was shown, with the answer's status and code.
+func TestEveryRefusalIsExplained(t *testing.T) {
+	seen := map[string]bool{}
+	for name, world := range map[string]func(w *world) []refusedAnswer{
+		"heads": refusedHeads, "routes": refusedRoutes, "credentials": refusedCredentials, "backends": refusedByBackends, "too slow": refusedAsTooSlow,
+		"not ready": refusedBeforeRoutes, "draining": refusedWhileDraining, "address": refusedAddress, "busy": refusedAsBusy,
+		"full": refusedAsFull, "busy backend": refusedForBusyBackend,
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			answers := world(w)
+			for _, a := range answers {
+				seen[a.Code] = true
+				w.explained(a)
+			}
+		})
+	}
+	// The tests of package handshake want the same of these.
+	for _, c := range []problem.Code{problem.OutOfDescriptors, problem.OperatorClose, problem.Unavailable} {
+		seen[c.String()] = true
+	}
+	for c := problem.Code(1); int(c) < problem.Codes; c++ {
+		if !seen[c.String()] {
+			t.Errorf("no refusal with %s was provoked", c)
+		}
+	}
+}
+
+// explained wants a record that explains an answer, and returns it.
+func (w *world) explained(a refusedAnswer) *usagev1.SessionRecord {
+	w.t.Helper()
+	r := w.record(" ref=" + a.Ref)
+	if _, ok := ref.Hour(a.Ref); !ok || r.GetCode() != a.Code || int(r.GetStatus()) != a.Status || r.GetDetail() == "" || r.GetEndTime() == nil || r.GetStartTime() != nil ||
+		r.GetEndReason() != usagev1.EndReason_END_REASON_REFUSED && r.GetEndReason() != usagev1.EndReason_END_REASON_BACKEND_REFUSED {
+		w.t.Errorf("the record of %+v is %v", a, r)
+	}
+	return r
+}
+
+func refusedHeads(w *world) []refusedAnswer {
+	w.start()
+	return []refusedAnswer{
+		w.refuses("nonsense\r\n\r\n"),
+		w.refuses(strings.Replace(headOf("/x/open", ""), "dGhlIHNhbXBsZSBub25jZQ==", "short", 1)),
+		w.refuses(strings.Replace(headOf("/x/open", ""), "GET", "POST", 1)),
+		w.refuses(strings.Replace(headOf("/x/open", ""), "Upgrade: websocket", "Upgrade: h2c", 1)),
+		w.refuses(headOf("/x/"+strings.Repeat("a", 9000), "")),
+		w.refuses(headOf("/x/open", "A: "+strings.Repeat("a", 40000)+"\r\n")),
+	}
+}
+
+func refusedRoutes(w *world) []refusedAnswer {
+	w.plane.put(w.open())
+	w.leads("hidden", "ws://127.0.0.1:1", func(r *backplanev1.Route) { r.State = catalogv1.Version_STATE_CREATED })
+	w.leads("needs", "ws://127.0.0.1:1", func(r *backplanev1.Route) { r.Requires = []string{"unknown"} })
+	w.leads("origin", "ws://127.0.0.1:1", func(r *backplanev1.Route) { r.AllowedOrigins = []string{"https://app.example"} })
+	w.start()
+	hidden, none, other := w.refuses(headOf("/x/hidden?access_token=SECRET", "")), w.refuses(headOf("/x/9", "")), w.refuses(headOf("/y/1", ""))
+	origin := w.refuses(headOf("/x/origin", "Origin: https://evil.example\r\n"))
+	for a, want := range map[refusedAnswer]*usagev1.SessionRecord{
+		hidden: {Version: "apis/x/versions/hidden", Path: "/x/hidden", Detail: "no such API or version: the version is not published"},
+		none:   {Api: "apis/x", Path: "/x/9", Detail: "no such API or version: the API has no version with this version string, and no default version that takes the path"},
+		other:  {Path: "/y/1", Detail: "no such API or version: no API has a context that the path begins with"},
+		origin: {Version: "apis/x/versions/origin", Path: "/x/origin", Detail: "the API does not take connections from this origin: https://evil.example"},
+	} {
+		r := w.explained(a)
+		if r.GetVersion() != want.GetVersion() || r.GetApi() != want.GetApi() || r.GetPath() != want.GetPath() || r.GetDetail() != want.GetDetail() ||
+			r.GetHost() != "api.example" || r.GetUserAgent() != "contract" || !strings.HasPrefix(r.GetClientAddress(), "127.0.0.1:") {
+			w.t.Errorf("the record is %v, want %v", r, want)
+		}
+	}
+	return []refusedAnswer{
+		hidden, none, other, origin, w.refuses(headOf("/x//open", "")), w.refuses(headOf("/x/needs", "")),
+		w.refuses(headOf("/x/open", "Via: 1.1 tidegate-test\r\n")),
+	}
+}
+
+func refusedCredentials(w *world) []refusedAnswer {
+	denials := map[string]backplanev1.Denial_Reason{
+		"stranger": backplanev1.Denial_REASON_NO_SUBSCRIPTION, "suspended": backplanev1.Denial_REASON_SUSPENDED,
+		"old": backplanev1.Denial_REASON_EXPIRED, "gone": backplanev1.Denial_REASON_REVOKED,
+	}
+	w.judge(func(req *backplanev1.VerifyCredentialRequest, resp *backplanev1.VerifyCredentialResponse) {
+		if reason, ok := denials[req.GetCredential()]; ok {
+			resp.Verdict = &backplanev1.VerifyCredentialResponse_Denial{Denial: &backplanev1.Denial{Reason: reason, RestsOn: []string{"grants/" + req.GetCredential()}}}
+		}
+	})
+	w.plane.put(w.route("1"))
+	sandbox := w.route("sandbox")
+	sandbox.Endpoints = &catalogv1.Endpoints{Sandbox: sandbox.GetEndpoints().GetProduction()}
+	w.plane.put(sandbox)
+	w.start()
+	w.plane.issue("good", "subscriptions/1", time.Hour)
+	with := func(version, token string) refusedAnswer {
+		return w.refuses(headOf("/x/"+version, "Authorization: Bearer "+token+"\r\n"))
+	}
+	all := []refusedAnswer{w.refuses(headOf("/x/1", "")), with("1", "unknown"), with("1", "stranger"), with("1", "suspended"), with("1", "a b")}
+	for token, why := range map[string]string{
+		"old": "credential is not valid: it has expired", "gone": "credential is not valid: it was revoked, or its OAuth client deleted",
+	} {
+		a := with("1", token)
+		if r := w.explained(a); r.GetVersion() != "apis/x/versions/1" || r.GetDetail() != "the credential is not valid: "+why {
+			w.t.Errorf("the record of %s is %v, want %q", token, r, why)
+		}
+		all = append(all, a)
+	}
+	stage := with("sandbox", "good")
+	if r := w.explained(stage); r.GetApplication() != "applications/a" || r.GetSubscription() != "subscriptions/1" || r.GetGrant() != "grants/good" {
+		w.t.Errorf("the record of a good credential is %v, want whose it is", r)
+	}
+	w.plane.away()
+	all = append(all, stage, with("1", "new"))
+	w.plane.back()
+	return all
+}
+
+func refusedByBackends(w *world) []refusedAnswer {
+	w.cfg.Upstream.Timeout = 100 * time.Millisecond
+	urls := map[string]string{"away": "ws://127.0.0.1:1", "metadata": "ws://169.254.169.254"}
+	for version, do := range map[string]func(net.Conn){
+		"refusing": saying("HTTP/1.1 401 X\r\n\r\n"), "failing": saying("HTTP/1.1 500 X\r\n\r\n"), "incorrect": saying("hello\r\n\r\n"),
+		"broken": func(net.Conn) {}, "silent": silentBackend,
+	} {
+		urls[version], _ = backendAt(w.t, do)
+	}
+	urls["silent"] = "wss" + strings.TrimPrefix(urls["silent"], "ws")
+	for version, url := range urls {
+		w.leads(version, url)
+	}
+	w.start()
+	var all []refusedAnswer
+	for version := range urls {
+		all = append(all, w.refuses(headOf("/x/"+version, "")))
+	}
+	return all
+}
+
+func refusedAsTooSlow(w *world) []refusedAnswer {
+	w.cfg.Listen.Timeout = 300 * time.Millisecond
+	url, _ := backendAt(w.t, silentBackend)
+	w.leads("silent", url)
+	w.start()
+	return []refusedAnswer{w.refuses(headOf("/x/silent", ""))}
+}
+
+func refusedBeforeRoutes(w *world) []refusedAnswer {
+	w.plane.away()
+	w.start()
+	a := w.refuses(headOf("/x/1", ""))
+	w.plane.back()
+	return []refusedAnswer{a}
+}
+
+func refusedWhileDraining(w *world) []refusedAnswer {
+	url, connected := backendAt(w.t, silentBackend)
+	w.leads("silent", url)
+	w.start()
+	conn := w.sends(headOf("/x/silent", ""))
+	<-connected
+	w.stop()
+	a := w.read(conn)
+	if err := w.shut(); err != nil {
+		w.t.Errorf("Run = %v", err)
+	}
+	return []refusedAnswer{a}
+}
+
+func refusedAddress(w *world) []refusedAnswer {
+	w.plane.put(w.open())
+	w.cfg.MaxSessionsPerAddress, w.cfg.Listen.MaxPerAddress = 1, 1
+	w.start()
+	// What came before, the check of readiness too, may hold the one place for a moment.
+	eventually(w.t, "the address has a session", func() bool { c, _ := w.dial("open", ""); return c != nil })
+	var full, busy refusedAnswer
+	eventually(w.t, "the address has its sessions", func() bool { full = w.refuses(headOf("/x/open", "")); return full.Code == "ADDRESS_FULL" })
+	silent := w.sends("GET")
+	eventually(w.t, "the address has its share", func() bool { busy = w.refuses(headOf("/none", "")); return busy.Code == "ADDRESS_BUSY" })
+	_ = silent.Close()
+	return []refusedAnswer{full, busy}
+}
+
+func refusedAsBusy(w *world) []refusedAnswer {
+	w.plane.put(w.open())
+	w.cfg.Listen.MaxHandshakes = 2
+	w.start()
+	silent := w.sends("GET")
+	a := w.refuses(headOf("/x/open", ""))
+	_ = silent.Close()
+	return []refusedAnswer{a}
+}
+
+func refusedAsFull(w *world) []refusedAnswer {
+	w.plane.put(w.open())
+	w.cfg.MaxSessions = 1
+	w.start()
+	w.connect("open", "")
+	return []refusedAnswer{w.refuses(headOf("/x/open", ""))}
+}
+
+func refusedForBusyBackend(w *world) []refusedAnswer {
+	w.cfg.MaxHandshakesPerVersion = 1
+	url, connected := backendAt(w.t, silentBackend)
+	w.leads("silent", url)
+	w.leads("same", url)
+	w.start()
+	waiting := w.sends(headOf("/x/silent", ""))
+	<-connected
+	all := []refusedAnswer{w.refuses(headOf("/x/silent", "")), w.refuses(headOf("/x/same", ""))}
+	_ = waiting.Close()
+	return all
+}
+
+// TestAFloodOfRefusalsIsCounted: of a flood some are kept, and with those that are counted
+// they are as many as there were. Another code, another API and sessions are not lost in it.
+func TestAFloodOfRefusalsIsCounted(t *testing.T) {
+	const flood = 40
+	w := newWorld(t)
+	w.cfg.Metering.MaxRefusals = 3
+	w.plane.put(w.open())
+	w.plane.put(w.route("1"))
+	w.start()
+	for range flood {
+		w.refuses(headOf("/x/1", ""))
+		w.refuses(headOf("/nothing", ""))
+	}
+	w.explained(w.refuses(headOf("/x/none", "")))
+	c := w.connect("open", "")
+	_ = c.CloseNow()
+	if err := w.shut(); err != nil {
+		t.Errorf("Run = %v", err)
+	}
+	kept := map[string]int{}
+	for _, r := range w.plane.records {
+		kept[fmt.Sprint(r.GetCode(), r.GetVersion(), r.GetApi())]++
+	}
+	left := map[string]uint64{}
+	for _, l := range w.plane.leftOut {
+		left[l.GetCode()+l.GetVersion()] += l.GetCount()
+	}
+	for _, of := range []string{"CREDENTIAL_MISSINGapis/x/versions/1", "NOT_FOUND"} {
+		if n := kept[of]; n < 3 || n > 6 || n+int(left[of]) != flood { // 6 if an hour began meanwhile
+			t.Errorf("%s: %d are kept and %d counted, want 3 and %d", of, n, left[of], flood-3)
+		}
+	}
+	if kept["NOT_FOUNDapis/x"] != 1 || len(left) != 2 || kept["apis/x/versions/open"] != 1 {
+		t.Errorf("kept are %v and left out %v, want all but the floods to be kept", kept, left)
+	}
+}

@@ -1,0 +1,149 @@
+package metering
+
+import (
+	"context"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/testing/protocmp"
+
+	usagev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/usage/v1"
+	"github.com/tidegatehq/tidegate/services/gateway/internal/ending"
+	"github.com/tidegatehq/tidegate/services/gateway/internal/grant"
+	"github.com/tidegatehq/tidegate/services/gateway/internal/problem"
+	"github.com/tidegatehq/tidegate/services/gateway/internal/refusal"
+	"github.com/tidegatehq/tidegate/services/gateway/internal/session"
+	"github.com/tidegatehq/tidegate/services/kit/ref"
+)
+
+// nine is a time within an hour.
+var nine = time.Date(2026, 11, 21, 9, 30, 0, 5000, time.UTC)
+
+func refused(code problem.Code, route *session.Route, at time.Time) *refusal.Refusal {
+	return &refusal.Refusal{
+		Ref: ref.New(at), Problem: &problem.Problem{Status: 401, Code: code, Detail: "no"}, At: at, Route: route,
+		From: netip.MustParseAddrPort("192.0.2.1:1234"),
+	}
+}
+
+var versionOne = &session.Route{API: "apis/a", Version: "apis/a/versions/1"}
+
+// TestRefusalIsReportedWhole: with what the client sent, bounded and without credentials,
+// and with what it was not told.
+func TestRefusalIsReportedWhole(t *testing.T) {
+	s := newService(t)
+	cfg := Default()
+	cfg.Hide = func(text string) string { return strings.ReplaceAll(text, "secret", "…") }
+	m, _ := newMeter(t, cfg, s)
+	f := refused(problem.CredentialInvalid, versionOne, nine)
+	f.Problem.Why, f.Grant = "expired\nsecret", &grant.Grant{Name: "grants/1", Application: "applications/1", Subscription: "subscriptions/1"}
+	f.Host, f.Path, f.UserAgent = "api.example", "/a/1/secret/"+strings.Repeat("x", 300), "curl\x00/\xff8"
+	m.Refused(f)
+	near := refused(problem.BackendRefused, &session.Route{API: "apis/a"}, nine)
+	m.Refused(near)
+	if err := m.flushRecords(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	want := []*usagev1.SessionRecord{{
+		Name: "sessionRecords/" + f.Ref, Session: "gateways/gateway-1/sessions/" + f.Ref, Version: "apis/a/versions/1",
+		Application: "applications/1", Subscription: "subscriptions/1", Grant: "grants/1", ClientAddress: "192.0.2.1:1234",
+		EndTime: stamp(nine), EndedBy: usagev1.SessionRecord_PARTY_GATEWAY, EndReason: usagev1.EndReason_END_REASON_REFUSED,
+		Status: 401, Code: "CREDENTIAL_INVALID", Detail: "no: expired …", Host: "api.example",
+		Path: "/a/1/…/" + strings.Repeat("x", 255-len("/a/1/…/")), UserAgent: "curl /\uFFFD8",
+	}, {
+		Name: "sessionRecords/" + near.Ref, Session: "gateways/gateway-1/sessions/" + near.Ref, Api: "apis/a", ClientAddress: "192.0.2.1:1234",
+		EndTime: stamp(nine), EndedBy: usagev1.SessionRecord_PARTY_BACKEND, EndReason: usagev1.EndReason_END_REASON_BACKEND_REFUSED,
+		Status: 401, Code: "BACKEND_REFUSED", Detail: "no",
+	}}
+	if diff := cmp.Diff(want, s.records, protocmp.Transform()); diff != "" {
+		t.Errorf("the records differ (- want, + got):\n%s", diff)
+	}
+}
+
+// TestRefusalsAreBounded: of an API and code, only so many of an hour are reported, and
+// the others counted, exactly, as are those that a full queue displaces.
+func TestRefusalsAreBounded(t *testing.T) {
+	s := newService(t)
+	cfg := Default()
+	cfg.MaxRefusals, cfg.Refusals, cfg.Records = 3, 8, 1
+	m, _ := newMeter(t, cfg, s)
+	other := &session.Route{API: "apis/a", Version: "apis/a/versions/2"}
+	for range 10 {
+		m.Refused(refused(problem.CredentialInvalid, versionOne, nine))
+		m.Refused(refused(problem.CredentialInvalid, other, nine)) // the same API
+		m.Refused(refused(problem.NotFound, nil, nine))
+	}
+	m.Refused(refused(problem.CredentialInvalid, versionOne, nine.Add(time.Hour)))
+	m.Refused(refused(problem.NotSubscribed, versionOne, nine))
+	m.Refused(refused(problem.OriginRefused, &session.Route{API: "apis/b", Version: "apis/b/versions/1"}, nine)) // displaces the first
+	m.Record(record(0, ending.Totals{}))
+	m.Record(record(0, ending.Totals{})) // likewise
+	if err := m.Flush(t.Context(), nothing{}); err != nil {
+		t.Fatal(err)
+	}
+	count := map[string]uint64{}
+	for _, r := range s.records {
+		count[r.GetCode()]++
+	}
+	if want := map[string]uint64{"": 1, "CREDENTIAL_INVALID": 3, "NOT_FOUND": 3, "NOT_SUBSCRIBED": 1, "ORIGIN_REFUSED": 1}; !cmp.Equal(count, want) {
+		t.Errorf("the records are of %v, want %v", count, want)
+	}
+	left := map[string]uint64{}
+	for _, l := range s.leftOut {
+		left[l.GetVersion()+l.GetCode()] += l.GetCount()
+		if hour := nine.Truncate(time.Hour); l.GetCode() != "" && !l.GetHour().AsTime().Equal(hour) {
+			t.Errorf("%v is of another hour than %v", l, hour)
+		}
+	}
+	if want := map[string]uint64{"apis/a/versions/1CREDENTIAL_INVALID": 8 + 1, "apis/a/versions/2CREDENTIAL_INVALID": 9, "NOT_FOUND": 7, "apis/a/versions/0": 1}; !cmp.Equal(left, want) {
+		t.Errorf("left out are %v, want %v", left, want)
+	}
+}
+
+// TestAFloodOfRefusalsCostsNoMemory: once an hour's are kept, a refusal allocates nothing,
+// and what waits stays the same, whoever floods.
+func TestAFloodOfRefusalsCostsNoMemory(t *testing.T) {
+	cfg := Default()
+	cfg.MaxRefusals, cfg.LeftOut = 1, 4
+	m, _ := newMeter(t, cfg, newService(t))
+	f := refused(problem.CredentialInvalid, versionOne, nine)
+	m.Refused(f)
+	m.Refused(f)
+	if n := testing.AllocsPerRun(100, func() { m.Refused(f) }); n != 0 {
+		t.Errorf("a refusal that is only counted allocates %v times", n)
+	}
+	for i := range 100 {
+		f.Grant = &grant.Grant{Application: "applications/" + strings.Repeat("a", i)}
+		m.Refused(f)
+	}
+	if n := m.leftOut.len(); n > 5 {
+		t.Errorf("%d counts wait, want at most 4 and one of all others", n)
+	}
+	m.Refused(refused(problem.CredentialInvalid, versionOne, nine.Add(3*time.Hour)))
+	if n := len(m.kinds.kept); n != 1 {
+		t.Errorf("of %d hours and kinds it is known how many are kept, want that of the newest", n)
+	}
+}
+
+// TestRefusalsDoNotHoldUpAStop: while the control plane is away, a gateway that has
+// nothing but refusals to report stops at once, and one that has a session's record says so.
+func TestRefusalsDoNotHoldUpAStop(t *testing.T) {
+	s := newService(t)
+	s.fail = func() (error, error) { return status.Error(codes.Unavailable, "away"), nil }
+	m, _ := newMeter(t, Default(), s)
+	m.Refused(refused(problem.NotReady, nil, nine))
+	if err := m.Flush(t.Context(), nothing{}); err != nil {
+		t.Errorf("Flush of a refusal alone = %v, want nil", err)
+	}
+	m.Record(record(0, ending.Totals{}))
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := m.Flush(ctx, nothing{}); err == nil || !strings.Contains(err.Error(), "and 1 session records") {
+		t.Errorf("Flush with a session's record = %v, want that one is not reported", err)
+	}
+}

@@ -1,0 +1,144 @@
+package problem
+
+import "github.com/tidegatehq/tidegate/services/gateway/internal/ending"
+
+// Code is why a handshake is refused. Its word is in the answer, in the record and in
+// metrics; its number is nowhere outside of the gateway.
+type Code uint8
+
+// The codes.
+const (
+	BadRequest Code = iota + 1
+	BadPath
+	CredentialMissing
+	CredentialInvalid
+	NotSubscribed
+	Blocked
+	NoEndpoint
+	OriginRefused
+	NotFound
+	MethodNotAllowed
+	TargetTooLong
+	UpgradeRequired
+	AddressBusy
+	AddressFull
+	HeadTooLarge
+	BackendRefused
+	BackendUnreachable
+	BackendForbidden
+	BackendIncorrect
+	BackendBroken
+	Busy
+	VersionBusy
+	BackendBusy
+	SessionsFull
+	OutOfDescriptors
+	CredentialUnchecked
+	FeatureMissing
+	NotReady
+	Draining
+	OperatorClose
+	Unavailable
+	BackendTimeout
+	HandshakeTimeout
+	Loop
+	codes // how many there are, with 0
+)
+
+// row is all that there is to know about a code.
+type row struct {
+	word   string
+	status string       // the HTTP status that goes with it, or those
+	by     ending.Party // who refuses
+	doc    string       // in docs/gateway.md
+}
+
+// table has the codes in the order of docs/gateway.md, which has the same rows: a test
+// compares them.
+var table = [codes]row{
+	BadRequest: {"BAD_REQUEST", "400", ending.Gateway,
+		"The handshake is malformed: a bad key, bad headers, a body, or plain HTTP where TLS is spoken."},
+	BadPath: {"BAD_PATH", "400", ending.Gateway,
+		"The path has a dot segment, an empty segment in its middle, or an encoded slash, backslash or NUL."},
+	CredentialMissing: {"CREDENTIAL_MISSING", "401", ending.Gateway,
+		"There is no credential at any place that the version lists; `WWW-Authenticate: Bearer` (RFC 6750)."},
+	CredentialInvalid: {"CREDENTIAL_INVALID", "401", ending.Gateway,
+		"The credential is malformed, expired, revoked or unknown; the record says which. `WWW-Authenticate: Bearer`."},
+	NotSubscribed: {"NOT_SUBSCRIBED", "403", ending.Gateway,
+		"The application is not subscribed to the version."},
+	Blocked: {"BLOCKED", "403", ending.Gateway,
+		"The application's owner is suspended, or access was withdrawn during the handshake."},
+	NoEndpoint: {"NO_ENDPOINT", "403", ending.Gateway,
+		"The version has no endpoint of the credential's stage."},
+	OriginRefused: {"ORIGIN_REFUSED", "403", ending.Gateway,
+		"The version does not list the page's origin."},
+	NotFound: {"NOT_FOUND", "404", ending.Gateway,
+		"There is no such API or version, or it is not published; the record says which."},
+	MethodNotAllowed: {"METHOD_NOT_ALLOWED", "405", ending.Gateway,
+		"The method is not GET."},
+	TargetTooLong: {"TARGET_TOO_LONG", "414", ending.Gateway,
+		"The request target is over 8 KiB."},
+	UpgradeRequired: {"UPGRADE_REQUIRED", "426", ending.Gateway,
+		"The request is no WebSocket handshake of version 13."},
+	AddressBusy: {"ADDRESS_BUSY", "429", ending.Gateway,
+		"Too many handshakes of the client's address (IPv6: its /64) are in progress; `Retry-After` says when to try again."},
+	AddressFull: {"ADDRESS_FULL", "429", ending.Gateway,
+		"The client's address has too many sessions; `Retry-After`."},
+	HeadTooLarge: {"HEAD_TOO_LARGE", "431", ending.Gateway,
+		"The head of the request is over the limit."},
+	BackendRefused: {"BACKEND_REFUSED", "401, 403, 404, 410, 429, 502, 503", ending.Backend,
+		"The backend answered so, or with another status than these and 101, which is 502; its `Retry-After` and `WWW-Authenticate` are passed on with its own status, its body is not."},
+	BackendUnreachable: {"BACKEND_UNREACHABLE", "502", ending.Backend,
+		"No connection to the backend could be opened."},
+	BackendForbidden: {"BACKEND_FORBIDDEN", "502", ending.Gateway,
+		"The backend's address must not be dialled."},
+	BackendIncorrect: {"BACKEND_INCORRECT", "502", ending.Backend,
+		"The backend's answer is not a correct 101."},
+	BackendBroken: {"BACKEND_BROKEN", "502", ending.Backend,
+		"The backend closed the connection within the handshake."},
+	Busy: {"BUSY", "503", ending.Gateway,
+		"Too many handshakes, or look-ups of credentials, are in progress; `Retry-After`."},
+	VersionBusy: {"VERSION_BUSY", "503", ending.Gateway,
+		"Too many handshakes of this version wait for its backend; `Retry-After`."},
+	BackendBusy: {"BACKEND_BUSY", "503", ending.Gateway,
+		"Too many handshakes wait for the same backend; `Retry-After`."},
+	SessionsFull: {"SESSIONS_FULL", "503", ending.Gateway,
+		"The gateway has as many sessions as it can; `Retry-After`."},
+	OutOfDescriptors: {"OUT_OF_DESCRIPTORS", "503", ending.Gateway,
+		"There is no file descriptor for the backend's connection; `Retry-After`."},
+	CredentialUnchecked: {"CREDENTIAL_UNCHECKED", "503", ending.Gateway,
+		"The control plane is away and nothing is cached; `Retry-After`."},
+	FeatureMissing: {"FEATURE_MISSING", "503", ending.Gateway,
+		"This gateway lacks a feature that the route requires; `Retry-After`."},
+	NotReady: {"NOT_READY", "503", ending.Gateway,
+		"The gateway has no routes yet; `Retry-After`."},
+	Draining: {"DRAINING", "503", ending.Gateway,
+		"The gateway is stopping; `Retry-After`."},
+	OperatorClose: {"OPERATOR_CLOSE", "503", ending.Operator,
+		"An operator closed the session during its handshake; `Retry-After`."},
+	Unavailable: {"UNAVAILABLE", "503", ending.Gateway,
+		"Something failed that clients cannot help; the gateway's log says what. `Retry-After`."},
+	BackendTimeout: {"BACKEND_TIMEOUT", "504", ending.Backend,
+		"The backend did not answer in time."},
+	HandshakeTimeout: {"HANDSHAKE_TIMEOUT", "504", ending.Gateway,
+		"The whole handshake took too long."},
+	Loop: {"LOOP", "508", ending.Gateway,
+		"The handshake came through this installation already, by its `Via` or `CDN-Loop`: a backend leads back to it."},
+}
+
+// Codes is how many codes there are: each is less, and 0 is none.
+const Codes = int(codes)
+
+// String returns the code's word, empty for 0.
+func (c Code) String() string { return table[c].word }
+
+// By returns who refuses a handshake with this code.
+func (c Code) By() ending.Party { return table[c].by }
+
+// Reason returns the end reason that the record of a refusal has.
+func (c Code) Reason() ending.Reason {
+	if c == BackendRefused {
+		return ending.BackendRefused
+	}
+	return ending.Refused
+}
