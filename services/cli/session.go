@@ -10,6 +10,7 @@ import (
 
 	gatewayv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/gateway/v1"
 	usagev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/usage/v1"
+	"github.com/tidegatehq/tidegate/services/kit/fault"
 )
 
 // sessionCmds are the commands about live sessions.
@@ -159,18 +160,19 @@ func (c *sessionCloseCmd) Run(ctx context.Context, s *shell) error {
 	return s.printFields([2]string{"Closed", name})
 }
 
-// recordCmds are the commands about records of ended sessions.
+// recordCmds are the commands about records of ended sessions and refused handshakes.
 type recordCmds struct {
 	List recordListCmd `cmd:"" help:"List the newest records."`
-	Get  recordGetCmd  `cmd:"" help:"Show the record of an ended session by the ref in its close reason."`
+	Get  recordGetCmd  `cmd:"" help:"Show the record of an ended session by the ref in its close reason, or of a refused handshake by the ref in the answer."`
 }
 
 // recordListCmd lists records.
 type recordListCmd struct {
-	App    string `placeholder:"APP" help:"Show only those of this application."`
-	API    string `name:"api" placeholder:"VERSION" help:"Show only those of this version, such as EchoWebSocket/1.0.0."`
-	Reason string `name:"end-reason" placeholder:"WORD" help:"Show only those with this end reason, such as REVOKED."`
-	Limit  int32  `default:"50" help:"How many to show, 1 to 1000."`
+	App     string `placeholder:"APP" help:"Show only those of this application."`
+	API     string `name:"api" placeholder:"VERSION" help:"Show only those of this version, such as EchoWebSocket/1.0.0."`
+	Reason  string `name:"end-reason" placeholder:"WORD" help:"Show only those with this end reason, such as REVOKED."`
+	Refused bool   `help:"Show only refused handshakes."`
+	Limit   int32  `default:"50" help:"How many to show, 1 to 1000."`
 }
 
 // Run lists the records.
@@ -192,6 +194,9 @@ func (c *recordListCmd) Run(ctx context.Context, s *shell) error {
 	if c.Reason != "" {
 		only = join(only, filter("end_reason", c.Reason))
 	}
+	if c.Refused {
+		only = join(only, filter("refused", "true"))
+	}
 	list, err := cl.usage.ListSessionRecords(ctx, &usagev1.ListSessionRecordsRequest{PageSize: c.Limit, Filter: only})
 	if err != nil && !absent(err) {
 		return err
@@ -204,7 +209,7 @@ func (c *recordListCmd) Run(ctx context.Context, s *shell) error {
 	for _, r := range list.GetSessionRecords() {
 		rows = append(rows, []string{
 			when(r.GetEndTime()), label.version(ctx, r.GetVersion()), label.application(ctx, r.GetApplication()),
-			word(r.GetEndedBy(), "PARTY_"), reason(r), code(r.GetCloseCodeToClient()), messages(r.GetInbound()), messages(r.GetOutbound()),
+			word(r.GetEndedBy(), "PARTY_"), reason(r), code(max(r.GetCloseCodeToClient(), r.GetStatus())), messages(r.GetInbound()), messages(r.GetOutbound()),
 			strings.TrimPrefix(r.GetName(), "sessionRecords/"),
 		})
 	}
@@ -223,8 +228,11 @@ func (c *recordListCmd) checkReason() error {
 }
 
 // reason prints why a session ended: the word of its close reason, or a number
-// that is newer than this program.
+// that is newer than this program. Of a refused handshake it is the code.
 func reason(r *usagev1.SessionRecord) string {
+	if r.GetCode() != "" {
+		return r.GetCode()
+	}
 	return strings.TrimPrefix(r.GetEndReason().String(), "END_REASON_")
 }
 
@@ -249,7 +257,7 @@ func (c *recordGetCmd) Run(ctx context.Context, s *shell) error {
 	}
 	name := "sessionRecords/" + strings.TrimPrefix(c.Ref, "sessionRecords/")
 	r, err := cl.usage.GetSessionRecord(ctx, &usagev1.GetSessionRecordRequest{Name: name})
-	if absent(err) {
+	if absent(err) && fault.Reason(err) != fault.ReasonRecordLeftOut {
 		return unknown("REF", "record", c.Ref, "record list")
 	}
 	if err != nil {
@@ -259,6 +267,9 @@ func (c *recordGetCmd) Run(ctx context.Context, s *shell) error {
 		return s.printWhole(r)
 	}
 	label := cl.labels()
+	if r.GetCode() != "" {
+		return s.printRefusal(ctx, r, label)
+	}
 	return s.printFields(
 		[2]string{"Ref", strings.TrimPrefix(r.GetName(), "sessionRecords/")}, [2]string{"Session", r.GetSession()},
 		[2]string{"Version", label.version(ctx, r.GetVersion())}, [2]string{"Application", label.application(ctx, r.GetApplication())},
@@ -270,12 +281,27 @@ func (c *recordGetCmd) Run(ctx context.Context, s *shell) error {
 		[2]string{"Left out", leftOut(r)})
 }
 
-// leftOut says how many records of the same credential were not kept after this one.
+// printRefusal shows the record of a refused handshake.
+func (s *shell) printRefusal(ctx context.Context, r *usagev1.SessionRecord, label *labels) error {
+	return s.printFields(
+		[2]string{"Ref", strings.TrimPrefix(r.GetName(), "sessionRecords/")}, [2]string{"Gateway", r.GetSession()},
+		[2]string{"API", r.GetApi()}, [2]string{"Version", label.version(ctx, r.GetVersion())}, [2]string{"Application", label.application(ctx, r.GetApplication())},
+		[2]string{"Client", r.GetClientAddress()}, [2]string{"Host", r.GetHost()}, [2]string{"Path", r.GetPath()}, [2]string{"User-Agent", r.GetUserAgent()},
+		[2]string{"Refused", when(r.GetEndTime())}, [2]string{"Refused by", word(r.GetEndedBy(), "PARTY_")},
+		[2]string{"Status", code(r.GetStatus())}, [2]string{"Code", r.GetCode()}, [2]string{"Detail", r.GetDetail()},
+		[2]string{"Left out", leftOut(r)})
+}
+
+// leftOut says how many records of the same kind were not kept after this one.
 func leftOut(r *usagev1.SessionRecord) string {
-	if r.GetLeftOut() == 0 {
+	switch {
+	case r.GetLeftOut() == 0:
 		return ""
+	case r.GetCode() != "":
+		return fmt.Sprintf("%d later refusals of this API with this code", r.GetLeftOut())
+	default:
+		return fmt.Sprintf("%d later records of this application", r.GetLeftOut())
 	}
-	return fmt.Sprintf("%d later records of this credential", r.GetLeftOut())
 }
 
 // usageCmd shows usage.

@@ -41,6 +41,8 @@ const (
 	ReasonVersionNotPublished = "VERSION_NOT_PUBLISHED"
 	ReasonPlanNotOffered      = "PLAN_NOT_OFFERED"
 
+	ReasonRecordLeftOut = "RECORD_LEFT_OUT"
+
 	ReasonDatabaseUnreachable = "DATABASE_UNREACHABLE"
 	ReasonDatabaseFull        = "DATABASE_FULL"
 	ReasonDatabaseReadOnly    = "DATABASE_READ_ONLY"
@@ -76,6 +78,7 @@ func Reasons() []Known {
 		{ReasonLastAdministrator, codes.FailedPrecondition},
 		{ReasonVersionNotPublished, codes.FailedPrecondition},
 		{ReasonPlanNotOffered, codes.FailedPrecondition},
+		{ReasonRecordLeftOut, codes.NotFound},
 		{ReasonDatabaseUnreachable, codes.Unavailable},
 		{ReasonDatabaseFull, codes.Unavailable},
 		{ReasonDatabaseReadOnly, codes.Unavailable},

@@ -178,15 +178,15 @@ func ofViewer(v identity.Viewer, table, key, owner string, also ...func(owner st
 	if v.Owner() == nil {
 		return "CAST(" + owner + " AS TEXT) IS NULL"
 	}
-	more := ""
+	var more strings.Builder
 	for _, condition := range also {
-		more += `
-		UNION ALL SELECT ` + key + " FROM " + table + " WHERE " + condition(owner)
+		more.WriteString(`
+		UNION ALL SELECT ` + key + " FROM " + table + " WHERE " + condition(owner))
 	}
 	return "(" + key + ") IN (SELECT " + key + " FROM " + table + " WHERE application_owner = " + owner + `
 		UNION ALL SELECT ` + key + " FROM " + table + " WHERE version IN (SELECT name FROM version WHERE owner = " + owner + `)
 		UNION ALL SELECT ` + key + " FROM " + table + " WHERE version IN (SELECT name FROM former_owner WHERE owner = " + owner + `
-			AND name NOT IN (SELECT name FROM version))` + more + ")"
+			AND name NOT IN (SELECT name FROM version))` + more.String() + ")"
 }
 
 // ofAPI is the condition under which a row has no version, but an API of the owner's.

@@ -118,14 +118,10 @@ func (a *API) GetSessionRecord(ctx context.Context, req *usagev1.GetSessionRecor
 	return recordProto(r), nil
 }
 
-// RecordLeftOut is the reason of the error for a record that may have been left out,
-// whose metadata has the hour of the ref and, as CODE=NUMBER with a comma between, how
-// many were.
-const RecordLeftOut = "RECORD_LEFT_OUT"
-
 // leftOut returns why there is no record of this name: notFound, unless records of its
 // hour that the viewer may see were left out. Its ref may be made up: only the hour is
-// known, and nothing that the viewer may not know of the hour.
+// known, and nothing that the viewer may not know of the hour. The metadata of the error
+// have the hour and, as CODE=NUMBER with a comma between, how many were left out.
 func (a *API) leftOut(ctx context.Context, viewer identity.Viewer, name string, notFound error) error {
 	hour, ok := ref.Hour(recordRef(name))
 	if !ok {
@@ -147,7 +143,7 @@ func (a *API) leftOut(ctx context.Context, viewer identity.Viewer, name string, 
 	from := hour.Format(time.RFC3339)
 	return fault.WithReason(fault.NotFound(
 		"of the hour from %s, these records were left out, as there were more than are kept: %s; %s is one of them, or was never given: it is not found",
-		from, strings.Join(text, ", "), name), RecordLeftOut, "hour", from, "leftOut", strings.Join(list, ","))
+		from, strings.Join(text, ", "), name), fault.ReasonRecordLeftOut, "hour", from, "leftOut", strings.Join(list, ","))
 }
 
 // ListSessionRecords returns a page of records.
