@@ -36,8 +36,9 @@ func elsewhere() map[string]string {
 		"npm install @tidegate/sdk @bufbuild/protobuf\nnpm install @connectrpc/connect @connectrpc/connect-node   # for gRPC, in Node\n":                                                                                                                   "TestTypeScriptSDK installs the package that would be published",
 		// Containers need an engine. What the image holds, and how the services are
 		// configured in it, is run by package processes and TestCompose.
-		"make images\ndocker compose -f deploy/compose.yaml up\n":                "TestCompose",
-		"docker compose -f deploy/compose.yaml cp portal:/certs/ca.pem ca.pem\n": "TestCompose",
+		"make images\ndocker compose -f deploy/compose.yaml up\n":                              "TestCompose",
+		"docker compose -f deploy/compose.yaml cp portal:/certs/ca.pem ca.pem\n":               "TestCompose",
+		"docker compose -f deploy/compose.yaml run --rm setup tidegate certs --renew /certs\n": "package cli has the test of tidegate certs --renew",
 	}
 }
 

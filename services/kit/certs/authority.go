@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"math/big"
 	"net"
+	"slices"
 	"time"
 )
 
@@ -90,6 +91,39 @@ func (a *Authority) Issue(leaf Leaf, now time.Time) (Pair, error) {
 	}
 	return pair, nil
 }
+
+// Renew makes a certificate and a key that take the place of a certificate, given in PEM,
+// that the authority has issued: for the same names and uses, and for more names. It
+// expires no later than the authority.
+func (a *Authority) Renew(cert []byte, more []string, life time.Duration, now time.Time) (Pair, error) {
+	block, _ := pem.Decode(cert)
+	if block == nil || block.Type != "CERTIFICATE" {
+		return Pair{}, errors.New("renew a certificate: there is none in the file")
+	}
+	old, err := x509.ParseCertificate(block.Bytes)
+	if err != nil {
+		return Pair{}, fmt.Errorf("renew a certificate: %w", err)
+	}
+	if err := old.CheckSignatureFrom(a.cert); err != nil {
+		return Pair{}, errors.New("renew a certificate: the authority has not issued it")
+	}
+	if !now.Before(a.cert.NotAfter) {
+		return Pair{}, fmt.Errorf("renew a certificate: the authority has expired on %s", a.cert.NotAfter.Format(time.DateOnly))
+	}
+	names := slices.Clone(old.DNSNames)
+	for _, ip := range old.IPAddresses {
+		names = append(names, ip.String())
+	}
+	for _, name := range more {
+		if !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
+	return a.Issue(Leaf{Names: names, Life: life, Client: slices.Contains(old.ExtKeyUsage, x509.ExtKeyUsageClientAuth)}, now)
+}
+
+// Expires returns when the authority expires.
+func (a *Authority) Expires() time.Time { return a.cert.NotAfter }
 
 func (l Leaf) template(now time.Time) *x509.Certificate {
 	template := &x509.Certificate{
