@@ -8,6 +8,7 @@ package subscription
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"time"
@@ -88,7 +89,7 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	if err := keeper.Start(ctx); err != nil {
 		return err
 	}
-	if err := keys.Start(ctx); err != nil {
+	if err := errors.Join(keys.Start(ctx), cfg.Metrics.Register(keeper.Metrics())); err != nil {
 		return err
 	}
 	run.OnReload(ctx, security.Reopen)
@@ -112,7 +113,7 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	purge := func(ctx context.Context) error {
 		return purge(ctx, st, store.Retention{Records: cfg.RecordsKeep, Refusals: cfg.RefusalsKeep, Usage: cfg.UsageKeep}, log)
 	}
-	return run.Group(ctx, security.Run, changes.Run, keys.Run, watch.Run, purge, srv.Run, operations.Run)
+	return run.Group(ctx, security.Run, keeper.Run, changes.Run, keys.Run, watch.Run, purge, srv.Run, operations.Run)
 }
 
 // servers makes the gRPC server of the APIs and the server of metrics and health.

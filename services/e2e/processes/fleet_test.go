@@ -71,6 +71,7 @@ type fleet struct {
 	bin   string
 	ports map[string]string // what a listener is called → 127.0.0.1:port
 	more  map[string]string // further environment
+	twins bool              // whether each second process calls the second of other services
 	db    map[string]string // service → database URL
 	procs map[string]*exec.Cmd
 	// started are the processes in the order of their first start.
@@ -175,6 +176,9 @@ func (f *fleet) environ(process string) []string {
 	}
 	// What the samples name too comes last.
 	env = append(env, prefix+"OPS="+f.port(process+" ops"), prefix+"LOG_FORMAT=text", prefix+"LOG_LEVEL=info")
+	if process != service && (service == "catalog" || service == "subscription") { // others have one in the sample, or none
+		env = append(env, prefix+"INSTANCE="+process)
+	}
 	for k, v := range f.more {
 		if strings.HasPrefix(k, prefix) {
 			env = append(env, k+"="+v)
@@ -187,7 +191,7 @@ func (f *fleet) environ(process string) []string {
 func (f *fleet) local(process, key, value string) string {
 	switch {
 	case key == "DB":
-		return f.db[process]
+		return f.db[program(process)]
 	case key == "INSTANCE" && process != program(process):
 		return process
 	case key == "GRPC_ADVERTISE":
@@ -202,6 +206,9 @@ func (f *fleet) local(process, key, value string) string {
 		return f.port(process + value)
 	case strings.Contains(value, ":9") && strings.HasPrefix(value, strings.ToLower(key)+":"): // another service
 		host, port, _ := strings.Cut(value, ":")
+		if f.twins {
+			host += strings.TrimPrefix(process, program(process))
+		}
 		return f.port(host + ":" + port)
 	case key == "ISSUER":
 		return "https://" + f.port("portal:9443")

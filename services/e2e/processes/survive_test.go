@@ -52,15 +52,18 @@ func (k *talker) run(ctx context.Context, stop <-chan struct{}) {
 	}
 }
 
-// talk starts n talkers; the returned func stops them and returns the number
-// of messages sent, and their errors.
-func (w *world) talk(n int) (talkers []*talker, stop func() (uint64, error)) {
+// talk starts n talkers at gateways, by default the one, half of them over TLS; the
+// returned func stops them and returns the number of messages sent, and their errors.
+func (w *world) talk(n int, gateways ...string) (talkers []*talker, stop func() (uint64, error)) {
 	w.t.Helper()
+	if len(gateways) == 0 {
+		gateways = []string{"gateway"}
+	}
 	token := w.token()
 	end := make(chan struct{})
 	var wg sync.WaitGroup
 	for i := range n {
-		conn, err := w.connect(token, i%2 == 1)
+		conn, err := w.connectTo(gateways[i/2%len(gateways)], token, i%2 == 1)
 		must(w.t, err)
 		k := &talker{conn: conn}
 		talkers = append(talkers, k)

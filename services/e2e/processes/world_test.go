@@ -114,8 +114,14 @@ func (w *world) signedIn() context.Context {
 // token gets a token of the application at the portal's token endpoint.
 func (w *world) token() string {
 	w.t.Helper()
+	return w.tokenAt("portal")
+}
+
+// tokenAt gets a token at one of several portals.
+func (w *world) tokenAt(portal string) string {
+	w.t.Helper()
 	form := strings.NewReader(url.Values{"grant_type": {"client_credentials"}}.Encode())
-	req, err := http.NewRequestWithContext(w.t.Context(), http.MethodPost, "https://"+w.port("portal:9443")+"/oauth2/token", form)
+	req, err := http.NewRequestWithContext(w.t.Context(), http.MethodPost, "https://"+w.port(portal+":9443")+"/oauth2/token", form)
 	must(w.t, err)
 	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	req.SetBasicAuth(w.clientID, w.secret)
