@@ -8,15 +8,17 @@ import (
 	"time"
 )
 
-// How often a streak of failures is logged: equal ones every repeatEvery, others after
-// otherAfter at the earliest, so that two failures in turn fill no log.
+// How often a streak of failures is logged: each kind every repeatEvery, and another
+// kind after otherAfter at the earliest. At most maxKinds are told apart, so that
+// failures which all differ fill no log.
 const (
 	repeatEvery = 10 * time.Minute
 	otherAfter  = 10 * time.Second
+	maxKinds    = 8
 )
 
-// Streak logs the failures of something that is tried again and again: the first, then
-// one every 10 minutes with how many there were, and once when it works again. A nil
+// Streak logs the failures of something that is tried again and again: the first of each
+// kind, then one every 10 minutes with how many there were, and once when it works again. A nil
 // Streak logs nothing. It is safe for concurrent use.
 type Streak struct {
 	log   *slog.Logger
@@ -27,8 +29,8 @@ type Streak struct {
 	mu       sync.Mutex
 	failures int
 	begun    time.Time
-	said     time.Time
-	text     string // of the failure that was logged last
+	said     time.Time            // when anything was
+	kinds    map[string]time.Time // when each kind was
 }
 
 // NewStreak returns a Streak that logs failures at this level. what is their message,
@@ -52,7 +54,8 @@ func (s *Streak) Note(ctx context.Context, err error, attrs ...any) {
 	now, text := time.Now(), withoutNumbers(err.Error())
 	if s.failures++; s.failures == 1 {
 		s.begun = now
-	} else if since := now.Sub(s.said); since < otherAfter || text == s.text && since < repeatEvery {
+		s.kinds = map[string]time.Time{}
+	} else if !s.due(text, now) {
 		return
 	}
 	line := append(append([]any{}, s.attrs...), attrs...)
@@ -60,7 +63,7 @@ func (s *Streak) Note(ctx context.Context, err error, attrs ...any) {
 	if s.failures > 1 {
 		line = append(line, "failures", s.failures, "since", s.begun)
 	}
-	s.said, s.text = now, text
+	s.said, s.kinds[text] = now, now
 	s.log.Log(ctx, s.level, s.what, line...)
 }
 
@@ -71,10 +74,20 @@ func (s *Streak) over(ctx context.Context) {
 	}
 	line := append([]any{"what", s.what}, s.attrs...)
 	s.log.InfoContext(ctx, "works again", append(line, "failures", s.failures, "since", s.begun)...)
-	s.failures, s.text = 0, ""
+	s.failures = 0
 }
 
-// withoutNumbers makes texts equal that differ in a number, such as that of a change or
+// due reports whether a failure of this kind is to be logged.
+func (s *Streak) due(kind string, now time.Time) bool {
+	quiet := now.Sub(s.said)
+	said, known := s.kinds[kind]
+	if !known && len(s.kinds) >= maxKinds {
+		return quiet >= repeatEvery
+	}
+	return quiet >= otherAfter && now.Sub(said) >= repeatEvery // a kind that is not known was said long ago
+}
+
+// withoutNumbers returns the kind of a failure: it makes texts equal that differ in a number, such as that of a change or
 // of a port.
 func withoutNumbers(text string) string {
 	return strings.Map(func(c rune) rune {

@@ -59,7 +59,8 @@ func TestStreak(t *testing.T) {
 	})
 }
 
-// TestStreakOfOtherFailures logs one that differs, but not two in turn each time.
+// TestStreakOfOtherFailures logs one that differs, but not two in turn each time, nor all of
+// many that differ.
 func TestStreakOfOtherFailures(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log, said := lines()
@@ -71,13 +72,20 @@ func TestStreakOfOtherFailures(t *testing.T) {
 		if got := said(); got != want {
 			t.Errorf("log = %q, want %q", got, want)
 		}
-		for range 60 {
+		for range 9 * 60 {
 			s.Note(t.Context(), errors.New("full"))
 			s.Note(t.Context(), errors.New("refused"))
 			time.Sleep(time.Second)
 		}
-		if n := strings.Count(said(), "\n"); n > 7 {
-			t.Errorf("two failures in turn make %d lines in a minute, want at most 7", n)
+		if got := said(); got != "" {
+			t.Errorf("two failures in turn are logged again within 10 minutes: %s", got)
+		}
+		for i := range 60 * 60 {
+			s.Note(t.Context(), errors.New(strings.Repeat("x", i)))
+			time.Sleep(time.Second)
+		}
+		if n := strings.Count(said(), "\n"); n > 12 {
+			t.Errorf("3600 failures that all differ make %d lines in an hour, want at most 12", n)
 		}
 	})
 }
