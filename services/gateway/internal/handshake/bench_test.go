@@ -44,3 +44,26 @@ func BenchmarkHandshake(b *testing.B) {
 		_ = conn.Close()
 	}
 }
+
+// BenchmarkRefusal measures a handshake that is refused, with the share of the client.
+func BenchmarkRefusal(b *testing.B) {
+	w := newWorld(b, nil)
+	w.serve("ws://127.0.0.1:1")
+	ask := request("/echo/1.0.0", "User-Agent: bench\r\nAccept-Encoding: gzip\r\n")
+	buf := make([]byte, 4096)
+	b.ReportAllocs()
+	for b.Loop() {
+		conn, err := net.Dial("tcp", w.listener.Addr().String())
+		if err != nil {
+			b.Fatal(err)
+		}
+		if _, err := io.WriteString(conn, ask); err != nil {
+			b.Fatal(err)
+		}
+		if n, err := conn.Read(buf); err != nil || !strings.HasPrefix(string(buf[:n]), "HTTP/1.1 401") {
+			b.Fatalf("answer = %q, %v", buf[:n], err)
+		}
+		_ = conn.(*net.TCPConn).SetLinger(0)
+		_ = conn.Close()
+	}
+}

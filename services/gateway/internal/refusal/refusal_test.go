@@ -93,9 +93,9 @@ func TestAFloodIsSampled(t *testing.T) {
 		for range 20 {
 			r.Note(ctx, refused("last", problem.VersionBusy))
 		}
+		log.Reset()
 		done := make(chan error, 1)
 		go func() { done <- r.Run(ctx) }()
-		log.Reset()
 		time.Sleep(1500 * time.Millisecond)
 		synctest.Wait()
 		if want := strings.Replace(left, "40", "11", 1); log.String() != want {
