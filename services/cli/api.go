@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -27,10 +28,10 @@ type apiCmds struct {
 
 // versionFlags say what a version is.
 type versionFlags struct {
-	Endpoint        string        `placeholder:"URL" help:"Backend of the production stage: a ws, wss, http or https URL."`
-	SandboxEndpoint string        `placeholder:"URL" help:"Backend of the sandbox stage."`
-	Plan            []string      `sep:"none" placeholder:"PLAN" help:"Plan to offer; can be repeated."`
-	Security        string        `enum:"oauth2,none," default:"" help:"How clients prove who they are: oauth2 (the default) or none."`
+	Endpoint        string   `placeholder:"URL" help:"Backend of the production stage: a ws, wss, http or https URL."`
+	SandboxEndpoint string   `placeholder:"URL" help:"Backend of the sandbox stage."`
+	Plan            []string `sep:"none" placeholder:"PLAN" help:"Plan to offer; can be repeated."`
+	securityFlags   `embed:""`
 	Origin          []string      `sep:"none" placeholder:"ORIGIN" help:"Origin that may connect, such as https://example.com, app://localhost, file:// or null; can be repeated. Default: any."`
 	Tag             []string      `sep:"none" placeholder:"WORD" help:"Word to find the version by; can be repeated."`
 	Description     string        `placeholder:"TEXT" help:"What it is for."`
@@ -54,11 +55,8 @@ func (f *versionFlags) message(ctx context.Context, cl *client, version string) 
 	if f.Endpoint != "" || f.SandboxEndpoint != "" {
 		v.Endpoints = &catalogv1.Endpoints{Production: endpoints(f.Endpoint), Sandbox: endpoints(f.SandboxEndpoint)}
 	}
-	switch f.Security {
-	case "oauth2":
-		v.Security = []*catalogv1.SecurityScheme{{Scheme: &catalogv1.SecurityScheme_Oauth2{Oauth2: &catalogv1.OAuth2Scheme{}}}}
-	case "none":
-		v.Security = []*catalogv1.SecurityScheme{{Scheme: &catalogv1.SecurityScheme_None{None: &catalogv1.NoneScheme{}}}}
+	if v.Security, err = f.schemes(); err != nil {
+		return nil, err
 	}
 	if f.MaxSessionAge != 0 {
 		v.MaxSessionAge = durationpb.New(f.MaxSessionAge)
@@ -219,11 +217,23 @@ func (c *apiPublishCmd) Run(ctx context.Context, s *shell) error {
 // apiDemoteCmd demotes a version.
 type apiDemoteCmd struct {
 	Version string `arg:"" help:"The version, such as EchoWebSocket/1.0.0."`
+
+	yesFlag `embed:""`
 }
 
 // Run demotes the version.
 func (c *apiDemoteCmd) Run(ctx context.Context, s *shell) error {
-	return s.transition(ctx, c.Version, (*client).demote, "Demoted")
+	return s.transition(ctx, c.Version, func(cl *client, ctx context.Context, v *catalogv1.Version) (*catalogv1.Version, error) {
+		if v.GetState() == catalogv1.Version_STATE_PUBLISHED {
+			err := s.confirm(c.Yes, "Withdraws "+cl.labels().version(ctx, v.GetName())+" from the gateways", func() []string {
+				return []string{cl.liveSessions(ctx, filter("version", v.GetName()))}
+			})
+			if err != nil {
+				return nil, err
+			}
+		}
+		return cl.demote(ctx, v)
+	}, "Demoted")
 }
 
 // transition moves a version to another state.
@@ -242,7 +252,7 @@ func (s *shell) transition(ctx context.Context, text string,
 	if err != nil {
 		return err
 	}
-	return s.showVersion(v, cl.labels().version(ctx, v.GetName()), done, stages(v)...)
+	return s.showVersion(v, cl.labels().version(ctx, v.GetName()), done, append(stages(v), s.along()...)...)
 }
 
 // stages are the endpoints of a version that is published.
@@ -283,7 +293,9 @@ func warnings(v *catalogv1.Version) (fields [][2]string) {
 
 // apiListCmd lists APIs.
 type apiListCmd struct {
-	Name string `arg:"" optional:"" help:"Show only the API of this name."`
+	Name  string `arg:"" optional:"" help:"Show only the API of this name."`
+	State string `enum:"created,published," default:"" help:"Show only APIs with a version in this state: created or published."`
+	Tag   string `placeholder:"WORD" help:"Show only APIs with a version that has this tag, and is in the state."`
 }
 
 // Run lists the APIs.
@@ -292,9 +304,9 @@ func (c *apiListCmd) Run(ctx context.Context, s *shell) error {
 	if err != nil {
 		return err
 	}
-	var only string
-	if c.Name != "" {
-		only = filter("display_name", c.Name)
+	only, err := c.filter(ctx, cl)
+	if err != nil {
+		return err
 	}
 	list := &catalogv1.ListApisResponse{}
 	err = everyPage(func(token string) (string, error) {
@@ -302,7 +314,7 @@ func (c *apiListCmd) Run(ctx context.Context, s *shell) error {
 		list.Apis = append(list.Apis, page.GetApis()...)
 		return page.GetNextPageToken(), err
 	})
-	if err != nil && !absent(err) {
+	if err != nil {
 		return err
 	}
 	if s.whole() {
@@ -321,6 +333,18 @@ func (c *apiListCmd) Run(ctx context.Context, s *shell) error {
 		rows = append(rows, []string{a.GetDisplayName(), a.GetContext(), strings.Join(of[a.GetName()], ", "), a.GetName()})
 	}
 	return s.printTable([]string{"API", "CONTEXT", "VERSIONS", "NAME"}, rows)
+}
+
+// filter returns the filter of the list. An API of another name than any is refused.
+func (c *apiListCmd) filter(ctx context.Context, cl *client) (string, error) {
+	if c.Name == "" {
+		return join(where("state", strings.ToUpper(c.State)), where("tags", c.Tag)), nil
+	}
+	api, err := cl.api(ctx, c.Name)
+	if err != nil {
+		return "", err
+	}
+	return join(filter("display_name", api.GetDisplayName()), where("state", strings.ToUpper(c.State)), where("tags", c.Tag)), nil
 }
 
 // apiGetCmd shows an API.
@@ -466,6 +490,8 @@ func (c *apiTransferCmd) Run(ctx context.Context, s *shell) error {
 type apiDeleteCmd struct {
 	API   string `arg:"" name:"api" help:"The API, such as EchoWebSocket."`
 	Force bool   `help:"Delete its versions too, if none is published."`
+
+	yesFlag `embed:""`
 }
 
 // Run deletes the API.
@@ -475,6 +501,18 @@ func (c *apiDeleteCmd) Run(ctx context.Context, s *shell) error {
 		return err
 	}
 	api, err := cl.api(ctx, c.API)
+	if err != nil {
+		return err
+	}
+	err = s.confirm(c.Yes, "Deletes the API "+api.GetDisplayName(), func() []string {
+		versions, err := cl.versions(ctx, api.GetName(), "")
+		subs := 0
+		for _, v := range versions {
+			of, failed := cl.subscriptions(ctx, filter("version", v.GetName()))
+			subs, err = subs+len(of), errors.Join(err, failed)
+		}
+		return []string{number(len(versions), err, "version", "versions"), number(subs, err, "subscription", "subscriptions")}
+	})
 	if err != nil {
 		return err
 	}
@@ -490,5 +528,5 @@ func (s *shell) deleted(name, label string) error {
 	if s.whole() {
 		return s.printValue(map[string]string{"deleted": name})
 	}
-	return s.printFields([2]string{"Deleted", label})
+	return s.printFields(append([][2]string{{"Deleted", label}}, s.along()...)...)
 }

@@ -3,11 +3,8 @@ package cli
 import (
 	"context"
 	"fmt"
-	"slices"
-	"strings"
 
-	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/types/known/fieldmaskpb"
 
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
 	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
@@ -59,6 +56,7 @@ type appCmds struct {
 	Create appCreateCmd `cmd:"" help:"Create an application."`
 	List   appListCmd   `cmd:"" help:"List applications."`
 	Get    appGetCmd    `cmd:"" help:"Show an application, its OAuth clients and subscriptions."`
+	Update appUpdateCmd `cmd:"" help:"Change an application."`
 	Delete appDeleteCmd `cmd:"" help:"Delete an application with its OAuth clients and subscriptions; its live sessions end."`
 }
 
@@ -96,12 +94,7 @@ func (c *appListCmd) Run(ctx context.Context, s *shell) error {
 		return err
 	}
 	list := &subscriptionv1.ListApplicationsResponse{}
-	err = everyPage(func(token string) (string, error) {
-		page, err := cl.apps.ListApplications(ctx, &subscriptionv1.ListApplicationsRequest{PageSize: pageSize, PageToken: token})
-		list.Applications = append(list.Applications, page.GetApplications()...)
-		return page.GetNextPageToken(), err
-	})
-	if err != nil {
+	if list.Applications, err = cl.applications(ctx, ""); err != nil {
 		return err
 	}
 	if s.whole() {
@@ -113,6 +106,17 @@ func (c *appListCmd) Run(ctx context.Context, s *shell) error {
 		rows = append(rows, []string{a.GetDisplayName(), label.user(ctx, a.GetOwner()), a.GetDescription(), a.GetName()})
 	}
 	return s.printTable([]string{"APPLICATION", "OWNER", "DESCRIPTION", "NAME"}, rows)
+}
+
+// applications returns the applications that a filter admits.
+func (c *client) applications(ctx context.Context, filter string) ([]*subscriptionv1.Application, error) {
+	var found []*subscriptionv1.Application
+	err := everyPage(func(token string) (string, error) {
+		page, err := c.apps.ListApplications(ctx, &subscriptionv1.ListApplicationsRequest{Filter: filter, PageSize: pageSize, PageToken: token})
+		found = append(found, page.GetApplications()...)
+		return page.GetNextPageToken(), err
+	})
+	return found, err
 }
 
 // appGetCmd shows an application.
@@ -155,9 +159,47 @@ func (c *appGetCmd) Run(ctx context.Context, s *shell) error {
 	return s.printFields(fields...)
 }
 
+// appUpdateCmd changes an application.
+type appUpdateCmd struct {
+	App         string  `arg:"" help:"The application."`
+	Rename      *string `placeholder:"NAME" help:"New name."`
+	Description *string `placeholder:"TEXT" help:"What it does; empty for nothing."`
+}
+
+// Run changes what is given.
+func (c *appUpdateCmd) Run(ctx context.Context, s *shell) error {
+	if c.Rename == nil && c.Description == nil {
+		return usagef("nothing to change: give --rename or --description")
+	}
+	cl, err := s.dial()
+	if err != nil {
+		return err
+	}
+	app, err := cl.application(ctx, "APP", c.App)
+	if err != nil {
+		return err
+	}
+	change, mask := &subscriptionv1.Application{Name: app.GetName(), Etag: app.GetEtag()}, &fieldmaskpb.FieldMask{}
+	if c.Rename != nil {
+		change.DisplayName, mask.Paths = *c.Rename, append(mask.Paths, "display_name")
+	}
+	if c.Description != nil {
+		change.Description, mask.Paths = *c.Description, append(mask.Paths, "description")
+	}
+	if app, err = cl.apps.UpdateApplication(ctx, &subscriptionv1.UpdateApplicationRequest{Application: change, UpdateMask: mask}); err != nil {
+		return err
+	}
+	if s.whole() {
+		return s.printWhole(app)
+	}
+	return s.printFields([2]string{"Changed", app.GetDisplayName()}, [2]string{"Description", app.GetDescription()})
+}
+
 // appDeleteCmd deletes an application.
 type appDeleteCmd struct {
 	App string `arg:"" help:"The application."`
+
+	yesFlag `embed:""`
 }
 
 // Run deletes the application.
@@ -170,6 +212,18 @@ func (c *appDeleteCmd) Run(ctx context.Context, s *shell) error {
 	if err != nil {
 		return err
 	}
+	err = s.confirm(c.Yes, "Deletes the application "+app.GetDisplayName(), func() []string {
+		clients, err1 := cl.oauthClients(ctx, app.GetName())
+		of := filter("application", app.GetName())
+		subs, err2 := cl.subscriptions(ctx, of)
+		return []string{
+			number(len(clients), err1, "OAuth client", "OAuth clients"), number(len(subs), err2, "subscription", "subscriptions"),
+			cl.liveSessions(ctx, of),
+		}
+	})
+	if err != nil {
+		return err
+	}
 	if _, err := cl.apps.DeleteApplication(ctx, &subscriptionv1.DeleteApplicationRequest{Name: app.GetName(), Etag: app.GetEtag()}); err != nil {
 		return err
 	}
@@ -177,194 +231,4 @@ func (c *appDeleteCmd) Run(ctx context.Context, s *shell) error {
 		return err
 	}
 	return s.deleted(app.GetName(), app.GetDisplayName())
-}
-
-// subscribeCmd subscribes an application.
-type subscribeCmd struct {
-	App     string `arg:"" help:"The application."`
-	Version string `arg:"" help:"The version, such as EchoWebSocket/1.0.0."`
-	Plan    string `placeholder:"PLAN" help:"One of the plans that the version offers. Default: the plan, if the version offers only one."`
-}
-
-// Run makes the subscription.
-func (c *subscribeCmd) Run(ctx context.Context, s *shell) error {
-	cl, err := s.dial()
-	if err != nil {
-		return err
-	}
-	app, err := cl.application(ctx, "APP", c.App)
-	if err != nil {
-		return err
-	}
-	v, err := cl.version(ctx, "VERSION", c.Version)
-	if err != nil {
-		return err
-	}
-	plan, err := cl.choosePlan(ctx, v, c.Plan)
-	if err != nil {
-		return err
-	}
-	sub, err := cl.subs.CreateSubscription(ctx, &subscriptionv1.CreateSubscriptionRequest{
-		Subscription: &subscriptionv1.Subscription{Application: app.GetName(), Version: v.GetName(), Plan: plan},
-	})
-	label := cl.labels()
-	if status.Code(err) == codes.AlreadyExists {
-		return fmt.Errorf("%s is already subscribed to %s", app.GetDisplayName(), label.version(ctx, v.GetName()))
-	}
-	if err != nil {
-		return err
-	}
-	if s.whole() {
-		return s.printWhole(sub)
-	}
-	return s.printFields([2]string{"Subscribed", app.GetDisplayName()}, [2]string{"To", label.version(ctx, v.GetName())},
-		[2]string{"Plan", label.plan(ctx, plan)}, [2]string{"Name", sub.GetName()})
-}
-
-// choosePlan returns the plan that was named, or the only one on offer.
-func (c *client) choosePlan(ctx context.Context, v *catalogv1.Version, text string) (string, error) {
-	offered := v.GetPlans()
-	labels := c.labels()
-	if len(offered) == 0 {
-		return "", fmt.Errorf("VERSION: %s offers no plan to subscribe to", labels.version(ctx, v.GetName()))
-	}
-	if text == "" {
-		if len(offered) > 1 {
-			return "", usagef("--plan: name one of %s", strings.Join(all(ctx, offered, labels.plan), ", "))
-		}
-		return offered[0], nil
-	}
-	plan, err := c.plan(ctx, "--plan", text)
-	if err == nil && !slices.Contains(offered, plan) {
-		err = fmt.Errorf("--plan: %s does not offer it; it offers %s", labels.version(ctx, v.GetName()), strings.Join(all(ctx, offered, labels.plan), ", "))
-	}
-	return plan, err
-}
-
-// subscriptionCmds are the commands about subscriptions.
-type subscriptionCmds struct {
-	List   subscriptionListCmd   `cmd:"" help:"List subscriptions."`
-	Delete subscriptionDeleteCmd `cmd:"" help:"Delete a subscription; its live sessions end."`
-}
-
-// subscriptionListCmd lists subscriptions.
-type subscriptionListCmd struct {
-	App string `placeholder:"APP" help:"Show only those of this application."`
-	API string `name:"api" placeholder:"VERSION" help:"Show only those to this version, such as EchoWebSocket/1.0.0."`
-}
-
-// Run lists the subscriptions.
-func (c *subscriptionListCmd) Run(ctx context.Context, s *shell) error {
-	cl, err := s.dial()
-	if err != nil {
-		return err
-	}
-	only, err := cl.trafficFilter(ctx, c.App, c.API)
-	if err != nil {
-		return err
-	}
-	subs, err := cl.subscriptions(ctx, only)
-	if err != nil {
-		return err
-	}
-	if s.whole() {
-		return s.printWhole(&subscriptionv1.ListSubscriptionsResponse{Subscriptions: subs})
-	}
-	label := cl.labels()
-	var rows [][]string
-	for _, sub := range subs {
-		rows = append(rows, []string{
-			label.application(ctx, sub.GetApplication()), label.version(ctx, sub.GetVersion()),
-			label.plan(ctx, sub.GetPlan()), sub.GetName(),
-		})
-	}
-	return s.printTable([]string{"APPLICATION", "VERSION", "PLAN", "NAME"}, rows)
-}
-
-// trafficFilter returns a filter by --app and --api.
-func (c *client) trafficFilter(ctx context.Context, app, version string) (string, error) {
-	var byApp, byVersion string
-	if app != "" {
-		a, err := c.application(ctx, "--app", app)
-		if err != nil {
-			return "", err
-		}
-		byApp = filter("application", a.GetName())
-	}
-	if version != "" {
-		v, err := c.version(ctx, "--api", version)
-		if err != nil {
-			return "", err
-		}
-		byVersion = filter("version", v.GetName())
-	}
-	return join(byApp, byVersion), nil
-}
-
-// subscriptions returns the subscriptions that a filter admits.
-func (c *client) subscriptions(ctx context.Context, filter string) ([]*subscriptionv1.Subscription, error) {
-	var found []*subscriptionv1.Subscription
-	err := everyPage(func(token string) (string, error) {
-		page, err := c.subs.ListSubscriptions(ctx, &subscriptionv1.ListSubscriptionsRequest{
-			Filter: filter, PageSize: pageSize, PageToken: token,
-		})
-		found = append(found, page.GetSubscriptions()...)
-		return page.GetNextPageToken(), err
-	})
-	return found, err
-}
-
-// subscriptionDeleteCmd deletes a subscription.
-type subscriptionDeleteCmd struct {
-	Subscription string `arg:"" help:"The subscription's name, subscriptions/…, or the application."`
-	Version      string `arg:"" optional:"" help:"The version, if the first argument is an application."`
-}
-
-// Run deletes the subscription.
-func (c *subscriptionDeleteCmd) Run(ctx context.Context, s *shell) error {
-	cl, err := s.dial()
-	if err != nil {
-		return err
-	}
-	name, err := c.find(ctx, cl)
-	if err != nil {
-		return err
-	}
-	_, err = cl.subs.DeleteSubscription(ctx, &subscriptionv1.DeleteSubscriptionRequest{Name: name})
-	if absent(err) {
-		return unknown("SUBSCRIPTION", "subscription", name, "subscription list")
-	}
-	if err != nil {
-		return err
-	}
-	return s.deleted(name, name)
-}
-
-// find returns the subscription's name.
-func (c *subscriptionDeleteCmd) find(ctx context.Context, cl *client) (string, error) {
-	if named(c.Subscription, "subscriptions") {
-		if c.Version != "" {
-			return "", usagef("VERSION: %q is too much beside the name of a subscription", c.Version)
-		}
-		return c.Subscription, nil
-	}
-	if c.Version == "" {
-		return "", usagef("SUBSCRIPTION: give subscriptions/…, or an application and a version")
-	}
-	app, err := cl.application(ctx, "APP", c.Subscription)
-	if err != nil {
-		return "", err
-	}
-	v, err := cl.version(ctx, "VERSION", c.Version)
-	if err != nil {
-		return "", err
-	}
-	found, err := cl.subscriptions(ctx, join(filter("application", app.GetName()), filter("version", v.GetName())))
-	if err != nil {
-		return "", err
-	}
-	if len(found) == 0 {
-		return "", fmt.Errorf("%s is not subscribed to %s", app.GetDisplayName(), cl.labels().version(ctx, v.GetName()))
-	}
-	return found[0].GetName(), nil
 }

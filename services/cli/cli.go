@@ -88,6 +88,8 @@ type grammar struct {
 
 	Session sessionCmds    `cmd:"" help:"Live sessions."`
 	Gateway gatewayCmds    `cmd:"" help:"Gateways."`
+	Service serviceCmds    `cmd:"" help:"Services and who watches them."`
+	Change  changeCmds     `cmd:"" help:"Changes: who did what (the audit log)."`
 	Record  recordCmds     `cmd:"" help:"Records of ended sessions."`
 	Usage   usageCmd       `cmd:"" help:"Traffic of subscriptions through gateways."`
 	User    userCmds       `cmd:"" help:"Users."`
@@ -292,6 +294,9 @@ type shell struct {
 	global *global
 	client *client
 	lines  *bufio.Reader // of Stdin, made by input
+
+	patience *patience // nil where a command may take for ever
+	took     string    // what a destructive command took along, if it did not ask
 }
 
 // input returns the reader of Stdin. There is only one, because it reads ahead.
@@ -309,7 +314,9 @@ func (s *shell) deadline(ctx context.Context, command string) (context.Context, 
 	case "serve", "connect", "login":
 		return context.WithCancel(ctx)
 	}
-	return context.WithTimeout(ctx, s.global.Timeout)
+	var cancel context.CancelFunc
+	s.patience, cancel = newPatience(ctx, s.global.Timeout)
+	return s.patience, cancel
 }
 
 // close ends the connection.

@@ -32,6 +32,25 @@ func (l *labels) of(name string, get func() (string, error)) string {
 	return l.known[name]
 }
 
+// traffic is usage or a record, which say what users call what they are about.
+type traffic interface {
+	GetVersion() string
+	GetApiDisplayName() string
+	GetVersionString() string
+	GetApplication() string
+	GetApplicationDisplayName() string
+}
+
+// learn takes the labels that a row has, so that what was deleted has one too.
+func (l *labels) learn(r traffic) {
+	if r.GetVersion() != "" && r.GetVersionString() != "" {
+		l.known[r.GetVersion()] = r.GetApiDisplayName() + "/" + r.GetVersionString()
+	}
+	if r.GetApplication() != "" && r.GetApplicationDisplayName() != "" {
+		l.known[r.GetApplication()] = r.GetApplicationDisplayName()
+	}
+}
+
 func (l *labels) api(ctx context.Context, name string) string {
 	return l.of(name, func() (string, error) {
 		api, err := l.client.catalog.GetApi(ctx, &catalogv1.GetApiRequest{Name: name})
@@ -61,6 +80,11 @@ func (l *labels) application(ctx context.Context, name string) string {
 		app, err := l.client.apps.GetApplication(ctx, &subscriptionv1.GetApplicationRequest{Name: name})
 		return app.GetDisplayName(), err
 	})
+}
+
+// subscription says which application uses which version.
+func (l *labels) subscription(ctx context.Context, sub *subscriptionv1.Subscription) string {
+	return l.application(ctx, sub.GetApplication()) + " to " + l.version(ctx, sub.GetVersion())
 }
 
 func (l *labels) user(ctx context.Context, name string) string {

@@ -106,6 +106,7 @@ func (s *shell) ask(ctx context.Context, terminal int, prompt string) (string, e
 	}
 	fmt.Fprint(s.Stderr, prompt)
 	defer fmt.Fprintln(s.Stderr)
+	defer s.wait()()
 	type answer struct {
 		text []byte
 		err  error

@@ -197,6 +197,7 @@ func (c *oauthClientListCmd) Run(ctx context.Context, s *shell) error {
 // oauthClientDeleteCmd deletes an OAuth client.
 type oauthClientDeleteCmd struct {
 	oauthClientFlags `embed:""`
+	yesFlag          `embed:""`
 }
 
 // Run deletes the OAuth client.
@@ -209,13 +210,20 @@ func (c *oauthClientDeleteCmd) Run(ctx context.Context, s *shell) error {
 	if err != nil {
 		return err
 	}
+	label := "the " + word(found.GetStage(), "STAGE_") + " OAuth client of " + app.GetDisplayName()
+	err = s.confirm(c.Yes, "Deletes "+label, func() []string {
+		return []string{"its secrets", "its tokens", "the live sessions under them"}
+	})
+	if err != nil {
+		return err
+	}
 	if _, err := cl.apps.DeleteOAuthClient(ctx, &subscriptionv1.DeleteOAuthClientRequest{Name: found.GetName(), Etag: found.GetEtag()}); err != nil {
 		return err
 	}
 	if err := cl.forgetBelow(found.GetName()); err != nil {
 		return err
 	}
-	return s.deleted(found.GetName(), "the "+word(found.GetStage(), "STAGE_")+" OAuth client of "+app.GetDisplayName())
+	return s.deleted(found.GetName(), label)
 }
 
 // secretCreateCmd makes another secret.
@@ -280,11 +288,17 @@ func (c *secretListCmd) Run(ctx context.Context, s *shell) error {
 // secretDeleteCmd deletes a secret.
 type secretDeleteCmd struct {
 	Secret string `arg:"" help:"The secret's name, applications/…/oauthClients/…/secrets/…."`
+
+	yesFlag `embed:""`
 }
 
 // Run deletes the secret.
 func (c *secretDeleteCmd) Run(ctx context.Context, s *shell) error {
 	cl, err := s.dial()
+	if err != nil {
+		return err
+	}
+	err = s.confirm(c.Yes, "Deletes the secret "+c.Secret+": no token is issued with it any more; those that were stay valid", func() []string { return nil })
 	if err != nil {
 		return err
 	}

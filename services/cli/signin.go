@@ -64,6 +64,8 @@ type signInEndCmd struct {
 	SignIn string `arg:"" optional:"" placeholder:"SIGN-IN" help:"The sign-in, as the list has it."`
 	User   string `default:"me" placeholder:"USERNAME" help:"Whose it is (${default}). Only administrators end those of others."`
 	All    bool   `help:"End all sign-ins of the user but the one that you use."`
+
+	yesFlag `embed:""`
 }
 
 // Run ends the sign-ins.
@@ -79,19 +81,25 @@ func (c *signInEndCmd) Run(ctx context.Context, s *shell) error {
 	if err != nil {
 		return err
 	}
-	var ended []string
+	var ending []*identityv1.SignIn
 	for _, in := range all {
-		id := path.Base(in.GetName())
-		if c.All && in.GetCurrent() || !c.All && id != path.Base(c.SignIn) {
-			continue
+		if c.All && !in.GetCurrent() || !c.All && path.Base(in.GetName()) == path.Base(c.SignIn) {
+			ending = append(ending, in)
 		}
+	}
+	if len(ending) == 0 && !c.All {
+		return usagef("SIGN-IN: %q is none of the user's sign-ins; tidegate sign-in list shows them", c.SignIn)
+	}
+	does := "Ends " + called(number(len(ending), nil, "sign-in", "sign-ins"), "no sign-in")
+	if err := s.confirm(c.Yes, does, func() []string { return nil }); err != nil {
+		return err
+	}
+	ended := []string{}
+	for _, in := range ending {
 		if _, err := cl.signIns.DeleteSignIn(ctx, &identityv1.DeleteSignInRequest{Name: in.GetName()}); err != nil {
 			return err
 		}
 		ended = append(ended, in.GetName())
-	}
-	if len(ended) == 0 && !c.All {
-		return usagef("SIGN-IN: %q is none of the user's sign-ins; tidegate sign-in list shows them", c.SignIn)
 	}
 	if s.whole() {
 		return s.printValue(map[string][]string{"ended": ended})

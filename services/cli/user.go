@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"strings"
 
 	identityv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/identity/v1"
@@ -45,7 +46,7 @@ func (s *shell) printUser(p *identityv1.User, address string) error {
 	if address != "" {
 		fields = append(fields, [2]string{"Server", address})
 	}
-	return s.printFields(fields...)
+	return s.printFields(append(fields, s.along()...)...)
 }
 
 // userCreateCmd adds a user.
@@ -206,11 +207,22 @@ func userState(p *identityv1.User) string {
 // userSuspendCmd suspends a user.
 type userSuspendCmd struct {
 	Username string `arg:"" help:"The user's username, or users/…."`
+
+	yesFlag `embed:""`
 }
 
 // Run suspends the user.
 func (c *userSuspendCmd) Run(ctx context.Context, s *shell) error {
 	return s.changeUser(ctx, c.Username, func(cl *client, p *identityv1.User) (*identityv1.User, error) {
+		if p.GetState() != identityv1.User_STATE_SUSPENDED {
+			err := s.confirm(c.Yes, "Suspends the user "+p.GetUsername(), func() []string {
+				signIns, err := cl.signInsOf(ctx, p.GetName())
+				return []string{number(len(signIns), err, "sign-in", "sign-ins"), cl.liveSessions(ctx, filter("user", p.GetName()))}
+			})
+			if err != nil {
+				return nil, err
+			}
+		}
 		return cl.users.SuspendUser(ctx, &identityv1.SuspendUserRequest{Name: p.GetName(), Etag: p.GetEtag()})
 	})
 }
@@ -261,6 +273,8 @@ func (s *shell) changeUser(ctx context.Context, username string, change func(*cl
 // userDeleteCmd deletes a user.
 type userDeleteCmd struct {
 	Username string `arg:"" help:"The user's username, or users/…."`
+
+	yesFlag `embed:""`
 }
 
 // Run deletes the user.
@@ -273,8 +287,25 @@ func (c *userDeleteCmd) Run(ctx context.Context, s *shell) error {
 	if err != nil {
 		return err
 	}
+	if err := s.confirm(c.Yes, "Deletes the user "+p.GetUsername(), func() []string { return cl.belongings(ctx, p) }); err != nil {
+		return err
+	}
 	if _, err := cl.users.DeleteUser(ctx, &identityv1.DeleteUserRequest{Name: p.GetName(), Etag: p.GetEtag()}); err != nil {
 		return err
 	}
 	return s.deleted(p.GetName(), p.GetUsername())
+}
+
+// belongings are what is deleted with a user, and what is not.
+func (c *client) belongings(ctx context.Context, p *identityv1.User) []string {
+	apps, err := c.applications(ctx, filter("owner", p.GetName()))
+	subs := 0
+	for _, app := range apps {
+		of, failed := c.subscriptions(ctx, filter("application", app.GetName()))
+		subs, err = subs+len(of), errors.Join(err, failed)
+	}
+	return []string{
+		number(len(apps), err, "application", "applications"), number(subs, err, "subscription", "subscriptions"),
+		c.liveSessions(ctx, filter("user", p.GetName())),
+	}
 }

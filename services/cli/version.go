@@ -160,17 +160,6 @@ func urls(endpoints []*catalogv1.Endpoint) string {
 	return strings.Join(all, ", ")
 }
 
-// schemeLabel is a security scheme in words.
-func schemeLabel(s *catalogv1.SecurityScheme) string {
-	switch s.GetScheme().(type) {
-	case *catalogv1.SecurityScheme_Oauth2:
-		return "oauth2"
-	case *catalogv1.SecurityScheme_None:
-		return "none"
-	}
-	return "of a kind that this program does not know"
-}
-
 // versionUpdateCmd changes a version. What is not given stays.
 type versionUpdateCmd struct {
 	Version         string         `arg:"" help:"The version, such as EchoWebSocket/1.0.0."`
@@ -181,6 +170,7 @@ type versionUpdateCmd struct {
 	Tag             []string       `sep:"none" placeholder:"WORD" help:"Tag; can be repeated; empty for none. Replaces all tags."`
 	Description     *string        `placeholder:"TEXT" help:"What is particular to this version."`
 	MaxSessionAge   *time.Duration `placeholder:"DURATION" help:"How long a session may live; 0 for no limit."`
+	securityFlags   `embed:""`
 	backendFlags    `embed:""`
 }
 
@@ -198,9 +188,13 @@ func (c *versionUpdateCmd) Run(ctx context.Context, s *shell) error {
 	if err != nil {
 		return err
 	}
-	change, mask := c.change(v, plans)
+	security, err := c.schemes()
+	if err != nil {
+		return err
+	}
+	change, mask := c.change(v, plans, security)
 	if len(mask.Paths) == 0 {
-		return usagef("nothing to change: give --endpoint, --sandbox-endpoint, --plan, --origin, --tag, --description, --max-session-age, --backend-host, --backend-origin or --pings")
+		return usagef("nothing to change: give --endpoint, --sandbox-endpoint, --plan, --security, --place, --origin, --tag, --description, --max-session-age, --backend-host, --backend-origin or --pings")
 	}
 	if v, err = cl.catalog.UpdateVersion(ctx, &catalogv1.UpdateVersionRequest{Version: change, UpdateMask: mask}); err != nil {
 		return err
@@ -209,7 +203,7 @@ func (c *versionUpdateCmd) Run(ctx context.Context, s *shell) error {
 }
 
 // change returns the new values and the fields that they are for.
-func (c *versionUpdateCmd) change(v *catalogv1.Version, plans []string) (*catalogv1.Version, *fieldmaskpb.FieldMask) {
+func (c *versionUpdateCmd) change(v *catalogv1.Version, plans []string, security []*catalogv1.SecurityScheme) (*catalogv1.Version, *fieldmaskpb.FieldMask) {
 	change := &catalogv1.Version{Name: v.GetName(), Etag: v.GetEtag(), Endpoints: &catalogv1.Endpoints{}}
 	mask := &fieldmaskpb.FieldMask{}
 	given := func(path string) { mask.Paths = append(mask.Paths, path) }
@@ -224,6 +218,10 @@ func (c *versionUpdateCmd) change(v *catalogv1.Version, plans []string) (*catalo
 	if len(plans) > 0 {
 		change.Plans = plans
 		given("plans")
+	}
+	if len(security) > 0 {
+		change.Security = security
+		given("security")
 	}
 	if len(c.Origin) > 0 {
 		change.AllowedOrigins = some(c.Origin)
@@ -255,6 +253,8 @@ func some(words []string) []string {
 // versionDeleteCmd deletes a version.
 type versionDeleteCmd struct {
 	Version string `arg:"" help:"The version, such as EchoWebSocket/1.0.0."`
+
+	yesFlag `embed:""`
 }
 
 // Run deletes the version.
@@ -268,6 +268,13 @@ func (c *versionDeleteCmd) Run(ctx context.Context, s *shell) error {
 		return err
 	}
 	label := cl.labels().version(ctx, v.GetName())
+	err = s.confirm(c.Yes, "Deletes the version "+label, func() []string {
+		subs, err := cl.subscriptions(ctx, filter("version", v.GetName()))
+		return []string{number(len(subs), err, "subscription", "subscriptions")}
+	})
+	if err != nil {
+		return err
+	}
 	if _, err := cl.catalog.DeleteVersion(ctx, &catalogv1.DeleteVersionRequest{Name: v.GetName(), Etag: v.GetEtag()}); err != nil {
 		return err
 	}

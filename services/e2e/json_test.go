@@ -38,6 +38,8 @@ func everyCommand(s *Stack, dir, password string) []printed {
 		{"app list", "applications"},
 		{"app get Phone", "description"},
 		{"subscribe Phone Json --plan Gold", "plan"},
+		{"app update Phone --description calls", "description"},
+		{"subscription update Phone Json --plan Gold", "plan"},
 		{"subscription list --app Phone --api Json", "subscriptions"},
 		{"oauth-client create Phone --lifetime 1h", "oauthClient"},
 		{"oauth-client list Phone", "oauthClients"},
@@ -63,6 +65,10 @@ func everyCommand(s *Stack, dir, password string) []printed {
 		{"session close SESSION", "closed"},
 		{"record get SESSION", "endReason"},
 		{"gateway list", "gateways"},
+		{"gateway get GATEWAY", "build"},
+		{"service list", "watchers"},
+		{"change list --since 1h --actor admin", "changes"},
+		{"change get catalog/1", "actorDisplayName"},
 		{"server list", "servers"},
 		{"server use " + s.GRPC, "current"},
 		{"signing-key list", "signingKeys"},
@@ -101,6 +107,8 @@ func TestJSON(t *testing.T) {
 		switch c.args {
 		case "oauth-client secret delete SECRET":
 			names = strings.NewReplacer("SECRET", sh.name(t, "oauth-client secret list Phone"))
+		case "gateway get GATEWAY":
+			names = strings.NewReplacer("GATEWAY", sh.name(t, "gateway list"))
 		case "session close SESSION":
 			session := sh.name(t, "session list")
 			names = strings.NewReplacer("SESSION", session[strings.LastIndexByte(session, '/')+1:])

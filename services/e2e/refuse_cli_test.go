@@ -1,13 +1,16 @@
 package e2e
 
 import (
+	"maps"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
 	identityv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/identity/v1"
 	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
+	usagev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/usage/v1"
 )
 
 // TestRefusedCommands gives commands that the server refuses: each is one line
@@ -36,7 +39,7 @@ func TestRefusedCommands(t *testing.T) {
 	carol := s.shellOf(t, sh, "carol")
 	carol.run(t, "api", "create", "Carols", "--endpoint", backend)
 	before := s.inventory(t)
-	ref := regexp.MustCompile(`\(ref \w+\)`)
+	ref, version := regexp.MustCompile(`\(ref \w+\)`), regexp.MustCompile(`apis/[\w-]+/versions/[\w-]+ does`)
 	long, longer, huge := strings.Repeat("x", 101), strings.Repeat("x", 2000), strings.Repeat("x", 2<<20)
 	for _, c := range []struct {
 		args   string
@@ -68,7 +71,26 @@ func TestRefusedCommands(t *testing.T) {
 		{"app get Nothing", `app get: APP: there is no application "Nothing" that you may see; list them with: tidegate app list`, 1},
 		{"user get nobody", `user get: USERNAME: there is no user "nobody" that you may see; list them with: tidegate user list`, 1},
 		{"session close nothing", `session close: SESSION: there is no live session "nothing" that you may see; list them with: tidegate session list`, 1},
-		{"record list --end-reason tired", `record list: --end-reason: there is no end reason TIRED; use a word such as REVOKED`, 2},
+		{"record list --end-reason tired", `record list: --end-reason: there is no end reason TIRED; there are ` + endReasons(), 2},
+		{"record list --end-reason unspecified", `record list: --end-reason: there is no end reason UNSPECIFIED; there are ` + endReasons(), 2},
+		{"record list --api Nothing/1.0.0", `record list: --api: there is no version "Nothing/1.0.0" that you may see; list them with: tidegate api version list`, 1},
+		{"record list --app applications/nothing", `record list: applications/nothing not found`, 1},
+		{"usage --app Nothing", `usage: --app: there is no application "Nothing" that you may see; list them with: tidegate app list`, 1},
+		{"usage --api apis/a/versions/b", `usage: apis/a/versions/b not found`, 1},
+		{"usage --since yesterday", `usage: --since: "yesterday" is neither a time such as 2026-01-31T12:00:00Z nor how long ago, such as 24h`, 2},
+		{"usage --since 1h --until 2h", `usage: --until: must be after --since`, 2},
+		{"session list --app Nothing", `session list: --app: there is no application "Nothing" that you may see; list them with: tidegate app list`, 1},
+		{"session close", `session close: SESSION, or --app, --api or both: one of them is needed`, 2},
+		{"subscription list --app Nothing", `subscription list: --app: there is no application "Nothing" that you may see; list them with: tidegate app list`, 1},
+		{"subscription update Phone Echo/1.0.0 --plan Bronze", `subscription update: apis/ID/versions/ID does not offer plans/bronze`, 1},
+		{"api list Nothing", `api list: API: there is no API "Nothing" that you may see; list them with: tidegate api list`, 1},
+		{"api version update Echo/1.0.0 --place cookie:token", `api version update: --place: "cookie:token" is neither header:Authorization nor query:access_token`, 2},
+		{"api version update Echo/1.0.0 --place header:X", `api version update: --security: must be Authorization, the one header that is served`, 1},
+		{"app update Phone", `app update: nothing to change: give --rename or --description`, 2},
+		{"app update Phone --rename Tablet", `app update: NAME: "Tablet" is taken`, 1},
+		{"change get catalog/999", `change get: CHANGE: there is no change "catalog/999" that you may see; list them with: tidegate change list`, 1},
+		{"change list --limit 0", `change list: --limit: 0 is not between 1 and 1000`, 2},
+		{"gateway get nothing", `gateway get: GATEWAY: there is no gateway "nothing" that you may see; list them with: tidegate gateway list`, 1},
 		{"record get nothing", `record get: REF: there is no record "nothing" that you may see; list them with: tidegate record list`, 1},
 		{"subscribe Nothing Echo/1.0.0", `subscribe: APP: there is no application "Nothing" that you may see; list them with: tidegate app list`, 1},
 		{"subscribe Tablet Echo/1.0.0 --plan Lead", `subscribe: --plan: there is no plan "Lead" that you may see; list them with: tidegate plan list`, 1},
@@ -104,7 +126,7 @@ func TestRefusedCommands(t *testing.T) {
 		{"api update Echo", `api update: nothing to change: give --rename, --context, --description, --default or --default-paths`, 2},
 		{"api update Echo --context /moved", `api update: --context: is fixed while the API has a published version`, 1},
 		{"api update Echo --default 9", `api update: --default: there is no version "Echo/9" that you may see; list them with: tidegate api version list Echo`, 1},
-		{"api version update Echo/1.0.0", `api version update: nothing to change: give --endpoint, --sandbox-endpoint, --plan, --origin, --tag, --description, --max-session-age, --backend-host, --backend-origin or --pings`, 2},
+		{"api version update Echo/1.0.0", `api version update: nothing to change: give --endpoint, --sandbox-endpoint, --plan, --security, --place, --origin, --tag, --description, --max-session-age, --backend-host, --backend-origin or --pings`, 2},
 		{"api update Echo --description " + huge, `api update: --description is larger than the server accepts`, 1},
 		{"app create Other --description=" + huge, `app create: --description is larger than the server accepts`, 1},
 		{"app create " + huge, `app create: the command line is larger than the server accepts`, 1},
@@ -127,7 +149,7 @@ func TestRefusedCommands(t *testing.T) {
 		{"user roles admin --role creator", `user roles: this is the last administrator who can sign in`, 1},
 	} {
 		stdout, stderr, code := sh.try(t, "", strings.Fields(c.args)...)
-		stderr = ref.ReplaceAllString(stderr, "(ref R)")
+		stderr = version.ReplaceAllString(ref.ReplaceAllString(stderr, "(ref R)"), "apis/ID/versions/ID does")
 		if stderr != "tidegate: "+c.stderr+"\n" || strings.Count(stderr, "\n") != 1 || code != c.code || stdout != "" {
 			t.Errorf("tidegate %.200s\n got  %.500q, %d, stdout %q\n want %.500q, %d", c.args, stderr, code, stdout, "tidegate: "+c.stderr, c.code)
 		}
@@ -163,6 +185,15 @@ func TestRefusedCommands(t *testing.T) {
 	// A name with a slash is still found.
 	sh.says(t, []string{"Slash/ed/1.0.0"}, "api", "version", "get", "Slash/ed")
 	sh.says(t, []string{"Slash/ed/1.0.0"}, "api", "version", "get", "Slash/ed/1.0.0")
+}
+
+// endReasons are the words of all end reasons.
+func endReasons() string {
+	var words []string
+	for _, n := range slices.Sorted(maps.Keys(usagev1.EndReason_name))[1:] {
+		words = append(words, strings.TrimPrefix(usagev1.EndReason_name[n], "END_REASON_"))
+	}
+	return strings.Join(words, ", ")
 }
 
 // shellOf gives somebody a password and returns their command line.

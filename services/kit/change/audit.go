@@ -42,19 +42,19 @@ func (l *Log) List(ctx context.Context, req *changev1.ListChangesRequest) (*chan
 
 // filter restricts what is read of the audit log; nil fields restrict nothing.
 type filter struct {
-	actor, action, resource, label *string
-	made                           page.TimeRange
+	actor, actorLabel, action, resource, label *string
+	made                                       page.TimeRange
 }
 
 // newFilter reads the filter and the time range of a request.
 func newFilter(req *changev1.ListChangesRequest) (filter, error) {
-	terms, err := page.Filter(req.GetFilter(), "actor", "action", "resource", "resource_display_name")
+	terms, err := page.Filter(req.GetFilter(), "actor", "actor_display_name", "action", "resource", "resource_display_name")
 	if err != nil {
 		return filter{}, err
 	}
 	made, err := page.NewTimeRange(req)
 	return filter{
-		actor: terms.Value("actor"), action: terms.Value("action"),
+		actor: terms.Value("actor"), actorLabel: terms.Value("actor_display_name"), action: terms.Value("action"),
 		resource: terms.Value("resource"), label: terms.Value("resource_display_name"), made: made,
 	}, err
 }
@@ -94,8 +94,9 @@ func (l *Log) below(ctx context.Context, number uint64, n int, f filter) ([]*cha
 			AND (CAST($6 AS TEXT) IS NULL OR action = $6)
 			AND (CAST($7 AS TEXT) IS NULL OR resource = $7)
 			AND (CAST($8 AS TEXT) IS NULL OR resource_label = $8)
+			AND (CAST($9 AS TEXT) IS NULL OR actor_label = $9)
 		ORDER BY number DESC LIMIT $2`,
-		int64(min(number, math.MaxInt64)), int64(n), f.made.Start, f.made.End, f.actor, f.action, f.resource, f.label)
+		int64(min(number, math.MaxInt64)), int64(n), f.made.Start, f.made.End, f.actor, f.action, f.resource, f.label, f.actorLabel)
 	if err != nil {
 		return nil, fmt.Errorf("list changes: %w", err)
 	}

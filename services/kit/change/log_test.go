@@ -185,6 +185,8 @@ func TestListFilters(t *testing.T) {
 			{&changev1.ListChangesRequest{Filter: `resource_display_name = "word 3"`}, []uint64{3}},
 			{&changev1.ListChangesRequest{Filter: `actor = "users/a" AND action = "AddWord"`, StartTime: at[5]}, []uint64{5}},
 			{&changev1.ListChangesRequest{Filter: `actor = "users/b"`}, nil},
+			{&changev1.ListChangesRequest{Filter: `actor_display_name = "ann"`, EndTime: at[2]}, []uint64{1}},
+			{&changev1.ListChangesRequest{Filter: `actor_display_name = "bob"`}, nil},
 			{&changev1.ListChangesRequest{Filter: `action = "RemoveWord"`}, nil},
 		} {
 			resp, err := l.List(t.Context(), tt.req)

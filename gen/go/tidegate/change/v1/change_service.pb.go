@@ -42,9 +42,9 @@ type ListChangesRequest struct {
 	StartTime *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=start_time,json=startTime,proto3" json:"start_time,omitempty"`
 	// Only changes made before this time, which must be after start_time; not set for all.
 	EndTime *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=end_time,json=endTime,proto3" json:"end_time,omitempty"`
-	// Restricts the list: terms `field = "value"` joined by AND, on actor, action (as
-	// "PublishVersion"), resource, which is a resource name, and
-	// resource_display_name. At most 1024 characters.
+	// Restricts the list: terms `field = "value"` joined by AND, on actor and resource,
+	// which are resource names, actor_display_name, resource_display_name and action
+	// (as "PublishVersion"). At most 1024 characters.
 	Filter        string `protobuf:"bytes,6,opt,name=filter,proto3" json:"filter,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -58,9 +58,9 @@ export declare type ListChangesRequest = Message<"tidegate.change.v1.ListChanges
   endTime?: Timestamp;
 
   /**
-   * Restricts the list: terms `field = "value"` joined by AND, on actor, action (as
-   * "PublishVersion"), resource, which is a resource name, and
-   * resource_display_name. At most 1024 characters.
+   * Restricts the list: terms `field = "value"` joined by AND, on actor and resource,
+   * which are resource names, actor_display_name, resource_display_name and action
+   * (as "PublishVersion"). At most 1024 characters.
    *
    * @generated from field: string filter = 6;
    */
@@ -111,9 +111,9 @@ export declare type ListChangesRequestJson = {
   endTime?: TimestampJson;
 
   /**
-   * Restricts the list: terms `field = "value"` joined by AND, on actor, action (as
-   * "PublishVersion"), resource, which is a resource name, and
-   * resource_display_name. At most 1024 characters.
+   * Restricts the list: terms `field = "value"` joined by AND, on actor and resource,
+   * which are resource names, actor_display_name, resource_display_name and action
+   * (as "PublishVersion"). At most 1024 characters.
    *
    * @generated from field: string filter = 6;
    */

@@ -1,0 +1,125 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+	"google.golang.org/grpc"
+
+	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
+	gatewayv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/gateway/v1"
+)
+
+// liveCatalog has one published version with two live sessions, and counts demotes.
+type liveCatalog struct {
+	seenCatalog
+	gatewayv1.UnimplementedSessionServiceServer
+}
+
+func (s *liveCatalog) GetVersion(ctx context.Context, req *catalogv1.GetVersionRequest) (*catalogv1.Version, error) {
+	v, err := s.seenCatalog.GetVersion(ctx, req)
+	v.State = catalogv1.Version_STATE_PUBLISHED
+	return v, err
+}
+
+func (s *liveCatalog) GetApi(context.Context, *catalogv1.GetApiRequest) (*catalogv1.Api, error) {
+	return &catalogv1.Api{DisplayName: "Ferry"}, nil
+}
+
+func (s *liveCatalog) ListSessions(context.Context, *gatewayv1.ListSessionsRequest) (*gatewayv1.ListSessionsResponse, error) {
+	return &gatewayv1.ListSessionsResponse{Sessions: make([]*gatewayv1.Session, 2)}, nil
+}
+
+// typed is a terminal at which a person has typed text.
+func typed(t *testing.T, text string) *os.File {
+	t.Helper()
+	person, err := os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0)
+	if err != nil {
+		t.Skipf("no terminals here: %v", err)
+	}
+	t.Cleanup(func() { person.Close() })
+	number, err := unix.IoctlGetInt(int(person.Fd()), unix.TIOCGPTN)
+	if err == nil {
+		err = unix.IoctlSetPointerInt(int(person.Fd()), unix.TIOCSPTLCK, 0)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	program, err := os.OpenFile(fmt.Sprintf("/dev/pts/%d", number), os.O_RDWR|unix.O_NOCTTY, 0)
+	if err != nil {
+		t.Skipf("no terminals here: %v", err)
+	}
+	t.Cleanup(func() { program.Close() })
+	if _, err := person.WriteString(text); err != nil {
+		t.Fatal(err)
+	}
+	return program
+}
+
+// A destructive command says at a terminal what it takes with it, and goes on only after
+// a yes or with --yes. Without a terminal it does not ask, and says afterwards what went
+// along.
+func TestDestructiveCommandsAsk(t *testing.T) {
+	t.Parallel()
+	const asked = "Withdraws Ferry/1.0.0 from the gateways, with 2 live sessions.\nGo on? [y/N] "
+	const with = "2 live sessions"
+	for _, tt := range []struct {
+		name, answer   string
+		terminal       bool
+		args           []string
+		stdout, stderr string
+		done           bool
+	}{
+		{"a yes", "y\n", true, nil, "Demoted", asked, true},
+		{"a whole yes", "Yes\n", true, nil, "Demoted", asked, true},
+		{"a no", "n\n", true, nil, "", asked + "tidegate: api demote: nothing was done: the answer was not yes\n", false},
+		{"only return", "\n", true, nil, "", asked + "tidegate: api demote: nothing was done: the answer was not yes\n", false},
+		{"--yes at a terminal", "", true, []string{"--yes"}, with, "", true},
+		{"a script", "", false, nil, with, "", true},
+		{"a script with --yes", "", false, []string{"-y"}, with, "", true},
+		{"a script for JSON", "", false, []string{"-o", "json"}, `"etag"`, "", true},
+	} {
+		cat := &liveCatalog{}
+		c := newFakeServer(t, func(srv *grpc.Server) {
+			catalogv1.RegisterCatalogServiceServer(srv, cat)
+			gatewayv1.RegisterSessionServiceServer(srv, cat)
+		}).signIn(t)
+		if tt.terminal {
+			c.stdin = typed(t, tt.answer)
+		}
+		stdout, stderr, code := c.run(t, append([]string{"api", "demote", seenVersion}, tt.args...)...)
+		if !strings.Contains(stdout, tt.stdout) || tt.stdout == "" && stdout != "" || stderr != tt.stderr || (code == 0) != tt.done || len(cat.etags) == 1 != tt.done {
+			t.Errorf("%s: %q, %q, %d, and the server was asked for %q; want %q, %q and done %t", tt.name, stdout, stderr, code, cat.etags, tt.stdout, tt.stderr, tt.done)
+		}
+	}
+}
+
+// A person may think longer than a command may take.
+func TestTimeStandsStillForAPerson(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := newPatience(t.Context(), time.Hour)
+	defer cancel()
+	s := &shell{patience: ctx}
+	goOn := s.wait()
+	if ctx.timer.Stop() {
+		t.Error("the time goes on while a person is asked")
+	}
+	if goOn(); !ctx.timer.Stop() {
+		t.Error("the time does not go on after the answer")
+	}
+	short, cancel := newPatience(t.Context(), time.Nanosecond)
+	defer cancel()
+	if <-short.Done(); short.Err() != context.DeadlineExceeded {
+		t.Errorf("Err() after the time = %v, want DeadlineExceeded", short.Err())
+	}
+	child, cancel := context.WithCancel(short)
+	defer cancel()
+	if <-child.Done(); child.Err() != context.DeadlineExceeded {
+		t.Errorf("Err() of a child after the time = %v, want DeadlineExceeded", child.Err())
+	}
+}

@@ -1,0 +1,254 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/types/known/fieldmaskpb"
+
+	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
+	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
+)
+
+// subscribeCmd subscribes an application.
+type subscribeCmd struct {
+	App     string `arg:"" help:"The application."`
+	Version string `arg:"" help:"The version, such as EchoWebSocket/1.0.0."`
+	Plan    string `placeholder:"PLAN" help:"One of the plans that the version offers. Default: the plan, if the version offers only one."`
+}
+
+// Run makes the subscription.
+func (c *subscribeCmd) Run(ctx context.Context, s *shell) error {
+	cl, err := s.dial()
+	if err != nil {
+		return err
+	}
+	app, err := cl.application(ctx, "APP", c.App)
+	if err != nil {
+		return err
+	}
+	v, err := cl.version(ctx, "VERSION", c.Version)
+	if err != nil {
+		return err
+	}
+	plan, err := cl.choosePlan(ctx, v, c.Plan)
+	if err != nil {
+		return err
+	}
+	sub, err := cl.subs.CreateSubscription(ctx, &subscriptionv1.CreateSubscriptionRequest{
+		Subscription: &subscriptionv1.Subscription{Application: app.GetName(), Version: v.GetName(), Plan: plan},
+	})
+	label := cl.labels()
+	if status.Code(err) == codes.AlreadyExists {
+		return fmt.Errorf("%s is already subscribed to %s", app.GetDisplayName(), label.version(ctx, v.GetName()))
+	}
+	if err != nil {
+		return err
+	}
+	if s.whole() {
+		return s.printWhole(sub)
+	}
+	return s.printFields([2]string{"Subscribed", app.GetDisplayName()}, [2]string{"To", label.version(ctx, v.GetName())},
+		[2]string{"Plan", label.plan(ctx, plan)}, [2]string{"Name", sub.GetName()})
+}
+
+// choosePlan returns the plan that was named, or the only one on offer.
+func (c *client) choosePlan(ctx context.Context, v *catalogv1.Version, text string) (string, error) {
+	offered := v.GetPlans()
+	labels := c.labels()
+	if len(offered) == 0 {
+		return "", fmt.Errorf("VERSION: %s offers no plan to subscribe to", labels.version(ctx, v.GetName()))
+	}
+	if text == "" {
+		if len(offered) > 1 {
+			return "", usagef("--plan: name one of %s", strings.Join(all(ctx, offered, labels.plan), ", "))
+		}
+		return offered[0], nil
+	}
+	plan, err := c.plan(ctx, "--plan", text)
+	if err == nil && !slices.Contains(offered, plan) {
+		err = fmt.Errorf("--plan: %s does not offer it; it offers %s", labels.version(ctx, v.GetName()), strings.Join(all(ctx, offered, labels.plan), ", "))
+	}
+	return plan, err
+}
+
+// subscriptionCmds are the commands about subscriptions.
+type subscriptionCmds struct {
+	List   subscriptionListCmd   `cmd:"" help:"List subscriptions."`
+	Update subscriptionUpdateCmd `cmd:"" help:"Change the plan of a subscription; its live sessions go on."`
+	Delete subscriptionDeleteCmd `cmd:"" help:"Delete a subscription; its live sessions end."`
+}
+
+// subscriptionListCmd lists subscriptions.
+type subscriptionListCmd struct {
+	App string `placeholder:"APP" help:"Show only those of this application."`
+	API string `name:"api" placeholder:"VERSION" help:"Show only those to this version, such as EchoWebSocket/1.0.0."`
+}
+
+// Run lists the subscriptions.
+func (c *subscriptionListCmd) Run(ctx context.Context, s *shell) error {
+	cl, err := s.dial()
+	if err != nil {
+		return err
+	}
+	only, err := cl.trafficFilter(ctx, c.App, c.API)
+	if err != nil {
+		return err
+	}
+	subs, err := cl.subscriptions(ctx, only)
+	if err != nil {
+		return err
+	}
+	if s.whole() {
+		return s.printWhole(&subscriptionv1.ListSubscriptionsResponse{Subscriptions: subs})
+	}
+	label := cl.labels()
+	var rows [][]string
+	for _, sub := range subs {
+		rows = append(rows, []string{
+			label.application(ctx, sub.GetApplication()), label.version(ctx, sub.GetVersion()),
+			label.plan(ctx, sub.GetPlan()), sub.GetName(),
+		})
+	}
+	return s.printTable([]string{"APPLICATION", "VERSION", "PLAN", "NAME"}, rows)
+}
+
+// trafficFilter returns a filter by --app and --api.
+func (c *client) trafficFilter(ctx context.Context, app, version string) (string, error) {
+	var byApp, byVersion string
+	if app != "" {
+		a, err := c.application(ctx, "--app", app)
+		if err != nil {
+			return "", err
+		}
+		byApp = filter("application", a.GetName())
+	}
+	if version != "" {
+		v, err := c.version(ctx, "--api", version)
+		if err != nil {
+			return "", err
+		}
+		byVersion = filter("version", v.GetName())
+	}
+	return join(byApp, byVersion), nil
+}
+
+// subscriptions returns the subscriptions that a filter admits.
+func (c *client) subscriptions(ctx context.Context, filter string) ([]*subscriptionv1.Subscription, error) {
+	var found []*subscriptionv1.Subscription
+	err := everyPage(func(token string) (string, error) {
+		page, err := c.subs.ListSubscriptions(ctx, &subscriptionv1.ListSubscriptionsRequest{
+			Filter: filter, PageSize: pageSize, PageToken: token,
+		})
+		found = append(found, page.GetSubscriptions()...)
+		return page.GetNextPageToken(), err
+	})
+	return found, err
+}
+
+// subscriptionArg names a subscription.
+type subscriptionArg struct {
+	Subscription string `arg:"" help:"The subscription's name, subscriptions/…, or the application."`
+	Version      string `arg:"" optional:"" help:"The version, if the first argument is an application."`
+}
+
+// subscriptionUpdateCmd changes a subscription.
+type subscriptionUpdateCmd struct {
+	subscriptionArg `embed:""`
+	Plan            string `required:"" placeholder:"PLAN" help:"New plan, one of those that the version offers."`
+}
+
+// Run changes the plan.
+func (c *subscriptionUpdateCmd) Run(ctx context.Context, s *shell) error {
+	cl, err := s.dial()
+	if err != nil {
+		return err
+	}
+	sub, err := c.find(ctx, cl)
+	if err != nil {
+		return err
+	}
+	plan, err := cl.plan(ctx, "--plan", c.Plan)
+	if err != nil {
+		return err
+	}
+	sub, err = cl.subs.UpdateSubscription(ctx, &subscriptionv1.UpdateSubscriptionRequest{
+		Subscription: &subscriptionv1.Subscription{Name: sub.GetName(), Plan: plan, Etag: sub.GetEtag()},
+		UpdateMask:   &fieldmaskpb.FieldMask{Paths: []string{"plan"}},
+	})
+	if err != nil {
+		return err
+	}
+	if s.whole() {
+		return s.printWhole(sub)
+	}
+	label := cl.labels()
+	return s.printFields([2]string{"Changed", label.subscription(ctx, sub)}, [2]string{"Plan", label.plan(ctx, plan)}, [2]string{"Name", sub.GetName()})
+}
+
+// subscriptionDeleteCmd deletes a subscription.
+type subscriptionDeleteCmd struct {
+	subscriptionArg `embed:""`
+	yesFlag         `embed:""`
+}
+
+// Run deletes the subscription.
+func (c *subscriptionDeleteCmd) Run(ctx context.Context, s *shell) error {
+	cl, err := s.dial()
+	if err != nil {
+		return err
+	}
+	sub, err := c.find(ctx, cl)
+	if err != nil {
+		return err
+	}
+	label := cl.labels().subscription(ctx, sub)
+	err = s.confirm(c.Yes, "Deletes the subscription of "+label, func() []string {
+		return []string{cl.liveSessions(ctx, filter("subscription", sub.GetName()))}
+	})
+	if err != nil {
+		return err
+	}
+	_, err = cl.subs.DeleteSubscription(ctx, &subscriptionv1.DeleteSubscriptionRequest{Name: sub.GetName(), Etag: sub.GetEtag()})
+	if err != nil {
+		return err
+	}
+	return s.deleted(sub.GetName(), label)
+}
+
+// find returns the subscription.
+func (c *subscriptionArg) find(ctx context.Context, cl *client) (*subscriptionv1.Subscription, error) {
+	if named(c.Subscription, "subscriptions") {
+		if c.Version != "" {
+			return nil, usagef("VERSION: %q is too much beside the name of a subscription", c.Version)
+		}
+		sub, err := cl.subs.GetSubscription(ctx, &subscriptionv1.GetSubscriptionRequest{Name: c.Subscription})
+		if absent(err) {
+			err = unknown("SUBSCRIPTION", "subscription", c.Subscription, "subscription list")
+		}
+		return sub, err
+	}
+	if c.Version == "" {
+		return nil, usagef("SUBSCRIPTION: give subscriptions/…, or an application and a version")
+	}
+	app, err := cl.application(ctx, "APP", c.Subscription)
+	if err != nil {
+		return nil, err
+	}
+	v, err := cl.version(ctx, "VERSION", c.Version)
+	if err != nil {
+		return nil, err
+	}
+	found, err := cl.subscriptions(ctx, join(filter("application", app.GetName()), filter("version", v.GetName())))
+	if err != nil {
+		return nil, err
+	}
+	if len(found) == 0 {
+		return nil, fmt.Errorf("%s is not subscribed to %s", app.GetDisplayName(), cl.labels().version(ctx, v.GetName()))
+	}
+	return found[0], nil
+}
