@@ -302,9 +302,15 @@ func TestReflection(t *testing.T) {
 	if _, err := stream.Recv(); !errors.Is(err, io.EOF) {
 		t.Errorf("end of reflection = %v, want EOF", err)
 	}
-	health, err := healthgrpc.NewHealthClient(conn).Check(t.Context(), &healthgrpc.HealthCheckRequest{})
-	if err != nil || health.GetStatus() != healthgrpc.HealthCheckResponse_SERVING {
-		t.Errorf("health = %v, %v, want SERVING", health, err)
+	for _, service := range []string{"", "tidegate.catalog.v1.CatalogService", "tidegate.change.v1.ChangeService", "grpc.health.v1.Health"} {
+		health, err := healthgrpc.NewHealthClient(conn).Check(t.Context(), &healthgrpc.HealthCheckRequest{Service: service})
+		if err != nil || health.GetStatus() != healthgrpc.HealthCheckResponse_SERVING {
+			t.Errorf("health of %q = %v, %v, want SERVING", service, health, err)
+		}
+	}
+	_, err = healthgrpc.NewHealthClient(conn).Check(t.Context(), &healthgrpc.HealthCheckRequest{Service: "tidegate.backplane.v1.RouteService"})
+	if status.Code(err) != codes.NotFound {
+		t.Errorf("health of a service that is not forwarded: %v, want NOT_FOUND", err)
 	}
 }
 
