@@ -113,7 +113,8 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	purge := func(ctx context.Context) error {
 		return purge(ctx, st, store.Retention{Records: cfg.RecordsKeep, Refusals: cfg.RefusalsKeep, Usage: cfg.UsageKeep}, log)
 	}
-	return run.Group(ctx, security.Run, keeper.Run, changes.Run, keys.Run, watch.Run, purge, srv.Run, operations.Run)
+	compare := func(ctx context.Context) error { return compare(ctx, st, watch.Heard(), log) }
+	return run.Group(ctx, security.Run, keeper.Run, compare, changes.Run, keys.Run, watch.Run, purge, srv.Run, operations.Run)
 }
 
 // servers makes the gRPC server of the APIs and the server of metrics and health.

@@ -40,12 +40,17 @@ type Watch struct {
 	hello  *backplanev1.Hello
 	log    *slog.Logger
 	now    func() time.Time
+	heard  chan struct{} // has one element when Heard receives
 }
 
 // New returns a watch that introduces itself to the catalog with hello.
 func New(client backplanev1.RouteServiceClient, st *store.Store, hello *backplanev1.Hello, log *slog.Logger, now func() time.Time) *Watch {
-	return &Watch{client: client, store: st, hello: hello, log: log, now: now}
+	return &Watch{client: client, store: st, hello: hello, log: log, now: now, heard: make(chan struct{}, 1)}
 }
+
+// Heard receives when a watch has begun, and what is known is as the catalog says: it
+// resumed, or its snapshot was applied. It is for one reader.
+func (w *Watch) Heard() <-chan struct{} { return w.heard }
 
 // Run follows until ctx ends.
 func (w *Watch) Run(ctx context.Context) error {
@@ -68,7 +73,7 @@ func (w *Watch) follow(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	s := &sink{store: w.store, log: w.log, at: start, stop: cancel}
+	s := &sink{store: w.store, log: w.log, at: start, stop: cancel, heard: w.heard}
 	f := watch.NewFollower(w.client.WatchRoutes, w.hello, watch.At{Number: start.Number, Cursor: start.Text}, s, w.log, w.now)
 	return f.Run(ctx)
 }
@@ -141,6 +146,8 @@ type sink struct {
 	at store.Cursor
 	// stop ends the follower: the cursor has moved to where it cannot follow.
 	stop func()
+	// heard gets an element once what is known is as the catalog says.
+	heard chan<- struct{}
 }
 
 // errCursorMoved says that another replica has moved the cursor.
@@ -148,7 +155,18 @@ var errCursorMoved = errors.New("another replica has moved on")
 
 // Begin keeps the addresses of the gateways.
 func (s *sink) Begin(ctx context.Context, b *backplanev1.Begin) error {
+	if b.GetReset_() == backplanev1.Begin_RESET_UNSPECIFIED {
+		s.tell()
+	}
 	return s.store.SaveGateways(ctx, b.GetGatewayAddresses())
+}
+
+// tell says that what is known is as the catalog says.
+func (s *sink) tell() {
+	select {
+	case s.heard <- struct{}{}:
+	default:
+	}
 }
 
 // Reset replaces what is known with a snapshot.
@@ -170,6 +188,7 @@ func (s *sink) Reset(ctx context.Context, to watch.At, why backplanev1.Begin_Res
 		return watch.Result{}, errCursorMoved
 	}
 	s.at = after
+	s.tell()
 	s.log.Info("catalog read", "number", to.Number, "versions", len(all), "reason", why.String())
 	return watch.Result{}, nil
 }
