@@ -208,8 +208,8 @@ func TestOwnEndpoints(t *testing.T) {
 		"GET /-/readyz HTTP/1.1": 200, "POST /-/readyz HTTP/1.1": 405, "GET /-/ HTTP/1.1": 404, "GET /-/other HTTP/1.1": 404,
 		"GET /-/healthz/ HTTP/1.1": 404,
 	} {
-		if a := ask(line, "Host: h\r\n"); a.StatusCode != want || want == 200 && !strings.HasPrefix(line, "HEAD") && a.body != "ok\n" {
-			t.Errorf("%s: %d %q, want %d", line, a.StatusCode, a.body, want)
+		if a := ask(line, "Host: h\r\n"); a.StatusCode != want || a.ref != "" || want == 200 && !strings.HasPrefix(line, "HEAD") && a.body != "ok\n" {
+			t.Errorf("%s: %d %q, want %d, and no ref", line, a.StatusCode, a.body, want)
 		}
 	}
 	if a := ask("GET /-/healthz HTTP/1.0", ""); a.StatusCode != 200 {

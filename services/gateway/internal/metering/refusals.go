@@ -101,10 +101,6 @@ func hourOf(name string, at time.Time) int64 {
 // convertRefusal returns the record of a refusal as it is reported.
 func (t *Meter) convertRefusal(f *refusal.Refusal) *usagev1.SessionRecord {
 	p := f.Problem
-	detail := p.Detail
-	if p.Why != "" {
-		detail += ": " + p.Why
-	}
 	from := session.Info{ClientAddr: f.From}
 	out := &usagev1.SessionRecord{
 		Name:          resourcename.SessionRecord{Ref: f.Ref}.String(),
@@ -113,7 +109,7 @@ func (t *Meter) convertRefusal(f *refusal.Refusal) *usagev1.SessionRecord {
 		EndTime:       stamp(f.At),
 		EndedBy:       usagev1.SessionRecord_Party(p.Code.By()), // the numbers are the same
 		EndReason:     usagev1.EndReason(p.Code.Reason()),
-		Detail:        line(t.hide(detail)),
+		Detail:        line(t.hide(p.Full())),
 		Status:        uint32(p.Status),
 		Code:          p.Code.String(),
 		Host:          line(f.Host),

@@ -24,12 +24,20 @@ type Problem struct {
 	Cause  error        // for the log only
 }
 
-// Error returns the status, the code and the cause.
+// Error returns the status, the code and the cause, or else the full detail.
 func (p *Problem) Error() string {
 	if p.Cause != nil {
 		return fmt.Sprintf("%d %s: %v", p.Status, p.Code, p.Cause)
 	}
-	return fmt.Sprintf("%d %s: %s", p.Status, p.Code, p.Detail)
+	return fmt.Sprintf("%d %s: %s", p.Status, p.Code, p.Full())
+}
+
+// Full returns the detail and why, as the record has them.
+func (p *Problem) Full() string {
+	if p.Why == "" {
+		return p.Detail
+	}
+	return p.Detail + ": " + p.Why
 }
 
 // Unwrap returns the cause.

@@ -87,6 +87,9 @@ func TestError(t *testing.T) {
 	if got := (&Problem{Status: 404, Code: NotFound, Detail: "d"}).Error(); got != "404 NOT_FOUND: d" {
 		t.Errorf("Error() = %q, want the detail in it", got)
 	}
+	if got := (&Problem{Status: 404, Code: NotFound, Detail: "d", Why: "w"}).Error(); got != "404 NOT_FOUND: d: w" {
+		t.Errorf("Error() = %q, want the full detail in it", got)
+	}
 }
 
 func TestRetryAfter(t *testing.T) {
