@@ -191,10 +191,12 @@ func (l *Listener) endRead(conn net.Conn) {
 // too many open files are temporary: it waits and tries again.
 func (l *Listener) accept(ctx, handshakes context.Context, ln net.Listener) {
 	backoff := retry.Backoff{Min: 5 * time.Millisecond, Max: time.Second}
+	accepting := retry.NewStreak(l.log, slog.LevelWarn, "accept failed", "addr", ln.Addr().String())
 	for l.gate.reserve(ctx) {
 		conn, err := ln.Accept()
 		if err == nil {
 			backoff.Reset()
+			accepting.Note(ctx, nil)
 			l.admit(ctx, handshakes, conn, ln == l.secure)
 			continue
 		}
@@ -202,9 +204,8 @@ func (l *Listener) accept(ctx, handshakes context.Context, ln net.Listener) {
 		if errors.Is(err, net.ErrClosed) {
 			return
 		}
-		pause := backoff.Next()
-		l.log.Warn("accept failed", "addr", ln.Addr().String(), "error", err, "retry_in", pause)
-		if !retry.Sleep(ctx, pause) {
+		accepting.Note(ctx, err)
+		if !retry.Sleep(ctx, backoff.Next()) {
 			return
 		}
 	}
