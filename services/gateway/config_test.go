@@ -69,7 +69,7 @@ func TestProgram(t *testing.T) {
 			`-ws: "9099" is not host:port`,
 			"-dial-timeout: must be more than 0, or no backend could be connected to",
 			"-ping: must not be negative",
-			"-pong: must not be negative",
+			"-pong: must not be negative (set by TIDEGATE_GATEWAY_PONG)",
 			"-max-message: must not be negative",
 			"-flood: must not be negative",
 			"-grpc: 0.0.0.0:9193 is not on loopback: give -grpc-cert and -grpc-key, or -grpc-plaintext",
