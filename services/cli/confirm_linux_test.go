@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -114,12 +115,12 @@ func TestTimeStandsStillForAPerson(t *testing.T) {
 	}
 	short, cancel := newPatience(t.Context(), time.Nanosecond)
 	defer cancel()
-	if <-short.Done(); short.Err() != context.DeadlineExceeded {
+	if <-short.Done(); !errors.Is(short.Err(), context.DeadlineExceeded) {
 		t.Errorf("Err() after the time = %v, want DeadlineExceeded", short.Err())
 	}
 	child, cancel := context.WithCancel(short)
 	defer cancel()
-	if <-child.Done(); child.Err() != context.DeadlineExceeded {
+	if <-child.Done(); !errors.Is(child.Err(), context.DeadlineExceeded) {
 		t.Errorf("Err() of a child after the time = %v, want DeadlineExceeded", child.Err())
 	}
 }
