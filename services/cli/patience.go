@@ -21,7 +21,9 @@ type patience struct {
 // newPatience returns a context that ends after limit, or with parent.
 func newPatience(parent context.Context, limit time.Duration) (p *patience, cancel context.CancelFunc) {
 	p = &patience{Context: parent, limit: limit, done: make(chan struct{})}
+	p.mu.Lock() // a short time is over before the timer is known
 	p.timer = time.AfterFunc(limit, func() { p.end(context.DeadlineExceeded) })
+	p.mu.Unlock()
 	stop := context.AfterFunc(parent, func() { p.end(parent.Err()) })
 	return p, func() {
 		stop()
