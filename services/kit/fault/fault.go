@@ -157,8 +157,8 @@ func Wrap(err, cause error) error {
 }
 
 // Forward lets a status from another service reach the caller as it came: code,
-// message and details, and a reason where it has none. It is only for handlers that forward a call; anywhere else
-// a received status is an ordinary error.
+// message and details, and a reason where it has none. It is only for handlers that
+// forward a call; anywhere else a received status is an ordinary error.
 func Forward(err error) error {
 	if err == nil || find(err) != nil {
 		return err

@@ -57,6 +57,7 @@ func TestIdleConnectionsEnd(t *testing.T) {
 				if _, err := who(t, conn); err != nil {
 					t.Fatal(err)
 				}
+				synctest.Wait() // a call may be answered before the connection says that it is ready
 				for state := connectivity.Ready; state == connectivity.Ready; state = conn.GetState() {
 					conn.WaitForStateChange(t.Context(), state)
 				}

@@ -18,8 +18,8 @@ const (
 )
 
 // Streak logs the failures of something that is tried again and again: the first of each
-// kind, then one every 10 minutes with how many there were, and once when it works again. A nil
-// Streak logs nothing. It is safe for concurrent use.
+// kind, then one every 10 minutes with how many there were, and once when it works again.
+// A nil Streak logs nothing. It is safe for concurrent use.
 type Streak struct {
 	log   *slog.Logger
 	level slog.Level
@@ -87,8 +87,8 @@ func (s *Streak) due(kind string, now time.Time) bool {
 	return quiet >= otherAfter && now.Sub(said) >= repeatEvery // a kind that is not known was said long ago
 }
 
-// withoutNumbers returns the kind of a failure: it makes texts equal that differ in a number, such as that of a change or
-// of a port.
+// withoutNumbers returns the kind of a failure: it makes texts equal that differ in a
+// number, such as that of a change or of a port.
 func withoutNumbers(text string) string {
 	return strings.Map(func(c rune) rune {
 		if '0' <= c && c <= '9' {

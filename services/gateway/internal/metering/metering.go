@@ -1,8 +1,9 @@
 // Package metering reports what sessions relayed, how they ended, and which handshakes were
 // refused to the subscription service. Rows of usage and records wait here in bounded
-// memory; records that there is no room for are counted. All of it leaves in batches, and each batch is sent, unchanged, until it is
-// acknowledged; the service takes a batch once, so nothing counts twice. A crash
-// loses what was not acknowledged. The sessions' transports count the traffic.
+// memory; records that there is no room for are counted. All of it leaves in batches, and
+// each batch is sent, unchanged, until it is acknowledged; the service takes a batch once,
+// so nothing counts twice. A crash loses what was not acknowledged. The sessions'
+// transports count the traffic.
 package metering
 
 import (

@@ -71,8 +71,8 @@ func New(name string, cc grpc.ClientConnInterface, log *slog.Logger) *Conn {
 	return &Conn{name: name, cc: cc, log: log}
 }
 
-// Invoke does one call, and passes on the address of the client of ctx. Its error has the service's status, or one of the portal's
-// own if no answer came.
+// Invoke does one call, and passes on the address of the client of ctx. Its error has the
+// service's status, or one of the portal's own if no answer came.
 func (c *Conn) Invoke(ctx context.Context, method string, args, reply any, opts ...grpc.CallOption) error {
 	ctx, cancel := context.WithTimeout(ctx, Timeout)
 	defer cancel()
