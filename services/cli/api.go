@@ -294,7 +294,7 @@ func warnings(v *catalogv1.Version) (fields [][2]string) {
 // apiListCmd lists APIs.
 type apiListCmd struct {
 	Name  string `arg:"" optional:"" help:"Show only the API of this name."`
-	State string `enum:"created,published," default:"" help:"Show only APIs with a version in this state: created or published."`
+	State string `enum:"created,published," default:"" placeholder:"STATE" help:"Show only APIs with a version in this state: created or published."`
 	Tag   string `placeholder:"WORD" help:"Show only APIs with a version that has this tag, and is in the state."`
 }
 

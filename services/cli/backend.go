@@ -10,8 +10,8 @@ import (
 // backendFlags say how gateways speak to a version's backends and clients.
 type backendFlags struct {
 	BackendHost   string `placeholder:"HOST" help:"What backends get as Host: endpoint (the default), client (the one that the client asked for, if it is advertised), or a host."`
-	BackendOrigin string `enum:"client,none,endpoint," default:"" help:"What backends get as Origin: client (what the client sent, the default), none, or endpoint (the backend's own)."`
-	Pings         string `enum:"both,clients,backends,off," default:"" help:"Whom gateways send pings: both (the default), clients, backends or off."`
+	BackendOrigin string `enum:"client,none,endpoint," default:"" placeholder:"ORIGIN" help:"What backends get as Origin: client (what the client sent, the default), none, or endpoint (the backend's own)."`
+	Pings         string `enum:"both,clients,backends,off," default:"" placeholder:"WHOM" help:"Whom gateways send pings: both (the default), clients, backends or off."`
 }
 
 // set puts what is given into a version, and returns the fields that it is for.

@@ -18,7 +18,7 @@ type changeCmds struct {
 
 // changeListCmd lists changes.
 type changeListCmd struct {
-	Service  string `enum:"catalog,subscription," default:"" help:"Show only changes of this service: catalog or subscription."`
+	Service  string `enum:"catalog,subscription," default:"" placeholder:"SERVICE" help:"Show only changes of this service: catalog or subscription."`
 	Actor    string `placeholder:"USERNAME" help:"Show only changes by this user, by the username of then or users/…, or by services/…."`
 	Action   string `placeholder:"METHOD" help:"Show only changes by this method, such as PublishVersion."`
 	Resource string `placeholder:"RESOURCE" help:"Show only changes of this resource: what it was called then, such as EchoWebSocket/1.0.0, or its resource name."`

@@ -12,6 +12,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"reflect"
 	"runtime"
 	"slices"
 	"strings"
@@ -144,6 +145,7 @@ func Main(ctx context.Context, p Program) (code int) {
 		kong.Exit(func(code int) { panic(exited(code)) }),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 100}),
 		kong.Resolvers(environment(p)),
+		kong.TypeMapper(reflect.TypeFor[time.Duration](), kong.MapperFunc(durations)),
 	)
 	if err != nil {
 		fmt.Fprintf(p.Stderr, "tidegate: %v\n", err)
@@ -154,7 +156,7 @@ func Main(ctx context.Context, p Program) (code int) {
 		return shown(p, group.PrintUsage(false))
 	}
 	if err != nil {
-		return report(p, formatOf(p.Args), commandOf(err), usagef("%s", oneLine(err.Error())))
+		return report(p, formatOf(p.Args), commandOf(err), mistake(err, commandOf(err)))
 	}
 	s := &shell{Program: p, global: &g.global}
 	defer s.close()
@@ -246,16 +248,6 @@ func formatOf(args []string) string {
 		}
 	}
 	return formatTable
-}
-
-// groupAlone returns where parsing failed because a group of commands was given without
-// one of them, or nil.
-func groupAlone(err error) *kong.Context {
-	var parse *kong.ParseError
-	if !errors.As(err, &parse) || parse.Context == nil || !strings.HasPrefix(err.Error(), "expected one of ") {
-		return nil
-	}
-	return parse.Context
 }
 
 // shown returns the exit code of a command line that was answered with help.

@@ -88,7 +88,7 @@ func (s *shell) dial() (*client, error) {
 	usual := cmp.Or(known.Current, defaultServer)
 	c := &client{address: cmp.Or(s.global.Server, usual), usual: usual, store: st, written: map[string]string{}}
 	if err := netaddr.Check(c.address); err != nil {
-		return nil, usagef("--server: %v", err)
+		return nil, usagef("--server: %v, such as %s", err, defaultServer)
 	}
 	for address := range known.Servers {
 		c.others = c.others || address != c.address
@@ -117,9 +117,21 @@ func (s *shell) dial() (*client, error) {
 type trust struct {
 	// file is the authorities' file, "" for the system's authorities.
 	file string
-	// found says that nobody gave the file: it is that of the folder.
-	found bool
-	roots *x509.CertPool
+	// found says that nobody gave the file: it is that of the folder. kept says that it was
+	// given at the sign-in.
+	found, kept bool
+	roots       *x509.CertPool
+}
+
+// unsigned says why a certificate is not trusted that none of the authorities has signed.
+func (t trust) unsigned() string {
+	switch {
+	case t.file == "":
+		return "no authority that this machine trusts has signed it"
+	case t.kept:
+		return "the authority in " + t.file + ", which was given at the sign-in, has not signed it"
+	}
+	return "the authority in " + t.file + " has not signed it"
 }
 
 // trust returns whom to trust. What was given beats what is found: --ca, then what was
@@ -128,7 +140,7 @@ type trust struct {
 func (s *shell) trust(known *serverState) (trust, error) {
 	flag, t := "--ca", trust{file: s.global.CA}
 	if t.file == "" && !known.CAFound && (known.CA != "" || known.SignIn != nil) {
-		if t.file = known.CA; t.file == "" {
+		if t.file, t.kept = known.CA, true; t.file == "" {
 			return t, nil
 		}
 		flag = "the authority that was given at the sign-in (another with --ca)"

@@ -1,9 +1,14 @@
 package cli
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
+	"io"
+	"log"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"slices"
@@ -184,7 +189,7 @@ func TestLogin(t *testing.T) {
 		t.Errorf("whoami = %d, %q, want 0", code, stderr)
 	}
 	c.stdin = strings.NewReader("wrong\n")
-	if _, stderr, code := c.run(t, "login"); code != 1 || stderr != "tidegate: login: the name or the password is wrong\n" {
+	if _, stderr, code := c.run(t, "login"); code != 1 || stderr != "tidegate: login: the name or the password is wrong, for admin at "+f.addr+"\n" {
 		t.Errorf("login with a wrong password = %q, %d", stderr, code)
 	}
 	if _, stderr, code := c.run(t, "logout"); code != 0 || stderr != "Signed out of "+f.addr+".\n" {
@@ -273,17 +278,44 @@ func TestApplied(t *testing.T) {
 func TestUnreachable(t *testing.T) {
 	t.Parallel()
 	f := newFakeServer(t)
-	c := f.signIn(t)
 	other := newFakeServer(t)
+	c := other.signIn(t)
+	// Another server has come to the address where one was signed in.
+	path := filepath.Join(c.dir, "credentials.json")
+	kept, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, bytes.ReplaceAll(kept, []byte(other.addr), []byte(f.addr)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c.env = nil
 	const nobody = "127.0.0.1:1"
+	plain := httptest.NewServer(http.NotFoundHandler())
+	t.Cleanup(plain.Close)
+	portal := httptest.NewUnstartedServer(http.NotFoundHandler())
+	portal.EnableHTTP2, portal.TLS = true, &tls.Config{Certificates: []tls.Certificate{f.cert}}
+	portal.StartTLS()
+	t.Cleanup(portal.Close)
+	gateway := httptest.NewUnstartedServer(http.NotFoundHandler())
+	gateway.TLS = &tls.Config{Certificates: []tls.Certificate{f.cert}, NextProtos: []string{"http/1.1"}}
+	gateway.Config.ErrorLog = log.New(io.Discard, "", 0)
+	gateway.StartTLS()
+	t.Cleanup(gateway.Close)
+	address := func(s *httptest.Server) string { return s.Listener.Addr().String() }
+	const notGRPC = " is not the gRPC address of a server; name that with --server, such as localhost:9090"
 	for _, x := range []struct{ server, ca, want string }{
-		{f.addr, other.ca, "the certificate of " + f.addr + " is not trusted: it is signed by an unknown authority; give its file with --ca"},
+		{f.addr, other.ca, "the certificate of " + f.addr + " is not trusted: the authority in " + other.ca + " has not signed it; give the server's with --ca"},
+		{f.addr, "", "the certificate of " + f.addr + " is not trusted: the authority in " + other.ca + ", which was given at the sign-in, has not signed it; give the server's with --ca"},
+		{address(plain), f.ca, address(plain) + notGRPC},
+		{address(portal), f.ca, address(portal) + notGRPC},
+		{address(gateway), f.ca, address(gateway) + notGRPC},
 		{nobody, f.ca, "no server answers at " + nobody + "; start one with tidegate serve, or name another with --server"},
 		{strings.Replace(f.addr, "127.0.0.1", "localhost", 1), f.ca, "the certificate of " + strings.Replace(f.addr, "127.0.0.1", "localhost", 1) +
 			" is not trusted: x509: certificate is not valid for any names, but wanted to match localhost"},
 	} {
 		c.stdin = strings.NewReader("secret\n")
-		_, stderr, code := c.run(t, "login", "--server", x.server, "--ca", x.ca)
+		_, stderr, code := c.run(t, "login", "--server="+x.server, "--ca="+x.ca)
 		if want := "tidegate: login: " + x.want + "\n"; stderr != want || code != 1 {
 			t.Errorf("login at %s:\n got  %q, %d\n want %q, 1", x.server, stderr, code, want)
 		}

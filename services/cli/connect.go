@@ -10,10 +10,14 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"strconv"
 	"strings"
 	"time"
 
 	"github.com/gorilla/websocket"
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/protobuf/types/known/anypb"
 )
 
 const (
@@ -182,11 +186,11 @@ func (c *connectCmd) dial(ctx context.Context, s *shell, target *url.URL, header
 	switch {
 	case err == nil:
 	case errors.Is(err, websocket.ErrBadHandshake) && res != nil:
-		return nil, refusal(shown, res)
+		return nil, refusal(shown, res, header.Get("Authorization") != "" || target.Query().Has("access_token"))
 	case errors.Is(err, context.Canceled):
 		return nil, errors.New("interrupted")
 	default:
-		return nil, unreachable(shown, "", err)
+		return nil, s.unreachable(shown, "", err)
 	}
 	if p := conn.Subprotocol(); p != "" {
 		s.note("Connected to %s (%s). Ctrl-D closes.", shown, cell(p))
@@ -197,22 +201,52 @@ func (c *connectCmd) dial(ctx context.Context, s *shell, target *url.URL, header
 }
 
 // refusal returns the error of a refused handshake, with the details of the
-// response's problem document (RFC 9457) if it has one.
-func refusal(address string, res *http.Response) error {
+// response's problem document (RFC 9457) if it has one. Programs get its code as the
+// reason, and the ref.
+func refusal(address string, res *http.Response, credential bool) error {
 	var problem struct {
 		Detail string `json:"detail"`
+		Code   string `json:"code"`
 		Ref    string `json:"ref"`
 	}
 	text := fmt.Sprintf("%s refused: %s", address, res.Status)
 	body, err := io.ReadAll(io.LimitReader(res.Body, 64<<10))
 	if err != nil || json.Unmarshal(body, &problem) != nil || problem.Detail == "" {
-		return errors.New(text)
+		return &failure{error: errors.New(text), code: refusalCode(res.StatusCode), elsewhere: true}
 	}
 	text += ": " + cell(problem.Detail)
 	if problem.Ref != "" {
 		text += " (ref " + cell(problem.Ref) + ")"
 	}
-	return errors.New(text)
+	if res.StatusCode == http.StatusUnauthorized && !credential {
+		text += "; give --app, or a token with --token"
+	}
+	info, err := anypb.New(&errdetails.ErrorInfo{
+		Reason: problem.Code, Domain: "tidegate", Metadata: map[string]string{"ref": problem.Ref, "status": strconv.Itoa(res.StatusCode)},
+	})
+	if err != nil {
+		return fmt.Errorf("%s: %w", text, err)
+	}
+	return &failure{error: errors.New(text), code: refusalCode(res.StatusCode), details: []*anypb.Any{info}, elsewhere: true}
+}
+
+// refusalCode returns the code for a refusal with this status.
+func refusalCode(httpStatus int) codes.Code {
+	switch httpStatus {
+	case http.StatusUnauthorized:
+		return codes.Unauthenticated
+	case http.StatusForbidden:
+		return codes.PermissionDenied
+	case http.StatusNotFound:
+		return codes.NotFound
+	case http.StatusTooManyRequests:
+		return codes.ResourceExhausted
+	case http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
+		return codes.Unavailable
+	case http.StatusInternalServerError:
+		return codes.Internal
+	}
+	return codes.FailedPrecondition
 }
 
 // talk sends the lines of the input and prints the messages that come, until one

@@ -28,7 +28,7 @@ func echo(t *testing.T) http.Handler {
 		if r.URL.Path == "/refused" {
 			w.Header().Set("Content-Type", "application/problem+json")
 			w.WriteHeader(http.StatusUnauthorized)
-			fmt.Fprint(w, `{"title":"Unauthorized","status":401,"detail":"the credential is not valid","ref":"r-1"}`)
+			fmt.Fprint(w, `{"title":"Unauthorized","status":401,"detail":"the credential is not valid","code":"CREDENTIAL_NOT_VALID","ref":"r-1"}`)
 			return
 		}
 		conn, err := upgrader.Upgrade(w, r, nil)
@@ -140,7 +140,7 @@ func TestConnectTrusts(t *testing.T) {
 	}
 	c.dir = t.TempDir()
 	_, stderr, code := c.run(t, "connect", url)
-	if want := "it is signed by an unknown authority; give its file with --ca\n"; code != 1 || !strings.HasSuffix(stderr, want) {
+	if want := "no authority that this machine trusts has signed it; give the server's with --ca\n"; code != 1 || !strings.HasSuffix(stderr, want) {
 		t.Errorf("connect without a sign-in = %q, %d, want %q", stderr, code, want)
 	}
 }
@@ -149,12 +149,21 @@ func TestConnectRefused(t *testing.T) {
 	t.Parallel()
 	url := newEcho(t)
 	for address, want := range map[string]string{
-		url + "/refused":     url + "/refused refused: 401 Unauthorized: the credential is not valid (ref r-1)",
+		url + "/refused":     url + "/refused refused: 401 Unauthorized: the credential is not valid (ref r-1); give --app, or a token with --token",
 		"ws://127.0.0.1:1/x": "no server answers at ws://127.0.0.1:1/x",
 	} {
 		_, stderr, code := command{dir: t.TempDir()}.run(t, "connect", address)
 		if stderr != "tidegate: connect: "+want+"\n" || code != 1 {
 			t.Errorf("connect %s = %q, %d, want %q", address, stderr, code, want)
 		}
+	}
+	// Programs get the code and the ref.
+	c := command{dir: t.TempDir(), env: []string{"TIDEGATE_TOKEN=t"}}
+	_, stderr, code := c.run(t, "connect", url+"/refused", "-o", "yaml")
+	want := "code: 16\nmessage: \"" + url + "/refused refused: 401 Unauthorized: the credential is not valid (ref r-1)\"\ndetails:\n" +
+		"  - \"@type\": type.googleapis.com/google.rpc.ErrorInfo\n    reason: CREDENTIAL_NOT_VALID\n    domain: tidegate\n" +
+		"    metadata:\n      ref: r-1\n      status: \"401\"\n"
+	if stderr != want || code != 1 {
+		t.Errorf("connect -o yaml = %q, %d, want %q", stderr, code, want)
 	}
 }

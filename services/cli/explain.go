@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -22,6 +23,7 @@ var arguments = map[string]string{
 	"api.display_name":                    "NAME",
 	"api.context":                         "--context",
 	"api.description":                     "--description",
+	"force":                               "--force",
 	"owner":                               "USERNAME",
 	"version.version":                     "--version",
 	"version.description":                 "--description",
@@ -79,6 +81,8 @@ type failure struct {
 	code codes.Code
 	// details are those of the server's status; nil when it is not the server's error.
 	details []*anypb.Any
+	// elsewhere says that it is not about the server.
+	elsewhere bool
 }
 
 // Unwrap returns the error alone.
@@ -131,7 +135,7 @@ func (s *shell) explain(err error) error {
 // place adds to an error which server it is about, where the user knows several.
 func (s *shell) place(err error) error {
 	f, ok := errors.AsType[*failure](err)
-	if !ok || s.client == nil || !s.client.others || strings.Contains(err.Error(), s.client.address) {
+	if !ok || f.elsewhere || s.client == nil || !s.client.others || strings.Contains(err.Error(), s.client.address) {
 		return err
 	}
 	return &failure{error: fmt.Errorf("%w (at %s)", err, s.client.address), code: f.code, details: f.details}
@@ -139,6 +143,9 @@ func (s *shell) place(err error) error {
 
 // words returns what a status says to people.
 func (s *shell) words(st *status.Status) error {
+	if strings.HasPrefix(st.Message(), "unexpected HTTP status code received from server") { // gRPC's client says so
+		return notGRPC(s.client.address)
+	}
 	switch st.Code() {
 	case codes.InvalidArgument:
 		return errors.New(violations(st))
@@ -230,12 +237,17 @@ func (s *shell) unavailable(st *status.Status) error {
 	if lost == nil || !strings.Contains(st.Message(), "connection error") {
 		return fmt.Errorf("%s; try again later", strings.TrimSuffix(st.Message(), ", try again"))
 	}
-	return unreachable(s.client.address, "--server", lost)
+	return s.unreachable(s.client.address, "--server", lost)
+}
+
+// notGRPC says that something else than a server's gRPC port answers at an address.
+func notGRPC(address string) error {
+	return failed(codes.Unavailable, "%s is not the gRPC address of a server; name that with --server, such as %s", address, defaultServer)
 }
 
 // unreachable says why there is no connection to an address, and what to do. flag is
 // the flag that names another server; it is empty if the address is not a server's.
-func unreachable(address, flag string, err error) error {
+func (s *shell) unreachable(address, flag string, err error) error {
 	var start, another string
 	if flag != "" {
 		start, another = "; start one with tidegate serve, or name another with "+flag, "; name another server with "+flag
@@ -244,9 +256,10 @@ func unreachable(address, flag string, err error) error {
 	var host x509.HostnameError
 	var invalid x509.CertificateInvalidError
 	var dns *net.DNSError
+	var record tls.RecordHeaderError
 	switch {
 	case errors.As(err, &unknown):
-		return failed(codes.Unavailable, "the certificate of %s is not trusted: it is signed by an unknown authority; give its file with --ca", address)
+		return failed(codes.Unavailable, "the certificate of %s is not trusted: %s; give the server's with --ca", address, s.client.trust.unsigned())
 	case errors.As(err, &host):
 		return failed(codes.Unavailable, "the certificate of %s is not trusted: %w", address, host)
 	case errors.As(err, &invalid):
@@ -255,6 +268,10 @@ func unreachable(address, flag string, err error) error {
 		return failed(codes.Unavailable, "no server answers at %s%s", address, start)
 	case errors.As(err, &dns):
 		return failed(codes.Unavailable, "no such host: %s%s", dns.Name, another)
+	case flag == "--server" && (errors.As(err, &record) || strings.HasSuffix(err.Error(), "tls: no application protocol")):
+		return notGRPC(address)
+	case errors.As(err, &record):
+		return failed(codes.Unavailable, "%s does not speak TLS", address)
 	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, context.DeadlineExceeded):
 		return failed(codes.Unavailable, "no server answers at %s in time", address)
 	}

@@ -41,7 +41,7 @@ func (c *loginCmd) Run(ctx context.Context, s *shell) error {
 	})
 	if err != nil {
 		if st, ok := statusOf(err); ok && st.Code() == codes.Unauthenticated {
-			return answered(st, errors.New(st.Message()))
+			return answered(st, fmt.Errorf("%s, for %s at %s", st.Message(), c.Username, cl.address))
 		}
 		return err
 	}

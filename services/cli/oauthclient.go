@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"google.golang.org/grpc/codes"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
@@ -44,6 +45,14 @@ func (f *oauthClientFlags) stage() catalogv1.Stage {
 	return catalogv1.Stage_STAGE_PRODUCTION
 }
 
+// flag returns what a command line has behind the application to name this stage.
+func (f *oauthClientFlags) flag() string {
+	if f.Sandbox {
+		return " --sandbox"
+	}
+	return ""
+}
+
 // find returns the OAuth client and its application.
 func (f *oauthClientFlags) find(ctx context.Context, cl *client) (*subscriptionv1.Application, *subscriptionv1.OAuthClient, error) {
 	app, err := cl.application(ctx, "APP", f.App)
@@ -59,12 +68,8 @@ func (f *oauthClientFlags) find(ctx context.Context, cl *client) (*subscriptionv
 			return app, c, nil
 		}
 	}
-	hint := ""
-	if f.Sandbox {
-		hint = " --sandbox"
-	}
 	return nil, nil, fmt.Errorf("APP: %s has no %s OAuth client; create one with: tidegate oauth-client create %s%s",
-		app.GetDisplayName(), word(f.stage(), "STAGE_"), quote.Word(f.App), hint)
+		app.GetDisplayName(), word(f.stage(), "STAGE_"), quote.Word(f.App), f.flag())
 }
 
 // oauthClients returns the OAuth clients of an application.
@@ -80,7 +85,7 @@ func (c *client) oauthClients(ctx context.Context, app string) ([]*subscriptionv
 
 // lifetimeFlag says how long a new secret is valid.
 type lifetimeFlag struct {
-	Lifetime time.Duration `placeholder:"TIME" help:"How long the secret is valid, such as 2160h. Default: for ever."`
+	Lifetime time.Duration `placeholder:"TIME" help:"How long the secret is valid, such as 90d. Default: for ever."`
 }
 
 // newSecret creates a secret of an OAuth client.
@@ -152,6 +157,9 @@ func (c *oauthClientCreateCmd) Run(ctx context.Context, s *shell) error {
 	made, err := cl.apps.CreateOAuthClient(ctx, &subscriptionv1.CreateOAuthClientRequest{
 		Parent: app.GetName(), OauthClient: &subscriptionv1.OAuthClient{Stage: c.stage()},
 	})
+	if st, ok := statusOf(err); ok && st.Code() == codes.AlreadyExists {
+		return answered(st, fmt.Errorf("%s; create another secret with: tidegate oauth-client secret create %s%s", st.Message(), quote.Word(c.App), c.flag()))
+	}
 	if err != nil {
 		return err
 	}

@@ -92,7 +92,7 @@ func TestErrorsAsObjects(t *testing.T) {
 		{c, []string{"plan", "list"}, &statuspb.Status{Code: 14, Message: "the disk is full; try again later", Details: []*anypb.Any{detail}}, 1},
 		{c, []string{"api", "get", "apis/9"}, &statuspb.Status{Code: 5, Message: `API: there is no API "apis/9" that you may see; list them with: tidegate api list`}, 1},
 		{nobody, []string{"whoami"}, &statuspb.Status{Code: 16, Message: "not signed in to localhost:9090; sign in with: tidegate login"}, 1},
-		{nobody, []string{"whoami", "--server", "x"}, &statuspb.Status{Code: 3, Message: `--server: "x" is not host:port`}, 2},
+		{nobody, []string{"whoami", "--server", "x"}, &statuspb.Status{Code: 3, Message: `--server: "x" is not host:port, such as localhost:9090`}, 2},
 		{nobody, []string{"api", "lost"}, &statuspb.Status{Code: 3, Message: `unexpected argument lost, did you mean "list"?`}, 2},
 		{nobody, []string{"whoami", "--ca", "/dev/null"}, &statuspb.Status{Code: 2, Message: "--ca: /dev/null has no certificate in it"}, 1},
 	} {

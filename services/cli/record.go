@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"strings"
 
+	"google.golang.org/grpc/codes"
+
 	usagev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/usage/v1"
 	"github.com/tidegatehq/tidegate/services/kit/fault"
 )
@@ -129,7 +131,7 @@ func (c *recordGetCmd) Run(ctx context.Context, s *shell) error {
 	name := "sessionRecords/" + strings.TrimPrefix(c.Ref, "sessionRecords/")
 	r, err := cl.usage.GetSessionRecord(ctx, &usagev1.GetSessionRecordRequest{Name: name})
 	if absent(err) && fault.Reason(err) != fault.ReasonRecordLeftOut {
-		return unknown("REF", "record", c.Ref, "record list")
+		return failed(codes.NotFound, "REF: there is no record %q that you may see; one is there a few seconds after the end; list them with: tidegate record list", c.Ref)
 	}
 	if err != nil {
 		return err

@@ -74,10 +74,14 @@ const pageSize = 500
 // api returns the API that the argument API names: its resource name or display name.
 func (c *client) api(ctx context.Context, text string) (*catalogv1.Api, error) {
 	api, err := c.findAPI(ctx, text)
-	if err == nil && api == nil {
-		err = unknown("API", "API", text, "api list")
+	if err != nil || api != nil {
+		return api, err
 	}
-	return api, err
+	if v, err := c.version(ctx, "API", text); err == nil {
+		alone, _, _ := strings.Cut(strings.TrimSuffix(text, "/"+v.GetVersion()), "/versions/")
+		return nil, failed(codes.NotFound, "API: %q is a version; name the API alone, as %s, or see tidegate api version", text, quote.Word(alone))
+	}
+	return nil, unknown("API", "API", text, "api list")
 }
 
 // findAPI is like api, but returns nil when there is no such API.

@@ -8,7 +8,7 @@ import (
 
 // securityFlags say how the clients of a version prove who they are.
 type securityFlags struct {
-	Security string   `enum:"oauth2,none," default:"" help:"How clients prove who they are: oauth2, with an access token (the default), or none."`
+	Security string   `enum:"oauth2,none," default:"" placeholder:"KIND" help:"How clients prove who they are: oauth2, with an access token (the default), or none."`
 	Place    []string `sep:"none" placeholder:"PLACE" help:"Where the access token may be, header:Authorization or query:access_token; can be repeated, in the order of the search. Default: both."`
 }
 

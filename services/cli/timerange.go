@@ -9,7 +9,7 @@ import (
 
 // timeFlags bound a list of what happened.
 type timeFlags struct {
-	Since string `placeholder:"TIME" help:"Show only what was at this time or later: a time such as 2026-01-31T12:00:00Z (RFC 3339), or how long ago, such as 24h."`
+	Since string `placeholder:"TIME" help:"Show only what was at this time or later: a time such as 2026-01-31T12:00:00Z (RFC 3339), or how long ago, such as 24h or 7d."`
 	Until string `placeholder:"TIME" help:"Show only what was before this time, in the same form."`
 }
 
@@ -33,12 +33,12 @@ func timeOf(flag, text string, now time.Time) (*timestamppb.Timestamp, error) {
 	if text == "" {
 		return nil, nil
 	}
-	if ago, err := time.ParseDuration(text); err == nil && ago >= 0 {
+	if ago, err := duration(text); err == nil && ago >= 0 {
 		return timestamppb.New(now.Add(-ago)), nil
 	}
 	at, err := time.Parse(time.RFC3339, strings.ToUpper(text))
 	if err != nil {
-		return nil, usagef("%s: %q is neither a time such as 2026-01-31T12:00:00Z nor how long ago, such as 24h", flag, text)
+		return nil, usagef("%s: %q is neither a time such as 2026-01-31T12:00:00Z nor how long ago, such as 24h or 7d", flag, text)
 	}
 	return timestamppb.New(at), nil
 }

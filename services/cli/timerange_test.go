@@ -10,6 +10,7 @@ func TestTimes(t *testing.T) {
 	now := time.Date(2026, 1, 2, 12, 0, 0, 0, time.UTC)
 	for text, want := range map[string]time.Time{
 		"24h":                       now.Add(-24 * time.Hour),
+		"7d":                        now.Add(-7 * 24 * time.Hour),
 		"90m":                       now.Add(-90 * time.Minute),
 		"0s":                        now,
 		"2026-01-01T00:00:00Z":      time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC),
@@ -20,7 +21,7 @@ func TestTimes(t *testing.T) {
 			t.Errorf("timeOf(%q) = %v, %v, want %v", text, got, err, want)
 		}
 	}
-	for _, text := range []string{"yesterday", "-1h", "2026-01-01", "24"} {
+	for _, text := range []string{"yesterday", "-1h", "2026-01-01", "24", "-1d", "d", "1.5d"} {
 		if got, err := timeOf("--since", text, now); err == nil {
 			t.Errorf("timeOf(%q) = %v, want a refusal", text, got)
 		}

@@ -91,7 +91,7 @@ func (s *shell) portalError(portal string, err error) error {
 	if _, refused := errors.AsType[*oauth.Error](err); refused {
 		return err
 	}
-	if helpful := unreachable(portal, "--portal", err); !strings.HasPrefix(helpful.Error(), "cannot connect") {
+	if helpful := s.unreachable(portal, "--portal", err); !strings.HasPrefix(helpful.Error(), "cannot connect") {
 		return helpful
 	}
 	return err

@@ -65,7 +65,7 @@ func (c *versionCreateCmd) Run(ctx context.Context, s *shell) error {
 // versionListCmd lists versions.
 type versionListCmd struct {
 	API   string `arg:"" name:"api" optional:"" help:"The API. Default: all."`
-	State string `enum:"created,published," default:"" help:"Show only versions in this state: created or published."`
+	State string `enum:"created,published," default:"" placeholder:"STATE" help:"Show only versions in this state: created or published."`
 	Tag   string `placeholder:"WORD" help:"Show only versions with this tag."`
 }
 

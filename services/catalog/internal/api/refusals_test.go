@@ -241,6 +241,6 @@ func TestDeleteApiRefuses(t *testing.T) {
 		{"by an owner who is no creator any more", remove(w.other.GetName(), "", true, w.demoted), codes.PermissionDenied, "this needs the role creator"},
 		{"with a stale etag", remove(w.other.GetName(), "2", true, w.ann), codes.Aborted, staleEtag},
 		{"of what is published", remove(w.echo.GetName(), "", true, w.root), codes.FailedPrecondition, "a version of the API is published: demote it first"},
-		{"of what has versions", remove(w.hidden.GetName(), "", false, w.ann), codes.FailedPrecondition, "the API has versions: delete them first, or set force"},
+		{"of what has versions", remove(w.hidden.GetName(), "", false, w.ann), codes.FailedPrecondition, "force: the API has versions: delete them first, or set it"},
 	})
 }

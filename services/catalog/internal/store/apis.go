@@ -259,7 +259,7 @@ func (s *Store) DeleteAPI(ctx context.Context, v identity.Viewer, id string, for
 		case a.Published:
 			return change.Record{}, fault.Precondition("a version of the API is published: demote it first")
 		case len(routes) > 0 && !force:
-			return change.Record{}, fault.Precondition("the API has versions: delete them first, or set force")
+			return change.Record{}, fault.Precondition("force: the API has versions: delete them first, or set it")
 		}
 		if _, err := tx.ExecContext(ctx, `DELETE FROM version WHERE api_id = $1`, id); err != nil {
 			return change.Record{}, err

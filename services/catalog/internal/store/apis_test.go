@@ -63,7 +63,7 @@ func TestAPI(t *testing.T) {
 		must(t, err)
 		a.Published, a.DefaultPublished, a.Created = false, false, true
 		stop := fault.Aborted("stop")
-		refused(t, "DeleteAPI of one with versions", b.DeleteAPI(ctx, ann, a.ID, false, allow[API]), codes.FailedPrecondition, "set force")
+		refused(t, "DeleteAPI of one with versions", b.DeleteAPI(ctx, ann, a.ID, false, allow[API]), codes.FailedPrecondition, "set it")
 		refused(t, "DeleteAPI that check refuses", b.DeleteAPI(ctx, ann, a.ID, true, func(API) error { return stop }), codes.Aborted, "stop")
 		check("after refused deletions")
 		must(t, b.DeleteAPI(ctx, ann, a.ID, true, allow[API]))
