@@ -195,9 +195,13 @@ func (a *attempt) origin() error {
 	default:
 		p := forbidden(problem.OriginRefused, "the API does not take connections from this origin")
 		p.Why = strings.Join(lines, ", ")
+		p.Why = p.Why[:min(len(p.Why), maxOrigin)]
 		return p
 	}
 }
+
+// maxOrigin is how much of an origin that is refused the log and the record have, in bytes.
+const maxOrigin = 255
 
 // register makes the session, then checks once more what may have changed before
 // it could be found: from here on, a change of the route or of the grant ends it.

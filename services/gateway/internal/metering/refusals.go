@@ -1,7 +1,6 @@
 package metering
 
 import (
-	"strings"
 	"sync"
 	"time"
 
@@ -73,17 +72,20 @@ func (t *Meter) Refused(f *refusal.Refusal) {
 	}
 	kept := *f
 	kept.Host, kept.Path, kept.UserAgent = t.shown(f.Host), t.shown(f.Path), t.shown(f.UserAgent)
+	kept.Problem = &problem.Problem{Status: f.Problem.Status, Code: f.Problem.Code, Detail: t.shown(f.Problem.Full())}
 	kept.Err = nil
 	if displaced, was := t.refusals.add(kept); was {
 		t.leftOut.add(leftOutKey(&displaced), 1)
 	}
 }
 
-// shown returns the beginning of what a client sent as users may see it. It is a copy: a
-// part of a head would keep the whole head in memory.
+// shown returns the beginning of a text, which a client may have sent, as users may see
+// it. It is a copy: a part of a head would keep the whole head in memory.
 func (t *Meter) shown(text string) string {
-	text = t.hide(text)
-	return strings.Clone(text[:min(len(text), maxText)])
+	if t.cfg.Hide != nil {
+		text = t.cfg.Hide(text)
+	}
+	return line(text)
 }
 
 // maxText is the longest text of a record, in characters.
@@ -109,12 +111,12 @@ func (t *Meter) convertRefusal(f *refusal.Refusal) *usagev1.SessionRecord {
 		EndTime:       stamp(f.At),
 		EndedBy:       usagev1.SessionRecord_Party(p.Code.By()), // the numbers are the same
 		EndReason:     usagev1.EndReason(p.Code.Reason()),
-		Detail:        line(t.hide(p.Full())),
+		Detail:        p.Detail,
 		Status:        uint32(p.Status),
 		Code:          p.Code.String(),
-		Host:          line(f.Host),
-		Path:          line(f.Path),
-		UserAgent:     line(f.UserAgent),
+		Host:          f.Host,
+		Path:          f.Path,
+		UserAgent:     f.UserAgent,
 	}
 	k := leftOutKey(f)
 	out.Api, out.Version, out.Application = k.api, k.version, k.application
@@ -122,14 +124,6 @@ func (t *Meter) convertRefusal(f *refusal.Refusal) *usagev1.SessionRecord {
 		out.Subscription, out.Grant = f.Grant.Subscription, f.Grant.Name
 	}
 	return out
-}
-
-// hide returns text without credentials of the installation.
-func (t *Meter) hide(text string) string {
-	if t.cfg.Hide == nil {
-		return text
-	}
-	return t.cfg.Hide(text)
 }
 
 // left is what records that are not kept are counted by. A refusal has an API only where

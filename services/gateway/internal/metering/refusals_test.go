@@ -2,10 +2,12 @@ package metering
 
 import (
 	"context"
+	"errors"
 	"net/netip"
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
 	"google.golang.org/grpc/codes"
@@ -15,6 +17,7 @@ import (
 	usagev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/usage/v1"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/ending"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/grant"
+	"github.com/tidegatehq/tidegate/services/gateway/internal/head"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/problem"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/refusal"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/session"
@@ -54,7 +57,7 @@ func TestRefusalIsReportedWhole(t *testing.T) {
 		Application: "applications/1", Subscription: "subscriptions/1", Grant: "grants/1", ClientAddress: "192.0.2.1:1234",
 		EndTime: stamp(nine), EndedBy: usagev1.SessionRecord_PARTY_GATEWAY, EndReason: usagev1.EndReason_END_REASON_REFUSED,
 		Status: 401, Code: "CREDENTIAL_INVALID", Detail: "no: expired …", Host: "api.example",
-		Path: "/a/1/…/" + strings.Repeat("x", 255-len("/a/1/…/")), UserAgent: "curl /\uFFFD8",
+		Path: "/a/1/…/" + strings.Repeat("x", 255-utf8.RuneCountInString("/a/1/…/")), UserAgent: "curl /\uFFFD8",
 	}, {
 		Name: "sessionRecords/" + near.Ref, Session: "gateways/gateway-1/sessions/" + near.Ref, Api: "apis/a", ClientAddress: "192.0.2.1:1234",
 		EndTime: stamp(nine), EndedBy: usagev1.SessionRecord_PARTY_BACKEND, EndReason: usagev1.EndReason_END_REASON_BACKEND_REFUSED,
@@ -62,6 +65,22 @@ func TestRefusalIsReportedWhole(t *testing.T) {
 	}}
 	if diff := cmp.Diff(want, s.records, protocmp.Transform()); diff != "" {
 		t.Errorf("the records differ (- want, + got):\n%s", diff)
+	}
+}
+
+// TestARefusalThatWaitsIsSmall: of what a client or backend sent only the beginning of what
+// the record will say stays in memory, as thousands may wait.
+func TestARefusalThatWaitsIsSmall(t *testing.T) {
+	m, _ := newMeter(t, Default(), newService(t))
+	f, long := refused(problem.OriginRefused, versionOne, nine), strings.Repeat("x", 30_000)
+	f.Problem.Why, f.Problem.Cause, f.Err = long, errors.New(long), errors.New(long)
+	f.Problem.Header = []head.Field{{Name: "Www-Authenticate", Value: long}}
+	f.Host, f.Path, f.UserAgent = long, long, long
+	m.Refused(f)
+	waits := m.refusals.take(1)[0]
+	if p := waits.Problem; waits.Err != nil || p.Cause != nil || p.Header != nil ||
+		len(p.Full()) != maxText || len(waits.Host) != maxText || len(waits.Path) != maxText || len(waits.UserAgent) != maxText {
+		t.Errorf("%+v of %+v waits, want at most %d characters of each text", waits, *p, maxText)
 	}
 }
 
