@@ -252,17 +252,19 @@ func TestRESTPassesStatuses(t *testing.T) {
 		err       error
 		status    int
 		challenge string
+		retry     string
 	}{
-		{fault.NotFound("api %q", "a1"), 404, ""},
-		{fault.AlreadyExists("the context is taken"), 409, ""},
-		{fault.Invalid("api.context", "must begin with a slash"), 400, ""},
-		{fault.Denied("this needs the role admin"), 403, ""},
-		{fault.WithReason(fault.Unauthenticated("the token has expired"), "TOKEN_EXPIRED"), 401, `Bearer realm="tidegate", error="invalid_token"`},
-		{fault.Precondition("the version is published"), 400, ""},
-		{fault.Aborted("the etag is stale"), 409, ""},
-		{fault.Exhausted("too many sign-ins"), 429, ""},
-		{fault.Unavailable("the database is away, try again"), 503, ""},
-		{fault.Unimplemented("not here"), 501, ""},
+		{fault.NotFound("api %q", "a1"), 404, "", ""},
+		{fault.AlreadyExists("the context is taken"), 409, "", ""},
+		{fault.Invalid("api.context", "must begin with a slash"), 400, "", ""},
+		{fault.Denied("this needs the role admin"), 403, "", ""},
+		{fault.WithReason(fault.Unauthenticated("the token has expired"), "TOKEN_EXPIRED"), 401, `Bearer realm="tidegate", error="invalid_token"`, ""},
+		{fault.Precondition("the version is published"), 400, "", ""},
+		{fault.Aborted("the etag is stale"), 409, "", ""},
+		{fault.Exhausted("too many sign-ins"), 429, "", ""},
+		{fault.RetryAfter(fault.Exhausted("too many failures"), 1500*time.Millisecond), 429, "", "2"},
+		{fault.Unavailable("the database is away, try again"), 503, "", ""},
+		{fault.Unimplemented("not here"), 501, "", ""},
 	}
 	for _, tt := range tests {
 		s.on(catalogv1.CatalogService_GetApi_FullMethodName, func(context.Context, proto.Message) (proto.Message, error) {
@@ -275,6 +277,9 @@ func TestRESTPassesStatuses(t *testing.T) {
 		}
 		if c := got.header.Get("Www-Authenticate"); c != tt.challenge {
 			t.Errorf("GET with %v: WWW-Authenticate = %q, want %q", tt.err, c, tt.challenge)
+		}
+		if after := got.header.Get("Retry-After"); after != tt.retry {
+			t.Errorf("GET with %v: Retry-After = %q, want %q", tt.err, after, tt.retry)
 		}
 	}
 }

@@ -10,11 +10,13 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/protoadapt"
+	"google.golang.org/protobuf/types/known/durationpb"
 )
 
 // Violation says what is wrong with one field of a request.
@@ -142,6 +144,30 @@ func WithReason(err error, reason string, meta ...string) error {
 	})
 	details = append(details, protoadapt.MessageV1Of(info))
 	return &fault{code: f.code, message: f.message, details: details, cause: f.cause}
+}
+
+// RetryAfter adds a google.rpc.RetryInfo to a fault: the same call may succeed after the
+// wait, and before that it will not (AIP-194). Over REST it is the header Retry-After. An
+// error that is not a fault is returned unchanged.
+func RetryAfter(err error, wait time.Duration) error {
+	f := find(err)
+	if f == nil {
+		return err
+	}
+	with := *f
+	with.details = append(slices.Clip(f.details), protoadapt.MessageV1Of(&errdetails.RetryInfo{RetryDelay: durationpb.New(wait)}))
+	return &with
+}
+
+// RetryDelay returns the wait that RetryAfter gave, 0 without one. It works for faults and
+// for received statuses.
+func RetryDelay(err error) time.Duration {
+	for _, d := range status.Convert(err).Details() {
+		if info, ok := d.(*errdetails.RetryInfo); ok {
+			return info.GetRetryDelay().AsDuration()
+		}
+	}
+	return 0
 }
 
 // Wrap gives a fault its cause, for the log and for errors.Is; callers never see

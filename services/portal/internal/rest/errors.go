@@ -5,7 +5,9 @@ import (
 	"errors"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
+	"time"
 
 	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
 	spb "google.golang.org/genproto/googleapis/rpc/status"
@@ -73,6 +75,9 @@ func writeError(w http.ResponseWriter, r *http.Request, err error) {
 	h.Del("Content-Length")
 	if httpStatus == http.StatusUnauthorized {
 		h.Set("WWW-Authenticate", challenge(r))
+	}
+	if wait := fault.RetryDelay(st.Err()); wait > 0 {
+		h.Set("Retry-After", strconv.FormatInt(int64((wait+time.Second-1)/time.Second), 10))
 	}
 	w.WriteHeader(httpStatus)
 	_, _ = w.Write(statusJSON(st.Proto()))

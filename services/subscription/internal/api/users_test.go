@@ -74,6 +74,9 @@ func TestThrottle(t *testing.T) {
 		if fault.Reason(err) != "TOO_MANY_FAILURES" {
 			t.Errorf("reason = %q, want TOO_MANY_FAILURES", fault.Reason(err))
 		}
+		if again := fault.RetryDelay(err); again != 30*time.Second {
+			t.Errorf("%s may try again after %v, want 30s", name, again)
+		}
 	}
 	w.add(30 * time.Second)
 	_, err := w.signIn("admin", "wrong")

@@ -175,8 +175,8 @@ func (a *API) throttle(ctx context.Context, attempt store.Attempt) (failed bool,
 		return failed, err
 	}
 	wait = (wait + time.Second - 1).Truncate(time.Second)
-	return failed, fault.WithReason(
-		fault.Exhausted("too many failed sign-ins for this name; try again in %s", wait), fault.ReasonTooManyFailures)
+	return failed, fault.RetryAfter(fault.WithReason(
+		fault.Exhausted("too many failed sign-ins for this name; try again in %s", wait), fault.ReasonTooManyFailures), wait)
 }
 
 // signedIn returns the answer to a successful sign-in or refresh.
