@@ -111,4 +111,12 @@ func TestAuditSaysWhoItWas(t *testing.T) {
 	if c := list.GetChanges()[0]; c.GetActor() != w.rootName || c.GetActorDisplayName() != "admin" {
 		t.Errorf("the newest change is by %q, called %q, want %s, called admin", c.GetActor(), c.GetActorDisplayName(), w.rootName)
 	}
+	// Who signs out brings no access token.
+	_, err = w.signIns.SignOut(t.Context(), &identityv1.SignOutRequest{RefreshToken: in.GetRefreshToken()})
+	w.must(err)
+	list, err = w.changes.ListChanges(w.root, &changev1.ListChangesRequest{Parent: "services/subscription", PageSize: 1})
+	w.must(err)
+	if c := list.GetChanges()[0]; c.GetAction() != "SignOut" || c.GetActorDisplayName() != "admin" || c.GetResourceDisplayName() != "admin" {
+		t.Errorf("the newest change is %s by %q of %q, want SignOut by admin of what is called admin", c.GetAction(), c.GetActorDisplayName(), c.GetResourceDisplayName())
+	}
 }

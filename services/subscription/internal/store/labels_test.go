@@ -65,12 +65,18 @@ func TestLabelsOutliveWhatTheyName(t *testing.T) {
 		want.Application = "other"
 		check("reported after the user was deleted with the application", other, want)
 		b.add(21 * 24 * time.Hour)
-		keep := store.Retention{Records: 10 * 24 * time.Hour, Usage: 20 * 24 * time.Hour}
+		keep := store.Retention{Refusals: time.Hour, Records: 10 * 24 * time.Hour, Usage: 20 * 24 * time.Hour}
+		refusals := keep
+		refusals.Refusals = 30 * 24 * time.Hour
 		ok(t, b.Purge(ctx, keep))
 		if n := b.count("former_name"); n != 4 {
 			t.Errorf("former names while late reports may come = %d, want those of a version, a user and two applications", n)
 		}
 		b.add(2 * 24 * time.Hour)
+		ok(t, b.Purge(ctx, refusals))
+		if n := b.count("former_name"); n != 4 {
+			t.Errorf("former names while there may be refused handshakes = %d, want 4", n)
+		}
 		ok(t, b.Purge(ctx, keep))
 		if n := b.count("former_name"); n != 0 {
 			t.Errorf("former names without usage = %d, want none", n)

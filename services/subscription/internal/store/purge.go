@@ -86,7 +86,7 @@ func (s *Store) Purge(ctx context.Context, keep Retention) error {
 			DELETE FROM usage WHERE hour IN (SELECT hour FROM usage WHERE hour < $1 ORDER BY hour LIMIT $2) AND hour < $1`},
 		{"former owners", now.Add(-max(lasting(keep.Records), lasting(keep.Refusals), lasting(keep.Usage))).Add(-reports), `
 			DELETE FROM former_owner WHERE name IN (SELECT name FROM former_owner WHERE ended_at < $1 LIMIT $2)`},
-		{"former names", now.Add(-max(lasting(keep.Records), lasting(keep.Usage))).Add(-reports), `
+		{"former names", now.Add(-max(lasting(keep.Records), lasting(keep.Refusals), lasting(keep.Usage))).Add(-reports), `
 			DELETE FROM former_name WHERE name IN (SELECT name FROM former_name WHERE ended_at < $1 LIMIT $2)`},
 		{"batches", now.Add(-batches), `
 			DELETE FROM batch WHERE boot_id IN (SELECT boot_id FROM batch WHERE taken_at < $1 LIMIT $2) AND taken_at < $1`},

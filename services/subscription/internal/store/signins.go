@@ -145,8 +145,12 @@ func (s *Store) endOldest(ctx context.Context, user string, alive int) (names []
 		if err != nil || len(names) == 0 {
 			return change.Record{Skip: true}, err
 		}
+		username, err := usernameOf(ctx, tx, user)
+		if err != nil {
+			return change.Record{}, err
+		}
 		ended, err := endAccess(ctx, tx, names...)
-		return change.Record{Actor: UserName(user), Resource: names[0], Event: ended}, err
+		return change.Record{Actor: UserName(user), ActorLabel: username, Resource: names[0], Label: username, Event: ended}, err
 	})
 	return names, err
 }
@@ -246,11 +250,26 @@ func (s *Store) endSignIn(ctx context.Context, signIn string, actor func(user st
 		if err != nil || !found {
 			return change.Record{Skip: true}, err
 		}
-		name := SignInName(user, signIn)
-		ended, err := endAccess(ctx, tx, name)
-		return change.Record{Actor: actor(user), Resource: name, Event: ended}, err
+		record := change.Record{Actor: actor(user), Resource: SignInName(user, signIn)}
+		if record.Label, err = usernameOf(ctx, tx, user); err != nil {
+			return change.Record{}, err
+		}
+		if record.Actor == UserName(user) {
+			record.ActorLabel = record.Label
+		}
+		record.Event, err = endAccess(ctx, tx, record.Resource)
+		return record, err
 	})
 	return user, err
+}
+
+// usernameOf returns what users call a user, or "" where there is none.
+func usernameOf(ctx context.Context, q sqldb.Querier, user string) (string, error) {
+	username, _, err := sqldb.One(ctx, q, scanID, `SELECT username FROM users WHERE id = $1`, user)
+	if err != nil {
+		return "", fmt.Errorf("read the username of %s: %w", UserName(user), err)
+	}
+	return username, nil
 }
 
 // endSignIns ends all sign-ins of a user, and forgets the user's devices.
