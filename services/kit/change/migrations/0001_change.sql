@@ -25,6 +25,7 @@ CREATE TABLE change (
 );
 CREATE INDEX change_time_us ON change (time_us);
 CREATE INDEX change_actor ON change (actor, number);
+CREATE INDEX change_actor_label ON change (actor_label, number);
 CREATE INDEX change_resource ON change (resource, number);
 CREATE INDEX change_resource_label ON change (resource_label, number);
 
