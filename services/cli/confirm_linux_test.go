@@ -100,6 +100,34 @@ func TestDestructiveCommandsAsk(t *testing.T) {
 	}
 }
 
+// A server is forgotten with what is kept for it, after a yes.
+func TestServerRemoveAsks(t *testing.T) {
+	t.Parallel()
+	f := newFakeServer(t)
+	c := f.signIn(t)
+	kept := func(known *state) error {
+		known.server(f.addr).OAuthClients = map[string]storedOAuthClient{"1": {}, "2": {}}
+		return nil
+	}
+	if err := (&store{dir: c.dir}).update(kept); err != nil {
+		t.Fatal(err)
+	}
+	asked := "Forgets the server " + f.addr + ", with 1 sign-in and 2 kept secrets.\nGo on? [y/N] "
+	for _, tt := range []struct{ answer, stdout, stderr string }{
+		{"n\n", "", asked + "tidegate: server remove: nothing was done: the answer was not yes\n"},
+		{"y\n", "Removed  " + f.addr + "\n", asked},
+	} {
+		c.stdin = typed(t, tt.answer)
+		if stdout, stderr, _ := c.run(t, "server", "remove", f.addr); stdout != tt.stdout || stderr != tt.stderr {
+			t.Errorf("after %q: %q, %q, want %q, %q", tt.answer, stdout, stderr, tt.stdout, tt.stderr)
+		}
+		known, err := (&store{dir: c.dir}).read()
+		if err != nil || (known.Servers[f.addr] == nil) != (tt.stdout != "") {
+			t.Errorf("after %q, the servers are %v: %v", tt.answer, known.Servers, err)
+		}
+	}
+}
+
 // A person may think longer than a command may take.
 func TestTimeStandsStillForAPerson(t *testing.T) {
 	t.Parallel()

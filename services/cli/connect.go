@@ -140,7 +140,7 @@ func (c *connectCmd) target(ctx context.Context, s *shell) (*url.URL, error) {
 			return nil, err
 		}
 		if address == "" {
-			return nil, fmt.Errorf("ADDRESS: the server has no address for %s; give a ws:// or wss:// URL", c.Address)
+			return nil, failed(codes.FailedPrecondition, "ADDRESS: the server has no address for %s; give a ws:// or wss:// URL", c.Address)
 		}
 	}
 	target, err := url.Parse(address)

@@ -68,7 +68,7 @@ func (f *oauthClientFlags) find(ctx context.Context, cl *client) (*subscriptionv
 			return app, c, nil
 		}
 	}
-	return nil, nil, fmt.Errorf("APP: %s has no %s OAuth client; create one with: tidegate oauth-client create %s%s",
+	return nil, nil, failed(codes.FailedPrecondition, "APP: %s has no %s OAuth client; create one with: tidegate oauth-client create %s%s",
 		app.GetDisplayName(), word(f.stage(), "STAGE_"), quote.Word(f.App), f.flag())
 }
 

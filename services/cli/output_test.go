@@ -16,6 +16,7 @@ import (
 	"google.golang.org/protobuf/types/known/anypb"
 
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
+	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
 )
 
 // oneAPI has one API, and refuses to find plans.
@@ -73,6 +74,31 @@ func TestWholeObjects(t *testing.T) {
 	}
 }
 
+// offeredCatalog has one version, which offers a plan.
+type offeredCatalog struct{ seenCatalog }
+
+func (s *offeredCatalog) GetVersion(ctx context.Context, req *catalogv1.GetVersionRequest) (*catalogv1.Version, error) {
+	v, err := s.seenCatalog.GetVersion(ctx, req)
+	v.Plans = []string{"plans/1"}
+	return v, err
+}
+
+func (f *fakeServer) CreateSubscription(context.Context, *subscriptionv1.CreateSubscriptionRequest) (*subscriptionv1.Subscription, error) {
+	st, err := status.New(codes.AlreadyExists, "there is one").WithDetails(full)
+	if err != nil {
+		return nil, err
+	}
+	return nil, st.Err()
+}
+
+func (f *fakeServer) ListSubscriptions(context.Context, *subscriptionv1.ListSubscriptionsRequest) (*subscriptionv1.ListSubscriptionsResponse, error) {
+	return &subscriptionv1.ListSubscriptionsResponse{}, nil
+}
+
+func (f *fakeServer) ListOAuthClients(context.Context, *subscriptionv1.ListOAuthClientsRequest) (*subscriptionv1.ListOAuthClientsResponse, error) {
+	return &subscriptionv1.ListOAuthClientsResponse{}, nil
+}
+
 // TestErrorsAsObjects has commands fail: the error is a google.rpc.Status on standard
 // error, with what the server said to programs, and with the same exit code.
 func TestErrorsAsObjects(t *testing.T) {
@@ -83,6 +109,7 @@ func TestErrorsAsObjects(t *testing.T) {
 		t.Fatal(err)
 	}
 	nobody := command{dir: t.TempDir()}
+	taken := newFakeServer(t, func(srv *grpc.Server) { catalogv1.RegisterCatalogServiceServer(srv, &offeredCatalog{}) }).signIn(t)
 	for _, x := range []struct {
 		command
 		args []string
@@ -91,6 +118,9 @@ func TestErrorsAsObjects(t *testing.T) {
 	}{
 		{c, []string{"plan", "list"}, &statuspb.Status{Code: 14, Message: "the disk is full; try again later", Details: []*anypb.Any{detail}}, 1},
 		{c, []string{"api", "get", "apis/9"}, &statuspb.Status{Code: 5, Message: `API: there is no API "apis/9" that you may see; list them with: tidegate api list`}, 1},
+		{taken, []string{"subscribe", "Phone", seenVersion}, &statuspb.Status{Code: 6, Message: "Phone is already subscribed to apis/1/1.0.0", Details: []*anypb.Any{detail}}, 1},
+		{taken, []string{"subscription", "delete", "Phone", seenVersion}, &statuspb.Status{Code: 5, Message: "Phone is not subscribed to apis/1/1.0.0"}, 1},
+		{taken, []string{"oauth-client", "delete", "Phone"}, &statuspb.Status{Code: 9, Message: "APP: Phone has no production OAuth client; create one with: tidegate oauth-client create Phone"}, 1},
 		{nobody, []string{"whoami"}, &statuspb.Status{Code: 16, Message: "not signed in to localhost:9090; sign in with: tidegate login"}, 1},
 		{nobody, []string{"whoami", "--server", "x"}, &statuspb.Status{Code: 3, Message: `--server: "x" is not host:port, such as localhost:9090`}, 2},
 		{nobody, []string{"api", "lost"}, &statuspb.Status{Code: 3, Message: `unexpected argument lost, did you mean "list"?`}, 2},

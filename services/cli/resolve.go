@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"strings"
 
@@ -176,7 +175,7 @@ func (c *client) onlyVersion(ctx context.Context, arg string, api *catalogv1.Api
 	for _, v := range found {
 		strs = append(strs, v.GetVersion())
 	}
-	return nil, fmt.Errorf("%s: %q has the versions %s; name one, as %s", arg, label, strings.Join(strs, ", "), quote.Word(label+"/"+strs[0]))
+	return nil, failed(codes.InvalidArgument, "%s: %q has the versions %s; name one, as %s", arg, label, strings.Join(strs, ", "), quote.Word(label+"/"+strs[0]))
 }
 
 // addressOf returns the address of a version that clients should use: one with TLS,
@@ -217,7 +216,7 @@ func (c *client) addressOfAll(ctx context.Context, arg, text string) (string, er
 		address = strings.TrimSuffix(addressOf(all[0]), "/"+all[0].GetVersion())
 	}
 	if address == "" {
-		return "", fmt.Errorf("%s: the server has no address for %s; give a ws:// or wss:// URL", arg, text)
+		return "", failed(codes.FailedPrecondition, "%s: the server has no address for %s; give a ws:// or wss:// URL", arg, text)
 	}
 	return address, nil
 }
@@ -280,7 +279,7 @@ func (c *client) application(ctx context.Context, arg, text string) (*subscripti
 	for _, app := range found {
 		names = append(names, app.GetName())
 	}
-	return nil, fmt.Errorf("%s: %d applications are called %q: give one of %s", arg, len(found), text, strings.Join(names, ", "))
+	return nil, failed(codes.InvalidArgument, "%s: %d applications are called %q: give one of %s", arg, len(found), text, strings.Join(names, ", "))
 }
 
 // user returns the user that the argument USERNAME names: their resource name, "me", or

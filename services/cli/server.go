@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -121,6 +120,8 @@ func (s *state) knows(address string) error {
 // serverRemoveCmd forgets a server.
 type serverRemoveCmd struct {
 	Server string `arg:"" name:"address" help:"The server's gRPC address, as the list has it."`
+
+	yesFlag `embed:""`
 }
 
 // Run ends the sign-in, at the server too where it answers, and forgets the rest.
@@ -137,6 +138,12 @@ func (c *serverRemoveCmd) Run(ctx context.Context, s *shell) error {
 		return err
 	}
 	gone := known.Servers[c.Server]
+	err = s.confirm(c.Yes, "Forgets the server "+c.Server, func() []string {
+		return []string{number(signedIn(gone), nil, "sign-in", "sign-ins"), number(len(gone.OAuthClients), nil, "kept secret", "kept secrets")}
+	})
+	if err != nil {
+		return err
+	}
 	if gone.SignIn != nil {
 		s.global.Server = c.Server
 		if err := s.signOut(ctx, gone.SignIn); err != nil {
@@ -156,11 +163,15 @@ func (c *serverRemoveCmd) Run(ctx context.Context, s *shell) error {
 	if s.whole() {
 		return s.printValue(map[string]any{"removed": c.Server, "secrets": len(gone.OAuthClients)})
 	}
-	fields := [][2]string{{"Removed", c.Server}}
-	if n := len(gone.OAuthClients); n > 0 {
-		fields = append(fields, [2]string{"Secrets gone", fmt.Sprint(n)})
+	return s.printFields(append([][2]string{{"Removed", c.Server}}, s.along()...)...)
+}
+
+// signedIn is how many users are signed in to a server from here: one or none.
+func signedIn(server *serverState) int {
+	if server.SignIn == nil {
+		return 0
 	}
-	return s.printFields(fields...)
+	return 1
 }
 
 // signOut ends a sign-in at the server.

@@ -55,7 +55,7 @@ func TestServers(t *testing.T) {
 			t.Errorf("tidegate %q = %q, %d, want %q, %d", x.args, stderr, code, x.want, x.code)
 		}
 	}
-	if stdout, stderr, code := c.run(t, "server", "remove", one.addr); code != 0 || stderr != "" || stdout != "Removed  "+one.addr+"\n" {
+	if stdout, stderr, code := c.run(t, "server", "remove", one.addr); code != 0 || stderr != "" || stdout != "Removed  "+one.addr+"\nWith     1 sign-in\n" {
 		t.Errorf("server remove = %q, %q, %d", stdout, stderr, code)
 	}
 	if _, stderr, code := c.run(t, "whoami", "--server", one.addr); code != 1 || !strings.Contains(stderr, "not signed in to "+one.addr) {

@@ -44,7 +44,7 @@ func (c *subscribeCmd) Run(ctx context.Context, s *shell) error {
 	})
 	label := cl.labels()
 	if status.Code(err) == codes.AlreadyExists {
-		return fmt.Errorf("%s is already subscribed to %s", app.GetDisplayName(), label.version(ctx, v.GetName()))
+		return answered(status.Convert(err), fmt.Errorf("%s is already subscribed to %s", app.GetDisplayName(), label.version(ctx, v.GetName())))
 	}
 	if err != nil {
 		return err
@@ -61,7 +61,7 @@ func (c *client) choosePlan(ctx context.Context, v *catalogv1.Version, text stri
 	offered := v.GetPlans()
 	labels := c.labels()
 	if len(offered) == 0 {
-		return "", fmt.Errorf("VERSION: %s offers no plan to subscribe to", labels.version(ctx, v.GetName()))
+		return "", failed(codes.FailedPrecondition, "VERSION: %s offers no plan to subscribe to", labels.version(ctx, v.GetName()))
 	}
 	if text == "" {
 		if len(offered) > 1 {
@@ -71,7 +71,7 @@ func (c *client) choosePlan(ctx context.Context, v *catalogv1.Version, text stri
 	}
 	plan, err := c.plan(ctx, "--plan", text)
 	if err == nil && !slices.Contains(offered, plan) {
-		err = fmt.Errorf("--plan: %s does not offer it; it offers %s", labels.version(ctx, v.GetName()), strings.Join(all(ctx, offered, labels.plan), ", "))
+		err = failed(codes.FailedPrecondition, "--plan: %s does not offer it; it offers %s", labels.version(ctx, v.GetName()), strings.Join(all(ctx, offered, labels.plan), ", "))
 	}
 	return plan, err
 }
@@ -248,7 +248,7 @@ func (c *subscriptionArg) find(ctx context.Context, cl *client) (*subscriptionv1
 		return nil, err
 	}
 	if len(found) == 0 {
-		return nil, fmt.Errorf("%s is not subscribed to %s", app.GetDisplayName(), cl.labels().version(ctx, v.GetName()))
+		return nil, failed(codes.NotFound, "%s is not subscribed to %s", app.GetDisplayName(), cl.labels().version(ctx, v.GetName()))
 	}
 	return found[0], nil
 }

@@ -186,7 +186,7 @@ func (f *tokenFlags) stored(ctx context.Context, cl *client, app string) (oauth.
 	if sample != nil && found.GetName() == sample.OAuthClient {
 		return oauth.Credentials{ClientID: sample.ClientID, Secret: sample.ClientSecret}, nil
 	}
-	return oauth.Credentials{}, fmt.Errorf("APP: no secret of %s is stored on this machine; give --client-id and --secret, or create another with: tidegate oauth-client secret create %s",
+	return oauth.Credentials{}, failed(codes.FailedPrecondition, "APP: no secret of %s is stored on this machine; give --client-id and --secret, or create another with: tidegate oauth-client secret create %s",
 		app, quote.Word(app))
 }
 
@@ -226,5 +226,5 @@ func (c *client) issuedTo(token string) (oauth.Credentials, error) {
 	if sample := c.sample(); sample != nil && sample.ClientID == claims.ClientID {
 		return oauth.Credentials{ClientID: sample.ClientID, Secret: sample.ClientSecret}, nil
 	}
-	return oauth.Credentials{}, fmt.Errorf("--revoke: no secret of the token's OAuth client is stored on this machine; give --client-id %s and --secret", quote.Word(claims.ClientID))
+	return oauth.Credentials{}, failed(codes.FailedPrecondition, "--revoke: no secret of the token's OAuth client is stored on this machine; give --client-id %s and --secret", quote.Word(claims.ClientID))
 }
