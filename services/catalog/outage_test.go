@@ -53,7 +53,15 @@ func TestReadOnlyDatabase(t *testing.T) {
 		if err != nil || len(list.GetApis()) != 1 {
 			t.Errorf("ListApis = %v, %v, want one API", list, err)
 		}
-		if code, body := readyz(t, lis.Addr()); code != http.StatusOK || !strings.HasPrefix(body, "ok, but DATABASE_READ_ONLY: ") {
+		var code int
+		var body string
+		_ = reached(func() error {
+			if code, body = readyz(t, lis.Addr()); code != http.StatusOK {
+				return fault.WithReason(fault.Unavailable("not ready"), fault.ReasonDatabaseUnreachable)
+			}
+			return nil
+		})
+		if code != http.StatusOK || !strings.HasPrefix(body, "ok, but DATABASE_READ_ONLY: ") {
 			t.Errorf("/readyz = %d %q, want 200 and what is wrong", code, body)
 		}
 	}

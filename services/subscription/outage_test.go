@@ -17,8 +17,8 @@ import (
 	"github.com/tidegatehq/tidegate/services/kit/testdb"
 )
 
-// TestFullDatabase has the database say that its disk is full when an application is
-// made: callers are told so, reading works, and the service stays ready.
+// TestFullDatabase has the database say that its disk is full, whatever is written: callers
+// are told so, reading works, and the service stays ready.
 func TestFullDatabase(t *testing.T) {
 	url := testdb.PostgresURL(t)
 	lis, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
@@ -34,7 +34,9 @@ func TestFullDatabase(t *testing.T) {
 	must(t, err)
 	_, err = db.Exec(t.Context(), `CREATE FUNCTION full_disk() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
 		RAISE EXCEPTION 'could not extend file: No space left on device' USING ERRCODE = '53100'; END $$;
-		CREATE TRIGGER full_disk BEFORE INSERT ON application FOR EACH ROW EXECUTE FUNCTION full_disk()`)
+		DO $$ DECLARE name text; BEGIN FOR name IN SELECT tablename FROM pg_tables WHERE schemaname = current_schema() LOOP
+			EXECUTE format('CREATE TRIGGER full_disk BEFORE INSERT OR UPDATE OR DELETE ON %I FOR EACH ROW EXECUTE FUNCTION full_disk()', name);
+		END LOOP; END $$`)
 	must(t, err)
 	must(t, db.Close(t.Context()))
 	_, err = s.apps.CreateApplication(ctx, &subscriptionv1.CreateApplicationRequest{Application: &subscriptionv1.Application{DisplayName: "App"}})

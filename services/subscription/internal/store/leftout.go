@@ -104,7 +104,7 @@ type Reason struct {
 func (s *Store) ReasonsLeftOut(ctx context.Context, v identity.Viewer, hour time.Time) ([]Reason, error) {
 	rows, err := s.db.QueryContext(ctx, `
 		SELECT end_reason, code, CAST(SUM(number) AS BIGINT) FROM record_left_out
-		WHERE hour = $1 AND `+ofViewer(v, "record_left_out", "hour, api, version, application, end_reason, code", "$2", ofAPI)+`
+		WHERE hour = $1 AND (CAST($2 AS TEXT) IS NULL OR `+strings.Join(seenBy("$2", ofAPI("$2")), " OR ")+`)
 		GROUP BY end_reason, code ORDER BY 3 DESC, code, end_reason`, micros(hour), v.Owner())
 	if err != nil {
 		return nil, fmt.Errorf("read counts of records left out: %w", err)

@@ -238,7 +238,7 @@ func (r SessionRecord) ListKey() sqldb.TimeKey {
 // fault.
 func (s *Store) SessionRecord(ctx context.Context, v identity.Viewer, ref string) (SessionRecord, error) {
 	r, found, err := sqldb.One(ctx, s.db, scanRecord, selectRecord+`
-		WHERE ref = $1 AND `+ofViewer(v, "session_record", "ref", "$2", ofAPI), ref, v.Owner())
+		WHERE ref = $1 AND `+ofViewer(v, "session_record", "ref", "$2", ofAPI("$2")), ref, v.Owner())
 	switch {
 	case err != nil:
 		return SessionRecord{}, fmt.Errorf("read session record %q: %w", ref, err)
@@ -273,7 +273,7 @@ func (s *Store) SessionRecords(ctx context.Context, v identity.Viewer, f RecordF
 	}
 	return sqldb.List(ctx, s.db, scanRecord, SessionRecord.ListKey, before, selectRecord+`
 		WHERE (ended_at, ref) < ($1, $2)
-			AND `+ofViewer(v, "session_record", "ref", "$4", ofAPI)+`
+			AND `+ofViewer(v, "session_record", "ref", "$4", ofAPI("$4"))+`
 			AND (CAST($5 AS TEXT) IS NULL OR version = $5)
 			AND (CAST($6 AS TEXT) IS NULL OR application = $6)
 			AND (CAST($7 AS TEXT) IS NULL OR subscription = $7)

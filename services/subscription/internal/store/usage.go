@@ -169,24 +169,31 @@ func scanOwner(row sqldb.Row) (owner string, err error) {
 	return owner, err
 }
 
-// ofViewer returns the condition under which a row of a table is one that v may see: of
-// v's applications, or of v's versions, those that are gone too. Versions are looked up
-// when rows are read, so that what is known of a version follows it to another owner.
-// The condition is on the table's key, so that all of it is found by indexes; owner is
-// the parameter that has v.Owner(). Also are further conditions under which v may see a row.
-func ofViewer(v identity.Viewer, table, key, owner string, also ...func(owner string) string) string {
+// ofViewer returns the condition under which a row of a table is one that v may see; see
+// seenBy. It is on the table's key, so that all of it is found by indexes; owner is the
+// parameter that has v.Owner(). Also are further conditions under which v may see a row.
+func ofViewer(v identity.Viewer, table, key, owner string, also ...string) string {
 	if v.Owner() == nil {
 		return "CAST(" + owner + " AS TEXT) IS NULL"
 	}
-	var more strings.Builder
-	for _, condition := range also {
-		more.WriteString(`
-		UNION ALL SELECT ` + key + " FROM " + table + " WHERE " + condition(owner))
+	var rows []string
+	for _, condition := range seenBy(owner, also...) {
+		rows = append(rows, "SELECT "+key+" FROM "+table+" WHERE "+condition)
 	}
-	return "(" + key + ") IN (SELECT " + key + " FROM " + table + " WHERE application_owner = " + owner + `
-		UNION ALL SELECT ` + key + " FROM " + table + " WHERE version IN (SELECT name FROM version WHERE owner = " + owner + `)
-		UNION ALL SELECT ` + key + " FROM " + table + " WHERE version IN (SELECT name FROM former_owner WHERE owner = " + owner + `
-			AND name NOT IN (SELECT name FROM version))` + more.String() + ")"
+	return "(" + key + ") IN (" + strings.Join(rows, `
+		UNION ALL `) + ")"
+}
+
+// seenBy returns the conditions under which an owner may see a row, each of which is
+// enough: it is of the owner's applications, or of the owner's versions, those that are
+// gone too. Versions are looked up when rows are read, so that what is known of a version
+// follows it to another owner.
+func seenBy(owner string, also ...string) []string {
+	return append([]string{
+		"application_owner = " + owner,
+		"version IN (SELECT name FROM version WHERE owner = " + owner + ")",
+		"version IN (SELECT name FROM former_owner WHERE owner = " + owner + " AND name NOT IN (SELECT name FROM version))",
+	}, also...)
 }
 
 // ofAPI is the condition under which a row has no version, but an API of the owner's.

@@ -247,6 +247,7 @@ CREATE TABLE record_left_out (
     number            BIGINT NOT NULL,
     PRIMARY KEY (hour, api, version, application, end_reason, code)
 );
+CREATE INDEX record_left_out_refused ON record_left_out (hour) WHERE code <> '';
 
 CREATE TABLE session_record (
     ref                     TEXT COLLATE "C" PRIMARY KEY,
