@@ -80,8 +80,8 @@ func complete(model *kong.Application, words []string, servers func() []string) 
 		words = []string{""}
 	}
 	node, flags, argument := model.Node, slices.Clone(model.Flags), 0
-	var pending *kong.Flag // its value is next
-	last := words[len(words)-1]
+	var pending *kong.Flag                  // its value is next
+	last, before := words[len(words)-1], "" // before is what is typed of last, before its value
 	for _, word := range words[:len(words)-1] {
 		switch child := childOf(node, word); {
 		case node.Passthrough:
@@ -95,6 +95,12 @@ func complete(model *kong.Application, words []string, servers func() []string) 
 		default:
 			argument++
 		}
+	}
+	if flag, value, ok := strings.Cut(last, "="); ok && pending == nil && strings.HasPrefix(flag, "--") {
+		if pending = valueOf(flags, flag); pending == nil {
+			return nil
+		}
+		last, before = value, flag+"="
 	}
 	var all []candidate
 	switch {
@@ -113,7 +119,11 @@ func complete(model *kong.Application, words []string, servers func() []string) 
 			all = plain(servers())
 		}
 	}
-	return slices.DeleteFunc(all, func(c candidate) bool { return !strings.HasPrefix(c.word, last) })
+	all = slices.DeleteFunc(all, func(c candidate) bool { return !strings.HasPrefix(c.word, last) })
+	for i := range all {
+		all[i].word = before + all[i].word
+	}
+	return all
 }
 
 // childOf returns the command of a group with this name, or nil.

@@ -22,6 +22,9 @@ func TestComplete(t *testing.T) {
 		"--timeout 1s oauth-client secret ": "create list delete",
 		"api list -o ":                      "table json yaml",
 		"api list --output y":               "yaml",
+		"api list --output=":                "--output=table --output=json --output=yaml",
+		"api list --server=" + f.addr[:3]:   "--server=" + f.addr,
+		"api list --no-such=":               "",
 		"completion ":                       "bash zsh fish",
 		"login --password":                  "--password-file",
 		"token --s":                         "--sandbox --secret --secret-file --server",
@@ -62,21 +65,29 @@ func TestShells(t *testing.T) {
 	if err := os.Symlink(self, filepath.Join(bin, "tidegate")); err != nil {
 		t.Fatal(err)
 	}
+	home := t.TempDir()
+	if err := (&store{dir: home}).update(func(known *state) error { known.server("h:90"); return nil }); err != nil {
+		t.Fatal(err)
+	}
 	for shell, x := range map[string]struct {
 		args []string
 		try  string
+		want string
 	}{
 		"bash": {[]string{"--norc", "-c"}, `source <(tidegate completion bash)
 			complete -p tidegate >/dev/null || exit
 			COMP_WORDS=(tidegate oauth-client secret "") COMP_CWORD=3; _tidegate; echo "${COMPREPLY[*]}"
-			COMP_WORDS=(tidegate --output j) COMP_CWORD=2; _tidegate; echo "${COMPREPLY[*]}"`},
+			COMP_WORDS=(tidegate --output j) COMP_CWORD=2; _tidegate; echo "${COMPREPLY[*]}"
+			COMP_WORDS=(tidegate --output = y) COMP_CWORD=3; _tidegate; echo "${COMPREPLY[*]}"
+			COMP_WORDS=(tidegate server use h : 9) COMP_CWORD=5; _tidegate; echo "${COMPREPLY[*]}"`, "90 create delete json list yaml"},
 		"zsh": {[]string{"-f", "-c"}, `compdef() { [[ $1 = _tidegate ]] }; _describe() { print ${${(P)2}%%:*} }; _files() { print files }
 			source <(tidegate completion zsh)
 			words=(tidegate oauth-client secret ""); CURRENT=4; _tidegate
-			words=(tidegate --output j); CURRENT=3; _tidegate`},
+			words=(tidegate --output j); CURRENT=3; _tidegate`, "create delete json list"},
 		"fish": {[]string{"--no-config", "-c"}, `tidegate completion fish | source
 			complete -C "tidegate oauth-client secret " | cut -f 1 | sort -r | string join " "
-			complete -C "tidegate --output j" | cut -f 1`},
+			complete -C "tidegate --output j" | cut -f 1
+			complete -C "tidegate server use h:9" | cut -f 1`, "create delete h:90 json list"},
 	} {
 		path, err := exec.LookPath(shell)
 		if err != nil {
@@ -84,11 +95,11 @@ func TestShells(t *testing.T) {
 			continue
 		}
 		cmd := exec.CommandContext(t.Context(), path, append(x.args, x.try)...)
-		cmd.Env = append(os.Environ(), "PATH="+bin+string(os.PathListSeparator)+os.Getenv("PATH"), "CLI_IS_TIDEGATE=1", "TIDEGATE_HOME="+t.TempDir(), "HOME="+t.TempDir())
+		cmd.Env = append(os.Environ(), "PATH="+bin+string(os.PathListSeparator)+os.Getenv("PATH"), "CLI_IS_TIDEGATE=1", "TIDEGATE_HOME="+home, "HOME="+t.TempDir())
 		out, err := cmd.CombinedOutput()
 		got := strings.Fields(string(out))
 		slices.Sort(got)
-		if want := []string{"create", "delete", "json", "list"}; err != nil || !slices.Equal(got, want) {
+		if err != nil || strings.Join(got, " ") != x.want {
 			t.Errorf("%s: %v\n%s", shell, err, out)
 		}
 	}
