@@ -112,7 +112,8 @@ func (w *world) leads(version, url string, edit ...func(*backplanev1.Route)) {
 func TestEveryRefusalIsExplained(t *testing.T) {
 	seen := map[string]bool{}
 	for name, world := range map[string]func(w *world) []refusedAnswer{
-		"heads": refusedHeads, "routes": refusedRoutes, "credentials": refusedCredentials, "backends": refusedByBackends, "too slow": refusedAsTooSlow,
+		"heads": refusedHeads, "routes": refusedRoutes, "credentials": refusedCredentials, "backends": refusedByBackends,
+		"silent backend": refusedForSilentBackend, "too slow": refusedAsTooSlow,
 		"not ready": refusedBeforeRoutes, "draining": refusedWhileDraining, "address": refusedAddress, "busy": refusedAsBusy,
 		"full": refusedAsFull, "busy backend": refusedForBusyBackend,
 	} {
@@ -225,15 +226,13 @@ func refusedCredentials(w *world) []refusedAnswer {
 }
 
 func refusedByBackends(w *world) []refusedAnswer {
-	w.cfg.Upstream.Timeout = 100 * time.Millisecond
 	urls := map[string]string{"away": "ws://127.0.0.1:1", "metadata": "ws://169.254.169.254"}
 	for version, do := range map[string]func(net.Conn){
 		"refusing": saying("HTTP/1.1 401 X\r\n\r\n"), "failing": saying("HTTP/1.1 500 X\r\n\r\n"), "incorrect": saying("hello\r\n\r\n"),
-		"broken": func(net.Conn) {}, "silent": silentBackend,
+		"broken": func(net.Conn) {},
 	} {
 		urls[version], _ = backendAt(w.t, do)
 	}
-	urls["silent"] = "wss" + strings.TrimPrefix(urls["silent"], "ws")
 	for version, url := range urls {
 		w.leads(version, url)
 	}
@@ -245,8 +244,17 @@ func refusedByBackends(w *world) []refusedAnswer {
 	return all
 }
 
+// refusedForSilentBackend has a gateway of its own: its other backends may be slower.
+func refusedForSilentBackend(w *world) []refusedAnswer {
+	w.cfg.Upstream.Timeout = 100 * time.Millisecond
+	url, _ := backendAt(w.t, silentBackend)
+	w.leads("silent", "wss"+strings.TrimPrefix(url, "ws"))
+	w.start()
+	return []refusedAnswer{w.refuses(headOf("/x/silent", ""))}
+}
+
 func refusedAsTooSlow(w *world) []refusedAnswer {
-	w.cfg.Listen.Timeout = 300 * time.Millisecond
+	w.cfg.Listen.Timeout = time.Second
 	url, _ := backendAt(w.t, silentBackend)
 	w.leads("silent", url)
 	w.start()
