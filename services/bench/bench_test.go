@@ -351,9 +351,10 @@ func TestNothingDone(t *testing.T) {
 // TestPortTaken reads what the programs log about a taken port.
 func TestPortTaken(t *testing.T) {
 	for text, want := range map[string]bool{
-		"listen tcp 127.0.0.1:9: bind: address already in use":              true,
-		"[emerg] bind() to 127.0.0.1:9 failed (98: Address already in use)": true,
-		"dial tcp 127.0.0.1:9: connect: connection refused":                 false,
+		"listen tcp 127.0.0.1:9: bind: address already in use":                true,
+		"gateway: -ws: 127.0.0.1:9 is taken by another program; give another": true,
+		"[emerg] bind() to 127.0.0.1:9 failed (98: Address already in use)":   true,
+		"dial tcp 127.0.0.1:9: connect: connection refused":                   false,
 	} {
 		if got := portTaken(errors.New(text)); got != want {
 			t.Errorf("portTaken(%q) = %v, want %v", text, got, want)

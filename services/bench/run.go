@@ -212,5 +212,9 @@ func (r *runner) startOne(ctx context.Context, s shape, st starter) (t *target, 
 // portTaken reports whether a start failed because a port was taken after it had
 // been chosen, as the program's log shows.
 func portTaken(err error) bool {
-	return err != nil && strings.Contains(strings.ToLower(err.Error()), "address already in use")
+	if err == nil {
+		return false
+	}
+	text := strings.ToLower(err.Error())
+	return strings.Contains(text, "address already in use") || strings.Contains(text, "is taken by another program") // our own words
 }

@@ -4,8 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
-	"io"
-	"log"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -299,7 +298,7 @@ func TestUnreachable(t *testing.T) {
 	t.Cleanup(portal.Close)
 	gateway := httptest.NewUnstartedServer(http.NotFoundHandler())
 	gateway.TLS = &tls.Config{Certificates: []tls.Certificate{f.cert}, NextProtos: []string{"http/1.1"}}
-	gateway.Config.ErrorLog = log.New(io.Discard, "", 0)
+	gateway.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
 	gateway.StartTLS()
 	t.Cleanup(gateway.Close)
 	address := func(s *httptest.Server) string { return s.Listener.Addr().String() }

@@ -82,7 +82,12 @@ func TestTakenPorts(t *testing.T) {
 			t.Errorf("%s taken: the data folder is left: %v", flag, err)
 		}
 	}
-	said, code := refusal(t, newData(t), "-no-sample", "-ws", "192.0.2.1:0")
+	also := occupied(t)
+	said, code := refusal(t, newData(t), "-grpc", busy, "-wss", also)
+	if want := fmt.Sprintf("tidegate: other programs have taken -grpc %s, -wss %s; give others\n", busy, also); said != want || code != 1 {
+		t.Errorf("two taken: %q, %d, want %q, 1", said, code, want)
+	}
+	said, code = refusal(t, newData(t), "-no-sample", "-ws", "192.0.2.1:0")
 	if want := "tidegate: -ws: 192.0.2.1:0 is not an address of this machine\n"; said != want || code != 1 {
 		t.Errorf("-ws on somebody else's address: %q, %d, want %q, 1", said, code, want)
 	}

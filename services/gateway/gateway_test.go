@@ -369,9 +369,9 @@ func TestRunFailsWhenSomethingCannotStart(t *testing.T) {
 		spoil func(c *Config)
 		want  string
 	}{
-		"listener taken":    {func(c *Config) { c.Listen.Addr = taken.Addr().String() }, "listen for clients"},
-		"gRPC taken":        {func(c *Config) { c.GRPC.Addr = taken.Addr().String() }, "serve gRPC for users"},
-		"operations taken":  {func(c *Config) { c.Ops.Addr = taken.Addr().String() }, "serve operations"},
+		"listener taken":    {func(c *Config) { c.Listen.Addr = taken.Addr().String() }, "-ws: " + taken.Addr().String() + " is taken by another program; give another"},
+		"gRPC taken":        {func(c *Config) { c.GRPC.Addr = taken.Addr().String() }, "-grpc: " + taken.Addr().String() + " is taken by another program; give another"},
+		"operations taken":  {func(c *Config) { c.Ops.Addr = taken.Addr().String() }, "-ops: " + taken.Addr().String() + " is taken by another program; give another"},
 		"no master key":     {func(c *Config) { c.MasterKey, c.MasterKeyFile = nil, "/nonexistent/key" }, "read master key"},
 		"no authority":      {func(c *Config) { c.Upstream.CAFile = "/nonexistent/ca" }, "read certificate authorities of backends"},
 		"nothing to serve":  {func(c *Config) { c.Listen.Addr = "" }, "nobody could connect"},

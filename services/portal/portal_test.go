@@ -86,8 +86,8 @@ func TestProgram(t *testing.T) {
 		want string
 	}{
 		{[]string{"-tls-cert=/no/cert", "-tls-key=/no/key", "-ops="}, 1, "portal: read TLS files: stat /no/cert: no such file or directory\n"},
-		{[]string{"-plaintext", "-ops=", "-grpc=", "-listen=" + busy}, 1, "portal: serve HTTPS: listen tcp " + busy + ": bind: address already in use\n"},
-		{[]string{"-plaintext", "-ops=", "-grpc=" + busy, "-listen=127.0.0.1:0"}, 1, "portal: serve gRPC for users: listen tcp " + busy + ": bind: address already in use\n"},
+		{[]string{"-plaintext", "-ops=", "-grpc=", "-listen=" + busy}, 1, "portal: -listen: " + busy + " is taken by another program; give another\n"},
+		{[]string{"-plaintext", "-ops=", "-grpc=" + busy, "-listen=127.0.0.1:0"}, 1, "portal: -grpc: " + busy + " is taken by another program; give another\n"},
 		{[]string{"-plaintext", "-unheard-of", "-drain=x"}, 2, "portal: unknown flag -unheard-of\nportal: -drain: invalid value \"x\": want a duration with its unit, such as 300ms, 10s, 5m or 24h\n"},
 		{[]string{"-drain=x", "-listen=x", "-plaintext"}, 2, "portal: -drain: invalid value \"x\": want a duration with its unit, such as 300ms, 10s, 5m or 24h\nportal: -listen: \"x\" is not host:port\n"},
 		{[]string{"-listen=x"}, 2, "portal: -listen: \"x\" is not host:port\nportal: -tls-cert and -tls-key are needed, or -plaintext behind a proxy that adds TLS\n"},

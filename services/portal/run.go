@@ -77,9 +77,9 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	limit := connlimit.New(cfg.Connections, &cfg.Proxies)
 	public := newGRPC(cfg, limit, services, local, source, log, reg)
 	operations := ops.New(cfg.Ops, log, reg, services.ready)
-	lis, err := netaddr.Listen(ctx, cfg.Listener, cfg.Listen)
+	lis, err := netaddr.Listen(ctx, cfg.Listener, "-"+cfg.prefix+"listen", cfg.Listen)
 	if err != nil {
-		return fmt.Errorf("serve HTTPS: %w", err)
+		return err
 	}
 	https := newHTTPS(handler, source, cfg.Drain, log)
 	return run.Group(ctx, operations.Run, public.Run, func(ctx context.Context) error { return https.serve(ctx, limit.Listener(lis)) })

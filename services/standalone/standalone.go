@@ -120,9 +120,12 @@ const sampleFlag = "sample-listen"
 // sockets are the listeners, by flag.
 type sockets map[string]net.Listener
 
-// listen opens every socket, or none.
+// listen opens every socket, or none. The error names all that are taken, so that a
+// second server needs one correction.
 func (c *Config) listen(ctx context.Context) (sockets, error) {
 	all := sockets{}
+	var wrong []error
+	var taken []string
 	for _, l := range c.listeners() {
 		address, err := c.address(l)
 		if err != nil {
@@ -130,26 +133,22 @@ func (c *Config) listen(ctx context.Context) (sockets, error) {
 		}
 		lis, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
 		if err != nil {
-			all.close()
-			return nil, taken(l.flag, address, err)
+			wrong = append(wrong, netaddr.Unusable("-"+l.flag, address, err))
+			if errors.Is(err, syscall.EADDRINUSE) {
+				taken = append(taken, "-"+l.flag+" "+address)
+			}
+			continue
 		}
 		all[l.flag] = lis
 	}
-	return all, nil
-}
-
-// taken returns the error for an address that cannot be listened on.
-func taken(flag, address string, err error) error {
-	var errno syscall.Errno
-	switch {
-	case errors.Is(err, syscall.EADDRINUSE):
-		return fmt.Errorf("-%s: %s is taken by another program; give another", flag, address)
-	case errors.Is(err, syscall.EADDRNOTAVAIL):
-		return fmt.Errorf("-%s: %s is not an address of this machine", flag, address)
-	case errors.As(err, &errno):
-		return fmt.Errorf("-%s: cannot listen on %s: %s", flag, address, errno.Error())
+	if wrong == nil {
+		return all, nil
 	}
-	return fmt.Errorf("-%s: cannot listen on %s: %w", flag, address, err)
+	all.close()
+	if len(wrong) > 1 && len(taken) == len(wrong) {
+		return nil, fmt.Errorf("other programs have taken %s; give others", strings.Join(taken, ", "))
+	}
+	return nil, errors.Join(wrong...)
 }
 
 // close closes the sockets that are still open.

@@ -184,16 +184,16 @@ func (s *Server) Run(ctx context.Context) error {
 	if err := errors.Join(s.err, s.checkRules(), s.bound()); err != nil {
 		return fmt.Errorf("serve gRPC: %w", err)
 	}
-	users, err := netaddr.Listen(ctx, s.cfg.Listener, s.cfg.Addr)
+	users, err := netaddr.Listen(ctx, s.cfg.Listener, "-"+s.cfg.prefix+"grpc", s.cfg.Addr)
 	if err != nil {
-		return fmt.Errorf("serve gRPC for users: %w", err)
+		return err
 	}
-	internal, err := netaddr.Listen(ctx, s.cfg.InternalListener, s.cfg.InternalAddr)
+	internal, err := netaddr.Listen(ctx, s.cfg.InternalListener, "-"+s.cfg.prefix+"grpc-internal", s.cfg.InternalAddr)
 	if err != nil {
 		if users != nil {
 			users.Close()
 		}
-		return fmt.Errorf("serve gRPC for services: %w", err)
+		return err
 	}
 	if s.source != nil {
 		run.OnReload(ctx, s.source.Reload)

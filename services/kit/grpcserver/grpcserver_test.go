@@ -269,8 +269,8 @@ func TestRunReportsATakenPort(t *testing.T) {
 		grpcserver.Default("127.0.0.1:0", taken.Addr().String()),
 	} {
 		err := grpcserver.New(cfg, quiet(), grpcserver.Auth{}).Run(t.Context())
-		if err == nil || !strings.Contains(err.Error(), "address already in use") {
-			t.Errorf("Run(%+v) = %v, want address already in use", cfg, err)
+		if err == nil || !strings.Contains(err.Error(), "is taken by another program") {
+			t.Errorf("Run(%+v) = %v, want is taken by another program", cfg, err)
 		}
 	}
 }

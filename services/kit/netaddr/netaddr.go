@@ -3,12 +3,14 @@ package netaddr
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 )
 
 // Check reports why addr is not host:port, or nil. An empty host means every
@@ -88,11 +90,30 @@ func OnThisMachine(addr netip.Addr) bool {
 	})
 }
 
-// Listen returns given if it is not nil, otherwise a TCP listener on addr, or nil
-// if addr is empty too.
-func Listen(ctx context.Context, given net.Listener, addr string) (net.Listener, error) {
+// Listen returns given if it is not nil, otherwise a TCP listener on addr, which flag
+// gives, or nil if addr is empty too.
+func Listen(ctx context.Context, given net.Listener, flag, addr string) (net.Listener, error) {
 	if given != nil || addr == "" {
 		return given, nil
 	}
-	return (&net.ListenConfig{}).Listen(ctx, "tcp", addr)
+	lis, err := (&net.ListenConfig{}).Listen(ctx, "tcp", addr)
+	if err != nil {
+		return nil, Unusable(flag, addr, err)
+	}
+	return lis, nil
+}
+
+// Unusable returns the error for an address that cannot be listened on. flag gives it,
+// such as -ops.
+func Unusable(flag, addr string, err error) error {
+	var errno syscall.Errno
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		return fmt.Errorf("%s: %s is taken by another program; give another", flag, addr)
+	case errors.Is(err, syscall.EADDRNOTAVAIL):
+		return fmt.Errorf("%s: %s is not an address of this machine", flag, addr)
+	case errors.As(err, &errno):
+		return fmt.Errorf("%s: cannot listen on %s: %s", flag, addr, errno.Error())
+	}
+	return fmt.Errorf("%s: cannot listen on %s: %w", flag, addr, err)
 }

@@ -50,19 +50,24 @@ func TestIsLoopback(t *testing.T) {
 }
 
 func TestListen(t *testing.T) {
-	if lis, err := netaddr.Listen(t.Context(), nil, ""); lis != nil || err != nil {
+	if lis, err := netaddr.Listen(t.Context(), nil, "-x", ""); lis != nil || err != nil {
 		t.Errorf("Listen on nothing = %v, %v, want nil", lis, err)
 	}
-	lis, err := netaddr.Listen(t.Context(), nil, "127.0.0.1:0")
+	lis, err := netaddr.Listen(t.Context(), nil, "-x", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer lis.Close()
-	if same, err := netaddr.Listen(t.Context(), lis, "x"); same != lis || err != nil {
+	if same, err := netaddr.Listen(t.Context(), lis, "-x", "x"); same != lis || err != nil {
 		t.Errorf("Listen with a listener = %v, %v, want the same", same, err)
 	}
-	if _, err := netaddr.Listen(t.Context(), nil, lis.Addr().String()); err == nil {
-		t.Error("Listen on a taken address = nil error, want one")
+	for addr, want := range map[string]string{
+		lis.Addr().String(): "-x: " + lis.Addr().String() + " is taken by another program; give another",
+		"192.0.2.1:0":       "-x: 192.0.2.1:0 is not an address of this machine",
+	} {
+		if _, err := netaddr.Listen(t.Context(), nil, "-x", addr); err == nil || err.Error() != want {
+			t.Errorf("Listen on %s = %v, want %q", addr, err, want)
+		}
 	}
 }
 

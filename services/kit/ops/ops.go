@@ -230,18 +230,18 @@ func (s *Server) Run(ctx context.Context) error {
 	limit := connlimit.New(connlimit.Config{Max: maxConnections, PerAddress: maxPerAddress}, nil)
 	return run.Group(ctx,
 		func(ctx context.Context) error {
-			return s.serve(ctx, limit, "operations", s.cfg.Listener, s.cfg.Addr, s.Handler())
+			return s.serve(ctx, limit, "operations", "ops", s.cfg.Listener, s.cfg.Addr, s.Handler())
 		},
 		func(ctx context.Context) error {
-			return s.serve(ctx, limit, "profiles", s.cfg.PprofListener, s.cfg.Pprof, s.PprofHandler())
+			return s.serve(ctx, limit, "profiles", "pprof", s.cfg.PprofListener, s.cfg.Pprof, s.PprofHandler())
 		})
 }
 
-// serve serves what is at one address.
-func (s *Server) serve(ctx context.Context, limit *connlimit.Limit, what string, given net.Listener, addr string, handler http.Handler) error {
-	lis, err := netaddr.Listen(ctx, given, addr)
+// serve serves what is at the address of one flag.
+func (s *Server) serve(ctx context.Context, limit *connlimit.Limit, what, flag string, given net.Listener, addr string, handler http.Handler) error {
+	lis, err := netaddr.Listen(ctx, given, "-"+s.cfg.prefix+flag, addr)
 	if err != nil {
-		return fmt.Errorf("serve %s: %w", what, err)
+		return err
 	}
 	if lis == nil {
 		<-ctx.Done()

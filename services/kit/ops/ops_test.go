@@ -205,8 +205,8 @@ func TestRunReportsATakenPort(t *testing.T) {
 	cfg := ops.Default()
 	cfg.Addr = lis.Addr().String()
 	err = ops.New(cfg, quiet(), ops.NewRegistry(), nil).Run(t.Context())
-	if err == nil || !strings.Contains(err.Error(), "address already in use") {
-		t.Errorf("Run = %v, want address already in use", err)
+	if err == nil || !strings.Contains(err.Error(), "is taken by another program") {
+		t.Errorf("Run = %v, want is taken by another program", err)
 	}
 }
 

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
-	"fmt"
 	"log/slog"
 	"math"
 	"net"
@@ -17,6 +16,7 @@ import (
 	"github.com/tidegatehq/tidegate/services/gateway/internal/refusal"
 	"github.com/tidegatehq/tidegate/services/kit/certs"
 	"github.com/tidegatehq/tidegate/services/kit/clientaddr"
+	"github.com/tidegatehq/tidegate/services/kit/netaddr"
 	"github.com/tidegatehq/tidegate/services/kit/proxies"
 	"github.com/tidegatehq/tidegate/services/kit/retry"
 )
@@ -62,7 +62,7 @@ func Open(cfg Config, h Handler, ready func() error, refused *refusal.Recorder, 
 		heads: head.NewPool(cfg.MaxHead), reading: make(map[net.Conn]struct{}),
 	}
 	var err error
-	if l.secure, err = listen(cfg.TLSListener, cfg.TLSAddr); err != nil {
+	if l.secure, err = listen(cfg.TLSListener, "-"+cfg.prefix+"wss", cfg.TLSAddr); err != nil {
 		return nil, err
 	}
 	if l.secure != nil {
@@ -73,7 +73,7 @@ func Open(cfg Config, h Handler, ready func() error, refused *refusal.Recorder, 
 		// HTTP/1.1 alone, because WebSocket over HTTP/2 (RFC 8441) is not served.
 		l.tls = l.source.Server(false, "http/1.1")
 	}
-	if l.plain, err = listen(cfg.Listener, cfg.Addr); err != nil && l.secure != nil {
+	if l.plain, err = listen(cfg.Listener, "-"+cfg.prefix+"ws", cfg.Addr); err != nil && l.secure != nil {
 		_ = l.secure.Close()
 	}
 	return l, err
@@ -87,16 +87,16 @@ func slotsOf(cfg Config) int {
 	return cfg.MaxHandshakes
 }
 
-// listen returns the given listener, or one at addr, without TCP keep-alives:
-// sessions have pings.
-func listen(given net.Listener, addr string) (net.Listener, error) {
+// listen returns the given listener, or one at addr, which flag gives, without TCP
+// keep-alives: sessions have pings.
+func listen(given net.Listener, flag, addr string) (net.Listener, error) {
 	if given != nil || addr == "" {
 		return given, nil
 	}
 	lc := net.ListenConfig{KeepAlive: -1}
 	ln, err := lc.Listen(context.Background(), "tcp", addr)
 	if err != nil {
-		return nil, fmt.Errorf("listen for clients: %w", err)
+		return nil, netaddr.Unusable(flag, addr, err)
 	}
 	return ln, nil
 }

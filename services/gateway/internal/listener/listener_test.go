@@ -409,8 +409,8 @@ func TestOpenRefuses(t *testing.T) {
 		edit func(c *Config)
 		want string
 	}{
-		{func(c *Config) { c.Addr, c.TLSAddr, c.CertDir = taken.Addr().String(), "127.0.0.1:0", t.TempDir() }, "listen for clients: listen tcp"},
-		{func(c *Config) { c.Addr, c.TLSAddr = "", taken.Addr().String() }, "listen for clients: listen tcp"},
+		{func(c *Config) { c.Addr, c.TLSAddr, c.CertDir = taken.Addr().String(), "127.0.0.1:0", t.TempDir() }, "-ws: " + taken.Addr().String() + " is taken by another program; give another"},
+		{func(c *Config) { c.Addr, c.TLSAddr = "", taken.Addr().String() }, "-wss: " + taken.Addr().String() + " is taken by another program; give another"},
 		{func(c *Config) { c.Addr, c.TLSAddr = "", "" }, "-ws and -wss are both empty"},
 		{func(c *Config) { *c = Config{} }, "-ws and -wss are both empty: nobody could connect\n-handshake-timeout: must be more than 0, or silent clients would stay for ever\n-max-head: must be 4096 to 1048576 bytes"},
 		{func(c *Config) { c.Addr, c.TLSAddr = "9099", "host" }, "-ws: \"9099\" is not host:port\n-wss: \"host\" is not host:port"},
