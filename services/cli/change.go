@@ -4,6 +4,9 @@ import (
 	"context"
 	"strings"
 
+	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/reflect/protoregistry"
+
 	changev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/change/v1"
 )
 
@@ -40,6 +43,8 @@ func (c *changeListCmd) Run(ctx context.Context, s *shell) error {
 	if err != nil {
 		return err
 	}
+	var known bool
+	c.Action, known = method(c.Action)
 	parent := allServices
 	if c.Service != "" {
 		parent = "services/" + c.Service
@@ -58,6 +63,9 @@ func (c *changeListCmd) Run(ctx context.Context, s *shell) error {
 	if err != nil {
 		return err
 	}
+	if c.Action != "" && !known && len(list.GetChanges()) == 0 { // a newer server may have it
+		return usagef("--action: there is no method %s, and no change by one", c.Action)
+	}
 	if s.whole() {
 		return s.printWhole(list)
 	}
@@ -74,6 +82,27 @@ func (c *changeListCmd) Run(ctx context.Context, s *shell) error {
 // filter returns the filter of the list.
 func (c *changeListCmd) filter() string {
 	return join(byName("actor", c.Actor), where("action", c.Action), byName("resource", c.Resource))
+}
+
+// method returns the method that has this name, in any case, and whether this program
+// knows it.
+func method(name string) (proper string, known bool) {
+	proper = name
+	protoregistry.GlobalFiles.RangeFiles(func(file protoreflect.FileDescriptor) bool {
+		if !strings.HasPrefix(string(file.Package()), "tidegate.") {
+			return true
+		}
+		for i := range file.Services().Len() {
+			methods := file.Services().Get(i).Methods()
+			for j := range methods.Len() {
+				if m := string(methods.Get(j).Name()); strings.EqualFold(m, name) {
+					proper, known = m, true
+				}
+			}
+		}
+		return !known
+	})
+	return proper, known
 }
 
 // where returns a filter for one field, "" for no value.
