@@ -16,10 +16,12 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"google.golang.org/grpc"
 
 	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
 	oauth2v1 "github.com/tidegatehq/tidegate/gen/go/tidegate/oauth2/v1"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/api"
+	"github.com/tidegatehq/tidegate/services/gateway/internal/credential"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/descriptors"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/grant"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/handshake"
@@ -98,30 +100,16 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	g := &gateway{
 		cfg: cfg, log: log, routes: &routes.Current{}, relay: relay.NewEngine(cfg.Relay), metrics: metrics.New(reg), security: security, started: time.Now(),
 	}
-	cfg.Metering.Gateway, cfg.Metering.BootID, cfg.Metering.Hide = cfg.Instance, id.New(), known.ours.Hide
-	g.meter = metering.New(cfg.Metering, backplanev1.NewMeteringServiceClient(subscription), g.metrics, log)
-	g.sessions = session.NewRegistry(g.meter.Began, g.meter.Record)
-	g.sessions.Bound(shares.Sessions, cfg.MaxSessionsPerAddress)
-	g.grants = grant.New(cfg.Grants, grant.NewRemote(backplanev1.NewGrantServiceClient(subscription)), g.sessions, g.metrics, log)
+	g.connect(catalog, subscription, disk, known.ours)
 	defer g.grants.Close()
-	g.watchRoutes = routes.NewWatch(backplanev1.NewRouteServiceClient(catalog), g.hello(routes.Features()),
-		routes.Target{Current: g.routes, Sessions: g.sessions, Disk: disk, MaxAge: cfg.MaxAge}, log, time.Now)
-	g.watchGrants = grant.NewWatch(backplanev1.NewGrantServiceClient(subscription), g.hello(nil), g.grants, log, time.Now)
-	g.watchUsers = access.New(backplanev1.NewAccessServiceClient(subscription), identity.Gateway, cfg.Instance, log, time.Now)
+	g.sessions.Bound(shares.Sessions, cfg.MaxSessionsPerAddress)
 	refused := refusal.New(g.metrics, g.meter, log)
-	g.listener, err = listener.Open(cfg.Listen, handshake.New(handshake.Dependencies{
-		Routes: g.routes, Grants: g.grants, Ours: known.ours, Dialer: dialer, Sessions: g.sessions, Relay: g.relay,
-		Refused: refused, Metrics: g.metrics, Log: log, MaxPerVersion: cfg.perVersion(),
-	}), g.ready, refused, log)
-	if err != nil {
+	if err := g.listen(dialer, known.ours, refused); err != nil {
 		return err
 	}
 	run.OnReload(ctx, security.Reopen)
 	run.OnReload(ctx, dialer.Reload)
 	run.OnReload(ctx, g.listener.Reload)
-	dialer.Own(g.listener.Addr())
-	dialer.Own(g.listener.TLSAddr())
-	g.cfg.GRPC.Listening, g.cfg.Ops.Listening = dialer.Own, dialer.Own
 	g.measure(dialer)
 	keySet := identity.RemoteKeySet(oauth2v1.NewOAuth2ServiceClient(subscription))
 	return g.serve(ctx, security.Run, keeper.Run, disk.Run, known.learn(keySet), g.watchRoutes.Run, g.watchGrants.Run, g.watchUsers.Run, g.grants.Run,
@@ -146,6 +134,35 @@ type gateway struct {
 	watchGrants *grant.Watch
 	watchUsers  *access.Watch
 	listener    *listener.Listener
+}
+
+// connect makes what reports to the control plane and follows it.
+func (g *gateway) connect(catalog, subscription grpc.ClientConnInterface, disk *routes.Disk, ours *credential.Recognizer) {
+	metered := g.cfg.Metering
+	metered.Gateway, metered.BootID, metered.Hide = g.cfg.Instance, id.New(), ours.Hide
+	g.meter = metering.New(metered, backplanev1.NewMeteringServiceClient(subscription), g.metrics, g.log)
+	g.sessions = session.NewRegistry(g.meter.Began, g.meter.Record)
+	g.grants = grant.New(g.cfg.Grants, grant.NewRemote(backplanev1.NewGrantServiceClient(subscription)), g.sessions, g.metrics, g.log)
+	g.watchRoutes = routes.NewWatch(backplanev1.NewRouteServiceClient(catalog), g.hello(routes.Features()),
+		routes.Target{Current: g.routes, Sessions: g.sessions, Disk: disk, MaxAge: g.cfg.MaxAge}, g.log, time.Now)
+	g.watchGrants = grant.NewWatch(backplanev1.NewGrantServiceClient(subscription), g.hello(nil), g.grants, g.log, time.Now)
+	g.watchUsers = access.New(backplanev1.NewAccessServiceClient(subscription), identity.Gateway, g.cfg.Instance, g.log, time.Now)
+}
+
+// listen opens the listener for clients. No backend may be at an address of the gateway's
+// own.
+func (g *gateway) listen(dialer *upstream.Dialer, ours *credential.Recognizer, refused *refusal.Recorder) (err error) {
+	g.listener, err = listener.Open(g.cfg.Listen, handshake.New(handshake.Dependencies{
+		Routes: g.routes, Grants: g.grants, Ours: ours, Dialer: dialer, Sessions: g.sessions, Relay: g.relay,
+		Refused: refused, Metrics: g.metrics, Log: g.log, MaxPerVersion: g.cfg.perVersion(),
+	}), g.ready, refused, g.log)
+	if err != nil {
+		return err
+	}
+	dialer.Own(g.listener.Addr())
+	dialer.Own(g.listener.TLSAddr())
+	g.cfg.GRPC.Listening, g.cfg.Ops.Listening = dialer.Own, dialer.Own
+	return nil
 }
 
 // openDisk makes the folder of what is kept and returns what is in it, the copy of

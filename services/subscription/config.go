@@ -218,19 +218,25 @@ func (c *Config) Check() error {
 		value int
 	}{
 		{"sign-ins-waiting", c.SignInsWaiting.All}, {"sign-ins-waiting-each", c.SignInsWaiting.Each},
-		{"max-sign-ins", c.MaxSignIns}, {"max-applications", c.MaxApplications}, {"max-records", c.MaxRecords}, {"max-refusals", c.MaxRefusals}, {"sign-in-failures", c.SignInFailures}, {"sign-in-failures-per-name", c.SignInFailuresPerName},
+		{"max-sign-ins", c.MaxSignIns}, {"max-applications", c.MaxApplications}, {"max-records", c.MaxRecords}, {"max-refusals", c.MaxRefusals},
+		{"sign-in-failures", c.SignInFailures}, {"sign-in-failures-per-name", c.SignInFailuresPerName},
 	} {
 		if n.value < 0 {
 			fail(n.flag, "must not be negative; 0 is no limit")
 		}
 	}
+	c.checkSigningKeys(fail)
+	return errors.Join(append(wrong, c.GRPC.Check(), c.Catalog.Check(), c.Ops.Check())...)
+}
+
+// checkSigningKeys calls fail with a flag and what would be right.
+func (c *Config) checkSigningKeys(fail func(flag, format string, a ...any)) {
 	if c.SigningKeyLead <= 0 {
 		fail("signing-key-lead", "must be more than 0, or tokens would be signed with a key that nobody knows yet")
 	}
 	if c.SigningKeyRotate < 0 || c.SigningKeyRotate > 0 && c.SigningKeyRotate <= c.SigningKeyLead {
 		fail("signing-key-rotate", "must be 0, or longer than -%ssigning-key-lead", c.prefix)
 	}
-	return errors.Join(append(wrong, c.GRPC.Check(), c.Catalog.Check(), c.Ops.Check())...)
 }
 
 // Database returns the URL of the database, from DBFile if there is one.

@@ -54,21 +54,11 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 		return err
 	}
 	defer cfg.Security.Close(security)
-	url, err := cfg.Database()
+	db, err := openDatabase(ctx, &cfg, log)
 	if err != nil {
-		return run.Misconfigured(err)
-	}
-	db, err := sqldb.OpenSchema(ctx, url, store.Schema())
-	if err != nil {
-		return fmt.Errorf("-%sdb: %w", cfg.prefix, err)
-	}
-	defer db.Close()
-	if cfg.Metrics == nil {
-		cfg.Metrics = ops.NewRegistry()
-	}
-	if err := db.Observe(identity.Subscription, log, cfg.Metrics); err != nil {
 		return err
 	}
+	defer db.Close()
 	changes := change.NewLog(identity.Subscription, db, log, time.Now, cfg.AuditKeep)
 	changes.Describe(api.Resource)
 	st := store.New(db, changes, time.Now)
@@ -83,13 +73,8 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 		return err
 	}
 	lives := token.Lifetimes{Application: cfg.TokenLifetime, User: cfg.UserTokenLifetime}
-	keys := token.NewKeys(st, master,
-		token.Rotation{Every: cfg.SigningKeyRotate, Lead: cfg.SigningKeyLead, MaxLifetime: lives.Longest()}, time.Now, log)
-	keeper := seal.NewKeeper(master, sealed(st, master, keys), log)
-	if err := keeper.Start(ctx); err != nil {
-		return err
-	}
-	if err := errors.Join(keys.Start(ctx), cfg.Metrics.Register(keeper.Metrics())); err != nil {
+	keys, keeper, err := openKeys(ctx, cfg, st, master, lives, log)
+	if err != nil {
 		return err
 	}
 	run.OnReload(ctx, security.Reopen)
@@ -115,6 +100,38 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	}
 	compare := func(ctx context.Context) error { return compare(ctx, st, watch.Heard(), log) }
 	return run.Group(ctx, security.Run, keeper.Run, compare, changes.Run, keys.Run, watch.Run, purge, srv.Run, operations.Run)
+}
+
+// openDatabase opens the database, and observes it in cfg.Metrics, which it makes where
+// there are none.
+func openDatabase(ctx context.Context, cfg *Config, log *slog.Logger) (*sqldb.DB, error) {
+	if cfg.Metrics == nil {
+		cfg.Metrics = ops.NewRegistry()
+	}
+	url, err := cfg.Database()
+	if err != nil {
+		return nil, run.Misconfigured(err)
+	}
+	db, err := sqldb.OpenSchema(ctx, url, store.Schema())
+	if err != nil {
+		return nil, fmt.Errorf("-%sdb: %w", cfg.prefix, err)
+	}
+	if err := db.Observe(identity.Subscription, log, cfg.Metrics); err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	return db, nil
+}
+
+// openKeys reads the signing keys, and returns them with the keeper of the master key,
+// which has sealed again what was stale.
+func openKeys(ctx context.Context, cfg Config, st *store.Store, master *seal.Key, lives token.Lifetimes, log *slog.Logger) (*token.Keys, *seal.Keeper, error) {
+	keys := token.NewKeys(st, master,
+		token.Rotation{Every: cfg.SigningKeyRotate, Lead: cfg.SigningKeyLead, MaxLifetime: lives.Longest()}, time.Now, log)
+	keeper := seal.NewKeeper(master, sealed(st, master, keys), log)
+	if err := keeper.Start(ctx); err != nil {
+		return nil, nil, err
+	}
+	return keys, keeper, errors.Join(keys.Start(ctx), cfg.Metrics.Register(keeper.Metrics()))
 }
 
 // servers makes the gRPC server of the APIs and the server of metrics and health.
