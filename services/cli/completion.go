@@ -2,9 +2,9 @@ package cli
 
 import (
 	"cmp"
+	"context"
 	_ "embed"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 
@@ -38,44 +38,36 @@ func (c *completionCmd) Run(s *shell) error {
 }
 
 // completeCmd is what the scripts call: it prints what the last word may become, a
-// candidate in each line, with a tab and its help behind it. No line means a file.
+// candidate in each line, with a tab and its help behind it. It fails where that is no
+// file either.
 type completeCmd struct {
 	Words []string `arg:"" optional:"" help:"The words after the program's name, to the one that is completed."`
 }
 
 // Run prints the candidates.
-func (c *completeCmd) Run(s *shell, parser *kong.Kong) error {
+func (c *completeCmd) Run(ctx context.Context, s *shell, parser *kong.Kong) error {
 	words := c.Words
 	if len(words) > 0 && words[0] == "--" {
 		words = words[1:]
 	}
-	for _, found := range complete(parser.Model, words, s.servers) {
+	all, file := complete(parser.Model, words, func(kind string) []string { return s.names(ctx, kind) })
+	for _, found := range all {
 		if _, err := fmt.Fprintf(s.Stdout, "%s\t%s\n", found.word, found.help); err != nil {
 			return err
 		}
 	}
+	if len(all) == 0 && !file {
+		return &exitError{code: exitFailed}
+	}
 	return nil
-}
-
-// servers returns the servers that the user has signed in to.
-func (s *shell) servers() []string {
-	st, err := s.store()
-	if err != nil {
-		return nil
-	}
-	known, err := st.read()
-	if err != nil {
-		return nil
-	}
-	return slices.Sorted(maps.Keys(known.Servers))
 }
 
 // candidate is a word that another may become.
 type candidate struct{ word, help string }
 
-// complete returns what the last of the words may become. servers returns the servers
-// that are known.
-func complete(model *kong.Application, words []string, servers func() []string) []candidate {
+// complete returns what the last of the words may become, and whether it may be a file.
+// names returns the names of what is there, by kind.
+func complete(model *kong.Application, words []string, names func(kind string) []string) (all []candidate, file bool) {
 	if len(words) == 0 {
 		words = []string{""}
 	}
@@ -85,7 +77,7 @@ func complete(model *kong.Application, words []string, servers func() []string) 
 	for _, word := range words[:len(words)-1] {
 		switch child := childOf(node, word); {
 		case node.Passthrough:
-			return nil
+			return nil, true
 		case pending != nil:
 			pending = nil
 		case strings.HasPrefix(word, "-"):
@@ -98,32 +90,28 @@ func complete(model *kong.Application, words []string, servers func() []string) 
 	}
 	if flag, value, ok := strings.Cut(last, "="); ok && pending == nil && strings.HasPrefix(flag, "--") {
 		if pending = valueOf(flags, flag); pending == nil {
-			return nil
+			return nil, false
 		}
 		last, before = value, flag+"="
 	}
-	var all []candidate
 	switch {
 	case node.Passthrough:
-	case pending != nil && pending.Name == "server":
-		all = plain(servers())
+		return nil, true
 	case pending != nil:
-		all = plain(values(pending.Value))
+		all, file = values(pending.Value, kindOfFlag(pending.Name), names), isFile(pending.Value)
 	case strings.HasPrefix(last, "-"):
 		all = flagsOf(flags)
 	case len(node.Children) > 0:
 		all = childrenOf(node)
 	case argument < len(node.Positional):
-		all = plain(values(node.Positional[argument]))
-		if node.Parent != nil && node.Parent.Name == "server" {
-			all = plain(servers())
-		}
+		value := node.Positional[argument]
+		all, file = values(value, kindOfArgument(node, value.Name), names), isFile(value)
 	}
 	all = slices.DeleteFunc(all, func(c candidate) bool { return !strings.HasPrefix(c.word, last) })
 	for i := range all {
 		all[i].word = before + all[i].word
 	}
-	return all
+	return all, file
 }
 
 // childOf returns the command of a group with this name, or nil.
@@ -176,12 +164,22 @@ func flagsOf(flags []*kong.Flag) []candidate {
 	return all
 }
 
-// values returns the values that a flag or argument may have, if they are known.
-func values(v *kong.Value) []string {
+// values returns the values that a flag or argument may have: those of its enum, or the
+// names of a kind.
+func values(v *kong.Value, kind string, names func(kind string) []string) []candidate {
 	if v.Enum == "" {
-		return nil
+		return plain(names(kind))
 	}
-	return slices.DeleteFunc(v.EnumSlice(), func(value string) bool { return value == "" })
+	return plain(slices.DeleteFunc(v.EnumSlice(), func(value string) bool { return value == "" }))
+}
+
+// isFile reports whether a flag or argument takes a file or folder.
+func isFile(v *kong.Value) bool {
+	switch v.Tag.PlaceHolder {
+	case "FILE", "@FILE", "DIR", "FOLDER":
+		return true
+	}
+	return v.Name == "dir"
 }
 
 // plain returns candidates without help.

@@ -8,12 +8,16 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"google.golang.org/grpc"
+
+	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
 )
 
 // TestComplete asks for the completions of command lines.
 func TestComplete(t *testing.T) {
 	t.Parallel()
-	f := newFakeServer(t)
+	f := newFakeServer(t, func(srv *grpc.Server) { catalogv1.RegisterCatalogServiceServer(srv, oneAPI{}) })
 	c := f.signIn(t)
 	for line, want := range map[string]string{
 		"ap":                                "api app",
@@ -24,7 +28,7 @@ func TestComplete(t *testing.T) {
 		"api list --output y":               "yaml",
 		"api list --output=":                "--output=table --output=json --output=yaml",
 		"api list --server=" + f.addr[:3]:   "--server=" + f.addr,
-		"api list --no-such=":               "",
+		"api list --no-such=":               "none",
 		"completion ":                       "bash zsh fish",
 		"login --password":                  "--password-file",
 		"token --s":                         "--sandbox --secret --secret-file --server",
@@ -32,13 +36,24 @@ func TestComplete(t *testing.T) {
 		"--server ":                         f.addr,
 		"login --password-file ":            "", // a file
 		"serve -":                           "", // the server's flags
-		"__comp":                            "",
+		"__comp":                            "none",
+		"api get ":                          "yes",
+		"api publish y":                     "yes/1.0.0",
+		"usage --api ":                      "yes/1.0.0",
+		"api version create yes ":           "none", // it is to be made
+		"subscribe x yes --plan ":           "none", // the server cannot tell now
+		"user roles x --role ":              "admin creator publisher subscriber",
+		"record list --end-reason DRA":      "DRAIN",
+		"record get ":                       "none",
 	} {
 		stdout, stderr, code := c.run(t, append([]string{"__complete", "--"}, strings.Split(line, " ")...)...)
 		var got []string
 		for row := range strings.Lines(stdout) {
 			word, _, _ := strings.Cut(row, "\t")
 			got = append(got, word)
+		}
+		if code == 1 && got == nil { // it is no file either
+			got, code = []string{"none"}, 0
 		}
 		if strings.Join(got, " ") != want || code != 0 {
 			t.Errorf("completions of %q = %q, %q, %d, want %q", line, got, stderr, code, want)
@@ -79,15 +94,20 @@ func TestShells(t *testing.T) {
 			COMP_WORDS=(tidegate oauth-client secret "") COMP_CWORD=3; _tidegate; echo "${COMPREPLY[*]}"
 			COMP_WORDS=(tidegate --output j) COMP_CWORD=2; _tidegate; echo "${COMPREPLY[*]}"
 			COMP_WORDS=(tidegate --output = y) COMP_CWORD=3; _tidegate; echo "${COMPREPLY[*]}"
-			COMP_WORDS=(tidegate server use h : 9) COMP_CWORD=5; _tidegate; echo "${COMPREPLY[*]}"`, "90 create delete json list yaml"},
+			COMP_WORDS=(tidegate server use h : 9) COMP_CWORD=5; _tidegate; echo "${COMPREPLY[*]}"
+			compopt() { echo "$*"; }
+			COMP_WORDS=(tidegate record get "") COMP_CWORD=3; _tidegate; echo "${COMPREPLY[*]}"`, "+o 90 create default delete json list yaml"},
 		"zsh": {[]string{"-f", "-c"}, `compdef() { [[ $1 = _tidegate ]] }; _describe() { print ${${(P)2}%%:*} }; _files() { print files }
 			source <(tidegate completion zsh)
 			words=(tidegate oauth-client secret ""); CURRENT=4; _tidegate
-			words=(tidegate --output j); CURRENT=3; _tidegate`, "create delete json list"},
+			words=(tidegate --output j); CURRENT=3; _tidegate
+			words=(tidegate record get ""); CURRENT=4; _tidegate || print none
+			words=(tidegate certs ""); CURRENT=3; _tidegate`, "create delete files json list none"},
 		"fish": {[]string{"--no-config", "-c"}, `tidegate completion fish | source
 			complete -C "tidegate oauth-client secret " | cut -f 1 | sort -r | string join " "
 			complete -C "tidegate --output j" | cut -f 1
-			complete -C "tidegate server use h:9" | cut -f 1`, "create delete h:90 json list"},
+			complete -C "tidegate server use h:9" | cut -f 1
+			complete -C "tidegate record get " | cut -f 1`, "create delete h:90 json list"},
 	} {
 		path, err := exec.LookPath(shell)
 		if err != nil {

@@ -28,6 +28,13 @@ func (oneAPI) ListApis(context.Context, *catalogv1.ListApisRequest) (*catalogv1.
 	return &catalogv1.ListApisResponse{Apis: []*catalogv1.Api{{Name: "apis/1", DisplayName: "yes", Context: "/e: #1", Description: "a\nb \"c\" \u009b\u202e😀"}}}, nil
 }
 
+func (oneAPI) ListVersions(_ context.Context, req *catalogv1.ListVersionsRequest) (*catalogv1.ListVersionsResponse, error) {
+	if req.GetParent() != "apis/-" {
+		return &catalogv1.ListVersionsResponse{}, nil
+	}
+	return &catalogv1.ListVersionsResponse{Versions: []*catalogv1.Version{{Name: "apis/1/versions/2", Version: "1.0.0"}}}, nil
+}
+
 func (oneAPI) GetApi(context.Context, *catalogv1.GetApiRequest) (*catalogv1.Api, error) {
 	return nil, status.Error(codes.NotFound, "no such API")
 }
