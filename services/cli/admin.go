@@ -53,7 +53,7 @@ func (c *adminRecoverCmd) Run(ctx context.Context, s *shell) error {
 	if given == "" {
 		given = s.env(newPassword)
 	}
-	password, err := s.given("--password", given, newPassword)
+	password, err := s.given(ctx, "--password", given, newPassword)
 	if err != nil {
 		return err
 	}

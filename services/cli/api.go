@@ -365,7 +365,7 @@ func (c *apiDeleteCmd) Run(ctx context.Context, s *shell) error {
 	if err != nil {
 		return err
 	}
-	err = s.confirm(c.Yes, "Deletes the API "+api.GetDisplayName(), func() []string {
+	err = s.confirm(ctx, c.Yes, "Deletes the API "+api.GetDisplayName(), func() []string {
 		versions, err := cl.versions(ctx, api.GetName(), "")
 		subs := 0
 		for _, v := range versions {

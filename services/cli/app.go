@@ -212,7 +212,7 @@ func (c *appDeleteCmd) Run(ctx context.Context, s *shell) error {
 	if err != nil {
 		return err
 	}
-	err = s.confirm(c.Yes, "Deletes the application "+app.GetDisplayName(), func() []string {
+	err = s.confirm(ctx, c.Yes, "Deletes the application "+app.GetDisplayName(), func() []string {
 		clients, err1 := cl.oauthClients(ctx, app.GetName())
 		of := filter("application", app.GetName())
 		subs, err2 := cl.subscriptions(ctx, of)

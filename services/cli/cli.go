@@ -291,14 +291,6 @@ type shell struct {
 	took     string    // what a destructive command took along, if it did not ask
 }
 
-// input returns the reader of Stdin. There is only one, because it reads ahead.
-func (s *shell) input() *bufio.Reader {
-	if s.lines == nil {
-		s.lines = bufio.NewReader(s.Stdin)
-	}
-	return s.lines
-}
-
 // deadline returns the context of a command. --timeout applies to all but those that
 // run until they are stopped or wait for a password.
 func (s *shell) deadline(ctx context.Context, command string) (context.Context, context.CancelFunc) {

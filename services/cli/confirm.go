@@ -2,9 +2,7 @@ package cli
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io"
 	"os"
 	"strings"
 
@@ -24,7 +22,7 @@ type yesFlag struct {
 // Pier", and what it takes along, and asks whether to go on. Without a terminal to answer
 // at, it does not ask: a script does what it says, with --yes and without, and the result
 // has what went along. Its error is that of a person who did not agree.
-func (s *shell) confirm(yes bool, does string, takes func() []string) error {
+func (s *shell) confirm(ctx context.Context, yes bool, does string, takes func() []string) error {
 	terminal, ok := s.Stdin.(*os.File)
 	asks := ok && term.IsTerminal(int(terminal.Fd())) && !yes
 	if s.whole() && !asks {
@@ -39,10 +37,10 @@ func (s *shell) confirm(yes bool, does string, takes func() []string) error {
 		does += ", with " + with
 	}
 	fmt.Fprintf(s.Stderr, "%s.\nGo on? [y/N] ", cell(does))
-	defer s.wait()()
-	line, err := s.input().ReadString('\n')
-	if err != nil && !errors.Is(err, io.EOF) {
-		return fmt.Errorf("read the answer: %w", err)
+	line, err := s.line(ctx)
+	if err != nil {
+		fmt.Fprintln(s.Stderr)
+		return err
 	}
 	switch strings.ToLower(strings.TrimSpace(line)) {
 	case "y", "yes":

@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
 	gatewayv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/gateway/v1"
@@ -125,6 +126,25 @@ func TestServerRemoveAsks(t *testing.T) {
 		if err != nil || (known.Servers[f.addr] == nil) != (tt.stdout != "") {
 			t.Errorf("after %q, the servers are %v: %v", tt.answer, known.Servers, err)
 		}
+	}
+}
+
+// interrupter is what a person sees who interrupts the program at once.
+type interrupter func()
+
+func (f interrupter) Write(p []byte) (int, error) {
+	f()
+	return len(p), nil
+}
+
+// An interrupt is an answer too.
+func TestInterruptedAnswer(t *testing.T) {
+	t.Parallel()
+	ctx, interrupt := context.WithCancel(t.Context())
+	s := &shell{Program: Program{Stdin: typed(t, ""), Stderr: interrupter(interrupt)}, global: &global{Output: formatTable}}
+	err := s.confirm(ctx, false, "Deletes all", func() []string { return nil })
+	if f, ok := errors.AsType[*failure](err); !ok || f.code != codes.Canceled || err.Error() != "interrupted" {
+		t.Errorf("confirm() = %v, want that it was interrupted", err)
 	}
 }
 

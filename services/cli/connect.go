@@ -52,7 +52,7 @@ func (c *connectCmd) Run(ctx context.Context, s *shell) error {
 	if err != nil {
 		return err
 	}
-	token, err := s.given("--token", c.Token, "TIDEGATE_TOKEN")
+	token, err := s.given(ctx, "--token", c.Token, "TIDEGATE_TOKEN")
 	if err != nil {
 		return err
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"strings"
 
@@ -87,8 +86,8 @@ func (s *shell) secret(ctx context.Context, flag, path, prompt string) (string, 
 	if f, ok := s.Stdin.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
 		return s.ask(ctx, int(f.Fd()), prompt)
 	}
-	line, err := s.input().ReadString('\n')
-	if err != nil && !errors.Is(err, io.EOF) {
+	line, err := s.line(ctx)
+	if err != nil {
 		return "", fmt.Errorf("read the password: %w", err)
 	}
 	if secret := strings.TrimRight(line, "\r\n"); secret != "" {

@@ -219,7 +219,7 @@ func (c *oauthClientDeleteCmd) Run(ctx context.Context, s *shell) error {
 		return err
 	}
 	label := "the " + word(found.GetStage(), "STAGE_") + " OAuth client of " + app.GetDisplayName()
-	err = s.confirm(c.Yes, "Deletes "+label, func() []string {
+	err = s.confirm(ctx, c.Yes, "Deletes "+label, func() []string {
 		return []string{"its secrets", "its tokens", "the live sessions under them"}
 	})
 	if err != nil {
@@ -306,7 +306,7 @@ func (c *secretDeleteCmd) Run(ctx context.Context, s *shell) error {
 	if err != nil {
 		return err
 	}
-	err = s.confirm(c.Yes, "Deletes the secret "+c.Secret+": no token is issued with it any more; those that were stay valid", func() []string { return nil })
+	err = s.confirm(ctx, c.Yes, "Deletes the secret "+c.Secret+": no token is issued with it any more; those that were stay valid", func() []string { return nil })
 	if err != nil {
 		return err
 	}

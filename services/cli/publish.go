@@ -44,7 +44,7 @@ type apiDemoteCmd struct {
 func (c *apiDemoteCmd) Run(ctx context.Context, s *shell) error {
 	return s.transition(ctx, c.Version, func(cl *client, ctx context.Context, v *catalogv1.Version) (*catalogv1.Version, error) {
 		if v.GetState() == catalogv1.Version_STATE_PUBLISHED {
-			err := s.confirm(c.Yes, "Withdraws "+cl.labels().version(ctx, v.GetName())+" from the gateways", func() []string {
+			err := s.confirm(ctx, c.Yes, "Withdraws "+cl.labels().version(ctx, v.GetName())+" from the gateways", func() []string {
 				return []string{cl.liveSessions(ctx, filter("version", v.GetName()))}
 			})
 			if err != nil {

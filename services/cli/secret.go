@@ -1,9 +1,8 @@
 package cli
 
 import (
-	"errors"
+	"context"
 	"fmt"
-	"io"
 	"os"
 	"strings"
 )
@@ -12,15 +11,15 @@ import (
 // or - for a line of standard input: a secret itself does not belong there, because
 // every user of a machine can read what its processes were started with. variable is
 // where the environment has it, if it does.
-func (s *shell) given(flag, value, variable string) (string, error) {
+func (s *shell) given(ctx context.Context, flag, value, variable string) (string, error) {
 	file, isFile := strings.CutPrefix(value, "@")
 	switch {
 	case value == "", variable != "" && value == s.env(variable):
 		return value, nil
 	case value == "-":
-		line, err := s.input().ReadString('\n')
-		if err != nil && !errors.Is(err, io.EOF) {
-			return "", fmt.Errorf("%s: read standard input: %w", flag, err)
+		line, err := s.line(ctx)
+		if err != nil {
+			return "", fmt.Errorf("%s: %w", flag, err)
 		}
 		return notEmpty(flag, "standard input", line)
 	case isFile:

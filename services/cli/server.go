@@ -138,7 +138,7 @@ func (c *serverRemoveCmd) Run(ctx context.Context, s *shell) error {
 		return err
 	}
 	gone := known.Servers[c.Server]
-	err = s.confirm(c.Yes, "Forgets the server "+c.Server, func() []string {
+	err = s.confirm(ctx, c.Yes, "Forgets the server "+c.Server, func() []string {
 		return []string{number(signedIn(gone), nil, "sign-in", "sign-ins"), number(len(gone.OAuthClients), nil, "kept secret", "kept secrets")}
 	})
 	if err != nil {

@@ -144,7 +144,7 @@ func (c *sessionCloseCmd) Run(ctx context.Context, s *shell) error {
 	if !strings.Contains(name, "/") {
 		name = allGateways + "/sessions/" + name
 	}
-	if err := s.confirm(c.Yes, "Closes the session "+c.Session, func() []string { return nil }); err != nil {
+	if err := s.confirm(ctx, c.Yes, "Closes the session "+c.Session, func() []string { return nil }); err != nil {
 		return err
 	}
 	_, err = cl.sessions.CloseSession(ctx, &gatewayv1.CloseSessionRequest{Name: name})
@@ -172,7 +172,7 @@ func (c *sessionCloseCmd) closeMany(ctx context.Context, s *shell, cl *client) e
 	}
 	s.noteUnreachable(unreachable, "its sessions are not closed")
 	does := "Closes " + called(number(len(live), nil, "session", "sessions"), "no session")
-	if err := s.confirm(c.Yes, does, func() []string { return nil }); err != nil {
+	if err := s.confirm(ctx, c.Yes, does, func() []string { return nil }); err != nil {
 		return err
 	}
 	closed := []string{}

@@ -91,7 +91,7 @@ func (c *signInEndCmd) Run(ctx context.Context, s *shell) error {
 		return usagef("SIGN-IN: %q is none of the user's sign-ins; tidegate sign-in list shows them", c.SignIn)
 	}
 	does := "Ends " + called(number(len(ending), nil, "sign-in", "sign-ins"), "no sign-in")
-	if err := s.confirm(c.Yes, does, func() []string { return nil }); err != nil {
+	if err := s.confirm(ctx, c.Yes, does, func() []string { return nil }); err != nil {
 		return err
 	}
 	ended := []string{}

@@ -207,7 +207,7 @@ func (c *subscriptionDeleteCmd) Run(ctx context.Context, s *shell) error {
 		return err
 	}
 	label := cl.labels().subscription(ctx, sub)
-	err = s.confirm(c.Yes, "Deletes the subscription of "+label, func() []string {
+	err = s.confirm(ctx, c.Yes, "Deletes the subscription of "+label, func() []string {
 		return []string{cl.liveSessions(ctx, filter("subscription", sub.GetName()))}
 	})
 	if err != nil {

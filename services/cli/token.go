@@ -40,7 +40,7 @@ func (c *tokenCmd) Run(ctx context.Context, s *shell) error {
 	if c.Revoke != "" && c.API != "" {
 		return usagef("--api and --revoke: give one of them")
 	}
-	revoked, err := s.given("--revoke", c.Revoke, "")
+	revoked, err := s.given(ctx, "--revoke", c.Revoke, "")
 	if err != nil {
 		return err
 	}
@@ -102,7 +102,7 @@ func (s *shell) portalError(portal string, err error) error {
 // issued to.
 func (f *tokenFlags) endpoint(ctx context.Context, s *shell, app, revoked string) (*oauth.Client, oauth.Credentials, error) {
 	var none oauth.Credentials
-	secret, err := f.secret(s)
+	secret, err := f.secret(ctx, s)
 	if err != nil {
 		return nil, none, err
 	}
@@ -143,14 +143,14 @@ func (f *tokenFlags) endpoint(ctx context.Context, s *shell, app, revoked string
 }
 
 // secret returns the secret that the flags give.
-func (f *tokenFlags) secret(s *shell) (string, error) {
+func (f *tokenFlags) secret(ctx context.Context, s *shell) (string, error) {
 	const variable = "TIDEGATE_CLIENT_SECRET"
 	fromEnvironment := f.Secret == s.env(variable)
 	if f.SecretFile == "" {
 		if f.ClientID == "" && fromEnvironment {
 			return "", nil // it is for whoever gives --client-id
 		}
-		return s.given("--secret", f.Secret, variable)
+		return s.given(ctx, "--secret", f.Secret, variable)
 	}
 	if f.Secret != "" && !fromEnvironment {
 		return "", usagef("--secret and --secret-file: give one of them")

@@ -215,7 +215,7 @@ type userSuspendCmd struct {
 func (c *userSuspendCmd) Run(ctx context.Context, s *shell) error {
 	return s.changeUser(ctx, c.Username, func(cl *client, p *identityv1.User) (*identityv1.User, error) {
 		if p.GetState() != identityv1.User_STATE_SUSPENDED {
-			err := s.confirm(c.Yes, "Suspends the user "+p.GetUsername(), func() []string {
+			err := s.confirm(ctx, c.Yes, "Suspends the user "+p.GetUsername(), func() []string {
 				signIns, err := cl.signInsOf(ctx, p.GetName())
 				return []string{number(len(signIns), err, "sign-in", "sign-ins"), cl.liveSessions(ctx, filter("user", p.GetName()))}
 			})
@@ -287,7 +287,7 @@ func (c *userDeleteCmd) Run(ctx context.Context, s *shell) error {
 	if err != nil {
 		return err
 	}
-	if err := s.confirm(c.Yes, "Deletes the user "+p.GetUsername(), func() []string { return cl.belongings(ctx, p) }); err != nil {
+	if err := s.confirm(ctx, c.Yes, "Deletes the user "+p.GetUsername(), func() []string { return cl.belongings(ctx, p) }); err != nil {
 		return err
 	}
 	if _, err := cl.users.DeleteUser(ctx, &identityv1.DeleteUserRequest{Name: p.GetName(), Etag: p.GetEtag()}); err != nil {

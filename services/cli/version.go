@@ -268,7 +268,7 @@ func (c *versionDeleteCmd) Run(ctx context.Context, s *shell) error {
 		return err
 	}
 	label := cl.labels().version(ctx, v.GetName())
-	err = s.confirm(c.Yes, "Deletes the version "+label, func() []string {
+	err = s.confirm(ctx, c.Yes, "Deletes the version "+label, func() []string {
 		subs, err := cl.subscriptions(ctx, filter("version", v.GetName()))
 		return []string{number(len(subs), err, "subscription", "subscriptions")}
 	})
