@@ -207,7 +207,7 @@ func refusedCredentials(w *world) []refusedAnswer {
 	}
 	all := []refusedAnswer{w.refuses(headOf("/x/1", "")), with("1", "unknown"), with("1", "stranger"), with("1", "suspended"), with("1", "a b")}
 	for token, why := range map[string]string{
-		"old": "credential is not valid: it has expired", "gone": "credential is not valid: it was revoked, or its OAuth client deleted",
+		"old": "it has expired", "gone": "it was revoked, or its OAuth client deleted", "unknown": "it is malformed, not known, or for another address",
 	} {
 		a := with("1", token)
 		if r := w.explained(a); r.GetVersion() != "apis/x/versions/1" || r.GetDetail() != "the credential is not valid: "+why {

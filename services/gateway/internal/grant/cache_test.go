@@ -296,7 +296,7 @@ func TestLifetimes(t *testing.T) {
 		answer.Lifetime = 10 * time.Second
 		r.granted(t, "c", 5)
 		time.Sleep(9 * time.Second)
-		r.refused(t, "c", grant.ErrUnauthenticated, 5)
+		r.refused(t, "c", grant.ErrExpired, 5)
 	})
 }
 

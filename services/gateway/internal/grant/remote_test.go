@@ -88,7 +88,7 @@ func TestRemoteVerify(t *testing.T) {
 	}{
 		"grant":         {verdict(wire()), Answer{Grant: ours(), Lifetime: time.Minute, AsOf: 9}},
 		"invalid":       {denial(backplanev1.Denial_REASON_INVALID), Answer{Denial: &Denial{Reason: ErrUnauthenticated, RestsOn: []string{"a"}}, AsOf: 9}},
-		"revoked":       {denial(backplanev1.Denial_REASON_REVOKED), Answer{Denial: &Denial{Reason: ErrUnauthenticated, RestsOn: []string{"a"}}, AsOf: 9}},
+		"revoked":       {denial(backplanev1.Denial_REASON_REVOKED), Answer{Denial: &Denial{Reason: ErrRevoked, RestsOn: []string{"a"}}, AsOf: 9}},
 		"not heard of":  {denial(77), Answer{Denial: &Denial{Reason: ErrUnauthenticated, RestsOn: []string{"a"}}, AsOf: 9}},
 		"suspended":     {denial(backplanev1.Denial_REASON_SUSPENDED), Answer{Denial: &Denial{Reason: ErrSuspended, RestsOn: []string{"a"}}, AsOf: 9}},
 		"no subscriber": {denial(backplanev1.Denial_REASON_NO_SUBSCRIPTION), Answer{Denial: &Denial{Reason: ErrNotSubscribed, RestsOn: []string{"a"}}, AsOf: 9}},

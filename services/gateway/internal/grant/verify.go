@@ -53,7 +53,7 @@ func (c *Cache) find(cred credential.Credential, version string, client netip.Pr
 	if e := c.grants.get(k, now); e != nil {
 		c.metrics.Lookup(metrics.Hit)
 		if e.grant.Expired(now) {
-			return nil, nil, 0, ErrUnauthenticated
+			return nil, nil, 0, ErrExpired
 		}
 		return nil, e.grant, c.history.position, nil
 	}

@@ -88,8 +88,12 @@ func missing(schemes []credential.Scheme) *problem.Problem {
 // invalid is the answer to a credential that is not valid, whatever is wrong with
 // it: only the record says that.
 func invalid(cause error) *problem.Problem {
+	why := strings.TrimPrefix(cause.Error(), grant.ErrUnauthenticated.Error()+": ")
+	if cause == grant.ErrUnauthenticated { //nolint:errorlint // others that are it say more
+		why = "it is malformed, not known, or for another address"
+	}
 	return &problem.Problem{
-		Status: 401, Code: problem.CredentialInvalid, Detail: "the credential is not valid", Why: cause.Error(), Cause: cause,
+		Status: 401, Code: problem.CredentialInvalid, Detail: "the credential is not valid", Why: why, Cause: cause,
 		Header: []head.Field{{Name: "WWW-Authenticate", Value: realm + `, error="invalid_token"`}},
 	}
 }
