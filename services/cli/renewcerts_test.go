@@ -48,9 +48,8 @@ func TestRenew(t *testing.T) {
 		t.Fatal(err)
 	}
 	stdout, stderr, code := c.run(t, "certs", "--renew", dir, "--host", "two.example.com")
-	wantNote := "The certificates are valid until " + time.Now().AddDate(0, 0, 365).Format(time.DateOnly) + ".\n"
-	if code != 0 || strings.Count(stdout, "\n") != 8 || stderr != wantNote {
-		t.Fatalf("certs --renew = %q, %q, %d, want 8 files and %q", stdout, stderr, code, wantNote)
+	if code != 0 || strings.Count(stdout, "\n") != 8 {
+		t.Fatalf("certs --renew = %q, %q, %d, want 8 files", stdout, stderr, code)
 	}
 	after := contents(t, dir)
 	if !slices.Equal(slices.Sorted(maps.Keys(after)), slices.Sorted(maps.Keys(before))) {
@@ -74,6 +73,9 @@ func TestRenew(t *testing.T) {
 		both, err := tls.X509KeyPair(pair.Cert, pair.Key)
 		if err != nil {
 			t.Fatal(err)
+		}
+		if want := "The certificates are valid until " + both.Leaf.NotAfter.Local().Format(time.DateOnly) + ".\n"; stderr != want {
+			t.Errorf("certs --renew says %q, want %q", stderr, want)
 		}
 		if both.Leaf.DNSNames[0] != service || len(both.Leaf.ExtKeyUsage) != 2 {
 			t.Errorf("the certificate of %s is first for %s and has %d uses, want %s, 2", service, both.Leaf.DNSNames[0], len(both.Leaf.ExtKeyUsage), service)

@@ -26,12 +26,11 @@ const (
 )
 
 // Main runs fn as the program name. It reads the flags from the configuration file, then
-// from the environment, then from the command line, makes the log, and exits: with 0 when fn returns nil,
-// with 1 and a line on stderr when fn fails, with 2 when the configuration is
-// wrong. fn checks its own configuration; check is called only if flags cannot be
-// parsed, so that all mistakes are reported together. SIGINT and SIGTERM end ctx;
-// a second signal kills the process. SIGHUP calls what fn gave to OnReload and ends
-// nothing.
+// from the environment, then from the command line, makes the log, and exits: with 0 when
+// fn returns nil, with 1 and a line on stderr when fn fails, with 2 when the configuration
+// is wrong. fn checks its own configuration; check is called only if flags cannot be
+// parsed, so that all mistakes are reported together. SIGINT and SIGTERM end ctx; a second
+// signal kills the process. SIGHUP calls what fn gave to OnReload and ends nothing.
 func Main(name string, flags func(*flag.FlagSet), check func() error, fn func(ctx context.Context, log *slog.Logger) error) {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	unhook := context.AfterFunc(ctx, stop)

@@ -3,8 +3,8 @@
 // It makes them through the public gRPC, as a user would.
 //
 // The sample is made once. Later starts update the endpoint if the backend's address has
-// changed. What the user has changed or deleted since stays
-// so; without sample.json the sample is made again.
+// changed. What the user has changed or deleted since stays so; without sample.json the
+// sample is made again.
 package sample
 
 import (
