@@ -387,7 +387,7 @@ func (c *apiDeleteCmd) Run(ctx context.Context, s *shell) error {
 // deleted says that something was deleted.
 func (s *shell) deleted(name, label string) error {
 	if s.whole() {
-		return s.printValue(map[string]string{"deleted": name})
+		return s.printValue(map[string]any{"deleted": name, "with": append([]string{}, s.took...)})
 	}
 	return s.printFields(append([][2]string{{"Deleted", label}}, s.along()...)...)
 }

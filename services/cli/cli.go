@@ -288,7 +288,7 @@ type shell struct {
 	lines  *bufio.Reader // of Stdin, made by input
 
 	patience *patience // nil where a command may take for ever
-	took     string    // what a destructive command took along, if it did not ask
+	took     []string  // what a destructive command took along, if it did not ask
 }
 
 // deadline returns the context of a command. --timeout applies to all but those that

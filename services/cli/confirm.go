@@ -25,16 +25,13 @@ type yesFlag struct {
 func (s *shell) confirm(ctx context.Context, yes bool, does string, takes func() []string) error {
 	terminal, ok := s.Stdin.(*os.File)
 	asks := ok && term.IsTerminal(int(terminal.Fd())) && !yes
-	if s.whole() && !asks {
-		return nil
-	}
-	with := list(some(takes()))
+	with := some(takes())
 	if !asks {
 		s.took = with
 		return nil
 	}
-	if with != "" {
-		does += ", with " + with
+	if len(with) > 0 {
+		does += ", with " + list(with)
 	}
 	fmt.Fprintf(s.Stderr, "%s.\nGo on? [y/N] ", cell(does))
 	line, err := s.line(ctx)
@@ -51,10 +48,10 @@ func (s *shell) confirm(ctx context.Context, yes bool, does string, takes func()
 
 // along is the field of a result that says what a command has taken along.
 func (s *shell) along() [][2]string {
-	if s.took == "" {
+	if len(s.took) == 0 {
 		return nil
 	}
-	return [][2]string{{"With", s.took}}
+	return [][2]string{{"With", list(s.took)}}
 }
 
 // list joins texts as a sentence has them.

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -79,7 +80,7 @@ func everyCommand(s *Stack, dir, password string) []printed {
 		{"user delete bob", "deleted"},
 		{"oauth-client delete Phone", "deleted"},
 		{"subscription delete Phone Json", "deleted"},
-		{"app delete Phone", "deleted"},
+		{"app delete Phone", "with"},
 		{"api version create Renamed 2.0.0 --endpoint ws://localhost:1", "state"},
 		{"api version delete Renamed/2.0.0", "deleted"},
 		{"api version delete Renamed", "deleted"},
@@ -118,6 +119,9 @@ func TestJSON(t *testing.T) {
 		var answer map[string]any
 		if err := json.Unmarshal([]byte(out), &answer); err != nil || answer[c.field] == nil {
 			t.Errorf("tidegate -o json %s has no %s (%v):\n%s", c.args, c.field, err, out)
+		}
+		if with, _ := answer["with"].([]any); c.field == "with" && !slices.Contains(with, "its live sessions") {
+			t.Errorf("tidegate -o json %s does not say what went along:\n%s", c.args, out)
 		}
 	}
 	_, list, _ := strings.Cut(sh.run(t, "--help"), "\nCommands:\n")
