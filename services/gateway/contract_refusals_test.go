@@ -193,7 +193,7 @@ func refusedCredentials(w *world) []refusedAnswer {
 	}
 	w.judge(func(req *backplanev1.VerifyCredentialRequest, resp *backplanev1.VerifyCredentialResponse) {
 		if reason, ok := denials[req.GetCredential()]; ok {
-			resp.Verdict = &backplanev1.VerifyCredentialResponse_Denial{Denial: &backplanev1.Denial{Reason: reason, RestsOn: []string{"grants/" + req.GetCredential()}}}
+			resp.Verdict = &backplanev1.VerifyCredentialResponse_Denial{Denial: &backplanev1.Denial{Reason: reason, Application: "applications/" + req.GetCredential()}}
 		}
 	})
 	w.plane.put(w.route("1"))
@@ -205,7 +205,16 @@ func refusedCredentials(w *world) []refusedAnswer {
 	with := func(version, token string) refusedAnswer {
 		return w.refuses(headOf("/x/"+version, "Authorization: Bearer "+token+"\r\n"))
 	}
-	all := []refusedAnswer{w.refuses(headOf("/x/1", "")), with("1", "unknown"), with("1", "stranger"), with("1", "suspended"), with("1", "a b")}
+	all := []refusedAnswer{w.refuses(headOf("/x/1", "")), with("1", "unknown"), with("1", "a b")}
+	for token := range denials { // asked for once, and again from the cache
+		for range 2 {
+			a := with("1", token)
+			if r := w.explained(a); r.GetApplication() != "applications/"+token {
+				w.t.Errorf("the record of %s is %v, want whose it is", token, r)
+			}
+			all = append(all, a)
+		}
+	}
 	for token, why := range map[string]string{
 		"old": "it has expired", "gone": "it was revoked, or its OAuth client deleted", "unknown": "it is malformed, not known, or for another address",
 	} {

@@ -53,8 +53,29 @@ func (g *Grant) Expired(now time.Time) bool {
 
 // Denial is the judgement that a credential is not good for a version.
 type Denial struct {
-	Reason  error    // ErrUnauthenticated, also as ErrExpired or ErrRevoked; ErrNotSubscribed or ErrSuspended
-	RestsOn []string // the names that the judgement rests on
+	Reason      error    // ErrUnauthenticated, also as ErrExpired or ErrRevoked; ErrNotSubscribed or ErrSuspended
+	Application string   // applications/{application} that the credential was issued to; "" where none is known
+	RestsOn     []string // the names that the judgement rests on
+}
+
+// DeniedError is the reason of a denial whose credential's application is known.
+type DeniedError struct {
+	Reason      error  // as in Denial
+	Application string // applications/{application}
+}
+
+// Error returns the reason's text.
+func (e *DeniedError) Error() string { return e.Reason.Error() }
+
+// Unwrap returns the reason.
+func (e *DeniedError) Unwrap() error { return e.Reason }
+
+// denied returns the error for a credential of an application, "" if that is not known.
+func denied(reason error, application string) error {
+	if application == "" {
+		return reason
+	}
+	return &DeniedError{Reason: reason, Application: application}
 }
 
 // The reasons of a denial.

@@ -49,7 +49,7 @@ func schemeOf(t credential.Type) backplanev1.CredentialScheme {
 
 func toAnswer(resp *backplanev1.VerifyCredentialResponse, version string) (Answer, error) {
 	if d := resp.GetDenial(); d != nil {
-		return Answer{Denial: &Denial{Reason: reasonOf(d.GetReason()), RestsOn: d.GetRestsOn()}, AsOf: resp.GetAsOfChangeNumber()}, nil
+		return Answer{Denial: &Denial{Reason: reasonOf(d.GetReason()), Application: d.GetApplication(), RestsOn: d.GetRestsOn()}, AsOf: resp.GetAsOfChangeNumber()}, nil
 	}
 	g, err := toGrant(resp.GetGrant(), version)
 	switch {

@@ -29,8 +29,8 @@ type lookup struct {
 }
 
 // Verify returns what a credential is good for, and how far that takes events into
-// account. The error is one of this package's, or wraps the cause of ctx: then the
-// lookup goes on for the others. Nothing may be done with a grant before its session is
+// account. The error wraps one of this package's, in a *DeniedError where the
+// application is known, or the cause of ctx: then the lookup goes on for the others. Nothing may be done with a grant before its session is
 // registered and confirmed.
 func (c *Cache) Verify(ctx context.Context, cred credential.Credential, version string) (*Grant, Position, error) {
 	l, g, position, err := c.find(cred, version, clientaddr.Network(clientaddr.From(ctx)))
@@ -53,7 +53,7 @@ func (c *Cache) find(cred credential.Credential, version string, client netip.Pr
 	if e := c.grants.get(k, now); e != nil {
 		c.metrics.Lookup(metrics.Hit)
 		if e.grant.Expired(now) {
-			return nil, nil, 0, ErrExpired
+			return nil, nil, 0, denied(ErrExpired, e.grant.Application)
 		}
 		return nil, e.grant, c.history.position, nil
 	}
@@ -146,7 +146,7 @@ func (c *Cache) accept(l *lookup, a Answer, sent time.Time, resets uint64) bool 
 	}
 	e := &entry{key: l.key, names: a.restsOn()}
 	if a.Grant == nil {
-		e.denied, e.until = a.Denial.Reason, sent.Add(c.cfg.DenialTTL)
+		e.denied, e.until = denied(a.Denial.Reason, a.Denial.Application), sent.Add(c.cfg.DenialTTL)
 		c.denials.put(e)
 	} else {
 		a.Grant.Expires = sent.Add(a.Lifetime)

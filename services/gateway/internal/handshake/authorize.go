@@ -28,8 +28,12 @@ func (h *Handler) authorize(ctx context.Context, a *attempt) error {
 		return a.checkEndpoint()
 	}
 	if a.grant, a.position, err = h.Grants.Verify(a.client(ctx), c, r.Name); err != nil {
+		if d, ok := errors.AsType[*grant.DeniedError](err); ok {
+			a.application = d.Application
+		}
 		return refusedGrant(err)
 	}
+	a.application = a.grant.Application
 	return a.checkEndpoint()
 }
 

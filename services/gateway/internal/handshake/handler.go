@@ -88,8 +88,10 @@ type attempt struct {
 	near    *session.Route // what the path leads to, also where that is refused
 	query   string         // without credentials
 
-	grant    *grant.Grant // nil if the API asks for no credential
-	position grant.Position
+	grant *grant.Grant // nil if the API asks for no credential
+	// application is whose credential was shown, good or not; "" where none is known.
+	application string
+	position    grant.Position
 }
 
 // Handle does one handshake. It implements listener.Handler.

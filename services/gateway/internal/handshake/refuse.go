@@ -25,7 +25,7 @@ func (h *Handler) refuse(ctx context.Context, a *attempt, err error) {
 	}
 	p := h.problemOf(a, err)
 	h.Refused.Note(ctx, &refusal.Refusal{
-		Ref: a.ref, Problem: p, Err: err, At: time.Now(), Route: a.near, Grant: a.grant, From: a.Remote,
+		Ref: a.ref, Problem: p, Err: err, At: time.Now(), Route: a.near, Grant: a.grant, Application: a.application, From: a.Remote,
 		Host: a.Host, Path: a.Path, UserAgent: strings.Join(a.Header["User-Agent"], ", "),
 	})
 	if err := problem.Send(a.Conn, p.Response(a.ref, false)); err != nil {

@@ -136,16 +136,13 @@ type left struct {
 }
 
 func leftOutKey(f *refusal.Refusal) left {
-	k := left{hour: hourOf(f.Ref, f.At), reason: f.Problem.Code.Reason(), code: f.Problem.Code}
+	k := left{hour: hourOf(f.Ref, f.At), application: f.Application, reason: f.Problem.Code.Reason(), code: f.Problem.Code}
 	switch r := f.Route; {
 	case r == nil:
 	case r.Version != "":
 		k.version = r.Version
 	default:
 		k.api = r.API
-	}
-	if f.Grant != nil {
-		k.application = f.Grant.Application
 	}
 	return k
 }

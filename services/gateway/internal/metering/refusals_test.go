@@ -44,6 +44,7 @@ func TestRefusalIsReportedWhole(t *testing.T) {
 	cfg.Hide = func(text string) string { return strings.ReplaceAll(text, "secret", "…") }
 	m, _ := newMeter(t, cfg, s)
 	f := refused(problem.CredentialInvalid, versionOne, nine)
+	f.Application = "applications/1"
 	f.Problem.Why, f.Grant = "expired\nsecret", &grant.Grant{Name: "grants/1", Application: "applications/1", Subscription: "subscriptions/1"}
 	f.Host, f.Path, f.UserAgent = "api.example", "/a/1/secret/"+strings.Repeat("x", 300), "curl\x00/\xff8"
 	m.Refused(f)
@@ -137,7 +138,7 @@ func TestAFloodOfRefusalsCostsNoMemory(t *testing.T) {
 		t.Errorf("a refusal that is only counted allocates %v times", n)
 	}
 	for i := range 100 {
-		f.Grant = &grant.Grant{Application: "applications/" + strings.Repeat("a", i)}
+		f.Application = "applications/" + strings.Repeat("a", i)
 		m.Refused(f)
 	}
 	if n := m.leftOut.len(); n > 5 {

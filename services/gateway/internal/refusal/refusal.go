@@ -27,8 +27,11 @@ type Refusal struct {
 	At      time.Time
 	// Route is what the path led to: an API and a version, an API alone, or nothing: nil.
 	Route *session.Route
-	Grant *grant.Grant   // nil where none is known
-	From  netip.AddrPort // the client's address; the port is 0 where it is not known
+	Grant *grant.Grant // nil where none is known
+	// Application is applications/{application} whose credential was shown, good or not; ""
+	// where none is known.
+	Application string
+	From        netip.AddrPort // the client's address; the port is 0 where it is not known
 	// Host, Path and UserAgent are what the client sent, as far as its head could be read:
 	// whoever keeps them bounds them.
 	Host, Path, UserAgent string

@@ -40,7 +40,7 @@ func TestVerifyCredential(t *testing.T) {
 		wantDenied := &backplanev1.VerifyCredentialResponse{
 			Verdict: &backplanev1.VerifyCredentialResponse_Denial{Denial: &backplanev1.Denial{
 				Reason:  backplanev1.Denial_REASON_NO_SUBSCRIPTION,
-				RestsOn: []string{app.GetName() + "@" + v2, grant, c.GetName(), app.GetName(), w.annName},
+				RestsOn: []string{app.GetName() + "@" + v2, grant, c.GetName(), app.GetName(), w.annName}, Application: app.GetName(),
 			}},
 			AsOfChangeNumber: w.head(), ServerTime: timestamppb.New(w.now()),
 		}
@@ -62,9 +62,15 @@ func TestVerifyCredential(t *testing.T) {
 				t.Errorf("VerifyCredential(%s) = %v, want %v", name, got, tt.want)
 			}
 		}
+		revoked := w.token(c)
+		_, err := w.oauth.RevokeToken(t.Context(), &oauth2v1.RevokeTokenRequest{Token: revoked, ClientCredentials: credentials(c)})
+		w.must(err)
+		if got := w.verify(revoked, v1).GetDenial(); got.GetReason() != backplanev1.Denial_REASON_REVOKED || got.GetApplication() != app.GetName() {
+			t.Errorf("VerifyCredential(revoked) = %v, want REVOKED, and whose it was", got)
+		}
 		w.add(time.Hour)
-		if got := w.verify(raw, v1).GetDenial().GetReason(); got != backplanev1.Denial_REASON_EXPIRED {
-			t.Errorf("VerifyCredential(an hour later) = %v, want EXPIRED", got)
+		if got := w.verify(raw, v1).GetDenial(); got.GetReason() != backplanev1.Denial_REASON_EXPIRED || got.GetApplication() != app.GetName() {
+			t.Errorf("VerifyCredential(an hour later) = %v, want EXPIRED, and whose it was", got)
 		}
 	})
 }

@@ -541,7 +541,11 @@ type Denial struct {
 	// "applications/{a}@apis/{a}/versions/{v}", the token, the OAuth client, the
 	// application and the user. A denial that no change can lift has none, or
 	// only the token.
-	RestsOn       []string `protobuf:"bytes,2,rep,name=rests_on,json=restsOn,proto3" json:"rests_on,omitempty"`
+	RestsOn []string `protobuf:"bytes,2,rep,name=rests_on,json=restsOn,proto3" json:"rests_on,omitempty"`
+	// The application that the credential was issued to, applications/{application};
+	// empty where none is known. It is for the record of the refusal, which its owner
+	// sees; no event makes a denial void because of it.
+	Application   string `protobuf:"bytes,3,opt,name=application,proto3" json:"application,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -588,6 +592,13 @@ func (x *Denial) GetRestsOn() []string {
 		return x.RestsOn
 	}
 	return nil
+}
+
+func (x *Denial) GetApplication() string {
+	if x != nil {
+		return x.Application
+	}
+	return ""
 }
 
 // BatchGetGrantsRequest names grants.
@@ -1211,10 +1222,11 @@ const file_tidegate_backplane_v1_grant_service_proto_rawDesc = "" +
 	"\vexpire_time\x18\n" +
 	" \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"expireTime\x12\x19\n" +
-	"\brests_on\x18\v \x03(\tR\arestsOn\"\xf2\x01\n" +
+	"\brests_on\x18\v \x03(\tR\arestsOn\"\xa2\x02\n" +
 	"\x06Denial\x12<\n" +
 	"\x06reason\x18\x01 \x01(\x0e2$.tidegate.backplane.v1.Denial.ReasonR\x06reason\x12\x19\n" +
-	"\brests_on\x18\x02 \x03(\tR\arestsOn\"\x8e\x01\n" +
+	"\brests_on\x18\x02 \x03(\tR\arestsOn\x12.\n" +
+	"\vapplication\x18\x03 \x01(\tB\f\xbaH\t\xd8\x01\x01r\x04\xa8\xea0\x01R\vapplication\"\x8e\x01\n" +
 	"\x06Reason\x12\x16\n" +
 	"\x12REASON_UNSPECIFIED\x10\x00\x12\x12\n" +
 	"\x0eREASON_INVALID\x10\x01\x12\x12\n" +

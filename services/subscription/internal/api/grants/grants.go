@@ -20,12 +20,11 @@ import (
 // the same verdict.
 func (a *API) VerifyCredential(ctx context.Context, req *backplanev1.VerifyCredentialRequest) (*backplanev1.VerifyCredentialResponse, error) {
 	t, err := a.issuer.ReadApplication(ctx, req.GetCredential())
+	expired := errors.Is(err, token.ErrExpired)
 	switch {
 	case errors.Is(err, token.ErrInvalid):
-		return a.denyAlways(ctx, backplanev1.Denial_REASON_INVALID)
-	case errors.Is(err, token.ErrExpired):
-		return a.denyAlways(ctx, backplanev1.Denial_REASON_EXPIRED)
-	case err != nil:
+		return a.denyInvalid(ctx)
+	case err != nil && !expired:
 		return nil, err
 	}
 	st, err := a.store.TokenState(ctx, t.ID, t.ClientID, t.Resource, req.GetVersion())
@@ -33,17 +32,26 @@ func (a *API) VerifyCredential(ctx context.Context, req *backplanev1.VerifyCrede
 		return nil, err
 	}
 	resp := &backplanev1.VerifyCredentialResponse{AsOfChangeNumber: st.AsOf, ServerTime: timestamppb.New(a.now())}
+	deny := func(reason backplanev1.Denial_Reason, restsOn ...string) {
+		d := &backplanev1.Denial{Reason: reason, RestsOn: restsOn}
+		if st.Known {
+			d.Application = store.ApplicationName(st.Application)
+		}
+		resp.Verdict = &backplanev1.VerifyCredentialResponse_Denial{Denial: d}
+	}
 	switch {
+	case expired:
+		deny(backplanev1.Denial_REASON_EXPIRED) // no change can end it
 	case !st.Known, st.Revoked:
 		// Deleted OAuth clients and revoked tokens never come back.
-		resp.Verdict = deny(backplanev1.Denial_REASON_REVOKED, store.GrantName(t.ID))
+		deny(backplanev1.Denial_REASON_REVOKED, store.GrantName(t.ID))
 	case st.Suspended:
-		resp.Verdict = deny(backplanev1.Denial_REASON_SUSPENDED,
+		deny(backplanev1.Denial_REASON_SUSPENDED,
 			store.GrantName(t.ID), oauthClientName(st.Grant), store.ApplicationName(st.Application), store.UserName(st.User))
 	case st.Elsewhere:
-		resp.Verdict = deny(backplanev1.Denial_REASON_INVALID, store.GrantName(t.ID))
+		deny(backplanev1.Denial_REASON_INVALID, store.GrantName(t.ID))
 	case !st.Subscribed:
-		resp.Verdict = deny(backplanev1.Denial_REASON_NO_SUBSCRIPTION,
+		deny(backplanev1.Denial_REASON_NO_SUBSCRIPTION,
 			store.PairName(st.Application, req.GetVersion()), store.GrantName(t.ID), oauthClientName(st.Grant),
 			store.ApplicationName(st.Application), store.UserName(st.User))
 	default:
@@ -54,20 +62,16 @@ func (a *API) VerifyCredential(ctx context.Context, req *backplanev1.VerifyCrede
 	return resp, nil
 }
 
-func deny(reason backplanev1.Denial_Reason, restsOn ...string) *backplanev1.VerifyCredentialResponse_Denial {
-	return &backplanev1.VerifyCredentialResponse_Denial{
-		Denial: &backplanev1.Denial{Reason: reason, RestsOn: restsOn},
-	}
-}
-
-// denyAlways is a denial that no change can end.
-func (a *API) denyAlways(ctx context.Context, reason backplanev1.Denial_Reason) (*backplanev1.VerifyCredentialResponse, error) {
+// denyInvalid denies what is no credential of this installation, which no change can
+// make one.
+func (a *API) denyInvalid(ctx context.Context) (*backplanev1.VerifyCredentialResponse, error) {
 	head, err := a.store.Head(ctx)
 	if err != nil {
 		return nil, err
 	}
 	return &backplanev1.VerifyCredentialResponse{
-		Verdict: deny(reason), AsOfChangeNumber: head, ServerTime: timestamppb.New(a.now()),
+		Verdict:          &backplanev1.VerifyCredentialResponse_Denial{Denial: &backplanev1.Denial{Reason: backplanev1.Denial_REASON_INVALID}},
+		AsOfChangeNumber: head, ServerTime: timestamppb.New(a.now()),
 	}, nil
 }
 
