@@ -170,7 +170,10 @@ func (l *Log) name(number uint64) string {
 // setHeader puts a change's name in the header of the answer to the gRPC call that
 // ctx belongs to; outside a call it does nothing.
 func (l *Log) setHeader(ctx context.Context, number uint64) {
-	// It fails only outside a call, or when the header has been sent already.
+	if grpc.ServerTransportStreamFromContext(ctx) == nil {
+		return // SetHeader would print ctx into its error, while others may write to it
+	}
+	// It fails only when the header has been sent already.
 	_ = grpc.SetHeader(ctx, metadata.Pairs(gen.ChangeHeader, l.name(number)))
 }
 

@@ -256,3 +256,24 @@ func eventually(t *testing.T, check func() error) {
 		time.Sleep(5 * time.Millisecond) // waits for real goroutines and files
 	}
 }
+
+// secret is a context that must not be printed: whoever prints one reads what others may
+// write at the same time.
+type secret struct {
+	context.Context
+	t *testing.T
+}
+
+func (s secret) String() string {
+	s.t.Error("the context is printed")
+	return "secret"
+}
+
+// TestWriteOutsideACall writes where there is no gRPC call whose header could name the
+// change.
+func TestWriteOutsideACall(t *testing.T) {
+	l := change.NewLog("test", testdb.SQLite(t, schema), quiet(), time.Now, 0)
+	if n, err := addWord(secret{t.Context(), t}, l, "a"); n != 1 || err != nil {
+		t.Errorf("Write = %d, %v, want 1", n, err)
+	}
+}
