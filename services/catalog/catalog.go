@@ -193,23 +193,12 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 		return err
 	}
 	defer cfg.Security.Close(security)
-	url, err := cfg.Database()
+	db, master, err := cfg.open(ctx)
 	if err != nil {
-		return run.Misconfigured(err)
-	}
-	master, err := seal.Load(cfg.MasterKeyFile)
-	if err != nil {
-		return fmt.Errorf("-%smaster-key-file: %w", cfg.prefix, err)
-	}
-	db, err := sqldb.OpenSchema(ctx, url, store.Schema())
-	if err != nil {
-		return fmt.Errorf("-%sdb: %w", cfg.prefix, err)
+		return err
 	}
 	defer db.Close()
-	reg := cfg.Metrics
-	if reg == nil {
-		reg = ops.NewRegistry()
-	}
+	reg := cmp.Or(cfg.Metrics, ops.NewRegistry())
 	if err := db.Observe(identity.Catalog, log, reg); err != nil {
 		return err
 	}
@@ -252,4 +241,21 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	ready := func() error { return cmp.Or(db.Ping(ctx), ops.Degraded(db.Writable())) }
 	operations := ops.New(cfg.Ops, log, reg, ready)
 	return run.Group(ctx, security.Run, keeper.Run, changes.Run, users.Run, srv.Run, operations.Run)
+}
+
+// open opens the database and reads the master key.
+func (c *Config) open(ctx context.Context) (*sqldb.DB, *seal.Key, error) {
+	url, err := c.Database()
+	if err != nil {
+		return nil, nil, run.Misconfigured(err)
+	}
+	master, err := seal.Load(c.MasterKeyFile)
+	if err != nil {
+		return nil, nil, fmt.Errorf("-%smaster-key-file: %w", c.prefix, err)
+	}
+	db, err := sqldb.OpenSchema(ctx, url, store.Schema())
+	if err != nil {
+		return nil, nil, fmt.Errorf("-%sdb: %w", c.prefix, err)
+	}
+	return db, master, nil
 }

@@ -111,6 +111,9 @@ func TestShells(t *testing.T) {
 	} {
 		path, err := exec.LookPath(shell)
 		if err != nil {
+			if os.Getenv("TIDEGATE_REQUIRE_SHELLS") != "" {
+				t.Errorf("there is no %s here, and TIDEGATE_REQUIRE_SHELLS is set", shell)
+			}
 			t.Logf("there is no %s here", shell)
 			continue
 		}
