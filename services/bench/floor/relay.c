@@ -238,12 +238,15 @@ int main(int argc, char **argv)
 		files.rlim_cur = files.rlim_max;
 		setrlimit(RLIMIT_NOFILE, &files);
 	}
+	pid_t first = getpid();
 	for (int i = 1; i < atoi(argv[3]); i++) {
 		pid_t pid = fork();
 		if (pid < 0)
 			err(1, "fork");
 		if (pid == 0) {
 			prctl(PR_SET_PDEATHSIG, SIGTERM); /* die with the first worker */
+			if (getppid() != first)
+				return 1; /* it died before that */
 			break;
 		}
 	}
