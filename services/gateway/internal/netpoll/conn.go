@@ -18,6 +18,7 @@ type Conn struct {
 	socket *socket   // own, or that of the connection under TLS
 	own    socket
 	slot   int32 // the Poller's
+	reset  bool  // by Reset
 }
 
 // Attach takes over a TCP or Unix connection, or a *tls.Conn above one that was
@@ -150,10 +151,16 @@ func (c *Conn) CloseWrite() {
 	c.Shutdown()
 }
 
-// Shutdown tells the peer that nothing more comes, though something may be missing.
-func (c *Conn) Shutdown() { c.socket.shutdown() }
+// Shutdown tells the peer that nothing more comes, though something may be missing. After
+// Reset it does nothing: the peer could read until the close, and take that for an end.
+func (c *Conn) Shutdown() {
+	if !c.reset {
+		c.socket.shutdown()
+	}
+}
 
 // Reset makes the close of the socket drop what the peer has not read.
 func (c *Conn) Reset() {
+	c.reset = true
 	_ = syscall.SetsockoptLinger(c.socket.fd, syscall.SOL_SOCKET, syscall.SO_LINGER, &syscall.Linger{Onoff: 1})
 }
