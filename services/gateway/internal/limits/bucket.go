@@ -1,0 +1,242 @@
+package limits
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"math/bits"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+const (
+	// fraction is how many binary digits of a nanosecond a bucket counts: a token of a
+	// fast rate takes little more than one nanosecond.
+	fraction = 8
+	// deepest is the longest that a bucket may need to fill, in ticks: about 104 days.
+	deepest = 1 << 61
+	// latest is the latest time that a bucket can hold, in ticks. Debt ends there.
+	latest = 1 << 62
+	// lasts is how long a bucket counts from one origin, in nanoseconds: about 52 days.
+	lasts = 1 << 52
+	// replaced stands in the word of a bucket's level that another one took the place of.
+	replaced = math.MaxInt64
+)
+
+// Rate is an amount per time, and how much of it may pass at once.
+type Rate struct {
+	Amount int64         // from 1
+	Per    time.Duration // of Amount, from 1 ns
+	Burst  int64         // from 1
+}
+
+// Check refuses a rate that a bucket cannot hold.
+func (r Rate) Check() error {
+	switch {
+	case r.Amount < 1:
+		return errors.New("amount: must be at least 1")
+	case r.Per < 1:
+		return errors.New("per: must be positive")
+	case r.Burst < 1:
+		return errors.New("burst: must be at least 1")
+	}
+	// Per is below 2^63 ns, so the ticks of one token may need more than 64 bits.
+	if r.Per > lasts {
+		return fmt.Errorf("per: must be at most %v", time.Duration(lasts))
+	}
+	if high, low := bits.Mul64(uint64(r.token()), uint64(r.Burst)); high > 0 || low > deepest {
+		return fmt.Errorf("burst: must refill within %v", time.Duration(deepest>>fraction))
+	}
+	return nil
+}
+
+// token is how many ticks one token takes. It is rounded up, so that a bucket never
+// gives more than the rate.
+func (r Rate) token() int64 {
+	ticks := int64(r.Per) << fraction
+	return (ticks-1)/r.Amount + 1
+}
+
+// Bucket holds a rate: a token bucket whose level is one number, the time at which it
+// is full again (the generic cell rate algorithm, ITU-T I.371). It begins full. Any
+// number of goroutines may use it.
+type Bucket struct {
+	mu    sync.Mutex // of those who replace the level
+	level atomic.Pointer[level]
+}
+
+// level is a bucket's word with what it must be read by.
+type level struct {
+	rate   Rate
+	token  int64 // ticks of one token
+	depth  int64 // ticks of a whole burst
+	most   int64 // tokens that take no more than latest
+	origin int64 // nanoseconds; ticks count from here
+	full   atomic.Int64
+}
+
+// NewBucket returns a full bucket. It panics where rate.Check refuses.
+func NewBucket(now int64, rate Rate) *Bucket {
+	b := &Bucket{}
+	b.level.Store(newLevel(now, rate))
+	return b
+}
+
+func newLevel(now int64, rate Rate) *level {
+	if err := rate.Check(); err != nil {
+		panic("limits: " + err.Error())
+	}
+	token := rate.token()
+	return &level{rate: rate, token: token, depth: token * rate.Burst, most: latest / token, origin: now}
+}
+
+// Rearm gives the bucket another rate. What was taken stays taken: a bucket that lacks
+// n tokens lacks n of its new burst, or is empty where that is smaller. Debt stays.
+// Where the rate is the same nothing changes. It panics where rate.Check refuses.
+func (b *Bucket) Rearm(now int64, rate Rate) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.level.Load().rate != rate {
+		b.replace(now, rate)
+	}
+}
+
+// Rate returns the rate that holds now.
+func (b *Bucket) Rate() Rate { return b.level.Load().rate }
+
+// replace carries the level over to a new one. From the swap to the store those who
+// find the word replaced look again, so nothing that is taken meanwhile is lost.
+func (b *Bucket) replace(now int64, rate Rate) {
+	next := newLevel(now, rate)
+	old := b.level.Load()
+	// Longer ago than the word reaches the bucket is full, whatever the word was.
+	at := min(now-old.origin, latest>>fraction) << fraction
+	lack := max(old.full.Swap(replaced)-at, 0)
+	if old.rate != rate {
+		tokens := (lack + old.token - 1) / old.token
+		debt := max(tokens-old.rate.Burst, 0)
+		tokens = min(tokens-debt, rate.Burst) + debt
+		lack = next.cost(tokens)
+	}
+	next.full.Store(min(lack, latest))
+	b.level.Store(next)
+}
+
+// current returns the level and its word.
+func (b *Bucket) current(now int64) (*level, int64) {
+	l := b.level.Load()
+	if full := l.full.Load(); full != replaced && now-l.origin <= lasts {
+		return l, full
+	}
+	return b.renew(now)
+}
+
+// renew returns a level that is not being replaced, with an origin that is not too old.
+func (b *Bucket) renew(now int64) (*level, int64) {
+	for {
+		b.mu.Lock()
+		l := b.level.Load()
+		if now-l.origin > lasts {
+			b.replace(now, l.rate)
+			l = b.level.Load()
+		}
+		b.mu.Unlock()
+		if full := l.full.Load(); full != replaced {
+			return l, full
+		}
+	}
+}
+
+func (l *level) ticks(now int64) int64 { return (now - l.origin) << fraction }
+
+// cost is how many ticks n tokens take, at most latest.
+func (l *level) cost(n int64) int64 {
+	if n > l.most {
+		return latest
+	}
+	return n * l.token
+}
+
+// fits tells whether n tokens can be taken, where the word is full.
+func (l *level) fits(now, full, n int64, whole bool) bool {
+	at := l.ticks(now)
+	if n <= l.rate.Burst {
+		return max(full, at)-at <= l.depth-n*l.token
+	}
+	return whole && full <= at
+}
+
+// fits tells whether n tokens can be taken now. Where whole is set, n are one message,
+// and one that is greater than the burst fits into a full bucket.
+func (b *Bucket) fits(now, n int64, whole bool) bool {
+	l, full := b.current(now)
+	return l.fits(now, full, n, whole)
+}
+
+// take takes n tokens where they fit.
+func (b *Bucket) take(now, n int64, whole bool) bool {
+	for {
+		l, full := b.current(now)
+		if !l.fits(now, full, n, whole) {
+			return false
+		}
+		if l.full.CompareAndSwap(full, min(max(full, l.ticks(now))+l.cost(n), latest)) {
+			return true
+		}
+	}
+}
+
+// takeSome takes up to n tokens and returns how many.
+func (b *Bucket) takeSome(now, n int64) int64 {
+	for {
+		l, full := b.current(now)
+		n = min(n, l.room(now, full))
+		if n == 0 || l.full.CompareAndSwap(full, max(full, l.ticks(now))+n*l.token) {
+			return n
+		}
+	}
+}
+
+// interval is how long n tokens take to come, in nanoseconds.
+func (b *Bucket) interval(n int64) int64 {
+	return b.level.Load().cost(n) >> fraction
+}
+
+// charge takes n tokens, into debt if need be. A negative number gives back.
+func (b *Bucket) charge(now, n int64) {
+	for {
+		l, full := b.current(now)
+		to := full
+		if n < 0 {
+			to -= l.cost(-n)
+		} else {
+			to = min(max(full, l.ticks(now))+l.cost(n), latest)
+		}
+		if l.full.CompareAndSwap(full, to) {
+			return
+		}
+	}
+}
+
+// room returns how many tokens there are, 0 in debt.
+func (b *Bucket) room(now int64) int64 {
+	l, full := b.current(now)
+	return l.room(now, full)
+}
+
+func (l *level) room(now, full int64) int64 {
+	at := l.ticks(now)
+	return max((l.depth-(max(full, at)-at))/l.token, 0)
+}
+
+// free returns when n tokens, or a full bucket, will be there: not before now.
+func (b *Bucket) free(now, n int64) int64 {
+	l, full := b.current(now)
+	ticks := full
+	if n <= l.rate.Burst {
+		ticks -= l.depth - n*l.token
+	}
+	at := l.origin + (ticks+1<<fraction-1)>>fraction
+	return max(at, now)
+}

@@ -1,0 +1,184 @@
+package limits
+
+import (
+	"errors"
+	"fmt"
+	"sync/atomic"
+)
+
+// Place is what a plan was given to, from narrow to wide.
+type Place uint8
+
+// The places that take a plan.
+const (
+	Subscription Place = iota
+	Application
+	Version
+)
+
+// Unit is what a limit counts.
+type Unit uint8
+
+// The units of rates and quotas. A rate has no sessions, a quota no handshakes.
+const (
+	Messages   Unit = iota // that begin
+	Bytes                  // of payload
+	Handshakes             // that reach the limit
+	Sessions               // that open
+)
+
+// Direction is which way messages go.
+type Direction uint8
+
+// The directions: a limit may hold for both, a demand has one.
+const (
+	Both Direction = iota
+	Inbound
+	Outbound
+)
+
+// Reaction is what a limit does with what does not fit.
+type Reaction uint8
+
+// The reactions, the weakest first: where several limits refuse one message, the
+// strongest reaction decides.
+const (
+	Pause           Reaction = iota // the message waits; for rates
+	Drop                            // the message is left out
+	Close                           // the session ends
+	RefuseHandshake                 // of rates of handshakes and quotas of sessions
+)
+
+// Terms say what a limit is.
+type Terms struct {
+	Place     Place
+	Unit      Unit
+	Direction Direction // of messages and bytes
+	Reaction  Reaction
+	Observe   bool // takes what there is and counts hits, and never refuses
+}
+
+// Limit is a rate or a quota of a plan at a place. All sessions that share it share the
+// Limit; a limit per connection is the session's own.
+type Limit struct {
+	Terms
+	bucket *Bucket // one of the two
+	quota  *Quota
+	hits   atomic.Int64
+	line   line
+}
+
+// NewRate returns a limit on a rate. Other terms for the same rate are another Limit
+// with the same bucket.
+func NewRate(t Terms, b *Bucket) (*Limit, error) {
+	if t.Unit == Sessions {
+		return nil, errors.New("unit: a rate is of messages, bytes or handshakes")
+	}
+	return &Limit{Terms: t, bucket: b}, t.check(Pause)
+}
+
+// NewQuotaLimit returns a limit on a quota. Other terms for the same quota are another
+// Limit with the same Quota.
+func NewQuotaLimit(t Terms, q *Quota) (*Limit, error) {
+	if t.Unit == Handshakes {
+		return nil, errors.New("unit: a quota is of messages, bytes or sessions")
+	}
+	return &Limit{Terms: t, quota: q}, t.check(Drop)
+}
+
+// check refuses reactions that the unit does not have.
+func (t Terms) check(weakest Reaction) error {
+	strongest := Close
+	if t.Unit == Handshakes || t.Unit == Sessions {
+		weakest, strongest = RefuseHandshake, RefuseHandshake
+		if t.Direction != Both {
+			return errors.New("direction: only messages and bytes have one")
+		}
+	}
+	if !t.Observe && (t.Reaction < weakest || t.Reaction > strongest) {
+		return fmt.Errorf("reaction: %d is not one of this limit's", t.Reaction)
+	}
+	return nil
+}
+
+// Hits returns how often a limit on observe lacked what it would have taken: one for
+// each message of a limit on messages, one for each demand of another. It is a lower
+// bound of what the limit would have refused.
+func (l *Limit) Hits() int64 { return l.hits.Load() }
+
+// Demand is what asks to pass. One of messages, handshakes and sessions is not 0.
+type Demand struct {
+	Direction  Direction // of messages
+	Messages   int64
+	Bytes      int64 // payload of the messages' frames that are there
+	Handshakes int64
+	Sessions   int64
+}
+
+// want is how much of d the limit counts.
+func (l *Limit) want(d *Demand) int64 {
+	if l.Direction != Both && l.Direction != d.Direction {
+		return 0
+	}
+	switch l.Unit {
+	case Messages:
+		return d.Messages
+	case Bytes:
+		return d.Bytes
+	case Handshakes:
+		return d.Handshakes
+	}
+	return d.Sessions
+}
+
+// look tells whether n can be taken, and when it can where not.
+func (l *Limit) look(now, n int64, whole bool) (answer Verdict, at int64) {
+	switch {
+	case l.quota != nil:
+		return l.quota.look(now, n)
+	case l.bucket.fits(now, n, whole):
+		return Go, now
+	case l.Reaction == Pause:
+		return Wait, l.bucket.free(now, n)
+	}
+	return Refuse, l.bucket.free(now, n)
+}
+
+func (l *Limit) take(now, n int64, whole bool) bool {
+	if l.quota != nil {
+		return l.quota.take(now, n)
+	}
+	return l.bucket.take(now, n, whole)
+}
+
+func (l *Limit) room(now int64) int64 {
+	if l.quota != nil {
+		return l.quota.room(now)
+	}
+	return l.bucket.room(now)
+}
+
+func (l *Limit) charge(now, n int64) {
+	if l.quota != nil {
+		l.quota.charge(now, n)
+	} else {
+		l.bucket.charge(now, n)
+	}
+}
+
+// observe takes what there is of n, and counts hits for what is not there.
+func (l *Limit) observe(now, n int64) {
+	var got int64
+	if l.quota != nil {
+		got = l.quota.takeSome(now, n)
+	} else {
+		got = l.bucket.takeSome(now, n)
+	}
+	switch {
+	case got == n:
+	case l.Unit == Messages:
+		l.hits.Add(n - got)
+	default:
+		l.hits.Add(1)
+	}
+}

@@ -1,0 +1,283 @@
+package limits
+
+import (
+	"math/rand/v2"
+	"testing"
+	"time"
+)
+
+const second = int64(time.Second)
+
+func rateLimit(t testing.TB, terms Terms, rate Rate) *Limit {
+	t.Helper()
+	l, err := NewRate(terms, NewBucket(0, rate))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
+func chain(t testing.TB, limits ...*Limit) *Chain {
+	t.Helper()
+	c, err := NewChain(limits...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func message(bytes int64) Demand { return Demand{Direction: Inbound, Messages: 1, Bytes: bytes} }
+
+func TestFromFullExactlyTheBurstPasses(t *testing.T) {
+	t.Parallel()
+	for _, rate := range []Rate{
+		{Amount: 3, Per: time.Second, Burst: 5},
+		{Amount: 1, Per: time.Hour, Burst: 1},
+		{Amount: 700_000_000, Per: time.Second, Burst: 1000},
+		{Amount: 7, Per: time.Minute, Burst: 7},
+	} {
+		c := chain(t, rateLimit(t, Terms{Reaction: Drop}, rate))
+		now := int64(5)
+		for i := range rate.Burst {
+			if d := c.Ask(now, message(0), nil); d.Verdict != Go {
+				t.Fatalf("%+v: message %d did not pass", rate, i)
+			}
+		}
+		d := c.Ask(now, message(0), nil)
+		if d.Verdict != Refuse {
+			t.Fatalf("%+v: more than the burst passed", rate)
+		}
+		if c.Ask(d.At-1, message(0), nil).Verdict == Go || c.Ask(d.At, message(0), nil).Verdict != Go {
+			t.Errorf("%+v: At is not the first time with room", rate)
+		}
+	}
+}
+
+// TestWindows counts every window that begins and ends with a message.
+func TestWindows(t *testing.T) {
+	t.Parallel()
+	type passed struct{ at, amount int64 }
+	for seed := range uint64(40) {
+		rng := rand.New(rand.NewPCG(seed, 3))
+		rate := Rate{Amount: 1 + rng.Int64N(1000), Per: time.Second, Burst: 1 + rng.Int64N(500)}
+		c := chain(t, rateLimit(t, Terms{Unit: Bytes, Reaction: Drop}, rate))
+		greatest := rate.Burst * 3 / 2
+		var all []passed
+		for now := int64(0); len(all) < 300; now += rng.Int64N(second / 20) {
+			n := 1 + rng.Int64N(greatest)
+			if c.Ask(now, message(n), nil).Verdict == Go {
+				all = append(all, passed{now, n})
+			}
+		}
+		for i := range all {
+			sum := int64(0)
+			for _, p := range all[i:] {
+				sum += p.amount
+				window := p.at - all[i].at
+				if most := (window*rate.Amount)/second + 1 + max(rate.Burst, greatest); sum > most {
+					t.Fatalf("seed %d: %d bytes in %v, at most %d may pass", seed, sum, time.Duration(window), most)
+				}
+			}
+		}
+	}
+}
+
+// TestStrongestReactionDecides shows who decides where several limits refuse.
+func TestStrongestReactionDecides(t *testing.T) {
+	t.Parallel()
+	one := Rate{Amount: 1, Per: time.Second, Burst: 1}
+	pause := rateLimit(t, Terms{Place: Subscription}, Rate{Amount: 1, Per: time.Hour, Burst: 1})
+	drop := rateLimit(t, Terms{Place: Application, Reaction: Drop}, one)
+	closes := rateLimit(t, Terms{Place: Version, Reaction: Close}, one)
+	wide := rateLimit(t, Terms{Place: Version}, Rate{Amount: 9, Per: time.Second, Burst: 9})
+	c := chain(t, pause, drop, closes, wide)
+	c.Ask(0, message(0), nil)
+	for _, step := range []struct {
+		now int64
+		by  *Limit
+	}{{0, closes}, {second, nil}, {second, closes}} {
+		d := c.Ask(step.now, message(0), nil)
+		if step.by == nil {
+			if d.Verdict != Wait || d.Limit != pause {
+				t.Errorf("only the pausing limit is empty, but the decision is %+v", d)
+			}
+			closes.charge(step.now, 1)
+		} else if d.Verdict != Refuse || d.Limit != step.by {
+			t.Errorf("at %d: got %+v", step.now, d)
+		}
+	}
+	if left := wide.room(second); left != 9 {
+		t.Errorf("refused messages were charged: %d left of 9", left)
+	}
+}
+
+// TestTakeGivesBack is what happens when another takes the last token after the look.
+func TestTakeGivesBack(t *testing.T) {
+	t.Parallel()
+	rate := Rate{5, time.Second, 5}
+	q := NewQuota(Window{1, second})
+	q.Grant(0, Window{1, second}, 5)
+	spends, err := NewQuotaLimit(Terms{Reaction: Drop}, q)
+	if err != nil {
+		t.Fatal(err)
+	}
+	free := rateLimit(t, Terms{}, rate)
+	empty := rateLimit(t, Terms{Place: Version}, rate)
+	empty.charge(0, 5)
+	c := chain(t, free, spends, empty)
+	if c.take(0, &Demand{Messages: 2}) {
+		t.Fatal("took from an empty bucket")
+	}
+	if _, left := q.Left(0); left != 5 || free.room(0) != 5 {
+		t.Errorf("%d of 5 left of the rate and %d of 5 of the quota", free.room(0), left)
+	}
+	if q.take(0, 6) || empty.bucket.take(0, 1, true) {
+		t.Error("took what is not there")
+	}
+	// The window turns between a take and the giving back: the next one gains nothing.
+	q.Grant(0, Window{2, 2 * second}, 5)
+	if !q.take(second-1, 2) {
+		t.Fatal("the slice is not there")
+	}
+	if number, left := q.Left(second); number != 2 || left != 5 {
+		t.Fatalf("window %d has %d", number, left)
+	}
+	q.charge(second-1, -2)
+	if _, left := q.Left(second); left != 5 {
+		t.Errorf("what was given back to a window that is over is in the next: %d", left)
+	}
+}
+
+// TestDebt has a message of several frames.
+func TestDebt(t *testing.T) {
+	t.Parallel()
+	l := rateLimit(t, Terms{Unit: Bytes}, Rate{100, time.Second, 100})
+	c := chain(t, l)
+	if c.Ask(0, message(10), nil).Verdict != Go {
+		t.Fatal("the first frame did not pass")
+	}
+	c.Charge(0, Inbound, 490)
+	d := c.Ask(0, message(1), nil)
+	if want := 4*second + second/100; d.Verdict != Wait || d.At != want {
+		t.Errorf("got %+v, want to wait until the debt of 400 is paid, %d", d, want)
+	}
+	if c.Ask(d.At, message(1), nil).Verdict != Go {
+		t.Error("no room when the debt is paid")
+	}
+}
+
+func TestOldClock(t *testing.T) {
+	t.Parallel()
+	b := NewBucket(0, Rate{Amount: 1, Per: time.Hour, Burst: 2})
+	now := int64(0)
+	for range 2000 { // 27 years in which nothing else asks for two weeks
+		now += 5 * 24 * int64(time.Hour)
+		if b.room(now) != 2 || !b.take(now, 2, true) || b.take(now, 1, true) {
+			t.Fatalf("wrong after %v", time.Duration(now))
+		}
+	}
+	now += 1 << 60
+	if !b.take(now, 2, true) || b.take(now, 1, true) {
+		t.Fatal("wrong after 36 idle years")
+	}
+	b.charge(now, 1<<62)
+	if b.take(now+int64(time.Hour), 1, true) {
+		t.Fatal("debt is forgotten")
+	}
+}
+
+func TestRefusedTerms(t *testing.T) {
+	t.Parallel()
+	b := NewBucket(0, Rate{1, 1, 1})
+	q := NewQuota(Window{})
+	for _, terms := range []Terms{
+		{Unit: Messages, Reaction: RefuseHandshake}, {Unit: Handshakes, Reaction: Drop},
+		{Unit: Handshakes, Reaction: RefuseHandshake, Direction: Inbound}, {Unit: Sessions, Reaction: RefuseHandshake},
+	} {
+		if _, err := NewRate(terms, b); err == nil {
+			t.Errorf("a rate with %+v", terms)
+		}
+	}
+	for _, terms := range []Terms{
+		{Unit: Messages, Reaction: Pause}, {Unit: Handshakes, Reaction: RefuseHandshake}, {Unit: Sessions, Reaction: Close},
+	} {
+		if _, err := NewQuotaLimit(terms, q); err == nil {
+			t.Errorf("a quota with %+v", terms)
+		}
+	}
+	for _, rate := range []Rate{{0, 1, 1}, {1, 0, 1}, {1, 1, 0}, {1, time.Hour, 1 << 40}, {1, 1 << 60, 1}} {
+		if rate.Check() == nil {
+			t.Errorf("a bucket of %+v", rate)
+		}
+	}
+	wide := rateLimit(t, Terms{Place: Version}, Rate{1, 1, 1})
+	if _, err := NewChain(wide, rateLimit(t, Terms{}, Rate{1, 1, 1})); err == nil {
+		t.Error("a chain from wide to narrow")
+	}
+	if _, err := NewChain(make([]*Limit, MostLimits+1)...); err == nil {
+		t.Error("a chain of too many limits")
+	}
+}
+
+func TestNothingAllocates(t *testing.T) {
+	four := fourPlaces(t)
+	tight := chain(t, rateLimit(t, Terms{Reaction: Pause}, Rate{1, time.Hour, 1}))
+	var now int64
+	var w Waiter
+	quota := NewQuota(Window{1, 1 << 60})
+	quota.Grant(0, Window{1, 1 << 60}, 1<<40)
+	spends, _ := NewQuotaLimit(Terms{Reaction: Drop}, quota)
+	quotas := chain(t, spends)
+	for name, f := range map[string]func(){
+		"go":     func() { now += second; four.Ask(now, message(10), nil) },
+		"split":  func() { tight.Ask(now, Demand{Messages: 9}, nil) },
+		"charge": func() { four.Charge(now, Inbound, 9) },
+		"quota":  func() { quotas.Ask(0, message(1), nil) },
+		"line": func() {
+			tight.Ask(now, message(10), &w)
+			w.Leave()
+		},
+	} {
+		if n := testing.AllocsPerRun(100, f); n != 0 {
+			t.Errorf("%s allocates %v times", name, n)
+		}
+	}
+}
+
+func fourPlaces(t testing.TB) *Chain {
+	rate := Rate{Amount: 1 << 40, Per: time.Second, Burst: 1 << 40}
+	own := rateLimit(t, Terms{}, rate)
+	return chain(t, own, rateLimit(t, Terms{}, rate), rateLimit(t, Terms{Place: Application}, rate), rateLimit(t, Terms{Place: Version}, rate))
+}
+
+func BenchmarkAsk(b *testing.B) {
+	one := chain(b, rateLimit(b, Terms{}, Rate{1 << 40, time.Second, 1 << 40}))
+	full := chain(b, rateLimit(b, Terms{Reaction: Drop}, Rate{1, time.Hour, 1}))
+	full.Ask(0, message(0), nil)
+	q := NewQuota(Window{1, 1 << 62})
+	q.Grant(0, Window{1, 1 << 62}, 1<<60)
+	spends, err := NewQuotaLimit(Terms{Reaction: Drop}, q)
+	if err != nil {
+		b.Fatal(err)
+	}
+	for _, bench := range []struct {
+		name  string
+		chain *Chain
+	}{{"One", one}, {"FourPlaces", fourPlaces(b)}, {"Quota", chain(b, spends)}, {"Refused", full}} {
+		b.Run(bench.name, func(b *testing.B) {
+			now := int64(0)
+			for b.Loop() {
+				now += 100
+				bench.chain.Ask(now, Demand{Direction: Inbound, Messages: 16, Bytes: 2048}, nil)
+			}
+		})
+	}
+	four := fourPlaces(b)
+	b.Run("FourPlacesParallel", func(b *testing.B) {
+		b.RunParallel(func(p *testing.PB) {
+			for now := int64(0); p.Next(); now += 100 {
+				four.Ask(now, Demand{Direction: Inbound, Messages: 16, Bytes: 2048}, nil)
+			}
+		})
+	})
+}

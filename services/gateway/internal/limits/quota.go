@@ -1,0 +1,222 @@
+package limits
+
+import (
+	"math"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// AnswerWithin is how long a decision may wait for a quota's next slice.
+const AnswerWithin = time.Second
+
+// Window is a window of a quota.
+type Window struct {
+	Number int64 // rising by one; a number never comes back
+	End    int64 // on the clock of decisions
+}
+
+// Lack is what a quota does without a slice when its owner does not answer.
+type Lack uint32
+
+// What a quota does where its slice is not enough and the window is not known to be
+// used up.
+const (
+	LackWaits   Lack = iota // for the answer
+	LackAllows              // lets pass, and owes it
+	LackRefuses             // until the window ends
+)
+
+// Quota is a gateway's part of a quota: a slice of one window, and perhaps one of the
+// next. Its owner, the service that gives slices, is asked by the caller. Any number
+// of goroutines may use it.
+type Quota struct {
+	lack  atomic.Uint32
+	slice atomic.Pointer[slice]
+
+	mu   sync.Mutex
+	next *slice // of a later window
+}
+
+// slice is what a gateway may spend in a window.
+type slice struct {
+	number int64
+	end    atomic.Int64
+	left   atomic.Int64 // negative: owed
+	usedUp atomic.Bool  // the whole window's quota is spent
+
+	opened int64                 // when it took the place of before
+	before atomic.Pointer[slice] // for decisions that began earlier
+}
+
+func newSlice(w Window, n int64) *slice {
+	s := &slice{number: w.Number}
+	s.end.Store(w.End)
+	s.left.Store(n)
+	return s
+}
+
+// NewQuota returns a quota in window w with an empty slice.
+func NewQuota(w Window) *Quota {
+	q := &Quota{}
+	q.slice.Store(newSlice(w, 0))
+	return q
+}
+
+// Grant adds n to the slice of window w: the present one, or a later one, which opens
+// when the present one ends. It reports false where w is over: a window never
+// reopens. A later window than the one that is kept takes its place.
+func (q *Quota) Grant(now int64, w Window, n int64) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.SetLack(LackWaits)
+	s := q.turn(now)
+	switch {
+	case w.Number < s.number:
+		return false
+	case w.Number == s.number:
+	case q.next == nil || q.next.number < w.Number:
+		q.next = newSlice(w, n)
+		q.turn(now)
+		return true
+	case q.next.number > w.Number:
+		return false
+	default:
+		s = q.next
+	}
+	s.end.Store(w.End)
+	s.left.Add(n)
+	if n > 0 {
+		s.usedUp.Store(false)
+	}
+	return true
+}
+
+// UsedUp says that window number has no more to give, until a Grant.
+func (q *Quota) UsedUp(now, number int64) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.SetLack(LackWaits)
+	if s := q.turn(now); s.number == number {
+		s.usedUp.Store(true)
+	} else if q.next != nil && q.next.number == number {
+		q.next.usedUp.Store(true)
+	}
+}
+
+// SetLack says what happens where a slice is not enough. It is LackWaits at first, and
+// again as soon as the owner answers.
+func (q *Quota) SetLack(l Lack) { q.lack.Store(uint32(l)) }
+
+// Left returns the number of the present window and what is left of its slice; a
+// negative number is owed.
+func (q *Quota) Left(now int64) (number, left int64) {
+	s := q.current(now)
+	return s.number, s.left.Load()
+}
+
+// TakeBack empties the slice of the present window, and returns the window's number and
+// what was left, which its owner gets back.
+func (q *Quota) TakeBack(now int64) (number, left int64) {
+	s := q.current(now)
+	for {
+		left = s.left.Load()
+		if left <= 0 {
+			return s.number, 0
+		}
+		if s.left.CompareAndSwap(left, 0) {
+			return s.number, left
+		}
+	}
+}
+
+// current returns the slice that a decision at now takes from and gives back to,
+// though another goroutine with a later now may have opened the next one.
+func (q *Quota) current(now int64) *slice {
+	s := q.slice.Load()
+	if now < s.opened {
+		if before := s.before.Load(); before != nil {
+			return before
+		}
+	}
+	if now < s.end.Load() {
+		return s
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.turn(now)
+}
+
+// turn opens the next window when the present one is over. Where nothing is known about
+// the next one it has an empty slice, and a Grant says when it ends. q.mu is held.
+func (q *Quota) turn(now int64) *slice {
+	s := q.slice.Load()
+	for now >= s.end.Load() {
+		next := q.next
+		if next == nil {
+			next = newSlice(Window{Number: s.number + 1, End: math.MaxInt64}, 0)
+		}
+		q.next = nil
+		next.opened = now
+		next.before.Store(s)
+		s.before.Store(nil)
+		q.slice.Store(next)
+		s = next
+	}
+	return s
+}
+
+// look tells whether n can be taken, and if not whether that is to wait for.
+func (q *Quota) look(now, n int64) (answer Verdict, at int64) {
+	s := q.current(now)
+	lack := Lack(q.lack.Load())
+	switch {
+	case s.left.Load() >= n:
+		return Go, now
+	case s.usedUp.Load():
+		return Refuse, s.end.Load()
+	case lack == LackAllows:
+		return Go, now
+	case lack == LackRefuses:
+		return Refuse, s.end.Load()
+	}
+	return Wait, now + int64(AnswerWithin)
+}
+
+// take takes n where look lets it.
+func (q *Quota) take(now, n int64) bool {
+	s := q.current(now)
+	for {
+		left := s.left.Load()
+		if left < n && (s.usedUp.Load() || Lack(q.lack.Load()) != LackAllows) {
+			return false
+		}
+		if s.left.CompareAndSwap(left, left-n) {
+			return true
+		}
+	}
+}
+
+// takeSome takes up to n of the slice and returns how many.
+func (q *Quota) takeSome(now, n int64) int64 {
+	s := q.current(now)
+	for {
+		left := s.left.Load()
+		n = max(min(n, left), 0)
+		if n == 0 || s.left.CompareAndSwap(left, left-n) {
+			return n
+		}
+	}
+}
+
+// charge takes n, owing it if need be. A negative number gives back.
+func (q *Quota) charge(now, n int64) { q.current(now).left.Add(-n) }
+
+// room is how much look lets pass.
+func (q *Quota) room(now int64) int64 {
+	s := q.current(now)
+	if !s.usedUp.Load() && Lack(q.lack.Load()) == LackAllows {
+		return math.MaxInt64
+	}
+	return max(s.left.Load(), 0)
+}
