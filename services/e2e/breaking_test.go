@@ -16,7 +16,7 @@ func TestBreakingCheck(t *testing.T) {
 	}
 	bin := filepath.Join(root, ".bin")
 	if _, err := os.Stat(filepath.Join(bin, "buf")); err != nil {
-		t.Skip("buf is not in .bin: make lint builds it")
+		t.Skip("buf is not in .bin: make lint puts it there")
 	}
 	c := newCheckout(t, "proto", "buf.yaml", ".ci")
 	c.env = append(c.env, "PATH="+bin+":"+os.Getenv("PATH"))

@@ -339,7 +339,7 @@ func node(t *testing.T) (dir string) {
 		t.Fatal(err)
 	}
 	if _, err := os.Stat(filepath.Join(dir, "node_modules", ".bin", "wscat")); err != nil {
-		missing(t, variable, "no wscat: run npm ci in services/standalone/testdata/node")
+		missing(t, variable, "no packages of npm: run npm ci --prefix services/e2e/testdata/node")
 	}
 	return dir
 }

@@ -54,7 +54,7 @@ func newSDKProject(t *testing.T) *sdkProject {
 		missing(t, variable, "no Node with npm on the path")
 	}
 	if _, err := os.Stat(filepath.Join(tools, "node_modules", ".bin", "tsc")); err != nil {
-		missing(t, variable, "no TypeScript: run npm ci in services/e2e/testdata/sdk")
+		missing(t, variable, "no TypeScript: run npm ci --prefix services/e2e/testdata/sdk")
 	}
 	sdk, err := filepath.Abs("../../gen/ts")
 	if err != nil {
