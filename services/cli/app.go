@@ -39,16 +39,12 @@ func (c *planListCmd) Run(ctx context.Context, s *shell) error {
 	var rows [][]string
 	for _, p := range list.GetPlans() {
 		quota := "any number"
-		if q := p.GetQuota(); q != nil {
-			quota = fmt.Sprintf("%d a %s", q.GetMessages(), word(q.GetWindow(), "WINDOW_"))
+		for _, l := range p.GetLimits() {
+			quota = fmt.Sprintf("%d a %s", l.GetQuota().GetAmount(), word(l.GetQuota().GetWindow(), "WINDOW_"))
 		}
-		enforced := "yes"
-		if !p.GetLimitsEnforced() {
-			enforced = "not yet"
-		}
-		rows = append(rows, []string{p.GetDisplayName(), quota, enforced, p.GetDescription(), p.GetName()})
+		rows = append(rows, []string{p.GetDisplayName(), quota, p.GetDescription(), p.GetName()})
 	}
-	return s.printTable([]string{"PLAN", "MESSAGES", "ENFORCED", "DESCRIPTION", "NAME"}, rows)
+	return s.printTable([]string{"PLAN", "MESSAGES", "DESCRIPTION", "NAME"}, rows)
 }
 
 // appCmds are the commands about applications.

@@ -55,7 +55,7 @@ func (c *usageCmd) Run(ctx context.Context, s *shell) error {
 	for _, u := range list.GetUsage() {
 		label.learn(u)
 		rows = append(rows, []string{
-			when(u.GetHour()), label.version(ctx, u.GetVersion()), label.application(ctx, u.GetApplication()),
+			when(u.GetStartTime()), label.version(ctx, u.GetVersion()), label.application(ctx, u.GetApplication()),
 			strconv.FormatUint(u.GetSessions(), 10), amount(u.GetInbound()), amount(u.GetOutbound()),
 		})
 	}

@@ -193,8 +193,9 @@ func placeRow(p *catalogv1.CredentialPlace) store.Place {
 func withPlan(row store.Plan, p *catalogv1.Plan) store.Plan {
 	row.DisplayName, row.Description = p.GetDisplayName(), p.GetDescription()
 	row.QuotaMessages, row.QuotaWindow = 0, ""
-	if q := p.GetQuota(); q != nil {
-		row.QuotaMessages = q.GetMessages()
+	for _, l := range p.GetLimits() {
+		q := l.GetQuota()
+		row.QuotaMessages = q.GetAmount()
 		row.QuotaWindow = strings.TrimPrefix(q.GetWindow().String(), store.WindowPrefix)
 	}
 	return row

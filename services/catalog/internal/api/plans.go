@@ -3,6 +3,8 @@ package api
 import (
 	"context"
 
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/emptypb"
 
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
@@ -59,7 +61,7 @@ func (a *API) UpdatePlan(ctx context.Context, req *catalogv1.UpdatePlanRequest) 
 	if err != nil {
 		return nil, err
 	}
-	u, err := page.NewUpdate(req.GetUpdateMask(), req.GetPlan(), "display_name", "description", "quota", "quota.messages", "quota.window")
+	u, err := page.NewUpdate(req.GetUpdateMask(), req.GetPlan(), "display_name", "description", "limits")
 	if err != nil {
 		return nil, err
 	}
@@ -89,4 +91,9 @@ func (a *API) DeletePlan(ctx context.Context, req *catalogv1.DeletePlanRequest) 
 		return nil, err
 	}
 	return &emptypb.Empty{}, nil
+}
+
+// GetPlanUse says what uses a plan.
+func (a *API) GetPlanUse(context.Context, *catalogv1.GetPlanUseRequest) (*catalogv1.PlanUse, error) {
+	return nil, status.Error(codes.Unimplemented, "not yet")
 }

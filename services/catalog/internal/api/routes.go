@@ -6,6 +6,7 @@ import (
 	"google.golang.org/grpc"
 
 	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
+	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
 	"github.com/tidegatehq/tidegate/services/kit/identity"
 	"github.com/tidegatehq/tidegate/services/kit/resourcename"
 )
@@ -32,4 +33,9 @@ func (a *API) GetRoute(ctx context.Context, req *backplanev1.GetRouteRequest) (*
 func (a *API) ListGateways(ctx context.Context, _ *backplanev1.ListGatewaysRequest) (*backplanev1.ListGatewaysResponse, error) {
 	gateways, err := a.log.Gateways(ctx)
 	return &backplanev1.ListGatewaysResponse{Gateways: gateways}, err
+}
+
+// FetchPlan returns a plan to a service.
+func (a *API) FetchPlan(ctx context.Context, req *backplanev1.FetchPlanRequest) (*catalogv1.Plan, error) {
+	return a.GetPlan(ctx, &catalogv1.GetPlanRequest{Name: req.GetName()})
 }

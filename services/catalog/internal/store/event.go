@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/durationpb"
@@ -182,19 +183,21 @@ func (s SecurityScheme) Message() *catalogv1.SecurityScheme {
 // limits yet.
 func (p Plan) Message() *catalogv1.Plan {
 	m := &catalogv1.Plan{
-		Name:           p.Name().String(),
-		DisplayName:    p.DisplayName,
-		Description:    p.Description,
-		LimitsEnforced: p.QuotaMessages == 0,
-		CreateTime:     timestamppb.New(p.CreatedAt),
-		UpdateTime:     timestamppb.New(p.UpdatedAt),
-		Etag:           page.Etag(p.Etag),
+		Name:        p.Name().String(),
+		DisplayName: p.DisplayName,
+		Description: p.Description,
+		CreateTime:  timestamppb.New(p.CreatedAt),
+		UpdateTime:  timestamppb.New(p.UpdatedAt),
+		Etag:        page.Etag(p.Etag),
 	}
 	if p.QuotaMessages != 0 {
-		m.Quota = &catalogv1.Quota{
-			Messages: p.QuotaMessages,
-			Window:   catalogv1.Quota_Window(catalogv1.Quota_Window_value[WindowPrefix+p.QuotaWindow]),
-		}
+		m.Limits = []*catalogv1.Limit{{
+			Name: "messages-per-" + strings.ToLower(p.QuotaWindow), Reaction: catalogv1.Limit_REACTION_DROP,
+			Kind: &catalogv1.Limit_Quota{Quota: &catalogv1.Quota{
+				Unit: catalogv1.Unit_UNIT_MESSAGES, Amount: p.QuotaMessages,
+				Window: catalogv1.Quota_Window(catalogv1.Quota_Window_value[WindowPrefix+p.QuotaWindow]),
+			}},
+		}}
 	}
 	return m
 }

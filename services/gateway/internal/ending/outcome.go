@@ -1,6 +1,10 @@
 package ending
 
-import "time"
+import (
+	"time"
+
+	"github.com/tidegatehq/tidegate/services/gateway/internal/limits"
+)
 
 // Terms are what a session runs on: when it ends by itself, and who is told of its end.
 type Terms struct {
@@ -10,7 +14,34 @@ type Terms struct {
 	Retry    time.Duration // the hint of that end
 	Ended    *Ending       // set: the session has ended already, and only its closes are sent
 	Observer Observer
+
+	Limits Limits
+	Frames ErrorFrames
 }
+
+// Limits are what plans let a session do. They change while it lives.
+type Limits struct {
+	Chain      *limits.Chain // that each message must pass; nil: all pass
+	MaxMessage int64         // the greatest message in bytes; 0: that of the transport
+	MaxAge     time.Duration // from the start on; 0: that of the terms
+}
+
+// ErrorFrames say what the client is told when a message is dropped.
+type ErrorFrames struct {
+	Template ErrorTemplate
+	Text     string // with TextFrames
+}
+
+// ErrorTemplate is what error frames are.
+type ErrorTemplate uint8
+
+// The templates, as catalog.v1.ErrorFrames has them.
+const (
+	NoFrames ErrorTemplate = iota
+	JSONFrames
+	WSO2Frames
+	TextFrames
+)
 
 // Observer is told of the end of a session, once, by a goroutine that serves all
 // sessions or by its own. It must not block.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"sync/atomic"
+	"time"
 )
 
 // Place is what a plan was given to, from narrow to wide.
@@ -51,11 +52,15 @@ const (
 
 // Terms say what a limit is.
 type Terms struct {
+	Plan, Name string // plans/{plan}, and the limit's name in it; not looked at
+
 	Place     Place
 	Unit      Unit
 	Direction Direction // of messages and bytes
 	Reaction  Reaction
 	Observe   bool // takes what there is and counts hits, and never refuses
+
+	LongestPause time.Duration // of a leg that waits, without a frame passed; not looked at
 }
 
 // Limit is a rate or a quota of a plan at a place. All sessions that share it share the

@@ -104,7 +104,7 @@ type Meter struct {
 	kinds    *kinds
 	leftOut  *leftOut
 
-	usage *reporter[*usagev1.Usage]
+	usage *reporter[*backplanev1.UsageReport]
 	ended *reporter[*usagev1.SessionRecord]
 	left  *reporter[*backplanev1.LeftOut]
 }
@@ -118,8 +118,8 @@ func New(cfg Config, client backplanev1.MeteringServiceClient, m *metrics.Metric
 	t.rows = newRows(cfg.Rows)
 	t.records, t.refusals = newRing[session.Record](cfg.Records), newRing[refusal.Refusal](cfg.Refusals)
 	t.kinds, t.leftOut = newKinds(cfg.MaxRefusals), newLeftOut(cfg.LeftOut)
-	t.usage = &reporter[*usagev1.Usage]{
-		take: func() []*usagev1.Usage { return t.rows.take(usageBatch) },
+	t.usage = &reporter[*backplanev1.UsageReport]{
+		take: func() []*backplanev1.UsageReport { return t.rows.take(usageBatch) },
 		send: t.sendUsage,
 		drop: func(n int, err error) { t.dropped(metrics.Usage, n, err) },
 	}
@@ -272,7 +272,7 @@ func (t *Meter) batch(sequence uint64) *backplanev1.Batch {
 	return &backplanev1.Batch{Gateway: t.cfg.Gateway, BootId: t.cfg.BootID, Sequence: sequence}
 }
 
-func (t *Meter) sendUsage(ctx context.Context, sequence uint64, rows []*usagev1.Usage) error {
+func (t *Meter) sendUsage(ctx context.Context, sequence uint64, rows []*backplanev1.UsageReport) error {
 	ctx, cancel := context.WithTimeout(ctx, t.cfg.Timeout)
 	defer cancel()
 	_, err := t.client.ReportUsage(ctx, &backplanev1.ReportUsageRequest{Batch: t.batch(sequence), Usage: rows})

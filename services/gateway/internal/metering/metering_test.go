@@ -82,7 +82,7 @@ func (s *service) ReportUsage(_ context.Context, req *backplanev1.ReportUsageReq
 
 func (s *service) take(req *backplanev1.ReportUsageRequest) {
 	for _, u := range req.GetUsage() {
-		k := key{u.GetSubscription(), u.GetApplication(), u.GetVersion(), u.GetHour().GetSeconds()}
+		k := key{u.GetSubscription(), u.GetApplication(), u.GetVersion(), u.GetMinute().GetSeconds()}
 		c := s.rows[k]
 		c.add(count{sessions: u.GetSessions(), totals: ending.Totals{FromClient: counted(u.GetInbound()), FromBackend: counted(u.GetOutbound())}})
 		s.rows[k] = c

@@ -1,6 +1,7 @@
 package metering
 
 import (
+	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
 	"sync"
 	"time"
 
@@ -101,20 +102,20 @@ func (r *rows) len() int {
 }
 
 // take removes and returns up to n rows.
-func (r *rows) take(n int) []*usagev1.Usage {
+func (r *rows) take(n int) []*backplanev1.UsageReport {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	out := make([]*usagev1.Usage, 0, min(n, len(r.byID)))
+	out := make([]*backplanev1.UsageReport, 0, min(n, len(r.byID)))
 	for k, c := range r.byID {
 		if len(out) == n {
 			break
 		}
 		delete(r.byID, k)
-		out = append(out, &usagev1.Usage{
+		out = append(out, &backplanev1.UsageReport{
 			Subscription: k.subscription,
 			Application:  k.application,
 			Version:      k.version,
-			Hour:         &timestamppb.Timestamp{Seconds: k.hour},
+			Minute:       &timestamppb.Timestamp{Seconds: k.hour},
 			Sessions:     c.sessions,
 			Inbound:      traffic(c.totals.FromClient),
 			Outbound:     traffic(c.totals.FromBackend),

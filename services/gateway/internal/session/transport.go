@@ -23,6 +23,8 @@ type Transport interface {
 	Abort(ending.Ending)
 	// SetExpiry sets when the session ends as EXPIRED; the zero time means never.
 	SetExpiry(time.Time)
+	// SetLimits replaces the limits of the terms, within one read of each leg.
+	SetLimits(ending.Limits)
 
 	// Ending returns who ended the session first and why; By is Nobody while it lives.
 	Ending() ending.Ending

@@ -99,6 +99,8 @@ func unset(s *openapi3.Schema) any {
 		return s.Enum[0]
 	case s.Type.Is(openapi3.TypeArray):
 		return []any{}
+	case s.Type.Is(openapi3.TypeObject): // a map
+		return map[string]any{}
 	case s.Type.Is(openapi3.TypeBoolean):
 		return false
 	case s.Type.Is(openapi3.TypeInteger):

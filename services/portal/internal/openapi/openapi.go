@@ -259,5 +259,5 @@ func has(fd protoreflect.FieldDescriptor, behaviors ...annotations.FieldBehavior
 // ours reports whether a field holds a message of ours, not one that JSON writes as a
 // string.
 func ours(fd protoreflect.FieldDescriptor) bool {
-	return fd.Message() != nil && fd.Message().ParentFile().Package() != "google.protobuf"
+	return fd.Message() != nil && !fd.IsMap() && fd.Message().ParentFile().Package() != "google.protobuf"
 }

@@ -80,6 +80,11 @@ func New(t *testing.T) *Catalog {
 	return c
 }
 
+// FetchPlan is not asked for by the subscription service.
+func (c *Catalog) FetchPlan(context.Context, *backplanev1.FetchPlanRequest) (*catalogv1.Plan, error) {
+	return nil, status.Error(codes.Unimplemented, "not asked for here")
+}
+
 // Advertise sets the addresses of the gateways, for watches that begin after it.
 func (c *Catalog) Advertise(gateways ...string) { c.watch.GatewayAddresses = gateways }
 

@@ -93,6 +93,8 @@ const (
 	Denial_REASON_NO_SUBSCRIPTION Denial_Reason = 4
 	// Its application's owner is suspended.
 	Denial_REASON_SUSPENDED Denial_Reason = 5
+	// Its application's subscription to the version is blocked.
+	Denial_REASON_SUBSCRIPTION_BLOCKED Denial_Reason = 6
 )
 
 // Enum value maps for Denial_Reason.
@@ -104,14 +106,16 @@ var (
 		3: "REASON_REVOKED",
 		4: "REASON_NO_SUBSCRIPTION",
 		5: "REASON_SUSPENDED",
+		6: "REASON_SUBSCRIPTION_BLOCKED",
 	}
 	Denial_Reason_value = map[string]int32{
-		"REASON_UNSPECIFIED":     0,
-		"REASON_INVALID":         1,
-		"REASON_EXPIRED":         2,
-		"REASON_REVOKED":         3,
-		"REASON_NO_SUBSCRIPTION": 4,
-		"REASON_SUSPENDED":       5,
+		"REASON_UNSPECIFIED":          0,
+		"REASON_INVALID":              1,
+		"REASON_EXPIRED":              2,
+		"REASON_REVOKED":              3,
+		"REASON_NO_SUBSCRIPTION":      4,
+		"REASON_SUSPENDED":            5,
+		"REASON_SUBSCRIPTION_BLOCKED": 6,
 	}
 )
 
@@ -167,6 +171,8 @@ const (
 	GrantEvent_CAUSE_EXPIRED GrantEvent_Cause = 7
 	// The user was suspended: live sessions end with 4006.
 	GrantEvent_CAUSE_USER_SUSPENDED GrantEvent_Cause = 8
+	// The subscription was blocked: live sessions end with 4006.
+	GrantEvent_CAUSE_SUBSCRIPTION_BLOCKED GrantEvent_Cause = 9
 )
 
 // Enum value maps for GrantEvent_Cause.
@@ -181,6 +187,7 @@ var (
 		6: "CAUSE_VERSION_DELETED",
 		7: "CAUSE_EXPIRED",
 		8: "CAUSE_USER_SUSPENDED",
+		9: "CAUSE_SUBSCRIPTION_BLOCKED",
 	}
 	GrantEvent_Cause_value = map[string]int32{
 		"CAUSE_UNSPECIFIED":          0,
@@ -192,6 +199,7 @@ var (
 		"CAUSE_VERSION_DELETED":      6,
 		"CAUSE_EXPIRED":              7,
 		"CAUSE_USER_SUSPENDED":       8,
+		"CAUSE_SUBSCRIPTION_BLOCKED": 9,
 	}
 )
 
@@ -406,9 +414,9 @@ type Grant struct {
 	OauthClient string `protobuf:"bytes,4,opt,name=oauth_client,json=oauthClient,proto3" json:"oauth_client,omitempty"`
 	// The stage whose endpoint the credential leads to.
 	Stage v1.Stage `protobuf:"varint,5,opt,name=stage,proto3,enum=tidegate.catalog.v1.Stage" json:"stage,omitempty"`
-	// The subscription.
+	// The subscription; empty where the version needs none and there is none.
 	Subscription string `protobuf:"bytes,6,opt,name=subscription,proto3" json:"subscription,omitempty"`
-	// The subscription's plan.
+	// The subscription's plan; without a subscription that of applications without one.
 	Plan string `protobuf:"bytes,7,opt,name=plan,proto3" json:"plan,omitempty"`
 	// The version that the grant is for.
 	Version string `protobuf:"bytes,8,opt,name=version,proto3" json:"version,omitempty"`
@@ -416,6 +424,8 @@ type Grant struct {
 	Scopes []string `protobuf:"bytes,9,rep,name=scopes,proto3" json:"scopes,omitempty"`
 	// When the credential expires.
 	ExpireTime *timestamppb.Timestamp `protobuf:"bytes,10,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
+	// The application's own plan, or empty.
+	ApplicationPlan string `protobuf:"bytes,12,opt,name=application_plan,json=applicationPlan,proto3" json:"application_plan,omitempty"`
 	// Names that the grant depends on: its own, the OAuth client, the
 	// application, the subscription, the user and the version. A GrantEvent with
 	// any of them affects the grant.
@@ -522,6 +532,13 @@ func (x *Grant) GetExpireTime() *timestamppb.Timestamp {
 		return x.ExpireTime
 	}
 	return nil
+}
+
+func (x *Grant) GetApplicationPlan() string {
+	if x != nil {
+		return x.ApplicationPlan
+	}
+	return ""
 }
 
 func (x *Grant) GetRestsOn() []string {
@@ -1208,7 +1225,7 @@ const file_tidegate_backplane_v1_grant_service_proto_rawDesc = "" +
 	"\x13as_of_change_number\x18\x03 \x01(\x04R\x10asOfChangeNumber\x12;\n" +
 	"\vserver_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"serverTimeB\t\n" +
-	"\averdict\"\xe8\x02\n" +
+	"\averdict\"\x93\x03\n" +
 	"\x05Grant\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04user\x18\x02 \x01(\tR\x04user\x12 \n" +
@@ -1221,19 +1238,21 @@ const file_tidegate_backplane_v1_grant_service_proto_rawDesc = "" +
 	"\x06scopes\x18\t \x03(\tR\x06scopes\x12;\n" +
 	"\vexpire_time\x18\n" +
 	" \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"expireTime\x12\x19\n" +
-	"\brests_on\x18\v \x03(\tR\arestsOn\"\xa2\x02\n" +
+	"expireTime\x12)\n" +
+	"\x10application_plan\x18\f \x01(\tR\x0fapplicationPlan\x12\x19\n" +
+	"\brests_on\x18\v \x03(\tR\arestsOn\"\xc3\x02\n" +
 	"\x06Denial\x12<\n" +
 	"\x06reason\x18\x01 \x01(\x0e2$.tidegate.backplane.v1.Denial.ReasonR\x06reason\x12\x19\n" +
 	"\brests_on\x18\x02 \x03(\tR\arestsOn\x12.\n" +
-	"\vapplication\x18\x03 \x01(\tB\f\xbaH\t\xd8\x01\x01r\x04\xa8\xea0\x01R\vapplication\"\x8e\x01\n" +
+	"\vapplication\x18\x03 \x01(\tB\f\xbaH\t\xd8\x01\x01r\x04\xa8\xea0\x01R\vapplication\"\xaf\x01\n" +
 	"\x06Reason\x12\x16\n" +
 	"\x12REASON_UNSPECIFIED\x10\x00\x12\x12\n" +
 	"\x0eREASON_INVALID\x10\x01\x12\x12\n" +
 	"\x0eREASON_EXPIRED\x10\x02\x12\x12\n" +
 	"\x0eREASON_REVOKED\x10\x03\x12\x1a\n" +
 	"\x16REASON_NO_SUBSCRIPTION\x10\x04\x12\x14\n" +
-	"\x10REASON_SUSPENDED\x10\x05\"_\n" +
+	"\x10REASON_SUSPENDED\x10\x05\x12\x1f\n" +
+	"\x1bREASON_SUBSCRIPTION_BLOCKED\x10\x06\"_\n" +
 	"\x15BatchGetGrantsRequest\x12F\n" +
 	"\x06grants\x18\x01 \x03(\v2!.tidegate.backplane.v1.GrantQueryB\v\xbaH\b\x92\x01\x05\b\x01\x10\xe8\aR\x06grants\"\xe6\x01\n" +
 	"\n" +
@@ -1265,11 +1284,11 @@ const file_tidegate_backplane_v1_grant_service_proto_rawDesc = "" +
 	"\x04body\"\x83\x01\n" +
 	"\vGrantChange\x12;\n" +
 	"\bposition\x18\x01 \x01(\v2\x1f.tidegate.backplane.v1.PositionR\bposition\x127\n" +
-	"\x05event\x18\x02 \x01(\v2!.tidegate.backplane.v1.GrantEventR\x05event\"\xda\x02\n" +
+	"\x05event\x18\x02 \x01(\v2!.tidegate.backplane.v1.GrantEventR\x05event\"\xfa\x02\n" +
 	"\n" +
 	"GrantEvent\x12=\n" +
 	"\x05cause\x18\x01 \x01(\x0e2'.tidegate.backplane.v1.GrantEvent.CauseR\x05cause\x12\x14\n" +
-	"\x05names\x18\x02 \x03(\tR\x05names\"\xf6\x01\n" +
+	"\x05names\x18\x02 \x03(\tR\x05names\"\x96\x02\n" +
 	"\x05Cause\x12\x15\n" +
 	"\x11CAUSE_UNSPECIFIED\x10\x00\x12\x17\n" +
 	"\x13CAUSE_TOKEN_REVOKED\x10\x01\x12\x1e\n" +
@@ -1279,7 +1298,8 @@ const file_tidegate_backplane_v1_grant_service_proto_rawDesc = "" +
 	"\x12CAUSE_USER_DELETED\x10\x05\x12\x19\n" +
 	"\x15CAUSE_VERSION_DELETED\x10\x06\x12\x11\n" +
 	"\rCAUSE_EXPIRED\x10\a\x12\x18\n" +
-	"\x14CAUSE_USER_SUSPENDED\x10\b*S\n" +
+	"\x14CAUSE_USER_SUSPENDED\x10\b\x12\x1e\n" +
+	"\x1aCAUSE_SUBSCRIPTION_BLOCKED\x10\t*S\n" +
 	"\x10CredentialScheme\x12!\n" +
 	"\x1dCREDENTIAL_SCHEME_UNSPECIFIED\x10\x00\x12\x1c\n" +
 	"\x18CREDENTIAL_SCHEME_OAUTH2\x10\x012\xdc\x02\n" +

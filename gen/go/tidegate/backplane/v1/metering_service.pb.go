@@ -93,20 +93,148 @@ func (x *Batch) GetSequence() uint64 {
 	return 0
 }
 
+// UsageReport is what a gateway counted of one version, application, subscription and plan
+// in one minute.
+type UsageReport struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Start of the minute, UTC.
+	Minute *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=minute,proto3" json:"minute,omitempty"`
+	// The version.
+	Version string `protobuf:"bytes,2,opt,name=version,proto3" json:"version,omitempty"`
+	// The application, or empty for the scheme none and where none is known.
+	Application string `protobuf:"bytes,3,opt,name=application,proto3" json:"application,omitempty"`
+	// The subscription, or empty where there is none.
+	Subscription string `protobuf:"bytes,4,opt,name=subscription,proto3" json:"subscription,omitempty"`
+	// The plan of the subscription, the version's for the scheme none, or empty for none.
+	Plan string `protobuf:"bytes,5,opt,name=plan,proto3" json:"plan,omitempty"`
+	// Sessions begun, at most 10^15.
+	Sessions uint64 `protobuf:"varint,6,opt,name=sessions,proto3" json:"sessions,omitempty"`
+	// Traffic from clients to the backend.
+	Inbound *v1.Traffic `protobuf:"bytes,7,opt,name=inbound,proto3" json:"inbound,omitempty"`
+	// Traffic from the backend to clients.
+	Outbound *v1.Traffic `protobuf:"bytes,8,opt,name=outbound,proto3" json:"outbound,omitempty"`
+	// What limits did, at most 100. Their times are not set.
+	Limits []*v1.LimitUsage `protobuf:"bytes,9,rep,name=limits,proto3" json:"limits,omitempty"`
+	// Refused handshakes, at most 100 statuses.
+	RefusedHandshakes []*v1.RefusedHandshakes `protobuf:"bytes,10,rep,name=refused_handshakes,json=refusedHandshakes,proto3" json:"refused_handshakes,omitempty"`
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
+}
+
+func (x *UsageReport) Reset() {
+	*x = UsageReport{}
+	mi := &file_tidegate_backplane_v1_metering_service_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UsageReport) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UsageReport) ProtoMessage() {}
+
+func (x *UsageReport) ProtoReflect() protoreflect.Message {
+	mi := &file_tidegate_backplane_v1_metering_service_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UsageReport.ProtoReflect.Descriptor instead.
+func (*UsageReport) Descriptor() ([]byte, []int) {
+	return file_tidegate_backplane_v1_metering_service_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *UsageReport) GetMinute() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Minute
+	}
+	return nil
+}
+
+func (x *UsageReport) GetVersion() string {
+	if x != nil {
+		return x.Version
+	}
+	return ""
+}
+
+func (x *UsageReport) GetApplication() string {
+	if x != nil {
+		return x.Application
+	}
+	return ""
+}
+
+func (x *UsageReport) GetSubscription() string {
+	if x != nil {
+		return x.Subscription
+	}
+	return ""
+}
+
+func (x *UsageReport) GetPlan() string {
+	if x != nil {
+		return x.Plan
+	}
+	return ""
+}
+
+func (x *UsageReport) GetSessions() uint64 {
+	if x != nil {
+		return x.Sessions
+	}
+	return 0
+}
+
+func (x *UsageReport) GetInbound() *v1.Traffic {
+	if x != nil {
+		return x.Inbound
+	}
+	return nil
+}
+
+func (x *UsageReport) GetOutbound() *v1.Traffic {
+	if x != nil {
+		return x.Outbound
+	}
+	return nil
+}
+
+func (x *UsageReport) GetLimits() []*v1.LimitUsage {
+	if x != nil {
+		return x.Limits
+	}
+	return nil
+}
+
+func (x *UsageReport) GetRefusedHandshakes() []*v1.RefusedHandshakes {
+	if x != nil {
+		return x.RefusedHandshakes
+	}
+	return nil
+}
+
 // ReportUsageRequest is a batch of usage.
 type ReportUsageRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Which batch.
 	Batch *Batch `protobuf:"bytes,1,opt,name=batch,proto3" json:"batch,omitempty"`
 	// What was counted: 1 to 5000 rows.
-	Usage         []*v1.Usage `protobuf:"bytes,2,rep,name=usage,proto3" json:"usage,omitempty"`
+	Usage         []*UsageReport `protobuf:"bytes,2,rep,name=usage,proto3" json:"usage,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ReportUsageRequest) Reset() {
 	*x = ReportUsageRequest{}
-	mi := &file_tidegate_backplane_v1_metering_service_proto_msgTypes[1]
+	mi := &file_tidegate_backplane_v1_metering_service_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -118,7 +246,7 @@ func (x *ReportUsageRequest) String() string {
 func (*ReportUsageRequest) ProtoMessage() {}
 
 func (x *ReportUsageRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tidegate_backplane_v1_metering_service_proto_msgTypes[1]
+	mi := &file_tidegate_backplane_v1_metering_service_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -131,7 +259,7 @@ func (x *ReportUsageRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportUsageRequest.ProtoReflect.Descriptor instead.
 func (*ReportUsageRequest) Descriptor() ([]byte, []int) {
-	return file_tidegate_backplane_v1_metering_service_proto_rawDescGZIP(), []int{1}
+	return file_tidegate_backplane_v1_metering_service_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *ReportUsageRequest) GetBatch() *Batch {
@@ -141,7 +269,7 @@ func (x *ReportUsageRequest) GetBatch() *Batch {
 	return nil
 }
 
-func (x *ReportUsageRequest) GetUsage() []*v1.Usage {
+func (x *ReportUsageRequest) GetUsage() []*UsageReport {
 	if x != nil {
 		return x.Usage
 	}
@@ -159,7 +287,7 @@ type ReportUsageResponse struct {
 
 func (x *ReportUsageResponse) Reset() {
 	*x = ReportUsageResponse{}
-	mi := &file_tidegate_backplane_v1_metering_service_proto_msgTypes[2]
+	mi := &file_tidegate_backplane_v1_metering_service_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -171,7 +299,7 @@ func (x *ReportUsageResponse) String() string {
 func (*ReportUsageResponse) ProtoMessage() {}
 
 func (x *ReportUsageResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tidegate_backplane_v1_metering_service_proto_msgTypes[2]
+	mi := &file_tidegate_backplane_v1_metering_service_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -184,7 +312,7 @@ func (x *ReportUsageResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportUsageResponse.ProtoReflect.Descriptor instead.
 func (*ReportUsageResponse) Descriptor() ([]byte, []int) {
-	return file_tidegate_backplane_v1_metering_service_proto_rawDescGZIP(), []int{2}
+	return file_tidegate_backplane_v1_metering_service_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *ReportUsageResponse) GetDuplicate() bool {
@@ -207,7 +335,7 @@ type ReportSessionRecordsRequest struct {
 
 func (x *ReportSessionRecordsRequest) Reset() {
 	*x = ReportSessionRecordsRequest{}
-	mi := &file_tidegate_backplane_v1_metering_service_proto_msgTypes[3]
+	mi := &file_tidegate_backplane_v1_metering_service_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -219,7 +347,7 @@ func (x *ReportSessionRecordsRequest) String() string {
 func (*ReportSessionRecordsRequest) ProtoMessage() {}
 
 func (x *ReportSessionRecordsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tidegate_backplane_v1_metering_service_proto_msgTypes[3]
+	mi := &file_tidegate_backplane_v1_metering_service_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -232,7 +360,7 @@ func (x *ReportSessionRecordsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportSessionRecordsRequest.ProtoReflect.Descriptor instead.
 func (*ReportSessionRecordsRequest) Descriptor() ([]byte, []int) {
-	return file_tidegate_backplane_v1_metering_service_proto_rawDescGZIP(), []int{3}
+	return file_tidegate_backplane_v1_metering_service_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *ReportSessionRecordsRequest) GetBatch() *Batch {
@@ -260,7 +388,7 @@ type ReportSessionRecordsResponse struct {
 
 func (x *ReportSessionRecordsResponse) Reset() {
 	*x = ReportSessionRecordsResponse{}
-	mi := &file_tidegate_backplane_v1_metering_service_proto_msgTypes[4]
+	mi := &file_tidegate_backplane_v1_metering_service_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -272,7 +400,7 @@ func (x *ReportSessionRecordsResponse) String() string {
 func (*ReportSessionRecordsResponse) ProtoMessage() {}
 
 func (x *ReportSessionRecordsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tidegate_backplane_v1_metering_service_proto_msgTypes[4]
+	mi := &file_tidegate_backplane_v1_metering_service_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -285,7 +413,7 @@ func (x *ReportSessionRecordsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportSessionRecordsResponse.ProtoReflect.Descriptor instead.
 func (*ReportSessionRecordsResponse) Descriptor() ([]byte, []int) {
-	return file_tidegate_backplane_v1_metering_service_proto_rawDescGZIP(), []int{4}
+	return file_tidegate_backplane_v1_metering_service_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *ReportSessionRecordsResponse) GetDuplicate() bool {
@@ -319,7 +447,7 @@ type LeftOut struct {
 
 func (x *LeftOut) Reset() {
 	*x = LeftOut{}
-	mi := &file_tidegate_backplane_v1_metering_service_proto_msgTypes[5]
+	mi := &file_tidegate_backplane_v1_metering_service_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -331,7 +459,7 @@ func (x *LeftOut) String() string {
 func (*LeftOut) ProtoMessage() {}
 
 func (x *LeftOut) ProtoReflect() protoreflect.Message {
-	mi := &file_tidegate_backplane_v1_metering_service_proto_msgTypes[5]
+	mi := &file_tidegate_backplane_v1_metering_service_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -344,7 +472,7 @@ func (x *LeftOut) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LeftOut.ProtoReflect.Descriptor instead.
 func (*LeftOut) Descriptor() ([]byte, []int) {
-	return file_tidegate_backplane_v1_metering_service_proto_rawDescGZIP(), []int{5}
+	return file_tidegate_backplane_v1_metering_service_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *LeftOut) GetHour() *timestamppb.Timestamp {
@@ -409,7 +537,7 @@ type ReportLeftOutRequest struct {
 
 func (x *ReportLeftOutRequest) Reset() {
 	*x = ReportLeftOutRequest{}
-	mi := &file_tidegate_backplane_v1_metering_service_proto_msgTypes[6]
+	mi := &file_tidegate_backplane_v1_metering_service_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -421,7 +549,7 @@ func (x *ReportLeftOutRequest) String() string {
 func (*ReportLeftOutRequest) ProtoMessage() {}
 
 func (x *ReportLeftOutRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tidegate_backplane_v1_metering_service_proto_msgTypes[6]
+	mi := &file_tidegate_backplane_v1_metering_service_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -434,7 +562,7 @@ func (x *ReportLeftOutRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportLeftOutRequest.ProtoReflect.Descriptor instead.
 func (*ReportLeftOutRequest) Descriptor() ([]byte, []int) {
-	return file_tidegate_backplane_v1_metering_service_proto_rawDescGZIP(), []int{6}
+	return file_tidegate_backplane_v1_metering_service_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *ReportLeftOutRequest) GetBatch() *Batch {
@@ -462,7 +590,7 @@ type ReportLeftOutResponse struct {
 
 func (x *ReportLeftOutResponse) Reset() {
 	*x = ReportLeftOutResponse{}
-	mi := &file_tidegate_backplane_v1_metering_service_proto_msgTypes[7]
+	mi := &file_tidegate_backplane_v1_metering_service_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -474,7 +602,7 @@ func (x *ReportLeftOutResponse) String() string {
 func (*ReportLeftOutResponse) ProtoMessage() {}
 
 func (x *ReportLeftOutResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tidegate_backplane_v1_metering_service_proto_msgTypes[7]
+	mi := &file_tidegate_backplane_v1_metering_service_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -487,7 +615,7 @@ func (x *ReportLeftOutResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportLeftOutResponse.ProtoReflect.Descriptor instead.
 func (*ReportLeftOutResponse) Descriptor() ([]byte, []int) {
-	return file_tidegate_backplane_v1_metering_service_proto_rawDescGZIP(), []int{7}
+	return file_tidegate_backplane_v1_metering_service_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *ReportLeftOutResponse) GetDuplicate() bool {
@@ -505,10 +633,23 @@ const file_tidegate_backplane_v1_metering_service_proto_rawDesc = "" +
 	"\x05Batch\x12#\n" +
 	"\agateway\x18\x01 \x01(\tB\t\xbaH\x06r\x04\xd8\xea0\x01R\agateway\x12\"\n" +
 	"\aboot_id\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x06bootId\x12-\n" +
-	"\bsequence\x18\x03 \x01(\x04B\x11\xbaH\x0e2\f\x18\xff\xff\xff\xff\xff\xff\xff\xff\x7f(\x01R\bsequence\"\x8d\x01\n" +
+	"\bsequence\x18\x03 \x01(\x04B\x11\xbaH\x0e2\f\x18\xff\xff\xff\xff\xff\xff\xff\xff\x7f(\x01R\bsequence\"\xb3\x04\n" +
+	"\vUsageReport\x12A\n" +
+	"\x06minute\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampB\r\xbaH\n" +
+	"\xc8\x01\x01\xb2\x01\x042\x02\b\x01R\x06minute\x12#\n" +
+	"\aversion\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x90\xea0\x01R\aversion\x12.\n" +
+	"\vapplication\x18\x03 \x01(\tB\f\xbaH\t\xd8\x01\x01r\x04\xa8\xea0\x01R\vapplication\x120\n" +
+	"\fsubscription\x18\x04 \x01(\tB\f\xbaH\t\xd8\x01\x01r\x04\xc0\xea0\x01R\fsubscription\x12 \n" +
+	"\x04plan\x18\x05 \x01(\tB\f\xbaH\t\xd8\x01\x01r\x04\x98\xea0\x01R\x04plan\x12*\n" +
+	"\bsessions\x18\x06 \x01(\x04B\x0e\xbaH\v2\t\x18\x80\x80\x9a\xa6\xea\xaf\xe3\x01R\bsessions\x124\n" +
+	"\ainbound\x18\a \x01(\v2\x1a.tidegate.usage.v1.TrafficR\ainbound\x126\n" +
+	"\boutbound\x18\b \x01(\v2\x1a.tidegate.usage.v1.TrafficR\boutbound\x12?\n" +
+	"\x06limits\x18\t \x03(\v2\x1d.tidegate.usage.v1.LimitUsageB\b\xbaH\x05\x92\x01\x02\x10dR\x06limits\x12]\n" +
+	"\x12refused_handshakes\x18\n" +
+	" \x03(\v2$.tidegate.usage.v1.RefusedHandshakesB\b\xbaH\x05\x92\x01\x02\x10dR\x11refusedHandshakes\"\x97\x01\n" +
 	"\x12ReportUsageRequest\x12:\n" +
-	"\x05batch\x18\x01 \x01(\v2\x1c.tidegate.backplane.v1.BatchB\x06\xbaH\x03\xc8\x01\x01R\x05batch\x12;\n" +
-	"\x05usage\x18\x02 \x03(\v2\x18.tidegate.usage.v1.UsageB\v\xbaH\b\x92\x01\x05\b\x01\x10\x88'R\x05usage\"3\n" +
+	"\x05batch\x18\x01 \x01(\v2\x1c.tidegate.backplane.v1.BatchB\x06\xbaH\x03\xc8\x01\x01R\x05batch\x12E\n" +
+	"\x05usage\x18\x02 \x03(\v2\".tidegate.backplane.v1.UsageReportB\v\xbaH\b\x92\x01\x05\b\x01\x10\x88'R\x05usage\"3\n" +
 	"\x13ReportUsageResponse\x12\x1c\n" +
 	"\tduplicate\x18\x01 \x01(\bR\tduplicate\"\xb1\x01\n" +
 	"\x1bReportSessionRecordsRequest\x12:\n" +
@@ -549,41 +690,49 @@ func file_tidegate_backplane_v1_metering_service_proto_rawDescGZIP() []byte {
 	return file_tidegate_backplane_v1_metering_service_proto_rawDescData
 }
 
-var file_tidegate_backplane_v1_metering_service_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
+var file_tidegate_backplane_v1_metering_service_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
 var file_tidegate_backplane_v1_metering_service_proto_goTypes = []any{
 	(*Batch)(nil),                        // 0: tidegate.backplane.v1.Batch
-	(*ReportUsageRequest)(nil),           // 1: tidegate.backplane.v1.ReportUsageRequest
-	(*ReportUsageResponse)(nil),          // 2: tidegate.backplane.v1.ReportUsageResponse
-	(*ReportSessionRecordsRequest)(nil),  // 3: tidegate.backplane.v1.ReportSessionRecordsRequest
-	(*ReportSessionRecordsResponse)(nil), // 4: tidegate.backplane.v1.ReportSessionRecordsResponse
-	(*LeftOut)(nil),                      // 5: tidegate.backplane.v1.LeftOut
-	(*ReportLeftOutRequest)(nil),         // 6: tidegate.backplane.v1.ReportLeftOutRequest
-	(*ReportLeftOutResponse)(nil),        // 7: tidegate.backplane.v1.ReportLeftOutResponse
-	(*v1.Usage)(nil),                     // 8: tidegate.usage.v1.Usage
-	(*v1.SessionRecord)(nil),             // 9: tidegate.usage.v1.SessionRecord
-	(*timestamppb.Timestamp)(nil),        // 10: google.protobuf.Timestamp
-	(v1.EndReason)(0),                    // 11: tidegate.usage.v1.EndReason
+	(*UsageReport)(nil),                  // 1: tidegate.backplane.v1.UsageReport
+	(*ReportUsageRequest)(nil),           // 2: tidegate.backplane.v1.ReportUsageRequest
+	(*ReportUsageResponse)(nil),          // 3: tidegate.backplane.v1.ReportUsageResponse
+	(*ReportSessionRecordsRequest)(nil),  // 4: tidegate.backplane.v1.ReportSessionRecordsRequest
+	(*ReportSessionRecordsResponse)(nil), // 5: tidegate.backplane.v1.ReportSessionRecordsResponse
+	(*LeftOut)(nil),                      // 6: tidegate.backplane.v1.LeftOut
+	(*ReportLeftOutRequest)(nil),         // 7: tidegate.backplane.v1.ReportLeftOutRequest
+	(*ReportLeftOutResponse)(nil),        // 8: tidegate.backplane.v1.ReportLeftOutResponse
+	(*timestamppb.Timestamp)(nil),        // 9: google.protobuf.Timestamp
+	(*v1.Traffic)(nil),                   // 10: tidegate.usage.v1.Traffic
+	(*v1.LimitUsage)(nil),                // 11: tidegate.usage.v1.LimitUsage
+	(*v1.RefusedHandshakes)(nil),         // 12: tidegate.usage.v1.RefusedHandshakes
+	(*v1.SessionRecord)(nil),             // 13: tidegate.usage.v1.SessionRecord
+	(v1.EndReason)(0),                    // 14: tidegate.usage.v1.EndReason
 }
 var file_tidegate_backplane_v1_metering_service_proto_depIdxs = []int32{
-	0,  // 0: tidegate.backplane.v1.ReportUsageRequest.batch:type_name -> tidegate.backplane.v1.Batch
-	8,  // 1: tidegate.backplane.v1.ReportUsageRequest.usage:type_name -> tidegate.usage.v1.Usage
-	0,  // 2: tidegate.backplane.v1.ReportSessionRecordsRequest.batch:type_name -> tidegate.backplane.v1.Batch
-	9,  // 3: tidegate.backplane.v1.ReportSessionRecordsRequest.session_records:type_name -> tidegate.usage.v1.SessionRecord
-	10, // 4: tidegate.backplane.v1.LeftOut.hour:type_name -> google.protobuf.Timestamp
-	11, // 5: tidegate.backplane.v1.LeftOut.end_reason:type_name -> tidegate.usage.v1.EndReason
-	0,  // 6: tidegate.backplane.v1.ReportLeftOutRequest.batch:type_name -> tidegate.backplane.v1.Batch
-	5,  // 7: tidegate.backplane.v1.ReportLeftOutRequest.left_out:type_name -> tidegate.backplane.v1.LeftOut
-	1,  // 8: tidegate.backplane.v1.MeteringService.ReportUsage:input_type -> tidegate.backplane.v1.ReportUsageRequest
-	3,  // 9: tidegate.backplane.v1.MeteringService.ReportSessionRecords:input_type -> tidegate.backplane.v1.ReportSessionRecordsRequest
-	6,  // 10: tidegate.backplane.v1.MeteringService.ReportLeftOut:input_type -> tidegate.backplane.v1.ReportLeftOutRequest
-	2,  // 11: tidegate.backplane.v1.MeteringService.ReportUsage:output_type -> tidegate.backplane.v1.ReportUsageResponse
-	4,  // 12: tidegate.backplane.v1.MeteringService.ReportSessionRecords:output_type -> tidegate.backplane.v1.ReportSessionRecordsResponse
-	7,  // 13: tidegate.backplane.v1.MeteringService.ReportLeftOut:output_type -> tidegate.backplane.v1.ReportLeftOutResponse
-	11, // [11:14] is the sub-list for method output_type
-	8,  // [8:11] is the sub-list for method input_type
-	8,  // [8:8] is the sub-list for extension type_name
-	8,  // [8:8] is the sub-list for extension extendee
-	0,  // [0:8] is the sub-list for field type_name
+	9,  // 0: tidegate.backplane.v1.UsageReport.minute:type_name -> google.protobuf.Timestamp
+	10, // 1: tidegate.backplane.v1.UsageReport.inbound:type_name -> tidegate.usage.v1.Traffic
+	10, // 2: tidegate.backplane.v1.UsageReport.outbound:type_name -> tidegate.usage.v1.Traffic
+	11, // 3: tidegate.backplane.v1.UsageReport.limits:type_name -> tidegate.usage.v1.LimitUsage
+	12, // 4: tidegate.backplane.v1.UsageReport.refused_handshakes:type_name -> tidegate.usage.v1.RefusedHandshakes
+	0,  // 5: tidegate.backplane.v1.ReportUsageRequest.batch:type_name -> tidegate.backplane.v1.Batch
+	1,  // 6: tidegate.backplane.v1.ReportUsageRequest.usage:type_name -> tidegate.backplane.v1.UsageReport
+	0,  // 7: tidegate.backplane.v1.ReportSessionRecordsRequest.batch:type_name -> tidegate.backplane.v1.Batch
+	13, // 8: tidegate.backplane.v1.ReportSessionRecordsRequest.session_records:type_name -> tidegate.usage.v1.SessionRecord
+	9,  // 9: tidegate.backplane.v1.LeftOut.hour:type_name -> google.protobuf.Timestamp
+	14, // 10: tidegate.backplane.v1.LeftOut.end_reason:type_name -> tidegate.usage.v1.EndReason
+	0,  // 11: tidegate.backplane.v1.ReportLeftOutRequest.batch:type_name -> tidegate.backplane.v1.Batch
+	6,  // 12: tidegate.backplane.v1.ReportLeftOutRequest.left_out:type_name -> tidegate.backplane.v1.LeftOut
+	2,  // 13: tidegate.backplane.v1.MeteringService.ReportUsage:input_type -> tidegate.backplane.v1.ReportUsageRequest
+	4,  // 14: tidegate.backplane.v1.MeteringService.ReportSessionRecords:input_type -> tidegate.backplane.v1.ReportSessionRecordsRequest
+	7,  // 15: tidegate.backplane.v1.MeteringService.ReportLeftOut:input_type -> tidegate.backplane.v1.ReportLeftOutRequest
+	3,  // 16: tidegate.backplane.v1.MeteringService.ReportUsage:output_type -> tidegate.backplane.v1.ReportUsageResponse
+	5,  // 17: tidegate.backplane.v1.MeteringService.ReportSessionRecords:output_type -> tidegate.backplane.v1.ReportSessionRecordsResponse
+	8,  // 18: tidegate.backplane.v1.MeteringService.ReportLeftOut:output_type -> tidegate.backplane.v1.ReportLeftOutResponse
+	16, // [16:19] is the sub-list for method output_type
+	13, // [13:16] is the sub-list for method input_type
+	13, // [13:13] is the sub-list for extension type_name
+	13, // [13:13] is the sub-list for extension extendee
+	0,  // [0:13] is the sub-list for field type_name
 }
 
 func init() { file_tidegate_backplane_v1_metering_service_proto_init() }
@@ -597,7 +746,7 @@ func file_tidegate_backplane_v1_metering_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tidegate_backplane_v1_metering_service_proto_rawDesc), len(file_tidegate_backplane_v1_metering_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   8,
+			NumMessages:   9,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

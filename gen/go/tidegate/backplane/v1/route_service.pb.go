@@ -26,6 +26,52 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// FetchPlanRequest names a plan.
+type FetchPlanRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// plans/{plan}.
+	Name          string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FetchPlanRequest) Reset() {
+	*x = FetchPlanRequest{}
+	mi := &file_tidegate_backplane_v1_route_service_proto_msgTypes[0]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FetchPlanRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FetchPlanRequest) ProtoMessage() {}
+
+func (x *FetchPlanRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_tidegate_backplane_v1_route_service_proto_msgTypes[0]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FetchPlanRequest.ProtoReflect.Descriptor instead.
+func (*FetchPlanRequest) Descriptor() ([]byte, []int) {
+	return file_tidegate_backplane_v1_route_service_proto_rawDescGZIP(), []int{0}
+}
+
+func (x *FetchPlanRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
 // GetRouteRequest names a version.
 type GetRouteRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -37,7 +83,7 @@ type GetRouteRequest struct {
 
 func (x *GetRouteRequest) Reset() {
 	*x = GetRouteRequest{}
-	mi := &file_tidegate_backplane_v1_route_service_proto_msgTypes[0]
+	mi := &file_tidegate_backplane_v1_route_service_proto_msgTypes[1]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -49,7 +95,7 @@ func (x *GetRouteRequest) String() string {
 func (*GetRouteRequest) ProtoMessage() {}
 
 func (x *GetRouteRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tidegate_backplane_v1_route_service_proto_msgTypes[0]
+	mi := &file_tidegate_backplane_v1_route_service_proto_msgTypes[1]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -62,7 +108,7 @@ func (x *GetRouteRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetRouteRequest.ProtoReflect.Descriptor instead.
 func (*GetRouteRequest) Descriptor() ([]byte, []int) {
-	return file_tidegate_backplane_v1_route_service_proto_rawDescGZIP(), []int{0}
+	return file_tidegate_backplane_v1_route_service_proto_rawDescGZIP(), []int{1}
 }
 
 func (x *GetRouteRequest) GetName() string {
@@ -88,7 +134,7 @@ type WatchRoutesRequest struct {
 
 func (x *WatchRoutesRequest) Reset() {
 	*x = WatchRoutesRequest{}
-	mi := &file_tidegate_backplane_v1_route_service_proto_msgTypes[1]
+	mi := &file_tidegate_backplane_v1_route_service_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -100,7 +146,7 @@ func (x *WatchRoutesRequest) String() string {
 func (*WatchRoutesRequest) ProtoMessage() {}
 
 func (x *WatchRoutesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tidegate_backplane_v1_route_service_proto_msgTypes[1]
+	mi := &file_tidegate_backplane_v1_route_service_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -113,7 +159,7 @@ func (x *WatchRoutesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchRoutesRequest.ProtoReflect.Descriptor instead.
 func (*WatchRoutesRequest) Descriptor() ([]byte, []int) {
-	return file_tidegate_backplane_v1_route_service_proto_rawDescGZIP(), []int{1}
+	return file_tidegate_backplane_v1_route_service_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *WatchRoutesRequest) GetBody() isWatchRoutesRequest_Body {
@@ -178,7 +224,7 @@ type WatchRoutesResponse struct {
 
 func (x *WatchRoutesResponse) Reset() {
 	*x = WatchRoutesResponse{}
-	mi := &file_tidegate_backplane_v1_route_service_proto_msgTypes[2]
+	mi := &file_tidegate_backplane_v1_route_service_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -190,7 +236,7 @@ func (x *WatchRoutesResponse) String() string {
 func (*WatchRoutesResponse) ProtoMessage() {}
 
 func (x *WatchRoutesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tidegate_backplane_v1_route_service_proto_msgTypes[2]
+	mi := &file_tidegate_backplane_v1_route_service_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -203,7 +249,7 @@ func (x *WatchRoutesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchRoutesResponse.ProtoReflect.Descriptor instead.
 func (*WatchRoutesResponse) Descriptor() ([]byte, []int) {
-	return file_tidegate_backplane_v1_route_service_proto_rawDescGZIP(), []int{2}
+	return file_tidegate_backplane_v1_route_service_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *WatchRoutesResponse) GetBody() isWatchRoutesResponse_Body {
@@ -314,7 +360,7 @@ type RouteSnapshot struct {
 
 func (x *RouteSnapshot) Reset() {
 	*x = RouteSnapshot{}
-	mi := &file_tidegate_backplane_v1_route_service_proto_msgTypes[3]
+	mi := &file_tidegate_backplane_v1_route_service_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -326,7 +372,7 @@ func (x *RouteSnapshot) String() string {
 func (*RouteSnapshot) ProtoMessage() {}
 
 func (x *RouteSnapshot) ProtoReflect() protoreflect.Message {
-	mi := &file_tidegate_backplane_v1_route_service_proto_msgTypes[3]
+	mi := &file_tidegate_backplane_v1_route_service_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -339,7 +385,7 @@ func (x *RouteSnapshot) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RouteSnapshot.ProtoReflect.Descriptor instead.
 func (*RouteSnapshot) Descriptor() ([]byte, []int) {
-	return file_tidegate_backplane_v1_route_service_proto_rawDescGZIP(), []int{3}
+	return file_tidegate_backplane_v1_route_service_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *RouteSnapshot) GetRoutes() []*Route {
@@ -376,7 +422,7 @@ type RouteChange struct {
 
 func (x *RouteChange) Reset() {
 	*x = RouteChange{}
-	mi := &file_tidegate_backplane_v1_route_service_proto_msgTypes[4]
+	mi := &file_tidegate_backplane_v1_route_service_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -388,7 +434,7 @@ func (x *RouteChange) String() string {
 func (*RouteChange) ProtoMessage() {}
 
 func (x *RouteChange) ProtoReflect() protoreflect.Message {
-	mi := &file_tidegate_backplane_v1_route_service_proto_msgTypes[4]
+	mi := &file_tidegate_backplane_v1_route_service_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -401,7 +447,7 @@ func (x *RouteChange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RouteChange.ProtoReflect.Descriptor instead.
 func (*RouteChange) Descriptor() ([]byte, []int) {
-	return file_tidegate_backplane_v1_route_service_proto_rawDescGZIP(), []int{4}
+	return file_tidegate_backplane_v1_route_service_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *RouteChange) GetPosition() *Position {
@@ -436,7 +482,7 @@ type RouteEvent struct {
 
 func (x *RouteEvent) Reset() {
 	*x = RouteEvent{}
-	mi := &file_tidegate_backplane_v1_route_service_proto_msgTypes[5]
+	mi := &file_tidegate_backplane_v1_route_service_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -448,7 +494,7 @@ func (x *RouteEvent) String() string {
 func (*RouteEvent) ProtoMessage() {}
 
 func (x *RouteEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_tidegate_backplane_v1_route_service_proto_msgTypes[5]
+	mi := &file_tidegate_backplane_v1_route_service_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -461,7 +507,7 @@ func (x *RouteEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RouteEvent.ProtoReflect.Descriptor instead.
 func (*RouteEvent) Descriptor() ([]byte, []int) {
-	return file_tidegate_backplane_v1_route_service_proto_rawDescGZIP(), []int{5}
+	return file_tidegate_backplane_v1_route_service_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *RouteEvent) GetRoutes() []*Route {
@@ -540,13 +586,21 @@ type Route struct {
 	// With HOST_CLIENT: the hosts of the gateway addresses that the installation
 	// advertises, in lower case, without the port that their scheme implies.
 	AdvertisedHosts []string `protobuf:"bytes,24,rep,name=advertised_hosts,json=advertisedHosts,proto3" json:"advertised_hosts,omitempty"`
-	unknownFields   protoimpl.UnknownFields
-	sizeCache       protoimpl.SizeCache
+	// The plan of all the version's traffic, plans/{plan}, or empty.
+	TrafficPlan string `protobuf:"bytes,25,opt,name=traffic_plan,json=trafficPlan,proto3" json:"traffic_plan,omitempty"`
+	// Whether applications need no subscription.
+	Subscriptionless bool `protobuf:"varint,26,opt,name=subscriptionless,proto3" json:"subscriptionless,omitempty"`
+	// The greatest message, in bytes; 0 means that of the gateway.
+	MaxMessageBytes int64 `protobuf:"varint,27,opt,name=max_message_bytes,json=maxMessageBytes,proto3" json:"max_message_bytes,omitempty"`
+	// What clients are told of dropped messages.
+	ErrorFrames   *v1.ErrorFrames `protobuf:"bytes,28,opt,name=error_frames,json=errorFrames,proto3" json:"error_frames,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Route) Reset() {
 	*x = Route{}
-	mi := &file_tidegate_backplane_v1_route_service_proto_msgTypes[6]
+	mi := &file_tidegate_backplane_v1_route_service_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -558,7 +612,7 @@ func (x *Route) String() string {
 func (*Route) ProtoMessage() {}
 
 func (x *Route) ProtoReflect() protoreflect.Message {
-	mi := &file_tidegate_backplane_v1_route_service_proto_msgTypes[6]
+	mi := &file_tidegate_backplane_v1_route_service_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -571,7 +625,7 @@ func (x *Route) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Route.ProtoReflect.Descriptor instead.
 func (*Route) Descriptor() ([]byte, []int) {
-	return file_tidegate_backplane_v1_route_service_proto_rawDescGZIP(), []int{6}
+	return file_tidegate_backplane_v1_route_service_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Route) GetName() string {
@@ -714,11 +768,41 @@ func (x *Route) GetAdvertisedHosts() []string {
 	return nil
 }
 
+func (x *Route) GetTrafficPlan() string {
+	if x != nil {
+		return x.TrafficPlan
+	}
+	return ""
+}
+
+func (x *Route) GetSubscriptionless() bool {
+	if x != nil {
+		return x.Subscriptionless
+	}
+	return false
+}
+
+func (x *Route) GetMaxMessageBytes() int64 {
+	if x != nil {
+		return x.MaxMessageBytes
+	}
+	return 0
+}
+
+func (x *Route) GetErrorFrames() *v1.ErrorFrames {
+	if x != nil {
+		return x.ErrorFrames
+	}
+	return nil
+}
+
 var File_tidegate_backplane_v1_route_service_proto protoreflect.FileDescriptor
 
 const file_tidegate_backplane_v1_route_service_proto_rawDesc = "" +
 	"\n" +
-	")tidegate/backplane/v1/route_service.proto\x12\x15tidegate.backplane.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\x1a!tidegate/backplane/v1/watch.proto\x1a)tidegate/catalog/v1/backend_options.proto\x1a\"tidegate/catalog/v1/endpoint.proto\x1a\x1etidegate/catalog/v1/plan.proto\x1a\"tidegate/catalog/v1/security.proto\x1a!tidegate/catalog/v1/version.proto\x1a\x1dtidegate/rules/v1/rules.proto\"3\n" +
+	")tidegate/backplane/v1/route_service.proto\x12\x15tidegate.backplane.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\x1a!tidegate/backplane/v1/watch.proto\x1a)tidegate/catalog/v1/backend_options.proto\x1a\"tidegate/catalog/v1/endpoint.proto\x1a\x1etidegate/catalog/v1/plan.proto\x1a\"tidegate/catalog/v1/security.proto\x1a!tidegate/catalog/v1/version.proto\x1a\x1dtidegate/rules/v1/rules.proto\"4\n" +
+	"\x10FetchPlanRequest\x12 \n" +
+	"\x04name\x18\x01 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\x98\xea0\x01R\x04name\"3\n" +
 	"\x0fGetRouteRequest\x12 \n" +
 	"\x04name\x18\x01 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\x90\xea0\x01R\x04name\"\x89\x01\n" +
 	"\x12WatchRoutesRequest\x124\n" +
@@ -744,7 +828,7 @@ const file_tidegate_backplane_v1_route_service_proto_rawDesc = "" +
 	"\x06routes\x18\x01 \x03(\v2\x1c.tidegate.backplane.v1.RouteR\x06routes\x12%\n" +
 	"\x0eremoved_routes\x18\x02 \x03(\tR\rremovedRoutes\x12/\n" +
 	"\x05plans\x18\x03 \x03(\v2\x19.tidegate.catalog.v1.PlanR\x05plans\x12#\n" +
-	"\rremoved_plans\x18\x04 \x03(\tR\fremovedPlans\"\xc0\x06\n" +
+	"\rremoved_plans\x18\x04 \x03(\tR\fremovedPlans\"\x80\b\n" +
 	"\x05Route\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x10\n" +
 	"\x03api\x18\x02 \x01(\tR\x03api\x12!\n" +
@@ -766,10 +850,15 @@ const file_tidegate_backplane_v1_route_service_proto_rawDesc = "" +
 	"\x0fversion_strings\x18\x15 \x03(\tR\x0eversionStrings\x12L\n" +
 	"\x0fbackend_options\x18\x16 \x01(\v2#.tidegate.catalog.v1.BackendOptionsR\x0ebackendOptions\x128\n" +
 	"\x05pings\x18\x17 \x01(\x0e2\".tidegate.catalog.v1.Version.PingsR\x05pings\x12)\n" +
-	"\x10advertised_hosts\x18\x18 \x03(\tR\x0fadvertisedHosts2\xca\x01\n" +
+	"\x10advertised_hosts\x18\x18 \x03(\tR\x0fadvertisedHosts\x12!\n" +
+	"\ftraffic_plan\x18\x19 \x01(\tR\vtrafficPlan\x12*\n" +
+	"\x10subscriptionless\x18\x1a \x01(\bR\x10subscriptionless\x12*\n" +
+	"\x11max_message_bytes\x18\x1b \x01(\x03R\x0fmaxMessageBytes\x12C\n" +
+	"\ferror_frames\x18\x1c \x01(\v2 .tidegate.catalog.v1.ErrorFramesR\verrorFrames2\x9b\x02\n" +
 	"\fRouteService\x12h\n" +
 	"\vWatchRoutes\x12).tidegate.backplane.v1.WatchRoutesRequest\x1a*.tidegate.backplane.v1.WatchRoutesResponse(\x010\x01\x12P\n" +
-	"\bGetRoute\x12&.tidegate.backplane.v1.GetRouteRequest\x1a\x1c.tidegate.backplane.v1.RouteB\xed\x01\n" +
+	"\bGetRoute\x12&.tidegate.backplane.v1.GetRouteRequest\x1a\x1c.tidegate.backplane.v1.Route\x12O\n" +
+	"\tFetchPlan\x12'.tidegate.backplane.v1.FetchPlanRequest\x1a\x19.tidegate.catalog.v1.PlanB\xed\x01\n" +
 	"\x19com.tidegate.backplane.v1B\x11RouteServiceProtoP\x01ZGgithub.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1;backplanev1\xa2\x02\x03TBX\xaa\x02\x15Tidegate.Backplane.V1\xca\x02\x15Tidegate\\Backplane\\V1\xe2\x02!Tidegate\\Backplane\\V1\\GPBMetadata\xea\x02\x17Tidegate::Backplane::V1b\x06proto3"
 
 var (
@@ -784,58 +873,63 @@ func file_tidegate_backplane_v1_route_service_proto_rawDescGZIP() []byte {
 	return file_tidegate_backplane_v1_route_service_proto_rawDescData
 }
 
-var file_tidegate_backplane_v1_route_service_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
+var file_tidegate_backplane_v1_route_service_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
 var file_tidegate_backplane_v1_route_service_proto_goTypes = []any{
-	(*GetRouteRequest)(nil),     // 0: tidegate.backplane.v1.GetRouteRequest
-	(*WatchRoutesRequest)(nil),  // 1: tidegate.backplane.v1.WatchRoutesRequest
-	(*WatchRoutesResponse)(nil), // 2: tidegate.backplane.v1.WatchRoutesResponse
-	(*RouteSnapshot)(nil),       // 3: tidegate.backplane.v1.RouteSnapshot
-	(*RouteChange)(nil),         // 4: tidegate.backplane.v1.RouteChange
-	(*RouteEvent)(nil),          // 5: tidegate.backplane.v1.RouteEvent
-	(*Route)(nil),               // 6: tidegate.backplane.v1.Route
-	(*Hello)(nil),               // 7: tidegate.backplane.v1.Hello
-	(*Ack)(nil),                 // 8: tidegate.backplane.v1.Ack
-	(*Begin)(nil),               // 9: tidegate.backplane.v1.Begin
-	(*SnapshotEnd)(nil),         // 10: tidegate.backplane.v1.SnapshotEnd
-	(*Heartbeat)(nil),           // 11: tidegate.backplane.v1.Heartbeat
-	(*v1.Plan)(nil),             // 12: tidegate.catalog.v1.Plan
-	(*Position)(nil),            // 13: tidegate.backplane.v1.Position
-	(v1.Version_State)(0),       // 14: tidegate.catalog.v1.Version.State
-	(*v1.Endpoints)(nil),        // 15: tidegate.catalog.v1.Endpoints
-	(*v1.SecurityScheme)(nil),   // 16: tidegate.catalog.v1.SecurityScheme
-	(*durationpb.Duration)(nil), // 17: google.protobuf.Duration
-	(*v1.BackendOptions)(nil),   // 18: tidegate.catalog.v1.BackendOptions
-	(v1.Version_Pings)(0),       // 19: tidegate.catalog.v1.Version.Pings
+	(*FetchPlanRequest)(nil),    // 0: tidegate.backplane.v1.FetchPlanRequest
+	(*GetRouteRequest)(nil),     // 1: tidegate.backplane.v1.GetRouteRequest
+	(*WatchRoutesRequest)(nil),  // 2: tidegate.backplane.v1.WatchRoutesRequest
+	(*WatchRoutesResponse)(nil), // 3: tidegate.backplane.v1.WatchRoutesResponse
+	(*RouteSnapshot)(nil),       // 4: tidegate.backplane.v1.RouteSnapshot
+	(*RouteChange)(nil),         // 5: tidegate.backplane.v1.RouteChange
+	(*RouteEvent)(nil),          // 6: tidegate.backplane.v1.RouteEvent
+	(*Route)(nil),               // 7: tidegate.backplane.v1.Route
+	(*Hello)(nil),               // 8: tidegate.backplane.v1.Hello
+	(*Ack)(nil),                 // 9: tidegate.backplane.v1.Ack
+	(*Begin)(nil),               // 10: tidegate.backplane.v1.Begin
+	(*SnapshotEnd)(nil),         // 11: tidegate.backplane.v1.SnapshotEnd
+	(*Heartbeat)(nil),           // 12: tidegate.backplane.v1.Heartbeat
+	(*v1.Plan)(nil),             // 13: tidegate.catalog.v1.Plan
+	(*Position)(nil),            // 14: tidegate.backplane.v1.Position
+	(v1.Version_State)(0),       // 15: tidegate.catalog.v1.Version.State
+	(*v1.Endpoints)(nil),        // 16: tidegate.catalog.v1.Endpoints
+	(*v1.SecurityScheme)(nil),   // 17: tidegate.catalog.v1.SecurityScheme
+	(*durationpb.Duration)(nil), // 18: google.protobuf.Duration
+	(*v1.BackendOptions)(nil),   // 19: tidegate.catalog.v1.BackendOptions
+	(v1.Version_Pings)(0),       // 20: tidegate.catalog.v1.Version.Pings
+	(*v1.ErrorFrames)(nil),      // 21: tidegate.catalog.v1.ErrorFrames
 }
 var file_tidegate_backplane_v1_route_service_proto_depIdxs = []int32{
-	7,  // 0: tidegate.backplane.v1.WatchRoutesRequest.hello:type_name -> tidegate.backplane.v1.Hello
-	8,  // 1: tidegate.backplane.v1.WatchRoutesRequest.ack:type_name -> tidegate.backplane.v1.Ack
-	9,  // 2: tidegate.backplane.v1.WatchRoutesResponse.begin:type_name -> tidegate.backplane.v1.Begin
-	3,  // 3: tidegate.backplane.v1.WatchRoutesResponse.snapshot:type_name -> tidegate.backplane.v1.RouteSnapshot
-	10, // 4: tidegate.backplane.v1.WatchRoutesResponse.snapshot_end:type_name -> tidegate.backplane.v1.SnapshotEnd
-	4,  // 5: tidegate.backplane.v1.WatchRoutesResponse.change:type_name -> tidegate.backplane.v1.RouteChange
-	11, // 6: tidegate.backplane.v1.WatchRoutesResponse.heartbeat:type_name -> tidegate.backplane.v1.Heartbeat
-	6,  // 7: tidegate.backplane.v1.RouteSnapshot.routes:type_name -> tidegate.backplane.v1.Route
-	12, // 8: tidegate.backplane.v1.RouteSnapshot.plans:type_name -> tidegate.catalog.v1.Plan
-	13, // 9: tidegate.backplane.v1.RouteChange.position:type_name -> tidegate.backplane.v1.Position
-	5,  // 10: tidegate.backplane.v1.RouteChange.event:type_name -> tidegate.backplane.v1.RouteEvent
-	6,  // 11: tidegate.backplane.v1.RouteEvent.routes:type_name -> tidegate.backplane.v1.Route
-	12, // 12: tidegate.backplane.v1.RouteEvent.plans:type_name -> tidegate.catalog.v1.Plan
-	14, // 13: tidegate.backplane.v1.Route.state:type_name -> tidegate.catalog.v1.Version.State
-	15, // 14: tidegate.backplane.v1.Route.endpoints:type_name -> tidegate.catalog.v1.Endpoints
-	16, // 15: tidegate.backplane.v1.Route.security:type_name -> tidegate.catalog.v1.SecurityScheme
-	17, // 16: tidegate.backplane.v1.Route.max_session_age:type_name -> google.protobuf.Duration
-	18, // 17: tidegate.backplane.v1.Route.backend_options:type_name -> tidegate.catalog.v1.BackendOptions
-	19, // 18: tidegate.backplane.v1.Route.pings:type_name -> tidegate.catalog.v1.Version.Pings
-	1,  // 19: tidegate.backplane.v1.RouteService.WatchRoutes:input_type -> tidegate.backplane.v1.WatchRoutesRequest
-	0,  // 20: tidegate.backplane.v1.RouteService.GetRoute:input_type -> tidegate.backplane.v1.GetRouteRequest
-	2,  // 21: tidegate.backplane.v1.RouteService.WatchRoutes:output_type -> tidegate.backplane.v1.WatchRoutesResponse
-	6,  // 22: tidegate.backplane.v1.RouteService.GetRoute:output_type -> tidegate.backplane.v1.Route
-	21, // [21:23] is the sub-list for method output_type
-	19, // [19:21] is the sub-list for method input_type
-	19, // [19:19] is the sub-list for extension type_name
-	19, // [19:19] is the sub-list for extension extendee
-	0,  // [0:19] is the sub-list for field type_name
+	8,  // 0: tidegate.backplane.v1.WatchRoutesRequest.hello:type_name -> tidegate.backplane.v1.Hello
+	9,  // 1: tidegate.backplane.v1.WatchRoutesRequest.ack:type_name -> tidegate.backplane.v1.Ack
+	10, // 2: tidegate.backplane.v1.WatchRoutesResponse.begin:type_name -> tidegate.backplane.v1.Begin
+	4,  // 3: tidegate.backplane.v1.WatchRoutesResponse.snapshot:type_name -> tidegate.backplane.v1.RouteSnapshot
+	11, // 4: tidegate.backplane.v1.WatchRoutesResponse.snapshot_end:type_name -> tidegate.backplane.v1.SnapshotEnd
+	5,  // 5: tidegate.backplane.v1.WatchRoutesResponse.change:type_name -> tidegate.backplane.v1.RouteChange
+	12, // 6: tidegate.backplane.v1.WatchRoutesResponse.heartbeat:type_name -> tidegate.backplane.v1.Heartbeat
+	7,  // 7: tidegate.backplane.v1.RouteSnapshot.routes:type_name -> tidegate.backplane.v1.Route
+	13, // 8: tidegate.backplane.v1.RouteSnapshot.plans:type_name -> tidegate.catalog.v1.Plan
+	14, // 9: tidegate.backplane.v1.RouteChange.position:type_name -> tidegate.backplane.v1.Position
+	6,  // 10: tidegate.backplane.v1.RouteChange.event:type_name -> tidegate.backplane.v1.RouteEvent
+	7,  // 11: tidegate.backplane.v1.RouteEvent.routes:type_name -> tidegate.backplane.v1.Route
+	13, // 12: tidegate.backplane.v1.RouteEvent.plans:type_name -> tidegate.catalog.v1.Plan
+	15, // 13: tidegate.backplane.v1.Route.state:type_name -> tidegate.catalog.v1.Version.State
+	16, // 14: tidegate.backplane.v1.Route.endpoints:type_name -> tidegate.catalog.v1.Endpoints
+	17, // 15: tidegate.backplane.v1.Route.security:type_name -> tidegate.catalog.v1.SecurityScheme
+	18, // 16: tidegate.backplane.v1.Route.max_session_age:type_name -> google.protobuf.Duration
+	19, // 17: tidegate.backplane.v1.Route.backend_options:type_name -> tidegate.catalog.v1.BackendOptions
+	20, // 18: tidegate.backplane.v1.Route.pings:type_name -> tidegate.catalog.v1.Version.Pings
+	21, // 19: tidegate.backplane.v1.Route.error_frames:type_name -> tidegate.catalog.v1.ErrorFrames
+	2,  // 20: tidegate.backplane.v1.RouteService.WatchRoutes:input_type -> tidegate.backplane.v1.WatchRoutesRequest
+	1,  // 21: tidegate.backplane.v1.RouteService.GetRoute:input_type -> tidegate.backplane.v1.GetRouteRequest
+	0,  // 22: tidegate.backplane.v1.RouteService.FetchPlan:input_type -> tidegate.backplane.v1.FetchPlanRequest
+	3,  // 23: tidegate.backplane.v1.RouteService.WatchRoutes:output_type -> tidegate.backplane.v1.WatchRoutesResponse
+	7,  // 24: tidegate.backplane.v1.RouteService.GetRoute:output_type -> tidegate.backplane.v1.Route
+	13, // 25: tidegate.backplane.v1.RouteService.FetchPlan:output_type -> tidegate.catalog.v1.Plan
+	23, // [23:26] is the sub-list for method output_type
+	20, // [20:23] is the sub-list for method input_type
+	20, // [20:20] is the sub-list for extension type_name
+	20, // [20:20] is the sub-list for extension extendee
+	0,  // [0:20] is the sub-list for field type_name
 }
 
 func init() { file_tidegate_backplane_v1_route_service_proto_init() }
@@ -844,11 +938,11 @@ func file_tidegate_backplane_v1_route_service_proto_init() {
 		return
 	}
 	file_tidegate_backplane_v1_watch_proto_init()
-	file_tidegate_backplane_v1_route_service_proto_msgTypes[1].OneofWrappers = []any{
+	file_tidegate_backplane_v1_route_service_proto_msgTypes[2].OneofWrappers = []any{
 		(*WatchRoutesRequest_Hello)(nil),
 		(*WatchRoutesRequest_Ack)(nil),
 	}
-	file_tidegate_backplane_v1_route_service_proto_msgTypes[2].OneofWrappers = []any{
+	file_tidegate_backplane_v1_route_service_proto_msgTypes[3].OneofWrappers = []any{
 		(*WatchRoutesResponse_Begin)(nil),
 		(*WatchRoutesResponse_Snapshot)(nil),
 		(*WatchRoutesResponse_SnapshotEnd)(nil),
@@ -861,7 +955,7 @@ func file_tidegate_backplane_v1_route_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tidegate_backplane_v1_route_service_proto_rawDesc), len(file_tidegate_backplane_v1_route_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   7,
+			NumMessages:   8,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -8,6 +8,7 @@ package backplanev1
 
 import (
 	context "context"
+	v1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
 	grpc "google.golang.org/grpc"
 	codes "google.golang.org/grpc/codes"
 	status "google.golang.org/grpc/status"
@@ -21,6 +22,7 @@ const _ = grpc.SupportPackageIsVersion9
 const (
 	RouteService_WatchRoutes_FullMethodName = "/tidegate.backplane.v1.RouteService/WatchRoutes"
 	RouteService_GetRoute_FullMethodName    = "/tidegate.backplane.v1.RouteService/GetRoute"
+	RouteService_FetchPlan_FullMethodName   = "/tidegate.backplane.v1.RouteService/FetchPlan"
 )
 
 // RouteServiceClient is the client API for RouteService service.
@@ -36,6 +38,9 @@ type RouteServiceClient interface {
 	// Returns the route of one version, for a service whose watch has not brought
 	// it yet; NOT_FOUND when there is none.
 	GetRoute(ctx context.Context, in *GetRouteRequest, opts ...grpc.CallOption) (*Route, error)
+	// Returns a plan, for a gateway whose watch has not brought it yet; NOT_FOUND when
+	// there is none.
+	FetchPlan(ctx context.Context, in *FetchPlanRequest, opts ...grpc.CallOption) (*v1.Plan, error)
 }
 
 type routeServiceClient struct {
@@ -69,6 +74,16 @@ func (c *routeServiceClient) GetRoute(ctx context.Context, in *GetRouteRequest, 
 	return out, nil
 }
 
+func (c *routeServiceClient) FetchPlan(ctx context.Context, in *FetchPlanRequest, opts ...grpc.CallOption) (*v1.Plan, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(v1.Plan)
+	err := c.cc.Invoke(ctx, RouteService_FetchPlan_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // RouteServiceServer is the server API for RouteService service.
 // All implementations must embed UnimplementedRouteServiceServer
 // for forward compatibility.
@@ -82,6 +97,9 @@ type RouteServiceServer interface {
 	// Returns the route of one version, for a service whose watch has not brought
 	// it yet; NOT_FOUND when there is none.
 	GetRoute(context.Context, *GetRouteRequest) (*Route, error)
+	// Returns a plan, for a gateway whose watch has not brought it yet; NOT_FOUND when
+	// there is none.
+	FetchPlan(context.Context, *FetchPlanRequest) (*v1.Plan, error)
 	mustEmbedUnimplementedRouteServiceServer()
 }
 
@@ -97,6 +115,9 @@ func (UnimplementedRouteServiceServer) WatchRoutes(grpc.BidiStreamingServer[Watc
 }
 func (UnimplementedRouteServiceServer) GetRoute(context.Context, *GetRouteRequest) (*Route, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetRoute not implemented")
+}
+func (UnimplementedRouteServiceServer) FetchPlan(context.Context, *FetchPlanRequest) (*v1.Plan, error) {
+	return nil, status.Error(codes.Unimplemented, "method FetchPlan not implemented")
 }
 func (UnimplementedRouteServiceServer) mustEmbedUnimplementedRouteServiceServer() {}
 func (UnimplementedRouteServiceServer) testEmbeddedByValue()                      {}
@@ -144,6 +165,24 @@ func _RouteService_GetRoute_Handler(srv interface{}, ctx context.Context, dec fu
 	return interceptor(ctx, in, info, handler)
 }
 
+func _RouteService_FetchPlan_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(FetchPlanRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RouteServiceServer).FetchPlan(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RouteService_FetchPlan_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RouteServiceServer).FetchPlan(ctx, req.(*FetchPlanRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // RouteService_ServiceDesc is the grpc.ServiceDesc for RouteService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -154,6 +193,10 @@ var RouteService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "GetRoute",
 			Handler:    _RouteService_GetRoute_Handler,
+		},
+		{
+			MethodName: "FetchPlan",
+			Handler:    _RouteService_FetchPlan_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{

@@ -1215,6 +1215,125 @@ func (x *DeletePlanRequest) GetEtag() string {
 	return ""
 }
 
+// GetPlanUseRequest names a plan.
+type GetPlanUseRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// plans/{plan}.
+	Name          string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetPlanUseRequest) Reset() {
+	*x = GetPlanUseRequest{}
+	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetPlanUseRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetPlanUseRequest) ProtoMessage() {}
+
+func (x *GetPlanUseRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetPlanUseRequest.ProtoReflect.Descriptor instead.
+func (*GetPlanUseRequest) Descriptor() ([]byte, []int) {
+	return file_tidegate_catalog_v1_catalog_service_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *GetPlanUseRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+// PlanUse says what uses a plan.
+type PlanUse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Versions that offer the plan.
+	Versions int64 `protobuf:"varint,1,opt,name=versions,proto3" json:"versions,omitempty"`
+	// Versions that have it for all their traffic.
+	TrafficVersions int64 `protobuf:"varint,2,opt,name=traffic_versions,json=trafficVersions,proto3" json:"traffic_versions,omitempty"`
+	// Subscriptions under the plan.
+	Subscriptions int64 `protobuf:"varint,3,opt,name=subscriptions,proto3" json:"subscriptions,omitempty"`
+	// Applications that have it.
+	Applications  int64 `protobuf:"varint,4,opt,name=applications,proto3" json:"applications,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PlanUse) Reset() {
+	*x = PlanUse{}
+	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PlanUse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PlanUse) ProtoMessage() {}
+
+func (x *PlanUse) ProtoReflect() protoreflect.Message {
+	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PlanUse.ProtoReflect.Descriptor instead.
+func (*PlanUse) Descriptor() ([]byte, []int) {
+	return file_tidegate_catalog_v1_catalog_service_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *PlanUse) GetVersions() int64 {
+	if x != nil {
+		return x.Versions
+	}
+	return 0
+}
+
+func (x *PlanUse) GetTrafficVersions() int64 {
+	if x != nil {
+		return x.TrafficVersions
+	}
+	return 0
+}
+
+func (x *PlanUse) GetSubscriptions() int64 {
+	if x != nil {
+		return x.Subscriptions
+	}
+	return 0
+}
+
+func (x *PlanUse) GetApplications() int64 {
+	if x != nil {
+		return x.Applications
+	}
+	return 0
+}
+
 var File_tidegate_catalog_v1_catalog_service_proto protoreflect.FileDescriptor
 
 const file_tidegate_catalog_v1_catalog_service_proto_rawDesc = "" +
@@ -1289,7 +1408,14 @@ const file_tidegate_catalog_v1_catalog_service_proto_rawDesc = "" +
 	"updateMask\"R\n" +
 	"\x11DeletePlanRequest\x12 \n" +
 	"\x04name\x18\x01 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\x98\xea0\x01R\x04name\x12\x1b\n" +
-	"\x04etag\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x18@R\x04etag2\x82\x11\n" +
+	"\x04etag\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x18@R\x04etag\"5\n" +
+	"\x11GetPlanUseRequest\x12 \n" +
+	"\x04name\x18\x01 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\x98\xea0\x01R\x04name\"\x9a\x01\n" +
+	"\aPlanUse\x12\x1a\n" +
+	"\bversions\x18\x01 \x01(\x03R\bversions\x12)\n" +
+	"\x10traffic_versions\x18\x02 \x01(\x03R\x0ftrafficVersions\x12$\n" +
+	"\rsubscriptions\x18\x03 \x01(\x03R\rsubscriptions\x12\"\n" +
+	"\fapplications\x18\x04 \x01(\x03R\fapplications2\xf6\x11\n" +
 	"\x0eCatalogService\x12c\n" +
 	"\tCreateApi\x12%.tidegate.catalog.v1.CreateApiRequest\x1a\x18.tidegate.catalog.v1.Api\"\x15\x82\xd3\xe4\x93\x02\x0f:\x03api\"\b/v1/apis\x12a\n" +
 	"\x06GetApi\x12\".tidegate.catalog.v1.GetApiRequest\x1a\x18.tidegate.catalog.v1.Api\"\x19\x82\xd3\xe4\x93\x02\x13\x12\x11/v1/{name=apis/*}\x12i\n" +
@@ -1313,7 +1439,9 @@ const file_tidegate_catalog_v1_catalog_service_proto_rawDesc = "" +
 	"\n" +
 	"UpdatePlan\x12&.tidegate.catalog.v1.UpdatePlanRequest\x1a\x19.tidegate.catalog.v1.Plan\"%\x82\xd3\xe4\x93\x02\x1f:\x04plan2\x17/v1/{plan.name=plans/*}\x12h\n" +
 	"\n" +
-	"DeletePlan\x12&.tidegate.catalog.v1.DeletePlanRequest\x1a\x16.google.protobuf.Empty\"\x1a\x82\xd3\xe4\x93\x02\x14*\x12/v1/{name=plans/*}B\xe1\x01\n" +
+	"DeletePlan\x12&.tidegate.catalog.v1.DeletePlanRequest\x1a\x16.google.protobuf.Empty\"\x1a\x82\xd3\xe4\x93\x02\x14*\x12/v1/{name=plans/*}\x12r\n" +
+	"\n" +
+	"GetPlanUse\x12&.tidegate.catalog.v1.GetPlanUseRequest\x1a\x1c.tidegate.catalog.v1.PlanUse\"\x1e\x82\xd3\xe4\x93\x02\x18\x12\x16/v1/{name=plans/*}:useB\xe1\x01\n" +
 	"\x17com.tidegate.catalog.v1B\x13CatalogServiceProtoP\x01ZCgithub.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1;catalogv1\xa2\x02\x03TCX\xaa\x02\x13Tidegate.Catalog.V1\xca\x02\x13Tidegate\\Catalog\\V1\xe2\x02\x1fTidegate\\Catalog\\V1\\GPBMetadata\xea\x02\x15Tidegate::Catalog::V1b\x06proto3"
 
 var (
@@ -1328,7 +1456,7 @@ func file_tidegate_catalog_v1_catalog_service_proto_rawDescGZIP() []byte {
 	return file_tidegate_catalog_v1_catalog_service_proto_rawDescData
 }
 
-var file_tidegate_catalog_v1_catalog_service_proto_msgTypes = make([]protoimpl.MessageInfo, 21)
+var file_tidegate_catalog_v1_catalog_service_proto_msgTypes = make([]protoimpl.MessageInfo, 23)
 var file_tidegate_catalog_v1_catalog_service_proto_goTypes = []any{
 	(*CreateApiRequest)(nil),         // 0: tidegate.catalog.v1.CreateApiRequest
 	(*GetApiRequest)(nil),            // 1: tidegate.catalog.v1.GetApiRequest
@@ -1351,25 +1479,27 @@ var file_tidegate_catalog_v1_catalog_service_proto_goTypes = []any{
 	(*ListPlansResponse)(nil),        // 18: tidegate.catalog.v1.ListPlansResponse
 	(*UpdatePlanRequest)(nil),        // 19: tidegate.catalog.v1.UpdatePlanRequest
 	(*DeletePlanRequest)(nil),        // 20: tidegate.catalog.v1.DeletePlanRequest
-	(*Api)(nil),                      // 21: tidegate.catalog.v1.Api
-	(*fieldmaskpb.FieldMask)(nil),    // 22: google.protobuf.FieldMask
-	(*Version)(nil),                  // 23: tidegate.catalog.v1.Version
-	(*Plan)(nil),                     // 24: tidegate.catalog.v1.Plan
-	(*emptypb.Empty)(nil),            // 25: google.protobuf.Empty
+	(*GetPlanUseRequest)(nil),        // 21: tidegate.catalog.v1.GetPlanUseRequest
+	(*PlanUse)(nil),                  // 22: tidegate.catalog.v1.PlanUse
+	(*Api)(nil),                      // 23: tidegate.catalog.v1.Api
+	(*fieldmaskpb.FieldMask)(nil),    // 24: google.protobuf.FieldMask
+	(*Version)(nil),                  // 25: tidegate.catalog.v1.Version
+	(*Plan)(nil),                     // 26: tidegate.catalog.v1.Plan
+	(*emptypb.Empty)(nil),            // 27: google.protobuf.Empty
 }
 var file_tidegate_catalog_v1_catalog_service_proto_depIdxs = []int32{
-	21, // 0: tidegate.catalog.v1.CreateApiRequest.api:type_name -> tidegate.catalog.v1.Api
-	21, // 1: tidegate.catalog.v1.ListApisResponse.apis:type_name -> tidegate.catalog.v1.Api
-	21, // 2: tidegate.catalog.v1.UpdateApiRequest.api:type_name -> tidegate.catalog.v1.Api
-	22, // 3: tidegate.catalog.v1.UpdateApiRequest.update_mask:type_name -> google.protobuf.FieldMask
-	23, // 4: tidegate.catalog.v1.CreateVersionRequest.version:type_name -> tidegate.catalog.v1.Version
-	23, // 5: tidegate.catalog.v1.ListVersionsResponse.versions:type_name -> tidegate.catalog.v1.Version
-	23, // 6: tidegate.catalog.v1.UpdateVersionRequest.version:type_name -> tidegate.catalog.v1.Version
-	22, // 7: tidegate.catalog.v1.UpdateVersionRequest.update_mask:type_name -> google.protobuf.FieldMask
-	24, // 8: tidegate.catalog.v1.CreatePlanRequest.plan:type_name -> tidegate.catalog.v1.Plan
-	24, // 9: tidegate.catalog.v1.ListPlansResponse.plans:type_name -> tidegate.catalog.v1.Plan
-	24, // 10: tidegate.catalog.v1.UpdatePlanRequest.plan:type_name -> tidegate.catalog.v1.Plan
-	22, // 11: tidegate.catalog.v1.UpdatePlanRequest.update_mask:type_name -> google.protobuf.FieldMask
+	23, // 0: tidegate.catalog.v1.CreateApiRequest.api:type_name -> tidegate.catalog.v1.Api
+	23, // 1: tidegate.catalog.v1.ListApisResponse.apis:type_name -> tidegate.catalog.v1.Api
+	23, // 2: tidegate.catalog.v1.UpdateApiRequest.api:type_name -> tidegate.catalog.v1.Api
+	24, // 3: tidegate.catalog.v1.UpdateApiRequest.update_mask:type_name -> google.protobuf.FieldMask
+	25, // 4: tidegate.catalog.v1.CreateVersionRequest.version:type_name -> tidegate.catalog.v1.Version
+	25, // 5: tidegate.catalog.v1.ListVersionsResponse.versions:type_name -> tidegate.catalog.v1.Version
+	25, // 6: tidegate.catalog.v1.UpdateVersionRequest.version:type_name -> tidegate.catalog.v1.Version
+	24, // 7: tidegate.catalog.v1.UpdateVersionRequest.update_mask:type_name -> google.protobuf.FieldMask
+	26, // 8: tidegate.catalog.v1.CreatePlanRequest.plan:type_name -> tidegate.catalog.v1.Plan
+	26, // 9: tidegate.catalog.v1.ListPlansResponse.plans:type_name -> tidegate.catalog.v1.Plan
+	26, // 10: tidegate.catalog.v1.UpdatePlanRequest.plan:type_name -> tidegate.catalog.v1.Plan
+	24, // 11: tidegate.catalog.v1.UpdatePlanRequest.update_mask:type_name -> google.protobuf.FieldMask
 	0,  // 12: tidegate.catalog.v1.CatalogService.CreateApi:input_type -> tidegate.catalog.v1.CreateApiRequest
 	1,  // 13: tidegate.catalog.v1.CatalogService.GetApi:input_type -> tidegate.catalog.v1.GetApiRequest
 	2,  // 14: tidegate.catalog.v1.CatalogService.ListApis:input_type -> tidegate.catalog.v1.ListApisRequest
@@ -1388,26 +1518,28 @@ var file_tidegate_catalog_v1_catalog_service_proto_depIdxs = []int32{
 	17, // 27: tidegate.catalog.v1.CatalogService.ListPlans:input_type -> tidegate.catalog.v1.ListPlansRequest
 	19, // 28: tidegate.catalog.v1.CatalogService.UpdatePlan:input_type -> tidegate.catalog.v1.UpdatePlanRequest
 	20, // 29: tidegate.catalog.v1.CatalogService.DeletePlan:input_type -> tidegate.catalog.v1.DeletePlanRequest
-	21, // 30: tidegate.catalog.v1.CatalogService.CreateApi:output_type -> tidegate.catalog.v1.Api
-	21, // 31: tidegate.catalog.v1.CatalogService.GetApi:output_type -> tidegate.catalog.v1.Api
-	3,  // 32: tidegate.catalog.v1.CatalogService.ListApis:output_type -> tidegate.catalog.v1.ListApisResponse
-	21, // 33: tidegate.catalog.v1.CatalogService.UpdateApi:output_type -> tidegate.catalog.v1.Api
-	25, // 34: tidegate.catalog.v1.CatalogService.DeleteApi:output_type -> google.protobuf.Empty
-	21, // 35: tidegate.catalog.v1.CatalogService.TransferOwnership:output_type -> tidegate.catalog.v1.Api
-	23, // 36: tidegate.catalog.v1.CatalogService.CreateVersion:output_type -> tidegate.catalog.v1.Version
-	23, // 37: tidegate.catalog.v1.CatalogService.GetVersion:output_type -> tidegate.catalog.v1.Version
-	10, // 38: tidegate.catalog.v1.CatalogService.ListVersions:output_type -> tidegate.catalog.v1.ListVersionsResponse
-	23, // 39: tidegate.catalog.v1.CatalogService.UpdateVersion:output_type -> tidegate.catalog.v1.Version
-	25, // 40: tidegate.catalog.v1.CatalogService.DeleteVersion:output_type -> google.protobuf.Empty
-	23, // 41: tidegate.catalog.v1.CatalogService.PublishVersion:output_type -> tidegate.catalog.v1.Version
-	23, // 42: tidegate.catalog.v1.CatalogService.DemoteVersion:output_type -> tidegate.catalog.v1.Version
-	24, // 43: tidegate.catalog.v1.CatalogService.CreatePlan:output_type -> tidegate.catalog.v1.Plan
-	24, // 44: tidegate.catalog.v1.CatalogService.GetPlan:output_type -> tidegate.catalog.v1.Plan
-	18, // 45: tidegate.catalog.v1.CatalogService.ListPlans:output_type -> tidegate.catalog.v1.ListPlansResponse
-	24, // 46: tidegate.catalog.v1.CatalogService.UpdatePlan:output_type -> tidegate.catalog.v1.Plan
-	25, // 47: tidegate.catalog.v1.CatalogService.DeletePlan:output_type -> google.protobuf.Empty
-	30, // [30:48] is the sub-list for method output_type
-	12, // [12:30] is the sub-list for method input_type
+	21, // 30: tidegate.catalog.v1.CatalogService.GetPlanUse:input_type -> tidegate.catalog.v1.GetPlanUseRequest
+	23, // 31: tidegate.catalog.v1.CatalogService.CreateApi:output_type -> tidegate.catalog.v1.Api
+	23, // 32: tidegate.catalog.v1.CatalogService.GetApi:output_type -> tidegate.catalog.v1.Api
+	3,  // 33: tidegate.catalog.v1.CatalogService.ListApis:output_type -> tidegate.catalog.v1.ListApisResponse
+	23, // 34: tidegate.catalog.v1.CatalogService.UpdateApi:output_type -> tidegate.catalog.v1.Api
+	27, // 35: tidegate.catalog.v1.CatalogService.DeleteApi:output_type -> google.protobuf.Empty
+	23, // 36: tidegate.catalog.v1.CatalogService.TransferOwnership:output_type -> tidegate.catalog.v1.Api
+	25, // 37: tidegate.catalog.v1.CatalogService.CreateVersion:output_type -> tidegate.catalog.v1.Version
+	25, // 38: tidegate.catalog.v1.CatalogService.GetVersion:output_type -> tidegate.catalog.v1.Version
+	10, // 39: tidegate.catalog.v1.CatalogService.ListVersions:output_type -> tidegate.catalog.v1.ListVersionsResponse
+	25, // 40: tidegate.catalog.v1.CatalogService.UpdateVersion:output_type -> tidegate.catalog.v1.Version
+	27, // 41: tidegate.catalog.v1.CatalogService.DeleteVersion:output_type -> google.protobuf.Empty
+	25, // 42: tidegate.catalog.v1.CatalogService.PublishVersion:output_type -> tidegate.catalog.v1.Version
+	25, // 43: tidegate.catalog.v1.CatalogService.DemoteVersion:output_type -> tidegate.catalog.v1.Version
+	26, // 44: tidegate.catalog.v1.CatalogService.CreatePlan:output_type -> tidegate.catalog.v1.Plan
+	26, // 45: tidegate.catalog.v1.CatalogService.GetPlan:output_type -> tidegate.catalog.v1.Plan
+	18, // 46: tidegate.catalog.v1.CatalogService.ListPlans:output_type -> tidegate.catalog.v1.ListPlansResponse
+	26, // 47: tidegate.catalog.v1.CatalogService.UpdatePlan:output_type -> tidegate.catalog.v1.Plan
+	27, // 48: tidegate.catalog.v1.CatalogService.DeletePlan:output_type -> google.protobuf.Empty
+	22, // 49: tidegate.catalog.v1.CatalogService.GetPlanUse:output_type -> tidegate.catalog.v1.PlanUse
+	31, // [31:50] is the sub-list for method output_type
+	12, // [12:31] is the sub-list for method input_type
 	12, // [12:12] is the sub-list for extension type_name
 	12, // [12:12] is the sub-list for extension extendee
 	0,  // [0:12] is the sub-list for field type_name
@@ -1427,7 +1559,7 @@ func file_tidegate_catalog_v1_catalog_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tidegate_catalog_v1_catalog_service_proto_rawDesc), len(file_tidegate_catalog_v1_catalog_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   21,
+			NumMessages:   23,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

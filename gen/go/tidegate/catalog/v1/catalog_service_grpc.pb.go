@@ -38,6 +38,7 @@ const (
 	CatalogService_ListPlans_FullMethodName         = "/tidegate.catalog.v1.CatalogService/ListPlans"
 	CatalogService_UpdatePlan_FullMethodName        = "/tidegate.catalog.v1.CatalogService/UpdatePlan"
 	CatalogService_DeletePlan_FullMethodName        = "/tidegate.catalog.v1.CatalogService/DeletePlan"
+	CatalogService_GetPlanUse_FullMethodName        = "/tidegate.catalog.v1.CatalogService/GetPlanUse"
 )
 
 // CatalogServiceClient is the client API for CatalogService service.
@@ -117,9 +118,13 @@ type CatalogServiceClient interface {
 	ListPlans(ctx context.Context, in *ListPlansRequest, opts ...grpc.CallOption) (*ListPlansResponse, error)
 	// Changes a plan. Needs the role admin.
 	UpdatePlan(ctx context.Context, in *UpdatePlanRequest, opts ...grpc.CallOption) (*Plan, error)
-	// Deletes a plan that no version offers; else FAILED_PRECONDITION. Needs the
-	// role admin.
+	// Deletes a plan that nothing uses; else FAILED_PRECONDITION, with how many versions,
+	// subscriptions and applications do. Needs the role admin.
 	DeletePlan(ctx context.Context, in *DeletePlanRequest, opts ...grpc.CallOption) (*emptypb.Empty, error)
+	// Says how many versions, subscriptions and applications use a plan, which a change of it
+	// would affect. Live sessions are counted by SessionService.ListSessions with the filter
+	// plan. Needs the role admin or publisher.
+	GetPlanUse(ctx context.Context, in *GetPlanUseRequest, opts ...grpc.CallOption) (*PlanUse, error)
 }
 
 type catalogServiceClient struct {
@@ -310,6 +315,16 @@ func (c *catalogServiceClient) DeletePlan(ctx context.Context, in *DeletePlanReq
 	return out, nil
 }
 
+func (c *catalogServiceClient) GetPlanUse(ctx context.Context, in *GetPlanUseRequest, opts ...grpc.CallOption) (*PlanUse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(PlanUse)
+	err := c.cc.Invoke(ctx, CatalogService_GetPlanUse_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // CatalogServiceServer is the server API for CatalogService service.
 // All implementations must embed UnimplementedCatalogServiceServer
 // for forward compatibility.
@@ -387,9 +402,13 @@ type CatalogServiceServer interface {
 	ListPlans(context.Context, *ListPlansRequest) (*ListPlansResponse, error)
 	// Changes a plan. Needs the role admin.
 	UpdatePlan(context.Context, *UpdatePlanRequest) (*Plan, error)
-	// Deletes a plan that no version offers; else FAILED_PRECONDITION. Needs the
-	// role admin.
+	// Deletes a plan that nothing uses; else FAILED_PRECONDITION, with how many versions,
+	// subscriptions and applications do. Needs the role admin.
 	DeletePlan(context.Context, *DeletePlanRequest) (*emptypb.Empty, error)
+	// Says how many versions, subscriptions and applications use a plan, which a change of it
+	// would affect. Live sessions are counted by SessionService.ListSessions with the filter
+	// plan. Needs the role admin or publisher.
+	GetPlanUse(context.Context, *GetPlanUseRequest) (*PlanUse, error)
 	mustEmbedUnimplementedCatalogServiceServer()
 }
 
@@ -453,6 +472,9 @@ func (UnimplementedCatalogServiceServer) UpdatePlan(context.Context, *UpdatePlan
 }
 func (UnimplementedCatalogServiceServer) DeletePlan(context.Context, *DeletePlanRequest) (*emptypb.Empty, error) {
 	return nil, status.Error(codes.Unimplemented, "method DeletePlan not implemented")
+}
+func (UnimplementedCatalogServiceServer) GetPlanUse(context.Context, *GetPlanUseRequest) (*PlanUse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetPlanUse not implemented")
 }
 func (UnimplementedCatalogServiceServer) mustEmbedUnimplementedCatalogServiceServer() {}
 func (UnimplementedCatalogServiceServer) testEmbeddedByValue()                        {}
@@ -799,6 +821,24 @@ func _CatalogService_DeletePlan_Handler(srv interface{}, ctx context.Context, de
 	return interceptor(ctx, in, info, handler)
 }
 
+func _CatalogService_GetPlanUse_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetPlanUseRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(CatalogServiceServer).GetPlanUse(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: CatalogService_GetPlanUse_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(CatalogServiceServer).GetPlanUse(ctx, req.(*GetPlanUseRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // CatalogService_ServiceDesc is the grpc.ServiceDesc for CatalogService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -877,6 +917,10 @@ var CatalogService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "DeletePlan",
 			Handler:    _CatalogService_DeletePlan_Handler,
+		},
+		{
+			MethodName: "GetPlanUse",
+			Handler:    _CatalogService_GetPlanUse_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

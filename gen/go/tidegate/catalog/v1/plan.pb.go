@@ -25,64 +25,61 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// A time window, aligned to UTC.
-type Quota_Window int32
+// Whether a plan costs something.
+type Plan_Billing int32
 
 const (
-	// Not set.
-	Quota_WINDOW_UNSPECIFIED Quota_Window = 0
-	// A minute.
-	Quota_WINDOW_MINUTE Quota_Window = 1
-	// An hour.
-	Quota_WINDOW_HOUR Quota_Window = 2
-	// A day.
-	Quota_WINDOW_DAY Quota_Window = 3
+	// Not set: FREE.
+	Plan_BILLING_UNSPECIFIED Plan_Billing = 0
+	// It costs nothing.
+	Plan_BILLING_FREE Plan_Billing = 1
+	// It costs what price_label says.
+	Plan_BILLING_COMMERCIAL Plan_Billing = 2
 )
 
-// Enum value maps for Quota_Window.
+// Enum value maps for Plan_Billing.
 var (
-	Quota_Window_name = map[int32]string{
-		0: "WINDOW_UNSPECIFIED",
-		1: "WINDOW_MINUTE",
-		2: "WINDOW_HOUR",
-		3: "WINDOW_DAY",
+	Plan_Billing_name = map[int32]string{
+		0: "BILLING_UNSPECIFIED",
+		1: "BILLING_FREE",
+		2: "BILLING_COMMERCIAL",
 	}
-	Quota_Window_value = map[string]int32{
-		"WINDOW_UNSPECIFIED": 0,
-		"WINDOW_MINUTE":      1,
-		"WINDOW_HOUR":        2,
-		"WINDOW_DAY":         3,
+	Plan_Billing_value = map[string]int32{
+		"BILLING_UNSPECIFIED": 0,
+		"BILLING_FREE":        1,
+		"BILLING_COMMERCIAL":  2,
 	}
 )
 
-func (x Quota_Window) Enum() *Quota_Window {
-	p := new(Quota_Window)
+func (x Plan_Billing) Enum() *Plan_Billing {
+	p := new(Plan_Billing)
 	*p = x
 	return p
 }
 
-func (x Quota_Window) String() string {
+func (x Plan_Billing) String() string {
 	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
 }
 
-func (Quota_Window) Descriptor() protoreflect.EnumDescriptor {
+func (Plan_Billing) Descriptor() protoreflect.EnumDescriptor {
 	return file_tidegate_catalog_v1_plan_proto_enumTypes[0].Descriptor()
 }
 
-func (Quota_Window) Type() protoreflect.EnumType {
+func (Plan_Billing) Type() protoreflect.EnumType {
 	return &file_tidegate_catalog_v1_plan_proto_enumTypes[0]
 }
 
-func (x Quota_Window) Number() protoreflect.EnumNumber {
+func (x Plan_Billing) Number() protoreflect.EnumNumber {
 	return protoreflect.EnumNumber(x)
 }
 
-// Deprecated: Use Quota_Window.Descriptor instead.
-func (Quota_Window) EnumDescriptor() ([]byte, []int) {
-	return file_tidegate_catalog_v1_plan_proto_rawDescGZIP(), []int{1, 0}
+// Deprecated: Use Plan_Billing.Descriptor instead.
+func (Plan_Billing) EnumDescriptor() ([]byte, []int) {
+	return file_tidegate_catalog_v1_plan_proto_rawDescGZIP(), []int{0, 0}
 }
 
-// Plan is what a subscription promises.
+// Plan is what a subscription promises: the limits that gateways hold. It is given to
+// subscriptions, applications and versions; all that apply to a session hold.
 type Plan struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Resource name, plans/{plan}; assigned by the server. At most 100
@@ -95,12 +92,10 @@ type Plan struct {
 	DisplayName string `protobuf:"bytes,2,opt,name=display_name,json=displayName,proto3" json:"display_name,omitempty"`
 	// What the plan is for. At most 4096 characters.
 	Description string `protobuf:"bytes,3,opt,name=description,proto3" json:"description,omitempty"`
-	// How many messages a subscription may pass, both directions together. Not
-	// set means no limit.
-	Quota *Quota `protobuf:"bytes,4,opt,name=quota,proto3" json:"quota,omitempty"`
-	// Whether gateways enforce the plan's limits. False while limits are only
-	// recorded; true for a plan without limits, which has nothing to enforce.
-	LimitsEnforced bool `protobuf:"varint,5,opt,name=limits_enforced,json=limitsEnforced,proto3" json:"limits_enforced,omitempty"`
+	// What the plan bounds; empty bounds nothing. At most 16, each with another name.
+	Limits []*Limit `protobuf:"bytes,4,rep,name=limits,proto3" json:"limits,omitempty"`
+	// What users pay under the plan. It is shown, and nothing is charged.
+	Billing Plan_Billing `protobuf:"varint,5,opt,name=billing,proto3,enum=tidegate.catalog.v1.Plan_Billing" json:"billing,omitempty"`
 	// When the plan was created.
 	CreateTime *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
 	// When the plan was last changed.
@@ -108,7 +103,13 @@ type Plan struct {
 	// Changes whenever the plan changes. If it is sent with an update or a
 	// deletion, it must be the current one (else ABORTED); empty is accepted. At
 	// most 64 characters.
-	Etag          string `protobuf:"bytes,8,opt,name=etag,proto3" json:"etag,omitempty"`
+	Etag string `protobuf:"bytes,8,opt,name=etag,proto3" json:"etag,omitempty"`
+	// What the plan costs, for users to read, such as "10 EUR a month". At most 100
+	// characters.
+	PriceLabel string `protobuf:"bytes,9,opt,name=price_label,json=priceLabel,proto3" json:"price_label,omitempty"`
+	// Attributes of the installation's own, for users to read: at most 20, with names of 1
+	// to 50 characters of A-Z, a-z, 0-9, "_", "." and "-" and values of at most 255.
+	Attributes    map[string]string `protobuf:"bytes,10,rep,name=attributes,proto3" json:"attributes,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -164,18 +165,18 @@ func (x *Plan) GetDescription() string {
 	return ""
 }
 
-func (x *Plan) GetQuota() *Quota {
+func (x *Plan) GetLimits() []*Limit {
 	if x != nil {
-		return x.Quota
+		return x.Limits
 	}
 	return nil
 }
 
-func (x *Plan) GetLimitsEnforced() bool {
+func (x *Plan) GetBilling() Plan_Billing {
 	if x != nil {
-		return x.LimitsEnforced
+		return x.Billing
 	}
-	return false
+	return Plan_BILLING_UNSPECIFIED
 }
 
 func (x *Plan) GetCreateTime() *timestamppb.Timestamp {
@@ -199,89 +200,51 @@ func (x *Plan) GetEtag() string {
 	return ""
 }
 
-// Quota is a number of messages per time window.
-type Quota struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// Messages per window, 1 to 10^15.
-	Messages int64 `protobuf:"varint,1,opt,name=messages,proto3" json:"messages,omitempty"`
-	// The window.
-	Window        Quota_Window `protobuf:"varint,2,opt,name=window,proto3,enum=tidegate.catalog.v1.Quota_Window" json:"window,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *Quota) Reset() {
-	*x = Quota{}
-	mi := &file_tidegate_catalog_v1_plan_proto_msgTypes[1]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *Quota) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*Quota) ProtoMessage() {}
-
-func (x *Quota) ProtoReflect() protoreflect.Message {
-	mi := &file_tidegate_catalog_v1_plan_proto_msgTypes[1]
+func (x *Plan) GetPriceLabel() string {
 	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
+		return x.PriceLabel
 	}
-	return mi.MessageOf(x)
+	return ""
 }
 
-// Deprecated: Use Quota.ProtoReflect.Descriptor instead.
-func (*Quota) Descriptor() ([]byte, []int) {
-	return file_tidegate_catalog_v1_plan_proto_rawDescGZIP(), []int{1}
-}
-
-func (x *Quota) GetMessages() int64 {
+func (x *Plan) GetAttributes() map[string]string {
 	if x != nil {
-		return x.Messages
+		return x.Attributes
 	}
-	return 0
-}
-
-func (x *Quota) GetWindow() Quota_Window {
-	if x != nil {
-		return x.Window
-	}
-	return Quota_WINDOW_UNSPECIFIED
+	return nil
 }
 
 var File_tidegate_catalog_v1_plan_proto protoreflect.FileDescriptor
 
 const file_tidegate_catalog_v1_plan_proto_rawDesc = "" +
 	"\n" +
-	"\x1etidegate/catalog/v1/plan.proto\x12\x13tidegate.catalog.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dtidegate/rules/v1/rules.proto\"\xb3\x03\n" +
+	"\x1etidegate/catalog/v1/plan.proto\x12\x13tidegate.catalog.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1ftidegate/catalog/v1/limit.proto\x1a\x1dtidegate/rules/v1/rules.proto\"\x87\x06\n" +
 	"\x04Plan\x12\x1e\n" +
 	"\x04name\x18\x01 \x01(\tB\n" +
 	"\xe0A\b\xbaH\x04r\x02\x18dR\x04name\x12/\n" +
 	"\fdisplay_name\x18\x02 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\xd0\xea0\x01R\vdisplayName\x12*\n" +
-	"\vdescription\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\x80 R\vdescription\x120\n" +
-	"\x05quota\x18\x04 \x01(\v2\x1a.tidegate.catalog.v1.QuotaR\x05quota\x12,\n" +
-	"\x0flimits_enforced\x18\x05 \x01(\bB\x03\xe0A\x03R\x0elimitsEnforced\x12@\n" +
+	"\vdescription\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\x80 R\vdescription\x12<\n" +
+	"\x06limits\x18\x04 \x03(\v2\x1a.tidegate.catalog.v1.LimitB\b\xbaH\x05\x92\x01\x02\x10\x10R\x06limits\x12E\n" +
+	"\abilling\x18\x05 \x01(\x0e2!.tidegate.catalog.v1.Plan.BillingB\b\xbaH\x05\x82\x01\x02\x10\x01R\abilling\x12@\n" +
 	"\vcreate_time\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\n" +
 	"createTime\x12@\n" +
 	"\vupdate_time\x18\a \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\n" +
 	"updateTime\x12\x1b\n" +
-	"\x04etag\x18\b \x01(\tB\a\xbaH\x04r\x02\x18@R\x04etag:-\xeaA*\n" +
-	"\rtidegate/Plan\x12\fplans/{plan}*\x05plans2\x04plan\"\xd2\x01\n" +
-	"\x05Quota\x12,\n" +
-	"\bmessages\x18\x01 \x01(\x03B\x10\xbaH\r\"\v\x18\x80\x80\x9a\xa6\xea\xaf\xe3\x01(\x01R\bmessages\x12E\n" +
-	"\x06window\x18\x02 \x01(\x0e2!.tidegate.catalog.v1.Quota.WindowB\n" +
-	"\xbaH\a\x82\x01\x04\x10\x01 \x00R\x06window\"T\n" +
-	"\x06Window\x12\x16\n" +
-	"\x12WINDOW_UNSPECIFIED\x10\x00\x12\x11\n" +
-	"\rWINDOW_MINUTE\x10\x01\x12\x0f\n" +
-	"\vWINDOW_HOUR\x10\x02\x12\x0e\n" +
+	"\x04etag\x18\b \x01(\tB\a\xbaH\x04r\x02\x18@R\x04etag\x12(\n" +
+	"\vprice_label\x18\t \x01(\tB\a\xbaH\x04r\x02\x18dR\n" +
+	"priceLabel\x12v\n" +
 	"\n" +
-	"WINDOW_DAY\x10\x03B\xd7\x01\n" +
+	"attributes\x18\n" +
+	" \x03(\v2).tidegate.catalog.v1.Plan.AttributesEntryB+\xbaH(\x9a\x01%\x10\x14\"\x1ar\x182\x16^[A-Za-z0-9_.-]{1,50}$*\x05r\x03\x18\xff\x01R\n" +
+	"attributes\x1a=\n" +
+	"\x0fAttributesEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"L\n" +
+	"\aBilling\x12\x17\n" +
+	"\x13BILLING_UNSPECIFIED\x10\x00\x12\x10\n" +
+	"\fBILLING_FREE\x10\x01\x12\x16\n" +
+	"\x12BILLING_COMMERCIAL\x10\x02:-\xeaA*\n" +
+	"\rtidegate/Plan\x12\fplans/{plan}*\x05plans2\x04planB\xd7\x01\n" +
 	"\x17com.tidegate.catalog.v1B\tPlanProtoP\x01ZCgithub.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1;catalogv1\xa2\x02\x03TCX\xaa\x02\x13Tidegate.Catalog.V1\xca\x02\x13Tidegate\\Catalog\\V1\xe2\x02\x1fTidegate\\Catalog\\V1\\GPBMetadata\xea\x02\x15Tidegate::Catalog::V1b\x06proto3"
 
 var (
@@ -299,21 +262,23 @@ func file_tidegate_catalog_v1_plan_proto_rawDescGZIP() []byte {
 var file_tidegate_catalog_v1_plan_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
 var file_tidegate_catalog_v1_plan_proto_msgTypes = make([]protoimpl.MessageInfo, 2)
 var file_tidegate_catalog_v1_plan_proto_goTypes = []any{
-	(Quota_Window)(0),             // 0: tidegate.catalog.v1.Quota.Window
+	(Plan_Billing)(0),             // 0: tidegate.catalog.v1.Plan.Billing
 	(*Plan)(nil),                  // 1: tidegate.catalog.v1.Plan
-	(*Quota)(nil),                 // 2: tidegate.catalog.v1.Quota
-	(*timestamppb.Timestamp)(nil), // 3: google.protobuf.Timestamp
+	nil,                           // 2: tidegate.catalog.v1.Plan.AttributesEntry
+	(*Limit)(nil),                 // 3: tidegate.catalog.v1.Limit
+	(*timestamppb.Timestamp)(nil), // 4: google.protobuf.Timestamp
 }
 var file_tidegate_catalog_v1_plan_proto_depIdxs = []int32{
-	2, // 0: tidegate.catalog.v1.Plan.quota:type_name -> tidegate.catalog.v1.Quota
-	3, // 1: tidegate.catalog.v1.Plan.create_time:type_name -> google.protobuf.Timestamp
-	3, // 2: tidegate.catalog.v1.Plan.update_time:type_name -> google.protobuf.Timestamp
-	0, // 3: tidegate.catalog.v1.Quota.window:type_name -> tidegate.catalog.v1.Quota.Window
-	4, // [4:4] is the sub-list for method output_type
-	4, // [4:4] is the sub-list for method input_type
-	4, // [4:4] is the sub-list for extension type_name
-	4, // [4:4] is the sub-list for extension extendee
-	0, // [0:4] is the sub-list for field type_name
+	3, // 0: tidegate.catalog.v1.Plan.limits:type_name -> tidegate.catalog.v1.Limit
+	0, // 1: tidegate.catalog.v1.Plan.billing:type_name -> tidegate.catalog.v1.Plan.Billing
+	4, // 2: tidegate.catalog.v1.Plan.create_time:type_name -> google.protobuf.Timestamp
+	4, // 3: tidegate.catalog.v1.Plan.update_time:type_name -> google.protobuf.Timestamp
+	2, // 4: tidegate.catalog.v1.Plan.attributes:type_name -> tidegate.catalog.v1.Plan.AttributesEntry
+	5, // [5:5] is the sub-list for method output_type
+	5, // [5:5] is the sub-list for method input_type
+	5, // [5:5] is the sub-list for extension type_name
+	5, // [5:5] is the sub-list for extension extendee
+	0, // [0:5] is the sub-list for field type_name
 }
 
 func init() { file_tidegate_catalog_v1_plan_proto_init() }
@@ -321,6 +286,7 @@ func file_tidegate_catalog_v1_plan_proto_init() {
 	if File_tidegate_catalog_v1_plan_proto != nil {
 		return
 	}
+	file_tidegate_catalog_v1_limit_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{

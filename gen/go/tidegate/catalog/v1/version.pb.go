@@ -141,6 +141,69 @@ func (Version_Pings) EnumDescriptor() ([]byte, []int) {
 	return file_tidegate_catalog_v1_version_proto_rawDescGZIP(), []int{0, 1}
 }
 
+// What the messages are.
+type ErrorFrames_Template int32
+
+const (
+	// Not set: JSON where no sub-protocol was agreed, NONE otherwise.
+	ErrorFrames_TEMPLATE_UNSPECIFIED ErrorFrames_Template = 0
+	// Nothing is sent.
+	ErrorFrames_TEMPLATE_NONE ErrorFrames_Template = 1
+	// At most one a second: {"error":{"code":4003,"reason":"throttled","dropped":N,
+	// "retryAfterMs":N,"ref":"…"}}.
+	ErrorFrames_TEMPLATE_JSON ErrorFrames_Template = 2
+	// One for each dropped message, but no second one while one waits to be sent: "Error
+	// code: 4003 reason: Websocket frame throttled out", as WSO2 API Manager sends it.
+	ErrorFrames_TEMPLATE_WSO2 ErrorFrames_Template = 3
+	// As WSO2, with the version's own text.
+	ErrorFrames_TEMPLATE_TEXT ErrorFrames_Template = 4
+)
+
+// Enum value maps for ErrorFrames_Template.
+var (
+	ErrorFrames_Template_name = map[int32]string{
+		0: "TEMPLATE_UNSPECIFIED",
+		1: "TEMPLATE_NONE",
+		2: "TEMPLATE_JSON",
+		3: "TEMPLATE_WSO2",
+		4: "TEMPLATE_TEXT",
+	}
+	ErrorFrames_Template_value = map[string]int32{
+		"TEMPLATE_UNSPECIFIED": 0,
+		"TEMPLATE_NONE":        1,
+		"TEMPLATE_JSON":        2,
+		"TEMPLATE_WSO2":        3,
+		"TEMPLATE_TEXT":        4,
+	}
+)
+
+func (x ErrorFrames_Template) Enum() *ErrorFrames_Template {
+	p := new(ErrorFrames_Template)
+	*p = x
+	return p
+}
+
+func (x ErrorFrames_Template) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (ErrorFrames_Template) Descriptor() protoreflect.EnumDescriptor {
+	return file_tidegate_catalog_v1_version_proto_enumTypes[2].Descriptor()
+}
+
+func (ErrorFrames_Template) Type() protoreflect.EnumType {
+	return &file_tidegate_catalog_v1_version_proto_enumTypes[2]
+}
+
+func (x ErrorFrames_Template) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use ErrorFrames_Template.Descriptor instead.
+func (ErrorFrames_Template) EnumDescriptor() ([]byte, []int) {
+	return file_tidegate_catalog_v1_version_proto_rawDescGZIP(), []int{1, 0}
+}
+
 // Version is one version of an API: a backend, who may reach it, and a state.
 type Version struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -204,7 +267,19 @@ type Version struct {
 	Pings Version_Pings `protobuf:"varint,16,opt,name=pings,proto3,enum=tidegate.catalog.v1.Version_Pings" json:"pings,omitempty"`
 	// What is allowed and risky in this version, each a sentence that begins with
 	// the field.
-	Warnings      []string `protobuf:"bytes,17,rep,name=warnings,proto3" json:"warnings,omitempty"`
+	Warnings []string `protobuf:"bytes,17,rep,name=warnings,proto3" json:"warnings,omitempty"`
+	// The plan of all the version's traffic together, plans/{plan}; empty means none. It is
+	// set by the owner with the role publisher, or by an administrator.
+	TrafficPlan string `protobuf:"bytes,18,opt,name=traffic_plan,json=trafficPlan,proto3" json:"traffic_plan,omitempty"`
+	// Whether any valid token of an application enters, without a subscription. An
+	// application that has none then has the plan plans/async-default-subscriptionless.
+	Subscriptionless bool `protobuf:"varint,19,opt,name=subscriptionless,proto3" json:"subscriptionless,omitempty"`
+	// The greatest message, in payload bytes of all its fragments together, 1 to 2^30; 0
+	// means that of the gateway. The smallest of what plans, version and gateway say
+	// holds.
+	MaxMessageBytes int64 `protobuf:"varint,20,opt,name=max_message_bytes,json=maxMessageBytes,proto3" json:"max_message_bytes,omitempty"`
+	// What clients are told when a message is dropped.
+	ErrorFrames   *ErrorFrames `protobuf:"bytes,21,opt,name=error_frames,json=errorFrames,proto3" json:"error_frames,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -358,11 +433,95 @@ func (x *Version) GetWarnings() []string {
 	return nil
 }
 
+func (x *Version) GetTrafficPlan() string {
+	if x != nil {
+		return x.TrafficPlan
+	}
+	return ""
+}
+
+func (x *Version) GetSubscriptionless() bool {
+	if x != nil {
+		return x.Subscriptionless
+	}
+	return false
+}
+
+func (x *Version) GetMaxMessageBytes() int64 {
+	if x != nil {
+		return x.MaxMessageBytes
+	}
+	return 0
+}
+
+func (x *Version) GetErrorFrames() *ErrorFrames {
+	if x != nil {
+		return x.ErrorFrames
+	}
+	return nil
+}
+
+// ErrorFrames says what a client is told when a message to or from it is dropped: a text
+// message of the gateway's own, between two messages, that no limit counts.
+type ErrorFrames struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What the messages are.
+	Template ErrorFrames_Template `protobuf:"varint,1,opt,name=template,proto3,enum=tidegate.catalog.v1.ErrorFrames_Template" json:"template,omitempty"`
+	// The text with TEXT: 1 to 1000 bytes. Empty otherwise.
+	Text          string `protobuf:"bytes,2,opt,name=text,proto3" json:"text,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ErrorFrames) Reset() {
+	*x = ErrorFrames{}
+	mi := &file_tidegate_catalog_v1_version_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ErrorFrames) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ErrorFrames) ProtoMessage() {}
+
+func (x *ErrorFrames) ProtoReflect() protoreflect.Message {
+	mi := &file_tidegate_catalog_v1_version_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ErrorFrames.ProtoReflect.Descriptor instead.
+func (*ErrorFrames) Descriptor() ([]byte, []int) {
+	return file_tidegate_catalog_v1_version_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *ErrorFrames) GetTemplate() ErrorFrames_Template {
+	if x != nil {
+		return x.Template
+	}
+	return ErrorFrames_TEMPLATE_UNSPECIFIED
+}
+
+func (x *ErrorFrames) GetText() string {
+	if x != nil {
+		return x.Text
+	}
+	return ""
+}
+
 var File_tidegate_catalog_v1_version_proto protoreflect.FileDescriptor
 
 const file_tidegate_catalog_v1_version_proto_rawDesc = "" +
 	"\n" +
-	"!tidegate/catalog/v1/version.proto\x12\x13tidegate.catalog.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a)tidegate/catalog/v1/backend_options.proto\x1a\"tidegate/catalog/v1/endpoint.proto\x1a\"tidegate/catalog/v1/security.proto\x1a\x1dtidegate/rules/v1/rules.proto\"\xb7\x0e\n" +
+	"!tidegate/catalog/v1/version.proto\x12\x13tidegate.catalog.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a)tidegate/catalog/v1/backend_options.proto\x1a\"tidegate/catalog/v1/endpoint.proto\x1a\"tidegate/catalog/v1/security.proto\x1a\x1dtidegate/rules/v1/rules.proto\"\x94\x10\n" +
 	"\aVersion\x12\x1f\n" +
 	"\x04name\x18\x01 \x01(\tB\v\xe0A\b\xbaH\x05r\x03\x18\xc8\x01R\x04name\x12\xc3\x01\n" +
 	"\aversion\x18\x02 \x01(\tB\xa8\x01\xe0A\x02\xe0A\x05\xbaH\x9e\x01\xba\x01\x9a\x01\n" +
@@ -386,7 +545,12 @@ const file_tidegate_catalog_v1_version_proto_rawDesc = "" +
 	"\x04etag\x18\x0e \x01(\tB\a\xbaH\x04r\x02\x18@R\x04etag\x12L\n" +
 	"\x0fbackend_options\x18\x0f \x01(\v2#.tidegate.catalog.v1.BackendOptionsR\x0ebackendOptions\x12B\n" +
 	"\x05pings\x18\x10 \x01(\x0e2\".tidegate.catalog.v1.Version.PingsB\b\xbaH\x05\x82\x01\x02\x10\x01R\x05pings\x12\x1f\n" +
-	"\bwarnings\x18\x11 \x03(\tB\x03\xe0A\x03R\bwarnings\"F\n" +
+	"\bwarnings\x18\x11 \x03(\tB\x03\xe0A\x03R\bwarnings\x12/\n" +
+	"\ftraffic_plan\x18\x12 \x01(\tB\f\xbaH\t\xd8\x01\x01r\x04\x98\xea0\x01R\vtrafficPlan\x12*\n" +
+	"\x10subscriptionless\x18\x13 \x01(\bR\x10subscriptionless\x129\n" +
+	"\x11max_message_bytes\x18\x14 \x01(\x03B\r\xbaH\n" +
+	"\"\b\x18\x80\x80\x80\x80\x04(\x00R\x0fmaxMessageBytes\x12C\n" +
+	"\ferror_frames\x18\x15 \x01(\v2 .tidegate.catalog.v1.ErrorFramesR\verrorFrames\"F\n" +
 	"\x05State\x12\x15\n" +
 	"\x11STATE_UNSPECIFIED\x10\x00\x12\x11\n" +
 	"\rSTATE_CREATED\x10\x01\x12\x13\n" +
@@ -398,7 +562,16 @@ const file_tidegate_catalog_v1_version_proto_rawDesc = "" +
 	"\rPINGS_CLIENTS\x10\x02\x12\x12\n" +
 	"\x0ePINGS_BACKENDS\x10\x03\x12\r\n" +
 	"\tPINGS_OFF\x10\x04:G\xeaAD\n" +
-	"\x10tidegate/Version\x12\x1dapis/{api}/versions/{version}*\bversions2\aversionB\xda\x01\n" +
+	"\x10tidegate/Version\x12\x1dapis/{api}/versions/{version}*\bversions2\aversion\"\xee\x01\n" +
+	"\vErrorFrames\x12O\n" +
+	"\btemplate\x18\x01 \x01(\x0e2).tidegate.catalog.v1.ErrorFrames.TemplateB\b\xbaH\x05\x82\x01\x02\x10\x01R\btemplate\x12\x1c\n" +
+	"\x04text\x18\x02 \x01(\tB\b\xbaH\x05r\x03(\xe8\aR\x04text\"p\n" +
+	"\bTemplate\x12\x18\n" +
+	"\x14TEMPLATE_UNSPECIFIED\x10\x00\x12\x11\n" +
+	"\rTEMPLATE_NONE\x10\x01\x12\x11\n" +
+	"\rTEMPLATE_JSON\x10\x02\x12\x11\n" +
+	"\rTEMPLATE_WSO2\x10\x03\x12\x11\n" +
+	"\rTEMPLATE_TEXT\x10\x04B\xda\x01\n" +
 	"\x17com.tidegate.catalog.v1B\fVersionProtoP\x01ZCgithub.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1;catalogv1\xa2\x02\x03TCX\xaa\x02\x13Tidegate.Catalog.V1\xca\x02\x13Tidegate\\Catalog\\V1\xe2\x02\x1fTidegate\\Catalog\\V1\\GPBMetadata\xea\x02\x15Tidegate::Catalog::V1b\x06proto3"
 
 var (
@@ -413,32 +586,36 @@ func file_tidegate_catalog_v1_version_proto_rawDescGZIP() []byte {
 	return file_tidegate_catalog_v1_version_proto_rawDescData
 }
 
-var file_tidegate_catalog_v1_version_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_tidegate_catalog_v1_version_proto_msgTypes = make([]protoimpl.MessageInfo, 1)
+var file_tidegate_catalog_v1_version_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
+var file_tidegate_catalog_v1_version_proto_msgTypes = make([]protoimpl.MessageInfo, 2)
 var file_tidegate_catalog_v1_version_proto_goTypes = []any{
 	(Version_State)(0),            // 0: tidegate.catalog.v1.Version.State
 	(Version_Pings)(0),            // 1: tidegate.catalog.v1.Version.Pings
-	(*Version)(nil),               // 2: tidegate.catalog.v1.Version
-	(*Endpoints)(nil),             // 3: tidegate.catalog.v1.Endpoints
-	(*SecurityScheme)(nil),        // 4: tidegate.catalog.v1.SecurityScheme
-	(*durationpb.Duration)(nil),   // 5: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil), // 6: google.protobuf.Timestamp
-	(*BackendOptions)(nil),        // 7: tidegate.catalog.v1.BackendOptions
+	(ErrorFrames_Template)(0),     // 2: tidegate.catalog.v1.ErrorFrames.Template
+	(*Version)(nil),               // 3: tidegate.catalog.v1.Version
+	(*ErrorFrames)(nil),           // 4: tidegate.catalog.v1.ErrorFrames
+	(*Endpoints)(nil),             // 5: tidegate.catalog.v1.Endpoints
+	(*SecurityScheme)(nil),        // 6: tidegate.catalog.v1.SecurityScheme
+	(*durationpb.Duration)(nil),   // 7: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil), // 8: google.protobuf.Timestamp
+	(*BackendOptions)(nil),        // 9: tidegate.catalog.v1.BackendOptions
 }
 var file_tidegate_catalog_v1_version_proto_depIdxs = []int32{
-	3, // 0: tidegate.catalog.v1.Version.endpoints:type_name -> tidegate.catalog.v1.Endpoints
-	4, // 1: tidegate.catalog.v1.Version.security:type_name -> tidegate.catalog.v1.SecurityScheme
-	5, // 2: tidegate.catalog.v1.Version.max_session_age:type_name -> google.protobuf.Duration
-	0, // 3: tidegate.catalog.v1.Version.state:type_name -> tidegate.catalog.v1.Version.State
-	6, // 4: tidegate.catalog.v1.Version.create_time:type_name -> google.protobuf.Timestamp
-	6, // 5: tidegate.catalog.v1.Version.update_time:type_name -> google.protobuf.Timestamp
-	7, // 6: tidegate.catalog.v1.Version.backend_options:type_name -> tidegate.catalog.v1.BackendOptions
-	1, // 7: tidegate.catalog.v1.Version.pings:type_name -> tidegate.catalog.v1.Version.Pings
-	8, // [8:8] is the sub-list for method output_type
-	8, // [8:8] is the sub-list for method input_type
-	8, // [8:8] is the sub-list for extension type_name
-	8, // [8:8] is the sub-list for extension extendee
-	0, // [0:8] is the sub-list for field type_name
+	5,  // 0: tidegate.catalog.v1.Version.endpoints:type_name -> tidegate.catalog.v1.Endpoints
+	6,  // 1: tidegate.catalog.v1.Version.security:type_name -> tidegate.catalog.v1.SecurityScheme
+	7,  // 2: tidegate.catalog.v1.Version.max_session_age:type_name -> google.protobuf.Duration
+	0,  // 3: tidegate.catalog.v1.Version.state:type_name -> tidegate.catalog.v1.Version.State
+	8,  // 4: tidegate.catalog.v1.Version.create_time:type_name -> google.protobuf.Timestamp
+	8,  // 5: tidegate.catalog.v1.Version.update_time:type_name -> google.protobuf.Timestamp
+	9,  // 6: tidegate.catalog.v1.Version.backend_options:type_name -> tidegate.catalog.v1.BackendOptions
+	1,  // 7: tidegate.catalog.v1.Version.pings:type_name -> tidegate.catalog.v1.Version.Pings
+	4,  // 8: tidegate.catalog.v1.Version.error_frames:type_name -> tidegate.catalog.v1.ErrorFrames
+	2,  // 9: tidegate.catalog.v1.ErrorFrames.template:type_name -> tidegate.catalog.v1.ErrorFrames.Template
+	10, // [10:10] is the sub-list for method output_type
+	10, // [10:10] is the sub-list for method input_type
+	10, // [10:10] is the sub-list for extension type_name
+	10, // [10:10] is the sub-list for extension extendee
+	0,  // [0:10] is the sub-list for field type_name
 }
 
 func init() { file_tidegate_catalog_v1_version_proto_init() }
@@ -454,8 +631,8 @@ func file_tidegate_catalog_v1_version_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tidegate_catalog_v1_version_proto_rawDesc), len(file_tidegate_catalog_v1_version_proto_rawDesc)),
-			NumEnums:      2,
-			NumMessages:   1,
+			NumEnums:      3,
+			NumMessages:   2,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

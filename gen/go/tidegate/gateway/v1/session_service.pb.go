@@ -154,9 +154,21 @@ type Session struct {
 	// Traffic from the backend to the client.
 	Outbound *v1.Traffic `protobuf:"bytes,10,opt,name=outbound,proto3" json:"outbound,omitempty"`
 	// The sub-protocol in use, or empty.
-	Subprotocol   string `protobuf:"bytes,11,opt,name=subprotocol,proto3" json:"subprotocol,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Subprotocol string `protobuf:"bytes,11,opt,name=subprotocol,proto3" json:"subprotocol,omitempty"`
+	// The plan of the subscription, plans/{plan}; of an application without a subscription
+	// its own there. Empty for the scheme none.
+	Plan string `protobuf:"bytes,12,opt,name=plan,proto3" json:"plan,omitempty"`
+	// The application's own plan, or empty.
+	ApplicationPlan string `protobuf:"bytes,13,opt,name=application_plan,json=applicationPlan,proto3" json:"application_plan,omitempty"`
+	// The version's plan, or empty. It is shown to the version's owner and administrators.
+	TrafficPlan string `protobuf:"bytes,14,opt,name=traffic_plan,json=trafficPlan,proto3" json:"traffic_plan,omitempty"`
+	// What limits did to the session so far. Limits of the version are shown to its owner
+	// and administrators only. The times of these are not set.
+	Limits []*v1.LimitUsage `protobuf:"bytes,15,rep,name=limits,proto3" json:"limits,omitempty"`
+	// Since when the session is paused; not set while it is not.
+	PausedSinceTime *timestamppb.Timestamp `protobuf:"bytes,16,opt,name=paused_since_time,json=pausedSinceTime,proto3" json:"paused_since_time,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
 }
 
 func (x *Session) Reset() {
@@ -264,6 +276,41 @@ func (x *Session) GetSubprotocol() string {
 		return x.Subprotocol
 	}
 	return ""
+}
+
+func (x *Session) GetPlan() string {
+	if x != nil {
+		return x.Plan
+	}
+	return ""
+}
+
+func (x *Session) GetApplicationPlan() string {
+	if x != nil {
+		return x.ApplicationPlan
+	}
+	return ""
+}
+
+func (x *Session) GetTrafficPlan() string {
+	if x != nil {
+		return x.TrafficPlan
+	}
+	return ""
+}
+
+func (x *Session) GetLimits() []*v1.LimitUsage {
+	if x != nil {
+		return x.Limits
+	}
+	return nil
+}
+
+func (x *Session) GetPausedSinceTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.PausedSinceTime
+	}
+	return nil
 }
 
 // ListGatewaysRequest asks for a page of gateways.
@@ -455,7 +502,8 @@ type ListSessionsRequest struct {
 	// and the filter must be the same. At most 1024 characters.
 	PageToken string `protobuf:"bytes,3,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
 	// Restricts the list: terms `field = "value"` joined by AND, on version,
-	// application, subscription and user. At most 1024 characters.
+	// application, subscription, user and plan, which the session has at any place. At most
+	// 1024 characters.
 	Filter string `protobuf:"bytes,4,opt,name=filter,proto3" json:"filter,omitempty"`
 	// Whether to leave out gateways that cannot be reached, and name them in
 	// unreachable (AIP-217). Only for gateways/-.
@@ -538,7 +586,9 @@ type ListSessionsResponse struct {
 	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
 	// Names of the gateways that could not be reached; their sessions are not on
 	// this page.
-	Unreachable   []string `protobuf:"bytes,3,rep,name=unreachable,proto3" json:"unreachable,omitempty"`
+	Unreachable []string `protobuf:"bytes,3,rep,name=unreachable,proto3" json:"unreachable,omitempty"`
+	// How many sessions there are on all pages.
+	TotalSize     int32 `protobuf:"varint,4,opt,name=total_size,json=totalSize,proto3" json:"total_size,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -592,6 +642,13 @@ func (x *ListSessionsResponse) GetUnreachable() []string {
 		return x.Unreachable
 	}
 	return nil
+}
+
+func (x *ListSessionsResponse) GetTotalSize() int32 {
+	if x != nil {
+		return x.TotalSize
+	}
+	return 0
 }
 
 // GetSessionRequest names a session.
@@ -700,7 +757,7 @@ const file_tidegate_gateway_v1_session_service_proto_rawDesc = "" +
 	"\bsessions\x18\x06 \x01(\x04R\bsessions\x129\n" +
 	"\n" +
 	"start_time\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\tstartTime:<\xeaA9\n" +
-	"\x10tidegate/Gateway\x12\x12gateways/{gateway}*\bgateways2\agateway\"\x96\x04\n" +
+	"\x10tidegate/Gateway\x12\x12gateways/{gateway}*\bgateways2\agateway\"\xf7\x05\n" +
 	"\aSession\x12\x17\n" +
 	"\x04name\x18\x01 \x01(\tB\x03\xe0A\bR\x04name\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\tR\aversion\x12 \n" +
@@ -715,7 +772,12 @@ const file_tidegate_gateway_v1_session_service_proto_rawDesc = "" +
 	"\ainbound\x18\t \x01(\v2\x1a.tidegate.usage.v1.TrafficR\ainbound\x126\n" +
 	"\boutbound\x18\n" +
 	" \x01(\v2\x1a.tidegate.usage.v1.TrafficR\boutbound\x12 \n" +
-	"\vsubprotocol\x18\v \x01(\tR\vsubprotocol:O\xeaAL\n" +
+	"\vsubprotocol\x18\v \x01(\tR\vsubprotocol\x12\x12\n" +
+	"\x04plan\x18\f \x01(\tR\x04plan\x12)\n" +
+	"\x10application_plan\x18\r \x01(\tR\x0fapplicationPlan\x12!\n" +
+	"\ftraffic_plan\x18\x0e \x01(\tR\vtrafficPlan\x125\n" +
+	"\x06limits\x18\x0f \x03(\v2\x1d.tidegate.usage.v1.LimitUsageR\x06limits\x12F\n" +
+	"\x11paused_since_time\x18\x10 \x01(\v2\x1a.google.protobuf.TimestampR\x0fpausedSinceTime:O\xeaAL\n" +
 	"\x10tidegate/Session\x12%gateways/{gateway}/sessions/{session}*\bsessions2\asession\"\x87\x01\n" +
 	"\x13ListGatewaysRequest\x12\x1b\n" +
 	"\tpage_size\x18\x01 \x01(\x05R\bpageSize\x12\x1d\n" +
@@ -734,11 +796,13 @@ const file_tidegate_gateway_v1_session_service_proto_rawDesc = "" +
 	"\n" +
 	"page_token\x18\x03 \x01(\tR\tpageToken\x12\x16\n" +
 	"\x06filter\x18\x04 \x01(\tR\x06filter\x124\n" +
-	"\x16return_partial_success\x18\x05 \x01(\bR\x14returnPartialSuccess\"\x9f\x01\n" +
+	"\x16return_partial_success\x18\x05 \x01(\bR\x14returnPartialSuccess\"\xbe\x01\n" +
 	"\x14ListSessionsResponse\x128\n" +
 	"\bsessions\x18\x01 \x03(\v2\x1c.tidegate.gateway.v1.SessionR\bsessions\x12&\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\x12%\n" +
-	"\vunreachable\x18\x03 \x03(\tB\x03\xe0A\x06R\vunreachable\",\n" +
+	"\vunreachable\x18\x03 \x03(\tB\x03\xe0A\x06R\vunreachable\x12\x1d\n" +
+	"\n" +
+	"total_size\x18\x04 \x01(\x05R\ttotalSize\",\n" +
 	"\x11GetSessionRequest\x12\x17\n" +
 	"\x04name\x18\x01 \x01(\tB\x03\xe0A\x02R\x04name\".\n" +
 	"\x13CloseSessionRequest\x12\x17\n" +
@@ -778,7 +842,8 @@ var file_tidegate_gateway_v1_session_service_proto_goTypes = []any{
 	(*CloseSessionRequest)(nil),   // 8: tidegate.gateway.v1.CloseSessionRequest
 	(*timestamppb.Timestamp)(nil), // 9: google.protobuf.Timestamp
 	(*v1.Traffic)(nil),            // 10: tidegate.usage.v1.Traffic
-	(*emptypb.Empty)(nil),         // 11: google.protobuf.Empty
+	(*v1.LimitUsage)(nil),         // 11: tidegate.usage.v1.LimitUsage
+	(*emptypb.Empty)(nil),         // 12: google.protobuf.Empty
 }
 var file_tidegate_gateway_v1_session_service_proto_depIdxs = []int32{
 	9,  // 0: tidegate.gateway.v1.Gateway.start_time:type_name -> google.protobuf.Timestamp
@@ -786,23 +851,25 @@ var file_tidegate_gateway_v1_session_service_proto_depIdxs = []int32{
 	9,  // 2: tidegate.gateway.v1.Session.expire_time:type_name -> google.protobuf.Timestamp
 	10, // 3: tidegate.gateway.v1.Session.inbound:type_name -> tidegate.usage.v1.Traffic
 	10, // 4: tidegate.gateway.v1.Session.outbound:type_name -> tidegate.usage.v1.Traffic
-	0,  // 5: tidegate.gateway.v1.ListGatewaysResponse.gateways:type_name -> tidegate.gateway.v1.Gateway
-	1,  // 6: tidegate.gateway.v1.ListSessionsResponse.sessions:type_name -> tidegate.gateway.v1.Session
-	2,  // 7: tidegate.gateway.v1.SessionService.ListGateways:input_type -> tidegate.gateway.v1.ListGatewaysRequest
-	4,  // 8: tidegate.gateway.v1.SessionService.GetGateway:input_type -> tidegate.gateway.v1.GetGatewayRequest
-	5,  // 9: tidegate.gateway.v1.SessionService.ListSessions:input_type -> tidegate.gateway.v1.ListSessionsRequest
-	7,  // 10: tidegate.gateway.v1.SessionService.GetSession:input_type -> tidegate.gateway.v1.GetSessionRequest
-	8,  // 11: tidegate.gateway.v1.SessionService.CloseSession:input_type -> tidegate.gateway.v1.CloseSessionRequest
-	3,  // 12: tidegate.gateway.v1.SessionService.ListGateways:output_type -> tidegate.gateway.v1.ListGatewaysResponse
-	0,  // 13: tidegate.gateway.v1.SessionService.GetGateway:output_type -> tidegate.gateway.v1.Gateway
-	6,  // 14: tidegate.gateway.v1.SessionService.ListSessions:output_type -> tidegate.gateway.v1.ListSessionsResponse
-	1,  // 15: tidegate.gateway.v1.SessionService.GetSession:output_type -> tidegate.gateway.v1.Session
-	11, // 16: tidegate.gateway.v1.SessionService.CloseSession:output_type -> google.protobuf.Empty
-	12, // [12:17] is the sub-list for method output_type
-	7,  // [7:12] is the sub-list for method input_type
-	7,  // [7:7] is the sub-list for extension type_name
-	7,  // [7:7] is the sub-list for extension extendee
-	0,  // [0:7] is the sub-list for field type_name
+	11, // 5: tidegate.gateway.v1.Session.limits:type_name -> tidegate.usage.v1.LimitUsage
+	9,  // 6: tidegate.gateway.v1.Session.paused_since_time:type_name -> google.protobuf.Timestamp
+	0,  // 7: tidegate.gateway.v1.ListGatewaysResponse.gateways:type_name -> tidegate.gateway.v1.Gateway
+	1,  // 8: tidegate.gateway.v1.ListSessionsResponse.sessions:type_name -> tidegate.gateway.v1.Session
+	2,  // 9: tidegate.gateway.v1.SessionService.ListGateways:input_type -> tidegate.gateway.v1.ListGatewaysRequest
+	4,  // 10: tidegate.gateway.v1.SessionService.GetGateway:input_type -> tidegate.gateway.v1.GetGatewayRequest
+	5,  // 11: tidegate.gateway.v1.SessionService.ListSessions:input_type -> tidegate.gateway.v1.ListSessionsRequest
+	7,  // 12: tidegate.gateway.v1.SessionService.GetSession:input_type -> tidegate.gateway.v1.GetSessionRequest
+	8,  // 13: tidegate.gateway.v1.SessionService.CloseSession:input_type -> tidegate.gateway.v1.CloseSessionRequest
+	3,  // 14: tidegate.gateway.v1.SessionService.ListGateways:output_type -> tidegate.gateway.v1.ListGatewaysResponse
+	0,  // 15: tidegate.gateway.v1.SessionService.GetGateway:output_type -> tidegate.gateway.v1.Gateway
+	6,  // 16: tidegate.gateway.v1.SessionService.ListSessions:output_type -> tidegate.gateway.v1.ListSessionsResponse
+	1,  // 17: tidegate.gateway.v1.SessionService.GetSession:output_type -> tidegate.gateway.v1.Session
+	12, // 18: tidegate.gateway.v1.SessionService.CloseSession:output_type -> google.protobuf.Empty
+	14, // [14:19] is the sub-list for method output_type
+	9,  // [9:14] is the sub-list for method input_type
+	9,  // [9:9] is the sub-list for extension type_name
+	9,  // [9:9] is the sub-list for extension extendee
+	0,  // [0:9] is the sub-list for field type_name
 }
 
 func init() { file_tidegate_gateway_v1_session_service_proto_init() }

@@ -52,7 +52,10 @@ type Application struct {
 	// Changes whenever the application changes. If it is sent with an update or a
 	// deletion, it must be the current one (else ABORTED); empty is accepted. At
 	// most 64 characters.
-	Etag          string `protobuf:"bytes,7,opt,name=etag,proto3" json:"etag,omitempty"`
+	Etag string `protobuf:"bytes,7,opt,name=etag,proto3" json:"etag,omitempty"`
+	// The plan of all the application's traffic together, to whatever versions,
+	// plans/{plan}; empty means none. Only an administrator may change it.
+	Plan          string `protobuf:"bytes,8,opt,name=plan,proto3" json:"plan,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -136,11 +139,18 @@ func (x *Application) GetEtag() string {
 	return ""
 }
 
+func (x *Application) GetPlan() string {
+	if x != nil {
+		return x.Plan
+	}
+	return ""
+}
+
 var File_tidegate_subscription_v1_application_proto protoreflect.FileDescriptor
 
 const file_tidegate_subscription_v1_application_proto_rawDesc = "" +
 	"\n" +
-	"*tidegate/subscription/v1/application.proto\x12\x18tidegate.subscription.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dtidegate/rules/v1/rules.proto\"\x98\x03\n" +
+	"*tidegate/subscription/v1/application.proto\x12\x18tidegate.subscription.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dtidegate/rules/v1/rules.proto\"\xba\x03\n" +
 	"\vApplication\x12\x1e\n" +
 	"\x04name\x18\x01 \x01(\tB\n" +
 	"\xe0A\b\xbaH\x04r\x02\x18dR\x04name\x12/\n" +
@@ -151,7 +161,8 @@ const file_tidegate_subscription_v1_application_proto_rawDesc = "" +
 	"createTime\x12@\n" +
 	"\vupdate_time\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\n" +
 	"updateTime\x12\x1b\n" +
-	"\x04etag\x18\a \x01(\tB\a\xbaH\x04r\x02\x18@R\x04etag:P\xeaAM\n" +
+	"\x04etag\x18\a \x01(\tB\a\xbaH\x04r\x02\x18@R\x04etag\x12 \n" +
+	"\x04plan\x18\b \x01(\tB\f\xbaH\t\xd8\x01\x01r\x04\x98\xea0\x01R\x04plan:P\xeaAM\n" +
 	"\x14tidegate/Application\x12\x1aapplications/{application}*\fapplications2\vapplicationB\x81\x02\n" +
 	"\x1ccom.tidegate.subscription.v1B\x10ApplicationProtoP\x01ZMgithub.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1;subscriptionv1\xa2\x02\x03TSX\xaa\x02\x18Tidegate.Subscription.V1\xca\x02\x18Tidegate\\Subscription\\V1\xe2\x02$Tidegate\\Subscription\\V1\\GPBMetadata\xea\x02\x1aTidegate::Subscription::V1b\x06proto3"
 

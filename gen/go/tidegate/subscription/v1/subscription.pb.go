@@ -25,6 +25,59 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// Whether the subscription may be used.
+type Subscription_State int32
+
+const (
+	// Not set.
+	Subscription_STATE_UNSPECIFIED Subscription_State = 0
+	// It may.
+	Subscription_STATE_ACTIVE Subscription_State = 1
+	// It may not: handshakes are answered 403.
+	Subscription_STATE_BLOCKED Subscription_State = 2
+)
+
+// Enum value maps for Subscription_State.
+var (
+	Subscription_State_name = map[int32]string{
+		0: "STATE_UNSPECIFIED",
+		1: "STATE_ACTIVE",
+		2: "STATE_BLOCKED",
+	}
+	Subscription_State_value = map[string]int32{
+		"STATE_UNSPECIFIED": 0,
+		"STATE_ACTIVE":      1,
+		"STATE_BLOCKED":     2,
+	}
+)
+
+func (x Subscription_State) Enum() *Subscription_State {
+	p := new(Subscription_State)
+	*p = x
+	return p
+}
+
+func (x Subscription_State) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Subscription_State) Descriptor() protoreflect.EnumDescriptor {
+	return file_tidegate_subscription_v1_subscription_proto_enumTypes[0].Descriptor()
+}
+
+func (Subscription_State) Type() protoreflect.EnumType {
+	return &file_tidegate_subscription_v1_subscription_proto_enumTypes[0]
+}
+
+func (x Subscription_State) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Subscription_State.Descriptor instead.
+func (Subscription_State) EnumDescriptor() ([]byte, []int) {
+	return file_tidegate_subscription_v1_subscription_proto_rawDescGZIP(), []int{0, 0}
+}
+
 // Subscription is an application's right to use a version under a plan.
 type Subscription struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -35,7 +88,9 @@ type Subscription struct {
 	Application string `protobuf:"bytes,2,opt,name=application,proto3" json:"application,omitempty"`
 	// The version, apis/{api}/versions/{version}; it must be published. Fixed.
 	Version string `protobuf:"bytes,3,opt,name=version,proto3" json:"version,omitempty"`
-	// The plan, plans/{plan}; the version must offer it.
+	// The plan, plans/{plan}. The version must offer it, unless the version's publisher or
+	// an administrator moves the subscription to it. A plan that the version offers no
+	// longer stays.
 	Plan string `protobuf:"bytes,4,opt,name=plan,proto3" json:"plan,omitempty"`
 	// When the subscription was created.
 	CreateTime *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
@@ -44,7 +99,9 @@ type Subscription struct {
 	// Changes whenever the subscription changes. If it is sent with an update or
 	// a deletion, it must be the current one (else ABORTED); empty is accepted.
 	// At most 64 characters.
-	Etag          string `protobuf:"bytes,7,opt,name=etag,proto3" json:"etag,omitempty"`
+	Etag string `protobuf:"bytes,7,opt,name=etag,proto3" json:"etag,omitempty"`
+	// The state; changed only by BlockSubscription and RestoreSubscription.
+	State         Subscription_State `protobuf:"varint,8,opt,name=state,proto3,enum=tidegate.subscription.v1.Subscription_State" json:"state,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -128,11 +185,18 @@ func (x *Subscription) GetEtag() string {
 	return ""
 }
 
+func (x *Subscription) GetState() Subscription_State {
+	if x != nil {
+		return x.State
+	}
+	return Subscription_STATE_UNSPECIFIED
+}
+
 var File_tidegate_subscription_v1_subscription_proto protoreflect.FileDescriptor
 
 const file_tidegate_subscription_v1_subscription_proto_rawDesc = "" +
 	"\n" +
-	"+tidegate/subscription/v1/subscription.proto\x12\x18tidegate.subscription.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dtidegate/rules/v1/rules.proto\"\xa6\x03\n" +
+	"+tidegate/subscription/v1/subscription.proto\x12\x18tidegate.subscription.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dtidegate/rules/v1/rules.proto\"\xb4\x04\n" +
 	"\fSubscription\x12\x1e\n" +
 	"\x04name\x18\x01 \x01(\tB\n" +
 	"\xe0A\b\xbaH\x04r\x02\x18dR\x04name\x121\n" +
@@ -143,7 +207,12 @@ const file_tidegate_subscription_v1_subscription_proto_rawDesc = "" +
 	"createTime\x12@\n" +
 	"\vupdate_time\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\n" +
 	"updateTime\x12\x1b\n" +
-	"\x04etag\x18\a \x01(\tB\a\xbaH\x04r\x02\x18@R\x04etag:U\xeaAR\n" +
+	"\x04etag\x18\a \x01(\tB\a\xbaH\x04r\x02\x18@R\x04etag\x12G\n" +
+	"\x05state\x18\b \x01(\x0e2,.tidegate.subscription.v1.Subscription.StateB\x03\xe0A\x03R\x05state\"C\n" +
+	"\x05State\x12\x15\n" +
+	"\x11STATE_UNSPECIFIED\x10\x00\x12\x10\n" +
+	"\fSTATE_ACTIVE\x10\x01\x12\x11\n" +
+	"\rSTATE_BLOCKED\x10\x02:U\xeaAR\n" +
 	"\x15tidegate/Subscription\x12\x1csubscriptions/{subscription}*\rsubscriptions2\fsubscriptionB\x82\x02\n" +
 	"\x1ccom.tidegate.subscription.v1B\x11SubscriptionProtoP\x01ZMgithub.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1;subscriptionv1\xa2\x02\x03TSX\xaa\x02\x18Tidegate.Subscription.V1\xca\x02\x18Tidegate\\Subscription\\V1\xe2\x02$Tidegate\\Subscription\\V1\\GPBMetadata\xea\x02\x1aTidegate::Subscription::V1b\x06proto3"
 
@@ -159,19 +228,22 @@ func file_tidegate_subscription_v1_subscription_proto_rawDescGZIP() []byte {
 	return file_tidegate_subscription_v1_subscription_proto_rawDescData
 }
 
+var file_tidegate_subscription_v1_subscription_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
 var file_tidegate_subscription_v1_subscription_proto_msgTypes = make([]protoimpl.MessageInfo, 1)
 var file_tidegate_subscription_v1_subscription_proto_goTypes = []any{
-	(*Subscription)(nil),          // 0: tidegate.subscription.v1.Subscription
-	(*timestamppb.Timestamp)(nil), // 1: google.protobuf.Timestamp
+	(Subscription_State)(0),       // 0: tidegate.subscription.v1.Subscription.State
+	(*Subscription)(nil),          // 1: tidegate.subscription.v1.Subscription
+	(*timestamppb.Timestamp)(nil), // 2: google.protobuf.Timestamp
 }
 var file_tidegate_subscription_v1_subscription_proto_depIdxs = []int32{
-	1, // 0: tidegate.subscription.v1.Subscription.create_time:type_name -> google.protobuf.Timestamp
-	1, // 1: tidegate.subscription.v1.Subscription.update_time:type_name -> google.protobuf.Timestamp
-	2, // [2:2] is the sub-list for method output_type
-	2, // [2:2] is the sub-list for method input_type
-	2, // [2:2] is the sub-list for extension type_name
-	2, // [2:2] is the sub-list for extension extendee
-	0, // [0:2] is the sub-list for field type_name
+	2, // 0: tidegate.subscription.v1.Subscription.create_time:type_name -> google.protobuf.Timestamp
+	2, // 1: tidegate.subscription.v1.Subscription.update_time:type_name -> google.protobuf.Timestamp
+	0, // 2: tidegate.subscription.v1.Subscription.state:type_name -> tidegate.subscription.v1.Subscription.State
+	3, // [3:3] is the sub-list for method output_type
+	3, // [3:3] is the sub-list for method input_type
+	3, // [3:3] is the sub-list for extension type_name
+	3, // [3:3] is the sub-list for extension extendee
+	0, // [0:3] is the sub-list for field type_name
 }
 
 func init() { file_tidegate_subscription_v1_subscription_proto_init() }
@@ -184,13 +256,14 @@ func file_tidegate_subscription_v1_subscription_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tidegate_subscription_v1_subscription_proto_rawDesc), len(file_tidegate_subscription_v1_subscription_proto_rawDesc)),
-			NumEnums:      0,
+			NumEnums:      1,
 			NumMessages:   1,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
 		GoTypes:           file_tidegate_subscription_v1_subscription_proto_goTypes,
 		DependencyIndexes: file_tidegate_subscription_v1_subscription_proto_depIdxs,
+		EnumInfos:         file_tidegate_subscription_v1_subscription_proto_enumTypes,
 		MessageInfos:      file_tidegate_subscription_v1_subscription_proto_msgTypes,
 	}.Build()
 	File_tidegate_subscription_v1_subscription_proto = out.File

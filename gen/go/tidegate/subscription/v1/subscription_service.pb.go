@@ -352,6 +352,116 @@ func (x *DeleteSubscriptionRequest) GetEtag() string {
 	return ""
 }
 
+// BlockSubscriptionRequest names a subscription to block.
+type BlockSubscriptionRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// subscriptions/{subscription}.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// The current etag, or empty. At most 64 characters.
+	Etag          string `protobuf:"bytes,2,opt,name=etag,proto3" json:"etag,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BlockSubscriptionRequest) Reset() {
+	*x = BlockSubscriptionRequest{}
+	mi := &file_tidegate_subscription_v1_subscription_service_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BlockSubscriptionRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BlockSubscriptionRequest) ProtoMessage() {}
+
+func (x *BlockSubscriptionRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_tidegate_subscription_v1_subscription_service_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BlockSubscriptionRequest.ProtoReflect.Descriptor instead.
+func (*BlockSubscriptionRequest) Descriptor() ([]byte, []int) {
+	return file_tidegate_subscription_v1_subscription_service_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *BlockSubscriptionRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *BlockSubscriptionRequest) GetEtag() string {
+	if x != nil {
+		return x.Etag
+	}
+	return ""
+}
+
+// RestoreSubscriptionRequest names a subscription to restore.
+type RestoreSubscriptionRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// subscriptions/{subscription}.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// The current etag, or empty. At most 64 characters.
+	Etag          string `protobuf:"bytes,2,opt,name=etag,proto3" json:"etag,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RestoreSubscriptionRequest) Reset() {
+	*x = RestoreSubscriptionRequest{}
+	mi := &file_tidegate_subscription_v1_subscription_service_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RestoreSubscriptionRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RestoreSubscriptionRequest) ProtoMessage() {}
+
+func (x *RestoreSubscriptionRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_tidegate_subscription_v1_subscription_service_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RestoreSubscriptionRequest.ProtoReflect.Descriptor instead.
+func (*RestoreSubscriptionRequest) Descriptor() ([]byte, []int) {
+	return file_tidegate_subscription_v1_subscription_service_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *RestoreSubscriptionRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *RestoreSubscriptionRequest) GetEtag() string {
+	if x != nil {
+		return x.Etag
+	}
+	return ""
+}
+
 var File_tidegate_subscription_v1_subscription_service_proto protoreflect.FileDescriptor
 
 const file_tidegate_subscription_v1_subscription_service_proto_rawDesc = "" +
@@ -375,13 +485,21 @@ const file_tidegate_subscription_v1_subscription_service_proto_rawDesc = "" +
 	"updateMask\"Z\n" +
 	"\x19DeleteSubscriptionRequest\x12 \n" +
 	"\x04name\x18\x01 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\xc0\xea0\x01R\x04name\x12\x1b\n" +
-	"\x04etag\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x18@R\x04etag2\x99\x06\n" +
+	"\x04etag\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x18@R\x04etag\"Y\n" +
+	"\x18BlockSubscriptionRequest\x12 \n" +
+	"\x04name\x18\x01 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\xc0\xea0\x01R\x04name\x12\x1b\n" +
+	"\x04etag\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x18@R\x04etag\"[\n" +
+	"\x1aRestoreSubscriptionRequest\x12 \n" +
+	"\x04name\x18\x01 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\xc0\xea0\x01R\x04name\x12\x1b\n" +
+	"\x04etag\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x18@R\x04etag2\xdd\b\n" +
 	"\x13SubscriptionService\x12\x9a\x01\n" +
 	"\x12CreateSubscription\x123.tidegate.subscription.v1.CreateSubscriptionRequest\x1a&.tidegate.subscription.v1.Subscription\"'\x82\xd3\xe4\x93\x02!:\fsubscription\"\x11/v1/subscriptions\x12\x8f\x01\n" +
 	"\x0fGetSubscription\x120.tidegate.subscription.v1.GetSubscriptionRequest\x1a&.tidegate.subscription.v1.Subscription\"\"\x82\xd3\xe4\x93\x02\x1c\x12\x1a/v1/{name=subscriptions/*}\x12\x97\x01\n" +
 	"\x11ListSubscriptions\x122.tidegate.subscription.v1.ListSubscriptionsRequest\x1a3.tidegate.subscription.v1.ListSubscriptionsResponse\"\x19\x82\xd3\xe4\x93\x02\x13\x12\x11/v1/subscriptions\x12\xb0\x01\n" +
 	"\x12UpdateSubscription\x123.tidegate.subscription.v1.UpdateSubscriptionRequest\x1a&.tidegate.subscription.v1.Subscription\"=\x82\xd3\xe4\x93\x027:\fsubscription2'/v1/{subscription.name=subscriptions/*}\x12\x85\x01\n" +
-	"\x12DeleteSubscription\x123.tidegate.subscription.v1.DeleteSubscriptionRequest\x1a\x16.google.protobuf.Empty\"\"\x82\xd3\xe4\x93\x02\x1c*\x1a/v1/{name=subscriptions/*}B\x89\x02\n" +
+	"\x12DeleteSubscription\x123.tidegate.subscription.v1.DeleteSubscriptionRequest\x1a\x16.google.protobuf.Empty\"\"\x82\xd3\xe4\x93\x02\x1c*\x1a/v1/{name=subscriptions/*}\x12\x9c\x01\n" +
+	"\x11BlockSubscription\x122.tidegate.subscription.v1.BlockSubscriptionRequest\x1a&.tidegate.subscription.v1.Subscription\"+\x82\xd3\xe4\x93\x02%:\x01*\" /v1/{name=subscriptions/*}:block\x12\xa2\x01\n" +
+	"\x13RestoreSubscription\x124.tidegate.subscription.v1.RestoreSubscriptionRequest\x1a&.tidegate.subscription.v1.Subscription\"-\x82\xd3\xe4\x93\x02':\x01*\"\"/v1/{name=subscriptions/*}:restoreB\x89\x02\n" +
 	"\x1ccom.tidegate.subscription.v1B\x18SubscriptionServiceProtoP\x01ZMgithub.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1;subscriptionv1\xa2\x02\x03TSX\xaa\x02\x18Tidegate.Subscription.V1\xca\x02\x18Tidegate\\Subscription\\V1\xe2\x02$Tidegate\\Subscription\\V1\\GPBMetadata\xea\x02\x1aTidegate::Subscription::V1b\x06proto3"
 
 var (
@@ -396,38 +514,44 @@ func file_tidegate_subscription_v1_subscription_service_proto_rawDescGZIP() []by
 	return file_tidegate_subscription_v1_subscription_service_proto_rawDescData
 }
 
-var file_tidegate_subscription_v1_subscription_service_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
+var file_tidegate_subscription_v1_subscription_service_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
 var file_tidegate_subscription_v1_subscription_service_proto_goTypes = []any{
-	(*CreateSubscriptionRequest)(nil), // 0: tidegate.subscription.v1.CreateSubscriptionRequest
-	(*GetSubscriptionRequest)(nil),    // 1: tidegate.subscription.v1.GetSubscriptionRequest
-	(*ListSubscriptionsRequest)(nil),  // 2: tidegate.subscription.v1.ListSubscriptionsRequest
-	(*ListSubscriptionsResponse)(nil), // 3: tidegate.subscription.v1.ListSubscriptionsResponse
-	(*UpdateSubscriptionRequest)(nil), // 4: tidegate.subscription.v1.UpdateSubscriptionRequest
-	(*DeleteSubscriptionRequest)(nil), // 5: tidegate.subscription.v1.DeleteSubscriptionRequest
-	(*Subscription)(nil),              // 6: tidegate.subscription.v1.Subscription
-	(*fieldmaskpb.FieldMask)(nil),     // 7: google.protobuf.FieldMask
-	(*emptypb.Empty)(nil),             // 8: google.protobuf.Empty
+	(*CreateSubscriptionRequest)(nil),  // 0: tidegate.subscription.v1.CreateSubscriptionRequest
+	(*GetSubscriptionRequest)(nil),     // 1: tidegate.subscription.v1.GetSubscriptionRequest
+	(*ListSubscriptionsRequest)(nil),   // 2: tidegate.subscription.v1.ListSubscriptionsRequest
+	(*ListSubscriptionsResponse)(nil),  // 3: tidegate.subscription.v1.ListSubscriptionsResponse
+	(*UpdateSubscriptionRequest)(nil),  // 4: tidegate.subscription.v1.UpdateSubscriptionRequest
+	(*DeleteSubscriptionRequest)(nil),  // 5: tidegate.subscription.v1.DeleteSubscriptionRequest
+	(*BlockSubscriptionRequest)(nil),   // 6: tidegate.subscription.v1.BlockSubscriptionRequest
+	(*RestoreSubscriptionRequest)(nil), // 7: tidegate.subscription.v1.RestoreSubscriptionRequest
+	(*Subscription)(nil),               // 8: tidegate.subscription.v1.Subscription
+	(*fieldmaskpb.FieldMask)(nil),      // 9: google.protobuf.FieldMask
+	(*emptypb.Empty)(nil),              // 10: google.protobuf.Empty
 }
 var file_tidegate_subscription_v1_subscription_service_proto_depIdxs = []int32{
-	6, // 0: tidegate.subscription.v1.CreateSubscriptionRequest.subscription:type_name -> tidegate.subscription.v1.Subscription
-	6, // 1: tidegate.subscription.v1.ListSubscriptionsResponse.subscriptions:type_name -> tidegate.subscription.v1.Subscription
-	6, // 2: tidegate.subscription.v1.UpdateSubscriptionRequest.subscription:type_name -> tidegate.subscription.v1.Subscription
-	7, // 3: tidegate.subscription.v1.UpdateSubscriptionRequest.update_mask:type_name -> google.protobuf.FieldMask
-	0, // 4: tidegate.subscription.v1.SubscriptionService.CreateSubscription:input_type -> tidegate.subscription.v1.CreateSubscriptionRequest
-	1, // 5: tidegate.subscription.v1.SubscriptionService.GetSubscription:input_type -> tidegate.subscription.v1.GetSubscriptionRequest
-	2, // 6: tidegate.subscription.v1.SubscriptionService.ListSubscriptions:input_type -> tidegate.subscription.v1.ListSubscriptionsRequest
-	4, // 7: tidegate.subscription.v1.SubscriptionService.UpdateSubscription:input_type -> tidegate.subscription.v1.UpdateSubscriptionRequest
-	5, // 8: tidegate.subscription.v1.SubscriptionService.DeleteSubscription:input_type -> tidegate.subscription.v1.DeleteSubscriptionRequest
-	6, // 9: tidegate.subscription.v1.SubscriptionService.CreateSubscription:output_type -> tidegate.subscription.v1.Subscription
-	6, // 10: tidegate.subscription.v1.SubscriptionService.GetSubscription:output_type -> tidegate.subscription.v1.Subscription
-	3, // 11: tidegate.subscription.v1.SubscriptionService.ListSubscriptions:output_type -> tidegate.subscription.v1.ListSubscriptionsResponse
-	6, // 12: tidegate.subscription.v1.SubscriptionService.UpdateSubscription:output_type -> tidegate.subscription.v1.Subscription
-	8, // 13: tidegate.subscription.v1.SubscriptionService.DeleteSubscription:output_type -> google.protobuf.Empty
-	9, // [9:14] is the sub-list for method output_type
-	4, // [4:9] is the sub-list for method input_type
-	4, // [4:4] is the sub-list for extension type_name
-	4, // [4:4] is the sub-list for extension extendee
-	0, // [0:4] is the sub-list for field type_name
+	8,  // 0: tidegate.subscription.v1.CreateSubscriptionRequest.subscription:type_name -> tidegate.subscription.v1.Subscription
+	8,  // 1: tidegate.subscription.v1.ListSubscriptionsResponse.subscriptions:type_name -> tidegate.subscription.v1.Subscription
+	8,  // 2: tidegate.subscription.v1.UpdateSubscriptionRequest.subscription:type_name -> tidegate.subscription.v1.Subscription
+	9,  // 3: tidegate.subscription.v1.UpdateSubscriptionRequest.update_mask:type_name -> google.protobuf.FieldMask
+	0,  // 4: tidegate.subscription.v1.SubscriptionService.CreateSubscription:input_type -> tidegate.subscription.v1.CreateSubscriptionRequest
+	1,  // 5: tidegate.subscription.v1.SubscriptionService.GetSubscription:input_type -> tidegate.subscription.v1.GetSubscriptionRequest
+	2,  // 6: tidegate.subscription.v1.SubscriptionService.ListSubscriptions:input_type -> tidegate.subscription.v1.ListSubscriptionsRequest
+	4,  // 7: tidegate.subscription.v1.SubscriptionService.UpdateSubscription:input_type -> tidegate.subscription.v1.UpdateSubscriptionRequest
+	5,  // 8: tidegate.subscription.v1.SubscriptionService.DeleteSubscription:input_type -> tidegate.subscription.v1.DeleteSubscriptionRequest
+	6,  // 9: tidegate.subscription.v1.SubscriptionService.BlockSubscription:input_type -> tidegate.subscription.v1.BlockSubscriptionRequest
+	7,  // 10: tidegate.subscription.v1.SubscriptionService.RestoreSubscription:input_type -> tidegate.subscription.v1.RestoreSubscriptionRequest
+	8,  // 11: tidegate.subscription.v1.SubscriptionService.CreateSubscription:output_type -> tidegate.subscription.v1.Subscription
+	8,  // 12: tidegate.subscription.v1.SubscriptionService.GetSubscription:output_type -> tidegate.subscription.v1.Subscription
+	3,  // 13: tidegate.subscription.v1.SubscriptionService.ListSubscriptions:output_type -> tidegate.subscription.v1.ListSubscriptionsResponse
+	8,  // 14: tidegate.subscription.v1.SubscriptionService.UpdateSubscription:output_type -> tidegate.subscription.v1.Subscription
+	10, // 15: tidegate.subscription.v1.SubscriptionService.DeleteSubscription:output_type -> google.protobuf.Empty
+	8,  // 16: tidegate.subscription.v1.SubscriptionService.BlockSubscription:output_type -> tidegate.subscription.v1.Subscription
+	8,  // 17: tidegate.subscription.v1.SubscriptionService.RestoreSubscription:output_type -> tidegate.subscription.v1.Subscription
+	11, // [11:18] is the sub-list for method output_type
+	4,  // [4:11] is the sub-list for method input_type
+	4,  // [4:4] is the sub-list for extension type_name
+	4,  // [4:4] is the sub-list for extension extendee
+	0,  // [0:4] is the sub-list for field type_name
 }
 
 func init() { file_tidegate_subscription_v1_subscription_service_proto_init() }
@@ -442,7 +566,7 @@ func file_tidegate_subscription_v1_subscription_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tidegate_subscription_v1_subscription_service_proto_rawDesc), len(file_tidegate_subscription_v1_subscription_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   6,
+			NumMessages:   8,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -20,11 +20,13 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	SubscriptionService_CreateSubscription_FullMethodName = "/tidegate.subscription.v1.SubscriptionService/CreateSubscription"
-	SubscriptionService_GetSubscription_FullMethodName    = "/tidegate.subscription.v1.SubscriptionService/GetSubscription"
-	SubscriptionService_ListSubscriptions_FullMethodName  = "/tidegate.subscription.v1.SubscriptionService/ListSubscriptions"
-	SubscriptionService_UpdateSubscription_FullMethodName = "/tidegate.subscription.v1.SubscriptionService/UpdateSubscription"
-	SubscriptionService_DeleteSubscription_FullMethodName = "/tidegate.subscription.v1.SubscriptionService/DeleteSubscription"
+	SubscriptionService_CreateSubscription_FullMethodName  = "/tidegate.subscription.v1.SubscriptionService/CreateSubscription"
+	SubscriptionService_GetSubscription_FullMethodName     = "/tidegate.subscription.v1.SubscriptionService/GetSubscription"
+	SubscriptionService_ListSubscriptions_FullMethodName   = "/tidegate.subscription.v1.SubscriptionService/ListSubscriptions"
+	SubscriptionService_UpdateSubscription_FullMethodName  = "/tidegate.subscription.v1.SubscriptionService/UpdateSubscription"
+	SubscriptionService_DeleteSubscription_FullMethodName  = "/tidegate.subscription.v1.SubscriptionService/DeleteSubscription"
+	SubscriptionService_BlockSubscription_FullMethodName   = "/tidegate.subscription.v1.SubscriptionService/BlockSubscription"
+	SubscriptionService_RestoreSubscription_FullMethodName = "/tidegate.subscription.v1.SubscriptionService/RestoreSubscription"
 )
 
 // SubscriptionServiceClient is the client API for SubscriptionService service.
@@ -49,11 +51,21 @@ type SubscriptionServiceClient interface {
 	GetSubscription(ctx context.Context, in *GetSubscriptionRequest, opts ...grpc.CallOption) (*Subscription, error)
 	// Lists the subscriptions that the caller may see, oldest first.
 	ListSubscriptions(ctx context.Context, in *ListSubscriptionsRequest, opts ...grpc.CallOption) (*ListSubscriptionsResponse, error)
-	// Changes a subscription's plan. FAILED_PRECONDITION when the version does
-	// not offer it.
+	// Changes a subscription's plan; live sessions go on under it within a second. The
+	// application's owner chooses among those that the version offers, else
+	// FAILED_PRECONDITION. The version's owner with the role publisher, and
+	// administrators, may choose any plan.
 	UpdateSubscription(ctx context.Context, in *UpdateSubscriptionRequest, opts ...grpc.CallOption) (*Subscription, error)
 	// Deletes a subscription; live sessions under it end with 4006.
 	DeleteSubscription(ctx context.Context, in *DeleteSubscriptionRequest, opts ...grpc.CallOption) (*emptypb.Empty, error)
+	// Blocks a subscription: new handshakes under it are answered 403 and live sessions end
+	// with 4006, within a second. One that is blocked stays as it is, without a change.
+	// Needs the version's owner with the role publisher, or an administrator.
+	BlockSubscription(ctx context.Context, in *BlockSubscriptionRequest, opts ...grpc.CallOption) (*Subscription, error)
+	// Lets a blocked subscription be used again. One that is active stays as it is,
+	// without a change. Needs the version's owner with the role publisher, or an
+	// administrator.
+	RestoreSubscription(ctx context.Context, in *RestoreSubscriptionRequest, opts ...grpc.CallOption) (*Subscription, error)
 }
 
 type subscriptionServiceClient struct {
@@ -114,6 +126,26 @@ func (c *subscriptionServiceClient) DeleteSubscription(ctx context.Context, in *
 	return out, nil
 }
 
+func (c *subscriptionServiceClient) BlockSubscription(ctx context.Context, in *BlockSubscriptionRequest, opts ...grpc.CallOption) (*Subscription, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Subscription)
+	err := c.cc.Invoke(ctx, SubscriptionService_BlockSubscription_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *subscriptionServiceClient) RestoreSubscription(ctx context.Context, in *RestoreSubscriptionRequest, opts ...grpc.CallOption) (*Subscription, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Subscription)
+	err := c.cc.Invoke(ctx, SubscriptionService_RestoreSubscription_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // SubscriptionServiceServer is the server API for SubscriptionService service.
 // All implementations must embed UnimplementedSubscriptionServiceServer
 // for forward compatibility.
@@ -136,11 +168,21 @@ type SubscriptionServiceServer interface {
 	GetSubscription(context.Context, *GetSubscriptionRequest) (*Subscription, error)
 	// Lists the subscriptions that the caller may see, oldest first.
 	ListSubscriptions(context.Context, *ListSubscriptionsRequest) (*ListSubscriptionsResponse, error)
-	// Changes a subscription's plan. FAILED_PRECONDITION when the version does
-	// not offer it.
+	// Changes a subscription's plan; live sessions go on under it within a second. The
+	// application's owner chooses among those that the version offers, else
+	// FAILED_PRECONDITION. The version's owner with the role publisher, and
+	// administrators, may choose any plan.
 	UpdateSubscription(context.Context, *UpdateSubscriptionRequest) (*Subscription, error)
 	// Deletes a subscription; live sessions under it end with 4006.
 	DeleteSubscription(context.Context, *DeleteSubscriptionRequest) (*emptypb.Empty, error)
+	// Blocks a subscription: new handshakes under it are answered 403 and live sessions end
+	// with 4006, within a second. One that is blocked stays as it is, without a change.
+	// Needs the version's owner with the role publisher, or an administrator.
+	BlockSubscription(context.Context, *BlockSubscriptionRequest) (*Subscription, error)
+	// Lets a blocked subscription be used again. One that is active stays as it is,
+	// without a change. Needs the version's owner with the role publisher, or an
+	// administrator.
+	RestoreSubscription(context.Context, *RestoreSubscriptionRequest) (*Subscription, error)
 	mustEmbedUnimplementedSubscriptionServiceServer()
 }
 
@@ -165,6 +207,12 @@ func (UnimplementedSubscriptionServiceServer) UpdateSubscription(context.Context
 }
 func (UnimplementedSubscriptionServiceServer) DeleteSubscription(context.Context, *DeleteSubscriptionRequest) (*emptypb.Empty, error) {
 	return nil, status.Error(codes.Unimplemented, "method DeleteSubscription not implemented")
+}
+func (UnimplementedSubscriptionServiceServer) BlockSubscription(context.Context, *BlockSubscriptionRequest) (*Subscription, error) {
+	return nil, status.Error(codes.Unimplemented, "method BlockSubscription not implemented")
+}
+func (UnimplementedSubscriptionServiceServer) RestoreSubscription(context.Context, *RestoreSubscriptionRequest) (*Subscription, error) {
+	return nil, status.Error(codes.Unimplemented, "method RestoreSubscription not implemented")
 }
 func (UnimplementedSubscriptionServiceServer) mustEmbedUnimplementedSubscriptionServiceServer() {}
 func (UnimplementedSubscriptionServiceServer) testEmbeddedByValue()                             {}
@@ -277,6 +325,42 @@ func _SubscriptionService_DeleteSubscription_Handler(srv interface{}, ctx contex
 	return interceptor(ctx, in, info, handler)
 }
 
+func _SubscriptionService_BlockSubscription_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(BlockSubscriptionRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(SubscriptionServiceServer).BlockSubscription(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: SubscriptionService_BlockSubscription_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(SubscriptionServiceServer).BlockSubscription(ctx, req.(*BlockSubscriptionRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _SubscriptionService_RestoreSubscription_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RestoreSubscriptionRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(SubscriptionServiceServer).RestoreSubscription(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: SubscriptionService_RestoreSubscription_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(SubscriptionServiceServer).RestoreSubscription(ctx, req.(*RestoreSubscriptionRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // SubscriptionService_ServiceDesc is the grpc.ServiceDesc for SubscriptionService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -303,6 +387,14 @@ var SubscriptionService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "DeleteSubscription",
 			Handler:    _SubscriptionService_DeleteSubscription_Handler,
+		},
+		{
+			MethodName: "BlockSubscription",
+			Handler:    _SubscriptionService_BlockSubscription_Handler,
+		},
+		{
+			MethodName: "RestoreSubscription",
+			Handler:    _SubscriptionService_RestoreSubscription_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

@@ -69,6 +69,11 @@ const (
 	EndReason_END_REASON_BACKEND_REFUSED EndReason = 17
 	// The gateway refused the handshake, so that there was no session; code says why.
 	EndReason_END_REASON_REFUSED EndReason = 18
+	// A limit of a plan closed the session, or what was paused or dropped went on for too
+	// long; detail names place, plan and limit.
+	EndReason_END_REASON_THROTTLED EndReason = 19
+	// A newer connection got the seat of the session.
+	EndReason_END_REASON_REPLACED EndReason = 20
 )
 
 // Enum value maps for EndReason.
@@ -92,6 +97,8 @@ var (
 		16: "END_REASON_DRAIN",
 		17: "END_REASON_BACKEND_REFUSED",
 		18: "END_REASON_REFUSED",
+		19: "END_REASON_THROTTLED",
+		20: "END_REASON_REPLACED",
 	}
 	EndReason_value = map[string]int32{
 		"END_REASON_UNSPECIFIED":     0,
@@ -112,6 +119,8 @@ var (
 		"END_REASON_DRAIN":           16,
 		"END_REASON_BACKEND_REFUSED": 17,
 		"END_REASON_REFUSED":         18,
+		"END_REASON_THROTTLED":       19,
+		"END_REASON_REPLACED":        20,
 	}
 )
 
@@ -290,7 +299,13 @@ type SessionRecord struct {
 	ApplicationDisplayName string `protobuf:"bytes,32,opt,name=application_display_name,json=applicationDisplayName,proto3" json:"application_display_name,omitempty"`
 	// The username of the application's owner, the last one of a user that was
 	// deleted; empty for the scheme none.
-	Username      string `protobuf:"bytes,33,opt,name=username,proto3" json:"username,omitempty"`
+	Username string `protobuf:"bytes,33,opt,name=username,proto3" json:"username,omitempty"`
+	// The plan of the subscription, plans/{plan}, that held at the end; of applications
+	// without a subscription theirs. Empty for none.
+	Plan string `protobuf:"bytes,34,opt,name=plan,proto3" json:"plan,omitempty"`
+	// What limits did to the session, or the limit that refused the handshake. At most 64.
+	// Limits of the version are shown to its owner and administrators only.
+	Limits        []*LimitUsage `protobuf:"bytes,35,rep,name=limits,proto3" json:"limits,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -556,11 +571,25 @@ func (x *SessionRecord) GetUsername() string {
 	return ""
 }
 
+func (x *SessionRecord) GetPlan() string {
+	if x != nil {
+		return x.Plan
+	}
+	return ""
+}
+
+func (x *SessionRecord) GetLimits() []*LimitUsage {
+	if x != nil {
+		return x.Limits
+	}
+	return nil
+}
+
 var File_tidegate_usage_v1_session_record_proto protoreflect.FileDescriptor
 
 const file_tidegate_usage_v1_session_record_proto_rawDesc = "" +
 	"\n" +
-	"&tidegate/usage/v1/session_record.proto\x12\x11tidegate.usage.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dtidegate/rules/v1/rules.proto\x1a\x1dtidegate/usage/v1/usage.proto\"\xca\x0e\n" +
+	"&tidegate/usage/v1/session_record.proto\x12\x11tidegate.usage.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dtidegate/rules/v1/rules.proto\x1a\x1dtidegate/usage/v1/usage.proto\"\xad\x0f\n" +
 	"\rSessionRecord\x12\x1d\n" +
 	"\x04name\x18\x01 \x01(\tB\t\xbaH\x06r\x04\xc8\xea0\x01R\x04name\x12\"\n" +
 	"\asession\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\xff\x01R\asession\x12&\n" +
@@ -602,14 +631,16 @@ const file_tidegate_usage_v1_session_record_proto_rawDesc = "" +
 	"\x10api_display_name\x18\x1e \x01(\tB\x03\xe0A\x03R\x0eapiDisplayName\x12*\n" +
 	"\x0eversion_string\x18\x1f \x01(\tB\x03\xe0A\x03R\rversionString\x12=\n" +
 	"\x18application_display_name\x18  \x01(\tB\x03\xe0A\x03R\x16applicationDisplayName\x12\x1f\n" +
-	"\busername\x18! \x01(\tB\x03\xe0A\x03R\busername\"j\n" +
+	"\busername\x18! \x01(\tB\x03\xe0A\x03R\busername\x12 \n" +
+	"\x04plan\x18\" \x01(\tB\f\xbaH\t\xd8\x01\x01r\x04\x98\xea0\x01R\x04plan\x12?\n" +
+	"\x06limits\x18# \x03(\v2\x1d.tidegate.usage.v1.LimitUsageB\b\xbaH\x05\x92\x01\x02\x10@R\x06limits\"j\n" +
 	"\x05Party\x12\x15\n" +
 	"\x11PARTY_UNSPECIFIED\x10\x00\x12\x10\n" +
 	"\fPARTY_CLIENT\x10\x01\x12\x11\n" +
 	"\rPARTY_BACKEND\x10\x02\x12\x11\n" +
 	"\rPARTY_GATEWAY\x10\x03\x12\x12\n" +
 	"\x0ePARTY_OPERATOR\x10\x04:[\xeaAX\n" +
-	"\x16tidegate/SessionRecord\x12\x1fsessionRecords/{session_record}*\x0esessionRecords2\rsessionRecord*\xd7\x03\n" +
+	"\x16tidegate/SessionRecord\x12\x1fsessionRecords/{session_record}*\x0esessionRecords2\rsessionRecord*\x8a\x04\n" +
 	"\tEndReason\x12\x1a\n" +
 	"\x16END_REASON_UNSPECIFIED\x10\x00\x12\x19\n" +
 	"\x15END_REASON_PEER_CLOSE\x10\x01\x12\x1a\n" +
@@ -629,7 +660,9 @@ const file_tidegate_usage_v1_session_record_proto_rawDesc = "" +
 	"\x19END_REASON_OPERATOR_CLOSE\x10\x0f\x12\x14\n" +
 	"\x10END_REASON_DRAIN\x10\x10\x12\x1e\n" +
 	"\x1aEND_REASON_BACKEND_REFUSED\x10\x11\x12\x16\n" +
-	"\x12END_REASON_REFUSED\x10\x12B\xd2\x01\n" +
+	"\x12END_REASON_REFUSED\x10\x12\x12\x18\n" +
+	"\x14END_REASON_THROTTLED\x10\x13\x12\x17\n" +
+	"\x13END_REASON_REPLACED\x10\x14B\xd2\x01\n" +
 	"\x15com.tidegate.usage.v1B\x12SessionRecordProtoP\x01Z?github.com/tidegatehq/tidegate/gen/go/tidegate/usage/v1;usagev1\xa2\x02\x03TUX\xaa\x02\x11Tidegate.Usage.V1\xca\x02\x11Tidegate\\Usage\\V1\xe2\x02\x1dTidegate\\Usage\\V1\\GPBMetadata\xea\x02\x13Tidegate::Usage::V1b\x06proto3"
 
 var (
@@ -652,6 +685,7 @@ var file_tidegate_usage_v1_session_record_proto_goTypes = []any{
 	(*SessionRecord)(nil),         // 2: tidegate.usage.v1.SessionRecord
 	(*timestamppb.Timestamp)(nil), // 3: google.protobuf.Timestamp
 	(*Traffic)(nil),               // 4: tidegate.usage.v1.Traffic
+	(*LimitUsage)(nil),            // 5: tidegate.usage.v1.LimitUsage
 }
 var file_tidegate_usage_v1_session_record_proto_depIdxs = []int32{
 	3, // 0: tidegate.usage.v1.SessionRecord.start_time:type_name -> google.protobuf.Timestamp
@@ -662,11 +696,12 @@ var file_tidegate_usage_v1_session_record_proto_depIdxs = []int32{
 	4, // 5: tidegate.usage.v1.SessionRecord.outbound:type_name -> tidegate.usage.v1.Traffic
 	3, // 6: tidegate.usage.v1.SessionRecord.last_inbound_time:type_name -> google.protobuf.Timestamp
 	3, // 7: tidegate.usage.v1.SessionRecord.last_outbound_time:type_name -> google.protobuf.Timestamp
-	8, // [8:8] is the sub-list for method output_type
-	8, // [8:8] is the sub-list for method input_type
-	8, // [8:8] is the sub-list for extension type_name
-	8, // [8:8] is the sub-list for extension extendee
-	0, // [0:8] is the sub-list for field type_name
+	5, // 8: tidegate.usage.v1.SessionRecord.limits:type_name -> tidegate.usage.v1.LimitUsage
+	9, // [9:9] is the sub-list for method output_type
+	9, // [9:9] is the sub-list for method input_type
+	9, // [9:9] is the sub-list for extension type_name
+	9, // [9:9] is the sub-list for extension extendee
+	0, // [0:9] is the sub-list for field type_name
 }
 
 func init() { file_tidegate_usage_v1_session_record_proto_init() }

@@ -4,13 +4,15 @@
 // 	protoc        (unknown)
 // source: tidegate/usage/v1/usage.proto
 
-// Package tidegate.usage.v1 says what passed through gateways: usage by the
-// hour, and a record of each ended session and of each refused handshake.
+// Package tidegate.usage.v1 says what passed through gateways: usage by the minute, hour
+// and day, what is left of quotas, and a record of each ended session and of each refused
+// handshake.
 
 package usagev1
 
 import (
 	_ "buf.build/gen/go/bufbuild/protovalidate/protocolbuffers/go/buf/validate"
+	v1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
 	_ "github.com/tidegatehq/tidegate/gen/go/tidegate/rules/v1"
 	_ "google.golang.org/genproto/googleapis/api/annotations"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
@@ -101,40 +103,246 @@ func (x *Traffic) GetWireBytes() uint64 {
 	return 0
 }
 
-// Usage is the traffic of one subscription through gateways in one hour.
-type Usage struct {
+// LimitUsage is what a limit of a plan did.
+type LimitUsage struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The subscription, or empty for the scheme none.
-	Subscription string `protobuf:"bytes,1,opt,name=subscription,proto3" json:"subscription,omitempty"`
-	// The application, or empty for the scheme none.
-	Application string `protobuf:"bytes,2,opt,name=application,proto3" json:"application,omitempty"`
-	// The version, apis/{api}/versions/{version}.
-	Version string `protobuf:"bytes,3,opt,name=version,proto3" json:"version,omitempty"`
-	// Start of the hour, UTC.
-	Hour *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=hour,proto3" json:"hour,omitempty"`
-	// Sessions begun, at most 10^15.
-	Sessions uint64 `protobuf:"varint,5,opt,name=sessions,proto3" json:"sessions,omitempty"`
-	// Traffic from clients to the backend.
-	Inbound *Traffic `protobuf:"bytes,6,opt,name=inbound,proto3" json:"inbound,omitempty"`
-	// Traffic from the backend to clients.
-	Outbound *Traffic `protobuf:"bytes,7,opt,name=outbound,proto3" json:"outbound,omitempty"`
-	// What users call the API, the last display name of one that was deleted.
-	ApiDisplayName string `protobuf:"bytes,8,opt,name=api_display_name,json=apiDisplayName,proto3" json:"api_display_name,omitempty"`
-	// The version's version string, such as 1.0.0; of one that was deleted too.
-	VersionString string `protobuf:"bytes,9,opt,name=version_string,json=versionString,proto3" json:"version_string,omitempty"`
-	// What users call the application, the last display name of one that was deleted;
-	// empty for the scheme none.
-	ApplicationDisplayName string `protobuf:"bytes,10,opt,name=application_display_name,json=applicationDisplayName,proto3" json:"application_display_name,omitempty"`
-	// The username of the application's owner, the last one of a user that was
-	// deleted; empty for the scheme none.
-	Username      string `protobuf:"bytes,11,opt,name=username,proto3" json:"username,omitempty"`
+	// What the plan was given to.
+	Place v1.PlanPlace `protobuf:"varint,1,opt,name=place,proto3,enum=tidegate.catalog.v1.PlanPlace" json:"place,omitempty"`
+	// The plan, plans/{plan}.
+	Plan string `protobuf:"bytes,2,opt,name=plan,proto3" json:"plan,omitempty"`
+	// The limit's name in the plan, 1 to 40 characters.
+	Limit string `protobuf:"bytes,3,opt,name=limit,proto3" json:"limit,omitempty"`
+	// Times that a session was paused, at most 10^15.
+	Pauses uint64 `protobuf:"varint,4,opt,name=pauses,proto3" json:"pauses,omitempty"`
+	// How long sessions were paused, in all, at most 10^15 milliseconds.
+	PausedMilliseconds uint64 `protobuf:"varint,5,opt,name=paused_milliseconds,json=pausedMilliseconds,proto3" json:"paused_milliseconds,omitempty"`
+	// Messages that were dropped, at most 10^15.
+	DroppedMessages uint64 `protobuf:"varint,6,opt,name=dropped_messages,json=droppedMessages,proto3" json:"dropped_messages,omitempty"`
+	// Sessions that were closed, at most 10^15.
+	ClosedSessions uint64 `protobuf:"varint,7,opt,name=closed_sessions,json=closedSessions,proto3" json:"closed_sessions,omitempty"`
+	// Handshakes that were refused, at most 10^15.
+	RefusedHandshakes uint64 `protobuf:"varint,8,opt,name=refused_handshakes,json=refusedHandshakes,proto3" json:"refused_handshakes,omitempty"`
+	// Hits of a limit on observe: what it would have refused. At most 10^15.
+	ObservedHits uint64 `protobuf:"varint,9,opt,name=observed_hits,json=observedHits,proto3" json:"observed_hits,omitempty"`
+	// When the limit did any of this first in the time that the usage is for. Not
+	// set in session records and live sessions.
+	FirstTime *timestamppb.Timestamp `protobuf:"bytes,10,opt,name=first_time,json=firstTime,proto3" json:"first_time,omitempty"`
+	// When it did any of this last.
+	LastTime      *timestamppb.Timestamp `protobuf:"bytes,11,opt,name=last_time,json=lastTime,proto3" json:"last_time,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
+func (x *LimitUsage) Reset() {
+	*x = LimitUsage{}
+	mi := &file_tidegate_usage_v1_usage_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LimitUsage) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LimitUsage) ProtoMessage() {}
+
+func (x *LimitUsage) ProtoReflect() protoreflect.Message {
+	mi := &file_tidegate_usage_v1_usage_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LimitUsage.ProtoReflect.Descriptor instead.
+func (*LimitUsage) Descriptor() ([]byte, []int) {
+	return file_tidegate_usage_v1_usage_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *LimitUsage) GetPlace() v1.PlanPlace {
+	if x != nil {
+		return x.Place
+	}
+	return v1.PlanPlace(0)
+}
+
+func (x *LimitUsage) GetPlan() string {
+	if x != nil {
+		return x.Plan
+	}
+	return ""
+}
+
+func (x *LimitUsage) GetLimit() string {
+	if x != nil {
+		return x.Limit
+	}
+	return ""
+}
+
+func (x *LimitUsage) GetPauses() uint64 {
+	if x != nil {
+		return x.Pauses
+	}
+	return 0
+}
+
+func (x *LimitUsage) GetPausedMilliseconds() uint64 {
+	if x != nil {
+		return x.PausedMilliseconds
+	}
+	return 0
+}
+
+func (x *LimitUsage) GetDroppedMessages() uint64 {
+	if x != nil {
+		return x.DroppedMessages
+	}
+	return 0
+}
+
+func (x *LimitUsage) GetClosedSessions() uint64 {
+	if x != nil {
+		return x.ClosedSessions
+	}
+	return 0
+}
+
+func (x *LimitUsage) GetRefusedHandshakes() uint64 {
+	if x != nil {
+		return x.RefusedHandshakes
+	}
+	return 0
+}
+
+func (x *LimitUsage) GetObservedHits() uint64 {
+	if x != nil {
+		return x.ObservedHits
+	}
+	return 0
+}
+
+func (x *LimitUsage) GetFirstTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.FirstTime
+	}
+	return nil
+}
+
+func (x *LimitUsage) GetLastTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.LastTime
+	}
+	return nil
+}
+
+// RefusedHandshakes counts handshakes that were answered with a status.
+type RefusedHandshakes struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The HTTP status, 400 to 599.
+	Status uint32 `protobuf:"varint,1,opt,name=status,proto3" json:"status,omitempty"`
+	// How many, 1 to 10^15.
+	Count         uint64 `protobuf:"varint,2,opt,name=count,proto3" json:"count,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RefusedHandshakes) Reset() {
+	*x = RefusedHandshakes{}
+	mi := &file_tidegate_usage_v1_usage_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RefusedHandshakes) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RefusedHandshakes) ProtoMessage() {}
+
+func (x *RefusedHandshakes) ProtoReflect() protoreflect.Message {
+	mi := &file_tidegate_usage_v1_usage_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RefusedHandshakes.ProtoReflect.Descriptor instead.
+func (*RefusedHandshakes) Descriptor() ([]byte, []int) {
+	return file_tidegate_usage_v1_usage_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *RefusedHandshakes) GetStatus() uint32 {
+	if x != nil {
+		return x.Status
+	}
+	return 0
+}
+
+func (x *RefusedHandshakes) GetCount() uint64 {
+	if x != nil {
+		return x.Count
+	}
+	return 0
+}
+
+// Usage is what passed through gateways, was held back and was refused in a span of time:
+// all that the caller may see, or one group of it.
+type Usage struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Start of the span, UTC.
+	StartTime *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=start_time,json=startTime,proto3" json:"start_time,omitempty"`
+	// The API, apis/{api}, where usage is grouped by api.
+	Api string `protobuf:"bytes,2,opt,name=api,proto3" json:"api,omitempty"`
+	// The version, where usage is grouped by version.
+	Version string `protobuf:"bytes,3,opt,name=version,proto3" json:"version,omitempty"`
+	// The application, where usage is grouped by application; empty for the scheme none.
+	Application string `protobuf:"bytes,4,opt,name=application,proto3" json:"application,omitempty"`
+	// The subscription, where usage is grouped by subscription; empty for the scheme none,
+	// and where the version needs no subscription.
+	Subscription string `protobuf:"bytes,5,opt,name=subscription,proto3" json:"subscription,omitempty"`
+	// The plan of the subscription, where usage is grouped by plan; the version's plan for
+	// the scheme none; empty for none.
+	Plan string `protobuf:"bytes,6,opt,name=plan,proto3" json:"plan,omitempty"`
+	// Sessions begun.
+	Sessions uint64 `protobuf:"varint,7,opt,name=sessions,proto3" json:"sessions,omitempty"`
+	// Traffic from clients to the backend.
+	Inbound *Traffic `protobuf:"bytes,8,opt,name=inbound,proto3" json:"inbound,omitempty"`
+	// Traffic from the backend to clients.
+	Outbound *Traffic `protobuf:"bytes,9,opt,name=outbound,proto3" json:"outbound,omitempty"`
+	// What limits did, by place, plan and name.
+	Limits []*LimitUsage `protobuf:"bytes,10,rep,name=limits,proto3" json:"limits,omitempty"`
+	// Refused handshakes by status, lowest first.
+	RefusedHandshakes []*RefusedHandshakes `protobuf:"bytes,11,rep,name=refused_handshakes,json=refusedHandshakes,proto3" json:"refused_handshakes,omitempty"`
+	// What users call the API of api or version, the last display name of one that was
+	// deleted.
+	ApiDisplayName string `protobuf:"bytes,12,opt,name=api_display_name,json=apiDisplayName,proto3" json:"api_display_name,omitempty"`
+	// The version's version string, such as 1.0.0; of one that was deleted too.
+	VersionString string `protobuf:"bytes,13,opt,name=version_string,json=versionString,proto3" json:"version_string,omitempty"`
+	// What users call the application, the last display name of one that was deleted;
+	// empty for the scheme none.
+	ApplicationDisplayName string `protobuf:"bytes,14,opt,name=application_display_name,json=applicationDisplayName,proto3" json:"application_display_name,omitempty"`
+	// The username of the application's owner, the last one of a user that was
+	// deleted; empty for the scheme none.
+	Username string `protobuf:"bytes,15,opt,name=username,proto3" json:"username,omitempty"`
+	// What users call the plan; empty for one that was deleted.
+	PlanDisplayName string `protobuf:"bytes,16,opt,name=plan_display_name,json=planDisplayName,proto3" json:"plan_display_name,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
+}
+
 func (x *Usage) Reset() {
 	*x = Usage{}
-	mi := &file_tidegate_usage_v1_usage_proto_msgTypes[1]
+	mi := &file_tidegate_usage_v1_usage_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -146,7 +354,7 @@ func (x *Usage) String() string {
 func (*Usage) ProtoMessage() {}
 
 func (x *Usage) ProtoReflect() protoreflect.Message {
-	mi := &file_tidegate_usage_v1_usage_proto_msgTypes[1]
+	mi := &file_tidegate_usage_v1_usage_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -159,19 +367,19 @@ func (x *Usage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Usage.ProtoReflect.Descriptor instead.
 func (*Usage) Descriptor() ([]byte, []int) {
-	return file_tidegate_usage_v1_usage_proto_rawDescGZIP(), []int{1}
+	return file_tidegate_usage_v1_usage_proto_rawDescGZIP(), []int{3}
 }
 
-func (x *Usage) GetSubscription() string {
+func (x *Usage) GetStartTime() *timestamppb.Timestamp {
 	if x != nil {
-		return x.Subscription
+		return x.StartTime
 	}
-	return ""
+	return nil
 }
 
-func (x *Usage) GetApplication() string {
+func (x *Usage) GetApi() string {
 	if x != nil {
-		return x.Application
+		return x.Api
 	}
 	return ""
 }
@@ -183,11 +391,25 @@ func (x *Usage) GetVersion() string {
 	return ""
 }
 
-func (x *Usage) GetHour() *timestamppb.Timestamp {
+func (x *Usage) GetApplication() string {
 	if x != nil {
-		return x.Hour
+		return x.Application
 	}
-	return nil
+	return ""
+}
+
+func (x *Usage) GetSubscription() string {
+	if x != nil {
+		return x.Subscription
+	}
+	return ""
+}
+
+func (x *Usage) GetPlan() string {
+	if x != nil {
+		return x.Plan
+	}
+	return ""
 }
 
 func (x *Usage) GetSessions() uint64 {
@@ -207,6 +429,20 @@ func (x *Usage) GetInbound() *Traffic {
 func (x *Usage) GetOutbound() *Traffic {
 	if x != nil {
 		return x.Outbound
+	}
+	return nil
+}
+
+func (x *Usage) GetLimits() []*LimitUsage {
+	if x != nil {
+		return x.Limits
+	}
+	return nil
+}
+
+func (x *Usage) GetRefusedHandshakes() []*RefusedHandshakes {
+	if x != nil {
+		return x.RefusedHandshakes
 	}
 	return nil
 }
@@ -239,31 +475,61 @@ func (x *Usage) GetUsername() string {
 	return ""
 }
 
+func (x *Usage) GetPlanDisplayName() string {
+	if x != nil {
+		return x.PlanDisplayName
+	}
+	return ""
+}
+
 var File_tidegate_usage_v1_usage_proto protoreflect.FileDescriptor
 
 const file_tidegate_usage_v1_usage_proto_rawDesc = "" +
 	"\n" +
-	"\x1dtidegate/usage/v1/usage.proto\x12\x11tidegate.usage.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dtidegate/rules/v1/rules.proto\"\xc1\x01\n" +
+	"\x1dtidegate/usage/v1/usage.proto\x12\x11tidegate.usage.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1ftidegate/catalog/v1/limit.proto\x1a\x1dtidegate/rules/v1/rules.proto\"\xc1\x01\n" +
 	"\aTraffic\x12*\n" +
 	"\bmessages\x18\x01 \x01(\x04B\x0e\xbaH\v2\t\x18\x80\x80\x9a\xa6\xea\xaf\xe3\x01R\bmessages\x12&\n" +
 	"\x06frames\x18\x02 \x01(\x04B\x0e\xbaH\v2\t\x18\x80\x80\x9a\xa6\xea\xaf\xe3\x01R\x06frames\x123\n" +
 	"\rpayload_bytes\x18\x03 \x01(\x04B\x0e\xbaH\v2\t\x18\x80\x80\x9a\xa6\xea\xaf\xe3\x01R\fpayloadBytes\x12-\n" +
 	"\n" +
-	"wire_bytes\x18\x04 \x01(\x04B\x0e\xbaH\v2\t\x18\x80\x80\x9a\xa6\xea\xaf\xe3\x01R\twireBytes\"\xa2\x04\n" +
-	"\x05Usage\x120\n" +
-	"\fsubscription\x18\x01 \x01(\tB\f\xbaH\t\xd8\x01\x01r\x04\xc0\xea0\x01R\fsubscription\x12.\n" +
-	"\vapplication\x18\x02 \x01(\tB\f\xbaH\t\xd8\x01\x01r\x04\xa8\xea0\x01R\vapplication\x12#\n" +
-	"\aversion\x18\x03 \x01(\tB\t\xbaH\x06r\x04\x90\xea0\x01R\aversion\x12=\n" +
-	"\x04hour\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampB\r\xbaH\n" +
-	"\xc8\x01\x01\xb2\x01\x042\x02\b\x01R\x04hour\x12*\n" +
-	"\bsessions\x18\x05 \x01(\x04B\x0e\xbaH\v2\t\x18\x80\x80\x9a\xa6\xea\xaf\xe3\x01R\bsessions\x124\n" +
-	"\ainbound\x18\x06 \x01(\v2\x1a.tidegate.usage.v1.TrafficR\ainbound\x126\n" +
-	"\boutbound\x18\a \x01(\v2\x1a.tidegate.usage.v1.TrafficR\boutbound\x12-\n" +
-	"\x10api_display_name\x18\b \x01(\tB\x03\xe0A\x03R\x0eapiDisplayName\x12*\n" +
-	"\x0eversion_string\x18\t \x01(\tB\x03\xe0A\x03R\rversionString\x12=\n" +
-	"\x18application_display_name\x18\n" +
-	" \x01(\tB\x03\xe0A\x03R\x16applicationDisplayName\x12\x1f\n" +
-	"\busername\x18\v \x01(\tB\x03\xe0A\x03R\busernameB\xca\x01\n" +
+	"wire_bytes\x18\x04 \x01(\x04B\x0e\xbaH\v2\t\x18\x80\x80\x9a\xa6\xea\xaf\xe3\x01R\twireBytes\"\xd1\x04\n" +
+	"\n" +
+	"LimitUsage\x12>\n" +
+	"\x05place\x18\x01 \x01(\x0e2\x1e.tidegate.catalog.v1.PlanPlaceB\b\xbaH\x05\x82\x01\x02\x10\x01R\x05place\x12\x1d\n" +
+	"\x04plan\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x98\xea0\x01R\x04plan\x12\x1f\n" +
+	"\x05limit\x18\x03 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18(R\x05limit\x12&\n" +
+	"\x06pauses\x18\x04 \x01(\x04B\x0e\xbaH\v2\t\x18\x80\x80\x9a\xa6\xea\xaf\xe3\x01R\x06pauses\x12?\n" +
+	"\x13paused_milliseconds\x18\x05 \x01(\x04B\x0e\xbaH\v2\t\x18\x80\x80\x9a\xa6\xea\xaf\xe3\x01R\x12pausedMilliseconds\x129\n" +
+	"\x10dropped_messages\x18\x06 \x01(\x04B\x0e\xbaH\v2\t\x18\x80\x80\x9a\xa6\xea\xaf\xe3\x01R\x0fdroppedMessages\x127\n" +
+	"\x0fclosed_sessions\x18\a \x01(\x04B\x0e\xbaH\v2\t\x18\x80\x80\x9a\xa6\xea\xaf\xe3\x01R\x0eclosedSessions\x12=\n" +
+	"\x12refused_handshakes\x18\b \x01(\x04B\x0e\xbaH\v2\t\x18\x80\x80\x9a\xa6\xea\xaf\xe3\x01R\x11refusedHandshakes\x123\n" +
+	"\robserved_hits\x18\t \x01(\x04B\x0e\xbaH\v2\t\x18\x80\x80\x9a\xa6\xea\xaf\xe3\x01R\fobservedHits\x129\n" +
+	"\n" +
+	"first_time\x18\n" +
+	" \x01(\v2\x1a.google.protobuf.TimestampR\tfirstTime\x127\n" +
+	"\tlast_time\x18\v \x01(\v2\x1a.google.protobuf.TimestampR\blastTime\"`\n" +
+	"\x11RefusedHandshakes\x12#\n" +
+	"\x06status\x18\x01 \x01(\rB\v\xbaH\b*\x06\x18\xd7\x04(\x90\x03R\x06status\x12&\n" +
+	"\x05count\x18\x02 \x01(\x04B\x10\xbaH\r2\v\x18\x80\x80\x9a\xa6\xea\xaf\xe3\x01(\x01R\x05count\"\xca\x05\n" +
+	"\x05Usage\x129\n" +
+	"\n" +
+	"start_time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\tstartTime\x12\x10\n" +
+	"\x03api\x18\x02 \x01(\tR\x03api\x12\x18\n" +
+	"\aversion\x18\x03 \x01(\tR\aversion\x12 \n" +
+	"\vapplication\x18\x04 \x01(\tR\vapplication\x12\"\n" +
+	"\fsubscription\x18\x05 \x01(\tR\fsubscription\x12\x12\n" +
+	"\x04plan\x18\x06 \x01(\tR\x04plan\x12\x1a\n" +
+	"\bsessions\x18\a \x01(\x04R\bsessions\x124\n" +
+	"\ainbound\x18\b \x01(\v2\x1a.tidegate.usage.v1.TrafficR\ainbound\x126\n" +
+	"\boutbound\x18\t \x01(\v2\x1a.tidegate.usage.v1.TrafficR\boutbound\x125\n" +
+	"\x06limits\x18\n" +
+	" \x03(\v2\x1d.tidegate.usage.v1.LimitUsageR\x06limits\x12S\n" +
+	"\x12refused_handshakes\x18\v \x03(\v2$.tidegate.usage.v1.RefusedHandshakesR\x11refusedHandshakes\x12-\n" +
+	"\x10api_display_name\x18\f \x01(\tB\x03\xe0A\x03R\x0eapiDisplayName\x12*\n" +
+	"\x0eversion_string\x18\r \x01(\tB\x03\xe0A\x03R\rversionString\x12=\n" +
+	"\x18application_display_name\x18\x0e \x01(\tB\x03\xe0A\x03R\x16applicationDisplayName\x12\x1f\n" +
+	"\busername\x18\x0f \x01(\tB\x03\xe0A\x03R\busername\x12/\n" +
+	"\x11plan_display_name\x18\x10 \x01(\tB\x03\xe0A\x03R\x0fplanDisplayNameB\xca\x01\n" +
 	"\x15com.tidegate.usage.v1B\n" +
 	"UsageProtoP\x01Z?github.com/tidegatehq/tidegate/gen/go/tidegate/usage/v1;usagev1\xa2\x02\x03TUX\xaa\x02\x11Tidegate.Usage.V1\xca\x02\x11Tidegate\\Usage\\V1\xe2\x02\x1dTidegate\\Usage\\V1\\GPBMetadata\xea\x02\x13Tidegate::Usage::V1b\x06proto3"
 
@@ -279,21 +545,29 @@ func file_tidegate_usage_v1_usage_proto_rawDescGZIP() []byte {
 	return file_tidegate_usage_v1_usage_proto_rawDescData
 }
 
-var file_tidegate_usage_v1_usage_proto_msgTypes = make([]protoimpl.MessageInfo, 2)
+var file_tidegate_usage_v1_usage_proto_msgTypes = make([]protoimpl.MessageInfo, 4)
 var file_tidegate_usage_v1_usage_proto_goTypes = []any{
 	(*Traffic)(nil),               // 0: tidegate.usage.v1.Traffic
-	(*Usage)(nil),                 // 1: tidegate.usage.v1.Usage
-	(*timestamppb.Timestamp)(nil), // 2: google.protobuf.Timestamp
+	(*LimitUsage)(nil),            // 1: tidegate.usage.v1.LimitUsage
+	(*RefusedHandshakes)(nil),     // 2: tidegate.usage.v1.RefusedHandshakes
+	(*Usage)(nil),                 // 3: tidegate.usage.v1.Usage
+	(v1.PlanPlace)(0),             // 4: tidegate.catalog.v1.PlanPlace
+	(*timestamppb.Timestamp)(nil), // 5: google.protobuf.Timestamp
 }
 var file_tidegate_usage_v1_usage_proto_depIdxs = []int32{
-	2, // 0: tidegate.usage.v1.Usage.hour:type_name -> google.protobuf.Timestamp
-	0, // 1: tidegate.usage.v1.Usage.inbound:type_name -> tidegate.usage.v1.Traffic
-	0, // 2: tidegate.usage.v1.Usage.outbound:type_name -> tidegate.usage.v1.Traffic
-	3, // [3:3] is the sub-list for method output_type
-	3, // [3:3] is the sub-list for method input_type
-	3, // [3:3] is the sub-list for extension type_name
-	3, // [3:3] is the sub-list for extension extendee
-	0, // [0:3] is the sub-list for field type_name
+	4, // 0: tidegate.usage.v1.LimitUsage.place:type_name -> tidegate.catalog.v1.PlanPlace
+	5, // 1: tidegate.usage.v1.LimitUsage.first_time:type_name -> google.protobuf.Timestamp
+	5, // 2: tidegate.usage.v1.LimitUsage.last_time:type_name -> google.protobuf.Timestamp
+	5, // 3: tidegate.usage.v1.Usage.start_time:type_name -> google.protobuf.Timestamp
+	0, // 4: tidegate.usage.v1.Usage.inbound:type_name -> tidegate.usage.v1.Traffic
+	0, // 5: tidegate.usage.v1.Usage.outbound:type_name -> tidegate.usage.v1.Traffic
+	1, // 6: tidegate.usage.v1.Usage.limits:type_name -> tidegate.usage.v1.LimitUsage
+	2, // 7: tidegate.usage.v1.Usage.refused_handshakes:type_name -> tidegate.usage.v1.RefusedHandshakes
+	8, // [8:8] is the sub-list for method output_type
+	8, // [8:8] is the sub-list for method input_type
+	8, // [8:8] is the sub-list for extension type_name
+	8, // [8:8] is the sub-list for extension extendee
+	0, // [0:8] is the sub-list for field type_name
 }
 
 func init() { file_tidegate_usage_v1_usage_proto_init() }
@@ -307,7 +581,7 @@ func file_tidegate_usage_v1_usage_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tidegate_usage_v1_usage_proto_rawDesc), len(file_tidegate_usage_v1_usage_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   2,
+			NumMessages:   4,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

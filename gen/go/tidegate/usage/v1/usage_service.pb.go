@@ -12,6 +12,7 @@ import (
 	_ "google.golang.org/genproto/googleapis/api/annotations"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	durationpb "google.golang.org/protobuf/types/known/durationpb"
 	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	sync "sync"
@@ -31,17 +32,34 @@ type ListUsageRequest struct {
 	// Rows per page: 0 means 50, more than 1000 means 1000, a negative number is
 	// refused (AIP-158).
 	PageSize int32 `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
-	// next_page_token of the previous page, or empty for the first. The filter
-	// must be the same. At most 1024 characters.
+	// next_page_token of the previous page, or empty for the first. All else must be the
+	// same. At most 1024 characters.
 	PageToken string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
-	// Restricts the list: terms `field = "value"` joined by AND, on
-	// subscription, application and version. NOT_FOUND when there is no such thing,
-	// and was none that has usage. At most 1024 characters.
+	// Restricts what is summed: terms `field = "value"` joined by AND, on subscription,
+	// application, version, api and plan. NOT_FOUND when there is no such thing, and was
+	// none that has usage. At most 1024 characters.
 	Filter string `protobuf:"bytes,3,opt,name=filter,proto3" json:"filter,omitempty"`
-	// Only hours that begin at or after this time; not set for all.
+	// Only spans that begin at or after this time; it is rounded down to a step. Not set
+	// means all that is kept.
 	StartTime *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=start_time,json=startTime,proto3" json:"start_time,omitempty"`
-	// Only hours that begin before this time, which must be after start_time; not set for all.
-	EndTime       *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=end_time,json=endTime,proto3" json:"end_time,omitempty"`
+	// Only spans that begin before this time, which must be after start_time; not set means
+	// now.
+	EndTime *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=end_time,json=endTime,proto3" json:"end_time,omitempty"`
+	// The length of the spans: whole minutes that divide an hour, whole hours that divide a
+	// day, or whole days, counted from 1970 in UTC. Not set means one span from start_time
+	// to end_time. INVALID_ARGUMENT when usage of the time is no longer kept by so short a
+	// span.
+	Step *durationpb.Duration `protobuf:"bytes,6,opt,name=step,proto3" json:"step,omitempty"`
+	// What usage is summed by, each once: "api", "version", "application", "subscription",
+	// "plan". Empty sums all.
+	GroupBy []string `protobuf:"bytes,7,rep,name=group_by,json=groupBy,proto3" json:"group_by,omitempty"`
+	// Only the groups that have the most of order_by in the whole time, this many; 0 means
+	// all groups. At most 100.
+	Top int32 `protobuf:"varint,8,opt,name=top,proto3" json:"top,omitempty"`
+	// What top compares: "messages" (the default), "bytes", "sessions", "dropped",
+	// "paused", "refused" or "observed". Without a step rows are in this order, the most
+	// first, where top is set.
+	OrderBy       string `protobuf:"bytes,9,opt,name=order_by,json=orderBy,proto3" json:"order_by,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -111,10 +129,38 @@ func (x *ListUsageRequest) GetEndTime() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *ListUsageRequest) GetStep() *durationpb.Duration {
+	if x != nil {
+		return x.Step
+	}
+	return nil
+}
+
+func (x *ListUsageRequest) GetGroupBy() []string {
+	if x != nil {
+		return x.GroupBy
+	}
+	return nil
+}
+
+func (x *ListUsageRequest) GetTop() int32 {
+	if x != nil {
+		return x.Top
+	}
+	return 0
+}
+
+func (x *ListUsageRequest) GetOrderBy() string {
+	if x != nil {
+		return x.OrderBy
+	}
+	return ""
+}
+
 // ListUsageResponse is a page of usage.
 type ListUsageResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The rows.
+	// The rows. A span or group without usage has none.
 	Usage []*Usage `protobuf:"bytes,1,rep,name=usage,proto3" json:"usage,omitempty"`
 	// Token of the next page; empty on the last page.
 	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
@@ -360,7 +406,7 @@ var File_tidegate_usage_v1_usage_service_proto protoreflect.FileDescriptor
 
 const file_tidegate_usage_v1_usage_service_proto_rawDesc = "" +
 	"\n" +
-	"%tidegate/usage/v1/usage_service.proto\x12\x11tidegate.usage.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dtidegate/rules/v1/rules.proto\x1a&tidegate/usage/v1/session_record.proto\x1a\x1dtidegate/usage/v1/usage.proto\"\xec\x01\n" +
+	"%tidegate/usage/v1/usage_service.proto\x12\x11tidegate.usage.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dtidegate/rules/v1/rules.proto\x1a&tidegate/usage/v1/session_record.proto\x1a\x1dtidegate/usage/v1/usage.proto\"\x89\x04\n" +
 	"\x10ListUsageRequest\x12\x1b\n" +
 	"\tpage_size\x18\x01 \x01(\x05R\bpageSize\x12'\n" +
 	"\n" +
@@ -368,7 +414,11 @@ const file_tidegate_usage_v1_usage_service_proto_rawDesc = "" +
 	"\x06filter\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\x80\bR\x06filter\x129\n" +
 	"\n" +
 	"start_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\tstartTime\x125\n" +
-	"\bend_time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\aendTime\"k\n" +
+	"\bend_time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\aendTime\x12@\n" +
+	"\x04step\x18\x06 \x01(\v2\x19.google.protobuf.DurationB\x11\xbaH\x0e\xaa\x01\v\"\x05\b\x80\xb0\xbd\x102\x02\b<R\x04step\x12X\n" +
+	"\bgroup_by\x18\a \x03(\tB=\xbaH:\x92\x017\x10\x05\x18\x01\"1r/R\x03apiR\aversionR\vapplicationR\fsubscriptionR\x04planR\agroupBy\x12\x1b\n" +
+	"\x03top\x18\b \x01(\x05B\t\xbaH\x06\x1a\x04\x18d(\x00R\x03top\x12b\n" +
+	"\border_by\x18\t \x01(\tBG\xbaHD\xd8\x01\x01r?R\bmessagesR\x05bytesR\bsessionsR\adroppedR\x06pausedR\arefusedR\bobservedR\aorderBy\"k\n" +
 	"\x11ListUsageResponse\x12.\n" +
 	"\x05usage\x18\x01 \x03(\v2\x18.tidegate.usage.v1.UsageR\x05usage\x12&\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\";\n" +
@@ -411,27 +461,29 @@ var file_tidegate_usage_v1_usage_service_proto_goTypes = []any{
 	(*ListSessionRecordsRequest)(nil),  // 3: tidegate.usage.v1.ListSessionRecordsRequest
 	(*ListSessionRecordsResponse)(nil), // 4: tidegate.usage.v1.ListSessionRecordsResponse
 	(*timestamppb.Timestamp)(nil),      // 5: google.protobuf.Timestamp
-	(*Usage)(nil),                      // 6: tidegate.usage.v1.Usage
-	(*SessionRecord)(nil),              // 7: tidegate.usage.v1.SessionRecord
+	(*durationpb.Duration)(nil),        // 6: google.protobuf.Duration
+	(*Usage)(nil),                      // 7: tidegate.usage.v1.Usage
+	(*SessionRecord)(nil),              // 8: tidegate.usage.v1.SessionRecord
 }
 var file_tidegate_usage_v1_usage_service_proto_depIdxs = []int32{
-	5, // 0: tidegate.usage.v1.ListUsageRequest.start_time:type_name -> google.protobuf.Timestamp
-	5, // 1: tidegate.usage.v1.ListUsageRequest.end_time:type_name -> google.protobuf.Timestamp
-	6, // 2: tidegate.usage.v1.ListUsageResponse.usage:type_name -> tidegate.usage.v1.Usage
-	5, // 3: tidegate.usage.v1.ListSessionRecordsRequest.start_time:type_name -> google.protobuf.Timestamp
-	5, // 4: tidegate.usage.v1.ListSessionRecordsRequest.end_time:type_name -> google.protobuf.Timestamp
-	7, // 5: tidegate.usage.v1.ListSessionRecordsResponse.session_records:type_name -> tidegate.usage.v1.SessionRecord
-	0, // 6: tidegate.usage.v1.UsageService.ListUsage:input_type -> tidegate.usage.v1.ListUsageRequest
-	2, // 7: tidegate.usage.v1.UsageService.GetSessionRecord:input_type -> tidegate.usage.v1.GetSessionRecordRequest
-	3, // 8: tidegate.usage.v1.UsageService.ListSessionRecords:input_type -> tidegate.usage.v1.ListSessionRecordsRequest
-	1, // 9: tidegate.usage.v1.UsageService.ListUsage:output_type -> tidegate.usage.v1.ListUsageResponse
-	7, // 10: tidegate.usage.v1.UsageService.GetSessionRecord:output_type -> tidegate.usage.v1.SessionRecord
-	4, // 11: tidegate.usage.v1.UsageService.ListSessionRecords:output_type -> tidegate.usage.v1.ListSessionRecordsResponse
-	9, // [9:12] is the sub-list for method output_type
-	6, // [6:9] is the sub-list for method input_type
-	6, // [6:6] is the sub-list for extension type_name
-	6, // [6:6] is the sub-list for extension extendee
-	0, // [0:6] is the sub-list for field type_name
+	5,  // 0: tidegate.usage.v1.ListUsageRequest.start_time:type_name -> google.protobuf.Timestamp
+	5,  // 1: tidegate.usage.v1.ListUsageRequest.end_time:type_name -> google.protobuf.Timestamp
+	6,  // 2: tidegate.usage.v1.ListUsageRequest.step:type_name -> google.protobuf.Duration
+	7,  // 3: tidegate.usage.v1.ListUsageResponse.usage:type_name -> tidegate.usage.v1.Usage
+	5,  // 4: tidegate.usage.v1.ListSessionRecordsRequest.start_time:type_name -> google.protobuf.Timestamp
+	5,  // 5: tidegate.usage.v1.ListSessionRecordsRequest.end_time:type_name -> google.protobuf.Timestamp
+	8,  // 6: tidegate.usage.v1.ListSessionRecordsResponse.session_records:type_name -> tidegate.usage.v1.SessionRecord
+	0,  // 7: tidegate.usage.v1.UsageService.ListUsage:input_type -> tidegate.usage.v1.ListUsageRequest
+	2,  // 8: tidegate.usage.v1.UsageService.GetSessionRecord:input_type -> tidegate.usage.v1.GetSessionRecordRequest
+	3,  // 9: tidegate.usage.v1.UsageService.ListSessionRecords:input_type -> tidegate.usage.v1.ListSessionRecordsRequest
+	1,  // 10: tidegate.usage.v1.UsageService.ListUsage:output_type -> tidegate.usage.v1.ListUsageResponse
+	8,  // 11: tidegate.usage.v1.UsageService.GetSessionRecord:output_type -> tidegate.usage.v1.SessionRecord
+	4,  // 12: tidegate.usage.v1.UsageService.ListSessionRecords:output_type -> tidegate.usage.v1.ListSessionRecordsResponse
+	10, // [10:13] is the sub-list for method output_type
+	7,  // [7:10] is the sub-list for method input_type
+	7,  // [7:7] is the sub-list for extension type_name
+	7,  // [7:7] is the sub-list for extension extendee
+	0,  // [0:7] is the sub-list for field type_name
 }
 
 func init() { file_tidegate_usage_v1_usage_service_proto_init() }

@@ -3,6 +3,9 @@
 package applications
 
 import (
+	"context"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 	"time"
 
 	"google.golang.org/grpc"
@@ -65,4 +68,14 @@ func Rules() identity.Rules {
 		subscriptionv1.SubscriptionService_UpdateSubscription_FullMethodName:     owner,
 		subscriptionv1.SubscriptionService_DeleteSubscription_FullMethodName:     {},
 	}
+}
+
+// BlockSubscription blocks a subscription.
+func (a *API) BlockSubscription(context.Context, *subscriptionv1.BlockSubscriptionRequest) (*subscriptionv1.Subscription, error) {
+	return nil, status.Error(codes.Unimplemented, "not yet")
+}
+
+// RestoreSubscription lets a blocked subscription be used again.
+func (a *API) RestoreSubscription(context.Context, *subscriptionv1.RestoreSubscriptionRequest) (*subscriptionv1.Subscription, error) {
+	return nil, status.Error(codes.Unimplemented, "not yet")
 }

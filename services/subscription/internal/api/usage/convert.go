@@ -14,7 +14,7 @@ import (
 func usageProto(u store.Usage) *usagev1.Usage {
 	return &usagev1.Usage{
 		Subscription: subscriptionName(u.Subscription), Application: applicationName(u.Application),
-		Version: u.Version, Hour: timestamppb.New(u.Hour), Sessions: uint64(u.Sessions),
+		Version: u.Version, StartTime: timestamppb.New(u.Hour), Sessions: uint64(u.Sessions),
 		Inbound: trafficProto(u.In), Outbound: trafficProto(u.Out),
 		ApiDisplayName: u.Labels.API, VersionString: u.Labels.Version,
 		ApplicationDisplayName: u.Labels.Application, Username: u.Labels.Owner,

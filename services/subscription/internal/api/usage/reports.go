@@ -46,11 +46,11 @@ func batchRow(b *backplanev1.Batch) store.Batch {
 	return store.Batch{Gateway: b.GetGateway(), BootID: b.GetBootId(), Sequence: int64(b.GetSequence())}
 }
 
-func usageRows(all []*usagev1.Usage) ([]store.Usage, error) {
+func usageRows(all []*backplanev1.UsageReport) ([]store.Usage, error) {
 	var out []store.Usage
 	for i, u := range all {
 		r := &report{at: fmt.Sprintf("usage[%d]", i)}
-		hour := r.time("hour", u.GetHour())
+		hour := r.time("minute", u.GetMinute()).Truncate(time.Hour)
 		if !hour.Equal(hour.Truncate(time.Hour)) {
 			r.fail("hour", "must be the start of an hour")
 		}

@@ -1087,6 +1087,116 @@ export declare type DeletePlanRequestJson = {
 export declare const DeletePlanRequestSchema: GenMessage<DeletePlanRequest, {jsonType: DeletePlanRequestJson}>;
 
 /**
+ * GetPlanUseRequest names a plan.
+ *
+ * @generated from message tidegate.catalog.v1.GetPlanUseRequest
+ */
+export declare type GetPlanUseRequest = Message<"tidegate.catalog.v1.GetPlanUseRequest"> & {
+  /**
+   * plans/{plan}.
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+};
+
+/**
+ * GetPlanUseRequest names a plan.
+ *
+ * @generated from message tidegate.catalog.v1.GetPlanUseRequest
+ */
+export declare type GetPlanUseRequestJson = {
+  /**
+   * plans/{plan}.
+   *
+   * @generated from field: string name = 1;
+   */
+  name?: string;
+};
+
+/**
+ * Describes the message tidegate.catalog.v1.GetPlanUseRequest.
+ * Use `create(GetPlanUseRequestSchema)` to create a new message.
+ */
+export declare const GetPlanUseRequestSchema: GenMessage<GetPlanUseRequest, {jsonType: GetPlanUseRequestJson}>;
+
+/**
+ * PlanUse says what uses a plan.
+ *
+ * @generated from message tidegate.catalog.v1.PlanUse
+ */
+export declare type PlanUse = Message<"tidegate.catalog.v1.PlanUse"> & {
+  /**
+   * Versions that offer the plan.
+   *
+   * @generated from field: int64 versions = 1;
+   */
+  versions: bigint;
+
+  /**
+   * Versions that have it for all their traffic.
+   *
+   * @generated from field: int64 traffic_versions = 2;
+   */
+  trafficVersions: bigint;
+
+  /**
+   * Subscriptions under the plan.
+   *
+   * @generated from field: int64 subscriptions = 3;
+   */
+  subscriptions: bigint;
+
+  /**
+   * Applications that have it.
+   *
+   * @generated from field: int64 applications = 4;
+   */
+  applications: bigint;
+};
+
+/**
+ * PlanUse says what uses a plan.
+ *
+ * @generated from message tidegate.catalog.v1.PlanUse
+ */
+export declare type PlanUseJson = {
+  /**
+   * Versions that offer the plan.
+   *
+   * @generated from field: int64 versions = 1;
+   */
+  versions?: string;
+
+  /**
+   * Versions that have it for all their traffic.
+   *
+   * @generated from field: int64 traffic_versions = 2;
+   */
+  trafficVersions?: string;
+
+  /**
+   * Subscriptions under the plan.
+   *
+   * @generated from field: int64 subscriptions = 3;
+   */
+  subscriptions?: string;
+
+  /**
+   * Applications that have it.
+   *
+   * @generated from field: int64 applications = 4;
+   */
+  applications?: string;
+};
+
+/**
+ * Describes the message tidegate.catalog.v1.PlanUse.
+ * Use `create(PlanUseSchema)` to create a new message.
+ */
+export declare const PlanUseSchema: GenMessage<PlanUse, {jsonType: PlanUseJson}>;
+
+/**
  * CatalogService is the catalog as users see it.
  *
  * Every method needs a user's token. Another user's unpublished version is
@@ -1300,8 +1410,8 @@ export declare const CatalogService: GenService<{
     output: typeof PlanSchema;
   },
   /**
-   * Deletes a plan that no version offers; else FAILED_PRECONDITION. Needs the
-   * role admin.
+   * Deletes a plan that nothing uses; else FAILED_PRECONDITION, with how many versions,
+   * subscriptions and applications do. Needs the role admin.
    *
    * @generated from rpc tidegate.catalog.v1.CatalogService.DeletePlan
    */
@@ -1309,6 +1419,18 @@ export declare const CatalogService: GenService<{
     methodKind: "unary";
     input: typeof DeletePlanRequestSchema;
     output: typeof EmptySchema;
+  },
+  /**
+   * Says how many versions, subscriptions and applications use a plan, which a change of it
+   * would affect. Live sessions are counted by SessionService.ListSessions with the filter
+   * plan. Needs the role admin or publisher.
+   *
+   * @generated from rpc tidegate.catalog.v1.CatalogService.GetPlanUse
+   */
+  getPlanUse: {
+    methodKind: "unary";
+    input: typeof GetPlanUseRequestSchema;
+    output: typeof PlanUseSchema;
   },
 }>;
 

@@ -11,6 +11,7 @@ export * from "./api_pb.js";
 export * from "./backend_options_pb.js";
 export * from "./catalog_service_pb.js";
 export * from "./endpoint_pb.js";
+export * from "./limit_pb.js";
 export * from "./plan_pb.js";
 export * from "./security_pb.js";
 export * from "./version_pb.js";

@@ -4,6 +4,7 @@
 
 import type { GenEnum, GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import type { Message } from "@bufbuild/protobuf";
+import type { Limit, LimitJson } from "./limit_pb.js";
 import type { Timestamp, TimestampJson } from "@bufbuild/protobuf/wkt";
 
 /**
@@ -12,7 +13,8 @@ import type { Timestamp, TimestampJson } from "@bufbuild/protobuf/wkt";
 export declare const file_tidegate_catalog_v1_plan: GenFile;
 
 /**
- * Plan is what a subscription promises.
+ * Plan is what a subscription promises: the limits that gateways hold. It is given to
+ * subscriptions, applications and versions; all that apply to a session hold.
  *
  * @generated from message tidegate.catalog.v1.Plan
  */
@@ -43,20 +45,18 @@ export declare type Plan = Message<"tidegate.catalog.v1.Plan"> & {
   description: string;
 
   /**
-   * How many messages a subscription may pass, both directions together. Not
-   * set means no limit.
+   * What the plan bounds; empty bounds nothing. At most 16, each with another name.
    *
-   * @generated from field: tidegate.catalog.v1.Quota quota = 4;
+   * @generated from field: repeated tidegate.catalog.v1.Limit limits = 4;
    */
-  quota?: Quota;
+  limits: Limit[];
 
   /**
-   * Whether gateways enforce the plan's limits. False while limits are only
-   * recorded; true for a plan without limits, which has nothing to enforce.
+   * What users pay under the plan. It is shown, and nothing is charged.
    *
-   * @generated from field: bool limits_enforced = 5;
+   * @generated from field: tidegate.catalog.v1.Plan.Billing billing = 5;
    */
-  limitsEnforced: boolean;
+  billing: Plan_Billing;
 
   /**
    * When the plan was created.
@@ -80,10 +80,27 @@ export declare type Plan = Message<"tidegate.catalog.v1.Plan"> & {
    * @generated from field: string etag = 8;
    */
   etag: string;
+
+  /**
+   * What the plan costs, for users to read, such as "10 EUR a month". At most 100
+   * characters.
+   *
+   * @generated from field: string price_label = 9;
+   */
+  priceLabel: string;
+
+  /**
+   * Attributes of the installation's own, for users to read: at most 20, with names of 1
+   * to 50 characters of A-Z, a-z, 0-9, "_", "." and "-" and values of at most 255.
+   *
+   * @generated from field: map<string, string> attributes = 10;
+   */
+  attributes: { [key: string]: string };
 };
 
 /**
- * Plan is what a subscription promises.
+ * Plan is what a subscription promises: the limits that gateways hold. It is given to
+ * subscriptions, applications and versions; all that apply to a session hold.
  *
  * @generated from message tidegate.catalog.v1.Plan
  */
@@ -114,20 +131,18 @@ export declare type PlanJson = {
   description?: string;
 
   /**
-   * How many messages a subscription may pass, both directions together. Not
-   * set means no limit.
+   * What the plan bounds; empty bounds nothing. At most 16, each with another name.
    *
-   * @generated from field: tidegate.catalog.v1.Quota quota = 4;
+   * @generated from field: repeated tidegate.catalog.v1.Limit limits = 4;
    */
-  quota?: QuotaJson;
+  limits?: LimitJson[];
 
   /**
-   * Whether gateways enforce the plan's limits. False while limits are only
-   * recorded; true for a plan without limits, which has nothing to enforce.
+   * What users pay under the plan. It is shown, and nothing is charged.
    *
-   * @generated from field: bool limits_enforced = 5;
+   * @generated from field: tidegate.catalog.v1.Plan.Billing billing = 5;
    */
-  limitsEnforced?: boolean;
+  billing?: Plan_BillingJson;
 
   /**
    * When the plan was created.
@@ -151,6 +166,22 @@ export declare type PlanJson = {
    * @generated from field: string etag = 8;
    */
   etag?: string;
+
+  /**
+   * What the plan costs, for users to read, such as "10 EUR a month". At most 100
+   * characters.
+   *
+   * @generated from field: string price_label = 9;
+   */
+  priceLabel?: string;
+
+  /**
+   * Attributes of the installation's own, for users to read: at most 20, with names of 1
+   * to 50 characters of A-Z, a-z, 0-9, "_", "." and "-" and values of at most 255.
+   *
+   * @generated from field: map<string, string> attributes = 10;
+   */
+  attributes?: { [key: string]: string };
 };
 
 /**
@@ -160,97 +191,42 @@ export declare type PlanJson = {
 export declare const PlanSchema: GenMessage<Plan, {jsonType: PlanJson}>;
 
 /**
- * Quota is a number of messages per time window.
+ * Whether a plan costs something.
  *
- * @generated from message tidegate.catalog.v1.Quota
+ * @generated from enum tidegate.catalog.v1.Plan.Billing
  */
-export declare type Quota = Message<"tidegate.catalog.v1.Quota"> & {
+export enum Plan_Billing {
   /**
-   * Messages per window, 1 to 10^15.
+   * Not set: FREE.
    *
-   * @generated from field: int64 messages = 1;
-   */
-  messages: bigint;
-
-  /**
-   * The window.
-   *
-   * @generated from field: tidegate.catalog.v1.Quota.Window window = 2;
-   */
-  window: Quota_Window;
-};
-
-/**
- * Quota is a number of messages per time window.
- *
- * @generated from message tidegate.catalog.v1.Quota
- */
-export declare type QuotaJson = {
-  /**
-   * Messages per window, 1 to 10^15.
-   *
-   * @generated from field: int64 messages = 1;
-   */
-  messages?: string;
-
-  /**
-   * The window.
-   *
-   * @generated from field: tidegate.catalog.v1.Quota.Window window = 2;
-   */
-  window?: Quota_WindowJson;
-};
-
-/**
- * Describes the message tidegate.catalog.v1.Quota.
- * Use `create(QuotaSchema)` to create a new message.
- */
-export declare const QuotaSchema: GenMessage<Quota, {jsonType: QuotaJson}>;
-
-/**
- * A time window, aligned to UTC.
- *
- * @generated from enum tidegate.catalog.v1.Quota.Window
- */
-export enum Quota_Window {
-  /**
-   * Not set.
-   *
-   * @generated from enum value: WINDOW_UNSPECIFIED = 0;
+   * @generated from enum value: BILLING_UNSPECIFIED = 0;
    */
   UNSPECIFIED = 0,
 
   /**
-   * A minute.
+   * It costs nothing.
    *
-   * @generated from enum value: WINDOW_MINUTE = 1;
+   * @generated from enum value: BILLING_FREE = 1;
    */
-  MINUTE = 1,
+  FREE = 1,
 
   /**
-   * An hour.
+   * It costs what price_label says.
    *
-   * @generated from enum value: WINDOW_HOUR = 2;
+   * @generated from enum value: BILLING_COMMERCIAL = 2;
    */
-  HOUR = 2,
-
-  /**
-   * A day.
-   *
-   * @generated from enum value: WINDOW_DAY = 3;
-   */
-  DAY = 3,
+  COMMERCIAL = 2,
 }
 
 /**
- * A time window, aligned to UTC.
+ * Whether a plan costs something.
  *
- * @generated from enum tidegate.catalog.v1.Quota.Window
+ * @generated from enum tidegate.catalog.v1.Plan.Billing
  */
-export declare type Quota_WindowJson = "WINDOW_UNSPECIFIED" | "WINDOW_MINUTE" | "WINDOW_HOUR" | "WINDOW_DAY";
+export declare type Plan_BillingJson = "BILLING_UNSPECIFIED" | "BILLING_FREE" | "BILLING_COMMERCIAL";
 
 /**
- * Describes the enum tidegate.catalog.v1.Quota.Window.
+ * Describes the enum tidegate.catalog.v1.Plan.Billing.
  */
-export declare const Quota_WindowSchema: GenEnum<Quota_Window, Quota_WindowJson>;
+export declare const Plan_BillingSchema: GenEnum<Plan_Billing, Plan_BillingJson>;
 

@@ -4,12 +4,13 @@
 
 import { enumDesc, fileDesc, messageDesc, tsEnum } from "@bufbuild/protobuf/codegenv2";
 import { file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
+import { file_tidegate_catalog_v1_limit } from "./limit_pb.js";
 
 /**
  * Describes the file tidegate/catalog/v1/plan.proto.
  */
 export const file_tidegate_catalog_v1_plan = /*@__PURE__*/
-  fileDesc("Ch50aWRlZ2F0ZS9jYXRhbG9nL3YxL3BsYW4ucHJvdG8SE3RpZGVnYXRlLmNhdGFsb2cudjEi8wEKBFBsYW4SDAoEbmFtZRgBIAEoCRIUCgxkaXNwbGF5X25hbWUYAiABKAkSEwoLZGVzY3JpcHRpb24YAyABKAkSKQoFcXVvdGEYBCABKAsyGi50aWRlZ2F0ZS5jYXRhbG9nLnYxLlF1b3RhEhcKD2xpbWl0c19lbmZvcmNlZBgFIAEoCBIvCgtjcmVhdGVfdGltZRgGIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLwoLdXBkYXRlX3RpbWUYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEgwKBGV0YWcYCCABKAkiogEKBVF1b3RhEhAKCG1lc3NhZ2VzGAEgASgDEjEKBndpbmRvdxgCIAEoDjIhLnRpZGVnYXRlLmNhdGFsb2cudjEuUXVvdGEuV2luZG93IlQKBldpbmRvdxIWChJXSU5ET1dfVU5TUEVDSUZJRUQQABIRCg1XSU5ET1dfTUlOVVRFEAESDwoLV0lORE9XX0hPVVIQAhIOCgpXSU5ET1dfREFZEANiBnByb3RvMw", [file_google_protobuf_timestamp]);
+  fileDesc("Ch50aWRlZ2F0ZS9jYXRhbG9nL3YxL3BsYW4ucHJvdG8SE3RpZGVnYXRlLmNhdGFsb2cudjEi5AMKBFBsYW4SDAoEbmFtZRgBIAEoCRIUCgxkaXNwbGF5X25hbWUYAiABKAkSEwoLZGVzY3JpcHRpb24YAyABKAkSKgoGbGltaXRzGAQgAygLMhoudGlkZWdhdGUuY2F0YWxvZy52MS5MaW1pdBIyCgdiaWxsaW5nGAUgASgOMiEudGlkZWdhdGUuY2F0YWxvZy52MS5QbGFuLkJpbGxpbmcSLwoLY3JlYXRlX3RpbWUYBiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi8KC3VwZGF0ZV90aW1lGAcgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIMCgRldGFnGAggASgJEhMKC3ByaWNlX2xhYmVsGAkgASgJEj0KCmF0dHJpYnV0ZXMYCiADKAsyKS50aWRlZ2F0ZS5jYXRhbG9nLnYxLlBsYW4uQXR0cmlidXRlc0VudHJ5GjEKD0F0dHJpYnV0ZXNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIkwKB0JpbGxpbmcSFwoTQklMTElOR19VTlNQRUNJRklFRBAAEhAKDEJJTExJTkdfRlJFRRABEhYKEkJJTExJTkdfQ09NTUVSQ0lBTBACYgZwcm90bzM", [file_google_protobuf_timestamp, file_tidegate_catalog_v1_limit]);
 
 /**
  * Describes the message tidegate.catalog.v1.Plan.
@@ -19,23 +20,16 @@ export const PlanSchema = /*@__PURE__*/
   messageDesc(file_tidegate_catalog_v1_plan, 0);
 
 /**
- * Describes the message tidegate.catalog.v1.Quota.
- * Use `create(QuotaSchema)` to create a new message.
+ * Describes the enum tidegate.catalog.v1.Plan.Billing.
  */
-export const QuotaSchema = /*@__PURE__*/
-  messageDesc(file_tidegate_catalog_v1_plan, 1);
+export const Plan_BillingSchema = /*@__PURE__*/
+  enumDesc(file_tidegate_catalog_v1_plan, 0, 0);
 
 /**
- * Describes the enum tidegate.catalog.v1.Quota.Window.
- */
-export const Quota_WindowSchema = /*@__PURE__*/
-  enumDesc(file_tidegate_catalog_v1_plan, 1, 0);
-
-/**
- * A time window, aligned to UTC.
+ * Whether a plan costs something.
  *
- * @generated from enum tidegate.catalog.v1.Quota.Window
+ * @generated from enum tidegate.catalog.v1.Plan.Billing
  */
-export const Quota_Window = /*@__PURE__*/
-  tsEnum(Quota_WindowSchema);
+export const Plan_Billing = /*@__PURE__*/
+  tsEnum(Plan_BillingSchema);
 

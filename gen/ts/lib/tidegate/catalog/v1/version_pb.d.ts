@@ -165,6 +165,38 @@ export declare type Version = Message<"tidegate.catalog.v1.Version"> & {
    * @generated from field: repeated string warnings = 17;
    */
   warnings: string[];
+
+  /**
+   * The plan of all the version's traffic together, plans/{plan}; empty means none. It is
+   * set by the owner with the role publisher, or by an administrator.
+   *
+   * @generated from field: string traffic_plan = 18;
+   */
+  trafficPlan: string;
+
+  /**
+   * Whether any valid token of an application enters, without a subscription. An
+   * application that has none then has the plan plans/async-default-subscriptionless.
+   *
+   * @generated from field: bool subscriptionless = 19;
+   */
+  subscriptionless: boolean;
+
+  /**
+   * The greatest message, in payload bytes of all its fragments together, 1 to 2^30; 0
+   * means that of the gateway. The smallest of what plans, version and gateway say
+   * holds.
+   *
+   * @generated from field: int64 max_message_bytes = 20;
+   */
+  maxMessageBytes: bigint;
+
+  /**
+   * What clients are told when a message is dropped.
+   *
+   * @generated from field: tidegate.catalog.v1.ErrorFrames error_frames = 21;
+   */
+  errorFrames?: ErrorFrames;
 };
 
 /**
@@ -318,6 +350,38 @@ export declare type VersionJson = {
    * @generated from field: repeated string warnings = 17;
    */
   warnings?: string[];
+
+  /**
+   * The plan of all the version's traffic together, plans/{plan}; empty means none. It is
+   * set by the owner with the role publisher, or by an administrator.
+   *
+   * @generated from field: string traffic_plan = 18;
+   */
+  trafficPlan?: string;
+
+  /**
+   * Whether any valid token of an application enters, without a subscription. An
+   * application that has none then has the plan plans/async-default-subscriptionless.
+   *
+   * @generated from field: bool subscriptionless = 19;
+   */
+  subscriptionless?: boolean;
+
+  /**
+   * The greatest message, in payload bytes of all its fragments together, 1 to 2^30; 0
+   * means that of the gateway. The smallest of what plans, version and gateway say
+   * holds.
+   *
+   * @generated from field: int64 max_message_bytes = 20;
+   */
+  maxMessageBytes?: string;
+
+  /**
+   * What clients are told when a message is dropped.
+   *
+   * @generated from field: tidegate.catalog.v1.ErrorFrames error_frames = 21;
+   */
+  errorFrames?: ErrorFramesJson;
 };
 
 /**
@@ -420,4 +484,110 @@ export declare type Version_PingsJson = "PINGS_UNSPECIFIED" | "PINGS_BOTH" | "PI
  * Describes the enum tidegate.catalog.v1.Version.Pings.
  */
 export declare const Version_PingsSchema: GenEnum<Version_Pings, Version_PingsJson>;
+
+/**
+ * ErrorFrames says what a client is told when a message to or from it is dropped: a text
+ * message of the gateway's own, between two messages, that no limit counts.
+ *
+ * @generated from message tidegate.catalog.v1.ErrorFrames
+ */
+export declare type ErrorFrames = Message<"tidegate.catalog.v1.ErrorFrames"> & {
+  /**
+   * What the messages are.
+   *
+   * @generated from field: tidegate.catalog.v1.ErrorFrames.Template template = 1;
+   */
+  template: ErrorFrames_Template;
+
+  /**
+   * The text with TEXT: 1 to 1000 bytes. Empty otherwise.
+   *
+   * @generated from field: string text = 2;
+   */
+  text: string;
+};
+
+/**
+ * ErrorFrames says what a client is told when a message to or from it is dropped: a text
+ * message of the gateway's own, between two messages, that no limit counts.
+ *
+ * @generated from message tidegate.catalog.v1.ErrorFrames
+ */
+export declare type ErrorFramesJson = {
+  /**
+   * What the messages are.
+   *
+   * @generated from field: tidegate.catalog.v1.ErrorFrames.Template template = 1;
+   */
+  template?: ErrorFrames_TemplateJson;
+
+  /**
+   * The text with TEXT: 1 to 1000 bytes. Empty otherwise.
+   *
+   * @generated from field: string text = 2;
+   */
+  text?: string;
+};
+
+/**
+ * Describes the message tidegate.catalog.v1.ErrorFrames.
+ * Use `create(ErrorFramesSchema)` to create a new message.
+ */
+export declare const ErrorFramesSchema: GenMessage<ErrorFrames, {jsonType: ErrorFramesJson}>;
+
+/**
+ * What the messages are.
+ *
+ * @generated from enum tidegate.catalog.v1.ErrorFrames.Template
+ */
+export enum ErrorFrames_Template {
+  /**
+   * Not set: JSON where no sub-protocol was agreed, NONE otherwise.
+   *
+   * @generated from enum value: TEMPLATE_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * Nothing is sent.
+   *
+   * @generated from enum value: TEMPLATE_NONE = 1;
+   */
+  NONE = 1,
+
+  /**
+   * At most one a second: {"error":{"code":4003,"reason":"throttled","dropped":N,
+   * "retryAfterMs":N,"ref":"…"}}.
+   *
+   * @generated from enum value: TEMPLATE_JSON = 2;
+   */
+  JSON = 2,
+
+  /**
+   * One for each dropped message, but no second one while one waits to be sent: "Error
+   * code: 4003 reason: Websocket frame throttled out", as WSO2 API Manager sends it.
+   *
+   * @generated from enum value: TEMPLATE_WSO2 = 3;
+   */
+  WSO2 = 3,
+
+  /**
+   * As WSO2, with the version's own text.
+   *
+   * @generated from enum value: TEMPLATE_TEXT = 4;
+   */
+  TEXT = 4,
+}
+
+/**
+ * What the messages are.
+ *
+ * @generated from enum tidegate.catalog.v1.ErrorFrames.Template
+ */
+export declare type ErrorFrames_TemplateJson = "TEMPLATE_UNSPECIFIED" | "TEMPLATE_NONE" | "TEMPLATE_JSON" | "TEMPLATE_WSO2" | "TEMPLATE_TEXT";
+
+/**
+ * Describes the enum tidegate.catalog.v1.ErrorFrames.Template.
+ */
+export declare const ErrorFrames_TemplateSchema: GenEnum<ErrorFrames_Template, ErrorFrames_TemplateJson>;
 

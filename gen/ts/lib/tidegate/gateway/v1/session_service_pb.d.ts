@@ -8,7 +8,7 @@
 import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import type { Message } from "@bufbuild/protobuf";
 import type { EmptySchema, Timestamp, TimestampJson } from "@bufbuild/protobuf/wkt";
-import type { Traffic, TrafficJson } from "../../usage/v1/usage_pb.js";
+import type { LimitUsage, LimitUsageJson, Traffic, TrafficJson } from "../../usage/v1/usage_pb.js";
 
 /**
  * Describes the file tidegate/gateway/v1/session_service.proto.
@@ -218,6 +218,43 @@ export declare type Session = Message<"tidegate.gateway.v1.Session"> & {
    * @generated from field: string subprotocol = 11;
    */
   subprotocol: string;
+
+  /**
+   * The plan of the subscription, plans/{plan}; of an application without a subscription
+   * its own there. Empty for the scheme none.
+   *
+   * @generated from field: string plan = 12;
+   */
+  plan: string;
+
+  /**
+   * The application's own plan, or empty.
+   *
+   * @generated from field: string application_plan = 13;
+   */
+  applicationPlan: string;
+
+  /**
+   * The version's plan, or empty. It is shown to the version's owner and administrators.
+   *
+   * @generated from field: string traffic_plan = 14;
+   */
+  trafficPlan: string;
+
+  /**
+   * What limits did to the session so far. Limits of the version are shown to its owner
+   * and administrators only. The times of these are not set.
+   *
+   * @generated from field: repeated tidegate.usage.v1.LimitUsage limits = 15;
+   */
+  limits: LimitUsage[];
+
+  /**
+   * Since when the session is paused; not set while it is not.
+   *
+   * @generated from field: google.protobuf.Timestamp paused_since_time = 16;
+   */
+  pausedSinceTime?: Timestamp;
 };
 
 /**
@@ -303,6 +340,43 @@ export declare type SessionJson = {
    * @generated from field: string subprotocol = 11;
    */
   subprotocol?: string;
+
+  /**
+   * The plan of the subscription, plans/{plan}; of an application without a subscription
+   * its own there. Empty for the scheme none.
+   *
+   * @generated from field: string plan = 12;
+   */
+  plan?: string;
+
+  /**
+   * The application's own plan, or empty.
+   *
+   * @generated from field: string application_plan = 13;
+   */
+  applicationPlan?: string;
+
+  /**
+   * The version's plan, or empty. It is shown to the version's owner and administrators.
+   *
+   * @generated from field: string traffic_plan = 14;
+   */
+  trafficPlan?: string;
+
+  /**
+   * What limits did to the session so far. Limits of the version are shown to its owner
+   * and administrators only. The times of these are not set.
+   *
+   * @generated from field: repeated tidegate.usage.v1.LimitUsage limits = 15;
+   */
+  limits?: LimitUsageJson[];
+
+  /**
+   * Since when the session is paused; not set while it is not.
+   *
+   * @generated from field: google.protobuf.Timestamp paused_since_time = 16;
+   */
+  pausedSinceTime?: TimestampJson;
 };
 
 /**
@@ -506,7 +580,8 @@ export declare type ListSessionsRequest = Message<"tidegate.gateway.v1.ListSessi
 
   /**
    * Restricts the list: terms `field = "value"` joined by AND, on version,
-   * application, subscription and user. At most 1024 characters.
+   * application, subscription, user and plan, which the session has at any place. At most
+   * 1024 characters.
    *
    * @generated from field: string filter = 4;
    */
@@ -552,7 +627,8 @@ export declare type ListSessionsRequestJson = {
 
   /**
    * Restricts the list: terms `field = "value"` joined by AND, on version,
-   * application, subscription and user. At most 1024 characters.
+   * application, subscription, user and plan, which the session has at any place. At most
+   * 1024 characters.
    *
    * @generated from field: string filter = 4;
    */
@@ -600,6 +676,13 @@ export declare type ListSessionsResponse = Message<"tidegate.gateway.v1.ListSess
    * @generated from field: repeated string unreachable = 3;
    */
   unreachable: string[];
+
+  /**
+   * How many sessions there are on all pages.
+   *
+   * @generated from field: int32 total_size = 4;
+   */
+  totalSize: number;
 };
 
 /**
@@ -629,6 +712,13 @@ export declare type ListSessionsResponseJson = {
    * @generated from field: repeated string unreachable = 3;
    */
   unreachable?: string[];
+
+  /**
+   * How many sessions there are on all pages.
+   *
+   * @generated from field: int32 total_size = 4;
+   */
+  totalSize?: number;
 };
 
 /**

@@ -76,6 +76,14 @@ export declare type Application = Message<"tidegate.subscription.v1.Application"
    * @generated from field: string etag = 7;
    */
   etag: string;
+
+  /**
+   * The plan of all the application's traffic together, to whatever versions,
+   * plans/{plan}; empty means none. Only an administrator may change it.
+   *
+   * @generated from field: string plan = 8;
+   */
+  plan: string;
 };
 
 /**
@@ -140,6 +148,14 @@ export declare type ApplicationJson = {
    * @generated from field: string etag = 7;
    */
   etag?: string;
+
+  /**
+   * The plan of all the application's traffic together, to whatever versions,
+   * plans/{plan}; empty means none. Only an administrator may change it.
+   *
+   * @generated from field: string plan = 8;
+   */
+  plan?: string;
 };
 
 /**

@@ -2,7 +2,7 @@
 // @generated from file tidegate/subscription/v1/subscription.proto (package tidegate.subscription.v1, syntax proto3)
 /* eslint-disable */
 
-import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
+import type { GenEnum, GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import type { Message } from "@bufbuild/protobuf";
 import type { Timestamp, TimestampJson } from "@bufbuild/protobuf/wkt";
 
@@ -40,7 +40,9 @@ export declare type Subscription = Message<"tidegate.subscription.v1.Subscriptio
   version: string;
 
   /**
-   * The plan, plans/{plan}; the version must offer it.
+   * The plan, plans/{plan}. The version must offer it, unless the version's publisher or
+   * an administrator moves the subscription to it. A plan that the version offers no
+   * longer stays.
    *
    * @generated from field: string plan = 4;
    */
@@ -68,6 +70,13 @@ export declare type Subscription = Message<"tidegate.subscription.v1.Subscriptio
    * @generated from field: string etag = 7;
    */
   etag: string;
+
+  /**
+   * The state; changed only by BlockSubscription and RestoreSubscription.
+   *
+   * @generated from field: tidegate.subscription.v1.Subscription.State state = 8;
+   */
+  state: Subscription_State;
 };
 
 /**
@@ -99,7 +108,9 @@ export declare type SubscriptionJson = {
   version?: string;
 
   /**
-   * The plan, plans/{plan}; the version must offer it.
+   * The plan, plans/{plan}. The version must offer it, unless the version's publisher or
+   * an administrator moves the subscription to it. A plan that the version offers no
+   * longer stays.
    *
    * @generated from field: string plan = 4;
    */
@@ -127,6 +138,13 @@ export declare type SubscriptionJson = {
    * @generated from field: string etag = 7;
    */
   etag?: string;
+
+  /**
+   * The state; changed only by BlockSubscription and RestoreSubscription.
+   *
+   * @generated from field: tidegate.subscription.v1.Subscription.State state = 8;
+   */
+  state?: Subscription_StateJson;
 };
 
 /**
@@ -134,4 +152,44 @@ export declare type SubscriptionJson = {
  * Use `create(SubscriptionSchema)` to create a new message.
  */
 export declare const SubscriptionSchema: GenMessage<Subscription, {jsonType: SubscriptionJson}>;
+
+/**
+ * Whether the subscription may be used.
+ *
+ * @generated from enum tidegate.subscription.v1.Subscription.State
+ */
+export enum Subscription_State {
+  /**
+   * Not set.
+   *
+   * @generated from enum value: STATE_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * It may.
+   *
+   * @generated from enum value: STATE_ACTIVE = 1;
+   */
+  ACTIVE = 1,
+
+  /**
+   * It may not: handshakes are answered 403.
+   *
+   * @generated from enum value: STATE_BLOCKED = 2;
+   */
+  BLOCKED = 2,
+}
+
+/**
+ * Whether the subscription may be used.
+ *
+ * @generated from enum tidegate.subscription.v1.Subscription.State
+ */
+export declare type Subscription_StateJson = "STATE_UNSPECIFIED" | "STATE_ACTIVE" | "STATE_BLOCKED";
+
+/**
+ * Describes the enum tidegate.subscription.v1.Subscription.State.
+ */
+export declare const Subscription_StateSchema: GenEnum<Subscription_State, Subscription_StateJson>;
 

@@ -2,14 +2,14 @@
 // @generated from file tidegate/subscription/v1/subscription.proto (package tidegate.subscription.v1, syntax proto3)
 /* eslint-disable */
 
-import { fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
+import { enumDesc, fileDesc, messageDesc, tsEnum } from "@bufbuild/protobuf/codegenv2";
 import { file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
 
 /**
  * Describes the file tidegate/subscription/v1/subscription.proto.
  */
 export const file_tidegate_subscription_v1_subscription = /*@__PURE__*/
-  fileDesc("Cit0aWRlZ2F0ZS9zdWJzY3JpcHRpb24vdjEvc3Vic2NyaXB0aW9uLnByb3RvEhh0aWRlZ2F0ZS5zdWJzY3JpcHRpb24udjEiwAEKDFN1YnNjcmlwdGlvbhIMCgRuYW1lGAEgASgJEhMKC2FwcGxpY2F0aW9uGAIgASgJEg8KB3ZlcnNpb24YAyABKAkSDAoEcGxhbhgEIAEoCRIvCgtjcmVhdGVfdGltZRgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLwoLdXBkYXRlX3RpbWUYBiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEgwKBGV0YWcYByABKAliBnByb3RvMw", [file_google_protobuf_timestamp]);
+  fileDesc("Cit0aWRlZ2F0ZS9zdWJzY3JpcHRpb24vdjEvc3Vic2NyaXB0aW9uLnByb3RvEhh0aWRlZ2F0ZS5zdWJzY3JpcHRpb24udjEiwgIKDFN1YnNjcmlwdGlvbhIMCgRuYW1lGAEgASgJEhMKC2FwcGxpY2F0aW9uGAIgASgJEg8KB3ZlcnNpb24YAyABKAkSDAoEcGxhbhgEIAEoCRIvCgtjcmVhdGVfdGltZRgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLwoLdXBkYXRlX3RpbWUYBiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEgwKBGV0YWcYByABKAkSOwoFc3RhdGUYCCABKA4yLC50aWRlZ2F0ZS5zdWJzY3JpcHRpb24udjEuU3Vic2NyaXB0aW9uLlN0YXRlIkMKBVN0YXRlEhUKEVNUQVRFX1VOU1BFQ0lGSUVEEAASEAoMU1RBVEVfQUNUSVZFEAESEQoNU1RBVEVfQkxPQ0tFRBACYgZwcm90bzM", [file_google_protobuf_timestamp]);
 
 /**
  * Describes the message tidegate.subscription.v1.Subscription.
@@ -17,4 +17,18 @@ export const file_tidegate_subscription_v1_subscription = /*@__PURE__*/
  */
 export const SubscriptionSchema = /*@__PURE__*/
   messageDesc(file_tidegate_subscription_v1_subscription, 0);
+
+/**
+ * Describes the enum tidegate.subscription.v1.Subscription.State.
+ */
+export const Subscription_StateSchema = /*@__PURE__*/
+  enumDesc(file_tidegate_subscription_v1_subscription, 0, 0);
+
+/**
+ * Whether the subscription may be used.
+ *
+ * @generated from enum tidegate.subscription.v1.Subscription.State
+ */
+export const Subscription_State = /*@__PURE__*/
+  tsEnum(Subscription_StateSchema);
 

@@ -297,6 +297,102 @@ export declare type DeleteSubscriptionRequestJson = {
 export declare const DeleteSubscriptionRequestSchema: GenMessage<DeleteSubscriptionRequest, {jsonType: DeleteSubscriptionRequestJson}>;
 
 /**
+ * BlockSubscriptionRequest names a subscription to block.
+ *
+ * @generated from message tidegate.subscription.v1.BlockSubscriptionRequest
+ */
+export declare type BlockSubscriptionRequest = Message<"tidegate.subscription.v1.BlockSubscriptionRequest"> & {
+  /**
+   * subscriptions/{subscription}.
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * The current etag, or empty. At most 64 characters.
+   *
+   * @generated from field: string etag = 2;
+   */
+  etag: string;
+};
+
+/**
+ * BlockSubscriptionRequest names a subscription to block.
+ *
+ * @generated from message tidegate.subscription.v1.BlockSubscriptionRequest
+ */
+export declare type BlockSubscriptionRequestJson = {
+  /**
+   * subscriptions/{subscription}.
+   *
+   * @generated from field: string name = 1;
+   */
+  name?: string;
+
+  /**
+   * The current etag, or empty. At most 64 characters.
+   *
+   * @generated from field: string etag = 2;
+   */
+  etag?: string;
+};
+
+/**
+ * Describes the message tidegate.subscription.v1.BlockSubscriptionRequest.
+ * Use `create(BlockSubscriptionRequestSchema)` to create a new message.
+ */
+export declare const BlockSubscriptionRequestSchema: GenMessage<BlockSubscriptionRequest, {jsonType: BlockSubscriptionRequestJson}>;
+
+/**
+ * RestoreSubscriptionRequest names a subscription to restore.
+ *
+ * @generated from message tidegate.subscription.v1.RestoreSubscriptionRequest
+ */
+export declare type RestoreSubscriptionRequest = Message<"tidegate.subscription.v1.RestoreSubscriptionRequest"> & {
+  /**
+   * subscriptions/{subscription}.
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * The current etag, or empty. At most 64 characters.
+   *
+   * @generated from field: string etag = 2;
+   */
+  etag: string;
+};
+
+/**
+ * RestoreSubscriptionRequest names a subscription to restore.
+ *
+ * @generated from message tidegate.subscription.v1.RestoreSubscriptionRequest
+ */
+export declare type RestoreSubscriptionRequestJson = {
+  /**
+   * subscriptions/{subscription}.
+   *
+   * @generated from field: string name = 1;
+   */
+  name?: string;
+
+  /**
+   * The current etag, or empty. At most 64 characters.
+   *
+   * @generated from field: string etag = 2;
+   */
+  etag?: string;
+};
+
+/**
+ * Describes the message tidegate.subscription.v1.RestoreSubscriptionRequest.
+ * Use `create(RestoreSubscriptionRequestSchema)` to create a new message.
+ */
+export declare const RestoreSubscriptionRequestSchema: GenMessage<RestoreSubscriptionRequest, {jsonType: RestoreSubscriptionRequestJson}>;
+
+/**
  * SubscriptionService manages the subscriptions of applications.
  *
  * Every method needs a user's token. Users see and change the subscriptions of
@@ -343,8 +439,10 @@ export declare const SubscriptionService: GenService<{
     output: typeof ListSubscriptionsResponseSchema;
   },
   /**
-   * Changes a subscription's plan. FAILED_PRECONDITION when the version does
-   * not offer it.
+   * Changes a subscription's plan; live sessions go on under it within a second. The
+   * application's owner chooses among those that the version offers, else
+   * FAILED_PRECONDITION. The version's owner with the role publisher, and
+   * administrators, may choose any plan.
    *
    * @generated from rpc tidegate.subscription.v1.SubscriptionService.UpdateSubscription
    */
@@ -362,6 +460,30 @@ export declare const SubscriptionService: GenService<{
     methodKind: "unary";
     input: typeof DeleteSubscriptionRequestSchema;
     output: typeof EmptySchema;
+  },
+  /**
+   * Blocks a subscription: new handshakes under it are answered 403 and live sessions end
+   * with 4006, within a second. One that is blocked stays as it is, without a change.
+   * Needs the version's owner with the role publisher, or an administrator.
+   *
+   * @generated from rpc tidegate.subscription.v1.SubscriptionService.BlockSubscription
+   */
+  blockSubscription: {
+    methodKind: "unary";
+    input: typeof BlockSubscriptionRequestSchema;
+    output: typeof SubscriptionSchema;
+  },
+  /**
+   * Lets a blocked subscription be used again. One that is active stays as it is,
+   * without a change. Needs the version's owner with the role publisher, or an
+   * administrator.
+   *
+   * @generated from rpc tidegate.subscription.v1.SubscriptionService.RestoreSubscription
+   */
+  restoreSubscription: {
+    methodKind: "unary";
+    input: typeof RestoreSubscriptionRequestSchema;
+    output: typeof SubscriptionSchema;
   },
 }>;
 

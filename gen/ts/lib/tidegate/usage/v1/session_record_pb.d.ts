@@ -5,7 +5,7 @@
 import type { GenEnum, GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import type { Message } from "@bufbuild/protobuf";
 import type { Timestamp, TimestampJson } from "@bufbuild/protobuf/wkt";
-import type { Traffic, TrafficJson } from "./usage_pb.js";
+import type { LimitUsage, LimitUsageJson, Traffic, TrafficJson } from "./usage_pb.js";
 
 /**
  * Describes the file tidegate/usage/v1/session_record.proto.
@@ -267,6 +267,22 @@ export declare type SessionRecord = Message<"tidegate.usage.v1.SessionRecord"> &
    * @generated from field: string username = 33;
    */
   username: string;
+
+  /**
+   * The plan of the subscription, plans/{plan}, that held at the end; of applications
+   * without a subscription theirs. Empty for none.
+   *
+   * @generated from field: string plan = 34;
+   */
+  plan: string;
+
+  /**
+   * What limits did to the session, or the limit that refused the handshake. At most 64.
+   * Limits of the version are shown to its owner and administrators only.
+   *
+   * @generated from field: repeated tidegate.usage.v1.LimitUsage limits = 35;
+   */
+  limits: LimitUsage[];
 };
 
 /**
@@ -524,6 +540,22 @@ export declare type SessionRecordJson = {
    * @generated from field: string username = 33;
    */
   username?: string;
+
+  /**
+   * The plan of the subscription, plans/{plan}, that held at the end; of applications
+   * without a subscription theirs. Empty for none.
+   *
+   * @generated from field: string plan = 34;
+   */
+  plan?: string;
+
+  /**
+   * What limits did to the session, or the limit that refused the handshake. At most 64.
+   * Limits of the version are shown to its owner and administrators only.
+   *
+   * @generated from field: repeated tidegate.usage.v1.LimitUsage limits = 35;
+   */
+  limits?: LimitUsageJson[];
 };
 
 /**
@@ -721,6 +753,21 @@ export enum EndReason {
    * @generated from enum value: END_REASON_REFUSED = 18;
    */
   REFUSED = 18,
+
+  /**
+   * A limit of a plan closed the session, or what was paused or dropped went on for too
+   * long; detail names place, plan and limit.
+   *
+   * @generated from enum value: END_REASON_THROTTLED = 19;
+   */
+  THROTTLED = 19,
+
+  /**
+   * A newer connection got the seat of the session.
+   *
+   * @generated from enum value: END_REASON_REPLACED = 20;
+   */
+  REPLACED = 20,
 }
 
 /**
@@ -730,7 +777,7 @@ export enum EndReason {
  *
  * @generated from enum tidegate.usage.v1.EndReason
  */
-export declare type EndReasonJson = "END_REASON_UNSPECIFIED" | "END_REASON_PEER_CLOSE" | "END_REASON_CLIENT_GONE" | "END_REASON_BACKEND_GONE" | "END_REASON_CLOSE_TIMEOUT" | "END_REASON_IDLE" | "END_REASON_MAX_AGE" | "END_REASON_TOO_BIG" | "END_REASON_SLOW" | "END_REASON_FLOOD" | "END_REASON_PROTOCOL" | "END_REASON_EXPIRED" | "END_REASON_REVOKED" | "END_REASON_BLOCKED" | "END_REASON_OPERATOR_CLOSE" | "END_REASON_DRAIN" | "END_REASON_BACKEND_REFUSED" | "END_REASON_REFUSED";
+export declare type EndReasonJson = "END_REASON_UNSPECIFIED" | "END_REASON_PEER_CLOSE" | "END_REASON_CLIENT_GONE" | "END_REASON_BACKEND_GONE" | "END_REASON_CLOSE_TIMEOUT" | "END_REASON_IDLE" | "END_REASON_MAX_AGE" | "END_REASON_TOO_BIG" | "END_REASON_SLOW" | "END_REASON_FLOOD" | "END_REASON_PROTOCOL" | "END_REASON_EXPIRED" | "END_REASON_REVOKED" | "END_REASON_BLOCKED" | "END_REASON_OPERATOR_CLOSE" | "END_REASON_DRAIN" | "END_REASON_BACKEND_REFUSED" | "END_REASON_REFUSED" | "END_REASON_THROTTLED" | "END_REASON_REPLACED";
 
 /**
  * Describes the enum tidegate.usage.v1.EndReason.

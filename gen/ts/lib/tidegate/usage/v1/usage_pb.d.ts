@@ -2,11 +2,13 @@
 // @generated from file tidegate/usage/v1/usage.proto (package tidegate.usage.v1, syntax proto3)
 /* eslint-disable */
 
-// Package tidegate.usage.v1 says what passed through gateways: usage by the
-// hour, and a record of each ended session and of each refused handshake.
+// Package tidegate.usage.v1 says what passed through gateways: usage by the minute, hour
+// and day, what is left of quotas, and a record of each ended session and of each refused
+// handshake.
 
 import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import type { Message } from "@bufbuild/protobuf";
+import type { PlanPlace, PlanPlaceJson } from "../../catalog/v1/limit_pb.js";
 import type { Timestamp, TimestampJson } from "@bufbuild/protobuf/wkt";
 
 /**
@@ -91,71 +93,327 @@ export declare type TrafficJson = {
 export declare const TrafficSchema: GenMessage<Traffic, {jsonType: TrafficJson}>;
 
 /**
- * Usage is the traffic of one subscription through gateways in one hour.
+ * LimitUsage is what a limit of a plan did.
+ *
+ * @generated from message tidegate.usage.v1.LimitUsage
+ */
+export declare type LimitUsage = Message<"tidegate.usage.v1.LimitUsage"> & {
+  /**
+   * What the plan was given to.
+   *
+   * @generated from field: tidegate.catalog.v1.PlanPlace place = 1;
+   */
+  place: PlanPlace;
+
+  /**
+   * The plan, plans/{plan}.
+   *
+   * @generated from field: string plan = 2;
+   */
+  plan: string;
+
+  /**
+   * The limit's name in the plan, 1 to 40 characters.
+   *
+   * @generated from field: string limit = 3;
+   */
+  limit: string;
+
+  /**
+   * Times that a session was paused, at most 10^15.
+   *
+   * @generated from field: uint64 pauses = 4;
+   */
+  pauses: bigint;
+
+  /**
+   * How long sessions were paused, in all, at most 10^15 milliseconds.
+   *
+   * @generated from field: uint64 paused_milliseconds = 5;
+   */
+  pausedMilliseconds: bigint;
+
+  /**
+   * Messages that were dropped, at most 10^15.
+   *
+   * @generated from field: uint64 dropped_messages = 6;
+   */
+  droppedMessages: bigint;
+
+  /**
+   * Sessions that were closed, at most 10^15.
+   *
+   * @generated from field: uint64 closed_sessions = 7;
+   */
+  closedSessions: bigint;
+
+  /**
+   * Handshakes that were refused, at most 10^15.
+   *
+   * @generated from field: uint64 refused_handshakes = 8;
+   */
+  refusedHandshakes: bigint;
+
+  /**
+   * Hits of a limit on observe: what it would have refused. At most 10^15.
+   *
+   * @generated from field: uint64 observed_hits = 9;
+   */
+  observedHits: bigint;
+
+  /**
+   * When the limit did any of this first in the time that the usage is for. Not
+   * set in session records and live sessions.
+   *
+   * @generated from field: google.protobuf.Timestamp first_time = 10;
+   */
+  firstTime?: Timestamp;
+
+  /**
+   * When it did any of this last.
+   *
+   * @generated from field: google.protobuf.Timestamp last_time = 11;
+   */
+  lastTime?: Timestamp;
+};
+
+/**
+ * LimitUsage is what a limit of a plan did.
+ *
+ * @generated from message tidegate.usage.v1.LimitUsage
+ */
+export declare type LimitUsageJson = {
+  /**
+   * What the plan was given to.
+   *
+   * @generated from field: tidegate.catalog.v1.PlanPlace place = 1;
+   */
+  place?: PlanPlaceJson;
+
+  /**
+   * The plan, plans/{plan}.
+   *
+   * @generated from field: string plan = 2;
+   */
+  plan?: string;
+
+  /**
+   * The limit's name in the plan, 1 to 40 characters.
+   *
+   * @generated from field: string limit = 3;
+   */
+  limit?: string;
+
+  /**
+   * Times that a session was paused, at most 10^15.
+   *
+   * @generated from field: uint64 pauses = 4;
+   */
+  pauses?: string;
+
+  /**
+   * How long sessions were paused, in all, at most 10^15 milliseconds.
+   *
+   * @generated from field: uint64 paused_milliseconds = 5;
+   */
+  pausedMilliseconds?: string;
+
+  /**
+   * Messages that were dropped, at most 10^15.
+   *
+   * @generated from field: uint64 dropped_messages = 6;
+   */
+  droppedMessages?: string;
+
+  /**
+   * Sessions that were closed, at most 10^15.
+   *
+   * @generated from field: uint64 closed_sessions = 7;
+   */
+  closedSessions?: string;
+
+  /**
+   * Handshakes that were refused, at most 10^15.
+   *
+   * @generated from field: uint64 refused_handshakes = 8;
+   */
+  refusedHandshakes?: string;
+
+  /**
+   * Hits of a limit on observe: what it would have refused. At most 10^15.
+   *
+   * @generated from field: uint64 observed_hits = 9;
+   */
+  observedHits?: string;
+
+  /**
+   * When the limit did any of this first in the time that the usage is for. Not
+   * set in session records and live sessions.
+   *
+   * @generated from field: google.protobuf.Timestamp first_time = 10;
+   */
+  firstTime?: TimestampJson;
+
+  /**
+   * When it did any of this last.
+   *
+   * @generated from field: google.protobuf.Timestamp last_time = 11;
+   */
+  lastTime?: TimestampJson;
+};
+
+/**
+ * Describes the message tidegate.usage.v1.LimitUsage.
+ * Use `create(LimitUsageSchema)` to create a new message.
+ */
+export declare const LimitUsageSchema: GenMessage<LimitUsage, {jsonType: LimitUsageJson}>;
+
+/**
+ * RefusedHandshakes counts handshakes that were answered with a status.
+ *
+ * @generated from message tidegate.usage.v1.RefusedHandshakes
+ */
+export declare type RefusedHandshakes = Message<"tidegate.usage.v1.RefusedHandshakes"> & {
+  /**
+   * The HTTP status, 400 to 599.
+   *
+   * @generated from field: uint32 status = 1;
+   */
+  status: number;
+
+  /**
+   * How many, 1 to 10^15.
+   *
+   * @generated from field: uint64 count = 2;
+   */
+  count: bigint;
+};
+
+/**
+ * RefusedHandshakes counts handshakes that were answered with a status.
+ *
+ * @generated from message tidegate.usage.v1.RefusedHandshakes
+ */
+export declare type RefusedHandshakesJson = {
+  /**
+   * The HTTP status, 400 to 599.
+   *
+   * @generated from field: uint32 status = 1;
+   */
+  status?: number;
+
+  /**
+   * How many, 1 to 10^15.
+   *
+   * @generated from field: uint64 count = 2;
+   */
+  count?: string;
+};
+
+/**
+ * Describes the message tidegate.usage.v1.RefusedHandshakes.
+ * Use `create(RefusedHandshakesSchema)` to create a new message.
+ */
+export declare const RefusedHandshakesSchema: GenMessage<RefusedHandshakes, {jsonType: RefusedHandshakesJson}>;
+
+/**
+ * Usage is what passed through gateways, was held back and was refused in a span of time:
+ * all that the caller may see, or one group of it.
  *
  * @generated from message tidegate.usage.v1.Usage
  */
 export declare type Usage = Message<"tidegate.usage.v1.Usage"> & {
   /**
-   * The subscription, or empty for the scheme none.
+   * Start of the span, UTC.
    *
-   * @generated from field: string subscription = 1;
+   * @generated from field: google.protobuf.Timestamp start_time = 1;
    */
-  subscription: string;
+  startTime?: Timestamp;
 
   /**
-   * The application, or empty for the scheme none.
+   * The API, apis/{api}, where usage is grouped by api.
    *
-   * @generated from field: string application = 2;
+   * @generated from field: string api = 2;
    */
-  application: string;
+  api: string;
 
   /**
-   * The version, apis/{api}/versions/{version}.
+   * The version, where usage is grouped by version.
    *
    * @generated from field: string version = 3;
    */
   version: string;
 
   /**
-   * Start of the hour, UTC.
+   * The application, where usage is grouped by application; empty for the scheme none.
    *
-   * @generated from field: google.protobuf.Timestamp hour = 4;
+   * @generated from field: string application = 4;
    */
-  hour?: Timestamp;
+  application: string;
 
   /**
-   * Sessions begun, at most 10^15.
+   * The subscription, where usage is grouped by subscription; empty for the scheme none,
+   * and where the version needs no subscription.
    *
-   * @generated from field: uint64 sessions = 5;
+   * @generated from field: string subscription = 5;
+   */
+  subscription: string;
+
+  /**
+   * The plan of the subscription, where usage is grouped by plan; the version's plan for
+   * the scheme none; empty for none.
+   *
+   * @generated from field: string plan = 6;
+   */
+  plan: string;
+
+  /**
+   * Sessions begun.
+   *
+   * @generated from field: uint64 sessions = 7;
    */
   sessions: bigint;
 
   /**
    * Traffic from clients to the backend.
    *
-   * @generated from field: tidegate.usage.v1.Traffic inbound = 6;
+   * @generated from field: tidegate.usage.v1.Traffic inbound = 8;
    */
   inbound?: Traffic;
 
   /**
    * Traffic from the backend to clients.
    *
-   * @generated from field: tidegate.usage.v1.Traffic outbound = 7;
+   * @generated from field: tidegate.usage.v1.Traffic outbound = 9;
    */
   outbound?: Traffic;
 
   /**
-   * What users call the API, the last display name of one that was deleted.
+   * What limits did, by place, plan and name.
    *
-   * @generated from field: string api_display_name = 8;
+   * @generated from field: repeated tidegate.usage.v1.LimitUsage limits = 10;
+   */
+  limits: LimitUsage[];
+
+  /**
+   * Refused handshakes by status, lowest first.
+   *
+   * @generated from field: repeated tidegate.usage.v1.RefusedHandshakes refused_handshakes = 11;
+   */
+  refusedHandshakes: RefusedHandshakes[];
+
+  /**
+   * What users call the API of api or version, the last display name of one that was
+   * deleted.
+   *
+   * @generated from field: string api_display_name = 12;
    */
   apiDisplayName: string;
 
   /**
    * The version's version string, such as 1.0.0; of one that was deleted too.
    *
-   * @generated from field: string version_string = 9;
+   * @generated from field: string version_string = 13;
    */
   versionString: string;
 
@@ -163,7 +421,7 @@ export declare type Usage = Message<"tidegate.usage.v1.Usage"> & {
    * What users call the application, the last display name of one that was deleted;
    * empty for the scheme none.
    *
-   * @generated from field: string application_display_name = 10;
+   * @generated from field: string application_display_name = 14;
    */
   applicationDisplayName: string;
 
@@ -171,77 +429,116 @@ export declare type Usage = Message<"tidegate.usage.v1.Usage"> & {
    * The username of the application's owner, the last one of a user that was
    * deleted; empty for the scheme none.
    *
-   * @generated from field: string username = 11;
+   * @generated from field: string username = 15;
    */
   username: string;
+
+  /**
+   * What users call the plan; empty for one that was deleted.
+   *
+   * @generated from field: string plan_display_name = 16;
+   */
+  planDisplayName: string;
 };
 
 /**
- * Usage is the traffic of one subscription through gateways in one hour.
+ * Usage is what passed through gateways, was held back and was refused in a span of time:
+ * all that the caller may see, or one group of it.
  *
  * @generated from message tidegate.usage.v1.Usage
  */
 export declare type UsageJson = {
   /**
-   * The subscription, or empty for the scheme none.
+   * Start of the span, UTC.
    *
-   * @generated from field: string subscription = 1;
+   * @generated from field: google.protobuf.Timestamp start_time = 1;
    */
-  subscription?: string;
+  startTime?: TimestampJson;
 
   /**
-   * The application, or empty for the scheme none.
+   * The API, apis/{api}, where usage is grouped by api.
    *
-   * @generated from field: string application = 2;
+   * @generated from field: string api = 2;
    */
-  application?: string;
+  api?: string;
 
   /**
-   * The version, apis/{api}/versions/{version}.
+   * The version, where usage is grouped by version.
    *
    * @generated from field: string version = 3;
    */
   version?: string;
 
   /**
-   * Start of the hour, UTC.
+   * The application, where usage is grouped by application; empty for the scheme none.
    *
-   * @generated from field: google.protobuf.Timestamp hour = 4;
+   * @generated from field: string application = 4;
    */
-  hour?: TimestampJson;
+  application?: string;
 
   /**
-   * Sessions begun, at most 10^15.
+   * The subscription, where usage is grouped by subscription; empty for the scheme none,
+   * and where the version needs no subscription.
    *
-   * @generated from field: uint64 sessions = 5;
+   * @generated from field: string subscription = 5;
+   */
+  subscription?: string;
+
+  /**
+   * The plan of the subscription, where usage is grouped by plan; the version's plan for
+   * the scheme none; empty for none.
+   *
+   * @generated from field: string plan = 6;
+   */
+  plan?: string;
+
+  /**
+   * Sessions begun.
+   *
+   * @generated from field: uint64 sessions = 7;
    */
   sessions?: string;
 
   /**
    * Traffic from clients to the backend.
    *
-   * @generated from field: tidegate.usage.v1.Traffic inbound = 6;
+   * @generated from field: tidegate.usage.v1.Traffic inbound = 8;
    */
   inbound?: TrafficJson;
 
   /**
    * Traffic from the backend to clients.
    *
-   * @generated from field: tidegate.usage.v1.Traffic outbound = 7;
+   * @generated from field: tidegate.usage.v1.Traffic outbound = 9;
    */
   outbound?: TrafficJson;
 
   /**
-   * What users call the API, the last display name of one that was deleted.
+   * What limits did, by place, plan and name.
    *
-   * @generated from field: string api_display_name = 8;
+   * @generated from field: repeated tidegate.usage.v1.LimitUsage limits = 10;
+   */
+  limits?: LimitUsageJson[];
+
+  /**
+   * Refused handshakes by status, lowest first.
+   *
+   * @generated from field: repeated tidegate.usage.v1.RefusedHandshakes refused_handshakes = 11;
+   */
+  refusedHandshakes?: RefusedHandshakesJson[];
+
+  /**
+   * What users call the API of api or version, the last display name of one that was
+   * deleted.
+   *
+   * @generated from field: string api_display_name = 12;
    */
   apiDisplayName?: string;
 
   /**
    * The version's version string, such as 1.0.0; of one that was deleted too.
    *
-   * @generated from field: string version_string = 9;
+   * @generated from field: string version_string = 13;
    */
   versionString?: string;
 
@@ -249,7 +546,7 @@ export declare type UsageJson = {
    * What users call the application, the last display name of one that was deleted;
    * empty for the scheme none.
    *
-   * @generated from field: string application_display_name = 10;
+   * @generated from field: string application_display_name = 14;
    */
   applicationDisplayName?: string;
 
@@ -257,9 +554,16 @@ export declare type UsageJson = {
    * The username of the application's owner, the last one of a user that was
    * deleted; empty for the scheme none.
    *
-   * @generated from field: string username = 11;
+   * @generated from field: string username = 15;
    */
   username?: string;
+
+  /**
+   * What users call the plan; empty for one that was deleted.
+   *
+   * @generated from field: string plan_display_name = 16;
+   */
+  planDisplayName?: string;
 };
 
 /**

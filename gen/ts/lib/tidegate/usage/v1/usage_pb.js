@@ -2,17 +2,19 @@
 // @generated from file tidegate/usage/v1/usage.proto (package tidegate.usage.v1, syntax proto3)
 /* eslint-disable */
 
-// Package tidegate.usage.v1 says what passed through gateways: usage by the
-// hour, and a record of each ended session and of each refused handshake.
+// Package tidegate.usage.v1 says what passed through gateways: usage by the minute, hour
+// and day, what is left of quotas, and a record of each ended session and of each refused
+// handshake.
 
 import { fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
 import { file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
+import { file_tidegate_catalog_v1_limit } from "../../catalog/v1/limit_pb.js";
 
 /**
  * Describes the file tidegate/usage/v1/usage.proto.
  */
 export const file_tidegate_usage_v1_usage = /*@__PURE__*/
-  fileDesc("Ch10aWRlZ2F0ZS91c2FnZS92MS91c2FnZS5wcm90bxIRdGlkZWdhdGUudXNhZ2UudjEiVgoHVHJhZmZpYxIQCghtZXNzYWdlcxgBIAEoBBIOCgZmcmFtZXMYAiABKAQSFQoNcGF5bG9hZF9ieXRlcxgDIAEoBBISCgp3aXJlX2J5dGVzGAQgASgEIsACCgVVc2FnZRIUCgxzdWJzY3JpcHRpb24YASABKAkSEwoLYXBwbGljYXRpb24YAiABKAkSDwoHdmVyc2lvbhgDIAEoCRIoCgRob3VyGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIQCghzZXNzaW9ucxgFIAEoBBIrCgdpbmJvdW5kGAYgASgLMhoudGlkZWdhdGUudXNhZ2UudjEuVHJhZmZpYxIsCghvdXRib3VuZBgHIAEoCzIaLnRpZGVnYXRlLnVzYWdlLnYxLlRyYWZmaWMSGAoQYXBpX2Rpc3BsYXlfbmFtZRgIIAEoCRIWCg52ZXJzaW9uX3N0cmluZxgJIAEoCRIgChhhcHBsaWNhdGlvbl9kaXNwbGF5X25hbWUYCiABKAkSEAoIdXNlcm5hbWUYCyABKAliBnByb3RvMw", [file_google_protobuf_timestamp]);
+  fileDesc("Ch10aWRlZ2F0ZS91c2FnZS92MS91c2FnZS5wcm90bxIRdGlkZWdhdGUudXNhZ2UudjEiVgoHVHJhZmZpYxIQCghtZXNzYWdlcxgBIAEoBBIOCgZmcmFtZXMYAiABKAQSFQoNcGF5bG9hZF9ieXRlcxgDIAEoBBISCgp3aXJlX2J5dGVzGAQgASgEIsoCCgpMaW1pdFVzYWdlEi0KBXBsYWNlGAEgASgOMh4udGlkZWdhdGUuY2F0YWxvZy52MS5QbGFuUGxhY2USDAoEcGxhbhgCIAEoCRINCgVsaW1pdBgDIAEoCRIOCgZwYXVzZXMYBCABKAQSGwoTcGF1c2VkX21pbGxpc2Vjb25kcxgFIAEoBBIYChBkcm9wcGVkX21lc3NhZ2VzGAYgASgEEhcKD2Nsb3NlZF9zZXNzaW9ucxgHIAEoBBIaChJyZWZ1c2VkX2hhbmRzaGFrZXMYCCABKAQSFQoNb2JzZXJ2ZWRfaGl0cxgJIAEoBBIuCgpmaXJzdF90aW1lGAogASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBItCglsYXN0X3RpbWUYCyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIjIKEVJlZnVzZWRIYW5kc2hha2VzEg4KBnN0YXR1cxgBIAEoDRINCgVjb3VudBgCIAEoBCLtAwoFVXNhZ2USLgoKc3RhcnRfdGltZRgBIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASCwoDYXBpGAIgASgJEg8KB3ZlcnNpb24YAyABKAkSEwoLYXBwbGljYXRpb24YBCABKAkSFAoMc3Vic2NyaXB0aW9uGAUgASgJEgwKBHBsYW4YBiABKAkSEAoIc2Vzc2lvbnMYByABKAQSKwoHaW5ib3VuZBgIIAEoCzIaLnRpZGVnYXRlLnVzYWdlLnYxLlRyYWZmaWMSLAoIb3V0Ym91bmQYCSABKAsyGi50aWRlZ2F0ZS51c2FnZS52MS5UcmFmZmljEi0KBmxpbWl0cxgKIAMoCzIdLnRpZGVnYXRlLnVzYWdlLnYxLkxpbWl0VXNhZ2USQAoScmVmdXNlZF9oYW5kc2hha2VzGAsgAygLMiQudGlkZWdhdGUudXNhZ2UudjEuUmVmdXNlZEhhbmRzaGFrZXMSGAoQYXBpX2Rpc3BsYXlfbmFtZRgMIAEoCRIWCg52ZXJzaW9uX3N0cmluZxgNIAEoCRIgChhhcHBsaWNhdGlvbl9kaXNwbGF5X25hbWUYDiABKAkSEAoIdXNlcm5hbWUYDyABKAkSGQoRcGxhbl9kaXNwbGF5X25hbWUYECABKAliBnByb3RvMw", [file_google_protobuf_timestamp, file_tidegate_catalog_v1_limit]);
 
 /**
  * Describes the message tidegate.usage.v1.Traffic.
@@ -22,9 +24,23 @@ export const TrafficSchema = /*@__PURE__*/
   messageDesc(file_tidegate_usage_v1_usage, 0);
 
 /**
+ * Describes the message tidegate.usage.v1.LimitUsage.
+ * Use `create(LimitUsageSchema)` to create a new message.
+ */
+export const LimitUsageSchema = /*@__PURE__*/
+  messageDesc(file_tidegate_usage_v1_usage, 1);
+
+/**
+ * Describes the message tidegate.usage.v1.RefusedHandshakes.
+ * Use `create(RefusedHandshakesSchema)` to create a new message.
+ */
+export const RefusedHandshakesSchema = /*@__PURE__*/
+  messageDesc(file_tidegate_usage_v1_usage, 2);
+
+/**
  * Describes the message tidegate.usage.v1.Usage.
  * Use `create(UsageSchema)` to create a new message.
  */
 export const UsageSchema = /*@__PURE__*/
-  messageDesc(file_tidegate_usage_v1_usage, 1);
+  messageDesc(file_tidegate_usage_v1_usage, 3);
 

@@ -4,7 +4,7 @@
 
 import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import type { Message } from "@bufbuild/protobuf";
-import type { Timestamp, TimestampJson } from "@bufbuild/protobuf/wkt";
+import type { Duration, DurationJson, Timestamp, TimestampJson } from "@bufbuild/protobuf/wkt";
 import type { Usage, UsageJson } from "./usage_pb.js";
 import type { SessionRecord, SessionRecordJson, SessionRecordSchema } from "./session_record_pb.js";
 
@@ -28,35 +28,72 @@ export declare type ListUsageRequest = Message<"tidegate.usage.v1.ListUsageReque
   pageSize: number;
 
   /**
-   * next_page_token of the previous page, or empty for the first. The filter
-   * must be the same. At most 1024 characters.
+   * next_page_token of the previous page, or empty for the first. All else must be the
+   * same. At most 1024 characters.
    *
    * @generated from field: string page_token = 2;
    */
   pageToken: string;
 
   /**
-   * Restricts the list: terms `field = "value"` joined by AND, on
-   * subscription, application and version. NOT_FOUND when there is no such thing,
-   * and was none that has usage. At most 1024 characters.
+   * Restricts what is summed: terms `field = "value"` joined by AND, on subscription,
+   * application, version, api and plan. NOT_FOUND when there is no such thing, and was
+   * none that has usage. At most 1024 characters.
    *
    * @generated from field: string filter = 3;
    */
   filter: string;
 
   /**
-   * Only hours that begin at or after this time; not set for all.
+   * Only spans that begin at or after this time; it is rounded down to a step. Not set
+   * means all that is kept.
    *
    * @generated from field: google.protobuf.Timestamp start_time = 4;
    */
   startTime?: Timestamp;
 
   /**
-   * Only hours that begin before this time, which must be after start_time; not set for all.
+   * Only spans that begin before this time, which must be after start_time; not set means
+   * now.
    *
    * @generated from field: google.protobuf.Timestamp end_time = 5;
    */
   endTime?: Timestamp;
+
+  /**
+   * The length of the spans: whole minutes that divide an hour, whole hours that divide a
+   * day, or whole days, counted from 1970 in UTC. Not set means one span from start_time
+   * to end_time. INVALID_ARGUMENT when usage of the time is no longer kept by so short a
+   * span.
+   *
+   * @generated from field: google.protobuf.Duration step = 6;
+   */
+  step?: Duration;
+
+  /**
+   * What usage is summed by, each once: "api", "version", "application", "subscription",
+   * "plan". Empty sums all.
+   *
+   * @generated from field: repeated string group_by = 7;
+   */
+  groupBy: string[];
+
+  /**
+   * Only the groups that have the most of order_by in the whole time, this many; 0 means
+   * all groups. At most 100.
+   *
+   * @generated from field: int32 top = 8;
+   */
+  top: number;
+
+  /**
+   * What top compares: "messages" (the default), "bytes", "sessions", "dropped",
+   * "paused", "refused" or "observed". Without a step rows are in this order, the most
+   * first, where top is set.
+   *
+   * @generated from field: string order_by = 9;
+   */
+  orderBy: string;
 };
 
 /**
@@ -74,35 +111,72 @@ export declare type ListUsageRequestJson = {
   pageSize?: number;
 
   /**
-   * next_page_token of the previous page, or empty for the first. The filter
-   * must be the same. At most 1024 characters.
+   * next_page_token of the previous page, or empty for the first. All else must be the
+   * same. At most 1024 characters.
    *
    * @generated from field: string page_token = 2;
    */
   pageToken?: string;
 
   /**
-   * Restricts the list: terms `field = "value"` joined by AND, on
-   * subscription, application and version. NOT_FOUND when there is no such thing,
-   * and was none that has usage. At most 1024 characters.
+   * Restricts what is summed: terms `field = "value"` joined by AND, on subscription,
+   * application, version, api and plan. NOT_FOUND when there is no such thing, and was
+   * none that has usage. At most 1024 characters.
    *
    * @generated from field: string filter = 3;
    */
   filter?: string;
 
   /**
-   * Only hours that begin at or after this time; not set for all.
+   * Only spans that begin at or after this time; it is rounded down to a step. Not set
+   * means all that is kept.
    *
    * @generated from field: google.protobuf.Timestamp start_time = 4;
    */
   startTime?: TimestampJson;
 
   /**
-   * Only hours that begin before this time, which must be after start_time; not set for all.
+   * Only spans that begin before this time, which must be after start_time; not set means
+   * now.
    *
    * @generated from field: google.protobuf.Timestamp end_time = 5;
    */
   endTime?: TimestampJson;
+
+  /**
+   * The length of the spans: whole minutes that divide an hour, whole hours that divide a
+   * day, or whole days, counted from 1970 in UTC. Not set means one span from start_time
+   * to end_time. INVALID_ARGUMENT when usage of the time is no longer kept by so short a
+   * span.
+   *
+   * @generated from field: google.protobuf.Duration step = 6;
+   */
+  step?: DurationJson;
+
+  /**
+   * What usage is summed by, each once: "api", "version", "application", "subscription",
+   * "plan". Empty sums all.
+   *
+   * @generated from field: repeated string group_by = 7;
+   */
+  groupBy?: string[];
+
+  /**
+   * Only the groups that have the most of order_by in the whole time, this many; 0 means
+   * all groups. At most 100.
+   *
+   * @generated from field: int32 top = 8;
+   */
+  top?: number;
+
+  /**
+   * What top compares: "messages" (the default), "bytes", "sessions", "dropped",
+   * "paused", "refused" or "observed". Without a step rows are in this order, the most
+   * first, where top is set.
+   *
+   * @generated from field: string order_by = 9;
+   */
+  orderBy?: string;
 };
 
 /**
@@ -118,7 +192,7 @@ export declare const ListUsageRequestSchema: GenMessage<ListUsageRequest, {jsonT
  */
 export declare type ListUsageResponse = Message<"tidegate.usage.v1.ListUsageResponse"> & {
   /**
-   * The rows.
+   * The rows. A span or group without usage has none.
    *
    * @generated from field: repeated tidegate.usage.v1.Usage usage = 1;
    */
@@ -139,7 +213,7 @@ export declare type ListUsageResponse = Message<"tidegate.usage.v1.ListUsageResp
  */
 export declare type ListUsageResponseJson = {
   /**
-   * The rows.
+   * The rows. A span or group without usage has none.
    *
    * @generated from field: repeated tidegate.usage.v1.Usage usage = 1;
    */
@@ -348,8 +422,8 @@ export declare const ListSessionRecordsResponseSchema: GenMessage<ListSessionRec
 /**
  * UsageService shows what passed through gateways. Users see the traffic of
  * their own applications and of the versions that they own, even after these
- * are deleted; administrators see everything. By default usage is kept for 400
- * days, records of sessions for 90 and records of refused handshakes for 7. Of one
+ * are deleted; administrators see everything. By default usage is kept by the minute for
+ * 2 days, by the hour for 400 days and by the day for ever, records of sessions for 90 days and records of refused handshakes for 7. Of one
  * application, and of one API and reason of refusals, only so many records of an hour
  * are kept.
  *
@@ -357,7 +431,8 @@ export declare const ListSessionRecordsResponseSchema: GenMessage<ListSessionRec
  */
 export declare const UsageService: GenService<{
   /**
-   * Lists usage by subscription, version and hour, oldest first.
+   * Lists usage in spans of time and by groups, oldest first, and within a span by
+   * group; or the groups with the most of something.
    *
    * @generated from rpc tidegate.usage.v1.UsageService.ListUsage
    */
