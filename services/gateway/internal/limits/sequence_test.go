@@ -1,6 +1,7 @@
 package limits
 
 import (
+	"flag"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -8,9 +9,12 @@ import (
 	"time"
 )
 
-const (
-	sequences = 1000
-	steps     = 150
+const steps = 150
+
+// What make fuzz sets; make test runs the same sequences each time.
+var (
+	sequences = flag.Int("sequences", 1000, "how many sequences are run")
+	firstSeed = flag.Uint64("first-seed", 0, "seed of the first; the next ones are one higher")
 )
 
 // pair is a kind of limit with a reaction at a place.
@@ -68,7 +72,7 @@ func newWorld(t *testing.T, seed uint64, hits map[pair]int) *world {
 	for range 1 + w.rng.IntN(6) {
 		w.pairs = append(w.pairs, all[w.rng.IntN(len(all))])
 	}
-	w.pairs = append(w.pairs, all[int(seed)%len(all)])
+	w.pairs = append(w.pairs, all[seed%uint64(len(all))])
 	slices.SortStableFunc(w.pairs, func(a, b pair) int { return int(a.Place) - int(b.Place) })
 	for _, p := range w.pairs {
 		w.add(p)
@@ -343,13 +347,14 @@ func runSequence(t *testing.T, seed uint64, hits map[pair]int) {
 func TestSequences(t *testing.T) {
 	t.Parallel()
 	hits := map[pair]int{}
-	for seed := range uint64(sequences) {
+	for i := range uint64(*sequences) {
+		seed := *firstSeed + i
 		ok := t.Run(fmt.Sprint(seed), func(t *testing.T) { runSequence(t, seed, hits) })
 		if !ok {
 			return
 		}
 	}
-	least := sequences * steps
+	least := *sequences * steps
 	for _, p := range pairs() {
 		least = min(least, hits[p])
 		if hits[p] < 100 {
@@ -360,6 +365,6 @@ func TestSequences(t *testing.T) {
 }
 
 func FuzzSequences(f *testing.F) {
-	f.Add(uint64(sequences)) // those below are TestSequences
+	f.Add(uint64(1000)) // those below are TestSequences
 	f.Fuzz(func(t *testing.T, seed uint64) { runSequence(t, seed, map[pair]int{}) })
 }
