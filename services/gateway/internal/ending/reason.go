@@ -69,7 +69,7 @@ var reasons = [...]entry{
 	Revoked: {"REVOKED", Gateway, 4001, 1001,
 		"The token was revoked, or its OAuth client deleted. The close comes within 1 s."},
 	Blocked: {"BLOCKED", Gateway, 4006, 1001,
-		"The subscription, application or user was deleted, the user suspended, or the version demoted or deleted. The close comes within 1 s."},
+		"The subscription, application or user was deleted, the subscription blocked, the user suspended, or the version demoted or deleted, or it needs a subscription now. The close comes within 1 s."},
 	OperatorClose: {"OPERATOR_CLOSE", Operator, 4010, 1001,
 		"An operator closed the session."},
 	Drain: {"DRAIN", Gateway, 1012, 1001,

@@ -22,6 +22,8 @@ const (
 	VersionDeleted
 	Expired
 	UserSuspended
+	SubscriptionBlocked
+	SubscriptionRequired
 )
 
 // String describes the kind to the reader of a session record.
@@ -45,6 +47,10 @@ func (k EventKind) String() string {
 		return "credential expired"
 	case UserSuspended:
 		return "user suspended"
+	case SubscriptionBlocked:
+		return "subscription blocked"
+	case SubscriptionRequired:
+		return "the version needs a subscription now"
 	}
 	return fmt.Sprintf("event %d", uint8(k))
 }

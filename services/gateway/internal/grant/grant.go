@@ -31,15 +31,18 @@ func (s Stage) String() string {
 // application. All sessions of the grant share it, and it never changes: a
 // refresh replaces it by a new one.
 type Grant struct {
-	Name         string   // grants/{token id}
-	Version      string   // apis/{api}/versions/{version}
-	User         string   // users/{user}
-	Application  string   // applications/{application}
-	Subscription string   // subscriptions/{subscription}
-	OAuthClient  string   // applications/{application}/oauthClients/{oauth_client}
-	Stage        Stage    //
-	Scopes       []string // of the token
-	RestsOn      []string // every name that the grant rests on, those above included
+	Name         string // grants/{token id}
+	Version      string // apis/{api}/versions/{version}
+	User         string // users/{user}
+	Application  string // applications/{application}
+	Subscription string // subscriptions/{subscription}; "" where the version needs none and there is none
+	OAuthClient  string // applications/{application}/oauthClients/{oauth_client}
+	Stage        Stage  //
+	Plan         string // plans/{plan}: of the subscription, or that of applications without one
+	// ApplicationPlan is the application's own plan, plans/{plan}, "" for none.
+	ApplicationPlan string
+	Scopes          []string // of the token
+	RestsOn         []string // every name that the grant rests on, those above included
 
 	// ExpireTime is the end of the credential by the control plane's clock, Expires
 	// by the gateway's, with a monotonic reading. Zero is never.
@@ -53,7 +56,7 @@ func (g *Grant) Expired(now time.Time) bool {
 
 // Denial is the judgement that a credential is not good for a version.
 type Denial struct {
-	Reason      error    // ErrUnauthenticated, also as ErrExpired or ErrRevoked; ErrNotSubscribed or ErrSuspended
+	Reason      error    // ErrUnauthenticated, also as ErrExpired or ErrRevoked; ErrNotSubscribed, ErrBlocked or ErrSuspended
 	Application string   // applications/{application} that the credential was issued to; "" where none is known
 	RestsOn     []string // the names that the judgement rests on
 }
@@ -90,6 +93,9 @@ var (
 	// ErrNotSubscribed says that the credential is good, but that its application
 	// has no subscription to the version.
 	ErrNotSubscribed = errors.New("application is not subscribed to the version")
+	// ErrBlocked says that the credential is good, but that its application's
+	// subscription to the version is blocked.
+	ErrBlocked = errors.New("application's subscription to the version is blocked")
 	// ErrSuspended says that the credential is good, but that its application's owner
 	// is suspended.
 	ErrSuspended = errors.New("application's owner is suspended")

@@ -67,6 +67,8 @@ func reasonOf(r backplanev1.Denial_Reason) error {
 	switch r {
 	case backplanev1.Denial_REASON_NO_SUBSCRIPTION:
 		return ErrNotSubscribed
+	case backplanev1.Denial_REASON_SUBSCRIPTION_BLOCKED:
+		return ErrBlocked
 	case backplanev1.Denial_REASON_SUSPENDED:
 		return ErrSuspended
 	case backplanev1.Denial_REASON_EXPIRED:
@@ -94,11 +96,12 @@ func toGrant(g *backplanev1.Grant, version string) (*Grant, error) {
 		User:         g.GetUser(),
 		Application:  g.GetApplication(),
 		Subscription: g.GetSubscription(),
-		OAuthClient:  g.GetOauthClient(),
-		Stage:        stageOf(g.GetStage()),
-		Scopes:       g.GetScopes(),
-		RestsOn:      g.GetRestsOn(),
-		ExpireTime:   g.GetExpireTime().AsTime(),
+		Plan:         g.GetPlan(), ApplicationPlan: g.GetApplicationPlan(),
+		OAuthClient: g.GetOauthClient(),
+		Stage:       stageOf(g.GetStage()),
+		Scopes:      g.GetScopes(),
+		RestsOn:     g.GetRestsOn(),
+		ExpireTime:  g.GetExpireTime().AsTime(),
 	}, nil
 }
 
@@ -118,11 +121,12 @@ func (r *Remote) Read(ctx context.Context, grants []*Grant) (States, error) {
 	req := &backplanev1.BatchGetGrantsRequest{}
 	for _, g := range grants {
 		req.Grants = append(req.Grants, &backplanev1.GrantQuery{
-			Name:        g.Name,
-			OauthClient: g.OAuthClient,
-			Version:     g.Version,
-			ExpireTime:  timestamppb.New(g.ExpireTime),
-			Scopes:      g.Scopes,
+			Name:         g.Name,
+			OauthClient:  g.OAuthClient,
+			Version:      g.Version,
+			ExpireTime:   timestamppb.New(g.ExpireTime),
+			Scopes:       g.Scopes,
+			Subscription: g.Subscription,
 		})
 	}
 	resp, err := r.client.BatchGetGrants(ctx, req)
@@ -174,6 +178,10 @@ func kindOf(c backplanev1.GrantEvent_Cause) EventKind {
 		return Expired
 	case backplanev1.GrantEvent_CAUSE_USER_SUSPENDED:
 		return UserSuspended
+	case backplanev1.GrantEvent_CAUSE_SUBSCRIPTION_BLOCKED:
+		return SubscriptionBlocked
+	case backplanev1.GrantEvent_CAUSE_SUBSCRIPTION_REQUIRED:
+		return SubscriptionRequired
 	default:
 		return Changed
 	}

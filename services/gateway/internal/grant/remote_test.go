@@ -53,7 +53,7 @@ var (
 func wire() *backplanev1.Grant {
 	return &backplanev1.Grant{
 		Name: "grants/t", User: "users/p", Application: "applications/a", OauthClient: "applications/a/oauthClients/c",
-		Stage: catalogv1.Stage_STAGE_SANDBOX, Subscription: "subscriptions/s", Version: version1,
+		Stage: catalogv1.Stage_STAGE_SANDBOX, Subscription: "subscriptions/s", Version: version1, Plan: "plans/gold", ApplicationPlan: "plans/app",
 		Scopes: []string{"read"}, ExpireTime: timestamppb.New(expireTime), RestsOn: []string{"grants/t", version1},
 	}
 }
@@ -61,7 +61,7 @@ func wire() *backplanev1.Grant {
 func ours() *Grant {
 	return &Grant{
 		Name: "grants/t", Version: version1, User: "users/p", Application: "applications/a", OAuthClient: "applications/a/oauthClients/c", Stage: Sandbox,
-		Subscription: "subscriptions/s", RestsOn: []string{"grants/t", version1}, Scopes: []string{"read"}, ExpireTime: expireTime,
+		Subscription: "subscriptions/s", Plan: "plans/gold", ApplicationPlan: "plans/app", RestsOn: []string{"grants/t", version1}, Scopes: []string{"read"}, ExpireTime: expireTime,
 	}
 }
 
@@ -91,6 +91,7 @@ func TestRemoteVerify(t *testing.T) {
 		"revoked":       {denial(backplanev1.Denial_REASON_REVOKED), Answer{Denial: &Denial{Reason: ErrRevoked, RestsOn: []string{"a"}}, AsOf: 9}},
 		"not heard of":  {denial(77), Answer{Denial: &Denial{Reason: ErrUnauthenticated, RestsOn: []string{"a"}}, AsOf: 9}},
 		"suspended":     {denial(backplanev1.Denial_REASON_SUSPENDED), Answer{Denial: &Denial{Reason: ErrSuspended, RestsOn: []string{"a"}}, AsOf: 9}},
+		"blocked":       {denial(backplanev1.Denial_REASON_SUBSCRIPTION_BLOCKED), Answer{Denial: &Denial{Reason: ErrBlocked, RestsOn: []string{"a"}}, AsOf: 9}},
 		"no subscriber": {denial(backplanev1.Denial_REASON_NO_SUBSCRIPTION), Answer{Denial: &Denial{Reason: ErrNotSubscribed, RestsOn: []string{"a"}}, AsOf: 9}},
 	} {
 		s.verdict = tt.verdict
@@ -139,7 +140,7 @@ func TestRemoteRead(t *testing.T) {
 	}
 	q := s.asked.GetGrants()[0]
 	if !proto.Equal(q, &backplanev1.GrantQuery{
-		Name: "grants/t", OauthClient: "applications/a/oauthClients/c", Version: version1, ExpireTime: timestamppb.New(expireTime), Scopes: []string{"read"},
+		Name: "grants/t", OauthClient: "applications/a/oauthClients/c", Version: version1, ExpireTime: timestamppb.New(expireTime), Scopes: []string{"read"}, Subscription: "subscriptions/s",
 	}) {
 		t.Errorf("asked for %v", q)
 	}
@@ -164,15 +165,17 @@ func TestEventKinds(t *testing.T) {
 		kind EventKind
 		code uint16
 	}{
-		backplanev1.GrantEvent_CAUSE_UNSPECIFIED:          {Changed, 4006},
-		backplanev1.GrantEvent_CAUSE_TOKEN_REVOKED:        {TokenRevoked, 4001},
-		backplanev1.GrantEvent_CAUSE_OAUTH_CLIENT_DELETED: {OAuthClientDeleted, 4001},
-		backplanev1.GrantEvent_CAUSE_APPLICATION_DELETED:  {ApplicationDeleted, 4006},
-		backplanev1.GrantEvent_CAUSE_SUBSCRIPTION_DELETED: {SubscriptionDeleted, 4006},
-		backplanev1.GrantEvent_CAUSE_USER_DELETED:         {UserDeleted, 4006},
-		backplanev1.GrantEvent_CAUSE_VERSION_DELETED:      {VersionDeleted, 4006},
-		backplanev1.GrantEvent_CAUSE_EXPIRED:              {Expired, 4001},
-		backplanev1.GrantEvent_CAUSE_USER_SUSPENDED:       {UserSuspended, 4006},
+		backplanev1.GrantEvent_CAUSE_UNSPECIFIED:           {Changed, 4006},
+		backplanev1.GrantEvent_CAUSE_TOKEN_REVOKED:         {TokenRevoked, 4001},
+		backplanev1.GrantEvent_CAUSE_OAUTH_CLIENT_DELETED:  {OAuthClientDeleted, 4001},
+		backplanev1.GrantEvent_CAUSE_APPLICATION_DELETED:   {ApplicationDeleted, 4006},
+		backplanev1.GrantEvent_CAUSE_SUBSCRIPTION_DELETED:  {SubscriptionDeleted, 4006},
+		backplanev1.GrantEvent_CAUSE_USER_DELETED:          {UserDeleted, 4006},
+		backplanev1.GrantEvent_CAUSE_VERSION_DELETED:       {VersionDeleted, 4006},
+		backplanev1.GrantEvent_CAUSE_EXPIRED:               {Expired, 4001},
+		backplanev1.GrantEvent_CAUSE_USER_SUSPENDED:        {UserSuspended, 4006},
+		backplanev1.GrantEvent_CAUSE_SUBSCRIPTION_BLOCKED:  {SubscriptionBlocked, 4006},
+		backplanev1.GrantEvent_CAUSE_SUBSCRIPTION_REQUIRED: {SubscriptionRequired, 4006},
 		99: {Changed, 4006},
 	} {
 		k := kindOf(wire)

@@ -60,6 +60,8 @@ func refusedGrant(err error) error {
 		return invalid(err)
 	case errors.Is(err, grant.ErrNotSubscribed):
 		return forbidden(problem.NotSubscribed, "the application is not subscribed to this version of the API")
+	case errors.Is(err, grant.ErrBlocked):
+		return forbidden(problem.Blocked, "the application's subscription to this version of the API is blocked")
 	case errors.Is(err, grant.ErrSuspended):
 		return forbidden(problem.Blocked, "the application's owner is suspended")
 	case errors.Is(err, grant.ErrBusy):

@@ -80,6 +80,7 @@ func TestRefusals(t *testing.T) {
 		{"expired", "/echo/1.0.0", "Authorization: Bearer expired\r\n", 401, "CREDENTIAL_INVALID", "the credential is not valid", "Www-Authenticate", invalidChallenge},
 		{"API without a scheme", "/echo/noscheme", good, 401, "CREDENTIAL_MISSING", "the API needs a credential; it is looked for in ", "Www-Authenticate", challenge},
 
+		{"blocked", "/echo/1.0.0", "Authorization: Bearer blocked\r\n", 403, "BLOCKED", "the application's subscription to this version of the API is blocked", "", ""},
 		{"suspended", "/echo/1.0.0", "Authorization: Bearer suspended\r\n", 403, "BLOCKED", "the application's owner is suspended", "", ""},
 		{"not subscribed", "/echo/1.0.0", "Authorization: Bearer unsubscribed\r\n", 403, "NOT_SUBSCRIBED", "the application is not subscribed to this version of the API", "", ""},
 		{"no sandbox", "/echo/1.0.0", "Authorization: Bearer sandbox\r\n", 403, "NO_ENDPOINT", "the API has no endpoint of the stage sandbox", "", ""},

@@ -116,6 +116,7 @@ func newWorld(t testing.TB, edit func(*listener.Config)) *world {
 			errs: map[string]error{
 				"unsubscribed": grant.ErrNotSubscribed,
 				"suspended":    grant.ErrSuspended,
+				"blocked":      grant.ErrBlocked,
 				"away":         grant.ErrUnavailable,
 				"busy":         grant.ErrBusy,
 				"broken":       errors.New("broken"),

@@ -67,7 +67,7 @@ var table = [codes]row{
 	NotSubscribed: {"NOT_SUBSCRIBED", "403", ending.Gateway,
 		"The application is not subscribed to the version."},
 	Blocked: {"BLOCKED", "403", ending.Gateway,
-		"The application's owner is suspended, or access was withdrawn during the handshake."},
+		"The application's subscription is blocked, its owner is suspended, or access was withdrawn during the handshake."},
 	NoEndpoint: {"NO_ENDPOINT", "403", ending.Gateway,
 		"The version has no endpoint of the credential's stage."},
 	OriginRefused: {"ORIGIN_REFUSED", "403", ending.Gateway,

@@ -173,33 +173,38 @@ const (
 	GrantEvent_CAUSE_USER_SUSPENDED GrantEvent_Cause = 8
 	// The subscription was blocked: live sessions end with 4006.
 	GrantEvent_CAUSE_SUBSCRIPTION_BLOCKED GrantEvent_Cause = 9
+	// The version needs a subscription now, and the grant has none: live sessions end with
+	// 4006. Used in GrantState only.
+	GrantEvent_CAUSE_SUBSCRIPTION_REQUIRED GrantEvent_Cause = 10
 )
 
 // Enum value maps for GrantEvent_Cause.
 var (
 	GrantEvent_Cause_name = map[int32]string{
-		0: "CAUSE_UNSPECIFIED",
-		1: "CAUSE_TOKEN_REVOKED",
-		2: "CAUSE_OAUTH_CLIENT_DELETED",
-		3: "CAUSE_APPLICATION_DELETED",
-		4: "CAUSE_SUBSCRIPTION_DELETED",
-		5: "CAUSE_USER_DELETED",
-		6: "CAUSE_VERSION_DELETED",
-		7: "CAUSE_EXPIRED",
-		8: "CAUSE_USER_SUSPENDED",
-		9: "CAUSE_SUBSCRIPTION_BLOCKED",
+		0:  "CAUSE_UNSPECIFIED",
+		1:  "CAUSE_TOKEN_REVOKED",
+		2:  "CAUSE_OAUTH_CLIENT_DELETED",
+		3:  "CAUSE_APPLICATION_DELETED",
+		4:  "CAUSE_SUBSCRIPTION_DELETED",
+		5:  "CAUSE_USER_DELETED",
+		6:  "CAUSE_VERSION_DELETED",
+		7:  "CAUSE_EXPIRED",
+		8:  "CAUSE_USER_SUSPENDED",
+		9:  "CAUSE_SUBSCRIPTION_BLOCKED",
+		10: "CAUSE_SUBSCRIPTION_REQUIRED",
 	}
 	GrantEvent_Cause_value = map[string]int32{
-		"CAUSE_UNSPECIFIED":          0,
-		"CAUSE_TOKEN_REVOKED":        1,
-		"CAUSE_OAUTH_CLIENT_DELETED": 2,
-		"CAUSE_APPLICATION_DELETED":  3,
-		"CAUSE_SUBSCRIPTION_DELETED": 4,
-		"CAUSE_USER_DELETED":         5,
-		"CAUSE_VERSION_DELETED":      6,
-		"CAUSE_EXPIRED":              7,
-		"CAUSE_USER_SUSPENDED":       8,
-		"CAUSE_SUBSCRIPTION_BLOCKED": 9,
+		"CAUSE_UNSPECIFIED":           0,
+		"CAUSE_TOKEN_REVOKED":         1,
+		"CAUSE_OAUTH_CLIENT_DELETED":  2,
+		"CAUSE_APPLICATION_DELETED":   3,
+		"CAUSE_SUBSCRIPTION_DELETED":  4,
+		"CAUSE_USER_DELETED":          5,
+		"CAUSE_VERSION_DELETED":       6,
+		"CAUSE_EXPIRED":               7,
+		"CAUSE_USER_SUSPENDED":        8,
+		"CAUSE_SUBSCRIPTION_BLOCKED":  9,
+		"CAUSE_SUBSCRIPTION_REQUIRED": 10,
 	}
 )
 
@@ -427,8 +432,10 @@ type Grant struct {
 	// The application's own plan, or empty.
 	ApplicationPlan string `protobuf:"bytes,12,opt,name=application_plan,json=applicationPlan,proto3" json:"application_plan,omitempty"`
 	// Names that the grant depends on: its own, the OAuth client, the
-	// application, the subscription, the user and the version. A GrantEvent with
-	// any of them affects the grant.
+	// application, the subscription if there is one, the pair
+	// "applications/{a}@apis/{a}/versions/{v}", the user and the version. A GrantEvent
+	// with any of them affects the grant. Plans are not among them: a GrantEvent says which
+	// plan holds, and what the plan says is the catalog's.
 	RestsOn       []string `protobuf:"bytes,11,rep,name=rests_on,json=restsOn,proto3" json:"rests_on,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -556,8 +563,8 @@ type Denial struct {
 	// Names that the denial depends on: a GrantEvent with any of them makes it
 	// void. For a missing subscription these are the pair
 	// "applications/{a}@apis/{a}/versions/{v}", the token, the OAuth client, the
-	// application and the user. A denial that no change can lift has none, or
-	// only the token.
+	// application, the user and the version; for a blocked one the subscription is there
+	// instead of the pair. A denial that no change can lift has none, or only the token.
 	RestsOn []string `protobuf:"bytes,2,rep,name=rests_on,json=restsOn,proto3" json:"rests_on,omitempty"`
 	// The application that the credential was issued to, applications/{application};
 	// empty where none is known. It is for the record of the refusal, which its owner
@@ -677,7 +684,10 @@ type GrantQuery struct {
 	// When the credential expires.
 	ExpireTime *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
 	// Scopes of the token. At most 100.
-	Scopes        []string `protobuf:"bytes,5,rep,name=scopes,proto3" json:"scopes,omitempty"`
+	Scopes []string `protobuf:"bytes,5,rep,name=scopes,proto3" json:"scopes,omitempty"`
+	// The subscription that the grant had, or empty. It decides only why a grant without
+	// a subscription ended.
+	Subscription  string `protobuf:"bytes,6,opt,name=subscription,proto3" json:"subscription,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -745,6 +755,13 @@ func (x *GrantQuery) GetScopes() []string {
 		return x.Scopes
 	}
 	return nil
+}
+
+func (x *GrantQuery) GetSubscription() string {
+	if x != nil {
+		return x.Subscription
+	}
+	return ""
 }
 
 // BatchGetGrantsResponse has a state for each name.
@@ -1254,7 +1271,7 @@ const file_tidegate_backplane_v1_grant_service_proto_rawDesc = "" +
 	"\x10REASON_SUSPENDED\x10\x05\x12\x1f\n" +
 	"\x1bREASON_SUBSCRIPTION_BLOCKED\x10\x06\"_\n" +
 	"\x15BatchGetGrantsRequest\x12F\n" +
-	"\x06grants\x18\x01 \x03(\v2!.tidegate.backplane.v1.GrantQueryB\v\xbaH\b\x92\x01\x05\b\x01\x10\xe8\aR\x06grants\"\xe6\x01\n" +
+	"\x06grants\x18\x01 \x03(\v2!.tidegate.backplane.v1.GrantQueryB\v\xbaH\b\x92\x01\x05\b\x01\x10\xe8\aR\x06grants\"\x94\x02\n" +
 	"\n" +
 	"GrantQuery\x12\x1e\n" +
 	"\x04name\x18\x01 \x01(\tB\n" +
@@ -1263,7 +1280,8 @@ const file_tidegate_backplane_v1_grant_service_proto_rawDesc = "" +
 	"\aversion\x18\x03 \x01(\tB\t\xbaH\x06r\x04\x90\xea0\x01R\aversion\x12C\n" +
 	"\vexpire_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampB\x06\xbaH\x03\xc8\x01\x01R\n" +
 	"expireTime\x12 \n" +
-	"\x06scopes\x18\x05 \x03(\tB\b\xbaH\x05\x92\x01\x02\x10dR\x06scopes\"\x82\x01\n" +
+	"\x06scopes\x18\x05 \x03(\tB\b\xbaH\x05\x92\x01\x02\x10dR\x06scopes\x12,\n" +
+	"\fsubscription\x18\x06 \x01(\tB\b\xbaH\x05r\x03\x18\xc8\x01R\fsubscription\"\x82\x01\n" +
 	"\x16BatchGetGrantsResponse\x129\n" +
 	"\x06grants\x18\x01 \x03(\v2!.tidegate.backplane.v1.GrantStateR\x06grants\x12-\n" +
 	"\x13as_of_change_number\x18\x02 \x01(\x04R\x10asOfChangeNumber\"\x8c\x01\n" +
@@ -1284,11 +1302,11 @@ const file_tidegate_backplane_v1_grant_service_proto_rawDesc = "" +
 	"\x04body\"\x83\x01\n" +
 	"\vGrantChange\x12;\n" +
 	"\bposition\x18\x01 \x01(\v2\x1f.tidegate.backplane.v1.PositionR\bposition\x127\n" +
-	"\x05event\x18\x02 \x01(\v2!.tidegate.backplane.v1.GrantEventR\x05event\"\xfa\x02\n" +
+	"\x05event\x18\x02 \x01(\v2!.tidegate.backplane.v1.GrantEventR\x05event\"\x9b\x03\n" +
 	"\n" +
 	"GrantEvent\x12=\n" +
 	"\x05cause\x18\x01 \x01(\x0e2'.tidegate.backplane.v1.GrantEvent.CauseR\x05cause\x12\x14\n" +
-	"\x05names\x18\x02 \x03(\tR\x05names\"\x96\x02\n" +
+	"\x05names\x18\x02 \x03(\tR\x05names\"\xb7\x02\n" +
 	"\x05Cause\x12\x15\n" +
 	"\x11CAUSE_UNSPECIFIED\x10\x00\x12\x17\n" +
 	"\x13CAUSE_TOKEN_REVOKED\x10\x01\x12\x1e\n" +
@@ -1299,7 +1317,9 @@ const file_tidegate_backplane_v1_grant_service_proto_rawDesc = "" +
 	"\x15CAUSE_VERSION_DELETED\x10\x06\x12\x11\n" +
 	"\rCAUSE_EXPIRED\x10\a\x12\x18\n" +
 	"\x14CAUSE_USER_SUSPENDED\x10\b\x12\x1e\n" +
-	"\x1aCAUSE_SUBSCRIPTION_BLOCKED\x10\t*S\n" +
+	"\x1aCAUSE_SUBSCRIPTION_BLOCKED\x10\t\x12\x1f\n" +
+	"\x1bCAUSE_SUBSCRIPTION_REQUIRED\x10\n" +
+	"*S\n" +
 	"\x10CredentialScheme\x12!\n" +
 	"\x1dCREDENTIAL_SCHEME_UNSPECIFIED\x10\x00\x12\x1c\n" +
 	"\x18CREDENTIAL_SCHEME_OAUTH2\x10\x012\xdc\x02\n" +
