@@ -76,8 +76,10 @@ func Rules() identity.Rules {
 	rules[catalogv1.CatalogService_CreatePlan_FullMethodName] = admin
 	rules[catalogv1.CatalogService_UpdatePlan_FullMethodName] = admin
 	rules[catalogv1.CatalogService_DeletePlan_FullMethodName] = admin
+	rules[catalogv1.CatalogService_GetPlanUse_FullMethodName] = identity.Rule{Roles: []string{identity.RoleAdmin, identity.RolePublisher}}
 	rules[backplanev1.RouteService_WatchRoutes_FullMethodName] = services
 	rules[backplanev1.RouteService_GetRoute_FullMethodName] = services
+	rules[backplanev1.RouteService_FetchPlan_FullMethodName] = services
 	rules[backplanev1.DirectoryService_ListGateways_FullMethodName] = identity.Rule{Services: []string{identity.Portal}}
 	return rules
 }

@@ -124,7 +124,7 @@ type QuotaDemand struct {
 	Key *QuotaKey `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
 	// The plan and the limit's name that the amount is of, for whoever asks about the quota.
 	Plan string `protobuf:"bytes,2,opt,name=plan,proto3" json:"plan,omitempty"`
-	// The limit's name, 1 to 40 characters.
+	// The limit's name, 1 to 63 characters.
 	Limit string `protobuf:"bytes,3,opt,name=limit,proto3" json:"limit,omitempty"`
 	// The quota's amount, 1 to 10^15.
 	Amount int64 `protobuf:"varint,4,opt,name=amount,proto3" json:"amount,omitempty"`
@@ -449,7 +449,7 @@ const file_tidegate_backplane_v1_quota_ledger_service_proto_rawDesc = "" +
 	"\vQuotaDemand\x129\n" +
 	"\x03key\x18\x01 \x01(\v2\x1f.tidegate.backplane.v1.QuotaKeyB\x06\xbaH\x03\xc8\x01\x01R\x03key\x12\x1d\n" +
 	"\x04plan\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x98\xea0\x01R\x04plan\x12\x1f\n" +
-	"\x05limit\x18\x03 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18(R\x05limit\x12(\n" +
+	"\x05limit\x18\x03 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18?R\x05limit\x12(\n" +
 	"\x06amount\x18\x04 \x01(\x03B\x10\xbaH\r\"\v\x18\x80\x80\x9a\xa6\xea\xaf\xe3\x01(\x01R\x06amount\x12.\n" +
 	"\x04time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12&\n" +
 	"\x05spent\x18\x06 \x01(\x03B\x10\xbaH\r\"\v\x18\x80\x80\x9a\xa6\xea\xaf\xe3\x01(\x00R\x05spent\x12$\n" +

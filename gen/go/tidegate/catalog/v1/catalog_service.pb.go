@@ -670,10 +670,11 @@ type UpdateVersionRequest struct {
 	// Fields to change: description, tags, endpoints, endpoints.production,
 	// endpoints.sandbox, security, plans, allowed_origins, max_session_age,
 	// backend_options, backend_options.host, backend_options.fixed_host,
-	// backend_options.origin, pings. Empty means those that are set in version,
-	// each as a whole (over REST: those in the body, with objects merged), "*"
-	// means all. Other fields of the version may be named if their value is the
-	// current one.
+	// backend_options.origin, pings, traffic_plan, subscriptionless,
+	// max_message_bytes, error_frames, error_frames.template, error_frames.text. Empty
+	// means those that are set in version, each as a whole (over REST: those in the
+	// body, with objects merged), "*" means all. Other fields of the version may be
+	// named if their value is the current one.
 	UpdateMask    *fieldmaskpb.FieldMask `protobuf:"bytes,2,opt,name=update_mask,json=updateMask,proto3" json:"update_mask,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1107,10 +1108,10 @@ type UpdatePlanRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The plan, identified by its name, with the new values.
 	Plan *Plan `protobuf:"bytes,1,opt,name=plan,proto3" json:"plan,omitempty"`
-	// Fields to change: display_name, description, quota, quota.messages,
-	// quota.window. Empty means those that are set in plan, each as a whole (over
-	// REST: those in the body, with objects merged), "*" means all. Other fields
-	// of the plan may be named if their value is the current one.
+	// Fields to change: display_name, description, limits, billing, price_label,
+	// attributes. Empty means those that are set in plan, "*" means all; limits and
+	// attributes change as a whole. Other fields of the plan may be named if their value
+	// is the current one.
 	UpdateMask    *fieldmaskpb.FieldMask `protobuf:"bytes,2,opt,name=update_mask,json=updateMask,proto3" json:"update_mask,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1271,9 +1272,12 @@ type PlanUse struct {
 	// Subscriptions under the plan.
 	Subscriptions int64 `protobuf:"varint,3,opt,name=subscriptions,proto3" json:"subscriptions,omitempty"`
 	// Applications that have it.
-	Applications  int64 `protobuf:"varint,4,opt,name=applications,proto3" json:"applications,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Applications int64 `protobuf:"varint,4,opt,name=applications,proto3" json:"applications,omitempty"`
+	// Versions that need no subscription: they give applications the plan
+	// plans/async-default-subscriptionless. 0 for any other plan.
+	SubscriptionlessVersions int64 `protobuf:"varint,5,opt,name=subscriptionless_versions,json=subscriptionlessVersions,proto3" json:"subscriptionless_versions,omitempty"`
+	unknownFields            protoimpl.UnknownFields
+	sizeCache                protoimpl.SizeCache
 }
 
 func (x *PlanUse) Reset() {
@@ -1330,6 +1334,13 @@ func (x *PlanUse) GetSubscriptions() int64 {
 func (x *PlanUse) GetApplications() int64 {
 	if x != nil {
 		return x.Applications
+	}
+	return 0
+}
+
+func (x *PlanUse) GetSubscriptionlessVersions() int64 {
+	if x != nil {
+		return x.SubscriptionlessVersions
 	}
 	return 0
 }
@@ -1410,12 +1421,13 @@ const file_tidegate_catalog_v1_catalog_service_proto_rawDesc = "" +
 	"\x04name\x18\x01 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\x98\xea0\x01R\x04name\x12\x1b\n" +
 	"\x04etag\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x18@R\x04etag\"5\n" +
 	"\x11GetPlanUseRequest\x12 \n" +
-	"\x04name\x18\x01 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\x98\xea0\x01R\x04name\"\x9a\x01\n" +
+	"\x04name\x18\x01 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\x98\xea0\x01R\x04name\"\xd7\x01\n" +
 	"\aPlanUse\x12\x1a\n" +
 	"\bversions\x18\x01 \x01(\x03R\bversions\x12)\n" +
 	"\x10traffic_versions\x18\x02 \x01(\x03R\x0ftrafficVersions\x12$\n" +
 	"\rsubscriptions\x18\x03 \x01(\x03R\rsubscriptions\x12\"\n" +
-	"\fapplications\x18\x04 \x01(\x03R\fapplications2\xf6\x11\n" +
+	"\fapplications\x18\x04 \x01(\x03R\fapplications\x12;\n" +
+	"\x19subscriptionless_versions\x18\x05 \x01(\x03R\x18subscriptionlessVersions2\xf6\x11\n" +
 	"\x0eCatalogService\x12c\n" +
 	"\tCreateApi\x12%.tidegate.catalog.v1.CreateApiRequest\x1a\x18.tidegate.catalog.v1.Api\"\x15\x82\xd3\xe4\x93\x02\x0f:\x03api\"\b/v1/apis\x12a\n" +
 	"\x06GetApi\x12\".tidegate.catalog.v1.GetApiRequest\x1a\x18.tidegate.catalog.v1.Api\"\x19\x82\xd3\xe4\x93\x02\x13\x12\x11/v1/{name=apis/*}\x12i\n" +

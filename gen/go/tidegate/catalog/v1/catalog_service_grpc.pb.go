@@ -91,9 +91,10 @@ type CatalogServiceClient interface {
 	// may see, oldest first.
 	ListVersions(ctx context.Context, in *ListVersionsRequest, opts ...grpc.CallOption) (*ListVersionsResponse, error)
 	// Changes a version. A published version may be changed; its live sessions
-	// go on as they began. Needs the owner with the role creator, or an
-	// administrator; for all but the description and tags of a published version
-	// the owner with the role publisher, or an administrator.
+	// go on as they began, but with another traffic_plan its limits hold for them
+	// too. Needs the owner with the role creator, or an administrator; for
+	// traffic_plan and subscriptionless, and for all but the description and tags of a
+	// published version, the owner with the role publisher, or an administrator.
 	UpdateVersion(ctx context.Context, in *UpdateVersionRequest, opts ...grpc.CallOption) (*Version, error)
 	// Deletes a version in the state CREATED; else FAILED_PRECONDITION. If it was
 	// the default version, its API has none from then on. Needs the owner with
@@ -103,7 +104,7 @@ type CatalogServiceClient interface {
 	// publisher, not the owner: one user can create and another publish.
 	// A version that is PUBLISHED stays as it is: that makes no change, and the
 	// answer names the one that did. FAILED_PRECONDITION when the version offers no
-	// plan and asks for a credential.
+	// plan, asks for a credential and needs a subscription.
 	PublishVersion(ctx context.Context, in *PublishVersionRequest, opts ...grpc.CallOption) (*Version, error)
 	// Demotes a version: PUBLISHED becomes CREATED again. New handshakes are
 	// answered 404 and live sessions end with 4006. A version that is CREATED stays
@@ -119,11 +120,13 @@ type CatalogServiceClient interface {
 	// Changes a plan. Needs the role admin.
 	UpdatePlan(ctx context.Context, in *UpdatePlanRequest, opts ...grpc.CallOption) (*Plan, error)
 	// Deletes a plan that nothing uses; else FAILED_PRECONDITION, with how many versions,
-	// subscriptions and applications do. Needs the role admin.
+	// subscriptions and applications do. UNAVAILABLE while the subscription service, which
+	// counts the latter two, does not answer. Needs the role admin.
 	DeletePlan(ctx context.Context, in *DeletePlanRequest, opts ...grpc.CallOption) (*emptypb.Empty, error)
 	// Says how many versions, subscriptions and applications use a plan, which a change of it
 	// would affect. Live sessions are counted by SessionService.ListSessions with the filter
-	// plan. Needs the role admin or publisher.
+	// plan. UNAVAILABLE while the subscription service does not answer. Needs the role admin
+	// or publisher.
 	GetPlanUse(ctx context.Context, in *GetPlanUseRequest, opts ...grpc.CallOption) (*PlanUse, error)
 }
 
@@ -375,9 +378,10 @@ type CatalogServiceServer interface {
 	// may see, oldest first.
 	ListVersions(context.Context, *ListVersionsRequest) (*ListVersionsResponse, error)
 	// Changes a version. A published version may be changed; its live sessions
-	// go on as they began. Needs the owner with the role creator, or an
-	// administrator; for all but the description and tags of a published version
-	// the owner with the role publisher, or an administrator.
+	// go on as they began, but with another traffic_plan its limits hold for them
+	// too. Needs the owner with the role creator, or an administrator; for
+	// traffic_plan and subscriptionless, and for all but the description and tags of a
+	// published version, the owner with the role publisher, or an administrator.
 	UpdateVersion(context.Context, *UpdateVersionRequest) (*Version, error)
 	// Deletes a version in the state CREATED; else FAILED_PRECONDITION. If it was
 	// the default version, its API has none from then on. Needs the owner with
@@ -387,7 +391,7 @@ type CatalogServiceServer interface {
 	// publisher, not the owner: one user can create and another publish.
 	// A version that is PUBLISHED stays as it is: that makes no change, and the
 	// answer names the one that did. FAILED_PRECONDITION when the version offers no
-	// plan and asks for a credential.
+	// plan, asks for a credential and needs a subscription.
 	PublishVersion(context.Context, *PublishVersionRequest) (*Version, error)
 	// Demotes a version: PUBLISHED becomes CREATED again. New handshakes are
 	// answered 404 and live sessions end with 4006. A version that is CREATED stays
@@ -403,11 +407,13 @@ type CatalogServiceServer interface {
 	// Changes a plan. Needs the role admin.
 	UpdatePlan(context.Context, *UpdatePlanRequest) (*Plan, error)
 	// Deletes a plan that nothing uses; else FAILED_PRECONDITION, with how many versions,
-	// subscriptions and applications do. Needs the role admin.
+	// subscriptions and applications do. UNAVAILABLE while the subscription service, which
+	// counts the latter two, does not answer. Needs the role admin.
 	DeletePlan(context.Context, *DeletePlanRequest) (*emptypb.Empty, error)
 	// Says how many versions, subscriptions and applications use a plan, which a change of it
 	// would affect. Live sessions are counted by SessionService.ListSessions with the filter
-	// plan. Needs the role admin or publisher.
+	// plan. UNAVAILABLE while the subscription service does not answer. Needs the role admin
+	// or publisher.
 	GetPlanUse(context.Context, *GetPlanUseRequest) (*PlanUse, error)
 	mustEmbedUnimplementedCatalogServiceServer()
 }

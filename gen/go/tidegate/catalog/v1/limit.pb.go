@@ -392,7 +392,7 @@ func (Quota_Outage) EnumDescriptor() ([]byte, []int) {
 type Limit struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The name, unique in the plan: records, metrics and errors have it, and what was
-	// taken of a rate or quota stays taken while it keeps its name. 1 to 40 characters
+	// taken of a rate or quota stays taken while it keeps its name. 1 to 63 characters
 	// of a-z, 0-9 and "-" that begin with a letter; empty in a request means one that
 	// says what the limit is, such as "messages-rate" or "messages-per-day".
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
@@ -884,7 +884,7 @@ const file_tidegate_catalog_v1_limit_proto_rawDesc = "" +
 	"\x05Limit\x12\xac\x01\n" +
 	"\x04name\x18\x01 \x01(\tB\x97\x01\xbaH\x93\x01\xba\x01\x8c\x01\n" +
 	"\n" +
-	"limit_name\x12Vmust be 1 to 40 characters of a-z, 0-9 and - and begin with a letter, as messages-rate\x1a&this.matches('^[a-z][a-z0-9-]{0,39}$')\xd8\x01\x01R\x04name\x12/\n" +
+	"limit_name\x12Vmust be 1 to 63 characters of a-z, 0-9 and - and begin with a letter, as messages-rate\x1a&this.matches('^[a-z][a-z0-9-]{0,62}$')\xd8\x01\x01R\x04name\x12/\n" +
 	"\x04rate\x18\x02 \x01(\v2\x19.tidegate.catalog.v1.RateH\x00R\x04rate\x122\n" +
 	"\x05quota\x18\x03 \x01(\v2\x1a.tidegate.catalog.v1.QuotaH\x00R\x05quota\x12D\n" +
 	"\vconnections\x18\x04 \x01(\v2 .tidegate.catalog.v1.ConnectionsH\x00R\vconnections\x12E\n" +

@@ -233,7 +233,8 @@ type Version struct {
 	Security []*SecurityScheme `protobuf:"bytes,6,rep,name=security,proto3" json:"security,omitempty"`
 	// Plans that a subscriber can choose from, plans/{plan}: at most 50, all
 	// existing. A published version has at least one, unless its security is
-	// none.
+	// none or it is subscriptionless. Who has a subscription under a plan that is taken
+	// away here keeps it.
 	Plans []string `protobuf:"bytes,7,rep,name=plans,proto3" json:"plans,omitempty"`
 	// Allowed values of the Origin header; empty allows any. A client that sends
 	// no Origin is let in. An origin is a scheme, a host and maybe a port, such as
@@ -269,10 +270,13 @@ type Version struct {
 	// the field.
 	Warnings []string `protobuf:"bytes,17,rep,name=warnings,proto3" json:"warnings,omitempty"`
 	// The plan of all the version's traffic together, plans/{plan}; empty means none. It is
-	// set by the owner with the role publisher, or by an administrator.
+	// set by the owner with the role publisher, or by an administrator. With the security
+	// none it is the only plan that holds.
 	TrafficPlan string `protobuf:"bytes,18,opt,name=traffic_plan,json=trafficPlan,proto3" json:"traffic_plan,omitempty"`
 	// Whether any valid token of an application enters, without a subscription. An
 	// application that has none then has the plan plans/async-default-subscriptionless.
+	// Set by the owner with the role publisher, or by an administrator, and not with the
+	// security none.
 	Subscriptionless bool `protobuf:"varint,19,opt,name=subscriptionless,proto3" json:"subscriptionless,omitempty"`
 	// The greatest message, in payload bytes of all its fragments together, 1 to 2^30; 0
 	// means that of the gateway. The smallest of what plans, version and gateway say

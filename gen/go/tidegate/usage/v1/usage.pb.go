@@ -110,7 +110,7 @@ type LimitUsage struct {
 	Place v1.PlanPlace `protobuf:"varint,1,opt,name=place,proto3,enum=tidegate.catalog.v1.PlanPlace" json:"place,omitempty"`
 	// The plan, plans/{plan}.
 	Plan string `protobuf:"bytes,2,opt,name=plan,proto3" json:"plan,omitempty"`
-	// The limit's name in the plan, 1 to 40 characters.
+	// The limit's name in the plan, 1 to 63 characters.
 	Limit string `protobuf:"bytes,3,opt,name=limit,proto3" json:"limit,omitempty"`
 	// Times that a session was paused, at most 10^15.
 	Pauses uint64 `protobuf:"varint,4,opt,name=pauses,proto3" json:"pauses,omitempty"`
@@ -497,7 +497,7 @@ const file_tidegate_usage_v1_usage_proto_rawDesc = "" +
 	"LimitUsage\x12>\n" +
 	"\x05place\x18\x01 \x01(\x0e2\x1e.tidegate.catalog.v1.PlanPlaceB\b\xbaH\x05\x82\x01\x02\x10\x01R\x05place\x12\x1d\n" +
 	"\x04plan\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x98\xea0\x01R\x04plan\x12\x1f\n" +
-	"\x05limit\x18\x03 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18(R\x05limit\x12&\n" +
+	"\x05limit\x18\x03 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18?R\x05limit\x12&\n" +
 	"\x06pauses\x18\x04 \x01(\x04B\x0e\xbaH\v2\t\x18\x80\x80\x9a\xa6\xea\xaf\xe3\x01R\x06pauses\x12?\n" +
 	"\x13paused_milliseconds\x18\x05 \x01(\x04B\x0e\xbaH\v2\t\x18\x80\x80\x9a\xa6\xea\xaf\xe3\x01R\x12pausedMilliseconds\x129\n" +
 	"\x10dropped_messages\x18\x06 \x01(\x04B\x0e\xbaH\v2\t\x18\x80\x80\x9a\xa6\xea\xaf\xe3\x01R\x0fdroppedMessages\x127\n" +

@@ -613,10 +613,11 @@ export declare type UpdateVersionRequest = Message<"tidegate.catalog.v1.UpdateVe
    * Fields to change: description, tags, endpoints, endpoints.production,
    * endpoints.sandbox, security, plans, allowed_origins, max_session_age,
    * backend_options, backend_options.host, backend_options.fixed_host,
-   * backend_options.origin, pings. Empty means those that are set in version,
-   * each as a whole (over REST: those in the body, with objects merged), "*"
-   * means all. Other fields of the version may be named if their value is the
-   * current one.
+   * backend_options.origin, pings, traffic_plan, subscriptionless,
+   * max_message_bytes, error_frames, error_frames.template, error_frames.text. Empty
+   * means those that are set in version, each as a whole (over REST: those in the
+   * body, with objects merged), "*" means all. Other fields of the version may be
+   * named if their value is the current one.
    *
    * @generated from field: google.protobuf.FieldMask update_mask = 2;
    */
@@ -640,10 +641,11 @@ export declare type UpdateVersionRequestJson = {
    * Fields to change: description, tags, endpoints, endpoints.production,
    * endpoints.sandbox, security, plans, allowed_origins, max_session_age,
    * backend_options, backend_options.host, backend_options.fixed_host,
-   * backend_options.origin, pings. Empty means those that are set in version,
-   * each as a whole (over REST: those in the body, with objects merged), "*"
-   * means all. Other fields of the version may be named if their value is the
-   * current one.
+   * backend_options.origin, pings, traffic_plan, subscriptionless,
+   * max_message_bytes, error_frames, error_frames.template, error_frames.text. Empty
+   * means those that are set in version, each as a whole (over REST: those in the
+   * body, with objects merged), "*" means all. Other fields of the version may be
+   * named if their value is the current one.
    *
    * @generated from field: google.protobuf.FieldMask update_mask = 2;
    */
@@ -998,10 +1000,10 @@ export declare type UpdatePlanRequest = Message<"tidegate.catalog.v1.UpdatePlanR
   plan?: Plan;
 
   /**
-   * Fields to change: display_name, description, quota, quota.messages,
-   * quota.window. Empty means those that are set in plan, each as a whole (over
-   * REST: those in the body, with objects merged), "*" means all. Other fields
-   * of the plan may be named if their value is the current one.
+   * Fields to change: display_name, description, limits, billing, price_label,
+   * attributes. Empty means those that are set in plan, "*" means all; limits and
+   * attributes change as a whole. Other fields of the plan may be named if their value
+   * is the current one.
    *
    * @generated from field: google.protobuf.FieldMask update_mask = 2;
    */
@@ -1022,10 +1024,10 @@ export declare type UpdatePlanRequestJson = {
   plan?: PlanJson;
 
   /**
-   * Fields to change: display_name, description, quota, quota.messages,
-   * quota.window. Empty means those that are set in plan, each as a whole (over
-   * REST: those in the body, with objects merged), "*" means all. Other fields
-   * of the plan may be named if their value is the current one.
+   * Fields to change: display_name, description, limits, billing, price_label,
+   * attributes. Empty means those that are set in plan, "*" means all; limits and
+   * attributes change as a whole. Other fields of the plan may be named if their value
+   * is the current one.
    *
    * @generated from field: google.protobuf.FieldMask update_mask = 2;
    */
@@ -1153,6 +1155,14 @@ export declare type PlanUse = Message<"tidegate.catalog.v1.PlanUse"> & {
    * @generated from field: int64 applications = 4;
    */
   applications: bigint;
+
+  /**
+   * Versions that need no subscription: they give applications the plan
+   * plans/async-default-subscriptionless. 0 for any other plan.
+   *
+   * @generated from field: int64 subscriptionless_versions = 5;
+   */
+  subscriptionlessVersions: bigint;
 };
 
 /**
@@ -1188,6 +1198,14 @@ export declare type PlanUseJson = {
    * @generated from field: int64 applications = 4;
    */
   applications?: string;
+
+  /**
+   * Versions that need no subscription: they give applications the plan
+   * plans/async-default-subscriptionless. 0 for any other plan.
+   *
+   * @generated from field: int64 subscriptionless_versions = 5;
+   */
+  subscriptionlessVersions?: string;
 };
 
 /**
@@ -1319,9 +1337,10 @@ export declare const CatalogService: GenService<{
   },
   /**
    * Changes a version. A published version may be changed; its live sessions
-   * go on as they began. Needs the owner with the role creator, or an
-   * administrator; for all but the description and tags of a published version
-   * the owner with the role publisher, or an administrator.
+   * go on as they began, but with another traffic_plan its limits hold for them
+   * too. Needs the owner with the role creator, or an administrator; for
+   * traffic_plan and subscriptionless, and for all but the description and tags of a
+   * published version, the owner with the role publisher, or an administrator.
    *
    * @generated from rpc tidegate.catalog.v1.CatalogService.UpdateVersion
    */
@@ -1347,7 +1366,7 @@ export declare const CatalogService: GenService<{
    * publisher, not the owner: one user can create and another publish.
    * A version that is PUBLISHED stays as it is: that makes no change, and the
    * answer names the one that did. FAILED_PRECONDITION when the version offers no
-   * plan and asks for a credential.
+   * plan, asks for a credential and needs a subscription.
    *
    * @generated from rpc tidegate.catalog.v1.CatalogService.PublishVersion
    */
@@ -1411,7 +1430,8 @@ export declare const CatalogService: GenService<{
   },
   /**
    * Deletes a plan that nothing uses; else FAILED_PRECONDITION, with how many versions,
-   * subscriptions and applications do. Needs the role admin.
+   * subscriptions and applications do. UNAVAILABLE while the subscription service, which
+   * counts the latter two, does not answer. Needs the role admin.
    *
    * @generated from rpc tidegate.catalog.v1.CatalogService.DeletePlan
    */
@@ -1423,7 +1443,8 @@ export declare const CatalogService: GenService<{
   /**
    * Says how many versions, subscriptions and applications use a plan, which a change of it
    * would affect. Live sessions are counted by SessionService.ListSessions with the filter
-   * plan. Needs the role admin or publisher.
+   * plan. UNAVAILABLE while the subscription service does not answer. Needs the role admin
+   * or publisher.
    *
    * @generated from rpc tidegate.catalog.v1.CatalogService.GetPlanUse
    */

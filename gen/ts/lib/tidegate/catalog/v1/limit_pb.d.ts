@@ -20,7 +20,7 @@ export declare const file_tidegate_catalog_v1_limit: GenFile;
 export declare type Limit = Message<"tidegate.catalog.v1.Limit"> & {
   /**
    * The name, unique in the plan: records, metrics and errors have it, and what was
-   * taken of a rate or quota stays taken while it keeps its name. 1 to 40 characters
+   * taken of a rate or quota stays taken while it keeps its name. 1 to 63 characters
    * of a-z, 0-9 and "-" that begin with a letter; empty in a request means one that
    * says what the limit is, such as "messages-rate" or "messages-per-day".
    *
@@ -101,7 +101,7 @@ export declare type Limit = Message<"tidegate.catalog.v1.Limit"> & {
 export declare type LimitJson = {
   /**
    * The name, unique in the plan: records, metrics and errors have it, and what was
-   * taken of a rate or quota stays taken while it keeps its name. 1 to 40 characters
+   * taken of a rate or quota stays taken while it keeps its name. 1 to 63 characters
    * of a-z, 0-9 and "-" that begin with a letter; empty in a request means one that
    * says what the limit is, such as "messages-rate" or "messages-per-day".
    *

@@ -77,7 +77,8 @@ export declare type Version = Message<"tidegate.catalog.v1.Version"> & {
   /**
    * Plans that a subscriber can choose from, plans/{plan}: at most 50, all
    * existing. A published version has at least one, unless its security is
-   * none.
+   * none or it is subscriptionless. Who has a subscription under a plan that is taken
+   * away here keeps it.
    *
    * @generated from field: repeated string plans = 7;
    */
@@ -168,7 +169,8 @@ export declare type Version = Message<"tidegate.catalog.v1.Version"> & {
 
   /**
    * The plan of all the version's traffic together, plans/{plan}; empty means none. It is
-   * set by the owner with the role publisher, or by an administrator.
+   * set by the owner with the role publisher, or by an administrator. With the security
+   * none it is the only plan that holds.
    *
    * @generated from field: string traffic_plan = 18;
    */
@@ -177,6 +179,8 @@ export declare type Version = Message<"tidegate.catalog.v1.Version"> & {
   /**
    * Whether any valid token of an application enters, without a subscription. An
    * application that has none then has the plan plans/async-default-subscriptionless.
+   * Set by the owner with the role publisher, or by an administrator, and not with the
+   * security none.
    *
    * @generated from field: bool subscriptionless = 19;
    */
@@ -262,7 +266,8 @@ export declare type VersionJson = {
   /**
    * Plans that a subscriber can choose from, plans/{plan}: at most 50, all
    * existing. A published version has at least one, unless its security is
-   * none.
+   * none or it is subscriptionless. Who has a subscription under a plan that is taken
+   * away here keeps it.
    *
    * @generated from field: repeated string plans = 7;
    */
@@ -353,7 +358,8 @@ export declare type VersionJson = {
 
   /**
    * The plan of all the version's traffic together, plans/{plan}; empty means none. It is
-   * set by the owner with the role publisher, or by an administrator.
+   * set by the owner with the role publisher, or by an administrator. With the security
+   * none it is the only plan that holds.
    *
    * @generated from field: string traffic_plan = 18;
    */
@@ -362,6 +368,8 @@ export declare type VersionJson = {
   /**
    * Whether any valid token of an application enters, without a subscription. An
    * application that has none then has the plan plans/async-default-subscriptionless.
+   * Set by the owner with the role publisher, or by an administrator, and not with the
+   * security none.
    *
    * @generated from field: bool subscriptionless = 19;
    */

@@ -113,7 +113,7 @@ export declare type LimitUsage = Message<"tidegate.usage.v1.LimitUsage"> & {
   plan: string;
 
   /**
-   * The limit's name in the plan, 1 to 40 characters.
+   * The limit's name in the plan, 1 to 63 characters.
    *
    * @generated from field: string limit = 3;
    */
@@ -198,7 +198,7 @@ export declare type LimitUsageJson = {
   plan?: string;
 
   /**
-   * The limit's name in the plan, 1 to 40 characters.
+   * The limit's name in the plan, 1 to 63 characters.
    *
    * @generated from field: string limit = 3;
    */
