@@ -6,7 +6,11 @@
 // documentation; New, AtFault and ByPeer choose from it what each peer gets.
 package ending
 
-import "time"
+import (
+	"time"
+
+	"github.com/tidegatehq/tidegate/services/gateway/internal/limits"
+)
 
 // Party is who ended a session.
 type Party uint8
@@ -44,6 +48,7 @@ type Ending struct {
 	BackendCode uint16        // the close code that the backend gets; 0: no close
 	Detail      string        // for the session's record; never sent to a peer
 	Retry       time.Duration // when the client should come back, sent as retry=…ms; 0: not said
+	Limit       *limits.Limit // that decided; nil: none did
 }
 
 // New returns the ending for a reason, with the party and the codes of the table.

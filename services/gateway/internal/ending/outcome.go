@@ -56,7 +56,8 @@ type Outcome struct {
 	Backend        LegEnd
 	Started, Ended time.Time
 	Totals         Totals
-	Uncollected    Totals // the part of Totals that was not collected while the session lived
+	Uncollected    []Usage      // the part of Totals and Limits that was not collected while the session lived
+	Limits         []LimitCount // what limits did to the session
 }
 
 // LegEnd is how a session's leg ended. The codes are those of close frames: 0 is no

@@ -28,6 +28,18 @@ const (
 	Sessions               // that open
 )
 
+// Kind is what sort of limit it is.
+type Kind uint8
+
+// The kinds. Of the last three there is a Limit only to name what did something.
+const (
+	KindRate Kind = iota
+	KindQuota
+	KindConnections
+	KindMessageSize
+	KindSessionAge
+)
+
 // Direction is which way messages go.
 type Direction uint8
 
@@ -69,6 +81,7 @@ type Limit struct {
 	Terms
 	bucket *Bucket // one of the two
 	quota  *Quota
+	kind   Kind // where it is neither
 	hits   atomic.Int64
 	line   line
 }
@@ -104,6 +117,17 @@ func (t Terms) check(weakest Reaction) error {
 		return fmt.Errorf("reaction: %d is not one of this limit's", t.Reaction)
 	}
 	return nil
+}
+
+// NewNamed returns what names a limit that is neither a rate nor a quota. It is in no chain.
+func NewNamed(kind Kind, t Terms) *Limit { return &Limit{Terms: t, kind: kind} }
+
+// Kind returns what sort of limit it is.
+func (l *Limit) Kind() Kind {
+	if l.quota != nil {
+		return KindQuota
+	}
+	return l.kind
 }
 
 // Hits returns how often a limit on observe lacked what it would have taken: one for

@@ -34,9 +34,9 @@ const (
 
 // Collector collects what sessions relay. session.Registry implements it.
 type Collector interface {
-	// Collect calls fn for each session that relayed something since the last
-	// Collect, with what was added.
-	Collect(fn func(s *session.Session, added ending.Totals))
+	// Collect calls fn for each session that used something since the last Collect, with
+	// what that was, a minute each.
+	Collect(fn func(s *session.Session, used []ending.Usage))
 }
 
 // Config is the configuration of a Meter. Default makes it.
@@ -51,6 +51,9 @@ type Config struct {
 	// of one API and code are kept of an hour; 0 is any number. LeftOut is how many
 	// counts of records that were not kept wait.
 	Refusals, MaxRefusals, LeftOut int
+	// Minute returns the Unix seconds of the start of the minute that it is; nil is by the
+	// clock on the wall.
+	Minute func() int64
 	// Hide takes the installation's credentials out of what clients sent; nil is not at all.
 	Hide func(text string) string
 
@@ -111,6 +114,9 @@ type Meter struct {
 
 // New returns a meter that reports to client.
 func New(cfg Config, client backplanev1.MeteringServiceClient, m *metrics.Metrics, log *slog.Logger) *Meter {
+	if cfg.Minute == nil {
+		cfg.Minute = func() int64 { now := time.Now().Unix(); return now - now%minuteSeconds }
+	}
 	t := &Meter{cfg: cfg, client: client, metrics: m, log: log, losing: map[string]*retry.Streak{}}
 	for _, kind := range []string{metrics.Usage, metrics.Records, metrics.LeftOut} {
 		t.losing[kind] = retry.NewStreak(log, slog.LevelError, "reports dropped", "kind", kind)
@@ -139,13 +145,13 @@ func New(cfg Config, client backplanev1.MeteringServiceClient, m *metrics.Metric
 // Began counts a session that has become live.
 func (t *Meter) Began(s *session.Session) {
 	info := s.Info()
-	t.add(&info, ending.Totals{}, 1)
+	t.count(keyOf(&info, t.cfg.Minute()), func(to *row) { to.sessions++ })
 }
 
 // Record takes the record of a session that has ended. It never blocks: when too
 // many records wait, the oldest is left out and counted.
 func (t *Meter) Record(r session.Record) {
-	t.add(&r.Info, r.Uncollected, 0)
+	t.used(&r.Info, r.Uncollected)
 	t.metrics.SessionEnded(r.Ending.Reason)
 	if old, was := t.records.add(r); was {
 		t.metrics.Dropped(metrics.Records, 1)
@@ -182,6 +188,25 @@ func (t *Meter) flushRecords(ctx context.Context) error {
 		t.losing[metrics.LeftOut].Note(ctx, nil)
 	}
 	return err
+}
+
+// flushUsage reports usage and fails only while more than refused handshakes wait, as
+// flushSessions does.
+func (t *Meter) flushUsage(ctx context.Context) error {
+	err := t.usage.flush(ctx)
+	if err == nil || t.usageWaits() > 0 {
+		return err
+	}
+	t.log.Warn("counts of refused handshakes not reported", "rows", t.rows.len()+t.usage.len(), "error", err)
+	return nil
+}
+
+// usageWaits returns how many rows of sessions wait.
+func (t *Meter) usageWaits() int {
+	return t.rows.count() + t.usage.count(func(r *backplanev1.UsageReport) bool {
+		return r.GetSessions() > 0 || r.GetInbound().GetWireBytes()+r.GetOutbound().GetWireBytes() > 0 ||
+			len(r.GetLimits()) > 0 && len(r.GetRefusedHandshakes()) == 0
+	})
 }
 
 // flushSessions reports records and fails only while those of sessions wait: while the
@@ -221,11 +246,11 @@ func (t *Meter) repeat(ctx context.Context, kind string, report func(context.Con
 func (t *Meter) Flush(ctx context.Context, sessions Collector) error {
 	t.collect(sessions)
 	g := errgroup.Group{}
-	g.Go(func() error { return t.insist(ctx, t.usage.flush) })
+	g.Go(func() error { return t.insist(ctx, t.flushUsage) })
 	g.Go(func() error { return t.insist(ctx, t.flushSessions) })
 	if err := g.Wait(); err != nil {
 		return fmt.Errorf("report the last %d rows of usage and %d session records: %w",
-			t.rows.len()+t.usage.len(), t.sessionsWait(), err)
+			t.usageWaits(), t.sessionsWait(), err)
 	}
 	return nil
 }
@@ -246,17 +271,38 @@ func (t *Meter) insist(ctx context.Context, report func(context.Context) error) 
 
 // collect adds what sessions relayed since the last time to the rows.
 func (t *Meter) collect(sessions Collector) {
-	sessions.Collect(func(s *session.Session, added ending.Totals) {
+	sessions.Collect(func(s *session.Session, used []ending.Usage) {
 		info := s.Info()
-		t.add(&info, added, 0)
+		t.used(&info, used)
 	})
 }
 
-// add adds what a session relayed, and whether it began, to the row of this hour.
-func (t *Meter) add(info *session.Info, added ending.Totals, begun uint64) {
-	t.metrics.Relayed(metrics.Inbound, added.FromClient.Messages, added.FromClient.Wire)
-	t.metrics.Relayed(metrics.Outbound, added.FromBackend.Messages, added.FromBackend.Wire)
-	if lost := t.rows.add(keyOf(info, time.Now()), added, begun); lost > 0 {
+// used adds what a session used to the rows of its minutes.
+func (t *Meter) used(info *session.Info, used []ending.Usage) {
+	for i := range used {
+		u := &used[i]
+		t.metrics.Relayed(metrics.Inbound, u.Totals.FromClient.Messages, u.Totals.FromClient.Wire)
+		t.metrics.Relayed(metrics.Outbound, u.Totals.FromBackend.Messages, u.Totals.FromBackend.Wire)
+		for j := range u.Limits {
+			t.metrics.Limited(&u.Limits[j])
+		}
+		t.count(keyOf(info, u.Minute), func(to *row) {
+			to.totals.Add(&u.Totals)
+			for j := range u.Limits {
+				to.addLimit(keyOfLimit(u.Limits[j].Limit), countOf(&u.Limits[j]))
+			}
+		})
+	}
+}
+
+// Limited counts what a limit did in the handshake of a session: hits of one on observe.
+func (t *Meter) Limited(info *session.Info, did ending.LimitCount) {
+	t.used(info, []ending.Usage{{Minute: t.cfg.Minute(), Limits: []ending.LimitCount{did}}})
+}
+
+// count has fn add to a row.
+func (t *Meter) count(k key, fn func(to *row)) {
+	if lost := t.rows.add(k, fn); lost > 0 {
 		t.dropped(metrics.Usage, lost, errTooMany)
 	}
 }

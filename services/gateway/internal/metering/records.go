@@ -49,9 +49,13 @@ func (t *Meter) convert(r *session.Record) *usagev1.SessionRecord {
 		LastOutboundTime:     stamp(r.Backend.Last),
 		Truncated:            r.Client.CutMidFrame || r.Backend.CutMidFrame,
 		RouteChangeNumber:    r.RouteChangeNumber,
+		Plan:                 r.AllPlans().Plan,
 	}
 	if r.Grant != nil {
 		out.Application, out.Subscription, out.Grant = r.Grant.Application, r.Grant.Subscription, r.Grant.Name
+	}
+	for i := range r.Limits {
+		out.Limits = append(out.Limits, convertLimit(keyOfLimit(r.Limits[i].Limit), countOf(&r.Limits[i])))
 	}
 	return out
 }

@@ -57,11 +57,15 @@ func (k *kinds) take(of kind) bool {
 	return true
 }
 
-const hourSeconds = 3600
+const (
+	minuteSeconds = 60
+	hourSeconds   = 3600
+)
 
 // Refused keeps the record of a refusal, or counts it. It implements refusal.Sink. It
 // never blocks, and while there are more than are kept it allocates nothing.
 func (t *Meter) Refused(f *refusal.Refusal) {
+	t.countRefused(f)
 	of := kind{hour: hourOf(f.Ref, f.At), code: f.Problem.Code}
 	if f.Route != nil {
 		of.api = f.Route.API
@@ -78,6 +82,26 @@ func (t *Meter) Refused(f *refusal.Refusal) {
 		t.leftOut.add(leftOutKey(&displaced), 1)
 	}
 }
+
+// countRefused counts a refusal in the usage of its version, if it led to one.
+func (t *Meter) countRefused(f *refusal.Refusal) {
+	if f.Route == nil || f.Route.Version == "" || f.Problem.Status < 400 || f.Problem.Status > 599 {
+		return
+	}
+	info := session.Info{Route: f.Route, Grant: f.Grant, Plans: f.Plans}
+	k := keyOf(&info, t.cfg.Minute())
+	if k.application == "" {
+		k.application = f.Application
+	}
+	t.count(k, func(to *row) {
+		to.addRefused(f.Problem.Status, 1)
+		if l := f.Limit; l != nil {
+			to.addLimit(keyOfRefusing(l), limitCount{refused: 1})
+		}
+	})
+}
+
+func keyOfRefusing(l *refusal.Limit) limitKey { return limitKey{l.Place, l.Plan, l.Name} }
 
 // shown returns the beginning of a text, which a client may have sent, as users may see
 // it. It is a copy: a part of a head would keep the whole head in memory.
@@ -122,6 +146,12 @@ func (t *Meter) convertRefusal(f *refusal.Refusal) *usagev1.SessionRecord {
 	out.Api, out.Version, out.Application = k.api, k.version, k.application
 	if f.Grant != nil {
 		out.Subscription, out.Grant = f.Grant.Subscription, f.Grant.Name
+	}
+	if f.Plans != nil {
+		out.Plan = f.Plans.Plan
+	}
+	if f.Limit != nil {
+		out.Limits = []*usagev1.LimitUsage{convertLimit(keyOfRefusing(f.Limit), limitCount{refused: 1})}
 	}
 	return out
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/tidegatehq/tidegate/services/gateway/internal/ending"
+	"github.com/tidegatehq/tidegate/services/gateway/internal/limits"
 )
 
 // Values of the label "watch".
@@ -52,6 +53,8 @@ type Metrics struct {
 	bytes      *prometheus.CounterVec
 	lookups    *prometheus.CounterVec
 	dropped    *prometheus.CounterVec
+	throttles  *prometheus.CounterVec
+	paused     *prometheus.CounterVec
 	reg        prometheus.Registerer
 }
 
@@ -71,6 +74,9 @@ func New(reg prometheus.Registerer) *Metrics {
 		bytes:      counter("tidegate_bytes_total", "Bytes of data frames relayed, headers too, by direction.", "direction"),
 		lookups:    counter("tidegate_grant_lookups_total", "Look-ups of grants, by result.", "result"),
 		dropped:    counter("tidegate_reports_dropped_total", "Rows of usage and session records that were dropped instead of reported.", "kind"),
+		throttles: counter("tidegate_throttles_total",
+			"What limits of plans did: pauses, messages dropped, sessions closed, handshakes refused, and hits of limits on observe, by kind of limit and reaction.", "limit", "reaction"),
+		paused: counter("tidegate_paused_seconds_total", "How long sessions were paused, by kind of limit.", "limit"),
 	}
 }
 
@@ -111,6 +117,69 @@ func (m *Metrics) SessionEnded(reason ending.Reason) {
 func (m *Metrics) Relayed(direction string, messages, bytes uint64) {
 	m.messages.WithLabelValues(direction).Add(float64(messages))
 	m.bytes.WithLabelValues(direction).Add(float64(bytes))
+}
+
+// Reactions, as values of a label.
+const (
+	pause   = "pause"
+	drop    = "drop"
+	closes  = "close"
+	refuse  = "refuse"
+	observe = "observe"
+)
+
+// Limited counts what a limit did.
+func (m *Metrics) Limited(c *ending.LimitCount) {
+	limit := limitLabel(c.Limit.Kind(), c.Limit.Unit)
+	m.throttled(limit, pause, c.Pauses)
+	m.throttled(limit, drop, c.Dropped)
+	m.throttled(limit, closes, c.Closed)
+	m.throttled(limit, observe, c.Hits)
+	if c.Paused > 0 {
+		m.paused.WithLabelValues(limit).Add(c.Paused.Seconds())
+	}
+}
+
+// RefusedByLimit counts a handshake that a limit refused.
+func (m *Metrics) RefusedByLimit(kind limits.Kind, unit limits.Unit) {
+	m.throttled(limitLabel(kind, unit), refuse, 1)
+}
+
+func (m *Metrics) throttled(limit, reaction string, n uint64) {
+	if n > 0 {
+		m.throttles.WithLabelValues(limit, reaction).Add(float64(n))
+	}
+}
+
+// limitLabel is the kind of a limit as the value of a label.
+func limitLabel(kind limits.Kind, unit limits.Unit) string {
+	switch kind {
+	case limits.KindRate:
+		return unitLabel(unit) + "_rate"
+	case limits.KindQuota:
+		return unitLabel(unit) + "_quota"
+	case limits.KindConnections:
+		return "connections"
+	case limits.KindMessageSize:
+		return "message_size"
+	case limits.KindSessionAge:
+		return "session_age"
+	}
+	return other
+}
+
+func unitLabel(unit limits.Unit) string {
+	switch unit {
+	case limits.Messages:
+		return "messages"
+	case limits.Bytes:
+		return "bytes"
+	case limits.Handshakes:
+		return "handshakes"
+	case limits.Sessions:
+		return "sessions"
+	}
+	return other
 }
 
 // Lookup counts a look-up of a grant by its result.

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/tidegatehq/tidegate/services/gateway/internal/grant"
+	"github.com/tidegatehq/tidegate/services/gateway/internal/limits"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/metrics"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/problem"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/session"
@@ -31,10 +32,22 @@ type Refusal struct {
 	// Application is applications/{application} whose credential was shown, good or not; ""
 	// where none is known.
 	Application string
-	From        netip.AddrPort // the client's address; the port is 0 where it is not known
+	// Plans are those that hold for whom was let in otherwise; nil where none is known.
+	Plans *session.Plans
+	// Limit is the one that refused; nil where none did.
+	Limit *Limit
+	From  netip.AddrPort // the client's address; the port is 0 where it is not known
 	// Host, Path and UserAgent are what the client sent, as far as its head could be read:
 	// whoever keeps them bounds them.
 	Host, Path, UserAgent string
+}
+
+// Limit is a limit of a plan that refuses handshakes.
+type Limit struct {
+	Kind       limits.Kind
+	Unit       limits.Unit // of a rate or a quota
+	Place      limits.Place
+	Plan, Name string // plans/{plan}, and the limit's name in it
 }
 
 // Sink keeps records. metering.Meter implements it.
@@ -71,6 +84,9 @@ func New(m *metrics.Metrics, sink Sink, log *slog.Logger) *Recorder {
 // Note notes a refusal.
 func (r *Recorder) Note(ctx context.Context, f *Refusal) {
 	r.metrics.Refused(f.Problem.Status, f.Problem.Code.String())
+	if l := f.Limit; l != nil {
+		r.metrics.RefusedByLimit(l.Kind, l.Unit)
+	}
 	r.sink.Refused(f)
 	left, ok := r.take(f.Problem.Code, f.At)
 	r.left(ctx, f.Problem.Code, left)

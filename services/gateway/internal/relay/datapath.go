@@ -28,6 +28,7 @@ type chunk struct {
 	edge     int            // the first place in out between two frames; -1: there is none
 	midFrame bool           // out ends inside a frame
 	count    ending.Count   // of out
+	minute   minute         // in which out was admitted
 	control  frame.Header   // of the control frame behind out; its Size is 0: there is none
 	end      *ending.Ending // what is behind out ends the session; nil: it does not
 	done     bool           // all was walked over
@@ -136,6 +137,8 @@ func (r *Relay) pass(c *chunk, src, dst *leg) bool {
 			continue
 		}
 		r.walk(c, src)
+		c.minute = r.engine.coarseMinute()
+		r.turnMinute(c.minute)
 		if r.admission != nil && len(c.out) > 0 {
 			r.admit(c, src)
 		}
@@ -236,7 +239,7 @@ func (r *Relay) forward(c *chunk, src, dst *leg) bool {
 		switch {
 		case taken == 0:
 		case taken == len(c.out):
-			src.in.count.Add(&c.count)
+			r.relayed(src, &c.count, c.minute)
 			c.out, c.count, dst.out.midFrame = nil, ending.Count{}, c.midFrame
 		default:
 			payload := taken // of the frame that out starts inside of
@@ -246,7 +249,7 @@ func (r *Relay) forward(c *chunk, src, dst *leg) bool {
 				payload = 0
 			}
 			part := ending.Count{Payload: uint64(payload), Wire: uint64(payload)}
-			src.in.count.Add(&part)
+			r.relayed(src, &part, c.minute)
 			c.count = c.count.Minus(part)
 			c.out, c.edge = c.out[taken:], max(c.edge-taken, -1)
 			dst.out.midFrame = c.edge != 0

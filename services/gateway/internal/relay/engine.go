@@ -16,10 +16,12 @@ const headroom = 144
 // that serves the legs, and the clock with its one timer wheel. The wheel turns on
 // a goroutine that exists, as the poller does, while there are sessions.
 type Engine struct {
-	cfg    Config
-	base   time.Time
-	clock  atomic.Int64 // now as of the last tick, nanoseconds since base
-	chunks sync.Pool
+	cfg     Config
+	base    time.Time
+	clock   atomic.Int64 // now as of the last tick, nanoseconds since base
+	minute  atomic.Int32 // the minute as of the last tick
+	minutes func(now int64) int64
+	chunks  sync.Pool
 
 	mu      sync.Mutex
 	slots   [wheelSlots]*Relay // lists of the sessions that are due in that tick
@@ -36,7 +38,7 @@ const wheelSlots = 1024
 
 // NewEngine returns an engine without sessions.
 func NewEngine(cfg Config) *Engine {
-	e := &Engine{cfg: cfg, base: time.Now()}
+	e := &Engine{cfg: cfg, base: time.Now(), minutes: func(int64) int64 { return time.Now().Unix() }}
 	e.chunks.New = func() any { return &chunk{mem: make([]byte, headroom+e.cfg.Buffer)} }
 	return e
 }
@@ -45,6 +47,24 @@ func NewEngine(cfg Config) *Engine {
 // base.
 func (e *Engine) now() int64    { return int64(time.Since(e.base)) }
 func (e *Engine) coarse() int64 { return e.clock.Load() }
+
+// SetMinute sets the clock that says which minute it is: given the engine's time, it
+// returns the Unix seconds of the minute's start. Without it, that is the clock on the
+// wall. It is called before the first session.
+func (e *Engine) SetMinute(minute func(now int64) int64) { e.minutes = minute }
+
+// Minute returns the Unix seconds of the start of the minute that it is.
+func (e *Engine) Minute() int64 { return int64(e.minuteOf(e.now())) * 60 }
+
+// minuteOf is the minute at a time of the engine's, coarseMinute that of the last tick.
+func (e *Engine) minuteOf(now int64) minute { return minute(e.minutes(now) / 60) }
+func (e *Engine) coarseMinute() minute      { return minute(e.minute.Load()) }
+
+// setClock notes the time.
+func (e *Engine) setClock(now int64) {
+	e.clock.Store(now)
+	e.minute.Store(int32(e.minuteOf(now)))
+}
 
 // Wait returns when the wheel's goroutine has left, soon after the last session
 // ended.
@@ -86,7 +106,7 @@ func (e *Engine) start() error {
 		return err
 	}
 	now := e.now()
-	e.clock.Store(now)
+	e.setClock(now)
 	e.tick = now / int64(e.cfg.Tick)
 	e.poller, e.turning, e.stopped = p, true, make(chan struct{})
 	go e.turn(p, e.stopped)
@@ -110,7 +130,7 @@ func (e *Engine) turn(p *netpoll.Poller, stopped chan<- struct{}) {
 	var due []*Relay
 	for range ticker.C {
 		now := e.now()
-		e.clock.Store(now)
+		e.setClock(now)
 		var more bool
 		if due, more = e.due(due[:0], now); !more {
 			return

@@ -23,22 +23,23 @@ type Relay struct {
 	next, prev *Relay
 	slot       int64
 
-	mu        sync.Mutex
-	client    leg
-	backend   leg
-	ended     *ending.Ending // who ended the session first, and why; nil: it lives
-	closing   *ending.Ending // what the closes of ours say; nil: none is due
-	collected ending.Totals  // what Collect has given
-	mark      uint64         // payload of our pings
-	started   int64          // Unix nanoseconds
-	deadline  int64          // when the wheel calls; 0: it was not asked to
-	expires   int64          // end of the credential; 0: never
-	maxAgeAt  int64          // end of the maximum age; 0: never
-	retry     time.Duration  // the hint of that end
-	closeBy   int64          // end of waiting for closes; 0: none is awaited
-	frameBy   int64          // end of waiting for the end of a frame, before a close
-	over      bool           // both sockets are closed
-	reported  bool           // and the observer knows
+	mu       sync.Mutex
+	client   leg
+	backend  leg
+	ended    *ending.Ending // who ended the session first, and why; nil: it lives
+	closing  *ending.Ending // what the closes of ours say; nil: none is due
+	tally    tally          // what is not collected yet
+	mark     uint64         // payload of our pings
+	started  int64          // Unix nanoseconds
+	deadline int64          // when the wheel calls; 0: it was not asked to
+	expires  int64          // end of the credential; 0: never
+	maxAgeAt int64          // end of the maximum age; 0: never
+	retry    time.Duration  // the hint of that end
+	closeBy  int64          // end of waiting for closes; 0: none is awaited
+	frameBy  int64          // end of waiting for the end of a frame, before a close
+	over     bool           // both sockets are closed
+	reported bool           // and the observer knows
+	minute   minute         // that is counted for
 }
 
 // New returns a relay between a client and a backend, whose connections are its own
@@ -93,6 +94,7 @@ func (r *Relay) begin(t ending.Terms, legs *[2]Leg) {
 	e := r.engine
 	now := e.now()
 	r.observer, r.ref, r.retry = t.Observer, t.Ref, t.Retry
+	r.minute = e.minuteOf(now)
 	r.mark, r.started = rand.Uint64(), time.Now().UnixNano()
 	for i, l := range r.legs() {
 		if l.in.lastLife = now; !legs[i].unpinged(e) {
@@ -174,42 +176,17 @@ func (r *Relay) wall(at int64) time.Time {
 	return time.Now().Add(time.Duration(at - r.engine.now()))
 }
 
-// Totals returns what was relayed up to now.
-func (r *Relay) Totals() ending.Totals {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.totals()
-}
-
-func (r *Relay) totals() ending.Totals {
-	return ending.Totals{FromClient: r.client.in.count, FromBackend: r.backend.in.count}
-}
-
-// Collect returns what was relayed since the last Collect. After the end it is zero:
-// the Outcome has the rest.
-func (r *Relay) Collect() ending.Totals {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.over {
-		return ending.Totals{}
-	}
-	return r.collect()
-}
-
-func (r *Relay) collect() ending.Totals {
-	now := r.totals()
-	added := now.Minus(r.collected)
-	r.collected = now
-	return added
-}
-
 // outcome is called once both sockets are closed.
 func (r *Relay) outcome() ending.Outcome {
 	leg := func(l *leg) ending.LegEnd {
 		return ending.LegEnd{Sent: l.out.code, Received: l.in.received, CutMidFrame: l.out.midFrame, Last: r.wall(l.in.lastData)}
 	}
+	if l := r.ended.Limit; l != nil {
+		r.turnMinute(r.engine.minuteOf(r.engine.now()))
+		r.tally.limit(l).Closed = 1
+	}
 	return ending.Outcome{
 		Ending: *r.ended, Client: leg(&r.client), Backend: leg(&r.backend),
-		Started: r.Started(), Ended: time.Now(), Totals: r.totals(), Uncollected: r.collect(),
+		Started: r.Started(), Ended: time.Now(), Totals: r.totals(), Uncollected: r.collect(), Limits: r.tally.all(),
 	}
 }

@@ -201,13 +201,13 @@ func (r *Registry) Gauges() Gauges {
 	return Gauges{Registered: max(len(r.sessions)-live, 0), Live: live}
 }
 
-// Collect calls fn for each started session that relayed something since the
-// last Collect, with what was added. What a session relayed after its last
-// Collect is in its record as Uncollected: together they are exact.
-func (r *Registry) Collect(fn func(s *Session, added ending.Totals)) {
+// Collect calls fn for each started session that used something since the last Collect,
+// with what that was, a minute each. What a session used after its last Collect is in
+// its record as Uncollected: together they are exact.
+func (r *Registry) Collect(fn func(s *Session, used []ending.Usage)) {
 	for _, s := range r.all() {
-		if added := s.collect(); added != (ending.Totals{}) {
-			fn(s, added)
+		if used := s.collect(); len(used) > 0 {
+			fn(s, used)
 		}
 	}
 }

@@ -18,16 +18,42 @@ type Route struct {
 	Version string // apis/{api}/versions/{version}; empty for what is known of a refused handshake that led to none
 }
 
+// Plans are the plans that hold for a session, plans/{plan}, or "" for none. They are not
+// changed: other plans are another Plans.
+type Plans struct {
+	Plan            string // of the subscription, or of an application that has none at the version
+	ApplicationPlan string // of the application
+	TrafficPlan     string // of the version
+}
+
 // Info describes a session.
 type Info struct {
 	Ref               string // made by kit/ref; also the session's id
 	Route             *Route
 	Grant             *grant.Grant   // nil if the API asks for no credential
+	Plans             *Plans         // nil for none; set by SetPlans
 	ClientAddr        netip.AddrPort // the client's address; the port is 0 where it is not known
 	Proxy             bool           // that is a trusted proxy's own address
 	Subprotocol       string         // that the backend chose; set by SetSubprotocol
 	RouteChangeNumber uint64         // of the catalog's change that made the route
 	MaxAge            time.Duration  // 0: none
+}
+
+// AllPlans returns the plans of the session.
+func (i *Info) AllPlans() Plans {
+	if i.Plans == nil {
+		return Plans{}
+	}
+	return *i.Plans
+}
+
+// UsagePlan returns the plan that usage is counted under: without a credential the
+// version's is the only one.
+func (i *Info) UsagePlan() string {
+	if i.Grant == nil {
+		return i.AllPlans().TrafficPlan
+	}
+	return i.AllPlans().Plan
 }
 
 // ClientAddress returns the client's address as text, with its port where that is
@@ -117,12 +143,21 @@ func (s *Session) Totals() ending.Totals {
 	return ending.Totals{}
 }
 
-// collect returns what was relayed since its last call.
-func (s *Session) collect() ending.Totals {
+// Limits returns what limits did to the session so far, and since when it is paused; zero
+// if it is not.
+func (s *Session) Limits() (did []ending.LimitCount, pausedSince time.Time) {
+	if t := s.live(); t != nil {
+		return t.Limits()
+	}
+	return nil, time.Time{}
+}
+
+// collect returns what was used since its last call.
+func (s *Session) collect() []ending.Usage {
 	if t := s.live(); t != nil {
 		return t.Collect()
 	}
-	return ending.Totals{}
+	return nil
 }
 
 // live returns the session's transport, nil before it has one.
@@ -254,6 +289,13 @@ func (s *Session) SetSubprotocol(name string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.info.Subprotocol = name
+}
+
+// SetPlans replaces the plans.
+func (s *Session) SetPlans(p *Plans) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.info.Plans = p
 }
 
 // SetGrant replaces the grant. From then on the session rests on what the new grant

@@ -10,9 +10,11 @@ import (
 	"github.com/tidegatehq/tidegate/services/gateway/internal/ending"
 )
 
-func plus(a, b ending.Totals) ending.Totals {
-	a.Add(&b)
-	return a
+func plus(sum ending.Totals, used []ending.Usage) ending.Totals {
+	for i := range used {
+		sum.Add(&used[i].Totals)
+	}
+	return sum
 }
 
 // TestCollect collects all the time while sessions relay and end. What is
@@ -23,8 +25,8 @@ func TestCollect(t *testing.T) {
 	const sessions, messages = 40, 50
 	collected := map[string]ending.Totals{}
 	collect := func() {
-		b.Collect(func(s *Session, added ending.Totals) {
-			collected[s.Ref()] = plus(collected[s.Ref()], added)
+		b.Collect(func(s *Session, used []ending.Usage) {
+			collected[s.Ref()] = plus(collected[s.Ref()], used)
 		})
 	}
 	var wg sync.WaitGroup

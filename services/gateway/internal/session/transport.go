@@ -30,9 +30,11 @@ type Transport interface {
 	Ending() ending.Ending
 	// Started returns when Start was called.
 	Started() time.Time
-	// Totals returns what was relayed so far, Collect what was relayed since the
-	// last Collect. After the end Collect returns nothing, because the outcome has
-	// the rest.
+	// Totals returns what was relayed so far, and Limits what limits did, and since when
+	// the session is paused: zero if it is not.
 	Totals() ending.Totals
-	Collect() ending.Totals
+	Limits() (did []ending.LimitCount, pausedSince time.Time)
+	// Collect returns what was used since the last Collect, a minute each. After the end
+	// it returns nothing, because the outcome has the rest.
+	Collect() []ending.Usage
 }
