@@ -256,7 +256,9 @@ func ofMessages(unit catalogv1.Unit) bool {
 }
 
 // word is the value of an enum without the prefix that all its values have.
-func word(value fmt.Stringer, prefix string) string { return strings.TrimPrefix(value.String(), prefix) }
+func word(value fmt.Stringer, prefix string) string {
+	return strings.TrimPrefix(value.String(), prefix)
+}
 
 // either joins words with commas and "or".
 func either(words []string) string {

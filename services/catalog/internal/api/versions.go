@@ -29,8 +29,12 @@ func (a *API) CreateVersion(ctx context.Context, req *catalogv1.CreateVersionReq
 		return nil, err
 	}
 	row := store.Version{APIID: parent.API, Version: req.GetVersion().GetVersion()}
-	row, err = a.store.CreateVersion(ctx, c.Viewer(), withVersion(row, req.GetVersion()), func(api store.API) error {
-		return c.MayChange(api.Owner)
+	next := withVersion(row, req.GetVersion())
+	row, err = a.store.CreateVersion(ctx, c.Viewer(), next, func(api store.API) error {
+		if err := c.MayChange(api.Owner); err != nil {
+			return err
+		}
+		return mayPromise(c, row, next)
 	})
 	if err != nil {
 		return nil, err
@@ -90,7 +94,8 @@ func (a *API) ListVersions(ctx context.Context, req *catalogv1.ListVersionsReque
 func (a *API) UpdateVersion(ctx context.Context, req *catalogv1.UpdateVersionRequest) (*catalogv1.Version, error) {
 	u, err := page.NewUpdate(req.GetUpdateMask(), req.GetVersion(), "description", "tags", "endpoints", "security", "plans",
 		"allowed_origins", "max_session_age", "endpoints.production", "endpoints.sandbox",
-		"backend_options", "backend_options.host", "backend_options.fixed_host", "backend_options.origin", "pings")
+		"backend_options", "backend_options.host", "backend_options.fixed_host", "backend_options.origin", "pings",
+		"traffic_plan", "subscriptionless", "max_message_bytes", "error_frames", "error_frames.template", "error_frames.text")
 	if err != nil {
 		return nil, err
 	}
@@ -118,21 +123,42 @@ func (a *API) UpdateVersion(ctx context.Context, req *catalogv1.UpdateVersionReq
 }
 
 // mayUpdate returns why the caller may not update a version, or nil: it takes the owner
-// with the role creator, or of a published version with the role publisher.
+// with the role creator or publisher. mayServe says what each may change.
 func mayUpdate(c identity.Caller, v store.Version) error {
-	if v.State == store.Published && c.MayActAs(identity.RolePublisher, v.Owner) == nil {
+	if c.MayActAs(identity.RolePublisher, v.Owner) == nil {
 		return nil
 	}
 	return c.MayChange(v.Owner)
 }
 
 // mayServe returns why the caller, who may update a version, may not make it next, or
-// nil: what gateways serve of a published version is changed by publishers.
+// nil: publishers change what gateways serve of a published version, and what mayPromise
+// says, of any; creators change the rest of one that is not published.
 func mayServe(c identity.Caller, old, next store.Version) error {
-	if old.State != store.Published || c.User.Has(identity.RolePublisher) || proto.Equal(old.Route(), next.Route()) {
+	if c.User.Has(identity.RolePublisher) {
+		rest := next
+		rest.TrafficPlan, rest.Subscriptionless = old.TrafficPlan, old.Subscriptionless
+		if old.State == store.Published || proto.Equal(versionProto(old), versionProto(rest)) {
+			return nil
+		}
+		return c.MayChange(old.Owner)
+	}
+	if err := mayPromise(c, old, next); err != nil {
+		return err
+	}
+	if old.State != store.Published || proto.Equal(old.Route(), next.Route()) {
 		return nil
 	}
 	return fault.Denied("this needs the role publisher: without it, only the description and the tags of a published version can be changed")
+}
+
+// mayPromise returns why the caller may not make a version next, or nil: what all its
+// traffic may be, and whether it needs subscriptions, is for publishers to say.
+func mayPromise(c identity.Caller, old, next store.Version) error {
+	if old.TrafficPlan == next.TrafficPlan && old.Subscriptionless == next.Subscriptionless || c.User.Has(identity.RolePublisher) {
+		return nil
+	}
+	return fault.Denied("this needs the role publisher: without it, traffic_plan and subscriptionless cannot be changed")
 }
 
 // PublishVersion publishes a version, which need not be the caller's: the rule of the
