@@ -104,7 +104,7 @@ func (a *API) UpdateVersion(ctx context.Context, req *catalogv1.UpdateVersionReq
 	}
 	c := identity.From(ctx)
 	return a.changeVersion(ctx, "version.name", req.GetVersion().GetName(), func(old store.Version) (store.Version, error) {
-		if err := mayUpdate(c, old); err != nil {
+		if err := mayUpdate(c, old, u.Only("traffic_plan", "subscriptionless")); err != nil {
 			return old, err
 		}
 		v := a.versionProto(old, c.Viewer())
@@ -123,31 +123,20 @@ func (a *API) UpdateVersion(ctx context.Context, req *catalogv1.UpdateVersionReq
 }
 
 // mayUpdate returns why the caller may not update a version, or nil: it takes the owner
-// with the role creator or publisher. mayServe says what each may change.
-func mayUpdate(c identity.Caller, v store.Version) error {
-	if c.MayActAs(identity.RolePublisher, v.Owner) == nil {
+// with the role creator, or with the role publisher where it is published or only what
+// mayPromise says is changed.
+func mayUpdate(c identity.Caller, v store.Version, promised bool) error {
+	if (v.State == store.Published || promised) && c.MayActAs(identity.RolePublisher, v.Owner) == nil {
 		return nil
 	}
 	return c.MayChange(v.Owner)
 }
 
 // mayServe returns why the caller, who may update a version, may not make it next, or
-// nil: publishers change what gateways serve of a published version, and what mayPromise
-// says, of any; creators change the rest of one that is not published.
+// nil: what gateways serve of a published version is changed by publishers.
 func mayServe(c identity.Caller, old, next store.Version) error {
-	if c.User.Has(identity.RolePublisher) {
-		rest := next
-		rest.TrafficPlan, rest.Subscriptionless = old.TrafficPlan, old.Subscriptionless
-		if old.State == store.Published || proto.Equal(versionProto(old), versionProto(rest)) {
-			return nil
-		}
-		return c.MayChange(old.Owner)
-	}
-	if err := mayPromise(c, old, next); err != nil {
-		return err
-	}
-	if old.State != store.Published || proto.Equal(old.Route(), next.Route()) {
-		return nil
+	if old.State != store.Published || c.User.Has(identity.RolePublisher) || proto.Equal(old.Route(), next.Route()) {
+		return mayPromise(c, old, next)
 	}
 	return fault.Denied("this needs the role publisher: without it, only the description and the tags of a published version can be changed")
 }
