@@ -36,6 +36,7 @@ type versionFlags struct {
 	Tag             []string      `sep:"none" placeholder:"WORD" help:"Word to find the version by; can be repeated."`
 	Description     string        `placeholder:"TEXT" help:"What it is for."`
 	MaxSessionAge   time.Duration `placeholder:"DURATION" help:"How long a session may live, such as 12h. Default: no limit."`
+	trafficFlags    `embed:""`
 	backendFlags    `embed:""`
 }
 
@@ -62,7 +63,8 @@ func (f *versionFlags) message(ctx context.Context, cl *client, version string) 
 		v.MaxSessionAge = durationpb.New(f.MaxSessionAge)
 	}
 	f.set(v)
-	return v, nil
+	_, err = f.setTraffic(ctx, cl, v)
+	return v, err
 }
 
 // endpoints returns the endpoints of a stage with this URL; none if it is empty.
@@ -78,7 +80,7 @@ func (f *versionFlags) check(publish bool) error {
 	switch {
 	case f.Endpoint == "" && f.SandboxEndpoint == "":
 		return usagef("--endpoint: a backend is needed, as --endpoint ws://localhost:8080 (or --sandbox-endpoint)")
-	case publish && len(f.Plan) == 0 && f.Security != "none":
+	case publish && len(f.Plan) == 0 && f.Security != "none" && (f.Subscriptionless == nil || !*f.Subscriptionless):
 		return usagef("--plan: a plan is needed with --publish, as --plan Gold (or --security none); list them with: tidegate plan list")
 	}
 	return nil

@@ -2,50 +2,11 @@ package cli
 
 import (
 	"context"
-	"fmt"
 
 	"google.golang.org/protobuf/types/known/fieldmaskpb"
 
-	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
 	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
 )
-
-// planCmds are the commands about plans.
-type planCmds struct {
-	List planListCmd `cmd:"" help:"List plans."`
-}
-
-// planListCmd lists plans.
-type planListCmd struct{}
-
-// Run lists the plans.
-func (c *planListCmd) Run(ctx context.Context, s *shell) error {
-	cl, err := s.dial()
-	if err != nil {
-		return err
-	}
-	list := &catalogv1.ListPlansResponse{}
-	err = everyPage(func(token string) (string, error) {
-		page, err := cl.catalog.ListPlans(ctx, &catalogv1.ListPlansRequest{PageSize: pageSize, PageToken: token})
-		list.Plans = append(list.Plans, page.GetPlans()...)
-		return page.GetNextPageToken(), err
-	})
-	if err != nil {
-		return err
-	}
-	if s.whole() {
-		return s.printWhole(list)
-	}
-	var rows [][]string
-	for _, p := range list.GetPlans() {
-		quota := "any number"
-		for _, l := range p.GetLimits() {
-			quota = fmt.Sprintf("%d a %s", l.GetQuota().GetAmount(), word(l.GetQuota().GetWindow(), "WINDOW_"))
-		}
-		rows = append(rows, []string{p.GetDisplayName(), quota, p.GetDescription(), p.GetName()})
-	}
-	return s.printTable([]string{"PLAN", "MESSAGES", "DESCRIPTION", "NAME"}, rows)
-}
 
 // appCmds are the commands about applications.
 type appCmds struct {

@@ -63,7 +63,7 @@ type global struct {
 	Server  string        `placeholder:"HOST:PORT" help:"The server's gRPC address. Default: that of the last sign-in or of tidegate server use, or localhost:9090 ($$TIDEGATE_SERVER)."`
 	CA      string        `placeholder:"FILE" help:"PEM file of the certificate authority to trust. Default: that given at the sign-in, else tidegate-data/ca.pem if it exists, else the system's ($$TIDEGATE_CA)."`
 	Home    string        `placeholder:"DIR" help:"Folder for the sign-in and secrets. Default: tidegate in the user's configuration folder ($$TIDEGATE_HOME)."`
-	Output  string        `short:"o" enum:"table,json,yaml" default:"table" help:"Output format: table, or json or yaml for the whole object, errors included."`
+	Output  string        `short:"o" enum:"table,json,yaml,csv" default:"table" help:"Output format: table, json or yaml for the whole object, errors included, or csv for usage and quotas."`
 	Timeout time.Duration `default:"30s" help:"How long a command may take."`
 }
 
@@ -92,7 +92,8 @@ type grammar struct {
 	Service serviceCmds    `cmd:"" help:"Services and who watches them."`
 	Change  changeCmds     `cmd:"" help:"Changes: who did what (the audit log)."`
 	Record  recordCmds     `cmd:"" help:"Records of ended sessions."`
-	Usage   usageCmd       `cmd:"" help:"Traffic of subscriptions through gateways."`
+	Usage   usageCmd       `cmd:"" help:"What passed through gateways, was held back and was refused."`
+	Quota   quotaCmds      `cmd:"" help:"What is left of quotas."`
 	User    userCmds       `cmd:"" help:"Users."`
 	SignIn  signInCmds     `cmd:"" name:"sign-in" help:"Sign-ins of users."`
 	Keys    signingKeyCmds `cmd:"" name:"signing-key" help:"Keys that access tokens are signed with."`
@@ -160,6 +161,9 @@ func Main(ctx context.Context, p Program) (code int) {
 	}
 	s := &shell{Program: p, global: &g.global}
 	defer s.close()
+	if name := commandName(cmd.Command()); g.Output == formatCSV && !slices.Contains(csvCommands(), name) {
+		return report(p, g.Output, name, usagef("--output: csv is for %s; give table, json or yaml", strings.Join(csvCommands(), ", ")))
+	}
 	ctx, cancel := s.deadline(ctx, cmd.Command())
 	defer cancel()
 	cmd.BindTo(ctx, (*context.Context)(nil))
@@ -218,7 +222,7 @@ func report(p Program, format, command string, err error) int {
 	if exit, ok := errors.AsType[*exitError](err); ok {
 		return exit.code
 	}
-	if format == formatTable || printFailure(p.Stderr, format, err) != nil {
+	if format == formatTable || format == formatCSV || printFailure(p.Stderr, format, err) != nil {
 		if command != "" {
 			command += ": "
 		}
@@ -287,8 +291,9 @@ type shell struct {
 	client *client
 	lines  *bufio.Reader // of Stdin, made by input
 
-	patience *patience // nil where a command may take for ever
-	took     []string  // what a destructive command took along, if it did not ask
+	patience *patience   // nil where a command may take for ever
+	took     []string    // what a destructive command took along, if it did not ask
+	change   *planChange // what a request says of a plan; nil where it says nothing
 }
 
 // deadline returns the context of a command. --timeout applies to all but those that
@@ -328,7 +333,7 @@ func (s *shell) store() (*store, error) {
 // note tells people something that is not a result; programs, which ask for whole
 // objects, are not told.
 func (s *shell) note(format string, a ...any) {
-	if !s.whole() {
+	if s.global.Output == formatTable {
 		fmt.Fprintf(s.Stderr, format+"\n", a...)
 	}
 }

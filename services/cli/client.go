@@ -64,6 +64,7 @@ type client struct {
 	oauth    oauth2v1.OAuth2ServiceClient
 	keys     oauth2v1.SigningKeyServiceClient
 	usage    usagev1.UsageServiceClient
+	quotas   usagev1.QuotaServiceClient
 	sessions gatewayv1.SessionServiceClient
 	changes  changev1.ChangeServiceClient
 
@@ -107,6 +108,7 @@ func (s *shell) dial() (*client, error) {
 	c.oauth = oauth2v1.NewOAuth2ServiceClient(c.conn)
 	c.keys = oauth2v1.NewSigningKeyServiceClient(c.conn)
 	c.usage = usagev1.NewUsageServiceClient(c.conn)
+	c.quotas = usagev1.NewQuotaServiceClient(c.conn)
 	c.sessions = gatewayv1.NewSessionServiceClient(c.conn)
 	c.changes = changev1.NewChangeServiceClient(c.conn)
 	s.client = c

@@ -107,7 +107,10 @@ func complete(model *kong.Application, words []string, names func(kind string) [
 		value := node.Positional[argument]
 		all, file = values(value, kindOfArgument(node, value.Name), names), isFile(value)
 	}
-	all = slices.DeleteFunc(all, func(c candidate) bool { return !strings.HasPrefix(c.word, last) })
+	printsCSV := slices.Contains(csvCommands(), strings.TrimPrefix(node.Path(), model.Name+" "))
+	all = slices.DeleteFunc(all, func(c candidate) bool {
+		return !strings.HasPrefix(c.word, last) || c.word == formatCSV && !printsCSV
+	})
 	for i := range all {
 		all[i].word = before + all[i].word
 	}

@@ -172,3 +172,44 @@ func TestTimeStandsStillForAPerson(t *testing.T) {
 		t.Errorf("Err() of a child after the time = %v, want DeadlineExceeded", child.Err())
 	}
 }
+
+// A change of limits, and the deletion of a plan, say at a terminal how many they touch;
+// what touches nobody's traffic is not asked.
+func TestPlanChangesAsk(t *testing.T) {
+	t.Parallel()
+	const uses = "1 version that offers it, 2 versions that have it for all their traffic, 3 subscriptions, 1 application and 42 live sessions"
+	const changes = "Changes the limits of the plan Gold, with " + uses + ".\nGo on? [y/N] "
+	const deletes = "Deletes the plan Gold, with " + uses + ".\nGo on? [y/N] "
+	for _, tt := range []struct {
+		args, answer   string
+		terminal       bool
+		stdout, stderr string
+		done           bool
+	}{
+		{"update Gold --connections 5", "y\n", true, "Changed", changes, true},
+		{"update Gold --remove-limit connections", "n\n", true, "", changes + "tidegate: plan update: nothing was done: the answer was not yes\n", false},
+		{"update Gold --connections 5 --yes", "", true, uses, "", true},
+		{"update Gold --connections 5", "", false, uses, "", true},
+		{"update Gold --description new", "", true, "Changed", "", true},
+		{"delete Gold", "y\n", true, "Deleted", deletes, true},
+		{"delete Gold", "\n", true, "", deletes + "tidegate: plan delete: nothing was done: the answer was not yes\n", false},
+		{"delete Gold", "", false, uses, "", true},
+		{"delete Gold -o json", "", false, `"42 live sessions"`, "", true},
+	} {
+		s := newPlansServer(t)
+		c := s.command(t)
+		if tt.terminal {
+			c.stdin = typed(t, tt.answer)
+		}
+		stdout, stderr, code := c.run(t, append([]string{"plan"}, strings.Fields(tt.args)...)...)
+		done := s.updated != nil || s.deleted.GetEtag() == "seen"
+		if !strings.Contains(stdout, tt.stdout) || tt.stdout == "" && stdout != "" || stderr != tt.stderr || (code == 0) != tt.done || done != tt.done {
+			t.Errorf("tidegate plan %s, terminal %t: %q, %q, %d, done %t; want %q, %q, %t", tt.args, tt.terminal, stdout, stderr, code, done, tt.stdout, tt.stderr, tt.done)
+		}
+	}
+	s := newPlansServer(t)
+	s.use = nil
+	if stdout, _, code := s.command(t).run(t, "plan", "delete", "Gold"); code != 0 || !strings.Contains(stdout, "its versions, its subscriptions, its applications and 42 live sessions") {
+		t.Errorf("plan delete whose use is not known = %q, %d", stdout, code)
+	}
+}

@@ -39,6 +39,25 @@ var arguments = map[string]string{
 	"version.max_session_age":             "--max-session-age",
 	"version.backend_options":             "--backend-host",
 	"version.backend_options.fixed_host":  "--backend-host",
+	"version.traffic_plan":                "--traffic-plan",
+	"version.subscriptionless":            "--subscriptionless",
+	"version.max_message_bytes":           "--max-message",
+	"version.error_frames":                "--error-frames",
+	"version.error_frames.template":       "--error-frames",
+	"version.error_frames.text":           "--error-frames",
+	"plan.display_name":                   "NAME",
+	"plan.description":                    "--description",
+	"plan.limits":                         "limits",
+	"plan.billing":                        "--billing",
+	"plan.price_label":                    "--price-label",
+	"plan.attributes":                     "--attribute",
+	"step":                                "--step",
+	"group_by":                            "--by",
+	"top":                                 "--top",
+	"order_by":                            "--order-by",
+	"start_time":                          "--since",
+	"end_time":                            "--until",
+	"amount":                              "AMOUNT",
 	"application.display_name":            "NAME",
 	"application.description":             "--description",
 	"oauth_client_secret.expire_time":     "--lifetime",
@@ -148,7 +167,7 @@ func (s *shell) words(st *status.Status) error {
 	}
 	switch st.Code() {
 	case codes.InvalidArgument:
-		return errors.New(violations(st))
+		return errors.New(s.violations(st))
 	case codes.Unauthenticated:
 		return fmt.Errorf("%s; sign in with: %s", st.Message(), s.client.login())
 	case codes.DeadlineExceeded:
@@ -180,13 +199,31 @@ func (s *shell) late() error {
 	return failed(codes.DeadlineExceeded, "no answer within %v; use --timeout to wait longer", s.global.Timeout)
 }
 
+// argument returns the flag or argument for a field, as argument does; for one of a limit
+// the flag that gave the limit, and for one of a file what the file has.
+func (s *shell) argument(field string) string {
+	rest, ofPlan := strings.CutPrefix(field, "plan.")
+	if s.change == nil || !ofPlan {
+		return argument(field)
+	}
+	if s.change.from != "" {
+		return "--file: " + s.change.from + ": " + rest
+	}
+	for i, flag := range s.change.given {
+		if strings.HasPrefix(rest, fmt.Sprintf("limits[%d]", i)) {
+			return flag
+		}
+	}
+	return argument(field)
+}
+
 // violations returns what is wrong with a request, by flag or argument.
-func violations(st *status.Status) string {
+func (s *shell) violations(st *status.Status) string {
 	var texts []string
 	for _, v := range fieldViolations(st) {
 		text := v.GetDescription()
 		if v.GetField() != "" {
-			text = argument(v.GetField()) + ": " + text
+			text = s.argument(v.GetField()) + ": " + text
 		}
 		texts = append(texts, text)
 	}

@@ -11,6 +11,7 @@ import (
 
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
 	identityv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/identity/v1"
+	usagev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/usage/v1"
 )
 
 // namesTime is how long a shell may wait for the names that complete a word.
@@ -23,6 +24,8 @@ const (
 	kindVersion     = "version"
 	kindApplication = "application"
 	kindPlan        = "plan"
+	kindLimit       = "limit"
+	kindQuota       = "quota"
 	kindRole        = "role"
 	kindReason      = "end reason"
 )
@@ -30,7 +33,7 @@ const (
 // kindOfFlag returns what a flag names, "" for what is not known.
 func kindOfFlag(name string) string {
 	return map[string]string{
-		"server": kindServer, "api": kindVersion, "app": kindApplication, "plan": kindPlan, "role": kindRole, "end-reason": kindReason,
+		"server": kindServer, "api": kindVersion, "app": kindApplication, "plan": kindPlan, "traffic-plan": kindPlan, "remove-limit": kindLimit, "role": kindRole, "end-reason": kindReason,
 	}[name]
 }
 
@@ -45,6 +48,7 @@ func kindOfArgument(command *kong.Node, name string) string {
 	}
 	return map[string]string{
 		"api": kindAPI, "version": kindVersion, "address": kindVersion, "app": kindApplication, "subscription": kindApplication,
+		"plan": kindPlan, "quota": kindQuota,
 	}[name]
 }
 
@@ -80,6 +84,20 @@ func (s *shell) names(ctx context.Context, kind string) []string {
 		list, _ := cl.catalog.ListPlans(ctx, &catalogv1.ListPlansRequest{PageSize: pageSize})
 		for _, plan := range list.GetPlans() {
 			all = append(all, plan.GetDisplayName())
+		}
+	case kindLimit:
+		list, _ := cl.catalog.ListPlans(ctx, &catalogv1.ListPlansRequest{PageSize: pageSize})
+		for _, plan := range list.GetPlans() {
+			for _, limit := range plan.GetLimits() {
+				all = append(all, limit.GetName())
+			}
+		}
+		slices.Sort(all)
+		all = slices.Compact(all)
+	case kindQuota:
+		list, _ := cl.quotas.ListQuotaUses(ctx, &usagev1.ListQuotaUsesRequest{PageSize: pageSize})
+		for _, use := range list.GetQuotaUses() {
+			all = append(all, use.GetName())
 		}
 	}
 	// Names that could drive the terminal are left to be typed.

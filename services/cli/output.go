@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bytes"
+	"encoding/csv"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -18,15 +19,49 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 )
 
-// Output formats. The table is for people; the others have the whole object.
+// Output formats. The table is for people, CSV for spreadsheets; the others have the whole
+// object.
 const (
 	formatTable = "table"
 	formatJSON  = "json"
 	formatYAML  = "yaml"
+	formatCSV   = "csv"
 )
 
+// csvCommands are the commands that print CSV.
+func csvCommands() []string { return []string{"usage", "quota list", "quota events"} }
+
 // whole reports whether results are printed as whole objects, in JSON or YAML.
-func (s *shell) whole() bool { return s.global.Output != formatTable }
+func (s *shell) whole() bool { return s.global.Output == formatJSON || s.global.Output == formatYAML }
+
+// printCSV prints rows under a line of titles as RFC 4180 has them, but with lines that end
+// as they do on Unix. Text that a spreadsheet would run as a formula gets a "'" in front.
+func (s *shell) printCSV(titles []string, rows [][]string) error {
+	w := csv.NewWriter(s.Stdout)
+	if err := w.Write(titles); err != nil {
+		return fmt.Errorf("print: %w", err)
+	}
+	for _, row := range rows {
+		for i, text := range row {
+			if text != "" {
+				row[i] = noFormula(cell(text))
+			}
+		}
+		if err := w.Write(row); err != nil {
+			return fmt.Errorf("print: %w", err)
+		}
+	}
+	w.Flush()
+	return w.Error()
+}
+
+// noFormula makes other users' text one that no spreadsheet takes for a formula.
+func noFormula(text string) string {
+	if strings.ContainsAny(text[:1], "=+-@") {
+		return "'" + text
+	}
+	return text
+}
 
 // printWhole prints a message as REST has it, in JSON or YAML.
 func (s *shell) printWhole(m proto.Message) error {

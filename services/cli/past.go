@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"time"
 
 	"google.golang.org/grpc/codes"
+	"google.golang.org/protobuf/types/known/durationpb"
 
 	usagev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/usage/v1"
 )
@@ -67,7 +69,9 @@ func (c *client) fromUsage(ctx context.Context, lost error, find func(*usagev1.U
 	}
 	found := ""
 	err := everyPage(func(token string) (string, error) {
-		page, err := c.usage.ListUsage(ctx, &usagev1.ListUsageRequest{PageSize: pageSize, PageToken: token})
+		page, err := c.usage.ListUsage(ctx, &usagev1.ListUsageRequest{
+			Step: durationpb.New(24 * time.Hour), GroupBy: []string{"version", "application"}, PageSize: pageSize, PageToken: token,
+		})
 		for _, u := range page.GetUsage() { // the last is the newest
 			if name, ok := find(u); ok && name != "" {
 				found = name

@@ -65,7 +65,8 @@ func (c *recordListCmd) Run(ctx context.Context, s *shell) error {
 		return s.printWhole(list)
 	}
 	label := cl.labels()
-	var rows [][]string
+	titles, rows := []string{"ENDED", "VERSION", "APPLICATION", "BY", "REASON", "CODE", "IN", "OUT", "REF"}, [][]string(nil)
+	var held []string
 	for _, r := range list.GetSessionRecords() {
 		label.learn(r)
 		rows = append(rows, []string{
@@ -73,8 +74,9 @@ func (c *recordListCmd) Run(ctx context.Context, s *shell) error {
 			word(r.GetEndedBy(), "PARTY_"), reason(r), code(max(r.GetCloseCodeToClient(), r.GetStatus())), messages(r.GetInbound()), messages(r.GetOutbound()),
 			strings.TrimPrefix(r.GetName(), "sessionRecords/"),
 		})
+		held = append(held, effectOf(r.GetLimits()...).words())
 	}
-	return s.printTable([]string{"ENDED", "VERSION", "APPLICATION", "BY", "REASON", "CODE", "IN", "OUT", "REF"}, rows)
+	return s.printTable(withHeld(titles, rows, held))
 }
 
 // checkReason makes the reason a word of the server's, in any case, or a number that
@@ -144,26 +146,30 @@ func (c *recordGetCmd) Run(ctx context.Context, s *shell) error {
 	if r.GetCode() != "" {
 		return s.printRefusal(ctx, r, label)
 	}
-	return s.printFields(
-		[2]string{"Ref", strings.TrimPrefix(r.GetName(), "sessionRecords/")}, [2]string{"Session", r.GetSession()},
-		[2]string{"Version", label.version(ctx, r.GetVersion())}, [2]string{"Application", label.application(ctx, r.GetApplication())},
-		[2]string{"Client", r.GetClientAddress()}, [2]string{"Began", when(r.GetStartTime())}, [2]string{"Ended", when(r.GetEndTime())},
-		[2]string{"Ended by", word(r.GetEndedBy(), "PARTY_")}, [2]string{"Reason", reason(r)}, [2]string{"Detail", r.GetDetail()},
-		[2]string{"Code from client", code(r.GetCloseCodeFromClient())}, [2]string{"Code to client", code(r.GetCloseCodeToClient())},
-		[2]string{"Code from backend", code(r.GetCloseCodeFromBackend())}, [2]string{"Code to backend", code(r.GetCloseCodeToBackend())},
-		[2]string{"In", amount(r.GetInbound())}, [2]string{"Out", amount(r.GetOutbound())},
-		[2]string{"Left out", leftOut(r)})
+	fields := [][2]string{
+		{"Ref", strings.TrimPrefix(r.GetName(), "sessionRecords/")}, {"Session", r.GetSession()},
+		{"Version", label.version(ctx, r.GetVersion())}, {"Application", label.application(ctx, r.GetApplication())},
+		{"Plan", label.plan(ctx, r.GetPlan())}, {"Client", r.GetClientAddress()}, {"Began", when(r.GetStartTime())}, {"Ended", when(r.GetEndTime())},
+		{"Ended by", word(r.GetEndedBy(), "PARTY_")}, {"Reason", reason(r)}, {"Detail", r.GetDetail()},
+		{"Code from client", code(r.GetCloseCodeFromClient())}, {"Code to client", code(r.GetCloseCodeToClient())},
+		{"Code from backend", code(r.GetCloseCodeFromBackend())}, {"Code to backend", code(r.GetCloseCodeToBackend())},
+		{"In", amount(r.GetInbound())}, {"Out", amount(r.GetOutbound())},
+		{"Left out", leftOut(r)},
+	}
+	return s.printFields(append(fields, heldFields(ctx, label, r.GetLimits())...)...)
 }
 
 // printRefusal shows the record of a refused handshake.
 func (s *shell) printRefusal(ctx context.Context, r *usagev1.SessionRecord, label *labels) error {
-	return s.printFields(
-		[2]string{"Ref", strings.TrimPrefix(r.GetName(), "sessionRecords/")}, [2]string{"Gateway", r.GetSession()},
-		[2]string{"API", called(r.GetApiDisplayName(), r.GetApi())}, [2]string{"Version", label.version(ctx, r.GetVersion())}, [2]string{"Application", label.application(ctx, r.GetApplication())},
-		[2]string{"Client", r.GetClientAddress()}, [2]string{"Host", r.GetHost()}, [2]string{"Path", r.GetPath()}, [2]string{"User-Agent", r.GetUserAgent()},
-		[2]string{"Refused", when(r.GetEndTime())}, [2]string{"Refused by", word(r.GetEndedBy(), "PARTY_")},
-		[2]string{"Status", code(r.GetStatus())}, [2]string{"Code", r.GetCode()}, [2]string{"Detail", r.GetDetail()},
-		[2]string{"Left out", leftOut(r)})
+	fields := [][2]string{
+		{"Ref", strings.TrimPrefix(r.GetName(), "sessionRecords/")}, {"Gateway", r.GetSession()},
+		{"API", called(r.GetApiDisplayName(), r.GetApi())}, {"Version", label.version(ctx, r.GetVersion())}, {"Application", label.application(ctx, r.GetApplication())},
+		{"Client", r.GetClientAddress()}, {"Host", r.GetHost()}, {"Path", r.GetPath()}, {"User-Agent", r.GetUserAgent()},
+		{"Refused", when(r.GetEndTime())}, {"Refused by", word(r.GetEndedBy(), "PARTY_")},
+		{"Status", code(r.GetStatus())}, {"Code", r.GetCode()}, {"Detail", r.GetDetail()},
+		{"Left out", leftOut(r)},
+	}
+	return s.printFields(append(fields, heldFields(ctx, label, r.GetLimits())...)...)
 }
 
 // leftOut says how many records of the same kind were not kept after this one.

@@ -224,21 +224,27 @@ func (c *client) addressOfAll(ctx context.Context, arg, text string) (string, er
 // plan returns the name of the plan that text names: its resource name or
 // display name.
 func (c *client) plan(ctx context.Context, arg, text string) (string, error) {
+	p, err := c.planOf(ctx, arg, text)
+	return p.GetName(), err
+}
+
+// planOf is like plan, and returns all of it.
+func (c *client) planOf(ctx context.Context, arg, text string) (*catalogv1.Plan, error) {
 	if named(text, "plans") {
-		_, err := c.catalog.GetPlan(ctx, &catalogv1.GetPlanRequest{Name: text})
+		p, err := c.catalog.GetPlan(ctx, &catalogv1.GetPlanRequest{Name: text})
 		if absent(err) {
 			err = unknown(arg, "plan", text, "plan list")
 		}
-		return text, err
+		return p, err
 	}
 	list, err := c.catalog.ListPlans(ctx, &catalogv1.ListPlansRequest{Filter: filter("display_name", text)})
 	if err != nil && !absent(err) {
-		return "", err
+		return nil, err
 	}
 	if len(list.GetPlans()) == 0 {
-		return "", unknown(arg, "plan", text, "plan list")
+		return nil, unknown(arg, "plan", text, "plan list")
 	}
-	return list.GetPlans()[0].GetName(), nil
+	return list.GetPlans()[0], nil
 }
 
 // plansOf returns the names of plans.

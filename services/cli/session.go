@@ -9,11 +9,13 @@ import (
 	"strings"
 
 	gatewayv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/gateway/v1"
+	usagev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/usage/v1"
 )
 
 // sessionCmds are the commands about live sessions.
 type sessionCmds struct {
 	List  sessionListCmd  `cmd:"" help:"List live sessions."`
+	Get   sessionGetCmd   `cmd:"" help:"Show a live session, its plans and what limits did to it."`
 	Close sessionCloseCmd `cmd:"" help:"Close a live session, or many, with 4010."`
 }
 
@@ -36,25 +38,95 @@ func (c *sessionListCmd) Run(ctx context.Context, s *shell) error {
 	if err != nil {
 		return err
 	}
-	list := &gatewayv1.ListSessionsResponse{}
-	if list.Sessions, list.Unreachable, err = cl.listSessions(ctx, only); err != nil {
+	all := &gatewayv1.ListSessionsResponse{}
+	if all.Sessions, all.Unreachable, err = cl.listSessions(ctx, only); err != nil {
 		return err
 	}
-	slices.Sort(list.GetUnreachable())
-	list.Unreachable = slices.Compact(list.GetUnreachable())
-	s.noteUnreachable(list.GetUnreachable(), "its sessions are not shown")
+	all.TotalSize = int32(len(all.GetSessions()))
+	slices.Sort(all.GetUnreachable())
+	all.Unreachable = slices.Compact(all.GetUnreachable())
+	s.noteUnreachable(all.GetUnreachable(), "its sessions are not shown")
 	if s.whole() {
-		return s.printWhole(list)
+		return s.printWhole(all)
 	}
 	label := cl.labels()
-	var rows [][]string
-	for _, live := range list.GetSessions() {
+	titles, rows := []string{"VERSION", "APPLICATION", "CLIENT", "SINCE", "IN", "OUT", "NAME"}, [][]string(nil)
+	var held []string
+	for _, live := range all.GetSessions() {
 		rows = append(rows, []string{
 			label.version(ctx, live.GetVersion()), label.application(ctx, live.GetApplication()), live.GetClientAddress(),
 			when(live.GetStartTime()), messages(live.GetInbound()), messages(live.GetOutbound()), live.GetName(),
 		})
+		words := effectOf(live.GetLimits()...).words()
+		if live.GetPausedSinceTime() != nil {
+			words = list(some([]string{"paused now", words}))
+		}
+		held = append(held, words)
 	}
-	return s.printTable([]string{"VERSION", "APPLICATION", "CLIENT", "SINCE", "IN", "OUT", "NAME"}, rows)
+	return s.printTable(withHeld(titles, rows, held))
+}
+
+// withHeld adds to a table the column of what limits did, where they did anything.
+func withHeld(titles []string, rows [][]string, held []string) ([]string, [][]string) {
+	if len(some(held)) == 0 {
+		return titles, rows
+	}
+	for i := range rows {
+		rows[i] = append(rows[i], held[i])
+	}
+	return append(titles, "LIMITS"), rows
+}
+
+// sessionGetCmd shows a session.
+type sessionGetCmd struct {
+	Session string `arg:"" help:"The session's name, gateways/…/sessions/…, or its ref."`
+}
+
+// Run shows the session.
+func (c *sessionGetCmd) Run(ctx context.Context, s *shell) error {
+	cl, err := s.dial()
+	if err != nil {
+		return err
+	}
+	live, err := cl.sessions.GetSession(ctx, &gatewayv1.GetSessionRequest{Name: sessionName(c.Session)})
+	if absent(err) {
+		return unknown("SESSION", "live session", c.Session, "session list")
+	}
+	if err != nil {
+		return err
+	}
+	if s.whole() {
+		return s.printWhole(live)
+	}
+	label := cl.labels()
+	fields := [][2]string{
+		{"Session", live.GetName()}, {"Version", label.version(ctx, live.GetVersion())}, {"Application", label.application(ctx, live.GetApplication())},
+		{"Owner", label.user(ctx, live.GetUser())}, {"Client", live.GetClientAddress()}, {"Began", when(live.GetStartTime())},
+		{"Credential expires", when(live.GetExpireTime())}, {"Sub-protocol", live.GetSubprotocol()},
+		{"In", amount(live.GetInbound())}, {"Out", amount(live.GetOutbound())},
+		{"Plan", label.plan(ctx, live.GetPlan())}, {"Application's plan", label.plan(ctx, live.GetApplicationPlan())},
+		{"Traffic plan", label.plan(ctx, live.GetTrafficPlan())}, {"Paused since", when(live.GetPausedSinceTime())},
+	}
+	return s.printFields(append(fields, heldFields(ctx, label, live.GetLimits())...)...)
+}
+
+// sessionName is the resource name of a session that is given by it, or by its ref.
+func sessionName(text string) string {
+	if strings.Contains(text, "/") {
+		return text
+	}
+	return allGateways + "/sessions/" + text
+}
+
+// heldFields say what limits did, one in each line.
+func heldFields(ctx context.Context, label *labels, limits []*usagev1.LimitUsage) [][2]string {
+	var fields [][2]string
+	for _, l := range limits {
+		if words := effectOf(l).words(); words != "" {
+			fields = append(fields, [2]string{"Limit", fmt.Sprintf("%s, %s %s: %s", word(l.GetPlace(), "PLAN_PLACE_"), label.plan(ctx, l.GetPlan()), l.GetLimit(), words)})
+		}
+	}
+	return fields
 }
 
 // noteUnreachable names the gateways that could not be reached, and says what is
@@ -140,10 +212,7 @@ func (c *sessionCloseCmd) Run(ctx context.Context, s *shell) error {
 	if c.Session == "" {
 		return c.closeMany(ctx, s, cl)
 	}
-	name := c.Session
-	if !strings.Contains(name, "/") {
-		name = allGateways + "/sessions/" + name
-	}
+	name := sessionName(c.Session)
 	if err := s.confirm(ctx, c.Yes, "Closes the session "+c.Session, func() []string { return nil }); err != nil {
 		return err
 	}

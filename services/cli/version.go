@@ -140,6 +140,8 @@ func (c *versionGetCmd) Run(ctx context.Context, s *shell) error {
 		{"Endpoint", urls(v.GetEndpoints().GetProduction())}, {"Sandbox endpoint", urls(v.GetEndpoints().GetSandbox())},
 		{"Security", strings.Join(schemes, ", ")}, {"Plans", strings.Join(all(ctx, v.GetPlans(), label.plan), ", ")},
 		{"Origins", strings.Join(v.GetAllowedOrigins(), ", ")}, {"Tags", strings.Join(v.GetTags(), ", ")},
+		{"Traffic plan", label.plan(ctx, v.GetTrafficPlan())}, {"Without subscription", yes(v.GetSubscriptionless())},
+		{"Greatest message", maxMessage(v)}, {"Error frames", errorFramesWords(v.GetErrorFrames())},
 		{"Longest session", age}, {"Host for backends", backendHost(v.GetBackendOptions())},
 		{"Origin for backends", option(v.GetBackendOptions().GetOrigin() == 0, v.GetBackendOptions().GetOrigin(), "ORIGIN_")},
 		{"Pings", option(v.GetPings() == 0, v.GetPings(), "PINGS_")}, {"Description", v.GetDescription()},
@@ -171,6 +173,7 @@ type versionUpdateCmd struct {
 	Description     *string        `placeholder:"TEXT" help:"What is particular to this version."`
 	MaxSessionAge   *time.Duration `placeholder:"DURATION" help:"How long a session may live; 0 for no limit."`
 	securityFlags   `embed:""`
+	trafficFlags    `embed:""`
 	backendFlags    `embed:""`
 }
 
@@ -193,8 +196,13 @@ func (c *versionUpdateCmd) Run(ctx context.Context, s *shell) error {
 		return err
 	}
 	change, mask := c.change(v, plans, security)
+	traffic, err := c.setTraffic(ctx, cl, change)
+	if err != nil {
+		return err
+	}
+	mask.Paths = append(mask.Paths, traffic...)
 	if len(mask.Paths) == 0 {
-		return usagef("nothing to change: give --endpoint, --sandbox-endpoint, --plan, --security, --place, --origin, --tag, --description, --max-session-age, --backend-host, --backend-origin or --pings")
+		return usagef("nothing to change: give --endpoint, --sandbox-endpoint, --plan, --security, --place, --origin, --tag, --description, --max-session-age, --traffic-plan, --subscriptionless, --max-message, --error-frames, --backend-host, --backend-origin or --pings")
 	}
 	if v, err = cl.catalog.UpdateVersion(ctx, &catalogv1.UpdateVersionRequest{Version: change, UpdateMask: mask}); err != nil {
 		return err
