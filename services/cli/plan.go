@@ -231,6 +231,7 @@ func (c *client) planUses(ctx context.Context, name string) []string {
 	return []string{
 		number(int(use.GetVersions()), nil, "version that offers it", "versions that offer it"),
 		number(int(use.GetTrafficVersions()), nil, "version that has it for all its traffic", "versions that have it for all their traffic"),
+		number(int(use.GetSubscriptionlessVersions()), nil, "version that needs no subscription", "versions that need no subscription"),
 		number(int(use.GetSubscriptions()), nil, "subscription", "subscriptions"),
 		number(int(use.GetApplications()), nil, "application", "applications"),
 		c.planSessions(ctx, name),

@@ -23,6 +23,11 @@ func everyCommand(s *Stack, dir, password string) []printed {
 		{"login --password-file " + s.PasswordFile, "username"},
 		{"whoami", "username"},
 		{"plan list", "plans"},
+		{"plan create Lead --rate messages=100/1s,burst=200 --quota messages=5000/day --connections 10 --price-label cheap --attribute team=ferry", "limits"},
+		{"plan get Lead", "attributes"},
+		{"plan update Lead --rename Tin --add-limit --message-size 64KiB --billing commercial", "priceLabel"},
+		{"plan update Tin --remove-limit connections", "limits"},
+		{"plan delete Tin", "deleted"},
 		{"api create Other --endpoint ws://localhost:1 --plan Gold", "state"},
 		{"api list", "apis"},
 		{"api get Json", "displayName"},
@@ -32,6 +37,8 @@ func everyCommand(s *Stack, dir, password string) []printed {
 		{"api version update Renamed --tag one --tag two --max-session-age 1h --origin https://example.com", "maxSessionAge"},
 		{"api version update Renamed --backend-host client --backend-origin endpoint --pings clients", "backendOptions"},
 		{"api version update Renamed --backend-host app.example:8443 --backend-origin client --pings both --origin null", "warnings"},
+		{"api version update Renamed --traffic-plan Silver --max-message 64KiB --error-frames wso2 --subscriptionless", "errorFrames"},
+		{"api version update Renamed --no-subscriptionless --traffic-plan=", "trafficPlan"},
 		{"api update Renamed --default-paths", "defaultVersionPaths"},
 		{"api publish Renamed", "state"},
 		{"api demote Renamed", "state"},
@@ -50,6 +57,11 @@ func everyCommand(s *Stack, dir, password string) []printed {
 		{"session list", "sessions"},
 		{"record list", "sessionRecords"},
 		{"usage", "usage"},
+		{"usage --by plan --top 1 --order-by bytes", "usage"},
+		{"quota list", "quotaUses"},
+		{"quota reset QUOTA", "resetTime"},
+		{"quota add 5 QUOTA", "added"},
+		{"quota events --since 1h", "quotaEvents"},
 		{"user create bob --role creator --no-password", "roles"},
 		{"user list", "users"},
 		{"user get bob", "username"},
@@ -63,6 +75,7 @@ func everyCommand(s *Stack, dir, password string) []printed {
 		{"sign-in list", "signIns"},
 		{"sign-in end --all", "ended"},
 		{"oauth-client secret delete SECRET", "deleted"},
+		{"session get SESSION", "clientAddress"},
 		{"session close SESSION", "closed"},
 		{"record get SESSION", "endReason"},
 		{"gateway list", "gateways"},
@@ -110,7 +123,9 @@ func TestJSON(t *testing.T) {
 			names = strings.NewReplacer("SECRET", sh.name(t, "oauth-client secret list Phone"))
 		case "gateway get GATEWAY":
 			names = strings.NewReplacer("GATEWAY", sh.name(t, "gateway list"))
-		case "session close SESSION":
+		case "quota reset QUOTA":
+			names = strings.NewReplacer("QUOTA", sh.name(t, "quota list"))
+		case "session get SESSION":
 			session := sh.name(t, "session list")
 			names = strings.NewReplacer("SESSION", session[strings.LastIndexByte(session, '/')+1:])
 		}
@@ -132,14 +147,18 @@ func TestJSON(t *testing.T) {
 	}
 }
 
-// name returns the name of the first object of a list.
-func (sh *shell) name(t *testing.T, list string) string {
+// name returns the name of the first object of a list, once there is one.
+func (sh *shell) name(t *testing.T, list string) (name string) {
 	t.Helper()
-	m := regexp.MustCompile(`"name": "(\S+)"`).FindStringSubmatch(sh.prints(t, list))
-	if m == nil {
-		t.Fatalf("tidegate %s shows none", list)
-	}
-	return m[1]
+	eventually(t, func() error {
+		m := regexp.MustCompile(`"name": "(\S+)"`).FindStringSubmatch(sh.prints(t, list))
+		if m == nil {
+			return errors.New("tidegate " + list + " shows none")
+		}
+		name = m[1]
+		return nil
+	})
+	return name
 }
 
 // prints returns what a command prints with -o json. The record of a session takes a

@@ -128,12 +128,24 @@ func TestRefusedCommands(t *testing.T) {
 		{"api update Echo", `api update: nothing to change: give --rename, --context, --description, --default or --default-paths`, 2},
 		{"api update Echo --context /moved", `api update: --context: is fixed while the API has a published version`, 1},
 		{"api update Echo --default 9", `api update: --default: there is no version "Echo/9" that you may see; list them with: tidegate api version list Echo`, 1},
-		{"api version update Echo/1.0.0", `api version update: nothing to change: give --endpoint, --sandbox-endpoint, --plan, --security, --place, --origin, --tag, --description, --max-session-age, --backend-host, --backend-origin or --pings`, 2},
+		{"api version update Echo/1.0.0", `api version update: nothing to change: give --endpoint, --sandbox-endpoint, --plan, --security, --place, --origin, --tag, --description, --max-session-age, --traffic-plan, --subscriptionless, --max-message, --error-frames, --backend-host, --backend-origin or --pings`, 2},
 		{"api update Echo --description " + huge, `api update: --description is larger than the server accepts`, 1},
 		{"app create Other --description=" + huge, `app create: --description is larger than the server accepts`, 1},
 		{"app create " + huge, `app create: the command line is larger than the server accepts`, 1},
 		{"app create " + long, `app create: NAME: must have 1 to 100 characters, no control characters and no space at either end`, 1},
 		{"user create b!b --role admin --no-password", `user create: USERNAME: must be 1 to 64 characters of A-Z a-z 0-9 _ . @ + - and start with a letter or a digit`, 1},
+
+		// Plans, and what versions say of limits.
+		{"plan get Nothing", `plan get: PLAN: there is no plan "Nothing" that you may see; list them with: tidegate plan list`, 1},
+		{"plan create gOLD", `plan create: NAME: "gOLD" is taken`, 1},
+		{"plan create Lead --rate messages=0/1s", `plan create: --rate: "0" is not a number of 1 or more, as 100`, 2},
+		{"api version update Echo/1.0.0 --traffic-plan Lead", `api version update: --traffic-plan: there is no plan "Lead" that you may see; list them with: tidegate plan list`, 1},
+		{"api version update Echo/1.0.0 --max-message big", `api version update: --max-message: "big" is not a number of bytes of 1 or more, as 4096, 64KiB, 1MiB or 1GiB, or 0 for that of the gateway`, 2},
+		{"api version update Echo/1.0.0 --max-message 2GiB", `api version update: --max-message: must be greater than or equal to 0 and less than or equal to 1073741824`, 1},
+		{"api version update Echo/1.0.0 --error-frames loud", `api version update: --error-frames: "loud" is none of json, wso2, none, text=TEXT, default`, 2},
+		{"quota list --app Nothing", `quota list: --app: there is no application "Nothing" that you may see; list them with: tidegate app list`, 1},
+		{"quota reset quotaUses/nothing", `quota reset: QUOTA: there is no quota "quotaUses/nothing" that you may see; list them with: tidegate quota list`, 1},
+		{"session get nothing", `session get: SESSION: there is no live session "nothing" that you may see; list them with: tidegate session list`, 1},
 
 		// States that do not allow it.
 		{"api publish Bare", `api publish: --plan: a published version needs a plan, unless its security is none`, 1},

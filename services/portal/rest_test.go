@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -148,14 +149,29 @@ func request(t *testing.T, m protoreflect.MethodDescriptor) (method, path, body 
 	var query []string
 	for i := range fields.Len() {
 		fd := fields.Get(i)
-		if fd.Kind() != protoreflect.MessageKind && !strings.Contains(" "+strings.Join(taken, " ")+" ", " "+string(fd.Name())+" ") {
-			query = append(query, fd.JSONName()+"="+fmt.Sprint(input.Get(fd).Interface()))
+		if text := parameter(fd, input.Get(fd)); text != "" && !slices.Contains(taken, string(fd.Name())) {
+			query = append(query, fd.JSONName()+"="+text)
 		}
 	}
 	if len(query) > 0 {
 		path += "?" + strings.Join(query, "&")
 	}
 	return method, path, body
+}
+
+// parameter is the value of a field as a query has it, of a list its first; "" for a
+// message but a duration.
+func parameter(fd protoreflect.FieldDescriptor, value protoreflect.Value) string {
+	switch {
+	case fd.IsList():
+		return value.List().Get(0).String()
+	case fd.Kind() != protoreflect.MessageKind:
+		return fmt.Sprint(value.Interface())
+	}
+	if d, ok := value.Message().Interface().(*durationpb.Duration); ok {
+		return fmt.Sprintf("%ds", d.GetSeconds())
+	}
+	return ""
 }
 
 // filled returns a message of which every field has a value; of a request's
@@ -176,6 +192,11 @@ func fill(m protoreflect.Message, asRequest bool) {
 	for i := range fields.Len() {
 		fd := fields.Get(i)
 		if asRequest && outputOnly(fd) {
+			continue
+		}
+		if fd.IsMap() {
+			key := protoreflect.ValueOfString(string(fd.Name())).MapKey()
+			m.Mutable(fd).Map().Set(key, sample(protoreflect.Value{}, fd.MapValue(), asRequest))
 			continue
 		}
 		if !fd.IsList() {

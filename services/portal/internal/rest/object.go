@@ -125,7 +125,7 @@ func (o *object) note(fd protoreflect.FieldDescriptor, value json.RawMessage) {
 // sets, because the others stay as they are, else the whole field.
 func paths(fd protoreflect.FieldDescriptor, value json.RawMessage) []string {
 	name := string(fd.Name())
-	if fd.Message() == nil || fd.IsList() || fd.Message().ParentFile().Package() == "google.protobuf" {
+	if fd.Message() == nil || fd.IsList() || fd.IsMap() || fd.Message().ParentFile().Package() == "google.protobuf" {
 		return []string{name}
 	}
 	members, _ := split(value)
@@ -149,6 +149,10 @@ func (o *object) field(fd protoreflect.FieldDescriptor, path string, value json.
 	if string(value) == "null" {
 		return
 	}
+	if fd.IsMap() {
+		o.pairs(fd, path, value)
+		return
+	}
 	if !fd.IsList() {
 		o.value(fd, path, value)
 		return
@@ -160,6 +164,25 @@ func (o *object) field(fd protoreflect.FieldDescriptor, path string, value json.
 	}
 	for i, item := range items {
 		o.value(fd, fmt.Sprintf("%s[%d]", path, i), item)
+	}
+}
+
+// pairs checks the value of a map, whose keys are strings.
+func (o *object) pairs(fd protoreflect.FieldDescriptor, path string, value json.RawMessage) {
+	members, ok := split(value)
+	if !ok {
+		o.refuse(path, "must be an object")
+		return
+	}
+	seen := map[string]bool{}
+	for _, m := range members {
+		name := fmt.Sprintf("%s[%q]", path, short(m.name))
+		if seen[m.name] {
+			o.refuse(name, "is given more than once")
+			continue
+		}
+		seen[m.name] = true
+		o.value(fd.MapValue(), name, m.value)
 	}
 }
 

@@ -9,7 +9,9 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/tidegatehq/tidegate/services/kit/fault"
 )
@@ -21,18 +23,20 @@ const maskField = "update_mask"
 const (
 	fieldMask protoreflect.FullName = "google.protobuf.FieldMask"
 	timestamp protoreflect.FullName = "google.protobuf.Timestamp"
+	span      protoreflect.FullName = "google.protobuf.Duration"
 )
 
-// isParameter reports whether a field can be in a path or a query.
+// isParameter reports whether a field can be in a path or, as often as it has values, in a
+// query.
 func isParameter(fd protoreflect.FieldDescriptor) bool {
 	if fd.Cardinality() == protoreflect.Repeated {
-		return false
+		return fd.Kind() == protoreflect.StringKind
 	}
 	switch fd.Kind() {
 	case protoreflect.StringKind, protoreflect.BoolKind, protoreflect.Int32Kind:
 		return true
 	case protoreflect.MessageKind:
-		return fd.Message().FullName() == fieldMask || fd.Message().FullName() == timestamp
+		return slices.Contains([]protoreflect.FullName{fieldMask, timestamp, span}, fd.Message().FullName())
 	default:
 		return false
 	}
@@ -58,9 +62,15 @@ func checkParameter(fd protoreflect.FieldDescriptor, text string) string {
 
 // checkMessage says what is wrong with the text of a message, or "".
 func checkMessage(name protoreflect.FullName, text string) string {
-	if name == timestamp {
+	switch name {
+	case timestamp:
 		if _, err := time.Parse(time.RFC3339Nano, text); err != nil {
 			return "must be a time, as 2026-01-31T23:59:59Z"
+		}
+		return ""
+	case span:
+		if protojson.Unmarshal([]byte(strconv.Quote(text)), &durationpb.Duration{}) != nil {
+			return "must be a duration in seconds, as 3600s"
 		}
 		return ""
 	}
@@ -106,18 +116,20 @@ func (rt *route) checkQuery(raw string) (url.Values, []fault.Violation, error) {
 			continue
 		}
 		name := string(fd.Name())
-		if len(values) > 1 || query.Has(name) {
+		if (len(values) > 1 || query.Has(name)) && !fd.IsList() {
 			bad = append(bad, fault.Violation{Field: name, Message: "is given more than once"})
 			continue
 		}
-		if message := checkParameter(fd, values[0]); message != "" {
-			bad = append(bad, fault.Violation{Field: name, Message: message})
-			continue
+		for _, value := range values {
+			if message := checkParameter(fd, value); message != "" {
+				bad = append(bad, fault.Violation{Field: name, Message: message})
+				break
+			}
+			if fd.Kind() == protoreflect.MessageKind && fd.Message().FullName() == fieldMask {
+				value = snake(value)
+			}
+			query.Add(name, value)
 		}
-		if fd.Kind() == protoreflect.MessageKind && fd.Message().FullName() == fieldMask {
-			values = []string{snake(values[0])}
-		}
-		query.Set(name, values[0])
 	}
 	slices.SortFunc(bad, func(a, b fault.Violation) int { return strings.Compare(a.Field, b.Field) })
 	return query, bad[:min(len(bad), maxViolations)], nil

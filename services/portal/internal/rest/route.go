@@ -131,7 +131,7 @@ func find(m protoreflect.MessageDescriptor, path string) (protoreflect.FieldDesc
 		return nil, fmt.Errorf("%s has no field %s", m.FullName(), first)
 	case nested && fd.Message() != nil:
 		return find(fd.Message(), rest)
-	case nested || !isParameter(fd):
+	case nested || fd.IsList() || !isParameter(fd):
 		return nil, fmt.Errorf("its field %s cannot stand in a path", path)
 	}
 	return fd, nil
