@@ -53,7 +53,7 @@ type Config struct {
 	// backend or on the way there at once; at most half of all, which 0 means too.
 	MaxHandshakesPerVersion int
 	// Relay is how sessions are kept alive and bounded, MaxAge how long one may
-	// live where its API does not say; 0 is no bound.
+	// live, where its version and plans do not say less; 0 is no bound.
 	Relay  relay.Config
 	MaxAge time.Duration
 	// Grants is how grants are kept.
@@ -130,7 +130,7 @@ func (c *Config) Flags(fs *flag.FlagSet, prefix string) {
 		"`number` of handshakes of one version that may wait for its backend at once, at most half of -"+prefix+"max-handshakes, which is also what 0 means; further ones are answered with 503")
 	c.Upstream.Flags(fs, prefix)
 	c.Relay.Flags(fs, prefix)
-	fs.DurationVar(&c.MaxAge, prefix+"max-age", c.MaxAge, "how `long` a session may live if its version sets no limit; 0 for no limit")
+	fs.DurationVar(&c.MaxAge, prefix+"max-age", c.MaxAge, "how `long` a session may live if its version and plans do not say less; 0 for no limit")
 	c.Grants.Flags(fs, prefix)
 	c.Metering.Flags(fs, prefix)
 	fs.DurationVar(&c.Drain, prefix+"drain", c.Drain, "`time` over which live sessions are closed at a stop; 0 for at once")

@@ -19,6 +19,7 @@ import (
 	"google.golang.org/grpc"
 
 	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
+	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
 	oauth2v1 "github.com/tidegatehq/tidegate/gen/go/tidegate/oauth2/v1"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/api"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/credential"
@@ -32,6 +33,7 @@ import (
 	"github.com/tidegatehq/tidegate/services/gateway/internal/relay"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/routes"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/session"
+	"github.com/tidegatehq/tidegate/services/gateway/internal/throttle"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/upstream"
 	"github.com/tidegatehq/tidegate/services/kit/access"
 	"github.com/tidegatehq/tidegate/services/kit/connlimit"
@@ -102,6 +104,7 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	}
 	g.connect(catalog, subscription, disk, known.ours)
 	defer g.grants.Close()
+	defer g.throttle.Close()
 	g.sessions.Bound(shares.Sessions, cfg.MaxSessionsPerAddress)
 	refused := refusal.New(g.metrics, g.meter, log)
 	if err := g.listen(dialer, known.ours, refused); err != nil {
@@ -112,7 +115,7 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	run.OnReload(ctx, g.listener.Reload)
 	g.measure(dialer)
 	keySet := identity.RemoteKeySet(oauth2v1.NewOAuth2ServiceClient(subscription))
-	return g.serve(ctx, security.Run, keeper.Run, disk.Run, known.learn(keySet), g.watchRoutes.Run, g.watchGrants.Run, g.watchUsers.Run, g.grants.Run,
+	return g.serve(ctx, security.Run, keeper.Run, disk.Run, known.learn(keySet), g.watchRoutes.Run, g.watchGrants.Run, g.watchUsers.Run, g.grants.Run, g.throttle.Run,
 		g.report, refused.Run, g.newServer(keySet, reg, connectionsOf(shares)).Run, ops.New(g.cfg.Ops, log, reg, g.ready).Run)
 }
 
@@ -128,6 +131,7 @@ type gateway struct {
 	security    *securitylog.Log
 	meter       *metering.Meter
 	sessions    *session.Registry
+	throttle    *throttle.Controller
 	relay       *relay.Engine
 	grants      *grant.Cache
 	watchRoutes *routes.Watch
@@ -143,8 +147,15 @@ func (g *gateway) connect(catalog, subscription grpc.ClientConnInterface, disk *
 	g.meter = metering.New(metered, backplanev1.NewMeteringServiceClient(subscription), g.metrics, g.log)
 	g.sessions = session.NewRegistry(g.meter.Began, g.meter.Record)
 	g.grants = grant.New(g.cfg.Grants, grant.NewRemote(backplanev1.NewGrantServiceClient(subscription)), g.sessions, g.metrics, g.log)
+	plans := backplanev1.NewRouteServiceClient(catalog)
+	g.throttle = throttle.New(throttle.Config{
+		Engine: lines{g.relay}, Ledger: allowing{}, MaxMessage: g.cfg.Relay.MaxMessage, Log: g.log,
+		Fetch: func(ctx context.Context, name string) (*catalogv1.Plan, error) {
+			return plans.FetchPlan(ctx, &backplanev1.FetchPlanRequest{Name: name})
+		},
+	})
 	g.watchRoutes = routes.NewWatch(backplanev1.NewRouteServiceClient(catalog), g.hello(routes.Features()),
-		routes.Target{Current: g.routes, Sessions: g.sessions, Disk: disk, MaxAge: g.cfg.MaxAge}, g.log, time.Now)
+		routes.Target{Current: g.routes, Sessions: g.sessions, Disk: disk, Plans: g.throttle, MaxAge: g.cfg.MaxAge}, g.log, time.Now)
 	g.watchGrants = grant.NewWatch(backplanev1.NewGrantServiceClient(subscription), g.hello(nil), g.grants, g.log, time.Now)
 	g.watchUsers = access.New(backplanev1.NewAccessServiceClient(subscription), identity.Gateway, g.cfg.Instance, g.log, time.Now)
 }
@@ -153,7 +164,7 @@ func (g *gateway) connect(catalog, subscription grpc.ClientConnInterface, disk *
 // own.
 func (g *gateway) listen(dialer *upstream.Dialer, ours *credential.Recognizer, refused *refusal.Recorder) (err error) {
 	g.listener, err = listener.Open(g.cfg.Listen, handshake.New(handshake.Dependencies{
-		Routes: g.routes, Grants: g.grants, Ours: ours, Dialer: dialer, Sessions: g.sessions, Relay: g.relay,
+		Routes: g.routes, Grants: g.grants, Ours: ours, Dialer: dialer, Sessions: g.sessions, Relay: g.relay, Throttle: g.throttle,
 		Refused: refused, Metrics: g.metrics, Log: g.log, MaxPerVersion: g.cfg.perVersion(),
 	}), g.ready, refused, g.log)
 	if err != nil {

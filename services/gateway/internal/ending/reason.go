@@ -29,6 +29,10 @@ const (
 	BackendRefused Reason = 17
 	// Refused is that of a handshake which the gateway refused.
 	Refused Reason = 18
+	// Throttled is that of a limit of a plan.
+	Throttled Reason = 19
+	// Replaced is that of a session whose seat a newer connection got.
+	Replaced Reason = 20
 )
 
 // entry is all that there is to know about a reason.
@@ -78,6 +82,10 @@ var reasons = [...]entry{
 		"The backend refused the handshake: there was no 101 and no session, but there is a record of it."},
 	Refused: {"REFUSED", Gateway, 0, 0,
 		"The gateway refused the handshake: there was no session, but there is a record of it, with the code of the answer."},
+	Throttled: {"THROTTLED", Gateway, 4003, 1001,
+		"A limit of a plan ended the session, or a peer was paused for too long, or had over 1 000 messages dropped in a second. The record names the limit; the close has a retry hint."},
+	Replaced: {"REPLACED", Gateway, 4003, 1001,
+		"A newer connection got the session's place under a limit on connections."},
 }
 
 // row returns what the table has on r. An unknown number has an empty row.

@@ -44,6 +44,9 @@ type Grant struct {
 	Scopes          []string // of the token
 	RestsOn         []string // every name that the grant rests on, those above included
 
+	// AsOf is the number of the change that was the newest before the grant was read.
+	AsOf uint64
+
 	// ExpireTime is the end of the credential by the control plane's clock, Expires
 	// by the gateway's, with a monotonic reading. Zero is never.
 	ExpireTime, Expires time.Time

@@ -58,6 +58,7 @@ func toAnswer(resp *backplanev1.VerifyCredentialResponse, version string) (Answe
 	case !resp.GetServerTime().IsValid():
 		return Answer{}, errors.New("the answer has no time")
 	}
+	g.AsOf = resp.GetAsOfChangeNumber()
 	return Answer{Grant: g, Lifetime: g.ExpireTime.Sub(resp.GetServerTime().AsTime()), AsOf: resp.GetAsOfChangeNumber()}, nil
 }
 
@@ -141,6 +142,9 @@ func (r *Remote) Read(ctx context.Context, grants []*Grant) (States, error) {
 		st, err := toState(s, grants[i].Version)
 		if err != nil {
 			return States{}, fmt.Errorf("read %s: %w", grants[i].Name, err)
+		}
+		if st.Grant != nil {
+			st.Grant.AsOf = states.AsOf
 		}
 		states.States = append(states.States, st)
 	}

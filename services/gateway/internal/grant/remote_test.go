@@ -65,6 +65,13 @@ func ours() *Grant {
 	}
 }
 
+// oursAsOf is ours as it was read.
+func oursAsOf(number uint64) *Grant {
+	g := ours()
+	g.AsOf = number
+	return g
+}
+
 func verdict(g *backplanev1.Grant) *backplanev1.VerifyCredentialResponse {
 	return &backplanev1.VerifyCredentialResponse{
 		Verdict: &backplanev1.VerifyCredentialResponse_Grant{Grant: g}, AsOfChangeNumber: 9, ServerTime: timestamppb.New(serverTime),
@@ -86,7 +93,7 @@ func TestRemoteVerify(t *testing.T) {
 		verdict *backplanev1.VerifyCredentialResponse
 		want    Answer
 	}{
-		"grant":         {verdict(wire()), Answer{Grant: ours(), Lifetime: time.Minute, AsOf: 9}},
+		"grant":         {verdict(wire()), Answer{Grant: oursAsOf(9), Lifetime: time.Minute, AsOf: 9}},
 		"invalid":       {denial(backplanev1.Denial_REASON_INVALID), Answer{Denial: &Denial{Reason: ErrUnauthenticated, RestsOn: []string{"a"}}, AsOf: 9}},
 		"revoked":       {denial(backplanev1.Denial_REASON_REVOKED), Answer{Denial: &Denial{Reason: ErrRevoked, RestsOn: []string{"a"}}, AsOf: 9}},
 		"not heard of":  {denial(77), Answer{Denial: &Denial{Reason: ErrUnauthenticated, RestsOn: []string{"a"}}, AsOf: 9}},
@@ -134,7 +141,7 @@ func TestRemoteRead(t *testing.T) {
 		{State: &backplanev1.GrantState_Ended{Ended: backplanev1.GrantEvent_CAUSE_EXPIRED}},
 	}}
 	got, err := r.Read(t.Context(), asked)
-	want := States{AsOf: 4, States: []State{{Grant: ours()}, {Ended: Expired}}}
+	want := States{AsOf: 4, States: []State{{Grant: oursAsOf(4)}, {Ended: Expired}}}
 	if diff := cmp.Diff(want, got); err != nil || diff != "" {
 		t.Errorf("Read = %v, differs (- want, + got):\n%s", err, diff)
 	}

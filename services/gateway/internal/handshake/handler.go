@@ -18,6 +18,7 @@ import (
 	"github.com/tidegatehq/tidegate/services/gateway/internal/relay"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/routes"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/session"
+	"github.com/tidegatehq/tidegate/services/gateway/internal/throttle"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/upstream"
 	"github.com/tidegatehq/tidegate/services/kit/ref"
 )
@@ -41,6 +42,7 @@ type Dependencies struct {
 	Dialer   *upstream.Dialer
 	Sessions *session.Registry
 	Relay    *relay.Engine
+	Throttle *throttle.Controller
 	Refused  *refusal.Recorder
 	Metrics  *metrics.Metrics
 	Log      *slog.Logger
@@ -92,6 +94,7 @@ type attempt struct {
 	// application is whose credential was shown, good or not; "" where none is known.
 	application string
 	position    grant.Position
+	who         *throttle.Who // once it is known who asks
 }
 
 // Handle does one handshake. It implements listener.Handler.
@@ -120,12 +123,18 @@ func (h *Handler) run(ctx context.Context, a *attempt) error {
 	if err := a.origin(); err != nil {
 		return err
 	}
+	a.who = &throttle.Who{Version: a.match.Route.Name, Grant: a.grant, MaxAge: a.match.Route.MaxAge}
+	hold, err := h.Throttle.Enter(ctx, *a.who)
+	if err != nil {
+		return err
+	}
+	defer hold.ReleaseUnbound()
 	leave, err := h.enter(a)
 	if err != nil {
 		return err
 	}
 	defer leave()
-	s, err := h.register(ctx, a)
+	s, err := h.register(ctx, a, hold)
 	if err != nil {
 		return err
 	}
@@ -134,7 +143,7 @@ func (h *Handler) run(ctx context.Context, a *attempt) error {
 	if err != nil {
 		return err
 	}
-	if err := h.finish(ctx, a, s, backend); err != nil {
+	if err := h.finish(ctx, a, s, hold, backend); err != nil {
 		_ = backend.Conn.Close()
 		return err
 	}
@@ -207,7 +216,7 @@ const maxOrigin = 255
 
 // register makes the session, then checks once more what may have changed before
 // it could be found: from here on, a change of the route or of the grant ends it.
-func (h *Handler) register(ctx context.Context, a *attempt) (*session.Session, error) {
+func (h *Handler) register(ctx context.Context, a *attempt, hold *throttle.Hold) (*session.Session, error) {
 	r := a.match.Route
 	s, err := h.Sessions.New(a.cancel, session.Info{
 		Ref: a.ref, Route: r.Shared(), Grant: a.grant, ClientAddr: a.Remote, Proxy: a.Proxy,
@@ -216,6 +225,7 @@ func (h *Handler) register(ctx context.Context, a *attempt) (*session.Session, e
 	if err != nil {
 		return nil, err
 	}
+	s.SetHold(hold)
 	if now := h.Routes.Load().Get(r.Name); now == nil || !now.Published {
 		err = notFound(noLonger)
 	} else if a.grant != nil {
@@ -258,7 +268,7 @@ func (a *attempt) endpoint() *routes.Endpoint {
 
 // finish answers the client with 101 and starts the session. An error means that
 // the client has not been sent anything yet.
-func (h *Handler) finish(ctx context.Context, a *attempt, s *session.Session, backend *upstream.Backend) error {
+func (h *Handler) finish(ctx context.Context, a *attempt, s *session.Session, hold *throttle.Hold, backend *upstream.Backend) error {
 	buffered := a.monitor.stop()
 	if err := s.Err(); err != nil {
 		return err
@@ -268,6 +278,9 @@ func (h *Handler) finish(ctx context.Context, a *attempt, s *session.Session, ba
 	}
 	if g := s.Grant(); g != nil && g.Expired(time.Now()) {
 		return invalid(errors.New("it has expired"))
+	}
+	if err := hold.Open(ctx); err != nil {
+		return err
 	}
 	s.SetSubprotocol(backend.Protocol)
 	if err := h.upgrader.answer(a.Conn, a.Key, backend); err != nil {

@@ -3,15 +3,18 @@ package handshake
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"strings"
 	"time"
 
 	"github.com/tidegatehq/tidegate/services/gateway/internal/ending"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/head"
+	"github.com/tidegatehq/tidegate/services/gateway/internal/limits"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/problem"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/refusal"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/session"
+	"github.com/tidegatehq/tidegate/services/gateway/internal/throttle"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/upstream"
 )
 
@@ -27,6 +30,7 @@ func (h *Handler) refuse(ctx context.Context, a *attempt, err error) {
 	h.Refused.Note(ctx, &refusal.Refusal{
 		Ref: a.ref, Problem: p, Err: err, At: time.Now(), Route: a.near, Grant: a.grant, Application: a.application, From: a.Remote,
 		Host: a.Host, Path: a.Path, UserAgent: strings.Join(a.Header["User-Agent"], ", "),
+		Plans: h.plansOf(a), Limit: limitOf(err),
 	})
 	if err := problem.Send(a.Conn, p.Response(a.ref, false)); err != nil {
 		h.Log.Debug("refusal not sent", "ref", a.ref, "error", err)
@@ -38,6 +42,8 @@ func (h *Handler) problemOf(a *attempt, err error) *problem.Problem {
 	var p *problem.Problem
 	var ended *session.EndedError
 	var backend *upstream.Error
+	var limit *throttle.LimitError
+	var unknown *throttle.UnknownError
 	switch {
 	case errors.As(err, &p):
 		return p
@@ -45,6 +51,12 @@ func (h *Handler) problemOf(a *attempt, err error) *problem.Problem {
 		return h.problemOfEnd(a, ended)
 	case errors.As(err, &backend):
 		return problemOfBackend(backend)
+	case errors.As(err, &limit):
+		return problemOfLimit(limit)
+	case errors.As(err, &unknown):
+		p := unavailable(problem.PlanUnknown, "the gateway does not know the limits of the plan yet", 2*time.Second, err)
+		p.Why = unknown.Error()
+		return p
 	case errors.Is(err, session.ErrFull):
 		return unavailable(problem.SessionsFull, "the gateway has as many sessions as it can", 5*time.Second, err)
 	case errors.Is(err, session.ErrAddressFull):
@@ -76,11 +88,68 @@ func (h *Handler) problemOfEnd(a *attempt, e *session.EndedError) *problem.Probl
 		return forbidden(problem.Blocked, "access to the API was withdrawn")
 	case ending.Drain:
 		return draining(e)
+	case ending.Replaced, ending.Throttled:
+		return &problem.Problem{
+			Status: http.StatusTooManyRequests, Code: problem.ConnectionsFull, Detail: "another connection got the seat", Why: e.Ending.Detail, Cause: e,
+			Header: []head.Field{problem.RetryAfter(seatRetry)},
+		}
 	case ending.OperatorClose:
 		return unavailable(problem.OperatorClose, "the session was closed by an operator", time.Second, e)
 	default:
 		return unavailable(problem.Unavailable, "the gateway cannot serve the request now", time.Second, e)
 	}
+}
+
+// seatRetry is when to come back where it is not known when there will be a seat.
+const seatRetry = 5 * time.Second
+
+// problemOfLimit returns the answer to a handshake that a limit of a plan refuses. Who has
+// the plan may know the limit; that of a version is its owner's.
+func problemOfLimit(e *throttle.LimitError) *problem.Problem {
+	p := &problem.Problem{Status: http.StatusTooManyRequests, Why: e.Error(), Cause: e}
+	unit, wait := "", e.Reset
+	switch e.Kind {
+	case limits.KindRate:
+		p.Code = problem.HandshakeRate
+	case limits.KindQuota:
+		p.Code = problem.SessionQuota
+	default:
+		p.Code, unit, wait = problem.ConnectionsFull, "concurrent-requests", seatRetry
+	}
+	seconds := func(d time.Duration) int64 { return int64((d + time.Second - 1) / time.Second) }
+	if e.Place == limits.Version {
+		p.Detail = "the API's own limit is reached"
+		p.Header = []head.Field{problem.RetryAfter(wait)}
+		return p
+	}
+	place := "subscription"
+	if e.Place == limits.Application {
+		place = "application"
+	}
+	p.Detail = fmt.Sprintf("the limit %q of the %s is reached", e.Name, place)
+	p.Limit = &problem.Limit{
+		Name: e.Name, Place: place, Limit: e.Limit, Window: seconds(e.Window), Burst: e.Burst, Used: e.Used, Reset: seconds(e.Reset), Unit: unit,
+	}
+	p.Header = append(p.Limit.Fields(), problem.RetryAfter(wait))
+	return p
+}
+
+// limitOf returns the limit that refused, nil where none did.
+func limitOf(err error) *refusal.Limit {
+	var e *throttle.LimitError
+	if !errors.As(err, &e) {
+		return nil
+	}
+	return &refusal.Limit{Kind: e.Kind, Unit: e.Unit, Place: e.Place, Plan: e.Plan, Name: e.Name}
+}
+
+// plansOf returns the plans that hold for whom is refused; nil where it is not known who
+// that is.
+func (h *Handler) plansOf(a *attempt) *session.Plans {
+	if a.who == nil {
+		return nil
+	}
+	return h.Throttle.PlansOf(*a.who)
 }
 
 func problemOfBackend(e *upstream.Error) *problem.Problem {

@@ -19,14 +19,18 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/goleak"
 
+	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/credential"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/grant"
+	"github.com/tidegatehq/tidegate/services/gateway/internal/limits"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/listener"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/metrics"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/refusal"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/relay"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/routes"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/session"
+	"github.com/tidegatehq/tidegate/services/gateway/internal/throttle"
+	"github.com/tidegatehq/tidegate/services/gateway/internal/throttle/throttletest"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/upstream"
 )
 
@@ -91,7 +95,16 @@ type world struct {
 	stop     func()
 	records  chan session.Record
 	noted    *noted
+	throttle *throttle.Controller
+	ledger   *throttletest.Ledger
+	plans    map[string]*catalogv1.Plan // that can be fetched
 }
+
+// lines is the engine of a world, whose sessions wait in no line.
+type lines struct{ *relay.Engine }
+
+func (lines) Serve(*limits.Limit)   {}
+func (lines) Release(*limits.Limit) {}
 
 // noted are the refusals that were noted, by ref.
 type noted struct{ sync.Map }
@@ -126,10 +139,20 @@ func newWorld(t testing.TB, edit func(*listener.Config)) *world {
 	}
 	w.sessions = session.NewRegistry(nil, func(r session.Record) { w.records <- r })
 	w.dialer = newDialer(t, upstream.Default().Timeout)
+	w.ledger, w.plans = &throttletest.Ledger{}, map[string]*catalogv1.Plan{}
+	w.throttle = throttle.New(throttle.Config{
+		Engine: lines{w.relay}, Ledger: w.ledger, MaxMessage: 1 << 20, Log: slog.New(slog.DiscardHandler),
+		Fetch: func(_ context.Context, name string) (*catalogv1.Plan, error) {
+			if p := w.plans[name]; p != nil {
+				return p, nil
+			}
+			return nil, errors.New("no such plan")
+		},
+	})
 	m, log := metrics.New(prometheus.NewRegistry()), slog.New(slog.DiscardHandler)
 	refused := refusal.New(m, w.noted, log)
 	w.handler = New(Dependencies{
-		Routes: w.routes, Grants: w.grants, Ours: credential.NewRecognizer(issuer), Dialer: w.dialer, Sessions: w.sessions, Relay: w.relay, Refused: refused, Metrics: m, Log: log,
+		Routes: w.routes, Grants: w.grants, Ours: credential.NewRecognizer(issuer), Dialer: w.dialer, Sessions: w.sessions, Relay: w.relay, Throttle: w.throttle, Refused: refused, Metrics: m, Log: log,
 	})
 	cfg := listener.Default()
 	cfg.Addr, cfg.TLSAddr, cfg.CertDir = "127.0.0.1:0", "127.0.0.1:0", t.TempDir()
@@ -174,6 +197,10 @@ func (w *world) end() {
 		w.t.Errorf("Drain = %v", err)
 	}
 	w.relay.Wait()
+	w.throttle.Close()
+	if taken := w.throttle.SeatsTaken(); len(taken) > 0 {
+		w.t.Errorf("at the end there are sessions of the plans %v", taken)
+	}
 	if n, d, g := w.listener.InProgress(), w.dialer.Dials(), w.sessions.Gauges(); n != 0 || d != 0 || g != (session.Gauges{}) {
 		w.t.Errorf("at the end: %d handshakes, %d dials, sessions %+v, want none", n, d, g)
 	}
@@ -211,6 +238,11 @@ func (w *world) put(list ...*routes.Route) {
 	if err != nil {
 		w.t.Fatal(err)
 	}
+	versions := map[string]throttle.Version{}
+	for _, r := range list {
+		versions[r.Name] = r.Limits
+	}
+	w.throttle.SetVersions(versions, nil)
 	w.routes.Swap(table)
 }
 

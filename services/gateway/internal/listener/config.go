@@ -23,6 +23,7 @@ type Config struct {
 	Timeout           time.Duration // of a whole handshake, TLS and head included
 	MaxHandshakes     int           // in progress at once, 0 for any number; further clients are refused
 	MaxPerAddress     int           // of these, of one address; at most half of them, which 0 means too
+	MaxRate           int           // handshakes of one address in a second, ten times as many after a pause; 0: any number
 	Spare             int           // connections beyond these, which are only refused
 	MaxHead           int           // bytes of a request's head
 	Proxies           proxies.Config
@@ -37,10 +38,13 @@ type Config struct {
 // at once.
 const minHead, maxHead = 4 << 10, 1 << 20
 
+// maxRate is the most that Config.MaxRate may be.
+const maxRate = 1_000_000
+
 // Default returns the default configuration.
 func Default() Config {
 	return Config{
-		Addr: "127.0.0.1:9099", TLSAddr: "127.0.0.1:8099", Timeout: 10 * time.Second, MaxHandshakes: 16384, MaxPerAddress: 1024, Spare: 256,
+		Addr: "127.0.0.1:9099", TLSAddr: "127.0.0.1:8099", Timeout: 10 * time.Second, MaxHandshakes: 16384, MaxPerAddress: 1024, MaxRate: 100, Spare: 256,
 		MaxHead: head.DefaultMax,
 	}
 }
@@ -58,6 +62,8 @@ func (c *Config) Flags(fs *flag.FlagSet, prefix string) {
 	fs.IntVar(&c.MaxHandshakes, prefix+"max-handshakes", c.MaxHandshakes, "`number` of handshakes in progress at once; further ones are answered with 503; 0 for no limit")
 	fs.IntVar(&c.MaxPerAddress, prefix+"max-handshakes-per-address", c.MaxPerAddress,
 		"`number` of handshakes of one address (IPv6: /64) in progress at once, at most half of -"+prefix+"max-handshakes, which is also what 0 means; further ones are answered with 429")
+	fs.IntVar(&c.MaxRate, prefix+"max-handshake-rate", c.MaxRate,
+		"`number` of handshakes of one address (IPv6: /64) in a second, ten times as many after a pause; further ones are answered with 429; 0 for no limit")
 	c.Proxies.Flags(fs, prefix)
 }
 
@@ -89,6 +95,9 @@ func (c *Config) Check() error {
 	}
 	if c.MaxPerAddress < 0 {
 		fail("%smax-handshakes-per-address: must not be negative", p)
+	}
+	if c.MaxRate < 0 || c.MaxRate > maxRate {
+		fail("%smax-handshake-rate: must be 0 to %d", p, maxRate)
 	}
 	return errors.Join(append(errs, c.Proxies.Check())...)
 }

@@ -40,6 +40,7 @@ type Listener struct {
 	source        *certs.Source // nil without TLS
 	tls           *tls.Config
 	gate          *gate
+	rate          *addressRate // nil: any
 	heads         *head.Pool
 	progress      atomic.Int64
 
@@ -59,6 +60,7 @@ func Open(cfg Config, h Handler, ready func() error, refused *refusal.Recorder, 
 	l := &Listener{
 		cfg: cfg, handler: h, ready: ready, refused: refused, log: log,
 		gate:  newGate(slotsOf(cfg), cfg.Spare, cfg.MaxPerAddress, time.Now),
+		rate:  newAddressRate(cfg.MaxRate),
 		heads: head.NewPool(cfg.MaxHead), reading: make(map[net.Conn]struct{}),
 	}
 	var err error

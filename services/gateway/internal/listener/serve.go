@@ -52,8 +52,8 @@ func (l *Listener) serve(ctx context.Context, conn net.Conn, secure bool, s *slo
 	l.endRead(conn)
 	s.headRead()
 	r.Proxy = l.cfg.Proxies.Trusts(r.Remote.Addr())
-	if err == nil && refusal == nil && !l.attribute(r, s) {
-		refusal = s.refusal
+	if err == nil && refusal == nil {
+		refusal = l.tooMany(r, s)
 	}
 	switch {
 	case err != nil:
@@ -68,6 +68,19 @@ func (l *Listener) serve(ctx context.Context, conn net.Conn, secure bool, s *slo
 	default:
 		l.handler.Handle(ctx, r)
 	}
+}
+
+// tooMany counts a connection for the client that is known by now, and returns the answer
+// where the client's address has its share or sends too many handshakes. A trusted proxy
+// is nobody's client, and the gateway's own endpoints are no handshakes.
+func (l *Listener) tooMany(r *Request, s *slot) *problem.Problem {
+	switch {
+	case !l.attribute(r, s):
+		return s.refusal
+	case r.Proxy || s.spare || strings.HasPrefix(r.Path, "/-/"):
+		return nil
+	}
+	return l.rate.refusal(clientaddr.Network(r.Remote.Addr()))
 }
 
 // deadline returns when a connection that begins now must have its handshake done.

@@ -22,6 +22,10 @@ const (
 	UpgradeRequired
 	AddressBusy
 	AddressFull
+	AddressRate
+	HandshakeRate
+	ConnectionsFull
+	SessionQuota
 	HeadTooLarge
 	BackendRefused
 	BackendUnreachable
@@ -35,6 +39,7 @@ const (
 	OutOfDescriptors
 	CredentialUnchecked
 	FeatureMissing
+	PlanUnknown
 	NotReady
 	Draining
 	OperatorClose
@@ -84,6 +89,14 @@ var table = [codes]row{
 		"Too many handshakes of the client's address (IPv6: its /64) are in progress; `Retry-After` says when to try again."},
 	AddressFull: {"ADDRESS_FULL", "429", ending.Gateway,
 		"The client's address has too many sessions; `Retry-After`."},
+	AddressRate: {"ADDRESS_RATE", "429", ending.Gateway,
+		"The client's address (IPv6: its /64) sends too many handshakes in a second; `Retry-After`."},
+	HandshakeRate: {"HANDSHAKE_RATE", "429", ending.Gateway,
+		"A plan's rate of handshakes is used up; `Retry-After`, and [which limit](#which-limit-it-was) it was."},
+	ConnectionsFull: {"CONNECTIONS_FULL", "429", ending.Gateway,
+		"There are as many connections as a plan allows at once; `Retry-After`, and which limit it was."},
+	SessionQuota: {"SESSION_QUOTA", "429", ending.Gateway,
+		"A plan's quota of sessions is used up; `Retry-After`, and which limit it was."},
 	HeadTooLarge: {"HEAD_TOO_LARGE", "431", ending.Gateway,
 		"The head of the request is over the limit."},
 	BackendRefused: {"BACKEND_REFUSED", "401, 403, 404, 410, 429, 502, 503", ending.Backend,
@@ -110,6 +123,8 @@ var table = [codes]row{
 		"The control plane is away and nothing is cached; `Retry-After`."},
 	FeatureMissing: {"FEATURE_MISSING", "503", ending.Gateway,
 		"This gateway lacks a feature that the route requires; `Retry-After`."},
+	PlanUnknown: {"PLAN_UNKNOWN", "503", ending.Gateway,
+		"The gateway does not know a plan yet, or what is left of its quota of sessions, or does not understand one of its limits; `Retry-After`."},
 	NotReady: {"NOT_READY", "503", ending.Gateway,
 		"The gateway has no routes yet; `Retry-After`."},
 	Draining: {"DRAINING", "503", ending.Gateway,

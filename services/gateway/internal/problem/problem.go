@@ -20,6 +20,7 @@ type Problem struct {
 	Code   Code         // for programs
 	Detail string       // a sentence for humans, without secrets
 	Why    string       // more than clients are told, for the record: without secrets, and without what is the gateway's own
+	Limit  *Limit       // of a plan, that the client may know; nil: none
 	Header []head.Field // in addition to those that every refusal has
 	Cause  error        // for the log only
 }
@@ -48,6 +49,36 @@ func RetryAfter(d time.Duration) head.Field {
 	return head.Field{Name: "Retry-After", Value: strconv.Itoa(max(1, int((d+time.Second-1)/time.Second)))}
 }
 
+// Limit is a limit of a plan that refused, as an extension of the body. Times are in
+// whole seconds.
+type Limit struct {
+	Name   string `json:"name"`
+	Place  string `json:"place"`
+	Limit  int64  `json:"limit"`
+	Window int64  `json:"window,omitempty"` // that Limit is for
+	Burst  int64  `json:"burst,omitempty"`  // of a rate
+	Used   int64  `json:"used"`
+	Reset  int64  `json:"reset,omitempty"` // until there may be room
+
+	Unit string `json:"-"` // of RateLimit-Policy; "" is requests
+}
+
+// Fields are the headers that say which limit it was
+// (draft-ietf-httpapi-ratelimit-headers). A name has none of what strings there escape.
+func (l *Limit) Fields() []head.Field {
+	policy, rate := fmt.Sprintf("%q;q=%d", l.Name, l.Limit), fmt.Sprintf("%q;r=0", l.Name)
+	if l.Window > 0 {
+		policy += fmt.Sprintf(";w=%d", l.Window)
+	}
+	if l.Unit != "" {
+		policy += fmt.Sprintf(";qu=%q", l.Unit)
+	}
+	if l.Reset > 0 {
+		rate += fmt.Sprintf(";t=%d", l.Reset)
+	}
+	return []head.Field{{Name: "RateLimit-Policy", Value: policy}, {Name: "RateLimit", Value: rate}}
+}
+
 // body is the JSON of a problem. The type is always about:blank; programs read the
 // code.
 type body struct {
@@ -56,6 +87,7 @@ type body struct {
 	Status int    `json:"status"`
 	Detail string `json:"detail"`
 	Code   string `json:"code"`
+	Limit  *Limit `json:"limit,omitempty"`
 	Ref    string `json:"ref,omitempty"`
 }
 
@@ -63,7 +95,7 @@ type body struct {
 // have too, or empty where there is neither; bodyless is for answers to HEAD.
 func (p *Problem) Response(ref string, bodyless bool) []byte {
 	// Marshalling strings and a number does not fail.
-	content, _ := json.Marshal(body{"about:blank", http.StatusText(p.Status), p.Status, p.Detail, p.Code.String(), ref})
+	content, _ := json.Marshal(body{"about:blank", http.StatusText(p.Status), p.Status, p.Detail, p.Code.String(), p.Limit, ref})
 	return Response(p.Status, "application/problem+json", append(content, '\n'), bodyless, p.Header...)
 }
 

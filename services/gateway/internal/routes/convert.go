@@ -9,6 +9,8 @@ import (
 	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/credential"
+	"github.com/tidegatehq/tidegate/services/gateway/internal/ending"
+	"github.com/tidegatehq/tidegate/services/gateway/internal/throttle"
 )
 
 // Features returns the features of routes that this gateway supports. Its hello
@@ -42,6 +44,7 @@ func fromProto(p *backplanev1.Route) (*Route, error) {
 		MaxAge:       p.GetMaxSessionAge().AsDuration(),
 		Requires:     slices.Clone(p.GetRequires()),
 		ChangeNumber: p.GetChangeNumber(),
+		Limits:       throttle.Version{TrafficPlan: p.GetTrafficPlan(), MaxMessage: p.GetMaxMessageBytes()},
 	}
 	if r.DefaultPaths = p.GetDefaultVersionPaths(); r.DefaultPaths {
 		r.VersionStrings = make(map[string]struct{}, len(p.GetVersionStrings()))
@@ -59,6 +62,7 @@ func fromProto(p *backplanev1.Route) (*Route, error) {
 	r.secure(p.GetSecurity())
 	r.speak(p.GetBackendOptions(), p.GetAdvertisedHosts())
 	r.ping(p.GetPings())
+	r.tell(p.GetErrorFrames())
 	if err := errors.Join(errs[:]...); err != nil {
 		return nil, fmt.Errorf("route %s: %w", r.Name, err)
 	}
@@ -134,6 +138,23 @@ func (r *Route) ping(p catalogv1.Version_Pings) {
 		r.Pings = Pings{NoClient: true, NoBackend: true}
 	default:
 		r.lacks("pings")
+	}
+}
+
+// tell sets what clients are told of messages that are dropped.
+func (r *Route) tell(f *catalogv1.ErrorFrames) {
+	switch f.GetTemplate() {
+	case catalogv1.ErrorFrames_TEMPLATE_UNSPECIFIED:
+	case catalogv1.ErrorFrames_TEMPLATE_JSON:
+		r.Frames = &ending.ErrorFrames{Template: ending.JSONFrames}
+	case catalogv1.ErrorFrames_TEMPLATE_WSO2:
+		r.Frames = &ending.ErrorFrames{Template: ending.WSO2Frames}
+	case catalogv1.ErrorFrames_TEMPLATE_TEXT:
+		r.Frames = &ending.ErrorFrames{Template: ending.TextFrames, Text: f.GetText()}
+	case catalogv1.ErrorFrames_TEMPLATE_NONE:
+		r.Frames = &ending.ErrorFrames{}
+	default:
+		r.lacks("template of error frames")
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
+	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/sealedfile"
 	"github.com/tidegatehq/tidegate/services/kit/retry"
 	"github.com/tidegatehq/tidegate/services/kit/seal"
@@ -25,7 +26,7 @@ const purpose = "gateway/routes/1"
 // saveDelay gathers changes that come close together into one write.
 const saveDelay = time.Second
 
-// Disk keeps the last routes in a sealed file, for a start while the catalog is
+// Disk keeps the last routes and plans in a sealed file, for a start while the catalog is
 // away. Grants are never written to it. Failures to read or write it are logged
 // and have no other effect.
 type Disk struct {
@@ -117,6 +118,7 @@ func (d *Disk) flush(ctx context.Context) {
 // write replaces the file.
 func (d *Disk) write(snapshot *backplanev1.RouteSnapshot) error {
 	slices.SortFunc(snapshot.Routes, func(a, b *backplanev1.Route) int { return strings.Compare(a.GetName(), b.GetName()) })
+	slices.SortFunc(snapshot.Plans, func(a, b *catalogv1.Plan) int { return strings.Compare(a.GetName(), b.GetName()) })
 	plain, err := proto.Marshal(snapshot)
 	if err != nil {
 		return fmt.Errorf("encode: %w", err)

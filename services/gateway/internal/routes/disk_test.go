@@ -14,6 +14,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
+	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
 	"github.com/tidegatehq/tidegate/services/kit/seal"
 )
 
@@ -22,11 +23,14 @@ func TestDisk(t *testing.T) {
 	key := seal.New()
 	d := NewDisk(path, key, slog.New(slog.DiscardHandler))
 	list := []*backplanev1.Route{message("/b"), message("/a")}
-	d.save(&backplanev1.RouteSnapshot{Routes: list, Installation: "tidegate-x"})
+	d.save(&backplanev1.RouteSnapshot{Routes: list, Plans: []*catalogv1.Plan{{Name: "plans/gold", DisplayName: "Gold"}}, Installation: "tidegate-x"})
 	d.flush(t.Context())
 	got := NewDisk(path, key, slog.New(slog.DiscardHandler)).Load()
 	if got.GetInstallation() != "tidegate-x" {
 		t.Errorf("the installation is %q after a start, want what was saved", got.GetInstallation())
+	}
+	if plans := got.GetPlans(); len(plans) != 1 || plans[0].GetDisplayName() != "Gold" {
+		t.Errorf("Load() has the plans %v, want Gold", plans)
 	}
 	if got := got.GetRoutes(); len(got) != 2 || !proto.Equal(got[0], message("/a")) || !proto.Equal(got[1], message("/b")) {
 		t.Errorf("Load() = %v, want both routes", got)

@@ -12,7 +12,9 @@ import (
 	"time"
 
 	"github.com/tidegatehq/tidegate/services/gateway/internal/credential"
+	"github.com/tidegatehq/tidegate/services/gateway/internal/ending"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/session"
+	"github.com/tidegatehq/tidegate/services/gateway/internal/throttle"
 )
 
 // Route is all that the gateway knows about one version of an API. It is not
@@ -39,6 +41,8 @@ type Route struct {
 	Backends     Backends            // how they are spoken to
 	Pings        Pings               // whom the gateway sends pings
 	MaxAge       time.Duration       // of a session; 0: no bound
+	Limits       throttle.Version    // its plan and its greatest message
+	Frames       *ending.ErrorFrames // of messages that are dropped; nil: by default
 	Requires     []string            // features that a gateway must have to serve it
 	ChangeNumber uint64              // of the change that made the route what it is
 

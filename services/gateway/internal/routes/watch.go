@@ -12,7 +12,9 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
+	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/ending"
+	"github.com/tidegatehq/tidegate/services/gateway/internal/throttle"
 	"github.com/tidegatehq/tidegate/services/kit/watch"
 )
 
@@ -34,13 +36,21 @@ type Target struct {
 	Current  *Current
 	Sessions Sessions
 	Disk     *Disk
-	MaxAge   time.Duration // of routes that have none of their own; 0: no bound
+	Plans    Plans
+	MaxAge   time.Duration // of sessions, also where a route says more; 0: no bound
+}
+
+// Plans are told which plans there are, and what versions say of limits, before the routes
+// that say so are served. throttle.Controller implements it.
+type Plans interface {
+	SetPlans(put []*catalogv1.Plan, removed []string)
+	SetVersions(put map[string]throttle.Version, removed []string)
 }
 
 // NewWatch returns a watch whose Run follows the catalog. Until the catalog
 // answers, the routes on disk are served.
 func NewWatch(client backplanev1.RouteServiceClient, hello *backplanev1.Hello, t Target, log *slog.Logger, now func() time.Time) *Watch {
-	k := newKeeper(t.Current, t.Sessions, t.Disk, t.MaxAge, log)
+	k := newKeeper(t.Current, t.Sessions, t.Disk, t.Plans, t.MaxAge, log)
 	k.preload(t.Disk.Load())
 	return watch.NewFollower(client.WatchRoutes, hello, watch.At{}, k, log, now)
 }
@@ -52,15 +62,17 @@ type keeper struct {
 	current  *Current
 	sessions Sessions
 	disk     saver
+	holder   Plans
 	maxAge   time.Duration
 	log      *slog.Logger
 	known    map[string]*backplanev1.Route // by name, as received
+	plans    map[string]*catalogv1.Plan    // likewise
 }
 
-func newKeeper(current *Current, sessions Sessions, disk saver, maxAge time.Duration, log *slog.Logger) *keeper {
+func newKeeper(current *Current, sessions Sessions, disk saver, holder Plans, maxAge time.Duration, log *slog.Logger) *keeper {
 	return &keeper{
-		current: current, sessions: sessions, disk: disk, maxAge: maxAge, log: log,
-		known: map[string]*backplanev1.Route{},
+		current: current, sessions: sessions, disk: disk, holder: holder, maxAge: maxAge, log: log,
+		known: map[string]*backplanev1.Route{}, plans: map[string]*catalogv1.Plan{},
 	}
 }
 
@@ -70,7 +82,7 @@ func (k *keeper) preload(last *backplanev1.RouteSnapshot) {
 		return
 	}
 	k.current.name(last.GetInstallation())
-	if _, err := k.replace(last.GetRoutes()); err != nil {
+	if _, err := k.replace(last.GetRoutes(), last.GetPlans()); err != nil {
 		k.log.Warn("routes from disk left out", "error", err)
 	}
 }
@@ -78,22 +90,23 @@ func (k *keeper) preload(last *backplanev1.RouteSnapshot) {
 // Reset serves the routes of a snapshot and no others.
 func (k *keeper) Reset(_ context.Context, at watch.At, _ backplanev1.Begin_Reset, pieces []*backplanev1.WatchRoutesResponse) (watch.Result, error) {
 	var list []*backplanev1.Route
+	var plans []*catalogv1.Plan
 	for _, p := range pieces {
-		list = append(list, p.GetSnapshot().GetRoutes()...)
+		list, plans = append(list, p.GetSnapshot().GetRoutes()...), append(plans, p.GetSnapshot().GetPlans()...)
 		k.current.name(p.GetSnapshot().GetInstallation())
 	}
-	ended, err := k.replace(list)
-	k.log.Info("routes reset", "number", at.Number, "routes", len(list))
+	ended, err := k.replace(list, plans)
+	k.log.Info("routes reset", "number", at.Number, "routes", len(list), "plans", len(plans))
 	return k.result(at, ended, err), nil
 }
 
 // Apply makes the changes of one event.
 func (k *keeper) Apply(_ context.Context, at watch.At, m *backplanev1.WatchRoutesResponse) (watch.Result, error) {
 	e := m.GetChange().GetEvent()
-	if len(e.GetRoutes())+len(e.GetRemovedRoutes()) == 0 {
+	if len(e.GetRoutes())+len(e.GetRemovedRoutes())+len(e.GetPlans())+len(e.GetRemovedPlans()) == 0 {
 		return watch.Result{}, nil
 	}
-	ended, err := k.change(e.GetRoutes(), e.GetRemovedRoutes())
+	ended, err := k.change(e)
 	return k.result(at, ended, err), nil
 }
 
@@ -108,24 +121,88 @@ func (k *keeper) result(at watch.At, ended int, err error) watch.Result {
 	return r
 }
 
-// replace serves the routes of a list and no others.
-func (k *keeper) replace(list []*backplanev1.Route) (ended int, err error) {
-	gone := maps.Clone(k.known)
-	for _, r := range list {
-		delete(gone, r.GetName())
+// replace serves the routes of a list and no others, and likewise plans.
+func (k *keeper) replace(list []*backplanev1.Route, plans []*catalogv1.Plan) (ended int, err error) {
+	return k.change(&backplanev1.RouteEvent{
+		Routes: list, RemovedRoutes: missing(k.known, list), Plans: plans, RemovedPlans: missing(k.plans, plans),
+	})
+}
+
+// missing returns the names that are not in a list.
+func missing[T interface{ GetName() string }](known map[string]T, list []T) []string {
+	gone := maps.Clone(known)
+	for _, x := range list {
+		delete(gone, x.GetName())
 	}
-	return k.change(list, slices.Collect(maps.Keys(gone)))
+	return slices.Collect(maps.Keys(gone))
 }
 
 // change puts and removes routes in one swap. A route that has not changed stays
-// the same object.
+// the same object. Plans come before routes that need them, and go after them.
 //
 // The table is swapped before sessions are looked for, so none slips through. A
 // handshake that sees the new table is refused by it. One that saw the old table
 // has either registered its session already, so that it is found, or will check the
 // table once more after registering.
-func (k *keeper) change(put []*backplanev1.Route, remove []string) (ended int, err error) {
-	var c Changes
+func (k *keeper) change(e *backplanev1.RouteEvent) (ended int, err error) {
+	plans := k.putPlans(e.GetPlans())
+	c, err := k.convert(e.GetRoutes(), e.GetRemovedRoutes())
+	changed := len(c.Put)+len(c.Remove) > 0 || !k.current.Loaded()
+	if changed {
+		k.setVersions(c)
+		next, wrong := k.current.Load().With(c)
+		k.current.Swap(next)
+		err = errors.Join(err, wrong)
+	}
+	if k.removePlans(e.GetRemovedPlans()) || plans || changed {
+		k.disk.save(&backplanev1.RouteSnapshot{
+			Routes: slices.Collect(maps.Values(k.known)), Plans: slices.Collect(maps.Values(k.plans)), Installation: k.current.Installation(),
+		})
+	}
+	if !changed {
+		return 0, err
+	}
+	return k.end(c), err
+}
+
+// putPlans has plans held, and reports whether any is new.
+func (k *keeper) putPlans(plans []*catalogv1.Plan) bool {
+	var put []*catalogv1.Plan
+	for _, p := range plans {
+		if !proto.Equal(p, k.plans[p.GetName()]) {
+			k.plans[p.GetName()] = p
+			put = append(put, p)
+		}
+	}
+	if len(put) > 0 {
+		k.holder.SetPlans(put, nil)
+	}
+	return len(put) > 0
+}
+
+// removePlans has plans forgotten, and reports whether any was there.
+func (k *keeper) removePlans(names []string) bool {
+	before := len(k.plans)
+	for _, name := range names {
+		delete(k.plans, name)
+	}
+	if len(names) > 0 {
+		k.holder.SetPlans(nil, names)
+	}
+	return len(k.plans) != before
+}
+
+// setVersions says what changes of the limits of versions.
+func (k *keeper) setVersions(c Changes) {
+	put := make(map[string]throttle.Version, len(c.Put))
+	for _, r := range c.Put {
+		put[r.Name] = r.Limits
+	}
+	k.holder.SetVersions(put, c.Remove)
+}
+
+// convert notes routes that are put and removed, and returns what changes.
+func (k *keeper) convert(put []*backplanev1.Route, remove []string) (c Changes, err error) {
 	var wrong []error
 	for _, name := range remove {
 		if k.known[name] != nil {
@@ -144,16 +221,10 @@ func (k *keeper) change(put []*backplanev1.Route, remove []string) (ended int, e
 			c.Remove = append(c.Remove, p.GetName())
 			continue
 		}
-		r.MaxAge = cmp.Or(r.MaxAge, k.maxAge)
+		r.MaxAge = min(cmp.Or(r.MaxAge, k.maxAge), cmp.Or(k.maxAge, r.MaxAge))
 		c.Put = append(c.Put, r)
 	}
-	if len(c.Put)+len(c.Remove) == 0 && k.current.Loaded() {
-		return 0, nil
-	}
-	next, err := k.current.Load().With(c)
-	k.current.Swap(next)
-	k.disk.save(&backplanev1.RouteSnapshot{Routes: slices.Collect(maps.Values(k.known)), Installation: k.current.Installation()})
-	return k.end(c), errors.Join(append(wrong, err)...)
+	return c, errors.Join(wrong...)
 }
 
 // end ends the sessions of the versions that are no longer published. Sessions of

@@ -16,6 +16,7 @@ import (
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/credential"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/ending"
+	"github.com/tidegatehq/tidegate/services/gateway/internal/throttle"
 	"github.com/tidegatehq/tidegate/services/kit/watch"
 )
 
@@ -47,11 +48,41 @@ func (e *ended) take() []string {
 // saved records what was saved.
 type saved struct {
 	lists        [][]*backplanev1.Route
+	plans        [][]*catalogv1.Plan
 	installation string
 }
 
 func (s *saved) save(last *backplanev1.RouteSnapshot) {
-	s.lists, s.installation = append(s.lists, last.GetRoutes()), last.GetInstallation()
+	s.lists, s.plans, s.installation = append(s.lists, last.GetRoutes()), append(s.plans, last.GetPlans()), last.GetInstallation()
+}
+
+// told records what a holder of plans is told, and whether the table had been swapped by
+// then.
+type told struct {
+	current  *Current
+	plans    []string
+	versions []string
+}
+
+func (h *told) SetPlans(put []*catalogv1.Plan, removed []string) {
+	for _, p := range put {
+		h.plans = append(h.plans, "+"+p.GetName()+" "+p.GetDisplayName())
+	}
+	for _, name := range removed {
+		h.plans = append(h.plans, "-"+name)
+	}
+}
+
+func (h *told) SetVersions(put map[string]throttle.Version, removed []string) {
+	for name, v := range put {
+		if r := h.current.Load().Get(name); r != nil && r.Limits == v {
+			name += " already served"
+		}
+		h.versions = append(h.versions, fmt.Sprintf("+%s %s %d", name, v.TrafficPlan, v.MaxMessage))
+	}
+	for _, name := range removed {
+		h.versions = append(h.versions, "-"+name)
+	}
 }
 
 // endpoint is a stage with one endpoint.
@@ -95,7 +126,7 @@ func testKeeper(t *testing.T) (*keeper, *Current, *ended, *saved) {
 	t.Helper()
 	current, disk := &Current{}, &saved{}
 	e := &ended{current: current}
-	return newKeeper(current, e, disk, time.Hour, slog.New(slog.DiscardHandler)), current, e, disk
+	return newKeeper(current, e, disk, &told{current: current}, time.Hour, slog.New(slog.DiscardHandler)), current, e, disk
 }
 
 func (k *keeper) mustReset(t *testing.T, lists ...[]*backplanev1.Route) watch.Result {
@@ -157,6 +188,63 @@ func TestKeeperFollows(t *testing.T) {
 	}
 }
 
+// TestKeeperTellsPlans: of plans and of the limits of versions before the table has them,
+// each change once, and what is gone after a reset.
+func TestKeeperTellsPlans(t *testing.T) {
+	k, _, _, disk := testKeeper(t)
+	holder := k.holder.(*told)
+	take := func() (plans, versions []string) {
+		plans, versions = slices.Sorted(slices.Values(holder.plans)), slices.Sorted(slices.Values(holder.versions))
+		holder.plans, holder.versions = nil, nil
+		return plans, versions
+	}
+	gold := &catalogv1.Plan{Name: "plans/gold", DisplayName: "Gold"}
+	limited := message("/a", func(r *backplanev1.Route) { r.TrafficPlan, r.MaxMessageBytes = "plans/gold", 100 })
+	pieces := snapshotOf([]*backplanev1.Route{limited})
+	pieces[0].GetSnapshot().Plans = []*catalogv1.Plan{gold, {Name: "plans/old"}}
+	if _, err := k.Reset(t.Context(), watch.At{}, backplanev1.Begin_RESET_NO_CURSOR, pieces); err != nil {
+		t.Fatal(err)
+	}
+	plans, versions := take()
+	if !slices.Equal(plans, []string{"+plans/gold Gold", "+plans/old "}) || !slices.Equal(versions, []string{"+apis/a/versions/1 plans/gold 100"}) {
+		t.Errorf("at first %q and %q are told", plans, versions)
+	}
+	edited := &catalogv1.Plan{Name: "plans/gold", DisplayName: "Gold 2"}
+	k.mustApply(t, &backplanev1.RouteEvent{Plans: []*catalogv1.Plan{edited}, RemovedPlans: []string{"plans/old"}})
+	k.mustApply(t, &backplanev1.RouteEvent{Routes: []*backplanev1.Route{message("/a")}})
+	plans, versions = take()
+	if !slices.Equal(plans, []string{"+plans/gold Gold 2", "-plans/old"}) || !slices.Equal(versions, []string{"+apis/a/versions/1  0"}) {
+		t.Errorf("then %q and %q are told", plans, versions)
+	}
+	if last := disk.plans[len(disk.plans)-1]; len(last) != 1 || last[0] != edited {
+		t.Errorf("on disk are the plans %v", last)
+	}
+	if _, err := k.Reset(t.Context(), watch.At{}, backplanev1.Begin_RESET_NO_CURSOR, snapshotOf([]*backplanev1.Route{})); err != nil {
+		t.Fatal(err)
+	}
+	if plans, versions = take(); !slices.Equal(plans, []string{"-plans/gold"}) || !slices.Equal(versions, []string{"-apis/a/versions/1"}) {
+		t.Errorf("after a reset %q and %q are told", plans, versions)
+	}
+}
+
+// TestMaxAgeIsTheSmallest: of the flag and what the version says.
+func TestMaxAgeIsTheSmallest(t *testing.T) {
+	for _, tt := range []struct{ flag, version, want time.Duration }{
+		{time.Hour, 0, time.Hour}, {time.Hour, time.Minute, time.Minute}, {time.Hour, 2 * time.Hour, time.Hour}, {0, time.Minute, time.Minute}, {0, 0, 0},
+	} {
+		k, current, _, _ := testKeeper(t)
+		k.maxAge = tt.flag
+		k.mustReset(t, []*backplanev1.Route{message("/a", func(r *backplanev1.Route) {
+			if tt.version > 0 {
+				r.MaxSessionAge = durationpb.New(tt.version)
+			}
+		})})
+		if got := current.Load().Get("apis/a/versions/1").MaxAge; got != tt.want {
+			t.Errorf("flag %v, version %v: %v, want %v", tt.flag, tt.version, got, tt.want)
+		}
+	}
+}
+
 func TestKeeperTouchesNothingWithoutAChange(t *testing.T) {
 	k, current, sessions, disk := testKeeper(t)
 	list := []*backplanev1.Route{message("/a"), message("/b")}
@@ -170,8 +258,9 @@ func TestKeeperTouchesNothingWithoutAChange(t *testing.T) {
 	if current.Load() != table {
 		t.Error("the same routes again swapped the table")
 	}
-	if len(disk.lists) != 1 {
-		t.Errorf("saved %d times, want once", len(disk.lists))
+	k.mustApply(t, &backplanev1.RouteEvent{Plans: []*catalogv1.Plan{{Name: "plans/gold"}}})
+	if len(disk.lists) != 2 {
+		t.Errorf("saved %d times, want once for the routes and once for the plan", len(disk.lists))
 	}
 	if got := sessions.take(); len(got) != 0 {
 		t.Errorf("the same routes again ended the sessions of %q", got)

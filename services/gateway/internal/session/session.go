@@ -9,6 +9,7 @@ import (
 
 	"github.com/tidegatehq/tidegate/services/gateway/internal/ending"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/grant"
+	"github.com/tidegatehq/tidegate/services/gateway/internal/throttle"
 )
 
 // Route is what the sessions of a route keep of it. It is made once per route and
@@ -16,27 +17,36 @@ import (
 type Route struct {
 	API     string // apis/{api}
 	Version string // apis/{api}/versions/{version}; empty for what is known of a refused handshake that led to none
+	// Frames are what clients are told of messages that are dropped; nil: by default.
+	Frames *ending.ErrorFrames
 }
 
-// Plans are the plans that hold for a session, plans/{plan}, or "" for none. They are not
-// changed: other plans are another Plans.
-type Plans struct {
-	Plan            string // of the subscription, or of an application that has none at the version
-	ApplicationPlan string // of the application
-	TrafficPlan     string // of the version
-}
+// Plans are the plans that hold for a session.
+type Plans = throttle.Plans
 
 // Info describes a session.
 type Info struct {
 	Ref               string // made by kit/ref; also the session's id
 	Route             *Route
 	Grant             *grant.Grant   // nil if the API asks for no credential
-	Plans             *Plans         // nil for none; set by SetPlans
+	Plans             *Plans         // nil for none
 	ClientAddr        netip.AddrPort // the client's address; the port is 0 where it is not known
 	Proxy             bool           // that is a trusted proxy's own address
 	Subprotocol       string         // that the backend chose; set by SetSubprotocol
 	RouteChangeNumber uint64         // of the catalog's change that made the route
-	MaxAge            time.Duration  // 0: none
+	MaxAge            time.Duration  // the smallest that holds; 0: none
+}
+
+// errorFrames returns what the client is told of messages that are dropped: by default
+// JSON, but nothing where a sub-protocol says what messages are.
+func (i *Info) errorFrames() ending.ErrorFrames {
+	switch {
+	case i.Route.Frames != nil:
+		return *i.Route.Frames
+	case i.Subprotocol == "":
+		return ending.ErrorFrames{Template: ending.JSONFrames}
+	}
+	return ending.ErrorFrames{}
 }
 
 // AllPlans returns the plans of the session.
@@ -89,6 +99,7 @@ type Session struct {
 	info   Info
 
 	transport Transport // nil until Start; stays nil after Abandon
+	hold      *throttle.Hold
 }
 
 // Record is what a session leaves behind. Each session that started leaves exactly
@@ -108,7 +119,41 @@ func (s *Session) Ref() string { return s.info.Ref }
 func (s *Session) Info() Info {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.info
+	return s.newest()
+}
+
+// newest returns the info as it is now.
+func (s *Session) newest() Info {
+	info := s.info
+	if s.hold != nil {
+		info.Plans = s.hold.Plans()
+		if age := s.hold.MaxAge(); age > 0 {
+			info.MaxAge = age
+		}
+	}
+	return info
+}
+
+// SetHold says what plans let the session do, once, before Start. The session releases it.
+func (s *Session) SetHold(h *throttle.Hold) {
+	s.mu.Lock()
+	gone := s.state != registered
+	if !gone {
+		s.hold = h
+	}
+	s.mu.Unlock()
+	if gone {
+		h.Release()
+		return
+	}
+	h.Bind(s)
+}
+
+// held returns what plans let the session do, nil for anything.
+func (s *Session) held() *throttle.Hold {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.hold
 }
 
 // Grant returns the newest grant, nil if the API asks for no credential.
@@ -198,7 +243,15 @@ func (s *Session) Abandon() {
 func (s *Session) leave() {
 	s.state, s.cancel = over, nil
 	s.registry.remove(s)
+	s.release()
 	s.registry.done(s)
+}
+
+// release gives back what plans gave the session.
+func (s *Session) release() {
+	if s.hold != nil {
+		s.hold.Release()
+	}
 }
 
 // Start starts the transport, which moves the session's bytes from now on, and
@@ -209,6 +262,18 @@ func (s *Session) Start(t Transport) error {
 	if began := s.registry.began; began != nil {
 		began(s)
 	}
+	hold := s.held()
+	if hold == nil {
+		return s.start(t, ending.Limits{})
+	}
+	if err := s.start(t, hold.Limits()); err != nil {
+		return err
+	}
+	hold.Attach(t)
+	return nil
+}
+
+func (s *Session) start(t Transport, l ending.Limits) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.state != registered {
@@ -217,7 +282,7 @@ func (s *Session) Start(t Transport) error {
 	}
 	err := t.Start(ending.Terms{
 		Ref: s.info.Ref, Expires: expiryOf(s.info.Grant), MaxAge: s.info.MaxAge,
-		Retry: retry(), Ended: s.ended, Observer: (*observer)(s),
+		Retry: retry(), Ended: s.ended, Observer: (*observer)(s), Limits: l, Frames: s.info.errorFrames(),
 	})
 	if err != nil {
 		s.leave()
@@ -237,10 +302,11 @@ func (o *observer) Ended(outcome ending.Outcome) {
 	s := (*Session)(o)
 	s.mu.Lock()
 	s.state = over
-	info := s.info
+	info := s.newest()
 	s.mu.Unlock()
 	s.registry.live.Add(-1)
 	s.registry.remove(s)
+	s.release()
 	s.registry.sink(Record{info, outcome})
 	s.registry.done(s)
 }
@@ -291,24 +357,26 @@ func (s *Session) SetSubprotocol(name string) {
 	s.info.Subprotocol = name
 }
 
-// SetPlans replaces the plans.
-func (s *Session) SetPlans(p *Plans) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.info.Plans = p
+// SetGrant replaces the grant. From then on the session rests on what the new grant
+// rests on, ends when that expires, and has the limits of its plans.
+func (s *Session) SetGrant(g *grant.Grant) {
+	if s.setGrant(g) {
+		if h := s.held(); h != nil {
+			h.SetGrant(g)
+		}
+	}
 }
 
-// SetGrant replaces the grant. From then on the session rests on what the new grant
-// rests on, and ends when that expires.
-func (s *Session) SetGrant(g *grant.Grant) {
+func (s *Session) setGrant(g *grant.Grant) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.state == over {
-		return
+		return false
 	}
 	s.info.Grant = g
 	s.registry.move(s, s.info.Route, g)
 	if s.state == live {
 		s.transport.SetExpiry(expiryOf(g))
 	}
+	return true
 }

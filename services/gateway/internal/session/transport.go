@@ -25,6 +25,11 @@ type Transport interface {
 	SetExpiry(time.Time)
 	// SetLimits replaces the limits of the terms, within one read of each leg.
 	SetLimits(ending.Limits)
+	// Silent returns for how long the client has shown no sign of life, 0 where that is
+	// not known, because it is not read.
+	Silent() time.Duration
+	// Ping sends the client a ping, and reports whether it could.
+	Ping() bool
 
 	// Ending returns who ended the session first and why; By is Nobody while it lives.
 	Ending() ending.Ending

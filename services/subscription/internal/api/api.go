@@ -18,7 +18,6 @@ import (
 	"github.com/tidegatehq/tidegate/services/subscription/internal/api/applications"
 	"github.com/tidegatehq/tidegate/services/subscription/internal/api/grants"
 	"github.com/tidegatehq/tidegate/services/subscription/internal/api/oauth2"
-	"github.com/tidegatehq/tidegate/services/subscription/internal/api/quota"
 	"github.com/tidegatehq/tidegate/services/subscription/internal/api/usage"
 	"github.com/tidegatehq/tidegate/services/subscription/internal/api/users"
 	"github.com/tidegatehq/tidegate/services/subscription/internal/catalogwatch"
@@ -52,20 +51,17 @@ type Parts struct {
 // services.
 func Register(p Parts, forUsers, forServices grpc.ServiceRegistrar) {
 	reports := usage.New(p.Store, p.Catalog, p.Log)
-	quotas := quota.New(p.Store, p.Catalog, p.Now)
 	usersAPI := users.New(p.Store, p.Issuer, p.Passwords, p.PasswordRules, p.RefreshTokens, p.SignIns, p.Lockout, p.Security)
 	for _, api := range []interface{ Register(grpc.ServiceRegistrar) }{
 		usersAPI,
 		oauth2.New(p.Store, p.Issuer, p.Keys, p.Security),
 		applications.New(p.Store, p.Catalog, p.Now, p.Security),
 		reports,
-		quotas,
 	} {
 		api.Register(forUsers)
 		api.Register(forServices)
 	}
 	reports.RegisterInternal(forServices)
-	quotas.RegisterInternal(forServices)
 	usersAPI.RegisterInternal(forServices)
 	grants.New(p.Store, p.Changes, p.Issuer, p.Now).RegisterInternal(forServices)
 	access.New(p.Changes).RegisterInternal(forServices)
@@ -80,8 +76,6 @@ func Resource(row any) proto.Message {
 		return users.Resource(row)
 	case store.SigningKey:
 		return oauth2.Resource(row)
-	case store.QuotaUse:
-		return quota.Resource(row)
 	default:
 		return applications.Resource(row)
 	}
@@ -92,7 +86,7 @@ func Resource(row any) proto.Message {
 func Rules() identity.Rules {
 	rules := change.Rules()
 	for _, more := range []identity.Rules{
-		users.Rules(), oauth2.Rules(), applications.Rules(), usage.Rules(), quota.Rules(), grants.Rules(), access.Rules(),
+		users.Rules(), oauth2.Rules(), applications.Rules(), usage.Rules(), grants.Rules(), access.Rules(),
 	} {
 		maps.Copy(rules, more)
 	}

@@ -1,0 +1,97 @@
+package throttle
+
+import (
+	"time"
+
+	"github.com/tidegatehq/tidegate/services/gateway/internal/limits"
+)
+
+// groupKey is what the sessions of a group have in common.
+type groupKey struct{ application, version string }
+
+// group is the sessions, and handshakes, of an application and a version, or of a version
+// that asks for no credential: they are at the same places. It is guarded by
+// Controller.mu.
+type group struct {
+	key    groupKey
+	places []*place // from narrow to wide; the version's alone where there is no application
+	holds  []*Hold
+
+	handshakes    *limits.Chain // what a handshake must pass
+	messages      *limits.Chain // what messages must pass; nil: nothing, or each session has its own
+	perConnection bool          // each session has a chain of its own
+	maxMessage    int64         // of plans
+	maxAge        time.Duration // of plans
+	plans         *Plans        // nil: none
+}
+
+// arrange makes the chains from what its places hold.
+func (g *group) arrange() {
+	var handshakes, messages []*limits.Limit
+	g.perConnection, g.maxMessage, g.maxAge = false, 0, 0
+	var plans Plans
+	for _, p := range g.places {
+		if p.plan == nil {
+			continue
+		}
+		g.maxMessage, g.maxAge = smallest(g.maxMessage, p.plan.maxMessage), smallest(g.maxAge, p.plan.maxAge)
+		plans.set(p.key.place, p.plan.name)
+		for i := range p.held {
+			switch h := &p.held[i]; {
+			case h.terms.Unit == limits.Handshakes || h.terms.Unit == limits.Sessions:
+				handshakes = append(handshakes, h.made)
+			case h.perConnection:
+				g.perConnection = true
+			default:
+				messages = append(messages, h.made)
+			}
+		}
+	}
+	if g.plans = nil; plans != (Plans{}) {
+		g.plans = &plans
+	}
+	g.handshakes, g.messages = newChain(handshakes), nil
+	if !g.perConnection {
+		g.messages = newChain(messages)
+	}
+}
+
+func (p *Plans) set(at limits.Place, plan string) {
+	switch at {
+	case limits.Subscription:
+		p.Plan = plan
+	case limits.Application:
+		p.ApplicationPlan = plan
+	case limits.Version:
+		p.TrafficPlan = plan
+	}
+}
+
+// newChain returns the chain of limits, nil for none. A plan has 16 limits at most, so
+// three of them fit into a chain; a plan with more is not held.
+func newChain(list []*limits.Limit) *limits.Chain {
+	if len(list) == 0 {
+		return nil
+	}
+	chain, err := limits.NewChain(list...)
+	if err != nil {
+		panic("throttle: " + err.Error()) // the places are in order, and plans bounded by maxLimits
+	}
+	return chain
+}
+
+// add counts a hold in.
+func (g *group) add(h *Hold) {
+	h.group, h.index = g, len(g.holds)
+	g.holds = append(g.holds, h)
+}
+
+// remove counts a hold out.
+func (g *group) remove(h *Hold) {
+	last := len(g.holds) - 1
+	g.holds[h.index] = g.holds[last]
+	g.holds[h.index].index = h.index
+	g.holds[last] = nil
+	g.holds = g.holds[:last]
+	h.group = nil
+}
