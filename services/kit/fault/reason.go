@@ -40,6 +40,7 @@ const (
 	ReasonLastAdministrator   = "LAST_ADMINISTRATOR"
 	ReasonVersionNotPublished = "VERSION_NOT_PUBLISHED"
 	ReasonPlanNotOffered      = "PLAN_NOT_OFFERED"
+	ReasonSubscriptionBlocked = "SUBSCRIPTION_BLOCKED"
 
 	ReasonRecordLeftOut = "RECORD_LEFT_OUT"
 
@@ -78,6 +79,7 @@ func Reasons() []Known {
 		{ReasonLastAdministrator, codes.FailedPrecondition},
 		{ReasonVersionNotPublished, codes.FailedPrecondition},
 		{ReasonPlanNotOffered, codes.FailedPrecondition},
+		{ReasonSubscriptionBlocked, codes.FailedPrecondition},
 		{ReasonRecordLeftOut, codes.NotFound},
 		{ReasonDatabaseUnreachable, codes.Unavailable},
 		{ReasonDatabaseFull, codes.Unavailable},

@@ -52,10 +52,11 @@ type Parts struct {
 func Register(p Parts, forUsers, forServices grpc.ServiceRegistrar) {
 	reports := usage.New(p.Store, p.Catalog, p.Log)
 	usersAPI := users.New(p.Store, p.Issuer, p.Passwords, p.PasswordRules, p.RefreshTokens, p.SignIns, p.Lockout, p.Security)
+	apps := applications.New(p.Store, p.Catalog, p.Now, p.Security)
 	for _, api := range []interface{ Register(grpc.ServiceRegistrar) }{
 		usersAPI,
 		oauth2.New(p.Store, p.Issuer, p.Keys, p.Security),
-		applications.New(p.Store, p.Catalog, p.Now, p.Security),
+		apps,
 		reports,
 	} {
 		api.Register(forUsers)
@@ -63,6 +64,7 @@ func Register(p Parts, forUsers, forServices grpc.ServiceRegistrar) {
 	}
 	reports.RegisterInternal(forServices)
 	usersAPI.RegisterInternal(forServices)
+	apps.RegisterInternal(forServices)
 	grants.New(p.Store, p.Changes, p.Issuer, p.Now).RegisterInternal(forServices)
 	access.New(p.Changes).RegisterInternal(forServices)
 	change.Register(p.Changes, forUsers, forServices)

@@ -72,8 +72,15 @@ func TestAuditSaysWhatChanged(t *testing.T) {
 			Subscription: &subscriptionv1.Subscription{Name: sub.GetName(), Plan: silver},
 		})
 		w.must(err)
+		_, err = w.subs.BlockSubscription(w.root, &subscriptionv1.BlockSubscriptionRequest{Name: sub.GetName()})
+		w.must(err)
+		_, err = w.subs.RestoreSubscription(w.root, &subscriptionv1.RestoreSubscriptionRequest{Name: sub.GetName()})
+		w.must(err)
 		_, err = w.subs.DeleteSubscription(w.ann, &subscriptionv1.DeleteSubscriptionRequest{Name: sub.GetName()})
 		w.must(err)
+		w.catalog.PutPlans(&catalogv1.Plan{Name: gold})
+		w.givePlan(app.GetName(), gold)
+		w.givePlan(app.GetName(), "")
 		want := []string{
 			`CreateUser eve: username >eve roles >["ROLE_CREATOR"] state >STATE_ACTIVE password is secret`,
 			`UpdateUser eve: display_name >Eve roles ["ROLE_CREATOR"]>["ROLE_CREATOR","ROLE_PUBLISHER"]`,
@@ -86,9 +93,13 @@ func TestAuditSaysWhatChanged(t *testing.T) {
 			`CreateOAuthClientSecret app (sandbox): secret is secret`,
 			`CreateOAuthClientSecret app (sandbox): expire_time >2027-01-02T03:04:05Z secret is secret`,
 			`DeleteOAuthClientSecret app (sandbox): expire_time 2027-01-02T03:04:05Z> secret is secret`,
-			`CreateSubscription app to Echo/1.0.0: application >` + app.GetName() + ` version >` + v1 + ` plan >` + gold,
+			`CreateSubscription app to Echo/1.0.0: application >` + app.GetName() + ` version >` + v1 + ` plan >` + gold + ` state >STATE_ACTIVE`,
 			`UpdateSubscription app to Echo/1.0.0: plan ` + gold + `>` + silver,
-			`DeleteSubscription app to Echo/1.0.0: application ` + app.GetName() + `> version ` + v1 + `> plan ` + silver + `>`,
+			`BlockSubscription app to Echo/1.0.0: state STATE_ACTIVE>STATE_BLOCKED`,
+			`RestoreSubscription app to Echo/1.0.0: state STATE_BLOCKED>STATE_ACTIVE`,
+			`DeleteSubscription app to Echo/1.0.0: application ` + app.GetName() + `> version ` + v1 + `> plan ` + silver + `> state STATE_ACTIVE>`,
+			`UpdateApplication app: plan >` + gold,
+			`UpdateApplication app: plan ` + gold + `>`,
 		}
 		if diff := cmp.Diff(want, w.audit(before)); diff != "" {
 			t.Errorf("changes (-want +got):\n%s", diff)

@@ -29,7 +29,7 @@ func TestVerifyCredential(t *testing.T) {
 				Name: grant, User: w.annName, Application: app.GetName(), OauthClient: c.GetName(),
 				Stage: catalogv1.Stage_STAGE_SANDBOX, Subscription: sub.GetName(), Plan: gold, Version: v1,
 				Scopes: []string{"default"}, ExpireTime: timestamppb.New(w.now().Add(time.Hour)),
-				RestsOn: []string{grant, c.GetName(), app.GetName(), sub.GetName(), w.annName, v1},
+				RestsOn: []string{grant, c.GetName(), app.GetName(), w.annName, v1, app.GetName() + "@" + v1, sub.GetName()},
 			}},
 			AsOfChangeNumber: w.head(), ServerTime: timestamppb.New(w.now()),
 		}
@@ -40,7 +40,7 @@ func TestVerifyCredential(t *testing.T) {
 		wantDenied := &backplanev1.VerifyCredentialResponse{
 			Verdict: &backplanev1.VerifyCredentialResponse_Denial{Denial: &backplanev1.Denial{
 				Reason:  backplanev1.Denial_REASON_NO_SUBSCRIPTION,
-				RestsOn: []string{app.GetName() + "@" + v2, grant, c.GetName(), app.GetName(), w.annName}, Application: app.GetName(),
+				RestsOn: []string{app.GetName() + "@" + v2, grant, c.GetName(), app.GetName(), w.annName, v2}, Application: app.GetName(),
 			}},
 			AsOfChangeNumber: w.head(), ServerTime: timestamppb.New(w.now()),
 		}
@@ -95,6 +95,7 @@ func TestBatchGetGrants(t *testing.T) {
 		for _, g := range grants {
 			queries = append(queries, &backplanev1.GrantQuery{
 				Name: g.GetName(), OauthClient: g.GetOauthClient(), Version: g.GetVersion(), ExpireTime: g.GetExpireTime(), Scopes: g.GetScopes(),
+				Subscription: g.GetSubscription(),
 			})
 		}
 		queries[5].ExpireTime = timestamppb.New(w.now())

@@ -202,6 +202,16 @@ func TestSubscriptionRefusals(t *testing.T) {
 	app, other := w.application(w.ann, "Chat").GetName(), w.application(w.ann, "Other").GetName()
 	c := w.oauthClient(w.ann, app, catalogv1.Stage_STAGE_PRODUCTION)
 	sub := w.subscribe(w.ann, app, v1).GetName()
+	blocked := w.subscribe(w.ann, other, v1).GetName()
+	bobPublishes := w.as(w.bobName, "publisher")
+	_, err := w.subs.BlockSubscription(bobPublishes, &subscriptionv1.BlockSubscriptionRequest{Name: blocked})
+	w.must(err)
+	block := func(name, etag string) func(context.Context) error {
+		return call(w.subs.BlockSubscription, &subscriptionv1.BlockSubscriptionRequest{Name: name, Etag: etag})
+	}
+	restore := func(name, etag string) func(context.Context) error {
+		return call(w.subs.RestoreSubscription, &subscriptionv1.RestoreSubscriptionRequest{Name: name, Etag: etag})
+	}
 	invalid := codes.InvalidArgument
 	createApp := func(a *subscriptionv1.Application) func(context.Context) error {
 		return call(w.apps.CreateApplication, &subscriptionv1.CreateApplicationRequest{Application: a})
@@ -236,6 +246,16 @@ func TestSubscriptionRefusals(t *testing.T) {
 			`application.display_name: "CHAT" is taken`},
 		{"create an application without the role", w.guest, createApp(&subscriptionv1.Application{DisplayName: "x"}), codes.PermissionDenied,
 			"this needs the role subscriber"},
+		{"create an application with a plan", w.ann, createApp(&subscriptionv1.Application{DisplayName: "x", Plan: gold}), codes.PermissionDenied,
+			"application.plan: only an administrator may change it"},
+		{"create an application with a plan that there is none of", w.root, createApp(&subscriptionv1.Application{DisplayName: "x", Plan: "plans/none"}),
+			codes.NotFound, "plans/none not found"},
+		{"create an application with what is no plan", w.root, createApp(&subscriptionv1.Application{DisplayName: "x", Plan: "none"}), invalid,
+			"application.plan: must be plans/{plan}"},
+		{"update an application to a plan", w.ann, updateApp(&subscriptionv1.Application{Name: app, Plan: gold}), codes.PermissionDenied,
+			"application.plan: only an administrator may change it"},
+		{"update an application to a plan that there is none of", w.root, updateApp(&subscriptionv1.Application{Name: app, Plan: "plans/none"}),
+			codes.NotFound, "plans/none not found"},
 		{"get an application of a bad name", w.ann, call(w.apps.GetApplication, &subscriptionv1.GetApplicationRequest{Name: "Chat"}), invalid, badApplication},
 		{"get another's application", w.bob, call(w.apps.GetApplication, &subscriptionv1.GetApplicationRequest{Name: app}), codes.NotFound, app + " not found"},
 		{"list applications by what is not there", w.ann, call(apps, &subscriptionv1.ListApplicationsRequest{Filter: `name = "x"`}), invalid,
@@ -318,8 +338,28 @@ func TestSubscriptionRefusals(t *testing.T) {
 		{"update a subscription's version", w.ann, updateSub(&subscriptionv1.Subscription{Name: sub, Version: v2}, "version"), invalid,
 			"subscription.version: cannot be changed by an update"},
 		{"update a subscription with a stale etag", w.ann, updateSub(&subscriptionv1.Subscription{Name: sub, Plan: silver, Etag: "9"}), codes.Aborted, stale},
-		{"update a subscription as the version's owner", w.bob, updateSub(&subscriptionv1.Subscription{Name: sub, Plan: silver}), codes.PermissionDenied,
-			"only its owner and administrators may do this"},
+		{"update a subscription as the version's owner who does not publish", w.bob, updateSub(&subscriptionv1.Subscription{Name: sub, Plan: silver}),
+			codes.PermissionDenied, "this needs the role publisher"},
+		{"update a subscription to a plan that there is none of", bobPublishes, updateSub(&subscriptionv1.Subscription{Name: sub, Plan: "plans/none"}),
+			codes.NotFound, "plans/none not found"},
+		{"update a subscription to what is no plan", bobPublishes, updateSub(&subscriptionv1.Subscription{Name: sub, Plan: "none"}), invalid,
+			"subscription.plan: must be plans/{plan}"},
+		{"update a subscription's state", w.root, updateSub(&subscriptionv1.Subscription{Name: sub, State: subscriptionv1.Subscription_STATE_BLOCKED}, "state"), invalid,
+			"subscription.state: cannot be changed by an update"},
+		{"block a subscription of a bad name", w.root, block("x", ""), invalid, badSub},
+		{"block a subscription that there is none of", w.root, block("subscriptions/x", ""), codes.NotFound, "subscriptions/x not found"},
+		{"block another's subscription", w.guest, block(sub, ""), codes.NotFound, sub + " not found"},
+		{"block one's own subscription", w.ann, block(sub, ""), codes.PermissionDenied, "only the version's owner and administrators may do this"},
+		{"block as the version's owner who does not publish", w.bob, block(sub, ""), codes.PermissionDenied, "this needs the role publisher"},
+		{"block with a stale etag", bobPublishes, block(sub, "9"), codes.Aborted, stale},
+		{"block with a long etag", bobPublishes, block(sub, long(65)), invalid, badEtag},
+		{"restore a subscription of a bad name", w.root, restore("x", ""), invalid, badSub},
+		{"restore another's subscription", w.guest, restore(blocked, ""), codes.NotFound, blocked + " not found"},
+		{"restore one's own subscription", w.ann, restore(blocked, ""), codes.PermissionDenied, "only the version's owner and administrators may do this"},
+		{"restore as the version's owner who does not publish", w.bob, restore(blocked, ""), codes.PermissionDenied, "this needs the role publisher"},
+		{"restore with a stale etag", bobPublishes, restore(blocked, "9"), codes.Aborted, stale},
+		{"delete a blocked subscription", w.ann, call(w.subs.DeleteSubscription, &subscriptionv1.DeleteSubscriptionRequest{Name: blocked}), codes.FailedPrecondition,
+			blocked + " is blocked: it can be deleted once the version's owner or an administrator has restored it"},
 		{"delete another's subscription", w.guest, call(w.subs.DeleteSubscription, &subscriptionv1.DeleteSubscriptionRequest{Name: sub}), codes.NotFound,
 			sub + " not found"},
 		{"delete a subscription with a stale etag", w.ann, call(w.subs.DeleteSubscription,

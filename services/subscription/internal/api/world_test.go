@@ -16,6 +16,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/types/known/fieldmaskpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/tidegatehq/tidegate/gen"
@@ -89,8 +90,9 @@ type world struct {
 	store           *store.Store
 	issuer          *token.Issuer
 	catalog         *catalogtest.Catalog
-	clients                 // on the listener for users
-	gateway, portal clients // on the listener for services
+	watch           *catalogwatch.Watch // does not run: it reads
+	clients                             // on the listener for users
+	gateway, portal clients             // on the listener for services
 	master          *seal.Key
 	passwords       *token.Passwords
 	refreshKey      []byte
@@ -155,9 +157,10 @@ func (w *world) replica() (users, internal *memnet.Listener, st *store.Store, is
 	srv := grpcserver.New(cfg, log, grpcserver.Auth{
 		Verifier: identity.NewVerifier(issuer.Keys(), st, w.now), Rules: api.Rules(), Security: security,
 	}, checks)
+	w.watch = catalogwatch.New(backplanev1.NewRouteServiceClient(w.catalog.Conn()), st, hello, log, w.now)
 	api.Register(api.Parts{
 		Store: st, Changes: changes, Issuer: issuer, Keys: keys, Passwords: w.passwords, PasswordRules: rules,
-		Catalog:       catalogwatch.New(backplanev1.NewRouteServiceClient(w.catalog.Conn()), st, hello, log, w.now),
+		Catalog:       w.watch,
 		RefreshTokens: token.NewRefreshTokens(w.refreshKey), SignIns: store.Lasting{Idle: 24 * time.Hour, Most: 72 * time.Hour, Alive: 20},
 		Lockout: store.Lockout{Each: 10, Name: 25, Pause: 30 * time.Second}, Now: w.now, Log: log, Security: security,
 	}, srv.Public(), srv.Internal())
@@ -301,6 +304,36 @@ func (w *world) publish(names ...string) {
 	}
 }
 
+// givePlan gives an application a plan, or with "" takes it.
+func (w *world) givePlan(app, plan string) *subscriptionv1.Application {
+	w.t.Helper()
+	a, err := w.apps.UpdateApplication(w.root, &subscriptionv1.UpdateApplicationRequest{
+		Application: &subscriptionv1.Application{Name: app, Plan: plan}, UpdateMask: &fieldmaskpb.FieldMask{Paths: []string{"plan"}},
+	})
+	w.must(err)
+	return a
+}
+
+// hear has the service apply the catalog's change as its watch would, at once.
+func (w *world) hear(routes ...*backplanev1.Route) {
+	w.t.Helper()
+	w.catalog.Put(routes...)
+	for _, r := range routes {
+		found, err := w.watch.Read(w.t.Context(), r.GetName())
+		w.must(err)
+		if !found {
+			w.t.Fatalf("the catalog does not have %s", r.GetName())
+		}
+	}
+}
+
+// free is a route of a published version of Bob's that needs no subscription, or does.
+func (w *world) free(name string, is bool) *backplanev1.Route {
+	r := catalogtest.Route(name, w.bobName, true, gold, silver)
+	r.Subscriptionless = is
+	return r
+}
+
 func credentials(c *oauthClient) *oauth2v1.ClientCredentials {
 	return &oauth2v1.ClientCredentials{ClientId: c.GetClientId(), ClientSecret: c.secret.GetSecret()}
 }
@@ -335,7 +368,7 @@ func (w *world) dump() string {
 	var out strings.Builder
 	for _, table := range []string{
 		"installation", "signing_key", "users", "sign_in", "application", "oauth_client", "oauth_client_secret",
-		"device", "version", "catalog_cursor", "subscription", "revocation", "former_owner", "batch", "usage", "session_record", "change",
+		"device", "version", "plan", "catalog_cursor", "subscription", "revocation", "former_owner", "batch", "usage", "session_record", "change",
 	} {
 		rows, err := w.db.QueryContext(w.t.Context(), "SELECT * FROM "+table+" ORDER BY 1")
 		w.must(err)

@@ -35,9 +35,9 @@ type Catalog struct {
 	watch *change.Server[backplanev1.WatchRoutesRequest, backplanev1.WatchRoutesResponse]
 	lis   *memnet.Listener
 	conn  *grpc.ClientConn
-	// Down makes GetRoute unavailable.
+	// Down makes GetRoute and FetchPlan unavailable.
 	Down atomic.Bool
-	// Reads counts the calls of GetRoute; each of them calls OnRead.
+	// Reads counts the calls of GetRoute and FetchPlan; each of them calls OnRead.
 	Reads  atomic.Int64
 	OnRead func()
 }
@@ -49,7 +49,8 @@ func New(t *testing.T) *Catalog {
 	t.Helper()
 	schema := sqldb.Schema{Service: "catalog", Parts: []sqldb.Part{change.Schema(), {Name: "catalog", Files: fstest.MapFS{
 		"migrations/0001_catalog.sql": {Data: []byte(
-			"-- +goose Up\nCREATE TABLE route (name TEXT PRIMARY KEY, body BYTEA NOT NULL);\n")},
+			"-- +goose Up\nCREATE TABLE route (name TEXT PRIMARY KEY, body BYTEA NOT NULL);\n" +
+				"CREATE TABLE plan (name TEXT PRIMARY KEY, body BYTEA NOT NULL);\n")},
 	}}}}
 	c := &Catalog{t: t, db: testdb.SQLite(t, schema), lis: memnet.Listen("catalog")}
 	c.log = change.NewLog(identity.Catalog, c.db, slog.New(slog.DiscardHandler), time.Now, 0)
@@ -80,11 +81,6 @@ func New(t *testing.T) *Catalog {
 	return c
 }
 
-// FetchPlan is not asked for by the subscription service.
-func (c *Catalog) FetchPlan(context.Context, *backplanev1.FetchPlanRequest) (*catalogv1.Plan, error) {
-	return nil, status.Error(codes.Unimplemented, "not asked for here")
-}
-
 // Advertise sets the addresses of the gateways, for watches that begin after it.
 func (c *Catalog) Advertise(gateways ...string) { c.watch.GatewayAddresses = gateways }
 
@@ -108,18 +104,52 @@ func (c *Catalog) Put(routes ...*backplanev1.Route) uint64 {
 	return c.change(func(tx *change.Tx) (*backplanev1.RouteEvent, error) {
 		for _, r := range routes {
 			r.ChangeNumber = tx.Number
-			body, err := proto.Marshal(r)
-			if err != nil {
-				return nil, err
-			}
-			_, err = tx.ExecContext(c.t.Context(), `
-				INSERT INTO route (name, body) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET body = excluded.body`, r.GetName(), body)
-			if err != nil {
+			if err := put(c.t.Context(), tx, "route", r); err != nil {
 				return nil, err
 			}
 		}
 		return &backplanev1.RouteEvent{Routes: routes}, nil
 	})
+}
+
+// PutPlans adds or replaces plans in one change, and returns its number.
+func (c *Catalog) PutPlans(plans ...*catalogv1.Plan) uint64 {
+	c.t.Helper()
+	return c.change(func(tx *change.Tx) (*backplanev1.RouteEvent, error) {
+		for _, p := range plans {
+			if err := put(c.t.Context(), tx, "plan", p); err != nil {
+				return nil, err
+			}
+		}
+		return &backplanev1.RouteEvent{Plans: plans}, nil
+	})
+}
+
+// RemovePlans removes plans in one change, and returns its number.
+func (c *Catalog) RemovePlans(names ...string) uint64 {
+	c.t.Helper()
+	return c.change(func(tx *change.Tx) (*backplanev1.RouteEvent, error) {
+		for _, name := range names {
+			if _, err := tx.ExecContext(c.t.Context(), `DELETE FROM plan WHERE name = $1`, name); err != nil {
+				return nil, err
+			}
+		}
+		return &backplanev1.RouteEvent{RemovedPlans: names}, nil
+	})
+}
+
+// put writes a row of a table.
+func put(ctx context.Context, tx *change.Tx, table string, row interface {
+	proto.Message
+	GetName() string
+}) error {
+	body, err := proto.Marshal(row)
+	if err != nil {
+		return err
+	}
+	_, err = tx.ExecContext(ctx, `
+		INSERT INTO `+table+` (name, body) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET body = excluded.body`, row.GetName(), body)
+	return err
 }
 
 // Remove removes routes in one change, and returns its number.
@@ -138,7 +168,7 @@ func (c *Catalog) Remove(names ...string) uint64 {
 // NewHistory gives the catalog another history, which begins without routes.
 func (c *Catalog) NewHistory() {
 	c.t.Helper()
-	for _, table := range []string{"route", "change"} {
+	for _, table := range []string{"route", "plan", "change"} {
 		if _, err := c.db.ExecContext(c.t.Context(), "DELETE FROM "+table); err != nil {
 			c.t.Fatal(err)
 		}
@@ -164,23 +194,34 @@ func (c *Catalog) change(fn func(tx *change.Tx) (*backplanev1.RouteEvent, error)
 
 // GetRoute returns a route.
 func (c *Catalog) GetRoute(ctx context.Context, req *backplanev1.GetRouteRequest) (*backplanev1.Route, error) {
+	r := &backplanev1.Route{}
+	return r, c.read(ctx, "route", req.GetName(), r)
+}
+
+// FetchPlan returns a plan.
+func (c *Catalog) FetchPlan(ctx context.Context, req *backplanev1.FetchPlanRequest) (*catalogv1.Plan, error) {
+	p := &catalogv1.Plan{}
+	return p, c.read(ctx, "plan", req.GetName(), p)
+}
+
+// read reads a row of a table into row.
+func (c *Catalog) read(ctx context.Context, table, name string, row proto.Message) error {
 	c.Reads.Add(1)
 	if c.Down.Load() {
-		return nil, status.Error(codes.Unavailable, "the catalog is away")
+		return status.Error(codes.Unavailable, "the catalog is away")
 	}
 	var body []byte
-	err := c.db.QueryRowContext(ctx, `SELECT body FROM route WHERE name = $1`, req.GetName()).Scan(&body)
+	err := c.db.QueryRowContext(ctx, `SELECT body FROM `+table+` WHERE name = $1`, name).Scan(&body)
 	if errors.Is(err, sql.ErrNoRows) {
-		return nil, status.Error(codes.NotFound, req.GetName()+" not found")
+		return status.Error(codes.NotFound, name+" not found")
 	}
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if c.OnRead != nil {
 		c.OnRead()
 	}
-	r := &backplanev1.Route{}
-	return r, proto.Unmarshal(body, r)
+	return proto.Unmarshal(body, row)
 }
 
 // WatchRoutes streams the routes.
@@ -189,21 +230,28 @@ func (c *Catalog) WatchRoutes(stream grpc.BidiStreamingServer[backplanev1.WatchR
 }
 
 func snapshot(ctx context.Context, tx *sqldb.Tx, emit func(proto.Message)) error {
-	rows, err := tx.QueryContext(ctx, `SELECT body FROM route ORDER BY name`)
-	if err != nil {
-		return err
-	}
-	defer rows.Close()
-	for rows.Next() {
-		var body []byte
-		r := &backplanev1.Route{}
-		if err := rows.Scan(&body); err != nil {
+	for _, table := range []string{"plan", "route"} {
+		bodies, err := sqldb.All(ctx, tx, func(row sqldb.Row) (body []byte, err error) {
+			err = row.Scan(&body)
+			return body, err
+		}, `SELECT body FROM `+table+` ORDER BY name`)
+		if err != nil {
 			return err
 		}
-		if err := proto.Unmarshal(body, r); err != nil {
-			return err
+		for _, body := range bodies {
+			piece := &backplanev1.RouteSnapshot{}
+			if table == "plan" {
+				p := &catalogv1.Plan{}
+				piece.Plans, err = []*catalogv1.Plan{p}, proto.Unmarshal(body, p)
+			} else {
+				r := &backplanev1.Route{}
+				piece.Routes, err = []*backplanev1.Route{r}, proto.Unmarshal(body, r)
+			}
+			if err != nil {
+				return err
+			}
+			emit(piece)
 		}
-		emit(&backplanev1.RouteSnapshot{Routes: []*backplanev1.Route{r}})
 	}
-	return rows.Err()
+	return nil
 }

@@ -1,7 +1,6 @@
 // Package catalogwatch follows the catalog's watch and keeps what the subscription
-// service needs to know of versions: their state, owner and plans. Package store
-// deletes the subscriptions of a version that has gone, in the transaction that
-// moves the cursor.
+// service needs to know of versions and plans. Package store deletes the subscriptions
+// of a version that has gone, in the transaction that moves the cursor.
 package catalogwatch
 
 import (
@@ -26,10 +25,10 @@ import (
 // replica has moved the cursor.
 const restartPause = 100 * time.Millisecond
 
-// readTimeout bounds one read of a version.
+// readTimeout bounds one read of a version or plan.
 const readTimeout = 3 * time.Second
 
-// saveTries is how often a version is read because the cursor moved meanwhile.
+// saveTries is how often a version or plan is read because the cursor moved meanwhile.
 const saveTries = 5
 
 // Watch follows the catalog. Replicas share the cursor in the database: the first
@@ -82,20 +81,43 @@ func (w *Watch) follow(ctx context.Context) error {
 // would otherwise be refused because of what is known. It reports whether the
 // catalog has it; a catalog that does not answer is an Unavailable fault.
 func (w *Watch) Read(ctx context.Context, name string) (bool, error) {
+	return w.read(ctx, func(ctx context.Context) (save, error) {
+		route, err := w.client.GetRoute(ctx, &backplanev1.GetRouteRequest{Name: name})
+		return func(ctx context.Context, asOf store.Cursor) (bool, error) {
+			return w.store.SaveVersion(ctx, version(route), asOf)
+		}, err
+	})
+}
+
+// ReadPlan does for a plan what Read does for a version.
+func (w *Watch) ReadPlan(ctx context.Context, name string) (bool, error) {
+	return w.read(ctx, func(ctx context.Context) (save, error) {
+		p, err := w.client.FetchPlan(ctx, &backplanev1.FetchPlanRequest{Name: name})
+		return func(ctx context.Context, asOf store.Cursor) (bool, error) {
+			return w.store.SavePlan(ctx, plan(p), asOf)
+		}, err
+	})
+}
+
+// save keeps what was read when the cursor was asOf, unless that has moved.
+type save func(ctx context.Context, asOf store.Cursor) (saved bool, err error)
+
+// read keeps what fetch reads from the catalog, and reports whether the catalog has it.
+func (w *Watch) read(ctx context.Context, fetch func(context.Context) (save, error)) (bool, error) {
 	for range saveTries {
 		// The cursor first: what is read after it is no older than it.
 		asOf, err := w.store.ReadCursor(ctx)
 		if err != nil {
 			return false, err
 		}
-		route, err := w.route(ctx, name)
+		keep, err := within(ctx, fetch)
 		if fault.Is(err, codes.NotFound) {
 			return false, nil
 		}
 		if err != nil {
 			return false, fault.Wrap(fault.Unavailable("the catalog cannot be read now, try again"), err)
 		}
-		saved, err := w.store.SaveVersion(ctx, version(route), asOf)
+		saved, err := keep(ctx, asOf)
 		if err != nil || saved {
 			return saved, err
 		}
@@ -121,10 +143,10 @@ func (w *Watch) CheckNamed(ctx context.Context, v identity.Viewer, n store.Named
 	return w.store.CheckNamed(ctx, v, n)
 }
 
-func (w *Watch) route(ctx context.Context, name string) (*backplanev1.Route, error) {
+func within(ctx context.Context, fetch func(context.Context) (save, error)) (save, error) {
 	ctx, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
-	return w.client.GetRoute(ctx, &backplanev1.GetRouteRequest{Name: name})
+	return fetch(ctx)
 }
 
 // version returns what is kept of a route.
@@ -134,8 +156,13 @@ func version(r *backplanev1.Route) store.Version {
 		Context: r.GetContext(), Version: r.GetVersion(),
 		Owner:     strings.TrimPrefix(r.GetOwner(), "users/"),
 		Published: r.GetState() == catalogv1.Version_STATE_PUBLISHED,
-		Plans:     r.GetPlans(), ChangeNumber: r.GetChangeNumber(),
+		Plans:     r.GetPlans(), Subscriptionless: r.GetSubscriptionless(), ChangeNumber: r.GetChangeNumber(),
 	}
+}
+
+// plan returns what is kept of a plan.
+func plan(p *catalogv1.Plan) store.Plan {
+	return store.Plan{Name: p.GetName(), DisplayName: p.GetDisplayName()}
 }
 
 // sink writes what the watch brings to the store. One goroutine calls its methods.
@@ -171,10 +198,13 @@ func (s *sink) tell() {
 
 // Reset replaces what is known with a snapshot.
 func (s *sink) Reset(ctx context.Context, to watch.At, why backplanev1.Begin_Reset, pieces []*backplanev1.WatchRoutesResponse) (watch.Result, error) {
-	var all []store.Version
-	for _, p := range pieces {
-		for _, r := range p.GetSnapshot().GetRoutes() {
-			all = append(all, version(r))
+	var all store.CatalogSnapshot
+	for _, piece := range pieces {
+		for _, r := range piece.GetSnapshot().GetRoutes() {
+			all.Versions = append(all.Versions, version(r))
+		}
+		for _, p := range piece.GetSnapshot().GetPlans() {
+			all.Plans = append(all.Plans, plan(p))
 		}
 	}
 	after := store.Cursor{Number: to.Number, Text: to.Cursor}
@@ -189,16 +219,19 @@ func (s *sink) Reset(ctx context.Context, to watch.At, why backplanev1.Begin_Res
 	}
 	s.at = after
 	s.tell()
-	s.log.Info("catalog read", "number", to.Number, "versions", len(all), "reason", why.String())
+	s.log.Info("catalog read", "number", to.Number, "versions", len(all.Versions), "plans", len(all.Plans), "reason", why.String())
 	return watch.Result{}, nil
 }
 
 // Apply applies a change.
 func (s *sink) Apply(ctx context.Context, to watch.At, m *backplanev1.WatchRoutesResponse) (watch.Result, error) {
 	event := m.GetChange().GetEvent()
-	c := store.CatalogChange{Removed: event.GetRemovedRoutes()}
+	c := store.CatalogChange{Removed: event.GetRemovedRoutes(), RemovedPlans: event.GetRemovedPlans()}
 	for _, r := range event.GetRoutes() {
 		c.Versions = append(c.Versions, version(r))
+	}
+	for _, p := range event.GetPlans() {
+		c.Plans = append(c.Plans, plan(p))
 	}
 	after := store.Cursor{Number: to.Number, Text: to.Cursor}
 	applied, err := s.store.ApplyCatalogChange(ctx, c, s.at, after)

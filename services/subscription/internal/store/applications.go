@@ -22,9 +22,11 @@ type Application struct {
 	Owner       string
 	DisplayName string
 	Description string
-	CreatedAt   time.Time
-	UpdatedAt   time.Time
-	Etag        int64
+	// Plan is the resource name of a plan, empty for none.
+	Plan      string
+	CreatedAt time.Time
+	UpdatedAt time.Time
+	Etag      int64
 }
 
 // Label returns what users call the application.
@@ -36,18 +38,18 @@ func (a Application) ListKey() sqldb.TimeKey {
 }
 
 const selectApplication = `
-	SELECT id, owner, display_name, description, created_at, updated_at, etag
+	SELECT id, owner, display_name, description, plan, created_at, updated_at, etag
 	FROM application `
 
 func scanApplication(row sqldb.Row) (Application, error) {
 	var a Application
 	var created, updated int64
-	err := row.Scan(&a.ID, &a.Owner, &a.DisplayName, &a.Description, &created, &updated, &a.Etag)
+	err := row.Scan(&a.ID, &a.Owner, &a.DisplayName, &a.Description, &a.Plan, &created, &updated, &a.Etag)
 	a.CreatedAt, a.UpdatedAt = sqldb.Time(created), sqldb.Time(updated)
 	return a, err
 }
 
-// CreateApplication adds an application.
+// CreateApplication adds an application, whose plan the catalog must have.
 func (s *Store) CreateApplication(ctx context.Context, a Application) (Application, error) {
 	a.ID, a.Etag = id.New(), 1
 	err := s.log.Write(ctx, "create application", func(tx *change.Tx) (change.Record, error) {
@@ -59,10 +61,13 @@ func (s *Store) CreateApplication(ctx context.Context, a Application) (Applicati
 		if err := s.checkRoom(ctx, tx, a.Owner); err != nil {
 			return change.Record{}, err
 		}
+		if err := checkApplicationPlan(ctx, tx, a.Plan); err != nil {
+			return change.Record{}, err
+		}
 		_, err := tx.ExecContext(ctx, `
-			INSERT INTO application (id, owner, display_name, name_fold, name_skeleton, name_ascii, description, created_at, updated_at, etag)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)`,
-			a.ID, a.Owner, a.DisplayName, name.Fold, name.Skeleton, name.ASCII, a.Description, a.CreatedAt.UnixMicro(), a.UpdatedAt.UnixMicro(), a.Etag)
+			INSERT INTO application (id, owner, display_name, name_fold, name_skeleton, name_ascii, description, plan, created_at, updated_at, etag)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)`,
+			a.ID, a.Owner, a.DisplayName, name.Fold, name.Skeleton, name.ASCII, a.Description, a.Plan, a.CreatedAt.UnixMicro(), a.UpdatedAt.UnixMicro(), a.Etag)
 		if sqldb.IsForeignKey(err) {
 			return change.Record{}, fault.Unauthenticated("the user whose token this is has been removed")
 		}
@@ -141,7 +146,8 @@ func (s *Store) Applications(ctx context.Context, v identity.Viewer, f Applicati
 }
 
 // UpdateApplication writes an application that v may see as edit returns it; edit
-// may change the display name and description.
+// may change the display name, the description, and the plan to one that the catalog has.
+// Grants of the application are read again where the plan is another.
 func (s *Store) UpdateApplication(ctx context.Context, v identity.Viewer, id string, edit func(Application) (Application, error)) (a Application, err error) {
 	err = s.log.Write(ctx, "update application", func(tx *change.Tx) (change.Record, error) {
 		old, err := readApplication(ctx, tx, v, id)
@@ -156,12 +162,19 @@ func (s *Store) UpdateApplication(ctx context.Context, v identity.Viewer, id str
 		if err := checkApplicationName(ctx, tx, a, name); err != nil {
 			return change.Record{}, err
 		}
+		record := change.Record{Resource: ApplicationName(id), Before: old, After: a}
+		if a.Plan != old.Plan {
+			if err := checkApplicationPlan(ctx, tx, a.Plan); err != nil {
+				return change.Record{}, err
+			}
+			record.Event = event(backplanev1.GrantEvent_CAUSE_UNSPECIFIED, record.Resource)
+		}
 		_, err = tx.ExecContext(ctx, `
 			UPDATE application SET display_name = $1, name_fold = $2, name_skeleton = $3, name_ascii = $4, description = $5,
-				updated_at = $6, etag = $7
-			WHERE id = $8`,
-			a.DisplayName, name.Fold, name.Skeleton, name.ASCII, a.Description, a.UpdatedAt.UnixMicro(), a.Etag, a.ID)
-		return change.Record{Resource: ApplicationName(id), Before: old, After: a}, err
+				plan = $6, updated_at = $7, etag = $8
+			WHERE id = $9`,
+			a.DisplayName, name.Fold, name.Skeleton, name.ASCII, a.Description, a.Plan, a.UpdatedAt.UnixMicro(), a.Etag, a.ID)
+		return record, err
 	})
 	return a, err
 }

@@ -15,11 +15,15 @@ import (
 
 // Grant is what a token is valid for, according to its rows.
 type Grant struct {
-	// User, Application, OAuthClient and Subscription are ids.
+	// User, Application, OAuthClient and Subscription are ids. Subscription is empty where
+	// the version needs none and there is none.
 	User, Application, OAuthClient, Subscription string
 	Stage                                        Stage
-	// Plan is a resource name.
+	// Plan is the resource name of the subscription's plan; without a subscription it is
+	// SubscriptionlessPlan.
 	Plan string
+	// ApplicationPlan is the resource name of the application's own plan, or empty.
+	ApplicationPlan string
 }
 
 // TokenState is what is known of a token for a version.
@@ -32,9 +36,11 @@ type TokenState struct {
 	Suspended bool
 	// Elsewhere says that it is narrowed to an address that is not the version's.
 	Elsewhere bool
-	// Subscribed says that its application is subscribed; otherwise Subscription
-	// and Plan are empty.
+	// Subscribed says that its application is subscribed, or that the version needs no
+	// subscription; otherwise Subscription and Plan are empty.
 	Subscribed bool
+	// Blocked says that the subscription is blocked.
+	Blocked bool
 	Grant
 	// AsOf is the number of the newest change that these rows reflect: all were
 	// read in one snapshot.
@@ -48,27 +54,15 @@ func (s *Store) TokenState(ctx context.Context, tokenID, clientID, resource, ver
 	var st TokenState
 	err := s.db.InReadTx(ctx, func(tx *sqldb.Tx) error {
 		st = TokenState{}
-		var err error
-		if st.AsOf, err = change.Head(ctx, tx); err != nil {
-			return err
-		}
-		err = tx.QueryRowContext(ctx, `
-			SELECT c.id, c.stage, a.id, a.owner, u.suspended, COALESCE(s.id, ''), COALESCE(s.plan, ''),
-				EXISTS (SELECT 1 FROM revocation r WHERE r.id = $1)
-			FROM oauth_client c
-			JOIN application a ON a.id = c.application
-			JOIN users u ON u.id = a.owner
-			LEFT JOIN subscription s ON s.application = a.id AND s.version = $2
-			WHERE c.client_id = $3`, tokenID, version, clientID).
-			Scan(&st.OAuthClient, &st.Stage, &st.Application, &st.User, &st.Suspended, &st.Subscription, &st.Plan, &st.Revoked)
-		if errors.Is(err, sql.ErrNoRows) {
-			return nil
-		}
+		asOf, err := change.Head(ctx, tx)
 		if err != nil {
 			return err
 		}
-		st.Known, st.Subscribed = true, st.Subscription != ""
-		if resource != "" {
+		if st, err = readTokenState(ctx, tx, tokenID, version, `WHERE c.client_id = $3`, clientID); err != nil {
+			return err
+		}
+		st.AsOf = asOf
+		if st.Known && resource != "" {
 			st.Elsewhere, err = elsewhere(ctx, tx, resource, version)
 		}
 		return err
@@ -79,13 +73,44 @@ func (s *Store) TokenState(ctx context.Context, tokenID, clientID, resource, ver
 	return st, nil
 }
 
+// readTokenState returns what is known of a token for a version; where, with parameters
+// from $3 on, finds its OAuth client, called c. It leaves Elsewhere and AsOf open.
+func readTokenState(ctx context.Context, tx *sqldb.Tx, tokenID, version, where string, client ...any) (st TokenState, err error) {
+	var subscriptionless bool
+	err = tx.QueryRowContext(ctx, `
+		SELECT c.id, c.stage, a.id, a.owner, a.plan, u.suspended,
+			COALESCE(s.id, ''), COALESCE(s.plan, ''), COALESCE(s.blocked, FALSE), COALESCE(v.subscriptionless, FALSE),
+			EXISTS (SELECT 1 FROM revocation r WHERE r.id = $1)
+		FROM oauth_client c
+		JOIN application a ON a.id = c.application
+		JOIN users u ON u.id = a.owner
+		LEFT JOIN version v ON v.name = $2
+		LEFT JOIN subscription s ON s.application = a.id AND s.version = $2
+		`+where, append([]any{tokenID, version}, client...)...).
+		Scan(&st.OAuthClient, &st.Stage, &st.Application, &st.User, &st.ApplicationPlan, &st.Suspended,
+			&st.Subscription, &st.Plan, &st.Blocked, &subscriptionless, &st.Revoked)
+	if errors.Is(err, sql.ErrNoRows) {
+		return TokenState{}, nil
+	}
+	if err != nil {
+		return TokenState{}, err
+	}
+	st.Known, st.Subscribed = true, st.Subscription != ""
+	if !st.Subscribed && subscriptionless {
+		st.Subscribed, st.Plan = true, SubscriptionlessPlan
+	}
+	return st, nil
+}
+
 // GrantQuery names a grant that a gateway holds.
 type GrantQuery struct {
 	TokenID     string
 	OAuthClient resourcename.OAuthClient
 	// Version is a resource name.
-	Version   string
-	ExpiresAt time.Time
+	Version string
+	// Subscribed says that the grant had a subscription.
+	Subscribed bool
+	ExpiresAt  time.Time
 }
 
 // GrantState is the present state of a grant: the grant, or why it ended.
@@ -122,32 +147,28 @@ func (s *Store) grant(ctx context.Context, tx *sqldb.Tx, q GrantQuery) (GrantSta
 	if !s.now().Before(q.ExpiresAt) {
 		return GrantState{Ended: backplanev1.GrantEvent_CAUSE_EXPIRED}, nil
 	}
-	var g Grant
-	var revoked, suspended bool
-	err := tx.QueryRowContext(ctx, `
-		SELECT c.id, c.stage, a.id, a.owner, u.suspended, COALESCE(s.id, ''), COALESCE(s.plan, ''),
-			EXISTS (SELECT 1 FROM revocation r WHERE r.id = $1)
-		FROM oauth_client c
-		JOIN application a ON a.id = c.application
-		JOIN users u ON u.id = a.owner
-		LEFT JOIN subscription s ON s.application = a.id AND s.version = $2
-		WHERE c.application = $3 AND c.id = $4`, q.TokenID, q.Version, q.OAuthClient.Application, q.OAuthClient.OAuthClient).
-		Scan(&g.OAuthClient, &g.Stage, &g.Application, &g.User, &suspended, &g.Subscription, &g.Plan, &revoked)
+	st, err := readTokenState(ctx, tx, q.TokenID, q.Version, `WHERE c.application = $3 AND c.id = $4`, q.OAuthClient.Application, q.OAuthClient.OAuthClient)
 	switch {
-	case errors.Is(err, sql.ErrNoRows):
-		return ended(ctx, tx, `SELECT EXISTS (SELECT 1 FROM application WHERE id = $1)`, q.OAuthClient.Application,
-			backplanev1.GrantEvent_CAUSE_OAUTH_CLIENT_DELETED, backplanev1.GrantEvent_CAUSE_APPLICATION_DELETED)
 	case err != nil:
 		return GrantState{}, err
-	case revoked:
+	case !st.Known:
+		return ended(ctx, tx, `SELECT EXISTS (SELECT 1 FROM application WHERE id = $1)`, q.OAuthClient.Application,
+			backplanev1.GrantEvent_CAUSE_OAUTH_CLIENT_DELETED, backplanev1.GrantEvent_CAUSE_APPLICATION_DELETED)
+	case st.Revoked:
 		return GrantState{Ended: backplanev1.GrantEvent_CAUSE_TOKEN_REVOKED}, nil
-	case suspended:
+	case st.Suspended:
 		return GrantState{Ended: backplanev1.GrantEvent_CAUSE_USER_SUSPENDED}, nil
-	case g.Subscription == "":
+	case st.Blocked:
+		return GrantState{Ended: backplanev1.GrantEvent_CAUSE_SUBSCRIPTION_BLOCKED}, nil
+	case !st.Subscribed:
+		lost := backplanev1.GrantEvent_CAUSE_SUBSCRIPTION_REQUIRED
+		if q.Subscribed {
+			lost = backplanev1.GrantEvent_CAUSE_SUBSCRIPTION_DELETED
+		}
 		return ended(ctx, tx, `SELECT EXISTS (SELECT 1 FROM version WHERE name = $1)`, q.Version,
-			backplanev1.GrantEvent_CAUSE_SUBSCRIPTION_DELETED, backplanev1.GrantEvent_CAUSE_VERSION_DELETED)
+			lost, backplanev1.GrantEvent_CAUSE_VERSION_DELETED)
 	}
-	return GrantState{Grant: g}, nil
+	return GrantState{Grant: st.Grant}, nil
 }
 
 // ended finds, by what still exists, which deletion ended a grant.

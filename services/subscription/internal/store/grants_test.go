@@ -14,12 +14,23 @@ import (
 
 func TestTokenState(t *testing.T) {
 	each(t, func(t *testing.T, b *bench) {
+		const v3, v4 = "apis/a/versions/v3", "apis/a/versions/v4"
 		b.publish("o", v1, v2)
+		b.catalog(store.CatalogChange{
+			Versions: []store.Version{subscriptionless(v3, true), subscriptionless(v4, true)}, Plans: []store.Plan{{Name: silver}},
+		})
 		app := b.application(b.ann, "a")
 		c := b.oauthClient(b.ann, app.ID, store.Sandbox)
 		s := b.subscribe(b.ann, app.ID, v1)
-		grant := store.Grant{User: b.ann.User, Application: app.ID, OAuthClient: c.Name.OAuthClient, Stage: store.Sandbox, Subscription: s.ID, Plan: gold}
-		unsubscribed := store.Grant{User: b.ann.User, Application: app.ID, OAuthClient: c.Name.OAuthClient, Stage: store.Sandbox}
+		s4 := b.subscribe(b.ann, app.ID, v4)
+		_, err := b.BlockSubscription(t.Context(), b.admin, s4.ID, allow[store.Subscription])
+		ok(t, err)
+		b.givePlan(app.ID, silver)
+		unsubscribed := store.Grant{User: b.ann.User, Application: app.ID, OAuthClient: c.Name.OAuthClient, Stage: store.Sandbox, ApplicationPlan: silver}
+		grant, free, blocked := unsubscribed, unsubscribed, unsubscribed
+		grant.Subscription, grant.Plan = s.ID, gold
+		free.Plan = store.SubscriptionlessPlan
+		blocked.Subscription, blocked.Plan = s4.ID, gold
 		expires := b.now().Add(time.Hour)
 		ok(t, b.Revoke(t.Context(), c, "revoked", expires))
 		head := b.head()
@@ -28,6 +39,8 @@ func TestTokenState(t *testing.T) {
 			want                           store.TokenState
 		}{
 			{"good", "t", c.ClientID, v1, store.TokenState{Known: true, Subscribed: true, Grant: grant, AsOf: head}},
+			{"no subscription needed", "t", c.ClientID, v3, store.TokenState{Known: true, Subscribed: true, Grant: free, AsOf: head}},
+			{"blocked", "t", c.ClientID, v4, store.TokenState{Known: true, Subscribed: true, Blocked: true, Grant: blocked, AsOf: head}},
 			{"not subscribed", "t", c.ClientID, v2, store.TokenState{Known: true, Grant: unsubscribed, AsOf: head}},
 			{"unknown version", "t", c.ClientID, "apis/x/versions/y", store.TokenState{Known: true, Grant: unsubscribed, AsOf: head}},
 			{"revoked", "revoked", c.ClientID, v1, store.TokenState{Revoked: true, Known: true, Subscribed: true, Grant: grant, AsOf: head}},
@@ -74,7 +87,9 @@ func TestRevokeOnce(t *testing.T) {
 func TestGrants(t *testing.T) {
 	each(t, func(t *testing.T, b *bench) {
 		const v3 = "apis/a/versions/v3"
-		b.publish("o", v1, v2, v3)
+		const v4, v5, v6 = "apis/a/versions/v4", "apis/a/versions/v5", "apis/a/versions/v6"
+		b.publish("o", v1, v2, v3, v5)
+		b.catalog(store.CatalogChange{Versions: []store.Version{subscriptionless(v4, true), subscriptionless(v6, true)}})
 		carol := identity.Viewer{User: b.user("carol", "subscriber")}
 		app, gone, hers := b.application(b.ann, "a"), b.application(b.ann, "gone"), b.application(carol, "hers")
 		c, deleted := b.oauthClient(b.ann, app.ID, store.Production), b.oauthClient(b.ann, app.ID, store.Sandbox)
@@ -82,6 +97,7 @@ func TestGrants(t *testing.T) {
 		s := b.subscribe(b.ann, app.ID, v1)
 		s2 := b.subscribe(b.ann, app.ID, v2)
 		b.subscribe(b.ann, app.ID, v3)
+		s5 := b.subscribe(b.ann, app.ID, v5)
 		b.subscribe(b.ann, gone.ID, v1)
 		b.subscribe(carol, hers.ID, v1)
 
@@ -90,11 +106,14 @@ func TestGrants(t *testing.T) {
 		ok(t, b.DeleteUser(t.Context(), b.admin, carol.User, allow[store.User]))
 		ok(t, b.DeleteSubscription(t.Context(), b.ann, s2.ID, allow[store.Subscription]))
 		b.catalog(store.CatalogChange{Removed: []string{v3}})
+		b.catalog(store.CatalogChange{Versions: []store.Version{subscriptionless(v6, false)}})
+		_, err := b.BlockSubscription(t.Context(), b.admin, s5.ID, allow[store.Subscription])
+		ok(t, err)
 		later := b.now().Add(time.Minute)
 		ok(t, b.Revoke(t.Context(), c, "revoked", later))
 
 		query := func(token string, client resourcename.OAuthClient, version string, expires time.Time) store.GrantQuery {
-			return store.GrantQuery{TokenID: token, OAuthClient: client, Version: version, ExpiresAt: expires}
+			return store.GrantQuery{TokenID: token, OAuthClient: client, Version: version, Subscribed: true, ExpiresAt: expires}
 		}
 		states, asOf, err := b.Grants(t.Context(), []store.GrantQuery{
 			query("t", c.Name, v1, later),
@@ -105,6 +124,9 @@ func TestGrants(t *testing.T) {
 			query("t", hersClient.Name, v1, later),
 			query("t", c.Name, v2, later),
 			query("t", c.Name, v3, later),
+			query("t", c.Name, v4, later),
+			query("t", c.Name, v5, later),
+			{TokenID: "t", OAuthClient: c.Name, Version: v6, ExpiresAt: later},
 		})
 		ok(t, err)
 		want := []store.GrantState{
@@ -113,6 +135,8 @@ func TestGrants(t *testing.T) {
 			{Ended: backplanev1.GrantEvent_CAUSE_OAUTH_CLIENT_DELETED}, {Ended: backplanev1.GrantEvent_CAUSE_APPLICATION_DELETED},
 			{Ended: backplanev1.GrantEvent_CAUSE_APPLICATION_DELETED}, {Ended: backplanev1.GrantEvent_CAUSE_SUBSCRIPTION_DELETED},
 			{Ended: backplanev1.GrantEvent_CAUSE_VERSION_DELETED},
+			{Grant: store.Grant{User: b.ann.User, Application: app.ID, OAuthClient: c.Name.OAuthClient, Stage: store.Production, Plan: store.SubscriptionlessPlan}},
+			{Ended: backplanev1.GrantEvent_CAUSE_SUBSCRIPTION_BLOCKED}, {Ended: backplanev1.GrantEvent_CAUSE_SUBSCRIPTION_REQUIRED},
 		}
 		if diff := cmp.Diff(want, states); diff != "" || asOf != b.head() {
 			t.Errorf("Grants() as of %d (-want +got):\n%s", asOf, diff)

@@ -245,3 +245,23 @@ func list[Row any](t *testing.T, rows iter.Seq2[Row, error]) []Row {
 	}
 	return all
 }
+
+// onOffer restricts a subscription to the plans that its version offers.
+func onOffer(store.Subscription) bool { return false }
+
+// givePlan gives an application a plan, as an administrator does.
+func (b *bench) givePlan(app, plan string) {
+	b.t.Helper()
+	_, err := b.UpdateApplication(b.t.Context(), b.admin, app, func(a store.Application) (store.Application, error) {
+		a.Plan = plan
+		return a, nil
+	})
+	ok(b.t, err)
+}
+
+// subscriptionless is a published version that needs no subscription, or does.
+func subscriptionless(name string, is bool) store.Version {
+	v := version(name, "o", true, gold, silver)
+	v.Subscriptionless = is
+	return v
+}

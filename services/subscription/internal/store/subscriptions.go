@@ -21,8 +21,11 @@ type Subscription struct {
 	Application string
 	// Version and Plan are resource names.
 	Version, Plan string
-	// Owner is the id of the user who owns the application.
-	Owner string
+	// Blocked says that the version's publisher, or an administrator, has blocked it.
+	Blocked bool
+	// Owner is the id of the user who owns the application, VersionOwner of the one who
+	// owns the version.
+	Owner, VersionOwner string
 	// ApplicationLabel and VersionLabel are what users call the two.
 	ApplicationLabel, VersionLabel string
 	CreatedAt                      time.Time
@@ -39,30 +42,30 @@ func (s Subscription) ListKey() sqldb.TimeKey {
 }
 
 const selectSubscription = `
-	SELECT s.id, s.application, s.version, s.plan, a.owner, a.display_name, v.api_name || '/' || v.version, s.created_at, s.updated_at, s.etag
+	SELECT s.id, s.application, s.version, s.plan, s.blocked, a.owner, v.owner, a.display_name, v.api_name || '/' || v.version, s.created_at, s.updated_at, s.etag
 	FROM subscription s JOIN application a ON a.id = s.application JOIN version v ON v.name = s.version `
 
 func scanSubscription(row sqldb.Row) (Subscription, error) {
 	var s Subscription
 	var created, updated int64
-	err := row.Scan(&s.ID, &s.Application, &s.Version, &s.Plan, &s.Owner, &s.ApplicationLabel, &s.VersionLabel, &created, &updated, &s.Etag)
+	err := row.Scan(&s.ID, &s.Application, &s.Version, &s.Plan, &s.Blocked, &s.Owner, &s.VersionOwner, &s.ApplicationLabel, &s.VersionLabel, &created, &updated, &s.Etag)
 	s.CreatedAt, s.UpdatedAt = sqldb.Time(created), sqldb.Time(updated)
 	return s, err
 }
 
-// VersionRefusal is a refusal that rests on what is known of a version, which may
-// be older than what the catalog has. It unwraps to a fault.
-type VersionRefusal struct {
-	// Version is the version's resource name.
-	Version string
-	fault   error
+// CatalogRefusal is a refusal that rests on what is known of a version or a plan, which
+// may be older than what the catalog has. It unwraps to a fault.
+type CatalogRefusal struct {
+	// Version or Plan is the resource name of what it rests on; the other is empty.
+	Version, Plan string
+	fault         error
 }
 
 // Error returns the fault's text.
-func (e *VersionRefusal) Error() string { return e.fault.Error() }
+func (e *CatalogRefusal) Error() string { return e.fault.Error() }
 
 // Unwrap returns the fault.
-func (e *VersionRefusal) Unwrap() error { return e.fault }
+func (e *CatalogRefusal) Unwrap() error { return e.fault }
 
 // checkVersion returns why an application of v's may not subscribe to a version.
 func checkVersion(ctx context.Context, q sqldb.Querier, v identity.Viewer, name string) (Version, error) {
@@ -71,19 +74,20 @@ func checkVersion(ctx context.Context, q sqldb.Querier, v identity.Viewer, name 
 	case err != nil:
 		return Version{}, err
 	case !known, !version.Published && !v.Sees(version.Owner):
-		return Version{}, &VersionRefusal{Version: name, fault: fault.NotFound("%s", name)}
+		return Version{}, &CatalogRefusal{Version: name, fault: fault.NotFound("%s", name)}
 	case !version.Published:
-		return Version{}, &VersionRefusal{Version: name,
+		return Version{}, &CatalogRefusal{Version: name,
 			fault: fault.WithReason(fault.Precondition("%s is not published", name), fault.ReasonVersionNotPublished)}
 	}
 	return version, nil
 }
 
-func checkPlan(version Version, plan string) error {
+// checkOffer returns why a version's subscribers may not choose a plan.
+func checkOffer(version Version, plan string) error {
 	if version.offers(plan) {
 		return nil
 	}
-	return &VersionRefusal{Version: version.Name,
+	return &CatalogRefusal{Version: version.Name,
 		fault: fault.WithReason(fault.Precondition("%s does not offer %s", version.Name, plan), fault.ReasonPlanNotOffered)}
 }
 
@@ -104,14 +108,15 @@ func (s *Store) CreateSubscription(ctx context.Context, v identity.Viewer, sub S
 		if err != nil {
 			return change.Record{}, err
 		}
-		if err := checkPlan(version, sub.Plan); err != nil {
+		if err := checkOffer(version, sub.Plan); err != nil {
 			return change.Record{}, err
 		}
-		sub.Owner, sub.CreatedAt, sub.UpdatedAt = app.Owner, tx.Time, tx.Time
+		sub.Owner, sub.VersionOwner = app.Owner, version.Owner
+		sub.CreatedAt, sub.UpdatedAt = tx.Time, tx.Time
 		sub.ApplicationLabel, sub.VersionLabel = app.DisplayName, version.Label()
 		_, err = tx.ExecContext(ctx, `
-			INSERT INTO subscription (id, application, version, plan, created_at, updated_at, etag)
-			VALUES ($1, $2, $3, $4, $5, $6, $7)`,
+			INSERT INTO subscription (id, application, version, plan, blocked, created_at, updated_at, etag)
+			VALUES ($1, $2, $3, $4, FALSE, $5, $6, $7)`,
 			sub.ID, sub.Application, sub.Version, sub.Plan, sub.CreatedAt.UnixMicro(), sub.UpdatedAt.UnixMicro(), sub.Etag)
 		if sqldb.IsUnique(err) {
 			return change.Record{}, fault.AlreadyExists("%s is subscribed to %s already", ApplicationName(sub.Application), sub.Version)
@@ -146,6 +151,8 @@ type SubscriptionFilter struct {
 	Application *string
 	// Version and Plan are resource names.
 	Version, Plan *string
+	// State is ACTIVE or BLOCKED.
+	State *string
 }
 
 // Subscriptions returns the subscriptions after a key whose application or version
@@ -157,13 +164,15 @@ func (s *Store) Subscriptions(ctx context.Context, v identity.Viewer, f Subscrip
 			AND (CAST($5 AS TEXT) IS NULL OR s.application = $5)
 			AND (CAST($6 AS TEXT) IS NULL OR s.version = $6)
 			AND (CAST($7 AS TEXT) IS NULL OR s.plan = $7)
+			AND (CAST($8 AS TEXT) IS NULL OR CASE WHEN s.blocked THEN 'BLOCKED' ELSE 'ACTIVE' END = $8)
 		ORDER BY s.created_at, s.id LIMIT $3`,
-		v.Owner(), f.Application, f.Version, f.Plan)
+		v.Owner(), f.Application, f.Version, f.Plan, f.State)
 }
 
 // UpdateSubscription writes a subscription that v may see as edit returns it; edit
-// may change the plan to one that the version offers.
-func (s *Store) UpdateSubscription(ctx context.Context, v identity.Viewer, id string, edit func(Subscription) (Subscription, error)) (sub Subscription, err error) {
+// may change the plan to one that the version offers or, where anyPlan says so, to any
+// that the catalog has. A plan that the version offers no longer may stay.
+func (s *Store) UpdateSubscription(ctx context.Context, v identity.Viewer, id string, anyPlan func(Subscription) bool, edit func(Subscription) (Subscription, error)) (sub Subscription, err error) {
 	err = s.log.Write(ctx, "update subscription", func(tx *change.Tx) (change.Record, error) {
 		old, err := readSubscription(ctx, tx, v, id)
 		if err != nil {
@@ -177,7 +186,11 @@ func (s *Store) UpdateSubscription(ctx context.Context, v identity.Viewer, id st
 			if err != nil {
 				return change.Record{}, err
 			}
-			if err := checkPlan(version, sub.Plan); err != nil {
+			err = checkOffer(version, sub.Plan)
+			if err != nil && anyPlan(old) {
+				err = checkPlan(ctx, tx, sub.Plan)
+			}
+			if err != nil {
 				return change.Record{}, err
 			}
 		}
@@ -187,6 +200,41 @@ func (s *Store) UpdateSubscription(ctx context.Context, v identity.Viewer, id st
 			sub.Plan, sub.UpdatedAt.UnixMicro(), sub.Etag, id)
 		name := SubscriptionName(id)
 		return change.Record{Resource: name, Before: old, After: sub, Event: event(backplanev1.GrantEvent_CAUSE_UNSPECIFIED, name)}, err
+	})
+	return sub, err
+}
+
+// BlockSubscription blocks a subscription that v may see and that check lets the caller
+// block: it gives no access until it is restored, also where the version needs none.
+func (s *Store) BlockSubscription(ctx context.Context, v identity.Viewer, id string, check func(Subscription) error) (Subscription, error) {
+	return s.setBlocked(ctx, v, id, true, backplanev1.GrantEvent_CAUSE_SUBSCRIPTION_BLOCKED, check)
+}
+
+// RestoreSubscription restores a blocked subscription that v may see and that check lets
+// the caller restore.
+func (s *Store) RestoreSubscription(ctx context.Context, v identity.Viewer, id string, check func(Subscription) error) (Subscription, error) {
+	return s.setBlocked(ctx, v, id, false, backplanev1.GrantEvent_CAUSE_UNSPECIFIED, check)
+}
+
+func (s *Store) setBlocked(ctx context.Context, v identity.Viewer, id string, blocked bool, cause backplanev1.GrantEvent_Cause, check func(Subscription) error) (sub Subscription, err error) {
+	err = s.log.Write(ctx, "block or restore subscription", func(tx *change.Tx) (change.Record, error) {
+		old, err := readSubscription(ctx, tx, v, id)
+		if err != nil {
+			return change.Record{}, err
+		}
+		sub = old
+		if err := check(old); err != nil {
+			return change.Record{}, err
+		}
+		if old.Blocked == blocked {
+			return change.Record{}, change.Unchanged(0)
+		}
+		sub.Blocked, sub.Etag, sub.UpdatedAt = blocked, old.Etag+1, tx.Time
+		_, err = tx.ExecContext(ctx, `
+			UPDATE subscription SET blocked = $1, updated_at = $2, etag = $3 WHERE id = $4`,
+			sub.Blocked, sub.UpdatedAt.UnixMicro(), sub.Etag, id)
+		name := SubscriptionName(id)
+		return change.Record{Resource: name, Before: old, After: sub, Event: event(cause, name)}, err
 	})
 	return sub, err
 }

@@ -42,7 +42,7 @@ func TestCreateSubscription(t *testing.T) {
 		} {
 			_, err := b.CreateSubscription(t.Context(), tt.v, store.Subscription{Application: tt.app, Version: tt.to, Plan: tt.plan}, allow[store.Application])
 			refused(t, tt.name, err, tt.code, tt.text)
-			var refusal *store.VersionRefusal
+			var refusal *store.CatalogRefusal
 			if errors.As(err, &refusal) != tt.aboutTheVersions || fault.Reason(err) != tt.reason {
 				t.Errorf("%s: refusal %v, reason %q; want %v, %q", tt.name, refusal, fault.Reason(err), tt.aboutTheVersions, tt.reason)
 			}
@@ -114,7 +114,7 @@ func TestSubscriptionIsSeenByBothOwners(t *testing.T) {
 			{"stale", b.ann, "5", silver, codes.Aborted, "etag"},
 			{"not on offer", b.ann, "", "plans/none", codes.FailedPrecondition, "does not offer plans/none"},
 		} {
-			_, err := b.UpdateSubscription(t.Context(), tt.v, s1.ID, to(tt.plan, tt.etag))
+			_, err := b.UpdateSubscription(t.Context(), tt.v, s1.ID, onOffer, to(tt.plan, tt.etag))
 			refused(t, "UpdateSubscription: "+tt.name, err, tt.code, tt.text)
 			if tt.code != codes.FailedPrecondition {
 				refused(t, "DeleteSubscription: "+tt.name, b.DeleteSubscription(t.Context(), tt.v, s1.ID, func(s store.Subscription) error {
@@ -125,7 +125,7 @@ func TestSubscriptionIsSeenByBothOwners(t *testing.T) {
 		// The version's owner sees it, but check is asked about the application's
 		// owner.
 		stop := fault.Denied("stop")
-		_, err = b.UpdateSubscription(t.Context(), b.bob, s1.ID, func(s store.Subscription) (store.Subscription, error) {
+		_, err = b.UpdateSubscription(t.Context(), b.bob, s1.ID, onOffer, func(s store.Subscription) (store.Subscription, error) {
 			if s.Owner != b.ann.User {
 				t.Errorf("owner = %q, want the application's, %q", s.Owner, b.ann.User)
 			}
@@ -133,7 +133,7 @@ func TestSubscriptionIsSeenByBothOwners(t *testing.T) {
 		})
 		refused(t, "UpdateSubscription: version's owner", err, codes.PermissionDenied, "stop")
 		before := b.head()
-		got, err := b.UpdateSubscription(t.Context(), b.ann, s1.ID, to(silver, "1"))
+		got, err := b.UpdateSubscription(t.Context(), b.ann, s1.ID, onOffer, to(silver, "1"))
 		if err != nil || got.Plan != silver || got.Etag != 2 {
 			t.Errorf("UpdateSubscription() = %v, %v", got, err)
 		}
@@ -141,6 +141,53 @@ func TestSubscriptionIsSeenByBothOwners(t *testing.T) {
 		want := []string{"subscriptions/" + s1.ID, "SUBSCRIPTION_DELETED subscriptions/" + s1.ID}
 		if diff := cmp.Diff(want, b.events(before)); diff != "" {
 			t.Errorf("events (-want +got):\n%s", diff)
+		}
+	})
+}
+
+// TestBlockSubscription blocks and restores a subscription, twice each.
+func TestBlockSubscription(t *testing.T) {
+	each(t, func(t *testing.T, b *bench) {
+		b.publish(b.bob.User, v1, v2)
+		app := b.application(b.ann, "a")
+		s, other := b.subscribe(b.ann, app.ID, v1), b.subscribe(b.ann, app.ID, v2)
+		name := "subscriptions/" + s.ID
+		before := b.head()
+		stop := fault.Denied("stop")
+		_, err := b.BlockSubscription(t.Context(), b.bob, s.ID, func(store.Subscription) error { return stop })
+		refused(t, "BlockSubscription(check refuses)", err, codes.PermissionDenied, "stop")
+		_, err = b.BlockSubscription(t.Context(), identity.Viewer{User: b.user("carol", "subscriber")}, s.ID, allow[store.Subscription])
+		refused(t, "BlockSubscription(stranger)", err, codes.NotFound, name+" not found")
+		before++ // Carol
+		in := func(state string) (ids []string) {
+			for _, s := range list(t, b.Subscriptions(t.Context(), b.ann, store.SubscriptionFilter{State: &state}, sqldb.TimeKey{})) {
+				ids = append(ids, s.ID)
+			}
+			return ids
+		}
+		for _, err := range race(func(int) error {
+			got, err := b.BlockSubscription(t.Context(), b.bob, s.ID, allow[store.Subscription])
+			if err == nil && (!got.Blocked || got.Etag != 2) {
+				t.Errorf("BlockSubscription() = %+v, want a blocked one of etag 2", got)
+			}
+			return err
+		}) {
+			ok(t, err)
+		}
+		if diff := cmp.Diff([2][]string{{other.ID}, {s.ID}}, [2][]string{in("ACTIVE"), in("BLOCKED")}); diff != "" {
+			t.Errorf("active and blocked (-want +got):\n%s", diff)
+		}
+		for range 2 {
+			got, err := b.RestoreSubscription(t.Context(), b.bob, s.ID, allow[store.Subscription])
+			if err != nil || got.Blocked || got.Etag != 3 {
+				t.Errorf("RestoreSubscription() = %+v, %v, want an active one of etag 3", got, err)
+			}
+		}
+		if diff := cmp.Diff([]string{"SUBSCRIPTION_BLOCKED " + name, name}, b.events(before)); diff != "" {
+			t.Errorf("events (-want +got):\n%s", diff)
+		}
+		if len(in("BLOCKED")) != 0 || len(in("nonsense")) != 0 {
+			t.Errorf("blocked: %q, of no state: %q; want none", in("BLOCKED"), in("nonsense"))
 		}
 	})
 }

@@ -30,7 +30,7 @@ func TestCheckCatalog(t *testing.T) {
 			for i := range versions {
 				versions[i].ChangeNumber = number
 			}
-			applied, err := b.ApplyCatalogSnapshot(t.Context(), versions, another, before, cursor(number))
+			applied, err := b.ApplyCatalogSnapshot(t.Context(), store.CatalogSnapshot{Versions: versions}, another, before, cursor(number))
 			if !applied || err != nil {
 				t.Fatal(applied, err)
 			}

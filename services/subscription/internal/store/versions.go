@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -24,6 +25,8 @@ type Version struct {
 	Published bool
 	// Plans are the resource names of the plans that it offers.
 	Plans []string
+	// Subscriptionless says that applications need no subscription.
+	Subscriptionless bool
 	// ChangeNumber is the number of the catalog's change that made it so.
 	ChangeNumber uint64
 }
@@ -67,7 +70,7 @@ func (s *Store) ReadVersion(ctx context.Context, name string) (v Version, known 
 
 func readVersion(ctx context.Context, q sqldb.Querier, name string) (v Version, known bool, err error) {
 	v, known, err = sqldb.One(ctx, q, scanVersion, `
-		SELECT name, api, api_name, context, version, owner, published, plans, change_number
+		SELECT name, api, api_name, context, version, owner, published, plans, subscriptionless, change_number
 		FROM version WHERE name = $1`, name)
 	if err != nil {
 		return Version{}, false, fmt.Errorf("read version %q: %w", name, err)
@@ -79,7 +82,7 @@ func scanVersion(row sqldb.Row) (Version, error) {
 	var v Version
 	var plans string
 	var number int64
-	err := row.Scan(&v.Name, &v.API, &v.APIName, &v.Context, &v.Version, &v.Owner, &v.Published, &plans, &number)
+	err := row.Scan(&v.Name, &v.API, &v.APIName, &v.Context, &v.Version, &v.Owner, &v.Published, &plans, &v.Subscriptionless, &number)
 	v.Plans, v.ChangeNumber = strings.Fields(plans), uint64(number)
 	return v, err
 }
@@ -88,64 +91,68 @@ func scanVersion(row sqldb.Row) (Version, error) {
 // asOf. It reports false, and keeps nothing, when the cursor has moved since: the
 // version may have been deleted after it was read.
 func (s *Store) SaveVersion(ctx context.Context, v Version, asOf Cursor) (saved bool, err error) {
-	err = s.db.InTx(ctx, func(tx *sqldb.Tx) error {
-		if saved, err = advance(ctx, tx, asOf, asOf); err != nil || !saved {
-			return err
-		}
-		return saveVersion(ctx, tx, v)
+	return s.applyCatalog(ctx, asOf, asOf, func(tx *sqldb.Tx) (catalogEffect, error) {
+		return saveVersions(ctx, tx, []Version{v})
 	})
-	if err != nil {
-		return false, fmt.Errorf("save version %q: %w", v.Name, err)
-	}
-	return saved, nil
 }
 
-// saveVersion keeps a version unless a newer state of it is kept already.
-func saveVersion(ctx context.Context, tx *sqldb.Tx, v Version) error {
-	_, err := tx.ExecContext(ctx, `
-		INSERT INTO version (name, api, api_name, context, version, owner, published, plans, change_number)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
-		ON CONFLICT (name) DO UPDATE SET api = excluded.api, api_name = excluded.api_name,
-			context = excluded.context, version = excluded.version, owner = excluded.owner, published = excluded.published, plans = excluded.plans, change_number = excluded.change_number
-		WHERE version.change_number <= excluded.change_number`,
-		v.Name, v.API, v.APIName, v.Context, v.Version, v.Owner, v.Published, strings.Join(v.Plans, " "), int64(v.ChangeNumber))
-	return err
+// saveVersions keeps versions, unless a newer state of them is kept already.
+func saveVersions(ctx context.Context, tx *sqldb.Tx, all []Version) (e catalogEffect, err error) {
+	for _, v := range all {
+		old, _, err := readVersion(ctx, tx, v.Name)
+		if err != nil {
+			return e, err
+		}
+		saved, err := sqldb.Changed(tx.ExecContext(ctx, `
+			INSERT INTO version (name, api, api_name, context, version, owner, published, plans, subscriptionless, change_number)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+			ON CONFLICT (name) DO UPDATE SET api = excluded.api, api_name = excluded.api_name, context = excluded.context,
+				version = excluded.version, owner = excluded.owner, published = excluded.published, plans = excluded.plans,
+				subscriptionless = excluded.subscriptionless, change_number = excluded.change_number
+			WHERE version.change_number <= excluded.change_number`,
+			v.Name, v.API, v.APIName, v.Context, v.Version, v.Owner, v.Published, strings.Join(v.Plans, " "), v.Subscriptionless, int64(v.ChangeNumber)))
+		if err != nil {
+			return e, fmt.Errorf("save version %q: %w", v.Name, err)
+		}
+		if saved && old.Subscriptionless != v.Subscriptionless {
+			e.moved = append(e.moved, v)
+		}
+	}
+	return e, nil
 }
 
 // CatalogChange is a change of the catalog.
 type CatalogChange struct {
-	// Versions are new or replaced.
+	// Versions and Plans are new or replaced.
 	Versions []Version
-	// Removed are the names of the versions that were removed.
-	Removed []string
+	Plans    []Plan
+	// Removed are the names of the versions that were removed, RemovedPlans those of plans.
+	Removed, RemovedPlans []string
 }
 
 // ApplyCatalogChange applies a change and moves the cursor to after in one
 // transaction. It reports false, and does nothing, when the cursor is not at
 // before: another replica has moved it.
-func (s *Store) ApplyCatalogChange(ctx context.Context, c CatalogChange, before, after Cursor) (applied bool, err error) {
-	apply := func(tx *sqldb.Tx) ([]string, error) {
-		for _, v := range c.Versions {
-			if err := saveVersion(ctx, tx, v); err != nil {
-				return nil, err
+func (s *Store) ApplyCatalogChange(ctx context.Context, c CatalogChange, before, after Cursor) (bool, error) {
+	return s.applyCatalog(ctx, before, after, func(tx *sqldb.Tx) (catalogEffect, error) {
+		if err := savePlans(ctx, tx, c.Plans); err != nil {
+			return catalogEffect{}, err
+		}
+		for _, name := range c.RemovedPlans {
+			if _, err := tx.ExecContext(ctx, `DELETE FROM plan WHERE name = $1`, name); err != nil {
+				return catalogEffect{}, fmt.Errorf("remove plan %q: %w", name, err)
 			}
 		}
-		return c.Removed, nil
-	}
-	if len(c.Removed) > 0 {
-		return s.applyCatalog(ctx, before, after, apply)
-	}
-	err = s.db.InTx(ctx, func(tx *sqldb.Tx) error {
-		if applied, err = advance(ctx, tx, before, after); err != nil || !applied {
-			return err
-		}
-		_, err = apply(tx)
-		return err
+		e, err := saveVersions(ctx, tx, c.Versions)
+		e.gone = c.Removed
+		return e, err
 	})
-	if err != nil {
-		return false, fmt.Errorf("apply the catalog's change: %w", err)
-	}
-	return applied, nil
+}
+
+// CatalogSnapshot is the state of the catalog.
+type CatalogSnapshot struct {
+	Versions []Version
+	Plans    []Plan
 }
 
 // ApplyCatalogSnapshot replaces all that is known with the state of the catalog at
@@ -153,24 +160,27 @@ func (s *Store) ApplyCatalogChange(ctx context.Context, c CatalogChange, before,
 // has moved from before. Versions that the snapshot lacks are deleted with their
 // subscriptions, unless the catalog has another history: that may be a mistake (an
 // empty database, an old backup), so then they are only closed to new
-// subscriptions.
-func (s *Store) ApplyCatalogSnapshot(ctx context.Context, all []Version, anotherHistory bool, before, after Cursor) (bool, error) {
-	return s.applyCatalog(ctx, before, after, func(tx *sqldb.Tx) ([]string, error) {
+// subscriptions. Nothing happens to what has a plan that the snapshot lacks.
+func (s *Store) ApplyCatalogSnapshot(ctx context.Context, all CatalogSnapshot, anotherHistory bool, before, after Cursor) (bool, error) {
+	return s.applyCatalog(ctx, before, after, func(tx *sqldb.Tx) (e catalogEffect, err error) {
 		if anotherHistory {
 			// Numbers of another history cannot be compared with ours.
 			if _, err := tx.ExecContext(ctx, `UPDATE version SET published = FALSE, plans = '', change_number = 0`); err != nil {
-				return nil, err
+				return e, err
 			}
+		}
+		if _, err := tx.ExecContext(ctx, `DELETE FROM plan`); err != nil {
+			return e, err
+		}
+		if err := savePlans(ctx, tx, all.Plans); err != nil {
+			return e, err
+		}
+		if e, err = saveVersions(ctx, tx, all.Versions); err != nil || anotherHistory {
+			return e, err
 		}
 		in := map[string]bool{}
-		for _, v := range all {
+		for _, v := range all.Versions {
 			in[v.Name] = true
-			if err := saveVersion(ctx, tx, v); err != nil {
-				return nil, err
-			}
-		}
-		if anotherHistory {
-			return nil, nil
 		}
 		// A version with a later change number was read from the catalog after the
 		// snapshot.
@@ -178,36 +188,85 @@ func (s *Store) ApplyCatalogSnapshot(ctx context.Context, all []Version, another
 			err = row.Scan(&name)
 			return name, err
 		}, `SELECT name FROM version WHERE change_number <= $1 ORDER BY name`, int64(after.Number))
-		return slices.DeleteFunc(known, func(name string) bool { return in[name] }), err
+		e.gone = slices.DeleteFunc(known, func(name string) bool { return in[name] })
+		return e, err
 	})
 }
 
+// catalogEffect is what the catalog's news does to grants and denials.
+type catalogEffect struct {
+	// gone are the names of versions to delete.
+	gone []string
+	// moved are versions that need a subscription now and did not before, or the other
+	// way around.
+	moved []Version
+}
+
+// errTells says that what a transaction has found out must be told to others.
+var errTells = errors.New("needs a change number")
+
 // applyCatalog moves the cursor, calls apply, and deletes the versions that apply
-// returns. Only deletions are changes of this service, so a call that cannot delete
-// takes no change number.
-func (s *Store) applyCatalog(ctx context.Context, before, after Cursor, apply func(*sqldb.Tx) ([]string, error)) (applied bool, err error) {
-	err = s.log.Write(ctx, "apply the catalog's changes", func(tx *change.Tx) (change.Record, error) {
+// says are gone. Only what it does to grants and denials is a change of this service.
+// Most news does nothing to them, and waits for no change; where it turns out that it
+// does, everything is begun again as a change.
+func (s *Store) applyCatalog(ctx context.Context, before, after Cursor, apply func(*sqldb.Tx) (catalogEffect, error)) (applied bool, err error) {
+	const doing = "apply the catalog's changes"
+	err = s.db.InTx(ctx, func(tx *sqldb.Tx) error {
+		if applied, err = advance(ctx, tx, before, after); err != nil || !applied {
+			return err
+		}
+		e, err := apply(tx)
+		if err == nil && len(e.gone)+len(e.moved) > 0 {
+			err = errTells
+		}
+		return err
+	})
+	switch {
+	case err == nil:
+		return applied, nil
+	case !errors.Is(err, errTells):
+		return false, fmt.Errorf("%s: %w", doing, err)
+	}
+	err = s.log.Write(ctx, doing, func(tx *change.Tx) (change.Record, error) {
 		if applied, err = advance(ctx, tx.Tx, before, after); err != nil || !applied {
 			return change.Record{Skip: true}, err
 		}
-		candidates, err := apply(tx.Tx)
+		e, err := apply(tx.Tx)
 		if err != nil {
 			return change.Record{}, err
 		}
-		removed, err := removeVersions(ctx, tx, candidates)
-		if err != nil || len(removed) == 0 {
-			return change.Record{Skip: true}, err
+		removed, err := removeVersions(ctx, tx, e.gone)
+		if err != nil {
+			return change.Record{}, err
 		}
-		names := make([]string, len(removed))
-		for i, v := range removed {
-			names[i] = v.Name
-		}
-		return change.Record{
-			Actor: "services/catalog", Action: "DeleteVersion", Resource: names[0], Label: removed[0].Label(),
-			Event: event(backplanev1.GrantEvent_CAUSE_VERSION_DELETED, names...),
-		}, nil
+		return catalogRecord(removed, e.moved), nil
 	})
 	return applied && err == nil, err
+}
+
+// catalogRecord returns the change that removes some versions, and moves others to where
+// they need a subscription, or none.
+func catalogRecord(removed, moved []Version) change.Record {
+	all := slices.Concat(removed, moved)
+	if len(all) == 0 {
+		return change.Record{Skip: true}
+	}
+	names := make([]string, len(all))
+	for i, v := range all {
+		names[i] = v.Name
+	}
+	r := change.Record{
+		Actor: "services/catalog", Action: "DeleteVersion", Resource: names[0], Label: all[0].Label(),
+		Event: event(backplanev1.GrantEvent_CAUSE_VERSION_DELETED, names...),
+	}
+	if len(removed) == 0 {
+		r.Action = "UpdateVersion"
+	}
+	if len(moved) > 0 {
+		// The grants say what became of them, also those of the versions that are gone.
+		r.Event = event(backplanev1.GrantEvent_CAUSE_UNSPECIFIED, names...)
+	}
+	return r
 }
 
 // removeVersions deletes versions with their subscriptions, and returns those that

@@ -97,7 +97,7 @@ func TestCatalogSnapshot(t *testing.T) {
 		one.ChangeNumber = 5
 		old := version(v3, "o", false)
 		old.ChangeNumber = 0
-		applied, err := b.ApplyCatalogSnapshot(t.Context(), []store.Version{one, old}, false, at, cursor(7))
+		applied, err := b.ApplyCatalogSnapshot(t.Context(), store.CatalogSnapshot{Versions: []store.Version{one, old}}, false, at, cursor(7))
 		if !applied || err != nil {
 			t.Fatal(applied, err)
 		}
@@ -114,7 +114,7 @@ func TestCatalogSnapshot(t *testing.T) {
 		if diff := cmp.Diff([]string{"VERSION_DELETED " + v2}, b.events(before)); diff != "" {
 			t.Errorf("events (-want +got):\n%s", diff)
 		}
-		applied, err = b.ApplyCatalogSnapshot(t.Context(), nil, false, at, cursor(9))
+		applied, err = b.ApplyCatalogSnapshot(t.Context(), store.CatalogSnapshot{}, false, at, cursor(9))
 		if applied || err != nil || b.plansOf(v1) == nil {
 			t.Errorf("ApplyCatalogSnapshot(cursor has moved) = %v, %v", applied, err)
 		}
@@ -131,7 +131,7 @@ func TestAnotherHistoryDeletesNothing(t *testing.T) {
 		s := b.subscribe(b.ann, app.ID, v1)
 		before := b.head()
 		empty := store.Cursor{Number: 0, Text: "empty:0"}
-		applied, err := b.ApplyCatalogSnapshot(t.Context(), nil, true, at, empty)
+		applied, err := b.ApplyCatalogSnapshot(t.Context(), store.CatalogSnapshot{}, true, at, empty)
 		if !applied || err != nil {
 			t.Fatal(applied, err)
 		}
@@ -142,7 +142,7 @@ func TestAnotherHistoryDeletesNothing(t *testing.T) {
 		ok(t, err)
 		back := version(v1, "o", true, gold)
 		back.ChangeNumber = 2
-		applied, err = b.ApplyCatalogSnapshot(t.Context(), []store.Version{back}, true, empty, at)
+		applied, err = b.ApplyCatalogSnapshot(t.Context(), store.CatalogSnapshot{Versions: []store.Version{back}}, true, empty, at)
 		if !applied || err != nil {
 			t.Fatal(applied, err)
 		}
@@ -186,6 +186,69 @@ func TestSubscribeAgainstRemoval(t *testing.T) {
 		})
 		if n := b.count("subscription"); n != 0 {
 			t.Errorf("%d subscriptions to a version that is gone", n)
+		}
+	})
+}
+
+// TestSubscriptionlessIsAChange has versions that need no subscription and do again:
+// gateways are told, by the watch and by what is read ahead of it.
+func TestSubscriptionlessIsAChange(t *testing.T) {
+	each(t, func(t *testing.T, b *bench) {
+		const v3 = "apis/a/versions/v3"
+		before := b.head()
+		b.catalog(store.CatalogChange{Versions: []store.Version{subscriptionless(v1, true), version(v2, "o", true, gold)}})
+		b.catalog(store.CatalogChange{Versions: []store.Version{subscriptionless(v1, true)}})
+		at := b.catalog(store.CatalogChange{Versions: []store.Version{subscriptionless(v1, false), subscriptionless(v2, true)}, Removed: []string{v3}})
+		read := subscriptionless(v1, true)
+		read.ChangeNumber = at.Number
+		saved, err := b.SaveVersion(t.Context(), read, at)
+		if !saved || err != nil {
+			t.Fatal(saved, err)
+		}
+		old := subscriptionless(v1, false) // older than what is known
+		old.ChangeNumber = at.Number - 1
+		saved, err = b.SaveVersion(t.Context(), old, at)
+		if !saved || err != nil {
+			t.Fatal(saved, err)
+		}
+		want := []string{v1, v1 + " " + v2, v1}
+		if diff := cmp.Diff(want, b.events(before)); diff != "" {
+			t.Errorf("events (-want +got):\n%s", diff)
+		}
+		// A snapshot in which one is gone and one needs a subscription again: both are
+		// read again.
+		two := version(v2, "o", true, gold)
+		two.ChangeNumber = 8
+		before = b.head()
+		applied, err := b.ApplyCatalogSnapshot(t.Context(), store.CatalogSnapshot{Versions: []store.Version{two}}, false, at, cursor(9))
+		if !applied || err != nil {
+			t.Fatal(applied, err)
+		}
+		if diff := cmp.Diff([]string{v1 + " " + v2}, b.events(before)); diff != "" {
+			t.Errorf("events of the snapshot (-want +got):\n%s", diff)
+		}
+		if b.plansOf(v1) != nil {
+			t.Errorf("%s is still known", v1)
+		}
+	})
+}
+
+// TestReplicasTellOnce has 16 replicas apply the same change, which makes a version
+// subscriptionless: one of them tells.
+func TestReplicasTellOnce(t *testing.T) {
+	each(t, func(t *testing.T, b *bench) {
+		at := b.catalog(store.CatalogChange{Versions: []store.Version{subscriptionless(v1, false)}})
+		before := b.head()
+		v := subscriptionless(v1, true)
+		v.ChangeNumber = at.Number + 1
+		for _, err := range race(func(int) error {
+			_, err := b.ApplyCatalogChange(t.Context(), store.CatalogChange{Versions: []store.Version{v}}, at, cursor(at.Number+1))
+			return err
+		}) {
+			ok(t, err)
+		}
+		if diff := cmp.Diff([]string{v1}, b.events(before)); diff != "" {
+			t.Errorf("events (-want +got):\n%s", diff)
 		}
 	})
 }

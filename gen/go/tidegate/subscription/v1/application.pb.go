@@ -54,7 +54,9 @@ type Application struct {
 	// most 64 characters.
 	Etag string `protobuf:"bytes,7,opt,name=etag,proto3" json:"etag,omitempty"`
 	// The plan of all the application's traffic together, to whatever versions,
-	// plans/{plan}; empty means none. Only an administrator may change it.
+	// plans/{plan}; empty means none. Only an administrator may set, change or clear it,
+	// for anybody else PERMISSION_DENIED; a plan that there is none of is NOT_FOUND. Live
+	// sessions go on under it within a second.
 	Plan          string `protobuf:"bytes,8,opt,name=plan,proto3" json:"plan,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -246,7 +246,7 @@ type UpdateApplicationRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The application, identified by its name, with the new values.
 	Application *Application `protobuf:"bytes,1,opt,name=application,proto3" json:"application,omitempty"`
-	// Fields to change: display_name, description. Empty means those that are not
+	// Fields to change: display_name, description, plan. Empty means those that are not
 	// empty in application, "*" means all. Other fields of the application may be
 	// named if their value is the current one.
 	UpdateMask    *fieldmaskpb.FieldMask `protobuf:"bytes,2,opt,name=update_mask,json=updateMask,proto3" json:"update_mask,omitempty"`

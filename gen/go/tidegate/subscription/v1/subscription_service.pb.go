@@ -128,7 +128,7 @@ type ListSubscriptionsRequest struct {
 	// must be the same. At most 1024 characters.
 	PageToken string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
 	// Restricts the list: terms `field = "value"` joined by AND, on application,
-	// version and plan. At most 1024 characters.
+	// version, plan and state (ACTIVE or BLOCKED). At most 1024 characters.
 	Filter        string `protobuf:"bytes,3,opt,name=filter,proto3" json:"filter,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -35,10 +35,11 @@ const (
 //
 // SubscriptionService manages the subscriptions of applications.
 //
-// Every method needs a user's token. Users see and change the subscriptions of
-// their own applications, administrators all; another user's subscription is
-// NOT_FOUND. Creating and changing one needs the role subscriber; deleting does
-// not. Every write answers with the header tidegate-change, the name of its
+// Every method needs a user's token. Users see the subscriptions of their own
+// applications and those to their own versions, administrators all; any other is
+// NOT_FOUND. Users change the subscriptions of their own applications. Creating and
+// changing one needs the role subscriber; deleting does not. Whoever publishes a version
+// moves, blocks and restores the subscriptions to it. Every write answers with the header tidegate-change, the name of its
 // change, which ChangeService.WaitChange takes.
 type SubscriptionServiceClient interface {
 	// Subscribes one of the caller's applications to a published version under
@@ -49,17 +50,22 @@ type SubscriptionServiceClient interface {
 	// Returns a subscription. The owner of its application and the owner of its
 	// version may see it.
 	GetSubscription(ctx context.Context, in *GetSubscriptionRequest, opts ...grpc.CallOption) (*Subscription, error)
-	// Lists the subscriptions that the caller may see, oldest first.
+	// Lists the subscriptions that the caller may see, oldest first: those of the caller's
+	// applications and those to the caller's versions.
 	ListSubscriptions(ctx context.Context, in *ListSubscriptionsRequest, opts ...grpc.CallOption) (*ListSubscriptionsResponse, error)
 	// Changes a subscription's plan; live sessions go on under it within a second. The
 	// application's owner chooses among those that the version offers, else
-	// FAILED_PRECONDITION. The version's owner with the role publisher, and
-	// administrators, may choose any plan.
+	// FAILED_PRECONDITION; a plan that the version offers no longer may stay. The version's
+	// owner with the role publisher, and administrators, may choose any plan that there is,
+	// else NOT_FOUND.
 	UpdateSubscription(ctx context.Context, in *UpdateSubscriptionRequest, opts ...grpc.CallOption) (*Subscription, error)
-	// Deletes a subscription; live sessions under it end with 4006.
+	// Deletes a subscription; live sessions under it end with 4006. Only administrators
+	// delete one that is blocked, for anybody else FAILED_PRECONDITION: subscribing again
+	// does not lift a block.
 	DeleteSubscription(ctx context.Context, in *DeleteSubscriptionRequest, opts ...grpc.CallOption) (*emptypb.Empty, error)
 	// Blocks a subscription: new handshakes under it are answered 403 and live sessions end
-	// with 4006, within a second. One that is blocked stays as it is, without a change.
+	// with 4006, within a second, also where the version needs no subscription. One that is
+	// blocked stays as it is, without a change.
 	// Needs the version's owner with the role publisher, or an administrator.
 	BlockSubscription(ctx context.Context, in *BlockSubscriptionRequest, opts ...grpc.CallOption) (*Subscription, error)
 	// Lets a blocked subscription be used again. One that is active stays as it is,
@@ -152,10 +158,11 @@ func (c *subscriptionServiceClient) RestoreSubscription(ctx context.Context, in 
 //
 // SubscriptionService manages the subscriptions of applications.
 //
-// Every method needs a user's token. Users see and change the subscriptions of
-// their own applications, administrators all; another user's subscription is
-// NOT_FOUND. Creating and changing one needs the role subscriber; deleting does
-// not. Every write answers with the header tidegate-change, the name of its
+// Every method needs a user's token. Users see the subscriptions of their own
+// applications and those to their own versions, administrators all; any other is
+// NOT_FOUND. Users change the subscriptions of their own applications. Creating and
+// changing one needs the role subscriber; deleting does not. Whoever publishes a version
+// moves, blocks and restores the subscriptions to it. Every write answers with the header tidegate-change, the name of its
 // change, which ChangeService.WaitChange takes.
 type SubscriptionServiceServer interface {
 	// Subscribes one of the caller's applications to a published version under
@@ -166,17 +173,22 @@ type SubscriptionServiceServer interface {
 	// Returns a subscription. The owner of its application and the owner of its
 	// version may see it.
 	GetSubscription(context.Context, *GetSubscriptionRequest) (*Subscription, error)
-	// Lists the subscriptions that the caller may see, oldest first.
+	// Lists the subscriptions that the caller may see, oldest first: those of the caller's
+	// applications and those to the caller's versions.
 	ListSubscriptions(context.Context, *ListSubscriptionsRequest) (*ListSubscriptionsResponse, error)
 	// Changes a subscription's plan; live sessions go on under it within a second. The
 	// application's owner chooses among those that the version offers, else
-	// FAILED_PRECONDITION. The version's owner with the role publisher, and
-	// administrators, may choose any plan.
+	// FAILED_PRECONDITION; a plan that the version offers no longer may stay. The version's
+	// owner with the role publisher, and administrators, may choose any plan that there is,
+	// else NOT_FOUND.
 	UpdateSubscription(context.Context, *UpdateSubscriptionRequest) (*Subscription, error)
-	// Deletes a subscription; live sessions under it end with 4006.
+	// Deletes a subscription; live sessions under it end with 4006. Only administrators
+	// delete one that is blocked, for anybody else FAILED_PRECONDITION: subscribing again
+	// does not lift a block.
 	DeleteSubscription(context.Context, *DeleteSubscriptionRequest) (*emptypb.Empty, error)
 	// Blocks a subscription: new handshakes under it are answered 403 and live sessions end
-	// with 4006, within a second. One that is blocked stays as it is, without a change.
+	// with 4006, within a second, also where the version needs no subscription. One that is
+	// blocked stays as it is, without a change.
 	// Needs the version's owner with the role publisher, or an administrator.
 	BlockSubscription(context.Context, *BlockSubscriptionRequest) (*Subscription, error)
 	// Lets a blocked subscription be used again. One that is active stays as it is,

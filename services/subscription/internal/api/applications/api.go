@@ -4,12 +4,12 @@ package applications
 
 import (
 	"context"
-	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/status"
+	"errors"
 	"time"
 
 	"google.golang.org/grpc"
 
+	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
 	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
 	"github.com/tidegatehq/tidegate/services/kit/identity"
 	"github.com/tidegatehq/tidegate/services/kit/securitylog"
@@ -17,10 +17,12 @@ import (
 	"github.com/tidegatehq/tidegate/services/subscription/internal/store"
 )
 
-// API serves ApplicationService and SubscriptionService.
+// API serves ApplicationService and SubscriptionService, and PlanDirectoryService of
+// tidegate.backplane.v1.
 type API struct {
 	subscriptionv1.UnsafeApplicationServiceServer
 	subscriptionv1.UnsafeSubscriptionServiceServer
+	backplanev1.UnsafePlanDirectoryServiceServer
 
 	store    *store.Store
 	catalog  *catalogwatch.Watch
@@ -31,6 +33,7 @@ type API struct {
 var (
 	_ subscriptionv1.ApplicationServiceServer  = (*API)(nil)
 	_ subscriptionv1.SubscriptionServiceServer = (*API)(nil)
+	_ backplanev1.PlanDirectoryServiceServer   = (*API)(nil)
 )
 
 // New returns the API.
@@ -44,10 +47,16 @@ func (a *API) Register(srv grpc.ServiceRegistrar) {
 	subscriptionv1.RegisterSubscriptionServiceServer(srv, a)
 }
 
+// RegisterInternal adds the service that only services reach.
+func (a *API) RegisterInternal(srv grpc.ServiceRegistrar) {
+	backplanev1.RegisterPlanDirectoryServiceServer(srv, a)
+}
+
 // Rules says who may call which method. What belongs to somebody else is NOT_FOUND,
 // whatever the role.
 func Rules() identity.Rules {
 	owner := identity.Rule{OwnerRole: identity.RoleSubscriber}
+	publisher := identity.Rule{OwnerRole: identity.RolePublisher}
 	return identity.Rules{
 		subscriptionv1.ApplicationService_CreateApplication_FullMethodName:       {Roles: []string{identity.RoleSubscriber}},
 		subscriptionv1.ApplicationService_GetApplication_FullMethodName:          {},
@@ -67,15 +76,33 @@ func Rules() identity.Rules {
 		subscriptionv1.SubscriptionService_ListSubscriptions_FullMethodName:      {},
 		subscriptionv1.SubscriptionService_UpdateSubscription_FullMethodName:     owner,
 		subscriptionv1.SubscriptionService_DeleteSubscription_FullMethodName:     {},
+		subscriptionv1.SubscriptionService_BlockSubscription_FullMethodName:      publisher,
+		subscriptionv1.SubscriptionService_RestoreSubscription_FullMethodName:    publisher,
+		backplanev1.PlanDirectoryService_CountPlanUse_FullMethodName:             {Services: []string{identity.Catalog}},
 	}
 }
 
-// BlockSubscription blocks a subscription.
-func (a *API) BlockSubscription(context.Context, *subscriptionv1.BlockSubscriptionRequest) (*subscriptionv1.Subscription, error) {
-	return nil, status.Error(codes.Unimplemented, "not yet")
-}
-
-// RestoreSubscription lets a blocked subscription be used again.
-func (a *API) RestoreSubscription(context.Context, *subscriptionv1.RestoreSubscriptionRequest) (*subscriptionv1.Subscription, error) {
-	return nil, status.Error(codes.Unimplemented, "not yet")
+// withCatalog calls do, which depends on what is known of the catalog. When that
+// knowledge, which may be old, makes do refuse, it reads what the refusal rests on from the
+// catalog and calls do once more.
+func withCatalog[Row any](ctx context.Context, catalog *catalogwatch.Watch, do func() (Row, error)) (Row, error) {
+	row, err := do()
+	refusal, ok := errors.AsType[*store.CatalogRefusal](err)
+	if !ok {
+		return row, err
+	}
+	var found bool
+	var readErr error
+	if refusal.Plan != "" {
+		found, readErr = catalog.ReadPlan(ctx, refusal.Plan)
+	} else {
+		found, readErr = catalog.Read(ctx, refusal.Version)
+	}
+	switch {
+	case readErr != nil:
+		return row, readErr
+	case !found:
+		return row, err
+	}
+	return do()
 }

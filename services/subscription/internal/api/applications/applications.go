@@ -6,6 +6,7 @@ import (
 	"google.golang.org/protobuf/types/known/emptypb"
 
 	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
+	"github.com/tidegatehq/tidegate/services/kit/fault"
 	"github.com/tidegatehq/tidegate/services/kit/identity"
 	"github.com/tidegatehq/tidegate/services/kit/page"
 	"github.com/tidegatehq/tidegate/services/kit/resourcename"
@@ -17,12 +18,24 @@ import (
 
 // CreateApplication adds an application of the caller's.
 func (a *API) CreateApplication(ctx context.Context, req *subscriptionv1.CreateApplicationRequest) (*subscriptionv1.Application, error) {
-	row := store.Application{Owner: identity.From(ctx).Viewer().User}
-	app, err := a.store.CreateApplication(ctx, withApplication(row, req.GetApplication()))
+	c := identity.From(ctx)
+	row := withApplication(store.Application{Owner: c.Viewer().User}, req.GetApplication())
+	if err := mayGivePlan(c, "", row.Plan); err != nil {
+		return nil, err
+	}
+	app, err := withCatalog(ctx, a.catalog, func() (store.Application, error) { return a.store.CreateApplication(ctx, row) })
 	if err != nil {
 		return nil, err
 	}
 	return applicationProto(app), nil
+}
+
+// mayGivePlan returns why a caller may not change an application's plan.
+func mayGivePlan(c identity.Caller, before, after string) error {
+	if before != after && !c.User.Has(identity.RoleAdmin) {
+		return fault.Denied("application.plan: only an administrator may change it")
+	}
+	return nil
 }
 
 // GetApplication returns an application.
@@ -73,11 +86,11 @@ func (a *API) UpdateApplication(ctx context.Context, req *subscriptionv1.UpdateA
 	if err != nil {
 		return nil, err
 	}
-	u, err := page.NewUpdate(req.GetUpdateMask(), req.GetApplication(), "display_name", "description")
+	u, err := page.NewUpdate(req.GetUpdateMask(), req.GetApplication(), "display_name", "description", "plan")
 	if err != nil {
 		return nil, err
 	}
-	app, err := a.store.UpdateApplication(ctx, c.Viewer(), name.Application, func(old store.Application) (store.Application, error) {
+	edit := func(old store.Application) (store.Application, error) {
 		if err := c.MayChange(old.Owner); err != nil {
 			return old, err
 		}
@@ -85,7 +98,13 @@ func (a *API) UpdateApplication(ctx context.Context, req *subscriptionv1.UpdateA
 		if err := u.Apply(next); err != nil {
 			return old, err
 		}
+		if err := mayGivePlan(c, old.Plan, next.GetPlan()); err != nil {
+			return old, err
+		}
 		return withApplication(old, next), validate.Message(&subscriptionv1.CreateApplicationRequest{Application: next})
+	}
+	app, err := withCatalog(ctx, a.catalog, func() (store.Application, error) {
+		return a.store.UpdateApplication(ctx, c.Viewer(), name.Application, edit)
 	})
 	if err != nil {
 		return nil, err

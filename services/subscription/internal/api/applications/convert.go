@@ -30,7 +30,7 @@ func Resource(row any) proto.Message {
 func applicationProto(a store.Application) *subscriptionv1.Application {
 	return &subscriptionv1.Application{
 		Name: store.ApplicationName(a.ID), DisplayName: a.DisplayName, Description: a.Description,
-		Owner:      store.UserName(a.Owner),
+		Owner: store.UserName(a.Owner), Plan: a.Plan,
 		CreateTime: timestamppb.New(a.CreatedAt), UpdateTime: timestamppb.New(a.UpdatedAt), Etag: page.Etag(a.Etag),
 	}
 }
@@ -38,7 +38,7 @@ func applicationProto(a store.Application) *subscriptionv1.Application {
 // withApplication returns the row with the fields that a request may set taken from
 // a.
 func withApplication(row store.Application, a *subscriptionv1.Application) store.Application {
-	row.DisplayName, row.Description = a.GetDisplayName(), a.GetDescription()
+	row.DisplayName, row.Description, row.Plan = a.GetDisplayName(), a.GetDescription(), a.GetPlan()
 	return row
 }
 
@@ -61,8 +61,12 @@ func secretProto(s store.Secret) *subscriptionv1.OAuthClientSecret {
 }
 
 func subscriptionProto(s store.Subscription) *subscriptionv1.Subscription {
+	state := subscriptionv1.Subscription_STATE_ACTIVE
+	if s.Blocked {
+		state = subscriptionv1.Subscription_STATE_BLOCKED
+	}
 	return &subscriptionv1.Subscription{
-		Name: store.SubscriptionName(s.ID), Application: store.ApplicationName(s.Application), Version: s.Version, Plan: s.Plan,
+		Name: store.SubscriptionName(s.ID), Application: store.ApplicationName(s.Application), Version: s.Version, Plan: s.Plan, State: state,
 		CreateTime: timestamppb.New(s.CreatedAt), UpdateTime: timestamppb.New(s.UpdatedAt), Etag: page.Etag(s.Etag),
 	}
 }

@@ -2,11 +2,11 @@ package applications
 
 import (
 	"context"
-	"errors"
 
 	"google.golang.org/protobuf/types/known/emptypb"
 
 	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
+	"github.com/tidegatehq/tidegate/services/kit/fault"
 	"github.com/tidegatehq/tidegate/services/kit/identity"
 	"github.com/tidegatehq/tidegate/services/kit/page"
 	"github.com/tidegatehq/tidegate/services/kit/resourcename"
@@ -22,27 +22,11 @@ func (a *API) CreateSubscription(ctx context.Context, req *subscriptionv1.Create
 	if err != nil {
 		return nil, err
 	}
-	return a.withVersion(ctx, func() (store.Subscription, error) {
+	sub, err := withCatalog(ctx, a.catalog, func() (store.Subscription, error) {
 		return a.store.CreateSubscription(ctx, c.Viewer(), row, func(app store.Application) error {
 			return c.MayChange(app.Owner)
 		})
 	})
-}
-
-// withVersion calls do, which depends on what is known of a version. When that
-// knowledge, which may be old, makes do refuse, it reads the version from the
-// catalog and calls do once more.
-func (a *API) withVersion(ctx context.Context, do func() (store.Subscription, error)) (*subscriptionv1.Subscription, error) {
-	sub, err := do()
-	if refusal, ok := errors.AsType[*store.VersionRefusal](err); ok {
-		found, readErr := a.catalog.Read(ctx, refusal.Version)
-		if readErr != nil {
-			return nil, readErr
-		}
-		if found {
-			sub, err = do()
-		}
-	}
 	if err != nil {
 		return nil, err
 	}
@@ -85,10 +69,11 @@ func (a *API) ListSubscriptions(ctx context.Context, req *subscriptionv1.ListSub
 
 // subscriptionFilter reads the filter of a list of subscriptions.
 func subscriptionFilter(text string) (f store.SubscriptionFilter, err error) {
-	terms, err := page.Filter(text, "application", "version", "plan")
+	terms, err := page.Filter(text, "application", "version", "plan", "state")
 	if err != nil {
 		return f, err
 	}
+	f.State = terms.Value("state")
 	f.Application, err = page.Name(terms, "application", resourcename.ParseApplication, func(n resourcename.Application) string { return n.Application })
 	if err != nil {
 		return f, err
@@ -100,7 +85,8 @@ func subscriptionFilter(text string) (f store.SubscriptionFilter, err error) {
 	return f, err
 }
 
-// UpdateSubscription changes a subscription's plan.
+// UpdateSubscription changes a subscription's plan. Who publishes the version may move it
+// to any plan; who only owns the application chooses among those on offer.
 func (a *API) UpdateSubscription(ctx context.Context, req *subscriptionv1.UpdateSubscriptionRequest) (*subscriptionv1.Subscription, error) {
 	c := identity.From(ctx)
 	name, err := resourcename.ParseSubscription("subscription.name", req.GetSubscription().GetName())
@@ -112,7 +98,7 @@ func (a *API) UpdateSubscription(ctx context.Context, req *subscriptionv1.Update
 		return nil, err
 	}
 	edit := func(old store.Subscription) (store.Subscription, error) {
-		if err := c.MayChange(old.Owner); err != nil {
+		if err := mayMove(c, old); err != nil {
 			return old, err
 		}
 		next := subscriptionProto(old)
@@ -122,12 +108,76 @@ func (a *API) UpdateSubscription(ctx context.Context, req *subscriptionv1.Update
 		old.Plan = next.GetPlan()
 		return old, validate.Message(&subscriptionv1.CreateSubscriptionRequest{Subscription: next})
 	}
-	return a.withVersion(ctx, func() (store.Subscription, error) {
-		return a.store.UpdateSubscription(ctx, c.Viewer(), name.Subscription, edit)
+	anyPlan := func(old store.Subscription) bool { return publishes(c, old) == nil }
+	sub, err := withCatalog(ctx, a.catalog, func() (store.Subscription, error) {
+		return a.store.UpdateSubscription(ctx, c.Viewer(), name.Subscription, anyPlan, edit)
 	})
+	if err != nil {
+		return nil, err
+	}
+	return subscriptionProto(sub), nil
 }
 
-// DeleteSubscription removes a subscription.
+// mayMove returns why a caller who sees a subscription may not change its plan: it takes
+// what MayChange asks of the application's owner, or what publishes asks.
+func mayMove(c identity.Caller, sub store.Subscription) error {
+	if publishes(c, sub) == nil {
+		return nil
+	}
+	if c.Viewer().Sees(sub.Owner) {
+		return c.MayChange(sub.Owner)
+	}
+	return publishes(c, sub)
+}
+
+// publishes returns why a caller may not do to a subscription what takes the version's
+// owner with the role publisher, or an administrator.
+func publishes(c identity.Caller, sub store.Subscription) error {
+	if !c.Viewer().Sees(sub.VersionOwner) {
+		return fault.Denied("only the version's owner and administrators may do this")
+	}
+	return c.MayActAs(identity.RolePublisher, sub.VersionOwner)
+}
+
+// BlockSubscription blocks a subscription.
+func (a *API) BlockSubscription(ctx context.Context, req *subscriptionv1.BlockSubscriptionRequest) (*subscriptionv1.Subscription, error) {
+	return a.setBlocked(ctx, req, a.store.BlockSubscription)
+}
+
+// RestoreSubscription lets a blocked subscription be used again.
+func (a *API) RestoreSubscription(ctx context.Context, req *subscriptionv1.RestoreSubscriptionRequest) (*subscriptionv1.Subscription, error) {
+	return a.setBlocked(ctx, req, a.store.RestoreSubscription)
+}
+
+// blocking is a request to block or to restore.
+type blocking interface {
+	GetName() string
+	GetEtag() string
+}
+
+func (a *API) setBlocked(
+	ctx context.Context, req blocking,
+	set func(context.Context, identity.Viewer, string, func(store.Subscription) error) (store.Subscription, error),
+) (*subscriptionv1.Subscription, error) {
+	c := identity.From(ctx)
+	name, err := resourcename.ParseSubscription("name", req.GetName())
+	if err != nil {
+		return nil, err
+	}
+	sub, err := set(ctx, c.Viewer(), name.Subscription, func(sub store.Subscription) error {
+		if err := publishes(c, sub); err != nil {
+			return err
+		}
+		return page.CheckEtag(req.GetEtag(), sub.Etag)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return subscriptionProto(sub), nil
+}
+
+// DeleteSubscription removes a subscription. A block is not lifted by subscribing again,
+// so only administrators, who may restore it, delete one that is blocked.
 func (a *API) DeleteSubscription(ctx context.Context, req *subscriptionv1.DeleteSubscriptionRequest) (*emptypb.Empty, error) {
 	c := identity.From(ctx)
 	name, err := resourcename.ParseSubscription("name", req.GetName())
@@ -137,6 +187,10 @@ func (a *API) DeleteSubscription(ctx context.Context, req *subscriptionv1.Delete
 	err = a.store.DeleteSubscription(ctx, c.Viewer(), name.Subscription, func(sub store.Subscription) error {
 		if err := c.MayChange(sub.Owner); err != nil {
 			return err
+		}
+		if sub.Blocked && !c.User.Has(identity.RoleAdmin) {
+			return fault.WithReason(fault.Precondition("%s is blocked: it can be deleted once the version's owner or an administrator has restored it", name),
+				fault.ReasonSubscriptionBlocked)
 		}
 		return page.CheckEtag(req.GetEtag(), sub.Etag)
 	})

@@ -15,13 +15,21 @@ func oauthClientName(g store.Grant) string {
 	return resourcename.OAuthClient{Application: g.Application, OAuthClient: g.OAuthClient}.String()
 }
 
+// grantProto returns a grant. It rests on the pair of application and version also where
+// there is a subscription: an application that subscribes to a version where it needs
+// none keeps its grants, which are read again because of the pair, and a gateway ends
+// what no longer rests on all that it rested on.
 func grantProto(g store.Grant, tokenID, version string, scopes []string, expires time.Time) *backplanev1.Grant {
 	out := &backplanev1.Grant{
 		Name: store.GrantName(tokenID), User: store.UserName(g.User), Application: store.ApplicationName(g.Application),
 		OauthClient: oauthClientName(g), Stage: catalogv1.Stage(g.Stage),
-		Subscription: store.SubscriptionName(g.Subscription), Plan: g.Plan, Version: version,
+		Plan: g.Plan, ApplicationPlan: g.ApplicationPlan, Version: version,
 		Scopes: scopes, ExpireTime: timestamppb.New(expires),
 	}
-	out.RestsOn = []string{out.GetName(), out.GetOauthClient(), out.GetApplication(), out.GetSubscription(), out.GetUser(), version}
+	out.RestsOn = []string{out.GetName(), out.GetOauthClient(), out.GetApplication(), out.GetUser(), version, store.PairName(g.Application, version)}
+	if g.Subscription != "" {
+		out.Subscription = store.SubscriptionName(g.Subscription)
+		out.RestsOn = append(out.RestsOn, out.GetSubscription())
+	}
 	return out
 }

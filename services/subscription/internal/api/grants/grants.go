@@ -50,10 +50,14 @@ func (a *API) VerifyCredential(ctx context.Context, req *backplanev1.VerifyCrede
 			store.GrantName(t.ID), oauthClientName(st.Grant), store.ApplicationName(st.Application), store.UserName(st.User))
 	case st.Elsewhere:
 		deny(backplanev1.Denial_REASON_INVALID, store.GrantName(t.ID))
+	case st.Blocked:
+		deny(backplanev1.Denial_REASON_SUBSCRIPTION_BLOCKED,
+			store.SubscriptionName(st.Subscription), store.GrantName(t.ID), oauthClientName(st.Grant),
+			store.ApplicationName(st.Application), store.UserName(st.User), req.GetVersion())
 	case !st.Subscribed:
 		deny(backplanev1.Denial_REASON_NO_SUBSCRIPTION,
 			store.PairName(st.Application, req.GetVersion()), store.GrantName(t.ID), oauthClientName(st.Grant),
-			store.ApplicationName(st.Application), store.UserName(st.User))
+			store.ApplicationName(st.Application), store.UserName(st.User), req.GetVersion())
 	default:
 		resp.Verdict = &backplanev1.VerifyCredentialResponse_Grant{
 			Grant: grantProto(st.Grant, t.ID, req.GetVersion(), t.Scopes, t.ExpiresAt),
@@ -122,7 +126,8 @@ func grantQueries(all []*backplanev1.GrantQuery) ([]store.GrantQuery, error) {
 			return nil, fault.Invalid(at("expire_time"), "must be a time")
 		}
 		out = append(out, store.GrantQuery{
-			TokenID: name.Grant, OAuthClient: client, Version: q.GetVersion(), ExpiresAt: q.GetExpireTime().AsTime(),
+			TokenID: name.Grant, OAuthClient: client, Version: q.GetVersion(),
+			Subscribed: q.GetSubscription() != "", ExpiresAt: q.GetExpireTime().AsTime(),
 		})
 	}
 	return out, nil

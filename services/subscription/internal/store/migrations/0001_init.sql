@@ -91,12 +91,15 @@ CREATE TABLE application (
     name_skeleton TEXT COLLATE "C" NOT NULL,
     name_ascii   BOOLEAN NOT NULL,
     description  TEXT COLLATE "C" NOT NULL,
+    -- The name of a plan; empty for none.
+    plan         TEXT COLLATE "C" NOT NULL,
     created_at   BIGINT NOT NULL,
     updated_at   BIGINT NOT NULL,
     etag         BIGINT NOT NULL,
     UNIQUE (owner, name_fold)
 );
 CREATE INDEX application_created ON application (created_at, id);
+CREATE INDEX application_plan ON application (plan) WHERE plan <> '';
 
 CREATE TABLE oauth_client (
     id          TEXT COLLATE "C" PRIMARY KEY,
@@ -133,11 +136,19 @@ CREATE TABLE version (
     published BOOLEAN NOT NULL,
     -- Names of the plans on offer, with a space between.
     plans     TEXT COLLATE "C" NOT NULL,
+    -- Whether applications need no subscription.
+    subscriptionless BOOLEAN NOT NULL,
     -- That of the catalog's change that made it so.
     change_number BIGINT NOT NULL
 );
 CREATE INDEX version_owner ON version (owner);
 CREATE INDEX version_context ON version (context);
+
+-- What the catalog says about plans.
+CREATE TABLE plan (
+    name         TEXT COLLATE "C" PRIMARY KEY,
+    display_name TEXT COLLATE "C" NOT NULL
+);
 
 -- One row: how far the catalog's changes have been applied, and the addresses of the
 -- gateways, with a space between.
@@ -154,11 +165,13 @@ CREATE TABLE subscription (
     application TEXT COLLATE "C" NOT NULL REFERENCES application (id) ON DELETE CASCADE,
     version     TEXT COLLATE "C" NOT NULL REFERENCES version (name) ON DELETE CASCADE,
     plan        TEXT COLLATE "C" NOT NULL,
+    blocked     BOOLEAN NOT NULL,
     created_at  BIGINT NOT NULL,
     updated_at  BIGINT NOT NULL,
     etag        BIGINT NOT NULL,
     UNIQUE (application, version)
 );
+CREATE INDEX subscription_plan ON subscription (plan);
 CREATE INDEX subscription_created ON subscription (created_at, id);
 CREATE INDEX subscription_version ON subscription (version);
 

@@ -79,7 +79,9 @@ export declare type Application = Message<"tidegate.subscription.v1.Application"
 
   /**
    * The plan of all the application's traffic together, to whatever versions,
-   * plans/{plan}; empty means none. Only an administrator may change it.
+   * plans/{plan}; empty means none. Only an administrator may set, change or clear it,
+   * for anybody else PERMISSION_DENIED; a plan that there is none of is NOT_FOUND. Live
+   * sessions go on under it within a second.
    *
    * @generated from field: string plan = 8;
    */
@@ -151,7 +153,9 @@ export declare type ApplicationJson = {
 
   /**
    * The plan of all the application's traffic together, to whatever versions,
-   * plans/{plan}; empty means none. Only an administrator may change it.
+   * plans/{plan}; empty means none. Only an administrator may set, change or clear it,
+   * for anybody else PERMISSION_DENIED; a plan that there is none of is NOT_FOUND. Live
+   * sessions go on under it within a second.
    *
    * @generated from field: string plan = 8;
    */

@@ -213,7 +213,7 @@ export declare type UpdateApplicationRequest = Message<"tidegate.subscription.v1
   application?: Application;
 
   /**
-   * Fields to change: display_name, description. Empty means those that are not
+   * Fields to change: display_name, description, plan. Empty means those that are not
    * empty in application, "*" means all. Other fields of the application may be
    * named if their value is the current one.
    *
@@ -236,7 +236,7 @@ export declare type UpdateApplicationRequestJson = {
   application?: ApplicationJson;
 
   /**
-   * Fields to change: display_name, description. Empty means those that are not
+   * Fields to change: display_name, description, plan. Empty means those that are not
    * empty in application, "*" means all. Other fields of the application may be
    * named if their value is the current one.
    *

@@ -104,7 +104,7 @@ export declare type ListSubscriptionsRequest = Message<"tidegate.subscription.v1
 
   /**
    * Restricts the list: terms `field = "value"` joined by AND, on application,
-   * version and plan. At most 1024 characters.
+   * version, plan and state (ACTIVE or BLOCKED). At most 1024 characters.
    *
    * @generated from field: string filter = 3;
    */
@@ -135,7 +135,7 @@ export declare type ListSubscriptionsRequestJson = {
 
   /**
    * Restricts the list: terms `field = "value"` joined by AND, on application,
-   * version and plan. At most 1024 characters.
+   * version, plan and state (ACTIVE or BLOCKED). At most 1024 characters.
    *
    * @generated from field: string filter = 3;
    */
@@ -395,10 +395,11 @@ export declare const RestoreSubscriptionRequestSchema: GenMessage<RestoreSubscri
 /**
  * SubscriptionService manages the subscriptions of applications.
  *
- * Every method needs a user's token. Users see and change the subscriptions of
- * their own applications, administrators all; another user's subscription is
- * NOT_FOUND. Creating and changing one needs the role subscriber; deleting does
- * not. Every write answers with the header tidegate-change, the name of its
+ * Every method needs a user's token. Users see the subscriptions of their own
+ * applications and those to their own versions, administrators all; any other is
+ * NOT_FOUND. Users change the subscriptions of their own applications. Creating and
+ * changing one needs the role subscriber; deleting does not. Whoever publishes a version
+ * moves, blocks and restores the subscriptions to it. Every write answers with the header tidegate-change, the name of its
  * change, which ChangeService.WaitChange takes.
  *
  * @generated from service tidegate.subscription.v1.SubscriptionService
@@ -429,7 +430,8 @@ export declare const SubscriptionService: GenService<{
     output: typeof SubscriptionSchema;
   },
   /**
-   * Lists the subscriptions that the caller may see, oldest first.
+   * Lists the subscriptions that the caller may see, oldest first: those of the caller's
+   * applications and those to the caller's versions.
    *
    * @generated from rpc tidegate.subscription.v1.SubscriptionService.ListSubscriptions
    */
@@ -441,8 +443,9 @@ export declare const SubscriptionService: GenService<{
   /**
    * Changes a subscription's plan; live sessions go on under it within a second. The
    * application's owner chooses among those that the version offers, else
-   * FAILED_PRECONDITION. The version's owner with the role publisher, and
-   * administrators, may choose any plan.
+   * FAILED_PRECONDITION; a plan that the version offers no longer may stay. The version's
+   * owner with the role publisher, and administrators, may choose any plan that there is,
+   * else NOT_FOUND.
    *
    * @generated from rpc tidegate.subscription.v1.SubscriptionService.UpdateSubscription
    */
@@ -452,7 +455,9 @@ export declare const SubscriptionService: GenService<{
     output: typeof SubscriptionSchema;
   },
   /**
-   * Deletes a subscription; live sessions under it end with 4006.
+   * Deletes a subscription; live sessions under it end with 4006. Only administrators
+   * delete one that is blocked, for anybody else FAILED_PRECONDITION: subscribing again
+   * does not lift a block.
    *
    * @generated from rpc tidegate.subscription.v1.SubscriptionService.DeleteSubscription
    */
@@ -463,7 +468,8 @@ export declare const SubscriptionService: GenService<{
   },
   /**
    * Blocks a subscription: new handshakes under it are answered 403 and live sessions end
-   * with 4006, within a second. One that is blocked stays as it is, without a change.
+   * with 4006, within a second, also where the version needs no subscription. One that is
+   * blocked stays as it is, without a change.
    * Needs the version's owner with the role publisher, or an administrator.
    *
    * @generated from rpc tidegate.subscription.v1.SubscriptionService.BlockSubscription

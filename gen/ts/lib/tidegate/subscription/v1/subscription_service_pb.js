@@ -71,10 +71,11 @@ export const RestoreSubscriptionRequestSchema = /*@__PURE__*/
 /**
  * SubscriptionService manages the subscriptions of applications.
  *
- * Every method needs a user's token. Users see and change the subscriptions of
- * their own applications, administrators all; another user's subscription is
- * NOT_FOUND. Creating and changing one needs the role subscriber; deleting does
- * not. Every write answers with the header tidegate-change, the name of its
+ * Every method needs a user's token. Users see the subscriptions of their own
+ * applications and those to their own versions, administrators all; any other is
+ * NOT_FOUND. Users change the subscriptions of their own applications. Creating and
+ * changing one needs the role subscriber; deleting does not. Whoever publishes a version
+ * moves, blocks and restores the subscriptions to it. Every write answers with the header tidegate-change, the name of its
  * change, which ChangeService.WaitChange takes.
  *
  * @generated from service tidegate.subscription.v1.SubscriptionService
