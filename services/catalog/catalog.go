@@ -237,7 +237,8 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 		Rules:    api.Rules(),
 		Security: security,
 	}, checks, grpcserver.WithMetrics(reg), grpcserver.WithClassify(sqldb.Fault))
-	api.New(st, changes, backplanev1.NewUserDirectoryServiceClient(subscription), gateways, security).Register(srv.Public(), srv.Internal())
+	api.New(st, changes, backplanev1.NewUserDirectoryServiceClient(subscription), backplanev1.NewPlanDirectoryServiceClient(subscription),
+		gateways, security).Register(srv.Public(), srv.Internal())
 	ready := func() error { return cmp.Or(db.Ping(ctx), ops.Degraded(db.Writable())) }
 	operations := ops.New(cfg.Ops, log, reg, ready)
 	return run.Group(ctx, security.Run, keeper.Run, changes.Run, users.Run, srv.Run, operations.Run)

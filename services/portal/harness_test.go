@@ -111,6 +111,7 @@ func (b *backend) serve(t *testing.T) *grpc.ClientConn {
 	oauth2v1.RegisterOAuth2ServiceServer(srv, oauth2v1.UnimplementedOAuth2ServiceServer{})
 	oauth2v1.RegisterSigningKeyServiceServer(srv, oauth2v1.UnimplementedSigningKeyServiceServer{})
 	usagev1.RegisterUsageServiceServer(srv, usagev1.UnimplementedUsageServiceServer{})
+	usagev1.RegisterQuotaServiceServer(srv, usagev1.UnimplementedQuotaServiceServer{})
 	backplanev1.RegisterGrantServiceServer(srv, backplanev1.UnimplementedGrantServiceServer{})
 	gatewayv1.RegisterSessionServiceServer(srv, gatewayv1.UnimplementedSessionServiceServer{})
 	changev1.RegisterChangeServiceServer(srv, changev1.UnimplementedChangeServiceServer{})

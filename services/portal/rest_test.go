@@ -36,6 +36,7 @@ func forwarded() map[string]bool {
 		"tidegate.subscription.v1.ApplicationService":  true,
 		"tidegate.subscription.v1.SubscriptionService": true,
 		"tidegate.usage.v1.UsageService":               true,
+		"tidegate.usage.v1.QuotaService":               true,
 		"tidegate.oauth2.v1.OAuth2Service":             false,
 		"tidegate.oauth2.v1.SigningKeyService":         true,
 	}

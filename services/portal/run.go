@@ -121,6 +121,7 @@ func newGRPC(cfg Config, limit *connlimit.Limit, s *services, l local, source *c
 		forward.Service{Desc: &oauth2v1.OAuth2Service_ServiceDesc, Conn: s.subscription},
 		forward.Service{Desc: &oauth2v1.SigningKeyService_ServiceDesc, Conn: s.subscription},
 		forward.Service{Desc: &usagev1.UsageService_ServiceDesc, Conn: s.subscription},
+		forward.Service{Desc: &usagev1.QuotaService_ServiceDesc, Conn: s.subscription},
 	)
 	opts := append(f.Options(), grpcserver.WithMetrics(reg), grpcserver.WithProxies(&cfg.Proxies), grpcserver.WithLimit(limit))
 	if source != nil {

@@ -51,6 +51,11 @@ func (u *Update) Fix(path string) {
 	}
 }
 
+// Only tells whether the update changes no other fields than those at the paths.
+func (u *Update) Only(paths ...string) bool {
+	return !slices.ContainsFunc(u.paths, func(path string) bool { return !slices.Contains(paths, path) })
+}
+
 // Apply writes the update into the current resource. It refuses a request whose
 // etag is not the current one. Its error is a fault.
 func (u *Update) Apply(current proto.Message) error {

@@ -59,6 +59,25 @@ func TestUpdate(t *testing.T) {
 	}
 }
 
+func TestUpdateOnly(t *testing.T) {
+	for _, tt := range []struct {
+		mask []string
+		from *changev1.Watcher
+		want bool
+	}{
+		{nil, &changev1.Watcher{Build: "2"}, true},
+		{nil, &changev1.Watcher{Build: "2", Address: "x"}, false},
+		{[]string{"build", "kind"}, &changev1.Watcher{}, true}, // kind must stay as it is
+		{[]string{"address"}, &changev1.Watcher{}, false},
+		{[]string{"*"}, &changev1.Watcher{}, false},
+	} {
+		u, err := page.NewUpdate(&fieldmaskpb.FieldMask{Paths: tt.mask}, tt.from, "build", "address")
+		if err != nil || u.Only("build") != tt.want {
+			t.Errorf("an update of %v to %v changes only build: %t, %v, want %t", tt.mask, tt.from, !tt.want, err, tt.want)
+		}
+	}
+}
+
 // stage is a stage with one endpoint.
 func stage(url string) []*catalogv1.Endpoint {
 	return []*catalogv1.Endpoint{{Endpoint: &catalogv1.Endpoint_Url{Url: url}}}

@@ -27,6 +27,7 @@ const (
 	subscriptionForm = "subscriptions/{subscription}"
 	signingKeyForm   = "signingKeys/{signing_key}"
 	recordForm       = "sessionRecords/{session_record}"
+	quotaUseForm     = "quotaUses/{quota_use}"
 	grantForm        = "grants/{grant}"
 	gatewayForm      = "gateways/{gateway}"
 	sessionForm      = "gateways/{gateway}/sessions/{session}"
@@ -89,6 +90,9 @@ type SigningKey struct{ SigningKey string }
 // SessionRecord is sessionRecords/{session_record}.
 type SessionRecord struct{ Ref string }
 
+// QuotaUse is quotaUses/{quota_use}.
+type QuotaUse struct{ QuotaUse string }
+
 // Grant is grants/{grant}.
 type Grant struct{ Grant string }
 
@@ -147,6 +151,9 @@ func (n SigningKey) String() string { return format(signingKeyForm, n.SigningKey
 
 // String returns the name.
 func (n SessionRecord) String() string { return format(recordForm, n.Ref) }
+
+// String returns the name.
+func (n QuotaUse) String() string { return format(quotaUseForm, n.QuotaUse) }
 
 // String returns the name.
 func (n Grant) String() string { return format(grantForm, n.Grant) }
@@ -236,6 +243,12 @@ func ParseSigningKey(field, name string) (n SigningKey, err error) {
 // ParseSessionRecord reads the name of a session record.
 func ParseSessionRecord(field, name string) (n SessionRecord, err error) {
 	err = parse(recordForm, field, name, validRef, &n.Ref)
+	return n, err
+}
+
+// ParseQuotaUse reads the name of the use of a quota.
+func ParseQuotaUse(field, name string) (n QuotaUse, err error) {
+	err = parse(quotaUseForm, field, name, ValidID, &n.QuotaUse)
 	return n, err
 }
 

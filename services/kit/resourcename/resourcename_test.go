@@ -44,6 +44,7 @@ func names() map[string]struct {
 		subscriptionForm: {Subscription{"s"}, reader(ParseSubscription)},
 		signingKeyForm:   {SigningKey{"7"}, reader(ParseSigningKey)},
 		recordForm:       {SessionRecord{"Ref-1"}, reader(ParseSessionRecord)},
+		quotaUseForm:     {QuotaUse{"q-1"}, reader(ParseQuotaUse)},
 		gatewayForm:      {Gateway{Any}, reader(ParseGateway)},
 		sessionForm:      {Session{"g", "Ref-1"}, reader(ParseSession)},
 		serviceForm:      {Service{"catalog"}, reader(ParseService)},
@@ -129,6 +130,7 @@ func TestRulesAdmitWhatIsParsed(t *testing.T) {
 		{"tidegate.subscription.v1.GetOAuthClientSecretRequest", "name", secretForm},
 		{"tidegate.subscription.v1.GetSubscriptionRequest", "name", subscriptionForm},
 		{"tidegate.usage.v1.GetSessionRecordRequest", "name", recordForm},
+		{"tidegate.usage.v1.ResetQuotaRequest", "name", quotaUseForm},
 		{"tidegate.change.v1.ListChangesRequest", "parent", serviceForm},
 		{"tidegate.change.v1.GetChangeRequest", "name", changeForm},
 	} {

@@ -23,6 +23,7 @@ type API struct {
 	store    *store.Store
 	log      *change.Log
 	users    backplanev1.UserDirectoryServiceClient
+	plans    backplanev1.PlanDirectoryServiceClient
 	gateways []string
 	security *securitylog.Log
 	watch    *change.Server[backplanev1.WatchRoutesRequest, backplanev1.WatchRoutesResponse]
@@ -35,13 +36,15 @@ var (
 )
 
 // New returns the API of the catalog in a store, whose changes are in log. users knows
-// to whom APIs can be given. The addresses of versions are made from gateways, the
-// addresses of gateways, such as "ws://localhost:9099". security hears of what one user
-// does to another's.
-func New(st *store.Store, log *change.Log, users backplanev1.UserDirectoryServiceClient, gateways []string, security *securitylog.Log) *API {
+// to whom APIs can be given, and plans who has a plan. The addresses of versions are made
+// from gateways, the addresses of gateways, such as "ws://localhost:9099". security hears
+// of what one user does to another's.
+func New(st *store.Store, log *change.Log, users backplanev1.UserDirectoryServiceClient, plans backplanev1.PlanDirectoryServiceClient,
+	gateways []string, security *securitylog.Log,
+) *API {
 	watch := change.NewServer[backplanev1.WatchRoutesRequest, backplanev1.WatchRoutesResponse](log, st.Snapshot)
 	watch.GatewayAddresses = gateways
-	return &API{store: st, log: log, users: users, gateways: gateways, security: security, watch: watch}
+	return &API{store: st, log: log, users: users, plans: plans, gateways: gateways, security: security, watch: watch}
 }
 
 // Register adds the services to the two listeners of a server.

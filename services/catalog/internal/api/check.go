@@ -10,6 +10,7 @@ import (
 	"github.com/tidegatehq/tidegate/services/kit/fault"
 	"github.com/tidegatehq/tidegate/services/kit/identity"
 	"github.com/tidegatehq/tidegate/services/kit/page"
+	"github.com/tidegatehq/tidegate/services/kit/planlimit"
 	"github.com/tidegatehq/tidegate/services/kit/resourcename"
 	"github.com/tidegatehq/tidegate/services/kit/validate"
 )
@@ -52,6 +53,10 @@ func checkVersion(v *catalogv1.Version) error {
 	if size > maxOrigins {
 		add("allowed_origins", fmt.Errorf("must have at most %d characters together", maxOrigins))
 	}
+	add("error_frames.text", checkErrorText(v.GetErrorFrames()))
+	if v.GetSubscriptionless() && len(v.GetSecurity()) == 1 && v.GetSecurity()[0].GetNone() != nil {
+		add("subscriptionless", errors.New("must be false with the security none, which asks for no token"))
+	}
 	add("backend_options.fixed_host", checkFixedHost(v.GetBackendOptions().GetFixedHost()))
 	for _, w := range checkSecurity(filledIn(v.GetSecurity())) {
 		add(w.Field, errors.New(w.Message))
@@ -59,12 +64,60 @@ func checkVersion(v *catalogv1.Version) error {
 	return fault.InvalidAll(wrong...)
 }
 
-// checkPublished checks that a version, if it is published, can be subscribed to.
-func checkPublished(v store.Version) error {
-	if v.State == store.Published && len(v.Plans) == 0 && !v.Anonymous() {
-		return fault.Precondition("version.plans: a published version needs a plan, unless its security is none")
+// checkErrorText checks that there is a text exactly with the template TEXT.
+func checkErrorText(f *catalogv1.ErrorFrames) error {
+	own := f.GetTemplate() == catalogv1.ErrorFrames_TEMPLATE_TEXT
+	switch {
+	case own && f.GetText() == "":
+		return errors.New("is required with the template TEXT, 1 to 1000 bytes")
+	case !own && f.GetText() != "":
+		return errors.New("only with the template TEXT")
 	}
 	return nil
+}
+
+// checkPublished checks that a version, if it is published, can be used by somebody.
+func checkPublished(v store.Version) error {
+	if v.State == store.Published && len(v.Plans) == 0 && !v.Anonymous() && !v.Subscriptionless {
+		return fault.Precondition("version.plans: a published version needs a plan, unless its security is none or it is subscriptionless")
+	}
+	return nil
+}
+
+// completePlan checks a plan, and fills in what its limits leave open.
+func completePlan(p *catalogv1.Plan) error {
+	if err := validate.Message(&catalogv1.CreatePlanRequest{Plan: p}); err != nil {
+		return err
+	}
+	limits, wrong := planlimit.Complete(p.GetLimits())
+	p.Limits = limits
+	return fault.InvalidAll(wrong...)
+}
+
+// checkUnused refuses to delete a plan that something uses.
+func checkUnused(name resourcename.Plan, use *catalogv1.PlanUse) error {
+	var users []string
+	for _, u := range []struct {
+		count     int64
+		one, many string
+	}{
+		{use.GetVersions(), "version that offers it", "versions that offer it"},
+		{use.GetTrafficVersions(), "version that has it for its traffic", "versions that have it for their traffic"},
+		{use.GetSubscriptionlessVersions(), "version that needs no subscription", "versions that need no subscription"},
+		{use.GetSubscriptions(), "subscription", "subscriptions"},
+		{use.GetApplications(), "application", "applications"},
+	} {
+		switch {
+		case u.count == 1:
+			users = append(users, "1 "+u.one)
+		case u.count > 1:
+			users = append(users, fmt.Sprintf("%d %s", u.count, u.many))
+		}
+	}
+	if len(users) == 0 {
+		return nil
+	}
+	return fault.Precondition("%s is in use by %s: take it from them first", name, strings.Join(users, ", "))
 }
 
 // checkState reads the state of a filter.

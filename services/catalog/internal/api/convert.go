@@ -1,12 +1,15 @@
 package api
 
 import (
+	"cmp"
+	"maps"
 	"slices"
 	"strings"
 
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
 	"github.com/tidegatehq/tidegate/services/catalog/internal/store"
 	"github.com/tidegatehq/tidegate/services/kit/fault"
@@ -97,10 +100,16 @@ func versionProto(row store.Version) *catalogv1.Version {
 		BackendOptions: r.GetBackendOptions(),
 		Pings:          r.GetPings(),
 		Warnings:       warnings(row),
-		State:          r.GetState(),
-		CreateTime:     timestamppb.New(row.CreatedAt),
-		UpdateTime:     timestamppb.New(row.UpdatedAt),
-		Etag:           page.Etag(row.Etag),
+
+		TrafficPlan:      r.GetTrafficPlan(),
+		Subscriptionless: r.GetSubscriptionless(),
+		MaxMessageBytes:  r.GetMaxMessageBytes(),
+		ErrorFrames:      r.GetErrorFrames(),
+
+		State:      r.GetState(),
+		CreateTime: timestamppb.New(row.CreatedAt),
+		UpdateTime: timestamppb.New(row.UpdatedAt),
+		Etag:       page.Etag(row.Etag),
 	}
 }
 
@@ -113,12 +122,21 @@ func withVersion(row store.Version, v *catalogv1.Version) store.Version {
 	options := v.GetBackendOptions()
 	row.BackendHost, row.FixedHost = enumRow(options.GetHost(), store.HostPrefix), options.GetFixedHost()
 	row.BackendOrigin, row.Pings = enumRow(options.GetOrigin(), store.OriginPrefix), enumRow(v.GetPings(), store.PingsPrefix)
+	row.Subscriptionless, row.MaxMessageBytes = v.GetSubscriptionless(), v.GetMaxMessageBytes()
+	row.ErrorTemplate, row.ErrorText = enumRow(v.GetErrorFrames().GetTemplate(), store.TemplatePrefix), v.GetErrorFrames().GetText()
+	row.TrafficPlan = planID(v.GetTrafficPlan())
 	row.Plans = nil
 	for _, plan := range v.GetPlans() {
-		name, _ := resourcename.ParsePlan("version.plans", plan) // the proto's rules have checked it
-		row.Plans = append(row.Plans, name.Plan)
+		row.Plans = append(row.Plans, planID(plan))
 	}
 	return row
+}
+
+// planID returns the id in the name of a plan, which the proto's rules have checked;
+// empty of none.
+func planID(name string) string {
+	plan, _ := resourcename.ParsePlan("", name)
+	return plan.Plan
 }
 
 // enumRow returns the value of an enum as rows have it; empty if it is not set.
@@ -189,14 +207,46 @@ func placeRow(p *catalogv1.CredentialPlace) store.Place {
 	return store.Place{In: store.InHeader, Name: p.GetHeader().GetName()}
 }
 
-// withPlan returns the row with the values of a plan.
+// planUseProto returns what uses a plan, in the catalog and elsewhere.
+func planUseProto(use store.PlanUse, elsewhere *backplanev1.CountPlanUseResponse) *catalogv1.PlanUse {
+	return &catalogv1.PlanUse{
+		Versions: use.Offers, TrafficVersions: use.Traffic, SubscriptionlessVersions: use.Subscriptionless,
+		Subscriptions: elsewhere.GetSubscriptions(), Applications: elsewhere.GetApplications(),
+	}
+}
+
+// withPlan returns the row with the values of a plan, whose limits are complete.
 func withPlan(row store.Plan, p *catalogv1.Plan) store.Plan {
-	row.DisplayName, row.Description = p.GetDisplayName(), p.GetDescription()
-	row.QuotaMessages, row.QuotaWindow = 0, ""
+	row.DisplayName, row.Description, row.PriceLabel = p.GetDisplayName(), p.GetDescription(), p.GetPriceLabel()
+	row.Billing = enumRow(cmp.Or(p.GetBilling(), catalogv1.Plan_BILLING_FREE), store.BillingPrefix)
+	row.Limits, row.Attributes = nil, nil
 	for _, l := range p.GetLimits() {
+		row.Limits = append(row.Limits, limitRow(l))
+	}
+	for _, name := range slices.Sorted(maps.Keys(p.GetAttributes())) {
+		row.Attributes = append(row.Attributes, store.Attribute{Name: name, Value: p.GetAttributes()[name]})
+	}
+	return row
+}
+
+func limitRow(l *catalogv1.Limit) store.Limit {
+	row := store.Limit{Name: l.GetName(), Reaction: enumRow(l.GetReaction(), store.ReactionPrefix), Observe: l.GetObserve()}
+	switch l.GetKind().(type) {
+	case *catalogv1.Limit_Rate:
+		r := l.GetRate()
+		row.Kind, row.Unit, row.Amount = store.KindRate, enumRow(r.GetUnit(), store.UnitPrefix), r.GetAmount()
+		row.Per, row.Burst, row.LongestPause = r.GetPer().AsDuration(), r.GetBurst(), r.GetLongestPause().AsDuration()
+		row.Direction, row.PerConnection = enumRow(r.GetDirection(), store.DirectionPrefix), r.GetPerConnection()
+	case *catalogv1.Limit_Quota:
 		q := l.GetQuota()
-		row.QuotaMessages = q.GetAmount()
-		row.QuotaWindow = strings.TrimPrefix(q.GetWindow().String(), store.WindowPrefix)
+		row.Kind, row.Unit, row.Amount = store.KindQuota, enumRow(q.GetUnit(), store.UnitPrefix), q.GetAmount()
+		row.Window, row.OnOutage = enumRow(q.GetWindow(), store.WindowPrefix), enumRow(q.GetOnOutage(), store.OutagePrefix)
+	case *catalogv1.Limit_Connections:
+		row.Kind, row.Amount = store.KindConnections, int64(l.GetConnections().GetMost())
+	case *catalogv1.Limit_MessageSize:
+		row.Kind, row.Amount = store.KindMessageSize, l.GetMessageSize().GetBytes()
+	case *catalogv1.Limit_SessionAge:
+		row.Kind, row.Amount = store.KindSessionAge, int64(l.GetSessionAge().GetAge().AsDuration())
 	}
 	return row
 }

@@ -58,6 +58,8 @@ type fixture struct {
 	// publishes, sue only subscribes, root is an administrator.
 	ann, bob, cara, pete, sue, root grpc.CallOption
 	signer                          *identitytest.Signer
+	// uses is what the subscription service knows of plans.
+	uses planDirectory
 	// logs has the security events.
 	logs bytes.Buffer
 }
@@ -84,7 +86,7 @@ func newFixture(t *testing.T, db *sqldb.DB) *fixture {
 	if err != nil {
 		t.Fatal(err)
 	}
-	New(f.store, log, directory{}, []string{"ws://gw:9099", "wss://gw:8099"}, security).Register(srv.Public(), srv.Internal())
+	New(f.store, log, directory{}, &f.uses, []string{"ws://gw:9099", "wss://gw:8099"}, security).Register(srv.Public(), srv.Internal())
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- run.Group(ctx, log.Run, srv.Run) }()
@@ -136,6 +138,21 @@ func (directory) FindUser(_ context.Context, req *backplanev1.FindUserRequest, _
 		return nil, status.Error(codes.Unavailable, "no connection")
 	}
 	return nil, status.Error(codes.NotFound, "user not found")
+}
+
+// planDirectory knows subscriptions and applications by the names of their plans. It is
+// away for a plan with less than none.
+type planDirectory struct {
+	subscriptions, applications map[string]int64
+}
+
+func (d *planDirectory) CountPlanUse(_ context.Context, req *backplanev1.CountPlanUseRequest, _ ...grpc.CallOption) (*backplanev1.CountPlanUseResponse, error) {
+	if d.subscriptions[req.GetPlan()] < 0 {
+		return nil, status.Error(codes.Unavailable, "no connection")
+	}
+	return &backplanev1.CountPlanUseResponse{
+		Subscriptions: d.subscriptions[req.GetPlan()], Applications: d.applications[req.GetPlan()],
+	}, nil
 }
 
 // onSQLite is newFixture on a database of its own.

@@ -142,6 +142,35 @@ func TestWhatIsPublishedIsChangedByPublishers(t *testing.T) {
 	}
 }
 
+// What all traffic of a version may be, and whether it needs subscriptions, is its
+// owner's to say with the role publisher, or an administrator's.
+func TestWhatIsPromisedIsChangedByPublishers(t *testing.T) {
+	f, ctx := onSQLite(t), t.Context()
+	v := f.version(f.api("Echo"), "1")
+	creator, publisher := f.as("ann", "creator"), f.as("ann", "publisher")
+	update := func(traffic string, subscriptionless bool, who grpc.CallOption) error {
+		_, err := f.UpdateVersion(ctx, &catalogv1.UpdateVersionRequest{
+			Version:    &catalogv1.Version{Name: v.GetName(), TrafficPlan: traffic, Subscriptionless: subscriptionless},
+			UpdateMask: mask("traffic_plan", "subscriptionless"),
+		}, who)
+		return err
+	}
+	for name, who := range map[string]grpc.CallOption{"publisher": publisher, "administrator": f.root} {
+		if err := update("plans/gold", true, who); err != nil || f.route(v).GetTrafficPlan() != "plans/gold" || !f.route(v).GetSubscriptionless() {
+			t.Errorf("UpdateVersion by a %s = %v, route %v", name, err, f.route(v))
+		}
+		wantError(t, "UpdateVersion to none by a creator", update("", true, creator), codes.PermissionDenied, notPromised)
+		wantError(t, "UpdateVersion to subscriptions by a creator", update("plans/gold", false, creator), codes.PermissionDenied, notPromised)
+		if err := update("", false, who); err != nil || f.route(v).GetTrafficPlan() != "" || f.route(v).GetSubscriptionless() {
+			t.Errorf("UpdateVersion to none by a %s = %v, route %v", name, err, f.route(v))
+		}
+	}
+	// Whoever sends them back as they are needs no role for them.
+	if err := update("", false, creator); err != nil {
+		t.Errorf("UpdateVersion of nothing by a creator = %v", err)
+	}
+}
+
 // Where the addresses of an API lead is what gateways serve of it: while a version is
 // published, its owner changes that with the role publisher.
 func TestTheDefaultOfWhatIsPublishedIsChangedByPublishers(t *testing.T) {

@@ -3,20 +3,22 @@ package api
 import (
 	"context"
 
-	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/emptypb"
 
+	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
 	"github.com/tidegatehq/tidegate/services/catalog/internal/store"
+	"github.com/tidegatehq/tidegate/services/kit/fault"
 	"github.com/tidegatehq/tidegate/services/kit/page"
 	"github.com/tidegatehq/tidegate/services/kit/resourcename"
 	"github.com/tidegatehq/tidegate/services/kit/sqldb"
-	"github.com/tidegatehq/tidegate/services/kit/validate"
 )
 
 // CreatePlan adds a plan.
 func (a *API) CreatePlan(ctx context.Context, req *catalogv1.CreatePlanRequest) (*catalogv1.Plan, error) {
+	if err := completePlan(req.GetPlan()); err != nil {
+		return nil, err
+	}
 	p, err := a.store.CreatePlan(ctx, withPlan(store.Plan{}, req.GetPlan()))
 	if err != nil {
 		return nil, err
@@ -61,7 +63,7 @@ func (a *API) UpdatePlan(ctx context.Context, req *catalogv1.UpdatePlanRequest) 
 	if err != nil {
 		return nil, err
 	}
-	u, err := page.NewUpdate(req.GetUpdateMask(), req.GetPlan(), "display_name", "description", "limits")
+	u, err := page.NewUpdate(req.GetUpdateMask(), req.GetPlan(), "display_name", "description", "limits", "billing", "price_label", "attributes")
 	if err != nil {
 		return nil, err
 	}
@@ -70,7 +72,10 @@ func (a *API) UpdatePlan(ctx context.Context, req *catalogv1.UpdatePlanRequest) 
 		if err := u.Apply(next); err != nil {
 			return old, err
 		}
-		return withPlan(old, next), validate.Message(&catalogv1.CreatePlanRequest{Plan: next})
+		if err := completePlan(next); err != nil {
+			return old, err
+		}
+		return withPlan(old, next), nil
 	})
 	if err != nil {
 		return nil, err
@@ -78,14 +83,26 @@ func (a *API) UpdatePlan(ctx context.Context, req *catalogv1.UpdatePlanRequest) 
 	return p.Message(), nil
 }
 
-// DeletePlan removes a plan that no version offers.
+// DeletePlan removes a plan that nothing uses. What the subscription service knows of is
+// counted before: a use that begins meanwhile is of a plan that is gone, under which
+// gateways let nobody in.
 func (a *API) DeletePlan(ctx context.Context, req *catalogv1.DeletePlanRequest) (*emptypb.Empty, error) {
 	name, err := resourcename.ParsePlan("name", req.GetName())
 	if err != nil {
 		return nil, err
 	}
-	err = a.store.DeletePlan(ctx, name.Plan, func(p store.Plan) error {
-		return page.CheckEtag(req.GetEtag(), p.Etag)
+	if _, err := a.store.Plan(ctx, name.Plan); err != nil {
+		return nil, err
+	}
+	elsewhere, err := a.countPlanUse(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	err = a.store.DeletePlan(ctx, name.Plan, func(p store.Plan, use store.PlanUse) error {
+		if err := page.CheckEtag(req.GetEtag(), p.Etag); err != nil {
+			return err
+		}
+		return checkUnused(name, planUseProto(use, elsewhere))
 	})
 	if err != nil {
 		return nil, err
@@ -94,6 +111,27 @@ func (a *API) DeletePlan(ctx context.Context, req *catalogv1.DeletePlanRequest) 
 }
 
 // GetPlanUse says what uses a plan.
-func (a *API) GetPlanUse(context.Context, *catalogv1.GetPlanUseRequest) (*catalogv1.PlanUse, error) {
-	return nil, status.Error(codes.Unimplemented, "not yet")
+func (a *API) GetPlanUse(ctx context.Context, req *catalogv1.GetPlanUseRequest) (*catalogv1.PlanUse, error) {
+	name, err := resourcename.ParsePlan("name", req.GetName())
+	if err != nil {
+		return nil, err
+	}
+	use, err := a.store.PlanUse(ctx, name.Plan)
+	if err != nil {
+		return nil, err
+	}
+	elsewhere, err := a.countPlanUse(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	return planUseProto(use, elsewhere), nil
+}
+
+// countPlanUse asks the subscription service what has a plan.
+func (a *API) countPlanUse(ctx context.Context, name resourcename.Plan) (*backplanev1.CountPlanUseResponse, error) {
+	use, err := a.plans.CountPlanUse(ctx, &backplanev1.CountPlanUseRequest{Plan: name.String()})
+	if err != nil {
+		return nil, fault.Wrap(fault.Unavailable("the subscription service, which knows who has the plan, does not answer now"), err)
+	}
+	return use, nil
 }

@@ -6,10 +6,12 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/mem"
+	"google.golang.org/protobuf/types/known/durationpb"
 
 	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
@@ -18,7 +20,7 @@ import (
 
 const (
 	badPlanName = "name: must be plans/{plan}"
-	badMessages = "plan.quota.messages: must be greater than or equal to 1 and less than or equal to 1000000000000000"
+	badAmount   = "plan.limits[0].quota.amount: must be greater than or equal to 1 and less than or equal to 1000000000000000"
 )
 
 func TestPlansRefuse(t *testing.T) {
@@ -32,12 +34,38 @@ func TestPlansRefuse(t *testing.T) {
 	remove := func(name, etag string, who ...grpc.CallOption) func(...grpc.CallOption) error {
 		return refuse(ctx, w.DeletePlan, &catalogv1.DeletePlanRequest{Name: name, Etag: etag}, who...)
 	}
+	use := func(name string, who ...grpc.CallOption) func(...grpc.CallOption) error {
+		return refuse(ctx, w.GetPlanUse, &catalogv1.GetPlanUseRequest{Name: name}, who...)
+	}
 	list := func(req *catalogv1.ListPlansRequest, who ...grpc.CallOption) func(...grpc.CallOption) error {
 		return refuse(ctx, w.ListPlans, req, who...)
 	}
-	quota := func(messages int64, window catalogv1.Quota_Window) *catalogv1.Plan {
-		return &catalogv1.Plan{Name: "plans/gold", DisplayName: "New", Quota: &catalogv1.Quota{Messages: messages, Window: window}}
+	limited := func(limits ...*catalogv1.Limit) *catalogv1.Plan {
+		return &catalogv1.Plan{Name: "plans/bronze", DisplayName: "New", Limits: limits}
 	}
+	quotas := func(amount int64, window catalogv1.Quota_Window) *catalogv1.Plan {
+		return limited(quota(amount, window))
+	}
+	// with is a quota after an edit.
+	with := func(edit func(*catalogv1.Limit)) *catalogv1.Plan {
+		l := quota(1, 3)
+		edit(l)
+		return limited(l)
+	}
+	rate := func(r *catalogv1.Rate) *catalogv1.Plan {
+		return limited(&catalogv1.Limit{Kind: &catalogv1.Limit_Rate{Rate: r}})
+	}
+	many := make([]*catalogv1.Limit, 17)
+	for i := range many {
+		many[i] = quota(1, 3)
+	}
+	w.uses.subscriptions = map[string]int64{"plans/gold": 1, "plans/silver": 12, "plans/async-bronze": -1}
+	w.uses.applications = map[string]int64{"plans/gold": 2, "plans/async-gold": 1}
+	f, err := w.CreateVersion(ctx, &catalogv1.CreateVersionRequest{Parent: w.other.GetName(), Version: &catalogv1.Version{
+		Version: "1", Endpoints: &catalogv1.Endpoints{Production: endpoint("ws://b")}, TrafficPlan: "plans/gold", Subscriptionless: true,
+	}}, w.ann)
+	w.must(f, err)
+	away := "the subscription service, which knows who has the plan, does not answer now"
 	needsAdmin := "this needs the role admin"
 	w.try([]refusal{
 		{"Create without a token", create(&catalogv1.Plan{DisplayName: "New"}), codes.Unauthenticated, notSignedIn},
@@ -46,11 +74,21 @@ func TestPlansRefuse(t *testing.T) {
 		{"Create without a name", create(&catalogv1.Plan{}, w.root), codes.InvalidArgument, "plan.display_name: " + badDisplayName},
 		{"Create with NUL", create(&catalogv1.Plan{DisplayName: "New", Description: "\x00"}, w.root), codes.InvalidArgument, "plan.description: must not have the character NUL"},
 		{"Create with a name that is taken", create(&catalogv1.Plan{DisplayName: "gold"}, w.root), codes.AlreadyExists, `plan.display_name: "gold" is taken`},
-		{"Create with no messages", create(quota(0, 1), w.root), codes.InvalidArgument, badMessages},
-		{"Create with less than no messages", create(quota(-1, 1), w.root), codes.InvalidArgument, badMessages},
-		{"Create with too many messages", create(quota(1e15+1, 1), w.root), codes.InvalidArgument, badMessages},
-		{"Create without a window", create(quota(1, 0), w.root), codes.InvalidArgument, "plan.quota.window: is required"},
-		{"Create with an unknown window", create(quota(1, 9), w.root), codes.InvalidArgument, "plan.quota.window: is not one of the defined values"},
+		{"Create with no messages", create(quotas(0, 1), w.root), codes.InvalidArgument, badAmount},
+		{"Create with less than no messages", create(quotas(-1, 1), w.root), codes.InvalidArgument, badAmount},
+		{"Create with too many messages", create(quotas(1e15+1, 1), w.root), codes.InvalidArgument, badAmount},
+		{"Create without a window", create(quotas(1, 0), w.root), codes.InvalidArgument, "plan.limits[0].quota.window: is required"},
+		{"Create with an unknown window", create(quotas(1, 9), w.root), codes.InvalidArgument, "plan.limits[0].quota.window: is not one of the defined values"},
+		{"Create with a limit of nothing", create(limited(&catalogv1.Limit{Name: "x"}), w.root), codes.InvalidArgument, "plan.limits[0].kind: is required"},
+		{"Create with a bad name of a limit", create(with(func(l *catalogv1.Limit) { l.Name = "Day" }), w.root), codes.InvalidArgument, "plan.limits[0].name: must be 1 to 63 characters of a-z, 0-9 and - and begin with a letter, as messages-rate"},
+		{"Create with a reaction that is none", create(with(func(l *catalogv1.Limit) { l.Reaction = 9 }), w.root), codes.InvalidArgument, "plan.limits[0].reaction: is not one of the defined values"},
+		{"Create with a reaction that a quota does not have", create(with(func(l *catalogv1.Limit) { l.Reaction = catalogv1.Limit_REACTION_PAUSE }), w.root), codes.InvalidArgument, "plan.limits[0].reaction: a quota of messages per day has DROP or CLOSE, not PAUSE"},
+		{"Create with one quota twice", create(limited(quota(1, 3), quota(2, 3)), w.root), codes.InvalidArgument, "plan.limits[1].quota: limits[0] is a quota of messages per day too, and there is one at most"},
+		{"Create with a small burst", create(rate(&catalogv1.Rate{Unit: catalogv1.Unit_UNIT_BYTES, Amount: 1 << 20, Burst: 1, Per: durationpb.New(time.Second)}), w.root), codes.InvalidArgument, "plan.limits[0].rate.burst: must be at least 1048576, the greatest message of the plan, which a limit of message_size sets"},
+		{"Create with a short rate", create(rate(&catalogv1.Rate{Unit: catalogv1.Unit_UNIT_MESSAGES, Amount: 1, Per: durationpb.New(time.Second - 1)}), w.root), codes.InvalidArgument, "plan.limits[0].rate.per: must be greater than or equal to 1s and less than or equal to 3600s"},
+		{"Create with a rate of sessions", create(rate(&catalogv1.Rate{Unit: catalogv1.Unit_UNIT_SESSIONS, Amount: 1, Per: durationpb.New(time.Second)}), w.root), codes.InvalidArgument, "plan.limits[0].rate.unit: must be UNIT_MESSAGES, UNIT_BYTES or UNIT_HANDSHAKES"},
+		{"Create with too many limits", create(limited(many...), w.root), codes.InvalidArgument, "plan.limits: must contain no more than 16 item(s)"},
+		{"Create with an attribute without a name", create(&catalogv1.Plan{DisplayName: "New", Attributes: map[string]string{"a b": ""}}, w.root), codes.InvalidArgument, `plan.attributes["a b"]: must have a name of 1 to 50 characters of A-Z a-z 0-9 _ . -`},
 		{"Get without a token", refuse(ctx, w.GetPlan, &catalogv1.GetPlanRequest{Name: "plans/gold"}), codes.Unauthenticated, notSignedIn},
 		{"Get with a bad name", refuse(ctx, w.GetPlan, &catalogv1.GetPlanRequest{Name: "plans/Gold"}, w.sue), codes.InvalidArgument, badPlanName},
 		{"Get of none", refuse(ctx, w.GetPlan, &catalogv1.GetPlanRequest{Name: "plans/none"}, w.sue), codes.NotFound, "plans/none not found"},
@@ -61,18 +99,31 @@ func TestPlansRefuse(t *testing.T) {
 		{"Update without a plan", update(nil, w.root), codes.InvalidArgument, "plan.name: must be plans/{plan}"},
 		{"Update of none", update(&catalogv1.Plan{Name: "plans/none", Description: "x"}, w.root), codes.NotFound, "plans/none not found"},
 		{"Update with a stale etag", update(&catalogv1.Plan{Name: "plans/gold", Etag: "2"}, w.root), codes.Aborted, staleEtag},
-		{"Update of an unknown field", update(&catalogv1.Plan{Name: "plans/gold"}, w.root, "price"), codes.InvalidArgument, `update_mask: no field "price": there are display_name, description, quota, quota.messages, quota.window`},
-		{"Update of what is told", update(&catalogv1.Plan{Name: "plans/gold", LimitsEnforced: true}, w.root, "limits_enforced"), codes.InvalidArgument, "plan.limits_enforced: cannot be changed by an update"},
+		{"Update of an unknown field", update(&catalogv1.Plan{Name: "plans/gold"}, w.root, "price"), codes.InvalidArgument, `update_mask: no field "price": there are display_name, description, limits, billing, price_label, attributes`},
+		{"Update of what is told", update(&catalogv1.Plan{Name: "plans/gold"}, w.root, "create_time"), codes.InvalidArgument, "plan.create_time: cannot be changed by an update"},
 		{"Update to a name that is taken", update(&catalogv1.Plan{Name: "plans/gold", DisplayName: "SILVER"}, w.root), codes.AlreadyExists, `plan.display_name: "SILVER" is taken`},
 		{"Update to no name", update(&catalogv1.Plan{Name: "plans/gold"}, w.root, "display_name"), codes.InvalidArgument, "plan.display_name: " + badDisplayName},
-		{"Update to half a quota", update(&catalogv1.Plan{Name: "plans/unlimited", Quota: &catalogv1.Quota{Messages: 1}}, w.root, "quota.messages"), codes.InvalidArgument, "plan.quota.window: is required"},
-		{"Update to a bad quota", update(quota(1, 7), w.root, "quota"), codes.InvalidArgument, "plan.quota.window: is not one of the defined values"},
+		{"Update of a part of the limits", update(quotas(1, 1), w.root, "limits.amount"), codes.InvalidArgument, `update_mask: no field "limits.amount": there are display_name, description, limits, billing, price_label, attributes`},
+		{"Update to a bad quota", update(quotas(1, 7), w.root, "limits"), codes.InvalidArgument, "plan.limits[0].quota.window: is not one of the defined values"},
+		{"Update to limits that do not go together", update(limited(quota(1, 3), quota(2, 3)), w.root, "limits"), codes.InvalidArgument, "plan.limits[1].quota: limits[0] is a quota of messages per day too, and there is one at most"},
 		{"Delete without a token", remove("plans/bronze", ""), codes.Unauthenticated, notSignedIn},
 		{"Delete by a publisher", remove("plans/bronze", "", w.ann), codes.PermissionDenied, needsAdmin},
 		{"Delete with a bad name", remove("bronze", "", w.root), codes.InvalidArgument, badPlanName},
 		{"Delete of none", remove("plans/none", "", w.root), codes.NotFound, "plans/none not found"},
 		{"Delete with a stale etag", remove("plans/bronze", "2", w.root), codes.Aborted, staleEtag},
-		{"Delete of what is offered", remove("plans/gold", "", w.root), codes.FailedPrecondition, "a version offers plans/gold: take it from all versions first"},
+		{"Delete of what is offered", remove("plans/gold", "", w.root), codes.FailedPrecondition, "plans/gold is in use by 3 versions that offer it, 1 version that has it for its traffic, 1 subscription, 2 applications: take it from them first"},
+		{"Delete of what is subscribed to", remove("plans/silver", "", w.root), codes.FailedPrecondition, "plans/silver is in use by 12 subscriptions: take it from them first"},
+		{"Delete of what an application has", remove("plans/async-gold", "", w.root), codes.FailedPrecondition, "plans/async-gold is in use by 1 application: take it from them first"},
+		{"Delete of what versions without subscriptions give", remove("plans/async-default-subscriptionless", "", w.root), codes.FailedPrecondition, "plans/async-default-subscriptionless is in use by 1 version that needs no subscription: take it from them first"},
+		{"Delete while it is not known who has it", remove("plans/async-bronze", "", w.root), codes.Unavailable, away},
+		{"Use without a token", use("plans/gold"), codes.Unauthenticated, notSignedIn},
+		{"Use by a creator", use("plans/gold", w.trainee), codes.PermissionDenied, "this needs the role admin or publisher"},
+		{"Use by a subscriber", use("plans/gold", w.sue), codes.PermissionDenied, "this needs the role admin or publisher"},
+		{"Use of a bad name", use("gold", w.ann), codes.InvalidArgument, badPlanName},
+		{"Use of none", use("plans/none", w.ann), codes.NotFound, "plans/none not found"},
+		{"Use while it is not known who has it", use("plans/async-bronze", w.ann), codes.Unavailable, away},
+		{"Fetch with a bad name", refuse(ctx, w.routes.FetchPlan, &backplanev1.FetchPlanRequest{}), codes.InvalidArgument, badPlanName},
+		{"Fetch of none", refuse(ctx, w.routes.FetchPlan, &backplanev1.FetchPlanRequest{Name: "plans/none"}), codes.NotFound, "plans/none not found"},
 	})
 }
 

@@ -14,19 +14,26 @@ import (
 )
 
 const (
-	badVersion     = "must be 1 to 30 characters of A-Z a-z 0-9 _ . - and start with a letter or a digit, as 1.0.0"
-	badEndpoint    = "must be a ws, wss, http or https URL of at most 2048 characters with a host, without user info and fragment"
-	badHost        = "its host must be a DNS name or an IP address"
-	badPort        = "its port must be a number from 1 to 65535"
-	badAge         = "version.max_session_age: must be greater than or equal to 1s and less than or equal to 2592000s"
-	badOrigin      = "must be an origin, as https://example.com, https://*.example.com, http://[::1]:3000, app://localhost, file:// or null"
-	optionsField   = "version.backend_options"
-	badFixed       = ": fixed_host is needed with HOST_FIXED, and must be empty without it"
-	badFixedHost   = "must be a host with or without a port, as app.example.com:8443, of at most 255 characters"
-	fixed          = catalogv1.BackendOptions_HOST_FIXED
-	badTag         = "must have 1 to 50 characters, no control characters and no space at either end"
-	badVersionName = "name: must be apis/{api}/versions/{version}"
+	badVersion      = "must be 1 to 30 characters of A-Z a-z 0-9 _ . - and start with a letter or a digit, as 1.0.0"
+	badEndpoint     = "must be a ws, wss, http or https URL of at most 2048 characters with a host, without user info and fragment"
+	badHost         = "its host must be a DNS name or an IP address"
+	badPort         = "its port must be a number from 1 to 65535"
+	badAge          = "version.max_session_age: must be greater than or equal to 1s and less than or equal to 2592000s"
+	badOrigin       = "must be an origin, as https://example.com, https://*.example.com, http://[::1]:3000, app://localhost, file:// or null"
+	optionsField    = "version.backend_options"
+	badFixed        = ": fixed_host is needed with HOST_FIXED, and must be empty without it"
+	badFixedHost    = "must be a host with or without a port, as app.example.com:8443, of at most 255 characters"
+	fixed           = catalogv1.BackendOptions_HOST_FIXED
+	badMessageBytes = "version.max_message_bytes: must be greater than or equal to 0 and less than or equal to 1073741824"
+	badTag          = "must have 1 to 50 characters, no control characters and no space at either end"
+	notPromised     = "this needs the role publisher: without it, traffic_plan and subscriptionless cannot be changed"
+	badVersionName  = "name: must be apis/{api}/versions/{version}"
 )
+
+// errorFrames are those of a version.
+func errorFrames(template catalogv1.ErrorFrames_Template, text string) func(*catalogv1.Version) {
+	return func(v *catalogv1.Version) { v.ErrorFrames = &catalogv1.ErrorFrames{Template: template, Text: text} }
+}
 
 // options are those of a version with a fixed host.
 func options(host catalogv1.BackendOptions_Host, fixed string) func(*catalogv1.Version) {
@@ -146,6 +153,18 @@ func badFields() []struct {
 		{"an unknown host option", options(9, ""), optionsField + ".host: is not one of the defined values"},
 		{"an unknown origin option", func(v *catalogv1.Version) { v.BackendOptions = &catalogv1.BackendOptions{Origin: 9} }, optionsField + ".origin: is not one of the defined values"},
 		{"unknown pings", func(v *catalogv1.Version) { v.Pings = 9 }, "version.pings: is not one of the defined values"},
+		{"a traffic plan that is none", func(v *catalogv1.Version) { v.TrafficPlan = "plans/none" }, "version.traffic_plan: there is no plans/none"},
+		{"a traffic plan by its display name", func(v *catalogv1.Version) { v.TrafficPlan = "Gold" }, "version.traffic_plan: must be plans/{plan}"},
+		{"no subscription and no security", func(v *catalogv1.Version) {
+			v.Subscriptionless, v.Security = true, []*catalogv1.SecurityScheme{anonymous()}
+		}, "version.subscriptionless: must be false with the security none, which asks for no token"},
+		{"large messages", func(v *catalogv1.Version) { v.MaxMessageBytes = 1<<30 + 1 }, badMessageBytes},
+		{"messages of less than nothing", func(v *catalogv1.Version) { v.MaxMessageBytes = -1 }, badMessageBytes},
+		{"an unknown template", errorFrames(9, ""), "version.error_frames.template: is not one of the defined values"},
+		{"a template without its text", errorFrames(catalogv1.ErrorFrames_TEMPLATE_TEXT, ""), "version.error_frames.text: is required with the template TEXT, 1 to 1000 bytes"},
+		{"a text for another template", errorFrames(catalogv1.ErrorFrames_TEMPLATE_JSON, "x"), "version.error_frames.text: only with the template TEXT"},
+		{"a text for no template", errorFrames(0, "x"), "version.error_frames.text: only with the template TEXT"},
+		{"a long text", errorFrames(catalogv1.ErrorFrames_TEMPLATE_TEXT, strings.Repeat("ä", 500)+"x"), "version.error_frames.text: must be at most 1000 bytes"},
 		{"a long etag", func(v *catalogv1.Version) { v.Etag = strings.Repeat("1", 65) }, "version.etag: must be at most 64 characters"},
 	}
 }
@@ -157,6 +176,11 @@ func TestCreateVersionRefuses(t *testing.T) {
 	}
 	good := func() *catalogv1.Version {
 		return &catalogv1.Version{Version: "3.0.0", Endpoints: &catalogv1.Endpoints{Production: endpoint("ws://b")}}
+	}
+	promising := func(traffic string, subscriptionless bool) *catalogv1.Version {
+		v := good()
+		v.TrafficPlan, v.Subscriptionless = traffic, subscriptionless
+		return v
 	}
 	called := func(version string) func(...grpc.CallOption) error {
 		v := good()
@@ -182,6 +206,8 @@ func TestCreateVersionRefuses(t *testing.T) {
 		{"with a long version", called(strings.Repeat("1", 31)), codes.InvalidArgument, "version.version: " + badVersion},
 		{"with a version that is taken", called("1.0.0"), codes.AlreadyExists, `version.version: the API has a version "1.0.0"`},
 		{"with an address that is taken", called("4.0.0"), codes.AlreadyExists, `version.version: the address "/echo/4.0.0" is taken by another API's context`},
+		{"with a traffic plan by a creator", create(w.echo.GetName(), promising("plans/gold", false), w.trainee), codes.PermissionDenied, notPromised},
+		{"without subscriptions by a creator", create(w.echo.GetName(), promising("", true), w.trainee), codes.PermissionDenied, notPromised},
 		{"without endpoints", create(w.echo.GetName(), bare, w.ann), codes.InvalidArgument, "version.endpoints: is required"},
 	}
 	for _, c := range badFields() {
@@ -241,7 +267,8 @@ func TestUpdateVersionRefuses(t *testing.T) {
 	nothing := func(*catalogv1.Version) {}
 	badName := "version.name: must be apis/{api}/versions/{version}"
 	known := "there are description, tags, endpoints, security, plans, allowed_origins, max_session_age, " +
-		"endpoints.production, endpoints.sandbox, backend_options, backend_options.host, backend_options.fixed_host, backend_options.origin, pings"
+		"endpoints.production, endpoints.sandbox, backend_options, backend_options.host, backend_options.fixed_host, backend_options.origin, pings, " +
+		"traffic_plan, subscriptionless, max_message_bytes, error_frames, error_frames.template, error_frames.text"
 	all := []refusal{
 		{"without a token", refuse(ctx, w.UpdateVersion, &catalogv1.UpdateVersionRequest{Version: w.created}), codes.Unauthenticated, notSignedIn},
 		{"without a version", update(nil, w.ann), codes.InvalidArgument, badName},
@@ -262,7 +289,12 @@ func TestUpdateVersionRefuses(t *testing.T) {
 		{"to no endpoints", of(w.created.GetName(), nothing, "endpoints"), codes.InvalidArgument, "version.endpoints: is required"},
 		{"to no endpoint", of(w.created.GetName(), nothing, "endpoints.production"), codes.InvalidArgument, "version.endpoints: needs a production or a sandbox endpoint"},
 		{"of all to nothing", of(w.created.GetName(), nothing, "*"), codes.InvalidArgument, "version.endpoints: is required"},
-		{"of a published version to no plan", of(w.published.GetName(), nothing, "plans"), codes.FailedPrecondition, "version.plans: a published version needs a plan, unless its security is none"},
+		{"of the traffic plan by a creator", update(&catalogv1.Version{Name: w.created.GetName(), TrafficPlan: "plans/gold"}, w.trainee), codes.PermissionDenied, notPromised},
+		{"of subscriptions by a creator", update(&catalogv1.Version{Name: w.created.GetName(), Subscriptionless: true}, w.trainee), codes.PermissionDenied, notPromised},
+		{"of the traffic plan and more by a publisher", update(&catalogv1.Version{Name: w.created.GetName(), TrafficPlan: "plans/gold", Description: "x"}, w.demoted), codes.PermissionDenied, "this needs the role creator"},
+		{"of the traffic plan by a publisher who is not the owner", update(&catalogv1.Version{Name: w.created.GetName(), TrafficPlan: "plans/gold"}, w.pete), codes.PermissionDenied, notOwner},
+		{"of the traffic plan of a published version by a creator", update(&catalogv1.Version{Name: w.published.GetName(), TrafficPlan: "plans/gold"}, w.trainee), codes.PermissionDenied, "this needs the role publisher: without it, only the description and the tags of a published version can be changed"},
+		{"of a published version to no plan", of(w.published.GetName(), nothing, "plans"), codes.FailedPrecondition, "version.plans: a published version needs a plan, unless its security is none or it is subscriptionless"},
 	}
 	for _, c := range badFields() {
 		want, code := c.message, codes.InvalidArgument
@@ -299,7 +331,7 @@ func TestTransitionsRefuse(t *testing.T) {
 		{"demote by a creator", demote(w.published.GetName(), "", w.trainee), codes.PermissionDenied, "this needs the role publisher"},
 		{"with a stale etag", publish(w.created.GetName(), "9", w.ann), codes.Aborted, staleEtag},
 		{"demote of what is not published, somebody else's", demote(w.created.GetName(), "", w.pete), codes.PermissionDenied, notOwner},
-		{"publish without a plan", publish(bare.GetName(), "", w.root), codes.FailedPrecondition, "version.plans: a published version needs a plan, unless its security is none"},
+		{"publish without a plan", publish(bare.GetName(), "", w.root), codes.FailedPrecondition, "version.plans: a published version needs a plan, unless its security is none or it is subscriptionless"},
 	})
 }
 

@@ -29,8 +29,12 @@ func (a *API) CreateVersion(ctx context.Context, req *catalogv1.CreateVersionReq
 		return nil, err
 	}
 	row := store.Version{APIID: parent.API, Version: req.GetVersion().GetVersion()}
-	row, err = a.store.CreateVersion(ctx, c.Viewer(), withVersion(row, req.GetVersion()), func(api store.API) error {
-		return c.MayChange(api.Owner)
+	next := withVersion(row, req.GetVersion())
+	row, err = a.store.CreateVersion(ctx, c.Viewer(), next, func(api store.API) error {
+		if err := c.MayChange(api.Owner); err != nil {
+			return err
+		}
+		return mayPromise(c, row, next)
 	})
 	if err != nil {
 		return nil, err
@@ -90,7 +94,8 @@ func (a *API) ListVersions(ctx context.Context, req *catalogv1.ListVersionsReque
 func (a *API) UpdateVersion(ctx context.Context, req *catalogv1.UpdateVersionRequest) (*catalogv1.Version, error) {
 	u, err := page.NewUpdate(req.GetUpdateMask(), req.GetVersion(), "description", "tags", "endpoints", "security", "plans",
 		"allowed_origins", "max_session_age", "endpoints.production", "endpoints.sandbox",
-		"backend_options", "backend_options.host", "backend_options.fixed_host", "backend_options.origin", "pings")
+		"backend_options", "backend_options.host", "backend_options.fixed_host", "backend_options.origin", "pings",
+		"traffic_plan", "subscriptionless", "max_message_bytes", "error_frames", "error_frames.template", "error_frames.text")
 	if err != nil {
 		return nil, err
 	}
@@ -99,7 +104,7 @@ func (a *API) UpdateVersion(ctx context.Context, req *catalogv1.UpdateVersionReq
 	}
 	c := identity.From(ctx)
 	return a.changeVersion(ctx, "version.name", req.GetVersion().GetName(), func(old store.Version) (store.Version, error) {
-		if err := mayUpdate(c, old); err != nil {
+		if err := mayUpdate(c, old, u.Only("traffic_plan", "subscriptionless")); err != nil {
 			return old, err
 		}
 		v := a.versionProto(old, c.Viewer())
@@ -118,9 +123,10 @@ func (a *API) UpdateVersion(ctx context.Context, req *catalogv1.UpdateVersionReq
 }
 
 // mayUpdate returns why the caller may not update a version, or nil: it takes the owner
-// with the role creator, or of a published version with the role publisher.
-func mayUpdate(c identity.Caller, v store.Version) error {
-	if v.State == store.Published && c.MayActAs(identity.RolePublisher, v.Owner) == nil {
+// with the role creator, or with the role publisher where it is published or only what
+// mayPromise says is changed.
+func mayUpdate(c identity.Caller, v store.Version, promised bool) error {
+	if (v.State == store.Published || promised) && c.MayActAs(identity.RolePublisher, v.Owner) == nil {
 		return nil
 	}
 	return c.MayChange(v.Owner)
@@ -130,9 +136,18 @@ func mayUpdate(c identity.Caller, v store.Version) error {
 // nil: what gateways serve of a published version is changed by publishers.
 func mayServe(c identity.Caller, old, next store.Version) error {
 	if old.State != store.Published || c.User.Has(identity.RolePublisher) || proto.Equal(old.Route(), next.Route()) {
-		return nil
+		return mayPromise(c, old, next)
 	}
 	return fault.Denied("this needs the role publisher: without it, only the description and the tags of a published version can be changed")
+}
+
+// mayPromise returns why the caller may not make a version next, or nil: what all its
+// traffic may be, and whether it needs subscriptions, is for publishers to say.
+func mayPromise(c identity.Caller, old, next store.Version) error {
+	if old.TrafficPlan == next.TrafficPlan && old.Subscriptionless == next.Subscriptionless || c.User.Has(identity.RolePublisher) {
+		return nil
+	}
+	return fault.Denied("this needs the role publisher: without it, traffic_plan and subscriptionless cannot be changed")
 }
 
 // PublishVersion publishes a version, which need not be the caller's: the rule of the

@@ -53,7 +53,9 @@ func TestVersion(t *testing.T) {
 		},
 		Pings:         catalogv1.Version_PINGS_CLIENTS,
 		MaxSessionAge: durationpb.New(90*time.Minute + 1),
-		State:         catalogv1.Version_STATE_PUBLISHED, Addresses: []string{"ws://elsewhere"}, Etag: "9",
+		TrafficPlan:   "plans/bronze", Subscriptionless: true, MaxMessageBytes: 1 << 30,
+		ErrorFrames: &catalogv1.ErrorFrames{Template: catalogv1.ErrorFrames_TEMPLATE_TEXT, Text: "langsamer, bitte: ä"},
+		State:       catalogv1.Version_STATE_PUBLISHED, Addresses: []string{"ws://elsewhere"}, Etag: "9",
 	}
 	made, err := f.CreateVersion(ctx, &catalogv1.CreateVersionRequest{Parent: a.GetName(), Version: asked}, f.ann)
 	if err != nil {
@@ -80,9 +82,11 @@ func TestVersion(t *testing.T) {
 		Version: &catalogv1.Version{Name: made.GetName(), Etag: "1", Endpoints: &catalogv1.Endpoints{Sandbox: endpoint("not in the mask")}},
 		UpdateMask: &fieldmaskpb.FieldMask{Paths: []string{
 			"endpoints.production", "security", "tags", "backend_options.host", "backend_options.fixed_host",
+			"traffic_plan", "error_frames.template", "error_frames.text",
 		}},
 	}, f.ann)
 	want.BackendOptions.Host, want.BackendOptions.FixedHost = 0, ""
+	want.TrafficPlan, want.ErrorFrames = "", nil
 	defaults := []*catalogv1.SecurityScheme{oauth2(inHeader("Authorization"), inQuery("access_token"))}
 	want.Endpoints.Production, want.Security, want.Tags = nil, defaults, nil
 	check("UpdateVersion with parts of fields", got, err)
@@ -99,6 +103,7 @@ func TestVersion(t *testing.T) {
 	}, f.ann)
 	want.Description, want.Endpoints, want.Security, want.Plans = "", &catalogv1.Endpoints{Production: endpoint("ws://c")}, defaults, nil
 	want.AllowedOrigins, want.MaxSessionAge, want.BackendOptions, want.Pings = nil, nil, nil, 0
+	want.Subscriptionless, want.MaxMessageBytes = false, 0
 	check("UpdateVersion of everything", got, err)
 
 	if _, err := f.DeleteVersion(ctx, &catalogv1.DeleteVersionRequest{Name: made.GetName(), Etag: want.GetEtag()}, f.ann); err != nil {
@@ -145,16 +150,29 @@ func TestVersionState(t *testing.T) {
 		t.Errorf("DemoteVersion again = %v, %v with %v, want it CREATED with change 5", again, err, header)
 	}
 	f.wantChange("DemoteVersion", "users/ann", v.GetName()) // root's is none
-	// Whoever has no plan to offer publishes without credentials only.
+	// Whoever has no plan to offer publishes without subscriptions,
+	free, err := f.CreateVersion(ctx, &catalogv1.CreateVersionRequest{Parent: a.GetName(), Version: &catalogv1.Version{
+		Version: "free", Endpoints: &catalogv1.Endpoints{Sandbox: endpoint("ws://b")}, Subscriptionless: true,
+	}}, f.ann)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.publish(free)
+	_, err = f.UpdateVersion(ctx, &catalogv1.UpdateVersionRequest{
+		Version: &catalogv1.Version{Name: free.GetName()}, UpdateMask: mask("subscriptionless"),
+	}, f.ann)
+	wantError(t, "UpdateVersion to subscriptions without a plan", err, codes.FailedPrecondition,
+		"version.plans: a published version needs a plan, unless its security is none or it is subscriptionless")
+	// or without credentials, where a plan for all traffic may be the only one.
 	open, err := f.CreateVersion(ctx, &catalogv1.CreateVersionRequest{Parent: a.GetName(), Version: &catalogv1.Version{
 		Version: "open", Endpoints: &catalogv1.Endpoints{Sandbox: endpoint("ws://b")},
-		Security: []*catalogv1.SecurityScheme{anonymous()},
+		Security: []*catalogv1.SecurityScheme{anonymous()}, TrafficPlan: "plans/gold",
 	}}, f.ann)
 	if err != nil {
 		t.Fatal(err)
 	}
 	f.publish(open)
-	if r := f.route(open); len(r.GetSecurity()) != 1 || r.GetSecurity()[0].GetNone() == nil {
+	if r := f.route(open); len(r.GetSecurity()) != 1 || r.GetSecurity()[0].GetNone() == nil || r.GetTrafficPlan() != "plans/gold" {
 		t.Errorf("route of an open version = %v, want none", r)
 	}
 }
@@ -192,6 +210,14 @@ func TestRoute(t *testing.T) {
 	}
 	want.DisplayName, want.Default, want.ChangeNumber = "Echo 2", true, 5
 	check("after a change of its API")
+	want.TrafficPlan, want.Subscriptionless, want.MaxMessageBytes = "plans/silver", true, 4096
+	want.ErrorFrames, want.ChangeNumber = &catalogv1.ErrorFrames{Template: catalogv1.ErrorFrames_TEMPLATE_TEXT, Text: "slow down"}, 6
+	if _, err := f.UpdateVersion(ctx, &catalogv1.UpdateVersionRequest{Version: &catalogv1.Version{
+		Name: v.GetName(), TrafficPlan: "plans/silver", Subscriptionless: true, MaxMessageBytes: 4096, ErrorFrames: want.GetErrorFrames(),
+	}}, f.ann); err != nil {
+		t.Fatal(err)
+	}
+	check("after a change of what limits it")
 	_, err := f.routes.GetRoute(ctx, &backplanev1.GetRouteRequest{Name: a.GetName() + "/versions/none"})
 	wantError(t, "GetRoute of none", err, codes.NotFound, a.GetName()+"/versions/none not found")
 }

@@ -104,8 +104,8 @@ func TestWatchRoutes(t *testing.T) {
 	v1 := f.version(a, "1")
 	w := f.watch("gateway-1", "")
 	state, end := w.snapshot()
-	if len(state.GetPlans()) != 8 || len(state.GetRoutes()) != 1 || end.GetAsOfChangeNumber() != 2 {
-		t.Errorf("snapshot = %v, %v, want 8 plans, 1 route, change 2", state, end)
+	if len(state.GetPlans()) != 9 || len(state.GetRoutes()) != 1 || end.GetAsOfChangeNumber() != 2 {
+		t.Errorf("snapshot = %v, %v, want 9 plans, 1 route, change 2", state, end)
 	}
 	if diff := cmp.Diff(f.route(v1), state.GetRoutes()[0], protocmp.Transform()); diff != "" {
 		t.Errorf("route in the snapshot (-want +got):\n%s", diff)
@@ -258,11 +258,13 @@ func TestAuditSaysWhatChanged(t *testing.T) {
 	v := f.version(a, "1")
 	f.publish(v)
 	f.must(f.UpdateVersion(ctx, &catalogv1.UpdateVersionRequest{Version: &catalogv1.Version{
-		Name: v.GetName(), Tags: []string{"a", "b"}, Endpoints: &catalogv1.Endpoints{Production: endpoint("ws://elsewhere:1/key=top-secret")},
+		Name: v.GetName(), Tags: []string{"a", "b"}, TrafficPlan: "plans/silver", Subscriptionless: true, MaxMessageBytes: 9,
+		ErrorFrames: &catalogv1.ErrorFrames{Template: catalogv1.ErrorFrames_TEMPLATE_WSO2}, Endpoints: &catalogv1.Endpoints{Production: endpoint("ws://elsewhere:1/key=top-secret")},
 	}}, f.ann))
 	f.must(f.UpdateApi(ctx, &catalogv1.UpdateApiRequest{Api: &catalogv1.Api{Name: a.GetName(), DisplayName: "Echo 2"}}, f.ann))
 	f.must(f.UpdatePlan(ctx, &catalogv1.UpdatePlanRequest{Plan: &catalogv1.Plan{
-		Name: "plans/gold", Quota: &catalogv1.Quota{Messages: 5, Window: catalogv1.Quota_WINDOW_DAY},
+		Name: "plans/gold", Billing: catalogv1.Plan_BILLING_COMMERCIAL, Attributes: map[string]string{"b": "2", "a": "1"},
+		Limits: []*catalogv1.Limit{quota(5, catalogv1.Quota_WINDOW_DAY)},
 	}}, f.root))
 	f.demote(v)
 	f.must(f.DeleteVersion(ctx, &catalogv1.DeleteVersionRequest{Name: v.GetName()}, f.ann))
@@ -282,15 +284,22 @@ func TestAuditSaysWhatChanged(t *testing.T) {
 		got = append(got, line)
 	}
 	security := `[{"oauth2":{"places":[{"header":{"name":"Authorization"}},{"query":{"name":"access_token"}}]}}]`
+	limited := " traffic_plan >plans/silver subscriptionless >true max_message_bytes >9 error_frames.template >TEMPLATE_WSO2"
+	quota := func(name string, amount int, window string) string {
+		return fmt.Sprintf(`[{"name":%q,"quota":{"unit":"UNIT_MESSAGES","amount":"%d","window":"WINDOW_%s","on_outage":"OUTAGE_ALLOW"},"reaction":"REACTION_DROP"}]`,
+			name, amount, window)
+	}
 	want := []string{
 		"CreateApi Echo: display_name >Echo context >/echo owner >users/ann",
 		`CreateVersion Echo/1: version >1 endpoints.production >secret security >` + security + ` plans >["plans/gold"] state >STATE_CREATED`,
 		"PublishVersion Echo/1: state STATE_CREATED>STATE_PUBLISHED",
-		`UpdateVersion Echo/1: tags >["a","b"] endpoints.production >secret`,
+		`UpdateVersion Echo/1: tags >["a","b"] endpoints.production >secret` + limited,
 		"UpdateApi Echo 2: display_name Echo>Echo 2",
-		"UpdatePlan Gold: quota.messages 5000>5 quota.window WINDOW_MINUTE>WINDOW_DAY",
+		"UpdatePlan Gold: limits " + quota("messages-per-minute", 5000, "MINUTE") + ">" + quota("messages-per-day", 5, "DAY") +
+			` billing BILLING_FREE>BILLING_COMMERCIAL attributes >{"a":"1","b":"2"}`,
 		"DemoteVersion Echo 2/1: state STATE_PUBLISHED>STATE_CREATED",
-		`DeleteVersion Echo 2/1: version 1> tags ["a","b"]> endpoints.production >secret security ` + security + `> plans ["plans/gold"]> state STATE_CREATED>`,
+		`DeleteVersion Echo 2/1: version 1> tags ["a","b"]> endpoints.production >secret security ` + security + `> plans ["plans/gold"]> state STATE_CREATED>` +
+			" traffic_plan plans/silver> subscriptionless true> max_message_bytes 9> error_frames.template TEMPLATE_WSO2>",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("changes (-want +got):\n%s", diff)

@@ -3,7 +3,6 @@ package store
 import (
 	"context"
 	"fmt"
-	"strings"
 
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/durationpb"
@@ -19,11 +18,12 @@ import (
 
 // Prefixes of the protos' enum values, which rows leave out.
 const (
-	statePrefix  = "STATE_"
-	WindowPrefix = "WINDOW_"
-	HostPrefix   = "HOST_"
-	OriginPrefix = "ORIGIN_"
-	PingsPrefix  = "PINGS_"
+	statePrefix    = "STATE_"
+	HostPrefix     = "HOST_"
+	OriginPrefix   = "ORIGIN_"
+	PingsPrefix    = "PINGS_"
+	BillingPrefix  = "BILLING_"
+	TemplatePrefix = "TEMPLATE_"
 )
 
 // Snapshot emits what the installation is called, all plans and all routes, for
@@ -129,6 +129,15 @@ func (v Version) Route() *backplanev1.Route {
 		BackendOptions:      v.backendOptions(),
 		Pings:               catalogv1.Version_Pings(catalogv1.Version_Pings_value[PingsPrefix+v.Pings]),
 		AdvertisedHosts:     v.AdvertisedHosts,
+		Subscriptionless:    v.Subscriptionless,
+		MaxMessageBytes:     v.MaxMessageBytes,
+	}
+	if v.TrafficPlan != "" {
+		r.TrafficPlan = resourcename.Plan{Plan: v.TrafficPlan}.String()
+	}
+	if v.ErrorTemplate != "" {
+		template := catalogv1.ErrorFrames_Template(catalogv1.ErrorFrames_Template_value[TemplatePrefix+v.ErrorTemplate])
+		r.ErrorFrames = &catalogv1.ErrorFrames{Template: template, Text: v.ErrorText}
 	}
 	for _, s := range v.Security {
 		r.Security = append(r.Security, s.Message())
@@ -179,25 +188,26 @@ func (s SecurityScheme) Message() *catalogv1.SecurityScheme {
 	return &catalogv1.SecurityScheme{Scheme: &catalogv1.SecurityScheme_Oauth2{Oauth2: oauth2}}
 }
 
-// Message returns the plan as the API and routes have it. Gateways do not enforce
-// limits yet.
+// Message returns the plan as the API and routes have it.
 func (p Plan) Message() *catalogv1.Plan {
 	m := &catalogv1.Plan{
 		Name:        p.Name().String(),
 		DisplayName: p.DisplayName,
 		Description: p.Description,
+		Billing:     catalogv1.Plan_Billing(catalogv1.Plan_Billing_value[BillingPrefix+p.Billing]),
+		PriceLabel:  p.PriceLabel,
 		CreateTime:  timestamppb.New(p.CreatedAt),
 		UpdateTime:  timestamppb.New(p.UpdatedAt),
 		Etag:        page.Etag(p.Etag),
 	}
-	if p.QuotaMessages != 0 {
-		m.Limits = []*catalogv1.Limit{{
-			Name: "messages-per-" + strings.ToLower(p.QuotaWindow), Reaction: catalogv1.Limit_REACTION_DROP,
-			Kind: &catalogv1.Limit_Quota{Quota: &catalogv1.Quota{
-				Unit: catalogv1.Unit_UNIT_MESSAGES, Amount: p.QuotaMessages,
-				Window: catalogv1.Quota_Window(catalogv1.Quota_Window_value[WindowPrefix+p.QuotaWindow]),
-			}},
-		}}
+	for _, l := range p.Limits {
+		m.Limits = append(m.Limits, l.Message())
+	}
+	for _, a := range p.Attributes {
+		if m.Attributes == nil {
+			m.Attributes = map[string]string{}
+		}
+		m.Attributes[a.Name] = a.Value
 	}
 	return m
 }

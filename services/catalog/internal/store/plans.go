@@ -21,14 +21,27 @@ type Plan struct {
 	ID          string
 	DisplayName string
 	Description string
-	// QuotaMessages is the number of messages per QuotaWindow; 0 means no limit.
-	QuotaMessages int64
-	// QuotaWindow is MINUTE, HOUR or DAY, or empty without a quota.
-	QuotaWindow string
-	Etag        int64
-	CreatedAt   time.Time
-	UpdatedAt   time.Time
+	// Limits are complete (package planlimit).
+	Limits []Limit
+	// Billing is FREE or COMMERCIAL.
+	Billing    string
+	PriceLabel string
+	// Attributes are in the order of their names.
+	Attributes []Attribute
+	Etag       int64
+	CreatedAt  time.Time
+	UpdatedAt  time.Time
 }
+
+// Attribute is one of a plan's attributes.
+type Attribute struct {
+	Name  string `json:"name"`
+	Value string `json:"value"`
+}
+
+// DefaultSubscriptionless is the plan of an application at a version that needs no
+// subscription, if it has none.
+const DefaultSubscriptionless = "async-default-subscriptionless"
 
 // Name returns the plan's name.
 func (p Plan) Name() resourcename.Plan { return resourcename.Plan{Plan: p.ID} }
@@ -40,13 +53,14 @@ func (p Plan) Label() string { return p.DisplayName }
 func (p Plan) ListKey() sqldb.TimeKey { return sqldb.TimeKey{Time: p.CreatedAt.UnixMicro(), ID: p.ID} }
 
 const selectPlan = `
-	SELECT id, display_name, description, quota_messages, quota_window, etag, created_at, updated_at
+	SELECT id, display_name, description, limits, billing, price_label, attributes, etag, created_at, updated_at
 	FROM plan `
 
 func scanPlan(row sqldb.Row) (Plan, error) {
 	var p Plan
 	var created, updated int64
-	err := row.Scan(&p.ID, &p.DisplayName, &p.Description, &p.QuotaMessages, &p.QuotaWindow, &p.Etag, &created, &updated)
+	err := row.Scan(&p.ID, &p.DisplayName, &p.Description, text(&p.Limits), &p.Billing, &p.PriceLabel, text(&p.Attributes),
+		&p.Etag, &created, &updated)
 	p.CreatedAt, p.UpdatedAt = sqldb.Time(created), sqldb.Time(updated)
 	return p, err
 }
@@ -95,9 +109,10 @@ func (s *Store) CreatePlan(ctx context.Context, p Plan) (Plan, error) {
 		}
 		_, err := tx.ExecContext(ctx, `
 			INSERT INTO plan (id, display_name, display_fold, display_skeleton, display_ascii, description,
-				quota_messages, quota_window, etag, created_at, updated_at)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)`,
-			p.ID, p.DisplayName, name.Fold, name.Skeleton, name.ASCII, p.Description, p.QuotaMessages, p.QuotaWindow,
+				limits, billing, price_label, attributes, etag, created_at, updated_at)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)`,
+			p.ID, p.DisplayName, name.Fold, name.Skeleton, name.ASCII, p.Description,
+			text(&p.Limits), p.Billing, p.PriceLabel, text(&p.Attributes),
 			p.Etag, p.CreatedAt.UnixMicro(), p.UpdatedAt.UnixMicro())
 		return changed(nil, p), err
 	})
@@ -127,8 +142,7 @@ func checkPlanName(ctx context.Context, tx *change.Tx, p Plan, name uniquename.F
 	return like.Fault("plan.display_name", p.DisplayName)
 }
 
-// UpdatePlan makes a plan what edit makes of it: its display name, description
-// and quota.
+// UpdatePlan makes a plan what edit makes of it: all but the fields that the server sets.
 func (s *Store) UpdatePlan(ctx context.Context, id string, edit func(Plan) (Plan, error)) (p Plan, err error) {
 	err = s.log.Write(ctx, "update plan", func(tx *change.Tx) (change.Record, error) {
 		old, err := readPlan(ctx, tx, id)
@@ -145,30 +159,64 @@ func (s *Store) UpdatePlan(ctx context.Context, id string, edit func(Plan) (Plan
 		}
 		_, err = tx.ExecContext(ctx, `
 			UPDATE plan SET display_name = $1, display_fold = $2, display_skeleton = $3, display_ascii = $4,
-				description = $5, quota_messages = $6, quota_window = $7, etag = $8, updated_at = $9
-			WHERE id = $10`,
-			p.DisplayName, name.Fold, name.Skeleton, name.ASCII, p.Description, p.QuotaMessages, p.QuotaWindow,
+				description = $5, limits = $6, billing = $7, price_label = $8, attributes = $9, etag = $10, updated_at = $11
+			WHERE id = $12`,
+			p.DisplayName, name.Fold, name.Skeleton, name.ASCII, p.Description,
+			text(&p.Limits), p.Billing, p.PriceLabel, text(&p.Attributes),
 			p.Etag, p.UpdatedAt.UnixMicro(), id)
 		return changed(old, p), err
 	})
 	return p, err
 }
 
-// DeletePlan removes a plan that check allows to be removed and that no version
-// offers.
-func (s *Store) DeletePlan(ctx context.Context, id string, check func(Plan) error) error {
+// PlanUse is how much of the catalog uses a plan.
+type PlanUse struct {
+	// Offers are versions that offer the plan, Traffic those that have it for all their
+	// traffic, and Subscriptionless those that give it because they need no subscription.
+	Offers, Traffic, Subscriptionless int64
+}
+
+// PlanUse counts what uses the plan with this id, or returns a NotFound fault.
+func (s *Store) PlanUse(ctx context.Context, id string) (use PlanUse, err error) {
+	err = s.db.InReadTx(ctx, func(tx *sqldb.Tx) error {
+		if _, err := readPlan(ctx, tx, id); err != nil {
+			return err
+		}
+		use, err = planUse(ctx, tx, id)
+		return err
+	})
+	return use, err
+}
+
+func planUse(ctx context.Context, q sqldb.Querier, id string) (PlanUse, error) {
+	var use PlanUse
+	err := q.QueryRowContext(ctx, `
+		SELECT (SELECT count(*) FROM version_plan WHERE plan_id = $1),
+			(SELECT count(*) FROM version WHERE traffic_plan = $1),
+			(SELECT count(*) FROM version WHERE subscriptionless AND CAST($2 AS BOOLEAN))`,
+		id, id == DefaultSubscriptionless).Scan(&use.Offers, &use.Traffic, &use.Subscriptionless)
+	if err != nil {
+		return PlanUse{}, fmt.Errorf("count what uses plan %q: %w", id, err)
+	}
+	return use, nil
+}
+
+// DeletePlan removes a plan that check, which is told what uses it, allows to be
+// removed.
+func (s *Store) DeletePlan(ctx context.Context, id string, check func(Plan, PlanUse) error) error {
 	return s.log.Write(ctx, "delete plan", func(tx *change.Tx) (change.Record, error) {
 		p, err := readPlan(ctx, tx, id)
 		if err != nil {
 			return change.Record{}, err
 		}
-		if err := check(p); err != nil {
+		use, err := planUse(ctx, tx, id)
+		if err != nil {
+			return change.Record{}, err
+		}
+		if err := check(p, use); err != nil {
 			return change.Record{}, err
 		}
 		_, err = tx.ExecContext(ctx, `DELETE FROM plan WHERE id = $1`, id)
-		if sqldb.IsForeignKey(err) {
-			return change.Record{}, fault.Precondition("a version offers %s: take it from all versions first", p.Name())
-		}
 		name := p.Name().String()
 		return change.Record{Resource: name, Before: p, Event: &backplanev1.RouteEvent{RemovedPlans: []string{name}}}, err
 	})

@@ -3,6 +3,7 @@ package store
 import (
 	"fmt"
 	"log/slog"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -12,6 +13,7 @@ import (
 	"go.uber.org/goleak"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/protobuf/testing/protocmp"
+	"google.golang.org/protobuf/types/known/durationpb"
 
 	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
@@ -82,6 +84,7 @@ func sample(api API, version string) Version {
 		Security: []SecurityScheme{{Type: SchemeOAuth2, Places: []Place{{In: InQuery, Name: "access_token"}}}},
 		Plans:    []string{"silver", "gold"}, Origins: []string{"https://example.com"}, MaxSessionAge: time.Hour + 1,
 		BackendHost: "FIXED", FixedHost: "app.example", BackendOrigin: "NONE", Pings: "OFF",
+		TrafficPlan: "async-gold", Subscriptionless: true, MaxMessageBytes: 1 << 30, ErrorTemplate: "TEXT", ErrorText: "slow down",
 	}
 }
 
@@ -162,8 +165,7 @@ func TestSeededPlans(t *testing.T) {
 	each(t, func(t *testing.T, b *bench) {
 		type row struct {
 			ID, Name string
-			Messages int64
-			Window   string
+			Limits   []Limit
 		}
 		var got []row
 		for _, p := range list(t, b.Plans(t.Context(), PlanFilter{}, sqldb.TimeKey{})) {
@@ -173,21 +175,25 @@ func TestSeededPlans(t *testing.T) {
 			if want := uniquename.Of(p.DisplayName); forms != want {
 				t.Errorf("the forms of %s are %+v, want %+v", p.DisplayName, forms, want)
 			}
-			got = append(got, row{p.ID, p.DisplayName, p.QuotaMessages, p.QuotaWindow})
+			got = append(got, row{p.ID, p.DisplayName, p.Limits})
 			name := strings.ToUpper(p.DisplayName)
-			if found := list(t, b.Plans(t.Context(), PlanFilter{DisplayName: &name}, sqldb.TimeKey{})); len(found) != 1 || found[0] != p {
+			if found := list(t, b.Plans(t.Context(), PlanFilter{DisplayName: &name}, sqldb.TimeKey{})); len(found) != 1 || !cmp.Equal(found[0], p) {
 				t.Errorf("Plans(%s) = %v, want %v", name, found, p)
 			}
 		}
+		quota := func(amount int64, name, window string) []Limit {
+			return []Limit{{Name: name, Kind: KindQuota, Unit: "MESSAGES", Amount: amount, Window: window, OnOutage: "ALLOW", Reaction: "DROP"}}
+		}
 		want := []row{
-			{"unlimited", "Unlimited", 0, ""},
-			{"gold", "Gold", 5000, "MINUTE"},
-			{"silver", "Silver", 2000, "MINUTE"},
-			{"bronze", "Bronze", 1000, "MINUTE"},
-			{"async-unlimited", "AsyncUnlimited", 0, ""},
-			{"async-gold", "AsyncGold", 50000, "DAY"},
-			{"async-silver", "AsyncSilver", 25000, "DAY"},
-			{"async-bronze", "AsyncBronze", 5000, "DAY"},
+			{"unlimited", "Unlimited", nil},
+			{"gold", "Gold", quota(5000, "messages-per-minute", "MINUTE")},
+			{"silver", "Silver", quota(2000, "messages-per-minute", "MINUTE")},
+			{"bronze", "Bronze", quota(1000, "messages-per-minute", "MINUTE")},
+			{"async-unlimited", "AsyncUnlimited", nil},
+			{"async-gold", "AsyncGold", quota(50000, "messages-per-day", "DAY")},
+			{"async-silver", "AsyncSilver", quota(25000, "messages-per-day", "DAY")},
+			{"async-bronze", "AsyncBronze", quota(5000, "messages-per-day", "DAY")},
+			{DefaultSubscriptionless, "AsyncDefaultSubscriptionless", quota(10000, "messages-per-day", "DAY")},
 		}
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("plans (-want +got):\n%s", diff)
@@ -195,17 +201,38 @@ func TestSeededPlans(t *testing.T) {
 	})
 }
 
+// oneOfEach has a limit of each kind, with all of its fields set.
+var oneOfEach = []Limit{
+	{Name: "r", Kind: KindRate, Unit: "BYTES", Amount: 5, Per: time.Second, Burst: 7, Direction: "FROM_CLIENT", PerConnection: true,
+		LongestPause: time.Minute, Reaction: "PAUSE", Observe: true},
+	{Name: "q", Kind: KindQuota, Unit: "SESSIONS", Amount: 1e15, Window: "MONTH", OnOutage: "REFUSE", Reaction: "REFUSE"},
+	{Name: "c", Kind: KindConnections, Amount: 3, Reaction: "CLOSE_OLDEST"},
+	{Name: "m", Kind: KindMessageSize, Amount: 1 << 30, Reaction: "CLOSE"},
+	{Name: "a", Kind: KindSessionAge, Amount: int64(time.Hour), Reaction: "CLOSE"},
+}
+
+// unused allows a plan to be removed that nothing uses.
+func unused(_ Plan, use PlanUse) error {
+	if use != (PlanUse{}) {
+		return fault.Precondition("in use: %+v", use)
+	}
+	return nil
+}
+
 func TestPlan(t *testing.T) {
 	each(t, func(t *testing.T, b *bench) {
 		ctx := t.Context()
-		p, err := b.CreatePlan(ctx, Plan{DisplayName: "Platinum", Description: "Much.", QuotaMessages: 9, QuotaWindow: "HOUR"})
+		p, err := b.CreatePlan(ctx, Plan{
+			DisplayName: "Platinum", Description: "Much.", Billing: "COMMERCIAL", PriceLabel: "1 EUR",
+			Attributes: []Attribute{{"Plan Type", "x"}, {"b", ""}}, Limits: oneOfEach,
+		})
 		must(t, err)
 		if p.ID == "" || p.Etag != 1 || !p.CreatedAt.Equal(b.now()) || !p.UpdatedAt.Equal(b.now()) {
 			t.Errorf("CreatePlan = %+v, want an id, the etag 1 and the time", p)
 		}
 		check := func(when string) {
 			t.Helper()
-			if got, err := b.Plan(ctx, p.ID); err != nil || got != p {
+			if got, err := b.Plan(ctx, p.ID); err != nil || !cmp.Equal(got, p) {
 				t.Errorf("Plan %s = %+v, %v, want %+v", when, got, err, p)
 			}
 			b.wantEvent(when, &backplanev1.RouteEvent{Plans: []*catalogv1.Plan{p.Message()}})
@@ -221,26 +248,85 @@ func TestPlan(t *testing.T) {
 		refused(t, "CreatePlan of a name that looks like one", err, codes.AlreadyExists, `plan.display_name: "cope" looks like a name that is taken`)
 		rename := func(name string) (Plan, error) {
 			return b.UpdatePlan(ctx, p.ID, func(old Plan) (Plan, error) {
-				old.DisplayName, old.QuotaMessages, old.QuotaWindow = name, 0, ""
+				old.DisplayName, old.Billing, old.PriceLabel, old.Attributes, old.Limits = name, "FREE", "", nil, oneOfEach[:1]
 				return old, nil
 			})
 		}
 		_, err = rename("gOLD")
 		refused(t, "UpdatePlan to a name that is taken", err, codes.AlreadyExists, `"gOLD" is taken`)
-		p.DisplayName, p.QuotaMessages, p.QuotaWindow, p.Etag, p.UpdatedAt = "PLATINUM", 0, "", 2, b.tick()
-		if got, err := rename("PLATINUM"); err != nil || got != p {
+		p.DisplayName, p.Etag, p.UpdatedAt = "PLATINUM", 2, b.tick()
+		p.Billing, p.PriceLabel, p.Attributes, p.Limits = "FREE", "", nil, oneOfEach[:1]
+		if got, err := rename("PLATINUM"); err != nil || !cmp.Equal(got, p) {
 			t.Errorf("UpdatePlan = %+v, %v, want %+v", got, err, p)
 		}
 		check("after its update")
 		stop := fault.Aborted("stop")
 		_, err = b.UpdatePlan(ctx, p.ID, func(old Plan) (Plan, error) { return old, stop })
 		refused(t, "UpdatePlan that edit refuses", err, codes.Aborted, "stop")
-		refused(t, "DeletePlan that check refuses", b.DeletePlan(ctx, p.ID, func(Plan) error { return stop }), codes.Aborted, "stop")
+		refused(t, "DeletePlan that check refuses", b.DeletePlan(ctx, p.ID, func(Plan, PlanUse) error { return stop }), codes.Aborted, "stop")
 		check("after refusals")
-		must(t, b.DeletePlan(ctx, p.ID, allow[Plan]))
+		must(t, b.DeletePlan(ctx, p.ID, unused))
 		b.wantEvent("the end", &backplanev1.RouteEvent{RemovedPlans: []string{"plans/" + p.ID}})
 		_, err = b.Plan(ctx, p.ID)
 		refused(t, "Plan after its end", err, codes.NotFound, p.ID)
-		refused(t, "DeletePlan after its end", b.DeletePlan(ctx, p.ID, allow[Plan]), codes.NotFound, p.ID)
+		refused(t, "DeletePlan after its end", b.DeletePlan(ctx, p.ID, unused), codes.NotFound, p.ID)
+	})
+}
+
+func TestLimitMessage(t *testing.T) {
+	want := []*catalogv1.Limit{
+		{Name: "r", Reaction: catalogv1.Limit_REACTION_PAUSE, Observe: true, Kind: &catalogv1.Limit_Rate{Rate: &catalogv1.Rate{
+			Unit: catalogv1.Unit_UNIT_BYTES, Amount: 5, Per: durationpb.New(time.Second), Burst: 7,
+			Direction: catalogv1.Direction_DIRECTION_FROM_CLIENT, PerConnection: true, LongestPause: durationpb.New(time.Minute),
+		}}},
+		{Name: "q", Reaction: catalogv1.Limit_REACTION_REFUSE, Kind: &catalogv1.Limit_Quota{Quota: &catalogv1.Quota{
+			Unit: catalogv1.Unit_UNIT_SESSIONS, Amount: 1e15, Window: catalogv1.Quota_WINDOW_MONTH, OnOutage: catalogv1.Quota_OUTAGE_REFUSE,
+		}}},
+		{Name: "c", Reaction: catalogv1.Limit_REACTION_CLOSE_OLDEST, Kind: &catalogv1.Limit_Connections{Connections: &catalogv1.Connections{Most: 3}}},
+		{Name: "m", Reaction: catalogv1.Limit_REACTION_CLOSE, Kind: &catalogv1.Limit_MessageSize{MessageSize: &catalogv1.MessageSize{Bytes: 1 << 30}}},
+		{Name: "a", Reaction: catalogv1.Limit_REACTION_CLOSE, Kind: &catalogv1.Limit_SessionAge{SessionAge: &catalogv1.SessionAge{Age: durationpb.New(time.Hour)}}},
+	}
+	for i, l := range oneOfEach {
+		if diff := cmp.Diff(want[i], l.Message(), protocmp.Transform()); diff != "" {
+			t.Errorf("Message of %+v (-want +got):\n%s", l, diff)
+		}
+	}
+}
+
+func TestPlanUse(t *testing.T) {
+	each(t, func(t *testing.T, b *bench) {
+		ctx := t.Context()
+		want := func(id string, want PlanUse) {
+			t.Helper()
+			if got, err := b.PlanUse(ctx, id); err != nil || got != want {
+				t.Errorf("PlanUse(%s) = %+v, %v, want %+v", id, got, err, want)
+			}
+			var seen PlanUse
+			err := b.DeletePlan(ctx, id, func(_ Plan, use PlanUse) error {
+				seen = use
+				return fault.Aborted("stop")
+			})
+			refused(t, "DeletePlan of "+id, err, codes.Aborted, "stop")
+			if seen != want {
+				t.Errorf("DeletePlan(%s) tells %+v, want %+v", id, seen, want)
+			}
+		}
+		a := b.api("ann", "Echo", "/echo")
+		for i, v := range []Version{
+			{Plans: []string{"gold", "silver"}, TrafficPlan: "gold"},
+			{Plans: []string{"gold"}, TrafficPlan: "silver", Subscriptionless: true},
+			{Subscriptionless: true},
+		} {
+			v.APIID, v.Version = a.ID, strconv.Itoa(i)
+			_, err := b.CreateVersion(ctx, everything, v, allow[API])
+			must(t, err)
+		}
+		want("gold", PlanUse{Offers: 2, Traffic: 1})
+		want("silver", PlanUse{Offers: 1, Traffic: 1})
+		want("bronze", PlanUse{})
+		want(DefaultSubscriptionless, PlanUse{Subscriptionless: 2})
+		_, err := b.PlanUse(ctx, "none")
+		refused(t, "PlanUse of none", err, codes.NotFound, "plans/none not found")
+		must(t, b.DeletePlan(ctx, "bronze", unused))
 	})
 }

@@ -45,7 +45,16 @@ type Version struct {
 	// AdvertisedHosts are those of the installation, in order, if BackendHost is
 	// HostClient.
 	AdvertisedHosts []string
-	State           string
+	// TrafficPlan is the id of the plan of all the version's traffic, or empty.
+	TrafficPlan string
+	// Subscriptionless is whether applications need no subscription.
+	Subscriptionless bool
+	// MaxMessageBytes is 0 for what gateways allow.
+	MaxMessageBytes int64
+	// ErrorTemplate is a value of the enum ErrorFrames.Template without its prefix, or
+	// empty for the default; ErrorText is the text of TEXT.
+	ErrorTemplate, ErrorText string
+	State                    string
 	// ChangeNumber is the number of the change that made the version's route as it
 	// is.
 	ChangeNumber int64
@@ -112,7 +121,9 @@ func (v Version) ListKey() sqldb.TimeKey {
 
 const selectVersion = `
 	SELECT v.id, v.version, v.description, v.tags, v.endpoints, v.security, v.plans, v.origins,
-		v.max_session_age, v.backend_host, v.fixed_host, v.advertised_hosts, v.backend_origin, v.pings, v.state, v.change_number, v.etag, v.created_at, v.updated_at,
+		v.max_session_age, v.backend_host, v.fixed_host, v.advertised_hosts, v.backend_origin, v.pings,
+		v.traffic_plan, v.subscriptionless, v.max_message_bytes, v.error_template, v.error_text,
+		v.state, v.change_number, v.etag, v.created_at, v.updated_at,
 		v.api_id, a.display_name, a.context, a.owner, (a.default_version = v.id),
 		(a.default_version = v.id AND a.default_version_paths),
 		CASE WHEN a.default_version = v.id AND a.default_version_paths
@@ -127,7 +138,9 @@ func (s *Store) scanVersion(row sqldb.Row) (Version, error) {
 	var created, updated, age int64
 	err := row.Scan(&v.ID, &v.Version, &v.Description, text(&v.Tags), &sealed,
 		text(&v.Security), text(&v.Plans), text(&v.Origins),
-		&age, &v.BackendHost, &v.FixedHost, text(&v.AdvertisedHosts), &v.BackendOrigin, &v.Pings, &v.State, &v.ChangeNumber, &v.Etag, &created, &updated,
+		&age, &v.BackendHost, &v.FixedHost, text(&v.AdvertisedHosts), &v.BackendOrigin, &v.Pings,
+		&v.TrafficPlan, &v.Subscriptionless, &v.MaxMessageBytes, &v.ErrorTemplate, &v.ErrorText,
+		&v.State, &v.ChangeNumber, &v.Etag, &created, &updated,
 		&v.APIID, &v.DisplayName, &v.Context, &v.Owner, &v.Default, &v.DefaultPaths, &strs)
 	if err == nil {
 		err = s.openEndpoints(&v, sealed)
@@ -230,12 +243,14 @@ func (s *Store) CreateVersion(ctx context.Context, viewer identity.Viewer, v Ver
 		}
 		_, err = tx.ExecContext(ctx, `
 			INSERT INTO version (id, api_id, version, description, tags, endpoints, security, plans, origins,
-				max_session_age, backend_host, fixed_host, advertised_hosts, backend_origin, pings, state, change_number,
+				max_session_age, backend_host, fixed_host, advertised_hosts, backend_origin, pings,
+				traffic_plan, subscriptionless, max_message_bytes, error_template, error_text, state, change_number,
 				etag, created_at, updated_at)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, 0, 1, $17, $17)`,
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, 0, 1, $22, $22)`,
 			v.ID, v.APIID, v.Version, v.Description, text(&v.Tags), sealed,
 			text(&v.Security), text(&v.Plans), text(&v.Origins), int64(v.MaxSessionAge),
-			v.BackendHost, v.FixedHost, s.hostsOf(v), v.BackendOrigin, v.Pings, v.State, tx.Time.UnixMicro())
+			v.BackendHost, v.FixedHost, s.hostsOf(v), v.BackendOrigin, v.Pings,
+			v.TrafficPlan, v.Subscriptionless, v.MaxMessageBytes, v.ErrorTemplate, v.ErrorText, v.State, tx.Time.UnixMicro())
 		if err != nil {
 			return change.Record{}, err
 		}
@@ -281,17 +296,33 @@ func checkNew(ctx context.Context, tx *change.Tx, api API, v Version) error {
 func checkPlans(ctx context.Context, tx *change.Tx, v Version) error {
 	var wrong []fault.Violation
 	for i, id := range v.Plans {
-		exists, err := sqldb.Exists(ctx, tx, `SELECT EXISTS (SELECT 1 FROM plan WHERE id = $1)`, id)
-		if err != nil {
-			return fmt.Errorf("look for plan %q: %w", id, err)
+		if err := wantPlan(ctx, tx, id, fmt.Sprintf("version.plans[%d]", i), &wrong); err != nil {
+			return err
 		}
-		if !exists {
-			wrong = append(wrong, fault.Violation{
-				Field: fmt.Sprintf("version.plans[%d]", i), Message: "there is no " + resourcename.Plan{Plan: id}.String(),
-			})
+	}
+	if v.TrafficPlan != "" {
+		if err := wantPlan(ctx, tx, v.TrafficPlan, "version.traffic_plan", &wrong); err != nil {
+			return err
+		}
+	}
+	if v.Subscriptionless {
+		if err := wantPlan(ctx, tx, DefaultSubscriptionless, "version.subscriptionless", &wrong); err != nil {
+			return err
 		}
 	}
 	return fault.InvalidAll(wrong...)
+}
+
+// wantPlan adds to wrong that there is no plan with this id, which a field needs.
+func wantPlan(ctx context.Context, tx *change.Tx, id, field string, wrong *[]fault.Violation) error {
+	exists, err := sqldb.Exists(ctx, tx, `SELECT EXISTS (SELECT 1 FROM plan WHERE id = $1)`, id)
+	if err != nil {
+		return fmt.Errorf("look for plan %q: %w", id, err)
+	}
+	if !exists {
+		*wrong = append(*wrong, fault.Violation{Field: field, Message: "there is no " + resourcename.Plan{Plan: id}.String()})
+	}
+	return nil
 }
 
 // UpdateVersion makes a version that viewer may see what edit makes of it: all but its
@@ -316,11 +347,13 @@ func (s *Store) UpdateVersion(ctx context.Context, viewer identity.Viewer, name 
 		_, err = tx.ExecContext(ctx, `
 			UPDATE version SET description = $1, tags = $2, endpoints = $3, security = $4,
 				plans = $5, origins = $6, max_session_age = $7, backend_host = $8, fixed_host = $9,
-				advertised_hosts = $10, backend_origin = $11, pings = $12, state = $13, etag = etag + 1, updated_at = $14
-			WHERE id = $15`,
+				advertised_hosts = $10, backend_origin = $11, pings = $12, traffic_plan = $13, subscriptionless = $14,
+				max_message_bytes = $15, error_template = $16, error_text = $17, state = $18, etag = etag + 1, updated_at = $19
+			WHERE id = $20`,
 			v.Description, text(&v.Tags), sealed, text(&v.Security),
 			text(&v.Plans), text(&v.Origins), int64(v.MaxSessionAge), v.BackendHost, v.FixedHost,
-			s.hostsOf(v), v.BackendOrigin, v.Pings, v.State, tx.Time.UnixMicro(), v.ID)
+			s.hostsOf(v), v.BackendOrigin, v.Pings, v.TrafficPlan, v.Subscriptionless,
+			v.MaxMessageBytes, v.ErrorTemplate, v.ErrorText, v.State, tx.Time.UnixMicro(), v.ID)
 		if err != nil {
 			return change.Record{}, err
 		}

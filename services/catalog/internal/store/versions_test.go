@@ -53,9 +53,11 @@ func TestVersion(t *testing.T) {
 		got := update(func(v *Version) {
 			v.Description, v.Tags, v.Sandbox, v.Plans, v.Origins = "", []string{"c"}, nil, nil, nil
 			v.Security, v.MaxSessionAge, v.State = []SecurityScheme{{Type: SchemeNone}}, 0, Published
+			v.TrafficPlan, v.Subscriptionless, v.MaxMessageBytes, v.ErrorTemplate, v.ErrorText = "", false, 0, "", ""
 		})
 		want.Description, want.Tags, want.Sandbox, want.Plans, want.Origins = "", []string{"c"}, nil, nil, nil
 		want.Security, want.MaxSessionAge, want.State = []SecurityScheme{{Type: SchemeNone}}, 0, Published
+		want.TrafficPlan, want.Subscriptionless, want.MaxMessageBytes, want.ErrorTemplate, want.ErrorText = "", false, 0, "", ""
 		want.ChangeNumber, want.Etag, want.UpdatedAt = 3, 2, b.now()
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("UpdateVersion (-want +got):\n%s", diff)
@@ -128,12 +130,17 @@ func TestVersionRefusals(t *testing.T) {
 			return old, nil
 		})
 		refused(t, "UpdateVersion", err, codes.InvalidArgument, "version.plans[1]: there is no plans/nonesuch")
-		refused(t, "DeletePlan", b.DeletePlan(ctx, "gold", allow[Plan]), codes.FailedPrecondition, "a version offers plans/gold")
-		must(t, b.DeletePlan(ctx, "bronze", allow[Plan]))
-		for i := 1; i < MaxVersions; i++ {
+		bad = sample(a, "2")
+		bad.TrafficPlan = "nonesuch"
+		refused(t, "CreateVersion", create(bad), codes.InvalidArgument, "version.traffic_plan: there is no plans/nonesuch")
+		bad = sample(a, "2")
+		must(t, b.DeleteVersion(ctx, ann, v.Name(), allow[Version]))
+		must(t, b.DeletePlan(ctx, DefaultSubscriptionless, unused))
+		refused(t, "CreateVersion", create(bad), codes.InvalidArgument, "version.subscriptionless: there is no plans/async-default-subscriptionless")
+		for i := range MaxVersions {
 			must(t, create(Version{APIID: a.ID, Version: fmt.Sprintf("2.%d", i)}))
 		}
-		refused(t, "CreateVersion", create(sample(a, "3")), codes.FailedPrecondition, "has 200 versions")
+		refused(t, "CreateVersion", create(Version{APIID: a.ID, Version: "3"}), codes.FailedPrecondition, "has 200 versions")
 	})
 }
 

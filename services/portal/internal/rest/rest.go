@@ -64,6 +64,7 @@ func New(ctx context.Context, s Services) (*Handler, error) {
 		subscriptionv1.File_tidegate_subscription_v1_application_service_proto,
 		subscriptionv1.File_tidegate_subscription_v1_subscription_service_proto,
 		usagev1.File_tidegate_usage_v1_usage_service_proto,
+		usagev1.File_tidegate_usage_v1_quota_service_proto,
 		gatewayv1.File_tidegate_gateway_v1_session_service_proto,
 		changev1.File_tidegate_change_v1_change_service_proto,
 	)
@@ -95,6 +96,7 @@ func New(ctx context.Context, s Services) (*Handler, error) {
 		subscriptionrest.RegisterApplicationServiceHandlerClient(ctx, h.mux, subscriptionv1.NewApplicationServiceClient(s.Subscription)),
 		subscriptionrest.RegisterSubscriptionServiceHandlerClient(ctx, h.mux, subscriptionv1.NewSubscriptionServiceClient(s.Subscription)),
 		usagerest.RegisterUsageServiceHandlerClient(ctx, h.mux, usagev1.NewUsageServiceClient(s.Subscription)),
+		usagerest.RegisterQuotaServiceHandlerClient(ctx, h.mux, usagev1.NewQuotaServiceClient(s.Subscription)),
 		gatewayrest.RegisterSessionServiceHandlerServer(ctx, h.mux, s.Sessions),
 		changerest.RegisterChangeServiceHandlerServer(ctx, h.mux, s.Changes),
 	)

@@ -18,6 +18,7 @@ import (
 	"github.com/tidegatehq/tidegate/services/subscription/internal/api/applications"
 	"github.com/tidegatehq/tidegate/services/subscription/internal/api/grants"
 	"github.com/tidegatehq/tidegate/services/subscription/internal/api/oauth2"
+	"github.com/tidegatehq/tidegate/services/subscription/internal/api/quota"
 	"github.com/tidegatehq/tidegate/services/subscription/internal/api/usage"
 	"github.com/tidegatehq/tidegate/services/subscription/internal/api/users"
 	"github.com/tidegatehq/tidegate/services/subscription/internal/catalogwatch"
@@ -51,6 +52,7 @@ type Parts struct {
 // services.
 func Register(p Parts, forUsers, forServices grpc.ServiceRegistrar) {
 	reports := usage.New(p.Store, p.Catalog, p.Log)
+	quotas := quota.New(p.Store, p.Catalog, p.Now)
 	usersAPI := users.New(p.Store, p.Issuer, p.Passwords, p.PasswordRules, p.RefreshTokens, p.SignIns, p.Lockout, p.Security)
 	apps := applications.New(p.Store, p.Catalog, p.Now, p.Security)
 	for _, api := range []interface{ Register(grpc.ServiceRegistrar) }{
@@ -58,11 +60,13 @@ func Register(p Parts, forUsers, forServices grpc.ServiceRegistrar) {
 		oauth2.New(p.Store, p.Issuer, p.Keys, p.Security),
 		apps,
 		reports,
+		quotas,
 	} {
 		api.Register(forUsers)
 		api.Register(forServices)
 	}
 	reports.RegisterInternal(forServices)
+	quotas.RegisterInternal(forServices)
 	usersAPI.RegisterInternal(forServices)
 	apps.RegisterInternal(forServices)
 	grants.New(p.Store, p.Changes, p.Issuer, p.Now).RegisterInternal(forServices)
@@ -78,6 +82,8 @@ func Resource(row any) proto.Message {
 		return users.Resource(row)
 	case store.SigningKey:
 		return oauth2.Resource(row)
+	case store.QuotaUse:
+		return quota.Resource(row)
 	default:
 		return applications.Resource(row)
 	}
@@ -88,7 +94,7 @@ func Resource(row any) proto.Message {
 func Rules() identity.Rules {
 	rules := change.Rules()
 	for _, more := range []identity.Rules{
-		users.Rules(), oauth2.Rules(), applications.Rules(), usage.Rules(), grants.Rules(), access.Rules(),
+		users.Rules(), oauth2.Rules(), applications.Rules(), usage.Rules(), quota.Rules(), grants.Rules(), access.Rules(),
 	} {
 		maps.Copy(rules, more)
 	}

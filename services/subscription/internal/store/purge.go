@@ -32,6 +32,11 @@ const (
 	counts = 48 * time.Hour
 	// devices is how long a device is remembered after it was last signed in from.
 	devices = 180 * 24 * time.Hour
+	// quotaWindows is how long after its end a quota's window is known, while gateways say
+	// what they spent of it last.
+	quotaWindows = 10 * time.Minute
+	// quotaEvents is how long it is known when quotas came to a share of their amount.
+	quotaEvents = 90 * 24 * time.Hour
 )
 
 // purgeRows is how many rows one transaction deletes, so that writers do not wait
@@ -84,6 +89,11 @@ func (s *Store) Purge(ctx context.Context, keep Retention) error {
 				SELECT hour, bounded FROM record_count WHERE hour < $1 ORDER BY hour, bounded LIMIT $2)`},
 		{"usage", now.Add(-lasting(keep.Usage)), `
 			DELETE FROM usage WHERE hour IN (SELECT hour FROM usage WHERE hour < $1 ORDER BY hour LIMIT $2) AND hour < $1`},
+		{"windows of quotas", now.Add(-quotaWindows), `
+			DELETE FROM quota_window WHERE (id, start_at) IN (SELECT id, start_at FROM quota_window WHERE end_at < $1 LIMIT $2)`},
+		{"events of quotas", now.Add(-quotaEvents), `
+			DELETE FROM quota_event WHERE (id, start_at, percent) IN (
+				SELECT id, start_at, percent FROM quota_event WHERE noted_at < $1 LIMIT $2)`},
 		{"former owners", now.Add(-max(lasting(keep.Records), lasting(keep.Refusals), lasting(keep.Usage))).Add(-reports), `
 			DELETE FROM former_owner WHERE name IN (SELECT name FROM former_owner WHERE ended_at < $1 LIMIT $2)`},
 		{"former names", now.Add(-max(lasting(keep.Records), lasting(keep.Refusals), lasting(keep.Usage))).Add(-reports), `

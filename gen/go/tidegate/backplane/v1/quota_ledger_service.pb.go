@@ -139,7 +139,14 @@ type QuotaDemand struct {
 	Want int64 `protobuf:"varint,7,opt,name=want,proto3" json:"want,omitempty"`
 	// Whether the gateway gives back what it has not spent: it stops, the quota no longer
 	// applies, or the window is over.
-	GiveBack      bool `protobuf:"varint,8,opt,name=give_back,json=giveBack,proto3" json:"give_back,omitempty"`
+	GiveBack bool `protobuf:"varint,8,opt,name=give_back,json=giveBack,proto3" json:"give_back,omitempty"`
+	// Whether the gateway does not know what it spent of the window before: it has opened the
+	// quota. spent is then what it has spent since, and is not taken: it is taken with the
+	// next demand, which adds it to the spent of the answer.
+	Opens bool `protobuf:"varint,9,opt,name=opens,proto3" json:"opens,omitempty"`
+	// Whether the gateway has reported its usage since it opened the quota; see
+	// QuotaSlice.report_usage.
+	UsageReported bool `protobuf:"varint,10,opt,name=usage_reported,json=usageReported,proto3" json:"usage_reported,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -230,6 +237,20 @@ func (x *QuotaDemand) GetGiveBack() bool {
 	return false
 }
 
+func (x *QuotaDemand) GetOpens() bool {
+	if x != nil {
+		return x.Opens
+	}
+	return false
+}
+
+func (x *QuotaDemand) GetUsageReported() bool {
+	if x != nil {
+		return x.UsageReported
+	}
+	return false
+}
+
 // TakeQuotaRequest has the demands of one start of a gateway.
 type TakeQuotaRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -238,7 +259,10 @@ type TakeQuotaRequest struct {
 	// A new id at every start of the gateway. 1 to 64 characters.
 	BootId string `protobuf:"bytes,2,opt,name=boot_id,json=bootId,proto3" json:"boot_id,omitempty"`
 	// 1 to 1000 demands, each of another key and window.
-	Demands       []*QuotaDemand `protobuf:"bytes,3,rep,name=demands,proto3" json:"demands,omitempty"`
+	Demands []*QuotaDemand `protobuf:"bytes,3,rep,name=demands,proto3" json:"demands,omitempty"`
+	// Rises with each call of this start. A call that is overtaken by a later one changes
+	// nothing. 1 to 2^63-1.
+	Sequence      int64 `protobuf:"varint,4,opt,name=sequence,proto3" json:"sequence,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -292,6 +316,13 @@ func (x *TakeQuotaRequest) GetDemands() []*QuotaDemand {
 		return x.Demands
 	}
 	return nil
+}
+
+func (x *TakeQuotaRequest) GetSequence() int64 {
+	if x != nil {
+		return x.Sequence
+	}
+	return 0
 }
 
 // TakeQuotaResponse answers the demands in their order.
@@ -360,9 +391,14 @@ type QuotaSlice struct {
 	Granted int64 `protobuf:"varint,3,opt,name=granted,proto3" json:"granted,omitempty"`
 	// Whether there is nothing left to give now.
 	UsedUp bool `protobuf:"varint,4,opt,name=used_up,json=usedUp,proto3" json:"used_up,omitempty"`
-	// What all gateways have said that they spent in the window, and what was given back by
-	// a reset.
-	Used          int64 `protobuf:"varint,5,opt,name=used,proto3" json:"used,omitempty"`
+	// What all gateways have said that they spent in the window, less what a reset took back.
+	Used int64 `protobuf:"varint,5,opt,name=used,proto3" json:"used,omitempty"`
+	// What this start of the gateway has said that it spent in the window.
+	Spent int64 `protobuf:"varint,6,opt,name=spent,proto3" json:"spent,omitempty"`
+	// Whether nothing was given because nothing is known of the window: it would begin with
+	// what usage says that passed in it already, so the gateway reports its usage and makes
+	// the demand again.
+	ReportUsage   bool `protobuf:"varint,7,opt,name=report_usage,json=reportUsage,proto3" json:"report_usage,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -432,6 +468,20 @@ func (x *QuotaSlice) GetUsed() int64 {
 	return 0
 }
 
+func (x *QuotaSlice) GetSpent() int64 {
+	if x != nil {
+		return x.Spent
+	}
+	return 0
+}
+
+func (x *QuotaSlice) GetReportUsage() bool {
+	if x != nil {
+		return x.ReportUsage
+	}
+	return false
+}
+
 var File_tidegate_backplane_v1_quota_ledger_service_proto protoreflect.FileDescriptor
 
 const file_tidegate_backplane_v1_quota_ledger_service_proto_rawDesc = "" +
@@ -445,7 +495,7 @@ const file_tidegate_backplane_v1_quota_ledger_service_proto_rawDesc = "" +
 	"\x04unit\x18\x04 \x01(\x0e2\x19.tidegate.catalog.v1.UnitB\f\xbaH\t\x82\x01\x06\x18\x01\x18\x02\x18\x04R\x04unit\x12E\n" +
 	"\x06window\x18\x05 \x01(\x0e2!.tidegate.catalog.v1.Quota.WindowB\n" +
 	"\xbaH\a\x82\x01\x04\x10\x01 \x00R\x06window\x12\x18\n" +
-	"\aobserve\x18\x06 \x01(\bR\aobserve\"\xcd\x02\n" +
+	"\aobserve\x18\x06 \x01(\bR\aobserve\"\x8a\x03\n" +
 	"\vQuotaDemand\x129\n" +
 	"\x03key\x18\x01 \x01(\v2\x1f.tidegate.backplane.v1.QuotaKeyB\x06\xbaH\x03\xc8\x01\x01R\x03key\x12\x1d\n" +
 	"\x04plan\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x98\xea0\x01R\x04plan\x12\x1f\n" +
@@ -454,15 +504,19 @@ const file_tidegate_backplane_v1_quota_ledger_service_proto_rawDesc = "" +
 	"\x04time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12&\n" +
 	"\x05spent\x18\x06 \x01(\x03B\x10\xbaH\r\"\v\x18\x80\x80\x9a\xa6\xea\xaf\xe3\x01(\x00R\x05spent\x12$\n" +
 	"\x04want\x18\a \x01(\x03B\x10\xbaH\r\"\v\x18\x80\x80\x9a\xa6\xea\xaf\xe3\x01(\x00R\x04want\x12\x1b\n" +
-	"\tgive_back\x18\b \x01(\bR\bgiveBack\"\xa6\x01\n" +
+	"\tgive_back\x18\b \x01(\bR\bgiveBack\x12\x14\n" +
+	"\x05opens\x18\t \x01(\bR\x05opens\x12%\n" +
+	"\x0eusage_reported\x18\n" +
+	" \x01(\bR\rusageReported\"\xcb\x01\n" +
 	"\x10TakeQuotaRequest\x12#\n" +
 	"\agateway\x18\x01 \x01(\tB\t\xbaH\x06r\x04\xd8\xea0\x01R\agateway\x12\"\n" +
 	"\aboot_id\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x06bootId\x12I\n" +
-	"\ademands\x18\x03 \x03(\v2\".tidegate.backplane.v1.QuotaDemandB\v\xbaH\b\x92\x01\x05\b\x01\x10\xe8\aR\ademands\"\x8b\x01\n" +
+	"\ademands\x18\x03 \x03(\v2\".tidegate.backplane.v1.QuotaDemandB\v\xbaH\b\x92\x01\x05\b\x01\x10\xe8\aR\ademands\x12#\n" +
+	"\bsequence\x18\x04 \x01(\x03B\a\xbaH\x04\"\x02(\x01R\bsequence\"\x8b\x01\n" +
 	"\x11TakeQuotaResponse\x129\n" +
 	"\x06slices\x18\x01 \x03(\v2!.tidegate.backplane.v1.QuotaSliceR\x06slices\x12;\n" +
 	"\vserver_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"serverTime\"\xc5\x01\n" +
+	"serverTime\"\xfe\x01\n" +
 	"\n" +
 	"QuotaSlice\x129\n" +
 	"\n" +
@@ -470,7 +524,9 @@ const file_tidegate_backplane_v1_quota_ledger_service_proto_rawDesc = "" +
 	"\bend_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\aendTime\x12\x18\n" +
 	"\agranted\x18\x03 \x01(\x03R\agranted\x12\x17\n" +
 	"\aused_up\x18\x04 \x01(\bR\x06usedUp\x12\x12\n" +
-	"\x04used\x18\x05 \x01(\x03R\x04used2t\n" +
+	"\x04used\x18\x05 \x01(\x03R\x04used\x12\x14\n" +
+	"\x05spent\x18\x06 \x01(\x03R\x05spent\x12!\n" +
+	"\freport_usage\x18\a \x01(\bR\vreportUsage2t\n" +
 	"\x12QuotaLedgerService\x12^\n" +
 	"\tTakeQuota\x12'.tidegate.backplane.v1.TakeQuotaRequest\x1a(.tidegate.backplane.v1.TakeQuotaResponseB\xf3\x01\n" +
 	"\x19com.tidegate.backplane.v1B\x17QuotaLedgerServiceProtoP\x01ZGgithub.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1;backplanev1\xa2\x02\x03TBX\xaa\x02\x15Tidegate.Backplane.V1\xca\x02\x15Tidegate\\Backplane\\V1\xe2\x02!Tidegate\\Backplane\\V1\\GPBMetadata\xea\x02\x17Tidegate::Backplane::V1b\x06proto3"

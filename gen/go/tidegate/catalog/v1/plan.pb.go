@@ -218,7 +218,7 @@ var File_tidegate_catalog_v1_plan_proto protoreflect.FileDescriptor
 
 const file_tidegate_catalog_v1_plan_proto_rawDesc = "" +
 	"\n" +
-	"\x1etidegate/catalog/v1/plan.proto\x12\x13tidegate.catalog.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1ftidegate/catalog/v1/limit.proto\x1a\x1dtidegate/rules/v1/rules.proto\"\x87\x06\n" +
+	"\x1etidegate/catalog/v1/plan.proto\x12\x13tidegate.catalog.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1ftidegate/catalog/v1/limit.proto\x1a\x1dtidegate/rules/v1/rules.proto\"\xe9\x06\n" +
 	"\x04Plan\x12\x1e\n" +
 	"\x04name\x18\x01 \x01(\tB\n" +
 	"\xe0A\b\xbaH\x04r\x02\x18dR\x04name\x12/\n" +
@@ -232,10 +232,11 @@ const file_tidegate_catalog_v1_plan_proto_rawDesc = "" +
 	"updateTime\x12\x1b\n" +
 	"\x04etag\x18\b \x01(\tB\a\xbaH\x04r\x02\x18@R\x04etag\x12(\n" +
 	"\vprice_label\x18\t \x01(\tB\a\xbaH\x04r\x02\x18dR\n" +
-	"priceLabel\x12v\n" +
+	"priceLabel\x12\xd7\x01\n" +
 	"\n" +
 	"attributes\x18\n" +
-	" \x03(\v2).tidegate.catalog.v1.Plan.AttributesEntryB+\xbaH(\x9a\x01%\x10\x14\"\x1ar\x182\x16^[A-Za-z0-9_.-]{1,50}$*\x05r\x03\x18\xff\x01R\n" +
+	" \x03(\v2).tidegate.catalog.v1.Plan.AttributesEntryB\x8b\x01\xbaH\x87\x01\x9a\x01\x83\x01\x10\x14\"x\xba\x01u\n" +
+	"\x0eattribute_name\x12;must have a name of 1 to 50 characters of A-Z a-z 0-9 _ . -\x1a&this.matches('^[A-Za-z0-9_.-]{1,50}$')*\x05r\x03\x18\xff\x01R\n" +
 	"attributes\x1a=\n" +
 	"\x0fAttributesEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +

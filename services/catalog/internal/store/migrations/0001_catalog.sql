@@ -10,8 +10,10 @@ CREATE TABLE plan (
 	display_skeleton TEXT COLLATE "C" NOT NULL,
 	display_ascii BOOLEAN NOT NULL,
 	description TEXT COLLATE "C" NOT NULL,
-	quota_messages BIGINT NOT NULL,
-	quota_window TEXT COLLATE "C" NOT NULL,
+	limits TEXT COLLATE "C" NOT NULL,
+	billing TEXT COLLATE "C" NOT NULL,
+	price_label TEXT COLLATE "C" NOT NULL,
+	attributes TEXT COLLATE "C" NOT NULL,
 	etag BIGINT NOT NULL,
 	created_at BIGINT NOT NULL,
 	updated_at BIGINT NOT NULL
@@ -55,6 +57,11 @@ CREATE TABLE version (
 	advertised_hosts TEXT COLLATE "C" NOT NULL,
 	backend_origin TEXT COLLATE "C" NOT NULL,
 	pings TEXT COLLATE "C" NOT NULL,
+	traffic_plan TEXT COLLATE "C" NOT NULL,
+	subscriptionless BOOLEAN NOT NULL,
+	max_message_bytes BIGINT NOT NULL,
+	error_template TEXT COLLATE "C" NOT NULL,
+	error_text TEXT COLLATE "C" NOT NULL,
 	state TEXT COLLATE "C" NOT NULL,
 	change_number BIGINT NOT NULL, -- number of the change that made its route
 	etag BIGINT NOT NULL,
@@ -65,6 +72,7 @@ CREATE TABLE version (
 -- To users, versions that differ only in case are one.
 CREATE UNIQUE INDEX version_fold ON version (api_id, lower(version));
 CREATE INDEX version_created ON version (created_at, id);
+CREATE INDEX version_traffic_plan ON version (traffic_plan, id);
 CREATE INDEX version_api ON version (api_id, created_at, id);
 
 -- What the installation is called in Via and CDN-Loop: one row, made at the first start.
@@ -95,13 +103,24 @@ CREATE TABLE version_plan (
 );
 CREATE INDEX version_plan_plan ON version_plan (plan_id, version_id);
 
-INSERT INTO plan (id, display_name, display_fold, display_skeleton, display_ascii, description, quota_messages, quota_window, etag, created_at, updated_at)
+INSERT INTO plan (id, display_name, display_fold, display_skeleton, display_ascii, description,
+	limits, billing, price_label, attributes, etag, created_at, updated_at)
 VALUES
-	('unlimited', 'Unlimited', 'unlimited', 'unlirnited', TRUE, 'Any number of messages.', 0, '', 1, 1793491200000001, 1793491200000001),
-	('gold', 'Gold', 'gold', 'gold', TRUE, '5000 messages a minute.', 5000, 'MINUTE', 1, 1793491200000002, 1793491200000002),
-	('silver', 'Silver', 'silver', 'silver', TRUE, '2000 messages a minute.', 2000, 'MINUTE', 1, 1793491200000003, 1793491200000003),
-	('bronze', 'Bronze', 'bronze', 'bronze', TRUE, '1000 messages a minute.', 1000, 'MINUTE', 1, 1793491200000004, 1793491200000004),
-	('async-unlimited', 'AsyncUnlimited', 'asyncunlimited', 'asyncunlirnited', TRUE, 'Any number of events.', 0, '', 1, 1793491200000005, 1793491200000005),
-	('async-gold', 'AsyncGold', 'asyncgold', 'asyncgold', TRUE, '50000 events a day.', 50000, 'DAY', 1, 1793491200000006, 1793491200000006),
-	('async-silver', 'AsyncSilver', 'asyncsilver', 'asyncsilver', TRUE, '25000 events a day.', 25000, 'DAY', 1, 1793491200000007, 1793491200000007),
-	('async-bronze', 'AsyncBronze', 'asyncbronze', 'asyncbronze', TRUE, '5000 events a day.', 5000, 'DAY', 1, 1793491200000008, 1793491200000008);
+	('unlimited', 'Unlimited', 'unlimited', 'unlirnited', TRUE, 'Any number of messages.',
+		'[]', 'FREE', '', '[]', 1, 1793491200000001, 1793491200000001),
+	('gold', 'Gold', 'gold', 'gold', TRUE, '5000 messages a minute.',
+		'[{"name":"messages-per-minute","kind":"quota","unit":"MESSAGES","amount":5000,"window":"MINUTE","on_outage":"ALLOW","reaction":"DROP"}]', 'FREE', '', '[]', 1, 1793491200000002, 1793491200000002),
+	('silver', 'Silver', 'silver', 'silver', TRUE, '2000 messages a minute.',
+		'[{"name":"messages-per-minute","kind":"quota","unit":"MESSAGES","amount":2000,"window":"MINUTE","on_outage":"ALLOW","reaction":"DROP"}]', 'FREE', '', '[]', 1, 1793491200000003, 1793491200000003),
+	('bronze', 'Bronze', 'bronze', 'bronze', TRUE, '1000 messages a minute.',
+		'[{"name":"messages-per-minute","kind":"quota","unit":"MESSAGES","amount":1000,"window":"MINUTE","on_outage":"ALLOW","reaction":"DROP"}]', 'FREE', '', '[]', 1, 1793491200000004, 1793491200000004),
+	('async-unlimited', 'AsyncUnlimited', 'asyncunlimited', 'asyncunlirnited', TRUE, 'Any number of events.',
+		'[]', 'FREE', '', '[]', 1, 1793491200000005, 1793491200000005),
+	('async-gold', 'AsyncGold', 'asyncgold', 'asyncgold', TRUE, '50000 events a day.',
+		'[{"name":"messages-per-day","kind":"quota","unit":"MESSAGES","amount":50000,"window":"DAY","on_outage":"ALLOW","reaction":"DROP"}]', 'FREE', '', '[]', 1, 1793491200000006, 1793491200000006),
+	('async-silver', 'AsyncSilver', 'asyncsilver', 'asyncsilver', TRUE, '25000 events a day.',
+		'[{"name":"messages-per-day","kind":"quota","unit":"MESSAGES","amount":25000,"window":"DAY","on_outage":"ALLOW","reaction":"DROP"}]', 'FREE', '', '[]', 1, 1793491200000007, 1793491200000007),
+	('async-bronze', 'AsyncBronze', 'asyncbronze', 'asyncbronze', TRUE, '5000 events a day.',
+		'[{"name":"messages-per-day","kind":"quota","unit":"MESSAGES","amount":5000,"window":"DAY","on_outage":"ALLOW","reaction":"DROP"}]', 'FREE', '', '[]', 1, 1793491200000008, 1793491200000008),
+	('async-default-subscriptionless', 'AsyncDefaultSubscriptionless', 'asyncdefaultsubscriptionless', 'asyncdefaultsubscriptionless', TRUE, '10000 events a day for an application without a subscription.',
+		'[{"name":"messages-per-day","kind":"quota","unit":"MESSAGES","amount":10000,"window":"DAY","on_outage":"ALLOW","reaction":"DROP"}]', 'FREE', '', '[]', 1, 1793491200000009, 1793491200000009);

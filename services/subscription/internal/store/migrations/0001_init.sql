@@ -312,3 +312,81 @@ CREATE INDEX session_record_application_owner ON session_record (application_own
 CREATE INDEX session_record_version ON session_record (version, ended_at);
 CREATE INDEX session_record_api ON session_record (api, ended_at) WHERE api <> '';
 CREATE INDEX session_record_refused ON session_record (ended_at) WHERE code <> '';
+
+-- A quota in a window; quotas.go says how the amounts are related. The id is made from place,
+-- application, version, unit, kind of window and observe.
+CREATE TABLE quota_window (
+    id                TEXT COLLATE "C" NOT NULL,
+    start_at          BIGINT NOT NULL,
+    end_at            BIGINT NOT NULL,
+    -- Numbers of the API.
+    place             BIGINT NOT NULL,
+    application       TEXT COLLATE "C" NOT NULL,
+    application_owner TEXT COLLATE "C" NOT NULL,
+    version           TEXT COLLATE "C" NOT NULL,
+    unit              BIGINT NOT NULL,
+    window_kind       BIGINT NOT NULL,
+    observe           BOOLEAN NOT NULL,
+    -- Those that the quota was asked for with last.
+    plan              TEXT COLLATE "C" NOT NULL,
+    limit_name        TEXT COLLATE "C" NOT NULL,
+    amount            BIGINT NOT NULL,
+    added             BIGINT NOT NULL,
+    -- What passed in the window before the quota was there.
+    used_before       BIGINT NOT NULL,
+    -- Sums of quota_slice.
+    granted           BIGINT NOT NULL,
+    spent             BIGINT NOT NULL,
+    -- What was spent without a slice.
+    overdrawn         BIGINT NOT NULL,
+    -- What a reset took back of what was used.
+    cleared           BIGINT NOT NULL,
+    -- The highest share, in per cent, that there is an event of.
+    noted             BIGINT NOT NULL,
+    PRIMARY KEY (id, start_at)
+);
+CREATE INDEX quota_window_end ON quota_window (end_at);
+CREATE INDEX quota_window_application_owner ON quota_window (application_owner);
+CREATE INDEX quota_window_version ON quota_window (version);
+
+-- What one start of a gateway was given of a window and has spent, ever.
+CREATE TABLE quota_slice (
+    id       TEXT COLLATE "C" NOT NULL,
+    start_at BIGINT NOT NULL,
+    gateway  TEXT COLLATE "C" NOT NULL,
+    boot_id  TEXT COLLATE "C" NOT NULL,
+    granted  BIGINT NOT NULL,
+    spent    BIGINT NOT NULL,
+    -- That of the call that changed it last.
+    sequence BIGINT NOT NULL,
+    -- When the gateway wanted more; 0 if it did not when it called last.
+    asked_at BIGINT NOT NULL,
+    PRIMARY KEY (id, start_at, gateway, boot_id),
+    FOREIGN KEY (id, start_at) REFERENCES quota_window (id, start_at) ON DELETE CASCADE
+);
+
+-- That a quota came to a share of its amount, with what was known of it then.
+CREATE TABLE quota_event (
+    id                TEXT COLLATE "C" NOT NULL,
+    start_at          BIGINT NOT NULL,
+    percent           BIGINT NOT NULL,
+    noted_at          BIGINT NOT NULL,
+    end_at            BIGINT NOT NULL,
+    place             BIGINT NOT NULL,
+    application       TEXT COLLATE "C" NOT NULL,
+    application_owner TEXT COLLATE "C" NOT NULL,
+    version           TEXT COLLATE "C" NOT NULL,
+    unit              BIGINT NOT NULL,
+    window_kind       BIGINT NOT NULL,
+    observe           BOOLEAN NOT NULL,
+    plan              TEXT COLLATE "C" NOT NULL,
+    limit_name        TEXT COLLATE "C" NOT NULL,
+    amount            BIGINT NOT NULL,
+    added             BIGINT NOT NULL,
+    used              BIGINT NOT NULL,
+    overdraft         BIGINT NOT NULL,
+    PRIMARY KEY (id, start_at, percent)
+);
+CREATE INDEX quota_event_noted ON quota_event (noted_at);
+CREATE INDEX quota_event_application_owner ON quota_event (application_owner);
+CREATE INDEX quota_event_version ON quota_event (version);
