@@ -114,7 +114,7 @@ func (n *node) ListSessions(_ context.Context, req *gatewayv1.ListSessionsReques
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	resp := &gatewayv1.ListSessionsResponse{}
+	resp := &gatewayv1.ListSessionsResponse{TotalSize: int32(len(n.sessions))}
 	for _, s := range n.sessions {
 		if sessionorder.KeyOf(s).Compare(p.After) <= 0 {
 			continue
@@ -189,8 +189,8 @@ func TestSessionsOfAllGateways(t *testing.T) {
 		req := &gatewayv1.ListSessionsRequest{Parent: "gateways/-", PageSize: size}
 		for range 20 {
 			resp, err := client.ListSessions(t.Context(), req, bearer())
-			if err != nil || len(resp.GetSessions()) > int(size) || len(resp.GetUnreachable()) > 0 {
-				t.Fatalf("ListSessions by %d = %d sessions, %v", size, len(resp.GetSessions()), err)
+			if err != nil || len(resp.GetSessions()) > int(size) || int(resp.GetTotalSize()) != len(want) || len(resp.GetUnreachable()) > 0 {
+				t.Fatalf("ListSessions by %d = %d sessions of %d, %v", size, len(resp.GetSessions()), resp.GetTotalSize(), err)
 			}
 			for _, s := range resp.GetSessions() {
 				got = append(got, strings.NewReplacer("gateways/", "", "/sessions/", " ").Replace(s.GetName()))
@@ -241,7 +241,7 @@ func TestUnreachableGateways(t *testing.T) {
 	s.gateways(nodes[1].watcher(), away(t, "g9"), nodes[0].watcher(), &changev1.Watcher{Instance: "g8"})
 	const cannot = "gateways/g8 and gateways/g9 cannot be reached, try again"
 	list, err := client.ListSessions(t.Context(), &gatewayv1.ListSessionsRequest{Parent: "gateways/-", ReturnPartialSuccess: true}, bearer())
-	if err != nil || len(list.GetSessions()) != 2 || !slices.Equal(list.GetUnreachable(), []string{"gateways/g8", "gateways/g9"}) {
+	if err != nil || len(list.GetSessions()) != 2 || list.GetTotalSize() != 2 || !slices.Equal(list.GetUnreachable(), []string{"gateways/g8", "gateways/g9"}) {
 		t.Errorf("ListSessions of what is there = %v, %v", list, err)
 	}
 	_, err = client.ListSessions(t.Context(), &gatewayv1.ListSessionsRequest{Parent: "gateways/-"}, bearer())

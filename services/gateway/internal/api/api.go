@@ -5,6 +5,7 @@ package api
 
 import (
 	"context"
+	"math"
 	"time"
 
 	"google.golang.org/grpc"
@@ -103,8 +104,8 @@ func (a *API) ListSessions(ctx context.Context, req *gatewayv1.ListSessionsReque
 		return nil, err
 	}
 	sees := a.sees(ctx)
-	found, more := a.oldest(p.After, p.Size, func(info session.Info) bool { return sees(info.Route.Version) && match(info) })
-	resp := &gatewayv1.ListSessionsResponse{}
+	found, more, total := a.oldest(p.After, p.Size, func(info session.Info) bool { return sees(info.Route.Version) && match(info) })
+	resp := &gatewayv1.ListSessionsResponse{TotalSize: int32(min(total, math.MaxInt32))}
 	for _, e := range found {
 		resp.Sessions = append(resp.Sessions, a.toSession(e.session))
 	}

@@ -11,14 +11,20 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"go.uber.org/goleak"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/testing/protocmp"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
+	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
 	gatewayv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/gateway/v1"
+	usagev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/usage/v1"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/ending"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/grant"
+	"github.com/tidegatehq/tidegate/services/gateway/internal/limits"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/routes"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/session"
 	"github.com/tidegatehq/tidegate/services/kit/grpcserver"
@@ -125,9 +131,9 @@ func refs(list []*gatewayv1.Session) []string {
 
 func TestListShowsWhatTheCallerMaySee(t *testing.T) {
 	f := newFixture(t)
-	f.add("r1", v1, "applications/x")
+	f.add("r1", v1, "applications/x").SetPlans(&session.Plans{Plan: "plans/gold", ApplicationPlan: "plans/own"})
 	f.add("r2", v2, "applications/y")
-	f.add("r3", v1, "")
+	f.add("r3", v1, "").SetPlans(&session.Plans{TrafficPlan: "plans/gold"})
 	f.add("r4", "apis/gone/versions/1", "applications/x")
 	for name, tt := range map[string]struct {
 		as     grpc.CallOption
@@ -143,11 +149,14 @@ func TestListShowsWhatTheCallerMaySee(t *testing.T) {
 		"root by user":         {f.root, `user="users/sue" AND version="apis/a/versions/1"`, []string{"r1"}},
 		"root by subscription": {f.root, `subscription = "subscriptions/s"`, []string{"r1", "r2", "r4"}},
 		"root without a grant": {f.root, `user = ""`, []string{"r3"}},
+		"root by plan":         {f.root, `plan = "plans/gold"`, []string{"r1", "r3"}},
+		"root by another plan": {f.root, `plan = "plans/own"`, []string{"r1"}},
+		"root without a plan":  {f.root, `plan = ""`, []string{"r2", "r4"}},
 		"bob by ann's version": {f.bob, `version = "apis/a/versions/1"`, nil},
 	} {
 		got, err := f.ListSessions(t.Context(), &gatewayv1.ListSessionsRequest{Parent: parent, Filter: tt.filter}, tt.as)
-		if err != nil || !slices.Equal(refs(got.GetSessions()), tt.want) {
-			t.Errorf("%s: ListSessions = %v, %v, want %v", name, refs(got.GetSessions()), err, tt.want)
+		if err != nil || !slices.Equal(refs(got.GetSessions()), tt.want) || int(got.GetTotalSize()) != len(tt.want) {
+			t.Errorf("%s: ListSessions = %v of %d, %v, want %v", name, refs(got.GetSessions()), got.GetTotalSize(), err, tt.want)
 		}
 	}
 }
@@ -155,7 +164,7 @@ func TestListShowsWhatTheCallerMaySee(t *testing.T) {
 func TestListInPages(t *testing.T) {
 	f := newFixture(t)
 	var want []string
-	for i := range 7 {
+	for i := range 7 { // more than two pages: a page begins before all sessions were looked at
 		ref := fmt.Sprint("r", i)
 		f.add(ref, v1, "")
 		want = append(want, ref)
@@ -166,6 +175,9 @@ func TestListInPages(t *testing.T) {
 		resp, err := f.ListSessions(t.Context(), req, f.root)
 		if err != nil || len(resp.GetSessions()) > 3 {
 			t.Fatalf("ListSessions = %d sessions, %v", len(resp.GetSessions()), err)
+		}
+		if n := resp.GetTotalSize(); n != 7 && (n != 6 || len(got) < 3) {
+			t.Errorf("%d sessions in all, want 7, and one less after the first page", n)
 		}
 		got = append(got, refs(resp.GetSessions())...)
 		if req.PageToken = resp.GetNextPageToken(); req.GetPageToken() == "" {
@@ -213,6 +225,45 @@ func TestGetAndClose(t *testing.T) {
 	var ended *session.EndedError
 	if !errors.As(s.Err(), &ended) || ended.Ending.ClientCode != 4010 || ended.Ending.By != ending.Operator || ended.Ending.Detail != "by users/ann" {
 		t.Errorf("the session ended with %v, want 4010 by the operator", s.Err())
+	}
+}
+
+// moving is a session's transport that a limit has paused.
+type moving struct {
+	session.Transport
+	limits []ending.LimitCount
+}
+
+func (moving) Start(ending.Terms) error { return nil }
+func (moving) Started() time.Time       { return time.Unix(7000, 0) }
+func (moving) Totals() ending.Totals    { return ending.Totals{FromClient: ending.Count{Messages: 3}} }
+func (m moving) Limits() (did []ending.LimitCount, since time.Time) {
+	return m.limits, time.Unix(8000, 0)
+}
+
+// TestASessionShowsItsLimits to the owner of the version: at all places, with what they did.
+func TestASessionShowsItsLimits(t *testing.T) {
+	f := newFixture(t)
+	s := f.add("r1", v1, "applications/x")
+	s.SetPlans(&session.Plans{Plan: "plans/gold", ApplicationPlan: "plans/own", TrafficPlan: "plans/all"})
+	limit := &limits.Limit{Terms: limits.Terms{Place: limits.Version, Plan: "plans/all", Name: "bytes-rate"}}
+	if err := s.Start(moving{limits: []ending.LimitCount{{Limit: limit, Pauses: 1, Paused: 1500 * time.Millisecond, Dropped: 2, Closed: 3, Hits: 4}}}); err != nil {
+		t.Fatal(err)
+	}
+	got, err := f.GetSession(t.Context(), &gatewayv1.GetSessionRequest{Name: "gateways/gateway-1/sessions/r1"}, f.ann)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := &gatewayv1.Session{
+		Plan: "plans/gold", ApplicationPlan: "plans/own", TrafficPlan: "plans/all", PausedSinceTime: &timestamppb.Timestamp{Seconds: 8000},
+		Limits: []*usagev1.LimitUsage{{
+			Place: catalogv1.PlanPlace_PLAN_PLACE_VERSION, Plan: "plans/all", Limit: "bytes-rate",
+			Pauses: 1, PausedMilliseconds: 1500, DroppedMessages: 2, ClosedSessions: 3, ObservedHits: 4,
+		}},
+	}
+	other := protocmp.IgnoreFields(want, "name", "version", "application", "subscription", "user", "client_address", "start_time", "expire_time", "inbound", "outbound", "subprotocol")
+	if diff := cmp.Diff(want, got, protocmp.Transform(), other); diff != "" {
+		t.Errorf("the session (- want, + got):\n%s", diff)
 	}
 }
 
@@ -275,7 +326,7 @@ func TestBadInput(t *testing.T) {
 		{&gatewayv1.ListSessionsRequest{PageToken: strings.Repeat("x", 1025)}, "page_token: must be at most 1024 characters"},
 		{&gatewayv1.ListSessionsRequest{PageToken: elsewhere.Token(sessionorder.NewKey(time.Time{}, resourcename.Session{Gateway: "g", Ref: "r"}))}, "page_token: belongs to another list or filter"},
 		{&gatewayv1.ListSessionsRequest{Filter: "user"}, `filter: must be field = "value", joined by AND`},
-		{&gatewayv1.ListSessionsRequest{Filter: `color = "red"`}, `filter: no field "color": there are application, subscription, user, version`},
+		{&gatewayv1.ListSessionsRequest{Filter: `color = "red"`}, `filter: no field "color": there are application, plan, subscription, user, version`},
 		{&gatewayv1.ListSessionsRequest{Filter: strings.Repeat("ä", 1025)}, "filter: must be at most 1024 characters"},
 	} {
 		tt.req.Parent = parent

@@ -49,12 +49,22 @@ func (a *API) checkSession(name string) (ref string, err error) {
 	return n.Ref, nil
 }
 
-// fields are the fields of a filter of sessions.
-var fields = map[string]func(session.Info) string{
-	"version":      func(i session.Info) string { return i.Route.Version },
-	"application":  func(i session.Info) string { return grantOf(i).Application },
-	"subscription": func(i session.Info) string { return grantOf(i).Subscription },
-	"user":         func(i session.Info) string { return grantOf(i).User },
+// fields are the fields of a filter of sessions, and whether one has a value.
+var fields = map[string]func(i session.Info, value string) bool{
+	"version":      func(i session.Info, value string) bool { return i.Route.Version == value },
+	"application":  func(i session.Info, value string) bool { return grantOf(i).Application == value },
+	"subscription": func(i session.Info, value string) bool { return grantOf(i).Subscription == value },
+	"user":         func(i session.Info, value string) bool { return grantOf(i).User == value },
+	"plan":         func(i session.Info, value string) bool { return hasPlan(i.AllPlans(), value) },
+}
+
+// hasPlan reports whether a session has the plan at any place, or none at all where plan
+// is empty.
+func hasPlan(of session.Plans, plan string) bool {
+	if plan == "" {
+		return of == session.Plans{}
+	}
+	return plan == of.Plan || plan == of.ApplicationPlan || plan == of.TrafficPlan
 }
 
 // grantOf returns a session's grant; under the scheme none it is empty.
@@ -76,7 +86,7 @@ func checkFilter(filter string) (func(session.Info) bool, error) {
 	}
 	return func(i session.Info) bool {
 		for field, value := range terms {
-			if fields[field](i) != value {
+			if !fields[field](i, value) {
 				return false
 			}
 		}

@@ -5,6 +5,7 @@ import (
 
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
 	gatewayv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/gateway/v1"
 	usagev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/usage/v1"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/ending"
@@ -28,8 +29,12 @@ func (a *API) sessionName(ref string) resourcename.Session {
 	return resourcename.Session{Gateway: a.gateway.Instance, Ref: ref}
 }
 
+// toSession converts a session for a user who may see it: whoever owns the version may see
+// its plan and what its limits did, too.
 func (a *API) toSession(s *session.Session) *gatewayv1.Session {
 	info, totals := s.Info(), s.Totals()
+	plans := info.AllPlans()
+	limits, pausedSince := s.Limits()
 	out := &gatewayv1.Session{
 		Name:          a.sessionName(info.Ref).String(),
 		Version:       info.Route.Version,
@@ -38,6 +43,12 @@ func (a *API) toSession(s *session.Session) *gatewayv1.Session {
 		Inbound:       traffic(totals.FromClient),
 		Outbound:      traffic(totals.FromBackend),
 		Subprotocol:   info.Subprotocol,
+
+		Plan: plans.Plan, ApplicationPlan: plans.ApplicationPlan, TrafficPlan: plans.TrafficPlan,
+		PausedSinceTime: stamp(pausedSince),
+	}
+	for i := range limits {
+		out.Limits = append(out.Limits, limitUsage(&limits[i]))
 	}
 	if g := info.Grant; g != nil {
 		out.Application, out.Subscription, out.User = g.Application, g.Subscription, g.User
@@ -48,6 +59,15 @@ func (a *API) toSession(s *session.Session) *gatewayv1.Session {
 
 func traffic(c ending.Count) *usagev1.Traffic {
 	return &usagev1.Traffic{Messages: c.Messages, Frames: c.Frames, PayloadBytes: c.Payload, WireBytes: c.Wire}
+}
+
+func limitUsage(c *ending.LimitCount) *usagev1.LimitUsage {
+	return &usagev1.LimitUsage{
+		Place: catalogv1.PlanPlace(c.Limit.Place) + 1, // the numbers follow on that of no place
+		Plan:  c.Limit.Plan, Limit: c.Limit.Name,
+		Pauses: c.Pauses, PausedMilliseconds: uint64(c.Paused.Milliseconds()), DroppedMessages: c.Dropped,
+		ClosedSessions: c.Closed, ObservedHits: c.Hits,
+	}
 }
 
 // stamp converts a time; the zero time is nil.

@@ -13,19 +13,28 @@ type entry struct {
 	session *session.Session
 }
 
-// oldest returns the n oldest sessions after a key that keep accepts, and whether
-// there are more. It looks at all sessions, which are in memory.
-func (a *API) oldest(after sessionorder.Key, n int, keep func(session.Info) bool) (found []entry, more bool) {
+// oldest returns the n oldest sessions after a key that keep accepts, whether there are
+// more, and how many keep accepts in all. It looks at all sessions, which are in memory,
+// and remembers about a page of them.
+func (a *API) oldest(after sessionorder.Key, n int, keep func(session.Info) bool) (found []entry, more bool, total int) {
+	order := func() { slices.SortFunc(found, func(x, y entry) int { return x.key.Compare(y.key) }) }
 	a.sessions.List("", math.MaxInt, func(s *session.Session) bool {
-		key := sessionorder.NewKey(s.Started(), a.sessionName(s.Ref()))
-		if key.Compare(after) > 0 && keep(s.Info()) {
+		if !keep(s.Info()) {
+			return false
+		}
+		total++
+		if key := sessionorder.NewKey(s.Started(), a.sessionName(s.Ref())); key.Compare(after) > 0 {
 			found = append(found, entry{key, s})
+		}
+		if len(found) > 2*n {
+			order()
+			clear(found[n:])
+			found, more = found[:n], true
 		}
 		return false
 	})
-	slices.SortFunc(found, func(x, y entry) int { return x.key.Compare(y.key) })
-	if len(found) > n {
-		return found[:n], true
+	if order(); len(found) > n {
+		found, more = found[:n], true
 	}
-	return found, false
+	return found, more, total
 }

@@ -1,6 +1,6 @@
 // Package metrics names what a gateway measures. Its callers decide what is
 // counted, and when. No metric has a label whose values grow with the number of
-// APIs, applications or sessions.
+// APIs, applications or sessions; that of plans grows with those in use.
 package metrics
 
 import (
@@ -65,7 +65,7 @@ func New(reg prometheus.Registerer) *Metrics {
 		reg.MustRegister(c)
 		return c
 	}
-	return &Metrics{
+	m := &Metrics{
 		reg:        reg,
 		handshakes: counter("tidegate_handshakes_total", "Handshakes answered, by HTTP status; 0 is a client that left.", "status"),
 		refused:    counter("tidegate_handshakes_refused_total", "Handshakes refused, by the code of the answer.", "code"),
@@ -78,6 +78,15 @@ func New(reg prometheus.Registerer) *Metrics {
 			"What limits of plans did: pauses, messages dropped, sessions closed, handshakes refused, and hits of limits on observe, by kind of limit and reaction.", "limit", "reaction"),
 		paused: counter("tidegate_paused_seconds_total", "How long sessions were paused, by kind of limit.", "limit"),
 	}
+	for limit, reactions := range throttles {
+		for _, reaction := range reactions {
+			m.throttles.WithLabelValues(limit, reaction)
+			if reaction == pause {
+				m.paused.WithLabelValues(limit)
+			}
+		}
+	}
+	return m
 }
 
 // Gauges registers the gauges, whose values are read at each scrape: live sessions and
@@ -119,21 +128,12 @@ func (m *Metrics) Relayed(direction string, messages, bytes uint64) {
 	m.bytes.WithLabelValues(direction).Add(float64(bytes))
 }
 
-// Reactions, as values of a label.
-const (
-	pause   = "pause"
-	drop    = "drop"
-	closes  = "close"
-	refuse  = "refuse"
-	observe = "observe"
-)
-
 // Limited counts what a limit did.
 func (m *Metrics) Limited(c *ending.LimitCount) {
 	limit := limitLabel(c.Limit.Kind(), c.Limit.Unit)
 	m.throttled(limit, pause, c.Pauses)
 	m.throttled(limit, drop, c.Dropped)
-	m.throttled(limit, closes, c.Closed)
+	m.throttled(limit, closing, c.Closed)
 	m.throttled(limit, observe, c.Hits)
 	if c.Paused > 0 {
 		m.paused.WithLabelValues(limit).Add(c.Paused.Seconds())
@@ -151,21 +151,48 @@ func (m *Metrics) throttled(limit, reaction string, n uint64) {
 	}
 }
 
+// Reactions, as values of a label.
+const (
+	pause   = "pause"
+	drop    = "drop"
+	closing = "close"
+	refuse  = "refuse"
+	observe = "observe"
+)
+
+// throttles are what each kind of limit can do. These counters begin with 0, so that the
+// first time is seen as a rise.
+var throttles = map[string][]string{
+	"messages_rate":   {pause, drop, closing, observe},
+	"bytes_rate":      {pause, drop, closing, observe},
+	"handshakes_rate": {refuse, observe},
+	"messages_quota":  {drop, closing, observe},
+	"bytes_quota":     {drop, closing, observe},
+	"sessions_quota":  {refuse, observe},
+	"connections":     {closing, refuse, observe},
+	"message_size":    {closing},
+	"session_age":     {closing},
+}
+
 // limitLabel is the kind of a limit as the value of a label.
 func limitLabel(kind limits.Kind, unit limits.Unit) string {
+	label := other
 	switch kind {
 	case limits.KindRate:
-		return unitLabel(unit) + "_rate"
+		label = unitLabel(unit) + "_rate"
 	case limits.KindQuota:
-		return unitLabel(unit) + "_quota"
+		label = unitLabel(unit) + "_quota"
 	case limits.KindConnections:
-		return "connections"
+		label = "connections"
 	case limits.KindMessageSize:
-		return "message_size"
+		label = "message_size"
 	case limits.KindSessionAge:
-		return "session_age"
+		label = "session_age"
 	}
-	return other
+	if throttles[label] == nil {
+		return other
+	}
+	return label
 }
 
 func unitLabel(unit limits.Unit) string {
@@ -180,6 +207,26 @@ func unitLabel(unit limits.Unit) string {
 		return "sessions"
 	}
 	return other
+}
+
+// Plans registers the gauge of sessions by plan, which has a value for each plan that
+// holds for one: inUse returns them at each scrape.
+func (m *Metrics) Plans(inUse func() map[string]int) { m.reg.MustRegister(plans(inUse)) }
+
+// plans is a Collector, because the values of its label come and go.
+type plans func() map[string]int
+
+var planConnections = prometheus.NewDesc("tidegate_plan_connections",
+	"Connections of clients, in their handshake or live, by a plan that holds for them.", []string{"plan"}, nil)
+
+// Describe implements prometheus.Collector.
+func (plans) Describe(to chan<- *prometheus.Desc) { to <- planConnections }
+
+// Collect implements prometheus.Collector.
+func (inUse plans) Collect(to chan<- prometheus.Metric) {
+	for plan, n := range inUse() {
+		to <- prometheus.MustNewConstMetric(planConnections, prometheus.GaugeValue, float64(n), plan)
+	}
 }
 
 // Lookup counts a look-up of a grant by its result.

@@ -4,11 +4,13 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"github.com/tidegatehq/tidegate/services/gateway/internal/ending"
+	"github.com/tidegatehq/tidegate/services/gateway/internal/limits"
 )
 
 func TestMetrics(t *testing.T) {
@@ -25,6 +27,15 @@ func TestMetrics(t *testing.T) {
 	m.Relayed(Inbound, 2, 30)
 	m.Lookup(Hit)
 	m.Dropped(Records, 5)
+	m.Plans(func() map[string]int { return map[string]int{"plans/gold": 7, "plans/silver": 1} })
+	m.Limited(&ending.LimitCount{
+		Limit:  &limits.Limit{Terms: limits.Terms{Unit: limits.Bytes}},
+		Pauses: 2, Paused: 1500 * time.Millisecond, Dropped: 3, Closed: 1, Hits: 4,
+	})
+	m.Limited(&ending.LimitCount{Limit: limits.NewNamed(limits.KindConnections, limits.Terms{}), Closed: 1})
+	m.Limited(&ending.LimitCount{Limit: limits.NewNamed(200, limits.Terms{}), Closed: 1})
+	m.RefusedByLimit(limits.KindQuota, limits.Sessions)
+	m.RefusedByLimit(limits.KindRate, limits.Sessions) // there is no such limit
 	want := `
 # HELP tidegate_backend_dials Connections to backends that are being opened.
 # TYPE tidegate_backend_dials gauge
@@ -46,6 +57,14 @@ tidegate_handshakes_total{status="other"} 1
 # HELP tidegate_messages_total Data messages relayed, by direction.
 # TYPE tidegate_messages_total counter
 tidegate_messages_total{direction="inbound"} 2
+# HELP tidegate_paused_seconds_total How long sessions were paused, by kind of limit.
+# TYPE tidegate_paused_seconds_total counter
+tidegate_paused_seconds_total{limit="bytes_rate"} 1.5
+tidegate_paused_seconds_total{limit="messages_rate"} 0
+# HELP tidegate_plan_connections Connections of clients, in their handshake or live, by a plan that holds for them.
+# TYPE tidegate_plan_connections gauge
+tidegate_plan_connections{plan="plans/gold"} 7
+tidegate_plan_connections{plan="plans/silver"} 1
 # HELP tidegate_reports_dropped_total Rows of usage and session records that were dropped instead of reported.
 # TYPE tidegate_reports_dropped_total counter
 tidegate_reports_dropped_total{kind="records"} 5
@@ -59,6 +78,33 @@ tidegate_sessions_ended_total{reason="other"} 1
 # HELP tidegate_sessions_max Sessions that there may be at once; 0 is any number.
 # TYPE tidegate_sessions_max gauge
 tidegate_sessions_max 9
+# HELP tidegate_throttles_total What limits of plans did: pauses, messages dropped, sessions closed, handshakes refused, and hits of limits on observe, by kind of limit and reaction.
+# TYPE tidegate_throttles_total counter
+tidegate_throttles_total{limit="bytes_quota",reaction="close"} 0
+tidegate_throttles_total{limit="bytes_quota",reaction="drop"} 0
+tidegate_throttles_total{limit="bytes_quota",reaction="observe"} 0
+tidegate_throttles_total{limit="bytes_rate",reaction="close"} 1
+tidegate_throttles_total{limit="bytes_rate",reaction="drop"} 3
+tidegate_throttles_total{limit="bytes_rate",reaction="observe"} 4
+tidegate_throttles_total{limit="bytes_rate",reaction="pause"} 2
+tidegate_throttles_total{limit="connections",reaction="close"} 1
+tidegate_throttles_total{limit="connections",reaction="observe"} 0
+tidegate_throttles_total{limit="connections",reaction="refuse"} 0
+tidegate_throttles_total{limit="handshakes_rate",reaction="observe"} 0
+tidegate_throttles_total{limit="handshakes_rate",reaction="refuse"} 0
+tidegate_throttles_total{limit="message_size",reaction="close"} 0
+tidegate_throttles_total{limit="messages_quota",reaction="close"} 0
+tidegate_throttles_total{limit="messages_quota",reaction="drop"} 0
+tidegate_throttles_total{limit="messages_quota",reaction="observe"} 0
+tidegate_throttles_total{limit="messages_rate",reaction="close"} 0
+tidegate_throttles_total{limit="messages_rate",reaction="drop"} 0
+tidegate_throttles_total{limit="messages_rate",reaction="observe"} 0
+tidegate_throttles_total{limit="messages_rate",reaction="pause"} 0
+tidegate_throttles_total{limit="other",reaction="close"} 1
+tidegate_throttles_total{limit="other",reaction="refuse"} 1
+tidegate_throttles_total{limit="session_age",reaction="close"} 0
+tidegate_throttles_total{limit="sessions_quota",reaction="observe"} 0
+tidegate_throttles_total{limit="sessions_quota",reaction="refuse"} 1
 # HELP tidegate_watch_applied Number of the last change that a watch applied.
 # TYPE tidegate_watch_applied gauge
 tidegate_watch_applied{watch="grants"} 4

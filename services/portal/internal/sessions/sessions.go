@@ -124,15 +124,16 @@ func (s *Server) listAll(ctx context.Context, req *gatewayv1.ListSessionsRequest
 // merge returns the oldest sessions of some pages.
 func merge(pages []*gatewayv1.ListSessionsResponse, p page.Page[sessionorder.Key]) *gatewayv1.ListSessionsResponse {
 	var all []*gatewayv1.Session
-	more := false
+	more, total := false, int32(0)
 	for _, resp := range pages {
+		total += resp.GetTotalSize()
 		all = append(all, resp.GetSessions()...)
 		more = more || resp.GetNextPageToken() != ""
 	}
 	slices.SortFunc(all, func(a, b *gatewayv1.Session) int {
 		return sessionorder.KeyOf(a).Compare(sessionorder.KeyOf(b))
 	})
-	resp := &gatewayv1.ListSessionsResponse{Sessions: all[:min(p.Size, len(all))]}
+	resp := &gatewayv1.ListSessionsResponse{Sessions: all[:min(p.Size, len(all))], TotalSize: total}
 	if more || len(all) > p.Size {
 		last := resp.GetSessions()[len(resp.GetSessions())-1]
 		resp.NextPageToken = p.Token(sessionorder.KeyOf(last))
