@@ -76,8 +76,12 @@ func rate(t *rapid.T) *catalogv1.Rate {
 	if r.Unit == catalogv1.Unit_UNIT_HANDSHAKES && rapid.Bool().Draw(t, "plain") {
 		r.Direction, r.PerConnection = 0, false
 	}
-	if rapid.Bool().Draw(t, "bursts") {
+	switch rapid.IntRange(0, 3).Draw(t, "bursts") {
+	case 0:
 		r.Burst = upTo(t, "burst", 1e12)
+	case 1: // about as much as may refill
+		days := rapid.Float64Range(90, 130).Draw(t, "days")
+		r.Burst = max(1, int64(min(days*24*float64(time.Hour)/float64(r.Per.AsDuration())*float64(r.Amount), 1e12)))
 	}
 	if rapid.IntRange(0, 3).Draw(t, "pauses") == 0 {
 		r.LongestPause = between(t, "longest_pause", 10*time.Minute)
