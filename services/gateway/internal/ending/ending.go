@@ -1,6 +1,6 @@
 // Package ending is the vocabulary of how sessions end: who ended one, why, what
 // its client was told, and what was relayed until then. Whoever ends a session or
-// tells of its end speaks it; it imports nothing of the gateway.
+// tells of its end speaks it; of the gateway it imports limits alone.
 //
 // The table in reason.go gives each end reason its number, word, close codes and
 // documentation; New, AtFault and ByPeer choose from it what each peer gets.

@@ -95,6 +95,17 @@ func AppendControl(b []byte, op Opcode, payload []byte, masked bool) []byte {
 	return b
 }
 
+// AppendText appends a text message in one frame that is not masked, with at most 65535
+// bytes of payload.
+func AppendText(b []byte, payload string) []byte {
+	if len(payload) <= 125 {
+		b = append(b, finBit|byte(Text), byte(len(payload)))
+	} else {
+		b = binary.BigEndian.AppendUint16(append(b, finBit|byte(Text), 126), uint16(len(payload)))
+	}
+	return append(b, payload...)
+}
+
 // Unmask applies a masking key to a payload that starts with its first byte. It is
 // for control frames: slow, and short.
 func Unmask(p []byte, key [4]byte) {

@@ -3,6 +3,7 @@ package frame
 import (
 	"bytes"
 	"encoding/binary"
+	"math"
 	"math/rand/v2"
 	"testing"
 )
@@ -84,7 +85,15 @@ func TestWholeMessages(t *testing.T) {
 		b := randomFrames(rnd, masked)
 		b = b[:rnd.IntN(len(b)+1)]
 		fast, slow := NewWalker(masked, 1000), NewWalker(masked, 1000)
-		n, messages, payload := fast.WholeMessages(b)
+		most, room := int64(rnd.IntN(6)), int64(rnd.IntN(3000))
+		if rnd.IntN(2) == 0 {
+			most, room = math.MaxInt64, math.MaxInt64
+		}
+		n, messages, payload := fast.WholeMessages(b, most, room)
+		if int64(messages) > most || int64(payload) > room {
+			t.Fatalf("took %d messages of %d bytes, want at most %d of %d", messages, payload, most, room)
+		}
+		most, room = most-int64(messages), room-int64(payload)
 		for pos := 0; pos < n; messages-- {
 			h, v := slow.Header(b[pos:])
 			if v != None || h.Size == 0 || h.Control() || !h.Fin || h.Opcode == Continuation || h.Length == 0 {
@@ -106,7 +115,7 @@ func TestWholeMessages(t *testing.T) {
 			shortest += 4
 		}
 		if h, v := slow.Header(b[n:]); len(b)-n >= shortest && v == None && h.Size > 0 && !h.Control() && h.Fin && h.Opcode != Continuation &&
-			h.Length > 0 && h.Size+int(h.Length) <= len(b)-n {
+			h.Length > 0 && most > 0 && h.Length <= room && h.Size+int(h.Length) <= len(b)-n {
 			t.Fatalf("left a whole message at %d of %x", n, b)
 		}
 	}

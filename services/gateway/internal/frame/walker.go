@@ -28,6 +28,12 @@ func NewWalker(masked bool, limit int64) Walker {
 	return Walker{masked: masked, limit: limit}
 }
 
+// SetLimit sets how many bytes a message has at most; a negative limit is none. It is for
+// the messages that begin from now on, and so to be called between two.
+func (w *Walker) SetLimit(limit int64) {
+	w.limit = NewWalker(w.masked, limit).limit
+}
+
 // Header is a parsed frame header.
 type Header struct {
 	Size    int   // bytes of the header itself; 0: it is not complete yet
@@ -150,10 +156,11 @@ func (w *Walker) Begin(h *Header) {
 }
 
 // WholeMessages takes from the start of b, which is between two frames, the
-// messages that are complete, each in one frame that is not empty: most are. It
+// messages that are complete, each in one frame that is not empty: most are. It takes
+// no more of them than are within both most messages and room for payload. It
 // returns their bytes, their number and their payload. What it leaves, whatever
 // that is, is for Header.
-func (w *Walker) WholeMessages(b []byte) (n, messages, payload int) {
+func (w *Walker) WholeMessages(b []byte, most, room int64) (n, messages, payload int) {
 	if w.within {
 		return 0, 0, 0
 	}
@@ -162,7 +169,7 @@ func (w *Walker) WholeMessages(b []byte) (n, messages, payload int) {
 	if w.masked {
 		mask, head = maskBit, 6
 	}
-	for len(b)-n >= head+2 { // enough for a length of two bytes, too
+	for len(b)-n >= head+2 && int64(messages) < most { // enough for a length of two bytes, too
 		f := b[n:]
 		if f[0] != finBit|byte(Text) && f[0] != finBit|byte(Binary) {
 			break
@@ -176,7 +183,7 @@ func (w *Walker) WholeMessages(b []byte) (n, messages, payload int) {
 		} else if length == 0 || length > 125 { // wrong masking shows as the high bit
 			break
 		}
-		if size += length; size > len(f) || int64(length) > w.limit {
+		if size += length; size > len(f) || int64(length) > w.limit || int64(payload+length) > room {
 			break
 		}
 		n += size
@@ -198,3 +205,10 @@ func (w *Walker) Skip(n int) int {
 
 // MidFrame reports whether the direction is inside a data frame.
 func (w *Walker) MidFrame() bool { return w.left > 0 }
+
+// MidMessage reports whether the direction is inside a message, maybe between two of its
+// frames.
+func (w *Walker) MidMessage() bool { return w.left > 0 || w.within }
+
+// Left returns how many bytes of the current frame's payload are still to come.
+func (w *Walker) Left() int64 { return w.left }

@@ -74,7 +74,7 @@ func (c *Chain) Ask(now int64, d Demand, w *Waiter) Decision {
 			w.passed(&d)
 			for _, l := range c.observing {
 				if n := l.want(&d); n > 0 {
-					l.observe(now, n)
+					l.observe(now, n, w)
 				}
 			}
 		case Wait:
@@ -87,8 +87,8 @@ func (c *Chain) Ask(now int64, d Demand, w *Waiter) Decision {
 }
 
 // Charge charges the payload of a message's further frames, which always pass, into
-// debt if need be.
-func (c *Chain) Charge(now int64, direction Direction, bytes int64) {
+// debt if need be. The owner of w, where there is one, is told of hits.
+func (c *Chain) Charge(now int64, direction Direction, bytes int64, w *Waiter) {
 	d := Demand{Direction: direction, Bytes: bytes}
 	for _, l := range c.holding {
 		if n := l.want(&d); n > 0 {
@@ -97,7 +97,17 @@ func (c *Chain) Charge(now int64, direction Direction, bytes int64) {
 	}
 	for _, l := range c.observing {
 		if n := l.want(&d); n > 0 {
-			l.observe(now, n)
+			l.observe(now, n, w)
+		}
+	}
+}
+
+// Return gives back what passed at the time now and then did not go on. What limits on
+// observe took of it stays taken.
+func (c *Chain) Return(now int64, d Demand) {
+	for _, l := range c.holding {
+		if n := l.want(&d); n > 0 {
+			l.charge(now, -n)
 		}
 	}
 }

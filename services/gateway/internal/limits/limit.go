@@ -17,6 +17,17 @@ const (
 	Version
 )
 
+// String returns the place's name.
+func (p Place) String() string {
+	switch p {
+	case Subscription:
+		return "subscription"
+	case Application:
+		return "application"
+	}
+	return "version"
+}
+
 // Unit is what a limit counts.
 type Unit uint8
 
@@ -195,19 +206,24 @@ func (l *Limit) charge(now, n int64) {
 	}
 }
 
-// observe takes what there is of n, and counts hits for what is not there.
-func (l *Limit) observe(now, n int64) {
+// observe takes what there is of n, and counts hits for what is not there, of which w's
+// owner is told.
+func (l *Limit) observe(now, n int64, w *Waiter) {
 	var got int64
 	if l.quota != nil {
 		got = l.quota.takeSome(now, n)
 	} else {
 		got = l.bucket.takeSome(now, n)
 	}
-	switch {
-	case got == n:
-	case l.Unit == Messages:
-		l.hits.Add(n - got)
-	default:
-		l.hits.Add(1)
+	if got == n {
+		return
+	}
+	hits := int64(1)
+	if l.Unit == Messages {
+		hits = n - got
+	}
+	l.hits.Add(hits)
+	if w != nil && w.Hit != nil {
+		w.Hit(l, hits)
 	}
 }

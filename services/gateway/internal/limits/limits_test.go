@@ -156,7 +156,7 @@ func TestDebt(t *testing.T) {
 	if c.Ask(0, message(10), nil).Verdict != Go {
 		t.Fatal("the first frame did not pass")
 	}
-	c.Charge(0, Inbound, 490)
+	c.Charge(0, Inbound, 490, nil)
 	d := c.Ask(0, message(1), nil)
 	if want := 4*second + second/100; d.Verdict != Wait || d.At != want {
 		t.Errorf("got %+v, want to wait until the debt of 400 is paid, %d", d, want)
@@ -231,7 +231,7 @@ func TestNothingAllocates(t *testing.T) {
 	for name, f := range map[string]func(){
 		"go":     func() { now += second; four.Ask(now, message(10), nil) },
 		"split":  func() { tight.Ask(now, Demand{Messages: 9}, nil) },
-		"charge": func() { four.Charge(now, Inbound, 9) },
+		"charge": func() { four.Charge(now, Inbound, 9, nil) },
 		"quota":  func() { quotas.Ask(0, message(1), nil) },
 		"line": func() {
 			tight.Ask(now, message(10), &w)

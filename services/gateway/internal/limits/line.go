@@ -28,6 +28,9 @@ const ServedWithin = 20e6
 type Waiter struct {
 	Owner any // whose it is; not looked at
 
+	// Hit is told of hits of limits on observe, by Ask and Charge. It may be nil.
+	Hit func(l *Limit, hits int64)
+
 	turn   *Limit // whose line gave it the turn that it has
 	credit int64  // of the limit in whose line it is, or has its turn
 	want   int64

@@ -210,7 +210,7 @@ func (w *world) step() {
 		w.ask(leg, Demand{Sessions: 1}, false)
 	case n < 68:
 		bytes := w.rng.Int64N(1000)
-		leg.chain.Charge(w.now, leg.direction, bytes)
+		leg.chain.Charge(w.now, leg.direction, bytes, nil)
 		for _, l := range leg.model.chain {
 			n := l.wants(Demand{Direction: leg.direction, Bytes: bytes})
 			if l.pass(w.now); n > 0 && l.Observe {

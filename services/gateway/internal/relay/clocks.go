@@ -30,6 +30,9 @@ func (r *Relay) onTick(now int64) {
 	for _, l := range r.legs() {
 		r.checkLeg(l, now)
 	}
+	if r.limited != nil {
+		r.sendNotices(now)
+	}
 	if r.ended != nil {
 		r.checkCloses(now)
 	}
@@ -46,7 +49,7 @@ func (r *Relay) checkLifetime(now int64) {
 		r.end(ending.New(ending.Expired, ""))
 	case r.maxAgeAt != 0 && now >= r.maxAgeAt:
 		e := ending.New(ending.MaxAge, "")
-		e.Retry = r.retry
+		e.Retry = r.start.retry
 		r.end(e)
 	}
 }
@@ -61,6 +64,10 @@ func (r *Relay) checkLeg(l *leg, now int64) {
 		l.abort()
 		l.conn.Reset()
 		r.end(ending.New(ending.Slow, l.party().String()+" takes no bytes"))
+	}
+	if l.waits() {
+		r.checkPause(l, now)
+		return
 	}
 	if r.ended != nil || l.out.stalled != 0 || l.other().out.stalled != 0 || l.out.state == broken {
 		return
@@ -148,6 +155,9 @@ func (r *Relay) nextDeadline() int64 {
 		sooner(r.maxAgeAt)
 	}
 	sooner(r.closeBy)
+	if q := r.limited; q != nil && q.notice.due > 0 && !q.notice.waits {
+		sooner(q.notice.next)
+	}
 	for _, l := range r.legs() {
 		sooner(l.nextDeadline())
 	}
@@ -164,6 +174,11 @@ func (l *leg) nextDeadline() int64 {
 		at = r.frameBy
 	case l.in.lingerBy != 0 && l.in.state != readClosed:
 		at = l.in.lingerBy
+	case l.waits():
+		in := r.limited.of(l)
+		if at = in.until; in.goneBy != 0 {
+			at = min(at, in.goneBy)
+		}
 	case r.ended != nil:
 	case l.out.pingSent != 0:
 		at = l.pongBy(cfg)

@@ -21,6 +21,9 @@ func (r *Relay) end(e ending.Ending) (first bool) {
 		r.awaitCloses()
 		r.client.queueClose(e.ClientCode)
 		r.backend.queueClose(e.BackendCode)
+		for _, l := range r.legs() {
+			r.stopWaiting(l)
+		}
 	}
 	return first
 }

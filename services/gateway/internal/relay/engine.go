@@ -22,6 +22,7 @@ type Engine struct {
 	minute  atomic.Int32 // the minute as of the last tick
 	minutes func(now int64) int64
 	chunks  sync.Pool
+	pacer   pacer
 
 	mu      sync.Mutex
 	slots   [wheelSlots]*Relay // lists of the sessions that are due in that tick
@@ -66,8 +67,8 @@ func (e *Engine) setClock(now int64) {
 	e.minute.Store(int32(e.minuteOf(now)))
 }
 
-// Wait returns when the wheel's goroutine has left, soon after the last session
-// ended.
+// Wait returns when the goroutines of the wheel and of the pacer have left, soon after
+// the last session ended.
 func (e *Engine) Wait() {
 	e.mu.Lock()
 	stopped := e.stopped
@@ -75,6 +76,7 @@ func (e *Engine) Wait() {
 	if stopped != nil {
 		<-stopped
 	}
+	e.pacer.wait()
 }
 
 // join counts a session in, makes sure that the wheel turns, and has the session's

@@ -1,6 +1,298 @@
 package relay
 
-import "github.com/tidegatehq/tidegate/services/gateway/internal/ending"
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"time"
 
-// SetLimits replaces the limits of the session.
-func (r *Relay) SetLimits(ending.Limits) {}
+	"github.com/tidegatehq/tidegate/services/gateway/internal/ending"
+	"github.com/tidegatehq/tidegate/services/gateway/internal/limits"
+)
+
+// start is what is known of a session since it began.
+type start struct {
+	at     int64         // engine's time
+	age    time.Duration // the greatest that the terms allow; 0: any
+	limit  time.Duration // the greatest that holds, of the terms and the limits; 0: any
+	retry  time.Duration // the hint of a session that ends of its age
+	frames ending.ErrorFrames
+}
+
+// limited is what only sessions have that limits hold for, or once did. It is guarded by
+// Relay.mu.
+type limited struct {
+	chain      *limits.Chain // nil: all passes
+	maxMessage int64         // as frame.NewWalker takes it
+	client     intake
+	backend    intake
+	notice     notice
+	midMessage bool // what was written to the client ends inside a message, or may
+}
+
+// intake is what limits do to what comes from a leg.
+type intake struct {
+	waiter   limits.Waiter
+	limit    *limits.Limit // at which it is paused; nil: it is not
+	since    int64         // when something passed last while it is paused, or the pause began
+	until    int64         // end of the pause: then the session ends
+	retryAt  int64         // when the limit is free, as far as that was known
+	goneBy   int64         // end of a paused leg whose peer has ended the stream; 0: it has not
+	dropping bool          // the message that has begun is left out
+	rearm    bool          // the next message is bound by another greatest message
+
+	under   *limits.Chain // that the frame which has begun was charged to; nil: to none
+	underAt int64         // when
+
+	drops      int32 // since dropsSince
+	dropsSince int64
+}
+
+const (
+	// mostDrops is how many messages of a leg are dropped in a second before the session ends.
+	mostDrops = 1000
+	// longestPause is that of limits that have none, as those on quotas have.
+	longestPause = 10 * time.Second
+	// goneWithin is how long a paused leg is kept whose peer has ended the stream: what it
+	// sent before may still pass.
+	goneWithin = 500 * time.Millisecond
+	// retrySpread is how much later than others clients are asked to come back, at least.
+	retrySpread = int64(time.Second)
+)
+
+func (q *limited) of(l *leg) *intake {
+	if l == &l.relay.client {
+		return &q.client
+	}
+	return &q.backend
+}
+
+// waits reports whether the leg is paused, in the line of a limit.
+func (l *leg) waits() bool {
+	q := l.relay.limited
+	return q != nil && q.of(l).waiter.Waits()
+}
+
+// direction is which way messages from the leg go.
+func (l *leg) direction() limits.Direction {
+	if l == &l.relay.client {
+		return limits.Inbound
+	}
+	return limits.Outbound
+}
+
+// SetLimits replaces the limits of a session that was started. Legs that wait ask the new
+// chain. The greatest message holds from the next one on.
+func (r *Relay) SetLimits(l ending.Limits) {
+	r.mu.Lock()
+	defer r.unlock()
+	if r.start == nil || r.over {
+		return
+	}
+	r.setMaxMessage(l.MaxMessage)
+	r.setMaxAge(l.MaxAge)
+	if r.limited == nil && l.Chain == nil || r.limited != nil && r.limited.chain == l.Chain {
+		return
+	}
+	r.makeLimited().chain = l.Chain
+	for _, l := range r.legs() {
+		r.leaveLine(l)
+	}
+}
+
+func (r *Relay) makeLimited() *limited {
+	if r.limited != nil {
+		return r.limited
+	}
+	q := &limited{midMessage: r.backend.in.frames.MidMessage() || r.client.out.stalled != 0}
+	hit := r.hit
+	q.client.waiter = limits.Waiter{Owner: &r.client, Hit: hit}
+	q.backend.waiter = limits.Waiter{Owner: &r.backend, Hit: hit}
+	r.limited = q
+	return q
+}
+
+// hit notes what a limit on observe would have refused.
+func (r *Relay) hit(l *limits.Limit, hits int64) { r.tally.limit(l).Hits += uint64(hits) }
+
+// setMaxMessage sets the greatest message, which is never greater than the configured one.
+func (r *Relay) setMaxMessage(most int64) {
+	limit := least(most, r.engine.cfg.MaxMessage)
+	if limit == 0 {
+		limit = -1
+	}
+	for _, l := range r.legs() {
+		if !l.in.frames.MidMessage() {
+			l.in.frames.SetLimit(limit)
+			continue
+		}
+		r.makeLimited().of(l).rearm = true
+	}
+	if r.limited != nil {
+		r.limited.maxMessage = limit
+	}
+}
+
+// setMaxAge sets the greatest age, which is never greater than that of the terms. One
+// that is over already ends the session at the next tick.
+func (r *Relay) setMaxAge(age time.Duration) {
+	s := r.start
+	limit := least(age, s.age)
+	if limit == s.limit {
+		return
+	}
+	s.limit, r.maxAgeAt = limit, 0
+	if limit > 0 {
+		r.maxAgeAt = max(s.at+int64(limit)-rand.Int64N(int64(limit)/10+1), 1)
+		r.schedule(r.maxAgeAt)
+	}
+}
+
+// least returns the smaller of two bounds, where 0 is none.
+func least[T int64 | time.Duration](a, b T) T {
+	if a == 0 || b != 0 && b < a {
+		return b
+	}
+	return a
+}
+
+// pause notes that src waits in the line of a limit. Until its turn it is not read.
+func (r *Relay) pause(src *leg, d *limits.Decision, now int64) {
+	in, l := r.limited.of(src), d.Limit
+	first := in.limit == nil
+	if first {
+		in.since = now
+	}
+	in.limit, in.retryAt = l, d.At
+	r.tally.pause(src.party(), l, now)
+	longest := l.LongestPause
+	if longest <= 0 {
+		longest = longestPause
+	}
+	in.until = in.since + int64(longest) + rand.Int64N(int64(longest)/10+1)
+	r.schedule(in.until)
+	at := d.At
+	if l.Reaction != limits.Pause {
+		at = now // a slice may have come since the quota was asked, before it was in line
+	}
+	r.engine.pacer.pace(r.engine, l, at)
+	if first {
+		r.checkGone(src)
+	}
+}
+
+// checkGone looks whether the peer of a paused leg has left. What it sent is not read, so
+// no read tells.
+func (r *Relay) checkGone(l *leg) {
+	in := r.limited.of(l)
+	switch gone, err := l.conn.Ended(); {
+	case err != nil:
+		r.closeReader(l, err)
+	case gone && in.goneBy == 0:
+		in.goneBy = r.engine.now() + int64(goneWithin)
+		r.schedule(in.goneBy)
+	}
+}
+
+// checkPause ends a pause that takes too long.
+func (r *Relay) checkPause(l *leg, now int64) {
+	in := r.limited.of(l)
+	switch {
+	case in.goneBy != 0 && now >= in.goneBy:
+		l.in.drain()
+	case now >= in.until && r.ended == nil:
+		e := throttled(in.limit, in.retryAt, now)
+		e.Detail += fmt.Sprintf(", at which the %s waited %v", l.party(), time.Duration(now-in.since).Round(time.Second/10))
+		r.end(e)
+	}
+}
+
+// proceed lets a leg go on whose turn it is. The pacer calls it.
+func (l *leg) proceed() {
+	r := l.relay
+	r.mu.Lock()
+	defer r.unlock()
+	if r.over || l.out.state == writeClosed {
+		return
+	}
+	r.flow(l, l.other(), true)
+	r.settle(l)
+}
+
+// settle ends the pause of a leg that does not wait any more after it was let go on.
+func (r *Relay) settle(l *leg) {
+	q := r.limited
+	if q == nil {
+		return
+	}
+	if in := q.of(l); in.limit != nil && !in.waiter.Waits() {
+		in.waiter.End()
+		now := r.engine.now()
+		r.endPause(l, now)
+		l.in.lastLife = now // its pongs were not read
+		r.schedule(l.nextDeadline())
+	}
+	if q.notice.due > 0 {
+		r.sendNotices(r.engine.now())
+	}
+}
+
+func (r *Relay) endPause(l *leg, now int64) {
+	in := r.limited.of(l)
+	in.limit, in.goneBy = nil, 0
+	r.tally.resume(l.party(), now)
+}
+
+// leaveLine takes a leg out of the line that it waits in. It goes on as if its turn had
+// come, but has none.
+func (r *Relay) leaveLine(l *leg) {
+	in := r.limited.of(l)
+	if in.limit == nil {
+		return
+	}
+	in.waiter.Leave()
+	r.engine.pacer.forget(in.limit)
+	if l.in.held != nil {
+		r.engine.poller.Requeue(l)
+	}
+}
+
+// stopWaiting ends the pause of a leg for good.
+func (r *Relay) stopWaiting(l *leg) {
+	if q := r.limited; q != nil && q.of(l).limit != nil {
+		r.leaveLine(l)
+		r.endPause(l, r.engine.now())
+	}
+}
+
+// throttled is the ending of a session that a limit ends, which has room at a time. Its
+// clients are asked to come back one after the other.
+func throttled(l *limits.Limit, at, now int64) ending.Ending {
+	e := ending.New(ending.Throttled, fmt.Sprintf("the %s's limit %s of %s", l.Place, l.Name, l.Plan))
+	e.Limit = l
+	if at != math.MaxInt64 {
+		wait := max(at-now, int64(time.Millisecond))
+		e.Retry = time.Duration(wait + rand.Int64N(max(wait/10, retrySpread)))
+	}
+	return e
+}
+
+// giveBack gives back what was charged for c.count, which does not go on.
+func (r *Relay) giveBack(c *chunk, src *leg) {
+	if c.chain != nil {
+		c.chain.Return(c.at, limits.Demand{Direction: src.direction(), Messages: int64(c.count.Messages), Bytes: int64(c.count.Payload)})
+	}
+	c.chain, c.count = nil, ending.Count{}
+}
+
+// giveBackRest gives back what was charged for the rest of a frame that never came.
+func (r *Relay) giveBackRest(l *leg) {
+	q := r.limited
+	if q == nil {
+		return
+	}
+	if in := q.of(l); in.under != nil && !in.dropping && l.in.frames.MidFrame() {
+		in.under.Return(in.underAt, limits.Demand{Direction: l.direction(), Bytes: l.in.frames.Left()})
+		in.under = nil
+	}
+}

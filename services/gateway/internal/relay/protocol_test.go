@@ -53,8 +53,8 @@ func breaches(mask bool) map[string]struct {
 	}
 }
 
-// limited is a configuration whose messages have at most 1000 bytes.
-func limited() Config {
+// bounded is a configuration whose messages have at most 1000 bytes.
+func bounded() Config {
 	cfg := quick()
 	cfg.MaxMessage = 1000
 	return cfg
@@ -67,7 +67,7 @@ func TestBreach(t *testing.T) {
 		for name, breach := range breaches(by == ending.Client) {
 			t.Run(by.String()+"/"+name, func(t *testing.T) {
 				eachMode(t, func(t *testing.T, m mode) {
-					r := newRig(t, limited(), m, ending.Terms{})
+					r := newRig(t, bounded(), m, ending.Terms{})
 					from, to, other := r.client, r.backend, uint16(1001)
 					if by == ending.Backend {
 						from, to, other = to, from, 1011
@@ -103,7 +103,7 @@ func TestBreach(t *testing.T) {
 // TestMessageLimit sends messages of exactly the limit.
 func TestMessageLimit(t *testing.T) {
 	eachMode(t, func(t *testing.T, m mode) {
-		r := newRig(t, limited(), m, ending.Terms{})
+		r := newRig(t, bounded(), m, ending.Terms{})
 		for _, p := range []struct{ from, to *peer }{{r.client, r.backend}, {r.backend, r.client}} {
 			whole := wireFrame{0x82, bytes.Repeat([]byte("x"), 1000)}
 			parts := []wireFrame{{0x02, make([]byte, 600)}, ping("between"), {0x00, make([]byte, 399)}, {0x80, make([]byte, 1)}}

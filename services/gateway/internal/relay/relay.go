@@ -17,7 +17,8 @@ type Relay struct {
 	unstarted *[2]Leg // the client's and the backend's, until Start
 	observer  ending.Observer
 	ref       string
-	admission admission // nil: everything may pass
+	limited   *limited // nil: no limits hold, and everything passes
+	start     *start   // nil: it was not started
 
 	// The wheel's, guarded by Engine.mu.
 	next, prev *Relay
@@ -34,7 +35,6 @@ type Relay struct {
 	deadline int64          // when the wheel calls; 0: it was not asked to
 	expires  int64          // end of the credential; 0: never
 	maxAgeAt int64          // end of the maximum age; 0: never
-	retry    time.Duration  // the hint of that end
 	closeBy  int64          // end of waiting for closes; 0: none is awaited
 	frameBy  int64          // end of waiting for the end of a frame, before a close
 	over     bool           // both sockets are closed
@@ -93,7 +93,8 @@ func closeAll(legs *[2]Leg) {
 func (r *Relay) begin(t ending.Terms, legs *[2]Leg) {
 	e := r.engine
 	now := e.now()
-	r.observer, r.ref, r.retry = t.Observer, t.Ref, t.Retry
+	r.observer, r.ref = t.Observer, t.Ref
+	r.start = &start{at: now, age: t.MaxAge, retry: t.Retry, frames: t.Frames}
 	r.minute = e.minuteOf(now)
 	r.mark, r.started = rand.Uint64(), time.Now().UnixNano()
 	for i, l := range r.legs() {
@@ -104,8 +105,10 @@ func (r *Relay) begin(t ending.Terms, legs *[2]Leg) {
 			e.poller.Requeue(l)
 		}
 	}
-	if t.MaxAge > 0 {
-		r.maxAgeAt = now + int64(t.MaxAge) - rand.Int64N(int64(t.MaxAge)/10+1)
+	r.setMaxMessage(t.Limits.MaxMessage)
+	r.setMaxAge(t.Limits.MaxAge)
+	if t.Limits.Chain != nil {
+		r.makeLimited().chain = t.Limits.Chain
 	}
 	r.setExpiry(t.Expires)
 	if t.Ended != nil {

@@ -92,12 +92,6 @@ func newRigBuffered(t testing.TB, cfg Config, m mode, terms ending.Terms, fromCl
 
 func newRigOn(t testing.TB, e *Engine, m mode, terms ending.Terms, fromClient, fromBackend []byte) *rig {
 	t.Helper()
-	return startRig(t, e, m, nil, terms, fromClient, fromBackend)
-}
-
-// startRig is newRigOn with an admission.
-func startRig(t testing.TB, e *Engine, m mode, a admission, terms ending.Terms, fromClient, fromBackend []byte) *rig {
-	t.Helper()
 	r := &rig{engine: e, ended: make(chan ending.Outcome, 2)}
 	c, client := connect(t, m.client, false)
 	b, backend := connect(t, m.backend, true)
@@ -106,7 +100,6 @@ func startRig(t testing.TB, e *Engine, m mode, a admission, terms ending.Terms, 
 	terms.Ref = "REF"
 	terms.Observer = observerFunc(func(o ending.Outcome) { r.ended <- o })
 	r.Relay = New(e, Leg{Conn: client, Buffered: fromClient}, Leg{Conn: backend, Buffered: fromBackend})
-	r.admission = a
 	if err := r.Start(terms); err != nil {
 		t.Fatal(err)
 	}
@@ -261,14 +254,18 @@ func readFrame(r io.Reader, masked bool) (wireFrame, error) {
 	return f, nil
 }
 
+// bytesOf encodes frames.
+func bytesOf(mask bool, frames ...wireFrame) (b []byte) {
+	for _, f := range frames {
+		b = append(b, f.bytes(mask)...)
+	}
+	return b
+}
+
 // send writes the frames in one write.
 func (p *peer) send(frames ...wireFrame) {
 	p.t.Helper()
-	var b []byte
-	for _, f := range frames {
-		b = append(b, f.bytes(p.mask)...)
-	}
-	p.sendRaw(b)
+	p.sendRaw(bytesOf(p.mask, frames...))
 }
 
 func (p *peer) sendRaw(b []byte) {
