@@ -76,8 +76,9 @@ type Config struct {
 	RecordsKeep time.Duration
 	// RefusalsKeep is how long records of refused handshakes are kept.
 	RefusalsKeep time.Duration
-	// UsageKeep is how long usage is kept.
-	UsageKeep time.Duration
+	// UsageMinutesKeep, UsageKeep and UsageDaysKeep are how long usage is kept by the
+	// minute, by the hour and by the day.
+	UsageMinutesKeep, UsageKeep, UsageDaysKeep time.Duration
 	// GRPC configures the server that users and services call.
 	GRPC grpcserver.Config
 	// Catalog configures the connection to the catalog, where versions and plans
@@ -118,6 +119,7 @@ func Default() Config {
 		AuditKeep:        365 * day,
 		RecordsKeep:      90 * day,
 		RefusalsKeep:     7 * day,
+		UsageMinutesKeep: 2 * day,
 		UsageKeep:        400 * day,
 		GRPC:             grpcserver.Default("127.0.0.1:9192", "127.0.0.1:9292"),
 		Catalog:          grpcclient.Default(identity.Catalog, "127.0.0.1:9291"),
@@ -163,7 +165,9 @@ func (c *Config) Flags(fs *flag.FlagSet, prefix string) {
 	fs.DurationVar(&c.AuditKeep, prefix+"audit-keep", c.AuditKeep, "how `long` changes are kept as the audit log, at least 168h; 0 for ever")
 	fs.DurationVar(&c.RecordsKeep, prefix+"records-keep", c.RecordsKeep, "how `long` session records are kept; 0 for ever")
 	fs.DurationVar(&c.RefusalsKeep, prefix+"refusals-keep", c.RefusalsKeep, "how `long` records of refused handshakes are kept; 0 for ever")
-	fs.DurationVar(&c.UsageKeep, prefix+"usage-keep", c.UsageKeep, "how `long` usage is kept; 0 for ever")
+	fs.DurationVar(&c.UsageMinutesKeep, prefix+"usage-minutes-keep", c.UsageMinutesKeep, "how `long` usage is kept by the minute, at least 1h; 0 for ever")
+	fs.DurationVar(&c.UsageKeep, prefix+"usage-keep", c.UsageKeep, "how `long` usage is kept by the hour, at least as long as by the minute; 0 for ever")
+	fs.DurationVar(&c.UsageDaysKeep, prefix+"usage-days-keep", c.UsageDaysKeep, "how `long` usage is kept by the day, at least as long as by the hour; 0 for ever")
 	c.GRPC.Flags(fs, prefix)
 	c.Catalog.Flags(fs, prefix)
 	c.Ops.Flags(fs, prefix)
@@ -201,7 +205,9 @@ func (c *Config) Check() error {
 		{"audit-keep", c.AuditKeep, change.Retention, 0, true},
 		{"records-keep", c.RecordsKeep, time.Hour, 0, true},
 		{"refusals-keep", c.RefusalsKeep, time.Hour, 0, true},
+		{"usage-minutes-keep", c.UsageMinutesKeep, time.Hour, 0, true},
 		{"usage-keep", c.UsageKeep, day, 0, true},
+		{"usage-days-keep", c.UsageDaysKeep, day, 0, true},
 	} {
 		switch {
 		case d.orNone && d.value == 0:
@@ -226,7 +232,20 @@ func (c *Config) Check() error {
 		}
 	}
 	c.checkSigningKeys(fail)
+	c.checkUsage(fail)
 	return errors.Join(append(wrong, c.GRPC.Check(), c.Catalog.Check(), c.Ops.Check())...)
+}
+
+// checkUsage calls fail with a flag and what would be right: days hold what hours sum up,
+// and hours what minutes do.
+func (c *Config) checkUsage(fail func(flag, format string, a ...any)) {
+	shorter := func(keep, than time.Duration) bool { return keep != 0 && (than == 0 || keep < than) }
+	if shorter(c.UsageKeep, c.UsageMinutesKeep) {
+		fail("usage-keep", "must be 0, or at least as long as -%susage-minutes-keep", c.prefix)
+	}
+	if shorter(c.UsageDaysKeep, c.UsageKeep) {
+		fail("usage-days-keep", "must be 0, or at least as long as -%susage-keep", c.prefix)
+	}
 }
 
 // checkSigningKeys calls fail with a flag and what would be right.

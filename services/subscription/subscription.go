@@ -63,6 +63,10 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	changes.Describe(api.Resource)
 	st := store.New(db, changes, time.Now)
 	st.Bound(store.Bounds{Applications: cfg.MaxApplications, Records: cfg.MaxRecords, Refusals: cfg.MaxRefusals})
+	st.Keep(store.Retention{
+		Records: cfg.RecordsKeep, Refusals: cfg.RefusalsKeep,
+		UsageMinutes: cfg.UsageMinutesKeep, Usage: cfg.UsageKeep, UsageDays: cfg.UsageDaysKeep,
+	})
 	rules, err := password.NewRules()
 	if err != nil {
 		return err
@@ -95,9 +99,7 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
-	purge := func(ctx context.Context) error {
-		return purge(ctx, st, store.Retention{Records: cfg.RecordsKeep, Refusals: cfg.RefusalsKeep, Usage: cfg.UsageKeep}, log)
-	}
+	purge := func(ctx context.Context) error { return purge(ctx, st, log) }
 	compare := func(ctx context.Context) error { return compare(ctx, st, watch.Heard(), log) }
 	return run.Group(ctx, security.Run, keeper.Run, compare, changes.Run, keys.Run, watch.Run, purge, srv.Run, operations.Run)
 }
@@ -150,10 +152,10 @@ func servers(ctx context.Context, cfg Config, db *sqldb.DB, parts api.Parts, ver
 const purgeEvery = 10 * time.Minute
 
 // purge deletes expired rows every purgeEvery until ctx ends.
-func purge(ctx context.Context, st *store.Store, keep store.Retention, log *slog.Logger) error {
+func purge(ctx context.Context, st *store.Store, log *slog.Logger) error {
 	purging := retry.NewStreak(log, slog.LevelWarn, "old rows not deleted")
 	for {
-		purging.Note(ctx, st.Purge(ctx, keep))
+		purging.Note(ctx, st.Purge(ctx))
 		if !retry.Sleep(ctx, purgeEvery) {
 			return nil
 		}

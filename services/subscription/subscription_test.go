@@ -358,13 +358,18 @@ func TestCheck(t *testing.T) {
 				"-issuer: a URL is needed, such as https://tidegate.example.com\n" +
 				"-master-key-file: a file is needed\n" +
 				`-instance: "A" is not 1 to 63 characters of a-z, 0-9 and - with a letter or digit at both ends`},
-		{[]string{"-token-lifetime", "0", "-user-token-lifetime", "16m", "-refresh-token-lifetime", "1m", "-audit-keep", "1h", "-records-keep", "1s", "-usage-keep", "1h"},
+		{[]string{"-token-lifetime", "0", "-user-token-lifetime", "16m", "-refresh-token-lifetime", "1m", "-audit-keep", "1h", "-records-keep", "1s", "-usage-minutes-keep", "1m", "-usage-keep", "1h", "-usage-days-keep", "1h"},
 			"-token-lifetime: must be at least 1s\n" +
 				"-user-token-lifetime: must be at most 15m0s\n" +
 				"-refresh-token-lifetime: must be at least 16m0s\n" +
 				"-audit-keep: must be 0, or at least 168h0m0s\n" +
 				"-records-keep: must be 0, or at least 1h0m0s\n" +
-				"-usage-keep: must be 0, or at least 24h0m0s"},
+				"-usage-minutes-keep: must be 0, or at least 1h0m0s\n" +
+				"-usage-keep: must be 0, or at least 24h0m0s\n" +
+				"-usage-days-keep: must be 0, or at least 24h0m0s"},
+		{[]string{"-usage-minutes-keep", "0", "-usage-days-keep", "9000h"},
+			"-usage-keep: must be 0, or at least as long as -usage-minutes-keep\n" +
+				"-usage-days-keep: must be 0, or at least as long as -usage-keep"},
 		{[]string{"-signing-key-rotate", "10m"}, "-signing-key-rotate: must be 0, or longer than -signing-key-lead"},
 		{[]string{"-signing-key-lead", "0"}, "-signing-key-lead: must be more than 0, or tokens would be signed with a key that nobody knows yet"},
 		{[]string{"-issuer", "http://example.com"},

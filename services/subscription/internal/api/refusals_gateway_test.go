@@ -47,10 +47,10 @@ func TestGatewayRefusals(t *testing.T) {
 		change(q)
 		return call(w.gateway.tokens.BatchGetGrants, &backplanev1.BatchGetGrantsRequest{Grants: []*backplanev1.GrantQuery{q}})
 	}
-	usage := func(change func(*usagev1.Usage)) func(context.Context) error {
-		good, bad := usageRow(hour, "", "", v1, 1), usageRow(hour, "", "", v1, 1)
+	usage := func(change func(*backplanev1.UsageReport)) func(context.Context) error {
+		good, bad := usageReport(hour, "", "", v1, 1), usageReport(hour, "", "", v1, 1)
 		change(bad)
-		return call(w.gateway.metering.ReportUsage, &backplanev1.ReportUsageRequest{Batch: batch(1), Usage: []*usagev1.Usage{good, bad}})
+		return call(w.gateway.metering.ReportUsage, &backplanev1.ReportUsageRequest{Batch: batch(1), Usage: []*backplanev1.UsageReport{good, bad}})
 	}
 	records := func(change func(*usagev1.SessionRecord)) func(context.Context) error {
 		good := sessionRecord("R", "", "", v1, hour)
@@ -62,7 +62,7 @@ func TestGatewayRefusals(t *testing.T) {
 		})
 	}
 	reported := func(b *backplanev1.Batch) func(context.Context) error {
-		return call(w.gateway.metering.ReportUsage, &backplanev1.ReportUsageRequest{Batch: b, Usage: []*usagev1.Usage{usageRow(hour, "", "", v1, 1)}})
+		return call(w.gateway.metering.ReportUsage, &backplanev1.ReportUsageRequest{Batch: b, Usage: []*backplanev1.UsageReport{usageReport(hour, "", "", v1, 1)}})
 	}
 	verify := w.gateway.tokens.VerifyCredential
 	many := make([]*backplanev1.GrantQuery, 1001)
@@ -98,18 +98,18 @@ func TestGatewayRefusals(t *testing.T) {
 			"batch.sequence: " + badSequence},
 		{"report no usage", none, call(w.gateway.metering.ReportUsage, &backplanev1.ReportUsageRequest{Batch: batch(1)}), invalid,
 			"usage: must contain at least 1 item(s)"},
-		{"report usage of no version", none, usage(func(u *usagev1.Usage) { u.Version = "x" }), invalid,
+		{"report usage of no version", none, usage(func(u *backplanev1.UsageReport) { u.Version = "x" }), invalid,
 			"usage[1].version: must be apis/{api}/versions/{version}"},
-		{"report usage of no hour", none, usage(func(u *usagev1.Usage) { u.Hour = nil }), invalid, "usage[1].hour: is required"},
-		{"report usage of the beginning of time", none, usage(func(u *usagev1.Usage) { u.Hour.Seconds = 0 }), invalid, "usage[1].hour: " + badTime},
-		{"report usage of an impossible hour", none, usage(func(u *usagev1.Usage) { u.Hour.Seconds = 1e12 }), invalid,
-			"usage[1].hour: must be a time"},
-		{"report usage of a minute", none, usage(func(u *usagev1.Usage) { u.Hour.Seconds += 60 }), invalid, "usage[1].hour: must be the start of an hour"},
-		{"report usage of bad names", none, usage(func(u *usagev1.Usage) { u.Application, u.Subscription = "a", "s" }), invalid,
-			"usage[1].subscription: must be subscriptions/{subscription}; usage[1].application: must be applications/{application}"},
-		{"report too much", none, usage(func(u *usagev1.Usage) { u.Inbound.Messages, u.Sessions = math.MaxUint64, 1e15+1 }), invalid,
+		{"report usage of no minute", none, usage(func(u *backplanev1.UsageReport) { u.Minute = nil }), invalid, "usage[1].minute: is required"},
+		{"report usage of the beginning of time", none, usage(func(u *backplanev1.UsageReport) { u.Minute.Seconds = 0 }), invalid, "usage[1].minute: " + badTime},
+		{"report usage of an impossible minute", none, usage(func(u *backplanev1.UsageReport) { u.Minute.Seconds = 1e12 }), invalid,
+			"usage[1].minute: must be a time"},
+		{"report usage of a second", none, usage(func(u *backplanev1.UsageReport) { u.Minute.Seconds++ }), invalid, "usage[1].minute: must be the start of a minute"},
+		{"report usage of bad names", none, usage(func(u *backplanev1.UsageReport) { u.Application, u.Subscription = "a", "s" }), invalid,
+			"usage[1].application: must be applications/{application}; usage[1].subscription: must be subscriptions/{subscription}"},
+		{"report too much", none, usage(func(u *backplanev1.UsageReport) { u.Inbound.Messages, u.Sessions = math.MaxUint64, 1e15+1 }), invalid,
 			"usage[1].sessions: " + badCount + "; usage[1].inbound.messages: " + badCount},
-		{"report too much of everything", none, usage(func(u *usagev1.Usage) {
+		{"report too much of everything", none, usage(func(u *backplanev1.UsageReport) {
 			u.Outbound = &usagev1.Traffic{Messages: 1e15, Frames: 1e15 + 1, PayloadBytes: 1e15 + 1, WireBytes: 1e15 + 1}
 		}), invalid, "usage[1].outbound.frames: " + badCount + "; usage[1].outbound.payload_bytes: " + badCount +
 			"; usage[1].outbound.wire_bytes: " + badCount},
@@ -163,7 +163,7 @@ func TestGatewayRefusals(t *testing.T) {
 		{"list subscriptions of an application that is not there", w.ann, call(w.subs.ListSubscriptions, &subscriptionv1.ListSubscriptionsRequest{Filter: `application = "applications/none"`}), codes.NotFound,
 			"applications/none not found"},
 		{"list usage by what is not there", w.ann, call(w.usage.ListUsage, &usagev1.ListUsageRequest{Filter: `hour = "1"`}), invalid,
-			`filter: no field "hour": there are subscription, application, version`},
+			`filter: no field "hour": there are subscription, application, version, api, plan`},
 		{"list usage by a bad subscription", w.ann, call(w.usage.ListUsage, &usagev1.ListUsageRequest{Filter: `subscription = "1"`}), invalid,
 			"filter: subscription must be subscriptions/{subscription}"},
 		{"list usage by a bad version", w.ann, call(w.usage.ListUsage, &usagev1.ListUsageRequest{Filter: `version = "apis/a"`}), invalid,

@@ -10,6 +10,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/testing/protocmp"
+	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
@@ -21,10 +22,17 @@ func traffic(n uint64) *usagev1.Traffic {
 	return &usagev1.Traffic{Messages: n, Frames: n + 1, PayloadBytes: n + 2, WireBytes: n + 3}
 }
 
-func usageRow(hour time.Time, app, sub, version string, n uint64) *usagev1.Usage {
-	return &usagev1.Usage{
-		Hour: timestamppb.New(hour), Application: app, Subscription: sub, Version: version, Sessions: n,
+func usageReport(minute time.Time, app, sub, version string, n uint64) *backplanev1.UsageReport {
+	return &backplanev1.UsageReport{
+		Minute: timestamppb.New(minute), Application: app, Subscription: sub, Version: version, Plan: gold, Sessions: n,
 		Inbound: traffic(n), Outbound: traffic(10 * n),
+	}
+}
+
+// everything groups usage by all that it can be grouped by, and by the hour.
+func everything(filter string) *usagev1.ListUsageRequest {
+	return &usagev1.ListUsageRequest{
+		Filter: filter, Step: durationpb.New(time.Hour), GroupBy: []string{"version", "application", "subscription", "plan"},
 	}
 }
 
@@ -57,13 +65,13 @@ func TestUsage(t *testing.T) {
 		app := w.application(w.ann, "Chat").GetName()
 		sub := w.subscribe(w.ann, app, v1).GetName()
 		hour := w.now().Truncate(time.Hour)
-		one := usageRow(hour, app, sub, v1, 1)
-		open := usageRow(hour.Add(-time.Hour), "", "", v2, 5)
+		one := usageReport(hour, app, sub, v1, 1)
+		open := usageReport(hour.Add(-time.Hour), "", "", v2, 5)
 		before := w.head()
 		for n := uint64(1); n <= 2; n++ {
 			for _, duplicate := range []bool{false, true} {
 				resp, err := w.gateway.metering.ReportUsage(t.Context(), &backplanev1.ReportUsageRequest{
-					Batch: batch(n), Usage: []*usagev1.Usage{one, open},
+					Batch: batch(n), Usage: []*backplanev1.UsageReport{one, open},
 				})
 				if err != nil || resp.GetDuplicate() != duplicate {
 					t.Errorf("ReportUsage(%d) = %v, %v, want duplicate %v", n, resp, err, duplicate)
@@ -98,7 +106,7 @@ func TestUsage(t *testing.T) {
 			{"by version", `version = "` + v2 + `"`, w.root, 1, []*usagev1.SessionRecord{open2}},
 			{"by subscription", `subscription = "` + sub + `"`, w.bob, 1, []*usagev1.SessionRecord{mine}},
 		} {
-			usage, err := w.usage.ListUsage(tt.as, &usagev1.ListUsageRequest{Filter: tt.filter})
+			usage, err := w.usage.ListUsage(tt.as, everything(tt.filter))
 			if err != nil || len(usage.GetUsage()) != tt.rows {
 				t.Errorf("%s: ListUsage() = %v, %v, want %d rows", tt.name, usage, err, tt.rows)
 			}
@@ -107,10 +115,12 @@ func TestUsage(t *testing.T) {
 				t.Errorf("%s: ListSessionRecords() = %v (-want +got):\n%s", tt.name, err, diff)
 			}
 		}
-		usage, err := w.usage.ListUsage(w.ann, &usagev1.ListUsageRequest{})
+		usage, err := w.usage.ListUsage(w.ann, everything(""))
 		w.must(err)
-		sum := usageRow(hour, app, sub, v1, 2)
-		sum.ApiDisplayName, sum.VersionString, sum.ApplicationDisplayName, sum.Username = "Echo", "1.0.0", "Chat", "ann"
+		sum := &usagev1.Usage{
+			StartTime: timestamppb.New(hour), Application: app, Subscription: sub, Version: v1, Plan: gold, Sessions: 2,
+			ApiDisplayName: "Echo", VersionString: "1.0.0", ApplicationDisplayName: "Chat", Username: "ann",
+		}
 		sum.Inbound = &usagev1.Traffic{Messages: 2, Frames: 4, PayloadBytes: 6, WireBytes: 8}
 		sum.Outbound = &usagev1.Traffic{Messages: 20, Frames: 22, PayloadBytes: 24, WireBytes: 26}
 		if diff := cmp.Diff([]*usagev1.Usage{sum}, usage.GetUsage(), protocmp.Transform()); diff != "" {
@@ -131,7 +141,9 @@ func TestUsage(t *testing.T) {
 			start, end time.Time
 			rows       int
 		}{{hour, hour.Add(time.Hour), 1}, {hour.Add(-time.Hour), hour, 1}, {hour.Add(-time.Hour), hour.Add(1), 2}} {
-			usage, err := w.usage.ListUsage(w.root, &usagev1.ListUsageRequest{StartTime: timestamppb.New(tt.start), EndTime: timestamppb.New(tt.end)})
+			req := everything("")
+			req.StartTime, req.EndTime = timestamppb.New(tt.start), timestamppb.New(tt.end)
+			usage, err := w.usage.ListUsage(w.root, req)
 			if err != nil || len(usage.GetUsage()) != tt.rows {
 				t.Errorf("ListUsage(%v to %v) = %v, %v, want %d rows", tt.start, tt.end, usage, err, tt.rows)
 			}
@@ -143,11 +155,12 @@ func TestUsage(t *testing.T) {
 		}
 		// Pages of one.
 		var hours []time.Time
-		req := &usagev1.ListUsageRequest{PageSize: 1}
+		req := everything("")
+		req.PageSize = 1
 		for {
 			page, err := w.usage.ListUsage(w.root, req)
 			w.must(err)
-			hours = append(hours, page.GetUsage()[0].GetHour().AsTime())
+			hours = append(hours, page.GetUsage()[0].GetStartTime().AsTime())
 			if req.PageToken = page.GetNextPageToken(); req.GetPageToken() == "" {
 				break
 			}

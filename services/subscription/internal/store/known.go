@@ -13,8 +13,8 @@ import (
 type Named struct {
 	// Application and Subscription are ids.
 	Application, Subscription *string
-	// Version is a resource name.
-	Version *string
+	// Version, API and Plan are resource names.
+	Version, API, Plan *string
 }
 
 // CheckNamed returns a NotFound fault when there is nothing that v may see of one of the
@@ -31,7 +31,12 @@ func (s *Store) CheckNamed(ctx context.Context, v identity.Viewer, n Named) erro
 		{"subscription", n.Subscription, SubscriptionName, `
 			SELECT EXISTS (SELECT 1 FROM subscription s JOIN application a ON a.id = s.application JOIN version v ON v.name = s.version
 				WHERE s.id = $1 AND (CAST($2 AS TEXT) IS NULL OR a.owner = $2 OR v.owner = $2))`},
-		{"version", n.Version, func(name string) string { return name }, `
+		{"plan", n.Plan, itself, `
+			SELECT EXISTS (SELECT 1 FROM version WHERE ' ' || plans || ' ' LIKE '% ' || $1 || ' %' AND (CAST($2 AS TEXT) IS NULL OR published OR owner = $2))`},
+		{"api", n.API, itself, `
+			SELECT EXISTS (SELECT 1 FROM version v WHERE v.api = $1 AND (CAST($2 AS TEXT) IS NULL OR published OR owner = $2
+				OR EXISTS (SELECT 1 FROM subscription s JOIN application a ON a.id = s.application WHERE s.version = v.name AND a.owner = $2)))`},
+		{"version", n.Version, itself, `
 			SELECT EXISTS (SELECT 1 FROM version WHERE name = $1 AND (CAST($2 AS TEXT) IS NULL OR published OR owner = $2
 				OR EXISTS (SELECT 1 FROM subscription s JOIN application a ON a.id = s.application WHERE s.version = $1 AND a.owner = $2)))`},
 	} {
@@ -49,11 +54,13 @@ func (s *Store) CheckNamed(ctx context.Context, v identity.Viewer, n Named) erro
 	return nil
 }
 
+func itself(name string) string { return name }
+
 // known reports whether a query finds a resource for v, or a column of usage or session
 // records that v may see has it.
 func (s *Store) known(ctx context.Context, v identity.Viewer, column, value, query string) (bool, error) {
 	for _, query := range []string{query, `
-		SELECT EXISTS (SELECT 1 FROM usage WHERE ` + column + ` = $1 AND ` + ofViewer(v, "usage", "hour, version, subscription, application", "$2") + `)`, `
+		SELECT EXISTS (SELECT 1 FROM usage_series WHERE ` + column + ` = $1 AND ` + ofViewer(v, "usage_series", "id", "$2") + `)`, `
 		SELECT EXISTS (SELECT 1 FROM session_record WHERE ` + column + ` = $1 AND ` + ofViewer(v, "session_record", "ref", "$2") + `)`} {
 		known, err := sqldb.Exists(ctx, s.db, query, value, v.Owner())
 		if known || err != nil {

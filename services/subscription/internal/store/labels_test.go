@@ -34,7 +34,7 @@ func TestLabelsOutliveWhatTheyName(t *testing.T) {
 		report("a", app.ID, sub.ID)
 		check := func(when string, app store.Application, want store.Labels) {
 			t.Helper()
-			rows := list(t, b.Usage(ctx, b.admin, store.UsageFilter{Application: &app.ID}, store.UsageKey{}))
+			rows := b.used(b.admin, store.UsageQuery{Filter: store.UsageFilter{Application: &app.ID}})
 			records := list(t, b.SessionRecords(ctx, b.admin, store.RecordFilter{Application: &app.ID}, sqldb.TimeKey{}))
 			if len(rows) != 1 || len(records) != 1 {
 				t.Fatalf("%s: %d rows of usage, %d records, want one of each", when, len(rows), len(records))
@@ -65,7 +65,7 @@ func TestLabelsOutliveWhatTheyName(t *testing.T) {
 		want.Application = "other"
 		check("reported after the user was deleted with the application", other, want)
 		b.add(21 * 24 * time.Hour)
-		keep := store.Retention{Refusals: time.Hour, Records: 10 * 24 * time.Hour, Usage: 20 * 24 * time.Hour}
+		keep := store.Retention{Refusals: time.Hour, Records: 10 * 24 * time.Hour, UsageMinutes: time.Hour, Usage: 20 * 24 * time.Hour, UsageDays: 20 * 24 * time.Hour}
 		refusals := keep
 		refusals.Refusals = 30 * 24 * time.Hour
 		ok(t, b.Purge(ctx, keep))
@@ -98,6 +98,12 @@ func TestTrafficOfATimeRange(t *testing.T) {
 		ok(t, err)
 		_, err = b.AddRecords(t.Context(), batch("b", 1), records)
 		ok(t, err)
+		when := func(micros *int64) (at time.Time) {
+			if micros != nil {
+				at = sqldb.Time(*micros)
+			}
+			return at
+		}
 		at := func(hours int) *int64 { return new(hour.Add(time.Duration(hours) * time.Hour).UnixMicro()) }
 		for _, tt := range []struct {
 			name string
@@ -111,7 +117,7 @@ func TestTrafficOfATimeRange(t *testing.T) {
 			{"none", page.TimeRange{Start: at(4)}, ""},
 		} {
 			used, ended := "", ""
-			for _, u := range list(t, b.Usage(t.Context(), b.admin, store.UsageFilter{Begun: tt.r}, store.UsageKey{})) {
+			for _, u := range b.used(b.admin, store.UsageQuery{Start: when(tt.r.Start), End: when(tt.r.End)}) {
 				used += string(rune('A' + u.Sessions - 1))
 			}
 			for _, r := range list(t, b.SessionRecords(t.Context(), b.admin, store.RecordFilter{Ended: tt.r}, sqldb.TimeKey{})) {
@@ -158,6 +164,10 @@ func TestCheckNamed(t *testing.T) {
 			{"a subscription to one's version", b.bob, store.Named{Subscription: &sub.ID}, true},
 			{"another's subscription", carol, store.Named{Subscription: &sub.ID}, false},
 			{"a deleted subscription with usage", b.ann, store.Named{Subscription: &lost.ID}, true},
+			{"the API of a published version", carol, store.Named{API: new("apis/a")}, true},
+			{"an API that never was", b.admin, store.Named{API: new("apis/none")}, false},
+			{"a plan on offer", carol, store.Named{Plan: new(gold)}, true},
+			{"a plan that never was", b.admin, store.Named{Plan: new("plans/none")}, false},
 			{"a published version", carol, store.Named{Version: new(v1)}, true},
 			{"a version that is not published", carol, store.Named{Version: new(v2)}, false},
 			{"own version", b.bob, store.Named{Version: new(v2)}, true},

@@ -1,6 +1,7 @@
 package store_test
 
 import (
+	"context"
 	"fmt"
 	"iter"
 	"log/slog"
@@ -63,6 +64,25 @@ func newBench(t *testing.T, db *sqldb.DB) *bench {
 	b.ann = identity.Viewer{User: b.user("ann", "subscriber")}
 	b.bob = identity.Viewer{User: b.user("bob", "subscriber")}
 	return b
+}
+
+// Purge deletes what is older than keep.
+func (b *bench) Purge(ctx context.Context, keep store.Retention) error {
+	b.Keep(keep)
+	return b.Store.Purge(ctx)
+}
+
+// used returns the usage that v may see, by all that it can be grouped by and, where q
+// does not say otherwise, by the hour.
+func (b *bench) used(v identity.Viewer, q store.UsageQuery) []store.Usage {
+	b.t.Helper()
+	if q.Step == 0 {
+		q.Step = time.Hour
+	}
+	q.GroupBy = []string{"version", "application", "subscription", "plan"}
+	rows, err := b.Usage(b.t.Context(), v, q, store.UsageKey{}, 1000)
+	ok(b.t, err)
+	return rows
 }
 
 func (b *bench) now() time.Time {

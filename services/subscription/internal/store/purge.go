@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/tidegatehq/tidegate/services/kit/sqldb"
@@ -13,9 +14,14 @@ import (
 type Retention struct {
 	// Records is for session records, Refusals for those of refused handshakes.
 	Records, Refusals time.Duration
-	// Usage is for rows of usage.
-	Usage time.Duration
+	// UsageMinutes, Usage and UsageDays are for usage by the minute, by the hour, and by
+	// the day: none is shorter than the one before.
+	UsageMinutes, Usage, UsageDays time.Duration
 }
+
+// Keep sets how long old rows are kept. It is called before anything is written; without
+// it they are kept for ever.
+func (s *Store) Keep(keep Retention) { s.keep = keep }
 
 // How long rows are kept that no option is for.
 const (
@@ -51,15 +57,20 @@ func lasting(keep time.Duration) time.Duration {
 	return keep
 }
 
-// Purge deletes expired rows. Each of its statements deletes at most $2 rows whose
-// time is before $1.
-func (s *Store) Purge(ctx context.Context, keep Retention) error {
-	now := s.moment()
-	for _, step := range []struct {
-		what   string
-		before time.Time
-		query  string
-	}{
+// purging is a kind of rows that are deleted: a statement deletes at most $2 of those
+// whose time is before $1.
+type purging struct {
+	what   string
+	before time.Time
+	query  string
+}
+
+// Purge deletes expired rows.
+func (s *Store) Purge(ctx context.Context) error {
+	now, keep := s.moment(), s.keep
+	// What is remembered of those that are gone, as long as there is anything of them.
+	former := now.Add(-max(lasting(keep.Records), lasting(keep.Refusals), lasting(keep.UsageDays))).Add(-reports)
+	for _, step := range slices.Concat(s.oldUsage(now), []purging{
 		{"revocations", now.Add(-slack), `
 			DELETE FROM revocation WHERE id IN (SELECT id FROM revocation WHERE expires_at < $1 LIMIT $2)`},
 		{"secrets", now.Add(-slack), `
@@ -87,25 +98,42 @@ func (s *Store) Purge(ctx context.Context, keep Retention) error {
 		{"counts of session records", now.Add(-counts), `
 			DELETE FROM record_count WHERE (hour, bounded) IN (
 				SELECT hour, bounded FROM record_count WHERE hour < $1 ORDER BY hour, bounded LIMIT $2)`},
-		{"usage", now.Add(-lasting(keep.Usage)), `
-			DELETE FROM usage WHERE hour IN (SELECT hour FROM usage WHERE hour < $1 ORDER BY hour LIMIT $2) AND hour < $1`},
 		{"windows of quotas", now.Add(-quotaWindows), `
 			DELETE FROM quota_window WHERE (id, start_at) IN (SELECT id, start_at FROM quota_window WHERE end_at < $1 LIMIT $2)`},
 		{"events of quotas", now.Add(-quotaEvents), `
 			DELETE FROM quota_event WHERE (id, start_at, percent) IN (
 				SELECT id, start_at, percent FROM quota_event WHERE noted_at < $1 LIMIT $2)`},
-		{"former owners", now.Add(-max(lasting(keep.Records), lasting(keep.Refusals), lasting(keep.Usage))).Add(-reports), `
+		{"former owners", former, `
 			DELETE FROM former_owner WHERE name IN (SELECT name FROM former_owner WHERE ended_at < $1 LIMIT $2)`},
-		{"former names", now.Add(-max(lasting(keep.Records), lasting(keep.Refusals), lasting(keep.Usage))).Add(-reports), `
+		{"former names", former, `
 			DELETE FROM former_name WHERE name IN (SELECT name FROM former_name WHERE ended_at < $1 LIMIT $2)`},
 		{"batches", now.Add(-batches), `
 			DELETE FROM batch WHERE boot_id IN (SELECT boot_id FROM batch WHERE taken_at < $1 LIMIT $2) AND taken_at < $1`},
-	} {
+	}) {
 		if err := s.purge(ctx, step.query, step.before); err != nil {
 			return fmt.Errorf("purge %s: %w", step.what, err)
 		}
 	}
 	return nil
+}
+
+// oldUsage is usage that is no longer kept.
+func (s *Store) oldUsage(now time.Time) (all []purging) {
+	for at, span := range spans {
+		before := time.UnixMicro(s.keep.keptSince(now, at))
+		for _, t := range []struct{ table, key string }{
+			{trafficTable.name, "series, start_at"}, {limitTable.name, "series, start_at, place, plan, name"}, {refusedTable.name, "series, start_at, status"},
+		} {
+			table := t.table + "_" + span.name
+			all = append(all, purging{"usage by the " + span.name, before, `
+			DELETE FROM ` + table + ` WHERE (` + t.key + `) IN (
+				SELECT ` + t.key + ` FROM ` + table + ` WHERE start_at < $1 ORDER BY start_at LIMIT $2)`})
+		}
+	}
+	// All usage of a series is from before it was seen last.
+	before := time.UnixMicro(s.keep.keptSince(now, days)).Add(-reports)
+	return append(all, purging{"series of usage", before, `
+			DELETE FROM usage_series WHERE seen_at < $1 AND id IN (SELECT id FROM usage_series WHERE seen_at < $1 LIMIT $2)`})
 }
 
 func (s *Store) purge(ctx context.Context, query string, before time.Time) error {

@@ -3,6 +3,7 @@ package store
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"fmt"
 	"iter"
 	"maps"
@@ -48,6 +49,11 @@ type SessionRecord struct {
 	// version. Host, Path and UserAgent are what it asked for.
 	Status                           int64
 	Code, API, Host, Path, UserAgent string
+	// Plan is the resource name of the plan of the subscription, or empty. Limits are what
+	// limits did to the session, or the one that refused the handshake; those of an
+	// application and of a version are read by its owner only.
+	Plan   string
+	Limits []LimitUsage
 	// LeftOut is how many later records of the same kind and hour were not kept.
 	LeftOut int64
 	// Labels are read, not written.
@@ -188,43 +194,67 @@ func addRecord(ctx context.Context, tx *sqldb.Tx, owners *owners, r SessionRecor
 	if err != nil {
 		return err
 	}
+	limits := ""
+	if len(r.Limits) > 0 {
+		text, err := json.Marshal(r.Limits)
+		if err != nil {
+			return fmt.Errorf("write limits: %w", err)
+		}
+		limits = string(text)
+	}
 	_, err = tx.ExecContext(ctx, `
 		INSERT INTO session_record (ref, session, version, application, subscription, grant_name,
 			application_owner, client_address, started_at, ended_at, ended_by, end_reason,
 			close_code_from_client, close_code_to_client, close_code_from_backend, close_code_to_backend,
 			in_messages, in_frames, in_payload, in_wire, out_messages, out_frames, out_payload, out_wire,
 			last_in_at, last_out_at, truncated, route_change_number, detail, left_out,
-			status, code, api, host, path, user_agent)
+			status, code, api, host, path, user_agent, plan, limits)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17,
-			$18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, 0, $30, $31, $32, $33, $34, $35)
+			$18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, 0, $30, $31, $32, $33, $34, $35, $36, $37)
 		ON CONFLICT (ref) DO NOTHING`,
 		r.Ref, r.Session, r.Version, r.Application, r.Subscription, r.Grant,
 		owner, r.ClientAddress, micros(r.StartedAt), micros(r.EndedAt), r.EndedBy, r.EndReason,
 		r.CloseCodeFromClient, r.CloseCodeToClient, r.CloseCodeFromBackend, r.CloseCodeToBackend,
 		r.In.Messages, r.In.Frames, r.In.Payload, r.In.Wire, r.Out.Messages, r.Out.Frames, r.Out.Payload, r.Out.Wire,
 		micros(r.LastInAt), micros(r.LastOutAt), r.Truncated, r.RouteChangeNumber, r.Detail,
-		r.Status, r.Code, r.API, r.Host, r.Path, r.UserAgent)
+		r.Status, r.Code, r.API, r.Host, r.Path, r.UserAgent, r.Plan, limits)
 	return err
 }
 
-const selectRecord = `
+// selectRecord reads records for a viewer; owner is the parameter that has v.Owner().
+func selectRecord(v identity.Viewer, owner string) string {
+	seen := seenBy(owner)
+	ofApplication, ofVersion := seen[0], seen[1]+" OR "+seen[2]
+	if v.Owner() == nil {
+		ofApplication, ofVersion = "TRUE", "TRUE"
+	}
+	return `
 	SELECT ref, session, version, application, subscription, grant_name,
 		client_address, started_at, ended_at, ended_by, end_reason,
 		close_code_from_client, close_code_to_client, close_code_from_backend, close_code_to_backend,
 		in_messages, in_frames, in_payload, in_wire, out_messages, out_frames, out_payload, out_wire,
 		last_in_at, last_out_at, truncated, route_change_number, detail, left_out,
-		status, code, api, host, path, user_agent, ` + recordLabels + `
+		status, code, api, host, path, user_agent, plan, limits, (` + ofApplication + `), (` + ofVersion + `), ` + recordLabels + `
 	FROM session_record r `
+}
 
 func scanRecord(row sqldb.Row) (SessionRecord, error) {
 	var r SessionRecord
 	var started, ended, lastIn, lastOut int64
+	var limits string
+	var ofApplication, ofVersion bool
 	err := sqldb.With(row, r.Labels.dests()...).Scan(&r.Ref, &r.Session, &r.Version, &r.Application, &r.Subscription, &r.Grant,
 		&r.ClientAddress, &started, &ended, &r.EndedBy, &r.EndReason,
 		&r.CloseCodeFromClient, &r.CloseCodeToClient, &r.CloseCodeFromBackend, &r.CloseCodeToBackend,
 		&r.In.Messages, &r.In.Frames, &r.In.Payload, &r.In.Wire, &r.Out.Messages, &r.Out.Frames, &r.Out.Payload, &r.Out.Wire,
 		&lastIn, &lastOut, &r.Truncated, &r.RouteChangeNumber, &r.Detail, &r.LeftOut,
-		&r.Status, &r.Code, &r.API, &r.Host, &r.Path, &r.UserAgent)
+		&r.Status, &r.Code, &r.API, &r.Host, &r.Path, &r.UserAgent, &r.Plan, &limits, &ofApplication, &ofVersion)
+	if err == nil && limits != "" {
+		err = json.Unmarshal([]byte(limits), &r.Limits)
+	}
+	r.Limits = slices.DeleteFunc(r.Limits, func(l LimitUsage) bool {
+		return l.Place == placeApplication && !ofApplication || l.Place == placeVersion && !ofVersion
+	})
 	r.StartedAt, r.EndedAt, r.LastInAt, r.LastOutAt = maybe(started), maybe(ended), maybe(lastIn), maybe(lastOut)
 	return r, err
 }
@@ -237,7 +267,7 @@ func (r SessionRecord) ListKey() sqldb.TimeKey {
 // SessionRecord returns a record of v's applications or versions, or a NotFound
 // fault.
 func (s *Store) SessionRecord(ctx context.Context, v identity.Viewer, ref string) (SessionRecord, error) {
-	r, found, err := sqldb.One(ctx, s.db, scanRecord, selectRecord+`
+	r, found, err := sqldb.One(ctx, s.db, scanRecord, selectRecord(v, "$2")+`
 		WHERE ref = $1 AND `+ofViewer(v, "session_record", "ref", "$2", ofAPI("$2")), ref, v.Owner())
 	switch {
 	case err != nil:
@@ -271,12 +301,12 @@ func (s *Store) SessionRecords(ctx context.Context, v identity.Viewer, f RecordF
 	if before == (sqldb.TimeKey{}) {
 		before.Time = math.MaxInt64
 	}
-	return sqldb.List(ctx, s.db, scanRecord, SessionRecord.ListKey, before, selectRecord+`
+	return sqldb.List(ctx, s.db, scanRecord, SessionRecord.ListKey, before, selectRecord(v, "$4")+`
 		WHERE (ended_at, ref) < ($1, $2)
 			AND `+ofViewer(v, "session_record", "ref", "$4", ofAPI("$4"))+`
-			AND (CAST($5 AS TEXT) IS NULL OR version = $5)
-			AND (CAST($6 AS TEXT) IS NULL OR application = $6)
-			AND (CAST($7 AS TEXT) IS NULL OR subscription = $7)
+			AND `+equals("version", "$5", f.Version)+`
+			AND `+equals("application", "$6", f.Application)+`
+			AND `+equals("subscription", "$7", f.Subscription)+`
 			AND (CAST($8 AS BIGINT) IS NULL OR end_reason = $8)
 			AND (CAST($9 AS TEXT) IS NULL OR code = $9)
 			AND (CAST($10 AS BOOLEAN) IS NULL OR (code <> '') = $10)
@@ -284,4 +314,13 @@ func (s *Store) SessionRecords(ctx context.Context, v identity.Viewer, f RecordF
 			AND (CAST($12 AS BIGINT) IS NULL OR ended_at < $12)
 		ORDER BY ended_at DESC, ref DESC LIMIT $3`,
 		v.Owner(), f.Version, f.Application, f.Subscription, f.EndReason, f.Code, f.Refused, f.Ended.Start, f.Ended.End)
+}
+
+// equals returns the condition that a column has the value of a parameter, which nil does
+// not restrict. It has no OR, so that an index finds the rows.
+func equals(column, param string, value *string) string {
+	if value == nil {
+		return "CAST(" + param + " AS TEXT) IS NULL"
+	}
+	return column + " = " + param
 }

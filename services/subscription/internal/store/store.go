@@ -29,6 +29,7 @@ type Store struct {
 	log    *change.Log
 	now    func() time.Time
 	bounds Bounds
+	keep   Retention
 }
 
 // Bounds bound what one user or application can make; 0 is no bound.

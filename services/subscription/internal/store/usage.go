@@ -1,17 +1,21 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
 	"fmt"
 	"iter"
+	"maps"
+	"math"
+	"math/rand/v2"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
 	"github.com/tidegatehq/tidegate/services/kit/identity"
-	"github.com/tidegatehq/tidegate/services/kit/page"
 	"github.com/tidegatehq/tidegate/services/kit/sqldb"
 )
 
@@ -69,35 +73,119 @@ func (s *Store) take(ctx context.Context, tx *sqldb.Tx, kind string, b Batch) (B
 // Traffic counts what passed in one direction.
 type Traffic struct{ Messages, Frames, Payload, Wire int64 }
 
-// Usage is the traffic of one subscription, or of one version without credentials,
-// in one hour.
-type Usage struct {
-	Hour time.Time
-	// Version is a resource name.
-	Version string
-	// Subscription and Application are ids, empty if no credential was required.
-	Subscription, Application string
-	Sessions                  int64
-	In, Out                   Traffic
-	// Labels are read, not written.
-	Labels Labels
+func (t *Traffic) add(o Traffic) {
+	t.Messages += o.Messages
+	t.Frames += o.Frames
+	t.Payload += o.Payload
+	t.Wire += o.Wire
 }
 
-// AddUsage counts a batch of usage, once.
-func (s *Store) AddUsage(ctx context.Context, b Batch, rows []Usage) (result BatchResult, err error) {
-	// All batches write their rows in the same order, so that two never deadlock.
-	rows = slices.Clone(rows)
-	slices.SortFunc(rows, func(a, b Usage) int {
-		return cmpFirst(a.Hour.Compare(b.Hour), strings.Compare(a.Version, b.Version),
-			strings.Compare(a.Subscription, b.Subscription), strings.Compare(a.Application, b.Application))
-	})
+// LimitName names a limit of a plan at a place.
+type LimitName struct {
+	// Place is the API's number of a place.
+	Place int64
+	// Plan is a resource name, Limit the limit's name in the plan.
+	Plan, Limit string
+}
+
+// Numbers of places where limits hold; a limit of a subscription is seen by whoever sees
+// the usage.
+const (
+	placeSubscription = 1
+	placeApplication  = 2
+	placeVersion      = 3
+)
+
+func (n LimitName) compare(o LimitName) int {
+	return cmp.Or(cmp.Compare(n.Place, o.Place), strings.Compare(n.Plan, o.Plan), strings.Compare(n.Limit, o.Limit))
+}
+
+// LimitUsage is what a limit did.
+type LimitUsage struct {
+	LimitName
+	Pauses             int64 `json:",omitempty"`
+	PausedMilliseconds int64 `json:",omitempty"`
+	Dropped            int64 `json:",omitempty"`
+	Closed             int64 `json:",omitempty"`
+	Refused            int64 `json:",omitempty"`
+	Observed           int64 `json:",omitempty"`
+	// FirstAt and LastAt are the first and the last minute in which it did any of this.
+	// They are not set in reports and session records.
+	FirstAt time.Time `json:"-"`
+	LastAt  time.Time `json:"-"`
+}
+
+func (l *LimitUsage) add(o LimitUsage) {
+	l.Pauses += o.Pauses
+	l.PausedMilliseconds += o.PausedMilliseconds
+	l.Dropped += o.Dropped
+	l.Closed += o.Closed
+	l.Refused += o.Refused
+	l.Observed += o.Observed
+	if l.FirstAt.IsZero() || o.FirstAt.Before(l.FirstAt) {
+		l.FirstAt = o.FirstAt
+	}
+	if o.LastAt.After(l.LastAt) {
+		l.LastAt = o.LastAt
+	}
+}
+
+// RefusedHandshakes counts handshakes that were answered with a status.
+type RefusedHandshakes struct{ Status, Number int64 }
+
+// Usage is what passed, was held back and was refused in a span of time. A report is for
+// one minute of one version, application, subscription and plan.
+type Usage struct {
+	// Start is when the span begins, not set for all of the time.
+	Start time.Time
+	// API, Version and Plan are resource names, Application and Subscription ids; each is
+	// empty for none, and where usage is not grouped by it. Reports have no API.
+	API, Version, Application, Subscription, Plan string
+	Sessions                                      int64
+	In, Out                                       Traffic
+	// Limits are in the order of their names, Refused in that of the statuses.
+	Limits  []LimitUsage
+	Refused []RefusedHandshakes
+	// Labels are read, not written.
+	Labels Labels
+
+	// amount is what the top of usage is ordered by.
+	amount int64
+}
+
+// series is what usage is counted by.
+type series struct{ version, application, subscription, plan string }
+
+func (s series) compare(o series) int {
+	return cmp.Or(strings.Compare(s.version, o.version), strings.Compare(s.application, o.application),
+		strings.Compare(s.subscription, o.subscription), strings.Compare(s.plan, o.plan))
+}
+
+func (s series) args() []any { return []any{s.version, s.application, s.subscription, s.plan} }
+
+// AddUsage counts a batch of reports, once. What is no longer kept by the minute or hour
+// still counts in the longer spans.
+func (s *Store) AddUsage(ctx context.Context, b Batch, reports []Usage) (result BatchResult, err error) {
+	names := map[series]bool{}
+	for _, u := range reports {
+		names[u.series()] = true
+	}
 	err = s.db.InTx(ctx, func(tx *sqldb.Tx) error {
 		if result, err = s.take(ctx, tx, usageBatch, b); err != nil || result.Duplicate {
 			return err
 		}
-		owners := newOwners(tx)
-		for _, u := range rows {
-			if err := addUsage(ctx, tx, owners, u); err != nil {
+		// All batches write series, then the tables in one order, and the rows of a table
+		// in one order, so that two never deadlock.
+		ids, err := s.seriesIDs(ctx, tx, slices.SortedFunc(maps.Keys(names), series.compare))
+		if err != nil {
+			return err
+		}
+		for at, span := range spans {
+			sums := newSums(span, ids, s.keep.keptSince(s.now(), at))
+			for _, u := range reports {
+				sums.add(u)
+			}
+			if err := sums.write(ctx, tx); err != nil {
 				return err
 			}
 		}
@@ -109,33 +197,240 @@ func (s *Store) AddUsage(ctx context.Context, b Batch, rows []Usage) (result Bat
 	return result, nil
 }
 
-func cmpFirst(results ...int) int {
-	for _, r := range results {
-		if r != 0 {
-			return r
-		}
-	}
-	return 0
+func (u Usage) series() series {
+	return series{u.Version, u.Application, u.Subscription, u.Plan}
 }
 
-func addUsage(ctx context.Context, tx *sqldb.Tx, owners *owners, u Usage) error {
-	owner, err := owners.of(ctx, u.Application)
+// seriesIDs returns the ids of series, and adds those that are new. It notes that they
+// are in use, once a day.
+func (s *Store) seriesIDs(ctx context.Context, tx *sqldb.Tx, all []series) (map[series]int64, error) {
+	today := floor(s.now().UnixMicro(), spans[days].length)
+	ids, owned := map[series]int64{}, map[series]string{}
+	for chunk := range chunks(all) {
+		var args []any
+		for _, name := range chunk {
+			args = append(args, name.args()...)
+		}
+		rows, err := sqldb.All(ctx, tx, scanSeries, `
+			SELECT id, version, application, subscription, plan, application_owner, seen_at FROM usage_series
+			WHERE (version, application, subscription, plan) IN (VALUES `+values(len(chunk), 4)+`)`, args...)
+		if err != nil {
+			return nil, fmt.Errorf("read series: %w", err)
+		}
+		for _, row := range rows {
+			owned[row.series] = row.owner
+			if row.seen >= today {
+				ids[row.series] = row.id
+			}
+		}
+	}
+	owners := newOwners(tx)
+	left := slices.DeleteFunc(slices.Clone(all), func(name series) bool { return ids[name] != 0 })
+	for chunk := range chunks(left) {
+		var args []any
+		for _, name := range chunk {
+			owner, known := owned[name]
+			if !known {
+				var err error
+				if owner, err = owners.of(ctx, name.application); err != nil {
+					return nil, err
+				}
+			}
+			api, _, _ := strings.Cut(name.version, "/versions/")
+			args = append(args, 1+rand.Int64N(math.MaxInt64), api)
+			args = append(append(args, name.args()...), owner, today)
+		}
+		// Another batch may add them too: the id is the one that was there first.
+		rows, err := sqldb.All(ctx, tx, scanSeries, `
+			INSERT INTO usage_series (id, api, version, application, subscription, plan, application_owner, seen_at)
+			VALUES `+values(len(chunk), 8)+`
+			ON CONFLICT (version, application, subscription, plan) DO UPDATE SET seen_at = excluded.seen_at
+			RETURNING id, version, application, subscription, plan, application_owner, seen_at`, args...)
+		if err != nil {
+			return nil, fmt.Errorf("add series: %w", err)
+		}
+		for _, row := range rows {
+			ids[row.series] = row.id
+		}
+	}
+	return ids, nil
+}
+
+type seriesRow struct {
+	series
+	id    int64
+	owner string
+	seen  int64
+}
+
+func scanSeries(row sqldb.Row) (s seriesRow, err error) {
+	err = row.Scan(&s.id, &s.version, &s.application, &s.subscription, &s.plan, &s.owner, &s.seen)
+	return s, err
+}
+
+// chunks divides rows into chunks of 256, 64, 16, 4 and 1, so that the statements that
+// write them have few texts, which engines prepare once.
+func chunks[T any](rows []T) iter.Seq[[]T] {
+	return func(yield func([]T) bool) {
+		for size := 256; len(rows) > 0; size = max(1, size/4) {
+			for len(rows) >= size {
+				if !yield(rows[:size]) {
+					return
+				}
+				rows = rows[size:]
+			}
+		}
+	}
+}
+
+// values returns the parameters of rows for VALUES: ($1, $2), ($3, $4).
+func values(rows, columns int) string {
+	var b strings.Builder
+	for i := range rows * columns {
+		switch {
+		case i == 0:
+			b.WriteByte('(')
+		case i%columns == 0:
+			b.WriteString("), (")
+		default:
+			b.WriteString(", ")
+		}
+		b.WriteByte('$')
+		b.WriteString(strconv.Itoa(i + 1))
+	}
+	b.WriteByte(')')
+	return b.String()
+}
+
+// sums are what a batch adds to the tables of one span.
+type sums struct {
+	span span
+	ids  map[series]int64
+	// since is from when on it is kept.
+	since   int64
+	traffic map[sumKey]*Usage
+	limits  map[limitKey]*LimitUsage
+	refused map[refusedKey]int64
+}
+
+// sumKey is the series and the start of a row.
+type sumKey struct{ series, start int64 }
+
+func (k sumKey) compare(o sumKey) int {
+	return cmp.Or(cmp.Compare(k.series, o.series), cmp.Compare(k.start, o.start))
+}
+
+type limitKey struct {
+	sumKey
+	LimitName
+}
+
+func (k limitKey) compare(o limitKey) int {
+	return cmp.Or(k.sumKey.compare(o.sumKey), k.LimitName.compare(o.LimitName))
+}
+
+type refusedKey struct {
+	sumKey
+	status int64
+}
+
+func (k refusedKey) compare(o refusedKey) int {
+	return cmp.Or(k.sumKey.compare(o.sumKey), cmp.Compare(k.status, o.status))
+}
+
+func newSums(of span, ids map[series]int64, since int64) *sums {
+	return &sums{
+		span: of, ids: ids, since: since,
+		traffic: map[sumKey]*Usage{}, limits: map[limitKey]*LimitUsage{}, refused: map[refusedKey]int64{},
+	}
+}
+
+// add adds a report.
+func (s *sums) add(u Usage) {
+	key := sumKey{s.ids[u.series()], floor(u.Start.UnixMicro(), s.span.length)}
+	if key.start < s.since {
+		return
+	}
+	sum := at(s.traffic, key)
+	sum.Sessions += u.Sessions
+	sum.In.add(u.In)
+	sum.Out.add(u.Out)
+	for _, l := range u.Limits {
+		l.FirstAt, l.LastAt = u.Start, u.Start
+		at(s.limits, limitKey{key, l.LimitName}).add(l)
+	}
+	for _, r := range u.Refused {
+		s.refused[refusedKey{key, r.Status}] += r.Number
+	}
+}
+
+// at returns the value of a key, which it adds if there is none.
+func at[K comparable, V any](of map[K]*V, key K) *V {
+	v := of[key]
+	if v == nil {
+		v = new(V)
+		of[key] = v
+	}
+	return v
+}
+
+// write adds the sums to their tables.
+func (s *sums) write(ctx context.Context, tx *sqldb.Tx) error {
+	table := "usage_" + s.span.name
+	err := upsert(ctx, tx, slices.SortedFunc(maps.Keys(s.traffic), sumKey.compare), func(k sumKey) []any {
+		u := s.traffic[k]
+		return []any{k.series, k.start, u.Sessions, u.In.Messages, u.In.Frames, u.In.Payload, u.In.Wire,
+			u.Out.Messages, u.Out.Frames, u.Out.Payload, u.Out.Wire}
+	}, `
+		INSERT INTO `+table+` AS t (series, start_at, sessions,
+			in_messages, in_frames, in_payload, in_wire, out_messages, out_frames, out_payload, out_wire)
+		VALUES `, `
+		ON CONFLICT (series, start_at) DO UPDATE SET
+			sessions = t.sessions + excluded.sessions,
+			in_messages = t.in_messages + excluded.in_messages, in_frames = t.in_frames + excluded.in_frames,
+			in_payload = t.in_payload + excluded.in_payload, in_wire = t.in_wire + excluded.in_wire,
+			out_messages = t.out_messages + excluded.out_messages, out_frames = t.out_frames + excluded.out_frames,
+			out_payload = t.out_payload + excluded.out_payload, out_wire = t.out_wire + excluded.out_wire`)
 	if err != nil {
 		return err
 	}
-	_, err = tx.ExecContext(ctx, `
-		INSERT INTO usage (hour, version, subscription, application, application_owner, sessions,
-			in_messages, in_frames, in_payload, in_wire, out_messages, out_frames, out_payload, out_wire)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
-		ON CONFLICT (hour, version, subscription, application) DO UPDATE SET
-			sessions = usage.sessions + excluded.sessions,
-			in_messages = usage.in_messages + excluded.in_messages, in_frames = usage.in_frames + excluded.in_frames,
-			in_payload = usage.in_payload + excluded.in_payload, in_wire = usage.in_wire + excluded.in_wire,
-			out_messages = usage.out_messages + excluded.out_messages, out_frames = usage.out_frames + excluded.out_frames,
-			out_payload = usage.out_payload + excluded.out_payload, out_wire = usage.out_wire + excluded.out_wire`,
-		u.Hour.UnixMicro(), u.Version, u.Subscription, u.Application, owner, u.Sessions,
-		u.In.Messages, u.In.Frames, u.In.Payload, u.In.Wire, u.Out.Messages, u.Out.Frames, u.Out.Payload, u.Out.Wire)
-	return err
+	table = "usage_limit_" + s.span.name
+	err = upsert(ctx, tx, slices.SortedFunc(maps.Keys(s.limits), limitKey.compare), func(k limitKey) []any {
+		l := s.limits[k]
+		return []any{k.series, k.start, k.Place, k.Plan, k.Limit, l.Pauses, l.PausedMilliseconds, l.Dropped, l.Closed, l.Refused, l.Observed,
+			micros(l.FirstAt), micros(l.LastAt)}
+	}, `
+		INSERT INTO `+table+` AS t (series, start_at, place, plan, name, pauses, paused_ms, dropped, closed, refused, observed, first_at, last_at)
+		VALUES `, `
+		ON CONFLICT (series, start_at, place, plan, name) DO UPDATE SET
+			pauses = t.pauses + excluded.pauses, paused_ms = t.paused_ms + excluded.paused_ms, dropped = t.dropped + excluded.dropped,
+			closed = t.closed + excluded.closed, refused = t.refused + excluded.refused, observed = t.observed + excluded.observed,
+			first_at = CASE WHEN t.first_at < excluded.first_at THEN t.first_at ELSE excluded.first_at END,
+			last_at = CASE WHEN t.last_at > excluded.last_at THEN t.last_at ELSE excluded.last_at END`)
+	if err != nil {
+		return err
+	}
+	table = "usage_refused_" + s.span.name
+	return upsert(ctx, tx, slices.SortedFunc(maps.Keys(s.refused), refusedKey.compare), func(k refusedKey) []any {
+		return []any{k.series, k.start, k.status, s.refused[k]}
+	}, `
+		INSERT INTO `+table+` AS t (series, start_at, status, number)
+		VALUES `, `
+		ON CONFLICT (series, start_at, status) DO UPDATE SET number = t.number + excluded.number`)
+}
+
+// upsert runs a statement, whose text is before and after its VALUES, for rows.
+func upsert[K any](ctx context.Context, tx *sqldb.Tx, keys []K, row func(K) []any, before, after string) error {
+	for chunk := range chunks(keys) {
+		var args []any
+		for _, k := range chunk {
+			args = append(args, row(k)...)
+		}
+		if _, err := tx.ExecContext(ctx, before+values(len(chunk), len(args)/len(chunk))+after, args...); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // owners finds the owners of applications, deleted ones too.
@@ -199,56 +494,4 @@ func seenBy(owner string, also ...string) []string {
 // ofAPI is the condition under which a row has no version, but an API of the owner's.
 func ofAPI(owner string) string {
 	return "api <> '' AND api IN (SELECT api FROM version WHERE owner = " + owner + ")"
-}
-
-// UsageKey is the key of a row of usage in lists.
-type UsageKey struct {
-	// Hour is in microseconds since 1970.
-	Hour                               int64
-	Version, Subscription, Application string
-}
-
-// Args returns the hour and the names.
-func (p UsageKey) Args() []any { return []any{p.Hour, p.Version, p.Subscription, p.Application} }
-
-// ListKey returns the row's key in lists.
-func (u Usage) ListKey() UsageKey {
-	return UsageKey{Hour: u.Hour.UnixMicro(), Version: u.Version, Subscription: u.Subscription, Application: u.Application}
-}
-
-func scanUsage(row sqldb.Row) (Usage, error) {
-	var u Usage
-	var hour int64
-	err := sqldb.With(row, u.Labels.dests()...).Scan(&hour, &u.Version, &u.Subscription, &u.Application, &u.Sessions,
-		&u.In.Messages, &u.In.Frames, &u.In.Payload, &u.In.Wire, &u.Out.Messages, &u.Out.Frames, &u.Out.Payload, &u.Out.Wire)
-	u.Hour = sqldb.Time(hour)
-	return u, err
-}
-
-// UsageFilter restricts Usage; a nil field restricts nothing.
-type UsageFilter struct {
-	// Subscription and Application are ids.
-	Subscription, Application *string
-	// Version is a resource name.
-	Version *string
-	// Begun is when the hours of the rows begin.
-	Begun page.TimeRange
-}
-
-// Usage returns the rows after a key that v may see, which are those of v's
-// applications and v's versions, oldest first.
-func (s *Store) Usage(ctx context.Context, v identity.Viewer, f UsageFilter, after UsageKey) iter.Seq2[Usage, error] {
-	return sqldb.List(ctx, s.db, scanUsage, Usage.ListKey, after, `
-		SELECT hour, version, subscription, application, sessions,
-			in_messages, in_frames, in_payload, in_wire, out_messages, out_frames, out_payload, out_wire, `+usageLabels+`
-		FROM usage r
-		WHERE (hour, version, subscription, application) > ($1, $2, $3, $4)
-			AND `+ofViewer(v, "usage", "hour, version, subscription, application", "$6")+`
-			AND (CAST($7 AS TEXT) IS NULL OR subscription = $7)
-			AND (CAST($8 AS TEXT) IS NULL OR application = $8)
-			AND (CAST($9 AS TEXT) IS NULL OR version = $9)
-			AND (CAST($10 AS BIGINT) IS NULL OR hour >= $10)
-			AND (CAST($11 AS BIGINT) IS NULL OR hour < $11)
-		ORDER BY hour, version, subscription, application LIMIT $5`,
-		v.Owner(), f.Subscription, f.Application, f.Version, f.Begun.Start, f.Begun.End)
 }

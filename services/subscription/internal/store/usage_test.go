@@ -21,8 +21,16 @@ func batch(boot string, n int64) store.Batch {
 }
 
 func usage(h time.Time, version, app, sub string, n int64) store.Usage {
-	return store.Usage{Hour: h, Version: version, Application: app, Subscription: sub, Sessions: n,
+	return store.Usage{Start: h, Version: version, Application: app, Subscription: sub, Sessions: n,
 		In: store.Traffic{Messages: n, Frames: 2 * n, Payload: 3 * n, Wire: 4 * n}, Out: store.Traffic{Messages: 5 * n, Frames: 6 * n, Payload: 7 * n, Wire: 8 * n}}
+}
+
+// limit is what a limit did, n of each with as many observed hits.
+func limit(place int64, plan, name string, n int64) store.LimitUsage {
+	return store.LimitUsage{
+		LimitName: store.LimitName{Place: place, Plan: plan, Limit: name},
+		Pauses:    n, PausedMilliseconds: 2 * n, Dropped: 3 * n, Closed: 4 * n, Refused: 5 * n, Observed: 6 * n,
+	}
 }
 
 func TestUsageIsCountedOnce(t *testing.T) {
@@ -51,8 +59,8 @@ func TestUsageIsCountedOnce(t *testing.T) {
 		if err != nil || got.Duplicate {
 			t.Errorf("AddRecords(b1, 1) = %v, %v", got, err)
 		}
-		rows := list(t, b.Usage(t.Context(), b.admin, store.UsageFilter{}, store.UsageKey{}))
-		if diff := cmp.Diff([]store.Usage{usage(hour, v1, "a", "s", 5)}, rows); diff != "" {
+		rows := b.used(b.admin, store.UsageQuery{})
+		if diff := cmp.Diff([]store.Usage{usage(hour, v1, "a", "s", 5)}, rows, byOwners); diff != "" {
 			t.Errorf("Usage() (-want +got):\n%s", diff)
 		}
 	})
@@ -90,9 +98,9 @@ func TestUsageRace(t *testing.T) {
 		}) {
 			ok(t, err)
 		}
-		rows := list(t, b.Usage(t.Context(), b.admin, store.UsageFilter{}, store.UsageKey{}))
+		rows := b.used(b.admin, store.UsageQuery{})
 		want := []store.Usage{usage(hour, v1, "a", "s", 17), usage(hour, v2, "a", "s", 17)}
-		if diff := cmp.Diff(want, rows); diff != "" {
+		if diff := cmp.Diff(want, rows, byOwners); diff != "" {
 			t.Errorf("Usage() (-want +got):\n%s", diff)
 		}
 	})
@@ -118,14 +126,13 @@ func TestUsageIsSeenByOwners(t *testing.T) {
 		after := usage(hour.Add(2*time.Hour), v1, "", "", 5)
 		_, err = b.AddUsage(t.Context(), batch("b", 2), []store.Usage{after})
 		ok(t, err)
-		ordered := []store.Usage{open, late, mine, next, after}
 		for _, tt := range []struct {
 			name   string
 			v      identity.Viewer
 			filter store.UsageFilter
 			want   []store.Usage
 		}{
-			{"admin", b.admin, store.UsageFilter{}, nil},
+			{"admin", b.admin, store.UsageFilter{}, []store.Usage{open, late, mine, next, after}},
 			{"application's owner", b.ann, store.UsageFilter{}, []store.Usage{late, mine, next}},
 			{"version's owner", b.bob, store.UsageFilter{}, []store.Usage{open, after}},
 			{"stranger", carol, store.UsageFilter{}, []store.Usage{}},
@@ -133,36 +140,18 @@ func TestUsageIsSeenByOwners(t *testing.T) {
 			{"by subscription and version", b.ann, store.UsageFilter{Subscription: &s.ID, Version: new(v2)}, []store.Usage{mine, next}},
 			{"by version", b.ann, store.UsageFilter{Version: new(v1)}, []store.Usage{}},
 		} {
-			rows := list(t, b.Usage(t.Context(), tt.v, tt.filter, store.UsageKey{}))
-			want := map[store.Usage]bool{}
-			for _, u := range tt.want {
-				want[u] = true
-			}
-			if tt.want == nil {
-				for _, u := range ordered {
-					want[u] = true
-				}
-			}
-			got := map[store.Usage]bool{}
-			for _, u := range rows {
-				u.Labels = store.Labels{}
-				got[u] = true
-			}
-			if diff := cmp.Diff(want, got); diff != "" {
+			rows := b.used(tt.v, store.UsageQuery{Filter: tt.filter})
+			if diff := cmp.Diff(tt.want, rows, byOwners); diff != "" {
 				t.Errorf("%s (-want +got):\n%s", tt.name, diff)
 			}
 		}
-		all := list(t, b.Usage(t.Context(), b.admin, store.UsageFilter{}, store.UsageKey{}))
-		if len(all) != 5 {
-			t.Errorf("Usage() = %v, want 5 rows", all)
-		}
-		for i, u := range all {
-			rest := list(t, b.Usage(t.Context(), b.admin, store.UsageFilter{}, u.ListKey()))
-			if diff := cmp.Diff(all[i+1:], rest); len(rest) > 0 && diff != "" || len(rest) != len(all)-i-1 {
-				t.Errorf("Usage() after row %d (-want +got):\n%s", i, diff)
-			}
-		}
 	})
+}
+
+// byOwners compares rows of usage in any order, and without what is not written.
+var byOwners = cmp.Options{
+	cmpopts.IgnoreFields(store.Usage{}, "Labels"), cmpopts.IgnoreUnexported(store.Usage{}), cmpopts.EquateEmpty(),
+	cmpopts.SortSlices(func(a, b store.Usage) bool { return a.Sessions < b.Sessions }),
 }
 
 // An API that is given to another user takes its usage and its session records along.
@@ -176,7 +165,7 @@ func TestUsageFollowsANewOwner(t *testing.T) {
 		ok(t, err)
 		b.publish(b.ann.User, v1)
 		for viewer, want := range map[identity.Viewer][2]string{b.ann: {v1, "R1"}, b.bob: {v2, "R2"}} {
-			rows := list(t, b.Usage(ctx, viewer, store.UsageFilter{}, store.UsageKey{}))
+			rows := b.used(viewer, store.UsageQuery{})
 			if len(rows) != 1 || rows[0].Version != want[0] {
 				t.Errorf("Usage() for %v = %v, want that of %s", viewer, rows, want[0])
 			}
@@ -187,11 +176,11 @@ func TestUsageFollowsANewOwner(t *testing.T) {
 		}
 		_, err = b.AddUsage(ctx, batch("b", 2), []store.Usage{usage(hour, v1, "", "", 3)})
 		ok(t, err)
-		if rows := list(t, b.Usage(ctx, b.ann, store.UsageFilter{}, store.UsageKey{})); len(rows) != 1 || rows[0].Sessions != 4 {
+		if rows := b.used(b.ann, store.UsageQuery{}); len(rows) != 1 || rows[0].Sessions != 4 {
 			t.Errorf("Usage() for the new owner = %v, want all of the hour", rows)
 		}
 		b.catalog(store.CatalogChange{Removed: []string{v1}})
-		if rows := list(t, b.Usage(ctx, b.ann, store.UsageFilter{}, store.UsageKey{})); len(rows) != 1 {
+		if rows := b.used(b.ann, store.UsageQuery{}); len(rows) != 1 {
 			t.Errorf("Usage() for the last owner of a deleted version = %v", rows)
 		}
 		for viewer, seen := range map[identity.Viewer]bool{b.ann: true, b.bob: false, b.admin: true} {
@@ -262,7 +251,10 @@ func TestRecords(t *testing.T) {
 
 func TestPurge(t *testing.T) {
 	each(t, func(t *testing.T, b *bench) {
-		keep := store.Retention{Records: 10 * 24 * time.Hour, Refusals: 24 * time.Hour, Usage: 20 * 24 * time.Hour}
+		keep := store.Retention{
+			Records: 10 * 24 * time.Hour, Refusals: 24 * time.Hour,
+			UsageMinutes: 48 * time.Hour, Usage: 20 * 24 * time.Hour, UsageDays: 40 * 24 * time.Hour,
+		}
 		app := b.application(b.ann, "a")
 		ok(t, b.DeleteApplication(t.Context(), b.ann, app.ID, allow[store.Application]))
 		var records []store.SessionRecord
@@ -271,23 +263,31 @@ func TestPurge(t *testing.T) {
 		}
 		_, err := b.AddRecords(t.Context(), batch("b", 1), records)
 		ok(t, err)
-		_, err = b.AddUsage(t.Context(), batch("b", 1), []store.Usage{usage(b.now().Truncate(time.Hour), v1, "", "", 1)})
+		used := usage(b.now().Truncate(time.Hour), v1, "", "", 1)
+		used.Limits, used.Refused = []store.LimitUsage{limit(1, gold, "messages-rate", 1)}, []store.RefusedHandshakes{{Status: 429, Number: 1}}
+		_, err = b.AddUsage(t.Context(), batch("b", 1), []store.Usage{used})
 		ok(t, err)
-		counts := func() []int {
-			return []int{b.count("session_record"), b.count("former_owner"), b.count("usage"), b.count("batch")}
+		counts := func() (all []int) {
+			for _, table := range []string{
+				"session_record", "former_owner", "usage_minute", "usage_hour", "usage_day", "usage_20_days", "usage_limit_day", "usage_refused_day", "usage_series", "batch",
+			} {
+				all = append(all, b.count(table))
+			}
+			return all
 		}
 		for _, step := range []struct {
 			add  time.Duration
 			want []int
 		}{
-			{9 * 24 * time.Hour, []int{2500, 1, 1, 2}},
-			{2 * 24 * time.Hour, []int{0, 1, 1, 2}},
-			{10 * 24 * time.Hour, []int{0, 1, 0, 2}},
-			{2 * 24 * time.Hour, []int{0, 0, 0, 2}},
-			{68 * 24 * time.Hour, []int{0, 0, 0, 0}},
+			{9 * 24 * time.Hour, []int{2500, 1, 0, 1, 1, 1, 1, 1, 1, 2}},
+			{2 * 24 * time.Hour, []int{0, 1, 0, 1, 1, 1, 1, 1, 1, 2}},
+			{12 * 24 * time.Hour, []int{0, 1, 0, 0, 1, 1, 1, 1, 1, 2}},
+			{20 * 24 * time.Hour, []int{0, 0, 0, 0, 1, 1, 1, 1, 1, 2}},
+			{40 * 24 * time.Hour, []int{0, 0, 0, 0, 0, 0, 0, 0, 0, 2}},
+			{10 * 24 * time.Hour, []int{0, 0, 0, 0, 0, 0, 0, 0, 0, 0}},
 		} {
 			b.add(step.add)
-			if step.want[3] > 0 { // batches are not what Retention is about
+			if step.want[9] > 0 { // batches are not what Retention is about
 				before := counts()
 				ok(t, b.Purge(t.Context(), store.Retention{}))
 				if diff := cmp.Diff(before, counts()); diff != "" {

@@ -24,7 +24,7 @@ func TestWritesWithoutAChangeDoNotWait(t *testing.T) {
 	v := version("apis/a/versions/v", b.bob.User, true, gold)
 	writes := map[string]func() error{
 		"AddUsage": func() error {
-			_, err := b.AddUsage(ctx, batch, []store.Usage{{Hour: b.now().Truncate(time.Hour), Version: v.Name, Sessions: 1}})
+			_, err := b.AddUsage(ctx, batch, []store.Usage{{Start: b.now().Truncate(time.Minute), Version: v.Name, Sessions: 1}})
 			return err
 		},
 		"AddRecords": func() error {

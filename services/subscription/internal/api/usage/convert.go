@@ -6,19 +6,36 @@ import (
 
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
 	usagev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/usage/v1"
 	"github.com/tidegatehq/tidegate/services/kit/resourcename"
 	"github.com/tidegatehq/tidegate/services/subscription/internal/store"
 )
 
 func usageProto(u store.Usage) *usagev1.Usage {
-	return &usagev1.Usage{
-		Subscription: subscriptionName(u.Subscription), Application: applicationName(u.Application),
-		Version: u.Version, StartTime: timestamppb.New(u.Hour), Sessions: uint64(u.Sessions),
-		Inbound: trafficProto(u.In), Outbound: trafficProto(u.Out),
+	out := &usagev1.Usage{
+		StartTime: timeProto(u.Start), Api: u.API, Version: u.Version, Application: applicationName(u.Application),
+		Subscription: subscriptionName(u.Subscription), Plan: u.Plan, Sessions: uint64(u.Sessions),
+		Inbound: trafficProto(u.In), Outbound: trafficProto(u.Out), Limits: limitProtos(u.Limits),
 		ApiDisplayName: u.Labels.API, VersionString: u.Labels.Version,
 		ApplicationDisplayName: u.Labels.Application, Username: u.Labels.Owner,
 	}
+	for _, r := range u.Refused {
+		out.RefusedHandshakes = append(out.RefusedHandshakes, &usagev1.RefusedHandshakes{Status: uint32(r.Status), Count: uint64(r.Number)})
+	}
+	return out
+}
+
+func limitProtos(all []store.LimitUsage) (out []*usagev1.LimitUsage) {
+	for _, l := range all {
+		out = append(out, &usagev1.LimitUsage{
+			Place: catalogv1.PlanPlace(l.Place), Plan: l.Plan, Limit: l.Limit,
+			Pauses: uint64(l.Pauses), PausedMilliseconds: uint64(l.PausedMilliseconds), DroppedMessages: uint64(l.Dropped),
+			ClosedSessions: uint64(l.Closed), RefusedHandshakes: uint64(l.Refused), ObservedHits: uint64(l.Observed),
+			FirstTime: timeProto(l.FirstAt), LastTime: timeProto(l.LastAt),
+		})
+	}
+	return out
 }
 
 func trafficProto(t store.Traffic) *usagev1.Traffic {
@@ -40,6 +57,7 @@ func recordProto(r store.SessionRecord) *usagev1.SessionRecord {
 		LastInboundTime: timeProto(r.LastInAt), LastOutboundTime: timeProto(r.LastOutAt),
 		Truncated: r.Truncated, RouteChangeNumber: uint64(r.RouteChangeNumber), LeftOut: r.LeftOut,
 		Status: uint32(r.Status), Code: r.Code, Api: r.API, Host: r.Host, Path: r.Path, UserAgent: r.UserAgent,
+		Plan: r.Plan, Limits: limitProtos(r.Limits),
 		ApiDisplayName: r.Labels.API, VersionString: r.Labels.Version,
 		ApplicationDisplayName: r.Labels.Application, Username: r.Labels.Owner,
 	}

@@ -50,22 +50,39 @@ func usageRows(all []*backplanev1.UsageReport) ([]store.Usage, error) {
 	var out []store.Usage
 	for i, u := range all {
 		r := &report{at: fmt.Sprintf("usage[%d]", i)}
-		hour := r.time("minute", u.GetMinute()).Truncate(time.Hour)
-		if !hour.Equal(hour.Truncate(time.Hour)) {
-			r.fail("hour", "must be the start of an hour")
+		minute := r.time("minute", u.GetMinute())
+		if !minute.Equal(minute.Truncate(time.Minute)) {
+			r.fail("minute", "must be the start of a minute")
 		}
 		if err := fault.InvalidAll(r.wrong...); err != nil {
 			return nil, err
 		}
-		out = append(out, store.Usage{
-			Hour: hour, Version: u.GetVersion(),
-			Subscription: subscriptionID(u.GetSubscription()),
+		row := store.Usage{
+			Start: minute, Version: u.GetVersion(),
 			Application:  applicationID(u.GetApplication()),
+			Subscription: subscriptionID(u.GetSubscription()),
+			Plan:         u.GetPlan(),
 			Sessions:     int64(u.GetSessions()),
 			In:           trafficRow(u.GetInbound()), Out: trafficRow(u.GetOutbound()),
-		})
+			Limits: limitRows(u.GetLimits()),
+		}
+		for _, h := range u.GetRefusedHandshakes() {
+			row.Refused = append(row.Refused, store.RefusedHandshakes{Status: int64(h.GetStatus()), Number: int64(h.GetCount())})
+		}
+		out = append(out, row)
 	}
 	return out, nil
+}
+
+func limitRows(all []*usagev1.LimitUsage) (out []store.LimitUsage) {
+	for _, l := range all {
+		out = append(out, store.LimitUsage{
+			LimitName: store.LimitName{Place: int64(l.GetPlace()), Plan: l.GetPlan(), Limit: l.GetLimit()},
+			Pauses:    int64(l.GetPauses()), PausedMilliseconds: int64(l.GetPausedMilliseconds()), Dropped: int64(l.GetDroppedMessages()),
+			Closed: int64(l.GetClosedSessions()), Refused: int64(l.GetRefusedHandshakes()), Observed: int64(l.GetObservedHits()),
+		})
+	}
+	return out
 }
 
 func recordRows(all []*usagev1.SessionRecord) ([]store.SessionRecord, error) {
@@ -117,6 +134,7 @@ func (r *report) record(s *usagev1.SessionRecord) store.SessionRecord {
 		LastInAt: r.time("last_inbound_time", s.GetLastInboundTime()), LastOutAt: r.time("last_outbound_time", s.GetLastOutboundTime()),
 		Truncated: s.GetTruncated(), RouteChangeNumber: int64(s.GetRouteChangeNumber()), Detail: s.GetDetail(),
 		Status: int64(s.GetStatus()), Code: s.GetCode(), API: s.GetApi(), Host: s.GetHost(), Path: s.GetPath(), UserAgent: s.GetUserAgent(),
+		Plan: s.GetPlan(), Limits: limitRows(s.GetLimits()),
 	}
 }
 

@@ -4,11 +4,13 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"iter"
 	"strconv"
 	"strings"
 	"time"
 
 	"google.golang.org/grpc/codes"
+	"google.golang.org/protobuf/types/known/durationpb"
 
 	usagev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/usage/v1"
 	"github.com/tidegatehq/tidegate/services/kit/fault"
@@ -22,32 +24,102 @@ import (
 
 // ListUsage returns a page of usage.
 func (a *API) ListUsage(ctx context.Context, req *usagev1.ListUsageRequest) (*usagev1.ListUsageResponse, error) {
-	terms, err := page.Filter(req.GetFilter(), "subscription", "application", "version")
+	query, err := usageQuery(req)
 	if err != nil {
-		return nil, err
-	}
-	var filter store.UsageFilter
-	if filter.Begun, err = page.NewTimeRange(req); err != nil {
-		return nil, err
-	}
-	if filter.Subscription, filter.Application, filter.Version, err = nameTerms(terms); err != nil {
 		return nil, err
 	}
 	p, err := page.New[store.UsageKey](req)
 	if err != nil {
 		return nil, err
 	}
-	rows := a.store.Usage(ctx, identity.From(ctx).Viewer(), filter, p.After)
-	usage, next, err := page.Collect(p, rows, store.Usage.ListKey, usageProto)
-	if err == nil && len(usage) == 0 {
-		err = a.catalog.CheckNamed(ctx, identity.From(ctx).Viewer(), store.Named{
-			Application: filter.Application, Subscription: filter.Subscription, Version: filter.Version,
-		})
+	viewer := identity.From(ctx).Viewer()
+	// One more shows whether another page follows.
+	rows, err := a.store.Usage(ctx, viewer, query, p.After, p.Size+1)
+	if err != nil {
+		return nil, err
 	}
+	if len(rows) == 0 {
+		f := query.Filter
+		if err := a.catalog.CheckNamed(ctx, viewer, store.Named{
+			Application: f.Application, Subscription: f.Subscription, Version: f.Version, API: f.API, Plan: f.Plan,
+		}); err != nil {
+			return nil, err
+		}
+	}
+	usage, next, err := page.Collect(p, each(rows), store.Usage.ListKey, usageProto)
 	if err != nil {
 		return nil, err
 	}
 	return &usagev1.ListUsageResponse{Usage: usage, NextPageToken: next}, nil
+}
+
+// each returns rows one after another.
+func each[T any](rows []T) iter.Seq2[T, error] {
+	return func(yield func(T, error) bool) {
+		for _, row := range rows {
+			if !yield(row, nil) {
+				return
+			}
+		}
+	}
+}
+
+// usageQuery reads a request.
+func usageQuery(req *usagev1.ListUsageRequest) (q store.UsageQuery, err error) {
+	terms, err := page.Filter(req.GetFilter(), "subscription", "application", "version", "api", "plan")
+	if err != nil {
+		return q, err
+	}
+	f := &q.Filter
+	if f.Subscription, f.Application, f.Version, err = nameTerms(terms); err != nil {
+		return q, err
+	}
+	if f.API, err = page.Name(terms, "api", resourcename.ParseAPI, resourcename.API.String); err != nil {
+		return q, err
+	}
+	if f.Plan, err = page.Name(terms, "plan", resourcename.ParsePlan, resourcename.Plan.String); err != nil {
+		return q, err
+	}
+	begun, err := page.NewTimeRange(req)
+	if err != nil {
+		return q, err
+	}
+	for _, bound := range []struct {
+		field  string
+		micros *int64
+		to     *time.Time
+	}{{"start_time", begun.Start, &q.Start}, {"end_time", begun.End, &q.End}} {
+		switch {
+		case bound.micros == nil:
+		case *bound.micros < 0:
+			return q, fault.Invalid(bound.field, "must not be before 1970")
+		default:
+			*bound.to = time.UnixMicro(*bound.micros)
+		}
+	}
+	if q.Step, err = step(req.GetStep()); err != nil {
+		return q, err
+	}
+	q.GroupBy, q.Top, q.OrderBy = req.GetGroupBy(), int(req.GetTop()), cmp.Or(req.GetOrderBy(), "messages")
+	if req.GetOrderBy() != "" && q.Top == 0 {
+		return q, fault.Invalid("order_by", "says what top compares: set top too, or neither")
+	}
+	return q, nil
+}
+
+// step reads the length of the spans of usage; nil is 0.
+func step(d *durationpb.Duration) (time.Duration, error) {
+	length := d.AsDuration()
+	const day = 24 * time.Hour
+	for _, unit := range []struct{ of, in time.Duration }{{time.Minute, time.Hour}, {time.Hour, day}} {
+		if length%unit.of == 0 && (length == 0 || unit.in%length == 0) {
+			return length, nil
+		}
+	}
+	if length%day != 0 {
+		return 0, fault.Invalid("step", "must be whole minutes that divide an hour, whole hours that divide a day, or whole days")
+	}
+	return length, nil
 }
 
 // nameTerms reads the names in a filter: it returns the ids of a subscription and

@@ -215,26 +215,201 @@ CREATE TABLE batch (
 );
 CREATE INDEX batch_taken ON batch (taken_at);
 
--- Who owns a version is not written here, where it would have to follow its owner.
-CREATE TABLE usage (
-    hour              BIGINT NOT NULL,
+-- What usage is counted by. Who owns a version is not written here, where it would have to
+-- follow its owner.
+CREATE TABLE usage_series (
+    -- Random.
+    id                BIGINT PRIMARY KEY,
+    api               TEXT COLLATE "C" NOT NULL,
     version           TEXT COLLATE "C" NOT NULL,
-    subscription      TEXT COLLATE "C" NOT NULL,
     application       TEXT COLLATE "C" NOT NULL,
+    subscription      TEXT COLLATE "C" NOT NULL,
+    plan              TEXT COLLATE "C" NOT NULL,
     application_owner TEXT COLLATE "C" NOT NULL,
-    sessions          BIGINT NOT NULL,
-    in_messages       BIGINT NOT NULL,
-    in_frames         BIGINT NOT NULL,
-    in_payload        BIGINT NOT NULL,
-    in_wire           BIGINT NOT NULL,
-    out_messages      BIGINT NOT NULL,
-    out_frames        BIGINT NOT NULL,
-    out_payload       BIGINT NOT NULL,
-    out_wire          BIGINT NOT NULL,
-    PRIMARY KEY (hour, version, subscription, application)
+    -- The start of the day in which usage was reported last.
+    seen_at           BIGINT NOT NULL,
+    UNIQUE (version, application, subscription, plan)
 );
-CREATE INDEX usage_application_owner ON usage (application_owner, hour);
-CREATE INDEX usage_version ON usage (version, hour);
+CREATE INDEX usage_series_api ON usage_series (api);
+CREATE INDEX usage_series_application ON usage_series (application);
+CREATE INDEX usage_series_subscription ON usage_series (subscription);
+CREATE INDEX usage_series_application_owner ON usage_series (application_owner);
+CREATE INDEX usage_series_seen ON usage_series (seen_at);
+
+-- Usage of a series in spans of time: minutes, hours, days and 20 days, all counted from
+-- 1970. Each has all of the usage, as long as it is kept.
+CREATE TABLE usage_minute (
+    series       BIGINT NOT NULL,
+    start_at     BIGINT NOT NULL,
+    sessions     BIGINT NOT NULL,
+    in_messages  BIGINT NOT NULL,
+    in_frames    BIGINT NOT NULL,
+    in_payload   BIGINT NOT NULL,
+    in_wire      BIGINT NOT NULL,
+    out_messages BIGINT NOT NULL,
+    out_frames   BIGINT NOT NULL,
+    out_payload  BIGINT NOT NULL,
+    out_wire     BIGINT NOT NULL,
+    PRIMARY KEY (series, start_at)
+);
+CREATE INDEX usage_minute_start ON usage_minute (start_at);
+CREATE TABLE usage_hour (
+    series       BIGINT NOT NULL,
+    start_at     BIGINT NOT NULL,
+    sessions     BIGINT NOT NULL,
+    in_messages  BIGINT NOT NULL,
+    in_frames    BIGINT NOT NULL,
+    in_payload   BIGINT NOT NULL,
+    in_wire      BIGINT NOT NULL,
+    out_messages BIGINT NOT NULL,
+    out_frames   BIGINT NOT NULL,
+    out_payload  BIGINT NOT NULL,
+    out_wire     BIGINT NOT NULL,
+    PRIMARY KEY (series, start_at)
+);
+CREATE INDEX usage_hour_start ON usage_hour (start_at);
+CREATE TABLE usage_day (
+    series       BIGINT NOT NULL,
+    start_at     BIGINT NOT NULL,
+    sessions     BIGINT NOT NULL,
+    in_messages  BIGINT NOT NULL,
+    in_frames    BIGINT NOT NULL,
+    in_payload   BIGINT NOT NULL,
+    in_wire      BIGINT NOT NULL,
+    out_messages BIGINT NOT NULL,
+    out_frames   BIGINT NOT NULL,
+    out_payload  BIGINT NOT NULL,
+    out_wire     BIGINT NOT NULL,
+    PRIMARY KEY (series, start_at)
+);
+CREATE INDEX usage_day_start ON usage_day (start_at);
+CREATE TABLE usage_20_days (
+    series       BIGINT NOT NULL,
+    start_at     BIGINT NOT NULL,
+    sessions     BIGINT NOT NULL,
+    in_messages  BIGINT NOT NULL,
+    in_frames    BIGINT NOT NULL,
+    in_payload   BIGINT NOT NULL,
+    in_wire      BIGINT NOT NULL,
+    out_messages BIGINT NOT NULL,
+    out_frames   BIGINT NOT NULL,
+    out_payload  BIGINT NOT NULL,
+    out_wire     BIGINT NOT NULL,
+    PRIMARY KEY (series, start_at)
+);
+CREATE INDEX usage_20_days_start ON usage_20_days (start_at);
+
+-- What limits of plans did in these spans.
+CREATE TABLE usage_limit_minute (
+    series    BIGINT NOT NULL,
+    start_at  BIGINT NOT NULL,
+    -- The number of a PlanPlace of the API.
+    place     BIGINT NOT NULL,
+    plan      TEXT COLLATE "C" NOT NULL,
+    name      TEXT COLLATE "C" NOT NULL,
+    pauses    BIGINT NOT NULL,
+    paused_ms BIGINT NOT NULL,
+    dropped   BIGINT NOT NULL,
+    closed    BIGINT NOT NULL,
+    refused   BIGINT NOT NULL,
+    observed  BIGINT NOT NULL,
+    -- The first and the last minute in which it did any of this.
+    first_at  BIGINT NOT NULL,
+    last_at   BIGINT NOT NULL,
+    PRIMARY KEY (series, start_at, place, plan, name)
+);
+CREATE INDEX usage_limit_minute_start ON usage_limit_minute (start_at);
+CREATE TABLE usage_limit_hour (
+    series    BIGINT NOT NULL,
+    start_at  BIGINT NOT NULL,
+    -- The number of a PlanPlace of the API.
+    place     BIGINT NOT NULL,
+    plan      TEXT COLLATE "C" NOT NULL,
+    name      TEXT COLLATE "C" NOT NULL,
+    pauses    BIGINT NOT NULL,
+    paused_ms BIGINT NOT NULL,
+    dropped   BIGINT NOT NULL,
+    closed    BIGINT NOT NULL,
+    refused   BIGINT NOT NULL,
+    observed  BIGINT NOT NULL,
+    -- The first and the last minute in which it did any of this.
+    first_at  BIGINT NOT NULL,
+    last_at   BIGINT NOT NULL,
+    PRIMARY KEY (series, start_at, place, plan, name)
+);
+CREATE INDEX usage_limit_hour_start ON usage_limit_hour (start_at);
+CREATE TABLE usage_limit_day (
+    series    BIGINT NOT NULL,
+    start_at  BIGINT NOT NULL,
+    -- The number of a PlanPlace of the API.
+    place     BIGINT NOT NULL,
+    plan      TEXT COLLATE "C" NOT NULL,
+    name      TEXT COLLATE "C" NOT NULL,
+    pauses    BIGINT NOT NULL,
+    paused_ms BIGINT NOT NULL,
+    dropped   BIGINT NOT NULL,
+    closed    BIGINT NOT NULL,
+    refused   BIGINT NOT NULL,
+    observed  BIGINT NOT NULL,
+    -- The first and the last minute in which it did any of this.
+    first_at  BIGINT NOT NULL,
+    last_at   BIGINT NOT NULL,
+    PRIMARY KEY (series, start_at, place, plan, name)
+);
+CREATE INDEX usage_limit_day_start ON usage_limit_day (start_at);
+CREATE TABLE usage_limit_20_days (
+    series    BIGINT NOT NULL,
+    start_at  BIGINT NOT NULL,
+    -- The number of a PlanPlace of the API.
+    place     BIGINT NOT NULL,
+    plan      TEXT COLLATE "C" NOT NULL,
+    name      TEXT COLLATE "C" NOT NULL,
+    pauses    BIGINT NOT NULL,
+    paused_ms BIGINT NOT NULL,
+    dropped   BIGINT NOT NULL,
+    closed    BIGINT NOT NULL,
+    refused   BIGINT NOT NULL,
+    observed  BIGINT NOT NULL,
+    -- The first and the last minute in which it did any of this.
+    first_at  BIGINT NOT NULL,
+    last_at   BIGINT NOT NULL,
+    PRIMARY KEY (series, start_at, place, plan, name)
+);
+CREATE INDEX usage_limit_20_days_start ON usage_limit_20_days (start_at);
+
+-- Refused handshakes in these spans, by HTTP status.
+CREATE TABLE usage_refused_minute (
+    series   BIGINT NOT NULL,
+    start_at BIGINT NOT NULL,
+    status   BIGINT NOT NULL,
+    number   BIGINT NOT NULL,
+    PRIMARY KEY (series, start_at, status)
+);
+CREATE INDEX usage_refused_minute_start ON usage_refused_minute (start_at);
+CREATE TABLE usage_refused_hour (
+    series   BIGINT NOT NULL,
+    start_at BIGINT NOT NULL,
+    status   BIGINT NOT NULL,
+    number   BIGINT NOT NULL,
+    PRIMARY KEY (series, start_at, status)
+);
+CREATE INDEX usage_refused_hour_start ON usage_refused_hour (start_at);
+CREATE TABLE usage_refused_day (
+    series   BIGINT NOT NULL,
+    start_at BIGINT NOT NULL,
+    status   BIGINT NOT NULL,
+    number   BIGINT NOT NULL,
+    PRIMARY KEY (series, start_at, status)
+);
+CREATE INDEX usage_refused_day_start ON usage_refused_day (start_at);
+CREATE TABLE usage_refused_20_days (
+    series   BIGINT NOT NULL,
+    start_at BIGINT NOT NULL,
+    status   BIGINT NOT NULL,
+    number   BIGINT NOT NULL,
+    PRIMARY KEY (series, start_at, status)
+);
+CREATE INDEX usage_refused_20_days_start ON usage_refused_20_days (start_at);
 
 -- How many session records of an application, or of a version and a network where none is
 -- required, or of refused handshakes of an API and code, are kept for an hour, and the ref
@@ -305,11 +480,15 @@ CREATE TABLE session_record (
     api                     TEXT COLLATE "C" NOT NULL,
     host                    TEXT COLLATE "C" NOT NULL,
     path                    TEXT COLLATE "C" NOT NULL,
-    user_agent              TEXT COLLATE "C" NOT NULL
+    user_agent              TEXT COLLATE "C" NOT NULL,
+    plan                    TEXT COLLATE "C" NOT NULL,
+    -- What limits did to the session, as JSON; empty for nothing.
+    limits                  TEXT COLLATE "C" NOT NULL
 );
 CREATE INDEX session_record_ended ON session_record (ended_at, ref);
 CREATE INDEX session_record_application_owner ON session_record (application_owner, ended_at);
 CREATE INDEX session_record_version ON session_record (version, ended_at);
+CREATE INDEX session_record_application ON session_record (application, ended_at);
 CREATE INDEX session_record_api ON session_record (api, ended_at) WHERE api <> '';
 CREATE INDEX session_record_refused ON session_record (ended_at) WHERE code <> '';
 
