@@ -32,7 +32,7 @@ func (s *Store) CheckNamed(ctx context.Context, v identity.Viewer, n Named) erro
 			SELECT EXISTS (SELECT 1 FROM subscription s JOIN application a ON a.id = s.application JOIN version v ON v.name = s.version
 				WHERE s.id = $1 AND (CAST($2 AS TEXT) IS NULL OR a.owner = $2 OR v.owner = $2))`},
 		{"plan", n.Plan, itself, `
-			SELECT EXISTS (SELECT 1 FROM version WHERE ' ' || plans || ' ' LIKE '% ' || $1 || ' %' AND (CAST($2 AS TEXT) IS NULL OR published OR owner = $2))`},
+			SELECT EXISTS (SELECT 1 FROM plan WHERE name = $1 AND (CAST($2 AS TEXT) IS NULL OR TRUE))`},
 		{"api", n.API, itself, `
 			SELECT EXISTS (SELECT 1 FROM version v WHERE v.api = $1 AND (CAST($2 AS TEXT) IS NULL OR published OR owner = $2
 				OR EXISTS (SELECT 1 FROM subscription s JOIN application a ON a.id = s.application WHERE s.version = v.name AND a.owner = $2)))`},

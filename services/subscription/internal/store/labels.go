@@ -15,10 +15,15 @@ type Labels struct {
 	// Application is the display name of the application, Owner the username of its
 	// owner.
 	Application, Owner string
+	// Plan is the display name of the plan that usage is of, empty for one that is gone.
+	Plan string
 }
 
 // dests are where the columns of usageLabels and recordLabels are scanned to.
 func (l *Labels) dests() []any { return []any{&l.API, &l.Version, &l.Application, &l.Owner} }
+
+// planLabel is the column with the label of a plan.
+const planLabel = `COALESCE((SELECT p.display_name FROM plan p WHERE p.name = r.plan), '')`
 
 // Columns with the labels of rows of usage and of session records, called r in the query.
 // They are looked up when rows are read, so that a new name is shown for old rows too.

@@ -138,7 +138,7 @@ func TestCheckNamed(t *testing.T) {
 		carol := identity.Viewer{User: b.user("carol", "subscriber")}
 		hidden := version(v2, b.bob.User, false, gold)
 		b.publish(b.bob.User, v1)
-		b.catalog(store.CatalogChange{Versions: []store.Version{hidden}})
+		b.catalog(store.CatalogChange{Versions: []store.Version{hidden}, Plans: []store.Plan{{Name: gold, DisplayName: "Gold"}}})
 		app, gone, unused := b.application(b.ann, "a"), b.application(b.ann, "gone"), b.application(b.ann, "unused")
 		sub, lost := b.subscribe(b.ann, app.ID, v1), b.subscribe(b.ann, gone.ID, v1)
 		_, err := b.AddUsage(ctx, batch("b", 1), []store.Usage{usage(hour, v1, gone.ID, lost.ID, 1)})
@@ -166,7 +166,7 @@ func TestCheckNamed(t *testing.T) {
 			{"a deleted subscription with usage", b.ann, store.Named{Subscription: &lost.ID}, true},
 			{"the API of a published version", carol, store.Named{API: new("apis/a")}, true},
 			{"an API that never was", b.admin, store.Named{API: new("apis/none")}, false},
-			{"a plan on offer", carol, store.Named{Plan: new(gold)}, true},
+			{"a plan", carol, store.Named{Plan: new(gold)}, true},
 			{"a plan that never was", b.admin, store.Named{Plan: new("plans/none")}, false},
 			{"a published version", carol, store.Named{Version: new(v1)}, true},
 			{"a version that is not published", carol, store.Named{Version: new(v2)}, false},

@@ -263,11 +263,7 @@ func scanCount(row sqldb.Row) (n int64, err error) {
 func (t *quotaTaking) usage(ctx context.Context) (int64, error) {
 	k := t.demand.Key
 	column := map[int64]string{quotaMessages: "in_messages + out_messages", quotaBytes: "in_payload + out_payload", quotaSessions: "sessions"}[k.Unit]
-	n, _, err := sqldb.One(ctx, t.tx, scanCount, `
-		SELECT CAST(COALESCE(SUM(`+column+`), 0) AS BIGINT) FROM usage
-		WHERE hour >= $1 AND hour < $2 AND ($3 = '' OR application = $3) AND ($4 = '' OR version = $4)`,
-		t.demand.Start.UnixMicro(), t.demand.End.UnixMicro(), k.Application, k.Version)
-	return n, err
+	return usedBetween(ctx, t.tx, column, k.Application, k.Version, t.demand.Start, t.demand.End)
 }
 
 func (t *quotaTaking) readSlice(ctx context.Context) error {

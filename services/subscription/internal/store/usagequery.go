@@ -142,7 +142,7 @@ func (r *reading) rows(ctx context.Context, after UsageKey, limit int) ([]Usage,
 	}
 	text := `
 		SELECT bucket, api, version, application, subscription, plan, sessions,
-			in_messages, in_frames, in_payload, in_wire, out_messages, out_frames, out_payload, out_wire, ` + usageLabels + `
+			in_messages, in_frames, in_payload, in_wire, out_messages, out_frames, out_payload, out_wire, ` + planLabel + `, ` + usageLabels + `
 		FROM (` + r.sums(s, trafficTable, after.Start, where, owner+" AS application_owner") + `
 			ORDER BY bucket, api, version, application, subscription, plan LIMIT ` + s.param(limit) + `) r
 		ORDER BY bucket, api, version, application, subscription, plan`
@@ -165,7 +165,7 @@ func scanUsage(row sqldb.Row) (Usage, error) {
 	var u Usage
 	var start int64
 	err := sqldb.With(row, u.Labels.dests()...).Scan(&start, &u.API, &u.Version, &u.Application, &u.Subscription, &u.Plan, &u.Sessions,
-		&u.In.Messages, &u.In.Frames, &u.In.Payload, &u.In.Wire, &u.Out.Messages, &u.Out.Frames, &u.Out.Payload, &u.Out.Wire)
+		&u.In.Messages, &u.In.Frames, &u.In.Payload, &u.In.Wire, &u.Out.Messages, &u.Out.Frames, &u.Out.Payload, &u.Out.Wire, &u.Labels.Plan)
 	u.Start = maybe(start)
 	return u, err
 }
@@ -436,4 +436,26 @@ func (r *reading) conditions(s *statement, of table) []string {
 		groups = append(groups, "("+strings.Join(row, ", ")+")")
 	}
 	return append(all, "("+strings.Join(r.grouped(seriesColumns), ", ")+") IN (VALUES "+strings.Join(groups, ", ")+")")
+}
+
+// usedBetween sums a column of what passed between two times that begin minutes, of an
+// application, given by id, and a version; of all where one is empty.
+func usedBetween(ctx context.Context, tx *sqldb.Tx, column, application, version string, start, end time.Time) (int64, error) {
+	s := &statement{}
+	of := "TRUE"
+	for _, term := range []struct{ column, value string }{{"application", application}, {"version", version}} {
+		if term.value != "" {
+			of += " AND s." + term.column + " = " + s.param(term.value)
+		}
+	}
+	var all []string
+	for _, p := range split(start.UnixMicro(), end.UnixMicro()) {
+		all = append(all, `
+			SELECT SUM(`+column+`) AS used FROM usage_series s CROSS JOIN usage_`+p.span.name+` u
+			WHERE u.series = s.id AND u.start_at >= `+s.param(p.start)+` AND u.start_at < `+s.param(p.end)+` AND `+of)
+	}
+	var used int64
+	err := tx.QueryRowContext(ctx, `
+		SELECT CAST(COALESCE(SUM(used), 0) AS BIGINT) FROM (`+strings.Join(all, " UNION ALL")+`) p`, s.args...).Scan(&used)
+	return used, err
 }

@@ -304,7 +304,8 @@ type SessionRecord struct {
 	// without a subscription theirs. Empty for none.
 	Plan string `protobuf:"bytes,34,opt,name=plan,proto3" json:"plan,omitempty"`
 	// What limits did to the session, or the limit that refused the handshake. At most 64.
-	// Limits of the version are shown to its owner and administrators only.
+	// Limits of the version are shown to its owner and administrators only, those of the
+	// application to its owner and administrators.
 	Limits        []*LimitUsage `protobuf:"bytes,35,rep,name=limits,proto3" json:"limits,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -124,10 +124,10 @@ type LimitUsage struct {
 	RefusedHandshakes uint64 `protobuf:"varint,8,opt,name=refused_handshakes,json=refusedHandshakes,proto3" json:"refused_handshakes,omitempty"`
 	// Hits of a limit on observe: what it would have refused. At most 10^15.
 	ObservedHits uint64 `protobuf:"varint,9,opt,name=observed_hits,json=observedHits,proto3" json:"observed_hits,omitempty"`
-	// When the limit did any of this first in the time that the usage is for. Not
-	// set in session records and live sessions.
+	// The start of the first minute in which the limit did any of this, in the time that the
+	// usage is for. Not set in session records and live sessions.
 	FirstTime *timestamppb.Timestamp `protobuf:"bytes,10,opt,name=first_time,json=firstTime,proto3" json:"first_time,omitempty"`
-	// When it did any of this last.
+	// The start of the last minute in which it did.
 	LastTime      *timestamppb.Timestamp `protobuf:"bytes,11,opt,name=last_time,json=lastTime,proto3" json:"last_time,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -299,7 +299,7 @@ func (x *RefusedHandshakes) GetCount() uint64 {
 // all that the caller may see, or one group of it.
 type Usage struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Start of the span, UTC.
+	// Start of the span, UTC. Not set where neither a step nor a start_time was asked for.
 	StartTime *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=start_time,json=startTime,proto3" json:"start_time,omitempty"`
 	// The API, apis/{api}, where usage is grouped by api.
 	Api string `protobuf:"bytes,2,opt,name=api,proto3" json:"api,omitempty"`
@@ -319,7 +319,9 @@ type Usage struct {
 	Inbound *Traffic `protobuf:"bytes,8,opt,name=inbound,proto3" json:"inbound,omitempty"`
 	// Traffic from the backend to clients.
 	Outbound *Traffic `protobuf:"bytes,9,opt,name=outbound,proto3" json:"outbound,omitempty"`
-	// What limits did, by place, plan and name.
+	// What limits did, by place, plan and name. What limits of an application did is shown to
+	// its owner and to administrators, what limits of a version did to the version's owner
+	// and to administrators, and what limits of a subscription did to whoever sees its usage.
 	Limits []*LimitUsage `protobuf:"bytes,10,rep,name=limits,proto3" json:"limits,omitempty"`
 	// Refused handshakes by status, lowest first.
 	RefusedHandshakes []*RefusedHandshakes `protobuf:"bytes,11,rep,name=refused_handshakes,json=refusedHandshakes,proto3" json:"refused_handshakes,omitempty"`

@@ -39,11 +39,12 @@ type ListUsageRequest struct {
 	// application, version, api and plan. NOT_FOUND when there is no such thing, and was
 	// none that has usage. At most 1024 characters.
 	Filter string `protobuf:"bytes,3,opt,name=filter,proto3" json:"filter,omitempty"`
-	// Only spans that begin at or after this time; it is rounded down to a step. Not set
-	// means all that is kept.
+	// Only spans that begin at or after this time; it is rounded down to a step, without one
+	// to the shortest span that usage of then is kept by: minute, hour or day. Not set means
+	// all that is kept.
 	StartTime *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=start_time,json=startTime,proto3" json:"start_time,omitempty"`
-	// Only spans that begin before this time, which must be after start_time; not set means
-	// now.
+	// Only spans that begin before this time, which must be after start_time; without a step
+	// it is rounded up as start_time is rounded down. Not set means now.
 	EndTime *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=end_time,json=endTime,proto3" json:"end_time,omitempty"`
 	// The length of the spans: whole minutes that divide an hour, whole hours that divide a
 	// day, or whole days, counted from 1970 in UTC. Not set means one span from start_time
@@ -53,12 +54,12 @@ type ListUsageRequest struct {
 	// What usage is summed by, each once: "api", "version", "application", "subscription",
 	// "plan". Empty sums all.
 	GroupBy []string `protobuf:"bytes,7,rep,name=group_by,json=groupBy,proto3" json:"group_by,omitempty"`
-	// Only the groups that have the most of order_by in the whole time, this many; 0 means
-	// all groups. At most 100.
+	// Only the groups that have the most of order_by in the whole time, this many, and none
+	// that have nothing of it; 0 means all groups. At most 100.
 	Top int32 `protobuf:"varint,8,opt,name=top,proto3" json:"top,omitempty"`
 	// What top compares: "messages" (the default), "bytes", "sessions", "dropped",
 	// "paused", "refused" or "observed". Without a step rows are in this order, the most
-	// first, where top is set.
+	// first, where top is set. Refused without top.
 	OrderBy       string `protobuf:"bytes,9,opt,name=order_by,json=orderBy,proto3" json:"order_by,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -31,9 +31,9 @@ const (
 // UsageService shows what passed through gateways. Users see the traffic of
 // their own applications and of the versions that they own, even after these
 // are deleted; administrators see everything. By default usage is kept by the minute for
-// 2 days, by the hour for 400 days and by the day for ever, records of sessions for 90 days and records of refused handshakes for 7. Of one
-// application, and of one API and reason of refusals, only so many records of an hour
-// are kept.
+// 2 days, by the hour for 400 days and by the day for ever, records of sessions for 90
+// days and records of refused handshakes for 7. Of one application, and of one API and
+// reason of refusals, only so many records of an hour are kept.
 type UsageServiceClient interface {
 	// Lists usage in spans of time and by groups, oldest first, and within a span by
 	// group; or the groups with the most of something.
@@ -92,9 +92,9 @@ func (c *usageServiceClient) ListSessionRecords(ctx context.Context, in *ListSes
 // UsageService shows what passed through gateways. Users see the traffic of
 // their own applications and of the versions that they own, even after these
 // are deleted; administrators see everything. By default usage is kept by the minute for
-// 2 days, by the hour for 400 days and by the day for ever, records of sessions for 90 days and records of refused handshakes for 7. Of one
-// application, and of one API and reason of refusals, only so many records of an hour
-// are kept.
+// 2 days, by the hour for 400 days and by the day for ever, records of sessions for 90
+// days and records of refused handshakes for 7. Of one application, and of one API and
+// reason of refusals, only so many records of an hour are kept.
 type UsageServiceServer interface {
 	// Lists usage in spans of time and by groups, oldest first, and within a span by
 	// group; or the groups with the most of something.

@@ -18,7 +18,7 @@ func usageProto(u store.Usage) *usagev1.Usage {
 		Subscription: subscriptionName(u.Subscription), Plan: u.Plan, Sessions: uint64(u.Sessions),
 		Inbound: trafficProto(u.In), Outbound: trafficProto(u.Out), Limits: limitProtos(u.Limits),
 		ApiDisplayName: u.Labels.API, VersionString: u.Labels.Version,
-		ApplicationDisplayName: u.Labels.Application, Username: u.Labels.Owner,
+		ApplicationDisplayName: u.Labels.Application, Username: u.Labels.Owner, PlanDisplayName: u.Labels.Plan,
 	}
 	for _, r := range u.Refused {
 		out.RefusedHandshakes = append(out.RefusedHandshakes, &usagev1.RefusedHandshakes{Status: uint32(r.Status), Count: uint64(r.Number)})

@@ -278,7 +278,8 @@ export declare type SessionRecord = Message<"tidegate.usage.v1.SessionRecord"> &
 
   /**
    * What limits did to the session, or the limit that refused the handshake. At most 64.
-   * Limits of the version are shown to its owner and administrators only.
+   * Limits of the version are shown to its owner and administrators only, those of the
+   * application to its owner and administrators.
    *
    * @generated from field: repeated tidegate.usage.v1.LimitUsage limits = 35;
    */
@@ -551,7 +552,8 @@ export declare type SessionRecordJson = {
 
   /**
    * What limits did to the session, or the limit that refused the handshake. At most 64.
-   * Limits of the version are shown to its owner and administrators only.
+   * Limits of the version are shown to its owner and administrators only, those of the
+   * application to its owner and administrators.
    *
    * @generated from field: repeated tidegate.usage.v1.LimitUsage limits = 35;
    */

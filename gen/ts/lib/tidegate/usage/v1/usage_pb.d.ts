@@ -162,15 +162,15 @@ export declare type LimitUsage = Message<"tidegate.usage.v1.LimitUsage"> & {
   observedHits: bigint;
 
   /**
-   * When the limit did any of this first in the time that the usage is for. Not
-   * set in session records and live sessions.
+   * The start of the first minute in which the limit did any of this, in the time that the
+   * usage is for. Not set in session records and live sessions.
    *
    * @generated from field: google.protobuf.Timestamp first_time = 10;
    */
   firstTime?: Timestamp;
 
   /**
-   * When it did any of this last.
+   * The start of the last minute in which it did.
    *
    * @generated from field: google.protobuf.Timestamp last_time = 11;
    */
@@ -247,15 +247,15 @@ export declare type LimitUsageJson = {
   observedHits?: string;
 
   /**
-   * When the limit did any of this first in the time that the usage is for. Not
-   * set in session records and live sessions.
+   * The start of the first minute in which the limit did any of this, in the time that the
+   * usage is for. Not set in session records and live sessions.
    *
    * @generated from field: google.protobuf.Timestamp first_time = 10;
    */
   firstTime?: TimestampJson;
 
   /**
-   * When it did any of this last.
+   * The start of the last minute in which it did.
    *
    * @generated from field: google.protobuf.Timestamp last_time = 11;
    */
@@ -324,7 +324,7 @@ export declare const RefusedHandshakesSchema: GenMessage<RefusedHandshakes, {jso
  */
 export declare type Usage = Message<"tidegate.usage.v1.Usage"> & {
   /**
-   * Start of the span, UTC.
+   * Start of the span, UTC. Not set where neither a step nor a start_time was asked for.
    *
    * @generated from field: google.protobuf.Timestamp start_time = 1;
    */
@@ -389,7 +389,9 @@ export declare type Usage = Message<"tidegate.usage.v1.Usage"> & {
   outbound?: Traffic;
 
   /**
-   * What limits did, by place, plan and name.
+   * What limits did, by place, plan and name. What limits of an application did is shown to
+   * its owner and to administrators, what limits of a version did to the version's owner
+   * and to administrators, and what limits of a subscription did to whoever sees its usage.
    *
    * @generated from field: repeated tidegate.usage.v1.LimitUsage limits = 10;
    */
@@ -449,7 +451,7 @@ export declare type Usage = Message<"tidegate.usage.v1.Usage"> & {
  */
 export declare type UsageJson = {
   /**
-   * Start of the span, UTC.
+   * Start of the span, UTC. Not set where neither a step nor a start_time was asked for.
    *
    * @generated from field: google.protobuf.Timestamp start_time = 1;
    */
@@ -514,7 +516,9 @@ export declare type UsageJson = {
   outbound?: TrafficJson;
 
   /**
-   * What limits did, by place, plan and name.
+   * What limits did, by place, plan and name. What limits of an application did is shown to
+   * its owner and to administrators, what limits of a version did to the version's owner
+   * and to administrators, and what limits of a subscription did to whoever sees its usage.
    *
    * @generated from field: repeated tidegate.usage.v1.LimitUsage limits = 10;
    */

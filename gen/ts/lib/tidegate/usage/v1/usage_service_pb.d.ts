@@ -45,16 +45,17 @@ export declare type ListUsageRequest = Message<"tidegate.usage.v1.ListUsageReque
   filter: string;
 
   /**
-   * Only spans that begin at or after this time; it is rounded down to a step. Not set
-   * means all that is kept.
+   * Only spans that begin at or after this time; it is rounded down to a step, without one
+   * to the shortest span that usage of then is kept by: minute, hour or day. Not set means
+   * all that is kept.
    *
    * @generated from field: google.protobuf.Timestamp start_time = 4;
    */
   startTime?: Timestamp;
 
   /**
-   * Only spans that begin before this time, which must be after start_time; not set means
-   * now.
+   * Only spans that begin before this time, which must be after start_time; without a step
+   * it is rounded up as start_time is rounded down. Not set means now.
    *
    * @generated from field: google.protobuf.Timestamp end_time = 5;
    */
@@ -79,8 +80,8 @@ export declare type ListUsageRequest = Message<"tidegate.usage.v1.ListUsageReque
   groupBy: string[];
 
   /**
-   * Only the groups that have the most of order_by in the whole time, this many; 0 means
-   * all groups. At most 100.
+   * Only the groups that have the most of order_by in the whole time, this many, and none
+   * that have nothing of it; 0 means all groups. At most 100.
    *
    * @generated from field: int32 top = 8;
    */
@@ -89,7 +90,7 @@ export declare type ListUsageRequest = Message<"tidegate.usage.v1.ListUsageReque
   /**
    * What top compares: "messages" (the default), "bytes", "sessions", "dropped",
    * "paused", "refused" or "observed". Without a step rows are in this order, the most
-   * first, where top is set.
+   * first, where top is set. Refused without top.
    *
    * @generated from field: string order_by = 9;
    */
@@ -128,16 +129,17 @@ export declare type ListUsageRequestJson = {
   filter?: string;
 
   /**
-   * Only spans that begin at or after this time; it is rounded down to a step. Not set
-   * means all that is kept.
+   * Only spans that begin at or after this time; it is rounded down to a step, without one
+   * to the shortest span that usage of then is kept by: minute, hour or day. Not set means
+   * all that is kept.
    *
    * @generated from field: google.protobuf.Timestamp start_time = 4;
    */
   startTime?: TimestampJson;
 
   /**
-   * Only spans that begin before this time, which must be after start_time; not set means
-   * now.
+   * Only spans that begin before this time, which must be after start_time; without a step
+   * it is rounded up as start_time is rounded down. Not set means now.
    *
    * @generated from field: google.protobuf.Timestamp end_time = 5;
    */
@@ -162,8 +164,8 @@ export declare type ListUsageRequestJson = {
   groupBy?: string[];
 
   /**
-   * Only the groups that have the most of order_by in the whole time, this many; 0 means
-   * all groups. At most 100.
+   * Only the groups that have the most of order_by in the whole time, this many, and none
+   * that have nothing of it; 0 means all groups. At most 100.
    *
    * @generated from field: int32 top = 8;
    */
@@ -172,7 +174,7 @@ export declare type ListUsageRequestJson = {
   /**
    * What top compares: "messages" (the default), "bytes", "sessions", "dropped",
    * "paused", "refused" or "observed". Without a step rows are in this order, the most
-   * first, where top is set.
+   * first, where top is set. Refused without top.
    *
    * @generated from field: string order_by = 9;
    */
@@ -423,9 +425,9 @@ export declare const ListSessionRecordsResponseSchema: GenMessage<ListSessionRec
  * UsageService shows what passed through gateways. Users see the traffic of
  * their own applications and of the versions that they own, even after these
  * are deleted; administrators see everything. By default usage is kept by the minute for
- * 2 days, by the hour for 400 days and by the day for ever, records of sessions for 90 days and records of refused handshakes for 7. Of one
- * application, and of one API and reason of refusals, only so many records of an hour
- * are kept.
+ * 2 days, by the hour for 400 days and by the day for ever, records of sessions for 90
+ * days and records of refused handshakes for 7. Of one application, and of one API and
+ * reason of refusals, only so many records of an hour are kept.
  *
  * @generated from service tidegate.usage.v1.UsageService
  */

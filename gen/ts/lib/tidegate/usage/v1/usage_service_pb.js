@@ -52,9 +52,9 @@ export const ListSessionRecordsResponseSchema = /*@__PURE__*/
  * UsageService shows what passed through gateways. Users see the traffic of
  * their own applications and of the versions that they own, even after these
  * are deleted; administrators see everything. By default usage is kept by the minute for
- * 2 days, by the hour for 400 days and by the day for ever, records of sessions for 90 days and records of refused handshakes for 7. Of one
- * application, and of one API and reason of refusals, only so many records of an hour
- * are kept.
+ * 2 days, by the hour for 400 days and by the day for ever, records of sessions for 90
+ * days and records of refused handshakes for 7. Of one application, and of one API and
+ * reason of refusals, only so many records of an hour are kept.
  *
  * @generated from service tidegate.usage.v1.UsageService
  */
