@@ -33,7 +33,7 @@ type Config struct {
 	MaxMessage int64
 	// Observed, when set, is told each time that a limit on observe would have refused a
 	// handshake. It must not block.
-	Observed func(Who, limits.Terms)
+	Observed func(Who, *limits.Limit)
 	Log      *slog.Logger
 }
 
@@ -46,7 +46,7 @@ type Controller struct {
 	engine     Engine
 	ledger     Ledger
 	maxMessage int64
-	observed   func(Who, limits.Terms)
+	observed   func(Who, *limits.Limit)
 	log        *slog.Logger
 	fetch      *fetcher
 	wake       chan struct{} // holds a value when Run has to look

@@ -1,6 +1,7 @@
 package throttle
 
 import (
+	"slices"
 	"time"
 
 	"github.com/tidegatehq/tidegate/services/gateway/internal/limits"
@@ -17,8 +18,8 @@ type group struct {
 	places []*place // from narrow to wide; the version's alone where there is no application
 	holds  []*Hold
 
-	handshakes    *limits.Chain // what a handshake must pass
-	messages      *limits.Chain // what messages must pass; nil: nothing, or each session has its own
+	handshakes    chain         // what a handshake must pass
+	messages      chain         // what messages must pass, where no session has its own
 	perConnection bool          // each session has a chain of its own
 	maxMessage    int64         // of plans
 	maxAge        time.Duration // of plans
@@ -50,9 +51,23 @@ func (g *group) arrange() {
 	if g.plans = nil; plans != (Plans{}) {
 		g.plans = &plans
 	}
-	g.handshakes, g.messages = newChain(handshakes), nil
-	if !g.perConnection {
-		g.messages = newChain(messages)
+	if g.perConnection {
+		messages = nil
+	}
+	g.handshakes.set(handshakes)
+	g.messages.set(messages)
+}
+
+// chain is a chain and what it is made of.
+type chain struct {
+	*limits.Chain // nil where there is nothing
+	limits        []*limits.Limit
+}
+
+// set makes it of these limits. One of the same limits stays the same.
+func (c *chain) set(list []*limits.Limit) {
+	if !slices.Equal(c.limits, list) {
+		c.Chain, c.limits = newChain(list), list
 	}
 }
 

@@ -3,7 +3,6 @@ package throttle
 import (
 	"context"
 	"fmt"
-	"slices"
 	"sync"
 	"time"
 
@@ -63,7 +62,7 @@ type Hold struct {
 	sat     int64 // its number among those who sat down; 0: not yet
 	seats   [3][2]*limits.Seat
 	own     []held // the limits that each connection has for itself
-	chain   []*limits.Limit
+	chain   chain
 	session Session
 	why     *ending.Ending // it was ended before it had a session
 	last    *Plans         // those that held when it was released
@@ -221,7 +220,7 @@ func (c *Controller) isHeld(g *group) error {
 // count counts an attempt for the rates of handshakes, and looks whether a session may
 // open.
 func (c *Controller) count(h *Hold) error {
-	chain := h.group.handshakes
+	chain := h.group.handshakes.Chain
 	if chain == nil {
 		return nil
 	}
@@ -249,7 +248,7 @@ func (c *Controller) ask(h *Hold, now int64, demand limits.Demand) limits.Decisi
 	d := h.group.handshakes.Ask(now, demand, nil)
 	for l, hits := range before {
 		if l.Hits() > hits {
-			c.observed(h.who, l.Terms)
+			c.observed(h.who, l)
 		}
 	}
 	return d
@@ -296,7 +295,7 @@ func (h *Hold) Open(ctx context.Context) error {
 	defer late.Stop()
 	for {
 		c.mu.Lock()
-		if h.group == nil || h.group.handshakes == nil {
+		if h.group == nil || h.group.handshakes.Chain == nil {
 			c.mu.Unlock()
 			return nil
 		}
@@ -400,13 +399,12 @@ func (h *Hold) read() (now ending.Limits, replaced, serve []*limits.Limit) {
 		for i := range h.own {
 			replaced = append(replaced, h.own[i].made)
 		}
-		h.own, h.chain, now.Chain = nil, nil, g.messages
+		h.own, h.chain, now.Chain = nil, chain{}, g.messages.Chain
 		return now, replaced, nil
 	}
 	all, replaced, serve := h.makeOwn(g)
-	if now.Chain = h.given.Chain; !slices.Equal(all, h.chain) || now.Chain == nil {
-		now.Chain, h.chain = newChain(all), all
-	}
+	h.chain.set(all)
+	now.Chain = h.chain.Chain
 	return now, replaced, serve
 }
 

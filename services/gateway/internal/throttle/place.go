@@ -41,7 +41,7 @@ type held struct {
 type seats struct {
 	*limits.Seats
 	limit seatLimit
-	plan  string
+	named *limits.Limit // what it is called
 }
 
 // The seats of a place by what their limit does.
@@ -162,8 +162,9 @@ func (p *place) seat(c *Controller, next *plan, e *effects) {
 		s := p.seats[which]
 		switch {
 		case l == nil:
-			p.seats[which] = nil
-			delete(c.evictions, p)
+			if p.seats[which] = nil; which == holding {
+				delete(c.evictions, p)
+			}
 			for h := range p.holds() {
 				h.seats[p.key.place][which] = nil
 			}
@@ -172,7 +173,8 @@ func (p *place) seat(c *Controller, next *plan, e *effects) {
 			s = p.seatAll(which)
 			p.seats[which] = s
 		}
-		s.limit, s.plan = *l, next.name
+		s.limit = *l
+		s.named = limits.NewNamed(limits.KindConnections, limits.Terms{Plan: next.name, Name: l.name, Place: p.key.place, Observe: which == observing})
 		if over := s.Rearm(l.terms); which == holding {
 			c.evict(p, over, e)
 		}

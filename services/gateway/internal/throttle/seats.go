@@ -64,14 +64,13 @@ func (c *Controller) sit(ctx context.Context, h *Hold) error {
 type fullSeats struct {
 	place *place
 	limit seatLimit
-	plan  string
+	named *limits.Limit
 	taken int
 }
 
 func (f *fullSeats) refusal() *LimitError {
 	return &LimitError{
-		Terms: limits.Terms{Plan: f.plan, Name: f.limit.name, Place: f.place.key.place},
-		Kind:  limits.KindConnections, Limit: int64(f.limit.terms.Most), Used: int64(f.taken),
+		Terms: f.named.Terms, Kind: limits.KindConnections, Limit: int64(f.limit.terms.Most), Used: int64(f.taken),
 	}
 }
 
@@ -103,10 +102,11 @@ func (c *Controller) trySit(h *Hold) (full *fullSeats) {
 		h.sat = c.sat
 		for i, s := range at {
 			if _, now := s.Taken(); now > hits[i] && c.observed != nil {
-				c.observed(h.who, limits.Terms{Plan: s.plan, Name: s.limit.name, Place: s.Place, Observe: true})
+				c.observed(h.who, s.named)
 			}
 			if oldest := wants[i].Replaced; oldest != nil {
-				why := ending.New(ending.Replaced, fmt.Sprintf("limit %q of %s: a newer connection has its seat", s.limit.name, s.plan))
+				why := ending.New(ending.Replaced, fmt.Sprintf("limit %q of %s: a newer connection has its seat", s.limit.name, s.named.Plan))
+				why.Limit = s.named
 				e.ended = append(e.ended, ended{oldest.Owner.(*Hold), why})
 			}
 		}
@@ -120,7 +120,7 @@ func (h *Hold) full(refused *limits.Seats) *fullSeats {
 		for _, s := range p.seats {
 			if s != nil && s.Seats == refused {
 				taken, _ := s.Taken()
-				return &fullSeats{place: p, limit: s.limit, plan: s.plan, taken: taken}
+				return &fullSeats{place: p, limit: s.limit, named: s.named, taken: taken}
 			}
 		}
 	}
@@ -275,8 +275,8 @@ func (c *Controller) runEvictions(now int64, e *effects) int64 {
 				delete(c.evictions, p)
 				break
 			}
-			why := ending.New(ending.Throttled, fmt.Sprintf("limit %q of %s is %d connections now", s.limit.name, s.plan, s.limit.terms.Most))
-			why.Retry = retry()
+			why := ending.New(ending.Throttled, fmt.Sprintf("limit %q of %s is %d connections now", s.limit.name, s.named.Plan, s.limit.terms.Most))
+			why.Retry, why.Limit = retry(), s.named
 			e.ended = append(e.ended, ended{seat.Owner.(*Hold), why})
 		}
 		next = min(next, x.next)
