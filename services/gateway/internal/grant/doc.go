@@ -41,7 +41,7 @@
 //	② after that: in the history after p, so Confirm replays it
 //	③ after the session is registered: found by name, and ended
 //
-// This rests on five invariants:
+// This rests on six invariants:
 //
 //   - The as-of of an answer is read before anything else is, so the answer takes
 //     all changes up to it into account. It may know of later ones too.
@@ -53,6 +53,11 @@
 //   - A name that is gone never comes back. So it does no harm to replay an event
 //     that the answer knew of: it touches nothing that the answer rests on, or
 //     leads to one more question.
+//     What was suspended or blocked can come back, though: then an event that is late ends
+//     a session that began after it, and its client connects again.
+//   - What a grant rests on, a later one for the same session rests on too, unless it was
+//     lost. So a grant without a subscription rests on the pair of application and
+//     version, and so does one with a subscription, which it may become.
 //   - Where the history does not tell, because the events in question are no longer
 //     kept or the watch began anew, nothing is assumed: answers are void, entries
 //     are dropped, and the grants of all live sessions are refreshed.

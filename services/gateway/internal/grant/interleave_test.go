@@ -52,6 +52,7 @@ type handshake struct {
 	expired        bool      // the token had expired when it began
 	session        *session.Session
 	restsOn        []string  // what the grant rests on
+	free           bool      // the grant had no subscription
 	expires        time.Time // end of the grant
 	left           bool
 	err            error
@@ -72,7 +73,7 @@ func (w *world) connect(h *handshake) {
 	if h.err = err; err != nil {
 		return
 	}
-	h.restsOn, h.expires = g.RestsOn, g.Expires
+	h.restsOn, h.expires, h.free = g.RestsOn, g.Expires, g.Subscription == ""
 	w.pause(at("has its grant"))
 	s, err := w.registry.New(nil, session.Info{
 		Ref: ref.New(time.Now()), Route: &session.Route{API: "apis/x", Version: h.version}, Grant: g,
@@ -277,7 +278,12 @@ func (w *world) checkSession(h *handshake) {
 	if end := h.session.Grant().Expires; !end.Equal(h.expires) {
 		w.failf("session %d expires at %s, its grant at %s", h.id, end, h.expires)
 	}
-	err, valid := h.session.Err(), w.control.holds(appOf(h.token), h.restsOn) && time.Now().Before(h.expires)
+	err := h.session.Err()
+	// What it rests on now has a subscription that it may have got since.
+	valid := w.control.holds(appOf(h.token), slices.Concat(h.restsOn, h.session.Grant().RestsOn)) && time.Now().Before(h.expires)
+	if h.free && w.control.judge(h.token, h.version, false).Grant == nil {
+		valid = false
+	}
 	if err == nil && !valid {
 		w.failf("session %d survived, though its grant %v until %s is void", h.id, h.restsOn, h.expires)
 	}
@@ -287,7 +293,7 @@ func (w *world) checkSession(h *handshake) {
 // checkEnd checks that a session or handshake that was ended ended for a true
 // reason.
 func (w *world) checkEnd(h *handshake, what string, err error) {
-	holds, inTime := w.control.holds(appOf(h.token), h.restsOn), time.Now().Before(h.expires)
+	holds, inTime := w.control.holds(appOf(h.token), h.restsOn) && !w.interrupted(h), time.Now().Before(h.expires)
 	var end *session.EndedError
 	switch {
 	case !errors.As(err, &end):
@@ -298,6 +304,17 @@ func (w *world) checkEnd(h *handshake, what string, err error) {
 	}
 }
 
+// interrupted reports whether a handshake without a subscription can have lost its right
+// at some instant since it began: the version needed a subscription and there was none, or
+// a subscription that it may have moved to is gone.
+func (w *world) interrupted(h *handshake) bool {
+	at := pair(appOf(h.token), h.version)
+	return h.free && slices.ContainsFunc(w.control.history[h.since:], func(s state) bool {
+		sub := s.subs[at]
+		return sub != "" && w.control.gone[sub] || !s.free[h.version] && (sub == "" || s.gone[sub])
+	})
+}
+
 // hasExpired reports whether a session ended because its credential expired.
 func hasExpired(err error) bool {
 	var end *session.EndedError
@@ -306,11 +323,17 @@ func hasExpired(err error) bool {
 
 // outcomes counts what the interleavings led to, to make sure that they cover what
 // they are for.
-type outcomes struct{ lives, ended, expired, raced, denied, unknown atomic.Int64 }
+type outcomes struct{ lives, ended, expired, raced, denied, unknown, free, moved atomic.Int64 }
 
 func (o *outcomes) add(w *world) {
 	for _, h := range w.all {
 		var over *session.EndedError
+		if h.session != nil && h.free {
+			o.free.Add(1)
+			if h.session.Grant().Subscription != "" {
+				o.moved.Add(1)
+			}
+		}
 		switch {
 		case h.session != nil && h.session.Err() == nil:
 			o.lives.Add(1)
@@ -404,6 +427,10 @@ func TestSurvivorsAreTheModels(t *testing.T) {
 			})
 		}
 	})
+	t.Logf("%d sessions without a subscription, %d of them got one", o.free.Load(), o.moved.Load())
+	if o.free.Load() < interleavings/20 || o.moved.Load() < interleavings/200 {
+		t.Errorf("only %d sessions without a subscription, and %d that got one, in %d interleavings: want more", o.free.Load(), o.moved.Load(), interleavings)
+	}
 	t.Logf("%d sessions live, %d ended, %d expired, %d handshakes refused in a race, %d denied, %d without an answer",
 		o.lives.Load(), o.ended.Load(), o.expired.Load(), o.raced.Load(), o.denied.Load(), o.unknown.Load())
 	for what, n := range map[string]int64{

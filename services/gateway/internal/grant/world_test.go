@@ -66,18 +66,20 @@ func grantName(token string) string { return "grants/" + token }
 func pair(app, version string) string { return app + "@" + version }
 
 // state is what the subscription service knows. A name that is gone never comes
-// back, and an expired token never becomes valid. Groups are something that a later
+// back, and an expired token never becomes valid. A version may need no subscription, and
+// need one again. Groups are something that a later
 // release may have: an application that is in one rests on it, and stays in it.
 type state struct {
 	gone   map[string]bool
 	subs   map[string]string   // by pair, the subscription
 	groups map[string][]string // by application
+	free   map[string]bool     // versions that need no subscription
 
 	expires map[string]time.Time // by token, once it was issued; all states share it
 }
 
 func (s state) clone() state {
-	return state{gone: maps.Clone(s.gone), subs: maps.Clone(s.subs), groups: maps.Clone(s.groups), expires: s.expires}
+	return state{gone: maps.Clone(s.gone), subs: maps.Clone(s.subs), groups: maps.Clone(s.groups), free: maps.Clone(s.free), expires: s.expires}
 }
 
 // over reports whether a token has expired.
@@ -95,13 +97,19 @@ func (s state) judge(token, version string, over bool) grant.Answer {
 	if over || slices.ContainsFunc(base, func(n string) bool { return s.gone[n] }) {
 		return grant.Answer{Denial: &grant.Denial{Reason: grant.ErrUnauthenticated, RestsOn: base}}
 	}
-	sub := s.subs[pair(app, version)]
-	if sub == "" || s.gone[sub] || s.gone[version] {
-		return grant.Answer{Denial: &grant.Denial{Reason: grant.ErrNotSubscribed, RestsOn: append(base, pair(app, version), version)}}
+	sub, restsOn := s.subs[pair(app, version)], append(base, pair(app, version), version)
+	if s.gone[sub] {
+		sub = ""
+	}
+	if s.gone[version] || sub == "" && !s.free[version] {
+		return grant.Answer{Denial: &grant.Denial{Reason: grant.ErrNotSubscribed, RestsOn: restsOn}}
+	}
+	if sub != "" {
+		restsOn = append(restsOn, sub)
 	}
 	return grant.Answer{Grant: &grant.Grant{
 		Name: grantName(token), Version: version, User: user, Application: app, Subscription: sub, OAuthClient: client, Stage: grant.Production,
-		RestsOn: slices.Concat(base, []string{sub, version}), ExpireTime: s.expires[token],
+		RestsOn: restsOn, ExpireTime: s.expires[token],
 	}}
 }
 
@@ -137,7 +145,7 @@ type control struct {
 
 func newControl(s *scheduler) *control {
 	c := &control{sched: s, head: 3, early: map[string]time.Time{}, given: map[*grant.Grant]time.Time{}}
-	c.state = state{gone: map[string]bool{}, subs: map[string]string{}, groups: map[string][]string{}, expires: map[string]time.Time{}}
+	c.state = state{gone: map[string]bool{}, subs: map[string]string{}, groups: map[string][]string{}, free: map[string]bool{}, expires: map[string]time.Time{}}
 	for _, c1 := range []byte(letters) {
 		c.subs[pair("applications/"+string(c1), versionOf('1'))] = c.newName("subscriptions/")
 	}
@@ -183,7 +191,8 @@ func (c *control) remove(kind grant.EventKind, names ...string) {
 // acts is the number of things that users can do; those from groupActs to groupsEnd
 // are about groups, those before end the most.
 const (
-	acts      = 34
+	acts      = 38
+	freeActs  = 34 // those from here on are about versions that need no subscription
 	groupActs = 11
 	groupsEnd = 18
 )
@@ -193,6 +202,10 @@ func (c *control) act(what int, app, token, version string) string {
 	sub := c.subs[pair(app, version)]
 	exists := sub != "" && !c.gone[sub]
 	switch {
+	case what >= freeActs:
+		c.free[version] = !c.free[version]
+		c.commit(grant.Event{Kind: grant.Changed, Names: []string{version}})
+		return fmt.Sprintf("%s needs no subscription: %t", version, c.free[version])
 	case what < 3:
 		c.remove(grant.TokenRevoked, grantName(token))
 		return "revoke " + token
