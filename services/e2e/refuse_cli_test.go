@@ -148,7 +148,7 @@ func TestRefusedCommands(t *testing.T) {
 		{"session get nothing", `session get: SESSION: there is no live session "nothing" that you may see; list them with: tidegate session list`, 1},
 
 		// States that do not allow it.
-		{"api publish Bare", `api publish: --plan: a published version needs a plan, unless its security is none`, 1},
+		{"api publish Bare", `api publish: --plan: a published version needs a plan, unless its security is none or it is subscriptionless`, 1},
 		{"api delete Echo", `api delete: a version of the API is published: demote it first`, 1},
 		{"api delete Echo --force", `api delete: a version of the API is published: demote it first`, 1},
 		{"api delete Bare", `api delete: --force: the API has versions: delete them first, or set it`, 1},

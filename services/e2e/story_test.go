@@ -111,7 +111,7 @@ func storyCommandLine(t *testing.T, s *Stack) {
 	sh, backend := s.newShell(t), newBackend(t)
 	sh.says(t, []string{"as admin (admin)"}, "login", "--password-file", s.PasswordFile)
 	sh.says(t, []string{"admin", s.GRPC}, "whoami")
-	sh.says(t, []string{"Gold", "Silver", "AsyncUnlimited", "not yet"}, "plan", "list")
+	sh.says(t, []string{"Gold", "Silver", "AsyncUnlimited", "5000 messages a minute"}, "plan", "list")
 	sh.says(t, []string{"Created  Tide/1.0.0", "published", s.WS + "/tide/1.0.0", s.WSS + "/tide/1.0.0"},
 		"api", "create", "Tide", "--endpoint", backend, "--plan", "Gold", "--plan", "Silver", "--publish")
 	sh.says(t, []string{"created"}, "api", "create", "Ebb", "--context", "/ebb/flow", "--version", "2.1", "--endpoint", backend, "--plan", "Gold")

@@ -307,7 +307,8 @@ func largest(version string) *catalogv1.Version {
 		Endpoints: &catalogv1.Endpoints{
 			Production: endpoint("ws://b/" + strings.Repeat("x", 2041)), Sandbox: endpoint("ws://b/" + strings.Repeat("y", 2041)),
 		},
-		Plans: []string{"plans/gold"},
+		Plans: []string{"plans/gold"}, TrafficPlan: "plans/async-default-subscriptionless", MaxMessageBytes: 1 << 30,
+		ErrorFrames: &catalogv1.ErrorFrames{Template: catalogv1.ErrorFrames_TEMPLATE_TEXT, Text: strings.Repeat("x", 1000)},
 	}
 	for i := range 20 {
 		v.Tags = append(v.Tags, strings.Repeat("語", 48)+fmt.Sprintf("%02d", i))
