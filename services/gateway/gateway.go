@@ -26,6 +26,7 @@ import (
 	"github.com/tidegatehq/tidegate/services/gateway/internal/descriptors"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/grant"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/handshake"
+	"github.com/tidegatehq/tidegate/services/gateway/internal/limits"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/listener"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/metering"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/metrics"
@@ -143,13 +144,13 @@ type gateway struct {
 // connect makes what reports to the control plane and follows it.
 func (g *gateway) connect(catalog, subscription grpc.ClientConnInterface, disk *routes.Disk, ours *credential.Recognizer) {
 	metered := g.cfg.Metering
-	metered.Gateway, metered.BootID, metered.Hide = g.cfg.Instance, id.New(), ours.Hide
+	metered.Gateway, metered.BootID, metered.Hide, metered.Minute = g.cfg.Instance, id.New(), ours.Hide, g.relay.Minute
 	g.meter = metering.New(metered, backplanev1.NewMeteringServiceClient(subscription), g.metrics, g.log)
 	g.sessions = session.NewRegistry(g.meter.Began, g.meter.Record)
 	g.grants = grant.New(g.cfg.Grants, grant.NewRemote(backplanev1.NewGrantServiceClient(subscription)), g.sessions, g.metrics, g.log)
 	plans := backplanev1.NewRouteServiceClient(catalog)
 	g.throttle = throttle.New(throttle.Config{
-		Engine: lines{g.relay}, Ledger: allowing{}, MaxMessage: g.cfg.Relay.MaxMessage, Log: g.log,
+		Engine: lines{g.relay}, Ledger: allowing{}, MaxMessage: g.cfg.Relay.MaxMessage, Log: g.log, Observed: g.observed,
 		Fetch: func(ctx context.Context, name string) (*catalogv1.Plan, error) {
 			return plans.FetchPlan(ctx, &backplanev1.FetchPlanRequest{Name: name})
 		},
@@ -158,6 +159,17 @@ func (g *gateway) connect(catalog, subscription grpc.ClientConnInterface, disk *
 		routes.Target{Current: g.routes, Sessions: g.sessions, Disk: disk, Plans: g.throttle, MaxAge: g.cfg.MaxAge}, g.log, time.Now)
 	g.watchGrants = grant.NewWatch(backplanev1.NewGrantServiceClient(subscription), g.hello(nil), g.grants, g.log, time.Now)
 	g.watchUsers = access.New(backplanev1.NewAccessServiceClient(subscription), identity.Gateway, g.cfg.Instance, g.log, time.Now)
+}
+
+// observed reports that a limit on observe would have refused a handshake.
+func (g *gateway) observed(who throttle.Who, l *limits.Limit) {
+	info := session.Info{Route: &session.Route{Version: who.Version}, Grant: who.Grant, Plans: &session.Plans{}}
+	if who.Grant != nil {
+		info.Plans.Plan = who.Grant.Plan
+	} else if r := g.routes.Load().Get(who.Version); r != nil {
+		info.Plans.TrafficPlan = r.Limits.TrafficPlan
+	}
+	g.meter.Observed(&info, l)
 }
 
 // listen opens the listener for clients. No backend may be at an address of the gateway's
@@ -253,6 +265,7 @@ func connectionsOf(shares descriptors.Shares) connlimit.Config {
 // measure registers the gauges.
 func (g *gateway) measure(dialer *upstream.Dialer) {
 	g.metrics.Gauges(func() int { return g.sessions.Gauges().Live }, func() int { return g.sessions.Most() }, g.listener.InProgress, dialer.Dials)
+	g.metrics.Plans(g.throttle.SeatsTaken)
 	g.metrics.Watch(metrics.Routes, g.watchRoutes.Health, g.watchRoutes.Applied)
 	g.metrics.Watch(metrics.Grants, g.watchGrants.Health, g.watchGrants.Applied)
 	g.metrics.Watch(metrics.Users, g.watchUsers.Health, g.watchUsers.Applied)

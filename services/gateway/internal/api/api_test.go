@@ -96,8 +96,14 @@ func newFixture(t *testing.T) *fixture {
 // scheme none.
 func (f *fixture) add(ref, version, application string) *session.Session {
 	f.t.Helper()
+	return f.addUnder(nil, ref, version, application)
+}
+
+// addUnder registers a session under plans.
+func (f *fixture) addUnder(plans *session.Plans, ref, version, application string) *session.Session {
+	f.t.Helper()
 	info := session.Info{
-		Ref: ref, Route: &session.Route{Version: version},
+		Ref: ref, Route: &session.Route{Version: version}, Plans: plans,
 		ClientAddr: netip.MustParseAddrPort("192.0.2.1:1234"), Subprotocol: "chat",
 	}
 	if application != "" {
@@ -131,9 +137,9 @@ func refs(list []*gatewayv1.Session) []string {
 
 func TestListShowsWhatTheCallerMaySee(t *testing.T) {
 	f := newFixture(t)
-	f.add("r1", v1, "applications/x").SetPlans(&session.Plans{Plan: "plans/gold", ApplicationPlan: "plans/own"})
+	f.addUnder(&session.Plans{Plan: "plans/gold", ApplicationPlan: "plans/own"}, "r1", v1, "applications/x")
 	f.add("r2", v2, "applications/y")
-	f.add("r3", v1, "").SetPlans(&session.Plans{TrafficPlan: "plans/gold"})
+	f.addUnder(&session.Plans{TrafficPlan: "plans/gold"}, "r3", v1, "")
 	f.add("r4", "apis/gone/versions/1", "applications/x")
 	for name, tt := range map[string]struct {
 		as     grpc.CallOption
@@ -244,8 +250,7 @@ func (m moving) Limits() (did []ending.LimitCount, since time.Time) {
 // TestASessionShowsItsLimits to the owner of the version: at all places, with what they did.
 func TestASessionShowsItsLimits(t *testing.T) {
 	f := newFixture(t)
-	s := f.add("r1", v1, "applications/x")
-	s.SetPlans(&session.Plans{Plan: "plans/gold", ApplicationPlan: "plans/own", TrafficPlan: "plans/all"})
+	s := f.addUnder(&session.Plans{Plan: "plans/gold", ApplicationPlan: "plans/own", TrafficPlan: "plans/all"}, "r1", v1, "applications/x")
 	limit := &limits.Limit{Terms: limits.Terms{Place: limits.Version, Plan: "plans/all", Name: "bytes-rate"}}
 	if err := s.Start(moving{limits: []ending.LimitCount{{Limit: limit, Pauses: 1, Paused: 1500 * time.Millisecond, Dropped: 2, Closed: 3, Hits: 4}}}); err != nil {
 		t.Fatal(err)

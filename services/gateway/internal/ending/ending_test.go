@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	usagev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/usage/v1"
+	"github.com/tidegatehq/tidegate/services/gateway/internal/limits"
 )
 
 // TestNumbers holds the numbers, which leave the gateway.
@@ -133,5 +134,46 @@ func TestEnum(t *testing.T) {
 		if name != "PARTY_"+word {
 			t.Errorf("the enum has %s = %d, which here is %s", name, number, word)
 		}
+	}
+}
+
+// TestAddLimits adds what limits did, by place, plan and name, and not more than there may
+// be at once.
+func TestAddLimits(t *testing.T) {
+	named := func(place limits.Place, plan, name string) *limits.Limit {
+		return limits.NewNamed(limits.KindRate, limits.Terms{Place: place, Plan: plan, Name: name})
+	}
+	a, again := named(limits.Application, "plans/gold", "a"), named(limits.Application, "plans/gold", "a")
+	others := []*limits.Limit{named(limits.Version, "plans/gold", "a"), named(limits.Application, "plans/silver", "a"), named(limits.Application, "plans/gold", "b")}
+	from := []LimitCount{{Limit: a, Pauses: 1, Paused: 2, Dropped: 3, Closed: 4, Hits: 5}}
+	sums := AddLimits(nil, from)
+	sums = AddLimits(sums, []LimitCount{{Limit: again, Pauses: 10, Paused: 20, Dropped: 30, Closed: 40, Hits: 50}})
+	for _, l := range others {
+		sums = AddLimits(sums, []LimitCount{{Limit: l, Hits: 1}})
+	}
+	if want := (LimitCount{Limit: a, Pauses: 11, Paused: 22, Dropped: 33, Closed: 44, Hits: 55}); len(sums) != 4 || sums[0] != want || from[0].Hits != 5 {
+		t.Errorf("the sums are %+v, want %+v and three others", sums, want)
+	}
+	for i := range 100 {
+		sums = AddLimits(sums, []LimitCount{{Limit: named(limits.Version, "plans/gold", fmt.Sprint("edited", i)), Hits: 1}})
+	}
+	if len(sums) != limits.MostLimits {
+		t.Errorf("%d limits are kept, want at most %d", len(sums), limits.MostLimits)
+	}
+}
+
+// TestEndedBy names the limit that who ended the session did not know.
+func TestEndedBy(t *testing.T) {
+	l := limits.NewNamed(limits.KindMessageSize, limits.Terms{Plan: "plans/gold", Name: "message-size"})
+	o := Outcome{Ending: AtFault(Client, TooBig, 0, "why"), Minute: 60}
+	o.EndedBy(l)
+	did := LimitCount{Limit: l, Closed: 1}
+	if len(o.Limits) != 1 || o.Limits[0] != did || len(o.Uncollected) != 1 || o.Uncollected[0].Minute != 60 || o.Uncollected[0].Limits[0] != did ||
+		o.Ending.Limit != l || o.Ending.Detail != "client: why, by the subscription's limit message-size of plans/gold" {
+		t.Errorf("the outcome is %+v", o)
+	}
+	o = Outcome{Ending: New(MaxAge, "")}
+	if o.EndedBy(l); o.Ending.Detail != "by the subscription's limit message-size of plans/gold" {
+		t.Errorf("the detail is %q", o.Ending.Detail)
 	}
 }

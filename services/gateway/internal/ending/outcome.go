@@ -1,6 +1,7 @@
 package ending
 
 import (
+	"strings"
 	"time"
 
 	"github.com/tidegatehq/tidegate/services/gateway/internal/limits"
@@ -55,9 +56,19 @@ type Outcome struct {
 	Client         LegEnd
 	Backend        LegEnd
 	Started, Ended time.Time
+	Minute         int64 // of the end: Unix seconds of its start, by the clock of quotas
 	Totals         Totals
 	Uncollected    []Usage      // the part of Totals and Limits that was not collected while the session lived
 	Limits         []LimitCount // what limits did to the session
+}
+
+// EndedBy says which limit ended the session, where who ended it did not know.
+func (o *Outcome) EndedBy(l *limits.Limit) {
+	did := []LimitCount{{Limit: l, Closed: 1}}
+	o.Ending.Limit = l
+	o.Ending.Detail = strings.TrimPrefix(o.Ending.Detail+", by the "+l.String(), ", ")
+	o.Limits = AddLimits(o.Limits, did)
+	o.Uncollected = append(o.Uncollected, Usage{Minute: o.Minute, Limits: did})
 }
 
 // LegEnd is how a session's leg ended. The codes are those of close frames: 0 is no

@@ -133,6 +133,9 @@ func (t Terms) check(weakest Reaction) error {
 // NewNamed returns what names a limit that is neither a rate nor a quota. It is in no chain.
 func NewNamed(kind Kind, t Terms) *Limit { return &Limit{Terms: t, kind: kind} }
 
+// String names the limit, its plan and its place.
+func (l *Limit) String() string { return fmt.Sprintf("%s's limit %s of %s", l.Place, l.Name, l.Plan) }
+
 // Kind returns what sort of limit it is.
 func (l *Limit) Kind() Kind {
 	if l.quota != nil {

@@ -20,6 +20,7 @@ import (
 	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
 	usagev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/usage/v1"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/ending"
+	"github.com/tidegatehq/tidegate/services/gateway/internal/limits"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/metrics"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/refusal"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/session"
@@ -295,9 +296,9 @@ func (t *Meter) used(info *session.Info, used []ending.Usage) {
 	}
 }
 
-// Limited counts what a limit did in the handshake of a session: hits of one on observe.
-func (t *Meter) Limited(info *session.Info, did ending.LimitCount) {
-	t.used(info, []ending.Usage{{Minute: t.cfg.Minute(), Limits: []ending.LimitCount{did}}})
+// Observed counts that a limit on observe would have refused the handshake of a session.
+func (t *Meter) Observed(info *session.Info, l *limits.Limit) {
+	t.used(info, []ending.Usage{{Minute: t.cfg.Minute(), Limits: []ending.LimitCount{{Limit: l, Hits: 1}}}})
 }
 
 // count has fn add to a row.

@@ -3,6 +3,7 @@ package metering
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"net/netip"
 	"strings"
 	"testing"
@@ -10,14 +11,17 @@ import (
 	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/testing/protocmp"
 
+	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
 	usagev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/usage/v1"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/ending"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/grant"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/head"
+	"github.com/tidegatehq/tidegate/services/gateway/internal/limits"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/problem"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/refusal"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/session"
@@ -166,4 +170,66 @@ func TestRefusalsDoNotHoldUpAStop(t *testing.T) {
 	if err := m.Flush(ctx, nothing{}); err == nil || !strings.Contains(err.Error(), "and 1 session records") {
 		t.Errorf("Flush with a session's record = %v, want that one is not reported", err)
 	}
+}
+
+// TestRefusalsAreUsage: of a version, they are counted by status in its usage, with the
+// limit that refused; the record names the limit. What led to no version has a record only.
+func TestRefusalsAreUsage(t *testing.T) {
+	s := newService(t)
+	cfg := Default()
+	cfg.Minute = func() int64 { return 120 }
+	m, reg := newMeter(t, cfg, s)
+	f := refused(problem.VersionBusy, versionOne, nine)
+	f.Problem.Status, f.Application = 429, "applications/1"
+	f.Grant, f.Plans = &grant.Grant{Name: "grants/1", Application: "applications/1", Subscription: "subscriptions/1"}, &session.Plans{Plan: "plans/gold", TrafficPlan: "plans/all"}
+	f.Limit = &refusal.Limit{Kind: limits.KindConnections, Place: limits.Version, Plan: "plans/all", Name: "connections"}
+	refusal.New(m.metrics, m, slog.New(slog.DiscardHandler)).Note(t.Context(), f)
+	m.Refused(refused(problem.CredentialInvalid, versionOne, nine))
+	m.Refused(refused(problem.CredentialInvalid, versionOne, nine))
+	m.Refused(refused(problem.NotFound, &session.Route{API: "apis/a"}, nine))
+	m.Refused(refused(problem.NotFound, nil, nine))
+	observing := limits.NewNamed(limits.KindConnections, limits.Terms{Plan: "plans/gold", Name: "connections-observed", Observe: true})
+	m.Observed(&session.Info{Route: versionOne, Plans: &session.Plans{TrafficPlan: "plans/all"}}, observing)
+	if err := m.Flush(t.Context(), nothing{}); err != nil {
+		t.Fatal(err)
+	}
+	want := map[key]*row{
+		{version: versionOne.Version, application: "applications/1", subscription: "subscriptions/1", plan: "plans/gold", minute: 120}: {
+			refused: map[int]uint64{429: 1}, limits: map[limitKey]limitCount{{limits.Version, "plans/all", "connections"}: {refused: 1}},
+		},
+		{version: versionOne.Version, minute: 120}: {refused: map[int]uint64{401: 2}},
+		{version: versionOne.Version, plan: "plans/all", minute: 120}: {
+			limits: map[limitKey]limitCount{{limits.Subscription, "plans/gold", "connections-observed"}: {hits: 1}},
+		},
+	}
+	if diff := cmp.Diff(want, s.rows, cmp.AllowUnexported(key{}, row{}, limitKey{}, limitCount{})); diff != "" {
+		t.Errorf("usage differs (- want, + reported):\n%s", diff)
+	}
+	record := s.records[0]
+	named := []*usagev1.LimitUsage{{Place: catalogv1.PlanPlace_PLAN_PLACE_VERSION, Plan: "plans/all", Limit: "connections", RefusedHandshakes: 1}}
+	if diff := cmp.Diff(named, record.GetLimits(), protocmp.Transform()); diff != "" || record.GetPlan() != "plans/gold" || len(s.records) != 5 {
+		t.Errorf("of %d records the first is %v (- want, + got):\n%s", len(s.records), record, diff)
+	}
+	for reaction, want := range map[string]float64{"refuse": 1, "observe": 1} {
+		if got := throttlesOf(t, reg, "connections", reaction); got != want {
+			t.Errorf("%v throttles by connections that %s, want %v", got, reaction, want)
+		}
+	}
+}
+
+// throttlesOf returns how often limits of a kind did something.
+func throttlesOf(t *testing.T, reg *prometheus.Registry, limit, reaction string) float64 {
+	t.Helper()
+	families, err := reg.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range families {
+		for _, m := range f.GetMetric() {
+			if f.GetName() == "tidegate_throttles_total" && m.GetLabel()[0].GetValue() == limit && m.GetLabel()[1].GetValue() == reaction {
+				return m.GetCounter().GetValue()
+			}
+		}
+	}
+	return 0
 }

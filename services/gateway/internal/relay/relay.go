@@ -188,8 +188,9 @@ func (r *Relay) outcome() ending.Outcome {
 		r.turnMinute(r.engine.minuteOf(r.engine.now()))
 		r.tally.limit(l).Closed = 1
 	}
+	uncollected := r.collect()
 	return ending.Outcome{
-		Ending: *r.ended, Client: leg(&r.client), Backend: leg(&r.backend),
-		Started: r.Started(), Ended: time.Now(), Totals: r.totals(), Uncollected: r.collect(), Limits: r.tally.all(),
+		Ending: *r.ended, Client: leg(&r.client), Backend: leg(&r.backend), Started: r.Started(), Ended: time.Now(),
+		Minute: int64(r.minute) * 60, Totals: r.totals(), Uncollected: uncollected, Limits: r.tally.all(),
 	}
 }

@@ -238,7 +238,7 @@ func TestTheLimitThatEndsASession(t *testing.T) {
 	r.hangUp()
 	o := r.outcome(t)
 	want := []ending.LimitCount{{Limit: l, Closed: 1}}
-	if len(o.Uncollected) != 1 || o.Uncollected[0].Minute != 9*60 || len(o.Limits) != 1 || o.Limits[0] != want[0] || o.Uncollected[0].Limits[0] != want[0] {
+	if o.Minute != 9*60 || len(o.Uncollected) != 1 || o.Uncollected[0].Minute != 9*60 || len(o.Limits) != 1 || o.Limits[0] != want[0] || o.Uncollected[0].Limits[0] != want[0] {
 		t.Errorf("outcome = %+v, want %+v in minute 9", o, want)
 	}
 }

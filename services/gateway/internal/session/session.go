@@ -304,6 +304,11 @@ func (o *observer) Ended(outcome ending.Outcome) {
 	s.state = over
 	info := s.newest()
 	s.mu.Unlock()
+	if s.hold != nil {
+		if l := s.hold.Bounding(outcome.Ending.Reason); l != nil {
+			outcome.EndedBy(l)
+		}
+	}
 	s.registry.live.Add(-1)
 	s.registry.remove(s)
 	s.release()

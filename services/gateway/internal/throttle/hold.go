@@ -393,7 +393,7 @@ func (h *Hold) read() (now ending.Limits, replaced, serve []*limits.Limit) {
 	if g == nil {
 		return h.given, nil, nil
 	}
-	now.MaxMessage = smallest(g.maxMessage, smallest(c.versions[g.key.version].MaxMessage, c.maxMessage))
+	now.MaxMessage = h.maxMessage()
 	now.MaxAge = h.maxAge()
 	if !g.perConnection {
 		for i := range h.own {
@@ -414,6 +414,39 @@ func (h *Hold) maxAge() time.Duration {
 		return 0
 	}
 	return smallest(h.group.maxAge, h.who.MaxAge)
+}
+
+// Bounding returns the limit of a plan that ended a session for this reason: for the size
+// of a message, or its age. It is nil where it was none of a plan's.
+func (h *Hold) Bounding(r ending.Reason) *limits.Limit {
+	h.c.mu.Lock()
+	defer h.c.mu.Unlock()
+	g := h.group
+	if g == nil {
+		return nil
+	}
+	kind := limits.KindMessageSize
+	var bounds func(*plan) bool
+	switch {
+	case r == ending.TooBig && g.maxMessage > 0 && h.maxMessage() == g.maxMessage:
+		bounds = func(p *plan) bool { return p.maxMessage == g.maxMessage }
+	case r == ending.MaxAge && g.maxAge > 0 && h.maxAge() == g.maxAge:
+		kind = limits.KindSessionAge
+		bounds = func(p *plan) bool { return p.maxAge == g.maxAge }
+	default:
+		return nil
+	}
+	for _, p := range g.places {
+		if p.plan != nil && bounds(p.plan) {
+			return limits.NewNamed(kind, limits.Terms{Plan: p.plan.name, Name: p.plan.nameOf(kind), Place: p.key.place})
+		}
+	}
+	return nil
+}
+
+// maxMessage returns the greatest message in bytes, 0 for any. Controller.mu is held.
+func (h *Hold) maxMessage() int64 {
+	return smallest(h.group.maxMessage, smallest(h.c.versions[h.group.key.version].MaxMessage, h.c.maxMessage))
 }
 
 // MaxAge returns the greatest age of the session, 0 where plans say nothing of it.

@@ -92,6 +92,23 @@ func newPlan(p *catalogv1.Plan, maxMessage int64) *plan {
 	return out
 }
 
+// nameOf returns the name of the limit on the size of messages, or on the age of sessions.
+func (p *plan) nameOf(kind limits.Kind) string {
+	for _, l := range p.proto.GetLimits() {
+		switch l.GetKind().(type) {
+		case *catalogv1.Limit_MessageSize:
+			if kind == limits.KindMessageSize {
+				return l.GetName()
+			}
+		case *catalogv1.Limit_SessionAge:
+			if kind == limits.KindSessionAge {
+				return l.GetName()
+			}
+		}
+	}
+	return ""
+}
+
 // smallest returns the smaller one of two bounds, of which 0 is none.
 func smallest[N int64 | time.Duration](a, b N) N {
 	if a == 0 || b != 0 && b < a {
