@@ -107,11 +107,18 @@ func (c *appGetCmd) Run(ctx context.Context, s *shell) error {
 		{"Application", app.GetDisplayName()}, {"Name", app.GetName()}, {"Owner", label.user(ctx, app.GetOwner())},
 		{"Description", app.GetDescription()}, {"Created", when(app.GetCreateTime())},
 	}
+	if app.GetPlan() != "" {
+		fields = append(fields, [2]string{"Plan", label.plan(ctx, app.GetPlan())})
+	}
 	for _, c := range clients {
 		fields = append(fields, [2]string{"OAuth client", word(c.GetStage(), "STAGE_") + ", client id " + c.GetClientId()})
 	}
 	for _, sub := range subs {
-		fields = append(fields, [2]string{"Subscription", label.version(ctx, sub.GetVersion()) + ", " + label.plan(ctx, sub.GetPlan())})
+		text := label.version(ctx, sub.GetVersion()) + ", " + label.plan(ctx, sub.GetPlan())
+		if sub.GetState() == subscriptionv1.Subscription_STATE_BLOCKED {
+			text += ", blocked"
+		}
+		fields = append(fields, [2]string{"Subscription", text})
 	}
 	return s.printFields(fields...)
 }
@@ -121,12 +128,13 @@ type appUpdateCmd struct {
 	App         string  `arg:"" help:"The application."`
 	Rename      *string `placeholder:"NAME" help:"New name."`
 	Description *string `placeholder:"TEXT" help:"What it does; empty for nothing."`
+	Plan        *string `placeholder:"PLAN" help:"Plan of all the application's traffic together; empty for none. Only an administrator changes it."`
 }
 
 // Run changes what is given.
 func (c *appUpdateCmd) Run(ctx context.Context, s *shell) error {
-	if c.Rename == nil && c.Description == nil {
-		return usagef("nothing to change: give --rename or --description")
+	if c.Rename == nil && c.Description == nil && c.Plan == nil {
+		return usagef("nothing to change: give --rename, --description or --plan")
 	}
 	cl, err := s.dial()
 	if err != nil {
@@ -143,13 +151,25 @@ func (c *appUpdateCmd) Run(ctx context.Context, s *shell) error {
 	if c.Description != nil {
 		change.Description, mask.Paths = *c.Description, append(mask.Paths, "description")
 	}
+	if c.Plan != nil {
+		mask.Paths = append(mask.Paths, "plan")
+		if *c.Plan != "" {
+			if change.Plan, err = cl.plan(ctx, "--plan", *c.Plan); err != nil {
+				return err
+			}
+		}
+	}
 	if app, err = cl.apps.UpdateApplication(ctx, &subscriptionv1.UpdateApplicationRequest{Application: change, UpdateMask: mask}); err != nil {
 		return err
 	}
 	if s.whole() {
 		return s.printWhole(app)
 	}
-	return s.printFields([2]string{"Changed", app.GetDisplayName()}, [2]string{"Description", app.GetDescription()})
+	fields := [][2]string{{"Changed", app.GetDisplayName()}, {"Description", app.GetDescription()}}
+	if app.GetPlan() != "" {
+		fields = append(fields, [2]string{"Plan", cl.labels().plan(ctx, app.GetPlan())})
+	}
+	return s.printFields(fields...)
 }
 
 // appDeleteCmd deletes an application.

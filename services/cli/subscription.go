@@ -78,15 +78,20 @@ func (c *client) choosePlan(ctx context.Context, v *catalogv1.Version, text stri
 
 // subscriptionCmds are the commands about subscriptions.
 type subscriptionCmds struct {
-	List   subscriptionListCmd   `cmd:"" help:"List subscriptions."`
-	Update subscriptionUpdateCmd `cmd:"" help:"Change the plan of a subscription; its live sessions go on."`
-	Delete subscriptionDeleteCmd `cmd:"" help:"Delete a subscription; its live sessions end."`
+	List    subscriptionListCmd    `cmd:"" help:"List subscriptions."`
+	Get     subscriptionGetCmd     `cmd:"" help:"Show a subscription."`
+	Update  subscriptionUpdateCmd  `cmd:"" help:"Change the plan of a subscription; its live sessions go on."`
+	Block   subscriptionBlockCmd   `cmd:"" help:"Block a subscription to a version of one's own: its live sessions end."`
+	Restore subscriptionRestoreCmd `cmd:"" help:"Restore a blocked subscription."`
+	Delete  subscriptionDeleteCmd  `cmd:"" help:"Delete a subscription; its live sessions end."`
 }
 
 // subscriptionListCmd lists subscriptions.
 type subscriptionListCmd struct {
-	App string `placeholder:"APP" help:"Show only those of this application."`
-	API string `name:"api" placeholder:"VERSION" help:"Show only those to this version, such as EchoWebSocket/1.0.0."`
+	App   string `placeholder:"APP" help:"Show only those of this application."`
+	API   string `name:"api" placeholder:"VERSION" help:"Show only those to this version, such as EchoWebSocket/1.0.0."`
+	Plan  string `placeholder:"PLAN" help:"Show only those under this plan."`
+	State string `enum:"active,blocked," default:"" placeholder:"STATE" help:"Show only those in this state: active or blocked."`
 }
 
 // Run lists the subscriptions.
@@ -99,7 +104,18 @@ func (c *subscriptionListCmd) Run(ctx context.Context, s *shell) error {
 	if err != nil {
 		return err
 	}
-	subs, err := cl.subscriptions(ctx, only)
+	var byPlan, byState string
+	if c.Plan != "" {
+		plan, err := cl.plan(ctx, "--plan", c.Plan)
+		if err != nil {
+			return err
+		}
+		byPlan = filter("plan", plan)
+	}
+	if c.State != "" {
+		byState = filter("state", strings.ToUpper(c.State))
+	}
+	subs, err := cl.subscriptions(ctx, join(only, byPlan, byState))
 	if err != nil {
 		return err
 	}
@@ -111,10 +127,34 @@ func (c *subscriptionListCmd) Run(ctx context.Context, s *shell) error {
 	for _, sub := range subs {
 		rows = append(rows, []string{
 			label.application(ctx, sub.GetApplication()), label.version(ctx, sub.GetVersion()),
-			label.plan(ctx, sub.GetPlan()), sub.GetName(),
+			label.plan(ctx, sub.GetPlan()), word(sub.GetState(), "STATE_"), sub.GetName(),
 		})
 	}
-	return s.printTable([]string{"APPLICATION", "VERSION", "PLAN", "NAME"}, rows)
+	return s.printTable([]string{"APPLICATION", "VERSION", "PLAN", "STATE", "NAME"}, rows)
+}
+
+// subscriptionGetCmd shows a subscription.
+type subscriptionGetCmd struct {
+	subscriptionArg `embed:""`
+}
+
+// Run shows the subscription.
+func (c *subscriptionGetCmd) Run(ctx context.Context, s *shell) error {
+	cl, err := s.dial()
+	if err != nil {
+		return err
+	}
+	sub, err := c.find(ctx, cl)
+	if err != nil {
+		return err
+	}
+	if s.whole() {
+		return s.printWhole(sub)
+	}
+	label := cl.labels()
+	return s.printFields([2]string{"Subscription", sub.GetName()}, [2]string{"Application", label.application(ctx, sub.GetApplication())},
+		[2]string{"To", label.version(ctx, sub.GetVersion())}, [2]string{"Plan", label.plan(ctx, sub.GetPlan())},
+		[2]string{"State", word(sub.GetState(), "STATE_")}, [2]string{"Created", when(sub.GetCreateTime())})
 }
 
 // trafficFilter returns a filter by --app and --api.
@@ -159,7 +199,7 @@ type subscriptionArg struct {
 // subscriptionUpdateCmd changes a subscription.
 type subscriptionUpdateCmd struct {
 	subscriptionArg `embed:""`
-	Plan            string `required:"" placeholder:"PLAN" help:"New plan, one of those that the version offers."`
+	Plan            string `required:"" placeholder:"PLAN" help:"New plan, one of those that the version offers; of a version of one's own, any."`
 }
 
 // Run changes the plan.
@@ -188,6 +228,58 @@ func (c *subscriptionUpdateCmd) Run(ctx context.Context, s *shell) error {
 	}
 	label := cl.labels()
 	return s.printFields([2]string{"Changed", label.subscription(ctx, sub)}, [2]string{"Plan", label.plan(ctx, plan)}, [2]string{"Name", sub.GetName()})
+}
+
+// subscriptionBlockCmd blocks a subscription.
+type subscriptionBlockCmd struct {
+	subscriptionArg `embed:""`
+	yesFlag         `embed:""`
+}
+
+// Run blocks the subscription.
+func (c *subscriptionBlockCmd) Run(ctx context.Context, s *shell) error {
+	return c.change(ctx, s, func(cl *client, sub *subscriptionv1.Subscription) (*subscriptionv1.Subscription, error) {
+		if sub.GetState() != subscriptionv1.Subscription_STATE_BLOCKED {
+			err := s.confirm(ctx, c.Yes, "Blocks the subscription of "+cl.labels().subscription(ctx, sub), func() []string {
+				return []string{cl.liveSessions(ctx, filter("subscription", sub.GetName()))}
+			})
+			if err != nil {
+				return nil, err
+			}
+		}
+		return cl.subs.BlockSubscription(ctx, &subscriptionv1.BlockSubscriptionRequest{Name: sub.GetName(), Etag: sub.GetEtag()})
+	})
+}
+
+// subscriptionRestoreCmd restores a blocked subscription.
+type subscriptionRestoreCmd struct {
+	subscriptionArg `embed:""`
+}
+
+// Run restores the subscription.
+func (c *subscriptionRestoreCmd) Run(ctx context.Context, s *shell) error {
+	return c.change(ctx, s, func(cl *client, sub *subscriptionv1.Subscription) (*subscriptionv1.Subscription, error) {
+		return cl.subs.RestoreSubscription(ctx, &subscriptionv1.RestoreSubscriptionRequest{Name: sub.GetName(), Etag: sub.GetEtag()})
+	})
+}
+
+// change changes the state of the subscription as do does, and prints the result.
+func (c *subscriptionArg) change(ctx context.Context, s *shell, do func(*client, *subscriptionv1.Subscription) (*subscriptionv1.Subscription, error)) error {
+	cl, err := s.dial()
+	if err != nil {
+		return err
+	}
+	sub, err := c.find(ctx, cl)
+	if err != nil {
+		return err
+	}
+	if sub, err = do(cl, sub); err != nil {
+		return err
+	}
+	if s.whole() {
+		return s.printWhole(sub)
+	}
+	return s.printFields([2]string{"Changed", cl.labels().subscription(ctx, sub)}, [2]string{"State", word(sub.GetState(), "STATE_")}, [2]string{"Name", sub.GetName()})
 }
 
 // subscriptionDeleteCmd deletes a subscription.
