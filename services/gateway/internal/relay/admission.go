@@ -14,8 +14,8 @@ func (r *Relay) admit(c *chunk, src *leg) {
 	now := r.engine.now()
 	c.chain, c.minute = nil, r.engine.minuteOf(now)
 	r.turnMinute(c.minute)
-	if r.closing != nil { // nothing goes on any more
-		r.walk(c, src)
+	if r.closing != nil {
+		r.endFrame(c, src)
 		return
 	}
 	q := r.limited
@@ -36,6 +36,24 @@ func (r *Relay) admit(c *chunk, src *leg) {
 		*frames, src.in.flood, src.in.floodSince = before, flood, floodSince
 	}
 	r.divide(c, src, all, now, first)
+}
+
+// endFrame is walk for a session whose closes are due: nothing begins any more, and only
+// the rest of a frame goes on.
+func (r *Relay) endFrame(c *chunk, src *leg) {
+	in := r.limited.of(src)
+	left := src.in.frames.Left()
+	r.walk(c, src)
+	if in.dropping {
+		left = 0
+	}
+	n := min(int(left), len(c.out))
+	c.out, c.count = c.out[:n], ending.Count{Payload: uint64(n)}
+	c.edge, c.gap, c.midFrame, c.midMessage = -1, -1, int64(n) < left, int64(n) < left
+	c.endOfWalk(n)
+	if c.chain, c.at = in.under, in.underAt; !c.midFrame {
+		in.under = nil
+	}
 }
 
 // betweenMessages does what is due where one message ends and the next begins.

@@ -4,8 +4,10 @@ import (
 	"fmt"
 	"io"
 	"testing"
+	"time"
 
 	"github.com/tidegatehq/tidegate/services/gateway/internal/ending"
+	"github.com/tidegatehq/tidegate/services/gateway/internal/limits"
 )
 
 // loop is a session whose peers pass bursts of messages to and fro without
@@ -16,9 +18,9 @@ type loop struct {
 	in             []byte
 }
 
-func newLoop(t testing.TB, m mode, flight, size int) *loop {
+func newLoop(t testing.TB, m mode, flight, size int, terms ending.Terms) *loop {
 	t.Helper()
-	e := &loop{rig: newRig(t, Default(), m, ending.Terms{})}
+	e := &loop{rig: newRig(t, Default(), m, terms)}
 	for range flight {
 		f := wireFrame{0x82, make([]byte, size)}
 		e.request, e.reply = append(e.request, f.bytes(true)...), append(e.reply, f.bytes(false)...)
@@ -47,13 +49,31 @@ func (e *loop) trip(t testing.TB) {
 	}
 }
 
+// roomy returns the terms of a session with a limit on messages and one on bytes at each
+// place, which let everything pass.
+func roomy(t testing.TB) ending.Terms {
+	t.Helper()
+	var all []*limits.Limit
+	for place := limits.Subscription; place <= limits.Version; place++ {
+		for _, unit := range []limits.Unit{limits.Messages, limits.Bytes} {
+			all = append(all, rate(t, limits.Terms{Place: place, Unit: unit}, limits.Rate{Amount: 1 << 40, Per: time.Second, Burst: 1 << 40}))
+		}
+	}
+	return limitedBy(t, all...)
+}
+
 // BenchmarkEcho sends messages through a session and back. It counts messages.
-func BenchmarkEcho(b *testing.B) {
+func BenchmarkEcho(b *testing.B) { benchmarkEcho(b, ending.Terms{}) }
+
+// BenchmarkLimitedEcho is BenchmarkEcho with limits that let everything pass.
+func BenchmarkLimitedEcho(b *testing.B) { benchmarkEcho(b, roomy(b)) }
+
+func benchmarkEcho(b *testing.B, terms ending.Terms) {
 	for _, m := range modes[:2] {
 		for _, flight := range []int{1, 16} {
 			for _, size := range []int{128, 16 << 10} {
 				b.Run(fmt.Sprintf("%v/flight=%d/size=%d", m, flight, size), func(b *testing.B) {
-					e := newLoop(b, m, flight, size)
+					e := newLoop(b, m, flight, size, terms)
 					b.SetBytes(int64(size))
 					b.ReportAllocs()
 					b.ResetTimer()

@@ -369,3 +369,22 @@ func keepsAlive(t *testing.T, socket *os.File) bool {
 	}
 	return on != 0
 }
+
+// TestPongBehindRead has a pong wait for a leg that was given all of a read, which began
+// inside of a frame, and has not taken it.
+func TestPongBehindRead(t *testing.T) {
+	eachMode(t, func(t *testing.T, m mode) {
+		r := newRig(t, quick(), m, ending.Terms{})
+		r.client.keepLittle()
+		stop, wrote := make(chan struct{}), make(chan int)
+		go func() { wrote <- r.backend.floodData(stop) }()
+		r.until(t, "the client's leg is full", func() bool { return r.Relay.client.out.stalled != 0 })
+		r.client.send(ping("p"))
+		r.until(t, "the pong waits", func() bool { return r.Relay.client.out.pong != nil })
+		close(stop)
+		skipTo(t, r.client, pong("p"))
+		r.hangUp()
+		<-wrote
+		r.outcome(t)
+	})
+}

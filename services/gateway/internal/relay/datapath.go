@@ -310,6 +310,7 @@ func (r *Relay) forward(c *chunk, src, dst *leg) bool {
 		case taken == len(c.out):
 			r.relayed(src, &c.count, c.minute)
 			c.out, c.count, dst.out.midFrame = nil, ending.Count{}, c.midFrame
+			c.edge, c.gap = -1, -1
 			dst.wrote(c.midMessage)
 		default:
 			payload := taken // of the frame that out starts inside of
@@ -321,9 +322,11 @@ func (r *Relay) forward(c *chunk, src, dst *leg) bool {
 			part := ending.Count{Payload: uint64(payload), Wire: uint64(payload)}
 			r.relayed(src, &part, c.minute)
 			c.count = c.count.Minus(part)
-			c.out, c.edge = c.out[taken:], max(c.edge-taken, -1)
+			c.out, c.edge, c.gap = c.out[taken:], max(c.edge-taken, -1), max(c.gap-taken, -1)
+			if c.gap == 0 {
+				c.edge = 0
+			}
 			dst.out.midFrame = c.edge != 0
-			c.gap = max(c.gap-taken, -1)
 			dst.wrote(c.gap != 0)
 		}
 		if !allSent {

@@ -6,12 +6,13 @@
 // frame, connections are read and written by package netpoll, and package ending
 // has the words for how a session ends.
 //
-// The data path is datapath.go, from top to bottom: read, walk, admit, forward.
-// Limits on messages and other policies enter at admit, through the interface in
-// admission.go; the size of one message is checked by frame.Walker.
+// The data path is datapath.go, from top to bottom: read, walk, forward. Where limits
+// hold, admission.go walks, asks package limits what may pass, and does what the limit
+// that decides says; the size of one message is checked by frame.Walker.
 //
-// No leg has a goroutine: the poller calls Ready, and whatever becomes due by time
-// alone is done by the Engine's wheel. All of a session is guarded by its mutex.
+// No leg has a goroutine: the poller calls Ready, whatever becomes due by time alone is
+// done by the Engine's wheel, and legs that wait for a limit are given their turns by its
+// pacer. All of a session is guarded by its mutex.
 //
 // # States
 //
@@ -55,6 +56,10 @@
 //   - Nothing begins behind a close, queued or sent.
 //   - A writer that is stalled is writing or closeQueued. While it is, the other leg
 //     is not read and the clocks of pings stand still.
+//   - A leg that is paused waits in the line of one limit. It is reading or draining and
+//     holds a chunk that begins with a message; it is not read, and its clocks of pings
+//     stand still. Nothing is paused once a close of the gateway's own is due.
+//   - An error frame goes to the client between two messages, never into one.
 //   - A reader holds at most one chunk, and while it does it is not read. What it
 //     holds is of one read: memory does not grow with messages.
 //   - A socket is closed when its reader is readClosed and its writer is halfClosed

@@ -17,13 +17,14 @@ import (
 	"time"
 
 	"github.com/tidegatehq/tidegate/services/gateway/internal/ending"
+	"github.com/tidegatehq/tidegate/services/gateway/internal/limits"
 )
 
 // TestRandom relays random frames in both directions at once, cut into random
 // pieces, over plain and TLS legs. Every data frame must come out byte for byte
 // and in order, pings must be answered on their own leg and nothing else appear
 // but the gateway's own pings, which are due all the time and come between frames
-// only. TIDEGATE_SEED runs one seed again.
+// only. Half of the sessions have limits that pause. TIDEGATE_SEED runs one seed again.
 func TestRandom(t *testing.T) {
 	sessions := 60
 	if testing.Short() {
@@ -183,7 +184,7 @@ func randomSession(t *testing.T, r *rand.Rand) (pings int64) {
 	cfg.Buffer = []int{200, 4096, 32 << 10}[r.IntN(3)]
 	cfg.Tick = []time.Duration{time.Millisecond, 5 * time.Millisecond}[r.IntN(2)]
 	cfg.Ping, cfg.Pong = time.Nanosecond, time.Minute // one at each tick
-	s := newRigBuffered(t, cfg, m, ending.Terms{}, fromClient.buffered, fromBackend.buffered)
+	s := newRigBuffered(t, cfg, m, randomLimits(t, r), fromClient.buffered, fromBackend.buffered)
 	own := wireFrame{0x89, binary.BigEndian.AppendUint64(nil, s.mark)}
 	errs := make(chan error, 4)
 	go func() { errs <- fromClient.send(s.client) }()
@@ -224,6 +225,28 @@ func randomSession(t *testing.T, r *rand.Rand) (pings int64) {
 		t.Errorf("totals = %+v, want %+v, %+v", totals, c, b)
 	}
 	return pings
+}
+
+// randomLimits returns limits that let everything pass sooner or later, or none.
+func randomLimits(t *testing.T, r *rand.Rand) (terms ending.Terms) {
+	var all []*limits.Limit
+	for _, unit := range []limits.Unit{limits.Messages, limits.Bytes, limits.Messages} {
+		if r.IntN(2) == 0 {
+			continue
+		}
+		burst := int64(1 + r.IntN(20))
+		amount := 1000 * burst
+		if unit == limits.Bytes { // one message may be over the burst
+			amount, burst = 1<<30, 1<<r.IntN(22)
+		}
+		all = append(all, rate(t, limits.Terms{
+			Place: limits.Version, Unit: unit, Direction: limits.Direction(r.IntN(3)), Observe: r.IntN(4) == 0, LongestPause: time.Minute,
+		}, limits.Rate{Amount: amount, Per: time.Second, Burst: burst}))
+	}
+	if len(all) > 0 {
+		terms.Limits.Chain = chainOf(t, all...)
+	}
+	return terms
 }
 
 // expectBehind reads a frame, maybe behind a ping of the gateway's.
